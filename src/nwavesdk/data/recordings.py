@@ -1,0 +1,87 @@
+"""Labelled recordings as frames of features, each as long as it was spoken; every source of data ends in this form."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Recordings", "hash_order"]
+
+Frames = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Recordings:
+    """Recordings of several classes, before any part is set aside.
+
+    Args:
+        frames: One array `[L, F]` a recording: L frames of F features; L differs, F does not.
+        labels: Class index of each recording, `[B]`.
+        classes: Name of each class.
+        keys: A name for each recording that does not depend on the machine; it decides the part it belongs to.
+        fingerprint: Hash of the source's content, to notice data that have changed since a run began.
+
+    Raises:
+        ValueError: The fields disagree in length, or the recordings in their number of features.
+    """
+
+    frames: tuple[Frames, ...]
+    labels: Indices
+    classes: tuple[str, ...]
+    keys: tuple[str, ...]
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        if not len(self.frames) == len(self.labels) == len(self.keys):
+            raise ValueError(
+                f"Recordings need one label and one key each, got {len(self.frames)} recordings, "
+                f"{len(self.labels)} labels and {len(self.keys)} keys."
+            )
+        widths = {frames.shape[1] for frames in self.frames}
+        if len(widths) > 1:
+            raise ValueError(f"Recordings need the same features in every frame, got widths {sorted(widths)}.")
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def n_features(self) -> int:
+        """Features a frame."""
+        return int(self.frames[0].shape[1])
+
+    def take(self, indices: Indices) -> "Recordings":
+        """The recordings at `indices`, in that order, with the same classes."""
+        return replace(
+            self,
+            frames=tuple(self.frames[i] for i in indices),
+            labels=self.labels[indices],
+            keys=tuple(self.keys[i] for i in indices),
+        )
+
+    def limit(self, count: int) -> "Recordings":
+        """About `count` recordings, as even over the classes as they are there; the same ones on every machine.
+
+        Raises:
+            ValueError: `count` leaves less than three recordings a class, too few for three parts.
+        """
+        share = count // len(self.classes)
+        if share < 3:
+            raise ValueError(
+                f"A limit of {count} recordings leaves {share} for each of {len(self.classes)} classes, expected at "
+                f"least 3 (train, validation, test): use {3 * len(self.classes)} or more."
+            )
+        kept = [hash_order(self.keys, np.flatnonzero(self.labels == c))[:share] for c in range(len(self.classes))]
+        return self.take(np.sort(np.concatenate(kept)))
+
+
+def hash_order(keys: Sequence[str], indices: Indices) -> Indices:
+    """`indices` in the order of their keys' SHA-256: an arbitrary order that is the same everywhere.
+
+    Example:
+        >>> hash_order(["a", "b", "c"], np.arange(3)).tolist()
+        [2, 1, 0]
+    """
+    return np.array(sorted(indices, key=lambda i: sha256(keys[i].encode()).digest()), dtype=np.int64)

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from nwavesdk.data import Recordings, Series, Standard, fit_length
+
+
+def recordings(*lengths: int, n_features: int = 3) -> Recordings:
+    draw = np.random.default_rng(0)
+    frames = tuple((5 + 2 * draw.standard_normal((length, n_features))).astype(np.float32) for length in lengths)
+    labels = np.arange(len(lengths))
+    return Recordings(frames, labels, tuple(map(str, labels)), tuple(map(str, labels)), "")
+
+
+def test_training_frames_get_mean_zero_and_deviation_one() -> None:
+    part = recordings(40, 7, 100)
+    standard = Standard.fit(part)
+    scaled = np.concatenate([standard.apply(frames) for frames in part.frames])
+    np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(scaled.std(0), 1, atol=1e-5)
+
+
+def test_a_constant_feature_stays_finite_and_zero() -> None:
+    part = recordings(50)
+    part.frames[0][:, 1] = np.float32(-18.420681)
+    scaled = Standard.fit(part).apply(part.frames[0])
+    assert np.abs(scaled[:, 1]).max() < 1e-4
+
+
+def test_frames_are_cut_padded_with_silence_and_held() -> None:
+    part = recordings(2, 6)
+    standard = Standard.fit(part)
+    series = Series.of(part, standard, length=4, hold=3)
+    assert series.x.shape == (2, 12, 3)
+    assert series.x.dtype == np.float32
+    for t in range(12):
+        short = standard.apply(part.frames[0])[t // 3] if t // 3 < 2 else np.zeros(3)
+        np.testing.assert_array_equal(series.x[0, t], short)
+        np.testing.assert_array_equal(series.x[1, t], standard.apply(part.frames[1])[t // 3])
+
+
+@pytest.mark.parametrize(("lengths", "expected"), [([25] * 20, (25, 4)), ([98] * 9, (98, 1)), ([400] * 3, (400, 1))])
+def test_steps_are_about_a_hundred(lengths: list[int], expected: tuple[int, int]) -> None:
+    assert fit_length(recordings(*lengths)) == expected
+
+
+def test_nine_of_ten_stay_whole() -> None:
+    lengths = list(range(1, 101))
+    length, _ = fit_length(recordings(*lengths))
+    assert sum(n <= length for n in lengths) / len(lengths) >= 0.9
+    assert length < 100

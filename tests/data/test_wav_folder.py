@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nwavesdk.data import load_wav_folder, stratified_split
+
+soundfile = pytest.importorskip("soundfile")
+pytest.importorskip("soxr")
+
+
+def write(path: Path, rate: int = 8000, seconds: float = 0.2, channels: int = 1, frequency: float = 440.0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sound = 0.4 * np.sin(2 * np.pi * frequency * np.arange(int(rate * seconds)) / rate)
+    soundfile.write(path, np.repeat(sound[:, None], channels, axis=1), rate)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for name in ("no", "yes"):
+        for index in range(4):
+            write(tmp_path / name / f"{index}.wav")
+    return tmp_path
+
+
+def test_a_tree_becomes_classes_keys_and_frames(tree: Path) -> None:
+    recordings = load_wav_folder(tree, bands=20)
+    assert recordings.classes == ("no", "yes")
+    assert recordings.labels.tolist() == [0] * 4 + [1] * 4
+    assert recordings.keys[5] == "yes/1.wav"
+    assert {frames.shape for frames in recordings.frames} == {(18, 20)}
+
+
+def test_upper_case_and_nested_files_count_and_hidden_ones_do_not(tree: Path) -> None:
+    write(tree / "yes" / "speaker" / "9.WAV")
+    write(tree / "yes" / ".trash" / "9.wav")
+    write(tree / ".git" / "9.wav")
+    recordings = load_wav_folder(tree)
+    assert "yes/speaker/9.WAV" in recordings.keys
+    assert len(recordings) == 9
+
+
+def test_stereo_and_other_rates_sound_the_same(tree: Path) -> None:
+    write(tree / "yes" / "stereo.wav", channels=2)
+    write(tree / "yes" / "fast.wav", rate=32000)
+    frames = dict(zip(*(lambda r: (r.keys, r.frames))(load_wav_folder(tree)), strict=True))
+    np.testing.assert_allclose(frames["yes/stereo.wav"], frames["yes/0.wav"], atol=1e-4)
+    loud = frames["yes/0.wav"] > frames["yes/0.wav"].max() - 5
+    assert np.abs(frames["yes/fast.wav"] - frames["yes/0.wav"])[loud].max() < 0.1
+
+
+def test_the_rate_is_the_lowest_and_at_most_16_khz(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / name / "0.wav", rate=44100, seconds=0.5, frequency=1000)
+    by_default = load_wav_folder(tmp_path).frames[0]
+    np.testing.assert_array_equal(by_default, load_wav_folder(tmp_path, sample_rate=16000).frames[0])
+
+
+def test_the_fingerprint_follows_the_content(tree: Path) -> None:
+    before = load_wav_folder(tree).fingerprint
+    assert load_wav_folder(tree).fingerprint == before
+    write(tree / "yes" / "0.wav", frequency=441.0)
+    assert load_wav_folder(tree).fingerprint != before
+
+
+def test_the_split_does_not_depend_on_where_the_folder_lies(
+    tree: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    moved = tmp_path_factory.mktemp("elsewhere") / "data"
+    tree.rename(moved)
+    first = stratified_split(load_wav_folder(moved)).test.keys
+    assert first == ("no/2.wav", "yes/3.wav")  # by `sha256sum`
+
+
+def test_no_folder_and_no_classes(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="got nothing there, expected a folder with one subfolder"):
+        load_wav_folder(tmp_path / "none")
+    with pytest.raises(ValueError, match="has no subfolders"):
+        load_wav_folder(tmp_path)
+    write(tmp_path / "sound.wav")
+    with pytest.raises(ValueError, match="got a file"):
+        load_wav_folder(tmp_path / "sound.wav")
+
+
+def test_one_class_only(tmp_path: Path) -> None:
+    write(tmp_path / "yes" / "0.wav")
+    with pytest.raises(ValueError, match=r"one class only \('yes'\), expected at least two"):
+        load_wav_folder(tmp_path)
+
+
+def test_a_class_without_recordings_is_named(tree: Path) -> None:
+    (tree / "maybe").mkdir()
+    with pytest.raises(ValueError, match=r"maybe holds no \.wav file"):
+        load_wav_folder(tree)
+
+
+def test_a_bad_file_is_named(tree: Path) -> None:
+    bad = tree / "yes" / "bad.wav"
+    bad.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"bad\.wav is empty \(0 bytes\)"):
+        load_wav_folder(tree)
+    bad.write_bytes(b"this is no sound at all")
+    with pytest.raises(ValueError, match=r"bad\.wav cannot be read as sound"):
+        load_wav_folder(tree)
+    soundfile.write(bad, np.zeros(0), 8000)
+    with pytest.raises(ValueError, match=r"bad\.wav has no samples"):
+        load_wav_folder(tree)
+    soundfile.write(bad, np.full(100, np.nan), 8000, subtype="FLOAT")
+    with pytest.raises(ValueError, match=r"bad\.wav holds samples that are not finite"):
+        load_wav_folder(tree)
