@@ -1,0 +1,83 @@
+"""How well output spikes tell the classes: pure functions of a batch of spikes."""
+
+import torch
+
+__all__ = ["accuracy", "accuracy_population", "population_counts"]
+
+
+def accuracy(spk: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Share of recordings whose most active output neuron is the right class.
+
+    Args:
+        spk: Output spikes, one neuron a class, `[B, T, C]`.
+        targets: Class indices, `[B]`.
+
+    Returns:
+        A scalar in [0, 1]. Between equally active neurons the lowest index counts.
+
+    Raises:
+        ValueError: A shape is not as above, or the batch is empty.
+
+    Example:
+        >>> spk = torch.tensor([[[1.0, 0.0], [1.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])
+        >>> accuracy(spk, torch.tensor([0, 1]))
+        tensor(0.5000)
+    """
+    _check(spk, targets)
+    return accuracy_population(spk, targets, spk.shape[2])
+
+
+def accuracy_population(spk: torch.Tensor, targets: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Share of recordings whose most active group of output neurons is the right class.
+
+    Args:
+        spk: Output spikes, `[B, T, O]`; the O neurons lie in `num_classes` equal groups, group after group.
+        targets: Class indices, `[B]`.
+        num_classes: Number of groups.
+
+    Returns:
+        A scalar in [0, 1]. Between equally active groups the lowest index counts.
+
+    Raises:
+        ValueError: A shape is not as above, the batch is empty, or O is no multiple of `num_classes`.
+
+    Example:
+        >>> spk = torch.tensor([[[1.0, 1.0, 1.0, 0.0]]])
+        >>> accuracy_population(spk, torch.tensor([0]), num_classes=2)
+        tensor(1.)
+    """
+    _check(spk, targets)
+    return (population_counts(spk, num_classes).argmax(dim=1) == targets).float().mean()
+
+
+def population_counts(spk: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Spikes of each class's group over the whole sequence; gradients flow.
+
+    Args:
+        spk: Output spikes, `[B, T, O]`.
+        num_classes: Number of equal groups.
+
+    Returns:
+        Counts, `[B, num_classes]`; float32 where spikes are in half precision, which cannot count far.
+
+    Raises:
+        ValueError: `spk` has not three dimensions, or O is no multiple of `num_classes`.
+    """
+    if spk.ndim != 3:
+        raise ValueError(f"Spikes have the shape {tuple(spk.shape)}, expected [B, T, outputs].")
+    outputs = spk.shape[2]
+    if num_classes < 1 or outputs % num_classes:
+        raise ValueError(f"{outputs} output neurons do not part into {num_classes} equal groups, one for each class.")
+    wide = torch.promote_types(spk.dtype, torch.float32)
+    return spk.sum(dim=1, dtype=wide).unflatten(1, (num_classes, -1)).sum(dim=2)
+
+
+def _check(spk: torch.Tensor, targets: torch.Tensor) -> None:
+    if spk.ndim != 3:
+        raise ValueError(f"Spikes have the shape {tuple(spk.shape)}, expected [B, T, outputs].")
+    if targets.shape != spk.shape[:1]:
+        raise ValueError(
+            f"Targets have the shape {tuple(targets.shape)}, expected [{spk.shape[0]}]: one class a recording."
+        )
+    if not len(targets):
+        raise ValueError("An empty batch has no accuracy: got 0 recordings, expected at least 1.")
