@@ -69,7 +69,8 @@ def population_counts(spk: torch.Tensor, num_classes: int) -> torch.Tensor:
     if num_classes < 1 or outputs % num_classes:
         raise ValueError(f"{outputs} output neurons do not part into {num_classes} equal groups, one for each class.")
     wide = torch.promote_types(spk.dtype, torch.float32)
-    return spk.sum(dim=1, dtype=wide).unflatten(1, (num_classes, -1)).sum(dim=2)
+    groups = (len(spk), num_classes, outputs // num_classes)
+    return spk.sum(dim=1, dtype=wide).reshape(groups).sum(dim=2)
 
 
 def _check(spk: torch.Tensor, targets: torch.Tensor) -> None:
