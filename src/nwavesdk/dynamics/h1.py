@@ -1,0 +1,50 @@
+"""The neurons of Neuronova's H1 chips: leaky, and the membrane is never negative.
+
+    u[t] = max(decay · v[t-1] + x[t], 0)
+    s[t] = H(u[t] - threshold)
+    v[t] = reset(u[t], s[t], threshold)      zero (H1v1) or subtraction (H1v2)
+
+The clamp has derivative 1 at exactly 0, so that an unstimulated neuron still learns.
+"""
+
+from functools import cache
+from typing import Any
+
+import torch as m  # the maths of a page: bound anew for numba and Triton
+
+from nwavesdk.dynamics.bind import held, reset, reset_adjoint, spike, surrogate
+from nwavesdk.dynamics.neuron import Neuron
+from nwavesdk.dynamics.reset import RESETS
+
+__all__ = ["h1"]
+
+
+def step(x: Any, v: Any, decay: Any, threshold: Any) -> Any:
+    """One step, see the module."""
+    w = decay * v + x
+    u = m.where(w < 0.0, 0.0, w)
+    s = spike(u - threshold)
+    return s, u, reset(u, held(s), threshold)
+
+
+def adjoint(x: Any, v: Any, decay: Any, threshold: Any, grad_s: Any, grad_v: Any) -> Any:
+    """The adjoint of `step`."""
+    w = decay * v + x
+    u = m.where(w < 0.0, 0.0, w)
+    z = u - threshold
+    grad_u, grad_reset, grad_threshold = reset_adjoint(u, spike(z), threshold, grad_v)
+    grad_z = (grad_s + held(grad_reset)) * surrogate(z)
+    grad_w = m.where(w < 0.0, 0.0, grad_u + grad_z)
+    return grad_w, decay * grad_w, v * grad_w, grad_threshold - grad_z
+
+
+@cache
+def h1(version: int = 1) -> Neuron:
+    """The H1v1 neuron (zero reset) or the H1v2 neuron (subtraction)."""
+    r = RESETS[{1: "zero", 2: "subtraction"}[version]]
+
+    def carry(x: Any, s: Any, decay: Any, threshold: Any) -> Any:
+        return r.carry(decay.expand_as(x), x, m.zeros_like(x), s, threshold)
+
+    pages = {"reset": r.reset, "reset_adjoint": r.reset_adjoint}
+    return Neuron(f"h1v{version}", ("v",), ("decay", "threshold"), step, adjoint, carry, pages)

@@ -1,0 +1,54 @@
+"""The leaky integrate-and-fire neuron.
+
+    u[t] = decay · v[t-1] + x[t]
+    s[t] = H(u[t] - threshold)
+    v[t] = reset(u[t], s[t], threshold)
+
+The reset acts in the step of its spike. `held` is what of the gradient through the reset counts: nothing when it is
+detached, all of it otherwise.
+"""
+
+from functools import cache
+from typing import Any
+
+import torch as m  # the maths of a page: bound anew for numba and Triton
+
+from nwavesdk.dynamics.bind import held, reset, reset_adjoint, spike, surrogate
+from nwavesdk.dynamics.neuron import Neuron
+from nwavesdk.dynamics.reset import RESETS
+
+__all__ = ["lif"]
+
+
+def step(x: Any, v: Any, decay: Any, threshold: Any) -> Any:
+    """One step, see the module."""
+    u = decay * v + x
+    s = spike(u - threshold)
+    return s, u, reset(u, held(s), threshold)
+
+
+def adjoint(x: Any, v: Any, decay: Any, threshold: Any, grad_s: Any, grad_v: Any) -> Any:
+    """The adjoint of `step`."""
+    u = decay * v + x
+    z = u - threshold
+    grad_u, grad_reset, grad_threshold = reset_adjoint(u, spike(z), threshold, grad_v)
+    grad_z = (grad_s + held(grad_reset)) * surrogate(z)
+    grad_u = grad_u + grad_z
+    return grad_u, decay * grad_u, v * grad_u, grad_threshold - grad_z
+
+
+@cache
+def lif(mechanism: str = "subtraction") -> Neuron:
+    """The LIF neuron with the reset `"subtraction"`, `"zero"` or `"none"`.
+
+    References:
+        W. Gerstner et al., "Neuronal Dynamics", 2014, section 1.3; surrogate training as in
+        doi:10.1109/MSP.2019.2931595.
+    """
+    r = RESETS[mechanism]
+
+    def carry(x: Any, s: Any, decay: Any, threshold: Any) -> Any:
+        return r.carry(decay.expand_as(x), x, m.full_like(x, float("-inf")), s, threshold)
+
+    pages = {"reset": r.reset, "reset_adjoint": r.reset_adjoint}
+    return Neuron(f"lif_{mechanism}", ("v",), ("decay", "threshold"), step, adjoint, carry, pages)

@@ -1,0 +1,96 @@
+"""The contract of a surrogate: a hard threshold forward, a smooth derivative backward.
+
+Requirements: forward spikes never depend on the surrogate; spikes and gradients keep dtype and device; half precision
+is evaluated in float32; finite input never gives NaN. A built-in surrogate is one formula, `pseudo_derivative`, which
+torch runs as it stands and which the kernels bind to their own maths (see `nwavesdk.dynamics.bind`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["Surrogate", "evaluate", "heaviside", "require_floating"]
+
+
+def heaviside(z: Tensor) -> Tensor:
+    """The step `H(z) = 1 if z > 0 else 0`, in the dtype of `z`; H(±0) = 0 and H(NaN) = 0.
+
+    Example:
+        >>> heaviside(torch.tensor([-1.0, 0.0, 2.0]))
+        tensor([0., 0., 1.])
+    """
+    return (z > 0).to(z.dtype)
+
+
+class Surrogate(ABC):
+    """A spike function: `s(z)` is the Heaviside step of `z`, and its gradient is `s.derivative(z)`.
+
+    `z` is the membrane before reset minus the threshold, a floating tensor of any shape. Subclasses are immutable
+    values: comparable, hashable, picklable.
+
+    Attributes:
+        formula: the derivative in one line, for tables and reports.
+        pseudo_derivative: σ'(z, *constants) as a page that torch, numba and Triton can all run, or None when σ' is
+            known to torch alone (the kernels then take it as an array).
+
+    References:
+        E. O. Neftci, H. Mostafa, F. Zenke, "Surrogate gradient learning in spiking neural networks", 2019,
+        doi:10.1109/MSP.2019.2931595.
+    """
+
+    formula: ClassVar[str]
+    pseudo_derivative: ClassVar[Callable[..., Any] | None] = None
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        """The numbers that `pseudo_derivative` takes after `z`."""
+        return ()
+
+    @abstractmethod
+    def derivative(self, z: Tensor) -> Tensor:
+        """The backward factor σ'(z), same shape, dtype and device as `z`.
+
+        Raises:
+            TypeError: `z` is not a floating tensor.
+        """
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Spikes H(z), same shape, dtype and device as `z`, with σ'(z) as gradient.
+
+        Raises:
+            TypeError: `z` is not a floating tensor.
+        """
+        require_floating(self, z)
+        return _Spike.apply(z, self)
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, surrogate: Surrogate) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(z)
+        ctx.surrogate = surrogate
+        return heaviside(z)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        (z,) = ctx.saved_tensors
+        return grad * ctx.surrogate.derivative(z), None
+
+
+def require_floating(surrogate: Surrogate, z: Tensor) -> None:
+    """Raise a TypeError unless `z` is a floating tensor."""
+    if not isinstance(z, Tensor) or not z.is_floating_point():
+        got = f"a tensor of {z.dtype}" if isinstance(z, Tensor) else type(z).__name__
+        raise TypeError(f"{surrogate!r} needs z (membrane minus threshold) as a floating tensor, got {got}.")
+
+
+def evaluate(surrogate: Surrogate, z: Tensor) -> Tensor:
+    """`pseudo_derivative` at `z` in torch: float32 inside for half precision, the dtype of `z` outside."""
+    require_floating(surrogate, z)
+    wide = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+    assert surrogate.pseudo_derivative is not None
+    value: Tensor = surrogate.pseudo_derivative(wide, *surrogate.constants)
+    return value.to(z.dtype)
