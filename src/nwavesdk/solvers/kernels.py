@@ -31,7 +31,8 @@ _lock = threading.Lock()
 @cache
 def cache_folder() -> Path:
     """The folder of the rendered kernels, writable."""
-    home = os.environ.get("NWAVESDK_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "nwavesdk")
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "nwavesdk")
+    home = os.environ.get("NWAVESDK_CACHE") or default
     folder = Path(home, "kernels")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,9 +50,9 @@ def cache_folder() -> Path:
 
 def kernels(neuron: Neuron, dtype: str, surrogate: Surrogate | None = None, **options: Any) -> ModuleType:
     """The module of compiled kernels for `neuron`; see `render_kernels` for the options."""
-    fused = surrogate is not None and surrogate.pseudo_derivative is not None
-    parameters = len(surrogate.constants) if surrogate is not None and fused else 0
-    return _load(neuron, dtype, type(surrogate) if fused else None, parameters, tuple(sorted(options.items())))
+    if surrogate is None or surrogate.pseudo_derivative is None:
+        return _load(neuron, dtype, None, 0, tuple(sorted(options.items())))
+    return _load(neuron, dtype, type(surrogate), len(surrogate.constants), tuple(sorted(options.items())))
 
 
 @cache

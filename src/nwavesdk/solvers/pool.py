@@ -7,6 +7,7 @@ or after fork); kernels that release the GIL over ranges of jobs need none of th
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import torch
 
@@ -27,7 +28,7 @@ def run_jobs(kernel: Callable[[int, int], object], jobs: int, *, serial: bool = 
     if pool is None:
         pool = _pools.setdefault(threads, ThreadPoolExecutor(threads - 1, thread_name_prefix="nwavesdk"))
     cuts = [jobs * i // threads for i in range(threads + 1)]
-    others = [pool.submit(kernel, first, last) for first, last in zip(cuts[1:], cuts[2:], strict=False)]
+    others = [pool.submit(kernel, first, last) for first, last in pairwise(cuts[1:])]
     try:
         kernel(cuts[0], cuts[1])
     finally:

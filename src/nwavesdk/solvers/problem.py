@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,7 +10,18 @@ from torch import Tensor
 from nwavesdk.dynamics import Neuron, bind
 from nwavesdk.surrogate import Surrogate, heaviside
 
-__all__ = ["Problem", "Solution", "Spec", "argument", "before", "freed_graph", "membrane"]
+__all__ = [
+    "Problem",
+    "Solution",
+    "Spec",
+    "Trace",
+    "TraceGradient",
+    "argument",
+    "before",
+    "freed_graph",
+    "membrane",
+    "torch_page",
+]
 
 
 @dataclass(frozen=True)
@@ -60,37 +71,54 @@ class Solution:
     current: Tensor
 
 
+class Trace(NamedTuple):
+    """What a forward pass leaves, without a graph, all [B, T, N]: spikes, states after each step, total input charge."""
+
+    spikes: Tensor
+    trajectories: tuple[Tensor, ...]
+    total: Tensor
+
+
+class TraceGradient(NamedTuple):
+    """∂L/∂ spikes [B, T, N], first trajectory [B, T, N], states after the last step [B, N]; None where it is zero."""
+
+    spikes: Tensor | None
+    mem: Tensor | None
+    last: Sequence[Tensor | None]
+
+
 def before(states: Sequence[Tensor], trajectories: Sequence[Tensor]) -> list[Tensor]:
     """The states before each step, each [B, T, N]."""
     return [torch.cat([s[:, None], t], 1)[:, : t.shape[1]] for s, t in zip(states, trajectories, strict=True)]
 
 
-def membrane(
-    neuron: Neuron, x: Tensor, states: Sequence[Tensor], trajectories: Sequence[Tensor], constants: Sequence[Tensor]
-) -> Tensor:
-    """The membrane before reset `u` at all steps at once [B, T, N], from the trajectories."""
-    u: Tensor = _step(neuron, heaviside, x, before(states, trajectories), constants)[1]
-    return u
+def membrane(problem: Problem, trace: Trace) -> Tensor:
+    """The membrane before reset `u` at all steps at once [B, T, N], from the trajectories; no gradient."""
+    return _replay(problem, trace)[0]
 
 
-def argument(
-    neuron: Neuron, x: Tensor, states: Sequence[Tensor], trajectories: Sequence[Tensor], constants: Sequence[Tensor]
-) -> Tensor:
-    """What the neuron hands to its spike function at all steps at once [B, T, N]: membrane minus threshold."""
+def argument(problem: Problem, trace: Trace) -> Tensor:
+    """What the neuron hands to its spike function, at all steps at once [B, T, N]; no gradient."""
+    return _replay(problem, trace)[1]
+
+
+@torch.no_grad()
+def _replay(problem: Problem, trace: Trace) -> tuple[Tensor, Tensor]:
     seen: list[Tensor] = []
 
     def spike(z: Tensor) -> Tensor:
         seen.append(z)
         return heaviside(z)
 
-    _step(neuron, spike, x, before(states, trajectories), constants)
-    return seen[0]
+    step = torch_page(problem.spec.neuron, "step", spike=spike, held=torch.detach)
+    _, u, *_ = step(trace.total, *before(problem.states, trace.trajectories), *problem.constants)
+    return u, seen[0]
 
 
-def _step(neuron: Neuron, spike: Any, x: Tensor, states: Sequence[Tensor], constants: Sequence[Tensor]) -> Any:
-    pages = {name: bind(page, m=torch) for name, page in neuron.pages.items()}
-    step = bind(neuron.step, m=torch, spike=spike, held=torch.detach, **pages)
-    return step(x, *states, *constants)
+def torch_page(neuron: Neuron, name: str, **names: Any) -> Any:
+    """The neuron's page `"step"` or `"adjoint"` bound to torch and to `names`."""
+    pages = {key: bind(page, m=torch) for key, page in neuron.pages.items()}
+    return bind(getattr(neuron, name), m=torch, **pages, **names)
 
 
 def freed_graph(error: RuntimeError) -> RuntimeError:

@@ -8,24 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.dynamics import Neuron, bind
-from nwavesdk.solvers.problem import Problem, Solution, freed_graph
-from nwavesdk.surrogate import Surrogate
+from nwavesdk.solvers.problem import Problem, Solution, Trace, TraceGradient, before, freed_graph, torch_page
+from nwavesdk.surrogate import heaviside
 
-__all__ = ["solve", "torch_step"]
-
-
-def torch_step(neuron: Neuron, surrogate: Surrogate, detach_reset: bool) -> Any:
-    """The neuron's step in torch, differentiable."""
-    pages = {name: bind(page, m=torch) for name, page in neuron.pages.items()}
-    held = torch.detach if detach_reset else lambda s: s
-    return bind(neuron.step, m=torch, spike=surrogate, held=held, **pages)
+__all__ = ["backward", "solve"]
 
 
 def solve(problem: Problem) -> Solution:
-    """Run the problem step by step."""
+    """Run the problem step by step under autograd."""
     spec = problem.spec
-    step = torch_step(spec.neuron, spec.surrogate, spec.detach_reset)
+    held = torch.detach if spec.detach_reset else _identity
+    step = torch_page(spec.neuron, "step", spike=spec.surrogate, held=held)
     states, s = problem.states, problem.spikes
     kept: list[tuple[Tensor, ...]] = []
     for x in problem.x.unbind(1):
@@ -41,6 +34,44 @@ def solve(problem: Problem) -> Solution:
     spikes, *states_out = _Watched.apply(spikes, *trajectories, *states)
     K = len(states)
     return Solution(spikes, tuple(states_out[:K]), tuple(states_out[K:]), current)
+
+
+def backward(problem: Problem, trace: Trace, grads: TraceGradient, learn: bool) -> tuple[Tensor | None, ...]:
+    """The neuron's adjoint step by step, the counterpart of `serial.backward` on any device."""
+    spec, total = problem.spec, trace.total
+    held = _nothing if spec.detach_reset else _identity
+    adjoint = torch_page(spec.neuron, "adjoint", spike=heaviside, surrogate=spec.surrogate.derivative, held=held)
+    states = before(problem.states, trace.trajectories)
+    zeros = torch.zeros_like(total[:, 0]) if total.shape[1] else total.new_zeros(total.shape[0], total.shape[2])
+    grad_states = [zeros if g is None else g for g in grads.last]
+    grad_constants, grad_spikes, found = [torch.zeros_like(zeros) for _ in problem.constants], zeros, []
+    for t in reversed(range(total.shape[1])):
+        if grads.mem is not None:
+            grad_states[0] = grad_states[0] + grads.mem[:, t]
+        if grads.spikes is not None:
+            grad_spikes = grad_spikes + grads.spikes[:, t]
+        here = [v[:, t] for v in states]
+        grad_x, *rest = adjoint(total[:, t], *here, *problem.constants, grad_spikes, *grad_states)
+        grad_states = rest[: len(states)]
+        grad_constants = [a + b for a, b in zip(grad_constants, rest[len(states) :], strict=True)]
+        grad_spikes = zeros if problem.recurrent is None else grad_x @ problem.recurrent.t()
+        found.append(grad_x)
+    grad = torch.stack(found[::-1], 1) if found else torch.zeros_like(total)
+    tail: tuple[Tensor | None, ...] = ()
+    if problem.recurrent is not None:
+        assert problem.spikes is not None
+        (previous,) = before([problem.spikes], [trace.spikes])
+        tail = previous.flatten(0, 1).t() @ grad.flatten(0, 1), grad_spikes
+    sums = [g.sum(0) if learn else None for g in grad_constants]
+    return grad, *grad_states, *sums, *tail
+
+
+def _identity(value: Any) -> Any:
+    return value
+
+
+def _nothing(_: Any) -> float:
+    return 0.0
 
 
 class _Watched(torch.autograd.Function):

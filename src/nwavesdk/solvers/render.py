@@ -106,7 +106,8 @@ def backward_row(x, {states}, {constants}, grad_s, {sigma_row}{grad_states}, gra
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def backward(
-    first, last, width, x, {initial}, {states}, {constants}, grad_s, {sigma}{grad_mem}{grad_states}, grad_x{grad_constants}{parameters}
+    first, last, width, x, {initial}, {states}, {constants}, grad_s, {sigma}{grad_mem}{grad_states},
+    grad_x{grad_constants}{parameters}
 ):
     B, T, N = x.shape
     blocks = (N + width - 1) // width
@@ -124,11 +125,12 @@ def backward(
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def backward_recurrent(
-    first, last, transposed, x, {initial}, {states}, {constants}, grad_s, {sigma}{grad_mem}{grad_states}, grad_x{grad_constants}{parameters}
+    first, last, transposed, x, {initial}, {states}, {constants}, grad_s, {sigma}{grad_mem}{grad_states},
+    grad_x{grad_constants}{parameters}
 ):
     """As `backward`, each job a batch element; `transposed` are the recurrent weights [to, from], x the total input.
 
-    `grad_s` [B, T + 1, N] gets ∂L/∂s through the recurrence added: row t + 1 belongs to step t, row 0 to the spikes before.
+    `grad_s` [B, T + 1, N] gets the gradient by recurrence added: row t + 1 is of step t, row 0 of the spikes before.
     """
     T, N = x.shape[1], x.shape[2]
     lo, hi = 0, N

@@ -1,15 +1,34 @@
 """The one entry to all solvers."""
 
-import torch
-from torch import Tensor
+from collections.abc import Callable
+from functools import partial
 
-from nwavesdk.solvers import reference, serial
+import torch
+
+from nwavesdk.solvers import compasso, reference, serial
 from nwavesdk.solvers.problem import Problem, Solution
+from nwavesdk.solvers.sweep import sweep
 
 __all__ = ["SOLVERS", "run"]
 
-SOLVERS = {"reference": reference.solve, "serial": serial.solve}
+SOLVERS: dict[str, Callable[[Problem], Solution]] = {
+    "reference": reference.solve,
+    "serial": partial(sweep, forward=serial.forward),
+    "compasso": partial(sweep, forward=compasso.forward),
+}
 
 
 def run(problem: Problem, solver: str = "serial") -> Solution:
-    return SOLVERS[solver](problem)
+    """Run `problem` with the solver of that name.
+
+    Raises:
+        RuntimeError: the solver cannot run it on that device, or not that neuron or topology.
+    """
+    device = problem.x.device.type
+    if solver == "serial" and device != "cpu":
+        raise RuntimeError(f'solver="serial" runs on CPU tensors, got {device} tensors: use solver="reference".')
+    if solver == "compasso" and (problem.recurrent is not None or problem.spec.neuron.carry is None):
+        what = "recurrent layers" if problem.recurrent is not None else f"the neuron {problem.spec.neuron.name}"
+        raise RuntimeError(f'comPaSSo does not run {what}: use device="cpu", which runs on CUDA tensors too.')
+    with torch.autocast(device, enabled=False):
+        return SOLVERS[solver](problem)

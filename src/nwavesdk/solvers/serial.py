@@ -9,85 +9,78 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from nwavesdk.solvers.kernels import kernels
 from nwavesdk.solvers.pool import run_jobs
-from nwavesdk.solvers.problem import Problem, Solution, Spec, argument, freed_graph
-from nwavesdk.surrogate import Surrogate
+from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, argument, before
 
-__all__ = ["solve", "sweep_backward"]
+__all__ = ["backward", "forward"]
 
 _WIDTH = 1024  # neurons a job: rows of that length stay in the first cache
 _SMALL = 1 << 15  # neuron-steps below which threads cost more than they save
 
 
-def forward(problem: Problem) -> Trajectories:
+def forward(problem: Problem) -> Trace:
     """Spikes, trajectories and total input charge of the problem, without a graph."""
     x = problem.x.contiguous()
-    states, constants = [[t.contiguous() for t in group] for group in (problem.states, problem.constants)]
-    spikes, trajectories = torch.empty_like(x), tuple(torch.empty_like(x) for _ in states)
+    given = [t.contiguous() for t in (*problem.states, *problem.constants)]
+    spikes, trajectories = torch.empty_like(x), tuple(torch.empty_like(x) for _ in problem.states)
     compiled = kernels(problem.spec.neuron, _name(x))
     if problem.recurrent is None:
-        _run(compiled.forward, x, _arrays(x, *states, *constants, spikes, *trajectories))
-        return spikes, trajectories, x
+        _run_blocks(compiled.forward, x, _arrays(x, *given, spikes, *trajectories))
+        return Trace(spikes, trajectories, x)
     assert problem.spikes is not None
-    total, recurrent = torch.empty_like(x), (problem.recurrent.contiguous(), problem.spikes.contiguous())
-    arrays = _arrays(x, *recurrent, *states, *constants, total, spikes, *trajectories)
-    run_jobs(lambda i, j: compiled.forward_recurrent(i, j, *arrays), x.shape[0], serial=x.numel() < _SMALL)
-    return spikes, trajectories, total
+    total = torch.empty_like(x)
+    recurrent = problem.recurrent.contiguous(), problem.spikes.contiguous()
+    _run_batch(compiled.forward_recurrent, x, _arrays(x, *recurrent, *given, total, spikes, *trajectories))
+    return Trace(spikes, trajectories, total)
 
 
-def backward(run: Run, grads: Grads, learn: bool) -> tuple[Tensor | None, ...]:
-    """See `nwavesdk.solvers.sweep.Backward`."""
-    spec, total, states, trajectories, constants = run.spec, run.total, run.states, run.trajectories, run.constants
-    surrogate, (B, T, N) = spec.surrogate, total.shape
+def backward(problem: Problem, trace: Trace, grads: TraceGradient, learn: bool) -> tuple[Tensor | None, ...]:
+    """∂L/∂ x, states, constants (None unless `learn`), and with recurrence its weights and the spikes before."""
+    spec, total = problem.spec, trace.total
+    sigma, mem = [], [] if grads.mem is None else [grads.mem.contiguous()]
+    if spec.surrogate.pseudo_derivative is None:
+        sigma = [spec.surrogate.derivative(argument(problem, trace)).contiguous()]
+    numbers = [] if sigma else [torch.tensor(k, dtype=total.dtype).numpy()[()] for k in spec.surrogate.constants]
+    options = {"detach_reset": spec.detach_reset, "learn": learn, "grad_mem": bool(mem)}
+    compiled = kernels(spec.neuron, _name(total), spec.surrogate, backward=True, **options)
+
     grad_s = torch.zeros_like(total) if grads.spikes is None else grads.spikes.contiguous()
     grad_states = [
-        torch.zeros_like(s) if g is None else g.contiguous().clone() for s, g in zip(states, grad_last, strict=True)
+        torch.zeros_like(s) if g is None else g.contiguous().clone()
+        for s, g in zip(problem.states, grads.last, strict=True)
     ]
     grad_x = torch.empty_like(total)
-    grad_constants = [total.new_zeros(B, N) for _ in constants] if learn else []
-    sigma = []
-    if surrogate.pseudo_derivative is None:
-        sigma = [surrogate.derivative(argument(spec.neuron, total, states, trajectories, constants)).contiguous()]
-    mem = [] if grad_mem is None else [grad_mem.contiguous()]
-    compiled = kernels(
-        spec.neuron, _name(total), surrogate, backward=True, detach_reset=spec.detach_reset, learn=learn,
-        grad_mem=bool(mem),
-    )  # fmt: skip
-    numbers = [_number(total, k) for k in surrogate.constants] if not sigma else []
-    if recurrent:
-        weights, before, spikes = recurrent
-        shifted = torch.cat([torch.zeros_like(before)[:, None], zeros], 1)
-        transposed = weights.t().contiguous()
-        tensors = (transposed, total, *states, *trajectories, *constants, shifted, *sigma, *mem, *grad_states, grad_x)
-        arrays = _arrays(*tensors, *grad_constants)
-        run_jobs(
-            lambda i, j: compiled.backward_recurrent(i, j, *arrays, *numbers), B, serial=total.numel() < _SMALL
-        )
-        previous = torch.cat([before[:, None], spikes[:, :-1]], 1) if T else spikes
-        grad_weights = previous.reshape(-1, N).t() @ grad_x.reshape(-1, N)
-        tail: tuple[Tensor | None, ...] = (grad_weights, shifted[:, 0])
+    grad_constants = [total.new_zeros(total.shape[0], total.shape[2]) for _ in problem.constants] if learn else []
+    read = [t.contiguous() for t in (*problem.states, *trace.trajectories, *problem.constants)]
+    written = (*grad_states, grad_x, *grad_constants)
+    tail: tuple[Tensor | None, ...] = ()
+    if problem.recurrent is None:
+        _run_blocks(compiled.backward, total, [*_arrays(total, *read, grad_s, *sigma, *mem, *written), *numbers])
     else:
-        tensors = (total, *states, *trajectories, *constants, zeros, *sigma, *mem, *grad_states, grad_x)
-        _run(compiled.backward, total, [*_arrays(*tensors, *grad_constants), *numbers])
-        tail = ()
-    sums: list[Tensor | None] = [g.sum(0) for g in grad_constants] if learn else [None] * len(constants)
+        assert problem.spikes is not None
+        grad_s = torch.cat([torch.zeros_like(problem.spikes)[:, None], grad_s], 1)
+        transposed = problem.recurrent.t().contiguous()
+        arrays = _arrays(transposed, total, *read, grad_s, *sigma, *mem, *written)
+        _run_batch(compiled.backward_recurrent, total, [*arrays, *numbers])
+        (previous,) = before([problem.spikes], [trace.spikes])
+        tail = previous.flatten(0, 1).t() @ grad_x.flatten(0, 1), grad_s[:, 0]
+    sums: list[Tensor | None] = [g.sum(0) for g in grad_constants] if learn else [None] * len(problem.constants)
     return grad_x, *grad_states, *sums, *tail
 
 
-def _run(kernel: Any, x: Tensor, arrays: Sequence[Any]) -> None:
+def _run_blocks(kernel: Any, x: Tensor, arguments: Sequence[Any]) -> None:
     blocks = -(-x.shape[2] // _WIDTH)
-    run_jobs(lambda i, j: kernel(i, j, _WIDTH, *arrays), x.shape[0] * blocks, serial=x.numel() < _SMALL)
+    run_jobs(lambda i, j: kernel(i, j, _WIDTH, *arguments), x.shape[0] * blocks, serial=x.numel() < _SMALL)
+
+
+def _run_batch(kernel: Any, x: Tensor, arguments: Sequence[Any]) -> None:
+    run_jobs(lambda i, j: kernel(i, j, *arguments), x.shape[0], serial=x.numel() < _SMALL)
 
 
 def _name(x: Tensor) -> str:
     return {torch.float32: "float32", torch.float64: "float64"}[x.dtype]
-
-
-def _number(x: Tensor, value: float) -> Any:
-    return torch.tensor(value, dtype=x.dtype).numpy()[()]
 
 
 def _arrays(*tensors: Tensor) -> list[Any]:

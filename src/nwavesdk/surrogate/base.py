@@ -64,18 +64,19 @@ class Surrogate(ABC):
             TypeError: `z` is not a floating tensor.
         """
         require_floating(self, z)
-        return _Spike.apply(z, self)
+        spikes: Tensor = _Spike.apply(z, self)
+        return spikes
 
 
 class _Spike(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, z: Tensor, surrogate: Surrogate) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, z: Tensor, surrogate: Surrogate) -> Tensor:
         ctx.save_for_backward(z)
         ctx.surrogate = surrogate
         return heaviside(z)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (z,) = ctx.saved_tensors
         return grad * ctx.surrogate.derivative(z), None
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.surrogate.base import Surrogate, require_floating, heaviside
+from nwavesdk.surrogate.base import Surrogate, heaviside, require_floating
 from nwavesdk.surrogate.catalogue import FastSigmoid, atan, fast_sigmoid, sigmoid
 
 __all__ = ["Custom", "Foreign", "as_surrogate", "custom"]
@@ -57,19 +57,20 @@ class Foreign(Surrogate):
         require_floating(self, z)
         if not torch.is_grad_enabled():
             return heaviside(z)
-        return _Exchange.apply(heaviside(z.detach()), _checked(self.function, z))
+        spikes: Tensor = _Exchange.apply(heaviside(z.detach()), _checked(self.function, z))
+        return spikes
 
 
 class _Exchange(torch.autograd.Function):
     """The value of the first argument with the gradient of the second."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, carrier: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, value: Tensor, carrier: Tensor) -> Tensor:
         ctx.dtype = carrier.dtype
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
         return None, grad.to(ctx.dtype)
 
 
