@@ -1,9 +1,11 @@
-"""An optional dependency: the import, or an error that says which `pip install` brings it."""
+"""Optional dependencies: import one, or say which `pip install` brings it."""
 
-from importlib import import_module
+import re
+import sys
+from importlib import import_module, metadata
 from typing import Any
 
-__all__ = ["require"]
+__all__ = ["extras", "missing", "require"]
 
 
 def require(module: str, extra: str) -> Any:
@@ -40,3 +42,21 @@ def missing(package: str, extra: str) -> str:
         'scipy is not installed: pip install "nwavesdk[train]" brings it.'
     """
     return f'{package} is not installed: pip install "nwavesdk[{extra}]" brings it.'
+
+
+def extras() -> dict[str, list[str]]:
+    """Each extra of `nwavesdk` and what of it is not installed."""
+    lacking: dict[str, list[str]] = {}
+    for text in metadata.requires("nwavesdk") or []:
+        requirement = _REQUIREMENT.match(text)
+        if requirement is None or ("sys_platform" in text and f"'{sys.platform}'" not in text.replace('"', "'")):
+            continue
+        missing_ones = lacking.setdefault(requirement["extra"], [])
+        try:
+            metadata.version(requirement["package"])
+        except metadata.PackageNotFoundError:
+            missing_ones.append(requirement["package"])
+    return lacking
+
+
+_REQUIREMENT = re.compile(r"(?P<package>[\w.-]+).*extra == ['\"](?P<extra>\w+)['\"]")

@@ -23,6 +23,7 @@ class Recordings:
         classes: Name of each class.
         keys: A name for each recording that does not depend on the machine; it decides the part it belongs to.
         fingerprint: Hash of the source's content, to notice data that have changed since a run began.
+        sample_rate: Rate of the sound that the features were made from [Hz], where it is known.
 
     Raises:
         ValueError: The fields disagree in length, or the recordings in their number of features.
@@ -33,6 +34,7 @@ class Recordings:
     classes: tuple[str, ...]
     keys: tuple[str, ...]
     fingerprint: str
+    sample_rate: int | None = None
 
     def __post_init__(self) -> None:
         if not len(self.frames) == len(self.labels) == len(self.keys):

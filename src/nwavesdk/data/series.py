@@ -7,7 +7,7 @@ import numpy as np
 from nwavesdk.data.recordings import Frames, Indices, Recordings
 from nwavesdk.data.standard import Standard
 
-__all__ = ["STEPS", "Series", "fit_length"]
+__all__ = ["STEPS", "Series", "fit_hold", "fit_length"]
 
 STEPS = 100
 """Time steps a sequence should have, about."""
@@ -51,14 +51,20 @@ class Series:
         return cls(np.repeat(x, hold, axis=1), recordings.labels)
 
 
-def fit_length(train: Recordings) -> tuple[int, int]:
-    """Frames to keep and steps to hold each, so that nine recordings of ten stay whole and T is about `STEPS`.
+def fit_length(train: Recordings) -> int:
+    """Frames to keep, so that nine of ten recordings stay whole.
 
     Args:
         train: The training part.
-
-    Returns:
-        `(length, hold)`.
     """
-    length = int(np.quantile([len(frames) for frames in train.frames], 0.9, method="higher"))
-    return length, max(1, round(STEPS / length))
+    return int(np.quantile([len(frames) for frames in train.frames], 0.9, method="higher"))
+
+
+def fit_hold(length: int) -> int:
+    """Steps to hold a frame for, so that `length` frames take about `STEPS`.
+
+    Example:
+        >>> fit_hold(25), fit_hold(98), fit_hold(400)
+        (4, 1, 1)
+    """
+    return max(1, round(STEPS / length))

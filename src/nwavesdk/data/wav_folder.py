@@ -58,6 +58,7 @@ def load_wav_folder(
         classes=tuple(files),
         keys=tuple(path.relative_to(folder).as_posix() for paths in files.values() for path in paths),
         fingerprint=content.hexdigest(),
+        sample_rate=rate,
     )
 
 

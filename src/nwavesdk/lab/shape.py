@@ -1,0 +1,60 @@
+"""The shape of a surrogate's derivative in a few numbers."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+
+from nwavesdk.surrogate import Surrogate, available
+
+__all__ = ["Shape", "catalogue_shapes", "shape"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a derivative looks like.
+
+    Args:
+        peak: Its highest value [1 / unit of the membrane].
+        area: Its integral over all membranes; 1 for the derivative of a smooth step from 0 to 1.
+        half_width: Width of the interval around the peak where it exceeds half of it [units of the membrane].
+    """
+
+    peak: float
+    area: float
+    half_width: float
+
+
+def shape(surrogate: Surrogate) -> Shape:
+    """Measure a derivative on a grid that is fine at the threshold and reaches ±1e12.
+
+    The grid is `z = sinh(q) / 1000` with even steps of q, so that tails of any power weigh as they should.
+
+    Args:
+        surrogate: Any surrogate that is defined in float64.
+
+    Returns:
+        Peak, area (to about 1e-6) and half width.
+
+    Example:
+        >>> from nwavesdk.surrogate import atan
+        >>> shape(atan(alpha=2.0)).peak
+        1.0
+    """
+    q = torch.linspace(-35.0, 35.0, 2_000_001, dtype=torch.float64)
+    z = torch.sinh(q) / 1000
+    height = surrogate.derivative(z)
+    area = torch.trapezoid(height * torch.cosh(q) / 1000, q)
+    peak = height.max()
+    high = z[height >= peak / 2]
+    return Shape(peak.item(), area.item(), (high[-1] - high[0]).item())
+
+
+def catalogue_shapes() -> list[dict[str, Any]]:
+    """One row for each surrogate of the catalogue: name, formula, default parameters, peak, area, half width."""
+    rows: list[dict[str, Any]] = []
+    for name, kind in available().items():
+        measured = shape(kind())
+        defaults = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
+        rows.append({"name": name, "formula": kind.formula, "defaults": defaults, **vars(measured)})
+    return rows

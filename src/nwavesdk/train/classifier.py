@@ -1,0 +1,92 @@
+"""What happens in one step of training and of validation."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from nwavesdk.layers import SpikingSequential, prepare_net
+from nwavesdk.metrics import accuracy_population, population_counts
+from nwavesdk.train.config import LearningConfig
+from nwavesdk.train.seed import stream
+
+__all__ = ["Classifier", "population_loss"]
+
+
+class Classifier(LightningModule):
+    """A spiking net that tells classes by the firing rates of its output populations.
+
+    Args:
+        net: Input `[B, T, F]` to output spikes `[B, T, classes * population]`.
+        n_classes: Number of populations.
+        learning: How its weights are learnt.
+        seed: The run's seed; dropout draws from a stream of its own in every epoch.
+    """
+
+    def __init__(self, net: SpikingSequential, n_classes: int, learning: LearningConfig, seed: int) -> None:
+        super().__init__()
+        self.net = net
+        self.n_classes = n_classes
+        self.learning = learning
+        self.seed = seed
+
+    def on_train_epoch_start(self) -> None:
+        """Make the epoch's random numbers a function of the seed and the epoch alone."""
+        torch.manual_seed(stream(self.seed, "dropout", self.current_epoch, self.global_rank))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002
+        """The loss of a batch."""
+        loss, accuracy, rates = self._measure(batch)
+        options: dict[str, Any] = {"prog_bar": True, "on_step": True, "on_epoch": True, "batch_size": len(batch[1])}
+        self.log("train_loss", loss, sync_dist=True, **options)
+        self.log("train_accuracy", accuracy, sync_dist=True, **options)
+        self.log("train_rate", torch.stack(list(rates.values())).mean(), sync_dist=True, **options)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # noqa: ARG002
+        """The loss, the accuracy and each layer's rate on a batch of the validation part."""
+        loss, accuracy, rates = self._measure(batch)
+        for name, value in {"val_loss": loss, "val_accuracy": accuracy, **rates}.items():
+            self.log(name, value, sync_dist=True, batch_size=len(batch[1]))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with one cycle of the learning rate over the whole run."""
+        learning = self.learning
+        optimizer = torch.optim.AdamW(self.parameters(), learning.rate, weight_decay=learning.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, learning.rate, total_steps=steps, pct_start=learning.warmup
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+    def _measure(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        x, labels = batch
+        prepare_net(self.net)
+        record = self.net.record(x)
+        rates = {
+            f"rate_{depth}": layer.spk.detach().float().mean() for depth, layer in enumerate(record.layers.values(), 1)
+        }
+        loss = population_loss(record.spk, labels, self.n_classes, self.learning.sharpness)
+        return loss, accuracy_population(record.spk.detach(), labels, self.n_classes), rates
+
+
+def population_loss(spk: Tensor, labels: Tensor, n_classes: int, sharpness: float) -> Tensor:
+    """Cross-entropy of the mean firing rates of the populations.
+
+    `logit[c] = sharpness * (spikes of population c) / (neurons of it * T)`: neither T nor the size of a population
+    changes how sharp the decision is.
+
+    Args:
+        spk: Output spikes, `[B, T, n_classes * population]`.
+        labels: Class indices, `[B]`.
+        n_classes: Number of populations.
+        sharpness: Logit for each spike a step.
+
+    Returns:
+        A scalar.
+    """
+    spikes = population_counts(spk, n_classes)
+    most = spk.shape[1] * spk.shape[2] / n_classes
+    return cross_entropy(spikes * (sharpness / most), labels)

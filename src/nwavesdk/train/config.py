@@ -1,0 +1,188 @@
+"""What a run is: every choice that decides its result, validated, and written to `config.json` when it starts."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from nwavesdk.surrogate import available, parse
+
+__all__ = ["DataConfig", "Facts", "LearningConfig", "MachineConfig", "NetConfig", "RunConfig"]
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Section):
+    """Where recordings come from and how they become sequences.
+
+    Attributes:
+        source: `"digits"`, or the path of a folder with one subfolder of `.wav` files a class.
+        limit: Use about this many recordings only; None: all.
+        length: Frames of a recording that are kept; None: so that nine of ten recordings stay whole.
+        hold: Time steps for which a frame stays; None: so that a sequence has about 100.
+        sample_rate: Rate of the sound [Hz]; None: the lowest in the folder, at most 16 kHz. Folders only, as the rest.
+        bands: Mel bands.
+        window: Length of a frame [s].
+        hop: Distance between frames [s].
+    """
+
+    source: str = "digits"
+    limit: Count | None = None
+    length: Count | None = None
+    hold: Count | None = None
+    sample_rate: Annotated[int, Field(ge=1000)] | None = None
+    bands: Count = 32
+    window: Positive = 25e-3
+    hop: Positive = 10e-3
+
+
+class NetConfig(_Section):
+    """The network: synapse and LIF layer for each hidden size, then a population of output neurons for each class.
+
+    Attributes:
+        hidden: Neurons of each hidden layer.
+        population: Output neurons for each class.
+        tau: Membrane time constant [s].
+        dt: Time step [s].
+        threshold: Membrane above which a neuron spikes [units of the membrane].
+        dropout: Share of hidden spikes that is dropped in training.
+        surrogate: The spike's gradient, such as `fast_sigmoid(slope=25)`.
+    """
+
+    hidden: tuple[Count, ...] = (256, 256)
+    population: Count = 10
+    tau: Positive = 10e-3
+    dt: Positive = 1e-3
+    threshold: Positive = 1.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    surrogate: str = "fast_sigmoid"
+
+    @field_validator("surrogate")
+    @classmethod
+    def _full(cls, text: str) -> str:
+        surrogate = parse(text)
+        name = next(name for name, kind in available().items() if kind is type(surrogate))
+        return name + repr(surrogate).removeprefix(type(surrogate).__name__).removeprefix(name)
+
+
+class LearningConfig(_Section):
+    """How weights are learnt: AdamW, a learning rate of one cycle, cross-entropy on the rates of the populations.
+
+    Attributes:
+        epochs: Passes over the training part.
+        batch_size: Recordings a step.
+        rate: Highest learning rate of the cycle.
+        weight_decay: Decoupled weight decay of AdamW.
+        warmup: Share of the run in which the learning rate rises.
+        sharpness: Logit of a class for each spike a step that its neurons fire on average.
+        patience: Epochs without gain on the validation part after which the run stops; None: never early.
+    """
+
+    epochs: Count = 30
+    batch_size: Count = 64
+    rate: Positive = 4e-3
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-2
+    warmup: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    sharpness: Positive = 100.0
+    patience: Count | None = None
+
+
+class MachineConfig(_Section):
+    """Where the run takes place, as Lightning's Trainer understands it."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+    devices: Count = 1
+    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = "32-true"
+
+
+class Facts(_Section):
+    """What the data turned out to be when the run began.
+
+    Attributes:
+        classes: Name of each class.
+        n_features: Features of a frame, the net's inputs.
+        fingerprint: Hash of the data's content.
+        recordings: Recordings in the training, validation and test part.
+    """
+
+    classes: tuple[str, ...]
+    n_features: Count
+    fingerprint: str
+    recordings: tuple[Count, Count, Count]
+
+
+class RunConfig(_Section):
+    """A whole run.
+
+    Example:
+        >>> RunConfig.of({"seed": 3, "learning": {"epochs": 5}}).learning.epochs
+        5
+    """
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    data: DataConfig = DataConfig()
+    net: NetConfig = NetConfig()
+    learning: LearningConfig = LearningConfig()
+    machine: MachineConfig = MachineConfig()
+    facts: Facts | None = None
+
+    @classmethod
+    def of(cls, choices: Mapping[str, Any]) -> "RunConfig":
+        """Validate nested choices; what is left out has its default.
+
+        Raises:
+            ValueError: A choice is unknown or out of its range; one line names it, what it got and what is expected.
+        """
+        try:
+            return cls.model_validate(choices)
+        except ValidationError as error:
+            raise ValueError("; ".join(_problem(details) for details in error.errors())) from None
+
+    @classmethod
+    def read(cls, path: Path) -> "RunConfig":
+        """Read `config.json`.
+
+        Raises:
+            ValueError: The file is no JSON, or not the config of a run.
+        """
+        try:
+            return cls.of(json.loads(path.read_text("utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is not the config of a run: {error}") from None
+
+    def check_same(self, choices: Mapping[str, Any]) -> None:
+        """Refuse choices that differ from this run's.
+
+        Raises:
+            ValueError: A choice is out of its range or differs; the text names the first one.
+        """
+        mine = self.model_dump()
+        merged = {
+            name: {**mine[name], **given} if isinstance(given, Mapping) else given for name, given in choices.items()
+        }
+        asked = RunConfig.of({**mine, **merged}).model_dump()
+        for name, given in choices.items():
+            for key in given if isinstance(given, Mapping) else [None]:
+                old, new = (whole[name] if key is None else whole[name][key] for whole in (mine, asked))
+                if old != new:
+                    raise ValueError(
+                        f"{name if key is None else f'{name}.{key}'}: a resumed run keeps its own choices, "
+                        f"got {new!r}, expected {old!r}: leave the option out, or begin a new run."
+                    )
+
+    def json_text(self) -> str:
+        """The text of `config.json`."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def _problem(details: Any) -> str:
+    where = ".".join(str(part) for part in details["loc"]) or "config"
+    what = details["msg"].removeprefix("Value error, ")
+    return f"{where}: {what[0].lower()}{what[1:]} (got {details['input']!r})"

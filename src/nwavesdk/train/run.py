@@ -1,0 +1,167 @@
+"""A run from its config to its report, and on from where it was killed."""
+
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from nwavesdk.layers import SpikingSequential
+from nwavesdk.train.checkpoint import AtomicCheckpointIO, EveryEpoch
+from nwavesdk.train.classifier import Classifier
+from nwavesdk.train.config import RunConfig
+from nwavesdk.train.evaluation import evaluate
+from nwavesdk.train.history import History
+from nwavesdk.train.loaders import Loaders
+from nwavesdk.train.machine import check_machine
+from nwavesdk.train.model_file import load_model, save_model
+from nwavesdk.train.network import build_network
+from nwavesdk.train.parts import Parts, load_parts
+from nwavesdk.train.progress import progress
+from nwavesdk.train.report import write_report
+from nwavesdk.train.run_folder import RunFolder
+from nwavesdk.train.seed import stream
+from nwavesdk.train.selection import Selection
+
+__all__ = ["Run"]
+
+
+class Run:
+    """A run that is ready to go on: its folder, its config with the data's facts, its data.
+
+    Args:
+        folder: Where it is kept.
+        config: Its config, with facts.
+        parts: Its data.
+    """
+
+    def __init__(self, folder: RunFolder, config: RunConfig, parts: Parts) -> None:
+        assert config.facts is not None
+        self.folder = folder
+        self.config = config
+        self.parts = parts
+        self.classes = config.facts.classes
+        self.n_features = config.facts.n_features
+
+    @classmethod
+    def new(cls, path: Path, config: RunConfig) -> "Run":
+        """Begin a run in an empty or new folder.
+
+        Raises:
+            ValueError: The folder is in use, or the data cannot be used; then no folder is made.
+            ModuleNotFoundError: An extra is missing.
+        """
+        folder = RunFolder(path)
+        # Processes after the first, started by Lightning or torchrun, join the run that the first one began.
+        leads = getattr(rank_zero_only, "rank", 0) == 0
+        if leads:
+            folder.check_free()
+        check_machine(config.machine)
+        config, parts = load_parts(config)
+        if leads:
+            folder.begin(config)
+        return cls(folder, config, parts)
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """A run that was begun earlier.
+
+        Raises:
+            ValueError: There is no run, or its data are no longer what they were.
+        """
+        folder = RunFolder(path)
+        config, parts = load_parts(folder.read_config())
+        return cls(folder, config, parts)
+
+    def network(self) -> SpikingSequential:
+        """The network with the weights of the seed."""
+        torch.manual_seed(stream(self.config.seed, "weights"))
+        return build_network(self.config.net, self.n_features, len(self.classes))
+
+    def train(self) -> dict[str, Any] | None:
+        """Learn, from the latest checkpoint if there is one; select, test once, write model, pictures and report.
+
+        Returns:
+            The content of `result.json`; None in processes other than the first.
+        """
+        learning = self.config.learning
+        model = Classifier(self.network(), len(self.classes), learning, self.config.seed)
+        history, selection = History(self.folder.metrics), Selection(learning.patience)
+        checkpoint = self.folder.checkpoint
+        with _quiet():
+            trainer = self._trainer(history, selection)
+            loaders = Loaders(self.parts, learning.batch_size, self.config.seed)
+            trainer.fit(model, loaders, ckpt_path=checkpoint if checkpoint.is_file() else None)
+        if not trainer.is_global_zero:
+            return None
+        model.load_state_dict(selection.weights)
+        save_model(self.folder.model, model.net, self.parts.standard)
+        return self._finish(model.net, history, selection)
+
+    def test(self) -> dict[str, Any]:
+        """Read the model from its file and test it.
+
+        Raises:
+            ValueError: The model is missing or damaged.
+        """
+        net = self.network()
+        load_model(self.folder.model, net)
+        result = evaluate(net, self.parts.test, len(self.classes), self.config.learning.batch_size)
+        return {"test_accuracy": result.accuracy, "recordings": len(result.labels), "rates": list(result.rates)}
+
+    def _finish(self, net: SpikingSequential, history: History, selection: Selection) -> dict[str, Any]:
+        test = evaluate(net, self.parts.test, len(self.classes), self.config.learning.batch_size)
+        result = {
+            "test_accuracy": test.accuracy,
+            "val_accuracy": selection.score[0],
+            "val_loss": -selection.score[1],
+            "seed": self.config.seed,
+            "seconds": round(history.seconds, 2),
+            "epochs": len(history.rows),
+            "best_epoch": selection.epoch + 1,
+            "rates": list(test.rates),
+            "parameters": sum(parameter.numel() for parameter in net.parameters()),
+        }
+        write_report(self.folder, self.config, self.parts, net, history.rows, test, result)
+        self.folder.write_result(result)
+        return result
+
+    def _trainer(self, history: History, selection: Selection) -> Trainer:
+        machine = self.config.machine
+        board = TensorBoardLogger(self.folder.path, name="", version="tensorboard")
+        return Trainer(
+            accelerator=machine.accelerator,
+            devices=machine.devices,
+            precision=machine.precision,
+            max_epochs=self.config.learning.epochs,
+            callbacks=[history, selection, *progress(history), EveryEpoch(self.folder.checkpoint)],
+            plugins=[AtomicCheckpointIO()],
+            logger=board,
+            log_every_n_steps=10,
+            num_sanity_val_steps=0,
+            enable_progress_bar=sys.stderr.isatty(),
+            enable_model_summary=False,
+            default_root_dir=self.folder.path,
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advice away and standard output free for the result."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+            # The data lie in memory: workers would only copy them.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            yield
+    finally:
+        logger.setLevel(level)
