@@ -72,7 +72,7 @@ class Solution:
 
 
 class Trace(NamedTuple):
-    """What a forward pass leaves, without a graph, all [B, T, N]: spikes, states after each step, total input charge."""
+    """What a forward pass leaves, all [B, T, N] and without a graph: spikes, states after each step, total input."""
 
     spikes: Tensor
     trajectories: tuple[Tensor, ...]

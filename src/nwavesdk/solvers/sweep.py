@@ -36,7 +36,7 @@ class _Sweep(torch.autograd.Function):
             trajectory[:, -1].clone() if trajectory.shape[1] else state.clone()
             for state, trajectory in zip(problem.states, trace.trajectories, strict=True)
         ]
-        _, *kept = _tensors(problem)
+        kept = _tensors(problem)[1:]
         ctx.spec, ctx.K, ctx.C = problem.spec, len(problem.states), len(problem.constants)
         ctx.save_for_backward(*kept, trace.total, *trace.trajectories, *([trace.spikes] if recurrent else []))
         currents = [trace.total] if recurrent else []

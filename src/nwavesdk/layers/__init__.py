@@ -1,0 +1,33 @@
+"""The torch modules that people build nets from: synapses, neuron layers, `prepare_net`, `SpikingSequential`."""
+
+from nwavesdk.layers.hardware import (
+    H1v1Layer,
+    H1v1Synapse,
+    H1v2Layer,
+    H1v2Synapse,
+    HWLayer,
+    HWSynapse,
+)
+from nwavesdk.layers.lif import LIFLayer, LIFSynapse
+from nwavesdk.layers.neuron import NeuronLayer, Record
+from nwavesdk.layers.prepare import detach_state, prepare_net
+from nwavesdk.layers.sequential import Recording, SpikingSequential
+from nwavesdk.layers.synapse import Synapse
+
+__all__ = [
+    "H1v1Layer",
+    "H1v1Synapse",
+    "H1v2Layer",
+    "H1v2Synapse",
+    "HWLayer",
+    "HWSynapse",
+    "LIFLayer",
+    "LIFSynapse",
+    "NeuronLayer",
+    "Record",
+    "Recording",
+    "SpikingSequential",
+    "Synapse",
+    "detach_state",
+    "prepare_net",
+]

@@ -1,0 +1,251 @@
+"""What neuron layers share: constants, state, the door between user shapes and solver shapes, the choice of solver."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nwavesdk.dynamics import Neuron
+from nwavesdk.layers.checks import choice, per_neuron, positive, width
+from nwavesdk.layers.prepare import Prepared
+from nwavesdk.solvers import SOLVERS, Problem, Solution, Spec, Trace, membrane, run
+from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
+
+__all__ = ["NeuronLayer", "Record"]
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What a layer did in one call, all [B, T, *features], or [B, *features] after a single step.
+
+    Attributes:
+        spk: spikes, with gradient.
+        mem: membrane after reset, with gradient.
+    """
+
+    spk: Tensor
+    mem: Tensor
+    _problem: Problem
+    _solution: Solution
+
+    @cached_property
+    def u(self) -> Tensor:
+        """Membrane before reset, computed when asked for; a measurement, without gradient."""
+        solution = self._solution
+        u = membrane(self._problem, Trace(solution.spikes, solution.trajectories, solution.current))
+        return u.detach().to(self.mem.dtype).reshape(self.mem.shape)
+
+
+class NeuronLayer(Prepared):
+    """Base of all neuron layers: `spk, mem = layer(cur)`; subclasses choose the neuron and its constants."""
+
+    log_taus: Tensor
+    thresholds: Tensor
+
+    def __init__(
+        self,
+        neuron: Neuron,
+        features: tuple[int, ...],
+        taus: float | Sequence[float] | Tensor,
+        dt: float,
+        spike_grad: Any,
+        *,
+        learn_taus: bool = False,
+        layer_topology: str,
+        device: str,
+        detach_reset: bool,
+        solver: str,
+        compasso_spike_grad: str,
+    ) -> None:
+        super().__init__()
+        owner = type(self).__name__
+        self.neuron, self.features = neuron, features
+        self.dt = positive(owner, "dt", dt, "s")
+        self.layer_topology = choice(owner, "layer_topology", layer_topology, ["FF", "RC"])
+        self.device = choice(owner, "device", device, ["cpu", "gpu"])
+        self.solver = choice(owner, "solver", solver, ["auto", *SOLVERS])
+        self.compasso_spike_grad = choice(owner, "compasso_spike_grad", compasso_spike_grad, ["fixed", "layer"])
+        self.detach_reset = bool(detach_reset)
+        self.spike_grad: Surrogate = as_surrogate(spike_grad)
+        self._keep("log_taus", per_neuron(owner, "taus", taus, features, "s").log(), learn_taus)
+        N = math.prod(features)
+        self.recurrent_weights: nn.Parameter | None = None
+        if layer_topology == "RC":
+            self.recurrent_weights = nn.Parameter(torch.randn(N, N) * (0.5 / math.sqrt(N)))
+        self._check_compasso(given=spike_grad is not None)
+        self._armed = False
+        self._states: tuple[Tensor, ...] | None = None
+        self._fired: Tensor | None = None
+
+    def _keep(self, name: str, value: Tensor, learn: bool) -> None:
+        """Register a constant under `name`, trained or not: the keys of `state_dict` do not depend on it."""
+        if learn:
+            setattr(self, name, nn.Parameter(value))
+        else:
+            self.register_buffer(name, value)
+
+    def _check_compasso(self, given: bool) -> None:
+        owner, compasso = (
+            type(self).__name__,
+            self.solver == "compasso" or (self.device, self.solver) == ("gpu", "auto"),
+        )
+        if compasso and self.layer_topology == "RC":
+            raise ValueError(
+                f'{owner}: comPaSSo runs feed-forward layers only, got layer_topology="RC": use device="cpu", which runs '
+                "on CUDA tensors too."
+            )
+        self._fixed_surrogate = compasso and self.compasso_spike_grad == "fixed"
+        if self._fixed_surrogate and given and self.spike_grad != FastSigmoid():
+            warnings.warn(
+                f'{owner}: on the comPaSSo path (device="gpu") the gradient is that of fast_sigmoid(25), '
+                f'spike_grad={self.spike_grad!r} is not used: set compasso_spike_grad="layer" to use it, or device="cpu".',
+                stacklevel=4,
+            )
+
+    # ---- constants ----------------------------------------------------------------------------------------------
+
+    @property
+    def taus(self) -> Tensor:
+        """Membrane time constants [s], of shape [] or `features`."""
+        return self.log_taus.exp()
+
+    def effective_constants(self) -> tuple[Tensor, Tensor]:
+        """Time constants [s] and thresholds that act, after mismatch; float64 for the former."""
+        return self.log_taus.double().exp(), self.thresholds
+
+    def effective_recurrent_weights(self) -> Tensor | None:
+        """The recurrent weights that act, [N, N], or None."""
+        return self.recurrent_weights
+
+    def constants(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+        """`decay` = exp(-dt/tau) and `threshold`, each [N], in `dtype`; the one place where they are derived."""
+        taus, thresholds = self.effective_constants()
+        N = math.prod(self.features)
+        decay, threshold = (c.to(dtype).expand(self.features).reshape(N) for c in ((-self.dt / taus).exp(), thresholds))
+        return decay, threshold
+
+    # ---- state --------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> dict[str, Tensor] | None:
+        """The states by name, each [B, *features]; None until the first call after `prepare_net`."""
+        if self._states is None:
+            return None
+        return {k: v.unflatten(1, self.features) for k, v in zip(self.neuron.states, self._states, strict=True)}
+
+    def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:  # noqa: ARG002
+        """Arm the layer; see `prepare_net`."""
+        for name, value in (("taus", self.log_taus), ("thresholds", self.thresholds)):
+            if value.requires_grad and not bool(torch.isfinite(value).all()):
+                raise RuntimeError(
+                    f"{type(self).__name__}: learned {name} are not finite: training diverged; lower the learning rate "
+                    "and go back to an earlier checkpoint."
+                )
+        self._armed = True
+        if not keep_state:
+            self._states = self._fired = None
+
+    def detach_state(self) -> None:
+        if self._states is not None:
+            self._states = tuple(v.detach() for v in self._states)
+        if self._fired is not None:
+            self._fired = self._fired.detach()
+
+    def _state_for(self, x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The states and the last spikes, each [B, N], for input [B, T, N]."""
+        owner, B, N = type(self).__name__, x.shape[0], x.shape[2]
+        if not self._armed:
+            raise RuntimeError(f"{owner} is not prepared: call prepare_net(model) before the first batch.")
+        if self._states is None:
+            return tuple(x.new_zeros(B, N) for _ in self.neuron.states), x.new_zeros(B, N)
+        if self._states[0].shape[0] != B:
+            raise RuntimeError(
+                f"{owner} has state for a batch of {self._states[0].shape[0]}, the input has {B}: "
+                "call prepare_net(model) before a new batch."
+            )
+        fired = x.new_zeros(B, N) if self._fired is None else self._fired.to(x)
+        return tuple(v.to(x) for v in self._states), fired
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: the state comes along, its graph does not."""
+        kept = self.__dict__.copy()
+        if self._states is not None:
+            kept["_states"] = tuple(v.detach() for v in self._states)
+        kept["_fired"] = None if self._fired is None else self._fired.detach()
+        return kept
+
+    # ---- a call -------------------------------------------------------------------------------------------------
+
+    def forward(self, cur: Tensor) -> tuple[Tensor, Tensor]:
+        """Spikes and membrane after reset; see the class for shapes and errors."""
+        record = self.record(cur)
+        return record.spk, record.mem
+
+    def record(self, cur: Tensor) -> Record:
+        """As a call, and the membrane before reset with it.
+
+        Raises:
+            TypeError: the input is not floating.
+            ValueError: the input has another width.
+            RuntimeError: `prepare_net` is missing, or the batch size changed without it.
+        """
+        owner, k = type(self).__name__, len(self.features)
+        width(owner, cur.shape, self.features)
+        if not cur.is_floating_point():
+            raise TypeError(f"{owner} takes a floating input, got {cur.dtype}: convert it, as in cur.float().")
+        shape = (1, *cur.shape) if cur.ndim == k else tuple(cur.shape)
+        B, T = shape[0], shape[1] if len(shape) == k + 2 else 1
+        half = cur.dtype in (torch.float16, torch.bfloat16)
+        x = cur.reshape(B, T, math.prod(self.features)).to(torch.float32 if half else cur.dtype)
+        problem = self._problem(x)
+        solution = run(problem, self._solver_for(x))
+        self._states = solution.last
+        if problem.recurrent is not None:
+            self._fired = solution.spikes[:, -1] if T else problem.spikes
+        spk, mem = (y.to(cur.dtype).reshape(shape) for y in (solution.spikes, solution.trajectories[0]))
+        return Record(spk, mem, problem, solution)
+
+    def _problem(self, x: Tensor) -> Problem:
+        states, fired = self._state_for(x)
+        surrogate = FastSigmoid() if self._fixed_surrogate else self.spike_grad
+        weights = self.effective_recurrent_weights()
+        spec = Spec(self.neuron, surrogate, self.detach_reset)
+        constants = tuple(c.to(x.device) for c in self.constants(x.dtype))
+        if weights is None:
+            return Problem(spec, x, states, constants)
+        return Problem(spec, x, states, constants, weights.to(x), fired)
+
+    def _solver_for(self, x: Tensor) -> str:
+        learnable = isinstance(self.spike_grad, Foreign) and self.spike_grad.learnable and not self._fixed_surrogate
+        if self.solver == "auto":
+            if self.device == "gpu":
+                solver = "compasso"
+            else:
+                solver = "reference" if learnable or x.device.type != "cpu" else "serial"
+        else:
+            solver = self.solver
+        if learnable and solver != "reference":
+            raise RuntimeError(
+                f"{type(self).__name__}: spike_grad has parameters to train, which only the reference solver can do, "
+                f'got solver {solver!r}: set solver="reference", or freeze them with requires_grad_(False).'
+            )
+        if solver == "compasso" and x.device.type == "cpu":
+            warnings.warn(
+                f'{type(self).__name__}: device="gpu" runs comPaSSo on CPU tensors, where device="cpu" is faster.',
+                stacklevel=5,
+            )
+        return solver
+
+    def extra_repr(self) -> str:
+        """Size and constants, for `print(model)`."""
+        size = str(self.features[0] if len(self.features) == 1 else self.features)
+        taus = self.taus.detach()
+        told = f"{taus.item():.4g}" if taus.ndim == 0 else f"{taus.min().item():.4g}…{taus.max().item():.4g}"
+        extra = f', layer_topology="{self.layer_topology}"' if self.layer_topology != "FF" else ""
+        extra += f', device="{self.device}"' if self.device != "cpu" else ""
+        return f"{size}, taus={told}, dt={self.dt:.4g}, spike_grad={self.spike_grad!r}{extra}"

@@ -1,0 +1,59 @@
+"""`prepare_net` arms a net for a batch; `detach_state` cuts the graph that its state carries."""
+
+import torch
+from torch import nn
+
+__all__ = ["Prepared", "detach_state", "prepare_net"]
+
+
+class Prepared(nn.Module):
+    """A module with something to get ready before each batch."""
+
+    def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:
+        """Draw what is random, compute what is effective, and unless `keep_state` forget the state."""
+
+    def detach_state(self) -> None:
+        """Go on from the same state without its past."""
+
+
+def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = False) -> None:
+    """Arm every layer of `model` for a new batch: zero state, fresh effective weights and mismatch draws.
+
+    Call it once per batch, before the sequence or before the loop over time steps.
+
+    Args:
+        model: any module; all its submodules are visited.
+        seed: of the draws, which are then the same on every device and in every process (the same chip); None draws
+            from torch's global generator.
+        keep_state: go on from the current state, with fresh effective weights.
+
+    Raises:
+        TypeError: `model` is no module.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer
+        >>> layer = LIFLayer(2, taus=20e-3)
+        >>> prepare_net(layer)
+        >>> spk, mem = layer(torch.tensor([0.5, 1.5]))
+        >>> spk
+        tensor([[0., 1.]])
+    """
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    for module in _prepared(model, "prepare_net"):
+        module.prepare(generator, keep_state)
+
+
+def detach_state(model: nn.Module) -> None:
+    """Cut the graph behind every layer's state: truncated backpropagation through time, flat in memory.
+
+    Raises:
+        TypeError: `model` is no module.
+    """
+    for module in _prepared(model, "detach_state"):
+        module.detach_state()
+
+
+def _prepared(model: nn.Module, caller: str) -> list[Prepared]:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{caller} takes a torch module, got {type(model).__name__}.")
+    return [module for module in model.modules() if isinstance(module, Prepared)]

@@ -1,0 +1,51 @@
+"""What synapses share: a weight [N_in, N_out] and a product over whatever batch and time dimensions come."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from nwavesdk.layers.checks import size, width
+from nwavesdk.layers.prepare import Prepared
+
+__all__ = ["Synapse"]
+
+
+class Synapse(Prepared):
+    """Base of all synapses: `cur = spk @ weight (+ bias)`; subclasses say which weight is effective."""
+
+    def __init__(self, nb_inputs: int, nb_outputs: int, *, bias: bool = False) -> None:
+        super().__init__()
+        owner = type(self).__name__
+        self.nb_inputs, self.nb_outputs = size(owner, "nb_inputs", nb_inputs), size(owner, "nb_outputs", nb_outputs)
+        self.weight = nn.Parameter(torch.empty(nb_inputs, nb_outputs))
+        self.bias = nn.Parameter(torch.zeros(nb_outputs)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew: normal, standard deviation 1/√N_in; a bias becomes 0."""
+        nn.init.normal_(self.weight, std=1 / math.sqrt(self.nb_inputs))
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def effective_weight(self) -> Tensor:
+        """The weight that acts, [N_in, N_out], with gradient for `weight`."""
+        return self.weight
+
+    def forward(self, spk: Tensor) -> Tensor:
+        """Charge [..., N_out] from spikes, or any values, [..., N_in].
+
+        Raises:
+            TypeError: the input is not floating.
+            ValueError: the input has another width.
+        """
+        owner = f"{type(self).__name__}({self.nb_inputs}, {self.nb_outputs})"
+        width(owner, spk.shape, (self.nb_inputs,))
+        if not spk.is_floating_point():
+            raise TypeError(f"{owner} takes floating spikes, got {spk.dtype}: convert them, as in spk.float().")
+        cur = (spk[None] if spk.ndim == 1 else spk) @ self.effective_weight()
+        return cur if self.bias is None else cur + self.bias
+
+    def extra_repr(self) -> str:
+        """Sizes, for `print(model)`."""
+        return f"{self.nb_inputs}, {self.nb_outputs}" + (", bias=True" if self.bias is not None else "")

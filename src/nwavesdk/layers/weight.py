@@ -1,0 +1,72 @@
+"""Effective weights: what of a trained weight arrives on a chip, computed once per `prepare_net`.
+
+Order: quantization, charge law, + stddev · noise. The gradient is the product of the elementwise derivatives, taken
+when the weights were computed, so that no graph outlives a backward pass.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nwavesdk.chip import ChargeLaw, Quantizer
+
+__all__ = ["EffectiveWeight"]
+
+
+class EffectiveWeight:
+    """The effective form of one weight parameter.
+
+    Args:
+        owner: whose weight it is, for error messages.
+        law: charge law of the chip.
+        quantizer: or None, for weights that are not quantized.
+        stddev: standard deviation of the additive mismatch on the effective weight, or None.
+    """
+
+    def __init__(self, owner: str, law: ChargeLaw, quantizer: Quantizer | None, stddev: float | None) -> None:
+        self.owner, self.law, self.quantizer, self.stddev = owner, law, quantizer, stddev
+        self._value: Tensor | None = None
+        self._slope: Tensor | None = None
+        self._version = -1
+
+    @torch.no_grad()
+    def prepare(self, weight: Tensor, generator: torch.Generator | None) -> None:
+        """Compute the effective weight anew, with a fresh draw."""
+        kept, slope = weight, torch.ones_like(weight)
+        if self.quantizer is not None:
+            kept, slope = self.quantizer.quantize(weight), self.quantizer.inside(weight)
+        value, self._slope = self.law.charge(kept), slope * self.law.slope(kept)
+        if self.stddev:
+            noise = torch.randn(weight.shape, generator=generator)
+            value = value + self.stddev * noise.to(value)
+        self._value, self._version = value, weight._version
+
+    def __call__(self, weight: Tensor) -> Tensor:
+        """The effective weight, with gradient for `weight`.
+
+        Raises:
+            RuntimeError: `prepare_net` is missing, or the weight has changed since.
+        """
+        if self._value is None or self._slope is None:
+            raise RuntimeError(f"{self.owner} has no effective weights yet: call prepare_net(model) before a batch.")
+        if weight._version != self._version:
+            raise RuntimeError(
+                f"{self.owner}: the weights have changed since prepare_net (an optimizer step, a loaded checkpoint), the "
+                "effective weights are stale: call prepare_net(model), or prepare_net(model, keep_state=True) to go on "
+                "from the current state."
+            )
+        effective: Tensor = _Effective.apply(weight, self._value.to(weight), self._slope.to(weight))  # type: ignore[no-untyped-call]
+        return effective
+
+
+class _Effective(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, value: Tensor, slope: Tensor) -> Tensor:  # noqa: ARG004
+        ctx.save_for_backward(slope)
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (slope,) = ctx.saved_tensors
+        return grad * slope, None, None
