@@ -35,7 +35,7 @@ class LinearCharge:
 
 @dataclass(frozen=True)
 class ExpansiveCharge:
-    """`gain · limit · sinh(a w) / sinh(a limit)`: odd and smooth, weak for small weights, linear's value at the limit."""
+    """`gain · limit · sinh(a w) / sinh(a limit)`: odd and smooth, weak for small weights."""
 
     gain: float
     steepness: float

@@ -7,14 +7,14 @@
 The clamp has derivative 1 at exactly 0, so that an unstimulated neuron still learns.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch as m  # the maths of a page: bound anew for numba and Triton
 
 from nwavesdk.dynamics.bind import held, reset, reset_adjoint, spike, surrogate
 from nwavesdk.dynamics.neuron import Neuron
-from nwavesdk.dynamics.reset import RESETS
+from nwavesdk.dynamics.reset import RESETS, Reset
 
 __all__ = ["h1"]
 
@@ -38,13 +38,15 @@ def adjoint(x: Any, v: Any, decay: Any, threshold: Any, grad_s: Any, grad_v: Any
     return grad_w, decay * grad_w, v * grad_w, grad_threshold - grad_z
 
 
+def carry(r: Reset, x: Any, s: Any, decay: Any, threshold: Any) -> Any:
+    """One step with its spike fixed, as the map v -> max(a v + b, c)."""
+    return r.carry(decay.expand_as(x), x, m.zeros_like(x), s, threshold)
+
+
 @cache
 def h1(version: int = 1) -> Neuron:
     """The H1v1 neuron (zero reset) or the H1v2 neuron (subtraction)."""
     r = RESETS[{1: "zero", 2: "subtraction"}[version]]
 
-    def carry(x: Any, s: Any, decay: Any, threshold: Any) -> Any:
-        return r.carry(decay.expand_as(x), x, m.zeros_like(x), s, threshold)
-
     pages = {"reset": r.reset, "reset_adjoint": r.reset_adjoint}
-    return Neuron(f"h1v{version}", ("v",), ("decay", "threshold"), step, adjoint, carry, pages)
+    return Neuron(f"h1v{version}", ("v",), ("decay", "threshold"), step, adjoint, partial(carry, r), pages)

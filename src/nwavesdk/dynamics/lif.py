@@ -8,14 +8,14 @@ The reset acts in the step of its spike. `held` is what of the gradient through 
 detached, all of it otherwise.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch as m  # the maths of a page: bound anew for numba and Triton
 
 from nwavesdk.dynamics.bind import held, reset, reset_adjoint, spike, surrogate
 from nwavesdk.dynamics.neuron import Neuron
-from nwavesdk.dynamics.reset import RESETS
+from nwavesdk.dynamics.reset import RESETS, Reset
 
 __all__ = ["lif"]
 
@@ -37,6 +37,11 @@ def adjoint(x: Any, v: Any, decay: Any, threshold: Any, grad_s: Any, grad_v: Any
     return grad_u, decay * grad_u, v * grad_u, grad_threshold - grad_z
 
 
+def carry(r: Reset, x: Any, s: Any, decay: Any, threshold: Any) -> Any:
+    """One step with its spike fixed, as the map v -> max(a v + b, c)."""
+    return r.carry(decay.expand_as(x), x, m.full_like(x, float("-inf")), s, threshold)
+
+
 @cache
 def lif(mechanism: str = "subtraction") -> Neuron:
     """The LIF neuron with the reset `"subtraction"`, `"zero"` or `"none"`.
@@ -47,8 +52,5 @@ def lif(mechanism: str = "subtraction") -> Neuron:
     """
     r = RESETS[mechanism]
 
-    def carry(x: Any, s: Any, decay: Any, threshold: Any) -> Any:
-        return r.carry(decay.expand_as(x), x, m.full_like(x, float("-inf")), s, threshold)
-
     pages = {"reset": r.reset, "reset_adjoint": r.reset_adjoint}
-    return Neuron(f"lif_{mechanism}", ("v",), ("decay", "threshold"), step, adjoint, carry, pages)
+    return Neuron(f"lif_{mechanism}", ("v",), ("decay", "threshold"), step, adjoint, partial(carry, r), pages)

@@ -33,5 +33,5 @@ class Neuron:
     constants: tuple[str, ...]
     step: Callable[..., Any]
     adjoint: Callable[..., Any]
-    carry: Callable[..., Any] | None = None
-    pages: Mapping[str, Callable[..., Any]] = field(default_factory=dict, hash=False)
+    carry: Callable[..., Any] | None = field(default=None, compare=False)
+    pages: Mapping[str, Callable[..., Any]] = field(default_factory=dict, compare=False)

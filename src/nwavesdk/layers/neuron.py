@@ -79,6 +79,7 @@ class NeuronLayer(Prepared):
             self.recurrent_weights = nn.Parameter(torch.randn(N, N) * (0.5 / math.sqrt(N)))
         self._check_compasso(given=spike_grad is not None)
         self._armed = False
+        self._told = False
         self._states: tuple[Tensor, ...] | None = None
         self._fired: Tensor | None = None
 
@@ -90,20 +91,18 @@ class NeuronLayer(Prepared):
             self.register_buffer(name, value)
 
     def _check_compasso(self, given: bool) -> None:
-        owner, compasso = (
-            type(self).__name__,
-            self.solver == "compasso" or (self.device, self.solver) == ("gpu", "auto"),
-        )
+        owner = type(self).__name__
+        compasso = self.solver == "compasso" or (self.device == "gpu" and self.solver == "auto")
         if compasso and self.layer_topology == "RC":
             raise ValueError(
-                f'{owner}: comPaSSo runs feed-forward layers only, got layer_topology="RC": use device="cpu", which runs '
-                "on CUDA tensors too."
+                f'{owner}: comPaSSo runs feed-forward layers only, got layer_topology="RC": use device="cpu", which '
+                "runs on CUDA tensors too."
             )
         self._fixed_surrogate = compasso and self.compasso_spike_grad == "fixed"
         if self._fixed_surrogate and given and self.spike_grad != FastSigmoid():
             warnings.warn(
-                f'{owner}: on the comPaSSo path (device="gpu") the gradient is that of fast_sigmoid(25), '
-                f'spike_grad={self.spike_grad!r} is not used: set compasso_spike_grad="layer" to use it, or device="cpu".',
+                f'{owner}: on the comPaSSo path (device="gpu") the gradient is that of fast_sigmoid(25) and '
+                f'spike_grad={self.spike_grad!r} is not used: set compasso_spike_grad="layer", or device="cpu".',
                 stacklevel=4,
             )
 
@@ -136,7 +135,7 @@ class NeuronLayer(Prepared):
         """The states by name, each [B, *features]; None until the first call after `prepare_net`."""
         if self._states is None:
             return None
-        return {k: v.unflatten(1, self.features) for k, v in zip(self.neuron.states, self._states, strict=True)}
+        return {k: v.reshape(-1, *self.features) for k, v in zip(self.neuron.states, self._states, strict=True)}
 
     def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:  # noqa: ARG002
         """Arm the layer; see `prepare_net`."""
@@ -234,7 +233,8 @@ class NeuronLayer(Prepared):
                 f"{type(self).__name__}: spike_grad has parameters to train, which only the reference solver can do, "
                 f'got solver {solver!r}: set solver="reference", or freeze them with requires_grad_(False).'
             )
-        if solver == "compasso" and x.device.type == "cpu":
+        if solver == "compasso" and x.device.type == "cpu" and not self._told:
+            self._told = True
             warnings.warn(
                 f'{type(self).__name__}: device="gpu" runs comPaSSo on CPU tensors, where device="cpu" is faster.',
                 stacklevel=5,

@@ -52,9 +52,9 @@ class EffectiveWeight:
             raise RuntimeError(f"{self.owner} has no effective weights yet: call prepare_net(model) before a batch.")
         if weight._version != self._version:
             raise RuntimeError(
-                f"{self.owner}: the weights have changed since prepare_net (an optimizer step, a loaded checkpoint), the "
-                "effective weights are stale: call prepare_net(model), or prepare_net(model, keep_state=True) to go on "
-                "from the current state."
+                f"{self.owner}: the weights have changed since prepare_net (an optimizer step, a loaded checkpoint) "
+                "and the effective weights are stale: call prepare_net(model), or prepare_net(model, keep_state=True) "
+                "to go on from the current state."
             )
         effective: Tensor = _Effective.apply(weight, self._value.to(weight), self._slope.to(weight))  # type: ignore[no-untyped-call]
         return effective
