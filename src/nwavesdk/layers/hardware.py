@@ -32,15 +32,16 @@ class _ChipSynapse(Synapse):
 
     def __init__(self, nb_inputs: int, nb_outputs: int, quantization_bits: int | None, stddev: float | None) -> None:
         self.quantization_bits, self.stddev = quantization_bits, stddev
-        self._limit = load_profile(self.chip).number("weight_limit")
         super().__init__(nb_inputs, nb_outputs)
         self._effective = _effective(type(self).__name__, load_profile(self.chip), quantization_bits, stddev)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw the weights anew: normal, standard deviation 1/√N_in, cut off at the chip's limit."""
+        """Draw the weights anew: normal, charges near 0 of standard deviation 2/√N_in, cut off at the chip's limit."""
         super().reset_parameters()
-        self.weight.clamp_(-self._limit, self._limit)
+        chip = load_profile(self.chip)
+        limit = chip.number("weight_limit")
+        self.weight.div_(chip.charge_law.slope(torch.zeros(()))).clamp_(-limit, limit)
 
     def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:  # noqa: ARG002
         self._effective.prepare(self.weight, generator)

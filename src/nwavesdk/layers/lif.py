@@ -16,8 +16,8 @@ __all__ = ["LIFLayer", "LIFSynapse"]
 class LIFSynapse(Synapse):
     """Weights between two layers: `cur = spk @ weight (+ bias)`.
 
-    Weights are drawn from a normal distribution of standard deviation 1/√nb_inputs, which puts the membranes of a LIF
-    layer (taus of 10 to 20 steps, input rates of some per cent) near threshold; a bias starts at 0.
+    Weights are drawn from a normal distribution of standard deviation 2/√nb_inputs, which keeps a row of LIF layers
+    alive (taus of 10 to 20 steps, thresholds of 1, input rates from some per cent); a bias starts at 0.
 
     Args:
         nb_inputs: N_in.

@@ -23,8 +23,8 @@ class Synapse(Prepared):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights anew: normal, standard deviation 1/√N_in; a bias becomes 0."""
-        nn.init.normal_(self.weight, std=1 / math.sqrt(self.nb_inputs))
+        """Draw the weights anew: normal, standard deviation 2/√N_in; a bias becomes 0."""
+        nn.init.normal_(self.weight, std=2 / math.sqrt(self.nb_inputs))
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
