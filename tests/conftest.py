@@ -1,0 +1,27 @@
+"""Fixtures of all tests."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of synthetic recordings: three classes, each a tone of its own pitch in noise."""
+    soundfile = pytest.importorskip("soundfile")
+    folder = tmp_path_factory.mktemp("tones")
+    draw = np.random.default_rng(0)
+    for name, pitch in {"high": 2400.0, "low": 300.0, "middle": 900.0}.items():
+        (folder / name).mkdir()
+        for index in range(16):
+            time = np.arange(int(8000 * draw.uniform(0.25, 0.35))) / 8000
+            sound = 0.3 * np.sin(2 * np.pi * pitch * draw.uniform(0.9, 1.1) * time)
+            soundfile.write(folder / name / f"{index}.wav", sound + 0.05 * draw.standard_normal(len(time)), 8000)
+    return folder
