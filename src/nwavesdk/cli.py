@@ -148,9 +148,7 @@ def surrogates(
     if as_json:
         print(json.dumps({"surrogates": rows, "plot": None if picture is None else str(picture)}))
         return
-    print(
-        f"{'name':<14} {'defaults':<14} {'peak':>8} {'area':>8} {'half width':>11}  derivative, z = membrane − threshold"
-    )
+    print(f"{'name':<14} {'defaults':<14} {'peak':>8} {'area':>8} {'half width':>11}  derivative at z = u − threshold")
     for row in rows:
         defaults = ", ".join(f"{name}={value:g}" for name, value in row["defaults"].items())
         numbers = f"{row['peak']:>8.4g} {row['area']:>8.4g} {row['half_width']:>11.4g}"

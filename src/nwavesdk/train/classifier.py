@@ -22,7 +22,7 @@ class Classifier(LightningModule):
         net: Input `[B, T, F]` to output spikes `[B, T, classes * population]`.
         n_classes: Number of populations.
         learning: How its weights are learnt.
-        seed: The run's seed; dropout draws from a stream of its own in every epoch.
+        seed: The run's seed; dropout draws from a stream of its own in every step.
     """
 
     def __init__(self, net: SpikingSequential, n_classes: int, learning: LearningConfig, seed: int) -> None:
@@ -32,12 +32,11 @@ class Classifier(LightningModule):
         self.learning = learning
         self.seed = seed
 
-    def on_train_epoch_start(self) -> None:
-        """Make the epoch's random numbers a function of the seed and the epoch alone."""
-        torch.manual_seed(stream(self.seed, "dropout", self.current_epoch, self.global_rank))
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The loss of a batch."""
+        # Anew for every step: Lightning and its loaders draw from torch's generator, and not equally often in a run
+        # that goes on and in one that is resumed.
+        torch.manual_seed(stream(self.seed, "dropout", self.current_epoch, batch_idx, self.global_rank))
         loss, accuracy, rates = self._measure(batch)
         options: dict[str, Any] = {"prog_bar": True, "on_step": True, "on_epoch": True, "batch_size": len(batch[1])}
         self.log("train_loss", loss, sync_dist=True, **options)

@@ -62,7 +62,7 @@ class NetConfig(_Section):
     dt: Positive = 1e-3
     threshold: Positive = 1.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    surrogate: str = "fast_sigmoid"
+    surrogate: str = "fast_sigmoid(slope=25.0)"
 
     @field_validator("surrogate")
     @classmethod
@@ -90,7 +90,7 @@ class LearningConfig(_Section):
     rate: Positive = 4e-3
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-2
     warmup: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    sharpness: Positive = 100.0
+    sharpness: Positive = 50.0
     patience: Count | None = None
 
 

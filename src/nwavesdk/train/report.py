@@ -7,6 +7,8 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from nwavesdk.layers import SpikingSequential, prepare_net
@@ -87,16 +89,24 @@ def _drawings(
     classes, dt = config.facts.classes, config.net.dt
     net.eval()
     prepare_net(net)
-    x = torch.from_numpy(parts.val.x[:1])
+    # The first recording that fills the whole sequence, if there is one.
+    example = int(parts.val.x[:, -1].any(axis=1).argmax())
+    x = torch.from_numpy(parts.val.x[example : example + 1])
     layers = net.record(x.to(next(net.parameters()).device)).layers.values()
-    traces = [tuple(state[0].float().cpu().numpy() for state in (layer.spk, layer.u, layer.mem)) for layer in layers]
-    label, counts = int(parts.val.labels[0]), test.confusion(len(classes)).numpy()
+    traces = [(_states(layer.spk), _states(layer.u), _states(layer.mem)) for layer in layers]
+    label, counts = int(parts.val.labels[example]), test.confusion(len(classes)).numpy()
     return {
         "learning_curves": lambda theme: learning_curves(rows, result["best_epoch"], theme),
         "spike_raster": lambda theme: spike_raster(x[0].numpy(), [s for s, _, _ in traces], dt, classes, label, theme),
         "membrane_traces": lambda theme: membrane_traces(traces, dt, config.net.threshold, theme),
         "confusion_matrix": lambda theme: confusion_matrix(counts, classes, theme),
     }
+
+
+def _states(batch: torch.Tensor) -> npt.NDArray[np.float32]:
+    """The only recording of a batch, `[T, N]`."""
+    states: npt.NDArray[np.float32] = batch[0].float().cpu().numpy()
+    return states
 
 
 def _figure(caption: str, light: bytes, dark: bytes) -> str:

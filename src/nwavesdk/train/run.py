@@ -120,8 +120,8 @@ class Run:
         test = evaluate(net, self.parts.test, len(self.classes), self.config.learning.batch_size)
         result = {
             "test_accuracy": test.accuracy,
-            "val_accuracy": selection.score[0],
-            "val_loss": -selection.score[1],
+            "val_accuracy": round(selection.score[0], 6),
+            "val_loss": round(-selection.score[1], 6),
             "seed": self.config.seed,
             "seconds": round(history.seconds, 2),
             "epochs": len(history.rows),
@@ -144,7 +144,7 @@ class Run:
             callbacks=[history, selection, *progress(history), EveryEpoch(self.folder.checkpoint)],
             plugins=[AtomicCheckpointIO()],
             logger=board,
-            log_every_n_steps=10,
+            log_every_n_steps=1,
             num_sanity_val_steps=0,
             enable_progress_bar=sys.stderr.isatty(),
             enable_model_summary=False,
@@ -162,6 +162,8 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             # The data lie in memory: workers would only copy them.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            # Lightning on a newer torch than its own.
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")
             yield
     finally:
         logger.setLevel(level)

@@ -25,4 +25,4 @@ def stream(seed: int, use: str, *place: int) -> int:
         >>> stream(0, "order", 1) == stream(0, "order", 1) != stream(1, "order", 0)
         True
     """
-    return int(np.random.SeedSequence([seed, crc32(use.encode()), *place]).generate_state(1)[0])
+    return int(np.random.SeedSequence([seed, crc32(use.encode()), len(place), *place]).generate_state(1)[0])

@@ -42,11 +42,15 @@ def spike_raster(
         hue = theme.hues[(depth - 1) % len(theme.hues)]
         _raster(raster, layer, dt, hue)
         name = "output" if last else f"hidden {depth}"
-        raster.set(title=f"{name}: {layer.shape[1]} neurons, {layer.mean():.3f} spikes a step", ylabel="neuron")
+        title = f"{name}: {layer.shape[1]} neurons, {layer.mean():.3f} spikes a step and neuron"
+        raster.set_ylabel("neuron")
         rates.barh(np.arange(layer.shape[1]), layer.mean(0), height=1.0, color=hue, linewidth=0)
         rates.set(ylim=raster.get_ylim(), yticks=[])
         if last:
-            _classes(raster, rates, layer, classes, label, theme)
+            predicted = _classes(raster, rates, layer, classes, label, theme)
+            verdict = "right" if predicted == label else "wrong"
+            title += f"; the net says {classes[predicted]!r} ({verdict}), band: the truth"
+        raster.set_title(title)
     axes[-1, 0].set(xlabel="time [ms]", xlim=(0, end))
     axes[-1, 1].set(xlabel="spikes a step", xlim=(0, None))
     return figure
@@ -59,7 +63,8 @@ def _raster(axes: Axes, layer: Array, dt: float, hue: str) -> None:
     axes.set_ylim(-0.5, layer.shape[1] - 0.5)
 
 
-def _classes(raster: Axes, rates: Axes, layer: Array, classes: Sequence[str], label: int, theme: Theme) -> None:
+def _classes(raster: Axes, rates: Axes, layer: Array, classes: Sequence[str], label: int, theme: Theme) -> int:
+    """Mark each class's neurons; the class with the most spikes."""
     size = layer.shape[1] // len(classes)
     predicted = int(layer.sum(0).reshape(len(classes), size).sum(1).argmax())
     for axes in (raster, rates):
@@ -68,7 +73,4 @@ def _classes(raster: Axes, rates: Axes, layer: Array, classes: Sequence[str], la
         axes.axhspan(label * size - 0.5, (label + 1) * size - 0.5, color=theme.hues[0], alpha=0.15, linewidth=0)
     raster.set_yticks(np.arange(len(classes)) * size + (size - 1) / 2, classes)
     raster.set_ylabel("class")
-    verdict = "right" if predicted == label else "wrong"
-    raster.set_title(
-        f"{raster.get_title(loc='left')}; the net says {classes[predicted]!r} ({verdict}), band: the truth"
-    )
+    return predicted

@@ -1,0 +1,186 @@
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from nwavesdk import __version__
+from nwavesdk.cli import app
+
+COMMAND = [sys.executable, "-c", "from nwavesdk.cli import main; main()"]
+
+
+def nwave(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def the_object(result: Result) -> dict[str, Any]:
+    """The one JSON object on standard output."""
+    value, end = json.JSONDecoder().raw_decode(result.stdout)
+    assert not result.stdout[end:].strip()
+    return value
+
+
+@pytest.fixture(scope="module")
+def run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    pytest.importorskip("lightning")
+    out = tmp_path_factory.mktemp("cli") / "run"
+    small = (
+        "--hidden",
+        "16,8",
+        "--population",
+        2,
+        "--bands",
+        12,
+        "--hold",
+        1,
+        "--batch-size",
+        8,
+        "--learning-rate",
+        0.02,
+    )
+    return out, nwave("train", "--out", out, "--data", tones, "--epochs", 2, "--seed", 5, *small, "--json")
+
+
+def test_help_is_instant_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom nwavesdk.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'numba', 'numpy', 'lightning', 'pydantic', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
+        times.append(time.perf_counter() - began)
+    assert "surrogates" in done.stdout
+    assert min(times) < 0.5
+
+
+def test_version() -> None:
+    assert nwave("--version").stdout == f"{__version__}\n"
+
+
+def test_train_prints_one_object_and_progress_elsewhere(run: tuple[Path, Result]) -> None:
+    out, result = run
+    assert result.exit_code == 0
+    report = the_object(result)
+    assert report == {"run": str(out), **json.loads((out / "result.json").read_text())}
+    assert report["seed"] == 5
+    assert "epoch   2/2" in result.stderr
+    assert json.loads((out / "config.json").read_text())["net"]["hidden"] == [16, 8]
+
+
+def test_eval_gives_the_same_accuracy(run: tuple[Path, Result]) -> None:
+    report = the_object(nwave("eval", run[0], "--json"))
+    assert report["test_accuracy"] == report["recorded_test_accuracy"] == the_object(run[1])["test_accuracy"]
+    assert "test accuracy" in nwave("eval", run[0]).stdout
+
+
+def test_a_finished_run_is_neither_overwritten_nor_resumed(run: tuple[Path, Result], tones: Path) -> None:
+    out, first = run
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    refused = nwave("train", "--out", out, "--data", tones, "--json")
+    assert refused.exit_code == 2
+    assert "already holds a finished run: choose another --out" in the_object(refused)["error"]
+    resumed = nwave("train", "--out", out, "--resume", "--json")
+    assert resumed.exit_code == 0
+    assert "is finished: nothing to resume" in resumed.stderr
+    assert the_object(resumed) == the_object(first)
+    changed = nwave("train", "--out", out, "--resume", "--epochs", 9)
+    assert changed.exit_code == 2
+    assert "learning.epochs: a resumed run keeps its own choices, got 9, expected 2" in changed.stderr
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train", "--out", "{}/run", "--resume"), "holds no run (no config.json)"),
+        (("eval", "{}/run"), "holds no run (no config.json)"),
+        (("train", "--out", "{}/run", "--data", "{}/none"), "got nothing there, expected a folder"),
+        (("train", "--out", "{}/run", "--epochs", "0"), "learning.epochs: input should be greater than or equal to 1"),
+        (("train", "--out", "{}/run", "--surrogate", "tan"), "unknown surrogate 'tan'"),
+        (("train", "--out", "{}/run", "--hidden", "a,b"), "net.hidden.0: input should be a valid integer"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_exit_code_2(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    result = nwave(*(word.format(tmp_path) for word in words))
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("nwave: ")
+    assert result.stderr.count("\n") == 1
+    assert said in result.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert said in the_object(nwave(*(word.format(tmp_path) for word in words), "--json"))["error"]
+
+
+def test_what_the_user_cannot_mend_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nwavesdk.lab.catalogue_shapes", lambda: 1 / 0)
+    result = nwave("surrogates", "--no-plot")
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_a_missing_extra_says_what_brings_it(tmp_path: Path) -> None:
+    code = (
+        "import sys, importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name == 'lightning' else find(name, *rest)\n"
+        "from nwavesdk.cli import main; main()"
+    )
+    words = [sys.executable, "-c", code, "train", "--out", str(tmp_path / "run")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == 'nwave: lightning is not installed: pip install "nwavesdk[train]" brings it.\n'
+
+
+def test_surrogates_as_table_object_and_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    table = nwave("surrogates")
+    assert re.search(r"fast_sigmoid\s+slope=25\s+1\s+0\.08\s", table.stdout)
+    assert (tmp_path / "surrogates.png").read_bytes().startswith(b"\x89PNG")
+    report = the_object(nwave("surrogates", "--plot", tmp_path / "a" / "b.png", "--json"))
+    assert {row["name"] for row in report["surrogates"]} >= {"atan", "fast_sigmoid", "sigmoid"}
+    assert (tmp_path / "a" / "b.png").is_file()
+    (tmp_path / "surrogates.png").unlink()
+    nwave("surrogates", "--no-plot")
+    assert not (tmp_path / "surrogates.png").exists()
+
+
+def test_info() -> None:
+    report = the_object(nwave("info", "--json"))
+    assert report["nwavesdk"] == __version__
+    assert {"train", "demo", "dev"} <= set(report["extras"])
+    for extra in report["extras"].values():
+        assert extra["complete"] == (not extra["missing"])
+    assert "torch" in nwave("info").stdout
+
+
+def test_defaults_in_the_help_are_those_of_the_config() -> None:
+    pytest.importorskip("pydantic")
+    from nwavesdk.train import RunConfig
+
+    config = RunConfig()
+    stated = dict(re.findall(r"--([\w-]+) .*?\[([^\]]*)\]", re.sub(r"\n {10,}", " ", nwave("train", "--help").stdout)))
+    expected = {
+        "seed": config.seed,
+        "epochs": config.learning.epochs,
+        "hidden": ",".join(map(str, config.net.hidden)),
+        "population": config.net.population,
+        "tau": config.net.tau,
+        "dropout": config.net.dropout,
+        "learning-rate": config.learning.rate,
+        "batch-size": config.learning.batch_size,
+        "bands": config.data.bands,
+        "accelerator": config.machine.accelerator,
+        "devices": config.machine.devices,
+        "precision": config.machine.precision,
+    }
+    assert {name: stated[name] for name in expected} == {name: str(value) for name, value in expected.items()}

@@ -1,0 +1,61 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pydantic")
+
+from nwavesdk.train import RunConfig
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"learning": {"epochs": 0}}, r"learning\.epochs: .*greater than or equal to 1 \(got 0\)"),
+        ({"learning": {"rate": float("nan")}}, r"learning\.rate: .*finite.*\(got nan\)"),
+        ({"learning": {"epoch": 3}}, r"learning\.epoch: .*not permitted \(got 3\)"),
+        ({"net": {"dropout": 1.0}}, r"net\.dropout: .*less than 1 \(got 1\.0\)"),
+        ({"net": {"tau": 0}}, r"net\.tau: .*greater than 0 \(got 0\)"),
+        ({"net": {"hidden": ["many"]}}, r"net\.hidden\.0: .*integer.*\(got 'many'\)"),
+        ({"net": {"surrogate": "tan"}}, r"net\.surrogate: unknown surrogate 'tan': expected one of atan"),
+        ({"machine": {"accelerator": "abacus"}}, r"machine\.accelerator: .*'cpu'.*\(got 'abacus'\)"),
+        ({"seed": -1}, r"seed: .*greater than or equal to 0 \(got -1\)"),
+    ],
+)
+def test_a_bad_choice_is_one_line_that_names_it(choices: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        RunConfig.of(choices)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_file_gives_the_config_back(tmp_path: Path) -> None:
+    config = RunConfig.of({"seed": 7, "net": {"hidden": [5], "surrogate": "atan(3)"}})
+    (tmp_path / "config.json").write_text(config.json_text())
+    assert RunConfig.read(tmp_path / "config.json") == config
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"seed": ')
+    with pytest.raises(ValueError, match=r"config\.json is not the config of a run"):
+        RunConfig.read(tmp_path / "config.json")
+    (tmp_path / "config.json").write_text('{"seed": 1, "colour": "red"}')
+    with pytest.raises(ValueError, match=r"config\.json is not the config of a run: colour"):
+        RunConfig.read(tmp_path / "config.json")
+
+
+def test_a_surrogate_is_written_in_full_and_can_be_read_again() -> None:
+    config = RunConfig.of({"net": {"surrogate": "fast_sigmoid"}})
+    assert config.net.surrogate == "fast_sigmoid(slope=25.0)"
+    assert RunConfig.of({"net": {"surrogate": config.net.surrogate}}) == config
+
+
+def test_a_resumed_run_keeps_its_choices() -> None:
+    config = RunConfig.of({"seed": 1, "learning": {"epochs": 5}})
+    config.check_same({})
+    config.check_same({"seed": 1, "learning": {"epochs": 5}, "net": {"surrogate": "fast_sigmoid"}})
+    with pytest.raises(ValueError, match=r"learning\.epochs: a resumed run keeps.*got 6, expected 5"):
+        config.check_same({"learning": {"epochs": 6}})
+    with pytest.raises(ValueError, match=r"seed: a resumed run keeps.*got 2, expected 1"):
+        config.check_same({"seed": 2})
+    with pytest.raises(ValueError, match=r"learning\.epochs: .*greater than or equal to 1"):
+        config.check_same({"learning": {"epochs": 0}})

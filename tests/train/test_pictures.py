@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from nwavesdk.train.pictures import (
+    DARK,
+    LIGHT,
+    confusion_matrix,
+    learning_curves,
+    membrane_traces,
+    render,
+    spike_raster,
+)
+
+T, N = 20, 6
+
+
+def trace(silent: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(0)
+    u = draw.uniform(-0.5, 0.9 if silent else 1.5, (T, N)).astype(np.float32)
+    s = (u > 1).astype(np.float32)
+    return s, u, u - s
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_colours_are_the_themes(theme: object) -> None:
+    picture = render(lambda t: membrane_traces([trace()], 1e-3, 1.0, t), theme)
+    from io import BytesIO
+
+    from matplotlib.image import imread
+
+    corner = imread(BytesIO(picture))[0, 0, :3]
+    np.testing.assert_allclose(corner, [int(theme.paper[i : i + 2], 16) / 255 for i in (1, 3, 5)], atol=0.01)
+
+
+def test_the_raster_shows_every_spike_once() -> None:
+    s = trace()[0]
+    figure = spike_raster(np.ones((T, 3), np.float32), [s, s], 2e-3, ("a", "b", "c"), 1, LIGHT)
+    for raster in (figure.axes[2], figure.axes[4]):
+        places = raster.collections[0].get_offsets()
+        got = {(round(time / 2 - 0.5), round(neuron)) for time, neuron in places}
+        assert got == set(zip(*map(list, np.nonzero(s)), strict=True))
+    assert figure.axes[-2].get_xlim() == (0, 40)
+    says = "abc"[s.sum(0).reshape(3, 2).sum(1).argmax()]
+    assert f"says '{says}'" in figure.axes[4].get_title()
+
+
+def test_traces_show_membranes_threshold_and_spikes() -> None:
+    s, u, v = trace()
+    figure = membrane_traces([(s, u, v)], 1e-3, 1.0, LIGHT)
+    threshold, before, after = figure.axes[0].lines
+    busiest = int(s.sum(0).argmax())
+    assert set(threshold.get_ydata()) == {1.0}
+    np.testing.assert_array_equal(before.get_ydata(), u[:, busiest])
+    np.testing.assert_array_equal(after.get_ydata(), v[:, busiest])
+    assert len(figure.axes[0].collections[0].get_offsets()) == s[:, busiest].sum()
+
+
+def test_silent_layers_and_single_neurons_can_be_drawn() -> None:
+    s, u, v = trace(silent=True)
+    render(lambda theme: membrane_traces([(s, u, v), (s[:, :1], u[:, :1], v[:, :1])], 1e-3, 1.0, theme), LIGHT)
+    render(lambda theme: spike_raster(np.zeros((T, 1), np.float32), [s], 1e-3, ("a", "b"), 0, theme), LIGHT)
+
+
+def test_one_epoch_and_long_class_names_can_be_drawn() -> None:
+    names = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "rate_1", "rate_2")
+    render(lambda theme: learning_curves([{"epoch": 1, **dict.fromkeys(names, 0.5)}], 1, theme), LIGHT)
+    classes = [f"a_rather_long_name_{index}" for index in range(30)]
+    render(lambda theme: confusion_matrix(np.eye(30, dtype=np.int64), classes, theme), LIGHT)
+
+
+def test_the_matrix_counts_mistakes() -> None:
+    figure = confusion_matrix(np.array([[4, 1], [2, 3]]), ("no", "yes"), LIGHT)
+    assert figure.axes[0].get_title() == "3 of 10 test recordings mistaken"
+    assert [text.get_text() for text in figure.axes[0].texts] == ["4", "1", "2", "3"]
