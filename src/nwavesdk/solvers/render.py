@@ -210,7 +210,7 @@ def render_kernels(
         learn: whether gradients of the constants are summed over time into [B, N] arrays.
         grad_mem: whether ∂L/∂mem [B, T, N] comes in as an argument.
     """
-    K, C = neuron.states, neuron.constants
+    K, C = [f"state_{v}" for v in neuron.states], [f"constant_{c}" for c in neuron.constants]
 
     def each(pattern: str, names: Sequence[str]) -> str:
         return ", ".join(pattern.format(name) for name in names)

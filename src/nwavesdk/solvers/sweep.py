@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from nwavesdk.solvers import reference, serial
 from nwavesdk.solvers.problem import Problem, Solution, Trace, TraceGradient, freed_graph
@@ -45,9 +44,13 @@ class _Sweep(torch.autograd.Function):
         return trace.spikes, *trace.trajectories, *last, *currents
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_s: Tensor | None, *grads: Tensor | None) -> Any:
         K, C = ctx.K, ctx.C
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "a gradient of a gradient (create_graph=True) goes through the reference solver only: build the layers "
+                'with solver="reference".'
+            )
         try:
             saved: tuple[Tensor, ...] = ctx.saved_tensors
         except RuntimeError as error:

@@ -1,0 +1,35 @@
+"""A neuron with two states and four constants, to prove that a new neuron is one page and one row.
+
+    u = decay · v + x,  s = H(u - threshold - strength · b),  v' = u - threshold · s,  b' = recovery · b + (1 - recovery) · s
+
+The adaptive threshold of G. Bellec et al., "Long short-term memory in networks of spiking neurons", 2018, section 2.
+"""
+
+from functools import cache
+
+from nwavesdk.dynamics import Neuron
+from nwavesdk.dynamics.bind import held, spike, surrogate
+
+
+def step(x, v, b, decay, threshold, recovery, strength):
+    u = decay * v + x
+    s = spike(u - threshold - strength * b)
+    return s, u, u - threshold * held(s), recovery * b + (1.0 - recovery) * s
+
+
+def adjoint(x, v, b, decay, threshold, recovery, strength, grad_s, grad_v, grad_b):
+    u = decay * v + x
+    z = u - threshold - strength * b
+    s = spike(z)
+    grad_z = (grad_s - held(threshold * grad_v) + (1.0 - recovery) * grad_b) * surrogate(z)
+    grad_u = grad_v + grad_z
+    grad_states = decay * grad_u, recovery * grad_b - strength * grad_z
+    return (
+        grad_u, grad_states[0], grad_states[1],
+        v * grad_u, -grad_z - s * grad_v, (b - s) * grad_b, -(b * grad_z),
+    )  # fmt: skip
+
+
+@cache
+def adaptive() -> Neuron:
+    return Neuron("adaptive", ("v", "b"), ("decay", "threshold", "recovery", "strength"), step, adjoint)

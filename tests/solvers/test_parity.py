@@ -1,0 +1,143 @@
+"""Every solver gives the spikes, states and gradients of the reference."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from contract import NEURONS, SURROGATES
+from nwavesdk.solvers import Problem, Solution, Spec, run
+from tolerances import GRADIENT, STATE, assert_close
+
+STEPS, SIZES = (0, 1, 2, 33), (1, 7, 64, 777)
+
+
+def problem(name: str, surrogate: str, detach: bool, dtype: torch.dtype, T: int, N: int, B: int = 3) -> Problem:
+    g = torch.Generator().manual_seed(1000 * T + N)
+    row = NEURONS[name]
+    x = 0.6 * torch.randn(B, T, N, generator=g, dtype=dtype) + 0.1
+    states = tuple(0.3 * torch.randn(B, N, generator=g, dtype=dtype) for _ in row.neuron.states)
+    constants = tuple(c.to(dtype) for c in row.constants(N, g))
+    return Problem(Spec(row.neuron, SURROGATES[surrogate], detach), x, states, constants)
+
+
+def leaves(p: Problem) -> Problem:
+    """The same problem on new leaves, each with gradient."""
+
+    def fresh(t: Tensor | None) -> Tensor | None:
+        return None if t is None else t.detach().requires_grad_()
+
+    return replace(
+        p, x=fresh(p.x), states=tuple(map(fresh, p.states)), constants=tuple(map(fresh, p.constants)),
+        recurrent=fresh(p.recurrent), spikes=fresh(p.spikes),
+    )  # fmt: skip
+
+
+def gradients(p: Problem, solution: Solution, upstream: str = "dense") -> list[Tensor]:
+    g = torch.Generator().manual_seed(5)
+    outputs = [solution.spikes, solution.trajectories[0], *solution.last]
+    if upstream == "expanded":  # as from .sum(): stride 0 everywhere
+        weights = [torch.randn((), generator=g, dtype=t.dtype).expand_as(t) for t in outputs]
+    else:
+        weights = [torch.randn(t.shape, generator=g, dtype=t.dtype) for t in outputs]
+    wanted = [p.x, *p.states, *p.constants, *([] if p.recurrent is None else [p.recurrent, p.spikes])]
+    return list(torch.autograd.grad(outputs, wanted, weights, allow_unused=True, materialize_grads=True))
+
+
+def compare(p: Problem, solver: str, upstream: str = "dense") -> None:
+    a, b = leaves(p), leaves(p)
+    expected, got = run(a, "reference"), run(b, solver)
+    assert torch.equal(got.spikes, expected.spikes)
+    exact = solver == "serial" and p.recurrent is None
+    for mine, theirs in zip((*got.trajectories, *got.last), (*expected.trajectories, *expected.last), strict=True):
+        if exact:
+            assert torch.equal(mine, theirs)
+        else:
+            assert_close(mine, theirs, STATE, "state")
+    for i, (mine, theirs) in enumerate(zip(gradients(b, got, upstream), gradients(a, expected, upstream), strict=True)):
+        assert_close(mine, theirs, GRADIENT, f"gradient {i}")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
+@pytest.mark.parametrize("detach", [True, False], ids=["detached", "full"])
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_serial_is_the_reference(neuron, surrogate, detach, dtype):
+    for T in STEPS:
+        for N in SIZES:
+            compare(problem(neuron, surrogate, detach, dtype, T, N), "serial")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_serial_takes_any_layout(neuron, dtype):
+    for T in STEPS:
+        for N in SIZES:
+            p = problem(neuron, "atan", True, dtype, T, N)
+            turned = replace(p, x=p.x.permute(2, 0, 1).contiguous().permute(1, 2, 0))
+            assert N == 1 or T < 2 or not turned.x.is_contiguous()
+            compare(turned, "serial", "expanded")
+            compare(replace(p, x=p.x[:, :1].expand_as(p.x) if T else p.x), "serial")
+
+
+@pytest.mark.parametrize("detach", [True, False], ids=["detached", "full"])
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_recurrent_serial_is_the_reference(neuron, detach):
+    for T in STEPS:
+        for N in (1, 7, 65):
+            p = problem(neuron, "fast_sigmoid", detach, torch.float64, T, N)
+            g = torch.Generator().manual_seed(T)
+            weights = torch.randn(N, N, generator=g, dtype=torch.float64) / N**0.5
+            fired = (torch.rand(3, N, generator=g) < 0.3).double()
+            compare(replace(p, recurrent=weights, spikes=fired), "serial")
+
+
+@pytest.mark.parametrize("detach", [True, False], ids=["detached", "full"])
+@pytest.mark.parametrize("neuron", [n for n in NEURONS if NEURONS[n].neuron.carry is not None])
+def test_compasso_is_the_reference_in_float64(neuron, detach):
+    for T in (*STEPS, 80):
+        for N in (1, 33):
+            compare(problem(neuron, "sigmoid", detach, torch.float64, T, N), "compasso")
+
+
+@pytest.mark.parametrize("neuron", [n for n in NEURONS if NEURONS[n].neuron.carry is not None])
+@pytest.mark.parametrize("drive", ["noise", "constant", "bursts", "silence"])
+def test_compasso_in_float32_differs_only_on_the_threshold(neuron, drive):
+    p = problem(neuron, "atan", True, torch.float32, 120, 32)
+    shaped = {
+        "noise": p.x,
+        "constant": torch.linspace(0.02, 1.5, 32).expand_as(p.x),
+        "bursts": p.x * (torch.arange(120) % 100 < 30)[:, None] * 3,
+        "silence": torch.zeros_like(p.x),
+    }[drive]
+    p = replace(p, x=shaped, states=tuple(torch.zeros_like(v) for v in p.states))
+    got, expected = run(p, "compasso"), run(p, "serial")
+    wrong = got.spikes != expected.spikes
+    u = p.constants[0] * torch.cat([p.states[0][:, None], expected.trajectories[0][:, :-1]], 1) + p.x
+    first = wrong & (wrong.cumsum(1) == 1)
+    assert float((u - p.constants[1])[first].abs().max() if first.any() else 0) < 1e-4
+    assert float(wrong.float().mean()) < 1e-3
+
+
+def test_a_gradient_that_nobody_asks_for_is_not_computed():
+    p = problem("lif_zero", "atan", True, torch.float32, 5, 7)
+    x = p.x.clone().requires_grad_()
+    solution = run(replace(p, x=x), "serial")
+    solution.spikes.sum().backward()
+    full = leaves(p)
+    expected = torch.autograd.grad(run(full, "reference").spikes.sum(), full.x)[0]
+    assert_close(x.grad, expected, GRADIENT, "gradient")
+
+
+def test_a_second_backward_pass_with_retain_graph_is_the_same():
+    p = leaves(problem("h1v1", "sigmoid", True, torch.float32, 33, 64))
+    loss = run(p, "serial").spikes.sum()
+    first = torch.autograd.grad(loss, p.x, retain_graph=True)[0]
+    assert torch.equal(first, torch.autograd.grad(loss, p.x)[0])
+
+
+def test_gradient_of_a_gradient_is_refused():
+    p = leaves(problem("lif_none", "atan", True, torch.float32, 3, 7))
+    with pytest.raises(RuntimeError, match='gradient of a gradient .* solver="reference"'):
+        torch.autograd.grad(run(p, "serial").spikes.sum(), p.x, create_graph=True)

@@ -1,0 +1,20 @@
+"""The one table of tolerances, relative to the largest value expected, or to 1 where that is smaller.
+
+Inputs and upstream gradients of the tests are of size 1, so sums that cancel to less have errors of that size.
+"""
+
+import torch
+from torch import Tensor
+
+GRADIENT = {torch.float32: 3e-5, torch.float64: 1e-12, torch.float16: 2e-3, torch.bfloat16: 2e-2}
+STATE = {torch.float32: 1e-6, torch.float64: 1e-13, torch.float16: 2e-3, torch.bfloat16: 2e-2}
+
+
+def assert_close(got: Tensor, expected: Tensor, table: dict[torch.dtype, float], what: str) -> None:
+    assert got.shape == expected.shape, what
+    assert got.dtype == expected.dtype, what
+    if not expected.numel():
+        return
+    scale = max(float(expected.detach().abs().max()), 1.0)
+    error = float((got.detach().double() - expected.detach().double()).abs().max()) / scale
+    assert error <= table[expected.dtype], f"{what}: {error:.1e} of the scale"
