@@ -1,6 +1,7 @@
 """A neuron with two states and four constants, to prove that a new neuron is one page and one row.
 
-    u = decay · v + x,  s = H(u - threshold - strength · b),  v' = u - threshold · s,  b' = recovery · b + (1 - recovery) · s
+    u = decay · v + x                    v' = u - threshold · s
+    s = H(u - threshold - strength · b)  b' = recovery · b + (1 - recovery) · s
 
 The adaptive threshold of G. Bellec et al., "Long short-term memory in networks of spiking neurons", 2018, section 2.
 """

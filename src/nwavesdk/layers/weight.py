@@ -28,6 +28,7 @@ class EffectiveWeight:
         self.owner, self.law, self.quantizer, self.stddev = owner, law, quantizer, stddev
         self._value: Tensor | None = None
         self._slope: Tensor | None = None
+        self._seen: Tensor | None = None  # the weight that they were computed from, and its version
         self._version = -1
 
     @torch.no_grad()
@@ -40,7 +41,7 @@ class EffectiveWeight:
         if self.stddev:
             noise = torch.randn(weight.shape, generator=generator)
             value = value + self.stddev * noise.to(value)
-        self._value, self._version = value, weight._version
+        self._value, self._seen, self._version = value, weight.detach().clone(), weight._version
 
     def __call__(self, weight: Tensor) -> Tensor:
         """The effective weight, with gradient for `weight`.
@@ -48,14 +49,15 @@ class EffectiveWeight:
         Raises:
             RuntimeError: `prepare_net` is missing, or the weight has changed since.
         """
-        if self._value is None or self._slope is None:
+        if self._value is None or self._slope is None or self._seen is None:
             raise RuntimeError(f"{self.owner} has no effective weights yet: call prepare_net(model) before a batch.")
-        if weight._version != self._version:
+        if weight._version != self._version and not torch.equal(weight, self._seen.to(weight)):
             raise RuntimeError(
                 f"{self.owner}: the weights have changed since prepare_net (an optimizer step, a loaded checkpoint) "
                 "and the effective weights are stale: call prepare_net(model), or prepare_net(model, keep_state=True) "
                 "to go on from the current state."
             )
+        self._version = weight._version
         effective: Tensor = _Effective.apply(weight, self._value.to(weight), self._slope.to(weight))  # type: ignore[no-untyped-call]
         return effective
 

@@ -1,0 +1,160 @@
+"""Each mistake has an error of its own, told by its words."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from layers.nets import LAYERS, drive
+from nwavesdk.layers import (
+    H1v2Synapse,
+    HWLayer,
+    HWSynapse,
+    LIFLayer,
+    LIFSynapse,
+    SpikingSequential,
+    detach_state,
+    prepare_net,
+)
+
+WRONG = [
+    (lambda: LIFLayer(0, 20e-3), r"LIFLayer: n_neurons must be a whole number above 0, got 0"),
+    (lambda: LIFLayer(2.5, 20e-3), r"n_neurons must be a whole number above 0, got 2.5"),
+    (lambda: LIFLayer((), 20e-3), r"n_neurons must be a whole number or a shape"),
+    (lambda: LIFLayer((3, -1), 20e-3), r"n_neurons must be a whole number above 0, got -1"),
+    (lambda: LIFLayer(3, 0.0), r"LIFLayer: taus must be finite and above 0 \[s\], got 0.0"),
+    (lambda: LIFLayer(3, [1e-3, -2e-3, 1e-3]), r"taus must be finite and above 0 \[s\], got -0.002"),
+    (lambda: LIFLayer(3, math.nan), r"taus must be finite and above 0 \[s\], got nan"),
+    (lambda: LIFLayer(3, "slow"), r"taus must be a number or one per neuron \[s\], got 'slow'"),
+    (lambda: LIFLayer(3, [1e-3, 2e-3]), r"taus must be one number or have the shape \[3\] .* got the shape \[2\]"),
+    (lambda: LIFLayer(3, 20e-3, math.nan), r"thresholds must be finite and above 0 \[membrane\], got nan"),
+    (lambda: LIFLayer(3, 20e-3, -1.0), r"thresholds must be finite and above 0 \[membrane\], got -1.0"),
+    (lambda: LIFLayer(3, 20e-3, dt=0), r"dt must be a finite number above 0 \[s\], got 0"),
+    (lambda: LIFLayer(3, 20e-3, dt=-1e-3), r"dt must be a finite number above 0 \[s\], got -0.001"),
+    (lambda: LIFLayer(3, 20e-3, dt=math.nan), r"dt must be a finite number above 0 \[s\], got nan"),
+    (
+        lambda: LIFLayer(3, 20e-3, reset_mechanism="hard"),
+        r"reset_mechanism must be one of 'none', 'subtraction', 'zero', got 'hard'",
+    ),
+    (lambda: LIFLayer(3, 20e-3, layer_topology="ALL"), r"layer_topology must be one of 'FF', 'RC', got 'ALL'"),
+    (lambda: LIFLayer(3, 20e-3, device="cuda"), r"device must be one of 'cpu', 'gpu', got 'cuda'"),
+    (lambda: LIFLayer(3, 20e-3, solver="fast"), r"solver must be one of 'auto', .* got 'fast'"),
+    (lambda: LIFLayer(3, 20e-3, compasso_spike_grad="own"), r"must be one of 'fixed', 'layer', got 'own'"),
+    (
+        lambda: LIFLayer(3, 20e-3, layer_topology="RC", device="gpu"),
+        r'comPaSSo runs feed-forward layers only, got layer_topology="RC": use device="cpu"',
+    ),
+    (lambda: HWLayer(3, -1), r"H1v1Layer: taus must be finite and above 0"),
+    (
+        lambda: HWSynapse(3, 4, quantization_bits=1),
+        r"quantization_bits must be a whole number from 2 to 8 or None, got 1",
+    ),
+    (lambda: HWSynapse(3, 4, quantization_bits=9), r"whole number from 2 to 8 or None, got 9"),
+    (lambda: HWSynapse(3, 4, stddev=-0.1), r"H1v1Synapse: stddev must be a finite number above 0"),
+    (lambda: LIFSynapse(0, 4), r"LIFSynapse: nb_inputs must be a whole number above 0, got 0"),
+    (lambda: H1v2Synapse(3, True), r"H1v2Synapse: nb_outputs must be a whole number above 0, got True"),
+]
+
+
+@pytest.mark.parametrize(("make", "words"), WRONG, ids=[words[:50] for _, words in WRONG])
+def test_constructor(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_forgotten_prepare_net(kind):
+    with pytest.raises(RuntimeError, match=r"is not prepared: call prepare_net\(model\) before the first batch"):
+        LAYERS[kind](3)(drive(2, 5, 3))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_changed_batch_size_loses_nothing(kind):
+    layer = LAYERS[kind](3)
+    prepare_net(layer)
+    layer(drive(32, 5, 3))
+    before = layer.state["v"]
+    with pytest.raises(
+        RuntimeError,
+        match=r"has state for a batch of 32, the input has 64: call prepare_net\(model\) before a new batch",
+    ):
+        layer(drive(64, 5, 3))
+    assert layer.state["v"] is before or torch.equal(layer.state["v"], before)
+    layer(drive(32, 5, 3))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("shape", [(5,), (2, 5), (2, 7, 5), (2, 3, 4, 3), ()])
+def test_wrong_width(kind, shape):
+    layer = LAYERS[kind](3)
+    prepare_net(layer)
+    with pytest.raises(
+        ValueError, match=r"takes \[3\], \[B, 3\] \(one step\) or \[B, T, 3\] \(a sequence\), got an input"
+    ):
+        layer(torch.zeros(shape))
+
+
+def test_wrong_width_of_a_synapse_names_its_sizes():
+    with pytest.raises(ValueError, match=r"LIFSynapse\(3, 4\) takes \[3\].* got an input of shape \[2, 4\]"):
+        LIFSynapse(3, 4)(torch.zeros(2, 4))
+
+
+def test_inputs_that_are_not_floating():
+    layer = LIFLayer(3, 20e-3)
+    prepare_net(layer)
+    with pytest.raises(TypeError, match=r"LIFLayer takes a floating input, got torch.int64: convert it"):
+        layer(torch.ones(2, 3, dtype=torch.long))
+    with pytest.raises(TypeError, match=r"LIFSynapse\(3, 4\) takes floating spikes, got torch.bool"):
+        LIFSynapse(3, 4)(torch.ones(2, 3, dtype=torch.bool))
+
+
+def test_not_a_module():
+    for function in (prepare_net, detach_state):
+        with pytest.raises(TypeError, match=rf"{function.__name__} takes a torch module, got list"):
+            function([LIFLayer(3, 20e-3)])
+
+
+def test_effective_weights_missing_or_stale():
+    net = SpikingSequential(HWSynapse(3, 4), HWLayer(4, 20e-3, layer_topology="RC"))
+    x = drive(2, 6, 3)
+    with pytest.raises(RuntimeError, match=r"H1v1Synapse has no effective weights yet: call prepare_net"):
+        net(x)
+    prepare_net(net)
+    net(x)[1].sum().backward()
+    torch.optim.SGD(net.parameters(), 0.1).step()
+    with pytest.raises(RuntimeError, match=r"H1v1Synapse: the weights have changed since prepare_net .* are stale"):
+        net(x)
+    prepare_net(net, keep_state=True)
+    net(x)
+
+
+def test_constants_that_training_made_useless():
+    layer = LIFLayer(3, 20e-3, learn_taus=True)
+    layer.log_taus.data.fill_(math.nan)
+    with pytest.raises(RuntimeError, match="learned taus are not finite: training diverged"):
+        prepare_net(layer)
+
+
+class Soft(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(5.0))
+
+    def forward(self, z):
+        return torch.sigmoid(self.slope * z)
+
+
+def test_learnable_surrogate_trains_on_the_reference_and_is_refused_elsewhere():
+    soft = Soft()
+    layer = LIFLayer(3, 20e-3, spike_grad=soft)
+    assert set(layer.state_dict()) == {"log_taus", "thresholds"}
+    prepare_net(layer)
+    layer(drive(2, 20, 3))[0].sum().backward()
+    assert soft.slope.grad.abs() > 0
+    forced = LIFLayer(3, 20e-3, spike_grad=soft, solver="serial")
+    prepare_net(forced)
+    with pytest.raises(RuntimeError, match='only the reference solver can do.*set solver="reference"'):
+        forced(drive(2, 20, 3))
+    soft.slope.requires_grad_(False)
+    forced(drive(2, 20, 3))

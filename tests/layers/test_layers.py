@@ -1,0 +1,321 @@
+"""What each public class promises beyond the laws: the seed page, surrogates, preparation, nets, checkpoints."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from layers.nets import LAYERS, drive
+from nwavesdk.layers import (
+    H1v1Layer,
+    H1v1Synapse,
+    H1v2Layer,
+    H1v2Synapse,
+    HWLayer,
+    HWSynapse,
+    LIFLayer,
+    LIFSynapse,
+    SpikingSequential,
+    prepare_net,
+)
+from nwavesdk.surrogate import atan, custom, fast_sigmoid, sigmoid
+from tolerances import GRADIENT, assert_close
+
+
+def test_the_seed_page_runs_as_written():
+    namespace = {}
+    exec(
+        "from nwavesdk.surrogate import fast_sigmoid, atan, sigmoid\n"
+        "from nwavesdk.layers import HWLayer, LIFLayer\n"
+        "hw = HWLayer(n_neurons=64, taus=20e-3, dt=1e-3, spike_grad=fast_sigmoid())\n"
+        'lif = LIFLayer(n_neurons=64, taus=20e-3, thresholds=1.0, reset_mechanism="subtraction",\n'
+        "dt=1e-3, spike_grad=atan(alpha=2.0))\n",
+        namespace,
+    )
+    for name in ("hw", "lif"):
+        layer = namespace[name]
+        prepare_net(layer)
+        spk, mem = layer(drive(2, 10, 64))
+        assert spk.shape == mem.shape == (2, 10, 64)
+
+
+def test_older_names_are_the_h1v1_ones():
+    assert HWLayer is H1v1Layer
+    assert HWSynapse is H1v1Synapse
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_surrogates_change_gradients_and_never_spikes(kind):
+    x = drive(2, 40, 6)
+    spikes, grads = [], []
+    for surrogate in (None, fast_sigmoid(5.0), atan(), sigmoid(), custom(lambda z: torch.relu(1 - z.abs()))):
+        layer, leaf = LAYERS[kind](6, spike_grad=surrogate), x.clone().requires_grad_()
+        prepare_net(layer)
+        spk, _ = layer(leaf)
+        spk.sum().backward()
+        spikes.append(spk)
+        grads.append(leaf.grad)
+    assert all(torch.equal(s, spikes[0]) for s in spikes)
+    for i, a in enumerate(grads):
+        assert all(not torch.allclose(a, b) for b in grads[:i])
+
+
+def test_the_default_surrogate_is_the_documented_baseline():
+    assert LIFLayer(3, 20e-3).spike_grad == HWLayer(3, 20e-3).spike_grad == fast_sigmoid(25.0)
+
+
+@pytest.mark.parametrize("solver", ["serial", "reference"])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_foreign_surrogate_gives_its_gradient_on_every_solver(kind, solver):
+    """The stand-in is a fast sigmoid of slope 25 that fires at z >= 0: with ours the gradients must agree."""
+
+    class Stranger(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, z):
+            ctx.save_for_backward(z)
+            return (z >= 0).float()
+
+        @staticmethod
+        def backward(ctx, grad):
+            (z,) = ctx.saved_tensors
+            return grad / (25 * z.abs() + 1) ** 2
+
+    x, results = drive(2, 40, 6), []
+    x[0, 0] = 1.0  # exactly on the threshold: fires for the stranger, not for us
+    for surrogate in (lambda z: Stranger.apply(z), fast_sigmoid()):
+        layer, leaf = LAYERS[kind](6, spike_grad=surrogate, solver=solver), x.clone().requires_grad_()
+        prepare_net(layer)
+        spk, _ = layer(leaf)
+        spk.sum().backward()
+        results.append((spk, leaf.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    assert not results[0][0][0, 0].any()
+    assert_close(results[0][1], results[1][1], GRADIENT, "gradient")
+
+
+class TestGpu:
+    """The seed's notes on comPaSSo."""
+
+    def run(self, x, **options):
+        layer, leaf = LIFLayer(6, 15e-3, **options), x.clone().requires_grad_()
+        prepare_net(layer)
+        spk, mem = layer(leaf)
+        (spk.sum() + mem.sum()).backward()
+        return spk, mem, leaf.grad
+
+    @pytest.mark.filterwarnings("ignore:.*runs comPaSSo on CPU tensors")
+    def test_takes_the_fixed_surrogate_with_one_warning(self):
+        x = drive(2, 60, 6, dtype=torch.float64)
+        with pytest.warns(
+            UserWarning, match=r"gradient is that of fast_sigmoid\(25\) and spike_grad=ATan.*is not used"
+        ):
+            fixed = self.run(x, device="gpu", spike_grad=atan())
+        expected = self.run(x, spike_grad=fast_sigmoid(25.0))
+        assert torch.equal(fixed[0], expected[0])
+        for got, want in zip(fixed[1:], expected[1:], strict=True):
+            assert_close(got, want, GRADIENT, "comPaSSo")
+
+    @pytest.mark.filterwarnings("ignore:.*runs comPaSSo on CPU tensors")
+    @pytest.mark.parametrize(
+        "options", [{"compasso_spike_grad": "layer"}, {"solver": "serial"}, {"solver": "reference"}]
+    )
+    def test_takes_the_layer_s_surrogate_when_told(self, options):
+        x = drive(2, 60, 6, dtype=torch.float64)
+        got, expected = self.run(x, device="gpu", spike_grad=atan(), **options), self.run(x, spike_grad=atan())
+        for a, b in zip(got, expected, strict=True):
+            assert_close(a, b, GRADIENT, "comPaSSo")
+
+    def test_tells_once_that_cpu_tensors_are_slow_there(self):
+        layer = LIFLayer(3, 15e-3, device="gpu", spike_grad=fast_sigmoid())
+        prepare_net(layer)
+        with pytest.warns(UserWarning, match='device="gpu" runs comPaSSo on CPU tensors'):
+            layer(drive(1, 5, 3))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            layer(drive(1, 5, 3))
+
+
+class TestPrepare:
+    def test_seed_fixes_the_draws_and_their_absence_varies_them(self):
+        net = SpikingSequential(HWSynapse(4, 6, stddev=0.02), H1v2Layer(6, 15e-3, ileak_mismatch=True))
+
+        def draws(seed):
+            prepare_net(net, seed=seed)
+            return torch.cat([net[0].effective_weight().flatten(), *net[1].constants()]).detach()
+
+        assert torch.equal(draws(3), draws(3))
+        assert not torch.equal(draws(3), draws(4))
+        assert not torch.equal(draws(None), draws(None))
+
+    def test_seed_does_not_touch_the_global_generator(self):
+        net = SpikingSequential(HWSynapse(4, 6, stddev=0.02))
+        before = torch.get_rng_state()
+        prepare_net(net, seed=1)
+        assert torch.equal(before, torch.get_rng_state())
+
+    def test_forgets_the_state_unless_told(self):
+        layer, x = LIFLayer(3, 15e-3), drive(2, 10, 3)
+        prepare_net(layer)
+        first = layer(x)[0]
+        second = layer(x)[0]
+        prepare_net(layer)
+        assert torch.equal(layer(x)[0], first)
+        prepare_net(layer, keep_state=True)
+        assert torch.equal(layer(x)[0], second)
+        assert not torch.equal(first, second)
+
+
+class TestSynapses:
+    def test_product_bias_and_shapes(self):
+        synapse = LIFSynapse(3, 5, bias=True)
+        synapse.bias.data.fill_(0.25)
+        x = torch.rand(2, 7, 3)
+        torch.testing.assert_close(synapse(x), x @ synapse.weight + 0.25)
+        assert synapse(x[0, 0]).shape == (1, 5)
+        assert LIFSynapse(3, 5).bias is None
+
+    def test_effective_weight_is_quantized_charged_and_noisy_in_that_order(self):
+        synapse = HWSynapse(40, 50, quantization_bits=4, stddev=0.05)
+        prepare_net(synapse, seed=0)
+        step = 0.9 / 7
+        quantized = torch.round(synapse.weight.clamp(-0.9, 0.9) / step) * step
+        charge = 0.9 / torch.sinh(torch.tensor(1.8)) * torch.sinh(2 * quantized)
+        noise = (synapse.effective_weight() - charge).detach()
+        assert noise.std().item() == pytest.approx(0.05, rel=0.05)
+        assert abs(noise.mean().item()) < 0.01
+        synapse.stddev = None
+        clean = HWSynapse(40, 50, quantization_bits=4)
+        clean.load_state_dict(synapse.state_dict())
+        prepare_net(clean)
+        torch.testing.assert_close(clean.effective_weight(), charge)
+
+    def test_gradient_passes_straight_through_inside_of_the_range_only(self):
+        synapse = H1v2Synapse(2, 2, quantization_bits=3)
+        synapse.weight.data = torch.tensor([[0.3, 1.7], [-1.66, -2.0]])
+        prepare_net(synapse)
+        synapse(torch.ones(1, 2)).sum().backward()
+        assert torch.equal(synapse.weight.grad, torch.tensor([[0.5, 0.0], [0.5, 0.0]]))
+
+    def test_several_backward_passes_after_one_prepare(self):
+        synapse = HWSynapse(3, 4, quantization_bits=5)
+        prepare_net(synapse)
+        for _ in range(2):
+            synapse(torch.rand(2, 3)).sum().backward()
+        assert synapse.weight.grad.abs().sum() > 0
+
+    @pytest.mark.parametrize(("make", "limit"), [(HWSynapse, 0.9), (H1v2Synapse, 1.66)])
+    def test_default_weights_are_inside_of_the_chip_s_range(self, make, limit):
+        assert make(4, 100).weight.abs().max() <= torch.tensor(limit)
+
+
+def test_h1v2_taus_snap_to_the_profiles_of_the_chip():
+    layer = H1v2Layer(3, torch.tensor([0.0005, 0.0206, 0.5]))
+    torch.testing.assert_close(layer.taus, torch.tensor([0.001, 0.02, 0.2]))
+
+
+def test_leak_mismatch_spreads_taus_and_h1v2_also_thresholds():
+    for make, spread in ((HWLayer, 0.0), (H1v2Layer, 0.02)):
+        layer = make(5000, 20e-3, ileak_mismatch=True)
+        prepare_net(layer, seed=0)
+        decay, threshold = layer.constants()
+        assert (-1e-3 / decay.log()).log().std().item() == pytest.approx(0.1, rel=0.05)
+        assert threshold.std().item() == pytest.approx(spread, rel=0.05, abs=1e-7)
+
+
+@pytest.mark.parametrize("tau", [5e-3, 10e-3, 20e-3])
+@pytest.mark.parametrize("synapse", [LIFSynapse, HWSynapse, H1v2Synapse])
+def test_default_initialization_gives_living_nets(synapse, tau):
+    layer = {LIFSynapse: LIFLayer, HWSynapse: HWLayer, H1v2Synapse: H1v2Layer}[synapse]
+    net = SpikingSequential(*[m for _ in range(4) for m in (synapse(100, 100), layer(100, tau))])
+    prepare_net(net)
+    rates = [r.spk.mean().item() for r in net.record((torch.rand(4, 200, 100) < 0.05).float()).layers.values()]
+    assert min(rates) > 0.01
+    assert max(rates) < 0.5
+
+
+class TestSpikingSequential:
+    def test_is_its_modules_in_a_row(self):
+        net = SpikingSequential(LIFSynapse(3, 6), LIFLayer(6, 10e-3), LIFSynapse(6, 2), LIFLayer(2, 10e-3))
+        x = 2 * drive(4, 30, 3)
+        prepare_net(net)
+        spk, mem = net(x)
+        prepare_net(net)
+        hidden, _ = net[1](net[0](x))
+        expected = net[3](net[2](hidden))
+        assert torch.equal(spk, expected[0])
+        assert torch.equal(mem, expected[1])
+
+    def test_records_every_neuron_layer_in_the_same_pass(self):
+        net = SpikingSequential(
+            LIFSynapse(3, 6), LIFLayer(6, 10e-3), nn.Dropout(0.5), LIFSynapse(6, 2), LIFLayer(2, 10e-3)
+        )
+        prepare_net(net)
+        recording = net.record(drive(4, 30, 3))
+        assert list(recording.layers) == ["1", "4"]
+        assert recording.layers["4"].spk is recording.spk
+        hidden = recording.layers["1"]
+        assert torch.equal(hidden.spk, (hidden.u > 1).float())
+        torch.testing.assert_close(hidden.mem, hidden.u - hidden.spk)
+        assert not hidden.u.requires_grad
+
+    def test_modules_without_time_see_batch_and_time_as_one(self):
+        net = SpikingSequential(
+            nn.Conv2d(1, 2, 3), LIFLayer((2, 4, 4), 10e-3), nn.Flatten(), nn.Dropout(0.1), LIFSynapse(32, 5)
+        )
+        prepare_net(net)
+        cur, same = net(drive(3, 7, 1, 6, 6))
+        assert cur.shape == (3, 7, 5)
+        assert cur is same
+
+    def test_runs_step_by_step(self):
+        net = SpikingSequential(
+            LIFSynapse(3, 6), LIFLayer(6, 10e-3), nn.Identity(), LIFSynapse(6, 2), LIFLayer(2, 10e-3)
+        )
+        x = 2 * drive(4, 30, 3)
+        prepare_net(net)
+        whole, _ = net(x)
+        prepare_net(net)
+        assert torch.equal(torch.stack([net(x[:, t])[0] for t in range(30)], 1), whole)
+
+    def test_nests_and_slices(self):
+        inner = SpikingSequential(LIFSynapse(3, 6), LIFLayer(6, 10e-3))
+        net = SpikingSequential(inner, LIFSynapse(6, 2), LIFLayer(2, 10e-3))
+        prepare_net(net)
+        assert list(net.record(drive(2, 9, 3)).layers) == ["0.1", "2"]
+        assert isinstance(net[1:], SpikingSequential)
+
+
+def test_a_checkpoint_loads_into_a_layer_in_the_middle_of_a_sequence():
+    source = SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, torch.rand(4) * 0.01 + 5e-3, layer_topology="RC"))
+    target = SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, torch.rand(4) * 0.01 + 5e-3, layer_topology="RC"))
+    x = drive(2, 20, 3)
+    prepare_net(target)
+    target(x)
+    state = target[1].state["v"].clone()
+    target.load_state_dict(source.state_dict())
+    assert torch.equal(target[1].state["v"], state)
+    target(x)
+    for net in (source, target):
+        prepare_net(net)
+    assert torch.equal(source(x)[0], target(x)[0])
+
+
+def test_fixed_and_learned_constants_have_the_same_keys():
+    assert set(LIFLayer(3, 20e-3).state_dict()) == set(
+        LIFLayer(3, 20e-3, learn_taus=True, learn_thresholds=True).state_dict()
+    )
+    assert {n for n, _ in LIFLayer(3, 20e-3, learn_taus=True).named_parameters()} == {"log_taus"}
+
+
+def test_taus_read_in_seconds():
+    taus = [5e-3, 10e-3, 20e-3]
+    torch.testing.assert_close(LIFLayer(3, taus).taus, torch.tensor(taus))
+    decay, _ = LIFLayer(3, taus).constants(torch.float64)
+    torch.testing.assert_close(decay, torch.exp(-1e-3 / torch.tensor(taus, dtype=torch.float64)), rtol=1e-7, atol=0)
+
+
+def test_print_says_what_a_net_is():
+    text = repr(SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 20e-3, spike_grad=atan())))
+    assert "(0): LIFSynapse(3, 4)" in text
+    assert "(1): LIFLayer(4, taus=0.02, dt=0.001, spike_grad=ATan(alpha=2.0))" in text

@@ -1,0 +1,96 @@
+"""Surrogates of the user's own."""
+
+import pytest
+import torch
+from torch import nn
+
+from nwavesdk.surrogate import as_surrogate, atan, custom, fast_sigmoid
+
+
+class Stranger(torch.autograd.Function):
+    """A spike function as other libraries write it: fires at z >= 0, gives float64, has a gradient of its own."""
+
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return (z >= 0).double()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (z,) = ctx.saved_tensors
+        return (grad * torch.exp(-z.abs())).to(z.dtype)
+
+
+class Learnable(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, z):
+        return torch.sigmoid(self.slope * z)
+
+
+def triangle(z):
+    return torch.relu(1 - z.abs())
+
+
+def test_custom_has_the_given_derivative_and_the_step():
+    z = torch.tensor([-0.5, 0.0, 0.25, 3.0], requires_grad=True)
+    spikes = custom(triangle)(z)
+    spikes.sum().backward()
+    assert torch.equal(spikes, torch.tensor([0.0, 0.0, 1.0, 1.0]))
+    assert torch.equal(z.grad, torch.tensor([0.5, 1.0, 0.75, 0.0]))
+    assert custom(triangle) == custom(triangle)
+
+
+def test_custom_evaluates_half_precision_in_float32():
+    seen = []
+    custom(lambda z: seen.append(z.dtype) or z).derivative(torch.ones(2, dtype=torch.float16))
+    assert seen == [torch.float32]
+
+
+def test_custom_refuses_what_is_not_elementwise():
+    with pytest.raises(ValueError, match=r"must map z elementwise: got a tensor of shape \[\] for z of shape \[3\]"):
+        custom(torch.sum).derivative(torch.ones(3))
+    with pytest.raises(TypeError, match="needs a function z -> derivative, got float"):
+        custom(2.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_foreign_callable_gives_its_gradient_and_we_the_step(dtype):
+    s = as_surrogate(Stranger.apply)
+    z = torch.tensor([-1.0, 0.0, 2.0], dtype=dtype, requires_grad=True)
+    spikes = s(z)
+    assert torch.equal(spikes, torch.tensor([0.0, 0.0, 1.0], dtype=dtype))  # not the >= of the stranger
+    spikes.sum().backward()
+    assert torch.equal(z.grad, torch.exp(-z.detach().abs()))
+    assert torch.equal(s.derivative(z.detach()), z.grad)
+    with torch.no_grad():
+        assert torch.equal(s(z), spikes)
+
+
+def test_foreign_module_trains_its_parameter():
+    module = Learnable()
+    s = as_surrogate(module)
+    assert s.learnable
+    z = torch.tensor([0.3, -0.2])
+    spikes = s(z)
+    assert torch.equal(spikes, torch.tensor([1.0, 0.0]))
+    spikes.sum().backward()
+    expected = torch.autograd.grad(torch.sigmoid(module.slope * z).sum(), module.slope)[0]
+    assert torch.equal(module.slope.grad, expected)
+
+
+def test_foreign_without_gradient_is_refused():
+    with pytest.raises(ValueError, match="has no gradient with respect to z"):
+        as_surrogate(lambda z: (z > 0).float()).derivative(torch.ones(2))
+
+
+def test_as_surrogate_defaults_and_refuses():
+    assert as_surrogate(None) == fast_sigmoid(25.0)
+    assert as_surrogate(atan(3)) == atan(3)
+    for uncalled in (atan, type(atan())):
+        with pytest.raises(TypeError, match="call the factory"):
+            as_surrogate(uncalled)
+    with pytest.raises(TypeError, match="got 'atan'"):
+        as_surrogate("atan")
