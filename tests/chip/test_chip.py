@@ -1,0 +1,87 @@
+"""The physics on arrays: charge laws, quantization, profiles."""
+
+import pytest
+import torch
+
+from nwavesdk.chip import ExpansiveCharge, LinearCharge, Quantizer, load_profile, lognormal_factors
+
+
+@pytest.mark.parametrize("law", [LinearCharge(0.5), ExpansiveCharge(1.2, 2.0, 0.9)], ids=repr)
+def test_a_charge_law_is_odd_rising_and_knows_its_slope(law):
+    w = torch.linspace(-1.5, 1.5, 301, dtype=torch.float64)
+    q = law.charge(w)
+    torch.testing.assert_close(q, -law.charge(-w))
+    assert bool((q.diff() > 0).all())
+    h = 1e-6
+    torch.testing.assert_close(law.slope(w), (law.charge(w + h) - law.charge(w - h)) / (2 * h), rtol=1e-8, atol=0)
+
+
+def test_the_expansive_law_ends_at_gain_times_limit():
+    law = ExpansiveCharge(1.2, 2.0, 0.9)
+    assert law.charge(torch.tensor(0.9)).item() == pytest.approx(1.2 * 0.9)
+    assert law.slope(torch.tensor(0.0)) < 1.2 < law.slope(torch.tensor(0.9))
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_quantization_is_symmetric_uniform_and_idempotent(bits):
+    quantizer, w = Quantizer(bits, 0.9), torch.linspace(-1.2, 1.2, 4001)
+    q, integers = quantizer.quantize(w), quantizer.integers(w)
+    assert q.unique().numel() == 2**bits - 1
+    assert integers.dtype == torch.int8
+    assert torch.equal(quantizer.quantize(-w), -q)
+    assert torch.equal(quantizer.quantize(q), q)
+    assert torch.equal(integers.float() * quantizer.step, q)
+    inside = w.abs() <= 0.9
+    assert (q - w)[inside].abs().max() <= quantizer.step / 2 + 1e-6
+    assert q.abs().max().item() == pytest.approx(0.9)
+
+
+def test_factors_are_log_normal_and_reproducible():
+    draws = [lognormal_factors((20_000,), 0.1, torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+    assert draws[0].log().std().item() == pytest.approx(0.1, rel=0.03)
+    assert draws[0].median().item() == pytest.approx(1.0, abs=0.005)
+
+
+@pytest.mark.parametrize(("chip", "limit"), [("h1v1", 0.9), ("h1v2", 1.66)])
+def test_shipped_profiles(chip, limit):
+    profile = load_profile(chip)
+    assert profile.number("weight_limit") == limit
+    assert profile.entries["weight_limit"].source == "documented"
+    assert all(entry.note and entry.unit for entry in profile.entries.values())
+    assumed = {key for key, entry in profile.entries.items() if entry.source == "assumed"}
+    assert {"threshold", "charge_gain", "leak_mismatch", "threshold_mismatch", "tau_profiles"} <= assumed
+    assert isinstance(profile.charge_law, ExpansiveCharge if chip == "h1v1" else LinearCharge)
+    assert bool(profile.tau_profiles) == (chip == "h1v2")
+
+
+def shipped_text(chip):
+    from importlib.resources import files
+
+    return (files("nwavesdk.chip") / "profiles" / f"{chip}.toml").read_text()
+
+
+def test_a_file_of_the_user_s_own(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(shipped_text("h1v2").replace("value = 1.66", "value = 1.5").replace("assumed", "measured"))
+    assert load_profile(path).number("weight_limit") == 1.5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[threshold]", "[thresh]", "threshold must be a table with value, unit, source and note, got None"),
+        ('unit = "s"', 'units = "s"', "tau_profiles must be a table with value, unit, source and note"),
+        (
+            'source = "documented"',
+            'source = "rumoured"',
+            'source of weight_limit is "documented", "assumed"',
+        ),
+    ],
+)
+def test_a_broken_file_names_the_entry(tmp_path, old, new, words):
+    path = tmp_path / "mine.toml"
+    path.write_text(shipped_text("h1v2").replace(old, new))
+    with pytest.raises(ValueError, match=words):
+        load_profile(path)

@@ -1,0 +1,156 @@
+"""Compiled kernels: cached on disk across processes, safe from threads and after a fork; nobody's settings change."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numba
+import pytest
+import torch
+
+from contract import NEURONS, SURROGATES
+from nwavesdk.dynamics import lif
+from nwavesdk.layers import LIFLayer, prepare_net
+from nwavesdk.solvers import Problem, Spec, run
+from nwavesdk.solvers.render import render_kernels
+from nwavesdk.surrogate import ATan, FastSigmoid, atan, fast_sigmoid
+
+PROGRAM = """
+import sys, torch
+from nwavesdk.layers import LIFLayer, prepare_net
+from nwavesdk.surrogate import parse
+from nwavesdk.solvers import kernels as loaded
+for text in sys.argv[1:]:
+    layer = LIFLayer(8, 10e-3, spike_grad=parse(text))
+    prepare_net(layer)
+    x = torch.rand(2, 5, 8, requires_grad=True)
+    layer(x)[0].sum().backward()
+made = [m for n, m in sys.modules.items() if n.startswith("nwavesdk_lif")]
+functions = [getattr(m, n) for m in made for n in ("forward", "backward") if hasattr(m, n)]
+print(*(sum(sum(getattr(f.stats, k).values()) for f in functions) for k in ("cache_misses", "cache_hits")))
+"""
+
+
+def compiled(cache, *surrogates):
+    """How many kernels a new process compiled, and how many it found on disk."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM, *surrogates],
+        capture_output=True, text=True, check=True, env={**os.environ, "NWAVESDK_CACHE": str(cache)},
+    )  # fmt: skip
+    return tuple(map(int, done.stdout.split()))
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+    assert compiled(tmp_path, "atan") == (2, 0)
+    assert compiled(tmp_path, "atan") == (0, 2)
+
+
+def test_slopes_share_a_kernel_and_surrogates_do_not(tmp_path):
+    assert compiled(tmp_path, "atan", "atan(7)", "atan(0.5)") == (2, 0)
+    assert compiled(tmp_path, "atan(3)", "fast_sigmoid") == (1, 2)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_cache_that_cannot_be_written_only_warns(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way of a folder")
+    code = PROGRAM.replace("import sys, torch", "import sys, torch, warnings; warnings.simplefilter('default')", 1)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "atan"],
+        capture_output=True, text=True, check=True, env={**os.environ, "NWAVESDK_CACHE": str(blocked)},
+    )  # fmt: skip
+    assert done.stderr.count("cannot be written") == 1
+    assert "set NWAVESDK_CACHE" in done.stderr
+
+
+def test_rendered_text_depends_on_its_inputs_alone():
+    a = render_kernels(lif("zero"), "float32", ATan, 2, backward=True)
+    assert a == render_kernels(lif("zero"), "float32", ATan, 2, backward=True)
+    assert a != render_kernels(lif("zero"), "float32", FastSigmoid, 1, backward=True)
+    assert a != render_kernels(lif("zero"), "float64", ATan, 2, backward=True)
+    assert a != render_kernels(lif("zero"), "float32", ATan, 2, backward=True, detach_reset=False)
+
+
+def big_problem(seed):
+    g = torch.Generator().manual_seed(seed)
+    row = NEURONS["lif_subtraction"]
+    x = torch.rand(16, 50, 200, generator=g)
+    return Problem(Spec(row.neuron, SURROGATES["atan"]), x, (torch.zeros(16, 200),), row.constants(200, g))
+
+
+def test_one_thread_and_many_give_the_same_bits():
+    p = big_problem(0)
+    many, threads = run(p), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = run(p)
+        torch.set_num_threads(3)
+        three = run(p)
+    finally:
+        torch.set_num_threads(threads)
+    for other in (one, three):
+        assert torch.equal(many.spikes, other.spikes)
+        assert torch.equal(many.trajectories[0], other.trajectories[0])
+
+
+def test_two_python_threads_at_once():
+    problems = [big_problem(seed) for seed in range(8)]
+    expected, got = [run(p).spikes for p in problems], [None] * 8
+
+    def work(i):
+        got[i] = run(problems[i]).spikes
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_after_a_fork_the_child_runs_too():
+    code = """
+import os, torch
+torch.set_num_threads(2)
+from nwavesdk.layers import LIFLayer, prepare_net
+layer = LIFLayer(256, 10e-3)
+x = torch.rand(16, 50, 256)
+prepare_net(layer)
+expected = layer(x)[0]
+child = os.fork()
+if child == 0:
+    prepare_net(layer)
+    os._exit(0 if torch.equal(layer(x)[0], expected) else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "0"
+
+
+def test_the_user_s_numba_settings_stay():
+    before = numba.get_num_threads(), numba.config.THREADING_LAYER
+    run(big_problem(1))
+    assert (numba.get_num_threads(), numba.config.THREADING_LAYER) == before
+
+
+def test_an_error_in_a_thread_is_raised():
+    from nwavesdk.solvers.pool import run_jobs
+
+    def fail(first, last):
+        raise ZeroDivisionError(f"{first}-{last}")
+
+    with pytest.raises(ZeroDivisionError):
+        run_jobs(fail, 8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_page_s_literals_do_not_widen_float32(dtype):
+    """σ' of the kernel is torch's to the last bit but where exp differs: no float64 in between."""
+    for surrogate in (atan(), fast_sigmoid()):
+        layer = LIFLayer(1000, 10e-3, spike_grad=surrogate)
+        x = torch.linspace(-1, 3, 1000, dtype=dtype).reshape(1, 1, -1).requires_grad_()
+        prepare_net(layer)
+        layer(x)[0].sum().backward()
+        assert torch.equal(x.grad, surrogate.derivative(x.detach() - 1))
