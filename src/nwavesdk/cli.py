@@ -45,7 +45,7 @@ def train(
     data: Annotated[
         str | None, typer.Option(metavar="digits|FOLDER", help="Spoken digits, or <class>/*.wav in a folder. [digits]")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training part. [30]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training part. [20]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR from its last epoch.")] = False,
     hidden: Annotated[str | None, typer.Option(metavar="N,N,…", help="Hidden layer sizes. [256,256]")] = None,
     population: Annotated[int | None, typer.Option(help="Output neurons for each class. [10]")] = None,
@@ -53,8 +53,8 @@ def train(
     surrogate: Annotated[
         str | None, typer.Option(help="Gradient of a spike; `nwave surrogates` lists them. [fast_sigmoid]")
     ] = None,
-    dropout: Annotated[float | None, typer.Option(help="Share of hidden spikes dropped. [0.2]")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate of the cycle. [0.004]")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Share of hidden spikes dropped. [0.3]")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate of the cycle. [0.008]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Recordings a step. [64]")] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without gain. [never]")] = None,
     limit: Annotated[int | None, typer.Option(help="Use about so many recordings. [all]")] = None,

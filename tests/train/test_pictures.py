@@ -50,11 +50,13 @@ def test_traces_show_membranes_threshold_and_spikes() -> None:
     s, u, v = trace()
     figure = membrane_traces([(s, u, v)], 1e-3, 1.0, LIGHT)
     threshold, before, after = figure.axes[0].lines
-    busiest = int(s.sum(0).argmax())
+    counts = s.sum(0)
+    chosen = next(n for n in range(N) if np.array_equal(before.get_ydata(), u[:, n]))
+    assert (counts > counts[chosen]).sum() <= N // 4
     assert set(threshold.get_ydata()) == {1.0}
-    np.testing.assert_array_equal(before.get_ydata(), u[:, busiest])
-    np.testing.assert_array_equal(after.get_ydata(), v[:, busiest])
-    assert len(figure.axes[0].collections[0].get_offsets()) == s[:, busiest].sum()
+    np.testing.assert_array_equal(before.get_ydata(), u[:, chosen])
+    np.testing.assert_array_equal(after.get_ydata(), v[:, chosen])
+    assert len(figure.axes[0].collections[0].get_offsets()) == s[:, chosen].sum()
 
 
 def test_silent_layers_and_single_neurons_can_be_drawn() -> None:

@@ -61,7 +61,7 @@ class NetConfig(_Section):
     tau: Positive = 10e-3
     dt: Positive = 1e-3
     threshold: Positive = 1.0
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     surrogate: str = "fast_sigmoid(slope=25.0)"
 
     @field_validator("surrogate")
@@ -85,12 +85,12 @@ class LearningConfig(_Section):
         patience: Epochs without gain on the validation part after which the run stops; None: never early.
     """
 
-    epochs: Count = 30
+    epochs: Count = 20
     batch_size: Count = 64
-    rate: Positive = 4e-3
+    rate: Positive = 8e-3
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-2
     warmup: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    sharpness: Positive = 50.0
+    sharpness: Positive = 25.0
     patience: Count | None = None
 
 

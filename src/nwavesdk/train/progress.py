@@ -40,6 +40,11 @@ class EpochLines(Callback):
     def __init__(self, history: History) -> None:
         self.history = history
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
+        """Say how to go on after an interrupt."""
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            print(f"stopped after {len(self.history.rows)} epochs: --resume goes on from there.", file=sys.stderr)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Print the epoch's row."""
         if not trainer.is_global_zero:

@@ -33,7 +33,7 @@ __all__ = ["write_report"]
 CAPTIONS = {
     "learning_curves": "How the run went. Dotted: the epoch whose weights were kept, chosen on the validation part.",
     "spike_raster": "One recording of the validation part on its way through the net, layer by layer.",
-    "membrane_traces": "The busiest neuron of each layer and one in the middle, on the same recording.",
+    "membrane_traces": "The same recording in two neurons of each layer, a busy and an ordinary one.",
     "confusion_matrix": "Every recording of the test part, by what it is and what the net says.",
 }
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from nwavesdk.train.pictures.theme import Theme
@@ -27,7 +26,7 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: Sequence[str], them
     # Mistakes are few: a colour in proportion to the root of the share keeps a single one visible.
     shade = np.sqrt(share)
     axes.imshow(shade, cmap=theme.ramp, vmin=0, vmax=1)
-    shades = colormaps[theme.ramp]
+    shades = theme.ramp
     if len(classes) <= 24:
         for row, column in np.argwhere(counts > 0):
             red, green, blue, _ = shades(float(shade[row, column]))

@@ -17,7 +17,7 @@ Trace = tuple[Array, Array, Array]
 
 
 def membrane_traces(layers: Sequence[Trace], dt: float, threshold: float, theme: Theme) -> Figure:
-    """Draw a busy and an ordinary neuron of each layer.
+    """Draw a busy and an ordinary neuron of each layer, chosen among those that spike.
 
     Args:
         layers: The neuron layers in order of depth.
@@ -41,11 +41,11 @@ def membrane_traces(layers: Sequence[Trace], dt: float, threshold: float, theme:
 
 
 def _chosen(s: Array) -> tuple[int, int]:
-    """The busiest neuron, and the one in the middle of those that spike."""
+    """Of the neurons that spike, one that is busier than three quarters, and the one in the middle."""
     counts = s.sum(0)
     order = np.argsort(-counts, kind="stable")
-    active = int((counts > 0).sum())
-    return int(order[0]), int(order[min(max(active // 2, 1), len(order) - 1)])
+    active = max(int((counts > 0).sum()), 1)
+    return int(order[active // 4]), int(order[active // 2])
 
 
 def _panel(axes: Axes, s: Array, u: Array, v: Array, dt: float, threshold: float, theme: Theme) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib import rc_context
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 __all__ = ["DARK", "LIGHT", "Draw", "Theme", "render"]
@@ -20,20 +21,26 @@ class Theme:
         ink: Text and what matters most.
         faint: Axes, grids and what only helps.
         hues: Colours that tell series apart; also in grey and for colour-blind readers.
-        ramp: Colour map from nothing to much.
-        diverging: Colour map from negative over the paper to positive.
     """
 
     paper: str
     ink: str
     faint: str
     hues: tuple[str, ...]
-    ramp: str
-    diverging: str
+
+    @property
+    def ramp(self) -> LinearSegmentedColormap:
+        """Colour map from nothing (paper) to much."""
+        return LinearSegmentedColormap.from_list("ramp", [self.paper, self.hues[0]])
+
+    @property
+    def diverging(self) -> LinearSegmentedColormap:
+        """Colour map from negative over zero (paper) to positive."""
+        return LinearSegmentedColormap.from_list("diverging", [self.hues[0], self.paper, self.hues[1]])
 
 
-LIGHT = Theme("#ffffff", "#1d2733", "#b8c1cc", ("#1f66c1", "#d1620f", "#12805c", "#9a3fa0"), "Blues", "RdBu_r")
-DARK = Theme("#14181d", "#e4e9ef", "#4d5864", ("#6fa8f5", "#f2a154", "#4fc79c", "#d08bd6"), "YlGnBu_r", "RdBu_r")
+LIGHT = Theme("#ffffff", "#1d2733", "#b8c1cc", ("#1f66c1", "#d1620f", "#12805c", "#9a3fa0"))
+DARK = Theme("#14181d", "#e4e9ef", "#4d5864", ("#6fa8f5", "#f2a154", "#4fc79c", "#d08bd6"))
 
 Draw = Callable[[Theme], Figure]
 
