@@ -1,0 +1,18 @@
+PYTHON ?= .venv/bin/python
+
+.PHONY: check test demo bench
+
+check:  ## all that must be green before a commit
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m pytest -q
+
+test:
+	$(PYTHON) -m pytest -q
+
+demo:
+	$(dir $(PYTHON))nwave train --out runs/digits
+
+bench:
+	$(PYTHON) -m benchmarks.run

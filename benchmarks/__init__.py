@@ -1,0 +1,1 @@
+"""Benchmarks of the public calls; run from the repository's root."""

@@ -1,0 +1,22 @@
+"""The README's example runs, and its commands are the ones that CI runs."""
+
+import re
+from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_example_runs_as_written(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(code.splitlines()) <= 25
+    exec(compile(code, "README.md", "exec"), {})
+    assert float(capsys.readouterr().out.split()[-1]) > 0.9
+
+
+def test_both_commands_stand_at_the_top():
+    text = README.read_text(encoding="utf-8")
+    top = text[: text.index("## Twenty lines")]
+    commands = re.findall(r"```sh\n(.*?)```", top, re.DOTALL)
+    assert [c.count("\n") for c in commands] == [1, 1]
+    assert "nwave train" in commands[0]
+    assert "pytest" in commands[1]
