@@ -81,6 +81,25 @@ def test_serial_takes_any_layout(neuron, dtype):
             compare(replace(p, x=p.x[:, :1].expand_as(p.x) if T else p.x), "serial")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_serial_with_one_number_for_all_neurons_is_the_reference(neuron, surrogate, dtype):
+    for T in STEPS[1:]:
+        for N in SIZES:
+            p = problem(neuron, surrogate, True, dtype, T, N)
+            numbers = [c[0].clone().requires_grad_() for c in p.constants]
+            one, many = (replace(p, constants=tuple(n.expand(N) for n in numbers)) for _ in range(2))
+            got, expected = run(one, "serial"), run(many, "reference")
+            assert torch.equal(got.spikes, expected.spikes)
+            assert torch.equal(got.trajectories[0], expected.trajectories[0])
+            weights = torch.randn_like(got.spikes)
+            pair = [torch.autograd.grad(s.spikes, numbers, weights, allow_unused=True) for s in (got, expected)]
+            for mine, theirs in zip(*pair, strict=True):
+                if theirs is not None:
+                    assert_close(mine / N, theirs / N, GRADIENT, "constant")
+
+
 @pytest.mark.parametrize("detach", [True, False], ids=["detached", "full"])
 @pytest.mark.parametrize("neuron", NEURONS)
 def test_recurrent_serial_is_the_reference(neuron, detach):

@@ -125,7 +125,8 @@ class NeuronLayer(Prepared):
         """`decay` = exp(-dt/tau) and `threshold`, each [N], in `dtype`; the one place where they are derived."""
         taus, thresholds = self.effective_constants()
         N = math.prod(self.features)
-        decay, threshold = (c.to(dtype).expand(self.features).reshape(N) for c in ((-self.dt / taus).exp(), thresholds))
+        both = ((-self.dt / taus).exp().to(dtype), thresholds.to(dtype))
+        decay, threshold = (c.expand(N) if c.ndim == 0 else c.reshape(N) for c in both)
         return decay, threshold
 
     # ---- state --------------------------------------------------------------------------------------------------

@@ -193,6 +193,7 @@ def render_kernels(
     surrogate: type[Surrogate] | None = None,
     parameters: int = 0,
     *,
+    uniform: bool = False,
     backward: bool = False,
     detach_reset: bool = True,
     learn: bool = False,
@@ -205,6 +206,7 @@ def render_kernels(
         dtype: `"float32"` or `"float64"`.
         surrogate: the surrogate's class; None takes σ' as an array `sigma` [B, T, N].
         parameters: how many constants the surrogate's page takes.
+        uniform: whether each constant is one number for all neurons; numbers vectorize where many arrays do not.
         backward: which of the two modules.
         detach_reset: whether no gradient flows through the reset.
         learn: whether gradients of the constants are summed over time into [B, N] arrays.
@@ -220,8 +222,8 @@ def render_kernels(
         "states_n": each("{}[n]", K),
         "states_cut": each("{}[b, t, lo:hi]", K),
         "constants": each("{}", C),
-        "constants_n": each("{}[n]", C),
-        "constants_cut": each("{}[lo:hi]", C),
+        "constants_n": each("{}" if uniform else "{}[n]", C),
+        "constants_cut": each("{}" if uniform else "{}[lo:hi]", C),
         "initial": each("initial_{}", K),
         "before_names": each("{}_before", K),
         "before": "\n".join(

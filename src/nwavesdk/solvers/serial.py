@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nwavesdk.solvers.allocator import keep_large_blocks
 from nwavesdk.solvers.kernels import kernels
 from nwavesdk.solvers.pool import run_jobs
 from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, argument, before
@@ -22,17 +23,19 @@ _SMALL = 1 << 15  # neuron-steps below which threads cost more than they save
 
 def forward(problem: Problem) -> Trace:
     """Spikes, trajectories and total input charge of the problem, without a graph."""
+    keep_large_blocks()
     x = problem.x.contiguous()
-    given = [t.contiguous() for t in (*problem.states, *problem.constants)]
+    states, (constants, uniform) = [t.contiguous() for t in problem.states], _constants(problem)
     spikes, trajectories = torch.empty_like(x), tuple(torch.empty_like(x) for _ in problem.states)
-    compiled = kernels(problem.spec.neuron, _name(x))
+    compiled = kernels(problem.spec.neuron, _name(x), uniform=uniform)
     if problem.recurrent is None:
-        _run_blocks(compiled.forward, x, _arrays(x, *given, spikes, *trajectories))
+        _run_blocks(compiled.forward, x, [*_arrays(x, *states), *constants, *_arrays(spikes, *trajectories)])
         return Trace(spikes, trajectories, x)
     assert problem.spikes is not None
     total = torch.empty_like(x)
     recurrent = problem.recurrent.contiguous(), problem.spikes.contiguous()
-    _run_batch(compiled.forward_recurrent, x, _arrays(x, *recurrent, *given, total, spikes, *trajectories))
+    given = [*_arrays(x, *recurrent, *states), *constants, *_arrays(total, spikes, *trajectories)]
+    _run_batch(compiled.forward_recurrent, x, given)
     return Trace(spikes, trajectories, total)
 
 
@@ -43,7 +46,8 @@ def backward(problem: Problem, trace: Trace, grads: TraceGradient, learn: bool) 
     if spec.surrogate.pseudo_derivative is None:
         sigma = [spec.surrogate.derivative(argument(problem, trace)).contiguous()]
     numbers = [] if sigma else [torch.tensor(k, dtype=total.dtype).numpy()[()] for k in spec.surrogate.constants]
-    options = {"detach_reset": spec.detach_reset, "learn": learn, "grad_mem": bool(mem)}
+    constants, uniform = _constants(problem)
+    options = {"uniform": uniform, "detach_reset": spec.detach_reset, "learn": learn, "grad_mem": bool(mem)}
     compiled = kernels(spec.neuron, _name(total), spec.surrogate, backward=True, **options)
 
     grad_s = torch.zeros_like(total) if grads.spikes is None else grads.spikes.contiguous()
@@ -53,16 +57,17 @@ def backward(problem: Problem, trace: Trace, grads: TraceGradient, learn: bool) 
     ]
     grad_x = torch.empty_like(total)
     grad_constants = [total.new_zeros(total.shape[0], total.shape[2]) for _ in problem.constants] if learn else []
-    read = [t.contiguous() for t in (*problem.states, *trace.trajectories, *problem.constants)]
-    written = (*grad_states, grad_x, *grad_constants)
+    read = [t.contiguous() for t in (total, *problem.states, *trace.trajectories)]
+    written = (*sigma, *mem, *grad_states, grad_x, *grad_constants)
     tail: tuple[Tensor | None, ...] = ()
     if problem.recurrent is None:
-        _run_blocks(compiled.backward, total, [*_arrays(total, *read, grad_s, *sigma, *mem, *written), *numbers])
+        arrays = [*_arrays(*read), *constants, *_arrays(grad_s, *written)]
+        _run_blocks(compiled.backward, total, [*arrays, *numbers])
     else:
         assert problem.spikes is not None
         grad_s = torch.cat([torch.zeros_like(problem.spikes)[:, None], grad_s], 1)
         transposed = problem.recurrent.t().contiguous()
-        arrays = _arrays(transposed, total, *read, grad_s, *sigma, *mem, *written)
+        arrays = [*_arrays(transposed, *read), *constants, *_arrays(grad_s, *written)]
         _run_batch(compiled.backward_recurrent, total, [*arrays, *numbers])
         (previous,) = before([problem.spikes], [trace.spikes])
         tail = previous.flatten(0, 1).t() @ grad_x.flatten(0, 1), grad_s[:, 0]
@@ -77,6 +82,13 @@ def _run_blocks(kernel: Any, x: Tensor, arguments: Sequence[Any]) -> None:
 
 def _run_batch(kernel: Any, x: Tensor, arguments: Sequence[Any]) -> None:
     run_jobs(lambda i, j: kernel(i, j, *arguments), x.shape[0], serial=x.numel() < _SMALL)
+
+
+def _constants(problem: Problem) -> tuple[list[Any], bool]:
+    """The constants as the kernels take them, and whether they are numbers (stride 0: one for all neurons)."""
+    if all(c.stride(0) == 0 and c.numel() for c in problem.constants):
+        return [c.detach()[0].numpy()[()] for c in problem.constants], True
+    return _arrays(*(c.contiguous() for c in problem.constants)), False
 
 
 def _name(x: Tensor) -> str:
