@@ -114,12 +114,15 @@ def test_a_killed_run_resumes_and_ends_with_the_same_weights(choices: dict[str, 
 def test_a_run_that_dies_after_its_last_epoch_only_finishes(
     choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: int | None
 ) -> None:
-    choices["learning"].update(epochs=3 if patience is None else 30, patience=patience)
+    choices["learning"].update(
+        epochs=3 if patience is None else 12, patience=patience, rate=0.02 if patience is None else 0.2
+    )
     Run.new(tmp_path / "whole", RunConfig.of(choices)).train()
     with monkeypatch.context() as patch:
         patch.setattr("nwavesdk.train.run.save_model", lambda *_: (_ for _ in ()).throw(OSError("killed")))
         with pytest.raises(OSError, match="killed"):
             Run.new(tmp_path / "died", RunConfig.of(choices)).train()
+    assert patience is None or len(rows(tmp_path / "whole")) < 12  # it did stop early
     assert not RunFolder(tmp_path / "died").finished
     Run.open(tmp_path / "died").train()
     assert course(tmp_path / "died") == course(tmp_path / "whole")
@@ -129,7 +132,7 @@ def test_a_run_that_dies_after_its_last_epoch_only_finishes(
 
 
 def test_patience_ends_a_run_and_the_best_epoch_is_kept(choices: dict[str, Any], tmp_path: Path) -> None:
-    choices["learning"].update(epochs=40, patience=2)
+    choices["learning"].update(epochs=40, patience=2, rate=0.2)
     result = Run.new(tmp_path / "run", RunConfig.of(choices)).train()
     table = rows(tmp_path / "run")
     assert result["epochs"] == len(table) == result["best_epoch"] + 2 < 40

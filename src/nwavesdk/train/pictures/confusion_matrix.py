@@ -40,6 +40,6 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: Sequence[str], them
     places = np.arange(len(classes))
     axes.set_xticks(places, classes, rotation=0 if max(map(len, classes)) <= 3 else 60)
     axes.set_yticks(places, classes)
-    axes.spines[:].set_visible(False)
+    axes.spines[:].set_visible(True)
     axes.tick_params(length=0)
     return figure
