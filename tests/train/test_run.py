@@ -13,8 +13,11 @@ import torch
 
 pytest.importorskip("lightning")
 
+from nwavesdk.layers import prepare_net
 from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.checkpoint import AtomicCheckpointIO
+from nwavesdk.train.classifier import population_loss
+from nwavesdk.train.model_file import load_model
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -138,6 +141,19 @@ def test_patience_ends_a_run_and_the_best_epoch_is_kept(choices: dict[str, Any],
     assert result["epochs"] == len(table) == result["best_epoch"] + 2 < 40
     best = max(table, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
     assert int(best["epoch"]) == result["best_epoch"]
+    run = Run.open(tmp_path / "run")
+    net = run.network()
+    load_model(run.folder.model, net)
+    net.eval()
+    prepare_net(net)
+    spk, _ = net(torch.from_numpy(run.parts.val.x))
+    loss = population_loss(spk, torch.from_numpy(run.parts.val.labels), 3, run.config.learning.sharpness)
+    assert loss.item() == pytest.approx(float(best["val_loss"]), rel=1e-3, abs=1e-5)
+    checkpoint = AtomicCheckpointIO().load_checkpoint(run.folder.checkpoint)
+    kept, last = checkpoint["callbacks"]["Selection"]["weights"], checkpoint["state_dict"]
+    for name, weights in net.state_dict().items():
+        assert torch.equal(weights, kept[f"net.{name}"])
+    assert not torch.equal(kept["net.0.weight"], last["net.0.weight"])
 
 
 def test_changed_data_are_noticed(choices: dict[str, Any], tmp_path: Path) -> None:
