@@ -50,10 +50,13 @@ class EpochLines(Callback):
         if not trainer.is_global_zero:
             return
         row = self.history.rows[-1]
-        print(
+        line = (
             f"epoch {row['epoch']:>3}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
             f"accuracy {row['train_accuracy']:.4f}  rate {row['train_rate']:.3f}  "
-            f"validation loss {row['val_loss']:.4f}  accuracy {row['val_accuracy']:.4f}  {row['seconds']:.1f} s",
-            file=sys.stderr,
-            flush=True,
+            f"validation loss {row['val_loss']:.4f}  accuracy {row['val_accuracy']:.4f}  {row['seconds']:.1f} s"
         )
+        bar = trainer.progress_bar_callback
+        if isinstance(bar, StepBar):
+            bar.print(line, file=sys.stderr)  # above the bar, which is still there
+        else:
+            print(line, file=sys.stderr, flush=True)
