@@ -129,10 +129,11 @@ def test_effective_weights_missing_or_stale():
     net(x)
 
 
-def test_constants_that_training_made_useless():
-    layer = LIFLayer(3, 20e-3, learn_taus=True)
-    layer.log_taus.data.fill_(math.nan)
-    with pytest.raises(RuntimeError, match="learned taus are not finite: training diverged"):
+@pytest.mark.parametrize(("key", "name"), [("log_taus", "taus"), ("thresholds", "thresholds")])
+def test_constants_that_training_made_useless(key, name):
+    layer = LIFLayer(3, 20e-3, learn_taus=True, learn_thresholds=True)
+    getattr(layer, key).data.fill_(math.nan)
+    with pytest.raises(RuntimeError, match=f"learned {name} are not finite: training diverged"):
         prepare_net(layer)
 
 

@@ -191,6 +191,23 @@ def test_a_state_with_a_freed_graph_is_a_clear_error(kind, solver):
     layer(x)[1].sum().backward()
 
 
+@pytest.mark.parametrize("solver", ["serial", "reference"])
+def test_detaching_cuts_the_recurrent_spikes_too(kind, solver):
+    layer, x = LAYERS[kind](3, solver=solver, layer_topology="RC"), drive(2, 12, 3).requires_grad_()
+    fresh(layer, x)[0].sum().backward()
+    detach_state(layer)
+    layer(x)[1].sum().backward()
+
+
+@pytest.mark.parametrize("solver", ["serial", "reference"])
+def test_autocast_does_not_reach_the_dynamics(kind, solver):
+    layer, x = LAYERS[kind](6, solver=solver, layer_topology="RC"), drive(2, 40, 6)
+    expected = fresh(layer, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = fresh(layer, x)
+    assert all(map(torch.equal, got, expected))
+
+
 def test_detached_chunks_have_the_truncated_gradient():
     net = SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 10e-3, learn_taus=True))
     x = drive(2, 20, 3)

@@ -197,6 +197,36 @@ class TestSynapses:
         synapse(torch.ones(1, 2)).sum().backward()
         assert torch.equal(synapse.weight.grad, torch.tensor([[0.5, 0.0], [0.5, 0.0]]))
 
+    def test_gradient_has_the_slope_of_the_charge_law_at_the_quantized_weight(self):
+        synapse = HWSynapse(20, 30, quantization_bits=3)
+        prepare_net(synapse)
+        synapse(torch.ones(1, 20)).sum().backward()
+        quantized = torch.round(synapse.weight.detach().clamp(-0.9, 0.9) / 0.3) * 0.3
+        expected = 0.9 / torch.sinh(torch.tensor(1.8)) * 2 * torch.cosh(2 * quantized)
+        torch.testing.assert_close(synapse.weight.grad, expected)
+
+    def test_weights_written_with_what_they_were_are_not_stale(self):
+        synapse = HWSynapse(3, 4)
+        prepare_net(synapse)
+        synapse.load_state_dict(synapse.state_dict())
+        synapse(torch.rand(2, 3))
+
+    @pytest.mark.parametrize("layer", [HWLayer, H1v2Layer])
+    def test_recurrent_weights_have_their_own_bits_and_mismatch(self, layer):
+        limit, gain = {HWLayer: (0.9, None), H1v2Layer: (1.66, 0.5)}[layer]
+        neurons = layer(60, 20e-3, layer_topology="RC", quantization_bits=3, stddev=0.04)
+        plain = layer(60, 20e-3, layer_topology="RC", quantization_bits=3)
+        plain.load_state_dict(neurons.state_dict())
+        for module in (neurons, plain):
+            prepare_net(module, seed=0)
+        clean = plain.effective_recurrent_weights().detach()
+        assert clean.unique().numel() <= 7
+        if gain is not None:
+            quantized = torch.round(plain.recurrent_weights.detach().clamp(-limit, limit) / (limit / 3)) * (limit / 3)
+            torch.testing.assert_close(clean, gain * quantized)
+        noise = (neurons.effective_recurrent_weights() - clean).detach()
+        assert noise.std().item() == pytest.approx(0.04, rel=0.05)
+
     def test_several_backward_passes_after_one_prepare(self):
         synapse = HWSynapse(3, 4, quantization_bits=5)
         prepare_net(synapse)
@@ -212,6 +242,14 @@ class TestSynapses:
 def test_h1v2_taus_snap_to_the_profiles_of_the_chip():
     layer = H1v2Layer(3, torch.tensor([0.0005, 0.0206, 0.5]))
     torch.testing.assert_close(layer.taus, torch.tensor([0.001, 0.02, 0.2]))
+
+
+def test_snapping_takes_the_nearest_in_ratio():
+    from nwavesdk.chip import load_profile
+
+    low, high = load_profile("h1v2").tau_profiles[-2:]
+    between = 0.5 * ((low * high) ** 0.5 + 0.5 * (low + high))  # nearer to `high` in ratio, to `low` in difference
+    torch.testing.assert_close(H1v2Layer(1, between).taus, torch.tensor(high))
 
 
 def test_leak_mismatch_spreads_taus_and_h1v2_also_thresholds():

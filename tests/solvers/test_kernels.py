@@ -46,6 +46,14 @@ def test_a_second_process_compiles_nothing(tmp_path):
     assert compiled(tmp_path, "atan") == (0, 2)
 
 
+def test_a_damaged_text_in_the_cache_is_written_anew(tmp_path):
+    compiled(tmp_path, "atan")
+    for path in (tmp_path / "kernels").glob("*.py"):
+        path.write_text(path.read_text()[:200])
+    compiled(tmp_path, "atan")
+    assert all("@njit" in path.read_text() for path in (tmp_path / "kernels").glob("*.py"))
+
+
 def test_slopes_share_a_kernel_and_surrogates_do_not(tmp_path):
     assert compiled(tmp_path, "atan", "atan(7)", "atan(0.5)") == (2, 0)
     assert compiled(tmp_path, "atan(3)", "fast_sigmoid") == (1, 2)

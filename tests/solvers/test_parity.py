@@ -156,6 +156,23 @@ def test_a_second_backward_pass_with_retain_graph_is_the_same():
     assert torch.equal(first, torch.autograd.grad(loss, p.x)[0])
 
 
+@pytest.mark.parametrize("neuron", ["lif_subtraction", "adaptive"])
+def test_upstream_gradients_are_only_read(neuron):
+    p = leaves(problem(neuron, "atan", True, torch.float32, 5, 7))
+    solution = run(p, "serial")
+    outputs = [solution.spikes, solution.trajectories[0], *solution.last]
+    upstream = [torch.randn_like(t) for t in outputs]
+    before = [g.clone() for g in upstream]
+    torch.autograd.grad(outputs, p.x, upstream)
+    assert all(map(torch.equal, upstream, before))
+
+
+@pytest.mark.parametrize("solver", ["serial", "reference"])
+def test_the_last_state_does_not_hold_the_whole_trajectory(solver):
+    (last,) = run(problem("lif_zero", "atan", True, torch.float32, 33, 7), solver).last
+    assert last.untyped_storage().nbytes() == 4 * last.numel()
+
+
 def test_gradient_of_a_gradient_is_refused():
     p = leaves(problem("lif_none", "atan", True, torch.float32, 3, 7))
     with pytest.raises(RuntimeError, match='gradient of a gradient .* solver="reference"'):

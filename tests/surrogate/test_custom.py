@@ -43,9 +43,10 @@ def test_custom_has_the_given_derivative_and_the_step():
     assert custom(triangle) == custom(triangle)
 
 
-def test_custom_evaluates_half_precision_in_float32():
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_custom_evaluates_half_precision_in_float32(dtype):
     seen = []
-    custom(lambda z: seen.append(z.dtype) or z).derivative(torch.ones(2, dtype=torch.float16))
+    assert custom(lambda z: seen.append(z.dtype) or z).derivative(torch.ones(2, dtype=dtype)).dtype == dtype
     assert seen == [torch.float32]
 
 
@@ -84,6 +85,13 @@ def test_foreign_module_trains_its_parameter():
 def test_foreign_without_gradient_is_refused():
     with pytest.raises(ValueError, match="has no gradient with respect to z"):
         as_surrogate(lambda z: (z > 0).float()).derivative(torch.ones(2))
+
+
+def test_foreign_is_checked_like_any_other():
+    with pytest.raises(ValueError, match="must map z elementwise: got a tensor of shape"):
+        as_surrogate(torch.sum)(torch.ones(3, requires_grad=True))
+    with pytest.raises(TypeError, match="floating tensor, got a tensor of torch.int64"):
+        as_surrogate(Stranger.apply)(torch.tensor([1]))
 
 
 def test_as_surrogate_defaults_and_refuses():
