@@ -1,7 +1,9 @@
 """Each mistake has an error of its own, told by its words."""
 
 import math
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -105,7 +107,7 @@ def test_inputs_that_are_not_floating():
     prepare_net(layer)
     with pytest.raises(TypeError, match=r"LIFLayer takes a floating input, got torch.int64: convert it"):
         layer(torch.ones(2, 3, dtype=torch.long))
-    with pytest.raises(TypeError, match=r"LIFSynapse\(3, 4\) takes floating spikes, got torch.bool"):
+    with pytest.raises(TypeError, match=r"LIFSynapse\(3, 4\) takes a floating input, got torch.bool"):
         LIFSynapse(3, 4)(torch.ones(2, 3, dtype=torch.bool))
 
 
@@ -133,8 +135,110 @@ def test_effective_weights_missing_or_stale():
 def test_constants_that_training_made_useless(key, name):
     layer = LIFLayer(3, 20e-3, learn_taus=True, learn_thresholds=True)
     getattr(layer, key).data.fill_(math.nan)
-    with pytest.raises(RuntimeError, match=f"learned {name} are not finite: training diverged"):
+    with pytest.raises(RuntimeError, match=f"{name} are not finite: training diverged"):
         prepare_net(layer)
+
+
+def test_constants_that_a_checkpoint_made_useless():
+    layer = LIFLayer(3, 20e-3)
+    layer.load_state_dict({key: torch.full_like(value, math.nan) for key, value in layer.state_dict().items()})
+    with pytest.raises(RuntimeError, match="taus are not finite"):
+        prepare_net(layer)
+
+
+def test_learned_thresholds_that_fell_to_zero():
+    layer = LIFLayer(3, 20e-3, learn_thresholds=True)
+    layer.thresholds.data.fill_(-0.5)
+    with pytest.raises(RuntimeError, match="thresholds must stay above 0, got -0.5"):
+        prepare_net(layer)
+
+
+def test_weights_that_are_not_finite():
+    synapse = HWSynapse(3, 4, quantization_bits=4)
+    synapse.weight.data[0, 0] = math.nan
+    with pytest.raises(RuntimeError, match="H1v1Synapse: weights are not finite: training diverged"):
+        prepare_net(synapse)
+
+
+def test_prepare_net_that_fails_has_changed_nothing():
+    net = SpikingSequential(LIFLayer(3, 20e-3), LIFLayer(3, 20e-3, learn_taus=True))
+    prepare_net(net)
+    net(drive(2, 5, 3))
+    before = net[0].state["v"].clone()
+    net[1].log_taus.data.fill_(math.nan)
+    with pytest.raises(RuntimeError, match="taus are not finite"):
+        prepare_net(net)
+    assert torch.equal(net[0].state["v"], before)
+
+
+def test_a_net_that_fails_half_way_has_changed_nothing():
+    net = SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 20e-3), HWSynapse(4, 2), HWLayer(2, 20e-3))
+    prepare_net(net)
+    net(drive(2, 5, 3))
+    before = net[1].state["v"].clone()
+    with torch.no_grad():
+        net[2].weight.mul_(0.5)
+    with pytest.raises(RuntimeError, match="are stale"):
+        net(drive(2, 5, 3))
+    assert torch.equal(net[1].state["v"], before)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
+def test_fused_optimizers_make_weights_stale_too(optimizer):
+    synapse = HWSynapse(3, 4)
+    prepare_net(synapse)
+    synapse(torch.ones(2, 3)).sum().backward()
+    optimizer(synapse.parameters(), 0.1, fused=True).step()
+    with pytest.raises(RuntimeError, match="are stale"):
+        synapse(torch.ones(2, 3))
+
+
+def test_containers_that_hide_layers_from_a_net():
+    net = SpikingSequential(nn.Sequential(LIFSynapse(3, 4), LIFLayer(4, 20e-3)))
+    prepare_net(net)
+    with pytest.raises(TypeError, match="hands batch and time as one to Sequential.* use SpikingSequential there too"):
+        net(drive(2, 5, 3))
+    with pytest.raises(TypeError, match="GRU in a SpikingSequential must give a tensor, got tuple"):
+        SpikingSequential(nn.GRU(3, 4))(drive(2, 5, 3))
+
+
+def test_inputs_that_are_no_tensors_or_of_another_dtype():
+    layer = LIFLayer(3, 20e-3)
+    prepare_net(layer)
+    with pytest.raises(TypeError, match=r"LIFLayer takes a tensor, got tuple: take the spikes of \(spk, mem\)"):
+        layer(layer(drive(2, 5, 3)))
+    with pytest.raises(TypeError, match="LIFLayer takes a tensor, got list"):
+        layer([0.0, 1.0, 2.0])
+    with pytest.raises(TypeError, match=r"got torch.float8_e5m2: convert it, as in x.float\(\)"):
+        layer(torch.zeros(2, 3, dtype=torch.float8_e5m2))
+    with pytest.raises(TypeError, match=r"has weights of torch.float32 and got an input of torch.float64"):
+        LIFSynapse(3, 4)(drive(2, 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("n", [np.int64(3), torch.tensor(3)])
+def test_whole_numbers_of_other_libraries_are_taken(n):
+    assert LIFLayer(n, 20e-3).features == (3,)
+    assert LIFSynapse(n, 4).weight.shape == (3, 4)
+
+
+def test_numbers_in_disguise_are_refused():
+    for make in (
+        lambda: LIFLayer(3, True),
+        lambda: LIFLayer(3, 20e-3, dt="0.001"),
+        lambda: HWSynapse(3, 4, stddev=True),
+        lambda: HWSynapse(3, 4, stddev=torch.ones(2)),
+    ):
+        with pytest.raises(ValueError, match=r"must be a (finite )?number"):
+            make()
+
+
+def test_loading_in_the_middle_of_a_sequence_and_going_back_tells_the_remedy():
+    net = SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 20e-3, learn_thresholds=True))
+    prepare_net(net)
+    net(drive(2, 5, 3))
+    net.load_state_dict({key: value.clone() for key, value in net.state_dict().items()})
+    with pytest.raises(RuntimeError, match=r"has been written to since .*detach_state\(model\)"):
+        net(drive(2, 5, 3))[1].sum().backward()
 
 
 class Soft(nn.Module):
@@ -146,16 +250,26 @@ class Soft(nn.Module):
         return torch.sigmoid(self.slope * z)
 
 
-def test_learnable_surrogate_trains_on_the_reference_and_is_refused_elsewhere():
-    soft = Soft()
-    layer = LIFLayer(3, 20e-3, spike_grad=soft)
+@pytest.mark.parametrize("wrap", [lambda f: f, partial, lambda f: lambda z: f(z), lambda f: f.forward])
+def test_learnable_surrogate_trains_on_the_reference_and_is_refused_elsewhere(wrap):
+    module = Soft()
+    soft, given = module, wrap(module)
+    layer = LIFLayer(3, 20e-3, spike_grad=given)
     assert set(layer.state_dict()) == {"log_taus", "thresholds"}
     prepare_net(layer)
     layer(drive(2, 20, 3))[0].sum().backward()
     assert soft.slope.grad.abs() > 0
-    forced = LIFLayer(3, 20e-3, spike_grad=soft, solver="serial")
+    forced = LIFLayer(3, 20e-3, spike_grad=given, solver="serial")
     prepare_net(forced)
     with pytest.raises(RuntimeError, match='only the reference solver can do.*set solver="reference"'):
         forced(drive(2, 20, 3))
     soft.slope.requires_grad_(False)
     forced(drive(2, 20, 3))
+
+
+@pytest.mark.parametrize("solver", ["serial", "reference"])
+def test_a_surrogate_without_gradient_is_refused_on_every_solver(solver):
+    layer = LIFLayer(3, 20e-3, spike_grad=lambda z: (z > 0).float(), solver=solver)
+    prepare_net(layer)
+    with pytest.raises(ValueError, match="has no gradient with respect to z"):
+        layer(drive(2, 5, 3).requires_grad_())

@@ -184,7 +184,6 @@ class TestSynapses:
         noise = (synapse.effective_weight() - charge).detach()
         assert noise.std().item() == pytest.approx(0.05, rel=0.05)
         assert abs(noise.mean().item()) < 0.01
-        synapse.stddev = None
         clean = HWSynapse(40, 50, quantization_bits=4)
         clean.load_state_dict(synapse.state_dict())
         prepare_net(clean)

@@ -27,7 +27,7 @@ for text in sys.argv[1:]:
     x = torch.rand(2, 5, 8, requires_grad=True)
     layer(x)[0].sum().backward()
 made = [m for n, m in sys.modules.items() if n.startswith("nwavesdk_lif")]
-functions = [getattr(m, n) for m in made for n in ("forward", "backward") if hasattr(m, n)]
+functions = [getattr(m, n).function for m in made for n in ("forward", "backward") if hasattr(m, n)]
 print(*(sum(sum(getattr(f.stats, k).values()) for f in functions) for k in ("cache_misses", "cache_hits")))
 """
 
@@ -49,9 +49,23 @@ def test_a_second_process_compiles_nothing(tmp_path):
 def test_a_damaged_text_in_the_cache_is_written_anew(tmp_path):
     compiled(tmp_path, "atan")
     for path in (tmp_path / "kernels").glob("*.py"):
-        path.write_text(path.read_text()[:200])
+        path.write_bytes(b"\xff" + path.read_bytes()[:200])
     compiled(tmp_path, "atan")
     assert all("@njit" in path.read_text() for path in (tmp_path / "kernels").glob("*.py"))
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", ["truncated", "garbled"])
+def test_damaged_code_in_the_cache_is_compiled_anew_with_a_warning(tmp_path, suffix, damage):
+    compiled(tmp_path, "atan")
+    for path in (tmp_path / "kernels" / "__pycache__").glob(f"*.{suffix}"):
+        path.write_bytes(path.read_bytes()[:40] if damage == "truncated" else b"\xff" * 500)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "atan"],
+        capture_output=True, text=True, check=True, env={**os.environ, "NWAVESDK_CACHE": str(tmp_path)},
+    )  # fmt: skip
+    assert done.stderr.count("was damaged") >= 1
+    assert compiled(tmp_path, "atan") == (0, 2)
 
 
 def test_slopes_share_a_kernel_and_surrogates_do_not(tmp_path):

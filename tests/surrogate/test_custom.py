@@ -82,6 +82,14 @@ def test_foreign_module_trains_its_parameter():
     assert torch.equal(module.slope.grad, expected)
 
 
+def test_foreign_may_write_to_what_it_gets():
+    for s in (as_surrogate(lambda z: torch.sigmoid(z.mul_(5))), custom(lambda z: z.abs_())):
+        z = torch.tensor([-0.5, 2.0], requires_grad=True)
+        s(z).sum().backward()
+        assert torch.equal(z.grad, s.derivative(z.detach()))
+        assert torch.equal(z.detach(), torch.tensor([-0.5, 2.0]))
+
+
 def test_foreign_without_gradient_is_refused():
     with pytest.raises(ValueError, match="has no gradient with respect to z"):
         as_surrogate(lambda z: (z > 0).float()).derivative(torch.ones(2))
@@ -97,7 +105,7 @@ def test_foreign_is_checked_like_any_other():
 def test_as_surrogate_defaults_and_refuses():
     assert as_surrogate(None) == fast_sigmoid(25.0)
     assert as_surrogate(atan(3)) == atan(3)
-    for uncalled in (atan, type(atan())):
+    for uncalled in (atan, custom, type(atan())):
         with pytest.raises(TypeError, match="call the factory"):
             as_surrogate(uncalled)
     with pytest.raises(TypeError, match="got 'atan'"):

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from operator import index
 
 import torch
 from torch import Tensor
 
-__all__ = ["choice", "features", "per_neuron", "positive", "size", "width"]
+__all__ = ["checked_input", "choice", "features", "per_neuron", "positive", "size"]
 
 
 def choice(owner: str, name: str, value: object, allowed: Sequence[str]) -> str:
@@ -19,8 +20,8 @@ def choice(owner: str, name: str, value: object, allowed: Sequence[str]) -> str:
 def positive(owner: str, name: str, value: object, unit: str) -> float:
     """`value` as a finite float above 0."""
     try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        number = math.nan if isinstance(value, bool | str) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
         number = math.nan
     if not (math.isfinite(number) and number > 0):
         raise ValueError(f"{owner}: {name} must be a finite number above 0 [{unit}], got {value!r}.")
@@ -29,9 +30,13 @@ def positive(owner: str, name: str, value: object, unit: str) -> float:
 
 def size(owner: str, name: str, value: object) -> int:
     """`value` as a whole number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    try:
+        number = 0 if isinstance(value, bool) else index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = 0
+    if number < 1:
         raise ValueError(f"{owner}: {name} must be a whole number above 0, got {value!r}.")
-    return value
+    return number
 
 
 def features(owner: str, n_neurons: int | Sequence[int]) -> tuple[int, ...]:
@@ -45,6 +50,8 @@ def features(owner: str, n_neurons: int | Sequence[int]) -> tuple[int, ...]:
 def per_neuron(owner: str, name: str, value: object, shape: tuple[int, ...], unit: str) -> Tensor:
     """A number, or one per neuron, finite and above 0, as a new float32 tensor of shape [] or `shape`."""
     try:
+        if isinstance(value, bool):
+            raise TypeError
         tensor = torch.as_tensor(value, dtype=torch.float32).detach().clone()
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"{owner}: {name} must be a number or one per neuron [{unit}], got {value!r}.") from None
@@ -59,9 +66,14 @@ def per_neuron(owner: str, name: str, value: object, shape: tuple[int, ...], uni
     return tensor
 
 
-def width(owner: str, got: Sequence[int], expected: tuple[int, ...]) -> None:
-    """Raise unless the last dimensions of a shape are `expected`."""
-    got, k = tuple(got), len(expected)
+def checked_input(owner: str, x: object, expected: tuple[int, ...]) -> None:
+    """Raise unless `x` is a floating tensor whose last dimensions are `expected`."""
+    if not isinstance(x, Tensor):
+        hint = ": take the spikes of (spk, mem)" if isinstance(x, tuple) else ""
+        raise TypeError(f"{owner} takes a tensor, got {type(x).__name__}{hint}.")
+    if x.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        raise TypeError(f"{owner} takes a floating input, got {x.dtype}: convert it, as in x.float().")
+    got, k = tuple(x.shape), len(expected)
     if len(got) < k or len(got) > k + 2 or got[len(got) - k :] != expected:
         tail = ", ".join(map(str, expected))
         raise ValueError(

@@ -21,7 +21,8 @@ __all__ = ["H1v1Layer", "H1v1Synapse", "H1v2Layer", "H1v2Synapse", "HWLayer", "H
 
 def _effective(owner: str, chip: Profile, quantization_bits: int | None, stddev: float | None) -> EffectiveWeight:
     quantizer = None if quantization_bits is None else Quantizer(quantization_bits, chip.number("weight_limit"))
-    spread = None if not stddev else positive(owner, "stddev", stddev, "effective weight")
+    off = stddev is None or (isinstance(stddev, int | float) and not isinstance(stddev, bool) and stddev == 0)
+    spread = None if off else positive(owner, "stddev", stddev, "effective weight")
     return EffectiveWeight(owner, chip.charge_law, quantizer, spread)
 
 
@@ -42,6 +43,9 @@ class _ChipSynapse(Synapse):
         chip = load_profile(self.chip)
         limit = chip.number("weight_limit")
         self.weight.div_(chip.charge_law.slope(torch.zeros(()))).clamp_(-limit, limit)
+
+    def check(self) -> None:
+        self._effective.check(self.weight)
 
     def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:  # noqa: ARG002
         self._effective.prepare(self.weight, generator)
@@ -135,6 +139,11 @@ class _ChipLayer(NeuronLayer):
         self._threshold_factors: Tensor | None = None
         self._recurrent = _effective(f"{owner}.recurrent_weights", chip, quantization_bits, stddev)
 
+    def check(self) -> None:
+        super().check()
+        if self.recurrent_weights is not None:
+            self._recurrent.check(self.recurrent_weights)
+
     def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:
         super().prepare(generator, keep_state)
         if self.ileak_mismatch:
@@ -171,7 +180,8 @@ class H1v1Layer(_ChipLayer):
         taus: membrane time constants [s], a number or one per neuron.
         dt: length of a step [s].
         spike_grad: as in `LIFLayer`.
-        ileak_mismatch: draw each neuron's leak current log-normal at every `prepare_net` (spread assumed).
+        ileak_mismatch: draw each neuron's leak current log-normal at every `prepare_net` (spread assumed), and its
+            threshold where the profile has a spread for it.
         layer_topology: as in `LIFLayer`.
         device: as in `LIFLayer`.
         detach_reset: as in `LIFLayer`.

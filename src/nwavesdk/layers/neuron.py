@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.dynamics import Neuron
-from nwavesdk.layers.checks import choice, per_neuron, positive, width
-from nwavesdk.layers.prepare import Prepared
+from nwavesdk.layers.checks import checked_input, choice, per_neuron, positive
+from nwavesdk.layers.prepare import DIVERGED, Prepared
 from nwavesdk.solvers import SOLVERS, Problem, Solution, Spec, Trace, membrane, run
 from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 
@@ -32,13 +32,29 @@ class Record:
     mem: Tensor
     _problem: Problem
     _solution: Solution
+    _version: int
 
     @cached_property
     def u(self) -> Tensor:
-        """Membrane before reset, computed when asked for; a measurement, without gradient."""
+        """Membrane before reset, computed when asked for; a measurement, without gradient.
+
+        Raises:
+            RuntimeError: the input was written to since.
+        """
         solution = self._solution
+        if _version(self._problem.x) != self._version:
+            raise RuntimeError("the layer's input was changed in place since it was recorded: read u before that.")
         u = membrane(self._problem, Trace(solution.spikes, solution.trajectories, solution.current))
         return u.detach().to(self.mem.dtype).reshape(self.mem.shape)
+
+
+def _version(x: Tensor) -> int:
+    return 0 if x.is_inference() else x._version
+
+
+def _trainable(v: Tensor) -> Tensor:
+    """`v`, copied where inference mode has left it unfit for training."""
+    return v.clone() if v.is_inference() and not torch.is_inference_mode_enabled() else v
 
 
 class NeuronLayer(Prepared):
@@ -92,6 +108,7 @@ class NeuronLayer(Prepared):
 
     def _check_compasso(self, given: bool) -> None:
         owner = type(self).__name__
+        self._path = 'solver="compasso"' if self.solver == "compasso" else 'device="gpu"'
         compasso = self.solver == "compasso" or (self.device == "gpu" and self.solver == "auto")
         if compasso and self.layer_topology == "RC":
             raise ValueError(
@@ -101,8 +118,8 @@ class NeuronLayer(Prepared):
         self._fixed_surrogate = compasso and self.compasso_spike_grad == "fixed"
         if self._fixed_surrogate and given and self.spike_grad != FastSigmoid():
             warnings.warn(
-                f'{owner}: on the comPaSSo path (device="gpu") the gradient is that of fast_sigmoid(25) and '
-                f'spike_grad={self.spike_grad!r} is not used: set compasso_spike_grad="layer", or device="cpu".',
+                f"{owner}: on the comPaSSo path ({self._path}) the gradient is that of fast_sigmoid(25) and "
+                f'spike_grad={self.spike_grad!r} is not used: set compasso_spike_grad="layer", or solver="serial".',
                 stacklevel=4,
             )
 
@@ -138,14 +155,16 @@ class NeuronLayer(Prepared):
             return None
         return {k: v.reshape(-1, *self.features) for k, v in zip(self.neuron.states, self._states, strict=True)}
 
+    def check(self) -> None:
+        owner = type(self).__name__
+        for name, value in (("taus", self.log_taus), ("thresholds", self.thresholds)):
+            if not bool(torch.isfinite(value).all()):
+                raise RuntimeError(f"{owner}: {name} are not finite: {DIVERGED}")
+        if not bool((self.thresholds > 0).all()):
+            raise RuntimeError(f"{owner}: thresholds must stay above 0, got {self.thresholds.min().item()}: {DIVERGED}")
+
     def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:  # noqa: ARG002
         """Arm the layer; see `prepare_net`."""
-        for name, value in (("taus", self.log_taus), ("thresholds", self.thresholds)):
-            if value.requires_grad and not bool(torch.isfinite(value).all()):
-                raise RuntimeError(
-                    f"{type(self).__name__}: learned {name} are not finite: training diverged; lower the learning rate "
-                    "and go back to an earlier checkpoint."
-                )
         self._armed = True
         if not keep_state:
             self._states = self._fired = None
@@ -155,6 +174,15 @@ class NeuronLayer(Prepared):
             self._states = tuple(v.detach() for v in self._states)
         if self._fired is not None:
             self._fired = self._fired.detach()
+
+    def hold_state(self) -> Callable[[], None]:
+        """A function that puts the state back to what it is now."""
+        states, fired = self._states, self._fired
+
+        def restore() -> None:
+            self._states, self._fired = states, fired
+
+        return restore
 
     def _state_for(self, x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """The states and the last spikes, each [B, N], for input [B, T, N]."""
@@ -168,8 +196,9 @@ class NeuronLayer(Prepared):
                 f"{owner} has state for a batch of {self._states[0].shape[0]}, the input has {B}: "
                 "call prepare_net(model) before a new batch."
             )
-        fired = x.new_zeros(B, N) if self._fired is None else self._fired.to(x)
-        return tuple(v.to(x) for v in self._states), fired
+        fired = x.new_zeros(B, N) if self._fired is None else self._fired
+        states = tuple(_trainable(v.to(x)) for v in self._states)
+        return states, _trainable(fired.to(x))
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: the state comes along, its graph does not."""
@@ -194,10 +223,8 @@ class NeuronLayer(Prepared):
             ValueError: the input has another width.
             RuntimeError: `prepare_net` is missing, or the batch size changed without it.
         """
-        owner, k = type(self).__name__, len(self.features)
-        width(owner, cur.shape, self.features)
-        if not cur.is_floating_point():
-            raise TypeError(f"{owner} takes a floating input, got {cur.dtype}: convert it, as in cur.float().")
+        k = len(self.features)
+        checked_input(type(self).__name__, cur, self.features)
         shape = (1, *cur.shape) if cur.ndim == k else tuple(cur.shape)
         B, T = shape[0], shape[1] if len(shape) == k + 2 else 1
         half = cur.dtype in (torch.float16, torch.bfloat16)
@@ -206,9 +233,9 @@ class NeuronLayer(Prepared):
         solution = run(problem, self._solver_for(x))
         self._states = solution.last
         if problem.recurrent is not None:
-            self._fired = solution.spikes[:, -1] if T else problem.spikes
+            self._fired = solution.spikes[:, -1].clone() if T else problem.spikes
         spk, mem = (y.to(cur.dtype).reshape(shape) for y in (solution.spikes, solution.trajectories[0]))
-        return Record(spk, mem, problem, solution)
+        return Record(spk, mem, problem, solution, _version(problem.x))
 
     def _problem(self, x: Tensor) -> Problem:
         states, fired = self._state_for(x)
@@ -221,7 +248,9 @@ class NeuronLayer(Prepared):
         return Problem(spec, x, states, constants, weights.to(x), fired)
 
     def _solver_for(self, x: Tensor) -> str:
-        learnable = isinstance(self.spike_grad, Foreign) and self.spike_grad.learnable and not self._fixed_surrogate
+        learnable = False
+        if isinstance(self.spike_grad, Foreign) and not self._fixed_surrogate and torch.is_grad_enabled():
+            learnable = self.spike_grad.learnable(x.new_zeros(1, x.shape[2]))
         if self.solver == "auto":
             if self.device == "gpu":
                 solver = "compasso"
@@ -237,8 +266,8 @@ class NeuronLayer(Prepared):
         if solver == "compasso" and x.device.type == "cpu" and not self._told:
             self._told = True
             warnings.warn(
-                f'{type(self).__name__}: device="gpu" runs comPaSSo on CPU tensors, where device="cpu" is faster.',
-                stacklevel=5,
+                f"{type(self).__name__}: {self._path} runs comPaSSo on CPU tensors, where the serial solver is faster.",
+                stacklevel=6,
             )
         return solver
 

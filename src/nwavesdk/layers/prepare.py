@@ -3,11 +3,16 @@
 import torch
 from torch import nn
 
-__all__ = ["Prepared", "detach_state", "prepare_net"]
+__all__ = ["DIVERGED", "Prepared", "detach_state", "prepare_net"]
+
+DIVERGED = "training diverged; lower the learning rate and go back to an earlier checkpoint."
 
 
 class Prepared(nn.Module):
     """A module with something to get ready before each batch."""
+
+    def check(self) -> None:
+        """Raise a RuntimeError when the module cannot be made ready; changes nothing."""
 
     def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:
         """Draw what is random, compute what is effective, and unless `keep_state` forget the state."""
@@ -29,6 +34,7 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
 
     Raises:
         TypeError: `model` is no module.
+        RuntimeError: weights or constants are not finite, or a threshold is not above 0; no layer has changed then.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer
@@ -39,7 +45,10 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
         tensor([[0., 1.]])
     """
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    for module in _prepared(model, "prepare_net"):
+    modules = _prepared(model, "prepare_net")
+    for module in modules:
+        module.check()
+    for module in modules:
         module.prepare(generator, keep_state)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from nwavesdk.layers.neuron import NeuronLayer, Record
+from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.synapse import Synapse
 
 __all__ = ["Recording", "SpikingSequential"]
@@ -56,7 +57,16 @@ class SpikingSequential(nn.Sequential):
         return recording.spk, recording.mem
 
     def record(self, x: Tensor) -> Recording:
-        """One pass, and what each neuron layer did in it."""
+        """One pass, and what each neuron layer did in it; when it fails, every state is as it was."""
+        held = [module.hold_state() for module in self.modules() if isinstance(module, NeuronLayer)]
+        try:
+            return self._record(x)
+        except BaseException:
+            for restore in held:
+                restore()
+            raise
+
+    def _record(self, x: Tensor) -> Recording:
         layers: dict[str, Record] = {}
         mem = x
         for name, module in self.named_children():
@@ -73,5 +83,12 @@ class SpikingSequential(nn.Sequential):
 
 
 def _over_time(module: nn.Module, x: Tensor) -> Tensor:
-    y: Tensor = module(x.flatten(0, 1))
+    if any(isinstance(inner, Prepared) for inner in module.modules()):
+        raise TypeError(
+            f"SpikingSequential hands batch and time as one to {type(module).__name__}, but synapses or neuron layers "
+            "are in it: use SpikingSequential there too."
+        )
+    y = module(x.flatten(0, 1))
+    if not isinstance(y, Tensor):
+        raise TypeError(f"{type(module).__name__} in a SpikingSequential must give a tensor, got {type(y).__name__}.")
     return y.reshape(x.shape[:2] + y.shape[1:])

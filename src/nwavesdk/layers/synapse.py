@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.layers.checks import size, width
+from nwavesdk.layers.checks import checked_input, size
 from nwavesdk.layers.prepare import Prepared
 
 __all__ = ["Synapse"]
@@ -40,9 +40,12 @@ class Synapse(Prepared):
             ValueError: the input has another width.
         """
         owner = f"{type(self).__name__}({self.nb_inputs}, {self.nb_outputs})"
-        width(owner, spk.shape, (self.nb_inputs,))
-        if not spk.is_floating_point():
-            raise TypeError(f"{owner} takes floating spikes, got {spk.dtype}: convert them, as in spk.float().")
+        checked_input(owner, spk, (self.nb_inputs,))
+        if spk.dtype != self.weight.dtype and not torch.is_autocast_enabled(spk.device.type):
+            raise TypeError(
+                f"{owner} has weights of {self.weight.dtype} and got an input of {spk.dtype}: convert one, as in "
+                "spk.to(synapse.weight.dtype), or use torch.autocast."
+            )
         cur = (spk[None] if spk.ndim == 1 else spk) @ self.effective_weight()
         return cur if self.bias is None else cur + self.bias
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.chip import ChargeLaw, Quantizer
+from nwavesdk.layers.prepare import DIVERGED
 
 __all__ = ["EffectiveWeight"]
 
@@ -28,9 +29,14 @@ class EffectiveWeight:
         self.owner, self.law, self.quantizer, self.stddev = owner, law, quantizer, stddev
         self._value: Tensor | None = None
         self._slope: Tensor | None = None
-        self._seen: Tensor | None = None  # the weight that they were computed from, and its version
-        self._version = -1
+        self._seen: Tensor | None = None  # the weight that they were computed from
 
+    def check(self, weight: Tensor) -> None:
+        """Raise a RuntimeError when no effective weight can come of it."""
+        if not bool(torch.isfinite(weight).all()):
+            raise RuntimeError(f"{self.owner}: weights are not finite: {DIVERGED}")
+
+    @torch.inference_mode(False)
     @torch.no_grad()
     def prepare(self, weight: Tensor, generator: torch.Generator | None) -> None:
         """Compute the effective weight anew, with a fresh draw."""
@@ -41,7 +47,7 @@ class EffectiveWeight:
         if self.stddev:
             noise = torch.randn(weight.shape, generator=generator)
             value = value + self.stddev * noise.to(value)
-        self._value, self._seen, self._version = value, weight.detach().clone(), weight._version
+        self._value, self._seen = value, weight.detach().clone()
 
     def __call__(self, weight: Tensor) -> Tensor:
         """The effective weight, with gradient for `weight`.
@@ -51,13 +57,13 @@ class EffectiveWeight:
         """
         if self._value is None or self._slope is None or self._seen is None:
             raise RuntimeError(f"{self.owner} has no effective weights yet: call prepare_net(model) before a batch.")
-        if weight._version != self._version and not torch.equal(weight, self._seen.to(weight)):
+        # Compared by value: fused optimizers and writes to weight.data leave the version counter as it was.
+        if not torch.equal(weight, self._seen.to(weight)):
             raise RuntimeError(
                 f"{self.owner}: the weights have changed since prepare_net (an optimizer step, a loaded checkpoint) "
                 "and the effective weights are stale: call prepare_net(model), or prepare_net(model, keep_state=True) "
                 "to go on from the current state."
             )
-        self._version = weight._version
         effective: Tensor = _Effective.apply(weight, self._value.to(weight), self._slope.to(weight))  # type: ignore[no-untyped-call]
         return effective
 

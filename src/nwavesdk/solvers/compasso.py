@@ -4,7 +4,7 @@ From no spikes: the membrane by a scan with the spikes held fixed, then the spik
 agree. By causality iterate k is right in its first k steps, so the fixed point is unique and two equal iterates prove
 it. A step with its spike fixed is the map v -> max(a v + b, c); such maps compose associatively, so the scan takes
 log2(T) combinations. It sums in another order than the serial solver: where a membrane meets the threshold to within
-rounding, a spike may differ.
+rounding, a spike may differ. Input is taken to be finite: an infinite charge spreads otherwise than in a serial pass.
 """
 
 import torch

@@ -64,9 +64,9 @@ def _load(
     name = f"nwavesdk_{neuron.name}_{digest}"
     with _lock:
         path = cache_folder() / f"{name}.py"
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
+        if not path.exists() or path.read_bytes() != text.encode():
             draft = path.with_suffix(f".{os.getpid()}.tmp")
-            draft.write_text(text, encoding="utf-8")
+            draft.write_bytes(text.encode())
             draft.replace(path)
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
@@ -74,4 +74,34 @@ def _load(
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
+    for entry in ("forward", "forward_recurrent", "backward", "backward_recurrent"):
+        if hasattr(module, entry):
+            setattr(module, entry, _Kernel(getattr(module, entry), path))
     return module
+
+
+class _Kernel:
+    """A compiled function that throws damaged files of its cache away and compiles anew."""
+
+    def __init__(self, function: Any, path: Path) -> None:
+        self.function, self.path, self.sound = function, path, False
+
+    def __call__(self, *arguments: Any) -> None:
+        if not self.sound:
+            with _lock:
+                self._make_sound(tuple(numba.typeof(a) for a in arguments))
+        self.function(*arguments)
+
+    def _make_sound(self, types: tuple[Any, ...]) -> None:
+        """Load or compile for arguments of these types; a damaged file raises whatever pickle stumbles over."""
+        try:
+            self.function.compile(types)
+        except Exception as error:
+            files = list((self.path.parent / "__pycache__").glob(f"{self.path.stem}.*"))
+            if not files or isinstance(error, numba.core.errors.NumbaError):
+                raise
+            warnings.warn(f"the kernel cache {self.path.parent} was damaged ({error!r}): compiled anew.", stacklevel=5)
+            for file in files:
+                file.unlink(missing_ok=True)
+            self.function.compile(types)
+        self.sound = True

@@ -123,10 +123,16 @@ def torch_page(neuron: Neuron, name: str, **names: Any) -> Any:
 
 def freed_graph(error: RuntimeError) -> RuntimeError:
     """The clear form of autograd's complaint about a graph that an earlier backward pass has freed."""
+    if "modified by an inplace operation" in str(error):
+        return RuntimeError(
+            "what an earlier part of the sequence was computed from has been written to since (a loaded checkpoint, an "
+            "optimizer step, a changed input): call prepare_net(model) or detach_state(model) before the next part. "
+            f"torch says: {error}"
+        )
     if "second time" not in str(error):
         return error
     return RuntimeError(
-        "the state that a layer carries over belongs to a sequence whose graph backward() has already freed: call "
-        "prepare_net(model) to start anew, detach_state(model) to go on from the state without its past (truncated "
-        "backpropagation through time), or backward(retain_graph=True)."
+        "backward() reached a sequence whose graph it has already freed: when a layer carries its state over, call "
+        "prepare_net(model) to start anew, or detach_state(model) to go on from the state without its past (truncated "
+        "backpropagation through time); for two passes through one sequence, backward(retain_graph=True)."
     )

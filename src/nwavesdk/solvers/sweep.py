@@ -64,7 +64,8 @@ class _Sweep(torch.autograd.Function):
         learn = any(ctx.needs_input_grad[3 + K : 3 + K + C])
         engine = serial if trace.total.device.type == "cpu" else reference
         gradient = TraceGradient(grad_s, grads[0], grads[K : 2 * K])
-        return None, None, *engine.backward(problem, trace, gradient, learn)
+        with torch.autocast(trace.total.device.type, enabled=False):
+            return None, None, *engine.backward(problem, trace, gradient, learn)
 
 
 def _tensors(problem: Problem) -> tuple[Tensor, ...]:

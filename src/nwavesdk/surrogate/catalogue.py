@@ -13,6 +13,9 @@ from nwavesdk.surrogate.base import Surrogate, evaluate
 __all__ = ["CATALOGUE", "ATan", "FastSigmoid", "Sigmoid", "atan", "available", "fast_sigmoid", "parse", "sigmoid"]
 
 
+_STEEPEST = 1e37  # all that comes of it is still a float32
+
+
 @dataclass(frozen=True)
 class _Formula(Surrogate):
     """A surrogate whose derivative is one page and whose parameters are finite and positive."""
@@ -21,10 +24,10 @@ class _Formula(Surrogate):
         for field in fields(self):
             value = getattr(self, field.name)
             try:
-                number = float(value)
-            except (TypeError, ValueError):
+                number = math.nan if isinstance(value, bool | str) else float(value)
+            except (TypeError, ValueError, RuntimeError):
                 number = math.nan
-            if not (math.isfinite(number) and number > 0):
+            if not 0 < number <= _STEEPEST:
                 raise ValueError(
                     f"{type(self).__name__}: {field.name} must be a finite number above 0, got {value!r} "
                     f"(the default is {field.default!r})."

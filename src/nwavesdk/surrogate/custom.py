@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nwavesdk.surrogate.base import Surrogate, heaviside, require_floating
 from nwavesdk.surrogate.catalogue import FastSigmoid, atan, fast_sigmoid, sigmoid
@@ -36,20 +36,20 @@ class Foreign(Surrogate):
     function: Callable[[Tensor], Tensor]
     formula: ClassVar[str] = "the gradient of a given callable"
 
-    @property
-    def learnable(self) -> bool:
-        """Whether the callable is a module with parameters to train."""
-        return isinstance(self.function, nn.Module) and any(p.requires_grad for p in self.function.parameters())
+    def learnable(self, z: Tensor) -> bool:
+        """Whether there is something to train in the callable, seen by calling it with `z`.
+
+        Raises:
+            ValueError: the callable is not elementwise, or has no gradient with respect to z.
+        """
+        with torch.enable_grad():
+            return len(_leaves(self._spikes(z.detach().requires_grad_()))) > 1
 
     def derivative(self, z: Tensor) -> Tensor:
         require_floating(self, z)
         with torch.enable_grad():
             leaf = z.detach().requires_grad_()
-            spikes = _checked(self.function, leaf)
-            if not spikes.requires_grad:
-                raise ValueError(
-                    f"spike_grad {self.function!r} has no gradient with respect to z: its spikes are constant."
-                )
+            spikes = self._spikes(leaf)
             (grad,) = torch.autograd.grad(spikes, leaf, torch.ones_like(spikes))
         return grad
 
@@ -57,8 +57,28 @@ class Foreign(Surrogate):
         require_floating(self, z)
         if not torch.is_grad_enabled():
             return heaviside(z)
-        spikes: Tensor = _Exchange.apply(heaviside(z.detach()), _checked(self.function, z))
+        spikes: Tensor = _Exchange.apply(heaviside(z.detach()), self._spikes(z))
         return spikes
+
+    def _spikes(self, z: Tensor) -> Tensor:
+        spikes = _checked(self.function, z)
+        if z.requires_grad and not spikes.requires_grad:
+            raise ValueError(f"spike_grad {self.function!r} has no gradient with respect to z.")
+        return spikes
+
+
+def _leaves(tensor: Tensor) -> set[Any]:
+    """The nodes of the graph behind `tensor` that accumulate a gradient."""
+    leaves, seen, unseen = set(), set(), [tensor.grad_fn]
+    while unseen:
+        node = unseen.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            leaves.add(node)
+        unseen += [before for before, _ in node.next_functions]
+    return leaves
 
 
 class _Exchange(torch.autograd.Function):
@@ -75,7 +95,7 @@ class _Exchange(torch.autograd.Function):
 
 
 def _checked(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
-    value = function(z)
+    value = function(z.clone())  # it may write to what it gets
     if not isinstance(value, Tensor) or value.shape != z.shape:
         got = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise ValueError(f"spike_grad {function!r} must map z elementwise: got {got} for z of shape {list(z.shape)}.")
@@ -108,7 +128,7 @@ def as_surrogate(spike_grad: object) -> Surrogate:
         return FastSigmoid()
     if isinstance(spike_grad, Surrogate):
         return spike_grad
-    uncalled = isinstance(spike_grad, type) or spike_grad in (atan, fast_sigmoid, sigmoid)
+    uncalled = isinstance(spike_grad, type) or any(spike_grad is f for f in (atan, fast_sigmoid, sigmoid, custom))
     if uncalled or not callable(spike_grad):
         got = f"{spike_grad.__name__} itself" if uncalled else repr(spike_grad)  # type: ignore[attr-defined]
         raise TypeError(
