@@ -30,7 +30,7 @@ def faults(**environment):
 
 def test_fresh_tensors_cost_no_page_faults():
     if keep_large_blocks():
-        assert faults() < faults(NWAVESDK_KEEP_MEMORY="0") / 10
+        assert faults() < faults(NWAVESDK_KEEP_MEMORY="0") / 3
 
 
 def test_the_environment_may_forbid_it(monkeypatch):
