@@ -12,8 +12,8 @@ from nwavesdk.layers import LIFLayer, prepare_net
 layer = LIFLayer(512, 10e-3)
 x = torch.rand(64, 100, 512)
 with torch.no_grad():
-    for i in range(12):
-        if i == 2:
+    for i in range(24):
+        if i == 12:  # the heap has grown to what it needs
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         prepare_net(layer)
         layer(x)
@@ -30,7 +30,7 @@ def faults(**environment):
 
 def test_fresh_tensors_cost_no_page_faults():
     if keep_large_blocks():
-        assert faults() < faults(NWAVESDK_KEEP_MEMORY="0") / 3
+        assert faults() < faults(NWAVESDK_KEEP_MEMORY="0") / 10
 
 
 def test_the_environment_may_forbid_it(monkeypatch):
