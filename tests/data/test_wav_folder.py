@@ -40,6 +40,17 @@ def test_upper_case_and_nested_files_count_and_hidden_ones_do_not(tree: Path) ->
     assert len(recordings) == 9
 
 
+def test_loudness_does_not_count_and_silence_is_taken(tree: Path) -> None:
+    sound, rate = soundfile.read(tree / "yes" / "0.wav")
+    soundfile.write(tree / "yes" / "soft.wav", sound / 8, rate, subtype="FLOAT")
+    soundfile.write(tree / "yes" / "silent.wav", 0 * sound, rate)
+    recordings = load_wav_folder(tree)
+    loud, soft, silent = (recordings.frames[recordings.keys.index(f"yes/{n}.wav")] for n in ("0", "soft", "silent"))
+    np.testing.assert_allclose(soft, loud, atol=1e-2)
+    assert np.isfinite(silent).all()
+    assert (silent < loud.max(0)).all()
+
+
 def test_stereo_and_other_rates_sound_the_same(tree: Path) -> None:
     write(tree / "yes" / "stereo.wav", channels=2)
     write(tree / "yes" / "fast.wav", rate=32000)

@@ -10,8 +10,8 @@ from nwavesdk.data.recordings import Frames
 
 __all__ = ["LogMel"]
 
-FLOOR = 1e-8
-"""Power below which a band counts as silent; full scale is 1."""
+FLOOR = 1e-4
+"""Power below which a band counts as silent, so that digital silence does not set the scale; full scale is 1."""
 
 
 @dataclass(frozen=True)

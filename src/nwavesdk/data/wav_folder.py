@@ -53,7 +53,7 @@ def load_wav_folder(
     rate = sample_rate or min(HIGHEST_RATE, *(rate for _, rate in sounds))
     front_end = LogMel(rate, bands, window, hop)
     return Recordings(
-        frames=tuple(front_end(_resample(sound, rate)) for sound in sounds),
+        frames=tuple(front_end(_levelled(_resample(sound, rate))) for sound in sounds),
         labels=np.repeat(np.arange(len(files)), [len(paths) for paths in files.values()]),
         classes=tuple(files),
         keys=tuple(path.relative_to(folder).as_posix() for paths in files.values() for path in paths),
@@ -105,3 +105,9 @@ def _resample(sound: Sound, rate: int) -> npt.NDArray[np.float32]:
         return samples
     resampled: npt.NDArray[np.float32] = require("soxr", "train").resample(samples, given, rate)
     return resampled
+
+
+def _levelled(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The sound with its loudest sample at full scale, so that distance to the microphone does not count."""
+    peak = np.abs(samples).max()
+    return samples / peak if peak > 0 else samples
