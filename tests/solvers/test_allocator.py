@@ -10,7 +10,7 @@ CODE = """
 import resource, torch
 from nwavesdk.layers import LIFLayer, prepare_net
 layer = LIFLayer(512, 10e-3)
-x = torch.rand(64, 100, 512)
+x = torch.rand(64, 300, 512)  # 39 MB, more than glibc ever keeps by its own rules (32)
 with torch.no_grad():
     for i in range(24):
         if i == 12:  # the heap has grown to what it needs
