@@ -97,7 +97,7 @@ def held(g):
 {pages}
 
 @njit(error_model="numpy", inline="never")
-def backward_row(x, {states}, {constants}, grad_s, {sigma_row}{grad_states}, grad_x{grad_constants}{parameters}):
+def backward_row(x, {states}, {constants}, grad_s, {sigma}{grad_states}, grad_x{grad_constants}{parameters}):
     for n in range(x.shape[0]):
         grad_x[n], {grad_states_n}, {results} = adjoint(
             x[n], {states_n}, {constants_n}, grad_s[n], {grad_states_n}{surrogate_arguments}
@@ -247,7 +247,6 @@ def render_kernels(
         "parameters": "".join(f", {k}" for k in names or ()),
         "surrogate_arguments": ", sigma[n]" if names is None else "".join(f", {k}" for k in names),
         "sigma": "sigma, " if names is None else "",
-        "sigma_row": "sigma, " if names is None else "",
         "sigma_cut": "sigma[b, t, lo:hi], " if names is None else "",
         "grad_states": each("grad_{}", K),
         "grad_states_n": each("grad_{}[n]", K),
