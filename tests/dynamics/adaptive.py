@@ -12,14 +12,16 @@ from nwavesdk.dynamics import Neuron
 from nwavesdk.dynamics.bind import held, spike, surrogate
 
 
-def step(x, v, b, decay, threshold, recovery, strength):
-    u = decay * v + x
+def integrate(x, v, b, decay, threshold, recovery, strength):
+    return decay * v + x
+
+
+def fire(u, b, decay, threshold, recovery, strength):
     s = spike(u - threshold - strength * b)
     return s, u, u - threshold * held(s), recovery * b + (1.0 - recovery) * s
 
 
-def adjoint(x, v, b, decay, threshold, recovery, strength, grad_s, grad_v, grad_b):
-    u = decay * v + x
+def adjoint(u, v, b, decay, threshold, recovery, strength, grad_s, grad_v, grad_b):
     z = u - threshold - strength * b
     s = spike(z)
     grad_z = (grad_s - held(threshold * grad_v) + (1.0 - recovery) * grad_b) * surrogate(z)
@@ -33,4 +35,4 @@ def adjoint(x, v, b, decay, threshold, recovery, strength, grad_s, grad_v, grad_
 
 @cache
 def adaptive() -> Neuron:
-    return Neuron("adaptive", ("v", "b"), ("decay", "threshold", "recovery", "strength"), step, adjoint)
+    return Neuron("adaptive", ("v", "b"), ("decay", "threshold", "recovery", "strength"), integrate, fire, adjoint)

@@ -17,7 +17,15 @@ def smooth_pages(neuron, detach):
     spike, derivative = torch.sigmoid, lambda z: torch.sigmoid(z) * (1 - torch.sigmoid(z))
     step = torch_page(neuron, "step", spike=spike, held=torch.detach if detach else lambda s: s)
     held = (lambda _: 0.0) if detach else (lambda g: g)
-    return step, torch_page(neuron, "adjoint", spike=spike, surrogate=derivative, held=held)
+    return step, whole_adjoint(neuron, spike=spike, surrogate=derivative, held=held)
+
+
+def whole_adjoint(neuron, **names):
+    """The adjoint of the step as a function of what the step reads: w is integrated anew."""
+    integrate = torch_page(neuron, "integrate", **names)
+    adjoint = torch_page(neuron, "adjoint", **names)
+    n = 1 + len(neuron.states) + len(neuron.constants)
+    return lambda *read: adjoint(integrate(*read[:n]), *read[1:])
 
 
 @pytest.mark.parametrize("name", NEURONS)
@@ -52,7 +60,7 @@ def test_adjoint_is_autograd_of_the_step(name, detach):
     surrogate = custom(lambda z: 1 / (1 + z * z))
     step = torch_page(neuron, "step", spike=surrogate, held=torch.detach if detach else lambda s: s)
     held = (lambda _: 0.0) if detach else (lambda g: g)
-    adjoint = torch_page(neuron, "adjoint", spike=heaviside, surrogate=surrogate.derivative, held=held)
+    adjoint = whole_adjoint(neuron, spike=heaviside, surrogate=surrogate.derivative, held=held)
     leaves = [t.clone().requires_grad_() for t in read]
     s, _, *states = step(*leaves)
     expected = torch.autograd.grad([s, *states], leaves, upstream, allow_unused=True, materialize_grads=True)
@@ -84,11 +92,11 @@ def test_the_clamp_has_derivative_one_at_exactly_zero():
 
 def test_an_unbound_page_says_so():
     with pytest.raises(RuntimeError, match="spike is an open name of a page: bind the page"):
-        lif().step(*torch.ones(4))
+        lif().fire(*torch.ones(3))
 
 
 def test_bind_leaves_the_page_as_it_was():
-    page = lif().step
+    page = lif().fire
     bind(page, spike=abs)
     assert page.__globals__["spike"] is not abs
 

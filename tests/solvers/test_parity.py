@@ -36,7 +36,7 @@ def leaves(p: Problem) -> Problem:
 
 def gradients(p: Problem, solution: Solution, upstream: str = "dense") -> list[Tensor]:
     g = torch.Generator().manual_seed(5)
-    outputs = [solution.spikes, solution.trajectories[0], *solution.last]
+    outputs = [solution.spikes, solution.mem, *solution.last]
     if upstream == "expanded":  # as from .sum(): stride 0 everywhere
         weights = [torch.randn((), generator=g, dtype=t.dtype).expand_as(t) for t in outputs]
     else:
@@ -50,7 +50,7 @@ def compare(p: Problem, solver: str, upstream: str = "dense") -> None:
     expected, got = run(a, "reference"), run(b, solver)
     assert torch.equal(got.spikes, expected.spikes)
     exact = solver == "serial" and p.recurrent is None
-    for mine, theirs in zip((*got.trajectories, *got.last), (*expected.trajectories, *expected.last), strict=True):
+    for mine, theirs in zip((got.mem, *got.kept, *got.last), (expected.mem, *expected.kept, *expected.last), strict=True):
         if exact:
             assert torch.equal(mine, theirs)
         else:
@@ -92,7 +92,7 @@ def test_serial_with_one_number_for_all_neurons_is_the_reference(neuron, surroga
             one, many = (replace(p, constants=tuple(n.expand(N) for n in numbers)) for _ in range(2))
             got, expected = run(one, "serial"), run(many, "reference")
             assert torch.equal(got.spikes, expected.spikes)
-            assert torch.equal(got.trajectories[0], expected.trajectories[0])
+            assert torch.equal(got.mem, expected.mem)
             weights = torch.randn_like(got.spikes)
             pair = [torch.autograd.grad(s.spikes, numbers, weights, allow_unused=True) for s in (got, expected)]
             for mine, theirs in zip(*pair, strict=True):
@@ -133,7 +133,7 @@ def test_compasso_in_float32_differs_only_on_the_threshold(neuron, drive):
     p = replace(p, x=shaped, states=tuple(torch.zeros_like(v) for v in p.states))
     got, expected = run(p, "compasso"), run(p, "serial")
     wrong = got.spikes != expected.spikes
-    u = p.constants[0] * torch.cat([p.states[0][:, None], expected.trajectories[0][:, :-1]], 1) + p.x
+    u = p.constants[0] * torch.cat([p.states[0][:, None], expected.mem[:, :-1]], 1) + p.x
     first = wrong & (wrong.cumsum(1) == 1)
     assert float((u - p.constants[1])[first].abs().max() if first.any() else 0) < 1e-4
     assert float(wrong.float().mean()) < 1e-3
@@ -160,7 +160,7 @@ def test_a_second_backward_pass_with_retain_graph_is_the_same():
 def test_upstream_gradients_are_only_read(neuron):
     p = leaves(problem(neuron, "atan", True, torch.float32, 5, 7))
     solution = run(p, "serial")
-    outputs = [solution.spikes, solution.trajectories[0], *solution.last]
+    outputs = [solution.spikes, solution.mem, *solution.last]
     upstream = [torch.randn_like(t) for t in outputs]
     before = [g.clone() for g in upstream]
     torch.autograd.grad(outputs, p.x, upstream)

@@ -19,17 +19,20 @@ from nwavesdk.dynamics.reset import RESETS, Reset
 __all__ = ["h1"]
 
 
-def step(x: Any, v: Any, decay: Any, threshold: Any) -> Any:
-    """One step, see the module."""
-    w = decay * v + x
+def integrate(x: Any, v: Any, decay: Any, threshold: Any) -> Any:
+    """The membrane with the charge of the step, before the clamp."""
+    return decay * v + x
+
+
+def fire(w: Any, decay: Any, threshold: Any) -> Any:
+    """Clamp, spike and reset, see the module."""
     u = m.where(w < 0.0, 0.0, w)
     s = spike(u - threshold)
     return s, u, reset(u, held(s), threshold)
 
 
-def adjoint(x: Any, v: Any, decay: Any, threshold: Any, grad_s: Any, grad_v: Any) -> Any:
-    """The adjoint of `step`."""
-    w = decay * v + x
+def adjoint(w: Any, v: Any, decay: Any, threshold: Any, grad_s: Any, grad_v: Any) -> Any:
+    """The adjoint of the step."""
     u = m.where(w < 0.0, 0.0, w)
     z = u - threshold
     grad_u, grad_reset, grad_threshold = reset_adjoint(u, spike(z), threshold, grad_v)
@@ -49,4 +52,4 @@ def h1(version: int = 1) -> Neuron:
     r = RESETS[{1: "zero", 2: "subtraction"}[version]]
 
     pages = {"reset": r.reset, "reset_adjoint": r.reset_adjoint}
-    return Neuron(f"h1v{version}", ("v",), ("decay", "threshold"), step, adjoint, partial(carry, r), pages)
+    return Neuron(f"h1v{version}", ("v",), ("decay", "threshold"), integrate, fire, adjoint, partial(carry, r), pages)

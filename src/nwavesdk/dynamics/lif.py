@@ -20,16 +20,19 @@ from nwavesdk.dynamics.reset import RESETS, Reset
 __all__ = ["lif"]
 
 
-def step(x: Any, v: Any, decay: Any, threshold: Any) -> Any:
-    """One step, see the module."""
-    u = decay * v + x
+def integrate(x: Any, v: Any, decay: Any, threshold: Any) -> Any:
+    """The membrane u with the charge of the step."""
+    return decay * v + x
+
+
+def fire(u: Any, decay: Any, threshold: Any) -> Any:
+    """Spike and reset, see the module."""
     s = spike(u - threshold)
     return s, u, reset(u, held(s), threshold)
 
 
-def adjoint(x: Any, v: Any, decay: Any, threshold: Any, grad_s: Any, grad_v: Any) -> Any:
-    """The adjoint of `step`."""
-    u = decay * v + x
+def adjoint(u: Any, v: Any, decay: Any, threshold: Any, grad_s: Any, grad_v: Any) -> Any:
+    """The adjoint of the step."""
     z = u - threshold
     grad_u, grad_reset, grad_threshold = reset_adjoint(u, spike(z), threshold, grad_v)
     grad_z = (grad_s + held(grad_reset)) * surrogate(z)
@@ -53,4 +56,4 @@ def lif(mechanism: str = "subtraction") -> Neuron:
     r = RESETS[mechanism]
 
     pages = {"reset": r.reset, "reset_adjoint": r.reset_adjoint}
-    return Neuron(f"lif_{mechanism}", ("v",), ("decay", "threshold"), step, adjoint, partial(carry, r), pages)
+    return Neuron(f"lif_{mechanism}", ("v",), ("decay", "threshold"), integrate, fire, adjoint, partial(carry, r), pages)

@@ -9,14 +9,18 @@ __all__ = ["Neuron"]
 
 @dataclass(frozen=True)
 class Neuron:
-    """A neuron as two pages (see `bind`), which say everything that a solver must know of it.
+    """A neuron as three pages (see `bind`), which say everything that a solver must know of it.
 
-    `step(x, *states, *constants) -> (s, u, *states)`: from the input charge and the states before the step to the
-    spike, the membrane before reset and the states after the step.
+    A step is `integrate`, then `fire`; between them stands `w`, the one value of a step that a solver keeps for
+    backward. From it, and from the states other than the membrane, everything else is evaluated anew.
 
-    `adjoint(x, *states, *constants, grad_s, *grad_states) -> (grad_x, *grad_states, *grad_constants)`: from what a
-    step has read and ∂L/∂(what it gave) to ∂L/∂(what it has read). It evaluates u anew from x and the states before
-    the step, so that a solver keeps nothing but trajectories.
+    `integrate(x, *states, *constants) -> w`: the membrane with the step's input charge, from the states before it.
+
+    `fire(w, *others, *constants) -> (s, u, *states)`: the spike, the membrane before reset and the states after the
+    step. `others` are the states before the step but the first: w tells all that fire needs of the membrane.
+
+    `adjoint(w, *states, *constants, grad_s, *grad_states) -> (grad_x, *grad_states, *grad_constants)`: from what a step
+    has read and ∂L/∂(what it gave) to ∂L/∂(what it has read).
 
     `carry(x, s, *constants) -> (a, b, c)`, for neurons with one state: the step with its spike fixed, as the map
     v -> max(a v + b, c); such maps compose associatively. None where there is no such map: no parallel solver then.
@@ -31,7 +35,8 @@ class Neuron:
     name: str
     states: tuple[str, ...]
     constants: tuple[str, ...]
-    step: Callable[..., Any]
+    integrate: Callable[..., Any]
+    fire: Callable[..., Any]
     adjoint: Callable[..., Any]
     carry: Callable[..., Any] | None = field(default=None, compare=False)
     pages: Mapping[str, Callable[..., Any]] = field(default_factory=dict, compare=False)

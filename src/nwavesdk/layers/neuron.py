@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nwavesdk.dynamics import Neuron
 from nwavesdk.layers.checks import checked_input, choice, per_neuron, positive
 from nwavesdk.layers.prepare import DIVERGED, Prepared
-from nwavesdk.solvers import SOLVERS, Problem, Solution, Spec, Trace, membrane, run
+from nwavesdk.solvers import SOLVERS, Problem, Solution, Spec, membrane, run
 from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 
 __all__ = ["NeuronLayer", "Record"]
@@ -31,25 +31,13 @@ class Record:
     spk: Tensor
     mem: Tensor
     _problem: Problem
-    _solution: Solution
-    _version: int
+    _kept: tuple[Tensor, ...]
 
     @cached_property
     def u(self) -> Tensor:
-        """Membrane before reset, computed when asked for; a measurement, without gradient.
-
-        Raises:
-            RuntimeError: the input was written to since.
-        """
-        solution = self._solution
-        if _version(self._problem.x) != self._version:
-            raise RuntimeError("the layer's input was changed in place since it was recorded: read u before that.")
-        u = membrane(self._problem, Trace(solution.spikes, solution.trajectories, solution.current))
+        """Membrane before reset, computed when asked for; a measurement, without gradient."""
+        u = membrane(self._problem, self._kept)
         return u.detach().to(self.mem.dtype).reshape(self.mem.shape)
-
-
-def _version(x: Tensor) -> int:
-    return 0 if x.is_inference() else x._version
 
 
 def _trainable(v: Tensor) -> Tensor:
@@ -212,8 +200,13 @@ class NeuronLayer(Prepared):
 
     def forward(self, cur: Tensor) -> tuple[Tensor, Tensor]:
         """Spikes and membrane after reset; see the class for shapes and errors."""
-        record = self.record(cur)
-        return record.spk, record.mem
+        solution = self._run(cur, mem=True, keep=False)[1]
+        return self._shaped(solution.spikes, cur, solution.count), self._shaped(solution.mem, cur)
+
+    def spikes(self, cur: Tensor) -> Tensor:
+        """As a call, the spikes alone: the membrane after reset is not even written."""
+        solution = self._run(cur, mem=False, keep=False)[1]
+        return self._shaped(solution.spikes, cur, solution.count)
 
     def record(self, cur: Tensor) -> Record:
         """As a call, and the membrane before reset with it.
@@ -223,19 +216,36 @@ class NeuronLayer(Prepared):
             ValueError: the input has another width.
             RuntimeError: `prepare_net` is missing, or the batch size changed without it.
         """
+        problem, solution = self._run(cur, mem=True, keep=True)
+        assert solution.kept is not None
+        # What u is computed from must not change when the layer learns.
+        problem = replace(problem, constants=tuple(c.detach().clone() for c in problem.constants), x=problem.x[:0])
+        spk = self._shaped(solution.spikes, cur, solution.count)
+        return Record(spk, self._shaped(solution.mem, cur), problem, solution.kept)
+
+    def _run(self, cur: Tensor, mem: bool, keep: bool) -> tuple[Problem, Solution]:
         k = len(self.features)
         checked_input(type(self).__name__, cur, self.features)
-        shape = (1, *cur.shape) if cur.ndim == k else tuple(cur.shape)
-        B, T = shape[0], shape[1] if len(shape) == k + 2 else 1
+        B, T = self._shape(cur)[0], cur.shape[1] if cur.ndim == k + 2 else 1
         half = cur.dtype in (torch.float16, torch.bfloat16)
         x = cur.reshape(B, T, math.prod(self.features)).to(torch.float32 if half else cur.dtype)
         problem = self._problem(x)
-        solution = run(problem, self._solver_for(x))
+        solution = run(problem, self._solver_for(x), mem, keep)
         self._states = solution.last
         if problem.recurrent is not None:
             self._fired = solution.spikes[:, -1].clone() if T else problem.spikes
-        spk, mem = (y.to(cur.dtype).reshape(shape) for y in (solution.spikes, solution.trajectories[0]))
-        return Record(spk, mem, problem, solution, _version(problem.x))
+        return problem, solution
+
+    def _shape(self, cur: Tensor) -> tuple[int, ...]:
+        return (1, *cur.shape) if cur.ndim == len(self.features) else tuple(cur.shape)
+
+    def _shaped(self, y: Tensor | None, cur: Tensor, count: int | None = None) -> Tensor:
+        """`y` in the user's shape and dtype; with the number of its spikes, for a synapse that follows."""
+        assert y is not None
+        y = y.to(cur.dtype).reshape(self._shape(cur))
+        if count is not None:
+            y.nonzeros = count  # type: ignore[attr-defined]
+        return y
 
     def _problem(self, x: Tensor) -> Problem:
         states, fired = self._state_for(x)

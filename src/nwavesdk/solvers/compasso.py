@@ -16,23 +16,25 @@ from nwavesdk.surrogate import heaviside
 __all__ = ["forward"]
 
 
-def forward(problem: Problem) -> Trace:
-    """Spikes, membrane and input charge of the problem, without a graph; feed-forward neurons of one state."""
+def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
+    """Run the problem without a graph; feed-forward neurons of one state."""
     neuron, x, (v0,) = problem.spec.neuron, problem.x.contiguous(), problem.states
     assert neuron.carry is not None
     assert problem.recurrent is None
-    step = torch_page(neuron, "step", spike=heaviside, held=torch.detach)
+    integrate, fire = (torch_page(neuron, p, spike=heaviside, held=torch.detach) for p in ("integrate", "fire"))
     spikes = torch.zeros_like(x)
     for _ in range(x.shape[1] + 1):
         a, b, c = _scan(*neuron.carry(x, spikes, *problem.constants))
         v = torch.maximum(a * v0[:, None] + b, c)
-        found, *_ = step(x, *before([v0], [v]), *problem.constants)
+        w = integrate(x, *before([v0], [v]), *problem.constants)
+        found, *_ = fire(w, *problem.constants)
         if torch.equal(found, spikes):
             break
         spikes = found
     else:
         assert not x.shape[1], "an iterate is right in one step more than the one before"
-    return Trace(spikes, (v,), x)
+    last = v[:, -1].clone() if x.shape[1] else v0.clone()
+    return Trace(spikes, v if mem else None, (last,), (w,) if keep else None)
 
 
 def _scan(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,21 +1,27 @@
-"""A small pool of threads over ranges of jobs, as many as `torch.get_num_threads()`.
+"""Ranges of jobs in parallel, on as many threads as `torch.get_num_threads()`.
 
-numba's own threading layers are chosen once for the whole process, and each is unsafe somewhere (two Python threads,
-or after fork); kernels that release the GIL over ranges of jobs need none of them.
+Where torch computes with GNU OpenMP (its Linux builds), the jobs run in torch's own team: after an operation its threads
+wait in a busy loop for the next one, and threads of ours would have to fight them for the cores. Elsewhere, and in a
+process that was forked, where the team is lost, a small pool of our own does it. numba's threading layers are chosen
+once for the whole process, and each is unsafe somewhere (two Python threads, or after fork); kernels that release the
+GIL over ranges of jobs need none of them.
 """
 
+import ctypes
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 
 __all__ = ["run_jobs"]
 
 _pools: dict[int, ThreadPoolExecutor] = {}
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pools.clear)
+_forked = False
+_BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 def run_jobs(kernel: Callable[[int, int], object], jobs: int, *, serial: bool = False) -> None:
@@ -24,13 +30,65 @@ def run_jobs(kernel: Callable[[int, int], object], jobs: int, *, serial: bool = 
     if threads <= 1:
         kernel(0, jobs)
         return
+    cuts = [jobs * i // threads for i in range(threads + 1)]
+    team = None if _forked else _openmp()
+    if team is None:
+        _run_in_pool(kernel, cuts)
+    else:
+        _run_in_team(team, kernel, cuts)
+
+
+def _run_in_team(team: ctypes.CDLL, kernel: Callable[[int, int], object], cuts: list[int]) -> None:
+    ranges = list(pairwise(cuts))
+    errors: list[BaseException] = []
+
+    def body(_: int | None) -> None:
+        try:
+            while True:  # the team may be smaller than was asked for
+                kernel(*ranges.pop())
+        except IndexError:
+            return
+        except BaseException as error:
+            errors.append(error)
+
+    team.GOMP_parallel(_BODY(body), None, len(ranges), 0)
+    if errors:
+        raise errors[0]
+
+
+def _run_in_pool(kernel: Callable[[int, int], object], cuts: list[int]) -> None:
+    threads = len(cuts) - 1
     pool = _pools.get(threads)
     if pool is None:
         pool = _pools.setdefault(threads, ThreadPoolExecutor(threads - 1, thread_name_prefix="nwavesdk"))
-    cuts = [jobs * i // threads for i in range(threads + 1)]
     others = [pool.submit(kernel, first, last) for first, last in pairwise(cuts[1:])]
     try:
         kernel(cuts[0], cuts[1])
     finally:
         for other in others:
             other.result()
+
+
+@cache
+def _openmp() -> ctypes.CDLL | None:
+    """The GNU OpenMP library that torch has loaded, or None."""
+    try:
+        loaded = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libgomp" in line}
+        if len(loaded) != 1:  # none, or torch's cannot be told from another's
+            return None
+        team = ctypes.CDLL(loaded.pop())
+        team.GOMP_parallel.argtypes = [_BODY, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+        team.GOMP_parallel.restype = None
+    except (OSError, AttributeError):
+        return None
+    return team
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+    _pools.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -21,6 +21,7 @@ __all__ = [
     "freed_graph",
     "membrane",
     "torch_page",
+    "trajectories",
 ]
 
 
@@ -60,27 +61,39 @@ class Solution:
 
     Attributes:
         spikes: [B, T, N].
-        trajectories: the states after each step, each [B, T, N]; the first one carries gradients.
+        mem: the first state after each step [B, T, N], with gradients; None where it was not asked for.
         last: the states after the last step, each [B, N], with gradients.
-        current: what each neuron received in all [B, T, N], the input and what came by recurrence.
+        kept: what the steps have left (see `Trace.kept`), without a graph; None where nothing was kept.
+        count: how many spikes there are, or None where nobody counted.
     """
 
     spikes: Tensor
-    trajectories: tuple[Tensor, ...]
+    mem: Tensor | None
     last: tuple[Tensor, ...]
-    current: Tensor
+    kept: "tuple[Tensor, ...] | None"
+    count: int | None = None
 
 
 class Trace(NamedTuple):
-    """What a forward pass leaves, all [B, T, N] and without a graph: spikes, states after each step, total input."""
+    """What a forward pass leaves, without a graph.
+
+    Attributes:
+        spikes: [B, T, N].
+        mem: the first state after each step [B, T, N], or None where it was not asked for.
+        last: the states after the last step, each [B, N].
+        kept: `w` of each step and the states after it but the first, each [B, T, N]; None where not asked for.
+        count: the number of spikes, or None.
+    """
 
     spikes: Tensor
-    trajectories: tuple[Tensor, ...]
-    total: Tensor
+    mem: Tensor | None
+    last: tuple[Tensor, ...]
+    kept: tuple[Tensor, ...] | None
+    count: int | None = None
 
 
 class TraceGradient(NamedTuple):
-    """∂L/∂ spikes [B, T, N], first trajectory [B, T, N], states after the last step [B, N]; None where it is zero."""
+    """∂L/∂ spikes [B, T, N], `mem` [B, T, N], states after the last step [B, N]; None where it is zero."""
 
     spikes: Tensor | None
     mem: Tensor | None
@@ -92,31 +105,45 @@ def before(states: Sequence[Tensor], trajectories: Sequence[Tensor]) -> list[Ten
     return [torch.cat([s[:, None], t], 1)[:, : t.shape[1]] for s, t in zip(states, trajectories, strict=True)]
 
 
-def membrane(problem: Problem, trace: Trace) -> Tensor:
-    """The membrane before reset `u` at all steps at once [B, T, N], from the trajectories; no gradient."""
-    return _replay(problem, trace)[0]
+def membrane(problem: Problem, kept: tuple[Tensor, ...]) -> Tensor:
+    """The membrane before reset `u` at all steps at once [B, T, N]; no gradient."""
+    return _replay(problem, kept)[0]
 
 
-def argument(problem: Problem, trace: Trace) -> Tensor:
+def argument(problem: Problem, kept: tuple[Tensor, ...]) -> Tensor:
     """What the neuron hands to its spike function, at all steps at once [B, T, N]; no gradient."""
-    return _replay(problem, trace)[1]
+    return _replay(problem, kept)[2]
+
+
+def trajectories(problem: Problem, kept: tuple[Tensor, ...]) -> list[Tensor]:
+    """The states after each step, each [B, T, N]; no gradient."""
+    return [_replay(problem, kept)[1], *kept[1:]]
 
 
 @torch.no_grad()
-def _replay(problem: Problem, trace: Trace) -> tuple[Tensor, Tensor]:
+def _replay(problem: Problem, kept: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
     seen: list[Tensor] = []
 
     def spike(z: Tensor) -> Tensor:
         seen.append(z)
         return heaviside(z)
 
-    step = torch_page(problem.spec.neuron, "step", spike=spike, held=torch.detach)
-    _, u, *_ = step(trace.total, *before(problem.states, trace.trajectories), *problem.constants)
-    return u, seen[0]
+    fire = torch_page(problem.spec.neuron, "fire", spike=spike, held=torch.detach)
+    others = before(problem.states[1:], kept[1:])
+    _, u, v, *_ = fire(kept[0], *others, *problem.constants)
+    return u, v, seen[0]
 
 
 def torch_page(neuron: Neuron, name: str, **names: Any) -> Any:
-    """The neuron's page `"step"` or `"adjoint"` bound to torch and to `names`."""
+    """The neuron's page of that name bound to torch and to `names`; `"step"` is `integrate` and `fire` in a row."""
+    if name == "step":
+        integrate, fire = (torch_page(neuron, half, **names) for half in ("integrate", "fire"))
+        K = len(neuron.states)
+
+        def step(x: Any, *rest: Any) -> Any:
+            return fire(integrate(x, *rest), *rest[1:K], *rest[K:])
+
+        return step
     pages = {key: bind(page, m=torch) for key, page in neuron.pages.items()}
     return bind(getattr(neuron, name), m=torch, **pages, **names)
 

@@ -8,7 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers.problem import Problem, Solution, Trace, TraceGradient, before, freed_graph, torch_page
+from nwavesdk.solvers.problem import (
+    Problem,
+    Solution,
+    Trace,
+    TraceGradient,
+    before,
+    freed_graph,
+    torch_page,
+    trajectories,
+)
 from nwavesdk.surrogate import heaviside
 
 __all__ = ["backward", "solve"]
@@ -16,47 +25,48 @@ __all__ = ["backward", "solve"]
 
 def solve(problem: Problem) -> Solution:
     """Run the problem step by step under autograd."""
-    spec = problem.spec
-    held = torch.detach if spec.detach_reset else _identity
-    step = torch_page(spec.neuron, "step", spike=spec.surrogate, held=held)
+    neuron = problem.spec.neuron
+    names = {"spike": problem.spec.surrogate, "held": torch.detach if problem.spec.detach_reset else _identity}
+    integrate, fire = (torch_page(neuron, page, **names) for page in ("integrate", "fire"))
     states, s = problem.states, problem.spikes
-    kept: list[tuple[Tensor, ...]] = []
+    steps: list[tuple[Tensor, ...]] = []
     for x in problem.x.unbind(1):
         if problem.recurrent is not None:
             assert s is not None
             x = x + s @ problem.recurrent
-        s, _, *after = step(x, *states, *problem.constants)
+        w = integrate(x, *states, *problem.constants)
+        s, _, *after = fire(w, *states[1:], *problem.constants)
         states = tuple(after)
-        kept.append((x.detach(), s, *states))
-    if not kept:
-        return Solution(problem.x, (problem.x,) * len(states), states, problem.x.detach())
-    current, spikes, *trajectories = (torch.stack(column, 1) for column in zip(*kept, strict=True))
-    spikes, *states_out = _Watched.apply(spikes, *trajectories, *states)
-    K = len(states)
-    return Solution(spikes, tuple(states_out[:K]), tuple(states_out[K:]), current)
+        steps.append((s, w.detach(), states[0], *(v.detach() for v in states[1:])))
+    if not steps:
+        return Solution(problem.x, problem.x, states, (problem.x.detach(),) * len(states))
+    spikes, w, mem, *others = (torch.stack(column, 1) for column in zip(*steps, strict=True))
+    spikes, mem, *last = _Watched.apply(spikes, mem, *states)
+    return Solution(spikes, mem, tuple(last), (w, *others))
 
 
 def backward(problem: Problem, trace: Trace, grads: TraceGradient, learn: bool) -> tuple[Tensor | None, ...]:
     """The neuron's adjoint step by step, the counterpart of `serial.backward` on any device."""
-    spec, total = problem.spec, trace.total
+    spec, kept = problem.spec, trace.kept
+    assert kept is not None
     held = _nothing if spec.detach_reset else _identity
     adjoint = torch_page(spec.neuron, "adjoint", spike=heaviside, surrogate=spec.surrogate.derivative, held=held)
-    states = before(problem.states, trace.trajectories)
-    zeros = torch.zeros_like(total[:, 0]) if total.shape[1] else total.new_zeros(total.shape[0], total.shape[2])
+    w, states = kept[0], before(problem.states, trajectories(problem, kept))
+    zeros = torch.zeros_like(problem.states[0])
     grad_states = [zeros if g is None else g for g in grads.last]
     grad_constants, grad_spikes, found = [torch.zeros_like(zeros) for _ in problem.constants], zeros, []
-    for t in reversed(range(total.shape[1])):
+    for t in reversed(range(w.shape[1])):
         if grads.mem is not None:
             grad_states[0] = grad_states[0] + grads.mem[:, t]
         if grads.spikes is not None:
             grad_spikes = grad_spikes + grads.spikes[:, t]
         here = [v[:, t] for v in states]
-        grad_x, *rest = adjoint(total[:, t], *here, *problem.constants, grad_spikes, *grad_states)
+        grad_x, *rest = adjoint(w[:, t], *here, *problem.constants, grad_spikes, *grad_states)
         grad_states = rest[: len(states)]
         grad_constants = [a + b for a, b in zip(grad_constants, rest[len(states) :], strict=True)]
         grad_spikes = zeros if problem.recurrent is None else grad_x @ problem.recurrent.t()
         found.append(grad_x)
-    grad = torch.stack(found[::-1], 1) if found else torch.zeros_like(total)
+    grad = torch.stack(found[::-1], 1) if found else torch.zeros_like(w)
     tail: tuple[Tensor | None, ...] = ()
     if problem.recurrent is not None:
         assert problem.spikes is not None

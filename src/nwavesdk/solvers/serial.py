@@ -1,8 +1,4 @@
-"""The serial solver on the CPU: one compiled pass forward and one backward, from the pages of the neuron.
-
-Nothing is kept for backward but the input charge and the trajectories of the states, of which the first is the `mem`
-that the layer returns anyway.
-"""
+"""The serial solver on the CPU: one compiled pass forward and one backward, from the pages of the neuron."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,83 +8,92 @@ from torch import Tensor
 
 from nwavesdk.solvers.allocator import keep_large_blocks
 from nwavesdk.solvers.kernels import kernels
+from nwavesdk.solvers.loops import WIDTH
 from nwavesdk.solvers.pool import run_jobs
 from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, argument, before
 
 __all__ = ["backward", "forward"]
 
-_WIDTH = 1024  # neurons a job: rows of that length stay in the first cache
 _SMALL = 1 << 15  # neuron-steps below which threads cost more than they save
 
 
-def forward(problem: Problem) -> Trace:
-    """Spikes, trajectories and total input charge of the problem, without a graph."""
+def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
+    """Run the problem without a graph; `mem` and `keep` say what is written beside the spikes."""
     keep_large_blocks()
-    x = problem.x.contiguous()
-    states, (constants, uniform) = [t.contiguous() for t in problem.states], _constants(problem)
-    spikes, trajectories = torch.empty_like(x), tuple(torch.empty_like(x) for _ in problem.states)
-    compiled = kernels(problem.spec.neuron, _name(x), uniform=uniform)
+    x, K = problem.x.contiguous(), len(problem.states)
+    B, T, N = x.shape
+    compiled = kernels(problem.spec.neuron, _name(x))
+    spikes, w = torch.empty_like(x), x.new_empty(B, T if keep else 1, N)
+    trajectory = x.new_empty((B, T, N) if mem else (0, 0, 0))
+    others, final = x.new_empty((K - 1, B, T, N) if keep else (K - 1, 0, 0, 0)), x.new_empty(K, B, N)
+    given = _arrays(_stacked(problem.states), _stacked(problem.constants))
+    written = [*_arrays(spikes, w), int(keep), *_arrays(trajectory), int(mem), *_arrays(others, final)]
     if problem.recurrent is None:
-        _run_blocks(compiled.forward, x, [*_arrays(x, *states), *constants, *_arrays(spikes, *trajectories)])
-        return Trace(spikes, trajectories, x)
-    assert problem.spikes is not None
-    total = torch.empty_like(x)
-    recurrent = problem.recurrent.contiguous(), problem.spikes.contiguous()
-    given = [*_arrays(x, *recurrent, *states), *constants, *_arrays(total, spikes, *trajectories)]
-    _run_batch(compiled.forward_recurrent, x, given)
-    return Trace(spikes, trajectories, total)
+        width, jobs = _blocks(B, N)
+        counts = torch.empty(jobs, dtype=torch.int64)
+        _run(compiled.forward, jobs, x.numel(), [width, *_arrays(x), *given, *written, *_arrays(counts)])
+    else:
+        assert problem.spikes is not None
+        counts = torch.empty(B, dtype=torch.int64)
+        read = _arrays(x, problem.recurrent.contiguous(), problem.spikes.contiguous())
+        _run(compiled.forward_recurrent, B, x.numel() * N, [*read, *given, *written, *_arrays(counts)])
+    kept = (w, *others.unbind()) if keep else None
+    return Trace(spikes, trajectory if mem else None, final.unbind(), kept, int(counts.sum()))
 
 
 def backward(problem: Problem, trace: Trace, grads: TraceGradient, learn: bool) -> tuple[Tensor | None, ...]:
     """∂L/∂ x, states, constants (None unless `learn`), and with recurrence its weights and the spikes before."""
-    spec, total = problem.spec, trace.total
-    sigma, mem = [], [] if grads.mem is None else [grads.mem.contiguous()]
+    assert trace.kept is not None
+    spec, w = problem.spec, trace.kept[0].contiguous()
+    B, _, N = w.shape
     if spec.surrogate.pseudo_derivative is None:
-        sigma = [spec.surrogate.derivative(argument(problem, trace)).contiguous()]
-    numbers = [] if sigma else [torch.tensor(k, dtype=total.dtype).numpy()[()] for k in spec.surrogate.constants]
-    constants, uniform = _constants(problem)
-    options = {"uniform": uniform, "detach_reset": spec.detach_reset, "learn": learn, "grad_mem": bool(mem)}
-    compiled = kernels(spec.neuron, _name(total), spec.surrogate, backward=True, **options)
-
-    grad_s = torch.zeros_like(total) if grads.spikes is None else grads.spikes.contiguous()
-    grad_states = [
-        torch.zeros_like(s) if g is None else g.contiguous().clone()
-        for s, g in zip(problem.states, grads.last, strict=True)
-    ]
-    grad_x = torch.empty_like(total)
-    grad_constants = [total.new_zeros(total.shape[0], total.shape[2]) for _ in problem.constants] if learn else []
-    read = [t.contiguous() for t in (total, *problem.states, *trace.trajectories)]
-    written = (*sigma, *mem, *grad_states, grad_x, *grad_constants)
+        grad_x = spec.surrogate.derivative(argument(problem, trace.kept)).contiguous()
+        parameters: tuple[Any, ...] = ()
+    else:
+        grad_x = torch.empty_like(w)
+        parameters = tuple(torch.tensor(k, dtype=w.dtype).numpy()[()] for k in spec.surrogate.constants)
+    grad_s = torch.zeros_like(w) if grads.spikes is None else grads.spikes.contiguous()
+    grad_mem = w.new_empty(0, 0, 0) if grads.mem is None else grads.mem.contiguous()
+    zeros = torch.zeros_like(problem.states[0])
+    grad_states = torch.stack([zeros if g is None else g for g in grads.last])
+    learned = w.new_zeros(len(problem.constants) if learn else 0, B, N)
+    compiled = kernels(
+        spec.neuron, _name(w), spec.surrogate, backward=True, detach_reset=spec.detach_reset, learn=learn
+    )
+    read = _arrays(w, _stacked(trace.kept[1:], like=w), _stacked(problem.states), _stacked(problem.constants))
+    given = [*_arrays(grad_s, grad_mem), int(grads.mem is not None), *_arrays(grad_states, grad_x, learned)]
     tail: tuple[Tensor | None, ...] = ()
     if problem.recurrent is None:
-        arrays = [*_arrays(*read), *constants, *_arrays(grad_s, *written)]
-        _run_blocks(compiled.backward, total, [*arrays, *numbers])
+        width, jobs = _blocks(B, N)
+        _run(compiled.backward, jobs, w.numel(), [width, *read, *given, parameters])
     else:
         assert problem.spikes is not None
-        grad_s = torch.cat([torch.zeros_like(problem.spikes)[:, None], grad_s], 1)
+        grad_fired = torch.empty_like(problem.spikes, memory_format=torch.contiguous_format)
         transposed = problem.recurrent.t().contiguous()
-        arrays = [*_arrays(transposed, *read), *constants, *_arrays(grad_s, *written)]
-        _run_batch(compiled.backward_recurrent, total, [*arrays, *numbers])
+        arguments = [*_arrays(transposed), *read, *given, *_arrays(grad_fired), parameters]
+        _run(compiled.backward_recurrent, -(-B // 4), w.numel() * N, arguments)
         (previous,) = before([problem.spikes], [trace.spikes])
-        tail = previous.flatten(0, 1).t() @ grad_x.flatten(0, 1), grad_s[:, 0]
-    sums: list[Tensor | None] = [g.sum(0) for g in grad_constants] if learn else [None] * len(problem.constants)
-    return grad_x, *grad_states, *sums, *tail
+        tail = previous.flatten(0, 1).t() @ grad_x.flatten(0, 1), grad_fired
+    sums: list[Tensor | None] = list(learned.sum(1)) if learn else [None] * len(problem.constants)
+    return grad_x, *grad_states.unbind(), *sums, *tail
 
 
-def _run_blocks(kernel: Any, x: Tensor, arguments: Sequence[Any]) -> None:
-    blocks = -(-x.shape[2] // _WIDTH)
-    run_jobs(lambda i, j: kernel(i, j, _WIDTH, *arguments), x.shape[0] * blocks, serial=x.numel() < _SMALL)
+def _blocks(B: int, N: int) -> tuple[int, int]:
+    """Neurons a block, and how many jobs that makes: at least one for each thread where N allows it."""
+    wanted = -(-torch.get_num_threads() // max(B, 1))
+    width = max(1, min(WIDTH, 64 * -(-N // (64 * wanted))))
+    return width, B * -(-N // width)
 
 
-def _run_batch(kernel: Any, x: Tensor, arguments: Sequence[Any]) -> None:
-    run_jobs(lambda i, j: kernel(i, j, *arguments), x.shape[0], serial=x.numel() < _SMALL)
+def _run(kernel: Any, jobs: int, work: int, arguments: Sequence[Any]) -> None:
+    run_jobs(lambda first, last: kernel(first, last, *arguments), jobs, serial=work < _SMALL)
 
 
-def _constants(problem: Problem) -> tuple[list[Any], bool]:
-    """The constants as the kernels take them, and whether they are numbers (stride 0: one for all neurons)."""
-    if all(c.stride(0) == 0 and c.numel() for c in problem.constants):
-        return [c.detach()[0].numpy()[()] for c in problem.constants], True
-    return _arrays(*(c.contiguous() for c in problem.constants)), False
+def _stacked(tensors: Sequence[Tensor], like: Tensor | None = None) -> Tensor:
+    if not tensors:
+        assert like is not None
+        return like.new_empty(0, *like.shape)
+    return torch.stack([t.detach() for t in tensors])
 
 
 def _name(x: Tensor) -> str:

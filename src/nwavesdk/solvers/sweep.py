@@ -1,51 +1,58 @@
 """Solvers that run forward without a graph and back in one linear recurrence, as one autograd function.
 
-Whatever way the spikes were found, the gradient is the same sweep back through the trajectories, so a new solver is
-one forward function. Kept for backward: the total input charge and the trajectories of the states, of which the first
-is the `mem` that a layer returns anyway.
+Whatever way the spikes were found, the gradient is the same sweep back through what the steps have left, so a new solver
+is one forward function. Kept for backward: one tensor, `w` (and the states other than the membrane, where there are any).
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nwavesdk.solvers import reference, serial
-from nwavesdk.solvers.problem import Problem, Solution, Trace, TraceGradient, freed_graph
+from nwavesdk.solvers.problem import Problem, Solution, Spec, Trace, TraceGradient, freed_graph
 
 __all__ = ["sweep"]
 
 
-def sweep(problem: Problem, forward: Callable[[Problem], Trace]) -> Solution:
-    """Run `forward`, and give what it found the gradient of the neuron's adjoint."""
-    spikes, *rest = _Sweep.apply(problem, forward, *_tensors(problem))
+def sweep(problem: Problem, forward: Callable[..., Trace], mem: bool = True, keep: bool = True) -> Solution:
+    """Run `forward`, and give what it found the gradient of the neuron's adjoint.
+
+    Args:
+        problem: what to run.
+        forward: a solver, `forward(problem, mem, keep) -> Trace`.
+        mem: whether the membrane after each step is wanted.
+        keep: whether `Solution.kept` is wanted, also where no gradient is.
+    """
+    tensors = _tensors(problem)
+    graph = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    if not graph:
+        trace = forward(problem, mem, keep)
+        return Solution(trace.spikes, trace.mem, trace.last, trace.kept, trace.count)
+    counted: list[int | None] = []
+    spikes, *rest = _Sweep.apply(problem, forward, mem, counted, *tensors)
     K = len(problem.states)
-    current = rest[2 * K] if problem.recurrent is not None else problem.x.detach()
-    return Solution(spikes, tuple(rest[:K]), tuple(rest[K : 2 * K]), current)
+    return Solution(spikes, rest.pop(0) if mem else None, tuple(rest[:K]), tuple(rest[K:]), *counted)
 
 
 class _Sweep(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, problem: Problem, forward: Callable[[Problem], Trace], *_: Tensor) -> tuple[Tensor, ...]:
-        trace = forward(problem)
-        recurrent = problem.recurrent is not None
-        last = [
-            trajectory[:, -1].clone() if trajectory.shape[1] else state.clone()
-            for state, trajectory in zip(problem.states, trace.trajectories, strict=True)
-        ]
-        kept = _tensors(problem)[1:]
-        ctx.spec, ctx.K, ctx.C = problem.spec, len(problem.states), len(problem.constants)
-        ctx.save_for_backward(*kept, trace.total, *trace.trajectories, *([trace.spikes] if recurrent else []))
-        currents = [trace.total] if recurrent else []
-        ctx.mark_non_differentiable(*trace.trajectories[1:], *currents)
+    def forward(
+        ctx: Any, problem: Problem, forward: Callable[..., Trace], mem: bool, counted: list[int | None], *_: Tensor
+    ) -> tuple[Tensor, ...]:
+        trace = forward(problem, mem, True)
+        assert trace.kept is not None
+        counted.append(trace.count)
+        recurrent = () if problem.recurrent is None else (problem.recurrent, problem.spikes, trace.spikes)
+        ctx.spec, ctx.K, ctx.mem = problem.spec, len(problem.states), mem
+        ctx.save_for_backward(*problem.states, *problem.constants, *trace.kept, *recurrent)
+        ctx.mark_non_differentiable(*trace.kept)
         ctx.set_materialize_grads(False)
-        return trace.spikes, *trace.trajectories, *last, *currents
+        return trace.spikes, *([trace.mem] if mem else []), *trace.last, *trace.kept  # type: ignore[list-item]
 
     @staticmethod
     def backward(ctx: Any, grad_s: Tensor | None, *grads: Tensor | None) -> Any:
-        K, C = ctx.K, ctx.C
         if torch.is_grad_enabled():
             raise RuntimeError(
                 "a gradient of a gradient (create_graph=True) goes through the reference solver only: build the layers "
@@ -55,19 +62,18 @@ class _Sweep(torch.autograd.Function):
             saved: tuple[Tensor, ...] = ctx.saved_tensors
         except RuntimeError as error:
             raise freed_graph(error) from None
-        recurrent = len(saved) > 2 * K + C + 1
-        states, constants, rest = saved[:K], saved[K : K + C], saved[K + C :]
-        problem = Problem(ctx.spec, rest[0], states, constants)
-        if recurrent:
-            problem, rest = replace(problem, recurrent=rest[0], spikes=rest[1]), rest[2:]
-        trace = Trace(rest[-1], tuple(rest[1 : 1 + K]), rest[0])
-        learn = any(ctx.needs_input_grad[3 + K : 3 + K + C])
-        engine = serial if trace.total.device.type == "cpu" else reference
-        gradient = TraceGradient(grad_s, grads[0], grads[K : 2 * K])
-        with torch.autocast(trace.total.device.type, enabled=False):
-            return None, None, *engine.backward(problem, trace, gradient, learn)
+        spec: Spec = ctx.spec
+        K, C = ctx.K, len(spec.neuron.constants)
+        states, constants, kept, recurrent = (saved[: K], saved[K : K + C], saved[K + C : 2 * K + C], saved[2 * K + C :])
+        problem = Problem(spec, kept[0], states, constants, *recurrent[:2])
+        trace = Trace(recurrent[2] if recurrent else kept[0], None, (), kept)
+        grad_mem, last = (grads[0], grads[1 : 1 + K]) if ctx.mem else (None, grads[:K])
+        learn = any(ctx.needs_input_grad[5 + K : 5 + K + C])
+        engine = serial if kept[0].device.type == "cpu" else reference
+        with torch.autocast(kept[0].device.type, enabled=False):
+            return None, None, None, None, *engine.backward(problem, trace, TraceGradient(grad_s, grad_mem, last), learn)
 
 
 def _tensors(problem: Problem) -> tuple[Tensor, ...]:
     recurrent = () if problem.recurrent is None else (problem.recurrent, problem.spikes)
-    return problem.x, *problem.states, *problem.constants, *recurrent
+    return problem.x, *problem.states, *problem.constants, *recurrent  # type: ignore[return-value]

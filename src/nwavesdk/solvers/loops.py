@@ -1,0 +1,257 @@
+"""The loops over time of the CPU kernels, the same for every neuron; `render` writes them out around its rows.
+
+Requirements: plain numba; nothing here is called from Python. Open names: `real` (the float type), `forward_row` and
+`backward_row` (a step of a block of neurons). What a block has of its own (constants, states, gradients) stands in one
+array `own`, `WIDTH` numbers for each: LLVM then sees one pointer where it would have to tell many apart, and
+vectorizes. Of K states, the first is the membrane and the others are `others`; arrays that are stacked have them first.
+
+Shapes: x, s, w [B, T, N]; constants [C, N]; initial, final and their gradients [K, B, N]; others [K-1, B, T, N].
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy import uint64 as index  # unsigned: no wrap around of negative indices
+
+__all__ = ["FUNCTIONS", "LOOPS", "WIDTH"]
+
+WIDTH = 1024  # neurons of a block: its rows stay in the first cache
+
+real: Any = None
+forward_row: Any = None
+backward_row: Any = None
+
+
+def load_row(own, slot, row):
+    start = index(slot * WIDTH)
+    for i in range(row.shape[0]):
+        own[index(i) + start] = row[index(i)]
+
+
+def store_row(row, own, slot):
+    start = index(slot * WIDTH)
+    for i in range(row.shape[0]):
+        row[index(i)] = own[index(i) + start]
+
+
+def add_to_own(own, slot, row):
+    start = index(slot * WIDTH)
+    for i in range(row.shape[0]):
+        own[index(i) + start] += row[index(i)]
+
+
+def add_row(total, row):
+    for n in range(total.shape[0]):
+        total[n] += row[n]
+
+
+def add_four_rows(total, a, b, c, d):
+    for n in range(total.shape[0]):
+        total[n] = (((total[n] + a[n]) + b[n]) + c[n]) + d[n]
+
+
+def add_product(sums, scale, a, row):
+    """Four sums, each with its scale: sums[g] += scale[g, a] · row."""
+    for i in range(row.shape[0]):
+        n = index(i)
+        value = row[n]
+        sums[n] += scale[0, a] * value
+        sums[n + index(WIDTH)] += scale[1, a] * value
+        sums[n + index(2 * WIDTH)] += scale[2, a] * value
+        sums[n + index(3 * WIDTH)] += scale[3, a] * value
+
+
+def add_four_products(sums, scale, a, row_0, row_1, row_2, row_3):
+    """As `add_product`, for the rows a…a+3 at once: four times fewer loads and stores of the sums."""
+    k00, k01, k02, k03 = scale[0, a], scale[0, a + 1], scale[0, a + 2], scale[0, a + 3]
+    k10, k11, k12, k13 = scale[1, a], scale[1, a + 1], scale[1, a + 2], scale[1, a + 3]
+    k20, k21, k22, k23 = scale[2, a], scale[2, a + 1], scale[2, a + 2], scale[2, a + 3]
+    k30, k31, k32, k33 = scale[3, a], scale[3, a + 1], scale[3, a + 2], scale[3, a + 3]
+    for i in range(row_0.shape[0]):
+        n = index(i)
+        v0, v1, v2, v3 = row_0[n], row_1[n], row_2[n], row_3[n]
+        sums[n] += k00 * v0 + k01 * v1 + k02 * v2 + k03 * v3
+        sums[n + index(WIDTH)] += k10 * v0 + k11 * v1 + k12 * v2 + k13 * v3
+        sums[n + index(2 * WIDTH)] += k20 * v0 + k21 * v1 + k22 * v2 + k23 * v3
+        sums[n + index(3 * WIDTH)] += k30 * v0 + k31 * v1 + k32 * v2 + k33 * v3
+
+
+def load_block(own, constants, states, b, lo, hi):
+    C = constants.shape[0]
+    for c in range(C):
+        load_row(own, c, constants[c, lo:hi])
+    for k in range(states.shape[0]):
+        load_row(own, C + k, states[k, b, lo:hi])
+
+
+def forward_block(x, s, w, keep, mem, full, others, own, C, b, t, lo, hi):
+    """One step of a block: the number of its spikes. `w` and `others` have T steps with `keep`, `mem` with `full`."""
+    count = forward_row(x, s[b, t, lo:hi], w[b, t * keep, lo:hi], own)
+    if full:
+        store_row(mem[b, t, lo:hi], own, C)
+    if keep:
+        for k in range(others.shape[0]):
+            store_row(others[k, b, t, lo:hi], own, C + 1 + k)
+    return count
+
+
+def forward(first, last, width, x, initial, constants, s, w, keep, mem, full, others, final, counts):
+    """Jobs first…last, each a batch element × a block of `width` neurons."""
+    T, N = x.shape[1], x.shape[2]
+    C, K = constants.shape[0], initial.shape[0]
+    blocks = (N + width - 1) // width
+    own = np.empty((C + K) * WIDTH, real)
+    for job in range(first, last):
+        b, lo = job // blocks, (job % blocks) * width
+        hi = min(N, lo + width)
+        load_block(own, constants, initial, b, lo, hi)
+        counts[job] = 0
+        for t in range(T):
+            counts[job] += forward_block(x[b, t, lo:hi], s, w, keep, mem, full, others, own, C, b, t, lo, hi)
+        for k in range(K):
+            store_row(final[k, b, lo:hi], own, C + k)
+
+
+def forward_recurrent(
+    first, last, x, weights, fired, initial, constants, s, w, keep, mem, full, others, final, counts
+):  # fmt: skip
+    """Jobs first…last, each a batch element; s[t-1] @ weights is gathered over the spikes and added to x[t]."""
+    T, N = x.shape[1], x.shape[2]
+    C, K = constants.shape[0], initial.shape[0]
+    blocks = (N + WIDTH - 1) // WIDTH
+    owns, total, active = np.empty((blocks, (C + K) * WIDTH), real), np.empty(N, real), np.empty(N + 1, np.int64)
+    for b in range(first, last):
+        counts[b] = 0
+        for block in range(blocks):
+            lo, hi = block * WIDTH, min(N, block * WIDTH + WIDTH)
+            load_block(owns[block], constants, initial, b, lo, hi)
+        for t in range(T):
+            before = fired[b] if t == 0 else s[b, t - 1]
+            found = 0
+            for i in range(N):
+                active[found] = i
+                found += before[i] != real(0)
+            total[:] = x[b, t]
+            for k in range(0, found - 3, 4):
+                i0, i1, i2, i3 = active[k], active[k + 1], active[k + 2], active[k + 3]
+                add_four_rows(total, weights[i0], weights[i1], weights[i2], weights[i3])
+            for k in range(found - found % 4, found):
+                add_row(total, weights[active[k]])
+            for block in range(blocks):
+                lo, hi = block * WIDTH, min(N, block * WIDTH + WIDTH)
+                counts[b] += forward_block(
+                    total[lo:hi], s, w, keep, mem, full, others, owns[block], C, b, t, lo, hi
+                )  # fmt: skip
+        for block in range(blocks):
+            lo, hi = block * WIDTH, min(N, block * WIDTH + WIDTH)
+            for k in range(K):
+                store_row(final[k, b, lo:hi], owns[block], C + k)
+
+
+def backward_load(own, constants, grads, initial, learned, b, lo, hi):
+    """Rows of `own`: constants, gradients of states, gradients of constants, the membrane before, others before."""
+    C, K = constants.shape[0], grads.shape[0]
+    load_block(own, constants, grads, b, lo, hi)
+    for c in range(learned.shape[0]):
+        load_row(own, C + K + c, learned[c, b, lo:hi])
+    load_row(own, C + K + C, initial[0, b, lo:hi])
+
+
+def backward_store(own, grads, learned, C, b, lo, hi):
+    K = grads.shape[0]
+    for k in range(K):
+        store_row(grads[k, b, lo:hi], own, C + k)
+    for c in range(learned.shape[0]):
+        store_row(learned[c, b, lo:hi], own, C + K + c)
+
+
+def backward_block(w, others, initial, grad_s, mem, full, grad_x, own, C, parameters, b, t, lo, hi):
+    """One step back of a block; before it, `grad_x` holds σ' where the surrogate has no page."""
+    if full:
+        add_to_own(own, C, mem[b, t, lo:hi])
+    K = initial.shape[0]
+    for k in range(K - 1):  # before this step, and before the one before it
+        slot = C + K + C + 1 + k
+        load_row(own, slot, others[k, b, t - 1, lo:hi] if t > 0 else initial[1 + k, b, lo:hi])
+        load_row(own, slot + K - 1, others[k, b, t - 2, lo:hi] if t > 1 else initial[1 + k, b, lo:hi])
+    backward_row(w[b, t, lo:hi], w[b, max(t - 1, 0), lo:hi], t == 0, grad_s, grad_x[b, t, lo:hi], own, parameters)
+
+
+def backward(
+    first, last, width, w, others, initial, constants, grad_s, mem, full, grads, grad_x, learned, parameters
+):  # fmt: skip
+    """Jobs as in `forward`; `mem` is ∂L/∂mem, `grads` ∂L/∂states, `learned` ∂L/∂constants of each batch element."""
+    T, N = w.shape[1], w.shape[2]
+    C, K = constants.shape[0], initial.shape[0]
+    blocks = (N + width - 1) // width
+    own = np.empty((2 * C + 3 * K - 1) * WIDTH, real)
+    for job in range(first, last):
+        b, lo = job // blocks, (job % blocks) * width
+        hi = min(N, lo + width)
+        backward_load(own, constants, grads, initial, learned, b, lo, hi)
+        for t in range(T - 1, -1, -1):
+            gs = grad_s[b, t, lo:hi]
+            backward_block(w, others, initial, gs, mem, full, grad_x, own, C, parameters, b, t, lo, hi)
+        backward_store(own, grads, learned, C, b, lo, hi)
+
+
+def backward_recurrent(
+    first, last, transposed, w, others, initial, constants, grad_s, mem, full, grads, grad_x, learned, grad_fired,
+    parameters,
+):  # fmt: skip
+    """Jobs first…last, each four batch elements, which share the rows of `transposed`, the weights [to, from].
+
+    The gradient that reaches a spike by recurrence is a dense product a step: spikes are sparse, gradients are not.
+    `grad_fired` [B, N] gets that of the spikes before the first step.
+    """
+    B, T, N = w.shape
+    C, K = constants.shape[0], initial.shape[0]
+    blocks = (N + WIDTH - 1) // WIDTH
+    owns = np.empty((4, blocks, (2 * C + 3 * K - 1) * WIDTH), real)
+    sums, scale = np.empty((blocks, 4 * WIDTH), real), np.zeros((4, N), real)
+    for job in range(first, last):
+        start, stop = 4 * job, min(B, 4 * job + 4)
+        sums[:] = real(0)
+        scale[:] = real(0)
+        for b in range(start, stop):
+            for block in range(blocks):
+                lo, hi = block * WIDTH, min(N, block * WIDTH + WIDTH)
+                backward_load(owns[b - start, block], constants, grads, initial, learned, b, lo, hi)
+        for t in range(T - 1, -1, -1):
+            for b in range(start, stop):
+                for block in range(blocks):
+                    lo, hi = block * WIDTH, min(N, block * WIDTH + WIDTH)
+                    gs = sums[block, (b - start) * WIDTH : (b - start) * WIDTH + hi - lo]
+                    add_row(gs, grad_s[b, t, lo:hi])
+                    own = owns[b - start, block]
+                    backward_block(w, others, initial, gs, mem, full, grad_x, own, C, parameters, b, t, lo, hi)
+                scale[b - start, :] = grad_x[b, t]
+            for block in range(blocks):
+                lo, hi = block * WIDTH, min(N, block * WIDTH + WIDTH)
+                total = sums[block]
+                total[:] = real(0)
+                for j in range(0, N - 3, 4):
+                    rows = transposed[j : j + 4, lo:hi]
+                    add_four_products(total, scale, j, rows[0], rows[1], rows[2], rows[3])
+                for j in range(N - N % 4, N):
+                    add_product(total, scale, j, transposed[j, lo:hi])
+        for b in range(start, stop):
+            for block in range(blocks):
+                lo, hi = block * WIDTH, min(N, block * WIDTH + WIDTH)
+                backward_store(owns[b - start, block], grads, learned, C, b, lo, hi)
+                grad_fired[b, lo:hi] = sums[block, (b - start) * WIDTH : (b - start) * WIDTH + hi - lo]
+
+
+_ROW, _INLINE = 'error_model="numpy", inline="never"', 'error_model="numpy", inline="always"'
+FUNCTIONS = {
+    "forward": [
+        (load_row, _ROW), (store_row, _ROW), (add_row, _ROW), (add_four_rows, _ROW),
+        (load_block, _INLINE), (forward_block, _INLINE),
+    ],
+    "backward": [
+        (load_row, _ROW), (store_row, _ROW), (add_row, _ROW), (add_to_own, _ROW),
+        (add_product, _ROW), (add_four_products, _ROW + ', fastmath={"contract", "reassoc"}'),
+        (load_block, _INLINE), (backward_load, _INLINE), (backward_store, _INLINE), (backward_block, _INLINE),
+    ],
+}  # fmt: skip
+LOOPS = {"forward": (forward, forward_recurrent), "backward": (backward, backward_recurrent)}
