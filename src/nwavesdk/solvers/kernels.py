@@ -20,6 +20,7 @@ from typing import Any
 import numba
 
 from nwavesdk.dynamics import Neuron
+from nwavesdk.solvers.loops import LOOPS
 from nwavesdk.solvers.render import render_kernels
 from nwavesdk.surrogate import Surrogate
 
@@ -74,9 +75,9 @@ def _load(
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-    for entry in ("forward", "forward_recurrent", "backward", "backward_recurrent"):
-        if hasattr(module, entry):
-            setattr(module, entry, _Kernel(getattr(module, entry), path))
+    for kernel in (*LOOPS["forward"], *LOOPS["backward"]):
+        if hasattr(module, kernel.__name__):
+            setattr(module, kernel.__name__, _Kernel(getattr(module, kernel.__name__), path))
     return module
 
 

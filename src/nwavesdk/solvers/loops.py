@@ -1,9 +1,12 @@
-"""The loops over time of the CPU kernels, the same for every neuron; `render` writes them out around its rows.
+"""The loops over time of the CPU kernels, the same for every neuron; `render` writes them out around its steps.
 
 Requirements: plain numba; nothing here is called from Python. Open names: `real` (the float type), `forward_row` and
-`backward_row` (a step of a block of neurons). What a block has of its own (constants, states, gradients) stands in one
-array `own`, `WIDTH` numbers for each: LLVM then sees one pointer where it would have to tell many apart, and
+`backward_row` (one step of a block of neurons). What a block has of its own (constants, states, gradients) stands in
+one array `own`, `WIDTH` numbers for each: LLVM then sees one pointer where it would have to tell many apart, and
 vectorizes. Of K states, the first is the membrane and the others are `others`; arrays that are stacked have them first.
+
+Two ways through a batch: blocks of neurons of one batch element; and for narrow layers, where a row is too short to be
+worth a call, several batch elements packed side by side.
 
 Shapes: x, s, w [B, T, N]; constants [C, N]; initial, final and their gradients [K, B, N]; others [K-1, B, T, N].
 """
@@ -13,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy import uint64 as index  # unsigned: no wrap around of negative indices
 
-__all__ = ["FUNCTIONS", "LOOPS", "WIDTH"]
+__all__ = ["FUNCTIONS", "LOOPS", "TILE", "WIDTH"]
 
 WIDTH = 1024  # neurons of a block: its rows stay in the first cache
+TILE = 32  # steps that are packed at once
 
 real: Any = None
 forward_row: Any = None
@@ -84,7 +88,7 @@ def load_block(own, constants, states, b, lo, hi):
         load_row(own, C + k, states[k, b, lo:hi])
 
 
-def forward_block(x, s, w, keep, mem, full, others, own, C, b, t, lo, hi):
+def forward_one(x, s, w, keep, mem, full, others, own, C, b, t, lo, hi):
     """One step of a block: the number of its spikes. `w` and `others` have T steps with `keep`, `mem` with `full`."""
     count = forward_row(x, s[b, t, lo:hi], w[b, t * keep, lo:hi], own)
     if full:
@@ -106,10 +110,84 @@ def forward(first, last, width, x, initial, constants, s, w, keep, mem, full, ot
         hi = min(N, lo + width)
         load_block(own, constants, initial, b, lo, hi)
         counts[job] = 0
-        for t in range(T):
-            counts[job] += forward_block(x[b, t, lo:hi], s, w, keep, mem, full, others, own, C, b, t, lo, hi)
+        if K == 1 and blocks == 1:  # whole rows: to cut them costs more than a short row
+            for t in range(T):
+                counts[job] += forward_row(x[b, t], s[b, t], w[b, t * keep], own)
+                if full:
+                    store_row(mem[b, t], own, C)
+        else:
+            for t in range(T):
+                counts[job] += forward_one(x[b, t, lo:hi], s, w, keep, mem, full, others, own, C, b, t, lo, hi)
         for k in range(K):
             store_row(final[k, b, lo:hi], own, C + k)
+
+
+def pack(x, T, N, start, stop, t, steps, packed, lanes):
+    """Batch elements start…stop side by side: `packed` [steps, lanes] gets `x` [B, T, N] at t…t+steps, both flat."""
+    for b in range(start, stop):
+        for n in range(N):
+            read, write = index((b * T + t) * N + n), index((b - start) * N + n)
+            for i in range(steps):
+                packed[index(i) * index(lanes) + write] = x[index(i) * index(N) + read]
+
+
+def unpack(packed, lanes, start, stop, t, steps, x, T, N):
+    for b in range(start, stop):
+        for n in range(N):
+            read, write = index((b - start) * N + n), index((b * T + t) * N + n)
+            for i in range(steps):
+                x[index(i) * index(N) + write] = packed[index(i) * index(lanes) + read]
+
+
+def load_lanes(own, slot, rows, start, stop):
+    """The rows start…stop of `rows` [B, N] side by side."""
+    N = rows.shape[1]
+    for b in range(start, stop):
+        for n in range(N):
+            own[slot * WIDTH + (b - start) * N + n] = rows[b, n]
+
+
+def store_lanes(rows, own, slot, start, stop):
+    N = rows.shape[1]
+    for b in range(start, stop):
+        for n in range(N):
+            rows[b, n] = own[slot * WIDTH + (b - start) * N + n]
+
+
+def load_constants(own, constants, elements):
+    C, N = constants.shape
+    for c in range(C):
+        for b in range(elements):
+            for n in range(N):
+                own[c * WIDTH + b * N + n] = constants[c, n]
+
+
+def forward_packed(first, last, group, x, initial, constants, s, w, keep, mem, full, final, counts):
+    """Jobs first…last, each `group` batch elements of a narrow layer of neurons with one state."""
+    B, T, N = x.shape
+    C = constants.shape[0]
+    x, s, w, mem = x.reshape(x.size), s.reshape(s.size), w.reshape(w.size), mem.reshape(mem.size)
+    own, packed = np.empty((C + 1) * WIDTH, real), np.empty((4, TILE * group * N), real)
+    for job in range(first, last):
+        start, stop = job * group, min(B, job * group + group)
+        lanes = (stop - start) * N
+        load_constants(own, constants, stop - start)
+        load_lanes(own, C, initial[0], start, stop)
+        counts[job] = 0
+        for t in range(0, T, TILE):
+            steps = min(TILE, T - t)
+            pack(x, T, N, start, stop, t, steps, packed[0], lanes)
+            for i in range(steps):
+                lo, hi = i * lanes, i * lanes + lanes
+                counts[job] += forward_row(packed[0, lo:hi], packed[1, lo:hi], packed[2, lo:hi], own)
+                if full:
+                    store_row(packed[3, lo:hi], own, C)
+            unpack(packed[1], lanes, start, stop, t, steps, s, T, N)
+            if keep:
+                unpack(packed[2], lanes, start, stop, t, steps, w, T, N)
+            if full:
+                unpack(packed[3], lanes, start, stop, t, steps, mem, T, N)
+        store_lanes(final[0], own, C, start, stop)
 
 
 def forward_recurrent(
@@ -139,7 +217,7 @@ def forward_recurrent(
                 add_row(total, weights[active[k]])
             for block in range(blocks):
                 lo, hi = block * WIDTH, min(N, block * WIDTH + WIDTH)
-                counts[b] += forward_block(
+                counts[b] += forward_one(
                     total[lo:hi], s, w, keep, mem, full, others, owns[block], C, b, t, lo, hi
                 )  # fmt: skip
         for block in range(blocks):
@@ -165,15 +243,15 @@ def backward_store(own, grads, learned, C, b, lo, hi):
         store_row(learned[c, b, lo:hi], own, C + K + c)
 
 
-def backward_block(w, others, initial, grad_s, mem, full, grad_x, own, C, parameters, b, t, lo, hi):
+def backward_one(w, others, initial, grad_s, mem, full, grad_x, own, C, parameters, b, t, lo, hi):
     """One step back of a block; before it, `grad_x` holds σ' where the surrogate has no page."""
-    if full:
-        add_to_own(own, C, mem[b, t, lo:hi])
     K = initial.shape[0]
     for k in range(K - 1):  # before this step, and before the one before it
         slot = C + K + C + 1 + k
         load_row(own, slot, others[k, b, t - 1, lo:hi] if t > 0 else initial[1 + k, b, lo:hi])
         load_row(own, slot + K - 1, others[k, b, t - 2, lo:hi] if t > 1 else initial[1 + k, b, lo:hi])
+    if full:
+        add_to_own(own, C, mem[b, t, lo:hi])
     backward_row(w[b, t, lo:hi], w[b, max(t - 1, 0), lo:hi], t == 0, grad_s, grad_x[b, t, lo:hi], own, parameters)
 
 
@@ -189,10 +267,55 @@ def backward(
         b, lo = job // blocks, (job % blocks) * width
         hi = min(N, lo + width)
         backward_load(own, constants, grads, initial, learned, b, lo, hi)
-        for t in range(T - 1, -1, -1):
-            gs = grad_s[b, t, lo:hi]
-            backward_block(w, others, initial, gs, mem, full, grad_x, own, C, parameters, b, t, lo, hi)
+        if K == 1 and blocks == 1:
+            for t in range(T - 1, -1, -1):
+                if full:
+                    add_to_own(own, C, mem[b, t])
+                backward_row(w[b, t], w[b, max(t - 1, 0)], t == 0, grad_s[b, t], grad_x[b, t], own, parameters)
+        else:
+            for t in range(T - 1, -1, -1):
+                gs = grad_s[b, t, lo:hi]
+                backward_one(w, others, initial, gs, mem, full, grad_x, own, C, parameters, b, t, lo, hi)
         backward_store(own, grads, learned, C, b, lo, hi)
+
+
+def backward_packed(
+    first, last, group, w, initial, constants, grad_s, mem, full, grads, grad_x, given, learned, parameters
+):  # fmt: skip
+    """Jobs as in `forward_packed`; `given` says that `grad_x` holds σ'."""
+    B, T, N = w.shape
+    C = constants.shape[0]
+    w, grad_s, mem, grad_x = w.reshape(w.size), grad_s.reshape(w.size), mem.reshape(mem.size), grad_x.reshape(w.size)
+    own, packed = np.empty((2 * C + 2) * WIDTH, real), np.empty((4, (TILE + 1) * group * N), real)
+    for job in range(first, last):
+        start, stop = job * group, min(B, job * group + group)
+        lanes = (stop - start) * N
+        load_constants(own, constants, stop - start)
+        load_lanes(own, C, grads[0], start, stop)
+        for c in range(learned.shape[0]):
+            load_lanes(own, C + 1 + c, learned[c], start, stop)
+        load_lanes(own, 2 * C + 1, initial[0], start, stop)
+        for tile in range((T + TILE - 1) // TILE - 1, -1, -1):
+            t = tile * TILE
+            steps, lead = min(TILE, T - t), 1 if t > 0 else 0
+            pack(w, T, N, start, stop, t - lead, steps + lead, packed[0], lanes)
+            pack(grad_s, T, N, start, stop, t, steps, packed[1], lanes)
+            if full:
+                pack(mem, T, N, start, stop, t, steps, packed[2], lanes)
+            if given:
+                pack(grad_x, T, N, start, stop, t, steps, packed[3], lanes)
+            for i in range(steps - 1, -1, -1):
+                lo, hi, here, before = i * lanes, i * lanes + lanes, (i + lead) * lanes, max(i + lead - 1, 0) * lanes
+                if full:
+                    add_to_own(own, C, packed[2, lo:hi])
+                backward_row(
+                    packed[0, here : here + lanes], packed[0, before : before + lanes], i + lead == 0,
+                    packed[1, lo:hi], packed[3, lo:hi], own, parameters,
+                )  # fmt: skip
+            unpack(packed[3], lanes, start, stop, t, steps, grad_x, T, N)
+        store_lanes(grads[0], own, C, start, stop)
+        for c in range(learned.shape[0]):
+            store_lanes(learned[c], own, C + 1 + c, start, stop)
 
 
 def backward_recurrent(
@@ -224,7 +347,7 @@ def backward_recurrent(
                     gs = sums[block, (b - start) * WIDTH : (b - start) * WIDTH + hi - lo]
                     add_row(gs, grad_s[b, t, lo:hi])
                     own = owns[b - start, block]
-                    backward_block(w, others, initial, gs, mem, full, grad_x, own, C, parameters, b, t, lo, hi)
+                    backward_one(w, others, initial, gs, mem, full, grad_x, own, C, parameters, b, t, lo, hi)
                 scale[b - start, :] = grad_x[b, t]
             for block in range(blocks):
                 lo, hi = block * WIDTH, min(N, block * WIDTH + WIDTH)
@@ -243,15 +366,18 @@ def backward_recurrent(
 
 
 _ROW, _INLINE = 'error_model="numpy", inline="never"', 'error_model="numpy", inline="always"'
+_BOTH = [
+    (load_row, _ROW), (store_row, _ROW), (add_row, _ROW), (load_lanes, _ROW), (store_lanes, _ROW),
+    (load_constants, _ROW), (pack, _ROW), (unpack, _ROW), (load_block, _INLINE),
+]  # fmt: skip
 FUNCTIONS = {
-    "forward": [
-        (load_row, _ROW), (store_row, _ROW), (add_row, _ROW), (add_four_rows, _ROW),
-        (load_block, _INLINE), (forward_block, _INLINE),
-    ],
+    "forward": [*_BOTH, (add_four_rows, _ROW), (forward_one, _INLINE)],
     "backward": [
-        (load_row, _ROW), (store_row, _ROW), (add_row, _ROW), (add_to_own, _ROW),
-        (add_product, _ROW), (add_four_products, _ROW + ', fastmath={"contract", "reassoc"}'),
-        (load_block, _INLINE), (backward_load, _INLINE), (backward_store, _INLINE), (backward_block, _INLINE),
+        *_BOTH, (add_to_own, _ROW), (add_product, _ROW), (add_four_products, _ROW + ', fastmath={"contract", "reassoc"}'),
+        (backward_load, _INLINE), (backward_store, _INLINE), (backward_one, _INLINE),
     ],
 }  # fmt: skip
-LOOPS = {"forward": (forward, forward_recurrent), "backward": (backward, backward_recurrent)}
+LOOPS = {
+    "forward": (forward, forward_packed, forward_recurrent),
+    "backward": (backward, backward_packed, backward_recurrent),
+}

@@ -7,6 +7,7 @@ share one compiled kernel; the text is a function of its inputs alone, so that i
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,9 +23,9 @@ _HEADER = """\
 
 import numpy as np
 from numba import njit
-from numpy import abs, cos, exp, floor, log, sqrt
+from numpy import abs, cos, {exp}floor, log, sqrt
 
-real, index, WIDTH = np.{dtype}, np.uint64, {width}
+real, index, WIDTH, TILE = np.{dtype}, np.uint64, {width}, {tile}
 
 
 @njit(inline="always")
@@ -35,6 +36,25 @@ def where(condition, a, b):
 @njit(inline="always")
 def spike(z):
     return real(1) if z > real(0) else real(0)
+
+"""
+
+# LLVM has no vector form of exp here. The polynomial is that of S. L. Moshier's Cephes library (expf): 1 ulp.
+_EXP = """
+@njit(inline="always", error_model="numpy")
+def exp(x):
+    x = real(-87.33) if x < real(-87.33) else x
+    x = real(88.72) if x > real(88.72) else x
+    power = floor(x * real(1.44269504) + real(0.5))
+    r = (x - power * real(0.693359375)) + power * real(2.12194440e-4)
+    p = real(1.9875691500e-4)
+    p = p * r + real(1.3981999507e-3)
+    p = p * r + real(8.3334519073e-3)
+    p = p * r + real(4.1665795894e-2)
+    p = p * r + real(1.6666665459e-1)
+    p = p * r + real(5.0000001201e-1)
+    bits = np.int32((np.int32(power if power == power else real(0)) + np.int32(127)) << np.int32(23))
+    return (p * (r * r) + r + real(1)) * bits.view(np.float32)
 
 """
 
@@ -61,11 +81,11 @@ def held(g):
 
 
 @njit(error_model="numpy", inline="never")
-def backward_row(w, w_before, is_first, grad_s, grad_x, own, parameters):
+def backward_row(w, before, is_first, grad_s, grad_x, own, parameters):
     for i in range(w.shape[0]):
         n = index(i)
         {read}
-        {membrane} = {initial} if is_first else fire(w_before[n], {earlier}{constants})[2]
+        {membrane} = {recall}
         result = adjoint(
             w[n], {states}, {constants}, grad_s[n], {grads}, {sigma}
         )
@@ -73,6 +93,8 @@ def backward_row(w, w_before, is_first, grad_s, grad_x, own, parameters):
         {write}
 
 """
+
+_RECALL = "{initial} if is_first else fire(before[n], {args})[2]"
 
 
 class _ToKernel(ast.NodeTransformer):
@@ -101,9 +123,12 @@ class _ToKernel(ast.NodeTransformer):
         return node
 
 
-def _page(name: str, page: Callable[..., Any], sigma: Sequence[str] = ()) -> str:
-    """`page` as the source of an inlined kernel function called `name`."""
+def _page(name: str, page: Callable[..., Any], sigma: Sequence[str] = (), results: int | None = None) -> str:
+    """`page` as the source of an inlined kernel function called `name`, cut to its first `results`."""
     function = _function(page)
+    final = function.body[-1]
+    if isinstance(final, ast.Return) and isinstance(final.value, ast.Tuple):
+        final.value.elts = final.value.elts[:results]
     function.name, function.returns = name, None
     for argument in function.args.args:
         argument.annotation = None
@@ -133,7 +158,7 @@ def render_kernels(
     detach_reset: bool = True,
     learn: bool = False,
 ) -> str:
-    """The module that holds `forward` and `forward_recurrent`, or with `backward` their adjoints.
+    """The module that holds the kernels `forward…`, or with `backward` their adjoints.
 
     Args:
         neuron: whose pages are rendered.
@@ -163,7 +188,11 @@ def render_kernels(
         if surrogate is not None:
             assert surrogate.pseudo_derivative is not None
             pages.append(_page("surrogate", surrogate.pseudo_derivative))
-        pages += [_page("fire", neuron.fire), _page("adjoint", neuron.adjoint, names)]
+        adjoint = _page("adjoint", neuron.adjoint, names, None if learn else 1 + K)
+        pages += [_page("fire", neuron.fire), adjoint]
+        # Where only the gradients of the constants look at the membrane before the step, it is not worked out for them.
+        membrane = inspect.signature(neuron.adjoint).parameters
+        recall = len(re.findall(rf"\b{list(membrane)[1]}\b", adjoint)) > 1
         grads, earlier = [f"grad_{v}" for v in neuron.states], [f"earlier_{v}" for v in neuron.states[1:]]
         others = range(2 * C + K + 1, 2 * C + 3 * K - 1)
         read = [_own(name, slot) for slot, name in enumerate([*constants, *grads])]
@@ -174,18 +203,18 @@ def render_kernels(
         slots |= {
             "held": "real(0)" if detach_reset else "g",
             "membrane": states[0],
-            "initial": _at(2 * C + K),
-            "earlier": "".join(f"{v}, " for v in earlier),
+            "recall": _RECALL.format(initial=_at(2 * C + K), args=", ".join([*earlier, *constants])) if recall else "w[n]",
             "grads": ", ".join(grads),
             "sigma": ", ".join(sigma),
             "read": _lines(read),
             "write": _lines(write),
         }
         row = _BACKWARD_ROW.format(**slots)
-    header = _HEADER.format(name=neuron.name, dtype=dtype, width=loops.WIDTH)
+    single = dtype == "float32"
+    header = _HEADER.format(name=neuron.name, dtype=dtype, exp="" if single else "exp, ", width=loops.WIDTH, tile=loops.TILE)
     functions = [_decorated(f, how) for f, how in loops.FUNCTIONS[direction]]
     kernels = [_decorated(f, 'nogil=True, error_model="numpy", cache=True') for f in loops.LOOPS[direction]]
-    return "\n\n".join([header, *pages, row, *functions, *kernels])
+    return "\n\n".join([header, _EXP if single else "", *pages, row, *functions, *kernels])
 
 
 def _lines(lines: Any) -> str:

@@ -14,6 +14,7 @@ from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, argument, be
 
 __all__ = ["backward", "forward"]
 
+_NARROW, _LANES = 5, 128  # neurons below which batch elements are packed side by side, and to how many
 _SMALL = 1 << 15  # neuron-steps below which threads cost more than they save
 
 
@@ -28,7 +29,13 @@ def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
     others, final = x.new_empty((K - 1, B, T, N) if keep else (K - 1, 0, 0, 0)), x.new_empty(K, B, N)
     given = _arrays(_stacked(problem.states), _stacked(problem.constants))
     written = [*_arrays(spikes, w), int(keep), *_arrays(trajectory), int(mem), *_arrays(others, final)]
-    if problem.recurrent is None:
+    group = _group(B, N) if problem.recurrent is None and K == 1 else 1
+    if group > 1:
+        jobs = -(-B // group)
+        counts = torch.empty(jobs, dtype=torch.int64)
+        written = [*_arrays(spikes, w), int(keep), *_arrays(trajectory), int(mem), *_arrays(final, counts)]
+        _run(compiled.forward_packed, jobs, x.numel(), [group, *_arrays(x), *given, *written])
+    elif problem.recurrent is None:
         width, jobs = _blocks(B, N)
         counts = torch.empty(jobs, dtype=torch.int64)
         _run(compiled.forward, jobs, x.numel(), [width, *_arrays(x), *given, *written, *_arrays(counts)])
@@ -63,7 +70,13 @@ def backward(problem: Problem, trace: Trace, grads: TraceGradient, learn: bool) 
     read = _arrays(w, _stacked(trace.kept[1:], like=w), _stacked(problem.states), _stacked(problem.constants))
     given = [*_arrays(grad_s, grad_mem), int(grads.mem is not None), *_arrays(grad_states, grad_x, learned)]
     tail: tuple[Tensor | None, ...] = ()
-    if problem.recurrent is None:
+    group = _group(B, N) if problem.recurrent is None and len(problem.states) == 1 else 1
+    if group > 1:
+        read = _arrays(w, _stacked(problem.states), _stacked(problem.constants))
+        given = [*_arrays(grad_s, grad_mem), int(grads.mem is not None), *_arrays(grad_states, grad_x)]
+        given += [int(spec.surrogate.pseudo_derivative is None), *_arrays(learned), parameters]
+        _run(compiled.backward_packed, -(-B // group), w.numel(), [group, *read, *given])
+    elif problem.recurrent is None:
         width, jobs = _blocks(B, N)
         _run(compiled.backward, jobs, w.numel(), [width, *read, *given, parameters])
     else:
@@ -79,10 +92,15 @@ def backward(problem: Problem, trace: Trace, grads: TraceGradient, learn: bool) 
 
 
 def _blocks(B: int, N: int) -> tuple[int, int]:
-    """Neurons a block, and how many jobs that makes: at least one for each thread where N allows it."""
-    wanted = -(-torch.get_num_threads() // max(B, 1))
-    width = max(1, min(WIDTH, 64 * -(-N // (64 * wanted))))
+    """Neurons a block, and how many jobs that makes; blocks are cut for the threads only where they stay wide."""
+    share = -(-N * max(B, 1) // torch.get_num_threads())
+    width = min(WIDTH, max(256, 64 * -(-share // 64))) if N > 256 else max(N, 1)
     return width, B * -(-N // width)
+
+
+def _group(B: int, N: int) -> int:
+    """Batch elements that a narrow layer packs side by side."""
+    return 1 if N >= _NARROW or not N else max(1, min(_LANES // N, -(-B // torch.get_num_threads())))
 
 
 def _run(kernel: Any, jobs: int, work: int, arguments: Sequence[Any]) -> None:
