@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nwavesdk.dynamics import Neuron
 from nwavesdk.layers.checks import checked_input, choice, per_neuron, positive
 from nwavesdk.layers.prepare import DIVERGED, Prepared
-from nwavesdk.solvers import SOLVERS, Problem, Solution, Spec, membrane, run
+from nwavesdk.solvers import SOLVERS, Problem, Solution, Spec, membrane, ops, run
 from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 
 __all__ = ["NeuronLayer", "Record"]
@@ -42,6 +42,8 @@ class Record:
 
 def _trainable(v: Tensor) -> Tensor:
     """`v`, copied where inference mode has left it unfit for training."""
+    if torch.compiler.is_compiling():
+        return v
     return v.clone() if v.is_inference() and not torch.is_inference_mode_enabled() else v
 
 
@@ -230,7 +232,8 @@ class NeuronLayer(Prepared):
         half = cur.dtype in (torch.float16, torch.bfloat16)
         x = cur.reshape(B, T, math.prod(self.features)).to(torch.float32 if half else cur.dtype)
         problem = self._problem(x)
-        solution = run(problem, self._solver_for(x), mem, keep)
+        name = self._spec_name() if torch.compiler.is_compiling() else None
+        solution = run(problem, self._solver_for(x), mem, keep, name)
         self._states = solution.last
         if problem.recurrent is not None:
             self._fired = solution.spikes[:, -1].clone() if T else problem.spikes
@@ -247,11 +250,17 @@ class NeuronLayer(Prepared):
             y.nonzeros = count  # type: ignore[attr-defined]
         return y
 
+    def _spec(self) -> Spec:
+        return Spec(self.neuron, FastSigmoid() if self._fixed_surrogate else self.spike_grad, self.detach_reset)
+
+    @torch.compiler.assume_constant_result
+    def _spec_name(self) -> str:
+        return ops.name_of(self._spec())
+
     def _problem(self, x: Tensor) -> Problem:
         states, fired = self._state_for(x)
-        surrogate = FastSigmoid() if self._fixed_surrogate else self.spike_grad
         weights = self.effective_recurrent_weights()
-        spec = Spec(self.neuron, surrogate, self.detach_reset)
+        spec = self._spec()
         constants = tuple(c.to(x.device) for c in self.constants(x.dtype))
         if weights is None:
             return Problem(spec, x, states, constants)

@@ -57,15 +57,23 @@ class EffectiveWeight:
         """
         if self._value is None or self._slope is None or self._seen is None:
             raise RuntimeError(f"{self.owner} has no effective weights yet: call prepare_net(model) before a batch.")
-        # Compared by value: fused optimizers and writes to weight.data leave the version counter as it was.
-        if not torch.equal(weight, self._seen.to(weight)):
-            raise RuntimeError(
-                f"{self.owner}: the weights have changed since prepare_net (an optimizer step, a loaded checkpoint) "
-                "and the effective weights are stale: call prepare_net(model), or prepare_net(model, keep_state=True) "
-                "to go on from the current state."
-            )
-        effective: Tensor = _Effective.apply(weight, self._value.to(weight), self._slope.to(weight))  # type: ignore[no-untyped-call]
+        value, slope, seen = (t.to(weight) for t in (self._value, self._slope, self._seen))
+        if torch.compiler.is_compiling():
+            effective: Tensor = _fresh(weight, value, slope, seen, self.owner)
+            return effective
+        _check_fresh(weight, seen, self.owner)
+        effective = _Effective.apply(weight, value, slope)  # type: ignore[no-untyped-call]
         return effective
+
+
+def _check_fresh(weight: Tensor, seen: Tensor, owner: str) -> None:
+    # Compared by value: fused optimizers and writes to weight.data leave the version counter as it was.
+    if not torch.equal(weight, seen):
+        raise RuntimeError(
+            f"{owner}: the weights have changed since prepare_net (an optimizer step, a loaded checkpoint) "
+            "and the effective weights are stale: call prepare_net(model), or prepare_net(model, keep_state=True) "
+            "to go on from the current state."
+        )
 
 
 class _Effective(torch.autograd.Function):
@@ -78,3 +86,22 @@ class _Effective(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (slope,) = ctx.saved_tensors
         return grad * slope, None, None
+
+
+@torch.library.custom_op("nwavesdk::effective", mutates_args=())
+def _fresh(weight: Tensor, value: Tensor, slope: Tensor, seen: Tensor, owner: str) -> Tensor:  # noqa: ARG001
+    """`_Effective` in compiled code, where a comparison of values would break the graph."""
+    _check_fresh(weight, seen, owner)
+    return value.clone()
+
+
+@_fresh.register_fake
+def _(weight: Tensor, value: Tensor, slope: Tensor, seen: Tensor, owner: str) -> Tensor:  # noqa: ARG001
+    return torch.empty_like(value)
+
+
+def _keep_slope(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+    ctx.save_for_backward(inputs[2])
+
+
+_fresh.register_autograd(lambda ctx, grad: (grad * ctx.saved_tensors[0], None, None, None, None), setup_context=_keep_slope)

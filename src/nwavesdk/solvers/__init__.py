@@ -1,6 +1,7 @@
 """How a sequence is run: the torch reference, the compiled serial solver, and comPaSSo, behind one entry."""
 
+from nwavesdk.solvers import ops
 from nwavesdk.solvers.problem import Problem, Solution, Spec, membrane
 from nwavesdk.solvers.run import SOLVERS, run
 
-__all__ = ["SOLVERS", "Problem", "Solution", "Spec", "membrane", "run"]
+__all__ = ["SOLVERS", "Problem", "Solution", "Spec", "membrane", "ops", "run"]

@@ -41,8 +41,9 @@ def solve(problem: Problem) -> Solution:
     if not steps:
         return Solution(problem.x, problem.x, states, (problem.x.detach(),) * len(states))
     spikes, w, mem, *others = (torch.stack(column, 1) for column in zip(*steps, strict=True))
-    spikes, mem, *last = _Watched.apply(spikes, mem, *states)
-    return Solution(spikes, mem, tuple(last), (w, *others))
+    if not torch._C._are_functorch_transforms_active():  # they hand tensors to no function with hidden state
+        spikes, mem, *states = _Watched.apply(spikes, mem, *states)
+    return Solution(spikes, mem, tuple(states), (w, *others))
 
 
 def backward(problem: Problem, trace: Trace, grads: TraceGradient, learn: bool) -> tuple[Tensor | None, ...]:

@@ -1,24 +1,19 @@
 """The one entry to all solvers."""
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 
-from nwavesdk.solvers import compasso, reference, serial
+from nwavesdk.solvers import ops, reference
 from nwavesdk.solvers.problem import Problem, Solution
-from nwavesdk.solvers.sweep import sweep
+from nwavesdk.solvers.sweep import FORWARD, sweep
 
 __all__ = ["SOLVERS", "run"]
 
-SOLVERS: dict[str, Callable[..., Solution]] = {
-    "reference": lambda problem, mem=True, keep=True: reference.solve(problem),  # noqa: ARG005
-    "serial": partial(sweep, forward=serial.forward),
-    "compasso": partial(sweep, forward=compasso.forward),
-}
+SOLVERS = ("reference", *FORWARD)
 
 
-def run(problem: Problem, solver: str = "serial", mem: bool = True, keep: bool = True) -> Solution:
+def run(
+    problem: Problem, solver: str = "serial", mem: bool = True, keep: bool = True, name: str | None = None
+) -> Solution:
     """Run `problem` with the solver of that name.
 
     Args:
@@ -26,9 +21,11 @@ def run(problem: Problem, solver: str = "serial", mem: bool = True, keep: bool =
         solver: a name in `SOLVERS`.
         mem: whether the membrane after each step is wanted; without it, less is written.
         keep: whether `Solution.kept` is wanted where no gradient asks for it.
+        name: `ops.name_of(problem.spec)`, needed in compiled code.
 
     Raises:
-        RuntimeError: the solver cannot run it on that device, or not that neuron or topology.
+        RuntimeError: the solver cannot run it on that device, or not that neuron or topology, or not inside of
+            `torch.func` transforms.
     """
     device = problem.x.device.type
     if solver == "serial" and device != "cpu":
@@ -36,5 +33,13 @@ def run(problem: Problem, solver: str = "serial", mem: bool = True, keep: bool =
     if solver == "compasso" and (problem.recurrent is not None or problem.spec.neuron.carry is None):
         what = "recurrent layers" if problem.recurrent is not None else f"the neuron {problem.spec.neuron.name}"
         raise RuntimeError(f'comPaSSo does not run {what}: use device="cpu", which runs on CUDA tensors too.')
+    if torch.compiler.is_compiling() and solver != "reference":
+        assert name is not None
+        return ops.solve(problem, name, solver, mem, keep)
+    if solver != "reference" and torch._C._are_functorch_transforms_active():
+        raise RuntimeError(
+            f"the {solver} solver knows no torch.func transforms (vmap, grad, jvp): give it the batch as [B, T, N], or "
+            'build the layers with solver="reference", which is transformed like any torch code.'
+        )
     with torch.autocast(device, enabled=False):
-        return SOLVERS[solver](problem, mem=mem, keep=keep)
+        return reference.solve(problem) if solver == "reference" else sweep(problem, FORWARD[solver], mem, keep)

@@ -10,10 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers import reference, serial
+from nwavesdk.solvers import compasso, reference, serial
 from nwavesdk.solvers.problem import Problem, Solution, Spec, Trace, TraceGradient, freed_graph
 
-__all__ = ["sweep"]
+__all__ = ["FORWARD", "sweep"]
+
+FORWARD: dict[str, Callable[..., Trace]] = {"serial": serial.forward, "compasso": compasso.forward}
+"""Solvers that run forward without a graph: `forward(problem, mem, keep) -> Trace`."""
 
 
 def sweep(problem: Problem, forward: Callable[..., Trace], mem: bool = True, keep: bool = True) -> Solution:

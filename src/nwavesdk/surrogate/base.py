@@ -69,11 +69,16 @@ class Surrogate(ABC):
 
 
 class _Spike(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, z: Tensor, surrogate: Surrogate) -> Tensor:
-        ctx.save_for_backward(z)
-        ctx.surrogate = surrogate
+    def forward(z: Tensor, surrogate: Surrogate) -> Tensor:  # noqa: ARG004
         return heaviside(z)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
+        z, ctx.surrogate = inputs
+        ctx.save_for_backward(z)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:

@@ -1,0 +1,111 @@
+"""The solvers as torch operators, for `torch.compile`: one node of the graph forward, one backward, no graph break.
+
+Outside of compiled code the autograd function of `sweep` does the same with less overhead. Operators take tensors,
+numbers and texts, so a `Spec` goes by a name under which this process remembers it.
+"""
+
+import torch
+from torch import Tensor
+
+from nwavesdk.solvers import reference, serial
+from nwavesdk.solvers.problem import Problem, Solution, Spec, Trace, TraceGradient
+from nwavesdk.solvers.sweep import FORWARD
+
+__all__ = ["name_of", "solve"]
+
+_specs: dict[str, Spec] = {}
+_names: dict[Spec, str] = {}
+
+
+def name_of(spec: Spec) -> str:
+    """The name under which the operators know `spec`."""
+    if spec not in _names:
+        name = f"{spec.neuron.name} #{len(_names)}"
+        _names[spec], _specs[name] = name, spec
+    return _names[spec]
+
+
+def solve(problem: Problem, name: str, solver: str, mem: bool, keep: bool) -> Solution:
+    """As `sweep` with the solver of that name, through the operators; `name` is that of the problem's spec."""
+    K = len(problem.states)
+    extra = [] if problem.recurrent is None else [problem.recurrent, problem.spikes]
+    outputs = _forward(problem.x, [*problem.states], [*problem.constants], extra, name, solver, mem)  # type: ignore[list-item]
+    spikes, rest = outputs[0], outputs[1:]
+    trajectory, rest = (rest[0], rest[1:]) if mem else (None, rest)
+    return Solution(spikes, trajectory, tuple(rest[:K]), tuple(rest[K:]) if keep else None)
+
+
+@torch.library.custom_op("nwavesdk::forward", mutates_args=())
+def _forward(
+    x: Tensor, states: list[Tensor], constants: list[Tensor], recurrent: list[Tensor], name: str, solver: str, mem: bool
+) -> list[Tensor]:
+    """Spikes, with `mem` the membrane after each step, the states after the last step, and what the steps leave."""
+    problem = Problem(_specs[name], x, tuple(states), tuple(constants), *recurrent)
+    trace = FORWARD[solver](problem, mem, True)
+    assert trace.kept is not None
+    last = trace.last if len(trace.last) == 1 else [v.clone() for v in trace.last]  # outputs must not share memory
+    return [trace.spikes, *([trace.mem] if mem else []), *last, *trace.kept]  # type: ignore[list-item]
+
+
+@_forward.register_fake
+def _(
+    x: Tensor,
+    states: list[Tensor],
+    constants: list[Tensor],  # noqa: ARG001
+    recurrent: list[Tensor],  # noqa: ARG001
+    name: str,  # noqa: ARG001
+    solver: str,  # noqa: ARG001
+    mem: bool,
+) -> list[Tensor]:
+    B, T, N = x.shape
+    sequences = [x.new_empty(B, T, N) for _ in range(1 + mem)]
+    return [*sequences, *(x.new_empty(B, N) for _ in states), *(x.new_empty(B, T, N) for _ in states)]
+
+
+@torch.library.custom_op("nwavesdk::backward", mutates_args=())
+def _backward(
+    grads: list[Tensor | None], saved: list[Tensor], name: str, mem: bool, learn: bool, recurrent: bool
+) -> list[Tensor]:
+    """∂L/∂ x, states, with `learn` constants, with `recurrent` its weights and the spikes before."""
+    spec = _specs[name]
+    K, C = len(spec.neuron.states), len(spec.neuron.constants)
+    states, constants, kept, extra = saved[:K], saved[K : K + C], saved[K + C : 2 * K + C], saved[2 * K + C :]
+    problem = Problem(spec, kept[0], tuple(states), tuple(constants), *extra[:2])
+    trace = Trace(extra[2] if recurrent else kept[0], None, (), tuple(kept))
+    gradient = TraceGradient(grads[0], grads[1] if mem else None, grads[1 + mem : 1 + mem + K])
+    engine = serial if kept[0].device.type == "cpu" else reference
+    found = engine.backward(problem, trace, gradient, learn)
+    return [g.clone() if g._is_view() else g for g in found if g is not None]
+
+
+@_backward.register_fake
+def _(
+    grads: list[Tensor | None],  # noqa: ARG001
+    saved: list[Tensor],
+    name: str,
+    mem: bool,  # noqa: ARG001
+    learn: bool,
+    recurrent: bool,
+) -> list[Tensor]:
+    spec = _specs[name]
+    K, C = len(spec.neuron.states), len(spec.neuron.constants)
+    like = [saved[K + C], *saved[:K], *(saved[K : K + C] if learn else ())]
+    like += saved[2 * K + C : 2 * K + C + 2] if recurrent else []
+    return [torch.empty_like(t, memory_format=torch.contiguous_format) for t in like]
+
+
+def _keep(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+    x, states, constants, recurrent, name, _, mem = inputs
+    ctx.name, ctx.mem, ctx.K, ctx.recurrent = name, mem, len(states), bool(recurrent)
+    ctx.learn, ctx.C = any(c.requires_grad for c in constants), len(constants)
+    ctx.save_for_backward(*states, *constants, *output[1 + mem + ctx.K :], *recurrent, *output[: int(bool(recurrent))])
+
+
+def _gradient(ctx, grads):  # type: ignore[no-untyped-def]
+    found = _backward(list(grads), list(ctx.saved_tensors), ctx.name, ctx.mem, ctx.learn, ctx.recurrent)
+    K, C = ctx.K, ctx.C
+    constants = found[1 + K : 1 + K + C] if ctx.learn else [None] * C
+    return found[0], found[1 : 1 + K], constants, found[-2:] if ctx.recurrent else [], None, None, None
+
+
+_forward.register_autograd(_gradient, setup_context=_keep)
