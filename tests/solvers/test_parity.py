@@ -50,7 +50,9 @@ def compare(p: Problem, solver: str, upstream: str = "dense") -> None:
     expected, got = run(a, "reference"), run(b, solver)
     assert torch.equal(got.spikes, expected.spikes)
     exact = solver == "serial" and p.recurrent is None
-    for mine, theirs in zip((got.mem, *got.kept, *got.last), (expected.mem, *expected.kept, *expected.last), strict=True):
+    for mine, theirs in zip(
+        (got.mem, *got.kept, *got.last), (expected.mem, *expected.kept, *expected.last), strict=True
+    ):
         if exact:
             assert torch.equal(mine, theirs)
         else:

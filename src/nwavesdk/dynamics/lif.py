@@ -56,4 +56,6 @@ def lif(mechanism: str = "subtraction") -> Neuron:
     r = RESETS[mechanism]
 
     pages = {"reset": r.reset, "reset_adjoint": r.reset_adjoint}
-    return Neuron(f"lif_{mechanism}", ("v",), ("decay", "threshold"), integrate, fire, adjoint, partial(carry, r), pages)
+    return Neuron(
+        f"lif_{mechanism}", ("v",), ("decay", "threshold"), integrate, fire, adjoint, partial(carry, r), pages
+    )

@@ -120,6 +120,7 @@ class _ChipLayer(NeuronLayer):
         detach_reset: bool = True,
         solver: str = "auto",
         compasso_spike_grad: str = "fixed",
+        kept: str = "full",
         quantization_bits: int | None = None,
         stddev: float | None = None,
     ) -> None:
@@ -131,7 +132,7 @@ class _ChipLayer(NeuronLayer):
             taus = series[(wanted.log()[..., None] - series.log()).abs().argmin(-1)]
         super().__init__(
             h1(self.version), shape, taus, dt, spike_grad, layer_topology=layer_topology, device=device,
-            detach_reset=detach_reset, solver=solver, compasso_spike_grad=compasso_spike_grad,
+            detach_reset=detach_reset, solver=solver, compasso_spike_grad=compasso_spike_grad, kept=kept,
         )  # fmt: skip
         self.ileak_mismatch = bool(ileak_mismatch)
         self.register_buffer("thresholds", torch.tensor(chip.number("threshold")), persistent=False)
@@ -187,6 +188,7 @@ class H1v1Layer(_ChipLayer):
         detach_reset: as in `LIFLayer`.
         solver: as in `LIFLayer`.
         compasso_spike_grad: as in `LIFLayer`.
+        kept: as in `LIFLayer`.
         quantization_bits: of the recurrent weights, from 2 to 8 or None.
         stddev: mismatch of the recurrent weights, or None.
 
@@ -228,6 +230,7 @@ class H1v2Layer(_ChipLayer):
         detach_reset: see `H1v1Layer`.
         solver: see `H1v1Layer`.
         compasso_spike_grad: see `H1v1Layer`.
+        kept: see `H1v1Layer`.
         quantization_bits: see `H1v1Layer`.
         stddev: see `H1v1Layer`.
 

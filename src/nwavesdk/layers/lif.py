@@ -60,6 +60,8 @@ class LIFLayer(NeuronLayer):
         detach_reset: no gradient through the reset.
         solver: `"auto"`, or `"serial"`, `"compasso"`, `"reference"` by force.
         compasso_spike_grad: `"fixed"` or `"layer"`, see `device`.
+        kept: what backward keeps of each step, `"full"` (4 bytes in float32) or `"bfloat16"` (2 bytes): gradients are
+            then off by about 1 %, spikes are not.
 
     Shape:
         `cur` `[N]` or `[B, N]` is one step, `[B, T, N]` a sequence, from the current state; `(spk, mem)` have the shape
@@ -95,11 +97,12 @@ class LIFLayer(NeuronLayer):
         detach_reset: bool = True,
         solver: str = "auto",
         compasso_spike_grad: str = "fixed",
+        kept: str = "full",
     ) -> None:
         self.reset_mechanism = choice("LIFLayer", "reset_mechanism", reset_mechanism, list(RESETS))
         shape = features("LIFLayer", n_neurons)
         super().__init__(
             lif(reset_mechanism), shape, taus, dt, spike_grad, learn_taus=learn_taus, layer_topology=layer_topology,
-            device=device, detach_reset=detach_reset, solver=solver, compasso_spike_grad=compasso_spike_grad,
+            device=device, detach_reset=detach_reset, solver=solver, compasso_spike_grad=compasso_spike_grad, kept=kept,
         )  # fmt: skip
         self._keep("thresholds", per_neuron("LIFLayer", "thresholds", thresholds, shape, "membrane"), learn_thresholds)

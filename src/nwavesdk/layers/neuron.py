@@ -67,6 +67,7 @@ class NeuronLayer(Prepared):
         detach_reset: bool,
         solver: str,
         compasso_spike_grad: str,
+        kept: str,
     ) -> None:
         super().__init__()
         owner = type(self).__name__
@@ -76,6 +77,7 @@ class NeuronLayer(Prepared):
         self.device = choice(owner, "device", device, ["cpu", "gpu"])
         self.solver = choice(owner, "solver", solver, ["auto", *SOLVERS])
         self.compasso_spike_grad = choice(owner, "compasso_spike_grad", compasso_spike_grad, ["fixed", "layer"])
+        self.kept = choice(owner, "kept", kept, ["full", "bfloat16"])
         self.detach_reset = bool(detach_reset)
         self.spike_grad: Surrogate = as_surrogate(spike_grad)
         self._keep("log_taus", per_neuron(owner, "taus", taus, features, "s").log(), learn_taus)
@@ -174,6 +176,18 @@ class NeuronLayer(Prepared):
 
         return restore
 
+    def give_state(self) -> list[Tensor]:
+        """All that the next step needs of the past, as tensors; none before the first call after `prepare_net`."""
+        if self._states is None:
+            return []
+        return [*self._states, *([] if self._fired is None else [self._fired])]
+
+    def take_state(self, given: list[Tensor]) -> None:
+        """Set the state to what `give_state` gave."""
+        K = len(self.neuron.states)
+        self._states = tuple(given[:K]) or None
+        self._fired = given[K] if len(given) > K else None
+
     def _state_for(self, x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """The states and the last spikes, each [B, N], for input [B, T, N]."""
         owner, B, N = type(self).__name__, x.shape[0], x.shape[2]
@@ -203,12 +217,12 @@ class NeuronLayer(Prepared):
     def forward(self, cur: Tensor) -> tuple[Tensor, Tensor]:
         """Spikes and membrane after reset; see the class for shapes and errors."""
         solution = self._run(cur, mem=True, keep=False)[1]
-        return self._shaped(solution.spikes, cur, solution.count), self._shaped(solution.mem, cur)
+        return self._shaped(solution.spikes, cur, solution.spike_count), self._shaped(solution.mem, cur)
 
     def spikes(self, cur: Tensor) -> Tensor:
         """As a call, the spikes alone: the membrane after reset is not even written."""
         solution = self._run(cur, mem=False, keep=False)[1]
-        return self._shaped(solution.spikes, cur, solution.count)
+        return self._shaped(solution.spikes, cur, solution.spike_count)
 
     def record(self, cur: Tensor) -> Record:
         """As a call, and the membrane before reset with it.
@@ -222,7 +236,7 @@ class NeuronLayer(Prepared):
         assert solution.kept is not None
         # What u is computed from must not change when the layer learns.
         problem = replace(problem, constants=tuple(c.detach().clone() for c in problem.constants), x=problem.x[:0])
-        spk = self._shaped(solution.spikes, cur, solution.count)
+        spk = self._shaped(solution.spikes, cur, solution.spike_count)
         return Record(spk, self._shaped(solution.mem, cur), problem, solution.kept)
 
     def _run(self, cur: Tensor, mem: bool, keep: bool) -> tuple[Problem, Solution]:
@@ -251,9 +265,10 @@ class NeuronLayer(Prepared):
         return y
 
     def _spec(self) -> Spec:
-        return Spec(self.neuron, FastSigmoid() if self._fixed_surrogate else self.spike_grad, self.detach_reset)
+        surrogate = FastSigmoid() if self._fixed_surrogate else self.spike_grad
+        return Spec(self.neuron, surrogate, self.detach_reset, self.kept)
 
-    @torch.compiler.assume_constant_result
+    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
     def _spec_name(self) -> str:
         return ops.name_of(self._spec())
 

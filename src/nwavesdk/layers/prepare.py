@@ -9,7 +9,13 @@ DIVERGED = "training diverged; lower the learning rate and go back to an earlier
 
 
 class Prepared(nn.Module):
-    """A module with something to get ready before each batch."""
+    """A module with something to get ready before each batch.
+
+    Attributes:
+        times_prepared: how often `prepare_net` has visited it.
+    """
+
+    times_prepared = 0
 
     def check(self) -> None:
         """Raise a RuntimeError when the module cannot be made ready; changes nothing."""
@@ -50,6 +56,7 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
         module.check()
     for module in modules:
         module.prepare(generator, keep_state)
+        module.times_prepared += 1
 
 
 def detach_state(model: nn.Module) -> None:

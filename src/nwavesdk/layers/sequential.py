@@ -1,9 +1,16 @@
 """`SpikingSequential`: synapses, neuron layers and ordinary torch modules in a row, over whole sequences."""
 
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from nwavesdk.layers.checks import size
 from nwavesdk.layers.neuron import NeuronLayer, Record
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.synapse import Synapse
@@ -32,54 +39,121 @@ class SpikingSequential(nn.Sequential):
     Synapses and neuron layers take the sequence as it is, and neuron layers hand on their spikes. Modules that know no
     time (Dropout, Flatten, convolutions) see batch and time as one dimension.
 
+    Args:
+        modules: the row.
+        checkpoint: Steps of a chunk, or None. With a number, training runs the sequence in chunks through the whole net
+            and keeps of each only its input, its output and the states at its start; backward runs each chunk a second
+            time. Beyond input and output, memory grows as T / checkpoint states + checkpoint steps, for about a third
+            more time. Spikes, gradients and what Dropout drops are the same in both runs. `record` runs in one piece.
+
     Shape:
         `x` [B, T, *features] is a sequence; [N] or [B, N] is one step of a net whose layers are flat. Returns
         `spk, mem` of the last neuron layer; when a synapse or another module stands last, its output twice.
 
     Raises:
-        RuntimeError: see `NeuronLayer`.
-        ValueError: the sizes of neighbouring layers do not agree.
+        RuntimeError: see `NeuronLayer`; or, with `checkpoint`, the net was prepared or changed before `backward()`.
+        ValueError: the sizes of neighbouring layers do not agree, or `checkpoint` is not a whole number above 0.
 
     Example:
         >>> import torch
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, prepare_net
         >>> net = SpikingSequential(LIFSynapse(3, 8), LIFLayer(8, taus=10e-3), nn.Dropout(0.2), LIFSynapse(8, 2),
-        ...                         LIFLayer(2, taus=10e-3, reset_mechanism="none"))
+        ...                         LIFLayer(2, taus=10e-3, reset_mechanism="none"), checkpoint=25)
         >>> prepare_net(net)
         >>> spk, mem = net(torch.rand(4, 50, 3))
         >>> mem.shape
         torch.Size([4, 50, 2])
     """
 
+    def __init__(self, *modules: Any, checkpoint: int | None = None) -> None:
+        super().__init__(*modules)
+        self.checkpoint = None if checkpoint is None else size("SpikingSequential", "checkpoint", checkpoint)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The last spikes and membranes; see the class."""
-        recording = self.record(x)
-        return recording.spk, recording.mem
+        with self._states_held():
+            if self.checkpoint is None or x.ndim < 3 or not torch.is_grad_enabled():
+                return self._pass(x)
+            return self._in_chunks(x, self.checkpoint)
 
     def record(self, x: Tensor) -> Recording:
         """One pass, and what each neuron layer did in it; when it fails, every state is as it was."""
-        held = [module.hold_state() for module in self.modules() if isinstance(module, NeuronLayer)]
+        layers: dict[str, Record] = {}
+        with self._states_held():
+            spk, mem = self._pass(x, layers)
+        return Recording(spk, mem, layers)
+
+    @contextlib.contextmanager
+    def _states_held(self) -> Iterator[None]:
+        """Put every state back when something fails."""
+        held = [layer.hold_state() for layer in self._neuron_layers()]
         try:
-            return self._record(x)
+            yield
         except BaseException:
             for restore in held:
                 restore()
             raise
 
-    def _record(self, x: Tensor) -> Recording:
-        layers: dict[str, Record] = {}
+    def _neuron_layers(self) -> list[NeuronLayer]:
+        return [module for module in self.modules() if isinstance(module, NeuronLayer)]
+
+    def _pass(self, x: Tensor, layers: dict[str, Record] | None = None, prefix: str = "") -> tuple[Tensor, Tensor]:
+        """One run through the row, which writes a record of each neuron layer to `layers`."""
         mem = x
-        for name, module in self.named_children():
-            if isinstance(module, NeuronLayer):
-                layers[name] = module.record(x)
-                x, mem = layers[name].spk, layers[name].mem
-            elif isinstance(module, SpikingSequential):
-                inner = module.record(x)
-                layers |= {f"{name}.{key}": record for key, record in inner.layers.items()}
-                x, mem = inner.spk, inner.mem
-            else:
+        last = len(self) - 1
+        for i, (name, module) in enumerate(self.named_children()):
+            if isinstance(module, SpikingSequential):
+                x, mem = module._pass(x, layers, f"{prefix}{name}.")
+            elif not isinstance(module, NeuronLayer):
                 x = mem = module(x) if isinstance(module, Synapse) or x.ndim < 3 else _over_time(module, x)
-        return Recording(x, mem, layers)
+            elif layers is not None:
+                record = layers[prefix + name] = module.record(x)
+                x, mem = record.spk, record.mem
+            elif i == last:
+                x, mem = module(x)
+            else:
+                x = mem = module.spikes(x)
+        return x, mem
+
+    def _in_chunks(self, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        layers, versions = self._neuron_layers(), self._versions()
+
+        def run(part: Tensor, sizes: list[int], *states: Tensor) -> tuple[Any, ...]:
+            if self._versions() != versions:
+                raise RuntimeError(
+                    "a net with checkpoint= runs its chunks again in backward(), and it was prepared or its weights "
+                    "were changed since forward: call backward() before prepare_net and before the optimizer's step."
+                )
+            held = [layer.hold_state() for layer in layers]
+            try:
+                self._take_states(layers, states, sizes)
+                outputs = self._pass(part)
+                given = [layer.give_state() for layer in layers]
+                return *outputs, [len(g) for g in given], *itertools.chain(*given)
+            finally:
+                for restore in held:
+                    restore()
+
+        parts: list[tuple[Tensor, Tensor]] = []
+        given = [layer.give_state() for layer in layers]
+        sizes, states = [len(g) for g in given], [*itertools.chain(*given)]
+        for part in torch.split(x, steps, 1):
+            spk, mem, sizes, *states = checkpoint(run, part, sizes, *states, use_reentrant=False)
+            parts.append((spk, mem))
+        self._take_states(layers, states, sizes)
+        spk, mem = (torch.cat(column, 1) for column in zip(*parts, strict=True))
+        return spk, mem
+
+    @staticmethod
+    def _take_states(layers: list[NeuronLayer], states: Sequence[Tensor], sizes: list[int]) -> None:
+        left = iter(states)
+        for layer, count in zip(layers, sizes, strict=True):
+            layer.take_state([*itertools.islice(left, count)])
+
+    def _versions(self) -> list[int]:
+        """Numbers that change when the net is prepared or its weights are written to."""
+        prepared = [m.times_prepared for m in self.modules() if isinstance(m, Prepared)]
+        return prepared + [p._version for p in self.parameters()]
 
 
 def _over_time(module: nn.Module, x: Tensor) -> Tensor:

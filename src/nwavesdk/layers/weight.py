@@ -62,8 +62,8 @@ class EffectiveWeight:
             effective: Tensor = _fresh(weight, value, slope, seen, self.owner)
             return effective
         _check_fresh(weight, seen, self.owner)
-        effective = _Effective.apply(weight, value, slope)  # type: ignore[no-untyped-call]
-        return effective
+        exact: Tensor = _Effective.apply(weight, value, slope)  # type: ignore[no-untyped-call]
+        return exact
 
 
 def _check_fresh(weight: Tensor, seen: Tensor, owner: str) -> None:
@@ -104,4 +104,6 @@ def _keep_slope(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # n
     ctx.save_for_backward(inputs[2])
 
 
-_fresh.register_autograd(lambda ctx, grad: (grad * ctx.saved_tensors[0], None, None, None, None), setup_context=_keep_slope)
+_fresh.register_autograd(
+    lambda ctx, grad: (grad * ctx.saved_tensors[0], None, None, None, None), setup_context=_keep_slope
+)

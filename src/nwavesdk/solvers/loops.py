@@ -11,6 +11,8 @@ worth a call, several batch elements packed side by side.
 Shapes: x, s, w [B, T, N]; constants [C, N]; initial, final and their gradients [K, B, N]; others [K-1, B, T, N].
 """
 
+# mypy: disable-error-code="no-untyped-def"
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -366,18 +368,19 @@ def backward_recurrent(
 
 
 _ROW, _INLINE = 'error_model="numpy", inline="never"', 'error_model="numpy", inline="always"'
-_BOTH = [
+_BOTH: list[tuple[Callable[..., Any], str]] = [
     (load_row, _ROW), (store_row, _ROW), (add_row, _ROW), (load_lanes, _ROW), (store_lanes, _ROW),
     (load_constants, _ROW), (pack, _ROW), (unpack, _ROW), (load_block, _INLINE),
 ]  # fmt: skip
-FUNCTIONS = {
+FUNCTIONS: dict[str, list[tuple[Callable[..., Any], str]]] = {
     "forward": [*_BOTH, (add_four_rows, _ROW), (forward_one, _INLINE)],
     "backward": [
-        *_BOTH, (add_to_own, _ROW), (add_product, _ROW), (add_four_products, _ROW + ', fastmath={"contract", "reassoc"}'),
+        *_BOTH, (add_to_own, _ROW), (add_product, _ROW),
+        (add_four_products, _ROW + ', fastmath={"contract", "reassoc"}'),
         (backward_load, _INLINE), (backward_store, _INLINE), (backward_one, _INLINE),
     ],
 }  # fmt: skip
-LOOPS = {
+LOOPS: dict[str, tuple[Callable[..., Any], ...]] = {
     "forward": (forward, forward_packed, forward_recurrent),
     "backward": (backward, backward_packed, backward_recurrent),
 }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.solvers import reference, serial
-from nwavesdk.solvers.problem import Problem, Solution, Spec, Trace, TraceGradient
+from nwavesdk.solvers.problem import Problem, Solution, Spec, Trace, TraceGradient, pack, unpack
 from nwavesdk.solvers.sweep import FORWARD
 
 __all__ = ["name_of", "solve"]
@@ -28,11 +28,11 @@ def name_of(spec: Spec) -> str:
 def solve(problem: Problem, name: str, solver: str, mem: bool, keep: bool) -> Solution:
     """As `sweep` with the solver of that name, through the operators; `name` is that of the problem's spec."""
     K = len(problem.states)
-    extra = [] if problem.recurrent is None else [problem.recurrent, problem.spikes]
-    outputs = _forward(problem.x, [*problem.states], [*problem.constants], extra, name, solver, mem)  # type: ignore[list-item]
+    extra = [t for t in (problem.recurrent, problem.spikes) if t is not None and problem.recurrent is not None]
+    outputs = _forward(problem.x, [*problem.states], [*problem.constants], extra, name, solver, mem)
     spikes, rest = outputs[0], outputs[1:]
     trajectory, rest = (rest[0], rest[1:]) if mem else (None, rest)
-    return Solution(spikes, trajectory, tuple(rest[:K]), tuple(rest[K:]) if keep else None)
+    return Solution(spikes, trajectory, tuple(rest[:K]), unpack(problem, tuple(rest[K:])) if keep else None)
 
 
 @torch.library.custom_op("nwavesdk::forward", mutates_args=())
@@ -44,7 +44,7 @@ def _forward(
     trace = FORWARD[solver](problem, mem, True)
     assert trace.kept is not None
     last = trace.last if len(trace.last) == 1 else [v.clone() for v in trace.last]  # outputs must not share memory
-    return [trace.spikes, *([trace.mem] if mem else []), *last, *trace.kept]  # type: ignore[list-item]
+    return [trace.spikes, *([] if trace.mem is None else [trace.mem]), *last, *pack(problem, trace.kept)]
 
 
 @_forward.register_fake
@@ -53,13 +53,16 @@ def _(
     states: list[Tensor],
     constants: list[Tensor],  # noqa: ARG001
     recurrent: list[Tensor],  # noqa: ARG001
-    name: str,  # noqa: ARG001
+    name: str,
     solver: str,  # noqa: ARG001
     mem: bool,
 ) -> list[Tensor]:
     B, T, N = x.shape
     sequences = [x.new_empty(B, T, N) for _ in range(1 + mem)]
-    return [*sequences, *(x.new_empty(B, N) for _ in states), *(x.new_empty(B, T, N) for _ in states)]
+    kept = [x.new_empty(B, T, N) for _ in states]
+    if _specs[name].kept == "bfloat16":
+        kept[0] = kept[0].bfloat16()
+    return [*sequences, *(x.new_empty(B, N) for _ in states), *kept]
 
 
 @torch.library.custom_op("nwavesdk::backward", mutates_args=())
@@ -69,9 +72,10 @@ def _backward(
     """∂L/∂ x, states, with `learn` constants, with `recurrent` its weights and the spikes before."""
     spec = _specs[name]
     K, C = len(spec.neuron.states), len(spec.neuron.constants)
-    states, constants, kept, extra = saved[:K], saved[K : K + C], saved[K + C : 2 * K + C], saved[2 * K + C :]
-    problem = Problem(spec, kept[0], tuple(states), tuple(constants), *extra[:2])
-    trace = Trace(extra[2] if recurrent else kept[0], None, (), tuple(kept))
+    states, constants, extra = saved[:K], saved[K : K + C], saved[2 * K + C :]
+    problem = Problem(spec, saved[K + C], tuple(states), tuple(constants), *extra[:2])
+    kept = unpack(problem, tuple(saved[K + C : 2 * K + C]))
+    trace = Trace(extra[2] if recurrent else kept[0], None, (), kept)
     gradient = TraceGradient(grads[0], grads[1] if mem else None, grads[1 + mem : 1 + mem + K])
     engine = serial if kept[0].device.type == "cpu" else reference
     found = engine.backward(problem, trace, gradient, learn)
@@ -89,13 +93,13 @@ def _(
 ) -> list[Tensor]:
     spec = _specs[name]
     K, C = len(spec.neuron.states), len(spec.neuron.constants)
-    like = [saved[K + C], *saved[:K], *(saved[K : K + C] if learn else ())]
+    like = [saved[K + C].to(saved[0].dtype), *saved[:K], *(saved[K : K + C] if learn else ())]
     like += saved[2 * K + C : 2 * K + C + 2] if recurrent else []
     return [torch.empty_like(t, memory_format=torch.contiguous_format) for t in like]
 
 
 def _keep(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-    x, states, constants, recurrent, name, _, mem = inputs
+    _, states, constants, recurrent, name, _, mem = inputs
     ctx.name, ctx.mem, ctx.K, ctx.recurrent = name, mem, len(states), bool(recurrent)
     ctx.learn, ctx.C = any(c.requires_grad for c in constants), len(constants)
     ctx.save_for_backward(*states, *constants, *output[1 + mem + ctx.K :], *recurrent, *output[: int(bool(recurrent))])

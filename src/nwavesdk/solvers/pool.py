@@ -1,10 +1,10 @@
 """Ranges of jobs in parallel, on as many threads as `torch.get_num_threads()`.
 
-Where torch computes with GNU OpenMP (its Linux builds), the jobs run in torch's own team: after an operation its threads
-wait in a busy loop for the next one, and threads of ours would have to fight them for the cores. Elsewhere, and in a
-process that was forked, where the team is lost, a small pool of our own does it. numba's threading layers are chosen
-once for the whole process, and each is unsafe somewhere (two Python threads, or after fork); kernels that release the
-GIL over ranges of jobs need none of them.
+Where torch computes with GNU OpenMP (its Linux builds), the jobs run in torch's own team: after an operation its
+threads wait in a busy loop for the next one, and threads of ours would have to fight them for the cores. Elsewhere, and
+in a process that was forked, where the team is lost, a small pool of our own does it. numba's threading layers
+are chosen once for the whole process, and each is unsafe somewhere (two Python threads, or after fork); kernels that
+release the GIL over ranges of jobs need none of them.
 """
 
 import ctypes

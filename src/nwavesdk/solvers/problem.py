@@ -20,18 +20,24 @@ __all__ = [
     "before",
     "freed_graph",
     "membrane",
+    "pack",
     "torch_page",
     "trajectories",
+    "unpack",
 ]
 
 
 @dataclass(frozen=True)
 class Spec:
-    """The neuron, its surrogate, and whether the gradient through the reset is cut."""
+    """The neuron, its surrogate, whether the gradient through the reset is cut, and what is kept for backward.
+
+    `kept` is `"full"`, or `"bfloat16"` for `w` - threshold at half the memory (see `pack`).
+    """
 
     neuron: Neuron
     surrogate: Surrogate
     detach_reset: bool = True
+    kept: str = "full"
 
 
 @dataclass(frozen=True)
@@ -64,14 +70,14 @@ class Solution:
         mem: the first state after each step [B, T, N], with gradients; None where it was not asked for.
         last: the states after the last step, each [B, N], with gradients.
         kept: what the steps have left (see `Trace.kept`), without a graph; None where nothing was kept.
-        count: how many spikes there are, or None where nobody counted.
+        spike_count: how many spikes there are, or None where nobody counted.
     """
 
     spikes: Tensor
     mem: Tensor | None
     last: tuple[Tensor, ...]
-    kept: "tuple[Tensor, ...] | None"
-    count: int | None = None
+    kept: tuple[Tensor, ...] | None
+    spike_count: int | None = None
 
 
 class Trace(NamedTuple):
@@ -82,14 +88,14 @@ class Trace(NamedTuple):
         mem: the first state after each step [B, T, N], or None where it was not asked for.
         last: the states after the last step, each [B, N].
         kept: `w` of each step and the states after it but the first, each [B, T, N]; None where not asked for.
-        count: the number of spikes, or None.
+        spike_count: the number of spikes, or None.
     """
 
     spikes: Tensor
     mem: Tensor | None
     last: tuple[Tensor, ...]
     kept: tuple[Tensor, ...] | None
-    count: int | None = None
+    spike_count: int | None = None
 
 
 class TraceGradient(NamedTuple):
@@ -132,6 +138,34 @@ def _replay(problem: Problem, kept: tuple[Tensor, ...]) -> tuple[Tensor, Tensor,
     others = before(problem.states[1:], kept[1:])
     _, u, v, *_ = fire(kept[0], *others, *problem.constants)
     return u, v, seen[0]
+
+
+def pack(problem: Problem, kept: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """What is saved for backward: `kept`, or with `kept="bfloat16"` the distance of `w` from the threshold, rounded.
+
+    Surrogates are smooth in the logarithm of that distance, so σ' is off by about 1 % at most. Its sign, the spike, is
+    kept, and so is the sign of `w`, on which clamped neurons depend.
+    """
+    if problem.spec.kept == "full":
+        return kept
+    w, threshold = kept[0].detach(), _threshold(problem)
+    distance, zero = (w - threshold).bfloat16(), (-threshold).bfloat16()
+    return torch.where((w < 0) & (distance >= zero), zero.nextafter(zero.new_tensor(-torch.inf)), distance), *kept[1:]
+
+
+def unpack(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The inverse of `pack`, but for the rounding; `problem.x` is not read."""
+    if problem.spec.kept == "full":
+        return saved
+    threshold, distance = _threshold(problem), saved[0]
+    w = distance.to(threshold.dtype) + threshold
+    w = torch.where(distance > 0, w.maximum(threshold.nextafter(w.new_tensor(torch.inf))), w)
+    return torch.where(distance == (-threshold).bfloat16(), 0.0, w), *saved[1:]
+
+
+def _threshold(problem: Problem) -> Tensor:
+    constants = dict(zip(problem.spec.neuron.constants, problem.constants, strict=True))
+    return constants.get("threshold", torch.zeros_like(problem.constants[0])).detach()
 
 
 def torch_page(neuron: Neuron, name: str, **names: Any) -> Any:

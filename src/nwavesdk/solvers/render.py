@@ -203,7 +203,9 @@ def render_kernels(
         slots |= {
             "held": "real(0)" if detach_reset else "g",
             "membrane": states[0],
-            "recall": _RECALL.format(initial=_at(2 * C + K), args=", ".join([*earlier, *constants])) if recall else "w[n]",
+            "recall": _RECALL.format(initial=_at(2 * C + K), args=", ".join([*earlier, *constants]))
+            if recall
+            else "w[n]",
             "grads": ", ".join(grads),
             "sigma": ", ".join(sigma),
             "read": _lines(read),
@@ -211,7 +213,9 @@ def render_kernels(
         }
         row = _BACKWARD_ROW.format(**slots)
     single = dtype == "float32"
-    header = _HEADER.format(name=neuron.name, dtype=dtype, exp="" if single else "exp, ", width=loops.WIDTH, tile=loops.TILE)
+    header = _HEADER.format(
+        name=neuron.name, dtype=dtype, exp="" if single else "exp, ", width=loops.WIDTH, tile=loops.TILE
+    )
     functions = [_decorated(f, how) for f, how in loops.FUNCTIONS[direction]]
     kernels = [_decorated(f, 'nogil=True, error_model="numpy", cache=True') for f in loops.LOOPS[direction]]
     return "\n\n".join([header, _EXP if single else "", *pages, row, *functions, *kernels])

@@ -1,7 +1,7 @@
 """Solvers that run forward without a graph and back in one linear recurrence, as one autograd function.
 
-Whatever way the spikes were found, the gradient is the same sweep back through what the steps have left, so a new solver
-is one forward function. Kept for backward: one tensor, `w` (and the states other than the membrane, where there are any).
+Whatever way the spikes were found, the gradient is the same sweep back through what the steps have left, so a new
+solver is one forward function. Kept for backward: one tensor, `w` (and the states other than the membrane, if any).
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.solvers import compasso, reference, serial
-from nwavesdk.solvers.problem import Problem, Solution, Spec, Trace, TraceGradient, freed_graph
+from nwavesdk.solvers.problem import Problem, Solution, Spec, Trace, TraceGradient, freed_graph, pack, unpack
 
 __all__ = ["FORWARD", "sweep"]
 
@@ -32,7 +32,7 @@ def sweep(problem: Problem, forward: Callable[..., Trace], mem: bool = True, kee
     graph = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     if not graph:
         trace = forward(problem, mem, keep)
-        return Solution(trace.spikes, trace.mem, trace.last, trace.kept, trace.count)
+        return Solution(trace.spikes, trace.mem, trace.last, trace.kept, trace.spike_count)
     counted: list[int | None] = []
     spikes, *rest = _Sweep.apply(problem, forward, mem, counted, *tensors)
     K = len(problem.states)
@@ -46,13 +46,13 @@ class _Sweep(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         trace = forward(problem, mem, True)
         assert trace.kept is not None
-        counted.append(trace.count)
-        recurrent = () if problem.recurrent is None else (problem.recurrent, problem.spikes, trace.spikes)
+        counted.append(trace.spike_count)
+        recurrent = [] if problem.recurrent is None else [problem.recurrent, problem.spikes, trace.spikes]
         ctx.spec, ctx.K, ctx.mem = problem.spec, len(problem.states), mem
-        ctx.save_for_backward(*problem.states, *problem.constants, *trace.kept, *recurrent)
+        ctx.save_for_backward(*problem.states, *problem.constants, *pack(problem, trace.kept), *recurrent)
         ctx.mark_non_differentiable(*trace.kept)
         ctx.set_materialize_grads(False)
-        return trace.spikes, *([trace.mem] if mem else []), *trace.last, *trace.kept  # type: ignore[list-item]
+        return trace.spikes, *([] if trace.mem is None else [trace.mem]), *trace.last, *trace.kept
 
     @staticmethod
     def backward(ctx: Any, grad_s: Tensor | None, *grads: Tensor | None) -> Any:
@@ -67,16 +67,23 @@ class _Sweep(torch.autograd.Function):
             raise freed_graph(error) from None
         spec: Spec = ctx.spec
         K, C = ctx.K, len(spec.neuron.constants)
-        states, constants, kept, recurrent = (saved[: K], saved[K : K + C], saved[K + C : 2 * K + C], saved[2 * K + C :])
-        problem = Problem(spec, kept[0], states, constants, *recurrent[:2])
+        states, constants, recurrent = saved[:K], saved[K : K + C], saved[2 * K + C :]
+        problem = Problem(spec, saved[K + C], states, constants, *recurrent[:2])
+        kept = unpack(problem, saved[K + C : 2 * K + C])
         trace = Trace(recurrent[2] if recurrent else kept[0], None, (), kept)
         grad_mem, last = (grads[0], grads[1 : 1 + K]) if ctx.mem else (None, grads[:K])
         learn = any(ctx.needs_input_grad[5 + K : 5 + K + C])
         engine = serial if kept[0].device.type == "cpu" else reference
         with torch.autocast(kept[0].device.type, enabled=False):
-            return None, None, None, None, *engine.backward(problem, trace, TraceGradient(grad_s, grad_mem, last), learn)
+            return (
+                None,
+                None,
+                None,
+                None,
+                *engine.backward(problem, trace, TraceGradient(grad_s, grad_mem, last), learn),
+            )
 
 
 def _tensors(problem: Problem) -> tuple[Tensor, ...]:
-    recurrent = () if problem.recurrent is None else (problem.recurrent, problem.spikes)
-    return problem.x, *problem.states, *problem.constants, *recurrent  # type: ignore[return-value]
+    recurrent = [t for t in (problem.recurrent, problem.spikes) if t is not None and problem.recurrent is not None]
+    return problem.x, *problem.states, *problem.constants, *recurrent
