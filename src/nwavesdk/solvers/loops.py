@@ -356,8 +356,9 @@ def backward_recurrent(
                 total = sums[block]
                 total[:] = real(0)
                 for j in range(0, N - 3, 4):
-                    rows = transposed[j : j + 4, lo:hi]
-                    add_four_products(total, scale, j, rows[0], rows[1], rows[2], rows[3])
+                    r0, r1 = transposed[j, lo:hi], transposed[j + 1, lo:hi]
+                    r2, r3 = transposed[j + 2, lo:hi], transposed[j + 3, lo:hi]
+                    add_four_products(total, scale, j, r0, r1, r2, r3)
                 for j in range(N - N % 4, N):
                     add_product(total, scale, j, transposed[j, lo:hi])
         for b in range(start, stop):

@@ -43,8 +43,8 @@ def _forward(
     problem = Problem(_specs[name], x, tuple(states), tuple(constants), *recurrent)
     trace = FORWARD[solver](problem, mem, True)
     assert trace.kept is not None
-    last = trace.last if len(trace.last) == 1 else [v.clone() for v in trace.last]  # outputs must not share memory
-    return [trace.spikes, *([] if trace.mem is None else [trace.mem]), *last, *pack(problem, trace.kept)]
+    mine = [] if trace.mem is None else [trace.mem]
+    return _apart([trace.spikes, *mine, *trace.last, *pack(problem, trace.kept)])
 
 
 @_forward.register_fake
@@ -65,6 +65,11 @@ def _(
     return [*sequences, *(x.new_empty(B, N) for _ in states), *kept]
 
 
+def _apart(outputs: list[Tensor]) -> list[Tensor]:
+    """`outputs`, copied where they are part of something larger: what an operator returns must not share memory."""
+    return [t if t.untyped_storage().nbytes() == t.numel() * t.element_size() else t.clone() for t in outputs]
+
+
 @torch.library.custom_op("nwavesdk::backward", mutates_args=())
 def _backward(
     grads: list[Tensor | None], saved: list[Tensor], name: str, mem: bool, learn: bool, recurrent: bool
@@ -79,7 +84,7 @@ def _backward(
     gradient = TraceGradient(grads[0], grads[1] if mem else None, grads[1 + mem : 1 + mem + K])
     engine = serial if kept[0].device.type == "cpu" else reference
     found = engine.backward(problem, trace, gradient, learn)
-    return [g.clone() if g._is_view() else g for g in found if g is not None]
+    return _apart([g for g in found if g is not None])
 
 
 @_backward.register_fake

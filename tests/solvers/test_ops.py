@@ -1,0 +1,152 @@
+"""The solvers as torch operators: opcheck, whole nets in one compiled graph, torch.func."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.func import grad, vmap
+
+from contract import NEURONS, SURROGATES
+from nwavesdk.layers import (
+    HWLayer,
+    HWSynapse,
+    LIFLayer,
+    LIFSynapse,
+    SpikingSequential,
+    prepare_net,
+)
+from nwavesdk.solvers import Problem, Spec, ops, run
+from nwavesdk.solvers.ops import _backward, _forward
+from nwavesdk.surrogate import atan
+from tolerances import GRADIENT, assert_close
+
+pytestmark = [  # what torch.compile says of torch's own code
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
+    pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated"),
+]
+
+
+def desk() -> SpikingSequential:
+    return SpikingSequential(
+        LIFSynapse(16, 24), LIFLayer(24, 10e-3, spike_grad=atan()), nn.Dropout(0.0), LIFSynapse(24, 12, bias=True),
+        LIFLayer(12, 10e-3, layer_topology="RC", learn_taus=True, learn_thresholds=True),
+        LIFSynapse(12, 4), LIFLayer(4, 10e-3, reset_mechanism="none", kept="bfloat16"),
+    )  # fmt: skip
+
+
+def chip() -> SpikingSequential:
+    return SpikingSequential(
+        HWSynapse(16, 8, quantization_bits=4, stddev=0.1), HWLayer(8, 10e-3),
+        HWSynapse(8, 4), HWLayer(4, 10e-3, layer_topology="RC", ileak_mismatch=True),
+    )  # fmt: skip
+
+
+def drive() -> torch.Tensor:
+    return (torch.rand(6, 30, 16, generator=torch.Generator().manual_seed(0)) < 0.2).float()
+
+
+def problem(neuron: str, surrogate: str, recurrent: bool) -> Problem:
+    g = torch.Generator().manual_seed(1)
+    row = NEURONS[neuron]
+
+    def leaf(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=g).requires_grad_()
+
+    states = tuple(leaf(2, 7) for _ in row.neuron.states)
+    constants = tuple(c.requires_grad_() for c in row.constants(7, g))
+    p = Problem(Spec(row.neuron, SURROGATES[surrogate]), leaf(2, 5, 7), states, constants)
+    return replace(p, recurrent=leaf(7, 7), spikes=leaf(2, 7)) if recurrent else p
+
+
+@pytest.mark.parametrize("mem", [True, False])
+@pytest.mark.parametrize("kept", ["full", "bfloat16"])
+@pytest.mark.parametrize(
+    ("neuron", "surrogate", "recurrent"),
+    [("lif_subtraction", "atan", False), ("adaptive", "custom", False), ("h1v1", "fast_sigmoid", True)],
+)
+def test_opcheck(neuron, surrogate, recurrent, kept, mem):
+    p = problem(neuron, surrogate, recurrent)
+    name = ops.name_of(replace(p.spec, kept=kept))
+    extra = [p.recurrent, p.spikes] if recurrent else []
+    arguments = (p.x, [*p.states], [*p.constants], extra, name, "serial", mem)
+    torch.library.opcheck(_forward, arguments)
+    with torch.no_grad():
+        spikes, *rest = _forward(*arguments)
+    K = len(p.states)
+    grads = [torch.randn_like(spikes), *([None] if mem else []), *(torch.randn_like(v) for v in rest[mem : mem + K])]
+    saved = [t.detach() for t in (*p.states, *p.constants, *rest[mem + K :], *extra, *([spikes] if recurrent else []))]
+    torch.library.opcheck(_backward, (grads, saved, name, mem, True, recurrent))
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("net", [desk, chip])
+def test_a_whole_net_compiles_to_one_graph(net, backend):
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    eager, x = net(), drive()
+    torch.manual_seed(0)
+    twin = net()
+    compiled = torch.compile(twin, fullgraph=True, backend=backend)
+    for _ in range(2):
+        found = []
+        for model, call in ((eager, eager), (twin, compiled)):
+            prepare_net(model, seed=1)
+            model.zero_grad()
+            spk, mem = call(x)
+            (spk.sum() + mem.square().sum()).backward()
+            found.append((spk, mem, *(p.grad for p in model.parameters())))
+        assert torch.equal(found[0][0], found[1][0])
+        for mine, theirs in zip(*found, strict=True):
+            assert_close(theirs, mine, GRADIENT, "compiled")
+
+
+def test_compiled_code_carries_the_state_on():
+    torch._dynamo.reset()
+    eager, x = desk(), drive()
+    twin = desk()
+    twin.load_state_dict(eager.state_dict())
+    compiled = torch.compile(twin, fullgraph=True, backend="aot_eager")
+    prepare_net(eager)
+    prepare_net(twin)
+    for part in x.split(15, 1):
+        assert torch.equal(eager(part)[0], compiled(part)[0])
+
+
+def test_stale_weights_are_refused_in_compiled_code():
+    torch._dynamo.reset()
+    net, x = chip(), drive()
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    prepare_net(net)
+    compiled(x)
+    with torch.no_grad():
+        net[0].weight += 0.01
+    with pytest.raises(RuntimeError, match="weights have changed since prepare_net"):
+        compiled(x)
+
+
+def test_torch_func_is_refused_by_compiled_solvers_and_done_by_the_reference():
+    x = torch.rand(3, 2, 10, 4)
+
+    def loss(layer):
+        def value(x):
+            prepare_net(layer)
+            return layer(x)[0].sum()
+
+        return value
+
+    with pytest.raises(RuntimeError, match=r'serial solver knows no torch.func .* solver="reference"'):
+        vmap(loss(LIFLayer(4, 10e-3)))(x)
+    value = loss(LIFLayer(4, 10e-3, solver="reference"))
+    each = [x[i].clone().requires_grad_() for i in range(3)]
+    for leaf in each:
+        value(leaf).backward()
+    assert torch.equal(vmap(grad(value))(x), torch.stack([leaf.grad for leaf in each]))
+
+
+def test_a_solution_of_the_operators_is_that_of_sweep():
+    for neuron, recurrent in (("adaptive", False), ("lif_zero", True)):
+        p = problem(neuron, "atan", recurrent)
+        expected, got = run(p), ops.solve(p, ops.name_of(p.spec), "serial", True, True)
+        pairs = zip((got.mem, *got.last, *got.kept), (expected.mem, *expected.last, *expected.kept), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
