@@ -3,7 +3,10 @@
 Requirements: plain numba; nothing here is called from Python. Open names: `real` (the float type), `forward_row` and
 `backward_row` (one step of a block of neurons). What a block has of its own (constants, states, gradients) stands in
 one array `own`, `WIDTH` numbers for each: LLVM then sees one pointer where it would have to tell many apart, and
-vectorizes. Of K states, the first is the membrane and the others are `others`; arrays that are stacked have them first.
+vectorizes. Steps take flat arrays and unsigned places in them: numba counts references to a slice with an atomic
+instruction, which costs more than a short row, and the threads would fight over it; for the same reason no inlined
+helper takes arrays in a loop over time. Of K states, the first is the membrane and the others are `others`; arrays that
+are stacked have them first.
 
 Two ways through a batch: blocks of neurons of one batch element; and for narrow layers, where a row is too short to be
 worth a call, several batch elements packed side by side.
@@ -40,10 +43,15 @@ def store_row(row, own, slot):
         row[index(i)] = own[index(i) + start]
 
 
-def add_to_own(own, slot, row):
-    start = index(slot * WIDTH)
-    for i in range(row.shape[0]):
-        own[index(i) + start] += row[index(i)]
+def store_step(x, to_x, width, own, slot):
+    """`store_row` to a place in a flat array, without a slice."""
+    for n in range(width):
+        x[to_x + n] = own[n + index(slot * WIDTH)]
+
+
+def add_step(own, slot, x, from_x, width):
+    for n in range(width):
+        own[n + index(slot * WIDTH)] += x[from_x + n]
 
 
 def add_row(total, row):
@@ -90,36 +98,30 @@ def load_block(own, constants, states, b, lo, hi):
         load_row(own, C + k, states[k, b, lo:hi])
 
 
-def forward_one(x, s, w, keep, mem, full, others, own, C, b, t, lo, hi):
-    """One step of a block: the number of its spikes. `w` and `others` have T steps with `keep`, `mem` with `full`."""
-    count = forward_row(x, s[b, t, lo:hi], w[b, t * keep, lo:hi], own)
-    if full:
-        store_row(mem[b, t, lo:hi], own, C)
-    if keep:
-        for k in range(others.shape[0]):
-            store_row(others[k, b, t, lo:hi], own, C + 1 + k)
-    return count
-
-
 def forward(first, last, width, x, initial, constants, s, w, keep, mem, full, others, final, counts):
-    """Jobs first…last, each a batch element × a block of `width` neurons."""
+    """Jobs first…last, each a batch element × a block of `width` neurons.
+
+    `w` and `others` have T steps with `keep`, `mem` with `full`.
+    """
     T, N = x.shape[1], x.shape[2]
     C, K = constants.shape[0], initial.shape[0]
     blocks = (N + width - 1) // width
     own = np.empty((C + K) * WIDTH, real)
+    x, s, w, mem = x.reshape(x.size), s.reshape(x.size), w.reshape(w.size), mem.reshape(mem.size)
     for job in range(first, last):
         b, lo = job // blocks, (job % blocks) * width
         hi = min(N, lo + width)
         load_block(own, constants, initial, b, lo, hi)
-        counts[job] = 0
-        if K == 1 and blocks == 1:  # whole rows: to cut them costs more than a short row
-            for t in range(T):
-                counts[job] += forward_row(x[b, t], s[b, t], w[b, t * keep], own)
-                if full:
-                    store_row(mem[b, t], own, C)
-        else:
-            for t in range(T):
-                counts[job] += forward_one(x[b, t, lo:hi], s, w, keep, mem, full, others, own, C, b, t, lo, hi)
+        count, cut = 0, index(hi - lo)
+        for t in range(T):
+            at = index((b * T + t) * N + lo)
+            count += forward_row(x, at, s, at, w, at if keep else index(b * N + lo), cut, own)
+            if full:
+                store_step(mem, at, cut, own, C)
+            if keep:
+                for k in range(K - 1):
+                    store_row(others[k, b, t, lo:hi], own, C + 1 + k)
+        counts[job] = count
         for k in range(K):
             store_row(final[k, b, lo:hi], own, C + k)
 
@@ -167,28 +169,30 @@ def load_constants(own, constants, elements):
 def forward_packed(first, last, group, x, initial, constants, s, w, keep, mem, full, final, counts):
     """Jobs first…last, each `group` batch elements of a narrow layer of neurons with one state."""
     B, T, N = x.shape
-    C = constants.shape[0]
+    C, lanes = constants.shape[0], group * N
     x, s, w, mem = x.reshape(x.size), s.reshape(s.size), w.reshape(w.size), mem.reshape(mem.size)
-    own, packed = np.empty((C + 1) * WIDTH, real), np.empty((4, TILE * group * N), real)
+    own, flat = np.empty((C + 1) * WIDTH, real), np.empty((4, TILE * lanes), real)
+    xs, ss, ws, vs = flat[0], flat[1], flat[2], flat[3]
     for job in range(first, last):
         start, stop = job * group, min(B, job * group + group)
-        lanes = (stop - start) * N
+        used = index((stop - start) * N)
         load_constants(own, constants, stop - start)
         load_lanes(own, C, initial[0], start, stop)
-        counts[job] = 0
+        count = 0
         for t in range(0, T, TILE):
             steps = min(TILE, T - t)
-            pack(x, T, N, start, stop, t, steps, packed[0], lanes)
+            pack(x, T, N, start, stop, t, steps, xs, lanes)
             for i in range(steps):
-                lo, hi = i * lanes, i * lanes + lanes
-                counts[job] += forward_row(packed[0, lo:hi], packed[1, lo:hi], packed[2, lo:hi], own)
+                at = index(i * lanes)
+                count += forward_row(xs, at, ss, at, ws, at, used, own)
                 if full:
-                    store_row(packed[3, lo:hi], own, C)
-            unpack(packed[1], lanes, start, stop, t, steps, s, T, N)
+                    store_step(vs, at, used, own, C)
+            unpack(flat[1], lanes, start, stop, t, steps, s, T, N)
             if keep:
-                unpack(packed[2], lanes, start, stop, t, steps, w, T, N)
+                unpack(flat[2], lanes, start, stop, t, steps, w, T, N)
             if full:
-                unpack(packed[3], lanes, start, stop, t, steps, mem, T, N)
+                unpack(flat[3], lanes, start, stop, t, steps, mem, T, N)
+        counts[job] = count
         store_lanes(final[0], own, C, start, stop)
 
 
@@ -200,6 +204,7 @@ def forward_recurrent(
     C, K = constants.shape[0], initial.shape[0]
     blocks = (N + WIDTH - 1) // WIDTH
     owns, total, active = np.empty((blocks, (C + K) * WIDTH), real), np.empty(N, real), np.empty(N + 1, np.int64)
+    flat_s, flat_w, flat_mem = s.reshape(s.size), w.reshape(w.size), mem.reshape(mem.size)
     for b in range(first, last):
         counts[b] = 0
         for block in range(blocks):
@@ -219,9 +224,14 @@ def forward_recurrent(
                 add_row(total, weights[active[k]])
             for block in range(blocks):
                 lo, hi = block * WIDTH, min(N, block * WIDTH + WIDTH)
-                counts[b] += forward_one(
-                    total[lo:hi], s, w, keep, mem, full, others, owns[block], C, b, t, lo, hi
-                )  # fmt: skip
+                own, cut, at = owns[block], index(hi - lo), index((b * T + t) * N + lo)
+                kept = at if keep else index(b * N + lo)
+                counts[b] += forward_row(total, index(lo), flat_s, at, flat_w, kept, cut, own)
+                if full:
+                    store_step(flat_mem, at, cut, own, C)
+                if keep:
+                    for k in range(K - 1):
+                        store_row(others[k, b, t, lo:hi], own, C + 1 + k)
         for block in range(blocks):
             lo, hi = block * WIDTH, min(N, block * WIDTH + WIDTH)
             for k in range(K):
@@ -245,16 +255,12 @@ def backward_store(own, grads, learned, C, b, lo, hi):
         store_row(learned[c, b, lo:hi], own, C + K + c)
 
 
-def backward_one(w, others, initial, grad_s, mem, full, grad_x, own, C, parameters, b, t, lo, hi):
-    """One step back of a block; before it, `grad_x` holds σ' where the surrogate has no page."""
+def load_others(own, slot, others, initial, b, t, lo, hi):
+    """The states but the first, before step t and before the one before it, to rows of `own` from `slot` on."""
     K = initial.shape[0]
-    for k in range(K - 1):  # before this step, and before the one before it
-        slot = C + K + C + 1 + k
-        load_row(own, slot, others[k, b, t - 1, lo:hi] if t > 0 else initial[1 + k, b, lo:hi])
-        load_row(own, slot + K - 1, others[k, b, t - 2, lo:hi] if t > 1 else initial[1 + k, b, lo:hi])
-    if full:
-        add_to_own(own, C, mem[b, t, lo:hi])
-    backward_row(w[b, t, lo:hi], w[b, max(t - 1, 0), lo:hi], t == 0, grad_s, grad_x[b, t, lo:hi], own, parameters)
+    for k in range(K - 1):
+        load_row(own, slot + k, others[k, b, t - 1, lo:hi] if t > 0 else initial[1 + k, b, lo:hi])
+        load_row(own, slot + K - 1 + k, others[k, b, t - 2, lo:hi] if t > 1 else initial[1 + k, b, lo:hi])
 
 
 def backward(
@@ -265,19 +271,20 @@ def backward(
     C, K = constants.shape[0], initial.shape[0]
     blocks = (N + width - 1) // width
     own = np.empty((2 * C + 3 * K - 1) * WIDTH, real)
+    w, grad_s, grad_x, mem = w.reshape(w.size), grad_s.reshape(w.size), grad_x.reshape(w.size), mem.reshape(mem.size)
     for job in range(first, last):
         b, lo = job // blocks, (job % blocks) * width
         hi = min(N, lo + width)
         backward_load(own, constants, grads, initial, learned, b, lo, hi)
-        if K == 1 and blocks == 1:
-            for t in range(T - 1, -1, -1):
-                if full:
-                    add_to_own(own, C, mem[b, t])
-                backward_row(w[b, t], w[b, max(t - 1, 0)], t == 0, grad_s[b, t], grad_x[b, t], own, parameters)
-        else:
-            for t in range(T - 1, -1, -1):
-                gs = grad_s[b, t, lo:hi]
-                backward_one(w, others, initial, gs, mem, full, grad_x, own, C, parameters, b, t, lo, hi)
+        cut = index(hi - lo)
+        for t in range(T - 1, -1, -1):
+            at = index((b * T + t) * N + lo)
+            if full:
+                add_step(own, C, mem, at, cut)
+            if K > 1:
+                load_others(own, 2 * C + K + 1, others, initial, b, t, lo, hi)
+            before = at - index(N) if t > 0 else at
+            backward_row(w, at, before, t == 0, grad_s, at, grad_x, at, cut, own, parameters)
         backward_store(own, grads, learned, C, b, lo, hi)
 
 
@@ -286,12 +293,13 @@ def backward_packed(
 ):  # fmt: skip
     """Jobs as in `forward_packed`; `given` says that `grad_x` holds σ'."""
     B, T, N = w.shape
-    C = constants.shape[0]
+    C, lanes = constants.shape[0], group * N
     w, grad_s, mem, grad_x = w.reshape(w.size), grad_s.reshape(w.size), mem.reshape(mem.size), grad_x.reshape(w.size)
-    own, packed = np.empty((2 * C + 2) * WIDTH, real), np.empty((4, (TILE + 1) * group * N), real)
+    own, flat = np.empty((2 * C + 2) * WIDTH, real), np.empty((4, (TILE + 1) * lanes), real)
+    ws, gs, vs, xs = flat[0], flat[1], flat[2], flat[3]
     for job in range(first, last):
         start, stop = job * group, min(B, job * group + group)
-        lanes = (stop - start) * N
+        used = index((stop - start) * N)
         load_constants(own, constants, stop - start)
         load_lanes(own, C, grads[0], start, stop)
         for c in range(learned.shape[0]):
@@ -300,21 +308,19 @@ def backward_packed(
         for tile in range((T + TILE - 1) // TILE - 1, -1, -1):
             t = tile * TILE
             steps, lead = min(TILE, T - t), 1 if t > 0 else 0
-            pack(w, T, N, start, stop, t - lead, steps + lead, packed[0], lanes)
-            pack(grad_s, T, N, start, stop, t, steps, packed[1], lanes)
+            pack(w, T, N, start, stop, t - lead, steps + lead, flat[0], lanes)
+            pack(grad_s, T, N, start, stop, t, steps, flat[1], lanes)
             if full:
-                pack(mem, T, N, start, stop, t, steps, packed[2], lanes)
+                pack(mem, T, N, start, stop, t, steps, flat[2], lanes)
             if given:
-                pack(grad_x, T, N, start, stop, t, steps, packed[3], lanes)
+                pack(grad_x, T, N, start, stop, t, steps, flat[3], lanes)
             for i in range(steps - 1, -1, -1):
-                lo, hi, here, before = i * lanes, i * lanes + lanes, (i + lead) * lanes, max(i + lead - 1, 0) * lanes
+                at, here = index(i * lanes), index((i + lead) * lanes)
+                before = here - index(lanes) if i + lead > 0 else here
                 if full:
-                    add_to_own(own, C, packed[2, lo:hi])
-                backward_row(
-                    packed[0, here : here + lanes], packed[0, before : before + lanes], i + lead == 0,
-                    packed[1, lo:hi], packed[3, lo:hi], own, parameters,
-                )  # fmt: skip
-            unpack(packed[3], lanes, start, stop, t, steps, grad_x, T, N)
+                    add_step(own, C, vs, at, used)
+                backward_row(ws, here, before, i + lead == 0, gs, at, xs, at, used, own, parameters)
+            unpack(flat[3], lanes, start, stop, t, steps, grad_x, T, N)
         store_lanes(grads[0], own, C, start, stop)
         for c in range(learned.shape[0]):
             store_lanes(learned[c], own, C + 1 + c, start, stop)
@@ -334,6 +340,8 @@ def backward_recurrent(
     blocks = (N + WIDTH - 1) // WIDTH
     owns = np.empty((4, blocks, (2 * C + 3 * K - 1) * WIDTH), real)
     sums, scale = np.empty((blocks, 4 * WIDTH), real), np.zeros((4, N), real)
+    flat_sums, flat_w = sums.reshape(sums.size), w.reshape(w.size)
+    flat_x, flat_mem = grad_x.reshape(grad_x.size), mem.reshape(mem.size)
     for job in range(first, last):
         start, stop = 4 * job, min(B, 4 * job + 4)
         sums[:] = real(0)
@@ -346,10 +354,17 @@ def backward_recurrent(
             for b in range(start, stop):
                 for block in range(blocks):
                     lo, hi = block * WIDTH, min(N, block * WIDTH + WIDTH)
-                    gs = sums[block, (b - start) * WIDTH : (b - start) * WIDTH + hi - lo]
-                    add_row(gs, grad_s[b, t, lo:hi])
-                    own = owns[b - start, block]
-                    backward_one(w, others, initial, gs, mem, full, grad_x, own, C, parameters, b, t, lo, hi)
+                    mine, own = (b - start) * WIDTH, owns[b - start, block]
+                    cut, at = index(hi - lo), index((b * T + t) * N + lo)
+                    add_row(sums[block, mine : mine + hi - lo], grad_s[b, t, lo:hi])
+                    if full:
+                        add_step(own, C, flat_mem, at, cut)
+                    if K > 1:
+                        load_others(own, 2 * C + K + 1, others, initial, b, t, lo, hi)
+                    before, gs = at - index(N) if t > 0 else at, index(block * 4 * WIDTH + mine)
+                    backward_row(
+                        flat_w, at, before, t == 0, flat_sums, gs, flat_x, at, cut, own, parameters
+                    )  # fmt: skip
                 scale[b - start, :] = grad_x[b, t]
             for block in range(blocks):
                 lo, hi = block * WIDTH, min(N, block * WIDTH + WIDTH)
@@ -370,15 +385,15 @@ def backward_recurrent(
 
 _ROW, _INLINE = 'error_model="numpy", inline="never"', 'error_model="numpy", inline="always"'
 _BOTH: list[tuple[Callable[..., Any], str]] = [
-    (load_row, _ROW), (store_row, _ROW), (add_row, _ROW), (load_lanes, _ROW), (store_lanes, _ROW),
+    (load_row, _ROW), (store_row, _ROW), (add_row, _ROW), (store_step, _ROW), (load_lanes, _ROW), (store_lanes, _ROW),
     (load_constants, _ROW), (pack, _ROW), (unpack, _ROW), (load_block, _INLINE),
 ]  # fmt: skip
 FUNCTIONS: dict[str, list[tuple[Callable[..., Any], str]]] = {
-    "forward": [*_BOTH, (add_four_rows, _ROW), (forward_one, _INLINE)],
+    "forward": [*_BOTH, (add_four_rows, _ROW)],
     "backward": [
-        *_BOTH, (add_to_own, _ROW), (add_product, _ROW),
+        *_BOTH, (add_step, _ROW), (add_product, _ROW),
         (add_four_products, _ROW + ', fastmath={"contract", "reassoc"}'),
-        (backward_load, _INLINE), (backward_store, _INLINE), (backward_one, _INLINE),
+        (backward_load, _INLINE), (backward_store, _INLINE), (load_others, _ROW),
     ],
 }  # fmt: skip
 LOOPS: dict[str, tuple[Callable[..., Any], ...]] = {

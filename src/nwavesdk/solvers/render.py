@@ -60,14 +60,13 @@ def exp(x):
 
 _FORWARD_ROW = """
 @njit(error_model="numpy", inline="never")
-def forward_row(x, s, w, own):
+def forward_row(x, from_x, s, to_s, w, to_w, width, own):
     count = 0
-    for i in range(x.shape[0]):
-        n = index(i)
+    for n in range(width):
         {read}
-        w_n = integrate(x[n], {states}, {constants})
+        w_n = integrate(x[from_x + n], {states}, {constants})
         fired = fire(w_n, {others}{constants})
-        w[n], s[n] = w_n, fired[0]
+        w[to_w + n], s[to_s + n] = w_n, fired[0]
         {write}
         count += fired[0] > real(0)
     return count
@@ -81,20 +80,19 @@ def held(g):
 
 
 @njit(error_model="numpy", inline="never")
-def backward_row(w, before, is_first, grad_s, grad_x, own, parameters):
-    for i in range(w.shape[0]):
-        n = index(i)
+def backward_row(w, from_w, from_before, is_first, grad_s, from_s, grad_x, to_x, width, own, parameters):
+    for n in range(width):
         {read}
         {membrane} = {recall}
         result = adjoint(
-            w[n], {states}, {constants}, grad_s[n], {grads}, {sigma}
+            w[from_w + n], {states}, {constants}, grad_s[from_s + n], {grads}, {sigma}
         )
-        grad_x[n] = result[0]
+        grad_x[to_x + n] = result[0]
         {write}
 
 """
 
-_RECALL = "{initial} if is_first else fire(before[n], {args})[2]"
+_RECALL = "{initial} if is_first else fire(w[from_before + n], {args})[2]"
 
 
 class _ToKernel(ast.NodeTransformer):
@@ -199,13 +197,13 @@ def render_kernels(
         read += [_own(name, slot) for slot, name in zip(others, [*states[1:], *earlier], strict=True)]
         write = [f"{_at(C + k)} = result[{1 + k}]" for k in range(K)]
         write += [f"{_at(C + K + c)} += result[{1 + K + c}]" for c in range(C) if learn]
-        sigma = ["grad_x[n]"] if surrogate is None else [f"parameters[{i}]" for i in range(parameters)]
+        sigma = ["grad_x[to_x + n]"] if surrogate is None else [f"parameters[{i}]" for i in range(parameters)]
         slots |= {
             "held": "real(0)" if detach_reset else "g",
             "membrane": states[0],
             "recall": _RECALL.format(initial=_at(2 * C + K), args=", ".join([*earlier, *constants]))
             if recall
-            else "w[n]",
+            else "w[from_w + n]",
             "grads": ", ".join(grads),
             "sigma": ", ".join(sigma),
             "read": _lines(read),
