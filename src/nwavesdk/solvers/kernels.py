@@ -23,7 +23,7 @@ from nwavesdk.dynamics import Neuron
 from nwavesdk.solvers.render import render_kernels
 from nwavesdk.surrogate import Surrogate
 
-__all__ = ["cache_folder", "kernels"]
+__all__ = ["cache_folder", "kernels", "load_text"]
 
 _lock = threading.Lock()
 
@@ -60,8 +60,17 @@ def _load(
     neuron: Neuron, dtype: str, surrogate: type[Surrogate] | None, parameters: int, options: tuple[tuple[str, Any], ...]
 ) -> ModuleType:
     text = render_kernels(neuron, dtype, surrogate, parameters, **dict(options))
-    digest = hashlib.sha256(f"{numba.__version__}\n{text}".encode()).hexdigest()[:20]
-    name = f"nwavesdk_{neuron.name}_{digest}"
+    module, path = load_text(neuron.name, numba.__version__, text)
+    for entry in ("forward", "forward_recurrent", "backward", "backward_recurrent"):
+        if hasattr(module, entry):
+            setattr(module, entry, _Kernel(getattr(module, entry), path))
+    return module
+
+
+def load_text(name: str, version: str, text: str) -> tuple[ModuleType, Path]:
+    """`text` as a module, from a file of the cache that bears the hash of it and of its compiler's version."""
+    digest = hashlib.sha256(f"{version}\n{text}".encode()).hexdigest()[:20]
+    name = f"nwavesdk_{name}_{digest}"
     with _lock:
         path = cache_folder() / f"{name}.py"
         if not path.exists() or path.read_bytes() != text.encode():
@@ -74,10 +83,7 @@ def _load(
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-    for entry in ("forward", "forward_recurrent", "backward", "backward_recurrent"):
-        if hasattr(module, entry):
-            setattr(module, entry, _Kernel(getattr(module, entry), path))
-    return module
+    return module, path
 
 
 class _Kernel:
