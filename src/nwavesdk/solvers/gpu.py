@@ -1,8 +1,8 @@
 """The serial solver on a GPU: one fused Triton kernel forward and one backward, from the pages of the neuron.
 
 The charge may be bfloat16, float16, float32 or float64; spikes, `mem` and ∂L/∂x have its dtype. States, constants and
-`w` are float32 (float64 with float64). Nothing here waits for the device, so that both passes can stand in a CUDA graph.
-Triton is imported when a kernel first runs. Recurrent layers are the reference solver's.
+`w` are float32 (float64 with float64). Nothing here waits for the device, so that both passes can stand in a CUDA
+graph. Triton is imported when a kernel first runs. Recurrent layers are the reference solver's.
 """
 
 import importlib.util
@@ -23,7 +23,7 @@ __all__ = ["backward", "forward", "gpu_kernels", "runs"]
 
 
 def runs(x: Tensor, recurrent: bool) -> bool:
-    """Whether the kernels here can run a problem with the charge `x`: a CUDA tensor, no recurrence, Triton installed."""
+    """Whether the kernels here run a problem with the charge `x`: a CUDA tensor, no recurrence, Triton installed."""
     return x.device.type == "cuda" and not recurrent and _installed()
 
 
@@ -37,15 +37,14 @@ def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
     assert problem.recurrent is None
     x, neuron, real = _rows(problem.x.detach()), problem.spec.neuron, _real(problem.x)
     (B, T, N), K = x.shape, len(problem.states)
-    block, programs = _blocks(B * N)
     spikes = x.new_empty(B, T, N)
     trajectory = x.new_empty(B, T, N) if mem else None
     kept = tuple(x.new_empty(B, T, N, dtype=real) for _ in range(K)) if keep else None
     last = tuple(x.new_empty(B, N, dtype=real) for _ in range(K))
-    counts = x.new_empty(programs, dtype=torch.int32)
+    counts = x.new_empty(-(-B * N // _block(B * N)), dtype=torch.int32)
     w, *others = kept or (None,) * K
     arguments = [x, *x.stride(), *_constants(problem, real), *_states(problem, real), spikes, w, trajectory, *others]
-    _launch(gpu_kernels(neuron, real).forward, block, programs, [*arguments, *last, counts, B * N, T, N])
+    _launch(gpu_kernels(neuron, real).forward, B * N, K, [*arguments, *last, counts, B * N, T, N])
     return Trace(spikes, trajectory, last, kept, counts)
 
 
@@ -55,7 +54,6 @@ def backward(problem: Problem, trace: Trace, grads: TraceGradient, learn: bool) 
     assert problem.recurrent is None
     spec, (w, *others) = problem.spec, [t.contiguous() for t in trace.kept]
     (B, T, N), real = w.shape, w.dtype
-    block, programs = _blocks(B * N)
     if spec.surrogate.pseudo_derivative is None:
         sigma: list[Any] = [spec.surrogate.derivative(argument(problem, trace.kept)).contiguous()]
     else:
@@ -67,38 +65,44 @@ def backward(problem: Problem, trace: Trace, grads: TraceGradient, learn: bool) 
     learned = [w.new_empty(B, N) for _ in problem.constants] if learn else []
     kernels = gpu_kernels(spec.neuron, real, spec.surrogate, backward=True, detach_reset=spec.detach_reset, learn=learn)
     last = [None if g is None else g.contiguous() for g in grads.last]
-    arguments = [w, *others, *_states(problem, real), *_constants(problem, real), *_strided(grad_s), *_strided(grad_mem)]
+    arguments = [w, *others, *_states(problem, real), *_constants(problem, real)]
+    arguments += [*_strided(grad_s), *_strided(grad_mem)]
     arguments += [*last, *sigma, grad_x, *grad_states, *learned, B * N, T, N]
-    _launch(kernels.backward, block, programs, arguments)
+    _launch(kernels.backward, B * N, len(trace.kept), arguments)
     sums = [g.sum(0) for g in learned] if learn else [None] * len(problem.constants)
     return grad_x, *grad_states, *sums
 
 
 def gpu_kernels(neuron: Neuron, dtype: torch.dtype, surrogate: Surrogate | None = None, **options: Any) -> ModuleType:
     """The module of Triton kernels for `neuron`; see `render_triton` for the options."""
-    page = surrogate is not None and surrogate.pseudo_derivative is not None
-    parameters = len(surrogate.constants) if surrogate is not None and page else 0
-    return _load(neuron, str(dtype)[6:], type(surrogate) if page else None, parameters, tuple(sorted(options.items())))
+    if surrogate is None or surrogate.pseudo_derivative is None:
+        return _load(neuron, str(dtype)[6:], None, 0, tuple(sorted(options.items())))
+    return _load(neuron, str(dtype)[6:], type(surrogate), len(surrogate.constants), tuple(sorted(options.items())))
 
 
 @cache
 def _load(
     neuron: Neuron, dtype: str, surrogate: type[Surrogate] | None, parameters: int, options: tuple[tuple[str, Any], ...]
 ) -> ModuleType:
-    return load_text(f"gpu_{neuron.name}", "triton", render_triton(neuron, dtype, surrogate, parameters, **dict(options)))[0]
+    text = render_triton(neuron, dtype, surrogate, parameters, **dict(options))
+    return load_text(f"gpu_{neuron.name}", "triton", text)[0]
 
 
-def _blocks(lanes: int) -> tuple[int, int]:
-    """Lanes a program, and how many programs: small ones where there is little to share out among the processors."""
-    block = 64 if lanes < 1 << 15 else 128 if lanes < 1 << 18 else 256
-    return block, -(-lanes // block)
+def _block(lanes: int) -> int:
+    """Lanes a program: few where there is little to share out among the processors. Reasoned, not measured."""
+    return 64 if lanes < 1 << 15 else 128 if lanes < 1 << 18 else 256
 
 
-def _launch(kernel: Any, block: int, programs: int, arguments: list[Any]) -> None:
-    """One lane a thread up to 128; without fusion, which would flip spikes at the threshold against the CPU."""
-    if programs:
+def _launch(kernel: Any, lanes: int, states: int, arguments: list[Any]) -> None:
+    """A lane a thread, or two in wide programs of one state, whose registers suffice for that.
+
+    Multiplication and addition are not fused, which would flip spikes at the threshold against the CPU.
+    """
+    block = _block(lanes)
+    if lanes:
+        warps = block // (64 if block == 256 and states == 1 else 32)
         with torch.cuda.device_of(arguments[0]):
-            kernel[(programs,)](*arguments, BLOCK=block, num_warps=min(block // 32, 4), enable_fp_fusion=False)
+            kernel[(-(-lanes // block),)](*arguments, BLOCK=block, num_warps=warps, enable_fp_fusion=False)
 
 
 def _real(x: Tensor) -> torch.dtype:

@@ -179,9 +179,7 @@ def render_triton(
     else:
         pages.append(page_source("integrate", neuron.integrate, dialect=dialect))
         kernel = _forward(neuron, real)
-    loads = [
-        f"tl.load(base + at + {k} * stride, mask=left > {k}, other=other).to({real})," for k in range(TILE)
-    ]
+    loads = [f"tl.load(base + at + {k} * stride, mask=left > {k}, other=other).to({real})," for k in range(TILE)]
     header = _HEADER.format(
         name=neuron.name, tile=TILE, nothing=", ".join(["other"] * TILE), loads=_lines(loads, 12), real=real
     )
@@ -192,13 +190,25 @@ def _forward(neuron: Neuron, real: str) -> str:
     states, outs = [f"state_{v}" for v in neuron.states], [f"out_{v}" for v in neuron.states[1:]]
 
     def step(k: int) -> list[str]:
-        arguments = [f"x_{k}", *states, *_constants(neuron), f"at + (t + {k}) * N", "inside", "spikes", "w", "mem", *outs]
+        arguments = [
+            f"x_{k}",
+            *states,
+            *_constants(neuron),
+            f"at + (t + {k}) * N",
+            "inside",
+            "spikes",
+            "w",
+            "mem",
+            *outs,
+        ]
         return [f"fired, {_listed(states)} = step({_listed(arguments)})", "count += fired"]
 
     return _FORWARD.format(
         **_common(neuron),
         real=real,
-        store_others=_lines([f"tl.store({o} + at, {v}, mask=inside)" for o, v in zip(outs, states[1:], strict=True)], 8),
+        store_others=_lines(
+            [f"tl.store({o} + at, {v}, mask=inside)" for o, v in zip(outs, states[1:], strict=True)], 8
+        ),
         outs=_listed(outs),
         this=_listed(f"x_{k}" for k in range(TILE)),
         next=_listed(f"next_{k}" for k in range(TILE)),
@@ -208,14 +218,12 @@ def _forward(neuron: Neuron, real: str) -> str:
     )
 
 
-def _backward(
-    neuron: Neuron, real: str, sigma: Sequence[str], is_array: bool, detach_reset: bool, learn: bool
-) -> str:
+def _backward(neuron: Neuron, real: str, sigma: Sequence[str], is_array: bool, detach_reset: bool, learn: bool) -> str:
     states, others = neuron.states, neuron.states[1:]
     constants, grads = _constants(neuron), [f"grad_{v}" for v in states]
     learned = [f"learned_{c}" for c in neuron.constants] if learn else []
     increments = [f"more_{c}" for c in neuron.constants]
-    # What a tile loads: name, array, lanes, stride, how many steps before the tile's own, and what stands before the first.
+    # What a tile loads: name, array, lanes, stride, how many steps before the tile's own, what stands before the first.
     tiles = [
         ("s", "grad_s", "s_at", "s_t", 0, "zero"),
         ("m", "grad_mem", "m_at", "m_t", 0, "zero"),
@@ -230,6 +238,10 @@ def _backward(
             values = _listed(f"{prefix}{name}_{k}" for k in range(TILE))
             first = f"{at} + (t - {ahead + lag}) * {stride}"
             yield f"{values} = load_tile({base}, {first}, -{stride}, {left} - {ahead + lag}, {other})"
+
+    def given(v: str) -> list[str]:
+        loaded = f"grad_{v} = tl.load(last_{v} + lane, mask=inside, other=0.0)"
+        return [f"grad_{v} = zero", f"if last_{v} is not None:", f"    {loaded}"]
 
     def step(k: int) -> list[str]:
         arguments = [f"t - {k}", "w_now", f"w_{k}", *(f"now_{v}" for v in others), *(f"o_{v}_{k}" for v in others)]
@@ -259,9 +271,7 @@ def _backward(
         returned=_listed([*grads, *(f"{a} + {b}" for a, b in zip(learned, increments, strict=learn))]),
         grad_firsts=_listed(f"grad_first_{v}" for v in states),
         learned_arguments="".join(f"into_{c}, " for c in learned),
-        load_grads=_lines((f"grad_{v} = zero" for v in states), 4) + "\n    " + _lines(
-            (f"if last_{v} is not None:\n        grad_{v} = tl.load(last_{v} + lane, mask=inside, other=0.0)" for v in states), 4
-        ),
+        load_grads=_lines((line for v in states for line in given(v)), 4),
         load_sigma="" if is_array else _lines((f"{k} = tl.cast({k}, {real})" for k in sigma), 4),
         start_learned=_lines((f"{c} = zero" for c in learned), 4),
         load_now=_lines(

@@ -80,7 +80,7 @@ class _Sweep(torch.autograd.Function):
             raise freed_graph(error) from None
         spec: Spec = ctx.spec
         K, C = ctx.K, len(spec.neuron.constants)
-        states, constants, kept, recurrent = (saved[: K], saved[K : K + C], saved[K + C : 2 * K + C], saved[2 * K + C :])
+        states, constants, kept, recurrent = (saved[:K], saved[K : K + C], saved[K + C : 2 * K + C], saved[2 * K + C :])
         problem = Problem(spec, kept[0], states, constants, *recurrent[:2])
         trace = Trace(recurrent[2] if recurrent else kept[0], None, (), kept)
         grad_mem, last = (grads[0], grads[1 : 1 + K]) if ctx.mem else (None, grads[:K])
