@@ -93,14 +93,16 @@ def _block(lanes: int) -> int:
     return 64 if lanes < 1 << 15 else 128 if lanes < 1 << 18 else 256
 
 
-def _launch(kernel: Any, lanes: int, states: int, arguments: list[Any]) -> None:
-    """A lane a thread, or two in wide programs of one state, whose registers suffice for that.
-
-    Multiplication and addition are not fused, which would flip spikes at the threshold against the CPU.
-    """
+def _shape(lanes: int, states: int) -> tuple[int, int]:
+    """Lanes and warps a program: a lane a thread, or two where it is wide and registers suffice for that."""
     block = _block(lanes)
+    return block, block // (64 if block == 256 and states == 1 else 32)
+
+
+def _launch(kernel: Any, lanes: int, states: int, arguments: list[Any]) -> None:
+    """Run the kernel, with no product and sum fused, which would flip spikes at the threshold against the CPU."""
+    block, warps = _shape(lanes, states)
     if lanes:
-        warps = block // (64 if block == 256 and states == 1 else 32)
         with torch.cuda.device_of(arguments[0]):
             kernel[(-(-lanes // block),)](*arguments, BLOCK=block, num_warps=warps, enable_fp_fusion=False)
 

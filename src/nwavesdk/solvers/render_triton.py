@@ -190,25 +190,13 @@ def _forward(neuron: Neuron, real: str) -> str:
     states, outs = [f"state_{v}" for v in neuron.states], [f"out_{v}" for v in neuron.states[1:]]
 
     def step(k: int) -> list[str]:
-        arguments = [
-            f"x_{k}",
-            *states,
-            *_constants(neuron),
-            f"at + (t + {k}) * N",
-            "inside",
-            "spikes",
-            "w",
-            "mem",
-            *outs,
-        ]
+        arguments = [f"x_{k}", *states, *_constants(neuron), f"at + (t + {k}) * N", "inside, spikes, w, mem", *outs]
         return [f"fired, {_listed(states)} = step({_listed(arguments)})", "count += fired"]
 
     return _FORWARD.format(
         **_common(neuron),
         real=real,
-        store_others=_lines(
-            [f"tl.store({o} + at, {v}, mask=inside)" for o, v in zip(outs, states[1:], strict=True)], 8
-        ),
+        store_others=_lines((f"tl.store(out_{v} + at, state_{v}, mask=inside)" for v in neuron.states[1:]), 8),
         outs=_listed(outs),
         this=_listed(f"x_{k}" for k in range(TILE)),
         next=_listed(f"next_{k}" for k in range(TILE)),
@@ -272,7 +260,8 @@ def _backward(neuron: Neuron, real: str, sigma: Sequence[str], is_array: bool, d
         grad_firsts=_listed(f"grad_first_{v}" for v in states),
         learned_arguments="".join(f"into_{c}, " for c in learned),
         load_grads=_lines((line for v in states for line in given(v)), 4),
-        load_sigma="" if is_array else _lines((f"{k} = tl.cast({k}, {real})" for k in sigma), 4),
+        # They are float64; the interpreter has them as Python's floats, which a cast would take for float32.
+        load_sigma=_lines((f"{k} = tl.cast({k}, {real})" for k in sigma if real != "tl.float64" and not is_array), 4),
         start_learned=_lines((f"{c} = zero" for c in learned), 4),
         load_now=_lines(
             (f"now_{v} = tl.load(out_{v} + at + (t - 1) * N, mask=steps > 1, other=state_{v})" for v in others), 4
