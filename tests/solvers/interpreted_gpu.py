@@ -3,12 +3,14 @@
 Run: TRITON_INTERPRET=1 python -m pytest tests/solvers/interpreted_gpu.py
 """
 
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
 from contract import NEURONS, SURROGATES
+from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.solvers import Problem, Solution, gpu, run
 from nwavesdk.solvers.problem import TraceGradient
 from nwavesdk.solvers.sweep import sweep
@@ -51,7 +53,7 @@ def test_every_neuron_and_surrogate(neuron, surrogate, detach):
 
 @pytest.mark.parametrize("neuron", NEURONS)
 def test_odd_sizes(neuron):
-    for T, N in [(0, 1), (0, 77), (1, 7), (1, 77), (2, 1), (2, 7), (33, 1), (33, 77)]:
+    for T, N in [(0, 1), (0, 77), (1, 7), (1, 77), (2, 1), (2, 7), (15, 7), (33, 1), (33, 77)]:
         compare(problem(neuron, "atan", True, F32, T, N, B=1 if T == 33 else 3))
 
 
@@ -150,6 +152,30 @@ def test_half_charge_with_float32_state(neuron, surrogate, dtype):
         assert torch.equal(mine, theirs)
     for i, (mine, theirs) in enumerate(zip(gradients(b, got), gradients(a, expected), strict=True)):
         assert_close(mine, theirs, GRADIENT, f"gradient {i}")
+    grads = TraceGradient(None, torch.zeros_like(p.x), [None] * len(p.states))
+    assert gpu.backward(p, gpu.forward(p), grads, learn=False)[0].dtype == dtype
+
+
+@pytest.mark.usefixtures("one_program")
+def test_a_layer_learns_and_streams(monkeypatch):
+    """The layers' way to the kernels, which on a machine with a GPU is that of CUDA tensors."""
+    for module in ("run", "sweep"):
+        monkeypatch.setattr(sys.modules[f"nwavesdk.solvers.{module}"], "serial", gpu)
+    x, found = 0.5 * torch.rand(3, 12, 7), {}
+    for solver in ("auto", "reference"):
+        layer = LIFLayer(7, 10e-3, learn_taus=True, learn_thresholds=True, solver=solver)
+        prepare_net(layer)
+        parts = [layer(part) for part in (x[:, :5], x[:, 5:])]
+        spk, mem = (torch.cat(ts, 1) for ts in zip(*parts, strict=True))
+        (spk.sum() + (mem**2).sum()).backward()
+        assert not hasattr(parts[0][0], "nonzeros") or solver == "reference"
+        found[solver] = spk, mem, layer.log_taus.grad, layer.thresholds.grad
+    mine, theirs = found["auto"], found["reference"]
+    assert mine[0].any()
+    assert torch.equal(mine[0], theirs[0])
+    assert torch.equal(mine[1], theirs[1])
+    assert_close(mine[2] / 21, theirs[2] / 21, GRADIENT, "taus")
+    assert_close(mine[3] / 21, theirs[3] / 21, GRADIENT, "thresholds")
 
 
 @pytest.mark.usefixtures("one_program")

@@ -29,10 +29,11 @@ TYPES = {
 }  # fmt: skip
 
 
-def python(*arguments, **environment):
+def python(*arguments, cwd=None, **environment):
     return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, env={**os.environ, **environment}, timeout=600
-    )
+        [sys.executable, *arguments],
+        capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment}, timeout=600,
+    )  # fmt: skip
 
 
 def test_interpreted_kernels_are_the_reference():
@@ -92,7 +93,7 @@ def compiled(kernel, arguments, options, arch):
         if isinstance(value, torch.Tensor):
             signature[name], aligned = TYPES[value.dtype], True
         else:
-            signature[name] = "i32" if isinstance(value, int) else "fp64"
+            signature[name] = "i32" if isinstance(value, int) else kernel.params[i].annotation_type or "fp32"
             aligned = isinstance(value, int) and value % 16 == 0 and name != "T"
         if aligned:
             attributes[(i,)] = [["tt.divisibility", 16]]
@@ -116,7 +117,7 @@ def check(launches, arch):
     for launch in launches:
         built = compiled(*launch, arch)
         assert "st.global" in built.asm["ptx"]
-        assert "fma.rn" not in built.asm["ptx"]
+        assert not re.search(r"fma\.rn|div\.(full|approx)", built.asm["ptx"])
         assert local_memory(built) == 0
 
 
@@ -135,6 +136,11 @@ def test_every_surrogate_compiles(sent, surrogate, arch):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=["f16", "bf16", "f64"])
 def test_every_dtype_compiles(sent, dtype):
     check(launched(sent, "lif_subtraction", "custom", dtype, 1), 80)
+
+
+def test_parameters_of_surrogates_arrive_in_float64(sent):
+    built = compiled(*launched(sent, "lif_none", "atan", torch.float32, 7)[1], 80)
+    assert built.asm["ptx"].count(".param .f64") == 2
 
 
 @pytest.mark.parametrize("neuron", ["h1v2", "adaptive"])
@@ -178,6 +184,14 @@ def test_nothing_imports_triton_before_a_kernel_runs():
     assert done.returncode == 0
     assert "nwavesdk.solvers.gpu" in done.stdout
     assert "'triton" not in done.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
+def test_the_benchmark_says_that_it_needs_a_gpu():
+    done = python("-m", "benchmarks.gpu", cwd=Path(__file__).parents[2])
+    assert done.returncode == 1
+    assert "torch sees none here" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # ---- on a GPU -------------------------------------------------------------------------------------------------------
