@@ -106,8 +106,8 @@ def main() -> None:
     """
     if not torch.cuda.is_available():
         raise SystemExit(
-            "benchmarks.gpu measures on a CUDA device, and torch sees none here: run it on a machine that has one, with "
-            "a CUDA build of torch; `python -m benchmarks.run` measures on the CPU."
+            "benchmarks.gpu measures on a CUDA device, and torch sees none here: run it on a machine with one and "
+            "with a CUDA build of torch; `python -m benchmarks.run` measures on the CPU."
         )
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, ms, medians of {RUNS}")
     print(f"{'[B, T, N]':>20} {'ours':>9} {'reference':>10} {'GB/s':>7} {'copy':>7}   SpikingJelly")

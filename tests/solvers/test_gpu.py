@@ -20,7 +20,7 @@ from nwavesdk.solvers.sweep import fastest_backward
 from solvers.test_parity import gradients, leaves, problem
 from tolerances import GRADIENT, assert_close
 
-triton = pytest.importorskip("triton")
+triton = pytest.importorskip("triton", minversion="3.4")
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 TYPES = {
