@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nwavesdk.dynamics import Neuron
 from nwavesdk.layers.checks import checked_input, choice, per_neuron, positive
 from nwavesdk.layers.prepare import DIVERGED, Prepared
-from nwavesdk.solvers import SOLVERS, Problem, Solution, Spec, membrane, ops, run
+from nwavesdk.solvers import SOLVERS, Problem, Solution, Spec, membrane, ops, run, serial_runs
 from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 
 __all__ = ["NeuronLayer", "Record"]
@@ -256,11 +256,11 @@ class NeuronLayer(Prepared):
     def _shape(self, cur: Tensor) -> tuple[int, ...]:
         return (1, *cur.shape) if cur.ndim == len(self.features) else tuple(cur.shape)
 
-    def _shaped(self, y: Tensor | None, cur: Tensor, count: int | None = None) -> Tensor:
+    def _shaped(self, y: Tensor | None, cur: Tensor, count: object = None) -> Tensor:
         """`y` in the user's shape and dtype; with the number of its spikes, for a synapse that follows."""
         assert y is not None
         y = y.to(cur.dtype).reshape(self._shape(cur))
-        if count is not None:
+        if isinstance(count, int):
             y.nonzeros = count  # type: ignore[attr-defined]
         return y
 
@@ -289,7 +289,7 @@ class NeuronLayer(Prepared):
             if self.device == "gpu":
                 solver = "compasso"
             else:
-                solver = "reference" if learnable or x.device.type != "cpu" else "serial"
+                solver = "serial" if serial_runs(x, self.layer_topology == "RC") and not learnable else "reference"
         else:
             solver = self.solver
         if learnable and solver != "reference":

@@ -1,7 +1,7 @@
-"""How a sequence is run: the torch reference, the compiled serial solver, and comPaSSo, behind one entry."""
+"""How a sequence is run: the torch reference, the compiled serial solvers, and comPaSSo, behind one entry."""
 
 from nwavesdk.solvers import ops
 from nwavesdk.solvers.problem import Problem, Solution, Spec, membrane
-from nwavesdk.solvers.run import SOLVERS, run
+from nwavesdk.solvers.run import SOLVERS, run, serial_runs
 
-__all__ = ["SOLVERS", "Problem", "Solution", "Spec", "membrane", "ops", "run"]
+__all__ = ["SOLVERS", "Problem", "Solution", "Spec", "membrane", "ops", "run", "serial_runs"]

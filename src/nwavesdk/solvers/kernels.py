@@ -20,11 +20,10 @@ from typing import Any
 import numba
 
 from nwavesdk.dynamics import Neuron
-from nwavesdk.solvers.loops import LOOPS
 from nwavesdk.solvers.render import render_kernels
 from nwavesdk.surrogate import Surrogate
 
-__all__ = ["cache_folder", "kernels"]
+__all__ = ["cache_folder", "kernels", "load_kernels", "load_text"]
 
 _lock = threading.Lock()
 
@@ -60,9 +59,27 @@ def kernels(neuron: Neuron, dtype: str, surrogate: Surrogate | None = None, **op
 def _load(
     neuron: Neuron, dtype: str, surrogate: type[Surrogate] | None, parameters: int, options: tuple[tuple[str, Any], ...]
 ) -> ModuleType:
-    text = render_kernels(neuron, dtype, surrogate, parameters, **dict(options))
-    digest = hashlib.sha256(f"{numba.__version__}\n{text}".encode()).hexdigest()[:20]
-    name = f"nwavesdk_{neuron.name}_{digest}"
+    return load_kernels(neuron.name, render_kernels(neuron, dtype, surrogate, parameters, **dict(options)))
+
+
+def load_kernels(name: str, text: str) -> ModuleType:
+    """The module of that source text; those of its functions that release the GIL are its kernels.
+
+    Args:
+        name: tells its file in the cache apart from others, for people.
+        text: the whole source; equal texts share what was compiled.
+    """
+    module, path = load_text(name, numba.__version__, text)
+    for entry, function in list(vars(module).items()):
+        if getattr(function, "targetoptions", {}).get("nogil"):
+            setattr(module, entry, _Kernel(function, path))
+    return module
+
+
+def load_text(name: str, version: str, text: str) -> tuple[ModuleType, Path]:
+    """`text` as a module, from a file of the cache that bears the hash of it and of its compiler's version."""
+    digest = hashlib.sha256(f"{version}\n{text}".encode()).hexdigest()[:20]
+    name = f"nwavesdk_{name}_{digest}"
     with _lock:
         path = cache_folder() / f"{name}.py"
         if not path.exists() or path.read_bytes() != text.encode():
@@ -75,22 +92,22 @@ def _load(
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-    for kernel in (*LOOPS["forward"], *LOOPS["backward"]):
-        if hasattr(module, kernel.__name__):
-            setattr(module, kernel.__name__, _Kernel(getattr(module, kernel.__name__), path))
-    return module
+    return module, path
 
 
 class _Kernel:
     """A compiled function that throws damaged files of its cache away and compiles anew."""
 
     def __init__(self, function: Any, path: Path) -> None:
-        self.function, self.path, self.sound = function, path, False
+        self.function, self.path = function, path
+        self.sound: set[tuple[type, ...]] = set()
 
     def __call__(self, *arguments: Any) -> None:
-        if not self.sound:
+        kinds = tuple(map(type, arguments))
+        if kinds not in self.sound:
             with _lock:
                 self._make_sound(tuple(numba.typeof(a) for a in arguments))
+                self.sound.add(kinds)
         self.function(*arguments)
 
     def _make_sound(self, types: tuple[Any, ...]) -> None:
@@ -105,4 +122,3 @@ class _Kernel:
             for file in files:
                 file.unlink(missing_ok=True)
             self.function.compile(types)
-        self.sound = True

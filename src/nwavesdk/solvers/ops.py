@@ -7,9 +7,8 @@ numbers and texts, so a `Spec` goes by a name under which this process remembers
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers import reference, serial
 from nwavesdk.solvers.problem import Problem, Solution, Spec, Trace, TraceGradient, pack, unpack
-from nwavesdk.solvers.sweep import FORWARD
+from nwavesdk.solvers.sweep import FORWARD, fastest_backward
 
 __all__ = ["name_of", "solve"]
 
@@ -82,8 +81,7 @@ def _backward(
     kept = unpack(problem, tuple(saved[K + C : 2 * K + C]))
     trace = Trace(extra[2] if recurrent else kept[0], None, (), kept)
     gradient = TraceGradient(grads[0], grads[1] if mem else None, grads[1 + mem : 1 + mem + K])
-    engine = serial if kept[0].device.type == "cpu" else reference
-    found = engine.backward(problem, trace, gradient, learn)
+    found = fastest_backward(problem)(problem, trace, gradient, learn)
     return _apart([g for g in found if g is not None])
 
 

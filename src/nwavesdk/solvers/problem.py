@@ -46,8 +46,9 @@ class Problem:
 
     Attributes:
         spec: neuron, surrogate, `detach_reset`.
-        x: input charge [B, T, N], float32 or float64.
-        states: the states before the first step, each [B, N], dtype and device of `x`.
+        x: input charge [B, T, N], float32 or float64; the kernels on GPUs also take bfloat16 and float16, with states
+            and constants in float32, and give spikes, `mem` and ∂L/∂x in the dtype of x.
+        states: the states before the first step, each [B, N], dtype (but for half `x`) and device of `x`.
         constants: the neuron's constants, each [N].
         recurrent: weights [N, N] (from, to) by which s[t-1] adds to x[t], or None.
         spikes: s before the first step [B, N]; needed with `recurrent`.
@@ -70,14 +71,14 @@ class Solution:
         mem: the first state after each step [B, T, N], with gradients; None where it was not asked for.
         last: the states after the last step, each [B, N], with gradients.
         kept: what the steps have left (see `Trace.kept`), without a graph; None where nothing was kept.
-        spike_count: how many spikes there are, or None where nobody counted.
+        spike_count: how many spikes there are, or None where nobody counted; from a GPU, see `Trace.spike_count`.
     """
 
     spikes: Tensor
     mem: Tensor | None
     last: tuple[Tensor, ...]
     kept: tuple[Tensor, ...] | None
-    spike_count: int | None = None
+    spike_count: int | Tensor | None = None
 
 
 class Trace(NamedTuple):
@@ -88,14 +89,14 @@ class Trace(NamedTuple):
         mem: the first state after each step [B, T, N], or None where it was not asked for.
         last: the states after the last step, each [B, N].
         kept: `w` of each step and the states after it but the first, each [B, T, N]; None where not asked for.
-        spike_count: the number of spikes, or None.
+        spike_count: the number of spikes, or None; on a GPU a tensor of which it is the sum, as reading it would wait.
     """
 
     spikes: Tensor
     mem: Tensor | None
     last: tuple[Tensor, ...]
     kept: tuple[Tensor, ...] | None
-    spike_count: int | None = None
+    spike_count: int | Tensor | None = None
 
 
 class TraceGradient(NamedTuple):

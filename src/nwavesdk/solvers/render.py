@@ -8,12 +8,12 @@ share one compiled kernel; the text is a function of its inputs alone, so that i
 import ast
 import inspect
 import re
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from nwavesdk.dynamics import Neuron
 from nwavesdk.solvers import loops
+from nwavesdk.solvers.page import function_tree, page_source
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["render_kernels"]
@@ -95,57 +95,6 @@ def backward_row(w, from_w, from_before, is_first, grad_s, from_s, grad_x, to_x,
 _RECALL = "{initial} if is_first else fire(w[from_before + n], {args})[2]"
 
 
-class _ToKernel(ast.NodeTransformer):
-    """Rewrites a page: typed literals, `m.f` as `f`, the surrogate's arguments, and outside of adjoints no `held`."""
-
-    def __init__(self, page: str, sigma: Sequence[str]) -> None:
-        self.page, self.sigma = page, sigma
-
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        if isinstance(node.value, float):
-            return ast.Call(ast.Name("real", ast.Load()), [node], [])
-        return node
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        self.generic_visit(node)
-        return ast.Name(node.attr, node.ctx) if isinstance(node.value, ast.Name) and node.value.id == "m" else node
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        if isinstance(node.func, ast.Name) and node.func.id == "surrogate":
-            if self.sigma == ["sigma"]:
-                return ast.Name("sigma", ast.Load())
-            node.args += [ast.Name(name, ast.Load()) for name in self.sigma]
-        if isinstance(node.func, ast.Name) and node.func.id == "held" and self.page == "fire":
-            return node.args[0]
-        return node
-
-
-def _page(name: str, page: Callable[..., Any], sigma: Sequence[str] = (), results: int | None = None) -> str:
-    """`page` as the source of an inlined kernel function called `name`, cut to its first `results`."""
-    function = _function(page)
-    final = function.body[-1]
-    if isinstance(final, ast.Return) and isinstance(final.value, ast.Tuple):
-        final.value.elts = final.value.elts[:results]
-    function.name, function.returns = name, None
-    for argument in function.args.args:
-        argument.annotation = None
-    if name == "adjoint":
-        function.args.args += [ast.arg(a) for a in sigma]
-    text = ast.unparse(ast.fix_missing_locations(_ToKernel(name, sigma).visit(function)))
-    return f'@njit(inline="always", error_model="numpy")\n{text}\n'
-
-
-def _function(page: Callable[..., Any]) -> ast.FunctionDef:
-    """The syntax tree of a function, without docstring and decorators."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(page)))
-    function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
-    function.decorator_list = []
-    if ast.get_docstring(function) is not None:
-        function.body = function.body[1:]
-    return function
-
-
 def render_kernels(
     neuron: Neuron,
     dtype: str,
@@ -171,10 +120,10 @@ def render_kernels(
     constants = [f"constant_{c}" for c in neuron.constants]
     states = [f"state_{v}" for v in neuron.states]
     direction = "backward" if backward else "forward"
-    pages = [_page(name, page) for name, page in neuron.pages.items() if backward or not name.endswith("adjoint")]
+    pages = [page_source(name, page) for name, page in neuron.pages.items() if backward or not name.endswith("adjoint")]
     slots = {"constants": ", ".join(constants), "states": ", ".join(states)}
     if not backward:
-        pages += [_page("integrate", neuron.integrate), _page("fire", neuron.fire)]
+        pages += [page_source("integrate", neuron.integrate), page_source("fire", neuron.fire)]
         slots |= {
             "others": "".join(f"{v}, " for v in states[1:]),
             "read": _lines(_own(name, slot) for slot, name in enumerate([*constants, *states])),
@@ -185,9 +134,9 @@ def render_kernels(
         names = ["sigma"] if surrogate is None else [f"k{i}" for i in range(parameters)]
         if surrogate is not None:
             assert surrogate.pseudo_derivative is not None
-            pages.append(_page("surrogate", surrogate.pseudo_derivative))
-        adjoint = _page("adjoint", neuron.adjoint, names, None if learn else 1 + K)
-        pages += [_page("fire", neuron.fire), adjoint]
+            pages.append(page_source("surrogate", surrogate.pseudo_derivative))
+        adjoint = page_source("adjoint", neuron.adjoint, names, results=None if learn else 1 + K)
+        pages += [page_source("fire", neuron.fire), adjoint]
         # Where only the gradients of the constants look at the membrane before the step, it is not worked out for them.
         membrane = inspect.signature(neuron.adjoint).parameters
         recall = len(re.findall(rf"\b{list(membrane)[1]}\b", adjoint)) > 1
@@ -232,4 +181,4 @@ def _own(name: str, slot: int) -> str:
 
 
 def _decorated(function: Callable[..., Any], options: str) -> str:
-    return f"@njit({options})\n{ast.unparse(_function(function))}\n"
+    return f"@njit({options})\n{ast.unparse(function_tree(function))}\n"

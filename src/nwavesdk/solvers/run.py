@@ -1,14 +1,20 @@
 """The one entry to all solvers."""
 
 import torch
+from torch import Tensor
 
-from nwavesdk.solvers import ops, reference
+from nwavesdk.solvers import gpu, ops, reference
 from nwavesdk.solvers.problem import Problem, Solution
 from nwavesdk.solvers.sweep import FORWARD, sweep
 
-__all__ = ["SOLVERS", "run"]
+__all__ = ["SOLVERS", "run", "serial_runs"]
 
 SOLVERS = ("reference", *FORWARD)
+
+
+def serial_runs(x: Tensor, recurrent: bool) -> bool:
+    """Whether the serial solver runs a problem with the charge `x`: on CPU tensors any, on CUDA tensors see `gpu`."""
+    return x.device.type == "cpu" or gpu.runs(x, recurrent)
 
 
 def run(
@@ -28,8 +34,12 @@ def run(
             `torch.func` transforms.
     """
     device = problem.x.device.type
-    if solver == "serial" and device != "cpu":
-        raise RuntimeError(f'solver="serial" runs on CPU tensors, got {device} tensors: use solver="reference".')
+    if solver == "serial" and not serial_runs(problem.x, problem.recurrent is not None):
+        what = "a recurrent layer" if device == "cuda" and problem.recurrent is not None else "a layer"
+        raise RuntimeError(
+            'solver="serial" runs on CPU tensors, and without recurrence on CUDA tensors where triton is installed, '
+            f'got {what} on {device} tensors: use solver="reference".'
+        )
     if solver == "compasso" and (problem.recurrent is not None or problem.spec.neuron.carry is None):
         what = "recurrent layers" if problem.recurrent is not None else f"the neuron {problem.spec.neuron.name}"
         raise RuntimeError(f'comPaSSo does not run {what}: use device="cpu", which runs on CUDA tensors too.')

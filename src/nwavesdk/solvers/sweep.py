@@ -10,16 +10,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers import compasso, reference, serial
+from nwavesdk.solvers import compasso, gpu, reference, serial
 from nwavesdk.solvers.problem import Problem, Solution, Spec, Trace, TraceGradient, freed_graph, pack, unpack
 
-__all__ = ["FORWARD", "sweep"]
+__all__ = ["FORWARD", "fastest_backward", "sweep"]
 
-FORWARD: dict[str, Callable[..., Trace]] = {"serial": serial.forward, "compasso": compasso.forward}
+Forward = Callable[[Problem, bool, bool], Trace]
+Backward = Callable[[Problem, Trace, TraceGradient, bool], tuple[Tensor | None, ...]]
+
+
+def _serial(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
+    forward = serial.forward if problem.x.device.type == "cpu" else gpu.forward
+    return forward(problem, mem, keep)
+
+
+FORWARD: dict[str, Forward] = {"serial": _serial, "compasso": compasso.forward}
 """Solvers that run forward without a graph: `forward(problem, mem, keep) -> Trace`."""
 
 
-def sweep(problem: Problem, forward: Callable[..., Trace], mem: bool = True, keep: bool = True) -> Solution:
+def sweep(
+    problem: Problem,
+    forward: Forward,
+    mem: bool = True,
+    keep: bool = True,
+    backward: Backward | None = None,
+) -> Solution:
     """Run `forward`, and give what it found the gradient of the neuron's adjoint.
 
     Args:
@@ -27,14 +42,15 @@ def sweep(problem: Problem, forward: Callable[..., Trace], mem: bool = True, kee
         forward: a solver, `forward(problem, mem, keep) -> Trace`.
         mem: whether the membrane after each step is wanted.
         keep: whether `Solution.kept` is wanted, also where no gradient is.
+        backward: what runs the adjoint; None takes the fastest that runs where the problem is.
     """
     tensors = _tensors(problem)
     graph = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     if not graph:
         trace = forward(problem, mem, keep)
         return Solution(trace.spikes, trace.mem, trace.last, trace.kept, trace.spike_count)
-    counted: list[int | None] = []
-    spikes, *rest = _Sweep.apply(problem, forward, mem, counted, *tensors)
+    counted: list[int | Tensor | None] = []
+    spikes, *rest = _Sweep.apply(problem, forward, backward or fastest_backward(problem), mem, counted, *tensors)
     K = len(problem.states)
     return Solution(spikes, rest.pop(0) if mem else None, tuple(rest[:K]), tuple(rest[K:]), *counted)
 
@@ -42,13 +58,19 @@ def sweep(problem: Problem, forward: Callable[..., Trace], mem: bool = True, kee
 class _Sweep(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, problem: Problem, forward: Callable[..., Trace], mem: bool, counted: list[int | None], *_: Tensor
+        ctx: Any,
+        problem: Problem,
+        forward: Forward,
+        backward: Backward,
+        mem: bool,
+        counted: list[int | Tensor | None],
+        *_: Tensor,
     ) -> tuple[Tensor, ...]:
         trace = forward(problem, mem, True)
         assert trace.kept is not None
         counted.append(trace.spike_count)
         recurrent = [] if problem.recurrent is None else [problem.recurrent, problem.spikes, trace.spikes]
-        ctx.spec, ctx.K, ctx.mem = problem.spec, len(problem.states), mem
+        ctx.spec, ctx.K, ctx.mem, ctx.run_back = problem.spec, len(problem.states), mem, backward
         ctx.save_for_backward(*problem.states, *problem.constants, *pack(problem, trace.kept), *recurrent)
         ctx.mark_non_differentiable(*trace.kept)
         ctx.set_materialize_grads(False)
@@ -72,16 +94,17 @@ class _Sweep(torch.autograd.Function):
         kept = unpack(problem, saved[K + C : 2 * K + C])
         trace = Trace(recurrent[2] if recurrent else kept[0], None, (), kept)
         grad_mem, last = (grads[0], grads[1 : 1 + K]) if ctx.mem else (None, grads[:K])
-        learn = any(ctx.needs_input_grad[5 + K : 5 + K + C])
-        engine = serial if kept[0].device.type == "cpu" else reference
+        learn = any(ctx.needs_input_grad[6 + K : 6 + K + C])
         with torch.autocast(kept[0].device.type, enabled=False):
-            return (
-                None,
-                None,
-                None,
-                None,
-                *engine.backward(problem, trace, TraceGradient(grad_s, grad_mem, last), learn),
-            )
+            found = ctx.run_back(problem, trace, TraceGradient(grad_s, grad_mem, last), learn)
+        return None, None, None, None, None, *found
+
+
+def fastest_backward(problem: Problem) -> Backward:
+    """The compiled adjoint for where the problem's tensors are, or the reference's."""
+    if problem.x.device.type == "cpu":
+        return serial.backward
+    return gpu.backward if gpu.runs(problem.x, problem.recurrent is not None) else reference.backward
 
 
 def _tensors(problem: Problem) -> tuple[Tensor, ...]:

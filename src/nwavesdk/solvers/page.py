@@ -1,0 +1,111 @@
+"""A page as source text in the language of a kernel: what numba's and Triton's renderings share.
+
+A page is written in plain Python with `m` for the maths; a dialect says how its language spells literals, maths and
+division. Surrogate parameters become arguments, so that all slopes share one compiled kernel.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["NUMBA", "Dialect", "function_tree", "page_source"]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a language of kernels spells a page.
+
+    Attributes:
+        decorator: the line above a function.
+        literal: the function around a float literal, or None where a literal takes the type of what it meets.
+        maths: the module that `m` stands for, or None where its functions are names of their own.
+        divide: the function for `a / b`, or None where the operator stays.
+    """
+
+    decorator: str
+    literal: str | None = None
+    maths: str | None = None
+    divide: str | None = None
+
+
+NUMBA = Dialect('@njit(inline="always", error_model="numpy")', literal="real")
+
+
+class _ToKernel(ast.NodeTransformer):
+    """Rewrites a page: the dialect's words, the surrogate's arguments, and outside of adjoints no `held`."""
+
+    def __init__(self, page: str, sigma: Sequence[str], dialect: Dialect) -> None:
+        self.page, self.sigma, self.dialect = page, sigma, dialect
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        literal = self.dialect.literal
+        return _call(literal, node) if literal and isinstance(node.value, float) else node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        self.generic_visit(node)
+        if not isinstance(node.value, ast.Name) or node.value.id != "m":
+            return node
+        if self.dialect.maths is None:
+            return ast.Name(node.attr, node.ctx)
+        return ast.Attribute(ast.Name(self.dialect.maths, ast.Load()), node.attr, node.ctx)
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        divide = self.dialect.divide
+        return _call(divide, node.left, node.right) if divide and isinstance(node.op, ast.Div) else node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id == "surrogate":
+            if self.sigma == ["sigma"]:
+                return ast.Name("sigma", ast.Load())
+            node.args += [ast.Name(name, ast.Load()) for name in self.sigma]
+        if isinstance(node.func, ast.Name) and node.func.id == "held" and self.page == "fire":
+            return node.args[0]
+        return node
+
+
+def page_source(
+    name: str,
+    page: Callable[..., Any],
+    sigma: Sequence[str] = (),
+    dialect: Dialect = NUMBA,
+    results: int | None = None,
+) -> str:
+    """`page` as the source of an inlined kernel function called `name`.
+
+    Args:
+        name: `"integrate"`, `"fire"`, `"adjoint"`, `"surrogate"` or the name of one of the neuron's further pages.
+        page: the function.
+        sigma: what an adjoint takes besides, for σ': the surrogate's parameters, or `["sigma"]` for its value.
+        dialect: the language.
+        results: how many of its results are wanted, from the first; None is all.
+    """
+    function = function_tree(page)
+    final = function.body[-1]
+    if isinstance(final, ast.Return) and isinstance(final.value, ast.Tuple):
+        final.value.elts = final.value.elts[:results]
+    function.name, function.returns = name, None
+    for argument in function.args.args:
+        argument.annotation = None
+    if name == "adjoint":
+        function.args.args += [ast.arg(a) for a in sigma]
+    text = ast.unparse(ast.fix_missing_locations(_ToKernel(name, sigma, dialect).visit(function)))
+    return f"{dialect.decorator}\n{text}\n"
+
+
+def function_tree(page: Callable[..., Any]) -> ast.FunctionDef:
+    """The syntax tree of a function, without docstring and decorators."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(page)))
+    function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    function.decorator_list = []
+    if ast.get_docstring(function) is not None:
+        function.body = function.body[1:]
+    return function
+
+
+def _call(function: str, *arguments: ast.expr) -> ast.expr:
+    return ast.Call(ast.parse(function, mode="eval").body, list(arguments), [])

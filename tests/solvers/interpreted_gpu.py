@@ -1,0 +1,198 @@
+"""The GPU kernels against the reference, on CPU tensors by Triton's interpreter; `test_gpu` runs this file.
+
+Run: TRITON_INTERPRET=1 python -m pytest tests/solvers/interpreted_gpu.py
+"""
+
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from contract import NEURONS, SURROGATES
+from nwavesdk.layers import LIFLayer, prepare_net
+from nwavesdk.solvers import Problem, Solution, gpu, run
+from nwavesdk.solvers.problem import TraceGradient
+from nwavesdk.solvers.sweep import sweep
+from solvers.test_parity import gradients, leaves, problem
+from tolerances import GRADIENT, STATE, assert_close
+
+F32 = torch.float32
+
+
+def interpreted(p: Problem, mem: bool = True, keep: bool = True) -> Solution:
+    return sweep(p, gpu.forward, mem, keep, gpu.backward)
+
+
+def compare(p: Problem, upstream: str = "dense") -> None:
+    a, b = leaves(p), leaves(p)
+    expected, got = run(a, "reference"), interpreted(b)
+    assert torch.equal(got.spikes, expected.spikes)
+    assert int(got.count.sum()) == int(expected.spikes.sum())
+    for mine, theirs in zip(
+        (got.mem, *got.kept, *got.last), (expected.mem, *expected.kept, *expected.last), strict=True
+    ):
+        assert torch.equal(mine, theirs)
+    for i, (mine, theirs) in enumerate(zip(gradients(b, got, upstream), gradients(a, expected, upstream), strict=True)):
+        assert_close(mine, theirs, GRADIENT, f"gradient {i}")
+
+
+@pytest.fixture
+def one_program(monkeypatch):
+    """All lanes in one program, which the interpreter runs fastest."""
+    monkeypatch.setattr(gpu, "_block", lambda _: 256)
+
+
+@pytest.mark.usefixtures("one_program")
+@pytest.mark.parametrize("detach", [True, False], ids=["detached", "full"])
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_every_neuron_and_surrogate(neuron, surrogate, detach):
+    compare(problem(neuron, surrogate, detach, F32, 19 if surrogate == "custom" else 10, 7))
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_odd_sizes(neuron):
+    for T, N in [(0, 1), (0, 77), (1, 7), (1, 77), (2, 1), (2, 7), (15, 7), (33, 1), (33, 77)]:
+        compare(problem(neuron, "atan", True, F32, T, N, B=1 if T == 33 else 3))
+
+
+def test_no_neurons_and_no_batch():
+    p = problem("adaptive", "atan", True, F32, 5, 3)
+    compare(problem("adaptive", "atan", True, F32, 5, 3, B=0))
+    compare(
+        replace(
+            p, x=p.x[..., :0], states=tuple(v[:, :0] for v in p.states), constants=tuple(c[:0] for c in p.constants)
+        )
+    )
+
+
+@pytest.mark.usefixtures("one_program")
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_float64(neuron):
+    compare(problem(neuron, "sigmoid", False, torch.float64, 17, 7))
+
+
+@pytest.mark.usefixtures("one_program")
+def test_slopes_keep_the_digits_of_float64():
+    p = problem("lif_zero", "sigmoid", False, torch.float64, 3, 7)
+    compare(replace(p, spec=replace(p.spec, surrogate=type(p.spec.surrogate)(slope=0.1))))
+
+
+@pytest.mark.usefixtures("one_program")
+@pytest.mark.parametrize("neuron", ["lif_subtraction", "adaptive"])
+def test_any_layout(neuron):
+    p = problem(neuron, "fast_sigmoid", True, F32, 10, 7)
+    for turned in (
+        p.x.permute(2, 0, 1).contiguous().permute(1, 2, 0),
+        p.x.transpose(0, 1).contiguous().transpose(0, 1),
+    ):
+        assert not turned.is_contiguous()
+        compare(replace(p, x=turned), "expanded")
+    compare(replace(p, x=p.x[:, :1].expand_as(p.x)))
+    compare(replace(p, states=tuple(v.t().contiguous().t() for v in p.states)))
+
+
+@pytest.mark.usefixtures("one_program")
+def test_one_number_for_all_neurons():
+    p = problem("adaptive", "atan", True, F32, 10, 7)
+    numbers = [c[:1].clone().requires_grad_() for c in p.constants]
+    p = replace(p, constants=tuple(c.expand(7) for c in numbers))
+    a, b = (torch.autograd.grad(s.mem.sum(), numbers) for s in (run(p, "reference"), interpreted(p)))
+    for mine, theirs in zip(b, a, strict=True):
+        assert_close(mine / 7, theirs / 7, GRADIENT, "constant")
+
+
+@pytest.mark.usefixtures("one_program")
+@pytest.mark.parametrize("outputs", ["spikes", "mem", "last"])
+@pytest.mark.parametrize("neuron", ["h1v2", "adaptive"])
+def test_gradient_from_one_output_alone(neuron, outputs):
+    p = problem(neuron, "fast_sigmoid", False, F32, 10, 7)
+    found = []
+    for solve in (lambda q: run(q, "reference"), interpreted):
+        q = leaves(p)
+        s = solve(q)
+        out = {"spikes": [s.spikes], "mem": [s.mem], "last": s.last[-1:]}[outputs]
+        wanted = [q.x, *q.states, *q.constants]
+        weights = [torch.linspace(-1, 1, t.numel()).reshape(t.shape) for t in out]
+        found.append(torch.autograd.grad(out, wanted, weights, allow_unused=True, materialize_grads=True))
+    for theirs, mine in zip(*found, strict=True):
+        assert_close(mine, theirs, GRADIENT, outputs)
+
+
+@pytest.mark.usefixtures("one_program")
+@pytest.mark.parametrize("neuron", ["lif_subtraction", "adaptive"])
+def test_what_is_not_wanted_is_not_written(neuron):
+    p = problem(neuron, "atan", True, F32, 10, 7)
+    whole, lean = gpu.forward(p, True, True), gpu.forward(p, False, False)
+    assert lean.mem is None
+    assert lean.kept is None
+    assert torch.equal(whole.spikes, lean.spikes)
+    assert all(map(torch.equal, whole.last, lean.last))
+    grads = TraceGradient(torch.randn_like(p.x), None, [None] * len(p.states))
+    fixed, learned = (gpu.backward(p, whole, grads, learn) for learn in (False, True))
+    K = 1 + len(p.states)
+    assert fixed[K:] == (None,) * len(p.constants)
+    assert all(map(torch.equal, fixed[:K], learned[:K]))
+
+
+@pytest.mark.usefixtures("one_program")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
+@pytest.mark.parametrize("neuron", ["lif_zero", "adaptive"])
+@pytest.mark.parametrize("surrogate", ["atan", "custom"])
+def test_half_charge_with_float32_state(neuron, surrogate, dtype):
+    p = problem(neuron, surrogate, True, F32, 19, 7)
+    p = replace(p, x=p.x.to(dtype))
+    a, b = leaves(p), leaves(p)
+    expected, got = run(replace(a, x=a.x.float()), "reference"), interpreted(b)
+    expected = replace(expected, spikes=expected.spikes.to(dtype), mem=expected.mem.to(dtype))
+    assert torch.equal(got.spikes, expected.spikes)
+    assert_close(got.mem, expected.mem, STATE, "mem")
+    for mine, theirs in zip((*got.kept, *got.last), (*expected.kept, *expected.last), strict=True):
+        assert torch.equal(mine, theirs)
+    for i, (mine, theirs) in enumerate(zip(gradients(b, got), gradients(a, expected), strict=True)):
+        assert_close(mine, theirs, GRADIENT, f"gradient {i}")
+    grads = TraceGradient(None, torch.zeros_like(p.x), [None] * len(p.states))
+    assert gpu.backward(p, gpu.forward(p), grads, learn=False)[0].dtype == dtype
+
+
+@pytest.mark.usefixtures("one_program")
+def test_a_layer_learns_and_streams(monkeypatch):
+    """The layers' way to the kernels, which on a machine with a GPU is that of CUDA tensors."""
+    for module in ("run", "sweep"):
+        monkeypatch.setattr(sys.modules[f"nwavesdk.solvers.{module}"], "serial", gpu)
+    x, found = 0.5 * torch.rand(3, 12, 7), {}
+    for solver in ("auto", "reference"):
+        layer = LIFLayer(7, 10e-3, learn_taus=True, learn_thresholds=True, solver=solver)
+        prepare_net(layer)
+        parts = [layer(part) for part in (x[:, :5], x[:, 5:])]
+        spk, mem = (torch.cat(ts, 1) for ts in zip(*parts, strict=True))
+        (spk.sum() + (mem**2).sum()).backward()
+        assert not hasattr(parts[0][0], "nonzeros") or solver == "reference"
+        found[solver] = spk, mem, layer.log_taus.grad, layer.thresholds.grad
+    mine, theirs = found["auto"], found["reference"]
+    assert mine[0].any()
+    assert torch.equal(mine[0], theirs[0])
+    assert torch.equal(mine[1], theirs[1])
+    assert_close(mine[2] / 21, theirs[2] / 21, GRADIENT, "taus")
+    assert_close(mine[3] / 21, theirs[3] / 21, GRADIENT, "thresholds")
+
+
+@pytest.mark.usefixtures("one_program")
+def test_a_second_backward_pass_with_retain_graph_is_the_same():
+    p = leaves(problem("h1v1", "custom", True, F32, 9, 7))
+    loss = interpreted(p).spikes.sum()
+    first = torch.autograd.grad(loss, p.x, retain_graph=True)[0]
+    assert torch.equal(first, torch.autograd.grad(loss, p.x)[0])
+
+
+def test_nan_neither_spikes_nor_spreads_to_other_neurons():
+    p = problem("lif_subtraction", "atan", True, F32, 9, 7)
+    x = p.x.clone()
+    x[1, 3, 2] = float("nan")
+    clean, got = gpu.forward(p), gpu.forward(replace(p, x=x))
+    touched = torch.zeros_like(x, dtype=torch.bool)
+    touched[1, 3:, 2] = True
+    assert torch.equal(got.spikes[~touched], clean.spikes[~touched])
+    assert torch.equal(got.mem[~touched], clean.mem[~touched])
+    assert not got.spikes[touched].any()

@@ -1,0 +1,286 @@
+"""The GPU kernels: by Triton's interpreter and by compilation on any machine, by parity where there is a GPU."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from contract import NEURONS, SURROGATES
+from nwavesdk.layers import LIFLayer, prepare_net
+from nwavesdk.solvers import gpu, reference, run, serial, serial_runs
+from nwavesdk.solvers.problem import TraceGradient
+from nwavesdk.solvers.sweep import fastest_backward
+from solvers.test_parity import gradients, leaves, problem
+from tolerances import GRADIENT, assert_close
+
+triton = pytest.importorskip("triton", minversion="3.4")
+
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+TYPES = {
+    torch.float64: "*fp64", torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16",
+    torch.int32: "*i32",
+}  # fmt: skip
+
+
+def python(*arguments, cwd=None, **environment):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment}, timeout=600,
+    )  # fmt: skip
+
+
+def test_interpreted_kernels_are_the_reference():
+    path = str(Path(__file__).with_name("interpreted_gpu.py"))
+    done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", path, TRITON_INTERPRET="1")
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert re.search(r"\d\d passed", done.stdout)
+
+
+# ---- compilation, from the very arguments that the host code sends ---------------------------------------------------
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """Kernel, arguments and options of the launches that `gpu` would have made."""
+    launches, load = [], gpu.gpu_kernels
+
+    class Recorder:
+        def __init__(self, kernel):
+            self.kernel = kernel
+
+        def __getitem__(self, grid):
+            assert len(grid) == 1
+            return lambda *arguments, **options: launches.append((self.kernel, arguments, options))
+
+    def recorded(*arguments, **options):
+        module = load(*arguments, **options)
+        return SimpleNamespace(
+            **{n: Recorder(getattr(module, n)) for n in ("forward", "backward") if hasattr(module, n)}
+        )
+
+    monkeypatch.setattr(gpu, "gpu_kernels", recorded)
+    return launches
+
+
+def launched(sent, name, surrogate, dtype, N, detach=False):
+    p = problem(name, surrogate, detach, dtype, 2, N)
+    if dtype != torch.float64:
+        p = replace(p, states=tuple(v.float() for v in p.states), constants=tuple(c.float() for c in p.constants))
+    trace = gpu.forward(p)
+    last = [None, *map(torch.empty_like, trace.last[1:])]
+    gpu.backward(p, trace, TraceGradient(torch.empty_like(p.x), torch.empty_like(p.x), last), learn=True)
+    return list(sent)
+
+
+def compiled(kernel, arguments, options, arch):
+    """What Triton makes of a launch for a GPU of compute capability `arch`, specialized as its JIT would."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    block = options.pop("BLOCK")
+    signature, constants, attributes = {}, {}, {}
+    for i, (name, value) in enumerate(zip(kernel.arg_names, [*arguments, block], strict=True)):
+        if value is None or name == "BLOCK" or (isinstance(value, int) and value == 1 and name != "T"):
+            signature[name], constants[name] = "constexpr", value
+            continue
+        if isinstance(value, torch.Tensor):
+            signature[name], aligned = TYPES[value.dtype], True
+        else:
+            signature[name] = "i32" if isinstance(value, int) else kernel.params[i].annotation_type or "fp32"
+            aligned = isinstance(value, int) and value % 16 == 0 and name != "T"
+        if aligned:
+            attributes[(i,)] = [["tt.divisibility", 16]]
+    source = ASTSource(kernel, signature, constexprs=constants, attrs=attributes)
+    return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+
+
+def local_memory(built):
+    """Bytes of local memory and stack a thread: what registers could not hold."""
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    if not tool.exists():
+        pytest.skip("this Triton ships no cuobjdump")
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(built.asm["cubin"])
+        file.flush()
+        told = subprocess.run([tool, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True)
+    return sum(int(n) for n in re.findall(r"(?:STACK|LOCAL):(\d+)", told.stdout))
+
+
+def check(launches, arch):
+    for launch in launches:
+        built = compiled(*launch, arch)
+        assert "st.global" in built.asm["ptx"]
+        assert not re.search(r"fma\.rn|div\.(full|approx)", built.asm["ptx"])
+        assert local_memory(built) == 0
+
+
+@pytest.mark.parametrize("arch", [80, 90])
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_compiles_for_gpus_without_fused_arithmetic_and_spills(sent, neuron, arch):
+    check(launched(sent, neuron, "fast_sigmoid", torch.float32, 64), arch)
+
+
+@pytest.mark.parametrize("arch", [80, 90])
+@pytest.mark.parametrize("surrogate", SURROGATES)
+def test_every_surrogate_compiles(sent, surrogate, arch):
+    check(launched(sent, "lif_zero", surrogate, torch.float32, 77, detach=True)[1:], arch)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=["f16", "bf16", "f64"])
+def test_every_dtype_compiles(sent, dtype):
+    check(launched(sent, "lif_subtraction", "custom", dtype, 1), 80)
+
+
+def test_parameters_of_surrogates_arrive_in_float64(sent):
+    built = compiled(*launched(sent, "lif_none", "atan", torch.float32, 7)[1], 80)
+    assert built.asm["ptx"].count(".param .f64") == 2
+
+
+@pytest.mark.parametrize("neuron", ["h1v2", "adaptive"])
+def test_wide_programs_do_not_spill(sent, neuron):
+    check(launched(sent, neuron, "custom", torch.float32, 1 << 17), 90)
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_the_machine_code_of_a_step_forward_has_no_fused_multiply_add(sent, neuron):
+    built = compiled(*launched(sent, neuron, "atan", torch.float32, 64)[0], 80)
+    if "FMUL" not in (code := built.asm["sass"]):
+        pytest.skip("this Triton shows no machine code")
+    assert "FFMA" not in code
+
+
+# ---- the choice of solver -------------------------------------------------------------------------------------------
+
+
+def on(device, recurrent=False):
+    return serial_runs(torch.empty(1, 1, 1, device=device), recurrent)
+
+
+def test_without_a_gpu_the_serial_solver_is_that_of_the_cpu():
+    assert on("cpu")
+    assert on("cpu", recurrent=True)
+    assert not on("meta")
+    assert fastest_backward(problem("h1v1", "atan", True, torch.float32, 2, 3)) is serial.backward
+
+
+def test_on_another_device_the_serial_solver_says_where_it_runs():
+    p = problem("h1v1", "atan", True, torch.float32, 2, 3)
+    p = replace(p, x=p.x.to("meta"), states=tuple(v.to("meta") for v in p.states))
+    assert fastest_backward(p) is reference.backward
+    with pytest.raises(RuntimeError, match=r'serial.*CPU tensors.*triton.*meta tensors: use solver="reference"'):
+        run(p, "serial")
+
+
+def test_nothing_imports_triton_before_a_kernel_runs():
+    code = "import sys, torch, numba; before = {*sys.modules}; import nwavesdk.layers; print({*sys.modules} - before)"
+    done = python("-c", code)
+    assert done.returncode == 0
+    assert "nwavesdk.solvers.gpu" in done.stdout
+    assert "'triton" not in done.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
+def test_the_benchmark_says_that_it_needs_a_gpu():
+    done = python("-m", "benchmarks.gpu", cwd=Path(__file__).parents[2])
+    assert done.returncode == 1
+    assert "torch sees none here" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# ---- on a GPU -------------------------------------------------------------------------------------------------------
+
+
+def moved(p, device="cuda"):
+    states, constants = (tuple(t.to(device) for t in ts) for ts in (p.states, p.constants))
+    return replace(p, x=p.x.to(device), states=states, constants=constants)
+
+
+@on_gpu
+@pytest.mark.parametrize("detach", [True, False], ids=["detached", "full"])
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_on_a_gpu_serial_is_the_reference_of_the_cpu(neuron, surrogate, detach):
+    for T in (0, 1, 2, 33):
+        for N in (1, 7, 64, 777, 4096):
+            p = problem(neuron, surrogate, detach, torch.float32, T, N, B=9)
+            a, b = leaves(p), leaves(moved(p))
+            expected, got = run(a, "reference"), run(b, "serial")
+            assert torch.equal(got.spikes.cpu(), expected.spikes)
+            assert int(got.count.sum()) == int(expected.spikes.sum())
+            pairs = zip((got.mem, *got.kept, *got.last), (expected.mem, *expected.kept, *expected.last), strict=True)
+            assert all(torch.equal(mine.cpu(), theirs) for mine, theirs in pairs)
+            outputs = [got.spikes.cpu(), got.mem.cpu(), *(v.cpu() for v in got.last)]
+            found = gradients(b, replace(got, spikes=outputs[0], mem=outputs[1], last=tuple(outputs[2:])))
+            for i, (mine, theirs) in enumerate(zip(found, gradients(a, expected), strict=True)):
+                assert_close(mine.cpu(), theirs, GRADIENT, f"gradient {i}")
+
+
+@on_gpu
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
+def test_on_a_gpu_half_charge_has_float32_state(dtype):
+    p = problem("lif_subtraction", "atan", True, torch.float32, 33, 777)
+    p = moved(replace(p, x=p.x.to(dtype)))
+    got, expected = run(p, "serial"), run(replace(p, x=p.x.float()), "reference")
+    assert torch.equal(got.spikes, expected.spikes.to(dtype))
+    assert torch.equal(got.mem, expected.mem.to(dtype))
+    assert torch.equal(got.last[0], expected.last[0])
+
+
+@on_gpu
+def test_on_a_gpu_a_layer_takes_the_kernels_and_recurrent_ones_the_reference():
+    x = torch.rand(4, 20, 64, device="cuda", requires_grad=True)
+    assert on("cuda")
+    assert not on("cuda", recurrent=True)
+    for topology, name in (("FF", "serial"), ("RC", "reference")):
+        layer = LIFLayer(64, 10e-3, layer_topology=topology).cuda()
+        prepare_net(layer)
+        assert layer._solver_for(x) == name
+        spk, mem = layer(x)
+        (spk.sum() + mem.sum()).backward()
+    assert fastest_backward(moved(problem("h1v1", "atan", True, torch.float32, 2, 3))) is gpu.backward
+
+
+@on_gpu
+def test_on_a_gpu_both_passes_stand_in_a_cuda_graph():
+    p = leaves(moved(problem("lif_subtraction", "atan", True, torch.float32, 33, 777)))
+    wanted, weights = [p.x, *p.constants], torch.randn_like(p.x)
+
+    def step():
+        return torch.autograd.grad(run(p, "serial").spikes, wanted, weights)
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        expected = step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = step()
+    graph.replay()
+    torch.cuda.synchronize()
+    assert all(map(torch.equal, found, expected))
+    with torch.no_grad():
+        p.x.mul_(0.5)
+    expected = step()
+    graph.replay()
+    torch.cuda.synchronize()
+    assert all(map(torch.equal, found, expected))
+
+
+@on_gpu
+def test_on_a_gpu_more_elements_than_an_int32_counts():
+    if torch.cuda.get_device_properties(0).total_memory < 24 << 30:
+        pytest.skip("needs 24 GB")
+    p = problem("lif_zero", "atan", True, torch.float32, 1, 1 << 16, B=2)
+    p = moved(replace(p, x=p.x.half()))
+    x = torch.randn(2, (1 << 14) + 1, 1 << 16, device="cuda", dtype=torch.float16)
+    spikes = gpu.forward(replace(p, x=x), mem=False, keep=False).spikes
+    half = replace(p, x=x[1:], states=tuple(v[1:] for v in p.states))
+    assert torch.equal(spikes[1:], gpu.forward(half, mem=False, keep=False).spikes)
