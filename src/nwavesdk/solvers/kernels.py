@@ -1,6 +1,6 @@
-"""Compiled CPU kernels: rendered once, kept on disk under the hash of their text, loaded when first used.
+"""Compiled CPU kernels: a source text, kept on disk under its hash, loaded when first used.
 
-numba's own disk cache never hits for functions made in closures; a rendered file is a module like any other, so its
+numba's own disk cache never hits for functions made in closures; a file of ours is a module like any other, so its
 compiled code is found again by later processes. The folder is `NWAVESDK_CACHE`, or `~/.cache/nwavesdk`; where it cannot
 be written, one warning is given and a temporary folder serves this process.
 """
@@ -23,7 +23,7 @@ from nwavesdk.dynamics import Neuron
 from nwavesdk.solvers.render import render_kernels
 from nwavesdk.surrogate import Surrogate
 
-__all__ = ["cache_folder", "kernels"]
+__all__ = ["cache_folder", "kernels", "load_kernels"]
 
 _lock = threading.Lock()
 
@@ -51,17 +51,26 @@ def cache_folder() -> Path:
 def kernels(neuron: Neuron, dtype: str, surrogate: Surrogate | None = None, **options: Any) -> ModuleType:
     """The module of compiled kernels for `neuron`; see `render_kernels` for the options."""
     if surrogate is None or surrogate.pseudo_derivative is None:
-        return _load(neuron, dtype, None, 0, tuple(sorted(options.items())))
-    return _load(neuron, dtype, type(surrogate), len(surrogate.constants), tuple(sorted(options.items())))
+        return _rendered(neuron, dtype, None, 0, tuple(sorted(options.items())))
+    return _rendered(neuron, dtype, type(surrogate), len(surrogate.constants), tuple(sorted(options.items())))
 
 
 @cache
-def _load(
+def _rendered(
     neuron: Neuron, dtype: str, surrogate: type[Surrogate] | None, parameters: int, options: tuple[tuple[str, Any], ...]
 ) -> ModuleType:
-    text = render_kernels(neuron, dtype, surrogate, parameters, **dict(options))
+    return load_kernels(neuron.name, render_kernels(neuron, dtype, surrogate, parameters, **dict(options)))
+
+
+def load_kernels(name: str, text: str) -> ModuleType:
+    """The module of that source text; those of its functions that release the GIL are its kernels.
+
+    Args:
+        name: tells its file in the cache apart from others, for people.
+        text: the whole source; equal texts share what was compiled.
+    """
     digest = hashlib.sha256(f"{numba.__version__}\n{text}".encode()).hexdigest()[:20]
-    name = f"nwavesdk_{neuron.name}_{digest}"
+    name = f"nwavesdk_{name}_{digest}"
     with _lock:
         path = cache_folder() / f"{name}.py"
         if not path.exists() or path.read_bytes() != text.encode():
@@ -74,9 +83,9 @@ def _load(
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-    for entry in ("forward", "forward_recurrent", "backward", "backward_recurrent"):
-        if hasattr(module, entry):
-            setattr(module, entry, _Kernel(getattr(module, entry), path))
+    for entry, function in list(vars(module).items()):
+        if getattr(function, "targetoptions", {}).get("nogil"):
+            setattr(module, entry, _Kernel(function, path))
     return module
 
 
@@ -84,12 +93,15 @@ class _Kernel:
     """A compiled function that throws damaged files of its cache away and compiles anew."""
 
     def __init__(self, function: Any, path: Path) -> None:
-        self.function, self.path, self.sound = function, path, False
+        self.function, self.path = function, path
+        self.sound: set[tuple[type, ...]] = set()
 
     def __call__(self, *arguments: Any) -> None:
-        if not self.sound:
+        kinds = tuple(map(type, arguments))
+        if kinds not in self.sound:
             with _lock:
                 self._make_sound(tuple(numba.typeof(a) for a in arguments))
+                self.sound.add(kinds)
         self.function(*arguments)
 
     def _make_sound(self, types: tuple[Any, ...]) -> None:
@@ -104,4 +116,3 @@ class _Kernel:
             for file in files:
                 file.unlink(missing_ok=True)
             self.function.compile(types)
-        self.sound = True
