@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CrossoverTable", "active_table", "read_table", "shipped_table", "use_table", "user_path"]
+__all__ = ["CrossoverTable", "active_table", "chosen_table", "read_table", "shipped_table", "use_table", "user_path"]
 
 Grid = tuple[tuple[float, ...], ...]
 
@@ -123,6 +123,20 @@ class CrossoverTable:
         except (ValueError, TypeError) as error:
             raise ValueError(f"{source} is no table of crossovers: {error}") from None
 
+    def differences(self, other: "CrossoverTable") -> list[str]:
+        """A line for each size of this table's grid: both its densities, and those of `other` there."""
+        lines = [f"{'N_in':>6} {'N_out':>6} {'forward':>8} {'before':>8} {'gradient':>9} {'before':>8}"]
+        for n_in in self.inputs:
+            for n_out in self.outputs:
+                mine, theirs = (
+                    [table._density(grid, n_in, n_out) for grid in (table.forward, table.weight_gradient)]
+                    for table in (self, other)
+                )
+                lines.append(
+                    f"{n_in:>6} {n_out:>6} {mine[0]:>8.2g} {theirs[0]:>8.2g} {mine[1]:>9.2g} {theirs[1]:>8.2g}"
+                )
+        return [*lines, f"least work {self.min_work:,}, before {other.min_work:,}"]
+
     def toml(self, *comments: str) -> str:
         """The table as a file, under `comments`."""
         lines = [f"# {comment}" for comment in comments]
@@ -141,6 +155,11 @@ def active_table() -> CrossoverTable:
         ValueError: the user's file is broken.
     """
     return _chosen if _chosen is not None else _own_table(user_path())
+
+
+def chosen_table() -> CrossoverTable | None:
+    """What `use_table` was given."""
+    return _chosen
 
 
 def use_table(table: CrossoverTable | None) -> None:

@@ -22,10 +22,10 @@ from nwavesdk.solvers.kernels import load_kernels
 from nwavesdk.solvers.pool import run_jobs
 from nwavesdk.solvers.problem import freed_graph
 
-__all__ = ["product", "unfit"]
+__all__ = ["Active", "gather", "gather_gradient", "pack", "product", "unfit"]
 
 _NAMES = {torch.float32: "float32", torch.float64: "float64"}
-_SMALL = 1 << 16  # values read or added below which threads cost more than they save
+_SMALL = 1 << 18  # values read or added below which threads cost more than they save
 _BLOCK = 1 << 18  # values of the upstream gradient that stay in the second cache while they are gathered
 _PIECES = 32  # jobs of a weight gradient
 
@@ -78,7 +78,7 @@ def product(x: Tensor, weight: Tensor, nonzeros: int | None = None, *, always: b
         return x @ weight
     keep_large_blocks()
     flat = x.detach().reshape(-1, x.shape[-1]).contiguous()
-    active = _pack(flat, most)
+    active = pack(flat, most)
     if active is None:
         return x @ weight
     out: Tensor = _Product.apply(x, weight, flat, active, active.count <= forward_limit, active.count <= gradient_limit)
@@ -86,7 +86,7 @@ def product(x: Tensor, weight: Tensor, nonzeros: int | None = None, *, always: b
 
 
 @dataclass(frozen=True)
-class _Active:
+class Active:
     """The non-zeros of x [R, N_in].
 
     Attributes:
@@ -102,7 +102,7 @@ class _Active:
     count: int
 
 
-def _pack(x: Tensor, most: int) -> _Active | None:
+def pack(x: Tensor, most: int) -> Active | None:
     """The non-zeros of x [R, N_in], or None if they are more than `most`."""
     rows, inputs = x.shape
     kernels, serial = _kernels(x), x.numel() < _SMALL
@@ -123,20 +123,20 @@ def _pack(x: Tensor, most: int) -> _Active | None:
         values = x.new_empty(count)
         picked = array, bits, start.numpy(), values.numpy()
         run_jobs(lambda i, j: kernels.pick(i, j, *picked), rows, serial=serial)
-    return _Active(words, start, values, count)
+    return Active(words, start, values, count)
 
 
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, flat: Tensor, active: _Active, forward: bool, gradient: bool
+        ctx: Any, x: Tensor, weight: Tensor, flat: Tensor, active: Active, forward: bool, gradient: bool
     ) -> Tensor:
         ctx.shape, ctx.count, ctx.gradient = x.shape, active.count, gradient
         kept: list[Tensor | None] = [weight if ctx.needs_input_grad[0] else None]
         if ctx.needs_input_grad[1]:
             kept += [active.words, active.start, active.values] if gradient else [x]
         ctx.save_for_backward(*kept)
-        out = _gather(active, weight.detach()) if forward else flat @ weight
+        out = gather(active, weight.detach()) if forward else flat @ weight
         return out.view(*x.shape[:-1], weight.shape[1])
 
     @staticmethod
@@ -157,8 +157,8 @@ class _Product(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             if ctx.gradient:
                 words, start, values = kept
-                active = _Active(words, start, values, ctx.count)
-                grad_weight = _gather_gradient(active, grad.contiguous(), ctx.shape[-1])
+                active = Active(words, start, values, ctx.count)
+                grad_weight = gather_gradient(active, grad.contiguous(), ctx.shape[-1])
             else:
                 grad_weight = kept[0].reshape(-1, ctx.shape[-1]).t() @ grad
         return grad_x, grad_weight, None, None, None, None
@@ -170,7 +170,7 @@ class _Product(torch.autograd.Function):
         )
 
 
-def _gather(active: _Active, weight: Tensor) -> Tensor:
+def gather(active: Active, weight: Tensor) -> Tensor:
     """The product of x and `weight`."""
     rows, outputs = active.words.shape[0], weight.shape[1]
     out = weight.new_empty(rows, outputs)
@@ -180,11 +180,11 @@ def _gather(active: _Active, weight: Tensor) -> Tensor:
     return out
 
 
-def _gather_gradient(active: _Active, grad: Tensor, inputs: int) -> Tensor:
+def gather_gradient(active: Active, grad: Tensor, inputs: int) -> Tensor:
     """The product of x, transposed, and `grad` [R, N_out]."""
     rows, outputs = grad.shape
     kernels, serial = _kernels(grad), (active.count + rows) * outputs < _SMALL
-    size = min(2048, max(64, _BLOCK // max(outputs, 1)))  # rows a block
+    size = max(64, min(rows // 16, _BLOCK // outputs))  # rows a block
     blocks = -(-rows // size)
     words, start, values = _arrays(active)
     ends = torch.empty(blocks, inputs, dtype=torch.int64).numpy()
@@ -206,7 +206,7 @@ def _cuts(ends: Any) -> Any:
     return cuts
 
 
-def _arrays(active: _Active) -> tuple[Any, Any, Any]:
+def _arrays(active: Active) -> tuple[Any, Any, Any]:
     values = None if active.values is None else active.values.numpy()
     return active.words.numpy().view("uint64"), active.start.numpy(), values
 
