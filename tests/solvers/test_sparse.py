@@ -206,7 +206,8 @@ x, weight = (torch.rand(3000, 300) < 0.05).float(), torch.randn(300, 200)
 expected = sparse.product(x, weight, always=True)
 child = os.fork()
 if child == 0:
-    os._exit(0 if torch.equal(sparse.product(x, weight, always=True), expected) else 1)
+    same = sparse.product(x, weight, always=True).numpy() == expected.numpy()  # torch.equal hangs in the child
+    os._exit(0 if same.all() else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
@@ -297,6 +298,7 @@ def test_a_second_derivative_is_refused_with_its_remedy():
         torch.autograd.grad(y.square().sum(), synapse.weight, create_graph=True)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own, when first used
 def test_forward_mode_is_refused_with_its_remedy():
     x, weight = spikes(100, 64, density=0.05), torch.randn(64, 64)
     with torch.autograd.forward_ad.dual_level():
@@ -314,7 +316,7 @@ def test_modes_without_gradients():
         assert torch.equal(synapse(x), expected)
 
 
-@pytest.mark.parametrize("name", ["autocast", "half", "func", "mixed", "subclass"])
+@pytest.mark.parametrize("name", ["autocast", "half", "func", "subclass"])
 def test_auto_is_dense_where_sparse_cannot_be(name):
     synapse, x = LIFSynapse(64, 64), spikes(100, 64, density=0.05)
     picky = LIFSynapse(64, 64, product="sparse")
@@ -323,7 +325,6 @@ def test_auto_is_dense_where_sparse_cannot_be(name):
         "autocast": lambda s: torch.autocast("cpu", torch.bfloat16)(s)(x),
         "half": lambda s: s.to(torch.bfloat16)(x.to(torch.bfloat16)),
         "func": lambda s: torch.func.vmap(s)(x[:, None]),
-        "mixed": lambda s: torch.autocast("cpu", torch.bfloat16)(s)(x.double()),
         "subclass": lambda s: s(x.as_subclass(type("Marked", (torch.Tensor,), {}))),
     }[name]
     assert call(synapse).shape[-1] == 64

@@ -6,7 +6,6 @@ it is taken depends on shapes, number of non-zeros and the table of crossovers o
 each input value, and the non-zeros themselves where one of them is not 1.
 """
 
-import math
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -74,7 +73,7 @@ def product(x: Tensor, weight: Tensor, nonzeros: int | None = None, *, always: b
     else:
         forward_limit, gradient_limit = active_table().limits(rows, *weight.shape)
     most = max(forward_limit, gradient_limit if learn else -1)
-    if most < 0 or (nonzeros is not None and nonzeros > most) or not math.isfinite(weight.detach().sum()):
+    if most < 0 or (nonzeros is not None and nonzeros > most) or not _finite(weight):
         return x @ weight
     keep_large_blocks()
     flat = x.detach().reshape(-1, x.shape[-1]).contiguous()
@@ -196,6 +195,12 @@ def gather_gradient(active: Active, grad: Tensor, inputs: int) -> Tensor:
     by_inputs = _cuts(ends), size, start, ends, order, moved, grad.numpy(), out.numpy()
     run_jobs(lambda i, j: kernels.weight_gradient(i, j, *by_inputs), _PIECES, serial=serial)
     return out
+
+
+def _finite(weight: Tensor) -> bool:
+    """Whether all values are finite, and not so large that their sum is not; numpy's sum needs no threads of torch."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(weight.detach().numpy().sum()))
 
 
 def _cuts(ends: Any) -> Any:
