@@ -157,6 +157,57 @@ def surrogates(
         print(f"drawn in {picture}")
 
 
+@app.command("tune-kernels")
+def tune_kernels(
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the table goes. [NWAVESDK_CROSSOVER or the settings]")
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Remove the own table: the shipped one counts again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure below which density of spikes sparse products pay on this machine, and go by that from now on.
+
+    Nets that are trained afterwards may differ by rounding from earlier ones; a run that was begun keeps its table.
+    """
+    with _user_errors(as_json):
+        from nwavesdk.solvers.crossover import read_table, shipped_table, user_path
+
+        path = out or user_path()
+        own = path.is_file()
+        if reset:
+            path.unlink(missing_ok=True)
+            outcome = f"{path} is removed" if own else f"there was no {path}"
+            print(
+                json.dumps({"removed": own, "path": str(path)}) if as_json else f"{outcome}: the shipped table counts."
+            )
+            return
+        try:
+            before = read_table(path) if own else shipped_table()
+        except ValueError as error:
+            print(f"nwave: {error}", file=sys.stderr)
+            before = shipped_table()
+
+        from datetime import date
+
+        import torch
+
+        from nwavesdk.solvers.tuner import tune
+
+        print("measuring products; leave the machine alone for a minute", file=sys.stderr)
+        table = tune(lambda done: print(f"\r{done:4.0%}", end="\n" if done == 1 else "", file=sys.stderr, flush=True))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.tmp")
+        draft.write_text(table.toml(f"nwave tune-kernels, {date.today()}, {torch.get_num_threads()} threads"), "utf-8")
+        draft.replace(path)
+    if as_json:
+        print(json.dumps({"path": str(path), "before": before.content(), "table": table.content()}))
+        return
+    for line in table.differences(before):
+        print(line)
+    counts = out is None or out.resolve() == user_path().resolve()
+    print(f"written to {path}" + ("" if counts else f"; to use it, set NWAVESDK_CROSSOVER={path}"))
+
+
 @app.command()
 def info(as_json: Json = False) -> None:
     """Say what is installed, on what machine, and which extras are missing."""
@@ -166,20 +217,24 @@ def info(as_json: Json = False) -> None:
     import torch
 
     from nwavesdk.data import extras
+    from nwavesdk.solvers.crossover import active_table
 
+    with _user_errors(as_json):
+        crossovers = active_table().source
     facts: dict[str, Any] = {
         "nwavesdk": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numba": numba.__version__,
         "threads": torch.get_num_threads(),
+        "crossovers": crossovers,
         "cuda": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "extras": {name: {"complete": not lacking, "missing": lacking} for name, lacking in extras().items()},
     }
     if as_json:
         print(json.dumps(facts))
         return
-    for name in ("nwavesdk", "python", "torch", "numba", "threads"):
+    for name in ("nwavesdk", "python", "torch", "numba", "threads", "crossovers"):
         print(f"{name:<10} {facts[name]}")
     print(f"{'cuda':<10} {', '.join(facts['cuda']) or 'none'}")
     for name, state in facts["extras"].items():

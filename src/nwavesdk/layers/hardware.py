@@ -31,9 +31,11 @@ class _ChipSynapse(Synapse):
 
     chip: ClassVar[str]
 
-    def __init__(self, nb_inputs: int, nb_outputs: int, quantization_bits: int | None, stddev: float | None) -> None:
+    def __init__(
+        self, nb_inputs: int, nb_outputs: int, quantization_bits: int | None, stddev: float | None, product: str
+    ) -> None:
         self.quantization_bits, self.stddev = quantization_bits, stddev
-        super().__init__(nb_inputs, nb_outputs)
+        super().__init__(nb_inputs, nb_outputs, product=product)
         self._effective = _effective(type(self).__name__, load_profile(self.chip), quantization_bits, stddev)
 
     @torch.no_grad()
@@ -62,21 +64,28 @@ class H1v1Synapse(_ChipSynapse):
         nb_outputs: N_out.
         quantization_bits: from 2 to 8 bits over the chip's range with a straight-through gradient, or None.
         stddev: standard deviation of the mismatch on the effective weights, drawn by `prepare_net`, or None.
+        product: as in `LIFSynapse`.
 
     Shape:
         as `LIFSynapse`.
 
     Raises:
-        ValueError: a size, `quantization_bits` or `stddev` is out of its range.
+        ValueError: a size, `quantization_bits`, `stddev` or `product` is out of its range.
         RuntimeError: `prepare_net` is missing, or the weights have changed since.
     """
 
     chip = "h1v1"
 
     def __init__(
-        self, nb_inputs: int, nb_outputs: int, quantization_bits: int | None = None, stddev: float | None = None
+        self,
+        nb_inputs: int,
+        nb_outputs: int,
+        quantization_bits: int | None = None,
+        stddev: float | None = None,
+        *,
+        product: str = "auto",
     ) -> None:
-        super().__init__(nb_inputs, nb_outputs, quantization_bits, stddev)
+        super().__init__(nb_inputs, nb_outputs, quantization_bits, stddev, product)
 
 
 class H1v2Synapse(_ChipSynapse):
@@ -86,19 +95,22 @@ class H1v2Synapse(_ChipSynapse):
         nb_inputs: N_in.
         nb_outputs: N_out.
         quantization_bits: from 2 to 8 bits over the chip's range with a straight-through gradient, or None.
+        product: as in `LIFSynapse`.
 
     Shape:
         as `LIFSynapse`.
 
     Raises:
-        ValueError: a size or `quantization_bits` is out of its range.
+        ValueError: a size, `quantization_bits` or `product` is out of its range.
         RuntimeError: `prepare_net` is missing, or the weights have changed since.
     """
 
     chip = "h1v2"
 
-    def __init__(self, nb_inputs: int, nb_outputs: int, quantization_bits: int | None = None) -> None:
-        super().__init__(nb_inputs, nb_outputs, quantization_bits, None)
+    def __init__(
+        self, nb_inputs: int, nb_outputs: int, quantization_bits: int | None = None, *, product: str = "auto"
+    ) -> None:
+        super().__init__(nb_inputs, nb_outputs, quantization_bits, None, product)
 
 
 class _ChipLayer(NeuronLayer):

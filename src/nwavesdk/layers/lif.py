@@ -23,6 +23,9 @@ class LIFSynapse(Synapse):
         nb_inputs: N_in.
         nb_outputs: N_out.
         bias: learn a constant charge per step and neuron.
+        product: `"auto"` passes over inputs that are 0 where that is faster, by a table that ships with the package
+            (`nwavesdk.solvers.crossover`); `"sparse"` does so at any density, `"dense"` never does. Results differ by
+            rounding. A sparse product runs on CPU tensors and has no second derivative.
 
     Shape:
         `[N_in]`, `[B, N_in]` or `[B, T, N_in]` -> the same with N_out; `[N_in]` gives `[1, N_out]`.

@@ -1,15 +1,17 @@
 """What a run is: every choice that decides its result, validated, and written to `config.json` when it starts."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from nwavesdk.solvers.crossover import CrossoverTable
 from nwavesdk.surrogate import available, parse
 
-__all__ = ["DataConfig", "Facts", "LearningConfig", "MachineConfig", "NetConfig", "RunConfig"]
+__all__ = ["ArithmeticConfig", "DataConfig", "Facts", "LearningConfig", "MachineConfig", "NetConfig", "RunConfig"]
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -102,6 +104,27 @@ class MachineConfig(_Section):
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = "32-true"
 
 
+class ArithmeticConfig(_Section):
+    """What decides the order of sums on a CPU, and with it the last bits of the weights; a resumed run keeps it.
+
+    Attributes:
+        threads: Of torch and of our kernels.
+        crossovers: Densities below which sparse products are taken; see `nwavesdk.solvers.crossover`.
+    """
+
+    threads: Count
+    crossovers: dict[str, Any]
+
+    @field_validator("crossovers")
+    @classmethod
+    def _valid(cls, content: dict[str, Any]) -> dict[str, Any]:
+        return CrossoverTable.of(content, "the content").content()
+
+    def table(self) -> CrossoverTable:
+        """The crossovers as products go by them."""
+        return CrossoverTable.of(self.crossovers, "the run's config")
+
+
 class Facts(_Section):
     """What the data turned out to be when the run began.
 
@@ -131,6 +154,7 @@ class RunConfig(_Section):
     net: NetConfig = NetConfig()
     learning: LearningConfig = LearningConfig()
     machine: MachineConfig = MachineConfig()
+    arithmetic: ArithmeticConfig | None = None
     facts: Facts | None = None
 
     @classmethod
@@ -179,7 +203,8 @@ class RunConfig(_Section):
 
     def json_text(self) -> str:
         """The text of `config.json`."""
-        return self.model_dump_json(indent=2) + "\n"
+        text = self.model_dump_json(indent=2)
+        return re.sub(r"\[[^][{}\"]*\]", lambda numbers: " ".join(numbers[0].split()), text) + "\n"
 
 
 def _problem(details: Any) -> str:

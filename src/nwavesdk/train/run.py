@@ -14,6 +14,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from nwavesdk.layers import SpikingSequential
+from nwavesdk.train.arithmetic import arithmetic_now, same_arithmetic
 from nwavesdk.train.checkpoint import AtomicCheckpointIO, EveryEpoch
 from nwavesdk.train.classifier import Classifier
 from nwavesdk.train.config import RunConfig
@@ -65,6 +66,7 @@ class Run:
             folder.check_free()
         check_machine(config.machine)
         config, parts = load_parts(config)
+        config = config.model_copy(update={"arithmetic": arithmetic_now()})
         if leads:
             folder.begin(config)
         return cls(folder, config, parts)
@@ -91,6 +93,10 @@ class Run:
         Returns:
             The content of `result.json`; None in processes other than the first.
         """
+        with same_arithmetic(self.config.arithmetic):
+            return self._train()
+
+    def _train(self) -> dict[str, Any] | None:
         learning = self.config.learning
         model = Classifier(self.network(), len(self.classes), learning, self.config.seed)
         history, selection = History(self.folder.metrics), Selection(learning.patience)
@@ -113,7 +119,8 @@ class Run:
         """
         net = self.network()
         load_model(self.folder.model, net)
-        result = evaluate(net, self.parts.test, len(self.classes), self.config.learning.batch_size)
+        with same_arithmetic(self.config.arithmetic):
+            result = evaluate(net, self.parts.test, len(self.classes), self.config.learning.batch_size)
         return {"test_accuracy": result.accuracy, "recordings": len(result.labels), "rates": list(result.rates)}
 
     def _finish(self, net: SpikingSequential, history: History, selection: Selection) -> dict[str, Any]:

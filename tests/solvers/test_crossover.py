@@ -1,0 +1,138 @@
+"""The table of crossovers: a pure function of sizes, chosen by file, never by the clock; clear when it is broken."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nwavesdk.solvers import crossover
+from nwavesdk.solvers.crossover import CrossoverTable, active_table, read_table, shipped_table, use_table, user_path
+
+TABLE = CrossoverTable((16, 64), (4, 64), ((0.0, 0.1), (0.2, 0.4)), ((1.0, 0.5), (0.5, 0.25)), 1000)
+
+
+@pytest.fixture(autouse=True)
+def _own(tmp_path, monkeypatch):
+    """An empty folder of settings."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("NWAVESDK_CROSSOVER", raising=False)
+    use_table(None)
+    yield
+    use_table(None)
+
+
+@pytest.mark.parametrize(("n_in", "n_out", "forward", "gradient"), [
+    (16, 64, 0.1, 0.5), (64, 4, 0.2, 0.5), (64, 64, 0.4, 0.25), (1, 4000, 0.1, 0.5), (4000, 1, 0.2, 0.5),
+    (32, 64, 0.25, 0.375), (64, 16, 0.3, 0.375), (32, 16, 0.175, 0.5625),
+])  # fmt: skip
+def test_densities_between_sizes_are_interpolated_in_their_logarithms(n_in, n_out, forward, gradient):
+    rows = 1000
+    limits = TABLE.limits(rows, n_in, n_out)
+    assert limits == (pytest.approx(forward * rows * n_in, abs=1), pytest.approx(gradient * rows * n_in, abs=1))
+
+
+def test_a_density_of_zero_is_never_and_little_work_is_dense():
+    assert TABLE.limits(1000, 16, 4) == (-1, 16000)
+    assert TABLE.limits(15, 16, 4) == (-1, -1)
+    assert TABLE.limits(16, 16, 4) == (-1, 256)
+    assert replace(TABLE, min_work=0).limits(0, 16, 64) == (-1, -1)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"inputs": (64, 16)}, r"inputs must be whole numbers above 0 that rise, got \(64, 16\)"),
+    ({"outputs": (0, 4)}, "outputs must be whole numbers above 0"),
+    ({"outputs": ()}, "outputs must be whole numbers"),
+    ({"inputs": (1.5, 2)}, "inputs must be whole numbers"),
+    ({"forward": ((0.0, 0.1),)}, r"forward must have 2 rows \(one for each of inputs\) of 2 densities"),
+    ({"forward": ((0.0,), (0.1,))}, "of 2 densities"),
+    ({"weight_gradient": ((0.0, 0.1), (0.2, 1.5))}, "weight_gradient must hold densities from 0 to 1, got 1.5"),
+    ({"forward": ((0.0, float("nan")), (0.2, 0.5))}, "forward must hold densities from 0 to 1, got nan"),
+    ({"forward": ((0.0, "x"), (0.2, 0.5))}, "forward must hold densities from 0 to 1, got 'x'"),
+    ({"min_work": -1}, "min_work must be a whole number, 0 or more, got -1"),
+    ({"min_work": 1.5}, "min_work must be a whole number"),
+])  # fmt: skip
+def test_a_bad_table_is_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        replace(TABLE, **change)
+
+
+def test_a_table_survives_its_file(tmp_path):
+    path = tmp_path / "table.toml"
+    path.write_text(TABLE.toml("a comment"), "utf-8")
+    assert path.read_text("utf-8").startswith("# a comment\n")
+    again = read_table(path)
+    assert again == TABLE
+    assert hash(again) == hash(TABLE)
+    assert again.source == str(path)
+    assert again != replace(TABLE, min_work=1001)
+    assert CrossoverTable.of(TABLE.content(), "here") == TABLE
+
+
+def own(text: str) -> Path:
+    path = user_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+    use_table(None)
+    return path
+
+
+def test_the_shipped_table_counts_until_there_is_an_own_one(tmp_path, monkeypatch):
+    assert active_table() is shipped_table()
+    path = own(TABLE.toml())
+    assert path == tmp_path / "nwavesdk" / "crossover.toml"
+    assert active_table() == TABLE
+    use_table(shipped_table())
+    assert active_table() is shipped_table()
+    use_table(None)
+    named = tmp_path / "named.toml"
+    named.write_text(replace(TABLE, min_work=7).toml(), "utf-8")
+    monkeypatch.setenv("NWAVESDK_CROSSOVER", str(named))
+    assert active_table().min_work == 7
+
+
+def test_a_table_does_not_change_while_a_process_runs():
+    own(TABLE.toml())
+    assert active_table() == TABLE
+    user_path().write_text(replace(TABLE, min_work=7).toml(), "utf-8")
+    assert active_table() == TABLE
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("min_work = [", "is no table of crossovers"),
+    ("min_work = 3", "is no table of crossovers: forward is missing"),
+    (TABLE.toml() + "more = 1\n", "is no table of crossovers: more is unknown"),
+    (TABLE.toml().replace("0.4", "4"), "must hold densities from 0 to 1, got 4"),
+    (TABLE.toml().replace("[16, 64]", "16"), "is no table of crossovers"),
+])  # fmt: skip
+def test_a_broken_file_is_named_with_its_remedy(text, words):
+    path = own(text)
+    with pytest.raises(ValueError, match=words) as caught:
+        active_table()
+    assert str(path) in str(caught.value)
+    assert "nwave tune-kernels --reset" in str(caught.value)
+
+
+def test_a_named_table_must_be_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("NWAVESDK_CROSSOVER", str(tmp_path / "nothing"))
+    with pytest.raises(ValueError, match="NWAVESDK_CROSSOVER names .*nothing, which is no file: unset it"):
+        active_table()
+
+
+def test_the_shipped_table_is_sound_and_names_its_machine():
+    table = shipped_table()
+    assert table.source == "shipped"
+    assert any(density > 0 for row in table.forward for density in row)
+    head = (Path(crossover.__file__).parent / "crossover.toml").read_text("utf-8").splitlines()[:4]
+    assert "nwave tune-kernels" in " ".join(head)
+
+
+def test_nothing_is_timed_or_read_before_a_product():
+    code = "import nwavesdk.layers, nwavesdk.solvers.crossover as c; print(c._own_table.cache_info().currsize)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "NWAVESDK_CROSSOVER": "/nothing"},
+    )  # fmt: skip
+    assert done.stdout.strip() == "0"

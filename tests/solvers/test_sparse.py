@@ -1,0 +1,384 @@
+"""Sparse products: exact at every density and size, the same bits on any number of threads, clear where they end."""
+
+import math
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from nwavesdk.layers import H1v1Synapse, H1v2Synapse, LIFSynapse, prepare_net
+from nwavesdk.solvers import crossover, sparse
+from nwavesdk.solvers.crossover import CrossoverTable
+from tolerances import GRADIENT, assert_close
+
+DTYPES = [torch.float32, torch.float64]
+
+
+def table(forward, gradient, min_work=0):
+    return CrossoverTable((64,), (64,), ((forward,),), ((gradient,),), min_work)
+
+
+@pytest.fixture(autouse=True)
+def _table():
+    """No test here depends on the table that ships."""
+    crossover.use_table(table(0.3, 0.3))
+    yield
+    crossover.use_table(None)
+
+
+def spikes(*shape, density, dtype=torch.float32, binary=True):
+    active = (torch.rand(shape) < density).to(dtype)
+    return active if binary else active * torch.randn(shape, dtype=dtype)
+
+
+def both(x, weight, grad=None, learn=(True, True), **options):
+    """Output and gradients of the sparse and of the dense product."""
+    results = []
+    for call in (lambda a, b: sparse.product(a, b, **options), torch.matmul):
+        a, b = (t.detach().clone(memory_format=torch.preserve_format) for t in (x, weight))
+        a, b = a.requires_grad_(learn[0]), b.requires_grad_(learn[1])
+        y = call(a, b)
+        if any(learn):
+            y.backward(torch.ones_like(y) if grad is None else grad)
+        results.append((y.detach(), a.grad, b.grad))
+    return results
+
+
+def check(x, weight, learn=(True, True), **options):
+    grad = torch.randn(*x.shape[:-1], weight.shape[1], dtype=x.dtype)
+    for got, expected, what in zip(*both(x, weight, grad, learn, **options), ("y", "dx", "dW"), strict=True):
+        assert (got is None) == (expected is None), what
+        if got is not None:
+            assert_close(got, expected, GRADIENT, what)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("density", [0, 0.002, 0.03, 0.2, 0.5, 1])
+def test_it_is_the_dense_product_at_every_density(dtype, binary, density):
+    x = spikes(5, 41, 130, density=density, dtype=dtype, binary=binary)
+    check(x, torch.randn(130, 67, dtype=dtype), always=True)
+
+
+@pytest.mark.parametrize("n_out", [1, 2, 3, 7, 8, 31, 64, 65, 1025])
+@pytest.mark.parametrize("n_in", [1, 63, 64, 65, 129, 700])
+def test_it_is_the_dense_product_at_every_size(n_in, n_out):
+    for rows in (1, 2, 77):
+        for binary in (True, False):
+            x = spikes(rows, n_in, density=0.1, dtype=torch.float64, binary=binary)
+            check(x, torch.randn(n_in, n_out, dtype=torch.float64), always=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(0, 9), max_size=2), st.integers(1, 140), st.integers(1, 20), st.floats(0, 1),
+    st.booleans(), st.sampled_from(DTYPES), st.integers(0, 2**31),
+)  # fmt: skip
+def test_it_is_the_dense_product_for_any_input(batch, n_in, n_out, density, binary, dtype, seed):
+    torch.manual_seed(seed)
+    x = spikes(*batch, n_in, density=density, dtype=dtype, binary=binary)
+    check(x, torch.randn(n_in, n_out, dtype=dtype), always=True)
+
+
+def test_many_blocks_and_threads():
+    x = spikes(64, 100, 200, density=0.03)
+    check(x, torch.randn(200, 300), always=True)
+    check(x * 1.25, torch.randn(200, 300), always=True)
+
+
+@pytest.mark.parametrize("learn", [(True, False), (False, True), (False, False)])
+@pytest.mark.parametrize("limits", [(0.3, 0.3), (0.3, 0), (0, 0.3), (0, 0)])
+def test_only_the_gradients_that_are_asked_for(learn, limits):
+    crossover.use_table(table(*limits))
+    for binary in (True, False):
+        check(spikes(4, 9, 70, density=0.1, binary=binary), torch.randn(70, 33), learn)
+
+
+@pytest.mark.parametrize("layout", ["transposed", "strided", "expanded", "offset", "weight"])
+def test_any_layout(layout):
+    x, weight = spikes(6, 8, 90, density=0.1), torch.randn(90, 30)
+    if layout == "transposed":
+        x = spikes(90, 8, 6, density=0.1).transpose(0, 2)
+    elif layout == "strided":
+        x = spikes(6, 8, 180, density=0.1)[..., ::2]
+    elif layout == "expanded":
+        x = spikes(6, 1, 90, density=0.1).expand(6, 8, 90)
+    elif layout == "offset":
+        x = spikes(1 + 6 * 8 * 90, density=0.1)[1:].view(6, 8, 90)
+    else:
+        weight = torch.randn(30, 90).t()
+    y = sparse.product(x, weight, always=True)
+    assert_close(y, x @ weight, GRADIENT, layout)
+    leaf = weight.clone().requires_grad_()
+    sparse.product(x, leaf, always=True).backward(torch.ones(30).expand_as(y))  # an upstream gradient of stride 0
+    assert_close(leaf.grad, x.flatten(0, 1).t() @ torch.ones(48, 30), GRADIENT, layout)
+
+
+def test_negative_zero_is_zero_and_tiny_values_count():
+    x = torch.tensor([[-0.0, 1e-45, 0.0, -2.0]])
+    weight = torch.tensor([[1.0], [1.0], [1.0], [3.0]])
+    assert sparse.pack(x, 4).count == 2
+    assert torch.equal(sparse.product(x, weight, always=True), x @ weight)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_in_the_input_goes_where_torch_lets_it_go(value):
+    x, weight = spikes(5, 70, density=0.1), torch.randn(70, 9)
+    x[2, 3] = value
+    got, expected = sparse.product(x, weight, always=True), x @ weight
+    assert torch.equal(got.isfinite(), expected.isfinite())
+    assert torch.equal(got[2].isnan(), expected[2].isnan())
+    keep = torch.arange(5) != 2
+    assert_close(got[keep], expected[keep], GRADIENT, "other rows")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_weight_that_is_not_finite_is_left_to_the_dense_product(value):
+    x, weight = torch.zeros(64, 70), torch.randn(70, 9)
+    weight[3, 4] = value
+    got = sparse.product(x, weight, always=True)
+    assert torch.equal(got.isnan(), (x @ weight).isnan())
+    assert got[:, 4].isnan().all()
+
+
+def test_one_thread_and_many_give_the_same_bits():
+    weight = torch.randn(300, 129)
+    threads = torch.get_num_threads()
+    for binary in (True, False):
+        x, grad = spikes(4000, 300, density=0.05, binary=binary), torch.randn(4000, 129)
+        found = []
+        try:
+            for n in (1, 2, 3, 7):
+                torch.set_num_threads(n)
+                leaf = weight.clone().requires_grad_()
+                y = sparse.product(x, leaf, always=True)
+                y.backward(grad)
+                found.append((y.detach(), leaf.grad))
+        finally:
+            torch.set_num_threads(threads)
+        for y, dW in found[1:]:
+            assert torch.equal(y, found[0][0])
+            assert torch.equal(dW, found[0][1])
+
+
+def test_a_row_does_not_depend_on_the_others():
+    x, weight = spikes(500, 300, density=0.05), torch.randn(300, 129)
+    whole = sparse.product(x, weight, always=True)
+    assert torch.equal(whole[123:124], sparse.product(x[123:124], weight, always=True))
+
+
+def test_two_python_threads_at_once():
+    cases = [(spikes(900, 300, density=0.05), torch.randn(300, 200), torch.randn(900, 200)) for _ in range(8)]
+
+    def once(x, weight, grad):
+        leaf = weight.clone().requires_grad_()
+        y = sparse.product(x, leaf, always=True)
+        y.backward(grad)
+        return y.detach(), leaf.grad
+
+    expected, got = [once(*case) for case in cases], [None] * 8
+
+    def work(i):
+        got[i] = once(*cases[i])
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for one, other in zip(got, expected, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_after_a_fork_the_child_runs_too():
+    code = """
+import os, torch
+torch.set_num_threads(2)
+from nwavesdk.solvers import sparse
+x, weight = (torch.rand(3000, 300) < 0.05).float(), torch.randn(300, 200)
+expected = sparse.product(x, weight, always=True)
+child = os.fork()
+if child == 0:
+    same = sparse.product(x, weight, always=True).numpy() == expected.numpy()  # torch.equal hangs in the child
+    os._exit(0 if same.all() else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "0"
+
+
+def taken(monkeypatch, x, weight, **options):
+    """Which parts were sparse, of (forward, gradient), and whether the input was looked at."""
+    calls = []
+    for name in ("pack", "gather", "gather_gradient"):
+        kept = getattr(sparse, name)
+        monkeypatch.setattr(sparse, name, lambda *a, kept=kept, name=name: (calls.append(name), kept(*a))[1])
+    y = sparse.product(x, weight, **options)
+    if y.requires_grad:
+        y.sum().backward()
+    monkeypatch.undo()
+    return "gather" in calls, "gather_gradient" in calls, "pack" in calls
+
+
+@pytest.mark.parametrize(("ones", "expected"), [(639, (True, True)), (640, (True, True)), (641, (False, True)),
+                                                (1280, (False, True)), (1281, (False, False))])  # fmt: skip
+def test_the_table_decides_to_the_last_spike(monkeypatch, ones, expected):
+    crossover.use_table(table(0.1, 0.2))
+    weight = torch.randn(64, 64, requires_grad=True)
+    for seed in range(3):
+        order = torch.randperm(6400, generator=torch.Generator().manual_seed(seed))
+        x = torch.zeros(6400).index_fill_(0, order[:ones], 1.0).view(100, 64)
+        assert taken(monkeypatch, x, weight)[:2] == expected
+
+
+def test_what_is_known_to_be_dense_is_not_looked_at(monkeypatch):
+    crossover.use_table(table(0.1, 0.2))
+    x, weight = spikes(100, 64, density=0.05), torch.randn(64, 64, requires_grad=True)
+    assert taken(monkeypatch, x, weight, nonzeros=1281) == (False, False, False)
+    assert taken(monkeypatch, x, weight, nonzeros=300) == (True, True, True)
+    assert taken(monkeypatch, x, weight.detach(), nonzeros=700) == (False, False, False)
+    crossover.use_table(table(0.1, 0.2, min_work=100 * 64 * 64 + 1))
+    assert taken(monkeypatch, x, weight) == (False, False, False)
+    crossover.use_table(table(0.1, 0.2, min_work=100 * 64 * 64))
+    assert taken(monkeypatch, x, weight) == (True, True, True)
+    crossover.use_table(table(0, 0))
+    assert taken(monkeypatch, torch.zeros(100, 64), weight) == (False, False, False)
+
+
+def test_a_dense_input_is_given_up_early():
+    x = torch.ones(1000, 64)
+    words, counts = torch.zeros(1000, 1, dtype=torch.int64), torch.zeros(1000, dtype=torch.int64)
+    seen = torch.zeros(3, dtype=torch.int64)
+    arrays = x.numpy(), 640, words.numpy().view("uint64"), counts.numpy(), seen.numpy()
+    sparse._kernels(x).pack(0, 1000, *arrays)
+    assert seen.tolist() == [704, 1, 0]
+    assert int(counts.count_nonzero()) == 11
+
+
+def test_the_input_is_not_kept_where_its_bits_suffice():
+    kept = []
+    x, weight = spikes(100, 640, density=0.05), torch.randn(640, 64, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(t), t)[1], lambda t: t):
+        sparse.product(x, weight, always=True)
+    size = sum(t.numel() * t.element_size() for t in kept)
+    assert size == x.numel() // 8 + 8 * 101
+
+
+def test_backward_twice():
+    x, weight = spikes(100, 64, density=0.05), torch.randn(64, 64, requires_grad=True)
+    y = sparse.product(x, weight, always=True)
+    y.sum().backward(retain_graph=True)
+    once = weight.grad.clone()
+    y.sum().backward()
+    assert torch.equal(weight.grad, 2 * once)
+    with pytest.raises(RuntimeError, match="retain_graph=True"):
+        y.sum().backward()
+
+
+def test_a_weight_that_was_written_to_before_backward_is_noticed():
+    x, weight = spikes(100, 64, density=0.05).requires_grad_(), torch.randn(64, 64, requires_grad=True)
+    y = sparse.product(x, weight, always=True)
+    with torch.no_grad():
+        weight += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation|written to"):
+        y.sum().backward()
+
+
+def test_a_second_derivative_is_refused_with_its_remedy():
+    synapse = LIFSynapse(64, 64, product="sparse")
+    y = synapse(spikes(100, 64, density=0.05).requires_grad_())
+    with pytest.raises(RuntimeError, match='product="dense"'):
+        torch.autograd.grad(y.square().sum(), synapse.weight, create_graph=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own, when first used
+def test_forward_mode_is_refused_with_its_remedy():
+    x, weight = spikes(100, 64, density=0.05), torch.randn(64, 64)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
+        with pytest.raises(RuntimeError, match='product="dense"'):
+            sparse.product(dual, weight, always=True)
+
+
+def test_modes_without_gradients():
+    x, synapse = spikes(100, 64, density=0.05), LIFSynapse(64, 64, product="sparse")
+    expected = synapse(x).detach()
+    with torch.no_grad():
+        assert torch.equal(synapse(x), expected)
+    with torch.inference_mode():
+        assert torch.equal(synapse(x), expected)
+
+
+@pytest.mark.parametrize("name", ["autocast", "half", "func", "subclass"])
+def test_auto_is_dense_where_sparse_cannot_be(name):
+    synapse, x = LIFSynapse(64, 64), spikes(100, 64, density=0.05)
+    picky = LIFSynapse(64, 64, product="sparse")
+    picky.weight = synapse.weight
+    call = {
+        "autocast": lambda s: torch.autocast("cpu", torch.bfloat16)(s)(x),
+        "half": lambda s: s.to(torch.bfloat16)(x.to(torch.bfloat16)),
+        "func": lambda s: torch.func.vmap(s)(x[:, None]),
+        "subclass": lambda s: s(x.as_subclass(type("Marked", (torch.Tensor,), {}))),
+    }[name]
+    assert call(synapse).shape[-1] == 64
+    with pytest.raises(
+        RuntimeError, match=r'LIFSynapse\(64, 64\): product="sparse" does not take .*: use product="auto"'
+    ):
+        call(picky)
+
+
+def test_torch_compile_takes_the_dense_product():
+    synapse, x = LIFSynapse(64, 64), spikes(100, 64, density=0.05)
+    compiled = torch.compile(synapse, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(x), x @ synapse.weight)
+
+
+def test_synapses_take_the_choice():
+    x = spikes(100, 64, density=0.05)
+    for build in (
+        lambda p: LIFSynapse(64, 64, bias=True, product=p),
+        lambda p: H1v1Synapse(64, 64, 4, 0.1, product=p),
+        lambda p: H1v2Synapse(64, 64, 4, product=p),
+    ):
+        found = []
+        for choice in ("auto", "dense", "sparse"):
+            torch.manual_seed(0)
+            synapse = build(choice)
+            if synapse.bias is not None:
+                nn.init.normal_(synapse.bias)
+            prepare_net(synapse, seed=0)
+            y = synapse(x[None])
+            y.sin().sum().backward()
+            found.append((y.detach(), synapse.weight.grad))
+        assert_close(found[2][0], found[1][0], GRADIENT, "y")
+        assert_close(found[2][1], found[1][1], GRADIENT, "dW")
+        assert torch.equal(found[2][0], found[0][0])
+        with pytest.raises(ValueError, match="product must be one of 'auto', 'dense', 'sparse', got 'quick'"):
+            build("quick")
+    assert repr(LIFSynapse(3, 5, product="dense")) == "LIFSynapse(3, 5, product='dense')"
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+    program = """
+import torch
+from nwavesdk.solvers import sparse
+for dtype in (torch.float32, torch.float64):
+    for scale in (1, 2):
+        weight = torch.randn(9, 9, dtype=dtype, requires_grad=True)
+        sparse.product(scale * torch.eye(9, dtype=dtype), weight, always=True).sum().backward()
+functions = [k.function for d in ("float32", "float64") for k in vars(sparse._load(d)).values() if hasattr(k, "sound")]
+print(*(sum(sum(getattr(f.stats, k).values()) for f in functions) for k in ("cache_misses", "cache_hits")))
+"""
+    for expected in ("16 0", "0 16"):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", program],
+            capture_output=True, text=True, check=True, env={**os.environ, "NWAVESDK_CACHE": str(tmp_path)},
+        )  # fmt: skip
+        assert done.stdout.strip() == expected

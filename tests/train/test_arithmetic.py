@@ -1,0 +1,109 @@
+"""A run computes as it did when it began, whatever the machine would choose now."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("lightning")
+
+from nwavesdk.solvers import crossover, sparse
+from nwavesdk.solvers.crossover import CrossoverTable
+from nwavesdk.train import Run, RunConfig, RunFolder
+from nwavesdk.train.arithmetic import arithmetic_now, same_arithmetic
+from nwavesdk.train.config import ArithmeticConfig
+
+ALWAYS, NEVER = (CrossoverTable((8,), (8,), ((density,),), ((density,),), 0) for density in (1.0, 0.0))
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    crossover.use_table(None)
+
+
+def test_a_run_records_it_and_ends_with_what_was_set(choices: dict[str, Any], tmp_path: Path) -> None:
+    crossover.use_table(ALWAYS)
+    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    recorded = RunFolder(tmp_path / "run").read_config().arithmetic
+    assert recorded is not None
+    assert recorded == run.config.arithmetic == arithmetic_now()
+    assert recorded.threads == torch.get_num_threads()
+    assert recorded.table() == ALWAYS
+    text = (tmp_path / "run" / "config.json").read_text()
+    assert "[ 1.0 ]" in text
+    assert json.loads(text)["arithmetic"]["crossovers"]["forward"] == [[1.0]]
+    crossover.use_table(NEVER)
+    torch.set_num_threads(1)
+    with same_arithmetic(recorded):
+        assert crossover.active_table() == ALWAYS
+        assert torch.get_num_threads() == recorded.threads
+    assert crossover.active_table() == NEVER
+    assert torch.get_num_threads() == 1
+    with same_arithmetic(None):
+        assert crossover.active_table() == NEVER
+
+
+def test_a_resumed_run_keeps_its_table_and_threads(
+    choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken after its first epoch, and gone on with where the user has another table and another number of threads."""
+    crossover.use_table(ALWAYS)
+    Run.new(tmp_path / "whole", RunConfig.of(choices)).train()
+    with monkeypatch.context() as patch:
+        patch.setattr("nwavesdk.train.classifier.Classifier.on_train_epoch_start", _break, raising=False)
+        with pytest.raises(OSError, match="killed"):
+            Run.new(tmp_path / "broken", RunConfig.of(choices)).train()
+    assert RunFolder(tmp_path / "broken").checkpoint.is_file()
+
+    own = tmp_path / "own.toml"
+    own.write_text(NEVER.toml())
+    monkeypatch.setenv("NWAVESDK_CROSSOVER", str(own))
+    crossover.use_table(None)
+    torch.set_num_threads(1)
+    seen, kept = set(), sparse.product
+    monkeypatch.setattr(
+        sparse, "product", lambda *a, **k: (seen.add(torch.get_num_threads()), seen.add(k["always"]), kept(*a, **k))[2]
+    )
+    gathered = []
+    gather = sparse.gather
+    monkeypatch.setattr(sparse, "gather", lambda *a: (gathered.append(1), gather(*a))[1])
+    run = Run.open(tmp_path / "broken")
+    assert run.config.arithmetic is not None
+    run.train()
+    assert gathered
+    assert seen == {run.config.arithmetic.threads, False}
+    whole, broken = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "broken"))
+    assert broken == whole
+    assert crossover.active_table() == NEVER
+    gathered.clear()
+    Run.open(tmp_path / "broken").test()
+    assert gathered
+
+
+def _break(self: Any) -> None:
+    if self.current_epoch == 1:
+        raise OSError("killed")
+
+
+def test_more_threads_than_cores_warn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    torch.set_num_threads(2)
+    with pytest.warns(UserWarning, match="began with 3 threads, this machine has 2 cores"):  # noqa: SIM117
+        with same_arithmetic(ArithmeticConfig(threads=3, crossovers=NEVER.content())):
+            assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"threads": 0}, "arithmetic.threads"),
+    ({"crossovers": {**NEVER.content(), "min_work": -1}}, "arithmetic.crossovers: .*min_work must be a whole number"),
+    ({"crossovers": {}}, "arithmetic.crossovers: .*is missing"),
+])  # fmt: skip
+def test_a_damaged_record_is_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        RunConfig.of({"arithmetic": {"threads": 2, "crossovers": NEVER.content(), **change}})
