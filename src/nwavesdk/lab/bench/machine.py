@@ -11,11 +11,36 @@ import torch
 from nwavesdk.lab.bench.timing import Spread, time_in_turn
 from nwavesdk.solvers.allocator import keep_large_blocks
 
-__all__ = ["THREADS", "cores", "facts", "limits", "machine_name", "settle"]
+__all__ = ["THREADS", "Load", "cores", "facts", "limits", "machine_name", "settle"]
 
 THREADS = 2
 COPY_BYTES = 1 << 28
 GEMM_SIZE = 1024
+
+
+class Load:
+    """What other processes take of the cores, from now on; compiled code that waits for its threads suffers from it."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    def elsewhere(self) -> float | None:
+        """Share of all core time since, or None where the system does not tell."""
+        now = self._now()
+        if self._start is None or now is None:
+            return None
+        passed, busy, own = (b - a for a, b in zip(self._start, now, strict=True))
+        return round(min(max((busy - own) / max(passed, 1e-9), 0.0), 1.0), 3)
+
+    @staticmethod
+    def _now() -> tuple[float, float, float] | None:
+        stat = Path("/proc/stat")
+        if not stat.is_file():
+            return None
+        ticks = [int(word) for word in stat.read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+        second, own = os.sysconf("SC_CLK_TCK"), os.times()
+        own_seconds = own.user + own.system + own.children_user + own.children_system
+        return sum(ticks) / second, (sum(ticks) - ticks[3] - ticks[4]) / second, own_seconds
 
 
 def settle(threads: int = THREADS) -> None:

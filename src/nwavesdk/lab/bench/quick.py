@@ -1,15 +1,16 @@
-"""The quick table: a layer and a training step on this machine, against the torch reference and the machine's limits."""
+"""The quick table: layers and training steps, against the torch reference and the machine's limits."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from nwavesdk.lab.bench.layer import BYTES, LayerCase, copy_of, layer_contender, layer_input
-from nwavesdk.lab.bench.machine import COPY_BYTES, GEMM_SIZE, facts, limits, settle
+from nwavesdk.lab.bench.machine import COPY_BYTES, GEMM_SIZE, Load, facts, limits, settle
 from nwavesdk.lab.bench.measure import measure
 from nwavesdk.lab.bench.timing import RUNS
 from nwavesdk.lab.bench.training import TrainingCase, dense_products, training_contender, training_data
 
-__all__ = ["QUICK", "quick_lines", "quick_report", "told_difference", "with_floor"]
+__all__ = ["QUICK", "quick_lines", "quick_report", "told_difference", "told_load", "with_floor"]
 
 QUICK: tuple[LayerCase | TrainingCase, ...] = (
     LayerCase((64, 100, 512)),
@@ -36,9 +37,10 @@ def quick_report(
         gemm_size: Side of the matrices whose product gives its arithmetic rate.
 
     Returns:
-        `machine`, `limits` and `rows`; see `measure` for a row.
+        `machine`, `limits`, `busy_elsewhere` and `rows`; see `measure` for a row.
     """
     settle()
+    load = Load()
     report: dict[str, Any] = {"machine": facts(), "limits": limits(copy_bytes, gemm_size), "rows": []}
     for case in cases:
         if isinstance(case, LayerCase):
@@ -48,15 +50,18 @@ def quick_report(
             x, labels = training_data(case)
             contender, floor = training_contender(case, x, labels), ("products", dense_products(case, x))
         others = {"reference": contender.reference, floor[0]: floor[1]}
-        report["rows"] += [with_floor(row) for row in measure({case.name: contender}, others, runs)]
+        report["rows"] += [with_floor(row, case) for row in measure({case.name: contender}, others, runs)]
+    report["busy_elsewhere"] = load.elsewhere()
     return report
 
 
-def with_floor(row: dict[str, Any]) -> dict[str, Any]:
-    """The row and its `floor_ms`: a layer's bytes at the speed of a copy, a training step's dense products."""
+def with_floor(row: dict[str, Any], case: LayerCase | TrainingCase) -> dict[str, Any]:
+    """The row, with `bytes` that a layer must move and `floor_ms`: those at the speed of a copy, or dense products."""
     times = row["times_ms"]
-    if "copy" in times and not row["name"].startswith("recurrent"):
-        row["floor_ms"] = times["copy"]["median"] * BYTES / 8
+    if isinstance(case, LayerCase) and not case.recurrent:
+        row["bytes"] = BYTES * math.prod(case.shape)
+        if "copy" in times:
+            row["floor_ms"] = times["copy"]["median"] * BYTES / 8
     elif "products" in times:
         row["floor_ms"] = times["products"]["median"]
     return row
@@ -66,9 +71,9 @@ def quick_lines(report: dict[str, Any]) -> list[str]:
     """The report as a table for a terminal."""
     machine, most = report["machine"], report["limits"]
     lines = [
-        f"{machine['cpu']}, {machine['threads']} threads, torch {machine['versions']['torch']}",
-        f"copy {most['copy_gb_s']['median']:.1f} GB/s, product of matrices {most['gemm_gflop_s']['median']:.0f} GFLOP/s",
-        f"medians of {RUNS} runs in turn, quartiles in brackets; floor: bytes at the speed of a copy, or dense products",
+        f"{machine['cpu']}, {machine['threads']} threads, torch {machine['versions']['torch']}; copy "
+        f"{most['copy_gb_s']['median']:.1f} GB/s, products {most['gemm_gflop_s']['median']:.0f} GFLOP/s",
+        "medians of runs in turn [quartiles], ms; floor: a layer's bytes at the speed of a copy, or dense products",
         "",
         f"{'forward and backward':<42} {'ms':>8} {'':>15} {'reference':>10} {'times faster':>22} {'floor':>8}",
     ]
@@ -83,7 +88,16 @@ def quick_lines(report: dict[str, Any]) -> list[str]:
             f"{row['name']:<42} {ours['median']:>8.2f} {brackets:>15} {reference['median']:>10.1f} "
             f"{ratio['median']:>7.1f} {times:>14} {floor:>8}"
         )
+    if (warning := told_load(report["busy_elsewhere"])) is not None:
+        lines += ["", warning]
     return lines
+
+
+def told_load(elsewhere: float | None) -> str | None:
+    """A warning where other processes have had more of the cores than noise explains."""
+    if elsewhere is None or elsewhere < 0.05:
+        return None
+    return f"Other processes had {elsewhere:.0%} of the cores meanwhile: these numbers are no good, run again."
 
 
 def told_difference(row: dict[str, Any]) -> str:

@@ -98,7 +98,7 @@ def _step(case: TrainingCase, solver: str, x: Tensor, labels: Tensor) -> Callabl
         optimizer.zero_grad()
         prepare_net(net)
         spk, _ = net(x)
-        spike_count_loss(spk, labels).backward()
+        torch.autograd.backward(spike_count_loss(spk, labels))
         optimizer.step()
         return Outcome(spk.detach(), {str(k): w.grad for k, w in enumerate(weights) if w.grad is not None})
 
