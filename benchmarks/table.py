@@ -1,4 +1,4 @@
-"""The table, for a terminal and for README.md: `python -m benchmarks.table` writes the latter from this machine's JSON."""
+"""The table for a terminal, and for README.md: `python -m benchmarks.table` writes it there from the JSON."""
 
 import sys
 from pathlib import Path
@@ -72,24 +72,20 @@ def readme_part(found: dict[str, Any]) -> str:
     if not parts:
         raise ValueError("there are no results to put into README.md: run `python -m benchmarks.run` first.")
     run, most = next(iter(parts.values()))["run"], next(iter(parts.values()))["limits"]
-    sources = sorted(
-        {(p["run"]["date"][:10], p["run"]["commit"][:9] + "+" * p["run"]["dirty"]) for p in parts.values()}
-    )
+    runs = [part["run"] for part in parts.values()]
+    sources = sorted({(r["date"][:10], r["commit"][:9] + "+" * r["dirty"]) for r in runs})
     rows = [HEAD] + [
         timed_cells(row, most) for part in parts.values() for row in part["rows"]
         if not row["parity"]["agrees"] or "learnable" not in row["name"]
     ]  # fmt: skip
     versions = ", ".join(f"{name} {run['versions'][name]}" for name in ("torch", *NAMES) if name in run["versions"])
-    told = [
+    told = (
         f"`python -m benchmarks.run`, {'; '.join(f'{date}, commit {commit}' for date, commit in sources)}: "
-        f"{run['cpu']}, {run['threads']} threads; {versions}; copy {most['copy_gb_s']['median']:.1f} GB/s, "
-        f"products {most['gemm_gflop_s']['median']:.0f} GFLOP/s. Medians of {rows and _runs(parts)} runs in turn, ms, "
+        f"{run['cpu']}, {run['threads']} threads; {versions}; {_limits(most)}. Medians of {_runs(parts)} runs in turn, "
         "quartiles in brackets; c: faster through torch.compile, in chunks of 10 steps. Floor: a layer's bytes at the "
-        "speed of a copy, or the dense products of the step.",
-        "",
-        as_markdown(rows),
-    ]
-    return "\n".join(told)
+        "speed of a copy, or the dense products of the step."
+    )
+    return f"{told}\n\n{as_markdown(rows)}"
 
 
 def write_readme(file: Path, part: str) -> None:
@@ -108,9 +104,7 @@ def write_readme(file: Path, part: str) -> None:
 def report(name: str, section: dict[str, Any]) -> str:
     """A section for the terminal."""
     most = section["limits"]
-    lines = [
-        f"{name}: copy {most['copy_gb_s']['median']:.1f} GB/s, products {most['gemm_gflop_s']['median']:.0f} GFLOP/s"
-    ]
+    lines = [f"{name}: {_limits(most)}"]
     rows = section["rows"]
     if rows and "parity" in rows[0]:
         lines.append(as_text([HEAD, *(timed_cells(row, most) for row in rows)]))
@@ -125,6 +119,10 @@ def told_fit(fit: dict[str, Any]) -> str:
     """A fit in words."""
     slopes = ", ".join(f"{name} {slope:.2f}" for name, slope in fit["slopes"].items())
     return f"exponent over {fit['from']:g}…{fit['to']:g}: {slopes}"
+
+
+def _limits(most: dict[str, Any]) -> str:
+    return f"copy {most['copy_gb_s']['median']:.1f} GB/s, products {most['gemm_gflop_s']['median']:.0f} GFLOP/s"
 
 
 def _runs(parts: dict[str, Any]) -> int:

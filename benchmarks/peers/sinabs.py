@@ -1,4 +1,4 @@
-"""sinabs: `lif_forward`, the function behind its `LIF` layer, one spike a step at most, our fast_sigmoid as gradient."""
+"""sinabs: `lif_forward`, the function behind its `LIF`, with one spike a step at most and our fast_sigmoid."""
 
 import torch
 from sinabs.activation import MembraneSubtract, SingleSpike

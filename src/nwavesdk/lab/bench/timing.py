@@ -58,15 +58,16 @@ def time_in_turn(
         repeats[name] = max(1, round(least / max(_seconds(call, 1), 1e-9)))
     samples: dict[str, list[float]] = {name: [] for name in calls}
     enabled = gc.isenabled()
+    gc.collect()
+    gc.freeze()  # what is there now need not be looked through again between runs
+    gc.disable()
     try:
         for _ in range(runs):
             for name, call in calls.items():
-                gc.collect()
-                gc.disable()
                 samples[name].append(1e3 * _seconds(call, repeats[name]))
-                if enabled:
-                    gc.enable()
+                gc.collect()
     finally:
+        gc.unfreeze()
         if enabled:
             gc.enable()
     return samples
