@@ -43,7 +43,7 @@ def memory(peers: Mapping[str, ModuleType], quick: bool, wanted: Callable[[str],
             for name in ["ours", *peers]
         }
         yield [{"name": "memory/kept per neuron-step", "unit": "bytes", "shape": cases.MEMORY_SHAPE,
-                "value": by_contender["ours"]["saved"], "contenders": by_contender}]  # fmt: skip
+                "value": by_contender["ours"]["kept"], "contenders": by_contender}]  # fmt: skip
     ours = ["ours", "ours, streamed"]
     if "checkpoint" in inspect.signature(SpikingSequential.__init__).parameters:
         ours.append("ours, checkpoint")

@@ -1,5 +1,7 @@
 """What a fresh process measures about memory: what a layer keeps for backward, and the peak of a training step."""
 
+import contextlib
+import ctypes
 import gc
 import math
 import resource
@@ -22,8 +24,9 @@ DECAY = math.exp(-1 / cases.DECAY_TAU)
 def kept(contender: str, shape: tuple[int, int, int]) -> dict[str, float]:
     """Bytes per neuron-step of one layer, after its forward pass and at the peak of its backward pass.
 
-    `saved` counts the tensors that autograd saved, each storage once; `beyond` leaves out those that the caller holds
-    anyway (input, spikes, mem). `held` and `peak` are resident memory above that before the call, outputs included.
+    `saved` counts the tensors that autograd saved, each storage once; `kept` leaves out the spikes, which the next
+    layer keeps anyway for the gradient of its weights. `held` and `peak` are resident memory after the forward pass
+    and at its highest, above that before the call, outputs included.
     """
     settle()
     forward, time_first = _forward(contender)
@@ -40,9 +43,10 @@ def kept(contender: str, shape: tuple[int, int, int]) -> dict[str, float]:
 
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             outputs = forward(leaf)
-        outside = {t.untyped_storage().data_ptr() for t in (leaf, *outputs)}
-        saved, beyond = sum(storages.values()), sum(n for k, n in storages.items() if k not in outside)
+        saved = sum(storages.values())
+        without_spikes = saved - storages.get(outputs[0].untyped_storage().data_ptr(), 0)
         del outputs
+        forward, _ = _forward(contender)  # some peers' neurons hold on to the graph of their last call
         before = _settled_rss()
         outputs = forward(leaf)
         after = _settled_rss(reset=False)
@@ -50,7 +54,7 @@ def kept(contender: str, shape: tuple[int, int, int]) -> dict[str, float]:
         highest = _peak()
         del outputs
     per = 1 / x.numel()
-    told = {"saved": saved, "beyond": beyond, "held": after - before, "peak": highest - before}
+    told = {"saved": saved, "kept": without_spikes, "held": after - before, "peak": highest - before}
     return {name: value * per for name, value in told.items()}
 
 
@@ -110,6 +114,8 @@ def _forward(contender: str) -> tuple[Callable[[Tensor], tuple[Tensor, ...]], bo
 def _settled_rss(reset: bool = True) -> int:
     """Resident bytes now, from which on the peak counts if `reset`."""
     gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # resident memory shall be memory in use
     status = Path("/proc/self/status")
     if not status.is_file():
         return _peak()

@@ -11,7 +11,7 @@ from nwavesdk.lab.bench import LayerCase, TrainingCase
 
 
 @pytest.fixture
-def small(monkeypatch):
+def _small(monkeypatch):
     """All cases small, and no peers."""
     threads = torch.get_num_threads()
     monkeypatch.setattr(cases, "LAYER_SHAPES", [(2, 8, 4)])
@@ -32,7 +32,8 @@ def section(suite):
     }  # fmt: skip
 
 
-def test_results_and_table_from_the_cases(small, tmp_path):
+@pytest.mark.usefixtures("_small")
+def test_results_and_table_from_the_cases(tmp_path):
     file = tmp_path / "machine" / "results.json"
     found = results.read(file)
     for name, suite in [("layer", timed.layer), ("training", timed.training), ("recurrent", timed.recurrent)]:
