@@ -48,7 +48,13 @@ def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
     return Trace(spikes, trajectory, last, kept, counts)
 
 
-def backward(problem: Problem, trace: Trace, grads: TraceGradient, learn: bool) -> tuple[Tensor | None, ...]:
+def backward(
+    problem: Problem,
+    trace: Trace,
+    grads: TraceGradient,
+    learn: bool,
+    reuse: bool = False,  # noqa: ARG001
+) -> tuple[Tensor | None, ...]:
     """∂L/∂ x, states, constants (None unless `learn`); x's in the dtype in which ∂L/∂spikes or ∂L/∂mem arrives."""
     assert trace.kept is not None
     assert problem.recurrent is None

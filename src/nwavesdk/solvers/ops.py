@@ -81,7 +81,7 @@ def _backward(
     kept = unpack(problem, tuple(saved[K + C : 2 * K + C]))
     trace = Trace(extra[2] if recurrent else kept[0], None, (), kept)
     gradient = TraceGradient(grads[0], grads[1] if mem else None, grads[1 + mem : 1 + mem + K])
-    found = fastest_backward(problem)(problem, trace, gradient, learn)
+    found = fastest_backward(problem)(problem, trace, gradient, learn, False)
     return _apart([g for g in found if g is not None])
 
 

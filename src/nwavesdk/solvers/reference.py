@@ -46,7 +46,13 @@ def solve(problem: Problem) -> Solution:
     return Solution(spikes, mem, tuple(states), (w, *others))
 
 
-def backward(problem: Problem, trace: Trace, grads: TraceGradient, learn: bool) -> tuple[Tensor | None, ...]:
+def backward(
+    problem: Problem,
+    trace: Trace,
+    grads: TraceGradient,
+    learn: bool,
+    reuse: bool = False,  # noqa: ARG001
+) -> tuple[Tensor | None, ...]:
     """The neuron's adjoint step by step, the counterpart of `serial.backward` on any device."""
     spec, kept = problem.spec, trace.kept
     assert kept is not None

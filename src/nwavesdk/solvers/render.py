@@ -87,7 +87,7 @@ def backward_row(w, from_w, from_before, is_first, grad_s, from_s, grad_x, to_x,
         result = adjoint(
             w[from_w + n], {states}, {constants}, grad_s[from_s + n], {grads}, {sigma}
         )
-        grad_x[to_x + n] = result[0]
+        {grad_x} = result[0]
         {write}
 
 """
@@ -104,6 +104,7 @@ def render_kernels(
     backward: bool = False,
     detach_reset: bool = True,
     learn: bool = False,
+    reuse: bool = False,
 ) -> str:
     """The module that holds the kernels `forward…`, or with `backward` their adjoints.
 
@@ -115,6 +116,7 @@ def render_kernels(
         backward: which of the two modules.
         detach_reset: whether no gradient flows through the reset.
         learn: whether gradients of the constants are summed over time.
+        reuse: whether ∂L/∂x is written over `w`, to which no second pointer may lead: it would not be vectorized.
     """
     C, K = len(neuron.constants), len(neuron.states)
     constants = [f"constant_{c}" for c in neuron.constants]
@@ -155,6 +157,7 @@ def render_kernels(
             else "w[from_w + n]",
             "grads": ", ".join(grads),
             "sigma": ", ".join(sigma),
+            "grad_x": "w[from_w + n]" if reuse else "grad_x[to_x + n]",
             "read": _lines(read),
             "write": _lines(write),
         }

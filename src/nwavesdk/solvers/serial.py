@@ -48,29 +48,34 @@ def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
     return Trace(spikes, trajectory if mem else None, final.unbind(), kept, int(counts.sum()))
 
 
-def backward(problem: Problem, trace: Trace, grads: TraceGradient, learn: bool) -> tuple[Tensor | None, ...]:
-    """∂L/∂ x, states, constants (None unless `learn`), and with recurrence its weights and the spikes before."""
+def backward(
+    problem: Problem, trace: Trace, grads: TraceGradient, learn: bool, reuse: bool = False
+) -> tuple[Tensor | None, ...]:
+    """∂L/∂ x, states, constants (None unless `learn`), and with recurrence its weights and the spikes before.
+
+    With `reuse`, ∂L/∂x may take the memory of `trace.kept[0]`, which nobody reads again.
+    """
     assert trace.kept is not None
     spec, w = problem.spec, trace.kept[0].contiguous()
     B, _, N = w.shape
+    group = _group(B, N) if problem.recurrent is None and len(problem.states) == 1 else 1
+    reuse = reuse and group == 1 and problem.recurrent is None and spec.surrogate.pseudo_derivative is not None
     if spec.surrogate.pseudo_derivative is None:
         grad_x = spec.surrogate.derivative(argument(problem, trace.kept)).contiguous()
         parameters: tuple[Any, ...] = ()
     else:
-        grad_x = torch.empty_like(w)
+        grad_x = w if reuse else torch.empty_like(w)
         parameters = tuple(torch.tensor(k, dtype=w.dtype).numpy()[()] for k in spec.surrogate.constants)
     grad_s = torch.zeros_like(w) if grads.spikes is None else grads.spikes.contiguous()
     grad_mem = w.new_empty(0, 0, 0) if grads.mem is None else grads.mem.contiguous()
     zeros = torch.zeros_like(problem.states[0])
     grad_states = torch.stack([zeros if g is None else g for g in grads.last])
     learned = w.new_zeros(len(problem.constants) if learn else 0, B, N)
-    compiled = kernels(
-        spec.neuron, _name(w), spec.surrogate, backward=True, detach_reset=spec.detach_reset, learn=learn
-    )
+    options = {"detach_reset": spec.detach_reset, "learn": learn, "reuse": reuse}
+    compiled = kernels(spec.neuron, _name(w), spec.surrogate, backward=True, **options)
     read = _arrays(w, _stacked(trace.kept[1:], like=w), _stacked(problem.states), _stacked(problem.constants))
     given = [*_arrays(grad_s, grad_mem), int(grads.mem is not None), *_arrays(grad_states, grad_x, learned)]
     tail: tuple[Tensor | None, ...] = ()
-    group = _group(B, N) if problem.recurrent is None and len(problem.states) == 1 else 1
     if group > 1:
         read = _arrays(w, _stacked(problem.states), _stacked(problem.constants))
         given = [*_arrays(grad_s, grad_mem), int(grads.mem is not None), *_arrays(grad_states, grad_x)]

@@ -16,7 +16,7 @@ from nwavesdk.solvers.problem import Problem, Solution, Spec, Trace, TraceGradie
 __all__ = ["FORWARD", "fastest_backward", "sweep"]
 
 Forward = Callable[[Problem, bool, bool], Trace]
-Backward = Callable[[Problem, Trace, TraceGradient, bool], tuple[Tensor | None, ...]]
+Backward = Callable[[Problem, Trace, TraceGradient, bool, bool], tuple[Tensor | None, ...]]
 
 
 def _serial(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
@@ -50,9 +50,10 @@ def sweep(
         trace = forward(problem, mem, keep)
         return Solution(trace.spikes, trace.mem, trace.last, trace.kept, trace.spike_count)
     counted: list[int | Tensor | None] = []
-    spikes, *rest = _Sweep.apply(problem, forward, backward or fastest_backward(problem), mem, counted, *tensors)
+    run_back = backward or fastest_backward(problem)
+    spikes, *rest = _Sweep.apply(problem, forward, run_back, mem, keep, counted, *tensors)
     K = len(problem.states)
-    return Solution(spikes, rest.pop(0) if mem else None, tuple(rest[:K]), tuple(rest[K:]), *counted)
+    return Solution(spikes, rest.pop(0) if mem else None, tuple(rest[:K]), tuple(rest[K:]) or None, *counted)
 
 
 class _Sweep(torch.autograd.Function):
@@ -63,6 +64,7 @@ class _Sweep(torch.autograd.Function):
         forward: Forward,
         backward: Backward,
         mem: bool,
+        keep: bool,
         counted: list[int | Tensor | None],
         *_: Tensor,
     ) -> tuple[Tensor, ...]:
@@ -71,10 +73,12 @@ class _Sweep(torch.autograd.Function):
         counted.append(trace.spike_count)
         recurrent = [] if problem.recurrent is None else [problem.recurrent, problem.spikes, trace.spikes]
         ctx.spec, ctx.K, ctx.mem, ctx.run_back = problem.spec, len(problem.states), mem, backward
+        ctx.keep = keep
         ctx.save_for_backward(*problem.states, *problem.constants, *pack(problem, trace.kept), *recurrent)
-        ctx.mark_non_differentiable(*trace.kept)
+        kept = trace.kept if keep else ()
+        ctx.mark_non_differentiable(*kept)
         ctx.set_materialize_grads(False)
-        return trace.spikes, *([] if trace.mem is None else [trace.mem]), *trace.last, *trace.kept
+        return trace.spikes, *([] if trace.mem is None else [trace.mem]), *trace.last, *kept
 
     @staticmethod
     def backward(ctx: Any, grad_s: Tensor | None, *grads: Tensor | None) -> Any:
@@ -94,10 +98,12 @@ class _Sweep(torch.autograd.Function):
         kept = unpack(problem, saved[K + C : 2 * K + C])
         trace = Trace(recurrent[2] if recurrent else kept[0], None, (), kept)
         grad_mem, last = (grads[0], grads[1 : 1 + K]) if ctx.mem else (None, grads[:K])
-        learn = any(ctx.needs_input_grad[6 + K : 6 + K + C])
+        learn = any(ctx.needs_input_grad[7 + K : 7 + K + C])
+        # Nobody reads w again: it is no output, and the graph is freed after this pass.
+        reuse = not ctx.keep and not torch._C._autograd._get_current_graph_task_keep_graph()
         with torch.autocast(kept[0].device.type, enabled=False):
-            found = ctx.run_back(problem, trace, TraceGradient(grad_s, grad_mem, last), learn)
-        return None, None, None, None, None, *found
+            found = ctx.run_back(problem, trace, TraceGradient(grad_s, grad_mem, last), learn, reuse)
+        return None, None, None, None, None, None, *found
 
 
 def fastest_backward(problem: Problem) -> Backward:
