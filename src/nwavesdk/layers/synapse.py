@@ -67,7 +67,8 @@ class Synapse(Prepared):
             return spk @ weight
         obstacle = sparse.unfit(spk, weight)
         if obstacle is None:
-            return sparse.product(spk, weight, always=self.product == "sparse")
+            nonzeros = getattr(spk, "nonzeros", None)  # a neuron layer has counted its spikes
+            return sparse.product(spk, weight, nonzeros, always=self.product == "sparse")
         if self.product == "sparse":
             raise RuntimeError(f'{owner}: product="sparse" does not take {obstacle}: use product="auto" or "dense".')
         return spk @ weight

@@ -59,35 +59,46 @@ def add_row(total, row):
         total[n] += row[n]
 
 
-def add_four_rows(total, a, b, c, d):
-    for n in range(total.shape[0]):
-        total[n] = (((total[n] + a[n]) + b[n]) + c[n]) + d[n]
+def add_one_row(total, rows, a):
+    """Add row a of the flat matrix `rows`."""
+    N = total.shape[0]
+    at = index(a * N)
+    for n in range(index(N)):
+        total[n] += rows[at + n]
 
 
-def add_product(sums, scale, a, row):
-    """Four sums, each with its scale: sums[g] += scale[g, a] · row."""
-    for i in range(row.shape[0]):
-        n = index(i)
-        value = row[n]
-        sums[n] += scale[0, a] * value
-        sums[n + index(WIDTH)] += scale[1, a] * value
-        sums[n + index(2 * WIDTH)] += scale[2, a] * value
-        sums[n + index(3 * WIDTH)] += scale[3, a] * value
+def add_four_rows(total, rows, a, b, c, d):
+    N = total.shape[0]
+    at, bt, ct, dt = index(a * N), index(b * N), index(c * N), index(d * N)
+    for n in range(index(N)):
+        total[n] = (((total[n] + rows[at + n]) + rows[bt + n]) + rows[ct + n]) + rows[dt + n]
 
 
-def add_four_products(sums, scale, a, row_0, row_1, row_2, row_3):
+def add_product(sums, place, scale, a, rows, at, width):
+    """Four sums of width `WIDTH` apart, from `place` on, each with its scale: sums[g] += scale[g, a] · row."""
+    k0, k1, k2, k3 = scale[0, a], scale[1, a], scale[2, a], scale[3, a]
+    for n in range(width):
+        m, value = place + n, rows[at + n]
+        sums[m] += k0 * value
+        sums[m + index(WIDTH)] += k1 * value
+        sums[m + index(2 * WIDTH)] += k2 * value
+        sums[m + index(3 * WIDTH)] += k3 * value
+
+
+def add_four_products(sums, place, scale, a, rows, at, stride, width):
     """As `add_product`, for the rows a…a+3 at once: four times fewer loads and stores of the sums."""
     k00, k01, k02, k03 = scale[0, a], scale[0, a + 1], scale[0, a + 2], scale[0, a + 3]
     k10, k11, k12, k13 = scale[1, a], scale[1, a + 1], scale[1, a + 2], scale[1, a + 3]
     k20, k21, k22, k23 = scale[2, a], scale[2, a + 1], scale[2, a + 2], scale[2, a + 3]
     k30, k31, k32, k33 = scale[3, a], scale[3, a + 1], scale[3, a + 2], scale[3, a + 3]
-    for i in range(row_0.shape[0]):
-        n = index(i)
-        v0, v1, v2, v3 = row_0[n], row_1[n], row_2[n], row_3[n]
-        sums[n] += k00 * v0 + k01 * v1 + k02 * v2 + k03 * v3
-        sums[n + index(WIDTH)] += k10 * v0 + k11 * v1 + k12 * v2 + k13 * v3
-        sums[n + index(2 * WIDTH)] += k20 * v0 + k21 * v1 + k22 * v2 + k23 * v3
-        sums[n + index(3 * WIDTH)] += k30 * v0 + k31 * v1 + k32 * v2 + k33 * v3
+    at1, at2, at3 = at + stride, at + stride + stride, at + stride + stride + stride
+    for n in range(width):
+        m = place + n
+        v0, v1, v2, v3 = rows[at + n], rows[at1 + n], rows[at2 + n], rows[at3 + n]
+        sums[m] += k00 * v0 + k01 * v1 + k02 * v2 + k03 * v3
+        sums[m + index(WIDTH)] += k10 * v0 + k11 * v1 + k12 * v2 + k13 * v3
+        sums[m + index(2 * WIDTH)] += k20 * v0 + k21 * v1 + k22 * v2 + k23 * v3
+        sums[m + index(3 * WIDTH)] += k30 * v0 + k31 * v1 + k32 * v2 + k33 * v3
 
 
 def load_block(own, constants, states, b, lo, hi):
@@ -204,7 +215,7 @@ def forward_recurrent(
     C, K = constants.shape[0], initial.shape[0]
     blocks = (N + WIDTH - 1) // WIDTH
     owns, total, active = np.empty((blocks, (C + K) * WIDTH), real), np.empty(N, real), np.empty(N + 1, np.int64)
-    flat_s, flat_w, flat_mem = s.reshape(s.size), w.reshape(w.size), mem.reshape(mem.size)
+    flat_s, flat_w, flat_mem, rows = s.reshape(s.size), w.reshape(w.size), mem.reshape(mem.size), weights.reshape(N * N)
     for b in range(first, last):
         counts[b] = 0
         for block in range(blocks):
@@ -218,10 +229,9 @@ def forward_recurrent(
                 found += before[i] != real(0)
             total[:] = x[b, t]
             for k in range(0, found - 3, 4):
-                i0, i1, i2, i3 = active[k], active[k + 1], active[k + 2], active[k + 3]
-                add_four_rows(total, weights[i0], weights[i1], weights[i2], weights[i3])
+                add_four_rows(total, rows, active[k], active[k + 1], active[k + 2], active[k + 3])
             for k in range(found - found % 4, found):
-                add_row(total, weights[active[k]])
+                add_one_row(total, rows, active[k])
             for block in range(blocks):
                 lo, hi = block * WIDTH, min(N, block * WIDTH + WIDTH)
                 own, cut, at = owns[block], index(hi - lo), index((b * T + t) * N + lo)
@@ -341,7 +351,7 @@ def backward_recurrent(
     owns = np.empty((4, blocks, (2 * C + 3 * K - 1) * WIDTH), real)
     sums, scale = np.empty((blocks, 4 * WIDTH), real), np.zeros((4, N), real)
     flat_sums, flat_w = sums.reshape(sums.size), w.reshape(w.size)
-    flat_x, flat_mem = grad_x.reshape(grad_x.size), mem.reshape(mem.size)
+    flat_x, flat_mem, rows = grad_x.reshape(grad_x.size), mem.reshape(mem.size), transposed.reshape(N * N)
     for job in range(first, last):
         start, stop = 4 * job, min(B, 4 * job + 4)
         sums[:] = real(0)
@@ -368,14 +378,12 @@ def backward_recurrent(
                 scale[b - start, :] = grad_x[b, t]
             for block in range(blocks):
                 lo, hi = block * WIDTH, min(N, block * WIDTH + WIDTH)
-                total = sums[block]
-                total[:] = real(0)
+                sums[block, :] = real(0)
+                place, cut = index(block * 4 * WIDTH), index(hi - lo)
                 for j in range(0, N - 3, 4):
-                    r0, r1 = transposed[j, lo:hi], transposed[j + 1, lo:hi]
-                    r2, r3 = transposed[j + 2, lo:hi], transposed[j + 3, lo:hi]
-                    add_four_products(total, scale, j, r0, r1, r2, r3)
+                    add_four_products(flat_sums, place, scale, j, rows, index(j * N + lo), index(N), cut)
                 for j in range(N - N % 4, N):
-                    add_product(total, scale, j, transposed[j, lo:hi])
+                    add_product(flat_sums, place, scale, j, rows, index(j * N + lo), cut)
         for b in range(start, stop):
             for block in range(blocks):
                 lo, hi = block * WIDTH, min(N, block * WIDTH + WIDTH)
@@ -389,7 +397,7 @@ _BOTH: list[tuple[Callable[..., Any], str]] = [
     (load_constants, _ROW), (pack, _ROW), (unpack, _ROW), (load_block, _INLINE),
 ]  # fmt: skip
 FUNCTIONS: dict[str, list[tuple[Callable[..., Any], str]]] = {
-    "forward": [*_BOTH, (add_four_rows, _ROW)],
+    "forward": [*_BOTH, (add_one_row, _ROW), (add_four_rows, _ROW)],
     "backward": [
         *_BOTH, (add_step, _ROW), (add_product, _ROW),
         (add_four_products, _ROW + ', fastmath={"contract", "reassoc"}'),

@@ -11,6 +11,7 @@ from nwavesdk.solvers.kernels import kernels
 from nwavesdk.solvers.loops import WIDTH
 from nwavesdk.solvers.pool import run_jobs
 from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, argument, before
+from nwavesdk.solvers.sparse import correlation
 
 __all__ = ["backward", "forward"]
 
@@ -91,7 +92,7 @@ def backward(
         arguments = [*_arrays(transposed), *read, *given, *_arrays(grad_fired), parameters]
         _run(compiled.backward_recurrent, -(-B // 4), w.numel() * N, arguments)
         (previous,) = before([problem.spikes], [trace.spikes])
-        tail = previous.flatten(0, 1).t() @ grad_x.flatten(0, 1), grad_fired
+        tail = correlation(previous.flatten(0, 1), grad_x.flatten(0, 1)), grad_fired
     sums: list[Tensor | None] = list(learned.sum(1)) if learn else [None] * len(problem.constants)
     return grad_x, *grad_states.unbind(), *sums, *tail
 

@@ -21,7 +21,7 @@ from nwavesdk.solvers.kernels import load_kernels
 from nwavesdk.solvers.pool import run_jobs
 from nwavesdk.solvers.problem import freed_graph
 
-__all__ = ["Active", "gather", "gather_gradient", "pack", "product", "unfit"]
+__all__ = ["Active", "correlation", "gather", "gather_gradient", "pack", "product", "unfit"]
 
 _NAMES = {torch.float32: "float32", torch.float64: "float64"}
 _SMALL = 1 << 18  # values read or added below which threads cost more than they save
@@ -167,6 +167,13 @@ class _Product(torch.autograd.Function):
         raise RuntimeError(
             'forward-mode derivatives go through the dense product only: build the synapses with product="dense".'
         )
+
+
+def correlation(x: Tensor, grad: Tensor) -> Tensor:
+    """`xᵀ @ grad` [N_in, N_out] of x [R, N_in] and grad [R, N_out], by whichever product is the faster one."""
+    limit = active_table().limits(x.shape[0], x.shape[1], grad.shape[1])[1]
+    active = pack(x.contiguous(), limit) if limit >= 0 else None
+    return x.t() @ grad if active is None else gather_gradient(active, grad.contiguous(), x.shape[1])
 
 
 def gather(active: Active, weight: Tensor) -> Tensor:
