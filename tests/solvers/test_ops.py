@@ -17,7 +17,7 @@ from nwavesdk.layers import (
     prepare_net,
 )
 from nwavesdk.solvers import Problem, Spec, ops, run
-from nwavesdk.solvers.ops import _backward, _forward
+from nwavesdk.solvers.ops import _backward, _forward, _product, _weight_gradient
 from nwavesdk.surrogate import atan
 from tolerances import GRADIENT, assert_close
 
@@ -77,6 +77,18 @@ def test_opcheck(neuron, surrogate, recurrent, kept, mem):
     grads = [torch.randn_like(spikes), *([None] if mem else []), *(torch.randn_like(v) for v in rest[mem : mem + K])]
     saved = [t.detach() for t in (*p.states, *p.constants, *rest[mem + K :], *extra, *([spikes] if recurrent else []))]
     torch.library.opcheck(_backward, (grads, saved, name, mem, True, recurrent))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.25])
+@pytest.mark.parametrize("always", [True, False])
+def test_opcheck_of_the_product(always, scale):
+    g = torch.Generator().manual_seed(2)
+    x = (scale * (torch.rand(3, 5, 70, generator=g) < 0.2)).requires_grad_()
+    weight = torch.randn(70, 9, generator=g).requires_grad_()
+    torch.library.opcheck(_product, (x, weight, always), test_utils=["test_schema", "test_faketensor"])
+    with torch.no_grad():
+        out, *kept = _product(x, weight, always)
+    torch.library.opcheck(_weight_gradient, (x.detach(), *kept, torch.randn_like(out), always))
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])

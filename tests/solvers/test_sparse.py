@@ -334,10 +334,19 @@ def test_auto_is_dense_where_sparse_cannot_be(name):
         call(picky)
 
 
-def test_torch_compile_takes_the_dense_product():
-    synapse, x = LIFSynapse(64, 64), spikes(100, 64, density=0.05)
-    compiled = torch.compile(synapse, backend="eager", fullgraph=True)
-    assert torch.equal(compiled(x), x @ synapse.weight)
+def test_compiled_code_takes_the_product_that_eager_code_takes():
+    torch._dynamo.reset()
+    synapse = LIFSynapse(300, 70, product="sparse")
+    compiled = torch.compile(synapse, backend="aot_eager", fullgraph=True)
+    for x in (spikes(50, 300, density=0.05), 1.25 * spikes(50, 300, density=0.05)):
+        found = []
+        for call in (synapse, compiled):
+            leaf = x.clone().requires_grad_()
+            synapse.zero_grad()
+            out = call(leaf)
+            out.square().sum().backward()
+            found.append((out, leaf.grad, synapse.weight.grad))
+        assert all(map(torch.equal, *found))
 
 
 def test_synapses_take_the_choice():

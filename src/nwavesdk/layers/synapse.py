@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nwavesdk.layers.checks import checked_input, choice, size
 from nwavesdk.layers.prepare import Prepared
-from nwavesdk.solvers import sparse
+from nwavesdk.solvers import ops, sparse
 
 __all__ = ["Synapse"]
 
@@ -20,8 +20,8 @@ class Synapse(Prepared):
         nb_outputs: N_out.
         bias: learn a constant charge per step and neuron.
         product: `"auto"` passes over inputs that are 0 where that is faster, by a table that ships with the package
-            (`nwavesdk.solvers.crossover`): float32 and float64 tensors on the CPU, outside of autocast, torch.compile
-            and torch.func. `"sparse"` does so at any density, `"dense"` never does. Results differ by rounding.
+            (`nwavesdk.solvers.crossover`): float32 and float64 tensors on the CPU, outside of autocast and
+            torch.func. `"sparse"` does so at any density, `"dense"` never does. Results differ by rounding.
     """
 
     def __init__(self, nb_inputs: int, nb_outputs: int, *, bias: bool = False, product: str = "auto") -> None:
@@ -67,6 +67,8 @@ class Synapse(Prepared):
             return spk @ weight
         obstacle = sparse.unfit(spk, weight)
         if obstacle is None:
+            if torch.compiler.is_compiling():
+                return ops.product(spk, weight, always=self.product == "sparse")
             nonzeros = getattr(spk, "nonzeros", None)  # a neuron layer has counted its spikes
             return sparse.product(spk, weight, nonzeros, always=self.product == "sparse")
         if self.product == "sparse":

@@ -4,13 +4,16 @@ Outside of compiled code the autograd function of `sweep` does the same with les
 numbers and texts, so a `Spec` goes by a name under which this process remembers it.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
+from nwavesdk.solvers import sparse
 from nwavesdk.solvers.problem import Problem, Solution, Spec, Trace, TraceGradient, pack, unpack
 from nwavesdk.solvers.sweep import FORWARD, fastest_backward
 
-__all__ = ["name_of", "solve"]
+__all__ = ["name_of", "product", "solve"]
 
 _specs: dict[str, Spec] = {}
 _names: dict[Spec, str] = {}
@@ -116,3 +119,58 @@ def _gradient(ctx, grads):  # type: ignore[no-untyped-def]
 
 
 _forward.register_autograd(_gradient, setup_context=_keep)
+
+
+def product(x: Tensor, weight: Tensor, *, always: bool = False) -> Tensor:
+    """As `sparse.product`: whether it is taken is decided when the graph runs."""
+    outputs: list[Tensor] = _product(x, weight, always)
+    return outputs[0]
+
+
+@torch.library.custom_op("nwavesdk::product", mutates_args=())
+def _product(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:
+    """The product, the bits and starts of its non-zeros, and whether backward may use them and needs no values."""
+    out, active = sparse.attempt(x.detach(), weight.detach(), always=always)
+    rows, words = out.numel() // max(weight.shape[1], 1), -(-x.shape[-1] // 64)
+    if active is None:
+        empty = x.new_empty(rows, words, dtype=torch.int64), x.new_empty(rows + 1, dtype=torch.int64)
+        return [out, *empty, torch.tensor([False, False])]
+    return [out, active.words, active.start, torch.tensor([True, active.values is None])]
+
+
+@_product.register_fake
+def _(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:  # noqa: ARG001
+    out = x.new_empty(*x.shape[:-1], weight.shape[1])
+    rows, words = math.prod(x.shape[:-1]), -(-x.shape[-1] // 64)
+    integers = [x.new_empty(size, dtype=torch.int64) for size in ((rows, words), (rows + 1,))]
+    return [out, *integers, x.new_empty(2, dtype=torch.bool)]
+
+
+@torch.library.custom_op("nwavesdk::product_weight_gradient", mutates_args=())
+def _weight_gradient(x: Tensor, words: Tensor, start: Tensor, state: Tensor, grad: Tensor, always: bool) -> Tensor:
+    x, grad = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
+    found, binary = state.tolist()
+    if not found:
+        return x.t() @ grad
+    active = sparse.Active(words, start, None if binary else sparse.values(x, words, start), int(start[-1]))
+    return sparse.correlation(x, grad, active, always=always)
+
+
+@_weight_gradient.register_fake
+def _(x: Tensor, words: Tensor, start: Tensor, state: Tensor, grad: Tensor, always: bool) -> Tensor:  # noqa: ARG001
+    return grad.new_empty(x.shape[-1], grad.shape[-1])
+
+
+def _keep_operands(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+    x, weight, ctx.always = inputs
+    learns, passes = weight.requires_grad, x.requires_grad
+    ctx.save_for_backward(weight if passes else None, *([x, *output[1:]] if learns else []))
+
+
+def _product_gradient(ctx, grads):  # type: ignore[no-untyped-def]
+    weight, *kept = ctx.saved_tensors
+    grad_x = None if weight is None else grads[0] @ weight.t()
+    return grad_x, _weight_gradient(*kept, grads[0], ctx.always) if kept else None, None
+
+
+_product.register_autograd(_product_gradient, setup_context=_keep_operands)

@@ -21,7 +21,7 @@ from nwavesdk.solvers.kernels import load_kernels
 from nwavesdk.solvers.pool import run_jobs
 from nwavesdk.solvers.problem import freed_graph
 
-__all__ = ["Active", "correlation", "gather", "gather_gradient", "pack", "product", "unfit"]
+__all__ = ["Active", "attempt", "correlation", "gather", "gather_gradient", "pack", "product", "unfit", "values"]
 
 _NAMES = {torch.float32: "float32", torch.float64: "float64"}
 _SMALL = 1 << 18  # values read or added below which threads cost more than they save
@@ -41,8 +41,10 @@ def unfit(x: Tensor, weight: Tensor) -> str | None:
         return "tensors of a sparse layout"
     if torch.is_autocast_enabled("cpu"):
         return "autocast"
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
-        return "torch.compile and tracing"
+    if torch.compiler.is_compiling():
+        return None
+    if torch._C._get_tracing_state() is not None:
+        return "tracing"
     if torch._C._are_functorch_transforms_active():
         return "the transforms of torch.func"
     return None
@@ -66,12 +68,8 @@ def product(x: Tensor, weight: Tensor, nonzeros: int | None = None, *, always: b
     Raises:
         RuntimeError: in backward, for a gradient of a gradient, which the dense product has.
     """
-    rows = x.numel() // max(x.shape[-1], 1)
     learn = torch.is_grad_enabled() and weight.requires_grad
-    if always:
-        forward_limit = gradient_limit = x.numel()
-    else:
-        forward_limit, gradient_limit = active_table().limits(rows, *weight.shape)
+    forward_limit, gradient_limit = _limits(x, weight, always)
     most = max(forward_limit, gradient_limit if learn else -1)
     if most < 0 or (nonzeros is not None and nonzeros > most) or not _finite(weight):
         return x @ weight
@@ -82,6 +80,25 @@ def product(x: Tensor, weight: Tensor, nonzeros: int | None = None, *, always: b
         return x @ weight
     out: Tensor = _Product.apply(x, weight, flat, active, active.count <= forward_limit, active.count <= gradient_limit)
     return out
+
+
+def attempt(x: Tensor, weight: Tensor, *, always: bool = False) -> "tuple[Tensor, Active | None]":
+    """As `product` without a graph, for a weight that learns; and the non-zeros of x, where they were looked up."""
+    forward_limit, gradient_limit = _limits(x, weight, always)
+    most = max(forward_limit, gradient_limit)
+    active = None
+    if most >= 0 and _finite(weight):
+        keep_large_blocks()
+        active = pack(x.reshape(-1, x.shape[-1]).contiguous(), most)
+    if active is None or active.count > forward_limit:
+        return x @ weight, active
+    return gather(active, weight).view(*x.shape[:-1], weight.shape[1]), active
+
+
+def _limits(x: Tensor, weight: Tensor, always: bool) -> tuple[int, int]:
+    """The most non-zeros with which the sparse product and the sparse gradient of the weight are taken."""
+    rows = x.numel() // max(x.shape[-1], 1)
+    return (x.numel(), x.numel()) if always else active_table().limits(rows, *weight.shape)
 
 
 @dataclass(frozen=True)
@@ -117,12 +134,15 @@ def pack(x: Tensor, most: int) -> Active | None:
     count = int(start[-1])
     if count > most:
         return None
-    values = None
-    if seen[2]:
-        values = x.new_empty(count)
-        picked = array, bits, start.numpy(), values.numpy()
-        run_jobs(lambda i, j: kernels.pick(i, j, *picked), rows, serial=serial)
-    return Active(words, start, values, count)
+    return Active(words, start, values(x, words, start) if seen[2] else None, count)
+
+
+def values(x: Tensor, words: Tensor, start: Tensor) -> Tensor:
+    """The non-zeros of x [R, N_in], see `Active`."""
+    found = x.new_empty(int(start[-1]))
+    picked = x.contiguous().numpy(), words.numpy().view("uint64"), start.numpy(), found.numpy()
+    run_jobs(lambda i, j: _kernels(x).pick(i, j, *picked), x.shape[0], serial=x.numel() < _SMALL)
+    return found
 
 
 class _Product(torch.autograd.Function):
@@ -169,11 +189,17 @@ class _Product(torch.autograd.Function):
         )
 
 
-def correlation(x: Tensor, grad: Tensor) -> Tensor:
-    """`xᵀ @ grad` [N_in, N_out] of x [R, N_in] and grad [R, N_out], by whichever product is the faster one."""
-    limit = active_table().limits(x.shape[0], x.shape[1], grad.shape[1])[1]
-    active = pack(x.contiguous(), limit) if limit >= 0 else None
-    return x.t() @ grad if active is None else gather_gradient(active, grad.contiguous(), x.shape[1])
+def correlation(x: Tensor, grad: Tensor, active: Active | None = None, *, always: bool = False) -> Tensor:
+    """`xᵀ @ grad` [N_in, N_out] of x [R, N_in] and grad [R, N_out], by whichever product is the faster one.
+
+    `active` are the non-zeros of x, where they have been looked up.
+    """
+    limit = x.numel() if always else active_table().limits(x.shape[0], x.shape[1], grad.shape[1])[1]
+    if active is None and limit >= 0:
+        active = pack(x.contiguous(), limit)
+    if active is None or active.count > limit:
+        return x.t() @ grad
+    return gather_gradient(active, grad.contiguous(), x.shape[1])
 
 
 def gather(active: Active, weight: Tensor) -> Tensor:
