@@ -1,87 +1,83 @@
-"""Time `layer(cur)`, forward and backward, against the torch reference and against snnTorch where it is installed.
+"""Measure, print the table, keep the numbers and draw them: `python -m benchmarks.run`, from the repository's root.
 
-Run: python -m benchmarks.run
-
-Each row first checks that spikes and gradients are the reference's; a row that differs prints no time. Figures are
-medians in milliseconds of interleaved runs in this one process, so they are comparable with each other and with nothing
-else. The last column is the rate at which the bytes that must move (12 forward, 16 backward per neuron-step) moved.
+What runs in which order and what is compared stands in `cases.py`. Every number has passed its parity check first.
 """
 
-import statistics
-import time
-from collections.abc import Callable
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor
+from benchmarks import compare, fresh, growth, pictures, results, table, timed
+from benchmarks.peers import installed
+from nwavesdk.lab.bench import Load, limits, settle
 
-from nwavesdk.layers import LIFLayer, prepare_net
-
-SHAPES = [(64, 100, 20), (64, 100, 128), (64, 100, 512), (64, 250, 128)]
-RUNS = 7
-
-
-def step(layer: LIFLayer, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-    """One call as users write it, and its backward pass."""
-    leaf = x.detach().requires_grad_()
-    prepare_net(layer)
-    spk, _ = layer(leaf)
-    spk.backward(grad)
-    assert leaf.grad is not None
-    return spk.detach(), leaf.grad
+SUITES: dict[str, Callable[..., Iterator[list[dict[str, Any]]]]] = {
+    "layer": timed.layer,
+    "training": timed.training,
+    "recurrent": timed.recurrent,
+    "memory": fresh.memory,
+    "startup": fresh.startup,
+    "sweep": timed.sweep,
+}
+QUICK = ("layer", "training")
 
 
-def rival(beta: float) -> Callable[[Tensor, Tensor], object] | None:
-    """The Leaky of snnTorch in its loop over time, or None."""
-    try:
-        import snntorch
-    except ImportError:
-        return None
-    neuron = snntorch.Leaky(beta, spike_grad=snntorch.surrogate.fast_sigmoid(25), reset_delay=False)
+def main(arguments: list[str] | None = None) -> None:
+    """See `--help`."""
+    options = _parser().parse_args(arguments)
 
-    def run(x: Tensor, grad: Tensor) -> None:
-        leaf, mem, spikes = x.detach().requires_grad_(), neuron.init_leaky(), []
-        for t in range(x.shape[1]):
-            s, mem = neuron(leaf[:, t], mem)
-            spikes.append(s)
-        torch.stack(spikes, 1).backward(grad)
+    def wanted(name: str) -> bool:
+        return not options.only or any(name.startswith(prefix) for prefix in options.only)
 
-    return run
-
-
-def medians(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median time of each call [ms], after a warm-up, in turn."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(RUNS + 1):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: statistics.median(values[1:]) for name, values in times.items()}
-
-
-def main() -> None:
-    """Print the table."""
-    torch.set_num_threads(min(2, torch.get_num_threads()))
-    print(f"{'[B, T, N]':>16} {'ours':>8} {'reference':>10} {'snnTorch':>9} {'GB/s':>6}   (ms, median of {RUNS})")
-    for shape in SHAPES:
-        torch.manual_seed(0)
-        x, grad = 0.4 * torch.rand(shape), torch.randn(shape)
-        ours, reference = LIFLayer(shape[2], 10e-3), LIFLayer(shape[2], 10e-3, solver="reference")
-        mine, theirs = step(ours, x, grad), step(reference, x, grad)
-        if not torch.equal(mine[0], theirs[0]) or not torch.allclose(mine[1], theirs[1], rtol=1e-4, atol=1e-5):
-            print(f"{shape!s:>16} differs from the reference: no time is told")
+    if options.base is not None:
+        try:
+            print(compare.against(options.base, compare.names(options.quick, wanted)))
+        except ValueError as error:
+            sys.exit(str(error))
+        return
+    command = " ".join(["python -m benchmarks.run", *(sys.argv[1:] if arguments is None else arguments)])
+    file = options.out or (None if options.quick else results.path())
+    found = results.read(file) if file is not None else results.read(Path())
+    settle()
+    peers, missing = installed()
+    for name, why in missing.items():
+        print(f"{name} is left out: {why}", file=sys.stderr)
+    for name in QUICK if options.quick else SUITES:
+        if options.only and not any(o.split("/")[0] == name for o in options.only):
             continue
-        calls: dict[str, Callable[[], object]] = {
-            "ours": lambda x=x, g=grad, layer=ours: step(layer, x, g),  # type: ignore[misc]
-            "reference": lambda x=x, g=grad, layer=reference: step(layer, x, g),  # type: ignore[misc]
-        }
-        other = rival(ours.constants()[0][0].item())
-        if other is not None:
-            calls["snnTorch"] = lambda x=x, g=grad, other=other: other(x, g)  # type: ignore[misc]
-        ms = medians(calls)
-        rate = 28 * x.numel() / ms["ours"] / 1e6
-        told = f"{ms['snnTorch']:9.2f}" if "snnTorch" in ms else f"{'-':>9}"
-        print(f"{shape!s:>16} {ms['ours']:8.2f} {ms['reference']:10.2f} {told} {rate:6.1f}")
+        section = _measure(name, peers, command, options.quick, wanted)
+        print(table.report(name, section), "", sep="\n", flush=True)
+        if file is not None and (not options.only or name in options.only):
+            found["sections"][name] = section
+            results.write(file, found)
+    if file is not None and found["sections"]:
+        for picture in pictures.draw(found, file.parent):
+            print(f"drawn in {picture}")
+
+
+def _measure(
+    name: str, peers: dict[str, Any], command: str, quick: bool, wanted: Callable[[str], bool]
+) -> dict[str, Any]:
+    load, rows = Load(), []
+    section = {"run": results.provenance(command), "limits": limits()}
+    for group in SUITES[name](peers, quick, wanted):
+        rows += group
+        print(*(row["name"] for row in group), "measured", file=sys.stderr, flush=True)
+    return {**section, "busy_elsewhere": load.elsewhere(), "rows": rows, "fits": growth.fits(rows)}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--quick", action="store_true", help="few cases, peers as they come; nothing is kept")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME",
+        help=f"parts ({', '.join(SUITES)}), or beginnings of rows such as layer/64x100x512; whole parts are kept",
+    )  # fmt: skip
+    parser.add_argument("--base", metavar="REF", help="compare this tree with another commit, in fresh processes")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="another file for the results, pictures beside it")
+    return parser
 
 
 if __name__ == "__main__":

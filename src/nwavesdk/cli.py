@@ -209,6 +209,16 @@ def tune_kernels(
 
 
 @app.command()
+def bench(as_json: Json = False) -> None:
+    """Time layers and training steps on this machine, against the torch reference and the machine's own limits."""
+    with _user_errors(as_json):
+        from nwavesdk.lab.bench import quick_lines, quick_report
+
+        report = quick_report()
+    print(json.dumps(report) if as_json else "\n".join(quick_lines(report)))
+
+
+@app.command()
 def info(as_json: Json = False) -> None:
     """Say what is installed, on what machine, and which extras are missing."""
     import platform

@@ -1,0 +1,42 @@
+"""What is measured, and what it should reach: data only."""
+
+from nwavesdk.lab.bench import LayerCase, TrainingCase
+
+DECAY_TAU = 20  # steps; every layer here has taus of 20 ms at dt = 1 ms
+
+LAYER_SHAPES = [
+    (64, 100, 512), (64, 250, 128), (64, 1000, 512), (64, 100, 128),
+    (64, 100, 20), (64, 100, 1), (8, 800, 20), (8, 12800, 1),
+]  # fmt: skip
+SURROGATES = ["fast_sigmoid", "atan", "sigmoid"]
+QUICK_LAYER_SHAPES = [(64, 100, 512), (64, 250, 128), (64, 100, 20)]
+
+TRAINING = [TrainingCase(), TrainingCase(density=None)]
+RECURRENT = [LayerCase((64, 250, 128), recurrent=True), LayerCase((64, 250, 128), recurrent=True, learn=True)]
+
+SWEEPS = {
+    "T": [(64, T, 128) for T in (16, 64, 256, 1024, 4096)],
+    "N": [(64, 100, N) for N in (1, 4, 16, 64, 256, 1024, 4096)],
+    "B": [(B, 100, 128) for B in (1, 4, 16, 64, 256, 1024)],
+}
+SWEEP_DENSITIES = [0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5]
+SWEEP_COMPILED = ["spikingjelly"]  # compiling takes up to 20 s a size; this peer is the fastest with it and without
+
+MEMORY_SHAPE = (64, 100, 512)
+MEMORY_NET = {"B": 16, "sizes": (128, 128, 20), "chunk": 100}
+MEMORY_T = [100, 300, 1000, 3000, 10_000]
+
+# Targets by the name of a row. `ratio`: the fastest peer's time over ours; `of_copy`: share of the machine's copy
+# bandwidth; `over_floor`: our time over the floor; `value`: upper bound of the row's own number.
+TARGETS = {
+    "layer/64x100x512/fast_sigmoid/fixed": {"ratio": 12},
+    "layer/64x250x128/fast_sigmoid/fixed": {"ratio": 20},
+    "layer/64x1000x512/fast_sigmoid/fixed": {"ratio": 12, "of_copy": 0.6},
+    "training/64x100/700-256-20/density 0.03": {"ratio": 6},
+    "training/64x100/700-256-20/dense input": {"over_floor": 1.15},
+    "recurrent/64x250x128/fast_sigmoid/fixed": {"ratio": 6},
+    "memory/kept per neuron-step": {"value": 4},
+    "startup/import beyond torch": {"value": 0.3},
+    "startup/first call, empty cache": {"value": 10},
+    "startup/first call, warm cache": {"value": 1},
+}

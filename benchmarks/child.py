@@ -1,0 +1,74 @@
+"""One measurement in a fresh process: `python -m benchmarks.child '{"job": …}'` prints one JSON value.
+
+Jobs: `kept` and `peak` for memory, `first_call` for start-up, `times` for the comparison of two commits.
+"""
+
+import importlib.util
+import json
+import sys
+import time
+from pathlib import Path
+
+START = time.perf_counter()
+
+
+def first_call(_: dict) -> dict[str, float]:
+    """Seconds of the first forward and backward pass of a layer in this process, numba's import included."""
+    import torch
+
+    from nwavesdk.layers import LIFLayer, prepare_net
+
+    layer, x = LIFLayer(32, 20e-3), torch.rand(4, 10, 32, requires_grad=True)
+    prepare_net(layer)
+    start = time.perf_counter()
+    layer(x)[0].sum().backward()
+    return {"seconds": time.perf_counter() - start}
+
+
+def imports(_: dict) -> dict[str, float]:
+    """Seconds of `import torch`, and of our own modules after it."""
+    import torch  # noqa: F401
+
+    torch_at = time.perf_counter()
+    import nwavesdk
+
+    root_at = time.perf_counter()
+    import nwavesdk.layers
+    import nwavesdk.surrogate  # noqa: F401
+
+    return {"torch": torch_at - START, "root": root_at - torch_at, "all": time.perf_counter() - torch_at}
+
+
+def measure_with_this_tree() -> None:
+    """Take `nwavesdk.lab.bench`, the instrument, from this tree, whatever commit the rest of nwavesdk comes from."""
+    folder = Path(__file__).parents[1] / "src" / "nwavesdk" / "lab" / "bench"
+    name = "nwavesdk.lab.bench"
+    spec = importlib.util.spec_from_file_location(
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+
+def main() -> None:
+    """Do the job and print what it gave."""
+    arguments = json.loads(sys.argv[1])
+    job = arguments.pop("job")
+    if job in ("kept", "peak"):
+        from benchmarks import memory_jobs
+
+        given = getattr(memory_jobs, job)(**arguments)
+    elif job == "times":
+        measure_with_this_tree()
+        from benchmarks.compare import times
+
+        given = times(**arguments)
+    else:
+        given = {"first_call": first_call, "imports": imports}[job](arguments)
+    print(json.dumps(given))
+
+
+if __name__ == "__main__":
+    main()

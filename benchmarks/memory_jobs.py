@@ -1,0 +1,136 @@
+"""What a fresh process measures about memory: what a layer keeps for backward, and the peak of a training step."""
+
+import contextlib
+import ctypes
+import gc
+import math
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks import cases
+from benchmarks.peers import forms, installed
+from nwavesdk.lab.bench import LayerCase, TrainingCase, layer_input, settle, spike_count_loss, training_data
+from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, detach_state, prepare_net
+
+DECAY = math.exp(-1 / cases.DECAY_TAU)
+
+
+def kept(contender: str, shape: tuple[int, int, int]) -> dict[str, float]:
+    """Bytes per neuron-step of one layer, after its forward pass and at the peak of its backward pass.
+
+    `saved` counts the tensors that autograd saved, each storage once; `kept` leaves out the spikes, which the next
+    layer keeps anyway for the gradient of its weights. `held` and `peak` are resident memory after the forward pass
+    and at its highest, above that before the call, outputs included.
+    """
+    settle()
+    forward, time_first = _forward(contender)
+    for size in ((2, 20, 8), tuple(shape)):  # a small one first, so that all code is loaded
+        x, grad = layer_input(LayerCase(size))
+        if time_first:
+            x, grad = x.transpose(0, 1).contiguous(), grad.transpose(0, 1).contiguous()
+        leaf, storages = x.requires_grad_(), {}
+
+        def note(tensor: Tensor, storages: dict[int, int] = storages) -> Tensor:
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            outputs = forward(leaf)
+        saved = sum(storages.values())
+        without_spikes = saved - storages.get(outputs[0].untyped_storage().data_ptr(), 0)
+        del outputs
+        forward, _ = _forward(contender)  # some peers' neurons hold on to the graph of their last call
+        before = _settled_rss()
+        outputs = forward(leaf)
+        after = _settled_rss(reset=False)
+        outputs[0].backward(grad)
+        highest = _peak()
+        del outputs
+    per = 1 / x.numel()
+    told = {"saved": saved, "kept": without_spikes, "held": after - before, "peak": highest - before}
+    return {name: value * per for name, value in told.items()}
+
+
+def peak(contender: str, T: int, B: int, sizes: tuple[int, int, int], chunk: int) -> dict[str, float]:
+    """MiB that a training step takes at its peak above what was there before it: parameters, input and labels."""
+    settle()
+    for steps in (2 * chunk, T):  # a small one first, so that kernels and optimizer state are there
+        case = TrainingCase(B, steps, tuple(sizes))
+        x, labels = training_data(case)
+        step = _ours(contender, case, x, labels, chunk) if contender.startswith("ours") else None
+        if step is None:
+            step = forms.training(installed()[0][contender], DECAY, case, x, labels)
+        if steps != T or 2 * chunk == T:
+            step()
+    before = _settled_rss()
+    step()
+    return {"mib": (_peak() - before) / 2**20}
+
+
+def _ours(contender: str, case: TrainingCase, x: Tensor, labels: Tensor, chunk: int) -> Any:
+    N_in, hidden, N_out = case.sizes
+    options = {"checkpoint": chunk} if contender == "ours, checkpoint" else {}
+    net = SpikingSequential(
+        LIFSynapse(N_in, hidden), LIFLayer(hidden, 20e-3), LIFSynapse(hidden, N_out), LIFLayer(N_out, 20e-3), **options
+    )
+    synapses = [module for module in net if isinstance(module, LIFSynapse)]
+    for synapse, weight in zip(synapses, case.weights(), strict=True):
+        synapse.weight.data.copy_(weight)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-4, fused=True)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        prepare_net(net)
+        for piece in x.split(chunk, 1) if contender == "ours, streamed" else (x,):
+            detach_state(net)
+            spike_count_loss(net(piece)[0], labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def _forward(contender: str) -> tuple[Callable[[Tensor], tuple[Tensor, ...]], bool]:
+    """One layer's forward pass, which gives what the caller then holds; and whether it wants time first."""
+    if contender != "ours":
+        peer = installed()[0][contender]
+        sequence = peer.sequence(DECAY)
+        return lambda x: (sequence(x, None)[0],), peer.TIME_FIRST
+
+    def forward(x: Tensor) -> tuple[Tensor, ...]:
+        layer = LIFLayer(x.shape[2], 20e-3)
+        prepare_net(layer)
+        return layer(x)
+
+    return forward, False
+
+
+def _settled_rss(reset: bool = True) -> int:
+    """Resident bytes now, from which on the peak counts if `reset`."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # resident memory shall be memory in use
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return _peak()
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _field("VmRSS")
+
+
+def _peak() -> int:
+    if Path("/proc/self/status").is_file():
+        return _field("VmHWM")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _field(name: str) -> int:
+    text = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(text.split(f"{name}:")[1].split()[0])

@@ -1,0 +1,127 @@
+"""The timed suites: layers, training steps, recurrent layers, and sweeps over T, N, B and input density."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor
+
+from benchmarks import cases
+from benchmarks.peers import forms
+from nwavesdk.lab.bench import (
+    Contender,
+    LayerCase,
+    TrainingCase,
+    copy_of,
+    dense_products,
+    layer_contender,
+    layer_input,
+    measure,
+    training_contender,
+    training_data,
+    with_floor,
+)
+
+DECAY = math.exp(-1 / cases.DECAY_TAU)
+Peers = Mapping[str, ModuleType]
+Row = dict[str, Any]
+
+
+def layer(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
+    """One group of rows for each shape: all surrogates, constants fixed and learnable."""
+    surrogates = cases.SURROGATES[:1] if quick else cases.SURROGATES
+    for shape in cases.QUICK_LAYER_SHAPES if quick else cases.LAYER_SHAPES:
+        group = [LayerCase(shape, s, learn) for s in surrogates for learn in ((False,) if quick else (False, True))]
+        group = [case for case in group if wanted(case.name)]
+        if group:
+            yield _layers(group, peers, set() if quick else set(peers))
+
+
+def recurrent(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
+    """The recurrent layer."""
+    group = [case for case in cases.RECURRENT[: 1 if quick else None] if wanted(case.name)]
+    if group:
+        yield _layers(group, peers, set() if quick else set(peers))
+
+
+def training(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
+    """The training step, with sparse and with dense input."""
+    for case in cases.TRAINING:
+        if wanted(case.name):
+            yield _training(case, peers, set() if quick else set(peers))
+
+
+def sweep(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
+    """The same layer against T, N and B, and the training step against the density of its input; not in `quick`."""
+    compiled = set(cases.SWEEP_COMPILED)
+    for axis, shapes in cases.SWEEPS.items():
+        for shape in shapes:
+            if not quick and wanted(f"sweep/{axis}"):
+                at = shape["BTN".index(axis)]
+                yield [row | {"axis": axis, "at": at} for row in _layers([LayerCase(shape)], peers, compiled)]
+    for density in cases.SWEEP_DENSITIES:
+        if not quick and wanted("sweep/density"):
+            rows = _training(TrainingCase(density=density), peers, compiled)
+            yield [row | {"axis": "density", "at": density} for row in rows]
+
+
+def _layers(group: list[LayerCase], peers: Peers, compiled: set[str]) -> list[Row]:
+    """Rows of cases that share shape and kind, so that the peers run once."""
+    case = group[0]
+    x, grad = layer_input(case)
+    ours = {case.name: layer_contender(case, x, grad) for case in group}
+
+    def make(peer: ModuleType, compile_it: bool) -> forms.Call:
+        if not case.recurrent:
+            return forms.layer(peer, DECAY, x, grad, compile_it)
+        weights = case.layer("auto").recurrent_weights
+        assert weights is not None
+        return forms.recurrent(peer, DECAY, x, grad, weights.detach(), compile_it)
+
+    expected = layer_contender(case, x, grad).reference().spikes
+    return _rows(case, ours, expected, peers, make, compiled, {"copy": copy_of(x)})
+
+
+def _training(case: TrainingCase, peers: Peers, compiled: set[str]) -> list[Row]:
+    x, labels = training_data(case)
+    ours = {case.name: training_contender(case, x, labels)}
+    floor = {"products": dense_products(case, x)}
+    expected = training_contender(case, x, labels).reference().spikes
+
+    def make(peer: ModuleType, compile_it: bool) -> forms.Call:
+        return forms.training(peer, DECAY, case, x, labels, compile_it)
+
+    return _rows(case, ours, expected, peers, make, compiled, floor)
+
+
+def _rows(
+    case: LayerCase | TrainingCase,
+    ours: Mapping[str, Contender],
+    expected: Tensor,
+    peers: Peers,
+    make: Callable[[ModuleType, bool], forms.Call],
+    compiled: set[str],
+    floor: Mapping[str, Callable[[], object]],
+) -> list[Row]:
+    """Take each peer's faster form, then measure; a peer's row says how many of its spikes are not ours."""
+    recurrent = isinstance(case, LayerCase) and case.recurrent  # there, `forms` puts time first for every peer
+    calls: dict[str, Callable[[], object]] = {}
+    told: dict[str, Any] = {}
+    for name, peer in peers.items():
+        differ = _share_of_other_spikes(make(peer, False)(), expected, peer.TIME_FIRST or recurrent)
+        call, told[name] = forms.fastest(lambda c, peer=peer: make(peer, c), name in compiled)
+        told[name]["spikes_differ"] = differ
+        if call is not None:
+            calls[name] = call
+    rows = [with_floor(row, case) | {"peers": told} for row in measure(ours, {**calls, **floor})]
+    return [row | _fastest_peer(row, calls) for row in rows]
+
+
+def _share_of_other_spikes(spikes: Tensor, expected: Tensor, time_first: bool) -> float:
+    return float(((spikes.transpose(0, 1) if time_first else spikes) != expected).float().mean())
+
+
+def _fastest_peer(row: Row, calls: Mapping[str, object]) -> Row:
+    times = {name: row["times_ms"][name]["median"] for name in calls if name in row["times_ms"]}
+    return {"fastest_peer": min(times, key=lambda name: times[name]) if times else None}

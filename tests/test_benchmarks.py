@@ -1,0 +1,106 @@
+"""`benchmarks/`: files of results, the table in a README, fits, and the cases that targets speak of."""
+
+import json
+import math
+
+import pytest
+import torch
+from benchmarks import cases, compare, growth, results, table, timed
+
+from nwavesdk.lab.bench import LayerCase, TrainingCase
+
+
+@pytest.fixture
+def _small(monkeypatch):
+    """All cases small, and no peers."""
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(cases, "LAYER_SHAPES", [(2, 8, 4)])
+    monkeypatch.setattr(cases, "SURROGATES", ["fast_sigmoid"])
+    monkeypatch.setattr(cases, "TRAINING", [TrainingCase(2, 8, (12, 8, 4))])
+    monkeypatch.setattr(cases, "RECURRENT", [LayerCase((2, 8, 4), recurrent=True)])
+    yield
+    torch.set_num_threads(threads)
+
+
+def section(suite):
+    rows = [row for group in suite({}, False, lambda _: True) for row in group]
+    spread = {"median": 10.0, "low": 9.0, "high": 11.0, "runs": 7}
+    return {
+        "run": results.provenance("python -m benchmarks.run"),
+        "limits": {"copy_gb_s": spread, "gemm_gflop_s": spread},
+        "busy_elsewhere": 0.0, "rows": rows, "fits": growth.fits(rows),
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("_small")
+def test_results_and_table_from_the_cases(tmp_path):
+    file = tmp_path / "machine" / "results.json"
+    found = results.read(file)
+    for name, suite in [("layer", timed.layer), ("training", timed.training), ("recurrent", timed.recurrent)]:
+        found["sections"][name] = section(suite)
+        assert "ours, ms" in table.report(name, found["sections"][name])
+    results.write(file, found)
+    again = results.read(file)
+    assert again == json.loads(json.dumps(found))
+    assert again["schema"] == results.SCHEMA
+    run = again["sections"]["layer"]["run"]
+    assert {"date", "commit", "dirty", "command", "cpu", "threads", "versions", "keeps_large_blocks"} <= run.keys()
+    assert [row["name"] for row in again["sections"]["layer"]["rows"]] == [
+        f"layer/2x8x4/fast_sigmoid/{kind}" for kind in ("fixed", "learnable")
+    ]
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    table.write_readme(readme, table.readme_part(again))
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "old" not in text
+    assert run["date"][:10] in text
+    assert run["commit"][:9] in text
+    assert "| 2x8x4/fast_sigmoid/fixed |" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({row.count("|") for row in rows}) == 1
+
+
+def test_a_red_row_stands_without_a_number():
+    row = {"name": "layer/a", "parity": {"agrees": False, "spikes_differ": 3, "gradient_error": 0.5}, "times_ms": {}}
+    assert table.timed_cells(row, {}) == ["a", "differs from the reference (3 spikes, gradients by 5.0e-01): no number"]
+
+
+def test_files_that_cannot_be_used_are_refused(tmp_path):
+    (tmp_path / "results.json").write_text('{"schema": 0}')
+    with pytest.raises(ValueError, match="has schema 0, expected"):
+        results.read(tmp_path / "results.json")
+    (tmp_path / "README.md").write_text("no markers")
+    with pytest.raises(ValueError, match="needs one"):
+        table.write_readme(tmp_path / "README.md", "part")
+    with pytest.raises(ValueError, match="no results"):
+        table.readme_part(results.read(tmp_path / "missing.json"))
+
+
+def test_growth_is_the_slope_of_the_larger_half():
+    rows = [
+        {"axis": "T", "at": T, "times_ms": {"ours": {"median": 5 + 2e-3 * T}, "other": {"median": 1e-6 * T**2}}}
+        for T in (1, 10, 1_000_000, 10_000_000, 100_000_000)
+    ]
+    (fit,) = growth.fits(rows)
+    assert (fit["axis"], fit["from"], fit["to"]) == ("T", 1_000_000, 100_000_000)
+    assert math.isclose(fit["slopes"]["ours"], 1, abs_tol=1e-2)
+    assert math.isclose(fit["slopes"]["other"], 2, abs_tol=1e-9)
+    with pytest.raises(ValueError, match="at least two"):
+        growth.exponent([1.0], [1.0])
+
+
+def test_every_target_has_its_case():
+    timed_names = {case.name for case in [*cases.RECURRENT, *cases.TRAINING]}
+    timed_names |= {LayerCase(shape).name for shape in cases.LAYER_SHAPES}
+    assert {name for name in cases.TARGETS if not name.startswith(("memory/", "startup/"))} <= timed_names
+
+
+def test_two_commits_are_compared_on_known_cases():
+    assert set(compare.names(True, lambda _: True)) < set(compare.names(False, lambda _: True))
+    assert compare.names(False, lambda name: name.startswith("training")) == [case.name for case in cases.TRAINING]
+    with pytest.raises(ValueError, match="no such case"):
+        compare.against("HEAD", [])
+    with pytest.raises(ValueError, match="--base no-such-commit"):
+        compare.against("no-such-commit", ["x"])
