@@ -213,7 +213,7 @@ def test_on_a_gpu_serial_is_the_reference_of_the_cpu(neuron, surrogate, detach):
             a, b = leaves(p), leaves(moved(p))
             expected, got = run(a, "reference"), run(b, "serial")
             assert torch.equal(got.spikes.cpu(), expected.spikes)
-            assert int(got.count.sum()) == int(expected.spikes.sum())
+            assert int(got.spike_count.sum()) == int(expected.spikes.sum())
             pairs = zip((got.mem, *got.kept, *got.last), (expected.mem, *expected.kept, *expected.last), strict=True)
             assert all(torch.equal(mine.cpu(), theirs) for mine, theirs in pairs)
             outputs = [got.spikes.cpu(), got.mem.cpu(), *(v.cpu() for v in got.last)]

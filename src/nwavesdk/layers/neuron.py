@@ -268,9 +268,11 @@ class NeuronLayer(Prepared):
         surrogate = FastSigmoid() if self._fixed_surrogate else self.spike_grad
         return Spec(self.neuron, surrogate, self.detach_reset, self.kept)
 
-    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
     def _spec_name(self) -> str:
         return ops.name_of(self._spec())
+
+    # All that torch.compiler.assume_constant_result does, but for loading torch's compiler, and Triton, on import.
+    _spec_name._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
     def _problem(self, x: Tensor) -> Problem:
         states, fired = self._state_for(x)
