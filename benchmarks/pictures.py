@@ -37,14 +37,14 @@ def _speed(theme: Theme, section: dict[str, Any]) -> Figure:
     axes_of = [axis for axis in LABELS if any(row.get("axis") == axis for row in section["rows"])]
     figure = Figure(figsize=(10, 3.5 * ((len(axes_of) + 1) // 2)))
     panels = figure.subplots((len(axes_of) + 1) // 2, 2, squeeze=False).flat
-    told = [row["peers"] for row in section["rows"]]
-    compiled = {name for peers in told for name, peer in peers.items() if peer.get("form") == "compiled"}
+    ways = [row["peers"] for row in section["rows"]]
+    compiled = {name for peers in ways for name, peer in peers.items() if peer.get("form") == "compiled"}
     for axis, axes in zip(axes_of, panels, strict=False):
         rows = sorted((r for r in section["rows"] if r.get("axis") == axis and r["times_ms"]), key=lambda r: r["at"])
         _curves(axes, rows, theme, axis, compiled)
         if axis == "density":
             at, rate = zip(*((r["at"], 1e3 / r["floor_ms"]) for r in rows), strict=True)
-            axes.plot(at, rate, color=theme.ink, linestyle="--", linewidth=1, label="dense products alone")
+            axes.plot(at, rate, color=theme.ink, linestyle=":", linewidth=1.2, label="dense products alone")
             axes.set(title="Training step", ylabel="steps a second")
         else:
             limit = 1e9 * section["limits"]["copy_gb_s"]["median"] / BYTES
