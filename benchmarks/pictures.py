@@ -37,18 +37,27 @@ def _speed(theme: Theme, section: dict[str, Any]) -> Figure:
     axes_of = [axis for axis in LABELS if any(row.get("axis") == axis for row in section["rows"])]
     figure = Figure(figsize=(10, 3.5 * ((len(axes_of) + 1) // 2)))
     panels = figure.subplots((len(axes_of) + 1) // 2, 2, squeeze=False).flat
+    ways = [row["peers"] for row in section["rows"]]
+    compiled = {name for peers in ways for name, peer in peers.items() if peer.get("form") == "compiled"}
     for axis, axes in zip(axes_of, panels, strict=False):
         rows = sorted((r for r in section["rows"] if r.get("axis") == axis and r["times_ms"]), key=lambda r: r["at"])
-        _curves(axes, rows, theme, axis)
+        _curves(axes, rows, theme, axis, compiled)
         if axis == "density":
             at, rate = zip(*((r["at"], 1e3 / r["floor_ms"]) for r in rows), strict=True)
-            axes.plot(at, rate, color=theme.ink, linestyle="--", linewidth=1, label="dense products alone")
+            axes.plot(at, rate, color=theme.ink, linestyle=":", linewidth=1.2, label="dense products alone")
             axes.set(title="Training step", ylabel="steps a second")
         else:
             limit = 1e9 * section["limits"]["copy_gb_s"]["median"] / BYTES
-            axes.axhline(limit, color=theme.ink, linestyle="--", linewidth=1, label=f"copy bandwidth / {BYTES} bytes")
+            axes.axhline(
+                limit,
+                color=theme.ink,
+                linestyle="--",
+                linewidth=1,
+                label=f"copy of large tensors, {BYTES} bytes a neuron-step",
+            )
             axes.set(title="LIF layer, forward + backward", ylabel="neuron-steps a second")
         axes.set(xscale="log", yscale="log", xlabel=LABELS[axis])
+        axes.xaxis.set_major_formatter("{x:,g}")
         axes.grid()
     for axes in panels:
         axes.set_visible(False)
@@ -56,7 +65,7 @@ def _speed(theme: Theme, section: dict[str, Any]) -> Figure:
     return figure
 
 
-def _curves(axes: Axes, rows: list[dict[str, Any]], theme: Theme, axis: str) -> None:
+def _curves(axes: Axes, rows: list[dict[str, Any]], theme: Theme, axis: str, compiled: set[str]) -> None:
     for name in ("ours", *NAMES):
         points = [row for row in rows if name in row["times_ms"]]
         if not points:
@@ -65,9 +74,12 @@ def _curves(axes: Axes, rows: list[dict[str, Any]], theme: Theme, axis: str) -> 
         work = [1 if axis == "density" else row["bytes"] / BYTES for row in points]
         rate, high, low = ([1e3 * w / r["times_ms"][name][k] for w, r in zip(work, points, strict=True)]
                            for k in ("median", "low", "high"))  # fmt: skip
-        compiled = name != "ours" and any(row["peers"][name]["form"] == "compiled" for row in points)
         style = _style(theme, name)
-        label = "nwavesdk" if name == "ours" else PRETTY[name] + (", torch.compile where faster" if compiled else "")
+        label = (
+            "nwavesdk"
+            if name == "ours"
+            else PRETTY[name] + (", torch.compile where faster" if name in compiled else "")
+        )
         axes.fill_between(at, low, high, color=style["color"], alpha=0.15, linewidth=0)
         axes.plot(at, rate, label=label, **style)
 
@@ -88,6 +100,8 @@ def _memory(theme: Theme, section: dict[str, Any]) -> Figure:
             axes.plot(*zip(*pairs, strict=True), label=label, **style)
     axes.set(xscale="log", yscale="log", xlabel="T, time steps", ylabel="MiB above parameters and input")
     axes.set(title="Peak memory of a training step, 128–128–20, B = 16")
+    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.yaxis.set_major_formatter("{x:,g}")
     axes.grid()
     axes.legend()
     return figure
