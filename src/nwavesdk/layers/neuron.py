@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nwavesdk.dynamics import Neuron
 from nwavesdk.layers.checks import checked_input, choice, per_neuron, positive
 from nwavesdk.layers.prepare import DIVERGED, Prepared
-from nwavesdk.solvers import SOLVERS, Problem, Solution, Spec, membrane, ops, run, serial_runs
+from nwavesdk.solvers import SOLVERS, Problem, Solution, Spec, membrane, run, serial_runs
 from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 
 __all__ = ["NeuronLayer", "Record"]
@@ -269,6 +269,8 @@ class NeuronLayer(Prepared):
         return Spec(self.neuron, surrogate, self.detach_reset, self.kept)
 
     def _spec_name(self) -> str:
+        from nwavesdk.solvers import ops
+
         return ops.name_of(self._spec())
 
     # All that torch.compiler.assume_constant_result does, but for loading torch's compiler, and Triton, on import.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nwavesdk.layers.checks import checked_input, choice, size
 from nwavesdk.layers.prepare import Prepared
-from nwavesdk.solvers import ops, sparse
+from nwavesdk.solvers import sparse
 
 __all__ = ["Synapse"]
 
@@ -68,6 +68,8 @@ class Synapse(Prepared):
         obstacle = sparse.unfit(spk, weight)
         if obstacle is None:
             if torch.compiler.is_compiling():
+                from nwavesdk.solvers import ops
+
                 return ops.product(spk, weight, always=self.product == "sparse")
             nonzeros = getattr(spk, "nonzeros", None)  # a neuron layer has counted its spikes
             return sparse.product(spk, weight, nonzeros, always=self.product == "sparse")

@@ -12,7 +12,7 @@ from torch import Tensor
 from nwavesdk.chip import ChargeLaw, Quantizer
 from nwavesdk.layers.prepare import DIVERGED
 
-__all__ = ["EffectiveWeight"]
+__all__ = ["EffectiveWeight", "check_fresh"]
 
 
 class EffectiveWeight:
@@ -59,14 +59,16 @@ class EffectiveWeight:
             raise RuntimeError(f"{self.owner} has no effective weights yet: call prepare_net(model) before a batch.")
         value, slope, seen = (t.to(weight) for t in (self._value, self._slope, self._seen))
         if torch.compiler.is_compiling():
-            effective: Tensor = _fresh(weight, value, slope, seen, self.owner)
-            return effective
-        _check_fresh(weight, seen, self.owner)
+            from nwavesdk.layers.weight_operator import effective
+
+            return effective(weight, value, slope, seen, self.owner)
+        check_fresh(weight, seen, self.owner)
         exact: Tensor = _Effective.apply(weight, value, slope)  # type: ignore[no-untyped-call]
         return exact
 
 
-def _check_fresh(weight: Tensor, seen: Tensor, owner: str) -> None:
+def check_fresh(weight: Tensor, seen: Tensor, owner: str) -> None:
+    """Raise a RuntimeError unless the weight is what the effective one was computed from."""
     # Compared by value: fused optimizers and writes to weight.data leave the version counter as it was.
     if not torch.equal(weight, seen):
         raise RuntimeError(
@@ -86,24 +88,3 @@ class _Effective(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (slope,) = ctx.saved_tensors
         return grad * slope, None, None
-
-
-@torch.library.custom_op("nwavesdk::effective", mutates_args=())
-def _fresh(weight: Tensor, value: Tensor, slope: Tensor, seen: Tensor, owner: str) -> Tensor:  # noqa: ARG001
-    """`_Effective` in compiled code, where a comparison of values would break the graph."""
-    _check_fresh(weight, seen, owner)
-    return value.clone()
-
-
-@_fresh.register_fake
-def _(weight: Tensor, value: Tensor, slope: Tensor, seen: Tensor, owner: str) -> Tensor:  # noqa: ARG001
-    return torch.empty_like(value)
-
-
-def _keep_slope(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
-    ctx.save_for_backward(inputs[2])
-
-
-_fresh.register_autograd(
-    lambda ctx, grad: (grad * ctx.saved_tensors[0], None, None, None, None), setup_context=_keep_slope
-)

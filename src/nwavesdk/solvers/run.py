@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers import gpu, ops, reference
+from nwavesdk.solvers import gpu, reference
 from nwavesdk.solvers.problem import Problem, Solution
 from nwavesdk.solvers.sweep import FORWARD, sweep
 
@@ -44,6 +44,8 @@ def run(
         what = "recurrent layers" if problem.recurrent is not None else f"the neuron {problem.spec.neuron.name}"
         raise RuntimeError(f'comPaSSo does not run {what}: use device="cpu", which runs on CUDA tensors too.')
     if torch.compiler.is_compiling() and solver != "reference":
+        from nwavesdk.solvers import ops
+
         assert name is not None
         return ops.solve(problem, name, solver, mem, keep)
     if solver != "reference" and torch._C._are_functorch_transforms_active():
