@@ -11,7 +11,8 @@ import torch
 
 from contract import NEURONS, SURROGATES
 from nwavesdk.layers import LIFLayer, prepare_net
-from nwavesdk.solvers import Problem, Solution, gpu, run
+from nwavesdk.solvers import Problem, Solution, gpu, ops, run
+from nwavesdk.solvers.ops import _forward
 from nwavesdk.solvers.problem import TraceGradient
 from nwavesdk.solvers.sweep import sweep
 from solvers.test_parity import gradients, leaves, problem
@@ -175,6 +176,18 @@ def test_a_layer_learns_and_streams(monkeypatch):
     assert torch.equal(mine[1], theirs[1])
     assert_close(mine[2] / 21, theirs[2] / 21, GRADIENT, "taus")
     assert_close(mine[3] / 21, theirs[3] / 21, GRADIENT, "thresholds")
+
+
+@pytest.mark.usefixtures("one_program")
+@pytest.mark.parametrize(
+    ("neuron", "surrogate", "kept"), [("adaptive", "custom", "full"), ("h1v1", "atan", "bfloat16")]
+)
+def test_the_operators_of_compiled_code(monkeypatch, neuron, surrogate, kept):
+    monkeypatch.setattr(sys.modules["nwavesdk.solvers.sweep"], "serial", gpu)
+    p = leaves(problem(neuron, surrogate, True, F32, 5, 7))
+    name = ops.name_of(replace(p.spec, kept=kept))
+    arguments = (p.x, [*p.states], [*p.constants], [], name, "serial", True)
+    assert set(torch.library.opcheck(_forward, arguments).values()) == {"SUCCESS"}
 
 
 @pytest.mark.usefixtures("one_program")
