@@ -151,6 +151,63 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert done.stdout.strip() == "0"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_in_the_workers_of_a_data_loader_and_of_a_pool():
+    code = """
+import multiprocessing, torch
+from torch.utils.data import DataLoader, Dataset
+from nwavesdk.layers import LIFLayer, prepare_net
+torch.set_num_threads(2)
+x = torch.rand(4, 16, 50, 256)
+
+def spikes(i):
+    layer = LIFLayer(256, 10e-3)
+    prepare_net(layer)
+    return layer(x[i])[0].sum().item()
+
+class Data(Dataset):
+    __len__ = lambda self: 4
+    __getitem__ = lambda self, i: spikes(i)
+
+expected = [spikes(i) for i in range(4)]
+loaded = [float(v) for v in DataLoader(Data(), batch_size=None, num_workers=2)]
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    pooled = pool.map(spikes, range(4))
+print(loaded == expected == pooled, [spikes(i) for i in range(4)] == expected)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["True", "True"]
+
+
+def test_processes_that_train_data_parallel_agree(tmp_path):
+    code = """
+import sys, torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from nwavesdk.layers import HWLayer, HWSynapse, LIFLayer, LIFSynapse, SpikingSequential, prepare_net
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+torch.manual_seed(0)
+net = SpikingSequential(LIFSynapse(8, 16), LIFLayer(16, 10e-3, layer_topology="RC"),
+                        HWSynapse(16, 4, quantization_bits=6, stddev=0.1), HWLayer(4, 10e-3, ileak_mismatch=True))
+x = torch.rand(6, 20, 8)
+wrapped = DistributedDataParallel(net)
+prepare_net(net, seed=3)
+spk, mem = wrapped(x[3 * rank : 3 * rank + 3])
+mem.square().mean().backward()
+mine = [p.grad.clone() for p in net.parameters()]
+net.zero_grad()
+prepare_net(net, seed=3)
+net(x)[1].square().mean().backward()
+close = all(torch.allclose(a, p.grad, rtol=1e-4, atol=1e-6) for a, p in zip(mine, net.parameters()))
+print(close)
+dist.destroy_process_group()
+"""
+    commands = [[sys.executable, "-c", code, str(rank), str(tmp_path / "store")] for rank in range(2)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+    assert [process.communicate(timeout=120)[0].strip() for process in started] == ["True", "True"]
+
+
 def test_the_user_s_numba_settings_stay():
     before = numba.get_num_threads(), numba.config.THREADING_LAYER
     run(big_problem(1))

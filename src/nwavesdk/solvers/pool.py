@@ -1,8 +1,9 @@
 """Ranges of jobs in parallel, on as many threads as `torch.get_num_threads()`.
 
 Where torch computes with GNU OpenMP (its Linux builds), the jobs run in torch's own team: after an operation its
-threads wait in a busy loop for the next one, and threads of ours would have to fight them for the cores. Elsewhere, and
-in a process that was forked, where the team is lost, a small pool of our own does it. numba's threading layers
+threads wait in a busy loop for the next one, and threads of ours would have to fight them for the cores. A fork would
+lose the team, and the child hang in its next operation, torch's as well as ours: so the team is sent home before a fork
+and gathers anew on both sides. Elsewhere a small pool of our own does it. numba's threading layers
 are chosen once for the whole process, and each is unsafe somewhere (two Python threads, or after fork); kernels that
 release the GIL over ranges of jobs need none of them.
 """
@@ -20,7 +21,8 @@ import torch
 __all__ = ["run_jobs"]
 
 _pools: dict[int, ThreadPoolExecutor] = {}
-_forked = False
+_HARD = 2  # omp_pause_hard: give up the threads
+_lost = False  # whether a fork has cost this process its team
 _BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
@@ -31,7 +33,7 @@ def run_jobs(kernel: Callable[[int, int], object], jobs: int, *, serial: bool = 
         kernel(0, jobs)
         return
     cuts = [jobs * i // threads for i in range(threads + 1)]
-    team = None if _forked else _openmp()
+    team = None if _lost else _openmp()
     if team is None:
         _run_in_pool(kernel, cuts)
     else:
@@ -79,16 +81,22 @@ def _openmp() -> ctypes.CDLL | None:
         team = ctypes.CDLL(loaded.pop())
         team.GOMP_parallel.argtypes = [_BODY, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
         team.GOMP_parallel.restype = None
+        team.omp_pause_resource_all.argtypes = [ctypes.c_int]
     except (OSError, AttributeError):
         return None
     return team
 
 
-def _after_fork() -> None:
-    global _forked
-    _forked = True
-    _pools.clear()
+def _before_fork() -> None:
+    global _lost
+    team = _openmp() if _openmp.cache_info().currsize else None  # before its first use nothing is started
+    _lost = team is not None and team.omp_pause_resource_all(_HARD) != 0
+
+
+def _after_fork_in_parent() -> None:
+    global _lost
+    _lost = False
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_pools.clear)

@@ -62,7 +62,7 @@ def backward(
     group = _group(B, N) if problem.recurrent is None and len(problem.states) == 1 else 1
     reuse = reuse and group == 1 and problem.recurrent is None and spec.surrogate.pseudo_derivative is not None
     if spec.surrogate.pseudo_derivative is None:
-        grad_x = spec.surrogate.derivative(argument(problem, trace.kept)).contiguous()
+        grad_x = torch.empty_like(w).copy_(spec.surrogate.derivative(argument(problem, trace.kept)))
         parameters: tuple[Any, ...] = ()
     else:
         grad_x = w if reuse else torch.empty_like(w)
