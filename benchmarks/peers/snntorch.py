@@ -1,4 +1,7 @@
-"""snnTorch: `Leaky` in a loop over time, as its documentation does; `reset_delay=False` resets in the spike's step."""
+"""snnTorch: `Leaky` in a loop over time, as its documentation does; `reset_delay=False` resets in the spike's step.
+
+Where a neuron stays above threshold after its reset, it resets once more in the next step: some spikes then differ.
+"""
 
 import torch
 from snntorch import Leaky, surrogate
