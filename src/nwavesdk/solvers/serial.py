@@ -16,7 +16,7 @@ from nwavesdk.solvers.sparse import correlation
 __all__ = ["backward", "forward"]
 
 _NARROW, _LANES = 5, 128  # neurons below which batch elements are packed side by side, and to how many
-_SMALL = 1 << 15  # neuron-steps below which threads cost more than they save
+_SMALL = 1 << 17  # neuron-steps below which a second thread costs more than it saves
 
 
 def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
@@ -44,7 +44,7 @@ def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
         assert problem.spikes is not None
         counts = torch.empty(B, dtype=torch.int64)
         read = _arrays(x, problem.recurrent.contiguous(), problem.spikes.contiguous())
-        _run(compiled.forward_recurrent, B, x.numel() * N, [*read, *given, *written, *_arrays(counts)])
+        _run(compiled.forward_recurrent, B, x.numel() * _steps(N), [*read, *given, *written, *_arrays(counts)])
     kept = (w, *others.unbind()) if keep else None
     return Trace(spikes, trajectory if mem else None, final.unbind(), kept, int(counts.sum()))
 
@@ -90,11 +90,16 @@ def backward(
         grad_fired = torch.empty_like(problem.spikes, memory_format=torch.contiguous_format)
         transposed = problem.recurrent.t().contiguous()
         arguments = [*_arrays(transposed), *read, *given, *_arrays(grad_fired), parameters]
-        _run(compiled.backward_recurrent, -(-B // 4), w.numel() * N, arguments)
+        _run(compiled.backward_recurrent, -(-B // 4), w.numel() * _steps(N), arguments)
         (previous,) = before([problem.spikes], [trace.spikes])
         tail = correlation(previous.flatten(0, 1), grad_x.flatten(0, 1)), grad_fired
     sums: list[Tensor | None] = list(learned.sum(1)) if learn else [None] * len(problem.constants)
     return grad_x, *grad_states.unbind(), *sums, *tail
+
+
+def _steps(N: int) -> int:
+    """About how many steps of a neuron one step of a recurrent one is worth."""
+    return 1 + N // 8
 
 
 def _blocks(B: int, N: int) -> tuple[int, int]:
