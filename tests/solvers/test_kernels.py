@@ -18,17 +18,18 @@ from nwavesdk.surrogate import ATan, FastSigmoid, atan, fast_sigmoid
 
 PROGRAM = """
 import sys, torch
+import gc
 from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.surrogate import parse
-from nwavesdk.solvers import kernels as loaded
+from nwavesdk.solvers.kernels import NativeKernel
 for text in sys.argv[1:]:
     layer = LIFLayer(8, 10e-3, spike_grad=parse(text))
     prepare_net(layer)
     x = torch.rand(2, 5, 8, requires_grad=True)
     layer(x)[0].sum().backward()
-made = [m for n, m in sys.modules.items() if n.startswith("nwavesdk_lif")]
-functions = [getattr(m, n).function for m in made for n in ("forward", "backward") if hasattr(m, n)]
-print(*(sum(sum(getattr(f.stats, k).values()) for f in functions) for k in ("cache_misses", "cache_hits")))
+made = [k.compiled for k in gc.get_objects() if type(k) is NativeKernel and k.compiled is not None]
+hits = sum(c.cache_hits for c in made)
+print(len(made) - hits, hits)
 """
 
 

@@ -12,18 +12,21 @@ import sys
 import tempfile
 import threading
 import warnings
+from array import array
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numba
 
 from nwavesdk.dynamics import Neuron
+from nwavesdk.solvers.pool import run_native, thread_count
 from nwavesdk.solvers.render import render_kernels
 from nwavesdk.surrogate import Surrogate
 
-__all__ = ["cache_folder", "kernels", "load_kernels", "load_text"]
+__all__ = ["NativeKernel", "cache_folder", "kernels", "load_kernels", "load_text"]
 
 _lock = threading.Lock()
 
@@ -48,8 +51,8 @@ def cache_folder() -> Path:
         return folder
 
 
-def kernels(neuron: Neuron, dtype: str, surrogate: Surrogate | None = None, **options: Any) -> ModuleType:
-    """The module of compiled kernels for `neuron`; see `render_kernels` for the options."""
+def kernels(neuron: Neuron, dtype: str, surrogate: Surrogate | None = None, **options: Any) -> SimpleNamespace:
+    """The compiled kernels for `neuron` by their names in `loops`; see `render_kernels` for the options."""
     if surrogate is None or surrogate.pseudo_derivative is None:
         return _load(neuron, dtype, None, 0, tuple(sorted(options.items())))
     return _load(neuron, dtype, type(surrogate), len(surrogate.constants), tuple(sorted(options.items())))
@@ -58,8 +61,11 @@ def kernels(neuron: Neuron, dtype: str, surrogate: Surrogate | None = None, **op
 @cache
 def _load(
     neuron: Neuron, dtype: str, surrogate: type[Surrogate] | None, parameters: int, options: tuple[tuple[str, Any], ...]
-) -> ModuleType:
-    return load_kernels(neuron.name, render_kernels(neuron, dtype, surrogate, parameters, **dict(options)))
+) -> SimpleNamespace:
+    text = render_kernels(neuron, dtype, surrogate, parameters, **dict(options))
+    module, path = load_text(neuron.name, numba.__version__, text)
+    natives = {name: f for name, f in vars(module).items() if name.endswith("_native")}
+    return SimpleNamespace(**{name.removesuffix("_native"): NativeKernel(f, path) for name, f in natives.items()})
 
 
 def load_kernels(name: str, text: str) -> ModuleType:
@@ -95,8 +101,62 @@ def load_text(name: str, version: str, text: str) -> tuple[ModuleType, Path]:
     return module, path
 
 
+class NativeKernel:
+    """A compiled loop over jobs that threads run without Python: `kernel(jobs, arguments, serial=…)`.
+
+    Its arguments stand in a block of 64-bit words: the number of the next piece, of jobs and of pieces; then a word for
+    a whole number, address and shape for an array, and the address of float64 numbers for a tuple.
+    """
+
+    def __init__(self, function: Any, path: Path) -> None:
+        self.function, self.path = function, path
+        self.compiled: Any = None
+
+    def __call__(self, jobs: int, arguments: Sequence[Any], *, serial: bool) -> None:
+        """Run all jobs.
+
+        Args:
+            jobs: how many.
+            arguments: contiguous tensors, whole numbers, and a tuple of real ones.
+            serial: on this thread alone.
+        """
+        if self.compiled is None:
+            with _lock:
+                self.compiled = self.compiled or healed(self._compile, self.path)
+        threads = 1 if serial else thread_count(jobs)
+        words, numbers = [0, jobs, threads], array("d")
+        for a in arguments:
+            if isinstance(a, int):
+                words.append(a)
+            elif isinstance(a, tuple):
+                numbers.extend(a)
+                words.append(numbers.buffer_info()[0])
+            else:
+                words.append(a.data_ptr())
+                words += a.shape
+        block = array("q", words)
+        run_native(self.compiled.address, block.buffer_info()[0], threads)
+
+    def _compile(self) -> Any:
+        return numba.cfunc("void(int64)", cache=True, error_model="numpy")(self.function)
+
+
+def healed(build: Callable[[], Any], path: Path) -> Any:
+    """What `build` gives; damaged files in the cache of the module at `path` are thrown away, and it builds anew."""
+    try:
+        return build()
+    except Exception as error:
+        files = list((path.parent / "__pycache__").glob(f"{path.stem}.*"))
+        if not files or isinstance(error, numba.core.errors.NumbaError):
+            raise
+        warnings.warn(f"the kernel cache {path.parent} was damaged ({error!r}): compiled anew.", stacklevel=5)
+        for file in files:
+            file.unlink(missing_ok=True)
+        return build()
+
+
 class _Kernel:
-    """A compiled function that throws damaged files of its cache away and compiles anew."""
+    """A compiled function of Python's, for kernels whose arguments have many forms."""
 
     def __init__(self, function: Any, path: Path) -> None:
         self.function, self.path = function, path
@@ -105,20 +165,8 @@ class _Kernel:
     def __call__(self, *arguments: Any) -> None:
         kinds = tuple(map(type, arguments))
         if kinds not in self.sound:
+            types = tuple(numba.typeof(a) for a in arguments)
             with _lock:
-                self._make_sound(tuple(numba.typeof(a) for a in arguments))
+                healed(lambda: self.function.compile(types), self.path)
                 self.sound.add(kinds)
         self.function(*arguments)
-
-    def _make_sound(self, types: tuple[Any, ...]) -> None:
-        """Load or compile for arguments of these types; a damaged file raises whatever pickle stumbles over."""
-        try:
-            self.function.compile(types)
-        except Exception as error:
-            files = list((self.path.parent / "__pycache__").glob(f"{self.path.stem}.*"))
-            if not files or isinstance(error, numba.core.errors.NumbaError):
-                raise
-            warnings.warn(f"the kernel cache {self.path.parent} was damaged ({error!r}): compiled anew.", stacklevel=5)
-            for file in files:
-                file.unlink(missing_ok=True)
-            self.function.compile(types)

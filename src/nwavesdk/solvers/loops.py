@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy import uint64 as index  # unsigned: no wrap around of negative indices
 
-__all__ = ["FUNCTIONS", "LOOPS", "TILE", "WIDTH"]
+__all__ = ["DIMENSIONS", "FUNCTIONS", "LOOPS", "TILE", "WIDTH"]
 
 WIDTH = 1024  # neurons of a block: its rows stay in the first cache
 TILE = 32  # steps that are packed at once
@@ -404,6 +404,11 @@ FUNCTIONS: dict[str, list[tuple[Callable[..., Any], str]]] = {
         (backward_load, _INLINE), (backward_store, _INLINE), (load_others, _ROW),
     ],
 }  # fmt: skip
+DIMENSIONS = {
+    "counts": 1, "constants": 2, "weights": 2, "transposed": 2, "fired": 2, "grad_fired": 2, "x": 3, "s": 3, "w": 3,
+    "mem": 3, "initial": 3, "final": 3, "grad_s": 3, "grads": 3, "grad_x": 3, "learned": 3, "others": 4,
+}  # fmt: skip
+"""Of the arrays that a kernel takes; its other arguments are whole numbers, and `parameters` are real ones."""
 LOOPS: dict[str, tuple[Callable[..., Any], ...]] = {
     "forward": (forward, forward_packed, forward_recurrent),
     "backward": (backward, backward_packed, backward_recurrent),

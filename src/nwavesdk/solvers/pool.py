@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["run_jobs"]
+__all__ = ["run_jobs", "run_native", "thread_count"]
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 _HARD = 2  # omp_pause_hard: give up the threads
@@ -26,10 +26,28 @@ _lost = False  # whether a fork has cost this process its team
 _BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
+def thread_count(jobs: int) -> int:
+    """On how many threads that many jobs are run."""
+    return max(1, min(torch.get_num_threads(), jobs))
+
+
+def run_native(function: int, block: int, threads: int) -> None:
+    """Call the machine code at address `function` with the number `block` on each of so many threads at once."""
+    team = None if _lost or threads == 1 else _openmp()
+    if team is not None:
+        team.GOMP_parallel(_BODY(function), block, threads, 0)
+        return
+    call = _BODY(function)
+    others = [_pool(threads).submit(call, block) for _ in range(threads - 1)]
+    call(block)
+    for other in others:
+        other.result()
+
+
 def run_jobs(kernel: Callable[[int, int], object], jobs: int, *, serial: bool = False) -> None:
     """Call `kernel(first, last)` over ranges that make up 0…jobs, in parallel unless `serial`."""
-    threads = 1 if serial else min(torch.get_num_threads(), jobs)
-    if threads <= 1:
+    threads = 1 if serial else thread_count(jobs)
+    if threads == 1:
         kernel(0, jobs)
         return
     cuts = [jobs * i // threads for i in range(threads + 1)]
@@ -59,16 +77,20 @@ def _run_in_team(team: ctypes.CDLL, kernel: Callable[[int, int], object], cuts: 
 
 
 def _run_in_pool(kernel: Callable[[int, int], object], cuts: list[int]) -> None:
-    threads = len(cuts) - 1
-    pool = _pools.get(threads)
-    if pool is None:
-        pool = _pools.setdefault(threads, ThreadPoolExecutor(threads - 1, thread_name_prefix="nwavesdk"))
+    pool = _pool(len(cuts) - 1)
     others = [pool.submit(kernel, first, last) for first, last in pairwise(cuts[1:])]
     try:
         kernel(cuts[0], cuts[1])
     finally:
         for other in others:
             other.result()
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    pool = _pools.get(threads)
+    if pool is None:
+        pool = _pools.setdefault(threads, ThreadPoolExecutor(threads - 1, thread_name_prefix="nwavesdk"))
+    return pool
 
 
 @cache

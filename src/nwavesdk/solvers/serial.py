@@ -7,16 +7,15 @@ import torch
 from torch import Tensor
 
 from nwavesdk.solvers.allocator import keep_large_blocks
-from nwavesdk.solvers.kernels import kernels
+from nwavesdk.solvers.kernels import NativeKernel, kernels
 from nwavesdk.solvers.loops import WIDTH
-from nwavesdk.solvers.pool import run_jobs
 from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, argument, before
 from nwavesdk.solvers.sparse import correlation
 
 __all__ = ["backward", "forward"]
 
 _NARROW, _LANES = 5, 128  # neurons below which batch elements are packed side by side, and to how many
-_SMALL = 1 << 17  # neuron-steps below which a second thread costs more than it saves
+_SMALL = 1 << 14  # neuron-steps below which a second thread costs more than it saves
 
 
 def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
@@ -28,23 +27,23 @@ def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
     spikes, w = torch.empty_like(x), x.new_empty(B, T if keep else 1, N)
     trajectory = x.new_empty((B, T, N) if mem else (0, 0, 0))
     others, final = x.new_empty((K - 1, B, T, N) if keep else (K - 1, 0, 0, 0)), x.new_empty(K, B, N)
-    given = _arrays(_stacked(problem.states), _stacked(problem.constants))
-    written = [*_arrays(spikes, w), int(keep), *_arrays(trajectory), int(mem), *_arrays(others, final)]
+    given = [_stacked(problem.states), _stacked(problem.constants)]
+    written = [spikes, w, int(keep), trajectory, int(mem), others, final]
     group = _group(B, N) if problem.recurrent is None and K == 1 else 1
     if group > 1:
         jobs = -(-B // group)
         counts = torch.empty(jobs, dtype=torch.int64)
-        written = [*_arrays(spikes, w), int(keep), *_arrays(trajectory), int(mem), *_arrays(final, counts)]
-        _run(compiled.forward_packed, jobs, x.numel(), [group, *_arrays(x), *given, *written])
+        written = [spikes, w, int(keep), trajectory, int(mem), final, counts]
+        _run(compiled.forward_packed, jobs, x.numel(), [group, x, *given, *written])
     elif problem.recurrent is None:
         width, jobs = _blocks(B, N)
         counts = torch.empty(jobs, dtype=torch.int64)
-        _run(compiled.forward, jobs, x.numel(), [width, *_arrays(x), *given, *written, *_arrays(counts)])
+        _run(compiled.forward, jobs, x.numel(), [width, x, *given, *written, counts])
     else:
         assert problem.spikes is not None
         counts = torch.empty(B, dtype=torch.int64)
-        read = _arrays(x, problem.recurrent.contiguous(), problem.spikes.contiguous())
-        _run(compiled.forward_recurrent, B, x.numel() * _steps(N), [*read, *given, *written, *_arrays(counts)])
+        read = [x, problem.recurrent.contiguous(), problem.spikes.contiguous()]
+        _run(compiled.forward_recurrent, B, x.numel() * _steps(N), [*read, *given, *written, counts])
     kept = (w, *others.unbind()) if keep else None
     return Trace(spikes, trajectory if mem else None, final.unbind(), kept, int(counts.sum()))
 
@@ -66,7 +65,7 @@ def backward(
         parameters: tuple[Any, ...] = ()
     else:
         grad_x = w if reuse else torch.empty_like(w)
-        parameters = tuple(torch.tensor(k, dtype=w.dtype).numpy()[()] for k in spec.surrogate.constants)
+        parameters = spec.surrogate.constants
     grad_s = torch.zeros_like(w) if grads.spikes is None else grads.spikes.contiguous()
     grad_mem = w.new_empty(0, 0, 0) if grads.mem is None else grads.mem.contiguous()
     zeros = torch.zeros_like(problem.states[0])
@@ -74,13 +73,13 @@ def backward(
     learned = w.new_zeros(len(problem.constants) if learn else 0, B, N)
     options = {"detach_reset": spec.detach_reset, "learn": learn, "reuse": reuse}
     compiled = kernels(spec.neuron, _name(w), spec.surrogate, backward=True, **options)
-    read = _arrays(w, _stacked(trace.kept[1:], like=w), _stacked(problem.states), _stacked(problem.constants))
-    given = [*_arrays(grad_s, grad_mem), int(grads.mem is not None), *_arrays(grad_states, grad_x, learned)]
+    read = [w, _stacked(trace.kept[1:], like=w), _stacked(problem.states), _stacked(problem.constants)]
+    given = [grad_s, grad_mem, int(grads.mem is not None), grad_states, grad_x, learned]
     tail: tuple[Tensor | None, ...] = ()
     if group > 1:
-        read = _arrays(w, _stacked(problem.states), _stacked(problem.constants))
-        given = [*_arrays(grad_s, grad_mem), int(grads.mem is not None), *_arrays(grad_states, grad_x)]
-        given += [int(spec.surrogate.pseudo_derivative is None), *_arrays(learned), parameters]
+        read = [w, _stacked(problem.states), _stacked(problem.constants)]
+        given = [grad_s, grad_mem, int(grads.mem is not None), grad_states, grad_x]
+        given += [int(spec.surrogate.pseudo_derivative is None), learned, parameters]
         _run(compiled.backward_packed, -(-B // group), w.numel(), [group, *read, *given])
     elif problem.recurrent is None:
         width, jobs = _blocks(B, N)
@@ -89,7 +88,7 @@ def backward(
         assert problem.spikes is not None
         grad_fired = torch.empty_like(problem.spikes, memory_format=torch.contiguous_format)
         transposed = problem.recurrent.t().contiguous()
-        arguments = [*_arrays(transposed), *read, *given, *_arrays(grad_fired), parameters]
+        arguments = [transposed, *read, *given, grad_fired, parameters]
         _run(compiled.backward_recurrent, -(-B // 4), w.numel() * _steps(N), arguments)
         (previous,) = before([problem.spikes], [trace.spikes])
         tail = correlation(previous.flatten(0, 1), grad_x.flatten(0, 1)), grad_fired
@@ -114,8 +113,9 @@ def _group(B: int, N: int) -> int:
     return 1 if N >= _NARROW or not N else max(1, min(_LANES // N, -(-B // torch.get_num_threads())))
 
 
-def _run(kernel: Any, jobs: int, work: int, arguments: Sequence[Any]) -> None:
-    run_jobs(lambda first, last: kernel(first, last, *arguments), jobs, serial=work < _SMALL)
+def _run(kernel: NativeKernel, jobs: int, work: int, arguments: Sequence[Any]) -> None:
+    if jobs:
+        kernel(jobs, arguments, serial=work < _SMALL)
 
 
 def _stacked(tensors: Sequence[Tensor], like: Tensor | None = None) -> Tensor:
@@ -127,7 +127,3 @@ def _stacked(tensors: Sequence[Tensor], like: Tensor | None = None) -> Tensor:
 
 def _name(x: Tensor) -> str:
     return {torch.float32: "float32", torch.float64: "float64"}[x.dtype]
-
-
-def _arrays(*tensors: Tensor) -> list[Any]:
-    return [t.detach().numpy() for t in tensors]
