@@ -181,6 +181,11 @@ def tune_kernels(
                 json.dumps({"removed": own, "path": str(path)}) if as_json else f"{outcome}: the shipped table counts."
             )
             return
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder: give the name of a file, as in --out {path / 'crossover.toml'}.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.tmp")
+        draft.write_text("")  # now, not after a minute of measuring, it must be known that it can be written
         try:
             before = read_table(path) if own else shipped_table()
         except ValueError as error:
@@ -195,8 +200,6 @@ def tune_kernels(
 
         print("measuring products; leave the machine alone for a minute", file=sys.stderr)
         table = tune(lambda done: print(f"\r{done:4.0%}", end="\n" if done == 1 else "", file=sys.stderr, flush=True))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.tmp")
         draft.write_text(table.toml(f"nwave tune-kernels, {date.today()}, {torch.get_num_threads()} threads"), "utf-8")
         draft.replace(path)
     if as_json:

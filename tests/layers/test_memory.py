@@ -78,6 +78,34 @@ def test_checkpoint_is_a_whole_number(bad):
         SpikingSequential(LIFSynapse(2, 2), checkpoint=bad)
 
 
+def test_chunks_go_on_from_a_state_of_inference_mode():
+    model = net(7)
+    prepare_net(model)
+    with torch.inference_mode():
+        model(torch.rand(4, 20, 5))
+    model(torch.rand(4, 20, 5))[1].sum().backward()
+    assert model[0].weight.grad.abs().sum() > 0
+
+
+def test_chunks_refuse_modules_with_statistics():
+    model = SpikingSequential(LIFSynapse(5, 4), nn.BatchNorm1d(4), LIFLayer(4, 10e-3), checkpoint=3)
+    prepare_net(model)
+    with pytest.raises(RuntimeError, match=r"module 1 \(BatchNorm1d\) keeps statistics"):
+        model(torch.rand(2, 9, 5))
+    model.eval()
+    model(torch.rand(2, 9, 5))
+
+
+def test_what_a_hook_has_seen_is_not_written_over():
+    layer, x, seen = LIFLayer(10, 10e-3), torch.rand(3, 20, 10, requires_grad=True), []
+    prepare_net(layer)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: seen.append(t) or len(seen) - 1, lambda i: seen[i]):
+        spk, _ = layer(x)
+    before = [t.clone() for t in seen]
+    spk.sum().backward()
+    assert all(map(torch.equal, seen, before))
+
+
 def kept_bytes(call):
     """Bytes that a call saves for backward, each storage once."""
     storages = {}

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.func import grad, vmap
 
 from contract import NEURONS, SURROGATES
@@ -16,9 +17,9 @@ from nwavesdk.layers import (
     SpikingSequential,
     prepare_net,
 )
-from nwavesdk.solvers import Problem, Spec, ops, run
+from nwavesdk.solvers import Problem, Spec, name_of, ops, run
 from nwavesdk.solvers.ops import _backward, _forward, _product, _weight_gradient
-from nwavesdk.surrogate import atan
+from nwavesdk.surrogate import atan, custom, fast_sigmoid
 from tolerances import GRADIENT, assert_close
 
 pytestmark = [  # what torch.compile says of torch's own code
@@ -67,7 +68,7 @@ def problem(neuron: str, surrogate: str, recurrent: bool) -> Problem:
 )
 def test_opcheck(neuron, surrogate, recurrent, kept, mem):
     p = problem(neuron, surrogate, recurrent)
-    name = ops.name_of(replace(p.spec, kept=kept))
+    name = name_of(replace(p.spec, kept=kept))
     extra = [p.recurrent, p.spikes] if recurrent else []
     arguments = (p.x, [*p.states], [*p.constants], extra, name, "serial", mem)
     torch.library.opcheck(_forward, arguments)
@@ -125,6 +126,58 @@ def test_compiled_code_carries_the_state_on():
         assert torch.equal(eager(part)[0], compiled(part)[0])
 
 
+def compiled_gradient(layer, compiled, x):
+    leaf = x.clone().requires_grad_()
+    prepare_net(layer)
+    spk, mem = compiled(leaf)
+    (spk.sum() + mem.square().sum()).backward()
+    return spk, leaf.grad
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"reset_mechanism": "zero"}, {"reset_mechanism": "none"}, {"detach_reset": False}, {"spike_grad": atan(9.0)},
+        {"spike_grad": custom(lambda z: 1 / (1 + z * z))}, {"kept": "bfloat16"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_compiled_layer_is_not_taken_for_another(options):
+    torch._dynamo.reset()
+    x = 2 * torch.rand(3, 20, 10)
+    for layer in (LIFLayer(10, 10e-3, spike_grad=atan()), LIFLayer(10, 10e-3, **options)):
+        eager = compiled_gradient(layer, layer, x)
+        assert all(map(torch.equal, compiled_gradient(layer, torch.compile(layer, backend="aot_eager"), x), eager))
+
+
+def test_a_changed_surrogate_is_compiled_anew():
+    torch._dynamo.reset()
+    layer, x = LIFLayer(10, 10e-3), 2 * torch.rand(3, 20, 10)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for slope in (5.0, 25.0, 100.0):
+        layer.spike_grad = fast_sigmoid(slope)
+        assert all(map(torch.equal, compiled_gradient(layer, compiled, x), compiled_gradient(layer, layer, x)))
+
+
+def test_a_foreign_surrogate_is_not_compiled():
+    torch._dynamo.reset()
+    other = atan(3.0)
+    layer, x = LIFLayer(10, 10e-3, spike_grad=lambda z: other(z)), 2 * torch.rand(3, 20, 10)
+    in_parts = torch.compile(layer, backend="aot_eager")
+    assert all(map(torch.equal, compiled_gradient(layer, in_parts, x), compiled_gradient(layer, layer, x)))
+    torch._dynamo.reset()
+    with pytest.raises(Exception, match="spike_grad=custom"):
+        compiled_gradient(layer, torch.compile(layer, fullgraph=True, backend="aot_eager"), x)
+
+
+def test_forward_mode_is_refused():
+    layer = LIFLayer(10, 10e-3)
+    prepare_net(layer)
+    x = torch.rand(3, 20, 10)
+    with forward_ad.dual_level(), pytest.raises(RuntimeError, match="forward-mode .* use reverse mode"):
+        layer(forward_ad.make_dual(x, torch.ones_like(x)))
+
+
 def test_stale_weights_are_refused_in_compiled_code():
     torch._dynamo.reset()
     net, x = chip(), drive()
@@ -159,6 +212,6 @@ def test_torch_func_is_refused_by_compiled_solvers_and_done_by_the_reference():
 def test_a_solution_of_the_operators_is_that_of_sweep():
     for neuron, recurrent in (("adaptive", False), ("lif_zero", True)):
         p = problem(neuron, "atan", recurrent)
-        expected, got = run(p), ops.solve(p, ops.name_of(p.spec), "serial", True, True)
+        expected, got = run(p), ops.solve(p, name_of(p.spec), "serial", True, True)
         pairs = zip((got.mem, *got.last, *got.kept), (expected.mem, *expected.last, *expected.kept), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)

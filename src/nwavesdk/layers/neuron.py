@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nwavesdk.dynamics import Neuron
 from nwavesdk.layers.checks import checked_input, choice, per_neuron, positive
 from nwavesdk.layers.prepare import DIVERGED, Prepared
-from nwavesdk.solvers import SOLVERS, Problem, Solution, Spec, membrane, run, serial_runs
+from nwavesdk.solvers import NOT_COMPILED, SOLVERS, Problem, Solution, Spec, membrane, name_of, run, serial_runs
 from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 
 __all__ = ["NeuronLayer", "Record"]
@@ -87,6 +87,7 @@ class NeuronLayer(Prepared):
             self.recurrent_weights = nn.Parameter(torch.randn(N, N) * (0.5 / math.sqrt(N)))
         self._check_compasso(given=spike_grad is not None)
         self._armed = False
+        self._spec_name = ""
         self._told = False
         self._states: tuple[Tensor, ...] | None = None
         self._fired: Tensor | None = None
@@ -158,6 +159,7 @@ class NeuronLayer(Prepared):
     def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:  # noqa: ARG002
         """Arm the layer; see `prepare_net`."""
         self._armed = True
+        self._spec_name = name_of(self._spec())
         if not keep_state:
             self._states = self._fired = None
 
@@ -180,7 +182,7 @@ class NeuronLayer(Prepared):
         """All that the next step needs of the past, as tensors; none before the first call after `prepare_net`."""
         if self._states is None:
             return []
-        return [*self._states, *([] if self._fired is None else [self._fired])]
+        return [_trainable(v) for v in (*self._states, *([] if self._fired is None else [self._fired]))]
 
     def take_state(self, given: list[Tensor]) -> None:
         """Set the state to what `give_state` gave."""
@@ -246,8 +248,7 @@ class NeuronLayer(Prepared):
         half = cur.dtype in (torch.float16, torch.bfloat16)
         x = cur.reshape(B, T, math.prod(self.features)).to(torch.float32 if half else cur.dtype)
         problem = self._problem(x)
-        name = self._spec_name() if torch.compiler.is_compiling() else None
-        solution = run(problem, self._solver_for(x), mem, keep, name)
+        solution = run(problem, self._solver_for(x), mem, keep, self._spec_name)
         self._states = solution.last
         if problem.recurrent is not None:
             self._fired = solution.spikes[:, -1].clone() if T else problem.spikes
@@ -268,14 +269,6 @@ class NeuronLayer(Prepared):
         surrogate = FastSigmoid() if self._fixed_surrogate else self.spike_grad
         return Spec(self.neuron, surrogate, self.detach_reset, self.kept)
 
-    def _spec_name(self) -> str:
-        from nwavesdk.solvers import ops
-
-        return ops.name_of(self._spec())
-
-    # All that torch.compiler.assume_constant_result does, but for loading torch's compiler, and Triton, on import.
-    _spec_name._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
     def _problem(self, x: Tensor) -> Problem:
         states, fired = self._state_for(x)
         weights = self.effective_recurrent_weights()
@@ -288,6 +281,8 @@ class NeuronLayer(Prepared):
     def _solver_for(self, x: Tensor) -> str:
         learnable = False
         if isinstance(self.spike_grad, Foreign) and not self._fixed_surrogate and torch.is_grad_enabled():
+            if torch.compiler.is_compiling():
+                raise RuntimeError(NOT_COMPILED)
             learnable = self.spike_grad.learnable(x.new_zeros(1, x.shape[2]))
         if self.solver == "auto":
             if self.device == "gpu":

@@ -45,6 +45,7 @@ class SpikingSequential(nn.Sequential):
             and keeps of each only its input, its output and the states at its start; backward runs each chunk a second
             time. Beyond input and output, memory grows as T / checkpoint states + checkpoint steps, for about a third
             more time. Spikes, gradients and what Dropout drops are the same in both runs. `record` runs in one piece.
+            Modules that keep statistics, as BatchNorm does, are refused.
 
     Shape:
         `x` [B, T, *features] is a sequence; [N] or [B, N] is one step of a net whose layers are flat. Returns
@@ -72,6 +73,8 @@ class SpikingSequential(nn.Sequential):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The last spikes and membranes; see the class."""
         with self._states_held():
+            if self.checkpoint is not None and torch.compiler.is_compiling():
+                torch._dynamo.graph_break("SpikingSequential(checkpoint=...) is compiled in parts: no fullgraph=True")
             if self.checkpoint is None or x.ndim < 3 or not torch.is_grad_enabled():
                 return self._pass(x)
             return self._in_chunks(x, self.checkpoint)
@@ -117,6 +120,13 @@ class SpikingSequential(nn.Sequential):
 
     def _in_chunks(self, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         layers, versions = self._neuron_layers(), self._versions()
+        counting = [name for name, m in self.named_modules() if m.training and hasattr(m, "num_batches_tracked")]
+        if counting:
+            kind = type(self.get_submodule(counting[0])).__name__
+            raise RuntimeError(
+                f"SpikingSequential(checkpoint={steps}): module {counting[0]} ({kind}) keeps statistics of what it "
+                "sees, and would see each chunk by itself, twice: leave checkpoint out, or take one without statistics."
+            )
 
         def run(part: Tensor, sizes: list[int], *states: Tensor) -> tuple[Any, ...]:
             if self._versions() != versions:

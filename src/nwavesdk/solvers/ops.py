@@ -11,21 +11,10 @@ import torch
 from torch import Tensor
 
 from nwavesdk.solvers import sparse
-from nwavesdk.solvers.problem import Problem, Solution, Spec, Trace, TraceGradient, pack, unpack
+from nwavesdk.solvers.problem import Problem, Solution, Trace, TraceGradient, pack, spec_of, unpack
 from nwavesdk.solvers.sweep import FORWARD, fastest_backward
 
-__all__ = ["name_of", "product", "solve"]
-
-_specs: dict[str, Spec] = {}
-_names: dict[Spec, str] = {}
-
-
-def name_of(spec: Spec) -> str:
-    """The name under which the operators know `spec`."""
-    if spec not in _names:
-        name = f"{spec.neuron.name} #{len(_names)}"
-        _names[spec], _specs[name] = name, spec
-    return _names[spec]
+__all__ = ["product", "solve"]
 
 
 def solve(problem: Problem, name: str, solver: str, mem: bool, keep: bool) -> Solution:
@@ -43,7 +32,7 @@ def _forward(
     x: Tensor, states: list[Tensor], constants: list[Tensor], recurrent: list[Tensor], name: str, solver: str, mem: bool
 ) -> list[Tensor]:
     """Spikes, with `mem` the membrane after each step, the states after the last step, and what the steps leave."""
-    problem = Problem(_specs[name], x, tuple(states), tuple(constants), *recurrent)
+    problem = Problem(spec_of(name), x, tuple(states), tuple(constants), *recurrent)
     trace = FORWARD[solver](problem, mem, True)
     assert trace.kept is not None
     mine = [] if trace.mem is None else [trace.mem]
@@ -63,7 +52,7 @@ def _(
     B, T, N = x.shape
     sequences = [x.new_empty(B, T, N) for _ in range(1 + mem)]
     kept = [x.new_empty(B, T, N) for _ in states]
-    if _specs[name].kept == "bfloat16":
+    if spec_of(name).kept == "bfloat16":
         kept[0] = kept[0].bfloat16()
     return [*sequences, *(x.new_empty(B, N) for _ in states), *kept]
 
@@ -78,7 +67,7 @@ def _backward(
     grads: list[Tensor | None], saved: list[Tensor], name: str, mem: bool, learn: bool, recurrent: bool
 ) -> list[Tensor]:
     """∂L/∂ x, states, with `learn` constants, with `recurrent` its weights and the spikes before."""
-    spec = _specs[name]
+    spec = spec_of(name)
     K, C = len(spec.neuron.states), len(spec.neuron.constants)
     states, constants, extra = saved[:K], saved[K : K + C], saved[2 * K + C :]
     problem = Problem(spec, saved[K + C], tuple(states), tuple(constants), *extra[:2])
@@ -98,7 +87,7 @@ def _(
     learn: bool,
     recurrent: bool,
 ) -> list[Tensor]:
-    spec = _specs[name]
+    spec = spec_of(name)
     K, C = len(spec.neuron.states), len(spec.neuron.constants)
     like = [saved[K + C].to(saved[0].dtype), *saved[:K], *(saved[K : K + C] if learn else ())]
     like += saved[2 * K + C : 2 * K + C + 2] if recurrent else []

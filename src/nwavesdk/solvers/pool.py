@@ -74,6 +74,8 @@ def _run_in_team(team: ctypes.CDLL, kernel: Callable[[int, int], object], cuts: 
     team.GOMP_parallel(_BODY(body), None, len(ranges), 0)
     if errors:
         raise errors[0]
+    while ranges:  # an interrupt took a thread before it began
+        kernel(*ranges.pop())
 
 
 def _run_in_pool(kernel: Callable[[int, int], object], cuts: list[int]) -> None:
@@ -111,7 +113,7 @@ def _openmp() -> ctypes.CDLL | None:
 
 def _before_fork() -> None:
     global _lost
-    team = _openmp() if _openmp.cache_info().currsize else None  # before its first use nothing is started
+    team = _openmp()
     _lost = team is not None and team.omp_pause_resource_all(_HARD) != 0
 
 

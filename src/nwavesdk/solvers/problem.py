@@ -20,7 +20,9 @@ __all__ = [
     "before",
     "freed_graph",
     "membrane",
+    "name_of",
     "pack",
+    "spec_of",
     "torch_page",
     "trajectories",
     "unpack",
@@ -38,6 +40,23 @@ class Spec:
     surrogate: Surrogate
     detach_reset: bool = True
     kept: str = "full"
+
+
+_specs: dict[str, Spec] = {}
+_names: dict[Spec, str] = {}
+
+
+def name_of(spec: Spec) -> str:
+    """A text for `spec`, by which operators know it; compiled code is compiled anew where it has changed."""
+    if spec not in _names:
+        name = f"{spec.neuron.name} #{len(_names)}"
+        _names[spec], _specs[name] = name, spec
+    return _names[spec]
+
+
+def spec_of(name: str) -> Spec:
+    """The spec of that name."""
+    return _specs[name]
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,20 @@
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from nwavesdk.solvers import gpu, reference
 from nwavesdk.solvers.problem import Problem, Solution
 from nwavesdk.solvers.sweep import FORWARD, sweep
+from nwavesdk.surrogate import Foreign
 
 __all__ = ["SOLVERS", "run", "serial_runs"]
 
 SOLVERS = ("reference", *FORWARD)
+NOT_COMPILED = (
+    "spike_grad is a callable whose gradient only autograd knows, which compiled code cannot ask: give its derivative, "
+    "as in spike_grad=custom(lambda z: ...)."
+)
 
 
 def serial_runs(x: Tensor, recurrent: bool) -> bool:
@@ -27,7 +33,7 @@ def run(
         solver: a name in `SOLVERS`.
         mem: whether the membrane after each step is wanted; without it, less is written.
         keep: whether `Solution.kept` is wanted where no gradient asks for it.
-        name: `ops.name_of(problem.spec)`, needed in compiled code.
+        name: `name_of(problem.spec)`, needed in compiled code.
 
     Raises:
         RuntimeError: the solver cannot run it on that device, or not that neuron or topology, or not inside of
@@ -47,7 +53,13 @@ def run(
         from nwavesdk.solvers import ops
 
         assert name is not None
+        if isinstance(problem.spec.surrogate, Foreign):
+            raise RuntimeError(NOT_COMPILED)
         return ops.solve(problem, name, solver, mem, keep)
+    if forward_ad._current_level >= 0:
+        raise RuntimeError(
+            "forward-mode derivatives (torch.autograd.forward_ad) do not go through neuron layers: use reverse mode."
+        )
     if solver != "reference" and torch._C._are_functorch_transforms_active():
         raise RuntimeError(
             f"the {solver} solver knows no torch.func transforms (vmap, grad, jvp): give it the batch as [B, T, N], or "

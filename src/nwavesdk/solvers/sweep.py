@@ -73,7 +73,8 @@ class _Sweep(torch.autograd.Function):
         counted.append(trace.spike_count)
         recurrent = [] if problem.recurrent is None else [problem.recurrent, problem.spikes, trace.spikes]
         ctx.spec, ctx.K, ctx.mem, ctx.run_back = problem.spec, len(problem.states), mem, backward
-        ctx.keep = keep
+        hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
+        ctx.keep = keep or hooks is not None
         ctx.save_for_backward(*problem.states, *problem.constants, *pack(problem, trace.kept), *recurrent)
         kept = trace.kept if keep else ()
         ctx.mark_non_differentiable(*kept)
@@ -99,7 +100,7 @@ class _Sweep(torch.autograd.Function):
         trace = Trace(recurrent[2] if recurrent else kept[0], None, (), kept)
         grad_mem, last = (grads[0], grads[1 : 1 + K]) if ctx.mem else (None, grads[:K])
         learn = any(ctx.needs_input_grad[7 + K : 7 + K + C])
-        # Nobody reads w again: it is no output, and the graph is freed after this pass.
+        # Nobody reads w again: it is no output, no hook has seen it, and the graph is freed after this pass.
         reuse = not ctx.keep and not torch._C._autograd._get_current_graph_task_keep_graph()
         with torch.autocast(kept[0].device.type, enabled=False):
             found = ctx.run_back(problem, trace, TraceGradient(grad_s, grad_mem, last), learn, reuse)
