@@ -163,9 +163,6 @@ def test_a_foreign_surrogate_is_not_compiled():
     torch._dynamo.reset()
     other = atan(3.0)
     layer, x = LIFLayer(10, 10e-3, spike_grad=lambda z: other(z)), 2 * torch.rand(3, 20, 10)
-    in_parts = torch.compile(layer, backend="aot_eager")
-    assert all(map(torch.equal, compiled_gradient(layer, in_parts, x), compiled_gradient(layer, layer, x)))
-    torch._dynamo.reset()
     with pytest.raises(Exception, match="spike_grad=custom"):
         compiled_gradient(layer, torch.compile(layer, fullgraph=True, backend="aot_eager"), x)
 
