@@ -11,7 +11,7 @@ import torch
 
 from contract import NEURONS, SURROGATES
 from nwavesdk.layers import LIFLayer, prepare_net
-from nwavesdk.solvers import Problem, Solution, gpu, ops, run
+from nwavesdk.solvers import Problem, Solution, gpu, name_of, run
 from nwavesdk.solvers.ops import _forward
 from nwavesdk.solvers.problem import TraceGradient
 from nwavesdk.solvers.sweep import sweep
@@ -185,7 +185,7 @@ def test_a_layer_learns_and_streams(monkeypatch):
 def test_the_operators_of_compiled_code(monkeypatch, neuron, surrogate, kept):
     monkeypatch.setattr(sys.modules["nwavesdk.solvers.sweep"], "serial", gpu)
     p = leaves(problem(neuron, surrogate, True, F32, 5, 7))
-    name = ops.name_of(replace(p.spec, kept=kept))
+    name = name_of(replace(p.spec, kept=kept))
     arguments = (p.x, [*p.states], [*p.constants], [], name, "serial", True)
     assert set(torch.library.opcheck(_forward, arguments).values()) == {"SUCCESS"}
 
