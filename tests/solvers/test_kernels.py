@@ -209,6 +209,25 @@ dist.destroy_process_group()
     assert [process.communicate(timeout=120)[0].strip() for process in started] == ["True", "True"]
 
 
+def test_torch_s_team_is_found_among_those_of_other_packages(tmp_path):
+    code = """
+import ctypes, shutil, sys, torch
+from pathlib import Path
+from nwavesdk.solvers.pool import _openmp
+mine = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libgomp" in line}
+if len(mine) != 1 or not Path(*mine).is_relative_to(Path(torch.__file__).parent):
+    print("skip")
+else:
+    ctypes.CDLL(shutil.copy(*mine, sys.argv[1]))
+    print(_openmp()._name == mine.pop())
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "libgomp-another.so.1")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    if found == "skip":
+        pytest.skip("torch brings no OpenMP library of its own")
+    assert found == "True"
+
+
 def test_the_user_s_numba_settings_stay():
     before = numba.get_num_threads(), numba.config.THREADING_LAYER
     run(big_problem(1))

@@ -1,6 +1,6 @@
-"""Compiled CPU kernels: rendered once, kept on disk under the hash of their text, loaded when first used.
+"""Compiled CPU kernels: a source text, kept on disk under its hash, loaded when first used.
 
-numba's own disk cache never hits for functions made in closures; a rendered file is a module like any other, so its
+numba's own disk cache never hits for functions made in closures; a file of ours is a module like any other, so its
 compiled code is found again by later processes. The folder is `NWAVESDK_CACHE`, or `~/.cache/nwavesdk`; where it cannot
 be written, one warning is given and a temporary folder serves this process.
 """

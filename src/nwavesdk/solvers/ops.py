@@ -1,8 +1,8 @@
 """The solvers as torch operators, for `torch.compile`: one node of the graph forward, one backward, no graph break.
 
 Imported when something is compiled: to register an operator loads a good part of torch. Outside of compiled code the
-autograd function of `sweep` does the same with less overhead. Operators take tensors,
-numbers and texts, so a `Spec` goes by a name under which this process remembers it.
+autograd function of `sweep` does the same with less overhead. Operators take tensors, numbers and texts, so a `Spec`
+goes by a name under which this process remembers it.
 """
 
 import math

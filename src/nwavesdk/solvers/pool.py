@@ -3,9 +3,9 @@
 Where torch computes with GNU OpenMP (its Linux builds), the jobs run in torch's own team: after an operation its
 threads wait in a busy loop for the next one, and threads of ours would have to fight them for the cores. A fork would
 lose the team, and the child hang in its next operation, torch's as well as ours: so the team is sent home before a fork
-and gathers anew on both sides. Elsewhere a small pool of our own does it. numba's threading layers
-are chosen once for the whole process, and each is unsafe somewhere (two Python threads, or after fork); kernels that
-release the GIL over ranges of jobs need none of them.
+and gathers anew on both sides. Elsewhere a small pool of our own does it. numba's threading layers are chosen once for
+the whole process, and each is unsafe somewhere (two Python threads, or after fork); kernels that release the GIL over
+ranges of jobs need none of them.
 """
 
 import ctypes
@@ -39,9 +39,11 @@ def run_native(function: int, block: int, threads: int) -> None:
         return
     call = _BODY(function)
     others = [_pool(threads).submit(call, block) for _ in range(threads - 1)]
-    call(block)
-    for other in others:
-        other.result()
+    try:
+        call(block)
+    finally:  # an interrupt must not free what the others still work on
+        for other in others:
+            other.result()
 
 
 def run_jobs(kernel: Callable[[int, int], object], jobs: int, *, serial: bool = False) -> None:
@@ -100,9 +102,10 @@ def _openmp() -> ctypes.CDLL | None:
     """The GNU OpenMP library that torch has loaded, or None."""
     try:
         loaded = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libgomp" in line}
-        if len(loaded) != 1:  # none, or torch's cannot be told from another's
+        shipped = {path for path in loaded if Path(path).is_relative_to(Path(torch.__file__).parent)}
+        if len(shipped or loaded) != 1:  # none, or torch's cannot be told from those of other packages
             return None
-        team = ctypes.CDLL(loaded.pop())
+        team = ctypes.CDLL((shipped or loaded).pop())
         team.GOMP_parallel.argtypes = [_BODY, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
         team.GOMP_parallel.restype = None
         team.omp_pause_resource_all.argtypes = [ctypes.c_int]

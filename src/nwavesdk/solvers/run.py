@@ -9,7 +9,7 @@ from nwavesdk.solvers.problem import Problem, Solution
 from nwavesdk.solvers.sweep import FORWARD, sweep
 from nwavesdk.surrogate import Foreign
 
-__all__ = ["SOLVERS", "run", "serial_runs"]
+__all__ = ["NOT_COMPILED", "SOLVERS", "run", "serial_runs"]
 
 SOLVERS = ("reference", *FORWARD)
 NOT_COMPILED = (
