@@ -262,7 +262,7 @@ class NeuronLayer(Prepared):
         assert y is not None
         y = y.to(cur.dtype).reshape(self._shape(cur))
         if isinstance(count, int):
-            y.nonzeros = count  # type: ignore[attr-defined]
+            y.nonzeros = count  # type: ignore[attr-defined]  # tensors take attributes, their types do not say so
         return y
 
     def _spec(self) -> Spec:

@@ -1,6 +1,7 @@
 """The effective weight as a torch operator, for compiled code, where a comparison of values would break the graph.
 
-Imported when something is compiled: to register an operator loads a good part of torch.
+Imported when something is compiled: to register an operator loads a good part of torch. Operator, fake and gradient
+take the same arguments, used or not.
 """
 
 from typing import Any

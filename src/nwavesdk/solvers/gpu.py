@@ -53,7 +53,7 @@ def backward(
     trace: Trace,
     grads: TraceGradient,
     learn: bool,
-    reuse: bool = False,  # noqa: ARG001
+    reuse: bool = False,  # noqa: ARG001 (not tried on a GPU yet)
 ) -> tuple[Tensor | None, ...]:
     """∂L/∂ x, states, constants (None unless `learn`); x's in the dtype in which ∂L/∂spikes or ∂L/∂mem arrives."""
     assert trace.kept is not None

@@ -2,10 +2,11 @@
 
 Imported when something is compiled: to register an operator loads a good part of torch. Outside of compiled code the
 autograd function of `sweep` does the same with less overhead. Operators take tensors, numbers and texts, so a `Spec`
-goes by a name under which this process remembers it.
+goes by a name under which this process remembers it. A fake gives shapes alone, but takes all that its operator takes.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,14 +95,14 @@ def _(
     return [torch.empty_like(t, memory_format=torch.contiguous_format) for t in like]
 
 
-def _keep(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     _, states, constants, recurrent, name, _, mem = inputs
     ctx.name, ctx.mem, ctx.K, ctx.recurrent = name, mem, len(states), bool(recurrent)
     ctx.learn, ctx.C = any(c.requires_grad for c in constants), len(constants)
     ctx.save_for_backward(*states, *constants, *output[1 + mem + ctx.K :], *recurrent, *output[: int(bool(recurrent))])
 
 
-def _gradient(ctx, grads):  # type: ignore[no-untyped-def]
+def _gradient(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     found = _backward(list(grads), list(ctx.saved_tensors), ctx.name, ctx.mem, ctx.learn, ctx.recurrent)
     K, C = ctx.K, ctx.C
     constants = found[1 + K : 1 + K + C] if ctx.learn else [None] * C
@@ -151,13 +152,13 @@ def _(x: Tensor, words: Tensor, start: Tensor, state: Tensor, grad: Tensor, alwa
     return grad.new_empty(x.shape[-1], grad.shape[-1])
 
 
-def _keep_operands(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+def _keep_operands(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     x, weight, ctx.always = inputs
     learns, passes = weight.requires_grad, x.requires_grad
     ctx.save_for_backward(weight if passes else None, *([x, *output[1:]] if learns else []))
 
 
-def _product_gradient(ctx, grads):  # type: ignore[no-untyped-def]
+def _product_gradient(ctx: Any, grads: list[Tensor]) -> tuple[Any, ...]:
     weight, *kept = ctx.saved_tensors
     grad_x = None if weight is None else grads[0] @ weight.t()
     return grad_x, _weight_gradient(*kept, grads[0], ctx.always) if kept else None, None

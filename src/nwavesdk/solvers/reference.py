@@ -51,7 +51,7 @@ def backward(
     trace: Trace,
     grads: TraceGradient,
     learn: bool,
-    reuse: bool = False,  # noqa: ARG001
+    reuse: bool = False,  # noqa: ARG001 (the loop makes its own tensors)
 ) -> tuple[Tensor | None, ...]:
     """The neuron's adjoint step by step, the counterpart of `serial.backward` on any device."""
     spec, kept = problem.spec, trace.kept
