@@ -1,6 +1,10 @@
 """Fixtures of all tests."""
 
+import os
 from pathlib import Path
+
+# Two processes test at once: threads that wait busily would take each other's cores. Read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import pytest
