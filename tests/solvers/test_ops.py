@@ -140,7 +140,7 @@ def compiled_gradient(layer, compiled, x):
         {"reset_mechanism": "zero"}, {"reset_mechanism": "none"}, {"detach_reset": False}, {"spike_grad": atan(9.0)},
         {"spike_grad": custom(lambda z: 1 / (1 + z * z))}, {"kept": "bfloat16"},
     ],
-    ids=str,
+    ids=lambda option: "-".join(option),
 )  # fmt: skip
 def test_a_compiled_layer_is_not_taken_for_another(options):
     torch._dynamo.reset()
