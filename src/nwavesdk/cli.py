@@ -53,7 +53,7 @@ def train(
     surrogate: Annotated[
         str | None, typer.Option(help="Gradient of a spike; `nwave surrogates` lists them. [fast_sigmoid]")
     ] = None,
-    dropout: Annotated[float | None, typer.Option(help="Share of hidden spikes dropped. [0.3]")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Share of hidden neurons silenced. [0.05]")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate of the cycle. [0.008]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Recordings a step. [64]")] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without gain. [never]")] = None,

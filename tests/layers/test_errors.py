@@ -10,6 +10,7 @@ from torch import nn
 
 from layers.nets import LAYERS, drive
 from nwavesdk.layers import (
+    Dropout,
     H1v2Synapse,
     HWLayer,
     HWSynapse,
@@ -21,6 +22,8 @@ from nwavesdk.layers import (
 )
 
 WRONG = [
+    (lambda: Dropout(1.0), r"Dropout: p must be a number from 0 up to, not including, 1, got 1.0"),
+    (lambda: Dropout("much"), r"Dropout: p must be .* got 'much'"),
     (lambda: LIFLayer(0, 20e-3), r"LIFLayer: n_neurons must be a whole number above 0, got 0"),
     (lambda: LIFLayer(2.5, 20e-3), r"n_neurons must be a whole number above 0, got 2.5"),
     (lambda: LIFLayer((), 20e-3), r"n_neurons must be a whole number or a shape"),
@@ -273,3 +276,13 @@ def test_a_surrogate_without_gradient_is_refused_on_every_solver(solver):
     prepare_net(layer)
     with pytest.raises(ValueError, match="has no gradient with respect to z"):
         layer(drive(2, 5, 3).requires_grad_())
+
+
+def test_dropout_asks_for_prepare_net():
+    drop = Dropout(0.5)
+    with pytest.raises(RuntimeError, match=r"Dropout is not prepared: call prepare_net"):
+        drop(torch.ones(2, 3, 4))
+    prepare_net(drop)
+    drop(torch.ones(2, 3, 4))
+    with pytest.raises(RuntimeError, match=r"a mask for steps of shape \[2, 4\], got one of \[5, 4\]"):
+        drop(torch.ones(5, 3, 4))

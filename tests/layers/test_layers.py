@@ -8,6 +8,7 @@ from torch import nn
 
 from layers.nets import LAYERS, drive
 from nwavesdk.layers import (
+    Dropout,
     H1v1Layer,
     H1v1Synapse,
     H1v2Layer,
@@ -321,6 +322,50 @@ class TestSpikingSequential:
         prepare_net(net)
         assert list(net.record(drive(2, 9, 3)).layers) == ["0.1", "2"]
         assert isinstance(net[1:], SpikingSequential)
+
+
+class TestDropout:
+    def test_drops_neurons_for_a_whole_recording_and_keeps_the_mean(self):
+        drop = Dropout(0.25)
+        prepare_net(drop)
+        y = drop(torch.ones(400, 5, 100))
+        assert torch.equal(y, y[:, :1].expand_as(y))
+        assert set(y.unique().tolist()) == {0.0, float(1 / torch.tensor(0.75))}
+        assert abs(y.mean() - 1) < 0.02  # eight standard deviations: sqrt(1/3 / 40,000) each
+
+    def test_the_mask_stays_until_prepare_net(self):
+        drop, x = Dropout(0.5), torch.ones(6, 4, 50)
+        prepare_net(drop)
+        first = drop(x)
+        prepare_net(drop, keep_state=True)
+        assert torch.equal(drop(x), first)
+        assert torch.equal(torch.stack([drop(x[:, t]) for t in range(4)], 1), first)
+        prepare_net(drop)
+        assert not torch.equal(drop(x), first)
+
+    def test_the_gradient_passes_where_the_mask_does(self):
+        drop, x = Dropout(0.5), torch.zeros(3, 4, 2, 5, dtype=torch.float64, requires_grad=True)
+        prepare_net(drop)
+        drop(x).sum().backward()
+        with torch.no_grad():
+            assert torch.equal(x.grad, drop(torch.ones_like(x)))
+
+    def test_a_single_neuron_vector_is_one_step(self):
+        drop = Dropout(0.5)
+        prepare_net(drop)
+        assert drop(torch.ones(40)).unique().tolist() == [0.0, 2.0]
+
+    @pytest.mark.parametrize("drop", [Dropout(0.0), Dropout(0.9).eval()])
+    def test_nothing_is_dropped(self, drop):
+        x = torch.ones(2, 3, 4)
+        assert drop(x) is x
+
+    def test_a_failed_pass_leaves_the_mask_as_it_was(self):
+        net = SpikingSequential(Dropout(0.5), LIFSynapse(9, 2))
+        prepare_net(net)
+        with pytest.raises(ValueError, match="must agree"):
+            net(torch.ones(2, 3, 8))
+        net(torch.ones(5, 3, 9))  # no mask for a batch of two was left behind
 
 
 def test_a_checkpoint_loads_into_a_layer_in_the_middle_of_a_sequence():

@@ -5,16 +5,16 @@ import torch
 from torch import nn
 
 from layers.nets import LAYERS, drive
-from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
+from nwavesdk.layers import Dropout, LIFLayer, LIFSynapse, SpikingSequential, prepare_net
 from nwavesdk.surrogate import atan, custom, fast_sigmoid, sigmoid
 from tolerances import GRADIENT, assert_close
 
 
-def net(checkpoint=None, dropout=0.0, kind="lif_zero"):
+def net(checkpoint=None, drop=nn.Identity, kind="lif_zero"):
     torch.manual_seed(0)
     inner = SpikingSequential(LIFSynapse(12, 6), LAYERS[kind](6))
     return SpikingSequential(
-        LIFSynapse(5, 20), LIFLayer(20, 10e-3, learn_taus=True), nn.Dropout(dropout), LIFSynapse(20, 12),
+        LIFSynapse(5, 20), LIFLayer(20, 10e-3, learn_taus=True), drop(), LIFSynapse(20, 12),
         LIFLayer(12, 10e-3, layer_topology="RC"), inner, LIFSynapse(6, 3), LIFLayer(3, 10e-3, reset_mechanism="none"),
         checkpoint=checkpoint,
     )  # fmt: skip
@@ -39,10 +39,11 @@ def test_chunks_change_nothing(steps):
         assert_close(mine, theirs, GRADIENT, "gradient")
 
 
-def test_the_second_run_of_a_chunk_drops_what_the_first_dropped():
+@pytest.mark.parametrize("kind", [nn.Dropout, Dropout])
+def test_the_second_run_of_a_chunk_drops_what_the_first_dropped(kind):
     x = (torch.rand(4, 50, 5) < 0.3).float()
-    streamed, grads = train(net(dropout=0.3), x.split(7, 1))
-    mem, chunked = train(net(7, dropout=0.3), [x])
+    streamed, grads = train(net(drop=lambda: kind(0.3)), x.split(7, 1))
+    mem, chunked = train(net(7, drop=lambda: kind(0.3)), [x])
     assert torch.equal(mem, streamed)
     assert all(map(torch.equal, chunked, grads))
 
@@ -128,7 +129,9 @@ def test_one_tensor_is_kept_for_backward(kept, limit, reset):
     assert size <= 1.05 * limit * x.numel()
 
 
-@pytest.mark.parametrize("surrogate", [atan(), fast_sigmoid(), sigmoid(), custom(lambda z: 1 / (1 + z * z))], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "surrogate", [atan(), fast_sigmoid(), sigmoid(), custom(lambda z: 1 / (1 + z * z))], ids=lambda s: type(s).__name__
+)
 @pytest.mark.parametrize("kind", LAYERS)
 def test_bfloat16_moves_gradients_little_and_spikes_not_at_all(kind, surrogate):
     found, drawn = [], drive(8, 60, 30)

@@ -10,6 +10,7 @@ from torch.func import grad, vmap
 
 from contract import NEURONS, SURROGATES
 from nwavesdk.layers import (
+    Dropout,
     HWLayer,
     HWSynapse,
     LIFLayer,
@@ -30,7 +31,8 @@ pytestmark = [  # what torch.compile says of torch's own code
 
 def desk() -> SpikingSequential:
     return SpikingSequential(
-        LIFSynapse(16, 24), LIFLayer(24, 10e-3, spike_grad=atan()), nn.Dropout(0.0), LIFSynapse(24, 12, bias=True),
+        LIFSynapse(16, 24), LIFLayer(24, 10e-3, spike_grad=atan()), nn.Dropout(0.0), Dropout(0.0),
+        LIFSynapse(24, 12, bias=True),
         LIFLayer(12, 10e-3, layer_topology="RC", learn_taus=True, learn_thresholds=True),
         LIFSynapse(12, 4), LIFLayer(4, 10e-3, reset_mechanism="none", kept="bfloat16"),
     )  # fmt: skip
@@ -58,6 +60,22 @@ def problem(neuron: str, surrogate: str, recurrent: bool) -> Problem:
     constants = tuple(c.requires_grad_() for c in row.constants(7, g))
     p = Problem(Spec(row.neuron, SURROGATES[surrogate]), leaf(2, 5, 7), states, constants)
     return replace(p, recurrent=leaf(7, 7), spikes=leaf(2, 7)) if recurrent else p
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_a_compiled_mask_of_dropout_stays_until_prepare_net(backend):
+    torch._dynamo.reset()
+    net = SpikingSequential(Dropout(0.5), LIFSynapse(16, 4))
+    compiled = torch.compile(net, backend=backend, fullgraph=True)
+    seen = []
+    for _ in range(2):
+        prepare_net(net)
+        x = torch.ones(6, 30, 16, requires_grad=True)
+        first, second = compiled(x)[0], compiled(x.detach())[0]
+        assert torch.equal(first, second)
+        assert torch.equal(first[:, 3], first[:, 20])
+        seen.append(first)
+    assert not torch.equal(*seen)
 
 
 @pytest.mark.parametrize("mem", [True, False])

@@ -1,5 +1,6 @@
 """The torch modules that people build nets from: synapses, neuron layers, `prepare_net`, `SpikingSequential`."""
 
+from nwavesdk.layers.dropout import Dropout
 from nwavesdk.layers.hardware import (
     H1v1Layer,
     H1v1Synapse,
@@ -15,6 +16,7 @@ from nwavesdk.layers.sequential import Recording, SpikingSequential
 from nwavesdk.layers.synapse import Synapse
 
 __all__ = [
+    "Dropout",
     "H1v1Layer",
     "H1v1Synapse",
     "H1v2Layer",

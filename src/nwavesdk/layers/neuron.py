@@ -170,7 +170,6 @@ class NeuronLayer(Prepared):
             self._fired = self._fired.detach()
 
     def hold_state(self) -> Callable[[], None]:
-        """A function that puts the state back to what it is now."""
         states, fired = self._states, self._fired
 
         def restore() -> None:
@@ -179,13 +178,11 @@ class NeuronLayer(Prepared):
         return restore
 
     def give_state(self) -> list[Tensor]:
-        """All that the next step needs of the past, as tensors; none before the first call after `prepare_net`."""
         if self._states is None:
             return []
         return [_trainable(v) for v in (*self._states, *([] if self._fired is None else [self._fired]))]
 
     def take_state(self, given: list[Tensor]) -> None:
-        """Set the state to what `give_state` gave."""
         K = len(self.neuron.states)
         self._states = tuple(given[:K]) or None
         self._fired = given[K] if len(given) > K else None

@@ -1,7 +1,9 @@
 """`prepare_net` arms a net for a batch; `detach_state` cuts the graph that its state carries."""
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["DIVERGED", "Prepared", "detach_state", "prepare_net"]
 
@@ -9,7 +11,7 @@ DIVERGED = "training diverged; lower the learning rate and go back to an earlier
 
 
 class Prepared(nn.Module):
-    """A module with something to get ready before each batch.
+    """A module with something to get ready before each batch; in a `SpikingSequential` it takes sequences as they are.
 
     Attributes:
         times_prepared: how often `prepare_net` has visited it.
@@ -25,6 +27,21 @@ class Prepared(nn.Module):
 
     def detach_state(self) -> None:
         """Go on from the same state without its past."""
+
+    def hold_state(self) -> Callable[[], None]:
+        """A function that puts the state back to what it is now."""
+        return _nothing
+
+    def give_state(self) -> list[Tensor]:
+        """All that the next step needs of the past, as tensors; none before the first call after `prepare_net`."""
+        return []
+
+    def take_state(self, given: list[Tensor]) -> None:
+        """Set the state to what `give_state` gave."""
+
+
+def _nothing() -> None:
+    pass
 
 
 def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = False) -> None:

@@ -13,7 +13,6 @@ from torch.utils.checkpoint import checkpoint
 from nwavesdk.layers.checks import size
 from nwavesdk.layers.neuron import NeuronLayer, Record
 from nwavesdk.layers.prepare import Prepared
-from nwavesdk.layers.synapse import Synapse
 
 __all__ = ["Recording", "SpikingSequential"]
 
@@ -36,8 +35,8 @@ class Recording:
 class SpikingSequential(nn.Sequential):
     """A net as a row of modules: `spk, mem = net(x)`.
 
-    Synapses and neuron layers take the sequence as it is, and neuron layers hand on their spikes. Modules that know no
-    time (Dropout, Flatten, convolutions) see batch and time as one dimension.
+    Modules of `nwavesdk.layers` take the sequence as it is, and neuron layers hand on their spikes. Modules that know
+    no time (Flatten, convolutions, `torch.nn.Dropout`) see batch and time as one dimension.
 
     Args:
         modules: the row.
@@ -57,8 +56,8 @@ class SpikingSequential(nn.Sequential):
 
     Example:
         >>> import torch
-        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, prepare_net
-        >>> net = SpikingSequential(LIFSynapse(3, 8), LIFLayer(8, taus=10e-3), nn.Dropout(0.2), LIFSynapse(8, 2),
+        >>> from nwavesdk.layers import Dropout, LIFLayer, LIFSynapse, prepare_net
+        >>> net = SpikingSequential(LIFSynapse(3, 8), LIFLayer(8, taus=10e-3), Dropout(0.2), LIFSynapse(8, 2),
         ...                         LIFLayer(2, taus=10e-3, reset_mechanism="none"), checkpoint=25)
         >>> prepare_net(net)
         >>> spk, mem = net(torch.rand(4, 50, 3))
@@ -89,7 +88,7 @@ class SpikingSequential(nn.Sequential):
     @contextlib.contextmanager
     def _states_held(self) -> Iterator[None]:
         """Put every state back when something fails."""
-        held = [layer.hold_state() for layer in self._neuron_layers()]
+        held = [layer.hold_state() for layer in self._prepared()]
         try:
             yield
         except BaseException:
@@ -97,8 +96,8 @@ class SpikingSequential(nn.Sequential):
                 restore()
             raise
 
-    def _neuron_layers(self) -> list[NeuronLayer]:
-        return [module for module in self.modules() if isinstance(module, NeuronLayer)]
+    def _prepared(self) -> list[Prepared]:
+        return [module for module in self.modules() if isinstance(module, Prepared)]
 
     def _pass(self, x: Tensor, layers: dict[str, Record] | None = None, prefix: str = "") -> tuple[Tensor, Tensor]:
         """One run through the row, which writes a record of each neuron layer to `layers`."""
@@ -108,7 +107,7 @@ class SpikingSequential(nn.Sequential):
             if isinstance(module, SpikingSequential):
                 x, mem = module._pass(x, layers, f"{prefix}{name}.")
             elif not isinstance(module, NeuronLayer):
-                x = mem = module(x) if isinstance(module, Synapse) or x.ndim < 3 else _over_time(module, x)
+                x = mem = module(x) if isinstance(module, Prepared) or x.ndim < 3 else _over_time(module, x)
             elif layers is not None:
                 record = layers[prefix + name] = module.record(x)
                 x, mem = record.spk, record.mem
@@ -119,7 +118,7 @@ class SpikingSequential(nn.Sequential):
         return x, mem
 
     def _in_chunks(self, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-        layers, versions = self._neuron_layers(), self._versions()
+        layers, versions = self._prepared(), self._versions()
         counting = [name for name, m in self.named_modules() if m.training and hasattr(m, "num_batches_tracked")]
         if counting:
             kind = type(self.get_submodule(counting[0])).__name__
@@ -155,15 +154,14 @@ class SpikingSequential(nn.Sequential):
         return spk, mem
 
     @staticmethod
-    def _take_states(layers: list[NeuronLayer], states: Sequence[Tensor], sizes: list[int]) -> None:
+    def _take_states(layers: list[Prepared], states: Sequence[Tensor], sizes: list[int]) -> None:
         left = iter(states)
         for layer, count in zip(layers, sizes, strict=True):
             layer.take_state([*itertools.islice(left, count)])
 
     def _versions(self) -> list[int]:
         """Numbers that change when the net is prepared or its weights are written to."""
-        prepared = [m.times_prepared for m in self.modules() if isinstance(m, Prepared)]
-        return prepared + [p._version for p in self.parameters()]
+        return [m.times_prepared for m in self._prepared()] + [p._version for p in self.parameters()]
 
 
 def _over_time(module: nn.Module, x: Tensor) -> Tensor:

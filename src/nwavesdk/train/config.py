@@ -54,7 +54,7 @@ class NetConfig(_Section):
         tau: Membrane time constant [s].
         dt: Time step [s].
         threshold: Membrane above which a neuron spikes [units of the membrane].
-        dropout: Share of hidden spikes that is dropped in training.
+        dropout: Share of hidden neurons that is silenced in training, for a whole recording.
         surrogate: The spike's gradient, such as `fast_sigmoid(slope=25)`.
     """
 
@@ -63,7 +63,7 @@ class NetConfig(_Section):
     tau: Positive = 10e-3
     dt: Positive = 1e-3
     threshold: Positive = 1.0
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
     surrogate: str = "fast_sigmoid(slope=25.0)"
 
     @field_validator("surrogate")

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+from nwavesdk.layers import Dropout, LIFLayer, LIFSynapse, SpikingSequential
 from nwavesdk.surrogate import parse
 from nwavesdk.train.config import NetConfig
 
@@ -26,7 +26,7 @@ def build_network(config: NetConfig, n_inputs: int, n_classes: int) -> SpikingSe
     modules: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
         if modules and config.dropout:
-            modules.append(nn.Dropout(config.dropout))
+            modules.append(Dropout(config.dropout))
         neurons = LIFLayer(
             n_out, config.tau, thresholds=config.threshold, dt=config.dt, spike_grad=parse(config.surrogate)
         )
