@@ -26,6 +26,8 @@ MEMORY_SHAPE = (64, 100, 512)
 MEMORY_NET = {"B": 16, "sizes": (128, 128, 20), "chunk": 100}
 MEMORY_T = [100, 300, 1000, 3000, 10_000]
 
+JOB_ROUNDS, JOB_EPOCHS = 3, 3  # runs of `nwave train` on each solver, and epochs after the first of each
+
 # Targets by the name of a row. `ratio`: the fastest peer's time over ours; `of_copy`: share of the machine's copy
 # bandwidth; `over_floor`: our time over the floor; `value`: upper bound of the row's own number.
 TARGETS = {
@@ -39,4 +41,5 @@ TARGETS = {
     "startup/import beyond torch": {"value": 0.3},
     "startup/first call, empty cache": {"value": 10},
     "startup/first call, warm cache": {"value": 1},
+    "job/nwave train, serial over reference": {"value": 1 / 3},
 }

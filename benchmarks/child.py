@@ -1,8 +1,10 @@
 """One measurement in a fresh process: `python -m benchmarks.child '{"job": …}'` prints one JSON value.
 
-Jobs: `kept` and `peak` for memory, `first_call` for start-up, `times` for the comparison of two commits.
+Jobs: `kept` and `peak` for memory, `imports` and `first_call` for start-up, `epochs` for `nwave train`, `times` for the
+comparison of two commits.
 """
 
+import csv
 import importlib.util
 import json
 import sys
@@ -39,6 +41,28 @@ def imports(_: dict) -> dict[str, float]:
     return {"torch": torch_at - START, "root": root_at - torch_at, "all": time.perf_counter() - torch_at}
 
 
+def epochs(solver: str, count: int) -> dict[str, list[float]]:
+    """Seconds and validation accuracy of each epoch of `nwave train` but the first, which compiles."""
+    import tempfile
+
+    from nwavesdk.layers import NeuronLayer, SpikingSequential
+    from nwavesdk.train import Run, RunConfig
+
+    class OnSolver(Run):
+        def network(self) -> SpikingSequential:
+            net = super().network()
+            for layer in net.modules():
+                if isinstance(layer, NeuronLayer):
+                    layer.solver = solver
+            return net
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = OnSolver.new(Path(folder) / "run", RunConfig.model_validate({"learning": {"epochs": 1 + count}}))
+        run.train()
+        rows = list(csv.DictReader(run.folder.metrics.open(encoding="utf-8")))[1:]
+    return {name: [float(row[name]) for row in rows] for name in ("seconds", "val_accuracy")}
+
+
 def measure_with_this_tree() -> None:
     """Take `nwavesdk.lab.bench`, the instrument, from this tree, whatever commit the rest of nwavesdk comes from."""
     folder = Path(__file__).parents[1] / "src" / "nwavesdk" / "lab" / "bench"
@@ -60,6 +84,8 @@ def main() -> None:
         from benchmarks import memory_jobs
 
         given = getattr(memory_jobs, job)(**arguments)
+    elif job == "epochs":
+        given = epochs(**arguments)
     elif job == "times":
         measure_with_this_tree()
         from benchmarks.compare import times

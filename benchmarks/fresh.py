@@ -1,4 +1,4 @@
-"""Suites that need fresh processes: memory and start-up; and the one place that starts such a process."""
+"""Suites that need fresh processes: memory, start-up and the main job; and the one place that starts such a process."""
 
 import inspect
 import json
@@ -72,3 +72,25 @@ def startup(peers: Mapping[str, ModuleType], quick: bool, wanted: Callable[[str]
             {"name": "startup/first call, empty cache", "unit": "s", "value": taken[0]},
             {"name": "startup/first call, warm cache", "unit": "s", "value": warm.median, "spread": warm.as_json()},
         ]
+
+
+def job(peers: Mapping[str, ModuleType], quick: bool, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:  # noqa: ARG001
+    """Seconds an epoch of `nwave train`, on the serial solver and on the reference, in turn; equal accuracy first."""
+    if not wanted("job/nwave train"):
+        return
+    seconds: dict[str, list[float]] = {"serial": [], "reference": []}
+    for _ in range(cases.JOB_ROUNDS):
+        accuracy = []
+        for solver, taken in seconds.items():
+            given = child({"job": "epochs", "solver": solver, "count": cases.JOB_EPOCHS})
+            taken += given["seconds"]
+            accuracy.append(given["val_accuracy"])
+        if accuracy[0] != accuracy[1]:
+            raise RuntimeError(f"nwave train learns differently on the serial solver and the reference: {accuracy}")
+    spreads = {solver: Spread.of(taken) for solver, taken in seconds.items()}
+    ratio = spreads["serial"].median / spreads["reference"].median
+    yield [
+        *({"name": f"job/nwave train, {solver} solver", "unit": "s an epoch", "value": spread.median,
+           "spread": spread.as_json()} for solver, spread in spreads.items()),
+        {"name": "job/nwave train, serial over reference", "unit": "times the seconds", "value": ratio},
+    ]  # fmt: skip

@@ -19,6 +19,7 @@ SUITES: dict[str, Callable[..., Iterator[list[dict[str, Any]]]]] = {
     "recurrent": timed.recurrent,
     "memory": fresh.memory,
     "startup": fresh.startup,
+    "job": fresh.job,
     "sweep": timed.sweep,
 }
 QUICK = ("layer", "training")
