@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 Row = dict[str, Any]
 
 # Large blocks go back to the system at once, or resident memory would tell what has been, not what is.
-RETURN_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "131072", "NWAVESDK_KEEP_MEMORY": "0"}
+RETURN_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "32768", "NWAVESDK_KEEP_MEMORY": "0"}
 
 
 def child(job: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Any:

@@ -48,6 +48,39 @@ def test_the_second_run_of_a_chunk_drops_what_the_first_dropped(kind):
     assert all(map(torch.equal, chunked, grads))
 
 
+def test_chunks_run_back_twice_and_from_either_output():
+    x = (torch.rand(4, 50, 5) < 0.3).float()
+    weights = torch.rand(2, 4, 50, 3)
+    found = []
+    for model in net(), net(7):
+        prepare_net(model)
+        outputs, leaves = model(x.requires_grad_()), [x, *model.parameters()]
+        for output, weight in zip(outputs, weights, strict=True):
+            loss = (output * weight).sum()
+            grads = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
+            again = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
+            assert all(map(torch.equal, grads, again))
+            found += grads
+    half = len(found) // 2
+    for mine, theirs in zip(found[:half], found[half:], strict=True):
+        assert_close(mine, theirs, GRADIENT, "gradient")
+
+
+def test_a_net_that_ends_in_a_synapse_is_chunked_too():
+    x, w = torch.rand(2, 20, 5), torch.rand(2, 20, 3)
+    found = []
+    for checkpoint in None, 6:
+        torch.manual_seed(0)
+        model = SpikingSequential(LIFSynapse(5, 4), LIFLayer(4, 10e-3), LIFSynapse(4, 3), checkpoint=checkpoint)
+        prepare_net(model)
+        cur, same = model(x)
+        assert cur is same
+        (cur * w).sum().backward()
+        found.append((cur, model[0].weight.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    assert_close(found[0][1], found[1][1], GRADIENT, "gradient")
+
+
 def test_chunks_leave_the_state_of_the_end():
     x = (torch.rand(4, 50, 5) < 0.3).float()
     models = net(), net(7)

@@ -143,15 +143,18 @@ class SpikingSequential(nn.Sequential):
                 for restore in held:
                     restore()
 
-        parts: list[tuple[Tensor, Tensor]] = []
         given = [layer.give_state() for layer in layers]
         sizes, states = [len(g) for g in given], [*itertools.chain(*given)]
+        wholes: list[_Whole] = []
         for part in torch.split(x, steps, 1):
             spk, mem, sizes, *states = checkpoint(run, part, sizes, *states, use_reentrant=False)
-            parts.append((spk, mem))
+            outputs = [spk] if spk is mem else [spk, mem]  # one, where no neuron layer stands last
+            wholes = wholes or [_Whole(y, x.shape[1]) for y in outputs]
+            for whole, y in zip(wholes, outputs, strict=True):
+                whole.append(y)
         self._take_states(layers, states, sizes)
-        spk, mem = (torch.cat(column, 1) for column in zip(*parts, strict=True))
-        return spk, mem
+        joined = [whole.joined() for whole in wholes]
+        return joined[0], joined[-1]
 
     @staticmethod
     def _take_states(layers: list[Prepared], states: Sequence[Tensor], sizes: list[int]) -> None:
@@ -162,6 +165,58 @@ class SpikingSequential(nn.Sequential):
     def _versions(self) -> list[int]:
         """Numbers that change when the net is prepared or its weights are written to."""
         return [m.times_prepared for m in self._prepared()] + [p._version for p in self.parameters()]
+
+
+class _Whole:
+    """A sequence that is written part by part; `torch.cat` would hold every part a second time."""
+
+    def __init__(self, first: Tensor, steps: int) -> None:
+        self.tensor = first.new_empty(first.shape[0], steps, *first.shape[2:])
+        self.filled = 0
+        self.tokens: list[Tensor] = []
+        self.grad: Tensor | None = None
+        self.unread = 0
+
+    def append(self, part: Tensor) -> None:
+        """Copy the part, of which only its place in the graph is kept."""
+        self.tokens.append(_Append.apply(self, part))  # type: ignore[no-untyped-call]  # torch does not type it
+
+    def joined(self) -> Tensor:
+        """The sequence, with gradients for every part."""
+        whole: Tensor = _Joined.apply(self, *self.tokens)  # type: ignore[no-untyped-call]
+        return whole
+
+
+class _Append(torch.autograd.Function):
+    """Part -> a scalar that stands for it; its gradient is read from the gradient of the whole."""
+
+    @staticmethod
+    def forward(ctx: Any, whole: _Whole, part: Tensor) -> Tensor:
+        ctx.whole, ctx.steps = whole, slice(whole.filled, whole.filled + part.shape[1])
+        whole.tensor[:, ctx.steps] = part
+        whole.filled += part.shape[1]
+        return part.new_empty(())
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> tuple[None, Tensor]:
+        whole, grad = ctx.whole, ctx.whole.grad[:, ctx.steps]
+        whole.unread -= 1
+        if not whole.unread:
+            whole.grad = None
+        return None, grad
+
+
+class _Joined(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, whole: _Whole, *tokens: Tensor) -> Tensor:
+        ctx.whole, ctx.count = whole, len(tokens)
+        tensor, whole.tensor = whole.tensor, tokens[0]  # what has been written belongs to the caller
+        return tensor
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        ctx.whole.grad, ctx.whole.unread = grad, ctx.count
+        return None, *[grad.new_empty(())] * ctx.count
 
 
 def _over_time(module: nn.Module, x: Tensor) -> Tensor:
