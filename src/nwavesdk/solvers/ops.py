@@ -103,8 +103,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
 
 
 def _gradient(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
-    found = _backward(list(grads), list(ctx.saved_tensors), ctx.name, ctx.mem, ctx.learn, ctx.recurrent)
     K, C = ctx.K, ctx.C
+    given = list(grads[: 1 + ctx.mem + K])  # zeros for what was kept would be written out, and nobody reads them
+    found = _backward(given, list(ctx.saved_tensors), ctx.name, ctx.mem, ctx.learn, ctx.recurrent)
     constants = found[1 + K : 1 + K + C] if ctx.learn else [None] * C
     return found[0], found[1 : 1 + K], constants, found[-2:] if ctx.recurrent else [], None, None, None
 
