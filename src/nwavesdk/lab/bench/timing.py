@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 __all__ = ["RUNS", "Spread", "ratios", "time_in_turn"]
 
 RUNS = 7
+_SHORT = 0.1  # seconds below which twice as many do not matter
 
 
 @dataclass(frozen=True)
@@ -44,18 +45,21 @@ def time_in_turn(
     """Milliseconds of each call, one number a run; in every run each call has its turn.
 
     What disturbs the machine for a while then falls on all of them alike, and `ratios` compares within a run. Each is
-    called twice before the first run. Short calls are repeated until a run lasts `least`; Python's garbage collector
-    works between runs, never in one.
+    called three times before the first run. Short calls are repeated until a run lasts `least`, and as often before it
+    without being counted: meanwhile threads wake up and the allocator tidies what another call has left, which took ten
+    times as long as a call of a millisecond. Python's garbage collector works between runs, never in one.
 
     Args:
         calls: What to time, by name.
         runs: Numbers for each call, at least 1.
         least: Shortest duration of a run [s].
     """
-    repeats: dict[str, int] = {}
+    repeats, uncounted = dict[str, int](), dict[str, int]()
     for name, call in calls.items():
         call()
-        repeats[name] = max(1, round(least / max(_seconds(call, 1), 1e-9)))
+        once = min(_seconds(call, 1), _seconds(call, 1))
+        repeats[name] = max(1, round(least / max(once, 1e-9)))
+        uncounted[name] = repeats[name] if once < _SHORT else 0
     samples: dict[str, list[float]] = {name: [] for name in calls}
     enabled = gc.isenabled()
     gc.collect()
@@ -64,6 +68,8 @@ def time_in_turn(
     try:
         for _ in range(runs):
             for name, call in calls.items():
+                for _ in range(uncounted[name]):
+                    call()
                 samples[name].append(1e3 * _seconds(call, repeats[name]))
                 gc.collect()
     finally:
