@@ -1,7 +1,10 @@
 """The README's example runs, and its commands are the ones that CI runs."""
 
 import re
+import runpy
 from pathlib import Path
+
+import pytest
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -20,3 +23,9 @@ def test_both_commands_stand_at_the_top():
     assert [c.count("\n") for c in commands] == [1, 1]
     assert "nwave train" in commands[0]
     assert "pytest" in commands[1]
+
+
+@pytest.mark.parametrize("path", sorted((README.parent / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_examples_run(path, capsys):
+    runpy.run_path(str(path), run_name="__main__")
+    assert capsys.readouterr().out.rstrip().endswith("spikes that differ: 0")

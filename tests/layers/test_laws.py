@@ -26,7 +26,6 @@ def fresh(layer, x):
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.filterwarnings("ignore:.*runs comPaSSo on CPU tensors")
 def test_is_the_oracle(kind, solver):
     layer, x = LAYERS[kind](6, solver=solver), drive(3, 60, 6, dtype=torch.float64)
     prepare_net(layer)

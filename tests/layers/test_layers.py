@@ -1,7 +1,5 @@
 """What each public class promises beyond the laws: the seed page, surrogates, preparation, nets, checkpoints."""
 
-import warnings
-
 import pytest
 import torch
 from torch import nn
@@ -105,7 +103,6 @@ class TestGpu:
         (spk.sum() + mem.sum()).backward()
         return spk, mem, leaf.grad
 
-    @pytest.mark.filterwarnings("ignore:.*runs comPaSSo on CPU tensors")
     def test_takes_the_fixed_surrogate_with_one_warning(self):
         x = drive(2, 60, 6, dtype=torch.float64)
         with pytest.warns(
@@ -117,7 +114,6 @@ class TestGpu:
         for got, want in zip(fixed[1:], expected[1:], strict=True):
             assert_close(got, want, GRADIENT, "comPaSSo")
 
-    @pytest.mark.filterwarnings("ignore:.*runs comPaSSo on CPU tensors")
     @pytest.mark.parametrize(
         "options", [{"compasso_spike_grad": "layer"}, {"solver": "serial"}, {"solver": "reference"}]
     )
@@ -126,15 +122,6 @@ class TestGpu:
         got, expected = self.run(x, device="gpu", spike_grad=atan(), **options), self.run(x, spike_grad=atan())
         for a, b in zip(got, expected, strict=True):
             assert_close(a, b, GRADIENT, "comPaSSo")
-
-    def test_tells_once_that_cpu_tensors_are_slow_there(self):
-        layer = LIFLayer(3, 15e-3, device="gpu", spike_grad=fast_sigmoid())
-        prepare_net(layer)
-        with pytest.warns(UserWarning, match='device="gpu" runs comPaSSo on CPU tensors'):
-            layer(drive(1, 5, 3))
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            layer(drive(1, 5, 3))
 
 
 class TestPrepare:

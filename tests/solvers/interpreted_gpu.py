@@ -3,7 +3,6 @@
 Run: TRITON_INTERPRET=1 python -m pytest tests/solvers/interpreted_gpu.py
 """
 
-import sys
 from dataclasses import replace
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 
 from contract import NEURONS, SURROGATES
 from nwavesdk.layers import LIFLayer, prepare_net
-from nwavesdk.solvers import Problem, Solution, gpu, name_of, run
+from nwavesdk.solvers import Problem, Solution, chunks, fastest, gpu, name_of, run
 from nwavesdk.solvers.ops import _forward
 from nwavesdk.solvers.problem import TraceGradient
 from nwavesdk.solvers.sweep import sweep
@@ -160,7 +159,7 @@ def test_half_charge_with_float32_state(neuron, surrogate, dtype):
 @pytest.mark.usefixtures("one_program")
 def test_a_layer_learns_and_streams(monkeypatch):
     """The layers' way to the kernels, which on a machine with a GPU is that of CUDA tensors."""
-    monkeypatch.setattr(sys.modules["nwavesdk.solvers.sweep"], "serial", gpu)
+    monkeypatch.setattr(fastest, "serial", gpu)
     x, found = 0.5 * torch.rand(3, 12, 7), {}
     for solver in ("auto", "reference"):
         layer = LIFLayer(7, 10e-3, learn_taus=True, learn_thresholds=True, solver=solver)
@@ -183,7 +182,7 @@ def test_a_layer_learns_and_streams(monkeypatch):
     ("neuron", "surrogate", "kept"), [("adaptive", "custom", "full"), ("h1v1", "atan", "bfloat16")]
 )
 def test_the_operators_of_compiled_code(monkeypatch, neuron, surrogate, kept):
-    monkeypatch.setattr(sys.modules["nwavesdk.solvers.sweep"], "serial", gpu)
+    monkeypatch.setattr(fastest, "serial", gpu)
     p = leaves(problem(neuron, surrogate, True, F32, 5, 7))
     name = name_of(replace(p.spec, kept=kept))
     arguments = (p.x, [*p.states], [*p.constants], [], name, "serial", True)
@@ -208,3 +207,17 @@ def test_nan_neither_spikes_nor_spreads_to_other_neurons():
     assert torch.equal(got.spikes[~touched], clean.spikes[~touched])
     assert torch.equal(got.mem[~touched], clean.mem[~touched])
     assert not got.spikes[touched].any()
+
+
+@pytest.mark.usefixtures("one_program")
+@pytest.mark.parametrize("neuron", ["lif_subtraction", "lif_zero", "h1v2"])
+def test_chunks_run_on_the_kernels(monkeypatch, neuron):
+    """comPaSSo's chunks and their adjoint, as on CUDA tensors."""
+    monkeypatch.setattr(fastest, "serial", gpu)
+    monkeypatch.setattr(chunks, "chunk_length", lambda T, _: min(T, 9))
+    a, b = (leaves(problem(neuron, "atan", True, F32, 40, 3, B=2)) for _ in range(2))
+    expected, got = run(a, "reference"), run(b, "compasso")
+    assert torch.equal(got.spikes, expected.spikes)
+    assert_close(got.mem, expected.mem, STATE, "mem")
+    for i, (mine, theirs) in enumerate(zip(gradients(b, got), gradients(a, expected), strict=True)):
+        assert_close(mine, theirs, GRADIENT, f"gradient {i}")

@@ -14,9 +14,8 @@ import torch
 
 from contract import NEURONS, SURROGATES
 from nwavesdk.layers import LIFLayer, prepare_net
-from nwavesdk.solvers import gpu, reference, run, serial, serial_runs
+from nwavesdk.solvers import fastest, gpu, reference, run, serial, serial_runs
 from nwavesdk.solvers.problem import TraceGradient
-from nwavesdk.solvers.sweep import fastest_backward
 from solvers.test_parity import gradients, leaves, problem
 from tolerances import GRADIENT, assert_close
 
@@ -167,13 +166,13 @@ def test_without_a_gpu_the_serial_solver_is_that_of_the_cpu():
     assert on("cpu")
     assert on("cpu", recurrent=True)
     assert not on("meta")
-    assert fastest_backward(problem("h1v1", "atan", True, torch.float32, 2, 3)) is serial.backward
+    assert fastest.backward(problem("h1v1", "atan", True, torch.float32, 2, 3)) is serial.backward
 
 
 def test_on_another_device_the_serial_solver_says_where_it_runs():
     p = problem("h1v1", "atan", True, torch.float32, 2, 3)
     p = replace(p, x=p.x.to("meta"), states=tuple(v.to("meta") for v in p.states))
-    assert fastest_backward(p) is reference.backward
+    assert fastest.backward(p) is reference.backward
     with pytest.raises(RuntimeError, match=r'serial.*CPU tensors.*triton.*meta tensors: use solver="reference"'):
         run(p, "serial")
 
@@ -244,7 +243,7 @@ def test_on_a_gpu_a_layer_takes_the_kernels_and_recurrent_ones_the_reference():
         assert layer._solver_for(x) == name
         spk, mem = layer(x)
         (spk.sum() + mem.sum()).backward()
-    assert fastest_backward(moved(problem("h1v1", "atan", True, torch.float32, 2, 3))) is gpu.backward
+    assert fastest.backward(moved(problem("h1v1", "atan", True, torch.float32, 2, 3))) is gpu.backward
 
 
 @on_gpu

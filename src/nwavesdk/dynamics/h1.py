@@ -46,10 +46,18 @@ def carry(r: Reset, x: Any, s: Any, decay: Any, threshold: Any) -> Any:
     return r.carry(decay.expand_as(x), x, m.zeros_like(x), s, threshold)
 
 
+def forgets(r: Reset, w: Any, s: Any) -> Any:
+    """Steps that meet the clamp, and spikes of a reset to zero."""
+    return (w < 0.0) | (s > 0.0) if r.forgets else w < 0.0
+
+
 @cache
 def h1(version: int = 1) -> Neuron:
     """The H1v1 neuron (zero reset) or the H1v2 neuron (subtraction)."""
     r = RESETS[{1: "zero", 2: "subtraction"}[version]]
 
     pages = {"reset": r.reset, "reset_adjoint": r.reset_adjoint}
-    return Neuron(f"h1v{version}", ("v",), ("decay", "threshold"), integrate, fire, adjoint, partial(carry, r), pages)
+    return Neuron(
+        f"h1v{version}", ("v",), ("decay", "threshold"), integrate, fire, adjoint, partial(carry, r),
+        partial(forgets, r), pages,
+    )  # fmt: skip

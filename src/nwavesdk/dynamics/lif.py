@@ -45,6 +45,11 @@ def carry(r: Reset, x: Any, s: Any, decay: Any, threshold: Any) -> Any:
     return r.carry(decay.expand_as(x), x, m.full_like(x, float("-inf")), s, threshold)
 
 
+def forgets(u: Any, s: Any) -> Any:
+    """Spikes, of a reset to zero."""
+    return s > 0.0
+
+
 @cache
 def lif(mechanism: str = "subtraction") -> Neuron:
     """The LIF neuron with the reset `"subtraction"`, `"zero"` or `"none"`.
@@ -57,5 +62,6 @@ def lif(mechanism: str = "subtraction") -> Neuron:
 
     pages = {"reset": r.reset, "reset_adjoint": r.reset_adjoint}
     return Neuron(
-        f"lif_{mechanism}", ("v",), ("decay", "threshold"), integrate, fire, adjoint, partial(carry, r), pages
-    )
+        f"lif_{mechanism}", ("v",), ("decay", "threshold"), integrate, fire, adjoint, partial(carry, r),
+        forgets if r.forgets else None, pages,
+    )  # fmt: skip

@@ -25,6 +25,9 @@ class Neuron:
     `carry(x, s, *constants) -> (a, b, c)`, for neurons with one state: the step with its spike fixed, as the map
     v -> max(a v + b, c); such maps compose associatively. None where there is no such map: no parallel solver then.
 
+    `forgets(w, s) -> mask`: the steps after which the state no longer depends, if the spike is held fixed, on the state
+    before. None where no step is of that kind.
+
     Attributes:
         name: unique in the library, a Python identifier; with `pages` it names the compiled kernels.
         states: names of the states in order; the first is the membrane that a layer returns as `mem`.
@@ -39,4 +42,5 @@ class Neuron:
     fire: Callable[..., Any]
     adjoint: Callable[..., Any]
     carry: Callable[..., Any] | None = field(default=None, compare=False)
+    forgets: Callable[..., Any] | None = field(default=None, compare=False)
     pages: Mapping[str, Callable[..., Any]] = field(default_factory=dict, compare=False)

@@ -17,13 +17,15 @@ __all__ = ["RESETS", "Reset"]
 class Reset:
     """A reset mechanism: its public name, its page, the adjoint of it, and the carry (see `Neuron`) with s fixed.
 
-    `carry(a, b, c, s, threshold)` composes the map v -> max(a v + b, c) with the reset.
+    `carry(a, b, c, s, threshold)` composes the map v -> max(a v + b, c) with the reset. `forgets` says whether a spike
+    makes the membrane forget what it was.
     """
 
     name: str
     reset: Callable[..., Any]
     reset_adjoint: Callable[..., Any]
     carry: Callable[..., Any]
+    forgets: bool
 
 
 def _keep(u: Any, s: Any, threshold: Any) -> Any:
@@ -63,7 +65,7 @@ def _zero_carry(a: Any, b: Any, c: Any, s: Any, threshold: Any) -> Any:
 
 
 RESETS = {
-    "none": Reset("none", _keep, _keep_adjoint, _keep_carry),
-    "subtraction": Reset("subtraction", _subtract, _subtract_adjoint, _subtract_carry),
-    "zero": Reset("zero", _zero, _zero_adjoint, _zero_carry),
+    "none": Reset("none", _keep, _keep_adjoint, _keep_carry, False),
+    "subtraction": Reset("subtraction", _subtract, _subtract_adjoint, _subtract_carry, False),
+    "zero": Reset("zero", _zero, _zero_adjoint, _zero_carry, True),
 }

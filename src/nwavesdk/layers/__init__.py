@@ -1,5 +1,6 @@
 """The torch modules that people build nets from: synapses, neuron layers, `prepare_net`, `SpikingSequential`."""
 
+from nwavesdk.layers.device import to_cpu, to_gpu
 from nwavesdk.layers.dropout import Dropout
 from nwavesdk.layers.hardware import (
     H1v1Layer,
@@ -32,4 +33,6 @@ __all__ = [
     "Synapse",
     "detach_state",
     "prepare_net",
+    "to_cpu",
+    "to_gpu",
 ]

@@ -58,10 +58,12 @@ class LIFLayer(NeuronLayer):
         learn_taus: train taus, stored as their logarithm; a single number is one shared parameter.
         learn_thresholds: train thresholds; a single number is one shared parameter.
         layer_topology: `"FF"`, or `"RC"` with `recurrent_weights` [N, N]: `x[t] += s[t-1] @ recurrent_weights`.
-        device: `"cpu"` is the serial solver, on CPU and CUDA tensors; `"gpu"` is comPaSSo, the whole sequence at once,
-            where the gradient is that of `fast_sigmoid(25)` unless `compasso_spike_grad="layer"`.
+        device: `"cpu"` is the serial solver, on CPU and CUDA tensors; `"gpu"` is comPaSSo, parallel in time, or the
+            serial solver where a table says that it is faster; the gradient is then that of `fast_sigmoid(25)` unless
+            `compasso_spike_grad="layer"`. Spikes are the same on both, to the bit.
         detach_reset: no gradient through the reset.
-        solver: `"auto"`, or `"serial"`, `"compasso"`, `"reference"` by force.
+        solver: `"auto"`, or by force `"serial"`, `"reference"`, `"compasso"`, `"compasso-jump"` or
+            `"compasso-iteration"` (the reference of comPaSSo); `last_solver` tells which one ran.
         compasso_spike_grad: `"fixed"` or `"layer"`, see `device`.
         kept: what backward keeps of each step, `"full"` (4 bytes in float32) or `"bfloat16"` (2 bytes): gradients are
             then off by about 1 %, spikes are not.

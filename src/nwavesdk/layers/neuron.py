@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nwavesdk.dynamics import Neuron
 from nwavesdk.layers.checks import checked_input, choice, per_neuron, positive
 from nwavesdk.layers.prepare import DIVERGED, Prepared
-from nwavesdk.solvers import NOT_COMPILED, SOLVERS, Problem, Solution, Spec, membrane, name_of, run, serial_runs
+from nwavesdk.solvers import NOT_COMPILED, SOLVERS, Problem, Solution, Spec, choose, membrane, name_of, run, serial_runs
 from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 
 __all__ = ["NeuronLayer", "Record"]
@@ -48,7 +48,11 @@ def _trainable(v: Tensor) -> Tensor:
 
 
 class NeuronLayer(Prepared):
-    """Base of all neuron layers: `spk, mem = layer(cur)`; subclasses choose the neuron and its constants."""
+    """Base of all neuron layers: `spk, mem = layer(cur)`; subclasses choose the neuron and its constants.
+
+    Attributes:
+        last_solver: which solver ran the last call, or None before the first.
+    """
 
     log_taus: Tensor
     thresholds: Tensor
@@ -85,10 +89,12 @@ class NeuronLayer(Prepared):
         self.recurrent_weights: nn.Parameter | None = None
         if layer_topology == "RC":
             self.recurrent_weights = nn.Parameter(torch.randn(N, N) * (0.5 / math.sqrt(N)))
-        self._check_compasso(given=spike_grad is not None)
+        self.last_solver: str | None = None
+        self._given = spike_grad is not None
         self._armed = False
         self._spec_name = ""
-        self._told = False
+        self._slowest = 0.0
+        self.set_device(self.device)
         self._states: tuple[Tensor, ...] | None = None
         self._fired: Tensor | None = None
 
@@ -99,22 +105,36 @@ class NeuronLayer(Prepared):
         else:
             self.register_buffer(name, value)
 
-    def _check_compasso(self, given: bool) -> None:
-        owner = type(self).__name__
-        self._path = 'solver="compasso"' if self.solver == "compasso" else 'device="gpu"'
-        compasso = self.solver == "compasso" or (self.device == "gpu" and self.solver == "auto")
-        if compasso and self.layer_topology == "RC":
+    def check_device(self, device: str) -> None:
+        """Raise a ValueError when the layer cannot be solved with `device`; changes nothing."""
+        if self.layer_topology == "RC" and self._on_compasso(device):
             raise ValueError(
-                f'{owner}: comPaSSo runs feed-forward layers only, got layer_topology="RC": use device="cpu", which '
-                "runs on CUDA tensors too."
+                f'{type(self).__name__}: comPaSSo runs feed-forward layers only, got layer_topology="RC": use '
+                'device="cpu", which runs on CUDA tensors too.'
             )
-        self._fixed_surrogate = compasso and self.compasso_spike_grad == "fixed"
-        if self._fixed_surrogate and given and self.spike_grad != FastSigmoid():
+
+    def set_device(self, device: str) -> None:
+        """Be solved with `device` from now on; see `to_gpu`.
+
+        Raises:
+            ValueError: the layer is recurrent and `device` is `"gpu"`.
+        """
+        self.check_device(device)
+        self.device = device
+        self._fixed_surrogate = self._on_compasso(device) and self.compasso_spike_grad == "fixed"
+        if self._fixed_surrogate and self._given and self.spike_grad != FastSigmoid():
+            path = f'solver="{self.solver}"' if self.solver != "auto" else 'device="gpu"'
             warnings.warn(
-                f"{owner}: on the comPaSSo path ({self._path}) the gradient is that of fast_sigmoid(25) and "
+                f"{type(self).__name__}: on the comPaSSo path ({path}) the gradient is that of fast_sigmoid(25) and "
                 f'spike_grad={self.spike_grad!r} is not used: set compasso_spike_grad="layer", or solver="serial".',
                 stacklevel=4,
             )
+        if self._armed:
+            self._spec_name = name_of(self._spec())
+
+    def _on_compasso(self, device: str) -> bool:
+        """Whether the layer counts as solved by comPaSSo, whichever solver the model then picks."""
+        return self.solver.startswith("compasso") or (device == "gpu" and self.solver == "auto")
 
     # ---- constants ----------------------------------------------------------------------------------------------
 
@@ -160,6 +180,8 @@ class NeuronLayer(Prepared):
         """Arm the layer; see `prepare_net`."""
         self._armed = True
         self._spec_name = name_of(self._spec())
+        if self.device == "gpu":
+            self._slowest = float(self.constants()[0].max())
         if not keep_state:
             self._states = self._fired = None
 
@@ -282,10 +304,10 @@ class NeuronLayer(Prepared):
                 raise RuntimeError(NOT_COMPILED)
             learnable = self.spike_grad.learnable(x.new_zeros(1, x.shape[2]))
         if self.solver == "auto":
+            solver = "serial" if serial_runs(x, self.layer_topology == "RC") and not learnable else "reference"
             if self.device == "gpu":
-                solver = "compasso"
-            else:
-                solver = "serial" if serial_runs(x, self.layer_topology == "RC") and not learnable else "reference"
+                B, T, N = x.shape
+                solver = choose(x.device.type, self.neuron.name, B * N, T, self._slowest)
         else:
             solver = self.solver
         if learnable and solver != "reference":
@@ -293,12 +315,7 @@ class NeuronLayer(Prepared):
                 f"{type(self).__name__}: spike_grad has parameters to train, which only the reference solver can do, "
                 f'got solver {solver!r}: set solver="reference", or freeze them with requires_grad_(False).'
             )
-        if solver == "compasso" and x.device.type == "cpu" and not self._told:
-            self._told = True
-            warnings.warn(
-                f"{type(self).__name__}: {self._path} runs comPaSSo on CPU tensors, where the serial solver is faster.",
-                stacklevel=6,
-            )
+        self.last_solver = solver
         return solver
 
     def extra_repr(self) -> str:

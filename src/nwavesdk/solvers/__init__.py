@@ -1,6 +1,18 @@
 """How a sequence is run: the torch reference, the compiled serial solvers, and comPaSSo, behind one entry."""
 
+from nwavesdk.solvers.choice import choose
 from nwavesdk.solvers.problem import Problem, Solution, Spec, membrane, name_of
 from nwavesdk.solvers.run import NOT_COMPILED, SOLVERS, run, serial_runs
 
-__all__ = ["NOT_COMPILED", "SOLVERS", "Problem", "Solution", "Spec", "membrane", "name_of", "run", "serial_runs"]
+__all__ = [
+    "NOT_COMPILED",
+    "SOLVERS",
+    "Problem",
+    "Solution",
+    "Spec",
+    "choose",
+    "membrane",
+    "name_of",
+    "run",
+    "serial_runs",
+]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nwavesdk.solvers import sparse
 from nwavesdk.solvers.problem import Problem, Solution, Trace, TraceGradient, pack, spec_of, unpack
-from nwavesdk.solvers.sweep import FORWARD, fastest_backward
+from nwavesdk.solvers.sweep import FORWARD, backward_of
 
 __all__ = ["product", "solve"]
 
@@ -65,7 +65,7 @@ def _apart(outputs: list[Tensor]) -> list[Tensor]:
 
 @torch.library.custom_op("nwavesdk::backward", mutates_args=())
 def _backward(
-    grads: list[Tensor | None], saved: list[Tensor], name: str, mem: bool, learn: bool, recurrent: bool
+    grads: list[Tensor | None], saved: list[Tensor], name: str, solver: str, mem: bool, learn: bool, recurrent: bool
 ) -> list[Tensor]:
     """∂L/∂ x, states, with `learn` constants, with `recurrent` its weights and the spikes before."""
     spec = spec_of(name)
@@ -75,7 +75,7 @@ def _backward(
     kept = unpack(problem, tuple(saved[K + C : 2 * K + C]))
     trace = Trace(extra[2] if recurrent else kept[0], None, (), kept)
     gradient = TraceGradient(grads[0], grads[1] if mem else None, grads[1 + mem : 1 + mem + K])
-    found = fastest_backward(problem)(problem, trace, gradient, learn, False)
+    found = backward_of(solver, problem)(problem, trace, gradient, learn, False)
     return _apart([g for g in found if g is not None])
 
 
@@ -84,6 +84,7 @@ def _(
     grads: list[Tensor | None],  # noqa: ARG001
     saved: list[Tensor],
     name: str,
+    solver: str,  # noqa: ARG001
     mem: bool,  # noqa: ARG001
     learn: bool,
     recurrent: bool,
@@ -96,8 +97,8 @@ def _(
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    _, states, constants, recurrent, name, _, mem = inputs
-    ctx.name, ctx.mem, ctx.K, ctx.recurrent = name, mem, len(states), bool(recurrent)
+    _, states, constants, recurrent, ctx.name, ctx.solver, mem = inputs
+    ctx.mem, ctx.K, ctx.recurrent = mem, len(states), bool(recurrent)
     ctx.learn, ctx.C = any(c.requires_grad for c in constants), len(constants)
     ctx.save_for_backward(*states, *constants, *output[1 + mem + ctx.K :], *recurrent, *output[: int(bool(recurrent))])
 
@@ -105,7 +106,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
 def _gradient(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     K, C = ctx.K, ctx.C
     given = list(grads[: 1 + ctx.mem + K])  # zeros for what was kept would be written out, and nobody reads them
-    found = _backward(given, list(ctx.saved_tensors), ctx.name, ctx.mem, ctx.learn, ctx.recurrent)
+    found = _backward(given, list(ctx.saved_tensors), ctx.name, ctx.solver, ctx.mem, ctx.learn, ctx.recurrent)
     constants = found[1 + K : 1 + K + C] if ctx.learn else [None] * C
     return found[0], found[1 : 1 + K], constants, found[-2:] if ctx.recurrent else [], None, None, None
 

@@ -6,7 +6,7 @@ from torch.autograd import forward_ad
 
 from nwavesdk.solvers import gpu, reference
 from nwavesdk.solvers.problem import Problem, Solution
-from nwavesdk.solvers.sweep import FORWARD, sweep
+from nwavesdk.solvers.sweep import FORWARD, backward_of, sweep
 from nwavesdk.surrogate import Foreign
 
 __all__ = ["NOT_COMPILED", "SOLVERS", "run", "serial_runs"]
@@ -46,7 +46,7 @@ def run(
             'solver="serial" runs on CPU tensors, and without recurrence on CUDA tensors where triton is installed, '
             f'got {what} on {device} tensors: use solver="reference".'
         )
-    if solver == "compasso" and (problem.recurrent is not None or problem.spec.neuron.carry is None):
+    if solver.startswith("compasso") and (problem.recurrent is not None or problem.spec.neuron.carry is None):
         what = "recurrent layers" if problem.recurrent is not None else f"the neuron {problem.spec.neuron.name}"
         raise RuntimeError(f'comPaSSo does not run {what}: use device="cpu", which runs on CUDA tensors too.')
     if torch.compiler.is_compiling() and solver != "reference":
@@ -66,4 +66,6 @@ def run(
             'build the layers with solver="reference", which is transformed like any torch code.'
         )
     with torch.autocast(device, enabled=False):
-        return reference.solve(problem) if solver == "reference" else sweep(problem, FORWARD[solver], mem, keep)
+        if solver == "reference":
+            return reference.solve(problem)
+        return sweep(problem, FORWARD[solver], mem, keep, backward_of(solver, problem))

@@ -10,21 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers import compasso, gpu, reference, serial
+from nwavesdk.solvers import chunks, compasso, fastest
 from nwavesdk.solvers.problem import Problem, Solution, Spec, Trace, TraceGradient, freed_graph, pack, unpack
 
-__all__ = ["FORWARD", "fastest_backward", "sweep"]
+__all__ = ["FORWARD", "backward_of", "sweep"]
 
 Forward = Callable[[Problem, bool, bool], Trace]
 Backward = Callable[[Problem, Trace, TraceGradient, bool, bool], tuple[Tensor | None, ...]]
 
 
-def _serial(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
-    forward = serial.forward if problem.x.device.type == "cpu" else gpu.forward
-    return forward(problem, mem, keep)
-
-
-FORWARD: dict[str, Forward] = {"serial": _serial, "compasso": compasso.forward}
+FORWARD: dict[str, Forward] = {
+    "serial": fastest.forward,
+    "compasso": chunks.forward,
+    "compasso-jump": compasso.jump,
+    "compasso-iteration": compasso.iteration,
+}
 """Solvers that run forward without a graph: `forward(problem, mem, keep) -> Trace`."""
 
 
@@ -42,7 +42,7 @@ def sweep(
         forward: a solver, `forward(problem, mem, keep) -> Trace`.
         mem: whether the membrane after each step is wanted.
         keep: whether `Solution.kept` is wanted, also where no gradient is.
-        backward: what runs the adjoint; None takes the fastest that runs where the problem is.
+        backward: what runs the adjoint; None takes the fastest serial one.
     """
     tensors = _tensors(problem)
     graph = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
@@ -50,7 +50,7 @@ def sweep(
         trace = forward(problem, mem, keep)
         return Solution(trace.spikes, trace.mem, trace.last, trace.kept, trace.spike_count)
     counted: list[int | Tensor | None] = []
-    run_back = backward or fastest_backward(problem)
+    run_back = backward or fastest.backward(problem)
     spikes, *rest = _Sweep.apply(problem, forward, run_back, mem, keep, counted, *tensors)
     K = len(problem.states)
     return Solution(spikes, rest.pop(0) if mem else None, tuple(rest[:K]), tuple(rest[K:]) or None, *counted)
@@ -107,11 +107,9 @@ class _Sweep(torch.autograd.Function):
         return None, None, None, None, None, None, *found
 
 
-def fastest_backward(problem: Problem) -> Backward:
-    """The compiled adjoint for where the problem's tensors are, or the reference's."""
-    if problem.x.device.type == "cpu":
-        return serial.backward
-    return gpu.backward if gpu.runs(problem.x, problem.recurrent is not None) else reference.backward
+def backward_of(solver: str, problem: Problem) -> Backward:
+    """The adjoint that goes with a solver: in chunks for comPaSSo, else serial."""
+    return chunks.backward if solver.startswith("compasso") else fastest.backward(problem)
 
 
 def _tensors(problem: Problem) -> tuple[Tensor, ...]:
