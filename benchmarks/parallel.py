@@ -6,7 +6,7 @@ For each neuron, decay and drive: what the solver in chunks took (chunks, passes
 pass, how many neurons were proven by brackets and how many were finished serially), the iterates of the plain
 iteration, the scans of the jump, and how many spikes differ from the serial pass in float32: none for chunks and the
 jump, or the run ends with an error. Then the time of forward and backward against the serial kernel, on the CPU and,
-where there is one, on a CUDA device, and what `choice.toml` would have taken. Numbers go to the machine's results, with
+where there is one, on a CUDA device, and what `choice.py` would have taken. Numbers go to the machine's results, with
 a picture.
 """
 

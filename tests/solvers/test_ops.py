@@ -19,7 +19,7 @@ from nwavesdk.layers import (
     prepare_net,
 )
 from nwavesdk.solvers import Problem, Spec, name_of, ops, run
-from nwavesdk.solvers.ops import _backward, _forward, _product, _weight_gradient
+from nwavesdk.solvers.ops import _adjoint, _forward, _product, _weight_gradient
 from nwavesdk.surrogate import atan, custom, fast_sigmoid
 from tolerances import GRADIENT, assert_close
 
@@ -95,7 +95,7 @@ def test_opcheck(neuron, surrogate, recurrent, kept, mem):
     K = len(p.states)
     grads = [torch.randn_like(spikes), *([None] if mem else []), *(torch.randn_like(v) for v in rest[mem : mem + K])]
     saved = [t.detach() for t in (*p.states, *p.constants, *rest[mem + K :], *extra, *([spikes] if recurrent else []))]
-    torch.library.opcheck(_backward, (grads, saved, name, "serial", mem, True, recurrent))
+    torch.library.opcheck(_adjoint, (grads, saved, name, "serial", mem, True, recurrent))
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.25])

@@ -33,11 +33,12 @@ from nwavesdk.solvers.problem import Problem, Spec, Trace, TraceGradient, torch_
 from nwavesdk.solvers.scan import affine_scan
 from nwavesdk.surrogate import heaviside
 
-__all__ = ["Effort", "backward", "chunk_length", "forward", "steps_of"]
+__all__ = ["LEAST_CHUNKS", "Effort", "backward", "chunk_length", "forward", "steps_of", "wanted_length"]
 
 Run = Callable[[Problem, bool, bool], Trace]
 
-_SHORTEST, _LONGEST, _LEAST = 64, 1024, 8  # steps of a chunk, and chunks that are worth it
+_SHORTEST, _LONGEST = 64, 1024  # steps of a chunk
+LEAST_CHUNKS = 8  # that are worth it
 _TRIED = 3  # passes after which it is asked how many more it will take
 _FORGETTING = 4.0  # a chunk lasts so many times 1 / (1 - decay), within which its entry is mostly forgotten
 
@@ -52,7 +53,7 @@ class Effort:
         passes: over chunks, those of the brackets included.
         depth: steps that had to wait for one another; the serial pass has T.
         work: neuron-steps that were computed; the serial pass has B T N.
-        bracketed: neurons that were proven by brackets; the others agreed.
+        bracketed: neurons that were proven by brackets; others agreed, or were finished serially.
         serial: neurons that were finished serially.
     """
 
@@ -85,13 +86,18 @@ class _Found(NamedTuple):
     ends: Tensor
 
 
+def wanted_length(decay: float) -> int:
+    """Steps of a chunk: some forgetting times."""
+    return min(_LONGEST, max(_SHORTEST, round(_FORGETTING / max(1 - decay, 1e-9))))
+
+
 def chunk_length(T: int, decay: float) -> int:
-    """Steps of a chunk: some forgetting times, with T a multiple where possible; T where there are too few chunks."""
-    wanted = min(_LONGEST, max(_SHORTEST, round(_FORGETTING / max(1 - decay, 1e-9))))
-    if T // wanted < _LEAST:
+    """Steps of a chunk, with T a multiple where possible; T where there would be too few chunks."""
+    wanted = wanted_length(decay)
+    if LEAST_CHUNKS * wanted > T:
         return T
     counts = range(-(-T // (2 * wanted)), 2 * T // wanted + 1)
-    whole = [count for count in counts if T % count == 0 and count >= _LEAST]
+    whole = [count for count in counts if T % count == 0 and count >= LEAST_CHUNKS]
     return T // min(whole, key=lambda count: abs(count * wanted - T)) if whole else wanted
 
 

@@ -3,6 +3,8 @@
 Imported when something is compiled: to register an operator loads a good part of torch. Outside of compiled code the
 autograd function of `sweep` does the same with less overhead. Operators take tensors, numbers and texts, so a `Spec`
 goes by a name under which this process remembers it. A fake gives shapes alone, but takes all that its operator takes.
+Inductor keeps compiled code on disk and finds it again by the names of operators, whatever their arguments: an operator
+whose arguments change needs another name.
 """
 
 import math
@@ -63,8 +65,8 @@ def _apart(outputs: list[Tensor]) -> list[Tensor]:
     return [t if t.untyped_storage().nbytes() == t.numel() * t.element_size() else t.clone() for t in outputs]
 
 
-@torch.library.custom_op("nwavesdk::backward", mutates_args=())
-def _backward(
+@torch.library.custom_op("nwavesdk::adjoint", mutates_args=())
+def _adjoint(
     grads: list[Tensor | None], saved: list[Tensor], name: str, solver: str, mem: bool, learn: bool, recurrent: bool
 ) -> list[Tensor]:
     """∂L/∂ x, states, with `learn` constants, with `recurrent` its weights and the spikes before."""
@@ -79,7 +81,7 @@ def _backward(
     return _apart([g for g in found if g is not None])
 
 
-@_backward.register_fake
+@_adjoint.register_fake
 def _(
     grads: list[Tensor | None],  # noqa: ARG001
     saved: list[Tensor],
@@ -106,7 +108,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
 def _gradient(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     K, C = ctx.K, ctx.C
     given = list(grads[: 1 + ctx.mem + K])  # zeros for what was kept would be written out, and nobody reads them
-    found = _backward(given, list(ctx.saved_tensors), ctx.name, ctx.solver, ctx.mem, ctx.learn, ctx.recurrent)
+    found = _adjoint(given, list(ctx.saved_tensors), ctx.name, ctx.solver, ctx.mem, ctx.learn, ctx.recurrent)
     constants = found[1 + K : 1 + K + C] if ctx.learn else [None] * C
     return found[0], found[1 : 1 + K], constants, found[-2:] if ctx.recurrent else [], None, None, None
 
