@@ -3,11 +3,14 @@
 Imported when something is compiled: to register an operator loads a good part of torch. Outside of compiled code the
 autograd function of `sweep` does the same with less overhead. Operators take tensors, numbers and texts, so a `Spec`
 goes by a name under which this process remembers it. A fake gives shapes alone, but takes all that its operator takes.
-Inductor keeps compiled code on disk and finds it again by the names of operators, whatever their arguments: an operator
-whose arguments change needs another name.
+
+torch keeps compiled code on disk and finds it again by the operators' names alone, its backward graph with it. So that
+none of it outlives a change of the operators here, their names end in a hash of this file.
 """
 
+import hashlib
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +21,8 @@ from nwavesdk.solvers.problem import Problem, Solution, Trace, TraceGradient, pa
 from nwavesdk.solvers.sweep import FORWARD, backward_of
 
 __all__ = ["product", "solve"]
+
+_HASH = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
 
 
 def solve(problem: Problem, name: str, solver: str, mem: bool, keep: bool) -> Solution:
@@ -30,7 +35,7 @@ def solve(problem: Problem, name: str, solver: str, mem: bool, keep: bool) -> So
     return Solution(spikes, trajectory, tuple(rest[:K]), unpack(problem, tuple(rest[K:])) if keep else None)
 
 
-@torch.library.custom_op("nwavesdk::forward", mutates_args=())
+@torch.library.custom_op(f"nwavesdk::forward_{_HASH}", mutates_args=())
 def _forward(
     x: Tensor, states: list[Tensor], constants: list[Tensor], recurrent: list[Tensor], name: str, solver: str, mem: bool
 ) -> list[Tensor]:
@@ -65,7 +70,7 @@ def _apart(outputs: list[Tensor]) -> list[Tensor]:
     return [t if t.untyped_storage().nbytes() == t.numel() * t.element_size() else t.clone() for t in outputs]
 
 
-@torch.library.custom_op("nwavesdk::adjoint", mutates_args=())
+@torch.library.custom_op(f"nwavesdk::adjoint_{_HASH}", mutates_args=())
 def _adjoint(
     grads: list[Tensor | None], saved: list[Tensor], name: str, solver: str, mem: bool, learn: bool, recurrent: bool
 ) -> list[Tensor]:
@@ -122,7 +127,7 @@ def product(x: Tensor, weight: Tensor, *, always: bool = False) -> Tensor:
     return outputs[0]
 
 
-@torch.library.custom_op("nwavesdk::product", mutates_args=())
+@torch.library.custom_op(f"nwavesdk::product_{_HASH}", mutates_args=())
 def _product(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:
     """The product, the bits and starts of its non-zeros, and whether backward may use them and needs no values."""
     out, active = sparse.attempt(x.detach(), weight.detach(), always=always)
@@ -141,7 +146,7 @@ def _(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:  # noqa: ARG001
     return [out, *integers, x.new_empty(2, dtype=torch.bool)]
 
 
-@torch.library.custom_op("nwavesdk::product_weight_gradient", mutates_args=())
+@torch.library.custom_op(f"nwavesdk::product_weight_gradient_{_HASH}", mutates_args=())
 def _weight_gradient(x: Tensor, words: Tensor, start: Tensor, state: Tensor, grad: Tensor, always: bool) -> Tensor:
     x, grad = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
     found, binary = state.tolist()

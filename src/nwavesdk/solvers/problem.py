@@ -47,9 +47,13 @@ _names: dict[Spec, str] = {}
 
 
 def name_of(spec: Spec) -> str:
-    """A text for `spec`, by which operators know it; compiled code is compiled anew where it has changed."""
+    """A text for `spec`, by which operators know it; compiled code is compiled anew where it has changed.
+
+    It tells what shapes and dtypes depend on, because torch keeps compiled code on disk, where another process may find
+    it that counts its specs otherwise.
+    """
     if spec not in _names:
-        name = f"{spec.neuron.name} #{len(_names)}"
+        name = f"{spec.neuron.name}, keeps {spec.kept} #{len(_names)}"
         _names[spec], _specs[name] = name, spec
     return _names[spec]
 
