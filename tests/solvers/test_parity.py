@@ -140,33 +140,6 @@ def test_recurrent_serial_is_the_reference(neuron, detach):
             compare(replace(p, recurrent=weights, spikes=fired), "serial")
 
 
-@pytest.mark.parametrize("detach", [True, False], ids=["detached", "full"])
-@pytest.mark.parametrize("neuron", [n for n in NEURONS if NEURONS[n].neuron.carry is not None])
-def test_compasso_is_the_reference_in_float64(neuron, detach):
-    for T in (*STEPS, 80):
-        for N in (1, 33):
-            compare(problem(neuron, "sigmoid", detach, torch.float64, T, N), "compasso")
-
-
-@pytest.mark.parametrize("neuron", [n for n in NEURONS if NEURONS[n].neuron.carry is not None])
-@pytest.mark.parametrize("drive", ["noise", "constant", "bursts", "silence"])
-def test_compasso_in_float32_differs_only_on_the_threshold(neuron, drive):
-    p = problem(neuron, "atan", True, torch.float32, 120, 32)
-    shaped = {
-        "noise": p.x,
-        "constant": torch.linspace(0.02, 1.5, 32).expand_as(p.x),
-        "bursts": p.x * (torch.arange(120) % 100 < 30)[:, None] * 3,
-        "silence": torch.zeros_like(p.x),
-    }[drive]
-    p = replace(p, x=shaped, states=tuple(torch.zeros_like(v) for v in p.states))
-    got, expected = run(p, "compasso"), run(p, "serial")
-    wrong = got.spikes != expected.spikes
-    u = p.constants[0] * torch.cat([p.states[0][:, None], expected.mem[:, :-1]], 1) + p.x
-    first = wrong & (wrong.cumsum(1) == 1)
-    assert float((u - p.constants[1])[first].abs().max() if first.any() else 0) < 1e-4
-    assert float(wrong.float().mean()) < 1e-3
-
-
 def test_a_gradient_that_nobody_asks_for_is_not_computed():
     p = problem("lif_zero", "atan", True, torch.float32, 5, 7)
     x = p.x.clone().requires_grad_()
