@@ -347,6 +347,18 @@ class TestDropout:
         x = torch.ones(2, 3, 4)
         assert drop(x) is x
 
+    def test_goes_on_after_inference_and_in_another_dtype(self):
+        drop = Dropout(0.1)
+        prepare_net(drop)
+        with torch.inference_mode():
+            half = drop(torch.ones(3, 4, 50, dtype=torch.bfloat16))
+        x = torch.ones(3, 4, 50, dtype=torch.float64, requires_grad=True)
+        y = drop(x)
+        assert torch.equal(y > 0, half > 0)
+        assert float(y.detach().max()) == pytest.approx(1 / 0.9, rel=1e-15)
+        y.sum().backward()
+        assert torch.equal(x.grad, y)
+
     def test_a_failed_pass_leaves_the_mask_as_it_was(self):
         net = SpikingSequential(Dropout(0.5), LIFSynapse(9, 2))
         prepare_net(net)

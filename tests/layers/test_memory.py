@@ -92,17 +92,19 @@ def test_chunks_leave_the_state_of_the_end():
             assert torch.equal(mine.state["v"], theirs.state["v"])
 
 
-@pytest.mark.parametrize("change", ["prepare", "weights"])
+@pytest.mark.parametrize("change", ["prepare", "weights", "mode"])
 def test_chunks_refuse_to_run_again_on_another_net(change):
     model = net(7)
     prepare_net(model)
     loss = model(torch.rand(4, 50, 5))[1].sum()
     if change == "prepare":
         prepare_net(model)
+    elif change == "mode":
+        model.eval()
     else:
         with torch.no_grad():
             model[0].weight += 1
-    with pytest.raises(RuntimeError, match="prepared or its weights were changed since forward: call backward"):
+    with pytest.raises(RuntimeError, match="prepared, its weights were changed or its mode switched since forward"):
         loss.backward()
 
 

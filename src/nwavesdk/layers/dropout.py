@@ -25,6 +25,7 @@ class Dropout(Prepared):
         `x` [B, T, *features] is a sequence; [N] or [B, N] is one step. Returns the same shape.
 
     Raises:
+        TypeError: the input is not floating.
         RuntimeError: in training, `prepare_net` is missing, or the shape of a step changed without it.
         ValueError: `p` is not in [0, 1).
 
@@ -54,16 +55,18 @@ class Dropout(Prepared):
             return x
         if not self.times_prepared:
             raise RuntimeError("Dropout is not prepared: call prepare_net(model) before the first batch.")
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            raise TypeError(f"Dropout takes a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}.")
         sequence = x.ndim > 2
         step = (x.shape[0], *x.shape[2:]) if sequence else (1, *x.shape)[-2:]
         if self._mask is None:
-            self._mask = (torch.rand(step, device=x.device) >= self.p).to(x.dtype) / (1 - self.p)
+            self._mask = torch.rand(step, device=x.device) >= self.p
         if self._mask.shape != step:
             raise RuntimeError(
                 f"Dropout has a mask for steps of shape {list(self._mask.shape)}, got one of {list(step)}: "
                 "call prepare_net(model) before a new batch."
             )
-        mask = self._mask.to(x)
+        mask = self._mask.to(x) / (1 - self.p)
         return x * (mask[:, None] if sequence else mask.reshape(x.shape))
 
     def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:  # noqa: ARG002

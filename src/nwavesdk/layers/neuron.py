@@ -94,6 +94,7 @@ class NeuronLayer(Prepared):
         self._armed = False
         self._spec_name = ""
         self._slowest = 0.0
+        self._fixed_surrogate = False
         self.set_device(self.device)
         self._states: tuple[Tensor, ...] | None = None
         self._fired: Tensor | None = None
@@ -120,9 +121,9 @@ class NeuronLayer(Prepared):
             ValueError: the layer is recurrent and `device` is `"gpu"`.
         """
         self.check_device(device)
-        self.device = device
+        self.device, told = device, self._fixed_surrogate
         self._fixed_surrogate = self._on_compasso(device) and self.compasso_spike_grad == "fixed"
-        if self._fixed_surrogate and self._given and self.spike_grad != FastSigmoid():
+        if self._fixed_surrogate and not told and self._given and self.spike_grad != FastSigmoid():
             path = f'solver="{self.solver}"' if self.solver != "auto" else 'device="gpu"'
             warnings.warn(
                 f"{type(self).__name__}: on the comPaSSo path ({path}) the gradient is that of fast_sigmoid(25) and "
@@ -130,7 +131,13 @@ class NeuronLayer(Prepared):
                 stacklevel=4,
             )
         if self._armed:
-            self._spec_name = name_of(self._spec())
+            self._name_spec()
+
+    def _name_spec(self) -> None:
+        """Get ready what a call needs, in compiled code too, of surrogate, device and constants."""
+        self._spec_name = name_of(self._spec())
+        if self.device == "gpu":
+            self._slowest = float(self.constants()[0].max())
 
     def _on_compasso(self, device: str) -> bool:
         """Whether the layer counts as solved by comPaSSo, whichever solver the model then picks."""
@@ -179,9 +186,7 @@ class NeuronLayer(Prepared):
     def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:  # noqa: ARG002
         """Arm the layer; see `prepare_net`."""
         self._armed = True
-        self._spec_name = name_of(self._spec())
-        if self.device == "gpu":
-            self._slowest = float(self.constants()[0].max())
+        self._name_spec()
         if not keep_state:
             self._states = self._fired = None
 

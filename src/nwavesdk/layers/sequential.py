@@ -130,8 +130,9 @@ class SpikingSequential(nn.Sequential):
         def run(part: Tensor, sizes: list[int], *states: Tensor) -> tuple[Any, ...]:
             if self._versions() != versions:
                 raise RuntimeError(
-                    "a net with checkpoint= runs its chunks again in backward(), and it was prepared or its weights "
-                    "were changed since forward: call backward() before prepare_net and before the optimizer's step."
+                    "a net with checkpoint= runs its chunks again in backward(), and it was prepared, its weights were "
+                    "changed or its mode switched since forward: call backward() before prepare_net, before the "
+                    "optimizer's step and before train() or eval()."
                 )
             held = [layer.hold_state() for layer in layers]
             try:
@@ -163,8 +164,9 @@ class SpikingSequential(nn.Sequential):
             layer.take_state([*itertools.islice(left, count)])
 
     def _versions(self) -> list[int]:
-        """Numbers that change when the net is prepared or its weights are written to."""
-        return [m.times_prepared for m in self._prepared()] + [p._version for p in self.parameters()]
+        """Numbers that change when the net is prepared, its weights are written to, or train() and eval() switch it."""
+        modes = [m.training for m in self.modules()]
+        return [m.times_prepared for m in self._prepared()] + [p._version for p in self.parameters()] + modes
 
 
 class _Whole:

@@ -119,14 +119,15 @@ def forward(
         mem: whether the membrane after each step is wanted.
         keep: whether `w` of each step is wanted.
         steps: of a chunk; None takes `chunk_length` for the slowest neuron.
-        entries: a guess of the states before all chunks but the first [B, C - 1, N]; None: zero.
+        entries: a guess of the states before all chunks but the first [B, C - 1, N], C = ⌈T / steps⌉; None: zero.
         passes: after which the serial solver takes over; None: half as many as there are chunks.
         run: the serial solver, None: the fastest one where the tensors are.
         efforts: a list to which what it took is appended.
     """
     run = run or fastest.forward
     steps = steps_of(problem) if steps is None else steps
-    (B, T, N), C = problem.x.shape, problem.x.shape[1] // max(steps, 1)
+    B, T, N = problem.x.shape
+    C = -(-T // max(steps, 1))
     if C < 2 or not B * N:
         if efforts is not None:
             efforts.append(Effort(1, T, 1, T, B * T * N))
@@ -135,21 +136,15 @@ def forward(
     if entries is not None:
         guess[:, 1:] = entries
     guess[:, 0] = problem.states[0].detach()
-    x = problem.x.detach()[:, : C * steps].transpose(0, 1).reshape(C * steps, B * N)
+    x = problem.x.detach().transpose(0, 1).reshape(T, B * N)
+    if C * steps > T:  # nothing arrives after the end, and what happens then is not looked at
+        x = torch.cat([x, x.new_zeros(C * steps - T, B * N)])
     constants = tuple(c.detach().repeat(B) for c in problem.constants)
     effort = Effort(C, steps)
     solver = _Solver(problem.spec, steps, run, passes or max(3, C // 2), effort)
     found = solver.solve(_Columns(x, guess.transpose(0, 1).reshape(C, B * N), constants))
-    spikes, trajectory, w = (t.view(C * steps, B, N).transpose(0, 1).contiguous() for t in found[:3])
-    last: tuple[Tensor, ...] = (found.ends[-1].view(B, N),)
-    if C * steps < T:  # what is left over is shorter than a chunk
-        rest = run(replace(problem, x=problem.x[:, C * steps :], states=last), True, True)
-        assert rest.mem is not None
-        assert rest.kept is not None
-        parts = (spikes, rest.spikes), (trajectory, rest.mem), (w, rest.kept[0])
-        (spikes, trajectory, w), last = (torch.cat(part, 1) for part in parts), rest.last
-        effort.depth += T - C * steps
-        effort.work += rest.spikes.numel()
+    spikes, trajectory, w = (t[:T].view(T, B, N).transpose(0, 1).contiguous() for t in found[:3])
+    last = (trajectory[:, -1].clone(),)
     if efforts is not None:
         efforts.append(effort)
     return Trace(spikes, trajectory if mem else None, last, (w,) if keep else None)
@@ -314,6 +309,8 @@ def backward(
         arrives[0] = arriving
     first = slope[:1] * arrives[:1] + offset[:1]
     arrives[1:] = affine_scan(slope, torch.cat([first, offset[1:]]))[:-1]
+    if not bool(torch.isfinite(arrives).all()):  # slopes above 1 have overflowed, which step by step they may not
+        return run(problem, trace, grads, learn, reuse)
     incoming = TraceGradient(grad_s, grad_mem, [arrives.flip(0).transpose(0, 1).reshape(B * C, N)])
     grad_x, grad_state, *constants = run(cut_up, here, incoming, learn, reuse)
     assert grad_x is not None

@@ -68,7 +68,7 @@ def jump(
     x = problem.x.contiguous()
     steps = chunks.steps_of(problem) if steps is None else steps
     step, v, scans, entries = _step(problem), problem.states[0].detach(), 0, []
-    for part in x.split(max(steps, 1), 1)[: x.shape[1] // max(steps, 1) - 1]:
+    for part in x.split(max(steps, 1), 1)[:-1]:
         spikes = torch.zeros_like(part)
         while True:
             scans += 1
