@@ -25,7 +25,8 @@ SWEEP_COMPILED = ["spikingjelly"]  # compiling takes up to 20 s a size; this pee
 MEMORY_SHAPE = (64, 100, 512)
 MEMORY_NET = {"B": 16, "sizes": (128, 128, 20), "chunk": 100}
 MEMORY_T = [100, 300, 1000, 3000, 10_000]
-MEMORY_T_OF_PEERS = 3000  # above, some take many minutes for a step
+
+LONGEST_OF_PEERS = 3000  # above, some take many minutes for a step
 
 JOB_ROUNDS, JOB_EPOCHS = 3, 3  # runs of `nwave train` on each solver, and epochs after the first of each
 

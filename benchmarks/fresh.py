@@ -51,7 +51,7 @@ def memory(peers: Mapping[str, ModuleType], quick: bool, wanted: Callable[[str],
         if wanted("memory/peak of a training step"):
             mib = {
                 name: child({"job": "peak", "contender": name, "T": T, **cases.MEMORY_NET}, RETURN_MEMORY)["mib"]
-                for name in [*ours, *(peers if T <= cases.MEMORY_T_OF_PEERS else [])]
+                for name in [*ours, *(peers if T <= cases.LONGEST_OF_PEERS else [])]
             }
             yield [{"name": "memory/peak of a training step", "unit": "MiB", "axis": "T", "at": T, "contenders": mib}]
 

@@ -58,8 +58,8 @@ def sweep(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[
     for axis, shapes in cases.SWEEPS.items():
         for shape in shapes:
             if not quick and wanted(f"sweep/{axis}"):
-                at = shape["BTN".index(axis)]
-                yield [row | {"axis": axis, "at": at} for row in _layers([LayerCase(shape)], peers, compiled)]
+                at, others = shape["BTN".index(axis)], peers if shape[1] <= cases.LONGEST_OF_PEERS else {}
+                yield [row | {"axis": axis, "at": at} for row in _layers([LayerCase(shape)], others, compiled)]
     for density in cases.SWEEP_DENSITIES:
         if not quick and wanted("sweep/density"):
             rows = _training(TrainingCase(density=density), peers, compiled)
