@@ -177,11 +177,13 @@ class NeuronLayer(Prepared):
 
     def check(self) -> None:
         owner = type(self).__name__
+        lowest = 1.0
         for name, value in (("taus", self.log_taus), ("thresholds", self.thresholds)):
-            if not bool(torch.isfinite(value).all()):
+            lowest, highest = (edge.item() for edge in torch.aminmax(value.detach()))
+            if not (math.isfinite(lowest) and math.isfinite(highest)):
                 raise RuntimeError(f"{owner}: {name} are not finite: {DIVERGED}")
-        if not bool((self.thresholds > 0).all()):
-            raise RuntimeError(f"{owner}: thresholds must stay above 0, got {self.thresholds.min().item()}: {DIVERGED}")
+        if lowest <= 0:
+            raise RuntimeError(f"{owner}: thresholds must stay above 0, got {lowest}: {DIVERGED}")
 
     def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:  # noqa: ARG002
         """Arm the layer; see `prepare_net`."""

@@ -122,6 +122,8 @@ def _stacked(tensors: Sequence[Tensor], like: Tensor | None = None) -> Tensor:
     if not tensors:
         assert like is not None
         return like.new_empty(0, *like.shape)
+    if len(tensors) == 1:
+        return tensors[0].detach().contiguous()[None]
     return torch.stack([t.detach() for t in tensors])
 
 
