@@ -131,9 +131,9 @@ class NeuronLayer(Prepared):
                 stacklevel=4,
             )
         if self._armed:
-            self._name_spec()
+            self._get_ready()
 
-    def _name_spec(self) -> None:
+    def _get_ready(self) -> None:
         """Get ready what a call needs, in compiled code too, of surrogate, device and constants."""
         self._spec_name = name_of(self._spec())
         if self.device == "gpu":
@@ -185,10 +185,10 @@ class NeuronLayer(Prepared):
         if lowest <= 0:
             raise RuntimeError(f"{owner}: thresholds must stay above 0, got {lowest}: {DIVERGED}")
 
-    def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:  # noqa: ARG002
+    def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:  # noqa: ARG002 (nothing is drawn)
         """Arm the layer; see `prepare_net`."""
         self._armed = True
-        self._name_spec()
+        self._get_ready()
         if not keep_state:
             self._states = self._fired = None
 

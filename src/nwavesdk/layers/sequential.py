@@ -185,7 +185,7 @@ class _Whole:
 
     def joined(self) -> Tensor:
         """The sequence, with gradients for every part."""
-        whole: Tensor = _Joined.apply(self, *self.tokens)  # type: ignore[no-untyped-call]
+        whole: Tensor = _Joined.apply(self, *self.tokens)  # type: ignore[no-untyped-call]  # as above
         return whole
 
 

@@ -277,27 +277,25 @@ def backward(
     """∂L/∂ x, states and constants (None unless `learn`), as the serial adjoint's but for the order of sums."""
     assert trace.kept is not None
     run = run or fastest.backward(problem)
-    w = trace.kept[0]
+    w, grad_s, grad_mem, arriving = trace.kept[0], grads.spikes, grads.mem, grads.last[0]
     steps = steps_of(problem) if steps is None else steps
-    (B, T, N), C = w.shape, w.shape[1] // max(steps, 1)
+    B, T, N = w.shape
+    C = -(-T // max(steps, 1))
     if C < 2 or not B * N:
         return run(problem, trace, grads, learn, reuse)
-    cut = C * steps
+    if C * steps > T:  # the sequence goes on with nothing, as forward; what arrives at its end arrives at `mem` there
+        w = _padded(w, C * steps)
+        grad_s, grad_mem = (None if g is None else _padded(g, C * steps) for g in (grad_s, grad_mem))
+        if arriving is not None:
+            grad_mem = torch.zeros_like(w) if grad_mem is None else grad_mem
+            grad_mem[:, T - 1] += arriving
+            arriving = None
     fire = torch_page(problem.spec.neuron, "fire", spike=heaviside, held=torch.detach)
-    _, _, after = fire(w[:, steps - 1 : cut : steps], *problem.constants)  # the state after each chunk
-    tail: tuple[Tensor | None, ...] = ()
-    arriving = grads.last[0]
-    if cut < T:
-        rest = TraceGradient(_from(grads.spikes, cut), _from(grads.mem, cut), grads.last)
-        left = w[:, cut:].contiguous()
-        part = replace(problem, x=left, states=(after[:, -1],))
-        tail = run(part, Trace(left, None, (), (left,)), rest, learn)
-        arriving = tail[1]
+    _, _, after = fire(w[:, steps - 1 :: steps], *problem.constants)  # the state after each chunk
     entries = torch.cat([problem.states[0].detach()[:, None], after[:, :-1]], 1).reshape(B * C, N)
-    chunks = w[:, :cut].reshape(B * C, steps, N)
+    chunks = w.reshape(B * C, steps, N)
     cut_up = replace(problem, x=chunks, states=(entries,))
-    grad_s, grad_mem = (None if g is None else g[:, :cut].reshape(B * C, steps, N) for g in (grads.spikes, grads.mem))
-
+    grad_s, grad_mem = (None if g is None else g.reshape(B * C, steps, N) for g in (grad_s, grad_mem))
     here = Trace(chunks, None, (), (chunks,))
     none = run(cut_up, here, TraceGradient(grad_s, grad_mem, [None]), False)[1]
     unit = run(cut_up, here, TraceGradient(None, None, [torch.ones_like(entries)]), False)[1]
@@ -315,12 +313,9 @@ def backward(
     grad_x, grad_state, *constants = run(cut_up, here, incoming, learn, reuse)
     assert grad_x is not None
     assert grad_state is not None
-    grad_x = grad_x.view(B, cut, N)
-    if tail:
-        grad_x = torch.cat([grad_x, tail[0]], 1)  # type: ignore[list-item]  # ∂L/∂x is always there
-        constants = [None if a is None else a + b for a, b in zip(constants, tail[2:], strict=True)]  # type: ignore[operator]
-    return grad_x, grad_state.view(B, C, N)[:, 0], *constants
+    return grad_x.view(B, C * steps, N)[:, :T], grad_state.view(B, C, N)[:, 0], *constants
 
 
-def _from(t: Tensor | None, start: int) -> Tensor | None:
-    return None if t is None else t[:, start:]
+def _padded(t: Tensor, steps: int) -> Tensor:
+    """A copy of t [B, T, N] that goes on with zeros to so many steps."""
+    return torch.cat([t, t.new_zeros(t.shape[0], steps - t.shape[1], t.shape[2])], 1)
