@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from nwavesdk.chip import ExpansiveCharge, LinearCharge, Quantizer, load_profile, lognormal_factors
+from nwavesdk.chip import (
+    ExpansiveCharge,
+    LinearCharge,
+    Profile,
+    Quantizer,
+    TableCharge,
+    load_profile,
+    lognormal_factors,
+)
 
 
 @pytest.mark.parametrize("law", [LinearCharge(0.5), ExpansiveCharge(1.2, 2.0, 0.9)], ids=repr)
@@ -62,6 +70,51 @@ def shipped_text(chip):
     return (files("nwavesdk.chip") / "profiles" / f"{chip}.toml").read_text()
 
 
+def test_a_missing_entry_and_a_missing_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(shipped_text("h1v2").partition("[filter_power]")[0])
+    with pytest.raises(ValueError, match="profile mine: entry filter_power is missing"):
+        load_profile(path)
+    with pytest.raises(FileNotFoundError, match="there is no profile h3: give h1v1, h1v2, or the path of a TOML file"):
+        load_profile("h3")
+
+
+def test_a_profile_as_json_comes_back_equal():
+    profile = load_profile("h1v2")
+    assert Profile.from_json(profile.to_json()) == profile != load_profile("h1v1")
+
+
+TABLE = TableCharge((0.0, 0.3, 0.9), (0.0, 0.1, 0.9))
+
+
+def test_a_charge_table_goes_through_its_points_and_knows_its_slope():
+    assert TableCharge((-0.9, -0.3, 0.0, 0.3, 0.9), (-0.9, -0.1, 0.0, 0.1, 0.9)) == TABLE  # odd from its right half
+    w = torch.tensor([-0.9, -0.3, 0.0, 0.3, 0.6, 0.9, 1.2], dtype=torch.float64)
+    expected = torch.tensor([-0.9, -0.1, 0.0, 0.1, 0.5, 0.9, 1.3], dtype=torch.float64)
+    torch.testing.assert_close(TABLE.charge(w), expected)
+    slopes = torch.tensor([4 / 3, 1 / 3, 1 / 3, 4 / 3, 4 / 3, 4 / 3, 4 / 3], dtype=torch.float64)
+    torch.testing.assert_close(TABLE.slope(w), slopes)
+
+
+def test_a_charge_table_need_not_be_odd():
+    law = TableCharge((-1.0, 0.0, 1.0), (-0.5, 0.0, 2.0))
+    torch.testing.assert_close(law.charge(torch.tensor([-0.5, 0.5])), torch.tensor([-0.25, 1.0]))
+
+
+@pytest.mark.parametrize(
+    ("weights", "charges", "words"),
+    [
+        ((0.0, 1.0), (0.0,), "as many charges as weights, two at least, got 1 for 2"),
+        ((0.0, 1.0, 1.0), (0.0, 1.0, 2.0), "the weights of a charge table must rise"),
+        ((0.0, 1.0, 2.0), (0.0, 1.0, 0.5), "the charges of a charge table must rise"),
+        ((0.1, 1.0), (0.0, 1.0), "needs the point of weight 0 and charge 0"),
+    ],
+)
+def test_a_broken_charge_table_is_refused(weights, charges, words):
+    with pytest.raises(ValueError, match=words):
+        TableCharge(weights, charges)
+
+
 def test_a_file_of_the_user_s_own(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(shipped_text("h1v2").replace("value = 1.66", "value = 1.5").replace("assumed", "measured"))
@@ -71,13 +124,22 @@ def test_a_file_of_the_user_s_own(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("[threshold]", "[thresh]", "threshold must be a table with value, unit, source and note, got None"),
+        ("[threshold]", "[thresh]", "thresh is no entry of a profile, expected neuron, weight_limit"),
         ('unit = "s"', 'units = "s"', "tau_profiles must be a table with value, unit, source and note"),
         (
             'source = "documented"',
             'source = "rumoured"',
-            'source of weight_limit is "documented", "assumed"',
+            'source of neuron is "documented", "assumed" or "measured", got \'rumoured\'',
         ),
+        ("value = 1.66", "value = -1", "weight_limit must be a number above 0, got -1.0"),
+        ("value = 1.66", 'value = "much"', "weight_limit must be a number above 0, got 'much'"),
+        ("value = [50, 50, 100]", "value = [50, 0.5]", "cores must be a list of numbers of neurons"),
+        ("value = 0.02\n", "value = 0.5\n", "threshold_mismatch must be a number from 0 to 0.3, got 0.5"),
+        ('value = "linear"', 'value = "cubic"', 'charge_law must be "linear" or "expansive" or "table", got \'cubic\''),
+        ('value = "linear"', 'value = "table"', "a charge table needs as many charges as weights, two at least, got 0"),
+        ("value = 100.0", "value = 4000", "filter_lowest must lie below filter_highest"),
+        ("[weight_limit]", "[weight_limit", "profile mine is no TOML"),
+        ("[neuron]", "x = 1\n[neuron]", "x must be a table with value, unit, source and note, got 1"),
     ],
 )
 def test_a_broken_file_names_the_entry(tmp_path, old, new, words):

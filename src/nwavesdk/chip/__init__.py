@@ -1,8 +1,22 @@
-"""The physics of the H1 chips, on arrays only: numbers, charge law, quantization, mismatch."""
+"""The physics of the H1 chips, on arrays only: numbers, charge law, quantization, mismatch, signs, filters, power."""
 
-from nwavesdk.chip.charge import ChargeLaw, ExpansiveCharge, LinearCharge
+from nwavesdk.chip.charge import ChargeLaw, ExpansiveCharge, LinearCharge, TableCharge
 from nwavesdk.chip.mismatch import lognormal_factors
-from nwavesdk.chip.profile import Profile, load_profile
+from nwavesdk.chip.power import Energies, Power
+from nwavesdk.chip.profile import CHIPS, Entry, Profile, load_profile
 from nwavesdk.chip.quantization import Quantizer
 
-__all__ = ["ChargeLaw", "ExpansiveCharge", "LinearCharge", "Profile", "Quantizer", "load_profile", "lognormal_factors"]
+__all__ = [
+    "CHIPS",
+    "ChargeLaw",
+    "Energies",
+    "Entry",
+    "ExpansiveCharge",
+    "LinearCharge",
+    "Power",
+    "Profile",
+    "Quantizer",
+    "TableCharge",
+    "load_profile",
+    "lognormal_factors",
+]

@@ -2,16 +2,17 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["ChargeLaw", "ExpansiveCharge", "LinearCharge"]
+__all__ = ["ChargeLaw", "ExpansiveCharge", "LinearCharge", "TableCharge"]
 
 
 class ChargeLaw(Protocol):
-    """An odd function of the weight, with its derivative; both keep shape and dtype."""
+    """A rising function of the weight that is 0 at 0, with its derivative; both keep shape and dtype."""
 
     def charge(self, weight: Tensor) -> Tensor:
         """Charge on the membrane per spike [threshold charge of the profile's unit]."""
@@ -50,3 +51,51 @@ class ExpansiveCharge:
     @property
     def _scale(self) -> float:
         return self.gain * self.limit / math.sinh(self.steepness * self.limit)
+
+
+@dataclass(frozen=True)
+class TableCharge:
+    """Measured points, with straight lines between them and beyond the outermost.
+
+    Args:
+        weights: rising; when all are 0 or above, the law is taken as odd and the table as its right half.
+        charges: rising, one for each weight; 0 at weight 0.
+
+    Raises:
+        ValueError: lengths differ, there are less than two points, one does not rise, or charge at 0 is not 0.
+
+    Example:
+        >>> TableCharge((0.0, 0.5, 1.0), (0.0, 0.2, 1.0)).charge(torch.tensor([-0.75, 0.25]))
+        tensor([-0.6000,  0.1000])
+    """
+
+    weights: tuple[float, ...]
+    charges: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        w, q = self.weights, self.charges
+        if len(w) != len(q) or len(w) < 2:
+            raise ValueError(
+                f"a charge table needs as many charges as weights, two at least, got {len(q)} for {len(w)}."
+            )
+        for name, values in (("weights", w), ("charges", q)):
+            if not all(a < b for a, b in pairwise(values)):
+                raise ValueError(f"the {name} of a charge table must rise, got {list(values)}.")
+        if 0.0 not in w or q[w.index(0.0)] != 0:
+            raise ValueError("a charge table needs the point of weight 0 and charge 0.")
+        if w[0] == 0:
+            object.__setattr__(self, "weights", (*(-x for x in w[:0:-1]), *w))
+            object.__setattr__(self, "charges", (*(-x for x in q[:0:-1]), *q))
+
+    def charge(self, weight: Tensor) -> Tensor:
+        w, q, piece = self._pieces(weight)
+        return q[piece] + self.slope(weight) * (weight - w[piece])
+
+    def slope(self, weight: Tensor) -> Tensor:
+        w, q, piece = self._pieces(weight)
+        return (q.diff() / w.diff())[piece]
+
+    def _pieces(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Points, and for each weight the index of the piece on which it lies."""
+        w, q = weight.new_tensor(self.weights), weight.new_tensor(self.charges)
+        return w, q, torch.bucketize(weight.detach(), w[1:-1], right=True)
