@@ -1,7 +1,7 @@
 """The physics of the H1 chips, on arrays only: numbers, charge law, quantization, mismatch, signs, filters, power."""
 
 from nwavesdk.chip.charge import ChargeLaw, ExpansiveCharge, LinearCharge, TableCharge
-from nwavesdk.chip.mismatch import lognormal_factors
+from nwavesdk.chip.mismatch import Noise, lognormal_factors
 from nwavesdk.chip.power import Energies, Power
 from nwavesdk.chip.profile import CHIPS, Entry, Profile, load_profile
 from nwavesdk.chip.quantization import Quantizer
@@ -13,6 +13,7 @@ __all__ = [
     "Entry",
     "ExpansiveCharge",
     "LinearCharge",
+    "Noise",
     "Power",
     "Profile",
     "Quantizer",

@@ -20,6 +20,9 @@ class ChargeLaw(Protocol):
     def slope(self, weight: Tensor) -> Tensor:
         """D charge / d weight."""
 
+    def weight(self, charge: Tensor) -> Tensor:
+        """The weight that gives `charge`."""
+
 
 @dataclass(frozen=True)
 class LinearCharge:
@@ -32,6 +35,9 @@ class LinearCharge:
 
     def slope(self, weight: Tensor) -> Tensor:
         return torch.full_like(weight, self.gain)
+
+    def weight(self, charge: Tensor) -> Tensor:
+        return charge / self.gain
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,9 @@ class ExpansiveCharge:
 
     def slope(self, weight: Tensor) -> Tensor:
         return self._scale * self.steepness * torch.cosh(self.steepness * weight)
+
+    def weight(self, charge: Tensor) -> Tensor:
+        return torch.asinh(charge / self._scale) / self.steepness
 
     @property
     def _scale(self) -> float:
@@ -94,6 +103,9 @@ class TableCharge:
     def slope(self, weight: Tensor) -> Tensor:
         w, q, piece = self._pieces(weight)
         return (q.diff() / w.diff())[piece]
+
+    def weight(self, charge: Tensor) -> Tensor:
+        return TableCharge(self.charges, self.weights).charge(charge)
 
     def _pieces(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Points, and for each weight the index of the piece on which it lies."""

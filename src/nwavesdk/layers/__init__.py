@@ -1,15 +1,17 @@
 """The torch modules that people build nets from: synapses, neuron layers, `prepare_net`, `SpikingSequential`."""
 
-from nwavesdk.layers.device import to_cpu, to_gpu
-from nwavesdk.layers.dropout import Dropout
-from nwavesdk.layers.hardware import (
-    H1v1Layer,
+from nwavesdk.layers.chip_synapse import (
+    Frontend,
+    H1v1Frontend,
     H1v1Synapse,
-    H1v2Layer,
+    H1v2Frontend,
     H1v2Synapse,
-    HWLayer,
     HWSynapse,
 )
+from nwavesdk.layers.device import to_cpu, to_gpu
+from nwavesdk.layers.dropout import Dropout
+from nwavesdk.layers.hardware import H1v1Layer, H1v2Layer, HWLayer
+from nwavesdk.layers.instance import ChipInstance
 from nwavesdk.layers.lif import LIFLayer, LIFSynapse
 from nwavesdk.layers.neuron import NeuronLayer, Record
 from nwavesdk.layers.prepare import detach_state, prepare_net
@@ -17,9 +19,13 @@ from nwavesdk.layers.sequential import Recording, SpikingSequential
 from nwavesdk.layers.synapse import Synapse
 
 __all__ = [
+    "ChipInstance",
     "Dropout",
+    "Frontend",
+    "H1v1Frontend",
     "H1v1Layer",
     "H1v1Synapse",
+    "H1v2Frontend",
     "H1v2Layer",
     "H1v2Synapse",
     "HWLayer",

@@ -3,11 +3,14 @@
 import math
 from collections.abc import Sequence
 from operator import index
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-__all__ = ["checked_input", "choice", "features", "per_neuron", "positive", "size"]
+from nwavesdk.chip import Profile, load_profile
+
+__all__ = ["checked_input", "choice", "features", "per_neuron", "positive", "profile_for", "size"]
 
 
 def choice(owner: str, name: str, value: object, allowed: Sequence[str]) -> str:
@@ -37,6 +40,17 @@ def size(owner: str, name: str, value: object) -> int:
     if number < 1:
         raise ValueError(f"{owner}: {name} must be a whole number above 0, got {value!r}.")
     return number
+
+
+def profile_for(owner: str, chip: str, value: str | Path | Profile | None) -> Profile:
+    """The profile that was asked for, of a chip with neurons like those of `chip`; its own where none was."""
+    profile = load_profile(chip if value is None else value)
+    if profile.text("neuron") != chip:
+        raise ValueError(
+            f"{owner}: the profile {profile.name} is of a chip with neurons like {profile.text('neuron')}, expected "
+            f"{chip}: take the modules that are named after that chip."
+        )
+    return profile
 
 
 def features(owner: str, n_neurons: int | Sequence[int]) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from nwavesdk.chip import Noise
 from nwavesdk.layers.prepare import Prepared
 
 __all__ = ["Dropout"]
@@ -69,7 +70,7 @@ class Dropout(Prepared):
         mask = self._mask.to(x) / (1 - self.p)
         return x * (mask[:, None] if sequence else mask.reshape(x.shape))
 
-    def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:  # noqa: ARG002 (that seed is the chip's)
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002 (that noise is the chip's)
         """Forget the mask, unless `keep_state`."""
         if not keep_state:
             self._mask = None

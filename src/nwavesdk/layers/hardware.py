@@ -1,116 +1,22 @@
-"""Synapses and neurons of the H1 chips, trained as the chip will run them.
+"""Neurons of the H1 chips, trained as the chip will run them.
 
 The older names are those of H1v1. Numbers of the chips come from `chip/profiles`, where the assumed ones are marked.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from nwavesdk.chip import Profile, Quantizer, load_profile, lognormal_factors
+from nwavesdk.chip import Noise, Profile, lognormal_factors
 from nwavesdk.dynamics import h1
-from nwavesdk.layers.checks import features, per_neuron, positive
+from nwavesdk.layers.checks import features, per_neuron, profile_for
 from nwavesdk.layers.neuron import NeuronLayer
-from nwavesdk.layers.synapse import Synapse
 from nwavesdk.layers.weight import EffectiveWeight
 
-__all__ = ["H1v1Layer", "H1v1Synapse", "H1v2Layer", "H1v2Synapse", "HWLayer", "HWSynapse"]
-
-
-def _effective(owner: str, chip: Profile, quantization_bits: int | None, stddev: float | None) -> EffectiveWeight:
-    quantizer = None if quantization_bits is None else Quantizer(quantization_bits, chip.number("weight_limit"))
-    off = stddev is None or (isinstance(stddev, int | float) and not isinstance(stddev, bool) and stddev == 0)
-    spread = None if off else positive(owner, "stddev", stddev, "effective weight")
-    return EffectiveWeight(owner, chip.charge_law, quantizer, spread)
-
-
-class _ChipSynapse(Synapse):
-    """A synapse with effective weights: quantization, charge law, mismatch, fixed by `prepare_net`."""
-
-    chip: ClassVar[str]
-
-    def __init__(
-        self, nb_inputs: int, nb_outputs: int, quantization_bits: int | None, stddev: float | None, product: str
-    ) -> None:
-        self.quantization_bits, self.stddev = quantization_bits, stddev
-        super().__init__(nb_inputs, nb_outputs, product=product)
-        self._effective = _effective(type(self).__name__, load_profile(self.chip), quantization_bits, stddev)
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw the weights anew: normal, charges near 0 of standard deviation 2/√N_in, cut off at the chip's limit."""
-        super().reset_parameters()
-        chip = load_profile(self.chip)
-        limit = chip.number("weight_limit")
-        self.weight.div_(chip.charge_law.slope(torch.zeros(()))).clamp_(-limit, limit)
-
-    def check(self) -> None:
-        self._effective.check(self.weight)
-
-    def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:  # noqa: ARG002
-        self._effective.prepare(self.weight, generator)
-
-    def effective_weight(self) -> Tensor:
-        return self._effective(self.weight)
-
-
-class H1v1Synapse(_ChipSynapse):
-    """A synapse of the H1v1 chip: non-linear charge law (assumed form, see the profile), additive mismatch.
-
-    Args:
-        nb_inputs: N_in.
-        nb_outputs: N_out.
-        quantization_bits: from 2 to 8 bits over the chip's range with a straight-through gradient, or None.
-        stddev: standard deviation of the mismatch on the effective weights, drawn by `prepare_net`, or None.
-        product: as in `LIFSynapse`.
-
-    Shape:
-        as `LIFSynapse`.
-
-    Raises:
-        ValueError: a size, `quantization_bits`, `stddev` or `product` is out of its range.
-        RuntimeError: `prepare_net` is missing, or the weights have changed since.
-    """
-
-    chip = "h1v1"
-
-    def __init__(
-        self,
-        nb_inputs: int,
-        nb_outputs: int,
-        quantization_bits: int | None = None,
-        stddev: float | None = None,
-        *,
-        product: str = "auto",
-    ) -> None:
-        super().__init__(nb_inputs, nb_outputs, quantization_bits, stddev, product)
-
-
-class H1v2Synapse(_ChipSynapse):
-    """A synapse of the H1v2 chip: linear, no mismatch of its own (that lives in the layer).
-
-    Args:
-        nb_inputs: N_in.
-        nb_outputs: N_out.
-        quantization_bits: from 2 to 8 bits over the chip's range with a straight-through gradient, or None.
-        product: as in `LIFSynapse`.
-
-    Shape:
-        as `LIFSynapse`.
-
-    Raises:
-        ValueError: a size, `quantization_bits` or `product` is out of its range.
-        RuntimeError: `prepare_net` is missing, or the weights have changed since.
-    """
-
-    chip = "h1v2"
-
-    def __init__(
-        self, nb_inputs: int, nb_outputs: int, quantization_bits: int | None = None, *, product: str = "auto"
-    ) -> None:
-        super().__init__(nb_inputs, nb_outputs, quantization_bits, None, product)
+__all__ = ["H1v1Layer", "H1v2Layer", "HWLayer"]
 
 
 class _ChipLayer(NeuronLayer):
@@ -135,8 +41,10 @@ class _ChipLayer(NeuronLayer):
         kept: str = "full",
         quantization_bits: int | None = None,
         stddev: float | None = None,
+        profile: str | Path | Profile | None = None,
     ) -> None:
-        owner, chip = type(self).__name__, load_profile(self.chip)
+        owner = type(self).__name__
+        chip = profile_for(owner, self.chip, profile)
         shape = features(owner, n_neurons)
         if chip.tau_profiles:
             wanted = per_neuron(owner, "taus", taus, shape, "s")
@@ -146,26 +54,27 @@ class _ChipLayer(NeuronLayer):
             h1(self.version), shape, taus, dt, spike_grad, layer_topology=layer_topology, device=device,
             detach_reset=detach_reset, solver=solver, compasso_spike_grad=compasso_spike_grad, kept=kept,
         )  # fmt: skip
+        self.profile = chip
         self.ileak_mismatch = bool(ileak_mismatch)
+        self.quantization_bits, self.stddev = quantization_bits, stddev
         self.register_buffer("thresholds", torch.tensor(chip.number("threshold")), persistent=False)
         self._leak: Tensor | None = None
         self._threshold_factors: Tensor | None = None
-        self._recurrent = _effective(f"{owner}.recurrent_weights", chip, quantization_bits, stddev)
+        self._recurrent = EffectiveWeight(f"{owner}.recurrent_weights", chip, quantization_bits, stddev)
 
     def check(self) -> None:
         super().check()
         if self.recurrent_weights is not None:
             self._recurrent.check(self.recurrent_weights)
 
-    def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:
-        super().prepare(generator, keep_state)
+    def prepare(self, noise: Noise, keep_state: bool) -> None:
         if self.ileak_mismatch:
-            chip = load_profile(self.chip)
-            self._leak = lognormal_factors(self.features, chip.number("leak_mismatch"), generator)
-            spread = chip.number("threshold_mismatch")
-            self._threshold_factors = 1 + spread * torch.randn(self.features, generator=generator) if spread else None
+            leak, threshold = (self.profile.number(f"{name}_mismatch") for name in ("leak", "threshold"))
+            self._leak = lognormal_factors(self.features, leak, noise)
+            self._threshold_factors = 1 + threshold * noise.normal(self.features) if threshold else None
+        super().prepare(noise, keep_state)
         if self.recurrent_weights is not None:
-            self._recurrent.prepare(self.recurrent_weights, generator)
+            self._recurrent.prepare(self.recurrent_weights, noise)
 
     def effective_recurrent_weights(self) -> Tensor | None:
         return None if self.recurrent_weights is None else self._recurrent(self.recurrent_weights)
@@ -203,6 +112,7 @@ class H1v1Layer(_ChipLayer):
         kept: as in `LIFLayer`.
         quantization_bits: of the recurrent weights, from 2 to 8 or None.
         stddev: mismatch of the recurrent weights, or None.
+        profile: of a chip of your own: the path of a TOML file, or a `Profile`. [the chip's]
 
     Shape:
         as `LIFLayer`.
@@ -245,6 +155,7 @@ class H1v2Layer(_ChipLayer):
         kept: see `H1v1Layer`.
         quantization_bits: see `H1v1Layer`.
         stddev: see `H1v1Layer`.
+        profile: see `H1v1Layer`.
 
     Shape:
         as `LIFLayer`.
@@ -258,5 +169,4 @@ class H1v2Layer(_ChipLayer):
     version = 2
 
 
-HWSynapse = H1v1Synapse
 HWLayer = H1v1Layer

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nwavesdk.chip import Noise
 from nwavesdk.dynamics import Neuron
 from nwavesdk.layers.checks import checked_input, choice, per_neuron, positive
 from nwavesdk.layers.prepare import DIVERGED, Prepared
@@ -185,7 +186,7 @@ class NeuronLayer(Prepared):
         if lowest <= 0:
             raise RuntimeError(f"{owner}: thresholds must stay above 0, got {lowest}: {DIVERGED}")
 
-    def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:  # noqa: ARG002 (nothing is drawn)
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002 (nothing is drawn)
         """Arm the layer; see `prepare_net`."""
         self._armed = True
         self._get_ready()

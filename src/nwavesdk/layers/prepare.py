@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
+
+from nwavesdk.chip import Noise
 
 __all__ = ["DIVERGED", "Prepared", "detach_state", "prepare_net"]
 
@@ -15,14 +16,23 @@ class Prepared(nn.Module):
 
     Attributes:
         times_prepared: how often `prepare_net` has visited it.
+        chip_noise: where its mismatch comes from while a `ChipInstance` is held; None: drawn anew each time.
     """
 
     times_prepared = 0
+    chip_noise: Callable[[], Noise] | None = None
+
+    @staticmethod
+    def within(model: nn.Module, caller: str) -> "list[Prepared]":
+        """All such modules of `model`, in its order."""
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"{caller} takes a torch module, got {type(model).__name__}.")
+        return [module for module in model.modules() if isinstance(module, Prepared)]
 
     def check(self) -> None:
         """Raise a RuntimeError when the module cannot be made ready; changes nothing."""
 
-    def prepare(self, generator: torch.Generator | None, keep_state: bool) -> None:
+    def prepare(self, noise: Noise, keep_state: bool) -> None:
         """Draw what is random, compute what is effective, and unless `keep_state` forget the state."""
 
     def detach_state(self) -> None:
@@ -51,8 +61,8 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
 
     Args:
         model: any module; all its submodules are visited.
-        seed: of the draws, which are then the same on every device and in every process (the same chip); None draws
-            from torch's global generator.
+        seed: of the draws, which are then the same on every device and in every process (the same chip, as
+            `ChipInstance(seed)` holds it); None draws from torch's global generator, unless an instance is held.
         keep_state: go on from the current state, with fresh effective weights.
 
     Raises:
@@ -67,12 +77,15 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
         >>> spk
         tensor([[0., 1.]])
     """
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
-    modules = _prepared(model, "prepare_net")
+    modules = Prepared.within(model, "prepare_net")
     for module in modules:
         module.check()
-    for module in modules:
-        module.prepare(generator, keep_state)
+    for place, module in enumerate(modules):
+        if seed is not None:
+            noise = Noise.of(seed, place)
+        else:
+            noise = module.chip_noise() if module.chip_noise is not None else Noise()
+        module.prepare(noise, keep_state)
         module.times_prepared += 1
 
 
@@ -82,11 +95,5 @@ def detach_state(model: nn.Module) -> None:
     Raises:
         TypeError: `model` is no module.
     """
-    for module in _prepared(model, "detach_state"):
+    for module in Prepared.within(model, "detach_state"):
         module.detach_state()
-
-
-def _prepared(model: nn.Module, caller: str) -> list[Prepared]:
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"{caller} takes a torch module, got {type(model).__name__}.")
-    return [module for module in model.modules() if isinstance(module, Prepared)]

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.chip import ChargeLaw, Quantizer
+from nwavesdk.chip import Noise, Profile, Quantizer
+from nwavesdk.layers.checks import positive
 from nwavesdk.layers.prepare import DIVERGED
 
 __all__ = ["EffectiveWeight", "check_fresh"]
@@ -20,13 +21,20 @@ class EffectiveWeight:
 
     Args:
         owner: whose weight it is, for error messages.
-        law: charge law of the chip.
-        quantizer: or None, for weights that are not quantized.
+        profile: the chip's numbers.
+        quantization_bits: from 2 to 8, or None for weights that are not quantized.
         stddev: standard deviation of the additive mismatch on the effective weight, or None.
+
+    Raises:
+        ValueError: `quantization_bits` or `stddev` is out of its range.
     """
 
-    def __init__(self, owner: str, law: ChargeLaw, quantizer: Quantizer | None, stddev: float | None) -> None:
-        self.owner, self.law, self.quantizer, self.stddev = owner, law, quantizer, stddev
+    def __init__(self, owner: str, profile: Profile, quantization_bits: int | None, stddev: float | None) -> None:
+        limit = profile.number("weight_limit")
+        off = stddev is None or (type(stddev) in (int, float) and stddev == 0)
+        self.owner, self.law = owner, profile.charge_law
+        self.quantizer = None if quantization_bits is None else Quantizer(quantization_bits, limit)
+        self.stddev = None if off else positive(owner, "stddev", stddev, "normalized charge")
         self._value: Tensor | None = None
         self._slope: Tensor | None = None
         self._seen: Tensor | None = None  # the weight that they were computed from
@@ -38,15 +46,14 @@ class EffectiveWeight:
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def prepare(self, weight: Tensor, generator: torch.Generator | None) -> None:
+    def prepare(self, weight: Tensor, noise: Noise) -> None:
         """Compute the effective weight anew, with a fresh draw."""
         kept, slope = weight, torch.ones_like(weight)
         if self.quantizer is not None:
             kept, slope = self.quantizer.quantize(weight), self.quantizer.inside(weight)
         value, self._slope = self.law.charge(kept), slope * self.law.slope(kept)
         if self.stddev:
-            noise = torch.randn(weight.shape, generator=generator)
-            value = value + self.stddev * noise.to(value)
+            value = value + self.stddev * noise.normal(weight.shape).to(value)
         self._value, self._seen = value, weight.detach().clone()
 
     def __call__(self, weight: Tensor) -> Tensor:
