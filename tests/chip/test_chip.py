@@ -6,6 +6,7 @@ import torch
 from nwavesdk.chip import (
     ExpansiveCharge,
     LinearCharge,
+    Noise,
     Profile,
     Quantizer,
     TableCharge,
@@ -22,6 +23,22 @@ def test_a_charge_law_is_odd_rising_and_knows_its_slope(law):
     assert bool((q.diff() > 0).all())
     h = 1e-6
     torch.testing.assert_close(law.slope(w), (law.charge(w + h) - law.charge(w - h)) / (2 * h), rtol=1e-8, atol=0)
+
+
+@pytest.mark.parametrize(
+    "law", [LinearCharge(0.5), ExpansiveCharge(1.2, 2.0, 0.9), TableCharge((0.0, 0.3, 0.9), (0.0, 0.1, 0.9))], ids=repr
+)
+def test_a_charge_law_finds_the_weight_of_a_charge(law):
+    w = torch.linspace(-1.5, 1.5, 301, dtype=torch.float64)
+    torch.testing.assert_close(law.weight(law.charge(w)), w)
+
+
+def test_noise_is_of_its_seed_and_place_and_ideal_noise_is_none():
+    a, b, c = Noise.of(1, 2).normal((1000,)), Noise.of(2, 1).normal((1000,)), Noise.of(-1, 2).normal((1000,))
+    assert torch.equal(a, Noise.of(1, 2).normal((1000,)))
+    for other in (b, c, Noise.of(1, 3).normal((1000,))):
+        assert abs(torch.corrcoef(torch.stack([a, other]))[0, 1]) < 0.1
+    assert not Noise(ideal=True).normal((5,)).any()
 
 
 def test_the_expansive_law_ends_at_gain_times_limit():
@@ -45,7 +62,7 @@ def test_quantization_is_symmetric_uniform_and_idempotent(bits):
 
 
 def test_factors_are_log_normal_and_reproducible():
-    draws = [lognormal_factors((20_000,), 0.1, torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
+    draws = [lognormal_factors((20_000,), 0.1, Noise.of(s)) for s in (1, 1, 2)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
     assert draws[0].log().std().item() == pytest.approx(0.1, rel=0.03)

@@ -70,6 +70,7 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
         RuntimeError: weights or constants are not finite, or a threshold is not above 0; no layer has changed then.
 
     Example:
+        >>> import torch
         >>> from nwavesdk.layers import LIFLayer
         >>> layer = LIFLayer(2, taus=20e-3)
         >>> prepare_net(layer)
