@@ -5,6 +5,7 @@ from nwavesdk.chip.mismatch import Noise, lognormal_factors
 from nwavesdk.chip.power import Energies, Power
 from nwavesdk.chip.profile import CHIPS, Entry, Profile, load_profile
 from nwavesdk.chip.quantization import Quantizer
+from nwavesdk.chip.signs import block_signs, block_sums, disagreement, offenders, over_blocks, project
 
 __all__ = [
     "CHIPS",
@@ -18,6 +19,12 @@ __all__ = [
     "Profile",
     "Quantizer",
     "TableCharge",
+    "block_signs",
+    "block_sums",
+    "disagreement",
     "load_profile",
     "lognormal_factors",
+    "offenders",
+    "over_blocks",
+    "project",
 ]
