@@ -109,8 +109,7 @@ def project(weight: Tensor, block: int, axis: str, limit: float | None = None) -
         tensor([1.0000, 1.5000, 0.0000])
     """
     signs = block_signs(weight, block, axis, limit)
-    magnitudes = (weight.detach() * signs).clamp(0, limit)
-    return torch.where(magnitudes > 0, signs * magnitudes, magnitudes)  # no -0, and NaN stays
+    return signs * (weight.detach() * signs).clamp(0, limit)
 
 
 def _check(values: Tensor, block: int, axis: str) -> None:
