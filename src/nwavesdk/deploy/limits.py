@@ -1,0 +1,133 @@
+"""What a chip cannot do: every place in a net where it breaks a limit of the profile."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from nwavesdk.chip import Profile, offenders
+from nwavesdk.chip import project as nearest
+from nwavesdk.deploy.placement import place
+from nwavesdk.deploy.stages import Stage, Weight, profile_of, stages
+
+__all__ = ["Violation", "check", "project"]
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One broken limit.
+
+    Attributes:
+        layer: name of the module, or of its weight, in the net.
+        rule: entry of the profile, or `"placement"`.
+        index: place in the tensor, or None for the whole module.
+        value: what stands there.
+        text: what is wrong and what would be right.
+    """
+
+    layer: str
+    rule: str
+    index: tuple[int, ...] | None
+    value: float | str
+    text: str
+
+    def __str__(self) -> str:
+        """Where, what and why in one line."""
+        where = "" if self.index is None else str(list(self.index))
+        return f"{self.layer}{where}: {self.text}"
+
+
+def check(model: nn.Module, profile: Profile | None = None) -> list[Violation]:
+    """Every violated limit of the profile, none when the net can go on the chip as it is.
+
+    Weights are looked at as the chip will hold them: after quantization where `quantization_bits` is set.
+
+    Args:
+        model: A net of the chip's modules, as `SpikingSequential`.
+        profile: The chip. [the one that the net was built for]
+
+    Raises:
+        TypeError: The model is no chip's net.
+
+    Example:
+        >>> from nwavesdk.layers import HWLayer, HWSynapse, SpikingSequential
+        >>> net = SpikingSequential(HWSynapse(2, 1), HWLayer(1, 20e-3))
+        >>> net[0].weight.data = torch.tensor([[0.5], [-1.0]])
+        >>> for violation in check(net):
+        ...     print(violation)
+        0.weight[1, 0]: weight -1, expected within ±0.9
+        0.weight[0, 0]: weight 0.5 is positive in a block of 5 inputs whose sign is negative
+    """
+    rows = stages(model, "check")
+    chip = profile_of(model, "check") if profile is None else profile
+    found = [violation for row in rows for violation in _stage(row, chip)]
+    try:
+        place(model, chip)
+    except ValueError as error:
+        found.append(Violation("net", "placement", None, "", str(error)))
+    return found
+
+
+def _stage(row: Stage, chip: Profile) -> Iterator[Violation]:
+    if row.diagonal and row.n_inputs != chip.count("filters"):
+        text = f"a front end of {row.n_inputs} channels, expected the chip's {chip.count('filters')} filters"
+        yield Violation(row.synapse_name, "filters", None, float(row.n_inputs), text)
+    for weight in row.weights():
+        yield from _weight(weight, chip)
+    yield from _constants(row, chip)
+
+
+def _weight(weight: Weight, chip: Profile) -> Iterator[Violation]:
+    limit, block, axis = chip.number("weight_limit"), chip.count("sign_block"), chip.text("sign_axis")
+    name, held = weight.name, weight.held()
+    if weight.bits is not None and weight.bits > chip.count("weight_bits"):
+        text = f"{weight.bits} bits, expected at most {chip.count('weight_bits')}"
+        yield Violation(name, "weight_bits", None, float(weight.bits), text)
+    for index in (~(held.abs() <= limit * (1 + 1e-6))).nonzero().tolist():
+        value = held[tuple(index)].item()
+        yield Violation(name, "weight_limit", tuple(index), value, f"weight {value:g}, expected within ±{limit:g}")
+    if held.ndim < 2:
+        return
+    for index in offenders(held, block, axis).nonzero().tolist():
+        value = held[tuple(index)].item()
+        told, other = ("positive", "negative") if value > 0 else ("negative", "positive")
+        text = f"weight {value:g} is {told} in a block of {block} {axis} whose sign is {other}"
+        yield Violation(name, "sign_block", tuple(index), value, text)
+
+
+def _constants(row: Stage, chip: Profile) -> Iterator[Violation]:
+    series = torch.tensor(chip.tau_profiles)
+    taus = row.layer.taus.detach().reshape(-1)
+    for i, tau in enumerate(taus.tolist()):
+        if len(series) and float((series - tau).abs().min()) > 1e-5 * tau:
+            nearest = series[(series - tau).abs().argmin()].item()
+            text = f"time constant {tau:g} s is none of the chip's profiles, the nearest is {nearest:g} s"
+            yield Violation(f"{row.name}.taus", "tau_profiles", (i,), tau, text)
+    threshold = chip.number("threshold")
+    for i, value in enumerate(row.layer.thresholds.detach().reshape(-1).tolist()):
+        if abs(value - threshold) > 1e-6 * threshold:
+            text = f"threshold {value:g}, expected the chip's {threshold:g}"
+            yield Violation(f"{row.name}.thresholds", "threshold", (i,), value, text)
+
+
+@torch.no_grad()
+def project(model: nn.Module, profile: Profile | None = None) -> None:
+    """Move every weight to the nearest that the chip can hold, in place: within its range, one sign in a block.
+
+    For nets that were trained without these limits; what a net loses by it, only a test tells. Call `prepare_net`
+    afterwards.
+
+    Args:
+        model: A net of the chip's modules.
+        profile: The chip. [the one that the net was built for]
+
+    Raises:
+        TypeError: The model is no chip's net.
+    """
+    chip = profile_of(model, "project") if profile is None else profile
+    limit, block, axis = chip.number("weight_limit"), chip.count("sign_block"), chip.text("sign_axis")
+    for row in stages(model, "project"):
+        for weight in row.weights():
+            w = weight.tensor
+            w.copy_(w.clamp(-limit, limit) if w.ndim < 2 else nearest(w, block, axis, limit))

@@ -1,0 +1,168 @@
+"""A chip's net as a row of stages: weights into neurons, one after the other."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from nwavesdk.chip import Profile, Quantizer
+from nwavesdk.layers import (
+    Dropout,
+    H1v1Frontend,
+    H1v1Layer,
+    H1v1Synapse,
+    H1v2Frontend,
+    H1v2Layer,
+    H1v2Synapse,
+    NeuronLayer,
+    SpikingSequential,
+)
+
+__all__ = ["CHIP_MODULES", "Stage", "Weight", "profile_of", "stages"]
+
+CHIP_MODULES = {
+    "h1v1": {"frontend": H1v1Frontend, "synapse": H1v1Synapse, "layer": H1v1Layer},
+    "h1v2": {"frontend": H1v2Frontend, "synapse": H1v2Synapse, "layer": H1v2Layer},
+}
+"""The modules of each kind of chip."""
+
+FRONTENDS = (H1v1Frontend, H1v2Frontend)
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """One weight of a chip's net.
+
+    Attributes:
+        name: in `state_dict`.
+        tensor: as it was trained, [N_in, N_out], or [N] in a front end.
+        module: whose it is.
+    """
+
+    name: str
+    tensor: Tensor
+    module: Any
+
+    @property
+    def bits(self) -> int | None:
+        """Bits to which the net quantizes it, or None."""
+        bits: int | None = self.module.quantization_bits
+        return bits
+
+    def held(self) -> Tensor:
+        """As the chip holds it, quantized where it is to be."""
+        weight = self.tensor.detach()
+        if self.bits is None:
+            return weight
+        return Quantizer(self.bits, self.module.profile.number("weight_limit")).quantize(weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Weights and the neurons that they drive.
+
+    Attributes:
+        synapse_name: of the weights' module in the net.
+        synapse: the module.
+        name: of the neurons' module in the net.
+        layer: the module.
+    """
+
+    synapse_name: str
+    synapse: Any
+    name: str
+    layer: Any
+
+    @property
+    def n_inputs(self) -> int:
+        """Lines that come in."""
+        return int(self.synapse.nb_inputs)
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons of the layer."""
+        return int(self.layer.features[0])
+
+    @property
+    def diagonal(self) -> bool:
+        """Whether this is the front end, each input for its own neuron."""
+        return isinstance(self.synapse, FRONTENDS)
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the neurons hear one another."""
+        return str(self.layer.layer_topology) == "RC"
+
+    def weights(self) -> "Iterator[Weight]":
+        """The weights that drive the neurons: from outside, and where they hear one another, from inside."""
+        yield Weight(f"{self.synapse_name}.weight", self.synapse.weight, self.synapse)
+        if self.recurrent:
+            yield Weight(f"{self.name}.recurrent_weights", self.layer.recurrent_weights, self.layer)
+
+
+def stages(model: nn.Module, caller: str) -> list[Stage]:
+    """The stages of a chip's net, in order.
+
+    Args:
+        model: A `SpikingSequential` of the chip's synapses and neuron layers in turn, with or without Dropout between.
+        caller: For error messages.
+
+    Raises:
+        TypeError: the model is no such net; the text names the module that does not belong there.
+    """
+    if not isinstance(model, SpikingSequential):
+        raise TypeError(f"{caller} takes a SpikingSequential of the chip's modules, got {type(model).__name__}.")
+    found: list[Stage] = []
+    waiting: tuple[str, Any] | None = None
+    classes = [tuple(kinds.values()) for kinds in CHIP_MODULES.values()]
+    for name, module in _rows(model):
+        if isinstance(module, Dropout | nn.Dropout | nn.Identity):
+            continue
+        if not isinstance(module, tuple(c for row in classes for c in row)):
+            raise TypeError(
+                f"{caller}: module {name} ({type(module).__name__}) is not one of the chip's: build the net of "
+                "H1v1… or H1v2… front end, synapses and layers (`nwave train --chip h1v2` does)."
+            )
+        if isinstance(module, NeuronLayer) == (waiting is None):
+            expected = "a front end or a synapse" if waiting is None else "a neuron layer"
+            raise TypeError(
+                f"{caller}: module {name} ({type(module).__name__}) stands where {expected} is expected: "
+                "on the chip synapses and neurons take turns."
+            )
+        if not isinstance(module, NeuronLayer):
+            waiting = name, module
+            continue
+        assert waiting is not None
+        if len(module.features) != 1:
+            raise TypeError(f"{caller}: module {name} has neurons in the shape {module.features}, expected a number.")
+        found.append(Stage(*waiting, name, module))
+        waiting = None
+    if waiting is not None or not found:
+        raise TypeError(f"{caller}: the net must end in a neuron layer of the chip.")
+    return found
+
+
+def profile_of(model: nn.Module, caller: str) -> Profile:
+    """The one profile that all modules of a chip's net were built with.
+
+    Raises:
+        TypeError: the model is no chip's net.
+        ValueError: its modules are of different chips.
+    """
+    profiles: list[Profile] = [module.profile for stage in stages(model, caller) for module in (stage.synapse, stage.layer)]
+    for profile in profiles:
+        if profile != profiles[0]:
+            raise ValueError(
+                f"{caller}: the net's modules were built for different chips, {profiles[0].name} and {profile.name}: "
+                "build all of them with one profile."
+            )
+    return profiles[0]
+
+
+def _rows(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    for name, module in model.named_children():
+        if isinstance(module, SpikingSequential):
+            yield from _rows(module, f"{prefix}{name}.")
+        else:
+            yield prefix + name, module
