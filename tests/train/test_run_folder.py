@@ -5,7 +5,6 @@ import pytest
 pytest.importorskip("pydantic")
 
 from nwavesdk.train import RunConfig, RunFolder
-from nwavesdk.train.atomic_file import write_atomically
 
 
 def test_a_new_or_empty_folder_is_taken(tmp_path: Path) -> None:
@@ -56,17 +55,3 @@ def test_of_two_that_begin_at_once_one_succeeds(tmp_path: Path, monkeypatch: pyt
 def test_no_run_here(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no run \(no config\.json\)"):
         RunFolder(tmp_path).read_config()
-
-
-def test_a_write_that_fails_leaves_the_older_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-
-    def fail(_: int) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("nwavesdk.train.atomic_file.os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

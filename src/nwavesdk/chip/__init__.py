@@ -1,6 +1,7 @@
 """The physics of the H1 chips, on arrays only: numbers, charge law, quantization, mismatch, signs, filters, power."""
 
 from nwavesdk.chip.charge import ChargeLaw, ExpansiveCharge, LinearCharge, TableCharge
+from nwavesdk.chip.filter_bank import FilterBank
 from nwavesdk.chip.mismatch import Noise, lognormal_factors
 from nwavesdk.chip.power import Energies, Power
 from nwavesdk.chip.profile import CHIPS, Entry, Profile, load_profile
@@ -13,6 +14,7 @@ __all__ = [
     "Energies",
     "Entry",
     "ExpansiveCharge",
+    "FilterBank",
     "LinearCharge",
     "Noise",
     "Power",

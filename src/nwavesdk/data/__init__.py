@@ -1,5 +1,6 @@
 """Where recordings come from, and how they become the [B, T, F] of a net."""
 
+from nwavesdk.data.atomic_file import write_atomically
 from nwavesdk.data.digits import load_digits
 from nwavesdk.data.extra import extras, missing, require
 from nwavesdk.data.log_mel import LogMel
@@ -23,4 +24,5 @@ __all__ = [
     "missing",
     "require",
     "stratified_split",
+    "write_atomically",
 ]

@@ -9,7 +9,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from nwavesdk.train.atomic_file import write_atomically
+from nwavesdk.data import write_atomically
 
 __all__ = ["AtomicCheckpointIO", "EveryEpoch"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from nwavesdk.train.atomic_file import write_atomically
+from nwavesdk.data import write_atomically
 
 __all__ = ["History"]
 

@@ -8,8 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from nwavesdk.data import Standard
-from nwavesdk.train.atomic_file import write_atomically
+from nwavesdk.data import Standard, write_atomically
 
 __all__ = ["load_model", "save_model"]
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from nwavesdk.data import write_atomically
 from nwavesdk.layers import SpikingSequential, prepare_net
-from nwavesdk.train.atomic_file import write_atomically
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.evaluation import Evaluation
 from nwavesdk.train.parts import Parts

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nwavesdk.train.atomic_file import write_atomically
+from nwavesdk.data import write_atomically
 from nwavesdk.train.config import RunConfig
 
 __all__ = ["RunFolder"]

@@ -1,0 +1,104 @@
+"""The bank against closed forms and an independent construction."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nwavesdk.chip import FilterBank, load_profile
+
+signal = pytest.importorskip("scipy.signal")
+
+BANK = FilterBank.of(load_profile("h1v1"), 16000)
+
+
+def warped(frequency: float | np.ndarray, rate: float) -> float | np.ndarray:
+    """The analog frequency that the bilinear transform maps to a digital one."""
+    return 2 * rate * np.tan(np.pi * frequency / rate)
+
+
+def test_the_shipped_chips_have_16_bands_from_100_to_3400_hz_that_touch() -> None:
+    for chip in ("h1v1", "h1v2"):
+        bank = FilterBank.of(load_profile(chip), 8000)
+        assert bank.centres.shape == (16,)
+        assert bank.centres[[0, -1]] == pytest.approx([100, 3400])
+        assert np.ptp(np.diff(np.log(bank.centres))) < 1e-12
+        assert bank.edges[1:, 0] == pytest.approx(bank.edges[:-1, 1])
+        assert bank.edges[:-1, 1] == pytest.approx(np.sqrt(bank.centres[1:] * bank.centres[:-1]))
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_the_response_is_butterworths(rate: int, order: int) -> None:
+    bank = replace(BANK, sample_rate=rate, order=order)
+    frequencies = np.geomspace(20, 0.499 * rate, 300)
+    low, high, at = warped(bank.edges[:, :1], rate), warped(bank.edges[:, 1:], rate), warped(frequencies, rate)
+    distance = (at**2 - low * high) / (at * (high - low))
+    np.testing.assert_allclose(bank.response(frequencies), 1 / np.sqrt(1 + distance ** (2 * order)), atol=1e-7)
+
+
+def test_half_the_power_passes_at_the_edges_and_all_at_the_centre() -> None:
+    for index, (edges, centre) in enumerate(zip(BANK.edges, BANK.centres, strict=True)):
+        np.testing.assert_allclose(BANK.response(edges)[index], np.sqrt(0.5), rtol=1e-6)
+        assert BANK.response([centre])[index] == pytest.approx(1, abs=1e-3)  # the bilinear transform moves it a little
+
+
+def test_the_response_is_what_the_filters_do() -> None:
+    impulse = np.zeros(16000)
+    impulse[0] = 1
+    spectra = np.abs(np.fft.rfft(BANK(impulse), axis=1))
+    np.testing.assert_allclose(spectra, BANK.response(np.arange(8001)), atol=1e-5)
+    numerator, denominator = signal.butter(2, BANK.edges[9] / 8000, btype="bandpass")
+    expected = np.abs(signal.freqz(numerator, denominator, np.arange(1, 8000), fs=16000)[1])
+    np.testing.assert_allclose(BANK.response(np.arange(1, 8000))[9], expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("index", range(16))
+def test_a_tone_at_a_centre_is_loudest_in_its_channel_and_keeps_its_size(index: int) -> None:
+    channels = BANK(0.5 * np.sin(2 * np.pi * BANK.centres[index] * np.arange(16000) / 16000))
+    assert channels.shape == (16, 16000)
+    assert channels.dtype == np.float32
+    sizes = np.abs(channels[:, 8000:]).max(axis=1)
+    assert sizes.argmax() == index
+    assert sizes[index] == pytest.approx(0.5, rel=0.02)
+
+
+def test_the_bank_is_causal_linear_and_silent_in_silence() -> None:
+    draw = np.random.default_rng(0)
+    sound, other = draw.standard_normal((2, 2000))
+    whole = BANK(sound)
+    np.testing.assert_array_equal(BANK(sound[:700]), whole[:, :700])
+    np.testing.assert_allclose(BANK(2 * sound - other), 2 * whole - BANK(other), atol=1e-5)
+    assert not BANK(np.zeros(100)).any()
+
+
+def test_one_filter_reaches_from_lowest_to_highest() -> None:
+    bank = FilterBank(16000, 100, 400, count=1, order=2)
+    assert bank.centres == pytest.approx([200])
+    assert bank.edges[0] == pytest.approx([100, 400])
+
+
+def test_a_rate_that_is_too_low_says_which_would_do() -> None:
+    edge = BANK.edges[-1, 1]
+    FilterBank.of(load_profile("h1v1"), 2 * edge + 1)
+    said = r"ends at 3824 Hz, expected below 3000 Hz, half the sample rate: use a sample_rate above 7648 Hz, or a chip"
+    with pytest.raises(ValueError, match=said):
+        FilterBank.of(load_profile("h1v1"), 6000)
+    with pytest.raises(ValueError, match="half the sample rate"):
+        FilterBank.of(load_profile("h1v1"), 2 * edge)
+
+
+def test_numbers_out_of_range() -> None:
+    with pytest.raises(ValueError, match="count and order from 1, got 0 and 2"):
+        replace(BANK, count=0)
+    with pytest.raises(ValueError, match="0 < lowest < highest, got 200 Hz and 100 Hz"):
+        replace(BANK, lowest=200, highest=100)
+    with pytest.raises(ValueError, match=r"one mono sound \[samples\], got an array of shape \[2, 5\]"):
+        BANK(np.zeros((2, 5)))
+
+
+def test_without_scipy_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.signal", None)
+    with pytest.raises(ModuleNotFoundError, match=r'scipy is not installed.*pip install "nwavesdk\[train\]"'):
+        BANK(np.zeros(3))
