@@ -83,9 +83,9 @@ class FilterBank:
     def sections(self) -> Numbers:
         """The second-order sections of each filter, `[count, order, 6]`, numerators before denominators."""
         butter = _signal().butter
-        return np.stack(
-            [butter(self.order, band, btype="bandpass", fs=self.sample_rate, output="sos") for band in self.edges]
-        )
+        filters = [butter(self.order, band, btype="bandpass", fs=self.sample_rate, output="sos") for band in self.edges]
+        sections: Numbers = np.stack(filters)
+        return sections
 
     def response(self, frequencies: npt.ArrayLike) -> Numbers:
         """Magnitude of each filter at each frequency.
@@ -94,7 +94,7 @@ class FilterBank:
             frequencies: Up to half the sample rate [Hz], `[F]`.
 
         Returns:
-            Gain, `[count, F]`, 1 at a centre.
+            Gain, `[count, F]`, about 1 at a centre and 1 / sqrt(2) at the edges.
         """
         z = np.exp(2j * np.pi * np.asarray(frequencies, np.float64) / self.sample_rate)
         powers = z ** -np.arange(3)[:, None]

@@ -4,18 +4,23 @@ from nwavesdk.data.atomic_file import write_atomically
 from nwavesdk.data.digits import load_digits
 from nwavesdk.data.extra import extras, missing, require
 from nwavesdk.data.log_mel import LogMel
+from nwavesdk.data.partition import Partition, by_recording, by_speaker
 from nwavesdk.data.recordings import Recordings
 from nwavesdk.data.series import Series, fit_hold, fit_length
-from nwavesdk.data.split import Split, stratified_split
+from nwavesdk.data.speaker import speakers_of
+from nwavesdk.data.split import Split, speaker_split, stratified_split
 from nwavesdk.data.standard import Standard
 from nwavesdk.data.wav_folder import load_wav_folder
 
 __all__ = [
     "LogMel",
+    "Partition",
     "Recordings",
     "Series",
     "Split",
     "Standard",
+    "by_recording",
+    "by_speaker",
     "extras",
     "fit_hold",
     "fit_length",
@@ -23,6 +28,8 @@ __all__ = [
     "load_wav_folder",
     "missing",
     "require",
+    "speaker_split",
+    "speakers_of",
     "stratified_split",
     "write_atomically",
 ]

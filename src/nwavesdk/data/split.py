@@ -1,14 +1,12 @@
 """Three parts of a set of recordings: to learn from, to select on, to report once."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
+from nwavesdk.data.partition import Partition, by_recording, by_speaker
+from nwavesdk.data.recordings import Recordings
+from nwavesdk.data.speaker import speakers_of
 
-from nwavesdk.data.recordings import Indices, Recordings, hash_order
-
-__all__ = ["Split", "stratified_split"]
+__all__ = ["Split", "speaker_split", "stratified_split"]
 
 
 class Split(NamedTuple):
@@ -36,18 +34,26 @@ def stratified_split(recordings: Recordings, val: float = 0.15, test: float = 0.
     Raises:
         ValueError: The shares leave nothing to learn from, or a class has less than three recordings.
     """
-    if min(val, test) <= 0 or val + test >= 1:
-        raise ValueError(f"The shares of validation and test must be positive and sum below 1, got {val} and {test}.")
-    parts: tuple[list[Indices], ...] = ([], [], [])
-    for label, name in enumerate(recordings.classes):
-        order = hash_order(recordings.keys, np.flatnonzero(recordings.labels == label))
-        if len(order) < 3:
-            raise ValueError(
-                f"Class {name!r} has {len(order)} recordings, expected at least 3 (train, validation, test): "
-                f"add recordings or leave the class out."
-            )
-        n_test, n_val = (max(1, round(share * len(order))) for share in (test, val))
-        cuts: Sequence[npt.NDArray[np.int64]] = np.split(order, [n_test, n_test + n_val])
-        for part, indices in zip(parts, (cuts[2], cuts[1], cuts[0]), strict=True):
-            part.append(indices)
-    return Split(*(recordings.take(np.sort(np.concatenate(part))) for part in parts))
+    return _taken(recordings, by_recording(recordings.keys, recordings.labels, recordings.classes, val, test))
+
+
+def speaker_split(recordings: Recordings, val: float = 0.15, test: float = 0.15) -> Split:
+    """Part recordings so that nobody who is heard in one part is heard in another, by the hash of speakers' names.
+
+    Args:
+        recordings: The whole set; its keys end in file names that tell the speaker, see `speakers_of`.
+        val: Share of recordings to select on.
+        test: Share of recordings to report.
+
+    Returns:
+        The parts; each holds every class. Shares are met as well as whole speakers allow.
+
+    Raises:
+        ValueError: The names do not tell the speaker, there are too few speakers, or the shares leave nothing.
+    """
+    speakers = speakers_of(recordings.keys)
+    return _taken(recordings, by_speaker(speakers, recordings.labels, recordings.classes, val, test))
+
+
+def _taken(recordings: Recordings, partition: Partition) -> Split:
+    return Split(*(recordings.take(indices) for indices in partition))

@@ -1,22 +1,18 @@
 """A folder with one subfolder of `.wav` files for each class, read through the log-mel front end."""
 
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from nwavesdk.data.extra import require
 from nwavesdk.data.log_mel import LogMel
 from nwavesdk.data.recordings import Recordings
+from nwavesdk.data.wav import Sound, at_rate, decode, levelled
 
 __all__ = ["load_wav_folder"]
 
 HIGHEST_RATE = 16_000
 """Rate to which faster recordings are brought down [Hz]; speech has little above half of it."""
-
-Sound = tuple[npt.NDArray[np.float32], int]
 
 
 def load_wav_folder(
@@ -49,11 +45,11 @@ def load_wav_folder(
     for path in (path for paths in files.values() for path in paths):
         data = path.read_bytes()
         content.update(f"{path.relative_to(folder).as_posix()}:{len(data)}:".encode() + data)
-        sounds.append(_read(path, data))
+        sounds.append(decode(path, data))
     rate = sample_rate or min(HIGHEST_RATE, *(rate for _, rate in sounds))
     front_end = LogMel(rate, bands, window, hop)
     return Recordings(
-        frames=tuple(front_end(_levelled(_resample(sound, rate))) for sound in sounds),
+        frames=tuple(front_end(levelled(at_rate(sound, rate))) for sound in sounds),
         labels=np.repeat(np.arange(len(files)), [len(paths) for paths in files.values()]),
         classes=tuple(files),
         keys=tuple(path.relative_to(folder).as_posix() for paths in files.values() for path in paths),
@@ -83,31 +79,3 @@ def _files(folder: Path) -> dict[str, list[Path]]:
 def _wavs(folder: Path) -> list[Path]:
     found = (path for path in folder.rglob("*") if path.suffix.lower() == ".wav" and path.is_file())
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-
-
-def _read(path: Path, data: bytes) -> Sound:
-    soundfile = require("soundfile", "train")
-    try:
-        samples, rate = soundfile.read(BytesIO(data), dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as error:
-        what = "is empty (0 bytes)" if not data else f"cannot be read as sound ({error})"
-        raise ValueError(f"Recording {path} {what}: repair or remove it.") from None
-    if not len(samples):
-        raise ValueError(f"Recording {path} has no samples: repair or remove it.")
-    if not np.isfinite(samples).all():
-        raise ValueError(f"Recording {path} holds samples that are not finite: repair or remove it.")
-    return samples.mean(axis=1), rate
-
-
-def _resample(sound: Sound, rate: int) -> npt.NDArray[np.float32]:
-    samples, given = sound
-    if given == rate:
-        return samples
-    resampled: npt.NDArray[np.float32] = require("soxr", "train").resample(samples, given, rate)
-    return resampled
-
-
-def _levelled(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The sound with its loudest sample at full scale, so that distance to the microphone does not count."""
-    peak = np.abs(samples).max()
-    return samples / peak if peak > 0 else samples
