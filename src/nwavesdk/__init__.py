@@ -7,13 +7,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nwavesdk.data import NWaveDataGen, NWaveDataloaderConfig
     from nwavesdk.layers import LIFLayer, LIFSynapse, prepare_net
 
-__all__ = ["LIFLayer", "LIFSynapse", "__version__", "prepare_net"]
+__all__ = ["LIFLayer", "LIFSynapse", "NWaveDataGen", "NWaveDataloaderConfig", "__version__", "prepare_net"]
 
 __version__ = "0.1.0.dev0"
 
-_HOME = {"LIFLayer": "nwavesdk.layers", "LIFSynapse": "nwavesdk.layers", "prepare_net": "nwavesdk.layers"}
+_HOME = {
+    "LIFLayer": "nwavesdk.layers",
+    "LIFSynapse": "nwavesdk.layers",
+    "NWaveDataGen": "nwavesdk.data",
+    "NWaveDataloaderConfig": "nwavesdk.data",
+    "prepare_net": "nwavesdk.layers",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -71,13 +71,15 @@ class FilterBank:
         """Centre of each band [Hz], `[count]`."""
         if self.count == 1:
             return np.array([np.sqrt(self.lowest * self.highest)])
-        return np.geomspace(self.lowest, self.highest, self.count)
+        centres: Numbers = np.geomspace(self.lowest, self.highest, self.count)
+        return centres
 
     @property
     def edges(self) -> Numbers:
         """Lower and upper edge of each band [Hz], `[count, 2]`."""
         half_step = (self.highest / self.lowest) ** (0.5 / max(self.count - 1, 1))
-        return self.centres[:, None] * np.array([1 / half_step, half_step])
+        edges: Numbers = self.centres[:, None] * np.array([1 / half_step, half_step])
+        return edges
 
     @cached_property
     def sections(self) -> Numbers:

@@ -87,7 +87,8 @@ def by_speaker(
     names = [names[index] for index in hash_order(names, np.arange(len(names)))]
     place = {name: row for row, name in enumerate(names)}
     counts = np.zeros((len(names), len(classes)), np.int64)
-    np.add.at(counts, ([place[speaker] for speaker in speakers], labels), 1)
+    for speaker, label in zip(speakers, labels, strict=True):
+        counts[place[speaker], label] += 1
     goals = {2: np.maximum(1, np.round(test * counts.sum(0))), 1: np.maximum(1, np.round(val * counts.sum(0)))}
     home = _fill(counts, goals)
     _complete(counts, goals, home, classes)

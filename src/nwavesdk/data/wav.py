@@ -32,7 +32,7 @@ class RecordingError(ValueError):
 
     def __init__(self, name: object, what: str, remedy: str = "repair or remove it") -> None:
         super().__init__(f"Recording {name} {what}: {remedy}.")
-        self.what = what
+        self.name, self.what, self.remedy = name, what, remedy
 
 
 def read_bytes(path: Path, max_seconds: float) -> bytes:
