@@ -63,6 +63,8 @@ class Profile:
                 raise ValueError(f"profile {self.name}: {key} must be {told}, got {entry.value!r}.")
         if self.text("charge_law") == "table":
             _ = self.charge_law  # a broken table is told now
+        if self.text("neuron") == "h1v2" and self.number("synapse_mismatch"):
+            raise ValueError(f"profile {self.name}: H1v2 synapses have no mismatch, synapse_mismatch must be 0.")
         if self.number("filter_lowest") >= self.number("filter_highest"):
             raise ValueError(f"profile {self.name}: filter_lowest must lie below filter_highest.")
 

@@ -9,7 +9,7 @@ from nwavesdk.data.loader_config import NWaveDataloaderConfig
 from nwavesdk.data.log_mel import LogMel
 from nwavesdk.data.nwave_data import NWaveDataGen
 from nwavesdk.data.partition import Partition, by_recording, by_speaker
-from nwavesdk.data.recordings import Recordings
+from nwavesdk.data.recordings import Frames, Indices, Recordings, hash_order
 from nwavesdk.data.series import Series, fit_hold, fit_length
 from nwavesdk.data.speaker import speakers_of
 from nwavesdk.data.split import Split, speaker_split, stratified_split
@@ -19,7 +19,9 @@ from nwavesdk.data.wav_folder import load_wav_folder
 
 __all__ = [
     "Channels",
+    "Frames",
     "FrontEnd",
+    "Indices",
     "LogMel",
     "NWaveDataGen",
     "NWaveDataloaderConfig",
@@ -36,6 +38,7 @@ __all__ = [
     "fit_hold",
     "fit_length",
     "generate",
+    "hash_order",
     "load_digits",
     "load_wav_folder",
     "missing",

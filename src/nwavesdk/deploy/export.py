@@ -10,15 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import Profile, Quantizer
 from nwavesdk.data import require, write_atomically
 from nwavesdk.deploy.limits import check
 from nwavesdk.deploy.placement import place
-from nwavesdk.deploy.stages import CHIP_MODULES, Stage, profile_of, stages
-from nwavesdk.layers import SpikingSequential
+from nwavesdk.deploy.stages import Stage, profile_of, stages
+from nwavesdk.layers import SpikingSequential, family_of
 
 __all__ = ["export", "load_export", "read_header"]
 
@@ -100,7 +99,7 @@ def load_export(path: Path) -> SpikingSequential:
         ValueError: It is no such file, or damaged.
 
     Example:
-        >>> import tempfile
+        >>> import tempfile, torch
         >>> from nwavesdk.layers import H1v2Frontend, H1v2Layer, prepare_net
         >>> net = SpikingSequential(H1v2Frontend(16, 5), H1v2Layer(16, 20e-3))
         >>> path = Path(tempfile.mkdtemp(), "chip.safetensors")
@@ -125,21 +124,26 @@ def _describe(row: Stage, bits: int) -> list[dict[str, Any]]:
     layer: dict[str, Any] = {"kind": "layer", "name": row.name, "size": [row.n_neurons], "dt": row.layer.dt}
     if row.recurrent:
         layer |= {"topology": "RC", "bits": row.layer.quantization_bits or bits}
-    return [{"kind": kind, "name": row.synapse_name, "size": sizes, "bits": row.synapse.quantization_bits or bits}, layer]
+    return [
+        {"kind": kind, "name": row.synapse_name, "size": sizes, "bits": row.synapse.quantization_bits or bits},
+        layer,
+    ]
 
 
 def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SpikingSequential:
     profile = Profile.from_json(json.dumps(header["profile"]))
-    limit, kinds = profile.number("weight_limit"), CHIP_MODULES[profile.text("neuron")]
+    limit, family = profile.number("weight_limit"), family_of(profile)
     modules: list[Any] = []
     for told in header["modules"]:
         name, bits = told["name"], told.get("bits")
         if told["kind"] != "layer":
-            module = kinds[told["kind"]](*told["size"], quantization_bits=bits, profile=profile)
+            module = (family.frontend if told["kind"] == "frontend" else family.synapse)(
+                *told["size"], quantization_bits=bits, profile=profile
+            )
             weights = {"weight": module.weight}
         else:
             log_taus = tensors[f"{name}.log_taus"]
-            module = kinds["layer"](
+            module = family.layer(
                 told["size"][0], log_taus.exp(), told["dt"], layer_topology=told.get("topology", "FF"),
                 quantization_bits=bits, profile=profile,
             )  # fmt: skip

@@ -6,26 +6,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from nwavesdk.chip import Profile, Quantizer
+from nwavesdk.chip import CHIPS, Profile, Quantizer, load_profile
 from nwavesdk.layers import (
     Dropout,
     H1v1Frontend,
-    H1v1Layer,
-    H1v1Synapse,
     H1v2Frontend,
-    H1v2Layer,
-    H1v2Synapse,
     NeuronLayer,
     SpikingSequential,
+    family_of,
 )
 
-__all__ = ["CHIP_MODULES", "Stage", "Weight", "profile_of", "stages"]
-
-CHIP_MODULES = {
-    "h1v1": {"frontend": H1v1Frontend, "synapse": H1v1Synapse, "layer": H1v1Layer},
-    "h1v2": {"frontend": H1v2Frontend, "synapse": H1v2Synapse, "layer": H1v2Layer},
-}
-"""The modules of each kind of chip."""
+__all__ = ["Stage", "Weight", "profile_of", "stages"]
 
 FRONTENDS = (H1v1Frontend, H1v2Frontend)
 
@@ -115,11 +106,11 @@ def stages(model: nn.Module, caller: str) -> list[Stage]:
         raise TypeError(f"{caller} takes a SpikingSequential of the chip's modules, got {type(model).__name__}.")
     found: list[Stage] = []
     waiting: tuple[str, Any] | None = None
-    classes = [tuple(kinds.values()) for kinds in CHIP_MODULES.values()]
+    classes = tuple(kind for chip in CHIPS for kind in family_of(load_profile(chip)))
     for name, module in _rows(model):
         if isinstance(module, Dropout | nn.Dropout | nn.Identity):
             continue
-        if not isinstance(module, tuple(c for row in classes for c in row)):
+        if not isinstance(module, classes):
             raise TypeError(
                 f"{caller}: module {name} ({type(module).__name__}) is not one of the chip's: build the net of "
                 "H1v1… or H1v2… front end, synapses and layers (`nwave train --chip h1v2` does)."
@@ -150,7 +141,9 @@ def profile_of(model: nn.Module, caller: str) -> Profile:
         TypeError: the model is no chip's net.
         ValueError: its modules are of different chips.
     """
-    profiles: list[Profile] = [module.profile for stage in stages(model, caller) for module in (stage.synapse, stage.layer)]
+    profiles: list[Profile] = [
+        module.profile for stage in stages(model, caller) for module in (stage.synapse, stage.layer)
+    ]
     for profile in profiles:
         if profile != profiles[0]:
             raise ValueError(

@@ -10,6 +10,7 @@ from nwavesdk.layers.chip_synapse import (
 )
 from nwavesdk.layers.device import to_cpu, to_gpu
 from nwavesdk.layers.dropout import Dropout
+from nwavesdk.layers.family import Family, family_of
 from nwavesdk.layers.hardware import H1v1Layer, H1v2Layer, HWLayer
 from nwavesdk.layers.instance import ChipInstance
 from nwavesdk.layers.lif import LIFLayer, LIFSynapse
@@ -21,6 +22,7 @@ from nwavesdk.layers.synapse import Synapse
 __all__ = [
     "ChipInstance",
     "Dropout",
+    "Family",
     "Frontend",
     "H1v1Frontend",
     "H1v1Layer",
@@ -38,6 +40,7 @@ __all__ = [
     "SpikingSequential",
     "Synapse",
     "detach_state",
+    "family_of",
     "prepare_net",
     "to_cpu",
     "to_gpu",

@@ -6,12 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from nwavesdk.chip import Profile
 from nwavesdk.solvers.crossover import CrossoverTable
 from nwavesdk.surrogate import available, parse
 
-__all__ = ["ArithmeticConfig", "DataConfig", "Facts", "LearningConfig", "MachineConfig", "NetConfig", "RunConfig"]
+__all__ = [
+    "ArithmeticConfig",
+    "ChipConfig",
+    "DataConfig",
+    "Facts",
+    "LearningConfig",
+    "MachineConfig",
+    "NetConfig",
+    "RunConfig",
+]
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -74,6 +84,26 @@ class NetConfig(_Section):
         return name + repr(surrogate).removeprefix(type(surrogate).__name__).removeprefix(name)
 
 
+class ChipConfig(_Section):
+    """The chip that a net is made for: its filter bank hears the recordings, its synapses and neurons are the net.
+
+    Attributes:
+        profile: `"h1v1"`, `"h1v2"`, or the path of a TOML file with the numbers of a chip of your own.
+        training: What training knows of the chip beside its neurons and its charge law: `"plain"` nothing, and the
+            weights are moved to what the chip can hold when it ends; `"hardware"` range, shared signs and bits of
+            the weights; `"mismatch"` all of that, and another chip of the series in every batch.
+        bits: Bits of a weight; None: the profile's.
+        duration: Length to which recordings are cut, or padded with silence [s].
+        gain: Amplifier before the filters; None: so that one in a hundred values of the training part is above 1.
+    """
+
+    profile: str
+    training: Literal["plain", "hardware", "mismatch"] = "mismatch"
+    bits: Annotated[int, Field(ge=2, le=8)] | None = None
+    duration: Positive = 1.0
+    gain: Positive | None = None
+
+
 class LearningConfig(_Section):
     """How weights are learnt: AdamW, a learning rate of one cycle, cross-entropy on the rates of the populations.
 
@@ -133,12 +163,28 @@ class Facts(_Section):
         n_features: Features of a frame, the net's inputs.
         fingerprint: Hash of the data's content.
         recordings: Recordings in the training, validation and test part.
+        split_by: What the parts were made by, `"recording"` or `"speaker"`.
+        profile: All numbers of the chip, as JSON, where the run is for one.
     """
 
     classes: tuple[str, ...]
     n_features: Count
     fingerprint: str
     recordings: tuple[Count, Count, Count]
+    split_by: Literal["recording", "speaker"] = "recording"
+    profile: str | None = None
+
+    @property
+    def chip(self) -> Profile | None:
+        """The chip, as it was when the run began."""
+        return None if self.profile is None else Profile.from_json(self.profile)
+
+
+_CHIP_DEFAULTS: dict[str, dict[str, Any]] = {
+    "data": {"sample_rate": 16_000},
+    "net": {"hidden": (50,), "tau": 20e-3, "dropout": 0.0},
+    "learning": {"epochs": 40, "weight_decay": 0.0, "sharpness": 100.0},
+}
 
 
 class RunConfig(_Section):
@@ -152,10 +198,22 @@ class RunConfig(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     data: DataConfig = DataConfig()
     net: NetConfig = NetConfig()
+    chip: ChipConfig | None = None
     learning: LearningConfig = LearningConfig()
     machine: MachineConfig = MachineConfig()
     arithmetic: ArithmeticConfig | None = None
     facts: Facts | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _for_a_chip(cls, choices: Any) -> Any:
+        """Fill in what is the default of a net for a chip, where it is not given."""
+        if not isinstance(choices, Mapping) or not choices.get("chip"):
+            return choices
+        given = {section: choices.get(section) or {} for section in _CHIP_DEFAULTS}
+        if not all(isinstance(values, Mapping) for values in given.values()):
+            return choices
+        return {**choices, **{section: {**_CHIP_DEFAULTS[section], **values} for section, values in given.items()}}
 
     @classmethod
     def of(cls, choices: Mapping[str, Any]) -> "RunConfig":
@@ -188,6 +246,8 @@ class RunConfig(_Section):
             ValueError: A choice is out of its range or differs; the text names the first one.
         """
         mine = self.model_dump()
+        if self.chip is None and choices.get("chip"):
+            raise ValueError("chip: the run that is resumed is not for a chip: leave --chip out, or begin a new run.")
         merged = {
             name: {**mine[name], **given} if isinstance(given, Mapping) else given for name, given in choices.items()
         }

@@ -3,17 +3,25 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from nwavesdk.chip import load_profile
 from nwavesdk.data import (
+    Frames,
+    Indices,
+    NWaveDataloaderConfig,
     Recordings,
     Series,
     Standard,
     fit_hold,
     fit_length,
+    generate,
+    hash_order,
     load_digits,
     load_wav_folder,
     stratified_split,
 )
-from nwavesdk.train.config import DataConfig, Facts, RunConfig
+from nwavesdk.train.config import ChipConfig, DataConfig, Facts, RunConfig
 
 __all__ = ["Parts", "load_parts"]
 
@@ -45,14 +53,11 @@ def load_parts(config: RunConfig) -> tuple[RunConfig, Parts]:
         ValueError: The source cannot be used, or its content is not that of the config's facts.
         ModuleNotFoundError: An extra is missing.
     """
+    if config.chip is not None:
+        return _for_a_chip(config, config.chip)
     recordings = _load(config.data)
     fingerprint = recordings.fingerprint
-    if config.facts is not None and config.facts.fingerprint != fingerprint:
-        raise ValueError(
-            f"The data of {config.data.source} have changed since the run began "
-            f"(got {fingerprint[:12]}, expected {config.facts.fingerprint[:12]}): "
-            "restore them or start a new run."
-        )
+    _check_same(config, fingerprint)
     if config.data.limit is not None:
         recordings = recordings.limit(config.data.limit)
     split = stratified_split(recordings)
@@ -76,3 +81,59 @@ def _load(data: DataConfig) -> Recordings:
     return load_wav_folder(
         Path(data.source), sample_rate=data.sample_rate, bands=data.bands, window=data.window, hop=data.hop
     )
+
+
+def _check_same(config: RunConfig, fingerprint: str) -> None:
+    if config.facts is not None and config.facts.fingerprint != fingerprint:
+        raise ValueError(
+            f"The data of {config.data.source} have changed since the run began "
+            f"(got {fingerprint[:12]}, expected {config.facts.fingerprint[:12]}): "
+            "restore them or start a new run."
+        )
+
+
+def _for_a_chip(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Parts]:
+    """The recordings of a folder as a chip's filter bank hears them, by speaker where names tell who speaks."""
+    if config.data.source == "digits":
+        raise ValueError("a chip hears sound, and the spoken digits come as features: give --data FOLDER with wavs.")
+    assert config.data.sample_rate is not None
+    profile = (config.facts.chip if config.facts is not None else None) or load_profile(chip.profile)
+    heard = generate(
+        NWaveDataloaderConfig(
+            config.data.source,
+            sample_rate=config.data.sample_rate,
+            recording_duration_s=chip.duration,
+            sim_time_s=config.net.dt,
+            level="peak",
+            chip=profile,
+        )  # fmt: skip
+    )
+    _check_same(config, heard.fingerprint)
+    labels = heard.y.astype(np.int64)
+    parts = [_limited(part, labels, heard.keys, config.data.limit) for part in heard.parts]
+    gain = chip.gain or _gain(heard.x[parts[0]])
+    standard = Standard(np.zeros(heard.x.shape[2], np.float32), np.full(heard.x.shape[2], 1 / gain, np.float32))
+    train, val, test = (Series(standard.apply(heard.x[part]), labels[part]) for part in parts)
+    facts = Facts(
+        classes=heard.classes, n_features=heard.x.shape[2], fingerprint=heard.fingerprint,
+        recordings=(len(train), len(val), len(test)), split_by=heard.split_by, profile=profile.to_json(),
+    )  # fmt: skip
+    chosen = chip.model_copy(update={"gain": gain, "bits": chip.bits or profile.count("weight_bits")})
+    return config.model_copy(update={"chip": chosen, "facts": facts}), Parts(train, val, test, standard)
+
+
+def _gain(x: Frames) -> float:
+    """So that one in a hundred values is above 1; rounded, as an amplifier has steps."""
+    loud = float(np.quantile(x, 0.99))
+    if loud <= 0:
+        raise ValueError("the training part is silent: there is nothing to amplify.")
+    return float(f"{1 / loud:.3g}")
+
+
+def _limited(part: Indices, labels: Indices, keys: tuple[str, ...], limit: int | None) -> Indices:
+    """Recordings of a part, so that all parts together keep about `limit` and each class about as many."""
+    if limit is None:
+        return part
+    share = max(1, round(limit * len(part) / len(keys) / len(np.unique(labels))))
+    kept = [hash_order(keys, part[labels[part] == label])[:share] for label in np.unique(labels)]
+    return np.sort(np.concatenate(kept))
