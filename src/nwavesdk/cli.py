@@ -48,6 +48,14 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part. [20]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR from its last epoch.")] = False,
     hidden: Annotated[str | None, typer.Option(metavar="N,N,…", help="Hidden layer sizes. [256,256]")] = None,
+    chip: Annotated[
+        str | None, typer.Option(metavar="h1v1|h1v2|FILE", help="Train for this chip; FILE is a profile. [none]")
+    ] = None,
+    training: Annotated[
+        str | None, typer.Option(help="What it knows of the chip: plain, hardware or mismatch. [mismatch]")
+    ] = None,
+    bits: Annotated[int | None, typer.Option(help="Bits of a weight on the chip. [the profile's]")] = None,
+    duration: Annotated[float | None, typer.Option(help="Length of a recording for a chip, seconds. [1]")] = None,
     population: Annotated[int | None, typer.Option(help="Output neurons for each class. [10]")] = None,
     tau: Annotated[float | None, typer.Option(help="Membrane time constant, seconds. [0.01]")] = None,
     surrogate: Annotated[
@@ -77,6 +85,10 @@ def train(
             "data.hold": hold,
             "data.bands": bands,
             "data.sample_rate": sample_rate,
+            "chip.profile": _profile_path(chip),
+            "chip.training": training,
+            "chip.bits": bits,
+            "chip.duration": duration,
             "net.hidden": None if hidden is None else [size.strip() for size in hidden.split(",") if size.strip()],
             "net.population": population,
             "net.tau": tau,
@@ -257,6 +269,10 @@ def info(as_json: Json = False) -> None:
 
 def _source(data: str | None) -> str | None:
     return data if data in (None, "digits") else str(Path(data).resolve())
+
+
+def _profile_path(chip: str | None) -> str | None:
+    return chip if chip in (None, "h1v1", "h1v2") else str(Path(chip).resolve())
 
 
 def _nested(flat: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,7 @@ class Channels:
     keys: tuple[str, ...]
     fingerprint: str
     parts: Partition
-    split_by: str
+    split_by: Literal["speaker", "recording"]
     speakers: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
     cached: int
@@ -153,7 +154,7 @@ def _settings(config: NWaveDataloaderConfig) -> str:
 
 def _parted(
     config: NWaveDataloaderConfig, keys: tuple[str, ...], labels: Indices, classes: tuple[str, ...]
-) -> tuple[Partition, str, tuple[str, ...]]:
+) -> tuple[Partition, Literal["speaker", "recording"], tuple[str, ...]]:
     """The parts, by what they were made, and who speaks."""
     classes = classes or ("wavs",)
     if config.split != "recording":

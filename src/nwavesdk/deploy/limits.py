@@ -7,11 +7,10 @@ import torch
 from torch import nn
 
 from nwavesdk.chip import Profile, offenders
-from nwavesdk.chip import project as nearest
 from nwavesdk.deploy.placement import place
 from nwavesdk.deploy.stages import Stage, Weight, profile_of, stages
 
-__all__ = ["Violation", "check", "project"]
+__all__ = ["Violation", "check"]
 
 
 @dataclass(frozen=True)
@@ -109,25 +108,3 @@ def _constants(row: Stage, chip: Profile) -> Iterator[Violation]:
         if abs(value - threshold) > 1e-6 * threshold:
             text = f"threshold {value:g}, expected the chip's {threshold:g}"
             yield Violation(f"{row.name}.thresholds", "threshold", (i,), value, text)
-
-
-@torch.no_grad()
-def project(model: nn.Module, profile: Profile | None = None) -> None:
-    """Move every weight to the nearest that the chip can hold, in place: within its range, one sign in a block.
-
-    For nets that were trained without these limits; what a net loses by it, only a test tells. Call `prepare_net`
-    afterwards.
-
-    Args:
-        model: A net of the chip's modules.
-        profile: The chip. [the one that the net was built for]
-
-    Raises:
-        TypeError: The model is no chip's net.
-    """
-    chip = profile_of(model, "project") if profile is None else profile
-    limit, block, axis = chip.number("weight_limit"), chip.count("sign_block"), chip.text("sign_axis")
-    for row in stages(model, "project"):
-        for weight in row.weights():
-            w = weight.tensor
-            w.copy_(w.clamp(-limit, limit) if w.ndim < 2 else nearest(w, block, axis, limit))

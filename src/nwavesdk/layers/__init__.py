@@ -16,6 +16,7 @@ from nwavesdk.layers.instance import ChipInstance
 from nwavesdk.layers.lif import LIFLayer, LIFSynapse
 from nwavesdk.layers.neuron import NeuronLayer, Record
 from nwavesdk.layers.prepare import detach_state, prepare_net
+from nwavesdk.layers.projection import project
 from nwavesdk.layers.sequential import Recording, SpikingSequential
 from nwavesdk.layers.synapse import Synapse
 
@@ -42,6 +43,7 @@ __all__ = [
     "detach_state",
     "family_of",
     "prepare_net",
+    "project",
     "to_cpu",
     "to_gpu",
 ]

@@ -9,8 +9,9 @@ from torch.nn.functional import cross_entropy
 
 from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.metrics import accuracy_population, population_counts
-from nwavesdk.train.config import LearningConfig
-from nwavesdk.train.seed import stream
+from nwavesdk.optim import SignAnnealing
+from nwavesdk.train.config import ChipConfig, LearningConfig
+from nwavesdk.train.seed import chip_seed, stream
 
 __all__ = ["Classifier", "population_loss"]
 
@@ -23,20 +24,53 @@ class Classifier(LightningModule):
         n_classes: Number of populations.
         learning: How its weights are learnt.
         seed: The run's seed; dropout draws from a stream of its own in every step.
+        chip: What the net knows of its chip, where it is for one: shared signs and a range by `SignAnnealing`, and
+            another chip of the series in every batch; the validation part is heard by chips that stay.
     """
 
-    def __init__(self, net: SpikingSequential, n_classes: int, learning: LearningConfig, seed: int) -> None:
+    def __init__(
+        self,
+        net: SpikingSequential,
+        n_classes: int,
+        learning: LearningConfig,
+        seed: int,
+        chip: ChipConfig | None = None,
+    ) -> None:
         super().__init__()
+        aware = chip is not None and chip.training != "plain"
+        self.annealing = SignAnnealing(net, learning.epochs) if aware else None
+        self.mismatch = chip is not None and chip.training == "mismatch"
+        self._resumed: dict[str, Any] | None = None
         self.net = net
         self.n_classes = n_classes
         self.learning = learning
         self.seed = seed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the state of the schedule until the weights are there."""
+        self._resumed = checkpoint.get("annealing")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the state of the schedule."""
+        if self.annealing is not None:
+            checkpoint["annealing"] = self.annealing.state_dict()
+
+    def on_train_start(self) -> None:
+        """Go on with the schedule of a run that is resumed."""
+        if self.annealing is not None and self._resumed is not None:
+            self.annealing.load_state_dict(self._resumed)
+
+    def on_train_epoch_start(self) -> None:
+        """Harden the signs."""
+        if self.annealing is not None:
+            self.annealing.step(self.net, self.current_epoch + 1)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The loss of a batch."""
         # Anew for every step: Lightning and its loaders draw from torch's generator, and not equally often in a run
         # that goes on and in one that is resumed.
         torch.manual_seed(stream(self.seed, "dropout", self.current_epoch, batch_idx, self.global_rank))
+        self._prepare("mismatch", self.current_epoch, batch_idx, self.global_rank)
         loss, accuracy, rates = self._measure(batch)
         options: dict[str, Any] = {"prog_bar": True, "on_step": True, "on_epoch": True, "batch_size": len(batch[1])}
         self.log("train_loss", loss, sync_dist=True, **options)
@@ -44,8 +78,9 @@ class Classifier(LightningModule):
         self.log("train_rate", torch.stack(list(rates.values())).mean(), sync_dist=True, **options)
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """The loss, the accuracy and each layer's rate on a batch of the validation part."""
+        self._prepare("validation", batch_idx, self.global_rank)
         loss, accuracy, rates = self._measure(batch)
         for name, value in {"val_loss": loss, "val_accuracy": accuracy, **rates}.items():
             self.log(name, value, sync_dist=True, batch_size=len(batch[1]))
@@ -60,9 +95,11 @@ class Classifier(LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
+    def _prepare(self, use: str, *place: int) -> None:
+        prepare_net(self.net, seed=chip_seed(self.seed, use, *place, drawn=False) if self.mismatch else None)
+
     def _measure(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         x, labels = batch
-        prepare_net(self.net)
         record = self.net.record(x)
         rates = {
             f"rate_{depth}": layer.spk.detach().float().mean() for depth, layer in enumerate(record.layers.values(), 1)

@@ -22,12 +22,15 @@ class Loaders(LightningDataModule):
         parts: The data.
         batch_size: Recordings a batch.
         seed: The run's seed.
+        val_batch_size: Recordings a batch of the validation part; where each batch hears another chip, few make many
+            chips. [as in training]
     """
 
-    def __init__(self, parts: Parts, batch_size: int, seed: int) -> None:
+    def __init__(self, parts: Parts, batch_size: int, seed: int, val_batch_size: int | None = None) -> None:
         super().__init__()
         self.parts = parts
         self.batch_size = batch_size
+        self.val_batch_size = val_batch_size or batch_size
         self.seed = seed
 
     def train_dataloader(self) -> Batches:
@@ -42,7 +45,7 @@ class Loaders(LightningDataModule):
 
     def val_dataloader(self) -> Batches:
         """The validation part as it is."""
-        return DataLoader(tensors(self.parts.val), self.batch_size)
+        return DataLoader(tensors(self.parts.val), self.val_batch_size)
 
 
 def tensors(series: Series) -> TensorDataset:

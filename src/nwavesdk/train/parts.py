@@ -106,7 +106,7 @@ def _for_a_chip(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Parts]:
             sim_time_s=config.net.dt,
             level="peak",
             chip=profile,
-        )  # fmt: skip
+        )
     )
     _check_same(config, heard.fingerprint)
     labels = heard.y.astype(np.int64)

@@ -86,7 +86,8 @@ def _drawings(
     result: Mapping[str, Any],
 ) -> dict[str, Draw]:
     assert config.facts is not None
-    classes, dt = config.facts.classes, config.net.dt
+    classes, dt, chip = config.facts.classes, config.net.dt, config.facts.chip
+    threshold = config.net.threshold if chip is None else chip.number("threshold")
     net.eval()
     prepare_net(net)
     # The first recording that fills the whole sequence, if there is one.
@@ -98,7 +99,7 @@ def _drawings(
     return {
         "learning_curves": lambda theme: learning_curves(rows, result["best_epoch"], theme),
         "spike_raster": lambda theme: spike_raster(x[0].numpy(), [s for s, _, _ in traces], dt, classes, label, theme),
-        "membrane_traces": lambda theme: membrane_traces(traces, dt, config.net.threshold, theme),
+        "membrane_traces": lambda theme: membrane_traces(traces, dt, threshold, theme),
         "confusion_matrix": lambda theme: confusion_matrix(counts, classes, theme),
     }
 
@@ -127,10 +128,7 @@ def _summary(config: RunConfig, result: Mapping[str, Any]) -> str:
 
 
 def _numbers(config: RunConfig, result: Mapping[str, Any]) -> dict[str, str]:
-    data = config.data
     assert config.facts is not None
-    assert data.length is not None
-    assert data.hold is not None
     train, val, test = config.facts.recordings
     sizes = (config.facts.n_features, *config.net.hidden, len(config.facts.classes) * config.net.population)
     return {
@@ -140,11 +138,31 @@ def _numbers(config: RunConfig, result: Mapping[str, Any]) -> dict[str, str]:
         "recordings (train / validation / test)": f"{train} / {val} / {test}",
         "network": "–".join(map(str, sizes)) + f", {result['parameters']:,} weights",
         "surrogate": config.net.surrogate,
-        "time": f"{data.length} frames × {data.hold} steps of {1e3 * config.net.dt:g} ms, "
-        f"τ = {1e3 * config.net.tau:g} ms",
+        "time": f"{_time(config)}, τ = {1e3 * config.net.tau:g} ms",
+        **_chip(config),
         "firing rates by layer [spikes a step and neuron]": " / ".join(f"{rate:.3f}" for rate in result["rates"]),
         "training time": f"{result['seconds']:.1f} s",
         "seed": str(result["seed"]),
+    }
+
+
+def _time(config: RunConfig) -> str:
+    step = f"steps of {1e3 * config.net.dt:g} ms"
+    if config.chip is not None:
+        return f"{config.chip.duration:g} s in {step}"
+    return f"{config.data.length} frames × {config.data.hold} {step}"
+
+
+def _chip(config: RunConfig) -> dict[str, str]:
+    if config.chip is None or config.facts is None or config.facts.chip is None:
+        return {}
+    profile = config.facts.chip
+    return {
+        "chip": f"{profile.name}, {config.chip.bits} bits a weight; {len(profile.assumed())} of its "
+        f"{len(profile.entries)} numbers are assumed, see nwave info --chip",
+        "what training knew of it": config.chip.training,
+        "test accuracy counts": "on the chip as designed, without mismatch: nwave chips draws real ones",
+        "parts by": config.facts.split_by,
     }
 
 

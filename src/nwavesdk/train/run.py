@@ -13,7 +13,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from nwavesdk.layers import SpikingSequential
+from nwavesdk.layers import SpikingSequential, project
 from nwavesdk.train.arithmetic import arithmetic_now, same_arithmetic
 from nwavesdk.train.checkpoint import AtomicCheckpointIO, EveryEpoch
 from nwavesdk.train.classifier import Classifier
@@ -23,7 +23,7 @@ from nwavesdk.train.history import History
 from nwavesdk.train.loaders import Loaders
 from nwavesdk.train.machine import check_machine
 from nwavesdk.train.model_file import load_model, save_model
-from nwavesdk.train.network import build_network
+from nwavesdk.train.network import build_chip_network, build_network
 from nwavesdk.train.parts import Parts, load_parts
 from nwavesdk.train.progress import progress
 from nwavesdk.train.report import write_report
@@ -32,6 +32,9 @@ from nwavesdk.train.seed import stream
 from nwavesdk.train.selection import Selection
 
 __all__ = ["Run"]
+
+VAL_BATCH = 16
+"""Recordings of the validation part that one chip hears, where training draws chips: so that several are heard."""
 
 
 class Run:
@@ -50,6 +53,7 @@ class Run:
         self.parts = parts
         self.classes = config.facts.classes
         self.n_features = config.facts.n_features
+        self.profile = config.facts.chip
 
     @classmethod
     def new(cls, path: Path, config: RunConfig) -> "Run":
@@ -82,10 +86,30 @@ class Run:
         config, parts = load_parts(folder.read_config())
         return cls(folder, config, parts)
 
-    def network(self) -> SpikingSequential:
-        """The network with the weights of the seed."""
+    def network(self, *, deployed: bool = False, mismatch: bool = False) -> SpikingSequential:
+        """The network with the weights of the seed.
+
+        Args:
+            deployed: As it will be in the end; for a chip, with its bits, which training may not know of.
+            mismatch: For a chip, that `prepare_net` draws how chips differ.
+        """
         torch.manual_seed(stream(self.config.seed, "weights"))
-        return build_network(self.config.net, self.n_features, len(self.classes))
+        net, chip = self.config.net, self.config.chip
+        if chip is None:
+            return build_network(net, self.n_features, len(self.classes))
+        assert self.profile is not None
+        bits = chip.bits if deployed or chip.training != "plain" else None
+        return build_chip_network(net, self.n_features, len(self.classes), self.profile, bits, mismatch)
+
+    def model(self, *, mismatch: bool = False) -> SpikingSequential:
+        """The trained network as it is used, read from its file; see `network`.
+
+        Raises:
+            ValueError: The model is missing or damaged.
+        """
+        net = self.network(deployed=True, mismatch=mismatch)
+        load_model(self.folder.model, net)
+        return net
 
     def train(self) -> dict[str, Any] | None:
         """Learn, from the latest checkpoint if there is one; select, test once, write model, pictures and report.
@@ -98,18 +122,23 @@ class Run:
 
     def _train(self) -> dict[str, Any] | None:
         learning = self.config.learning
-        model = Classifier(self.network(), len(self.classes), learning, self.config.seed)
+        chip = self.config.chip
+        net = self.network(mismatch=chip is not None and chip.training == "mismatch")
+        model = Classifier(net, len(self.classes), learning, self.config.seed, chip)
         history, selection = History(self.folder.metrics), Selection(learning.patience)
         checkpoint = self.folder.checkpoint
         with _quiet():
             trainer = self._trainer(history, selection)
-            loaders = Loaders(self.parts, learning.batch_size, self.config.seed)
+            loaders = Loaders(self.parts, learning.batch_size, self.config.seed, VAL_BATCH if model.mismatch else None)
             trainer.fit(model, loaders, ckpt_path=checkpoint if checkpoint.is_file() else None)
         if not trainer.is_global_zero:
             return None
-        model.load_state_dict(selection.weights)
-        save_model(self.folder.model, model.net, self.parts.standard)
-        return self._finish(model.net, history, selection)
+        net = self.network(deployed=True).to(model.device)
+        net.load_state_dict({name.removeprefix("net."): value for name, value in selection.weights.items()})
+        if chip is not None and chip.training == "plain":
+            project(net)
+        save_model(self.folder.model, net, self.parts.standard)
+        return self._finish(net, history, selection)
 
     def test(self) -> dict[str, Any]:
         """Read the model from its file and test it.
@@ -117,8 +146,7 @@ class Run:
         Raises:
             ValueError: The model is missing or damaged.
         """
-        net = self.network()
-        load_model(self.folder.model, net)
+        net = self.model()
         with same_arithmetic(self.config.arithmetic):
             result = evaluate(net, self.parts.test, len(self.classes), self.config.learning.batch_size)
         return {"test_accuracy": result.accuracy, "recordings": len(result.labels), "rates": list(result.rates)}

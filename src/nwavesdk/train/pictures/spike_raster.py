@@ -35,7 +35,7 @@ def spike_raster(
         x.T, aspect="auto", origin="lower", interpolation="nearest", extent=(0, end, -0.5, x.shape[1] - 0.5),
         cmap=theme.diverging, vmin=-reach, vmax=reach,
     )  # fmt: skip
-    axes[0, 0].set(title=f"A recording of {classes[label]!r}: input features, standardized", ylabel="feature")
+    axes[0, 0].set(title=f"A recording of {classes[label]!r}: input features, scaled", ylabel="feature")
     axes[0, 1].axis("off")
     for depth, (layer, (raster, rates)) in enumerate(zip(spikes, axes[1:], strict=True), 1):
         last = depth == len(spikes)
