@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nwavesdk.chip.signs import block_signs, block_sums, disagreement, offenders, project
+from nwavesdk.chip.signs import block_peaks, block_signs, block_sums, disagreement, offenders, project
 
 AXES = ("inputs", "outputs")
 
@@ -74,6 +74,8 @@ def test_a_table_by_hand():
     assert offenders(weight, 5, "inputs").nonzero().tolist() == [[0, 0], [0, 1], [1, 0]]
     expected = [[0.0, 0.0], [0.0, 0.0], [-2.5, 0.0], [0.0, 4.0], [0.0, 0.0], [-1.0, 0.0], [-2.0, 4.5]]
     assert project(weight, 5, "inputs", limit=4.5).tolist() == expected
+    assert block_peaks(weight.abs(), 5, "inputs").tolist() == [[2.5, 4.0], [2.0, 5.0]]
+    assert block_peaks(weight.abs(), 1, "outputs").tolist() == weight.abs().tolist()
     assert block_sums(weight, 2, "outputs").flatten().tolist() == [-2.0, 2.0, -2.5, 4.0, 0.0, -1.0, 3.0]
 
 

@@ -6,7 +6,7 @@ from nwavesdk.chip.mismatch import Noise, lognormal_factors
 from nwavesdk.chip.power import Energies, Power
 from nwavesdk.chip.profile import CHIPS, Entry, Profile, load_profile
 from nwavesdk.chip.quantization import Quantizer
-from nwavesdk.chip.signs import block_signs, block_sums, disagreement, offenders, over_blocks, project
+from nwavesdk.chip.signs import block_signs, disagreement, offenders, project
 
 __all__ = [
     "CHIPS",
@@ -22,11 +22,9 @@ __all__ = [
     "Quantizer",
     "TableCharge",
     "block_signs",
-    "block_sums",
     "disagreement",
     "load_profile",
     "lognormal_factors",
     "offenders",
-    "over_blocks",
     "project",
 ]

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["block_signs", "block_sums", "disagreement", "offenders", "over_blocks", "project"]
+__all__ = ["block_peaks", "block_signs", "block_sums", "disagreement", "offenders", "over_blocks", "project"]
 
 
 def block_sums(values: Tensor, block: int, axis: str) -> Tensor:
@@ -23,11 +23,18 @@ def block_sums(values: Tensor, block: int, axis: str) -> Tensor:
         tensor([[5., 5.],
                 [2., 2.]])
     """
-    _check(values, block, axis)
-    rows = values if axis == "inputs" else values.mT
-    short = -len(rows) % block
-    sums = torch.nn.functional.pad(rows, (0, 0, 0, short)).reshape(-1, block, rows.shape[1]).sum(dim=1)
+    sums = _folded(values, block, axis).sum(dim=1)
     return sums if axis == "inputs" else sums.mT
+
+
+def block_peaks(values: Tensor, block: int, axis: str) -> Tensor:
+    """Largest of each block of values from 0 up, in the shape of `block_sums`.
+
+    Raises:
+        ValueError: as `block_sums`.
+    """
+    peaks = _folded(values, block, axis).amax(dim=1)
+    return peaks if axis == "inputs" else peaks.mT
 
 
 def over_blocks(values: Tensor, shape: tuple[int, ...], block: int, axis: str) -> Tensor:
@@ -110,6 +117,14 @@ def project(weight: Tensor, block: int, axis: str, limit: float | None = None) -
     """
     signs = block_signs(weight, block, axis, limit)
     return signs * (weight.detach() * signs).clamp(0, limit)
+
+
+def _folded(values: Tensor, block: int, axis: str) -> Tensor:
+    """Values block by block, [blocks, block, N_out], or [.., N_in] for the other axis; the last is filled up by 0."""
+    _check(values, block, axis)
+    rows = values if axis == "inputs" else values.mT
+    short = -len(rows) % block
+    return torch.nn.functional.pad(rows, (0, 0, 0, short)).reshape(-1, block, rows.shape[1])
 
 
 def _check(values: Tensor, block: int, axis: str) -> None:
