@@ -2,7 +2,7 @@
 
 import torch
 
-__all__ = ["accuracy", "accuracy_population", "population_counts"]
+__all__ = ["accuracy", "accuracy_population", "hits", "population_counts"]
 
 
 def accuracy(spk: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -46,8 +46,25 @@ def accuracy_population(spk: torch.Tensor, targets: torch.Tensor, num_classes: i
         >>> accuracy_population(spk, torch.tensor([0]), num_classes=2)
         tensor(1.)
     """
+    return hits(spk, targets, num_classes).float().mean()
+
+
+def hits(spk: torch.Tensor, targets: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Which recordings have the right class; `accuracy_population` is their share.
+
+    Args:
+        spk: Output spikes, `[B, T, O]`.
+        targets: Class indices, `[B]`.
+        num_classes: Number of equal groups.
+
+    Returns:
+        Right or not, bool `[B]`.
+
+    Raises:
+        ValueError: As `accuracy_population`.
+    """
     _check(spk, targets)
-    return (population_counts(spk, num_classes).argmax(dim=1) == targets).float().mean()
+    return population_counts(spk, num_classes).argmax(dim=1) == targets
 
 
 def population_counts(spk: torch.Tensor, num_classes: int) -> torch.Tensor:
