@@ -23,11 +23,12 @@ class SignAnnealing:
     """Trains 2-D weights as W = tanh(alpha · s) · limit · sigmoid(m): s one number a block, m one a weight.
 
     alpha grows geometrically from `alpha_start` in epoch 1 to `alpha_end` in the last: at first a block may change its
-    sign, at last it is decided. NWAVE documents the schedule's ends, not its form, and no formula: both are ours.
+    sign, at last it is decided. A step changes no weight: m gives way to what alpha does. NWAVE documents the
+    schedule's ends, not its form, and no formula: both are ours.
 
     Build it after the weights were initialized and before the optimizer: it replaces the parameters `weight` and
     `recurrent_weights` of synapses and neuron layers by s and m (front ends keep theirs). Call `step`, then
-    `prepare_net`, then the pass. At the start s is Σw / Σ|w| of the block, and weights keep their magnitudes as far as
+    `prepare_net`, then the pass. At the start alpha · s is 2 Σw / Σ|w| of the block, and weights keep their magnitudes as far as
     tanh(alpha · |s|) · limit reaches; all of a block have one sign from then on.
 
     `net.state_dict()` has the keys of a plain net and its weights as they act, and takes such; `state_dict()` of the
@@ -115,7 +116,10 @@ class SignAnnealing:
                 "the same net."
             )
         rise = 1.0 if self.total_epochs == 1 else (epoch - 1) / (self.total_epochs - 1)
-        self._set(epoch, self.alpha_start ** (1 - rise) * self.alpha_end**rise)
+        alpha = self.alpha_start ** (1 - rise) * self.alpha_end**rise
+        for one in annealed_weights(self._net):
+            one.signed.harden(alpha, one.sign, one.magnitude)
+        self._set(epoch, alpha)
 
     def finish(self, net: nn.Module | None = None) -> None:
         """Decide all signs, W = sign(s) · limit · sigmoid(m), and leave plain parameters under the old names.

@@ -7,8 +7,11 @@ from nwavesdk.chip.signs import block_peaks, block_sums, over_blocks
 
 __all__ = ["SignedBlocks"]
 
-LEAST_SIGN = 0.1
-"""Smallest |s| at the start: a block at 0 would have no weights, and no gradient for their magnitudes."""
+FIRMNESS = 2.0
+"""|alpha · s| at the start of a block whose weights nearly agree; tanh of it is 0.96."""
+
+LEAST_SIGN = 0.2
+"""Smallest |alpha · s| at the start: a block at 0 would have no weights, and no gradient for their magnitudes."""
 
 EDGE = 1e-3
 """How far a magnitude stays from 0 and from the limit at the start, relative to it: sigmoid hardly learns there."""
@@ -45,7 +48,7 @@ class SignedBlocks(nn.Module):
 
     @torch.no_grad()
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Find s and m of a weight: s = Σw / Σ|w| of the block, at least 0.1 in size, and m so that |W| = |w|.
+        """Find s and m of a weight: alpha · s = 2 Σw / Σ|w| of the block, at least 0.2 in size, and m so that |W| = |w|.
 
         A block that agrees keeps its weights, for which |s| grows as far as needed. In a block that does not, all get
         its sign, and magnitudes beyond limit · tanh(alpha |s|) are cut off there. Magnitudes stay a thousandth off the
@@ -54,12 +57,25 @@ class SignedBlocks(nn.Module):
         above, below = (block_sums(side.clamp(min=0), self.block, self.axis) for side in (weight, -weight))
         mass = above + below
         balance = torch.where(mass == 0, mass, (above - below) / mass)
-        size = balance.abs().clamp(min=LEAST_SIGN)
+        size = (FIRMNESS * balance.abs()).clamp(min=LEAST_SIGN) / self.alpha
         share = (weight.abs() / self.limit).clamp(max=1 - EDGE)
         needed = torch.atanh(block_peaks(share, self.block, self.axis).sqrt()) / self.alpha
         size = torch.where((above == 0) | (below == 0), torch.maximum(size, needed), size)
         reach = self._over(torch.tanh(self.alpha * size))
         return torch.where(balance < 0, -size, size), torch.logit((share / reach).clamp(EDGE, 1 - EDGE / 2))
+
+    @torch.no_grad()
+    def harden(self, alpha: float, sign: Tensor, magnitude: Tensor) -> None:
+        """Set alpha, and m so that W stays what it is, as far as tanh(alpha · |s|) · limit reaches.
+
+        Otherwise weights would grow with alpha by themselves, several times over in a whole schedule.
+        """
+        if alpha == self.alpha:
+            return
+        weight = self(sign, magnitude)
+        self.alpha = alpha
+        reach = self._over(torch.tanh(alpha * sign.abs())) * self.limit
+        magnitude.copy_(torch.logit((weight.abs() / reach).nan_to_num(0.5).clamp(EDGE / 10, 1 - EDGE / 2)))
 
     @torch.no_grad()
     def hard(self, sign: Tensor, magnitude: Tensor) -> Tensor:
