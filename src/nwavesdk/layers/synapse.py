@@ -59,10 +59,15 @@ class Synapse(Prepared):
                 f"{owner} has weights of {self.weight.dtype} and got an input of {spk.dtype}: convert one, as in "
                 "spk.to(synapse.weight.dtype), or use torch.autocast."
             )
-        cur = self._product(owner, spk[None] if spk.ndim == 1 else spk, self.effective_weight())
+        cur = self.charge(spk[None] if spk.ndim == 1 else spk, self.effective_weight())
         return cur if self.bias is None else cur + self.bias
 
-    def _product(self, owner: str, spk: Tensor, weight: Tensor) -> Tensor:
+    def charge(self, spk: Tensor, weight: Tensor) -> Tensor:
+        """`spk @ weight` by the product that was chosen, for a weight like this one's: another chip's, say.
+
+        Raises:
+            RuntimeError: `product="sparse"` cannot take the input.
+        """
         if self.product == "dense":
             return spk @ weight
         obstacle = sparse.unfit(spk, weight)
@@ -74,6 +79,7 @@ class Synapse(Prepared):
             nonzeros = getattr(spk, "nonzeros", None)  # a neuron layer has counted its spikes
             return sparse.product(spk, weight, nonzeros, always=self.product == "sparse")
         if self.product == "sparse":
+            owner = f"{type(self).__name__}({self.nb_inputs}, {self.nb_outputs})"
             raise RuntimeError(f'{owner}: product="sparse" does not take {obstacle}: use product="auto" or "dense".')
         return spk @ weight
 

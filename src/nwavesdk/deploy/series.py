@@ -1,0 +1,155 @@
+"""A net on many chips of a series: how often each is right, computed for a tile of recordings and chips at a time.
+
+What chips share is computed once for a tile, until the first module whose mismatch is drawn. From there on the chips of
+a tile lie side by side along the neurons, so that one call of a kernel runs all of them. Tiles are as large as fits in
+a core's cache with all that one layer reads and writes: a plain loop over chips writes every layer's charges and spikes
+of all recordings to memory, and small nets leave it waiting for Python.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nwavesdk.deploy.stages import Stage, stages
+from nwavesdk.layers import prepare_net
+from nwavesdk.metrics import population_counts
+from nwavesdk.solvers import Problem, Spec, run, serial_runs
+from nwavesdk.surrogate import FastSigmoid
+
+__all__ = ["Tile", "count_right", "tile_for"]
+
+TILE = 1 << 18
+"""Values of the widest layer in a tile, as measured by `python -m benchmarks.chips`."""
+
+
+class Tile(NamedTuple):
+    """How many recordings and how many chips are computed at a time."""
+
+    recordings: int
+    chips: int
+
+
+class _Drawn(NamedTuple):
+    """What one chip's stage acts with: weight, decay and threshold of each neuron, recurrent weight or None."""
+
+    weight: Tensor
+    decay: Tensor
+    threshold: Tensor
+    recurrent: Tensor | None
+
+
+def tile_for(model: nn.Module, recordings: int, steps: int, chips: int) -> Tile:
+    """The tile for so many recordings of so many steps: a function of sizes alone, so that results repeat."""
+    rows = stages(model, "tile_for")
+    values = steps * max(row.n_neurons for row in rows)
+    count = max(1, min(recordings, round(TILE / values)))
+    if any(row.recurrent for row in rows):
+        return Tile(count, 1)  # side by side their recurrent weights would be a matrix of zeros, nearly
+    return Tile(count, max(1, min(chips, round(TILE / (values * count)))))
+
+
+@torch.no_grad()
+def count_right(
+    model: nn.Module, x: Tensor, labels: Tensor, n_classes: int, seeds: Sequence[int], tile: Tile | None = None
+) -> Tensor:
+    """On how many recordings each chip is right.
+
+    Args:
+        model: A net of the chip's modules, built with mismatch; in eval mode.
+        x: Recordings, [B, T, N_in].
+        labels: Their classes, [B].
+        n_classes: Populations of the output layer.
+        seeds: One for each chip; `prepare_net(model, seed)` is that chip.
+        tile: How many of both at a time. [`tile_for`]
+
+    Returns:
+        Counts, int64 [chips].
+
+    Raises:
+        TypeError: The model is no chip's net.
+    """
+    rows = stages(model, "count_right")
+    tile = tile or tile_for(model, len(x), x.shape[1], len(seeds))
+    drawn = [_draw(model, rows, seed, x) for seed in seeds]
+    right = torch.zeros(len(seeds), dtype=torch.int64)
+    for part, truth in zip(x.split(tile.recordings), labels.split(tile.recordings), strict=True):
+        begun = _shared(rows, drawn[0], part)
+        for first in range(0, len(seeds), tile.chips):
+            group = drawn[first : first + tile.chips]
+            spk = _finished(rows, group, begun).unflatten(2, (len(group), -1))
+            predicted = (
+                population_counts(spk.transpose(1, 2).flatten(0, 1), n_classes).argmax(1).reshape(-1, len(group))
+            )
+            right[first : first + len(group)] += (predicted == truth[:, None]).sum(0).cpu()
+    return right
+
+
+class _Begun(NamedTuple):
+    """What all chips have in common of a tile: the spikes that reach a stage, or already the charge of its neurons."""
+
+    stage: int
+    values: Tensor
+    is_charge: bool
+
+
+def _draw(model: nn.Module, rows: Sequence[Stage], seed: int, x: Tensor) -> list[_Drawn]:
+    prepare_net(model, seed=seed)
+    return [
+        _Drawn(row.synapse.effective_weight(), *row.layer.constants(x.dtype), row.layer.effective_recurrent_weights())
+        for row in rows
+    ]
+
+
+def _shared(rows: Sequence[Stage], drawn: Sequence[_Drawn], x: Tensor) -> _Begun:
+    for i, (row, one) in enumerate(zip(rows, drawn, strict=True)):
+        if row.synapse.stddev:
+            return _Begun(i, x, False)
+        charge = x * one.weight if row.diagonal else row.synapse.charge(x, one.weight)
+        if row.layer.ileak_mismatch or (row.recurrent and row.layer.stddev):
+            return _Begun(i, charge, True)
+        x = _spikes(row, charge, [one])
+    return _Begun(len(rows), x, False)
+
+
+def _finished(rows: Sequence[Stage], group: Sequence[Sequence[_Drawn]], begun: _Begun) -> Tensor:
+    """Output spikes of all chips of a group side by side, [B, T, chips * N]."""
+    k, alike, h = len(group), True, begun.values
+    for i in range(begun.stage, len(rows)):
+        row, ones = rows[i], [chip[i] for chip in group]
+        if not (begun.is_charge and i == begun.stage):
+            h = _charge(row, ones, h, alike)
+            alike = False
+        if alike:
+            h, alike = h.repeat(1, 1, k), False
+        h = _spikes(row, h, ones)
+    return h.repeat(1, 1, k) if alike else h
+
+
+def _charge(row: Stage, ones: Sequence[_Drawn], h: Tensor, alike: bool) -> Tensor:
+    """Charge of all chips, [B, T, chips * N_out], from spikes that are `alike` [B, T, N_in] or [B, T, chips * N_in]."""
+    k, same = len(ones), not row.synapse.stddev
+    if row.diagonal:
+        return (h.repeat(1, 1, k) if alike else h) * torch.cat([one.weight for one in ones])
+    if alike:
+        charge = row.synapse.charge(h, ones[0].weight if same else torch.cat([one.weight for one in ones], 1))
+        return charge.repeat(1, 1, k) if same else charge
+    if same or k == 1:
+        return row.synapse.charge(h.unflatten(2, (k, -1)), ones[0].weight).flatten(2)
+    apart = h.unflatten(2, (k, -1)).flatten(0, 1).transpose(0, 1)
+    return torch.bmm(apart, torch.stack([one.weight for one in ones])).transpose(0, 1).reshape(*h.shape[:2], -1)
+
+
+def _spikes(row: Stage, charge: Tensor, ones: Sequence[_Drawn]) -> Tensor:
+    constants = (torch.cat([one.decay for one in ones]), torch.cat([one.threshold for one in ones]))
+    B, _, N = charge.shape
+    states = tuple(charge.new_zeros(B, N) for _ in row.layer.neuron.states)
+    recurrent = (ones[0].recurrent, charge.new_zeros(B, N)) if row.recurrent else ()
+    problem = Problem(Spec(row.layer.neuron, FastSigmoid()), charge.contiguous(), states, constants, *recurrent)
+    solver = "serial" if serial_runs(charge, row.recurrent) else "reference"
+    solution = run(problem, solver, mem=False, keep=False)
+    spk = solution.spikes
+    if isinstance(solution.spike_count, int) and len(ones) == 1:
+        spk.nonzeros = solution.spike_count  # type: ignore[attr-defined]  # as a neuron layer hands it on
+    return spk
