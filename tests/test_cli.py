@@ -239,3 +239,42 @@ def test_defaults_in_the_help_are_those_of_the_config() -> None:
         "precision": config.machine.precision,
     }
     assert {name: stated[name] for name in expected} == {name: str(value) for name, value in expected.items()}
+
+
+def test_data_counts_a_folder_and_draws(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("soxr")
+    monkeypatch.setenv("NWAVESDK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    words = ("data", tones, "--sample-rate", 8000, "--duration", 0.3, "--sim-time", 0.01)
+    result = nwave(*words)
+    assert result.exit_code == 0
+    first, heads, train, *_, drawn = result.stdout.splitlines()
+    assert first == ("48 recordings of 30 steps and 16 channels; 0 from the cache, 0 skipped; parted by recording")
+    assert heads.split() == ["high", "low", "middle", "all"]
+    assert train.split() == ["train", "12", "12", "12", "36"]
+    assert drawn == "drawn in front_end.png"
+    assert (tmp_path / "front_end.png").is_file()
+    report = the_object(nwave(*words, "--no-plot", "--json"))
+    assert report["recordings"] == {"train": 36, "val": 6, "test": 6}
+    assert report["per_class"]["test"] == {"high": 2, "low": 2, "middle": 2}
+    assert (report["cached"], report["skipped"], report["split_by"], report["speakers"]) == (48, [], "recording", {})
+    assert report["plot"] is None
+
+
+def test_data_names_what_it_skips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    monkeypatch.setenv("NWAVESDK_CACHE", str(tmp_path / "cache"))
+    for name in ("no", "yes"):
+        (tmp_path / "words" / name).mkdir(parents=True)
+        for speaker in range(4):
+            soundfile.write(tmp_path / "words" / name / f"{speaker}f_nohash_0.wav", [0.1, 0.2] * 400, 8000)
+    (tmp_path / "words" / "no" / "bad.wav").touch()
+    words = ("data", tmp_path / "words", "--sample-rate", 8000, "--no-plot")
+    refused = nwave(*words, "--json")
+    assert refused.exit_code == 2
+    assert "bad.wav is empty (0 bytes): repair or remove it, or leave such files out" in the_object(refused)["error"]
+    result = nwave(*words, "--on-error", "skip")
+    assert "1 skipped; parted by speaker" in result.stdout
+    assert "train       2       2       4         2" in result.stdout
+    assert "skipped no/bad.wav: is empty (0 bytes)" in result.stdout
+    assert nwave(*words, "--on-error", "ignore").exit_code == 2

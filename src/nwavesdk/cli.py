@@ -139,6 +139,45 @@ def evaluate(run: RunPath, as_json: Json = False) -> None:
 
 
 @app.command()
+def data(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="<class>/*.wav, or wavs/*.wav and target/*.pt for regression.")
+    ],
+    task: Annotated[str | None, typer.Option(help="classification or regression. [classification]")] = None,
+    duration: Annotated[float | None, typer.Option(help="Length of a recording, seconds. [1.0]")] = None,
+    sim_time: Annotated[float | None, typer.Option(help="Time step, seconds. [0.001]")] = None,
+    sample_rate: Annotated[int | None, typer.Option(help="Rate of the sound, Hz. [16000]")] = None,
+    chip: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="Whose filter bank. [h1v1]")] = None,
+    on_error: Annotated[str | None, typer.Option(help="raise, or skip files that cannot be used. [raise]")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the picture goes. [front_end.png]")] = None,
+    no_plot: Annotated[bool, typer.Option("--no-plot", help="No picture.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Hear the recordings of FOLDER as a chip does, keep that for training, count them, draw the filters."""
+    given = {
+        "task": task, "recording_duration_s": duration, "sim_time_s": sim_time, "sample_rate": sample_rate,
+        "chip": chip, "on_error": on_error,
+    }  # fmt: skip
+    with _user_errors(as_json):
+        from nwavesdk.data import NWaveDataGen, require
+        from nwavesdk.lab import data_lines, data_report
+
+        picture = None if no_plot else plot or Path("front_end.png")
+        if picture is not None:
+            require("matplotlib", "train")
+        gen = NWaveDataGen(data_parent=folder, **{name: value for name, value in given.items() if value is not None})
+        report = data_report(gen)
+        if picture is not None:
+            from nwavesdk.lab.front_end import plot_front_end
+
+            plot_front_end(picture, gen.config, gen.config.folder / gen.channels.keys[0])
+    if as_json:
+        print(json.dumps({**report, "plot": None if picture is None else str(picture)}))
+        return
+    print("\n".join([*data_lines(report), *([] if picture is None else [f"drawn in {picture}"])]))
+
+
+@app.command()
 def surrogates(
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the picture goes. [surrogates.png]")] = None,
     no_plot: Annotated[bool, typer.Option("--no-plot", help="Only the table.")] = False,

@@ -53,8 +53,8 @@ class NWaveDataGen:
 
         Returns:
             Three loaders of `(x, y)`: x float32 `[B, T, 16]`, 0 in silence, 2/π for a full-scale tone; y int64
-            `[B]`, the class, or float32 `[B, T, C]`, the target. Training batches come in an order of their own each epoch, the first of
-            which the seed decides.
+            `[B]`, the class, or float32 `[B, T, C]`, the target. Training batches come in an order of their own each
+            epoch, the first of which the seed decides.
         """
         x, y = torch.from_numpy(self.channels.x), torch.from_numpy(self.channels.y)
         train, val, test = (TensorDataset(x[part], y[part]) for part in map(torch.from_numpy, self.channels.parts))

@@ -1,0 +1,87 @@
+"""Damage, full disks and settings; processes are in `test_channels.py`."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nwavesdk.data.channel_cache import ChannelCache, Heard
+
+HEARD = Heard(np.random.default_rng(0).uniform(size=(5, 3)).astype(np.float32), 0.75)
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    cache = ChannelCache(tmp_path / "a" / "b", "settings", (5, 3))
+    assert cache.read(b"content") is None
+    cache.write(b"content", HEARD)
+    heard = ChannelCache(tmp_path / "a" / "b", "settings", (5, 3)).read(b"content")
+    assert heard is not None
+    np.testing.assert_array_equal(heard.x, HEARD.x)
+    assert heard.seconds == 0.75
+
+
+def test_other_content_and_other_settings_are_other_entries(tmp_path: Path) -> None:
+    ChannelCache(tmp_path, "settings", (5, 3)).write(b"content", HEARD)
+    assert ChannelCache(tmp_path, "settings", (5, 3)).read(b"other") is None
+    assert ChannelCache(tmp_path, "other", (5, 3)).read(b"content") is None
+
+
+@pytest.mark.parametrize("place", [0, 20, 50, -1])
+def test_a_flipped_bit_is_noticed(tmp_path: Path, place: int) -> None:
+    cache = ChannelCache(tmp_path, "settings", (5, 3))
+    cache.write(b"content", HEARD)
+    (path,) = tmp_path.iterdir()
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    assert cache.read(b"content") is None
+    with pytest.warns(UserWarning, match=r"1 files of the cache .* were damaged and made anew \(the first: "):
+        cache.tell_damage()
+
+
+@pytest.mark.parametrize("length", [0, 10, 60, 115])
+def test_a_file_cut_short_is_noticed(tmp_path: Path, length: int) -> None:
+    cache = ChannelCache(tmp_path, "settings", (5, 3))
+    cache.write(b"content", HEARD)
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_size == 16 + 32 + 8 + 60
+    os.truncate(path, length)
+    assert cache.read(b"content") is None
+    assert cache.damaged == [path.name]
+
+
+def test_a_full_disk_is_told_once_and_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    cache = ChannelCache(tmp_path, "settings", (5, 3))
+    monkeypatch.setattr("nwavesdk.data.atomic_file.os.replace", full)
+    with pytest.warns(UserWarning, match=r"cannot be written \(No space left on device\).*or to False"):
+        cache.write(b"content", HEARD)
+    cache.write(b"other", HEARD)  # a second warning would be an error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.warns(UserWarning, match=r"The cache .*file/data cannot be written \(Not a directory\)"):
+        cache = ChannelCache(tmp_path / "file" / "data", "settings", (5, 3))
+    cache.write(b"content", HEARD)
+    assert cache.read(b"content") is None
+
+
+def test_no_folder_keeps_nothing() -> None:
+    cache = ChannelCache(None, "settings", (5, 3))
+    cache.write(b"content", HEARD)
+    assert cache.read(b"content") is None
+
+
+def test_drafts_of_the_killed_are_cleared_and_those_of_the_living_are_not(tmp_path: Path) -> None:
+    old, new = tmp_path / ".aa.channels.1.bb", tmp_path / ".aa.channels.2.cc"
+    for draft in (old, new):
+        draft.touch()
+    os.utime(old, (time.time() - 7200,) * 2)
+    ChannelCache(tmp_path, "settings", (5, 3))
+    assert list(tmp_path.iterdir()) == [new]

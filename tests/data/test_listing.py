@@ -1,0 +1,128 @@
+"""What is in a folder and what is wrong with it, raised by name or skipped and counted."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.conftest import write
+from nwavesdk.data import RecordingError
+from nwavesdk.data.listing import Faults, list_classes, list_targets
+
+Spoil = Callable[[Path], None]
+
+
+def link(path: Path, to: Path) -> None:
+    path.symlink_to(to)
+
+
+def misname(root: Path) -> None:
+    write(root / "y.wav").rename(os.fsdecode(os.fsencode(root) + b"/yes/\xff.wav"))
+
+
+FAULTS: list[tuple[str, Spoil, str]] = [
+    ("yes/x.wav", lambda root: (root / "yes/x.wav").mkdir(), "is a folder, expected a file"),
+    ("yes/x.mp3", lambda root: (root / "yes/x.mp3").touch(), r"is no \.wav"),
+    ("no/deep/x.FLAC", lambda root: write(root / "no/deep/y.wav").rename(root / "no/deep/x.FLAC"), r"is no \.wav"),
+    ("x.wav", lambda root: (root / "x.wav").touch(), "lies in no class folder"),
+    ("yes/x.wav", lambda root: link(root / "yes/x.wav", write(root / "../x.wav")), "leads out of the data folder"),
+    ("yes/x.wav", lambda root: link(root / "yes/x.wav", Path("/dev/zero")), "leads out of the data folder"),
+    ("yes/far", lambda root: link(root / "yes/far", root.parent), "leads out of the data folder"),
+    ("far", lambda root: link(root / "far", root.parent), "leads out of the data folder"),
+    ("yes/x.wav", lambda root: link(root / "yes/x.wav", root / "gone"), "is a link that leads nowhere"),
+    ("yes/x.wav", lambda root: link(root / "yes/x.wav", root / "yes/x.wav"), "is a link that leads nowhere"),
+    ("yes/loop", lambda root: link(root / "yes/loop", root / "yes"), "is a link to a folder that it lies in"),
+    ("yes/x.wav", lambda root: os.mkfifo(root / "yes/x.wav"), "is neither a file nor a folder"),
+    ("yes/\\udcff.wav", misname, "not UTF-8"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "spoil", "said"), FAULTS, ids=[f"{name}-{said}" for name, _, said in FAULTS])
+def test_a_fault_is_named_or_skipped_and_counted(words: Path, name: str, spoil: Spoil, said: str) -> None:
+    before = list_classes(words, Faults(words, "raise"))
+    spoil(words)
+    with pytest.raises(RecordingError, match=rf"{said}.*or leave such files out with on_error=\"skip\"") as error:
+        list_classes(words, Faults(words, "raise"))
+    assert name.rpartition("/")[2] in str(error.value)
+    str(error.value).encode()
+    faults = Faults(words, "skip")
+    assert list_classes(words, faults) == before
+    assert [path for path, _ in faults.skipped] == [name]
+
+
+def test_classes_labels_and_keys(words: Path) -> None:
+    write(words / "yes" / "deep" / "9.WAV")
+    (words / "yes" / "notes.txt").touch()
+    (words / "README").touch()
+    for hidden in (words / ".git" / "9.wav", words / "yes" / ".trash" / "9.wav", words / "yes" / "._0.wav"):
+        write(hidden)
+    classes, listed = list_classes(words, Faults(words, "raise"))
+    assert classes == ("no", "yes")
+    assert [one.label for one in listed] == [0] * 6 + [1] * 7
+    assert [one.key for one in listed][-2:] == ["yes/00000005_nohash_0.wav", "yes/deep/9.WAV"]
+    assert all(one.path == words / one.key for one in listed)
+
+
+def test_a_link_inside_the_folder_is_followed(words: Path) -> None:
+    store = write(words / ".store" / "1.wav")
+    (words / "yes" / "linked.wav").symlink_to(store)
+    assert "yes/linked.wav" in [one.key for one in list_classes(words, Faults(words, "raise"))[1]]
+
+
+def test_the_data_folder_itself_may_be_a_link(words: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(words)
+    assert len(list_classes(tmp_path / "link", Faults(tmp_path / "link", "raise"))[1]) == 12
+
+
+def test_folders_that_hold_nothing(words: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="got nothing there, expected a folder with one subfolder"):
+        list_classes(tmp_path / "none", Faults(tmp_path, "skip"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="has no class folders, expected at least two"):
+        list_classes(tmp_path / "empty", Faults(tmp_path, "skip"))
+    write(tmp_path / "single" / "yes" / "0.wav")
+    with pytest.raises(ValueError, match=r"one class only \('yes'\)"):
+        list_classes(tmp_path / "single", Faults(tmp_path, "skip"))
+    (words / "maybe").mkdir()
+    with pytest.raises(ValueError, match=r"maybe holds no \.wav file"):
+        list_classes(words, Faults(words, "skip"))
+
+
+def test_recordings_with_their_targets(curves: Path) -> None:
+    listed = list_targets(curves, Faults(curves, "raise"))
+    assert [one.key for one in listed] == [f"wavs/{index}.wav" for index in range(5)]
+    assert [one.target for one in listed] == [curves / "target" / f"{index}.pt" for index in range(5)]
+
+
+def test_halves_of_a_recording_are_named_or_skipped(curves: Path) -> None:
+    (curves / "target" / "3.pt").rename(curves / "target" / "8.pt")
+    (curves / "target" / "7.pt").mkdir()
+    (curves / "wavs" / "6.mp3").touch()
+    faults = Faults(curves, "skip")
+    assert len(list_targets(curves, faults)) == 4
+    reasons = dict(faults.skipped)
+    assert set(reasons) == {"wavs/3.wav", "target/8.pt", "target/7.pt", "wavs/6.mp3"}
+    assert "has no target" in reasons["wavs/3.wav"]
+    assert "is a target without its" in reasons["target/8.pt"]
+    with pytest.raises(RecordingError, match=r"7\.pt is a folder"):
+        list_targets(curves, Faults(curves, "raise"))
+
+
+def test_regression_folders(tmp_path: Path, curves: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"wavs: got nothing there, expected a folder with wavs/<stem>\.wav and target"
+    ):
+        list_targets(tmp_path, Faults(tmp_path, "skip"))
+    (tmp_path / "wavs").mkdir()
+    (tmp_path / "target").symlink_to(curves / "target")
+    root = tmp_path / "outside"
+    root.mkdir()
+    (root / "wavs").symlink_to(tmp_path / "wavs")
+    (root / "target").mkdir()
+    with pytest.raises(ValueError, match="wavs leads out of the data folder"):
+        list_targets(root, Faults(root, "skip"))
+    torch.save(torch.zeros(3), tmp_path / "wavs" / "x.pt")
+    with pytest.raises(ValueError, match="holds no recording with its target"):
+        list_targets(tmp_path, Faults(tmp_path, "skip"))

@@ -1,0 +1,100 @@
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nwavesdk.data.wav import RecordingError, at_rate, check_size, decode, levelled, read_bytes
+
+soundfile = pytest.importorskip("soundfile")
+pytest.importorskip("soxr")
+
+
+def tone(frequency: float, rate: int, seconds: float = 0.5) -> np.ndarray:
+    return np.sin(2 * np.pi * frequency * np.arange(round(rate * seconds)) / rate).astype(np.float32)
+
+
+def wav(path: Path, sound: np.ndarray, rate: int = 8000, **how: str) -> bytes:
+    soundfile.write(path, sound, rate, **how)
+    return path.read_bytes()
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    left, right = np.random.default_rng(0).uniform(-1, 1, (2, 50)).astype(np.float32)
+    data = wav(tmp_path / "a.wav", np.stack([left, right], 1), subtype="FLOAT")
+    samples, rate = decode(tmp_path / "a.wav", data)
+    assert (samples.dtype, rate) == (np.float32, 8000)
+    np.testing.assert_allclose(samples, (left + right) / 2, atol=1e-7)
+
+
+@pytest.mark.parametrize("given", [8000, 11025, 44100, 48000])
+def test_a_tone_keeps_frequency_size_and_length_at_another_rate(given: int) -> None:
+    samples = at_rate((tone(1000, given), given), 16000)
+    assert len(samples) == pytest.approx(8000, abs=1)
+    spectrum = np.abs(np.fft.rfft(samples[1000:7000] * np.hanning(6000)))
+    assert spectrum.argmax() * 16000 / 6000 == pytest.approx(1000, abs=16000 / 6000)
+    assert np.abs(samples[1000:7000]).max() == pytest.approx(1, abs=0.01)
+
+
+def test_at_its_own_rate_a_sound_is_untouched() -> None:
+    sound = tone(1000, 8000)
+    assert at_rate((sound, 8000), 8000) is sound
+
+
+def test_what_would_fold_back_is_gone_at_a_lower_rate() -> None:
+    assert np.abs(at_rate((tone(6000, 16000), 16000), 8000)[200:-200]).max() < 1e-3
+
+
+def test_the_loudest_sample_goes_to_full_scale_and_silence_stays() -> None:
+    assert np.abs(levelled(0.25 * tone(100, 8000))).max() == pytest.approx(1)
+    assert not levelled(np.zeros(5, np.float32)).any()
+    assert not len(levelled(np.zeros(0, np.float32)))
+
+
+def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "huge.wav"
+    with open(path, "wb") as file:
+        file.truncate(10**12)  # sparse
+    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("it was read"))
+    with pytest.raises(
+        RecordingError, match=r"huge\.wav is huge \(1000000\.0 MB, expected at most 92\.2 MB for 60 s\).*raise max_s"
+    ):
+        read_bytes(path, 60.0)
+
+
+def test_a_long_recording_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    data = wav(path, np.zeros(8000 * 3))
+    check_size(path, data, 3.0)
+    with pytest.raises(
+        RecordingError, match=r"long\.wav lasts 3\.0 s, expected at most 2\.9 s: cut it, or raise max_seconds"
+    ):
+        check_size(path, data, 2.9)
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"none\.wav cannot be read \(No such file"):
+        read_bytes(tmp_path / "none.wav", 60.0)
+
+
+@pytest.mark.parametrize("rate", [1, 999, 4_000_000])
+def test_a_header_with_a_rate_of_no_recorder(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "odd.wav"
+    with pytest.raises(RecordingError, match=rf"sample rate of {rate} Hz, expected 1000 to 1000000"):
+        check_size(path, wav(path, np.zeros(10), rate), 60.0)
+
+
+def test_a_file_whose_end_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "cut.wav"
+    data = wav(path, tone(440, 8000))
+    check_size(path, data, 60.0)
+    with pytest.raises(RecordingError, match=r"cut\.wav is cut short \(1000 bytes of its sound are missing\)"):
+        check_size(path, data[:-1000], 60.0)
+
+
+def test_a_recorder_that_wrote_to_a_pipe_is_believed(tmp_path: Path) -> None:
+    path = tmp_path / "piped.wav"
+    data = bytearray(wav(path, tone(440, 8000)))
+    struct.pack_into("<I", data, data.index(b"data") + 4, 0xFFFF_FFFF)
+    check_size(path, bytes(data), 60.0)
+    assert len(decode(path, bytes(data))[0]) == 4000
