@@ -67,7 +67,7 @@ def test_speakers_are_kept_apart_where_names_tell_them(words: Path, fast: dict[s
 def test_without_speakers_auto_goes_by_recording_and_speaker_says_why(words: Path, fast: dict[str, Any]) -> None:
     write(words / "yes" / "nobody.wav")
     assert build(words, fast).split_by == "recording"
-    with pytest.raises(ValueError, match=r"do not tell who speaks: got 'no/.*split by recording"):
+    with pytest.raises(ValueError, match=r"do not tell who speaks: got 'yes/nobody.*split by recording"):
         build(words, fast, split="speaker")
 
 

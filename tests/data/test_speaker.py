@@ -28,3 +28,5 @@ def test_other_names_tell_nobody(name: str) -> None:
 def test_all_files_follow_one_pattern_or_the_first_that_does_not_is_named() -> None:
     with pytest.raises(ValueError, match=r"got 'b/1_ann_1.wav', expected all like <speaker>_nohash_<n>.wav or all"):
         speakers_of(["a/0a_nohash_1.wav", "b/1_ann_1.wav"])
+    with pytest.raises(ValueError, match="got 'a/0a_nohash_1.wav'"):
+        speakers_of(["a/0a_nohash_1.wav", "b/1_ann_1.wav", "b/1_ann_2.wav"])

@@ -6,8 +6,9 @@ import pytest
 from nwavesdk.data import NWaveDataloaderConfig, RecordingError
 
 pytest.importorskip("matplotlib")
-for needed in ("soundfile", "soxr", "scipy"):
-    pytest.importorskip(needed)
+pytest.importorskip("scipy")
+pytest.importorskip("soundfile")
+pytest.importorskip("soxr")
 
 from matplotlib.image import imread
 

@@ -22,7 +22,8 @@ def speakers_of(keys: Sequence[str]) -> tuple[str, ...]:
         One name for each key.
 
     Raises:
-        ValueError: The names do not all follow one pattern; the text gives the first that does not.
+        ValueError: The names do not all follow one pattern; the text gives the first that does not follow the one
+            that most do.
 
     Example:
         >>> speakers_of(["no/03401e93_nohash_0.wav", "yes/0c40e715_nohash_1.wav"])
@@ -33,14 +34,14 @@ def speakers_of(keys: Sequence[str]) -> tuple[str, ...]:
     References:
         Speech Commands: Warden, 2018, arXiv 1804.03209. Spoken digits: Jackson et al., doi:10.5281/zenodo.1342401.
     """
-    names = [key.rpartition("/")[2] for key in keys]
-    odd = ""
-    for pattern in PATTERNS.values():
-        matches = [pattern.fullmatch(name) for name in names]
-        if all(matches):
-            return tuple(match[1] for match in matches if match)
-        odd = odd or next(key for key, match in zip(keys, matches, strict=True) if not match)
+    matches = [
+        [pattern.fullmatch(key.rpartition("/")[2]) for key in keys] for pattern in PATTERNS.values()
+    ]  # fmt: skip
+    best = max(matches, key=lambda found: sum(match is not None for match in found))
+    odd = [key for key, match in zip(keys, best, strict=True) if match is None]
+    if not odd:
+        return tuple(match[1] for match in best if match)
     raise ValueError(
-        f"The names of the files do not tell who speaks: got {odd!r}, expected all like "
+        f"The names of the files do not tell who speaks: got {odd[0]!r}, expected all like "
         f"{' or all like '.join(PATTERNS)}: rename them, or split by recording."
     )
