@@ -107,16 +107,14 @@ def check_shares(val: float, test: float) -> None:
 
 
 def _fill(counts: Indices, goals: dict[int, Counts]) -> Indices:
-    """The part of each speaker, one after the other; the training part keeps some of every class."""
+    """The part of each speaker, one after the other."""
     home = np.zeros(len(counts), np.int64)
     held = {part: np.zeros(counts.shape[1]) for part in goals}
-    rest = counts.sum(0)
     for row, count in enumerate(counts):
         for part, goal in goals.items():
-            if _gain(held[part], count, goal) > 0 and (rest > count).all():
+            if _gain(held[part], count, goal) > 0:
                 home[row] = part
                 held[part] += count
-                rest = rest - count
                 break
     return home
 
