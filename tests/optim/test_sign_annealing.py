@@ -390,6 +390,38 @@ def test_after_the_end_the_net_is_plain_agrees_and_keeps_the_limit():
     SignAnnealing(net, 6)  # may begin anew
 
 
+def test_the_end_by_hand():
+    synapse = LIFSynapse(7, 1)
+    annealing = SignAnnealing(synapse, 4)
+    with torch.no_grad():
+        synapse.parametrizations.weight.original0.copy_(torch.tensor([[0.0], [-0.01]]))
+        synapse.parametrizations.weight.original1.copy_(torch.tensor([[0.0, 99.0, -99.0, 0.0, 0.0, 0.0, 99.0]]).mT)
+    annealing.finish()
+    expected = [0.45, 0.9, 0.0, 0.45, 0.45, -0.45, -0.9]
+    assert synapse.weight.flatten().tolist() == pytest.approx(expected, rel=1e-6, abs=1e-30)
+
+
+class Doubled(nn.Module):
+    def forward(self, value):
+        return 2 * value
+
+
+def test_parametrizations_of_the_user_s_own_stay():
+    net = SpikingSequential(LIFSynapse(3, 2, bias=True), nn.Linear(2, 2))
+    parametrize.register_parametrization(net[0], "bias", Doubled())
+    parametrize.register_parametrization(net[1], "weight", Doubled())
+    keys = set(net.state_dict())
+    annealing = SignAnnealing(net, 3)
+    assert set(net.state_dict()) == keys
+    net.load_state_dict(net.state_dict())
+    annealing.step(net, 3)
+    annealing.finish()
+    assert parametrize.is_parametrized(net[0], "bias")
+    assert parametrize.is_parametrized(net[1], "weight")
+    assert isinstance(net[0].weight, nn.Parameter)
+    assert set(net.state_dict()) == keys
+
+
 def test_frozen_weights_stay_frozen():
     synapse = LIFSynapse(3, 2)
     synapse.weight.requires_grad_(False)
@@ -433,6 +465,15 @@ def test_an_optimizer_of_other_parameters_may_be_older():
     annealing = SignAnnealing(net, 3)
     early.step()
     del held
+    annealing.finish()
+
+
+def test_replaced_parameters_are_not_kept_alive():
+    net = build()
+    seen = weakref.ref(net[0].weight)
+    annealing = SignAnnealing(net, 3)
+    gc.collect()
+    assert seen() is None
     annealing.finish()
 
 

@@ -54,12 +54,13 @@ class Synapse(Prepared):
         """
         owner = f"{type(self).__name__}({self.nb_inputs}, {self.nb_outputs})"
         checked_input(owner, spk, (self.nb_inputs,))
-        if spk.dtype != self.weight.dtype and not torch.is_autocast_enabled(spk.device.type):
+        weight = self.effective_weight()
+        if spk.dtype != weight.dtype and not torch.is_autocast_enabled(spk.device.type):
             raise TypeError(
-                f"{owner} has weights of {self.weight.dtype} and got an input of {spk.dtype}: convert one, as in "
+                f"{owner} has weights of {weight.dtype} and got an input of {spk.dtype}: convert one, as in "
                 "spk.to(synapse.weight.dtype), or use torch.autocast."
             )
-        cur = self.charge(spk[None] if spk.ndim == 1 else spk, self.effective_weight())
+        cur = self.charge(spk[None] if spk.ndim == 1 else spk, weight)
         return cur if self.bias is None else cur + self.bias
 
     def charge(self, spk: Tensor, weight: Tensor) -> Tensor:

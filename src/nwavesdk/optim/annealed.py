@@ -125,8 +125,6 @@ def _as_parts(module: nn.Module, state: Any, prefix: str, missing: list[str], er
         name, parts = prefix + one.key, _parts(prefix, one.key)
         weight, new = state.pop(name, None), (one.sign.detach(), one.magnitude.detach())
         if weight is None:
-            if parts[0] in state:
-                continue
             missing.append(name)
         elif weight.shape != one.magnitude.shape:
             errors.append(
