@@ -80,20 +80,20 @@ def test_the_start_by_hand():
     w = [0.2, -0.1, 0.1, 0.0, 0.1, -0.5, -0.3]  # a block of five that disagrees, one of two that agrees
     synapse.weight.data = torch.tensor(w)[:, None]
     SignAnnealing(synapse, total_epochs=4)
-    s = 0.3 / 0.5
-    reach = 0.9 * math.tanh(0.5 * s)  # 0.262: all of the first block lie within
+    firm = 2 * 0.3 / 0.5  # alpha · s
+    reach = 0.9 * math.tanh(firm)  # 0.75: all of the first block lie within
     expected = [0.2, 0.1, 0.1, 1e-3 * reach, 0.1, -0.5, -0.3]
     torch.testing.assert_close(synapse.weight.detach().flatten(), torch.tensor(expected), rtol=1e-5, atol=1e-7)
     sign = synapse.parametrizations.weight.original0.flatten().tolist()
-    assert sign == pytest.approx([s, -max(1.0, math.atanh(math.sqrt(0.5 / 0.9)) / 0.5)], rel=1e-5)
+    assert sign == pytest.approx([firm / 0.5, -2 / 0.5], rel=1e-5)
 
 
 def test_a_block_in_balance_is_kept_from_zero_and_cut_off_at_its_reach():
     synapse = LIFSynapse(2, 1)
     synapse.weight.data = torch.tensor([[0.5], [-0.5]])
     SignAnnealing(synapse, total_epochs=4)
-    assert synapse.parametrizations.weight.original0.item() == pytest.approx(0.1)
-    reach = 0.9 * math.tanh(0.05) * (1 - 5e-4)
+    assert synapse.parametrizations.weight.original0.item() == pytest.approx(0.2 / 0.5)
+    reach = 0.9 * math.tanh(0.2) * (1 - 5e-4)
     assert synapse.weight.flatten().tolist() == pytest.approx([reach, reach], rel=1e-4)
 
 
@@ -171,6 +171,24 @@ def test_a_single_epoch_is_the_last():
     assert annealing.alpha == 20.0
 
 
+def test_a_step_changes_no_weight():
+    net, annealing, _ = annealed()
+    with torch.no_grad():
+        net[0].parametrizations.weight.original0[0, 0] = 0
+    start = [weight_of(net, name).detach().clone() for name in PLANES]
+    assert start[0][:5, 0].abs().max() == 0
+    for epoch in range(1, 7):
+        annealing.step(net, epoch)
+        for name, before in zip(PLANES, start, strict=True):
+            torch.testing.assert_close(weight_of(net, name).detach(), before, rtol=1e-5, atol=1e-3)
+    assert all(p.isfinite().all() for p in net.parameters())
+    annealing.step(net, 6)  # the same once more is nothing
+    with torch.no_grad():
+        net[0].parametrizations.weight.original1[0, 1] = math.nan
+    annealing.step(net, 5)
+    assert net[0].weight[0, 1].isnan()  # divergence is not hidden
+
+
 def test_the_weight_is_the_formula_and_has_its_gradient():
     synapse = LIFSynapse(7, 3).double()
     annealing = SignAnnealing(synapse, 4)
@@ -190,7 +208,7 @@ def test_the_weight_is_the_formula_and_has_its_gradient():
 @pytest.mark.parametrize("checkpoint", [None, 5])
 def test_a_net_learns_while_its_signs_are_decided(checkpoint):
     torch.manual_seed(1)
-    net, annealing, optimizer = annealed(checkpoint, epochs=30)
+    net, annealing, optimizer = annealed(checkpoint, epochs=30, lr=0.3)
     start = [weight_of(net, name).detach().clone() for name in PLANES]
     signs = [net[0].parametrizations.weight.original0.detach().sign()]
     train(net, annealing, optimizer, range(1, 31))

@@ -28,8 +28,8 @@ class SignAnnealing:
 
     Build it after the weights were initialized and before the optimizer: it replaces the parameters `weight` and
     `recurrent_weights` of synapses and neuron layers by s and m (front ends keep theirs). Call `step`, then
-    `prepare_net`, then the pass. At the start alpha · s is 2 Σw / Σ|w| of the block, and weights keep their magnitudes as far as
-    tanh(alpha · |s|) · limit reaches; all of a block have one sign from then on.
+    `prepare_net`, then the pass. At the start alpha · s is 2 Σw / Σ|w| of the block, and weights keep their magnitudes
+    as far as tanh(alpha · |s|) · limit reaches; all of a block have one sign from then on.
 
     `net.state_dict()` has the keys of a plain net and its weights as they act, and takes such; `state_dict()` of the
     annealing has what a resumed run needs beside it. Load the net first, then the annealing, then the optimizer. A

@@ -48,7 +48,7 @@ class SignedBlocks(nn.Module):
 
     @torch.no_grad()
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Find s and m of a weight: alpha · s = 2 Σw / Σ|w| of the block, at least 0.2 in size, and m so that |W| = |w|.
+        """Find s and m of a weight: alpha · s = 2 Σw / Σ|w| of its block, at least 0.2 in size; m so that |W| = |w|.
 
         A block that agrees keeps its weights, for which |s| grows as far as needed. In a block that does not, all get
         its sign, and magnitudes beyond limit · tanh(alpha |s|) are cut off there. Magnitudes stay a thousandth off the
@@ -75,7 +75,8 @@ class SignedBlocks(nn.Module):
         weight = self(sign, magnitude)
         self.alpha = alpha
         reach = self._over(torch.tanh(alpha * sign.abs())) * self.limit
-        magnitude.copy_(torch.logit((weight.abs() / reach).nan_to_num(0.5).clamp(EDGE / 10, 1 - EDGE / 2)))
+        share = torch.where(reach == 0, 0.5, weight.abs() / reach)  # not 0 / 0; other NaN must be seen
+        magnitude.copy_(torch.logit(share.clamp(EDGE / 10, 1 - EDGE / 2)))
 
     @torch.no_grad()
     def hard(self, sign: Tensor, magnitude: Tensor) -> Tensor:
