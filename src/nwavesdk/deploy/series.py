@@ -74,7 +74,7 @@ def count_right(
     tile = tile or tile_for(model, len(x), x.shape[1], len(seeds))
     drawn = [_draw(model, rows, seed, x) for seed in seeds]
     right = torch.zeros(len(seeds), dtype=torch.int64)
-    for part, truth in zip(x.split(tile.recordings), labels.split(tile.recordings), strict=True):
+    for part, truth in zip(_parts(x, tile), _parts(labels, tile), strict=True):
         begun = _shared(rows, drawn[0], part)
         for first in range(0, len(seeds), tile.chips):
             group = drawn[first : first + tile.chips]
@@ -84,6 +84,15 @@ def count_right(
             )
             right[first : first + len(group)] += (predicted == truth[:, None]).sum(0).cpu()
     return right
+
+
+def _parts(values: Tensor, tile: Tile) -> tuple[Tensor, ...]:
+    return torch.split(values, tile.recordings)
+
+
+def _apart(values: Tensor, chips: int) -> Tensor:
+    """[B, T, chips * N] as [B, T, chips, N]."""
+    return values.reshape(*values.shape[:2], chips, -1)
 
 
 class _Begun(NamedTuple):
@@ -96,10 +105,12 @@ class _Begun(NamedTuple):
 
 def _draw(model: nn.Module, rows: Sequence[Stage], seed: int, x: Tensor) -> list[_Drawn]:
     prepare_net(model, seed=seed)
-    return [
-        _Drawn(row.synapse.effective_weight(), *row.layer.constants(x.dtype), row.layer.effective_recurrent_weights())
-        for row in rows
-    ]
+    drawn = []
+    for row in rows:
+        decay, threshold = row.layer.constants(x.dtype)
+        weight, recurrent = row.synapse.effective_weight(), row.layer.effective_recurrent_weights()
+        drawn.append(_Drawn(weight, decay.to(x.device), threshold.to(x.device), recurrent))
+    return drawn
 
 
 def _shared(rows: Sequence[Stage], drawn: Sequence[_Drawn], x: Tensor) -> _Begun:
@@ -133,11 +144,13 @@ def _charge(row: Stage, ones: Sequence[_Drawn], h: Tensor, alike: bool) -> Tenso
     if row.diagonal:
         return (h.repeat(1, 1, k) if alike else h) * torch.cat([one.weight for one in ones])
     if alike:
-        charge = row.synapse.charge(h, ones[0].weight if same else torch.cat([one.weight for one in ones], 1))
+        weight = ones[0].weight if same else torch.cat([one.weight for one in ones], 1)
+        charge: Tensor = row.synapse.charge(h, weight)
         return charge.repeat(1, 1, k) if same else charge
     if same or k == 1:
-        return row.synapse.charge(h.unflatten(2, (k, -1)), ones[0].weight).flatten(2)
-    apart = h.unflatten(2, (k, -1)).flatten(0, 1).transpose(0, 1)
+        together: Tensor = row.synapse.charge(_apart(h, k), ones[0].weight)
+        return together.flatten(2)
+    apart = _apart(h, k).flatten(0, 1).transpose(0, 1)
     return torch.bmm(apart, torch.stack([one.weight for one in ones])).transpose(0, 1).reshape(*h.shape[:2], -1)
 
 
