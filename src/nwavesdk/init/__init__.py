@@ -1,0 +1,6 @@
+"""First weights of a net: fluctuation-driven, front ends by firing rate, and weights that a chip can hold."""
+
+from nwavesdk.init.fluct_init import fluct_init
+from nwavesdk.init.frontend import frontend_firing_init
+
+__all__ = ["fluct_init", "frontend_firing_init"]
