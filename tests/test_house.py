@@ -72,7 +72,7 @@ def test_the_root_is_lazy_and_hands_out_its_names():
         _ = nwavesdk.nonsense
 
 
-HEAVY = ", ".join(f"nwavesdk.{room}" for room in ("layers", "surrogate", "solvers", "metrics", "loss", "optim"))
+HEAVY = ", ".join(f"nwavesdk.{room}" for room in ("layers", "surrogate", "solvers", "metrics", "loss", "optim", "init"))
 
 
 def loaded(code):

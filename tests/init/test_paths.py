@@ -11,8 +11,7 @@ IMPORTS = [
     "import nwavesdk.init.fluct_init; from nwavesdk.init import fluct_init",
     "import nwavesdk.init; import nwavesdk.init.fluct_init; from nwavesdk.init import fluct_init",
     "from nwavesdk.init.hardware import init_weights; from nwavesdk.init import fluct_init",
-    "from nwavesdk.init.fluct_init import fluct_init as a; from nwavesdk.init import fluct_init; assert a is fluct_init",
-    "from nwavesdk.init import fluct_init as a; from nwavesdk.init.fluct_init import fluct_init; assert a is fluct_init",
+    "from nwavesdk.init.fluct_init import fluct_init as f; from nwavesdk.init import fluct_init; 1 / (f is fluct_init)",
     "import importlib; importlib.import_module('nwavesdk.init.fluct_init'); from nwavesdk.init import fluct_init",
 ]
 CHECK = (

@@ -18,7 +18,7 @@ class LayerFluctuation:
         std: of the feed-forward weights.
         rate: of the layer [spikes per step and neuron].
         dead: share of neurons that never fired.
-        raised: share of neurons that would be dead had the search not raised the mean of their weights.
+        raised: share of neurons, dead before, whose mean weight the search has raised.
         at_limit: share of feed-forward weights that are cut off at the chip's limit.
         passes: how often the layer ran in the search.
     """
