@@ -148,6 +148,20 @@ class TestStatistics:
         std = np.sqrt(0.25 * (1 - BETA**2) / (50 * rate)) / 2
         assert float(recurrent.std()) == pytest.approx(std, rel=0.05)
 
+    def test_the_measured_distance_counts_recurrent_charge(self):
+        x = events(0.05, 2, 300, 30)
+        net = SpikingSequential(LIFSynapse(30, 20), LIFLayer(20, 10e-3, layer_topology="RC"))
+        report = fluct_init(net, x, 1.0, alpha=0.3, max_dead=0.99, seed=0)
+        (spk,) = spikes(net, x)
+        charge = (x @ net[0].weight).detach().double().numpy()
+        charge[:, 1:] += (spk[:, :-1] @ net[1].recurrent_weights).detach().double().numpy()
+        v, mem = np.zeros((2, 20)), []
+        for t in range(300):
+            v = BETA * v + charge[:, t]
+            mem.append(v)
+        mem = np.array(mem).reshape(-1, 20)
+        assert report.layers[0].xi_measured == pytest.approx((1 - mem.mean()) / np.sqrt(mem.var(0).mean()), rel=1e-4)
+
     def test_a_distance_that_the_mean_forbids_is_refused_and_the_nearest_is_told(self):
         x = torch.ones(1, 50, 4)
         net = SpikingSequential(LIFSynapse(4, 5), LIFLayer(5, 10e-3))

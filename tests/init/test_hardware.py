@@ -22,7 +22,7 @@ def test_charges_have_the_spread_and_weights_the_limit(synapse, limit):
     assert np.sqrt((charge**2).mean()) == pytest.approx(3 / 20, rel=0.01)
     assert abs(charge.mean()) < 0.005
     init_weights(synapse, gain=100.0, seed=0)
-    assert float(synapse.weight.abs().max()) == pytest.approx(limit)
+    assert synapse.weight.abs().max().item() == pytest.approx(limit)
 
 
 @pytest.mark.parametrize("axis", ["inputs", "outputs"])
@@ -50,7 +50,7 @@ def test_all_chip_weights_of_a_net_are_drawn_and_nothing_else():
     init_weights(net, seed=0)
     changed = {name for name, p in net.named_parameters() if not torch.equal(p, before[name])}
     assert changed == {"2.weight", "3.recurrent_weights"}
-    assert float(net[3].recurrent_weights.std()) == pytest.approx(2 / 20**0.5 / 0.5, rel=0.1)
+    assert net[3].recurrent_weights.std().item() == pytest.approx(2 / 20**0.5 / 0.5, rel=0.1)
     once = net[2].weight.detach().clone()
     init_weights(net, seed=0)
     assert torch.equal(net[2].weight, once)

@@ -3,7 +3,7 @@
 import copy
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,35 +103,39 @@ def frontend_firing_init(
         spikes = [pair.spikes(x)[1].double().flatten(2).flatten(0, 1) for x in received]
         return torch.cat(spikes).mean(0).cpu()
 
-    low, high = torch.zeros_like(wanted), torch.full_like(wanted, charge_limit(pair.driver))
-    below, above = torch.zeros_like(wanted), rates(high)
-    unreachable = above < wanted
-    low = torch.where(unreachable, high, low)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        found = rates(middle)
-        reached = found >= wanted
-        high, above = torch.where(reached, middle, high), torch.where(reached, found, above)
-        low, below = torch.where(reached, low, middle), torch.where(reached, below, found)
-    nearer = torch.where((wanted - below).abs() < (above - wanted).abs(), low, high)
-    reached_rates = rates(nearer)
+    nearest, highest = _bisected(rates, wanted, charge_limit(pair.driver))
+    reached, unreachable = rates(nearest), highest < wanted
     module = model.get_submodule(pair.name)
     assert isinstance(module, H1v1Frontend | H1v2Frontend)
     module.weight.copy_(pair.driver.weight)
     report = FrontendReport(
-        pair.name, tuple(wanted.tolist()), tuple(reached_rates.tolist()), tuple(module.weight.tolist()),
+        pair.name, tuple(wanted.tolist()), tuple(reached.tolist()), tuple(module.weight.tolist()),
         tuple(unreachable.nonzero().flatten().tolist()),
     )  # fmt: skip
     if report.unreachable:
         warnings.warn(
             f"frontend_firing_init: channels {', '.join(map(str, report.unreachable))} of front end {pair.name!r} do "
-            f"not reach their rate at the chip's limit, the nearest has {float(above[unreachable].max()):.3g}, "
+            f"not reach their rate at the chip's limit, the nearest has {float(highest[unreachable].max()):.3g}, "
             f"expected {float(wanted[unreachable].min()):.3g} spikes per step or more: scale the inputs up, or ask for "
             "a lower rate.",
             RuntimeWarning,
             stacklevel=3,
         )
     return report
+
+
+def _bisected(rates: Callable[[Tensor], Tensor], wanted: Tensor, limit: float) -> tuple[Tensor, Tensor]:
+    """The charge of each channel with the rate nearest to the wanted one, and the rates at the limit."""
+    low, high = torch.zeros_like(wanted), torch.full_like(wanted, limit)
+    below, above = torch.zeros_like(wanted), rates(high)
+    highest = above
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        found = rates(middle)
+        reached = found >= wanted
+        high, above = torch.where(reached, middle, high), torch.where(reached, found, above)
+        low, below = torch.where(reached, low, middle), torch.where(reached, below, found)
+    return torch.where((wanted - below).abs() < (above - wanted).abs(), low, high), highest
 
 
 def _frontend_of(work: nn.Module, x: Tensor) -> Pair:
