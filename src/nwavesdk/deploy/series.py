@@ -1,9 +1,10 @@
 """A net on many chips of a series: how often each is right, computed for a tile of recordings and chips at a time.
 
-What chips share is computed once for a tile, until the first module whose mismatch is drawn. From there on the chips of
-a tile lie side by side along the neurons, so that one call of a kernel runs all of them. Tiles are as large as fits in
-a core's cache with all that one layer reads and writes: a plain loop over chips writes every layer's charges and spikes
-of all recordings to memory, and small nets leave it waiting for Python.
+What chips share is computed once for a tile, until the first module whose mismatch is drawn, and so is what of a weight
+and of a neuron does not differ. From there on the chips of a tile lie side by side along the neurons, so that one call
+of a kernel runs all of them: where there is little to do for one chip, a loop over chips waits for Python. Where there
+is much, one chip at a time is fastest; smaller tiles of recordings, which would fit in a cache, were tried and lose more
+in calls than they gain.
 """
 
 from collections.abc import Sequence
@@ -12,16 +13,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nwavesdk.chip import Noise
 from nwavesdk.deploy.stages import Stage, stages
-from nwavesdk.layers import prepare_net
+from nwavesdk.layers import Prepared, prepare_net
 from nwavesdk.metrics import population_counts
 from nwavesdk.solvers import Problem, Spec, run, serial_runs
 from nwavesdk.surrogate import FastSigmoid
 
 __all__ = ["Tile", "count_right", "tile_for"]
 
-TILE = 1 << 18
-"""Values of the widest layer in a tile, as measured by `python -m benchmarks.chips`."""
+SIDE_BY_SIDE = 1 << 21
+"""Values of the widest layer up to which chips are put side by side; measured by `python -m benchmarks.chips`."""
+
+MOST = 1 << 26
+"""Values of the widest layer in a tile: a quarter of a gigabyte."""
 
 
 class Tile(NamedTuple):
@@ -44,10 +49,10 @@ def tile_for(model: nn.Module, recordings: int, steps: int, chips: int) -> Tile:
     """The tile for so many recordings of so many steps: a function of sizes alone, so that results repeat."""
     rows = stages(model, "tile_for")
     values = steps * max(row.n_neurons for row in rows)
-    count = max(1, min(recordings, round(TILE / values)))
+    together = max(1, min(recordings, MOST // values))
     if any(row.recurrent for row in rows):
-        return Tile(count, 1)  # side by side their recurrent weights would be a matrix of zeros, nearly
-    return Tile(count, max(1, min(chips, round(TILE / (values * count)))))
+        return Tile(together, 1)  # weights side by side would be a matrix of zeros, nearly
+    return Tile(together, max(1, min(chips, round(SIDE_BY_SIDE / (values * together)))))
 
 
 @torch.no_grad()
@@ -72,16 +77,15 @@ def count_right(
     """
     rows = stages(model, "count_right")
     tile = tile or tile_for(model, len(x), x.shape[1], len(seeds))
-    drawn = [_draw(model, rows, seed, x) for seed in seeds]
+    drawn = _draw(model, rows, seeds, x)
     right = torch.zeros(len(seeds), dtype=torch.int64)
     for part, truth in zip(_parts(x, tile), _parts(labels, tile), strict=True):
         begun = _shared(rows, drawn[0], part)
         for first in range(0, len(seeds), tile.chips):
             group = drawn[first : first + tile.chips]
-            spk = _finished(rows, group, begun).unflatten(2, (len(group), -1))
-            predicted = (
-                population_counts(spk.transpose(1, 2).flatten(0, 1), n_classes).argmax(1).reshape(-1, len(group))
-            )
+            spk = _apart(_finished(rows, group, begun), len(group))
+            counts = population_counts(spk.transpose(1, 2).flatten(0, 1), n_classes)
+            predicted = counts.argmax(1).reshape(-1, len(group))
             right[first : first + len(group)] += (predicted == truth[:, None]).sum(0).cpu()
     return right
 
@@ -103,14 +107,19 @@ class _Begun(NamedTuple):
     is_charge: bool
 
 
-def _draw(model: nn.Module, rows: Sequence[Stage], seed: int, x: Tensor) -> list[_Drawn]:
-    prepare_net(model, seed=seed)
-    drawn = []
-    for row in rows:
-        decay, threshold = row.layer.constants(x.dtype)
-        weight, recurrent = row.synapse.effective_weight(), row.layer.effective_recurrent_weights()
-        drawn.append(_Drawn(weight, decay.to(x.device), threshold.to(x.device), recurrent))
-    return drawn
+def _draw(model: nn.Module, rows: Sequence[Stage], seeds: Sequence[int], x: Tensor) -> list[list[_Drawn]]:
+    """What `prepare_net(model, seed)` would draw for each chip; what does not differ is computed once."""
+    prepare_net(model, seed=0)
+    places = {id(module): place for place, module in enumerate(Prepared.within(model, "count_right"))}
+    chips = []
+    for seed in seeds:
+        stages_drawn = []
+        for row in rows:
+            weight = row.synapse.drawn(Noise.of(seed, places[id(row.synapse)]))
+            decay, threshold, recurrent = row.layer.drawn(Noise.of(seed, places[id(row.layer)]), x.dtype)
+            stages_drawn.append(_Drawn(weight, decay.to(x.device), threshold.to(x.device), recurrent))
+        chips.append(stages_drawn)
+    return chips
 
 
 def _shared(rows: Sequence[Stage], drawn: Sequence[_Drawn], x: Tensor) -> _Begun:
@@ -147,11 +156,19 @@ def _charge(row: Stage, ones: Sequence[_Drawn], h: Tensor, alike: bool) -> Tenso
         weight = ones[0].weight if same else torch.cat([one.weight for one in ones], 1)
         charge: Tensor = row.synapse.charge(h, weight)
         return charge.repeat(1, 1, k) if same else charge
-    if same or k == 1:
-        together: Tensor = row.synapse.charge(_apart(h, k), ones[0].weight)
-        return together.flatten(2)
-    apart = _apart(h, k).flatten(0, 1).transpose(0, 1)
-    return torch.bmm(apart, torch.stack([one.weight for one in ones])).transpose(0, 1).reshape(*h.shape[:2], -1)
+    if k > 1:
+        return _side_by_side(h, ones)
+    alone: Tensor = row.synapse.charge(h, ones[0].weight)
+    return alone
+
+
+def _side_by_side(h: Tensor, ones: Sequence[_Drawn]) -> Tensor:
+    """The products of each chip, written where its neurons stand."""
+    (n_in, n_out), rows = ones[0].weight.shape, h.flatten(0, 1)
+    charge = h.new_empty(len(rows), len(ones) * n_out)
+    for c, one in enumerate(ones):
+        torch.mm(rows[:, c * n_in : (c + 1) * n_in], one.weight, out=charge[:, c * n_out : (c + 1) * n_out])
+    return charge.reshape(*h.shape[:2], -1)
 
 
 def _spikes(row: Stage, charge: Tensor, ones: Sequence[_Drawn]) -> Tensor:

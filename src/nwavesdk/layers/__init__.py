@@ -15,7 +15,7 @@ from nwavesdk.layers.hardware import H1v1Layer, H1v2Layer, HWLayer
 from nwavesdk.layers.instance import ChipInstance
 from nwavesdk.layers.lif import LIFLayer, LIFSynapse
 from nwavesdk.layers.neuron import NeuronLayer, Record
-from nwavesdk.layers.prepare import detach_state, prepare_net
+from nwavesdk.layers.prepare import Prepared, detach_state, prepare_net
 from nwavesdk.layers.projection import project
 from nwavesdk.layers.sequential import Recording, SpikingSequential
 from nwavesdk.layers.synapse import Synapse
@@ -36,6 +36,7 @@ __all__ = [
     "LIFLayer",
     "LIFSynapse",
     "NeuronLayer",
+    "Prepared",
     "Record",
     "Recording",
     "SpikingSequential",

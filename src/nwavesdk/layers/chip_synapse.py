@@ -43,6 +43,10 @@ class _ChipWeight(Prepared):
     def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002 (a weight has no state)
         self._effective.prepare(self.weight, noise)
 
+    def drawn(self, noise: Noise) -> Tensor:
+        """The weight that acts on the chip of that noise, after a `prepare_net`; no gradient."""
+        return self._effective.drawn(noise)
+
     def effective_weight(self) -> Tensor:
         """The weight that acts, after quantization, charge law and mismatch, with gradient for `weight`."""
         return self._effective(self.weight)

@@ -58,8 +58,7 @@ class _ChipLayer(NeuronLayer):
         self.ileak_mismatch = bool(ileak_mismatch)
         self.quantization_bits, self.stddev = quantization_bits, stddev
         self.register_buffer("thresholds", torch.tensor(chip.number("threshold")), persistent=False)
-        self._leak: Tensor | None = None
-        self._threshold_factors: Tensor | None = None
+        self._factors: tuple[Tensor, Tensor | None] | None = None
         self._recurrent = EffectiveWeight(f"{owner}.recurrent_weights", chip, quantization_bits, stddev)
 
     def check(self) -> None:
@@ -69,9 +68,7 @@ class _ChipLayer(NeuronLayer):
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:
         if self.ileak_mismatch:
-            leak, threshold = (self.profile.number(f"{name}_mismatch") for name in ("leak", "threshold"))
-            self._leak = lognormal_factors(self.features, leak, noise)
-            self._threshold_factors = 1 + threshold * noise.normal(self.features) if threshold else None
+            self._factors = self._mismatch(noise)
         super().prepare(noise, keep_state)
         if self.recurrent_weights is not None:
             self._recurrent.prepare(self.recurrent_weights, noise)
@@ -80,12 +77,27 @@ class _ChipLayer(NeuronLayer):
         return None if self.recurrent_weights is None else self._recurrent(self.recurrent_weights)
 
     def effective_constants(self) -> tuple[Tensor, Tensor]:
+        return self._with(self._factors)
+
+    def _mismatch(self, noise: Noise) -> tuple[Tensor, Tensor | None]:
+        """Factors of leak current and threshold; None for one that does not vary."""
+        leak, threshold = (self.profile.number(f"{name}_mismatch") for name in ("leak", "threshold"))
+        factors = lognormal_factors(self.features, leak, noise)
+        return factors, 1 + threshold * noise.normal(self.features) if threshold else None
+
+    def _with(self, factors: tuple[Tensor, Tensor | None] | None) -> tuple[Tensor, Tensor]:
+        """Time constants [s] and thresholds under these factors."""
         taus, thresholds = super().effective_constants()
-        if self._leak is not None:
-            taus = taus / self._leak.to(taus)
-        if self._threshold_factors is not None:
-            thresholds = thresholds * self._threshold_factors.to(thresholds)
-        return taus, thresholds
+        if factors is None:
+            return taus, thresholds
+        leak, threshold = factors
+        return taus / leak.to(taus), thresholds if threshold is None else thresholds * threshold.to(thresholds)
+
+    def drawn(self, noise: Noise, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Decay, threshold and recurrent weights, or None, on the chip of that noise, after a `prepare_net`."""
+        factors = self._mismatch(noise) if self.ileak_mismatch else None
+        decay, threshold = self._derived(*self._with(factors), dtype)
+        return decay, threshold, None if self.recurrent_weights is None else self._recurrent.drawn(noise)
 
 
 class H1v1Layer(_ChipLayer):

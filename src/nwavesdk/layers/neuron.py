@@ -160,8 +160,11 @@ class NeuronLayer(Prepared):
         return self.recurrent_weights
 
     def constants(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-        """`decay` = exp(-dt/tau) and `threshold`, each [N], in `dtype`; the one place where they are derived."""
-        taus, thresholds = self.effective_constants()
+        """`decay` = exp(-dt/tau) and `threshold`, each [N], in `dtype`."""
+        return self._derived(*self.effective_constants(), dtype)
+
+    def _derived(self, taus: Tensor, thresholds: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The one place where a decay is made of a time constant."""
         N = math.prod(self.features)
         both = ((-self.dt / taus).exp().to(dtype), thresholds.to(dtype))
         decay, threshold = (c.expand(N) if c.ndim == 0 else c.reshape(N) for c in both)

@@ -35,6 +35,7 @@ class EffectiveWeight:
         self.owner, self.law = owner, profile.charge_law
         self.quantizer = None if quantization_bits is None else Quantizer(quantization_bits, limit)
         self.stddev = None if off else positive(owner, "stddev", stddev, "normalized charge")
+        self._designed: Tensor | None = None  # without mismatch
         self._value: Tensor | None = None
         self._slope: Tensor | None = None
         self._seen: Tensor | None = None  # the weight that they were computed from
@@ -51,10 +52,14 @@ class EffectiveWeight:
         kept, slope = weight, torch.ones_like(weight)
         if self.quantizer is not None:
             kept, slope = self.quantizer.quantize(weight), self.quantizer.inside(weight)
-        value, self._slope = self.law.charge(kept), slope * self.law.slope(kept)
-        if self.stddev:
-            value = value + self.stddev * noise.normal(weight.shape).to(value)
-        self._value, self._seen = value, weight.detach().clone()
+        self._designed, self._slope = self.law.charge(kept), slope * self.law.slope(kept)
+        self._value, self._seen = self.drawn(noise), weight.detach().clone()
+
+    def drawn(self, noise: Noise) -> Tensor:
+        """The effective weight on the chip of that noise, for the weight of the last `prepare`; no gradient."""
+        designed = self._designed
+        assert designed is not None
+        return designed + self.stddev * noise.normal(designed.shape).to(designed) if self.stddev else designed
 
     def __call__(self, weight: Tensor) -> Tensor:
         """The effective weight, with gradient for `weight`.
