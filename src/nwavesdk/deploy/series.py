@@ -3,8 +3,8 @@
 What chips share is computed once for a tile, until the first module whose mismatch is drawn, and so is what of a weight
 and of a neuron does not differ. From there on the chips of a tile lie side by side along the neurons, so that one call
 of a kernel runs all of them: where there is little to do for one chip, a loop over chips waits for Python. Where there
-is much, one chip at a time is fastest; smaller tiles of recordings, which would fit in a cache, were tried and lose more
-in calls than they gain.
+is much, one chip at a time is fastest; smaller tiles of recordings, which would fit in a cache, were tried and lose
+more in calls than they gain.
 """
 
 from collections.abc import Sequence

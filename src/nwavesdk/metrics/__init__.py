@@ -9,11 +9,23 @@ from typing import TYPE_CHECKING
 from nwavesdk.metrics.readout import accuracy, accuracy_population, population_counts
 
 if TYPE_CHECKING:
+    from nwavesdk.deploy import get_chip_consumption
     from nwavesdk.metrics.running import SpikeAccuracy, SpikeAccuracyPopulation
 
-__all__ = ["SpikeAccuracy", "SpikeAccuracyPopulation", "accuracy", "accuracy_population", "population_counts"]
+__all__ = [
+    "SpikeAccuracy",
+    "SpikeAccuracyPopulation",
+    "accuracy",
+    "accuracy_population",
+    "get_chip_consumption",
+    "population_counts",
+]
 
-_HOME = {"SpikeAccuracy": "nwavesdk.metrics.running", "SpikeAccuracyPopulation": "nwavesdk.metrics.running"}
+_HOME = {
+    "SpikeAccuracy": "nwavesdk.metrics.running",
+    "SpikeAccuracyPopulation": "nwavesdk.metrics.running",
+    "get_chip_consumption": "nwavesdk.deploy",  # NWAVE documents it here
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,51 @@
+"""The command's root, and what its commands share: options, and errors of the user in one line."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nwavesdk import __version__
+
+__all__ = ["Json", "RunPath", "app", "main", "user_errors"]
+
+app = typer.Typer(
+    name="nwave",
+    help="Spiking neural networks with surrogate gradients: train, evaluate, look, deploy.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@contextlib.contextmanager
+def user_errors(as_json: bool) -> Iterator[None]:
+    """Turn what the user can mend into one line and exit code 2; anything else keeps its traceback."""
+    try:
+        yield
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        text = " ".join(str(error).split())
+        print(f"nwave: {text}", file=sys.stderr)
+        if as_json:
+            print(json.dumps({"error": text}))
+        raise typer.Exit(2) from None

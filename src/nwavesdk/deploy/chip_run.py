@@ -1,0 +1,141 @@
+"""A finished run as something to put on a chip: its net, its chip, its recordings, and where pictures go."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nwavesdk.chip import Profile, load_profile
+from nwavesdk.data import require, write_atomically
+from nwavesdk.deploy.chip_file import export, load_export
+from nwavesdk.deploy.chip_series import ChipSeries, draw_series
+from nwavesdk.deploy.limits import Violation, check
+from nwavesdk.deploy.placement import Placement, place
+from nwavesdk.deploy.stages import stages
+from nwavesdk.layers import ChipInstance, SpikingSequential, prepare_net
+from nwavesdk.train import Run
+
+__all__ = ["ChipRun"]
+
+
+class ChipRun:
+    """A run of `nwave train --chip`.
+
+    Args:
+        run: The run, finished.
+        profile: The chip that its net is to go on.
+    """
+
+    def __init__(self, run: Run, profile: Profile) -> None:
+        self.run, self.profile = run, profile
+        self.net = run.model()
+
+    @classmethod
+    def open(cls, path: Path, chip: str | None = None) -> "ChipRun":
+        """The run in a folder.
+
+        Args:
+            path: The folder.
+            chip: A name, or the path of a profile; None: the chip that the run was for.
+
+        Raises:
+            ValueError: There is no finished run, it is for no chip, or for one with other neurons.
+        """
+        run = Run.open(path)
+        own = run.profile
+        if own is None:
+            raise ValueError(
+                f"{path} is a run for no chip, with neurons that a chip has not: train one with "
+                "`nwave train --chip h1v2 --data FOLDER`."
+            )
+        profile = own if chip is None else load_profile(chip)
+        if profile.text("neuron") != own.text("neuron"):
+            raise ValueError(
+                f"{path} is a run for {own.name}, whose neurons are not those of {profile.name}: train again with "
+                f"--chip {chip}."
+            )
+        return cls(run, profile)
+
+    def violations(self) -> list[Violation]:
+        """Where the net breaks a limit of the chip."""
+        return check(self.net, self.profile)
+
+    def placement(self) -> Placement:
+        """Where its neurons go.
+
+        Raises:
+            ValueError: They do not fit; the text says why.
+        """
+        return place(self.net, self.profile)
+
+    def export(self, out: Path | None = None) -> tuple[Path, int]:
+        """Write the file for the chip, read it back, and compare what both nets do on the validation part.
+
+        Returns:
+            The file, and how many spikes were the same.
+
+        Raises:
+            ValueError: The net breaks a limit of the chip.
+            RuntimeError: A spike differs; the file is removed.
+        """
+        path, config = out or self.run.folder.path / "chip.safetensors", self.run.config
+        assert config.chip is not None
+        about = {
+            "classes": list(self.run.classes), "sample_rate_hz": config.data.sample_rate, "step_s": config.net.dt,
+            "gain": config.chip.gain, "recording_s": config.chip.duration,
+        }  # fmt: skip
+        export(self.net, path, self.profile, about)
+        x = torch.from_numpy(self.run.parts.val.x)
+        own, back = (_spikes(net, x) for net in (self.net, load_export(path)))
+        if any(not torch.equal(a, b) for a, b in zip(own, back, strict=True)):
+            path.unlink()
+            raise RuntimeError(f"{path}: the net read back fires otherwise; this is a fault of nwavesdk, please tell.")
+        return path, int(sum(spk.sum() for spk in own))
+
+    def series(self, n: int, seed: int, wanted: float) -> ChipSeries:
+        """Test the net on drawn chips."""
+        test = self.run.parts.test
+        net = self.run.model(mismatch=True)
+        x, labels = torch.from_numpy(test.x), torch.from_numpy(test.labels)
+        series = draw_series(net, x, labels, len(self.run.classes), n, seed, wanted)
+        path = self.run.folder.path / f"chips-{seed}.json"
+        write_atomically(path, (json.dumps(_content(series), indent=2) + "\n").encode())
+        return series
+
+    def draw_placement(self, path: Path | None = None) -> Path:
+        """The picture of where neurons go."""
+        from nwavesdk.deploy.pictures import placement_picture
+
+        sizes = {row.name: row.n_neurons for row in stages(self.net, "draw_placement")}
+        placement = replace(self.placement(), chip=self.profile.name)
+        return self._draw(path, "placement.png", lambda theme: placement_picture(placement, sizes, theme))
+
+    def draw_series(self, series: ChipSeries, path: Path | None = None) -> Path:
+        """The picture of accuracies."""
+        from nwavesdk.deploy.pictures import series_picture
+
+        return self._draw(path, "chips.png", lambda theme: series_picture(series, self.profile.name, theme))
+
+    def _draw(self, path: Path | None, name: str, draw: Any) -> Path:
+        require("matplotlib", "train")
+        from nwavesdk.train.pictures import LIGHT, render
+
+        if path is None:
+            self.run.folder.pictures.mkdir(exist_ok=True)
+        target = path or self.run.folder.pictures / name
+        write_atomically(target, render(draw, LIGHT))
+        return target
+
+
+def _content(series: ChipSeries) -> dict[str, Any]:
+    return {"seed": series.seed, "designed": series.designed, "accuracy": list(series.accuracy)}
+
+
+@torch.no_grad()
+def _spikes(net: SpikingSequential, x: torch.Tensor) -> list[torch.Tensor]:
+    net.eval()
+    with ChipInstance(None).on(net):
+        prepare_net(net)
+        return [record.spk for record in net.record(x).layers.values()]
