@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,18 @@ def test_both_commands_stand_at_the_top():
     assert "pytest" in commands[1]
 
 
-LAST_WORDS = {"cpu_and_gpu": "spikes that differ: 0", "wake_up": "dead neurons: 0"}
+LAST_LINE = {
+    "cpu_and_gpu": r"spikes that differ: 0",
+    "mismatch": r"\| h1v2 \| mismatch( \| [\d.]+){2} \| [\d.]+ \[[\d., ]+\] \| [\d.]+% \| [\d.]+ \|",
+    "wake_up": r"dead neurons: 0",
+}
 
 
 @pytest.mark.parametrize("path", sorted((README.parent / "examples").glob("*.py")), ids=lambda path: path.stem)
-def test_examples_run(path, capsys):
+def test_examples_run(path, capsys, monkeypatch, tmp_path, tones):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    small = [str(tones), "--out", str(tmp_path / "out"), "--seeds", "0", "--chips", "3", "--epochs", "1"]
+    monkeypatch.setattr(sys, "argv", [str(path), *(small if path.stem == "mismatch" else [])])
     runpy.run_path(str(path), run_name="__main__")
-    assert capsys.readouterr().out.rstrip().endswith(LAST_WORDS[path.stem])
+    last = capsys.readouterr().out.rstrip().splitlines()[-1]
+    assert re.search(f"{LAST_LINE[path.stem]}$", last), last

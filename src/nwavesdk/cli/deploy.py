@@ -34,18 +34,21 @@ def check(run: RunPath, chip: Chip = None, as_json: Json = False) -> None:
 def map_cores(
     run: RunPath, chip: Chip = None, plot: Plot = None, no_plot: NoPlot = False, as_json: Json = False
 ) -> None:
-    """Place the layers of RUN's net on the cores of its chip, print and draw where; say why when it does not fit."""
+    """Place the layers of RUN's net on the cores of its chip; print and draw where, or say why it does not fit."""
     with user_errors(as_json):
         from nwavesdk.deploy import ChipRun
 
         opened = ChipRun.open(run, chip)
-        placement = opened.placement()
+        placement, power = opened.placement(), opened.power()
         picture = None if no_plot else opened.draw_placement(plot)
     if as_json:
         pieces = [vars(piece) for piece in placement.pieces]
-        print(json.dumps({"chip": placement.chip, "cores": placement.cores, "pieces": pieces, "plot": _text(picture)}))
+        told = {"chip": placement.chip, "cores": placement.cores, "pieces": pieces}
+        print(json.dumps({**told, "power_w": {**vars(power), "total": power.total}, "plot": _text(picture)}))
         return
-    print(f"{placement.chip}\n{placement}" + ("" if picture is None else f"\ndrawn in {picture}"))
+    print(f"{placement.chip}\n{placement}\npower on the validation part: {power}")
+    if picture is not None:
+        print(f"drawn in {picture}")
 
 
 @app.command()

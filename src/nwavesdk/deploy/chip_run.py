@@ -11,6 +11,7 @@ from nwavesdk.chip import Profile, load_profile
 from nwavesdk.data import require, write_atomically
 from nwavesdk.deploy.chip_file import export, load_export
 from nwavesdk.deploy.chip_series import ChipSeries, draw_series
+from nwavesdk.deploy.consumption import Consumption, get_chip_consumption
 from nwavesdk.deploy.limits import Violation, check
 from nwavesdk.deploy.placement import Placement, place
 from nwavesdk.deploy.stages import stages
@@ -93,6 +94,11 @@ class ChipRun:
             path.unlink()
             raise RuntimeError(f"{path}: the net read back fires otherwise; this is a fault of nwavesdk, please tell.")
         return path, int(sum(spk.sum() for spk in own))
+
+    def power(self) -> Consumption:
+        """Average power on the validation part, on the chip as it was designed."""
+        spikes = _spikes(self.net, torch.from_numpy(self.run.parts.val.x))
+        return get_chip_consumption(self.net, spikes, self.run.config.net.dt, self.profile)
 
     def series(self, n: int, seed: int, wanted: float) -> ChipSeries:
         """Test the net on drawn chips."""

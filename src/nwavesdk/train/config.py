@@ -182,8 +182,8 @@ class Facts(_Section):
 
 _CHIP_DEFAULTS: dict[str, dict[str, Any]] = {
     "data": {"sample_rate": 16_000},
-    "net": {"hidden": (50,), "tau": 20e-3, "dropout": 0.0},
-    "learning": {"epochs": 40, "weight_decay": 0.0, "sharpness": 100.0},
+    "net": {"hidden": (50,), "tau": 50e-3, "dropout": 0.0},
+    "learning": {"epochs": 40, "rate": 0.03, "weight_decay": 0.0, "sharpness": 300.0},
 }
 
 

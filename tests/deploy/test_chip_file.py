@@ -1,0 +1,104 @@
+"""What is written for a chip: integers that mean the simulated weights, and a net that fires the same."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from deploy.nets import chip_net, sound
+from nwavesdk.chip import Quantizer, load_profile
+from nwavesdk.deploy import export, load_export, place, read_header
+from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
+
+
+@torch.no_grad()
+def fired(net, x):
+    prepare_net(net)
+    return [record.spk for record in net.record(x).layers.values()]
+
+
+@pytest.mark.parametrize("chip", ["h1v1", "h1v2"])
+@pytest.mark.parametrize("bits", [2, 5])
+@pytest.mark.parametrize("recurrent", [(), (0,)])
+def test_the_net_read_back_fires_the_same(tmp_path, chip, bits, recurrent):
+    net = chip_net(chip, bits=bits, recurrent=recurrent)
+    path = tmp_path / "chip.safetensors"
+    header = export(net, path, about={"gain": 2.5})
+    back = load_export(path)
+    assert read_header(path) == json.loads(json.dumps(header))
+    assert header["about"] == {"gain": 2.5}
+    x = sound(3, 200, 16)
+    own, other = fired(net, x), fired(back, x)
+    assert sum(spk.sum() for spk in own) > 100
+    for a, b in zip(own, other, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("bits", range(2, 6))
+def test_stored_integers_are_the_simulated_weights(tmp_path, bits):
+    net = chip_net(bits=bits)
+    path = tmp_path / "chip.safetensors"
+    export(net, path)
+    prepare_net(net)
+    with safe_open(path, "pt") as file:
+        for name in ("0", "2", "4"):
+            integers = file.get_tensor(f"{name}.weight")
+            assert integers.dtype == torch.int8
+            assert integers.abs().max() <= 2 ** (bits - 1) - 1
+            simulated = net[int(name)].effective_weight().detach()
+            assert torch.equal(0.5 * (integers.float() * Quantizer(bits, 1.66).step), simulated)  # gain of H1v2: 0.5
+
+
+def test_a_module_without_bits_gets_those_of_the_chip(tmp_path):
+    net, held = chip_net(bits=None), chip_net(bits=5)
+    held.load_state_dict(net.state_dict())
+    path = tmp_path / "chip.safetensors"
+    export(net, path)
+    x = sound(2, 100, 16)
+    for a, b in zip(fired(held, x), fired(load_export(path), x), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_header_tells_modules_placement_and_profile(tmp_path):
+    net = chip_net("h1v1", sizes=(100, 20))
+    path = tmp_path / "chip.safetensors"
+    export(net, path)
+    header = read_header(path)
+    assert [m["kind"] for m in header["modules"]] == ["frontend", "layer", "synapse", "layer", "synapse", "layer"]
+    assert header["placement"] == [vars(piece) for piece in place(net).pieces]
+    assert header["profile"] == json.loads(load_profile("h1v1").to_json())
+
+
+def test_taus_come_back_to_the_bit(tmp_path):
+    net = chip_net("h1v1")
+    net[1].log_taus = (torch.rand(16) * 0.05 + 1e-3).log()
+    path = tmp_path / "chip.safetensors"
+    export(net, path)
+    assert torch.equal(load_export(path)[1].log_taus, net[1].log_taus)
+
+
+def test_a_net_that_breaks_a_limit_is_not_written(tmp_path):
+    net = chip_net()
+    net[2].weight.data[0] = 5.0
+    net[2].weight.data[1:5] = -1.0
+    path = tmp_path / "chip.safetensors"
+    with pytest.raises(ValueError, match=r"the net cannot go on h1v2: 2.weight\[0, 0\].*and \d+ more: train it for"):
+        export(net, path)
+    assert not path.exists()
+    with pytest.raises(TypeError, match="is not one of the chip's"):
+        export(SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 1e-2)), path)
+
+
+def test_what_is_no_such_file_is_refused(tmp_path):
+    path = tmp_path / "chip.safetensors"
+    with pytest.raises(ValueError, match="is not there: `nwave export` writes such a file"):
+        load_export(path)
+    export(chip_net(), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="is no file of `nwave export`, or damaged"):
+        load_export(path)
+    path.write_bytes(whole.replace(b'\\"version\\": 1', b'\\"version\\": 9'))
+    with pytest.raises(ValueError, match="has version 9, this nwavesdk reads 1: export it again"):
+        load_export(path)

@@ -1,0 +1,108 @@
+"""Every broken limit is found with its place, and a projected net breaks none."""
+
+import pytest
+import torch
+
+from deploy.nets import chip_net
+from nwavesdk.chip import load_profile
+from nwavesdk.deploy import check, project
+from nwavesdk.layers import H1v1Layer, H1v2Frontend, H1v2Layer, H1v2Synapse, HWSynapse, SpikingSequential
+
+
+def rules(net, profile=None):
+    return {(v.layer, v.rule, v.index) for v in check(net, profile)}
+
+
+@pytest.mark.parametrize("chip", ["h1v1", "h1v2"])
+@pytest.mark.parametrize("bits", [5, None])
+def test_a_projected_net_breaks_no_limit_and_a_default_one_does(chip, bits):
+    net = chip_net(chip, bits=bits, recurrent=(0,))
+    assert check(net) == []
+    for module in net:
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+    assert {rule for _, rule, _ in rules(net)} == {"sign_block"}
+    project(net)
+    assert check(net) == []
+
+
+def test_every_weight_that_breaks_a_limit_is_named_with_its_value():
+    net = chip_net(bits=None)
+    net[2].weight.data.fill_(0.5)
+    net[2].weight.data[6, 3] = -0.1
+    net[4].weight.data.fill_(-0.5)
+    net[4].weight.data[2, 1] = -2.0
+    net[4].weight.data[3, 1] = float("nan")
+    found = {(v.layer, v.index): v for v in check(net)}
+    assert set(found) == {("2.weight", (6, 3)), ("4.weight", (2, 1)), ("4.weight", (3, 1))}
+    assert found["2.weight", (6, 3)].value == pytest.approx(-0.1)
+    assert str(found["2.weight", (6, 3)]) == (
+        "2.weight[6, 3]: weight -0.1 is negative in a block of 5 inputs whose sign is positive"
+    )
+    assert str(found["4.weight", (2, 1)]) == "4.weight[2, 1]: weight -2, expected within ±1.66"
+
+
+def test_a_weight_that_quantizes_to_nothing_breaks_no_sign():
+    net = chip_net(bits=5)
+    net[2].weight.data.fill_(0.5)
+    net[2].weight.data[6, 3] = -0.01
+    assert check(net) == []
+
+
+def test_recurrent_weights_front_end_taus_thresholds_and_bits_are_looked_at():
+    net = SpikingSequential(
+        H1v2Frontend(8, 5), H1v2Layer(8, 20e-3), H1v2Synapse(8, 6, 8), H1v2Layer(6, 20e-3, layer_topology="RC")
+    )
+    project(net)
+    net[3].recurrent_weights.data.fill_(0.1)
+    net[3].recurrent_weights.data[5, 2] = -3.0
+    net[1].log_taus.fill_(torch.tensor(0.033).log())
+    net[1].thresholds.fill_(2.0)
+    assert rules(net) == {
+        ("0", "filters", None),
+        ("1.taus", "tau_profiles", (0,)),
+        ("1.thresholds", "threshold", (0,)),
+        ("2.weight", "weight_bits", None),
+        ("3.recurrent_weights", "weight_limit", (5, 2)),
+    }
+
+
+def test_another_chip_has_other_limits():
+    net = chip_net("h1v2", bits=None)
+    net[2].weight.data.fill_(1.5)
+    assert check(net) == []
+    assert {rule for _, rule, _ in rules(net, load_profile("h1v1"))} == {"weight_limit"}
+
+
+def test_what_does_not_fit_is_a_violation():
+    found = check(chip_net(sizes=(100, 100)))
+    assert [v.rule for v in found] == ["placement"]
+    assert "216 neurons" in str(found[0])
+
+
+def test_modules_of_different_chips_are_refused():
+    net = SpikingSequential(HWSynapse(3, 4), H1v2Layer(4, 1e-2))
+    with pytest.raises(ValueError, match="built for different chips, h1v1 and h1v2"):
+        check(net)
+
+
+class TestProject:
+    def test_it_moves_each_block_to_the_nearest_that_agrees(self):
+        net = chip_net("h1v1", bits=None, recurrent=(0,))
+        w = torch.tensor([[0.8], [0.7], [-0.2], [-0.3], [0.1], [-2.0]]).repeat(1, 50)
+        net[2].weight.data[:6] = w
+        project(net)
+        expected = torch.tensor([[0.8], [0.7], [0.0], [0.0], [0.1], [-0.9]]).repeat(1, 50)
+        assert torch.equal(net[2].weight.data[:5], expected[:5])
+
+    def test_front_ends_are_only_kept_in_range(self):
+        net = chip_net("h1v1", bits=None)
+        net[0].weight.data = torch.linspace(-2, 2, 16)
+        project(net)
+        assert torch.equal(net[0].weight.data, torch.linspace(-2, 2, 16).clamp(-0.9, 0.9))
+
+    def test_other_modules_stay_as_they_are(self):
+        layer = H1v1Layer(3, 1e-2)
+        project(layer)
+        with pytest.raises(TypeError, match="project takes a torch module, got int"):
+            project(3)

@@ -1,0 +1,136 @@
+"""Layers on cores: every neuron once, no core too full, recurrence within one core, and why a net does not fit."""
+
+import itertools
+import random
+
+import pytest
+
+from deploy.nets import chip_net
+from nwavesdk.chip import load_profile
+from nwavesdk.deploy import place
+from nwavesdk.layers import H1v2Layer, H1v2Synapse, LIFLayer, LIFSynapse, SpikingSequential
+
+
+def lawful(placement, net, block=5):
+    """Every neuron lies once on a core, nothing overlaps, and cuts are at multiples of the block."""
+    layers = {name: m for name, m in net.named_children() if hasattr(m, "neuron")}
+    for name, layer in layers.items():
+        pieces = [p for p in placement.pieces if p.layer == name]
+        assert [i for p in pieces for i in range(p.first, p.first + p.size)] == list(range(layer.features[0]))
+        assert all(p.first % block == 0 for p in pieces)
+        if layer.layer_topology == "RC":
+            assert len(pieces) == 1
+    for core, size in enumerate(placement.cores):
+        taken = [i for p in placement.pieces if p.core == core for i in range(p.start, p.start + p.size)]
+        assert len(taken) == len(set(taken)) == placement.used(core) <= size
+        assert not taken or max(taken) < size
+    return {name: sum(p.layer == name for p in placement.pieces) for name in layers}
+
+
+def test_layers_that_fit_whole_fill_cores_in_order():
+    placement = place(chip_net(sizes=(50, 100)))
+    assert [(p.layer, p.core, p.start, p.size) for p in placement.pieces] == [
+        ("1", 0, 0, 16), ("3", 1, 0, 50), ("5", 2, 0, 100),
+    ]  # fmt: skip
+    assert str(placement).splitlines()[1] == "core 1: 50/50  layer 3 [0…49] at 0"
+
+
+def test_a_layer_larger_than_a_core_is_split_at_the_block():
+    net = chip_net("h1v1", sizes=(100, 20))
+    pieces = lawful(place(net), net)
+    assert pieces == {"1": 1, "3": 2, "5": 1}
+
+
+def test_a_recurrent_layer_takes_the_core_that_only_it_needs():
+    net = chip_net(sizes=(45, 90), recurrent=(1,))
+    placement = place(net)
+    lawful(placement, net)
+    assert next(p for p in placement.pieces if p.layer == "5").core == 2
+
+
+def test_another_profile_may_be_given():
+    assert len(place(chip_net("h1v2", sizes=(100, 20)), load_profile("h1v1")).cores) == 4
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: chip_net(sizes=(100, 100)), r"it has 216 neurons, the chip 200 \(cores of 50 \+ 50 \+ 100\)"),
+        (
+            lambda: chip_net(sizes=(110, 20), recurrent=(0,)),
+            "layer 3 does not fit on h1v2: recurrence stays within a core, it has 110 neurons and the largest core 100",
+        ),
+        (
+            lambda: chip_net(sizes=(60, 60), recurrent=(0, 1)),
+            r"leave no way to keep recurrent layers on one core and to cut the others at multiples of 5",
+        ),
+        (
+            lambda: SpikingSequential(H1v2Synapse(250, 10), H1v2Layer(10, 1e-2)),
+            "layer 1 does not fit on h1v2: each of its neurons hears 250 lines, expected at most 200",
+        ),
+        (
+            lambda: SpikingSequential(H1v2Synapse(150, 60), H1v2Layer(60, 1e-2, layer_topology="RC")),
+            "hears 210 lines, 60 of them recurrent, expected at most 200",
+        ),
+    ],
+)
+def test_what_does_not_fit_says_why(make, words):
+    with pytest.raises(ValueError, match=words):
+        place(make())
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: LIFLayer(3, 1e-2), "place takes a SpikingSequential of the chip's modules, got LIFLayer"),
+        (lambda: SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 1e-2)), r"module 0 \(LIFSynapse\) is not one of"),
+        (
+            lambda: SpikingSequential(H1v2Synapse(3, 4), H1v2Synapse(4, 4)),
+            r"module 1 \(H1v2Synapse\) stands where a neu",
+        ),
+        (
+            lambda: SpikingSequential(H1v2Layer(4, 1e-2)),
+            r"module 0 \(H1v2Layer\) stands where a front end or a synapse",
+        ),
+        (lambda: SpikingSequential(H1v2Synapse(3, 4)), "the net must end in a neuron layer of the chip"),
+    ],
+)
+def test_what_is_no_net_of_a_chip_is_named(make, words):
+    with pytest.raises(TypeError, match=words):
+        place(make())
+
+
+def brute_force_fewest_splits(sizes, recurrent, cores):
+    """Fewest layers that must be cut, by trying every home of every subset of whole layers; None where nothing fits."""
+    n = len(sizes)
+    for cut in range(n + 1):
+        for split in itertools.combinations(range(n), cut):
+            if set(split) & set(recurrent):
+                continue
+            whole = [i for i in range(n) if i not in split]
+            for homes in itertools.product(range(len(cores)), repeat=len(whole)):
+                room = list(cores)
+                for i, core in zip(whole, homes, strict=True):
+                    room[core] -= sizes[i]
+                # cut layers fill rooms in blocks of 5, but for the last piece: multiples of 5 make that no matter here
+                if min(room) >= 0 and sum(r // 5 * 5 for r in room) >= sum(sizes[i] for i in split):
+                    return cut
+    return None
+
+
+def test_as_few_layers_are_split_as_can_be():
+    rng, cores = random.Random(0), (50, 50, 100)
+    fits = 0
+    for _ in range(150):
+        sizes = [5 * rng.randint(1, 20) for _ in range(rng.randint(1, 4))]
+        recurrent = [i for i in range(len(sizes)) if rng.random() < 0.3]
+        wanted = brute_force_fewest_splits(sizes, recurrent, cores)
+        net = chip_net(sizes=sizes, recurrent=recurrent, n_inputs=5, frontend=False)
+        if wanted is None:
+            with pytest.raises(ValueError, match="does not fit"):
+                place(net)
+            continue
+        fits += 1
+        pieces = lawful(place(net), net)
+        assert sum(count > 1 for count in pieces.values()) == wanted, (sizes, recurrent)
+    assert fits > 40

@@ -1,0 +1,120 @@
+"""Many chips at once are what one chip after the other is."""
+
+import numpy as np
+import pytest
+import torch
+
+from deploy.nets import chip_net, sound
+from nwavesdk.deploy import ChipSeries, draw_series
+from nwavesdk.deploy.series import Tile, count_right, tile_for
+from nwavesdk.layers import Dropout, SpikingSequential, prepare_net
+from nwavesdk.metrics import accuracy_population
+from nwavesdk.train.seed import chip_seed
+
+
+@torch.no_grad()
+def one_by_one(net, x, labels, classes, seeds):
+    counts = []
+    for seed in seeds:
+        prepare_net(net, seed=seed)
+        counts.append(round(accuracy_population(net(x)[0], labels, classes).item() * len(x)))
+    return counts
+
+
+NETS = {
+    "h1v1": lambda: chip_net("h1v1", mismatch=True),
+    "h1v2": lambda: chip_net("h1v2", mismatch=True),
+    "h1v2 without mismatch": lambda: chip_net("h1v2"),
+    "h1v1 recurrent": lambda: chip_net("h1v1", sizes=(12, 20), mismatch=True, recurrent=(0,)),
+    "h1v2 recurrent": lambda: chip_net("h1v2", sizes=(12, 20), mismatch=True, recurrent=(0,)),
+    "no front end": lambda: chip_net("h1v1", mismatch=True, frontend=False),
+    "one layer": lambda: chip_net("h1v2", sizes=(20,), mismatch=True, frontend=False),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("tile", [None, Tile(40, 1), Tile(7, 1), Tile(40, 9), Tile(11, 4), Tile(1, 2)], ids=str)
+def test_every_tile_gives_what_a_loop_gives(name, tile):
+    net = NETS[name]().double()
+    if "recurrent" in name and tile is not None and tile.chips > 1:
+        tile = Tile(tile.recordings, 1)
+    x, labels, seeds = sound(40, 60, 16).double(), torch.arange(40) % 4, list(range(9))
+    expected = one_by_one(net, x, labels, 4, seeds)
+    assert count_right(net, x, labels, 4, seeds, tile).tolist() == expected
+    assert len(set(expected)) > (1 if "without" not in name else 0)  # the chips differ
+
+
+def test_mismatch_of_a_later_layer_alone():
+    """What comes before the first drawn module is computed once."""
+    net = chip_net("h1v2").double()
+    net[5].ileak_mismatch = True
+    x, labels, seeds = sound(30, 60, 16).double(), torch.arange(30) % 4, list(range(6))
+    expected = one_by_one(net, x, labels, 4, seeds)
+    for tile in (None, Tile(30, 6), Tile(30, 1)):
+        assert count_right(net, x, labels, 4, seeds, tile).tolist() == expected
+
+
+def test_dropout_is_passed_over():
+    net = chip_net("h1v2", mismatch=True)
+    x, labels = sound(10, 40, 16), torch.arange(10) % 4
+    holed = SpikingSequential(*[m for module in net for m in (module, Dropout(0.5))][:-1]).eval()
+    a, b = (draw_series(each, x, labels, 4, n=3).designed for each in (net, holed))
+    assert a == b
+
+
+def test_tiles_are_of_sizes_alone():
+    net = chip_net("h1v2", mismatch=True)
+    assert tile_for(net, 1, 100, 40).chips == 40
+    assert tile_for(net, 124, 1000, 40) == Tile(124, 1)
+    assert tile_for(net, 10_000, 1000, 40).recordings < 10_000
+    assert tile_for(chip_net("h1v2", recurrent=(0,)), 1, 10, 40).chips == 1
+
+
+class TestDrawing:
+    @pytest.fixture(scope="class")
+    def drawn(self):
+        net = chip_net("h1v1", mismatch=True)
+        x, labels = sound(40, 60, 16), torch.arange(40) % 2
+        return net, x, labels, draw_series(net, x, labels, 2, n=25, seed=3, wanted=0.5)
+
+    def test_the_same_seed_gives_the_same_list_and_another_another(self, drawn):
+        net, x, labels, series = drawn
+        assert draw_series(net, x, labels, 2, n=25, seed=3).accuracy == series.accuracy
+        assert draw_series(net, x, labels, 2, n=25, seed=4).accuracy != series.accuracy
+        assert draw_series(net, x, labels, 2, n=5, seed=3).accuracy == series.accuracy[:5]
+
+    def test_quantiles_and_yield(self, drawn):
+        series = drawn[3]
+        assert (series.q05, series.q50, series.q95) == tuple(np.quantile(series.accuracy, [0.05, 0.5, 0.95]))
+        assert series.share == np.mean(np.array(series.accuracy) >= 0.5)
+        assert "25 chips in" in str(series)
+        assert "yield" in str(series)
+
+    def test_designed_is_the_chip_without_mismatch(self, drawn):
+        net, x, labels, series = drawn
+        clean = chip_net("h1v1")
+        clean.load_state_dict(net.state_dict())
+        prepare_net(clean)
+        assert series.designed == accuracy_population(clean(x)[0], labels, 2).item()
+
+    def test_the_net_is_left_as_it_was(self, drawn):
+        net, x, labels, _ = drawn
+        net.train()
+        draw_series(net, x, labels, 2, n=2)
+        assert net.training
+        assert all(module.chip_noise is None for module in net)
+
+    def test_no_drawn_chip_is_one_of_training(self):
+        trained = {chip_seed(seed, use, a, b, drawn=False) for seed in range(20) for use in ("mismatch", "validation")
+                   for a in range(40) for b in range(9)}  # fmt: skip
+        assert not trained & {chip_seed(seed, "chips", i, drawn=True) for seed in range(20) for i in range(200)}
+
+    def test_no_recordings_no_accuracy(self, drawn):
+        with pytest.raises(ValueError, match="got 0 recordings"):
+            draw_series(drawn[0], sound(0, 60, 16), torch.zeros(0), 2)
+
+
+def test_a_series_knows_its_numbers():
+    series = ChipSeries(accuracy=(0.5, 0.9, 0.95, 1.0), designed=0.97, wanted=0.9, seed=0, seconds=1.0)
+    assert series.share == 0.75
+    assert series.quantile(0) == 0.5

@@ -1,0 +1,234 @@
+"""A run for a chip: what it hears, what its weights keep to, that it resumes to the bit, and the commands after it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("lightning")
+
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from nwavesdk.cli import app
+from nwavesdk.deploy import check, load_export
+from nwavesdk.layers import H1v1Layer, H1v2Layer, SpikingSequential
+from nwavesdk.train import Run, RunConfig, RunFolder
+
+
+@pytest.fixture
+def chosen(tones: Path) -> dict[str, Any]:
+    """A run for a chip that takes a second or two."""
+    return {
+        "seed": 3,
+        "data": {"source": str(tones), "sample_rate": 8000},
+        "net": {"hidden": [10], "population": 3, "dt": 5e-3},
+        "chip": {"profile": "h1v2", "duration": 0.3},
+        "learning": {"epochs": 3, "batch_size": 8, "rate": 0.05, "sharpness": 100},
+        "machine": {"accelerator": "cpu"},
+    }
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("training", ["plain", "hardware", "mismatch"])
+@pytest.mark.parametrize("chip", ["h1v1", "h1v2"])
+def test_a_net_for_a_chip_keeps_to_it(chosen: dict[str, Any], tmp_path: Path, chip: str, training: str) -> None:
+    chosen["chip"] |= {"profile": chip, "training": training}
+    result = Run.new(tmp_path / "run", RunConfig.of(chosen)).train()
+    assert result is not None
+    opened = Run.open(tmp_path / "run")
+    net = opened.model()
+    assert check(net) == []
+    assert {type(m) for m in net if hasattr(m, "neuron")} == {H1v1Layer if chip == "h1v1" else H1v2Layer}
+    assert all(m.quantization_bits == 5 for m in net if hasattr(m, "nb_inputs"))
+    assert opened.test()["test_accuracy"] == result["test_accuracy"]
+    assert set(load_file(RunFolder(tmp_path / "run").model)) >= {"net.0.weight", "net.2.weight", "standard.mean"}
+    page = RunFolder(tmp_path / "run").report.read_text()
+    assert "of its 24 numbers are assumed" in page
+    config = opened.config
+    assert config.chip is not None
+    assert config.facts is not None
+    assert config.chip.gain is not None
+    assert config.facts.split_by == "recording"  # the names of these files tell no speaker
+    assert opened.parts.train.x.shape[1:] == (60, 16)
+    assert (opened.parts.train.x > 1).mean() == pytest.approx(0.01, abs=0.003)
+
+
+def test_training_draws_chips_only_where_it_is_to(chosen: dict[str, Any], tmp_path: Path) -> None:
+    weights = {}
+    for training in ("hardware", "mismatch"):
+        chosen["chip"]["training"] = training
+        chosen["learning"]["epochs"] = 1
+        Run.new(tmp_path / training, RunConfig.of(chosen)).train()
+        weights[training] = (tmp_path / training / "model.safetensors").read_bytes()
+    assert weights["hardware"] != weights["mismatch"]
+
+
+def test_the_profile_is_that_with_which_the_run_began(chosen: dict[str, Any], tmp_path: Path) -> None:
+    from importlib.resources import files
+
+    text = (files("nwavesdk.chip") / "profiles" / "h1v2.toml").read_text()
+    mine = tmp_path / "mine.toml"
+    mine.write_text(text.replace("value = 1.66", "value = 1.0"))
+    chosen["chip"]["profile"] = str(mine)
+    chosen["learning"]["epochs"] = 1
+    Run.new(tmp_path / "run", RunConfig.of(chosen)).train()
+    mine.write_text(text.replace("value = 1.66", "value = 0.1"))
+    net = Run.open(tmp_path / "run").model()
+    assert net[0].profile.number("weight_limit") == 1.0
+    assert check(net) == []
+
+
+def test_a_killed_run_ends_with_the_same_weights(chosen: dict[str, Any], tmp_path: Path) -> None:
+    """The schedule of signs and the drawn chips go on where they were."""
+    chosen["learning"]["epochs"] = 4
+    Run.new(tmp_path / "whole", RunConfig.of(chosen)).train()
+    _stop_after(Run.new(tmp_path / "broken", RunConfig.of(chosen)), 2)
+    Run.open(tmp_path / "broken").train()
+    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
+    for name, value in a.items():
+        assert torch.equal(value, b[name]), name
+
+
+def _stop_after(run: Run, epochs: int) -> None:
+    """Train and break off after so many epochs, as an interrupt would."""
+    from nwavesdk.train.checkpoint import EveryEpoch
+
+    class Stop(Exception):
+        pass
+
+    original = EveryEpoch.on_train_epoch_end
+
+    def stopping(self: Any, trainer: Any, module: Any) -> None:
+        original(self, trainer, module)
+        if trainer.current_epoch + 1 == epochs:
+            raise Stop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EveryEpoch, "on_train_epoch_end", stopping)
+        with pytest.raises(Stop):
+            run.train()
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"chip": {"profile": "h1v2"}}, "a chip hears sound, and the spoken digits come as features"),
+        ({"chip": {"profile": "h9"}, "data": {"source": "x"}}, "there is no profile h9"),
+    ],
+)
+def test_what_cannot_be_is_said_before_a_folder_is_made(choices: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        Run.new(tmp_path / "run", RunConfig.of(choices))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("chip", "words"),
+    [
+        ({"profile": "h1v2", "training": "some"}, "chip.training"),
+        ({"profile": "h1v2", "bits": 9}, "chip.bits"),
+        ({"training": "plain"}, "chip.profile"),
+    ],
+)
+def test_a_wrong_choice_is_named(chip: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        RunConfig.of({"chip": chip})
+
+
+def test_defaults_of_a_chip_give_way_to_what_is_given() -> None:
+    config = RunConfig.of({"chip": {"profile": "h1v2"}, "net": {"hidden": [7]}})
+    assert config.net.hidden == (7,)
+    assert config.net.tau != RunConfig().net.tau
+    assert RunConfig.of({}).net == RunConfig().net
+
+
+class TestCommands:
+    @pytest.fixture(scope="class")
+    def run(self, tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        out = tmp_path_factory.mktemp("chip") / "run"
+        options = ["--hidden", "10", "--population", "3", "--epochs", "2", "--batch-size", "8", "--duration", "0.3"]
+        options += ["--sample-rate", "8000", "--learning-rate", "0.05", "--accelerator", "cpu"]
+        done = nwave("train", "--out", out, "--data", tones, "--chip", "h1v1", *options)
+        assert done.exit_code == 0, done.output
+        return out
+
+    def test_check(self, run: Path) -> None:
+        done = nwave("check", run)
+        assert (done.exit_code, done.stdout) == (0, f"the net of {run} keeps every limit of h1v1\n")
+        broken = nwave("check", run, "--json", "--chip", tight(run))
+        assert broken.exit_code == 1
+        found = json.loads(broken.stdout)["violations"]
+        assert found[0]["rule"] == "weight_limit"
+
+    def test_map(self, run: Path) -> None:
+        done = nwave("map", run, "--json")
+        told = json.loads(done.stdout)
+        assert [piece["size"] for piece in told["pieces"]] == [16, 10, 9]
+        assert told["power_w"]["total"] > told["power_w"]["static"] > 0
+        assert Path(told["plot"]).read_bytes().startswith(b"\x89PNG")
+        plain = nwave("map", run, "--no-plot")
+        assert "core 0: 35/64" in plain.stdout
+        assert "assumed: static_power" in plain.stdout
+
+    def test_export(self, run: Path, tmp_path: Path) -> None:
+        done = nwave("export", run, "--out", tmp_path / "net.safetensors", "--json")
+        assert json.loads(done.stdout)["spikes_compared"] > 0
+        assert isinstance(load_export(tmp_path / "net.safetensors"), SpikingSequential)
+        refused = nwave("export", run, "--chip", "h1v2")
+        assert refused.exit_code == 2
+        assert "whose neurons are not those of h1v2" in refused.stderr
+
+    def test_chips(self, run: Path, tmp_path: Path) -> None:
+        first = json.loads(nwave("chips", run, "--n", "12", "--seed", "5", "--wanted", "0.4", "--json").stdout)
+        again = json.loads(nwave("chips", run, "--n", "12", "--seed", "5", "--json", "--no-plot").stdout)
+        assert first["accuracy"] == again["accuracy"]
+        assert len(first["accuracy"]) == 12
+        assert first["yield"] == sum(a >= 0.4 for a in first["accuracy"]) / 12
+        assert {"q05", "q50", "q95", "seed", "wanted", "designed"} <= set(first)
+        assert Path(first["plot"]).read_bytes().startswith(b"\x89PNG")
+        assert again["plot"] is None
+        assert "yield" in nwave("chips", run, "--n", "3", "--plot", tmp_path / "own.png").stdout
+        assert (tmp_path / "own.png").is_file()
+
+    def test_a_run_for_no_chip_is_told_so(self, choices: dict[str, Any], tmp_path: Path) -> None:
+        choices["learning"]["epochs"] = 1
+        Run.new(tmp_path / "desk", RunConfig.of(choices)).train()
+        for command in ("check", "map", "export", "chips"):
+            done = nwave(command, tmp_path / "desk")
+            assert done.exit_code == 2
+            assert "is a run for no chip" in done.stderr
+            assert "Traceback" not in done.stderr
+
+    def test_a_chip_s_numbers(self) -> None:
+        text = nwave("info", "--chip", "h1v2").stdout
+        assert "* threshold" in text
+        assert "  weight_limit          1.66" in text
+        assert "assumed: one fixed threshold" in text
+        told = json.loads(nwave("info", "--chip", "h1v1", "--json").stdout)
+        assert told["entries"]["weight_limit"] == {
+            "value": 0.9, "unit": "1", "source": "documented", "note": "weights lie in [-limit, limit]",
+        }  # fmt: skip
+        wrong = nwave("info", "--chip", "h7")
+        assert wrong.exit_code == 2
+        assert "there is no profile h7" in wrong.stderr
+
+
+def nwave(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def tight(run: Path) -> Path:
+    """A chip like the run's with hardly any range."""
+    from importlib.resources import files
+
+    path = run.parent / "tight.toml"
+    text = (files("nwavesdk.chip") / "profiles" / "h1v1.toml").read_text()
+    path.write_text(text.replace("value = 0.9\n", "value = 0.01\n", 1))
+    return path
