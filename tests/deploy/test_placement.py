@@ -86,11 +86,11 @@ def test_what_does_not_fit_says_why(make, words):
         (lambda: SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 1e-2)), r"module 0 \(LIFSynapse\) is not one of"),
         (
             lambda: SpikingSequential(H1v2Synapse(3, 4), H1v2Synapse(4, 4)),
-            r"module 1 \(H1v2Synapse\) stands where a neu",
+            r"\(H1v2Synapse\) stands where a neuron",
         ),
         (
             lambda: SpikingSequential(H1v2Layer(4, 1e-2)),
-            r"module 0 \(H1v2Layer\) stands where a front end or a synapse",
+            r"\(H1v2Layer\) stands where a front end or a synapse",
         ),
         (lambda: SpikingSequential(H1v2Synapse(3, 4)), "the net must end in a neuron layer of the chip"),
     ],

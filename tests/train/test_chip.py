@@ -50,7 +50,7 @@ def test_a_net_for_a_chip_keeps_to_it(chosen: dict[str, Any], tmp_path: Path, ch
     assert opened.test()["test_accuracy"] == result["test_accuracy"]
     assert set(load_file(RunFolder(tmp_path / "run").model)) >= {"net.0.weight", "net.2.weight", "standard.mean"}
     page = RunFolder(tmp_path / "run").report.read_text()
-    assert "of its 24 numbers are assumed" in page
+    assert "of its 25 numbers are assumed" in page
     config = opened.config
     assert config.chip is not None
     assert config.facts is not None
@@ -100,7 +100,7 @@ def _stop_after(run: Run, epochs: int) -> None:
     """Train and break off after so many epochs, as an interrupt would."""
     from nwavesdk.train.checkpoint import EveryEpoch
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     original = EveryEpoch.on_train_epoch_end
@@ -108,11 +108,11 @@ def _stop_after(run: Run, epochs: int) -> None:
     def stopping(self: Any, trainer: Any, module: Any) -> None:
         original(self, trainer, module)
         if trainer.current_epoch + 1 == epochs:
-            raise Stop
+            raise StopError
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EveryEpoch, "on_train_epoch_end", stopping)
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             run.train()
 
 
@@ -149,16 +149,17 @@ def test_defaults_of_a_chip_give_way_to_what_is_given() -> None:
     assert RunConfig.of({}).net == RunConfig().net
 
 
-class TestCommands:
-    @pytest.fixture(scope="class")
-    def run(self, tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        out = tmp_path_factory.mktemp("chip") / "run"
-        options = ["--hidden", "10", "--population", "3", "--epochs", "2", "--batch-size", "8", "--duration", "0.3"]
-        options += ["--sample-rate", "8000", "--learning-rate", "0.05", "--accelerator", "cpu"]
-        done = nwave("train", "--out", out, "--data", tones, "--chip", "h1v1", *options)
-        assert done.exit_code == 0, done.output
-        return out
+@pytest.fixture(scope="module")
+def run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("chip") / "run"
+    options = ["--hidden", "10", "--population", "3", "--epochs", "2", "--batch-size", "8", "--duration", "0.3"]
+    options += ["--sample-rate", "8000", "--learning-rate", "0.05", "--accelerator", "cpu"]
+    done = nwave("train", "--out", out, "--data", tones, "--chip", "h1v1", *options)
+    assert done.exit_code == 0, done.output
+    return out
 
+
+class TestCommands:
     def test_check(self, run: Path) -> None:
         done = nwave("check", run)
         assert (done.exit_code, done.stdout) == (0, f"the net of {run} keeps every limit of h1v1\n")

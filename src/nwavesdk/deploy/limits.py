@@ -88,7 +88,7 @@ def _weight(weight: Weight, chip: Profile) -> Iterator[Violation]:
         yield Violation(name, "weight_limit", tuple(index), value, f"weight {value:g}, expected within ±{limit:g}")
     if held.ndim < 2:
         return
-    for index in offenders(held, block, axis).nonzero().tolist():
+    for index in offenders(held.nan_to_num(0.0), block, axis).nonzero().tolist():
         value = held[tuple(index)].item()
         told, other = ("positive", "negative") if value > 0 else ("negative", "positive")
         text = f"weight {value:g} is {told} in a block of {block} {axis} whose sign is {other}"
