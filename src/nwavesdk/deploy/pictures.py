@@ -58,19 +58,16 @@ def series_picture(series: ChipSeries, chip: str, theme: Theme) -> Figure:
     """
     figure = Figure(figsize=(7, 3.4))
     ax = figure.subplots()
-    values = np.asarray(series.accuracy)
-    low, high = min(values.min(), series.wanted, series.designed), max(values.max(), series.wanted, series.designed)
-    pad = max(0.02, 0.06 * (high - low))
-    edges = np.linspace(max(0.0, low - pad), min(1.0, high + pad), 41).tolist()
-    good, bad = values[values >= series.wanted], values[values < series.wanted]
-    ax.hist([good, bad], edges, stacked=True, color=[theme.hues[0], theme.faint], label=["good enough", "not"])
-    top = ax.get_ylim()[1]
+    values, chips = np.unique(series.accuracy, return_counts=True)
+    width = 0.8 * float(np.diff(values).min()) if len(values) > 1 else 0.01
+    colors = [theme.hues[0] if value >= series.wanted else theme.faint for value in values]
+    ax.bar(values, chips, width, color=colors)
     for share, value in ((5, series.q05), (50, series.q50), (95, series.q95)):
         ax.axvline(value, color=theme.ink, linewidth=1, linestyle=":")
-        ax.text(value, top * 1.01, f"{share} %", ha="center", va="bottom", fontsize=8)
+        ax.text(value, 1.01, f"{share} %", transform=ax.get_xaxis_transform(), ha="center", va="bottom", fontsize=8)
     ax.axvline(series.wanted, color=theme.hues[1], linewidth=1.4, label=f"wanted {series.wanted:g}")
     ax.axvline(series.designed, color=theme.hues[2], linewidth=1.4, label=f"as designed {series.designed:.3f}")
-    ax.set(xlabel="test accuracy", ylabel="chips", ylim=(0, top * 1.1))
-    ax.set_title(f"{len(values)} chips of {chip}: {series.share:.0%} are good enough", pad=12)
+    ax.set(xlabel="test accuracy", ylabel="chips", ylim=(0, 1.05 * chips.max()))
+    ax.set_title(f"{chips.sum()} chips of {chip}: {series.share:.0%} are good enough (blue)", pad=16)
     ax.legend(loc="upper left")
     return figure
