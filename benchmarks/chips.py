@@ -82,7 +82,10 @@ def measured(quick: bool) -> Iterator[dict[str, Any]]:
 
 def told(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
-    lines = ["| net | recordings × steps | tile | loop, ms a chip | series, ms a chip | × |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| net | recordings × steps | tile | loop, ms a chip | series, ms a chip | × |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in rows:
         loop_ms, series_ms = (row["ms_a_chip"][way]["median"] for way in ("loop", "series"))
         size, tile = f"{row['recordings']} × {row['steps']}", f"{row['tile'][0]} × {row['tile'][1]} chips"

@@ -1,5 +1,6 @@
 """The torch modules that people build nets from: synapses, neuron layers, `prepare_net`, `SpikingSequential`."""
 
+from nwavesdk.layers.chip_layer import H1v1Layer, H1v2Layer, HWLayer
 from nwavesdk.layers.chip_synapse import (
     Frontend,
     H1v1Frontend,
@@ -11,7 +12,6 @@ from nwavesdk.layers.chip_synapse import (
 from nwavesdk.layers.device import to_cpu, to_gpu
 from nwavesdk.layers.dropout import Dropout
 from nwavesdk.layers.family import Family, family_of
-from nwavesdk.layers.hardware import H1v1Layer, H1v2Layer, HWLayer
 from nwavesdk.layers.instance import ChipInstance
 from nwavesdk.layers.lif import LIFLayer, LIFSynapse
 from nwavesdk.layers.neuron import NeuronLayer, Record

@@ -3,8 +3,8 @@
 from typing import Any, NamedTuple
 
 from nwavesdk.chip import Profile
+from nwavesdk.layers.chip_layer import H1v1Layer, H1v2Layer
 from nwavesdk.layers.chip_synapse import H1v1Frontend, H1v1Synapse, H1v2Frontend, H1v2Synapse
-from nwavesdk.layers.hardware import H1v1Layer, H1v2Layer
 
 __all__ = ["Family", "family_of"]
 
