@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 # Two processes test at once: threads that wait busily would take each other's cores. Read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -29,3 +30,15 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
             sound = 0.3 * np.sin(2 * np.pi * pitch * draw.uniform(0.9, 1.1) * time)
             soundfile.write(folder / name / f"{index}.wav", sound + 0.05 * draw.standard_normal(len(time)), 8000)
     return folder
+
+
+@pytest.fixture
+def choices(tones: Path) -> dict[str, Any]:
+    """A run that takes a second: few bands, few neurons, few epochs."""
+    return {
+        "seed": 3,
+        "data": {"source": str(tones), "bands": 12, "hold": 1},
+        "net": {"hidden": [24], "population": 3},
+        "learning": {"epochs": 3, "batch_size": 8, "rate": 0.02},
+        "machine": {"accelerator": "cpu"},
+    }

@@ -9,7 +9,7 @@ import typer
 
 from nwavesdk.cli.app import Json, RunPath, app, user_errors
 
-__all__ = ["evaluate", "train"]
+__all__ = ["evaluate", "nested", "source", "train"]
 
 
 @app.command()
@@ -50,10 +50,10 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a spiking net on recordings; DIR gets its weights, numbers, pictures and report.html."""
-    choices = _nested(
+    choices = nested(
         {
             "seed": seed,
-            "data.source": _source(data),
+            "data.source": source(data),
             "data.limit": limit,
             "data.length": length,
             "data.hold": hold,
@@ -112,7 +112,8 @@ def evaluate(run: RunPath, as_json: Json = False) -> None:
         )
 
 
-def _source(data: str | None) -> str | None:
+def source(data: str | None) -> str | None:
+    """Where recordings come from, as a config holds it."""
     return data if data in (None, "digits") else str(Path(data).resolve())
 
 
@@ -120,7 +121,7 @@ def _profile_path(chip: str | None) -> str | None:
     return chip if chip in (None, "h1v1", "h1v2") else str(Path(chip).resolve())
 
 
-def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
     """`{"net.tau": 0.02, "seed": None}` to `{"net": {"tau": 0.02}}`: what was not given is left out."""
     choices: dict[str, Any] = {}
     for name, value in flat.items():

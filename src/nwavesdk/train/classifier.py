@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from nwavesdk.layers import SpikingSequential, prepare_net
+from nwavesdk.layers import SpikingSequential, Synapse, prepare_net
 from nwavesdk.metrics import accuracy_population, population_counts
 from nwavesdk.optim import SignAnnealing
 from nwavesdk.train.config import ChipConfig, LearningConfig
@@ -84,6 +84,16 @@ class Classifier(LightningModule):
         loss, accuracy, rates = self._measure(batch)
         for name, value in {"val_loss": loss, "val_accuracy": accuracy, **rates}.items():
             self.log(name, value, sync_dist=True, batch_size=len(batch[1]))
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002
+        """Note the gradient's norm in the weights before each neuron layer, in order of depth."""
+        depth = 0
+        for module in self.net.modules():
+            if isinstance(module, Synapse):
+                depth += 1
+                grads = [p.grad.detach().norm() for p in module.parameters() if p.grad is not None]
+                if grads:
+                    self.log(f"grad_{depth}", torch.stack(grads).norm(), on_step=False, on_epoch=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW with one cycle of the learning rate over the whole run."""

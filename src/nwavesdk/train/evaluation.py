@@ -11,7 +11,10 @@ from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.metrics import population_counts
 from nwavesdk.train.loaders import tensors
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["SATURATED", "Evaluation", "evaluate"]
+
+SATURATED = 0.9
+"""Spikes a step from which on a neuron counts as saturated: it tells nothing any more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +25,15 @@ class Evaluation:
         predicted: Class with the most spikes, `[B]`.
         labels: True class, `[B]`.
         rates: Mean firing rate of each neuron layer, in order of depth [spikes a step and neuron].
+        dead: Share of each layer's neurons that never fired.
+        saturated: Share of each layer's neurons that fired in more than `SATURATED` of all steps.
     """
 
     predicted: Tensor
     labels: Tensor
     rates: tuple[float, ...]
+    dead: tuple[float, ...]
+    saturated: tuple[float, ...]
 
     @property
     def accuracy(self) -> float:
@@ -55,13 +62,19 @@ def evaluate(net: SpikingSequential, series: Series, n_classes: int, batch_size:
     was_training = net.training
     net.eval()
     device = next(net.parameters()).device
-    predicted, rates = [], torch.zeros(0, dtype=torch.float64)
-    for x, labels in DataLoader(tensors(series), batch_size):
+    predicted, fired = [], [torch.zeros((), dtype=torch.float64)]
+    for x, _ in DataLoader(tensors(series), batch_size):
         prepare_net(net)
         record = net.record(x.to(device))
         predicted.append(population_counts(record.spk, n_classes).argmax(dim=1).cpu())
-        active = torch.stack([layer.spk.double().mean().cpu() for layer in record.layers.values()]) * len(labels)
-        rates = active if not len(rates) else rates + active
+        spikes = [layer.spk.double().mean(1).sum(0).cpu() for layer in record.layers.values()]
+        fired = spikes if fired[0].ndim == 0 else [a + b for a, b in zip(fired, spikes, strict=True)]
     net.train(was_training)
-    mean = rates / len(series)
-    return Evaluation(torch.cat(predicted), torch.from_numpy(series.labels), tuple(mean.tolist()))
+    rates = [neurons / len(series) for neurons in fired]
+    return Evaluation(
+        torch.cat(predicted),
+        torch.from_numpy(series.labels),
+        rates=tuple(r.mean().item() for r in rates),
+        dead=tuple((r == 0).double().mean().item() for r in rates),
+        saturated=tuple((r > SATURATED).double().mean().item() for r in rates),
+    )

@@ -24,7 +24,7 @@ class History(Callback):
         path: `metrics.csv`, written anew after each epoch.
 
     Attributes:
-        rows: One for each epoch: `epoch` (from 1), `train_…`, `val_…`, `rate_…` [spikes a step and neuron],
+        rows: One for each epoch: `epoch` (from 1), `train_…`, `val_…`, `rate_…` [spikes a step and neuron], `grad_…`,
             `learning_rate`, `seconds`.
     """
 
@@ -45,7 +45,7 @@ class History(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Add this epoch's row."""
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
-        names = sorted(name for name in metrics if name.startswith(("train_", "val_", "rate_")))
+        names = sorted(name for name in metrics if name.startswith(("train_", "val_", "rate_", "grad_")))
         row: Row = {"epoch": trainer.current_epoch + 1}
         row |= {name: metrics[name] for name in names if not name.endswith(("_step", "_epoch"))}
         row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]

@@ -162,6 +162,8 @@ class Run:
             "epochs": len(history.rows),
             "best_epoch": selection.epoch + 1,
             "rates": list(test.rates),
+            "dead": list(test.dead),
+            "saturated": list(test.saturated),
             "parameters": sum(parameter.numel() for parameter in net.parameters()),
         }
         write_report(self.folder, self.config, self.parts, net, history.rows, test, result)

@@ -1,0 +1,163 @@
+"""A study: surrogates × seeds, one run of `nwave train` a cell, each finished once."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from nwavesdk.data import write_atomically
+from nwavesdk.lab.compare.statistics import Pair, Summary, compare_pairs, summarize
+from nwavesdk.train import RunConfig, RunFolder
+
+__all__ = ["Cell", "Study"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study.
+
+    Attributes:
+        arm: name of the surrogate's arm.
+        surrogate: the surrogate.
+        seed: of the run; arms share it, and with it weights, order, dropout and mismatch.
+        path: folder of the run.
+    """
+
+    arm: str
+    surrogate: str
+    seed: int
+    path: Path
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return RunFolder(self.path).finished
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The numbers of the finished run."""
+        return RunFolder(self.path).read_result()
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the file of the selected weights."""
+        return sha256(RunFolder(self.path).model.read_bytes()).hexdigest()
+
+
+class Study:
+    """The folder of a study.
+
+    Args:
+        path: The folder.
+        surrogates: One for each arm, as `nwave train --surrogate` takes them; one may stand twice.
+        seeds: How many seeds, from 0.
+        choices: All other choices of a run, as `RunConfig.of` takes them.
+        threads: With which each cell computes.
+    """
+
+    def __init__(
+        self, path: Path, surrogates: Sequence[str], seeds: int, choices: Mapping[str, Any], threads: int
+    ) -> None:
+        self.path, self.seeds, self.choices, self.threads = path, seeds, dict(choices), threads
+        self.surrogates = tuple(surrogates)
+
+    @classmethod
+    def open(
+        cls, path: Path, surrogates: Sequence[str], seeds: int, choices: Mapping[str, Any], threads: int
+    ) -> "Study":
+        """Begin a study, or go on with one: the folder is new, empty, or holds this very study.
+
+        Raises:
+            ValueError: A choice is out of its range, there are less than two arms, or the folder holds something else.
+        """
+        if len(surrogates) < 2:
+            raise ValueError(f"a comparison needs two surrogates or more, got {list(surrogates)}: separate by commas.")
+        if seeds < 1 or threads < 1:
+            raise ValueError(f"a comparison needs one seed and one thread or more, got {seeds} and {threads}.")
+        full = [RunConfig.of(_with(choices, s, 0)).net.surrogate for s in surrogates]
+        study = cls(path, full, seeds, choices, threads)
+        file = path / "study.json"
+        if file.is_file():
+            found = json.loads(file.read_text("utf-8"))
+            if found != study.content():
+                differ = [key for key, value in study.content().items() if found.get(key) != value]
+                raise ValueError(
+                    f"{path} holds another study ({', '.join(differ)} differ): choose another --out, or give the "
+                    "options with which it began."
+                )
+        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ValueError(f"{path} is in use and holds no study: choose a new or empty folder for --out.")
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, (json.dumps(study.content(), indent=2) + "\n").encode())
+        return study
+
+    def content(self) -> dict[str, Any]:
+        """What decides the study, as JSON holds it."""
+        content: dict[str, Any] = json.loads(
+            json.dumps(
+                {
+                    "surrogates": self.surrogates,
+                    "seeds": self.seeds,
+                    "choices": self.choices,
+                    "threads": self.threads,
+                }
+            )
+        )
+        return content
+
+    @cached_property
+    def arms(self) -> dict[str, str]:
+        """Name and surrogate of each arm; a surrogate that stands again is numbered."""
+        arms: dict[str, str] = {}
+        for surrogate in self.surrogates:
+            name, again = surrogate, 2
+            while name in arms:
+                name, again = f"{surrogate} #{again}", again + 1
+            arms[name] = surrogate
+        return arms
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """All cells, seed by seed, so that an unfinished study has whole seeds."""
+        return [
+            Cell(name, surrogate, seed, self.path / f"{index}-{_slug(surrogate)}" / f"seed-{seed}")
+            for seed in range(self.seeds)
+            for index, (name, surrogate) in enumerate(self.arms.items())
+        ]
+
+    def job(self, cell: Cell) -> tuple[str, dict[str, Any], int]:
+        """What a process needs to finish a cell: path, choices, threads."""
+        return str(cell.path), _with(self.choices, cell.surrogate, cell.seed), self.threads
+
+    def missing(self) -> list[Cell]:
+        """Cells that are not finished."""
+        return [cell for cell in self.cells if not cell.finished]
+
+    def values(self, read: Callable[[Cell], float]) -> dict[str, list[float]]:
+        """A number of every cell, by arm and in the order of seeds."""
+        return {arm: [read(cell) for cell in self.cells if cell.arm == arm] for arm in self.arms}
+
+    def accuracies(self) -> dict[str, list[float]]:
+        """Test accuracies."""
+        return self.values(lambda cell: cell.result["test_accuracy"])
+
+    def summaries(self) -> dict[str, Summary]:
+        """Each arm by itself."""
+        return {arm: summarize(values) for arm, values in self.accuracies().items()}
+
+    def pairs(self) -> list[Pair]:
+        """Each arm against each other."""
+        return compare_pairs(self.accuracies())
+
+
+def _with(choices: Mapping[str, Any], surrogate: str, seed: int) -> dict[str, Any]:
+    return {**choices, "seed": seed, "net": {**choices.get("net", {}), "surrogate": surrogate}}
+
+
+def _slug(surrogate: str) -> str:
+    return re.sub(r"[^a-z0-9_.]+", "-", surrogate.lower()).strip("-")
