@@ -1,10 +1,12 @@
 """Every broken limit is found with its place, and a projected net breaks none."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from deploy.nets import chip_net
-from nwavesdk.chip import load_profile
+from nwavesdk.chip import Profile, load_profile
 from nwavesdk.deploy import check, project
 from nwavesdk.layers import H1v1Layer, H1v2Frontend, H1v2Layer, H1v2Synapse, HWSynapse, SpikingSequential
 
@@ -71,7 +73,35 @@ def test_another_chip_has_other_limits():
     net = chip_net("h1v2", bits=None)
     net[2].weight.data.fill_(1.5)
     assert check(net) == []
-    assert {rule for _, rule, _ in rules(net, load_profile("h1v1"))} == {"weight_limit"}
+    assert {rule for _, rule, _ in rules(net, load_profile("h1v1"))} == {"weight_limit", "neuron", "charge_law"}
+
+
+def with_number(chip, **numbers):
+    profile = load_profile(chip)
+    entries = {key: replace(entry, value=numbers.get(key, entry.value)) for key, entry in profile.entries.items()}
+    return Profile("measured", entries)
+
+
+def test_what_decides_spikes_without_being_a_limit_is_looked_at():
+    net = chip_net(bits=5, recurrent=(1,))
+    names = ("0.weight", "2.weight", "4.weight", "5.recurrent_weights")
+    assert rules(net, with_number("h1v2", charge_gain=0.6)) == {(name, "charge_law", None) for name in names}
+    assert rules(net, with_number("h1v2", weight_limit=2.5)) == {(name, "weight_limit", None) for name in names}
+    assert rules(net, with_number("h1v2", leak_mismatch=0.3, synapse_energy=1.0)) == set()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("bits", [5, None])
+def test_what_is_not_finite_is_found_whatever_its_bits(value, bits):
+    net = chip_net(bits=bits)
+    net[2].weight.data[3, 1] = value
+    assert rules(net) == {("2.weight", "weight_limit", (3, 1))}
+    assert str(check(net)[0]) == f"2.weight[3, 1]: weight {value:g}, expected within ±1.66"
+
+
+def test_a_front_end_behind_neurons_is_none():
+    net = SpikingSequential(H1v2Frontend(16, 5), H1v2Layer(16, 2e-2), H1v2Frontend(16, 5), H1v2Layer(16, 2e-2))
+    assert rules(net) == {("2", "filters", None)}
 
 
 def test_what_does_not_fit_is_a_violation():

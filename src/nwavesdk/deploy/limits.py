@@ -60,7 +60,7 @@ def check(model: nn.Module, profile: Profile | None = None) -> list[Violation]:
     """
     rows = stages(model, "check")
     chip = profile_of(model, "check") if profile is None else profile
-    found = [violation for row in rows for violation in _stage(row, chip)]
+    found = [violation for i, row in enumerate(rows) for violation in _stage(row, chip, first=i == 0)]
     try:
         place(model, chip)
     except ValueError as error:
@@ -68,7 +68,11 @@ def check(model: nn.Module, profile: Profile | None = None) -> list[Violation]:
     return found
 
 
-def _stage(row: Stage, chip: Profile) -> Iterator[Violation]:
+def _stage(row: Stage, chip: Profile, first: bool) -> Iterator[Violation]:
+    yield from _built_for(row, chip)
+    if row.diagonal and not first:
+        text = "a front end behind other neurons, expected first: the chip's filters reach no other layer"
+        yield Violation(row.synapse_name, "filters", None, "front end", text)
     if row.diagonal and row.n_inputs != chip.count("filters"):
         text = f"a front end of {row.n_inputs} channels, expected the chip's {chip.count('filters')} filters"
         yield Violation(row.synapse_name, "filters", None, float(row.n_inputs), text)
@@ -77,18 +81,36 @@ def _stage(row: Stage, chip: Profile) -> Iterator[Violation]:
     yield from _constants(row, chip)
 
 
+def _built_for(row: Stage, chip: Profile) -> Iterator[Violation]:
+    """What of the chip is not a limit and yet decides spikes: they would not be those that were trained."""
+    own = row.layer.profile
+    if own.text("neuron") != chip.text("neuron"):
+        text = f"neurons like {own.text('neuron')}, expected like {chip.text('neuron')}"
+        yield Violation(row.name, "neuron", None, own.text("neuron"), text)
+    for weight in row.weights():
+        own = weight.module.profile
+        if own.charge_law != chip.charge_law:
+            text = f"weights for the charge law of {own.name}, {own.charge_law}, expected {chip.charge_law}"
+            yield Violation(weight.name, "charge_law", None, own.text("charge_law"), text)
+        limits = [profile.number("weight_limit") for profile in (own, chip)]
+        if weight.bits is not None and limits[0] != limits[1]:
+            text = f"levels of {weight.bits} bits within ±{limits[0]:g}, expected within ±{limits[1]:g}"
+            yield Violation(weight.name, "weight_limit", None, limits[0], text)
+
+
 def _weight(weight: Weight, chip: Profile) -> Iterator[Violation]:
     limit, block, axis = chip.number("weight_limit"), chip.count("sign_block"), chip.text("sign_axis")
     name, held = weight.name, weight.held()
     if weight.bits is not None and weight.bits > chip.count("weight_bits"):
         text = f"{weight.bits} bits, expected at most {chip.count('weight_bits')}"
         yield Violation(name, "weight_bits", None, float(weight.bits), text)
-    for index in (~(held.abs() <= limit * (1 + 1e-6))).nonzero().tolist():
-        value = held[tuple(index)].item()
+    raw = weight.tensor.detach()  # what is not finite has no level
+    for index in (~((held.abs() <= limit * (1 + 1e-6)) & raw.isfinite())).nonzero().tolist():
+        value = (held if raw[tuple(index)].isfinite() else raw)[tuple(index)].item()
         yield Violation(name, "weight_limit", tuple(index), value, f"weight {value:g}, expected within ±{limit:g}")
     if held.ndim < 2:
         return
-    for index in offenders(held.nan_to_num(0.0), block, axis).nonzero().tolist():
+    for index in offenders(held.where(raw.isfinite(), 0.0), block, axis).nonzero().tolist():
         value = held[tuple(index)].item()
         told, other = ("positive", "negative") if value > 0 else ("negative", "positive")
         text = f"weight {value:g} is {told} in a block of {block} {axis} whose sign is {other}"
