@@ -1,13 +1,14 @@
 """What is written for a chip: integers that mean the simulated weights, and a net that fires the same."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors import safe_open
 
 from deploy.nets import chip_net, sound
-from nwavesdk.chip import Quantizer, load_profile
+from nwavesdk.chip import Profile, Quantizer, load_profile
 from nwavesdk.deploy import export, load_export, place, read_header
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
 
@@ -76,6 +77,40 @@ def test_taus_come_back_to_the_bit(tmp_path):
     path = tmp_path / "chip.safetensors"
     export(net, path)
     assert torch.equal(load_export(path)[1].log_taus, net[1].log_taus)
+
+
+@pytest.mark.parametrize("chip", ["h1v1", "h1v2"])
+def test_a_net_in_double_precision_comes_back_in_it(tmp_path, chip):
+    net = chip_net(chip, recurrent=(0,)).double()
+    net[1].log_taus += 1e-9 if chip == "h1v1" else 0  # no float32
+    path = tmp_path / "chip.safetensors"
+    export(net, path)
+    back, x = load_export(path), sound(3, 200, 16).double()
+    for each in (net, back):
+        prepare_net(each)
+    assert torch.equal(back[1].log_taus, net[1].log_taus)
+    for a, b in zip(net.record(x).layers.values(), back.record(x).layers.values(), strict=True):
+        assert torch.equal(a.spk, b.spk)
+        assert torch.equal(a.mem, b.mem)
+
+
+def test_paths_may_be_texts(tmp_path):
+    path = str(tmp_path / "chip.safetensors")
+    header = export(chip_net(), path)
+    assert read_header(path)["modules"] == header["modules"]
+    assert load_export(path)[0].quantization_bits == 5
+
+
+def test_a_chip_on_which_it_would_fire_otherwise_is_refused(tmp_path):
+    path = tmp_path / "chip.safetensors"
+    export(chip_net(), path)
+    before, other = path.read_bytes(), load_profile("h1v2")
+    entries = {**other.entries, "charge_gain": replace(other.entries["charge_gain"], value=0.6)}
+    with pytest.raises(ValueError, match="weights for the charge law of h1v2, .*: train it for the chip"):
+        export(chip_net(), path, Profile("measured", entries))
+    with pytest.raises(ValueError, match="neurons like h1v1, expected like h1v2"):
+        export(chip_net("h1v1", bits=2), path, load_profile("h1v2"))
+    assert path.read_bytes() == before
 
 
 def test_a_net_that_breaks_a_limit_is_not_written(tmp_path):

@@ -25,7 +25,7 @@ VERSION = 1
 
 
 def export(
-    model: nn.Module, path: Path, profile: Profile | None = None, about: Mapping[str, Any] | None = None
+    model: nn.Module, path: str | Path, profile: Profile | None = None, about: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Write a net as a chip holds it.
 
@@ -50,7 +50,7 @@ def export(
     if broken:
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
         raise ValueError(
-            f"the net cannot go on {chip.name}: {'; '.join(map(str, broken[:3]))}{more}: train it for the chip, or "
+            f"the net cannot go on {chip.name}: {'; '.join(str(one).rstrip('.') for one in broken[:3])}{more}: train it for the chip, or "
             "move its weights with nwavesdk.deploy.project(model) and test it again."
         )
     limit, bits = chip.number("weight_limit"), chip.count("weight_bits")
@@ -67,17 +67,17 @@ def export(
             quantizer = Quantizer(weight.bits or bits, limit)
             tensors[weight.name] = quantizer.integers(weight.tensor.detach()).cpu().contiguous()
         tensors[f"{row.name}.log_taus"] = row.layer.log_taus.detach().cpu().contiguous()
-    write_atomically(path, require("safetensors.torch", "train").save(tensors, {"chip": json.dumps(header)}))
+    write_atomically(Path(path), require("safetensors.torch", "train").save(tensors, {"chip": json.dumps(header)}))
     return header
 
 
-def read_header(path: Path) -> dict[str, Any]:
+def read_header(path: str | Path) -> dict[str, Any]:
     """The header of an exported file.
 
     Raises:
         ValueError: It is no such file, or damaged.
     """
-    if not path.is_file():
+    if not Path(path).is_file():
         raise ValueError(f"{path} is not there: `nwave export` writes such a file.")
     safetensors = require("safetensors", "train")
     try:
@@ -90,10 +90,11 @@ def read_header(path: Path) -> dict[str, Any]:
     return dict(header)
 
 
-def load_export(path: Path) -> SpikingSequential:
+def load_export(path: str | Path) -> SpikingSequential:
     """The net of an exported file; its spikes are those of the net that was written, to the bit.
 
-    Mismatch is off; module names are counted anew from 0.
+    It has the dtype of that net; where that did not quantize, its spikes are those of its weights rounded to the chip's
+    bits. Mismatch is off; module names are counted anew from 0.
 
     Raises:
         ValueError: It is no such file, or damaged.
@@ -114,7 +115,7 @@ def load_export(path: Path) -> SpikingSequential:
     tensors = require("safetensors.torch", "train").load_file(path)
     try:
         return _build(header, tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError, StopIteration) as error:
         raise ValueError(f"{path} is damaged: {error!r}") from None
 
 
@@ -134,6 +135,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SpikingS
     profile = Profile.from_json(json.dumps(header["profile"]))
     limit, family = profile.number("weight_limit"), family_of(profile)
     modules: list[Any] = []
+    dtype = next(tensor.dtype for name, tensor in tensors.items() if name.endswith("log_taus"))
     for told in header["modules"]:
         name, bits = told["name"], told.get("bits")
         if told["kind"] != "layer":
@@ -147,8 +149,10 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SpikingS
                 told["size"][0], log_taus.exp(), told["dt"], layer_topology=told.get("topology", "FF"),
                 quantization_bits=bits, profile=profile,
             )  # fmt: skip
-            module.log_taus.copy_(log_taus)
             weights = {"recurrent_weights": module.recurrent_weights} if bits else {}
+        module.to(dtype)
+        if told["kind"] == "layer":
+            module.log_taus.copy_(log_taus)
         for key, weight in weights.items():
             integers = tensors[f"{name}.{key}"]
             weight.data.copy_(integers.to(weight.dtype) * Quantizer(bits, limit).step)
