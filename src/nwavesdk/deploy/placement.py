@@ -98,6 +98,9 @@ def place(model: nn.Module, profile: Profile | None = None) -> Placement:
                 pieces = _pieces(rows, dict(zip(whole, homes, strict=True)), split, cores, block)
                 if pieces is not None:
                     return Placement(chip.name, cores, pieces)
+            pieces = _tight(rows, whole, split, cores, block)
+            if pieces is not None:
+                return Placement(chip.name, cores, pieces)
     sizes = ", ".join(f"{row.name}: {row.n_neurons}{' recurrent' if row.recurrent else ''}" for row in rows)
     raise ValueError(
         f"the net does not fit on {chip.name} with cores of {_told(cores)} neurons: its layers ({sizes}) leave no way "
@@ -160,6 +163,49 @@ def _pieces(
             pieces.append((i, first, size, core))
             room[core] -= size
             first += size
+    return _placed(rows, pieces, cores)
+
+
+def _tight(
+    rows: Sequence[Stage], whole: Sequence[int], split: tuple[int, ...], cores: tuple[int, ...], block: int
+) -> tuple[Piece, ...] | None:
+    """The same where room is scarce, by trying all: a cut layer is blocks, which fit anywhere, and a rest that is tried."""
+    rests = [i for i in split if rows[i].n_neurons % block]
+    wanted = sum(rows[i].n_neurons // block for i in split)
+    for homes in _packings([*(rows[i].n_neurons for i in whole), *(rows[i].n_neurons % block for i in rests)], cores):
+        room = list(cores)
+        pieces = [(i, 0, rows[i].n_neurons, core) for i, core in zip(whole, homes, strict=False)]
+        ends = dict(zip(rests, homes[len(whole) :], strict=True))
+        for _, _, size, core in pieces:
+            room[core] -= size
+        for i, core in ends.items():
+            room[core] -= rows[i].n_neurons % block
+        if sum(left // block for left in room) < wanted:
+            continue
+        for i in split:
+            first, last = 0, ends.get(i)
+            blocks, rest = divmod(rows[i].n_neurons, block)
+            shares = []
+            while blocks:
+                core = max(range(len(room)), key=lambda c: room[c])
+                share = min(blocks, room[core] // block)
+                shares.append((core, share * block))
+                room[core] -= share * block
+                blocks -= share
+            if last is not None:  # the rest ends the layer, behind what blocks of it lie on the same core
+                with_rest = sum(size for core, size in shares if core == last)
+                shares = [*((core, size) for core, size in shares if core != last), (last, with_rest + rest)]
+            for core, size in shares:
+                pieces.append((i, first, size, core))
+                first += size
+        return _placed(rows, pieces, cores)
+    return None
+
+
+def _placed(
+    rows: Sequence[Stage], pieces: Sequence[tuple[int, int, int, int]], cores: tuple[int, ...]
+) -> tuple[Piece, ...]:
+    """Pieces in the order of layers, one behind the other on their cores."""
     placed, filled = [], [0] * len(cores)
     for i, first, size, core in sorted(pieces):
         placed.append(Piece(rows[i].name, first, size, core, filled[core]))
