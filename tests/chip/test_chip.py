@@ -61,6 +61,19 @@ def test_quantization_is_symmetric_uniform_and_idempotent(bits):
     assert q.abs().max().item() == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("limit", [0.9, 1.66])
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_the_gradient_passes_at_every_level_and_at_the_limit(bits, limit, dtype):
+    """Rounding puts the highest of 3 bits above 0.9: a net read back from an export must still learn there."""
+    quantizer, most = Quantizer(bits, limit), 2 ** (bits - 1) - 1
+    levels = torch.arange(-most, most + 1).to(dtype) * quantizer.step
+    assert torch.equal(quantizer.quantize(levels), levels)
+    assert quantizer.inside(levels).all()
+    assert quantizer.inside(torch.tensor([-limit, limit], dtype=dtype)).all()
+    assert not quantizer.inside(torch.tensor([-1.02 * limit, 1.02 * limit], dtype=dtype)).any()
+
+
 def test_factors_are_log_normal_and_reproducible():
     draws = [lognormal_factors((20_000,), 0.1, Noise.of(s)) for s in (1, 1, 2)]
     assert torch.equal(draws[0], draws[1])

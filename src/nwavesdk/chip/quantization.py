@@ -42,4 +42,5 @@ class Quantizer:
 
     def inside(self, weight: Tensor) -> Tensor:
         """1 where the straight-through gradient passes, 0 outside of the range."""
-        return (weight.abs() <= self.limit).to(weight.dtype)
+        top = self.quantize(weight.new_tensor(self.limit))  # rounding may put the highest level above the limit
+        return ((weight.abs() <= self.limit) | (weight.abs() <= top)).to(weight.dtype)
