@@ -108,7 +108,7 @@ class TestDrawing:
         clean = chip_net("h1v1")
         clean.load_state_dict(net.state_dict())
         prepare_net(clean)
-        assert series.designed == accuracy_population(clean(x)[0], labels, 2).item()
+        assert series.designed == pytest.approx(accuracy_population(clean(x)[0], labels, 2).item(), rel=1e-6)
 
     def test_the_net_is_left_as_it_was(self, drawn):
         net, x, labels, _ = drawn
@@ -121,6 +121,25 @@ class TestDrawing:
         trained = {chip_seed(seed, use, a, b, drawn=False) for seed in range(20) for use in ("mismatch", "validation")
                    for a in range(40) for b in range(9)}  # fmt: skip
         assert not trained & {chip_seed(seed, "chips", i, drawn=True) for seed in range(20) for i in range(200)}
+
+    def test_labels_and_chips_are_counted(self, drawn):
+        net, x, labels, _ = drawn
+        net.train()
+        with pytest.raises(ValueError, match="got 2 chips, 40 recordings and 39 labels, expected at least 1 chip"):
+            draw_series(net, x, labels[:39], 2, n=2)
+        with pytest.raises(ValueError, match="got 0 chips, 40 recordings and 40 labels"):
+            draw_series(net, x, labels, 2, n=0)
+        assert net.training
+
+    def test_chips_of_a_recurrent_net_do_not_lie_side_by_side(self):
+        net = chip_net("h1v2", sizes=(12, 20), mismatch=True, recurrent=(0,))
+        with pytest.raises(ValueError, match="a tile of 3 chips, expected 1 for a recurrent net"):
+            count_right(net, recordings(4), torch.arange(4), 4, [0, 1, 2], Tile(4, 3))
+
+    def test_the_designed_accuracy_is_a_share_like_the_others(self):
+        x, labels = recordings(10), torch.arange(10) % 2
+        series = draw_series(chip_net("h1v2"), x, labels, 2, n=1)
+        assert series.accuracy == (series.designed,)
 
     def test_no_recordings_no_accuracy(self, drawn):
         with pytest.raises(ValueError, match="got 0 recordings"):

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from nwavesdk.deploy.series import count_right
 from nwavesdk.layers import ChipInstance, SpikingSequential, prepare_net
-from nwavesdk.metrics import accuracy_population
+from nwavesdk.metrics import population_counts
 from nwavesdk.train.seed import chip_seed
 
 __all__ = ["ChipSeries", "draw_series"]
@@ -91,17 +92,20 @@ def draw_series(
 
     Raises:
         TypeError: The model is no chip's net.
-        ValueError: There are no recordings.
+        ValueError: There are no recordings, not as many labels, or no chips.
     """
     if not len(labels):
         raise ValueError("draw_series: got 0 recordings, expected at least 1.")
     was_training, began = model.training, time.perf_counter()
     model.eval()
-    right = count_right(model, x, labels, n_classes, _seeds(n, seed))
-    with ChipInstance(None).on(model):
-        prepare_net(model)
-        designed = accuracy_population(model(x)[0].detach(), labels, n_classes).item()
-    model.train(was_training)
+    try:
+        right = count_right(model, x, labels, n_classes, _seeds(n, seed))
+        with torch.no_grad(), ChipInstance(None).on(model):
+            prepare_net(model)
+            predicted = population_counts(model(x)[0], n_classes).argmax(1)
+    finally:
+        model.train(was_training)
+    designed = (predicted == labels).double().mean().item()
     accuracy = tuple((right.double() / len(labels)).tolist())
     return ChipSeries(accuracy, designed, wanted, seed, time.perf_counter() - began)
 

@@ -74,9 +74,18 @@ def count_right(
 
     Raises:
         TypeError: The model is no chip's net.
+        ValueError: There is no chip, labels are not those of the recordings, or chips of a recurrent net are to lie
+            side by side.
     """
     rows = stages(model, "count_right")
+    if not len(seeds) or len(labels) != len(x):
+        raise ValueError(
+            f"count_right: got {len(seeds)} chips, {len(x)} recordings and {len(labels)} labels, expected at least "
+            "1 chip, and a label for each recording."
+        )
     tile = tile or tile_for(model, len(x), x.shape[1], len(seeds))
+    if tile.chips > 1 and any(row.recurrent for row in rows):
+        raise ValueError(f"count_right: got a tile of {tile.chips} chips, expected 1 for a recurrent net.")
     drawn = _draw(model, rows, seeds, x)
     right = torch.zeros(len(seeds), dtype=torch.int64)
     for part, truth in zip(_parts(x, tile), _parts(labels, tile), strict=True):
