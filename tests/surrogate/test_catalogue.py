@@ -157,7 +157,7 @@ def test_parse_reads_names_and_parameters():
 
 @pytest.mark.parametrize("bad", ["", "relu", "atan(", "atan(slope)", "__import__('os')", "atan.x", "3", "atan()()"])
 def test_parse_refuses_anything_else(bad):
-    with pytest.raises(ValueError, match="unknown surrogate .* expected one of atan, fast_sigmoid, sigmoid"):
+    with pytest.raises(ValueError, match="unknown surrogate .* expected one of arctan, atan, boxcar, .*sigmoid"):
         parse(bad)
 
 

@@ -45,6 +45,11 @@ class Surrogate(ABC):
     pseudo_derivative: ClassVar[Callable[..., Any] | None] = None
 
     @property
+    def parameters(self) -> dict[str, float]:
+        """Its parameters by name; none where the derivative is the user's own."""
+        return {}
+
+    @property
     def constants(self) -> tuple[float, ...]:
         """The numbers that `pseudo_derivative` takes after `z`."""
         return ()

@@ -1,126 +1,78 @@
-"""The surrogates with a formula of their own: each one small class and one row in `CATALOGUE`."""
+"""The catalogue: one row for each surrogate with a formula of its own; names, and texts that name one."""
 
 import ast
-import math
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import fields
 
-import torch as m  # the maths of a page: bound anew for numba and Triton
-from torch import Tensor
+from nwavesdk.surrogate.base import Surrogate
+from nwavesdk.surrogate.bells import Erf, Gaussian, HeaviErfc, MultiGaussian, Sigmoid, Tanh
+from nwavesdk.surrogate.exponentials import PeriodicExponential, PiecewiseExp, SingleExponential, SpikeRateEscape
+from nwavesdk.surrogate.formula import Formula
+from nwavesdk.surrogate.ramps import (
+    S2NN,
+    HeavisideWindow,
+    LeakyKReLU,
+    LogTailedReLU,
+    SnnTorchTriangular,
+    SquarewaveFourierSeries,
+    StraightThrough,
+)
+from nwavesdk.surrogate.tails import (
+    ArcTan,
+    ATan,
+    Circ,
+    FakeNumericalGradient,
+    FastSigmoid,
+    NonzeroSignLogAbs,
+    QPseudoSpike,
+    SoftSign,
+    SuperSpike,
+)
+from nwavesdk.surrogate.windows import (
+    Boxcar,
+    PiecewiseLeakyReLU,
+    PiecewiseQuadratic,
+    Rect,
+    SparseFastSigmoid,
+    Triangle,
+)
 
-from nwavesdk.surrogate.base import Surrogate, evaluate
+__all__ = ["CATALOGUE", "atan", "available", "fast_sigmoid", "parse", "sigmoid", "text"]
 
-__all__ = ["CATALOGUE", "ATan", "FastSigmoid", "Sigmoid", "atan", "available", "fast_sigmoid", "parse", "sigmoid"]
-
-
-_STEEPEST = 1e37  # all that comes of it is still a float32
-
-
-@dataclass(frozen=True)
-class _Formula(Surrogate):
-    """A surrogate whose derivative is one page and whose parameters are finite and positive."""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            try:
-                number = math.nan if isinstance(value, bool | str) else float(value)
-            except (TypeError, ValueError, RuntimeError):
-                number = math.nan
-            if not 0 < number <= _STEEPEST:
-                raise ValueError(
-                    f"{type(self).__name__}: {field.name} must be a finite number above 0, got {value!r} "
-                    f"(the default is {field.default!r})."
-                )
-            object.__setattr__(self, field.name, number)
-
-    @property
-    def constants(self) -> tuple[float, ...]:
-        return tuple(getattr(self, field.name) for field in fields(self))
-
-    def derivative(self, z: Tensor) -> Tensor:
-        return evaluate(self, z)
-
-
-@dataclass(frozen=True)
-class ATan(_Formula):
-    """Derivative `(alpha/2) / (1 + (pi/2 · alpha · z)²)`: heavier tails than the sigmoid-like ones.
-
-    Args:
-        alpha: sharpness [1 / unit of the membrane]; higher values concentrate the gradient near 0.
-
-    Example:
-        >>> ATan(alpha=2.0).derivative(m.tensor([0.0]))
-        tensor([1.])
-
-    References:
-        W. Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural
-        networks", 2021, doi:10.1109/ICCV48922.2021.00266.
-    """
-
-    alpha: float = 2.0
-    formula: ClassVar[str] = "(alpha/2) / (1 + (pi/2 · alpha · z)²)"
-
-    @property
-    def constants(self) -> tuple[float, ...]:
-        return self.alpha / 2, math.pi / 2 * self.alpha
-
-    @staticmethod
-    def pseudo_derivative(z: Any, peak: Any, rate: Any) -> Any:
-        y = rate * z
-        return peak / (1.0 + y * y)
-
-
-@dataclass(frozen=True)
-class FastSigmoid(_Formula):
-    """Derivative `1 / (slope · |z| + 1)²`: the robust default.
-
-    Args:
-        slope: steepness around 0 [1 / unit of the membrane].
-
-    Example:
-        >>> FastSigmoid(slope=25.0).derivative(m.tensor([0.0, 0.04]))
-        tensor([1.0000, 0.2500])
-
-    References:
-        F. Zenke, S. Ganguli, "SuperSpike", 2018, doi:10.1162/neco_a_01086.
-    """
-
-    slope: float = 25.0
-    formula: ClassVar[str] = "1 / (slope · |z| + 1)²"
-
-    @staticmethod
-    def pseudo_derivative(z: Any, slope: Any) -> Any:
-        r = 1.0 / (slope * m.abs(z) + 1.0)
-        return r * r
-
-
-@dataclass(frozen=True)
-class Sigmoid(_Formula):
-    """Derivative `k e^(-kz) / (e^(-kz) + 1)²` with k = slope, the logistic density.
-
-    The formula is even in z and is evaluated at |z| as `k p² h²`, `h = e^(-k|z|/2)`, `p = 1 / (1 + h²)`: as printed it
-    overflows to NaN for z < -88.7/k in float32, and with e^(-k|z|) in one piece the tail is lost for large k.
-
-    Args:
-        slope: steepness k [1 / unit of the membrane].
-
-    Example:
-        >>> Sigmoid(slope=25.0).derivative(m.tensor([0.0, -1e4]))
-        tensor([6.2500, 0.0000])
-    """
-
-    slope: float = 25.0
-    formula: ClassVar[str] = "k e^(-kz) / (e^(-kz) + 1)², k = slope"
-
-    @staticmethod
-    def pseudo_derivative(z: Any, slope: Any) -> Any:
-        h = m.exp(-0.5 * (slope * m.abs(z)))
-        p = 1.0 / (1.0 + h * h)
-        return (slope * h * p) * (h * p)
-
-
-CATALOGUE: dict[str, type[Surrogate]] = {"atan": ATan, "fast_sigmoid": FastSigmoid, "sigmoid": Sigmoid}
+CATALOGUE: dict[str, type[Formula]] = {
+    "atan": ATan,
+    "fast_sigmoid": FastSigmoid,
+    "sigmoid": Sigmoid,
+    "arctan": ArcTan,
+    "soft_sign": SoftSign,
+    "super_spike": SuperSpike,
+    "circ": Circ,
+    "q_pseudo_spike": QPseudoSpike,
+    "nonzero_sign_log_abs": NonzeroSignLogAbs,
+    "fake_numerical_gradient": FakeNumericalGradient,
+    "tanh": Tanh,
+    "erf": Erf,
+    "heavi_erfc": HeaviErfc,
+    "gaussian": Gaussian,
+    "multi_gaussian": MultiGaussian,
+    "piecewise_exp": PiecewiseExp,
+    "single_exponential": SingleExponential,
+    "spike_rate_escape": SpikeRateEscape,
+    "periodic_exponential": PeriodicExponential,
+    "triangle": Triangle,
+    "piecewise_quadratic": PiecewiseQuadratic,
+    "boxcar": Boxcar,
+    "rect": Rect,
+    "piecewise_leaky_relu": PiecewiseLeakyReLU,
+    "sparse_fast_sigmoid": SparseFastSigmoid,
+    "straight_through": StraightThrough,
+    "leaky_k_relu": LeakyKReLU,
+    "log_tailed_relu": LogTailedReLU,
+    "s2nn": S2NN,
+    "heaviside_window": HeavisideWindow,
+    "squarewave_fourier_series": SquarewaveFourierSeries,
+    "snntorch_triangular": SnnTorchTriangular,
+}
+"""Name and class, which is called like a factory: `nwavesdk.surrogate` hands out each row under its name."""
 
 
 def atan(alpha: float = 2.0) -> ATan:
@@ -151,17 +103,35 @@ def sigmoid(slope: float = 25.0) -> Sigmoid:
 
 
 def available() -> dict[str, type[Surrogate]]:
-    """Name and class of every surrogate in the catalogue.
+    """Name and class of every surrogate in the catalogue; `docs/surrogates.md` has them as a table.
 
     Example:
-        >>> sorted(available())
-        ['atan', 'fast_sigmoid', 'sigmoid']
+        >>> available()["triangle"](alpha=0.3)
+        Triangle(alpha=0.3, k=1.0)
     """
     return dict(CATALOGUE)
 
 
+def text(surrogate: Surrogate) -> str:
+    """The text that `parse` reads as `surrogate`, with all its parameters.
+
+    Raises:
+        ValueError: it is not one of the catalogue.
+
+    Example:
+        >>> text(atan(3))
+        'atan(alpha=3.0)'
+    """
+    name = next((name for name, kind in CATALOGUE.items() if kind is type(surrogate)), None)
+    if name is None:
+        raise ValueError(f"{surrogate!r} is not in the catalogue: expected one of {', '.join(sorted(CATALOGUE))}.")
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in surrogate.parameters.items())})"
+
+
 def parse(text: str) -> Surrogate:
     """The surrogate that `text` names, its parameters by name or in order: `"atan"`, `"atan(alpha=3)"`, `"atan(3)"`.
+
+    Names of classes are taken too, so that it reads what `repr` prints.
 
     Raises:
         ValueError: the name is unknown, or the parameters are not plain numbers that the surrogate takes.
@@ -171,17 +141,18 @@ def parse(text: str) -> Surrogate:
         FastSigmoid(slope=10.0)
     """
     expected = f"one of {', '.join(sorted(CATALOGUE))}, as in atan or atan(alpha=3)"
+    kinds = CATALOGUE | {kind.__name__: kind for kind in CATALOGUE.values()}
     try:
         tree = ast.parse(text.strip(), mode="eval").body
         call = tree if isinstance(tree, ast.Call) else ast.Call(tree, [], [])
         name = call.func.id  # type: ignore[attr-defined]
         positional = [ast.literal_eval(a) for a in call.args]
         named = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-        cls = CATALOGUE[name]
+        cls = kinds[name]
     except (SyntaxError, AttributeError, ValueError, KeyError, TypeError):
         raise ValueError(f"unknown surrogate {text!r}: expected {expected}.") from None
     try:
         return cls(*positional, **named)
     except TypeError:
-        takes = ", ".join(f.name for f in fields(cls))  # type: ignore[arg-type]
+        takes = ", ".join(f.name for f in fields(cls)) or "none"
         raise ValueError(f"surrogate {text!r} has parameters that {name} does not take: it takes {takes}.") from None

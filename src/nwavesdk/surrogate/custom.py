@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from nwavesdk.surrogate.base import Surrogate, heaviside, require_floating
-from nwavesdk.surrogate.catalogue import FastSigmoid, atan, fast_sigmoid, sigmoid
+from nwavesdk.surrogate.catalogue import atan, fast_sigmoid, sigmoid
+from nwavesdk.surrogate.tails import FastSigmoid
 
 __all__ = ["Custom", "Foreign", "as_surrogate", "custom"]
 

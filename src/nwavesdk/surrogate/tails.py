@@ -1,0 +1,212 @@
+"""Surrogates with tails of a power of the distance: neurons far from threshold still learn."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch as m  # the maths of a page: bound anew for numba and Triton
+
+from nwavesdk.surrogate.formula import Formula, number
+
+__all__ = [
+    "ATan",
+    "ArcTan",
+    "Circ",
+    "FakeNumericalGradient",
+    "FastSigmoid",
+    "NonzeroSignLogAbs",
+    "QPseudoSpike",
+    "SoftSign",
+    "SuperSpike",
+]
+
+
+@dataclass(frozen=True)
+class ATan(Formula):
+    """Derivative `(alpha/2) / (1 + (pi/2 · alpha · z)²)`: heavier tails than the sigmoid-like ones.
+
+    Args:
+        alpha: sharpness [1 / unit of the membrane]; higher values concentrate the gradient near 0.
+
+    Example:
+        >>> ATan(alpha=2.0).derivative(m.tensor([0.0]))
+        tensor([1.])
+
+    References:
+        W. Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural
+        networks", 2021, doi:10.1109/ICCV48922.2021.00266.
+    """
+
+    alpha: float = 2.0
+    formula: ClassVar[str] = "(alpha/2) / (1 + (pi/2 · alpha · z)²)"
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        return self.alpha / 2, math.pi / 2 * self.alpha
+
+    @staticmethod
+    def pseudo_derivative(z: Any, peak: Any, rate: Any) -> Any:
+        y = rate * z
+        return peak / (1.0 + y * y)
+
+
+@dataclass(frozen=True)
+class ArcTan(Formula):
+    """Derivative `1 / (pi · (1 + (k · pi · z)²))`: ATan at another height, which does not depend on k (Spyx).
+
+    Args:
+        k: sharpness [1 / unit of the membrane].
+    """
+
+    k: float = number(2.0)
+    formula: ClassVar[str] = "1 / (pi · (1 + (k · pi · z)²))"
+    pseudo_derivative = staticmethod(ATan.pseudo_derivative)
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        return 1 / math.pi, self.k * math.pi
+
+
+@dataclass(frozen=True)
+class FastSigmoid(Formula):
+    """Derivative `1 / (slope · |z| + 1)²`: the robust default.
+
+    Args:
+        slope: steepness around 0 [1 / unit of the membrane].
+
+    Example:
+        >>> FastSigmoid(slope=25.0).derivative(m.tensor([0.0, 0.04]))
+        tensor([1.0000, 0.2500])
+
+    References:
+        F. Zenke, S. Ganguli, "SuperSpike", 2018, doi:10.1162/neco_a_01086.
+    """
+
+    slope: float = 25.0
+    formula: ClassVar[str] = "1 / (slope · |z| + 1)²"
+
+    @staticmethod
+    def pseudo_derivative(z: Any, slope: Any) -> Any:
+        r = 1.0 / (slope * m.abs(z) + 1.0)
+        return r * r
+
+
+@dataclass(frozen=True)
+class SoftSign(Formula):
+    """Derivative `(alpha/2) / (1 + alpha · |z|)²`: the fast sigmoid with area 1 (SpikingJelly).
+
+    Args:
+        alpha: sharpness [1 / unit of the membrane].
+    """
+
+    alpha: float = number(2.0)
+    formula: ClassVar[str] = "(alpha/2) / (1 + alpha · |z|)²"
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        return self.alpha / 2, self.alpha
+
+    @staticmethod
+    def pseudo_derivative(z: Any, peak: Any, slope: Any) -> Any:
+        r = 1.0 / (slope * m.abs(z) + 1.0)
+        return peak * r * r
+
+
+@dataclass(frozen=True)
+class SuperSpike(Formula):
+    """Derivative `alpha / (1 + |z|)²`: a fast sigmoid of slope 1, `alpha` times as high (SpikingJelly).
+
+    Args:
+        alpha: height [1 / unit of the membrane]; the width is that of one unit of the membrane.
+    """
+
+    alpha: float = number(1.0)
+    formula: ClassVar[str] = "alpha / (1 + |z|)²"
+    pseudo_derivative = staticmethod(SoftSign.pseudo_derivative)
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        return self.alpha, 1.0
+
+
+@dataclass(frozen=True)
+class NonzeroSignLogAbs(Formula):
+    """Derivative `alpha / (1 + alpha · |z|)`, of the logarithm of the distance; its area is infinite (SpikingJelly).
+
+    Args:
+        alpha: sharpness [1 / unit of the membrane].
+    """
+
+    alpha: float = number(1.0)
+    formula: ClassVar[str] = "alpha / (1 + alpha · |z|)"
+
+    @staticmethod
+    def pseudo_derivative(z: Any, alpha: Any) -> Any:
+        return alpha / (alpha * m.abs(z) + 1.0)
+
+
+@dataclass(frozen=True)
+class QPseudoSpike(Formula):
+    """Derivative `(1 + 2/(alpha - 1) · |z|)^(-alpha)`: the power of the tail is a parameter, the area 1 (SpikingJelly).
+
+    Args:
+        alpha: power of the tail, above 1.
+
+    References:
+        S. Herranz-Celotti, J. Rouat, "Surrogate gradients design", 2022, arXiv:2202.00282.
+    """
+
+    alpha: float = number(2.0, 1.0001, 1000.0)
+    formula: ClassVar[str] = "(1 + 2/(alpha - 1) · |z|)^(-alpha)"
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        return self.alpha, 2 / (self.alpha - 1)
+
+    @staticmethod
+    def pseudo_derivative(z: Any, alpha: Any, rate: Any) -> Any:
+        h = m.exp(-0.5 * (alpha * m.log(rate * m.abs(z) + 1.0)))
+        return h * h
+
+
+@dataclass(frozen=True)
+class Circ(Formula):
+    """Derivative `(1 + (z/alpha)²)^(-3/2)`, of the height z has on a circle (Norse).
+
+    Args:
+        alpha: width [unit of the membrane]: here larger values are less steep.
+    """
+
+    alpha: float = number(1.0)
+    formula: ClassVar[str] = "(1 + (z/alpha)²)^(-3/2)"
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        return (1 / self.alpha,)
+
+    @staticmethod
+    def pseudo_derivative(z: Any, rate: Any) -> Any:
+        y = rate * z
+        r = 1.0 / m.sqrt(1.0 + y * y)
+        return r * r * r
+
+
+@dataclass(frozen=True)
+class FakeNumericalGradient(Formula):
+    """Derivative `min(1/|z|, alpha)`, the step divided by the distance; its area is infinite (SpikingJelly).
+
+    Args:
+        alpha: greatest height [1 / unit of the membrane].
+    """
+
+    alpha: float = number(0.3)
+    formula: ClassVar[str] = "min(1/|z|, alpha)"
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        return (1 / self.alpha,)
+
+    @staticmethod
+    def pseudo_derivative(z: Any, near: Any) -> Any:
+        a = m.abs(z)
+        return 1.0 / m.where(a <= near, near, a)
