@@ -14,6 +14,7 @@ from nwavesdk.solvers import Problem, Solution, chunks, fastest, gpu, name_of, r
 from nwavesdk.solvers.ops import _forward
 from nwavesdk.solvers.problem import TraceGradient
 from nwavesdk.solvers.sweep import sweep
+from nwavesdk.surrogate import available
 from solvers.test_parity import gradients, leaves, problem
 from tolerances import GRADIENT, STATE, assert_close
 
@@ -49,6 +50,13 @@ def one_program(monkeypatch):
 @pytest.mark.parametrize("neuron", NEURONS)
 def test_every_neuron_and_surrogate(neuron, surrogate, detach):
     compare(problem(neuron, surrogate, detach, F32, 19 if surrogate == "custom" else 10, 7))
+
+
+@pytest.mark.usefixtures("one_program")
+@pytest.mark.parametrize("name", available())
+def test_every_formula_of_the_catalogue(name):
+    p = problem("lif_zero", "atan", True, F32, 3, 40)
+    compare(replace(p, x=3 * p.x, spec=replace(p.spec, surrogate=available()[name]())))
 
 
 @pytest.mark.parametrize("neuron", NEURONS)

@@ -16,6 +16,7 @@ from contract import NEURONS, SURROGATES
 from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.solvers import fastest, gpu, reference, run, serial, serial_runs
 from nwavesdk.solvers.problem import TraceGradient
+from nwavesdk.surrogate import available
 from solvers.test_parity import gradients, leaves, problem
 from tolerances import GRADIENT, assert_close
 
@@ -130,6 +131,21 @@ def test_compiles_for_gpus_without_fused_arithmetic_and_spills(sent, neuron, arc
 @pytest.mark.parametrize("surrogate", SURROGATES)
 def test_every_surrogate_compiles(sent, surrogate, arch):
     check(launched(sent, "lif_zero", surrogate, torch.float32, 77, detach=True)[1:], arch)
+
+
+@pytest.mark.parametrize("name", ["triangle", "straight_through", "periodic_exponential"])
+def test_formulas_of_the_catalogue_compile(sent, name, monkeypatch):
+    """Comparisons, no parameter, floor."""
+    monkeypatch.setitem(SURROGATES, name, available()[name]())
+    check(launched(sent, "lif_none", name, torch.float32, 77, detach=True)[1:], 90)
+
+
+@pytest.mark.parametrize(("name", "count"), [("q_pseudo_spike", 2), ("squarewave_fourier_series", 7)])
+def test_formulas_with_log_and_cos_compile(sent, name, count, monkeypatch):
+    """A GPU computes them with fused arithmetic of its own: in a gradient it may."""
+    monkeypatch.setitem(SURROGATES, name, available()[name]())
+    built = compiled(*launched(sent, "lif_none", name, torch.float32, 77, detach=True)[1], 90)
+    assert built.asm["ptx"].count(".param .f64") == count
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=["f16", "bf16", "f64"])

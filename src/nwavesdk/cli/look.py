@@ -73,11 +73,11 @@ def surrogates(
     if as_json:
         print(json.dumps({"surrogates": rows, "plot": None if picture is None else str(picture)}))
         return
-    print(f"{'name':<14} {'defaults':<14} {'peak':>8} {'area':>8} {'half width':>11}  derivative at z = u − threshold")
+    print(f"{'name and defaults':<51} {'peak':>7} {'area':>7} {'half width':>11}  derivative at z = u − threshold")
     for row in rows:
         defaults = ", ".join(f"{name}={value:g}" for name, value in row["defaults"].items())
-        numbers = f"{row['peak']:>8.4g} {row['area']:>8.4g} {row['half_width']:>11.4g}"
-        print(f"{row['name']:<14} {defaults:<14} {numbers}  {row['formula']}")
+        area, width = ("none" if row[key] is None else f"{row[key]:.4g}" for key in ("area", "half_width"))
+        print(f"{row['name'] + f'({defaults})':<51} {row['peak']:>7.4g} {area:>7} {width:>11}  {row['formula']}")
     if picture is not None:
         print(f"drawn in {picture}")
 

@@ -1,15 +1,18 @@
-"""Picture: the derivatives of the catalogue, and how far their tails reach."""
+"""Picture: the derivatives of the catalogue, one panel each, and how far their tails reach."""
 
+import math
 from pathlib import Path
 
-import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nwavesdk.surrogate import available
+from nwavesdk.surrogate import Surrogate, available, text
 from nwavesdk.train.pictures import LIGHT, Theme, render
 
 __all__ = ["plot_derivatives"]
+
+_COLUMNS, _REACH, _FAR = 6, 2.0, 1.0
 
 
 def plot_derivatives(path: Path) -> None:
@@ -23,18 +26,31 @@ def plot_derivatives(path: Path) -> None:
 
 
 def _draw(theme: Theme) -> Figure:
-    figure = Figure(figsize=(10, 3.6))
-    near, far = figure.subplots(1, 2)
-    z = torch.linspace(-1, 1, 2001, dtype=torch.float64)
-    tail = torch.logspace(-3, 1.5, 400, dtype=torch.float64)
-    for index, (name, kind) in enumerate(available().items()):
-        surrogate, hue = kind(), theme.hues[index % len(theme.hues)]
-        height = surrogate.derivative(z)
-        near.plot(z, height / height.max(), color=hue, label=f"{name}, peak {height.max():.3g}")
-        far.plot(tail, np.maximum(surrogate.derivative(tail).numpy(), 1e-12), color=hue, label=repr(surrogate))
-    near.set(title="Derivative, divided by its peak", xlabel="membrane − threshold")
-    far.set(title="Right half, as it is", xlabel="membrane − threshold", xscale="log", yscale="log", ylim=(1e-6, None))
-    for axes in (near, far):
-        axes.grid()
-        axes.legend()
+    surrogates = [kind() for kind in available().values()]
+    rows = math.ceil(len(surrogates) / _COLUMNS)
+    figure = Figure(figsize=(2.5 * _COLUMNS, 1.9 * rows + 0.6), layout="constrained")
+    figure.suptitle(
+        f"σ' against membrane − threshold; the number is σ'({_FAR:g}) / peak; one colour for each kind of shape"
+    )
+    panels = list(figure.subplots(rows, _COLUMNS, sharex=True).flat)
+    shapes = list(dict.fromkeys(type(s).__module__ for s in surrogates))
+    for axes, surrogate in zip(panels, surrogates, strict=False):
+        _panel(axes, surrogate, theme.hues[shapes.index(type(surrogate).__module__) % len(theme.hues)])
+    for axes in panels[len(surrogates) :]:
+        axes.set_visible(False)
     return figure
+
+
+def _panel(axes: Axes, surrogate: Surrogate, hue: str) -> None:
+    z = torch.linspace(-_REACH, _REACH, 2001, dtype=torch.float64)
+    height = surrogate.derivative(z)
+    name = text(surrogate).partition("(")[0]
+    parameters = ", ".join(f"{key}={value:g}" for key, value in surrogate.parameters.items())
+    axes.plot(z, height, color=hue, linewidth=1.4)
+    axes.fill_between(z, height, color=hue, alpha=0.15, linewidth=0)
+    axes.set_title(f"{name}\n{parameters}" if parameters else name, fontsize=8)
+    axes.set_ylim(min(0.0, 1.1 * height.min().item()), 1.15 * height.max().item())
+    far = surrogate.derivative(torch.tensor([_FAR], dtype=torch.float64)).item() / height.max().item()
+    axes.text(0.97, 0.93, f"{far:.2g}", transform=axes.transAxes, ha="right", va="top", fontsize=7)
+    axes.tick_params(labelsize=7)
+    axes.grid()

@@ -8,10 +8,10 @@ from nwavesdk.surrogate.bells import Erf, Gaussian, HeaviErfc, MultiGaussian, Si
 from nwavesdk.surrogate.exponentials import PeriodicExponential, PiecewiseExp, SingleExponential, SpikeRateEscape
 from nwavesdk.surrogate.formula import Formula
 from nwavesdk.surrogate.ramps import (
-    S2NN,
     HeavisideWindow,
     LeakyKReLU,
     LogTailedReLU,
+    S2nn,
     SnnTorchTriangular,
     SquarewaveFourierSeries,
     StraightThrough,
@@ -67,7 +67,7 @@ CATALOGUE: dict[str, type[Formula]] = {
     "straight_through": StraightThrough,
     "leaky_k_relu": LeakyKReLU,
     "log_tailed_relu": LogTailedReLU,
-    "s2nn": S2NN,
+    "s2nn": S2nn,
     "heaviside_window": HeavisideWindow,
     "squarewave_fourier_series": SquarewaveFourierSeries,
     "snntorch_triangular": SnnTorchTriangular,

@@ -14,8 +14,8 @@ __all__ = ["PeriodicExponential", "PiecewiseExp", "SingleExponential", "SpikeRat
 class SpikeRateEscape(Formula):
     """Derivative `slope · e^(-beta · |z - center|)` (snnTorch).
 
-    snnTorch prints `slope · e^(-beta · |U - 1|)`, U the membrane and 1 its threshold, but evaluates it at U - 1, so that
-    its peak lies at twice the threshold. With `center=1` this is what it does, with `center=0` what it prints.
+    snnTorch prints `slope · e^(-beta · |U - 1|)`, U the membrane and 1 its threshold, but evaluates it at U - 1: its
+    peak lies at twice the threshold. With `center=1` this is what it does, with `center=0` what it prints.
 
     Args:
         beta: steepness [1 / unit of the membrane].

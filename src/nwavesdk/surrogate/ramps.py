@@ -12,7 +12,7 @@ __all__ = [
     "HeavisideWindow",
     "LeakyKReLU",
     "LogTailedReLU",
-    "S2NN",
+    "S2nn",
     "SnnTorchTriangular",
     "SquarewaveFourierSeries",
     "StraightThrough",
@@ -77,7 +77,7 @@ class LogTailedReLU(Formula):
 
 
 @dataclass(frozen=True)
-class S2NN(Formula):
+class S2nn(Formula):
     """Derivative of a logistic step below threshold, `beta / (z + 1)` from it on (SpikingJelly).
 
     Args:
@@ -155,7 +155,7 @@ class SquarewaveFourierSeries(Formula):
     """
 
     n: int = number(2, 2, 7)
-    period: float = number(8.0)
+    period: float = number(8.0, 1e-3)
     formula: ClassVar[str] = "4/T · (cos y + cos 3y + … n - 1 terms), y = 2 pi z / T, T = period"
 
     @property

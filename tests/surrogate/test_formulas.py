@@ -1,0 +1,363 @@
+"""Every surrogate of the catalogue: the formula as printed, its shape, its edges, its texts; and in compiled code."""
+
+import ast
+import copy
+import math
+import pickle
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+
+import nwavesdk.surrogate
+from nwavesdk.dynamics import lif
+from nwavesdk.layers import LIFLayer, prepare_net
+from nwavesdk.solvers.kernels import load_kernels
+from nwavesdk.solvers.render import render_kernels
+from nwavesdk.surrogate import available, custom, parse, text
+from tolerances import GRADIENT, assert_close
+
+ALL = available()
+ROOT2PI, INF = math.sqrt(2 * math.pi), math.inf
+F64 = torch.float64
+
+
+def normal(z, mu, sigma):
+    return torch.exp(-((z - mu) ** 2) / (2 * sigma**2)) / (sigma * ROOT2PI)
+
+
+def logistic(z, k):
+    return k * torch.sigmoid(k * z) * torch.sigmoid(-k * z)
+
+
+def periodic(z, width, scale, threshold):
+    nearest = (z / threshold).round() * threshold
+    distance = torch.where(z < 0, -z, 2 * (z - nearest).abs())
+    return scale * torch.exp(-distance / width)
+
+
+def series(z, n, period):
+    return 4 / period * sum(torch.cos((2 * i - 1) * 2 * math.pi * z / period) for i in range(1, n))
+
+
+def step(z, first, below, above):
+    return torch.where(z < first, z.new_tensor(below), z.new_tensor(above))
+
+
+# Written anew from the papers and the peers' texts, as plainly as torch allows.
+PLAIN = {
+    "atan": lambda z, a: (a / 2) / (1 + (math.pi / 2 * a * z) ** 2),
+    "fast_sigmoid": lambda z, k: 1 / (k * z.abs() + 1) ** 2,
+    "sigmoid": logistic,
+    "arctan": lambda z, k: 1 / (math.pi * (1 + (k * math.pi * z) ** 2)),
+    "soft_sign": lambda z, a: 1 / (2 * a * (1 / a + z.abs()) ** 2),
+    "super_spike": lambda z, a: a / (1 + z.abs()) ** 2,
+    "circ": lambda z, a: a**3 / (z**2 + a**2) ** 1.5,
+    "q_pseudo_spike": lambda z, a: (1 + 2 / (a - 1) * z.abs()) ** -a,
+    "nonzero_sign_log_abs": lambda z, a: 1 / (1 / a + z.abs()),
+    "fake_numerical_gradient": lambda z, a: (1 / z.abs()).clamp(max=a),
+    "tanh": lambda z, k: 1 - torch.tanh(k * z) ** 2,
+    "erf": lambda z, a: a / math.sqrt(math.pi) * torch.exp(-((a * z) ** 2)),
+    "heavi_erfc": lambda z, k: 2 * torch.exp(-((k * z) ** 2)) / math.sqrt(math.pi),
+    "gaussian": lambda z, mu, sigma, scale: scale * normal(z, mu, sigma),
+    "multi_gaussian": lambda z, sigma, h, s, scale: (
+        scale * ((1 + h) * normal(z, 0, sigma) - h * normal(z, sigma, s * sigma) - h * normal(z, -sigma, s * sigma))
+    ),
+    "piecewise_exp": lambda z, a: a / 2 * torch.exp(-a * z.abs()),
+    "single_exponential": lambda z, w, scale, t: scale / (w * t) * torch.exp(-z.abs() / (w * t)),
+    "spike_rate_escape": lambda z, beta, k, c: k * torch.exp(-beta * (z - c).abs()),
+    "periodic_exponential": periodic,
+    "triangle": lambda z, a, k: a * torch.relu(1 - k * z.abs()),
+    "piecewise_quadratic": lambda z, a: torch.relu(a - a**2 * z.abs()),
+    "boxcar": lambda z, width, height: height * (z.abs() < width / 2),
+    "rect": lambda z, a: a * (z.abs() < 1 / (2 * a)),
+    "piecewise_leaky_relu": lambda z, w, c: step(z.abs(), w, 1 / (2 * w), c),
+    "sparse_fast_sigmoid": lambda z, k, b: (z.abs() < b) / (k * z.abs() + 1) ** 2,
+    "straight_through": torch.ones_like,
+    "leaky_k_relu": lambda z, leak, k: step(-z, 0.0, k, leak),
+    "log_tailed_relu": lambda z, a: torch.where(z <= 0, z.new_tensor(a), 1 / z.clamp(min=1)),
+    "s2nn": lambda z, a, b: torch.where(z < 0, logistic(z, a), b / (z + 1)),
+    "heaviside_window": lambda z, window, t: step(z, -window, 0.0, 1 / t),
+    "squarewave_fourier_series": series,
+    "snntorch_triangular": lambda z, t: step(z, 0.0, t, -t),
+}
+
+# Smooth steps of which a surrogate is said to be the derivative: beside each, a point at which it has no other kink.
+STEPS = {
+    "atan": lambda z, a: torch.atan(math.pi / 2 * a * z) / math.pi,
+    "arctan": lambda z, k: torch.atan(k * math.pi * z) / (k * math.pi**2),
+    "fast_sigmoid": lambda z, k: z / (1 + k * z.abs()),
+    "sigmoid": lambda z, k: torch.sigmoid(k * z),
+    "soft_sign": lambda z, a: torch.nn.functional.softsign(a * z) / 2,
+    "super_spike": lambda z, a: a * z / (1 + z.abs()),
+    "circ": lambda z, a: a * z / (z**2 + a**2).sqrt(),
+    "q_pseudo_spike": lambda z, a: -z.sign() * 0.5 * (1 + 2 / (a - 1) * z.abs()) ** (1 - a),
+    "nonzero_sign_log_abs": lambda z, a: z.sign() * torch.log(1 + a * z.abs()),
+    "tanh": lambda z, k: torch.tanh(k * z) / k,
+    "erf": lambda z, a: torch.erf(a * z) / 2,
+    "heavi_erfc": lambda z, k: torch.erf(k * z) / k,
+    "gaussian": lambda z, mu, sigma, scale: scale * torch.erf((z - mu) / (sigma * math.sqrt(2))) / 2,
+    "piecewise_exp": lambda z, a: -z.sign() * torch.exp(-a * z.abs()) / 2,
+    "piecewise_quadratic": lambda z, a: a * z.clamp(-1 / a, 1 / a) * (1 - a * z.clamp(-1 / a, 1 / a).abs() / 2),
+    "rect": lambda z, a: (a * z + 0.5).clamp(0, 1),
+    "log_tailed_relu": lambda z, a: torch.where(
+        z > 1, z.clamp(min=1).log() + 1, torch.nn.functional.leaky_relu(z, a)
+    ),
+    "s2nn": lambda z, a, b: torch.where(z < 0, torch.sigmoid(a * z), b * (z.abs() + 1).log() + 0.5),
+    "squarewave_fourier_series": lambda z, n, period: 2 / math.pi
+    * sum(torch.sin((2 * i - 1) * 2 * math.pi * z / period) / (2 * i - 1) for i in range(1, n)),
+}  # fmt: skip
+
+AREAS = {
+    "atan": 1, "arctan": 1 / math.pi / 2, "fast_sigmoid": 2 / 25, "sigmoid": 1, "soft_sign": 1, "super_spike": 2,
+    "circ": 2, "q_pseudo_spike": 1, "tanh": 2, "erf": 1, "heavi_erfc": 2, "gaussian": 1, "multi_gaussian": 0.85,
+    "piecewise_exp": 1, "single_exponential": 2, "spike_rate_escape": 50, "triangle": 0.3, "piecewise_quadratic": 1,
+    "boxcar": 1, "rect": 1, "sparse_fast_sigmoid": 2 / 26,
+}  # fmt: skip
+PEAKS = AREAS.keys() - {"spike_rate_escape", "multi_gaussian"}
+ONE_SIDED = {
+    "spike_rate_escape", "periodic_exponential", "leaky_k_relu", "log_tailed_relu", "s2nn", "heaviside_window",
+    "snntorch_triangular",
+}  # fmt: skip
+NEGATIVE = {"multi_gaussian", "squarewave_fourier_series", "snntorch_triangular"}
+ENDS = {  # at -inf and +inf, where they are not 0 at both
+    "piecewise_leaky_relu": (0.01, 0.01), "straight_through": (1, 1), "leaky_k_relu": (0, 1),
+    "heaviside_window": (0, 1), "snntorch_triangular": (1, -1), "squarewave_fourier_series": (math.nan, math.nan),
+    "periodic_exponential": (0, math.nan),
+}  # fmt: skip
+BITS = {  # those whose compiled values are torch's to the bit: no exp, log, cos, and no number over a tensor but 1
+    "fast_sigmoid", "soft_sign", "super_spike", "fake_numerical_gradient", "triangle", "piecewise_quadratic",
+    "boxcar", "rect", "piecewise_leaky_relu", "sparse_fast_sigmoid", "straight_through", "leaky_k_relu",
+    "log_tailed_relu", "heaviside_window", "snntorch_triangular",
+}  # fmt: skip
+
+
+def variants(name):
+    """The defaults, and each parameter at another value within its range."""
+    kind = ALL[name]
+    yield kind()
+    for one in fields(kind):
+        low, high = one.metadata.get("low", 0), one.metadata.get("high", 1e3)
+        yield kind(**{one.name: type(one.default)(min(max(1.7 * one.default, one.default + 1, low), high))})
+
+
+SOME = [s for name in ALL for s in variants(name)]
+
+
+def grid(dtype=F64):
+    fine = torch.linspace(-4, 4, 4001, dtype=dtype) + 0.00037  # no kink lies on it
+    return torch.cat([fine, torch.logspace(-8, 6, 300, dtype=dtype), -torch.logspace(-8, 6, 300, dtype=dtype)])
+
+
+def smooth_grid(s):
+    """Where no kink or jump is nearer than rounding."""
+    z = grid()
+    edges = [0.0, *(sign * v for v in s.constants[:1] + tuple(s.parameters.values()) for sign in (-1, 1))]
+    edges += [v / 2 for v in edges] + [1 / v for v in edges if v] + [0.5 / v for v in edges if v]
+    near = torch.stack([(z - edge).abs() for edge in edges]).amin(0) < 2e-5
+    return z[~near & (z.abs() < 50)]
+
+
+def test_every_row_has_a_formula_here():
+    assert set(PLAIN) == set(ALL)
+    assert AREAS.keys() | ENDS.keys() | NEGATIVE | STEPS.keys() <= set(ALL)
+
+
+@pytest.mark.parametrize("s", SOME, ids=repr)
+def test_the_formula_is_that_of_its_source(s):
+    z = grid()
+    if s == ALL["periodic_exponential"](threshold=2.0) or type(s).__name__ == "SquarewaveFourierSeries":
+        z = z[z.abs() < 100]
+    expected = PLAIN[text(s).split("(")[0]](z, *s.parameters.values())
+    torch.testing.assert_close(s.derivative(z), expected.to(F64), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("s", SOME, ids=repr)
+def test_float32_and_half_are_float64_rounded(s):
+    z = smooth_grid(s).float()
+    exact = s.derivative(z.double())
+    scale = exact.abs().max()
+    assert float((s.derivative(z) - exact).abs().max() / scale) < 1e-5
+    for dtype in (torch.float16, torch.bfloat16):
+        half = z.to(dtype)
+        assert torch.equal(s.derivative(half), s.derivative(half.float()).to(dtype))
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_it_is_the_derivative_of_its_step(name):
+    for s in variants(name):
+        z, h = smooth_grid(s), 1e-5
+        rise = (STEPS[name](z + h, *s.parameters.values()) - STEPS[name](z - h, *s.parameters.values())) / (2 * h)
+        torch.testing.assert_close(s.derivative(z), rise, rtol=2e-4, atol=1e-7 * float(rise.abs().max()) + 1e-9)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_shape(name):
+    s, z = ALL[name](), torch.linspace(0, 20, 2_000_001, dtype=F64)
+    up, down = s.derivative(z), s.derivative(-z)
+    if name not in ONE_SIDED:
+        assert torch.equal(up, down)
+    assert bool((torch.cat([up, down]) >= 0).all()) == (name not in NEGATIVE)
+    if name in PEAKS:
+        assert float(up.max()) == float(up[0]) > 0
+        assert bool((up.diff() <= 0).all())
+    if name in AREAS:
+        far = 20 + torch.logspace(-6, 9, 1_000_001, dtype=F64)
+        area = sum(float(torch.trapezoid(s.derivative(side * t), t)) for side in (1, -1) for t in (z, far))
+        assert area == pytest.approx(AREAS[name], rel=2e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, F64], ids=str)
+@pytest.mark.parametrize("name", ALL)
+def test_edges(name, dtype):
+    s = ALL[name]()
+    z = torch.tensor([-INF, INF, math.nan, 0.0, -0.0], dtype=dtype)
+    assert torch.equal(s(z), torch.tensor([0, 1, 0, 0, 0], dtype=dtype))
+    d = s.derivative(z)
+    expected = torch.tensor(ENDS.get(name, (0, 0)), dtype=dtype)
+    torch.testing.assert_close(d[:2], expected, equal_nan=True, rtol=0, atol=0)
+    assert torch.isnan(d[2])
+    assert d.dtype == dtype
+    assert d[3] == d[4]
+    if dtype == torch.float32:
+        far = torch.tensor([1e-45, 1e-38, 1e30, 3.4e38])
+        for sharp in variants(name):
+            assert torch.isfinite(sharp.derivative(torch.cat([far, -far]))).all()
+
+
+@pytest.mark.parametrize("s", SOME, ids=repr)
+def test_extreme_parameters_stay_finite(s):
+    for one in fields(s):
+        for value in (one.metadata.get("low", 1e-30), one.metadata.get("high", 1e37)):
+            extreme = type(s)(**s.parameters | {one.name: value})
+            z = torch.tensor([0.0, 1e-20, -1e-20, 0.3, -0.3, 1e20, -1e20])
+            assert torch.isfinite(extreme.derivative(z)).all(), extreme
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_any_shape_and_second_derivatives(name):
+    s = ALL[name]()
+    for z in (torch.empty(0, 3), torch.tensor(0.5), torch.randn(4, 6).t(), torch.randn(4, 6)[::2, 1::2]):
+        leaf = z.detach().requires_grad_()
+        s(leaf).sum().backward()
+        assert torch.equal(leaf.grad, s.derivative(z))
+    z = torch.tensor([0.13, -0.37, 0.0, -1.0, 1.0], dtype=F64, requires_grad=True)
+    (first,) = torch.autograd.grad(s(z).sum(), z, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), z)
+    assert torch.isfinite(second).all()
+    h = 1e-6
+    expected = (s.derivative(z + h) - s.derivative(z - h)).detach() / (2 * h)
+    torch.testing.assert_close(second[:2], expected[:2], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("s", SOME, ids=repr)
+def test_texts_and_copies(s):
+    assert parse(text(s)) == parse(repr(s)) == s
+    assert text(s).startswith(tuple(ALL))
+    for other in (copy.deepcopy(s), pickle.loads(pickle.dumps(s)), type(s)(**s.parameters)):
+        assert other == s
+        assert hash(other) == hash(s)
+    for one in fields(s):
+        with pytest.raises(AttributeError):
+            setattr(s, one.name, 1.0)
+
+
+def test_names():
+    for name, kind in ALL.items():
+        assert getattr(nwavesdk.surrogate, name)() == kind()
+        assert name in dir(nwavesdk.surrogate)
+        assert kind.formula
+        assert kind.__doc__
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = nwavesdk.surrogate.nonsense
+    with pytest.raises(ValueError, match=r"Custom.* is not in the catalogue: expected one of arctan, "):
+        text(custom(torch.abs))
+    with pytest.raises(ValueError, match="straight_through does not take: it takes none"):
+        parse("straight_through(1)")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_bad_parameters_are_refused_with_their_range(name):
+    kind = ALL[name]
+    for one in fields(kind):
+        for bad in (math.nan, INF, "wide", True, None, -1e30):
+            with pytest.raises(ValueError, match=rf"{kind.__name__}: {one.name} must be a .*number .*got .*default is"):
+                kind(**{one.name: bad})
+    with pytest.raises(ValueError, match="n must be a whole number from 2 to 7, got 2.5"):
+        ALL["squarewave_fourier_series"](n=2.5)
+
+
+# ---- compiled code ---------------------------------------------------------------------------------------------------
+
+
+def elementwise(dtype):
+    """All pages as rendered for the CPU, each in a loop of its own, in one module: whole kernels would take minutes."""
+    parts = {}
+    for name, kind in ALL.items():
+        tree = ast.parse(render_kernels(lif("none"), dtype, kind, len(kind().constants), backward=True))
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and node.name == "surrogate":
+                node.name = f"page_{name}"
+                parts[name] = ast.unparse(node)
+            elif not isinstance(node, ast.FunctionDef) or node.name in ("where", "exp"):
+                parts.setdefault(getattr(node, "name", ast.unparse(node)), ast.unparse(node))
+    for name, kind in ALL.items():
+        given = "".join(f", real(p[{i}])" for i in range(len(kind().constants)))
+        parts[f"loop {name}"] = (
+            f"@njit(nogil=True, error_model='numpy')\ndef {name}(z, p, out):\n"
+            f"    for i in range(z.size):\n        out[i] = page_{name}(z[i]{given})"
+        )
+    return load_kernels("pages", "\n".join(parts.values()))
+
+
+def test_compiled_pages_are_torch_s():
+    module = elementwise("float32")
+    z = torch.cat([grid(torch.float32), torch.tensor([-INF, INF, math.nan, 0.0, -0.0, 1e-45, 3.4e38, -3.4e38])])
+    for name in ALL:
+        for s in variants(name):
+            given = z[z.abs() < 100] if name == "squarewave_fourier_series" else z
+            out = np.empty(len(given), "float32")
+            getattr(module, name)(given.numpy(), np.array([*s.constants, 0.0]), out)
+            got, expected = torch.from_numpy(out), s.derivative(given)
+            if name in BITS:
+                assert torch.equal(got.nan_to_num(-7), expected.nan_to_num(-7)), s
+            else:
+                assert torch.equal(got.isnan(), expected.isnan()), s
+                scale = float(expected.nan_to_num(0).abs().max())
+                assert_close(got.nan_to_num(0) / scale, expected.nan_to_num(0) / scale, GRADIENT, repr(s))
+
+
+@pytest.mark.parametrize("name", ["triangle", "straight_through", "squarewave_fourier_series"])
+def test_a_layer_takes_it(name):
+    """Windows, no parameter and many of them, through a whole kernel; values differ as the formula's do."""
+    s = ALL[name]()
+    layer = LIFLayer(500, 10e-3, reset_mechanism="none", spike_grad=s)
+    x = torch.linspace(-3, 5, 500).reshape(1, 1, -1).requires_grad_()
+    prepare_net(layer)
+    layer(x)[0].sum().backward()
+    assert layer.last_solver == "serial"
+    assert_close(x.grad, s.derivative(x.detach() - 1), GRADIENT, name)
+
+
+def test_a_random_surrogate_is_made_of_custom():
+    """snnTorch's stochastic operator, as docs/surrogates.md writes it: its generator is the user's."""
+
+    def sso(seed):
+        generator = torch.Generator().manual_seed(seed)
+
+        def derivative(z):
+            noise = 0.2 * (torch.rand(z.shape, generator=generator) - 0.5)
+            return torch.where(z > 0, 1.0, noise)
+
+        return custom(derivative)
+
+    found = []
+    for seed in (1, 1, 2):
+        layer = LIFLayer(50, 10e-3, spike_grad=sso(seed), solver="reference")
+        x = torch.linspace(0, 0.5, 1000).reshape(1, 20, 50).requires_grad_()
+        prepare_net(layer)
+        layer(x)[0].sum().backward()
+        found.append(x.grad)
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
