@@ -17,7 +17,14 @@ from nwavesdk.train import RunConfig
         ({"net": {"dropout": 1.0}}, r"net\.dropout: .*less than 1 \(got 1\.0\)"),
         ({"net": {"tau": 0}}, r"net\.tau: .*greater than 0 \(got 0\)"),
         ({"net": {"hidden": ["many"]}}, r"net\.hidden\.0: .*integer.*\(got 'many'\)"),
-        ({"net": {"surrogate": "tan"}}, r"net\.surrogate: unknown surrogate 'tan': expected one of atan"),
+        ({"net": {"surrogate": "tan"}}, r"net\.surrogate: unknown surrogate 'tan': expected one of arctan"),
+        (
+            {"learning": {"surrogate_schedule": "slope"}},
+            r"surrogate_schedule: expected a form with parameter",
+        ),
+        ({"learning": {"surrogate_schedule": "quick(slope, 1, 2)"}}, r"surrogate_schedule\.form: .*'linear'"),
+        ({"learning": {"surrogate_schedule": "linear(alpha, 1, 2)"}}, r"surrogate_schedule: .*no parameter 'alpha'"),
+        ({"learning": {"surrogate_schedule": "linear(slope, 0, 2)"}}, r"surrogate_schedule: .*slope must be a finite"),
         ({"machine": {"accelerator": "abacus"}}, r"machine\.accelerator: .*'cpu'.*\(got 'abacus'\)"),
         ({"seed": -1}, r"seed: .*greater than or equal to 0 \(got -1\)"),
     ],
@@ -47,6 +54,20 @@ def test_a_surrogate_is_written_in_full_and_can_be_read_again() -> None:
     config = RunConfig.of({"net": {"surrogate": "fast_sigmoid"}})
     assert config.net.surrogate == "fast_sigmoid(slope=25.0)"
     assert RunConfig.of({"net": {"surrogate": config.net.surrogate}}) == config
+
+
+def test_a_schedule_is_read_from_text_and_from_the_file(tmp_path: Path) -> None:
+    text = "plateau(slope, 5, 25, patience=2)"
+    config = RunConfig.of({"learning": {"surrogate_schedule": text}})
+    assert config.learning.surrogate_schedule is not None
+    assert config.learning.surrogate_schedule.model_dump() == {
+        "form": "plateau", "parameter": "slope", "start": 5.0, "end": 25.0, "patience": 2, "stages": 5,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(config.json_text())
+    assert RunConfig.read(tmp_path / "config.json") == config
+    config.check_same({"learning": {"surrogate_schedule": text}})
+    with pytest.raises(ValueError, match="a resumed run keeps"):
+        config.check_same({"learning": {"surrogate_schedule": "plateau(slope, 5, 26)"}})
 
 
 def test_a_resumed_run_keeps_its_choices() -> None:

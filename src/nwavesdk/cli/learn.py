@@ -35,6 +35,13 @@ def train(
     surrogate: Annotated[
         str | None, typer.Option(help="Gradient of a spike; `nwave surrogates` lists them. [fast_sigmoid]")
     ] = None,
+    surrogate_schedule: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORM(NAME,START,END)",
+            help="Move a parameter: linear, exponential, cosine or plateau, as in exponential(slope,5,25). [none]",
+        ),
+    ] = None,
     dropout: Annotated[float | None, typer.Option(help="Share of hidden neurons silenced. [0.05]")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate of the cycle. [0.008]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Recordings a step. [64]")] = None,
@@ -72,6 +79,7 @@ def train(
             "learning.rate": learning_rate,
             "learning.batch_size": batch_size,
             "learning.patience": patience,
+            "learning.surrogate_schedule": surrogate_schedule,
             "machine.accelerator": accelerator,
             "machine.devices": devices,
             "machine.precision": precision,

@@ -34,8 +34,10 @@ def _draw(theme: Theme) -> Figure:
     )
     panels = list(figure.subplots(rows, _COLUMNS, sharex=True).flat)
     shapes = list(dict.fromkeys(type(s).__module__ for s in surrogates))
-    for axes, surrogate in zip(panels, surrogates, strict=False):
-        _panel(axes, surrogate, theme.hues[shapes.index(type(surrogate).__module__) % len(theme.hues)])
+    hues = (*theme.hues, theme.ink)
+    for place, (axes, surrogate) in enumerate(zip(panels, surrogates, strict=False)):
+        _panel(axes, surrogate, hues[shapes.index(type(surrogate).__module__) % len(hues)])
+        axes.tick_params(labelsize=7, labelbottom=place + _COLUMNS >= len(surrogates))
     for axes in panels[len(surrogates) :]:
         axes.set_visible(False)
     return figure
@@ -52,5 +54,4 @@ def _panel(axes: Axes, surrogate: Surrogate, hue: str) -> None:
     axes.set_ylim(min(0.0, 1.1 * height.min().item()), 1.15 * height.max().item())
     far = surrogate.derivative(torch.tensor([_FAR], dtype=torch.float64)).item() / height.max().item()
     axes.text(0.97, 0.93, f"{far:.2g}", transform=axes.transAxes, ha="right", va="top", fontsize=7)
-    axes.tick_params(labelsize=7)
     axes.grid()

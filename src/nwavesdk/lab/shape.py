@@ -19,7 +19,7 @@ class Shape:
 
     Args:
         peak: Its highest value [1 / unit of the membrane].
-        area: Its integral over all membranes, 1 for the derivative of a smooth step from 0 to 1; None where it has none.
+        area: Its integral over all membranes, 1 for that of a smooth step from 0 to 1; None where it has none.
         half_width: Width of the interval around the peak where it exceeds half of it [units of the membrane]; None
             where that has no end.
     """

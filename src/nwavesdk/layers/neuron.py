@@ -295,8 +295,13 @@ class NeuronLayer(Prepared):
             y.nonzeros = count  # type: ignore[attr-defined]  # tensors take attributes, their types do not say so
         return y
 
+    @property
+    def uses_spike_grad(self) -> bool:
+        """Whether `spike_grad` is what a call takes; False where comPaSSo has fast_sigmoid(25) in its place."""
+        return not self._fixed_surrogate
+
     def _spec(self) -> Spec:
-        surrogate = FastSigmoid() if self._fixed_surrogate else self.spike_grad
+        surrogate = self.spike_grad if self.uses_spike_grad else FastSigmoid()
         return Spec(self.neuron, surrogate, self.detach_reset, self.kept)
 
     def _problem(self, x: Tensor) -> Problem:

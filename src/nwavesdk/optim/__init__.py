@@ -1,5 +1,6 @@
-"""What goes along with an optimizer: the annealing of signs that a chip shares."""
+"""What goes along with an optimizer: the annealing of signs that a chip shares, and of surrogates."""
 
 from nwavesdk.optim.sign_annealing import SignAnnealing
+from nwavesdk.optim.surrogate_annealing import SurrogateAnnealing
 
-__all__ = ["SignAnnealing"]
+__all__ = ["SignAnnealing", "SurrogateAnnealing"]

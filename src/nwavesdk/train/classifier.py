@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from nwavesdk.layers import SpikingSequential, Synapse, prepare_net
 from nwavesdk.metrics import accuracy_population, population_counts
-from nwavesdk.optim import SignAnnealing
+from nwavesdk.optim import SignAnnealing, SurrogateAnnealing
 from nwavesdk.train.config import ChipConfig, LearningConfig
 from nwavesdk.train.seed import chip_seed, stream
 
@@ -39,6 +39,9 @@ class Classifier(LightningModule):
         super().__init__()
         aware = chip is not None and chip.training != "plain"
         self.annealing = SignAnnealing(net, learning.epochs) if aware else None
+        schedule = learning.surrogate_schedule
+        self.schedule = None if schedule is None else SurrogateAnnealing(net, learning.epochs, **schedule.model_dump())
+        self._reached: float | None = None
         self.mismatch = chip is not None and chip.training == "mismatch"
         self._resumed: dict[str, Any] | None = None
         self.net = net
@@ -47,23 +50,36 @@ class Classifier(LightningModule):
         self.seed = seed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of the schedule until the weights are there."""
+        """Keep the state of the signs until the weights are there; go on with the surrogates' schedule."""
         self._resumed = checkpoint.get("annealing")
+        if self.schedule is not None:
+            self.schedule.load_state_dict(checkpoint["surrogate_schedule"])
+            self._reached = checkpoint["reached"]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the state of the schedule."""
+        """Add the state of the schedules."""
         if self.annealing is not None:
             checkpoint["annealing"] = self.annealing.state_dict()
+        if self.schedule is not None:
+            checkpoint["surrogate_schedule"] = self.schedule.state_dict()
+            checkpoint["reached"] = self._reached
 
     def on_train_start(self) -> None:
-        """Go on with the schedule of a run that is resumed."""
+        """Go on with the signs of a run that is resumed."""
         if self.annealing is not None and self._resumed is not None:
             self.annealing.load_state_dict(self._resumed)
 
     def on_train_epoch_start(self) -> None:
-        """Harden the signs."""
+        """Harden the signs, and move the surrogates."""
         if self.annealing is not None:
             self.annealing.step(self.net, self.current_epoch + 1)
+        if self.schedule is not None:
+            metric = self._reached if self.schedule.form == "plateau" else None
+            self.schedule.step(self.net, self.current_epoch + 1, metric)
+
+    def on_train_epoch_end(self) -> None:
+        """Keep what the epoch has reached, for plateaus."""
+        self._reached = self.trainer.callback_metrics["val_loss"].item()
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The loss of a batch."""

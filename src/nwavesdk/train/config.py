@@ -1,5 +1,6 @@
 """What a run is: every choice that decides its result, validated, and written to `config.json` when it starts."""
 
+import ast
 import json
 import re
 from collections.abc import Mapping
@@ -7,10 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from torch import nn
 
 from nwavesdk.chip import Profile
+from nwavesdk.layers import LIFLayer
+from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.solvers.crossover import CrossoverTable
-from nwavesdk.surrogate import available, parse
+from nwavesdk.surrogate import parse
+from nwavesdk.surrogate import text as text_of
 
 __all__ = [
     "ArithmeticConfig",
@@ -21,6 +26,7 @@ __all__ = [
     "MachineConfig",
     "NetConfig",
     "RunConfig",
+    "SurrogateScheduleConfig",
 ]
 
 Count = Annotated[int, Field(ge=1)]
@@ -79,9 +85,7 @@ class NetConfig(_Section):
     @field_validator("surrogate")
     @classmethod
     def _full(cls, text: str) -> str:
-        surrogate = parse(text)
-        name = next(name for name, kind in available().items() if kind is type(surrogate))
-        return name + repr(surrogate).removeprefix(type(surrogate).__name__).removeprefix(name)
+        return text_of(parse(text))
 
 
 class ChipConfig(_Section):
@@ -104,6 +108,42 @@ class ChipConfig(_Section):
     gain: Positive | None = None
 
 
+class SurrogateScheduleConfig(_Section):
+    """How a parameter of the surrogate moves, as `nwavesdk.optim.SurrogateAnnealing` has it.
+
+    It is read from a text too: `"exponential(slope, 5, 25)"`, `"plateau(slope, 5, 25, patience=3, stages=5)"`.
+
+    Attributes:
+        form: `"linear"`, `"exponential"`, `"cosine"`, or `"plateau"`, which goes by the validation loss.
+        parameter: Its name.
+        start: Its value in the first epoch.
+        end: Its value in the last.
+        patience: Epochs without gain that make a plateau.
+        stages: Plateaus until `end`.
+    """
+
+    form: Literal["linear", "exponential", "cosine", "plateau"]
+    parameter: str
+    start: Annotated[float, Field(allow_inf_nan=False)]
+    end: Annotated[float, Field(allow_inf_nan=False)]
+    patience: Count = 3
+    stages: Count = 5
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        try:
+            call = ast.parse(given.strip(), mode="eval").body
+            given_names = [node.id for node in (call.func, call.args[0])]  # type: ignore[attr-defined]
+            start, end = map(ast.literal_eval, call.args[1:])  # type: ignore[attr-defined]
+            options = {str(key.arg): ast.literal_eval(key.value) for key in call.keywords}  # type: ignore[attr-defined]
+        except (SyntaxError, AttributeError, IndexError, ValueError, TypeError):
+            raise ValueError("expected a form with parameter, start and end, as in exponential(slope, 5, 25)") from None
+        return {"form": given_names[0], "parameter": given_names[1], "start": start, "end": end, **options}
+
+
 class LearningConfig(_Section):
     """How weights are learnt: AdamW, a learning rate of one cycle, cross-entropy on the rates of the populations.
 
@@ -115,6 +155,7 @@ class LearningConfig(_Section):
         warmup: Share of the run in which the learning rate rises.
         sharpness: Logit of a class for each spike a step that its neurons fire on average.
         patience: Epochs without gain on the validation part after which the run stops; None: never early.
+        surrogate_schedule: How a parameter of the surrogate moves over the run; None: it stays.
     """
 
     epochs: Count = 20
@@ -124,6 +165,7 @@ class LearningConfig(_Section):
     warmup: Annotated[float, Field(gt=0, lt=1)] = 0.3
     sharpness: Positive = 25.0
     patience: Count | None = None
+    surrogate_schedule: SurrogateScheduleConfig | None = None
 
 
 class MachineConfig(_Section):
@@ -214,6 +256,17 @@ class RunConfig(_Section):
         if not all(isinstance(values, Mapping) for values in given.values()):
             return choices
         return {**choices, **{section: {**_CHIP_DEFAULTS[section], **values} for section, values in given.items()}}
+
+    @model_validator(mode="after")
+    def _check_schedule(self) -> "RunConfig":
+        """Refuse a schedule that the surrogate cannot have, by giving it to a layer with that surrogate."""
+        if (schedule := self.learning.surrogate_schedule) is not None:
+            layer = LIFLayer(1, self.net.tau, spike_grad=parse(self.net.surrogate))
+            try:
+                SurrogateAnnealing(nn.Sequential(layer), self.learning.epochs, **schedule.model_dump())
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"learning.surrogate_schedule: {error}") from None
+        return self
 
     @classmethod
     def of(cls, choices: Mapping[str, Any]) -> "RunConfig":

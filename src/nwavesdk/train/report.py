@@ -137,13 +137,20 @@ def _numbers(config: RunConfig, result: Mapping[str, Any]) -> dict[str, str]:
         "validation loss": f"{result['val_loss']:.4f}",
         "recordings (train / validation / test)": f"{train} / {val} / {test}",
         "network": "–".join(map(str, sizes)) + f", {result['parameters']:,} weights",
-        "surrogate": config.net.surrogate,
+        "surrogate": config.net.surrogate + _schedule(config),
         "time": f"{_time(config)}, τ = {1e3 * config.net.tau:g} ms",
         **_chip(config),
         "firing rates by layer [spikes a step and neuron]": " / ".join(f"{rate:.3f}" for rate in result["rates"]),
         "training time": f"{result['seconds']:.1f} s",
         "seed": str(result["seed"]),
     }
+
+
+def _schedule(config: RunConfig) -> str:
+    schedule = config.learning.surrogate_schedule
+    if schedule is None:
+        return ""
+    return f", {schedule.parameter} from {schedule.start:g} to {schedule.end:g} ({schedule.form})"
 
 
 def _time(config: RunConfig) -> str:
