@@ -147,7 +147,7 @@ def test_surrogates_as_table_object_and_picture(tmp_path: Path, monkeypatch: pyt
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     table = nwave("surrogates")
-    assert re.search(r"fast_sigmoid\s+slope=25\s+1\s+0\.08\s", table.stdout)
+    assert re.search(r"fast_sigmoid\(slope=25\)\s+1\s+0\.08\s", table.stdout)
     assert (tmp_path / "surrogates.png").read_bytes().startswith(b"\x89PNG")
     report = the_object(nwave("surrogates", "--plot", tmp_path / "a" / "b.png", "--json"))
     assert {row["name"] for row in report["surrogates"]} >= {"atan", "fast_sigmoid", "sigmoid"}

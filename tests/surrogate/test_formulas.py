@@ -5,6 +5,7 @@ import copy
 import math
 import pickle
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -275,6 +276,14 @@ def test_names():
         text(custom(torch.abs))
     with pytest.raises(ValueError, match="straight_through does not take: it takes none"):
         parse("straight_through(1)")
+
+
+def test_the_docs_have_a_row_for_each():
+    rows = (Path(__file__).parents[2] / "docs" / "surrogates.md").read_text(encoding="utf-8")
+    for name, kind in ALL.items():
+        parameters = ", ".join(f"{key}={value:g}" for key, value in kind().parameters.items())
+        printed = kind.formula.replace("|", "\\|")
+        assert f"| `{name}({parameters})` | {printed} |" in rows
 
 
 @pytest.mark.parametrize("name", ALL)
