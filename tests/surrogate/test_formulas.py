@@ -195,7 +195,7 @@ def test_it_is_the_derivative_of_its_step(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_shape(name):
-    s, z = ALL[name](), torch.linspace(0, 20, 2_000_001, dtype=F64)
+    s, z = ALL[name](), torch.linspace(0, 20, 400_001, dtype=F64)
     up, down = s.derivative(z), s.derivative(-z)
     if name not in ONE_SIDED:
         assert torch.equal(up, down)
@@ -204,7 +204,7 @@ def test_shape(name):
         assert float(up.max()) == float(up[0]) > 0
         assert bool((up.diff() <= 0).all())
     if name in AREAS:
-        far = 20 + torch.logspace(-6, 9, 1_000_001, dtype=F64)
+        far = 20 + torch.logspace(-6, 9, 200_001, dtype=F64)
         area = sum(float(torch.trapezoid(s.derivative(side * t), t)) for side in (1, -1) for t in (z, far))
         assert area == pytest.approx(AREAS[name], rel=2e-4)
 

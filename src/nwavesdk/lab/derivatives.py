@@ -28,7 +28,8 @@ def plot_derivatives(path: Path) -> None:
 def _draw(theme: Theme) -> Figure:
     surrogates = [kind() for kind in available().values()]
     rows = math.ceil(len(surrogates) / _COLUMNS)
-    figure = Figure(figsize=(2.5 * _COLUMNS, 1.9 * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(2.5 * _COLUMNS, 1.9 * rows), layout="none")
+    figure.subplots_adjust(left=0.03, right=0.99, bottom=0.03, top=0.92, wspace=0.2, hspace=0.5)
     figure.suptitle(
         f"σ' against membrane − threshold; the number is σ'({_FAR:g}) / peak; one colour for each kind of shape"
     )
@@ -51,7 +52,7 @@ def _panel(axes: Axes, surrogate: Surrogate, hue: str) -> None:
     axes.plot(z, height, color=hue, linewidth=1.4)
     axes.fill_between(z, height, color=hue, alpha=0.15, linewidth=0)
     axes.set_title(f"{name}\n{parameters}" if parameters else name, fontsize=8)
-    axes.set_ylim(min(0.0, 1.1 * height.min().item()), 1.15 * height.max().item())
+    axes.set_ylim(min(0.0, 1.1 * height.min().item()), 1.3 * height.max().item())
     far = surrogate.derivative(torch.tensor([_FAR], dtype=torch.float64)).item() / height.max().item()
-    axes.text(0.97, 0.93, f"{far:.2g}", transform=axes.transAxes, ha="right", va="top", fontsize=7)
+    axes.text(0.98, 0.97, f"{far:.2g}", transform=axes.transAxes, ha="right", va="top", fontsize=7)
     axes.grid()
