@@ -1,6 +1,5 @@
 """What a run is: every choice that decides its result, validated, and written to `config.json` when it starts."""
 
-import ast
 import json
 import re
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.solvers.crossover import CrossoverTable
 from nwavesdk.surrogate import parse
 from nwavesdk.surrogate import text as text_of
+from nwavesdk.train.surrogate_schedule import SurrogateScheduleConfig
 
 __all__ = [
     "ArithmeticConfig",
@@ -26,7 +26,6 @@ __all__ = [
     "MachineConfig",
     "NetConfig",
     "RunConfig",
-    "SurrogateScheduleConfig",
 ]
 
 Count = Annotated[int, Field(ge=1)]
@@ -106,42 +105,6 @@ class ChipConfig(_Section):
     bits: Annotated[int, Field(ge=2, le=8)] | None = None
     duration: Positive = 1.0
     gain: Positive | None = None
-
-
-class SurrogateScheduleConfig(_Section):
-    """How a parameter of the surrogate moves, as `nwavesdk.optim.SurrogateAnnealing` has it.
-
-    It is read from a text too: `"exponential(slope, 5, 25)"`, `"plateau(slope, 5, 25, patience=3, stages=5)"`.
-
-    Attributes:
-        form: `"linear"`, `"exponential"`, `"cosine"`, or `"plateau"`, which goes by the validation loss.
-        parameter: Its name.
-        start: Its value in the first epoch.
-        end: Its value in the last.
-        patience: Epochs without gain that make a plateau.
-        stages: Plateaus until `end`.
-    """
-
-    form: Literal["linear", "exponential", "cosine", "plateau"]
-    parameter: str
-    start: Annotated[float, Field(allow_inf_nan=False)]
-    end: Annotated[float, Field(allow_inf_nan=False)]
-    patience: Count = 3
-    stages: Count = 5
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, given: Any) -> Any:
-        if not isinstance(given, str):
-            return given
-        try:
-            call = ast.parse(given.strip(), mode="eval").body
-            given_names = [node.id for node in (call.func, call.args[0])]  # type: ignore[attr-defined]
-            start, end = map(ast.literal_eval, call.args[1:])  # type: ignore[attr-defined]
-            options = {str(key.arg): ast.literal_eval(key.value) for key in call.keywords}  # type: ignore[attr-defined]
-        except (SyntaxError, AttributeError, IndexError, ValueError, TypeError):
-            raise ValueError("expected a form with parameter, start and end, as in exponential(slope, 5, 25)") from None
-        return {"form": given_names[0], "parameter": given_names[1], "start": start, "end": end, **options}
 
 
 class LearningConfig(_Section):
