@@ -28,8 +28,7 @@ def plot_derivatives(path: Path) -> None:
 def _draw(theme: Theme) -> Figure:
     surrogates = [kind() for kind in available().values()]
     rows = math.ceil(len(surrogates) / _COLUMNS)
-    figure = Figure(figsize=(2.5 * _COLUMNS, 1.9 * rows))
-    figure.set_layout_engine("none")
+    figure = Figure(figsize=(2.5 * _COLUMNS, 1.9 * rows), layout="none")  # type: ignore[arg-type]  # its stubs lag
     figure.subplots_adjust(left=0.03, right=0.99, bottom=0.03, top=0.92, wspace=0.2, hspace=0.5)
     figure.suptitle(
         f"σ' against membrane − threshold; the number is σ'({_FAR:g}) / peak; one colour for each kind of shape"
