@@ -109,6 +109,13 @@ def test_a_missing_entry_and_a_missing_file(tmp_path):
         load_profile("h3")
 
 
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"RIFF\xe4")
+    with pytest.raises(ValueError, match="profile mine is no TOML: 'utf-8' codec"):
+        load_profile(path)
+
+
 def test_a_profile_as_json_comes_back_equal():
     profile = load_profile("h1v2")
     assert Profile.from_json(profile.to_json()) == profile != load_profile("h1v1")

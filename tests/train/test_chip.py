@@ -130,6 +130,25 @@ def test_what_cannot_be_is_said_before_a_folder_is_made(choices: dict[str, Any],
 
 
 @pytest.mark.parametrize(
+    ("section", "choices", "words"),
+    [
+        ("net", {"hidden": [180]}, r"net: 16 \+ 180 \+ \d+ neurons .* do not fit on h1v2: got \d+, expected at most 200"),
+        ("net", {"threshold": 2.0}, "net.threshold: the chip's own filters and neurons decide it, got 2.0"),
+        ("data", {"bands": 64}, "data.bands: .* got 64, expected 32: leave the option out"),
+        ("data", {"hold": 3}, "data.hold: .* got 3, expected None"),
+        ("data", {"sample_rate": None}, "data.sample_rate: a run for a chip needs the rate of the sound"),
+    ],
+)
+def test_what_a_chip_has_no_room_for_is_said_before_a_folder_is_made(
+    chosen: dict[str, Any], tmp_path: Path, section: str, choices: dict[str, Any], words: str
+) -> None:
+    chosen[section] |= choices
+    with pytest.raises(ValueError, match=words):
+        Run.new(tmp_path / "run", RunConfig.of(chosen))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
     ("chip", "words"),
     [
         ({"profile": "h1v2", "training": "some"}, "chip.training"),

@@ -150,7 +150,11 @@ def load_profile(source: str | Path | Profile) -> Profile:
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"there is no profile {source}: give {', '.join(CHIPS)}, or the path of a TOML file.")
-    return _read(path.stem, path.read_text(encoding="utf-8"))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"profile {path.stem} is no TOML: {error}.") from None
+    return _read(path.stem, text)
 
 
 @cache

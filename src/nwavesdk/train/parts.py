@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nwavesdk.chip import load_profile
+from nwavesdk.chip import Profile, load_profile
 from nwavesdk.data import (
     Frames,
     Indices,
@@ -96,8 +96,11 @@ def _for_a_chip(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Parts]:
     """The recordings of a folder as a chip's filter bank hears them, by speaker where names tell who speaks."""
     if config.data.source == "digits":
         raise ValueError("a chip hears sound, and the spoken digits come as features: give --data FOLDER with wavs.")
-    assert config.data.sample_rate is not None
+    if config.data.sample_rate is None:
+        raise ValueError("data.sample_rate: a run for a chip needs the rate of the sound [Hz], got None.")
     profile = (config.facts.chip if config.facts is not None else None) or load_profile(chip.profile)
+    if config.facts is None:
+        _check_unused(config)
     heard = generate(
         NWaveDataloaderConfig(
             config.data.source,
@@ -109,6 +112,8 @@ def _for_a_chip(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Parts]:
         )
     )
     _check_same(config, heard.fingerprint)
+    if config.facts is None:
+        _check_room(config, profile, heard.x.shape[2], len(heard.classes))
     labels = heard.y.astype(np.int64)
     parts = [_limited(part, labels, heard.keys, config.data.limit) for part in heard.parts]
     gain = chip.gain or _gain(heard.x[parts[0]])
@@ -120,6 +125,29 @@ def _for_a_chip(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Parts]:
     )  # fmt: skip
     chosen = chip.model_copy(update={"gain": gain, "bits": chip.bits or profile.count("weight_bits")})
     return config.model_copy(update={"chip": chosen, "facts": facts}), Parts(train, val, test, standard)
+
+
+def _check_unused(config: RunConfig) -> None:
+    """Refuse choices that a chip leaves no room for."""
+    own, default = RunConfig(data=config.data, net=config.net), RunConfig()
+    names = [("data", name) for name in ("bands", "length", "hold", "window", "hop")] + [("net", "threshold")]
+    for section, name in names:
+        got, expected = (getattr(getattr(whole, section), name) for whole in (own, default))
+        if got != expected:
+            raise ValueError(
+                f"{section}.{name}: the chip's own filters and neurons decide it, got {got!r}, expected {expected!r}: "
+                "leave the option out, or --chip."
+            )
+
+
+def _check_room(config: RunConfig, profile: Profile, n_inputs: int, n_classes: int) -> None:
+    """Refuse a net with more neurons than the chip has; whether its layers fit the cores, `nwave map` says."""
+    sizes = (n_inputs, *config.net.hidden, n_classes * config.net.population)
+    if sum(sizes) > sum(profile.cores):
+        raise ValueError(
+            f"net: {' + '.join(map(str, sizes))} neurons (front end, hidden, {n_classes} populations) do not fit on "
+            f"{profile.name}: got {sum(sizes)}, expected at most {sum(profile.cores)}: lower --hidden or --population."
+        )
 
 
 def _gain(x: Frames) -> float:
