@@ -132,7 +132,11 @@ def test_what_cannot_be_is_said_before_a_folder_is_made(choices: dict[str, Any],
 @pytest.mark.parametrize(
     ("section", "choices", "words"),
     [
-        ("net", {"hidden": [180]}, r"net: 16 \+ 180 \+ \d+ neurons .* do not fit on h1v2: got \d+, expected at most 200"),
+        (
+            "net",
+            {"hidden": [180]},
+            r"net: 16 \+ 180 \+ \d+ neurons .* do not fit on h1v2: got \d+, expected at most",
+        ),
         ("net", {"threshold": 2.0}, "net.threshold: the chip's own filters and neurons decide it, got 2.0"),
         ("data", {"bands": 64}, "data.bands: .* got 64, expected 32: leave the option out"),
         ("data", {"hold": 3}, "data.hold: .* got 3, expected None"),

@@ -49,9 +49,10 @@ def export(
     broken = check(model, chip)
     if broken:
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        first = "; ".join(str(violation).rstrip(".") for violation in broken[:3])
         raise ValueError(
-            f"the net cannot go on {chip.name}: {'; '.join(str(one).rstrip('.') for one in broken[:3])}{more}: train it for the chip, or "
-            "move its weights with nwavesdk.deploy.project(model) and test it again."
+            f"the net cannot go on {chip.name}: {first}{more}: train it for the chip, or move its weights with "
+            "nwavesdk.deploy.project(model) and test it again."
         )
     limit, bits = chip.number("weight_limit"), chip.count("weight_bits")
     header = {

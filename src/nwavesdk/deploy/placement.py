@@ -169,7 +169,7 @@ def _pieces(
 def _tight(
     rows: Sequence[Stage], whole: Sequence[int], split: tuple[int, ...], cores: tuple[int, ...], block: int
 ) -> tuple[Piece, ...] | None:
-    """The same where room is scarce, by trying all: a cut layer is blocks, which fit anywhere, and a rest that is tried."""
+    """The same where room is scarce: a cut layer is blocks, which fit anywhere, and a rest, whose places are tried."""
     rests = [i for i in split if rows[i].n_neurons % block]
     wanted = sum(rows[i].n_neurons // block for i in split)
     for homes in _packings([*(rows[i].n_neurons for i in whole), *(rows[i].n_neurons % block for i in rests)], cores):
