@@ -51,6 +51,7 @@ def test_a_net_for_a_chip_keeps_to_it(chosen: dict[str, Any], tmp_path: Path, ch
     assert set(load_file(RunFolder(tmp_path / "run").model)) >= {"net.0.weight", "net.2.weight", "standard.mean"}
     page = RunFolder(tmp_path / "run").report.read_text()
     assert "of its 25 numbers are assumed" in page
+    assert ("or what of the chip&#x27;s profiles is nearest" in page) == (chip == "h1v2")
     config = opened.config
     assert config.chip is not None
     assert config.facts is not None
@@ -218,7 +219,10 @@ class TestCommands:
         assert {"q05", "q50", "q95", "seed", "wanted", "designed"} <= set(first)
         assert Path(first["plot"]).read_bytes().startswith(b"\x89PNG")
         assert again["plot"] is None
-        assert "yield" in nwave("chips", run, "--n", "3", "--plot", tmp_path / "own.png").stdout
+        told = nwave("chips", run, "--n", "3", "--plot", tmp_path / "own.png").stdout
+        assert "yield" in told
+        assert "drawn by assumed sizes, not measured chips: leak_mismatch" in told
+        assert first["assumed"] == ["leak_mismatch", "threshold_mismatch", "synapse_mismatch"]
         assert (tmp_path / "own.png").is_file()
 
     def test_a_run_for_no_chip_is_told_so(self, choices: dict[str, Any], tmp_path: Path) -> None:

@@ -91,10 +91,14 @@ def chips(
         opened = ChipRun.open(run)
         series = opened.series(n, seed, wanted)
         picture = None if no_plot else opened.draw_series(series, plot)
+    assumed = opened.profile.assumed("leak_mismatch", "threshold_mismatch", "synapse_mismatch")
     if as_json:
-        print(json.dumps({**_told(series), "seconds": round(series.seconds, 2), "plot": _text(picture)}))
+        told = {**_told(series), "assumed": assumed, "seconds": round(series.seconds, 2)}
+        print(json.dumps({**told, "plot": _text(picture)}))
         return
     print(series)
+    if assumed:
+        print(f"drawn by assumed sizes, not measured chips: {', '.join(assumed)}")
     if picture is not None:
         print(f"drawn in {picture}")
 

@@ -138,7 +138,7 @@ def _numbers(config: RunConfig, result: Mapping[str, Any]) -> dict[str, str]:
         "recordings (train / validation / test)": f"{train} / {val} / {test}",
         "network": "–".join(map(str, sizes)) + f", {result['parameters']:,} weights",
         "surrogate": config.net.surrogate + _schedule(config),
-        "time": f"{_time(config)}, τ = {1e3 * config.net.tau:g} ms",
+        "time": f"{_time(config)}, {_tau(config)}",
         **_chip(config),
         "firing rates by layer [spikes a step and neuron]": " / ".join(f"{rate:.3f}" for rate in result["rates"]),
         "training time": f"{result['seconds']:.1f} s",
@@ -160,6 +160,12 @@ def _time(config: RunConfig) -> str:
     return f"{config.data.length} frames × {config.data.hold} {step}"
 
 
+def _tau(config: RunConfig) -> str:
+    profile = None if config.facts is None else config.facts.chip
+    snapped = profile is not None and profile.tau_profiles
+    return f"τ = {1e3 * config.net.tau:g} ms" + (", or what of the chip's profiles is nearest" if snapped else "")
+
+
 def _chip(config: RunConfig) -> dict[str, str]:
     if config.chip is None or config.facts is None or config.facts.chip is None:
         return {}
@@ -168,7 +174,7 @@ def _chip(config: RunConfig) -> dict[str, str]:
         "chip": f"{profile.name}, {config.chip.bits} bits a weight; {len(profile.assumed())} of its "
         f"{len(profile.entries)} numbers are assumed, see nwave info --chip",
         "what training knew of it": config.chip.training,
-        "test accuracy counts": "on the chip as designed, without mismatch: nwave chips draws real ones",
+        "test accuracy counts": "on the chip as designed, without mismatch: nwave chips draws some that differ",
         "parts by": config.facts.split_by,
     }
 
