@@ -107,7 +107,7 @@ def stages(model: nn.Module, caller: str) -> list[Stage]:
     found: list[Stage] = []
     waiting: tuple[str, Any] | None = None
     classes = tuple(kind for chip in CHIPS for kind in family_of(load_profile(chip)))
-    for name, module in _rows(model):
+    for name, module in model.rows():
         if isinstance(module, Dropout | nn.Dropout | nn.Identity):
             continue
         if not isinstance(module, classes):
@@ -151,11 +151,3 @@ def profile_of(model: nn.Module, caller: str) -> Profile:
                 "build all of them with one profile."
             )
     return profiles[0]
-
-
-def _rows(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    for name, module in model.named_children():
-        if isinstance(module, SpikingSequential):
-            yield from _rows(module, f"{prefix}{name}.")
-        else:
-            yield prefix + name, module

@@ -1,6 +1,7 @@
-"""Surrogates side by side, data folders in numbers: looking before training."""
+"""Surrogates side by side, what gradient they give a net, data folders in numbers: looking before training."""
 
 from nwavesdk.lab.data_report import data_lines, data_report
 from nwavesdk.lab.shape import Shape, catalogue_shapes, shape
+from nwavesdk.lab.slopes import SlopeScan, scan_slopes
 
-__all__ = ["Shape", "catalogue_shapes", "data_lines", "data_report", "shape"]
+__all__ = ["Shape", "SlopeScan", "catalogue_shapes", "data_lines", "data_report", "scan_slopes", "shape"]

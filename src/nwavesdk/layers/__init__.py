@@ -14,9 +14,10 @@ from nwavesdk.layers.dropout import Dropout
 from nwavesdk.layers.family import Family, family_of
 from nwavesdk.layers.instance import ChipInstance
 from nwavesdk.layers.lif import LIFLayer, LIFSynapse
-from nwavesdk.layers.neuron import NeuronLayer, Record
+from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import Prepared, detach_state, prepare_net
 from nwavesdk.layers.projection import project
+from nwavesdk.layers.record import Record
 from nwavesdk.layers.sequential import Recording, SpikingSequential
 from nwavesdk.layers.synapse import Synapse
 

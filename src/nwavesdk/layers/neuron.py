@@ -3,8 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,31 +13,11 @@ from nwavesdk.chip import Noise
 from nwavesdk.dynamics import Neuron
 from nwavesdk.layers.checks import checked_input, choice, per_neuron, positive
 from nwavesdk.layers.prepare import DIVERGED, Prepared
-from nwavesdk.solvers import NOT_COMPILED, SOLVERS, Problem, Solution, Spec, choose, membrane, name_of, run, serial_runs
+from nwavesdk.layers.record import Record
+from nwavesdk.solvers import NOT_COMPILED, SOLVERS, Problem, Solution, Spec, choose, name_of, run, serial_runs
 from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 
-__all__ = ["NeuronLayer", "Record"]
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    """What a layer did in one call, all [B, T, *features], or [B, *features] after a single step.
-
-    Attributes:
-        spk: spikes, with gradient.
-        mem: membrane after reset, with gradient.
-    """
-
-    spk: Tensor
-    mem: Tensor
-    _problem: Problem
-    _kept: tuple[Tensor, ...]
-
-    @cached_property
-    def u(self) -> Tensor:
-        """Membrane before reset, computed when asked for; a measurement, without gradient."""
-        u = membrane(self._problem, self._kept)
-        return u.detach().to(self.mem.dtype).reshape(self.mem.shape)
+__all__ = ["NeuronLayer"]
 
 
 def _trainable(v: Tensor) -> Tensor:
@@ -256,8 +235,8 @@ class NeuronLayer(Prepared):
         solution = self._run(cur, mem=False, keep=False)[1]
         return self._shaped(solution.spikes, cur, solution.spike_count)
 
-    def record(self, cur: Tensor) -> Record:
-        """As a call, and the membrane before reset with it.
+    def record(self, cur: Tensor, charge: bool = False) -> Record:
+        """As a call, and the membrane before reset with it; with `charge`, the input is held on to, too.
 
         Raises:
             TypeError: the input is not floating.
@@ -267,9 +246,13 @@ class NeuronLayer(Prepared):
         problem, solution = self._run(cur, mem=True, keep=True)
         assert solution.kept is not None
         # What u is computed from must not change when the layer learns.
-        problem = replace(problem, constants=tuple(c.detach().clone() for c in problem.constants), x=problem.x[:0])
-        spk = self._shaped(solution.spikes, cur, solution.spike_count)
-        return Record(spk, self._shaped(solution.mem, cur), problem, solution.kept)
+        recurrent = None if problem.recurrent is None else problem.recurrent.detach().clone()
+        problem = replace(
+            problem, x=problem.x.detach()[:0], states=tuple(v.detach() for v in problem.states), recurrent=recurrent,
+            constants=tuple(c.detach().clone() for c in problem.constants),
+        )  # fmt: skip
+        spk, mem = self._shaped(solution.spikes, cur, solution.spike_count), self._shaped(solution.mem, cur)
+        return Record(spk, mem, cur if charge else None, problem, solution.kept)
 
     def _run(self, cur: Tensor, mem: bool, keep: bool) -> tuple[Problem, Solution]:
         k = len(self.features)

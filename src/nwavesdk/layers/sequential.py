@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nwavesdk.layers.checks import size
-from nwavesdk.layers.neuron import NeuronLayer, Record
+from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import Prepared
+from nwavesdk.layers.record import Record
 
 __all__ = ["Recording", "SpikingSequential"]
 
@@ -78,12 +79,32 @@ class SpikingSequential(nn.Sequential):
                 return self._pass(x)
             return self._in_chunks(x, self.checkpoint)
 
-    def record(self, x: Tensor) -> Recording:
-        """One pass, and what each neuron layer did in it; when it fails, every state is as it was."""
+    def record(self, x: Tensor, charges: bool = False) -> Recording:
+        """One pass, and what each neuron layer did in it; when it fails, every state is as it was.
+
+        Args:
+            x: see the class.
+            charges: hold on to the input charge of each layer, too (`Record.cur`).
+        """
         layers: dict[str, Record] = {}
         with self._states_held():
-            spk, mem = self._pass(x, layers)
+            spk, mem = self._pass(x, layers, charges=charges)
         return Recording(spk, mem, layers)
+
+    def rows(self) -> Iterator[tuple[str, nn.Module]]:
+        """The row's modules by name, in the order in which they run; those of a row inside of it by their own names.
+
+        Example:
+            >>> from nwavesdk.layers import LIFLayer, LIFSynapse
+            >>> net = SpikingSequential(SpikingSequential(LIFSynapse(3, 8), LIFLayer(8, taus=10e-3)), nn.Identity())
+            >>> [name for name, _ in net.rows()]
+            ['0.0', '0.1', '1']
+        """
+        for name, module in self.named_children():
+            if isinstance(module, SpikingSequential):
+                yield from ((f"{name}.{inner}", row) for inner, row in module.rows())
+            else:
+                yield name, module
 
     @contextlib.contextmanager
     def _states_held(self) -> Iterator[None]:
@@ -99,17 +120,19 @@ class SpikingSequential(nn.Sequential):
     def _prepared(self) -> list[Prepared]:
         return [module for module in self.modules() if isinstance(module, Prepared)]
 
-    def _pass(self, x: Tensor, layers: dict[str, Record] | None = None, prefix: str = "") -> tuple[Tensor, Tensor]:
+    def _pass(
+        self, x: Tensor, layers: dict[str, Record] | None = None, prefix: str = "", charges: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """One run through the row, which writes a record of each neuron layer to `layers`."""
         mem = x
         last = len(self) - 1
         for i, (name, module) in enumerate(self.named_children()):
             if isinstance(module, SpikingSequential):
-                x, mem = module._pass(x, layers, f"{prefix}{name}.")
+                x, mem = module._pass(x, layers, f"{prefix}{name}.", charges)
             elif not isinstance(module, NeuronLayer):
                 x = mem = module(x) if isinstance(module, Prepared) or x.ndim < 3 else _over_time(module, x)
             elif layers is not None:
-                record = layers[prefix + name] = module.record(x)
+                record = layers[prefix + name] = module.record(x, charges)
                 x, mem = record.spk, record.mem
             elif i == last:
                 x, mem = module(x)

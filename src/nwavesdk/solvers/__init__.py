@@ -3,6 +3,7 @@
 from nwavesdk.solvers.choice import choose
 from nwavesdk.solvers.problem import Problem, Solution, Spec, membrane, name_of
 from nwavesdk.solvers.run import NOT_COMPILED, SOLVERS, run, serial_runs
+from nwavesdk.solvers.sweep import charge_gradient
 
 __all__ = [
     "NOT_COMPILED",
@@ -10,6 +11,7 @@ __all__ = [
     "Problem",
     "Solution",
     "Spec",
+    "charge_gradient",
     "choose",
     "membrane",
     "name_of",

@@ -13,7 +13,7 @@ from torch import Tensor
 from nwavesdk.solvers import chunks, compasso, fastest
 from nwavesdk.solvers.problem import Problem, Solution, Spec, Trace, TraceGradient, freed_graph, pack, unpack
 
-__all__ = ["FORWARD", "backward_of", "sweep"]
+__all__ = ["FORWARD", "backward_of", "charge_gradient", "sweep"]
 
 Forward = Callable[[Problem, bool, bool], Trace]
 Backward = Callable[[Problem, Trace, TraceGradient, bool, bool], tuple[Tensor | None, ...]]
@@ -105,6 +105,30 @@ class _Sweep(torch.autograd.Function):
         with torch.autocast(kept[0].device.type, enabled=False):
             found = ctx.run_back(problem, trace, TraceGradient(grad_s, grad_mem, last), learn, reuse)
         return None, None, None, None, None, None, *found
+
+
+def charge_gradient(
+    problem: Problem, spikes: Tensor, kept: tuple[Tensor, ...], grad_spikes: Tensor | None, grad_mem: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The sweep back by itself, through what a pass has left, whatever surrogate that pass had.
+
+    Args:
+        problem: what was run, with the surrogate whose gradient is wanted; of `x` only device and dtype are read.
+        spikes: what came out, [B, T, N].
+        kept: what the steps have left, see `Trace`.
+        grad_spikes: ∂L/∂spikes [B, T, N], or None.
+        grad_mem: ∂L/∂mem [B, T, N], or None.
+
+    Returns:
+        ∂L/∂x [B, T, N]; and ∂L/∂recurrent [N, N], or None without recurrence.
+    """
+    trace = Trace(spikes, None, (), unpack(problem, pack(problem, kept)))
+    last = (None,) * len(problem.states)
+    with torch.autocast(spikes.device.type, enabled=False):
+        found = fastest.backward(problem)(problem, trace, TraceGradient(grad_spikes, grad_mem, last), False, False)
+    grad_x, recurrent = found[0], found[-2] if problem.recurrent is not None else None
+    assert grad_x is not None
+    return grad_x, recurrent
 
 
 def backward_of(solver: str, problem: Problem) -> Backward:
