@@ -59,7 +59,9 @@ class Record:
         problem, w = self._problem, self._kept[0]
         if surrogate is not None:
             problem = replace(problem, spec=replace(problem.spec, surrogate=surrogate))
-        spk, *grads = (None if t is None else t.detach().to(w.dtype).reshape(w.shape) for t in (self.spk, grad_spk, grad_mem))
+        spk, *grads = (
+            None if t is None else t.detach().to(w.dtype).reshape(w.shape) for t in (self.spk, grad_spk, grad_mem)
+        )
         assert spk is not None
         found, recurrent = charge_gradient(problem, spk, self._kept, *grads)
         return found.to(self.spk.dtype).reshape(self.spk.shape), recurrent

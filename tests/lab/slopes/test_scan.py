@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-from tolerances import GRADIENT, assert_close
 
 from nwavesdk.lab import scan_slopes
 from nwavesdk.lab.slopes import Tape
@@ -23,6 +22,7 @@ from nwavesdk.layers import (
     prepare_net,
 )
 from nwavesdk.surrogate import atan, custom, fast_sigmoid, sigmoid
+from tolerances import GRADIENT, assert_close
 
 B, T, N = 3, 40, 6
 CANDIDATES = {
@@ -36,13 +36,8 @@ CANDIDATES = {
 
 
 def lif(detach_reset, reset="subtraction", topology="FF", **options):
-    layers = [
-        LIFLayer(
-            n, taus=8e-3, reset_mechanism=reset, layer_topology=topology, detach_reset=detach_reset, spike_grad=atan(1.5),
-            **options,
-        )
-        for n in (12, 9, 5)
-    ]  # fmt: skip
+    own = {"reset_mechanism": reset, "layer_topology": topology, "detach_reset": detach_reset, "spike_grad": atan(1.5)}
+    layers = [LIFLayer(n, taus=8e-3, **own, **options) for n in (12, 9, 5)]
     return SpikingSequential(
         LIFSynapse(N, 12, bias=True), layers[0], Dropout(0.3), SpikingSequential(LIFSynapse(12, 9), layers[1]),
         torch.nn.Linear(9, 5, bias=False), layers[2],
@@ -178,7 +173,7 @@ def test_norms_below_what_float32_can_square():
     torch.manual_seed(0)
     net = lif(True)
     x = torch.rand(B, T, N)
-    plain = scan_slopes(net.eval(), x, lambda spk, mem: loss_fn(spk, mem), [atan(2)])
+    plain = scan_slopes(net.eval(), x, loss_fn, [atan(2)])
     tiny = scan_slopes(net, x, lambda spk, mem: 1e-28 * loss_fn(spk, mem), [atan(2)])
     np.testing.assert_allclose(1e28 * tiny.norm, plain.norm, rtol=1e-4)
 
@@ -207,4 +202,4 @@ def test_what_cannot_be_scanned(x):
     with pytest.raises(ValueError, match="no neuron layer"):
         scan_slopes(SpikingSequential(LIFSynapse(N, 3)).double(), x, loss_fn)
     with pytest.raises(ValueError, match="depends on what the net returns"):
-        scan_slopes(net, x, lambda spk, mem: torch.zeros(()))
+        scan_slopes(net, x, lambda *_: torch.zeros(()))

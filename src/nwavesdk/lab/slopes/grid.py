@@ -1,13 +1,11 @@
-"""Which surrogates are compared: the default grid, what they are called, and how sharp they are."""
+"""Which surrogates are compared: the default grid, and what they are called."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 
-import torch
-
 from nwavesdk.surrogate import ATan, FastSigmoid, Sigmoid, Surrogate, available
 
-__all__ = ["Candidate", "Candidates", "by_name", "default_grid", "half_width", "told"]
+__all__ = ["Candidate", "Candidates", "by_name", "default_grid", "told"]
 
 Candidate = Surrogate | Sequence[Surrogate]
 """One surrogate for all layers, or one a layer."""
@@ -43,14 +41,21 @@ def told(surrogate: Surrogate) -> str:
     return f"{name}({', '.join(parameters)})"
 
 
-def by_name(candidates: Candidates | None, layers: int) -> dict[str, tuple[Surrogate, ...]]:
+def by_name(candidates: Candidates | None, own: Sequence[Surrogate]) -> dict[str, tuple[Surrogate, ...]]:
     """The candidates by name, each as one surrogate a layer.
+
+    Args:
+        candidates: As given; None: the default grid, and the net's own surrogates where they are not in it.
+        own: The net's own, by layer.
 
     Raises:
         ValueError: There is none, two have one name, or one has another number of surrogates than there are layers.
         TypeError: One is no surrogate.
     """
-    given = default_grid() if candidates is None else candidates
+    layers, given = len(own), candidates
+    if given is None:
+        alike = own[0] if len({*own}) == 1 else tuple(own)
+        given = [*default_grid(), *([] if alike in default_grid() else [alike])]
     pairs = given.items() if isinstance(given, Mapping) else [(_name(one), one) for one in given]
     found: dict[str, tuple[Surrogate, ...]] = {}
     for name, one in pairs:
@@ -66,19 +71,6 @@ def by_name(candidates: Candidates | None, layers: int) -> dict[str, tuple[Surro
     if not found:
         raise ValueError("there is no candidate: give at least one surrogate.")
     return found
-
-
-def half_width(surrogate: Surrogate) -> float:
-    """How wide the derivative is at half of its peak [units of the membrane]: the smaller, the steeper.
-
-    Example:
-        >>> half_width(FastSigmoid(2.0)) > half_width(FastSigmoid(3.0))
-        True
-    """
-    z = torch.sinh(torch.linspace(-18.0, 18.0, 40_001, dtype=torch.float64)) / 1e4
-    height = surrogate.derivative(z)
-    high = z[height >= height.max() / 2]
-    return (high[-1] - high[0]).item()
 
 
 def _name(candidate: Candidate) -> str:

@@ -62,6 +62,11 @@ class SlopeScan:
         """What of the gradient of a layer reaches the one below, [C, L - 1]; NaN where nothing is left."""
         return _over(self.norm[:, :-1], self.norm[:, 1:])
 
+    @property
+    def own_row(self) -> int | None:
+        """The place of the candidate that is the net as it is, or None."""
+        return self.surrogates.index(self.own) if self.own in self.surrogates else None
+
     def recommend(self, kind: type[Surrogate] | None = None) -> tuple[Advice, ...]:
         """A surrogate for each layer, with its reason; see `advise`.
 
@@ -72,16 +77,6 @@ class SlopeScan:
             ValueError: No candidate is of that class for all layers.
         """
         return advise(self, kind)
-
-    def row(self, candidate: str) -> int:
-        """The place of a candidate.
-
-        Raises:
-            ValueError: There is none of that name.
-        """
-        if candidate not in self.candidates:
-            raise ValueError(f"there is no candidate {candidate!r}, only {', '.join(self.candidates)}.")
-        return self.candidates.index(candidate)
 
 
 def scan_slopes(
@@ -103,7 +98,7 @@ def scan_slopes(
         x: Input [B, T, *features].
         loss_fn: `loss_fn(spk, mem)`, from what the net returns to a scalar.
         surrogates: Candidates, as a list, or a dict with their names; each one surrogate for all layers, or one a
-            layer. [`default_grid()`]
+            layer. [`default_grid()`, and the net's own]
         seed: Of mismatch, see `prepare_net`.
         weights: Measure the gradients of the weights, too: a product more for each layer and candidate.
         floor: See `SlopeScan.usable`.
@@ -127,7 +122,7 @@ def scan_slopes(
 
 def measure(tape: Tape, surrogates: Candidates | None = None, *, floor: float = FLOOR) -> SlopeScan:
     """As `scan_slopes`, on a pass that has been run."""
-    candidates = by_name(surrogates, len(tape.names))
+    candidates = by_name(surrogates, tape.surrogates)
     rows = [_row(tape, chosen, floor) for chosen in candidates.values()]
     names: dict[str, None] = {name: None for row in rows for name in row["weights"]}
     return SlopeScan(

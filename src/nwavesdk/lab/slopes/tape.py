@@ -111,9 +111,7 @@ class Tape:
             raise ValueError("the loss does not depend on the net's last neuron layer.")
         return spk, mem
 
-    def _between(
-        self, index: int, charge: Tensor, recurrent: Tensor | None
-    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+    def _between(self, index: int, charge: Tensor, recurrent: Tensor | None) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Back through what lies before a layer: to the spikes of the layer below, and to the weights."""
         parameters, cur = self._weights[index], self.records[index].cur
         assert cur is not None

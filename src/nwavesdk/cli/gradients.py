@@ -1,0 +1,73 @@
+"""Commands that look at gradients: `nwave slopes` and `nwave diagnose`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nwavesdk.cli.app import Json, RunPath, app, user_errors
+
+__all__ = ["diagnose", "slopes"]
+
+Recordings = Annotated[int | None, typer.Option(metavar="N", min=1, help="Recordings to look at. [the run's batch]")]
+
+
+@app.command()
+def slopes(
+    run: Annotated[Path, typer.Argument(metavar="RUN|CONFIG", help="A run's folder; or a config: initial weights.")],
+    surrogates: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,…", help="Candidates, as in 'fast_sigmoid(5),atan(2)'. [22 of three kinds]"),
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Recommend surrogates of this name. [the run's own]")
+    ] = None,
+    recordings: Recordings = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the picture goes. [RUN/pictures/slopes.png]")
+    ] = None,
+    no_plot: Annotated[bool, typer.Option("--no-plot", help="Only the table.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say how much gradient reaches each layer of a net under which surrogate, and which one each layer should have."""
+    with user_errors(as_json):
+        from nwavesdk.lab.run_batch import RunBatch
+        from nwavesdk.lab.slopes.report import SlopeReport
+        from nwavesdk.surrogate import available, parse
+
+        grid = None if surrogates is None else [parse(one) for one in _split(surrogates)]
+        if kind is not None and kind not in available():
+            raise ValueError(f"--kind {kind} is unknown: expected one of {', '.join(sorted(available()))}.")
+        batch = RunBatch.open(run, recordings)
+        report = SlopeReport.of(batch, grid, None if kind is None else available()[kind])
+        picture = None if no_plot else plot or batch.pictures / "slopes.png"
+        if picture is not None:
+            from nwavesdk.lab.slopes.picture import plot_slopes
+
+            plot_slopes(picture, report)
+    about = {"run": str(run), "weights": batch.weights, "recordings": len(batch.labels)}
+    if as_json:
+        print(json.dumps({**about, **report.as_json(), "plot": None if picture is None else str(picture)}))
+        return
+    print(f"{len(batch.labels)} recordings, {batch.weights} weights, loss {report.loss:.4g}; {report.seconds:.2f} s")
+    print("\n".join(report.lines()))
+    if picture is not None:
+        print(f"drawn in {picture}")
+
+
+@app.command()
+def diagnose(run: RunPath, recordings: Recordings = None, as_json: Json = False) -> None:
+    """Find dead, saturated and gradient-starved neurons of RUN's net, and gradients that explode or vanish."""
+
+
+def _split(text: str) -> list[str]:
+    """Cut at the commas outside of brackets."""
+    parts, depth = [""], 0
+    for sign in text:
+        depth += {"(": 1, ")": -1}.get(sign, 0)
+        if sign == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [part for part in parts if part.strip()]
