@@ -115,17 +115,8 @@ def summary(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
         mean = statistics.mean(pairs)
         half = T_QUANTILE * statistics.stdev(pairs) / len(pairs) ** 0.5
         chosen = [one["surrogates"] for one in cells if (one["depth"], one["arm"]) == (depth, ARMS[1])]
-        found.append(
-            {
-                "depth": depth,
-                **{arm: statistics.mean(values) for arm, values in of.items()},
-                "difference": mean,
-                "low": mean - half,
-                "high": mean + half,
-                "pairs": pairs,
-                "slopes": chosen[0],
-            }  # fmt: skip
-        )
+        row = {arm: statistics.mean(values) for arm, values in of.items()} | {"pairs": pairs, "slopes": chosen[0]}
+        found.append({"depth": depth, **row, "difference": mean, "low": mean - half, "high": mean + half})
     return found
 
 

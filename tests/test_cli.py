@@ -157,6 +157,55 @@ def test_surrogates_as_table_object_and_picture(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "surrogates.png").exists()
 
 
+def test_slopes_as_table_object_and_picture(run: tuple[Path, Result]) -> None:
+    out, _ = run
+    table = nwave("slopes", out)
+    assert table.exit_code == 0
+    assert "trained weights" in table.stdout
+    assert re.search(r"fast_sigmoid\(slope=25\) \*\s+\S+ ", table.stdout)
+    assert "layer 1 receives" in table.stdout
+    assert (out / "pictures" / "slopes.png").read_bytes().startswith(b"\x89PNG")
+    few = "fast_sigmoid(2), atan(alpha=3),atan(1)"
+    report = the_object(
+        nwave("slopes", out / "config.json", "--surrogates", few, "--no-plot", "--recordings", 5, "--json")
+    )
+    assert [one["name"] for one in report["candidates"]] == [
+        "fast_sigmoid(slope=2)", "atan(alpha=3)", "atan(alpha=1)", "fast_sigmoid(slope=25)",
+    ]  # fmt: skip
+    assert (report["weights"], report["recordings"], report["plot"]) == ("initial", 5, None)
+    assert [one["surrogate"] for one in report["recommended"]["advice"]][-1].startswith("fast_sigmoid")
+    assert len(report["candidates"][0]["by_time"]) == len(report["layers"]) == 3
+    kind = the_object(nwave("slopes", out, "--surrogates", few, "--kind", "atan", "--no-plot", "--json"))
+    assert kind["recommended"]["advice"][0]["surrogate"].startswith("atan")
+
+
+def test_slopes_and_diagnose_say_what_is_wrong(run: tuple[Path, Result], tmp_path: Path) -> None:
+    out, _ = run
+    for words, error in [
+        (("slopes", out, "--kind", "step"), "--kind step is unknown: expected one of"),
+        (("slopes", out, "--surrogates", "relu"), "unknown surrogate 'relu'"),
+        (("slopes", tmp_path), "holds no run"),
+        (("diagnose", tmp_path), "holds no run"),
+        (("slopes", out / "metrics.csv"), "is not the config of a run"),
+    ]:
+        result = nwave(*words)
+        assert result.exit_code == 2
+        assert error in result.stderr
+
+
+def test_diagnose_a_run(run: tuple[Path, Result]) -> None:
+    out, _ = run
+    report = the_object(nwave("diagnose", out, "--json"))
+    assert [layer["layer"] for layer in report["layers"]] == ["1", "4", "7"]
+    assert all(0 <= layer["dead"] <= 1 for layer in report["layers"])
+    told = nwave("diagnose", out)
+    assert told.exit_code == 0
+    for finding in report["findings"]:
+        assert finding["text"] in told.stdout
+        assert f"Remedy: {finding['remedy']}." in told.stdout
+    assert report["findings"] or "nothing is wrong" in told.stdout
+
+
 def test_info() -> None:
     report = the_object(nwave("info", "--json"))
     assert report["nwavesdk"] == __version__

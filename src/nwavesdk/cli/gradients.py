@@ -1,8 +1,9 @@
 """Commands that look at gradients: `nwave slopes` and `nwave diagnose`."""
 
 import json
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,6 +60,34 @@ def slopes(
 @app.command()
 def diagnose(run: RunPath, recordings: Recordings = None, as_json: Json = False) -> None:
     """Find dead, saturated and gradient-starved neurons of RUN's net, and gradients that explode or vanish."""
+    with user_errors(as_json):
+        from nwavesdk.lab import examine
+        from nwavesdk.lab.run_batch import RunBatch
+        from nwavesdk.lab.slopes import Tape
+
+        batch = RunBatch.open(run, recordings)
+        tape = Tape(batch.net, batch.x, batch.loss, batch.chip)
+        health = examine(tape.recording, tape.charge_gradients())
+    if as_json:
+        rows = {name: [_finite(vars(one)) for one in getattr(health, name)] for name in ("layers", "findings")}
+        about = {"run": str(run), "weights": batch.weights, "recordings": len(batch.labels), "loss": tape.loss.item()}
+        print(json.dumps({**about, **rows}))
+        return
+    print(f"{len(batch.labels)} recordings, {batch.weights} weights, loss {tape.loss.item():.4g}")
+    print("layer       rate    dead  saturated  starved  gradient  of the last's  early / late")
+    for depth, layer in enumerate(health.layers, 1):
+        shares = f"{layer.dead:>8.0%}{layer.saturated:>11.0%}{layer.starved:>9.0%}"
+        print(f"{depth:<6}{layer.rate:>10.3g}{shares}{layer.norm:>10.2e}{layer.depth:>15.3g}{layer.time:>14.3g}")
+    for kind, remedy in {one.kind: one.remedy for one in health.findings}.items():
+        print("\n".join([f"\n{kind.upper()}", *(one.text for one in health.findings if one.kind == kind)]))
+        print(f"Remedy: {remedy}.")
+    if not health.findings:
+        print("nothing is wrong")
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no infinity."""
+    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
 
 
 def _split(text: str) -> list[str]:

@@ -48,6 +48,7 @@ class Tape:
         weights: Whether gradients of weights will be wanted.
 
     Attributes:
+        recording: The pass.
         names: Of the neuron layers, in the order in which they run.
         records: What each did.
         loss: The loss.
@@ -69,10 +70,10 @@ class Tape:
             net.requires_grad_(False)
         with torch.enable_grad():
             prepare_net(net, seed)
-            recording = net.record(x.detach().requires_grad_(), charges=True)
-            self.loss = loss_fn(recording.spk, recording.mem)
-        self.names = tuple(recording.layers)
-        self.records = tuple(recording.layers.values())
+            self.recording = net.record(x.detach().requires_grad_(), charges=True)
+            self.loss = loss_fn(self.recording.spk, self.recording.mem)
+        self.names = tuple(self.recording.layers)
+        self.records = tuple(self.recording.layers.values())
         if not self.records:
             raise ValueError("the net has no neuron layer, so there is no surrogate to choose.")
         self._weights = _weights_of(net) if weights else [_Weights({})] * len(self.records)
@@ -101,6 +102,10 @@ class Tape:
             grad_spk, learned = self._between(index, charge, recurrent)
             grad_mem = None
             yield LayerGradient(index, charge, learned)
+
+    def charge_gradients(self, surrogates: Sequence[Surrogate] | None = None) -> dict[str, Tensor]:
+        """∂L/∂ input charge of every layer at once, by its name; see `gradients`."""
+        return {self.names[gradient.index]: gradient.charge for gradient in self.gradients(surrogates)}
 
     def _loss_gradient(self) -> tuple[Tensor | None, Tensor | None]:
         last = self.records[-1]
