@@ -4,23 +4,24 @@
 
 A whole pass is what a user would write: set the surrogates, `prepare_net`, `net(x)`, `backward()` for the weights, on
 the same fused kernels; it measures no norms, where the scan does. Both must find the same gradients before a number is
-taken. Two bounds are told, from the products with weights alone. *Counted*: all products dense, by their
-multiplications; C candidates over L layers need C (3 products a layer, but for the first one's ∂L/∂x) in whole passes
-and 1 forward + C back in a scan. *Timed*: the same products as they run here, where sparse spikes make those of the
-forward pass and of the weights' gradients cheaper, which a scan saves, and leave dense those that it needs.
+taken. C candidates need C (forward + back + weights) in whole passes, and forward + C back in a scan. Three bounds come
+of that. *Counted*: products with weights alone, all dense, by their multiplications. *Timed*: the same products as they
+run here: sparse spikes make cheap those of the forward pass and of the weights, which a scan saves, and leave
+dense those that it needs. *With neurons*: the time loops of the neurons with them, which every candidate needs.
 """
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmarks import results
-from nwavesdk.lab.bench import Spread, settle, time_in_turn
+from nwavesdk.lab.bench import Spread, ratios, settle, time_in_turn
 from nwavesdk.lab.slopes import Tape, measure
 from nwavesdk.lab.slopes.grid import default_grid
 from nwavesdk.layers import LIFLayer, LIFSynapse, NeuronLayer, SpikingSequential, prepare_net
@@ -86,7 +87,9 @@ def products(net: SpikingSequential, x: Tensor) -> dict[str, list[Callable[[], o
         recording = net.record(x)
     inputs = [x, *(record.spk for record in recording.layers.values())][:-1]
     synapses = [module for module in net if isinstance(module, LIFSynapse)]
-    calls: dict[str, list[Callable[[], object]]] = {"forward": [], "back": [], "weights": []}
+    calls: dict[str, list[Callable[[], object]]] = {
+        name: [] for name in ("forward", "back", "weights", "neurons forward", "neurons back")
+    }
     for place, (given, synapse) in enumerate(zip(inputs, synapses, strict=True)):
         weight = synapse.weight.detach()
         grad = torch.randn(*given.shape[:2], weight.shape[1])
@@ -95,7 +98,20 @@ def products(net: SpikingSequential, x: Tensor) -> dict[str, list[Callable[[], o
             calls["back"].append(lambda g=grad, w=weight: g @ w.t())
         y = synapse.charge(given, synapse.weight)
         calls["weights"].append(lambda y=y, w=synapse.weight, g=grad: torch.autograd.grad(y, [w], g, retain_graph=True))
+    charges = [synapse(given).detach() for given, synapse in zip(inputs, synapses, strict=True)]
+    for (name, record), charge in zip(recording.layers.items(), charges, strict=True):
+        layer = net.get_submodule(name)
+        assert isinstance(layer, NeuronLayer)
+        grad = torch.randn_like(charge)
+        calls["neurons forward"].append(lambda layer=layer, charge=charge: _afresh(layer, charge))
+        calls["neurons back"].append(lambda record=record, grad=grad: record.charge_gradient(grad))
     return calls
+
+
+def _afresh(layer: NeuronLayer, charge: Tensor) -> None:
+    prepare_net(layer)
+    with torch.no_grad():
+        layer.spikes(charge)
 
 
 def bound(C: int, forward: float, back: float, weights: float) -> float:
@@ -139,31 +155,34 @@ def measured(cases: Sequence[Case], runs: int) -> Iterator[dict[str, Any]]:
             runs,
         )
         C, pairs = len(grid), list(pairwise(case.sizes))
-        ms = {name: Spread.of(values) for name, values in samples.items()}
         every = sum(a * b for a, b in pairs)
-        counted = bound(C, every, sum(a * b for a, b in pairs[1:]), every)
-        timed = bound(C, ms["forward"].median, ms["back"].median, ms["weights"].median)
-        ratio = ms["whole passes"].median / ms["scan"].median
+        runs_of = list(zip(*(samples[name] for name in parts), strict=True))
+        bounds = {
+            "counted": bound(C, every, sum(a * b for a, b in pairs[1:]), every),
+            "timed": median(bound(C, f, back, w) for f, back, w, _, _ in runs_of),
+            "with neurons": median(bound(C, f + nf, back + nb, w) for f, back, w, nf, nb in runs_of),
+        }
+        ratio = ratios(samples["whole passes"], samples["scan"])
         yield {
             "case": case.name, "candidates": C, "rates": rates,
-            "ms": {name: spread.as_json() for name, spread in ms.items()},
-            "ratio": ratio, "bound_counted": counted, "bound_timed": timed,
-            "share_of_counted": ratio / counted, "share_of_timed": ratio / timed,
+            "ms": {name: Spread.of(values).as_json() for name, values in samples.items()},
+            "ratio": ratio.as_json(), "bounds": bounds,
+            "shares": {name: ratio.median / value for name, value in bounds.items()},
         }  # fmt: skip
 
 
 def told(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
     lines = [
-        "| net | candidates | whole passes, ms | scan, ms | × | bound, counted | share | bound, timed | share |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| net | whole passes, ms | scan, ms | × | bound: counted | timed | with neurons | share: counted | timed "
+        "| with neurons |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        lines.append(
-            f"| {row['case']} | {row['candidates']} | {row['ms']['whole passes']['median']:.0f} "
-            f"| {row['ms']['scan']['median']:.0f} | {row['ratio']:.2f} | {row['bound_counted']:.2f} "
-            f"| {row['share_of_counted']:.0%} | {row['bound_timed']:.2f} | {row['share_of_timed']:.0%} |"
-        )
+        bounds = " | ".join(f"{value:.2f}" for value in row["bounds"].values())
+        shares = " | ".join(f"{value:.0%}" for value in row["shares"].values())
+        ms = " | ".join(f"{row['ms'][name]['median']:.0f}" for name in ("whole passes", "scan"))
+        lines.append(f"| {row['case']} | {ms} | {row['ratio']['median']:.2f} | {bounds} | {shares} |")
     return "\n".join(lines)
 
 

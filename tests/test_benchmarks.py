@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from benchmarks import cases, compare, growth, results, table, timed
+from benchmarks import cases, compare, growth, results, slope_study, slopes, table, timed
 
 from nwavesdk.lab.bench import LayerCase, TrainingCase
 
@@ -104,3 +104,25 @@ def test_two_commits_are_compared_on_known_cases():
         compare.against("HEAD", [])
     with pytest.raises(ValueError, match="--base no-such-commit"):
         compare.against("no-such-commit", ["x"])
+
+
+def test_a_scan_is_held_to_whole_passes_and_to_its_bounds():
+    (row,) = slopes.measured([slopes.Case((12, 8, 6, 4), B=2, T=12, density=0.3)], 1)
+    assert row["bounds"]["counted"] == pytest.approx(22 * (2 * 168 + 72) / (168 + 22 * 72))
+    assert row["shares"]["counted"] == pytest.approx(row["ratio"]["median"] / row["bounds"]["counted"])
+    assert slopes.told([row]).count("|") > 20
+    assert slopes.bound(10, 1.0, 1.0, 1.0) == pytest.approx(30 / 11)
+
+
+def test_the_study_of_slopes_pairs_its_seeds():
+    arms = {"slope 25": (0.5, 0.6), "recommended": (0.51, 0.63)}
+    cells = [
+        {"depth": 2, "seed": seed, "arm": arm, "val_accuracy": value, "surrogates": ["fast_sigmoid(slope=2)"] * 2}
+        for arm, values in arms.items()
+        for seed, value in enumerate(values)
+    ]
+    (row,) = slope_study.summary(cells)
+    assert row["pairs"] == pytest.approx([1, 3])
+    assert row["difference"] == pytest.approx(2)
+    assert row["high"] - row["difference"] == pytest.approx(2.776)
+    assert "| 2 | 0.5500 | 0.5700 | +2.00 | [-0.78, +4.78] | 2, 2 |" in slope_study.table([row])

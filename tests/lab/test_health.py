@@ -80,7 +80,7 @@ def test_saturated_neurons():
 
 def test_starved_neurons():
     net = net_of()
-    net[2].weight.data[:7] = 0.0  # nobody hears them
+    net[2].weight.data[:7] = 1e-5  # hardly anybody hears them
     health = examined(net)
     assert health.layers[0].starved == 0.35
     (starved,) = (one for one in health.findings if one.kind == "starved")
@@ -101,6 +101,13 @@ def test_vanishing_and_exploding_over_depth():
     (one,) = (one for one in exploding.findings if (one.kind, one.layer) == ("exploding", "1"))
     assert "raise slope or alpha a bit" in one.remedy
     assert "noisy" in one.remedy
+
+
+def test_early_steps_are_compared_with_the_third_quarter():
+    tape = Tape(net_of(), torch.rand(B, 8, 10), every_step)
+    ramp = torch.tensor([1.0, 1, 2, 2, 4, 4, 80, 80])[:, None]
+    gradients = {name: ramp.expand(record.spk.shape) for name, record in tape.recording.layers.items()}
+    assert all(layer.time == 0.25 for layer in examine(tape.recording, gradients).layers)
 
 
 def test_vanishing_over_time():

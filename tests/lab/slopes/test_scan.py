@@ -169,13 +169,25 @@ def test_the_net_stays_as_it_is(x):
     assert torch.equal(torch.get_rng_state(), generator), "without dropout and mismatch nothing is drawn"
 
 
+def test_layers_with_nothing_between_them(x):
+    """What reaches the lower one is then the very tensor that was measured in the upper one."""
+    net = SpikingSequential(LIFSynapse(N, 5), LIFLayer(5, 8e-3), torch.nn.Identity(), LIFLayer(5, 8e-3)).double()
+    scan = scan_slopes(net, x, loss_fn, [fast_sigmoid(4)], weights=True)
+    for layer in (net[1], net[3]):
+        layer.spike_grad = fast_sigmoid(4)
+    prepare_net(net)
+    loss_fn(*net(x)).backward()
+    assert scan.weight_norm["0.weight"][0] == pytest.approx(float(net[0].weight.grad.norm()), rel=1e-10)
+
+
 def test_norms_below_what_float32_can_square():
     torch.manual_seed(0)
     net = lif(True)
     x = torch.rand(B, T, N)
     plain = scan_slopes(net.eval(), x, loss_fn, [atan(2)])
-    tiny = scan_slopes(net, x, lambda spk, mem: 1e-28 * loss_fn(spk, mem), [atan(2)])
-    np.testing.assert_allclose(1e28 * tiny.norm, plain.norm, rtol=1e-4)
+    for scale in (1e-28, 1e-22, 1e-20, 1e18):
+        scaled = scan_slopes(net, x, lambda spk, mem, scale=scale: scale * loss_fn(spk, mem), [atan(2)])
+        np.testing.assert_allclose(scaled.norm / scale, plain.norm, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
