@@ -131,6 +131,12 @@ class TestProject:
         project(net)
         assert torch.equal(net[0].weight.data, torch.linspace(-2, 2, 16).clamp(-0.9, 0.9))
 
+    def test_another_chip_may_be_given(self):
+        net = chip_net("h1v2", bits=None)
+        net[2].weight.data.fill_(1.5)
+        project(net, load_profile("h1v1"))
+        assert torch.equal(net[2].weight.data, torch.full((16, 50), 0.9))
+
     def test_other_modules_stay_as_they_are(self):
         layer = H1v1Layer(3, 1e-2)
         project(layer)

@@ -7,7 +7,7 @@ from importlib.resources import files
 import pytest
 import torch
 
-from nwavesdk.chip import load_profile
+from nwavesdk.chip import Noise, load_profile
 from nwavesdk.layers import (
     ChipInstance,
     Frontend,
@@ -260,3 +260,23 @@ def test_spikes_and_gradients_are_the_same_on_every_solver_with_mismatch_and_qua
             assert torch.equal(s, expected)
         for name, expected in grads.items():
             assert_close(others[name], expected, GRADIENT, name)
+
+
+def test_taus_snap_to_the_nearest_by_ratio():
+    """11.27 ms: by difference 10 ms would be nearer than 12.6."""
+    assert H1v2Layer(1, taus=11.27e-3).taus.item() == pytest.approx(12.6e-3)
+
+
+def test_more_leak_current_is_a_shorter_time_constant():
+    layer = H1v1Layer(8, taus=20e-3, ileak_mismatch=True)
+    prepare_net(layer, seed=3)
+    expected = 20e-3 / torch.exp(0.1 * Noise.of(3, 0).normal((8,)))
+    assert torch.allclose(layer.effective_constants()[0], expected)
+
+
+@pytest.mark.parametrize("synapse", [H1v1Synapse, H1v2Synapse])
+def test_first_charges_have_the_spread_that_is_told(synapse):
+    torch.manual_seed(0)
+    module = synapse(400, 200)
+    charges = module.weight.detach() * module.profile.charge_law.slope(torch.zeros(()))
+    assert charges.std().item() == pytest.approx(2 / 400**0.5, rel=0.02)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from nwavesdk.cli import app
 from nwavesdk.deploy import check, load_export
-from nwavesdk.layers import H1v1Layer, H1v2Layer, SpikingSequential
+from nwavesdk.layers import H1v1Layer, H1v2Layer, SpikingSequential, prepare_net
 from nwavesdk.train import Run, RunConfig, RunFolder
 
 
@@ -69,6 +69,45 @@ def test_training_draws_chips_only_where_it_is_to(chosen: dict[str, Any], tmp_pa
         Run.new(tmp_path / training, RunConfig.of(chosen)).train()
         weights[training] = (tmp_path / training / "model.safetensors").read_bytes()
     assert weights["hardware"] != weights["mismatch"]
+
+
+def test_each_batch_has_its_chip_and_each_epoch_the_same_chips_to_select_on(
+    chosen: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nwavesdk.optim import SignAnnealing
+    from nwavesdk.train import classifier
+
+    seeds: dict[bool, list[Any]] = {True: [], False: []}
+    epochs = []
+
+    def preparing(net: Any, seed: int | None) -> None:
+        seeds[net.training].append(seed)
+        prepare_net(net, seed=seed)
+
+    def stepping(self: Any, net: Any, epoch: int) -> Any:
+        epochs.append(epoch)
+        return step(self, net, epoch)
+
+    step = SignAnnealing.step
+    monkeypatch.setattr(classifier, "prepare_net", preparing)
+    monkeypatch.setattr("nwavesdk.train.run.VAL_BATCH", 2)
+    monkeypatch.setattr(SignAnnealing, "step", stepping)
+    Run.new(tmp_path / "run", RunConfig.of(chosen)).train()
+    assert epochs == [1, 2, 3]
+    trained, heard = seeds[True], seeds[False]
+    assert len(set(trained)) == len(trained) >= 3
+    chips = len(heard) // 3
+    assert heard == heard[:chips] * 3
+    assert len(set(heard)) == chips > 1
+    assert not any(seed % 2 for seed in trained + heard)
+
+
+@pytest.mark.parametrize("training", ["plain", "hardware", "mismatch"])
+def test_plain_training_knows_no_bits(chosen: dict[str, Any], tmp_path: Path, training: str) -> None:
+    chosen["chip"]["training"] = training
+    run = Run.new(tmp_path / "run", RunConfig.of(chosen))
+    assert run.network()[0].quantization_bits == (None if training == "plain" else 5)
+    assert run.network(deployed=True)[0].quantization_bits == 5
 
 
 def test_the_profile_is_that_with_which_the_run_began(chosen: dict[str, Any], tmp_path: Path) -> None:
