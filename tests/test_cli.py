@@ -165,6 +165,9 @@ def test_slopes_as_table_object_and_picture(run: tuple[Path, Result]) -> None:
     assert re.search(r"fast_sigmoid\(slope=25\) \*\s+\S+ ", table.stdout)
     assert "layer 1 receives" in table.stdout
     assert (out / "pictures" / "slopes.png").read_bytes().startswith(b"\x89PNG")
+    page = (out / "slopes.html").read_text("utf-8")
+    assert "Recommended" in page
+    assert "https://" not in page
     few = "fast_sigmoid(2), atan(alpha=3),atan(1)"
     report = the_object(
         nwave("slopes", out / "config.json", "--surrogates", few, "--no-plot", "--recordings", 5, "--json")

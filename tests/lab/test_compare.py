@@ -19,7 +19,6 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from nwavesdk.cli import app
-from nwavesdk.cli.compare import parts
 from nwavesdk.lab.compare import Study, compare_pairs, summarize
 from nwavesdk.lab.compare.workers import finish_on_processes, finish_on_ray, run_cell
 from nwavesdk.train import RunConfig, RunFolder
@@ -195,10 +194,6 @@ def alive(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def test_surrogates_are_parted_at_commas_outside_of_brackets() -> None:
-    assert parts("fast_sigmoid, atan(alpha=3),x(a=1,b=2)") == ["fast_sigmoid", "atan(alpha=3)", "x(a=1,b=2)"]
 
 
 def test_the_command(tones: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from nwavesdk import __version__
 
-__all__ = ["Json", "RunPath", "app", "main", "user_errors"]
+__all__ = ["Json", "RunPath", "app", "main", "split_commas", "user_errors"]
 
 app = typer.Typer(
     name="nwave",
@@ -49,3 +49,20 @@ def user_errors(as_json: bool) -> Iterator[None]:
         if as_json:
             print(json.dumps({"error": text}))
         raise typer.Exit(2) from None
+
+
+def split_commas(text: str) -> list[str]:
+    """Cut at the commas outside of brackets: surrogates have commas within.
+
+    Example:
+        >>> split_commas("fast_sigmoid, s2nn(4,1)")
+        ['fast_sigmoid', 's2nn(4,1)']
+    """
+    found, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            found.append("")
+        else:
+            found[-1] += letter
+    return [part.strip() for part in found if part.strip()]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nwavesdk.cli.app import Json, app, user_errors
+from nwavesdk.cli.app import Json, app, split_commas, user_errors
 from nwavesdk.cli.learn import nested, source
 
 __all__ = ["compare"]
@@ -50,7 +50,7 @@ def compare(
         from nwavesdk.lab.compare import Study
         from nwavesdk.lab.compare.workers import finish_on_processes, finish_on_ray
 
-        study = Study.open(out, parts(surrogates), seeds, choices, threads)
+        study = Study.open(out, split_commas(surrogates), seeds, choices, threads)
         missing = study.missing()
 
         def told(cell: Any) -> None:
@@ -66,15 +66,3 @@ def compare(
 
         report = write(study)
     print(json.dumps(content(study)) if as_json else "\n".join([*lines(study), f"look at {report}"]))
-
-
-def parts(text: str) -> list[str]:
-    """Split at commas that do not stand within brackets."""
-    found, depth = [""], 0
-    for letter in text:
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and depth == 0:
-            found.append("")
-        else:
-            found[-1] += letter
-    return [part.strip() for part in found if part.strip()]

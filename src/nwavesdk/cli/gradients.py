@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nwavesdk.cli.app import Json, RunPath, app, user_errors
+from nwavesdk.cli.app import Json, RunPath, app, split_commas, user_errors
 
 __all__ = ["diagnose", "slopes"]
 
@@ -28,7 +28,8 @@ def slopes(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the picture goes. [RUN/pictures/slopes.png]")
     ] = None,
-    no_plot: Annotated[bool, typer.Option("--no-plot", help="Only the table.")] = False,
+    page: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the page goes. [RUN/slopes.html]")] = None,
+    no_plot: Annotated[bool, typer.Option("--no-plot", help="Only the table: no picture, no page.")] = False,
     as_json: Json = False,
 ) -> None:
     """Say how much gradient reaches each layer of a net under which surrogate, and which one each layer should have."""
@@ -37,7 +38,7 @@ def slopes(
         from nwavesdk.lab.slopes.report import SlopeReport
         from nwavesdk.surrogate import available, parse
 
-        grid = None if surrogates is None else [parse(one) for one in _split(surrogates)]
+        grid = None if surrogates is None else [parse(one) for one in split_commas(surrogates)]
         if kind is not None and kind not in available():
             raise ValueError(f"--kind {kind} is unknown: expected one of {', '.join(sorted(available()))}.")
         batch = RunBatch.open(run, recordings)
@@ -45,16 +46,21 @@ def slopes(
         picture = None if no_plot else plot or batch.pictures / "slopes.png"
         if picture is not None:
             from nwavesdk.lab.slopes.picture import plot_slopes
+            from nwavesdk.lab.slopes.report_page import write_page
 
             plot_slopes(picture, report)
+            page = page or (run if run.is_dir() else Path(".")) / "slopes.html"
+            write_page(page, report, batch)
     about = {"run": str(run), "weights": batch.weights, "recordings": len(batch.labels)}
     if as_json:
-        print(json.dumps({**about, **report.as_json(), "plot": None if picture is None else str(picture)}))
+        files = {"plot": picture, "page": page if picture is not None else None}
+        told = {name: None if path is None else str(path) for name, path in files.items()}
+        print(json.dumps({**about, **report.as_json(), **told}))
         return
     print(f"{len(batch.labels)} recordings, {batch.weights} weights, loss {report.loss:.4g}; {report.seconds:.2f} s")
     print("\n".join(report.lines()))
     if picture is not None:
-        print(f"drawn in {picture}")
+        print(f"drawn in {picture}; look at {page}")
 
 
 @app.command()
@@ -88,15 +94,3 @@ def diagnose(run: RunPath, recordings: Recordings = None, as_json: Json = False)
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
     """JSON knows no infinity."""
     return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
-
-
-def _split(text: str) -> list[str]:
-    """Cut at the commas outside of brackets."""
-    parts, depth = [""], 0
-    for sign in text:
-        depth += {"(": 1, ")": -1}.get(sign, 0)
-        if sign == "," and not depth:
-            parts.append("")
-        else:
-            parts[-1] += sign
-    return [part for part in parts if part.strip()]
