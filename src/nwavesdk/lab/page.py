@@ -19,6 +19,8 @@ from nwavesdk.surrogate import Surrogate
 __all__ = ["Page"]
 
 REACH, POINTS = 2.0, 401
+LONG = 60
+"""Letters from which on a cell is broken into lines."""
 FACTORS = [2.0 ** (k / 4) for k in range(-16, 13)]
 """By what the slider multiplies a surrogate's first parameter."""
 
@@ -148,6 +150,6 @@ def _finite(value: float) -> float:
 
 def _cell(value: str | int | float) -> str:
     if isinstance(value, str):
-        return f"<td>{escape(value)}</td>"
+        return f"<td{' class=long' * (len(value) > LONG)}>{escape(value)}</td>"
     told = str(value) if isinstance(value, int) else "" if math.isnan(value) else f"{value:.4f}"
     return f'<td class="number" data-value="{"" if math.isnan(value) else value}">{told}</td>'

@@ -35,7 +35,7 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
         "Recommended",
         "For each layer, with the reason.",
         ["layer", "surrogate", "reason"],
-        [[one.layer, told(one.surrogate), one.reason] for one in report.advice],
+        [[depth, told(one.surrogate), one.reason] for depth, one in enumerate(report.advice, 1)],
     )
     rows = [(scan, row, name) for row, name in enumerate(scan.candidates)] + [(report.checked, 0, RECOMMENDED)]
     page.table(
