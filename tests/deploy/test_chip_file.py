@@ -51,6 +51,20 @@ def test_stored_integers_are_the_simulated_weights(tmp_path, bits):
             assert torch.equal(0.5 * (integers.float() * Quantizer(bits, 1.66).step), simulated)  # gain of H1v2: 0.5
 
 
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_recurrent_weights_come_back_with_their_own_bits(tmp_path, bits):
+    net = chip_net("h1v2", bits=bits, recurrent=(0,))
+    net[3].recurrent_weights.data.uniform_(0.3, 1.66)
+    path = tmp_path / "chip.safetensors"
+    export(net, path)
+    back = load_export(path)
+    for each in (net, back):
+        prepare_net(each)
+    assert back[3].quantization_bits == bits
+    assert torch.equal(net[3].effective_recurrent_weights(), back[3].effective_recurrent_weights())
+    assert back[3].effective_recurrent_weights().abs().max() > 0.5
+
+
 def test_a_module_without_bits_gets_those_of_the_chip(tmp_path):
     net, held = chip_net(bits=None), chip_net(bits=5)
     held.load_state_dict(net.state_dict())

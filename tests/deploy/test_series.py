@@ -7,7 +7,7 @@ import torch
 from deploy.nets import chip_net, sound
 from nwavesdk.deploy import ChipSeries, draw_series
 from nwavesdk.deploy.series import Tile, count_right, tile_for
-from nwavesdk.layers import Dropout, SpikingSequential, prepare_net
+from nwavesdk.layers import Dropout, H1v1Layer, SpikingSequential, prepare_net
 from nwavesdk.metrics import accuracy_population
 from nwavesdk.train.seed import chip_seed
 
@@ -63,6 +63,15 @@ def test_mismatch_of_a_later_layer_alone():
     expected = one_by_one(net, x, labels, 4, seeds)
     for tile in (None, Tile(30, 6), Tile(30, 1)):
         assert count_right(net, x, labels, 4, seeds, tile).tolist() == expected
+
+
+def test_mismatch_of_recurrent_weights_alone():
+    net = undecided(chip_net("h1v1", sizes=(12, 20), recurrent=(0,))).double()
+    net[3] = H1v1Layer(12, 10e-3, layer_topology="RC", stddev=0.3).double()
+    x, labels, seeds = recordings(30).double(), torch.arange(30) % 4, list(range(9))
+    expected = one_by_one(net, x, labels, 4, seeds)
+    assert count_right(net, x, labels, 4, seeds).tolist() == expected
+    assert len(set(expected)) > 1
 
 
 def test_dropout_is_passed_over():

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -108,6 +109,29 @@ def test_plain_training_knows_no_bits(chosen: dict[str, Any], tmp_path: Path, tr
     run = Run.new(tmp_path / "run", RunConfig.of(chosen))
     assert run.network()[0].quantization_bits == (None if training == "plain" else 5)
     assert run.network(deployed=True)[0].quantization_bits == 5
+
+
+def test_mismatch_of_weights_is_the_chip_s(chosen: dict[str, Any], tmp_path: Path) -> None:
+    chosen["chip"]["profile"] = "h1v1"
+    run = Run.new(tmp_path / "run", RunConfig.of(chosen))
+    for net, stddev in ((run.network(mismatch=True), 0.02), (run.network(), None)):
+        synapses = [m for m in net if hasattr(m, "nb_inputs")]
+        assert [m.stddev for m in synapses] == [stddev] * len(synapses)
+
+
+def test_the_gain_is_of_the_training_part_alone_and_a_limit_counts_all_parts(
+    chosen: dict[str, Any], tmp_path: Path
+) -> None:
+    chosen["data"]["limit"] = 12
+    run = Run.new(tmp_path / "run", RunConfig.of(chosen))
+    assert run.config.chip is not None
+    assert run.config.chip.gain is not None
+    gain = run.config.chip.gain
+    assert gain == float(f"{1 / np.quantile(run.parts.train.x / gain, 0.99):.3g}")
+    parts = (run.parts.train, run.parts.val, run.parts.test)
+    assert 10 <= sum(len(part) for part in parts) <= 15
+    for part in parts:
+        assert len(set(np.bincount(part.labels))) == 1
 
 
 def test_the_profile_is_that_with_which_the_run_began(chosen: dict[str, Any], tmp_path: Path) -> None:
