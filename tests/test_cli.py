@@ -274,7 +274,7 @@ def test_defaults_in_the_help_are_those_of_the_config() -> None:
     pytest.importorskip("pydantic")
     from nwavesdk.train import RunConfig
 
-    config = RunConfig()
+    config, chip = RunConfig(), RunConfig.of({"chip": {"profile": "h1v2"}})
     stated = dict(re.findall(r"--([\w-]+) .*?\[([^\]]*)\]", re.sub(r"\n {10,}", " ", nwave("train", "--help").stdout)))
     expected = {
         "seed": config.seed,
@@ -290,7 +290,19 @@ def test_defaults_in_the_help_are_those_of_the_config() -> None:
         "devices": config.machine.devices,
         "precision": config.machine.precision,
     }
-    assert {name: stated[name] for name in expected} == {name: str(value) for name, value in expected.items()}
+    assert {name: stated[name].partition(";")[0] for name in expected} == {
+        name: str(value) for name, value in expected.items()
+    }
+    for_a_chip = {
+        "epochs": chip.learning.epochs,
+        "hidden": ",".join(map(str, chip.net.hidden)),
+        "tau": chip.net.tau,
+        "dropout": f"{chip.net.dropout:g}",
+        "learning-rate": chip.learning.rate,
+        "sample-rate": chip.data.sample_rate,
+    }
+    told = {name: text.partition("; chip: ")[2] for name, text in stated.items() if "; chip: " in text}
+    assert told == {name: str(value) for name, value in for_a_chip.items()}
 
 
 def test_data_counts_a_folder_and_draws(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
