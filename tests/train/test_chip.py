@@ -288,6 +288,18 @@ class TestCommands:
         assert first["assumed"] == ["leak_mismatch", "threshold_mismatch", "synapse_mismatch"]
         assert (tmp_path / "own.png").is_file()
 
+    def test_chips_are_drawn_with_all_mismatch(self, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from nwavesdk.deploy import chip_run
+
+        def looking(net: Any, *arguments: Any) -> Any:
+            assert [m.stddev for m in net if hasattr(m, "nb_inputs")] == [0.02] * 3
+            assert [m.ileak_mismatch for m in net if hasattr(m, "neuron")] == [True] * 3
+            return draw_series(net, *arguments)
+
+        draw_series = chip_run.draw_series
+        monkeypatch.setattr(chip_run, "draw_series", looking)
+        assert nwave("chips", run, "--n", "2", "--no-plot").exit_code == 0
+
     def test_a_run_for_no_chip_is_told_so(self, choices: dict[str, Any], tmp_path: Path) -> None:
         choices["learning"]["epochs"] = 1
         Run.new(tmp_path / "desk", RunConfig.of(choices)).train()
