@@ -79,7 +79,8 @@ class Classifier(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Keep what the epoch has reached, for plateaus."""
-        self._reached = self.trainer.callback_metrics["val_loss"].item()
+        if self.schedule is not None and self.schedule.form == "plateau":
+            self._reached = self.trainer.callback_metrics["val_loss"].item()
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The loss of a batch."""
