@@ -65,8 +65,8 @@ def summarize(values: Sequence[float], level: float = 0.95) -> Summary:
     """Mean and interval of one arm.
 
     Example:
-        >>> summarize([0.9, 0.92, 0.94]).mean
-        0.92
+        >>> f"{summarize([0.9, 0.92, 0.94]).mean:.2f}"
+        '0.92'
     """
     mean, deviation = _moments(values)
     reach = _reach(len(values), deviation, 1 - level)
