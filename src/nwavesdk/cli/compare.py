@@ -21,7 +21,7 @@ def compare(
         str, typer.Option(metavar="A,B,…", help='Such as "fast_sigmoid,atan(alpha=3)"; one may stand twice.')
     ] = "fast_sigmoid,atan,sigmoid",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each surrogate, with seeds from 0.")] = 5,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training part. [20; for a chip 40]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training part. [20; chip: 40]")] = None,
     data: Annotated[str | None, typer.Option(metavar="digits|FOLDER", help="As of nwave train. [digits]")] = None,
     chip: Annotated[str | None, typer.Option(metavar="h1v1|h1v2|FILE", help="As of nwave train. [none]")] = None,
     hidden: Annotated[str | None, typer.Option(metavar="N,N,…", help="As of nwave train.")] = None,

@@ -19,11 +19,9 @@ def train(
     data: Annotated[
         str | None, typer.Option(metavar="digits|FOLDER", help="Spoken digits, or <class>/*.wav in a folder. [digits]")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training part. [20; 40 for a chip]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training part. [20; chip: 40]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR from its last epoch.")] = False,
-    hidden: Annotated[
-        str | None, typer.Option(metavar="N,N,…", help="Hidden layer sizes. [256,256; 50 for a chip]")
-    ] = None,
+    hidden: Annotated[str | None, typer.Option(metavar="N,N,…", help="Hidden layer sizes. [256,256; chip: 50]")] = None,
     chip: Annotated[
         str | None, typer.Option(metavar="h1v1|h1v2|FILE", help="Train for this chip; FILE is a profile. [none]")
     ] = None,
@@ -33,7 +31,7 @@ def train(
     bits: Annotated[int | None, typer.Option(help="Bits of a weight on the chip. [the profile's]")] = None,
     duration: Annotated[float | None, typer.Option(help="Length of a recording for a chip, seconds. [1]")] = None,
     population: Annotated[int | None, typer.Option(help="Output neurons for each class. [10]")] = None,
-    tau: Annotated[float | None, typer.Option(help="Membrane time constant, seconds. [0.01; 0.05 for a chip]")] = None,
+    tau: Annotated[float | None, typer.Option(help="Membrane time constant, seconds. [0.01; chip: 0.05]")] = None,
     surrogate: Annotated[
         str | None, typer.Option(help="Gradient of a spike; `nwave surrogates` lists them. [fast_sigmoid]")
     ] = None,
@@ -44,11 +42,9 @@ def train(
             help="Move a parameter: linear, exponential, cosine or plateau, as in exponential(slope,5,25). [none]",
         ),
     ] = None,
-    dropout: Annotated[
-        float | None, typer.Option(help="Share of hidden neurons silenced. [0.05; 0 for a chip]")
-    ] = None,
+    dropout: Annotated[float | None, typer.Option(help="Share of hidden neurons silenced. [0.05; chip: 0]")] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Highest learning rate of the cycle. [0.008; 0.03 for a chip]")
+        float | None, typer.Option(help="Highest learning rate of the cycle. [0.008; chip: 0.03]")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Recordings a step. [64]")] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without gain. [never]")] = None,
@@ -57,7 +53,7 @@ def train(
     hold: Annotated[int | None, typer.Option(help="Time steps a frame stays. [about 100 steps in all]")] = None,
     bands: Annotated[int | None, typer.Option(help="Mel bands; folders only. [32]")] = None,
     sample_rate: Annotated[
-        int | None, typer.Option(help="Rate of the sound, Hz; folders only. [lowest; 16000 for a chip]")
+        int | None, typer.Option(help="Rate of the sound, Hz; folders only. [lowest; chip: 16000]")
     ] = None,
     accelerator: Annotated[str | None, typer.Option(help="auto, cpu, gpu, cuda or mps. [auto]")] = None,
     devices: Annotated[int | None, typer.Option(help="Processes or GPUs, data-parallel. [1]")] = None,
