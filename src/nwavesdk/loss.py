@@ -166,7 +166,7 @@ def balanced_population_mse(
     _check_spikes(what, spk)
     if spk.ndim != 3:
         raise ValueError(f"{what}: spikes have the shape {list(spk.shape)}, expected [B, T, outputs].")
-    (B, T, O), classes = spk.shape, num_classes  # noqa: E741
+    (B, T, O), classes = spk.shape, num_classes  # noqa: E741 (O is the outputs in the docstring)
     if classes < 1 or O % classes:
         raise ValueError(f"{what}: {O} output neurons do not part into {classes} equal groups, one for each class.")
     _check_targets(what, targets, B, classes)

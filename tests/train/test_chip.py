@@ -17,6 +17,7 @@ from nwavesdk.cli import app
 from nwavesdk.deploy import check, load_export
 from nwavesdk.layers import H1v1Layer, H1v2Layer, SpikingSequential, prepare_net
 from nwavesdk.train import Run, RunConfig, RunFolder
+from train.interrupt import stop_after
 
 
 @pytest.fixture
@@ -153,31 +154,11 @@ def test_a_killed_run_ends_with_the_same_weights(chosen: dict[str, Any], tmp_pat
     """The schedule of signs and the drawn chips go on where they were."""
     chosen["learning"]["epochs"] = 4
     Run.new(tmp_path / "whole", RunConfig.of(chosen)).train()
-    _stop_after(Run.new(tmp_path / "broken", RunConfig.of(chosen)), 2)
+    stop_after(Run.new(tmp_path / "broken", RunConfig.of(chosen)), 2)
     Run.open(tmp_path / "broken").train()
     a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
     for name, value in a.items():
         assert torch.equal(value, b[name]), name
-
-
-def _stop_after(run: Run, epochs: int) -> None:
-    """Train and break off after so many epochs, as an interrupt would."""
-    from nwavesdk.train.checkpoint import EveryEpoch
-
-    class StopError(Exception):
-        pass
-
-    original = EveryEpoch.on_train_epoch_end
-
-    def stopping(self: Any, trainer: Any, module: Any) -> None:
-        original(self, trainer, module)
-        if trainer.current_epoch + 1 == epochs:
-            raise StopError
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(EveryEpoch, "on_train_epoch_end", stopping)
-        with pytest.raises(StopError):
-            run.train()
 
 
 @pytest.mark.parametrize(
@@ -221,7 +202,7 @@ def test_what_a_chip_has_no_room_for_is_said_before_a_folder_is_made(
     [
         ({"profile": "h1v2", "training": "some"}, "chip.training"),
         ({"profile": "h1v2", "bits": 9}, "chip.bits"),
-        ({"training": "plain"}, "chip.profile"),
+        ({"training": "plain"}, r"chip.profile: missing beside .* expected h1v1, h1v2 or a file \(--chip\)"),
     ],
 )
 def test_a_wrong_choice_is_named(chip: dict[str, Any], words: str) -> None:
@@ -244,6 +225,17 @@ def run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = nwave("train", "--out", out, "--data", tones, "--chip", "h1v1", *options)
     assert done.exit_code == 0, done.output
     return out
+
+
+def test_a_damaged_profile_in_the_config_is_named(chosen: dict[str, Any], tmp_path: Path) -> None:
+    Run.new(tmp_path / "run", RunConfig.of(chosen))
+    file = tmp_path / "run" / "config.json"
+    config = json.loads(file.read_text())
+    config["facts"]["profile"] = '{"name": "h1v2"}'
+    file.write_text(json.dumps(config))
+    done = nwave("check", tmp_path / "run")
+    assert done.exit_code == 2
+    assert "config.json is not the config of a run: facts.profile: it is no profile of a chip" in done.stderr
 
 
 class TestCommands:

@@ -18,6 +18,7 @@ from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.checkpoint import AtomicCheckpointIO
 from nwavesdk.train.classifier import population_loss
 from nwavesdk.train.model_file import load_model
+from train.interrupt import stop_after
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -192,6 +193,26 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "sprung",)
 
     torch.save({"state_dict": Trap()}, tmp_path / "checkpoint.ckpt")
-    with pytest.raises(Exception, match="Weights only load failed"):
+    with pytest.raises(ValueError, match="more than tensors and plain values"):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "checkpoint.ckpt")
     assert not (tmp_path / "sprung").exists()
+
+
+def test_a_damaged_checkpoint_is_told_in_one_line(choices: dict[str, Any], tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from nwavesdk.cli import app
+
+    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 1)
+    checkpoint = tmp_path / "broken" / "checkpoint.ckpt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    done = CliRunner().invoke(app, ["train", "--out", str(tmp_path / "broken"), "--resume", "--json"])
+    assert done.exit_code == 2
+    assert "checkpoint.ckpt is damaged, or holds more than tensors" in json.loads(done.stdout)["error"]
+    assert "Traceback" not in done.stderr
+
+
+def test_training_that_diverges_is_the_users_to_mend(choices: dict[str, Any], tmp_path: Path) -> None:
+    choices["learning"] |= {"rate": 1e30, "weight_decay": 1e30}
+    with pytest.raises(ValueError, match="training diverged; lower the learning rate"):
+        Run.new(tmp_path / "wild", RunConfig.of(choices)).train()

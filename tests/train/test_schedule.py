@@ -12,26 +12,7 @@ from safetensors.torch import load_file
 
 from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.train import Run, RunConfig
-from nwavesdk.train.checkpoint import EveryEpoch
-
-
-def _stop_after(run: Run, epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train and break off after so many epochs, as an interrupt would."""
-
-    class StopError(Exception):
-        pass
-
-    original = EveryEpoch.on_train_epoch_end
-
-    def stopping(self: Any, trainer: Any, module: Any) -> None:
-        original(self, trainer, module)
-        if trainer.current_epoch + 1 == epochs:
-            raise StopError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(EveryEpoch, "on_train_epoch_end", stopping)
-        with pytest.raises(StopError):
-            run.train()
+from train.interrupt import stop_after
 
 
 @pytest.mark.parametrize("form", ["exponential(slope, 2, 40)", "plateau(slope, 2, 40, patience=1, stages=2)"])
@@ -49,7 +30,7 @@ def test_a_killed_run_ends_with_the_same_weights(
     choices["learning"] |= {"epochs": 4, "surrogate_schedule": form}
     Run.new(tmp_path / "whole", RunConfig.of(choices)).train()
     expected, values[:] = list(values), []
-    _stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2, monkeypatch)
+    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
     Run.open(tmp_path / "broken").train()
     assert values == expected
     assert expected[0] == 2

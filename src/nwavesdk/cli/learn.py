@@ -99,7 +99,7 @@ def train(
                 print(f"{out} is finished: nothing to resume, nothing changed.", file=sys.stderr)
                 return _print_result(out, folder.read_result(), as_json)
         run = Run.open(out) if resume else Run.new(out, RunConfig.of(choices))
-    result = run.train()
+        result = run.train()
     if result is not None:
         _print_result(out, result, as_json)
     return None

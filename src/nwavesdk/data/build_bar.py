@@ -23,7 +23,7 @@ def build_bar(total: int, show: bool | None) -> Iterator[Advance]:
         show: Whether there is one; None: where standard error is a terminal.
     """
     if not (sys.stderr.isatty() if show is None else show):
-        yield lambda cached, skipped: None  # noqa: ARG005
+        yield lambda cached, skipped: None  # noqa: ARG005 (called by these names)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -91,7 +91,7 @@ class NWaveDataloaderConfig:
         _ = self.bank  # a profile that is missing, or bands that do not fit the rate, are told now
 
     @property
-    def T(self) -> int:  # noqa: N802
+    def T(self) -> int:  # noqa: N802 (the field's name)
         """Time steps of a series: the whole ones within a recording."""
         return self.steps(self.recording_duration_s)
 

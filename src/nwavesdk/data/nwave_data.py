@@ -63,7 +63,7 @@ class NWaveDataGen:
         return DataLoader(train, size, shuffle=True, generator=order), DataLoader(val, size), DataLoader(test, size)
 
     @property
-    def T(self) -> int:  # noqa: N802
+    def T(self) -> int:  # noqa: N802 (the field's name)
         """Time steps of a series."""
         return self.config.T
 

@@ -36,7 +36,8 @@ def get_chip_consumption(
 ) -> Consumption:
     """Average power of a net on its chip while it fired `spikes`.
 
-    Each spike costs its neuron, and each synapse with a weight that is not 0 through which it arrives; filters and bias
+    Each spike of a layer costs its neuron, and each synapse with a weight that is not 0 through which it arrives; what
+    comes in from outside is not counted. Filters and bias
     currents cost always. The energies are those of the profile, and assumed in the profiles that ship with the package:
     the number is as good as they are. NWAVE's own formula is not documented.
 

@@ -56,7 +56,7 @@ def check(model: nn.Module, profile: Profile | None = None) -> list[Violation]:
         >>> for violation in check(net):
         ...     print(violation)
         0.weight[1, 0]: weight -1, expected within ±0.9
-        0.weight[0, 0]: weight 0.5 is positive in a block of 5 inputs whose sign is negative
+        0.weight[0, 0]: weight 0.5 is positive in a block of 5 inputs whose sign is negative (axis assumed)
     """
     rows = stages(model, "check")
     chip = profile_of(model, "check") if profile is None else profile
@@ -110,10 +110,11 @@ def _weight(weight: Weight, chip: Profile) -> Iterator[Violation]:
         yield Violation(name, "weight_limit", tuple(index), value, f"weight {value:g}, expected within ±{limit:g}")
     if held.ndim < 2:
         return
+    doubt = " (axis assumed)" if chip.assumed("sign_axis") else ""
     for index in offenders(held.where(raw.isfinite(), 0.0), block, axis).nonzero().tolist():
         value = held[tuple(index)].item()
         told, other = ("positive", "negative") if value > 0 else ("negative", "positive")
-        text = f"weight {value:g} is {told} in a block of {block} {axis} whose sign is {other}"
+        text = f"weight {value:g} is {told} in a block of {block} {axis} whose sign is {other}{doubt}"
         yield Violation(name, "sign_block", tuple(index), value, text)
 
 

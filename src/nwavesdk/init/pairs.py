@@ -98,7 +98,7 @@ def inputs_of(model: nn.Module, driver: Driver, batches: Iterable[Tensor]) -> li
             if module is driver:
                 parts.append(got if got.ndim > 2 else got.reshape(-1, 1, got.shape[-1]))
 
-        _run(model, x, drives, lambda layer, cur: None)  # noqa: ARG005
+        _run(model, x, drives, lambda layer, cur: None)  # noqa: ARG005 (nothing is wanted of them here)
         received.append(torch.cat(parts, 1))
     return received
 

@@ -44,14 +44,20 @@ class HealthCallback(Callback):
         self.found: dict[int, Health] = {}
         self._batch: tuple[Tensor, Tensor] | None = None
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 (Lightning's)
         """Check that there is something to examine."""
         if not isinstance(getattr(pl_module, "net", None), SpikingSequential):
             raise TypeError(f"HealthCallback examines module.net, a SpikingSequential; {_name(pl_module)} has none.")
         if self.loss is None and not isinstance(pl_module, Classifier):
             raise TypeError(f"HealthCallback: give loss=, as {_name(pl_module)} is no Classifier.")
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+    def on_train_batch_start(
+        self,
+        trainer: Trainer,  # noqa: ARG002 (Lightning's)
+        pl_module: LightningModule,  # noqa: ARG002 (Lightning's)
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
         """Keep the first batch of the epoch."""
         if batch_idx == 0:
             self._batch = batch[0], batch[1]

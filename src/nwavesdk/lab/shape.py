@@ -72,6 +72,6 @@ def catalogue_shapes() -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for name, kind in available().items():
         measured = shape(kind())
-        defaults = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
+        defaults = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]  # surrogates of the catalogue are dataclasses
         rows.append({"name": name, "formula": kind.formula, "defaults": defaults, **vars(measured)})
     return rows

@@ -26,7 +26,7 @@ def guard_replaced(parameters: Iterable[nn.Parameter], owner: str) -> RemovableH
     """
     replaced = [weakref.ref(parameter) for parameter in parameters]
 
-    def check(optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001
+    def check(optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001 (torch's hook)
         alive = {id(parameter) for ref in replaced if (parameter := ref()) is not None}
         if alive and any(id(p) in alive for group in optimizer.param_groups for p in group["params"]):
             raise RuntimeError(

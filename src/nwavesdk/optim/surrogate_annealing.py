@@ -181,7 +181,7 @@ class SurrogateAnnealing:
 
 def _real(name: str, value: object) -> float:
     try:
-        number = math.nan if isinstance(value, bool | str) else float(value)  # type: ignore[arg-type]
+        number = math.nan if isinstance(value, bool | str) else float(value)  # type: ignore[arg-type]  # what cannot is caught
     except (TypeError, ValueError, RuntimeError):
         number = math.nan
     if not math.isfinite(number):

@@ -145,7 +145,7 @@ def parse(text: str) -> Surrogate:
     try:
         tree = ast.parse(text.strip(), mode="eval").body
         call = tree if isinstance(tree, ast.Call) else ast.Call(tree, [], [])
-        name = call.func.id  # type: ignore[attr-defined]
+        name = call.func.id  # type: ignore[attr-defined]  # another node is caught
         positional = [ast.literal_eval(a) for a in call.args]
         named = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
         cls = kinds[name]

@@ -41,7 +41,7 @@ class Formula(Surrogate):
 
 def _checked(owner: str, one: Any, value: object) -> float:
     try:
-        got = math.nan if isinstance(value, bool | str) else float(value)  # type: ignore[arg-type]
+        got = math.nan if isinstance(value, bool | str) else float(value)  # type: ignore[arg-type]  # what cannot is caught
     except (TypeError, ValueError, RuntimeError, OverflowError):
         got = math.nan
     kind: type[float] = type(one.default)

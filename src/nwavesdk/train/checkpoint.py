@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -24,8 +25,18 @@ class AtomicCheckpointIO(CheckpointIO):
         write_atomically(Path(path), buffer.getvalue())
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:  # noqa: ARG002
-        """Read tensors and plain values; never anything that could run code."""
-        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        """Read tensors and plain values; never anything that could run code.
+
+        Raises:
+            ValueError: The file is damaged, or holds anything else.
+        """
+        try:
+            checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        except (RuntimeError, EOFError, UnpicklingError, KeyError) as error:
+            raise ValueError(
+                f"{path} is damaged, or holds more than tensors and plain values ({type(error).__name__}): "
+                "restore it, or begin a new run."
+            ) from error
         return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from nwavesdk.layers import SpikingSequential, Synapse, prepare_net
+from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.metrics import accuracy_population, population_counts
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing
 from nwavesdk.train.config import ChipConfig, LearningConfig
@@ -95,6 +96,12 @@ class Classifier(LightningModule):
         self.log("train_rate", torch.stack(list(rates.values())).mean(), sync_dist=True, **options)
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        """Refuse weights that are not finite: a NaN never spikes, so no loss and no rate would tell."""
+        for name, weight in self.net.named_parameters():
+            if not weight.isfinite().all():
+                raise RuntimeError(f"{name} is not finite after epoch {self.current_epoch + 1}: {DIVERGED}")
+
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """The loss, the accuracy and each layer's rate on a batch of the validation part."""
         self._prepare("validation", batch_idx, self.global_rank)
@@ -102,7 +109,7 @@ class Classifier(LightningModule):
         for name, value in {"val_loss": loss, "val_accuracy": accuracy, **rates}.items():
             self.log(name, value, sync_dist=True, batch_size=len(batch[1]))
 
-    def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002
+    def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002 (Lightning's)
         """Note the gradient's norm in the weights before each neuron layer, in order of depth."""
         depth = 0
         for module in self.net.modules():

@@ -179,6 +179,14 @@ class Facts(_Section):
     split_by: Literal["recording", "speaker"] = "recording"
     profile: str | None = None
 
+    @field_validator("profile")
+    @classmethod
+    def _whole(cls, text: str | None) -> str | None:
+        try:
+            return None if text is None else Profile.from_json(text).to_json()
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"it is no profile of a chip, {error!r}") from None
+
     @property
     def chip(self) -> Profile | None:
         """The chip, as it was when the run began."""
@@ -215,6 +223,10 @@ class RunConfig(_Section):
         """Fill in what is the default of a net for a chip, where it is not given."""
         if not isinstance(choices, Mapping) or not choices.get("chip"):
             return choices
+        if isinstance(choices["chip"], Mapping) and "profile" not in choices["chip"]:
+            raise ValueError(
+                "chip.profile: missing beside other choices of a chip, expected h1v1, h1v2 or a file (--chip)"
+            )
         given = {section: choices.get(section) or {} for section in _CHIP_DEFAULTS}
         if not all(isinstance(values, Mapping) for values in given.values()):
             return choices

@@ -38,6 +38,14 @@ CAPTIONS = {
 }
 
 
+VALIDATED = {
+    "plain": "with weights as they were trained, before they were moved to what the chip can hold",
+    "hardware": "on the chip as designed",
+    "mismatch": "over drawn chips, a new one every few recordings, the same in each epoch",
+}
+"""What the validation accuracy of a run for a chip is measured on, by what training knew of the chip."""
+
+
 def write_report(
     folder: RunFolder,
     config: RunConfig,
@@ -175,6 +183,7 @@ def _chip(config: RunConfig) -> dict[str, str]:
         f"{len(profile.entries)} numbers are assumed, see nwave info --chip",
         "what training knew of it": config.chip.training,
         "test accuracy counts": "on the chip as designed, without mismatch: nwave chips draws some that differ",
+        "validation accuracy counts": VALIDATED[config.chip.training],
         "parts by": config.facts.split_by,
     }
 

@@ -14,6 +14,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from nwavesdk.layers import SpikingSequential, project
+from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.train.arithmetic import arithmetic_now, same_arithmetic
 from nwavesdk.train.checkpoint import AtomicCheckpointIO, EveryEpoch
 from nwavesdk.train.classifier import Classifier
@@ -116,9 +117,17 @@ class Run:
 
         Returns:
             The content of `result.json`; None in processes other than the first.
+
+        Raises:
+            ValueError: Training diverged, or the checkpoint is damaged.
         """
         with same_arithmetic(self.config.arithmetic):
-            return self._train()
+            try:
+                return self._train()
+            except RuntimeError as error:
+                if DIVERGED not in str(error):
+                    raise
+                raise ValueError(str(error)) from error
 
     def _train(self) -> dict[str, Any] | None:
         learning = self.config.learning

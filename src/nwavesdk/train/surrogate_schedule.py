@@ -38,9 +38,9 @@ class SurrogateScheduleConfig(BaseModel):
             return given
         try:
             call = ast.parse(given.strip(), mode="eval").body
-            given_names = [node.id for node in (call.func, call.args[0])]  # type: ignore[attr-defined]
-            start, end = map(ast.literal_eval, call.args[1:])  # type: ignore[attr-defined]
-            options = {str(key.arg): ast.literal_eval(key.value) for key in call.keywords}  # type: ignore[attr-defined]
+            given_names = [node.id for node in (call.func, call.args[0])]  # type: ignore[attr-defined]  # another node is caught
+            start, end = map(ast.literal_eval, call.args[1:])  # type: ignore[attr-defined]  # another node is caught
+            options = {str(key.arg): ast.literal_eval(key.value) for key in call.keywords}  # type: ignore[attr-defined]  # another node is caught
         except (SyntaxError, AttributeError, IndexError, ValueError, TypeError):
             raise ValueError("expected a form with parameter, start and end, as in exponential(slope, 5, 25)") from None
         return {"form": given_names[0], "parameter": given_names[1], "start": start, "end": end, **options}

@@ -68,7 +68,7 @@ def write(study: Study) -> Path:
     )
     summaries = study.summaries()
     means = {
-        key: study.values(lambda cell, key=key: sum(cell.result[key]) / len(cell.result[key]))  # type: ignore[misc]
+        key: study.values(lambda cell, key=key: sum(cell.result[key]) / len(cell.result[key]))  # type: ignore[misc]  # mypy does not infer a lambda with a default
         for key in ("rates", "dead", "saturated")
     }
     page.table(
