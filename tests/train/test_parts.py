@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("pydantic")
 
-from nwavesdk.data import load_wav_folder, stratified_split
+from nwavesdk.data import load_wav_folder, speaker_split, speakers_of, stratified_split
 from nwavesdk.train import RunConfig
 from nwavesdk.train.parts import load_parts
 
@@ -16,3 +16,42 @@ def test_the_scale_comes_from_the_training_part_alone(tones: Path) -> None:
     mean = np.concatenate(stratified_split(recordings).train.frames).mean(0)
     np.testing.assert_allclose(parts.standard.mean, mean, rtol=1e-4)
     assert np.abs(np.concatenate(recordings.frames).mean(0) - mean).max() > 1e-3
+
+
+@pytest.fixture
+def spoken(tmp_path: Path) -> Path:
+    """Noise by eight people whose names stand in the names of the files."""
+    soundfile = pytest.importorskip("soundfile")
+    draw = np.random.default_rng(0)
+    for name in ("no", "yes"):
+        (tmp_path / name).mkdir()
+        for speaker in range(8):
+            for take in range(2):
+                file = tmp_path / name / f"0{speaker}ab_nohash_{take}.wav"
+                soundfile.write(file, 0.1 * draw.standard_normal(2000), 8000)
+    return tmp_path
+
+
+def test_who_is_heard_in_one_part_is_in_no_other(spoken: Path) -> None:
+    choices = {"data": {"source": str(spoken), "bands": 4}}
+    config, parts = load_parts(RunConfig.of(choices))
+    assert config.facts is not None
+    assert config.facts.split_by == "speaker"
+    split = speaker_split(load_wav_folder(spoken, bands=4))
+    assert np.array_equal(split.test.labels, parts.test.labels)
+    heard = [set(speakers_of(part.keys)) for part in split]
+    assert sum(map(len, heard)) == len(set.union(*heard)) == 8
+    by_recording, others = load_parts(RunConfig.of({"data": {**choices["data"], "split": "recording"}}))
+    assert by_recording.facts is not None
+    assert by_recording.facts.split_by == "recording"
+    assert not np.array_equal(parts.standard.mean, others.standard.mean)
+
+
+def test_a_run_from_before_there_was_a_choice_keeps_its_parts(spoken: Path) -> None:
+    """Such a config says what its parts were made by, in its facts alone."""
+    old, before = load_parts(RunConfig.of({"data": {"source": str(spoken), "bands": 4, "split": "recording"}}))
+    content = old.model_dump()
+    del content["data"]["split"]
+    config, after = load_parts(RunConfig.of(content))
+    assert config.facts == old.facts
+    assert np.array_equal(before.test.x, after.test.x)

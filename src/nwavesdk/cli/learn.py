@@ -49,6 +49,9 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Recordings a step. [64]")] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without gain. [never]")] = None,
     limit: Annotated[int | None, typer.Option(help="Use about so many recordings. [all]")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Parts by speaker or by recording. [speaker, where file names tell who speaks]")
+    ] = None,
     length: Annotated[int | None, typer.Option(help="Frames kept of a recording. [whole for 9 of 10]")] = None,
     hold: Annotated[int | None, typer.Option(help="Time steps a frame stays. [about 100 steps in all]")] = None,
     bands: Annotated[int | None, typer.Option(help="Mel bands; folders only. [32]")] = None,
@@ -66,6 +69,7 @@ def train(
             "seed": seed,
             "data.source": source(data),
             "data.limit": limit,
+            "data.split": split,
             "data.length": length,
             "data.hold": hold,
             "data.bands": bands,

@@ -12,7 +12,7 @@ from nwavesdk.data.partition import Partition, by_recording, by_speaker
 from nwavesdk.data.recordings import Frames, Indices, Recordings, hash_order
 from nwavesdk.data.series import Series, fit_hold, fit_length
 from nwavesdk.data.speaker import speakers_of
-from nwavesdk.data.split import Split, speaker_split, stratified_split
+from nwavesdk.data.split import Split, auto_split, speaker_split, stratified_split
 from nwavesdk.data.standard import Standard
 from nwavesdk.data.wav import RecordingError, decode
 from nwavesdk.data.wav_folder import load_wav_folder
@@ -31,6 +31,7 @@ __all__ = [
     "Series",
     "Split",
     "Standard",
+    "auto_split",
     "by_recording",
     "by_speaker",
     "decode",

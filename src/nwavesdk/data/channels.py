@@ -14,9 +14,9 @@ from nwavesdk.data.channel_cache import ChannelCache, Heard
 from nwavesdk.data.front_end import FrontEnd
 from nwavesdk.data.listing import Faults, Listed, list_classes, list_targets
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
-from nwavesdk.data.partition import Partition, by_recording, by_speaker
+from nwavesdk.data.partition import Partition
 from nwavesdk.data.recordings import Indices
-from nwavesdk.data.speaker import speakers_of
+from nwavesdk.data.split import part
 from nwavesdk.data.target import aligned, read_target
 from nwavesdk.data.wav import RecordingError, check_size, decode, read_bytes
 
@@ -95,7 +95,7 @@ def generate(config: NWaveDataloaderConfig) -> Channels:
     for key, (_, digest, _) in zip(keys, kept, strict=True):
         content.update(f"{key}\0".encode() + digest)
     targets = [target for _, _, target in kept if target is not None]
-    parts, split_by, speakers = _parted(config, keys, labels, classes)
+    parts, split_by, speakers = part(keys, labels, classes or ("wavs",), config.split, config.val, config.test)
     return Channels(
         x=x[: len(kept)], y=np.stack(targets) if targets else labels, classes=classes, keys=keys,
         fingerprint=content.hexdigest(), parts=parts, split_by=split_by, speakers=speakers,
@@ -150,18 +150,3 @@ class _Reader:
 def _settings(config: NWaveDataloaderConfig) -> str:
     """All that decides the channels beside the recording itself."""
     return json.dumps([VERSION, config.T, config.sim_time_s, config.level, asdict(config.bank)])
-
-
-def _parted(
-    config: NWaveDataloaderConfig, keys: tuple[str, ...], labels: Indices, classes: tuple[str, ...]
-) -> tuple[Partition, Literal["speaker", "recording"], tuple[str, ...]]:
-    """The parts, by what they were made, and who speaks."""
-    classes = classes or ("wavs",)
-    if config.split != "recording":
-        try:
-            speakers = speakers_of(keys)
-            return by_speaker(speakers, labels, classes, config.val, config.test), "speaker", speakers
-        except ValueError:
-            if config.split == "speaker":
-                raise
-    return by_recording(keys, labels, classes, config.val, config.test), "recording", ()

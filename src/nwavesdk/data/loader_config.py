@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from nwavesdk.chip import FilterBank, Profile, load_profile
 from nwavesdk.data.partition import check_shares
+from nwavesdk.data.split import By
 
 __all__ = ["NWaveDataloaderConfig"]
 
 Task = Literal["classification", "regression"]
-By = Literal["auto", "speaker", "recording"]
 Level = Literal["as_is", "peak"]
 OnError = Literal["raise", "skip"]
 CHOICES = {"task": Task, "split": By, "level": Level, "on_error": OnError}

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from torch import nn
 
 from nwavesdk.chip import Profile
+from nwavesdk.data.split import By
 from nwavesdk.layers import LIFLayer
 from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.solvers.crossover import CrossoverTable
@@ -44,6 +45,8 @@ class DataConfig(_Section):
         limit: Use about this many recordings only; None: all.
         length: Frames of a recording that are kept; None: so that nine of ten recordings stay whole.
         hold: Time steps for which a frame stays; None: so that a sequence has about 100.
+        split: What parts are made by: `"speaker"` keeps whoever is heard in one part out of the others, `"recording"`
+            looks at recordings alone; `"auto"` goes by speaker where file names tell who speaks.
         sample_rate: Rate of the sound [Hz]; None: the lowest in the folder, at most 16 kHz. Folders only, as the rest.
         bands: Mel bands.
         window: Length of a frame [s].
@@ -54,6 +57,7 @@ class DataConfig(_Section):
     limit: Count | None = None
     length: Count | None = None
     hold: Count | None = None
+    split: By = "auto"
     sample_rate: Annotated[int, Field(ge=1000)] | None = None
     bands: Count = 32
     window: Positive = 25e-3

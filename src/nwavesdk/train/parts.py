@@ -13,13 +13,13 @@ from nwavesdk.data import (
     Recordings,
     Series,
     Standard,
+    auto_split,
     fit_hold,
     fit_length,
     generate,
     hash_order,
     load_digits,
     load_wav_folder,
-    stratified_split,
 )
 from nwavesdk.train.config import ChipConfig, DataConfig, Facts, RunConfig
 
@@ -60,7 +60,7 @@ def load_parts(config: RunConfig) -> tuple[RunConfig, Parts]:
     _check_same(config, fingerprint)
     if config.data.limit is not None:
         recordings = recordings.limit(config.data.limit)
-    split = stratified_split(recordings)
+    split, split_by = auto_split(recordings, config.data.split if config.facts is None else config.facts.split_by)
     length = config.data.length or fit_length(split.train)
     hold = config.data.hold or fit_hold(length)
     standard = Standard.fit(split.train)
@@ -70,6 +70,7 @@ def load_parts(config: RunConfig) -> tuple[RunConfig, Parts]:
         n_features=recordings.n_features,
         fingerprint=fingerprint,
         recordings=(len(train), len(val), len(test)),
+        split_by=split_by,
     )
     data = config.data.model_copy(update={"length": length, "hold": hold, "sample_rate": recordings.sample_rate})
     return config.model_copy(update={"data": data, "facts": facts}), Parts(train, val, test, standard)
@@ -108,6 +109,7 @@ def _for_a_chip(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Parts]:
             recording_duration_s=chip.duration,
             sim_time_s=config.net.dt,
             level="peak",
+            split=config.data.split if config.facts is None else config.facts.split_by,
             chip=profile,
         )
     )

@@ -143,7 +143,7 @@ def _numbers(config: RunConfig, result: Mapping[str, Any]) -> dict[str, str]:
         "test accuracy": f"{result['test_accuracy']:.4f}",
         "validation accuracy": f"{result['val_accuracy']:.4f} (epoch {result['best_epoch']} of {result['epochs']})",
         "validation loss": f"{result['val_loss']:.4f}",
-        "recordings (train / validation / test)": f"{train} / {val} / {test}",
+        "recordings (train / validation / test)": f"{train} / {val} / {test}, parted by {config.facts.split_by}",
         "network": "–".join(map(str, sizes)) + f", {result['parameters']:,} weights",
         "surrogate": config.net.surrogate + _schedule(config),
         "time": f"{_time(config)}, {_tau(config)}",
@@ -184,7 +184,6 @@ def _chip(config: RunConfig) -> dict[str, str]:
         "what training knew of it": config.chip.training,
         "test accuracy counts": "on the chip as designed, without mismatch: nwave chips draws some that differ",
         "validation accuracy counts": VALIDATED[config.chip.training],
-        "parts by": config.facts.split_by,
     }
 
 
