@@ -26,6 +26,9 @@ def test_neither_length_nor_population_changes_the_loss() -> None:
     once = population_loss(spk, labels, 3, 50.0)
     torch.testing.assert_close(population_loss(spk.repeat(1, 4, 1), labels, 3, 50.0), once)
     torch.testing.assert_close(population_loss(spk.repeat_interleave(2, dim=2), labels, 3, 50.0), once)
+    each = population_loss(spk, labels, 3, 50.0, reduction="none")
+    assert each.shape == (6,)
+    torch.testing.assert_close(each.mean(), once)
 
 
 def test_streams_differ_by_seed_use_and_place() -> None:

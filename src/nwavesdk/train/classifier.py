@@ -142,7 +142,7 @@ class Classifier(LightningModule):
         return loss, accuracy_population(record.spk.detach(), labels, self.n_classes), rates
 
 
-def population_loss(spk: Tensor, labels: Tensor, n_classes: int, sharpness: float) -> Tensor:
+def population_loss(spk: Tensor, labels: Tensor, n_classes: int, sharpness: float, reduction: str = "mean") -> Tensor:
     """Cross-entropy of the mean firing rates of the populations.
 
     `logit[c] = sharpness * (spikes of population c) / (neurons of it * T)`: neither T nor the size of a population
@@ -153,10 +153,11 @@ def population_loss(spk: Tensor, labels: Tensor, n_classes: int, sharpness: floa
         labels: Class indices, `[B]`.
         n_classes: Number of populations.
         sharpness: Logit for each spike a step.
+        reduction: `"mean"` over the recordings, or `"none"`.
 
     Returns:
-        A scalar.
+        A scalar, or `[B]`.
     """
     spikes = population_counts(spk, n_classes)
     most = spk.shape[1] * spk.shape[2] / n_classes
-    return cross_entropy(spikes * (sharpness / most), labels)
+    return cross_entropy(spikes * (sharpness / most), labels, reduction=reduction)

@@ -1,0 +1,183 @@
+"""`gradient_fidelity`: the cosine of surrogate gradients with the gradient of the noisy-threshold net."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nwavesdk.lab.fidelity.noisy_net import LossOfEach, NoisyNet
+from nwavesdk.lab.fidelity.threshold_noise import ThresholdNoise
+from nwavesdk.lab.slopes.grid import Candidates, by_name
+from nwavesdk.lab.slopes.tape import Tape
+from nwavesdk.layers import SpikingSequential
+from nwavesdk.surrogate import Surrogate
+
+__all__ = ["GradientFidelity", "gradient_fidelity"]
+
+Array = npt.NDArray[np.float64]
+
+HIDDEN = "hidden"
+"""All parameters that act through noisy spikes, as one vector."""
+
+
+@dataclass(frozen=True, eq=False)
+class GradientFidelity:
+    """C candidates, and the parts of the gradient: all hidden parameters together, then each parameter.
+
+    Attributes:
+        noise: On the thresholds.
+        candidates: Names.
+        surrogates: One a layer, for each candidate.
+        parts: `"hidden"`, all parameters that act through noisy spikes as one vector, and the names of parameters.
+        cosine: With the gradient of the expected loss, [C, parts]; NaN where a gradient is 0, or lost in its noise.
+        error: Standard error of the cosine from the samples alone (jackknife over blocks), [C, parts].
+        norm: Of the gradient of the expected loss, [parts]; its own sampling noise is taken out.
+        norm_error: Its standard error, [parts].
+        loss: Mean over recordings with hard thresholds, and with noisy ones.
+        explained: Share of the loss's variance that the control of the estimate has explained.
+    """
+
+    noise: ThresholdNoise
+    candidates: tuple[str, ...]
+    surrogates: tuple[tuple[Surrogate, ...], ...]
+    parts: tuple[str, ...]
+    cosine: Array
+    error: Array
+    norm: Array
+    norm_error: Array
+    loss: tuple[float, float]
+    explained: float
+
+
+def gradient_fidelity(
+    net: SpikingSequential,
+    x: Tensor,
+    targets: Tensor,
+    loss_fn: LossOfEach,
+    noise: ThresholdNoise,
+    surrogates: Candidates | None = None,
+    *,
+    samples: int = 10_000,
+    blocks: int = 20,
+    seed: int = 0,
+) -> GradientFidelity:
+    """How well surrogate gradients point to where the loss of the noisy-threshold net falls.
+
+    The surrogate gradient is that of the net as it is trained, with hard thresholds. Compared with is ∇J, the gradient
+    of the loss that is expected when every threshold is noisy, see `NoisyNet`. A cosine of 0.8 says that a small step
+    along the surrogate gradient lowers J 0.8 times as much as the best step of the same length.
+
+    Work is one pass of the reference solver for each sample of each recording, so this is for small nets: some ten
+    recordings, some thousand neuron-steps.
+
+    Args:
+        net: See `NoisyNet`; it stays as it is.
+        x: Recordings [B, T, *features].
+        targets: [B, ...].
+        loss_fn: `loss_fn(spk, mem, targets)`, one loss for each recording.
+        noise: On the thresholds. It favours its own density as a surrogate: compare several.
+        surrogates: Candidates, as for `scan_slopes`.
+        samples: Of each recording.
+        blocks: Into which samples are grouped to tell errors, at least 3.
+        seed: Of samples, and of mismatch.
+
+    Raises:
+        TypeError: See `NoisyNet`.
+        ValueError: See `NoisyNet`; or candidates do not fit, or there are fewer samples than blocks.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse
+        >>> from nwavesdk.surrogate import atan, fast_sigmoid
+        >>> _ = torch.manual_seed(0)
+        >>> net = SpikingSequential(LIFSynapse(4, 6), LIFLayer(6, 10e-3), LIFSynapse(6, 1),
+        ...                         LIFLayer(1, 10e-3, reset_mechanism="none"))
+        >>> def loss_fn(spk, mem, targets):
+        ...     return (mem.mean((1, 2)) - targets) ** 2
+        >>> found = gradient_fidelity(net, torch.rand(3, 10, 4), torch.ones(3), loss_fn, ThresholdNoise("normal", 0.5),
+        ...                           [atan(2), fast_sigmoid(100)], samples=500)
+        >>> bool(found.cosine[0, 0] > found.cosine[1, 0])
+        True
+    """
+    if blocks < 3 or samples < blocks:
+        raise ValueError(
+            f"errors need 3 blocks or more, and a sample for each, got {samples} samples, {blocks} blocks."
+        )
+    noisy = NoisyNet(net, x, targets, loss_fn, noise, seed)
+    tape = Tape(net, x, lambda spk, mem: loss_fn(spk, mem, targets).mean(), seed, weights=True)
+    candidates = by_name(surrogates, tape.surrogates)
+    estimates = noisy.gradients(samples, blocks)
+    pieces = noisy.split(estimates)
+    parts = {HIDDEN: torch.cat([pieces[name] for name in noisy.hidden], 1), **pieces}
+    cosine, error = (np.full((len(candidates), len(parts)), np.nan) for _ in range(2))
+    for row, chosen in enumerate(candidates.values()):
+        own = _surrogate_gradient(tape, chosen, noisy)
+        own = {HIDDEN: torch.cat([own[name] for name in noisy.hidden]), **own}
+        for column, (name, blocks_of) in enumerate(parts.items()):
+            cosine[row, column], error[row, column] = _cosine(own[name], blocks_of)
+    norms = [_norm(blocks_of) for blocks_of in parts.values()]
+    return GradientFidelity(
+        noise=noise,
+        candidates=tuple(candidates),
+        surrogates=tuple(candidates.values()),
+        parts=tuple(parts),
+        cosine=cosine,
+        error=error,
+        norm=np.array([norm for norm, _ in norms]),
+        norm_error=np.array([error for _, error in norms]),
+        loss=(tape.loss.item(), noisy.losses(max(100, samples // 20)).double().mean().item()),
+        explained=noisy.explained,
+    )
+
+
+def _surrogate_gradient(tape: Tape, chosen: Sequence[Surrogate], noisy: NoisyNet) -> dict[str, Tensor]:
+    """∂L/∂ every parameter of the hard net, flat, by name; 0 where none arrives."""
+    found: dict[str, Tensor] = {}
+    for gradient in tape.gradients(chosen):
+        found |= gradient.weights
+    sizes = {name: piece.numel() for name, piece in noisy.split(torch.arange(noisy.size)).items()}
+    return {
+        name: found[name].flatten().double() if name in found else torch.zeros(size, dtype=torch.float64)
+        for name, size in sizes.items()
+    }
+
+
+def _cosine(own: Tensor, estimates: Tensor) -> tuple[float, float]:
+    """Cosine and standard error from K independent estimates [K, P] of a gradient."""
+    length = own.norm()
+    dots, squares = estimates @ own / length, _Squares(estimates)
+    whole = _quotient(dots.mean(), squares.whole())
+    without = [_quotient((dots.sum() - dots[k]) / (len(dots) - 1), squares.without(k)) for k in range(len(dots))]
+    return whole.item(), _jackknife(torch.stack(without)).item()
+
+
+def _norm(estimates: Tensor) -> tuple[float, float]:
+    squares = _Squares(estimates)
+    without = torch.stack([squares.without(k) for k in range(len(estimates))])
+    return squares.whole().sqrt().item(), _jackknife(without.sqrt()).item()
+
+
+class _Squares:
+    """The squared norm of what estimates [K, P] estimate, without bias: products of two different ones count."""
+
+    def __init__(self, estimates: Tensor) -> None:
+        self.products = estimates @ estimates.t()
+        self.products.fill_diagonal_(0.0)
+        self.K = len(estimates)
+
+    def whole(self) -> Tensor:
+        return self.products.sum() / (self.K * (self.K - 1))
+
+    def without(self, k: int) -> Tensor:
+        return (self.products.sum() - 2 * self.products[k].sum()) / ((self.K - 1) * (self.K - 2))
+
+
+def _quotient(dot: Tensor, square: Tensor) -> Tensor:
+    return dot / square.sqrt()  # NaN where noise makes a square negative
+
+
+def _jackknife(without: Tensor) -> Tensor:
+    K = len(without)
+    return ((K - 1) / K * (without - without.mean()).square().sum()).sqrt()

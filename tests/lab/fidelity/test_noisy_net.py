@@ -1,0 +1,233 @@
+"""The estimate against the gradient of the expected loss, summed over every pattern of spikes that there is."""
+
+import copy
+import itertools
+import math
+
+import pytest
+import torch
+
+from nwavesdk.lab.fidelity import SHAPES, NoisyNet, ThresholdNoise
+from nwavesdk.layers import (
+    Dropout,
+    H1v1Layer,
+    H1v1Synapse,
+    H1v2Layer,
+    H1v2Synapse,
+    LIFLayer,
+    LIFSynapse,
+    NeuronLayer,
+    SpikingSequential,
+    prepare_net,
+)
+
+B, T, N = 2, 3, 2
+CUMULATIVE = {
+    "normal": torch.distributions.Normal(0.0, 1 / 2.3548200450309493).cdf,
+    "logistic": lambda z: 1 / (1 + torch.exp(-3.525494348078172 * z)),
+    "laplace": torch.distributions.Laplace(0.0, 1 / 1.3862943611198906).cdf,
+    "cauchy": torch.distributions.Cauchy(0.0, 0.5).cdf,
+}
+"""Of width 1 at half height; the numbers are √(8 ln 2), 2 arcosh 3 and 2 ln 2."""
+
+
+def lif(reset="subtraction", read_out=False, **options):
+    layers = [LIFLayer(N, taus=6e-3, reset_mechanism=reset, **options) for _ in range(2)]
+    rows = [LIFSynapse(N, N), layers[0], LIFSynapse(N, N, bias=True), layers[1]]
+    if read_out:
+        rows += [LIFSynapse(N, 3), LIFLayer(3, taus=6e-3, reset_mechanism="none")]
+    return SpikingSequential(*rows)
+
+
+def chip(version):
+    synapse, layer = {1: (H1v1Synapse, H1v1Layer), 2: (H1v2Synapse, H1v2Layer)}[version]
+    return SpikingSequential(synapse(N, N), layer(N, 10e-3), synapse(N, N), layer(N, 10e-3))
+
+
+NETS = {
+    "subtraction": lif,
+    "zero": lambda: lif("zero"),
+    "none": lambda: SpikingSequential(*[*lif("none")][:2], *[*lif()][2:]),
+    "full gradient": lambda: lif(detach_reset=False),
+    "learnable constants": lambda: lif("zero", learn_taus=True, learn_thresholds=True),
+    "recurrent": lambda: lif(layer_topology="RC"),
+    "read-out": lambda: lif(read_out=True),
+    "nested": lambda: SpikingSequential(SpikingSequential(*[*lif()][:2]), Dropout(0.5), *[*lif()][2:]),
+    "comPaSSo": lambda: lif(device="gpu"),
+    "h1v1": lambda: chip(1),
+    "h1v2": lambda: chip(2),
+}
+
+
+def loss_fn(spk, mem, targets):
+    """Of spikes and membranes, and far from linear in them."""
+    ramp = torch.linspace(0.5, 1.5, spk.shape[1] * spk.shape[2], dtype=spk.dtype).reshape(spk.shape[1:])
+    fired = (spk.detach() * ramp).sum((1, 2)) * (mem.shape[2] == N)
+    return (fired - targets) ** 2 + (mem * ramp).sum((1, 2)).tanh()
+
+
+def expected_loss(net, x, targets, cumulative):
+    """Σ P(pattern) · loss(pattern), the mean over recordings; with gradient."""
+    prepare_net(net, seed=0)
+    flat = [row for _, row in net.rows() if not isinstance(row, Dropout)]
+    pairs = [*zip(flat[::2], flat[1::2], strict=True)]
+    noisy = [layer for _, layer in pairs if not (layer is pairs[-1][1] and layer.neuron.name == "lif_none")]
+    patterns = torch.tensor([*itertools.product([0.0, 1.0], repeat=len(noisy) * T * N)], dtype=x.dtype)
+    patterns = patterns.reshape(-1, len(noisy), T, N)
+    total = 0.0
+    for recording, target in zip(x, targets, strict=True):
+        inward, chance = recording.expand(len(patterns), T, -1), torch.ones(len(patterns), dtype=x.dtype)
+        for depth, (synapse, layer) in enumerate(pairs):
+            cur, (decay, threshold) = synapse(inward), layer.constants(x.dtype)
+            v = torch.zeros_like(cur[:, 0])
+            spikes, membranes, s = [], [], torch.zeros_like(v)
+            for t in range(T):
+                u = decay * v + cur[:, t]
+                if layer.recurrent_weights is not None:
+                    u = u + s @ layer.recurrent_weights
+                if layer.neuron.name.startswith("h1"):
+                    u = u.clamp(min=0)
+                if layer in noisy:
+                    s, p = patterns[:, depth, t], cumulative(u - threshold)
+                    chance = chance * torch.where(s > 0, p, 1 - p).prod(1)
+                    zero = layer.neuron.name in ("lif_zero", "h1v1")
+                    v = u if layer.neuron.name == "lif_none" else u * (1 - s) if zero else u - threshold * s
+                else:
+                    s, v = (u > threshold).to(u), u
+                spikes.append(s)
+                membranes.append(v)
+            inward = torch.stack(spikes, 1)
+        loss = loss_fn(inward, torch.stack(membranes, 1), target.expand(len(patterns)))
+        total = total + (chance * loss).sum() / len(x)
+    return total
+
+
+@pytest.fixture
+def data():
+    torch.manual_seed(2)
+    return 1.2 * torch.rand(B, T, N, dtype=torch.float64), torch.tensor([2.0, 5.0], dtype=torch.float64)
+
+
+def exact(net, x, targets, cumulative, names):
+    net = copy.deepcopy(net)
+    loss = expected_loss(net, x, targets, cumulative)
+    own = dict(net.named_parameters())
+    return loss.item(), torch.cat([g.flatten() for g in torch.autograd.grad(loss, [own[name] for name in names])])
+
+
+def assert_estimates(estimates, expected):
+    """Their errors are small beside the gradient, and chance alone takes the mean so far off one time in 100,000."""
+    f = pytest.importorskip("scipy.stats").f
+    K, off = len(estimates), estimates.mean(0) - expected
+    covariance = estimates.t().cov() / K
+    assert covariance.trace().sqrt() < 0.1 * expected.norm(), "too few samples to tell anything"
+    still = covariance.diagonal() == 0  # weights of a neuron that nothing reaches, or so seldom that no sample shows it
+    assert off[still].norm() < 1e-4 * expected.norm()
+    own = off[~still]
+    squares = own @ torch.linalg.solve(covariance[~still][:, ~still], own)  # Hotelling's
+    P = len(own)
+    assert squares * (K - P) / (P * (K - 1)) < f.ppf(1 - 1e-5, P, K - P)
+
+
+def made(name):
+    torch.manual_seed(1)
+    net = NETS[name]().double().eval()
+    for parameter in net.parameters():
+        if parameter.ndim == 2:
+            torch.nn.init.uniform_(parameter, -0.6, 0.9)
+    return net
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.filterwarnings("ignore:.*comPaSSo path")
+def test_the_estimate_has_no_bias(name, data):
+    net, (x, targets) = made(name), data
+    noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise("logistic", 0.8), seed=3)
+    assert noisy.sites == 2 * T * N
+    expected_of_loss, expected = exact(net, x, targets, lambda z: CUMULATIVE["logistic"](z / 0.8), noisy.parameters)
+    estimates = noisy.gradients(20_000, 100)
+    assert_estimates(estimates, expected)
+    losses = noisy.losses(5_000).mean(1)
+    assert losses.mean().item() == pytest.approx(expected_of_loss, abs=5 * losses.std().item() / math.sqrt(5_000))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_so_with_noise_of_every_shape(shape, data):
+    net, (x, targets) = made("zero"), data
+    noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise(shape, 0.4), seed=4)
+    _, expected = exact(net, x, targets, lambda z: CUMULATIVE[shape](z / 0.4), noisy.parameters)
+    assert_estimates(noisy.gradients(20_000, 100), expected)
+
+
+def test_no_control_makes_a_bias(data):
+    """Whatever its numbers are; those that are fitted only lower the variance."""
+    net, (x, targets) = made("subtraction"), data
+    noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise("logistic", 0.8), seed=5)
+    _, expected = exact(net, x, targets, lambda z: CUMULATIVE["logistic"](z / 0.8), noisy.parameters)
+    noisy.fit()
+    fitted = noisy.gradients(20_000, 100)
+    assert 0.5 < noisy.explained < 1
+    slope = 3 * torch.randn(B, noisy.sites, dtype=torch.float64)
+    noisy._control = type(noisy._control)(torch.tensor([1.0, -2.0], dtype=torch.float64), slope)
+    wild = noisy.gradients(60_000, 100)
+    assert_estimates(wild, expected)
+    assert noisy.explained < 0
+    assert 3 * wild.var(0).sum() > 10 * fitted.var(0).sum()
+
+
+def test_a_read_out_is_not_noisy_and_not_hidden(data):
+    noisy = NoisyNet(made("read-out"), *data, loss_fn, ThresholdNoise("normal", 0.5))
+    assert noisy.hidden == ("0.weight", "2.weight", "2.bias")
+    assert noisy.parameters == (*noisy.hidden, "4.weight")
+
+
+def test_the_net_stays_as_it_is(data):
+    net = made("subtraction")
+    before = copy.deepcopy(net.state_dict())
+    NoisyNet(net, *data, loss_fn, ThresholdNoise("normal", 0.5)).gradients(40, 20)
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    layers = [module for module in net.modules() if isinstance(module, NeuronLayer)]
+    assert [layer.solver for layer in layers] == ["auto", "auto"]
+    assert repr(layers[0].spike_grad) == "FastSigmoid(slope=25.0)"
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_a_seed_gives_the_same_estimates(data):
+    first, again, other = (
+        NoisyNet(made("zero"), *data, loss_fn, ThresholdNoise("normal", 0.5), seed).gradients(100, 5)
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_samples_do_not_change_with_what_is_held_at_a_time(data, monkeypatch):
+    """Parts of a block are weighted by their samples."""
+    net, (x, targets) = made("zero"), data
+    noise = ThresholdNoise("logistic", 0.8)
+    monkeypatch.setattr("nwavesdk.lab.fidelity.noisy_net._AT_ONCE", 7 * B * 2 * T * N)
+    noisy = NoisyNet(net, x, targets, loss_fn, noise, seed=6)
+    _, expected = exact(net, x, targets, lambda z: CUMULATIVE["logistic"](z / 0.8), noisy.parameters)
+    assert noisy._parts(16) == [7, 7, 2]
+    assert_estimates(noisy.gradients(16 * 600, 600), expected)
+
+
+@pytest.mark.parametrize(
+    ("net", "loss", "words"),
+    [
+        (lambda: made("zero"), lambda spk, *_: spk.mean(), r"one loss for each of 2 recordings, got the shape \[\]"),
+        (
+            lambda: SpikingSequential(LIFSynapse(N, N), LIFLayer(N, 5e-3, reset_mechanism="none")).double(),
+            loss_fn,
+            "no neuron layer before its read-out",
+        ),
+    ],
+)
+def test_what_cannot_be_estimated_is_told(net, loss, words, data):
+    with pytest.raises(ValueError, match=words):
+        NoisyNet(net(), *data, loss, ThresholdNoise("normal", 0.5))
+
+
+def test_another_module_is_refused(data):
+    with pytest.raises(TypeError, match="needs a SpikingSequential, got Linear"):
+        NoisyNet(torch.nn.Linear(2, 2), *data, loss_fn, ThresholdNoise("normal", 0.5))
