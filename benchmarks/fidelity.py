@@ -3,7 +3,7 @@
     python -m benchmarks.fidelity [--out FOLDER] [--quick]
 
 Small nets on spoken digits, one step a frame: 13 features, 16 neurons a hidden layer, 10 outputs, the loss of
-`nwave train`. For each of several nets with recordings of its own, and each noise, `gradient_fidelity` gives the cosines
+`nwave train`. For each of several nets with recordings of its own, and each noise, `gradient_fidelity` gives cosines
 of all candidates; what is told is their mean over nets, with a 95 % interval (Student's t). Cells that are in the file
 are not run again.
 """
