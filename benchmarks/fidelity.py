@@ -35,7 +35,7 @@ DEPTHS = (1, 2, 4)
 """Neuron layers, the last of them the output."""
 WIDTHS = (0.1, 0.3, 1.0)
 """Of the noise at half height [thresholds]."""
-NETS, NEURONS, RECORDINGS, SAMPLES, SHARPNESS = 5, 16, 8, 4000, 25.0
+NETS, NEURONS, RECORDINGS, SAMPLES, SHARPNESS = 5, 16, 8, 2000, 25.0
 OWN_WIDTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Of surrogates at half height [thresholds], for each of some shapes."""
 FAMILIES: dict[str, Callable[[float], Surrogate]] = {

@@ -49,6 +49,12 @@ class _Sampler(Surrogate):
         self.z: list[Tensor] = []
         self.spikes: list[Tensor] = []
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Sampler) and other.noise == self.noise
+
+    def __hash__(self) -> int:
+        return hash(self.noise)  # solvers keep one spec of each value for good, so there must not be one a net
+
     def derivative(self, z: Tensor) -> Tensor:
         return self.noise.density.derivative(z)
 
@@ -151,9 +157,9 @@ class NoisyNet:
         """Regress the control of each recording on samples that are used for nothing else.
 
         Args:
-            samples: Of each recording. [5 for each site, and 200]
+            samples: Of each recording. [3 for each site, and 200]
         """
-        count, B, K = samples or 5 * self.sites + 200, len(self.x), self.sites
+        count, B, K = samples or 3 * self.sites + 200, len(self.x), self.sites
         both, own = torch.zeros(B, K, K, dtype=torch.float64), torch.zeros(B, K, dtype=torch.float64)
         losses, total = [], 0
         with torch.no_grad():
