@@ -110,6 +110,12 @@ def test_a_finished_run_is_neither_overwritten_nor_resumed(run: tuple[Path, Resu
         (("train", "--out", "{}/run", "--data", "{}/none"), "got nothing there, expected a folder"),
         (("train", "--out", "{}/run", "--epochs", "0"), "learning.epochs: input should be greater than or equal to 1"),
         (("train", "--out", "{}/run", "--surrogate", "tan"), "unknown surrogate 'tan'"),
+        (("train", "--out", "{}/run", "--split", "speaker"), "the spoken digits do not tell who speaks"),
+        (
+            ("compare", "--out", "{}/run", "--split", "some"),
+            "data.split: input should be 'auto', 'speaker' or 'recording'",
+        ),
+        (("compare", "--out", "{}/run", "--hold", "0"), "data.hold: input should be greater than or equal to 1"),
         (("train", "--out", "{}/run", "--hidden", "a,b"), "net.hidden.0: input should be a valid integer"),
     ],
 )

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from nwavesdk.cli import app
 from nwavesdk.lab.compare import Study, compare_pairs, summarize
 from nwavesdk.lab.compare.workers import finish_on_processes, finish_on_ray, run_cell
-from nwavesdk.train import RunConfig, RunFolder
+from nwavesdk.train import Run, RunConfig, RunFolder
 
 
 def quiet(_: Any) -> None:
@@ -114,6 +114,16 @@ class TestStudy:
         finish(again)
         assert not again.missing()
         assert done.stat().st_mtime_ns == before
+
+    def test_cells_are_parted_as_those_that_have_begun(self, choices: dict[str, Any], tmp_path: Path) -> None:
+        """Also in a study of an earlier version, whose runs were parted by recording whatever names tell."""
+        study = study_of(tmp_path / "study", choices, ["fast_sigmoid", "atan"], seeds=1)
+        assert "split" not in study.job(study.cells[1])[1]["data"]
+        begun = RunFolder(study.cells[0].path)
+        config = Run.new(begun.path, RunConfig.of(study.job(study.cells[0])[1])).config.model_dump()
+        del config["data"]["split"]
+        begun.config.write_text(json.dumps(config))
+        assert study.job(study.cells[1])[1]["data"]["split"] == "recording"
 
     @pytest.mark.skipif(sys.platform != "linux", reason="processes end with their parent on Linux")
     def test_a_killed_study_leaves_no_process_and_ends_as_an_unbroken_one(

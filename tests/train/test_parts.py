@@ -53,5 +53,32 @@ def test_a_run_from_before_there_was_a_choice_keeps_its_parts(spoken: Path) -> N
     content = old.model_dump()
     del content["data"]["split"]
     config, after = load_parts(RunConfig.of(content))
-    assert config.facts == old.facts
+    assert config == old
     assert np.array_equal(before.test.x, after.test.x)
+    del content["facts"]["split_by"]  # from before parts by speaker
+    assert load_parts(RunConfig.of(content))[0] == old
+
+
+def test_so_does_one_for_a_chip(spoken: Path) -> None:
+    choices = {"data": {"source": str(spoken), "split": "recording", "sample_rate": 8000}}
+    old, before = load_parts(RunConfig.of({**choices, "chip": {"profile": "h1v2", "duration": 0.2}}))
+    assert old.facts is not None
+    assert old.facts.split_by == "recording"
+    content = old.model_dump()
+    del content["data"]["split"]
+    config, after = load_parts(RunConfig.of(content))
+    assert config == old
+    assert np.array_equal(before.train.x, after.train.x)
+
+
+def test_a_resumed_run_takes_the_parts_that_it_has_by_name(spoken: Path) -> None:
+    config, _ = load_parts(RunConfig.of({"data": {"source": str(spoken), "bands": 4}}))
+    config.check_same({"data": {"split": "speaker"}})
+    config.check_same({"data": {"split": "auto"}})
+    with pytest.raises(ValueError, match=r"data\.split: a resumed run keeps its own choices, got 'recording'"):
+        config.check_same({"data": {"split": "recording"}})
+
+
+def test_digits_have_no_speakers() -> None:
+    with pytest.raises(ValueError, match="the spoken digits do not tell who speaks: leave --split out"):
+        load_parts(RunConfig.of({"data": {"split": "speaker"}}))

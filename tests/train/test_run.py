@@ -14,7 +14,7 @@ import torch
 pytest.importorskip("lightning")
 
 from nwavesdk.layers import prepare_net
-from nwavesdk.train import Run, RunConfig, RunFolder
+from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
 from nwavesdk.train.checkpoint import AtomicCheckpointIO
 from nwavesdk.train.classifier import population_loss
 from nwavesdk.train.model_file import load_model
@@ -193,26 +193,64 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "sprung",)
 
     torch.save({"state_dict": Trap()}, tmp_path / "checkpoint.ckpt")
-    with pytest.raises(ValueError, match="more than tensors and plain values"):
+    with pytest.raises(BrokenRunError, match="Weights only load failed"):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "checkpoint.ckpt")
     assert not (tmp_path / "sprung").exists()
 
 
-def test_a_damaged_checkpoint_is_told_in_one_line(choices: dict[str, Any], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def checkpoint(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What a run leaves behind that breaks off after one epoch."""
+    folder = tmp_path_factory.mktemp("broken") / "run"
+    net, learning = {"hidden": [4], "population": 1}, {"epochs": 2, "batch_size": 8}
+    choices = {"data": {"source": str(tones), "bands": 4, "hold": 1}, "net": net, "learning": learning}
+    stop_after(Run.new(folder, RunConfig.of({**choices, "machine": {"accelerator": "cpu"}})), 1)
+    return (folder / "checkpoint.ckpt").read_bytes()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_checkpoint_that_was_cut_off_is_told(checkpoint: bytes, share: float, tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.ckpt"
+    file.write_bytes(checkpoint[: int(share * len(checkpoint))])
+    with pytest.raises(
+        BrokenRunError, match=r"checkpoint\.ckpt is damaged, or no checkpoint of a run .*begin a new run"
+    ):
+        AtomicCheckpointIO().load_checkpoint(file)
+
+
+def test_a_checkpoint_with_a_wrong_bit_or_wrong_content_is_told(checkpoint: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.ckpt"
+    file.write_bytes(checkpoint)
+    state = AtomicCheckpointIO().load_checkpoint(file)["state_dict"]
+    weights = state["net.0.weight"].numpy().tobytes()
+    place = checkpoint.index(weights) + len(weights) // 2
+    for content in (checkpoint[:place] + bytes([checkpoint[place] ^ 1]) + checkpoint[place + 1 :], b"\x80\x02."):
+        file.write_bytes(content)
+        with pytest.raises(BrokenRunError, match="is damaged"):
+            AtomicCheckpointIO().load_checkpoint(file)
+    torch.save({"weights": torch.zeros(2)}, file)
+    with pytest.raises(BrokenRunError, match="epoch, global_step, loops, optimizer_states, state_dict missing"):
+        AtomicCheckpointIO().load_checkpoint(file)
+    with pytest.raises(FileNotFoundError):
+        AtomicCheckpointIO().load_checkpoint(tmp_path / "none.ckpt")
+
+
+def test_a_run_that_cannot_go_on_is_told_in_one_line(choices: dict[str, Any], tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
     from nwavesdk.cli import app
 
     stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 1)
-    checkpoint = tmp_path / "broken" / "checkpoint.ckpt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    (tmp_path / "broken" / "checkpoint.ckpt").write_bytes(b"")
     done = CliRunner().invoke(app, ["train", "--out", str(tmp_path / "broken"), "--resume", "--json"])
     assert done.exit_code == 2
-    assert "checkpoint.ckpt is damaged, or holds more than tensors" in json.loads(done.stdout)["error"]
+    assert "checkpoint.ckpt is damaged" in json.loads(done.stdout)["error"]
     assert "Traceback" not in done.stderr
 
 
 def test_training_that_diverges_is_the_users_to_mend(choices: dict[str, Any], tmp_path: Path) -> None:
     choices["learning"] |= {"rate": 1e30, "weight_decay": 1e30}
-    with pytest.raises(ValueError, match="training diverged; lower the learning rate"):
+    with pytest.raises(
+        BrokenRunError, match="is not finite after epoch .: training diverged; begin a new run with a lower"
+    ):
         Run.new(tmp_path / "wild", RunConfig.of(choices)).train()

@@ -38,12 +38,20 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
+MENDABLE = (ValueError, OSError, ModuleNotFoundError)
+
+
 @contextlib.contextmanager
-def user_errors(as_json: bool) -> Iterator[None]:
-    """Turn what the user can mend into one line and exit code 2; anything else keeps its traceback."""
+def user_errors(as_json: bool, kinds: tuple[type[Exception], ...] = MENDABLE) -> Iterator[None]:
+    """Turn what the user can mend into one line and exit code 2; anything else keeps its traceback.
+
+    Args:
+        as_json: Tell it on standard output, too.
+        kinds: Of errors that the user can mend.
+    """
     try:
         yield
-    except (ValueError, OSError, ModuleNotFoundError) as error:
+    except kinds as error:
         text = " ".join(str(error).split())
         print(f"nwave: {text}", file=sys.stderr)
         if as_json:

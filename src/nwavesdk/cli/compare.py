@@ -27,7 +27,7 @@ def compare(
     hidden: Annotated[str | None, typer.Option(metavar="N,N,…", help="As of nwave train.")] = None,
     limit: Annotated[int | None, typer.Option(help="Use about so many recordings. [all]")] = None,
     hold: Annotated[int | None, typer.Option(help="As of nwave train.")] = None,
-    split: Annotated[str | None, typer.Option(help="As of nwave train. [speaker, where file names tell]")] = None,
+    split: Annotated[str | None, typer.Option(help="As of nwave train.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of each cell; recorded, as sums depend on it.")] = 1,
     jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time. [cores / threads]")] = None,
     ray: Annotated[bool, typer.Option("--ray", help="Run cells on Ray instead, here or on a cluster.")] = False,
@@ -53,6 +53,7 @@ def compare(
     with user_errors(as_json):
         from nwavesdk.lab.compare import Study
         from nwavesdk.lab.compare.workers import finish_on_processes, finish_on_ray
+        from nwavesdk.train import BrokenRunError
 
         study = Study.open(out, split_commas(surrogates), seeds, choices, threads)
         missing = study.missing()
@@ -62,10 +63,11 @@ def compare(
             line = f"{done}/{len(study.cells)}  {cell.arm}, seed {cell.seed}: {cell.result['test_accuracy']:.4f}"
             print(line, file=sys.stderr, flush=True)
 
-        if ray:
-            finish_on_ray(study, missing, told)
-        elif missing:
-            finish_on_processes(study, missing, jobs or max(1, (os.cpu_count() or 1) // threads), told)
+        with user_errors(as_json, (BrokenRunError,)):
+            if ray:
+                finish_on_ray(study, missing, told)
+            elif missing:
+                finish_on_processes(study, missing, jobs or max(1, (os.cpu_count() or 1) // threads), told)
         from nwavesdk.lab.compare.report import content, lines, write
 
         report = write(study)

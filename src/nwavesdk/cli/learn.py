@@ -50,7 +50,7 @@ def train(
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without gain. [never]")] = None,
     limit: Annotated[int | None, typer.Option(help="Use about so many recordings. [all]")] = None,
     split: Annotated[
-        str | None, typer.Option(help="Parts by speaker or by recording. [speaker, where file names tell who speaks]")
+        str | None, typer.Option(help="What parts are made by: speaker or recording. [speaker, if names tell it]")
     ] = None,
     length: Annotated[int | None, typer.Option(help="Frames kept of a recording. [whole for 9 of 10]")] = None,
     hold: Annotated[int | None, typer.Option(help="Time steps a frame stays. [about 100 steps in all]")] = None,
@@ -94,7 +94,7 @@ def train(
         }
     )
     with user_errors(as_json):
-        from nwavesdk.train import Run, RunConfig, RunFolder
+        from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
 
         folder = RunFolder(out)
         if resume:
@@ -103,6 +103,7 @@ def train(
                 print(f"{out} is finished: nothing to resume, nothing changed.", file=sys.stderr)
                 return _print_result(out, folder.read_result(), as_json)
         run = Run.open(out) if resume else Run.new(out, RunConfig.of(choices))
+    with user_errors(as_json, (BrokenRunError,)):
         result = run.train()
     if result is not None:
         _print_result(out, result, as_json)

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 from nwavesdk.data import missing
 
 if TYPE_CHECKING:
+    from nwavesdk.train.broken_run import BrokenRunError
     from nwavesdk.train.config import RunConfig
     from nwavesdk.train.run import Run
     from nwavesdk.train.run_folder import RunFolder
 
-__all__ = ["Run", "RunConfig", "RunFolder"]
+__all__ = ["BrokenRunError", "Run", "RunConfig", "RunFolder"]
 
 for _package in ("lightning", "pydantic", "safetensors", "tensorboard", "matplotlib"):
     if find_spec(_package) is None:
         raise ModuleNotFoundError(missing(_package, "train"), name=_package)
 
-_HOME = {"Run": "run", "RunConfig": "config", "RunFolder": "run_folder"}
+_HOME = {"BrokenRunError": "broken_run", "Run": "run", "RunConfig": "config", "RunFolder": "run_folder"}
 
 
 def __getattr__(name: str) -> object:

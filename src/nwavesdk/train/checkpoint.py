@@ -2,8 +2,8 @@
 
 import io
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
@@ -11,8 +11,11 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from nwavesdk.data import write_atomically
+from nwavesdk.train.broken_run import BrokenRunError
 
 __all__ = ["AtomicCheckpointIO", "EveryEpoch"]
+
+_PARTS = {"epoch", "global_step", "loops", "optimizer_states", "state_dict"}
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -28,14 +31,21 @@ class AtomicCheckpointIO(CheckpointIO):
         """Read tensors and plain values; never anything that could run code.
 
         Raises:
-            ValueError: The file is damaged, or holds anything else.
+            BrokenRunError: The file is damaged, or is no checkpoint of a run.
         """
         try:
+            with ZipFile(path) as file:
+                if (part := file.testzip()) is not None:  # torch itself does not look at check sums
+                    raise ValueError(f"the check sum of {part} is wrong")
             checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
-        except (RuntimeError, EOFError, UnpicklingError, KeyError) as error:
-            raise ValueError(
-                f"{path} is damaged, or holds more than tensors and plain values ({type(error).__name__}): "
-                "restore it, or begin a new run."
+            if missing := _PARTS - checkpoint.keys():
+                raise ValueError(f"{', '.join(sorted(missing))} missing")
+        except (FileNotFoundError, PermissionError):
+            raise
+        except Exception as error:  # a damaged file can raise anything
+            told = " ".join(str(error).split())[:200]
+            raise BrokenRunError(
+                f"{path} is damaged, or no checkpoint of a run ({told}): restore it, or begin a new run."
             ) from error
         return checkpoint
 

@@ -46,7 +46,8 @@ class DataConfig(_Section):
         length: Frames of a recording that are kept; None: so that nine of ten recordings stay whole.
         hold: Time steps for which a frame stays; None: so that a sequence has about 100.
         split: What parts are made by: `"speaker"` keeps whoever is heard in one part out of the others, `"recording"`
-            looks at recordings alone; `"auto"` goes by speaker where file names tell who speaks.
+            looks at recordings alone; `"auto"` goes by speaker where file names tell who speaks, and there are enough
+            of them; the run's config then has which it was.
         sample_rate: Rate of the sound [Hz]; None: the lowest in the folder, at most 16 kHz. Folders only, as the rest.
         bands: Mel bands.
         window: Length of a frame [s].
@@ -235,6 +236,17 @@ class RunConfig(_Section):
         if not all(isinstance(values, Mapping) for values in given.values()):
             return choices
         return {**choices, **{section: {**_CHIP_DEFAULTS[section], **values} for section, values in given.items()}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_parted(cls, choices: Any) -> Any:
+        """A run that has begun keeps its parts, also one from before there was a choice, which says so in its facts."""
+        if not isinstance(choices, Mapping) or not isinstance(facts := choices.get("facts"), Mapping):
+            return choices
+        data = choices.get("data", {})
+        if not isinstance(data, Mapping) or data.get("split", "auto") != "auto":
+            return choices
+        return {**choices, "data": {**data, "split": facts.get("split_by", "recording")}}
 
     @model_validator(mode="after")
     def _check_schedule(self) -> "RunConfig":

@@ -60,7 +60,7 @@ def load_parts(config: RunConfig) -> tuple[RunConfig, Parts]:
     _check_same(config, fingerprint)
     if config.data.limit is not None:
         recordings = recordings.limit(config.data.limit)
-    split, split_by = auto_split(recordings, config.data.split if config.facts is None else config.facts.split_by)
+    split, split_by = auto_split(recordings, config.data.split)
     length = config.data.length or fit_length(split.train)
     hold = config.data.hold or fit_hold(length)
     standard = Standard.fit(split.train)
@@ -72,12 +72,15 @@ def load_parts(config: RunConfig) -> tuple[RunConfig, Parts]:
         recordings=(len(train), len(val), len(test)),
         split_by=split_by,
     )
-    data = config.data.model_copy(update={"length": length, "hold": hold, "sample_rate": recordings.sample_rate})
+    filled = {"length": length, "hold": hold, "sample_rate": recordings.sample_rate, "split": split_by}
+    data = config.data.model_copy(update=filled)
     return config.model_copy(update={"data": data, "facts": facts}), Parts(train, val, test, standard)
 
 
 def _load(data: DataConfig) -> Recordings:
     if data.source == "digits":
+        if data.split == "speaker":
+            raise ValueError("data.split: the spoken digits do not tell who speaks: leave --split out.")
         return load_digits()
     return load_wav_folder(
         Path(data.source), sample_rate=data.sample_rate, bands=data.bands, window=data.window, hop=data.hop
@@ -109,7 +112,7 @@ def _for_a_chip(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Parts]:
             recording_duration_s=chip.duration,
             sim_time_s=config.net.dt,
             level="peak",
-            split=config.data.split if config.facts is None else config.facts.split_by,
+            split=config.data.split,
             chip=profile,
         )
     )
@@ -126,7 +129,8 @@ def _for_a_chip(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Parts]:
         recordings=(len(train), len(val), len(test)), split_by=heard.split_by, profile=profile.to_json(),
     )  # fmt: skip
     chosen = chip.model_copy(update={"gain": gain, "bits": chip.bits or profile.count("weight_bits")})
-    return config.model_copy(update={"chip": chosen, "facts": facts}), Parts(train, val, test, standard)
+    data = config.data.model_copy(update={"split": heard.split_by})
+    return config.model_copy(update={"data": data, "chip": chosen, "facts": facts}), Parts(train, val, test, standard)
 
 
 def _check_unused(config: RunConfig) -> None:

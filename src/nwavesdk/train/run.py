@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from nwavesdk.layers import SpikingSequential, project
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.train.arithmetic import arithmetic_now, same_arithmetic
+from nwavesdk.train.broken_run import BrokenRunError
 from nwavesdk.train.checkpoint import AtomicCheckpointIO, EveryEpoch
 from nwavesdk.train.classifier import Classifier
 from nwavesdk.train.config import RunConfig
@@ -119,7 +120,7 @@ class Run:
             The content of `result.json`; None in processes other than the first.
 
         Raises:
-            ValueError: Training diverged, or the checkpoint is damaged.
+            BrokenRunError: Training diverged, or the checkpoint is damaged.
         """
         with same_arithmetic(self.config.arithmetic):
             try:
@@ -127,7 +128,8 @@ class Run:
             except RuntimeError as error:
                 if DIVERGED not in str(error):
                     raise
-                raise ValueError(str(error)) from error
+                what = str(error).removesuffix(DIVERGED)
+                raise BrokenRunError(f"{what}training diverged; begin a new run with a lower learning rate.") from error
 
     def _train(self) -> dict[str, Any] | None:
         learning = self.config.learning

@@ -131,8 +131,12 @@ class Study:
         ]
 
     def job(self, cell: Cell) -> tuple[str, dict[str, Any], int]:
-        """What a process needs to finish a cell: path, choices, threads."""
-        return str(cell.path), _with(self.choices, cell.surrogate, cell.seed), self.threads
+        """What a process needs to finish a cell: path, choices, threads; parts are those of cells that have begun."""
+        choices = self.choices
+        begun = next((folder for one in self.cells if (folder := RunFolder(one.path)).config.is_file()), None)
+        if begun is not None:
+            choices = {**choices, "data": {**choices.get("data", {}), "split": begun.read_config().data.split}}
+        return str(cell.path), _with(choices, cell.surrogate, cell.seed), self.threads
 
     def missing(self) -> list[Cell]:
         """Cells that are not finished."""
