@@ -11,6 +11,7 @@ are not run again.
 import argparse
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -112,14 +113,19 @@ def run(cell: Cell, parts: Parts, quick: bool) -> dict[str, Any]:
     some = torch.randperm(len(parts.val), generator=torch.Generator().manual_seed(cell.net))[:RECORDINGS]
     found = gradient_fidelity(
         network(cell, parts), torch.from_numpy(parts.val.x)[some], torch.from_numpy(parts.val.labels)[some], loss_of,
-        ThresholdNoise(cell.shape, cell.width), candidates(), samples=200 if quick else SAMPLES, seed=cell.net,
+        ThresholdNoise(cell.shape, cell.width), candidates(), samples=60 if quick else SAMPLES, seed=cell.net,
     )  # fmt: skip
     told = {"hidden": found.cosine[:, 0], "first": found.cosine[:, 1], "error": found.error[:, 0]}
     return cell._asdict() | {
-        "loss": [round(loss, 4) for loss in found.loss],
+        "loss": [round(loss, 4) for loss in found.loss], "explained": round(found.explained, 3),
         "norm": round(float(found.norm[0]), 5), "norm_error": round(float(found.norm_error[0]), 5),
         **{name: [None if math.isnan(v) else round(float(v), 4) for v in values] for name, values in told.items()},
     }  # fmt: skip
+
+
+def _short(value: float) -> str:
+    """Two digits, without the 0 before the point."""
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.2f}")
 
 
 class Table:
@@ -141,11 +147,11 @@ class Table:
     def told(self, name: str, part: str = "hidden", *, interval: bool = False, **chosen: Any) -> str:
         """The mean over nets, with what the interval reaches to both sides."""
         values = self.nets(name, part, **chosen)
-        mean = f"{np.mean(values):.2f}".replace("0.", ".")
+        if math.isnan(mean := float(np.mean(values))):
+            return "-"
         if not interval or len(values) < 2:
-            return "-" if mean == "nan" else mean
-        interval_of = summarize(values)
-        return f"{mean} ± {interval_of.high - interval_of.mean:.2f}".replace("0.", ".")
+            return _short(mean)
+        return f"{_short(mean)} ± {_short(summarize(values).high - mean)}"
 
     def catalogue(self, depth: int = 2, state: str = "initial") -> str:
         """Surrogates by noise."""
@@ -217,21 +223,27 @@ def draw(table: Table, path: Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """See `--help`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fidelity", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--out", type=Path, default=results.FOLDER / "fidelity", help="for results and picture")
-    parser.add_argument("--quick", action="store_true", help="200 samples, two nets, up to two layers")
+    parser.add_argument("--out", type=Path, help="for results and picture [benchmarks/results/fidelity]")
+    parser.add_argument("--quick", action="store_true", help="60 samples, two nets, up to two layers: does it run?")
     options = parser.parse_args(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / "results.json"
-    rows: list[dict[str, Any]] = json.loads(file.read_text("utf-8"))["cells"] if file.is_file() else []
+    folder: Path = options.out or (Path("runs/fidelity-quick") if options.quick else results.FOLDER / "fidelity")
+    folder.mkdir(parents=True, exist_ok=True)
+    file, made = folder / "results.json", {"quick": options.quick, "candidates": [*candidates()]}
+    rows: list[dict[str, Any]] = []
+    if file.is_file():
+        kept = json.loads(file.read_text("utf-8"))
+        if {key: kept.get(key) for key in made} != made:
+            raise SystemExit(f"{file} holds other candidates or quick results: choose another --out.")
+        rows = kept["cells"]
     done = {Cell(*(row[key] for key in Cell._fields)) for row in rows}
     _, parts = load_parts(RunConfig.of({"data": {"limit": 300 if options.quick else None, "hold": 1}}))
-    told = {"run": results.provenance("python -m benchmarks.fidelity"), "candidates": [*candidates()], "cells": rows}
+    told = {"run": results.provenance("python -m benchmarks.fidelity"), **made, "cells": rows}
     for cell in cells(options.quick):
         if cell not in done:
             rows.append(run(cell, parts, options.quick))
             write_atomically(file, (json.dumps(told) + "\n").encode())
     table = Table(rows)
-    draw(table, options.out / "widths.png")
+    draw(table, folder / "widths.png")
     print("\n\n".join([table.catalogue(), table.depths(), table.widths("hidden"), table.widths("first")]))
 
 

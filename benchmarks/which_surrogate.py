@@ -139,11 +139,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.which_surrogate", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--yes-no", type=Path, help="folder with yes/*.wav and no/*.wav; without it only the digits")
     parser.add_argument("--out", type=Path, default=Path("runs/which"), help="for the runs of the studies")
-    parser.add_argument("--results", type=Path, default=results.FOLDER / "which_surrogate", help="for what they say")
     parser.add_argument("--jobs", type=int, help="runs at a time, as of nwave compare")
     parser.add_argument("--quick", action="store_true", help="two seeds, one epoch, 100 recordings: does it run?")
     options = parser.parse_args(arguments)
     more = (f"--jobs {options.jobs} " if options.jobs else "") + ("--epochs 1 --limit 100" if options.quick else "")
+    kept: Path = options.out / "quick" if options.quick else results.FOLDER / "which_surrogate"
+    kept.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[str, Any]] = {}
     for study in studies():
         if study.spoken and options.yes_no is None:
@@ -159,11 +160,10 @@ def main(arguments: list[str] | None = None) -> None:
             raise SystemExit(done.returncode)
         found[study.name] = lean(json.loads(done.stdout))
         about = {"run": results.provenance("python -m benchmarks.which_surrogate"), "study": study._asdict()}
-        options.results.mkdir(parents=True, exist_ok=True)
         text = json.dumps(about | found[study.name]) + "\n"
-        write_atomically(options.results / f"{study.name}.json", text.encode())
+        write_atomically(kept / f"{study.name}.json", text.encode())
         print(f"\n### {study.about}\n\n{table(found[study.name])}\n", flush=True)
-    draw(found, options.results / "accuracy.png")
+    draw(found, kept / "accuracy.png")
 
 
 if __name__ == "__main__":

@@ -147,9 +147,10 @@ def test_a_fidelity_is_measured_and_told(monkeypatch):
     values = told.nets("atan", depth=1)
     assert values == [row["hidden"][names.index("atan")] for row in rows]
     half = 12.706 * abs(values[0] - values[1]) / 2  # Student's t with one degree of freedom
-    mean = f"{sum(values) / 2:.2f} ± {half:.2f}".replace("0.", ".")
+    mean = f"{fidelity._short(sum(values) / 2)} ± {fidelity._short(half)}"
     assert told.told("atan", interval=True, depth=1) == mean
     assert f"| {mean} |" in told.catalogue(depth=1)
+    assert [fidelity._short(value) for value in (0.5, -0.25, 10.36, -1.0)] == [".50", "-.25", "10.36", "-1.00"]
     assert told.depths().count("\n") == 1 + 32
     assert "| gaussian |" in told.widths("first", depth=1)
 

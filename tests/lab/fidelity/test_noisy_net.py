@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
-from nwavesdk.lab.fidelity import SHAPES, NoisyNet, ThresholdNoise
+from nwavesdk.lab.fidelity import SHAPES, Control, LikelihoodRatio, NoisyNet, ThresholdNoise
 from nwavesdk.layers import (
+    ChipInstance,
     Dropout,
     H1v1Layer,
     H1v1Synapse,
@@ -20,6 +21,8 @@ from nwavesdk.layers import (
     SpikingSequential,
     prepare_net,
 )
+from nwavesdk.solvers.problem import _specs
+from nwavesdk.surrogate import atan, fast_sigmoid
 
 B, T, N = 2, 3, 2
 CUMULATIVE = {
@@ -62,13 +65,13 @@ NETS = {
 def loss_fn(spk, mem, targets):
     """Of spikes and membranes, and far from linear in them."""
     ramp = torch.linspace(0.5, 1.5, spk.shape[1] * spk.shape[2], dtype=spk.dtype).reshape(spk.shape[1:])
-    fired = (spk.detach() * ramp).sum((1, 2)) * (mem.shape[2] == N)
+    fired = (spk.nan_to_num() * ramp).sum((1, 2)) * (mem.shape[2] == N)
     return (fired - targets) ** 2 + (mem * ramp).sum((1, 2)).tanh()
 
 
 def expected_loss(net, x, targets, cumulative):
     """Σ P(pattern) · loss(pattern), the mean over recordings; with gradient."""
-    prepare_net(net, seed=0)
+    prepare_net(net)
     flat = [row for _, row in net.rows() if not isinstance(row, Dropout)]
     pairs = [*zip(flat[::2], flat[1::2], strict=True)]
     noisy = [layer for _, layer in pairs if not (layer is pairs[-1][1] and layer.neuron.name == "lif_none")]
@@ -105,7 +108,7 @@ def expected_loss(net, x, targets, cumulative):
 @pytest.fixture
 def data():
     torch.manual_seed(2)
-    return 1.2 * torch.rand(B, T, N, dtype=torch.float64), torch.tensor([2.0, 5.0], dtype=torch.float64)
+    return 2 * torch.rand(B, T, N, dtype=torch.float64), torch.tensor([2.0, 5.0], dtype=torch.float64)
 
 
 def exact(net, x, targets, cumulative, names):
@@ -145,7 +148,7 @@ def test_the_estimate_has_no_bias(name, data):
     noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise("logistic", 0.8), seed=3)
     assert noisy.sites == 2 * T * N
     expected_of_loss, expected = exact(net, x, targets, lambda z: CUMULATIVE["logistic"](z / 0.8), noisy.parameters)
-    estimates = noisy.gradients(20_000, 100)
+    estimates = LikelihoodRatio(noisy).gradients(20_000, 100)
     assert_estimates(estimates, expected)
     losses = noisy.losses(5_000).mean(1)
     assert losses.mean().item() == pytest.approx(expected_of_loss, abs=5 * losses.std().item() / math.sqrt(5_000))
@@ -156,7 +159,7 @@ def test_so_with_noise_of_every_shape(shape, data):
     net, (x, targets) = made("zero"), data
     noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise(shape, 0.4), seed=4)
     _, expected = exact(net, x, targets, lambda z: CUMULATIVE[shape](z / 0.4), noisy.parameters)
-    assert_estimates(noisy.gradients(20_000, 100), expected)
+    assert_estimates(LikelihoodRatio(noisy).gradients(20_000, 100), expected)
 
 
 def test_no_control_makes_a_bias(data):
@@ -164,70 +167,196 @@ def test_no_control_makes_a_bias(data):
     net, (x, targets) = made("subtraction"), data
     noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise("logistic", 0.8), seed=5)
     _, expected = exact(net, x, targets, lambda z: CUMULATIVE["logistic"](z / 0.8), noisy.parameters)
-    noisy.fit()
-    fitted = noisy.gradients(20_000, 100)
-    assert 0.5 < noisy.explained < 1
-    slope = 3 * torch.randn(B, noisy.sites, dtype=torch.float64)
-    noisy._control = type(noisy._control)(torch.tensor([1.0, -2.0], dtype=torch.float64), slope)
-    wild = noisy.gradients(60_000, 100)
-    assert_estimates(wild, expected)
-    assert noisy.explained < 0
-    assert 3 * wild.var(0).sum() > 10 * fitted.var(0).sum()
+    fitted, slope = LikelihoodRatio(noisy), 3 * torch.randn(B, noisy.sites, dtype=torch.float64)
+    wild = LikelihoodRatio(noisy, Control(torch.tensor([1.0, -2.0], dtype=torch.float64), slope))
+    assert math.isnan(fitted.explained)
+    estimates, others = fitted.gradients(20_000, 100), wild.gradients(60_000, 100)
+    assert_estimates(others, expected)
+    assert 0.5 < fitted.explained < 1
+    assert wild.explained < 0
+    assert 3 * others.var(0).sum() > 10 * estimates.var(0).sum()
 
 
 def test_a_read_out_is_not_noisy_and_not_hidden(data):
     noisy = NoisyNet(made("read-out"), *data, loss_fn, ThresholdNoise("normal", 0.5))
     assert noisy.hidden == ("0.weight", "2.weight", "2.bias")
     assert noisy.parameters == (*noisy.hidden, "4.weight")
+    assert noisy.sites == 2 * T * N
+
+
+def test_a_layer_without_reset_that_hands_its_spikes_on_is_noisy(data):
+    net = SpikingSequential(LIFSynapse(N, N), LIFLayer(N, 6e-3, reset_mechanism="none"), LIFSynapse(N, 3)).double()
+    noisy = NoisyNet(net, *data, lambda cur, *_: cur.sum((1, 2)), ThresholdNoise("normal", 0.5))
+    assert noisy.sites == T * N
+    assert (noisy.hidden, noisy.parameters) == (("0.weight",), ("0.weight", "2.weight"))
 
 
 def test_the_net_stays_as_it_is(data):
-    net = made("subtraction")
-    before = copy.deepcopy(net.state_dict())
-    NoisyNet(net, *data, loss_fn, ThresholdNoise("normal", 0.5)).gradients(40, 20)
+    net = made("nested").train()
+    before, random = copy.deepcopy(net.state_dict()), torch.get_rng_state()
+    noisy = NoisyNet(net, *data, loss_fn, ThresholdNoise("normal", 0.5))
+    LikelihoodRatio(noisy).gradients(40, 20)
+    noisy.surrogate_gradient(noisy.surrogates)
+    assert torch.equal(torch.get_rng_state(), random), "dropout is off, samples have a generator of their own"
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
     layers = [module for module in net.modules() if isinstance(module, NeuronLayer)]
     assert [layer.solver for layer in layers] == ["auto", "auto"]
     assert repr(layers[0].spike_grad) == "FastSigmoid(slope=25.0)"
     assert all(parameter.grad is None for parameter in net.parameters())
+    assert net.training
 
 
 def test_a_seed_gives_the_same_estimates(data):
     first, again, other = (
-        NoisyNet(made("zero"), *data, loss_fn, ThresholdNoise("normal", 0.5), seed).gradients(100, 5)
+        LikelihoodRatio(NoisyNet(made("zero"), *data, loss_fn, ThresholdNoise("normal", 0.5), seed)).gradients(100, 5)
         for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-def test_samples_do_not_change_with_what_is_held_at_a_time(data, monkeypatch):
-    """Parts of a block are weighted by their samples."""
+def test_many_samples_are_run_in_parts(data, monkeypatch):
+    """Parts of a block are weighted by their samples: with 16 in parts of 7, 7 and 2, the variance is that of 16."""
     net, (x, targets) = made("zero"), data
-    noise = ThresholdNoise("logistic", 0.8)
-    monkeypatch.setattr("nwavesdk.lab.fidelity.noisy_net._AT_ONCE", 7 * B * 2 * T * N)
-    noisy = NoisyNet(net, x, targets, loss_fn, noise, seed=6)
+    noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise("logistic", 0.8), seed=6)
     _, expected = exact(net, x, targets, lambda z: CUMULATIVE["logistic"](z / 0.8), noisy.parameters)
-    assert noisy._parts(16) == [7, 7, 2]
-    assert_estimates(noisy.gradients(16 * 600, 600), expected)
+    ratio = LikelihoodRatio(noisy)
+    whole = ratio.gradients(16 * 900, 900)
+    monkeypatch.setattr("nwavesdk.lab.fidelity.noisy_net._AT_ONCE", 7 * B * (2 * T * N + T * N))
+    assert noisy.parts(16) == [7, 7, 2]
+    parts = ratio.gradients(16 * 900, 900)
+    assert_estimates(parts, expected)
+    assert parts.var(0).sum() / whole.var(0).sum() == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_samples_and_surrogates_see_one_chip(data, held):
+    """The mismatch of the seed, or that of the `ChipInstance` that is held."""
+    torch.manual_seed(1)
+    net = SpikingSequential(
+        H1v1Synapse(N, N, stddev=0.3), H1v1Layer(N, 10e-3, ileak_mismatch=True), H1v1Synapse(N, N, stddev=0.3),
+        H1v1Layer(N, 10e-3, ileak_mismatch=True),
+    ).double().eval()  # fmt: skip
+    (x, targets), held_on = data, copy.deepcopy(net)
+    ChipInstance(7).hold(held_on)
+    noisy = NoisyNet(held_on if held else net, x, targets, loss_fn, ThresholdNoise("logistic", 0.8), 3 if held else 7)
+    loss, found = noisy.surrogate_gradient(noisy.surrogates)
+    prepare_net(net, seed=7)
+    whole = loss_fn(*net(x), targets).mean()
+    assert loss == pytest.approx(whole.item(), rel=1e-9)
+    expected = torch.autograd.grad(whole, [*net.parameters()])
+    torch.testing.assert_close(found, torch.cat([g.flatten() for g in expected]))
+    prepare_net(net, seed=7)
+    _, expected = exact(held_on, x, targets, lambda z: CUMULATIVE["logistic"](z / 0.8), noisy.parameters)
+    if held:
+        assert_estimates(LikelihoodRatio(noisy).gradients(20_000, 100), expected)
+
+
+@pytest.mark.parametrize("kind", ["learned", "tied", "checkpoint", "after", "none"])
+def test_the_surrogate_gradient_is_that_of_backward(data, kind):
+    """Of every parameter, by whatever way it acts."""
+    (x, targets), make = data, NETS["learnable constants" if kind == "learned" else "subtraction"]
+    torch.manual_seed(3)
+    net = make().double()
+    if kind == "tied":
+        net[2].weight = net[0].weight
+    if kind == "checkpoint":
+        net = SpikingSequential(*net, checkpoint=2)
+    if kind == "after":
+        net = SpikingSequential(*net, LIFSynapse(N, N).double())
+    noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise("logistic", 0.8))
+    chosen = [atan(2), fast_sigmoid(3)]
+    loss, found = noisy.surrogate_gradient(chosen)
+    for layer, surrogate in zip((m for m in net.modules() if isinstance(m, NeuronLayer)), chosen, strict=True):
+        layer.spike_grad = surrogate
+    prepare_net(net)
+    whole = loss_fn(*net(x), targets).mean()
+    names = dict(net.named_parameters())
+    assert set(noisy.parameters) == set(names)
+    expected = torch.autograd.grad(whole, [names[name] for name in noisy.parameters])
+    torch.testing.assert_close(found, torch.cat([g.flatten() for g in expected]))
+    assert loss == pytest.approx(whole.item())
+    assert LikelihoodRatio(noisy).gradients(20, 4).isfinite().all()
+
+
+def test_nothing_is_kept_when_a_loss_fails(data):
+    net = made("zero")
+    noisy = NoisyNet(net, *data, loss_fn, ThresholdNoise("normal", 0.5))
+    noisy.loss_fn = lambda *_: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        noisy.sample(3)
+    assert all(not sampler.z and not sampler.spikes for sampler in noisy._samplers)
+
+
+def test_a_net_leaves_no_spec_behind(data):
+    """Solvers keep specs for good: a second net with the same noise adds none."""
+    noise = ThresholdNoise("normal", 0.123)
+    NoisyNet(made("zero"), *data, loss_fn, noise)
+    before = len(_specs)
+    NoisyNet(made("zero"), *data, loss_fn, noise, seed=1)
+    assert len(_specs) == before
+
+
+def with_weight(value):
+    net = made("zero")
+    with torch.no_grad():
+        net[0].weight[0, 0] = value
+    return net
+
+
+def test_a_regression_that_is_too_large_is_refused(data, monkeypatch):
+    monkeypatch.setattr("nwavesdk.lab.fidelity.likelihood_ratio._LARGEST", 1000)
+    with pytest.raises(
+        ValueError, match="2 recordings with 12 steps of noisy neurons each need 0.0 GB, expected at most"
+    ):
+        LikelihoodRatio(NoisyNet(made("zero"), *data, loss_fn, ThresholdNoise("normal", 0.5)))
+
+
+def wrong(**changed):
+    given = {
+        "net": made("zero"), "x": torch.rand(B, T, N, dtype=torch.float64), "targets": torch.ones(B),
+        "loss_fn": loss_fn, "noise": ThresholdNoise("normal", 0.5),
+    }  # fmt: skip
+    return {**given, **changed}
 
 
 @pytest.mark.parametrize(
-    ("net", "loss", "words"),
+    ("changed", "words"),
     [
-        (lambda: made("zero"), lambda spk, *_: spk.mean(), r"one loss for each of 2 recordings, got the shape \[\]"),
+        (lambda: {"net": torch.nn.Linear(2, 2)}, "that of a SpikingSequential, got Linear"),
+        (lambda: {"noise": "normal"}, r'noise is a ThresholdNoise, as ThresholdNoise\("normal", 0.3\), got \'normal\''),
+        (lambda: {"targets": [1, 2]}, "x and targets are tensors, got Tensor and list"),
+        (lambda: {"targets": torch.ones(5)}, r"one target for each of 2 recordings, got the shape \[5\]"),
+        (lambda: {"targets": torch.tensor(1.0)}, r"one target for each of 2 recordings, got the shape \[\]"),
+        (lambda: {"x": torch.rand(B, N)}, r"needs sequences \[B, T, \*features\], got an input of shape \[2, 2\]"),
+        (lambda: {"x": torch.rand(B, 0, N)}, r"got an input of shape \[2, 0, 2\]"),
+        (lambda: {"x": torch.full((B, T, N), torch.nan).double()}, "x is not finite"),
+        (lambda: {"net": with_weight(torch.inf)}, "0.weight is not finite"),
+        (lambda: {"net": made("zero").requires_grad_(False)}, "no parameter of the net requires a gradient"),
         (
-            lambda: SpikingSequential(LIFSynapse(N, N), LIFLayer(N, 5e-3, reset_mechanism="none")).double(),
-            loss_fn,
+            lambda: {"net": SpikingSequential(LIFSynapse(N, N), LIFLayer(N, 5e-3, reset_mechanism="none")).double()},
             "no neuron layer before its read-out",
+        ),
+        (
+            lambda: {"loss_fn": lambda spk, *_: spk.mean()},
+            r"for each of 2 recordings, got a torch.float64 of shape \[\]",
+        ),
+        (lambda: {"loss_fn": lambda spk, *_: spk.sum((1, 2)).long()}, r"a floating number, .* got a torch.int64"),
+        (lambda: {"loss_fn": lambda *_: 3.0}, "got float: use reduction"),
+        (lambda: {"loss_fn": lambda spk, *_: spk.sum((1, 2)) / 0}, "a loss that is not finite"),
+        (
+            lambda: {"net": made("read-out"), "loss_fn": lambda spk, *_: spk.sum((1, 2))},
+            "of a read-out, a last layer without reset, it may use mem alone",
         ),
     ],
 )
-def test_what_cannot_be_estimated_is_told(net, loss, words, data):
-    with pytest.raises(ValueError, match=words):
-        NoisyNet(net(), *data, loss, ThresholdNoise("normal", 0.5))
+def test_what_cannot_be_estimated_is_told(changed, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        NoisyNet(**wrong(**changed()))
 
 
-def test_another_module_is_refused(data):
-    with pytest.raises(TypeError, match="needs a SpikingSequential, got Linear"):
-        NoisyNet(torch.nn.Linear(2, 2), *data, loss_fn, ThresholdNoise("normal", 0.5))
+def test_the_loss_may_have_another_precision(data):
+    net, (x, targets) = made("zero").float(), data
+    noisy = NoisyNet(net, x.float(), targets, loss_fn, ThresholdNoise("normal", 0.5))
+    assert noisy.sample(2).loss.dtype == torch.float32
+    assert LikelihoodRatio(noisy).gradients(20, 4).isfinite().all()

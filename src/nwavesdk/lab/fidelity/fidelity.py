@@ -1,6 +1,5 @@
 """`gradient_fidelity`: the cosine of surrogate gradients with the gradient of the noisy-threshold net."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +7,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nwavesdk.lab.fidelity.likelihood_ratio import LikelihoodRatio
 from nwavesdk.lab.fidelity.noisy_net import LossOfEach, NoisyNet
 from nwavesdk.lab.fidelity.threshold_noise import ThresholdNoise
 from nwavesdk.lab.slopes.grid import Candidates, by_name
-from nwavesdk.lab.slopes.tape import Tape
 from nwavesdk.layers import SpikingSequential
 from nwavesdk.surrogate import Surrogate
 
@@ -32,7 +31,8 @@ class GradientFidelity:
         candidates: Names.
         surrogates: One a layer, for each candidate.
         parts: `"hidden"`, all parameters that act through noisy spikes as one vector, and the names of parameters.
-        cosine: With the gradient of the expected loss, [C, parts]; NaN where a gradient is 0, or lost in its noise.
+        cosine: With the gradient of the expected loss, [C, parts]: an estimate, which its error may take above 1. NaN
+            where a gradient is 0, or lost in its noise.
         error: Standard error of the cosine from the samples alone (jackknife over blocks), [C, parts].
         norm: Of the gradient of the expected loss, [parts]; its own sampling noise is taken out.
         norm_error: Its standard error, [parts].
@@ -66,23 +66,24 @@ def gradient_fidelity(
 ) -> GradientFidelity:
     """How well surrogate gradients point to where the loss of the noisy-threshold net falls.
 
-    The surrogate gradient is that of the net as it is trained, with hard thresholds. Compared with is ∇J, the gradient
-    of the loss that is expected when every threshold is noisy, see `NoisyNet`. A cosine of 0.8 says that a small step
-    along the surrogate gradient lowers J 0.8 times as much as the best step of the same length.
+    The surrogate gradient is that of the net as it is trained, with hard thresholds, but for dropout. Compared with is
+    ∇J, the gradient of the loss that is expected when every threshold is noisy, see `LikelihoodRatio`. A cosine of 0.8
+    says that a small step along the surrogate gradient lowers J 0.8 times as much as the best step of the same length.
 
-    Work is one pass of the reference solver for each sample of each recording, so this is for small nets: some ten
-    recordings, some thousand neuron-steps.
+    This is for small nets: some ten recordings, a thousand steps of noisy neurons (K) in each. Work is one pass of the
+    reference solver, forward and back, for each sample of each recording, before these 3 K + 1000 passes forward to fit
+    a control, and a regression of K numbers a recording.
 
     Args:
-        net: See `NoisyNet`; it stays as it is.
+        net: See `NoisyNet`; it stays as it is. Dropout is off.
         x: Recordings [B, T, *features].
         targets: [B, ...].
         loss_fn: `loss_fn(spk, mem, targets)`, one loss for each recording.
         noise: On the thresholds. It favours its own density as a surrogate: compare several.
         surrogates: Candidates, as for `scan_slopes`.
-        samples: Of each recording.
+        samples: Of each recording; rounded down to as many for each block.
         blocks: Into which samples are grouped to tell errors, at least 3.
-        seed: Of samples, and of mismatch.
+        seed: Of samples; and of mismatch, unless a `ChipInstance` is held on the net.
 
     Raises:
         TypeError: See `NoisyNet`.
@@ -106,14 +107,16 @@ def gradient_fidelity(
             f"errors need 3 blocks or more, and a sample for each, got {samples} samples, {blocks} blocks."
         )
     noisy = NoisyNet(net, x, targets, loss_fn, noise, seed)
-    tape = Tape(net, x, lambda spk, mem: loss_fn(spk, mem, targets).mean(), seed, weights=True)
-    candidates = by_name(surrogates, tape.surrogates)
-    estimates = noisy.gradients(samples, blocks)
+    candidates = by_name(surrogates, noisy.surrogates)
+    ratio = LikelihoodRatio(noisy)
+    estimates = ratio.gradients(samples, blocks)
     pieces = noisy.split(estimates)
     parts = {HIDDEN: torch.cat([pieces[name] for name in noisy.hidden], 1), **pieces}
     cosine, error = (np.full((len(candidates), len(parts)), np.nan) for _ in range(2))
+    hard = np.nan
     for row, chosen in enumerate(candidates.values()):
-        own = _surrogate_gradient(tape, chosen, noisy)
+        hard, flat = noisy.surrogate_gradient(chosen)
+        own = noisy.split(flat.double())
         own = {HIDDEN: torch.cat([own[name] for name in noisy.hidden]), **own}
         for column, (name, blocks_of) in enumerate(parts.items()):
             cosine[row, column], error[row, column] = _cosine(own[name], blocks_of)
@@ -127,21 +130,9 @@ def gradient_fidelity(
         error=error,
         norm=np.array([norm for norm, _ in norms]),
         norm_error=np.array([error for _, error in norms]),
-        loss=(tape.loss.item(), noisy.losses(max(100, samples // 20)).double().mean().item()),
-        explained=noisy.explained,
+        loss=(hard, noisy.losses(max(100, samples // 20)).double().mean().item()),
+        explained=ratio.explained,
     )
-
-
-def _surrogate_gradient(tape: Tape, chosen: Sequence[Surrogate], noisy: NoisyNet) -> dict[str, Tensor]:
-    """∂L/∂ every parameter of the hard net, flat, by name; 0 where none arrives."""
-    found: dict[str, Tensor] = {}
-    for gradient in tape.gradients(chosen):
-        found |= gradient.weights
-    sizes = {name: piece.numel() for name, piece in noisy.split(torch.arange(noisy.size)).items()}
-    return {
-        name: found[name].flatten().double() if name in found else torch.zeros(size, dtype=torch.float64)
-        for name, size in sizes.items()
-    }
 
 
 def _cosine(own: Tensor, estimates: Tensor) -> tuple[float, float]:

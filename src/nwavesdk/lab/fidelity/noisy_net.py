@@ -1,42 +1,27 @@
-"""A net with noisy thresholds, and the gradient of its expected loss by likelihood ratios, without bias.
+"""A net with noisy thresholds: samples of what it fires, and what it is without noise under any surrogate.
 
 A neuron spikes with the probability F(z), z = u - θ; what it does then, reset and all that follows, is the hard net's.
-Its expected loss J is smooth in the weights. With the spikes of a sample held fixed the membranes are differentiable,
-and
-
-    ∇J = E[(L - c) ∇ log P(s)  +  ∇C  +  ∇L],    log P(s) = Σ log F(±z)
-
-over all sites, that is neurons and steps (+ where there is a spike). ∇L is what the loss depends on weights by other
-ways than spikes: a read-out's. The control c = b + Σ a (s - F(z)) takes most of the noise out: a and b are regressed
-for each recording on samples of their own, and as (s - F) has no correlation with ∇ log P of any other site, what it
-adds to the first term has the expectation -∇C, C = Σ a F(z). So there is no bias, whatever a and b are.
-
-References:
-    R. J. Williams, "Simple statistical gradient-following algorithms for connectionist reinforcement learning", 1992,
-    doi:10.1007/BF00992696. S. Gu, S. Levine, I. Sutskever, A. Mnih, "MuProp", 2016, arXiv:1511.05176 (a control that is
-    linear in the samples).
 """
 
 import copy
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nwavesdk.lab.fidelity.threshold_noise import ThresholdNoise
-from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
-from nwavesdk.surrogate import Surrogate
+from nwavesdk.layers import ChipInstance, NeuronLayer, SpikingSequential, prepare_net
+from nwavesdk.layers.prepare import Prepared
+from nwavesdk.surrogate import FastSigmoid, Surrogate
 
-__all__ = ["LossOfEach", "NoisyNet"]
+__all__ = ["LossOfEach", "NoisyNet", "Sample"]
 
 LossOfEach = Callable[[Tensor, Tensor, Tensor], Tensor]
 """`loss_fn(spk, mem, targets)`, from what the net returns for B recordings to B losses."""
 
-_AT_ONCE = 1 << 22  # sites whose membranes are held at a time
-_RIDGE = 1e-3  # of a site's mean variance: what a site that hardly ever varies may weigh
+_AT_ONCE = 1 << 22  # numbers in the input and the membranes of the passes that are run at a time
 
 
 class _Sampler(Surrogate):
@@ -65,50 +50,50 @@ class _Sampler(Surrogate):
         self.spikes.append(spikes)
         return spikes
 
-    def take(self) -> tuple[Tensor, Tensor]:
-        """The z and the spikes of the sequence that was run, [rows, T * N]; they are forgotten here."""
-        both = torch.stack(self.z, 1).flatten(1), torch.stack(self.spikes, 1).flatten(1)
-        self.z, self.spikes = [], []
-        return both
 
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Noisy passes of all recordings.
 
-@dataclass(frozen=True)
-class _Sample:
-    """What `rows` noisy passes gave: losses [count, B], z and spikes of all sites [count, B, K]."""
+    Attributes:
+        loss: [count, B].
+        z: Membrane minus threshold at all sites, the steps of all noisy neurons, [count, B, K]; with gradient.
+        spikes: There, [count, B, K].
+        surprise: What chance has added, s - F(z), [count, B, K]; no gradient.
+    """
 
     loss: Tensor
     z: Tensor
     spikes: Tensor
-
-
-@dataclass(frozen=True)
-class _Control:
-    """`offset` [B] and `slope` [B, K] of c = offset + Σ slope (s - F)."""
-
-    offset: Tensor
-    slope: Tensor
+    surprise: Tensor
 
 
 class NoisyNet:
-    """A copy of a net whose neurons have noisy thresholds; a last layer without reset is a read-out and stays as it is.
+    """A copy of a net, in evaluation mode, whose neurons have noisy thresholds.
+
+    A last layer without reset is a read-out: its membrane counts, it is not noisy, and for spikes `loss_fn` gets NaN
+    from it.
 
     Args:
-        net: A row of modules on CPU, with at least one layer that is no read-out; it stays as it is, in its mode.
+        net: A row of modules on the CPU, with at least one layer that is no read-out; it stays as it is.
         x: Recordings [B, T, *features].
         targets: What the loss compares with, [B, ...].
-        loss_fn: `loss_fn(spk, mem, targets)`, one loss for each recording; of a read-out it may use `mem` alone.
+        loss_fn: `loss_fn(spk, mem, targets)`, one loss for each recording.
         noise: Of every noisy neuron.
-        seed: Of the samples, and of mismatch (see `prepare_net`), which is the same in all of them.
+        seed: Of the samples; and of mismatch, unless a `ChipInstance` is held on the net.
 
     Attributes:
         parameters: Names of the parameters that are differentiated: those that require a gradient and on which what the
             noisy net returns depends.
-        hidden: Those of them that act through noisy spikes; a read-out's do not.
-        explained: Share of the loss's variance over samples that the control explains, 0 to 1; NaN before `fit`.
+        hidden: Those of them that stand at or before the last noisy layer, and so act through noisy spikes.
+        sites: Steps of all noisy neurons, K.
+        size: Numbers in all parameters, P.
+        surrogates: The net's own, one for each neuron layer.
 
     Raises:
-        TypeError: The net is no `SpikingSequential`.
-        ValueError: There is no layer to be noisy, or the loss is not one number for each recording.
+        TypeError: The net is no `SpikingSequential`, or something is no tensor.
+        ValueError: There is no layer to be noisy or nothing to differentiate, shapes do not fit, something is not
+            finite or not on the CPU, or the loss is not one number for each recording.
     """
 
     def __init__(
@@ -120,134 +105,133 @@ class NoisyNet:
         noise: ThresholdNoise,
         seed: int = 0,
     ) -> None:
-        if not isinstance(net, SpikingSequential):
-            raise TypeError(f"NoisyNet needs a SpikingSequential, got {type(net).__name__}.")
-        self.x, self.targets, self.loss_fn, self.noise, self.seed = x, targets, loss_fn, noise, seed
-        self.net = copy.deepcopy(net)
-        self._generator = torch.Generator().manual_seed(seed)
-        self._samplers, before = self._make_noisy()
+        _check(net, x, targets, noise)
+        self.x, self.targets, self.loss_fn, self.noise = x.detach(), targets, loss_fn, noise
+        self.net = _copied(net, seed)
+        rows = [*self.net.rows()]
+        self._layers = [row for _, row in rows if isinstance(row, NeuronLayer)]
+        self.surrogates = tuple(one.spike_grad if one.uses_spike_grad else FastSigmoid() for one in self._layers)
+        self._reads_out = bool(self._layers) and self._layers[-1] is rows[-1][1] and _without_reset(self._layers[-1])
+        noisy = self._layers[:-1] if self._reads_out else self._layers
+        if not noisy:
+            raise ValueError("the net has no neuron layer before its read-out: there is no threshold to be noisy.")
+        for layer in self._layers:
+            layer.solver = "reference"
+            layer.set_device("cpu")
+        generator = torch.Generator().manual_seed(seed)
+        self._samplers = [_Sampler(noise, generator) for _ in noisy]
+        last = next(place for place, (_, row) in enumerate(rows) if row is noisy[-1])
+        before = {f"{name}.{key}" for name, row in rows[: last + 1] for key, _ in row.named_parameters()}
         with torch.enable_grad():
-            sample = self._run(1)
-        given = {n: p for n, p in self.net.named_parameters() if p.requires_grad}
-        found = torch.autograd.grad(sample.z.sum() + sample.loss.sum(), [*given.values()], allow_unused=True)
-        self._parameters = {n: p for (n, p), g in zip(given.items(), found, strict=True) if g is not None}
+            sample = self.sample(1)
+        given = {name: p for name, p in self.net.named_parameters() if p.requires_grad}
+        whole = sample.z.sum() + sample.loss.sum()
+        if not given or not whole.requires_grad:
+            raise ValueError("no parameter of the net requires a gradient: there is nothing to compare.")
+        found = torch.autograd.grad(whole, [*given.values()], allow_unused=True)
+        self._parameters = {name: p for (name, p), g in zip(given.items(), found, strict=True) if g is not None}
         self.parameters = tuple(self._parameters)
         self.hidden = tuple(name for name in self.parameters if name in before)
         self.sites, self.size = sample.z.shape[2], sum(p.numel() for p in self._parameters.values())
-        self._control: _Control | None = None
-        self.explained = math.nan
 
-    def _make_noisy(self) -> tuple[list[_Sampler], set[str]]:
-        """Samplers in the layers, and the names of the parameters up to the last of these."""
-        rows = [*self.net.rows()]
-        layers = [(place, row) for place, (_, row) in enumerate(rows) if isinstance(row, NeuronLayer)]
-        if layers and layers[-1][1].neuron.name == "lif_none":
-            layers.pop()
-        if not layers:
-            raise ValueError("the net has no neuron layer before its read-out: there is no threshold to be noisy.")
-        samplers = []
-        for _, layer in layers:
-            samplers.append(_Sampler(self.noise, self._generator))
-            layer.spike_grad, layer.solver = samplers[-1], "reference"
-            layer.set_device("cpu")
-        last = layers[-1][0]
-        return samplers, {f"{name}.{key}" for name, row in rows[: last + 1] for key, _ in row.named_parameters()}
+    def sample(self, count: int) -> Sample:
+        """So many noisy passes of each recording at once; see `parts`."""
+        for layer, sampler in zip(self._layers, self._samplers, strict=False):
+            layer.spike_grad = sampler
+        try:
+            loss = self._loss(count).reshape(count, -1)
+            sites = [(torch.stack(one.z, 1), torch.stack(one.spikes, 1)) for one in self._samplers]
+        finally:
+            for one in self._samplers:
+                one.z, one.spikes = [], []
+        z, spikes = (
+            torch.cat([s.flatten(1) for s in all_of], 1).reshape(count, len(self.x), -1)
+            for all_of in zip(*sites, strict=True)
+        )
+        return Sample(loss.to(z), z, spikes, spikes - self.noise.probability(z.detach()))
 
-    def fit(self, samples: int | None = None) -> None:
-        """Regress the control of each recording on samples that are used for nothing else.
-
-        Args:
-            samples: Of each recording. [3 for each site, and 200]
-        """
-        count, B, K = samples or 3 * self.sites + 200, len(self.x), self.sites
-        both, own = torch.zeros(B, K, K, dtype=torch.float64), torch.zeros(B, K, dtype=torch.float64)
-        losses, total = [], 0
+    def losses(self, samples: int) -> Tensor:
+        """Losses of noisy passes, [samples, B]."""
         with torch.no_grad():
-            centre = self._run(max(2, min(count, self._most()))).loss.mean(0)
-            for part in self._parts(count):
-                sample = self._run(part)
-                surprise, loss = self._surprise(sample).transpose(0, 1), sample.loss - centre
-                both += surprise.transpose(1, 2) @ surprise
-                own += (surprise.transpose(1, 2) @ loss.t()[..., None]).squeeze(2)
-                losses.append(loss)
-                total += part
-            loss = torch.cat(losses).double()
-            diagonal = both.diagonal(dim1=1, dim2=2)
-            ridge = _RIDGE * diagonal.mean(1, keepdim=True) + torch.finfo(torch.float64).tiny
-            factor = torch.linalg.cholesky(both + torch.diag_embed(ridge.expand(B, K)))
-            slope = torch.cholesky_solve(own[..., None], factor).squeeze(2)
-            self._control = _Control(centre + loss.mean(0).to(centre), slope.to(self.x.dtype))
+            return torch.cat([self.sample(part).loss for part in self.parts(samples)])
 
-    def gradients(self, samples: int, blocks: int = 20) -> Tensor:
-        """Estimates of ∇J, each without bias and independent of the others, [blocks, P]; see `split`.
+    def surrogate_gradient(self, surrogates: Sequence[Surrogate]) -> tuple[float, Tensor]:
+        """The mean loss without noise, and its gradient with these surrogates, one a neuron layer, flat [P]."""
+        for layer, surrogate in zip(self._layers, surrogates, strict=True):
+            layer.spike_grad = surrogate
+        with torch.enable_grad():
+            loss = self._loss(1).mean()
+            found = self.differentiate(loss)
+        return loss.item(), found
 
-        Args:
-            samples: Of each recording, in all blocks together.
-            blocks: How many estimates; their spread is the error of their mean.
-        """
-        if self._control is None:
-            self.fit()
-        each = max(1, samples // blocks)
-        found, left, whole = [], 0.0, 0.0
-        for _ in range(blocks):
-            total: Tensor | float = 0.0
-            for part in self._parts(each):
-                gradient, residual, variance = self._estimate(part)
-                total = total + gradient.double() * (part / each)
-                left, whole = left + residual * part, whole + variance * part
-            found.append(total)
-        self.explained = 1 - left / whole if whole else math.nan
-        return torch.stack(found)  # type: ignore[arg-type]  # each block has a part
+    def differentiate(self, value: Tensor) -> Tensor:
+        """The gradient of a number in all parameters, flat [P]; 0 where none arrives."""
+        if not value.requires_grad:
+            return torch.zeros(self.size, dtype=value.dtype)
+        own = [*self._parameters.values()]
+        found = torch.autograd.grad(value, own, allow_unused=True)
+        return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(own, found, strict=True)])
 
     def split(self, flat: Tensor) -> dict[str, Tensor]:
         """[..., P] by the names of `parameters`."""
         sizes = [p.numel() for p in self._parameters.values()]
         return dict(zip(self.parameters, torch.split(flat, sizes, -1), strict=True))
 
-    def losses(self, samples: int) -> Tensor:
-        """Losses of noisy passes, [samples, B]."""
-        with torch.no_grad():
-            return torch.cat([self._run(part).loss for part in self._parts(samples)])
-
-    def _estimate(self, count: int) -> tuple[Tensor, float, float]:
-        """The mean gradient of so many samples of each recording; variances of what the control leaves, and in all."""
-        assert self._control is not None
-        with torch.enable_grad():
-            sample, slope = self._run(count), self._control.slope
-            chance = self.noise.probability(sample.z)
-            with torch.no_grad():
-                free = sample.loss - self._control.offset
-                rest = free - (self._surprise(sample) * slope).sum(2)
-            score = self.noise.log_probability(sample.z, sample.spikes).sum(2)
-            whole = rest * score + (slope * chance).sum(2) + sample.loss
-            found = torch.autograd.grad(whole.mean(), [*self._parameters.values()])
-        flat = torch.cat([g.flatten() for g in found])
-        return flat, rest.square().mean().item(), free.square().mean().item()
-
-    def _surprise(self, sample: _Sample) -> Tensor:
-        """What chance has added, s - F(z), at all sites."""
-        return sample.spikes - self.noise.probability(sample.z.detach())
-
-    def _run(self, count: int) -> _Sample:
-        """So many noisy passes of each recording."""
-        B = len(self.x)
-        prepare_net(self.net, self.seed)
-        spk, mem = self.net(self.x.repeat(count, *[1] * (self.x.ndim - 1)))
-        loss = self.loss_fn(spk, mem, self.targets.repeat(count, *[1] * (self.targets.ndim - 1)))
-        if loss.shape != (count * B,):
-            raise ValueError(
-                f"loss_fn(spk, mem, targets) must give one loss for each of {count * B} recordings, got the shape "
-                f'{list(loss.shape)}: use reduction="none", and no mean over recordings.'
-            )
-        z, spikes = (torch.cat(sites, 1).reshape(count, B, -1) for sites in zip(*self._taken(), strict=True))
-        return _Sample(loss.reshape(count, B), z, spikes)
-
-    def _taken(self) -> list[tuple[Tensor, Tensor]]:
-        return [sampler.take() for sampler in self._samplers]
-
-    def _most(self) -> int:
-        return max(1, _AT_ONCE // (len(self.x) * self.sites))
-
-    def _parts(self, count: int) -> list[int]:
-        most = self._most()
+    def parts(self, count: int) -> list[int]:
+        """Passes to run at a time, `count` in all."""
+        most = max(1, _AT_ONCE // (len(self.x) * (self.sites + self.x[0].numel())))
         return [min(most, count - done) for done in range(0, count, most)]
+
+    def _loss(self, count: int) -> Tensor:
+        """Losses of so many passes of each recording, [count * B]."""
+        prepare_net(self.net)
+        spk, mem = self.net(self.x.repeat(count, *[1] * (self.x.ndim - 1)))
+        if self._reads_out:
+            spk = torch.full_like(spk, torch.nan)
+        loss = self.loss_fn(spk, mem, self.targets.repeat(count, *[1] * (self.targets.ndim - 1)))
+        if not isinstance(loss, Tensor) or loss.shape != mem.shape[:1] or not loss.is_floating_point():
+            got = f"a {loss.dtype} of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise ValueError(
+                f"loss_fn(spk, mem, targets) must give one loss, a floating number, for each of {len(mem)} recordings, "
+                f'got {got}: use reduction="none", and no mean over recordings.'
+            )
+        if not loss.isfinite().all():
+            raise ValueError(
+                "loss_fn(spk, mem, targets) gave a loss that is not finite: of a read-out, a last layer without reset, "
+                "it may use mem alone; elsewhere spikes may be all 0."
+            )
+        return loss
+
+
+def _check(net: object, x: object, targets: object, noise: object) -> None:
+    if not isinstance(net, SpikingSequential):
+        raise TypeError(f"fidelity is that of a SpikingSequential, got {type(net).__name__}.")
+    if not isinstance(noise, ThresholdNoise):
+        raise TypeError(f'noise is a ThresholdNoise, as ThresholdNoise("normal", 0.3), got {noise!r}.')
+    if not isinstance(x, Tensor) or not isinstance(targets, Tensor):
+        raise TypeError(f"x and targets are tensors, got {type(x).__name__} and {type(targets).__name__}.")
+    if x.ndim < 3 or 0 in x.shape:
+        raise ValueError(f"fidelity needs sequences [B, T, *features], got an input of shape {list(x.shape)}.")
+    if targets.ndim < 1 or len(targets) != len(x):
+        raise ValueError(f"there is one target for each of {len(x)} recordings, got the shape {list(targets.shape)}.")
+    tensors = {"x": x, "targets": targets, **dict(net.named_parameters()), **dict(net.named_buffers())}
+    for name, tensor in tensors.items():
+        if tensor.device.type != "cpu":
+            raise ValueError(f"fidelity is estimated on the CPU, got {name} on {tensor.device}: use net.cpu().")
+        if name != "targets" and not tensor.isfinite().all():
+            raise ValueError(f"{name} is not finite: go back to weights that are.")
+
+
+def _copied(net: SpikingSequential, seed: int) -> SpikingSequential:
+    """A copy without dropout, in one piece, and on one chip."""
+    net = copy.deepcopy(net).eval()
+    for module in net.modules():
+        if isinstance(module, SpikingSequential):
+            module.checkpoint = None  # its chunks would be sampled again in backward
+    if all(module.chip_noise is None for module in net.modules() if isinstance(module, Prepared)):
+        ChipInstance(seed).hold(net)
+    return net
+
+
+def _without_reset(layer: nn.Module) -> bool:
+    return isinstance(layer, NeuronLayer) and layer.neuron.name == "lif_none"

@@ -48,7 +48,7 @@ def _cauchy(z: Tensor) -> Tensor:
 _SHAPES = {
     "normal": _Shape(
         lambda width: gaussian(sigma=width / _NORMAL),
-        lambda z: torch.special.ndtr(_NORMAL * z),
+        lambda z: 0.5 * torch.special.erfc(-_NORMAL * math.sqrt(0.5) * z),  # ndtr rounds its tail away
         lambda z: torch.special.log_ndtr(_NORMAL * z),
     ),
     "logistic": _Shape(
@@ -92,9 +92,9 @@ class ThresholdNoise:
     width: float
 
     def __post_init__(self) -> None:
-        if self.shape not in _SHAPES:
+        if self.shape not in SHAPES:
             raise ValueError(f"ThresholdNoise: shape must be one of {', '.join(SHAPES)}, got {self.shape!r}.")
-        if not 0 < self.width < math.inf:
+        if not (isinstance(self.width, int | float) and 0 < self.width < math.inf):
             raise ValueError(f"ThresholdNoise: width must be a finite number above 0, got {self.width!r}.")
 
     @property
