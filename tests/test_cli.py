@@ -115,6 +115,10 @@ def test_a_finished_run_is_neither_overwritten_nor_resumed(run: tuple[Path, Resu
             ("compare", "--out", "{}/run", "--split", "some"),
             "data.split: input should be 'auto', 'speaker' or 'recording'",
         ),
+        (
+            ("surrogates", "--plot", "{}/x.svg"),
+            "pictures are PNG files, got 'x.svg', expected a name that ends in .png",
+        ),
         (("compare", "--out", "{}/run", "--hold", "0"), "data.hold: input should be greater than or equal to 1"),
         (("train", "--out", "{}/run", "--hidden", "a,b"), "net.hidden.0: input should be a valid integer"),
     ],

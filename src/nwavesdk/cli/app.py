@@ -11,7 +11,7 @@ import typer
 
 from nwavesdk import __version__
 
-__all__ = ["Json", "RunPath", "app", "main", "split_commas", "user_errors"]
+__all__ = ["Json", "RunPath", "app", "as_png", "main", "split_commas", "user_errors"]
 
 app = typer.Typer(
     name="nwave",
@@ -57,6 +57,17 @@ def user_errors(as_json: bool, kinds: tuple[type[Exception], ...] = MENDABLE) ->
         if as_json:
             print(json.dumps({"error": text}))
         raise typer.Exit(2) from None
+
+
+def as_png(path: Path | None) -> Path | None:
+    """Where a picture goes.
+
+    Raises:
+        ValueError: The name is that of another kind of picture.
+    """
+    if path is not None and path.suffix.lower() != ".png":
+        raise ValueError(f"--plot: pictures are PNG files, got {path.name!r}, expected a name that ends in .png.")
+    return path
 
 
 def split_commas(text: str) -> list[str]:

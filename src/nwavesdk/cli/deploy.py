@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nwavesdk.cli.app import Json, RunPath, app, user_errors
+from nwavesdk.cli.app import Json, RunPath, app, as_png, user_errors
 
 __all__ = ["check", "chips", "export", "map_cores"]
 
@@ -40,7 +40,7 @@ def map_cores(
 
         opened = ChipRun.open(run, chip)
         placement, power = opened.placement(), opened.power()
-        picture = None if no_plot else opened.draw_placement(plot)
+        picture = None if no_plot else opened.draw_placement(as_png(plot))
     if as_json:
         pieces = [vars(piece) for piece in placement.pieces]
         told = {"chip": placement.chip, "cores": placement.cores, "pieces": pieces}
@@ -90,7 +90,7 @@ def chips(
 
         opened = ChipRun.open(run)
         series = opened.series(n, seed, wanted)
-        picture = None if no_plot else opened.draw_series(series, plot)
+        picture = None if no_plot else opened.draw_series(series, as_png(plot))
     assumed = opened.profile.assumed("leak_mismatch", "threshold_mismatch", "synapse_mismatch")
     if as_json:
         told = {**_told(series), "assumed": assumed, "seconds": round(series.seconds, 2)}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nwavesdk.cli.app import Json, RunPath, app, split_commas, user_errors
+from nwavesdk.cli.app import Json, RunPath, app, as_png, split_commas, user_errors
 
 __all__ = ["diagnose", "slopes"]
 
@@ -43,7 +43,7 @@ def slopes(
             raise ValueError(f"--kind {kind} is unknown: expected one of {', '.join(sorted(available()))}.")
         batch = RunBatch.open(run, recordings)
         report = SlopeReport.of(batch, grid, None if kind is None else available()[kind])
-        picture = None if no_plot else plot or batch.pictures / "slopes.png"
+        picture = None if no_plot else as_png(plot) or batch.pictures / "slopes.png"
         if picture is not None:
             from nwavesdk.lab.slopes.picture import plot_slopes
             from nwavesdk.lab.slopes.report_page import write_page

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from nwavesdk import __version__
-from nwavesdk.cli.app import Json, app, user_errors
+from nwavesdk.cli.app import Json, app, as_png, user_errors
 
 __all__ = ["data", "info", "surrogates"]
 
@@ -36,7 +36,7 @@ def data(
         from nwavesdk.data import NWaveDataGen, require
         from nwavesdk.lab import data_lines, data_report
 
-        picture = None if no_plot else plot or Path("front_end.png")
+        picture = None if no_plot else as_png(plot) or Path("front_end.png")
         if picture is not None:
             require("matplotlib", "train")
         gen = NWaveDataGen(data_parent=folder, **{name: value for name, value in given.items() if value is not None})
@@ -62,7 +62,7 @@ def surrogates(
         from nwavesdk.lab import catalogue_shapes
 
         rows = catalogue_shapes()
-        picture = None if no_plot else plot or Path("surrogates.png")
+        picture = None if no_plot else as_png(plot) or Path("surrogates.png")
         if picture is not None:
             from nwavesdk.data import require
 
