@@ -108,3 +108,17 @@ def test_dark_is_dark(page):
     color = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert color in ("rgb(255, 255, 255)", "rgb(20, 24, 29)")
     assert (color == "rgb(20, 24, 29)") == page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+
+
+def test_more_curves_than_colours_are_told_apart(browser, tmp_path):
+    """By dashes, in the plot and in its key."""
+    many = Page("Many", "")
+    many.curves({f"arm {i}": fast_sigmoid(1.0 + i) for i in range(8)})
+    many.write(tmp_path / "many.html")
+    page = browser.new_page()
+    page.goto((tmp_path / "many.html").as_uri())
+    looks = "all => all.map(one => `${one.getAttribute('stroke')} ${one.getAttribute('stroke-dasharray')}`)"
+    lines = page.locator("section[data-part=curves] > svg path").evaluate_all(looks)[1:]
+    assert len(lines) == len(set(lines)) == 8
+    assert page.locator(".keys line").evaluate_all(looks) == lines
+    page.close()

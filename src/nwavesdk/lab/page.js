@@ -2,6 +2,7 @@
 // Plots and tables of a page: no library, no network; numbers come from the JSON that stands in the page.
 const data = JSON.parse(document.getElementById("data").textContent);
 const hue = (i) => `var(--h${i % 6})`;
+const dash = (i) => ["none", "6 3", "2 3"][Math.floor(i / 6) % 3]; // more arms than colours
 const round = (v) => Number(v.toPrecision(3));
 
 function element(name, attributes, parent, text) {
@@ -37,16 +38,21 @@ function line(svg, places, xs, ys, color, extra = {}) {
   element("path", { d, fill: "none", stroke: color, "stroke-width": 1.7, "stroke-linejoin": "round", ...extra }, svg);
 }
 
+function keyOf(keys, name, i) {
+  const key = document.createElement("span");
+  key.textContent = name;
+  keys.append(key);
+  const mark = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  mark.setAttribute("viewBox", "0 0 22 6");
+  element("line", { x1: 0, x2: 22, y1: 3, y2: 3, stroke: hue(i), "stroke-width": 3, "stroke-dasharray": dash(i) }, mark);
+  key.prepend(mark);
+}
+
 function curves(section) {
   const { z, rows } = data.curves;
   const [svg, keys] = [section.querySelector("svg"), section.querySelector(".keys")];
   const relative = section.querySelector("input");
-  rows.forEach((row, i) => {
-    const key = document.createElement("span");
-    key.style.setProperty("--key", hue(i));
-    key.textContent = row.name;
-    keys.append(key);
-  });
+  rows.forEach((row, i) => keyOf(keys, row.name, i));
   const draw = () => {
     const shown = rows.map((row) => {
       const peak = relative.checked ? Math.max(...row.values.map(Math.abs)) || 1 : 1;
@@ -55,7 +61,7 @@ function curves(section) {
     const top = Math.max(1, ...shown.flat());
     const places = frame(svg, [z[0], z[z.length - 1]], [Math.min(0, ...shown.flat()), top], "z = u − θ", "σ'(z)");
     line(svg, places, [z[0], 0, 0, z[z.length - 1]], [0, 0, 1, 1], "var(--soft)", { "stroke-dasharray": "4 4" });
-    shown.forEach((values, i) => line(svg, places, z, values, hue(i)));
+    shown.forEach((values, i) => line(svg, places, z, values, hue(i), { "stroke-dasharray": dash(i) }));
   };
   relative.addEventListener("input", draw);
   return draw;
@@ -107,11 +113,9 @@ function courses(section) {
     const [low, high] = [Math.min(...all), Math.max(...all)];
     const places = frame(svg, [1, Math.max(2, length)], [low, high > low ? high : low + 1], "epoch", choice.value);
     Object.entries(arms).forEach(([name, runs], i) => {
-      const key = document.createElement("span");
-      key.style.setProperty("--key", hue(i));
-      key.textContent = name;
-      keys.append(key);
-      runs.forEach((run) => line(svg, places, run.map((_, e) => e + 1), run, hue(i), { "stroke-opacity": 0.75 }));
+      keyOf(keys, name, i);
+      const look = { "stroke-opacity": 0.75, "stroke-dasharray": dash(i) };
+      runs.forEach((run) => line(svg, places, run.map((_, e) => e + 1), run, hue(i), look));
     });
   };
   choice.addEventListener("input", draw);

@@ -47,7 +47,7 @@ class Page:
         self._section(
             "curves",
             "Surrogates",
-            "What backward puts in place of the step's derivative. Dashed: the step, which forward always takes.",
+            "What backward puts in place of the step's derivative. Grey dashes: the step, which forward always takes.",
             '<div class="keys"></div><svg role="img" aria-label="derivatives of the surrogates"></svg>'
             '<div class="controls"><label><input type="checkbox"> each relative to its peak</label></div>',
         )
