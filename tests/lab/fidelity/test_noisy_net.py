@@ -177,6 +177,21 @@ def test_no_control_makes_a_bias(data):
     assert 3 * others.var(0).sum() > 10 * estimates.var(0).sum()
 
 
+def test_a_site_that_hardly_ever_varies_does_no_harm():
+    """With narrow noise many have not spiked, or not stayed silent, once while the control was fitted."""
+    torch.manual_seed(0)
+    net = SpikingSequential(LIFSynapse(4, 12), LIFLayer(12, 6e-3), LIFSynapse(12, 6), LIFLayer(6, 6e-3))
+    x, targets = 3 * torch.randn(4, 20, 4), torch.tensor([0, 3, 5, 1])
+
+    def decide(spk, _mem, targets):
+        return torch.nn.functional.cross_entropy(25 * spk.mean(1), targets, reduction="none")
+
+    for seed in range(3):
+        ratio = LikelihoodRatio(NoisyNet(net, x, targets, decide, ThresholdNoise("logistic", 0.1), seed))
+        ratio.gradients(1_000)
+        assert ratio.explained > 0.4
+
+
 def test_a_read_out_is_not_noisy_and_not_hidden(data):
     noisy = NoisyNet(made("read-out"), *data, loss_fn, ThresholdNoise("normal", 0.5))
     assert noisy.hidden == ("0.weight", "2.weight", "2.bias")

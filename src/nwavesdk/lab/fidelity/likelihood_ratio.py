@@ -60,21 +60,23 @@ class Control:
                 f"{_LARGEST / 1e9:.1f}: take fewer recordings, steps or neurons."
             )
         count = 3 * K + 1000 if samples is None else samples
-        both, own = torch.zeros(B, K, K, dtype=torch.float64), torch.zeros(B, K, 1, dtype=torch.float64)
+        both, own = torch.zeros(B, K, K, dtype=torch.float64), torch.zeros(B, K, dtype=torch.float64)
+        mean, level = torch.zeros_like(own), torch.zeros(B, dtype=torch.float64)
         with torch.no_grad():
-            centre = net.losses(20).mean(0)
-            total = torch.zeros_like(centre)
+            centre = net.losses(20).mean(0)  # near enough that float32 keeps the differences
             for part in net.parts(count):
                 sample = net.sample(part)
                 surprise, loss = sample.surprise.transpose(0, 1), sample.loss - centre
-                both += surprise.transpose(1, 2) @ surprise
-                own += surprise.transpose(1, 2) @ loss.t()[..., None]
-                total += loss.sum(0)
-            for square, column in zip(both, own, strict=True):
-                diagonal = square.diagonal()
-                diagonal += _RIDGE * diagonal.mean() + torch.finfo(torch.float64).tiny
-                column.copy_(torch.cholesky_solve(column, torch.linalg.cholesky(square)))
-        return cls(centre + total / count, own.squeeze(2).to(centre))
+                both += surprise.transpose(1, 2) @ surprise / count
+                own += (surprise.transpose(1, 2) @ loss.t()[..., None]).squeeze(2) / count
+                mean += surprise.sum(1) / count
+                level += loss.sum(0) / count
+            for b in range(B):  # around the means: a site that has not varied must not stand in for the offset
+                square = both[b].addr_(mean[b], mean[b], alpha=-1)
+                square.diagonal().add_(_RIDGE * square.diagonal().mean() + torch.finfo(torch.float64).tiny)
+                right = (own[b] - level[b] * mean[b])[:, None]
+                own[b] = torch.cholesky_solve(right, torch.linalg.cholesky(square))[:, 0]
+        return cls(centre + level.to(centre), own.to(centre))
 
 
 class LikelihoodRatio:
