@@ -63,17 +63,20 @@ class Control:
         both, own = torch.zeros(B, K, K, dtype=torch.float64), torch.zeros(B, K, dtype=torch.float64)
         mean, level = torch.zeros_like(own), torch.zeros(B, dtype=torch.float64)
         with torch.no_grad():
-            centre = net.losses(20).mean(0)  # near enough that float32 keeps the differences
+            first = net.sample(20)  # sums are around these, so that float32 keeps small differences
+            centre, usual = first.loss.mean(0), first.surprise.median(0).values
             for part in net.parts(count):
                 sample = net.sample(part)
-                surprise, loss = sample.surprise.transpose(0, 1), sample.loss - centre
+                surprise, loss = (sample.surprise - usual).transpose(0, 1), sample.loss - centre
                 both += surprise.transpose(1, 2) @ surprise / count
                 own += (surprise.transpose(1, 2) @ loss.t()[..., None]).squeeze(2) / count
-                mean += surprise.sum(1) / count
+                mean += surprise.sum(1, dtype=torch.float64) / count
                 level += loss.sum(0) / count
             for b in range(B):  # around the means: a site that has not varied must not stand in for the offset
-                square = both[b].addr_(mean[b], mean[b], alpha=-1)
-                square.diagonal().add_(_RIDGE * square.diagonal().mean() + torch.finfo(torch.float64).tiny)
+                square, rounding = both[b], 1e-5 * both[b].diagonal()
+                square.addr_(mean[b], mean[b], alpha=-1)
+                ridge = _RIDGE * square.diagonal().mean().clamp(min=0) + torch.finfo(torch.float64).tiny
+                square.diagonal().add_(rounding + ridge)
                 right = (own[b] - level[b] * mean[b])[:, None]
                 own[b] = torch.cholesky_solve(right, torch.linalg.cholesky(square))[:, 0]
         return cls(centre + level.to(centre), own.to(centre))
