@@ -85,53 +85,53 @@ def table(content: dict[str, Any]) -> str:
             if other == BASELINE:
                 low, high = sorted(100 * sign * end for end in pair["interval"])
                 against[own] = f"{100 * sign * pair['difference']:+.1f} [{low:+.1f}, {high:+.1f}]"
-    lines = [
-        "| surrogate | width | mean accuracy | 95 % interval | points to `fast_sigmoid(25)`, all pairs at once |",
-        "|---|---|---|---|---|",
-    ]
+    heads = ["surrogate", "width", "mean accuracy", "95 % interval"]
+    if BASELINE in arms:
+        heads.append("points to `fast_sigmoid(25)`, all pairs at once")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, arm in sorted(arms.items(), key=lambda item: -item[1]["mean"]):
         width, (low, high) = shape(parse(name)).half_width, arm["interval"]
         told = "∞" if width is None else f"{width:.3g}"
-        difference = against.get(name, "-" if name == BASELINE else "not in this study")
-        lines.append(f"| `{name}` | {told} | {arm['mean']:.4f} | [{low:.4f}, {high:.4f}] | {difference} |")
+        difference = f" {against.get(name, '-')} |" if BASELINE in arms else ""
+        lines.append(f"| `{name}` | {told} | {arm['mean']:.4f} | [{low:.4f}, {high:.4f}] |{difference}")
     shown = [pair["conclusion"] for pair in pairs if "better" in pair["conclusion"]]
     lines.append(f"\n{len(shown)} of {len(pairs)} pairs differ by more than chance.")
     return "\n".join(lines)
 
 
 def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
-    """Accuracy with its interval against the width of the surrogate, a panel a study."""
+    """Accuracy with its interval: a panel a study, the arms from the narrowest to the widest."""
     from matplotlib.figure import Figure
 
     from nwavesdk.train.pictures import LIGHT, Theme, render
 
     def points(theme: Theme) -> Figure:
         about = {study.name: study.about for study in studies() if study.name in found}
-        columns = min(4, len(about))
-        figure = Figure(figsize=(3.6 * columns, 3.4 * math.ceil(len(about) / columns)))
-        panels = figure.subplots(math.ceil(len(about) / columns), columns, squeeze=False).flat
-        for axes, (name, told) in zip(panels, about.items(), strict=False):
-            for place, (surrogate, arm) in enumerate(found[name]["arms"].items()):
-                width, (low, high) = shape(parse(surrogate)).half_width or math.nan, arm["interval"]
-                hue = theme.hues[0] if surrogate.startswith("fast_sigmoid") else theme.hues[1]
-                at = place if "equal" in told else width
-                axes.plot([at, at], [low, high], color=hue, linewidth=1.5)
-                axes.plot(at, arm["mean"], "o", color=hue, markersize=4)
-                if "one shape" not in told:
-                    label = surrogate.split("(")[0]
-                    axes.annotate(
-                        label, (at, arm["mean"]), fontsize=6, rotation=60, xytext=(2, 4), textcoords="offset points"
-                    )
-            axes.set_title(told.replace(", ", ",\n", 1), fontsize=8)
-            axes.grid(axis="y")
-            if "equal" in told:
-                axes.set(xticks=[], xlabel="the same width for all")
-            else:
-                axes.set(xscale="log", xlabel="width at half height [thresholds]")
-        figure.axes[0].set_ylabel("test accuracy")
+        rows = math.ceil(len(about) / 2)
+        figure = Figure(figsize=(11, 2.3 * rows))
+        panels = figure.subplots(rows, 2, squeeze=False).T.flat
+        for axes, (name, told) in zip(panels, sorted(about.items(), key=_panel), strict=False):
+            arms = sorted(found[name]["arms"].items(), key=lambda arm: shape(parse(arm[0])).half_width or math.inf)
+            for place, (surrogate, arm) in enumerate(arms):
+                hue = theme.hues[surrogate.startswith("fast_sigmoid")]
+                axes.plot(arm["interval"], [place, place], color=hue, linewidth=1.6)
+                axes.plot(arm["mean"], place, "o", color=hue, markersize=4)
+            names = [
+                f"{surrogate.split('(')[0]}, {shape(parse(surrogate)).half_width or math.inf:.2g}"
+                for surrogate, _ in arms
+            ]
+            axes.set(yticks=range(len(arms)), yticklabels=names, ylim=(-0.6, len(arms) - 0.4))
+            axes.set_title(told, fontsize=9)
+            axes.grid(axis="x")
+        figure.supxlabel("test accuracy; behind each name its width at half height [thresholds]", fontsize=9)
         return figure
 
     write_atomically(path, render(points, LIGHT))
+
+
+def _panel(study: tuple[str, str]) -> tuple[bool, bool]:
+    """Digits before yes/no, shallow before deep."""
+    return study[0].startswith("yes"), "deep" in study[0]
 
 
 def main(arguments: list[str] | None = None) -> None:
