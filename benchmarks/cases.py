@@ -1,6 +1,6 @@
 """What is measured, and what it should reach: data only."""
 
-from nwavesdk.lab.bench import LayerCase, TrainingCase
+from nwavesdk.analysis.bench import LayerCase, TrainingCase
 
 DECAY_TAU = 20  # steps; every layer here has taus of 20 ms at dt = 1 ms
 
@@ -12,7 +12,10 @@ SURROGATES = ["fast_sigmoid", "atan", "sigmoid"]
 QUICK_LAYER_SHAPES = [(64, 100, 512), (64, 250, 128), (64, 100, 20)]
 
 TRAINING = [TrainingCase(), TrainingCase(density=None)]
-RECURRENT = [LayerCase((64, 250, 128), recurrent=True), LayerCase((64, 250, 128), recurrent=True, learn=True)]
+RECURRENT = [
+    LayerCase((64, 250, 128), recurrent=True),
+    LayerCase((64, 250, 128), recurrent=True, learn=True),
+]
 
 SWEEPS = {
     "T": [(64, T, 128) for T in (16, 64, 256, 1024, 4096)],
@@ -20,7 +23,9 @@ SWEEPS = {
     "B": [(B, 100, 128) for B in (1, 4, 16, 64, 256, 1024)],
 }
 SWEEP_DENSITIES = [0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5]
-SWEEP_COMPILED = ["spikingjelly"]  # compiling takes up to 20 s a size; this peer is the fastest with it and without
+SWEEP_COMPILED = [
+    "spikingjelly"
+]  # compiling takes up to 20 s a size; this peer is the fastest with it and without
 
 MEMORY_SHAPE = (64, 100, 512)
 MEMORY_NET = {"B": 16, "sizes": (128, 128, 20), "chunk": 100}
@@ -28,7 +33,10 @@ MEMORY_T = [100, 300, 1000, 3000, 10_000]
 
 LONGEST_OF_PEERS = 3000  # above, some take many minutes for a step
 
-JOB_ROUNDS, JOB_EPOCHS = 3, 3  # runs of `nwave train` on each solver, and epochs after the first of each
+JOB_ROUNDS, JOB_EPOCHS = (
+    3,
+    3,
+)  # runs of `nwave train` on each solver, and epochs after the first of each
 
 # Targets by the name of a row. `ratio`: the fastest peer's time over ours; `of_copy`: share of the machine's copy
 # bandwidth; `over_floor`: our time over the floor; `value`: upper bound of the row's own number.

@@ -38,7 +38,11 @@ def imports(_: dict) -> dict[str, float]:
     import nwavesdk.layers
     import nwavesdk.surrogate  # noqa: F401
 
-    return {"torch": torch_at - START, "root": root_at - torch_at, "all": time.perf_counter() - torch_at}
+    return {
+        "torch": torch_at - START,
+        "root": root_at - torch_at,
+        "all": time.perf_counter() - torch_at,
+    }
 
 
 def epochs(solver: str, count: int) -> dict[str, list[float]]:
@@ -57,16 +61,18 @@ def epochs(solver: str, count: int) -> dict[str, list[float]]:
             return net
 
     with tempfile.TemporaryDirectory() as folder:
-        run = OnSolver.new(Path(folder) / "run", RunConfig.model_validate({"learning": {"epochs": 1 + count}}))
+        run = OnSolver.new(
+            Path(folder) / "run", RunConfig.model_validate({"learning": {"epochs": 1 + count}})
+        )
         run.train()
         rows = list(csv.DictReader(run.folder.metrics.open(encoding="utf-8")))[1:]
     return {name: [float(row[name]) for row in rows] for name in ("seconds", "val_accuracy")}
 
 
 def measure_with_this_tree() -> None:
-    """Take `nwavesdk.lab.bench`, the instrument, from this tree, whatever commit the rest of nwavesdk comes from."""
-    folder = Path(__file__).parents[1] / "src" / "nwavesdk" / "lab" / "bench"
-    name = "nwavesdk.lab.bench"
+    """Take `nwavesdk.analysis.bench`, the instrument, from this tree, whatever commit the rest of nwavesdk comes from."""
+    folder = Path(__file__).parents[1] / "src" / "nwavesdk" / "analysis" / "bench"
+    name = "nwavesdk.analysis.bench"
     spec = importlib.util.spec_from_file_location(
         name, folder / "__init__.py", submodule_search_locations=[str(folder)]
     )

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from benchmarks import results
+from nwavesdk.analysis.bench import Spread, settle, time_in_turn
 from nwavesdk.chip import load_profile
-from nwavesdk.deploy.series import count_right, tile_for
-from nwavesdk.lab.bench import Spread, settle, time_in_turn
+from nwavesdk.deploy.chip_series import count_right, tile_for
 from nwavesdk.layers import SpikingSequential, family_of, prepare_net, project
 from nwavesdk.metrics import population_counts
 
@@ -29,7 +29,9 @@ def chip_net(chip: str, recurrent: bool) -> SpikingSequential:
     """16 channels, 16-50-20 neurons, with mismatch and 5 bits, as `nwave train --chip` builds it."""
     profile = load_profile(chip)
     family = family_of(profile)
-    noisy = {"stddev": profile.number("synapse_mismatch")} if profile.number("synapse_mismatch") else {}
+    noisy = (
+        {"stddev": profile.number("synapse_mismatch")} if profile.number("synapse_mismatch") else {}
+    )
     neurons = {"taus": 50e-3, "ileak_mismatch": True}
     hidden = neurons | ({"layer_topology": "RC", "quantization_bits": 5} if recurrent else {})
     net = SpikingSequential(
@@ -42,7 +44,9 @@ def chip_net(chip: str, recurrent: bool) -> SpikingSequential:
 
 
 @torch.no_grad()
-def loop(net: SpikingSequential, x: torch.Tensor, labels: torch.Tensor, seeds: list[int]) -> list[int]:
+def loop(
+    net: SpikingSequential, x: torch.Tensor, labels: torch.Tensor, seeds: list[int]
+) -> list[int]:
     """One chip after the other."""
     counts = []
     for seed in seeds:
@@ -61,17 +65,27 @@ def measured(quick: bool) -> Iterator[dict[str, Any]]:
             labels = torch.arange(recordings) % CLASSES
             chips = 4 if quick else 10 if recordings * steps > 20_000 else 40
             seeds = list(range(chips))
-            one, many = loop(net, x, labels, seeds), count_right(net, x, labels, CLASSES, seeds).tolist()
-            assert one == many, f"{name} {recordings} x {steps}: the loop counts {one}, the series {many}"
+            one, many = (
+                loop(net, x, labels, seeds),
+                count_right(net, x, labels, CLASSES, seeds).tolist(),
+            )
+            assert one == many, (
+                f"{name} {recordings} x {steps}: the loop counts {one}, the series {many}"
+            )
             samples = time_in_turn(
                 {
-                    "loop": lambda net=net, x=x, labels=labels, seeds=seeds: loop(net, x, labels, seeds),
+                    "loop": lambda net=net, x=x, labels=labels, seeds=seeds: loop(
+                        net, x, labels, seeds
+                    ),
                     "series": lambda net=net, x=x, labels=labels, seeds=seeds: count_right(
                         net, x, labels, CLASSES, seeds
                     ),
                 }
             )
-            spreads = {way: Spread.of([value / chips for value in values]) for way, values in samples.items()}
+            spreads = {
+                way: Spread.of([value / chips for value in values])
+                for way, values in samples.items()
+            }
             yield {
                 "net": name, "recordings": recordings, "steps": steps, "chips": chips,
                 "tile": list(tile_for(net, recordings, steps, chips)),
@@ -88,14 +102,21 @@ def told(rows: list[dict[str, Any]]) -> str:
     ]
     for row in rows:
         loop_ms, series_ms = (row["ms_a_chip"][way]["median"] for way in ("loop", "series"))
-        size, tile = f"{row['recordings']} × {row['steps']}", f"{row['tile'][0]} × {row['tile'][1]} chips"
-        lines.append(f"| {row['net']} | {size} | {tile} | {loop_ms:.3g} | {series_ms:.3g} | {row['ratio']:.2f} |")
+        size, tile = (
+            f"{row['recordings']} × {row['steps']}",
+            f"{row['tile'][0]} × {row['tile'][1]} chips",
+        )
+        lines.append(
+            f"| {row['net']} | {size} | {tile} | {loop_ms:.3g} | {series_ms:.3g} | {row['ratio']:.2f} |"
+        )
     return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """See `--help`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.chips", description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.chips", description=__doc__.split("\n", 1)[0]
+    )
     parser.add_argument("--quick", action="store_true", help="the smallest size; nothing is kept")
     quick = parser.parse_args(arguments).quick
     settle()
@@ -104,7 +125,10 @@ def main(arguments: list[str] | None = None) -> None:
     if not quick:
         file = results.path()
         found = results.read(file)
-        found["sections"]["chips"] = {"run": results.provenance("python -m benchmarks.chips"), "rows": rows}
+        found["sections"]["chips"] = {
+            "run": results.provenance("python -m benchmarks.chips"),
+            "rows": rows,
+        }
         results.write(file, found)
         print(f"kept in {file}")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import nwavesdk
 from benchmarks import cases
-from nwavesdk.lab.bench import (
+from nwavesdk.analysis.bench import (
     LayerCase,
     Spread,
     TrainingCase,
@@ -29,11 +29,17 @@ ROUNDS = 7
 def names(quick: bool, wanted: Callable[[str], bool]) -> list[str]:
     """The cases to compare: fast_sigmoid and fixed constants unless others are asked for by name."""
     everything = list(_cases())
-    plain = [n for n in everything if "/atan/" not in n and "/sigmoid/" not in n and "/learnable" not in n]
+    plain = [
+        n
+        for n in everything
+        if "/atan/" not in n and "/sigmoid/" not in n and "/learnable" not in n
+    ]
     asked = [n for n in everything if wanted(n)]
     if len(asked) == len(everything):
         shapes = ["x".join(map(str, shape)) for shape in cases.QUICK_LAYER_SHAPES]
-        return [n for n in plain if not quick or not n.startswith("layer") or n.split("/")[1] in shapes]
+        return [
+            n for n in plain if not quick or not n.startswith("layer") or n.split("/")[1] in shapes
+        ]
     return asked
 
 
@@ -68,20 +74,33 @@ def against(base: str, wanted: list[str], rounds: int = ROUNDS) -> str:
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "base"
         added = subprocess.run(
-            ["git", "worktree", "add", "--detach", str(tree), base], cwd=ROOT, capture_output=True, text=True
+            ["git", "worktree", "add", "--detach", str(tree), base],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
         )
         if added.returncode:
             raise ValueError(f"--base {base}: {added.stderr.strip()}")
         try:
             found = _rounds({"base": tree, "here": ROOT}, wanted, rounds)
         finally:
-            subprocess.run(["git", "worktree", "remove", "--force", str(tree)], cwd=ROOT, capture_output=True)
-    lines = [f"{'':<44} {base[:12] + ', ms':>16} {'here, ms':>10}   times faster [quartiles of {rounds} rounds]"]
+            subprocess.run(
+                ["git", "worktree", "remove", "--force", str(tree)], cwd=ROOT, capture_output=True
+            )
+    lines = [
+        f"{'':<44} {base[:12] + ', ms':>16} {'here, ms':>10}   times faster [quartiles of {rounds} rounds]"
+    ]
     for name in wanted:
         pairs = [(a[name], b[name]) for a, b in zip(found["base"], found["here"], strict=True)]
-        red = {where for k, where in enumerate(("base", "here")) if any(pair[k] is None for pair in pairs)}
+        red = {
+            where
+            for k, where in enumerate(("base", "here"))
+            if any(pair[k] is None for pair in pairs)
+        }
         if red:
-            lines.append(f"{name:<44} differs from the reference ({', '.join(sorted(red))}): no number")
+            lines.append(
+                f"{name:<44} differs from the reference ({', '.join(sorted(red))}): no number"
+            )
             continue
         before, now = ([float(pair[k] or 0) for pair in pairs] for k in (0, 1))
         ratio = ratios(before, now)
@@ -92,7 +111,9 @@ def against(base: str, wanted: list[str], rounds: int = ROUNDS) -> str:
     return "\n".join(lines)
 
 
-def _rounds(trees: dict[str, Path], wanted: list[str], rounds: int) -> dict[str, list[dict[str, float | None]]]:
+def _rounds(
+    trees: dict[str, Path], wanted: list[str], rounds: int
+) -> dict[str, list[dict[str, float | None]]]:
     from benchmarks.fresh import child
 
     found: dict[str, list[dict[str, float | None]]] = {where: [] for where in trees}
@@ -101,7 +122,9 @@ def _rounds(trees: dict[str, Path], wanted: list[str], rounds: int) -> dict[str,
             source = trees[where] / "src"
             told = child({"job": "times", "wanted": wanted}, {"PYTHONPATH": str(source)})
             if Path(told["package"]).resolve() != (source / "nwavesdk").resolve():
-                raise RuntimeError(f"{where}: measured {told['package']}, expected {source / 'nwavesdk'}.")
+                raise RuntimeError(
+                    f"{where}: measured {told['package']}, expected {source / 'nwavesdk'}."
+                )
             found[where].append(told["medians"])
         print(f"round {k + 1} of {rounds}", file=sys.stderr)
     return found

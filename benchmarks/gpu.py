@@ -20,7 +20,14 @@ from torch import Tensor
 from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.surrogate import atan
 
-SHAPES = [(1, 8, 1 << 20), (1, 128, 1 << 20), (64, 100, 20), (64, 100, 512), (64, 1000, 512), (8, 4096, 512)]
+SHAPES = [
+    (1, 8, 1 << 20),
+    (1, 128, 1 << 20),
+    (64, 100, 20),
+    (64, 100, 512),
+    (64, 1000, 512),
+    (8, 4096, 512),
+]
 RUNS = 9
 
 
@@ -55,7 +62,9 @@ def spikingjelly(decay: float, x: Tensor, grad: Tensor) -> tuple[str, Callable[[
     return None
 
 
-def _pass(reset: Callable[[torch.nn.Module], None], node: torch.nn.Module, x: Tensor, grad: Tensor) -> None:
+def _pass(
+    reset: Callable[[torch.nn.Module], None], node: torch.nn.Module, x: Tensor, grad: Tensor
+) -> None:
     reset(node)
     node(x.detach().requires_grad_()).backward(grad)
 
@@ -78,10 +87,13 @@ def measure(shape: tuple[int, int, int]) -> str:
     torch.manual_seed(0)
     x, grad = 0.4 * torch.rand(shape, device="cuda"), torch.randn(shape, device="cuda")
     ours, reference = (
-        LIFLayer(shape[2], 10e-3, spike_grad=atan(), solver=solver).cuda() for solver in ("serial", "reference")
+        LIFLayer(shape[2], 10e-3, spike_grad=atan(), solver=solver).cuda()
+        for solver in ("serial", "reference")
     )
     mine, theirs = step(ours, x, grad), step(reference, x, grad)
-    if not torch.equal(mine[0], theirs[0]) or not torch.allclose(mine[1], theirs[1], rtol=1e-4, atol=1e-5):
+    if not torch.equal(mine[0], theirs[0]) or not torch.allclose(
+        mine[1], theirs[1], rtol=1e-4, atol=1e-5
+    ):
         return "differs from the reference: no time is told"
     del mine, theirs
     calls: dict[str, Callable[[], object]] = {

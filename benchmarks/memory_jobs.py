@@ -15,7 +15,14 @@ from torch import Tensor
 
 from benchmarks import cases
 from benchmarks.peers import forms, installed
-from nwavesdk.lab.bench import LayerCase, TrainingCase, layer_input, settle, spike_count_loss, training_data
+from nwavesdk.analysis.bench import (
+    LayerCase,
+    TrainingCase,
+    layer_input,
+    settle,
+    spike_count_loss,
+    training_data,
+)
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, detach_state, prepare_net
 
 DECAY = math.exp(-1 / cases.DECAY_TAU)
@@ -46,7 +53,9 @@ def kept(contender: str, shape: tuple[int, int, int]) -> dict[str, float]:
         saved = sum(storages.values())
         without_spikes = saved - storages.get(outputs[0].untyped_storage().data_ptr(), 0)
         del outputs
-        forward, _ = _forward(contender)  # some peers' neurons hold on to the graph of their last call
+        forward, _ = _forward(
+            contender
+        )  # some peers' neurons hold on to the graph of their last call
         before = _settled_rss()
         outputs = forward(leaf)
         after = _settled_rss(reset=False)
@@ -54,11 +63,18 @@ def kept(contender: str, shape: tuple[int, int, int]) -> dict[str, float]:
         highest = _peak()
         del outputs
     per = 1 / x.numel()
-    told = {"saved": saved, "kept": without_spikes, "held": after - before, "peak": highest - before}
+    told = {
+        "saved": saved,
+        "kept": without_spikes,
+        "held": after - before,
+        "peak": highest - before,
+    }
     return {name: value * per for name, value in told.items()}
 
 
-def peak(contender: str, T: int, B: int, sizes: tuple[int, int, int], chunk: int) -> dict[str, float]:
+def peak(
+    contender: str, T: int, B: int, sizes: tuple[int, int, int], chunk: int
+) -> dict[str, float]:
     """MiB that a training step takes at its peak above what was there before it: parameters, input and labels."""
     settle()
     for steps in (2 * chunk, T):  # a small one first, so that kernels and optimizer state are there
@@ -78,7 +94,11 @@ def _ours(contender: str, case: TrainingCase, x: Tensor, labels: Tensor, chunk: 
     N_in, hidden, N_out = case.sizes
     options = {"checkpoint": chunk} if contender == "ours, checkpoint" else {}
     net = SpikingSequential(
-        LIFSynapse(N_in, hidden), LIFLayer(hidden, 20e-3), LIFSynapse(hidden, N_out), LIFLayer(N_out, 20e-3), **options
+        LIFSynapse(N_in, hidden),
+        LIFLayer(hidden, 20e-3),
+        LIFSynapse(hidden, N_out),
+        LIFLayer(N_out, 20e-3),
+        **options,
     )
     synapses = [module for module in net if isinstance(module, LIFSynapse)]
     for synapse, weight in zip(synapses, case.weights(), strict=True):

@@ -20,11 +20,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from benchmarks import results
+from nwavesdk.analysis.bench import Spread, settle, time_in_turn
 from nwavesdk.dynamics import Neuron, h1, lif
-from nwavesdk.lab.bench import Spread, settle, time_in_turn
 from nwavesdk.solvers import Problem, Spec, choose, run
-from nwavesdk.solvers.chunks import Effort, forward
-from nwavesdk.solvers.compasso import iteration, jump
+from nwavesdk.solvers.parallel.chunks import Effort, forward
+from nwavesdk.solvers.parallel.iteration import iteration, jump
 from nwavesdk.surrogate import fast_sigmoid
 from nwavesdk.train.pictures import LIGHT, Theme, render
 
@@ -33,7 +33,12 @@ BETAS = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99]
 DRIVES = ["gaussian", "poisson", "regular"]
 LENGTHS, SHORT = (2000, 20_000), 2000
 N = 32
-TIMED = [(lanes, T) for lanes in (1, 8, 64, 512) for T in (1000, 10_000, 100_000, 1_000_000) if lanes * T <= 16_000_000]
+TIMED = [
+    (lanes, T)
+    for lanes in (1, 8, 64, 512)
+    for T in (1000, 10_000, 100_000, 1_000_000)
+    if lanes * T <= 16_000_000
+]
 TIMED_BETAS = [0.9, 0.99]
 
 
@@ -67,7 +72,11 @@ def efforts() -> Iterator[dict[str, Any]]:
 
 
 def _effort(neuron: Neuron, name: str, beta: float, kind: str, T: int) -> dict[str, Any]:
-    p, taken, counts = problem(neuron, drive(kind, T, N, beta), beta), list[Effort](), dict[str, list[int]]()
+    p, taken, counts = (
+        problem(neuron, drive(kind, T, N, beta), beta),
+        list[Effort](),
+        dict[str, list[int]](),
+    )
     spikes = run(p, "serial").spikes
     differ = {"chunks": int((forward(p, efforts=taken).spikes != spikes).sum())}
     if T == SHORT:
@@ -75,7 +84,9 @@ def _effort(neuron: Neuron, name: str, beta: float, kind: str, T: int) -> dict[s
             counts[form] = []
             differ[form] = int((solve(p, iterates=counts[form]).spikes != spikes).sum())
     if differ["chunks"] or differ.get("jump"):
-        raise RuntimeError(f"{name}, decay {beta}, {kind}, T = {T}: {differ} spikes are not those of the serial pass")
+        raise RuntimeError(
+            f"{name}, decay {beta}, {kind}, T = {T}: {differ} spikes are not those of the serial pass"
+        )
     effort = taken[0]
     return {
         "neuron": name, "decay": beta, "drive": kind, "T": T, "rate": float(spikes.mean()), "chunks": effort.chunks,
@@ -95,11 +106,15 @@ def times(device: str, quick: bool) -> Iterator[dict[str, Any]]:
 
             def step(solver: str, p: Problem = p, grad: Tensor = grad) -> None:
                 leaf = p.x.detach().requires_grad_()
-                run(Problem(p.spec, leaf, p.states, p.constants), solver, mem=False, keep=False).spikes.backward(grad)
+                run(
+                    Problem(p.spec, leaf, p.states, p.constants), solver, mem=False, keep=False
+                ).spikes.backward(grad)
                 if leaf.is_cuda:
                     torch.cuda.synchronize()
 
-            samples = time_in_turn({s: lambda s=s, step=step: step(s) for s in ("serial", "compasso")})
+            samples = time_in_turn(
+                {s: lambda s=s, step=step: step(s) for s in ("serial", "compasso")}
+            )
             spreads = {s: Spread.of(values) for s, values in samples.items()}
             yield {
                 "device": device, "lanes": lanes, "T": T, "decay": beta,
@@ -116,7 +131,11 @@ def told(rows: list[dict[str, Any]], timed: list[dict[str, Any]]) -> str:
         f"{'brackets':>10}{'serially':>10}{'iterates':>10}{'scans':>7}{'iteration differs/million':>27}"
     ]
     for r in rows:
-        tail = [r.get("iterations", "-"), r.get("jumps", "-"), r["differ_per_million"].get("iteration", "-")]
+        tail = [
+            r.get("iterations", "-"),
+            r.get("jumps", "-"),
+            r["differ_per_million"].get("iteration", "-"),
+        ]
         lines.append(
             f"{r['neuron']:16}{r['decay']:6} {r['drive']:9}{r['T']:7}{r['rate']:7.3f}{r['chunks']:8}{r['passes']:8}"
             f"{r['depth']:9.3f}{r['work']:7.1f}{r['bracketed']:10.0%}{r['serial']:10.0%}{tail[0]:>10}{tail[1]:>7}{tail[2]:>27}"
@@ -141,7 +160,14 @@ def picture(theme: Theme, rows: list[dict[str, Any]]) -> Figure:
     for axes, kind in zip(figure.subplots(1, len(DRIVES), sharey=True), DRIVES, strict=True):
         for name, color in colors.items():
             at = [r for r in rows if (r["neuron"], r["drive"], r["T"]) == (name, kind, LENGTHS[-1])]
-            axes.plot([r["decay"] for r in at], [r["depth"] for r in at], "o-", color=color, label=name, markersize=4)
+            axes.plot(
+                [r["decay"] for r in at],
+                [r["depth"] for r in at],
+                "o-",
+                color=color,
+                label=name,
+                markersize=4,
+            )
         axes.axhline(1, color=theme.ink, linestyle="--", linewidth=1)
         axes.set(title=kind, xlabel="decay", yscale="log")
     figure.axes[0].set_ylabel(f"dependent steps / T, T = {LENGTHS[-1]:,}")
@@ -152,7 +178,9 @@ def picture(theme: Theme, rows: list[dict[str, Any]]) -> Figure:
 
 def main(arguments: list[str] | None = None) -> None:
     """See `--help`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.parallel", description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.parallel", description=__doc__.split("\n", 1)[0]
+    )
     parser.add_argument("--quick", action="store_true", help="few times; nothing is kept")
     quick = parser.parse_args(arguments).quick
     settle()
@@ -163,10 +191,16 @@ def main(arguments: list[str] | None = None) -> None:
     if not quick:
         file = results.path()
         found = results.read(file)
-        section = {"run": results.provenance("python -m benchmarks.parallel"), "efforts": rows, "times": timed}
+        section = {
+            "run": results.provenance("python -m benchmarks.parallel"),
+            "efforts": rows,
+            "times": timed,
+        }
         found["sections"]["parallel"] = section
         results.write(file, found)
-        (file.parent / "parallel.png").write_bytes(render(lambda theme: picture(theme, rows), LIGHT))
+        (file.parent / "parallel.png").write_bytes(
+            render(lambda theme: picture(theme, rows), LIGHT)
+        )
         print(f"kept in {file}, drawn in {file.parent / 'parallel.png'}")
 
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.peers import NAMES
-from nwavesdk.lab.bench import BYTES
+from nwavesdk.analysis.bench import BYTES
 from nwavesdk.train.pictures import LIGHT, Theme, render
 
 LABELS = {
@@ -16,7 +16,12 @@ LABELS = {
     "B": "B, batch (T = 100, N = 128)",
     "density": "density of the input (700–256–20, B = 64, T = 100)",
 }
-PRETTY = {"snntorch": "snnTorch", "spikingjelly": "SpikingJelly", "norse": "Norse", "sinabs": "sinabs"}
+PRETTY = {
+    "snntorch": "snnTorch",
+    "spikingjelly": "SpikingJelly",
+    "norse": "Norse",
+    "sinabs": "sinabs",
+}
 MARKERS = {"ours": "o", "snntorch": "s", "spikingjelly": "^", "norse": "D", "sinabs": "v"}
 
 
@@ -38,13 +43,25 @@ def _speed(theme: Theme, section: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(10, 3.5 * ((len(axes_of) + 1) // 2)))
     panels = figure.subplots((len(axes_of) + 1) // 2, 2, squeeze=False).flat
     ways = [row["peers"] for row in section["rows"]]
-    compiled = {name for peers in ways for name, peer in peers.items() if peer.get("form") == "compiled"}
+    compiled = {
+        name for peers in ways for name, peer in peers.items() if peer.get("form") == "compiled"
+    }
     for axis, axes in zip(axes_of, panels, strict=False):
-        rows = sorted((r for r in section["rows"] if r.get("axis") == axis and r["times_ms"]), key=lambda r: r["at"])
+        rows = sorted(
+            (r for r in section["rows"] if r.get("axis") == axis and r["times_ms"]),
+            key=lambda r: r["at"],
+        )
         _curves(axes, rows, theme, axis, compiled)
         if axis == "density":
             at, rate = zip(*((r["at"], 1e3 / r["floor_ms"]) for r in rows), strict=True)
-            axes.plot(at, rate, color=theme.ink, linestyle=":", linewidth=1.2, label="dense products alone")
+            axes.plot(
+                at,
+                rate,
+                color=theme.ink,
+                linestyle=":",
+                linewidth=1.2,
+                label="dense products alone",
+            )
             axes.set(title="Training step", ylabel="steps a second")
         else:
             limit = 1e9 * section["limits"]["copy_gb_s"]["median"] / BYTES
@@ -65,7 +82,9 @@ def _speed(theme: Theme, section: dict[str, Any]) -> Figure:
     return figure
 
 
-def _curves(axes: Axes, rows: list[dict[str, Any]], theme: Theme, axis: str, compiled: set[str]) -> None:
+def _curves(
+    axes: Axes, rows: list[dict[str, Any]], theme: Theme, axis: str, compiled: set[str]
+) -> None:
     for name in ("ours", *NAMES):
         points = [row for row in rows if name in row["times_ms"]]
         if not points:
@@ -93,12 +112,18 @@ def _memory(theme: Theme, section: dict[str, Any]) -> Figure:
         style = _style(theme, family)
         if way:
             style |= {"linestyle": {"streamed": ":", "checkpoint": "--"}[way], "alpha": 0.8}
-        pairs = [(row["at"], row["contenders"][name]) for row in rows if row["contenders"].get(name, 0) > 0]
+        pairs = [
+            (row["at"], row["contenders"][name])
+            for row in rows
+            if row["contenders"].get(name, 0) > 0
+        ]
         label = PRETTY.get(name) or {"": "nwavesdk", "streamed": "nwavesdk, truncated BPTT in chunks",
                                      "checkpoint": "nwavesdk, checkpoints"}[way]  # fmt: skip
         if pairs:
             axes.plot(*zip(*pairs, strict=True), label=label, **style)
-    axes.set(xscale="log", yscale="log", xlabel="T, time steps", ylabel="MiB above parameters and input")
+    axes.set(
+        xscale="log", yscale="log", xlabel="T, time steps", ylabel="MiB above parameters and input"
+    )
     axes.set(title="Peak memory of a training step, 128–128–20, B = 16")
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.yaxis.set_major_formatter("{x:,g}")
@@ -117,5 +142,7 @@ def _style(theme: Theme, name: str) -> dict[str, Any]:
 def _legend(figure: Figure) -> None:
     handles: dict[str, Any] = {}
     for axes in figure.axes:
-        handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        handles |= {
+            label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)

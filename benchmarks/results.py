@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import versions
-from nwavesdk.lab.bench import facts, machine_name
+from nwavesdk.analysis.bench import facts, machine_name
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks" / "results"
@@ -29,7 +29,9 @@ def read(file: Path) -> dict[str, Any]:
         return {"schema": SCHEMA, "machine": machine_name(), "sections": {}}
     results = json.loads(file.read_text(encoding="utf-8"))
     if results.get("schema") != SCHEMA:
-        raise ValueError(f"{file} has schema {results.get('schema')}, expected {SCHEMA}: move it away and run again.")
+        raise ValueError(
+            f"{file} has schema {results.get('schema')}, expected {SCHEMA}: move it away and run again."
+        )
     return results
 
 

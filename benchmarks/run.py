@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import compare, fresh, growth, pictures, results, table, timed
 from benchmarks.peers import installed
-from nwavesdk.lab.bench import Load, limits, settle
+from nwavesdk.analysis.bench import Load, limits, settle
 
 SUITES: dict[str, Callable[..., Iterator[list[dict[str, Any]]]]] = {
     "layer": timed.layer,
@@ -38,7 +38,9 @@ def main(arguments: list[str] | None = None) -> None:
         except ValueError as error:
             sys.exit(str(error))
         return
-    command = " ".join(["python -m benchmarks.run", *(sys.argv[1:] if arguments is None else arguments)])
+    command = " ".join(
+        ["python -m benchmarks.run", *(sys.argv[1:] if arguments is None else arguments)]
+    )
     file = options.out or (None if options.quick else results.path())
     found = results.read(file) if file is not None else results.read(Path())
     settle()
@@ -70,14 +72,22 @@ def _measure(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--quick", action="store_true", help="few cases, peers as they come; nothing is kept")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.run", description=__doc__.split("\n", 1)[0]
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="few cases, peers as they come; nothing is kept"
+    )
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="NAME",
         help=f"parts ({', '.join(SUITES)}), or beginnings of rows such as layer/64x100x512; whole parts are kept",
     )  # fmt: skip
-    parser.add_argument("--base", metavar="REF", help="compare this tree with another commit, in fresh processes")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="another file for the results, pictures beside it")
+    parser.add_argument(
+        "--base", metavar="REF", help="compare this tree with another commit, in fresh processes"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="another file for the results, pictures beside it"
+    )
     return parser
 
 

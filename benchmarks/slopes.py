@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from benchmarks import results
-from nwavesdk.lab.bench import Spread, ratios, settle, time_in_turn
-from nwavesdk.lab.slopes import Tape, measure
-from nwavesdk.lab.slopes.grid import default_grid
+from nwavesdk.analysis.bench import Spread, ratios, settle, time_in_turn
+from nwavesdk.analysis.slopes import Tape, measure
+from nwavesdk.analysis.slopes.advice import default_grid
 from nwavesdk.layers import LIFLayer, LIFSynapse, NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.surrogate import Surrogate
 
@@ -97,7 +97,9 @@ def products(net: SpikingSequential, x: Tensor) -> dict[str, list[Callable[[], o
         if place:
             calls["back"].append(lambda g=grad, w=weight: g @ w.t())
         y = synapse.charge(given, synapse.weight)
-        calls["weights"].append(lambda y=y, w=synapse.weight, g=grad: torch.autograd.grad(y, [w], g, retain_graph=True))
+        calls["weights"].append(
+            lambda y=y, w=synapse.weight, g=grad: torch.autograd.grad(y, [w], g, retain_graph=True)
+        )
     charges = [synapse(given).detach() for given, synapse in zip(inputs, synapses, strict=True)]
     for (name, record), charge in zip(recording.layers.items(), charges, strict=True):
         layer = net.get_submodule(name)
@@ -126,7 +128,9 @@ def agree(net: SpikingSequential, x: Tensor, grid: Sequence[Surrogate]) -> None:
         found: dict[str, Tensor] = {}
         for gradient in tape.gradients([surrogate] * len(tape.names)):
             found |= gradient.weights
-        for name, weight in zip(sorted(found, key=lambda text: int(text.split(".")[0])), expected, strict=True):
+        for name, weight in zip(
+            sorted(found, key=lambda text: int(text.split(".")[0])), expected, strict=True
+        ):
             error = (found[name] - weight).abs().max() / weight.abs().max().clamp(min=1e-30)
             assert error < 1e-4, f"{surrogate}: the gradients of {name} differ by {error:.1e}"
 
@@ -160,7 +164,9 @@ def measured(cases: Sequence[Case], runs: int) -> Iterator[dict[str, Any]]:
         bounds = {
             "counted": bound(C, every, sum(a * b for a, b in pairs[1:]), every),
             "timed": median(bound(C, f, back, w) for f, back, w, _, _ in runs_of),
-            "with neurons": median(bound(C, f + nf, back + nb, w) for f, back, w, nf, nb in runs_of),
+            "with neurons": median(
+                bound(C, f + nf, back + nb, w) for f, back, w, nf, nb in runs_of
+            ),
         }
         ratio = ratios(samples["whole passes"], samples["scan"])
         yield {
@@ -182,13 +188,17 @@ def told(rows: list[dict[str, Any]]) -> str:
         bounds = " | ".join(f"{value:.2f}" for value in row["bounds"].values())
         shares = " | ".join(f"{value:.0%}" for value in row["shares"].values())
         ms = " | ".join(f"{row['ms'][name]['median']:.0f}" for name in ("whole passes", "scan"))
-        lines.append(f"| {row['case']} | {ms} | {row['ratio']['median']:.2f} | {bounds} | {shares} |")
+        lines.append(
+            f"| {row['case']} | {ms} | {row['ratio']['median']:.2f} | {bounds} | {shares} |"
+        )
     return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """See `--help`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.slopes", description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.slopes", description=__doc__.split("\n", 1)[0]
+    )
     parser.add_argument("--quick", action="store_true", help="a small net; nothing is kept")
     quick = parser.parse_args(arguments).quick
     settle()
@@ -197,7 +207,10 @@ def main(arguments: list[str] | None = None) -> None:
     if not quick:
         file = results.path()
         found = results.read(file)
-        found["sections"]["slopes"] = {"run": results.provenance("python -m benchmarks.slopes"), "rows": rows}
+        found["sections"]["slopes"] = {
+            "run": results.provenance("python -m benchmarks.slopes"),
+            "rows": rows,
+        }
         results.write(file, found)
         print(f"kept in {file}")
 

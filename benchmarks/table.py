@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks import cases, results
 from benchmarks.peers import NAMES
-from nwavesdk.lab.bench import told_difference, told_load
+from nwavesdk.analysis.bench import told_difference, told_load
 
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 HEAD = ["forward + backward", "ours, ms", *NAMES, "× the fastest peer", "floor, ms", "target"]
@@ -34,7 +34,9 @@ def value_cells(row: dict[str, Any]) -> list[str]:
     at = f", {row['axis']} = {row['at']:g}" if "axis" in row else ""
     told = f"{row['value']:.3g} {row['unit']}" if "value" in row else ""
     if "contenders" in row:
-        told = "; ".join(f"{name} {_of_contender(value)}" for name, value in row["contenders"].items())
+        told = "; ".join(
+            f"{name} {_of_contender(value)}" for name, value in row["contenders"].items()
+        )
         told += f" {row['unit']}"
     target = cases.TARGETS.get(row["name"], {}).get("value")
     if target is not None:
@@ -49,7 +51,11 @@ def as_text(rows: list[list[str]]) -> str:
     left = max([widths[0], *(len(row[0]) for row in rows)])
     lines = []
     for row in rows:
-        rest = [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)] if len(row) > 2 else row[1:]
+        rest = (
+            [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]
+            if len(row) > 2
+            else row[1:]
+        )
         lines.append("  ".join([row[0].ljust(left), *rest]).rstrip())
     return "\n".join(lines)
 
@@ -70,7 +76,9 @@ def readme_part(found: dict[str, Any]) -> str:
     """
     parts = {name: found["sections"][name] for name in README_ROWS if name in found["sections"]}
     if not parts:
-        raise ValueError("there are no results to put into README.md: run `python -m benchmarks.run` first.")
+        raise ValueError(
+            "there are no results to put into README.md: run `python -m benchmarks.run` first."
+        )
     run, most = next(iter(parts.values()))["run"], next(iter(parts.values()))["limits"]
     runs = [part["run"] for part in parts.values()]
     sources = sorted({(r["date"][:10], r["commit"][:9] + "+" * r["dirty"]) for r in runs})
@@ -78,7 +86,9 @@ def readme_part(found: dict[str, Any]) -> str:
         timed_cells(row, most) for part in parts.values() for row in part["rows"]
         if not row["parity"]["agrees"] or "learnable" not in row["name"]
     ]  # fmt: skip
-    versions = ", ".join(f"{name} {run['versions'][name]}" for name in ("torch", *NAMES) if name in run["versions"])
+    versions = ", ".join(
+        f"{name} {run['versions'][name]}" for name in ("torch", *NAMES) if name in run["versions"]
+    )
     told = (
         f"`python -m benchmarks.run`, {'; '.join(f'{date}, commit {commit}' for date, commit in sources)}: "
         f"{run['cpu']}, {run['threads']} threads; {versions}; {_limits(most)}. Medians of {_runs(parts)} runs in turn, "
@@ -126,13 +136,20 @@ def _limits(most: dict[str, Any]) -> str:
 
 
 def _runs(parts: dict[str, Any]) -> int:
-    return min(row["times_ms"]["ours"]["runs"] for p in parts.values() for row in p["rows"] if row["times_ms"])
+    return min(
+        row["times_ms"]["ours"]["runs"]
+        for p in parts.values()
+        for row in p["rows"]
+        if row["times_ms"]
+    )
 
 
 def _peer(row: dict[str, Any], name: str) -> str:
     if name not in row["times_ms"]:
         return "-"
-    return _number(row["times_ms"][name]["median"]) + (" c" if row["peers"][name]["form"] == "compiled" else "")
+    return _number(row["times_ms"][name]["median"]) + (
+        " c" if row["peers"][name]["form"] == "compiled" else ""
+    )
 
 
 def _target(row: dict[str, Any], most: dict[str, Any]) -> str:
@@ -140,9 +157,16 @@ def _target(row: dict[str, Any], most: dict[str, Any]) -> str:
     ours = row["times_ms"]["ours"]["median"]
     for kind, bound in cases.TARGETS.get(row["name"], {}).items():
         if kind == "ratio" and row["fastest_peer"] is not None:
-            told.append(_verdict(row["ratios"][row["fastest_peer"]]["median"] >= bound, f"≥ {bound:g} ×"))
+            told.append(
+                _verdict(row["ratios"][row["fastest_peer"]]["median"] >= bound, f"≥ {bound:g} ×")
+            )
         elif kind == "over_floor":
-            told.append(_verdict(ours / row["floor_ms"] <= bound, f"{ours / row['floor_ms']:.2f} ≤ {bound:g} floors"))
+            told.append(
+                _verdict(
+                    ours / row["floor_ms"] <= bound,
+                    f"{ours / row['floor_ms']:.2f} ≤ {bound:g} floors",
+                )
+            )
         elif kind == "of_copy":
             share = row["bytes"] / ours / 1e6 / most["copy_gb_s"]["median"]
             told.append(_verdict(share >= bound, f"{share:.0%} ≥ {bound:.0%} of copy"))

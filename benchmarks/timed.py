@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks import cases
 from benchmarks.peers import forms
-from nwavesdk.lab.bench import (
+from nwavesdk.analysis.bench import (
     Contender,
     LayerCase,
     TrainingCase,
@@ -32,7 +32,11 @@ def layer(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[
     """One group of rows for each shape: all surrogates, constants fixed and learnable."""
     surrogates = cases.SURROGATES[:1] if quick else cases.SURROGATES
     for shape in cases.QUICK_LAYER_SHAPES if quick else cases.LAYER_SHAPES:
-        group = [LayerCase(shape, s, learn) for s in surrogates for learn in ((False,) if quick else (False, True))]
+        group = [
+            LayerCase(shape, s, learn)
+            for s in surrogates
+            for learn in ((False,) if quick else (False, True))
+        ]
         group = [case for case in group if wanted(case.name)]
         if group:
             yield _layers(group, peers, set() if quick else set(peers))
@@ -58,8 +62,14 @@ def sweep(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[
     for axis, shapes in cases.SWEEPS.items():
         for shape in shapes:
             if not quick and wanted(f"sweep/{axis}"):
-                at, others = shape["BTN".index(axis)], peers if shape[1] <= cases.LONGEST_OF_PEERS else {}
-                yield [row | {"axis": axis, "at": at} for row in _layers([LayerCase(shape)], others, compiled)]
+                at, others = (
+                    shape["BTN".index(axis)],
+                    peers if shape[1] <= cases.LONGEST_OF_PEERS else {},
+                )
+                yield [
+                    row | {"axis": axis, "at": at}
+                    for row in _layers([LayerCase(shape)], others, compiled)
+                ]
     for density in cases.SWEEP_DENSITIES:
         if not quick and wanted("sweep/density"):
             rows = _training(TrainingCase(density=density), peers, compiled)
@@ -105,7 +115,9 @@ def _rows(
     floor: Mapping[str, Callable[[], object]],
 ) -> list[Row]:
     """Take each peer's faster form, then measure; a peer's row says how many of its spikes are not ours."""
-    recurrent = isinstance(case, LayerCase) and case.recurrent  # there, `forms` puts time first for every peer
+    recurrent = (
+        isinstance(case, LayerCase) and case.recurrent
+    )  # there, `forms` puts time first for every peer
     calls: dict[str, Callable[[], object]] = {}
     told: dict[str, Any] = {}
     for name, peer in peers.items():

@@ -30,7 +30,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--chips", type=int, default=200)
     parser.add_argument("--epochs", type=int)
-    parser.add_argument("--wanted", type=float, default=0.9, help="accuracy that a chip must have to count as good")
+    parser.add_argument(
+        "--wanted", type=float, default=0.9, help="accuracy that a chip must have to count as good"
+    )
     parser.add_argument("--limit", type=int, help="use about so many recordings")
     options = parser.parse_args()
     rows = []
@@ -88,7 +90,10 @@ def table(rows: list[dict[str, float | str]], options: argparse.Namespace) -> st
     for chip in CHIPS:
         for way in WAYS:
             own = [row for row in rows if (row["chip"], row["training"]) == (chip, way)]
-            of = {key: [float(row[key]) for row in own] for key in ("clean", "mean", "q05", "yield", "power_uw")}
+            of = {
+                key: [float(row[key]) for row in own]
+                for key in ("clean", "mean", "q05", "yield", "power_uw")
+            }
             spread = f"[{min(of['q05']):.3f}, {max(of['q05']):.3f}]"
             lines.append(
                 f"| {chip} | {way} | {mean(of['clean']):.4f} | {mean(of['mean']):.4f} | {mean(of['q05']):.4f} {spread} "

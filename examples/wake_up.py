@@ -31,7 +31,11 @@ def measure(net: SpikingSequential, x: torch.Tensor) -> list[tuple[float, int, f
     (record.spk.mean() - 0.05).square().backward()
     synapses = (module for module in net if isinstance(module, H1v2Synapse))
     return [
-        (layer.spk.mean().item(), int((layer.spk.sum((0, 1)) == 0).sum()), synapse.weight.grad.norm().item())
+        (
+            layer.spk.mean().item(),
+            int((layer.spk.sum((0, 1)) == 0).sum()),
+            synapse.weight.grad.norm().item(),
+        )
         for layer, synapse in zip(record.layers.values(), synapses, strict=True)
     ]
 

@@ -28,7 +28,9 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for index in range(16):
             time = np.arange(int(8000 * draw.uniform(0.25, 0.35))) / 8000
             sound = 0.3 * np.sin(2 * np.pi * pitch * draw.uniform(0.9, 1.1) * time)
-            soundfile.write(folder / name / f"{index}.wav", sound + 0.05 * draw.standard_normal(len(time)), 8000)
+            soundfile.write(
+                folder / name / f"{index}.wav", sound + 0.05 * draw.standard_normal(len(time)), 8000
+            )
     return folder
 
 

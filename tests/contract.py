@@ -14,11 +14,16 @@ Draw = Callable[[int, torch.Generator], tuple[Tensor, ...]]
 
 
 def _leaky(n: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-    return 0.8 + 0.2 * torch.rand(n, generator=generator), 0.9 + 0.2 * torch.rand(n, generator=generator)
+    return 0.8 + 0.2 * torch.rand(n, generator=generator), 0.9 + 0.2 * torch.rand(
+        n, generator=generator
+    )
 
 
 def _adaptive(n: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-    extra = 0.9 + 0.09 * torch.rand(n, generator=generator), 0.5 * torch.rand(n, generator=generator)
+    extra = (
+        0.9 + 0.09 * torch.rand(n, generator=generator),
+        0.5 * torch.rand(n, generator=generator),
+    )
     return *_leaky(n, generator), *extra
 
 

@@ -5,14 +5,16 @@ import math
 
 import pytest
 import torch
-from benchmarks import cases, compare, fidelity, growth, results, slope_study, slopes, table, timed, which_surrogate
 
+from benchmarks import cases, compare, growth, results, slopes, table, timed
+from nwavesdk.analysis.bench import LayerCase, TrainingCase
+from nwavesdk.analysis.shapes import shape
 from nwavesdk.cli.app import split_commas
-from nwavesdk.lab import shape
-from nwavesdk.lab.bench import LayerCase, TrainingCase
 from nwavesdk.surrogate import parse
 from nwavesdk.train import RunConfig
-from nwavesdk.train.parts import load_parts
+from nwavesdk.train.run_data import load_parts
+from research import fidelity_study as fidelity
+from research import slope_study, which_surrogate
 
 
 @pytest.fixture
@@ -41,7 +43,11 @@ def section(suite):
 def test_results_and_table_from_the_cases(tmp_path):
     file = tmp_path / "machine" / "results.json"
     found = results.read(file)
-    for name, suite in [("layer", timed.layer), ("training", timed.training), ("recurrent", timed.recurrent)]:
+    for name, suite in [
+        ("layer", timed.layer),
+        ("training", timed.training),
+        ("recurrent", timed.recurrent),
+    ]:
         found["sections"][name] = section(suite)
         assert "ours, ms" in table.report(name, found["sections"][name])
     results.write(file, found)
@@ -49,7 +55,16 @@ def test_results_and_table_from_the_cases(tmp_path):
     assert again == json.loads(json.dumps(found))
     assert again["schema"] == results.SCHEMA
     run = again["sections"]["layer"]["run"]
-    assert {"date", "commit", "dirty", "command", "cpu", "threads", "versions", "keeps_large_blocks"} <= run.keys()
+    assert {
+        "date",
+        "commit",
+        "dirty",
+        "command",
+        "cpu",
+        "threads",
+        "versions",
+        "keeps_large_blocks",
+    } <= run.keys()
     assert [row["name"] for row in again["sections"]["layer"]["rows"]] == [
         f"layer/2x8x4/fast_sigmoid/{kind}" for kind in ("fixed", "learnable")
     ]
@@ -68,8 +83,15 @@ def test_results_and_table_from_the_cases(tmp_path):
 
 
 def test_a_red_row_stands_without_a_number():
-    row = {"name": "layer/a", "parity": {"agrees": False, "spikes_differ": 3, "gradient_error": 0.5}, "times_ms": {}}
-    assert table.timed_cells(row, {}) == ["a", "differs from the reference (3 spikes, gradients by 5.0e-01): no number"]
+    row = {
+        "name": "layer/a",
+        "parity": {"agrees": False, "spikes_differ": 3, "gradient_error": 0.5},
+        "times_ms": {},
+    }
+    assert table.timed_cells(row, {}) == [
+        "a",
+        "differs from the reference (3 spikes, gradients by 5.0e-01): no number",
+    ]
 
 
 def test_files_that_cannot_be_used_are_refused(tmp_path):
@@ -85,7 +107,11 @@ def test_files_that_cannot_be_used_are_refused(tmp_path):
 
 def test_growth_is_the_slope_of_the_larger_half():
     rows = [
-        {"axis": "T", "at": T, "times_ms": {"ours": {"median": 5 + 2e-3 * T}, "other": {"median": 1e-6 * T**2}}}
+        {
+            "axis": "T",
+            "at": T,
+            "times_ms": {"ours": {"median": 5 + 2e-3 * T}, "other": {"median": 1e-6 * T**2}},
+        }
         for T in (1, 10, 1_000_000, 10_000_000, 100_000_000)
     ]
     (fit,) = growth.fits(rows)
@@ -99,12 +125,16 @@ def test_growth_is_the_slope_of_the_larger_half():
 def test_every_target_has_its_case():
     timed_names = {case.name for case in [*cases.RECURRENT, *cases.TRAINING]}
     timed_names |= {LayerCase(shape).name for shape in cases.LAYER_SHAPES}
-    assert {name for name in cases.TARGETS if not name.startswith(("memory/", "startup/", "job/"))} <= timed_names
+    assert {
+        name for name in cases.TARGETS if not name.startswith(("memory/", "startup/", "job/"))
+    } <= timed_names
 
 
 def test_two_commits_are_compared_on_known_cases():
     assert set(compare.names(True, lambda _: True)) < set(compare.names(False, lambda _: True))
-    assert compare.names(False, lambda name: name.startswith("training")) == [case.name for case in cases.TRAINING]
+    assert compare.names(False, lambda name: name.startswith("training")) == [
+        case.name for case in cases.TRAINING
+    ]
     with pytest.raises(ValueError, match="no such case"):
         compare.against("HEAD", [])
     with pytest.raises(ValueError, match="--base no-such-commit"):
@@ -114,7 +144,9 @@ def test_two_commits_are_compared_on_known_cases():
 def test_a_scan_is_held_to_whole_passes_and_to_its_bounds():
     (row,) = slopes.measured([slopes.Case((12, 8, 6, 4), B=2, T=12, density=0.3)], 1)
     assert row["bounds"]["counted"] == pytest.approx(22 * (2 * 168 + 72) / (168 + 22 * 72))
-    assert row["shares"]["counted"] == pytest.approx(row["ratio"]["median"] / row["bounds"]["counted"])
+    assert row["shares"]["counted"] == pytest.approx(
+        row["ratio"]["median"] / row["bounds"]["counted"]
+    )
     assert slopes.told([row]).count("|") > 20
     assert slopes.bound(10, 1.0, 1.0, 1.0) == pytest.approx(30 / 11)
 
@@ -122,7 +154,13 @@ def test_a_scan_is_held_to_whole_passes_and_to_its_bounds():
 def test_the_study_of_slopes_pairs_its_seeds():
     arms = {"slope 25": (0.5, 0.6), "recommended": (0.51, 0.63)}
     cells = [
-        {"depth": 2, "seed": seed, "arm": arm, "val_accuracy": value, "surrogates": ["fast_sigmoid(slope=2)"] * 2}
+        {
+            "depth": 2,
+            "seed": seed,
+            "arm": arm,
+            "val_accuracy": value,
+            "surrogates": ["fast_sigmoid(slope=2)"] * 2,
+        }
         for arm, values in arms.items()
         for seed, value in enumerate(values)
     ]
@@ -140,7 +178,10 @@ def test_a_fidelity_is_measured_and_told(monkeypatch):
     monkeypatch.setattr(fidelity, "SHAPES", ("normal",))
     monkeypatch.setattr(fidelity, "SAMPLES", 60)
     _, parts = load_parts(RunConfig.of({"data": {"limit": 100, "hold": 1}}))
-    rows = [fidelity.run(fidelity.Cell(1, "initial", net, "normal", 0.3), parts, quick=False) for net in range(2)]
+    rows = [
+        fidelity.run(fidelity.Cell(1, "initial", net, "normal", 0.3), parts, quick=False)
+        for net in range(2)
+    ]
     names = [*fidelity.candidates()]
     assert all(len(row[key]) == len(names) for row in rows for key in ("hidden", "first", "error"))
     told = fidelity.Table(json.loads(json.dumps(rows)))
@@ -150,7 +191,12 @@ def test_a_fidelity_is_measured_and_told(monkeypatch):
     mean = f"{fidelity._short(sum(values) / 2)} ± {fidelity._short(half)}"
     assert told.told("atan", interval=True, depth=1) == mean
     assert f"| {mean} |" in told.catalogue(depth=1)
-    assert [fidelity._short(value) for value in (0.5, -0.25, 10.36, -1.0)] == [".50", "-.25", "10.36", "-1.00"]
+    assert [fidelity._short(value) for value in (0.5, -0.25, 10.36, -1.0)] == [
+        ".50",
+        "-.25",
+        "10.36",
+        "-1.00",
+    ]
     assert told.depths().count("\n") == 1 + 32
     assert "| gaussian |" in told.widths("first", depth=1)
 
@@ -166,7 +212,9 @@ def test_the_studies_of_surrogates_are_what_they_say():
         kinds = [parse(text) for text in split_commas(one.surrogates)]
         assert len(kinds) == len(set(kinds)) == (7 if "one shape" in one.about else 8)
         if "equal widths" in one.about:
-            assert [shape(kind).half_width for kind in kinds] == pytest.approx([2 / math.pi] * 8, rel=2e-3)
+            assert [shape(kind).half_width for kind in kinds] == pytest.approx(
+                [2 / math.pi] * 8, rel=2e-3
+            )
     command = one.command(results.FOLDER, None, 5)
     assert command[command.index("--hold") + 1] == "1"
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from nwavesdk import __version__
 from nwavesdk.cli import app
-from nwavesdk.solvers import crossover
+from nwavesdk.solvers.sparse import crossover
 
 COMMAND = [sys.executable, "-c", "from nwavesdk.cli import main; main()"]
 
@@ -47,7 +47,9 @@ def run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Re
         "--learning-rate",
         0.02,
     )
-    return out, nwave("train", "--out", out, "--data", tones, "--epochs", 2, "--seed", 5, *small, "--json")
+    return out, nwave(
+        "train", "--out", out, "--data", tones, "--epochs", 2, "--seed", 5, *small, "--json"
+    )
 
 
 def test_help_is_instant_and_loads_nothing_heavy() -> None:
@@ -60,7 +62,9 @@ def test_help_is_instant_and_loads_nothing_heavy() -> None:
     times = []
     for _ in range(3):
         began = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True
+        )
         times.append(time.perf_counter() - began)
     assert "surrogates" in done.stdout
     assert min(times) < 0.5
@@ -82,11 +86,17 @@ def test_train_prints_one_object_and_progress_elsewhere(run: tuple[Path, Result]
 
 def test_eval_gives_the_same_accuracy(run: tuple[Path, Result]) -> None:
     report = the_object(nwave("eval", run[0], "--json"))
-    assert report["test_accuracy"] == report["recorded_test_accuracy"] == the_object(run[1])["test_accuracy"]
+    assert (
+        report["test_accuracy"]
+        == report["recorded_test_accuracy"]
+        == the_object(run[1])["test_accuracy"]
+    )
     assert "test accuracy" in nwave("eval", run[0]).stdout
 
 
-def test_a_finished_run_is_neither_overwritten_nor_resumed(run: tuple[Path, Result], tones: Path) -> None:
+def test_a_finished_run_is_neither_overwritten_nor_resumed(
+    run: tuple[Path, Result], tones: Path
+) -> None:
     out, first = run
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     refused = nwave("train", "--out", out, "--data", tones, "--json")
@@ -98,7 +108,9 @@ def test_a_finished_run_is_neither_overwritten_nor_resumed(run: tuple[Path, Resu
     assert the_object(resumed) == the_object(first)
     changed = nwave("train", "--out", out, "--resume", "--epochs", 9)
     assert changed.exit_code == 2
-    assert "learning.epochs: a resumed run keeps its own choices, got 9, expected 2" in changed.stderr
+    assert (
+        "learning.epochs: a resumed run keeps its own choices, got 9, expected 2" in changed.stderr
+    )
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
@@ -108,9 +120,15 @@ def test_a_finished_run_is_neither_overwritten_nor_resumed(run: tuple[Path, Resu
         (("train", "--out", "{}/run", "--resume"), "holds no run (no config.json)"),
         (("eval", "{}/run"), "holds no run (no config.json)"),
         (("train", "--out", "{}/run", "--data", "{}/none"), "got nothing there, expected a folder"),
-        (("train", "--out", "{}/run", "--epochs", "0"), "learning.epochs: input should be greater than or equal to 1"),
+        (
+            ("train", "--out", "{}/run", "--epochs", "0"),
+            "learning.epochs: input should be greater than or equal to 1",
+        ),
         (("train", "--out", "{}/run", "--surrogate", "tan"), "unknown surrogate 'tan'"),
-        (("train", "--out", "{}/run", "--split", "speaker"), "the spoken digits do not tell who speaks"),
+        (
+            ("train", "--out", "{}/run", "--split", "speaker"),
+            "the spoken digits do not tell who speaks",
+        ),
         (
             ("compare", "--out", "{}/run", "--split", "some"),
             "data.split: input should be 'auto', 'speaker' or 'recording'",
@@ -119,11 +137,19 @@ def test_a_finished_run_is_neither_overwritten_nor_resumed(run: tuple[Path, Resu
             ("surrogates", "--plot", "{}/x.svg"),
             "pictures are PNG files, got 'x.svg', expected a name that ends in .png",
         ),
-        (("compare", "--out", "{}/run", "--hold", "0"), "data.hold: input should be greater than or equal to 1"),
-        (("train", "--out", "{}/run", "--hidden", "a,b"), "net.hidden.0: input should be a valid integer"),
+        (
+            ("compare", "--out", "{}/run", "--hold", "0"),
+            "data.hold: input should be greater than or equal to 1",
+        ),
+        (
+            ("train", "--out", "{}/run", "--hidden", "a,b"),
+            "net.hidden.0: input should be a valid integer",
+        ),
     ],
 )
-def test_what_the_user_can_mend_is_one_line_and_exit_code_2(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
+    words: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
     pytest.importorskip("lightning")
     result = nwave(*(word.format(tmp_path) for word in words))
     assert result.exit_code == 2
@@ -136,7 +162,7 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(words: tuple[str, ..
 
 
 def test_what_the_user_cannot_mend_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nwavesdk.lab.catalogue_shapes", lambda: 1 / 0)
+    monkeypatch.setattr("nwavesdk.analysis.catalogue_shapes", lambda: 1 / 0)
     result = nwave("surrogates", "--no-plot")
     assert isinstance(result.exception, ZeroDivisionError)
 
@@ -150,10 +176,15 @@ def test_a_missing_extra_says_what_brings_it(tmp_path: Path) -> None:
     words = [sys.executable, "-c", code, "train", "--out", str(tmp_path / "run")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == 'nwave: lightning is not installed: pip install "nwavesdk[train]" brings it.\n'
+    assert (
+        done.stderr
+        == 'nwave: lightning is not installed: pip install "nwavesdk[train]" brings it.\n'
+    )
 
 
-def test_surrogates_as_table_object_and_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_surrogates_as_table_object_and_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     table = nwave("surrogates")
@@ -180,15 +211,28 @@ def test_slopes_as_table_object_and_picture(run: tuple[Path, Result]) -> None:
     assert "https://" not in page
     few = "fast_sigmoid(2), atan(alpha=3),atan(1)"
     report = the_object(
-        nwave("slopes", out / "config.json", "--surrogates", few, "--no-plot", "--recordings", 5, "--json")
+        nwave(
+            "slopes",
+            out / "config.json",
+            "--surrogates",
+            few,
+            "--no-plot",
+            "--recordings",
+            5,
+            "--json",
+        )
     )
     assert [one["name"] for one in report["candidates"]] == [
         "fast_sigmoid(slope=2)", "atan(alpha=3)", "atan(alpha=1)", "fast_sigmoid(slope=25)",
     ]  # fmt: skip
     assert (report["weights"], report["recordings"], report["plot"]) == ("initial", 5, None)
-    assert [one["surrogate"] for one in report["recommended"]["advice"]][-1].startswith("fast_sigmoid")
+    assert [one["surrogate"] for one in report["recommended"]["advice"]][-1].startswith(
+        "fast_sigmoid"
+    )
     assert len(report["candidates"][0]["by_time"]) == len(report["layers"]) == 3
-    kind = the_object(nwave("slopes", out, "--surrogates", few, "--kind", "atan", "--no-plot", "--json"))
+    kind = the_object(
+        nwave("slopes", out, "--surrogates", few, "--kind", "atan", "--no-plot", "--json")
+    )
     assert kind["recommended"]["advice"][0]["surrogate"].startswith("atan")
 
 
@@ -235,7 +279,9 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.delenv("NWAVESDK_CROSSOVER", raising=False)
     table = replace(crossover.shipped_table(), min_work=7)
-    monkeypatch.setattr("nwavesdk.solvers.tuner.tune", lambda progress: (progress(1.0), table)[1])
+    monkeypatch.setattr(
+        "nwavesdk.solvers.sparse.tuner.tune", lambda progress: (progress(1.0), table)[1]
+    )
     crossover.use_table(None)
     yield tmp_path / "nwavesdk" / "crossover.toml"
     monkeypatch.undo()
@@ -254,7 +300,10 @@ def test_tune_kernels_writes_the_own_table_and_takes_it_back(settings: Path) -> 
     assert the_object(nwave("info", "--json"))["crossovers"] == str(settings)
     report = the_object(nwave("tune-kernels", "--json"))
     assert report["before"]["min_work"] == report["table"]["min_work"] == 7
-    assert the_object(nwave("tune-kernels", "--reset", "--json")) == {"removed": True, "path": str(settings)}
+    assert the_object(nwave("tune-kernels", "--reset", "--json")) == {
+        "removed": True,
+        "path": str(settings),
+    }
     assert not settings.exists()
     assert "there was no" in nwave("tune-kernels", "--reset").stdout
 
@@ -285,7 +334,11 @@ def test_defaults_in_the_help_are_those_of_the_config() -> None:
     from nwavesdk.train import RunConfig
 
     config, chip = RunConfig(), RunConfig.of({"chip": {"profile": "h1v2"}})
-    stated = dict(re.findall(r"--([\w-]+) .*?\[([^\]]*)\]", re.sub(r"\n {10,}", " ", nwave("train", "--help").stdout)))
+    stated = dict(
+        re.findall(
+            r"--([\w-]+) .*?\[([^\]]*)\]", re.sub(r"\n {10,}", " ", nwave("train", "--help").stdout)
+        )
+    )
     expected = {
         "seed": config.seed,
         "epochs": config.learning.epochs,
@@ -311,11 +364,15 @@ def test_defaults_in_the_help_are_those_of_the_config() -> None:
         "learning-rate": chip.learning.rate,
         "sample-rate": chip.data.sample_rate,
     }
-    told = {name: text.partition("; chip: ")[2] for name, text in stated.items() if "; chip: " in text}
+    told = {
+        name: text.partition("; chip: ")[2] for name, text in stated.items() if "; chip: " in text
+    }
     assert told == {name: str(value) for name, value in for_a_chip.items()}
 
 
-def test_data_counts_a_folder_and_draws(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_counts_a_folder_and_draws(
+    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("soxr")
     monkeypatch.setenv("NWAVESDK_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
@@ -323,7 +380,9 @@ def test_data_counts_a_folder_and_draws(tones: Path, tmp_path: Path, monkeypatch
     result = nwave(*words)
     assert result.exit_code == 0
     first, heads, train, *_, drawn = result.stdout.splitlines()
-    assert first == ("48 recordings of 30 steps and 16 channels; 0 from the cache, 0 skipped; parted by recording")
+    assert first == (
+        "48 recordings of 30 steps and 16 channels; 0 from the cache, 0 skipped; parted by recording"
+    )
     assert heads.split() == ["high", "low", "middle", "all"]
     assert train.split() == ["train", "12", "12", "12", "36"]
     assert drawn == "drawn in front_end.png"
@@ -331,7 +390,12 @@ def test_data_counts_a_folder_and_draws(tones: Path, tmp_path: Path, monkeypatch
     report = the_object(nwave(*words, "--no-plot", "--json"))
     assert report["recordings"] == {"train": 36, "val": 6, "test": 6}
     assert report["per_class"]["test"] == {"high": 2, "low": 2, "middle": 2}
-    assert (report["cached"], report["skipped"], report["split_by"], report["speakers"]) == (48, [], "recording", {})
+    assert (report["cached"], report["skipped"], report["split_by"], report["speakers"]) == (
+        48,
+        [],
+        "recording",
+        {},
+    )
     assert report["plot"] is None
 
 
@@ -341,12 +405,17 @@ def test_data_names_what_it_skips(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("no", "yes"):
         (tmp_path / "words" / name).mkdir(parents=True)
         for speaker in range(4):
-            soundfile.write(tmp_path / "words" / name / f"{speaker}f_nohash_0.wav", [0.1, 0.2] * 400, 8000)
+            soundfile.write(
+                tmp_path / "words" / name / f"{speaker}f_nohash_0.wav", [0.1, 0.2] * 400, 8000
+            )
     (tmp_path / "words" / "no" / "bad.wav").touch()
     words = ("data", tmp_path / "words", "--sample-rate", 8000, "--no-plot")
     refused = nwave(*words, "--json")
     assert refused.exit_code == 2
-    assert "bad.wav is empty (0 bytes): repair or remove it, or leave such files out" in the_object(refused)["error"]
+    assert (
+        "bad.wav is empty (0 bytes): repair or remove it, or leave such files out"
+        in the_object(refused)["error"]
+    )
     result = nwave(*words, "--on-error", "skip")
     assert "1 skipped; parted by speaker" in result.stdout
     assert "train       2       2       4         2" in result.stdout

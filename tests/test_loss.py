@@ -41,7 +41,13 @@ def mixed_net():
 
 
 def weights_of(net):
-    return [net[0].weight, net[1].recurrent_weights, net[2].weight, net[4].weight, net[5].recurrent_weights]
+    return [
+        net[0].weight,
+        net[1].recurrent_weights,
+        net[2].weight,
+        net[4].weight,
+        net[5].recurrent_weights,
+    ]
 
 
 def excess(weights, limits):
@@ -122,7 +128,9 @@ def test_gradients_of_weight_losses_are_those_of_finite_differences(loss):
 
     def as_function(*weights):
         names = ["0.weight", "1.recurrent_weights", "2.weight", "4.weight", "5.recurrent_weights"]
-        with torch.nn.utils.stateless._reparametrize_module(net, dict(zip(names, weights, strict=True))):
+        with torch.nn.utils.stateless._reparametrize_module(
+            net, dict(zip(names, weights, strict=True))
+        ):
             return loss(net)
 
     weights = [w.detach().clone().requires_grad_() for w in weights_of(net)]
@@ -138,7 +146,9 @@ def test_half_precision_does_not_underflow():
 def test_rates_by_hand():
     first, second = torch.zeros(2, 5, 2), torch.ones(1, 4, 3)
     first[0, :2, 0] = 1  # 2 of 20
-    got = firing_rate_target_mse_loss([first, second], offsets=[0.05, 0.5], multipliers=[10.0, -2.0])
+    got = firing_rate_target_mse_loss(
+        [first, second], offsets=[0.05, 0.5], multipliers=[10.0, -2.0]
+    )
     assert got.item() == pytest.approx((0.05 * 10) ** 2 + (0.5 * 2) ** 2)
 
 
@@ -153,7 +163,9 @@ def test_rates_of_a_net_have_the_gradient_of_its_spikes():
 
 def test_the_gradient_of_rates_is_that_of_finite_differences():
     spikes = [torch.rand(2, 3, 4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
-    assert torch.autograd.gradcheck(lambda *s: firing_rate_target_mse_loss(s, [0.1, 0.7], [3.0, 0.5]), spikes)
+    assert torch.autograd.gradcheck(
+        lambda *s: firing_rate_target_mse_loss(s, [0.1, 0.7], [3.0, 0.5]), spikes
+    )
 
 
 def test_counts_by_hand():
@@ -161,11 +173,15 @@ def test_counts_by_hand():
     spk[0, :3, 0] = spk[0, :1, 1] = spk[0, :2, 3] = spk[1, :5, 2] = 1
     # counts 3 1 0 2 | 0 0 5 0, wanted 4 4 1 1 | 1 1 4 4
     expected = (1 + 9 + 1 + 1 + 1 + 1 + 1 + 16) / 8
-    got = balanced_population_mse(spk, torch.tensor([0, 1]), num_classes=2, high_rate=0.4, low_rate=0.1)
+    got = balanced_population_mse(
+        spk, torch.tensor([0, 1]), num_classes=2, high_rate=0.4, low_rate=0.1
+    )
     assert got.item() == pytest.approx(expected)
 
 
-@given(st.integers(1, 5), st.integers(1, 9), st.integers(1, 4), st.integers(1, 3), st.integers(0, 999))
+@given(
+    st.integers(1, 5), st.integers(1, 9), st.integers(1, 4), st.integers(1, 3), st.integers(0, 999)
+)
 def test_counts_against_a_loop(B, T, classes, size, seed):
     draw = np.random.default_rng(seed)
     spk, targets = draw.integers(0, 2, (B, T, classes * size)), draw.integers(0, classes, B)
@@ -179,7 +195,10 @@ def test_counts_against_a_loop(B, T, classes, size, seed):
 
 
 def test_the_gradient_of_counts_is_that_of_finite_differences():
-    spk, targets = torch.rand(3, 4, 6, dtype=torch.float64, requires_grad=True), torch.tensor([0, 2, 1])
+    spk, targets = (
+        torch.rand(3, 4, 6, dtype=torch.float64, requires_grad=True),
+        torch.tensor([0, 2, 1]),
+    )
     assert torch.autograd.gradcheck(lambda s: balanced_population_mse(s, targets, 3), spk)
 
 
@@ -191,11 +210,16 @@ def test_half_precision_counts_beyond_its_integers():
 
 def test_models_are_checked():
     for loss in (weight_magnitude_loss, topology_loss):
-        with pytest.raises(ValueError, match=f"{loss.__name__}: Linear has no .*weights of synapses or neuron layers"):
+        with pytest.raises(
+            ValueError,
+            match=f"{loss.__name__}: Linear has no .*weights of synapses or neuron layers",
+        ):
             loss(nn.Linear(2, 2))
         with pytest.raises(TypeError, match="weights are those of a torch module, got list"):
             loss([])
-    with pytest.raises(ValueError, match="LIFSynapse has no weights of a chip's modules: give a limit"):
+    with pytest.raises(
+        ValueError, match="LIFSynapse has no weights of a chip's modules: give a limit"
+    ):
         weight_magnitude_loss(LIFSynapse(2, 2), limit=None)
     with pytest.raises(ValueError, match="limit must be a finite number above 0"):
         weight_magnitude_loss(LIFSynapse(2, 2), limit=0.0)
@@ -207,17 +231,45 @@ def test_models_are_checked():
     ("change", "kind", "words"),
     [
         ({"offsets": [0.1]}, ValueError, "got 2 layers, 1 offsets and 2 multipliers"),
-        ({"spikes_list": [], "offsets": [], "multipliers": []}, ValueError, "at least one layer, got 0 layers"),
-        ({"offsets": [0.1, 20.0]}, ValueError, "offset of layer 1 must be a rate from 0 to 1 in spikes a step, got 20"),
-        ({"multipliers": [1.0, float("inf")]}, ValueError, "multiplier of layer 1 must be finite, got inf"),
-        ({"spikes_list": [torch.zeros(2, 3, 4), (1, 2)]}, TypeError, "layer 1: spikes must be a tensor, got tuple"),
-        ({"spikes_list": [torch.zeros(0, 3, 4)] * 2}, ValueError, r"layer 0: got spikes of shape \[0, 3, 4\]"),
+        (
+            {"spikes_list": [], "offsets": [], "multipliers": []},
+            ValueError,
+            "at least one layer, got 0 layers",
+        ),
+        (
+            {"offsets": [0.1, 20.0]},
+            ValueError,
+            "offset of layer 1 must be a rate from 0 to 1 in spikes a step, got 20",
+        ),
+        (
+            {"multipliers": [1.0, float("inf")]},
+            ValueError,
+            "multiplier of layer 1 must be finite, got inf",
+        ),
+        (
+            {"spikes_list": [torch.zeros(2, 3, 4), (1, 2)]},
+            TypeError,
+            "layer 1: spikes must be a tensor, got tuple",
+        ),
+        (
+            {"spikes_list": [torch.zeros(0, 3, 4)] * 2},
+            ValueError,
+            r"layer 0: got spikes of shape \[0, 3, 4\]",
+        ),
         ({"spikes_list": torch.zeros(2, 3, 4)}, TypeError, "got one tensor: put it in a list"),
-        ({"spikes_list": [torch.zeros(2, 3, 4).long()] * 2}, TypeError, "spikes must be floating, got torch.int64"),
+        (
+            {"spikes_list": [torch.zeros(2, 3, 4).long()] * 2},
+            TypeError,
+            "spikes must be floating, got torch.int64",
+        ),
     ],
 )
 def test_arguments_of_rates_are_checked(change, kind, words):
-    given = {"spikes_list": [torch.zeros(2, 3, 4)] * 2, "offsets": [0.1, 0.1], "multipliers": [1.0, 1.0]}
+    given = {
+        "spikes_list": [torch.zeros(2, 3, 4)] * 2,
+        "offsets": [0.1, 0.1],
+        "multipliers": [1.0, 1.0],
+    }
     with pytest.raises(kind, match=words):
         firing_rate_target_mse_loss(**given | change)
 
@@ -227,11 +279,31 @@ def test_arguments_of_rates_are_checked(change, kind, words):
     [
         ({"spk": torch.zeros(2, 4)}, ValueError, r"shape \[2, 4\], expected \[B, T, outputs\]"),
         ({"num_classes": 3}, ValueError, "4 output neurons do not part into 3 equal groups"),
-        ({"targets": torch.tensor([0])}, ValueError, r"targets have the shape \[1\], expected \[2\]"),
-        ({"targets": torch.tensor([0, 2])}, ValueError, "targets must be classes from 0 to 1, got 0 to 2"),
-        ({"targets": torch.tensor([-1, 0])}, ValueError, "targets must be classes from 0 to 1, got -1 to 0"),
-        ({"targets": torch.zeros(2)}, TypeError, "targets must be whole numbers, got torch.float32"),
-        ({"high_rate": 100.0}, ValueError, "high_rate must be a rate from 0 to 1 in spikes a step, got 100"),
+        (
+            {"targets": torch.tensor([0])},
+            ValueError,
+            r"targets have the shape \[1\], expected \[2\]",
+        ),
+        (
+            {"targets": torch.tensor([0, 2])},
+            ValueError,
+            "targets must be classes from 0 to 1, got 0 to 2",
+        ),
+        (
+            {"targets": torch.tensor([-1, 0])},
+            ValueError,
+            "targets must be classes from 0 to 1, got -1 to 0",
+        ),
+        (
+            {"targets": torch.zeros(2)},
+            TypeError,
+            "targets must be whole numbers, got torch.float32",
+        ),
+        (
+            {"high_rate": 100.0},
+            ValueError,
+            "high_rate must be a rate from 0 to 1 in spikes a step, got 100",
+        ),
         ({"low_rate": 0.3}, ValueError, "low_rate must lie below high_rate, got 0.3 and 0.2"),
     ],
 )

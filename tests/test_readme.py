@@ -33,10 +33,22 @@ LAST_LINE = {
 }
 
 
-@pytest.mark.parametrize("path", sorted((README.parent / "examples").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((README.parent / "examples").glob("*.py")), ids=lambda path: path.stem
+)
 def test_examples_run(path, capsys, monkeypatch, tmp_path, tones):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    small = [str(tones), "--out", str(tmp_path / "out"), "--seeds", "0", "--chips", "3", "--epochs", "1"]
+    small = [
+        str(tones),
+        "--out",
+        str(tmp_path / "out"),
+        "--seeds",
+        "0",
+        "--chips",
+        "3",
+        "--epochs",
+        "1",
+    ]
     monkeypatch.setattr(sys, "argv", [str(path), *(small if path.stem == "mismatch" else [])])
     runpy.run_path(str(path), run_name="__main__")
     last = capsys.readouterr().out.rstrip().splitlines()[-1]

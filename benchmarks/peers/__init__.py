@@ -18,7 +18,9 @@ def installed() -> tuple[dict[str, ModuleType], dict[str, str]]:
     for name in NAMES:
         try:
             found[name] = importlib.import_module(f"benchmarks.peers.{name}")
-        except Exception as error:  # a peer that cannot be imported, for whatever reason, is left out and said so
+        except (
+            Exception
+        ) as error:  # a peer that cannot be imported, for whatever reason, is left out and said so
             missing[name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return found, missing
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.lab.bench import TrainingCase, spike_count_loss
+from nwavesdk.analysis.bench import TrainingCase, spike_count_loss
 
 CHUNK = 10
 
@@ -21,7 +21,10 @@ Call = Callable[[], Tensor]
 
 def layer(peer: ModuleType, decay: float, x: Tensor, grad: Tensor, compiled: bool) -> Call:
     """Forward and backward of one layer; `x` and `grad` are [B, T, N] and are laid out as the peer wants them."""
-    run, (x, grad) = _over_time(peer, decay, compiled), _laid_out(peer, x * _scale(peer, decay), grad)
+    run, (x, grad) = (
+        _over_time(peer, decay, compiled),
+        _laid_out(peer, x * _scale(peer, decay), grad),
+    )
 
     def call() -> Tensor:
         leaf = x.detach().requires_grad_()
@@ -33,11 +36,19 @@ def layer(peer: ModuleType, decay: float, x: Tensor, grad: Tensor, compiled: boo
 
 
 def training(
-    peer: ModuleType, decay: float, case: TrainingCase, x: Tensor, labels: Tensor, compiled: bool = False
+    peer: ModuleType,
+    decay: float,
+    case: TrainingCase,
+    x: Tensor,
+    labels: Tensor,
+    compiled: bool = False,
 ) -> Call:
     """A training step with both linear layers over all time steps at once."""
     first, second = _over_time(peer, decay, compiled), _over_time(peer, decay, compiled)
-    (x,), weights = _laid_out(peer, x), [nn.Parameter(w * _scale(peer, decay)) for w in case.weights()]
+    (x,), weights = (
+        _laid_out(peer, x),
+        [nn.Parameter(w * _scale(peer, decay)) for w in case.weights()],
+    )
     optimizer, axis = torch.optim.Adam(weights, 1e-4, fused=True), 0 if peer.TIME_FIRST else 1
 
     def call() -> Tensor:
@@ -50,7 +61,9 @@ def training(
     return call
 
 
-def recurrent(peer: ModuleType, decay: float, x: Tensor, grad: Tensor, weights: Tensor, compiled: bool) -> Call:
+def recurrent(
+    peer: ModuleType, decay: float, x: Tensor, grad: Tensor, weights: Tensor, compiled: bool
+) -> Call:
     """Forward and backward of a recurrent layer: the peer's single step and a dense product, step by step."""
     step = peer.step(decay)
     x, grad = (t.transpose(0, 1).contiguous() for t in (x * _scale(peer, decay), grad))
@@ -92,7 +105,10 @@ def fastest(make: Callable[[bool], Call], compile_too: bool) -> tuple[Call | Non
         try:
             call = make(name == "compiled")
             first = _seconds(call)
-            told[name] = {"first_call_s": first, "best_ms": 1e3 * min(_seconds(call) for _ in range(3))}
+            told[name] = {
+                "first_call_s": first,
+                "best_ms": 1e3 * min(_seconds(call) for _ in range(3)),
+            }
         except Exception as error:  # whatever a peer raises, the table goes on without that form
             told[name] = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
         else:

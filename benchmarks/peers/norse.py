@@ -1,7 +1,11 @@
 """Norse: the boxed LIF (no synaptic current) of its `SNN` module, reset by subtraction; it wants x / (1 - decay)."""
 
 import torch
-from norse.torch.functional.lif_box import LIFBoxFeedForwardState, LIFBoxParameters, lif_box_feed_forward_step
+from norse.torch.functional.lif_box import (
+    LIFBoxFeedForwardState,
+    LIFBoxParameters,
+    lif_box_feed_forward_step,
+)
 from norse.torch.functional.reset import reset_subtract
 from norse.torch.module.snn import SNN
 from torch import Tensor

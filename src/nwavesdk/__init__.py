@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from nwavesdk.data import NWaveDataGen, NWaveDataloaderConfig
     from nwavesdk.layers import LIFLayer, LIFSynapse, prepare_net
 
-__all__ = ["LIFLayer", "LIFSynapse", "NWaveDataGen", "NWaveDataloaderConfig", "__version__", "prepare_net"]
+__all__ = [
+    "LIFLayer",
+    "LIFSynapse",
+    "NWaveDataGen",
+    "NWaveDataloaderConfig",
+    "__version__",
+    "prepare_net",
+]
 
 __version__ = "0.1.0.dev0"
 

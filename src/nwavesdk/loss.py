@@ -10,7 +10,12 @@ from nwavesdk.chip import disagreement
 from nwavesdk.layers.checks import positive
 from nwavesdk.layers.connection import connections
 
-__all__ = ["balanced_population_mse", "firing_rate_target_mse_loss", "topology_loss", "weight_magnitude_loss"]
+__all__ = [
+    "balanced_population_mse",
+    "firing_rate_target_mse_loss",
+    "topology_loss",
+    "weight_magnitude_loss",
+]
 
 
 def weight_magnitude_loss(model: nn.Module, limit: float | None = 0.9) -> Tensor:
@@ -50,7 +55,11 @@ def weight_magnitude_loss(model: nn.Module, limit: float | None = 0.9) -> Tensor
         total = total.to(weight.device) + (weight.abs() - bound).clamp(min=0).square().sum()
         number += weight.numel()
     if not number:
-        which = "weights of a chip's modules: give a limit" if limit is None else "weights of synapses or neuron layers"
+        which = (
+            "weights of a chip's modules: give a limit"
+            if limit is None
+            else "weights of synapses or neuron layers"
+        )
         raise ValueError(f"weight_magnitude_loss: {type(model).__name__} has no {which}.")
     return total / number
 
@@ -88,7 +97,9 @@ def topology_loss(model: nn.Module, block: int = 5, axis: str = "inputs") -> Ten
         total = total.to(weight.device) + disagreement(weight, block, axis).sum()
         number += weight.numel()
     if not number:
-        raise ValueError(f"topology_loss: {type(model).__name__} has no 2-D weights of synapses or neuron layers.")
+        raise ValueError(
+            f"topology_loss: {type(model).__name__} has no 2-D weights of synapses or neuron layers."
+        )
     return total / number
 
 
@@ -117,7 +128,9 @@ def firing_rate_target_mse_loss(
     """
     what = "firing_rate_target_mse_loss"
     if isinstance(spikes_list, Tensor):
-        raise TypeError(f"{what} takes a list of spikes, one tensor a layer, got one tensor: put it in a list.")
+        raise TypeError(
+            f"{what} takes a list of spikes, one tensor a layer, got one tensor: put it in a list."
+        )
     lengths = len(spikes_list), len(offsets), len(multipliers)
     if len(set(lengths)) > 1 or not lengths[0]:
         raise ValueError(
@@ -125,11 +138,15 @@ def firing_rate_target_mse_loss(
             f"got {lengths[0]} layers, {lengths[1]} offsets and {lengths[2]} multipliers."
         )
     total = torch.zeros(())
-    for i, (spk, offset, multiplier) in enumerate(zip(spikes_list, offsets, multipliers, strict=True)):
+    for i, (spk, offset, multiplier) in enumerate(
+        zip(spikes_list, offsets, multipliers, strict=True)
+    ):
         _check_spikes(f"{what}: layer {i}", spk)
         _check_rate(f"{what}: the offset of layer {i}", offset)
         if not math.isfinite(multiplier):
-            raise ValueError(f"{what}: the multiplier of layer {i} must be finite, got {multiplier}.")
+            raise ValueError(
+                f"{what}: the multiplier of layer {i} must be finite, got {multiplier}."
+            )
         total = total.to(spk.device) + ((_wide(spk).mean() - offset) * multiplier).square()
     return total
 
@@ -165,15 +182,21 @@ def balanced_population_mse(
     what = "balanced_population_mse"
     _check_spikes(what, spk)
     if spk.ndim != 3:
-        raise ValueError(f"{what}: spikes have the shape {list(spk.shape)}, expected [B, T, outputs].")
-    (B, T, O), classes = spk.shape, num_classes  # noqa: E741 (O is the outputs in the docstring)
+        raise ValueError(
+            f"{what}: spikes have the shape {list(spk.shape)}, expected [B, T, outputs]."
+        )
+    (B, T, O), classes = spk.shape, num_classes  # noqa: E741
     if classes < 1 or O % classes:
-        raise ValueError(f"{what}: {O} output neurons do not part into {classes} equal groups, one for each class.")
+        raise ValueError(
+            f"{what}: {O} output neurons do not part into {classes} equal groups, one for each class."
+        )
     _check_targets(what, targets, B, classes)
     for name, rate in (("high_rate", high_rate), ("low_rate", low_rate)):
         _check_rate(f"{what}: {name}", rate)
     if low_rate >= high_rate:
-        raise ValueError(f"{what}: low_rate must lie below high_rate, got {low_rate} and {high_rate}.")
+        raise ValueError(
+            f"{what}: low_rate must lie below high_rate, got {low_rate} and {high_rate}."
+        )
     counts = _wide(spk).sum(dim=1)
     group = torch.arange(O, device=spk.device) // (O // classes)
     right = targets.to(spk.device)[:, None] == group
@@ -199,19 +222,29 @@ def _check_spikes(what: str, spk: object) -> None:
         hint = ": take the spikes of (spk, mem)" if isinstance(spk, tuple) else ""
         raise TypeError(f"{what}: spikes must be a tensor, got {type(spk).__name__}{hint}.")
     if not spk.is_floating_point():
-        raise TypeError(f"{what}: spikes must be floating, got {spk.dtype}: convert them, as in spk.float().")
+        raise TypeError(
+            f"{what}: spikes must be floating, got {spk.dtype}: convert them, as in spk.float()."
+        )
     if not spk.numel():
-        raise ValueError(f"{what}: got spikes of shape {list(spk.shape)}, which hold none, expected some to count.")
+        raise ValueError(
+            f"{what}: got spikes of shape {list(spk.shape)}, which hold none, expected some to count."
+        )
 
 
 def _check_targets(what: str, targets: Tensor, B: int, classes: int) -> None:
     if targets.shape != (B,):
-        raise ValueError(f"{what}: targets have the shape {list(targets.shape)}, expected [{B}]: one a recording.")
+        raise ValueError(
+            f"{what}: targets have the shape {list(targets.shape)}, expected [{B}]: one a recording."
+        )
     if targets.is_floating_point() or targets.dtype == torch.bool:
-        raise TypeError(f"{what}: targets must be whole numbers, got {targets.dtype}: convert them by targets.long().")
+        raise TypeError(
+            f"{what}: targets must be whole numbers, got {targets.dtype}: convert them by targets.long()."
+        )
     lowest, highest = (int(edge) for edge in torch.aminmax(targets))
     if lowest < 0 or highest >= classes:
-        raise ValueError(f"{what}: targets must be classes from 0 to {classes - 1}, got {lowest} to {highest}.")
+        raise ValueError(
+            f"{what}: targets must be classes from 0 to {classes - 1}, got {lowest} to {highest}."
+        )
 
 
 def _check_rate(what: str, rate: float) -> None:

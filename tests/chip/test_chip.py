@@ -22,11 +22,19 @@ def test_a_charge_law_is_odd_rising_and_knows_its_slope(law):
     torch.testing.assert_close(q, -law.charge(-w))
     assert bool((q.diff() > 0).all())
     h = 1e-6
-    torch.testing.assert_close(law.slope(w), (law.charge(w + h) - law.charge(w - h)) / (2 * h), rtol=1e-8, atol=0)
+    torch.testing.assert_close(
+        law.slope(w), (law.charge(w + h) - law.charge(w - h)) / (2 * h), rtol=1e-8, atol=0
+    )
 
 
 @pytest.mark.parametrize(
-    "law", [LinearCharge(0.5), ExpansiveCharge(1.2, 2.0, 0.9), TableCharge((0.0, 0.3, 0.9), (0.0, 0.1, 0.9))], ids=repr
+    "law",
+    [
+        LinearCharge(0.5),
+        ExpansiveCharge(1.2, 2.0, 0.9),
+        TableCharge((0.0, 0.3, 0.9), (0.0, 0.1, 0.9)),
+    ],
+    ids=repr,
 )
 def test_a_charge_law_finds_the_weight_of_a_charge(law):
     w = torch.linspace(-1.5, 1.5, 301, dtype=torch.float64)
@@ -34,7 +42,11 @@ def test_a_charge_law_finds_the_weight_of_a_charge(law):
 
 
 def test_noise_is_of_its_seed_and_place_and_ideal_noise_is_none():
-    a, b, c = Noise.of(1, 2).normal((1000,)), Noise.of(2, 1).normal((1000,)), Noise.of(-1, 2).normal((1000,))
+    a, b, c = (
+        Noise.of(1, 2).normal((1000,)),
+        Noise.of(2, 1).normal((1000,)),
+        Noise.of(-1, 2).normal((1000,)),
+    )
     assert torch.equal(a, Noise.of(1, 2).normal((1000,)))
     for other in (b, c, Noise.of(1, 3).normal((1000,))):
         assert abs(torch.corrcoef(torch.stack([a, other]))[0, 1]) < 0.1
@@ -89,7 +101,13 @@ def test_shipped_profiles(chip, limit):
     assert profile.entries["weight_limit"].source == "documented"
     assert all(entry.note and entry.unit for entry in profile.entries.values())
     assumed = {key for key, entry in profile.entries.items() if entry.source == "assumed"}
-    assert {"threshold", "charge_gain", "leak_mismatch", "threshold_mismatch", "tau_profiles"} <= assumed
+    assert {
+        "threshold",
+        "charge_gain",
+        "leak_mismatch",
+        "threshold_mismatch",
+        "tau_profiles",
+    } <= assumed
     assert isinstance(profile.charge_law, ExpansiveCharge if chip == "h1v1" else LinearCharge)
     assert bool(profile.tau_profiles) == (chip == "h1v2")
 
@@ -105,7 +123,10 @@ def test_a_missing_entry_and_a_missing_file(tmp_path):
     path.write_text(shipped_text("h1v2").partition("[filter_power]")[0])
     with pytest.raises(ValueError, match="profile mine: entry filter_power is missing"):
         load_profile(path)
-    with pytest.raises(FileNotFoundError, match="there is no profile h3: give h1v1, h1v2, or the path of a TOML file"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="there is no profile h3: give h1v1, h1v2, or the path of a TOML file",
+    ):
         load_profile("h3")
 
 
@@ -125,7 +146,9 @@ TABLE = TableCharge((0.0, 0.3, 0.9), (0.0, 0.1, 0.9))
 
 
 def test_a_charge_table_goes_through_its_points_and_knows_its_slope():
-    assert TableCharge((-0.9, -0.3, 0.0, 0.3, 0.9), (-0.9, -0.1, 0.0, 0.1, 0.9)) == TABLE  # odd from its right half
+    assert (
+        TableCharge((-0.9, -0.3, 0.0, 0.3, 0.9), (-0.9, -0.1, 0.0, 0.1, 0.9)) == TABLE
+    )  # odd from its right half
     w = torch.tensor([-0.9, -0.3, 0.0, 0.3, 0.6, 0.9, 1.2], dtype=torch.float64)
     expected = torch.tensor([-0.9, -0.1, 0.0, 0.1, 0.5, 0.9, 1.3], dtype=torch.float64)
     torch.testing.assert_close(TABLE.charge(w), expected)
@@ -154,15 +177,25 @@ def test_a_broken_charge_table_is_refused(weights, charges, words):
 
 def test_a_file_of_the_user_s_own(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text(shipped_text("h1v2").replace("value = 1.66", "value = 1.5").replace("assumed", "measured"))
+    path.write_text(
+        shipped_text("h1v2").replace("value = 1.66", "value = 1.5").replace("assumed", "measured")
+    )
     assert load_profile(path).number("weight_limit") == 1.5
 
 
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("[threshold]", "[thresh]", "thresh is no entry of a profile, expected neuron, weight_limit"),
-        ('unit = "s"', 'units = "s"', "tau_profiles must be a table with value, unit, source and note"),
+        (
+            "[threshold]",
+            "[thresh]",
+            "thresh is no entry of a profile, expected neuron, weight_limit",
+        ),
+        (
+            'unit = "s"',
+            'units = "s"',
+            "tau_profiles must be a table with value, unit, source and note",
+        ),
         (
             'source = "documented"',
             'source = "rumoured"',
@@ -170,13 +203,33 @@ def test_a_file_of_the_user_s_own(tmp_path):
         ),
         ("value = 1.66", "value = -1", "weight_limit must be a number above 0, got -1.0"),
         ("value = 1.66", 'value = "much"', "weight_limit must be a number above 0, got 'much'"),
-        ("value = [50, 50, 100]", "value = [50, 0.5]", "cores must be a list of numbers of neurons"),
-        ("value = 0.02\n", "value = 0.5\n", "threshold_mismatch must be a number from 0 to 0.3, got 0.5"),
-        ('value = "linear"', 'value = "cubic"', 'charge_law must be "linear" or "expansive" or "table", got \'cubic\''),
-        ('value = "linear"', 'value = "table"', "a charge table needs as many charges as weights, two at least, got 0"),
+        (
+            "value = [50, 50, 100]",
+            "value = [50, 0.5]",
+            "cores must be a list of numbers of neurons",
+        ),
+        (
+            "value = 0.02\n",
+            "value = 0.5\n",
+            "threshold_mismatch must be a number from 0 to 0.3, got 0.5",
+        ),
+        (
+            'value = "linear"',
+            'value = "cubic"',
+            'charge_law must be "linear" or "expansive" or "table", got \'cubic\'',
+        ),
+        (
+            'value = "linear"',
+            'value = "table"',
+            "a charge table needs as many charges as weights, two at least, got 0",
+        ),
         ("value = 100.0", "value = 4000", "filter_lowest must lie below filter_highest"),
         ("[weight_limit]", "[weight_limit", "profile mine is no TOML"),
-        ("[neuron]", "x = 1\n[neuron]", "x must be a table with value, unit, source and note, got 1"),
+        (
+            "[neuron]",
+            "x = 1\n[neuron]",
+            "x must be a table with value, unit, source and note, got 1",
+        ),
     ],
 )
 def test_a_broken_file_names_the_entry(tmp_path, old, new, words):

@@ -33,15 +33,23 @@ def test_the_shipped_chips_have_16_bands_from_100_to_3400_hz_that_touch() -> Non
 def test_the_response_is_butterworths(rate: int, order: int) -> None:
     bank = replace(BANK, sample_rate=rate, order=order)
     frequencies = np.geomspace(20, 0.499 * rate, 300)
-    low, high, at = warped(bank.edges[:, :1], rate), warped(bank.edges[:, 1:], rate), warped(frequencies, rate)
+    low, high, at = (
+        warped(bank.edges[:, :1], rate),
+        warped(bank.edges[:, 1:], rate),
+        warped(frequencies, rate),
+    )
     distance = (at**2 - low * high) / (at * (high - low))
-    np.testing.assert_allclose(bank.response(frequencies), 1 / np.sqrt(1 + distance ** (2 * order)), atol=1e-7)
+    np.testing.assert_allclose(
+        bank.response(frequencies), 1 / np.sqrt(1 + distance ** (2 * order)), atol=1e-7
+    )
 
 
 def test_half_the_power_passes_at_the_edges_and_all_at_the_centre() -> None:
     for index, (edges, centre) in enumerate(zip(BANK.edges, BANK.centres, strict=True)):
         np.testing.assert_allclose(BANK.response(edges)[index], np.sqrt(0.5), rtol=1e-6)
-        assert BANK.response([centre])[index] == pytest.approx(1, abs=1e-3)  # the bilinear transform moves it a little
+        assert BANK.response([centre])[index] == pytest.approx(
+            1, abs=1e-3
+        )  # the bilinear transform moves it a little
 
 
 def test_the_response_is_what_the_filters_do() -> None:
@@ -94,11 +102,15 @@ def test_numbers_out_of_range() -> None:
         replace(BANK, count=0)
     with pytest.raises(ValueError, match="0 < lowest < highest, got 200 Hz and 100 Hz"):
         replace(BANK, lowest=200, highest=100)
-    with pytest.raises(ValueError, match=r"one mono sound \[samples\], got an array of shape \[2, 5\]"):
+    with pytest.raises(
+        ValueError, match=r"one mono sound \[samples\], got an array of shape \[2, 5\]"
+    ):
         BANK(np.zeros((2, 5)))
 
 
 def test_without_scipy_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy.signal", None)
-    with pytest.raises(ModuleNotFoundError, match=r'scipy is not installed.*pip install "nwavesdk\[train\]"'):
+    with pytest.raises(
+        ModuleNotFoundError, match=r'scipy is not installed.*pip install "nwavesdk\[train\]"'
+    ):
         BANK(np.zeros(3))

@@ -6,7 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nwavesdk.chip.signs import block_peaks, block_signs, block_sums, disagreement, offenders, project
+from nwavesdk.chip.signs import (
+    block_peaks,
+    block_signs,
+    block_sums,
+    disagreement,
+    offenders,
+    project,
+)
 
 AXES = ("inputs", "outputs")
 
@@ -29,7 +36,11 @@ def nearest(weight, block, axis, limit):
 
 @st.composite
 def cases(draw):
-    rows, columns, block = draw(st.integers(1, 12)), draw(st.integers(1, 4)), draw(st.integers(1, 6))
+    rows, columns, block = (
+        draw(st.integers(1, 12)),
+        draw(st.integers(1, 4)),
+        draw(st.integers(1, 6)),
+    )
     scale = draw(st.sampled_from([1e-3, 0.5, 2.0]))
     weight = np.random.default_rng(draw(st.integers(0, 9999))).normal(0, scale, (rows, columns))
     return weight, block, draw(st.sampled_from(AXES)), draw(st.sampled_from([None, 0.3, 0.9]))
@@ -50,7 +61,9 @@ def test_the_projection_agrees_keeps_the_limit_and_is_nearest(case):
 def test_disagreement_is_the_squared_distance_and_vanishes_on_the_projection(case):
     weight, block, axis, limit = case
     tensor = torch.from_numpy(weight)
-    assert disagreement(tensor, block, axis).sum().item() == pytest.approx(nearest(weight, block, axis, np.inf))
+    assert disagreement(tensor, block, axis).sum().item() == pytest.approx(
+        nearest(weight, block, axis, np.inf)
+    )
     allowed = project(tensor, block, axis, limit)
     assert disagreement(allowed, block, axis).abs().max() == 0
     assert not offenders(allowed, block, axis).any()
@@ -61,22 +74,44 @@ def test_disagreement_is_the_squared_distance_and_vanishes_on_the_projection(cas
 def test_outputs_are_inputs_of_the_transpose(case):
     weight, block, _, limit = case
     w = torch.from_numpy(weight)
-    assert torch.equal(project(w, block, "outputs", limit), project(w.mT, block, "inputs", limit).mT)
+    assert torch.equal(
+        project(w, block, "outputs", limit), project(w.mT, block, "inputs", limit).mT
+    )
     assert torch.equal(block_signs(w, block, "outputs"), block_signs(w.mT, block, "inputs").mT)
     assert torch.equal(disagreement(w, block, "outputs"), disagreement(w.mT, block, "inputs").mT)
 
 
 def test_a_table_by_hand():
-    weight = torch.tensor([[1.0, -3.0], [2.0, 0.0], [-2.5, 0.0], [0.0, 4.0], [0.0, 0.0], [-1.0, 0.0], [-2.0, 5.0]])
+    weight = torch.tensor(
+        [[1.0, -3.0], [2.0, 0.0], [-2.5, 0.0], [0.0, 4.0], [0.0, 0.0], [-1.0, 0.0], [-2.0, 5.0]]
+    )
     signs = [[-1.0, 1.0]] * 5 + [[-1.0, 1.0]] * 2
-    assert block_signs(weight, 5, "inputs").tolist() == signs  # 1 + 4 < 6.25; 9 < 16; the last block has two rows
+    assert (
+        block_signs(weight, 5, "inputs").tolist() == signs
+    )  # 1 + 4 < 6.25; 9 < 16; the last block has two rows
     assert disagreement(weight, 5, "inputs").tolist() == [[5.0, 9.0], [0.0, 0.0]]
     assert offenders(weight, 5, "inputs").nonzero().tolist() == [[0, 0], [0, 1], [1, 0]]
-    expected = [[0.0, 0.0], [0.0, 0.0], [-2.5, 0.0], [0.0, 4.0], [0.0, 0.0], [-1.0, 0.0], [-2.0, 4.5]]
+    expected = [
+        [0.0, 0.0],
+        [0.0, 0.0],
+        [-2.5, 0.0],
+        [0.0, 4.0],
+        [0.0, 0.0],
+        [-1.0, 0.0],
+        [-2.0, 4.5],
+    ]
     assert project(weight, 5, "inputs", limit=4.5).tolist() == expected
     assert block_peaks(weight.abs(), 5, "inputs").tolist() == [[2.5, 4.0], [2.0, 5.0]]
     assert block_peaks(weight.abs(), 1, "outputs").tolist() == weight.abs().tolist()
-    assert block_sums(weight, 2, "outputs").flatten().tolist() == [-2.0, 2.0, -2.5, 4.0, 0.0, -1.0, 3.0]
+    assert block_sums(weight, 2, "outputs").flatten().tolist() == [
+        -2.0,
+        2.0,
+        -2.5,
+        4.0,
+        0.0,
+        -1.0,
+        3.0,
+    ]
 
 
 def test_a_tie_is_positive_and_zeros_agree():
@@ -94,7 +129,9 @@ def test_the_limit_decides_where_the_larger_half_lies_beyond_it():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_small_weights_do_not_vanish(dtype):
-    weight = torch.tensor([[-1e-6], [-2e-6]], dtype=dtype) * (1e-20 if dtype == torch.float32 else 1)
+    weight = torch.tensor([[-1e-6], [-2e-6]], dtype=dtype) * (
+        1e-20 if dtype == torch.float32 else 1
+    )
     assert torch.equal(project(weight, 5, "inputs"), weight)
     assert project(weight, 5, "inputs").dtype == dtype
     assert disagreement(weight, 5, "inputs").dtype == torch.float32
@@ -120,9 +157,14 @@ def test_what_is_no_number_stays_so():
         ({"block": 0}, "block must be a whole number above 0 of weights that share a sign, got 0"),
         ({"block": 2.0}, "block must be a whole number above 0"),
         ({"axis": "rows"}, "axis must be 'inputs', .* or 'outputs', got 'rows'"),
-        ({"limit": -0.9}, "limit must be a finite number above 0, or None for weights without bounds, got -0.9"),
+        (
+            {"limit": -0.9},
+            "limit must be a finite number above 0, or None for weights without bounds, got -0.9",
+        ),
     ],
 )
 def test_arguments_are_checked(change, words):
     with pytest.raises(ValueError, match=words):
-        project(**{"weight": torch.zeros(3, 2), "block": 5, "axis": "inputs", "limit": 0.9} | change)
+        project(
+            **{"weight": torch.zeros(3, 2), "block": 5, "axis": "inputs", "limit": 0.9} | change
+        )

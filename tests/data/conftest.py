@@ -10,8 +10,12 @@ import torch
 RATE = 8000
 
 
-def tone(frequency: float, seconds: float = 0.3, rate: int = RATE, amplitude: float = 0.5) -> np.ndarray:
-    return (amplitude * np.sin(2 * np.pi * frequency * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
+def tone(
+    frequency: float, seconds: float = 0.3, rate: int = RATE, amplitude: float = 0.5
+) -> np.ndarray:
+    return (
+        amplitude * np.sin(2 * np.pi * frequency * np.arange(round(rate * seconds)) / rate)
+    ).astype(np.float32)
 
 
 def write(path: Path, sound: np.ndarray | None = None, rate: int = RATE) -> Path:

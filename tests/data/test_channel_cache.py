@@ -37,7 +37,9 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path, place: int) -> None:
     data[place] ^= 1
     path.write_bytes(data)
     assert cache.read(b"content") is None
-    with pytest.warns(UserWarning, match=r"1 files of the cache .* were damaged and made anew \(the first: "):
+    with pytest.warns(
+        UserWarning, match=r"1 files of the cache .* were damaged and made anew \(the first: "
+    ):
         cache.tell_damage()
 
 
@@ -52,13 +54,17 @@ def test_a_file_cut_short_is_noticed(tmp_path: Path, length: int) -> None:
     assert cache.damaged == [path.name]
 
 
-def test_a_full_disk_is_told_once_and_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_once_and_nothing_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     cache = ChannelCache(tmp_path, "settings", (5, 3))
-    monkeypatch.setattr("nwavesdk.data.atomic_file.os.replace", full)
-    with pytest.warns(UserWarning, match=r"cannot be written \(No space left on device\).*or to False"):
+    monkeypatch.setattr("nwavesdk.internal.files.os.replace", full)
+    with pytest.warns(
+        UserWarning, match=r"cannot be written \(No space left on device\).*or to False"
+    ):
         cache.write(b"content", HEARD)
     cache.write(b"other", HEARD)  # a second warning would be an error
     assert not list(tmp_path.iterdir())
@@ -66,7 +72,9 @@ def test_a_full_disk_is_told_once_and_nothing_is_left_behind(tmp_path: Path, mon
 
 def test_a_folder_that_cannot_be_made_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.warns(UserWarning, match=r"The cache .*file/data cannot be written \(Not a directory\)"):
+    with pytest.warns(
+        UserWarning, match=r"The cache .*file/data cannot be written \(Not a directory\)"
+    ):
         cache = ChannelCache(tmp_path / "file" / "data", "settings", (5, 3))
     cache.write(b"content", HEARD)
     assert cache.read(b"content") is None

@@ -33,7 +33,9 @@ def build(folder: Path, fast: dict[str, Any], **choices: Any) -> Channels:
 
 def start(folder: Path, cache: Path, code: str = PROCESS) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", code, folder, cache], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-W", "error", "-c", code, folder, cache],
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -64,23 +66,31 @@ def test_speakers_are_kept_apart_where_names_tell_them(words: Path, fast: dict[s
     assert (by_recording.split_by, by_recording.speakers) == ("recording", ())
 
 
-def test_without_speakers_auto_goes_by_recording_and_speaker_says_why(words: Path, fast: dict[str, Any]) -> None:
+def test_without_speakers_auto_goes_by_recording_and_speaker_says_why(
+    words: Path, fast: dict[str, Any]
+) -> None:
     write(words / "yes" / "nobody.wav")
     assert build(words, fast).split_by == "recording"
-    with pytest.raises(ValueError, match=r"do not tell who speaks: got 'yes/nobody.*split by recording"):
+    with pytest.raises(
+        ValueError, match=r"do not tell who speaks: got 'yes/nobody.*split by recording"
+    ):
         build(words, fast, split="speaker")
 
 
 def test_too_few_speakers_likewise(words: Path, fast: dict[str, Any]) -> None:
     for speaker in range(2, 6):
         for name in ("no", "yes"):
-            (words / name / f"{speaker:08x}_nohash_0.wav").rename(words / name / f"00000000_nohash_{speaker}.wav")
+            (words / name / f"{speaker:08x}_nohash_0.wav").rename(
+                words / name / f"00000000_nohash_{speaker}.wav"
+            )
     assert build(words, fast).split_by == "recording"
     with pytest.raises(ValueError, match="2 speakers are too few"):
         build(words, fast, split="speaker")
 
 
-def test_a_second_time_no_sound_is_decoded(words: Path, fast: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_time_no_sound_is_decoded(
+    words: Path, fast: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = build(words, fast)
     monkeypatch.setattr("nwavesdk.data.channels.decode", lambda *_: pytest.fail("decoded"))
     second = build(words, fast)
@@ -114,7 +124,9 @@ def test_what_decides_values_makes_other_entries(
 
 def test_what_decides_no_values_keeps_the_entries(words: Path, fast: dict[str, Any]) -> None:
     first = build(words, fast)
-    second = build(words, fast, batch_size=3, seed=4, split="recording", on_error="skip", chip="h1v2", val=0.3)
+    second = build(
+        words, fast, batch_size=3, seed=4, split="recording", on_error="skip", chip="h1v2", val=0.3
+    )
     assert second.cached == 12
     same(first, second)
 
@@ -128,7 +140,9 @@ def test_a_changed_recording_is_heard_anew(words: Path, fast: dict[str, Any]) ->
     same(second, build(words, fast, cache=False))
 
 
-def test_the_fingerprint_does_not_depend_on_where_the_folder_lies(words: Path, fast: dict[str, Any]) -> None:
+def test_the_fingerprint_does_not_depend_on_where_the_folder_lies(
+    words: Path, fast: dict[str, Any]
+) -> None:
     first = build(words, fast)
     same(first, build(words.rename(words.parent / "moved"), fast))
 
@@ -145,7 +159,9 @@ def test_damaged_files_are_made_anew_with_one_warning(words: Path, fast: dict[st
     assert build(words, fast).cached == 12
 
 
-def test_a_cache_that_cannot_be_written_costs_one_warning(words: Path, fast: dict[str, Any]) -> None:
+def test_a_cache_that_cannot_be_written_costs_one_warning(
+    words: Path, fast: dict[str, Any]
+) -> None:
     fast["cache"].write_text("a file")
     with pytest.warns(UserWarning, match="cannot be written") as told:
         channels = build(words, fast)
@@ -188,11 +204,15 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_recording_is_named_or_skipped_and_counted(words: Path, fast: dict[str, Any], name: str) -> None:
+def test_a_bad_recording_is_named_or_skipped_and_counted(
+    words: Path, fast: dict[str, Any], name: str
+) -> None:
     clean = build(words, fast)
     content, said = BAD[name]
     (words / "yes" / name).write_bytes(content)
-    with pytest.raises(RecordingError, match=rf"yes/{name} {said}.*or leave such files out with on_error=\"skip\""):
+    with pytest.raises(
+        RecordingError, match=rf"yes/{name} {said}.*or leave such files out with on_error=\"skip\""
+    ):
         build(words, fast)
     skipping = build(words, fast, on_error="skip")
     same(clean, skipping)
@@ -203,7 +223,11 @@ def test_a_bad_recording_is_named_or_skipped_and_counted(words: Path, fast: dict
 
 def test_more_that_can_be_wrong_with_a_recording(words: Path, fast: dict[str, Any]) -> None:
     write(words / "no" / "long.wav", tone(440, 3.0))
-    write(words / "no" / "loud.wav", np.full(2000, 3e38, np.float32) * np.sign(tone(500, 0.25) + 1e-3), 16000)
+    write(
+        words / "no" / "loud.wav",
+        np.full(2000, 3e38, np.float32) * np.sign(tone(500, 0.25) + 1e-3),
+        16000,
+    )
     write(words / "no" / "nan.wav", np.full(100, np.nan, np.float32))
     write(words / "no" / "none.wav", np.zeros(0, np.float32))
     cut = write(words / "no" / "cut.wav")
@@ -249,7 +273,8 @@ def test_targets_that_do_not_fit(curves: Path, fast: dict[str, Any]) -> None:
     torch.save(torch.ones(25), curves / "target" / "1.pt")
     torch.save(torch.ones(30, 2), curves / "target" / "2.pt")
     with pytest.raises(
-        RecordingError, match=r"1\.pt has 25 steps, expected 30 \(its recording\).* or 40 \(after padding\)"
+        RecordingError,
+        match=r"1\.pt has 25 steps, expected 30 \(its recording\).* or 40 \(after padding\)",
     ):
         build(curves, fast, task="regression")
     reasons = dict(build(curves, fast, task="regression", on_error="skip").skipped)
@@ -257,7 +282,9 @@ def test_targets_that_do_not_fit(curves: Path, fast: dict[str, Any]) -> None:
     assert reasons["wavs/2.wav"] == "has 2 columns, expected 1 as the ones before"
 
 
-def test_a_bar_on_request(words: Path, fast: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bar_on_request(
+    words: Path, fast: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     (words / "yes" / "bad.wav").write_bytes(b"")
     build(words, fast, on_error="skip", progress=True)
     shown = capsys.readouterr()

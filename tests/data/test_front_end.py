@@ -13,7 +13,9 @@ pytest.importorskip("soxr")
 
 
 def test_bins_are_means_of_rectified_channels_by_a_loop() -> None:
-    config = NWaveDataloaderConfig("x", sample_rate=11025, recording_duration_s=0.1, sim_time_s=3e-3)
+    config = NWaveDataloaderConfig(
+        "x", sample_rate=11025, recording_duration_s=0.1, sim_time_s=3e-3
+    )
     front_end = FrontEnd(config)
     sound = np.random.default_rng(0).uniform(-1, 1, 1103).astype(np.float32)
     x = front_end(front_end.fitted((sound, 11025)))
@@ -21,7 +23,9 @@ def test_bins_are_means_of_rectified_channels_by_a_loop() -> None:
     assert x.dtype == np.float32
     for channel in (0, 7, 15):
         band = config.bank.edges[channel]
-        filtered = signal.sosfilt(signal.butter(2, band, "bandpass", fs=11025, output="sos"), sound.astype(float))
+        filtered = signal.sosfilt(
+            signal.butter(2, band, "bandpass", fs=11025, output="sos"), sound.astype(float)
+        )
         for step in range(33):
             start, end = round(step * 33.075), round((step + 1) * 33.075)
             mean = math.fsum(abs(value) for value in filtered[start:end]) / (end - start)
@@ -39,7 +43,9 @@ def test_a_tone_in_a_centre_settles_at_two_over_pi_of_its_size() -> None:
 
 @pytest.mark.parametrize("rate", [8000, 32000])
 def test_short_sound_is_followed_by_silence_and_long_sound_is_cut(rate: int) -> None:
-    front_end = FrontEnd(NWaveDataloaderConfig("x", sample_rate=8000, recording_duration_s=0.2, sim_time_s=10e-3))
+    front_end = FrontEnd(
+        NWaveDataloaderConfig("x", sample_rate=8000, recording_duration_s=0.2, sim_time_s=10e-3)
+    )
     short = front_end.fitted((tone(440, 0.1, rate), rate))
     assert short.shape == (1600,)
     np.testing.assert_allclose(short[50:750], tone(440, 0.1, 8000)[50:750], atol=0.01)
@@ -52,6 +58,6 @@ def test_short_sound_is_followed_by_silence_and_long_sound_is_cut(rate: int) -> 
 def test_level() -> None:
     for level, peak in (("as_is", 0.125), ("peak", 1.0)):
         config = NWaveDataloaderConfig("x", sample_rate=8000, level=level)  # type: ignore[arg-type]
-        assert np.abs(FrontEnd(config).fitted((tone(440, amplitude=0.125), 8000))).max() == pytest.approx(
-            peak, abs=1e-3
-        )
+        assert np.abs(
+            FrontEnd(config).fitted((tone(440, amplitude=0.125), 8000))
+        ).max() == pytest.approx(peak, abs=1e-3)

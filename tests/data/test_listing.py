@@ -9,7 +9,7 @@ import torch
 
 from data.conftest import write
 from nwavesdk.data import RecordingError
-from nwavesdk.data.listing import Faults, list_classes, list_targets
+from nwavesdk.data.folder import Faults, list_classes, list_targets
 
 Spoil = Callable[[Path], None]
 
@@ -39,11 +39,17 @@ FAULTS: list[tuple[str, Spoil, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "spoil", "said"), FAULTS, ids=[f"{name}-{said}" for name, _, said in FAULTS])
-def test_a_fault_is_named_or_skipped_and_counted(words: Path, name: str, spoil: Spoil, said: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "spoil", "said"), FAULTS, ids=[f"{name}-{said}" for name, _, said in FAULTS]
+)
+def test_a_fault_is_named_or_skipped_and_counted(
+    words: Path, name: str, spoil: Spoil, said: str
+) -> None:
     before = list_classes(words, Faults(words, "raise"))
     spoil(words)
-    with pytest.raises(RecordingError, match=rf"{said}.*or leave such files out with on_error=\"skip\"") as error:
+    with pytest.raises(
+        RecordingError, match=rf"{said}.*or leave such files out with on_error=\"skip\""
+    ) as error:
         list_classes(words, Faults(words, "raise"))
     assert name.rpartition("/")[2] in str(error.value)
     str(error.value).encode()
@@ -56,7 +62,11 @@ def test_classes_labels_and_keys(words: Path) -> None:
     write(words / "yes" / "deep" / "9.WAV")
     (words / "yes" / "notes.txt").touch()
     (words / "README").touch()
-    for hidden in (words / ".git" / "9.wav", words / "yes" / ".trash" / "9.wav", words / "yes" / "._0.wav"):
+    for hidden in (
+        words / ".git" / "9.wav",
+        words / "yes" / ".trash" / "9.wav",
+        words / "yes" / "._0.wav",
+    ):
         write(hidden)
     classes, listed = list_classes(words, Faults(words, "raise"))
     assert classes == ("no", "yes")
@@ -93,7 +103,9 @@ def test_folders_that_hold_nothing(words: Path, tmp_path: Path) -> None:
 def test_recordings_with_their_targets(curves: Path) -> None:
     listed = list_targets(curves, Faults(curves, "raise"))
     assert [one.key for one in listed] == [f"wavs/{index}.wav" for index in range(5)]
-    assert [one.target for one in listed] == [curves / "target" / f"{index}.pt" for index in range(5)]
+    assert [one.target for one in listed] == [
+        curves / "target" / f"{index}.pt" for index in range(5)
+    ]
 
 
 def test_halves_of_a_recording_are_named_or_skipped(curves: Path) -> None:
@@ -112,7 +124,8 @@ def test_halves_of_a_recording_are_named_or_skipped(curves: Path) -> None:
 
 def test_regression_folders(tmp_path: Path, curves: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"wavs: got nothing there, expected a folder with wavs/<stem>\.wav and target"
+        ValueError,
+        match=r"wavs: got nothing there, expected a folder with wavs/<stem>\.wav and target",
     ):
         list_targets(tmp_path, Faults(tmp_path, "skip"))
     (tmp_path / "wavs").mkdir()

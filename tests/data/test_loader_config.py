@@ -9,7 +9,14 @@ from nwavesdk.data import NWaveDataloaderConfig
 
 @pytest.mark.parametrize(
     ("duration", "step", "steps"),
-    [(1.0, 1e-3, 1000), (0.3, 0.1, 3), (0.7, 0.1, 7), (0.1 + 0.2, 0.1, 3), (1.0, 3e-3, 333), (0.9999, 1e-3, 999)],
+    [
+        (1.0, 1e-3, 1000),
+        (0.3, 0.1, 3),
+        (0.7, 0.1, 7),
+        (0.1 + 0.2, 0.1, 3),
+        (1.0, 3e-3, 333),
+        (0.9999, 1e-3, 999),
+    ],
 )
 def test_steps_are_the_whole_ones(duration: float, step: float, steps: int) -> None:
     config = NWaveDataloaderConfig("x", recording_duration_s=duration, sim_time_s=step)
@@ -19,7 +26,9 @@ def test_steps_are_the_whole_ones(duration: float, step: float, steps: int) -> N
 
 
 def test_steps_need_not_be_whole_samples() -> None:
-    config = NWaveDataloaderConfig("x", sample_rate=22050, recording_duration_s=1.0, sim_time_s=1e-3)
+    config = NWaveDataloaderConfig(
+        "x", sample_rate=22050, recording_duration_s=1.0, sim_time_s=1e-3
+    )
     assert config.edges.tolist() == [round(k * 22.05) for k in range(1001)]
     assert set(config.edges[1:] - config.edges[:-1]) == {22, 23}
 
@@ -29,7 +38,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"task": "ranking"}, 'task must be "classification" or "regression", got \'ranking\''),
     ({"sample_rate": 0}, "sample_rate must be a whole number of Hz from 1, got 0"),
     ({"sample_rate": 16000.0}, "sample_rate must be a whole number"),
-    ({"recording_duration_s": 0}, "recording_duration_s must be a positive number of seconds, got 0"),
+    (
+        {"recording_duration_s": 0},
+        "recording_duration_s must be a positive number of seconds, got 0",
+    ),
     ({"recording_duration_s": float("inf")}, "recording_duration_s must be a positive"),
     ({"sim_time_s": float("nan")}, "sim_time_s must be a positive number"),
     ({"sim_time_s": True}, "sim_time_s must be a positive number"),
@@ -41,12 +53,18 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"split": "month"}, 'split must be "auto" or "speaker" or "recording"'),
     ({"level": "loud"}, 'level must be "as_is" or "peak"'),
     ({"on_error": "ignore"}, 'on_error must be "raise" or "skip"'),
-    ({"cache": True}, "cache must be a folder, None (the default folder) or False (none), got True"),
+    (
+        {"cache": True},
+        "cache must be a folder, None (the default folder) or False (none), got True",
+    ),
     ({"seed": -1}, "seed must be a whole number from 0"),
     ({"max_seconds": 0}, "max_seconds must be a positive number of seconds, or None"),
     ({"progress": 1}, "progress must be True, False or None"),
     ({"chip": 1}, "chip must be a name, a path or a Profile"),
-    ({"sample_rate": 6000}, "use a sample_rate above 7648 Hz, or a chip profile with a lower filter_highest"),
+    (
+        {"sample_rate": 6000},
+        "use a sample_rate above 7648 Hz, or a chip profile with a lower filter_highest",
+    ),
 ]
 
 

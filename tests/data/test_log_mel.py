@@ -9,7 +9,9 @@ RATE = 16000
 
 
 def tone(frequency: float, amplitude: float = 0.5, seconds: float = 0.5) -> np.ndarray:
-    return (amplitude * np.sin(2 * np.pi * frequency * np.arange(int(seconds * RATE)) / RATE)).astype(np.float32)
+    return (
+        amplitude * np.sin(2 * np.pi * frequency * np.arange(int(seconds * RATE)) / RATE)
+    ).astype(np.float32)
 
 
 def mel(frequency: float) -> float:

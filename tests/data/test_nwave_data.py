@@ -34,7 +34,9 @@ def test_batches_hold_the_arrays_of_their_part(words: Path, fast: dict[str, Any]
         assert torch.equal(y, torch.from_numpy(gen.channels.y[part]))
 
 
-def test_the_seed_decides_the_order_and_each_epoch_has_its_own(words: Path, fast: dict[str, Any]) -> None:
+def test_the_seed_decides_the_order_and_each_epoch_has_its_own(
+    words: Path, fast: dict[str, Any]
+) -> None:
     def epochs(seed: int) -> list[list[float]]:
         train = NWaveDataGen(data_parent=words, seed=seed, **fast).dataloaders()[0]
         return [[float(row.sum()) for x, _ in train for row in x] for _ in range(2)]
@@ -67,11 +69,17 @@ def test_the_folder_is_read_when_needed_and_once(
 
 def test_how_it_may_be_called() -> None:
     assert nwavesdk.NWaveDataGen is NWaveDataGen
-    with pytest.raises(TypeError, match=r"a config or choices by name, got both: put \['seed'\] into it"):
+    with pytest.raises(
+        TypeError, match=r"a config or choices by name, got both: put \['seed'\] into it"
+    ):
         NWaveDataGen(NWaveDataloaderConfig("x"), seed=1)
-    with pytest.raises(TypeError, match=r"takes an NWaveDataloaderConfig, got 'x'; give a folder as data_parent="):
+    with pytest.raises(
+        TypeError, match=r"takes an NWaveDataloaderConfig, got 'x'; give a folder as data_parent="
+    ):
         NWaveDataGen("x")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="has no choice 'rate', expected some of data_parent, task, sample_rate"):
+    with pytest.raises(
+        TypeError, match="has no choice 'rate', expected some of data_parent, task, sample_rate"
+    ):
         NWaveDataGen(data_parent="x", rate=8000)
     with pytest.raises(TypeError, match="needs data_parent"):
         NWaveDataGen()

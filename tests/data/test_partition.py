@@ -10,7 +10,9 @@ from nwavesdk.data import Partition, Recordings, by_recording, by_speaker, speak
 SIZES = st.lists(st.lists(st.integers(0, 6), min_size=2, max_size=2), min_size=3, max_size=30)
 
 
-def spoken(sizes: list[list[int]], order: int | None = None) -> tuple[list[str], list[str], np.ndarray]:
+def spoken(
+    sizes: list[list[int]], order: int | None = None
+) -> tuple[list[str], list[str], np.ndarray]:
     """Keys, speakers and labels: speaker s says class c `sizes[s][c]` times."""
     rows = [
         (f"{c}/{s:08x}_nohash_{n}.wav", f"{s:08x}", c)
@@ -18,7 +20,11 @@ def spoken(sizes: list[list[int]], order: int | None = None) -> tuple[list[str],
     ]  # fmt: skip
     if order is not None:
         rows = [rows[i] for i in np.random.default_rng(order).permutation(len(rows))]
-    return [row[0] for row in rows], [row[1] for row in rows], np.array([row[2] for row in rows], np.int64)
+    return (
+        [row[0] for row in rows],
+        [row[1] for row in rows],
+        np.array([row[2] for row in rows], np.int64),
+    )
 
 
 def keys_of(partition: Partition, keys: list[str]) -> list[set[str]]:
@@ -27,7 +33,9 @@ def keys_of(partition: Partition, keys: list[str]) -> list[set[str]]:
 
 @settings(max_examples=150, deadline=None)
 @given(SIZES)
-def test_nobody_is_heard_in_two_parts_and_each_part_holds_every_class(sizes: list[list[int]]) -> None:
+def test_nobody_is_heard_in_two_parts_and_each_part_holds_every_class(
+    sizes: list[list[int]],
+) -> None:
     keys, speakers, labels = spoken(sizes)
     if not all(sum(counts[c] > 0 for counts in sizes) >= 3 for c in (0, 1)):
         if keys:
@@ -47,7 +55,10 @@ def test_nobody_is_heard_in_two_parts_and_each_part_holds_every_class(sizes: lis
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.lists(st.integers(1, 6), min_size=2, max_size=2), min_size=3, max_size=30), st.integers(0, 99))
+@given(
+    st.lists(st.lists(st.integers(1, 6), min_size=2, max_size=2), min_size=3, max_size=30),
+    st.integers(0, 99),
+)
 def test_the_order_of_files_changes_nothing(sizes: list[list[int]], order: int) -> None:
     parts = []
     for shuffle in (None, order):
@@ -116,11 +127,15 @@ def test_the_part_of_a_speaker_is_the_same_for_ever() -> None:
 
 def test_too_few_speakers_say_which_class_is_missing() -> None:
     _, speakers, labels = spoken([[3, 3], [3, 3], [3, 0]])
-    with pytest.raises(ValueError, match=r"3 speakers are too few.*class 'b' is missing in one.*split by recording"):
+    with pytest.raises(
+        ValueError, match=r"3 speakers are too few.*class 'b' is missing in one.*split by recording"
+    ):
         by_speaker(speakers, labels, "ab")
 
 
-@pytest.mark.parametrize(("val", "test"), [(0.0, 0.1), (0.1, 0.0), (0.5, 0.5), (-0.1, 0.2), (float("nan"), 0.1)])
+@pytest.mark.parametrize(
+    ("val", "test"), [(0.0, 0.1), (0.1, 0.0), (0.5, 0.5), (-0.1, 0.2), (float("nan"), 0.1)]
+)
 def test_shares_must_leave_something_to_learn_from(val: float, test: float) -> None:
     keys, speakers, labels = spoken([[5, 5]] * 5)
     for part in (

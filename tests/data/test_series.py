@@ -6,7 +6,10 @@ from nwavesdk.data import Recordings, Series, Standard, fit_hold, fit_length
 
 def recordings(*lengths: int, n_features: int = 3) -> Recordings:
     draw = np.random.default_rng(0)
-    frames = tuple((5 + 2 * draw.standard_normal((length, n_features))).astype(np.float32) for length in lengths)
+    frames = tuple(
+        (5 + 2 * draw.standard_normal((length, n_features))).astype(np.float32)
+        for length in lengths
+    )
     labels = np.arange(len(lengths))
     return Recordings(frames, labels, tuple(map(str, labels)), tuple(map(str, labels)), "")
 

@@ -7,7 +7,11 @@ from nwavesdk.data import Recordings, stratified_split
 def recordings(per_class: dict[str, int], order: int | None = None) -> Recordings:
     labels = np.repeat(np.arange(len(per_class)), list(per_class.values()))
     keys = [f"{list(per_class)[label]}/{index}.wav" for index, label in enumerate(labels)]
-    shuffle = np.arange(len(keys)) if order is None else np.random.default_rng(order).permutation(len(keys))
+    shuffle = (
+        np.arange(len(keys))
+        if order is None
+        else np.random.default_rng(order).permutation(len(keys))
+    )
     return Recordings(
         frames=tuple(np.full((2, 3), index, np.float32) for index in shuffle),
         labels=labels[shuffle].astype(np.int64),
@@ -29,7 +33,8 @@ def test_parts_are_disjoint_complete_and_stratified() -> None:
 def test_a_recording_keeps_its_frames_and_label() -> None:
     whole = recordings({"a": 10, "b": 10})
     home = {
-        key: (frames[0, 0], label) for key, frames, label in zip(whole.keys, whole.frames, whole.labels, strict=True)
+        key: (frames[0, 0], label)
+        for key, frames, label in zip(whole.keys, whole.frames, whole.labels, strict=True)
     }
     for part in stratified_split(whole):
         for key, frames, label in zip(part.keys, part.frames, part.labels, strict=True):
@@ -71,7 +76,9 @@ def test_limit_is_even_and_reproducible() -> None:
     whole = recordings({"a": 30, "b": 50})
     assert np.bincount(whole.limit(20).labels).tolist() == [10, 10]
     assert set(whole.limit(20).keys) == set(recordings({"a": 30, "b": 50}, order=3).limit(20).keys)
-    with pytest.raises(ValueError, match=r"A limit of 5 recordings leaves 2 for each of 2 classes.*use 6 or more"):
+    with pytest.raises(
+        ValueError, match=r"A limit of 5 recordings leaves 2 for each of 2 classes.*use 6 or more"
+    ):
         whole.limit(5)
 
 
@@ -80,4 +87,6 @@ def test_recordings_that_disagree_are_refused() -> None:
     with pytest.raises(ValueError, match="2 recordings, 1 labels and 2 keys"):
         Recordings((one, one), np.zeros(1, np.int64), ("a",), ("1", "2"), "")
     with pytest.raises(ValueError, match=r"got widths \[2, 3\]"):
-        Recordings((one, np.zeros((1, 3), np.float32)), np.zeros(2, np.int64), ("a",), ("1", "2"), "")
+        Recordings(
+            (one, np.zeros((1, 3), np.float32)), np.zeros(2, np.int64), ("a",), ("1", "2"), ""
+        )

@@ -18,7 +18,9 @@ def saved(value: Any) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool]
+)
 def test_tensors_of_any_real_kind(dtype: torch.dtype) -> None:
     target = read_target(PATH, saved(torch.tensor([0, 1, 1]).to(dtype)))
     assert target.dtype == np.float32
@@ -61,7 +63,8 @@ def test_what_is_no_target(data: bytes, said: str, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("length", "own", "steps"), [(30, 30, 40), (29, 30, 40), (31, 30, 40), (40, 30, 40), (50, 50, 40)]
+    ("length", "own", "steps"),
+    [(30, 30, 40), (29, 30, 40), (31, 30, 40), (40, 30, 40), (50, 50, 40)],
 )
 def test_targets_are_padded_or_cut_like_their_recording(length: int, own: int, steps: int) -> None:
     values = 1 + np.arange(length, dtype=np.float32)[:, None]

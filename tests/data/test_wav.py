@@ -11,7 +11,9 @@ pytest.importorskip("soxr")
 
 
 def tone(frequency: float, rate: int, seconds: float = 0.5) -> np.ndarray:
-    return np.sin(2 * np.pi * frequency * np.arange(round(rate * seconds)) / rate).astype(np.float32)
+    return np.sin(2 * np.pi * frequency * np.arange(round(rate * seconds)) / rate).astype(
+        np.float32
+    )
 
 
 def wav(path: Path, sound: np.ndarray, rate: int = 8000, **how: str) -> bytes:
@@ -51,13 +53,16 @@ def test_the_loudest_sample_goes_to_full_scale_and_silence_stays() -> None:
     assert not len(levelled(np.zeros(0, np.float32)))
 
 
-def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_huge_file_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "huge.wav"
     with open(path, "wb") as file:
         file.truncate(10**12)  # sparse
     monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("it was read"))
     with pytest.raises(
-        RecordingError, match=r"huge\.wav is huge \(1000000\.0 MB, expected at most 92\.2 MB for 60 s\).*raise max_s"
+        RecordingError,
+        match=r"huge\.wav is huge \(1000000\.0 MB, expected at most 92\.2 MB for 60 s\).*raise max_s",
     ):
         read_bytes(path, 60.0)
 
@@ -67,7 +72,8 @@ def test_a_long_recording_is_refused_before_it_is_decoded(tmp_path: Path) -> Non
     data = wav(path, np.zeros(8000 * 3))
     check_size(path, data, 3.0)
     with pytest.raises(
-        RecordingError, match=r"long\.wav lasts 3\.0 s, expected at most 2\.9 s: cut it, or raise max_seconds"
+        RecordingError,
+        match=r"long\.wav lasts 3\.0 s, expected at most 2\.9 s: cut it, or raise max_seconds",
     ):
         check_size(path, data, 2.9)
 
@@ -80,7 +86,9 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate", [1, 999, 4_000_000])
 def test_a_header_with_a_rate_of_no_recorder(tmp_path: Path, rate: int) -> None:
     path = tmp_path / "odd.wav"
-    with pytest.raises(RecordingError, match=rf"sample rate of {rate} Hz, expected 1000 to 1000000"):
+    with pytest.raises(
+        RecordingError, match=rf"sample rate of {rate} Hz, expected 1000 to 1000000"
+    ):
         check_size(path, wav(path, np.zeros(10), rate), 60.0)
 
 
@@ -88,7 +96,9 @@ def test_a_file_whose_end_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "cut.wav"
     data = wav(path, tone(440, 8000))
     check_size(path, data, 60.0)
-    with pytest.raises(RecordingError, match=r"cut\.wav is cut short \(1000 bytes of its sound are missing\)"):
+    with pytest.raises(
+        RecordingError, match=r"cut\.wav is cut short \(1000 bytes of its sound are missing\)"
+    ):
         check_size(path, data[:-1000], 60.0)
 
 

@@ -9,7 +9,9 @@ soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("soxr")
 
 
-def write(path: Path, rate: int = 8000, seconds: float = 0.2, channels: int = 1, frequency: float = 440.0) -> None:
+def write(
+    path: Path, rate: int = 8000, seconds: float = 0.2, channels: int = 1, frequency: float = 440.0
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     sound = 0.4 * np.sin(2 * np.pi * frequency * np.arange(int(rate * seconds)) / rate)
     soundfile.write(path, np.repeat(sound[:, None], channels, axis=1), rate)
@@ -45,7 +47,9 @@ def test_loudness_does_not_count_and_silence_is_taken(tree: Path) -> None:
     soundfile.write(tree / "yes" / "soft.wav", sound / 8, rate, subtype="FLOAT")
     soundfile.write(tree / "yes" / "silent.wav", 0 * sound, rate)
     recordings = load_wav_folder(tree)
-    loud, soft, silent = (recordings.frames[recordings.keys.index(f"yes/{n}.wav")] for n in ("0", "soft", "silent"))
+    loud, soft, silent = (
+        recordings.frames[recordings.keys.index(f"yes/{n}.wav")] for n in ("0", "soft", "silent")
+    )
     np.testing.assert_allclose(soft, loud, atol=1e-2)
     assert np.isfinite(silent).all()
     assert (silent < loud.max(0)).all()
@@ -64,7 +68,9 @@ def test_the_rate_is_the_lowest_and_at_most_16_khz(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(tmp_path / name / "0.wav", rate=44100, seconds=0.5, frequency=1000)
     by_default = load_wav_folder(tmp_path).frames[0]
-    np.testing.assert_array_equal(by_default, load_wav_folder(tmp_path, sample_rate=16000).frames[0])
+    np.testing.assert_array_equal(
+        by_default, load_wav_folder(tmp_path, sample_rate=16000).frames[0]
+    )
 
 
 def test_the_fingerprint_follows_the_content(tree: Path) -> None:

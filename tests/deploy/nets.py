@@ -6,14 +6,19 @@ from nwavesdk.chip import load_profile
 from nwavesdk.layers import SpikingSequential, family_of, project
 
 
-def chip_net(chip="h1v2", sizes=(50, 20), n_inputs=16, bits=5, mismatch=False, recurrent=(), frontend=True):
+def chip_net(
+    chip="h1v2", sizes=(50, 20), n_inputs=16, bits=5, mismatch=False, recurrent=(), frontend=True
+):
     """Front end and its neurons, then a synapse and a layer for each of `sizes`; weights that the chip can hold."""
     profile = load_profile(chip)
     family = family_of(profile)
     noisy = {"stddev": 0.05} if mismatch and profile.text("neuron") == "h1v1" else {}
     modules, before = [], n_inputs
     if frontend:
-        modules += [family.frontend(n_inputs, bits, **noisy), family.layer(n_inputs, 20e-3, ileak_mismatch=mismatch)]
+        modules += [
+            family.frontend(n_inputs, bits, **noisy),
+            family.layer(n_inputs, 20e-3, ileak_mismatch=mismatch),
+        ]
     for i, size in enumerate(sizes):
         within = {"layer_topology": "RC", "quantization_bits": bits, "stddev": noisy.get("stddev")}
         options = within if i in recurrent else {}

@@ -48,7 +48,9 @@ def test_stored_integers_are_the_simulated_weights(tmp_path, bits):
             assert integers.dtype == torch.int8
             assert integers.abs().max() <= 2 ** (bits - 1) - 1
             simulated = net[int(name)].effective_weight().detach()
-            assert torch.equal(0.5 * (integers.float() * Quantizer(bits, 1.66).step), simulated)  # gain of H1v2: 0.5
+            assert torch.equal(
+                0.5 * (integers.float() * Quantizer(bits, 1.66).step), simulated
+            )  # gain of H1v2: 0.5
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])
@@ -80,7 +82,14 @@ def test_the_header_tells_modules_placement_and_profile(tmp_path):
     path = tmp_path / "chip.safetensors"
     export(net, path)
     header = read_header(path)
-    assert [m["kind"] for m in header["modules"]] == ["frontend", "layer", "synapse", "layer", "synapse", "layer"]
+    assert [m["kind"] for m in header["modules"]] == [
+        "frontend",
+        "layer",
+        "synapse",
+        "layer",
+        "synapse",
+        "layer",
+    ]
     assert header["placement"] == [vars(piece) for piece in place(net).pieces]
     assert header["profile"] == json.loads(load_profile("h1v1").to_json())
 
@@ -120,7 +129,9 @@ def test_a_chip_on_which_it_would_fire_otherwise_is_refused(tmp_path):
     export(chip_net(), path)
     before, other = path.read_bytes(), load_profile("h1v2")
     entries = {**other.entries, "charge_gain": replace(other.entries["charge_gain"], value=0.6)}
-    with pytest.raises(ValueError, match="weights for the charge law of h1v2, .*: train it for the chip"):
+    with pytest.raises(
+        ValueError, match="weights for the charge law of h1v2, .*: train it for the chip"
+    ):
         export(chip_net(), path, Profile("measured", entries))
     with pytest.raises(ValueError, match="neurons like h1v1, expected like h1v2"):
         export(chip_net("h1v1", bits=2), path, load_profile("h1v2"))
@@ -132,7 +143,9 @@ def test_a_net_that_breaks_a_limit_is_not_written(tmp_path):
     net[2].weight.data[0] = 5.0
     net[2].weight.data[1:5] = -1.0
     path = tmp_path / "chip.safetensors"
-    with pytest.raises(ValueError, match=r"the net cannot go on h1v2: 2.weight\[0, 0\].*and \d+ more: train it for"):
+    with pytest.raises(
+        ValueError, match=r"the net cannot go on h1v2: 2.weight\[0, 0\].*and \d+ more: train it for"
+    ):
         export(net, path)
     assert not path.exists()
     with pytest.raises(TypeError, match="is not one of the chip's"):

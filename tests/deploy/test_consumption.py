@@ -26,14 +26,18 @@ def test_power_is_the_sum_over_spikes(chip, recurrent):
         for spk in layer.spk.reshape(-1, layer.spk.shape[2]):
             for i in spk.nonzero().flatten().tolist():
                 spikes += 1
-                events += sum(int((torch.round(w.detach()[i] / step) != 0).sum()) for w in synapses[name])
+                events += sum(
+                    int((torch.round(w.detach()[i] / step) != 0).sum()) for w in synapses[name]
+                )
     assert spikes > 50
     seconds, numbers = 2 * 30 * dt, load_profile(chip)
     assert power.neuron == pytest.approx(spikes * numbers.number("neuron_energy") / seconds)
     assert power.synapse == pytest.approx(events * numbers.number("synapse_energy") / seconds)
     assert power.static == numbers.number("static_power")
     assert power.front_end == pytest.approx(16 * numbers.number("filter_power"))
-    assert power.total == pytest.approx(power.static + power.neuron + power.synapse + power.front_end)
+    assert power.total == pytest.approx(
+        power.static + power.neuron + power.synapse + power.front_end
+    )
     assert set(power.assumed) == {"static_power", "neuron_energy", "synapse_energy", "filter_power"}
     assert "µW" in str(power)
     assert "assumed: static_power" in str(power)
@@ -57,8 +61,16 @@ def test_a_net_without_a_front_end_pays_for_no_filters():
     [
         ([torch.zeros(3, 5, 16)], 1e-3, "the net has 3 neuron layers, got spikes of 1"),
         ({"1": torch.zeros(3, 5, 16)}, 1e-3, r"spikes of layer 3 are missing, got \['1'\]"),
-        ([torch.zeros(3, 5, n) for n in (16, 7, 5)], 1e-3, r"layer 5 have the shape \[3, 5, 5\], expected \[B, T, 4\]"),
-        ([torch.zeros(3, t, n) for t, n in ((5, 16), (6, 7), (5, 4))], 1e-3, "with one B and T for all layers"),
+        (
+            [torch.zeros(3, 5, n) for n in (16, 7, 5)],
+            1e-3,
+            r"layer 5 have the shape \[3, 5, 5\], expected \[B, T, 4\]",
+        ),
+        (
+            [torch.zeros(3, t, n) for t, n in ((5, 16), (6, 7), (5, 4))],
+            1e-3,
+            "with one B and T for all layers",
+        ),
         ([torch.zeros(0, 5, n) for n in (16, 7, 4)], 1e-3, "have the shape"),
         ([torch.zeros(3, 5, n) for n in (16, 7, 4)], 0, "dt must be above 0"),
     ],

@@ -8,7 +8,14 @@ import torch
 from deploy.nets import chip_net
 from nwavesdk.chip import Profile, load_profile
 from nwavesdk.deploy import check, project
-from nwavesdk.layers import H1v1Layer, H1v2Frontend, H1v2Layer, H1v2Synapse, HWSynapse, SpikingSequential
+from nwavesdk.layers import (
+    H1v1Layer,
+    H1v2Frontend,
+    H1v2Layer,
+    H1v2Synapse,
+    HWSynapse,
+    SpikingSequential,
+)
 
 
 def rules(net, profile=None):
@@ -53,7 +60,10 @@ def test_a_weight_that_quantizes_to_nothing_breaks_no_sign():
 
 def test_recurrent_weights_front_end_taus_thresholds_and_bits_are_looked_at():
     net = SpikingSequential(
-        H1v2Frontend(8, 5), H1v2Layer(8, 20e-3), H1v2Synapse(8, 6, 8), H1v2Layer(6, 20e-3, layer_topology="RC")
+        H1v2Frontend(8, 5),
+        H1v2Layer(8, 20e-3),
+        H1v2Synapse(8, 6, 8),
+        H1v2Layer(6, 20e-3, layer_topology="RC"),
     )
     project(net)
     net[3].recurrent_weights.data.fill_(0.1)
@@ -73,20 +83,31 @@ def test_another_chip_has_other_limits():
     net = chip_net("h1v2", bits=None)
     net[2].weight.data.fill_(1.5)
     assert check(net) == []
-    assert {rule for _, rule, _ in rules(net, load_profile("h1v1"))} == {"weight_limit", "neuron", "charge_law"}
+    assert {rule for _, rule, _ in rules(net, load_profile("h1v1"))} == {
+        "weight_limit",
+        "neuron",
+        "charge_law",
+    }
 
 
 def with_number(chip, **numbers):
     profile = load_profile(chip)
-    entries = {key: replace(entry, value=numbers.get(key, entry.value)) for key, entry in profile.entries.items()}
+    entries = {
+        key: replace(entry, value=numbers.get(key, entry.value))
+        for key, entry in profile.entries.items()
+    }
     return Profile("measured", entries)
 
 
 def test_what_decides_spikes_without_being_a_limit_is_looked_at():
     net = chip_net(bits=5, recurrent=(1,))
     names = ("0.weight", "2.weight", "4.weight", "5.recurrent_weights")
-    assert rules(net, with_number("h1v2", charge_gain=0.6)) == {(name, "charge_law", None) for name in names}
-    assert rules(net, with_number("h1v2", weight_limit=2.5)) == {(name, "weight_limit", None) for name in names}
+    assert rules(net, with_number("h1v2", charge_gain=0.6)) == {
+        (name, "charge_law", None) for name in names
+    }
+    assert rules(net, with_number("h1v2", weight_limit=2.5)) == {
+        (name, "weight_limit", None) for name in names
+    }
     assert rules(net, with_number("h1v2", leak_mismatch=0.3, synapse_energy=1.0)) == set()
 
 
@@ -100,7 +121,9 @@ def test_what_is_not_finite_is_found_whatever_its_bits(value, bits):
 
 
 def test_a_front_end_behind_neurons_is_none():
-    net = SpikingSequential(H1v2Frontend(16, 5), H1v2Layer(16, 2e-2), H1v2Frontend(16, 5), H1v2Layer(16, 2e-2))
+    net = SpikingSequential(
+        H1v2Frontend(16, 5), H1v2Layer(16, 2e-2), H1v2Frontend(16, 5), H1v2Layer(16, 2e-2)
+    )
     assert rules(net) == {("2", "filters", None)}
 
 

@@ -17,12 +17,16 @@ def lawful(placement, net, block=5):
     layers = {name: m for name, m in net.named_children() if hasattr(m, "neuron")}
     for name, layer in layers.items():
         pieces = [p for p in placement.pieces if p.layer == name]
-        assert [i for p in pieces for i in range(p.first, p.first + p.size)] == list(range(layer.features[0]))
+        assert [i for p in pieces for i in range(p.first, p.first + p.size)] == list(
+            range(layer.features[0])
+        )
         assert all(p.first % block == 0 for p in pieces)
         if layer.layer_topology == "RC":
             assert len(pieces) == 1
     for core, size in enumerate(placement.cores):
-        taken = [i for p in placement.pieces if p.core == core for i in range(p.start, p.start + p.size)]
+        taken = [
+            i for p in placement.pieces if p.core == core for i in range(p.start, p.start + p.size)
+        ]
         assert len(taken) == len(set(taken)) == placement.used(core) <= size
         assert not taken or max(taken) < size
     return {name: sum(p.layer == name for p in placement.pieces) for name in layers}
@@ -56,7 +60,10 @@ def test_another_profile_may_be_given():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: chip_net(sizes=(100, 100)), r"it has 216 neurons, the chip 200 \(cores of 50 \+ 50 \+ 100\)"),
+        (
+            lambda: chip_net(sizes=(100, 100)),
+            r"it has 216 neurons, the chip 200 \(cores of 50 \+ 50 \+ 100\)",
+        ),
         (
             lambda: chip_net(sizes=(110, 20), recurrent=(0,)),
             "layer 3 does not fit on h1v2: recurrence stays within a core, it has 110 neurons and the largest core 100",
@@ -70,7 +77,9 @@ def test_another_profile_may_be_given():
             "layer 1 does not fit on h1v2: each of its neurons hears 250 lines, expected at most 200",
         ),
         (
-            lambda: SpikingSequential(H1v2Synapse(150, 60), H1v2Layer(60, 1e-2, layer_topology="RC")),
+            lambda: SpikingSequential(
+                H1v2Synapse(150, 60), H1v2Layer(60, 1e-2, layer_topology="RC")
+            ),
             "hears 210 lines, 60 of them recurrent, expected at most 200",
         ),
     ],
@@ -83,8 +92,14 @@ def test_what_does_not_fit_says_why(make, words):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: LIFLayer(3, 1e-2), "place takes a SpikingSequential of the chip's modules, got LIFLayer"),
-        (lambda: SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 1e-2)), r"module 0 \(LIFSynapse\) is not one of"),
+        (
+            lambda: LIFLayer(3, 1e-2),
+            "place takes a SpikingSequential of the chip's modules, got LIFLayer",
+        ),
+        (
+            lambda: SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 1e-2)),
+            r"module 0 \(LIFSynapse\) is not one of",
+        ),
         (
             lambda: SpikingSequential(H1v2Synapse(3, 4), H1v2Synapse(4, 4)),
             r"\(H1v2Synapse\) stands where a neuron",
@@ -93,7 +108,10 @@ def test_what_does_not_fit_says_why(make, words):
             lambda: SpikingSequential(H1v2Layer(4, 1e-2)),
             r"\(H1v2Layer\) stands where a front end or a synapse",
         ),
-        (lambda: SpikingSequential(H1v2Synapse(3, 4)), "the net must end in a neuron layer of the chip"),
+        (
+            lambda: SpikingSequential(H1v2Synapse(3, 4)),
+            "the net must end in a neuron layer of the chip",
+        ),
     ],
 )
 def test_what_is_no_net_of_a_chip_is_named(make, words):
@@ -132,7 +150,10 @@ def brute_force_fewest_splits(sizes, recurrent, cores):
 def test_a_nearly_full_chip_is_filled_by_trying_where_the_ends_of_cut_layers_go(cores, sizes, cut):
     """64 is 12 blocks and 4 neurons: the end of a cut layer must take the room that a block cannot."""
     net, profile = chip_net("h1v1", sizes=sizes, n_inputs=5, frontend=False), load_profile("h1v1")
-    entries = {**profile.entries, "cores": replace(profile.entries["cores"], value=tuple(map(float, cores)))}
+    entries = {
+        **profile.entries,
+        "cores": replace(profile.entries["cores"], value=tuple(map(float, cores))),
+    }
     pieces = lawful(place(net, Profile("measured", entries)), net)
     assert sum(count > 1 for count in pieces.values()) == cut
 

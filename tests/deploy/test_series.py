@@ -6,10 +6,10 @@ import torch
 
 from deploy.nets import chip_net, sound
 from nwavesdk.deploy import ChipSeries, draw_series
-from nwavesdk.deploy.series import Tile, count_right, tile_for
+from nwavesdk.deploy.chip_series import Tile, count_right, tile_for
 from nwavesdk.layers import Dropout, H1v1Layer, SpikingSequential, prepare_net
 from nwavesdk.metrics import accuracy_population
-from nwavesdk.train.seed import chip_seed
+from nwavesdk.train.network import chip_seed
 
 
 @torch.no_grad()
@@ -44,7 +44,9 @@ NETS = {
 
 
 @pytest.mark.parametrize("name", NETS)
-@pytest.mark.parametrize("tile", [None, Tile(40, 1), Tile(7, 1), Tile(40, 9), Tile(11, 4), Tile(1, 2)], ids=str)
+@pytest.mark.parametrize(
+    "tile", [None, Tile(40, 1), Tile(7, 1), Tile(40, 9), Tile(11, 4), Tile(1, 2)], ids=str
+)
 def test_every_tile_gives_what_a_loop_gives(name, tile):
     net = undecided(NETS[name]()).double()
     if "recurrent" in name and tile is not None and tile.chips > 1:
@@ -107,7 +109,9 @@ class TestDrawing:
 
     def test_quantiles_and_yield(self, drawn):
         series = drawn[3]
-        assert (series.q05, series.q50, series.q95) == tuple(np.quantile(series.accuracy, [0.05, 0.5, 0.95]))
+        assert (series.q05, series.q50, series.q95) == tuple(
+            np.quantile(series.accuracy, [0.05, 0.5, 0.95])
+        )
         assert series.share == np.mean(np.array(series.accuracy) >= 0.5)
         assert "25 chips in" in str(series)
         assert "yield" in str(series)
@@ -117,7 +121,9 @@ class TestDrawing:
         clean = chip_net("h1v1")
         clean.load_state_dict(net.state_dict())
         prepare_net(clean)
-        assert series.designed == pytest.approx(accuracy_population(clean(x)[0], labels, 2).item(), rel=1e-6)
+        assert series.designed == pytest.approx(
+            accuracy_population(clean(x)[0], labels, 2).item(), rel=1e-6
+        )
 
     def test_the_net_is_left_as_it_was(self, drawn):
         net, x, labels, _ = drawn
@@ -129,12 +135,16 @@ class TestDrawing:
     def test_no_drawn_chip_is_one_of_training(self):
         trained = {chip_seed(seed, use, a, b, drawn=False) for seed in range(20) for use in ("mismatch", "validation")
                    for a in range(40) for b in range(9)}  # fmt: skip
-        assert not trained & {chip_seed(seed, "chips", i, drawn=True) for seed in range(20) for i in range(200)}
+        assert not trained & {
+            chip_seed(seed, "chips", i, drawn=True) for seed in range(20) for i in range(200)
+        }
 
     def test_labels_and_chips_are_counted(self, drawn):
         net, x, labels, _ = drawn
         net.train()
-        with pytest.raises(ValueError, match="got 2 chips, 40 recordings and 39 labels, expected at least 1 chip"):
+        with pytest.raises(
+            ValueError, match="got 2 chips, 40 recordings and 39 labels, expected at least 1 chip"
+        ):
             draw_series(net, x, labels[:39], 2, n=2)
         with pytest.raises(ValueError, match="got 0 chips, 40 recordings and 40 labels"):
             draw_series(net, x, labels, 2, n=0)
@@ -156,6 +166,8 @@ class TestDrawing:
 
 
 def test_a_series_knows_its_numbers():
-    series = ChipSeries(accuracy=(0.5, 0.9, 0.95, 1.0), designed=0.97, wanted=0.9, seed=0, seconds=1.0)
+    series = ChipSeries(
+        accuracy=(0.5, 0.9, 0.95, 1.0), designed=0.97, wanted=0.9, seed=0, seconds=1.0
+    )
     assert series.share == 0.75
     assert series.quantile(0) == 0.5

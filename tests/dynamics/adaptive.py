@@ -9,7 +9,7 @@ The adaptive threshold of G. Bellec et al., "Long short-term memory in networks 
 from functools import cache
 
 from nwavesdk.dynamics import Neuron
-from nwavesdk.dynamics.bind import held, spike, surrogate
+from nwavesdk.dynamics.neuron import held, spike, surrogate
 
 
 def integrate(x, v, b, decay, threshold, recovery, strength):
@@ -35,4 +35,11 @@ def adjoint(u, v, b, decay, threshold, recovery, strength, grad_s, grad_v, grad_
 
 @cache
 def adaptive() -> Neuron:
-    return Neuron("adaptive", ("v", "b"), ("decay", "threshold", "recovery", "strength"), integrate, fire, adjoint)
+    return Neuron(
+        "adaptive",
+        ("v", "b"),
+        ("decay", "threshold", "recovery", "strength"),
+        integrate,
+        fire,
+        adjoint,
+    )

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from contract import NEURONS
-from nwavesdk.dynamics import bind, h1, lif
+from nwavesdk.dynamics import h1, lif
+from nwavesdk.dynamics.neuron import bind
 from nwavesdk.solvers.problem import torch_page
 from nwavesdk.surrogate import custom, heaviside
 
@@ -32,9 +33,13 @@ def whole_adjoint(neuron, **names):
 def test_adjoint_is_the_derivative_of_a_smooth_step(name):
     """Central differences of the whole step, the gradient through the reset included, to 1e-8."""
     neuron, g = NEURONS[name].neuron, torch.Generator().manual_seed(3)
-    read = [torch.randn(50, generator=g, dtype=torch.float64) for _ in range(1 + len(neuron.states))]
+    read = [
+        torch.randn(50, generator=g, dtype=torch.float64) for _ in range(1 + len(neuron.states))
+    ]
     read += [c.double() for c in NEURONS[name].constants(50, g)]
-    upstream = [torch.randn(50, generator=g, dtype=torch.float64) for _ in range(1 + len(neuron.states))]
+    upstream = [
+        torch.randn(50, generator=g, dtype=torch.float64) for _ in range(1 + len(neuron.states))
+    ]
     step, adjoint = smooth_pages(neuron, detach=False)
 
     def loss(values):
@@ -54,16 +59,22 @@ def test_adjoint_is_the_derivative_of_a_smooth_step(name):
 @pytest.mark.parametrize("name", NEURONS)
 def test_adjoint_is_autograd_of_the_step(name, detach):
     neuron, g = NEURONS[name].neuron, torch.Generator().manual_seed(4)
-    read = [torch.randn(50, generator=g, dtype=torch.float64) for _ in range(1 + len(neuron.states))]
+    read = [
+        torch.randn(50, generator=g, dtype=torch.float64) for _ in range(1 + len(neuron.states))
+    ]
     read += [c.double() for c in NEURONS[name].constants(50, g)]
-    upstream = [torch.randn(50, generator=g, dtype=torch.float64) for _ in range(1 + len(neuron.states))]
+    upstream = [
+        torch.randn(50, generator=g, dtype=torch.float64) for _ in range(1 + len(neuron.states))
+    ]
     surrogate = custom(lambda z: 1 / (1 + z * z))
     step = torch_page(neuron, "step", spike=surrogate, held=torch.detach if detach else lambda s: s)
     held = (lambda _: 0.0) if detach else (lambda g: g)
     adjoint = whole_adjoint(neuron, spike=heaviside, surrogate=surrogate.derivative, held=held)
     leaves = [t.clone().requires_grad_() for t in read]
     s, _, *states = step(*leaves)
-    expected = torch.autograd.grad([s, *states], leaves, upstream, allow_unused=True, materialize_grads=True)
+    expected = torch.autograd.grad(
+        [s, *states], leaves, upstream, allow_unused=True, materialize_grads=True
+    )
     for got, want in zip(adjoint(*read, *upstream), expected, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-14, atol=1e-15)
 

@@ -2,9 +2,21 @@
 
 import torch
 
-from nwavesdk.layers import H1v1Layer, H1v1Synapse, H1v2Layer, H1v2Synapse, LIFLayer, LIFSynapse, SpikingSequential
+from nwavesdk.layers import (
+    H1v1Layer,
+    H1v1Synapse,
+    H1v2Layer,
+    H1v2Synapse,
+    LIFLayer,
+    LIFSynapse,
+    SpikingSequential,
+)
 
-KINDS = {"lif": (LIFSynapse, LIFLayer), "h1v1": (H1v1Synapse, H1v1Layer), "h1v2": (H1v2Synapse, H1v2Layer)}
+KINDS = {
+    "lif": (LIFSynapse, LIFLayer),
+    "h1v1": (H1v1Synapse, H1v1Layer),
+    "h1v2": (H1v2Synapse, H1v2Layer),
+}
 SHARES = {"lif": 0.02, "h1v1": 0.02, "h1v2": 0.05}
 
 
@@ -17,7 +29,9 @@ def deep(kind, depth=6, width=48, tau=5e-3, **layer_options):
 
 
 def events(share, *shape, size=1.0, seed=1):
-    return size * (torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) < share).float()
+    return (
+        size * (torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) < share).float()
+    )
 
 
 def faint(kind):

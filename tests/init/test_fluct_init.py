@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 
 from init.nets import KINDS, deep, events, faint
 from nwavesdk.init import fluct_init
-from nwavesdk.init.kernel import psp_kernel
+from nwavesdk.init.fluctuation import psp_kernel
 from nwavesdk.layers import (
     ChipInstance,
     Dropout,
@@ -39,9 +39,13 @@ def z(rows, columns, seed):
 class TestKernel:
     @pytest.mark.parametrize("reset", ["subtraction", "zero", "none"])
     def test_of_a_lif_neuron_is_the_decay_to_the_power_of_time(self, reset):
-        kernel = psp_kernel(LIFLayer(2, taus=[5e-3, 20e-3], thresholds=[0.5, 2.0], reset_mechanism=reset))
+        kernel = psp_kernel(
+            LIFLayer(2, taus=[5e-3, 20e-3], thresholds=[0.5, 2.0], reset_mechanism=reset)
+        )
         expected = np.exp(-np.arange(len(kernel))[:, None] * 1e-3 / np.array([5e-3, 20e-3]))
-        np.testing.assert_allclose(kernel, expected, atol=1e-7)  # taus are kept as float32 logarithms
+        np.testing.assert_allclose(
+            kernel, expected, atol=1e-7
+        )  # taus are kept as float32 logarithms
         assert kernel[-1].max() < 1e-6
 
     @pytest.mark.parametrize("layer", [HWLayer, H1v2Layer])
@@ -49,7 +53,11 @@ class TestKernel:
         layer = layer(30, 20e-3, ileak_mismatch=True, layer_topology="RC")
         prepare_net(layer)
         layer(torch.rand(2, 5, 30))
-        before = layer.state["v"].clone(), layer.times_prepared, layer.effective_constants()[0].clone()
+        before = (
+            layer.state["v"].clone(),
+            layer.times_prepared,
+            layer.effective_constants()[0].clone(),
+        )
         kernel = psp_kernel(layer)
         np.testing.assert_allclose(kernel[:, 0].sum(), 1 / (1 - np.exp(-1 / 20)), rtol=1e-5)
         assert torch.equal(kernel, kernel[:, :1].expand_as(kernel))
@@ -58,21 +66,27 @@ class TestKernel:
         assert torch.equal(layer.effective_constants()[0], before[2])
 
     def test_a_membrane_that_does_not_decay_is_refused(self):
-        with pytest.raises(RuntimeError, match="LIFLayer: the membrane has not decayed 131072 steps after a charge"):
+        with pytest.raises(
+            RuntimeError, match="LIFLayer: the membrane has not decayed 131072 steps after a charge"
+        ):
             psp_kernel(LIFLayer(1, taus=1e4))
 
 
 class TestStatistics:
     def test_weights_are_those_of_the_formulas(self):
         x = events(0.02, 4, 500, 30)
-        net = SpikingSequential(LIFSynapse(30, 3, bias=True), LIFLayer(3, [5e-3, 10e-3, 10e-3], [1.0, 1.0, 2.0]))
+        net = SpikingSequential(
+            LIFSynapse(30, 3, bias=True), LIFLayer(3, [5e-3, 10e-3, 10e-3], [1.0, 1.0, 2.0])
+        )
         nn.init.ones_(net[0].bias)
         report = fluct_init(net, x, xi_targets=2.5, mu_u=0.2, max_dead=0.99, seed=3)
         beta, theta = np.exp(-1 / np.array([5.0, 10.0, 10.0])), np.array([1.0, 1.0, 2.0])
         rate = float(x.mean())
         mean = 0.2 * theta * (1 - beta) / (30 * rate)
         variance = (0.8 * theta / 2.5) ** 2 * (1 - beta**2) / (30 * rate) - mean**2
-        np.testing.assert_allclose(net[0].weight.detach(), mean + np.sqrt(variance) * z(30, 3, 3).numpy(), rtol=1e-4)
+        np.testing.assert_allclose(
+            net[0].weight.detach(), mean + np.sqrt(variance) * z(30, 3, 3).numpy(), rtol=1e-4
+        )
         assert not net[0].bias.any()
         (layer,) = report.layers
         assert (layer.xi, layer.raised, layer.at_limit, layer.passes) == (2.5, 0, 0, 1)
@@ -84,7 +98,9 @@ class TestStatistics:
         first, second = 0.125, (0.25 + 0.0625) / 2
         mean = 0.1 * (1 - BETA) / (2 * first)
         std = np.sqrt(0.9**2 * (1 - BETA**2) / (2 * second) - mean**2)
-        np.testing.assert_allclose(net[0].weight.detach(), mean + std * z(2, 4, 0).numpy(), rtol=1e-4)
+        np.testing.assert_allclose(
+            net[0].weight.detach(), mean + std * z(2, 4, 0).numpy(), rtol=1e-4
+        )
 
     @pytest.mark.parametrize("mu_u", [0.0, 0.3])
     def test_the_membrane_is_at_the_wanted_distance(self, mu_u):
@@ -128,7 +144,9 @@ class TestStatistics:
             report = fluct_init(net, x, max_dead=0.99, seed=5)
             xi[kind] = report.layers[0].xi
             assert report.layers[0].at_limit < 0.08
-        assert 2 == xi["lif"] < xi["h1v1"] < xi["h1v2"]  # the largest charges are none, 0.9 and 0.83
+        assert (
+            2 == xi["lif"] < xi["h1v1"] < xi["h1v2"]
+        )  # the largest charges are none, 0.9 and 0.83
         tau = float(net[1].taus)
         std = np.sqrt((1 - np.exp(-2e-3 / tau)) / (16 * float(x.mean()))) / xi["h1v2"]
         assert std == pytest.approx(0.83 / 2, rel=1e-4)
@@ -160,13 +178,16 @@ class TestStatistics:
             v = BETA * v + charge[:, t]
             mem.append(v)
         mem = np.array(mem).reshape(-1, 20)
-        assert report.layers[0].xi_measured == pytest.approx((1 - mem.mean()) / np.sqrt(mem.var(0).mean()), rel=1e-4)
+        assert report.layers[0].xi_measured == pytest.approx(
+            (1 - mem.mean()) / np.sqrt(mem.var(0).mean()), rel=1e-4
+        )
 
     def test_a_distance_that_the_mean_forbids_is_refused_and_the_nearest_is_told(self):
         x = torch.ones(1, 50, 4)
         net = SpikingSequential(LIFSynapse(4, 5), LIFLayer(5, 10e-3))
         with pytest.raises(
-            ValueError, match=r"xi 50 of LIFSynapse '0' is not reachable with mu_u=0.5.*up to (\S+),"
+            ValueError,
+            match=r"xi 50 of LIFSynapse '0' is not reachable with mu_u=0.5.*up to (\S+),",
         ) as e:
             fluct_init(net, x, 50.0, mu_u=0.5)
         highest = float(str(e.value).split("up to ")[1].split(",")[0])
@@ -193,7 +214,9 @@ class TestWaking:
 
     def test_only_dead_neurons_are_raised_and_as_little_as_wakes_them(self):
         x = events(0.02, 4, 100, 16)
-        before, after = (SpikingSequential(LIFSynapse(16, 60), LIFLayer(60, 10e-3)) for _ in range(2))
+        before, after = (
+            SpikingSequential(LIFSynapse(16, 60), LIFLayer(60, 10e-3)) for _ in range(2)
+        )
         fluct_init(before, x, 3.0, max_dead=0.99, seed=0)
         report = fluct_init(after, x, 3.0, seed=0)
         shift = (after[0].weight - before[0].weight).detach()
@@ -236,7 +259,8 @@ class TestWaking:
     def test_quantization_counts_and_mismatch_does_not(self):
         def net(bits, stddev):
             return SpikingSequential(
-                H1v1Synapse(16, 40, bits, stddev), HWLayer(40, 10e-3, ileak_mismatch=stddev is not None)
+                H1v1Synapse(16, 40, bits, stddev),
+                HWLayer(40, 10e-3, ileak_mismatch=stddev is not None),
             )
 
         x = events(0.03, 4, 200, 16)
@@ -253,7 +277,10 @@ class TestWaking:
         assert lines[0].split() == [
             "layer", "xi", "xi_measured", "mean", "std", "rate", "dead", "raised", "at_limit", "passes",
         ]  # fmt: skip
-        assert [line.split()[:4] for line in lines[1:]] == [["0", "→", "1", "2.00"], ["2", "→", "3", "2.00"]]
+        assert [line.split()[:4] for line in lines[1:]] == [
+            ["0", "→", "1", "2.00"],
+            ["2", "→", "3", "2.00"],
+        ]
 
 
 class Steps(nn.Module):
@@ -327,7 +354,9 @@ class TestModels:
     def test_inputs_come_in_many_forms(self):
         x = events(0.05, 8, 100, 16)
         y = torch.zeros(8)
-        loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x.to(torch.uint8), y), batch_size=4)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(x.to(torch.uint8), y), batch_size=4
+        )
         weights = []
         for inputs in (x, (x, y), [x[:4], x[4:]], loader, iter([(x, y)])):
             net = deep("lif", depth=2)
@@ -376,24 +405,90 @@ X = events(0.05, 2, 50, 16)
 @pytest.mark.parametrize(
     ("make", "inputs", "options", "error", "words"),
     [
-        (Sum, X, {}, RuntimeError, r"LIFSynapse 'a': its charge reaches no neuron layer.*one by one"),
-        (Twice, X, {}, RuntimeError, "LIFSynapse 'a' drives both LIFLayer 'one' and LIFLayer 'two', expected one"),
-        (parametrized, X, {}, RuntimeError, r"'2' is parametrized \(by SignAnnealing.*initialize before that"),
-        (lambda: nn.Linear(16, 3), X, {}, RuntimeError, "found no synapse with a neuron layer in Linear"),
+        (
+            Sum,
+            X,
+            {},
+            RuntimeError,
+            r"LIFSynapse 'a': its charge reaches no neuron layer.*one by one",
+        ),
+        (
+            Twice,
+            X,
+            {},
+            RuntimeError,
+            "LIFSynapse 'a' drives both LIFLayer 'one' and LIFLayer 'two', expected one",
+        ),
+        (
+            parametrized,
+            X,
+            {},
+            RuntimeError,
+            r"'2' is parametrized \(by SignAnnealing.*initialize before that",
+        ),
+        (
+            lambda: nn.Linear(16, 3),
+            X,
+            {},
+            RuntimeError,
+            "found no synapse with a neuron layer in Linear",
+        ),
         (lambda: 3, X, {}, TypeError, "fluct_init takes a torch module, got int"),
-        (lambda: deep("lif"), 0 * X, {}, RuntimeError, "the input of LIFSynapse '0' is silent.*as it was"),
+        (
+            lambda: deep("lif"),
+            0 * X,
+            {},
+            RuntimeError,
+            "the input of LIFSynapse '0' is silent.*as it was",
+        ),
         (lambda: deep("lif"), 3, {}, TypeError, "inputs must be a batch.*got int"),
         (lambda: deep("lif"), [], {}, ValueError, "inputs hold no batch"),
         (lambda: deep("lif"), ["x"], {}, TypeError, "a batch must be a tensor or .*, got str"),
-        (lambda: deep("lif"), X[0], {}, ValueError, r"inputs must be sequences \[B, T, N_in\], got .*\[50, 16\]"),
+        (
+            lambda: deep("lif"),
+            X[0],
+            {},
+            ValueError,
+            r"inputs must be sequences \[B, T, N_in\], got .*\[50, 16\]",
+        ),
         (lambda: deep("lif"), X[:0], {}, ValueError, "finite and not empty"),
         (lambda: deep("lif"), X * float("nan"), {}, ValueError, "finite and not empty"),
-        (lambda: deep("lif"), X, {"xi_targets": [2, 2]}, ValueError, r"one per layer \(6: 1, 3, 5, .*got 2"),
-        (lambda: deep("lif"), X, {"xi_targets": 0.0}, ValueError, "xi_targets must be finite numbers above 0, got 0.0"),
-        (lambda: deep("lif"), X, {"alpha": 0}, ValueError, "alpha must be a share above 0 up to 1, got 0"),
+        (
+            lambda: deep("lif"),
+            X,
+            {"xi_targets": [2, 2]},
+            ValueError,
+            r"one per layer \(6: 1, 3, 5, .*got 2",
+        ),
+        (
+            lambda: deep("lif"),
+            X,
+            {"xi_targets": 0.0},
+            ValueError,
+            "xi_targets must be finite numbers above 0, got 0.0",
+        ),
+        (
+            lambda: deep("lif"),
+            X,
+            {"alpha": 0},
+            ValueError,
+            "alpha must be a share above 0 up to 1, got 0",
+        ),
         (lambda: deep("lif"), X, {"mu_u": 1.0}, ValueError, "mu_u must be a finite number below 1"),
-        (lambda: deep("lif"), X, {"max_dead": 1}, ValueError, "max_dead must be a share from 0 to below 1, got 1"),
-        (lambda: deep("lif"), X, {"max_batches": 0}, ValueError, "max_batches must be a whole number above 0, got 0"),
+        (
+            lambda: deep("lif"),
+            X,
+            {"max_dead": 1},
+            ValueError,
+            "max_dead must be a share from 0 to below 1, got 1",
+        ),
+        (
+            lambda: deep("lif"),
+            X,
+            {"max_batches": 0},
+            ValueError,
+            "max_batches must be a whole number above 0, got 0",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_changes(make, inputs, options, error, words):
@@ -405,7 +500,9 @@ def test_what_is_wrong_is_said_and_nothing_changes(make, inputs, options, error,
 
 
 def test_an_error_in_a_late_layer_leaves_the_early_ones():
-    net = SpikingSequential(LIFSynapse(16, 5), LIFLayer(5, 10e-3), LIFSynapse(5, 5), LIFLayer(5, taus=1e4))
+    net = SpikingSequential(
+        LIFSynapse(16, 5), LIFLayer(5, 10e-3), LIFSynapse(5, 5), LIFLayer(5, taus=1e4)
+    )
     weight = net[0].weight.detach().clone()
     with pytest.raises(RuntimeError, match="has not decayed"):
         fluct_init(net, X)

@@ -56,17 +56,23 @@ def test_each_channel_fires_at_its_rate_within_a_step_of_the_bisection(kind):
 
 
 def test_a_constant_input_fires_at_the_rate_of_the_closed_form():
-    net = SpikingSequential(H1v2Frontend(1), LIFLayer(1, taus=1e3))  # no leak to speak of: rate = charge / threshold
+    net = SpikingSequential(
+        H1v2Frontend(1), LIFLayer(1, taus=1e3)
+    )  # no leak to speak of: rate = charge / threshold
     frontend_firing_init(net, torch.ones(1, 1000, 1), 0.25)
     assert net[0].weight.item() * 0.5 == pytest.approx(0.25, abs=1e-3)
 
 
 def test_it_is_found_within_a_net_and_the_rest_stays():
-    net = SpikingSequential(SpikingSequential(*PAIRS["h1v2"](16)), H1v2Synapse(16, 4), H1v2Layer(4, 10e-3))
+    net = SpikingSequential(
+        SpikingSequential(*PAIRS["h1v2"](16)), H1v2Synapse(16, 4), H1v2Layer(4, 10e-3)
+    )
     before, drawn = copy.deepcopy(net.state_dict()), torch.get_rng_state()
     report = frontend_firing_init(net, [(sound(2, 100, 16), None)], 0.1)
     assert report.frontend == "0.0"
-    changed = [name for name, value in net.state_dict().items() if not torch.equal(value, before[name])]
+    changed = [
+        name for name, value in net.state_dict().items() if not torch.equal(value, before[name])
+    ]
     assert changed == ["0.0.weight"]
     assert torch.equal(torch.get_rng_state(), drawn)
     assert net[0][1].times_prepared == 0

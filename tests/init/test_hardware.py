@@ -9,8 +9,16 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from nwavesdk.chip import Entry, load_profile
-from nwavesdk.init.hardware import init_weights
-from nwavesdk.layers import H1v2Frontend, H1v2Layer, H1v2Synapse, HWLayer, HWSynapse, LIFSynapse, SpikingSequential
+from nwavesdk.init.weights import init_weights
+from nwavesdk.layers import (
+    H1v2Frontend,
+    H1v2Layer,
+    H1v2Synapse,
+    HWLayer,
+    HWSynapse,
+    LIFSynapse,
+    SpikingSequential,
+)
 
 
 @pytest.mark.parametrize(("synapse", "limit"), [(HWSynapse, 0.9), (H1v2Synapse, 1.66)])
@@ -29,7 +37,9 @@ def test_charges_have_the_spread_and_weights_the_limit(synapse, limit):
 def test_blocks_share_their_sign_along_the_chip_s_axis(axis):
     chip = load_profile("h1v2")
     entry = chip.entries["sign_axis"]
-    chip = replace(chip, entries={**chip.entries, "sign_axis": Entry(axis, entry.unit, "measured", entry.note)})
+    chip = replace(
+        chip, entries={**chip.entries, "sign_axis": Entry(axis, entry.unit, "measured", entry.note)}
+    )
     synapse = H1v2Synapse(12, 13, profile=chip)
     init_weights(synapse, seed=0)
     signs = synapse.weight.detach().sign()

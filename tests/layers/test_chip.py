@@ -25,7 +25,10 @@ from nwavesdk.layers import (
 from nwavesdk.surrogate import atan
 from tolerances import GRADIENT, assert_close
 
-CHIPS = {"h1v1": (H1v1Frontend, H1v1Synapse, H1v1Layer), "h1v2": (H1v2Frontend, H1v2Synapse, H1v2Layer)}
+CHIPS = {
+    "h1v1": (H1v1Frontend, H1v1Synapse, H1v1Layer),
+    "h1v2": (H1v2Frontend, H1v2Synapse, H1v2Layer),
+}
 
 
 def chip_net(chip, bits=5, mismatch=True, topology="FF", **layer_options):
@@ -34,7 +37,11 @@ def chip_net(chip, bits=5, mismatch=True, topology="FF", **layer_options):
     options = {"ileak_mismatch": mismatch, "spike_grad": atan(), **layer_options}
     hidden = dict(options)
     if topology == "RC":
-        hidden |= {"layer_topology": "RC", "quantization_bits": bits, "stddev": 0.05 if mismatch else None}
+        hidden |= {
+            "layer_topology": "RC",
+            "quantization_bits": bits,
+            "stddev": 0.05 if mismatch else None,
+        }
     return SpikingSequential(
         frontend(16, quantization_bits=bits, **noisy), layer(16, 20e-3, **options),
         synapse(16, 12, quantization_bits=bits, **noisy), layer(12, 10e-3, **hidden),
@@ -63,7 +70,9 @@ class TestFrontend:
         assert torch.equal(Frontend(3, init=50.0).weight, torch.full((3,), 0.9))
 
     def test_quantization_charge_law_and_mismatch_act_in_that_order(self):
-        frontend = Frontend(16, quantization_bits=3, stddev=0.05, init=torch.linspace(0.01, 0.9, 16))
+        frontend = Frontend(
+            16, quantization_bits=3, stddev=0.05, init=torch.linspace(0.01, 0.9, 16)
+        )
         clean = Frontend(16, quantization_bits=3, init=torch.linspace(0.01, 0.9, 16))
         for module in (frontend, clean):
             prepare_net(module, seed=4)
@@ -79,10 +88,22 @@ class TestFrontend:
     @pytest.mark.parametrize(
         ("make", "error", "words"),
         [
-            (lambda: Frontend(0), ValueError, "H1v1Frontend: nb_inputs must be a whole number above 0, got 0"),
+            (
+                lambda: Frontend(0),
+                ValueError,
+                "H1v1Frontend: nb_inputs must be a whole number above 0, got 0",
+            ),
             (lambda: Frontend(4, init=-1.0), ValueError, "H1v1Frontend: init must be"),
-            (lambda: Frontend(4, init=[1.0, 2.0]), ValueError, "init must be one number or have the shape"),
-            (lambda: Frontend(4, lif_threshold=0), ValueError, "lif_threshold must be a finite number above 0"),
+            (
+                lambda: Frontend(4, init=[1.0, 2.0]),
+                ValueError,
+                "init must be one number or have the shape",
+            ),
+            (
+                lambda: Frontend(4, lif_threshold=0),
+                ValueError,
+                "lif_threshold must be a finite number above 0",
+            ),
             (lambda: H1v2Frontend(4, stddev=0.1), TypeError, "stddev"),
             (lambda: Frontend(4)(torch.ones(2, 4)), RuntimeError, "call prepare_net"),
         ],
@@ -96,7 +117,9 @@ class TestFrontend:
         prepare_net(frontend)
         with pytest.raises(ValueError, match="4"):
             frontend(torch.ones(2, 3))
-        with pytest.raises(TypeError, match=r"H1v1Frontend\(4\) has weights of torch.float32 and got an input of"):
+        with pytest.raises(
+            TypeError, match=r"H1v1Frontend\(4\) has weights of torch.float32 and got an input of"
+        ):
             frontend(torch.ones(2, 4, dtype=torch.float64))
 
     def test_its_repr_tells_what_is_simulated(self):
@@ -114,8 +137,12 @@ class TestProfile:
         )
         table = "[charge_table_{}]\nvalue = {}"
         text = text.replace('value = "expansive"', 'value = "table"')
-        text = text.replace(table.format("weights", "[]"), table.format("weights", "[0.0, 0.25, 0.5]"))
-        text = text.replace(table.format("charges", "[]"), table.format("charges", "[0.0, 0.1, 0.5]"))
+        text = text.replace(
+            table.format("weights", "[]"), table.format("weights", "[0.0, 0.25, 0.5]")
+        )
+        text = text.replace(
+            table.format("charges", "[]"), table.format("charges", "[0.0, 0.1, 0.5]")
+        )
         path.write_text(text)
         return path
 
@@ -129,8 +156,12 @@ class TestProfile:
             synapse.weight.copy_(torch.tensor([[0.2, 0.4]]))
         for module in (synapse, frontend, layer):
             prepare_net(module)
-        torch.testing.assert_close(synapse(torch.ones(1, 1)).detach(), torch.tensor([[0.0, 0.5]]))  # levels -.5, 0, .5
-        torch.testing.assert_close(frontend(torch.ones(1, 1)).detach(), torch.tensor([[0.35]]))  # half of 0.7
+        torch.testing.assert_close(
+            synapse(torch.ones(1, 1)).detach(), torch.tensor([[0.0, 0.5]])
+        )  # levels -.5, 0, .5
+        torch.testing.assert_close(
+            frontend(torch.ones(1, 1)).detach(), torch.tensor([[0.35]])
+        )  # half of 0.7
         assert layer.thresholds == torch.tensor(0.7)
         spk, _ = layer(torch.tensor([[[0.69], [0.02], [0.72]]]))
         assert spk.flatten().tolist() == [0, 0, 1]
@@ -179,7 +210,9 @@ class TestInstance:
             assert torch.equal(net(x)[1], clean(x)[1])
 
     def test_an_instance_holds_on_parts_copies_and_pickles_until_it_is_released(self):
-        net = SpikingSequential(HWSynapse(4, 6, stddev=0.02), HWLayer(6, 15e-3, ileak_mismatch=True))
+        net = SpikingSequential(
+            HWSynapse(4, 6, stddev=0.02), HWLayer(6, 15e-3, ileak_mismatch=True)
+        )
         ChipInstance(3).hold(net)
 
         def weight(net):
@@ -207,7 +240,9 @@ class TestInstance:
 
     def test_one_module_s_options_do_not_change_another_s_draws(self):
         bare = SpikingSequential(HWSynapse(4, 6), HWLayer(6, 15e-3, ileak_mismatch=True))
-        noisy = SpikingSequential(HWSynapse(4, 6, 5, stddev=0.1), HWLayer(6, 15e-3, ileak_mismatch=True))
+        noisy = SpikingSequential(
+            HWSynapse(4, 6, 5, stddev=0.1), HWLayer(6, 15e-3, ileak_mismatch=True)
+        )
         for net in (bare, noisy):
             prepare_net(net, seed=11)
         assert torch.equal(bare[1].effective_constants()[0], noisy[1].effective_constants()[0])
@@ -233,7 +268,9 @@ def passed(net, x):
     x = x.clone().requires_grad_()
     prepare_net(net, seed=5)
     recording = net.record(x)
-    (recording.mem.square().mean() + sum(layer.spk.mean() for layer in recording.layers.values())).backward()
+    (
+        recording.mem.square().mean() + sum(layer.spk.mean() for layer in recording.layers.values())
+    ).backward()
     grads = {"x": x.grad, **{name: p.grad for name, p in net.named_parameters()}}
     net.zero_grad(set_to_none=True)
     return [layer.spk.detach() for layer in recording.layers.values()], grads
@@ -242,11 +279,19 @@ def passed(net, x):
 @pytest.mark.parametrize("drive", DRIVES)
 @pytest.mark.parametrize("topology", ["FF", "RC"])
 @pytest.mark.parametrize("chip", CHIPS)
-def test_spikes_and_gradients_are_the_same_on_every_solver_with_mismatch_and_quantization(chip, topology, drive):
+def test_spikes_and_gradients_are_the_same_on_every_solver_with_mismatch_and_quantization(
+    chip, topology, drive
+):
     nets = [chip_net(chip, topology=topology, solver="reference").double()]
-    solvers = ["serial"] if topology == "RC" else ["serial", "compasso", "compasso-jump", "compasso-iteration"]
+    solvers = (
+        ["serial"]
+        if topology == "RC"
+        else ["serial", "compasso", "compasso-jump", "compasso-iteration"]
+    )
     for solver in solvers:
-        nets.append(chip_net(chip, topology=topology, solver=solver, compasso_spike_grad="layer").double())
+        nets.append(
+            chip_net(chip, topology=topology, solver=solver, compasso_spike_grad="layer").double()
+        )
         nets[-1].load_state_dict(nets[0].state_dict())
     x = DRIVES[drive]()
     spikes, grads = passed(nets[0], x)

@@ -31,7 +31,9 @@ def test_is_the_oracle(kind, solver):
     prepare_net(layer)
     record = layer.record(x)
     taus = layer.log_taus.double().exp().numpy()
-    S, U, V = simulate(x.numpy(), taus, 1e-3, layer.thresholds.numpy(), RESET[kind], clamp=kind in CLAMPED)
+    S, U, V = simulate(
+        x.numpy(), taus, 1e-3, layer.thresholds.numpy(), RESET[kind], clamp=kind in CLAMPED
+    )
     assert 0 < S.mean() < 1
     assert torch.equal(record.spk, torch.from_numpy(S))
     torch.testing.assert_close(record.u, torch.from_numpy(U), rtol=0, atol=1e-12)
@@ -40,14 +42,19 @@ def test_is_the_oracle(kind, solver):
 
 @pytest.mark.parametrize("solver", ["serial", "reference"])
 def test_recurrence_is_the_oracle(kind, solver):
-    layer, x = LAYERS[kind](6, solver=solver, layer_topology="RC"), drive(2, 60, 6, dtype=torch.float64)
+    layer, x = (
+        LAYERS[kind](6, solver=solver, layer_topology="RC"),
+        drive(2, 60, 6, dtype=torch.float64),
+    )
     if kind in CLAMPED:
         layer.recurrent_weights.data.clamp_(-0.5, 0.5)
     prepare_net(layer)
     record = layer.record(x)
     weights = layer.effective_recurrent_weights().detach().double().numpy()
     taus = layer.log_taus.double().exp().numpy()
-    S, U, V = simulate(x.numpy(), taus, 1e-3, 1.0, RESET[kind], clamp=kind in CLAMPED, recurrent=weights)
+    S, U, V = simulate(
+        x.numpy(), taus, 1e-3, 1.0, RESET[kind], clamp=kind in CLAMPED, recurrent=weights
+    )
     assert torch.equal(record.spk, torch.from_numpy(S))
     torch.testing.assert_close(record.u, torch.from_numpy(U), rtol=0, atol=1e-9)
     torch.testing.assert_close(record.mem.detach(), torch.from_numpy(V), rtol=0, atol=1e-9)
@@ -184,7 +191,9 @@ def test_copies_and_pickles_go_on_from_the_same_state(kind):
 def test_a_state_with_a_freed_graph_is_a_clear_error(kind, solver):
     layer, x = LAYERS[kind](3, solver=solver), drive(2, 12, 3).requires_grad_()
     fresh(layer, x)[0].sum().backward()
-    with pytest.raises(RuntimeError, match=r"already freed: .*prepare_net\(model\) .* detach_state\(model\)"):
+    with pytest.raises(
+        RuntimeError, match=r"already freed: .*prepare_net\(model\) .* detach_state\(model\)"
+    ):
         layer(x)[1].sum().backward()
     detach_state(layer)
     layer(x)[1].sum().backward()
@@ -227,7 +236,15 @@ def test_gradients_of_learned_constants_are_the_reference_s():
     taus, thresholds = torch.rand(7) * 0.02 + 5e-3, torch.rand(7) * 0.5 + 0.8
     grads = {}
     for solver in ("serial", "reference"):
-        layer = LIFLayer(7, taus, thresholds, learn_taus=True, learn_thresholds=True, solver=solver, detach_reset=False)
+        layer = LIFLayer(
+            7,
+            taus,
+            thresholds,
+            learn_taus=True,
+            learn_thresholds=True,
+            solver=solver,
+            detach_reset=False,
+        )
         torch.manual_seed(1)
         fresh(layer, drive(3, 33, 7))[0].sum().backward()
         grads[solver] = layer.log_taus.grad, layer.thresholds.grad

@@ -48,7 +48,13 @@ def test_older_names_are_the_h1v1_ones():
 def test_surrogates_change_gradients_and_never_spikes(kind):
     x = drive(2, 40, 6)
     spikes, grads = [], []
-    for surrogate in (None, fast_sigmoid(5.0), atan(), sigmoid(), custom(lambda z: torch.relu(1 - z.abs()))):
+    for surrogate in (
+        None,
+        fast_sigmoid(5.0),
+        atan(),
+        sigmoid(),
+        custom(lambda z: torch.relu(1 - z.abs())),
+    ):
         layer, leaf = LAYERS[kind](6, spike_grad=surrogate), x.clone().requires_grad_()
         prepare_net(layer)
         spk, _ = layer(leaf)
@@ -83,7 +89,10 @@ def test_a_foreign_surrogate_gives_its_gradient_on_every_solver(kind, solver):
     x, results = drive(2, 40, 6), []
     x[0, 0] = 1.0  # exactly on the threshold: fires for the stranger, not for us
     for surrogate in (lambda z: Stranger.apply(z), fast_sigmoid()):
-        layer, leaf = LAYERS[kind](6, spike_grad=surrogate, solver=solver), x.clone().requires_grad_()
+        layer, leaf = (
+            LAYERS[kind](6, spike_grad=surrogate, solver=solver),
+            x.clone().requires_grad_(),
+        )
         prepare_net(layer)
         spk, _ = layer(leaf)
         spk.sum().backward()
@@ -106,7 +115,8 @@ class TestGpu:
     def test_takes_the_fixed_surrogate_with_one_warning(self):
         x = drive(2, 60, 6, dtype=torch.float64)
         with pytest.warns(
-            UserWarning, match=r"gradient is that of fast_sigmoid\(25\) and spike_grad=ATan.*is not used"
+            UserWarning,
+            match=r"gradient is that of fast_sigmoid\(25\) and spike_grad=ATan.*is not used",
         ):
             fixed = self.run(x, device="gpu", spike_grad=atan())
         expected = self.run(x, spike_grad=fast_sigmoid(25.0))
@@ -119,14 +129,19 @@ class TestGpu:
     )
     def test_takes_the_layer_s_surrogate_when_told(self, options):
         x = drive(2, 60, 6, dtype=torch.float64)
-        got, expected = self.run(x, device="gpu", spike_grad=atan(), **options), self.run(x, spike_grad=atan())
+        got, expected = (
+            self.run(x, device="gpu", spike_grad=atan(), **options),
+            self.run(x, spike_grad=atan()),
+        )
         for a, b in zip(got, expected, strict=True):
             assert_close(a, b, GRADIENT, "comPaSSo")
 
 
 class TestPrepare:
     def test_seed_fixes_the_draws_and_their_absence_varies_them(self):
-        net = SpikingSequential(HWSynapse(4, 6, stddev=0.02), H1v2Layer(6, 15e-3, ileak_mismatch=True))
+        net = SpikingSequential(
+            HWSynapse(4, 6, stddev=0.02), H1v2Layer(6, 15e-3, ileak_mismatch=True)
+        )
 
         def draws(seed):
             prepare_net(net, seed=seed)
@@ -209,7 +224,9 @@ class TestSynapses:
         clean = plain.effective_recurrent_weights().detach()
         assert clean.unique().numel() <= 7
         if gain is not None:
-            quantized = torch.round(plain.recurrent_weights.detach().clamp(-limit, limit) / (limit / 3)) * (limit / 3)
+            quantized = torch.round(
+                plain.recurrent_weights.detach().clamp(-limit, limit) / (limit / 3)
+            ) * (limit / 3)
             torch.testing.assert_close(clean, gain * quantized)
         noise = (neurons.effective_recurrent_weights() - clean).detach()
         assert noise.std().item() == pytest.approx(0.04, rel=0.05)
@@ -235,7 +252,9 @@ def test_snapping_takes_the_nearest_in_ratio():
     from nwavesdk.chip import load_profile
 
     low, high = load_profile("h1v2").tau_profiles[-2:]
-    between = 0.5 * ((low * high) ** 0.5 + 0.5 * (low + high))  # nearer to `high` in ratio, to `low` in difference
+    between = 0.5 * (
+        (low * high) ** 0.5 + 0.5 * (low + high)
+    )  # nearer to `high` in ratio, to `low` in difference
     torch.testing.assert_close(H1v2Layer(1, between).taus, torch.tensor(high))
 
 
@@ -254,14 +273,19 @@ def test_default_initialization_gives_living_nets(synapse, tau):
     layer = {LIFSynapse: LIFLayer, HWSynapse: HWLayer, H1v2Synapse: H1v2Layer}[synapse]
     net = SpikingSequential(*[m for _ in range(4) for m in (synapse(100, 100), layer(100, tau))])
     prepare_net(net)
-    rates = [r.spk.mean().item() for r in net.record((torch.rand(4, 200, 100) < 0.05).float()).layers.values()]
+    rates = [
+        r.spk.mean().item()
+        for r in net.record((torch.rand(4, 200, 100) < 0.05).float()).layers.values()
+    ]
     assert min(rates) > 0.01
     assert max(rates) < 0.5
 
 
 class TestSpikingSequential:
     def test_is_its_modules_in_a_row(self):
-        net = SpikingSequential(LIFSynapse(3, 6), LIFLayer(6, 10e-3), LIFSynapse(6, 2), LIFLayer(2, 10e-3))
+        net = SpikingSequential(
+            LIFSynapse(3, 6), LIFLayer(6, 10e-3), LIFSynapse(6, 2), LIFLayer(2, 10e-3)
+        )
         x = 2 * drive(4, 30, 3)
         prepare_net(net)
         spk, mem = net(x)
@@ -273,7 +297,11 @@ class TestSpikingSequential:
 
     def test_records_every_neuron_layer_in_the_same_pass(self):
         net = SpikingSequential(
-            LIFSynapse(3, 6), LIFLayer(6, 10e-3), nn.Dropout(0.5), LIFSynapse(6, 2), LIFLayer(2, 10e-3)
+            LIFSynapse(3, 6),
+            LIFLayer(6, 10e-3),
+            nn.Dropout(0.5),
+            LIFSynapse(6, 2),
+            LIFLayer(2, 10e-3),
         )
         prepare_net(net)
         recording = net.record(drive(4, 30, 3))
@@ -286,7 +314,11 @@ class TestSpikingSequential:
 
     def test_modules_without_time_see_batch_and_time_as_one(self):
         net = SpikingSequential(
-            nn.Conv2d(1, 2, 3), LIFLayer((2, 4, 4), 10e-3), nn.Flatten(), nn.Dropout(0.1), LIFSynapse(32, 5)
+            nn.Conv2d(1, 2, 3),
+            LIFLayer((2, 4, 4), 10e-3),
+            nn.Flatten(),
+            nn.Dropout(0.1),
+            LIFSynapse(32, 5),
         )
         prepare_net(net)
         cur, same = net(drive(3, 7, 1, 6, 6))
@@ -295,7 +327,11 @@ class TestSpikingSequential:
 
     def test_runs_step_by_step(self):
         net = SpikingSequential(
-            LIFSynapse(3, 6), LIFLayer(6, 10e-3), nn.Identity(), LIFSynapse(6, 2), LIFLayer(2, 10e-3)
+            LIFSynapse(3, 6),
+            LIFLayer(6, 10e-3),
+            nn.Identity(),
+            LIFSynapse(6, 2),
+            LIFLayer(2, 10e-3),
         )
         x = 2 * drive(4, 30, 3)
         prepare_net(net)
@@ -368,8 +404,12 @@ class TestDropout:
 
 
 def test_a_checkpoint_loads_into_a_layer_in_the_middle_of_a_sequence():
-    source = SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, torch.rand(4) * 0.01 + 5e-3, layer_topology="RC"))
-    target = SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, torch.rand(4) * 0.01 + 5e-3, layer_topology="RC"))
+    source = SpikingSequential(
+        LIFSynapse(3, 4), LIFLayer(4, torch.rand(4) * 0.01 + 5e-3, layer_topology="RC")
+    )
+    target = SpikingSequential(
+        LIFSynapse(3, 4), LIFLayer(4, torch.rand(4) * 0.01 + 5e-3, layer_topology="RC")
+    )
     x = drive(2, 20, 3)
     prepare_net(target)
     target(x)
@@ -393,7 +433,9 @@ def test_taus_read_in_seconds():
     taus = [5e-3, 10e-3, 20e-3]
     torch.testing.assert_close(LIFLayer(3, taus).taus, torch.tensor(taus))
     decay, _ = LIFLayer(3, taus).constants(torch.float64)
-    torch.testing.assert_close(decay, torch.exp(-1e-3 / torch.tensor(taus, dtype=torch.float64)), rtol=1e-7, atol=0)
+    torch.testing.assert_close(
+        decay, torch.exp(-1e-3 / torch.tensor(taus, dtype=torch.float64)), rtol=1e-7, atol=0
+    )
 
 
 def test_print_says_what_a_net_is():

@@ -71,7 +71,9 @@ def test_a_net_that_ends_in_a_synapse_is_chunked_too():
     found = []
     for checkpoint in None, 6:
         torch.manual_seed(0)
-        model = SpikingSequential(LIFSynapse(5, 4), LIFLayer(4, 10e-3), LIFSynapse(4, 3), checkpoint=checkpoint)
+        model = SpikingSequential(
+            LIFSynapse(5, 4), LIFLayer(4, 10e-3), LIFSynapse(4, 3), checkpoint=checkpoint
+        )
         prepare_net(model)
         cur, same = model(x)
         assert cur is same
@@ -104,7 +106,9 @@ def test_chunks_refuse_to_run_again_on_another_net(change):
     else:
         with torch.no_grad():
             model[0].weight += 1
-    with pytest.raises(RuntimeError, match="prepared, its weights were changed or its mode switched since forward"):
+    with pytest.raises(
+        RuntimeError, match="prepared, its weights were changed or its mode switched since forward"
+    ):
         loss.backward()
 
 
@@ -135,7 +139,9 @@ def test_chunks_refuse_modules_with_statistics():
 def test_what_a_hook_has_seen_is_not_written_over():
     layer, x, seen = LIFLayer(10, 10e-3), torch.rand(3, 20, 10, requires_grad=True), []
     prepare_net(layer)
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: seen.append(t) or len(seen) - 1, lambda i: seen[i]):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: seen.append(t) or len(seen) - 1, lambda i: seen[i]
+    ):
         spk, _ = layer(x)
     before = [t.clone() for t in seen]
     spk.sum().backward()
@@ -158,14 +164,19 @@ def kept_bytes(call):
 @pytest.mark.parametrize(("kept", "limit"), [("full", 4), ("bfloat16", 2)])
 @pytest.mark.parametrize("reset", ["subtraction", "zero", "none"])
 def test_one_tensor_is_kept_for_backward(kept, limit, reset):
-    layer, x = LIFLayer(64, 10e-3, reset_mechanism=reset, kept=kept), torch.rand(8, 100, 64, requires_grad=True)
+    layer, x = (
+        LIFLayer(64, 10e-3, reset_mechanism=reset, kept=kept),
+        torch.rand(8, 100, 64, requires_grad=True),
+    )
     prepare_net(layer)
     size, _ = kept_bytes(lambda: layer(x))
     assert size <= 1.05 * limit * x.numel()
 
 
 @pytest.mark.parametrize(
-    "surrogate", [atan(), fast_sigmoid(), sigmoid(), custom(lambda z: 1 / (1 + z * z))], ids=lambda s: type(s).__name__
+    "surrogate",
+    [atan(), fast_sigmoid(), sigmoid(), custom(lambda z: 1 / (1 + z * z))],
+    ids=lambda s: type(s).__name__,
 )
 @pytest.mark.parametrize("kind", LAYERS)
 def test_bfloat16_moves_gradients_little_and_spikes_not_at_all(kind, surrogate):

@@ -30,7 +30,9 @@ def test_surrogates_have_its_gradient(name):
     torch.testing.assert_close(ours.derivative(z.detach()), z.grad, rtol=1e-5, atol=1e-9)
 
 
-@pytest.mark.parametrize(("reset", "mechanism"), [("subtraction", "subtract"), ("zero", "zero"), ("none", "none")])
+@pytest.mark.parametrize(
+    ("reset", "mechanism"), [("subtraction", "subtract"), ("zero", "zero"), ("none", "none")]
+)
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_layer_is_its_leaky(name, reset, mechanism):
     ours, make = PAIRS[name]

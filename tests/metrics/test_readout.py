@@ -7,13 +7,18 @@ from hypothesis import strategies as st
 from nwavesdk.metrics import accuracy, accuracy_population, population_counts
 
 
-@given(st.integers(1, 8), st.integers(1, 6), st.integers(1, 4), st.integers(1, 3), st.integers(0, 1000))
+@given(
+    st.integers(1, 8), st.integers(1, 6), st.integers(1, 4), st.integers(1, 3), st.integers(0, 1000)
+)
 def test_against_a_count_by_hand(b: int, t: int, classes: int, size: int, seed: int) -> None:
     draw = np.random.default_rng(seed)
     spk, targets = draw.integers(0, 2, (b, t, classes * size)), draw.integers(0, classes, b)
     right = 0
     for i in range(b):
-        counts = [sum(spk[i, k, o] for k in range(t) for o in range(c * size, (c + 1) * size)) for c in range(classes)]
+        counts = [
+            sum(spk[i, k, o] for k in range(t) for o in range(c * size, (c + 1) * size))
+            for c in range(classes)
+        ]
         right += counts.index(max(counts)) == targets[i]
     got = accuracy_population(torch.from_numpy(spk).float(), torch.from_numpy(targets), classes)
     assert got.ndim == 0

@@ -69,15 +69,21 @@ def test_errors():
         SpikeAccuracyPopulation(0)
     with (
         pytest.warns(UserWarning, match="before the ``update`` method"),
-        pytest.raises(RuntimeError, match=r"SpikeAccuracy has seen no batch: call update\(spk, targets\)"),
+        pytest.raises(
+            RuntimeError, match=r"SpikeAccuracy has seen no batch: call update\(spk, targets\)"
+        ),
     ):
         SpikeAccuracy().compute()
-    with pytest.raises(AttributeError, match="module 'nwavesdk.metrics' has no attribute 'nonsense'"):
+    with pytest.raises(
+        AttributeError, match="module 'nwavesdk.metrics' has no attribute 'nonsense'"
+    ):
         _ = nwavesdk.metrics.nonsense
 
 
 def test_without_torchmetrics_the_text_names_the_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "nwavesdk.metrics.running")
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
-    with pytest.raises(ModuleNotFoundError, match=r'torchmetrics is not installed: pip install "nwavesdk\[train\]"'):
+    with pytest.raises(
+        ModuleNotFoundError, match=r'torchmetrics is not installed: pip install "nwavesdk\[train\]"'
+    ):
         _ = nwavesdk.metrics.SpikeAccuracy

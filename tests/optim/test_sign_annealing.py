@@ -68,7 +68,9 @@ def annealed(checkpoint=None, epochs=6, lr=0.05):
 
 def agree_by_hand(weight, block=5):
     return all(
-        bool((piece >= 0).all() or (piece <= 0).all()) for column in weight.detach().T for piece in column.split(block)
+        bool((piece >= 0).all() or (piece <= 0).all())
+        for column in weight.detach().T
+        for piece in column.split(block)
     )
 
 
@@ -77,13 +79,23 @@ def agree_by_hand(weight, block=5):
 
 def test_the_start_by_hand():
     synapse = LIFSynapse(7, 1)
-    w = [0.2, -0.1, 0.1, 0.0, 0.1, -0.5, -0.3]  # a block of five that disagrees, one of two that agrees
+    w = [
+        0.2,
+        -0.1,
+        0.1,
+        0.0,
+        0.1,
+        -0.5,
+        -0.3,
+    ]  # a block of five that disagrees, one of two that agrees
     synapse.weight.data = torch.tensor(w)[:, None]
     SignAnnealing(synapse, total_epochs=4)
     firm = 2 * 0.3 / 0.5  # alpha · s
     reach = 0.9 * math.tanh(firm)  # 0.75: all of the first block lie within
     expected = [0.2, 0.1, 0.1, 1e-3 * reach, 0.1, -0.5, -0.3]
-    torch.testing.assert_close(synapse.weight.detach().flatten(), torch.tensor(expected), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(
+        synapse.weight.detach().flatten(), torch.tensor(expected), rtol=1e-5, atol=1e-7
+    )
     sign = synapse.parametrizations.weight.original0.flatten().tolist()
     assert sign == pytest.approx([firm / 0.5, -2 / 0.5], rel=1e-5)
 
@@ -125,7 +137,9 @@ def test_weights_that_agree_are_kept(rows, columns, block, axis, dtype, seed):
 
 
 def test_each_module_has_the_rules_of_its_chip_unless_told():
-    net = SpikingSequential(H1v2Synapse(6, 4), H1v2Layer(4, 20e-3), LIFSynapse(4, 2), LIFLayer(2, 20e-3))
+    net = SpikingSequential(
+        H1v2Synapse(6, 4), H1v2Layer(4, 20e-3), LIFSynapse(4, 2), LIFLayer(2, 20e-3)
+    )
     net[0].profile = load_profile("h1v2")
     SignAnnealing(net, 3)
     assert [net[i].parametrizations.weight[0].limit for i in (0, 2)] == [1.66, 0.9]
@@ -200,7 +214,11 @@ def test_the_weight_is_the_formula_and_has_its_gradient():
     by_hand = torch.empty(7, 3, dtype=torch.float64)
     for i in range(7):
         for j in range(3):
-            by_hand[i, j] = math.tanh(annealing.alpha * s[i // 5, j].item()) * 0.9 / (1 + math.exp(-m[i, j].item()))
+            by_hand[i, j] = (
+                math.tanh(annealing.alpha * s[i // 5, j].item())
+                * 0.9
+                / (1 + math.exp(-m[i, j].item()))
+            )
     torch.testing.assert_close(synapse.weight.detach(), by_hand)
     assert torch.autograd.gradcheck(signed, (s, m))
 
@@ -306,7 +324,9 @@ def test_the_state_dict_is_that_of_a_plain_net():
     annealing.step(net, 4)
     net.load_state_dict(plain.state_dict())  # agrees, so it is kept as it is
     for name in PLANES:
-        torch.testing.assert_close(weight_of(net, name), weight_of(plain, name), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(
+            weight_of(net, name), weight_of(plain, name), rtol=1e-3, atol=1e-3
+        )
 
 
 def test_loading_names_the_keys_of_a_plain_net():
@@ -318,7 +338,9 @@ def test_loading_names_the_keys_of_a_plain_net():
         net.load_state_dict(short)
     assert net.load_state_dict(short, strict=False).missing_keys == ["0.weight"]
     assert torch.equal(net[0].weight, before)
-    with pytest.raises(RuntimeError, match="size mismatch for 0.weight: copying a param with shape"):
+    with pytest.raises(
+        RuntimeError, match="size mismatch for 0.weight: copying a param with shape"
+    ):
         net.load_state_dict(state | {"0.weight": torch.zeros(2, 2)})
     with pytest.raises(RuntimeError, match=r'Unexpected key\(s\) in state_dict: "0.more"'):
         net.load_state_dict(state | {"0.more": torch.zeros(2)})
@@ -336,11 +358,14 @@ def test_loading_keeps_dtype_and_parameters():
 def test_a_state_of_another_run_is_refused():
     _, annealing, _ = annealed()
     state = annealing.state_dict()
-    with pytest.raises(ValueError, match="the state is of the schedule {'total_epochs': 7, .*this one is"):
+    with pytest.raises(
+        ValueError, match="the state is of the schedule {'total_epochs': 7, .*this one is"
+    ):
         annealing.load_state_dict(state | {"total_epochs": 7})
     other = SignAnnealing(LIFSynapse(3, 2), 6)
     with pytest.raises(
-        ValueError, match=r"the state is of the weights {'weight': \[\[1, 2\], \[3, 2\]\]}, the net has"
+        ValueError,
+        match=r"the state is of the weights {'weight': \[\[1, 2\], \[3, 2\]\]}, the net has",
     ):
         annealing.load_state_dict(other.state_dict())
 
@@ -355,7 +380,9 @@ def test_a_deep_copy_is_its_own_net_in_mid_training():
     with torch.no_grad():
         twin[0].parametrizations.weight.original1.add_(1)
     assert torch.equal(net[0].weight, weight)
-    with pytest.raises(ValueError, match="has not the weights that it was built for: hand on the same net"):
+    with pytest.raises(
+        ValueError, match="has not the weights that it was built for: hand on the same net"
+    ):
         annealing.step(twin, 3)
     annealing.finish(twin)
     assert type(twin[0]) is H1v1Synapse
@@ -385,7 +412,9 @@ def test_after_the_end_the_net_is_plain_agrees_and_keeps_the_limit():
     magnitude = net[0].parametrizations.weight.original1.detach().sigmoid() * 0.9
     annealing.finish()
     assert [type(m) for m in net] == [type(m) for m in plain]
-    assert [name for name, _ in net.named_parameters()] == [name for name, _ in plain.named_parameters()]
+    assert [name for name, _ in net.named_parameters()] == [
+        name for name, _ in plain.named_parameters()
+    ]
     assert [name for name, _ in net.named_modules()] == [name for name, _ in plain.named_modules()]
     plain.load_state_dict(net.state_dict())
     prepare_net(plain)
@@ -413,7 +442,9 @@ def test_the_end_by_hand():
     annealing = SignAnnealing(synapse, 4)
     with torch.no_grad():
         synapse.parametrizations.weight.original0.copy_(torch.tensor([[0.0], [-0.01]]))
-        synapse.parametrizations.weight.original1.copy_(torch.tensor([[0.0, 99.0, -99.0, 0.0, 0.0, 0.0, 99.0]]).mT)
+        synapse.parametrizations.weight.original1.copy_(
+            torch.tensor([[0.0, 99.0, -99.0, 0.0, 0.0, 0.0, 99.0]]).mT
+        )
     annealing.finish()
     expected = [0.45, 0.9, 0.0, 0.45, 0.45, -0.45, -0.9]
     assert synapse.weight.flatten().tolist() == pytest.approx(expected, rel=1e-6, abs=1e-30)
@@ -455,7 +486,9 @@ def test_after_the_end_nothing_can_be_asked():
     for call in (
         lambda: annealing.step(net, 1), annealing.finish, annealing.state_dict, lambda: annealing.load_state_dict({}),
     ):  # fmt: skip
-        with pytest.raises(RuntimeError, match=r"finish\(\) was called and the net has plain weights"):
+        with pytest.raises(
+            RuntimeError, match=r"finish\(\) was called and the net has plain weights"
+        ):
             call()
 
 
@@ -467,7 +500,9 @@ def test_an_optimizer_that_was_built_before_is_refused(kind):
     net = build()
     early = kind(net.parameters(), lr=0.1)
     annealing = SignAnnealing(net, 3)
-    with pytest.raises(RuntimeError, match=f"{kind.__name__} holds weights that SignAnnealing has replaced since"):
+    with pytest.raises(
+        RuntimeError, match=f"{kind.__name__} holds weights that SignAnnealing has replaced since"
+    ):
         early.step()
     kind(net.parameters(), lr=0.1).step()
     other = LIFSynapse(2, 2)
@@ -521,11 +556,19 @@ def test_the_guard_goes_with_the_annealing():
     [
         ({"total_epochs": 0}, ValueError, "total_epochs must be a whole number above 0, got 0"),
         ({"alpha_start": 0.0}, ValueError, "alpha_start must be a finite number above 0"),
-        ({"alpha_end": 0.1}, ValueError, "alpha_end must not lie below alpha_start, got 0.1 and 0.5"),
+        (
+            {"alpha_end": 0.1},
+            ValueError,
+            "alpha_end must not lie below alpha_start, got 0.1 and 0.5",
+        ),
         ({"block": 0}, ValueError, "block must be a whole number above 0, got 0"),
         ({"axis": "rows"}, ValueError, "axis must be one of 'inputs', 'outputs', got 'rows'"),
         ({"limit": -1.0}, ValueError, "limit must be a finite number above 0"),
-        ({"net": nn.Linear(2, 2)}, ValueError, "SignAnnealing: Linear has no 2-D weights of synapses or neuron layers"),
+        (
+            {"net": nn.Linear(2, 2)},
+            ValueError,
+            "SignAnnealing: Linear has no 2-D weights of synapses or neuron layers",
+        ),
         ({"net": "net"}, TypeError, "weights are those of a torch module, got str"),
     ],
 )

@@ -9,8 +9,8 @@ from torch import nn
 
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
 from nwavesdk.optim import SurrogateAnnealing
-from nwavesdk.solvers import kernels as kernel_module
-from nwavesdk.solvers.kernels import NativeKernel
+from nwavesdk.solvers.cpu import kernels as kernel_module
+from nwavesdk.solvers.cpu.kernels import NativeKernel
 from nwavesdk.surrogate import atan, available, custom, fast_sigmoid, parse
 
 
@@ -86,8 +86,12 @@ def test_compiled_code_takes_it_too():
 def test_no_kernel_is_compiled_anew(monkeypatch):
     compiled, rendered = [], []
     original, render = NativeKernel._compile, kernel_module.render_kernels
-    monkeypatch.setattr(NativeKernel, "_compile", lambda self: compiled.append(self) or original(self))
-    monkeypatch.setattr(kernel_module, "render_kernels", lambda *a, **k: rendered.append(a) or render(*a, **k))
+    monkeypatch.setattr(
+        NativeKernel, "_compile", lambda self: compiled.append(self) or original(self)
+    )
+    monkeypatch.setattr(
+        kernel_module, "render_kernels", lambda *a, **k: rendered.append(a) or render(*a, **k)
+    )
     net, x = build(parse("soft_sign")), torch.rand(2, 5, 6)
     annealing = SurrogateAnnealing(net, 6, "alpha", 1.0, 9.0)
     counts = []
@@ -130,7 +134,9 @@ def test_a_resumed_schedule_goes_on_where_it_was(form):
     assert resumed.state_dict() == whole.state_dict()
     _, other = build_both()
     before = other.state_dict()
-    with pytest.raises(ValueError, match=r"the state is of the schedule .*'end': 31.*this one is .*'end': 30"):
+    with pytest.raises(
+        ValueError, match=r"the state is of the schedule .*'end': 31.*this one is .*'end': 30"
+    ):
         other.load_state_dict(saved | {"end": 31.0})
     assert other.state_dict() == before
 
@@ -144,25 +150,53 @@ def test_errors_say_what_is_wrong():
     for wrong, kind, words in (
         ({"target": 3}, TypeError, "takes a torch module, got int"),
         ({"epochs": 0}, ValueError, "total_epochs must be a whole number above 0, got 0"),
-        ({"parameter": "alpha"}, ValueError, r"FastSigmoid.* of layer '1' has no parameter 'alpha': it has slope"),
+        (
+            {"parameter": "alpha"},
+            ValueError,
+            r"FastSigmoid.* of layer '1' has no parameter 'alpha': it has slope",
+        ),
         ({"start": "5"}, ValueError, "start must be a finite number, got '5'"),
         ({"end": math.inf}, ValueError, "end must be a finite number, got inf"),
-        ({"end": -1, "form": "linear"}, ValueError, "FastSigmoid: slope must be a finite number above 0, got -1"),
-        ({"end": -1}, ValueError, "exponential goes between numbers above 0, got start=1 and end=-1: take linear"),
+        (
+            {"end": -1, "form": "linear"},
+            ValueError,
+            "FastSigmoid: slope must be a finite number above 0, got -1",
+        ),
+        (
+            {"end": -1},
+            ValueError,
+            "exponential goes between numbers above 0, got start=1 and end=-1: take linear",
+        ),
         (
             {"form": "quick"},
             ValueError,
             "one of 'linear', 'exponential', 'cosine', 'plateau', got 'quick'",
         ),
         ({"patience": 0}, ValueError, "patience must be a whole number above 0"),
-        ({"layers": ["2"]}, ValueError, r"layers must be names of neuron layers.*got \['2'\]: it has \['1', '3'\]"),
+        (
+            {"layers": ["2"]},
+            ValueError,
+            r"layers must be names of neuron layers.*got \['2'\]: it has \['1', '3'\]",
+        ),
         ({"layers": []}, ValueError, "layers must be names of neuron layers"),
         ({"layers": "1"}, ValueError, r'layers must be names in a list, got \'1\': write \["1"\]'),
         ({"target": nn.Linear(1, 1)}, ValueError, "it has none"),
-        ({"target": build(custom(torch.abs))}, TypeError, "Custom.* of layer '1' has no parameters"),
+        (
+            {"target": build(custom(torch.abs))},
+            TypeError,
+            "Custom.* of layer '1' has no parameters",
+        ),
         ({"target": build(torch.sigmoid)}, TypeError, "Foreign.* of layer '1' has no parameters"),
-        ({"target": build(parse("straight_through"))}, TypeError, "StraightThrough.* has no parameters"),
-        ({"target": build(parse("squarewave_fourier_series")), "parameter": "n"}, ValueError, "n of .* whole number"),
+        (
+            {"target": build(parse("straight_through"))},
+            TypeError,
+            "StraightThrough.* has no parameters",
+        ),
+        (
+            {"target": build(parse("squarewave_fourier_series")), "parameter": "n"},
+            ValueError,
+            "n of .* whole number",
+        ),
         (
             {"target": build(fast_sigmoid(), device="gpu")},
             RuntimeError,
@@ -177,7 +211,9 @@ def test_errors_say_what_is_wrong():
     for epoch in (0, 6, True, 1.0):
         with pytest.raises(ValueError, match="epoch must be from 1 to 5"):
             annealing.step(net, epoch)
-    with pytest.raises(ValueError, match="this SpikingSequential has not the layers that it was built for"):
+    with pytest.raises(
+        ValueError, match="this SpikingSequential has not the layers that it was built for"
+    ):
         annealing.step(build(), 1)
     with pytest.raises(ValueError, match=r"exponential goes by epochs alone, got metric=0\.5"):
         annealing.step(net, 1, 0.5)

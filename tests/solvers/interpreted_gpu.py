@@ -10,8 +10,11 @@ import torch
 
 from contract import NEURONS, SURROGATES
 from nwavesdk.layers import LIFLayer, prepare_net
-from nwavesdk.solvers import Problem, Solution, chunks, fastest, gpu, name_of, run
+from nwavesdk.solvers import Problem, Solution, name_of, run
+from nwavesdk.solvers import serial as fastest
+from nwavesdk.solvers.gpu import serial as gpu
 from nwavesdk.solvers.ops import _forward
+from nwavesdk.solvers.parallel import chunks
 from nwavesdk.solvers.problem import TraceGradient
 from nwavesdk.solvers.sweep import sweep
 from nwavesdk.surrogate import available
@@ -34,7 +37,9 @@ def compare(p: Problem, upstream: str = "dense") -> None:
         (got.mem, *got.kept, *got.last), (expected.mem, *expected.kept, *expected.last), strict=True
     ):
         assert torch.equal(mine, theirs)
-    for i, (mine, theirs) in enumerate(zip(gradients(b, got, upstream), gradients(a, expected, upstream), strict=True)):
+    for i, (mine, theirs) in enumerate(
+        zip(gradients(b, got, upstream), gradients(a, expected, upstream), strict=True)
+    ):
         assert_close(mine, theirs, GRADIENT, f"gradient {i}")
 
 
@@ -70,7 +75,10 @@ def test_no_neurons_and_no_batch():
     compare(problem("adaptive", "atan", True, F32, 5, 3, B=0))
     compare(
         replace(
-            p, x=p.x[..., :0], states=tuple(v[:, :0] for v in p.states), constants=tuple(c[:0] for c in p.constants)
+            p,
+            x=p.x[..., :0],
+            states=tuple(v[:, :0] for v in p.states),
+            constants=tuple(c[:0] for c in p.constants),
         )
     )
 
@@ -106,7 +114,9 @@ def test_one_number_for_all_neurons():
     p = problem("adaptive", "atan", True, F32, 10, 7)
     numbers = [c[:1].clone().requires_grad_() for c in p.constants]
     p = replace(p, constants=tuple(c.expand(7) for c in numbers))
-    a, b = (torch.autograd.grad(s.mem.sum(), numbers) for s in (run(p, "reference"), interpreted(p)))
+    a, b = (
+        torch.autograd.grad(s.mem.sum(), numbers) for s in (run(p, "reference"), interpreted(p))
+    )
     for mine, theirs in zip(b, a, strict=True):
         assert_close(mine / 7, theirs / 7, GRADIENT, "constant")
 
@@ -123,7 +133,9 @@ def test_gradient_from_one_output_alone(neuron, outputs):
         out = {"spikes": [s.spikes], "mem": [s.mem], "last": s.last[-1:]}[outputs]
         wanted = [q.x, *q.states, *q.constants]
         weights = [torch.linspace(-1, 1, t.numel()).reshape(t.shape) for t in out]
-        found.append(torch.autograd.grad(out, wanted, weights, allow_unused=True, materialize_grads=True))
+        found.append(
+            torch.autograd.grad(out, wanted, weights, allow_unused=True, materialize_grads=True)
+        )
     for theirs, mine in zip(*found, strict=True):
         assert_close(mine, theirs, GRADIENT, outputs)
 

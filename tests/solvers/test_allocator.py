@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from nwavesdk.solvers.allocator import keep_large_blocks
+from nwavesdk.solvers.cpu.kernels import keep_large_blocks
 
 CODE = """
 import resource, torch
@@ -23,7 +23,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def faults(**environment):
     done = subprocess.run(
-        [sys.executable, "-c", CODE], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+        [sys.executable, "-c", CODE],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **environment},
     )
     return int(done.stdout)
 

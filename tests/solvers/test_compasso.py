@@ -11,16 +11,25 @@ from hypothesis import strategies as st
 from contract import NEURONS, SURROGATES
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net, to_cpu, to_gpu
 from nwavesdk.solvers import Problem, Spec, choose, run
-from nwavesdk.solvers import chunks as chunked
-from nwavesdk.solvers.chunks import Effort, chunk_length
-from nwavesdk.solvers.compasso import iteration, jump, rounding
-from nwavesdk.solvers.serial import forward as serial
+from nwavesdk.solvers.cpu.serial import forward as serial
+from nwavesdk.solvers.parallel import chunks as chunked
+from nwavesdk.solvers.parallel.chunks import Effort, chunk_length
+from nwavesdk.solvers.parallel.iteration import iteration, jump, rounding
 from nwavesdk.surrogate import atan, fast_sigmoid
 from solvers.test_parity import compare, gradients, leaves
 from tolerances import GRADIENT, assert_close
 
 NAMES = [name for name, row in NEURONS.items() if row.neuron.carry is not None]
-DRIVES = ["gaussian", "poisson 1 %", "poisson 30 %", "poisson 90 %", "constant", "noisy constant", "bursts", "silence"]
+DRIVES = [
+    "gaussian",
+    "poisson 1 %",
+    "poisson 30 %",
+    "poisson 90 %",
+    "constant",
+    "noisy constant",
+    "bursts",
+    "silence",
+]
 BETAS = [0.5, 0.9, 0.99, 0.999]
 
 
@@ -49,7 +58,12 @@ def drive(kind: str, B: int, T: int, N: int, beta: float, dtype: torch.dtype) ->
 def problem(name: str, x: torch.Tensor, beta: float, start: float = 0.0) -> Problem:
     N = x.shape[2]
     constants = torch.full((N,), beta, dtype=x.dtype), torch.ones(N, dtype=x.dtype)
-    return Problem(Spec(NEURONS[name].neuron, SURROGATES["atan"]), x, (x.new_full((len(x), N), start),), constants)
+    return Problem(
+        Spec(NEURONS[name].neuron, SURROGATES["atan"]),
+        x,
+        (x.new_full((len(x), N), start),),
+        constants,
+    )
 
 
 def assert_proven(p: Problem, **options) -> Effort:
@@ -58,7 +72,11 @@ def assert_proven(p: Problem, **options) -> Effort:
     expected, got = serial(p), chunked.forward(p, efforts=efforts, **options)
     assert torch.equal(got.spikes, expected.spikes)
     (effort,) = efforts
-    pairs = [(got.mem, expected.mem), (got.kept[0], expected.kept[0]), (got.last[0], expected.last[0])]
+    pairs = [
+        (got.mem, expected.mem),
+        (got.kept[0], expected.kept[0]),
+        (got.last[0], expected.last[0]),
+    ]
     if not effort.bracketed:
         assert all(torch.equal(a, b) for a, b in pairs)
     else:
@@ -81,7 +99,9 @@ def test_spikes_are_the_serial_ones_for_every_drive(name, beta):
 @pytest.mark.parametrize("name", NAMES)
 def test_long_sequences(name):
     for beta in (0.9, 0.99):
-        effort = assert_proven(problem(name, drive("gaussian", 1, 20_000, 8, beta, torch.float32), beta))
+        effort = assert_proven(
+            problem(name, drive("gaussian", 1, 20_000, 8, beta, torch.float32), beta)
+        )
         assert effort.chunks > 8
         assert effort.serial == 0
         assert effort.depth < 20_000 / (20 if beta == 0.9 else 2)
@@ -90,13 +110,20 @@ def test_long_sequences(name):
 @st.composite
 def hunts(draw):
     """Problems with membranes on the threshold: charges from a coarse lattice, thresholds and decays that hit it."""
-    name, beta = draw(st.sampled_from(NAMES)), draw(st.sampled_from([0.25, 0.5, 0.75, 0.9, 0.97, 0.999]))
+    name, beta = (
+        draw(st.sampled_from(NAMES)),
+        draw(st.sampled_from([0.25, 0.5, 0.75, 0.9, 0.97, 0.999])),
+    )
     dtype = draw(st.sampled_from([torch.float32, torch.float64]))
     T, N, seed = draw(st.integers(8, 400)), draw(st.integers(1, 5)), draw(st.integers(0, 2**31))
     g = torch.Generator().manual_seed(seed)
     scale = draw(st.sampled_from([1, 2, 4, 10, 1 / (1 - beta)]))
     x = torch.randint(-2, 5, (draw(st.integers(1, 3)), T, N), generator=g).to(dtype) / scale
-    return problem(name, x, beta, start=draw(st.sampled_from([0.0, 1.0, -0.5]))), draw(st.integers(1, T)), seed
+    return (
+        problem(name, x, beta, start=draw(st.sampled_from([0.0, 1.0, -0.5]))),
+        draw(st.integers(1, T)),
+        seed,
+    )
 
 
 @settings(max_examples=1500, deadline=None)
@@ -174,7 +201,10 @@ def test_jumps_end_in_the_serial_spikes(name):
         scans: list[int] = []
         got, expected = jump(p, steps=60, iterates=scans), serial(p)
         assert torch.equal(got.spikes, expected.spikes)
-        assert scans[0] <= int(expected.spikes[:, :540].view(2, 9, 60, 5).sum(2).amax((0, 2)).sum()) + 2 * 9
+        assert (
+            scans[0]
+            <= int(expected.spikes[:, :540].view(2, 9, 60, 5).sum(2).amax((0, 2)).sum()) + 2 * 9
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -221,7 +251,9 @@ def test_a_gradient_that_grows_beyond_bounds_is_left_to_the_serial_adjoint():
     """At rest just below the threshold the gradient through the reset grows with every step, where it is not zero."""
     found = []
     for solver in ("serial", "compasso"):
-        layer = LIFLayer(3, 20e-3, thresholds=3.0, solver=solver, spike_grad=fast_sigmoid(), detach_reset=False)
+        layer = LIFLayer(
+            3, 20e-3, thresholds=3.0, solver=solver, spike_grad=fast_sigmoid(), detach_reset=False
+        )
         prepare_net(layer)
         x = torch.full((1, 1024, 3), 3 * (1 - float(layer.constants()[0][0])) - 1e-4)
         x[:, 0] = 3 - 1e-3
@@ -248,7 +280,9 @@ class TestChoice:
         assert choose("cuda", "lif_zero", 64, 100, 0.9) == "serial"
         assert choose("cpu", "lif_zero", 64 * 512, 1000, 0.9) == "serial"
 
-    @pytest.mark.parametrize("solver", ["auto", "serial", "compasso", "compasso-jump", "compasso-iteration"])
+    @pytest.mark.parametrize(
+        "solver", ["auto", "serial", "compasso", "compasso-jump", "compasso-iteration"]
+    )
     def test_can_be_read_and_forced(self, solver):
         layer = LIFLayer(3, 10e-3, device="gpu", solver=solver)
         assert layer.last_solver is None
@@ -271,7 +305,10 @@ def test_a_compiled_net_is_the_same_at_every_length(solver):
     torch._dynamo.reset()
     options = {"device": "gpu", "solver": solver}
     net = SpikingSequential(
-        LIFSynapse(5, 8), LIFLayer(8, 10e-3, **options), LIFSynapse(8, 2), LIFLayer(2, 10e-3, **options)
+        LIFSynapse(5, 8),
+        LIFLayer(8, 10e-3, **options),
+        LIFSynapse(8, 2),
+        LIFLayer(2, 10e-3, **options),
     )
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     for T in (700, 900, 60):
@@ -327,7 +364,9 @@ class TestPorting:
 
     def test_a_recurrent_layer_stays_and_nothing_else_moves(self):
         net = SpikingSequential(LIFLayer(3, 10e-3), LIFLayer(3, 10e-3, layer_topology="RC"))
-        with pytest.raises(ValueError, match=r'comPaSSo runs feed-forward layers only.*use device="cpu"'):
+        with pytest.raises(
+            ValueError, match=r'comPaSSo runs feed-forward layers only.*use device="cpu"'
+        ):
             to_gpu(net)
         assert net[0].device == "cpu"
 

@@ -8,8 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from nwavesdk.solvers import crossover
-from nwavesdk.solvers.crossover import CrossoverTable, active_table, read_table, shipped_table, use_table, user_path
+from nwavesdk.solvers.sparse import crossover
+from nwavesdk.solvers.sparse.crossover import (
+    CrossoverTable,
+    active_table,
+    read_table,
+    shipped_table,
+    use_table,
+    user_path,
+)
 
 TABLE = CrossoverTable((16, 64), (4, 64), ((0.0, 0.1), (0.2, 0.4)), ((1.0, 0.5), (0.5, 0.25)), 1000)
 
@@ -28,10 +35,15 @@ def _own(tmp_path, monkeypatch):
     (16, 64, 0.1, 0.5), (64, 4, 0.2, 0.5), (64, 64, 0.4, 0.25), (1, 4000, 0.1, 0.5), (4000, 1, 0.2, 0.5),
     (32, 64, 0.25, 0.375), (64, 16, 0.3, 0.375), (32, 16, 0.175, 0.5625),
 ])  # fmt: skip
-def test_densities_between_sizes_are_interpolated_in_their_logarithms(n_in, n_out, forward, gradient):
+def test_densities_between_sizes_are_interpolated_in_their_logarithms(
+    n_in, n_out, forward, gradient
+):
     rows = 1000
     limits = TABLE.limits(rows, n_in, n_out)
-    assert limits == (pytest.approx(forward * rows * n_in, abs=1), pytest.approx(gradient * rows * n_in, abs=1))
+    assert limits == (
+        pytest.approx(forward * rows * n_in, abs=1),
+        pytest.approx(gradient * rows * n_in, abs=1),
+    )
 
 
 def test_a_density_of_zero_is_never_and_little_work_is_dense():
@@ -117,7 +129,9 @@ def test_a_broken_file_is_named_with_its_remedy(text, words):
 
 def test_a_named_table_must_be_there(tmp_path, monkeypatch):
     monkeypatch.setenv("NWAVESDK_CROSSOVER", str(tmp_path / "nothing"))
-    with pytest.raises(ValueError, match="NWAVESDK_CROSSOVER names .*nothing, which is no file: unset it"):
+    with pytest.raises(
+        ValueError, match="NWAVESDK_CROSSOVER names .*nothing, which is no file: unset it"
+    ):
         active_table()
 
 
@@ -130,7 +144,7 @@ def test_the_shipped_table_is_sound_and_names_its_machine():
 
 
 def test_nothing_is_timed_or_read_before_a_product():
-    code = "import nwavesdk.layers, nwavesdk.solvers.crossover as c; print(c._own_table.cache_info().currsize)"
+    code = "import nwavesdk.layers, nwavesdk.solvers.sparse.crossover as c; print(c._own_table.cache_info().currsize)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True,
         env={**os.environ, "NWAVESDK_CROSSOVER": "/nothing"},

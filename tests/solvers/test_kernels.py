@@ -13,7 +13,7 @@ from contract import NEURONS, SURROGATES
 from nwavesdk.dynamics import lif
 from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.solvers import Problem, Spec, run
-from nwavesdk.solvers.render import render_kernels
+from nwavesdk.solvers.cpu.render import render_kernels
 from nwavesdk.surrogate import ATan, FastSigmoid, atan, fast_sigmoid
 
 PROGRAM = """
@@ -21,7 +21,7 @@ import sys, torch
 import gc
 from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.surrogate import parse
-from nwavesdk.solvers.kernels import NativeKernel
+from nwavesdk.solvers.cpu.kernels import NativeKernel
 for text in sys.argv[1:]:
     layer = LIFLayer(8, 10e-3, spike_grad=parse(text))
     prepare_net(layer)
@@ -78,7 +78,9 @@ def test_slopes_share_a_kernel_and_surrogates_do_not(tmp_path):
 def test_a_cache_that_cannot_be_written_only_warns(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way of a folder")
-    code = PROGRAM.replace("import sys, torch", "import sys, torch, warnings; warnings.simplefilter('default')", 1)
+    code = PROGRAM.replace(
+        "import sys, torch", "import sys, torch, warnings; warnings.simplefilter('default')", 1
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, "atan"],
         capture_output=True, text=True, check=True, env={**os.environ, "NWAVESDK_CACHE": str(blocked)},
@@ -99,7 +101,9 @@ def big_problem(seed):
     g = torch.Generator().manual_seed(seed)
     row = NEURONS["lif_subtraction"]
     x = torch.rand(16, 50, 200, generator=g)
-    return Problem(Spec(row.neuron, SURROGATES["atan"]), x, (torch.zeros(16, 200),), row.constants(200, g))
+    return Problem(
+        Spec(row.neuron, SURROGATES["atan"]), x, (torch.zeros(16, 200),), row.constants(200, g)
+    )
 
 
 def test_one_thread_and_many_give_the_same_bits():
@@ -148,7 +152,9 @@ if child == 0:
     os._exit(0 if torch.equal(layer(x)[0], expected) else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
     assert done.stdout.strip() == "0"
 
 
@@ -176,7 +182,9 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
     pooled = pool.map(spikes, range(4))
 print(loaded == expected == pooled, [spikes(i) for i in range(4)] == expected)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
     assert done.stdout.split() == ["True", "True"]
 
 
@@ -204,7 +212,9 @@ close = all(torch.allclose(a, p.grad, rtol=1e-4, atol=1e-6) for a, p in zip(mine
 print(close)
 dist.destroy_process_group()
 """
-    commands = [[sys.executable, "-c", code, str(rank), str(tmp_path / "store")] for rank in range(2)]
+    commands = [
+        [sys.executable, "-c", code, str(rank), str(tmp_path / "store")] for rank in range(2)
+    ]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
     assert [process.communicate(timeout=120)[0].strip() for process in started] == ["True", "True"]
 
@@ -213,7 +223,7 @@ def test_torch_s_team_is_found_among_those_of_other_packages(tmp_path):
     code = """
 import ctypes, shutil, sys, torch
 from pathlib import Path
-from nwavesdk.solvers.pool import _openmp
+from nwavesdk.solvers.cpu.threads import _openmp
 mine = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libgomp" in line}
 if len(mine) != 1 or not Path(*mine).is_relative_to(Path(torch.__file__).parent):
     print("skip")
@@ -235,7 +245,7 @@ def test_the_user_s_numba_settings_stay():
 
 
 def test_an_error_in_a_thread_is_raised():
-    from nwavesdk.solvers.pool import run_jobs
+    from nwavesdk.solvers.cpu.threads import run_jobs
 
     def fail(first, last):
         raise ZeroDivisionError(f"{first}-{last}")

@@ -82,7 +82,11 @@ def test_a_compiled_mask_of_dropout_stays_until_prepare_net(backend):
 @pytest.mark.parametrize("kept", ["full", "bfloat16"])
 @pytest.mark.parametrize(
     ("neuron", "surrogate", "recurrent"),
-    [("lif_subtraction", "atan", False), ("adaptive", "custom", False), ("h1v1", "fast_sigmoid", True)],
+    [
+        ("lif_subtraction", "atan", False),
+        ("adaptive", "custom", False),
+        ("h1v1", "fast_sigmoid", True),
+    ],
 )
 def test_opcheck(neuron, surrogate, recurrent, kept, mem):
     p = problem(neuron, surrogate, recurrent)
@@ -93,8 +97,21 @@ def test_opcheck(neuron, surrogate, recurrent, kept, mem):
     with torch.no_grad():
         spikes, *rest = _forward(*arguments)
     K = len(p.states)
-    grads = [torch.randn_like(spikes), *([None] if mem else []), *(torch.randn_like(v) for v in rest[mem : mem + K])]
-    saved = [t.detach() for t in (*p.states, *p.constants, *rest[mem + K :], *extra, *([spikes] if recurrent else []))]
+    grads = [
+        torch.randn_like(spikes),
+        *([None] if mem else []),
+        *(torch.randn_like(v) for v in rest[mem : mem + K]),
+    ]
+    saved = [
+        t.detach()
+        for t in (
+            *p.states,
+            *p.constants,
+            *rest[mem + K :],
+            *extra,
+            *([spikes] if recurrent else []),
+        )
+    ]
     torch.library.opcheck(_adjoint, (grads, saved, name, "serial", mem, True, recurrent))
 
 
@@ -104,7 +121,9 @@ def test_opcheck_of_the_product(always, scale):
     g = torch.Generator().manual_seed(2)
     x = (scale * (torch.rand(3, 5, 70, generator=g) < 0.2)).requires_grad_()
     weight = torch.randn(70, 9, generator=g).requires_grad_()
-    torch.library.opcheck(_product, (x, weight, always), test_utils=["test_schema", "test_faketensor"])
+    torch.library.opcheck(
+        _product, (x, weight, always), test_utils=["test_schema", "test_faketensor"]
+    )
     with torch.no_grad():
         out, *kept = _product(x, weight, always)
     torch.library.opcheck(_weight_gradient, (x.detach(), *kept, torch.randn_like(out), always))
@@ -165,7 +184,13 @@ def test_a_compiled_layer_is_not_taken_for_another(options):
     x = 2 * torch.rand(3, 20, 10)
     for layer in (LIFLayer(10, 10e-3, spike_grad=atan()), LIFLayer(10, 10e-3, **options)):
         eager = compiled_gradient(layer, layer, x)
-        assert all(map(torch.equal, compiled_gradient(layer, torch.compile(layer, backend="aot_eager"), x), eager))
+        assert all(
+            map(
+                torch.equal,
+                compiled_gradient(layer, torch.compile(layer, backend="aot_eager"), x),
+                eager,
+            )
+        )
 
 
 def test_a_changed_surrogate_is_compiled_anew():
@@ -174,7 +199,13 @@ def test_a_changed_surrogate_is_compiled_anew():
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     for slope in (5.0, 25.0, 100.0):
         layer.spike_grad = fast_sigmoid(slope)
-        assert all(map(torch.equal, compiled_gradient(layer, compiled, x), compiled_gradient(layer, layer, x)))
+        assert all(
+            map(
+                torch.equal,
+                compiled_gradient(layer, compiled, x),
+                compiled_gradient(layer, layer, x),
+            )
+        )
 
 
 def test_a_foreign_surrogate_is_not_compiled():
@@ -189,7 +220,10 @@ def test_forward_mode_is_refused():
     layer = LIFLayer(10, 10e-3)
     prepare_net(layer)
     x = torch.rand(3, 20, 10)
-    with forward_ad.dual_level(), pytest.raises(RuntimeError, match="forward-mode .* use reverse mode"):
+    with (
+        forward_ad.dual_level(),
+        pytest.raises(RuntimeError, match="forward-mode .* use reverse mode"),
+    ):
         layer(forward_ad.make_dual(x, torch.ones_like(x)))
 
 
@@ -215,7 +249,9 @@ def test_torch_func_is_refused_by_compiled_solvers_and_done_by_the_reference():
 
         return value
 
-    with pytest.raises(RuntimeError, match=r'serial solver knows no torch.func .* solver="reference"'):
+    with pytest.raises(
+        RuntimeError, match=r'serial solver knows no torch.func .* solver="reference"'
+    ):
         vmap(loss(LIFLayer(4, 10e-3)))(x)
     value = loss(LIFLayer(4, 10e-3, solver="reference"))
     each = [x[i].clone().requires_grad_() for i in range(3)]
@@ -228,5 +264,9 @@ def test_a_solution_of_the_operators_is_that_of_sweep():
     for neuron, recurrent in (("adaptive", False), ("lif_zero", True)):
         p = problem(neuron, "atan", recurrent)
         expected, got = run(p), ops.solve(p, name_of(p.spec), "serial", True, True)
-        pairs = zip((got.mem, *got.last, *got.kept), (expected.mem, *expected.last, *expected.kept), strict=True)
+        pairs = zip(
+            (got.mem, *got.last, *got.kept),
+            (expected.mem, *expected.last, *expected.kept),
+            strict=True,
+        )
         assert all(torch.equal(a, b) for a, b in pairs)

@@ -13,7 +13,9 @@ from tolerances import GRADIENT, STATE, assert_close
 STEPS, SIZES = (0, 1, 2, 33), (7, 64, 777)
 
 
-def problem(name: str, surrogate: str, detach: bool, dtype: torch.dtype, T: int, N: int, B: int = 3) -> Problem:
+def problem(
+    name: str, surrogate: str, detach: bool, dtype: torch.dtype, T: int, N: int, B: int = 3
+) -> Problem:
     g = torch.Generator().manual_seed(1000 * T + N)
     row = NEURONS[name]
     x = 0.6 * torch.randn(B, T, N, generator=g, dtype=dtype) + 0.1
@@ -41,8 +43,15 @@ def gradients(p: Problem, solution: Solution, upstream: str = "dense") -> list[T
         weights = [torch.randn((), generator=g, dtype=t.dtype).expand_as(t) for t in outputs]
     else:
         weights = [torch.randn(t.shape, generator=g, dtype=t.dtype) for t in outputs]
-    wanted = [p.x, *p.states, *p.constants, *([] if p.recurrent is None else [p.recurrent, p.spikes])]
-    return list(torch.autograd.grad(outputs, wanted, weights, allow_unused=True, materialize_grads=True))
+    wanted = [
+        p.x,
+        *p.states,
+        *p.constants,
+        *([] if p.recurrent is None else [p.recurrent, p.spikes]),
+    ]
+    return list(
+        torch.autograd.grad(outputs, wanted, weights, allow_unused=True, materialize_grads=True)
+    )
 
 
 def compare(p: Problem, solver: str, upstream: str = "dense") -> None:
@@ -57,7 +66,9 @@ def compare(p: Problem, solver: str, upstream: str = "dense") -> None:
             assert torch.equal(mine, theirs)
         else:
             assert_close(mine, theirs, STATE, "state")
-    for i, (mine, theirs) in enumerate(zip(gradients(b, got, upstream), gradients(a, expected, upstream), strict=True)):
+    for i, (mine, theirs) in enumerate(
+        zip(gradients(b, got, upstream), gradients(a, expected, upstream), strict=True)
+    ):
         assert_close(mine, theirs, GRADIENT, f"gradient {i}")
 
 
@@ -74,7 +85,8 @@ def test_serial_is_the_reference(neuron, surrogate, detach, dtype):
 
 
 @pytest.mark.parametrize(
-    ("surrogate", "detach", "dtype"), [("fast_sigmoid", True, torch.float32), ("custom", False, torch.float64)]
+    ("surrogate", "detach", "dtype"),
+    [("fast_sigmoid", True, torch.float32), ("custom", False, torch.float64)],
 )
 @pytest.mark.parametrize("neuron", NEURONS)
 def test_narrow_layers_are_the_reference(neuron, surrogate, detach, dtype):
@@ -106,8 +118,12 @@ def test_serial_takes_any_layout(neuron, dtype):
 def test_a_gradient_written_over_what_was_kept_is_the_same(neuron):
     for T in STEPS:
         for N in SIZES:
-            a, b = (leaves(problem(neuron, "fast_sigmoid", True, torch.float32, T, N)) for _ in range(2))
-            pair = [gradients(p, run(p, "serial", keep=keep)) for p, keep in ((a, True), (b, False))]
+            a, b = (
+                leaves(problem(neuron, "fast_sigmoid", True, torch.float32, T, N)) for _ in range(2)
+            )
+            pair = [
+                gradients(p, run(p, "serial", keep=keep)) for p, keep in ((a, True), (b, False))
+            ]
             assert all(map(torch.equal, *pair))
 
 
@@ -117,12 +133,17 @@ def test_serial_with_one_number_for_all_neurons_is_the_reference(neuron):
         for N in SIZES:
             p = problem(neuron, "fast_sigmoid", True, torch.float32, T, N)
             numbers = [c[0].clone().requires_grad_() for c in p.constants]
-            one, many = (replace(p, constants=tuple(n.expand(N) for n in numbers)) for _ in range(2))
+            one, many = (
+                replace(p, constants=tuple(n.expand(N) for n in numbers)) for _ in range(2)
+            )
             got, expected = run(one, "serial"), run(many, "reference")
             assert torch.equal(got.spikes, expected.spikes)
             assert torch.equal(got.mem, expected.mem)
             weights = torch.randn_like(got.spikes)
-            pair = [torch.autograd.grad(s.spikes, numbers, weights, allow_unused=True) for s in (got, expected)]
+            pair = [
+                torch.autograd.grad(s.spikes, numbers, weights, allow_unused=True)
+                for s in (got, expected)
+            ]
             for mine, theirs in zip(*pair, strict=True):
                 if theirs is not None:
                     assert_close(mine / N, theirs / N, GRADIENT, "constant")

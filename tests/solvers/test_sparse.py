@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nwavesdk.layers import H1v1Synapse, H1v2Synapse, LIFSynapse, prepare_net
-from nwavesdk.solvers import crossover, sparse
-from nwavesdk.solvers.crossover import CrossoverTable
+from nwavesdk.solvers.sparse import crossover
+from nwavesdk.solvers.sparse import product as sparse
+from nwavesdk.solvers.sparse.crossover import CrossoverTable
 from tolerances import GRADIENT, assert_close
 
 DTYPES = [torch.float32, torch.float64]
@@ -52,7 +53,9 @@ def both(x, weight, grad=None, learn=(True, True), **options):
 
 def check(x, weight, learn=(True, True), **options):
     grad = torch.randn(*x.shape[:-1], weight.shape[1], dtype=x.dtype)
-    for got, expected, what in zip(*both(x, weight, grad, learn, **options), ("y", "dx", "dW"), strict=True):
+    for got, expected, what in zip(
+        *both(x, weight, grad, learn, **options), ("y", "dx", "dW"), strict=True
+    ):
         assert (got is None) == (expected is None), what
         if got is not None:
             assert_close(got, expected, GRADIENT, what)
@@ -116,7 +119,9 @@ def test_any_layout(layout):
     y = sparse.product(x, weight, always=True)
     assert_close(y, x @ weight, GRADIENT, layout)
     leaf = weight.clone().requires_grad_()
-    sparse.product(x, leaf, always=True).backward(torch.ones(30).expand_as(y))  # an upstream gradient of stride 0
+    sparse.product(x, leaf, always=True).backward(
+        torch.ones(30).expand_as(y)
+    )  # an upstream gradient of stride 0
     assert_close(leaf.grad, x.flatten(0, 1).t() @ torch.ones(48, 30), GRADIENT, layout)
 
 
@@ -174,7 +179,10 @@ def test_a_row_does_not_depend_on_the_others():
 
 
 def test_two_python_threads_at_once():
-    cases = [(spikes(900, 300, density=0.05), torch.randn(300, 200), torch.randn(900, 200)) for _ in range(8)]
+    cases = [
+        (spikes(900, 300, density=0.05), torch.randn(300, 200), torch.randn(900, 200))
+        for _ in range(8)
+    ]
 
     def once(x, weight, grad):
         leaf = weight.clone().requires_grad_()
@@ -201,7 +209,7 @@ def test_after_a_fork_the_child_runs_too():
     code = """
 import os, torch
 torch.set_num_threads(2)
-from nwavesdk.solvers import sparse
+from nwavesdk.solvers.sparse import product as sparse
 x, weight = (torch.rand(3000, 300) < 0.05).float(), torch.randn(300, 200)
 expected = sparse.product(x, weight, always=True)
 child = os.fork()
@@ -210,7 +218,9 @@ if child == 0:
     os._exit(0 if same.all() else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
     assert done.stdout.strip() == "0"
 
 
@@ -219,7 +229,9 @@ def taken(monkeypatch, x, weight, **options):
     calls = []
     for name in ("pack", "gather", "gather_gradient"):
         kept = getattr(sparse, name)
-        monkeypatch.setattr(sparse, name, lambda *a, kept=kept, name=name: (calls.append(name), kept(*a))[1])
+        monkeypatch.setattr(
+            sparse, name, lambda *a, kept=kept, name=name: (calls.append(name), kept(*a))[1]
+        )
     y = sparse.product(x, weight, **options)
     if y.requires_grad:
         y.sum().backward()
@@ -283,7 +295,10 @@ def test_backward_twice():
 
 
 def test_a_weight_that_was_written_to_before_backward_is_noticed():
-    x, weight = spikes(100, 64, density=0.05).requires_grad_(), torch.randn(64, 64, requires_grad=True)
+    x, weight = (
+        spikes(100, 64, density=0.05).requires_grad_(),
+        torch.randn(64, 64, requires_grad=True),
+    )
     y = sparse.product(x, weight, always=True)
     with torch.no_grad():
         weight += 1
@@ -298,7 +313,9 @@ def test_a_second_derivative_is_refused_with_its_remedy():
         torch.autograd.grad(y.square().sum(), synapse.weight, create_graph=True)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own, when first used
+@pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.script.*:DeprecationWarning"
+)  # torch's own, when first used
 def test_forward_mode_is_refused_with_its_remedy():
     x, weight = spikes(100, 64, density=0.05), torch.randn(64, 64)
     with torch.autograd.forward_ad.dual_level():
@@ -329,7 +346,8 @@ def test_auto_is_dense_where_sparse_cannot_be(name):
     }[name]
     assert call(synapse).shape[-1] == 64
     with pytest.raises(
-        RuntimeError, match=r'LIFSynapse\(64, 64\): product="sparse" does not take .*: use product="auto"'
+        RuntimeError,
+        match=r'LIFSynapse\(64, 64\): product="sparse" does not take .*: use product="auto"',
     ):
         call(picky)
 
@@ -369,14 +387,16 @@ def test_synapses_take_the_choice():
         assert_close(found[2][0], found[1][0], GRADIENT, "y")
         assert_close(found[2][1], found[1][1], GRADIENT, "dW")
         assert torch.equal(found[2][0], found[0][0])
-        with pytest.raises(ValueError, match="product must be one of 'auto', 'dense', 'sparse', got 'quick'"):
+        with pytest.raises(
+            ValueError, match="product must be one of 'auto', 'dense', 'sparse', got 'quick'"
+        ):
             build("quick")
     assert repr(LIFSynapse(3, 5, product="dense")) == "LIFSynapse(3, 5, product='dense')"
 
 
 PROGRAM = """
 import torch
-from nwavesdk.solvers import sparse
+from nwavesdk.solvers.sparse import product as sparse
 for dtype in (torch.float32, torch.float64):
     for scale in (1, 2):
         weight = torch.randn(9, 9, dtype=dtype, requires_grad=True)
@@ -397,7 +417,9 @@ def test_a_second_process_compiles_nothing_and_heals_what_is_damaged(tmp_path):
     assert program(tmp_path).stdout.strip() == "16 0"
     assert program(tmp_path).stdout.strip() == "0 16"
     damaged = list((tmp_path / "kernels" / "__pycache__").glob("*float32*.product-*.2.nbc"))
-    assert len(damaged) == 1  # of the second kind of arguments, loaded after the first was found sound
+    assert (
+        len(damaged) == 1
+    )  # of the second kind of arguments, loaded after the first was found sound
     damaged[0].write_bytes(b"\xff" * 500)
     assert "was damaged" in program(tmp_path).stderr
     assert program(tmp_path).stderr == ""

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nwavesdk.solvers import tuner
+from nwavesdk.solvers.sparse import tuner
 
 
 @pytest.mark.parametrize("truth", [0.0005, 0.002, 0.03, 0.2, 0.9])
@@ -48,7 +48,9 @@ def test_a_table_comes_of_it(monkeypatch):
 
 def test_both_sides_compute_the_same(monkeypatch):
     seen = []
-    monkeypatch.setattr(tuner, "_crossover", lambda case: seen.append([call() for call in case(0.1)]) or math.nan)
+    monkeypatch.setattr(
+        tuner, "_crossover", lambda case: seen.append([call() for call in case(0.1)]) or math.nan
+    )
     tuner._crossovers(64, 32, torch.Generator().manual_seed(0))
     assert len(seen) == 2
     for mine, dense in seen:

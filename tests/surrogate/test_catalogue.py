@@ -7,7 +7,16 @@ import pickle
 import pytest
 import torch
 
-from nwavesdk.surrogate import ATan, FastSigmoid, Sigmoid, atan, available, fast_sigmoid, parse, sigmoid
+from nwavesdk.surrogate import (
+    ATan,
+    FastSigmoid,
+    Sigmoid,
+    atan,
+    available,
+    fast_sigmoid,
+    parse,
+    sigmoid,
+)
 
 CLOSED_FORMS = {
     ATan: lambda z, k: (k / 2) / (1 + (math.pi / 2 * k * z) ** 2),
@@ -38,7 +47,9 @@ def test_float32_derivative_is_the_closed_form(cls, k):
 @pytest.mark.parametrize("cls", CLOSED_FORMS)
 def test_float64_derivative_is_the_closed_form(cls):
     z = torch.linspace(-3, 3, 2001, dtype=torch.float64)
-    torch.testing.assert_close(cls(7.0).derivative(z), CLOSED_FORMS[cls](z, 7.0), rtol=1e-13, atol=0)
+    torch.testing.assert_close(
+        cls(7.0).derivative(z), CLOSED_FORMS[cls](z, 7.0), rtol=1e-13, atol=0
+    )
 
 
 def test_defaults_and_values_of_the_seed_page():
@@ -86,7 +97,13 @@ def test_finite_input_never_gives_nan(s):
 @pytest.mark.parametrize("s", ALL, ids=repr)
 def test_any_shape_and_layout(s):
     base = torch.randn(4, 6)
-    for z in (torch.empty(0, 3), torch.tensor(0.5), base.t(), base[::2, 1::2], base[:, :1].expand(4, 5)):
+    for z in (
+        torch.empty(0, 3),
+        torch.tensor(0.5),
+        base.t(),
+        base[::2, 1::2],
+        base[:, :1].expand(4, 5),
+    ):
         leaf = z.detach().requires_grad_()
         spikes = s(leaf)
         assert spikes.shape == z.shape
@@ -135,9 +152,13 @@ def test_is_a_frozen_value(s):
 
 
 @pytest.mark.parametrize("cls", CLOSED_FORMS)
-@pytest.mark.parametrize("bad", [0, -1.0, math.nan, math.inf, "steep", "25", True, 1e39, None, torch.ones(2)])
+@pytest.mark.parametrize(
+    "bad", [0, -1.0, math.nan, math.inf, "steep", "25", True, 1e39, None, torch.ones(2)]
+)
 def test_a_bad_slope_is_refused_with_what_was_got(cls, bad):
-    with pytest.raises(ValueError, match=rf"{cls.__name__}: \w+ must be a finite number above 0, got "):
+    with pytest.raises(
+        ValueError, match=rf"{cls.__name__}: \w+ must be a finite number above 0, got "
+    ):
         cls(bad)
 
 
@@ -155,9 +176,13 @@ def test_parse_reads_names_and_parameters():
     assert all(parse(name) == cls() for name, cls in available().items())
 
 
-@pytest.mark.parametrize("bad", ["", "relu", "atan(", "atan(slope)", "__import__('os')", "atan.x", "3", "atan()()"])
+@pytest.mark.parametrize(
+    "bad", ["", "relu", "atan(", "atan(slope)", "__import__('os')", "atan.x", "3", "atan()()"]
+)
 def test_parse_refuses_anything_else(bad):
-    with pytest.raises(ValueError, match="unknown surrogate .* expected one of arctan, atan, boxcar, .*sigmoid"):
+    with pytest.raises(
+        ValueError, match="unknown surrogate .* expected one of arctan, atan, boxcar, .*sigmoid"
+    ):
         parse(bad)
 
 

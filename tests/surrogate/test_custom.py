@@ -46,12 +46,17 @@ def test_custom_has_the_given_derivative_and_the_step():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_custom_evaluates_half_precision_in_float32(dtype):
     seen = []
-    assert custom(lambda z: seen.append(z.dtype) or z).derivative(torch.ones(2, dtype=dtype)).dtype == dtype
+    assert (
+        custom(lambda z: seen.append(z.dtype) or z).derivative(torch.ones(2, dtype=dtype)).dtype
+        == dtype
+    )
     assert seen == [torch.float32]
 
 
 def test_custom_refuses_what_is_not_elementwise():
-    with pytest.raises(ValueError, match=r"must map z elementwise: got a tensor of shape \[\] for z of shape \[3\]"):
+    with pytest.raises(
+        ValueError, match=r"must map z elementwise: got a tensor of shape \[\] for z of shape \[3\]"
+    ):
         custom(torch.sum).derivative(torch.ones(3))
     with pytest.raises(TypeError, match="needs a function z -> derivative, got float"):
         custom(2.0)
@@ -62,7 +67,9 @@ def test_foreign_callable_gives_its_gradient_and_we_the_step(dtype):
     s = as_surrogate(Stranger.apply)
     z = torch.tensor([-1.0, 0.0, 2.0], dtype=dtype, requires_grad=True)
     spikes = s(z)
-    assert torch.equal(spikes, torch.tensor([0.0, 0.0, 1.0], dtype=dtype))  # not the >= of the stranger
+    assert torch.equal(
+        spikes, torch.tensor([0.0, 0.0, 1.0], dtype=dtype)
+    )  # not the >= of the stranger
     spikes.sum().backward()
     assert torch.equal(z.grad, torch.exp(-z.detach().abs()))
     assert torch.equal(s.derivative(z.detach()), z.grad)

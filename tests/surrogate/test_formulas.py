@@ -14,8 +14,8 @@ import torch
 import nwavesdk.surrogate
 from nwavesdk.dynamics import lif
 from nwavesdk.layers import LIFLayer, prepare_net
-from nwavesdk.solvers.kernels import load_kernels
-from nwavesdk.solvers.render import render_kernels
+from nwavesdk.solvers.cpu.kernels import load_kernels
+from nwavesdk.solvers.cpu.render import render_kernels
 from nwavesdk.surrogate import available, custom, parse, text
 from tolerances import GRADIENT, assert_close
 
@@ -63,7 +63,12 @@ PLAIN = {
     "heavi_erfc": lambda z, k: 2 * torch.exp(-((k * z) ** 2)) / math.sqrt(math.pi),
     "gaussian": lambda z, mu, sigma, scale: scale * normal(z, mu, sigma),
     "multi_gaussian": lambda z, sigma, h, s, scale: (
-        scale * ((1 + h) * normal(z, 0, sigma) - h * normal(z, sigma, s * sigma) - h * normal(z, -sigma, s * sigma))
+        scale
+        * (
+            (1 + h) * normal(z, 0, sigma)
+            - h * normal(z, sigma, s * sigma)
+            - h * normal(z, -sigma, s * sigma)
+        )
     ),
     "piecewise_exp": lambda z, a: a / 2 * torch.exp(-a * z.abs()),
     "single_exponential": lambda z, w, scale, t: scale / (w * t) * torch.exp(-z.abs() / (w * t)),
@@ -140,7 +145,9 @@ def variants(name):
     yield kind()
     for one in fields(kind):
         low, high = one.metadata.get("low", 0), one.metadata.get("high", 1e3)
-        yield kind(**{one.name: type(one.default)(min(max(1.7 * one.default, one.default + 1, low), high))})
+        yield kind(
+            **{one.name: type(one.default)(min(max(1.7 * one.default, one.default + 1, low), high))}
+        )
 
 
 SOME = [s for name in ALL for s in variants(name)]
@@ -148,13 +155,18 @@ SOME = [s for name in ALL for s in variants(name)]
 
 def grid(dtype=F64):
     fine = torch.linspace(-4, 4, 4001, dtype=dtype) + 0.00037  # no kink lies on it
-    return torch.cat([fine, torch.logspace(-8, 6, 300, dtype=dtype), -torch.logspace(-8, 6, 300, dtype=dtype)])
+    return torch.cat(
+        [fine, torch.logspace(-8, 6, 300, dtype=dtype), -torch.logspace(-8, 6, 300, dtype=dtype)]
+    )
 
 
 def smooth_grid(s):
     """Where no kink or jump is nearer than rounding."""
     z = grid()
-    edges = [0.0, *(sign * v for v in s.constants[:1] + tuple(s.parameters.values()) for sign in (-1, 1))]
+    edges = [
+        0.0,
+        *(sign * v for v in s.constants[:1] + tuple(s.parameters.values()) for sign in (-1, 1)),
+    ]
     edges += [v / 2 for v in edges] + [1 / v for v in edges if v] + [0.5 / v for v in edges if v]
     near = torch.stack([(z - edge).abs() for edge in edges]).amin(0) < 2e-5
     return z[~near & (z.abs() < 50)]
@@ -168,7 +180,10 @@ def test_every_row_has_a_formula_here():
 @pytest.mark.parametrize("s", SOME, ids=repr)
 def test_the_formula_is_that_of_its_source(s):
     z = grid()
-    if s == ALL["periodic_exponential"](threshold=2.0) or type(s).__name__ == "SquarewaveFourierSeries":
+    if (
+        s == ALL["periodic_exponential"](threshold=2.0)
+        or type(s).__name__ == "SquarewaveFourierSeries"
+    ):
         z = z[z.abs() < 100]
     expected = PLAIN[text(s).split("(")[0]](z, *s.parameters.values())
     torch.testing.assert_close(s.derivative(z), expected.to(F64), rtol=1e-9, atol=1e-12)
@@ -189,8 +204,12 @@ def test_float32_and_half_are_float64_rounded(s):
 def test_it_is_the_derivative_of_its_step(name):
     for s in variants(name):
         z, h = smooth_grid(s), 1e-5
-        rise = (STEPS[name](z + h, *s.parameters.values()) - STEPS[name](z - h, *s.parameters.values())) / (2 * h)
-        torch.testing.assert_close(s.derivative(z), rise, rtol=2e-4, atol=1e-7 * float(rise.abs().max()) + 1e-9)
+        rise = (
+            STEPS[name](z + h, *s.parameters.values()) - STEPS[name](z - h, *s.parameters.values())
+        ) / (2 * h)
+        torch.testing.assert_close(
+            s.derivative(z), rise, rtol=2e-4, atol=1e-7 * float(rise.abs().max()) + 1e-9
+        )
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -205,7 +224,9 @@ def test_shape(name):
         assert bool((up.diff() <= 0).all())
     if name in AREAS:
         far = 20 + torch.logspace(-6, 9, 200_001, dtype=F64)
-        area = sum(float(torch.trapezoid(s.derivative(side * t), t)) for side in (1, -1) for t in (z, far))
+        area = sum(
+            float(torch.trapezoid(s.derivative(side * t), t)) for side in (1, -1) for t in (z, far)
+        )
         assert area == pytest.approx(AREAS[name], rel=2e-4)
 
 
@@ -239,7 +260,12 @@ def test_extreme_parameters_stay_finite(s):
 @pytest.mark.parametrize("name", ALL)
 def test_any_shape_and_second_derivatives(name):
     s = ALL[name]()
-    for z in (torch.empty(0, 3), torch.tensor(0.5), torch.randn(4, 6).t(), torch.randn(4, 6)[::2, 1::2]):
+    for z in (
+        torch.empty(0, 3),
+        torch.tensor(0.5),
+        torch.randn(4, 6).t(),
+        torch.randn(4, 6)[::2, 1::2],
+    ):
         leaf = z.detach().requires_grad_()
         s(leaf).sum().backward()
         assert torch.equal(leaf.grad, s.derivative(z))
@@ -272,7 +298,9 @@ def test_names():
         assert kind.__doc__
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = nwavesdk.surrogate.nonsense
-    with pytest.raises(ValueError, match=r"Custom.* is not in the catalogue: expected one of arctan, "):
+    with pytest.raises(
+        ValueError, match=r"Custom.* is not in the catalogue: expected one of arctan, "
+    ):
         text(custom(torch.abs))
     with pytest.raises(ValueError, match="straight_through does not take: it takes none"):
         parse("straight_through(1)")
@@ -291,7 +319,10 @@ def test_bad_parameters_are_refused_with_their_range(name):
     kind = ALL[name]
     for one in fields(kind):
         for bad in (math.nan, INF, "wide", True, None, -1e30):
-            with pytest.raises(ValueError, match=rf"{kind.__name__}: {one.name} must be a .*number .*got .*default is"):
+            with pytest.raises(
+                ValueError,
+                match=rf"{kind.__name__}: {one.name} must be a .*number .*got .*default is",
+            ):
                 kind(**{one.name: bad})
     with pytest.raises(ValueError, match="n must be a whole number from 2 to 7, got 2.5"):
         ALL["squarewave_fourier_series"](n=2.5)
@@ -304,7 +335,9 @@ def elementwise(dtype):
     """All pages as rendered for the CPU, each in a loop of its own, in one module: whole kernels would take minutes."""
     parts = {}
     for name, kind in ALL.items():
-        tree = ast.parse(render_kernels(lif("none"), dtype, kind, len(kind().constants), backward=True))
+        tree = ast.parse(
+            render_kernels(lif("none"), dtype, kind, len(kind().constants), backward=True)
+        )
         for node in tree.body:
             if isinstance(node, ast.FunctionDef) and node.name == "surrogate":
                 node.name = f"page_{name}"
@@ -322,7 +355,12 @@ def elementwise(dtype):
 
 def test_compiled_pages_are_torch_s():
     module = elementwise("float32")
-    z = torch.cat([grid(torch.float32), torch.tensor([-INF, INF, math.nan, 0.0, -0.0, 1e-45, 3.4e38, -3.4e38])])
+    z = torch.cat(
+        [
+            grid(torch.float32),
+            torch.tensor([-INF, INF, math.nan, 0.0, -0.0, 1e-45, 3.4e38, -3.4e38]),
+        ]
+    )
     for name in ALL:
         for s in variants(name):
             given = z[z.abs() < 100] if name == "squarewave_fourier_series" else z
@@ -334,7 +372,9 @@ def test_compiled_pages_are_torch_s():
             else:
                 assert torch.equal(got.isnan(), expected.isnan()), s
                 scale = float(expected.nan_to_num(0).abs().max())
-                assert_close(got.nan_to_num(0) / scale, expected.nan_to_num(0) / scale, GRADIENT, repr(s))
+                assert_close(
+                    got.nan_to_num(0) / scale, expected.nan_to_num(0) / scale, GRADIENT, repr(s)
+                )
 
 
 @pytest.mark.parametrize("name", ["triangle", "straight_through", "squarewave_fourier_series"])

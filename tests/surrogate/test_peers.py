@@ -153,7 +153,9 @@ def test_norse_s_tanh_and_erfc_are_not_the_derivatives_of_their_steps(norse):
     zero = torch.zeros(1)
     for k in (1.0, 100.0):
         assert gradient(norse("tanh", k), zero).item() == 1
-        assert gradient(norse("heavi_erfc", k), zero).item() == pytest.approx(2 / math.sqrt(math.pi))
+        assert gradient(norse("heavi_erfc", k), zero).item() == pytest.approx(
+            2 / math.sqrt(math.pi)
+        )
     assert ALL["sigmoid"](slope=2 * 100.0).derivative(zero).item() == 100.0 / 2
 
 
@@ -171,7 +173,14 @@ def test_sinabs(sinabs, threshold):
     same("gaussian", sinabs.Gaussian()(v, threshold))
     same("gaussian", sinabs.Gaussian(0.3, 0.2, 2.0)(v, threshold), mu=0.3, sigma=0.2, scale=2.0)
     same("multi_gaussian", sinabs.MultiGaussian()(v, threshold))
-    same("multi_gaussian", sinabs.MultiGaussian(0.0, 0.3, 0.2, 4, 2.0)(v, threshold), sigma=0.3, h=0.2, s=4, scale=2.0)
+    same(
+        "multi_gaussian",
+        sinabs.MultiGaussian(0.0, 0.3, 0.2, 4, 2.0)(v, threshold),
+        sigma=0.3,
+        h=0.2,
+        s=4,
+        scale=2.0,
+    )
     same("heaviside_window", sinabs.Heaviside()(v, threshold), threshold=threshold)
     same("single_exponential", sinabs.SingleExponential()(v, threshold), threshold=threshold)
     same("periodic_exponential", sinabs.PeriodicExponential()(v, threshold), threshold=threshold)

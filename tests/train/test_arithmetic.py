@@ -10,13 +10,16 @@ import torch
 
 pytest.importorskip("lightning")
 
-from nwavesdk.solvers import crossover, sparse
-from nwavesdk.solvers.crossover import CrossoverTable
+from nwavesdk.solvers.sparse import crossover
+from nwavesdk.solvers.sparse import product as sparse
+from nwavesdk.solvers.sparse.crossover import CrossoverTable
 from nwavesdk.train import Run, RunConfig, RunFolder
-from nwavesdk.train.arithmetic import arithmetic_now, same_arithmetic
 from nwavesdk.train.config import ArithmeticConfig
+from nwavesdk.train.run import arithmetic_now, same_arithmetic
 
-ALWAYS, NEVER = (CrossoverTable((8,), (8,), ((density,),), ((density,),), 0) for density in (1.0, 0.0))
+ALWAYS, NEVER = (
+    CrossoverTable((8,), (8,), ((density,),), ((density,),), 0) for density in (1.0, 0.0)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +30,9 @@ def _as_before():
     crossover.use_table(None)
 
 
-def test_a_run_records_it_and_ends_with_what_was_set(choices: dict[str, Any], tmp_path: Path) -> None:
+def test_a_run_records_it_and_ends_with_what_was_set(
+    choices: dict[str, Any], tmp_path: Path
+) -> None:
     crossover.use_table(ALWAYS)
     run = Run.new(tmp_path / "run", RunConfig.of(choices))
     recorded = RunFolder(tmp_path / "run").read_config().arithmetic
@@ -56,7 +61,9 @@ def test_a_resumed_run_keeps_its_table_and_threads(
     crossover.use_table(ALWAYS)
     Run.new(tmp_path / "whole", RunConfig.of(choices)).train()
     with monkeypatch.context() as patch:
-        patch.setattr("nwavesdk.train.classifier.Classifier.on_train_epoch_start", _break, raising=False)
+        patch.setattr(
+            "nwavesdk.train.classifier.Classifier.on_train_epoch_start", _break, raising=False
+        )
         with pytest.raises(OSError, match="killed"):
             Run.new(tmp_path / "broken", RunConfig.of(choices)).train()
     assert RunFolder(tmp_path / "broken").checkpoint.is_file()
@@ -68,7 +75,11 @@ def test_a_resumed_run_keeps_its_table_and_threads(
     torch.set_num_threads(1)
     seen, kept = set(), sparse.product
     monkeypatch.setattr(
-        sparse, "product", lambda *a, **k: (seen.add(torch.get_num_threads()), seen.add(k["always"]), kept(*a, **k))[2]
+        sparse,
+        "product",
+        lambda *a, **k: (seen.add(torch.get_num_threads()), seen.add(k["always"]), kept(*a, **k))[
+            2
+        ],
     )
     gathered = []
     gather = sparse.gather
@@ -78,7 +89,9 @@ def test_a_resumed_run_keeps_its_table_and_threads(
     run.train()
     assert gathered
     assert seen == {run.config.arithmetic.threads, False}
-    whole, broken = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "broken"))
+    whole, broken = (
+        (tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "broken")
+    )
     assert broken == whole
     assert crossover.active_table() == NEVER
     gathered.clear()

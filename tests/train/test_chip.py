@@ -40,17 +40,25 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("training", ["plain", "hardware", "mismatch"])
 @pytest.mark.parametrize("chip", ["h1v1", "h1v2"])
-def test_a_net_for_a_chip_keeps_to_it(chosen: dict[str, Any], tmp_path: Path, chip: str, training: str) -> None:
+def test_a_net_for_a_chip_keeps_to_it(
+    chosen: dict[str, Any], tmp_path: Path, chip: str, training: str
+) -> None:
     chosen["chip"] |= {"profile": chip, "training": training}
     result = Run.new(tmp_path / "run", RunConfig.of(chosen)).train()
     assert result is not None
     opened = Run.open(tmp_path / "run")
     net = opened.model()
     assert check(net) == []
-    assert {type(m) for m in net if hasattr(m, "neuron")} == {H1v1Layer if chip == "h1v1" else H1v2Layer}
+    assert {type(m) for m in net if hasattr(m, "neuron")} == {
+        H1v1Layer if chip == "h1v1" else H1v2Layer
+    }
     assert all(m.quantization_bits == 5 for m in net if hasattr(m, "nb_inputs"))
     assert opened.test()["test_accuracy"] == result["test_accuracy"]
-    assert set(load_file(RunFolder(tmp_path / "run").model)) >= {"net.0.weight", "net.2.weight", "standard.mean"}
+    assert set(load_file(RunFolder(tmp_path / "run").model)) >= {
+        "net.0.weight",
+        "net.2.weight",
+        "standard.mean",
+    }
     page = RunFolder(tmp_path / "run").report.read_text()
     assert "of its 25 numbers are assumed" in page
     assert ("or what of the chip&#x27;s profiles is nearest" in page) == (chip == "h1v2")
@@ -105,7 +113,9 @@ def test_each_batch_has_its_chip_and_each_epoch_the_same_chips_to_select_on(
 
 
 @pytest.mark.parametrize("training", ["plain", "hardware", "mismatch"])
-def test_plain_training_knows_no_bits(chosen: dict[str, Any], tmp_path: Path, training: str) -> None:
+def test_plain_training_knows_no_bits(
+    chosen: dict[str, Any], tmp_path: Path, training: str
+) -> None:
     chosen["chip"]["training"] = training
     run = Run.new(tmp_path / "run", RunConfig.of(chosen))
     assert run.network()[0].quantization_bits == (None if training == "plain" else 5)
@@ -135,7 +145,9 @@ def test_the_gain_is_of_the_training_part_alone_and_a_limit_counts_all_parts(
         assert len(set(np.bincount(part.labels))) == 1
 
 
-def test_the_profile_is_that_with_which_the_run_began(chosen: dict[str, Any], tmp_path: Path) -> None:
+def test_the_profile_is_that_with_which_the_run_began(
+    chosen: dict[str, Any], tmp_path: Path
+) -> None:
     from importlib.resources import files
 
     text = (files("nwavesdk.chip") / "profiles" / "h1v2.toml").read_text()
@@ -164,11 +176,16 @@ def test_a_killed_run_ends_with_the_same_weights(chosen: dict[str, Any], tmp_pat
 @pytest.mark.parametrize(
     ("choices", "words"),
     [
-        ({"chip": {"profile": "h1v2"}}, "a chip hears sound, and the spoken digits come as features"),
+        (
+            {"chip": {"profile": "h1v2"}},
+            "a chip hears sound, and the spoken digits come as features",
+        ),
         ({"chip": {"profile": "h9"}, "data": {"source": "x"}}, "there is no profile h9"),
     ],
 )
-def test_what_cannot_be_is_said_before_a_folder_is_made(choices: dict[str, Any], words: str, tmp_path: Path) -> None:
+def test_what_cannot_be_is_said_before_a_folder_is_made(
+    choices: dict[str, Any], words: str, tmp_path: Path
+) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=words):
         Run.new(tmp_path / "run", RunConfig.of(choices))
     assert not (tmp_path / "run").exists()
@@ -182,10 +199,18 @@ def test_what_cannot_be_is_said_before_a_folder_is_made(choices: dict[str, Any],
             {"hidden": [180]},
             r"net: 16 \+ 180 \+ \d+ neurons .* do not fit on h1v2: got \d+, expected at most",
         ),
-        ("net", {"threshold": 2.0}, "net.threshold: the chip's own filters and neurons decide it, got 2.0"),
+        (
+            "net",
+            {"threshold": 2.0},
+            "net.threshold: the chip's own filters and neurons decide it, got 2.0",
+        ),
         ("data", {"bands": 64}, "data.bands: .* got 64, expected 32: leave the option out"),
         ("data", {"hold": 3}, "data.hold: .* got 3, expected None"),
-        ("data", {"sample_rate": None}, "data.sample_rate: a run for a chip needs the rate of the sound"),
+        (
+            "data",
+            {"sample_rate": None},
+            "data.sample_rate: a run for a chip needs the rate of the sound",
+        ),
     ],
 )
 def test_what_a_chip_has_no_room_for_is_said_before_a_folder_is_made(
@@ -202,7 +227,10 @@ def test_what_a_chip_has_no_room_for_is_said_before_a_folder_is_made(
     [
         ({"profile": "h1v2", "training": "some"}, "chip.training"),
         ({"profile": "h1v2", "bits": 9}, "chip.bits"),
-        ({"training": "plain"}, r"chip.profile: missing beside .* expected h1v1, h1v2 or a file \(--chip\)"),
+        (
+            {"training": "plain"},
+            r"chip.profile: missing beside .* expected h1v1, h1v2 or a file \(--chip\)",
+        ),
     ],
 )
 def test_a_wrong_choice_is_named(chip: dict[str, Any], words: str) -> None:
@@ -220,7 +248,18 @@ def test_defaults_of_a_chip_give_way_to_what_is_given() -> None:
 @pytest.fixture(scope="module")
 def run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("chip") / "run"
-    options = ["--hidden", "10", "--population", "3", "--epochs", "2", "--batch-size", "8", "--duration", "0.3"]
+    options = [
+        "--hidden",
+        "10",
+        "--population",
+        "3",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "8",
+        "--duration",
+        "0.3",
+    ]
     options += ["--sample-rate", "8000", "--learning-rate", "0.05", "--accelerator", "cpu"]
     done = nwave("train", "--out", out, "--data", tones, "--chip", "h1v1", *options)
     assert done.exit_code == 0, done.output
@@ -235,7 +274,10 @@ def test_a_damaged_profile_in_the_config_is_named(chosen: dict[str, Any], tmp_pa
     file.write_text(json.dumps(config))
     done = nwave("check", tmp_path / "run")
     assert done.exit_code == 2
-    assert "config.json is not the config of a run: facts.profile: it is no profile of a chip" in done.stderr
+    assert (
+        "config.json is not the config of a run: facts.profile: it is no profile of a chip"
+        in done.stderr
+    )
 
 
 class TestCommands:
@@ -266,8 +308,12 @@ class TestCommands:
         assert "whose neurons are not those of h1v2" in refused.stderr
 
     def test_chips(self, run: Path, tmp_path: Path) -> None:
-        first = json.loads(nwave("chips", run, "--n", "12", "--seed", "5", "--wanted", "0.4", "--json").stdout)
-        again = json.loads(nwave("chips", run, "--n", "12", "--seed", "5", "--json", "--no-plot").stdout)
+        first = json.loads(
+            nwave("chips", run, "--n", "12", "--seed", "5", "--wanted", "0.4", "--json").stdout
+        )
+        again = json.loads(
+            nwave("chips", run, "--n", "12", "--seed", "5", "--json", "--no-plot").stdout
+        )
         assert first["accuracy"] == again["accuracy"]
         assert len(first["accuracy"]) == 12
         assert first["yield"] == sum(a >= 0.4 for a in first["accuracy"]) / 12
@@ -280,7 +326,9 @@ class TestCommands:
         assert first["assumed"] == ["leak_mismatch", "threshold_mismatch", "synapse_mismatch"]
         assert (tmp_path / "own.png").is_file()
 
-    def test_chips_are_drawn_with_all_mismatch(self, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_chips_are_drawn_with_all_mismatch(
+        self, run: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         from nwavesdk.deploy import chip_run
 
         def looking(net: Any, *arguments: Any) -> Any:
@@ -316,7 +364,9 @@ class TestCommands:
 
 
 def nwave(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return CliRunner().invoke(
+        app, [str(argument) for argument in arguments], catch_exceptions=False
+    )
 
 
 def tight(run: Path) -> Path:

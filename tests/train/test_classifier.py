@@ -6,7 +6,7 @@ import torch
 pytest.importorskip("lightning")
 
 from nwavesdk.train.classifier import population_loss
-from nwavesdk.train.seed import stream
+from nwavesdk.train.network import stream
 
 
 def test_silence_is_undecided() -> None:
@@ -25,7 +25,9 @@ def test_neither_length_nor_population_changes_the_loss() -> None:
     spk, labels = (torch.rand(6, 10, 12) < 0.2).float(), torch.randint(0, 3, (6,))
     once = population_loss(spk, labels, 3, 50.0)
     torch.testing.assert_close(population_loss(spk.repeat(1, 4, 1), labels, 3, 50.0), once)
-    torch.testing.assert_close(population_loss(spk.repeat_interleave(2, dim=2), labels, 3, 50.0), once)
+    torch.testing.assert_close(
+        population_loss(spk.repeat_interleave(2, dim=2), labels, 3, 50.0), once
+    )
     each = population_loss(spk, labels, 3, 50.0, reduction="none")
     assert each.shape == (6,)
     torch.testing.assert_close(each.mean(), once)

@@ -17,15 +17,30 @@ from nwavesdk.train import RunConfig
         ({"net": {"dropout": 1.0}}, r"net\.dropout: .*less than 1 \(got 1\.0\)"),
         ({"net": {"tau": 0}}, r"net\.tau: .*greater than 0 \(got 0\)"),
         ({"net": {"hidden": ["many"]}}, r"net\.hidden\.0: .*integer.*\(got 'many'\)"),
-        ({"net": {"surrogate": "tan"}}, r"net\.surrogate: unknown surrogate 'tan': expected one of arctan"),
+        (
+            {"net": {"surrogate": "tan"}},
+            r"net\.surrogate: unknown surrogate 'tan': expected one of arctan",
+        ),
         (
             {"learning": {"surrogate_schedule": "slope"}},
             r"surrogate_schedule: expected a form with parameter",
         ),
-        ({"learning": {"surrogate_schedule": "quick(slope, 1, 2)"}}, r"surrogate_schedule\.form: .*'linear'"),
-        ({"learning": {"surrogate_schedule": "linear(alpha, 1, 2)"}}, r"surrogate_schedule: .*no parameter 'alpha'"),
-        ({"learning": {"surrogate_schedule": "linear(slope, 0, 2)"}}, r"surrogate_schedule: .*slope must be a finite"),
-        ({"machine": {"accelerator": "abacus"}}, r"machine\.accelerator: .*'cpu'.*\(got 'abacus'\)"),
+        (
+            {"learning": {"surrogate_schedule": "quick(slope, 1, 2)"}},
+            r"surrogate_schedule\.form: .*'linear'",
+        ),
+        (
+            {"learning": {"surrogate_schedule": "linear(alpha, 1, 2)"}},
+            r"surrogate_schedule: .*no parameter 'alpha'",
+        ),
+        (
+            {"learning": {"surrogate_schedule": "linear(slope, 0, 2)"}},
+            r"surrogate_schedule: .*slope must be a finite",
+        ),
+        (
+            {"machine": {"accelerator": "abacus"}},
+            r"machine\.accelerator: .*'cpu'.*\(got 'abacus'\)",
+        ),
         ({"seed": -1}, r"seed: .*greater than or equal to 0 \(got -1\)"),
     ],
 )
@@ -74,7 +89,9 @@ def test_a_resumed_run_keeps_its_choices() -> None:
     config = RunConfig.of({"seed": 1, "learning": {"epochs": 5}})
     config.check_same({})
     config.check_same({"seed": 1, "learning": {"epochs": 5}, "net": {"surrogate": "fast_sigmoid"}})
-    with pytest.raises(ValueError, match=r"learning\.epochs: a resumed run keeps.*got 6, expected 5"):
+    with pytest.raises(
+        ValueError, match=r"learning\.epochs: a resumed run keeps.*got 6, expected 5"
+    ):
         config.check_same({"learning": {"epochs": 6}})
     with pytest.raises(ValueError, match=r"seed: a resumed run keeps.*got 2, expected 1"):
         config.check_same({"seed": 2})

@@ -9,7 +9,7 @@ pytest.importorskip("safetensors")
 pytest.importorskip("lightning")
 
 from nwavesdk.data import Standard
-from nwavesdk.train.model_file import load_model, save_model
+from nwavesdk.train.checkpoint import load_model, save_model
 
 STANDARD = Standard(np.array([1.0, 2.0], np.float32), np.array([3.0, 4.0], np.float32))
 
@@ -25,10 +25,14 @@ def test_weights_and_scale_come_back(tmp_path: Path) -> None:
 
 def test_missing_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    with pytest.raises(ValueError, match=r"model\.safetensors is not there: the run has not finished"):
+    with pytest.raises(
+        ValueError, match=r"model\.safetensors is not there: the run has not finished"
+    ):
         load_model(path, nn.Linear(2, 3))
     save_model(path, nn.Linear(2, 3), STANDARD)
-    with pytest.raises(ValueError, match=r"does not hold the weights of this run's network.*size mismatch"):
+    with pytest.raises(
+        ValueError, match=r"does not hold the weights of this run's network.*size mismatch"
+    ):
         load_model(path, nn.Linear(2, 4))
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(ValueError, match="does not hold the weights"):

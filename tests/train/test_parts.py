@@ -7,7 +7,7 @@ pytest.importorskip("pydantic")
 
 from nwavesdk.data import load_wav_folder, speaker_split, speakers_of, stratified_split
 from nwavesdk.train import RunConfig
-from nwavesdk.train.parts import load_parts
+from nwavesdk.train.run_data import load_parts
 
 
 def test_the_scale_comes_from_the_training_part_alone(tones: Path) -> None:
@@ -41,7 +41,9 @@ def test_who_is_heard_in_one_part_is_in_no_other(spoken: Path) -> None:
     assert np.array_equal(split.test.labels, parts.test.labels)
     heard = [set(speakers_of(part.keys)) for part in split]
     assert sum(map(len, heard)) == len(set.union(*heard)) == 8
-    by_recording, others = load_parts(RunConfig.of({"data": {**choices["data"], "split": "recording"}}))
+    by_recording, others = load_parts(
+        RunConfig.of({"data": {**choices["data"], "split": "recording"}})
+    )
     assert by_recording.facts is not None
     assert by_recording.facts.split_by == "recording"
     assert not np.array_equal(parts.standard.mean, others.standard.mean)
@@ -49,7 +51,9 @@ def test_who_is_heard_in_one_part_is_in_no_other(spoken: Path) -> None:
 
 def test_a_run_from_before_there_was_a_choice_keeps_its_parts(spoken: Path) -> None:
     """Such a config says what its parts were made by, in its facts alone."""
-    old, before = load_parts(RunConfig.of({"data": {"source": str(spoken), "bands": 4, "split": "recording"}}))
+    old, before = load_parts(
+        RunConfig.of({"data": {"source": str(spoken), "bands": 4, "split": "recording"}})
+    )
     content = old.model_dump()
     del content["data"]["split"]
     config, after = load_parts(RunConfig.of(content))
@@ -61,7 +65,9 @@ def test_a_run_from_before_there_was_a_choice_keeps_its_parts(spoken: Path) -> N
 
 def test_so_does_one_for_a_chip(spoken: Path) -> None:
     choices = {"data": {"source": str(spoken), "split": "recording", "sample_rate": 8000}}
-    old, before = load_parts(RunConfig.of({**choices, "chip": {"profile": "h1v2", "duration": 0.2}}))
+    old, before = load_parts(
+        RunConfig.of({**choices, "chip": {"profile": "h1v2", "duration": 0.2}})
+    )
     assert old.facts is not None
     assert old.facts.split_by == "recording"
     content = old.model_dump()
@@ -75,10 +81,14 @@ def test_a_resumed_run_takes_the_parts_that_it_has_by_name(spoken: Path) -> None
     config, _ = load_parts(RunConfig.of({"data": {"source": str(spoken), "bands": 4}}))
     config.check_same({"data": {"split": "speaker"}})
     config.check_same({"data": {"split": "auto"}})
-    with pytest.raises(ValueError, match=r"data\.split: a resumed run keeps its own choices, got 'recording'"):
+    with pytest.raises(
+        ValueError, match=r"data\.split: a resumed run keeps its own choices, got 'recording'"
+    ):
         config.check_same({"data": {"split": "recording"}})
 
 
 def test_digits_have_no_speakers() -> None:
-    with pytest.raises(ValueError, match="the spoken digits do not tell who speaks: leave --split out"):
+    with pytest.raises(
+        ValueError, match="the spoken digits do not tell who speaks: leave --split out"
+    ):
         load_parts(RunConfig.of({"data": {"split": "speaker"}}))

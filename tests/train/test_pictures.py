@@ -31,7 +31,9 @@ def test_colours_are_the_themes(theme: object) -> None:
     from matplotlib.image import imread
 
     corner = imread(BytesIO(picture))[0, 0, :3]
-    np.testing.assert_allclose(corner, [int(theme.paper[i : i + 2], 16) / 255 for i in (1, 3, 5)], atol=0.01)
+    np.testing.assert_allclose(
+        corner, [int(theme.paper[i : i + 2], 16) / 255 for i in (1, 3, 5)], atol=0.01
+    )
 
 
 def test_the_raster_shows_every_spike_once() -> None:
@@ -61,13 +63,23 @@ def test_traces_show_membranes_threshold_and_spikes() -> None:
 
 def test_silent_layers_and_single_neurons_can_be_drawn() -> None:
     s, u, v = trace(silent=True)
-    render(lambda theme: membrane_traces([(s, u, v), (s[:, :1], u[:, :1], v[:, :1])], 1e-3, 1.0, theme), LIGHT)
-    render(lambda theme: spike_raster(np.zeros((T, 1), np.float32), [s], 1e-3, ("a", "b"), 0, theme), LIGHT)
+    render(
+        lambda theme: membrane_traces(
+            [(s, u, v), (s[:, :1], u[:, :1], v[:, :1])], 1e-3, 1.0, theme
+        ),
+        LIGHT,
+    )
+    render(
+        lambda theme: spike_raster(np.zeros((T, 1), np.float32), [s], 1e-3, ("a", "b"), 0, theme),
+        LIGHT,
+    )
 
 
 def test_one_epoch_and_long_class_names_can_be_drawn() -> None:
     names = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "rate_1", "rate_2")
-    render(lambda theme: learning_curves([{"epoch": 1, **dict.fromkeys(names, 0.5)}], 1, theme), LIGHT)
+    render(
+        lambda theme: learning_curves([{"epoch": 1, **dict.fromkeys(names, 0.5)}], 1, theme), LIGHT
+    )
     classes = [f"a_rather_long_name_{index}" for index in range(30)]
     render(lambda theme: confusion_matrix(np.eye(30, dtype=np.int64), classes, theme), LIGHT)
 

@@ -16,7 +16,9 @@ def test_a_new_or_empty_folder_is_taken(tmp_path: Path) -> None:
 def test_a_folder_with_a_run_is_refused_and_untouched(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.begin(RunConfig.of({"seed": 1}))
-    with pytest.raises(ValueError, match=r"run already holds a run that did not finish: add --resume to go on"):
+    with pytest.raises(
+        ValueError, match=r"run already holds a run that did not finish: add --resume to go on"
+    ):
         folder.begin(RunConfig.of({"seed": 2}))
     folder.write_result({"test_accuracy": 1.0})
     with pytest.raises(ValueError, match=r"run already holds a finished run: choose another --out"):
@@ -28,14 +30,18 @@ def test_a_folder_with_a_run_is_refused_and_untouched(tmp_path: Path) -> None:
 
 def test_a_folder_with_other_files_is_refused_and_untouched(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ValueError, match="is in use and holds no run: choose a new or empty folder"):
+    with pytest.raises(
+        ValueError, match="is in use and holds no run: choose a new or empty folder"
+    ):
         RunFolder(tmp_path).begin(RunConfig())
     with pytest.raises(ValueError, match="is in use"):
         RunFolder(tmp_path / "thesis.tex").begin(RunConfig())
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_of_two_that_begin_at_once_one_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_that_begin_at_once_one_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = RunFolder(tmp_path), RunFolder(tmp_path)
     real = RunFolder.check_free
     calls: list[RunFolder] = []

@@ -15,14 +15,18 @@ from nwavesdk.train import Run, RunConfig
 from train.interrupt import stop_after
 
 
-@pytest.mark.parametrize("form", ["exponential(slope, 2, 40)", "plateau(slope, 2, 40, patience=1, stages=2)"])
+@pytest.mark.parametrize(
+    "form", ["exponential(slope, 2, 40)", "plateau(slope, 2, 40, patience=1, stages=2)"]
+)
 def test_a_killed_run_ends_with_the_same_weights(
     form: str, choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values: list[float] = []
     step = SurrogateAnnealing.step
 
-    def watched(self: SurrogateAnnealing, net: Any, epoch: int, metric: float | None = None) -> None:
+    def watched(
+        self: SurrogateAnnealing, net: Any, epoch: int, metric: float | None = None
+    ) -> None:
         step(self, net, epoch, metric if metric is None else 1.0)  # no gain after the first
         values.append(self.value)
 

@@ -1,11 +1,17 @@
 """The physics of the H1 chips, on arrays only: numbers, charge law, quantization, mismatch, signs, filters, power."""
 
-from nwavesdk.chip.charge import ChargeLaw, ExpansiveCharge, LinearCharge, TableCharge
+from nwavesdk.chip.charge import (
+    ChargeLaw,
+    ExpansiveCharge,
+    LinearCharge,
+    Noise,
+    Quantizer,
+    TableCharge,
+    lognormal_factors,
+)
 from nwavesdk.chip.filter_bank import FilterBank
-from nwavesdk.chip.mismatch import Noise, lognormal_factors
 from nwavesdk.chip.power import Energies, Power
 from nwavesdk.chip.profile import CHIPS, Entry, Profile, load_profile
-from nwavesdk.chip.quantization import Quantizer
 from nwavesdk.chip.signs import block_signs, disagreement, offenders, project
 
 __all__ = [

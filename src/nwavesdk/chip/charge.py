@@ -1,14 +1,70 @@
-"""The charge law: how much charge a spike through a weight puts on a membrane."""
+"""Weights as the integers that the chip stores: uniform, symmetric, over the chip's range.
+
+The charge law: how much charge a spike through a weight puts on a membrane.
+
+How one chip differs from the next: standard normal noise, and what is made of it.
+"""
 
 import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["ChargeLaw", "ExpansiveCharge", "LinearCharge", "TableCharge"]
+__all__ = [
+    "ChargeLaw",
+    "ExpansiveCharge",
+    "LinearCharge",
+    "Noise",
+    "Quantizer",
+    "TableCharge",
+    "lognormal_factors",
+]
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """`bits` bits over [-limit, limit]: the levels are step · q, q = -(2^(bits-1) - 1) … 2^(bits-1) - 1.
+
+    Raises:
+        ValueError: `bits` is not a whole number from 2 to 8.
+
+    Example:
+        >>> Quantizer(bits=2, limit=0.9).quantize(torch.tensor([-2.0, 0.3, 0.5]))
+        tensor([-0.9000,  0.0000,  0.9000])
+    """
+
+    bits: int
+    limit: float
+
+    def __post_init__(self) -> None:
+        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 2 <= self.bits <= 8:
+            raise ValueError(
+                f"quantization_bits must be a whole number from 2 to 8 or None, got {self.bits!r}."
+            )
+
+    @property
+    def step(self) -> float:
+        """Distance of two levels, in units of the weight."""
+        return self.limit / float(2 ** (self.bits - 1) - 1)
+
+    def integers(self, weight: Tensor) -> Tensor:
+        """The stored integers of `weight`, as int8; a tie goes to the even level."""
+        return torch.round(weight.clamp(-self.limit, self.limit) / self.step).to(torch.int8)
+
+    def quantize(self, weight: Tensor) -> Tensor:
+        """The weights that the stored integers stand for."""
+        return self.integers(weight).to(weight.dtype) * self.step
+
+    def inside(self, weight: Tensor) -> Tensor:
+        """1 where the straight-through gradient passes, 0 outside of the range."""
+        top = self.quantize(
+            weight.new_tensor(self.limit)
+        )  # rounding may put the highest level above the limit
+        return ((weight.abs() <= self.limit) | (weight.abs() <= top)).to(weight.dtype)
 
 
 class ChargeLaw(Protocol):
@@ -111,3 +167,36 @@ class TableCharge:
         """Points, and for each weight the index of the piece on which it lies."""
         w, q = weight.new_tensor(self.weights), weight.new_tensor(self.charges)
         return w, q, torch.bucketize(weight.detach(), w[1:-1], right=True)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Where the mismatch of one module comes from: drawn on the CPU, so that every device sees the same chip.
+
+    Args:
+        generator: of the numbers; None: torch's global one.
+        ideal: every number is 0, the chip is as it was designed.
+    """
+
+    generator: torch.Generator | None = None
+    ideal: bool = False
+
+    @classmethod
+    def of(cls, seed: int, place: int = 0) -> "Noise":
+        """The noise of a chip's module number `place`, whatever other modules draw.
+
+        Example:
+            >>> bool((Noise.of(1, 2).normal((3,)) == Noise.of(1, 2).normal((3,))).all())
+            True
+        """
+        words = np.random.SeedSequence([seed % 2**64, place]).generate_state(1, np.uint64)
+        return cls(torch.Generator().manual_seed(int(words[0])))
+
+    def normal(self, shape: tuple[int, ...]) -> Tensor:
+        """Independent numbers of mean 0 and standard deviation 1."""
+        return torch.zeros(shape) if self.ideal else torch.randn(shape, generator=self.generator)
+
+
+def lognormal_factors(shape: tuple[int, ...], spread: float, noise: Noise | None = None) -> Tensor:
+    """Factors exp(spread · noise), of median 1."""
+    return torch.exp(spread * (noise or Noise()).normal(shape))

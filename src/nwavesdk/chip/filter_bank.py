@@ -47,9 +47,13 @@ class FilterBank:
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.order < 1:
-            raise ValueError(f"FilterBank needs count and order from 1, got {self.count} and {self.order}.")
+            raise ValueError(
+                f"FilterBank needs count and order from 1, got {self.count} and {self.order}."
+            )
         if not 0 < self.lowest < self.highest < np.inf:
-            raise ValueError(f"FilterBank needs 0 < lowest < highest, got {self.lowest:g} Hz and {self.highest:g} Hz.")
+            raise ValueError(
+                f"FilterBank needs 0 < lowest < highest, got {self.lowest:g} Hz and {self.highest:g} Hz."
+            )
         edge = float(self.edges[-1, 1])
         if not edge < self.sample_rate / 2:
             raise ValueError(
@@ -85,7 +89,10 @@ class FilterBank:
     def sections(self) -> Numbers:
         """The second-order sections of each filter, `[count, order, 6]`, numerators before denominators."""
         butter = _signal().butter
-        filters = [butter(self.order, band, btype="bandpass", fs=self.sample_rate, output="sos") for band in self.edges]
+        filters = [
+            butter(self.order, band, btype="bandpass", fs=self.sample_rate, output="sos")
+            for band in self.edges
+        ]
         sections: Numbers = np.stack(filters)
         return sections
 
@@ -115,9 +122,13 @@ class FilterBank:
         """
         samples = np.asarray(sound, np.float64)
         if samples.ndim != 1:
-            raise ValueError(f"FilterBank takes one mono sound [samples], got an array of shape {list(samples.shape)}.")
+            raise ValueError(
+                f"FilterBank takes one mono sound [samples], got an array of shape {list(samples.shape)}."
+            )
         filtered = _signal().sosfilt
-        return np.stack([filtered(sections, samples).astype(np.float32) for sections in self.sections])
+        return np.stack(
+            [filtered(sections, samples).astype(np.float32) for sections in self.sections]
+        )
 
 
 def _signal() -> Any:
@@ -126,5 +137,7 @@ def _signal() -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "scipy":
             raise
-        text = 'scipy is not installed, and filters need it: pip install "nwavesdk[train]" brings it.'
+        text = (
+            'scipy is not installed, and filters need it: pip install "nwavesdk[train]" brings it.'
+        )
         raise ModuleNotFoundError(text, name=error.name) from None

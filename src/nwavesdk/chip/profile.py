@@ -54,7 +54,9 @@ class Profile:
     def __post_init__(self) -> None:
         for key in self.entries:
             if key not in _KINDS:
-                raise ValueError(f"profile {self.name}: {key} is no entry of a profile, expected {', '.join(_KINDS)}.")
+                raise ValueError(
+                    f"profile {self.name}: {key} is no entry of a profile, expected {', '.join(_KINDS)}."
+                )
         for key, (kind, told) in _KINDS.items():
             entry = self.entries.get(key)
             if entry is None:
@@ -64,7 +66,9 @@ class Profile:
         if self.text("charge_law") == "table":
             _ = self.charge_law  # a broken table is told now
         if self.text("neuron") == "h1v2" and self.number("synapse_mismatch"):
-            raise ValueError(f"profile {self.name}: H1v2 synapses have no mismatch, synapse_mismatch must be 0.")
+            raise ValueError(
+                f"profile {self.name}: H1v2 synapses have no mismatch, synapse_mismatch must be 0."
+            )
         if self.number("filter_lowest") >= self.number("filter_highest"):
             raise ValueError(f"profile {self.name}: filter_lowest must lie below filter_highest.")
 
@@ -93,13 +97,19 @@ class Profile:
     @property
     def charge_law(self) -> ChargeLaw:
         """From weight to charge."""
-        law, gain, limit = self.text("charge_law"), self.number("charge_gain"), self.number("weight_limit")
+        law, gain, limit = (
+            self.text("charge_law"),
+            self.number("charge_gain"),
+            self.number("weight_limit"),
+        )
         if law == "linear":
             return LinearCharge(gain)
         if law == "expansive":
             return ExpansiveCharge(gain, self.number("charge_steepness"), limit)
         try:
-            return TableCharge(self.numbers("charge_table_weights"), self.numbers("charge_table_charges"))
+            return TableCharge(
+                self.numbers("charge_table_weights"), self.numbers("charge_table_charges")
+            )
         except ValueError as error:
             raise ValueError(f"profile {self.name}: {error}") from None
 
@@ -127,7 +137,12 @@ class Profile:
 
     def to_json(self) -> str:
         """All of it as one line of JSON, for files that must know the chip."""
-        return json.dumps({"name": self.name, "entries": {key: asdict(entry) for key, entry in self.entries.items()}})
+        return json.dumps(
+            {
+                "name": self.name,
+                "entries": {key: asdict(entry) for key, entry in self.entries.items()},
+            }
+        )
 
     @classmethod
     def from_json(cls, text: str) -> "Profile":
@@ -149,7 +164,9 @@ def load_profile(source: str | Path | Profile) -> Profile:
         return _shipped(str(source))
     path = Path(source)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no profile {source}: give {', '.join(CHIPS)}, or the path of a TOML file.")
+        raise FileNotFoundError(
+            f"there is no profile {source}: give {', '.join(CHIPS)}, or the path of a TOML file."
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -159,7 +176,9 @@ def load_profile(source: str | Path | Profile) -> Profile:
 
 @cache
 def _shipped(name: str) -> Profile:
-    return _read(name, (files("nwavesdk.chip") / "profiles" / f"{name}.toml").read_text(encoding="utf-8"))
+    return _read(
+        name, (files("nwavesdk.chip") / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
+    )
 
 
 def _read(name: str, text: str) -> Profile:
@@ -174,14 +193,18 @@ def _profile(name: str, table: Mapping[str, Any]) -> Profile:
     entries: dict[str, Entry] = {}
     for key, raw in table.items():
         if not isinstance(raw, dict) or set(raw) != {"value", "unit", "source", "note"}:
-            raise ValueError(f"profile {name}: {key} must be a table with value, unit, source and note, got {raw!r}.")
+            raise ValueError(
+                f"profile {name}: {key} must be a table with value, unit, source and note, got {raw!r}."
+            )
         if raw["source"] not in ("documented", "assumed", "measured"):
             raise ValueError(
                 f'profile {name}: source of {key} is "documented", "assumed" or "measured", got {raw["source"]!r}.'
             )
         for field in ("unit", "note"):
             if not isinstance(raw[field], str) or not raw[field].strip():
-                raise ValueError(f"profile {name}: {field} of {key} must be a text, got {raw[field]!r}.")
+                raise ValueError(
+                    f"profile {name}: {field} of {key} must be a text, got {raw[field]!r}."
+                )
         entries[key] = Entry(_value(raw["value"]), raw["unit"], raw["source"], raw["note"])
     return Profile(name, entries)
 
@@ -199,9 +222,16 @@ Kind = tuple[Callable[[Value], bool], str]
 
 def _real(least: float, above: bool = False, most: float = math.inf) -> Kind:
     def fits(v: Value) -> bool:
-        return isinstance(v, float) and math.isfinite(v) and (v > least if above else v >= least) and v <= most
+        return (
+            isinstance(v, float)
+            and math.isfinite(v)
+            and (v > least if above else v >= least)
+            and v <= most
+        )
 
-    return fits, f"a number {'above' if above else 'from'} {least:g}" + (f" to {most:g}" if most < math.inf else "")
+    return fits, f"a number {'above' if above else 'from'} {least:g}" + (
+        f" to {most:g}" if most < math.inf else ""
+    )
 
 
 def _whole(least: int, most: float = math.inf) -> Kind:

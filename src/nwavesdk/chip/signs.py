@@ -9,7 +9,15 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["block_peaks", "block_signs", "block_sums", "disagreement", "offenders", "over_blocks", "project"]
+__all__ = [
+    "block_peaks",
+    "block_signs",
+    "block_sums",
+    "disagreement",
+    "offenders",
+    "over_blocks",
+    "project",
+]
 
 
 def block_sums(values: Tensor, block: int, axis: str) -> Tensor:
@@ -129,9 +137,13 @@ def _folded(values: Tensor, block: int, axis: str) -> Tensor:
 
 def _check(values: Tensor, block: int, axis: str) -> None:
     if values.ndim != 2:
-        raise ValueError(f"a weight with shared signs has the shape [N_in, N_out], got {list(values.shape)}.")
+        raise ValueError(
+            f"a weight with shared signs has the shape [N_in, N_out], got {list(values.shape)}."
+        )
     if isinstance(block, bool) or not isinstance(block, int) or block < 1:
-        raise ValueError(f"block must be a whole number above 0 of weights that share a sign, got {block!r}.")
+        raise ValueError(
+            f"block must be a whole number above 0 of weights that share a sign, got {block!r}."
+        )
     if axis not in ("inputs", "outputs"):
         raise ValueError(
             f"axis must be 'inputs', for rows of [N_in, N_out] that share a sign, or 'outputs', got {axis!r}."
@@ -140,5 +152,7 @@ def _check(values: Tensor, block: int, axis: str) -> None:
 
 def _checked(limit: float) -> float:
     if not (math.isfinite(limit) and limit > 0):
-        raise ValueError(f"limit must be a finite number above 0, or None for weights without bounds, got {limit!r}.")
+        raise ValueError(
+            f"limit must be a finite number above 0, or None for weights without bounds, got {limit!r}."
+        )
     return limit

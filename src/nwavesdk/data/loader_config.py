@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.chip import FilterBank, Profile, load_profile
-from nwavesdk.data.partition import check_shares
-from nwavesdk.data.split import By
+from nwavesdk.data.split import By, check_shares
 
 __all__ = ["NWaveDataloaderConfig"]
 
@@ -91,7 +90,7 @@ class NWaveDataloaderConfig:
         _ = self.bank  # a profile that is missing, or bands that do not fit the rate, are told now
 
     @property
-    def T(self) -> int:  # noqa: N802 (the field's name)
+    def T(self) -> int:  # noqa: N802
         """Time steps of a series: the whole ones within a recording."""
         return self.steps(self.recording_duration_s)
 
@@ -102,7 +101,9 @@ class NWaveDataloaderConfig:
     @property
     def edges(self) -> npt.NDArray[np.int64]:
         """The samples at which time steps begin, and where the last one ends, `[T + 1]`."""
-        edges: npt.NDArray[np.float64] = np.rint(np.arange(self.T + 1) * (self.sim_time_s * self.sample_rate))
+        edges: npt.NDArray[np.float64] = np.rint(
+            np.arange(self.T + 1) * (self.sim_time_s * self.sample_rate)
+        )
         return edges.astype(np.int64)
 
     @property
@@ -126,7 +127,11 @@ class NWaveDataloaderConfig:
     @property
     def longest(self) -> float:
         """Length beyond which a recording is an error [s]."""
-        return max(60.0, 2 * self.recording_duration_s) if self.max_seconds is None else self.max_seconds
+        return (
+            max(60.0, 2 * self.recording_duration_s)
+            if self.max_seconds is None
+            else self.max_seconds
+        )
 
     @classmethod
     def of(cls, choices: dict[str, Any]) -> "NWaveDataloaderConfig":
@@ -138,7 +143,9 @@ class NWaveDataloaderConfig:
         names = [field.name for field in fields(cls)]
         for name in choices:
             if name not in names:
-                raise TypeError(f"NWaveDataloaderConfig has no choice {name!r}, expected some of {', '.join(names)}.")
+                raise TypeError(
+                    f"NWaveDataloaderConfig has no choice {name!r}, expected some of {', '.join(names)}."
+                )
         if "data_parent" not in choices:
             raise TypeError("NWaveDataGen needs data_parent, the folder of the recordings.")
         return cls(**choices)
@@ -169,7 +176,10 @@ _FITS: dict[str, Any] = {
 }
 _WRONG = {
     "data_parent": "the path of a folder",
-    **{name: " or ".join(f'"{choice}"' for choice in get_args(kind)) for name, kind in CHOICES.items()},
+    **{
+        name: " or ".join(f'"{choice}"' for choice in get_args(kind))
+        for name, kind in CHOICES.items()
+    },
     "sample_rate": "a whole number of Hz from 1",
     "recording_duration_s": "a positive number of seconds",
     "sim_time_s": "a positive number of seconds",

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.extra import require
 from nwavesdk.data.recordings import Frames
+from nwavesdk.internal.extras import require
 
 __all__ = ["LogMel"]
 
@@ -54,7 +54,10 @@ class LogMel:
         Returns:
             Natural logarithm of the power, `[L, bands]`.
         """
-        width, step = round(self.window * self.sample_rate), max(1, round(self.hop * self.sample_rate))
+        width, step = (
+            round(self.window * self.sample_rate),
+            max(1, round(self.hop * self.sample_rate)),
+        )
         sound = np.pad(sound, (0, max(0, width - len(sound))))
         pieces = np.lib.stride_tricks.sliding_window_view(sound, width)[::step]
         taper = np.hanning(width).astype(np.float32)
@@ -68,7 +71,10 @@ class LogMel:
         edges = 700 * (10 ** (np.linspace(0, top, self.bands + 2) / 2595) - 1)
         low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
         frequencies = np.fft.rfftfreq(width, 1 / self.sample_rate)
-        rising, falling = (frequencies - low) / (centre - low), (high - frequencies) / (high - centre)
+        rising, falling = (
+            (frequencies - low) / (centre - low),
+            (high - frequencies) / (high - centre),
+        )
         filters = np.clip(np.minimum(rising, falling), 0, None)
         # A band narrower than the distance between two frequencies can miss them all: it takes the nearest one.
         empty = np.flatnonzero(filters.sum(axis=1) == 0)

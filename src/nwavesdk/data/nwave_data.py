@@ -36,7 +36,9 @@ class NWaveDataGen:
 
     def __init__(self, config: NWaveDataloaderConfig | None = None, /, **choices: Any) -> None:
         if config is not None and choices:
-            raise TypeError(f"NWaveDataGen takes a config or choices by name, got both: put {list(choices)} into it.")
+            raise TypeError(
+                f"NWaveDataGen takes a config or choices by name, got both: put {list(choices)} into it."
+            )
         if config is not None and not isinstance(config, NWaveDataloaderConfig):
             raise TypeError(
                 f"NWaveDataGen takes an NWaveDataloaderConfig, got {config!r}; give a folder as data_parent=."
@@ -57,13 +59,19 @@ class NWaveDataGen:
             epoch, the first of which the seed decides.
         """
         x, y = torch.from_numpy(self.channels.x), torch.from_numpy(self.channels.y)
-        train, val, test = (TensorDataset(x[part], y[part]) for part in map(torch.from_numpy, self.channels.parts))
+        train, val, test = (
+            TensorDataset(x[part], y[part]) for part in map(torch.from_numpy, self.channels.parts)
+        )
         order = torch.Generator().manual_seed(self.config.seed)
         size = self.config.batch_size
-        return DataLoader(train, size, shuffle=True, generator=order), DataLoader(val, size), DataLoader(test, size)
+        return (
+            DataLoader(train, size, shuffle=True, generator=order),
+            DataLoader(val, size),
+            DataLoader(test, size),
+        )
 
     @property
-    def T(self) -> int:  # noqa: N802 (the field's name)
+    def T(self) -> int:  # noqa: N802
         """Time steps of a series."""
         return self.config.T
 

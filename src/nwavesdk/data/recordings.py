@@ -1,4 +1,9 @@
-"""Labelled recordings as frames of features, each as long as it was spoken; every source of data ends in this form."""
+"""Labelled recordings as frames of features, each as long as it was spoken; every source of data ends in this form.
+
+The scale of features: zero mean and unit deviation on the training part, the same map for every other part.
+
+Recordings as one array [B, T, F] for a net: standardized, cut or padded to one length, each frame held for steps.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +12,7 @@ from hashlib import sha256
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Recordings", "hash_order"]
+__all__ = ["STEPS", "Recordings", "Series", "Standard", "fit_hold", "fit_length", "hash_order"]
 
 Frames = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -44,7 +49,9 @@ class Recordings:
             )
         widths = {frames.shape[1] for frames in self.frames}
         if len(widths) > 1:
-            raise ValueError(f"Recordings need the same features in every frame, got widths {sorted(widths)}.")
+            raise ValueError(
+                f"Recordings need the same features in every frame, got widths {sorted(widths)}."
+            )
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -75,7 +82,10 @@ class Recordings:
                 f"A limit of {count} recordings leaves {share} for each of {len(self.classes)} classes, expected at "
                 f"least 3 (train, validation, test): use {3 * len(self.classes)} or more."
             )
-        kept = [hash_order(self.keys, np.flatnonzero(self.labels == c))[:share] for c in range(len(self.classes))]
+        kept = [
+            hash_order(self.keys, np.flatnonzero(self.labels == c))[:share]
+            for c in range(len(self.classes))
+        ]
         return self.take(np.sort(np.concatenate(kept)))
 
 
@@ -86,4 +96,100 @@ def hash_order(keys: Sequence[str], indices: Indices) -> Indices:
         >>> hash_order(["a", "b", "c"], np.arange(3)).tolist()
         [2, 1, 0]
     """
-    return np.array(sorted(indices, key=lambda i: sha256(keys[i].encode()).digest()), dtype=np.int64)
+    return np.array(
+        sorted(indices, key=lambda i: sha256(keys[i].encode()).digest()), dtype=np.int64
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Standard:
+    """`z = (f - mean) / deviation`, feature by feature.
+
+    Args:
+        mean: Mean of each feature over all frames of the training part, `[F]`.
+        deviation: Standard deviation of each feature, `[F]`; 1 where a feature does not vary.
+    """
+
+    mean: Frames
+    deviation: Frames
+
+    @classmethod
+    def fit(cls, recordings: Recordings) -> "Standard":
+        """Measure the training part.
+
+        Args:
+            recordings: The training part, and nothing else.
+        """
+        frames: npt.NDArray[np.float64] = np.concatenate(recordings.frames).astype(np.float64)
+        deviation = frames.std(axis=0)
+        # A constant feature (a silent mel band) has a deviation of rounding noise; dividing by it would blow it up.
+        constant = deviation <= 1e-6 * np.maximum(1.0, np.abs(frames.mean(axis=0)))
+        return cls(
+            frames.mean(axis=0).astype(np.float32),
+            np.where(constant, 1.0, deviation).astype(np.float32),
+        )
+
+    def apply(self, frames: Frames) -> Frames:
+        """Frames `[L, F]` on the training part's scale."""
+        return (frames - self.mean) / self.deviation
+
+
+STEPS = 100
+"""Time steps a sequence should have, about."""
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """What a net sees.
+
+    Args:
+        x: Input, `[B, T, F]`, on the training part's scale.
+        labels: Class index of each recording, `[B]`.
+    """
+
+    x: Frames
+    labels: Indices
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def of(cls, recordings: Recordings, standard: Standard, length: int, hold: int) -> "Series":
+        """Line recordings up.
+
+        A recording that is longer than `length` frames is cut behind them. A shorter one is followed by zeros, the
+        training part's mean frame: no charge flows, so the net falls silent instead of hearing a made-up sound.
+
+        Args:
+            recordings: Any part.
+            standard: The scale, measured on the training part.
+            length: Frames that are kept.
+            hold: Time steps for which a frame stays.
+
+        Returns:
+            Series with `T = length * hold`.
+        """
+        x = np.zeros((len(recordings), length, recordings.n_features), np.float32)
+        for row, frames in zip(x, recordings.frames, strict=True):
+            kept = frames[:length]
+            row[: len(kept)] = standard.apply(kept)
+        return cls(np.repeat(x, hold, axis=1), recordings.labels)
+
+
+def fit_length(train: Recordings) -> int:
+    """Frames to keep, so that nine of ten recordings stay whole.
+
+    Args:
+        train: The training part.
+    """
+    return int(np.quantile([len(frames) for frames in train.frames], 0.9, method="higher"))
+
+
+def fit_hold(length: int) -> int:
+    """Steps to hold a frame for, so that `length` frames take about `STEPS`.
+
+    Example:
+        >>> fit_hold(25), fit_hold(98), fit_hold(400)
+        (4, 1, 1)
+    """
+    return max(1, round(STEPS / length))

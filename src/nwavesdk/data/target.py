@@ -33,8 +33,15 @@ def read_target(path: Path, data: bytes) -> Target:
         what = f"is no tensor ({type(error).__name__})" if data else "is empty (0 bytes)"
         raise RecordingError(path, what, "write it with torch.save(tensor, path)") from None
     shape = list(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-    if not isinstance(value, torch.Tensor) or value.ndim not in (1, 2) or not value.numel() or value.is_complex():
-        raise RecordingError(path, f"holds {shape}, expected a real tensor (T,) or (T, C)", "write it anew")
+    if (
+        not isinstance(value, torch.Tensor)
+        or value.ndim not in (1, 2)
+        or not value.numel()
+        or value.is_complex()
+    ):
+        raise RecordingError(
+            path, f"holds {shape}, expected a real tensor (T,) or (T, C)", "write it anew"
+        )
     target: Target = value.detach().to_dense().reshape(len(value), -1).to(torch.float32).numpy()
     if not np.isfinite(target).all():
         raise RecordingError(path, "holds values that are not finite")

@@ -7,9 +7,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.extra import require
+from nwavesdk.internal.extras import require
 
-__all__ = ["RecordingError", "Samples", "Sound", "at_rate", "check_size", "decode", "levelled", "read_bytes"]
+__all__ = [
+    "RecordingError",
+    "Samples",
+    "Sound",
+    "at_rate",
+    "check_size",
+    "decode",
+    "levelled",
+    "read_bytes",
+]
 
 Samples = npt.NDArray[np.float32]
 Sound = tuple[Samples, int]
@@ -49,7 +58,9 @@ def read_bytes(path: Path, max_seconds: float) -> bytes:
             raise RecordingError(path, what, "cut it, or raise max_seconds")
         return path.read_bytes()
     except OSError as error:
-        raise RecordingError(path, f"cannot be read ({error.strerror})", "mend its permissions or remove it") from None
+        raise RecordingError(
+            path, f"cannot be read ({error.strerror})", "mend its permissions or remove it"
+        ) from None
 
 
 def check_size(path: Path, data: bytes, max_seconds: float) -> None:
@@ -65,7 +76,9 @@ def check_size(path: Path, data: bytes, max_seconds: float) -> None:
     except soundfile.SoundFileError:
         return  # `decode` says what is wrong
     if not RATES[0] <= header.samplerate <= RATES[1]:
-        raise RecordingError(path, f"has a sample rate of {header.samplerate} Hz, expected {RATES[0]} to {RATES[1]}")
+        raise RecordingError(
+            path, f"has a sample rate of {header.samplerate} Hz, expected {RATES[0]} to {RATES[1]}"
+        )
     seconds = header.frames / header.samplerate
     if seconds > max_seconds:
         what = f"lasts {seconds:.1f} s, expected at most {max_seconds:g} s"

@@ -25,7 +25,10 @@ VERSION = 1
 
 
 def export(
-    model: nn.Module, path: str | Path, profile: Profile | None = None, about: Mapping[str, Any] | None = None
+    model: nn.Module,
+    path: str | Path,
+    profile: Profile | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write a net as a chip holds it.
 
@@ -68,7 +71,10 @@ def export(
             quantizer = Quantizer(weight.bits or bits, limit)
             tensors[weight.name] = quantizer.integers(weight.tensor.detach()).cpu().contiguous()
         tensors[f"{row.name}.log_taus"] = row.layer.log_taus.detach().cpu().contiguous()
-    write_atomically(Path(path), require("safetensors.torch", "train").save(tensors, {"chip": json.dumps(header)}))
+    write_atomically(
+        Path(path),
+        require("safetensors.torch", "train").save(tensors, {"chip": json.dumps(header)}),
+    )
     return header
 
 
@@ -87,7 +93,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
     except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
         raise ValueError(f"{path} is no file of `nwave export`, or damaged: {error!r}") from None
     if header.get("version") != VERSION:
-        raise ValueError(f"{path} has version {header.get('version')}, this nwavesdk reads {VERSION}: export it again.")
+        raise ValueError(
+            f"{path} has version {header.get('version')}, this nwavesdk reads {VERSION}: export it again."
+        )
     return dict(header)
 
 
@@ -123,11 +131,21 @@ def load_export(path: str | Path) -> SpikingSequential:
 def _describe(row: Stage, bits: int) -> list[dict[str, Any]]:
     kind = "frontend" if row.diagonal else "synapse"
     sizes = [row.n_inputs] if row.diagonal else [row.n_inputs, row.n_neurons]
-    layer: dict[str, Any] = {"kind": "layer", "name": row.name, "size": [row.n_neurons], "dt": row.layer.dt}
+    layer: dict[str, Any] = {
+        "kind": "layer",
+        "name": row.name,
+        "size": [row.n_neurons],
+        "dt": row.layer.dt,
+    }
     if row.recurrent:
         layer |= {"topology": "RC", "bits": row.layer.quantization_bits or bits}
     return [
-        {"kind": kind, "name": row.synapse_name, "size": sizes, "bits": row.synapse.quantization_bits or bits},
+        {
+            "kind": kind,
+            "name": row.synapse_name,
+            "size": sizes,
+            "bits": row.synapse.quantization_bits or bits,
+        },
         layer,
     ]
 

@@ -79,16 +79,22 @@ def get_chip_consumption(
     filters = chip.count("filters") if rows[0].diagonal else 0
     power = chip.energies.power(sum(float(c.sum()) for c in counts), events, B * T * dt, filters)
     keys = ("static_power", "neuron_energy", "synapse_energy", "filter_power")
-    return Consumption(power.static, power.neuron, power.synapse, power.front_end, chip.assumed(*keys))
+    return Consumption(
+        power.static, power.neuron, power.synapse, power.front_end, chip.assumed(*keys)
+    )
 
 
-def _fired(rows: Sequence[Stage], spikes: Recording | Mapping[str, Tensor] | Sequence[Tensor]) -> list[Tensor]:
+def _fired(
+    rows: Sequence[Stage], spikes: Recording | Mapping[str, Tensor] | Sequence[Tensor]
+) -> list[Tensor]:
     if isinstance(spikes, Recording):
         spikes = {name: record.spk for name, record in spikes.layers.items()}
     if isinstance(spikes, Mapping):
         lacking = [row.name for row in rows if row.name not in spikes]
         if lacking:
-            raise ValueError(f"get_chip_consumption: spikes of layer {lacking[0]} are missing, got {sorted(spikes)}.")
+            raise ValueError(
+                f"get_chip_consumption: spikes of layer {lacking[0]} are missing, got {sorted(spikes)}."
+            )
         found = [spikes[row.name] for row in rows]
     else:
         found = list(spikes)
@@ -98,7 +104,12 @@ def _fired(rows: Sequence[Stage], spikes: Recording | Mapping[str, Tensor] | Seq
                 "of every layer, as net.record(x) has them."
             )
     for row, spk in zip(rows, found, strict=True):
-        if spk.ndim != 3 or spk.shape[2] != row.n_neurons or spk.shape[:2] != found[0].shape[:2] or not spk.numel():
+        if (
+            spk.ndim != 3
+            or spk.shape[2] != row.n_neurons
+            or spk.shape[:2] != found[0].shape[:2]
+            or not spk.numel()
+        ):
             raise ValueError(
                 f"get_chip_consumption: spikes of layer {row.name} have the shape {list(spk.shape)}, expected "
                 f"[B, T, {row.n_neurons}] with one B and T for all layers."

@@ -60,7 +60,9 @@ def check(model: nn.Module, profile: Profile | None = None) -> list[Violation]:
     """
     rows = stages(model, "check")
     chip = profile_of(model, "check") if profile is None else profile
-    found = [violation for i, row in enumerate(rows) for violation in _stage(row, chip, first=i == 0)]
+    found = [
+        violation for i, row in enumerate(rows) for violation in _stage(row, chip, first=i == 0)
+    ]
     try:
         place(model, chip)
     except ValueError as error:
@@ -99,7 +101,11 @@ def _built_for(row: Stage, chip: Profile) -> Iterator[Violation]:
 
 
 def _weight(weight: Weight, chip: Profile) -> Iterator[Violation]:
-    limit, block, axis = chip.number("weight_limit"), chip.count("sign_block"), chip.text("sign_axis")
+    limit, block, axis = (
+        chip.number("weight_limit"),
+        chip.count("sign_block"),
+        chip.text("sign_axis"),
+    )
     name, held = weight.name, weight.held()
     if weight.bits is not None and weight.bits > chip.count("weight_bits"):
         text = f"{weight.bits} bits, expected at most {chip.count('weight_bits')}"
@@ -107,14 +113,22 @@ def _weight(weight: Weight, chip: Profile) -> Iterator[Violation]:
     raw = weight.tensor.detach()  # what is not finite has no level
     for index in (~((held.abs() <= limit * (1 + 1e-6)) & raw.isfinite())).nonzero().tolist():
         value = (held if raw[tuple(index)].isfinite() else raw)[tuple(index)].item()
-        yield Violation(name, "weight_limit", tuple(index), value, f"weight {value:g}, expected within ±{limit:g}")
+        yield Violation(
+            name,
+            "weight_limit",
+            tuple(index),
+            value,
+            f"weight {value:g}, expected within ±{limit:g}",
+        )
     if held.ndim < 2:
         return
     doubt = " (axis assumed)" if chip.assumed("sign_axis") else ""
     for index in offenders(held.where(raw.isfinite(), 0.0), block, axis).nonzero().tolist():
         value = held[tuple(index)].item()
         told, other = ("positive", "negative") if value > 0 else ("negative", "positive")
-        text = f"weight {value:g} is {told} in a block of {block} {axis} whose sign is {other}{doubt}"
+        text = (
+            f"weight {value:g} is {told} in a block of {block} {axis} whose sign is {other}{doubt}"
+        )
         yield Violation(name, "sign_block", tuple(index), value, text)
 
 

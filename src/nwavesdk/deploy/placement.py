@@ -101,7 +101,9 @@ def place(model: nn.Module, profile: Profile | None = None) -> Placement:
             pieces = _tight(rows, whole, split, cores, block)
             if pieces is not None:
                 return Placement(chip.name, cores, pieces)
-    sizes = ", ".join(f"{row.name}: {row.n_neurons}{' recurrent' if row.recurrent else ''}" for row in rows)
+    sizes = ", ".join(
+        f"{row.name}: {row.n_neurons}{' recurrent' if row.recurrent else ''}" for row in rows
+    )
     raise ValueError(
         f"the net does not fit on {chip.name} with cores of {_told(cores)} neurons: its layers ({sizes}) leave no way "
         f"to keep recurrent layers on one core and to cut the others at multiples of {block}: make a layer smaller."
@@ -133,7 +135,9 @@ def _check(rows: Sequence[Stage], chip: Profile) -> None:
 
 def _packings(sizes: Sequence[int], cores: Sequence[int]) -> list[list[int]]:
     """Ways to put things of `sizes` whole on cores: which core for each; one for every room that can be left over."""
-    states: dict[tuple[int, ...], tuple[list[int], list[int]]] = {tuple(sorted(cores)): (list(cores), [])}
+    states: dict[tuple[int, ...], tuple[list[int], list[int]]] = {
+        tuple(sorted(cores)): (list(cores), [])
+    }
     for size in sizes:
         grown: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
         for free, homes in states.values():
@@ -146,13 +150,19 @@ def _packings(sizes: Sequence[int], cores: Sequence[int]) -> list[list[int]]:
 
 
 def _pieces(
-    rows: Sequence[Stage], homes: dict[int, int], split: tuple[int, ...], cores: tuple[int, ...], block: int
+    rows: Sequence[Stage],
+    homes: dict[int, int],
+    split: tuple[int, ...],
+    cores: tuple[int, ...],
+    block: int,
 ) -> tuple[Piece, ...] | None:
     """Pieces with whole layers at `homes` and the others cut into what room is left; None where that is not enough."""
     room = list(cores)
     for i, core in homes.items():
         room[core] -= rows[i].n_neurons
-    pieces: list[tuple[int, int, int, int]] = [(i, 0, rows[i].n_neurons, core) for i, core in homes.items()]
+    pieces: list[tuple[int, int, int, int]] = [
+        (i, 0, rows[i].n_neurons, core) for i, core in homes.items()
+    ]
     for i in split:
         first = 0
         while left := rows[i].n_neurons - first:
@@ -167,12 +177,18 @@ def _pieces(
 
 
 def _tight(
-    rows: Sequence[Stage], whole: Sequence[int], split: tuple[int, ...], cores: tuple[int, ...], block: int
+    rows: Sequence[Stage],
+    whole: Sequence[int],
+    split: tuple[int, ...],
+    cores: tuple[int, ...],
+    block: int,
 ) -> tuple[Piece, ...] | None:
     """The same where room is scarce: a cut layer is blocks, which fit anywhere, and a rest, whose places are tried."""
     rests = [i for i in split if rows[i].n_neurons % block]
     wanted = sum(rows[i].n_neurons // block for i in split)
-    for homes in _packings([*(rows[i].n_neurons for i in whole), *(rows[i].n_neurons % block for i in rests)], cores):
+    for homes in _packings(
+        [*(rows[i].n_neurons for i in whole), *(rows[i].n_neurons % block for i in rests)], cores
+    ):
         room = list(cores)
         pieces = [(i, 0, rows[i].n_neurons, core) for i, core in zip(whole, homes, strict=False)]
         ends = dict(zip(rests, homes[len(whole) :], strict=True))
@@ -192,9 +208,14 @@ def _tight(
                 shares.append((core, share * block))
                 room[core] -= share * block
                 blocks -= share
-            if last is not None:  # the rest ends the layer, behind what blocks of it lie on the same core
+            if (
+                last is not None
+            ):  # the rest ends the layer, behind what blocks of it lie on the same core
                 with_rest = sum(size for core, size in shares if core == last)
-                shares = [*((core, size) for core, size in shares if core != last), (last, with_rest + rest)]
+                shares = [
+                    *((core, size) for core, size in shares if core != last),
+                    (last, with_rest + rest),
+                ]
             for core, size in shares:
                 pieces.append((i, first, size, core))
                 first += size

@@ -103,7 +103,9 @@ def stages(model: nn.Module, caller: str) -> list[Stage]:
         TypeError: the model is no such net; the text names the module that does not belong there.
     """
     if not isinstance(model, SpikingSequential):
-        raise TypeError(f"{caller} takes a SpikingSequential of the chip's modules, got {type(model).__name__}.")
+        raise TypeError(
+            f"{caller} takes a SpikingSequential of the chip's modules, got {type(model).__name__}."
+        )
     found: list[Stage] = []
     waiting: tuple[str, Any] | None = None
     classes = tuple(kind for chip in CHIPS for kind in family_of(load_profile(chip)))
@@ -126,7 +128,9 @@ def stages(model: nn.Module, caller: str) -> list[Stage]:
             continue
         assert waiting is not None
         if len(module.features) != 1:
-            raise TypeError(f"{caller}: module {name} has neurons in the shape {module.features}, expected a number.")
+            raise TypeError(
+                f"{caller}: module {name} has neurons in the shape {module.features}, expected a number."
+            )
         found.append(Stage(*waiting, name, module))
         waiting = None
     if waiting is not None or not found:

@@ -1,9 +1,8 @@
 """What a neuron does in one step: its equation and its adjoint, once each, for every machine."""
 
-from nwavesdk.dynamics.bind import bind
 from nwavesdk.dynamics.h1 import h1
 from nwavesdk.dynamics.lif import lif
-from nwavesdk.dynamics.neuron import Neuron
+from nwavesdk.dynamics.neuron import Neuron, bind
 from nwavesdk.dynamics.reset import RESETS, Reset
 
 __all__ = ["RESETS", "Neuron", "Reset", "bind", "h1", "lif"]

@@ -12,8 +12,7 @@ from typing import Any
 
 import torch as m  # the maths of a page: bound anew for numba and Triton
 
-from nwavesdk.dynamics.bind import held, reset, reset_adjoint, spike, surrogate
-from nwavesdk.dynamics.neuron import Neuron
+from nwavesdk.dynamics.neuron import Neuron, held, reset, reset_adjoint, spike, surrogate
 from nwavesdk.dynamics.reset import RESETS, Reset
 
 __all__ = ["h1"]

@@ -9,11 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.init.batches import first_batches
-from nwavesdk.init.charge import generator_for, refuse_parametrized
-from nwavesdk.init.fluctuation import Fluctuation
-from nwavesdk.init.pairs import Pair, find_pairs, inputs_of
-from nwavesdk.init.report import FluctReport, LayerFluctuation
+from nwavesdk.init.fluctuation import FluctReport, Fluctuation, LayerFluctuation
+from nwavesdk.init.pairs import Pair, find_pairs, first_batches, inputs_of
+from nwavesdk.init.weights import generator_for, refuse_parametrized
 from nwavesdk.layers import ChipInstance, NeuronLayer, Synapse
 
 __all__ = ["fluct_init"]
@@ -130,7 +128,12 @@ def _check(alpha: float, mu_u: float, max_dead: float, max_batches: int) -> None
         ("alpha", alpha, "a share above 0 up to 1", 0 < alpha <= 1),
         ("mu_u", mu_u, "a finite number below 1 [thresholds]", -math.inf < mu_u < 1),
         ("max_dead", max_dead, "a share from 0 to below 1", 0 <= max_dead < 1),
-        ("max_batches", max_batches, "a whole number above 0", max_batches >= 1 and max_batches == int(max_batches)),
+        (
+            "max_batches",
+            max_batches,
+            "a whole number above 0",
+            max_batches >= 1 and max_batches == int(max_batches),
+        ),
     ):
         if not fits:
             raise ValueError(f"fluct_init: {name} must be {told}, got {value!r}.")
@@ -139,7 +142,11 @@ def _check(alpha: float, mu_u: float, max_dead: float, max_batches: int) -> None
 def _xis(targets: float | Sequence[float] | None, pairs: list[Pair]) -> list[float | None]:
     if targets is None:
         return [None] * len(pairs)
-    xis = [float(targets)] * len(pairs) if isinstance(targets, int | float) else [float(xi) for xi in targets]
+    xis = (
+        [float(targets)] * len(pairs)
+        if isinstance(targets, int | float)
+        else [float(xi) for xi in targets]
+    )
     if len(xis) != len(pairs):
         raise ValueError(
             f"fluct_init: xi_targets must be one number or one per layer ({len(pairs)}: "
@@ -158,7 +165,11 @@ def _give(pairs: list[Pair], model: nn.Module) -> None:
         for name, value in pair.driver.named_parameters(recurse=False):
             getattr(driver, name).copy_(value)
         found, layer = pair.layer.recurrent_weights, model.get_submodule(pair.layer_name)
-        if found is not None and isinstance(layer, NeuronLayer) and layer.recurrent_weights is not None:
+        if (
+            found is not None
+            and isinstance(layer, NeuronLayer)
+            and layer.recurrent_weights is not None
+        ):
             layer.recurrent_weights.copy_(found)
 
 

@@ -1,17 +1,143 @@
-"""One layer in fluctuation-driven initialization: weights of wanted statistics, and the search on their mean."""
+"""The postsynaptic potential of a layer's neurons, measured: what one unit of charge does to the membrane.
 
+What an initialization did, layer by layer, to read and to print.
+
+One layer in fluctuation-driven initialization: weights of wanted statistics, and the search on their mean.
+"""
+
+import copy
 import math
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from nwavesdk.init.charge import charge_limit, set_charges, share_at_limit
-from nwavesdk.init.kernel import free_membrane, psp_kernel
+from nwavesdk.chip import Noise
 from nwavesdk.init.pairs import Pair, title
-from nwavesdk.init.report import LayerFluctuation
+from nwavesdk.init.weights import charge_limit, set_charges, share_at_limit
+from nwavesdk.layers import NeuronLayer
 
-__all__ = ["Fluctuation"]
+__all__ = ["FluctReport", "Fluctuation", "LayerFluctuation", "free_membrane", "psp_kernel"]
+
+_PROBE = 1e-3  # thresholds: far below a spike, and small against any curvature
+_DECAYED = 1e-6
+_CHUNK, _LONGEST = 256, 1 << 17
+
+
+@torch.no_grad()
+def psp_kernel(layer: NeuronLayer) -> Tensor:
+    """Membrane after a charge of 1 in step 0, [steps, N] in float64, until a millionth of its peak is left.
+
+    It is measured on a copy of the layer from rest without mismatch, so it knows nothing of the neuron's equations.
+
+    Raises:
+        RuntimeError: the membrane has not decayed after 131,072 steps.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer
+        >>> psp_kernel(LIFLayer(1, taus=1e-3))[:3].flatten()
+        tensor([1.0000, 0.3679, 0.1353], dtype=torch.float64)
+    """
+    probe = _copy(layer)
+    charge = _PROBE * probe.constants(torch.float64)[1]
+    x = charge.new_zeros(1, _CHUNK, charge.numel())
+    x[0, 0] = charge
+    parts: list[Tensor] = []
+    peak = 0.0
+    while not parts or float(parts[-1][-1].abs().max()) > _DECAYED * peak:
+        if len(parts) * _CHUNK >= _LONGEST:
+            raise RuntimeError(
+                f"{type(layer).__name__}: the membrane has not decayed {_LONGEST} steps after a charge: shorten taus, "
+                f"or lengthen dt ({layer.dt:g} s)."
+            )
+        _, mem = probe(x.reshape(1, _CHUNK, *layer.features))
+        parts.append(mem.reshape(_CHUNK, -1) / charge)
+        peak = max(peak, float(parts[-1].abs().max()))
+        x = torch.zeros_like(x)
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def free_membrane(layer: NeuronLayer, cur: Tensor) -> Tensor:
+    """Membrane [B, T, *features] under the charge `cur` if the threshold were out of reach; nothing is recurrent."""
+    probe = _copy(layer)
+    probe.thresholds.fill_(1e30)
+    probe.prepare(Noise(ideal=True), keep_state=False)
+    mem: Tensor = probe(cur)[1]
+    return mem
+
+
+def _copy(layer: NeuronLayer) -> NeuronLayer:
+    probe = copy.deepcopy(layer)
+    probe.solver = "auto"  # all give the same membrane, and this one asks nothing of the length
+    probe.set_device("cpu")
+    probe.prepare(Noise(ideal=True), keep_state=False)
+    return probe
+
+
+@dataclass(frozen=True)
+class LayerFluctuation:
+    """One layer after `fluct_init`.
+
+    Attributes:
+        synapse: name of the synapse in the model.
+        layer: name of the neuron layer in the model.
+        xi: the distance of the membrane from threshold that was asked for [standard deviations of the membrane].
+        xi_measured: that distance in the end, measured on the layer with its threshold out of reach.
+        mean: of the feed-forward weights.
+        std: of the feed-forward weights.
+        rate: of the layer [spikes per step and neuron].
+        dead: share of neurons that never fired.
+        raised: share of neurons, dead before, whose mean weight the search has raised.
+        at_limit: share of feed-forward weights that are cut off at the chip's limit.
+        passes: how often the layer ran in the search.
+    """
+
+    synapse: str
+    layer: str
+    xi: float
+    xi_measured: float
+    mean: float
+    std: float
+    rate: float
+    dead: float
+    raised: float
+    at_limit: float
+    passes: int
+
+
+_COLUMNS = {
+    "xi": "{:.2f}", "xi_measured": "{:.2f}", "mean": "{:+.3f}", "std": "{:.3f}", "rate": "{:.4f}", "dead": "{:.1%}",
+    "raised": "{:.1%}", "at_limit": "{:.1%}", "passes": "{}",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FluctReport:
+    """What `fluct_init` did; `print` shows a table.
+
+    Attributes:
+        layers: one entry for each initialized layer, in the order in which they run.
+    """
+
+    layers: tuple[LayerFluctuation, ...]
+
+    @property
+    def dead(self) -> float:
+        """The largest share of dead neurons of a layer."""
+        return max(layer.dead for layer in self.layers)
+
+    def __str__(self) -> str:
+        rows = [["layer", *_COLUMNS]]
+        for layer in self.layers:
+            told = [form.format(getattr(layer, name)) for name, form in _COLUMNS.items()]
+            rows.append([f"{layer.synapse} → {layer.layer}", *told])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows
+        )
+
 
 _LEAST_XI = 2.0
 _LIMIT_IN_STDS = 2.0  # of charges, by the default xi: then 5 % of the weights are cut off
@@ -51,7 +177,9 @@ class Fluctuation:
         self.N_in, self.N = pair.driver.nb_inputs, self.threshold.numel()
         self.limit = charge_limit(pair.driver)
         self.z = self._draw(self.N_in, generator)
-        self.z_recurrent = None if pair.layer.recurrent_weights is None else self._draw(self.N, generator)
+        self.z_recurrent = (
+            None if pair.layer.recurrent_weights is None else self._draw(self.N, generator)
+        )
         self.std = torch.zeros_like(self.threshold)
         self.passes, self.raised = 0, 0.0
 
@@ -65,12 +193,18 @@ class Fluctuation:
     @cached_property
     def _per_threshold(self) -> Tensor:
         # A mean near 0 of values of both signs drives nothing; the search then goes by their size.
-        drive = self.first if abs(self.first) > 1e-3 * math.sqrt(self.second) else math.sqrt(self.second)
+        drive = (
+            self.first
+            if abs(self.first) > 1e-3 * math.sqrt(self.second)
+            else math.sqrt(self.second)
+        )
         return self.threshold / (self.N_in * drive * self.area)
 
     def default_xi(self, mu_u: float, share: float) -> float:
         """The smallest ξ, 2 at least, whose charges the chip can hold."""
-        scale = (1 - mu_u) * self.threshold * (share / (self.N_in * self.second * self.energy)).sqrt()
+        scale = (
+            (1 - mu_u) * self.threshold * (share / (self.N_in * self.second * self.energy)).sqrt()
+        )
         return max(_LEAST_XI, float(scale.max()) * _LIMIT_IN_STDS / self.limit)
 
     def draw(self, mu_u: float, xi: float, alpha: float) -> None:
@@ -85,7 +219,9 @@ class Fluctuation:
         mean, per_weight = self.mean_charge(mu_u), self.N_in * self.second * self.energy
         variance = share * wanted / per_weight - mean.square()
         if float(variance.min()) < 0:
-            reachable = ((1 - mu_u) * self.threshold * (share / per_weight).sqrt() / mean.abs()).min()
+            reachable = (
+                (1 - mu_u) * self.threshold * (share / per_weight).sqrt() / mean.abs()
+            ).min()
             raise ValueError(
                 f"fluct_init: xi {xi:g} of {self.name} is not reachable with mu_u={mu_u:g}, as the mean weight alone "
                 f"makes more fluctuation: ask for xi up to {float(reachable):.3g}, or a mu_u nearer to 0."
@@ -99,7 +235,10 @@ class Fluctuation:
             self.std = (wanted / per_weight - mean.square()).sqrt()
             rate = float(self.run(mu_u).mean()) or self.second
             self.std = variance.sqrt()
-            set_charges(layer, ((1 - alpha) * wanted / (self.N * rate * self.energy)).sqrt() * self.z_recurrent)
+            set_charges(
+                layer,
+                ((1 - alpha) * wanted / (self.N * rate * self.energy)).sqrt() * self.z_recurrent,
+            )
 
     def run(self, mu_u: float | Tensor) -> Tensor:
         """Set the mean of each neuron's weights, and give its rate [spikes per step], [N]."""

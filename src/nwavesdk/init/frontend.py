@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.init.batches import first_batches
-from nwavesdk.init.charge import charge_limit, refuse_parametrized, set_charges
-from nwavesdk.init.pairs import Pair, find_pairs, inputs_of
+from nwavesdk.init.pairs import Pair, find_pairs, first_batches, inputs_of
+from nwavesdk.init.weights import charge_limit, refuse_parametrized, set_charges
 from nwavesdk.layers import ChipInstance, H1v1Frontend, H1v2Frontend, NeuronLayer, SpikingSequential
 
 __all__ = ["FrontendReport", "frontend_firing_init"]
@@ -40,7 +39,9 @@ class FrontendReport:
 
     def __str__(self) -> str:
         lines = ["channel  weight  rate    wanted"]
-        for k, (weight, rate, wanted) in enumerate(zip(self.weights, self.rates, self.wanted, strict=True)):
+        for k, (weight, rate, wanted) in enumerate(
+            zip(self.weights, self.rates, self.wanted, strict=True)
+        ):
             note = "  at the limit" if k in self.unreachable else ""
             lines.append(f"{k:7}  {weight:6.3f}  {rate:.4f}  {wanted:.4f}{note}")
         return "\n".join(lines)
@@ -124,7 +125,9 @@ def frontend_firing_init(
     return report
 
 
-def _bisected(rates: Callable[[Tensor], Tensor], wanted: Tensor, limit: float) -> tuple[Tensor, Tensor]:
+def _bisected(
+    rates: Callable[[Tensor], Tensor], wanted: Tensor, limit: float
+) -> tuple[Tensor, Tensor]:
     """The charge of each channel with the rate nearest to the wanted one, and the rates at the limit."""
     low, high = torch.zeros_like(wanted), torch.full_like(wanted, limit)
     below, above = torch.zeros_like(wanted), rates(high)
@@ -139,7 +142,9 @@ def _bisected(rates: Callable[[Tensor], Tensor], wanted: Tensor, limit: float) -
 
 
 def _frontend_of(work: nn.Module, x: Tensor) -> Pair:
-    pairs = [pair for pair in find_pairs(work, x) if isinstance(pair.driver, H1v1Frontend | H1v2Frontend)]
+    pairs = [
+        pair for pair in find_pairs(work, x) if isinstance(pair.driver, H1v1Frontend | H1v2Frontend)
+    ]
     if len(pairs) != 1:
         raise RuntimeError(
             f"frontend_firing_init found {len(pairs)} front ends with a neuron layer, expected one: the layer must "
@@ -157,5 +162,7 @@ def _wanted(rate: float | Sequence[float] | Tensor, channels: int) -> Tensor:
         )
     for value in wanted.flatten().tolist():
         if not 0 < value < 1 or math.isnan(value):
-            raise ValueError(f"frontend_firing_init: rate must lie between 0 and 1 [spikes per step], got {value}.")
+            raise ValueError(
+                f"frontend_firing_init: rate must lie between 0 and 1 [spikes per step], got {value}."
+            )
     return wanted.expand(channels).clone()

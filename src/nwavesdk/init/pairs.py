@@ -1,6 +1,10 @@
-"""Who drives whom: the neuron layer that receives the charge of a synapse or front end, found by running the net."""
+"""Who drives whom: the neuron layer that receives the charge of a synapse or front end, found by running the net.
+
+The first batches of whatever a user has at hand: a tensor, a pair of inputs and targets, a list, a DataLoader.
+"""
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +14,7 @@ from torch import Tensor, nn
 
 from nwavesdk.layers import H1v1Frontend, H1v2Frontend, NeuronLayer, Synapse, prepare_net
 
-__all__ = ["Driver", "Pair", "find_pairs", "inputs_of", "title"]
+__all__ = ["Driver", "Pair", "find_pairs", "first_batches", "inputs_of", "title"]
 
 Driver = Synapse | H1v1Frontend | H1v2Frontend
 _CALLS = ("forward", "spikes", "record")
@@ -54,7 +58,9 @@ def find_pairs(model: nn.Module, x: Tensor) -> list[Pair]:
     """
     names = {module: name for name, module in model.named_modules()}
     order: list[nn.Module] = []
-    given: dict[int, tuple[Driver, Tensor]] = {}  # by storage; the tensor is kept, so that none takes its place
+    given: dict[
+        int, tuple[Driver, Tensor]
+    ] = {}  # by storage; the tensor is kept, so that none takes its place
     heard: dict[Driver, NeuronLayer] = {}
 
     def ran(module: nn.Module) -> None:
@@ -85,7 +91,11 @@ def find_pairs(model: nn.Module, x: Tensor) -> list[Pair]:
                 "layer(synapse(x)) with nothing between and nothing added: initialize the parts one by one, each as "
                 "SpikingSequential(synapse, layer) with the input that it gets."
             )
-    return [Pair(names[m], m, names[heard[m]], heard[m]) for m in order if isinstance(m, Driver) and m in heard]
+    return [
+        Pair(names[m], m, names[heard[m]], heard[m])
+        for m in order
+        if isinstance(m, Driver) and m in heard
+    ]
 
 
 def inputs_of(model: nn.Module, driver: Driver, batches: Iterable[Tensor]) -> list[Tensor]:
@@ -98,7 +108,7 @@ def inputs_of(model: nn.Module, driver: Driver, batches: Iterable[Tensor]) -> li
             if module is driver:
                 parts.append(got if got.ndim > 2 else got.reshape(-1, 1, got.shape[-1]))
 
-        _run(model, x, drives, lambda layer, cur: None)  # noqa: ARG005 (nothing is wanted of them here)
+        _run(model, x, drives, lambda layer, cur: None)  # noqa: ARG005
         received.append(torch.cat(parts, 1))
     return received
 
@@ -117,14 +127,20 @@ def _run(
 
 @contextlib.contextmanager
 def _watched(
-    model: nn.Module, drives: Callable[[Driver, Tensor, Tensor], None], hears: Callable[[NeuronLayer, Tensor], None]
+    model: nn.Module,
+    drives: Callable[[Driver, Tensor, Tensor], None],
+    hears: Callable[[NeuronLayer, Tensor], None],
 ) -> Iterator[None]:
     def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], cur: Tensor) -> None:
         (x,) = (*args, *kwargs.values())
         drives(module, x, cur)
 
     layers = [module for module in model.modules() if isinstance(module, NeuronLayer)]
-    handles = [m.register_forward_hook(hook, with_kwargs=True) for m in model.modules() if isinstance(m, Driver)]
+    handles = [
+        m.register_forward_hook(hook, with_kwargs=True)
+        for m in model.modules()
+        if isinstance(m, Driver)
+    ]
     for layer in layers:
         for name in _CALLS:  # a SpikingSequential calls them by name, past the hooks of torch
             setattr(layer, name, _telling(layer, getattr(layer, name), hears))
@@ -146,3 +162,49 @@ def _telling(
         return call(cur)
 
     return told
+
+
+def first_batches(caller: str, model: nn.Module, inputs: Any, count: int) -> list[Tensor]:
+    """At most `count` batches of inputs, where the model's weights are and in their dtype.
+
+    Args:
+        caller: for error messages.
+        model: whose weights say where to and in which dtype.
+        inputs: one batch [B, T, N_in], or one tuple (inputs, targets), or an iterable of either.
+        count: the most batches.
+
+    Raises:
+        TypeError: `model` is no module, or `inputs` or a batch is none of these.
+        ValueError: there is no batch, or a batch is empty, not finite or no sequence.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{caller} takes a torch module, got {type(model).__name__}.")
+    if isinstance(inputs, Tensor | tuple):
+        inputs = [inputs]
+    if not isinstance(inputs, Iterable):
+        raise TypeError(
+            f"{caller}: inputs must be a batch [B, T, N_in] or an iterable of batches, got {type(inputs).__name__}."
+        )
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(()))
+    batches = [_inputs(caller, batch).to(like) for batch in itertools.islice(inputs, count)]
+    if not batches:
+        raise ValueError(f"{caller}: inputs hold no batch, expected one at least.")
+    for x in batches:
+        if x.ndim < 3:
+            raise ValueError(
+                f"{caller}: inputs must be sequences [B, T, N_in], got a batch of shape {list(x.shape)}."
+            )
+        if not x.numel() or not bool(torch.isfinite(x).all()):
+            raise ValueError(
+                f"{caller}: inputs must be finite and not empty, got a batch of shape {list(x.shape)}."
+            )
+    return batches
+
+
+def _inputs(caller: str, batch: Any) -> Tensor:
+    x = batch[0] if isinstance(batch, tuple | list) and batch else batch
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"{caller}: a batch must be a tensor or (inputs, targets), got {type(x).__name__}."
+        )
+    return x

@@ -1,6 +1,7 @@
 """The torch modules that people build nets from: synapses, neuron layers, `prepare_net`, `SpikingSequential`."""
 
 from nwavesdk.layers.chip_layer import H1v1Layer, H1v2Layer, HWLayer
+from nwavesdk.layers.chip_net import ChipInstance, Family, family_of, project
 from nwavesdk.layers.chip_synapse import (
     Frontend,
     H1v1Frontend,
@@ -11,12 +12,9 @@ from nwavesdk.layers.chip_synapse import (
 )
 from nwavesdk.layers.device import to_cpu, to_gpu
 from nwavesdk.layers.dropout import Dropout
-from nwavesdk.layers.family import Family, family_of
-from nwavesdk.layers.instance import ChipInstance
 from nwavesdk.layers.lif import LIFLayer, LIFSynapse
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import Prepared, detach_state, prepare_net
-from nwavesdk.layers.projection import project
 from nwavesdk.layers.record import Record
 from nwavesdk.layers.sequential import Recording, SpikingSequential
 from nwavesdk.layers.synapse import Synapse

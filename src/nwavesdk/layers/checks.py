@@ -16,7 +16,9 @@ __all__ = ["checked_input", "choice", "features", "per_neuron", "positive", "pro
 def choice(owner: str, name: str, value: object, allowed: Sequence[str]) -> str:
     """`value`, one of `allowed`."""
     if value not in allowed:
-        raise ValueError(f"{owner}: {name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
+        raise ValueError(
+            f"{owner}: {name} must be one of {', '.join(map(repr, allowed))}, got {value!r}."
+        )
     return str(value)
 
 
@@ -27,7 +29,9 @@ def positive(owner: str, name: str, value: object, unit: str) -> float:
     except (TypeError, ValueError, RuntimeError):
         number = math.nan
     if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"{owner}: {name} must be a finite number above 0 [{unit}], got {value!r}.")
+        raise ValueError(
+            f"{owner}: {name} must be a finite number above 0 [{unit}], got {value!r}."
+        )
     return number
 
 
@@ -57,7 +61,9 @@ def features(owner: str, n_neurons: int | Sequence[int]) -> tuple[int, ...]:
     """`n_neurons` as a shape."""
     shape = tuple(n_neurons) if isinstance(n_neurons, Sequence) else (n_neurons,)
     if not shape:
-        raise ValueError(f"{owner}: n_neurons must be a whole number or a shape such as (C, H, W), got {n_neurons!r}.")
+        raise ValueError(
+            f"{owner}: n_neurons must be a whole number or a shape such as (C, H, W), got {n_neurons!r}."
+        )
     return tuple(size(owner, "n_neurons", n) for n in shape)
 
 
@@ -68,7 +74,9 @@ def per_neuron(owner: str, name: str, value: object, shape: tuple[int, ...], uni
             raise TypeError
         tensor = torch.as_tensor(value, dtype=torch.float32).detach().clone()
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"{owner}: {name} must be a number or one per neuron [{unit}], got {value!r}.") from None
+        raise ValueError(
+            f"{owner}: {name} must be a number or one per neuron [{unit}], got {value!r}."
+        ) from None
     if tensor.ndim and tuple(tensor.shape) != shape:
         raise ValueError(
             f"{owner}: {name} must be one number or have the shape {list(shape)} of the neurons, "
@@ -76,7 +84,9 @@ def per_neuron(owner: str, name: str, value: object, shape: tuple[int, ...], uni
         )
     bad = tensor[~(torch.isfinite(tensor) & (tensor > 0))]
     if bad.numel():
-        raise ValueError(f"{owner}: {name} must be finite and above 0 [{unit}], got {bad.flatten()[0].item()}.")
+        raise ValueError(
+            f"{owner}: {name} must be finite and above 0 [{unit}], got {bad.flatten()[0].item()}."
+        )
     return tensor
 
 
@@ -86,7 +96,9 @@ def checked_input(owner: str, x: object, expected: tuple[int, ...]) -> None:
         hint = ": take the spikes of (spk, mem)" if isinstance(x, tuple) else ""
         raise TypeError(f"{owner} takes a tensor, got {type(x).__name__}{hint}.")
     if x.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-        raise TypeError(f"{owner} takes a floating input, got {x.dtype}: convert it, as in x.float().")
+        raise TypeError(
+            f"{owner} takes a floating input, got {x.dtype}: convert it, as in x.float()."
+        )
     got, k = tuple(x.shape), len(expected)
     if len(got) < k or len(got) > k + 2 or got[len(got) - k :] != expected:
         tail = ", ".join(map(str, expected))

@@ -59,7 +59,9 @@ class _ChipLayer(NeuronLayer):
         self.quantization_bits, self.stddev = quantization_bits, stddev
         self.register_buffer("thresholds", torch.tensor(chip.number("threshold")), persistent=False)
         self._factors: tuple[Tensor, Tensor | None] | None = None
-        self._recurrent = EffectiveWeight(f"{owner}.recurrent_weights", chip, quantization_bits, stddev)
+        self._recurrent = EffectiveWeight(
+            f"{owner}.recurrent_weights", chip, quantization_bits, stddev
+        )
 
     def check(self) -> None:
         super().check()
@@ -81,7 +83,9 @@ class _ChipLayer(NeuronLayer):
 
     def _mismatch(self, noise: Noise) -> tuple[Tensor, Tensor | None]:
         """Factors of leak current and threshold; None for one that does not vary."""
-        leak, threshold = (self.profile.number(f"{name}_mismatch") for name in ("leak", "threshold"))
+        leak, threshold = (
+            self.profile.number(f"{name}_mismatch") for name in ("leak", "threshold")
+        )
         factors = lognormal_factors(self.features, leak, noise)
         return factors, 1 + threshold * noise.normal(self.features) if threshold else None
 
@@ -91,13 +95,19 @@ class _ChipLayer(NeuronLayer):
         if factors is None:
             return taus, thresholds
         leak, threshold = factors
-        return taus / leak.to(taus), thresholds if threshold is None else thresholds * threshold.to(thresholds)
+        return taus / leak.to(taus), thresholds if threshold is None else thresholds * threshold.to(
+            thresholds
+        )
 
     def drawn(self, noise: Noise, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
         """Decay, threshold and recurrent weights, or None, on the chip of that noise, after a `prepare_net`."""
         factors = self._mismatch(noise) if self.ileak_mismatch else None
         decay, threshold = self._derived(*self._with(factors), dtype)
-        return decay, threshold, None if self.recurrent_weights is None else self._recurrent.drawn(noise)
+        return (
+            decay,
+            threshold,
+            None if self.recurrent_weights is None else self._recurrent.drawn(noise),
+        )
 
 
 class H1v1Layer(_ChipLayer):

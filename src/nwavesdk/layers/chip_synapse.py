@@ -28,7 +28,11 @@ class _ChipWeight(Prepared):
     stddev: float | None
 
     def _on_chip(
-        self, chip: str, profile: str | Path | Profile | None, quantization_bits: int | None, stddev: float | None
+        self,
+        chip: str,
+        profile: str | Path | Profile | None,
+        quantization_bits: int | None,
+        stddev: float | None,
     ) -> EffectiveWeight:
         owner = type(self).__name__
         self.profile = profile_for(owner, chip, profile)
@@ -40,7 +44,7 @@ class _ChipWeight(Prepared):
     def check(self) -> None:
         self._effective.check(self.weight)
 
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002 (a weight has no state)
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
         self._effective.prepare(self.weight, noise)
 
     def drawn(self, noise: Noise) -> Tensor:
@@ -169,7 +173,9 @@ class _Frontend(_ChipWeight):
         self.nb_inputs = size(owner, "nb_inputs", nb_inputs)
         threshold = self.profile.number("threshold") if lif_threshold is None else lif_threshold
         self.lif_threshold = positive(owner, "lif_threshold", threshold, "normalized charge")
-        charges = per_neuron(owner, "init", init, (self.nb_inputs,), "thresholds") * self.lif_threshold
+        charges = (
+            per_neuron(owner, "init", init, (self.nb_inputs,), "thresholds") * self.lif_threshold
+        )
         limit = self.profile.number("weight_limit")
         weight = self.profile.charge_law.weight(charges).clamp(-limit, limit)
         self.weight = nn.Parameter(weight.expand(self.nb_inputs).clone())
@@ -180,7 +186,9 @@ class _Frontend(_ChipWeight):
         checked_input(owner, x, (self.nb_inputs,))
         weight = self.effective_weight()
         if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
-            raise TypeError(f"{owner} has weights of {weight.dtype} and got an input of {x.dtype}: convert one.")
+            raise TypeError(
+                f"{owner} has weights of {weight.dtype} and got an input of {x.dtype}: convert one."
+            )
         return (x[None] if x.ndim == 1 else x) * weight
 
     def extra_repr(self) -> str:

@@ -46,7 +46,9 @@ class Dropout(Prepared):
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
         if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p < 1:
-            raise ValueError(f"Dropout: p must be a number from 0 up to, not including, 1, got {p!r}.")
+            raise ValueError(
+                f"Dropout: p must be a number from 0 up to, not including, 1, got {p!r}."
+            )
         self.p = float(p)
         self._mask: Tensor | None = None
 
@@ -55,9 +57,13 @@ class Dropout(Prepared):
         if not self.training or self.p == 0:
             return x
         if not self.times_prepared:
-            raise RuntimeError("Dropout is not prepared: call prepare_net(model) before the first batch.")
+            raise RuntimeError(
+                "Dropout is not prepared: call prepare_net(model) before the first batch."
+            )
         if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise TypeError(f"Dropout takes a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}.")
+            raise TypeError(
+                f"Dropout takes a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}."
+            )
         sequence = x.ndim > 2
         step = (x.shape[0], *x.shape[2:]) if sequence else (1, *x.shape)[-2:]
         if self._mask is None:
@@ -70,7 +76,7 @@ class Dropout(Prepared):
         mask = self._mask.to(x) / (1 - self.p)
         return x * (mask[:, None] if sequence else mask.reshape(x.shape))
 
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002 (that noise is the chip's)
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
         """Forget the mask, unless `keep_state`."""
         if not keep_state:
             self._mask = None

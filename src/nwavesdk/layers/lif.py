@@ -24,7 +24,7 @@ class LIFSynapse(Synapse):
         nb_outputs: N_out.
         bias: learn a constant charge per step and neuron.
         product: `"auto"` passes over inputs that are 0 where that is faster, by a table that ships with the package
-            (`nwavesdk.solvers.crossover`); `"sparse"` does so at any density, `"dense"` never does. Results differ by
+            (`nwavesdk.solvers.sparse.crossover`); `"sparse"` does so at any density, `"dense"` never does. Results differ by
             rounding. A sparse product runs on CPU tensors and has no second derivative.
 
     Shape:
@@ -110,4 +110,8 @@ class LIFLayer(NeuronLayer):
             lif(reset_mechanism), shape, taus, dt, spike_grad, learn_taus=learn_taus, layer_topology=layer_topology,
             device=device, detach_reset=detach_reset, solver=solver, compasso_spike_grad=compasso_spike_grad, kept=kept,
         )  # fmt: skip
-        self._keep("thresholds", per_neuron("LIFLayer", "thresholds", thresholds, shape, "membrane"), learn_thresholds)
+        self._keep(
+            "thresholds",
+            per_neuron("LIFLayer", "thresholds", thresholds, shape, "membrane"),
+            learn_thresholds,
+        )

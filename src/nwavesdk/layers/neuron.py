@@ -14,7 +14,17 @@ from nwavesdk.dynamics import Neuron
 from nwavesdk.layers.checks import checked_input, choice, per_neuron, positive
 from nwavesdk.layers.prepare import DIVERGED, Prepared
 from nwavesdk.layers.record import Record
-from nwavesdk.solvers import NOT_COMPILED, SOLVERS, Problem, Solution, Spec, choose, name_of, run, serial_runs
+from nwavesdk.solvers import (
+    NOT_COMPILED,
+    SOLVERS,
+    Problem,
+    Solution,
+    Spec,
+    choose,
+    name_of,
+    run,
+    serial_runs,
+)
 from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 
 __all__ = ["NeuronLayer"]
@@ -60,7 +70,9 @@ class NeuronLayer(Prepared):
         self.layer_topology = choice(owner, "layer_topology", layer_topology, ["FF", "RC"])
         self.device = choice(owner, "device", device, ["cpu", "gpu"])
         self.solver = choice(owner, "solver", solver, ["auto", *SOLVERS])
-        self.compasso_spike_grad = choice(owner, "compasso_spike_grad", compasso_spike_grad, ["fixed", "layer"])
+        self.compasso_spike_grad = choice(
+            owner, "compasso_spike_grad", compasso_spike_grad, ["fixed", "layer"]
+        )
         self.kept = choice(owner, "kept", kept, ["full", "bfloat16"])
         self.detach_reset = bool(detach_reset)
         self.spike_grad: Surrogate = as_surrogate(spike_grad)
@@ -142,7 +154,9 @@ class NeuronLayer(Prepared):
         """`decay` = exp(-dt/tau) and `threshold`, each [N], in `dtype`."""
         return self._derived(*self.effective_constants(), dtype)
 
-    def _derived(self, taus: Tensor, thresholds: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def _derived(
+        self, taus: Tensor, thresholds: Tensor, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
         """The one place where a decay is made of a time constant."""
         N = math.prod(self.features)
         both = ((-self.dt / taus).exp().to(dtype), thresholds.to(dtype))
@@ -156,7 +170,10 @@ class NeuronLayer(Prepared):
         """The states by name, each [B, *features]; None until the first call after `prepare_net`."""
         if self._states is None:
             return None
-        return {k: v.reshape(-1, *self.features) for k, v in zip(self.neuron.states, self._states, strict=True)}
+        return {
+            k: v.reshape(-1, *self.features)
+            for k, v in zip(self.neuron.states, self._states, strict=True)
+        }
 
     def check(self) -> None:
         owner = type(self).__name__
@@ -168,7 +185,7 @@ class NeuronLayer(Prepared):
         if lowest <= 0:
             raise RuntimeError(f"{owner}: thresholds must stay above 0, got {lowest}: {DIVERGED}")
 
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002 (nothing is drawn)
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
         """Arm the layer; see `prepare_net`."""
         self._armed = True
         self._get_ready()
@@ -192,7 +209,9 @@ class NeuronLayer(Prepared):
     def give_state(self) -> list[Tensor]:
         if self._states is None:
             return []
-        return [_trainable(v) for v in (*self._states, *([] if self._fired is None else [self._fired]))]
+        return [
+            _trainable(v) for v in (*self._states, *([] if self._fired is None else [self._fired]))
+        ]
 
     def take_state(self, given: list[Tensor]) -> None:
         K = len(self.neuron.states)
@@ -203,7 +222,9 @@ class NeuronLayer(Prepared):
         """The states and the last spikes, each [B, N], for input [B, T, N]."""
         owner, B, N = type(self).__name__, x.shape[0], x.shape[2]
         if not self._armed:
-            raise RuntimeError(f"{owner} is not prepared: call prepare_net(model) before the first batch.")
+            raise RuntimeError(
+                f"{owner} is not prepared: call prepare_net(model) before the first batch."
+            )
         if self._states is None:
             return tuple(x.new_zeros(B, N) for _ in self.neuron.states), x.new_zeros(B, N)
         if self._states[0].shape[0] != B:
@@ -228,7 +249,9 @@ class NeuronLayer(Prepared):
     def forward(self, cur: Tensor) -> tuple[Tensor, Tensor]:
         """Spikes and membrane after reset; see the class for shapes and errors."""
         solution = self._run(cur, mem=True, keep=False)[1]
-        return self._shaped(solution.spikes, cur, solution.spike_count), self._shaped(solution.mem, cur)
+        return self._shaped(solution.spikes, cur, solution.spike_count), self._shaped(
+            solution.mem, cur
+        )
 
     def spikes(self, cur: Tensor) -> Tensor:
         """As a call, the spikes alone: the membrane after reset is not even written."""
@@ -251,7 +274,10 @@ class NeuronLayer(Prepared):
             problem, x=problem.x.detach()[:0], states=tuple(v.detach() for v in problem.states), recurrent=recurrent,
             constants=tuple(c.detach().clone() for c in problem.constants),
         )  # fmt: skip
-        spk, mem = self._shaped(solution.spikes, cur, solution.spike_count), self._shaped(solution.mem, cur)
+        spk, mem = (
+            self._shaped(solution.spikes, cur, solution.spike_count),
+            self._shaped(solution.mem, cur),
+        )
         return Record(spk, mem, cur if charge else None, problem, solution.kept)
 
     def _run(self, cur: Tensor, mem: bool, keep: bool) -> tuple[Problem, Solution]:
@@ -298,12 +324,20 @@ class NeuronLayer(Prepared):
 
     def _solver_for(self, x: Tensor) -> str:
         learnable = False
-        if isinstance(self.spike_grad, Foreign) and not self._fixed_surrogate and torch.is_grad_enabled():
+        if (
+            isinstance(self.spike_grad, Foreign)
+            and not self._fixed_surrogate
+            and torch.is_grad_enabled()
+        ):
             if torch.compiler.is_compiling():
                 raise RuntimeError(NOT_COMPILED)
             learnable = self.spike_grad.learnable(x.new_zeros(1, x.shape[2]))
         if self.solver == "auto":
-            solver = "serial" if serial_runs(x, self.layer_topology == "RC") and not learnable else "reference"
+            solver = (
+                "serial"
+                if serial_runs(x, self.layer_topology == "RC") and not learnable
+                else "reference"
+            )
             if self.device == "gpu":
                 B, T, N = x.shape
                 solver = choose(x.device.type, self.neuron.name, B * N, T, self._slowest)
@@ -321,7 +355,11 @@ class NeuronLayer(Prepared):
         """Size and constants, for `print(model)`."""
         size = str(self.features[0] if len(self.features) == 1 else self.features)
         taus = self.taus.detach()
-        told = f"{taus.item():.4g}" if taus.ndim == 0 else f"{taus.min().item():.4g}…{taus.max().item():.4g}"
+        told = (
+            f"{taus.item():.4g}"
+            if taus.ndim == 0
+            else f"{taus.min().item():.4g}…{taus.max().item():.4g}"
+        )
         extra = f', layer_topology="{self.layer_topology}"' if self.layer_topology != "FF" else ""
         extra += f', device="{self.device}"' if self.device != "cpu" else ""
         return f"{size}, taus={told}, dt={self.dt:.4g}, spike_grad={self.spike_grad!r}{extra}"

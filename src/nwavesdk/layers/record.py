@@ -41,7 +41,10 @@ class Record:
 
     @torch.no_grad()
     def charge_gradient(
-        self, grad_spk: Tensor | None, grad_mem: Tensor | None = None, surrogate: Surrogate | None = None
+        self,
+        grad_spk: Tensor | None,
+        grad_mem: Tensor | None = None,
+        surrogate: Surrogate | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """The adjoint of the call, under the layer's surrogate or another: spikes do not depend on it.
 
@@ -60,7 +63,8 @@ class Record:
         if surrogate is not None:
             problem = replace(problem, spec=replace(problem.spec, surrogate=surrogate))
         spk, *grads = (
-            None if t is None else t.detach().to(w.dtype).reshape(w.shape) for t in (self.spk, grad_spk, grad_mem)
+            None if t is None else t.detach().to(w.dtype).reshape(w.shape)
+            for t in (self.spk, grad_spk, grad_mem)
         )
         assert spk is not None
         found, recurrent = charge_gradient(problem, spk, self._kept, *grads)

@@ -68,13 +68,17 @@ class SpikingSequential(nn.Sequential):
 
     def __init__(self, *modules: Any, checkpoint: int | None = None) -> None:
         super().__init__(*modules)
-        self.checkpoint = None if checkpoint is None else size("SpikingSequential", "checkpoint", checkpoint)
+        self.checkpoint = (
+            None if checkpoint is None else size("SpikingSequential", "checkpoint", checkpoint)
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The last spikes and membranes; see the class."""
         with self._states_held():
             if self.checkpoint is not None and torch.compiler.is_compiling():
-                torch._dynamo.graph_break("SpikingSequential(checkpoint=...) is compiled in parts: no fullgraph=True")
+                torch._dynamo.graph_break(
+                    "SpikingSequential(checkpoint=...) is compiled in parts: no fullgraph=True"
+                )
             if self.checkpoint is None or x.ndim < 3 or not torch.is_grad_enabled():
                 return self._pass(x)
             return self._in_chunks(x, self.checkpoint)
@@ -121,7 +125,11 @@ class SpikingSequential(nn.Sequential):
         return [module for module in self.modules() if isinstance(module, Prepared)]
 
     def _pass(
-        self, x: Tensor, layers: dict[str, Record] | None = None, prefix: str = "", charges: bool = False
+        self,
+        x: Tensor,
+        layers: dict[str, Record] | None = None,
+        prefix: str = "",
+        charges: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """One run through the row, which writes a record of each neuron layer to `layers`."""
         mem = x
@@ -130,7 +138,11 @@ class SpikingSequential(nn.Sequential):
             if isinstance(module, SpikingSequential):
                 x, mem = module._pass(x, layers, f"{prefix}{name}.", charges)
             elif not isinstance(module, NeuronLayer):
-                x = mem = module(x) if isinstance(module, Prepared) or x.ndim < 3 else _over_time(module, x)
+                x = mem = (
+                    module(x)
+                    if isinstance(module, Prepared) or x.ndim < 3
+                    else _over_time(module, x)
+                )
             elif layers is not None:
                 record = layers[prefix + name] = module.record(x, charges)
                 x, mem = record.spk, record.mem
@@ -142,7 +154,11 @@ class SpikingSequential(nn.Sequential):
 
     def _in_chunks(self, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         layers, versions = self._prepared(), self._versions()
-        counting = [name for name, m in self.named_modules() if m.training and hasattr(m, "num_batches_tracked")]
+        counting = [
+            name
+            for name, m in self.named_modules()
+            if m.training and hasattr(m, "num_batches_tracked")
+        ]
         if counting:
             kind = type(self.get_submodule(counting[0])).__name__
             raise RuntimeError(
@@ -189,7 +205,11 @@ class SpikingSequential(nn.Sequential):
     def _versions(self) -> list[int]:
         """Numbers that change when the net is prepared, its weights are written to, or train() and eval() switch it."""
         modes = [m.training for m in self.modules()]
-        return [m.times_prepared for m in self._prepared()] + [p._version for p in self.parameters()] + modes
+        return (
+            [m.times_prepared for m in self._prepared()]
+            + [p._version for p in self.parameters()]
+            + modes
+        )
 
 
 class _Whole:
@@ -235,7 +255,10 @@ class _Joined(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, whole: _Whole, *tokens: Tensor) -> Tensor:
         ctx.whole, ctx.count = whole, len(tokens)
-        tensor, whole.tensor = whole.tensor, tokens[0]  # what has been written belongs to the caller
+        tensor, whole.tensor = (
+            whole.tensor,
+            tokens[0],
+        )  # what has been written belongs to the caller
         return tensor
 
     @staticmethod
@@ -252,5 +275,7 @@ def _over_time(module: nn.Module, x: Tensor) -> Tensor:
         )
     y = module(x.flatten(0, 1))
     if not isinstance(y, Tensor):
-        raise TypeError(f"{type(module).__name__} in a SpikingSequential must give a tensor, got {type(y).__name__}.")
+        raise TypeError(
+            f"{type(module).__name__} in a SpikingSequential must give a tensor, got {type(y).__name__}."
+        )
     return y.reshape(x.shape[:2] + y.shape[1:])

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nwavesdk.layers.checks import checked_input, choice, size
 from nwavesdk.layers.prepare import Prepared
-from nwavesdk.solvers import sparse
+from nwavesdk.solvers.sparse import product as sparse
 
 __all__ = ["Synapse"]
 
@@ -20,15 +20,20 @@ class Synapse(Prepared):
         nb_outputs: N_out.
         bias: learn a constant charge per step and neuron.
         product: `"auto"` passes over inputs that are 0 where that is faster, by a table that ships with the package
-            (`nwavesdk.solvers.crossover`): float32 and float64 tensors on the CPU, outside of autocast and
+            (`nwavesdk.solvers.sparse.crossover`): float32 and float64 tensors on the CPU, outside of autocast and
             torch.func. `"sparse"` does so at any density, `"dense"` never does. Results differ by rounding.
     """
 
-    def __init__(self, nb_inputs: int, nb_outputs: int, *, bias: bool = False, product: str = "auto") -> None:
+    def __init__(
+        self, nb_inputs: int, nb_outputs: int, *, bias: bool = False, product: str = "auto"
+    ) -> None:
         super().__init__()
         owner = type(self).__name__
         self.product = choice(owner, "product", product, ("auto", "dense", "sparse"))
-        self.nb_inputs, self.nb_outputs = size(owner, "nb_inputs", nb_inputs), size(owner, "nb_outputs", nb_outputs)
+        self.nb_inputs, self.nb_outputs = (
+            size(owner, "nb_inputs", nb_inputs),
+            size(owner, "nb_outputs", nb_outputs),
+        )
         self.weight = nn.Parameter(torch.empty(nb_inputs, nb_outputs))
         self.bias = nn.Parameter(torch.zeros(nb_outputs)) if bias else None
         self.reset_parameters()
@@ -81,7 +86,9 @@ class Synapse(Prepared):
             return sparse.product(spk, weight, nonzeros, always=self.product == "sparse")
         if self.product == "sparse":
             owner = f"{type(self).__name__}({self.nb_inputs}, {self.nb_outputs})"
-            raise RuntimeError(f'{owner}: product="sparse" does not take {obstacle}: use product="auto" or "dense".')
+            raise RuntimeError(
+                f'{owner}: product="sparse" does not take {obstacle}: use product="auto" or "dense".'
+            )
         return spk @ weight
 
     def extra_repr(self) -> str:

@@ -29,7 +29,9 @@ class EffectiveWeight:
         ValueError: `quantization_bits` or `stddev` is out of its range.
     """
 
-    def __init__(self, owner: str, profile: Profile, quantization_bits: int | None, stddev: float | None) -> None:
+    def __init__(
+        self, owner: str, profile: Profile, quantization_bits: int | None, stddev: float | None
+    ) -> None:
         limit = profile.number("weight_limit")
         off = stddev is None or (type(stddev) in (int, float) and stddev == 0)
         self.owner, self.law = owner, profile.charge_law
@@ -59,7 +61,11 @@ class EffectiveWeight:
         """The effective weight on the chip of that noise, for the weight of the last `prepare`; no gradient."""
         designed = self._designed
         assert designed is not None
-        return designed + self.stddev * noise.normal(designed.shape).to(designed) if self.stddev else designed
+        return (
+            designed + self.stddev * noise.normal(designed.shape).to(designed)
+            if self.stddev
+            else designed
+        )
 
     def __call__(self, weight: Tensor) -> Tensor:
         """The effective weight, with gradient for `weight`.
@@ -68,7 +74,9 @@ class EffectiveWeight:
             RuntimeError: `prepare_net` is missing, or the weight has changed since.
         """
         if self._value is None or self._slope is None or self._seen is None:
-            raise RuntimeError(f"{self.owner} has no effective weights yet: call prepare_net(model) before a batch.")
+            raise RuntimeError(
+                f"{self.owner} has no effective weights yet: call prepare_net(model) before a batch."
+            )
         value, slope, seen = (t.to(weight) for t in (self._value, self._slope, self._seen))
         if torch.compiler.is_compiling():
             from nwavesdk.layers.weight_operator import effective

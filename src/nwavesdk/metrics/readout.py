@@ -84,7 +84,9 @@ def population_counts(spk: torch.Tensor, num_classes: int) -> torch.Tensor:
         raise ValueError(f"Spikes have the shape {tuple(spk.shape)}, expected [B, T, outputs].")
     outputs = spk.shape[2]
     if num_classes < 1 or outputs % num_classes:
-        raise ValueError(f"{outputs} output neurons do not part into {num_classes} equal groups, one for each class.")
+        raise ValueError(
+            f"{outputs} output neurons do not part into {num_classes} equal groups, one for each class."
+        )
     wide = torch.promote_types(spk.dtype, torch.float32)
     groups = (len(spk), num_classes, outputs // num_classes)
     return spk.sum(dim=1, dtype=wide).reshape(groups).sum(dim=2)

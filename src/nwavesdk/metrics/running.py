@@ -44,7 +44,9 @@ class _Share(Metric):
             RuntimeError: No batch was seen.
         """
         if not self.number:
-            raise RuntimeError(f"{type(self).__name__} has seen no batch: call update(spk, targets) before compute().")
+            raise RuntimeError(
+                f"{type(self).__name__} has seen no batch: call update(spk, targets) before compute()."
+            )
         return self.right / self.number
 
 

@@ -10,9 +10,13 @@ from torch.nn.utils import parametrize
 
 from nwavesdk.layers.checks import choice, positive, size
 from nwavesdk.layers.connection import Connection, connections
-from nwavesdk.optim.annealed import Annealed, annealed_weights, attach
-from nwavesdk.optim.optimizer_guard import guard_replaced
-from nwavesdk.optim.signed_blocks import SignedBlocks
+from nwavesdk.optim.signed_blocks import (
+    Annealed,
+    SignedBlocks,
+    annealed_weights,
+    attach,
+    guard_replaced,
+)
 
 __all__ = ["SignAnnealing"]
 
@@ -83,7 +87,9 @@ class SignAnnealing:
         self.alpha_start = positive(what, "alpha_start", alpha_start, "1")
         self.alpha_end = positive(what, "alpha_end", alpha_end, "1")
         if self.alpha_end < self.alpha_start:
-            raise ValueError(f"{what}: alpha_end must not lie below alpha_start, got {alpha_end} and {alpha_start}.")
+            raise ValueError(
+                f"{what}: alpha_end must not lie below alpha_start, got {alpha_end} and {alpha_start}."
+            )
         block = None if block is None else size(what, "block", block)
         axis = None if axis is None else choice(what, "axis", axis, ["inputs", "outputs"])
         limit = None if limit is None else positive(what, "limit", limit, "weight")
@@ -94,7 +100,11 @@ class SignAnnealing:
         self._unguard.atexit = False
         for one in planes:
             shape = tuple(one.weight.shape)
-            attach(one.module, one.key, SignedBlocks(shape, *_rules(one, block, axis, limit), self.alpha))
+            attach(
+                one.module,
+                one.key,
+                SignedBlocks(shape, *_rules(one, block, axis, limit), self.alpha),
+            )
 
     def step(self, net: nn.Module, epoch: int) -> None:
         """Set alpha for an epoch, before its pass and before `prepare_net`.
@@ -108,8 +118,14 @@ class SignAnnealing:
             RuntimeError: `finish` was called.
         """
         self._check_open("step")
-        if isinstance(epoch, bool) or not isinstance(epoch, int) or not 1 <= epoch <= self.total_epochs:
-            raise ValueError(f"SignAnnealing.step: epoch must be from 1 to {self.total_epochs}, got {epoch!r}.")
+        if (
+            isinstance(epoch, bool)
+            or not isinstance(epoch, int)
+            or not 1 <= epoch <= self.total_epochs
+        ):
+            raise ValueError(
+                f"SignAnnealing.step: epoch must be from 1 to {self.total_epochs}, got {epoch!r}."
+            )
         if not self._is_own(net):
             raise ValueError(
                 f"SignAnnealing.step: this {type(net).__name__} has not the weights that it was built for: hand on "
@@ -137,7 +153,9 @@ class SignAnnealing:
         target = self._net if net is None else net
         found = list(annealed_weights(target))
         if not found:
-            raise ValueError(f"SignAnnealing.finish: {type(target).__name__} has no annealed weights.")
+            raise ValueError(
+                f"SignAnnealing.finish: {type(target).__name__} has no annealed weights."
+            )
         if self._is_own(target):
             self._unguard()
             self._finished = True
@@ -152,7 +170,10 @@ class SignAnnealing:
         """
         self._check_open("state_dict")
         parts = {
-            one.name: {"sign": one.sign.detach().clone(), "magnitude": one.magnitude.detach().clone()}
+            one.name: {
+                "sign": one.sign.detach().clone(),
+                "magnitude": one.magnitude.detach().clone(),
+            }
             for one in annealed_weights(self._net)
         }
         return self._schedule() | {"epoch": self.epoch, "alpha": self.alpha, "weights": parts}
@@ -168,10 +189,14 @@ class SignAnnealing:
         own, schedule = {one.name: one for one in annealed_weights(self._net)}, self._schedule()
         wanted = {key: state.get(key) for key in schedule}
         if wanted != schedule:
-            raise ValueError(f"SignAnnealing: the state is of the schedule {wanted}, this one is {schedule}.")
+            raise ValueError(
+                f"SignAnnealing: the state is of the schedule {wanted}, this one is {schedule}."
+            )
         weights = state.get("weights", {})
         if _shapes(weights) != (expected := _shapes({k: _parts(one) for k, one in own.items()})):
-            raise ValueError(f"SignAnnealing: the state is of the weights {_shapes(weights)}, the net has {expected}.")
+            raise ValueError(
+                f"SignAnnealing: the state is of the weights {_shapes(weights)}, the net has {expected}."
+            )
         with torch.no_grad():
             for name, one in own.items():
                 one.sign.copy_(weights[name]["sign"])
@@ -179,7 +204,11 @@ class SignAnnealing:
         self._set(state["epoch"], state["alpha"])
 
     def _schedule(self) -> dict[str, Any]:
-        return {"total_epochs": self.total_epochs, "alpha_start": self.alpha_start, "alpha_end": self.alpha_end}
+        return {
+            "total_epochs": self.total_epochs,
+            "alpha_start": self.alpha_start,
+            "alpha_end": self.alpha_end,
+        }
 
     def _set(self, epoch: int, alpha: float) -> None:
         self.epoch, self.alpha = epoch, alpha
@@ -202,7 +231,9 @@ def _planes(net: nn.Module) -> list[Connection]:
     """The weights to be annealed."""
     planes = [one for one in connections(net) if one.weight.ndim == 2]
     if not planes:
-        raise ValueError(f"SignAnnealing: {type(net).__name__} has no 2-D weights of synapses or neuron layers.")
+        raise ValueError(
+            f"SignAnnealing: {type(net).__name__} has no 2-D weights of synapses or neuron layers."
+        )
     first: dict[int, str] = {}
     for one in planes:
         if parametrize.is_parametrized(one.module, one.key):
@@ -218,12 +249,18 @@ def _planes(net: nn.Module) -> list[Connection]:
     return planes
 
 
-def _rules(one: Connection, block: int | None, axis: str | None, limit: float | None) -> tuple[int, str, float]:
+def _rules(
+    one: Connection, block: int | None, axis: str | None, limit: float | None
+) -> tuple[int, str, float]:
     """What was asked for; else what the chip asks for; else what H1v1 would."""
     if one.profile is None:
         return block or _BLOCK, axis or _AXIS, limit or _LIMIT
     chip = one.profile
-    return block or chip.count("sign_block"), axis or chip.text("sign_axis"), limit or chip.number("weight_limit")
+    return (
+        block or chip.count("sign_block"),
+        axis or chip.text("sign_axis"),
+        limit or chip.number("weight_limit"),
+    )
 
 
 def _parts(one: Annealed) -> dict[str, torch.Tensor]:
@@ -233,5 +270,6 @@ def _parts(one: Annealed) -> dict[str, torch.Tensor]:
 def _shapes(weights: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, list[list[int]]]:
     """Shape of s and m by name, in one order."""
     return {
-        name: [list(parts["sign"].shape), list(parts["magnitude"].shape)] for name, parts in sorted(weights.items())
+        name: [list(parts["sign"].shape), list(parts["magnitude"].shape)]
+        for name, parts in sorted(weights.items())
     }

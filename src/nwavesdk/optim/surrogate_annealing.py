@@ -106,8 +106,14 @@ class SurrogateAnnealing:
             TypeError: A layer has a surrogate of the user's own by now.
             RuntimeError: A layer no longer uses its surrogate.
         """
-        if isinstance(epoch, bool) or not isinstance(epoch, int) or not 1 <= epoch <= self.total_epochs:
-            raise ValueError(f"SurrogateAnnealing.step: epoch must be from 1 to {self.total_epochs}, got {epoch!r}.")
+        if (
+            isinstance(epoch, bool)
+            or not isinstance(epoch, int)
+            or not 1 <= epoch <= self.total_epochs
+        ):
+            raise ValueError(
+                f"SurrogateAnnealing.step: epoch must be from 1 to {self.total_epochs}, got {epoch!r}."
+            )
         inside = {id(module) for module in net.modules()}
         if not all(id(layer) in inside for layer in self._layers.values()):
             raise ValueError(
@@ -115,7 +121,9 @@ class SurrogateAnnealing:
                 "the same net."
             )
         if metric is not None and self.form != "plateau":
-            raise ValueError(f"SurrogateAnnealing.step: {self.form} goes by epochs alone, got metric={metric!r}.")
+            raise ValueError(
+                f"SurrogateAnnealing.step: {self.form} goes by epochs alone, got metric={metric!r}."
+            )
         stage, best, waited = self._watched(metric)
         if self.form == "plateau":
             rise = stage / self.stages
@@ -139,7 +147,9 @@ class SurrogateAnnealing:
         schedule = self._schedule()
         wanted = {key: state.get(key) for key in schedule}
         if wanted != schedule:
-            raise ValueError(f"SurrogateAnnealing: the state is of the schedule {wanted}, this one is {schedule}.")
+            raise ValueError(
+                f"SurrogateAnnealing: the state is of the schedule {wanted}, this one is {schedule}."
+            )
         value = float(state["value"])
         self._put(self._surrogates(value), value)
         self.epoch, self.stage = state["epoch"], state["stage"]
@@ -193,9 +203,13 @@ def _chosen(net: nn.Module, names: Sequence[str] | None) -> dict[str, NeuronLaye
     """The layers by name, in their order in the net."""
     if not isinstance(net, nn.Module):
         raise TypeError(f"SurrogateAnnealing takes a torch module, got {type(net).__name__}.")
-    layers = {name: module for name, module in net.named_modules() if isinstance(module, NeuronLayer)}
+    layers = {
+        name: module for name, module in net.named_modules() if isinstance(module, NeuronLayer)
+    }
     if isinstance(names, str):
-        raise ValueError(f'SurrogateAnnealing: layers must be names in a list, got {names!r}: write ["{names}"].')
+        raise ValueError(
+            f'SurrogateAnnealing: layers must be names in a list, got {names!r}: write ["{names}"].'
+        )
     unknown = [name for name in names or () if name not in layers]
     if unknown or not layers or (names is not None and not names):
         raise ValueError(

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers import sparse
 from nwavesdk.solvers.problem import Problem, Solution, Trace, TraceGradient, pack, spec_of, unpack
+from nwavesdk.solvers.sparse import product as sparse
 from nwavesdk.solvers.sweep import FORWARD, backward_of
 
 __all__ = ["product", "solve"]
@@ -28,16 +28,28 @@ _HASH = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
 def solve(problem: Problem, name: str, solver: str, mem: bool, keep: bool) -> Solution:
     """As `sweep` with the solver of that name, through the operators; `name` is that of the problem's spec."""
     K = len(problem.states)
-    extra = [t for t in (problem.recurrent, problem.spikes) if t is not None and problem.recurrent is not None]
+    extra = [
+        t
+        for t in (problem.recurrent, problem.spikes)
+        if t is not None and problem.recurrent is not None
+    ]
     outputs = _forward(problem.x, [*problem.states], [*problem.constants], extra, name, solver, mem)
     spikes, rest = outputs[0], outputs[1:]
     trajectory, rest = (rest[0], rest[1:]) if mem else (None, rest)
-    return Solution(spikes, trajectory, tuple(rest[:K]), unpack(problem, tuple(rest[K:])) if keep else None)
+    return Solution(
+        spikes, trajectory, tuple(rest[:K]), unpack(problem, tuple(rest[K:])) if keep else None
+    )
 
 
 @torch.library.custom_op(f"nwavesdk::forward_{_HASH}", mutates_args=())
 def _forward(
-    x: Tensor, states: list[Tensor], constants: list[Tensor], recurrent: list[Tensor], name: str, solver: str, mem: bool
+    x: Tensor,
+    states: list[Tensor],
+    constants: list[Tensor],
+    recurrent: list[Tensor],
+    name: str,
+    solver: str,
+    mem: bool,
 ) -> list[Tensor]:
     """Spikes, with `mem` the membrane after each step, the states after the last step, and what the steps leave."""
     problem = Problem(spec_of(name), x, tuple(states), tuple(constants), *recurrent)
@@ -67,12 +79,21 @@ def _(
 
 def _apart(outputs: list[Tensor]) -> list[Tensor]:
     """`outputs`, copied where they are part of something larger: what an operator returns must not share memory."""
-    return [t if t.untyped_storage().nbytes() == t.numel() * t.element_size() else t.clone() for t in outputs]
+    return [
+        t if t.untyped_storage().nbytes() == t.numel() * t.element_size() else t.clone()
+        for t in outputs
+    ]
 
 
 @torch.library.custom_op(f"nwavesdk::adjoint_{_HASH}", mutates_args=())
 def _adjoint(
-    grads: list[Tensor | None], saved: list[Tensor], name: str, solver: str, mem: bool, learn: bool, recurrent: bool
+    grads: list[Tensor | None],
+    saved: list[Tensor],
+    name: str,
+    solver: str,
+    mem: bool,
+    learn: bool,
+    recurrent: bool,
 ) -> list[Tensor]:
     """∂L/∂ x, states, with `learn` constants, with `recurrent` its weights and the spikes before."""
     spec = spec_of(name)
@@ -107,15 +128,29 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     _, states, constants, recurrent, ctx.name, ctx.solver, mem = inputs
     ctx.mem, ctx.K, ctx.recurrent = mem, len(states), bool(recurrent)
     ctx.learn, ctx.C = any(c.requires_grad for c in constants), len(constants)
-    ctx.save_for_backward(*states, *constants, *output[1 + mem + ctx.K :], *recurrent, *output[: int(bool(recurrent))])
+    ctx.save_for_backward(
+        *states, *constants, *output[1 + mem + ctx.K :], *recurrent, *output[: int(bool(recurrent))]
+    )
 
 
 def _gradient(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     K, C = ctx.K, ctx.C
-    given = list(grads[: 1 + ctx.mem + K])  # zeros for what was kept would be written out, and nobody reads them
-    found = _adjoint(given, list(ctx.saved_tensors), ctx.name, ctx.solver, ctx.mem, ctx.learn, ctx.recurrent)
+    given = list(
+        grads[: 1 + ctx.mem + K]
+    )  # zeros for what was kept would be written out, and nobody reads them
+    found = _adjoint(
+        given, list(ctx.saved_tensors), ctx.name, ctx.solver, ctx.mem, ctx.learn, ctx.recurrent
+    )
     constants = found[1 + K : 1 + K + C] if ctx.learn else [None] * C
-    return found[0], found[1 : 1 + K], constants, found[-2:] if ctx.recurrent else [], None, None, None
+    return (
+        found[0],
+        found[1 : 1 + K],
+        constants,
+        found[-2:] if ctx.recurrent else [],
+        None,
+        None,
+        None,
+    )
 
 
 _forward.register_autograd(_gradient, setup_context=_keep)
@@ -133,7 +168,10 @@ def _product(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:
     out, active = sparse.attempt(x.detach(), weight.detach(), always=always)
     rows, words = out.numel() // max(weight.shape[1], 1), -(-x.shape[-1] // 64)
     if active is None:
-        empty = x.new_empty(rows, words, dtype=torch.int64), x.new_empty(rows + 1, dtype=torch.int64)
+        empty = (
+            x.new_empty(rows, words, dtype=torch.int64),
+            x.new_empty(rows + 1, dtype=torch.int64),
+        )
         return [out, *empty, torch.tensor([False, False])]
     return [out, active.words, active.start, torch.tensor([True, active.values is None])]
 
@@ -147,12 +185,16 @@ def _(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:  # noqa: ARG001
 
 
 @torch.library.custom_op(f"nwavesdk::product_weight_gradient_{_HASH}", mutates_args=())
-def _weight_gradient(x: Tensor, words: Tensor, start: Tensor, state: Tensor, grad: Tensor, always: bool) -> Tensor:
+def _weight_gradient(
+    x: Tensor, words: Tensor, start: Tensor, state: Tensor, grad: Tensor, always: bool
+) -> Tensor:
     x, grad = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
     found, binary = state.tolist()
     if not found:
         return x.t() @ grad
-    active = sparse.Active(words, start, None if binary else sparse.values(x, words, start), int(start[-1]))
+    active = sparse.Active(
+        words, start, None if binary else sparse.values(x, words, start), int(start[-1])
+    )
     return sparse.correlation(x, grad, active, always=always)
 
 

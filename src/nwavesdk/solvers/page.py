@@ -55,7 +55,11 @@ class _ToKernel(ast.NodeTransformer):
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
         divide = self.dialect.divide
-        return _call(divide, node.left, node.right) if divide and isinstance(node.op, ast.Div) else node
+        return (
+            _call(divide, node.left, node.right)
+            if divide and isinstance(node.op, ast.Div)
+            else node
+        )
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)

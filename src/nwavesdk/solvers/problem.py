@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nwavesdk.dynamics import Neuron, bind
+from nwavesdk.dynamics import Neuron
+from nwavesdk.dynamics.neuron import bind
 from nwavesdk.surrogate import Surrogate, heaviside
 
 __all__ = [
@@ -132,7 +133,10 @@ class TraceGradient(NamedTuple):
 
 def before(states: Sequence[Tensor], trajectories: Sequence[Tensor]) -> list[Tensor]:
     """The states before each step, each [B, T, N]."""
-    return [torch.cat([s[:, None], t], 1)[:, : t.shape[1]] for s, t in zip(states, trajectories, strict=True)]
+    return [
+        torch.cat([s[:, None], t], 1)[:, : t.shape[1]]
+        for s, t in zip(states, trajectories, strict=True)
+    ]
 
 
 def membrane(problem: Problem, kept: tuple[Tensor, ...]) -> Tensor:
@@ -174,7 +178,9 @@ def pack(problem: Problem, kept: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return kept
     w, threshold = kept[0].detach(), _threshold(problem)
     distance, zero = (w - threshold).bfloat16(), (-threshold).bfloat16()
-    return torch.where((w < 0) & (distance >= zero), zero.nextafter(zero.new_tensor(-torch.inf)), distance), *kept[1:]
+    return torch.where(
+        (w < 0) & (distance >= zero), zero.nextafter(zero.new_tensor(-torch.inf)), distance
+    ), *kept[1:]
 
 
 def unpack(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -26,7 +26,10 @@ __all__ = ["backward", "solve"]
 def solve(problem: Problem) -> Solution:
     """Run the problem step by step under autograd."""
     neuron = problem.spec.neuron
-    names = {"spike": problem.spec.surrogate, "held": torch.detach if problem.spec.detach_reset else _identity}
+    names = {
+        "spike": problem.spec.surrogate,
+        "held": torch.detach if problem.spec.detach_reset else _identity,
+    }
     integrate, fire = (torch_page(neuron, page, **names) for page in ("integrate", "fire"))
     states, s = problem.states, problem.spikes
     steps: list[tuple[Tensor, ...]] = []
@@ -41,7 +44,9 @@ def solve(problem: Problem) -> Solution:
     if not steps:
         return Solution(problem.x, problem.x, states, (problem.x.detach(),) * len(states))
     spikes, w, mem, *others = (torch.stack(column, 1) for column in zip(*steps, strict=True))
-    if not torch._C._are_functorch_transforms_active():  # they hand tensors to no function with hidden state
+    if (
+        not torch._C._are_functorch_transforms_active()
+    ):  # they hand tensors to no function with hidden state
         spikes, mem, *states = _Watched.apply(spikes, mem, *states)
     return Solution(spikes, mem, tuple(states), (w, *others))
 
@@ -51,17 +56,23 @@ def backward(
     trace: Trace,
     grads: TraceGradient,
     learn: bool,
-    reuse: bool = False,  # noqa: ARG001 (the loop makes its own tensors)
+    reuse: bool = False,  # noqa: ARG001
 ) -> tuple[Tensor | None, ...]:
     """The neuron's adjoint step by step, the counterpart of `serial.backward` on any device."""
     spec, kept = problem.spec, trace.kept
     assert kept is not None
     held = _nothing if spec.detach_reset else _identity
-    adjoint = torch_page(spec.neuron, "adjoint", spike=heaviside, surrogate=spec.surrogate.derivative, held=held)
+    adjoint = torch_page(
+        spec.neuron, "adjoint", spike=heaviside, surrogate=spec.surrogate.derivative, held=held
+    )
     w, states = kept[0], before(problem.states, trajectories(problem, kept))
     zeros = torch.zeros_like(problem.states[0])
     grad_states = [zeros if g is None else g for g in grads.last]
-    grad_constants, grad_spikes, found = [torch.zeros_like(zeros) for _ in problem.constants], zeros, []
+    grad_constants, grad_spikes, found = (
+        [torch.zeros_like(zeros) for _ in problem.constants],
+        zeros,
+        [],
+    )
     for t in reversed(range(w.shape[1])):
         if grads.mem is not None:
             grad_states[0] = grad_states[0] + grads.mem[:, t]

@@ -1,131 +1,33 @@
-"""The serial solver on the CPU: one compiled pass forward and one backward, from the pages of the neuron."""
+"""The fastest serial solver where the tensors are: compiled on the CPU, Triton on a GPU, else the torch reference."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers.allocator import keep_large_blocks
-from nwavesdk.solvers.kernels import NativeKernel, kernels
-from nwavesdk.solvers.loops import WIDTH
-from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, argument, before
-from nwavesdk.solvers.sparse import correlation
+from nwavesdk.solvers import reference
+from nwavesdk.solvers.cpu import serial
+from nwavesdk.solvers.gpu import serial as gpu
+from nwavesdk.solvers.problem import Problem, Trace
 
 __all__ = ["backward", "forward"]
 
-_NARROW, _LANES = 5, 128  # neurons below which batch elements are packed side by side, and to how many
-_SMALL = 1 << 14  # neuron-steps below which a second thread costs more than it saves
-
 
 def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
-    """Run the problem without a graph; `mem` and `keep` say what is written beside the spikes."""
-    keep_large_blocks()
-    x, K = problem.x.contiguous(), len(problem.states)
-    B, T, N = x.shape
-    compiled = kernels(problem.spec.neuron, _name(x))
-    spikes, w = torch.empty_like(x), x.new_empty(B, T if keep else 1, N)
-    trajectory = x.new_empty((B, T, N) if mem else (0, 0, 0))
-    others, final = x.new_empty((K - 1, B, T, N) if keep else (K - 1, 0, 0, 0)), x.new_empty(K, B, N)
-    given = [_stacked(problem.states), _stacked(problem.constants)]
-    written = [spikes, w, int(keep), trajectory, int(mem), others, final]
-    group = _group(B, N) if problem.recurrent is None and K == 1 else 1
-    if group > 1:
-        jobs = -(-B // group)
-        counts = torch.empty(jobs, dtype=torch.int64)
-        written = [spikes, w, int(keep), trajectory, int(mem), final, counts]
-        _run(compiled.forward_packed, jobs, x.numel(), [group, x, *given, *written])
-    elif problem.recurrent is None:
-        width, jobs = _blocks(B, N)
-        counts = torch.empty(jobs, dtype=torch.int64)
-        _run(compiled.forward, jobs, x.numel(), [width, x, *given, *written, counts])
-    else:
-        assert problem.spikes is not None
-        counts = torch.empty(B, dtype=torch.int64)
-        read = [x, problem.recurrent.contiguous(), problem.spikes.contiguous()]
-        _run(compiled.forward_recurrent, B, x.numel() * _steps(N), [*read, *given, *written, counts])
-    kept = (w, *others.unbind()) if keep else None
-    return Trace(spikes, trajectory if mem else None, final.unbind(), kept, int(counts.sum()))
+    """Run the problem without a graph; `mem` and `keep` say what is needed beside the spikes."""
+    if problem.x.device.type == "cpu":
+        return serial.forward(problem, mem, keep)
+    if gpu.runs(problem.x, problem.recurrent is not None):
+        return gpu.forward(problem, mem, keep)
+    with torch.no_grad():
+        solution = reference.solve(problem)
+    return Trace(solution.spikes, solution.mem, solution.last, solution.kept)
 
 
-def backward(
-    problem: Problem, trace: Trace, grads: TraceGradient, learn: bool, reuse: bool = False
-) -> tuple[Tensor | None, ...]:
-    """∂L/∂ x, states, constants (None unless `learn`), and with recurrence its weights and the spikes before.
-
-    With `reuse`, ∂L/∂x may take the memory of `trace.kept[0]`, which nobody reads again.
-    """
-    assert trace.kept is not None
-    spec, w = problem.spec, trace.kept[0].contiguous()
-    B, _, N = w.shape
-    group = _group(B, N) if problem.recurrent is None and len(problem.states) == 1 else 1
-    reuse = reuse and group == 1 and problem.recurrent is None and spec.surrogate.pseudo_derivative is not None
-    if spec.surrogate.pseudo_derivative is None:
-        grad_x = torch.empty_like(w).copy_(spec.surrogate.derivative(argument(problem, trace.kept)))
-        parameters: tuple[Any, ...] = ()
-    else:
-        grad_x = w if reuse else torch.empty_like(w)
-        parameters = spec.surrogate.constants
-    grad_s = torch.zeros_like(w) if grads.spikes is None else grads.spikes.contiguous()
-    grad_mem = w.new_empty(0, 0, 0) if grads.mem is None else grads.mem.contiguous()
-    zeros = torch.zeros_like(problem.states[0])
-    grad_states = torch.stack([zeros if g is None else g for g in grads.last])
-    learned = w.new_zeros(len(problem.constants) if learn else 0, B, N)
-    options = {"detach_reset": spec.detach_reset, "learn": learn, "reuse": reuse}
-    compiled = kernels(spec.neuron, _name(w), spec.surrogate, backward=True, **options)
-    read = [w, _stacked(trace.kept[1:], like=w), _stacked(problem.states), _stacked(problem.constants)]
-    given = [grad_s, grad_mem, int(grads.mem is not None), grad_states, grad_x, learned]
-    tail: tuple[Tensor | None, ...] = ()
-    if group > 1:
-        read = [w, _stacked(problem.states), _stacked(problem.constants)]
-        given = [grad_s, grad_mem, int(grads.mem is not None), grad_states, grad_x]
-        given += [int(spec.surrogate.pseudo_derivative is None), learned, parameters]
-        _run(compiled.backward_packed, -(-B // group), w.numel(), [group, *read, *given])
-    elif problem.recurrent is None:
-        width, jobs = _blocks(B, N)
-        _run(compiled.backward, jobs, w.numel(), [width, *read, *given, parameters])
-    else:
-        assert problem.spikes is not None
-        grad_fired = torch.empty_like(problem.spikes, memory_format=torch.contiguous_format)
-        transposed = problem.recurrent.t().contiguous()
-        arguments = [transposed, *read, *given, grad_fired, parameters]
-        _run(compiled.backward_recurrent, -(-B // 4), w.numel() * _steps(N), arguments)
-        (previous,) = before([problem.spikes], [trace.spikes])
-        tail = correlation(previous.flatten(0, 1), grad_x.flatten(0, 1)), grad_fired
-    sums: list[Tensor | None] = list(learned.sum(1)) if learn else [None] * len(problem.constants)
-    return grad_x, *grad_states.unbind(), *sums, *tail
-
-
-def _steps(N: int) -> int:
-    """About how many steps of a neuron one step of a recurrent one is worth."""
-    return 1 + N // 8
-
-
-def _blocks(B: int, N: int) -> tuple[int, int]:
-    """Neurons a block, and how many jobs that makes; blocks are cut for the threads only where they stay wide."""
-    share = -(-N * max(B, 1) // torch.get_num_threads())
-    width = min(WIDTH, max(256, 64 * -(-share // 64))) if N > 256 else max(N, 1)
-    return width, B * -(-N // width)
-
-
-def _group(B: int, N: int) -> int:
-    """Batch elements that a narrow layer packs side by side."""
-    return 1 if N >= _NARROW or not N else max(1, min(_LANES // N, -(-B // torch.get_num_threads())))
-
-
-def _run(kernel: NativeKernel, jobs: int, work: int, arguments: Sequence[Any]) -> None:
-    if jobs:
-        kernel(jobs, arguments, serial=work < _SMALL)
-
-
-def _stacked(tensors: Sequence[Tensor], like: Tensor | None = None) -> Tensor:
-    if not tensors:
-        assert like is not None
-        return like.new_empty(0, *like.shape)
-    if len(tensors) == 1:
-        return tensors[0].detach().contiguous()[None]
-    return torch.stack([t.detach() for t in tensors])
-
-
-def _name(x: Tensor) -> str:
-    return {torch.float32: "float32", torch.float64: "float64"}[x.dtype]
+def backward(problem: Problem) -> Callable[..., tuple[Tensor | None, ...]]:
+    """The adjoint that runs where the problem's tensors are: `(problem, trace, grads, learn, reuse)`."""
+    if problem.x.device.type == "cpu":
+        return serial.backward
+    return (
+        gpu.backward if gpu.runs(problem.x, problem.recurrent is not None) else reference.backward
+    )

@@ -10,8 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers import chunks, compasso, fastest
-from nwavesdk.solvers.problem import Problem, Solution, Spec, Trace, TraceGradient, freed_graph, pack, unpack
+from nwavesdk.solvers import serial as fastest
+from nwavesdk.solvers.parallel import chunks
+from nwavesdk.solvers.parallel import iteration as compasso
+from nwavesdk.solvers.problem import (
+    Problem,
+    Solution,
+    Spec,
+    Trace,
+    TraceGradient,
+    freed_graph,
+    pack,
+    unpack,
+)
 
 __all__ = ["FORWARD", "backward_of", "charge_gradient", "sweep"]
 
@@ -53,7 +64,9 @@ def sweep(
     run_back = backward or fastest.backward(problem)
     spikes, *rest = _Sweep.apply(problem, forward, run_back, mem, keep, counted, *tensors)
     K = len(problem.states)
-    return Solution(spikes, rest.pop(0) if mem else None, tuple(rest[:K]), tuple(rest[K:]) or None, *counted)
+    return Solution(
+        spikes, rest.pop(0) if mem else None, tuple(rest[:K]), tuple(rest[K:]) or None, *counted
+    )
 
 
 class _Sweep(torch.autograd.Function):
@@ -71,11 +84,15 @@ class _Sweep(torch.autograd.Function):
         trace = forward(problem, mem, True)
         assert trace.kept is not None
         counted.append(trace.spike_count)
-        recurrent = [] if problem.recurrent is None else [problem.recurrent, problem.spikes, trace.spikes]
+        recurrent = (
+            [] if problem.recurrent is None else [problem.recurrent, problem.spikes, trace.spikes]
+        )
         ctx.spec, ctx.K, ctx.mem, ctx.run_back = problem.spec, len(problem.states), mem, backward
         hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
         ctx.keep = keep or hooks is not None
-        ctx.save_for_backward(*problem.states, *problem.constants, *pack(problem, trace.kept), *recurrent)
+        ctx.save_for_backward(
+            *problem.states, *problem.constants, *pack(problem, trace.kept), *recurrent
+        )
         kept = trace.kept if keep else ()
         ctx.mark_non_differentiable(*kept)
         ctx.set_materialize_grads(False)
@@ -103,12 +120,18 @@ class _Sweep(torch.autograd.Function):
         # Nobody reads w again: it is no output, no hook has seen it, and the graph is freed after this pass.
         reuse = not ctx.keep and not torch._C._autograd._get_current_graph_task_keep_graph()
         with torch.autocast(kept[0].device.type, enabled=False):
-            found = ctx.run_back(problem, trace, TraceGradient(grad_s, grad_mem, last), learn, reuse)
+            found = ctx.run_back(
+                problem, trace, TraceGradient(grad_s, grad_mem, last), learn, reuse
+            )
         return None, None, None, None, None, None, *found
 
 
 def charge_gradient(
-    problem: Problem, spikes: Tensor, kept: tuple[Tensor, ...], grad_spikes: Tensor | None, grad_mem: Tensor | None
+    problem: Problem,
+    spikes: Tensor,
+    kept: tuple[Tensor, ...],
+    grad_spikes: Tensor | None,
+    grad_mem: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
     """The sweep back by itself, through what a pass has left, whatever surrogate that pass had.
 
@@ -125,7 +148,9 @@ def charge_gradient(
     trace = Trace(spikes, None, (), unpack(problem, pack(problem, kept)))
     last = (None,) * len(problem.states)
     with torch.autocast(spikes.device.type, enabled=False):
-        found = fastest.backward(problem)(problem, trace, TraceGradient(grad_spikes, grad_mem, last), False, False)
+        found = fastest.backward(problem)(
+            problem, trace, TraceGradient(grad_spikes, grad_mem, last), False, False
+        )
     grad_x, recurrent = found[0], found[-2] if problem.recurrent is not None else None
     assert grad_x is not None
     return grad_x, recurrent
@@ -137,5 +162,9 @@ def backward_of(solver: str, problem: Problem) -> Backward:
 
 
 def _tensors(problem: Problem) -> tuple[Tensor, ...]:
-    recurrent = [t for t in (problem.recurrent, problem.spikes) if t is not None and problem.recurrent is not None]
+    recurrent = [
+        t
+        for t in (problem.recurrent, problem.spikes)
+        if t is not None and problem.recurrent is not None
+    ]
     return problem.x, *problem.states, *problem.constants, *recurrent

@@ -6,11 +6,18 @@ the one list of them.
 
 from collections.abc import Callable
 
-from nwavesdk.surrogate.base import Surrogate, heaviside
+from nwavesdk.surrogate.base import Formula, Surrogate, heaviside
 from nwavesdk.surrogate.bells import Sigmoid
-from nwavesdk.surrogate.catalogue import CATALOGUE, atan, available, fast_sigmoid, parse, sigmoid, text
+from nwavesdk.surrogate.catalogue import (
+    CATALOGUE,
+    atan,
+    available,
+    fast_sigmoid,
+    parse,
+    sigmoid,
+    text,
+)
 from nwavesdk.surrogate.custom import Custom, Foreign, as_surrogate, custom
-from nwavesdk.surrogate.formula import Formula
 from nwavesdk.surrogate.tails import ATan, FastSigmoid
 
 __all__ = [

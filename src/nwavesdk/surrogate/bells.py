@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch as m  # the maths of a page: bound anew for numba and Triton
 
-from nwavesdk.surrogate.formula import Formula, number
+from nwavesdk.surrogate.base import Formula, number
 
 __all__ = ["Erf", "Gaussian", "HeaviErfc", "MultiGaussian", "Sigmoid", "Tanh"]
 
@@ -72,7 +72,11 @@ class Gaussian(Formula):
 
     @property
     def constants(self) -> tuple[float, ...]:
-        return self.mu, 1 / (self.sigma * math.sqrt(2)), self.scale / (self.sigma * math.sqrt(2 * math.pi))
+        return (
+            self.mu,
+            1 / (self.sigma * math.sqrt(2)),
+            self.scale / (self.sigma * math.sqrt(2 * math.pi)),
+        )
 
     @staticmethod
     def pseudo_derivative(z: Any, mu: Any, rate: Any, peak: Any) -> Any:
@@ -136,7 +140,9 @@ class MultiGaussian(Formula):
     h: float = number(0.15, 0.0)
     s: float = number(6.0, 1e-3, 1e3)
     scale: float = number(1.0)
-    formula: ClassVar[str] = "scale · ((1+h) N(z; 0, sigma) - h N(z; sigma, s sigma) - h N(z; -sigma, s sigma))"
+    formula: ClassVar[str] = (
+        "scale · ((1+h) N(z; 0, sigma) - h N(z; sigma, s sigma) - h N(z; -sigma, s sigma))"
+    )
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -146,7 +152,9 @@ class MultiGaussian(Formula):
         return self.sigma, 1 / (self.sigma * root), 1 / (wide * root), peak, side
 
     @staticmethod
-    def pseudo_derivative(z: Any, sigma: Any, rate: Any, side_rate: Any, peak: Any, side: Any) -> Any:
+    def pseudo_derivative(
+        z: Any, sigma: Any, rate: Any, side_rate: Any, peak: Any, side: Any
+    ) -> Any:
         y = rate * z
         left, right = side_rate * (z + sigma), side_rate * (z - sigma)
         h = m.exp(-0.5 * (y * y))

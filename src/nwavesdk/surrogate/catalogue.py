@@ -3,10 +3,14 @@
 import ast
 from dataclasses import fields
 
-from nwavesdk.surrogate.base import Surrogate
+from nwavesdk.surrogate.base import Formula, Surrogate
 from nwavesdk.surrogate.bells import Erf, Gaussian, HeaviErfc, MultiGaussian, Sigmoid, Tanh
-from nwavesdk.surrogate.exponentials import PeriodicExponential, PiecewiseExp, SingleExponential, SpikeRateEscape
-from nwavesdk.surrogate.formula import Formula
+from nwavesdk.surrogate.exponentials import (
+    PeriodicExponential,
+    PiecewiseExp,
+    SingleExponential,
+    SpikeRateEscape,
+)
 from nwavesdk.surrogate.ramps import (
     HeavisideWindow,
     LeakyKReLU,
@@ -124,7 +128,9 @@ def text(surrogate: Surrogate) -> str:
     """
     name = next((name for name, kind in CATALOGUE.items() if kind is type(surrogate)), None)
     if name is None:
-        raise ValueError(f"{surrogate!r} is not in the catalogue: expected one of {', '.join(sorted(CATALOGUE))}.")
+        raise ValueError(
+            f"{surrogate!r} is not in the catalogue: expected one of {', '.join(sorted(CATALOGUE))}."
+        )
     return f"{name}({', '.join(f'{key}={value!r}' for key, value in surrogate.parameters.items())})"
 
 
@@ -155,4 +161,6 @@ def parse(text: str) -> Surrogate:
         return cls(*positional, **named)
     except TypeError:
         takes = ", ".join(f.name for f in fields(cls)) or "none"
-        raise ValueError(f"surrogate {text!r} has parameters that {name} does not take: it takes {takes}.") from None
+        raise ValueError(
+            f"surrogate {text!r} has parameters that {name} does not take: it takes {takes}."
+        ) from None

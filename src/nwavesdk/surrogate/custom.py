@@ -98,8 +98,14 @@ class _Exchange(torch.autograd.Function):
 def _checked(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     value = function(z.clone())  # it may write to what it gets
     if not isinstance(value, Tensor) or value.shape != z.shape:
-        got = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"spike_grad {function!r} must map z elementwise: got {got} for z of shape {list(z.shape)}.")
+        got = (
+            f"a tensor of shape {list(value.shape)}"
+            if isinstance(value, Tensor)
+            else type(value).__name__
+        )
+        raise ValueError(
+            f"spike_grad {function!r} must map z elementwise: got {got} for z of shape {list(z.shape)}."
+        )
     return value
 
 
@@ -115,7 +121,9 @@ def custom(derivative: Callable[[Tensor], Tensor]) -> Custom:
         tensor([1.0000, 0.7500, 0.0000])
     """
     if not callable(derivative):
-        raise TypeError(f"custom() needs a function z -> derivative, got {type(derivative).__name__}.")
+        raise TypeError(
+            f"custom() needs a function z -> derivative, got {type(derivative).__name__}."
+        )
     return Custom(derivative)
 
 
@@ -129,7 +137,9 @@ def as_surrogate(spike_grad: object) -> Surrogate:
         return FastSigmoid()
     if isinstance(spike_grad, Surrogate):
         return spike_grad
-    uncalled = isinstance(spike_grad, type) or any(spike_grad is f for f in (atan, fast_sigmoid, sigmoid, custom))
+    uncalled = isinstance(spike_grad, type) or any(
+        spike_grad is f for f in (atan, fast_sigmoid, sigmoid, custom)
+    )
     if uncalled or not callable(spike_grad):
         got = f"{spike_grad.__name__} itself" if uncalled else repr(spike_grad)  # type: ignore[attr-defined]
         raise TypeError(

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch as m  # the maths of a page: bound anew for numba and Triton
 
-from nwavesdk.surrogate.formula import Formula, number
+from nwavesdk.surrogate.base import Formula, number
 
 __all__ = ["PeriodicExponential", "PiecewiseExp", "SingleExponential", "SpikeRateEscape"]
 
@@ -101,7 +101,9 @@ class PeriodicExponential(Formula):
     width: float = number(0.5)
     scale: float = number(1.0)
     threshold: float = number(1.0, 1e-9, 1e9)
-    formula: ClassVar[str] = "scale · e^(-d/width), d = |z| below 0, else 2 · distance to the nearest k · threshold"
+    formula: ClassVar[str] = (
+        "scale · e^(-d/width), d = |z| below 0, else 2 · distance to the nearest k · threshold"
+    )
 
     @property
     def constants(self) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch as m  # the maths of a page: bound anew for numba and Triton
 
-from nwavesdk.surrogate.formula import Formula, number
+from nwavesdk.surrogate.base import Formula, number
 
 __all__ = [
     "HeavisideWindow",
@@ -163,7 +163,9 @@ class SquarewaveFourierSeries(Formula):
         return 2 * math.pi / self.period, *(4 / self.period * (i < self.n) for i in range(1, 7))
 
     @staticmethod
-    def pseudo_derivative(z: Any, rate: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, a6: Any) -> Any:
+    def pseudo_derivative(
+        z: Any, rate: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, a6: Any
+    ) -> Any:
         c1 = m.cos(rate * z)
         d = 4.0 * c1 * c1 - 2.0
         c2 = d * c1 - c1

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch as m  # the maths of a page: bound anew for numba and Triton
 
-from nwavesdk.surrogate.formula import Formula, number
+from nwavesdk.surrogate.base import Formula, number
 
 __all__ = [
     "ATan",

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from nwavesdk.data import missing
 
 if TYPE_CHECKING:
-    from nwavesdk.train.broken_run import BrokenRunError
     from nwavesdk.train.config import RunConfig
     from nwavesdk.train.run import Run
-    from nwavesdk.train.run_folder import RunFolder
+    from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 
 __all__ = ["BrokenRunError", "Run", "RunConfig", "RunFolder"]
 
@@ -18,7 +17,12 @@ for _package in ("lightning", "pydantic", "safetensors", "tensorboard", "matplot
     if find_spec(_package) is None:
         raise ModuleNotFoundError(missing(_package, "train"), name=_package)
 
-_HOME = {"BrokenRunError": "broken_run", "Run": "run", "RunConfig": "config", "RunFolder": "run_folder"}
+_HOME = {
+    "BrokenRunError": "run_folder",
+    "Run": "run",
+    "RunConfig": "config",
+    "RunFolder": "run_folder",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,5 +1,9 @@
-"""What a run is: every choice that decides its result, validated, and written to `config.json` when it starts."""
+"""The choice of how a parameter of the surrogate moves over a run.
 
+What a run is: every choice that decides its result, validated, and written to `config.json` when it starts.
+"""
+
+import ast
 import json
 import re
 from collections.abc import Mapping
@@ -13,10 +17,9 @@ from nwavesdk.chip import Profile
 from nwavesdk.data.split import By
 from nwavesdk.layers import LIFLayer
 from nwavesdk.optim import SurrogateAnnealing
-from nwavesdk.solvers.crossover import CrossoverTable
+from nwavesdk.solvers.sparse.crossover import CrossoverTable
 from nwavesdk.surrogate import parse
 from nwavesdk.surrogate import text as text_of
-from nwavesdk.train.surrogate_schedule import SurrogateScheduleConfig
 
 __all__ = [
     "ArithmeticConfig",
@@ -27,7 +30,55 @@ __all__ = [
     "MachineConfig",
     "NetConfig",
     "RunConfig",
+    "SurrogateScheduleConfig",
 ]
+
+
+class SurrogateScheduleConfig(BaseModel):
+    """How a parameter of the surrogate moves, as `nwavesdk.optim.SurrogateAnnealing` has it.
+
+    It is read from a text too: `"exponential(slope, 5, 25)"`, `"plateau(slope, 5, 25, patience=3, stages=5)"`.
+
+    Attributes:
+        form: `"linear"`, `"exponential"`, `"cosine"`, or `"plateau"`, which goes by the validation loss.
+        parameter: Its name.
+        start: Its value in the first epoch.
+        end: Its value in the last.
+        patience: Epochs without gain that make a plateau.
+        stages: Plateaus until `end`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    form: Literal["linear", "exponential", "cosine", "plateau"]
+    parameter: str
+    start: Annotated[float, Field(allow_inf_nan=False)]
+    end: Annotated[float, Field(allow_inf_nan=False)]
+    patience: Annotated[int, Field(ge=1)] = 3
+    stages: Annotated[int, Field(ge=1)] = 5
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        try:
+            call = ast.parse(given.strip(), mode="eval").body
+            given_names = [node.id for node in (call.func, call.args[0])]  # type: ignore[attr-defined]  # another node is caught
+            start, end = map(ast.literal_eval, call.args[1:])  # type: ignore[attr-defined]  # another node is caught
+            options = {str(key.arg): ast.literal_eval(key.value) for key in call.keywords}  # type: ignore[attr-defined]  # another node is caught
+        except (SyntaxError, AttributeError, IndexError, ValueError, TypeError):
+            raise ValueError(
+                "expected a form with parameter, start and end, as in exponential(slope, 5, 25)"
+            ) from None
+        return {
+            "form": given_names[0],
+            "parameter": given_names[1],
+            "start": start,
+            "end": end,
+            **options,
+        }
+
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -149,7 +200,7 @@ class ArithmeticConfig(_Section):
 
     Attributes:
         threads: Of torch and of our kernels.
-        crossovers: Densities below which sparse products are taken; see `nwavesdk.solvers.crossover`.
+        crossovers: Densities below which sparse products are taken; see `nwavesdk.solvers.sparse.crossover`.
     """
 
     threads: Count
@@ -235,13 +286,18 @@ class RunConfig(_Section):
         given = {section: choices.get(section) or {} for section in _CHIP_DEFAULTS}
         if not all(isinstance(values, Mapping) for values in given.values()):
             return choices
-        return {**choices, **{section: {**_CHIP_DEFAULTS[section], **values} for section, values in given.items()}}
+        return {
+            **choices,
+            **{section: {**_CHIP_DEFAULTS[section], **values} for section, values in given.items()},
+        }
 
     @model_validator(mode="before")
     @classmethod
     def _as_parted(cls, choices: Any) -> Any:
         """A run that has begun keeps its parts, also one from before there was a choice, which says so in its facts."""
-        if not isinstance(choices, Mapping) or not isinstance(facts := choices.get("facts"), Mapping):
+        if not isinstance(choices, Mapping) or not isinstance(
+            facts := choices.get("facts"), Mapping
+        ):
             return choices
         data = choices.get("data", {})
         if not isinstance(data, Mapping) or data.get("split", "auto") != "auto":
@@ -254,7 +310,9 @@ class RunConfig(_Section):
         if (schedule := self.learning.surrogate_schedule) is not None:
             layer = LIFLayer(1, self.net.tau, spike_grad=parse(self.net.surrogate))
             try:
-                SurrogateAnnealing(nn.Sequential(layer), self.learning.epochs, **schedule.model_dump())
+                SurrogateAnnealing(
+                    nn.Sequential(layer), self.learning.epochs, **schedule.model_dump()
+                )
             except (TypeError, ValueError) as error:
                 raise ValueError(f"learning.surrogate_schedule: {error}") from None
         return self
@@ -291,14 +349,19 @@ class RunConfig(_Section):
         """
         mine = self.model_dump()
         if self.chip is None and choices.get("chip"):
-            raise ValueError("chip: the run that is resumed is not for a chip: leave --chip out, or begin a new run.")
+            raise ValueError(
+                "chip: the run that is resumed is not for a chip: leave --chip out, or begin a new run."
+            )
         merged = {
-            name: {**mine[name], **given} if isinstance(given, Mapping) else given for name, given in choices.items()
+            name: {**mine[name], **given} if isinstance(given, Mapping) else given
+            for name, given in choices.items()
         }
         asked = RunConfig.of({**mine, **merged}).model_dump()
         for name, given in choices.items():
             for key in given if isinstance(given, Mapping) else [None]:
-                old, new = (whole[name] if key is None else whole[name][key] for whole in (mine, asked))
+                old, new = (
+                    whole[name] if key is None else whole[name][key] for whole in (mine, asked)
+                )
                 if old != new:
                     raise ValueError(
                         f"{name if key is None else f'{name}.{key}'}: a resumed run keeps its own choices, "

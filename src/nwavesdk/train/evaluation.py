@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from nwavesdk.data import Series
 from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.metrics import population_counts
-from nwavesdk.train.loaders import tensors
+from nwavesdk.train.run_data import tensors
 
 __all__ = ["SATURATED", "Evaluation", "evaluate"]
 
@@ -68,7 +68,9 @@ def evaluate(net: SpikingSequential, series: Series, n_classes: int, batch_size:
         record = net.record(x.to(device))
         predicted.append(population_counts(record.spk, n_classes).argmax(dim=1).cpu())
         spikes = [layer.spk.double().mean(1).sum(0).cpu() for layer in record.layers.values()]
-        fired = spikes if fired[0].ndim == 0 else [a + b for a, b in zip(fired, spikes, strict=True)]
+        fired = (
+            spikes if fired[0].ndim == 0 else [a + b for a, b in zip(fired, spikes, strict=True)]
+        )
     net.train(was_training)
     rates = [neurons / len(series) for neurons in fired]
     return Evaluation(

@@ -1,8 +1,16 @@
-"""The network of a run: synapses and neurons, read out by a population of neurons for each class."""
+"""The random numbers of a run: each use has its own stream, a function of the run's seed and of what it is for.
+
+Nothing random is left over from one epoch to the next, so a run that starts again at an epoch sees the same numbers.
+
+
+The network of a run: synapses and neurons, read out by a population of neurons for each class.
+"""
 
 from itertools import pairwise
 from typing import Any
+from zlib import crc32
 
+import numpy as np
 from torch import nn
 
 from nwavesdk.chip import Profile
@@ -10,7 +18,45 @@ from nwavesdk.layers import Dropout, LIFLayer, LIFSynapse, SpikingSequential, fa
 from nwavesdk.surrogate import parse
 from nwavesdk.train.config import NetConfig
 
-__all__ = ["build_chip_network", "build_network"]
+__all__ = ["build_chip_network", "build_network", "chip_seed", "stream"]
+
+
+def stream(seed: int, use: str, *place: int) -> int:
+    """The seed of a stream.
+
+    Args:
+        seed: The run's seed.
+        use: What the numbers are for.
+        place: Where they are used, such as epoch and process.
+
+    Returns:
+        An integer below 2^32.
+
+    Example:
+        >>> stream(0, "order", 1) == stream(0, "order", 1) != stream(1, "order", 0)
+        True
+    """
+    return int(
+        np.random.SeedSequence([seed, crc32(use.encode()), len(place), *place]).generate_state(1)[0]
+    )
+
+
+def chip_seed(seed: int, use: str, *place: int, drawn: bool) -> int:
+    """The seed of one chip of the series: even for those of training and selection, odd for those `drawn` to test.
+
+    So no chip on which a net is tested is one that it has met, whatever the seeds.
+
+    Args:
+        seed: The run's seed, or that of the drawing.
+        use: What the chip is for.
+        place: Which of them it is.
+        drawn: Whether it is one to test on.
+
+    Example:
+        >>> chip_seed(0, "mismatch", 1, 2, drawn=False) % 2, chip_seed(0, "chips", 7, drawn=True) % 2
+        (0, 1)
+    """
+    return 2 * stream(seed, use, *place) + drawn
 
 
 def build_network(config: NetConfig, n_inputs: int, n_classes: int) -> SpikingSequential:
@@ -29,14 +75,23 @@ def build_network(config: NetConfig, n_inputs: int, n_classes: int) -> SpikingSe
         if modules and config.dropout:
             modules.append(Dropout(config.dropout))
         neurons = LIFLayer(
-            n_out, config.tau, thresholds=config.threshold, dt=config.dt, spike_grad=parse(config.surrogate)
+            n_out,
+            config.tau,
+            thresholds=config.threshold,
+            dt=config.dt,
+            spike_grad=parse(config.surrogate),
         )
         modules += [LIFSynapse(n_in, n_out), neurons]
     return SpikingSequential(*modules)
 
 
 def build_chip_network(
-    config: NetConfig, n_inputs: int, n_classes: int, profile: Profile, bits: int | None, mismatch: bool
+    config: NetConfig,
+    n_inputs: int,
+    n_classes: int,
+    profile: Profile,
+    bits: int | None,
+    mismatch: bool,
 ) -> SpikingSequential:
     """The same for a chip: behind the filter bank a front end with a neuron for each channel, then as above.
 
@@ -58,7 +113,12 @@ def build_chip_network(
 
     def neurons(count: int) -> nn.Module:
         layer: nn.Module = family.layer(
-            count, config.tau, config.dt, parse(config.surrogate), ileak_mismatch=mismatch, profile=profile
+            count,
+            config.tau,
+            config.dt,
+            parse(config.surrogate),
+            ileak_mismatch=mismatch,
+            profile=profile,
         )
         return layer
 

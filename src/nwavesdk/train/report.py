@@ -15,7 +15,6 @@ from nwavesdk.data import write_atomically
 from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.evaluation import Evaluation
-from nwavesdk.train.parts import Parts
 from nwavesdk.train.pictures import (
     DARK,
     LIGHT,
@@ -25,8 +24,9 @@ from nwavesdk.train.pictures import (
     render,
     spike_raster,
 )
-from nwavesdk.train.pictures.theme import Draw
+from nwavesdk.train.run_data import Parts
 from nwavesdk.train.run_folder import RunFolder
+from nwavesdk.train.theme import Draw
 
 __all__ = ["write_report"]
 
@@ -106,7 +106,9 @@ def _drawings(
     label, counts = int(parts.val.labels[example]), test.confusion(len(classes)).numpy()
     return {
         "learning_curves": lambda theme: learning_curves(rows, result["best_epoch"], theme),
-        "spike_raster": lambda theme: spike_raster(x[0].numpy(), [s for s, _, _ in traces], dt, classes, label, theme),
+        "spike_raster": lambda theme: spike_raster(
+            x[0].numpy(), [s for s, _, _ in traces], dt, classes, label, theme
+        ),
         "membrane_traces": lambda theme: membrane_traces(traces, dt, threshold, theme),
         "confusion_matrix": lambda theme: confusion_matrix(counts, classes, theme),
     }
@@ -119,7 +121,9 @@ def _states(batch: torch.Tensor) -> npt.NDArray[np.float32]:
 
 
 def _figure(caption: str, light: bytes, dark: bytes) -> str:
-    sources = [f"data:image/png;base64,{base64.b64encode(picture).decode()}" for picture in (light, dark)]
+    sources = [
+        f"data:image/png;base64,{base64.b64encode(picture).decode()}" for picture in (light, dark)
+    ]
     return (
         f'<figure><picture><source srcset="{sources[1]}" media="(prefers-color-scheme: dark)">'
         f'<img src="{sources[0]}" alt="{escape(caption)}"></picture><figcaption>{escape(caption)}</figcaption></figure>'
@@ -138,7 +142,11 @@ def _summary(config: RunConfig, result: Mapping[str, Any]) -> str:
 def _numbers(config: RunConfig, result: Mapping[str, Any]) -> dict[str, str]:
     assert config.facts is not None
     train, val, test = config.facts.recordings
-    sizes = (config.facts.n_features, *config.net.hidden, len(config.facts.classes) * config.net.population)
+    sizes = (
+        config.facts.n_features,
+        *config.net.hidden,
+        len(config.facts.classes) * config.net.population,
+    )
     return {
         "test accuracy": f"{result['test_accuracy']:.4f}",
         "validation accuracy": f"{result['val_accuracy']:.4f} (epoch {result['best_epoch']} of {result['epochs']})",
@@ -148,7 +156,9 @@ def _numbers(config: RunConfig, result: Mapping[str, Any]) -> dict[str, str]:
         "surrogate": config.net.surrogate + _schedule(config),
         "time": f"{_time(config)}, {_tau(config)}",
         **_chip(config),
-        "firing rates by layer [spikes a step and neuron]": " / ".join(f"{rate:.3f}" for rate in result["rates"]),
+        "firing rates by layer [spikes a step and neuron]": " / ".join(
+            f"{rate:.3f}" for rate in result["rates"]
+        ),
         "training time": f"{result['seconds']:.1f} s",
         "seed": str(result["seed"]),
     }
@@ -171,7 +181,9 @@ def _time(config: RunConfig) -> str:
 def _tau(config: RunConfig) -> str:
     profile = None if config.facts is None else config.facts.chip
     snapped = profile is not None and profile.tau_profiles
-    return f"τ = {1e3 * config.net.tau:g} ms" + (", or what of the chip's profiles is nearest" if snapped else "")
+    return f"τ = {1e3 * config.net.tau:g} ms" + (
+        ", or what of the chip's profiles is nearest" if snapped else ""
+    )
 
 
 def _chip(config: RunConfig) -> dict[str, str]:
@@ -188,5 +200,8 @@ def _chip(config: RunConfig) -> dict[str, str]:
 
 
 def _table(numbers: Mapping[str, str]) -> str:
-    rows = (f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in numbers.items())
+    rows = (
+        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+        for name, value in numbers.items()
+    )
     return "<table>" + "".join(rows) + "</table>"

@@ -1,7 +1,13 @@
-"""A run from its config to its report, and on from where it was killed."""
+"""A run from its config to its report, and on from where it was killed.
+
+Whether the machine that a run asks for is here.
+
+What decides the order of sums on a CPU, as the config of a run holds it: read at its begin, set when it goes on.
+"""
 
 import contextlib
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -11,29 +17,23 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
+from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from nwavesdk.layers import SpikingSequential, project
 from nwavesdk.layers.prepare import DIVERGED
-from nwavesdk.train.arithmetic import arithmetic_now, same_arithmetic
-from nwavesdk.train.broken_run import BrokenRunError
-from nwavesdk.train.checkpoint import AtomicCheckpointIO, EveryEpoch
-from nwavesdk.train.classifier import Classifier
-from nwavesdk.train.config import RunConfig
+from nwavesdk.solvers.sparse import crossover
+from nwavesdk.train.checkpoint import AtomicCheckpointIO, EveryEpoch, load_model, save_model
+from nwavesdk.train.classifier import Classifier, Selection
+from nwavesdk.train.config import ArithmeticConfig, MachineConfig, RunConfig
 from nwavesdk.train.evaluation import evaluate
-from nwavesdk.train.history import History
-from nwavesdk.train.loaders import Loaders
-from nwavesdk.train.machine import check_machine
-from nwavesdk.train.model_file import load_model, save_model
-from nwavesdk.train.network import build_chip_network, build_network
-from nwavesdk.train.parts import Parts, load_parts
-from nwavesdk.train.progress import progress
+from nwavesdk.train.network import build_chip_network, build_network, stream
+from nwavesdk.train.progress import History, progress
 from nwavesdk.train.report import write_report
-from nwavesdk.train.run_folder import RunFolder
-from nwavesdk.train.seed import stream
-from nwavesdk.train.selection import Selection
+from nwavesdk.train.run_data import Loaders, Parts, load_parts
+from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 
-__all__ = ["Run"]
+__all__ = ["Run", "arithmetic_now", "check_machine", "same_arithmetic"]
 
 VAL_BATCH = 16
 """Recordings of the validation part that one chip hears, where training draws chips: so that several are heard."""
@@ -101,7 +101,9 @@ class Run:
             return build_network(net, self.n_features, len(self.classes))
         assert self.profile is not None
         bits = chip.bits if deployed or chip.training != "plain" else None
-        return build_chip_network(net, self.n_features, len(self.classes), self.profile, bits, mismatch)
+        return build_chip_network(
+            net, self.n_features, len(self.classes), self.profile, bits, mismatch
+        )
 
     def model(self, *, mismatch: bool = False) -> SpikingSequential:
         """The trained network as it is used, read from its file; see `network`.
@@ -129,7 +131,9 @@ class Run:
                 if DIVERGED not in str(error):
                     raise
                 what = str(error).removesuffix(DIVERGED)
-                raise BrokenRunError(f"{what}training diverged; begin a new run with a lower learning rate.") from error
+                raise BrokenRunError(
+                    f"{what}training diverged; begin a new run with a lower learning rate."
+                ) from error
 
     def _train(self) -> dict[str, Any] | None:
         learning = self.config.learning
@@ -140,12 +144,19 @@ class Run:
         checkpoint = self.folder.checkpoint
         with _quiet():
             trainer = self._trainer(history, selection)
-            loaders = Loaders(self.parts, learning.batch_size, self.config.seed, VAL_BATCH if model.mismatch else None)
+            loaders = Loaders(
+                self.parts,
+                learning.batch_size,
+                self.config.seed,
+                VAL_BATCH if model.mismatch else None,
+            )
             trainer.fit(model, loaders, ckpt_path=checkpoint if checkpoint.is_file() else None)
         if not trainer.is_global_zero:
             return None
         net = self.network(deployed=True).to(model.device)
-        net.load_state_dict({name.removeprefix("net."): value for name, value in selection.weights.items()})
+        net.load_state_dict(
+            {name.removeprefix("net."): value for name, value in selection.weights.items()}
+        )
         if chip is not None and chip.training == "plain":
             project(net)
         save_model(self.folder.model, net, self.parts.standard)
@@ -159,10 +170,18 @@ class Run:
         """
         net = self.model()
         with same_arithmetic(self.config.arithmetic):
-            result = evaluate(net, self.parts.test, len(self.classes), self.config.learning.batch_size)
-        return {"test_accuracy": result.accuracy, "recordings": len(result.labels), "rates": list(result.rates)}
+            result = evaluate(
+                net, self.parts.test, len(self.classes), self.config.learning.batch_size
+            )
+        return {
+            "test_accuracy": result.accuracy,
+            "recordings": len(result.labels),
+            "rates": list(result.rates),
+        }
 
-    def _finish(self, net: SpikingSequential, history: History, selection: Selection) -> dict[str, Any]:
+    def _finish(
+        self, net: SpikingSequential, history: History, selection: Selection
+    ) -> dict[str, Any]:
         test = evaluate(net, self.parts.test, len(self.classes), self.config.learning.batch_size)
         result = {
             "test_accuracy": test.accuracy,
@@ -215,3 +234,53 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def check_machine(machine: MachineConfig) -> None:
+    """Refuse an accelerator that is missing, before anything is written.
+
+    Raises:
+        ValueError: There is no such accelerator, or there are less devices than asked for.
+    """
+    cuda = CUDAAccelerator.auto_device_count() if CUDAAccelerator.is_available() else 0
+    apple = MPSAccelerator.auto_device_count() if MPSAccelerator.is_available() else 0
+    here = {"gpu": cuda or apple, "cuda": cuda, "mps": apple}
+    found = here.get(machine.accelerator)
+    if found is not None and found < machine.devices:
+        raise ValueError(
+            f"machine.accelerator: got {machine.accelerator!r} with {machine.devices} device(s), found {found} here: "
+            f"use --accelerator cpu or auto, or less --devices."
+        )
+
+
+def arithmetic_now() -> ArithmeticConfig:
+    """Threads and crossovers of this process.
+
+    Raises:
+        ValueError: the user's own table is broken.
+    """
+    return ArithmeticConfig(
+        threads=torch.get_num_threads(), crossovers=crossover.active_table().content()
+    )
+
+
+@contextlib.contextmanager
+def same_arithmetic(config: ArithmeticConfig | None) -> Iterator[None]:
+    """Compute as the run did when it began; a run of before this was recorded goes on with what is set."""
+    if config is None:
+        yield
+        return
+    threads, table, cores = torch.get_num_threads(), crossover.chosen_table(), os.cpu_count() or 1
+    if config.threads > max(threads, cores):
+        warnings.warn(
+            f"the run began with {config.threads} threads, this machine has {cores} cores: it goes on with "
+            f"{config.threads} threads for the same weights, more slowly than a new run.",
+            stacklevel=3,
+        )
+    try:
+        torch.set_num_threads(config.threads)
+        crossover.use_table(config.table())
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        crossover.use_table(table)

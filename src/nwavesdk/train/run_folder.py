@@ -1,4 +1,7 @@
-"""A run on disk: which file is where, who may begin one, and when it is finished."""
+"""A run on disk: which file is where, who may begin one, and when it is finished.
+
+The error of a run that cannot go on, and for which its user, not this library, is to blame.
+"""
 
 import json
 from pathlib import Path
@@ -7,7 +10,7 @@ from typing import Any
 from nwavesdk.data import write_atomically
 from nwavesdk.train.config import RunConfig
 
-__all__ = ["RunFolder"]
+__all__ = ["BrokenRunError", "RunFolder"]
 
 
 class RunFolder:
@@ -49,10 +52,16 @@ class RunFolder:
         """
         if self.config.is_file():
             state = "a finished run" if self.finished else "a run that did not finish"
-            remedy = "choose another --out" if self.finished else "add --resume to go on, or choose another --out"
+            remedy = (
+                "choose another --out"
+                if self.finished
+                else "add --resume to go on, or choose another --out"
+            )
             raise ValueError(f"{self.path} already holds {state}: {remedy}.")
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise ValueError(f"{self.path} is in use and holds no run: choose a new or empty folder for --out.")
+            raise ValueError(
+                f"{self.path} is in use and holds no run: choose a new or empty folder for --out."
+            )
 
     def begin(self, config: RunConfig) -> None:
         """Make the folder and write its config; of two processes that try, one succeeds.
@@ -74,7 +83,9 @@ class RunFolder:
             ValueError: There is no run here, or its config is damaged.
         """
         if not self.config.is_file():
-            raise ValueError(f"{self.path} holds no run (no config.json): give the folder of an earlier `nwave train`.")
+            raise ValueError(
+                f"{self.path} holds no run (no config.json): give the folder of an earlier `nwave train`."
+            )
         return RunConfig.read(self.config)
 
     def read_result(self) -> dict[str, Any]:
@@ -85,3 +96,7 @@ class RunFolder:
     def write_result(self, result: dict[str, Any]) -> None:
         """Write the numbers; with that the run is finished."""
         write_atomically(self.result, (json.dumps(result, indent=2) + "\n").encode())
+
+
+class BrokenRunError(RuntimeError):
+    """Training diverged, or the checkpoint to go on from is damaged; the text says what to do."""

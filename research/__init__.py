@@ -1,0 +1,8 @@
+"""Studies of surrogate gradients that are not part of the installed library."""
+
+from pathlib import Path
+
+__all__ = ["RESULTS"]
+
+RESULTS = Path(__file__).parent / "results"
+"""Folder of what the studies have measured."""

@@ -1,0 +1,298 @@
+"""How well surrogate gradients point to where the loss of the noisy-threshold net falls: the catalogue, and its widths.
+
+    python -m research.fidelity_study [--out FOLDER] [--quick]
+
+Small nets on spoken digits, one step a frame: 13 features, 16 neurons a hidden layer, 10 outputs, the loss of
+`nwave train`. For each of several nets with recordings of its own, and each noise, `gradient_fidelity` gives cosines
+of all candidates; what is told is their mean over nets, with a 95 % interval (Student's t). Cells that are in the file
+are not run again.
+"""
+
+import argparse
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks import results
+from nwavesdk.analysis.compare import summarize
+from nwavesdk.data import write_atomically
+from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
+from nwavesdk.surrogate import Surrogate, atan, available, fast_sigmoid, parse, sigmoid
+from nwavesdk.train import RunConfig
+from nwavesdk.train.classifier import population_loss
+from nwavesdk.train.network import build_network
+from nwavesdk.train.run_data import Parts, load_parts
+from research import RESULTS
+from research.fidelity import SHAPES, ThresholdNoise, gradient_fidelity
+
+DEPTHS = (1, 2, 4)
+"""Neuron layers, the last of them the output."""
+WIDTHS = (0.1, 0.3, 1.0)
+"""Of the noise at half height [thresholds]."""
+NETS, NEURONS, RECORDINGS, SAMPLES, SHARPNESS = 5, 16, 8, 2000, 25.0
+OWN_WIDTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
+"""Of surrogates at half height [thresholds], for each of some shapes."""
+FAMILIES: dict[str, Callable[[float], Surrogate]] = {
+    "fast_sigmoid": lambda width: fast_sigmoid(2 * (math.sqrt(2) - 1) / width),
+    "atan": lambda width: atan(4 / (math.pi * width)),
+    "sigmoid": lambda width: sigmoid(2 * math.acosh(3) / width),
+    "piecewise_exp": lambda width: parse(f"piecewise_exp({2 * math.log(2) / width!r})"),
+    "gaussian": lambda width: parse(f"gaussian(sigma={width / math.sqrt(8 * math.log(2))!r})"),
+    "triangle": lambda width: parse(f"triangle(1, {1 / width!r})"),
+    "boxcar": lambda width: parse(f"boxcar({width!r}, 1)"),
+}
+
+
+class Cell(NamedTuple):
+    """One net and one noise.
+
+    Its `state` is "initial", "through reset" (the same, with the gradient through the reset not detached), or the
+    surrogate with which it was trained for an epoch.
+    """
+
+    depth: int
+    state: str
+    net: int
+    shape: str
+    width: float
+
+
+def cells(quick: bool) -> Iterator[Cell]:
+    """All of them, net by net."""
+    states = [(depth, "initial") for depth in DEPTHS]
+    states += [(2, state) for state in ("through reset", "fast_sigmoid(25)", "atan(2)")]
+    for net in range(2 if quick else NETS):
+        for depth, state in states[:2] if quick else states:
+            for width in WIDTHS:
+                yield from (Cell(depth, state, net, shape, width) for shape in SHAPES)
+
+
+def candidates() -> dict[str, Surrogate]:
+    """The catalogue with its defaults, and the shapes by width."""
+    families = {
+        f"{name} {width:g}": make(width) for name, make in FAMILIES.items() for width in OWN_WIDTHS
+    }
+    return {name: kind() for name, kind in available().items()} | families
+
+
+def loss_of(spk: Tensor, _mem: Tensor, labels: Tensor) -> Tensor:
+    """That of `nwave train`, for each recording."""
+    return population_loss(spk, labels, 10, SHARPNESS, reduction="none")
+
+
+def network(cell: Cell, parts: Parts) -> SpikingSequential:
+    """The net of a cell, trained where its state says so."""
+    config = RunConfig.of(
+        {"net": {"hidden": [NEURONS] * (cell.depth - 1), "population": 1, "dropout": 0.0}}
+    )
+    torch.manual_seed(cell.net)
+    net = build_network(config.net, parts.train.x.shape[2], 10)
+    layers = [module for module in net.modules() if isinstance(module, NeuronLayer)]
+    if cell.state == "through reset":
+        for layer in layers:
+            layer.detach_reset = False
+    elif cell.state != "initial":
+        for layer in layers:
+            layer.spike_grad = parse(cell.state)
+        x, labels = torch.from_numpy(parts.train.x), torch.from_numpy(parts.train.labels)
+        optimizer = torch.optim.AdamW(net.parameters(), 4e-3)
+        for some in torch.randperm(len(x), generator=torch.Generator().manual_seed(cell.net)).split(
+            64
+        ):
+            prepare_net(net)
+            loss = loss_of(*net(x[some]), labels[some]).mean()
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+    return net
+
+
+def run(cell: Cell, parts: Parts, quick: bool) -> dict[str, Any]:
+    """Cosines of all candidates: with all weights together, and with those of the first layer."""
+    some = torch.randperm(len(parts.val), generator=torch.Generator().manual_seed(cell.net))[
+        :RECORDINGS
+    ]
+    found = gradient_fidelity(
+        network(cell, parts), torch.from_numpy(parts.val.x)[some], torch.from_numpy(parts.val.labels)[some], loss_of,
+        ThresholdNoise(cell.shape, cell.width), candidates(), samples=60 if quick else SAMPLES, seed=cell.net,
+    )  # fmt: skip
+    told = {"hidden": found.cosine[:, 0], "first": found.cosine[:, 1], "error": found.error[:, 0]}
+    return cell._asdict() | {
+        "loss": [round(loss, 4) for loss in found.loss], "explained": round(found.explained, 3),
+        "norm": round(float(found.norm[0]), 5), "norm_error": round(float(found.norm_error[0]), 5),
+        **{name: [None if math.isnan(v) else round(float(v), 4) for v in values] for name, values in told.items()},
+    }  # fmt: skip
+
+
+def _short(value: float) -> str:
+    """Two digits, without the 0 before the point."""
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.2f}")
+
+
+class Table:
+    """Cosines of all cells, by what they are averaged over."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.rows, self.names = rows, [*candidates()]
+
+    def nets(self, name: str, part: str = "hidden", **chosen: Any) -> list[float]:
+        """For each net the mean over the cells that are chosen."""
+        place = self.names.index(name)
+        by_net: dict[int, list[float]] = {}
+        for row in self.rows:
+            if all(row[key] == value for key, value in chosen.items()):
+                value = row[part][place]
+                by_net.setdefault(row["net"], []).append(math.nan if value is None else value)
+        return [float(np.mean(values)) for values in by_net.values()]
+
+    def told(
+        self, name: str, part: str = "hidden", *, interval: bool = False, **chosen: Any
+    ) -> str:
+        """The mean over nets, with what the interval reaches to both sides."""
+        values = self.nets(name, part, **chosen)
+        if math.isnan(mean := float(np.mean(values))):
+            return "-"
+        if not interval or len(values) < 2:
+            return _short(mean)
+        return f"{_short(mean)} ± {_short(summarize(values).high - mean)}"
+
+    def catalogue(self, depth: int = 2, state: str = "initial") -> str:
+        """Surrogates by noise."""
+        noises = [(width, shape) for width in WIDTHS for shape in SHAPES]
+        head = [f"{shape} {width:g}" for width, shape in noises]
+        lines = [
+            f"| surrogate | {' | '.join(head)} | all | first layer |",
+            "|---" * (len(head) + 3) + "|",
+        ]
+        at = {"depth": depth, "state": state}
+        order = sorted(
+            available(), key=lambda name: -np.nan_to_num(np.mean(self.nets(name, **at)), nan=-2)
+        )
+        for name in order:
+            each = [self.told(name, width=width, shape=shape, **at) for width, shape in noises]
+            ends = [
+                self.told(name, interval=True, **at),
+                self.told(name, "first", interval=True, **at),
+            ]
+            lines.append(f"| `{name}` | {' | '.join(each + ends)} |")
+        return "\n".join(lines)
+
+    def depths(self) -> str:
+        """The catalogue by depth and state, all noises together."""
+        columns = sorted(
+            {(row["depth"], row["state"]) for row in self.rows},
+            key=lambda c: (c[1] != "initial", c),
+        )
+        heads = [f"{d} layer{'s' * (d > 1)}, {state}" for d, state in columns]
+        lines = [f"| surrogate | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+        for name in available():
+            each = [self.told(name, interval=True, depth=d, state=state) for d, state in columns]
+            lines.append(f"| `{name}` | {' | '.join(each)} |")
+        return "\n".join(lines)
+
+    def widths(self, part: str, depth: int = 2) -> str:
+        """Shapes by their own width and that of the noise."""
+        heads = [f"{own:g} / {width:g}" for width in WIDTHS for own in OWN_WIDTHS]
+        lines = [f"| surrogate / noise | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+        for family in FAMILIES:
+            each = [
+                self.told(f"{family} {own:g}", part, depth=depth, state="initial", width=width)
+                for width in WIDTHS
+                for own in OWN_WIDTHS
+            ]
+            lines.append(f"| {family} | {' | '.join(each)} |")
+        return "\n".join(lines)
+
+
+def draw(table: Table, path: Path) -> None:
+    """Cosine against the surrogate's width, a panel for each depth and width of the noise."""
+    from matplotlib.figure import Figure
+
+    from nwavesdk.train.pictures import LIGHT, Theme, render
+
+    def curves(theme: Theme) -> Figure:
+        depths = sorted({row["depth"] for row in table.rows})
+        figure = Figure(figsize=(10, 2.6 * len(depths)))
+        panels = figure.subplots(len(depths), len(WIDTHS), sharex=True, sharey=True, squeeze=False)
+        for row, depth in zip(panels, depths, strict=True):
+            for axes, width in zip(row, WIDTHS, strict=True):
+                for place, family in enumerate(FAMILIES):
+                    at = {"depth": depth, "state": "initial", "width": width}
+                    values = [
+                        np.mean(table.nets(f"{family} {own:g}", "first", **at))
+                        for own in OWN_WIDTHS
+                    ]
+                    hue, style = (
+                        theme.hues[place % len(theme.hues)],
+                        "-" if place < len(theme.hues) else "--",
+                    )
+                    axes.plot(OWN_WIDTHS, values, style, color=hue, label=family, linewidth=1.3)
+                axes.axvline(width, color=theme.faint, linestyle=":")
+                axes.set(
+                    xscale="log",
+                    title=f"{depth} layer{'s' * (depth > 1)}, noise of width {width:g}",
+                    ylim=(0, 1),
+                )
+                axes.grid(axis="y")
+        for axes in panels[-1]:
+            axes.set_xlabel("width of the surrogate [thresholds]")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("cosine, first layer")
+        panels[0, 0].legend(loc="lower left", fontsize=7)
+        return figure
+
+    write_atomically(path, render(curves, LIGHT))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """See `--help`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m research.fidelity_study", description=__doc__.split("\n", 1)[0]
+    )
+    parser.add_argument(
+        "--out", type=Path, help="for results and picture [research/results/fidelity]"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="60 samples, two nets, up to two layers: does it run?"
+    )
+    options = parser.parse_args(arguments)
+    folder: Path = options.out or (
+        Path("runs/fidelity-quick") if options.quick else RESULTS / "fidelity"
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    file, made = folder / "results.json", {"quick": options.quick, "candidates": [*candidates()]}
+    rows: list[dict[str, Any]] = []
+    if file.is_file():
+        kept = json.loads(file.read_text("utf-8"))
+        if {key: kept.get(key) for key in made} != made:
+            raise SystemExit(
+                f"{file} holds other candidates or quick results: choose another --out."
+            )
+        rows = kept["cells"]
+    done = {Cell(*(row[key] for key in Cell._fields)) for row in rows}
+    _, parts = load_parts(
+        RunConfig.of({"data": {"limit": 300 if options.quick else None, "hold": 1}})
+    )
+    told = {"run": results.provenance("python -m research.fidelity_study"), **made, "cells": rows}
+    for cell in cells(options.quick):
+        if cell not in done:
+            rows.append(run(cell, parts, options.quick))
+            write_atomically(file, (json.dumps(told) + "\n").encode())
+    table = Table(rows)
+    draw(table, folder / "widths.png")
+    print(
+        "\n\n".join(
+            [table.catalogue(), table.depths(), table.widths("hidden"), table.widths("first")]
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""Nets that are made ill by construction, and one that is not."""
+
+import math
+
+import pytest
+import torch
+
+from nwavesdk.analysis import Limits, examine
+from nwavesdk.analysis.health import REMEDIES
+from nwavesdk.analysis.slopes import Tape
+from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+from nwavesdk.surrogate import fast_sigmoid
+
+B, T = 4, 80
+
+
+def net_of(*, slope=4.0, tau=8e-3, n=20, **options):
+    """Three layers, alive and with a gradient that keeps its size."""
+    torch.manual_seed(2)
+    modules = []
+    for n_in, n_out in ((10, n), (n, n), (n, 6)):
+        synapse = LIFSynapse(n_in, n_out)
+        synapse.weight.data.abs_().mul_(0.15)
+        modules += [synapse, LIFLayer(n_out, tau, spike_grad=fast_sigmoid(slope), **options)]
+    return SpikingSequential(*modules)
+
+
+def every_step(spk, mem):
+    return (spk.mean((0, 1)) * torch.linspace(-1, 1, spk.shape[2])).sum() + 0 * mem.sum()
+
+
+def last_step(spk, mem):
+    return every_step(spk[:, -1:], mem[:, -1:])
+
+
+def examined(net, loss=every_step, limits=None):
+    torch.manual_seed(3)
+    tape = Tape(net, torch.rand(B, T, 10), loss)
+    return examine(tape.recording, tape.charge_gradients(), limits)
+
+
+def kinds(health):
+    return {(one.kind, one.layer) for one in health.findings}
+
+
+def test_a_healthy_net():
+    health = examined(net_of())
+    assert not health.findings, [str(one) for one in health.findings]
+    assert [layer.layer for layer in health.layers] == ["1", "3", "5"]
+    assert all(
+        0.01 < layer.rate < 0.6 and layer.dead == layer.starved == 0 for layer in health.layers
+    )
+    assert health.layers[-1].depth == 1
+
+
+def test_dead_neurons():
+    net = net_of()
+    net[2].weight.data[:, :5] = -1.0
+    health = examined(net)
+    assert ("dead", "3") in kinds(health)
+    assert health.layers[1].dead == 0.25
+    assert {one.layer for one in health.findings if one.kind == "dead"} == {"3"}
+    (dead,) = (one for one in health.findings if one.kind == "dead")
+    assert str(dead).startswith(
+        "layer 2 (3): 25% of its neurons do not fire once: raise their weights"
+    )
+    assert "fluct_init" in dead.remedy
+
+
+def test_few_dead_neurons_are_not_told():
+    net = net_of()
+    net[2].weight.data[:, :1] = -1.0
+    assert ("dead", "3") not in kinds(examined(net))
+    assert ("dead", "3") in kinds(examined(net, limits=Limits(few=0.01)))
+
+
+def test_saturated_neurons():
+    net = net_of()
+    net[0].weight.data[:, :10] = 5.0
+    health = examined(net)
+    assert health.layers[0].saturated == 0.5
+    assert {one for one in kinds(health) if one[0] == "saturated"} == {("saturated", "1")}
+
+
+def test_starved_neurons():
+    net = net_of()
+    net[2].weight.data[:7] = 1e-5  # hardly anybody hears them
+    health = examined(net)
+    assert health.layers[0].starved == 0.35
+    (starved,) = (one for one in health.findings if one.kind == "starved")
+    assert starved.layer == "1"
+    assert "lower slope or alpha a bit" in starved.remedy
+    assert "start from fast_sigmoid()" in starved.remedy
+
+
+def test_vanishing_and_exploding_over_depth():
+    vanishing = examined(net_of(slope=500.0))
+    assert ("vanishing", "1") in kinds(vanishing)
+    assert vanishing.layers[0].depth < 1e-2
+    net = net_of(slope=0.01)
+    for synapse in (net[2], net[4]):
+        synapse.weight.data = 4 * torch.randn(synapse.weight.shape)
+    exploding = examined(net)
+    assert ("exploding", "1") in kinds(exploding)
+    (one,) = (one for one in exploding.findings if (one.kind, one.layer) == ("exploding", "1"))
+    assert "raise slope or alpha a bit" in one.remedy
+    assert "noisy" in one.remedy
+
+
+def test_early_steps_are_compared_with_the_third_quarter():
+    tape = Tape(net_of(), torch.rand(B, 8, 10), every_step)
+    ramp = torch.tensor([1.0, 1, 2, 2, 4, 4, 80, 80])[:, None]
+    gradients = {
+        name: ramp.expand(record.spk.shape) for name, record in tape.recording.layers.items()
+    }
+    assert all(layer.time == 0.25 for layer in examine(tape.recording, gradients).layers)
+
+
+def test_vanishing_over_time():
+    assert not [kind for kind, _ in kinds(examined(net_of(tau=2e-3))) if "time" in kind]
+    health = examined(net_of(tau=2e-3), last_step, limits=Limits(few=1.0))
+    assert not [one for one in health.findings if one.kind.startswith("exploding")]
+    assert ("vanishing over time", "5") in kinds(health)
+    assert health.layers[-1].time < 1e-3
+
+
+def test_exploding_over_time():
+    net = net_of(slope=0.5, layer_topology="RC")
+    net[1].recurrent_weights.data.mul_(4)
+    health = examined(net)
+    assert ("exploding over time", "1") in kinds(health)
+    assert "recurrent weights" in REMEDIES["exploding over time"]
+
+
+def test_a_gradient_that_is_not_finite():
+    health = examined(net_of(), lambda spk, mem: every_step(spk, mem) * math.inf)
+    assert ("not finite", "5") in kinds(health)
+
+
+def test_no_gradient_at_all():
+    health = examined(net_of(), lambda spk, mem: 0 * every_step(spk, mem))
+    assert all(
+        layer.starved == 1 and layer.norm == 0 and math.isnan(layer.depth)
+        for layer in health.layers
+    )
+
+
+def test_each_layer_needs_its_gradient():
+    tape = Tape(net_of(), torch.rand(B, T, 10), every_step)
+    gradients = tape.charge_gradients()
+    del gradients["3"]
+    with pytest.raises(ValueError, match="got none for 3"):
+        examine(tape.recording, gradients)

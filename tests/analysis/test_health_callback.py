@@ -1,0 +1,94 @@
+"""The callback finds what is there, tells it once, and changes nothing."""
+
+import logging
+import re
+
+import pytest
+import torch
+
+pytest.importorskip("lightning")
+
+from lightning.pytorch import LightningModule, Trainer
+from torch.utils.data import DataLoader, TensorDataset
+
+from nwavesdk.analysis.health_callback import HealthCallback
+from nwavesdk.layers import Dropout, LIFLayer, LIFSynapse, SpikingSequential, prepare_net
+from nwavesdk.train.classifier import Classifier
+from nwavesdk.train.config import LearningConfig
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers.*",
+    "ignore:.*LeafSpec.*deprecated.*",
+    "ignore:.*have no `val_dataloader`.*",
+)
+LEARNING = LearningConfig(epochs=2, batch_size=8)
+
+
+def spikes_of(spk, mem, labels):  # noqa: ARG001
+    return spk.mean()
+
+
+def net_of():
+    torch.manual_seed(1)
+    net = SpikingSequential(
+        LIFSynapse(6, 20), LIFLayer(20, 10e-3), Dropout(0.2), LIFSynapse(20, 4), LIFLayer(4, 10e-3)
+    )
+    net[0].weight.data[:, :10] = -1.0
+    return net
+
+
+def fitted(module, *callbacks, folder):
+    torch.manual_seed(2)
+    data = TensorDataset(torch.rand(16, 30, 6), torch.arange(16) % 2)
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=2, callbacks=[*callbacks], logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
+    )  # fmt: skip
+    trainer.fit(module, DataLoader(data, 8))
+    return trainer
+
+
+def test_it_tells_once_and_training_is_the_same_without_it(tmp_path, caplog):
+    alone, watched = (Classifier(net_of(), 2, LEARNING, seed=3) for _ in range(2))
+    fitted(alone, folder=tmp_path)
+    health = HealthCallback()
+    with caplog.at_level(logging.WARNING, "nwavesdk"):
+        trainer = fitted(watched, health, folder=tmp_path)
+    for mine, other in zip(alone.parameters(), watched.parameters(), strict=True):
+        assert torch.equal(mine, other)
+    assert sorted(health.found) == [0, 1]
+    assert health.found[1].layers[0].dead >= 0.5
+    told = [
+        record.getMessage()
+        for record in caplog.records
+        if "do not fire once" in record.getMessage()
+    ]
+    assert [text for text in told if "layer 1 (1)" in text] == told[:1]
+    assert re.match(
+        r"epoch 1, layer 1 \(1\): [56]\d% of its neurons do not fire once: raise their weights",
+        told[0],
+    )
+    assert trainer.callback_metrics["health_dead_1"] >= 0.5
+
+
+class Plain(LightningModule):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def training_step(self, batch, _):
+        prepare_net(self.net)
+        return self.net(batch[0])[0].mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_a_module_of_ones_own(tmp_path):
+    health = HealthCallback(spikes_of, every=2)
+    fitted(Plain(net_of()), health, folder=tmp_path)
+    assert sorted(health.found) == [0]
+    with pytest.raises(TypeError, match="give loss=, as Plain is no Classifier"):
+        fitted(Plain(net_of()), HealthCallback(), folder=tmp_path)
+    with pytest.raises(TypeError, match="module.net, a SpikingSequential; Plain has none"):
+        fitted(Plain(torch.nn.Linear(1, 1)), HealthCallback(spikes_of), folder=tmp_path)

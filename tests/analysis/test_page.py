@@ -1,0 +1,148 @@
+"""A page in a browser: no error, no network; a slider moves the shade, tables sort; dark and light, phone and desk."""
+
+import shutil
+
+import pytest
+import torch
+
+from nwavesdk.analysis.page import FACTORS, Page
+from nwavesdk.surrogate import atan, fast_sigmoid, sigmoid
+
+ARMS = {"fast_sigmoid": fast_sigmoid(), "atan <3>": atan(alpha=3.0), "sigmoid": sigmoid()}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    page = Page("A & B", "What <is> shown.")
+    page.table(
+        "Numbers",
+        "They sort.",
+        ["name", "value"],
+        [["b", 0.25], ["a", 10.0], ["c", -1.5], ["d", float("nan")]],
+    )
+    page.curves(ARMS)
+    u = 1 + torch.sin(torch.arange(60) / 5)
+    page.trace(ARMS, u, (u > 1).float(), 1.0, 1e-3)
+    page.courses(
+        {
+            "accuracy": {"x": [[0.1, 0.5, 0.8]], "y": [[0.2, 0.4], [0.3, float("nan")]]},
+            "loss": {"x": [[2, 1]]},
+        }
+    )
+    file = tmp_path_factory.mktemp("page") / "page.html"
+    page.write(file)
+    return file
+
+
+def test_it_is_one_file_that_escapes_what_it_is_given(path):
+    text = path.read_text()
+    assert "<title>A &amp; B</title>" in text
+    assert "What &lt;is&gt; shown." in text
+    assert "https://" not in text
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
+    if chromium is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[("light", 1100), ("dark", 390)], ids=["desk", "phone"])
+def page(browser, path, request):
+    scheme, width = request.param
+    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
+    page, wrong = context.new_page(), []
+    page.on(
+        "console",
+        lambda message: (
+            wrong.append(message.text) if message.type in ("error", "warning") else None
+        ),
+    )
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "request",
+        lambda sent: (
+            wrong.append(sent.url) if not sent.url.startswith(("file:", "data:")) else None
+        ),
+    )
+    page.goto(path.as_uri())
+    yield page
+    assert wrong == []
+    context.close()
+
+
+def test_it_fits_its_window_and_draws_everything(page):
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+    for part, count in (("curves", 1 + len(ARMS)), ("trace", 3), ("courses", 3)):
+        assert page.locator(f"section[data-part={part}] svg path").count() == count
+
+
+def test_the_slider_changes_the_shade_and_not_the_membrane(page):
+    section = page.locator("section[data-part=trace]")
+    slider, shade = section.locator("input[type=range]"), section.locator("path.derivative")
+    membrane = section.locator("svg path").last
+    assert section.locator("output").text_content() == "slope = 25"
+    before, spikes = shade.get_attribute("d"), membrane.get_attribute("d")
+    slider.fill("0")
+    assert section.locator("output").text_content() == f"slope = {25 * FACTORS[0]:.3g}"
+    assert shade.get_attribute("d") != before
+    assert membrane.get_attribute("d") == spikes
+    section.locator("select").select_option("atan <3>")
+    assert section.locator("output").text_content() == "alpha = 3"
+
+
+def test_tables_sort_up_and_down_by_number(page):
+    names = lambda: page.locator("tbody tr td:first-child").all_text_contents()  # noqa: E731
+    assert names() == ["b", "a", "c", "d"]
+    head = page.locator("th button", has_text="value")
+    head.click()
+    assert [name for name in names() if name != "d"] == ["c", "b", "a"]
+    head.click()
+    assert [name for name in names() if name != "d"] == ["a", "b", "c"]
+    page.locator("th button", has_text="name").click()
+    assert names() == ["a", "b", "c", "d"]
+
+
+def test_another_quantity_is_drawn(page):
+    section = page.locator("section[data-part=courses]")
+    section.locator("select").select_option("loss")
+    assert section.locator("svg path").count() == 1
+
+
+def test_curves_relative_to_their_peaks(page):
+    section = page.locator("section[data-part=curves]")
+    before = section.locator("svg path").nth(1).get_attribute("d")
+    section.locator("input").check()
+    assert section.locator("svg path").nth(1).get_attribute("d") != before
+
+
+def test_dark_is_dark(page):
+    color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert color in ("rgb(255, 255, 255)", "rgb(20, 24, 29)")
+    assert (color == "rgb(20, 24, 29)") == page.evaluate(
+        "matchMedia('(prefers-color-scheme: dark)').matches"
+    )
+
+
+def test_more_curves_than_colours_are_told_apart(browser, tmp_path):
+    """By dashes, in the plot and in its key."""
+    many = Page("Many", "")
+    many.curves({f"arm {i}": fast_sigmoid(1.0 + i) for i in range(8)})
+    many.write(tmp_path / "many.html")
+    page = browser.new_page()
+    page.goto((tmp_path / "many.html").as_uri())
+    looks = "all => all.map(one => `${one.getAttribute('stroke')} ${one.getAttribute('stroke-dasharray')}`)"
+    lines = page.locator("section[data-part=curves] > svg path").evaluate_all(looks)[1:]
+    assert len(lines) == len(set(lines)) == 8
+    assert page.locator(".keys line").evaluate_all(looks) == lines
+    page.close()

@@ -1,0 +1,86 @@
+"""The weights and the batch of a run, at each of its ages."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("lightning")
+
+from nwavesdk.analysis import examine
+from nwavesdk.analysis.run_batch import RunBatch
+from nwavesdk.analysis.slopes import Tape
+from nwavesdk.analysis.slopes.report import SlopeReport
+from nwavesdk.train import Run, RunConfig
+from nwavesdk.train.checkpoint import EveryEpoch
+
+
+@pytest.fixture
+def choices(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A run for a chip, with mismatch and annealed signs: all that a run can have."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return {
+        "seed": 3,
+        "data": {"source": str(tones), "sample_rate": 8000},
+        "net": {"hidden": [10], "population": 3, "dt": 5e-3, "dropout": 0.3},
+        "chip": {"profile": "h1v1", "duration": 0.3},
+        "learning": {"epochs": 3, "batch_size": 8, "rate": 0.05, "sharpness": 100},
+        "machine": {"accelerator": "cpu"},
+    }
+
+
+class BrokenOffError(Exception):
+    """As an interrupt would."""
+
+
+def weights(batch: RunBatch) -> list[torch.Tensor]:
+    return [
+        value.clone() for name, value in batch.net.state_dict().items() if name.endswith("weight")
+    ]
+
+
+def test_begun_broken_off_finished(
+    choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    begun = RunBatch.open(tmp_path / "run")
+    assert begun.weights == "initial"
+    assert begun.x.shape == (8, 60, 16)
+    assert not begun.net.training
+    original = EveryEpoch.on_train_epoch_end
+
+    def stopping(self: Any, trainer: Any, module: Any) -> None:
+        original(self, trainer, module)
+        raise BrokenOffError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EveryEpoch, "on_train_epoch_end", stopping)
+        with pytest.raises(BrokenOffError):
+            run.train()
+    broken = RunBatch.open(tmp_path / "run")
+    assert broken.weights == "checkpoint"
+    assert any(not torch.equal(a, b) for a, b in zip(weights(begun), weights(broken), strict=True))
+    Run.open(tmp_path / "run").train()
+    finished = RunBatch.open(tmp_path / "run", recordings=5)
+    assert finished.weights == "trained"
+    assert torch.equal(finished.x, begun.x[:5])
+    again = RunBatch.open(tmp_path / "run" / "config.json")
+    assert all(torch.equal(a, b) for a, b in zip(weights(begun), weights(again), strict=True))
+    for batch in (begun, broken, finished):
+        one, other = (SlopeReport.of(batch).as_json() for _ in range(2))
+        assert one | {"seconds": 0} == other | {"seconds": 0}, (
+            "the chip and the batch are those of the run"
+        )
+        tape = Tape(batch.net, batch.x, batch.loss, batch.chip)
+        assert len(examine(tape.recording, tape.charge_gradients()).layers) == 3
+
+
+def test_a_test_recording_is_never_looked_at(choices: dict[str, Any], tmp_path: Path) -> None:
+    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    batch = RunBatch.open(tmp_path / "run", recordings=1000)
+    assert len(batch.x) == len(run.parts.train)
+    train = torch.from_numpy(run.parts.train.x)
+    assert torch.equal(
+        batch.x.flatten(1).sum(1).sort().values, train.flatten(1).sum(1).sort().values
+    )

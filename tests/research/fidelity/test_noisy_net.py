@@ -1,0 +1,452 @@
+"""The estimate against the gradient of the expected loss, summed over every pattern of spikes that there is."""
+
+import copy
+import itertools
+import math
+
+import pytest
+import torch
+
+from nwavesdk.layers import (
+    ChipInstance,
+    Dropout,
+    H1v1Layer,
+    H1v1Synapse,
+    H1v2Layer,
+    H1v2Synapse,
+    LIFLayer,
+    LIFSynapse,
+    NeuronLayer,
+    SpikingSequential,
+    prepare_net,
+)
+from nwavesdk.solvers.problem import _specs
+from nwavesdk.surrogate import atan, fast_sigmoid
+from research.fidelity import SHAPES, Control, LikelihoodRatio, NoisyNet, ThresholdNoise
+
+B, T, N = 2, 3, 2
+CUMULATIVE = {
+    "normal": torch.distributions.Normal(0.0, 1 / 2.3548200450309493).cdf,
+    "logistic": lambda z: 1 / (1 + torch.exp(-3.525494348078172 * z)),
+    "laplace": torch.distributions.Laplace(0.0, 1 / 1.3862943611198906).cdf,
+    "cauchy": torch.distributions.Cauchy(0.0, 0.5).cdf,
+}
+"""Of width 1 at half height; the numbers are √(8 ln 2), 2 arcosh 3 and 2 ln 2."""
+
+
+def lif(reset="subtraction", read_out=False, **options):
+    layers = [LIFLayer(N, taus=6e-3, reset_mechanism=reset, **options) for _ in range(2)]
+    rows = [LIFSynapse(N, N), layers[0], LIFSynapse(N, N, bias=True), layers[1]]
+    if read_out:
+        rows += [LIFSynapse(N, 3), LIFLayer(3, taus=6e-3, reset_mechanism="none")]
+    return SpikingSequential(*rows)
+
+
+def chip(version):
+    synapse, layer = {1: (H1v1Synapse, H1v1Layer), 2: (H1v2Synapse, H1v2Layer)}[version]
+    return SpikingSequential(synapse(N, N), layer(N, 10e-3), synapse(N, N), layer(N, 10e-3))
+
+
+NETS = {
+    "subtraction": lif,
+    "zero": lambda: lif("zero"),
+    "none": lambda: SpikingSequential(*[*lif("none")][:2], *[*lif()][2:]),
+    "full gradient": lambda: lif(detach_reset=False),
+    "learnable constants": lambda: lif("zero", learn_taus=True, learn_thresholds=True),
+    "recurrent": lambda: lif(layer_topology="RC"),
+    "read-out": lambda: lif(read_out=True),
+    "nested": lambda: SpikingSequential(
+        SpikingSequential(*[*lif()][:2]), Dropout(0.5), *[*lif()][2:]
+    ),
+    "comPaSSo": lambda: lif(device="gpu"),
+    "h1v1": lambda: chip(1),
+    "h1v2": lambda: chip(2),
+}
+
+
+def loss_fn(spk, mem, targets):
+    """Of spikes and membranes, and far from linear in them."""
+    ramp = torch.linspace(0.5, 1.5, spk.shape[1] * spk.shape[2], dtype=spk.dtype).reshape(
+        spk.shape[1:]
+    )
+    fired = (spk.nan_to_num() * ramp).sum((1, 2)) * (mem.shape[2] == N)
+    return (fired - targets) ** 2 + (mem * ramp).sum((1, 2)).tanh()
+
+
+def expected_loss(net, x, targets, cumulative):
+    """Σ P(pattern) · loss(pattern), the mean over recordings; with gradient."""
+    prepare_net(net)
+    flat = [row for _, row in net.rows() if not isinstance(row, Dropout)]
+    pairs = [*zip(flat[::2], flat[1::2], strict=True)]
+    noisy = [
+        layer
+        for _, layer in pairs
+        if not (layer is pairs[-1][1] and layer.neuron.name == "lif_none")
+    ]
+    patterns = torch.tensor(
+        [*itertools.product([0.0, 1.0], repeat=len(noisy) * T * N)], dtype=x.dtype
+    )
+    patterns = patterns.reshape(-1, len(noisy), T, N)
+    total = 0.0
+    for recording, target in zip(x, targets, strict=True):
+        inward, chance = (
+            recording.expand(len(patterns), T, -1),
+            torch.ones(len(patterns), dtype=x.dtype),
+        )
+        for depth, (synapse, layer) in enumerate(pairs):
+            cur, (decay, threshold) = synapse(inward), layer.constants(x.dtype)
+            v = torch.zeros_like(cur[:, 0])
+            spikes, membranes, s = [], [], torch.zeros_like(v)
+            for t in range(T):
+                u = decay * v + cur[:, t]
+                if layer.recurrent_weights is not None:
+                    u = u + s @ layer.recurrent_weights
+                if layer.neuron.name.startswith("h1"):
+                    u = u.clamp(min=0)
+                if layer in noisy:
+                    s, p = patterns[:, depth, t], cumulative(u - threshold)
+                    chance = chance * torch.where(s > 0, p, 1 - p).prod(1)
+                    zero = layer.neuron.name in ("lif_zero", "h1v1")
+                    v = (
+                        u
+                        if layer.neuron.name == "lif_none"
+                        else u * (1 - s)
+                        if zero
+                        else u - threshold * s
+                    )
+                else:
+                    s, v = (u > threshold).to(u), u
+                spikes.append(s)
+                membranes.append(v)
+            inward = torch.stack(spikes, 1)
+        loss = loss_fn(inward, torch.stack(membranes, 1), target.expand(len(patterns)))
+        total = total + (chance * loss).sum() / len(x)
+    return total
+
+
+@pytest.fixture
+def data():
+    torch.manual_seed(2)
+    return 2 * torch.rand(B, T, N, dtype=torch.float64), torch.tensor(
+        [2.0, 5.0], dtype=torch.float64
+    )
+
+
+def exact(net, x, targets, cumulative, names):
+    net = copy.deepcopy(net)
+    loss = expected_loss(net, x, targets, cumulative)
+    own = dict(net.named_parameters())
+    return loss.item(), torch.cat(
+        [g.flatten() for g in torch.autograd.grad(loss, [own[name] for name in names])]
+    )
+
+
+def assert_estimates(estimates, expected):
+    """Their errors are small beside the gradient, and chance alone takes the mean so far off one time in 100,000.
+
+    To the errors belongs a ten-thousandth of the gradient, for spikes that are so rare that no sample shows them.
+    """
+    f = pytest.importorskip("scipy.stats").f
+    (K, P), off = estimates.shape, estimates.mean(0) - expected
+    covariance = estimates.t().cov() / K
+    assert covariance.trace().sqrt() < 0.1 * expected.norm(), "too few samples to tell anything"
+    covariance += torch.eye(P) * (1e-4 * expected.norm()) ** 2
+    squares = off @ torch.linalg.solve(covariance, off)  # Hotelling's
+    assert squares * (K - P) / (P * (K - 1)) < f.ppf(1 - 1e-5, P, K - P)
+
+
+def made(name):
+    torch.manual_seed(1)
+    net = NETS[name]().double().eval()
+    for parameter in net.parameters():
+        if parameter.ndim == 2:
+            torch.nn.init.uniform_(parameter, -0.6, 0.9)
+    return net
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.filterwarnings("ignore:.*comPaSSo path")
+def test_the_estimate_has_no_bias(name, data):
+    net, (x, targets) = made(name), data
+    noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise("logistic", 0.8), seed=3)
+    assert noisy.sites == 2 * T * N
+    expected_of_loss, expected = exact(
+        net, x, targets, lambda z: CUMULATIVE["logistic"](z / 0.8), noisy.parameters
+    )
+    estimates = LikelihoodRatio(noisy).gradients(20_000, 100)
+    assert_estimates(estimates, expected)
+    losses = noisy.losses(5_000).mean(1)
+    assert losses.mean().item() == pytest.approx(
+        expected_of_loss, abs=5 * losses.std().item() / math.sqrt(5_000)
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_so_with_noise_of_every_shape(shape, data):
+    net, (x, targets) = made("zero"), data
+    noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise(shape, 0.4), seed=4)
+    _, expected = exact(net, x, targets, lambda z: CUMULATIVE[shape](z / 0.4), noisy.parameters)
+    assert_estimates(LikelihoodRatio(noisy).gradients(20_000, 100), expected)
+
+
+def test_no_control_makes_a_bias(data):
+    """Whatever its numbers are; those that are fitted only lower the variance."""
+    net, (x, targets) = made("subtraction"), data
+    noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise("logistic", 0.8), seed=5)
+    _, expected = exact(
+        net, x, targets, lambda z: CUMULATIVE["logistic"](z / 0.8), noisy.parameters
+    )
+    fitted, slope = LikelihoodRatio(noisy), 3 * torch.randn(B, noisy.sites, dtype=torch.float64)
+    wild = LikelihoodRatio(noisy, Control(torch.tensor([1.0, -2.0], dtype=torch.float64), slope))
+    assert math.isnan(fitted.explained)
+    estimates, others = fitted.gradients(20_000, 100), wild.gradients(60_000, 100)
+    assert_estimates(others, expected)
+    assert 0.5 < fitted.explained < 1
+    assert wild.explained < 0
+    assert 3 * others.var(0).sum() > 10 * estimates.var(0).sum()
+
+
+def test_a_site_that_hardly_ever_varies_does_no_harm():
+    """With narrow noise many have not spiked, or not stayed silent, once while the control was fitted."""
+    torch.manual_seed(0)
+    net = SpikingSequential(
+        LIFSynapse(4, 12), LIFLayer(12, 6e-3), LIFSynapse(12, 6), LIFLayer(6, 6e-3)
+    )
+    x, targets = 3 * torch.randn(4, 20, 4), torch.tensor([0, 3, 5, 1])
+
+    def decide(spk, _mem, targets):
+        return torch.nn.functional.cross_entropy(25 * spk.mean(1), targets, reduction="none")
+
+    for seed in range(3):
+        ratio = LikelihoodRatio(
+            NoisyNet(net, x, targets, decide, ThresholdNoise("logistic", 0.1), seed)
+        )
+        ratio.gradients(1_000)
+        assert ratio.explained > 0.4
+
+
+def test_a_read_out_is_not_noisy_and_not_hidden(data):
+    noisy = NoisyNet(made("read-out"), *data, loss_fn, ThresholdNoise("normal", 0.5))
+    assert noisy.hidden == ("0.weight", "2.weight", "2.bias")
+    assert noisy.parameters == (*noisy.hidden, "4.weight")
+    assert noisy.sites == 2 * T * N
+
+
+def test_a_layer_without_reset_that_hands_its_spikes_on_is_noisy(data):
+    net = SpikingSequential(
+        LIFSynapse(N, N), LIFLayer(N, 6e-3, reset_mechanism="none"), LIFSynapse(N, 3)
+    ).double()
+    noisy = NoisyNet(net, *data, lambda cur, *_: cur.sum((1, 2)), ThresholdNoise("normal", 0.5))
+    assert noisy.sites == T * N
+    assert (noisy.hidden, noisy.parameters) == (("0.weight",), ("0.weight", "2.weight"))
+
+
+def test_the_net_stays_as_it_is(data):
+    net = made("nested").train()
+    before, random = copy.deepcopy(net.state_dict()), torch.get_rng_state()
+    noisy = NoisyNet(net, *data, loss_fn, ThresholdNoise("normal", 0.5))
+    LikelihoodRatio(noisy).gradients(40, 20)
+    noisy.surrogate_gradient(noisy.surrogates)
+    assert torch.equal(torch.get_rng_state(), random), (
+        "dropout is off, samples have a generator of their own"
+    )
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    layers = [module for module in net.modules() if isinstance(module, NeuronLayer)]
+    assert [layer.solver for layer in layers] == ["auto", "auto"]
+    assert repr(layers[0].spike_grad) == "FastSigmoid(slope=25.0)"
+    assert all(parameter.grad is None for parameter in net.parameters())
+    assert net.training
+
+
+def test_a_seed_gives_the_same_estimates(data):
+    first, again, other = (
+        LikelihoodRatio(
+            NoisyNet(made("zero"), *data, loss_fn, ThresholdNoise("normal", 0.5), seed)
+        ).gradients(100, 5)
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_many_samples_are_run_in_parts(data, monkeypatch):
+    """Parts of a block are weighted by their samples: with 16 in parts of 7, 7 and 2, the variance is that of 16."""
+    net, (x, targets) = made("zero"), data
+    noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise("logistic", 0.8), seed=6)
+    _, expected = exact(
+        net, x, targets, lambda z: CUMULATIVE["logistic"](z / 0.8), noisy.parameters
+    )
+    ratio = LikelihoodRatio(noisy)
+    whole = ratio.gradients(16 * 900, 900)
+    monkeypatch.setattr("research.fidelity.noisy_net._AT_ONCE", 7 * B * (2 * T * N + T * N))
+    assert noisy.parts(16) == [7, 7, 2]
+    parts = ratio.gradients(16 * 900, 900)
+    assert_estimates(parts, expected)
+    assert parts.var(0).sum() / whole.var(0).sum() == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_samples_and_surrogates_see_one_chip(data, held):
+    """The mismatch of the seed, or that of the `ChipInstance` that is held."""
+    torch.manual_seed(1)
+    net = SpikingSequential(
+        H1v1Synapse(N, N, stddev=0.3), H1v1Layer(N, 10e-3, ileak_mismatch=True), H1v1Synapse(N, N, stddev=0.3),
+        H1v1Layer(N, 10e-3, ileak_mismatch=True),
+    ).double().eval()  # fmt: skip
+    (x, targets), held_on = data, copy.deepcopy(net)
+    ChipInstance(7).hold(held_on)
+    noisy = NoisyNet(
+        held_on if held else net,
+        x,
+        targets,
+        loss_fn,
+        ThresholdNoise("logistic", 0.8),
+        3 if held else 7,
+    )
+    loss, found = noisy.surrogate_gradient(noisy.surrogates)
+    prepare_net(net, seed=7)
+    whole = loss_fn(*net(x), targets).mean()
+    assert loss == pytest.approx(whole.item(), rel=1e-9)
+    expected = torch.autograd.grad(whole, [*net.parameters()])
+    torch.testing.assert_close(found, torch.cat([g.flatten() for g in expected]))
+    prepare_net(net, seed=7)
+    _, expected = exact(
+        held_on, x, targets, lambda z: CUMULATIVE["logistic"](z / 0.8), noisy.parameters
+    )
+    if held:
+        assert_estimates(LikelihoodRatio(noisy).gradients(20_000, 100), expected)
+
+
+@pytest.mark.parametrize("kind", ["learned", "tied", "checkpoint", "after", "none"])
+def test_the_surrogate_gradient_is_that_of_backward(data, kind):
+    """Of every parameter, by whatever way it acts."""
+    (x, targets), make = data, NETS["learnable constants" if kind == "learned" else "subtraction"]
+    torch.manual_seed(3)
+    net = make().double()
+    if kind == "tied":
+        net[2].weight = net[0].weight
+    if kind == "checkpoint":
+        net = SpikingSequential(*net, checkpoint=2)
+    if kind == "after":
+        net = SpikingSequential(*net, LIFSynapse(N, N).double())
+    noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise("logistic", 0.8))
+    chosen = [atan(2), fast_sigmoid(3)]
+    loss, found = noisy.surrogate_gradient(chosen)
+    for layer, surrogate in zip(
+        (m for m in net.modules() if isinstance(m, NeuronLayer)), chosen, strict=True
+    ):
+        layer.spike_grad = surrogate
+    prepare_net(net)
+    whole = loss_fn(*net(x), targets).mean()
+    names = dict(net.named_parameters())
+    assert set(noisy.parameters) == set(names)
+    expected = torch.autograd.grad(whole, [names[name] for name in noisy.parameters])
+    torch.testing.assert_close(found, torch.cat([g.flatten() for g in expected]))
+    assert loss == pytest.approx(whole.item())
+    assert LikelihoodRatio(noisy).gradients(20, 4).isfinite().all()
+
+
+def test_nothing_is_kept_when_a_loss_fails(data):
+    net = made("zero")
+    noisy = NoisyNet(net, *data, loss_fn, ThresholdNoise("normal", 0.5))
+    noisy.loss_fn = lambda *_: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        noisy.sample(3)
+    assert all(not sampler.z and not sampler.spikes for sampler in noisy._samplers)
+
+
+def test_a_net_leaves_no_spec_behind(data):
+    """Solvers keep specs for good: a second net with the same noise adds none."""
+    noise = ThresholdNoise("normal", 0.123)
+    NoisyNet(made("zero"), *data, loss_fn, noise)
+    before = len(_specs)
+    NoisyNet(made("zero"), *data, loss_fn, noise, seed=1)
+    assert len(_specs) == before
+
+
+def with_weight(value):
+    net = made("zero")
+    with torch.no_grad():
+        net[0].weight[0, 0] = value
+    return net
+
+
+def test_a_regression_that_is_too_large_is_refused(data, monkeypatch):
+    monkeypatch.setattr("research.fidelity.likelihood_ratio._LARGEST", 1000)
+    with pytest.raises(
+        ValueError,
+        match="2 recordings with 12 steps of noisy neurons each need 0.0 GB, expected at most",
+    ):
+        LikelihoodRatio(NoisyNet(made("zero"), *data, loss_fn, ThresholdNoise("normal", 0.5)))
+
+
+def wrong(**changed):
+    given = {
+        "net": made("zero"), "x": torch.rand(B, T, N, dtype=torch.float64), "targets": torch.ones(B),
+        "loss_fn": loss_fn, "noise": ThresholdNoise("normal", 0.5),
+    }  # fmt: skip
+    return {**given, **changed}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (lambda: {"net": torch.nn.Linear(2, 2)}, "that of a SpikingSequential, got Linear"),
+        (
+            lambda: {"noise": "normal"},
+            r'noise is a ThresholdNoise, as ThresholdNoise\("normal", 0.3\), got \'normal\'',
+        ),
+        (lambda: {"targets": [1, 2]}, "x and targets are tensors, got Tensor and list"),
+        (
+            lambda: {"targets": torch.ones(5)},
+            r"one target for each of 2 recordings, got the shape \[5\]",
+        ),
+        (
+            lambda: {"targets": torch.tensor(1.0)},
+            r"one target for each of 2 recordings, got the shape \[\]",
+        ),
+        (
+            lambda: {"x": torch.rand(B, N)},
+            r"needs sequences \[B, T, \*features\], got an input of shape \[2, 2\]",
+        ),
+        (lambda: {"x": torch.rand(B, 0, N)}, r"got an input of shape \[2, 0, 2\]"),
+        (lambda: {"x": torch.full((B, T, N), torch.nan).double()}, "x is not finite"),
+        (lambda: {"net": with_weight(torch.inf)}, "0.weight is not finite"),
+        (
+            lambda: {"net": made("zero").requires_grad_(False)},
+            "no parameter of the net requires a gradient",
+        ),
+        (
+            lambda: {
+                "net": SpikingSequential(
+                    LIFSynapse(N, N), LIFLayer(N, 5e-3, reset_mechanism="none")
+                ).double()
+            },
+            "no neuron layer before its read-out",
+        ),
+        (
+            lambda: {"loss_fn": lambda spk, *_: spk.mean()},
+            r"for each of 2 recordings, got a torch.float64 of shape \[\]",
+        ),
+        (
+            lambda: {"loss_fn": lambda spk, *_: spk.sum((1, 2)).long()},
+            r"a floating number, .* got a torch.int64",
+        ),
+        (lambda: {"loss_fn": lambda *_: 3.0}, "got float: use reduction"),
+        (lambda: {"loss_fn": lambda spk, *_: spk.sum((1, 2)) / 0}, "a loss that is not finite"),
+        (
+            lambda: {"net": made("read-out"), "loss_fn": lambda spk, *_: spk.sum((1, 2))},
+            "of a read-out, a last layer without reset, it may use mem alone",
+        ),
+    ],
+)
+def test_what_cannot_be_estimated_is_told(changed, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        NoisyNet(**wrong(**changed()))
+
+
+def test_the_loss_may_have_another_precision(data):
+    net, (x, targets) = made("zero").float(), data
+    noisy = NoisyNet(net, x.float(), targets, loss_fn, ThresholdNoise("normal", 0.5))
+    assert noisy.sample(2).loss.dtype == torch.float32
+    assert LikelihoodRatio(noisy).gradients(20, 4).isfinite().all()
