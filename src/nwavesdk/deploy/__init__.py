@@ -1,20 +1,16 @@
-"""A trained net on a chip: what breaks its limits, where its layers go, what is stored, drawn chips, power.
+"""A trained net on a chip: broken limits, placement on cores, the chip file, drawn chips, power.
 
-`ChipRun` is imported when it is used: it brings Lightning along.
+`ChipRun` is imported on first use, because it loads Lightning.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from nwavesdk.deploy.chip_file import export, load_export, read_header
 from nwavesdk.deploy.consumption import Consumption, get_chip_consumption
 from nwavesdk.deploy.limits import Violation, check
 from nwavesdk.deploy.placement import Piece, Placement, place
+from nwavesdk.internal.lazy import import_on_use
 from nwavesdk.layers import project
-
-if TYPE_CHECKING:
-    from nwavesdk.deploy.chip_run import ChipRun
-    from nwavesdk.deploy.chip_series import ChipSeries, draw_series
 
 __all__ = [
     "ChipRun",
@@ -33,10 +29,14 @@ __all__ = [
     "read_header",
 ]
 
-_HOME = {"ChipRun": "chip_run", "ChipSeries": "chip_series", "draw_series": "chip_series"}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'nwavesdk.deploy' has no attribute {name!r}")
-    return getattr(import_module(f"nwavesdk.deploy.{_HOME[name]}"), name)
+if TYPE_CHECKING:
+    from nwavesdk.deploy.chip_run import ChipRun
+    from nwavesdk.deploy.chip_series import ChipSeries, draw_series
+else:
+    __getattr__, __dir__ = import_on_use(
+        __name__,
+        {
+            "nwavesdk.deploy.chip_run": ["ChipRun"],
+            "nwavesdk.deploy.chip_series": ["ChipSeries", "draw_series"],
+        },
+    )

@@ -1,3 +1,3 @@
-"""What every package of nwavesdk uses: files, optional dependencies, argument checks. Nothing here is public."""
+"""Tools that every package of nwavesdk uses. Nothing here is public."""
 
 __all__: list[str] = []

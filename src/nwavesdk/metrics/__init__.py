@@ -1,16 +1,12 @@
-"""What a net's spikes say of it: pure functions of a batch, and running metrics of many, which load torchmetrics.
+"""Accuracy of a net's output: pure functions of a batch, and running metrics over many batches.
 
-Functions are there at once; what needs an extra, or lives on a higher floor, is imported when its name is used.
+The running metrics are imported on first use, because they need the optional torchmetrics.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from nwavesdk.internal.lazy import import_on_use
 from nwavesdk.metrics.readout import accuracy, accuracy_population, population_counts
-
-if TYPE_CHECKING:
-    from nwavesdk.deploy import get_chip_consumption
-    from nwavesdk.metrics.running import SpikeAccuracy, SpikeAccuracyPopulation
 
 __all__ = [
     "SpikeAccuracy",
@@ -21,18 +17,14 @@ __all__ = [
     "population_counts",
 ]
 
-_HOME = {
-    "SpikeAccuracy": "nwavesdk.metrics.running",
-    "SpikeAccuracyPopulation": "nwavesdk.metrics.running",
-    "get_chip_consumption": "nwavesdk.deploy",  # NWAVE documents it here
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'nwavesdk.metrics' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+if TYPE_CHECKING:
+    from nwavesdk.deploy import get_chip_consumption
+    from nwavesdk.metrics.running import SpikeAccuracy, SpikeAccuracyPopulation
+else:
+    __getattr__, __dir__ = import_on_use(
+        __name__,
+        {
+            "nwavesdk.metrics.running": ["SpikeAccuracy", "SpikeAccuracyPopulation"],
+            "nwavesdk.deploy": ["get_chip_consumption"],  # NWAVE documents it here
+        },
+    )
