@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from nwavesdk.chip import load_profile, project
+from nwavesdk.chip import load_profile, nearest_agreeing_weight
 from nwavesdk.layers import (
     H1v1Layer,
     H1v1Synapse,
@@ -117,8 +117,8 @@ def test_topology_loss_is_zero_where_signs_agree_and_descent_gets_there():
             synapse.weight -= 5.0 * synapse.weight.grad
     assert before > 0.01
     assert topology_loss(synapse) < 1e-12
-    torch.testing.assert_close(synapse.weight.detach(), project(start, 5, "inputs"))
-    synapse.weight.data = project(start, 5, "inputs")
+    torch.testing.assert_close(synapse.weight.detach(), nearest_agreeing_weight(start, 5, "inputs"))
+    synapse.weight.data = nearest_agreeing_weight(start, 5, "inputs")
     assert topology_loss(synapse) == 0
 
 

@@ -11,8 +11,8 @@ from nwavesdk.chip.signs import (
     block_signs,
     block_sums,
     disagreement,
+    nearest_agreeing_weight,
     offenders,
-    project,
 )
 
 AXES = ("inputs", "outputs")
@@ -49,7 +49,7 @@ def cases(draw):
 @given(cases())
 def test_the_projection_agrees_keeps_the_limit_and_is_nearest(case):
     weight, block, axis, limit = case
-    got = project(torch.from_numpy(weight), block, axis, limit).numpy()
+    got = nearest_agreeing_weight(torch.from_numpy(weight), block, axis, limit).numpy()
     for piece in pieces(got, block, axis):
         assert (piece >= 0).all() or (piece <= 0).all()
     assert np.abs(got).max() <= (limit or np.inf)
@@ -64,10 +64,10 @@ def test_disagreement_is_the_squared_distance_and_vanishes_on_the_projection(cas
     assert disagreement(tensor, block, axis).sum().item() == pytest.approx(
         nearest(weight, block, axis, np.inf)
     )
-    allowed = project(tensor, block, axis, limit)
+    allowed = nearest_agreeing_weight(tensor, block, axis, limit)
     assert disagreement(allowed, block, axis).abs().max() == 0
     assert not offenders(allowed, block, axis).any()
-    assert torch.equal(project(allowed, block, axis, limit), allowed)
+    assert torch.equal(nearest_agreeing_weight(allowed, block, axis, limit), allowed)
 
 
 @given(cases())
@@ -75,7 +75,8 @@ def test_outputs_are_inputs_of_the_transpose(case):
     weight, block, _, limit = case
     w = torch.from_numpy(weight)
     assert torch.equal(
-        project(w, block, "outputs", limit), project(w.mT, block, "inputs", limit).mT
+        nearest_agreeing_weight(w, block, "outputs", limit),
+        nearest_agreeing_weight(w.mT, block, "inputs", limit).mT,
     )
     assert torch.equal(block_signs(w, block, "outputs"), block_signs(w.mT, block, "inputs").mT)
     assert torch.equal(disagreement(w, block, "outputs"), disagreement(w.mT, block, "inputs").mT)
@@ -100,7 +101,7 @@ def test_a_table_by_hand():
         [-1.0, 0.0],
         [-2.0, 4.5],
     ]
-    assert project(weight, 5, "inputs", limit=4.5).tolist() == expected
+    assert nearest_agreeing_weight(weight, 5, "inputs", limit=4.5).tolist() == expected
     assert block_peaks(weight.abs(), 5, "inputs").tolist() == [[2.5, 4.0], [2.0, 5.0]]
     assert block_peaks(weight.abs(), 1, "outputs").tolist() == weight.abs().tolist()
     assert block_sums(weight, 2, "outputs").flatten().tolist() == [
@@ -124,7 +125,9 @@ def test_the_limit_decides_where_the_larger_half_lies_beyond_it():
     assert block_signs(weight, 5, "inputs")[0] == 1
     weight[0] = 2.0  # 4 > 3.24, but within 0.9 only 2.79 can be kept
     assert block_signs(weight, 5, "inputs")[0] == 1
-    assert project(weight, 5, "inputs", 0.9).flatten().tolist() == pytest.approx([0.0, *[-0.9] * 4])
+    assert nearest_agreeing_weight(weight, 5, "inputs", 0.9).flatten().tolist() == pytest.approx(
+        [0.0, *[-0.9] * 4]
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -132,8 +135,8 @@ def test_small_weights_do_not_vanish(dtype):
     weight = torch.tensor([[-1e-6], [-2e-6]], dtype=dtype) * (
         1e-20 if dtype == torch.float32 else 1
     )
-    assert torch.equal(project(weight, 5, "inputs"), weight)
-    assert project(weight, 5, "inputs").dtype == dtype
+    assert torch.equal(nearest_agreeing_weight(weight, 5, "inputs"), weight)
+    assert nearest_agreeing_weight(weight, 5, "inputs").dtype == dtype
     assert disagreement(weight, 5, "inputs").dtype == torch.float32
 
 
@@ -146,7 +149,7 @@ def test_the_gradient_of_disagreement_is_that_of_finite_differences(block, axis)
 
 def test_what_is_no_number_stays_so():
     weight = torch.tensor([[float("nan")], [1.0]])
-    assert project(weight, 5, "inputs", 0.9).isnan().any()
+    assert nearest_agreeing_weight(weight, 5, "inputs", 0.9).isnan().any()
     assert disagreement(weight, 5, "inputs").isnan().all()
 
 
@@ -165,6 +168,6 @@ def test_what_is_no_number_stays_so():
 )
 def test_arguments_are_checked(change, words):
     with pytest.raises(ValueError, match=words):
-        project(
+        nearest_agreeing_weight(
             **{"weight": torch.zeros(3, 2), "block": 5, "axis": "inputs", "limit": 0.9} | change
         )

@@ -12,7 +12,7 @@ from nwavesdk.chip.charge import (
 from nwavesdk.chip.filter_bank import FilterBank
 from nwavesdk.chip.power import Energies, Power
 from nwavesdk.chip.profile import CHIPS, Entry, Profile, load_profile
-from nwavesdk.chip.signs import block_signs, disagreement, offenders, project
+from nwavesdk.chip.signs import block_signs, disagreement, nearest_agreeing_weight, offenders
 
 __all__ = [
     "CHIPS",
@@ -31,6 +31,6 @@ __all__ = [
     "disagreement",
     "load_profile",
     "lognormal_factors",
+    "nearest_agreeing_weight",
     "offenders",
-    "project",
 ]

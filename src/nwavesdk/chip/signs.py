@@ -14,9 +14,9 @@ __all__ = [
     "block_signs",
     "block_sums",
     "disagreement",
+    "nearest_agreeing_weight",
     "offenders",
     "over_blocks",
-    "project",
 ]
 
 
@@ -111,7 +111,9 @@ def offenders(weight: Tensor, block: int, axis: str) -> Tensor:
     return weight.detach() * block_signs(weight, block, axis) < 0
 
 
-def project(weight: Tensor, block: int, axis: str, limit: float | None = None) -> Tensor:
+def nearest_agreeing_weight(
+    weight: Tensor, block: int, axis: str, limit: float | None = None
+) -> Tensor:
     """The nearest weights that agree within each block and lie in [-limit, limit]; without gradient.
 
     Weights of the minority sign become 0.
@@ -120,7 +122,7 @@ def project(weight: Tensor, block: int, axis: str, limit: float | None = None) -
         ValueError: as `block_signs`.
 
     Example:
-        >>> project(torch.tensor([[1.0], [2.0], [-0.5]]), block=5, axis="inputs", limit=1.5).flatten()
+        >>> nearest_agreeing_weight(torch.tensor([[1.0], [2.0], [-0.5]]), block=5, axis="inputs", limit=1.5).flatten()
         tensor([1.0000, 1.5000, 0.0000])
     """
     signs = block_signs(weight, block, axis, limit)

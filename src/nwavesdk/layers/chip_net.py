@@ -139,4 +139,8 @@ def project(model: nn.Module, profile: chip.Profile | None = None) -> None:
             w = getattr(module, name, None)
             if w is not None:
                 signed = (numbers.count("sign_block"), numbers.text("sign_axis"), limit)
-                w.copy_(w.clamp(-limit, limit) if w.ndim < 2 else chip.project(w, *signed))
+                w.copy_(
+                    w.clamp(-limit, limit)
+                    if w.ndim < 2
+                    else chip.nearest_agreeing_weight(w, *signed)
+                )
