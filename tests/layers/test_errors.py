@@ -65,6 +65,14 @@ WRONG = [
         r"must be one of 'fixed', 'layer', got 'own'",
     ),
     (
+        lambda: LIFLayer(3, 20e-3, saved_dtype="full"),
+        r"""saved_dtype must be None or "bfloat16", got 'full'""",
+    ),
+    (
+        lambda: HWLayer(3, 20e-3, saved_dtype=torch.bfloat16),
+        r"""saved_dtype must be None or "bfloat16", got torch.bfloat16""",
+    ),
+    (
         lambda: LIFLayer(3, 20e-3, layer_topology="RC", device="gpu"),
         r'comPaSSo runs feed-forward layers only, got layer_topology="RC": use device="cpu"',
     ),

@@ -161,11 +161,11 @@ def kept_bytes(call):
     return sum(storages.values()), outputs
 
 
-@pytest.mark.parametrize(("kept", "limit"), [("full", 4), ("bfloat16", 2)])
+@pytest.mark.parametrize(("saved_dtype", "limit"), [(None, 4), ("bfloat16", 2)])
 @pytest.mark.parametrize("reset", ["subtraction", "zero", "none"])
-def test_one_tensor_is_kept_for_backward(kept, limit, reset):
+def test_one_tensor_is_kept_for_backward(saved_dtype, limit, reset):
     layer, x = (
-        LIFLayer(64, 10e-3, reset_mechanism=reset, kept=kept),
+        LIFLayer(64, 10e-3, reset_mechanism=reset, saved_dtype=saved_dtype),
         torch.rand(8, 100, 64, requires_grad=True),
     )
     prepare_net(layer)
@@ -181,8 +181,11 @@ def test_one_tensor_is_kept_for_backward(kept, limit, reset):
 @pytest.mark.parametrize("kind", LAYERS)
 def test_bfloat16_moves_gradients_little_and_spikes_not_at_all(kind, surrogate):
     found, drawn = [], drive(8, 60, 30)
-    for kept in ("full", "bfloat16"):
-        layer, x = LAYERS[kind](30, spike_grad=surrogate, kept=kept), drawn.clone().requires_grad_()
+    for saved_dtype in (None, "bfloat16"):
+        layer, x = (
+            LAYERS[kind](30, spike_grad=surrogate, saved_dtype=saved_dtype),
+            drawn.clone().requires_grad_(),
+        )
         prepare_net(layer, seed=2)
         spk, mem = layer(x)
         g = torch.Generator().manual_seed(3)
@@ -194,7 +197,7 @@ def test_bfloat16_moves_gradients_little_and_spikes_not_at_all(kind, surrogate):
 
 
 def test_bfloat16_keeps_the_derivative_of_a_membrane_at_exactly_zero():
-    layer = LAYERS["h1v2"](4, kept="bfloat16", ileak_mismatch=True)
+    layer = LAYERS["h1v2"](4, saved_dtype="bfloat16", ileak_mismatch=True)
     prepare_net(layer, seed=0)
     x = torch.tensor([0.0, 0.0, -1e-6, -0.1]).reshape(1, 1, 4).requires_grad_()
     layer(x)[1].sum().backward()

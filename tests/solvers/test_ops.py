@@ -34,7 +34,7 @@ def desk() -> SpikingSequential:
         LIFSynapse(16, 24), LIFLayer(24, 10e-3, spike_grad=atan()), nn.Dropout(0.0), Dropout(0.0),
         LIFSynapse(24, 12, bias=True),
         LIFLayer(12, 10e-3, layer_topology="RC", learn_taus=True, learn_thresholds=True),
-        LIFSynapse(12, 4), LIFLayer(4, 10e-3, reset_mechanism="none", kept="bfloat16"),
+        LIFSynapse(12, 4), LIFLayer(4, 10e-3, reset_mechanism="none", saved_dtype="bfloat16"),
     )  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_a_compiled_mask_of_dropout_stays_until_prepare_net(backend):
 
 
 @pytest.mark.parametrize("mem", [True, False])
-@pytest.mark.parametrize("kept", ["full", "bfloat16"])
+@pytest.mark.parametrize("saved_dtype", [None, "bfloat16"])
 @pytest.mark.parametrize(
     ("neuron", "surrogate", "recurrent"),
     [
@@ -88,9 +88,9 @@ def test_a_compiled_mask_of_dropout_stays_until_prepare_net(backend):
         ("h1v1", "fast_sigmoid", True),
     ],
 )
-def test_opcheck(neuron, surrogate, recurrent, kept, mem):
+def test_opcheck(neuron, surrogate, recurrent, saved_dtype, mem):
     p = problem(neuron, surrogate, recurrent)
-    name = name_of(replace(p.spec, kept=kept))
+    name = name_of(replace(p.spec, saved_dtype=saved_dtype))
     extra = [p.recurrent, p.spikes] if recurrent else []
     arguments = (p.x, [*p.states], [*p.constants], extra, name, "serial", mem)
     torch.library.opcheck(_forward, arguments)
@@ -175,7 +175,7 @@ def compiled_gradient(layer, compiled, x):
     "options",
     [
         {"reset_mechanism": "zero"}, {"reset_mechanism": "none"}, {"detach_reset": False}, {"spike_grad": atan(9.0)},
-        {"spike_grad": custom(lambda z: 1 / (1 + z * z))}, {"kept": "bfloat16"},
+        {"spike_grad": custom(lambda z: 1 / (1 + z * z))}, {"saved_dtype": "bfloat16"},
     ],
     ids=lambda option: "-".join(option),
 )  # fmt: skip

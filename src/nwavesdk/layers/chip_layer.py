@@ -38,7 +38,7 @@ class _ChipLayer(NeuronLayer):
         detach_reset: bool = True,
         solver: str = "auto",
         compasso_spike_grad: str = "fixed",
-        kept: str = "full",
+        saved_dtype: str | None = None,
         quantization_bits: int | None = None,
         stddev: float | None = None,
         profile: str | Path | Profile | None = None,
@@ -52,7 +52,8 @@ class _ChipLayer(NeuronLayer):
             taus = series[(wanted.log()[..., None] - series.log()).abs().argmin(-1)]
         super().__init__(
             h1(self.version), shape, taus, dt, spike_grad, layer_topology=layer_topology, device=device,
-            detach_reset=detach_reset, solver=solver, compasso_spike_grad=compasso_spike_grad, kept=kept,
+            detach_reset=detach_reset, solver=solver, compasso_spike_grad=compasso_spike_grad,
+            saved_dtype=saved_dtype,
         )  # fmt: skip
         self.profile = chip
         self.ileak_mismatch = bool(ileak_mismatch)
@@ -131,7 +132,7 @@ class H1v1Layer(_ChipLayer):
         detach_reset: as in `LIFLayer`.
         solver: as in `LIFLayer`.
         compasso_spike_grad: as in `LIFLayer`.
-        kept: as in `LIFLayer`.
+        saved_dtype: as in `LIFLayer`.
         quantization_bits: of the recurrent weights, from 2 to 8 or None.
         stddev: mismatch of the recurrent weights, or None.
         profile: of a chip of your own: the path of a TOML file, or a `Profile`. [the chip's]
@@ -174,7 +175,7 @@ class H1v2Layer(_ChipLayer):
         detach_reset: see `H1v1Layer`.
         solver: see `H1v1Layer`.
         compasso_spike_grad: see `H1v1Layer`.
-        kept: see `H1v1Layer`.
+        saved_dtype: see `H1v1Layer`.
         quantization_bits: see `H1v1Layer`.
         stddev: see `H1v1Layer`.
         profile: see `H1v1Layer`.

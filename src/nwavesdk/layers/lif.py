@@ -65,8 +65,9 @@ class LIFLayer(NeuronLayer):
         solver: `"auto"`, or by force `"serial"`, `"reference"`, `"compasso"`, `"compasso-jump"` or
             `"compasso-iteration"` (the reference of comPaSSo); `last_solver` tells which one ran.
         compasso_spike_grad: `"fixed"` or `"layer"`, see `device`.
-        kept: what backward keeps of each step, `"full"` (4 bytes in float32) or `"bfloat16"` (2 bytes): gradients are
-            then off by about 1 %, spikes are not.
+        saved_dtype: Data type in which each step is saved for backward. None saves the dtype of `cur` (4 bytes per
+            neuron and step in float32). `"bfloat16"` saves 2 bytes; gradients are then off by about 1 %, spikes are
+            unchanged.
 
     Shape:
         `cur` `[N]` or `[B, N]` is one step, `[B, T, N]` a sequence, from the current state; `(spk, mem)` have the shape
@@ -102,13 +103,14 @@ class LIFLayer(NeuronLayer):
         detach_reset: bool = True,
         solver: str = "auto",
         compasso_spike_grad: str = "fixed",
-        kept: str = "full",
+        saved_dtype: str | None = None,
     ) -> None:
         self.reset_mechanism = choice("LIFLayer", "reset_mechanism", reset_mechanism, list(RESETS))
         shape = features("LIFLayer", n_neurons)
         super().__init__(
             lif(reset_mechanism), shape, taus, dt, spike_grad, learn_taus=learn_taus, layer_topology=layer_topology,
-            device=device, detach_reset=detach_reset, solver=solver, compasso_spike_grad=compasso_spike_grad, kept=kept,
+            device=device, detach_reset=detach_reset, solver=solver, compasso_spike_grad=compasso_spike_grad,
+            saved_dtype=saved_dtype,
         )  # fmt: skip
         self._keep(
             "thresholds",

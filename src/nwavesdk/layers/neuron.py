@@ -61,7 +61,7 @@ class NeuronLayer(Prepared):
         detach_reset: bool,
         solver: str,
         compasso_spike_grad: str,
-        kept: str,
+        saved_dtype: str | None,
     ) -> None:
         super().__init__()
         owner = type(self).__name__
@@ -73,7 +73,11 @@ class NeuronLayer(Prepared):
         self.compasso_spike_grad = choice(
             owner, "compasso_spike_grad", compasso_spike_grad, ["fixed", "layer"]
         )
-        self.kept = choice(owner, "kept", kept, ["full", "bfloat16"])
+        if saved_dtype not in (None, "bfloat16"):
+            raise ValueError(
+                f'{owner}: saved_dtype must be None or "bfloat16", got {saved_dtype!r}.'
+            )
+        self.saved_dtype = saved_dtype
         self.detach_reset = bool(detach_reset)
         self.spike_grad: Surrogate = as_surrogate(spike_grad)
         self._keep("log_taus", per_neuron(owner, "taus", taus, features, "s").log(), learn_taus)
@@ -311,7 +315,7 @@ class NeuronLayer(Prepared):
 
     def _spec(self) -> Spec:
         surrogate = self.spike_grad if self.uses_spike_grad else FastSigmoid()
-        return Spec(self.neuron, surrogate, self.detach_reset, self.kept)
+        return Spec(self.neuron, surrogate, self.detach_reset, self.saved_dtype)
 
     def _problem(self, x: Tensor) -> Problem:
         states, fired = self._state_for(x)

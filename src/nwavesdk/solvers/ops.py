@@ -72,7 +72,7 @@ def _(
     B, T, N = x.shape
     sequences = [x.new_empty(B, T, N) for _ in range(1 + mem)]
     kept = [x.new_empty(B, T, N) for _ in states]
-    if spec_of(name).kept == "bfloat16":
+    if spec_of(name).saved_dtype == "bfloat16":
         kept[0] = kept[0].bfloat16()
     return [*sequences, *(x.new_empty(B, N) for _ in states), *kept]
 

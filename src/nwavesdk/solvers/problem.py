@@ -32,15 +32,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Spec:
-    """The neuron, its surrogate, whether the gradient through the reset is cut, and what is kept for backward.
+    """The neuron, its surrogate, whether the gradient through the reset is cut, and how backward's tensors are saved.
 
-    `kept` is `"full"`, or `"bfloat16"` for `w` - threshold at half the memory (see `pack`).
+    `saved_dtype` is None for `w` as it is, or `"bfloat16"` for `w` - threshold at half the memory (see `pack`).
     """
 
     neuron: Neuron
     surrogate: Surrogate
     detach_reset: bool = True
-    kept: str = "full"
+    saved_dtype: str | None = None
 
 
 _specs: dict[str, Spec] = {}
@@ -54,7 +54,7 @@ def name_of(spec: Spec) -> str:
     it that counts its specs otherwise.
     """
     if spec not in _names:
-        name = f"{spec.neuron.name}, keeps {spec.kept} #{len(_names)}"
+        name = f"{spec.neuron.name}, saves {spec.saved_dtype} #{len(_names)}"
         _names[spec], _specs[name] = name, spec
     return _names[spec]
 
@@ -169,12 +169,12 @@ def _replay(problem: Problem, kept: tuple[Tensor, ...]) -> tuple[Tensor, Tensor,
 
 
 def pack(problem: Problem, kept: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """What is saved for backward: `kept`, or with `kept="bfloat16"` the distance of `w` from the threshold, rounded.
+    """What is saved for backward: `kept`, or with `saved_dtype="bfloat16"` the distance of `w` from the threshold, rounded.
 
     Surrogates are smooth in the logarithm of that distance, so σ' is off by about 1 % at most. Its sign, the spike, is
     kept, and so is the sign of `w`, on which clamped neurons depend.
     """
-    if problem.spec.kept == "full":
+    if problem.spec.saved_dtype is None:
         return kept
     w, threshold = kept[0].detach(), _threshold(problem)
     distance, zero = (w - threshold).bfloat16(), (-threshold).bfloat16()
@@ -185,7 +185,7 @@ def pack(problem: Problem, kept: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 def unpack(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """The inverse of `pack`, but for the rounding; `problem.x` is not read."""
-    if problem.spec.kept == "full":
+    if problem.spec.saved_dtype is None:
         return saved
     threshold, distance = _threshold(problem), saved[0]
     w = distance.to(threshold.dtype) + threshold

@@ -72,7 +72,7 @@ NETS = {
         "recurrent": lambda d: lif(d, topology="RC"),
         "reference": lambda d: lif(d, solver="reference"),
         "comPaSSo": lambda d: lif(d, solver="compasso", compasso_spike_grad="layer"),
-        "bfloat16": lambda d: lif(d, kept="bfloat16"),
+        "bfloat16": lambda d: lif(d, saved_dtype="bfloat16"),
         "h1v1": lambda d: chip(1, d),
         "h1v2": lambda d: chip(2, d),
         "h1v2 recurrent": lambda d: chip(2, d, "RC"),
