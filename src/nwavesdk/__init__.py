@@ -1,6 +1,11 @@
 """Spiking neural networks with surrogate gradients, on computers and on Neuronova's H1 chips.
 
 `import nwavesdk` loads neither torch nor any extra: each name is imported on first use.
+
+Example:
+    >>> import nwavesdk as nw
+    >>> synapse = nw.LIFSynapse(16, 64)
+    >>> layer = nw.LIFLayer(64, taus=20e-3, spike_grad=nw.surrogate.atan(alpha=2.0))
 """
 
 from typing import TYPE_CHECKING
@@ -8,24 +13,95 @@ from typing import TYPE_CHECKING
 from nwavesdk.internal.lazy import import_on_use
 
 __all__ = [
+    "ChipInstance",
+    "Dropout",
+    "Frontend",
+    "H1v1Frontend",
+    "H1v1Layer",
+    "H1v1Synapse",
+    "H1v2Frontend",
+    "H1v2Layer",
+    "H1v2Synapse",
+    "HWLayer",
+    "HWSynapse",
     "LIFLayer",
     "LIFSynapse",
     "NWaveDataGen",
     "NWaveDataloaderConfig",
+    "SpikingSequential",
     "__version__",
+    "balanced_population_mse",
+    "detach_state",
+    "firing_rate_target_mse_loss",
     "prepare_net",
+    "to_cpu",
+    "to_gpu",
+    "topology_loss",
+    "weight_magnitude_loss",
 ]
 
 __version__ = "0.1.0.dev0"
 
 if TYPE_CHECKING:
+    from nwavesdk import analysis as analysis
+    from nwavesdk import chip as chip
+    from nwavesdk import data as data
+    from nwavesdk import deploy as deploy
+    from nwavesdk import init as init
+    from nwavesdk import layers as layers
+    from nwavesdk import loss as loss
+    from nwavesdk import metrics as metrics
+    from nwavesdk import optim as optim
+    from nwavesdk import surrogate as surrogate
+    from nwavesdk import train as train
     from nwavesdk.data import NWaveDataGen, NWaveDataloaderConfig
-    from nwavesdk.layers import LIFLayer, LIFSynapse, prepare_net
+    from nwavesdk.layers import (
+        ChipInstance,
+        Dropout,
+        Frontend,
+        H1v1Frontend,
+        H1v1Layer,
+        H1v1Synapse,
+        H1v2Frontend,
+        H1v2Layer,
+        H1v2Synapse,
+        HWLayer,
+        HWSynapse,
+        LIFLayer,
+        LIFSynapse,
+        SpikingSequential,
+        detach_state,
+        prepare_net,
+        to_cpu,
+        to_gpu,
+    )
+    from nwavesdk.loss import (
+        balanced_population_mse,
+        firing_rate_target_mse_loss,
+        topology_loss,
+        weight_magnitude_loss,
+    )
 else:
+    _DATA = ["NWaveDataGen", "NWaveDataloaderConfig"]
+    _LOSSES = [name for name in __all__ if name.endswith(("_loss", "_mse"))]
     __getattr__, __dir__ = import_on_use(
         __name__,
         {
-            "nwavesdk.data": ["NWaveDataGen", "NWaveDataloaderConfig"],
-            "nwavesdk.layers": ["LIFLayer", "LIFSynapse", "prepare_net"],
+            "nwavesdk.data": _DATA,
+            "nwavesdk.loss": _LOSSES,
+            "nwavesdk.layers": [name for name in __all__ if name not in (*_DATA, *_LOSSES)],
         },
+        modules=[
+            "analysis",
+            "chip",
+            "data",
+            "deploy",
+            "init",
+            "layers",
+            "loss",
+            "metrics",
+            "optim",
+            "surrogate",
+            "train",
+        ],
     )

@@ -11,7 +11,7 @@ from nwavesdk.internal.lazy import import_on_use
 @pytest.fixture
 def package(monkeypatch):
     module = types.ModuleType("lazy_package")
-    module.__all__ = ["Fraction", "inner"]
+    module.__all__ = ["Fraction"]
     module.__getattr__, module.__dir__ = import_on_use(
         "lazy_package", {"fractions": ["Fraction"]}, modules=["inner"]
     )
@@ -29,7 +29,7 @@ def test_a_module_is_such_a_name(package, monkeypatch):
     assert package.inner is inner
 
 
-def test_dir_lists_the_public_names(package):
+def test_dir_lists_names_and_modules(package):
     assert dir(package) == ["Fraction", "inner"]
 
 

@@ -12,17 +12,17 @@ def import_on_use(
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """Return the `__getattr__` and the `__dir__` of a package that imports names on first use.
 
-    The package lists the same names in its `__all__`, and imports them under `TYPE_CHECKING`, so
-    that type checkers and editors see them.
+    The package lists the names in its `__all__`, and imports names and modules under
+    `TYPE_CHECKING`, so that type checkers and editors see them.
 
     Args:
         package: The package's `__name__`.
         origins: The names to import from each module.
-        modules: Modules of the package that are themselves such names.
+        modules: Modules of the package to import on first use.
 
     Returns:
         `__getattr__`, which raises an `AttributeError` for any other name, and `__dir__`, which
-        lists `__all__`.
+        lists `__all__` and the modules.
 
     Example:
         >>> get_attribute, _ = import_on_use("fractions_and_more", {"fractions": ["Fraction"]})
@@ -39,6 +39,6 @@ def import_on_use(
         return getattr(import_module(origin_of[name]), name)
 
     def list_names() -> list[str]:
-        return sorted(sys.modules[package].__all__)
+        return sorted({*sys.modules[package].__all__, *modules})
 
     return get_attribute, list_names

@@ -1,0 +1,60 @@
+"""`import nwavesdk as nw` offers the names that a first hour needs: lazily, and typed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nwavesdk
+
+ROOT = Path(__file__).parents[1]
+FIRST_HOUR = """
+from typing import assert_type
+
+import torch
+from torch import Tensor
+
+import nwavesdk as nw
+from nwavesdk.layers import LIFLayer
+
+layer = nw.LIFLayer(4, taus=20e-3, spike_grad=nw.surrogate.atan(alpha=2.0))
+assert_type(layer, LIFLayer)
+net = nw.SpikingSequential(nw.LIFSynapse(3, 4), layer)
+nw.prepare_net(net)
+spk, mem = net(torch.zeros(2, 5, 3))
+assert_type(nw.topology_loss(net), Tensor)
+assert_type(nw.metrics.accuracy(spk, torch.zeros(2)), Tensor)
+nw.init.fluct_init(net, torch.zeros(2, 5, 3))
+nw.optim.SignAnnealing(net, total_epochs=3)
+nw.misspelled
+nw.metrics.misspelled
+"""
+"""The lines of a first hour, and two that a type checker must reject."""
+
+
+def test_names_and_modules_are_there():
+    for name in dir(nwavesdk):
+        assert getattr(nwavesdk, name) is not None
+    assert {*nwavesdk.__all__, "layers", "surrogate", "train"} <= set(dir(nwavesdk))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'nwavesdk' has no attribute 'nonsense'"):
+        _ = nwavesdk.nonsense
+
+
+def test_a_type_checker_sees_the_names_and_no_others(tmp_path):
+    pytest.importorskip("mypy")
+    snippet = tmp_path / "first_hour.py"
+    snippet.write_text(FIRST_HOUR, encoding="utf-8")
+    run = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", str(snippet)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    errors = [line for line in run.stdout.splitlines() if "error:" in line]
+    assert len(errors) == 2, run.stdout + run.stderr
+    assert all('has no attribute "misspelled"' in line for line in errors)
