@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import disagreement
-from nwavesdk.layers.checks import positive
+from nwavesdk.internal.checks import positive_number
 from nwavesdk.layers.connection import connections
 
 __all__ = [
@@ -43,7 +43,7 @@ def weight_magnitude_loss(model: nn.Module, limit: float | None = 0.9) -> Tensor
         tensor(0.1250, grad_fn=<DivBackward0>)
     """
     if limit is not None:
-        positive("weight_magnitude_loss", "limit", limit, "weight")
+        positive_number("weight_magnitude_loss", "limit", limit, "weight")
     total, number = torch.zeros(()), 0
     for connection in connections(model):
         bound = limit

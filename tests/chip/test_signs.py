@@ -157,12 +157,12 @@ def test_what_is_no_number_stays_so():
     ("change", "words"),
     [
         ({"weight": torch.zeros(3)}, r"has the shape \[N_in, N_out\], got \[3\]"),
-        ({"block": 0}, "block must be a whole number above 0 of weights that share a sign, got 0"),
-        ({"block": 2.0}, "block must be a whole number above 0"),
-        ({"axis": "rows"}, "axis must be 'inputs', .* or 'outputs', got 'rows'"),
+        ({"block": 0}, "block must be a whole number of at least 1, got 0"),
+        ({"block": 2.0}, "block must be a whole number of at least 1"),
+        ({"axis": "rows"}, "axis must be one of 'inputs', 'outputs', got 'rows'"),
         (
             {"limit": -0.9},
-            "limit must be a finite number above 0, or None for weights without bounds, got -0.9",
+            "limit must be a finite number above 0, got -0.9",
         ),
     ],
 )

@@ -91,7 +91,7 @@ class TestFrontend:
             (
                 lambda: Frontend(0),
                 ValueError,
-                "H1v1Frontend: nb_inputs must be a whole number above 0, got 0",
+                "H1v1Frontend: nb_inputs must be a whole number of at least 1, got 0",
             ),
             (lambda: Frontend(4, init=-1.0), ValueError, "H1v1Frontend: init must be"),
             (

@@ -22,12 +22,12 @@ from nwavesdk.layers import (
 )
 
 WRONG = [
-    (lambda: Dropout(1.0), r"Dropout: p must be a number from 0 up to, not including, 1, got 1.0"),
+    (lambda: Dropout(1.0), r"Dropout: p must be a finite number of at least 0 and below 1, got 1.0"),
     (lambda: Dropout("much"), r"Dropout: p must be .* got 'much'"),
-    (lambda: LIFLayer(0, 20e-3), r"LIFLayer: n_neurons must be a whole number above 0, got 0"),
-    (lambda: LIFLayer(2.5, 20e-3), r"n_neurons must be a whole number above 0, got 2.5"),
+    (lambda: LIFLayer(0, 20e-3), r"LIFLayer: n_neurons must be a whole number of at least 1, got 0"),
+    (lambda: LIFLayer(2.5, 20e-3), r"n_neurons must be a whole number of at least 1, got 2.5"),
     (lambda: LIFLayer((), 20e-3), r"n_neurons must be a whole number or a shape"),
-    (lambda: LIFLayer((3, -1), 20e-3), r"n_neurons must be a whole number above 0, got -1"),
+    (lambda: LIFLayer((3, -1), 20e-3), r"n_neurons must be a whole number of at least 1, got -1"),
     (lambda: LIFLayer(3, 0.0), r"LIFLayer: taus must be finite and above 0 \[s\], got 0.0"),
     (
         lambda: LIFLayer(3, [1e-3, -2e-3, 1e-3]),
@@ -79,14 +79,14 @@ WRONG = [
     (lambda: HWLayer(3, -1), r"H1v1Layer: taus must be finite and above 0"),
     (
         lambda: HWSynapse(3, 4, quantization_bits=1),
-        r"quantization_bits must be a whole number from 2 to 8 or None, got 1",
+        r"quantization_bits must be a whole number from 2 to 8, got 1",
     ),
-    (lambda: HWSynapse(3, 4, quantization_bits=9), r"whole number from 2 to 8 or None, got 9"),
+    (lambda: HWSynapse(3, 4, quantization_bits=9), r"whole number from 2 to 8, got 9"),
     (lambda: HWSynapse(3, 4, stddev=-0.1), r"H1v1Synapse: stddev must be a finite number above 0"),
-    (lambda: LIFSynapse(0, 4), r"LIFSynapse: nb_inputs must be a whole number above 0, got 0"),
+    (lambda: LIFSynapse(0, 4), r"LIFSynapse: nb_inputs must be a whole number of at least 1, got 0"),
     (
         lambda: H1v2Synapse(3, True),
-        r"H1v2Synapse: nb_outputs must be a whole number above 0, got True",
+        r"H1v2Synapse: nb_outputs must be a whole number of at least 1, got True",
     ),
 ]
 

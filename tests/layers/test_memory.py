@@ -114,7 +114,7 @@ def test_chunks_refuse_to_run_again_on_another_net(change):
 
 @pytest.mark.parametrize("bad", [0, -1, 2.5, True])
 def test_checkpoint_is_a_whole_number(bad):
-    with pytest.raises(ValueError, match="checkpoint must be a whole number above 0"):
+    with pytest.raises(ValueError, match="checkpoint must be a whole number of at least 1"):
         SpikingSequential(LIFSynapse(2, 2), checkpoint=bad)
 
 

@@ -65,7 +65,7 @@ def test_errors():
         SpikeAccuracy().update(torch.zeros(4, 5), torch.zeros(4))
     with pytest.raises(ValueError, match="6 output neurons do not part into 4 equal groups"):
         SpikeAccuracyPopulation(4).update(torch.zeros(2, 3, 6), torch.zeros(2))
-    with pytest.raises(ValueError, match="num_classes must be a whole number above 0, got 0"):
+    with pytest.raises(ValueError, match="num_classes must be a whole number of at least 1, got 0"):
         SpikeAccuracyPopulation(0)
     with (
         pytest.warns(UserWarning, match="before the ``update`` method"),

@@ -554,14 +554,14 @@ def test_the_guard_goes_with_the_annealing():
 @pytest.mark.parametrize(
     ("change", "kind", "words"),
     [
-        ({"total_epochs": 0}, ValueError, "total_epochs must be a whole number above 0, got 0"),
+        ({"total_epochs": 0}, ValueError, "total_epochs must be a whole number of at least 1, got 0"),
         ({"alpha_start": 0.0}, ValueError, "alpha_start must be a finite number above 0"),
         (
             {"alpha_end": 0.1},
             ValueError,
             "alpha_end must not lie below alpha_start, got 0.1 and 0.5",
         ),
-        ({"block": 0}, ValueError, "block must be a whole number above 0, got 0"),
+        ({"block": 0}, ValueError, "block must be a whole number of at least 1, got 0"),
         ({"axis": "rows"}, ValueError, "axis must be one of 'inputs', 'outputs', got 'rows'"),
         ({"limit": -1.0}, ValueError, "limit must be a finite number above 0"),
         (
@@ -580,7 +580,7 @@ def test_arguments_are_checked(change, kind, words):
 @pytest.mark.parametrize("epoch", [0, 7, -1, 1.0, True])
 def test_epochs_are_checked(epoch):
     net, annealing, _ = annealed()
-    with pytest.raises(ValueError, match=f"epoch must be from 1 to 6, got {epoch!r}"):
+    with pytest.raises(ValueError, match=f"epoch must be a whole number from 1 to 6, got {epoch!r}"):
         annealing.step(net, epoch)
 
 

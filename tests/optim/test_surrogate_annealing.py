@@ -149,7 +149,7 @@ def test_errors_say_what_is_wrong():
 
     for wrong, kind, words in (
         ({"target": 3}, TypeError, "takes a torch module, got int"),
-        ({"epochs": 0}, ValueError, "total_epochs must be a whole number above 0, got 0"),
+        ({"epochs": 0}, ValueError, "total_epochs must be a whole number of at least 1, got 0"),
         (
             {"parameter": "alpha"},
             ValueError,
@@ -172,7 +172,7 @@ def test_errors_say_what_is_wrong():
             ValueError,
             "one of 'linear', 'exponential', 'cosine', 'plateau', got 'quick'",
         ),
-        ({"patience": 0}, ValueError, "patience must be a whole number above 0"),
+        ({"patience": 0}, ValueError, "patience must be a whole number of at least 1"),
         (
             {"layers": ["2"]},
             ValueError,
@@ -209,7 +209,7 @@ def test_errors_say_what_is_wrong():
     make(build(fast_sigmoid(), device="gpu", compasso_spike_grad="layer"))
     annealing = make()
     for epoch in (0, 6, True, 1.0):
-        with pytest.raises(ValueError, match="epoch must be from 1 to 5"):
+        with pytest.raises(ValueError, match="epoch must be a whole number from 1 to 5"):
             annealing.step(net, epoch)
     with pytest.raises(
         ValueError, match="this SpikingSequential has not the layers that it was built for"

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nwavesdk.internal.checks import whole_number
+
 __all__ = [
     "ChargeLaw",
     "ExpansiveCharge",
@@ -41,10 +43,7 @@ class Quantizer:
     limit: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 2 <= self.bits <= 8:
-            raise ValueError(
-                f"quantization_bits must be a whole number from 2 to 8 or None, got {self.bits!r}."
-            )
+        whole_number("Quantizer", "quantization_bits", self.bits, least=2, most=8)
 
     @property
     def step(self) -> float:

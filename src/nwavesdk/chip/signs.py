@@ -4,10 +4,10 @@ With `axis="inputs"`, `block` consecutive rows of a weight [N_in, N_out] have on
 `axis="outputs"`, `block` consecutive columns in each row. Blocks do not overlap, and the last one may be smaller.
 """
 
-import math
-
 import torch
 from torch import Tensor
+
+from nwavesdk.internal.checks import choice, positive_number, whole_number
 
 __all__ = [
     "block_peaks",
@@ -73,7 +73,7 @@ def block_signs(weight: Tensor, block: int, axis: str, limit: float | None = Non
     wide = weight.detach().double()  # squares of small weights must not vanish
     gain = wide.square()
     if limit is not None:
-        gain = gain - (wide.abs() - _checked(limit)).clamp(min=0).square()
+        gain = gain - (wide.abs() - positive_number("block_signs", "limit", limit)).clamp(min=0).square()
     balance = block_sums(torch.copysign(gain, wide), block, axis)
     signs = torch.where(balance < 0, -1.0, 1.0).to(weight.dtype)
     return over_blocks(signs, weight.shape, block, axis)
@@ -142,19 +142,5 @@ def _check(values: Tensor, block: int, axis: str) -> None:
         raise ValueError(
             f"a weight with shared signs has the shape [N_in, N_out], got {list(values.shape)}."
         )
-    if isinstance(block, bool) or not isinstance(block, int) or block < 1:
-        raise ValueError(
-            f"block must be a whole number above 0 of weights that share a sign, got {block!r}."
-        )
-    if axis not in ("inputs", "outputs"):
-        raise ValueError(
-            f"axis must be 'inputs', for rows of [N_in, N_out] that share a sign, or 'outputs', got {axis!r}."
-        )
-
-
-def _checked(limit: float) -> float:
-    if not (math.isfinite(limit) and limit > 0):
-        raise ValueError(
-            f"limit must be a finite number above 0, or None for weights without bounds, got {limit!r}."
-        )
-    return limit
+    whole_number("block_signs", "block", block)
+    choice("block_signs", "axis", axis, ("inputs", "outputs"))

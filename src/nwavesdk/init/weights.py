@@ -11,8 +11,8 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from nwavesdk.chip import ChargeLaw, LinearCharge, Profile
 from nwavesdk.init.pairs import title
+from nwavesdk.internal.checks import positive_number
 from nwavesdk.layers import H1v1Layer, H1v1Synapse, H1v2Layer, H1v2Synapse, NeuronLayer
-from nwavesdk.layers.checks import positive
 
 __all__ = [
     "charge_limit",
@@ -95,7 +95,7 @@ def init_weights(model: nn.Module, gain: float = 2.0, seed: int | None = None) -
         >>> synapse.weight.detach().sign().abs().sum(), synapse.weight.detach().sign().sum(0).abs()
         (tensor(10.), tensor([5., 5.]))
     """
-    gain = positive("init_weights", "gain", gain, "normalized charge")
+    gain = positive_number("init_weights", "gain", gain, "normalized charge")
     chips = [m for m in model.modules() if isinstance(m, H1v1Synapse | H1v2Synapse)
              or (isinstance(m, H1v1Layer | H1v2Layer) and m.recurrent_weights is not None)]  # fmt: skip
     if not chips:

@@ -1,49 +1,15 @@
 """What constructors ask of their arguments, in one place: a clear error, or the value in the form that we keep."""
 
-import math
 from collections.abc import Sequence
-from operator import index
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nwavesdk.chip import Profile, load_profile
+from nwavesdk.internal.checks import whole_number
 
-__all__ = ["checked_input", "choice", "features", "per_neuron", "positive", "profile_for", "size"]
-
-
-def choice(owner: str, name: str, value: object, allowed: Sequence[str]) -> str:
-    """`value`, one of `allowed`."""
-    if value not in allowed:
-        raise ValueError(
-            f"{owner}: {name} must be one of {', '.join(map(repr, allowed))}, got {value!r}."
-        )
-    return str(value)
-
-
-def positive(owner: str, name: str, value: object, unit: str) -> float:
-    """`value` as a finite float above 0."""
-    try:
-        number = math.nan if isinstance(value, bool | str) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, RuntimeError):
-        number = math.nan
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError(
-            f"{owner}: {name} must be a finite number above 0 [{unit}], got {value!r}."
-        )
-    return number
-
-
-def size(owner: str, name: str, value: object) -> int:
-    """`value` as a whole number above 0."""
-    try:
-        number = 0 if isinstance(value, bool) else index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{owner}: {name} must be a whole number above 0, got {value!r}.")
-    return number
+__all__ = ["checked_input", "features", "per_neuron", "profile_for"]
 
 
 def profile_for(owner: str, chip: str, value: str | Path | Profile | None) -> Profile:
@@ -64,7 +30,7 @@ def features(owner: str, n_neurons: int | Sequence[int]) -> tuple[int, ...]:
         raise ValueError(
             f"{owner}: n_neurons must be a whole number or a shape such as (C, H, W), got {n_neurons!r}."
         )
-    return tuple(size(owner, "n_neurons", n) for n in shape)
+    return tuple(whole_number(owner, "n_neurons", n) for n in shape)
 
 
 def per_neuron(owner: str, name: str, value: object, shape: tuple[int, ...], unit: str) -> Tensor:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import Noise, Profile
-from nwavesdk.layers.checks import checked_input, per_neuron, positive, profile_for, size
+from nwavesdk.internal.checks import positive_number, whole_number
+from nwavesdk.layers.checks import checked_input, per_neuron, profile_for
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.synapse import Synapse
 from nwavesdk.layers.weight import EffectiveWeight
@@ -170,9 +171,9 @@ class _Frontend(_ChipWeight):
         super().__init__()
         owner = type(self).__name__
         self._effective = self._on_chip(self.chip, profile, quantization_bits, stddev)
-        self.nb_inputs = size(owner, "nb_inputs", nb_inputs)
+        self.nb_inputs = whole_number(owner, "nb_inputs", nb_inputs)
         threshold = self.profile.number("threshold") if lif_threshold is None else lif_threshold
-        self.lif_threshold = positive(owner, "lif_threshold", threshold, "normalized charge")
+        self.lif_threshold = positive_number(owner, "lif_threshold", threshold, "normalized charge")
         charges = (
             per_neuron(owner, "init", init, (self.nb_inputs,), "thresholds") * self.lif_threshold
         )

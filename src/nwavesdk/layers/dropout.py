@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.chip import Noise
+from nwavesdk.internal.checks import finite_number
 from nwavesdk.layers.prepare import Prepared
 
 __all__ = ["Dropout"]
@@ -45,11 +46,7 @@ class Dropout(Prepared):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p < 1:
-            raise ValueError(
-                f"Dropout: p must be a number from 0 up to, not including, 1, got {p!r}."
-            )
-        self.p = float(p)
+        self.p = finite_number("Dropout", "p", p, least=0, below=1)
         self._mask: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:

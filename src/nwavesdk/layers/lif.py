@@ -6,7 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from nwavesdk.dynamics import RESETS, lif
-from nwavesdk.layers.checks import choice, features, per_neuron
+from nwavesdk.internal.checks import choice
+from nwavesdk.layers.checks import features, per_neuron
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.synapse import Synapse
 

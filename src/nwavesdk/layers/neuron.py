@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from nwavesdk.chip import Noise
 from nwavesdk.dynamics import Neuron
-from nwavesdk.layers.checks import checked_input, choice, per_neuron, positive
+from nwavesdk.internal.checks import choice, positive_number
+from nwavesdk.layers.checks import checked_input, per_neuron
 from nwavesdk.layers.prepare import DIVERGED, Prepared
 from nwavesdk.layers.record import Record
 from nwavesdk.solvers import (
@@ -66,7 +67,7 @@ class NeuronLayer(Prepared):
         super().__init__()
         owner = type(self).__name__
         self.neuron, self.features = neuron, features
-        self.dt = positive(owner, "dt", dt, "s")
+        self.dt = positive_number(owner, "dt", dt, "s")
         self.layer_topology = choice(owner, "layer_topology", layer_topology, ["FF", "RC"])
         self.device = choice(owner, "device", device, ["cpu", "gpu"])
         self.solver = choice(owner, "solver", solver, ["auto", *SOLVERS])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from nwavesdk.layers.checks import size
+from nwavesdk.internal.checks import whole_number
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.record import Record
@@ -69,7 +69,7 @@ class SpikingSequential(nn.Sequential):
     def __init__(self, *modules: Any, checkpoint: int | None = None) -> None:
         super().__init__(*modules)
         self.checkpoint = (
-            None if checkpoint is None else size("SpikingSequential", "checkpoint", checkpoint)
+            None if checkpoint is None else whole_number("SpikingSequential", "checkpoint", checkpoint)
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

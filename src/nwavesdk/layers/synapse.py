@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.layers.checks import checked_input, choice, size
+from nwavesdk.internal.checks import choice, whole_number
+from nwavesdk.layers.checks import checked_input
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.solvers.sparse import product as sparse
 
@@ -31,8 +32,8 @@ class Synapse(Prepared):
         owner = type(self).__name__
         self.product = choice(owner, "product", product, ("auto", "dense", "sparse"))
         self.nb_inputs, self.nb_outputs = (
-            size(owner, "nb_inputs", nb_inputs),
-            size(owner, "nb_outputs", nb_outputs),
+            whole_number(owner, "nb_inputs", nb_inputs),
+            whole_number(owner, "nb_outputs", nb_outputs),
         )
         self.weight = nn.Parameter(torch.empty(nb_inputs, nb_outputs))
         self.bias = nn.Parameter(torch.zeros(nb_outputs)) if bias else None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.chip import Noise, Profile, Quantizer
-from nwavesdk.layers.checks import positive
+from nwavesdk.internal.checks import positive_number
 from nwavesdk.layers.prepare import DIVERGED
 
 __all__ = ["EffectiveWeight", "check_fresh"]
@@ -36,7 +36,7 @@ class EffectiveWeight:
         off = stddev is None or (type(stddev) in (int, float) and stddev == 0)
         self.owner, self.law = owner, profile.charge_law
         self.quantizer = None if quantization_bits is None else Quantizer(quantization_bits, limit)
-        self.stddev = None if off else positive(owner, "stddev", stddev, "normalized charge")
+        self.stddev = None if off else positive_number(owner, "stddev", stddev, "normalized charge")
         self._designed: Tensor | None = None  # without mismatch
         self._value: Tensor | None = None
         self._slope: Tensor | None = None

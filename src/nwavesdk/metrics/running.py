@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nwavesdk.internal.checks import whole_number
 from nwavesdk.metrics.readout import hits
 
 try:
@@ -92,11 +93,7 @@ class SpikeAccuracyPopulation(_Share):
 
     def __init__(self, num_classes: int, **settings: Any) -> None:
         super().__init__(**settings)
-        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
-            raise ValueError(
-                f"SpikeAccuracyPopulation: num_classes must be a whole number above 0, got {num_classes!r}."
-            )
-        self.num_classes = num_classes
+        self.num_classes = whole_number("SpikeAccuracyPopulation", "num_classes", num_classes)
 
     def update(self, spk: Tensor, targets: Tensor) -> None:
         """Take a batch: output spikes `[B, T, O]`, group after group, and class indices `[B]`.

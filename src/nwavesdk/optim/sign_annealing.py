@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from nwavesdk.layers.checks import choice, positive, size
+from nwavesdk.internal.checks import choice, positive_number, whole_number
 from nwavesdk.layers.connection import Connection, connections
 from nwavesdk.optim.signed_blocks import (
     Annealed,
@@ -83,16 +83,16 @@ class SignAnnealing:
         limit: float | None = None,
     ) -> None:
         what = "SignAnnealing"
-        self.total_epochs = size(what, "total_epochs", total_epochs)
-        self.alpha_start = positive(what, "alpha_start", alpha_start, "1")
-        self.alpha_end = positive(what, "alpha_end", alpha_end, "1")
+        self.total_epochs = whole_number(what, "total_epochs", total_epochs)
+        self.alpha_start = positive_number(what, "alpha_start", alpha_start, "1")
+        self.alpha_end = positive_number(what, "alpha_end", alpha_end, "1")
         if self.alpha_end < self.alpha_start:
             raise ValueError(
                 f"{what}: alpha_end must not lie below alpha_start, got {alpha_end} and {alpha_start}."
             )
-        block = None if block is None else size(what, "block", block)
+        block = None if block is None else whole_number(what, "block", block)
         axis = None if axis is None else choice(what, "axis", axis, ["inputs", "outputs"])
-        limit = None if limit is None else positive(what, "limit", limit, "weight")
+        limit = None if limit is None else positive_number(what, "limit", limit, "weight")
         planes = _planes(net)
         self.epoch, self.alpha, self._finished, self._net = 0, self.alpha_start, False, net
         guard = guard_replaced([getattr(one.module, one.key) for one in planes], what)
@@ -118,14 +118,7 @@ class SignAnnealing:
             RuntimeError: `finish` was called.
         """
         self._check_open("step")
-        if (
-            isinstance(epoch, bool)
-            or not isinstance(epoch, int)
-            or not 1 <= epoch <= self.total_epochs
-        ):
-            raise ValueError(
-                f"SignAnnealing.step: epoch must be from 1 to {self.total_epochs}, got {epoch!r}."
-            )
+        epoch = whole_number("SignAnnealing.step", "epoch", epoch, most=self.total_epochs)
         if not self._is_own(net):
             raise ValueError(
                 f"SignAnnealing.step: this {type(net).__name__} has not the weights that it was built for: hand on "

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from nwavesdk.layers.checks import choice, size
+from nwavesdk.internal.checks import choice, finite_number, whole_number
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.surrogate import Surrogate
 
@@ -76,10 +76,13 @@ class SurrogateAnnealing:
         stages: int = 5,
     ) -> None:
         what = "SurrogateAnnealing"
-        self.total_epochs = size(what, "total_epochs", total_epochs)
-        self.parameter, self.start, self.end = parameter, _real("start", start), _real("end", end)
+        self.total_epochs = whole_number(what, "total_epochs", total_epochs)
+        self.parameter = parameter
+        self.start = finite_number(what, "start", start)
+        self.end = finite_number(what, "end", end)
         self.form = choice(what, "form", form, FORMS)
-        self.patience, self.stages = size(what, "patience", patience), size(what, "stages", stages)
+        self.patience = whole_number(what, "patience", patience)
+        self.stages = whole_number(what, "stages", stages)
         if self.form in ("exponential", "plateau") and min(self.start, self.end) <= 0:
             raise ValueError(
                 f"{what}: {form} goes between numbers above 0, got start={start!r} and end={end!r}: take linear or "
@@ -106,14 +109,7 @@ class SurrogateAnnealing:
             TypeError: A layer has a surrogate of the user's own by now.
             RuntimeError: A layer no longer uses its surrogate.
         """
-        if (
-            isinstance(epoch, bool)
-            or not isinstance(epoch, int)
-            or not 1 <= epoch <= self.total_epochs
-        ):
-            raise ValueError(
-                f"SurrogateAnnealing.step: epoch must be from 1 to {self.total_epochs}, got {epoch!r}."
-            )
+        epoch = whole_number("SurrogateAnnealing.step", "epoch", epoch, most=self.total_epochs)
         inside = {id(module) for module in net.modules()}
         if not all(id(layer) in inside for layer in self._layers.values()):
             raise ValueError(
@@ -187,16 +183,6 @@ class SurrogateAnnealing:
         for layer, surrogate in zip(self._layers.values(), surrogates, strict=True):
             layer.spike_grad = surrogate
         self.value = value
-
-
-def _real(name: str, value: object) -> float:
-    try:
-        number = math.nan if isinstance(value, bool | str) else float(value)  # type: ignore[arg-type]  # what cannot is caught
-    except (TypeError, ValueError, RuntimeError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"SurrogateAnnealing: {name} must be a finite number, got {value!r}.")
-    return number
 
 
 def _chosen(net: nn.Module, names: Sequence[str] | None) -> dict[str, NeuronLayer]:

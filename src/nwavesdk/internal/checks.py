@@ -1,0 +1,116 @@
+"""Checks of single arguments: return the value in the form that is stored, or raise one clear line.
+
+Every message names the owner of the argument, the argument, what is expected and what it got.
+"""
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from operator import index
+from typing import SupportsFloat, SupportsIndex
+
+__all__ = ["choice", "finite_number", "positive_number", "whole_number"]
+
+
+def choice(owner: str, name: str, value: object, choices: Sequence[str]) -> str:
+    """One of `choices`.
+
+    Args:
+        owner: Class or function that takes the argument, for the message.
+        name: Name of the argument.
+        value: The argument.
+        choices: What it may be.
+
+    Raises:
+        ValueError: If `value` is not one of `choices`.
+    """
+    if value not in choices:
+        expected = ", ".join(map(repr, choices))
+        raise ValueError(f"{owner}: {name} must be one of {expected}, got {value!r}.")
+    return str(value)
+
+
+def finite_number(
+    owner: str,
+    name: str,
+    value: object,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    below: float = math.inf,
+    most: float = math.inf,
+    unit: str = "",
+) -> float:
+    """A finite number within bounds, as a float; a bool or a string is not a number.
+
+    Args:
+        owner: Class or function that takes the argument, for the message.
+        name: Name of the argument.
+        value: A number, or an array or a tensor with one element.
+        above: Bound that the number must exceed.
+        least: Smallest allowed number.
+        below: Bound that the number must not reach.
+        most: Largest allowed number.
+        unit: Unit of the number, for the message.
+
+    Raises:
+        ValueError: If `value` is not such a number.
+
+    Example:
+        >>> finite_number("Dropout", "p", 0, least=0, below=1)
+        0.0
+    """
+    number = math.nan
+    if isinstance(value, SupportsFloat) and not isinstance(value, bool):
+        with suppress(TypeError, ValueError, RuntimeError, OverflowError):
+            number = float(value)
+    if math.isfinite(number) and above < number < below and least <= number <= most:
+        return number
+    bounds = {"above": above, "of at least": least, "below": below, "of at most": most}
+    texts = [f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound)]
+    expected = " ".join(["a finite number", " and ".join(texts), f"[{unit}]" if unit else ""])
+    raise ValueError(f"{owner}: {name} must be {' '.join(expected.split())}, got {value!r}.")
+
+
+def positive_number(owner: str, name: str, value: object, unit: str = "") -> float:
+    """A finite number above 0, as a float.
+
+    Raises:
+        ValueError: If `value` is not such a number.
+
+    Example:
+        >>> positive_number("LIFLayer", "dt", -1e-3, "s")
+        Traceback (most recent call last):
+        ValueError: LIFLayer: dt must be a finite number above 0 [s], got -0.001.
+    """
+    return finite_number(owner, name, value, above=0, unit=unit)
+
+
+def whole_number(
+    owner: str, name: str, value: object, *, least: int = 1, most: int | None = None
+) -> int:
+    """A whole number within bounds, as an int; a bool or a float is not a whole number.
+
+    Args:
+        owner: Class or function that takes the argument, for the message.
+        name: Name of the argument.
+        value: An int, or what Python takes as an index, such as a NumPy integer.
+        least: Smallest allowed number.
+        most: Largest allowed number, or None.
+
+    Raises:
+        ValueError: If `value` is not such a number.
+
+    Example:
+        >>> whole_number("LIFSynapse", "nb_inputs", True)
+        Traceback (most recent call last):
+        ValueError: LIFSynapse: nb_inputs must be a whole number of at least 1, got True.
+    """
+    number = least - 1
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+        with suppress(TypeError):
+            number = index(value)
+    if number < least or (most is not None and number > most):
+        expected = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{owner}: {name} must be a whole number {expected}, got {value!r}.")
+    return number
