@@ -14,8 +14,8 @@ import json
 from pathlib import Path
 from statistics import mean
 
-from nwavesdk.data import write_atomically
 from nwavesdk.deploy import ChipRun
+from nwavesdk.internal.files import write_atomically
 from nwavesdk.train import Run, RunConfig, RunFolder
 
 CHIPS, WAYS = ("h1v1", "h1v2"), ("plain", "hardware", "mismatch")

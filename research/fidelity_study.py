@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchmarks import results
 from nwavesdk.analysis.compare import summarize
-from nwavesdk.data import write_atomically
+from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.surrogate import Surrogate, atan, available, fast_sigmoid, parse, sigmoid
 from nwavesdk.train import RunConfig

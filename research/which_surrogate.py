@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from benchmarks import results
 from nwavesdk.analysis.shapes import shape
-from nwavesdk.data import write_atomically
+from nwavesdk.internal.files import write_atomically
 from nwavesdk.surrogate import parse
 from research import RESULTS
 

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from nwavesdk.data import require
+from nwavesdk.internal.extras import require
 
 
 def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

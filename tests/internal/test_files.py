@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from nwavesdk.data import write_atomically
+from nwavesdk.internal.files import write_atomically
 
 
 @pytest.mark.parametrize("flush", [True, False])

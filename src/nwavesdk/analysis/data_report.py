@@ -13,7 +13,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from nwavesdk.chip import FilterBank
-from nwavesdk.data import FrontEnd, NWaveDataGen, NWaveDataloaderConfig, decode, write_atomically
+from nwavesdk.data import FrontEnd, NWaveDataGen, NWaveDataloaderConfig, decode
+from nwavesdk.internal.files import write_atomically
 from nwavesdk.train.pictures import LIGHT, Theme, render
 
 __all__ = ["data_lines", "data_report", "plot_front_end"]

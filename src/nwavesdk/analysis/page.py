@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.data import write_atomically
+from nwavesdk.internal.files import write_atomically
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["Page"]

@@ -51,7 +51,8 @@ def data(
     }  # fmt: skip
     with user_errors(as_json):
         from nwavesdk.analysis import data_lines, data_report
-        from nwavesdk.data import NWaveDataGen, require
+        from nwavesdk.data import NWaveDataGen
+        from nwavesdk.internal.extras import require
 
         picture = None if no_plot else as_png(plot) or Path("front_end.png")
         if picture is not None:
@@ -86,7 +87,7 @@ def surrogates(
         rows = catalogue_shapes()
         picture = None if no_plot else as_png(plot) or Path("surrogates.png")
         if picture is not None:
-            from nwavesdk.data import require
+            from nwavesdk.internal.extras import require
 
             require("matplotlib", "train")
             from nwavesdk.analysis.shapes import plot_derivatives
@@ -128,7 +129,7 @@ def info(
     import numba
     import torch
 
-    from nwavesdk.data import extras
+    from nwavesdk.internal.extras import extras
     from nwavesdk.solvers.sparse.crossover import active_table
 
     with user_errors(as_json):

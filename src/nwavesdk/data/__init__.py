@@ -14,7 +14,6 @@ from nwavesdk.data.recordings import (
     Standard,
     fit_hold,
     fit_length,
-    hash_order,
 )
 from nwavesdk.data.split import (
     Partition,
@@ -27,8 +26,6 @@ from nwavesdk.data.split import (
     stratified_split,
 )
 from nwavesdk.data.wav import RecordingError, decode
-from nwavesdk.internal.extras import extras, missing, require
-from nwavesdk.internal.files import write_atomically
 
 __all__ = [
     "Channels",
@@ -48,17 +45,12 @@ __all__ = [
     "by_recording",
     "by_speaker",
     "decode",
-    "extras",
     "fit_hold",
     "fit_length",
     "generate",
-    "hash_order",
     "load_digits",
     "load_wav_folder",
-    "missing",
-    "require",
     "speaker_split",
     "speakers_of",
     "stratified_split",
-    "write_atomically",
 ]

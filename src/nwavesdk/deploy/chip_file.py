@@ -13,10 +13,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from nwavesdk.chip import Profile, Quantizer
-from nwavesdk.data import require, write_atomically
 from nwavesdk.deploy.limits import check
 from nwavesdk.deploy.placement import place
 from nwavesdk.deploy.stages import Stage, profile_of, stages
+from nwavesdk.internal.extras import require
+from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import SpikingSequential, family_of
 
 __all__ = ["export", "load_export", "read_header"]

@@ -15,13 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from nwavesdk.chip import Profile, load_profile
-from nwavesdk.data import require, write_atomically
 from nwavesdk.deploy.chip_file import export, load_export
 from nwavesdk.deploy.chip_series import ChipSeries, draw_series
 from nwavesdk.deploy.consumption import Consumption, get_chip_consumption
 from nwavesdk.deploy.limits import Violation, check
 from nwavesdk.deploy.placement import Placement, place
 from nwavesdk.deploy.stages import stages
+from nwavesdk.internal.extras import require
+from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import ChipInstance, SpikingSequential, prepare_net
 from nwavesdk.train import Run
 from nwavesdk.train.theme import Theme

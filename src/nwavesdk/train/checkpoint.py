@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from nwavesdk.data import Standard, write_atomically
+from nwavesdk.data import Standard
+from nwavesdk.internal.files import write_atomically
 from nwavesdk.train.run_folder import BrokenRunError
 
 __all__ = ["AtomicCheckpointIO", "EveryEpoch", "load_model", "save_model"]

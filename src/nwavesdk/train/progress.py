@@ -13,7 +13,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
-from nwavesdk.data import write_atomically
+from nwavesdk.internal.files import write_atomically
 
 __all__ = ["EpochLines", "History", "StepBar", "progress"]
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from nwavesdk.data import write_atomically
+from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.evaluation import Evaluation

@@ -25,10 +25,10 @@ from nwavesdk.data import (
     fit_hold,
     fit_length,
     generate,
-    hash_order,
     load_digits,
     load_wav_folder,
 )
+from nwavesdk.data.recordings import hash_order
 from nwavesdk.train.config import ChipConfig, DataConfig, Facts, RunConfig
 from nwavesdk.train.network import stream
 

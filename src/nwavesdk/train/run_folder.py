@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nwavesdk.data import write_atomically
+from nwavesdk.internal.files import write_atomically
 from nwavesdk.train.config import RunConfig
 
 __all__ = ["BrokenRunError", "RunFolder"]

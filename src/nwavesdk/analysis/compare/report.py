@@ -9,7 +9,7 @@ import torch
 
 from nwavesdk.analysis.compare.study import Cell, Study
 from nwavesdk.analysis.page import Page
-from nwavesdk.data import write_atomically
+from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import ChipInstance, prepare_net
 from nwavesdk.surrogate import parse
 from nwavesdk.train import Run, RunFolder

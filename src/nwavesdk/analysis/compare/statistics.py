@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from nwavesdk.data import require
+from nwavesdk.internal.extras import require
 
 __all__ = ["Pair", "Summary", "compare_pairs", "summarize"]
 

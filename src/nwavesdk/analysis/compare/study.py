@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from nwavesdk.analysis.compare.statistics import Pair, Summary, compare_pairs, summarize
-from nwavesdk.data import require, write_atomically
+from nwavesdk.internal.extras import require
+from nwavesdk.internal.files import write_atomically
 from nwavesdk.train import RunConfig, RunFolder
 
 __all__ = ["Cell", "Study", "finish_on_processes", "finish_on_ray", "run_cell"]

@@ -22,7 +22,7 @@ from nwavesdk.analysis.page import Page
 from nwavesdk.analysis.run_batch import RunBatch
 from nwavesdk.analysis.slopes.advice import Advice, percent, told
 from nwavesdk.analysis.slopes.scan import SlopeScan, Tape, measure
-from nwavesdk.data import write_atomically
+from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import prepare_net
 from nwavesdk.surrogate import Surrogate
 from nwavesdk.train.pictures import LIGHT, Theme, render
