@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from nwavesdk.solvers.cpu.kernels import keep_large_blocks
+from nwavesdk.solvers.cpu.threads import keep_large_blocks
 
 CODE = """
 import resource, torch

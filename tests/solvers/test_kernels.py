@@ -223,13 +223,13 @@ def test_torch_s_team_is_found_among_those_of_other_packages(tmp_path):
     code = """
 import ctypes, shutil, sys, torch
 from pathlib import Path
-from nwavesdk.solvers.cpu.threads import _openmp
+from nwavesdk.solvers.cpu.threads import _openmp_team
 mine = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libgomp" in line}
 if len(mine) != 1 or not Path(*mine).is_relative_to(Path(torch.__file__).parent):
     print("skip")
 else:
     ctypes.CDLL(shutil.copy(*mine, sys.argv[1]))
-    print(_openmp()._name == mine.pop())
+    print(_openmp_team()._name == mine.pop())
 """
     command = [sys.executable, "-c", code, str(tmp_path / "libgomp-another.so.1")]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -401,7 +401,7 @@ for dtype in (torch.float32, torch.float64):
     for scale in (1, 2):
         weight = torch.randn(9, 9, dtype=dtype, requires_grad=True)
         sparse.product(scale * torch.eye(9, dtype=dtype), weight, always=True).sum().backward()
-functions = [k.function for d in ("float32", "float64") for k in vars(sparse._load(d)).values() if hasattr(k, "sound")]
+functions = [k.function for d in ("float32", "float64") for k in vars(sparse._load(d)).values() if hasattr(k, "compiled")]
 print(*(sum(sum(getattr(f.stats, k).values()) for f in functions) for k in ("cache_misses", "cache_hits")))
 """
 

@@ -14,8 +14,8 @@ import torch
 import nwavesdk.surrogate
 from nwavesdk.dynamics import lif
 from nwavesdk.layers import LIFLayer, prepare_net
-from nwavesdk.solvers.cpu.kernels import load_kernels
 from nwavesdk.solvers.cpu.render import render_kernels
+from nwavesdk.solvers.kernel_cache import load_python_kernels
 from nwavesdk.surrogate import available, custom, parse, text
 from tolerances import GRADIENT, assert_close
 
@@ -350,7 +350,7 @@ def elementwise(dtype):
             f"@njit(nogil=True, error_model='numpy')\ndef {name}(z, p, out):\n"
             f"    for i in range(z.size):\n        out[i] = page_{name}(z[i]{given})"
         )
-    return load_kernels("pages", "\n".join(parts.values()))
+    return load_python_kernels("pages", "\n".join(parts.values()))
 
 
 def test_compiled_pages_are_torch_s():

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from nwavesdk.analysis.bench.measure import Spread, time_in_turn
-from nwavesdk.solvers.cpu.kernels import keep_large_blocks
+from nwavesdk.solvers.cpu.threads import keep_large_blocks
 
 __all__ = ["THREADS", "Load", "cores", "facts", "limits", "machine_name", "settle"]
 

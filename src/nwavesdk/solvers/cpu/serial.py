@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers.cpu.kernels import NativeKernel, keep_large_blocks, kernels
+from nwavesdk.solvers.cpu.kernels import NativeKernel, cpu_kernels
 from nwavesdk.solvers.cpu.loops import WIDTH
+from nwavesdk.solvers.cpu.threads import keep_large_blocks
 from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, argument, before
 from nwavesdk.solvers.sparse.product import correlation
 
@@ -25,7 +26,7 @@ def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
     keep_large_blocks()
     x, K = problem.x.contiguous(), len(problem.states)
     B, T, N = x.shape
-    compiled = kernels(problem.spec.neuron, _name(x))
+    compiled = cpu_kernels(problem.spec.neuron, _name(x))
     spikes, w = torch.empty_like(x), x.new_empty(B, T if keep else 1, N)
     trajectory = x.new_empty((B, T, N) if mem else (0, 0, 0))
     others, final = (
@@ -84,7 +85,7 @@ def backward(
     grad_states = torch.stack([zeros if g is None else g for g in grads.last])
     learned = w.new_zeros(len(problem.constants) if learn else 0, B, N)
     options = {"detach_reset": spec.detach_reset, "learn": learn, "reuse": reuse}
-    compiled = kernels(spec.neuron, _name(w), spec.surrogate, backward=True, **options)
+    compiled = cpu_kernels(spec.neuron, _name(w), spec.surrogate, backward=True, **options)
     read = [
         w,
         _stacked(trace.kept[1:], like=w),

@@ -1,11 +1,18 @@
-"""Ranges of jobs in parallel, on as many threads as `torch.get_num_threads()`.
+"""The process that CPU kernels run in: its threads, and how its allocator treats large tensors.
 
-Where torch computes with GNU OpenMP (its Linux builds), the jobs run in torch's own team: after an operation its
-threads wait in a busy loop for the next one, and threads of ours would have to fight them for the cores. A fork would
-lose the team, and the child hang in its next operation, torch's as well as ours: so the team is sent home before a fork
-and gathers anew on both sides. Elsewhere a small pool of our own does it. numba's threading layers are chosen once for
-the whole process, and each is unsafe somewhere (two Python threads, or after fork); kernels that release the GIL over
-ranges of jobs need none of them.
+Threads. Jobs run on as many threads as `torch.get_num_threads()`. Where torch computes with GNU
+OpenMP (its Linux builds), they run in torch's own team: after an operation its threads wait for the
+next one in a busy loop, and threads of ours would have to compete with them for the cores. After a
+fork the child has no team, and its next operation would hang, torch's as well as ours. So the team
+is dissolved before a fork and forms again on both sides. Elsewhere a small thread pool of our own
+does the work. numba's threading layers are chosen once for the whole process, and each is unsafe
+somewhere (with two Python threads, or after a fork). Kernels that release the GIL over ranges of
+jobs need none of them.
+
+Allocator. glibc returns blocks of several MiB to the system and requests them again, and then the
+page faults of a fresh tensor cost more than our kernels. The first serial call raises two of its
+thresholds once. `NWAVESDK_KEEP_MEMORY=0` leaves them unchanged. Other C libraries have no such
+call, and nothing happens there.
 """
 
 import ctypes
@@ -18,42 +25,59 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["run_jobs", "run_native", "thread_count"]
+__all__ = ["keep_large_blocks", "run_jobs", "run_native", "thread_count"]
+
+_OMP_PAUSE_HARD = 2  # OpenMP's omp_pause_hard: give up the threads
+_TRIM_THRESHOLD = -1  # parameter numbers of mallopt(3)
+_MMAP_THRESHOLD = -3
+_NATIVE_CALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 _pools: dict[int, ThreadPoolExecutor] = {}
-_HARD = 2  # omp_pause_hard: give up the threads
-_lost = False  # whether a fork has cost this process its team
-_BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_team_is_lost = False  # whether a fork has cost this process its team
+
+
+@cache
+def keep_large_blocks() -> bool:
+    """Raise glibc's thresholds, once in this process. Returns whether they were raised."""
+    if os.environ.get("NWAVESDK_KEEP_MEMORY", "1") == "0":
+        return False
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        return bool(libc.mallopt(_MMAP_THRESHOLD, 1 << 30)) and bool(
+            libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
+        )
+    except (OSError, AttributeError):
+        return False
 
 
 def thread_count(jobs: int) -> int:
-    """On how many threads that many jobs are run."""
+    """The number of threads on which that many jobs run."""
     return max(1, min(torch.get_num_threads(), jobs))
 
 
 def run_native(function: int, block: int, threads: int) -> None:
-    """Call the machine code at address `function` with the number `block` on each of so many threads at once."""
-    team = None if _lost or threads == 1 else _openmp()
+    """Call the machine code at the address `function` with the argument `block` on every thread."""
+    team = None if _team_is_lost or threads == 1 else _openmp_team()
     if team is not None:
-        team.GOMP_parallel(_BODY(function), block, threads, 0)
+        team.GOMP_parallel(_NATIVE_CALL(function), block, threads, 0)
         return
-    call = _BODY(function)
+    call = _NATIVE_CALL(function)
     others = [_pool(threads).submit(call, block) for _ in range(threads - 1)]
     try:
         call(block)
-    finally:  # an interrupt must not free what the others still work on
+    finally:  # an interrupt must not free the memory that the other threads still use
         for other in others:
             other.result()
 
 
 def run_jobs(kernel: Callable[[int, int], object], jobs: int, *, serial: bool = False) -> None:
-    """Call `kernel(first, last)` over ranges that make up 0…jobs, in parallel unless `serial`."""
+    """Call `kernel(first, last)` over ranges that cover 0…jobs, in parallel unless `serial`."""
     threads = 1 if serial else thread_count(jobs)
     if threads == 1:
         kernel(0, jobs)
         return
     cuts = [jobs * i // threads for i in range(threads + 1)]
-    team = None if _lost else _openmp()
+    team = None if _team_is_lost else _openmp_team()
     if team is None:
         _run_in_pool(kernel, cuts)
     else:
@@ -66,17 +90,19 @@ def _run_in_team(team: ctypes.CDLL, kernel: Callable[[int, int], object], cuts: 
 
     def body(_: int | None) -> None:
         try:
-            while True:  # the team may be smaller than was asked for
+            while (
+                True
+            ):  # the team may be smaller than requested: threads take ranges until none is left
                 kernel(*ranges.pop())
         except IndexError:
             return
         except BaseException as error:
             errors.append(error)
 
-    team.GOMP_parallel(_BODY(body), None, len(ranges), 0)
+    team.GOMP_parallel(_NATIVE_CALL(body), None, len(ranges), 0)
     if errors:
         raise errors[0]
-    while ranges:  # an interrupt took a thread before it began
+    while ranges:  # an interrupt stopped a thread before it began
         kernel(*ranges.pop())
 
 
@@ -93,30 +119,25 @@ def _run_in_pool(kernel: Callable[[int, int], object], cuts: list[int]) -> None:
 def _pool(threads: int) -> ThreadPoolExecutor:
     pool = _pools.get(threads)
     if pool is None:
-        pool = _pools.setdefault(
-            threads, ThreadPoolExecutor(threads - 1, thread_name_prefix="nwavesdk")
-        )
+        # The calling thread works too, so the pool has one thread fewer.
+        workers = ThreadPoolExecutor(threads - 1, thread_name_prefix="nwavesdk")
+        pool = _pools.setdefault(threads, workers)
     return pool
 
 
 @cache
-def _openmp() -> ctypes.CDLL | None:
+def _openmp_team() -> ctypes.CDLL | None:
     """The GNU OpenMP library that torch has loaded, or None."""
     try:
-        loaded = {
-            line.split()[-1]
-            for line in Path("/proc/self/maps").read_text().splitlines()
-            if "libgomp" in line
-        }
-        shipped = {
-            path for path in loaded if Path(path).is_relative_to(Path(torch.__file__).parent)
-        }
-        if (
-            len(shipped or loaded) != 1
-        ):  # none, or torch's cannot be told from those of other packages
+        maps = Path("/proc/self/maps").read_text().splitlines()
+        loaded = {line.split()[-1] for line in maps if "libgomp" in line}
+        torch_folder = Path(torch.__file__).parent
+        shipped = {path for path in loaded if Path(path).is_relative_to(torch_folder)}
+        candidates = shipped or loaded
+        if len(candidates) != 1:  # none, or several: it is unknown which of them torch uses
             return None
-        team = ctypes.CDLL((shipped or loaded).pop())
-        team.GOMP_parallel.argtypes = [_BODY, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+        team = ctypes.CDLL(candidates.pop())
+        team.GOMP_parallel.argtypes = [_NATIVE_CALL, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
         team.GOMP_parallel.restype = None
         team.omp_pause_resource_all.argtypes = [ctypes.c_int]
     except (OSError, AttributeError):
@@ -124,18 +145,20 @@ def _openmp() -> ctypes.CDLL | None:
     return team
 
 
-def _before_fork() -> None:
-    global _lost
-    team = _openmp()
-    _lost = team is not None and team.omp_pause_resource_all(_HARD) != 0
+def _dissolve_team_before_fork() -> None:
+    global _team_is_lost
+    team = _openmp_team()
+    _team_is_lost = team is not None and team.omp_pause_resource_all(_OMP_PAUSE_HARD) != 0
 
 
-def _after_fork_in_parent() -> None:
-    global _lost
-    _lost = False
+def _regain_team_after_fork() -> None:
+    global _team_is_lost
+    _team_is_lost = False
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_pools.clear
+        before=_dissolve_team_before_fork,
+        after_in_parent=_regain_team_after_fork,
+        after_in_child=_pools.clear,
     )

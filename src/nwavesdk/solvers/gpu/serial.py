@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from nwavesdk.dynamics import Neuron
-from nwavesdk.solvers.cpu.kernels import load_text
 from nwavesdk.solvers.gpu.render import render_triton
+from nwavesdk.solvers.kernel_cache import load_source
 from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, argument
 from nwavesdk.surrogate import Surrogate
 
@@ -119,7 +119,7 @@ def _load(
     options: tuple[tuple[str, Any], ...],
 ) -> ModuleType:
     text = render_triton(neuron, dtype, surrogate, parameters, **dict(options))
-    return load_text(f"gpu_{neuron.name}", "triton", text)[0]
+    return load_source(f"gpu_{neuron.name}", "triton", text)[0]
 
 
 def _block(lanes: int) -> int:

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers.cpu.kernels import keep_large_blocks, load_kernels
-from nwavesdk.solvers.cpu.threads import run_jobs
+from nwavesdk.solvers.cpu.threads import keep_large_blocks, run_jobs
+from nwavesdk.solvers.kernel_cache import load_python_kernels
 from nwavesdk.solvers.problem import freed_graph
 from nwavesdk.solvers.sparse.crossover import active_table
 
@@ -284,4 +284,4 @@ def _kernels(x: Tensor) -> Any:
 @cache
 def _load(dtype: str) -> Any:
     text = files("nwavesdk.solvers.sparse").joinpath("kernels.py").read_text("utf-8")
-    return load_kernels(f"sparse_{dtype}", text)
+    return load_python_kernels(f"sparse_{dtype}", text)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers.cpu.kernels import keep_large_blocks
+from nwavesdk.solvers.cpu.threads import keep_large_blocks
 from nwavesdk.solvers.sparse import product as sparse
 from nwavesdk.solvers.sparse.crossover import CrossoverTable
 
