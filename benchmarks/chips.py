@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks import results
-from nwavesdk.analysis.bench import Spread, settle, time_in_turn
+from nwavesdk.analysis.bench import Spread, prepare_timing, time_in_turn
 from nwavesdk.chip import load_profile
 from nwavesdk.deploy.chip_series import count_right, tile_for
 from nwavesdk.layers import SpikingSequential, family_of, prepare_net, project
@@ -119,7 +119,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="the smallest size; nothing is kept")
     quick = parser.parse_args(arguments).quick
-    settle()
+    prepare_timing()
     rows = list(measured(quick))
     print(told(rows))
     if not quick:

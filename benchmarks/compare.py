@@ -13,11 +13,11 @@ from nwavesdk.analysis.bench import (
     LayerCase,
     Spread,
     TrainingCase,
-    compare,
+    compare_outcomes,
     layer_contender,
     layer_input,
-    ratios,
-    settle,
+    paired_ratios,
+    prepare_timing,
     time_in_turn,
     training_contender,
     training_data,
@@ -45,7 +45,7 @@ def names(quick: bool, wanted: Callable[[str], bool]) -> list[str]:
 
 def times(wanted: list[str]) -> dict[str, Any]:
     """In a fresh process: medians [ms] by case, and which nwavesdk was measured; None where it is not at parity."""
-    settle()
+    prepare_timing()
     medians: dict[str, float | None] = {}
     for name in wanted:
         case = _cases()[name]
@@ -53,7 +53,7 @@ def times(wanted: list[str]) -> dict[str, Any]:
             contender = layer_contender(case, *layer_input(case))
         else:
             contender = training_contender(case, *training_data(case))
-        if not compare(contender.call, contender.reference).agrees:
+        if not compare_outcomes(contender.call, contender.reference).agrees:
             medians[name] = None
             continue
         medians[name] = Spread.of(time_in_turn({name: contender.call})[name]).median
@@ -103,7 +103,7 @@ def against(base: str, wanted: list[str], rounds: int = ROUNDS) -> str:
             )
             continue
         before, now = ([float(pair[k] or 0) for pair in pairs] for k in (0, 1))
-        ratio = ratios(before, now)
+        ratio = paired_ratios(before, now)
         lines.append(
             f"{name:<44} {Spread.of(before).median:>16.2f} {Spread.of(now).median:>10.2f}"
             f"{ratio.median:>10.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"

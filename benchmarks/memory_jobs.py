@@ -19,7 +19,7 @@ from nwavesdk.analysis.bench import (
     LayerCase,
     TrainingCase,
     layer_input,
-    settle,
+    prepare_timing,
     spike_count_loss,
     training_data,
 )
@@ -35,7 +35,7 @@ def kept(contender: str, shape: tuple[int, int, int]) -> dict[str, float]:
     layer keeps anyway for the gradient of its weights. `held` and `peak` are resident memory after the forward pass
     and at its highest, above that before the call, outputs included.
     """
-    settle()
+    prepare_timing()
     forward, time_first = _forward(contender)
     for size in ((2, 20, 8), tuple(shape)):  # a small one first, so that all code is loaded
         x, grad = layer_input(LayerCase(size))
@@ -76,7 +76,7 @@ def peak(
     contender: str, T: int, B: int, sizes: tuple[int, int, int], chunk: int
 ) -> dict[str, float]:
     """MiB that a training step takes at its peak above what was there before it: parameters, input and labels."""
-    settle()
+    prepare_timing()
     for steps in (2 * chunk, T):  # a small one first, so that kernels and optimizer state are there
         case = TrainingCase(B, steps, tuple(sizes))
         x, labels = training_data(case)

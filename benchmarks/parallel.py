@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from benchmarks import results
-from nwavesdk.analysis.bench import Spread, settle, time_in_turn
+from nwavesdk.analysis.bench import Spread, prepare_timing, time_in_turn
 from nwavesdk.dynamics import Neuron, h1, lif
 from nwavesdk.solvers import Problem, Spec, choose, run
 from nwavesdk.solvers.parallel.chunks import Effort, forward
@@ -183,7 +183,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="few times; nothing is kept")
     quick = parser.parse_args(arguments).quick
-    settle()
+    prepare_timing()
     rows = list(efforts())
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     timed = [row for device in devices for row in times(device, quick)]

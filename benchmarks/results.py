@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import versions
-from nwavesdk.analysis.bench import facts, machine_name
+from nwavesdk.analysis.bench import machine_facts, machine_name
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks" / "results"
@@ -45,7 +45,7 @@ def write(file: Path, results: dict[str, Any]) -> None:
 
 def provenance(command: str) -> dict[str, Any]:
     """Date, commit, machine and versions of what is measured now."""
-    told = facts()
+    told = machine_facts()
     told["versions"] |= versions()
     changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!README.md")
     return {

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import compare, fresh, growth, pictures, results, table, timed
 from benchmarks.peers import installed
-from nwavesdk.analysis.bench import Load, limits, settle
+from nwavesdk.analysis.bench import LoadMonitor, machine_limits, prepare_timing
 
 SUITES: dict[str, Callable[..., Iterator[list[dict[str, Any]]]]] = {
     "layer": timed.layer,
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     file = options.out or (None if options.quick else results.path())
     found = results.read(file) if file is not None else results.read(Path())
-    settle()
+    prepare_timing()
     peers, missing = installed()
     for name, why in missing.items():
         print(f"{name} is left out: {why}", file=sys.stderr)
@@ -63,8 +63,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _measure(
     name: str, peers: dict[str, Any], command: str, quick: bool, wanted: Callable[[str], bool]
 ) -> dict[str, Any]:
-    load, rows = Load(), []
-    section = {"run": results.provenance(command), "limits": limits()}
+    load, rows = LoadMonitor(), []
+    section = {"run": results.provenance(command), "limits": machine_limits()}
     for group in SUITES[name](peers, quick, wanted):
         rows += group
         print(*(row["name"] for row in group), "measured", file=sys.stderr, flush=True)

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from benchmarks import results
-from nwavesdk.analysis.bench import Spread, ratios, settle, time_in_turn
-from nwavesdk.analysis.slopes import Tape, measure
+from nwavesdk.analysis.bench import Spread, paired_ratios, prepare_timing, time_in_turn
+from nwavesdk.analysis.slopes import RecordedPass, scan_recorded_pass
 from nwavesdk.analysis.slopes.advice import default_grid
 from nwavesdk.layers import LIFLayer, LIFSynapse, NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.surrogate import Surrogate
@@ -123,10 +123,10 @@ def bound(C: int, forward: float, back: float, weights: float) -> float:
 
 def agree(net: SpikingSequential, x: Tensor, grid: Sequence[Surrogate]) -> None:
     """Hold a scan to whole passes."""
-    tape = Tape(net, x, loss_fn, weights=True)
+    recorded = RecordedPass(net, x, loss_fn, weights=True)
     for surrogate, expected in zip(grid, whole(net, x, grid), strict=True):
         found: dict[str, Tensor] = {}
-        for gradient in tape.gradients([surrogate] * len(tape.names)):
+        for gradient in recorded.gradients([surrogate] * len(recorded.names)):
             found |= gradient.weights
         for name, weight in zip(
             sorted(found, key=lambda text: int(text.split(".")[0])), expected, strict=True
@@ -153,7 +153,9 @@ def measured(cases: Sequence[Case], runs: int) -> Iterator[dict[str, Any]]:
         samples = time_in_turn(
             {
                 "whole passes": lambda net=net, x=x, grid=grid: whole(net, x, grid),
-                "scan": lambda net=net, x=x, grid=grid: measure(Tape(net, x, loss_fn), grid),
+                "scan": lambda net=net, x=x, grid=grid: scan_recorded_pass(
+                    RecordedPass(net, x, loss_fn), grid
+                ),
                 **{name: lambda calls=calls: run_all(calls) for name, calls in parts.items()},
             },
             runs,
@@ -168,7 +170,7 @@ def measured(cases: Sequence[Case], runs: int) -> Iterator[dict[str, Any]]:
                 bound(C, f + nf, back + nb, w) for f, back, w, nf, nb in runs_of
             ),
         }
-        ratio = ratios(samples["whole passes"], samples["scan"])
+        ratio = paired_ratios(samples["whole passes"], samples["scan"])
         yield {
             "case": case.name, "candidates": C, "rates": rates,
             "ms": {name: Spread.of(values).as_json() for name, values in samples.items()},
@@ -201,7 +203,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="a small net; nothing is kept")
     quick = parser.parse_args(arguments).quick
-    settle()
+    prepare_timing()
     rows = list(measured(QUICK if quick else CASES, 1 if quick else 5))
     print(told(rows))
     if not quick:

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks import cases, results
 from benchmarks.peers import NAMES
-from nwavesdk.analysis.bench import told_difference, told_load
+from nwavesdk.analysis.bench import difference_text, load_warning
 
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 HEAD = ["forward + backward", "ours, ms", *NAMES, "× the fastest peer", "floor, ms", "target"]
@@ -17,7 +17,7 @@ def timed_cells(row: dict[str, Any], most: dict[str, Any]) -> list[str]:
     """One line of the table of times."""
     title = row["name"].partition("/")[2] if row["name"].startswith("layer") else row["name"]
     if not row["parity"]["agrees"]:
-        return [title, f"differs from the reference ({told_difference(row)}): no number"]
+        return [title, f"differs from the reference ({difference_text(row)}): no number"]
     times, best = row["times_ms"], row["fastest_peer"]
     return [
         title,
@@ -121,7 +121,7 @@ def report(name: str, section: dict[str, Any]) -> str:
     else:
         lines.append(as_text([value_cells(row) for row in rows]))
     lines += [f"growth with {fit['axis']}: {told_fit(fit)}" for fit in section.get("fits", [])]
-    warning = told_load(section["busy_elsewhere"])
+    warning = load_warning(section["busy_elsewhere"])
     return "\n".join([*lines, *([warning] if warning else [])])
 
 

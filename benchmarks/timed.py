@@ -13,14 +13,14 @@ from nwavesdk.analysis.bench import (
     Contender,
     LayerCase,
     TrainingCase,
-    copy_of,
-    dense_products,
+    add_lower_bound,
+    copy_call,
+    dense_products_call,
     layer_contender,
     layer_input,
-    measure,
+    measure_contenders,
     training_contender,
     training_data,
-    with_floor,
 )
 
 DECAY = math.exp(-1 / cases.DECAY_TAU)
@@ -90,13 +90,13 @@ def _layers(group: list[LayerCase], peers: Peers, compiled: set[str]) -> list[Ro
         return forms.recurrent(peer, DECAY, x, grad, weights.detach(), compile_it)
 
     expected = layer_contender(case, x, grad).reference().spikes
-    return _rows(case, ours, expected, peers, make, compiled, {"copy": copy_of(x)})
+    return _rows(case, ours, expected, peers, make, compiled, {"copy": copy_call(x)})
 
 
 def _training(case: TrainingCase, peers: Peers, compiled: set[str]) -> list[Row]:
     x, labels = training_data(case)
     ours = {case.name: training_contender(case, x, labels)}
-    floor = {"products": dense_products(case, x)}
+    floor = {"products": dense_products_call(case, x)}
     expected = training_contender(case, x, labels).reference().spikes
 
     def make(peer: ModuleType, compile_it: bool) -> forms.Call:
@@ -126,7 +126,10 @@ def _rows(
         told[name]["spikes_differ"] = differ
         if call is not None:
             calls[name] = call
-    rows = [with_floor(row, case) | {"peers": told} for row in measure(ours, {**calls, **floor})]
+    rows = [
+        add_lower_bound(row, case) | {"peers": told}
+        for row in measure_contenders(ours, {**calls, **floor})
+    ]
     return [row | _fastest_peer(row, calls) for row in rows]
 
 

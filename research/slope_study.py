@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks import results
 from nwavesdk.analysis import scan_slopes
-from nwavesdk.analysis.slopes.advice import SLOPES, told
+from nwavesdk.analysis.slopes.advice import SLOPES, surrogate_label
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.metrics import accuracy_population
@@ -103,7 +103,7 @@ def cell(depth: int, seed: int, arm: str, quick: bool) -> dict[str, Any]:
     began = time.perf_counter()
     rows = trained(net, parts, seed, 1 if quick else EPOCHS)
     return {
-        "depth": depth, "seed": seed, "arm": arm, "surrogates": [told(one) for one in chosen],
+        "depth": depth, "seed": seed, "arm": arm, "surrogates": [surrogate_label(one) for one in chosen],
         "val_accuracy": rows[-1]["val_accuracy"], "rows": rows, "seconds": round(time.perf_counter() - began, 1),
     }  # fmt: skip
 

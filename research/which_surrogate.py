@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import results
-from nwavesdk.analysis.shapes import shape
+from nwavesdk.analysis.shapes import derivative_shape
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.surrogate import parse
 from research import RESULTS
@@ -111,7 +111,7 @@ def table(content: dict[str, Any]) -> str:
         heads.append("points to `fast_sigmoid(25)`, all pairs at once")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, arm in sorted(arms.items(), key=lambda item: -item[1]["mean"]):
-        width, (low, high) = shape(parse(name)).half_width, arm["interval"]
+        width, (low, high) = derivative_shape(parse(name)).half_width, arm["interval"]
         told = "∞" if width is None else f"{width:.3g}"
         difference = f" {against.get(name, '-')} |" if BASELINE in arms else ""
         lines.append(
@@ -136,14 +136,14 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
         for axes, (name, told) in zip(panels, sorted(about.items(), key=_panel), strict=False):
             arms = sorted(
                 found[name]["arms"].items(),
-                key=lambda arm: shape(parse(arm[0])).half_width or math.inf,
+                key=lambda arm: derivative_shape(parse(arm[0])).half_width or math.inf,
             )
             for place, (surrogate, arm) in enumerate(arms):
                 hue = theme.hues[surrogate.startswith("fast_sigmoid")]
                 axes.plot(arm["interval"], [place, place], color=hue, linewidth=1.6)
                 axes.plot(arm["mean"], place, "o", color=hue, markersize=4)
             names = [
-                f"{surrogate.split('(')[0]}, {shape(parse(surrogate)).half_width or math.inf:.2g}"
+                f"{surrogate.split('(')[0]}, {derivative_shape(parse(surrogate)).half_width or math.inf:.2g}"
                 for surrogate, _ in arms
             ]
             axes.set(yticks=range(len(arms)), yticklabels=names, ylim=(-0.6, len(arms) - 0.4))

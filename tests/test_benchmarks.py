@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import cases, compare, growth, results, slopes, table, timed
 from nwavesdk.analysis.bench import LayerCase, TrainingCase
-from nwavesdk.analysis.shapes import shape
+from nwavesdk.analysis.shapes import derivative_shape
 from nwavesdk.cli.app import split_commas
 from nwavesdk.surrogate import parse
 from nwavesdk.train import RunConfig
@@ -204,7 +204,9 @@ def test_a_fidelity_is_measured_and_told(monkeypatch):
 @pytest.mark.parametrize("width", fidelity.OWN_WIDTHS)
 @pytest.mark.parametrize("name", fidelity.FAMILIES)
 def test_the_shapes_of_a_width_have_it(name, width):
-    assert shape(fidelity.FAMILIES[name](width)).half_width == pytest.approx(width, rel=0.01)
+    assert derivative_shape(fidelity.FAMILIES[name](width)).half_width == pytest.approx(
+        width, rel=0.01
+    )
 
 
 def test_the_studies_of_surrogates_are_what_they_say():
@@ -212,7 +214,7 @@ def test_the_studies_of_surrogates_are_what_they_say():
         kinds = [parse(text) for text in split_commas(one.surrogates)]
         assert len(kinds) == len(set(kinds)) == (7 if "one shape" in one.about else 8)
         if "equal widths" in one.about:
-            assert [shape(kind).half_width for kind in kinds] == pytest.approx(
+            assert [derivative_shape(kind).half_width for kind in kinds] == pytest.approx(
                 [2 / math.pi] * 8, rel=2e-3
             )
     command = one.command(results.FOLDER, None, 5)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nwavesdk.analysis.slopes.advice import Candidates, by_name
+from nwavesdk.analysis.slopes.advice import Candidates, name_candidates
 from nwavesdk.layers import SpikingSequential
 from nwavesdk.surrogate import Surrogate
 from research.fidelity.likelihood_ratio import LikelihoodRatio
@@ -107,7 +107,7 @@ def gradient_fidelity(
             f"errors need 3 blocks or more, and a sample for each, got {samples} samples, {blocks} blocks."
         )
     noisy = NoisyNet(net, x, targets, loss_fn, noise, seed)
-    candidates = by_name(surrogates, noisy.surrogates)
+    candidates = name_candidates(surrogates, noisy.surrogates)
     ratio = LikelihoodRatio(noisy)
     estimates = ratio.gradients(samples, blocks)
     pieces = noisy.split(estimates)

@@ -15,17 +15,17 @@ from nwavesdk.analysis.bench import (
     Outcome,
     Spread,
     TrainingCase,
-    compare,
+    add_lower_bound,
+    compare_outcomes,
     layer_contender,
     layer_input,
-    measure,
+    measure_contenders,
+    paired_ratios,
     quick_lines,
     quick_report,
-    ratios,
     time_in_turn,
     training_contender,
     training_data,
-    with_floor,
 )
 from nwavesdk.analysis.bench.measure import TOLERANCE
 from nwavesdk.cli import app
@@ -48,7 +48,7 @@ def test_a_spread_is_median_and_quartiles():
 
 
 def test_ratios_are_taken_within_a_run():
-    assert ratios([2.0, 20.0, 4.0], [1.0, 10.0, 2.0]) == Spread(2.0, 2.0, 2.0, 3)
+    assert paired_ratios([2.0, 20.0, 4.0], [1.0, 10.0, 2.0]) == Spread(2.0, 2.0, 2.0, 3)
 
 
 def test_calls_take_turns_after_a_warm_up():
@@ -84,7 +84,7 @@ def test_layers_are_at_parity_and_tell_every_gradient(case):
     assert contender.call().gradients.keys() == expected | (
         {"recurrent_weights"} if case.recurrent else set()
     )
-    parity = compare(contender.call, contender.reference)
+    parity = compare_outcomes(contender.call, contender.reference)
     assert parity.agrees
     assert 0 < parity.rate < 0.3
 
@@ -94,7 +94,7 @@ def test_a_training_step_is_at_parity_whatever_the_order_of_its_sums(density):
     case = TrainingCase(4, 20, (64, 32, 8), density)
     x, labels = training_data(case)
     contender = training_contender(case, x, labels)
-    parity = compare(contender.call, contender.reference)
+    parity = compare_outcomes(contender.call, contender.reference)
     assert parity.agrees
     assert 0 < parity.rate < 0.5
     w = case.weights()[0]
@@ -119,15 +119,15 @@ def test_a_red_case_has_no_number(wrong):
 
     timed = []
     ours = {"red": Contender(solver, honest.reference), "green": honest}
-    red, green = measure(ours, {"other": lambda: timed.append(1)}, runs=2)
+    red, green = measure_contenders(ours, {"other": lambda: timed.append(1)}, runs=2)
     assert not red["parity"]["agrees"]
     assert red["times_ms"] == red["ratios"] == {}
     assert green["times_ms"].keys() == {"ours", "other"}
     assert green["ratios"].keys() == {"other"}
-    (row,) = measure(
+    (row,) = measure_contenders(
         {"red": ours["red"]}, {"other": lambda: pytest.fail("timed for nothing")}, runs=2
     )
-    report = {**quick_report([SMALL], **TINY), "rows": [with_floor(row, SMALL)]}
+    report = {**quick_report([SMALL], **TINY), "rows": [add_lower_bound(row, SMALL)]}
     assert "floor_ms" not in row
     assert "no time is told" in "\n".join(quick_lines(report))
 
@@ -135,7 +135,7 @@ def test_a_red_case_has_no_number(wrong):
 def test_gradients_of_different_things_are_not_compared():
     spikes = torch.zeros(2)
     with pytest.raises(ValueError, match="gradients of"):
-        compare(lambda: Outcome(spikes, {"x": spikes}), lambda: Outcome(spikes, {}))
+        compare_outcomes(lambda: Outcome(spikes, {"x": spikes}), lambda: Outcome(spikes, {}))
 
 
 def test_the_tolerance_is_the_tests_own():
@@ -161,6 +161,6 @@ def test_bench_prints_exactly_one_object(monkeypatch):
 
 
 def test_other_processes_are_told():
-    assert bench.told_load(None) is None
-    assert bench.told_load(0.01) is None
-    assert "30%" in bench.told_load(0.3)
+    assert bench.load_warning(None) is None
+    assert bench.load_warning(0.01) is None
+    assert "30%" in bench.load_warning(0.3)

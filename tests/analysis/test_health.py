@@ -7,7 +7,7 @@ import torch
 
 from nwavesdk.analysis import Limits, examine
 from nwavesdk.analysis.health import REMEDIES
-from nwavesdk.analysis.slopes import Tape
+from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
 from nwavesdk.surrogate import fast_sigmoid
 
@@ -35,8 +35,8 @@ def last_step(spk, mem):
 
 def examined(net, loss=every_step, limits=None):
     torch.manual_seed(3)
-    tape = Tape(net, torch.rand(B, T, 10), loss)
-    return examine(tape.recording, tape.charge_gradients(), limits)
+    recorded = RecordedPass(net, torch.rand(B, T, 10), loss)
+    return examine(recorded.recording, recorded.charge_gradients(), limits)
 
 
 def kinds(health):
@@ -108,12 +108,12 @@ def test_vanishing_and_exploding_over_depth():
 
 
 def test_early_steps_are_compared_with_the_third_quarter():
-    tape = Tape(net_of(), torch.rand(B, 8, 10), every_step)
+    recorded = RecordedPass(net_of(), torch.rand(B, 8, 10), every_step)
     ramp = torch.tensor([1.0, 1, 2, 2, 4, 4, 80, 80])[:, None]
     gradients = {
-        name: ramp.expand(record.spk.shape) for name, record in tape.recording.layers.items()
+        name: ramp.expand(record.spk.shape) for name, record in recorded.recording.layers.items()
     }
-    assert all(layer.time == 0.25 for layer in examine(tape.recording, gradients).layers)
+    assert all(layer.time == 0.25 for layer in examine(recorded.recording, gradients).layers)
 
 
 def test_vanishing_over_time():
@@ -146,8 +146,8 @@ def test_no_gradient_at_all():
 
 
 def test_each_layer_needs_its_gradient():
-    tape = Tape(net_of(), torch.rand(B, T, 10), every_step)
-    gradients = tape.charge_gradients()
+    recorded = RecordedPass(net_of(), torch.rand(B, T, 10), every_step)
+    gradients = recorded.charge_gradients()
     del gradients["3"]
     with pytest.raises(ValueError, match="got none for 3"):
-        examine(tape.recording, gradients)
+        examine(recorded.recording, gradients)

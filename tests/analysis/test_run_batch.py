@@ -10,7 +10,7 @@ pytest.importorskip("lightning")
 
 from nwavesdk.analysis import examine
 from nwavesdk.analysis.run_batch import RunBatch
-from nwavesdk.analysis.slopes import Tape
+from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.analysis.slopes.report import SlopeReport
 from nwavesdk.train import Run, RunConfig
 from nwavesdk.train.checkpoint import EveryEpoch
@@ -72,8 +72,8 @@ def test_begun_broken_off_finished(
         assert one | {"seconds": 0} == other | {"seconds": 0}, (
             "the chip and the batch are those of the run"
         )
-        tape = Tape(batch.net, batch.x, batch.loss, batch.chip)
-        assert len(examine(tape.recording, tape.charge_gradients()).layers) == 3
+        recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip)
+        assert len(examine(recorded.recording, recorded.charge_gradients()).layers) == 3
 
 
 def test_a_test_recording_is_never_looked_at(choices: dict[str, Any], tmp_path: Path) -> None:

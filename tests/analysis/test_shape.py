@@ -4,19 +4,19 @@ import math
 import pytest
 
 from nwavesdk.analysis import catalogue_shapes
-from nwavesdk.analysis.shapes import shape
+from nwavesdk.analysis.shapes import derivative_shape
 from nwavesdk.surrogate import atan, available, fast_sigmoid, sigmoid
 
 
 @pytest.mark.parametrize("slope", [0.1, 1.0, 25.0, 1000.0])
 def test_against_closed_forms(slope: float) -> None:
-    fast = shape(fast_sigmoid(slope))
+    fast = derivative_shape(fast_sigmoid(slope))
     assert fast.peak == pytest.approx(1, rel=1e-6)
     assert fast.area == pytest.approx(2 / slope, rel=1e-5)
     assert fast.half_width == pytest.approx(2 * (math.sqrt(2) - 1) / slope, rel=1e-3)
-    logistic = shape(sigmoid(slope))
+    logistic = derivative_shape(sigmoid(slope))
     assert (logistic.peak, logistic.area) == pytest.approx((slope / 4, 1), rel=1e-5)
-    arc = shape(atan(slope))
+    arc = derivative_shape(atan(slope))
     assert (arc.peak, arc.area) == pytest.approx((slope / 2, 1), rel=1e-5)
     assert arc.half_width == pytest.approx(2 / (math.pi / 2 * slope), rel=1e-3)
 
@@ -46,7 +46,7 @@ def test_every_surrogate_has_a_row() -> None:
 def test_shapes_without_end_have_none(
     name: str, peak: float, area: float | None, half_width: float | None
 ) -> None:
-    found = shape(available()[name]())
+    found = derivative_shape(available()[name]())
     assert found.peak == pytest.approx(peak, rel=1e-3)
     assert found.area == (None if area is None else pytest.approx(area, rel=1e-4))
     assert found.half_width == (None if half_width is None else pytest.approx(half_width, rel=2e-3))

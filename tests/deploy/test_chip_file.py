@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from deploy.nets import chip_net, sound
 from nwavesdk.chip import Profile, Quantizer, load_profile
-from nwavesdk.deploy import export, load_export, place, read_header
+from nwavesdk.deploy import export, load_export, place_layers, read_header
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
 
 
@@ -90,7 +90,7 @@ def test_the_header_tells_modules_placement_and_profile(tmp_path):
         "synapse",
         "layer",
     ]
-    assert header["placement"] == [vars(piece) for piece in place(net).pieces]
+    assert header["placement"] == [vars(piece) for piece in place_layers(net).pieces]
     assert header["profile"] == json.loads(load_profile("h1v1").to_json())
 
 

@@ -7,7 +7,7 @@ import torch
 
 from deploy.nets import chip_net
 from nwavesdk.chip import Profile, load_profile
-from nwavesdk.deploy import check, project
+from nwavesdk.deploy import find_violations, project
 from nwavesdk.layers import (
     H1v1Layer,
     H1v2Frontend,
@@ -19,20 +19,20 @@ from nwavesdk.layers import (
 
 
 def rules(net, profile=None):
-    return {(v.layer, v.rule, v.index) for v in check(net, profile)}
+    return {(v.layer, v.rule, v.index) for v in find_violations(net, profile)}
 
 
 @pytest.mark.parametrize("chip", ["h1v1", "h1v2"])
 @pytest.mark.parametrize("bits", [5, None])
 def test_a_projected_net_breaks_no_limit_and_a_default_one_does(chip, bits):
     net = chip_net(chip, bits=bits, recurrent=(0,))
-    assert check(net) == []
+    assert find_violations(net) == []
     for module in net:
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
     assert {rule for _, rule, _ in rules(net)} == {"sign_block"}
     project(net)
-    assert check(net) == []
+    assert find_violations(net) == []
 
 
 def test_every_weight_that_breaks_a_limit_is_named_with_its_value():
@@ -42,7 +42,7 @@ def test_every_weight_that_breaks_a_limit_is_named_with_its_value():
     net[4].weight.data.fill_(-0.5)
     net[4].weight.data[2, 1] = -2.0
     net[4].weight.data[3, 1] = float("nan")
-    found = {(v.layer, v.index): v for v in check(net)}
+    found = {(v.layer, v.index): v for v in find_violations(net)}
     assert set(found) == {("2.weight", (6, 3)), ("4.weight", (2, 1)), ("4.weight", (3, 1))}
     assert found["2.weight", (6, 3)].value == pytest.approx(-0.1)
     assert str(found["2.weight", (6, 3)]) == (
@@ -55,7 +55,7 @@ def test_a_weight_that_quantizes_to_nothing_breaks_no_sign():
     net = chip_net(bits=5)
     net[2].weight.data.fill_(0.5)
     net[2].weight.data[6, 3] = -0.01
-    assert check(net) == []
+    assert find_violations(net) == []
 
 
 def test_recurrent_weights_front_end_taus_thresholds_and_bits_are_looked_at():
@@ -82,7 +82,7 @@ def test_recurrent_weights_front_end_taus_thresholds_and_bits_are_looked_at():
 def test_another_chip_has_other_limits():
     net = chip_net("h1v2", bits=None)
     net[2].weight.data.fill_(1.5)
-    assert check(net) == []
+    assert find_violations(net) == []
     assert {rule for _, rule, _ in rules(net, load_profile("h1v1"))} == {
         "weight_limit",
         "neuron",
@@ -117,7 +117,9 @@ def test_what_is_not_finite_is_found_whatever_its_bits(value, bits):
     net = chip_net(bits=bits)
     net[2].weight.data[3, 1] = value
     assert rules(net) == {("2.weight", "weight_limit", (3, 1))}
-    assert str(check(net)[0]) == f"2.weight[3, 1]: weight {value:g}, expected within ±1.66"
+    assert (
+        str(find_violations(net)[0]) == f"2.weight[3, 1]: weight {value:g}, expected within ±1.66"
+    )
 
 
 def test_a_front_end_behind_neurons_is_none():
@@ -128,7 +130,7 @@ def test_a_front_end_behind_neurons_is_none():
 
 
 def test_what_does_not_fit_is_a_violation():
-    found = check(chip_net(sizes=(100, 100)))
+    found = find_violations(chip_net(sizes=(100, 100)))
     assert [v.rule for v in found] == ["placement"]
     assert "216 neurons" in str(found[0])
 
@@ -136,7 +138,7 @@ def test_what_does_not_fit_is_a_violation():
 def test_modules_of_different_chips_are_refused():
     net = SpikingSequential(HWSynapse(3, 4), H1v2Layer(4, 1e-2))
     with pytest.raises(ValueError, match="built for different chips, h1v1 and h1v2"):
-        check(net)
+        find_violations(net)
 
 
 class TestProject:

@@ -8,7 +8,7 @@ import pytest
 
 from deploy.nets import chip_net
 from nwavesdk.chip import Profile, load_profile
-from nwavesdk.deploy import place
+from nwavesdk.deploy import place_layers
 from nwavesdk.layers import H1v2Layer, H1v2Synapse, LIFLayer, LIFSynapse, SpikingSequential
 
 
@@ -33,7 +33,7 @@ def lawful(placement, net, block=5):
 
 
 def test_layers_that_fit_whole_fill_cores_in_order():
-    placement = place(chip_net(sizes=(50, 100)))
+    placement = place_layers(chip_net(sizes=(50, 100)))
     assert [(p.layer, p.core, p.start, p.size) for p in placement.pieces] == [
         ("1", 0, 0, 16), ("3", 1, 0, 50), ("5", 2, 0, 100),
     ]  # fmt: skip
@@ -42,19 +42,19 @@ def test_layers_that_fit_whole_fill_cores_in_order():
 
 def test_a_layer_larger_than_a_core_is_split_at_the_block():
     net = chip_net("h1v1", sizes=(100, 20))
-    pieces = lawful(place(net), net)
+    pieces = lawful(place_layers(net), net)
     assert pieces == {"1": 1, "3": 2, "5": 1}
 
 
 def test_a_recurrent_layer_takes_the_core_that_only_it_needs():
     net = chip_net(sizes=(45, 90), recurrent=(1,))
-    placement = place(net)
+    placement = place_layers(net)
     lawful(placement, net)
     assert next(p for p in placement.pieces if p.layer == "5").core == 2
 
 
 def test_another_profile_may_be_given():
-    assert len(place(chip_net("h1v2", sizes=(100, 20)), load_profile("h1v1")).cores) == 4
+    assert len(place_layers(chip_net("h1v2", sizes=(100, 20)), load_profile("h1v1")).cores) == 4
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_another_profile_may_be_given():
 )
 def test_what_does_not_fit_says_why(make, words):
     with pytest.raises(ValueError, match=words):
-        place(make())
+        place_layers(make())
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_what_does_not_fit_says_why(make, words):
     [
         (
             lambda: LIFLayer(3, 1e-2),
-            "place takes a SpikingSequential of the chip's modules, got LIFLayer",
+            "place_layers takes a SpikingSequential of the chip's modules, got LIFLayer",
         ),
         (
             lambda: SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 1e-2)),
@@ -116,7 +116,7 @@ def test_what_does_not_fit_says_why(make, words):
 )
 def test_what_is_no_net_of_a_chip_is_named(make, words):
     with pytest.raises(TypeError, match=words):
-        place(make())
+        place_layers(make())
 
 
 def brute_force_fewest_splits(sizes, recurrent, cores):
@@ -154,7 +154,7 @@ def test_a_nearly_full_chip_is_filled_by_trying_where_the_ends_of_cut_layers_go(
         **profile.entries,
         "cores": replace(profile.entries["cores"], value=tuple(map(float, cores))),
     }
-    pieces = lawful(place(net, Profile("measured", entries)), net)
+    pieces = lawful(place_layers(net, Profile("measured", entries)), net)
     assert sum(count > 1 for count in pieces.values()) == cut
 
 
@@ -168,9 +168,9 @@ def test_as_few_layers_are_split_as_can_be():
         net = chip_net(sizes=sizes, recurrent=recurrent, n_inputs=5, frontend=False)
         if wanted is None:
             with pytest.raises(ValueError, match="does not fit"):
-                place(net)
+                place_layers(net)
             continue
         fits += 1
-        pieces = lawful(place(net), net)
+        pieces = lawful(place_layers(net), net)
         assert sum(count > 1 for count in pieces.values()) == wanted, (sizes, recurrent)
     assert fits > 40

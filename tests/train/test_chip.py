@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from nwavesdk.cli import app
-from nwavesdk.deploy import check, load_export
+from nwavesdk.deploy import find_violations, load_export
 from nwavesdk.layers import H1v1Layer, H1v2Layer, SpikingSequential, prepare_net
 from nwavesdk.train import Run, RunConfig, RunFolder
 from train.interrupt import stop_after
@@ -48,7 +48,7 @@ def test_a_net_for_a_chip_keeps_to_it(
     assert result is not None
     opened = Run.open(tmp_path / "run")
     net = opened.model()
-    assert check(net) == []
+    assert find_violations(net) == []
     assert {type(m) for m in net if hasattr(m, "neuron")} == {
         H1v1Layer if chip == "h1v1" else H1v2Layer
     }
@@ -159,7 +159,7 @@ def test_the_profile_is_that_with_which_the_run_began(
     mine.write_text(text.replace("value = 1.66", "value = 0.1"))
     net = Run.open(tmp_path / "run").model()
     assert net[0].profile.number("weight_limit") == 1.0
-    assert check(net) == []
+    assert find_violations(net) == []
 
 
 def test_a_killed_run_ends_with_the_same_weights(chosen: dict[str, Any], tmp_path: Path) -> None:

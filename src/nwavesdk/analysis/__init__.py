@@ -2,20 +2,20 @@
 
 from nwavesdk.analysis.data_report import data_lines, data_report
 from nwavesdk.analysis.health import Finding, Health, LayerHealth, Limits, examine
-from nwavesdk.analysis.shapes import Shape, catalogue_shapes, shape
+from nwavesdk.analysis.shapes import DerivativeShape, catalogue_shapes, derivative_shape
 from nwavesdk.analysis.slopes import SlopeScan, scan_slopes
 
 __all__ = [
+    "DerivativeShape",
     "Finding",
     "Health",
     "LayerHealth",
     "Limits",
-    "Shape",
     "SlopeScan",
     "catalogue_shapes",
     "data_lines",
     "data_report",
+    "derivative_shape",
     "examine",
     "scan_slopes",
-    "shape",
 ]

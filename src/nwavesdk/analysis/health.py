@@ -120,7 +120,7 @@ def examine(
 
     Args:
         recording: Of `SpikingSequential.record`, at least one neuron layer, sequences.
-        gradients: ∂L/∂ input charge of each layer, [B, T, *features], by its name; `Tape.gradients` gives them.
+        gradients: ∂L/∂ input charge of each layer, [B, T, *features], by its name; `RecordedPass.gradients` gives them.
         limits: From where on something is told.
 
     Raises:

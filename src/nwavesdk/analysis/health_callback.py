@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from nwavesdk.analysis.health import Finding, Health, Limits, examine
-from nwavesdk.analysis.slopes import Tape
+from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.layers import SpikingSequential
 from nwavesdk.train.classifier import Classifier, population_loss
 
@@ -74,8 +74,8 @@ class HealthCallback(Callback):
         loss = self.loss or _loss_of(pl_module)
         net = copy.deepcopy(pl_module.net)
         assert isinstance(net, SpikingSequential)
-        tape = Tape(net.eval(), x, lambda spk, mem: loss(spk, mem, labels), self.seed)
-        health = examine(tape.recording, tape.charge_gradients(), self.limits)
+        recorded = RecordedPass(net.eval(), x, lambda spk, mem: loss(spk, mem, labels), self.seed)
+        health = examine(recorded.recording, recorded.charge_gradients(), self.limits)
         before = {(one.kind, one.layer) for one in self._latest()}
         for finding in health.findings:
             if (finding.kind, finding.layer) not in before and trainer.is_global_zero:

@@ -16,13 +16,13 @@ from torch import Tensor
 from nwavesdk.surrogate import Surrogate, available, text
 from nwavesdk.train.pictures import LIGHT, Theme, render
 
-__all__ = ["Shape", "catalogue_shapes", "plot_derivatives", "shape"]
+__all__ = ["DerivativeShape", "catalogue_shapes", "derivative_shape", "plot_derivatives"]
 
 _STEADY = 1e-3  # how far an area may still grow in the last few decades
 
 
 @dataclass(frozen=True)
-class Shape:
+class DerivativeShape:
     """What a derivative looks like.
 
     Args:
@@ -37,7 +37,7 @@ class Shape:
     half_width: float | None
 
 
-def shape(surrogate: Surrogate) -> Shape:
+def derivative_shape(surrogate: Surrogate) -> DerivativeShape:
     """Measure a derivative on a grid that is fine at the threshold and reaches ±1e12.
 
     The grid is `z = sinh(q) / 1000` with even steps of q, so that tails of any power weigh as they should.
@@ -50,7 +50,7 @@ def shape(surrogate: Surrogate) -> Shape:
 
     Example:
         >>> from nwavesdk.surrogate import atan
-        >>> shape(atan(alpha=2.0)).peak
+        >>> derivative_shape(atan(alpha=2.0)).peak
         1.0
     """
     q = torch.linspace(-35.0, 35.0, 500_001, dtype=torch.float64)
@@ -61,7 +61,7 @@ def shape(surrogate: Surrogate) -> Shape:
         torch.trapezoid(mass[inside], q[inside]).item() for inside in (q.abs() < 35, q.abs() < 28)
     )
     top = int(height.argmax())
-    return Shape(
+    return DerivativeShape(
         height[top].item(),
         area if abs(area - nearer) <= _STEADY * abs(area) else None,
         _width(z, height >= height[top] / 2, top),
@@ -81,7 +81,7 @@ def catalogue_shapes() -> list[dict[str, Any]]:
     """One row for each surrogate of the catalogue: name, formula, default parameters, peak, area, half width."""
     rows: list[dict[str, Any]] = []
     for name, kind in available().items():
-        measured = shape(kind())
+        measured = derivative_shape(kind())
         defaults = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]  # surrogates of the catalogue are dataclasses
         rows.append({"name": name, "formula": kind.formula, "defaults": defaults, **vars(measured)})
     return rows

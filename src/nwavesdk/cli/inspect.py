@@ -251,11 +251,11 @@ def diagnose(run: RunPath, recordings: Recordings = None, as_json: Json = False)
     with user_errors(as_json):
         from nwavesdk.analysis import examine
         from nwavesdk.analysis.run_batch import RunBatch
-        from nwavesdk.analysis.slopes import Tape
+        from nwavesdk.analysis.slopes import RecordedPass
 
         batch = RunBatch.open(run, recordings)
-        tape = Tape(batch.net, batch.x, batch.loss, batch.chip)
-        health = examine(tape.recording, tape.charge_gradients())
+        recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip)
+        health = examine(recorded.recording, recorded.charge_gradients())
     if as_json:
         rows = {
             name: [_finite(vars(one)) for one in getattr(health, name)]
@@ -265,11 +265,13 @@ def diagnose(run: RunPath, recordings: Recordings = None, as_json: Json = False)
             "run": str(run),
             "weights": batch.weights,
             "recordings": len(batch.labels),
-            "loss": tape.loss.item(),
+            "loss": recorded.loss.item(),
         }
         print(json.dumps({**about, **rows}))
         return
-    print(f"{len(batch.labels)} recordings, {batch.weights} weights, loss {tape.loss.item():.4g}")
+    print(
+        f"{len(batch.labels)} recordings, {batch.weights} weights, loss {recorded.loss.item():.4g}"
+    )
     print("layer       rate    dead  saturated  starved  gradient  of the last's  early / late")
     for depth, layer in enumerate(health.layers, 1):
         shares = f"{layer.dead:>8.0%}{layer.saturated:>11.0%}{layer.starved:>9.0%}"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from nwavesdk.deploy.chip_file import export, load_export, read_header
 from nwavesdk.deploy.consumption import Consumption, get_chip_consumption
-from nwavesdk.deploy.limits import Violation, check
-from nwavesdk.deploy.placement import Piece, Placement, place
+from nwavesdk.deploy.limits import Violation, find_violations
+from nwavesdk.deploy.placement import Piece, Placement, place_layers
 from nwavesdk.internal.lazy import import_on_use
 from nwavesdk.layers import project
 
@@ -19,12 +19,12 @@ __all__ = [
     "Piece",
     "Placement",
     "Violation",
-    "check",
     "draw_series",
     "export",
+    "find_violations",
     "get_chip_consumption",
     "load_export",
-    "place",
+    "place_layers",
     "project",
     "read_header",
 ]

@@ -13,9 +13,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from nwavesdk.chip import Profile, Quantizer
-from nwavesdk.deploy.limits import check
-from nwavesdk.deploy.placement import place
-from nwavesdk.deploy.stages import Stage, profile_of, stages
+from nwavesdk.deploy.limits import find_violations
+from nwavesdk.deploy.placement import place_layers
+from nwavesdk.deploy.stages import Stage, chip_profile, chip_stages
 from nwavesdk.internal.extras import require
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import SpikingSequential, family_of
@@ -48,9 +48,9 @@ def export(
         TypeError: The model is no chip's net.
         ValueError: It breaks a limit of the chip; the text names the first ones. Nothing is written.
     """
-    chip = profile_of(model, "export") if profile is None else profile
-    rows = stages(model, "export")
-    broken = check(model, chip)
+    chip = chip_profile(model, "export") if profile is None else profile
+    rows = chip_stages(model, "export")
+    broken = find_violations(model, chip)
     if broken:
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
         first = "; ".join(str(violation).rstrip(".") for violation in broken[:3])
@@ -63,7 +63,7 @@ def export(
         "version": VERSION,
         "profile": json.loads(chip.to_json()),
         "modules": [description for row in rows for description in _describe(row, bits)],
-        "placement": [vars(piece) for piece in place(model, chip).pieces],
+        "placement": [vars(piece) for piece in place_layers(model, chip).pieces],
         "about": dict(about or {}),
     }
     tensors: dict[str, Tensor] = {}

@@ -18,9 +18,9 @@ from nwavesdk.chip import Profile, load_profile
 from nwavesdk.deploy.chip_file import export, load_export
 from nwavesdk.deploy.chip_series import ChipSeries, draw_series
 from nwavesdk.deploy.consumption import Consumption, get_chip_consumption
-from nwavesdk.deploy.limits import Violation, check
-from nwavesdk.deploy.placement import Placement, place
-from nwavesdk.deploy.stages import stages
+from nwavesdk.deploy.limits import Violation, find_violations
+from nwavesdk.deploy.placement import Placement, place_layers
+from nwavesdk.deploy.stages import chip_stages
 from nwavesdk.internal.extras import require
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import ChipInstance, SpikingSequential, prepare_net
@@ -70,7 +70,7 @@ class ChipRun:
 
     def violations(self) -> list[Violation]:
         """Where the net breaks a limit of the chip."""
-        return check(self.net, self.profile)
+        return find_violations(self.net, self.profile)
 
     def placement(self) -> Placement:
         """Where its neurons go.
@@ -78,7 +78,7 @@ class ChipRun:
         Raises:
             ValueError: They do not fit; the text says why.
         """
-        return place(self.net, self.profile)
+        return place_layers(self.net, self.profile)
 
     def export(self, out: Path | None = None) -> tuple[Path, int]:
         """Write the file for the chip, read it back, and compare what both nets do on the validation part.
@@ -123,7 +123,7 @@ class ChipRun:
 
     def draw_placement(self, path: Path | None = None) -> Path:
         """The picture of where neurons go."""
-        sizes = {row.name: row.n_neurons for row in stages(self.net, "draw_placement")}
+        sizes = {row.name: row.n_neurons for row in chip_stages(self.net, "draw_placement")}
         placement = replace(self.placement(), chip=self.profile.name)
         return self._draw(
             path, "placement.png", lambda theme: placement_picture(placement, sizes, theme)

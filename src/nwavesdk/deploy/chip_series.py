@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import Noise
-from nwavesdk.deploy.stages import Stage, stages
+from nwavesdk.deploy.stages import Stage, chip_stages
 from nwavesdk.layers import ChipInstance, Prepared, SpikingSequential, prepare_net
 from nwavesdk.metrics import population_counts
 from nwavesdk.solvers import Problem, Spec, run, serial_runs
@@ -54,7 +54,7 @@ class _Drawn(NamedTuple):
 
 def tile_for(model: nn.Module, recordings: int, steps: int, chips: int) -> Tile:
     """The tile for so many recordings of so many steps: a function of sizes alone, so that results repeat."""
-    rows = stages(model, "tile_for")
+    rows = chip_stages(model, "tile_for")
     values = steps * max(row.n_neurons for row in rows)
     together = max(1, min(recordings, MOST // values))
     if any(row.recurrent for row in rows):
@@ -89,7 +89,7 @@ def count_right(
         ValueError: There is no chip, labels are not those of the recordings, or chips of a recurrent net are to lie
             side by side.
     """
-    rows = stages(model, "count_right")
+    rows = chip_stages(model, "count_right")
     if not len(seeds) or len(labels) != len(x):
         raise ValueError(
             f"count_right: got {len(seeds)} chips, {len(x)} recordings and {len(labels)} labels, expected at least "

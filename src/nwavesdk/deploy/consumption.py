@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from nwavesdk.chip import Power, Profile
-from nwavesdk.deploy.stages import Stage, profile_of, stages
+from nwavesdk.deploy.stages import Stage, chip_profile, chip_stages
 from nwavesdk.layers import Recording
 
 __all__ = ["Consumption", "get_chip_consumption"]
@@ -63,8 +63,8 @@ def get_chip_consumption(
         >>> power.total > power.static
         True
     """
-    rows = stages(model, "get_chip_consumption")
-    chip = profile_of(model, "get_chip_consumption") if profile is None else profile
+    rows = chip_stages(model, "get_chip_consumption")
+    chip = chip_profile(model, "get_chip_consumption") if profile is None else profile
     if not dt > 0:
         raise ValueError(f"get_chip_consumption: dt must be above 0 [s], got {dt!r}.")
     fired = _fired(rows, spikes)

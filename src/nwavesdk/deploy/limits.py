@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from nwavesdk.chip import Profile, offenders
-from nwavesdk.deploy.placement import place
-from nwavesdk.deploy.stages import Stage, Weight, profile_of, stages
+from nwavesdk.deploy.placement import place_layers
+from nwavesdk.deploy.stages import Stage, Weight, chip_profile, chip_stages
 
-__all__ = ["Violation", "check"]
+__all__ = ["Violation", "find_violations"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Violation:
         return f"{self.layer}{where}: {self.text}"
 
 
-def check(model: nn.Module, profile: Profile | None = None) -> list[Violation]:
+def find_violations(model: nn.Module, profile: Profile | None = None) -> list[Violation]:
     """Every violated limit of the profile, none when the net can go on the chip as it is.
 
     Weights are looked at as the chip will hold them: after quantization where `quantization_bits` is set.
@@ -53,18 +53,18 @@ def check(model: nn.Module, profile: Profile | None = None) -> list[Violation]:
         >>> from nwavesdk.layers import HWLayer, HWSynapse, SpikingSequential
         >>> net = SpikingSequential(HWSynapse(2, 1), HWLayer(1, 20e-3))
         >>> net[0].weight.data = torch.tensor([[0.5], [-1.0]])
-        >>> for violation in check(net):
+        >>> for violation in find_violations(net):
         ...     print(violation)
         0.weight[1, 0]: weight -1, expected within ±0.9
         0.weight[0, 0]: weight 0.5 is positive in a block of 5 inputs whose sign is negative (axis assumed)
     """
-    rows = stages(model, "check")
-    chip = profile_of(model, "check") if profile is None else profile
+    rows = chip_stages(model, "find_violations")
+    chip = chip_profile(model, "find_violations") if profile is None else profile
     found = [
         violation for i, row in enumerate(rows) for violation in _stage(row, chip, first=i == 0)
     ]
     try:
-        place(model, chip)
+        place_layers(model, chip)
     except ValueError as error:
         found.append(Violation("net", "placement", None, "", str(error)))
     return found

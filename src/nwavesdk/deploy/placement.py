@@ -7,9 +7,9 @@ from itertools import combinations
 from torch import nn
 
 from nwavesdk.chip import Profile
-from nwavesdk.deploy.stages import Stage, profile_of, stages
+from nwavesdk.deploy.stages import Stage, chip_profile, chip_stages
 
-__all__ = ["Piece", "Placement", "place"]
+__all__ = ["Piece", "Placement", "place_layers"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Placement:
         return "\n".join(lines)
 
 
-def place(model: nn.Module, profile: Profile | None = None) -> Placement:
+def place_layers(model: nn.Module, profile: Profile | None = None) -> Placement:
     """Put the layers of a net on the cores of a chip, with as few layers split as can be.
 
     A recurrent layer lies on one core, as recurrence does not leave a core. A layer that is split is cut at multiples
@@ -80,13 +80,13 @@ def place(model: nn.Module, profile: Profile | None = None) -> Placement:
     Example:
         >>> from nwavesdk.layers import H1v2Frontend, H1v2Layer, H1v2Synapse, SpikingSequential
         >>> net = SpikingSequential(H1v2Frontend(16), H1v2Layer(16, 20e-3), H1v2Synapse(16, 90), H1v2Layer(90, 20e-3))
-        >>> print(place(net))
+        >>> print(place_layers(net))
         core 0: 16/50  layer 1 [0…15] at 0
         core 1: 0/50  empty
         core 2: 90/100  layer 3 [0…89] at 0
     """
-    rows = stages(model, "place")
-    chip = profile_of(model, "place") if profile is None else profile
+    rows = chip_stages(model, "place_layers")
+    chip = chip_profile(model, "place_layers") if profile is None else profile
     cores, block = chip.cores, chip.count("sign_block")
     _check(rows, chip)
     for count in range(len(rows) + 1):

@@ -16,7 +16,7 @@ from nwavesdk.layers import (
     family_of,
 )
 
-__all__ = ["Stage", "Weight", "profile_of", "stages"]
+__all__ = ["Stage", "Weight", "chip_profile", "chip_stages"]
 
 FRONTENDS = (H1v1Frontend, H1v2Frontend)
 
@@ -92,7 +92,7 @@ class Stage:
             yield Weight(f"{self.name}.recurrent_weights", self.layer.recurrent_weights, self.layer)
 
 
-def stages(model: nn.Module, caller: str) -> list[Stage]:
+def chip_stages(model: nn.Module, caller: str) -> list[Stage]:
     """The stages of a chip's net, in order.
 
     Args:
@@ -138,7 +138,7 @@ def stages(model: nn.Module, caller: str) -> list[Stage]:
     return found
 
 
-def profile_of(model: nn.Module, caller: str) -> Profile:
+def chip_profile(model: nn.Module, caller: str) -> Profile:
     """The one profile that all modules of a chip's net were built with.
 
     Raises:
@@ -146,7 +146,9 @@ def profile_of(model: nn.Module, caller: str) -> Profile:
         ValueError: its modules are of different chips.
     """
     profiles: list[Profile] = [
-        module.profile for stage in stages(model, caller) for module in (stage.synapse, stage.layer)
+        module.profile
+        for stage in chip_stages(model, caller)
+        for module in (stage.synapse, stage.layer)
     ]
     for profile in profiles:
         if profile != profiles[0]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nwavesdk.analysis import scan_slopes
-from nwavesdk.analysis.slopes import Tape
+from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.layers import (
     Dropout,
     H1v1Frontend,
@@ -127,13 +127,13 @@ def x():
 
 
 def test_gradients_are_those_of_whole_passes(net, x):
-    tape = Tape(net, x, loss_fn, seed=4, weights=True)
-    assert all(record.spk.sum() for record in tape.records), "a silent layer tests nothing"
+    recorded = RecordedPass(net, x, loss_fn, seed=4, weights=True)
+    assert all(record.spk.sum() for record in recorded.records), "a silent layer tests nothing"
     for one in CANDIDATES.values():
         chosen = one if isinstance(one, list) else [one] * 3
         charges, parameters = whole_pass(net, x, chosen, seed=4)
         learned = {}
-        for gradient in tape.gradients(chosen):
+        for gradient in recorded.gradients(chosen):
             assert_close(
                 gradient.charge,
                 charges[gradient.index],

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nwavesdk.analysis.shapes import shape
+from nwavesdk.analysis.shapes import derivative_shape
 from research.fidelity import SHAPES, ThresholdNoise
 
 Z = torch.linspace(-3, 3, 301, dtype=torch.float64)
@@ -16,7 +16,7 @@ def test_the_density_is_the_derivative_of_the_probability_and_has_the_width(name
     z = Z.clone().requires_grad_()
     (slope,) = torch.autograd.grad(noise.probability(z).sum(), z)
     torch.testing.assert_close(slope, noise.density.derivative(Z), rtol=1e-9, atol=1e-12)
-    measured = shape(noise.density)
+    measured = derivative_shape(noise.density)
     assert measured.half_width == pytest.approx(width, rel=1e-3)
     assert measured.area == pytest.approx(1, abs=1e-4)
 

@@ -17,11 +17,11 @@ __all__ = [
     "BYTES",
     "LayerCase",
     "TrainingCase",
-    "copy_of",
-    "dense_products",
+    "copy_call",
+    "dense_products_call",
     "layer_contender",
     "layer_input",
-    "on_grid",
+    "round_to_grid",
     "spike_count_loss",
     "training_contender",
     "training_data",
@@ -66,11 +66,11 @@ class LayerCase:
                 * 0.5
                 / self.shape[2] ** 0.5
             )
-            layer.recurrent_weights.data.copy_(on_grid(weights))
+            layer.recurrent_weights.data.copy_(round_to_grid(weights))
         return layer
 
 
-def on_grid(values: Tensor) -> Tensor:
+def round_to_grid(values: Tensor) -> Tensor:
     """Multiples of 2⁻¹²: sums of such weights over spikes are exact, in whatever order they are taken."""
     return (values * 4096).round() / 4096
 
@@ -79,7 +79,7 @@ def layer_input(case: LayerCase) -> tuple[Tensor, Tensor]:
     """Input charge that makes neurons of 20 ms fire in about 12 % of all steps (7 % with recurrence), and ∂L/∂s."""
     draw = torch.Generator().manual_seed(0)
     highest = 0.2 if case.recurrent else 0.3
-    return on_grid(highest * torch.rand(case.shape, generator=draw)), torch.randn(
+    return round_to_grid(highest * torch.rand(case.shape, generator=draw)), torch.randn(
         case.shape, generator=draw
     )
 
@@ -89,7 +89,7 @@ def layer_contender(case: LayerCase, x: Tensor, grad: Tensor) -> Contender:
     return Contender(_call(case, "auto", x, grad), _call(case, "reference", x, grad))
 
 
-def copy_of(x: Tensor) -> Callable[[], object]:
+def copy_call(x: Tensor) -> Callable[[], object]:
     """A copy of the input: 8 of the `BYTES` that a layer must move, so a third of its floor."""
     target = torch.empty_like(x)
     return lambda: target.copy_(x)
@@ -138,7 +138,7 @@ class TrainingCase:
         power = 14 / 1024 if self.density is None else self.density  # mean square of an input
         scales = (0.4 / (self.sizes[0] * power) ** 0.5, 2.3 / self.sizes[1] ** 0.5)
         pairs = zip(self.sizes, self.sizes[1:], scales, strict=False)
-        return [on_grid(torch.randn(i, o, generator=draw) * scale) for i, o, scale in pairs]
+        return [round_to_grid(torch.randn(i, o, generator=draw) * scale) for i, o, scale in pairs]
 
 
 def training_data(case: TrainingCase) -> tuple[Tensor, Tensor]:
@@ -159,7 +159,7 @@ def training_contender(case: TrainingCase, x: Tensor, labels: Tensor) -> Contend
     return Contender(_step(case, "auto", x, labels), _step(case, "reference", x, labels))
 
 
-def dense_products(case: TrainingCase, x: Tensor) -> Callable[[], object]:
+def dense_products_call(case: TrainingCase, x: Tensor) -> Callable[[], object]:
     """The five dense products of the step, forward and backward, into memory that is there already."""
     N_in, hidden, N_out = case.sizes
     rows = case.B * case.T

@@ -11,14 +11,22 @@ import torch
 from nwavesdk.analysis.bench.measure import Spread, time_in_turn
 from nwavesdk.solvers.cpu.threads import keep_large_blocks
 
-__all__ = ["THREADS", "Load", "cores", "facts", "limits", "machine_name", "settle"]
+__all__ = [
+    "THREADS",
+    "LoadMonitor",
+    "machine_facts",
+    "machine_limits",
+    "machine_name",
+    "prepare_timing",
+    "usable_cores",
+]
 
 THREADS = 2
 COPY_BYTES = 1 << 28
 GEMM_SIZE = 1024
 
 
-class Load:
+class LoadMonitor:
     """What other processes take of the cores, from now on; compiled code that waits for its threads suffers from it."""
 
     def __init__(self) -> None:
@@ -45,13 +53,13 @@ class Load:
         return sum(ticks) / second, (sum(ticks) - ticks[3] - ticks[4]) / second, own_seconds
 
 
-def settle(threads: int = THREADS) -> None:
+def prepare_timing(threads: int = THREADS) -> None:
     """The same ground for all that this process will time: torch's threads, and an allocator that keeps its memory."""
-    torch.set_num_threads(min(threads, cores()))
+    torch.set_num_threads(min(threads, usable_cores()))
     keep_large_blocks()
 
 
-def cores() -> int:
+def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -82,10 +90,10 @@ def machine_name(model: str | None = None, count: int | None = None) -> str:
         " ",
         (model or cpu_model()).lower(),
     )
-    return "-".join([*re.findall(r"[a-z0-9]+", words), f"{count or cores()}c"])
+    return "-".join([*re.findall(r"[a-z0-9]+", words), f"{count or usable_cores()}c"])
 
 
-def facts() -> dict[str, Any]:
+def machine_facts() -> dict[str, Any]:
     """What a reader must know to believe a number: processor, threads, versions, allocator."""
     import numba
     import numpy
@@ -95,7 +103,7 @@ def facts() -> dict[str, Any]:
     return {
         "machine": machine_name(),
         "cpu": cpu_model(),
-        "cores": cores(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "system": platform.platform(),
         "versions": {
@@ -109,7 +117,7 @@ def facts() -> dict[str, Any]:
     }
 
 
-def limits(copy_bytes: int = COPY_BYTES, gemm_size: int = GEMM_SIZE) -> dict[str, Any]:
+def machine_limits(copy_bytes: int = COPY_BYTES, gemm_size: int = GEMM_SIZE) -> dict[str, Any]:
     """What the machine can do, with torch's threads: copy a large tensor, multiply square float32 matrices.
 
     Returns:

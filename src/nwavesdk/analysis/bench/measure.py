@@ -22,9 +22,9 @@ __all__ = [
     "Outcome",
     "Parity",
     "Spread",
-    "compare",
-    "measure",
-    "ratios",
+    "compare_outcomes",
+    "measure_contenders",
+    "paired_ratios",
     "time_in_turn",
 ]
 
@@ -99,7 +99,7 @@ def time_in_turn(
     return samples
 
 
-def ratios(slower: Sequence[float], faster: Sequence[float]) -> Spread:
+def paired_ratios(slower: Sequence[float], faster: Sequence[float]) -> Spread:
     """How many times faster the second is, by runs that stood side by side."""
     return Spread.of([slow / fast for slow, fast in zip(slower, faster, strict=True)])
 
@@ -145,7 +145,7 @@ class Parity:
         return asdict(self)
 
 
-def compare(got: Callable[[], Outcome], expected: Callable[[], Outcome]) -> Parity:
+def compare_outcomes(got: Callable[[], Outcome], expected: Callable[[], Outcome]) -> Parity:
     """Run both once and compare.
 
     Raises:
@@ -176,7 +176,7 @@ class Contender:
     reference: Callable[[], Outcome]
 
 
-def measure(
+def measure_contenders(
     ours: Mapping[str, Contender], others: Mapping[str, Callable[[], object]], runs: int = RUNS
 ) -> list[dict[str, Any]]:
     """Rows of a table: each of ours against all others, measured in the same runs.
@@ -191,7 +191,8 @@ def measure(
         each other one takes). A contender that differs from its reference has neither times nor ratios.
     """
     parities = {
-        name: compare(contender.call, contender.reference) for name, contender in ours.items()
+        name: compare_outcomes(contender.call, contender.reference)
+        for name, contender in ours.items()
     }
     green = {f"ours {name}": ours[name].call for name, parity in parities.items() if parity.agrees}
     samples = time_in_turn({**green, **others}, runs) if green else {}
@@ -207,6 +208,8 @@ def measure(
             mine = samples[f"ours {name}"]
             row["times_ms"] = {"ours": Spread.of(mine).as_json()}
             row["times_ms"] |= {other: Spread.of(samples[other]).as_json() for other in others}
-            row["ratios"] = {other: ratios(samples[other], mine).as_json() for other in others}
+            row["ratios"] = {
+                other: paired_ratios(samples[other], mine).as_json() for other in others
+            }
         rows.append(row)
     return rows

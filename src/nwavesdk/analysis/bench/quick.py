@@ -8,17 +8,31 @@ from nwavesdk.analysis.bench.cases import (
     BYTES,
     LayerCase,
     TrainingCase,
-    copy_of,
-    dense_products,
+    copy_call,
+    dense_products_call,
     layer_contender,
     layer_input,
     training_contender,
     training_data,
 )
-from nwavesdk.analysis.bench.machine import COPY_BYTES, GEMM_SIZE, Load, facts, limits, settle
-from nwavesdk.analysis.bench.measure import RUNS, measure
+from nwavesdk.analysis.bench.machine import (
+    COPY_BYTES,
+    GEMM_SIZE,
+    LoadMonitor,
+    machine_facts,
+    machine_limits,
+    prepare_timing,
+)
+from nwavesdk.analysis.bench.measure import RUNS, measure_contenders
 
-__all__ = ["QUICK", "quick_lines", "quick_report", "told_difference", "told_load", "with_floor"]
+__all__ = [
+    "QUICK",
+    "add_lower_bound",
+    "difference_text",
+    "load_warning",
+    "quick_lines",
+    "quick_report",
+]
 
 QUICK: tuple[LayerCase | TrainingCase, ...] = (
     LayerCase((64, 100, 512)),
@@ -47,32 +61,33 @@ def quick_report(
     Returns:
         `machine`, `limits`, `busy_elsewhere` and `rows`; see `measure` for a row.
     """
-    settle()
-    load = Load()
+    prepare_timing()
+    load = LoadMonitor()
     report: dict[str, Any] = {
-        "machine": facts(),
-        "limits": limits(copy_bytes, gemm_size),
+        "machine": machine_facts(),
+        "limits": machine_limits(copy_bytes, gemm_size),
         "rows": [],
     }
     for case in cases:
         if isinstance(case, LayerCase):
             x, grad = layer_input(case)
-            contender, floor = layer_contender(case, x, grad), ("copy", copy_of(x))
+            contender, floor = layer_contender(case, x, grad), ("copy", copy_call(x))
         else:
             x, labels = training_data(case)
             contender, floor = (
                 training_contender(case, x, labels),
-                ("products", dense_products(case, x)),
+                ("products", dense_products_call(case, x)),
             )
         others = {"reference": contender.reference, floor[0]: floor[1]}
         report["rows"] += [
-            with_floor(row, case) for row in measure({case.name: contender}, others, runs)
+            add_lower_bound(row, case)
+            for row in measure_contenders({case.name: contender}, others, runs)
         ]
     report["busy_elsewhere"] = load.elsewhere()
     return report
 
 
-def with_floor(row: dict[str, Any], case: LayerCase | TrainingCase) -> dict[str, Any]:
+def add_lower_bound(row: dict[str, Any], case: LayerCase | TrainingCase) -> dict[str, Any]:
     """The row, with `bytes` that a layer must move and `floor_ms`: those at the speed of a copy, or dense products."""
     times = row["times_ms"]
     if isinstance(case, LayerCase) and not case.recurrent:
@@ -97,7 +112,7 @@ def quick_lines(report: dict[str, Any]) -> list[str]:
     for row in report["rows"]:
         if not row["parity"]["agrees"]:
             lines.append(
-                f"{row['name']:<42} differs from the reference, no time is told: {told_difference(row)}"
+                f"{row['name']:<42} differs from the reference, no time is told: {difference_text(row)}"
             )
             continue
         ours, reference, ratio = (
@@ -114,19 +129,19 @@ def quick_lines(report: dict[str, Any]) -> list[str]:
             f"{row['name']:<42} {ours['median']:>8.2f} {brackets:>15} {reference['median']:>10.1f} "
             f"{ratio['median']:>7.1f} {times:>14} {floor:>8}"
         )
-    if (warning := told_load(report["busy_elsewhere"])) is not None:
+    if (warning := load_warning(report["busy_elsewhere"])) is not None:
         lines += ["", warning]
     return lines
 
 
-def told_load(elsewhere: float | None) -> str | None:
+def load_warning(elsewhere: float | None) -> str | None:
     """A warning where other processes have had more of the cores than noise explains."""
     if elsewhere is None or elsewhere < 0.05:
         return None
     return f"Other processes had {elsewhere:.0%} of the cores meanwhile: these numbers are no good, run again."
 
 
-def told_difference(row: dict[str, Any]) -> str:
+def difference_text(row: dict[str, Any]) -> str:
     """How a red row differs from its reference."""
     parity = row["parity"]
     return f"{parity['spikes_differ']} spikes, gradients by {parity['gradient_error']:.1e}"

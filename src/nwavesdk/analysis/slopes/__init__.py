@@ -1,6 +1,19 @@
 """How much gradient reaches each layer under which surrogate: one forward pass, many ways back."""
 
 from nwavesdk.analysis.slopes.advice import Advice
-from nwavesdk.analysis.slopes.scan import LayerGradient, SlopeScan, Tape, measure, scan_slopes
+from nwavesdk.analysis.slopes.scan import (
+    LayerGradient,
+    RecordedPass,
+    SlopeScan,
+    scan_recorded_pass,
+    scan_slopes,
+)
 
-__all__ = ["Advice", "LayerGradient", "SlopeScan", "Tape", "measure", "scan_slopes"]
+__all__ = [
+    "Advice",
+    "LayerGradient",
+    "RecordedPass",
+    "SlopeScan",
+    "scan_recorded_pass",
+    "scan_slopes",
+]

@@ -19,10 +19,10 @@ __all__ = [
     "Candidate",
     "Candidates",
     "advise",
-    "by_name",
     "default_grid",
+    "name_candidates",
     "percent",
-    "told",
+    "surrogate_label",
 ]
 
 Candidate = Surrogate | Sequence[Surrogate]
@@ -44,11 +44,11 @@ def default_grid() -> tuple[Surrogate, ...]:
     return (*map(FastSigmoid, SLOPES), *map(ATan, ALPHAS), *map(Sigmoid, SLOPES))
 
 
-def told(surrogate: Surrogate) -> str:
+def surrogate_label(surrogate: Surrogate) -> str:
     """The surrogate as `parse` reads it, where it is one of the catalogue.
 
     Example:
-        >>> told(FastSigmoid(25.0))
+        >>> surrogate_label(FastSigmoid(25.0))
         'fast_sigmoid(slope=25)'
     """
     name = next((name for name, kind in available().items() if kind is type(surrogate)), None)
@@ -61,7 +61,7 @@ def told(surrogate: Surrogate) -> str:
     return f"{name}({', '.join(parameters)})"
 
 
-def by_name(
+def name_candidates(
     candidates: Candidates | None, own: Sequence[Surrogate]
 ) -> dict[str, tuple[Surrogate, ...]]:
     """The candidates by name, each as one surrogate a layer.
@@ -103,8 +103,10 @@ def by_name(
 
 def _name(candidate: Candidate) -> str:
     if isinstance(candidate, Surrogate):
-        return told(candidate)
-    return " | ".join(told(one) if isinstance(one, Surrogate) else repr(one) for one in candidate)
+        return surrogate_label(candidate)
+    return " | ".join(
+        surrogate_label(one) if isinstance(one, Surrogate) else repr(one) for one in candidate
+    )
 
 
 @dataclass(frozen=True)
@@ -181,13 +183,11 @@ def _advice(scan: "SlopeScan", layer: int, row: int) -> Advice:
     subject = f"layer {layer + 1} receives"
     if now is None or surrogate == own:
         keeps = " as it has it now" if surrogate == own else ""
-        what = (
-            f"{subject} {percent(share)} of the last layer's gradient at {told(surrogate)}{keeps}"
-        )
+        what = f"{subject} {percent(share)} of the last layer's gradient at {surrogate_label(surrogate)}{keeps}"
     else:
         what = (
-            f"{subject} {percent(share_now)} of the last layer's gradient at {told(own)}, {percent(share)} at "
-            f"{told(surrogate)}"
+            f"{subject} {percent(share_now)} of the last layer's gradient at {surrogate_label(own)}, {percent(share)} at "
+            f"{surrogate_label(surrogate)}"
         )
     if transfer >= 1:
         why = "of the candidates that let nothing get lost, it is the one that lets the gradient grow least"

@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 
 from nwavesdk.analysis.page import Page
 from nwavesdk.analysis.run_batch import RunBatch
-from nwavesdk.analysis.slopes.advice import Advice, percent, told
-from nwavesdk.analysis.slopes.scan import SlopeScan, Tape, measure
+from nwavesdk.analysis.slopes.advice import Advice, percent, surrogate_label
+from nwavesdk.analysis.slopes.scan import RecordedPass, SlopeScan, scan_recorded_pass
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import prepare_net
 from nwavesdk.surrogate import Surrogate
@@ -63,15 +63,15 @@ class SlopeReport:
             kind: Of what class the recommendation is. [that of the net's own surrogates]
         """
         began = time.perf_counter()
-        tape = Tape(batch.net, batch.x, batch.loss, batch.chip)
+        recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip)
         if surrogates is not None:
-            own = tape.surrogates
+            own = recorded.surrogates
             surrogates = [*dict.fromkeys([*surrogates, *([own[0]] if len({*own}) == 1 else [])])]
-        scan = measure(tape, surrogates)
+        scan = scan_recorded_pass(recorded, surrogates)
         seconds = time.perf_counter() - began
         advice = scan.recommend(kind)
-        checked = measure(tape, {RECOMMENDED: [one.surrogate for one in advice]})
-        return cls(scan, advice, checked, tape.loss.item(), seconds)
+        checked = scan_recorded_pass(recorded, {RECOMMENDED: [one.surrogate for one in advice]})
+        return cls(scan, advice, checked, recorded.loss.item(), seconds)
 
     def as_json(self) -> dict[str, Any]:
         """All numbers; null stands for what is not defined."""
@@ -111,7 +111,12 @@ class SlopeReport:
             "What of the last layer's gradient reaches each layer, as norms of ∂L/∂charge; * is the net as it is.",
             f"Usable: neurons that get at least {scan.floor:g} of what one of the last gets; the layer with least.",
         ]
-        return [*table, *what, "", *(f"{told(one.surrogate)}: {one.reason}" for one in self.advice)]
+        return [
+            *table,
+            *what,
+            "",
+            *(f"{surrogate_label(one.surrogate)}: {one.reason}" for one in self.advice),
+        ]
 
 
 Points = npt.NDArray[Any]
@@ -152,7 +157,7 @@ def slopes_picture(report: SlopeReport, theme: Theme) -> Figure:
     layers = np.arange(1, len(scan.layers) + 1)
     for place, row in enumerate(rows):
         hue = theme.ramp(0.25 + 0.75 * place / max(len(rows) - 1, 1))
-        label = told(scan.surrogates[row][0]) + (", now" if row == scan.own_row else "")
+        label = surrogate_label(scan.surrogates[row][0]) + (", now" if row == scan.own_row else "")
         _line(deep, layers, scan.norm[row], color=hue, label=label, marker="o", markersize=3)
         for axes, layer in ((first, 0), (last, -1)):
             _line(axes, None, scan.by_time[row, layer], color=hue)
@@ -186,7 +191,7 @@ RECOMMENDED = "recommended"
 def _candidate(scan: SlopeScan, row: int) -> dict[str, Any]:
     return {
         "name": scan.candidates[row],
-        "surrogates": [told(surrogate) for surrogate in scan.surrogates[row]],
+        "surrogates": [surrogate_label(surrogate) for surrogate in scan.surrogates[row]],
         "norm": scan.norm[row].tolist(),
         "by_time": scan.by_time[row].tolist(),
         "usable": scan.usable[row].tolist(),
@@ -199,7 +204,12 @@ def _advice(one: Advice) -> dict[str, Any]:
     numbers = {
         name: _number(getattr(one, name)) for name in ("share", "share_now", "transfer", "usable")
     }
-    return {"layer": one.layer, "surrogate": told(one.surrogate), **numbers, "reason": one.reason}
+    return {
+        "layer": one.layer,
+        "surrogate": surrogate_label(one.surrogate),
+        **numbers,
+        "reason": one.reason,
+    }
 
 
 def _number(value: float) -> float | None:
@@ -229,7 +239,10 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
         "Recommended",
         "For each layer, with the reason.",
         ["layer", "surrogate", "reason"],
-        [[depth, told(one.surrogate), one.reason] for depth, one in enumerate(report.advice, 1)],
+        [
+            [depth, surrogate_label(one.surrogate), one.reason]
+            for depth, one in enumerate(report.advice, 1)
+        ],
     )
     rows = [(scan, row, name) for row, name in enumerate(scan.candidates)] + [
         (report.checked, 0, RECOMMENDED)
@@ -249,7 +262,7 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
             for source, row, name in rows
         ],
     )
-    surrogates = {told(s): s for candidate in scan.surrogates for s in candidate}
+    surrogates = {surrogate_label(s): s for candidate in scan.surrogates for s in candidate}
     shown = dict(list(surrogates.items())[:MOST])
     page.curves(shown)
     prepare_net(batch.net, seed=batch.chip)

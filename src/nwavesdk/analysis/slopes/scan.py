@@ -18,11 +18,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nwavesdk.analysis.slopes.advice import Advice, Candidates, advise, by_name
+from nwavesdk.analysis.slopes.advice import Advice, Candidates, advise, name_candidates
 from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.surrogate import Surrogate
 
-__all__ = ["FLOOR", "LayerGradient", "LossFunction", "SlopeScan", "Tape", "measure", "scan_slopes"]
+__all__ = [
+    "FLOOR",
+    "LayerGradient",
+    "LossFunction",
+    "RecordedPass",
+    "SlopeScan",
+    "scan_recorded_pass",
+    "scan_slopes",
+]
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """`loss_fn(spk, mem)`, from what the net returns to a scalar."""
@@ -43,7 +51,7 @@ class LayerGradient:
     weights: dict[str, Tensor]
 
 
-class Tape:
+class RecordedPass:
     """A pass of a net, in the mode the net is in, on a copy of it: the net and its state stay as they are.
 
     Args:
@@ -287,35 +295,37 @@ def scan_slopes(
         >>> scan.norm.shape
         (1, 2)
     """
-    tape = Tape(net, x, loss_fn, seed, weights)
-    return measure(tape, surrogates, floor=floor)
+    recorded = RecordedPass(net, x, loss_fn, seed, weights)
+    return scan_recorded_pass(recorded, surrogates, floor=floor)
 
 
-def measure(tape: Tape, surrogates: Candidates | None = None, *, floor: float = FLOOR) -> SlopeScan:
+def scan_recorded_pass(
+    recorded: RecordedPass, surrogates: Candidates | None = None, *, floor: float = FLOOR
+) -> SlopeScan:
     """As `scan_slopes`, on a pass that has been run."""
-    candidates = by_name(surrogates, tape.surrogates)
-    rows = [_row(tape, chosen, floor) for chosen in candidates.values()]
+    candidates = name_candidates(surrogates, recorded.surrogates)
+    rows = [_row(recorded, chosen, floor) for chosen in candidates.values()]
     names: dict[str, None] = {name: None for row in rows for name in row["weights"]}
     return SlopeScan(
-        layers=tape.names,
+        layers=recorded.names,
         candidates=tuple(candidates),
         surrogates=tuple(candidates.values()),
-        own=tape.surrogates,
+        own=recorded.surrogates,
         norm=np.stack([row["norm"] for row in rows]),
         by_time=np.stack([row["by_time"] for row in rows]),
         usable=np.stack([row["usable"] for row in rows]),
         weight_norm={
             name: np.array([row["weights"].get(name, 0.0) for row in rows]) for name in names
         },
-        rates=tuple(record.spk.detach().double().mean().item() for record in tape.records),
+        rates=tuple(record.spk.detach().double().mean().item() for record in recorded.records),
         floor=floor,
     )
 
 
-def _row(tape: Tape, chosen: Sequence[Surrogate], floor: float) -> dict[str, Any]:
-    L, T = len(tape.names), tape.records[-1].spk.shape[1]
+def _row(recorded: RecordedPass, chosen: Sequence[Surrogate], floor: float) -> dict[str, Any]:
+    L, T = len(recorded.names), recorded.records[-1].spk.shape[1]
     by_time, usable, weights, least = np.empty((L, T)), np.empty(L), dict[str, float](), 0.0
-    for gradient in tape.gradients(chosen):
+    for gradient in recorded.gradients(chosen):
         grad = gradient.charge.flatten(2)
         by_time[gradient.index] = _norms(grad)
         received = grad.abs().sum((0, 1)).double()
