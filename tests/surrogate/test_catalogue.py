@@ -1,12 +1,15 @@
 """The seed's three surrogates against float64 closed forms, and the contract of every surrogate."""
 
 import copy
+import inspect
 import math
 import pickle
 
 import pytest
 import torch
+from mypy import api as mypy
 
+import nwavesdk.surrogate
 from nwavesdk.surrogate import (
     ATan,
     FastSigmoid,
@@ -181,7 +184,7 @@ def test_parse_reads_names_and_parameters():
 )
 def test_parse_refuses_anything_else(bad):
     with pytest.raises(
-        ValueError, match="unknown surrogate .* expected one of arctan, atan, boxcar, .*sigmoid"
+        ValueError, match="unknown surrogate .* expected one of atan, boxcar, .*sigmoid"
     ):
         parse(bad)
 
@@ -189,3 +192,62 @@ def test_parse_refuses_anything_else(bad):
 def test_parse_names_the_parameters_that_a_surrogate_takes():
     with pytest.raises(ValueError, match="atan does not take: it takes alpha"):
         parse("atan(slope=3)")
+
+
+def test_the_package_exports_every_surrogate_by_name():
+    assert set(available()) | {"arctan"} <= set(nwavesdk.surrogate.__all__)
+    for name, kind in available().items():
+        assert getattr(nwavesdk.surrogate, name) is kind
+
+
+def test_arctan_is_an_alias_that_cannot_be_mistaken_for_atan():
+    kind = available()["fixed_peak_atan"]
+    assert nwavesdk.surrogate.arctan is kind
+    assert "arctan" not in available()
+    for written in ("arctan(3)", "ArcTan(k=3)", "fixed_peak_atan(3)"):
+        assert parse(written) == kind(3)
+        assert repr(parse(written)) == "FixedPeakATan(k=3.0)"
+    z = torch.zeros(1, dtype=torch.float64)
+    assert [kind(k).derivative(z).item() for k in (1, 9)] == pytest.approx([1 / math.pi] * 2)
+    assert [atan(k).derivative(z).item() for k in (1, 9)] == [0.5, 4.5]
+    assert "FixedPeakATan" in atan.__doc__
+    assert "ATan(2k)" in kind.__doc__
+
+
+@pytest.mark.parametrize("name", available())
+def test_a_signature_shows_parameters_and_defaults_and_the_docstring_the_formula(name):
+    kind = getattr(nwavesdk.surrogate, name)
+    shown = {key: p.default for key, p in inspect.signature(kind).parameters.items()}
+    assert shown == kind().parameters
+    assert all(f"        {key}: " in kind.__doc__ for key in shown)
+    assert kind.__doc__.startswith(("Derivative `", "Derivative 1"))
+
+
+TYPED = """
+from typing import assert_type
+
+from nwavesdk.surrogate import arctan, parse, snntorch_triangular, triangle, Surrogate
+from nwavesdk.surrogate.tails import FixedPeakATan
+from nwavesdk.surrogate.windows import Triangle
+
+assert_type(triangle(alpha=0.3, k=2), Triangle)
+assert_type(arctan(2.0), FixedPeakATan)
+assert_type(parse("atan(3)"), Surrogate)
+snntorch_triangular(threshold=2.0)
+triangle(slope=3.0)
+triangle(alpha="high")
+"""
+"""Lines that are right, and at the end two that a type checker must reject."""
+
+
+def test_a_type_checker_knows_parameters_and_classes(tmp_path):
+    (tmp_path / "typed.py").write_text(TYPED, encoding="utf-8")
+    # Without torch's own types, which take half a minute: no line above needs them.
+    config = "[mypy]\nstrict = true\n[mypy-torch.*]\nfollow_imports = skip\n"
+    (tmp_path / "mypy.ini").write_text(config, encoding="utf-8")
+    options = ["--config-file", str(tmp_path / "mypy.ini"), "--cache-dir", str(tmp_path)]
+    report, _, _ = mypy.run([*options, str(tmp_path / "typed.py")])
+    errors = [line.split(": error: ")[1] for line in report.splitlines() if ": error: " in line]
+    assert len(errors) == 2, report
+    assert errors[0].startswith('Unexpected keyword argument "slope" for "Triangle"')
+    assert errors[1].startswith('Argument "alpha" to "Triangle" has incompatible type "str"')

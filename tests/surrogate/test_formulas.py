@@ -51,7 +51,7 @@ PLAIN = {
     "atan": lambda z, a: (a / 2) / (1 + (math.pi / 2 * a * z) ** 2),
     "fast_sigmoid": lambda z, k: 1 / (k * z.abs() + 1) ** 2,
     "sigmoid": logistic,
-    "arctan": lambda z, k: 1 / (math.pi * (1 + (k * math.pi * z) ** 2)),
+    "fixed_peak_atan": lambda z, k: 1 / (math.pi * (1 + (k * math.pi * z) ** 2)),
     "soft_sign": lambda z, a: 1 / (2 * a * (1 / a + z.abs()) ** 2),
     "super_spike": lambda z, a: a / (1 + z.abs()) ** 2,
     "circ": lambda z, a: a**3 / (z**2 + a**2) ** 1.5,
@@ -92,7 +92,7 @@ PLAIN = {
 # Smooth steps of which a surrogate is said to be the derivative: beside each, a point at which it has no other kink.
 STEPS = {
     "atan": lambda z, a: torch.atan(math.pi / 2 * a * z) / math.pi,
-    "arctan": lambda z, k: torch.atan(k * math.pi * z) / (k * math.pi**2),
+    "fixed_peak_atan": lambda z, k: torch.atan(k * math.pi * z) / (k * math.pi**2),
     "fast_sigmoid": lambda z, k: z / (1 + k * z.abs()),
     "sigmoid": lambda z, k: torch.sigmoid(k * z),
     "soft_sign": lambda z, a: torch.nn.functional.softsign(a * z) / 2,
@@ -116,7 +116,7 @@ STEPS = {
 }  # fmt: skip
 
 AREAS = {
-    "atan": 1, "arctan": 1 / math.pi / 2, "fast_sigmoid": 2 / 25, "sigmoid": 1, "soft_sign": 1, "super_spike": 2,
+    "atan": 1, "fixed_peak_atan": 1 / math.pi / 2, "fast_sigmoid": 2 / 25, "sigmoid": 1, "soft_sign": 1, "super_spike": 2,
     "circ": 2, "q_pseudo_spike": 1, "tanh": 2, "erf": 1, "heavi_erfc": 2, "gaussian": 1, "multi_gaussian": 0.85,
     "piecewise_exp": 1, "single_exponential": 2, "spike_rate_escape": 50, "triangle": 0.3, "piecewise_quadratic": 1,
     "boxcar": 1, "rect": 1, "sparse_fast_sigmoid": 2 / 26,
@@ -299,7 +299,7 @@ def test_names():
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = nwavesdk.surrogate.nonsense
     with pytest.raises(
-        ValueError, match=r"Custom.* is not in the catalogue: expected one of arctan, "
+        ValueError, match=r"Custom.* is not in the catalogue: expected one of atan, "
     ):
         text(custom(torch.abs))
     with pytest.raises(ValueError, match="straight_through does not take: it takes none"):

@@ -210,7 +210,7 @@ def test_sinabs_mean_does_not_move_all_of_a_multi_gaussian(sinabs):
 
 
 def test_spyx():
-    same("arctan", 1 / ((1 + (2 * math.pi * Z) ** 2) * math.pi))
+    same("fixed_peak_atan", 1 / ((1 + (2 * math.pi * Z) ** 2) * math.pi))
     same("triangle", torch.relu(1 - (2 * Z).abs()), alpha=1, k=2)
     same("boxcar", 0.5 * (Z.abs() < 1))
     same("tanh", 4 / (torch.exp(-Z) + torch.exp(Z)) ** 2)

@@ -19,7 +19,7 @@ from nwavesdk.train import RunConfig
         ({"net": {"hidden": ["many"]}}, r"net\.hidden\.0: .*integer.*\(got 'many'\)"),
         (
             {"net": {"surrogate": "tan"}},
-            r"net\.surrogate: unknown surrogate 'tan': expected one of arctan",
+            r"net\.surrogate: unknown surrogate 'tan': expected one of atan",
         ),
         (
             {"learning": {"surrogate_schedule": "slope"}},

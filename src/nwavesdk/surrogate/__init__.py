@@ -1,21 +1,44 @@
-"""What a spike's gradient is: the contract of a surrogate and the catalogue of them.
-
-Every row of the catalogue is a factory of this package, as in `from nwavesdk.surrogate import triangle`; its table is
-the one list of them.
-"""
-
-from collections.abc import Callable
+"""What the gradient of a spike is: the contract of a surrogate, and the catalogue of surrogates."""
 
 from nwavesdk.surrogate.base import Formula, Surrogate, heaviside
 from nwavesdk.surrogate.bells import Sigmoid
 from nwavesdk.surrogate.catalogue import (
-    CATALOGUE,
+    arctan,
     atan,
     available,
+    boxcar,
+    circ,
+    erf,
+    fake_numerical_gradient,
     fast_sigmoid,
+    fixed_peak_atan,
+    gaussian,
+    heavi_erfc,
+    heaviside_window,
+    leaky_k_relu,
+    log_tailed_relu,
+    multi_gaussian,
+    nonzero_sign_log_abs,
     parse,
+    periodic_exponential,
+    piecewise_exp,
+    piecewise_leaky_relu,
+    piecewise_quadratic,
+    q_pseudo_spike,
+    rect,
+    s2nn,
     sigmoid,
+    single_exponential,
+    snntorch_triangular,
+    soft_sign,
+    sparse_fast_sigmoid,
+    spike_rate_escape,
+    squarewave_fourier_series,
+    straight_through,
+    super_spike,
+    tanh,
     text,
+    triangle,
 )
 from nwavesdk.surrogate.custom import Custom, Foreign, as_surrogate, custom
 from nwavesdk.surrogate.tails import ATan, FastSigmoid
@@ -28,23 +51,43 @@ __all__ = [
     "Formula",
     "Sigmoid",
     "Surrogate",
+    "arctan",
     "as_surrogate",
     "atan",
     "available",
+    "boxcar",
+    "circ",
     "custom",
+    "erf",
+    "fake_numerical_gradient",
     "fast_sigmoid",
+    "fixed_peak_atan",
+    "gaussian",
+    "heavi_erfc",
     "heaviside",
+    "heaviside_window",
+    "leaky_k_relu",
+    "log_tailed_relu",
+    "multi_gaussian",
+    "nonzero_sign_log_abs",
     "parse",
+    "periodic_exponential",
+    "piecewise_exp",
+    "piecewise_leaky_relu",
+    "piecewise_quadratic",
+    "q_pseudo_spike",
+    "rect",
+    "s2nn",
     "sigmoid",
+    "single_exponential",
+    "snntorch_triangular",
+    "soft_sign",
+    "sparse_fast_sigmoid",
+    "spike_rate_escape",
+    "squarewave_fourier_series",
+    "straight_through",
+    "super_spike",
+    "tanh",
     "text",
+    "triangle",
 ]
-
-
-def __getattr__(name: str) -> Callable[..., Surrogate]:
-    if name in CATALOGUE:
-        return CATALOGUE[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *CATALOGUE})

@@ -1,4 +1,9 @@
-"""The catalogue: one row for each surrogate with a formula of its own; names, and texts that name one."""
+"""The catalogue: every surrogate with a formula of its own by name, and texts that name one.
+
+A surrogate's class is its own factory: `triangle` is the class `Triangle`, so editors and type
+checkers see its parameters. Adding a surrogate takes one line here, one in the package's
+`__init__.py`, and a row in `docs/surrogates.md`.
+"""
 
 import ast
 from dataclasses import fields
@@ -21,11 +26,11 @@ from nwavesdk.surrogate.ramps import (
     StraightThrough,
 )
 from nwavesdk.surrogate.tails import (
-    ArcTan,
     ATan,
     Circ,
     FakeNumericalGradient,
     FastSigmoid,
+    FixedPeakATan,
     NonzeroSignLogAbs,
     QPseudoSpike,
     SoftSign,
@@ -40,74 +45,94 @@ from nwavesdk.surrogate.windows import (
     Triangle,
 )
 
-__all__ = ["CATALOGUE", "atan", "available", "fast_sigmoid", "parse", "sigmoid", "text"]
+__all__ = [
+    "CATALOGUE",
+    "arctan",
+    "atan",
+    "available",
+    "boxcar",
+    "circ",
+    "erf",
+    "fake_numerical_gradient",
+    "fast_sigmoid",
+    "fixed_peak_atan",
+    "gaussian",
+    "heavi_erfc",
+    "heaviside_window",
+    "leaky_k_relu",
+    "log_tailed_relu",
+    "multi_gaussian",
+    "nonzero_sign_log_abs",
+    "parse",
+    "periodic_exponential",
+    "piecewise_exp",
+    "piecewise_leaky_relu",
+    "piecewise_quadratic",
+    "q_pseudo_spike",
+    "rect",
+    "s2nn",
+    "sigmoid",
+    "single_exponential",
+    "snntorch_triangular",
+    "soft_sign",
+    "sparse_fast_sigmoid",
+    "spike_rate_escape",
+    "squarewave_fourier_series",
+    "straight_through",
+    "super_spike",
+    "tanh",
+    "text",
+    "triangle",
+]
+
+atan = ATan
+fast_sigmoid = FastSigmoid
+sigmoid = Sigmoid
+fixed_peak_atan = FixedPeakATan
+soft_sign = SoftSign
+super_spike = SuperSpike
+circ = Circ
+q_pseudo_spike = QPseudoSpike
+nonzero_sign_log_abs = NonzeroSignLogAbs
+fake_numerical_gradient = FakeNumericalGradient
+tanh = Tanh
+erf = Erf
+heavi_erfc = HeaviErfc
+gaussian = Gaussian
+multi_gaussian = MultiGaussian
+piecewise_exp = PiecewiseExp
+single_exponential = SingleExponential
+spike_rate_escape = SpikeRateEscape
+periodic_exponential = PeriodicExponential
+triangle = Triangle
+piecewise_quadratic = PiecewiseQuadratic
+boxcar = Boxcar
+rect = Rect
+piecewise_leaky_relu = PiecewiseLeakyReLU
+sparse_fast_sigmoid = SparseFastSigmoid
+straight_through = StraightThrough
+leaky_k_relu = LeakyKReLU
+log_tailed_relu = LogTailedReLU
+s2nn = S2nn
+heaviside_window = HeavisideWindow
+squarewave_fourier_series = SquarewaveFourierSeries
+snntorch_triangular = SnnTorchTriangular
 
 CATALOGUE: dict[str, type[Formula]] = {
-    "atan": ATan,
-    "fast_sigmoid": FastSigmoid,
-    "sigmoid": Sigmoid,
-    "arctan": ArcTan,
-    "soft_sign": SoftSign,
-    "super_spike": SuperSpike,
-    "circ": Circ,
-    "q_pseudo_spike": QPseudoSpike,
-    "nonzero_sign_log_abs": NonzeroSignLogAbs,
-    "fake_numerical_gradient": FakeNumericalGradient,
-    "tanh": Tanh,
-    "erf": Erf,
-    "heavi_erfc": HeaviErfc,
-    "gaussian": Gaussian,
-    "multi_gaussian": MultiGaussian,
-    "piecewise_exp": PiecewiseExp,
-    "single_exponential": SingleExponential,
-    "spike_rate_escape": SpikeRateEscape,
-    "periodic_exponential": PeriodicExponential,
-    "triangle": Triangle,
-    "piecewise_quadratic": PiecewiseQuadratic,
-    "boxcar": Boxcar,
-    "rect": Rect,
-    "piecewise_leaky_relu": PiecewiseLeakyReLU,
-    "sparse_fast_sigmoid": SparseFastSigmoid,
-    "straight_through": StraightThrough,
-    "leaky_k_relu": LeakyKReLU,
-    "log_tailed_relu": LogTailedReLU,
-    "s2nn": S2nn,
-    "heaviside_window": HeavisideWindow,
-    "squarewave_fourier_series": SquarewaveFourierSeries,
-    "snntorch_triangular": SnnTorchTriangular,
+    name: kind
+    for name, kind in dict(globals()).items()
+    if isinstance(kind, type) and issubclass(kind, Formula) and name != kind.__name__
 }
-"""Name and class, which is called like a factory: `nwavesdk.surrogate` hands out each row under its name."""
+"""Name and class of every surrogate above, in that order."""
 
+arctan = FixedPeakATan
+"""Spyx's name for `fixed_peak_atan`. It is not `atan`, whose peak grows with its parameter."""
 
-def atan(alpha: float = 2.0) -> ATan:
-    """Spikes with the derivative of an arctangent, see `ATan`.
-
-    Raises:
-        ValueError: `alpha` is not a finite number above 0.
-    """
-    return ATan(alpha)
-
-
-def fast_sigmoid(slope: float = 25.0) -> FastSigmoid:
-    """Spikes with the derivative of a fast sigmoid, see `FastSigmoid`; the documented baseline.
-
-    Raises:
-        ValueError: `slope` is not a finite number above 0.
-    """
-    return FastSigmoid(slope)
-
-
-def sigmoid(slope: float = 25.0) -> Sigmoid:
-    """Spikes with the derivative of a logistic sigmoid, see `Sigmoid`.
-
-    Raises:
-        ValueError: `slope` is not a finite number above 0.
-    """
-    return Sigmoid(slope)
+_ALIASES: dict[str, type[Formula]] = {"arctan": FixedPeakATan, "ArcTan": FixedPeakATan}
 
 
 def available() -> dict[str, type[Surrogate]]:
-    """Name and class of every surrogate in the catalogue; `docs/surrogates.md` has them as a table.
+    """Return the name and the class of every surrogate; `docs/surrogates.md` shows them as a table.
 
     Example:
         >>> available()["triangle"](alpha=0.3)
@@ -117,10 +142,10 @@ def available() -> dict[str, type[Surrogate]]:
 
 
 def text(surrogate: Surrogate) -> str:
-    """The text that `parse` reads as `surrogate`, with all its parameters.
+    """Return the text that `parse` reads as `surrogate`, with all its parameters.
 
     Raises:
-        ValueError: it is not one of the catalogue.
+        ValueError: If the surrogate is not in the catalogue.
 
     Example:
         >>> text(atan(3))
@@ -135,32 +160,39 @@ def text(surrogate: Surrogate) -> str:
 
 
 def parse(text: str) -> Surrogate:
-    """The surrogate that `text` names, its parameters by name or in order: `"atan"`, `"atan(alpha=3)"`, `"atan(3)"`.
+    """Return the surrogate that a text names: `"atan"`, `"atan(alpha=3)"` or `"atan(3)"`.
 
-    Names of classes are taken too, so that it reads what `repr` prints.
+    The text may use the name of the class instead, so that `parse` also reads what `repr` prints,
+    and the alias `arctan` of `fixed_peak_atan`.
+
+    Args:
+        text: A name, with parameters by name or in order where they differ from the defaults.
 
     Raises:
-        ValueError: the name is unknown, or the parameters are not plain numbers that the surrogate takes.
+        ValueError: If the name is unknown, or the parameters are not plain numbers that the
+            surrogate takes.
 
     Example:
         >>> parse("fast_sigmoid(slope=10)")
         FastSigmoid(slope=10.0)
     """
-    expected = f"one of {', '.join(sorted(CATALOGUE))}, as in atan or atan(alpha=3)"
-    kinds = CATALOGUE | {kind.__name__: kind for kind in CATALOGUE.values()}
+    kinds = CATALOGUE | {kind.__name__: kind for kind in CATALOGUE.values()} | _ALIASES
     try:
         tree = ast.parse(text.strip(), mode="eval").body
         call = tree if isinstance(tree, ast.Call) else ast.Call(tree, [], [])
         name = call.func.id  # type: ignore[attr-defined]  # another node is caught
-        positional = [ast.literal_eval(a) for a in call.args]
-        named = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-        cls = kinds[name]
+        positional = [ast.literal_eval(argument) for argument in call.args]
+        named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+        kind = kinds[name]
     except (SyntaxError, AttributeError, ValueError, KeyError, TypeError):
-        raise ValueError(f"unknown surrogate {text!r}: expected {expected}.") from None
-    try:
-        return cls(*positional, **named)
-    except TypeError:
-        takes = ", ".join(f.name for f in fields(cls)) or "none"
         raise ValueError(
-            f"surrogate {text!r} has parameters that {name} does not take: it takes {takes}."
+            f"unknown surrogate {text!r}: expected one of {', '.join(sorted(CATALOGUE))}, as in "
+            "atan or atan(alpha=3)."
+        ) from None
+    try:
+        return kind(*positional, **named)
+    except TypeError:
+        expected = ", ".join(field.name for field in fields(kind)) or "none"
+        raise ValueError(
+            f"surrogate {text!r} has parameters that {name} does not take: it takes {expected}."
         ) from None

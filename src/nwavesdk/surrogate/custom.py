@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from nwavesdk.surrogate.base import Surrogate, heaviside, require_floating
-from nwavesdk.surrogate.catalogue import atan, fast_sigmoid, sigmoid
 from nwavesdk.surrogate.tails import FastSigmoid
 
 __all__ = ["Custom", "Foreign", "as_surrogate", "custom"]
@@ -137,9 +136,7 @@ def as_surrogate(spike_grad: object) -> Surrogate:
         return FastSigmoid()
     if isinstance(spike_grad, Surrogate):
         return spike_grad
-    uncalled = isinstance(spike_grad, type) or any(
-        spike_grad is f for f in (atan, fast_sigmoid, sigmoid, custom)
-    )
+    uncalled = isinstance(spike_grad, type) or spike_grad is custom
     if uncalled or not callable(spike_grad):
         got = f"{spike_grad.__name__} itself" if uncalled else repr(spike_grad)  # type: ignore[attr-defined]
         raise TypeError(

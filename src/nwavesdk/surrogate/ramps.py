@@ -78,7 +78,9 @@ class LogTailedReLU(Formula):
 
 @dataclass(frozen=True)
 class S2nn(Formula):
-    """Derivative of a logistic step below threshold, `beta / (z + 1)` from it on (SpikingJelly).
+    """Derivative `alpha e^(alpha z) / (1 + e^(alpha z))²` for z < 0, else `beta / (z + 1)`.
+
+    That is a logistic density below the threshold and a logarithm's slope above (SpikingJelly).
 
     Args:
         alpha: steepness below threshold [1 / unit of the membrane].

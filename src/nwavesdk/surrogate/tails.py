@@ -10,10 +10,10 @@ from nwavesdk.surrogate.base import Formula, number
 
 __all__ = [
     "ATan",
-    "ArcTan",
     "Circ",
     "FakeNumericalGradient",
     "FastSigmoid",
+    "FixedPeakATan",
     "NonzeroSignLogAbs",
     "QPseudoSpike",
     "SoftSign",
@@ -23,10 +23,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ATan(Formula):
-    """Derivative `(alpha/2) / (1 + (pi/2 · alpha · z)²)`: heavier tails than the sigmoid-like ones.
+    """Derivative `(alpha/2) / (1 + (pi/2 · alpha · z)²)`: heavier tails than a sigmoid's.
+
+    It is the derivative of `arctan(pi/2 · alpha · z) / pi`, a step of height 1. Its peak alpha/2
+    grows with alpha; the peak of `FixedPeakATan`, which Spyx calls arctan, does not.
 
     Args:
-        alpha: sharpness [1 / unit of the membrane]; higher values concentrate the gradient near 0.
+        alpha: Sharpness [1 / unit of the membrane]. Larger values concentrate the gradient near 0.
 
     Example:
         >>> ATan(alpha=2.0).derivative(m.tensor([0.0]))
@@ -51,11 +54,14 @@ class ATan(Formula):
 
 
 @dataclass(frozen=True)
-class ArcTan(Formula):
-    """Derivative `1 / (pi · (1 + (k · pi · z)²))`: ATan at another height, which does not depend on k (Spyx).
+class FixedPeakATan(Formula):
+    """Derivative `1 / (pi · (1 + (k · pi · z)²))`: an `ATan` with the peak 1/pi for every k (Spyx).
+
+    It equals `ATan(2k)` divided by k pi, so a larger k narrows it and reduces its area, which is
+    1/(k pi). Spyx 1.0.0 has it as `spyx.axn.arctan`; `nwavesdk.surrogate.arctan` is an alias.
 
     Args:
-        k: sharpness [1 / unit of the membrane].
+        k: Sharpness [1 / unit of the membrane].
     """
 
     k: float = number(2.0)
