@@ -22,9 +22,9 @@ from torch import Tensor
 from benchmarks import results
 from nwavesdk.analysis.bench import Spread, prepare_timing, time_in_turn
 from nwavesdk.dynamics import Neuron, h1, lif
-from nwavesdk.solvers import Problem, Spec, choose, run
-from nwavesdk.solvers.parallel.chunks import Effort, forward
-from nwavesdk.solvers.parallel.iteration import iteration, jump
+from nwavesdk.solvers import Problem, Spec, choose_solver, solve
+from nwavesdk.solvers.parallel.chunks import Effort, forward_chunks
+from nwavesdk.solvers.parallel.iteration import forward_iteration, forward_jump
 from nwavesdk.surrogate import fast_sigmoid
 from nwavesdk.train.pictures import LIGHT, Theme, render
 
@@ -77,10 +77,10 @@ def _effort(neuron: Neuron, name: str, beta: float, kind: str, T: int) -> dict[s
         list[Effort](),
         dict[str, list[int]](),
     )
-    spikes = run(p, "serial").spikes
-    differ = {"chunks": int((forward(p, efforts=taken).spikes != spikes).sum())}
+    spikes = solve(p, "serial").spikes
+    differ = {"chunks": int((forward_chunks(p, efforts=taken).spikes != spikes).sum())}
     if T == SHORT:
-        for form, solve in (("iteration", iteration), ("jump", jump)):
+        for form, forward in (("iteration", forward_iteration), ("jump", forward_jump)):
             counts[form] = []
             differ[form] = int((solve(p, iterates=counts[form]).spikes != spikes).sum())
     if differ["chunks"] or differ.get("jump"):
@@ -106,8 +106,11 @@ def times(device: str, quick: bool) -> Iterator[dict[str, Any]]:
 
             def step(solver: str, p: Problem = p, grad: Tensor = grad) -> None:
                 leaf = p.x.detach().requires_grad_()
-                run(
-                    Problem(p.spec, leaf, p.states, p.constants), solver, mem=False, keep=False
+                solve(
+                    Problem(p.spec, leaf, p.states, p.constants),
+                    solver,
+                    needs_membrane=False,
+                    needs_saved=False,
                 ).spikes.backward(grad)
                 if leaf.is_cuda:
                     torch.cuda.synchronize()
@@ -120,7 +123,7 @@ def times(device: str, quick: bool) -> Iterator[dict[str, Any]]:
                 "device": device, "lanes": lanes, "T": T, "decay": beta,
                 "times_ms": {s: spread.as_json() for s, spread in spreads.items()},
                 "ratio": spreads["serial"].median / spreads["compasso"].median,
-                "chosen": choose(device, "lif_subtraction", lanes, T, beta),
+                "chosen": choose_solver(device, "lif_subtraction", lanes, T, beta),
             }  # fmt: skip
 
 

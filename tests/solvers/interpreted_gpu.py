@@ -10,10 +10,10 @@ import torch
 
 from contract import NEURONS, SURROGATES
 from nwavesdk.layers import LIFLayer, prepare_net
-from nwavesdk.solvers import Problem, Solution, name_of, run
-from nwavesdk.solvers import serial as fastest
-from nwavesdk.solvers.gpu import serial as gpu
-from nwavesdk.solvers.ops import _forward
+from nwavesdk.solvers import Problem, Solution, serial, solve, spec_name
+from nwavesdk.solvers.gpu import serial as gpu_serial
+from nwavesdk.solvers.gpu.serial import backward_gpu, forward_gpu
+from nwavesdk.solvers.ops import _forward_operator
 from nwavesdk.solvers.parallel import chunks
 from nwavesdk.solvers.problem import TraceGradient
 from nwavesdk.solvers.sweep import sweep
@@ -24,17 +24,24 @@ from tolerances import GRADIENT, STATE, assert_close
 F32 = torch.float32
 
 
+def adjoint_gpu(p, trace, grads, learn, reuse):
+    """`backward_gpu` with the arguments of every adjoint; it overwrites nothing."""
+    return backward_gpu(p, trace, grads, learn)
+
+
 def interpreted(p: Problem, mem: bool = True, keep: bool = True) -> Solution:
-    return sweep(p, gpu.forward, mem, keep, gpu.backward)
+    return sweep(p, forward_gpu, mem, keep, adjoint_gpu)
 
 
 def compare(p: Problem, upstream: str = "dense") -> None:
     a, b = leaves(p), leaves(p)
-    expected, got = run(a, "reference"), interpreted(b)
+    expected, got = solve(a, "reference"), interpreted(b)
     assert torch.equal(got.spikes, expected.spikes)
     assert int(got.spike_count.sum()) == int(expected.spikes.sum())
     for mine, theirs in zip(
-        (got.mem, *got.kept, *got.last), (expected.mem, *expected.kept, *expected.last), strict=True
+        (got.mem, *got.saved, *got.last),
+        (expected.mem, *expected.saved, *expected.last),
+        strict=True,
     ):
         assert torch.equal(mine, theirs)
     for i, (mine, theirs) in enumerate(
@@ -46,7 +53,7 @@ def compare(p: Problem, upstream: str = "dense") -> None:
 @pytest.fixture
 def one_program(monkeypatch):
     """All lanes in one program, which the interpreter runs fastest."""
-    monkeypatch.setattr(gpu, "_block", lambda _: 256)
+    monkeypatch.setattr(gpu_serial, "_block", lambda _: 256)
 
 
 @pytest.mark.usefixtures("one_program")
@@ -115,7 +122,7 @@ def test_one_number_for_all_neurons():
     numbers = [c[:1].clone().requires_grad_() for c in p.constants]
     p = replace(p, constants=tuple(c.expand(7) for c in numbers))
     a, b = (
-        torch.autograd.grad(s.mem.sum(), numbers) for s in (run(p, "reference"), interpreted(p))
+        torch.autograd.grad(s.mem.sum(), numbers) for s in (solve(p, "reference"), interpreted(p))
     )
     for mine, theirs in zip(b, a, strict=True):
         assert_close(mine / 7, theirs / 7, GRADIENT, "constant")
@@ -127,9 +134,9 @@ def test_one_number_for_all_neurons():
 def test_gradient_from_one_output_alone(neuron, outputs):
     p = problem(neuron, "fast_sigmoid", False, F32, 10, 7)
     found = []
-    for solve in (lambda q: run(q, "reference"), interpreted):
+    for run in (lambda q: solve(q, "reference"), interpreted):
         q = leaves(p)
-        s = solve(q)
+        s = run(q)
         out = {"spikes": [s.spikes], "mem": [s.mem], "last": s.last[-1:]}[outputs]
         wanted = [q.x, *q.states, *q.constants]
         weights = [torch.linspace(-1, 1, t.numel()).reshape(t.shape) for t in out]
@@ -144,13 +151,13 @@ def test_gradient_from_one_output_alone(neuron, outputs):
 @pytest.mark.parametrize("neuron", ["lif_subtraction", "adaptive"])
 def test_what_is_not_wanted_is_not_written(neuron):
     p = problem(neuron, "atan", True, F32, 10, 7)
-    whole, lean = gpu.forward(p, True, True), gpu.forward(p, False, False)
+    whole, lean = forward_gpu(p, True, True), forward_gpu(p, False, False)
     assert lean.mem is None
-    assert lean.kept is None
+    assert lean.saved is None
     assert torch.equal(whole.spikes, lean.spikes)
     assert all(map(torch.equal, whole.last, lean.last))
     grads = TraceGradient(torch.randn_like(p.x), None, [None] * len(p.states))
-    fixed, learned = (gpu.backward(p, whole, grads, learn) for learn in (False, True))
+    fixed, learned = (backward_gpu(p, whole, grads, learn) for learn in (False, True))
     K = 1 + len(p.states)
     assert fixed[K:] == (None,) * len(p.constants)
     assert all(map(torch.equal, fixed[:K], learned[:K]))
@@ -164,22 +171,25 @@ def test_half_charge_with_float32_state(neuron, surrogate, dtype):
     p = problem(neuron, surrogate, True, F32, 19, 7)
     p = replace(p, x=p.x.to(dtype))
     a, b = leaves(p), leaves(p)
-    expected, got = run(replace(a, x=a.x.float()), "reference"), interpreted(b)
+    expected, got = solve(replace(a, x=a.x.float()), "reference"), interpreted(b)
     expected = replace(expected, spikes=expected.spikes.to(dtype), mem=expected.mem.to(dtype))
     assert torch.equal(got.spikes, expected.spikes)
     assert_close(got.mem, expected.mem, STATE, "mem")
-    for mine, theirs in zip((*got.kept, *got.last), (*expected.kept, *expected.last), strict=True):
+    for mine, theirs in zip(
+        (*got.saved, *got.last), (*expected.saved, *expected.last), strict=True
+    ):
         assert torch.equal(mine, theirs)
     for i, (mine, theirs) in enumerate(zip(gradients(b, got), gradients(a, expected), strict=True)):
         assert_close(mine, theirs, GRADIENT, f"gradient {i}")
     grads = TraceGradient(None, torch.zeros_like(p.x), [None] * len(p.states))
-    assert gpu.backward(p, gpu.forward(p), grads, learn=False)[0].dtype == dtype
+    assert backward_gpu(p, forward_gpu(p), grads, learn=False)[0].dtype == dtype
 
 
 @pytest.mark.usefixtures("one_program")
 def test_a_layer_learns_and_streams(monkeypatch):
     """The layers' way to the kernels, which on a machine with a GPU is that of CUDA tensors."""
-    monkeypatch.setattr(fastest, "serial", gpu)
+    monkeypatch.setattr(serial, "forward_cpu", forward_gpu)
+    monkeypatch.setattr(serial, "backward_cpu", adjoint_gpu)
     x, found = 0.5 * torch.rand(3, 12, 7), {}
     for solver in ("auto", "reference"):
         layer = LIFLayer(7, 10e-3, learn_taus=True, learn_thresholds=True, solver=solver)
@@ -203,11 +213,12 @@ def test_a_layer_learns_and_streams(monkeypatch):
     [("adaptive", "custom", None), ("h1v1", "atan", "bfloat16")],
 )
 def test_the_operators_of_compiled_code(monkeypatch, neuron, surrogate, saved_dtype):
-    monkeypatch.setattr(fastest, "serial", gpu)
+    monkeypatch.setattr(serial, "forward_cpu", forward_gpu)
+    monkeypatch.setattr(serial, "backward_cpu", adjoint_gpu)
     p = leaves(problem(neuron, surrogate, True, F32, 5, 7))
-    name = name_of(replace(p.spec, saved_dtype=saved_dtype))
+    name = spec_name(replace(p.spec, saved_dtype=saved_dtype))
     arguments = (p.x, [*p.states], [*p.constants], [], name, "serial", True)
-    assert set(torch.library.opcheck(_forward, arguments).values()) == {"SUCCESS"}
+    assert set(torch.library.opcheck(_forward_operator, arguments).values()) == {"SUCCESS"}
 
 
 @pytest.mark.usefixtures("one_program")
@@ -222,7 +233,7 @@ def test_nan_neither_spikes_nor_spreads_to_other_neurons():
     p = problem("lif_subtraction", "atan", True, F32, 9, 7)
     x = p.x.clone()
     x[1, 3, 2] = float("nan")
-    clean, got = gpu.forward(p), gpu.forward(replace(p, x=x))
+    clean, got = forward_gpu(p), forward_gpu(replace(p, x=x))
     touched = torch.zeros_like(x, dtype=torch.bool)
     touched[1, 3:, 2] = True
     assert torch.equal(got.spikes[~touched], clean.spikes[~touched])
@@ -234,10 +245,11 @@ def test_nan_neither_spikes_nor_spreads_to_other_neurons():
 @pytest.mark.parametrize("neuron", ["lif_subtraction", "lif_zero", "h1v2"])
 def test_chunks_run_on_the_kernels(monkeypatch, neuron):
     """comPaSSo's chunks and their adjoint, as on CUDA tensors."""
-    monkeypatch.setattr(fastest, "serial", gpu)
+    monkeypatch.setattr(serial, "forward_cpu", forward_gpu)
+    monkeypatch.setattr(serial, "backward_cpu", adjoint_gpu)
     monkeypatch.setattr(chunks, "chunk_length", lambda T, _: min(T, 9))
     a, b = (leaves(problem(neuron, "atan", True, F32, 40, 3, B=2)) for _ in range(2))
-    expected, got = run(a, "reference"), run(b, "compasso")
+    expected, got = solve(a, "reference"), solve(b, "compasso")
     assert torch.equal(got.spikes, expected.spikes)
     assert_close(got.mem, expected.mem, STATE, "mem")
     for i, (mine, theirs) in enumerate(zip(gradients(b, got), gradients(a, expected), strict=True)):

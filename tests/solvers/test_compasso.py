@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from contract import NEURONS, SURROGATES
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net, to_cpu, to_gpu
-from nwavesdk.solvers import Problem, Spec, choose, run
-from nwavesdk.solvers.cpu.serial import forward as serial
-from nwavesdk.solvers.parallel import chunks as chunked
-from nwavesdk.solvers.parallel.chunks import Effort, chunk_length
-from nwavesdk.solvers.parallel.iteration import iteration, jump, rounding
+from nwavesdk.solvers import Problem, Spec, choose_solver, solve
+from nwavesdk.solvers.cpu.serial import forward_cpu
+from nwavesdk.solvers.parallel.chunks import Effort, chunk_length, forward_chunks
+from nwavesdk.solvers.parallel.iteration import forward_iteration, forward_jump, rounding_bound
 from nwavesdk.surrogate import atan, fast_sigmoid
 from solvers.test_parity import compare, gradients, leaves
 from tolerances import GRADIENT, assert_close
@@ -69,12 +68,12 @@ def problem(name: str, x: torch.Tensor, beta: float, start: float = 0.0) -> Prob
 def assert_proven(p: Problem, **options) -> Effort:
     """In chunks, the spikes are those of the serial pass; where chunks agreed or ended serially, all is, to the bit."""
     efforts: list[Effort] = []
-    expected, got = serial(p), chunked.forward(p, efforts=efforts, **options)
+    expected, got = forward_cpu(p), forward_chunks(p, efforts=efforts, **options)
     assert torch.equal(got.spikes, expected.spikes)
     (effort,) = efforts
     pairs = [
         (got.mem, expected.mem),
-        (got.kept[0], expected.kept[0]),
+        (got.saved[0], expected.saved[0]),
         (got.last[0], expected.last[0]),
     ]
     if not effort.bracketed:
@@ -146,7 +145,7 @@ def test_guesses_that_are_no_numbers_and_charges_that_are_not_finite(name):
     for value in (torch.inf, -torch.inf, torch.nan):
         x[1, 77, 2] = value
         p = problem(name, x, 0.9)
-        got, expected = chunked.forward(p, steps=50), serial(p)
+        got, expected = forward_chunks(p, steps=50), forward_cpu(p)
         assert torch.equal(got.spikes, expected.spikes)
         assert torch.equal(got.mem.nan_to_num(), expected.mem.nan_to_num())
 
@@ -176,7 +175,7 @@ def test_what_follows_the_last_whole_chunk_is_proven_too(name):
         x = 0.03 * torch.randn(1, T, 256, generator=torch.Generator().manual_seed(seed))
         x[:, -1] = 0
         p = problem(name, x, beta)
-        exact, near = serial(p).mem[:, -2], chunked.forward(p, steps=64).mem[:, -2]
+        exact, near = forward_cpu(p).mem[:, -2], forward_chunks(p, steps=64).mem[:, -2]
         for k in range(-4, 5):
             charge = 1 - beta * exact + k * 6e-8
             sides = [(p.constants[0] * v + charge - 1) > 0 for v in (exact, near)]
@@ -199,7 +198,7 @@ def test_jumps_end_in_the_serial_spikes(name):
     for kind in ("gaussian", "noisy constant", "silence"):
         p = problem(name, drive(kind, 2, 600, 5, 0.95, torch.float32), 0.95, start=0.2)
         scans: list[int] = []
-        got, expected = jump(p, steps=60, iterates=scans), serial(p)
+        got, expected = forward_jump(p, steps=60, iterates=scans), forward_cpu(p)
         assert torch.equal(got.spikes, expected.spikes)
         assert (
             scans[0]
@@ -212,14 +211,17 @@ def test_jumps_end_in_the_serial_spikes(name):
 def test_the_iteration_differs_first_within_rounding_of_the_threshold(name, kind):
     for beta in (0.5, 0.9, 0.99):
         p = problem(name, drive(kind, 2, 300, 8, beta, torch.float32), beta)
-        got, expected = iteration(p), serial(p)
+        got, expected = forward_iteration(p), forward_cpu(p)
         wrong = got.spikes != expected.spikes
         first = wrong & (wrong.cumsum(1) == 1)
-        distance = (expected.kept[0] - 1).abs()
-        assert bool((distance <= rounding(p))[first].all())
+        distance = (expected.saved[0] - 1).abs()
+        assert bool((distance <= rounding_bound(p))[first].all())
         double = replace(p, x=p.x.double(), states=tuple(v.double() for v in p.states),
                          constants=tuple(c.double() for c in p.constants))  # fmt: skip
-        assert float((iteration(double).spikes != serial(double).spikes).double().mean()) == 0
+        assert (
+            float((forward_iteration(double).spikes != forward_cpu(double).spikes).double().mean())
+            == 0
+        )
 
 
 @pytest.mark.parametrize("solver", ["compasso", "compasso-jump", "compasso-iteration"])
@@ -241,7 +243,7 @@ def test_the_gradient_in_chunks_is_the_serial_one(name, surrogate):
         p = problem(name, drive("gaussian", 2, T, 7, 0.9, dtype), 0.9, start=0.1)
         p = replace(p, spec=replace(p.spec, surrogate=SURROGATES[surrogate]))
         a, b = leaves(p), leaves(p)
-        pair = [gradients(q, run(q, s), upstream) for q, s in ((a, "serial"), (b, "compasso"))]
+        pair = [gradients(q, solve(q, s), upstream) for q, s in ((a, "serial"), (b, "compasso"))]
         for k, (expected, got) in enumerate(zip(*pair, strict=True)):
             scale = T if k >= len(pair[0]) - len(p.constants) else 1  # sums over time
             assert_close(got / scale, expected / scale, GRADIENT, f"gradient {k}")
@@ -275,10 +277,10 @@ def test_chunks_divide_the_sequence_where_they_can():
 
 class TestChoice:
     def test_few_neurons_and_many_steps_are_cut_and_many_neurons_are_not(self):
-        assert choose("cuda", "h1v1", 1, 100_000, 0.9) == "compasso"
-        assert choose("cuda", "lif_zero", 1 << 20, 1000, 0.9) == "serial"
-        assert choose("cuda", "lif_zero", 64, 100, 0.9) == "serial"
-        assert choose("cpu", "lif_zero", 64 * 512, 1000, 0.9) == "serial"
+        assert choose_solver("cuda", "h1v1", 1, 100_000, 0.9) == "compasso"
+        assert choose_solver("cuda", "lif_zero", 1 << 20, 1000, 0.9) == "serial"
+        assert choose_solver("cuda", "lif_zero", 64, 100, 0.9) == "serial"
+        assert choose_solver("cpu", "lif_zero", 64 * 512, 1000, 0.9) == "serial"
 
     @pytest.mark.parametrize(
         "solver", ["auto", "serial", "compasso", "compasso-jump", "compasso-iteration"]
@@ -289,7 +291,9 @@ class TestChoice:
         prepare_net(layer)
         layer(torch.rand(2, 900, 3))
         assert layer.last_solver == (
-            choose("cpu", "lif_subtraction", 6, 900, layer._slowest) if solver == "auto" else solver
+            choose_solver("cpu", "lif_subtraction", 6, 900, layer._slowest)
+            if solver == "auto"
+            else solver
         )
 
     def test_a_streamed_sequence_is_the_whole_one(self):
@@ -340,7 +344,7 @@ class TestPorting:
         assert there[1].device == "cpu"
 
     def test_equal_spikes_and_training_curves_where_the_surrogate_is_the_same(self, monkeypatch):
-        monkeypatch.setattr("nwavesdk.layers.neuron.choose", lambda *_: "compasso")
+        monkeypatch.setattr("nwavesdk.layers.neuron.choose_solver", lambda *_: "compasso")
         curves = []
         for move in (to_cpu, to_gpu):
             net = move(self.net()).double()

@@ -12,7 +12,7 @@ import torch
 from contract import NEURONS, SURROGATES
 from nwavesdk.dynamics import lif
 from nwavesdk.layers import LIFLayer, prepare_net
-from nwavesdk.solvers import Problem, Spec, run
+from nwavesdk.solvers import Problem, Spec, solve
 from nwavesdk.solvers.cpu.render import render_kernels
 from nwavesdk.surrogate import ATan, FastSigmoid, atan, fast_sigmoid
 
@@ -108,12 +108,12 @@ def big_problem(seed):
 
 def test_one_thread_and_many_give_the_same_bits():
     p = big_problem(0)
-    many, threads = run(p), torch.get_num_threads()
+    many, threads = solve(p), torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        one = run(p)
+        one = solve(p)
         torch.set_num_threads(3)
-        three = run(p)
+        three = solve(p)
     finally:
         torch.set_num_threads(threads)
     for other in (one, three):
@@ -123,10 +123,10 @@ def test_one_thread_and_many_give_the_same_bits():
 
 def test_two_python_threads_at_once():
     problems = [big_problem(seed) for seed in range(8)]
-    expected, got = [run(p).spikes for p in problems], [None] * 8
+    expected, got = [solve(p).spikes for p in problems], [None] * 8
 
     def work(i):
-        got[i] = run(problems[i]).spikes
+        got[i] = solve(problems[i]).spikes
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
     for thread in threads:
@@ -240,7 +240,7 @@ else:
 
 def test_the_user_s_numba_settings_stay():
     before = numba.get_num_threads(), numba.config.THREADING_LAYER
-    run(big_problem(1))
+    solve(big_problem(1))
     assert (numba.get_num_threads(), numba.config.THREADING_LAYER) == before
 
 

@@ -18,8 +18,14 @@ from nwavesdk.layers import (
     SpikingSequential,
     prepare_net,
 )
-from nwavesdk.solvers import Problem, Spec, name_of, ops, run
-from nwavesdk.solvers.ops import _adjoint, _forward, _product, _weight_gradient
+from nwavesdk.solvers import Problem, Spec, solve, spec_name
+from nwavesdk.solvers.ops import (
+    _adjoint_operator,
+    _forward_operator,
+    _product_operator,
+    _weight_gradient_operator,
+    solve_in_graph,
+)
 from nwavesdk.surrogate import atan, custom, fast_sigmoid
 from tolerances import GRADIENT, assert_close
 
@@ -90,12 +96,12 @@ def test_a_compiled_mask_of_dropout_stays_until_prepare_net(backend):
 )
 def test_opcheck(neuron, surrogate, recurrent, saved_dtype, mem):
     p = problem(neuron, surrogate, recurrent)
-    name = name_of(replace(p.spec, saved_dtype=saved_dtype))
+    name = spec_name(replace(p.spec, saved_dtype=saved_dtype))
     extra = [p.recurrent, p.spikes] if recurrent else []
     arguments = (p.x, [*p.states], [*p.constants], extra, name, "serial", mem)
-    torch.library.opcheck(_forward, arguments)
+    torch.library.opcheck(_forward_operator, arguments)
     with torch.no_grad():
-        spikes, *rest = _forward(*arguments)
+        spikes, *rest = _forward_operator(*arguments)
     K = len(p.states)
     grads = [
         torch.randn_like(spikes),
@@ -112,7 +118,7 @@ def test_opcheck(neuron, surrogate, recurrent, saved_dtype, mem):
             *([spikes] if recurrent else []),
         )
     ]
-    torch.library.opcheck(_adjoint, (grads, saved, name, "serial", mem, True, recurrent))
+    torch.library.opcheck(_adjoint_operator, (grads, saved, name, "serial", mem, True, recurrent))
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.25])
@@ -122,11 +128,13 @@ def test_opcheck_of_the_product(always, scale):
     x = (scale * (torch.rand(3, 5, 70, generator=g) < 0.2)).requires_grad_()
     weight = torch.randn(70, 9, generator=g).requires_grad_()
     torch.library.opcheck(
-        _product, (x, weight, always), test_utils=["test_schema", "test_faketensor"]
+        _product_operator, (x, weight, always), test_utils=["test_schema", "test_faketensor"]
     )
     with torch.no_grad():
-        out, *kept = _product(x, weight, always)
-    torch.library.opcheck(_weight_gradient, (x.detach(), *kept, torch.randn_like(out), always))
+        out, *kept = _product_operator(x, weight, always)
+    torch.library.opcheck(
+        _weight_gradient_operator, (x.detach(), *kept, torch.randn_like(out), always)
+    )
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
@@ -263,10 +271,10 @@ def test_torch_func_is_refused_by_compiled_solvers_and_done_by_the_reference():
 def test_a_solution_of_the_operators_is_that_of_sweep():
     for neuron, recurrent in (("adaptive", False), ("lif_zero", True)):
         p = problem(neuron, "atan", recurrent)
-        expected, got = run(p), ops.solve(p, name_of(p.spec), "serial", True, True)
+        expected, got = solve(p), solve_in_graph(p, spec_name(p.spec), "serial", True, True)
         pairs = zip(
-            (got.mem, *got.last, *got.kept),
-            (expected.mem, *expected.last, *expected.kept),
+            (got.mem, *got.last, *got.saved),
+            (expected.mem, *expected.last, *expected.saved),
             strict=True,
         )
         assert all(torch.equal(a, b) for a, b in pairs)

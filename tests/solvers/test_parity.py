@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from contract import NEURONS, SURROGATES
-from nwavesdk.solvers import Problem, Solution, Spec, run
+from nwavesdk.solvers import Problem, Solution, Spec, solve
 from tolerances import GRADIENT, STATE, assert_close
 
 STEPS, SIZES = (0, 1, 2, 33), (7, 64, 777)
@@ -56,11 +56,13 @@ def gradients(p: Problem, solution: Solution, upstream: str = "dense") -> list[T
 
 def compare(p: Problem, solver: str, upstream: str = "dense") -> None:
     a, b = leaves(p), leaves(p)
-    expected, got = run(a, "reference"), run(b, solver)
+    expected, got = solve(a, "reference"), solve(b, solver)
     assert torch.equal(got.spikes, expected.spikes)
     exact = solver == "serial" and p.recurrent is None
     for mine, theirs in zip(
-        (got.mem, *got.kept, *got.last), (expected.mem, *expected.kept, *expected.last), strict=True
+        (got.mem, *got.saved, *got.last),
+        (expected.mem, *expected.saved, *expected.last),
+        strict=True,
     ):
         if exact:
             assert torch.equal(mine, theirs)
@@ -122,7 +124,8 @@ def test_a_gradient_written_over_what_was_kept_is_the_same(neuron):
                 leaves(problem(neuron, "fast_sigmoid", True, torch.float32, T, N)) for _ in range(2)
             )
             pair = [
-                gradients(p, run(p, "serial", keep=keep)) for p, keep in ((a, True), (b, False))
+                gradients(p, solve(p, "serial", needs_saved=keep))
+                for p, keep in ((a, True), (b, False))
             ]
             assert all(map(torch.equal, *pair))
 
@@ -136,7 +139,7 @@ def test_serial_with_one_number_for_all_neurons_is_the_reference(neuron):
             one, many = (
                 replace(p, constants=tuple(n.expand(N) for n in numbers)) for _ in range(2)
             )
-            got, expected = run(one, "serial"), run(many, "reference")
+            got, expected = solve(one, "serial"), solve(many, "reference")
             assert torch.equal(got.spikes, expected.spikes)
             assert torch.equal(got.mem, expected.mem)
             weights = torch.randn_like(got.spikes)
@@ -164,16 +167,16 @@ def test_recurrent_serial_is_the_reference(neuron, detach):
 def test_a_gradient_that_nobody_asks_for_is_not_computed():
     p = problem("lif_zero", "atan", True, torch.float32, 5, 7)
     x = p.x.clone().requires_grad_()
-    solution = run(replace(p, x=x), "serial")
+    solution = solve(replace(p, x=x), "serial")
     solution.spikes.sum().backward()
     full = leaves(p)
-    expected = torch.autograd.grad(run(full, "reference").spikes.sum(), full.x)[0]
+    expected = torch.autograd.grad(solve(full, "reference").spikes.sum(), full.x)[0]
     assert_close(x.grad, expected, GRADIENT, "gradient")
 
 
 def test_a_second_backward_pass_with_retain_graph_is_the_same():
     p = leaves(problem("h1v1", "sigmoid", True, torch.float32, 33, 64))
-    loss = run(p, "serial").spikes.sum()
+    loss = solve(p, "serial").spikes.sum()
     first = torch.autograd.grad(loss, p.x, retain_graph=True)[0]
     assert torch.equal(first, torch.autograd.grad(loss, p.x)[0])
 
@@ -181,7 +184,7 @@ def test_a_second_backward_pass_with_retain_graph_is_the_same():
 @pytest.mark.parametrize("neuron", ["lif_subtraction", "adaptive"])
 def test_upstream_gradients_are_only_read(neuron):
     p = leaves(problem(neuron, "atan", True, torch.float32, 5, 7))
-    solution = run(p, "serial")
+    solution = solve(p, "serial")
     outputs = [solution.spikes, solution.mem, *solution.last]
     upstream = [torch.randn_like(t) for t in outputs]
     before = [g.clone() for g in upstream]
@@ -191,11 +194,11 @@ def test_upstream_gradients_are_only_read(neuron):
 
 @pytest.mark.parametrize("solver", ["serial", "reference"])
 def test_the_last_state_does_not_hold_the_whole_trajectory(solver):
-    (last,) = run(problem("lif_zero", "atan", True, torch.float32, 33, 7), solver).last
+    (last,) = solve(problem("lif_zero", "atan", True, torch.float32, 33, 7), solver).last
     assert last.untyped_storage().nbytes() == 4 * last.numel()
 
 
 def test_gradient_of_a_gradient_is_refused():
     p = leaves(problem("lif_none", "atan", True, torch.float32, 3, 7))
     with pytest.raises(RuntimeError, match='gradient of a gradient .* solver="reference"'):
-        torch.autograd.grad(run(p, "serial").spikes.sum(), p.x, create_graph=True)
+        torch.autograd.grad(solve(p, "serial").spikes.sum(), p.x, create_graph=True)

@@ -23,7 +23,7 @@ from nwavesdk.chip import Noise
 from nwavesdk.deploy.stages import Stage, chip_stages
 from nwavesdk.layers import ChipInstance, Prepared, SpikingSequential, prepare_net
 from nwavesdk.metrics import population_counts
-from nwavesdk.solvers import Problem, Spec, run, serial_runs
+from nwavesdk.solvers import Problem, Spec, has_serial_kernel, solve
 from nwavesdk.surrogate import FastSigmoid
 from nwavesdk.train.network import chip_seed
 
@@ -214,8 +214,8 @@ def _spikes(row: Stage, charge: Tensor, ones: Sequence[_Drawn]) -> Tensor:
     problem = Problem(
         Spec(row.layer.neuron, FastSigmoid()), charge.contiguous(), states, constants, *recurrent
     )
-    solver = "serial" if serial_runs(charge, row.recurrent) else "reference"
-    solution = run(problem, solver, mem=False, keep=False)
+    solver = "serial" if has_serial_kernel(charge, row.recurrent) else "reference"
+    solution = solve(problem, solver, needs_membrane=False, needs_saved=False)
     spk = solution.spikes
     if isinstance(solution.spike_count, int) and len(ones) == 1:
         spk.nonzeros = solution.spike_count  # type: ignore[attr-defined]  # as a neuron layer hands it on

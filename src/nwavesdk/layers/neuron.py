@@ -21,10 +21,10 @@ from nwavesdk.solvers import (
     Problem,
     Solution,
     Spec,
-    choose,
-    name_of,
-    run,
-    serial_runs,
+    choose_solver,
+    has_serial_kernel,
+    solve,
+    spec_name,
 )
 from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 
@@ -132,7 +132,7 @@ class NeuronLayer(Prepared):
 
     def _get_ready(self) -> None:
         """Get ready what a call needs, in compiled code too, of surrogate, device and constants."""
-        self._spec_name = name_of(self._spec())
+        self._spec_name = spec_name(self._spec())
         if self.device == "gpu":
             self._slowest = float(self.constants()[0].max())
 
@@ -272,7 +272,7 @@ class NeuronLayer(Prepared):
             RuntimeError: `prepare_net` is missing, or the batch size changed without it.
         """
         problem, solution = self._run(cur, mem=True, keep=True)
-        assert solution.kept is not None
+        assert solution.saved is not None
         # What u is computed from must not change when the layer learns.
         recurrent = None if problem.recurrent is None else problem.recurrent.detach().clone()
         problem = replace(
@@ -283,7 +283,7 @@ class NeuronLayer(Prepared):
             self._shaped(solution.spikes, cur, solution.spike_count),
             self._shaped(solution.mem, cur),
         )
-        return Record(spk, mem, cur if charge else None, problem, solution.kept)
+        return Record(spk, mem, cur if charge else None, problem, solution.saved)
 
     def _run(self, cur: Tensor, mem: bool, keep: bool) -> tuple[Problem, Solution]:
         k = len(self.features)
@@ -292,7 +292,7 @@ class NeuronLayer(Prepared):
         half = cur.dtype in (torch.float16, torch.bfloat16)
         x = cur.reshape(B, T, math.prod(self.features)).to(torch.float32 if half else cur.dtype)
         problem = self._problem(x)
-        solution = run(problem, self._solver_for(x), mem, keep, self._spec_name)
+        solution = solve(problem, self._solver_for(x), mem, keep, self._spec_name)
         self._states = solution.last
         if problem.recurrent is not None:
             self._fired = solution.spikes[:, -1].clone() if T else problem.spikes
@@ -340,12 +340,12 @@ class NeuronLayer(Prepared):
         if self.solver == "auto":
             solver = (
                 "serial"
-                if serial_runs(x, self.layer_topology == "RC") and not learnable
+                if has_serial_kernel(x, self.layer_topology == "RC") and not learnable
                 else "reference"
             )
             if self.device == "gpu":
                 B, T, N = x.shape
-                solver = choose(x.device.type, self.neuron.name, B * N, T, self._slowest)
+                solver = choose_solver(x.device.type, self.neuron.name, B * N, T, self._slowest)
         else:
             solver = self.solver
         if learnable and solver != "reference":

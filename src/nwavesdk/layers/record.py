@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers import Problem, charge_gradient, membrane
+from nwavesdk.solvers import Problem, charge_gradient, membrane_before_reset
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["Record"]
@@ -31,7 +31,7 @@ class Record:
     @cached_property
     def u(self) -> Tensor:
         """Membrane before reset, computed when asked for; a measurement, without gradient."""
-        u = membrane(self._problem, self._kept)
+        u = membrane_before_reset(self._problem, self._kept)
         return u.detach().to(self.mem.dtype).reshape(self.mem.shape)
 
     @property

@@ -80,9 +80,9 @@ class Synapse(Prepared):
         obstacle = sparse.unfit(spk, weight)
         if obstacle is None:
             if torch.compiler.is_compiling():
-                from nwavesdk.solvers import ops
+                from nwavesdk.solvers.ops import product_in_graph
 
-                return ops.product(spk, weight, always=self.product == "sparse")
+                return product_in_graph(spk, weight, always=self.product == "sparse")
             nonzeros = getattr(spk, "nonzeros", None)  # a neuron layer has counted its spikes
             return sparse.product(spk, weight, nonzeros, always=self.product == "sparse")
         if self.product == "sparse":

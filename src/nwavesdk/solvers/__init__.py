@@ -1,7 +1,7 @@
-"""How a sequence is run: the torch reference, the compiled serial solvers, and comPaSSo, behind one entry."""
+"""How a sequence is solve: the torch reference, the compiled serial solvers, and comPaSSo, behind one entry."""
 
-from nwavesdk.solvers.problem import Problem, Solution, Spec, membrane, name_of
-from nwavesdk.solvers.run import NOT_COMPILED, SOLVERS, choose, run, serial_runs
+from nwavesdk.solvers.dispatch import NOT_COMPILED, SOLVERS, choose_solver, has_serial_kernel, solve
+from nwavesdk.solvers.problem import Problem, Solution, Spec, membrane_before_reset, spec_name
 from nwavesdk.solvers.sweep import charge_gradient
 
 __all__ = [
@@ -11,9 +11,9 @@ __all__ = [
     "Solution",
     "Spec",
     "charge_gradient",
-    "choose",
-    "membrane",
-    "name_of",
-    "run",
-    "serial_runs",
+    "choose_solver",
+    "has_serial_kernel",
+    "membrane_before_reset",
+    "solve",
+    "spec_name",
 ]

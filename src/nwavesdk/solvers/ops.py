@@ -16,16 +16,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers.problem import Problem, Solution, Trace, TraceGradient, pack, spec_of, unpack
+from nwavesdk.solvers.problem import (
+    Problem,
+    Solution,
+    Trace,
+    TraceGradient,
+    from_saved_dtype,
+    spec_by_name,
+    to_saved_dtype,
+)
 from nwavesdk.solvers.sparse import product as sparse
-from nwavesdk.solvers.sweep import FORWARD, backward_of
+from nwavesdk.solvers.sweep import FORWARD, backward_for
 
-__all__ = ["product", "solve"]
+__all__ = ["product_in_graph", "solve_in_graph"]
 
 _HASH = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
 
 
-def solve(problem: Problem, name: str, solver: str, mem: bool, keep: bool) -> Solution:
+def solve_in_graph(
+    problem: Problem, name: str, solver: str, needs_membrane: bool, needs_saved: bool
+) -> Solution:
     """As `sweep` with the solver of that name, through the operators; `name` is that of the problem's spec."""
     K = len(problem.states)
     extra = [
@@ -33,33 +43,38 @@ def solve(problem: Problem, name: str, solver: str, mem: bool, keep: bool) -> So
         for t in (problem.recurrent, problem.spikes)
         if t is not None and problem.recurrent is not None
     ]
-    outputs = _forward(problem.x, [*problem.states], [*problem.constants], extra, name, solver, mem)
+    outputs = _forward_operator(
+        problem.x, [*problem.states], [*problem.constants], extra, name, solver, needs_membrane
+    )
     spikes, rest = outputs[0], outputs[1:]
-    trajectory, rest = (rest[0], rest[1:]) if mem else (None, rest)
+    trajectory, rest = (rest[0], rest[1:]) if needs_membrane else (None, rest)
     return Solution(
-        spikes, trajectory, tuple(rest[:K]), unpack(problem, tuple(rest[K:])) if keep else None
+        spikes,
+        trajectory,
+        tuple(rest[:K]),
+        from_saved_dtype(problem, tuple(rest[K:])) if needs_saved else None,
     )
 
 
 @torch.library.custom_op(f"nwavesdk::forward_{_HASH}", mutates_args=())
-def _forward(
+def _forward_operator(
     x: Tensor,
     states: list[Tensor],
     constants: list[Tensor],
     recurrent: list[Tensor],
     name: str,
     solver: str,
-    mem: bool,
+    needs_membrane: bool,
 ) -> list[Tensor]:
     """Spikes, with `mem` the membrane after each step, the states after the last step, and what the steps leave."""
-    problem = Problem(spec_of(name), x, tuple(states), tuple(constants), *recurrent)
-    trace = FORWARD[solver](problem, mem, True)
-    assert trace.kept is not None
+    problem = Problem(spec_by_name(name), x, tuple(states), tuple(constants), *recurrent)
+    trace = FORWARD[solver](problem, needs_membrane, True)
+    assert trace.saved is not None
     mine = [] if trace.mem is None else [trace.mem]
-    return _apart([trace.spikes, *mine, *trace.last, *pack(problem, trace.kept)])
+    return _apart([trace.spikes, *mine, *trace.last, *to_saved_dtype(problem, trace.saved)])
 
 
-@_forward.register_fake
+@_forward_operator.register_fake
 def _(
     x: Tensor,
     states: list[Tensor],
@@ -67,12 +82,12 @@ def _(
     recurrent: list[Tensor],  # noqa: ARG001
     name: str,
     solver: str,  # noqa: ARG001
-    mem: bool,
+    needs_membrane: bool,
 ) -> list[Tensor]:
     B, T, N = x.shape
-    sequences = [x.new_empty(B, T, N) for _ in range(1 + mem)]
+    sequences = [x.new_empty(B, T, N) for _ in range(1 + needs_membrane)]
     kept = [x.new_empty(B, T, N) for _ in states]
-    if spec_of(name).saved_dtype == "bfloat16":
+    if spec_by_name(name).saved_dtype == "bfloat16":
         kept[0] = kept[0].bfloat16()
     return [*sequences, *(x.new_empty(B, N) for _ in states), *kept]
 
@@ -86,38 +101,42 @@ def _apart(outputs: list[Tensor]) -> list[Tensor]:
 
 
 @torch.library.custom_op(f"nwavesdk::adjoint_{_HASH}", mutates_args=())
-def _adjoint(
+def _adjoint_operator(
     grads: list[Tensor | None],
     saved: list[Tensor],
     name: str,
     solver: str,
-    mem: bool,
+    needs_membrane: bool,
     learn: bool,
     recurrent: bool,
 ) -> list[Tensor]:
     """∂L/∂ x, states, with `learn` constants, with `recurrent` its weights and the spikes before."""
-    spec = spec_of(name)
+    spec = spec_by_name(name)
     K, C = len(spec.neuron.states), len(spec.neuron.constants)
     states, constants, extra = saved[:K], saved[K : K + C], saved[2 * K + C :]
     problem = Problem(spec, saved[K + C], tuple(states), tuple(constants), *extra[:2])
-    kept = unpack(problem, tuple(saved[K + C : 2 * K + C]))
+    kept = from_saved_dtype(problem, tuple(saved[K + C : 2 * K + C]))
     trace = Trace(extra[2] if recurrent else kept[0], None, (), kept)
-    gradient = TraceGradient(grads[0], grads[1] if mem else None, grads[1 + mem : 1 + mem + K])
-    found = backward_of(solver, problem)(problem, trace, gradient, learn, False)
+    gradient = TraceGradient(
+        grads[0],
+        grads[1] if needs_membrane else None,
+        grads[1 + needs_membrane : 1 + needs_membrane + K],
+    )
+    found = backward_for(solver)(problem, trace, gradient, learn, False)
     return _apart([g for g in found if g is not None])
 
 
-@_adjoint.register_fake
+@_adjoint_operator.register_fake
 def _(
     grads: list[Tensor | None],  # noqa: ARG001
     saved: list[Tensor],
     name: str,
     solver: str,  # noqa: ARG001
-    mem: bool,  # noqa: ARG001
+    needs_membrane: bool,  # noqa: ARG001
     learn: bool,
     recurrent: bool,
 ) -> list[Tensor]:
-    spec = spec_of(name)
+    spec = spec_by_name(name)
     K, C = len(spec.neuron.states), len(spec.neuron.constants)
     like = [saved[K + C].to(saved[0].dtype), *saved[:K], *(saved[K : K + C] if learn else ())]
     like += saved[2 * K + C : 2 * K + C + 2] if recurrent else []
@@ -129,7 +148,11 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     ctx.mem, ctx.K, ctx.recurrent = mem, len(states), bool(recurrent)
     ctx.learn, ctx.C = any(c.requires_grad for c in constants), len(constants)
     ctx.save_for_backward(
-        *states, *constants, *output[1 + mem + ctx.K :], *recurrent, *output[: int(bool(recurrent))]
+        *states,
+        *constants,
+        *output[1 + mem + ctx.K :],
+        *recurrent,
+        *output[: int(bool(recurrent))],
     )
 
 
@@ -138,7 +161,7 @@ def _gradient(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     given = list(
         grads[: 1 + ctx.mem + K]
     )  # zeros for what was kept would be written out, and nobody reads them
-    found = _adjoint(
+    found = _adjoint_operator(
         given, list(ctx.saved_tensors), ctx.name, ctx.solver, ctx.mem, ctx.learn, ctx.recurrent
     )
     constants = found[1 + K : 1 + K + C] if ctx.learn else [None] * C
@@ -153,17 +176,17 @@ def _gradient(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     )
 
 
-_forward.register_autograd(_gradient, setup_context=_keep)
+_forward_operator.register_autograd(_gradient, setup_context=_keep)
 
 
-def product(x: Tensor, weight: Tensor, *, always: bool = False) -> Tensor:
+def product_in_graph(x: Tensor, weight: Tensor, *, always: bool = False) -> Tensor:
     """As `sparse.product`: whether it is taken is decided when the graph runs."""
-    outputs: list[Tensor] = _product(x, weight, always)
+    outputs: list[Tensor] = _product_operator(x, weight, always)
     return outputs[0]
 
 
 @torch.library.custom_op(f"nwavesdk::product_{_HASH}", mutates_args=())
-def _product(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:
+def _product_operator(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:
     """The product, the bits and starts of its non-zeros, and whether backward may use them and needs no values."""
     out, active = sparse.attempt(x.detach(), weight.detach(), always=always)
     rows, words = out.numel() // max(weight.shape[1], 1), -(-x.shape[-1] // 64)
@@ -176,7 +199,7 @@ def _product(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:
     return [out, active.words, active.start, torch.tensor([True, active.values is None])]
 
 
-@_product.register_fake
+@_product_operator.register_fake
 def _(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:  # noqa: ARG001
     out = x.new_empty(*x.shape[:-1], weight.shape[1])
     rows, words = math.prod(x.shape[:-1]), -(-x.shape[-1] // 64)
@@ -185,7 +208,7 @@ def _(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:  # noqa: ARG001
 
 
 @torch.library.custom_op(f"nwavesdk::product_weight_gradient_{_HASH}", mutates_args=())
-def _weight_gradient(
+def _weight_gradient_operator(
     x: Tensor, words: Tensor, start: Tensor, state: Tensor, grad: Tensor, always: bool
 ) -> Tensor:
     x, grad = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
@@ -198,7 +221,7 @@ def _weight_gradient(
     return sparse.correlation(x, grad, active, always=always)
 
 
-@_weight_gradient.register_fake
+@_weight_gradient_operator.register_fake
 def _(x: Tensor, words: Tensor, start: Tensor, state: Tensor, grad: Tensor, always: bool) -> Tensor:  # noqa: ARG001
     return grad.new_empty(x.shape[-1], grad.shape[-1])
 
@@ -212,7 +235,7 @@ def _keep_operands(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> N
 def _product_gradient(ctx: Any, grads: list[Tensor]) -> tuple[Any, ...]:
     weight, *kept = ctx.saved_tensors
     grad_x = None if weight is None else grads[0] @ weight.t()
-    return grad_x, _weight_gradient(*kept, grads[0], ctx.always) if kept else None, None
+    return grad_x, _weight_gradient_operator(*kept, grads[0], ctx.always) if kept else None, None
 
 
-_product.register_autograd(_product_gradient, setup_context=_keep_operands)
+_product_operator.register_autograd(_product_gradient, setup_context=_keep_operands)

@@ -17,16 +17,16 @@ __all__ = [
     "Spec",
     "Trace",
     "TraceGradient",
-    "argument",
-    "before",
-    "freed_graph",
-    "membrane",
-    "name_of",
-    "pack",
-    "spec_of",
+    "delay_one_step",
+    "explain_freed_graph",
+    "from_saved_dtype",
+    "membrane_before_reset",
+    "spec_by_name",
+    "spec_name",
+    "spike_argument",
+    "state_trajectories",
+    "to_saved_dtype",
     "torch_page",
-    "trajectories",
-    "unpack",
 ]
 
 
@@ -47,7 +47,7 @@ _specs: dict[str, Spec] = {}
 _names: dict[Spec, str] = {}
 
 
-def name_of(spec: Spec) -> str:
+def spec_name(spec: Spec) -> str:
     """A text for `spec`, by which operators know it; compiled code is compiled anew where it has changed.
 
     It tells what shapes and dtypes depend on, because torch keeps compiled code on disk, where another process may find
@@ -59,7 +59,7 @@ def name_of(spec: Spec) -> str:
     return _names[spec]
 
 
-def spec_of(name: str) -> Spec:
+def spec_by_name(name: str) -> Spec:
     """The spec of that name."""
     return _specs[name]
 
@@ -94,14 +94,14 @@ class Solution:
         spikes: [B, T, N].
         mem: the first state after each step [B, T, N], with gradients; None where it was not asked for.
         last: the states after the last step, each [B, N], with gradients.
-        kept: what the steps have left (see `Trace.kept`), without a graph; None where nothing was kept.
+        saved: what the steps have left (see `Trace.saved`), without a graph; None where nothing was kept.
         spike_count: how many spikes there are, or None where nobody counted; from a GPU, see `Trace.spike_count`.
     """
 
     spikes: Tensor
     mem: Tensor | None
     last: tuple[Tensor, ...]
-    kept: tuple[Tensor, ...] | None
+    saved: tuple[Tensor, ...] | None
     spike_count: int | Tensor | None = None
 
 
@@ -112,14 +112,14 @@ class Trace(NamedTuple):
         spikes: [B, T, N].
         mem: the first state after each step [B, T, N], or None where it was not asked for.
         last: the states after the last step, each [B, N].
-        kept: `w` of each step and the states after it but the first, each [B, T, N]; None where not asked for.
+        saved: `w` of each step and the states after it but the first, each [B, T, N]; None where not asked for.
         spike_count: the number of spikes, or None; on a GPU a tensor of which it is the sum, as reading it would wait.
     """
 
     spikes: Tensor
     mem: Tensor | None
     last: tuple[Tensor, ...]
-    kept: tuple[Tensor, ...] | None
+    saved: tuple[Tensor, ...] | None
     spike_count: int | Tensor | None = None
 
 
@@ -131,7 +131,7 @@ class TraceGradient(NamedTuple):
     last: Sequence[Tensor | None]
 
 
-def before(states: Sequence[Tensor], trajectories: Sequence[Tensor]) -> list[Tensor]:
+def delay_one_step(states: Sequence[Tensor], trajectories: Sequence[Tensor]) -> list[Tensor]:
     """The states before each step, each [B, T, N]."""
     return [
         torch.cat([s[:, None], t], 1)[:, : t.shape[1]]
@@ -139,23 +139,23 @@ def before(states: Sequence[Tensor], trajectories: Sequence[Tensor]) -> list[Ten
     ]
 
 
-def membrane(problem: Problem, kept: tuple[Tensor, ...]) -> Tensor:
+def membrane_before_reset(problem: Problem, saved: tuple[Tensor, ...]) -> Tensor:
     """The membrane before reset `u` at all steps at once [B, T, N]; no gradient."""
-    return _replay(problem, kept)[0]
+    return _replay(problem, saved)[0]
 
 
-def argument(problem: Problem, kept: tuple[Tensor, ...]) -> Tensor:
+def spike_argument(problem: Problem, saved: tuple[Tensor, ...]) -> Tensor:
     """What the neuron hands to its spike function, at all steps at once [B, T, N]; no gradient."""
-    return _replay(problem, kept)[2]
+    return _replay(problem, saved)[2]
 
 
-def trajectories(problem: Problem, kept: tuple[Tensor, ...]) -> list[Tensor]:
+def state_trajectories(problem: Problem, saved: tuple[Tensor, ...]) -> list[Tensor]:
     """The states after each step, each [B, T, N]; no gradient."""
-    return [_replay(problem, kept)[1], *kept[1:]]
+    return [_replay(problem, saved)[1], *saved[1:]]
 
 
 @torch.no_grad()
-def _replay(problem: Problem, kept: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+def _replay(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
     seen: list[Tensor] = []
 
     def spike(z: Tensor) -> Tensor:
@@ -163,27 +163,27 @@ def _replay(problem: Problem, kept: tuple[Tensor, ...]) -> tuple[Tensor, Tensor,
         return heaviside(z)
 
     fire = torch_page(problem.spec.neuron, "fire", spike=spike, held=torch.detach)
-    others = before(problem.states[1:], kept[1:])
-    _, u, v, *_ = fire(kept[0], *others, *problem.constants)
+    others = delay_one_step(problem.states[1:], saved[1:])
+    _, u, v, *_ = fire(saved[0], *others, *problem.constants)
     return u, v, seen[0]
 
 
-def pack(problem: Problem, kept: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def to_saved_dtype(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """What is saved for backward: `kept`, or with `saved_dtype="bfloat16"` the distance of `w` from the threshold, rounded.
 
     Surrogates are smooth in the logarithm of that distance, so σ' is off by about 1 % at most. Its sign, the spike, is
     kept, and so is the sign of `w`, on which clamped neurons depend.
     """
     if problem.spec.saved_dtype is None:
-        return kept
-    w, threshold = kept[0].detach(), _threshold(problem)
+        return saved
+    w, threshold = saved[0].detach(), _threshold(problem)
     distance, zero = (w - threshold).bfloat16(), (-threshold).bfloat16()
     return torch.where(
         (w < 0) & (distance >= zero), zero.nextafter(zero.new_tensor(-torch.inf)), distance
-    ), *kept[1:]
+    ), *saved[1:]
 
 
-def unpack(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def from_saved_dtype(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """The inverse of `pack`, but for the rounding; `problem.x` is not read."""
     if problem.spec.saved_dtype is None:
         return saved
@@ -212,7 +212,7 @@ def torch_page(neuron: Neuron, name: str, **names: Any) -> Any:
     return bind(getattr(neuron, name), m=torch, **pages, **names)
 
 
-def freed_graph(error: RuntimeError) -> RuntimeError:
+def explain_freed_graph(error: RuntimeError) -> RuntimeError:
     """The clear form of autograd's complaint about a graph that an earlier backward pass has freed."""
     if "modified by an inplace operation" in str(error):
         return RuntimeError(

@@ -13,17 +13,17 @@ from nwavesdk.solvers.problem import (
     Solution,
     Trace,
     TraceGradient,
-    before,
-    freed_graph,
+    delay_one_step,
+    explain_freed_graph,
+    state_trajectories,
     torch_page,
-    trajectories,
 )
 from nwavesdk.surrogate import heaviside
 
-__all__ = ["backward", "solve"]
+__all__ = ["backward_reference", "solve_reference"]
 
 
-def solve(problem: Problem) -> Solution:
+def solve_reference(problem: Problem) -> Solution:
     """Run the problem step by step under autograd."""
     neuron = problem.spec.neuron
     names = {
@@ -51,21 +51,20 @@ def solve(problem: Problem) -> Solution:
     return Solution(spikes, mem, tuple(states), (w, *others))
 
 
-def backward(
+def backward_reference(
     problem: Problem,
     trace: Trace,
     grads: TraceGradient,
     learn: bool,
-    reuse: bool = False,  # noqa: ARG001
 ) -> tuple[Tensor | None, ...]:
     """The neuron's adjoint step by step, the counterpart of `serial.backward` on any device."""
-    spec, kept = problem.spec, trace.kept
+    spec, kept = problem.spec, trace.saved
     assert kept is not None
     held = _nothing if spec.detach_reset else _identity
     adjoint = torch_page(
         spec.neuron, "adjoint", spike=heaviside, surrogate=spec.surrogate.derivative, held=held
     )
-    w, states = kept[0], before(problem.states, trajectories(problem, kept))
+    w, states = kept[0], delay_one_step(problem.states, state_trajectories(problem, kept))
     zeros = torch.zeros_like(problem.states[0])
     grad_states = [zeros if g is None else g for g in grads.last]
     grad_constants, grad_spikes, found = (
@@ -88,7 +87,7 @@ def backward(
     tail: tuple[Tensor | None, ...] = ()
     if problem.recurrent is not None:
         assert problem.spikes is not None
-        (previous,) = before([problem.spikes], [trace.spikes])
+        (previous,) = delay_one_step([problem.spikes], [trace.spikes])
         tail = previous.flatten(0, 1).t() @ grad.flatten(0, 1), grad_spikes
     sums = [g.sum(0) if learn else None for g in grad_constants]
     return grad, *grad_states, *sums, *tail
@@ -116,5 +115,5 @@ class _Watched(torch.autograd.Function):
         try:
             _ = ctx.saved_tensors
         except RuntimeError as error:
-            raise freed_graph(error) from None
+            raise explain_freed_graph(error) from None
         return grads

@@ -1,33 +1,35 @@
 """The fastest serial solver where the tensors are: compiled on the CPU, Triton on a GPU, else the torch reference."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers import reference
-from nwavesdk.solvers.cpu import serial
-from nwavesdk.solvers.gpu import serial as gpu
-from nwavesdk.solvers.problem import Problem, Trace
+from nwavesdk.solvers.cpu.serial import backward_cpu, forward_cpu
+from nwavesdk.solvers.gpu.serial import backward_gpu, forward_gpu, has_gpu_kernel
+from nwavesdk.solvers.problem import Problem, Trace, TraceGradient
+from nwavesdk.solvers.reference import backward_reference, solve_reference
 
-__all__ = ["backward", "forward"]
+__all__ = ["backward_serial", "forward_serial"]
 
 
-def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
-    """Run the problem without a graph; `mem` and `keep` say what is needed beside the spikes."""
+def forward_serial(
+    problem: Problem, needs_membrane: bool = True, needs_saved: bool = True
+) -> Trace:
+    """Run the problem without a graph; `needs_membrane` and `needs_saved` say what is needed beside the spikes."""
     if problem.x.device.type == "cpu":
-        return serial.forward(problem, mem, keep)
-    if gpu.runs(problem.x, problem.recurrent is not None):
-        return gpu.forward(problem, mem, keep)
+        return forward_cpu(problem, needs_membrane, needs_saved)
+    if has_gpu_kernel(problem.x, problem.recurrent is not None):
+        return forward_gpu(problem, needs_membrane, needs_saved)
     with torch.no_grad():
-        solution = reference.solve(problem)
-    return Trace(solution.spikes, solution.mem, solution.last, solution.kept)
+        solution = solve_reference(problem)
+    return Trace(solution.spikes, solution.mem, solution.last, solution.saved)
 
 
-def backward(problem: Problem) -> Callable[..., tuple[Tensor | None, ...]]:
-    """The adjoint that runs where the problem's tensors are: `(problem, trace, grads, learn, reuse)`."""
+def backward_serial(
+    problem: Problem, trace: Trace, grads: TraceGradient, learn: bool, reuse: bool = False
+) -> tuple[Tensor | None, ...]:
+    """The adjoint where the problem's tensors are."""
     if problem.x.device.type == "cpu":
-        return serial.backward
-    return (
-        gpu.backward if gpu.runs(problem.x, problem.recurrent is not None) else reference.backward
-    )
+        return backward_cpu(problem, trace, grads, learn, reuse)
+    if has_gpu_kernel(problem.x, problem.recurrent is not None):
+        return backward_gpu(problem, trace, grads, learn)
+    return backward_reference(problem, trace, grads, learn)

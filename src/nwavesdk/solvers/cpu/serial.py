@@ -9,10 +9,10 @@ from torch import Tensor
 from nwavesdk.solvers.cpu.kernels import NativeKernel, cpu_kernels
 from nwavesdk.solvers.cpu.loops import WIDTH
 from nwavesdk.solvers.cpu.threads import keep_large_blocks
-from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, argument, before
+from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, delay_one_step, spike_argument
 from nwavesdk.solvers.sparse.product import correlation
 
-__all__ = ["backward", "forward"]
+__all__ = ["backward_cpu", "forward_cpu"]
 
 _NARROW, _LANES = (
     5,
@@ -21,25 +21,25 @@ _NARROW, _LANES = (
 _SMALL = 1 << 14  # neuron-steps below which a second thread costs more than it saves
 
 
-def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
-    """Run the problem without a graph; `mem` and `keep` say what is written beside the spikes."""
+def forward_cpu(problem: Problem, needs_membrane: bool = True, needs_saved: bool = True) -> Trace:
+    """Run the problem without a graph; `needs_membrane` and `needs_saved` say what is written beside the spikes."""
     keep_large_blocks()
     x, K = problem.x.contiguous(), len(problem.states)
     B, T, N = x.shape
     compiled = cpu_kernels(problem.spec.neuron, _name(x))
-    spikes, w = torch.empty_like(x), x.new_empty(B, T if keep else 1, N)
-    trajectory = x.new_empty((B, T, N) if mem else (0, 0, 0))
+    spikes, w = torch.empty_like(x), x.new_empty(B, T if needs_saved else 1, N)
+    trajectory = x.new_empty((B, T, N) if needs_membrane else (0, 0, 0))
     others, final = (
-        x.new_empty((K - 1, B, T, N) if keep else (K - 1, 0, 0, 0)),
+        x.new_empty((K - 1, B, T, N) if needs_saved else (K - 1, 0, 0, 0)),
         x.new_empty(K, B, N),
     )
     given = [_stacked(problem.states), _stacked(problem.constants)]
-    written = [spikes, w, int(keep), trajectory, int(mem), others, final]
+    written = [spikes, w, int(needs_saved), trajectory, int(needs_membrane), others, final]
     group = _group(B, N) if problem.recurrent is None and K == 1 else 1
     if group > 1:
         jobs = -(-B // group)
         counts = torch.empty(jobs, dtype=torch.int64)
-        written = [spikes, w, int(keep), trajectory, int(mem), final, counts]
+        written = [spikes, w, int(needs_saved), trajectory, int(needs_membrane), final, counts]
         _run(compiled.forward_packed, jobs, x.numel(), [group, x, *given, *written])
     elif problem.recurrent is None:
         width, jobs = _blocks(B, N)
@@ -52,19 +52,21 @@ def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
         _run(
             compiled.forward_recurrent, B, x.numel() * _steps(N), [*read, *given, *written, counts]
         )
-    kept = (w, *others.unbind()) if keep else None
-    return Trace(spikes, trajectory if mem else None, final.unbind(), kept, int(counts.sum()))
+    kept = (w, *others.unbind()) if needs_saved else None
+    return Trace(
+        spikes, trajectory if needs_membrane else None, final.unbind(), kept, int(counts.sum())
+    )
 
 
-def backward(
+def backward_cpu(
     problem: Problem, trace: Trace, grads: TraceGradient, learn: bool, reuse: bool = False
 ) -> tuple[Tensor | None, ...]:
     """∂L/∂ x, states, constants (None unless `learn`), and with recurrence its weights and the spikes before.
 
-    With `reuse`, ∂L/∂x may take the memory of `trace.kept[0]`, which nobody reads again.
+    With `reuse`, ∂L/∂x may take the memory of `trace.saved[0]`, which nobody reads again.
     """
-    assert trace.kept is not None
-    spec, w = problem.spec, trace.kept[0].contiguous()
+    assert trace.saved is not None
+    spec, w = problem.spec, trace.saved[0].contiguous()
     B, _, N = w.shape
     group = _group(B, N) if problem.recurrent is None and len(problem.states) == 1 else 1
     reuse = (
@@ -74,7 +76,9 @@ def backward(
         and spec.surrogate.pseudo_derivative is not None
     )
     if spec.surrogate.pseudo_derivative is None:
-        grad_x = torch.empty_like(w).copy_(spec.surrogate.derivative(argument(problem, trace.kept)))
+        grad_x = torch.empty_like(w).copy_(
+            spec.surrogate.derivative(spike_argument(problem, trace.saved))
+        )
         parameters: tuple[Any, ...] = ()
     else:
         grad_x = w if reuse else torch.empty_like(w)
@@ -88,7 +92,7 @@ def backward(
     compiled = cpu_kernels(spec.neuron, _name(w), spec.surrogate, backward=True, **options)
     read = [
         w,
-        _stacked(trace.kept[1:], like=w),
+        _stacked(trace.saved[1:], like=w),
         _stacked(problem.states),
         _stacked(problem.constants),
     ]
@@ -108,7 +112,7 @@ def backward(
         transposed = problem.recurrent.t().contiguous()
         arguments = [transposed, *read, *given, grad_fired, parameters]
         _run(compiled.backward_recurrent, -(-B // 4), w.numel() * _steps(N), arguments)
-        (previous,) = before([problem.spikes], [trace.spikes])
+        (previous,) = delay_one_step([problem.spikes], [trace.spikes])
         tail = correlation(previous.flatten(0, 1), grad_x.flatten(0, 1)), grad_fired
     sums: list[Tensor | None] = list(learned.sum(1)) if learn else [None] * len(problem.constants)
     return grad_x, *grad_states.unbind(), *sums, *tail

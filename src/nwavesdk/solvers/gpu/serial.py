@@ -16,13 +16,13 @@ from torch import Tensor
 from nwavesdk.dynamics import Neuron
 from nwavesdk.solvers.gpu.render import render_triton
 from nwavesdk.solvers.kernel_cache import load_source
-from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, argument
+from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, spike_argument
 from nwavesdk.surrogate import Surrogate
 
-__all__ = ["backward", "forward", "gpu_kernels", "runs"]
+__all__ = ["backward_gpu", "forward_gpu", "gpu_kernels", "has_gpu_kernel"]
 
 
-def runs(x: Tensor, recurrent: bool) -> bool:
+def has_gpu_kernel(x: Tensor, recurrent: bool) -> bool:
     """Whether the kernels here run a problem with the charge `x`: a CUDA tensor, no recurrence, Triton installed."""
     return x.device.type == "cuda" and not recurrent and _installed()
 
@@ -32,14 +32,14 @@ def _installed() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
-    """Run the problem without a graph; `mem` and `keep` say what is written beside the spikes."""
+def forward_gpu(problem: Problem, needs_membrane: bool = True, needs_saved: bool = True) -> Trace:
+    """Run the problem without a graph; `needs_membrane` and `needs_saved` say what is written beside the spikes."""
     assert problem.recurrent is None
     x, neuron, real = _rows(problem.x.detach()), problem.spec.neuron, _real(problem.x)
     (B, T, N), K = x.shape, len(problem.states)
     spikes = x.new_empty(B, T, N)
-    trajectory = x.new_empty(B, T, N) if mem else None
-    kept = tuple(x.new_empty(B, T, N, dtype=real) for _ in range(K)) if keep else None
+    trajectory = x.new_empty(B, T, N) if needs_membrane else None
+    kept = tuple(x.new_empty(B, T, N, dtype=real) for _ in range(K)) if needs_saved else None
     last = tuple(x.new_empty(B, N, dtype=real) for _ in range(K))
     counts = x.new_empty(-(-B * N // _block(B * N)), dtype=torch.int32)
     w, *others = kept or (None,) * K
@@ -57,20 +57,21 @@ def forward(problem: Problem, mem: bool = True, keep: bool = True) -> Trace:
     return Trace(spikes, trajectory, last, kept, counts)
 
 
-def backward(
+def backward_gpu(
     problem: Problem,
     trace: Trace,
     grads: TraceGradient,
     learn: bool,
-    reuse: bool = False,  # noqa: ARG001
 ) -> tuple[Tensor | None, ...]:
     """∂L/∂ x, states, constants (None unless `learn`); x's in the dtype in which ∂L/∂spikes or ∂L/∂mem arrives."""
-    assert trace.kept is not None
+    assert trace.saved is not None
     assert problem.recurrent is None
-    spec, (w, *others) = problem.spec, [t.contiguous() for t in trace.kept]
+    spec, (w, *others) = problem.spec, [t.contiguous() for t in trace.saved]
     (B, T, N), real = w.shape, w.dtype
     if spec.surrogate.pseudo_derivative is None:
-        sigma: list[Any] = [spec.surrogate.derivative(argument(problem, trace.kept)).contiguous()]
+        sigma: list[Any] = [
+            spec.surrogate.derivative(spike_argument(problem, trace.saved)).contiguous()
+        ]
     else:
         sigma = list(spec.surrogate.constants)
     grad_s, grad_mem = (None if g is None else _rows(g) for g in (grads.spikes, grads.mem))
@@ -90,7 +91,7 @@ def backward(
     arguments = [w, *others, *_states(problem, real), *_constants(problem, real)]
     arguments += [*_strided(grad_s), *_strided(grad_mem)]
     arguments += [*last, *sigma, grad_x, *grad_states, *learned, B * N, T, N]
-    _launch(kernels.backward, B * N, len(trace.kept), arguments)
+    _launch(kernels.backward, B * N, len(trace.saved), arguments)
     sums = [g.sum(0) for g in learned] if learn else [None] * len(problem.constants)
     return grad_x, *grad_states, *sums
 

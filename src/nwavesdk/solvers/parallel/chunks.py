@@ -28,18 +28,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers import serial as fastest
 from nwavesdk.solvers.parallel.scan import affine_scan
 from nwavesdk.solvers.problem import Problem, Spec, Trace, TraceGradient, torch_page
+from nwavesdk.solvers.serial import backward_serial, forward_serial
 from nwavesdk.surrogate import heaviside
 
 __all__ = [
     "LEAST_CHUNKS",
     "Effort",
-    "backward",
+    "backward_chunks",
     "chunk_length",
-    "forward",
-    "steps_of",
+    "chunk_length_for",
+    "forward_chunks",
     "wanted_length",
 ]
 
@@ -113,10 +113,10 @@ def chunk_length(T: int, decay: float) -> int:
     return T // min(whole, key=lambda count: abs(count * wanted - T)) if whole else wanted
 
 
-def forward(
+def forward_chunks(
     problem: Problem,
-    mem: bool = True,
-    keep: bool = True,
+    needs_membrane: bool = True,
+    needs_saved: bool = True,
     *,
     steps: int | None = None,
     entries: Tensor | None = None,
@@ -128,22 +128,22 @@ def forward(
 
     Args:
         problem: what to run.
-        mem: whether the membrane after each step is wanted.
-        keep: whether `w` of each step is wanted.
+        needs_membrane: whether the membrane after each step is wanted.
+        needs_saved: whether `w` of each step is wanted.
         steps: of a chunk; None takes `chunk_length` for the slowest neuron.
         entries: a guess of the states before all chunks but the first [B, C - 1, N], C = ⌈T / steps⌉; None: zero.
         passes: after which the serial solver takes over; None: half as many as there are chunks.
         run: the serial solver, None: the fastest one where the tensors are.
         efforts: a list to which what it took is appended.
     """
-    run = run or fastest.forward
-    steps = steps_of(problem) if steps is None else steps
+    run = run or forward_serial
+    steps = chunk_length_for(problem) if steps is None else steps
     B, T, N = problem.x.shape
     C = -(-T // max(steps, 1))
     if C < 2 or not B * N:
         if efforts is not None:
             efforts.append(Effort(1, T, 1, T, B * T * N))
-        return run(problem, mem, keep)
+        return run(problem, needs_membrane, needs_saved)
     guess = problem.states[0].new_zeros(B, C, N)
     if entries is not None:
         guess[:, 1:] = entries
@@ -159,7 +159,9 @@ def forward(
     last = (trajectory[:, -1].clone(),)
     if efforts is not None:
         efforts.append(effort)
-    return Trace(spikes, trajectory if mem else None, last, (w,) if keep else None)
+    return Trace(
+        spikes, trajectory if needs_membrane else None, last, (w,) if needs_saved else None
+    )
 
 
 class _Solver:
@@ -227,9 +229,9 @@ class _Solver:
         self.effort.depth += self.steps
         self.effort.work += T * n
         spikes = trace.spikes.view(T, n)
-        if trace.mem is None or trace.kept is None:
+        if trace.mem is None or trace.saved is None:
             return _Found(spikes, spikes, spikes, trace.last[0])
-        return _Found(spikes, trace.mem.view(T, n), trace.kept[0].view(T, n), trace.last[0])
+        return _Found(spikes, trace.mem.view(T, n), trace.saved[0].view(T, n), trace.last[0])
 
     def _transfer(self, columns: _Columns, found: _Found) -> Tensor:
         """By how much each chunk's end changes with its entry, the spikes held fixed [C, n]."""
@@ -270,11 +272,11 @@ class _Solver:
             self._problem(inner.x[None, start:], ends[known][None], inner.constants), True, True
         )
         assert trace.mem is not None
-        assert trace.kept is not None
+        assert trace.saved is not None
         self.effort.serial += len(ends[0])
         self.effort.depth += len(inner.x) - start
         self.effort.work += trace.spikes.numel()
-        sequences = zip(found[:3], (trace.spikes, trace.mem, trace.kept[0]), strict=True)
+        sequences = zip(found[:3], (trace.spikes, trace.mem, trace.saved[0]), strict=True)
         spikes, mem, w = (torch.cat([whole[:start, which], rest[0]]) for whole, rest in sequences)
         return _placed(found, which, _Found(spikes, mem, w, torch.cat([ends[:-1], trace.last[0]])))
 
@@ -286,13 +288,13 @@ def _placed(whole: _Found, which: Tensor, part: _Found) -> _Found:
     return whole
 
 
-def steps_of(problem: Problem) -> int:
+def chunk_length_for(problem: Problem) -> int:
     """Steps of a chunk for the slowest neuron of the problem."""
     decay = problem.constants[0]
     return chunk_length(problem.x.shape[1], float(decay.max()) if decay.numel() else 0.0)
 
 
-def backward(
+def backward_chunks(
     problem: Problem,
     trace: Trace,
     grads: TraceGradient,
@@ -303,10 +305,10 @@ def backward(
     run: Callable[..., tuple[Tensor | None, ...]] | None = None,
 ) -> tuple[Tensor | None, ...]:
     """∂L/∂ x, states and constants (None unless `learn`), as the serial adjoint's but for the order of sums."""
-    assert trace.kept is not None
-    run = run or fastest.backward(problem)
-    w, grad_s, grad_mem, arriving = trace.kept[0], grads.spikes, grads.mem, grads.last[0]
-    steps = steps_of(problem) if steps is None else steps
+    assert trace.saved is not None
+    run = run or backward_serial
+    w, grad_s, grad_mem, arriving = trace.saved[0], grads.spikes, grads.mem, grads.last[0]
+    steps = chunk_length_for(problem) if steps is None else steps
     B, T, N = w.shape
     C = -(-T // max(steps, 1))
     if C < 2 or not B * N:

@@ -7,7 +7,7 @@ t is right at t in the next one.
 
 The scan sums in another order than the serial pass. So the iteration finds the spikes of the neuron in the arithmetic
 of the scan, where a membrane within rounding of the threshold may spike otherwise than in the serial pass; the first
-step that differs lies within `rounding(problem)` of the threshold. The jump hands its states on to `chunks`, which
+step that differs lies within `rounding_bound(problem)` of the threshold. The jump hands its states on to `chunks`, which
 proves the spikes of the serial pass. Input is taken to be finite: an infinite charge spreads otherwise in a scan.
 """
 
@@ -17,16 +17,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers.parallel import chunks
+from nwavesdk.solvers.parallel.chunks import Effort, chunk_length_for, forward_chunks
 from nwavesdk.solvers.parallel.scan import clamped_scan
-from nwavesdk.solvers.problem import Problem, Trace, before, torch_page
+from nwavesdk.solvers.problem import Problem, Trace, delay_one_step, torch_page
 from nwavesdk.surrogate import heaviside
 
-__all__ = ["iteration", "jump", "rounding"]
+__all__ = ["forward_iteration", "forward_jump", "rounding_bound"]
 
 
-def iteration(
-    problem: Problem, mem: bool = True, keep: bool = True, iterates: list[int] | None = None
+def forward_iteration(
+    problem: Problem,
+    needs_membrane: bool = True,
+    needs_saved: bool = True,
+    iterates: list[int] | None = None,
 ) -> Trace:
     """From no spikes: membranes by a scan, the spikes of these membranes, and again, until two iterates agree.
 
@@ -45,30 +48,30 @@ def iteration(
     if iterates is not None:
         iterates.append(count)
     last = v[:, -1].clone() if x.shape[1] else v0.clone()
-    return Trace(spikes, v if mem else None, (last,), (w,) if keep else None)
+    return Trace(spikes, v if needs_membrane else None, (last,), (w,) if needs_saved else None)
 
 
-def jump(
+def forward_jump(
     problem: Problem,
-    mem: bool = True,
-    keep: bool = True,
+    needs_membrane: bool = True,
+    needs_saved: bool = True,
     *,
     steps: int | None = None,
-    efforts: list[chunks.Effort] | None = None,
+    efforts: list[Effort] | None = None,
     iterates: list[int] | None = None,
 ) -> Trace:
     """Chunk by chunk, from each spike to the next, then proven; as many scans as the busiest neuron has spikes.
 
     Args:
         problem: what to run.
-        mem: whether the membrane after each step is wanted.
-        keep: whether `w` of each step is wanted.
+        needs_membrane: whether the membrane after each step is wanted.
+        needs_saved: whether `w` of each step is wanted.
         steps: of a chunk; None takes `chunk_length` for the slowest neuron.
-        efforts: see `chunks.forward`.
+        efforts: see `forward_chunks`.
         iterates: a list to which the number of scans is appended.
     """
     x = problem.x.contiguous()
-    steps = chunks.steps_of(problem) if steps is None else steps
+    steps = chunk_length_for(problem) if steps is None else steps
     step, v, scans, entries = _step(problem), problem.states[0].detach(), 0, []
     for part in x.split(max(steps, 1), 1)[:-1]:
         spikes = torch.zeros_like(part)
@@ -87,10 +90,12 @@ def jump(
     if iterates is not None:
         iterates.append(scans)
     guess = torch.stack(entries, 1) if entries else None
-    return chunks.forward(problem, mem, keep, steps=steps, entries=guess, efforts=efforts)
+    return forward_chunks(
+        problem, needs_membrane, needs_saved, steps=steps, entries=guess, efforts=efforts
+    )
 
 
-def rounding(problem: Problem) -> Tensor:
+def rounding_bound(problem: Problem) -> Tensor:
     """How far from the threshold a membrane can be whose spike the iteration finds otherwise than a serial pass [N].
 
     Both sum the same charges and resets, of which no partial sum exceeds M = (max |x| + θ) / (1 - decay); the serial
@@ -122,7 +127,7 @@ def _step(problem: Problem) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, 
     def step(x: Tensor, spikes: Tensor, v0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a, b, c = clamped_scan(*carry(x, spikes, *constants))
         v = torch.maximum(a * v0[:, None] + b, c)
-        w = pages[0](x, *before([v0], [v]), *constants)
+        w = pages[0](x, *delay_one_step([v0], [v]), *constants)
         found, *_ = pages[1](w, *constants)
         return w, found, v
 

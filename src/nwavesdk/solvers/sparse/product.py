@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nwavesdk.solvers.cpu.threads import keep_large_blocks, run_jobs
 from nwavesdk.solvers.kernel_cache import load_python_kernels
-from nwavesdk.solvers.problem import freed_graph
+from nwavesdk.solvers.problem import explain_freed_graph
 from nwavesdk.solvers.sparse.crossover import active_table
 
 __all__ = [
@@ -192,7 +192,7 @@ class _Product(torch.autograd.Function):
         try:
             weight, *kept = ctx.saved_tensors
         except RuntimeError as error:
-            raise freed_graph(error) from None
+            raise explain_freed_graph(error) from None
         grad = grad.reshape(-1, grad.shape[-1])
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:

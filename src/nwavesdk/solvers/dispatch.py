@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from nwavesdk.solvers import reference
-from nwavesdk.solvers.gpu import serial as gpu
+from nwavesdk.solvers.gpu.serial import has_gpu_kernel
 from nwavesdk.solvers.parallel.chunks import LEAST_CHUNKS, wanted_length
 from nwavesdk.solvers.problem import Problem, Solution
-from nwavesdk.solvers.sweep import FORWARD, backward_of, sweep
+from nwavesdk.solvers.reference import solve_reference
+from nwavesdk.solvers.sweep import FORWARD, backward_for, sweep
 from nwavesdk.surrogate import Foreign
 
 __all__ = [
@@ -25,10 +25,10 @@ __all__ = [
     "PASSES",
     "SOLVERS",
     "Costs",
-    "choose",
-    "run",
-    "seconds",
-    "serial_runs",
+    "choose_solver",
+    "has_serial_kernel",
+    "predicted_seconds",
+    "solve",
 ]
 
 SOLVERS = ("reference", *FORWARD)
@@ -38,16 +38,16 @@ NOT_COMPILED = (
 )
 
 
-def serial_runs(x: Tensor, recurrent: bool) -> bool:
+def has_serial_kernel(x: Tensor, recurrent: bool) -> bool:
     """Whether the serial solver runs a problem with the charge `x`: on CPU tensors any, on CUDA tensors see `gpu`."""
-    return x.device.type == "cpu" or gpu.runs(x, recurrent)
+    return x.device.type == "cpu" or has_gpu_kernel(x, recurrent)
 
 
-def run(
+def solve(
     problem: Problem,
     solver: str = "serial",
-    mem: bool = True,
-    keep: bool = True,
+    needs_membrane: bool = True,
+    needs_saved: bool = True,
     name: str | None = None,
 ) -> Solution:
     """Run `problem` with the solver of that name.
@@ -55,8 +55,8 @@ def run(
     Args:
         problem: what to run.
         solver: a name in `SOLVERS`.
-        mem: whether the membrane after each step is wanted; without it, less is written.
-        keep: whether `Solution.kept` is wanted where no gradient asks for it.
+        needs_membrane: whether the membrane after each step is wanted; without it, less is written.
+        needs_saved: whether `Solution.saved` is wanted where no gradient asks for it.
         name: `name_of(problem.spec)`, needed in compiled code.
 
     Raises:
@@ -64,7 +64,7 @@ def run(
             `torch.func` transforms.
     """
     device = problem.x.device.type
-    if solver == "serial" and not serial_runs(problem.x, problem.recurrent is not None):
+    if solver == "serial" and not has_serial_kernel(problem.x, problem.recurrent is not None):
         what = (
             "a recurrent layer" if device == "cuda" and problem.recurrent is not None else "a layer"
         )
@@ -84,12 +84,12 @@ def run(
             f'comPaSSo does not run {what}: use device="cpu", which runs on CUDA tensors too.'
         )
     if torch.compiler.is_compiling() and solver != "reference":
-        from nwavesdk.solvers import ops
+        from nwavesdk.solvers.ops import solve_in_graph
 
         assert name is not None
         if isinstance(problem.spec.surrogate, Foreign):
             raise RuntimeError(NOT_COMPILED)
-        return ops.solve(problem, name, solver, mem, keep)
+        return solve_in_graph(problem, name, solver, needs_membrane, needs_saved)
     if forward_ad._current_level >= 0:
         raise RuntimeError(
             "forward-mode derivatives (torch.autograd.forward_ad) do not go through neuron layers: use reverse mode."
@@ -101,8 +101,8 @@ def run(
         )
     with torch.autocast(device, enabled=False):
         if solver == "reference":
-            return reference.solve(problem)
-        return sweep(problem, FORWARD[solver], mem, keep, backward_of(solver, problem))
+            return solve_reference(problem)
+        return sweep(problem, FORWARD[solver], needs_membrane, needs_saved, backward_for(solver))
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ COSTS = {
 PASSES = {"lif_none": 5, "lif_zero": 5, "lif_subtraction": 7, "h1v1": 2, "h1v2": 2}
 
 
-def choose(device: str, neuron: str, lanes: int, T: int, decay: float) -> str:
+def choose_solver(device: str, neuron: str, lanes: int, T: int, decay: float) -> str:
     """`"serial"` or `"compasso"`, whichever takes less time by the tables.
 
     Args:
@@ -145,16 +145,18 @@ def choose(device: str, neuron: str, lanes: int, T: int, decay: float) -> str:
         decay: of the slowest neuron.
 
     Example:
-        >>> choose("cuda", "lif_subtraction", lanes=64, T=100_000, decay=0.9)
+        >>> choose_solver("cuda", "lif_subtraction", lanes=64, T=100_000, decay=0.9)
         'compasso'
-        >>> choose("cuda", "lif_subtraction", lanes=1 << 20, T=128, decay=0.9)
+        >>> choose_solver("cuda", "lif_subtraction", lanes=1 << 20, T=128, decay=0.9)
         'serial'
     """
-    serial, compasso = seconds(device, neuron, lanes, T, decay)
+    serial, compasso = predicted_seconds(device, neuron, lanes, T, decay)
     return "compasso" if compasso < serial else "serial"
 
 
-def seconds(device: str, neuron: str, lanes: int, T: int, decay: float) -> tuple[float, float]:
+def predicted_seconds(
+    device: str, neuron: str, lanes: int, T: int, decay: float
+) -> tuple[float, float]:
     """What the model says a forward and backward pass takes, serially and by comPaSSo."""
     costs, steps = COSTS.get(device, COSTS["cuda"]), wanted_length(decay)
 
