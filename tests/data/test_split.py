@@ -1,17 +1,24 @@
+"""Splits by recording, and of whole sets of recordings."""
+
 import numpy as np
 import pytest
 
-from nwavesdk.data import Recordings, stratified_split
+from nwavesdk.data import (
+    Recordings,
+    Split,
+    split_by_recording,
+    split_by_speaker,
+    split_indices,
+    split_recordings,
+)
 
 
 def recordings(per_class: dict[str, int], order: int | None = None) -> Recordings:
     labels = np.repeat(np.arange(len(per_class)), list(per_class.values()))
     keys = [f"{list(per_class)[label]}/{index}.wav" for index, label in enumerate(labels)]
-    shuffle = (
-        np.arange(len(keys))
-        if order is None
-        else np.random.default_rng(order).permutation(len(keys))
-    )
+    shuffle = np.arange(len(keys))
+    if order is not None:
+        shuffle = np.random.default_rng(order).permutation(shuffle)
     return Recordings(
         frames=tuple(np.full((2, 3), index, np.float32) for index in shuffle),
         labels=labels[shuffle].astype(np.int64),
@@ -21,9 +28,15 @@ def recordings(per_class: dict[str, int], order: int | None = None) -> Recording
     )
 
 
-def test_parts_are_disjoint_complete_and_stratified() -> None:
+def stratified(whole: Recordings, val: float = 0.15, test: float = 0.15) -> Split[Recordings]:
+    split, by = split_recordings(whole, "recording", val, test)
+    assert by == "recording"
+    return split
+
+
+def test_sets_are_disjoint_complete_and_stratified() -> None:
     whole = recordings({"a": 40, "b": 100})
-    split = stratified_split(whole, val=0.2, test=0.1)
+    split = stratified(whole, val=0.2, test=0.1)
     keys = [set(part.keys) for part in split]
     assert set.union(*keys) == set(whole.keys)
     assert sum(map(len, keys)) == len(whole)
@@ -32,61 +45,65 @@ def test_parts_are_disjoint_complete_and_stratified() -> None:
 
 def test_a_recording_keeps_its_frames_and_label() -> None:
     whole = recordings({"a": 10, "b": 10})
-    home = {
+    expected = {
         key: (frames[0, 0], label)
         for key, frames, label in zip(whole.keys, whole.frames, whole.labels, strict=True)
     }
-    for part in stratified_split(whole):
+    for part in stratified(whole):
         for key, frames, label in zip(part.keys, part.frames, part.labels, strict=True):
-            assert (frames[0, 0], label) == home[key]
+            assert (frames[0, 0], label) == expected[key]
 
 
-def test_order_of_the_source_and_global_random_state_change_nothing() -> None:
+def test_a_split_does_not_depend_on_order_or_on_the_global_random_state() -> None:
     np.random.seed(1)
-    first = stratified_split(recordings({"a": 30, "b": 30}))
+    first = stratified(recordings({"a": 30, "b": 30}))
     np.random.seed(2)
-    second = stratified_split(recordings({"a": 30, "b": 30}, order=7))
+    second = stratified(recordings({"a": 30, "b": 30}, order=7))
     assert [set(part.keys) for part in first] == [set(part.keys) for part in second]
 
 
-def test_the_split_of_a_key_is_the_same_for_ever() -> None:
-    split = stratified_split(recordings({"a": 10, "b": 10}))
-    assert split.test.keys == ("a/3.wav", "a/9.wav", "b/10.wav", "b/14.wav")  # by `sha256sum`
+def test_the_set_of_a_key_never_changes() -> None:
+    split = stratified(recordings({"a": 10, "b": 10}))
+    # By `sha256sum` of the keys.
+    assert split.test.keys == ("a/3.wav", "a/9.wav", "b/10.wav", "b/14.wav")
 
 
-def test_adding_one_recording_moves_few() -> None:
-    before = stratified_split(recordings({"a": 100, "b": 100}))
-    after = stratified_split(recordings({"a": 100, "b": 101}))
+def test_a_recording_that_is_added_moves_few_others() -> None:
+    before = stratified(recordings({"a": 100, "b": 100}))
+    after = stratified(recordings({"a": 100, "b": 101}))
     assert len(set(before.test.keys) ^ set(after.test.keys)) <= 2
 
 
-def test_small_classes_get_one_of_each_part_or_an_error() -> None:
-    assert [len(part) for part in stratified_split(recordings({"a": 3, "b": 3}))] == [2, 2, 2]
+def test_a_class_of_three_is_in_each_set_and_one_of_two_is_rejected() -> None:
+    assert list(stratified(recordings({"a": 3, "b": 3})).map(len)) == [2, 2, 2]
     with pytest.raises(ValueError, match=r"Class 'b' has 2 recordings, expected at least 3"):
-        stratified_split(recordings({"a": 3, "b": 2}))
+        stratified(recordings({"a": 3, "b": 2}))
 
 
-@pytest.mark.parametrize(("val", "test"), [(0.0, 0.1), (0.1, 0.0), (0.5, 0.5), (-0.1, 0.2)])
+@pytest.mark.parametrize(
+    ("val", "test"), [(0.0, 0.1), (0.1, 0.0), (0.5, 0.5), (-0.1, 0.2), (float("nan"), 0.1)]
+)
 def test_shares_must_leave_something_to_learn_from(val: float, test: float) -> None:
-    with pytest.raises(ValueError, match="must be positive and sum below 1"):
-        stratified_split(recordings({"a": 9, "b": 9}), val, test)
+    names = [f"{index % 5:08x}_nohash_{index}.wav" for index in range(20)]
+    labels = np.arange(20) % 2
+    for split in (split_by_speaker, split_by_recording):
+        with pytest.raises(ValueError, match="must be positive and sum below 1"):
+            split(names, labels, "ab", val, test)
 
 
-def test_limit_is_even_and_reproducible() -> None:
-    whole = recordings({"a": 30, "b": 50})
-    assert np.bincount(whole.limit(20).labels).tolist() == [10, 10]
-    assert set(whole.limit(20).keys) == set(recordings({"a": 30, "b": 50}, order=3).limit(20).keys)
-    with pytest.raises(
-        ValueError, match=r"A limit of 5 recordings leaves 2 for each of 2 classes.*use 6 or more"
-    ):
-        whole.limit(5)
-
-
-def test_recordings_that_disagree_are_refused() -> None:
-    one = np.zeros((1, 2), np.float32)
-    with pytest.raises(ValueError, match="2 recordings, 1 labels and 2 keys"):
-        Recordings((one, one), np.zeros(1, np.int64), ("a",), ("1", "2"), "")
-    with pytest.raises(ValueError, match=r"got widths \[2, 3\]"):
-        Recordings(
-            (one, np.zeros((1, 3), np.float32)), np.zeros(2, np.int64), ("a",), ("1", "2"), ""
-        )
+def test_recordings_are_split_by_speaker_if_file_names_show_enough_of_them() -> None:
+    keys = [f"{label}/{speaker:08x}_nohash_0.wav" for speaker in range(8) for label in "ab"]
+    frames = tuple(np.full((1, 1), index, np.float32) for index in range(len(keys)))
+    whole = Recordings(frames, np.arange(len(keys)) % 2, ("a", "b"), tuple(keys), "")
+    split, by = split_recordings(whole)
+    assert by == "speaker"
+    indices, speakers = split_indices(whole.keys, whole.labels, whole.classes, "speaker")
+    assert speakers == tuple(f"{speaker:08x}" for speaker in range(8) for _ in "ab")
+    for part, expected in zip(split, indices, strict=True):
+        assert [int(frames[0, 0]) for frames in part.frames] == expected.tolist()
+        assert part.keys == tuple(keys[i] for i in expected)
+    few = whole.take(np.arange(4))
+    _, by = split_recordings(few.take(np.array([0, 1, 0, 1, 0, 1])))
+    assert by == "recording"
+    with pytest.raises(ValueError, match="too few"):
+        split_recordings(few, "speaker")

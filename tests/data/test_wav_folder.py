@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nwavesdk.data import load_wav_folder, stratified_split
+from nwavesdk.data import load_wav_folder, split_recordings
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("soxr")
@@ -85,7 +85,7 @@ def test_the_split_does_not_depend_on_where_the_folder_lies(
 ) -> None:
     moved = tmp_path_factory.mktemp("elsewhere") / "data"
     tree.rename(moved)
-    first = stratified_split(load_wav_folder(moved)).test.keys
+    first = split_recordings(load_wav_folder(moved), "recording")[0].test.keys
     assert first == ("no/2.wav", "yes/3.wav")  # by `sha256sum`
 
 

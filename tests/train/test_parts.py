@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("pydantic")
 
-from nwavesdk.data import load_wav_folder, speaker_split, speakers_of, stratified_split
+from nwavesdk.data import load_wav_folder, speakers_of, split_recordings
 from nwavesdk.train import RunConfig
 from nwavesdk.train.run_data import load_parts
 
@@ -13,7 +13,7 @@ from nwavesdk.train.run_data import load_parts
 def test_the_scale_comes_from_the_training_part_alone(tones: Path) -> None:
     _, parts = load_parts(RunConfig.of({"data": {"source": str(tones), "bands": 12}}))
     recordings = load_wav_folder(tones, bands=12)
-    mean = np.concatenate(stratified_split(recordings).train.frames).mean(0)
+    mean = np.concatenate(split_recordings(recordings, "recording")[0].train.frames).mean(0)
     np.testing.assert_allclose(parts.standard.mean, mean, rtol=1e-4)
     assert np.abs(np.concatenate(recordings.frames).mean(0) - mean).max() > 1e-3
 
@@ -37,7 +37,7 @@ def test_who_is_heard_in_one_part_is_in_no_other(spoken: Path) -> None:
     config, parts = load_parts(RunConfig.of(choices))
     assert config.facts is not None
     assert config.facts.split_by == "speaker"
-    split = speaker_split(load_wav_folder(spoken, bands=4))
+    split, _ = split_recordings(load_wav_folder(spoken, bands=4), "speaker")
     assert np.array_equal(split.test.labels, parts.test.labels)
     heard = [set(speakers_of(part.keys)) for part in split]
     assert sum(map(len, heard)) == len(set.union(*heard)) == 8

@@ -134,7 +134,7 @@ def data_report(gen: NWaveDataGen) -> dict[str, Any]:
         ValueError: The folder, or a file in it, cannot be used.
     """
     channels = gen.channels
-    parts = channels.parts._asdict()
+    parts = channels.split.as_dict()
     per_class = {
         name: dict(zip(gen.classes, np.bincount(channels.y[part], minlength=len(gen.classes)).tolist(), strict=True))
         for name, part in parts.items()

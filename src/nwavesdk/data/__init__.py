@@ -15,15 +15,13 @@ from nwavesdk.data.recordings import (
     fit_hold,
     fit_length,
 )
+from nwavesdk.data.speakers import speakers_of
 from nwavesdk.data.split import (
-    Partition,
     Split,
-    auto_split,
-    by_recording,
-    by_speaker,
-    speaker_split,
-    speakers_of,
-    stratified_split,
+    split_by_recording,
+    split_by_speaker,
+    split_indices,
+    split_recordings,
 )
 from nwavesdk.data.wav import RecordingError, decode
 
@@ -35,22 +33,20 @@ __all__ = [
     "LogMel",
     "NWaveDataGen",
     "NWaveDataloaderConfig",
-    "Partition",
     "RecordingError",
     "Recordings",
     "Series",
     "Split",
     "Standard",
-    "auto_split",
-    "by_recording",
-    "by_speaker",
     "decode",
     "fit_hold",
     "fit_length",
     "generate",
     "load_digits",
     "load_wav_folder",
-    "speaker_split",
     "speakers_of",
-    "stratified_split",
+    "split_by_recording",
+    "split_by_speaker",
+    "split_indices",
+    "split_recordings",
 ]

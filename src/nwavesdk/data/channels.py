@@ -18,7 +18,7 @@ from nwavesdk.data.channel_cache import ChannelCache, Heard, build_bar
 from nwavesdk.data.folder import Faults, Listed, list_classes, list_targets
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
 from nwavesdk.data.recordings import Indices
-from nwavesdk.data.split import Partition, part
+from nwavesdk.data.split import Split, split_indices
 from nwavesdk.data.target import aligned, read_target
 from nwavesdk.data.wav import (
     RecordingError,
@@ -48,9 +48,8 @@ class Channels:
         classes: Name of each class; empty for regression.
         keys: Path of each recording inside the folder.
         fingerprint: Hash of the files' content and of everything that decides x and y.
-        parts: Indices of the recordings to learn from, to select on and to report.
-        split_by: `"speaker"` or `"recording"`.
-        speakers: Who speaks in each recording, where the split is by speaker; else empty.
+        split: Indices of the training, validation and test set.
+        speakers: Who speaks in each recording if the split is by speaker, otherwise empty.
         skipped: Path inside the folder and reason of each file that was left out.
         cached: How many recordings came from the cache.
     """
@@ -60,14 +59,18 @@ class Channels:
     classes: tuple[str, ...]
     keys: tuple[str, ...]
     fingerprint: str
-    parts: Partition
-    split_by: Literal["speaker", "recording"]
+    split: Split[Indices]
     speakers: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
     cached: int
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def split_by(self) -> Literal["speaker", "recording"]:
+        """What the split keeps together."""
+        return "speaker" if self.speakers else "recording"
 
 
 def generate(config: NWaveDataloaderConfig) -> Channels:
@@ -106,12 +109,12 @@ def generate(config: NWaveDataloaderConfig) -> Channels:
     for key, (_, digest, _) in zip(keys, kept, strict=True):
         content.update(f"{key}\0".encode() + digest)
     targets = [target for _, _, target in kept if target is not None]
-    parts, split_by, speakers = part(
+    split, speakers = split_indices(
         keys, labels, classes or ("wavs",), config.split, config.val, config.test
     )
     return Channels(
         x=x[: len(kept)], y=np.stack(targets) if targets else labels, classes=classes, keys=keys,
-        fingerprint=content.hexdigest(), parts=parts, split_by=split_by, speakers=speakers,
+        fingerprint=content.hexdigest(), split=split, speakers=speakers,
         skipped=tuple(faults.skipped), cached=reader.hits,
     )  # fmt: skip
 

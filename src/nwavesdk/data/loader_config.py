@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.chip import FilterBank, Profile, load_profile
-from nwavesdk.data.split import By, check_shares
+from nwavesdk.data.split import SplitBy, check_shares
 
 __all__ = ["NWaveDataloaderConfig"]
 
 Task = Literal["classification", "regression"]
 Level = Literal["as_is", "peak"]
 OnError = Literal["raise", "skip"]
-CHOICES = {"task": Task, "split": By, "level": Level, "on_error": OnError}
+CHOICES = {"task": Task, "split": SplitBy, "level": Level, "on_error": OnError}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class NWaveDataloaderConfig:
     batch_size: int = 64
     val: float = 0.15
     test: float = 0.15
-    split: By = "auto"
+    split: SplitBy = "auto"
     level: Level = "as_is"
     chip: str | Path | Profile = "h1v1"
     on_error: OnError = "raise"

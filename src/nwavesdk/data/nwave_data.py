@@ -60,7 +60,7 @@ class NWaveDataGen:
         """
         x, y = torch.from_numpy(self.channels.x), torch.from_numpy(self.channels.y)
         train, val, test = (
-            TensorDataset(x[part], y[part]) for part in map(torch.from_numpy, self.channels.parts)
+            TensorDataset(x[part], y[part]) for part in map(torch.from_numpy, self.channels.split)
         )
         order = torch.Generator().manual_seed(self.config.seed)
         size = self.config.batch_size
@@ -87,17 +87,18 @@ class NWaveDataGen:
 
     @property
     def split_by(self) -> str:
-        """What the parts were made by: `"speaker"` or `"recording"`."""
+        """What the split keeps together: `"speaker"` or `"recording"`."""
         return self.channels.split_by
 
     @property
     def recordings(self) -> dict[str, int]:
-        """Number of recordings in each part."""
-        return {name: len(part) for name, part in self.channels.parts._asdict().items()}
+        """Number of recordings in each set."""
+        return self.channels.split.map(len).as_dict()
 
     @property
     def speakers(self) -> dict[str, int]:
-        """Number of speakers in each part, where the parts were made by speaker."""
-        who = self.channels.speakers
-        parts = self.channels.parts._asdict().items()
-        return {name: len({who[index] for index in part}) for name, part in parts} if who else {}
+        """Number of speakers in each set; empty if the split is by recording."""
+        names = self.channels.speakers
+        if not names:
+            return {}
+        return self.channels.split.map(lambda part: len({names[i] for i in part})).as_dict()

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from torch import nn
 
 from nwavesdk.chip import Profile
-from nwavesdk.data.split import By
+from nwavesdk.data.split import SplitBy
 from nwavesdk.layers import LIFLayer
 from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.solvers.sparse.crossover import CrossoverTable
@@ -109,7 +109,7 @@ class DataConfig(_Section):
     limit: Count | None = None
     length: Count | None = None
     hold: Count | None = None
-    split: By = "auto"
+    split: SplitBy = "auto"
     sample_rate: Annotated[int, Field(ge=1000)] | None = None
     bands: Count = 32
     window: Positive = 25e-3

@@ -20,13 +20,14 @@ from nwavesdk.data import (
     NWaveDataloaderConfig,
     Recordings,
     Series,
+    Split,
     Standard,
-    auto_split,
     fit_hold,
     fit_length,
     generate,
     load_digits,
     load_wav_folder,
+    split_recordings,
 )
 from nwavesdk.data.recordings import hash_order
 from nwavesdk.train.config import ChipConfig, DataConfig, Facts, RunConfig
@@ -36,19 +37,13 @@ __all__ = ["Loaders", "Parts", "load_parts", "tensors"]
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
-    """What a run learns from, selects on and reports.
+class Parts(Split[Series]):
+    """The training, validation and test set of a run.
 
     Args:
-        train: To learn from.
-        val: To select on.
-        test: To report once.
-        standard: The scale of the features, from the training part.
+        standard: The scale of the features, from the training set.
     """
 
-    train: Series
-    val: Series
-    test: Series
     standard: Standard
 
 
@@ -69,11 +64,11 @@ def load_parts(config: RunConfig) -> tuple[RunConfig, Parts]:
     _check_same(config, fingerprint)
     if config.data.limit is not None:
         recordings = recordings.limit(config.data.limit)
-    split, split_by = auto_split(recordings, config.data.split)
+    split, split_by = split_recordings(recordings, config.data.split)
     length = config.data.length or fit_length(split.train)
     hold = config.data.hold or fit_hold(length)
     standard = Standard.fit(split.train)
-    train, val, test = (Series.of(part, standard, length, hold) for part in split)
+    train, val, test = split.map(lambda part: Series.of(part, standard, length, hold))
     facts = Facts(
         classes=recordings.classes,
         n_features=recordings.n_features,
@@ -148,12 +143,16 @@ def _for_a_chip(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Parts]:
     if config.facts is None:
         _check_room(config, profile, heard.x.shape[2], len(heard.classes))
     labels = heard.y.astype(np.int64)
-    parts = [_limited(part, labels, heard.keys, config.data.limit) for part in heard.parts]
-    gain = chip.gain or _gain(heard.x[parts[0]])
+    split = heard.split.map(
+        lambda indices: _limited(indices, labels, heard.keys, config.data.limit)
+    )
+    gain = chip.gain or _gain(heard.x[split.train])
     standard = Standard(
         np.zeros(heard.x.shape[2], np.float32), np.full(heard.x.shape[2], 1 / gain, np.float32)
     )
-    train, val, test = (Series(standard.apply(heard.x[part]), labels[part]) for part in parts)
+    train, val, test = split.map(
+        lambda indices: Series(standard.apply(heard.x[indices]), labels[indices])
+    )
     facts = Facts(
         classes=heard.classes, n_features=heard.x.shape[2], fingerprint=heard.fingerprint,
         recordings=(len(train), len(val), len(test)), split_by=heard.split_by, profile=profile.to_json(),

@@ -55,3 +55,32 @@ def test_nine_of_ten_stay_whole() -> None:
     length = fit_length(recordings(*lengths))
     assert sum(n <= length for n in lengths) / len(lengths) >= 0.9
     assert length < 100
+
+
+def recordings_of(per_class: dict[str, int], order: int = 0) -> Recordings:
+    keys = [f"{name}/{n}.wav" for name, count in per_class.items() for n in range(count)]
+    keys = [keys[i] for i in np.random.default_rng(order).permutation(len(keys))]
+    labels = np.array([list(per_class).index(key[0]) for key in keys])
+    frames = (np.zeros((1, 2), np.float32),) * len(keys)
+    return Recordings(frames, labels, tuple(per_class), tuple(keys), "")
+
+
+def test_a_limit_is_even_over_classes_and_does_not_depend_on_order() -> None:
+    whole = recordings_of({"a": 30, "b": 50})
+    assert np.bincount(whole.limit(20).labels).tolist() == [10, 10]
+    shuffled = recordings_of({"a": 30, "b": 50}, order=3)
+    assert set(whole.limit(20).keys) == set(shuffled.limit(20).keys)
+    with pytest.raises(
+        ValueError, match=r"A limit of 5 recordings leaves 2 for each of 2 classes.*use 6 or more"
+    ):
+        whole.limit(5)
+
+
+def test_recordings_that_disagree_are_rejected() -> None:
+    one = np.zeros((1, 2), np.float32)
+    with pytest.raises(ValueError, match="2 recordings, 1 labels and 2 keys"):
+        Recordings((one, one), np.zeros(1, np.int64), ("a",), ("1", "2"), "")
+    with pytest.raises(ValueError, match=r"got widths \[2, 3\]"):
+        Recordings(
+            (one, np.zeros((1, 3), np.float32)), np.zeros(2, np.int64), ("a",), ("1", "2"), ""
+        )
