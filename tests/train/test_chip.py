@@ -61,7 +61,7 @@ def test_a_net_for_a_chip_keeps_to_it(
     }
     page = RunFolder(tmp_path / "run").report.read_text()
     assert "of its 25 numbers are assumed" in page
-    assert ("or what of the chip&#x27;s profiles is nearest" in page) == (chip == "h1v2")
+    assert ("or the nearest of the chip&#x27;s tau profiles" in page) == (chip == "h1v2")
     config = opened.config
     assert config.chip is not None
     assert config.facts is not None

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from nwavesdk.analysis.compare.study import Cell, Study
-from nwavesdk.analysis.page import Page
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import ChipInstance, prepare_net
 from nwavesdk.surrogate import parse
 from nwavesdk.train import Run, RunFolder
+from nwavesdk.train.page import Page
 
 __all__ = ["content", "lines", "write"]
 
@@ -85,7 +85,7 @@ def write(study: Study) -> Path:
         key: study.values(lambda cell, key=key: sum(cell.result[key]) / len(cell.result[key]))  # type: ignore[misc]  # mypy does not infer a lambda with a default
         for key in ("rates", "dead", "saturated")
     }
-    page.table(
+    page.add_table(
         "Arms",
         "Test accuracy over seeds with its 95 % interval by Student's t; mean rate, and shares of neurons that never "
         "fire or hardly do anything else, on the test part.",
@@ -95,16 +95,16 @@ def write(study: Study) -> Path:
             for arm, s in summaries.items()
         ],
     )
-    page.table(
+    page.add_table(
         "Differences",
         "Paired by seed. Intervals hold for all pairs at once (Bonferroni), p is corrected for their number (Holm).",
         ["first", "second", "difference", "low", "high", "p", "conclusion"],
         [[p.first, p.second, p.difference, p.low, p.high, p.p, p.told] for p in study.pairs()],
     )
-    page.courses(_courses(study))
-    page.curves(surrogates)
-    page.trace(surrogates, *_trace(study.cells[0]))
-    page.table(
+    page.add_courses(_courses(study))
+    page.add_curves(surrogates)
+    page.add_trace(surrogates, *_trace(study.cells[0]))
+    page.add_table(
         "Cells",
         "Each run; equal hashes are equal weights, to the bit.",
         ["surrogate", "seed", "test accuracy", "weights"],

@@ -18,13 +18,13 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nwavesdk.analysis.page import Page
 from nwavesdk.analysis.run_batch import RunBatch
 from nwavesdk.analysis.slopes.advice import Advice, percent, surrogate_label
 from nwavesdk.analysis.slopes.scan import RecordedPass, SlopeScan, scan_recorded_pass
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import prepare_net
 from nwavesdk.surrogate import Surrogate
+from nwavesdk.train.page import Page
 from nwavesdk.train.pictures import LIGHT, Theme, render
 
 __all__ = ["SlopeReport", "plot_slopes", "slopes_picture", "write_page"]
@@ -235,7 +235,7 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
         f"{len(batch.labels)} recordings of the training part, {batch.weights} weights, loss {report.loss:.4g}. "
         "Spikes do not depend on the surrogate: all candidates are from one forward pass.",
     )
-    page.table(
+    page.add_table(
         "Recommended",
         "For each layer, with the reason.",
         ["layer", "surrogate", "reason"],
@@ -247,7 +247,7 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
     rows = [(scan, row, name) for row, name in enumerate(scan.candidates)] + [
         (report.checked, 0, RECOMMENDED)
     ]
-    page.table(
+    page.add_table(
         "Candidates",
         "Norm of ∂L/∂charge of each layer over that of the last; usable: the least share, over layers, of neurons with "
         f"at least {scan.floor:g} of what one of the last layer has.",
@@ -264,11 +264,11 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
     )
     surrogates = {surrogate_label(s): s for candidate in scan.surrogates for s in candidate}
     shown = dict(list(surrogates.items())[:MOST])
-    page.curves(shown)
+    page.add_curves(shown)
     prepare_net(batch.net, seed=batch.chip)
     name, record = next(iter(batch.net.record(batch.x[:1]).layers.items()))
     neuron = int(record.spk[0].sum(0).argmax())
     layer = batch.net.get_submodule(name)
     threshold = float(layer.constants()[1][neuron])  # type: ignore[operator]  # a neuron layer
-    page.trace(shown, record.u[0, :, neuron], record.spk[0, :, neuron], threshold, float(layer.dt))  # type: ignore[arg-type]  # as above
+    page.add_trace(shown, record.u[0, :, neuron], record.spk[0, :, neuron], threshold, float(layer.dt))  # type: ignore[arg-type]  # as above
     page.write(path)

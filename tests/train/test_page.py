@@ -1,12 +1,12 @@
-"""A page in a browser: no error, no network; a slider moves the shade, tables sort; dark and light, phone and desk."""
+"""Pages in a browser, dark and light, narrow and wide: plots react, tables sort, no network."""
 
 import shutil
 
 import pytest
 import torch
 
-from nwavesdk.analysis.page import FACTORS, Page
 from nwavesdk.surrogate import atan, fast_sigmoid, sigmoid
+from nwavesdk.train.page import SLIDER_FACTORS, Page
 
 ARMS = {"fast_sigmoid": fast_sigmoid(), "atan <3>": atan(alpha=3.0), "sigmoid": sigmoid()}
 
@@ -14,16 +14,16 @@ ARMS = {"fast_sigmoid": fast_sigmoid(), "atan <3>": atan(alpha=3.0), "sigmoid": 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     page = Page("A & B", "What <is> shown.")
-    page.table(
+    page.add_table(
         "Numbers",
-        "They sort.",
+        "Sortable.",
         ["name", "value"],
         [["b", 0.25], ["a", 10.0], ["c", -1.5], ["d", float("nan")]],
     )
-    page.curves(ARMS)
+    page.add_curves(ARMS)
     u = 1 + torch.sin(torch.arange(60) / 5)
-    page.trace(ARMS, u, (u > 1).float(), 1.0, 1e-3)
-    page.courses(
+    page.add_trace(ARMS, u, (u > 1).float(), 1.0, 1e-3)
+    page.add_courses(
         {
             "accuracy": {"x": [[0.1, 0.5, 0.8]], "y": [[0.2, 0.4], [0.3, float("nan")]]},
             "loss": {"x": [[2, 1]]},
@@ -34,11 +34,25 @@ def path(tmp_path_factory):
     return file
 
 
-def test_it_is_one_file_that_escapes_what_it_is_given(path):
+def test_a_page_is_one_file_and_escapes_texts(path):
     text = path.read_text()
     assert "<title>A &amp; B</title>" in text
     assert "What &lt;is&gt; shown." in text
     assert "https://" not in text
+
+
+def test_a_page_without_plots_and_tables_has_no_script(tmp_path):
+    page = Page("Run <1>", "A summary.", headline=("97 %", "test accuracy"))
+    page.add_facts({"seed & co": "<0>"})
+    page.add_picture("A picture.", b"light", b"dark")
+    page.add_details("config.json", '{"a": "</pre>"}')
+    page.write(tmp_path / "run.html")
+    text = (tmp_path / "run.html").read_text()
+    assert "<script" not in text
+    assert "97 % <small>test accuracy</small>" in text
+    assert "<tr><th>seed &amp; co</th><td>&lt;0&gt;</td></tr>" in text
+    assert text.count("data:image/png;base64,") == 2
+    assert "{&quot;a&quot;: &quot;&lt;/pre&gt;&quot;}" in text
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +71,12 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(params=[("light", 1100), ("dark", 390)], ids=["desk", "phone"])
+@pytest.fixture(params=[("light", 1100), ("dark", 390)], ids=["light and wide", "dark and narrow"])
 def page(browser, path, request):
     scheme, width = request.param
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
-    page, wrong = context.new_page(), []
+    page = context.new_page()
+    wrong = []
     page.on(
         "console",
         lambda message: (
@@ -84,17 +99,17 @@ def page(browser, path, request):
 def test_it_fits_its_window_and_draws_everything(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
     for part, count in (("curves", 1 + len(ARMS)), ("trace", 3), ("courses", 3)):
-        assert page.locator(f"section[data-part={part}] svg path").count() == count
+        assert page.locator(f"section[data-plot={part}] svg path").count() == count
 
 
 def test_the_slider_changes_the_shade_and_not_the_membrane(page):
-    section = page.locator("section[data-part=trace]")
+    section = page.locator("section[data-plot=trace]")
     slider, shade = section.locator("input[type=range]"), section.locator("path.derivative")
     membrane = section.locator("svg path").last
     assert section.locator("output").text_content() == "slope = 25"
     before, spikes = shade.get_attribute("d"), membrane.get_attribute("d")
     slider.fill("0")
-    assert section.locator("output").text_content() == f"slope = {25 * FACTORS[0]:.3g}"
+    assert section.locator("output").text_content() == f"slope = {25 * SLIDER_FACTORS[0]:.3g}"
     assert shade.get_attribute("d") != before
     assert membrane.get_attribute("d") == spikes
     section.locator("select").select_option("atan <3>")
@@ -114,13 +129,13 @@ def test_tables_sort_up_and_down_by_number(page):
 
 
 def test_another_quantity_is_drawn(page):
-    section = page.locator("section[data-part=courses]")
+    section = page.locator("section[data-plot=courses]")
     section.locator("select").select_option("loss")
     assert section.locator("svg path").count() == 1
 
 
 def test_curves_relative_to_their_peaks(page):
-    section = page.locator("section[data-part=curves]")
+    section = page.locator("section[data-plot=curves]")
     before = section.locator("svg path").nth(1).get_attribute("d")
     section.locator("input").check()
     assert section.locator("svg path").nth(1).get_attribute("d") != before
@@ -134,15 +149,18 @@ def test_dark_is_dark(page):
     )
 
 
-def test_more_curves_than_colours_are_told_apart(browser, tmp_path):
-    """By dashes, in the plot and in its key."""
+def test_more_curves_than_colors_differ_by_dashes(browser, tmp_path):
+    """In the plot and in its key."""
     many = Page("Many", "")
-    many.curves({f"arm {i}": fast_sigmoid(1.0 + i) for i in range(8)})
+    many.add_curves({f"arm {i}": fast_sigmoid(1.0 + i) for i in range(8)})
     many.write(tmp_path / "many.html")
     page = browser.new_page()
     page.goto((tmp_path / "many.html").as_uri())
-    looks = "all => all.map(one => `${one.getAttribute('stroke')} ${one.getAttribute('stroke-dasharray')}`)"
-    lines = page.locator("section[data-part=curves] > svg path").evaluate_all(looks)[1:]
+    looks = (
+        "lines => lines.map(line => "
+        "`${line.getAttribute('stroke')} ${line.getAttribute('stroke-dasharray')}`)"
+    )
+    lines = page.locator("section[data-plot=curves] > svg path").evaluate_all(looks)[1:]
     assert len(lines) == len(set(lines)) == 8
     assert page.locator(".keys line").evaluate_all(looks) == lines
     page.close()

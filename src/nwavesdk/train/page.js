@@ -1,8 +1,8 @@
 "use strict";
-// Plots and tables of a page: no library, no network; numbers come from the JSON that stands in the page.
+// Plots and tables of a page: no library, no network; the numbers are the JSON inside the page.
 const data = JSON.parse(document.getElementById("data").textContent);
 const hue = (i) => `var(--h${i % 6})`;
-const dash = (i) => ["none", "6 3", "2 3"][Math.floor(i / 6) % 3]; // more arms than colours
+const dash = (i) => ["none", "6 3", "2 3"][Math.floor(i / 6) % 3]; // for more arms than colors
 const round = (v) => Number(v.toPrecision(3));
 
 function element(name, attributes, parent, text) {
@@ -13,10 +13,10 @@ function element(name, attributes, parent, text) {
   return made;
 }
 
-// A frame with axes; gives the map from numbers to places.
+// Draws a frame with axes; returns the scale from numbers to positions.
 function frame(svg, [x0, x1], [y0, y1], xLabel, yLabel) {
   svg.replaceChildren();
-  const W = Math.max(300, svg.clientWidth); // so that letters keep their size
+  const W = Math.max(300, svg.clientWidth); // the text keeps its size in a wide window
   const H = Math.min(320, 0.62 * W);
   svg.setAttribute("viewBox", `0 0 ${W} ${H}`);
   const [left, right, top, bottom] = [48, W - 12, 30, H - 36];
@@ -33,8 +33,8 @@ function frame(svg, [x0, x1], [y0, y1], xLabel, yLabel) {
   return { x, y };
 }
 
-function line(svg, places, xs, ys, color, extra = {}) {
-  const d = xs.map((v, i) => `${i ? "L" : "M"}${places.x(v).toFixed(1)},${places.y(ys[i]).toFixed(1)}`).join("");
+function line(svg, scale, xs, ys, color, extra = {}) {
+  const d = xs.map((v, i) => `${i ? "L" : "M"}${scale.x(v).toFixed(1)},${scale.y(ys[i]).toFixed(1)}`).join("");
   element("path", { d, fill: "none", stroke: color, "stroke-width": 1.7, "stroke-linejoin": "round", ...extra }, svg);
 }
 
@@ -49,7 +49,7 @@ function keyOf(keys, name, i) {
 }
 
 function curves(section) {
-  const { z, rows } = data.curves;
+  const { z, curves: rows } = data.curves;
   const [svg, keys] = [section.querySelector("svg"), section.querySelector(".keys")];
   const relative = section.querySelector("input");
   rows.forEach((row, i) => keyOf(keys, row.name, i));
@@ -59,9 +59,9 @@ function curves(section) {
       return row.values.map((v) => v / peak);
     });
     const top = Math.max(1, ...shown.flat());
-    const places = frame(svg, [z[0], z[z.length - 1]], [Math.min(0, ...shown.flat()), top], "z = u − θ", "σ'(z)");
-    line(svg, places, [z[0], 0, 0, z[z.length - 1]], [0, 0, 1, 1], "var(--soft)", { "stroke-dasharray": "4 4" });
-    shown.forEach((values, i) => line(svg, places, z, values, hue(i), { "stroke-dasharray": dash(i) }));
+    const scale = frame(svg, [z[0], z[z.length - 1]], [Math.min(0, ...shown.flat()), top], "z = u − θ", "σ'(z)");
+    line(svg, scale, [z[0], 0, 0, z[z.length - 1]], [0, 0, 1, 1], "var(--soft)", { "stroke-dasharray": "4 4" });
+    shown.forEach((values, i) => line(svg, scale, z, values, hue(i), { "stroke-dasharray": dash(i) }));
   };
   relative.addEventListener("input", draw);
   return draw;
@@ -70,34 +70,34 @@ function curves(section) {
 function trace(section) {
   const { dt, u, spikes, threshold, arms } = data.trace;
   const [svg, slider] = [section.querySelector("svg"), section.querySelector("input[type=range]")];
-  const [choice, told] = [section.querySelector("select"), section.querySelector("output")];
+  const [choice, label] = [section.querySelector("select"), section.querySelector("output")];
   arms.forEach((arm) => choice.add(new Option(arm.name)));
   const times = u.map((_, t) => t * dt * 1e3);
   const draw = () => {
     const arm = arms[choice.selectedIndex];
     const at = Math.min(Number(slider.value), arm.settings.length - 1);
     slider.max = arm.settings.length - 1;
-    const { label, derivative } = arm.settings[at];
-    told.textContent = label;
+    const { label: text, derivative } = arm.settings[at];
+    label.textContent = text;
     const [low, high] = [Math.min(0, ...u), Math.max(1.2 * threshold, ...u)];
-    const places = frame(svg, [0, times[times.length - 1]], [low, high], "time [ms]", "membrane u");
+    const scale = frame(svg, [0, times[times.length - 1]], [low, high], "time [ms]", "membrane u");
     const peak = Math.max(...arm.settings.map((s) => Math.max(...s.derivative)));
     const shade = derivative.map((v) => low + (0.9 * (high - low) * v) / (peak || 1));
-    line(svg, places, [times[0], ...times, times[times.length - 1]], [low, ...shade, low], "none",
+    line(svg, scale, [times[0], ...times, times[times.length - 1]], [low, ...shade, low], "none",
       { fill: "var(--h1)", "fill-opacity": 0.28, class: "derivative" });
     const ends = [times[0], times[times.length - 1]];
-    line(svg, places, ends, [threshold, threshold], "var(--soft)", { "stroke-dasharray": "4 4" });
-    line(svg, places, times, u, "var(--h0)");
-    for (const t of spikes) element("line", { x1: places.x(times[t]), x2: places.x(times[t]), y1: 14, y2: 26,
+    line(svg, scale, ends, [threshold, threshold], "var(--soft)", { "stroke-dasharray": "4 4" });
+    line(svg, scale, times, u, "var(--h0)");
+    for (const t of spikes) element("line", { x1: scale.x(times[t]), x2: scale.x(times[t]), y1: 14, y2: 26,
       stroke: "var(--ink)", "stroke-width": 1.5 }, svg);
     const reached = derivative.filter((v) => v > 0.01 * peak).length / derivative.length;
-    section.querySelector(".told").textContent =
-      `gradient above 1 % of the highest in ${(100 * reached).toFixed(0)} % of the steps`;
+    section.querySelector(".reached").textContent =
+      `the gradient is above 1 % of its maximum in ${(100 * reached).toFixed(0)} % of the steps`;
   };
-  choice.addEventListener("input", () => { slider.value = arms[choice.selectedIndex].own; draw(); });
+  choice.addEventListener("input", () => { slider.value = arms[choice.selectedIndex].start; draw(); });
   slider.addEventListener("input", draw);
   slider.max = arms[0].settings.length - 1;
-  slider.value = arms[0].own;
+  slider.value = arms[0].start;
   return draw;
 }
 
@@ -111,11 +111,11 @@ function courses(section) {
     const all = Object.values(arms).flat(2);
     const length = Math.max(...Object.values(arms).flat().map((run) => run.length));
     const [low, high] = [Math.min(...all), Math.max(...all)];
-    const places = frame(svg, [1, Math.max(2, length)], [low, high > low ? high : low + 1], "epoch", choice.value);
+    const scale = frame(svg, [1, Math.max(2, length)], [low, high > low ? high : low + 1], "epoch", choice.value);
     Object.entries(arms).forEach(([name, runs], i) => {
       keyOf(keys, name, i);
       const look = { "stroke-opacity": 0.75, "stroke-dasharray": dash(i) };
-      runs.forEach((run) => line(svg, places, run.map((_, e) => e + 1), run, hue(i), look));
+      runs.forEach((run) => line(svg, scale, run.map((_, e) => e + 1), run, hue(i), look));
     });
   };
   choice.addEventListener("input", draw);
@@ -139,9 +139,9 @@ function sortable(table) {
   }));
 }
 
-const parts = { curves, trace, courses };
-const draws = [...document.querySelectorAll("section[data-part]")].map((section) => parts[section.dataset.part](section));
+const plots = { curves, trace, courses };
+const draws = [...document.querySelectorAll("section[data-plot]")].map((section) => plots[section.dataset.plot](section));
 const all = () => draws.forEach((draw) => draw());
 addEventListener("resize", all);
 all();
-document.querySelectorAll("table").forEach(sortable);
+document.querySelectorAll("table.sortable").forEach(sortable);

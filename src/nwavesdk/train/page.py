@@ -1,0 +1,271 @@
+"""Self-contained HTML pages: facts, pictures, sortable tables, interactive plots; dark and light.
+
+A page is one file that needs neither a library nor the network. Its numbers are JSON inside the
+page, which the script `page.js` draws. All derivatives of surrogates are computed here by torch, so
+no formula exists twice.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nwavesdk.internal.files import write_atomically
+from nwavesdk.surrogate import Surrogate
+
+__all__ = ["SLIDER_FACTORS", "Page"]
+
+CURVE_REACH = 2.0
+"""Derivatives are drawn for z from `-CURVE_REACH` to `CURVE_REACH`."""
+CURVE_POINTS = 401
+LONG_TEXT = 60
+"""A table cell with more letters than this may wrap."""
+SLIDER_FACTORS = [2.0 ** (k / 4) for k in range(-16, 13)]
+"""Factors by which the slider multiplies the first parameter of a surrogate."""
+
+Courses = Mapping[str, Mapping[str, Sequence[Sequence[float]]]]
+"""For each quantity and each arm of a study: one list of values, one per epoch, for each run."""
+
+
+@dataclass
+class Page:
+    """The content of a page, in the order in which it was added.
+
+    Args:
+        title: Title of the page.
+        summary: What the page shows, in a sentence or two.
+        headline: A number to print large, and its name.
+    """
+
+    title: str
+    summary: str
+    headline: tuple[str, str] | None = None
+    _body: list[str] = field(default_factory=list)
+    _plot_data: dict[str, Any] = field(default_factory=dict)
+    _needs_script: bool = False
+
+    def add_facts(self, facts: Mapping[str, str]) -> None:
+        """Add a table of names and values."""
+        rows = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+            for name, value in facts.items()
+        )
+        self._body.append(f'<table class="facts">{rows}</table>')
+
+    def add_picture(self, caption: str, light: bytes, dark: bytes) -> None:
+        """Add a picture.
+
+        Args:
+            caption: Text below the picture.
+            light: PNG for a light page.
+            dark: PNG for a dark page.
+        """
+        light_url, dark_url = (
+            f"data:image/png;base64,{base64.b64encode(png).decode()}" for png in (light, dark)
+        )
+        text = escape(caption)
+        self._body.append(
+            f'<figure><picture><source srcset="{dark_url}" media="(prefers-color-scheme: dark)">'
+            f'<img src="{light_url}" alt="{text}"></picture>'
+            f"<figcaption>{text}</figcaption></figure>"
+        )
+
+    def add_details(self, heading: str, text: str) -> None:
+        """Add preformatted text that is shown after a click on its heading."""
+        self._body.append(
+            f"<details><summary>{escape(heading)}</summary><pre>{escape(text)}</pre></details>"
+        )
+
+    def add_table(
+        self,
+        heading: str,
+        text: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str | int | float]],
+    ) -> None:
+        """Add a table that is sorted by a click on a column's name.
+
+        Args:
+            heading: Heading of the table.
+            text: Explanation above the table.
+            columns: Name of each column.
+            rows: Cells; a column holds either texts or numbers.
+        """
+        self._needs_script = True
+        samples = rows[0] if rows else columns
+        head = "".join(
+            f'<th scope="col"{"" if isinstance(sample, str) else " class=number"}>'
+            f"<button>{escape(name)}</button></th>"
+            for name, sample in zip(columns, samples, strict=True)
+        )
+        body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+        self._body.append(
+            f"<h2>{escape(heading)}</h2><p>{escape(text)}</p>"
+            '<div class="wide"><table class="sortable">'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
+
+    def add_curves(self, surrogates: Mapping[str, Surrogate]) -> None:
+        """Add the derivatives of surrogates over z, with the forward step."""
+        z = torch.linspace(-CURVE_REACH, CURVE_REACH, CURVE_POINTS, dtype=torch.float64)
+        curves = [
+            {"name": name, "values": _numbers(surrogate.derivative(z))}
+            for name, surrogate in surrogates.items()
+        ]
+        self._add_plot(
+            "curves",
+            {"z": _numbers(z), "curves": curves},
+            "Surrogates",
+            "The derivative that the backward pass uses instead of that of the step. "
+            "Gray dashes: the step, which the forward pass always takes.",
+            '<div class="keys"></div>'
+            '<svg role="img" aria-label="derivatives of the surrogates"></svg>'
+            '<div class="controls">'
+            '<label><input type="checkbox"> each relative to its peak</label></div>',
+        )
+
+    def add_trace(
+        self,
+        surrogates: Mapping[str, Surrogate],
+        u: Tensor,
+        spikes: Tensor,
+        threshold: float,
+        dt: float,
+    ) -> None:
+        """Add a neuron's membrane, and how strongly each surrogate lets the gradient pass along it.
+
+        A slider changes the first parameter of the surrogate.
+
+        Args:
+            surrogates: Surrogates by name.
+            u: Membrane before reset, `[T]`.
+            spikes: Spikes, `[T]`.
+            threshold: Threshold of the neuron.
+            dt: Time step [s].
+        """
+        arms = [
+            {
+                "name": name,
+                "settings": [
+                    {
+                        "label": _label(setting),
+                        "derivative": _numbers(setting.derivative(u.double() - threshold)),
+                    }
+                    for setting in _slider_settings(surrogate)
+                ],
+                "start": SLIDER_FACTORS.index(1.0) if _parameter_names(surrogate) else 0,
+            }
+            for name, surrogate in surrogates.items()
+        ]
+        data = {
+            "dt": dt,
+            "u": _numbers(u),
+            "spikes": spikes.nonzero().flatten().tolist(),
+            "threshold": threshold,
+            "arms": arms,
+        }
+        self._add_plot(
+            "trace",
+            data,
+            "Where the gradient passes",
+            "A neuron's membrane before reset, its spikes at the top, the threshold dashed. "
+            "Shaded: σ' along the membrane. The slider changes the surrogate; spikes never depend "
+            "on it.",
+            '<div class="controls"><select aria-label="surrogate"></select>'
+            '<input type="range" min="0" step="1" aria-label="parameter"><output></output></div>'
+            '<svg role="img" aria-label="membrane and derivative"></svg><p class="reached"></p>',
+        )
+
+    def add_courses(self, courses: Courses) -> None:
+        """Add quantities over epochs, one line per run."""
+        data = {
+            quantity: {
+                arm: [
+                    _numbers(torch.tensor(run, dtype=torch.float64).nan_to_num(0, 0, 0))
+                    for run in runs
+                ]
+                for arm, runs in arms.items()
+            }
+            for quantity, arms in courses.items()
+        }
+        self._add_plot(
+            "courses",
+            data,
+            "Course of the runs",
+            "One line per seed.",
+            '<div class="controls"><select aria-label="quantity"></select></div>'
+            '<div class="keys"></div><svg role="img" aria-label="quantity over epochs"></svg>',
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the page; it is complete or absent, even if the process is killed."""
+        package = files("nwavesdk.train")
+        headline = script = ""
+        if self.headline is not None:
+            value, name = map(escape, self.headline)
+            headline = f'<p class="headline">{value} <small>{name}</small></p>'
+        if self._needs_script:
+            # "</" would end the script element, wherever it is inside of the JSON.
+            data = json.dumps(self._plot_data, allow_nan=False).replace("</", "<\\/")
+            script = (
+                f'<script type="application/json" id="data">{data}</script>\n'
+                f"<script>\n{package.joinpath('page.js').read_text('utf-8')}</script>"
+            )
+        html = Template(package.joinpath("page.html").read_text("utf-8")).substitute(
+            title=escape(self.title),
+            headline=headline,
+            summary=escape(self.summary),
+            body="\n".join(self._body),
+            script=script,
+        )
+        write_atomically(path, html.encode())
+
+    def _add_plot(self, name: str, data: Any, heading: str, text: str, elements: str) -> None:
+        """Add a section that the function `name` of `page.js` draws from `data`."""
+        self._needs_script = True
+        self._plot_data[name] = data
+        self._body.append(
+            f'<section data-plot="{name}"><h2>{escape(heading)}</h2>'
+            f"<p>{escape(text)}</p>{elements}</section>"
+        )
+
+
+def _parameter_names(surrogate: Surrogate) -> list[str]:
+    return [f.name for f in fields(surrogate)]  # type: ignore[arg-type]  # surrogates of the catalogue are dataclasses
+
+
+def _slider_settings(surrogate: Surrogate) -> list[Surrogate]:
+    """The surrogate with its first parameter multiplied by each factor; alone if it has none."""
+    names = _parameter_names(surrogate)
+    if not names:
+        return [surrogate]
+    value = getattr(surrogate, names[0])
+    return [replace(surrogate, **{names[0]: value * factor}) for factor in SLIDER_FACTORS]  # type: ignore[type-var]  # as above
+
+
+def _label(surrogate: Surrogate) -> str:
+    names = _parameter_names(surrogate)
+    return ", ".join(f"{name} = {getattr(surrogate, name):.3g}" for name in names)
+
+
+def _numbers(values: Tensor) -> list[float]:
+    return [float(f"{v:.5g}") for v in values.detach().double().tolist()]
+
+
+def _cell(value: str | int | float) -> str:
+    if isinstance(value, str):
+        attributes = " class=long" if len(value) > LONG_TEXT else ""
+        return f"<td{attributes}>{escape(value)}</td>"
+    if math.isnan(value):
+        return '<td class="number" data-value=""></td>'
+    text = str(value) if isinstance(value, int) else f"{value:.4f}"
+    return f'<td class="number" data-value="{value}">{text}</td>'
