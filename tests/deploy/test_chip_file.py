@@ -133,7 +133,7 @@ def test_a_chip_on_which_it_would_fire_otherwise_is_refused(tmp_path):
         ValueError, match="weights for the charge law of h1v2, .*: train it for the chip"
     ):
         export(chip_net(), path, Profile("measured", entries))
-    with pytest.raises(ValueError, match="neurons like h1v1, expected like h1v2"):
+    with pytest.raises(ValueError, match="neurons of kind h1v1, expected h1v2"):
         export(chip_net("h1v1", bits=2), path, load_profile("h1v2"))
     assert path.read_bytes() == before
 
@@ -144,7 +144,8 @@ def test_a_net_that_breaks_a_limit_is_not_written(tmp_path):
     net[2].weight.data[1:5] = -1.0
     path = tmp_path / "chip.safetensors"
     with pytest.raises(
-        ValueError, match=r"the net cannot go on h1v2: 2.weight\[0, 0\].*and \d+ more: train it for"
+        ValueError,
+        match=r"the net violates limits of h1v2: 2.weight\[0, 0\].*and \d+ more: train it for",
     ):
         export(net, path)
     assert not path.exists()
@@ -154,13 +155,15 @@ def test_a_net_that_breaks_a_limit_is_not_written(tmp_path):
 
 def test_what_is_no_such_file_is_refused(tmp_path):
     path = tmp_path / "chip.safetensors"
-    with pytest.raises(ValueError, match="is not there: `nwave export` writes such a file"):
+    with pytest.raises(ValueError, match="does not exist: write a chip file with `nwave export`"):
         load_export(path)
     export(chip_net(), path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="is no file of `nwave export`, or damaged"):
+    with pytest.raises(ValueError, match="is not a file of `nwave export`, or it is damaged"):
         load_export(path)
     path.write_bytes(whole.replace(b'\\"version\\": 1', b'\\"version\\": 9'))
-    with pytest.raises(ValueError, match="has version 9, this nwavesdk reads 1: export it again"):
+    with pytest.raises(
+        ValueError, match="has version 9, this nwavesdk reads version 1: export the net again"
+    ):
         load_export(path)

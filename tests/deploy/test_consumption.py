@@ -69,10 +69,10 @@ def test_a_net_without_a_front_end_pays_for_no_filters():
         (
             [torch.zeros(3, t, n) for t, n in ((5, 16), (6, 7), (5, 4))],
             1e-3,
-            "with one B and T for all layers",
+            "with the same B and T for all layers",
         ),
         ([torch.zeros(0, 5, n) for n in (16, 7, 4)], 1e-3, "have the shape"),
-        ([torch.zeros(3, 5, n) for n in (16, 7, 4)], 0, "dt must be above 0"),
+        ([torch.zeros(3, 5, n) for n in (16, 7, 4)], 0, "dt must be a finite number above 0"),
     ],
 )
 def test_what_is_wrong_is_said(spikes, dt, words):

@@ -46,7 +46,7 @@ def test_every_weight_that_breaks_a_limit_is_named_with_its_value():
     assert set(found) == {("2.weight", (6, 3)), ("4.weight", (2, 1)), ("4.weight", (3, 1))}
     assert found["2.weight", (6, 3)].value == pytest.approx(-0.1)
     assert str(found["2.weight", (6, 3)]) == (
-        "2.weight[6, 3]: weight -0.1 is negative in a block of 5 inputs whose sign is positive (axis assumed)"
+        "2.weight[6, 3]: weight -0.1 is negative in a positive block of 5 inputs (axis assumed)"
     )
     assert str(found["4.weight", (2, 1)]) == "4.weight[2, 1]: weight -2, expected within ±1.66"
 

@@ -62,25 +62,25 @@ def test_another_profile_may_be_given():
     [
         (
             lambda: chip_net(sizes=(100, 100)),
-            r"it has 216 neurons, the chip 200 \(cores of 50 \+ 50 \+ 100\)",
+            r"it has 216 neurons, the chip has 200 \(cores of 50 \+ 50 \+ 100\)",
         ),
         (
             lambda: chip_net(sizes=(110, 20), recurrent=(0,)),
-            "layer 3 does not fit on h1v2: recurrence stays within a core, it has 110 neurons and the largest core 100",
+            "a recurrent layer must be on one core, it has 110 neurons and the largest core has 100",
         ),
         (
             lambda: chip_net(sizes=(60, 60), recurrent=(0, 1)),
-            r"leave no way to keep recurrent layers on one core and to cut the others at multiples of 5",
+            r"recurrent layers must be on one core and other layers are split at multiples of 5",
         ),
         (
             lambda: SpikingSequential(H1v2Synapse(250, 10), H1v2Layer(10, 1e-2)),
-            "layer 1 does not fit on h1v2: each of its neurons hears 250 lines, expected at most 200",
+            "layer 1 does not fit on h1v2: each of its neurons has 250 inputs, expected at most 200",
         ),
         (
             lambda: SpikingSequential(
                 H1v2Synapse(150, 60), H1v2Layer(60, 1e-2, layer_topology="RC")
             ),
-            "hears 210 lines, 60 of them recurrent, expected at most 200",
+            "has 210 inputs, 60 of them recurrent, expected at most 200",
         ),
     ],
 )

@@ -1,8 +1,9 @@
-"""The file that a chip is programmed from: integer weights, time constants, placement and profile, and back to a net.
+"""The chip file: integer weights, time constants, placement and profile of a net, in one file.
 
-One safetensors file. Its header holds JSON under `chip`: the format's version, the profile, the modules in order with
-their sizes, the placement, and what the caller adds. Its tensors are, by module: `<name>.weight` and
-`<name>.recurrent_weights` as int8, `<name>.log_taus` as the net has them.
+It is a safetensors file. Its header has JSON under `chip`: the version of the format, the profile,
+the modules in order with their sizes, the placement, and data from the caller. Its tensors are, by
+module: `<name>.weight` and `<name>.recurrent_weights` as int8, and `<name>.log_taus` in the dtype of
+the net.
 """
 
 import json
@@ -31,83 +32,80 @@ def export(
     profile: Profile | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write a net as a chip holds it.
+    """Write the chip file of a net.
 
-    Weights become the integers of their `quantization_bits`, or of the chip's bits where a module has none.
+    Weights are stored as integers with the `quantization_bits` of their module, or with the bits of
+    the chip if the module has none.
 
     Args:
-        model: A net of the chip's modules that breaks no limit of it; see `check`.
-        path: The file; an older one gives way.
+        model: A net of chip modules that violates no limit; see `find_violations`.
+        path: The file to write. An existing file is replaced.
         profile: The chip. [the one that the net was built for]
-        about: Anything for the header that JSON can hold, such as the front end's gain.
+        about: Data for the header that JSON can represent, such as the gain of the front end.
 
     Returns:
         The header.
 
     Raises:
-        TypeError: The model is no chip's net.
-        ValueError: It breaks a limit of the chip; the text names the first ones. Nothing is written.
+        TypeError: If the model is not a net of chip modules.
+        ValueError: If the net violates a limit of the chip. The message names the first violations,
+            and nothing is written.
     """
     chip = chip_profile(model, "export") if profile is None else profile
-    rows = chip_stages(model, "export")
-    broken = find_violations(model, chip)
-    if broken:
-        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
-        first = "; ".join(str(violation).rstrip(".") for violation in broken[:3])
-        raise ValueError(
-            f"the net cannot go on {chip.name}: {first}{more}: train it for the chip, or move its weights with "
-            "nwavesdk.deploy.project(model) and test it again."
-        )
-    limit, bits = chip.number("weight_limit"), chip.count("weight_bits")
+    stages = chip_stages(model, "export")
+    _require_no_violations(model, chip)
+    bits = chip.count("weight_bits")
     header = {
         "version": VERSION,
         "profile": json.loads(chip.to_json()),
-        "modules": [description for row in rows for description in _describe(row, bits)],
+        "modules": [module for stage in stages for module in _describe_modules(stage, bits)],
         "placement": [vars(piece) for piece in place_layers(model, chip).pieces],
         "about": dict(about or {}),
     }
     tensors: dict[str, Tensor] = {}
-    for row in rows:
-        for weight in row.weights():
-            quantizer = Quantizer(weight.bits or bits, limit)
+    for stage in stages:
+        for weight in stage.weights():
+            quantizer = Quantizer(weight.bits or bits, chip.number("weight_limit"))
             tensors[weight.name] = quantizer.integers(weight.tensor.detach()).cpu().contiguous()
-        tensors[f"{row.name}.log_taus"] = row.layer.log_taus.detach().cpu().contiguous()
-    write_atomically(
-        Path(path),
-        require("safetensors.torch", "train").save(tensors, {"chip": json.dumps(header)}),
-    )
+        tensors[f"{stage.name}.log_taus"] = stage.layer.log_taus.detach().cpu().contiguous()
+    safetensors = require("safetensors.torch", "train")
+    write_atomically(Path(path), safetensors.save(tensors, {"chip": json.dumps(header)}))
     return header
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """The header of an exported file.
+    """Read the header of a chip file.
 
     Raises:
-        ValueError: It is no such file, or damaged.
+        ValueError: If it is not a chip file, or damaged.
     """
     if not Path(path).is_file():
-        raise ValueError(f"{path} is not there: `nwave export` writes such a file.")
+        raise ValueError(f"{path} does not exist: write a chip file with `nwave export`.")
     safetensors = require("safetensors", "train")
     try:
         with safetensors.safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {})["chip"])
     except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
-        raise ValueError(f"{path} is no file of `nwave export`, or damaged: {error!r}") from None
+        raise ValueError(
+            f"{path} is not a file of `nwave export`, or it is damaged: {error!r}"
+        ) from None
     if header.get("version") != VERSION:
         raise ValueError(
-            f"{path} has version {header.get('version')}, this nwavesdk reads {VERSION}: export it again."
+            f"{path} has version {header.get('version')}, this nwavesdk reads version {VERSION}: "
+            "export the net again."
         )
     return dict(header)
 
 
 def load_export(path: str | Path) -> SpikingSequential:
-    """The net of an exported file; its spikes are those of the net that was written, to the bit.
+    """Read the net of a chip file.
 
-    It has the dtype of that net; where that did not quantize, its spikes are those of its weights rounded to the chip's
-    bits. Mismatch is off; module names are counted anew from 0.
+    Its spikes equal those of the exported net bit by bit, and it has the same dtype. If the
+    exported net did not quantize, they equal those of its weights rounded to the bits of the chip.
+    Mismatch is off, and module names count from 0.
 
     Raises:
-        ValueError: It is no such file, or damaged.
+        ValueError: If it is not a chip file, or damaged.
 
     Example:
         >>> import tempfile, torch
@@ -115,7 +113,8 @@ def load_export(path: str | Path) -> SpikingSequential:
         >>> net = SpikingSequential(H1v2Frontend(16, 5), H1v2Layer(16, 20e-3))
         >>> path = Path(tempfile.mkdtemp(), "chip.safetensors")
         >>> _ = export(net, path)
-        >>> copy, x = load_export(path), torch.rand(2, 50, 16)
+        >>> copy = load_export(path)
+        >>> x = torch.rand(2, 50, 16)
         >>> for each in (net, copy):
         ...     prepare_net(each)
         >>> torch.equal(net(x)[1], copy(x)[1])
@@ -124,57 +123,65 @@ def load_export(path: str | Path) -> SpikingSequential:
     header = read_header(path)
     tensors = require("safetensors.torch", "train").load_file(path)
     try:
-        return _build(header, tensors)
+        return _build_net(header, tensors)
     except (KeyError, TypeError, RuntimeError, StopIteration) as error:
         raise ValueError(f"{path} is damaged: {error!r}") from None
 
 
-def _describe(row: Stage, bits: int) -> list[dict[str, Any]]:
-    kind = "frontend" if row.diagonal else "synapse"
-    sizes = [row.n_inputs] if row.diagonal else [row.n_inputs, row.n_neurons]
-    layer: dict[str, Any] = {
-        "kind": "layer",
-        "name": row.name,
-        "size": [row.n_neurons],
-        "dt": row.layer.dt,
+def _require_no_violations(model: nn.Module, chip: Profile) -> None:
+    violations = find_violations(model, chip)
+    if violations:
+        first = "; ".join(str(violation).rstrip(".") for violation in violations[:3])
+        more = f" and {len(violations) - 3} more" if len(violations) > 3 else ""
+        raise ValueError(
+            f"the net violates limits of {chip.name}: {first}{more}: train it for the chip, or "
+            "call nwavesdk.deploy.project(model) and test it again."
+        )
+
+
+def _describe_modules(stage: Stage, bits: int) -> list[dict[str, Any]]:
+    """The header's entries for the two modules of a stage; `bits` are those of the chip."""
+    synapse = {
+        "kind": "frontend" if stage.is_frontend else "synapse",
+        "name": stage.synapse_name,
+        "size": [stage.n_inputs] if stage.is_frontend else [stage.n_inputs, stage.n_neurons],
+        "bits": stage.synapse.quantization_bits or bits,
     }
-    if row.recurrent:
-        layer |= {"topology": "RC", "bits": row.layer.quantization_bits or bits}
-    return [
-        {
-            "kind": kind,
-            "name": row.synapse_name,
-            "size": sizes,
-            "bits": row.synapse.quantization_bits or bits,
-        },
-        layer,
-    ]
+    layer = {
+        "kind": "layer",
+        "name": stage.name,
+        "size": [stage.n_neurons],
+        "dt": stage.layer.dt,
+    }
+    if stage.is_recurrent:
+        layer |= {"topology": "RC", "bits": stage.layer.quantization_bits or bits}
+    return [synapse, layer]
 
 
-def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SpikingSequential:
+def _build_net(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SpikingSequential:
     profile = Profile.from_json(json.dumps(header["profile"]))
-    limit, family = profile.number("weight_limit"), family_of(profile)
-    modules: list[Any] = []
+    family = family_of(profile)
     dtype = next(tensor.dtype for name, tensor in tensors.items() if name.endswith("log_taus"))
-    for told in header["modules"]:
-        name, bits = told["name"], told.get("bits")
-        if told["kind"] != "layer":
-            module = (family.frontend if told["kind"] == "frontend" else family.synapse)(
-                *told["size"], quantization_bits=bits, profile=profile
-            )
-            weights = {"weight": module.weight}
-        else:
+    modules: list[nn.Module] = []
+    for entry in header["modules"]:
+        name = entry["name"]
+        bits = entry.get("bits")
+        options = {"quantization_bits": bits, "profile": profile}
+        if entry["kind"] == "layer":
             log_taus = tensors[f"{name}.log_taus"]
-            module = family.layer(
-                told["size"][0], log_taus.exp(), told["dt"], layer_topology=told.get("topology", "FF"),
-                quantization_bits=bits, profile=profile,
-            )  # fmt: skip
-            weights = {"recurrent_weights": module.recurrent_weights} if bits else {}
-        module.to(dtype)
-        if told["kind"] == "layer":
-            module.log_taus.copy_(log_taus)
-        for key, weight in weights.items():
-            integers = tensors[f"{name}.{key}"]
-            weight.data.copy_(integers.to(weight.dtype) * Quantizer(bits, limit).step)
-        modules.append(module)
+            topology = entry.get("topology", "FF")
+            layer = family.layer(
+                *entry["size"], log_taus.exp(), entry["dt"], layer_topology=topology, **options
+            )
+            modules.append(layer.to(dtype))
+            layer.log_taus.copy_(log_taus)
+            if topology == "FF":
+                continue
+            key, weight = "recurrent_weights", layer.recurrent_weights
+        else:
+            kind = family.frontend if entry["kind"] == "frontend" else family.synapse
+            modules.append(kind(*entry["size"], **options).to(dtype))
+            key, weight = "weight", modules[-1].weight
+        step = Quantizer(bits, profile.number("weight_limit")).step
+        weight.data.copy_(tensors[f"{name}.{key}"].to(dtype) * step)
     return SpikingSequential(*modules)

@@ -57,7 +57,7 @@ def tile_for(model: nn.Module, recordings: int, steps: int, chips: int) -> Tile:
     rows = chip_stages(model, "tile_for")
     values = steps * max(row.n_neurons for row in rows)
     together = max(1, min(recordings, MOST // values))
-    if any(row.recurrent for row in rows):
+    if any(row.is_recurrent for row in rows):
         return Tile(together, 1)  # weights side by side would be a matrix of zeros, nearly
     return Tile(together, max(1, min(chips, round(SIDE_BY_SIDE / (values * together)))))
 
@@ -96,7 +96,7 @@ def count_right(
             "1 chip, and a label for each recording."
         )
     tile = tile or tile_for(model, len(x), x.shape[1], len(seeds))
-    if tile.chips > 1 and any(row.recurrent for row in rows):
+    if tile.chips > 1 and any(row.is_recurrent for row in rows):
         raise ValueError(
             f"count_right: got a tile of {tile.chips} chips, expected 1 for a recurrent net."
         )
@@ -157,8 +157,8 @@ def _shared(rows: Sequence[Stage], drawn: Sequence[_Drawn], x: Tensor) -> _Begun
     for i, (row, one) in enumerate(zip(rows, drawn, strict=True)):
         if row.synapse.stddev:
             return _Begun(i, x, False)
-        charge = x * one.weight if row.diagonal else row.synapse.charge(x, one.weight)
-        if row.layer.ileak_mismatch or (row.recurrent and row.layer.stddev):
+        charge = x * one.weight if row.is_frontend else row.synapse.charge(x, one.weight)
+        if row.layer.ileak_mismatch or (row.is_recurrent and row.layer.stddev):
             return _Begun(i, charge, True)
         x = _spikes(row, charge, [one])
     return _Begun(len(rows), x, False)
@@ -181,7 +181,7 @@ def _finished(rows: Sequence[Stage], group: Sequence[Sequence[_Drawn]], begun: _
 def _charge(row: Stage, ones: Sequence[_Drawn], h: Tensor, alike: bool) -> Tensor:
     """Charge of all chips, [B, T, chips * N_out], from spikes that are `alike` [B, T, N_in] or [B, T, chips * N_in]."""
     k, same = len(ones), not row.synapse.stddev
-    if row.diagonal:
+    if row.is_frontend:
         return (h.repeat(1, 1, k) if alike else h) * torch.cat([one.weight for one in ones])
     if alike:
         weight = ones[0].weight if same else torch.cat([one.weight for one in ones], 1)
@@ -210,11 +210,11 @@ def _spikes(row: Stage, charge: Tensor, ones: Sequence[_Drawn]) -> Tensor:
     constants = (torch.cat([one.decay for one in ones]), torch.cat([one.threshold for one in ones]))
     B, _, N = charge.shape
     states = tuple(charge.new_zeros(B, N) for _ in row.layer.neuron.states)
-    recurrent = (ones[0].recurrent, charge.new_zeros(B, N)) if row.recurrent else ()
+    recurrent = (ones[0].recurrent, charge.new_zeros(B, N)) if row.is_recurrent else ()
     problem = Problem(
         Spec(row.layer.neuron, FastSigmoid()), charge.contiguous(), states, constants, *recurrent
     )
-    solver = "serial" if has_serial_kernel(charge, row.recurrent) else "reference"
+    solver = "serial" if has_serial_kernel(charge, row.is_recurrent) else "reference"
     solution = solve(problem, solver, needs_membrane=False, needs_saved=False)
     spk = solution.spikes
     if isinstance(solution.spike_count, int) and len(ones) == 1:

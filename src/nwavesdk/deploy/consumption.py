@@ -1,4 +1,4 @@
-"""How much power a net takes on a chip, from what its neurons do."""
+"""Power consumption of a net on its chip, computed from the spikes of its neurons."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nwavesdk.chip import Power, Profile
 from nwavesdk.deploy.stages import Stage, chip_profile, chip_stages
+from nwavesdk.internal.checks import positive_number
 from nwavesdk.layers import Recording
 
 __all__ = ["Consumption", "get_chip_consumption"]
@@ -14,18 +15,18 @@ __all__ = ["Consumption", "get_chip_consumption"]
 
 @dataclass(frozen=True)
 class Consumption(Power):
-    """Average power and its parts [W], and which of the numbers behind it are assumed."""
+    """Average power and its parts [W], and the profile entries behind it that are assumed."""
 
     assumed: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Total, parts and what is assumed, in one line."""
+        """Total, parts and assumed entries in one line."""
         parts = ", ".join(
             f"{name.replace('_', ' ')} {1e6 * getattr(self, name):.3g}"
             for name in ("static", "neuron", "synapse", "front_end")
         )
-        told = f"; assumed: {', '.join(self.assumed)}" if self.assumed else ""
-        return f"{1e6 * self.total:.3g} µW ({parts}{told})"
+        note = f"; assumed: {', '.join(self.assumed)}" if self.assumed else ""
+        return f"{1e6 * self.total:.3g} µW ({parts}{note})"
 
 
 def get_chip_consumption(
@@ -34,25 +35,26 @@ def get_chip_consumption(
     dt: float,
     profile: Profile | None = None,
 ) -> Consumption:
-    """Average power of a net on its chip while it fired `spikes`.
+    """Average power of a net on its chip during a recording of its spikes.
 
-    Each spike of a layer costs its neuron, and each synapse with a weight that is not 0 through which it arrives; what
-    comes in from outside is not counted. Filters and bias
-    currents cost always. The energies are those of the profile, and assumed in the profiles that ship with the package:
-    the number is as good as they are. NWAVE's own formula is not documented.
+    Each spike of a layer costs energy in its neuron and in each synapse with a nonzero weight that
+    it reaches. Input from outside of the chip is not counted. Filters and bias currents always cost
+    power. The energies are those of the profile, and they are assumed in the profiles of this
+    package, so the result is only as good as they are. NWAVE's own formula is not documented.
 
     Args:
-        model: A net of the chip's modules, as `SpikingSequential`.
-        spikes: Of every neuron layer, [B, T, N] each: a `net.record(x)`, or tensors by layer name, or in order.
+        model: A net of chip modules, as `SpikingSequential`.
+        spikes: Spikes of every neuron layer, each [B, T, N]: the result of `net.record(x)`, or
+            tensors by layer name, or tensors in the order of the layers.
         dt: Length of a step [s].
         profile: The chip. [the one that the net was built for]
 
     Returns:
-        Power for each recording of the batch on average [W].
+        Power [W], averaged over time and over the recordings of the batch.
 
     Raises:
-        TypeError: The model is no chip's net.
-        ValueError: Spikes are missing or of another shape, or `dt` is not above 0.
+        TypeError: If the model is not a net of chip modules.
+        ValueError: If spikes are missing or have another shape, or if `dt` is not positive.
 
     Example:
         >>> import torch
@@ -63,60 +65,58 @@ def get_chip_consumption(
         >>> power.total > power.static
         True
     """
-    rows = chip_stages(model, "get_chip_consumption")
+    stages = chip_stages(model, "get_chip_consumption")
     chip = chip_profile(model, "get_chip_consumption") if profile is None else profile
-    if not dt > 0:
-        raise ValueError(f"get_chip_consumption: dt must be above 0 [s], got {dt!r}.")
-    fired = _fired(rows, spikes)
-    B, T = fired[0].shape[:2]
-    counts = [spk.detach().double().sum((0, 1)) for spk in fired]
+    dt = positive_number("get_chip_consumption", "dt", dt, "s")
+    layer_spikes = _spikes_by_layer(stages, spikes)
+    B, T = layer_spikes[0].shape[:2]
+    counts = [spk.detach().double().sum((0, 1)) for spk in layer_spikes]
     events = 0.0
-    for i, row in enumerate(rows):
-        into, *within = (weight.held() for weight in row.weights())
+    for i, stage in enumerate(stages):
+        feedforward, *recurrent = (weight.stored() for weight in stage.weights())
         if i:
-            events += _events(counts[i - 1], into)
-        events += sum(_events(counts[i], held) for held in within)
-    filters = chip.count("filters") if rows[0].diagonal else 0
-    power = chip.energies.power(sum(float(c.sum()) for c in counts), events, B * T * dt, filters)
-    keys = ("static_power", "neuron_energy", "synapse_energy", "filter_power")
-    return Consumption(
-        power.static, power.neuron, power.synapse, power.front_end, chip.assumed(*keys)
-    )
+            events += _synaptic_events(counts[i - 1], feedforward)
+        events += sum(_synaptic_events(counts[i], weight) for weight in recurrent)
+    filters = chip.count("filters") if stages[0].is_frontend else 0
+    n_spikes = sum(float(count.sum()) for count in counts)
+    power = chip.energies.power(n_spikes, events, B * T * dt, filters)
+    assumed = chip.assumed("static_power", "neuron_energy", "synapse_energy", "filter_power")
+    return Consumption(power.static, power.neuron, power.synapse, power.front_end, assumed)
 
 
-def _fired(
-    rows: Sequence[Stage], spikes: Recording | Mapping[str, Tensor] | Sequence[Tensor]
+def _spikes_by_layer(
+    stages: Sequence[Stage], spikes: Recording | Mapping[str, Tensor] | Sequence[Tensor]
 ) -> list[Tensor]:
+    """The spikes of every layer in order, with their shapes checked."""
     if isinstance(spikes, Recording):
         spikes = {name: record.spk for name, record in spikes.layers.items()}
     if isinstance(spikes, Mapping):
-        lacking = [row.name for row in rows if row.name not in spikes]
-        if lacking:
+        missing = [stage.name for stage in stages if stage.name not in spikes]
+        if missing:
             raise ValueError(
-                f"get_chip_consumption: spikes of layer {lacking[0]} are missing, got {sorted(spikes)}."
+                f"get_chip_consumption: spikes of layer {missing[0]} are missing, "
+                f"got {sorted(spikes)}."
             )
-        found = [spikes[row.name] for row in rows]
+        in_order = [spikes[stage.name] for stage in stages]
     else:
-        found = list(spikes)
-        if len(found) != len(rows):
+        in_order = list(spikes)
+        if len(in_order) != len(stages):
             raise ValueError(
-                f"get_chip_consumption: the net has {len(rows)} neuron layers, got spikes of {len(found)}: give those "
-                "of every layer, as net.record(x) has them."
+                f"get_chip_consumption: the net has {len(stages)} neuron layers, got spikes of "
+                f"{len(in_order)}: pass those of every layer, such as net.record(x)."
             )
-    for row, spk in zip(rows, found, strict=True):
-        if (
-            spk.ndim != 3
-            or spk.shape[2] != row.n_neurons
-            or spk.shape[:2] != found[0].shape[:2]
-            or not spk.numel()
-        ):
+    for stage, spk in zip(stages, in_order, strict=True):
+        expected = (*in_order[0].shape[:2], stage.n_neurons)
+        if spk.ndim != 3 or spk.shape != expected or not spk.numel():
             raise ValueError(
-                f"get_chip_consumption: spikes of layer {row.name} have the shape {list(spk.shape)}, expected "
-                f"[B, T, {row.n_neurons}] with one B and T for all layers."
+                f"get_chip_consumption: spikes of layer {stage.name} have the shape "
+                f"{list(spk.shape)}, expected [B, T, {stage.n_neurons}] with the same B and T for "
+                "all layers."
             )
-    return found
+    return in_order
 
 
-def _events(spikes: Tensor, held: Tensor) -> float:
-    """Arrivals, where each input fired so many `spikes` [N_in], through those weights [N_in, N_out] that are not 0."""
-    return float(spikes @ (held != 0).sum(1).double())
+def _synaptic_events(counts: Tensor, weight: Tensor) -> float:
+    """Number of arriving spikes, from `counts` of each input [N_in] and `weight` [N_in, N_out]."""
+    fan_out = (weight != 0).sum(1)
+    return float(counts @ fan_out.double())

@@ -1,4 +1,4 @@
-"""What a chip cannot do: every place in a net where it breaks a limit of the profile."""
+"""Limits of a chip: every place in a net that violates an entry of the chip's profile."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ __all__ = ["Violation", "find_violations"]
 
 @dataclass(frozen=True)
 class Violation:
-    """One broken limit.
+    """One violated limit.
 
     Attributes:
-        layer: name of the module, or of its weight, in the net.
-        rule: entry of the profile, or `"placement"`.
-        index: place in the tensor, or None for the whole module.
-        value: what stands there.
-        text: what is wrong and what would be right.
+        layer: Name of the module, or of its weight, in the net.
+        rule: Entry of the profile, or `"placement"`.
+        index: Index in the tensor, or None for the whole module.
+        value: The value that violates the limit.
+        text: What is wrong, and what is expected.
     """
 
     layer: str
@@ -32,22 +32,23 @@ class Violation:
     text: str
 
     def __str__(self) -> str:
-        """Where, what and why in one line."""
-        where = "" if self.index is None else str(list(self.index))
-        return f"{self.layer}{where}: {self.text}"
+        """The place and the reason in one line."""
+        index = "" if self.index is None else str(list(self.index))
+        return f"{self.layer}{index}: {self.text}"
 
 
 def find_violations(model: nn.Module, profile: Profile | None = None) -> list[Violation]:
-    """Every violated limit of the profile, none when the net can go on the chip as it is.
+    """All violated limits of the profile; an empty list if the net can be deployed unchanged.
 
-    Weights are looked at as the chip will hold them: after quantization where `quantization_bits` is set.
+    Weights are compared as the chip will store them, which is after quantization where
+    `quantization_bits` is set.
 
     Args:
-        model: A net of the chip's modules, as `SpikingSequential`.
+        model: A net of chip modules, as `SpikingSequential`.
         profile: The chip. [the one that the net was built for]
 
     Raises:
-        TypeError: The model is no chip's net.
+        TypeError: If the model is not a net of chip modules.
 
     Example:
         >>> from nwavesdk.layers import HWLayer, HWSynapse, SpikingSequential
@@ -56,92 +57,103 @@ def find_violations(model: nn.Module, profile: Profile | None = None) -> list[Vi
         >>> for violation in find_violations(net):
         ...     print(violation)
         0.weight[1, 0]: weight -1, expected within ±0.9
-        0.weight[0, 0]: weight 0.5 is positive in a block of 5 inputs whose sign is negative (axis assumed)
+        0.weight[0, 0]: weight 0.5 is positive in a negative block of 5 inputs (axis assumed)
     """
-    rows = chip_stages(model, "find_violations")
+    stages = chip_stages(model, "find_violations")
     chip = chip_profile(model, "find_violations") if profile is None else profile
-    found = [
-        violation for i, row in enumerate(rows) for violation in _stage(row, chip, first=i == 0)
-    ]
+    violations: list[Violation] = []
+    for position, stage in enumerate(stages):
+        violations += _profile_violations(stage, chip)
+        violations += _frontend_violations(stage, chip, is_first=position == 0)
+        for weight in stage.weights():
+            violations += _weight_violations(weight, chip)
+        violations += _neuron_violations(stage, chip)
     try:
         place_layers(model, chip)
     except ValueError as error:
-        found.append(Violation("net", "placement", None, "", str(error)))
-    return found
+        violations.append(Violation("net", "placement", None, "", str(error)))
+    return violations
 
 
-def _stage(row: Stage, chip: Profile, first: bool) -> Iterator[Violation]:
-    yield from _built_for(row, chip)
-    if row.diagonal and not first:
-        text = "a front end behind other neurons, expected first: the chip's filters reach no other layer"
-        yield Violation(row.synapse_name, "filters", None, "front end", text)
-    if row.diagonal and row.n_inputs != chip.count("filters"):
-        text = f"a front end of {row.n_inputs} channels, expected the chip's {chip.count('filters')} filters"
-        yield Violation(row.synapse_name, "filters", None, float(row.n_inputs), text)
-    for weight in row.weights():
-        yield from _weight(weight, chip)
-    yield from _constants(row, chip)
+def _profile_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
+    """Differences between `chip` and the profile that the stage was built with.
+
+    They are not limits, but the spikes on the chip would not be those of the trained net.
+    """
+    neuron = stage.layer.profile.text("neuron")
+    if neuron != chip.text("neuron"):
+        text = f"neurons of kind {neuron}, expected {chip.text('neuron')}"
+        yield Violation(stage.name, "neuron", None, neuron, text)
+    for weight in stage.weights():
+        built_for = weight.module.profile
+        if built_for.charge_law != chip.charge_law:
+            text = (
+                f"weights for the charge law of {built_for.name}, {built_for.charge_law}, "
+                f"expected {chip.charge_law}"
+            )
+            law = built_for.text("charge_law")
+            yield Violation(weight.name, "charge_law", None, law, text)
+        limit = built_for.number("weight_limit")
+        expected = chip.number("weight_limit")
+        if weight.bits is not None and limit != expected:
+            text = f"{weight.bits}-bit levels within ±{limit:g}, expected within ±{expected:g}"
+            yield Violation(weight.name, "weight_limit", None, limit, text)
 
 
-def _built_for(row: Stage, chip: Profile) -> Iterator[Violation]:
-    """What of the chip is not a limit and yet decides spikes: they would not be those that were trained."""
-    own = row.layer.profile
-    if own.text("neuron") != chip.text("neuron"):
-        text = f"neurons like {own.text('neuron')}, expected like {chip.text('neuron')}"
-        yield Violation(row.name, "neuron", None, own.text("neuron"), text)
-    for weight in row.weights():
-        own = weight.module.profile
-        if own.charge_law != chip.charge_law:
-            text = f"weights for the charge law of {own.name}, {own.charge_law}, expected {chip.charge_law}"
-            yield Violation(weight.name, "charge_law", None, own.text("charge_law"), text)
-        limits = [profile.number("weight_limit") for profile in (own, chip)]
-        if weight.bits is not None and limits[0] != limits[1]:
-            text = f"levels of {weight.bits} bits within ±{limits[0]:g}, expected within ±{limits[1]:g}"
-            yield Violation(weight.name, "weight_limit", None, limits[0], text)
-
-
-def _weight(weight: Weight, chip: Profile) -> Iterator[Violation]:
-    limit, block, axis = (
-        chip.number("weight_limit"),
-        chip.count("sign_block"),
-        chip.text("sign_axis"),
-    )
-    name, held = weight.name, weight.held()
-    if weight.bits is not None and weight.bits > chip.count("weight_bits"):
-        text = f"{weight.bits} bits, expected at most {chip.count('weight_bits')}"
-        yield Violation(name, "weight_bits", None, float(weight.bits), text)
-    raw = weight.tensor.detach()  # what is not finite has no level
-    for index in (~((held.abs() <= limit * (1 + 1e-6)) & raw.isfinite())).nonzero().tolist():
-        value = (held if raw[tuple(index)].isfinite() else raw)[tuple(index)].item()
-        yield Violation(
-            name,
-            "weight_limit",
-            tuple(index),
-            value,
-            f"weight {value:g}, expected within ±{limit:g}",
-        )
-    if held.ndim < 2:
+def _frontend_violations(stage: Stage, chip: Profile, is_first: bool) -> Iterator[Violation]:
+    if not stage.is_frontend:
         return
-    doubt = " (axis assumed)" if chip.assumed("sign_axis") else ""
-    for index in offenders(held.where(raw.isfinite(), 0.0), block, axis).nonzero().tolist():
-        value = held[tuple(index)].item()
-        told, other = ("positive", "negative") if value > 0 else ("negative", "positive")
-        text = (
-            f"weight {value:g} is {told} in a block of {block} {axis} whose sign is {other}{doubt}"
-        )
-        yield Violation(name, "sign_block", tuple(index), value, text)
+    name = stage.synapse_name
+    n_filters = chip.count("filters")
+    if not is_first:
+        text = "a front end after other neurons, expected first: the filters feed no other layer"
+        yield Violation(name, "filters", None, "front end", text)
+    if stage.n_inputs != n_filters:
+        text = f"a front end of {stage.n_inputs} channels, expected the chip's {n_filters} filters"
+        yield Violation(name, "filters", None, float(stage.n_inputs), text)
 
 
-def _constants(row: Stage, chip: Profile) -> Iterator[Violation]:
-    series = torch.tensor(chip.tau_profiles)
-    taus = row.layer.taus.detach().reshape(-1)
-    for i, tau in enumerate(taus.tolist()):
-        if len(series) and float((series - tau).abs().min()) > 1e-5 * tau:
-            nearest = series[(series - tau).abs().argmin()].item()
-            text = f"time constant {tau:g} s is none of the chip's profiles, the nearest is {nearest:g} s"
-            yield Violation(f"{row.name}.taus", "tau_profiles", (i,), tau, text)
+def _weight_violations(weight: Weight, chip: Profile) -> Iterator[Violation]:
+    """Weights with too many bits, outside of the limit, not finite, or of the wrong sign."""
+    limit = chip.number("weight_limit")
+    stored = weight.stored()
+    max_bits = chip.count("weight_bits")
+    if weight.bits is not None and weight.bits > max_bits:
+        text = f"{weight.bits} bits, expected at most {max_bits}"
+        yield Violation(weight.name, "weight_bits", None, float(weight.bits), text)
+    # NaN and infinity have no quantization level, so they are read from the trained tensor.
+    trained = weight.tensor.detach()
+    is_finite = trained.isfinite()
+    stored = stored.where(is_finite, trained)
+    outside = ~(stored.abs() <= limit * (1 + 1e-6))
+    for index in map(tuple, outside.nonzero().tolist()):
+        value = stored[index].item()
+        text = f"weight {value:g}, expected within ±{limit:g}"
+        yield Violation(weight.name, "weight_limit", index, value, text)
+    if stored.ndim < 2:  # A front end shares no signs.
+        return
+    block = chip.count("sign_block")
+    axis = chip.text("sign_axis")
+    note = " (axis assumed)" if chip.assumed("sign_axis") else ""
+    disagreeing = offenders(stored.where(is_finite, 0.0), block, axis)
+    for index in map(tuple, disagreeing.nonzero().tolist()):
+        value = stored[index].item()
+        sign, block_sign = ("positive", "negative") if value > 0 else ("negative", "positive")
+        text = f"weight {value:g} is {sign} in a {block_sign} block of {block} {axis}{note}"
+        yield Violation(weight.name, "sign_block", index, value, text)
+
+
+def _neuron_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
+    """Time constants that the chip does not have, and thresholds that are not the chip's."""
+    available = torch.tensor(chip.tau_profiles)
+    for i, tau in enumerate(stage.layer.taus.detach().reshape(-1).tolist()):
+        distance = (available - tau).abs()
+        if len(available) and float(distance.min()) > 1e-5 * tau:
+            nearest = available[distance.argmin()].item()
+            text = f"time constant {tau:g} s is not one of the chip's, the nearest is {nearest:g} s"
+            yield Violation(f"{stage.name}.taus", "tau_profiles", (i,), tau, text)
     threshold = chip.number("threshold")
-    for i, value in enumerate(row.layer.thresholds.detach().reshape(-1).tolist()):
+    for i, value in enumerate(stage.layer.thresholds.detach().reshape(-1).tolist()):
         if abs(value - threshold) > 1e-6 * threshold:
             text = f"threshold {value:g}, expected the chip's {threshold:g}"
-            yield Violation(f"{row.name}.thresholds", "threshold", (i,), value, text)
+            yield Violation(f"{stage.name}.thresholds", "threshold", (i,), value, text)

@@ -1,8 +1,9 @@
-"""Where each neuron of a net goes on a chip: layers on cores."""
+"""Placement: which neurons of a net go on which core of a chip."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 from torch import nn
 
@@ -14,14 +15,14 @@ __all__ = ["Piece", "Placement", "place_layers"]
 
 @dataclass(frozen=True)
 class Piece:
-    """Neurons of one layer that lie side by side on one core.
+    """Consecutive neurons of one layer on one core.
 
     Attributes:
-        layer: name of the layer in the net.
-        first: index in the layer of the first neuron.
-        size: neurons.
-        core: index of the core.
-        start: place of the first neuron on the core.
+        layer: Name of the layer in the net.
+        first: Index in the layer of the first neuron.
+        size: Number of neurons.
+        core: Index of the core.
+        start: Position of the first neuron on the core.
     """
 
     layer: str
@@ -33,12 +34,12 @@ class Piece:
 
 @dataclass(frozen=True)
 class Placement:
-    """Which neuron lies where.
+    """The position of every neuron of a net.
 
     Attributes:
-        chip: name of the profile.
-        cores: neurons of each core.
-        pieces: in the order of layers, and of neurons within a layer.
+        chip: Name of the profile.
+        cores: Number of neurons of each core.
+        pieces: All pieces, in the order of the layers and of the neurons within a layer.
     """
 
     chip: str
@@ -46,193 +47,233 @@ class Placement:
     pieces: tuple[Piece, ...]
 
     def used(self, core: int) -> int:
-        """Neurons in use on a core."""
+        """Number of neurons in use on a core."""
         return sum(piece.size for piece in self.pieces if piece.core == core)
 
     def __str__(self) -> str:
         """One line for each core."""
         lines = []
         for core, size in enumerate(self.cores):
-            parts = [
-                f"layer {p.layer} [{p.first}…{p.first + p.size - 1}] at {p.start}"
-                for p in sorted(self.pieces, key=lambda p: p.start)
-                if p.core == core
+            on_core = [piece for piece in self.pieces if piece.core == core]
+            texts = [
+                f"layer {piece.layer} [{piece.first}…{piece.first + piece.size - 1}] "
+                f"at {piece.start}"
+                for piece in sorted(on_core, key=lambda piece: piece.start)
             ]
-            lines.append(f"core {core}: {self.used(core)}/{size}  {', '.join(parts) or 'empty'}")
+            lines.append(f"core {core}: {self.used(core)}/{size}  {', '.join(texts) or 'empty'}")
         return "\n".join(lines)
 
 
 def place_layers(model: nn.Module, profile: Profile | None = None) -> Placement:
-    """Put the layers of a net on the cores of a chip, with as few layers split as can be.
+    """Place the layers of a net on the cores of a chip and split as few layers as possible.
 
-    A recurrent layer lies on one core, as recurrence does not leave a core. A layer that is split is cut at multiples
-    of the sign block, so that no block lies on two cores (our assumption, as the axis of the blocks is one). Of equally
-    good placements, the one that fills cores in the order of the layers is taken.
+    A recurrent layer is placed on one core, because recurrence does not leave a core. Other layers
+    are split only at multiples of the sign block, so that no block is on two cores. (This is our
+    assumption, as is the axis of the blocks.) Of equally good placements, the one that fills the
+    cores in the order of the layers is returned.
 
     Args:
-        model: A net of the chip's modules.
+        model: A net of chip modules.
         profile: The chip. [the one that the net was built for]
 
     Raises:
-        TypeError: The model is no chip's net.
-        ValueError: It does not fit; the text says why.
+        TypeError: If the model is not a net of chip modules.
+        ValueError: If the net does not fit; the message says why.
 
     Example:
         >>> from nwavesdk.layers import H1v2Frontend, H1v2Layer, H1v2Synapse, SpikingSequential
-        >>> net = SpikingSequential(H1v2Frontend(16), H1v2Layer(16, 20e-3), H1v2Synapse(16, 90), H1v2Layer(90, 20e-3))
+        >>> net = SpikingSequential(
+        ...     H1v2Frontend(16), H1v2Layer(16, 20e-3), H1v2Synapse(16, 90), H1v2Layer(90, 20e-3)
+        ... )
         >>> print(place_layers(net))
         core 0: 16/50  layer 1 [0…15] at 0
         core 1: 0/50  empty
         core 2: 90/100  layer 3 [0…89] at 0
     """
-    rows = chip_stages(model, "place_layers")
+    stages = chip_stages(model, "place_layers")
     chip = chip_profile(model, "place_layers") if profile is None else profile
-    cores, block = chip.cores, chip.count("sign_block")
-    _check(rows, chip)
-    for count in range(len(rows) + 1):
-        for split in combinations(range(len(rows)), count):
-            if any(rows[i].recurrent for i in split):
-                continue
-            whole = [i for i in range(len(rows)) if i not in split]
-            for homes in _packings([rows[i].n_neurons for i in whole], cores):
-                pieces = _pieces(rows, dict(zip(whole, homes, strict=True)), split, cores, block)
-                if pieces is not None:
-                    return Placement(chip.name, cores, pieces)
-            pieces = _tight(rows, whole, split, cores, block)
-            if pieces is not None:
-                return Placement(chip.name, cores, pieces)
+    _require_room(stages, chip)
+    search = _Search([stage.n_neurons for stage in stages], chip.cores, chip.count("sign_block"))
+    splittable = [layer for layer, stage in enumerate(stages) if not stage.is_recurrent]
+    for count in range(len(splittable) + 1):
+        for split in combinations(splittable, count):
+            shares = search.shares(split)
+            if shares is not None:
+                return Placement(chip.name, chip.cores, _pieces(stages, shares, chip.cores))
     sizes = ", ".join(
-        f"{row.name}: {row.n_neurons}{' recurrent' if row.recurrent else ''}" for row in rows
+        f"{stage.name}: {stage.n_neurons}{' recurrent' if stage.is_recurrent else ''}"
+        for stage in stages
     )
     raise ValueError(
-        f"the net does not fit on {chip.name} with cores of {_told(cores)} neurons: its layers ({sizes}) leave no way "
-        f"to keep recurrent layers on one core and to cut the others at multiples of {block}: make a layer smaller."
+        f"the net does not fit on {chip.name} with cores of {_sum_text(chip.cores)} neurons: "
+        f"recurrent layers must be on one core and other layers are split at multiples of "
+        f"{search.block}, which is not possible for its layers ({sizes}): make a layer smaller."
     )
 
 
-def _check(rows: Sequence[Stage], chip: Profile) -> None:
-    """Raise a ValueError for what no placement can mend."""
-    cores, total = chip.cores, sum(row.n_neurons for row in rows)
-    if total > sum(cores):
+def _require_room(stages: Sequence[Stage], chip: Profile) -> None:
+    """Raise a ValueError if no placement is possible whatever the order."""
+    total = sum(stage.n_neurons for stage in stages)
+    if total > sum(chip.cores):
         raise ValueError(
-            f"the net does not fit on {chip.name}: it has {total} neurons, the chip {sum(cores)} "
-            f"(cores of {_told(cores)}): make layers smaller."
+            f"the net does not fit on {chip.name}: it has {total} neurons, the chip has "
+            f"{sum(chip.cores)} (cores of {_sum_text(chip.cores)}): make layers smaller."
         )
-    for row in rows:
-        if row.recurrent and row.n_neurons > max(cores):
+    for stage in stages:
+        if stage.is_recurrent and stage.n_neurons > max(chip.cores):
             raise ValueError(
-                f"layer {row.name} does not fit on {chip.name}: recurrence stays within a core, it has {row.n_neurons} "
-                f"neurons and the largest core {max(cores)}: make it smaller, or feed-forward."
+                f"layer {stage.name} does not fit on {chip.name}: a recurrent layer must be on one "
+                f"core, it has {stage.n_neurons} neurons and the largest core has "
+                f"{max(chip.cores)}: make it smaller or feed-forward."
             )
-        heard = row.n_neurons if row.recurrent else 0
-        lines = (1 if row.diagonal else row.n_inputs) + heard
-        if lines > chip.number("fan_in"):
+        recurrent = stage.n_neurons if stage.is_recurrent else 0
+        fan_in = (1 if stage.is_frontend else stage.n_inputs) + recurrent
+        if fan_in > chip.number("fan_in"):
             raise ValueError(
-                f"layer {row.name} does not fit on {chip.name}: each of its neurons hears {lines} lines"
-                f"{f', {heard} of them recurrent' if heard else ''}, expected at most {chip.count('fan_in')}."
+                f"layer {stage.name} does not fit on {chip.name}: each of its neurons has {fan_in} "
+                f"inputs{f', {recurrent} of them recurrent' if recurrent else ''}, "
+                f"expected at most {chip.count('fan_in')}."
             )
 
 
-def _packings(sizes: Sequence[int], cores: Sequence[int]) -> list[list[int]]:
-    """Ways to put things of `sizes` whole on cores: which core for each; one for every room that can be left over."""
-    states: dict[tuple[int, ...], tuple[list[int], list[int]]] = {
-        tuple(sorted(cores)): (list(cores), [])
-    }
-    for size in sizes:
-        grown: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
-        for free, homes in states.values():
-            for core, room in enumerate(free):
-                if room >= size:
-                    left = [*free[:core], room - size, *free[core + 1 :]]
-                    grown.setdefault(tuple(sorted(left)), (left, [*homes, core]))
-        states = grown
-    return [homes for _, homes in states.values()]
+class _Share(NamedTuple):
+    """A piece whose position on its core is not known yet; `layer` is the index of the layer."""
+
+    layer: int
+    first: int
+    size: int
+    core: int
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Distribution of layers over cores, for a given choice of the layers to split.
+
+    Attributes:
+        sizes: Number of neurons of each layer.
+        cores: Number of neurons of each core.
+        block: Layers are split at multiples of this number.
+    """
+
+    sizes: Sequence[int]
+    cores: tuple[int, ...]
+    block: int
+
+    def shares(self, split: tuple[int, ...]) -> list[_Share] | None:
+        """All neurons on cores, with the layers in `split` split, or None if they do not fit."""
+        whole = [layer for layer in range(len(self.sizes)) if layer not in split]
+        for chosen in self._packings([self.sizes[layer] for layer in whole]):
+            shares = self._fill_largest_first(self._unsplit(whole, chosen), split)
+            if shares is not None:
+                return shares
+        return self._fill_exactly(whole, split)
+
+    def _unsplit(self, layers: Sequence[int], cores: Sequence[int]) -> list[_Share]:
+        return [
+            _Share(layer, 0, self.sizes[layer], core)
+            for layer, core in zip(layers, cores, strict=True)
+        ]
+
+    def _packings(self, sizes: Sequence[int]) -> Iterator[list[int]]:
+        """A core for each of `sizes`, none split.
+
+        Of all packings that leave the same free sizes, in any order, only the first is returned.
+        """
+        # Sorted free sizes -> (free neurons by core, core of each size so far).
+        states: dict[tuple[int, ...], tuple[list[int], list[int]]] = {
+            tuple(sorted(self.cores)): (list(self.cores), [])
+        }
+        for size in sizes:
+            extended: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
+            for free, chosen in states.values():
+                for core, available in enumerate(free):
+                    if available >= size:
+                        left = [*free[:core], available - size, *free[core + 1 :]]
+                        extended.setdefault(tuple(sorted(left)), (left, [*chosen, core]))
+            states = extended
+        return (chosen for _, chosen in states.values())
+
+    def _free(self, shares: Sequence[_Share]) -> list[int]:
+        free = list(self.cores)
+        for share in shares:
+            free[share.core] -= share.size
+        return free
+
+    def _fill_largest_first(
+        self, shares: list[_Share], split: tuple[int, ...]
+    ) -> list[_Share] | None:
+        """Put each split layer on the core with the most free neurons, then on the next one."""
+        free = self._free(shares)
+        for layer in split:
+            first = 0
+            while remaining := self.sizes[layer] - first:
+                core = free.index(max(free))
+                whole_blocks = free[core] // self.block * self.block
+                size = remaining if free[core] >= remaining else whole_blocks
+                if not size:
+                    return None
+                shares.append(_Share(layer, first, size, core))
+                free[core] -= size
+                first += size
+        return shares
+
+    def _fill_exactly(self, whole: Sequence[int], split: tuple[int, ...]) -> list[_Share] | None:
+        """Search the placements in which cores are nearly full.
+
+        A split layer consists of blocks, which are interchangeable, and of a rest smaller than a
+        block. Only the cores of the rests and of the unsplit layers are searched.
+        """
+        rests = {layer: self.sizes[layer] % self.block for layer in split}
+        rests = {layer: rest for layer, rest in rests.items() if rest}
+        n_blocks = sum(self.sizes[layer] // self.block for layer in split)
+        sizes = [*(self.sizes[layer] for layer in whole), *rests.values()]
+        for chosen in self._packings(sizes):
+            shares = self._unsplit(whole, chosen[: len(whole)])
+            rest_cores = dict(zip(rests, chosen[len(whole) :], strict=True))
+            free = self._free(shares)
+            for layer, core in rest_cores.items():
+                free[core] -= rests[layer]
+            if sum(size // self.block for size in free) >= n_blocks:
+                for layer in split:
+                    shares += self._split_layer(layer, free, rest_cores.get(layer))
+                return shares
+        return None
+
+    def _split_layer(self, layer: int, free: list[int], rest_core: int | None) -> list[_Share]:
+        """The shares of one layer: blocks on the emptiest cores, its rest on `rest_core`.
+
+        Subtracts the blocks from `free`; the rest has been subtracted before.
+        """
+        blocks, rest = divmod(self.sizes[layer], self.block)
+        size_on: dict[int, int] = {}
+        while blocks:
+            core = free.index(max(free))
+            placed = min(blocks, free[core] // self.block)
+            size_on[core] = placed * self.block
+            free[core] -= placed * self.block
+            blocks -= placed
+        if rest_core is not None:
+            # The rest is the end of the layer, so its core must be the last one.
+            size_on[rest_core] = size_on.pop(rest_core, 0) + rest
+        shares = []
+        first = 0
+        for core, size in size_on.items():
+            shares.append(_Share(layer, first, size, core))
+            first += size
+        return shares
 
 
 def _pieces(
-    rows: Sequence[Stage],
-    homes: dict[int, int],
-    split: tuple[int, ...],
-    cores: tuple[int, ...],
-    block: int,
-) -> tuple[Piece, ...] | None:
-    """Pieces with whole layers at `homes` and the others cut into what room is left; None where that is not enough."""
-    room = list(cores)
-    for i, core in homes.items():
-        room[core] -= rows[i].n_neurons
-    pieces: list[tuple[int, int, int, int]] = [
-        (i, 0, rows[i].n_neurons, core) for i, core in homes.items()
-    ]
-    for i in split:
-        first = 0
-        while left := rows[i].n_neurons - first:
-            core = max(range(len(room)), key=lambda c: room[c])
-            size = left if room[core] >= left else room[core] // block * block
-            if not size:
-                return None
-            pieces.append((i, first, size, core))
-            room[core] -= size
-            first += size
-    return _placed(rows, pieces, cores)
-
-
-def _tight(
-    rows: Sequence[Stage],
-    whole: Sequence[int],
-    split: tuple[int, ...],
-    cores: tuple[int, ...],
-    block: int,
-) -> tuple[Piece, ...] | None:
-    """The same where room is scarce: a cut layer is blocks, which fit anywhere, and a rest, whose places are tried."""
-    rests = [i for i in split if rows[i].n_neurons % block]
-    wanted = sum(rows[i].n_neurons // block for i in split)
-    for homes in _packings(
-        [*(rows[i].n_neurons for i in whole), *(rows[i].n_neurons % block for i in rests)], cores
-    ):
-        room = list(cores)
-        pieces = [(i, 0, rows[i].n_neurons, core) for i, core in zip(whole, homes, strict=False)]
-        ends = dict(zip(rests, homes[len(whole) :], strict=True))
-        for _, _, size, core in pieces:
-            room[core] -= size
-        for i, core in ends.items():
-            room[core] -= rows[i].n_neurons % block
-        if sum(left // block for left in room) < wanted:
-            continue
-        for i in split:
-            first, last = 0, ends.get(i)
-            blocks, rest = divmod(rows[i].n_neurons, block)
-            shares = []
-            while blocks:
-                core = max(range(len(room)), key=lambda c: room[c])
-                share = min(blocks, room[core] // block)
-                shares.append((core, share * block))
-                room[core] -= share * block
-                blocks -= share
-            if (
-                last is not None
-            ):  # the rest ends the layer, behind what blocks of it lie on the same core
-                with_rest = sum(size for core, size in shares if core == last)
-                shares = [
-                    *((core, size) for core, size in shares if core != last),
-                    (last, with_rest + rest),
-                ]
-            for core, size in shares:
-                pieces.append((i, first, size, core))
-                first += size
-        return _placed(rows, pieces, cores)
-    return None
-
-
-def _placed(
-    rows: Sequence[Stage], pieces: Sequence[tuple[int, int, int, int]], cores: tuple[int, ...]
+    stages: Sequence[Stage], shares: Sequence[_Share], cores: tuple[int, ...]
 ) -> tuple[Piece, ...]:
-    """Pieces in the order of layers, one behind the other on their cores."""
-    placed, filled = [], [0] * len(cores)
-    for i, first, size, core in sorted(pieces):
-        placed.append(Piece(rows[i].name, first, size, core, filled[core]))
-        filled[core] += size
-    return tuple(placed)
+    """The shares in the order of the layers, one after the other on their cores."""
+    pieces = []
+    start = [0] * len(cores)
+    for layer, first, size, core in sorted(shares):
+        pieces.append(Piece(stages[layer].name, first, size, core, start[core]))
+        start[core] += size
+    return tuple(pieces)
 
 
-def _told(sizes: tuple[int, ...]) -> str:
+def _sum_text(sizes: tuple[int, ...]) -> str:
     return " + ".join(str(size) for size in sizes)

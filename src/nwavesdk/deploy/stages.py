@@ -1,4 +1,4 @@
-"""A chip's net as a row of stages: weights into neurons, one after the other."""
+"""A net of chip modules as a list of stages: weights, then the neurons that they drive."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ FRONTENDS = (H1v1Frontend, H1v2Frontend)
 
 @dataclass(frozen=True, eq=False)
 class Weight:
-    """One weight of a chip's net.
+    """One weight tensor of a net of chip modules.
 
     Attributes:
-        name: in `state_dict`.
-        tensor: as it was trained, [N_in, N_out], or [N] in a front end.
-        module: whose it is.
+        name: Name in `state_dict`.
+        tensor: The trained weights, [N_in, N_out], or [N] in a front end.
+        module: The module that owns the tensor.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Weight:
 
     @property
     def bits(self) -> int | None:
-        """Bits to which the net quantizes it, or None."""
+        """Number of bits to which the net quantizes the weights, or None."""
         bits: int | None = self.module.quantization_bits
         return bits
 
-    def held(self) -> Tensor:
-        """As the chip holds it, quantized where it is to be."""
+    def stored(self) -> Tensor:
+        """The weights as the chip stores them: quantized if `bits` is set."""
         weight = self.tensor.detach()
         if self.bits is None:
             return weight
@@ -54,10 +54,10 @@ class Stage:
     """Weights and the neurons that they drive.
 
     Attributes:
-        synapse_name: of the weights' module in the net.
-        synapse: the module.
-        name: of the neurons' module in the net.
-        layer: the module.
+        synapse_name: Name in the net of the module with the weights.
+        synapse: The module with the weights, a synapse or a front end.
+        name: Name in the net of the neuron layer.
+        layer: The neuron layer.
     """
 
     synapse_name: str
@@ -67,28 +67,28 @@ class Stage:
 
     @property
     def n_inputs(self) -> int:
-        """Lines that come in."""
+        """Number of input lines."""
         return int(self.synapse.nb_inputs)
 
     @property
     def n_neurons(self) -> int:
-        """Neurons of the layer."""
+        """Number of neurons of the layer."""
         return int(self.layer.features[0])
 
     @property
-    def diagonal(self) -> bool:
-        """Whether this is the front end, each input for its own neuron."""
+    def is_frontend(self) -> bool:
+        """Whether the weights are those of a front end: each input drives one neuron."""
         return isinstance(self.synapse, FRONTENDS)
 
     @property
-    def recurrent(self) -> bool:
-        """Whether the neurons hear one another."""
+    def is_recurrent(self) -> bool:
+        """Whether the neurons of the layer drive one another."""
         return str(self.layer.layer_topology) == "RC"
 
-    def weights(self) -> "Iterator[Weight]":
-        """The weights that drive the neurons: from outside, and where they hear one another, from inside."""
+    def weights(self) -> Iterator[Weight]:
+        """The weights that drive the neurons: those of the synapse, then the recurrent ones."""
         yield Weight(f"{self.synapse_name}.weight", self.synapse.weight, self.synapse)
-        if self.recurrent:
+        if self.is_recurrent:
             yield Weight(f"{self.name}.recurrent_weights", self.layer.recurrent_weights, self.layer)
 
 
