@@ -1,4 +1,4 @@
-"""Surrogates of the user's own."""
+"""Surrogates from the user's code: derivatives, and spike functions of other libraries."""
 
 import pytest
 import torch
@@ -7,8 +7,8 @@ from torch import nn
 from nwavesdk.surrogate import as_surrogate, atan, custom, fast_sigmoid
 
 
-class Stranger(torch.autograd.Function):
-    """A spike function as other libraries write it: fires at z >= 0, gives float64, has a gradient of its own."""
+class OtherLibrary(torch.autograd.Function):
+    """Another library's spike function: it fires at z >= 0 and returns float64."""
 
     @staticmethod
     def forward(ctx, z):
@@ -53,7 +53,7 @@ def test_custom_evaluates_half_precision_in_float32(dtype):
     assert seen == [torch.float32]
 
 
-def test_custom_refuses_what_is_not_elementwise():
+def test_custom_rejects_what_is_not_elementwise():
     with pytest.raises(
         ValueError, match=r"must map z elementwise: got a tensor of shape \[\] for z of shape \[3\]"
     ):
@@ -63,13 +63,12 @@ def test_custom_refuses_what_is_not_elementwise():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
-def test_foreign_callable_gives_its_gradient_and_we_the_step(dtype):
-    s = as_surrogate(Stranger.apply)
+def test_a_foreign_callable_gives_the_gradient_of_our_step(dtype):
+    s = as_surrogate(OtherLibrary.apply)
     z = torch.tensor([-1.0, 0.0, 2.0], dtype=dtype, requires_grad=True)
     spikes = s(z)
-    assert torch.equal(
-        spikes, torch.tensor([0.0, 0.0, 1.0], dtype=dtype)
-    )  # not the >= of the stranger
+    # Our threshold z > 0, not the callable's z >= 0.
+    assert torch.equal(spikes, torch.tensor([0.0, 0.0, 1.0], dtype=dtype))
     spikes.sum().backward()
     assert torch.equal(z.grad, torch.exp(-z.detach().abs()))
     assert torch.equal(s.derivative(z.detach()), z.grad)
@@ -80,8 +79,9 @@ def test_foreign_callable_gives_its_gradient_and_we_the_step(dtype):
 def test_foreign_module_trains_its_parameter():
     module = Learnable()
     s = as_surrogate(module)
-    assert s.learnable
     z = torch.tensor([0.3, -0.2])
+    assert s.learnable(z)
+    assert not as_surrogate(torch.sigmoid).learnable(z)
     spikes = s(z)
     assert torch.equal(spikes, torch.tensor([1.0, 0.0]))
     spikes.sum().backward()
@@ -97,7 +97,7 @@ def test_foreign_may_write_to_what_it_gets():
         assert torch.equal(z.detach(), torch.tensor([-0.5, 2.0]))
 
 
-def test_foreign_without_gradient_is_refused():
+def test_foreign_without_gradient_is_rejected():
     with pytest.raises(ValueError, match="has no gradient with respect to z"):
         as_surrogate(lambda z: (z > 0).float()).derivative(torch.ones(2))
 
@@ -106,10 +106,10 @@ def test_foreign_is_checked_like_any_other():
     with pytest.raises(ValueError, match="must map z elementwise: got a tensor of shape"):
         as_surrogate(torch.sum)(torch.ones(3, requires_grad=True))
     with pytest.raises(TypeError, match="floating tensor, got a tensor of torch.int64"):
-        as_surrogate(Stranger.apply)(torch.tensor([1]))
+        as_surrogate(OtherLibrary.apply)(torch.tensor([1]))
 
 
-def test_as_surrogate_defaults_and_refuses():
+def test_as_surrogate_has_a_default_and_rejects_factories():
     assert as_surrogate(None) == fast_sigmoid(25.0)
     assert as_surrogate(atan(3)) == atan(3)
     for uncalled in (atan, custom, type(atan())):

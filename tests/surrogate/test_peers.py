@@ -1,4 +1,4 @@
-"""The catalogue against the libraries it comes from, where they are installed; and where they are mistaken."""
+"""The catalogue against the libraries it comes from, where installed, and their mistakes."""
 
 import math
 
@@ -23,7 +23,7 @@ def same(name, theirs, z=Z, **parameters):
     torch.testing.assert_close(got, theirs, rtol=2e-5, atol=3e-6 * scale)
 
 
-# ---- snnTorch --------------------------------------------------------------------------------------------------------
+# snnTorch
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_snntorch_s_sigmoid_overflows(snn):
     assert ALL["sigmoid"]().derivative(torch.tensor([-10.0])).isfinite()
 
 
-# ---- SpikingJelly ----------------------------------------------------------------------------------------------------
+# SpikingJelly
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_spikingjelly_s_series_has_one_term_less_than_it_says(jelly):
     assert not gradient(jelly.SquarewaveFourierSeries(n=1)).any()
 
 
-# ---- Norse -----------------------------------------------------------------------------------------------------------
+# Norse
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_norse_s_tanh_and_erfc_are_not_the_derivatives_of_their_steps(norse):
     assert ALL["sigmoid"](slope=2 * 100.0).derivative(zero).item() == 100.0 / 2
 
 
-# ---- sinabs ----------------------------------------------------------------------------------------------------------
+# sinabs
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_sinabs(sinabs, threshold):
 
 
 def test_sinabs_window_is_not_relative_to_the_threshold(sinabs):
-    """As its text has it: with window 1 it would begin at no membrane at all, here it begins at 1.5."""
+    """As documented, a window of 1 would begin at a membrane of 0; here it begins at 1.5."""
     v = torch.tensor([0.5, 1.4, 1.6])
     assert torch.equal(sinabs.Heaviside(1.0)(v, 2.5) > 0, torch.tensor([False, False, True]))
 
@@ -206,7 +206,7 @@ def test_sinabs_mean_does_not_move_all_of_a_multi_gaussian(sinabs):
     assert not torch.allclose(there, here, atol=1e-3)
 
 
-# ---- Spyx, whose formulas are written out: it needs jax --------------------------------------------------------------
+# Spyx needs jax, so its formulas are written out.
 
 
 def test_spyx():

@@ -1,14 +1,11 @@
 """The contract of a surrogate: a hard threshold forward, a smooth derivative backward.
 
-Requirements: forward spikes never depend on the surrogate; spikes and gradients keep dtype and device; half precision
-is evaluated in float32; finite input never gives NaN. A built-in surrogate is one formula, `pseudo_derivative`, which
-torch runs as it stands and which the kernels bind to their own maths (see `nwavesdk.dynamics.neuron`).
-
-
-`Formula`: a surrogate that is one page and some numbers; the base of everything in the catalogue.
+Requirements: forward spikes never depend on the surrogate; spikes and gradients keep dtype and
+device; half precision is evaluated in float32; finite input never gives NaN. A surrogate of the
+catalogue is one formula, `pseudo_derivative`, which torch runs unchanged and which the kernels
+bind to their own functions (see `nwavesdk.dynamics.neuron`).
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -17,7 +14,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-__all__ = ["Formula", "Surrogate", "evaluate", "heaviside", "number", "require_floating"]
+from nwavesdk.internal.checks import finite_number, whole_number
+
+__all__ = ["Formula", "Surrogate", "heaviside", "parameter", "require_floating", "widen"]
+
+# Products and quotients of two parameters within these bounds are still float32 numbers.
+_SMALLEST = 1e-18
+_LARGEST = 1e18
+# The same for a parameter that multiplies z alone.
+_STEEPEST = 1e37
 
 
 def heaviside(z: Tensor) -> Tensor:
@@ -30,20 +35,25 @@ def heaviside(z: Tensor) -> Tensor:
     return (z > 0).to(z.dtype)
 
 
+def widen(z: Tensor) -> Tensor:
+    """Half precision as float32; float32 and float64 unchanged."""
+    return z.to(torch.promote_types(z.dtype, torch.float32))
+
+
 class Surrogate(ABC):
     """A spike function: `s(z)` is the Heaviside step of `z`, and its gradient is `s.derivative(z)`.
 
-    `z` is the membrane before reset minus the threshold, a floating tensor of any shape. Subclasses are immutable
-    values: comparable, hashable, picklable.
+    `z` is the membrane before reset minus the threshold, a floating tensor of any shape.
+    Subclasses are immutable values: comparable, hashable, picklable.
 
     Attributes:
-        formula: the derivative in one line, for tables and reports.
-        pseudo_derivative: σ'(z, *constants) as a page that torch, numba and Triton can all run, or None when σ' is
-            known to torch alone (the kernels then take it as an array).
+        formula: The derivative in one line, for tables and reports.
+        pseudo_derivative: σ'(z, *constants) as a page that torch, numba and Triton can all run, or
+            None where only torch can evaluate σ'. The kernels then take σ' as an array.
 
     References:
-        E. O. Neftci, H. Mostafa, F. Zenke, "Surrogate gradient learning in spiking neural networks", 2019,
-        doi:10.1109/MSP.2019.2931595.
+        E. O. Neftci, H. Mostafa, F. Zenke, "Surrogate gradient learning in spiking neural
+        networks", 2019, doi:10.1109/MSP.2019.2931595.
     """
 
     formula: ClassVar[str]
@@ -51,7 +61,7 @@ class Surrogate(ABC):
 
     @property
     def parameters(self) -> dict[str, float]:
-        """Its parameters by name; none where the derivative is the user's own."""
+        """The parameters by name; empty where the user has written the derivative."""
         return {}
 
     @property
@@ -61,17 +71,17 @@ class Surrogate(ABC):
 
     @abstractmethod
     def derivative(self, z: Tensor) -> Tensor:
-        """The backward factor σ'(z), same shape, dtype and device as `z`.
+        """The backward factor σ'(z), with the shape, dtype and device of `z`.
 
         Raises:
-            TypeError: `z` is not a floating tensor.
+            TypeError: If `z` is not a floating tensor.
         """
 
     def __call__(self, z: Tensor) -> Tensor:
-        """Spikes H(z), same shape, dtype and device as `z`, with σ'(z) as gradient.
+        """Spikes H(z), with the shape, dtype and device of `z`, and σ'(z) as gradient.
 
         Raises:
-            TypeError: `z` is not a floating tensor.
+            TypeError: If `z` is not a floating tensor.
         """
         require_floating(self, z)
         spikes: Tensor = _Spike.apply(z, self)
@@ -105,33 +115,32 @@ def require_floating(surrogate: Surrogate, z: Tensor) -> None:
         )
 
 
-def evaluate(surrogate: Surrogate, z: Tensor) -> Tensor:
-    """`pseudo_derivative` at `z` in torch: float32 inside for half precision, the dtype of `z` outside."""
-    require_floating(surrogate, z)
-    wide = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
-    assert surrogate.pseudo_derivative is not None
-    value: Tensor = surrogate.pseudo_derivative(wide, *surrogate.constants)
-    return value.to(z.dtype)
-
-
-_STEEPEST = 1e37  # all that comes of it is still a float32
-_SMALLEST, _LARGEST = 1e-18, 1e18  # products and quotients of two are still float32s
-
-
-def number(default: float, low: float = _SMALLEST, high: float = _LARGEST) -> Any:
-    """A parameter from `low` to `high`, whole where its default is; without it a parameter is any number above 0."""
-    return field(default=default, metadata={"low": low, "high": high})
+def parameter(default: float, least: float = _SMALLEST, most: float = _LARGEST) -> Any:
+    """A field of a `Formula` with bounds; a whole number where its default is an int."""
+    return field(default=default, metadata={"least": least, "most": most})
 
 
 @dataclass(frozen=True)
 class Formula(Surrogate):
-    """A surrogate whose derivative is one page, `pseudo_derivative`, and whose fields are numbers within a range."""
+    """A surrogate whose derivative is a page, `pseudo_derivative`, and whose fields are numbers.
+
+    A field is a number above 0, or within the bounds that `parameter` gives it. A subclass gives
+    its `formula` as a class argument.
+    """
+
+    def __init_subclass__(cls, formula: str) -> None:
+        cls.formula = formula
 
     def __post_init__(self) -> None:
+        owner = type(self).__name__
         for one in fields(self):
-            object.__setattr__(
-                self, one.name, _checked(type(self).__name__, one, getattr(self, one.name))
-            )
+            bounds = one.metadata or {"above": 0.0, "most": _STEEPEST}
+            value = finite_number(owner, one.name, getattr(self, one.name), **bounds)
+            if isinstance(one.default, int):
+                value = whole_number(
+                    owner, one.name, int(value) if value.is_integer() else value, **bounds
+                )
+            object.__setattr__(self, one.name, value)
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -142,23 +151,7 @@ class Formula(Surrogate):
         return tuple(self.parameters.values())
 
     def derivative(self, z: Tensor) -> Tensor:
-        return evaluate(self, z)
-
-
-def _checked(owner: str, one: Any, value: object) -> float:
-    try:
-        got = math.nan if isinstance(value, bool | str) else float(value)  # type: ignore[arg-type]  # what cannot is caught
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        got = math.nan
-    kind: type[float] = type(one.default)
-    low, high = one.metadata.get("low", 0.0), one.metadata.get("high", _STEEPEST)
-    inside = low <= got <= high if one.metadata else low < got <= high
-    if not inside or kind(got) != got:
-        what = "whole number" if kind is int else "number"
-        expected = (
-            f"a {what} from {low:g} to {high:g}" if one.metadata else "a finite number above 0"
-        )
-        raise ValueError(
-            f"{owner}: {one.name} must be {expected}, got {value!r} (the default is {one.default!r})."
-        )
-    return kind(got)
+        require_floating(self, z)
+        assert self.pseudo_derivative is not None
+        value: Tensor = self.pseudo_derivative(widen(z), *self.constants)
+        return value.to(z.dtype)

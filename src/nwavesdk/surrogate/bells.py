@@ -1,26 +1,29 @@
-"""Surrogates shaped like a bell: smooth, with tails that fall exponentially or faster."""
+"""Surrogates shaped like a bell: smooth, with tails that fall exponentially or faster.
+
+Here and in `exponentials.py` an exponential is evaluated as the square of `h`, its root, and
+multiplied as `(peak * h) * h`: `e^(-y)` in one piece underflows where the product does not.
+"""
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-import torch as m  # the maths of a page: bound anew for numba and Triton
+import torch as m  # the functions of a page, which numba and Triton replace by theirs
 
-from nwavesdk.surrogate.base import Formula, number
+from nwavesdk.surrogate.base import Formula, parameter
 
 __all__ = ["Erf", "Gaussian", "HeaviErfc", "MultiGaussian", "Sigmoid", "Tanh"]
 
 
 @dataclass(frozen=True)
-class Sigmoid(Formula):
+class Sigmoid(Formula, formula="k e^(-kz) / (e^(-kz) + 1)², k = slope"):
     """Derivative `k e^(-kz) / (e^(-kz) + 1)²` with k = slope, the logistic density.
 
-    The formula is even in z and is evaluated at |z| as `k p² h²`, `h = e^(-k|z|/2)`, `p = 1 / (1 + h²)`: as printed it
-    overflows to NaN for z < -88.7/k in float32, and with e^(-k|z|) in one piece the tail is lost for large k. The bells
-    and exponentials here are all made of the square of a root for that reason.
+    The formula is even in z and is evaluated at |z| as `k p² h²` with `h = e^(-k|z|/2)` and
+    `p = 1 / (1 + h²)`. As printed it overflows to NaN for z < -88.7/k in float32.
 
     Args:
-        slope: steepness k [1 / unit of the membrane].
+        slope: Steepness k [1 / unit of the membrane].
 
     Example:
         >>> Sigmoid(slope=25.0).derivative(m.tensor([0.0, -1e4]))
@@ -28,7 +31,6 @@ class Sigmoid(Formula):
     """
 
     slope: float = 25.0
-    formula: ClassVar[str] = "k e^(-kz) / (e^(-kz) + 1)², k = slope"
 
     @staticmethod
     def pseudo_derivative(z: Any, slope: Any) -> Any:
@@ -38,15 +40,14 @@ class Sigmoid(Formula):
 
 
 @dataclass(frozen=True)
-class Tanh(Formula):
-    """Derivative `1 - tanh²(k z)`, of height 1 whatever k is (Norse, Spyx).
+class Tanh(Formula, formula="1 - tanh²(k z)"):
+    """Derivative `1 - tanh²(k z)`, with the peak 1 for every k (Norse, Spyx).
 
     Args:
-        k: steepness [1 / unit of the membrane].
+        k: Steepness [1 / unit of the membrane].
     """
 
-    k: float = number(1.0)
-    formula: ClassVar[str] = "1 - tanh²(k z)"
+    k: float = parameter(1.0)
 
     @staticmethod
     def pseudo_derivative(z: Any, k: Any) -> Any:
@@ -56,19 +57,18 @@ class Tanh(Formula):
 
 
 @dataclass(frozen=True)
-class Gaussian(Formula):
+class Gaussian(Formula, formula="scale · e^(-(z - mu)² / (2 sigma²)) / (sigma √(2 pi))"):
     """Derivative `scale · N(z; mu, sigma)`, a normal density (sinabs).
 
     Args:
-        mu: where its peak lies [unit of the membrane above threshold].
-        sigma: standard deviation [unit of the membrane].
-        scale: its area.
+        mu: Position of the peak [unit of the membrane above threshold].
+        sigma: Standard deviation [unit of the membrane].
+        scale: Area.
     """
 
-    mu: float = number(0.0, -1e18)
-    sigma: float = number(0.5)
-    scale: float = number(1.0)
-    formula: ClassVar[str] = "scale · e^(-(z - mu)² / (2 sigma²)) / (sigma √(2 pi))"
+    mu: float = parameter(0.0, -1e18)
+    sigma: float = parameter(0.5)
+    scale: float = parameter(1.0)
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -86,15 +86,16 @@ class Gaussian(Formula):
 
 
 @dataclass(frozen=True)
-class Erf(Formula):
-    """Derivative `alpha/√pi · e^(-(alpha z)²)`: `Gaussian` with sigma = 1 / (alpha √2) (SpikingJelly).
+class Erf(Formula, formula="alpha/√pi · e^(-(alpha z)²)"):
+    """Derivative `alpha/√pi · e^(-(alpha z)²)` (SpikingJelly).
+
+    It equals `Gaussian` with sigma = 1 / (alpha √2).
 
     Args:
-        alpha: sharpness [1 / unit of the membrane].
+        alpha: Sharpness [1 / unit of the membrane].
     """
 
-    alpha: float = number(2.0)
-    formula: ClassVar[str] = "alpha/√pi · e^(-(alpha z)²)"
+    alpha: float = parameter(2.0)
     pseudo_derivative = staticmethod(Gaussian.pseudo_derivative)
 
     @property
@@ -103,15 +104,14 @@ class Erf(Formula):
 
 
 @dataclass(frozen=True)
-class HeaviErfc(Formula):
-    """Derivative `2/√pi · e^(-(k z)²)`, of one height whatever k is (Norse).
+class HeaviErfc(Formula, formula="2/√pi · e^(-(k z)²)"):
+    """Derivative `2/√pi · e^(-(k z)²)`, with one peak for every k (Norse).
 
     Args:
-        k: sharpness [1 / unit of the membrane].
+        k: Sharpness [1 / unit of the membrane].
     """
 
-    k: float = number(1.0)
-    formula: ClassVar[str] = "2/√pi · e^(-(k z)²)"
+    k: float = parameter(1.0)
     pseudo_derivative = staticmethod(Gaussian.pseudo_derivative)
 
     @property
@@ -120,43 +120,50 @@ class HeaviErfc(Formula):
 
 
 @dataclass(frozen=True)
-class MultiGaussian(Formula):
-    """Derivative `scale · ((1 + h) N(z; 0, sigma) - h N(z; sigma, s sigma) - h N(z; -sigma, s sigma))` (sinabs).
+class MultiGaussian(
+    Formula,
+    formula="scale · ((1+h) N(z; 0, sigma) - h N(z; sigma, s sigma) - h N(z; -sigma, s sigma))",
+):
+    """Derivative `scale · ((1 + h) N(0, sigma) - h N(sigma, s sigma) - h N(-sigma, s sigma))`.
 
-    It is negative at some distance from threshold.
+    N(mu, sigma) is the normal density at z. The derivative is negative at some distance from the
+    threshold (sinabs).
 
     Args:
-        sigma: standard deviation of the peak [unit of the membrane].
-        h: share of the two bells that are subtracted.
-        s: how many times as wide these are.
-        scale: a factor; the area is `scale (1 - h)`.
+        sigma: Standard deviation of the peak [unit of the membrane].
+        h: Share of each of the two bells that are subtracted.
+        s: Width of these two bells relative to sigma.
+        scale: A factor. The area is `scale (1 - h)`.
 
     References:
-        B. Yin, F. Corradi, S. M. Bohté, "Accurate and efficient time-domain classification with adaptive spiking
-        recurrent neural networks", 2021, doi:10.1038/s42256-021-00397-w.
+        B. Yin, F. Corradi, S. M. Bohté, "Accurate and efficient time-domain classification with
+        adaptive spiking recurrent neural networks", 2021, doi:10.1038/s42256-021-00397-w.
     """
 
-    sigma: float = number(0.5)
-    h: float = number(0.15, 0.0)
-    s: float = number(6.0, 1e-3, 1e3)
-    scale: float = number(1.0)
-    formula: ClassVar[str] = (
-        "scale · ((1+h) N(z; 0, sigma) - h N(z; sigma, s sigma) - h N(z; -sigma, s sigma))"
-    )
+    sigma: float = parameter(0.5)
+    h: float = parameter(0.15, 0.0)
+    s: float = parameter(6.0, 1e-3, 1e3)
+    scale: float = parameter(1.0)
 
     @property
     def constants(self) -> tuple[float, ...]:
-        wide, root = self.s * self.sigma, math.sqrt(2)
+        wide = self.s * self.sigma
         unit = self.scale / math.sqrt(2 * math.pi)
-        peak, side = (1 + self.h) * unit / self.sigma, self.h * unit / wide
-        return self.sigma, 1 / (self.sigma * root), 1 / (wide * root), peak, side
+        return (
+            self.sigma,
+            1 / (self.sigma * math.sqrt(2)),
+            1 / (wide * math.sqrt(2)),
+            (1 + self.h) * unit / self.sigma,
+            self.h * unit / wide,
+        )
 
     @staticmethod
     def pseudo_derivative(
         z: Any, sigma: Any, rate: Any, side_rate: Any, peak: Any, side: Any
     ) -> Any:
         y = rate * z
-        left, right = side_rate * (z + sigma), side_rate * (z - sigma)
+        left = side_rate * (z + sigma)
+        right = side_rate * (z - sigma)
         h = m.exp(-0.5 * (y * y))
         a = m.exp(-0.5 * (left * left))
         b = m.exp(-0.5 * (right * right))

@@ -1,4 +1,4 @@
-"""The catalogue: every surrogate with a formula of its own by name, and texts that name one.
+"""The catalogue: the name of every built-in surrogate, and texts that name one.
 
 A surrogate's class is its own factory: `triangle` is the class `Triangle`, so editors and type
 checkers see its parameters. Adding a surrogate takes one line here, one in the package's
@@ -153,9 +153,8 @@ def text(surrogate: Surrogate) -> str:
     """
     name = next((name for name, kind in CATALOGUE.items() if kind is type(surrogate)), None)
     if name is None:
-        raise ValueError(
-            f"{surrogate!r} is not in the catalogue: expected one of {', '.join(sorted(CATALOGUE))}."
-        )
+        expected = ", ".join(sorted(CATALOGUE))
+        raise ValueError(f"{surrogate!r} is not in the catalogue: expected one of {expected}.")
     return f"{name}({', '.join(f'{key}={value!r}' for key, value in surrogate.parameters.items())})"
 
 

@@ -1,35 +1,35 @@
-"""Surrogates that fall exponentially from a kink."""
+"""Surrogates that fall exponentially from a kink; `bells.py` explains the square of a root."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-import torch as m  # the maths of a page: bound anew for numba and Triton
+import torch as m  # the functions of a page, which numba and Triton replace by theirs
 
-from nwavesdk.surrogate.base import Formula, number
+from nwavesdk.surrogate.base import Formula, parameter
 
 __all__ = ["PeriodicExponential", "PiecewiseExp", "SingleExponential", "SpikeRateEscape"]
 
 
 @dataclass(frozen=True)
-class SpikeRateEscape(Formula):
+class SpikeRateEscape(Formula, formula="slope · e^(-beta · |z - center|)"):
     """Derivative `slope · e^(-beta · |z - center|)` (snnTorch).
 
-    snnTorch prints `slope · e^(-beta · |U - 1|)`, U the membrane and 1 its threshold, but evaluates it at U - 1: its
-    peak lies at twice the threshold. With `center=1` this is what it does, with `center=0` what it prints.
+    snnTorch documents `slope · e^(-beta · |U - 1|)` for the membrane U and a threshold of 1, but
+    evaluates it at U - 1, so that its peak is at twice the threshold. `center=1` gives the formula
+    of its code, `center=0` the documented one.
 
     Args:
-        beta: steepness [1 / unit of the membrane].
-        slope: height [1 / unit of the membrane].
-        center: where the peak lies [unit of the membrane above threshold].
+        beta: Steepness [1 / unit of the membrane].
+        slope: Peak [1 / unit of the membrane].
+        center: Position of the peak [unit of the membrane above threshold].
 
     References:
         W. Gerstner, W. M. Kistler, "Spiking neuron models", 2002, doi:10.1017/CBO9780511815706.
     """
 
-    beta: float = number(1.0)
-    slope: float = number(25.0)
-    center: float = number(1.0, -1e18)
-    formula: ClassVar[str] = "slope · e^(-beta · |z - center|)"
+    beta: float = parameter(1.0)
+    slope: float = parameter(25.0)
+    center: float = parameter(1.0, -1e18)
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -42,15 +42,14 @@ class SpikeRateEscape(Formula):
 
 
 @dataclass(frozen=True)
-class PiecewiseExp(Formula):
+class PiecewiseExp(Formula, formula="(alpha/2) · e^(-alpha · |z|)"):
     """Derivative `(alpha/2) · e^(-alpha · |z|)`, of area 1 (SpikingJelly).
 
     Args:
-        alpha: sharpness [1 / unit of the membrane].
+        alpha: Sharpness [1 / unit of the membrane].
     """
 
-    alpha: float = number(1.0)
-    formula: ClassVar[str] = "(alpha/2) · e^(-alpha · |z|)"
+    alpha: float = parameter(1.0)
     pseudo_derivative = staticmethod(SpikeRateEscape.pseudo_derivative)
 
     @property
@@ -59,22 +58,22 @@ class PiecewiseExp(Formula):
 
 
 @dataclass(frozen=True)
-class SingleExponential(Formula):
+class SingleExponential(Formula, formula="scale/w · e^(-|z|/w), w = width · threshold"):
     """Derivative `scale/w · e^(-|z|/w)` with w = width · threshold (sinabs).
 
     Args:
-        width: where it has fallen to 1/e [thresholds].
-        scale: half of its area.
-        threshold: that of the neurons [unit of the membrane].
+        width: Distance at which it has fallen to 1/e [thresholds].
+        scale: Half of the area.
+        threshold: Threshold of the neurons [unit of the membrane].
 
     References:
-        S. B. Shrestha, G. Orchard, "SLAYER: Spike layer error reassignment in time", 2018, arXiv:1810.08646.
+        S. B. Shrestha, G. Orchard, "SLAYER: Spike layer error reassignment in time", 2018,
+        arXiv:1810.08646.
     """
 
-    width: float = number(0.5, 1e-9, 1e9)
-    scale: float = number(1.0)
-    threshold: float = number(1.0, 1e-9, 1e9)
-    formula: ClassVar[str] = "scale/w · e^(-|z|/w), w = width · threshold"
+    width: float = parameter(0.5, 1e-9, 1e9)
+    scale: float = parameter(1.0)
+    threshold: float = parameter(1.0, 1e-9, 1e9)
     pseudo_derivative = staticmethod(SpikeRateEscape.pseudo_derivative)
 
     @property
@@ -84,26 +83,27 @@ class SingleExponential(Formula):
 
 
 @dataclass(frozen=True)
-class PeriodicExponential(Formula):
-    """Derivative `scale · e^(-d/width)`, d the distance from threshold, or above it from its nearest multiple (sinabs).
+class PeriodicExponential(
+    Formula,
+    formula="scale · e^(-d/width), d = |z| below 0, else 2 · distance to the nearest k · threshold",
+):
+    """Derivative `scale · e^(-d/width)`, which peaks at every multiple of the threshold (sinabs).
 
-    It has no limit for high membranes: at +inf it is NaN.
+    d is the distance from the threshold below it, and twice the distance from the nearest multiple
+    of the threshold above it. The derivative has no limit at +inf, where it is NaN.
 
     Args:
-        width: where it has fallen to 1/e [unit of the membrane].
-        scale: height.
-        threshold: that of the neurons [unit of the membrane]. The distance from its multiples counts twice.
+        width: Distance d at which it has fallen to 1/e [unit of the membrane].
+        scale: Peak.
+        threshold: Threshold of the neurons [unit of the membrane].
 
     References:
         P. Weidel, S. Sheik, "WaveSense", 2021, arXiv:2111.01456.
     """
 
-    width: float = number(0.5)
-    scale: float = number(1.0)
-    threshold: float = number(1.0, 1e-9, 1e9)
-    formula: ClassVar[str] = (
-        "scale · e^(-d/width), d = |z| below 0, else 2 · distance to the nearest k · threshold"
-    )
+    width: float = parameter(0.5)
+    scale: float = parameter(1.0)
+    threshold: float = parameter(1.0, 1e-9, 1e9)
 
     @property
     def constants(self) -> tuple[float, ...]:

@@ -1,12 +1,15 @@
-"""Surrogates that do not fall on both sides of the threshold: those of ramps, and what is no bump at all."""
+"""Surrogates that do not fall off on both sides of the threshold: ramps, constants and waves.
+
+A page selects with `m.where(..., z)` in its last branch so that NaN passes through as NaN.
+"""
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-import torch as m  # the maths of a page: bound anew for numba and Triton
+import torch as m  # the functions of a page, which numba and Triton replace by theirs
 
-from nwavesdk.surrogate.base import Formula, number
+from nwavesdk.surrogate.base import Formula, parameter
 
 __all__ = [
     "HeavisideWindow",
@@ -20,15 +23,13 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class StraightThrough(Formula):
-    """Derivative 1: the gradient passes the spike as if it were not there (snnTorch, SpikingJelly).
+class StraightThrough(Formula, formula="1"):
+    """Derivative `1`: the gradient ignores the spike (snnTorch, SpikingJelly).
 
     References:
-        Y. Bengio, N. Léonard, A. Courville, "Estimating or propagating gradients through stochastic neurons for
-        conditional computation", 2013, arXiv:1308.3432.
+        Y. Bengio, N. Léonard, A. Courville, "Estimating or propagating gradients through
+        stochastic neurons for conditional computation", 2013, arXiv:1308.3432.
     """
-
-    formula: ClassVar[str] = "1"
 
     @staticmethod
     def pseudo_derivative(z: Any) -> Any:
@@ -36,21 +37,20 @@ class StraightThrough(Formula):
 
 
 @dataclass(frozen=True)
-class LeakyKReLU(Formula):
-    """Derivative `k` where the neuron spikes, `leak` elsewhere (SpikingJelly; snnTorch's heaviside and LSO).
+class LeakyKReLU(Formula, formula="k for z > 0, else leak"):
+    """Derivative `k` for z > 0, else `leak` (SpikingJelly; snnTorch's heaviside and LSO).
 
     Args:
-        leak: derivative below threshold, and at it, where no neuron here spikes.
-        k: derivative above.
+        leak: Derivative below and at the threshold, where a neuron does not spike.
+        k: Derivative above the threshold.
 
     Example:
         >>> LeakyKReLU(leak=0.1).derivative(m.tensor([-1.0, 2.0]))
         tensor([0.1000, 1.0000])
     """
 
-    leak: float = number(0.0, 0.0)
-    k: float = number(1.0)
-    formula: ClassVar[str] = "k for z > 0, else leak"
+    leak: float = parameter(0.0, 0.0)
+    k: float = parameter(1.0)
 
     @staticmethod
     def pseudo_derivative(z: Any, leak: Any, k: Any) -> Any:
@@ -58,18 +58,18 @@ class LeakyKReLU(Formula):
 
 
 @dataclass(frozen=True)
-class LogTailedReLU(Formula):
+class LogTailedReLU(Formula, formula="alpha for z <= 0, 1 for z <= 1, else 1/z"):
     """Derivative `alpha` for z <= 0, 1 up to z = 1, then `1/z` (SpikingJelly).
 
     Args:
-        alpha: derivative below threshold.
+        alpha: Derivative below and at the threshold.
 
     References:
-        Z. Cai et al., "Deep learning with low precision by half-wave Gaussian quantization", 2017, arXiv:1702.00953.
+        Z. Cai et al., "Deep learning with low precision by half-wave Gaussian quantization", 2017,
+        arXiv:1702.00953.
     """
 
-    alpha: float = number(0.0, 0.0)
-    formula: ClassVar[str] = "alpha for z <= 0, 1 for z <= 1, else 1/z"
+    alpha: float = parameter(0.0, 0.0)
 
     @staticmethod
     def pseudo_derivative(z: Any, alpha: Any) -> Any:
@@ -77,23 +77,24 @@ class LogTailedReLU(Formula):
 
 
 @dataclass(frozen=True)
-class S2nn(Formula):
+class S2nn(
+    Formula, formula="alpha e^(alpha z) / (1 + e^(alpha z))² for z < 0, else beta / (z + 1)"
+):
     """Derivative `alpha e^(alpha z) / (1 + e^(alpha z))²` for z < 0, else `beta / (z + 1)`.
 
     That is a logistic density below the threshold and a logarithm's slope above (SpikingJelly).
 
     Args:
-        alpha: steepness below threshold [1 / unit of the membrane].
-        beta: derivative at threshold.
+        alpha: Steepness below the threshold [1 / unit of the membrane].
+        beta: Derivative at the threshold.
 
     References:
-        K. Suetake et al., "S³NN: Time step reduction of spiking surrogate gradients for training energy efficient
-        single-step spiking neural networks", 2022, arXiv:2201.10879.
+        K. Suetake et al., "S³NN: Time step reduction of spiking surrogate gradients for training
+        energy efficient single-step spiking neural networks", 2022, arXiv:2201.10879.
     """
 
-    alpha: float = number(4.0)
-    beta: float = number(1.0)
-    formula: ClassVar[str] = "alpha e^(alpha z) / (1 + e^(alpha z))² for z < 0, else beta / (z + 1)"
+    alpha: float = parameter(4.0)
+    beta: float = parameter(1.0)
 
     @staticmethod
     def pseudo_derivative(z: Any, alpha: Any, beta: Any) -> Any:
@@ -104,18 +105,17 @@ class S2nn(Formula):
 
 
 @dataclass(frozen=True)
-class HeavisideWindow(Formula):
+class HeavisideWindow(Formula, formula="1/threshold for z >= -window, else 0"):
     """Derivative `1/threshold` for z >= -window, else 0 (sinabs' Heaviside).
 
     Args:
-        window: how far below threshold the derivative begins [unit of the membrane]. (sinabs' text says that it is
-            relative to the threshold, its code takes it as it is, and so does this.)
-        threshold: that of the neurons [unit of the membrane].
+        window: How far below the threshold the derivative begins [unit of the membrane]. sinabs
+            documents it as relative to the threshold, but its code uses it unscaled, as here.
+        threshold: Threshold of the neurons [unit of the membrane].
     """
 
-    window: float = number(1.0, 0.0)
-    threshold: float = number(1.0)
-    formula: ClassVar[str] = "1/threshold for z >= -window, else 0"
+    window: float = parameter(1.0, 0.0)
+    threshold: float = parameter(1.0)
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -127,17 +127,17 @@ class HeavisideWindow(Formula):
 
 
 @dataclass(frozen=True)
-class SnnTorchTriangular(Formula):
-    """Derivative `threshold` below threshold and `-threshold` from it on: what snnTorch calls triangular.
+class SnnTorchTriangular(Formula, formula="threshold for z < 0, else -threshold"):
+    """Derivative `threshold` for z < 0, else `-threshold`: what snnTorch calls triangular.
 
-    For comparisons: it tells neurons that spike to go the wrong way. A triangle is `Triangle`.
+    It is here for comparisons: it moves neurons that spike in the wrong direction. `Triangle` is a
+    triangle.
 
     Args:
-        threshold: its absolute value.
+        threshold: Absolute value of the derivative.
     """
 
-    threshold: float = number(1.0)
-    formula: ClassVar[str] = "threshold for z < 0, else -threshold"
+    threshold: float = parameter(1.0)
 
     @staticmethod
     def pseudo_derivative(z: Any, threshold: Any) -> Any:
@@ -145,20 +145,21 @@ class SnnTorchTriangular(Formula):
 
 
 @dataclass(frozen=True)
-class SquarewaveFourierSeries(Formula):
-    """Derivative `4/T · Σ cos((2i - 1) · 2 pi z / T)` for i from 1 to n - 1, T = period (SpikingJelly).
+class SquarewaveFourierSeries(
+    Formula, formula="4/T · (cos y + cos 3y + … n - 1 terms), y = 2 pi z / T, T = period"
+):
+    """Derivative `4/T · (cos y + cos 3y + … n - 1 terms)`, y = 2 pi z / T (SpikingJelly).
 
-    That of a square wave, as the first terms of its Fourier series: a sum of waves, with no limit at ±inf, where it is
-    NaN. As in SpikingJelly's code, n is one more than the number of terms.
+    It is the derivative of the first terms of the Fourier series of a square wave. It has no limit
+    at ±inf, where it is NaN. As in SpikingJelly's code, n is one more than the number of terms.
 
     Args:
-        n: from 2 to 7.
-        period: of the wave [unit of the membrane].
+        n: Number of terms plus 1, from 2 to 7.
+        period: Period of the wave [unit of the membrane].
     """
 
-    n: int = number(2, 2, 7)
-    period: float = number(8.0, 1e-3)
-    formula: ClassVar[str] = "4/T · (cos y + cos 3y + … n - 1 terms), y = 2 pi z / T, T = period"
+    n: int = parameter(2, 2, 7)
+    period: float = parameter(8.0, 1e-3)
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -168,6 +169,7 @@ class SquarewaveFourierSeries(Formula):
     def pseudo_derivative(
         z: Any, rate: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, a6: Any
     ) -> Any:
+        # cos((2i + 1) y) = 2 cos(2y) cos((2i - 1) y) - cos((2i - 3) y)
         c1 = m.cos(rate * z)
         d = 4.0 * c1 * c1 - 2.0
         c2 = d * c1 - c1

@@ -1,12 +1,12 @@
-"""Surrogates with tails of a power of the distance: neurons far from threshold still learn."""
+"""Surrogates with power-law tails: neurons far from the threshold still learn."""
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-import torch as m  # the maths of a page: bound anew for numba and Triton
+import torch as m  # the functions of a page, which numba and Triton replace by theirs
 
-from nwavesdk.surrogate.base import Formula, number
+from nwavesdk.surrogate.base import Formula, parameter
 
 __all__ = [
     "ATan",
@@ -22,7 +22,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class ATan(Formula):
+class ATan(Formula, formula="(alpha/2) / (1 + (pi/2 · alpha · z)²)"):
     """Derivative `(alpha/2) / (1 + (pi/2 · alpha · z)²)`: heavier tails than a sigmoid's.
 
     It is the derivative of `arctan(pi/2 · alpha · z) / pi`, a step of height 1. Its peak alpha/2
@@ -36,12 +36,11 @@ class ATan(Formula):
         tensor([1.])
 
     References:
-        W. Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural
-        networks", 2021, doi:10.1109/ICCV48922.2021.00266.
+        W. Fang et al., "Incorporating learnable membrane time constant to enhance learning of
+        spiking neural networks", 2021, doi:10.1109/ICCV48922.2021.00266.
     """
 
     alpha: float = 2.0
-    formula: ClassVar[str] = "(alpha/2) / (1 + (pi/2 · alpha · z)²)"
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -54,7 +53,7 @@ class ATan(Formula):
 
 
 @dataclass(frozen=True)
-class FixedPeakATan(Formula):
+class FixedPeakATan(Formula, formula="1 / (pi · (1 + (k · pi · z)²))"):
     """Derivative `1 / (pi · (1 + (k · pi · z)²))`: an `ATan` with the peak 1/pi for every k (Spyx).
 
     It equals `ATan(2k)` divided by k pi, so a larger k narrows it and reduces its area, which is
@@ -64,8 +63,7 @@ class FixedPeakATan(Formula):
         k: Sharpness [1 / unit of the membrane].
     """
 
-    k: float = number(2.0)
-    formula: ClassVar[str] = "1 / (pi · (1 + (k · pi · z)²))"
+    k: float = parameter(2.0)
     pseudo_derivative = staticmethod(ATan.pseudo_derivative)
 
     @property
@@ -74,11 +72,11 @@ class FixedPeakATan(Formula):
 
 
 @dataclass(frozen=True)
-class FastSigmoid(Formula):
+class FastSigmoid(Formula, formula="1 / (slope · |z| + 1)²"):
     """Derivative `1 / (slope · |z| + 1)²`: the robust default.
 
     Args:
-        slope: steepness around 0 [1 / unit of the membrane].
+        slope: Steepness around 0 [1 / unit of the membrane].
 
     Example:
         >>> FastSigmoid(slope=25.0).derivative(m.tensor([0.0, 0.04]))
@@ -89,7 +87,6 @@ class FastSigmoid(Formula):
     """
 
     slope: float = 25.0
-    formula: ClassVar[str] = "1 / (slope · |z| + 1)²"
 
     @staticmethod
     def pseudo_derivative(z: Any, slope: Any) -> Any:
@@ -98,15 +95,14 @@ class FastSigmoid(Formula):
 
 
 @dataclass(frozen=True)
-class SoftSign(Formula):
+class SoftSign(Formula, formula="(alpha/2) / (1 + alpha · |z|)²"):
     """Derivative `(alpha/2) / (1 + alpha · |z|)²`: the fast sigmoid with area 1 (SpikingJelly).
 
     Args:
-        alpha: sharpness [1 / unit of the membrane].
+        alpha: Sharpness [1 / unit of the membrane].
     """
 
-    alpha: float = number(2.0)
-    formula: ClassVar[str] = "(alpha/2) / (1 + alpha · |z|)²"
+    alpha: float = parameter(2.0)
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -119,15 +115,14 @@ class SoftSign(Formula):
 
 
 @dataclass(frozen=True)
-class SuperSpike(Formula):
-    """Derivative `alpha / (1 + |z|)²`: a fast sigmoid of slope 1, `alpha` times as high (SpikingJelly).
+class SuperSpike(Formula, formula="alpha / (1 + |z|)²"):
+    """Derivative `alpha / (1 + |z|)²`: `alpha` times a fast sigmoid of slope 1 (SpikingJelly).
 
     Args:
-        alpha: height [1 / unit of the membrane]; the width is that of one unit of the membrane.
+        alpha: Peak [1 / unit of the membrane]. The width is fixed.
     """
 
-    alpha: float = number(1.0)
-    formula: ClassVar[str] = "alpha / (1 + |z|)²"
+    alpha: float = parameter(1.0)
     pseudo_derivative = staticmethod(SoftSign.pseudo_derivative)
 
     @property
@@ -136,15 +131,16 @@ class SuperSpike(Formula):
 
 
 @dataclass(frozen=True)
-class NonzeroSignLogAbs(Formula):
-    """Derivative `alpha / (1 + alpha · |z|)`, of the logarithm of the distance; its area is infinite (SpikingJelly).
+class NonzeroSignLogAbs(Formula, formula="alpha / (1 + alpha · |z|)"):
+    """Derivative `alpha / (1 + alpha · |z|)` (SpikingJelly).
+
+    It is the derivative of the logarithm of the distance from the threshold. Its area is infinite.
 
     Args:
-        alpha: sharpness [1 / unit of the membrane].
+        alpha: Sharpness [1 / unit of the membrane].
     """
 
-    alpha: float = number(1.0)
-    formula: ClassVar[str] = "alpha / (1 + alpha · |z|)"
+    alpha: float = parameter(1.0)
 
     @staticmethod
     def pseudo_derivative(z: Any, alpha: Any) -> Any:
@@ -152,18 +148,17 @@ class NonzeroSignLogAbs(Formula):
 
 
 @dataclass(frozen=True)
-class QPseudoSpike(Formula):
-    """Derivative `(1 + 2/(alpha - 1) · |z|)^(-alpha)`: the power of the tail is a parameter, the area 1 (SpikingJelly).
+class QPseudoSpike(Formula, formula="(1 + 2/(alpha - 1) · |z|)^(-alpha)"):
+    """Derivative `(1 + 2/(alpha - 1) · |z|)^(-alpha)`, of area 1 for every alpha (SpikingJelly).
 
     Args:
-        alpha: power of the tail, above 1.
+        alpha: Power of the tail, above 1.
 
     References:
         S. Herranz-Celotti, J. Rouat, "Surrogate gradients design", 2022, arXiv:2202.00282.
     """
 
-    alpha: float = number(2.0, 1.0001, 1000.0)
-    formula: ClassVar[str] = "(1 + 2/(alpha - 1) · |z|)^(-alpha)"
+    alpha: float = parameter(2.0, 1.0001, 1000.0)
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -176,15 +171,14 @@ class QPseudoSpike(Formula):
 
 
 @dataclass(frozen=True)
-class Circ(Formula):
-    """Derivative `(1 + (z/alpha)²)^(-3/2)`, of the height z has on a circle (Norse).
+class Circ(Formula, formula="(1 + (z/alpha)²)^(-3/2)"):
+    """Derivative `(1 + (z/alpha)²)^(-3/2)` of the step `z / √(z² + alpha²)`, up to scale (Norse).
 
     Args:
-        alpha: width [unit of the membrane]: here larger values are less steep.
+        alpha: Width [unit of the membrane]. Unlike elsewhere, a larger alpha is less steep.
     """
 
-    alpha: float = number(1.0)
-    formula: ClassVar[str] = "(1 + (z/alpha)²)^(-3/2)"
+    alpha: float = parameter(1.0)
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -198,15 +192,16 @@ class Circ(Formula):
 
 
 @dataclass(frozen=True)
-class FakeNumericalGradient(Formula):
-    """Derivative `min(1/|z|, alpha)`, the step divided by the distance; its area is infinite (SpikingJelly).
+class FakeNumericalGradient(Formula, formula="min(1/|z|, alpha)"):
+    """Derivative `min(1/|z|, alpha)`, the step divided by the distance (SpikingJelly).
+
+    Its area is infinite.
 
     Args:
-        alpha: greatest height [1 / unit of the membrane].
+        alpha: Peak [1 / unit of the membrane].
     """
 
-    alpha: float = number(0.3)
-    formula: ClassVar[str] = "min(1/|z|, alpha)"
+    alpha: float = parameter(0.3)
 
     @property
     def constants(self) -> tuple[float, ...]:

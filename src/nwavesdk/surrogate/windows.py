@@ -1,11 +1,14 @@
-"""Surrogates with a window: beyond it the gradient is zero (or one small number), which makes it sparse."""
+"""Surrogates with a window, outside of which the gradient is zero or one small number.
+
+Zeros make the gradient sparse.
+"""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-import torch as m  # the maths of a page: bound anew for numba and Triton
+import torch as m  # the functions of a page, which numba and Triton replace by theirs
 
-from nwavesdk.surrogate.base import Formula, number
+from nwavesdk.surrogate.base import Formula, parameter
 
 __all__ = [
     "Boxcar",
@@ -18,11 +21,11 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Triangle(Formula):
+class Triangle(Formula, formula="alpha · max(0, 1 - k |z|)"):
     """Derivative `alpha · max(0, 1 - k |z|)`, a triangle (Norse with k = 1, Spyx with alpha = 1).
 
     Args:
-        alpha: height [1 / unit of the membrane].
+        alpha: Peak [1 / unit of the membrane].
         k: 1 / half of the base [1 / unit of the membrane].
 
     Example:
@@ -30,15 +33,14 @@ class Triangle(Formula):
         tensor([0.3000, 0.1500, 0.0000])
 
     References:
-        S. K. Esser et al., "Convolutional networks for fast, energy-efficient neuromorphic computing", 2016,
-        doi:10.1073/pnas.1604850113.
-        G. Bellec et al., "A solution to the learning dilemma for recurrent networks of spiking neurons", 2020,
-        doi:10.1038/s41467-020-17236-y.
+        S. K. Esser et al., "Convolutional networks for fast, energy-efficient neuromorphic
+        computing", 2016, doi:10.1073/pnas.1604850113.
+        G. Bellec et al., "A solution to the learning dilemma for recurrent networks of spiking
+        neurons", 2020, doi:10.1038/s41467-020-17236-y.
     """
 
-    alpha: float = number(0.3)
-    k: float = number(1.0)
-    formula: ClassVar[str] = "alpha · max(0, 1 - k |z|)"
+    alpha: float = parameter(0.3)
+    k: float = parameter(1.0)
 
     @staticmethod
     def pseudo_derivative(z: Any, alpha: Any, k: Any) -> Any:
@@ -47,15 +49,16 @@ class Triangle(Formula):
 
 
 @dataclass(frozen=True)
-class PiecewiseQuadratic(Formula):
-    """Derivative `max(0, alpha - alpha² |z|)`, a triangle of area 1, of a step made of parabolas (SpikingJelly).
+class PiecewiseQuadratic(Formula, formula="max(0, alpha - alpha² |z|)"):
+    """Derivative `max(0, alpha - alpha² |z|)`, a triangle of area 1 (SpikingJelly).
+
+    It is the derivative of a step that consists of two parabolas.
 
     Args:
-        alpha: height, and 1 / half of the base [1 / unit of the membrane].
+        alpha: Peak, and 1 / half of the base [1 / unit of the membrane].
     """
 
-    alpha: float = number(1.0)
-    formula: ClassVar[str] = "max(0, alpha - alpha² |z|)"
+    alpha: float = parameter(1.0)
     pseudo_derivative = staticmethod(Triangle.pseudo_derivative)
 
     @property
@@ -64,17 +67,16 @@ class PiecewiseQuadratic(Formula):
 
 
 @dataclass(frozen=True)
-class PiecewiseLeakyReLU(Formula):
+class PiecewiseLeakyReLU(Formula, formula="1/(2w) for |z| < w, else c"):
     """Derivative `1/(2w)` for |z| < w, `c` elsewhere (SpikingJelly).
 
     Args:
-        w: half of the window [unit of the membrane].
-        c: derivative outside of it [1 / unit of the membrane].
+        w: Half of the width of the window [unit of the membrane].
+        c: Derivative outside of the window [1 / unit of the membrane].
     """
 
-    w: float = number(1.0)
-    c: float = number(0.01, 0.0)
-    formula: ClassVar[str] = "1/(2w) for |z| < w, else c"
+    w: float = parameter(1.0)
+    c: float = parameter(0.01, 0.0)
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -87,17 +89,16 @@ class PiecewiseLeakyReLU(Formula):
 
 
 @dataclass(frozen=True)
-class Boxcar(Formula):
+class Boxcar(Formula, formula="height for |z| < width/2, else 0"):
     """Derivative `height` for |z| < width/2, else 0 (Spyx).
 
     Args:
-        width: of the window [unit of the membrane].
-        height: derivative inside [1 / unit of the membrane].
+        width: Width of the window [unit of the membrane].
+        height: Derivative inside the window [1 / unit of the membrane].
     """
 
-    width: float = number(2.0)
-    height: float = number(0.5)
-    formula: ClassVar[str] = "height for |z| < width/2, else 0"
+    width: float = parameter(2.0)
+    height: float = parameter(0.5)
     pseudo_derivative = staticmethod(PiecewiseLeakyReLU.pseudo_derivative)
 
     @property
@@ -106,15 +107,14 @@ class Boxcar(Formula):
 
 
 @dataclass(frozen=True)
-class Rect(Formula):
+class Rect(Formula, formula="alpha for |z| < 1/(2 alpha), else 0"):
     """Derivative `alpha` for |z| < 1/(2 alpha), else 0: a boxcar of area 1 (SpikingJelly).
 
     Args:
-        alpha: height, and 1 / width [1 / unit of the membrane].
+        alpha: Derivative inside the window, and 1 / its width [1 / unit of the membrane].
     """
 
-    alpha: float = number(1.0)
-    formula: ClassVar[str] = "alpha for |z| < 1/(2 alpha), else 0"
+    alpha: float = parameter(1.0)
     pseudo_derivative = staticmethod(PiecewiseLeakyReLU.pseudo_derivative)
 
     @property
@@ -123,22 +123,23 @@ class Rect(Formula):
 
 
 @dataclass(frozen=True)
-class SparseFastSigmoid(Formula):
-    """Derivative `1 / (slope · |z| + 1)²` for |z| < window, else 0 (the SFS that snnTorch means).
+class SparseFastSigmoid(Formula, formula="1 / (slope · |z| + 1)² for |z| < window, else 0"):
+    """Derivative `1 / (slope · |z| + 1)²` for |z| < window, else 0 (snnTorch's SFS as documented).
 
-    snnTorch's code has it for z > B instead: zero around the threshold, and with B = 1 nearly everywhere.
+    snnTorch's code has z > B in place of |z| < B: it is zero around the threshold, and with B = 1
+    nearly everywhere.
 
     Args:
-        slope: steepness around 0 [1 / unit of the membrane].
-        window: half of the window, B [unit of the membrane].
+        slope: Steepness around 0 [1 / unit of the membrane].
+        window: Half of the width of the window, snnTorch's B [unit of the membrane].
 
     References:
-        N. Perez-Nieves, D. F. M. Goodman, "Sparse spiking gradient descent", 2021, arXiv:2105.08810.
+        N. Perez-Nieves, D. F. M. Goodman, "Sparse spiking gradient descent", 2021,
+        arXiv:2105.08810.
     """
 
-    slope: float = number(25.0)
-    window: float = number(1.0)
-    formula: ClassVar[str] = "1 / (slope · |z| + 1)² for |z| < window, else 0"
+    slope: float = parameter(25.0)
+    window: float = parameter(1.0)
 
     @staticmethod
     def pseudo_derivative(z: Any, slope: Any, window: Any) -> Any:
