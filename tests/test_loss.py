@@ -223,7 +223,7 @@ def test_models_are_checked():
         weight_magnitude_loss(LIFSynapse(2, 2), limit=None)
     with pytest.raises(ValueError, match="limit must be a finite number above 0"):
         weight_magnitude_loss(LIFSynapse(2, 2), limit=0.0)
-    with pytest.raises(ValueError, match="axis must be 'inputs'"):
+    with pytest.raises(ValueError, match="axis must be one of 'inputs'"):
         topology_loss(LIFSynapse(2, 2), axis="rows")
 
 

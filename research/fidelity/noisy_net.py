@@ -110,7 +110,7 @@ class NoisyNet:
         _check(net, x, targets, noise)
         self.x, self.targets, self.loss_fn, self.noise = x.detach(), targets, loss_fn, noise
         self.net = _copied(net, seed)
-        rows = [*self.net.rows()]
+        rows = [*self.net.modules_in_order()]
         self._layers = [row for _, row in rows if isinstance(row, NeuronLayer)]
         self.surrogates = tuple(
             one.spike_grad if one.uses_spike_grad else FastSigmoid() for one in self._layers

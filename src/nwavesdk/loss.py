@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nwavesdk.chip import disagreement
 from nwavesdk.internal.checks import positive_number
-from nwavesdk.layers.connection import connections
+from nwavesdk.layers.edges import find_edges
 
 __all__ = [
     "balanced_population_mse",
@@ -45,13 +45,13 @@ def weight_magnitude_loss(model: nn.Module, limit: float | None = 0.9) -> Tensor
     if limit is not None:
         positive_number("weight_magnitude_loss", "limit", limit, "weight")
     total, number = torch.zeros(()), 0
-    for connection in connections(model):
+    for edge in find_edges(model).edges:
         bound = limit
         if bound is None:
-            if connection.profile is None:
+            if edge.profile is None:
                 continue
-            bound = connection.profile.number("weight_limit")
-        weight = _wide(connection.weight)
+            bound = edge.profile.number("weight_limit")
+        weight = _wide(edge.weight)
         total = total.to(weight.device) + (weight.abs() - bound).clamp(min=0).square().sum()
         number += weight.numel()
     if not number:
@@ -206,8 +206,8 @@ def balanced_population_mse(
 
 def _planes(model: nn.Module) -> Iterator[Tensor]:
     """The 2-D weights of a model."""
-    for connection in connections(model):
-        weight = connection.weight
+    for edge in find_edges(model).edges:
+        weight = edge.weight
         if weight.ndim == 2:
             yield weight
 

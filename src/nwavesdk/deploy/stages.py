@@ -109,7 +109,7 @@ def chip_stages(model: nn.Module, caller: str) -> list[Stage]:
     found: list[Stage] = []
     waiting: tuple[str, Any] | None = None
     classes = tuple(kind for chip in CHIPS for kind in family_of(load_profile(chip)))
-    for name, module in model.rows():
+    for name, module in model.modules_in_order():
         if isinstance(module, Dropout | nn.Dropout | nn.Identity):
             continue
         if not isinstance(module, classes):

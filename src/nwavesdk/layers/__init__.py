@@ -12,6 +12,7 @@ from nwavesdk.layers.chip_synapse import (
 )
 from nwavesdk.layers.device import to_cpu, to_gpu
 from nwavesdk.layers.dropout import Dropout
+from nwavesdk.layers.edges import Edge, NetEdges, find_edges
 from nwavesdk.layers.lif import LIFLayer, LIFSynapse
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import Prepared, detach_state, prepare_net
@@ -22,6 +23,7 @@ from nwavesdk.layers.synapse import Synapse
 __all__ = [
     "ChipInstance",
     "Dropout",
+    "Edge",
     "Family",
     "Frontend",
     "H1v1Frontend",
@@ -34,6 +36,7 @@ __all__ = [
     "HWSynapse",
     "LIFLayer",
     "LIFSynapse",
+    "NetEdges",
     "NeuronLayer",
     "Prepared",
     "Record",
@@ -42,6 +45,7 @@ __all__ = [
     "Synapse",
     "detach_state",
     "family_of",
+    "find_edges",
     "prepare_net",
     "project",
     "to_cpu",

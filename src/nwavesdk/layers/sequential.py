@@ -69,7 +69,9 @@ class SpikingSequential(nn.Sequential):
     def __init__(self, *modules: Any, checkpoint: int | None = None) -> None:
         super().__init__(*modules)
         self.checkpoint = (
-            None if checkpoint is None else whole_number("SpikingSequential", "checkpoint", checkpoint)
+            None
+            if checkpoint is None
+            else whole_number("SpikingSequential", "checkpoint", checkpoint)
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,18 +97,18 @@ class SpikingSequential(nn.Sequential):
             spk, mem = self._pass(x, layers, charges=charges)
         return Recording(spk, mem, layers)
 
-    def rows(self) -> Iterator[tuple[str, nn.Module]]:
-        """The row's modules by name, in the order in which they run; those of a row inside of it by their own names.
+    def modules_in_order(self) -> Iterator[tuple[str, nn.Module]]:
+        """The modules with their names, in the order in which they run; a nested `SpikingSequential` gives its own.
 
         Example:
             >>> from nwavesdk.layers import LIFLayer, LIFSynapse
             >>> net = SpikingSequential(SpikingSequential(LIFSynapse(3, 8), LIFLayer(8, taus=10e-3)), nn.Identity())
-            >>> [name for name, _ in net.rows()]
+            >>> [name for name, _ in net.modules_in_order()]
             ['0.0', '0.1', '1']
         """
         for name, module in self.named_children():
             if isinstance(module, SpikingSequential):
-                yield from ((f"{name}.{inner}", row) for inner, row in module.rows())
+                yield from ((f"{name}.{inner}", step) for inner, step in module.modules_in_order())
             else:
                 yield name, module
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from nwavesdk.internal.checks import choice, positive_number, whole_number
-from nwavesdk.layers.connection import Connection, connections
+from nwavesdk.layers.edges import Edge, find_edges
 from nwavesdk.optim.signed_blocks import (
     Annealed,
     SignedBlocks,
@@ -220,9 +220,9 @@ class SignAnnealing:
             )
 
 
-def _planes(net: nn.Module) -> list[Connection]:
+def _planes(net: nn.Module) -> list[Edge]:
     """The weights to be annealed."""
-    planes = [one for one in connections(net) if one.weight.ndim == 2]
+    planes = [one for one in find_edges(net).edges if one.weight.ndim == 2]
     if not planes:
         raise ValueError(
             f"SignAnnealing: {type(net).__name__} has no 2-D weights of synapses or neuron layers."
@@ -243,7 +243,7 @@ def _planes(net: nn.Module) -> list[Connection]:
 
 
 def _rules(
-    one: Connection, block: int | None, axis: str | None, limit: float | None
+    one: Edge, block: int | None, axis: str | None, limit: float | None
 ) -> tuple[int, str, float]:
     """What was asked for; else what the chip asks for; else what H1v1 would."""
     if one.profile is None:

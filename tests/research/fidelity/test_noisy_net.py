@@ -76,7 +76,7 @@ def loss_fn(spk, mem, targets):
 def expected_loss(net, x, targets, cumulative):
     """Σ P(pattern) · loss(pattern), the mean over recordings; with gradient."""
     prepare_net(net)
-    flat = [row for _, row in net.rows() if not isinstance(row, Dropout)]
+    flat = [row for _, row in net.modules_in_order() if not isinstance(row, Dropout)]
     pairs = [*zip(flat[::2], flat[1::2], strict=True)]
     noisy = [
         layer

@@ -187,7 +187,7 @@ class _Weights:
 def _weights_of(net: SpikingSequential) -> list[_Weights]:
     found: list[_Weights] = []
     waiting: dict[str, Any] = {}
-    for name, row in net.rows():
+    for name, row in net.modules_in_order():
         if isinstance(row, NeuronLayer):
             found.append(_Weights(waiting, name, None if row.recurrent_weights is None else row))
             waiting = {}
