@@ -346,7 +346,7 @@ class TestCommands:
         for command in ("check", "map", "export", "chips"):
             done = nwave(command, tmp_path / "desk")
             assert done.exit_code == 2
-            assert "is a run for no chip" in done.stderr
+            assert "was not trained for a chip" in done.stderr
             assert "Traceback" not in done.stderr
 
     def test_a_chip_s_numbers(self) -> None:

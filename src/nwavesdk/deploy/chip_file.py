@@ -2,8 +2,8 @@
 
 It is a safetensors file. Its header has JSON under `chip`: the version of the format, the profile,
 the modules in order with their sizes, the placement, and data from the caller. Its tensors are, by
-module: `<name>.weight` and `<name>.recurrent_weights` as int8, and `<name>.log_taus` in the dtype of
-the net.
+module: `<name>.weight` and `<name>.recurrent_weights` as int8, and `<name>.log_taus` in the dtype
+of the net.
 """
 
 import json

@@ -1,13 +1,9 @@
-"""A finished run as something to put on a chip: its net, its chip, its recordings, and where pictures go.
-
-Pictures of a net on a chip: where its neurons lie, and what a series of chips makes of it.
-"""
+"""`ChipRun`: a finished run that is deployed on a chip, and the pictures of its deployment."""
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +17,10 @@ from nwavesdk.deploy.consumption import Consumption, get_chip_consumption
 from nwavesdk.deploy.limits import Violation, find_violations
 from nwavesdk.deploy.placement import Placement, place_layers
 from nwavesdk.deploy.stages import chip_stages
-from nwavesdk.internal.extras import require
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import ChipInstance, SpikingSequential, prepare_net
 from nwavesdk.train import Run
-from nwavesdk.train.theme import Theme
+from nwavesdk.train.theme import LIGHT, Draw, Theme, render
 
 __all__ = ["ChipRun", "placement_picture", "series_picture"]
 
@@ -34,161 +29,170 @@ class ChipRun:
     """A run of `nwave train --chip`.
 
     Args:
-        run: The run, finished.
-        profile: The chip that its net is to go on.
+        run: The finished run.
+        profile: The chip on which its net is deployed.
     """
 
     def __init__(self, run: Run, profile: Profile) -> None:
-        self.run, self.profile = run, profile
+        self.run = run
+        self.profile = profile
         self.net = run.model()
 
     @classmethod
     def open(cls, path: Path, chip: str | None = None) -> "ChipRun":
-        """The run in a folder.
+        """Open the run in a folder.
 
         Args:
             path: The folder.
-            chip: A name, or the path of a profile; None: the chip that the run was for.
+            chip: Name or path of a profile. [the chip that the run was for]
 
         Raises:
-            ValueError: There is no finished run, it is for no chip, or for one with other neurons.
+            ValueError: If there is no finished run, if it was not trained for a chip, or if the
+                neurons of `chip` are of another kind.
         """
         run = Run.open(path)
-        own = run.profile
-        if own is None:
+        if run.profile is None:
             raise ValueError(
-                f"{path} is a run for no chip, with neurons that a chip has not: train one with "
-                "`nwave train --chip h1v2 --data FOLDER`."
+                f"{path} was not trained for a chip, and a chip does not have its neurons: train "
+                "with `nwave train --chip h1v2 --data FOLDER`."
             )
-        profile = own if chip is None else load_profile(chip)
-        if profile.text("neuron") != own.text("neuron"):
+        profile = run.profile if chip is None else load_profile(chip)
+        if profile.text("neuron") != run.profile.text("neuron"):
             raise ValueError(
-                f"{path} is a run for {own.name}, whose neurons are not those of {profile.name}: train again with "
-                f"--chip {chip}."
+                f"{path} was trained for {run.profile.name}, whose neurons are not those of "
+                f"{profile.name}: train again with --chip {chip}."
             )
         return cls(run, profile)
 
     def violations(self) -> list[Violation]:
-        """Where the net breaks a limit of the chip."""
+        """Every limit of the chip that the net violates, and where."""
         return find_violations(self.net, self.profile)
 
     def placement(self) -> Placement:
-        """Where its neurons go.
+        """The placement of the net on the cores of the chip.
 
         Raises:
-            ValueError: They do not fit; the text says why.
+            ValueError: If the net does not fit; the message says why.
         """
         return place_layers(self.net, self.profile)
 
     def export(self, out: Path | None = None) -> tuple[Path, int]:
-        """Write the file for the chip, read it back, and compare what both nets do on the validation part.
+        """Write the chip file, read it back, and compare the spikes of both on the validation set.
+
+        Args:
+            out: The file. [`chip.safetensors` in the folder of the run]
 
         Returns:
-            The file, and how many spikes were the same.
+            The file, and the number of spikes, all of which are equal.
 
         Raises:
-            ValueError: The net breaks a limit of the chip.
-            RuntimeError: A spike differs; the file is removed.
+            ValueError: If the net violates a limit of the chip.
+            RuntimeError: If a spike differs. The file is then removed.
         """
-        path, config = out or self.run.folder.path / "chip.safetensors", self.run.config
+        path = out or self.run.folder.path / "chip.safetensors"
+        config = self.run.config
         assert config.chip is not None
         about = {
-            "classes": list(self.run.classes), "sample_rate_hz": config.data.sample_rate, "step_s": config.net.dt,
-            "gain": config.chip.gain, "recording_s": config.chip.duration,
-        }  # fmt: skip
+            "classes": list(self.run.classes),
+            "sample_rate_hz": config.data.sample_rate,
+            "step_s": config.net.dt,
+            "gain": config.chip.gain,
+            "recording_s": config.chip.duration,
+        }
         export(self.net, path, self.profile, about)
-        x = torch.from_numpy(self.run.parts.val.x)
-        own, back = (_spikes(net, x) for net in (self.net, load_export(path)))
-        if any(not torch.equal(a, b) for a, b in zip(own, back, strict=True)):
+        expected = self._validation_spikes(self.net)
+        read_back = self._validation_spikes(load_export(path))
+        if not all(map(torch.equal, expected, read_back)):
             path.unlink()
             raise RuntimeError(
-                f"{path}: the net read back fires otherwise; this is a fault of nwavesdk, please tell."
+                f"{path}: the spikes of the exported net differ from those of the trained net. "
+                "This is a bug in nwavesdk, please report it."
             )
-        return path, int(sum(spk.sum() for spk in own))
+        return path, int(sum(spk.sum() for spk in expected))
 
     def power(self) -> Consumption:
-        """Average power on the validation part, on the chip as it was designed."""
-        spikes = _spikes(self.net, torch.from_numpy(self.run.parts.val.x))
+        """Average power on the validation set, on the chip as designed."""
+        spikes = self._validation_spikes(self.net)
         return get_chip_consumption(self.net, spikes, self.run.config.net.dt, self.profile)
 
     def series(self, n: int, seed: int, wanted: float) -> ChipSeries:
-        """Test the net on drawn chips."""
+        """Test the net on `n` drawn chips and write their accuracies; see `draw_series`."""
         test = self.run.parts.test
         net = self.run.model(mismatch=True)
-        x, labels = torch.from_numpy(test.x), torch.from_numpy(test.labels)
+        x = torch.from_numpy(test.x)
+        labels = torch.from_numpy(test.labels)
         series = draw_series(net, x, labels, len(self.run.classes), n, seed, wanted)
+        content = {
+            "seed": series.seed,
+            "designed": series.designed,
+            "accuracy": list(series.accuracy),
+        }
         path = self.run.folder.path / f"chips-{seed}.json"
-        write_atomically(path, (json.dumps(_content(series), indent=2) + "\n").encode())
+        write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
         return series
 
     def draw_placement(self, path: Path | None = None) -> Path:
-        """The picture of where neurons go."""
-        sizes = {row.name: row.n_neurons for row in chip_stages(self.net, "draw_placement")}
-        placement = replace(self.placement(), chip=self.profile.name)
+        """Draw the placement as a PNG. [`placement.png` among the run's pictures]"""
+        stages = chip_stages(self.net, "draw_placement")
+        sizes = {stage.name: stage.n_neurons for stage in stages}
+        placement = self.placement()
         return self._draw(
             path, "placement.png", lambda theme: placement_picture(placement, sizes, theme)
         )
 
     def draw_series(self, series: ChipSeries, path: Path | None = None) -> Path:
-        """The picture of accuracies."""
-        return self._draw(
-            path, "chips.png", lambda theme: series_picture(series, self.profile.name, theme)
-        )
+        """Draw the accuracies of a series as a PNG. [`chips.png` among the run's pictures]"""
+        name = self.profile.name
+        return self._draw(path, "chips.png", lambda theme: series_picture(series, name, theme))
 
-    def _draw(self, path: Path | None, name: str, draw: Any) -> Path:
-        require("matplotlib", "train")
-        from nwavesdk.train.pictures import LIGHT, render
-
+    def _draw(self, path: Path | None, name: str, draw: Draw) -> Path:
         if path is None:
             self.run.folder.pictures.mkdir(exist_ok=True)
-        target = path or self.run.folder.pictures / name
-        write_atomically(target, render(draw, LIGHT))
-        return target
+            path = self.run.folder.pictures / name
+        write_atomically(path, render(draw, LIGHT))
+        return path
 
-
-def _content(series: ChipSeries) -> dict[str, Any]:
-    return {"seed": series.seed, "designed": series.designed, "accuracy": list(series.accuracy)}
-
-
-@torch.no_grad()
-def _spikes(net: SpikingSequential, x: torch.Tensor) -> list[torch.Tensor]:
-    net.eval()
-    with ChipInstance(None).on(net):
-        prepare_net(net)
-        return [record.spk for record in net.record(x).layers.values()]
+    @torch.no_grad()
+    def _validation_spikes(self, net: SpikingSequential) -> list[torch.Tensor]:
+        """Spikes of every layer on the validation set, on the chip as designed."""
+        net.eval()
+        with ChipInstance(None).on(net):
+            prepare_net(net)
+            recording = net.record(torch.from_numpy(self.run.parts.val.x))
+        return [record.spk for record in recording.layers.values()]
 
 
 COLUMNS = 10
-"""Neurons in a row of a drawn core."""
+"""Neurons per row in the drawing of a core."""
 
 
 def placement_picture(placement: Placement, sizes: Mapping[str, int], theme: Theme) -> Figure:
-    """Each core a grid of neurons, in the colour of the layer that uses them.
+    """Draw each core as a grid of neurons in the colors of their layers.
 
     Args:
-        placement: Where neurons go.
-        sizes: Neurons of each layer, in order.
-        theme: Colours.
+        placement: The placement.
+        sizes: Number of neurons of each layer, in order.
+        theme: Colors.
     """
     hues = {name: theme.hues[i % len(theme.hues)] for i, name in enumerate(sizes)}
-    rows = [-(-size // COLUMNS) for size in placement.cores]
-    figure = Figure(figsize=(1 + 2.1 * len(rows), 1.3 + 0.2 * max(rows)))
-    axes = figure.subplots(1, len(rows), squeeze=False)[0]
-    for core, (size, ax) in enumerate(zip(placement.cores, axes, strict=True)):
-        owners = [""] * size
+    heights = [math.ceil(size / COLUMNS) for size in placement.cores]
+    figure = Figure(figsize=(1 + 2.1 * len(heights), 1.3 + 0.2 * max(heights)))
+    panels = figure.subplots(1, len(heights), squeeze=False)[0]
+    for core, (size, axes) in enumerate(zip(placement.cores, panels, strict=True)):
+        layer_at = [""] * size
         for piece in placement.pieces:
             if piece.core == core:
-                owners[piece.start : piece.start + piece.size] = [piece.layer] * piece.size
-        for position, owner in enumerate(owners):
+                layer_at[piece.start : piece.start + piece.size] = [piece.layer] * piece.size
+        for position, layer in enumerate(layer_at):
             corner = (position % COLUMNS, position // COLUMNS)
-            face = hues[owner] if owner else theme.paper
-            ax.add_patch(
-                Rectangle(corner, 0.82, 0.82, facecolor=face, edgecolor=theme.faint, linewidth=0.6)
+            face = hues[layer] if layer else theme.paper
+            square = Rectangle(
+                corner, 0.82, 0.82, facecolor=face, edgecolor=theme.faint, linewidth=0.6
             )
-        ax.set(xlim=(-0.3, COLUMNS), ylim=(max(rows), -0.3), aspect="equal", xticks=[], yticks=[])
-        ax.set_title(f"core {core}: {placement.used(core)} of {size}")
-        for side in ax.spines.values():
-            side.set_visible(False)
+            axes.add_patch(square)
+        axes.set(xlim=(-0.3, COLUMNS), ylim=(max(heights), -0.3), aspect="equal")
+        axes.set(xticks=[], yticks=[], title=f"core {core}: {placement.used(core)} of {size}")
+        axes.spines[:].set_visible(False)
     labels = [f"layer {name}: {size} neurons" for name, size in sizes.items()]
     keys = [Rectangle((0, 0), 1, 1, facecolor=hue) for hue in hues.values()]
     figure.legend(keys, labels, loc="outside lower center", ncols=min(4, len(labels)))
@@ -197,40 +201,29 @@ def placement_picture(placement: Placement, sizes: Mapping[str, int], theme: The
 
 
 def series_picture(series: ChipSeries, chip: str, theme: Theme) -> Figure:
-    """The histogram of accuracies, with quantiles, the wanted accuracy and the chip as designed.
+    """Draw a histogram of accuracies with quantiles, the wanted and the designed accuracy.
 
     Args:
         series: Accuracies of drawn chips.
         chip: Name of the chip.
-        theme: Colours.
+        theme: Colors.
     """
     figure = Figure(figsize=(7, 3.4))
-    ax = figure.subplots()
+    axes = figure.subplots()
     values, chips = np.unique(series.accuracy, return_counts=True)
     width = 0.8 * float(np.diff(values).min()) if len(values) > 1 else 0.01
     colors = [theme.hues[0] if value >= series.wanted else theme.faint for value in values]
-    ax.bar(values, chips, width, color=colors)
-    for share, value in ((5, series.q05), (50, series.q50), (95, series.q95)):
-        ax.axvline(value, color=theme.ink, linewidth=1, linestyle=":")
-        ax.text(
-            value,
-            1.01,
-            f"{share} %",
-            transform=ax.get_xaxis_transform(),
-            ha="center",
-            va="bottom",
-            fontsize=8,
-        )
-    ax.axvline(series.wanted, color=theme.hues[1], linewidth=1.4, label=f"wanted {series.wanted:g}")
-    ax.axvline(
-        series.designed,
-        color=theme.hues[2],
-        linewidth=1.4,
-        label=f"as designed {series.designed:.3f}",
-    )
-    ax.set(xlabel="test accuracy", ylabel="chips", ylim=(0, 1.05 * chips.max()))
-    ax.set_title(
-        f"{chips.sum()} chips of {chip}: {series.share:.0%} are good enough (blue)", pad=16
-    )
-    ax.legend(loc="upper left")
+    axes.bar(values, chips, width, color=colors)
+    for percent, value in ((5, series.q05), (50, series.q50), (95, series.q95)):
+        axes.axvline(value, color=theme.ink, linewidth=1, linestyle=":")
+        transform = axes.get_xaxis_transform()
+        axes.text(value, 1.01, f"{percent} %", fontsize=8, ha="center", transform=transform)
+    wanted = f"wanted {series.wanted:g}"
+    designed = f"as designed {series.designed:.3f}"
+    axes.axvline(series.wanted, color=theme.hues[1], linewidth=1.4, label=wanted)
+    axes.axvline(series.designed, color=theme.hues[2], linewidth=1.4, label=designed)
+    axes.set(xlabel="test accuracy", ylabel="chips", ylim=(0, 1.05 * chips.max()))
+    title = f"{chips.sum()} chips of {chip}: {series.share:.0%} reach the wanted accuracy (blue)"
+    axes.set_title(title, pad=16)
+    axes.legend(loc="upper left")
     return figure
