@@ -43,7 +43,6 @@ EXTRAS = {
     "lightning",
     "matplotlib",
     "plotly",
-    "pydantic",
     "ray",
     "safetensors",
     "scipy",

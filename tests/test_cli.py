@@ -52,22 +52,20 @@ def run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Re
     )
 
 
-def test_help_is_instant_and_loads_nothing_heavy() -> None:
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"]], ids=" ".join)
+def test_help_is_fast_and_loads_nothing_heavy(words: list[str]) -> None:
     code = (
-        "import sys\nfrom nwavesdk.cli import main\n"
+        "import sys, time\nfrom nwavesdk.cli import main\n"
         "try: main()\nexcept SystemExit: pass\n"
-        "heavy = {'torch', 'numba', 'numpy', 'lightning', 'pydantic', 'matplotlib'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        "heavy = {'torch', 'numba', 'numpy', 'lightning', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "print(time.process_time(), file=sys.stderr)"
     )
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True
-        )
-        times.append(time.perf_counter() - began)
-    assert "surrogates" in done.stdout
-    assert min(times) < 0.5
+    result = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
+    )
+    assert "Usage: " in result.stdout
+    assert float(result.stderr) < 0.5  # seconds of the processor, whatever else it is doing
 
 
 def test_version() -> None:
@@ -329,45 +327,19 @@ def test_a_broken_own_table_is_told_and_replaced(settings: Path) -> None:
     assert crossover.active_table().min_work == 7
 
 
-def test_defaults_in_the_help_are_those_of_the_config() -> None:
-    pytest.importorskip("pydantic")
-    from nwavesdk.train import RunConfig
-
-    config, chip = RunConfig(), RunConfig.of({"chip": {"profile": "h1v2"}})
-    stated = dict(
-        re.findall(
-            r"--([\w-]+) .*?\[([^\]]*)\]", re.sub(r"\n {10,}", " ", nwave("train", "--help").stdout)
-        )
-    )
-    expected = {
-        "seed": config.seed,
-        "epochs": config.learning.epochs,
-        "hidden": ",".join(map(str, config.net.hidden)),
-        "population": config.net.population,
-        "tau": config.net.tau,
-        "dropout": config.net.dropout,
-        "learning-rate": config.learning.rate,
-        "batch-size": config.learning.batch_size,
-        "bands": config.data.bands,
-        "accelerator": config.machine.accelerator,
-        "devices": config.machine.devices,
-        "precision": config.machine.precision,
-    }
-    assert {name: stated[name].partition(";")[0] for name in expected} == {
-        name: str(value) for name, value in expected.items()
-    }
-    for_a_chip = {
-        "epochs": chip.learning.epochs,
-        "hidden": ",".join(map(str, chip.net.hidden)),
-        "tau": chip.net.tau,
-        "dropout": f"{chip.net.dropout:g}",
-        "learning-rate": chip.learning.rate,
-        "sample-rate": chip.data.sample_rate,
-    }
-    told = {
-        name: text.partition("; chip: ")[2] for name, text in stated.items() if "; chip: " in text
-    }
-    assert told == {name: str(value) for name, value in for_a_chip.items()}
+def test_options_are_generated_from_the_config() -> None:
+    result = nwave("train", "--help")
+    text = " ".join(result.stdout.split())
+    for option in (
+        "--seed <int> Seed of weights, order, dropout and mismatch. [0]",
+        "--epochs <int> Passes over the training set. [20; chip: 40]",
+        "--hidden N,N,… Hidden layer sizes. [256,256; chip: 50]",
+        "--tau <float> Membrane time constant [s]. [0.01; chip: 0.05]",
+        "--learning-rate <float> Highest learning rate of the cycle. [0.008; chip: 0.03]",
+        "--precision 32-true|64-true|bf16-mixed|16-mixed Precision of the numbers. [32-true]",
+        "--bits <int> Bits of a weight on the chip. [the profile's]",
+    ):
+        assert option in text
 
 
 def test_data_counts_a_folder_and_draws(

@@ -11,16 +11,12 @@ from nwavesdk.internal.lazy import import_on_use
 
 __all__ = ["BrokenRunError", "Run", "RunConfig", "RunFolder"]
 
-for _package in ("lightning", "pydantic", "safetensors", "tensorboard", "matplotlib"):
-    if find_spec(_package) is None:
-        raise ModuleNotFoundError(missing(_package, "train"), name=_package)
-
 if TYPE_CHECKING:
     from nwavesdk.train.config import RunConfig
     from nwavesdk.train.run import Run
     from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 else:
-    __getattr__, __dir__ = import_on_use(
+    _import, __dir__ = import_on_use(
         __name__,
         {
             "nwavesdk.train.config": ["RunConfig"],
@@ -28,3 +24,10 @@ else:
             "nwavesdk.train.run_folder": ["BrokenRunError", "RunFolder"],
         },
     )
+
+    def __getattr__(name: str) -> object:
+        # Configs and folders need no extra: `nwave --help` works without.
+        for package in ("lightning", "safetensors", "tensorboard", "matplotlib"):
+            if name == "Run" and find_spec(package) is None:
+                raise ModuleNotFoundError(missing(package, "train"), name=package)
+        return _import(name)

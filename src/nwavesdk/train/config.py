@@ -1,6 +1,7 @@
-"""The choice of how a parameter of the surrogate moves over a run.
+"""The config of a run: every choice that decides its result, validated and kept in `config.json`.
 
-What a run is: every choice that decides its result, validated, and written to `config.json` when it starts.
+The module imports neither torch nor numba, so that the command line can generate its options from
+the fields. Validators that need more import it when they run.
 """
 
 import ast
@@ -8,20 +9,16 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from torch import nn
 
-from nwavesdk.chip import Profile
-from nwavesdk.data.split import SplitBy
-from nwavesdk.layers import LIFLayer
-from nwavesdk.optim import SurrogateAnnealing
-from nwavesdk.solvers.sparse.crossover import CrossoverTable
-from nwavesdk.surrogate import parse
-from nwavesdk.surrogate import text as text_of
+if TYPE_CHECKING:
+    from nwavesdk.chip import Profile
+    from nwavesdk.solvers.sparse.crossover import CrossoverTable
 
 __all__ = [
+    "CHIP_DEFAULTS",
     "ArithmeticConfig",
     "ChipConfig",
     "DataConfig",
@@ -33,238 +30,271 @@ __all__ = [
     "SurrogateScheduleConfig",
 ]
 
-
-class SurrogateScheduleConfig(BaseModel):
-    """How a parameter of the surrogate moves, as `nwavesdk.optim.SurrogateAnnealing` has it.
-
-    It is read from a text too: `"exponential(slope, 5, 25)"`, `"plateau(slope, 5, 25, patience=3, stages=5)"`.
-
-    Attributes:
-        form: `"linear"`, `"exponential"`, `"cosine"`, or `"plateau"`, which goes by the validation loss.
-        parameter: Its name.
-        start: Its value in the first epoch.
-        end: Its value in the last.
-        patience: Epochs without gain that make a plateau.
-        stages: Plateaus until `end`.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    form: Literal["linear", "exponential", "cosine", "plateau"]
-    parameter: str
-    start: Annotated[float, Field(allow_inf_nan=False)]
-    end: Annotated[float, Field(allow_inf_nan=False)]
-    patience: Annotated[int, Field(ge=1)] = 3
-    stages: Annotated[int, Field(ge=1)] = 5
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, given: Any) -> Any:
-        if not isinstance(given, str):
-            return given
-        try:
-            call = ast.parse(given.strip(), mode="eval").body
-            given_names = [node.id for node in (call.func, call.args[0])]  # type: ignore[attr-defined]  # another node is caught
-            start, end = map(ast.literal_eval, call.args[1:])  # type: ignore[attr-defined]  # another node is caught
-            options = {str(key.arg): ast.literal_eval(key.value) for key in call.keywords}  # type: ignore[attr-defined]  # another node is caught
-        except (SyntaxError, AttributeError, IndexError, ValueError, TypeError):
-            raise ValueError(
-                "expected a form with parameter, start and end, as in exponential(slope, 5, 25)"
-            ) from None
-        return {
-            "form": given_names[0],
-            "parameter": given_names[1],
-            "start": start,
-            "end": end,
-            **options,
-        }
-
-
 Count = Annotated[int, Field(ge=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _choice(
+    default: Any, description: str, *, metavar: str = "", default_text: str = "", **limits: Any
+) -> Any:
+    """A field of the config, with what `nwave train --help` prints for it.
+
+    Args:
+        default: The default value.
+        description: What the field means.
+        metavar: The form of the option's value.
+        default_text: What a default of None means.
+        limits: Further arguments of `pydantic.Field`.
+    """
+    printed: dict[str, Any] = {"metavar": metavar, "default_text": default_text}
+    return Field(default, description=description, json_schema_extra=printed, **limits)
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DataConfig(_Section):
-    """Where recordings come from and how they become sequences.
+class SurrogateScheduleConfig(_Section):
+    """How a parameter of the surrogate changes over a run; see `nwavesdk.optim.SurrogateAnnealing`.
 
-    Attributes:
-        source: `"digits"`, or the path of a folder with one subfolder of `.wav` files a class.
-        limit: Use about this many recordings only; None: all.
-        length: Frames of a recording that are kept; None: so that nine of ten recordings stay whole.
-        hold: Time steps for which a frame stays; None: so that a sequence has about 100.
-        split: What parts are made by: `"speaker"` keeps whoever is heard in one part out of the others, `"recording"`
-            looks at recordings alone; `"auto"` goes by speaker where file names tell who speaks, and there are enough
-            of them; the run's config then has which it was.
-        sample_rate: Rate of the sound [Hz]; None: the lowest in the folder, at most 16 kHz. Folders only, as the rest.
-        bands: Mel bands.
-        window: Length of a frame [s].
-        hop: Distance between frames [s].
+    A text is accepted, too: `"exponential(slope, 5, 25)"` or
+    `"plateau(slope, 5, 25, patience=3, stages=5)"`.
     """
 
-    source: str = "digits"
-    limit: Count | None = None
-    length: Count | None = None
-    hold: Count | None = None
-    split: SplitBy = "auto"
-    sample_rate: Annotated[int, Field(ge=1000)] | None = None
-    bands: Count = 32
-    window: Positive = 25e-3
-    hop: Positive = 10e-3
+    form: Literal["linear", "exponential", "cosine", "plateau"] = Field(
+        description="Form of the schedule; `plateau` depends on the validation loss."
+    )
+    parameter: str = Field(description="Name of the parameter.")
+    start: Finite = Field(description="Value in the first epoch.")
+    end: Finite = Field(description="Value in the last epoch.")
+    patience: Count = Field(
+        default=3, description="Epochs without improvement that make a plateau."
+    )
+    stages: Count = Field(default=5, description="Plateaus until `end`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse_text(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            call = ast.parse(value.strip(), mode="eval").body
+            form, parameter = [node.id for node in (call.func, call.args[0])]  # type: ignore[attr-defined]  # another node is caught
+            start, end = map(ast.literal_eval, call.args[1:])  # type: ignore[attr-defined]  # another node is caught
+            options = {str(key.arg): ast.literal_eval(key.value) for key in call.keywords}  # type: ignore[attr-defined]  # another node is caught
+        except (SyntaxError, AttributeError, IndexError, ValueError, TypeError):
+            raise ValueError(
+                "expected a form with parameter, start and end, as in exponential(slope, 5, 25)"
+            ) from None
+        return {"form": form, "parameter": parameter, "start": start, "end": end, **options}
+
+
+class DataConfig(_Section):
+    """The recordings, and how they become sequences."""
+
+    source: str = _choice(
+        "digits",
+        "Spoken digits, or a folder with one subfolder of .wav files per class.",
+        metavar="digits|FOLDER",
+    )
+    limit: Count | None = _choice(None, "Use about this many recordings.", default_text="all")
+    length: Count | None = _choice(
+        None,
+        "Frames of a recording to keep.",
+        default_text="as many as keep 9 of 10 recordings whole",
+    )
+    hold: Count | None = _choice(
+        None, "Time steps per frame.", default_text="as many as give sequences of about 100 steps"
+    )
+    split: Literal["auto", "speaker", "recording"] = _choice(
+        "auto",
+        "Keep recordings of a speaker in one set, or split by recording; "
+        "auto: by speaker if file names show enough speakers.",
+    )
+    sample_rate: int | None = _choice(
+        None,
+        "Sample rate of the sound [Hz]; folders only.",
+        default_text="lowest in the folder, at most 16000",
+        ge=1000,
+    )
+    bands: Count = _choice(32, "Mel bands; folders only.")
+    window: Positive = _choice(25e-3, "Length of a frame [s]; folders only.")
+    hop: Positive = _choice(10e-3, "Distance between frames [s]; folders only.")
 
 
 class NetConfig(_Section):
-    """The network: synapse and LIF layer for each hidden size, then a population of output neurons for each class.
+    """The network: a synapse and a LIF layer per hidden size, then a population per class."""
 
-    Attributes:
-        hidden: Neurons of each hidden layer.
-        population: Output neurons for each class.
-        tau: Membrane time constant [s].
-        dt: Time step [s].
-        threshold: Membrane above which a neuron spikes [units of the membrane].
-        dropout: Share of hidden neurons that is silenced in training, for a whole recording.
-        surrogate: The spike's gradient, such as `fast_sigmoid(slope=25)`.
-    """
-
-    hidden: tuple[Count, ...] = (256, 256)
-    population: Count = 10
-    tau: Positive = 10e-3
-    dt: Positive = 1e-3
-    threshold: Positive = 1.0
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    surrogate: str = "fast_sigmoid(slope=25.0)"
+    hidden: tuple[Count, ...] = _choice((256, 256), "Hidden layer sizes.", metavar="N,N,…")
+    population: Count = _choice(10, "Output neurons per class.")
+    tau: Positive = _choice(10e-3, "Membrane time constant [s].")
+    dt: Positive = _choice(1e-3, "Time step [s].")
+    threshold: Positive = _choice(1.0, "Membrane above which a neuron spikes.")
+    dropout: float = _choice(
+        0.05,
+        "Fraction of hidden neurons silenced in training, each for a whole recording.",
+        ge=0,
+        lt=1,
+    )
+    surrogate: str = _choice(
+        "fast_sigmoid(slope=25.0)", "Gradient of a spike; `nwave surrogates` lists them."
+    )
 
     @field_validator("surrogate")
     @classmethod
-    def _full(cls, text: str) -> str:
+    def _write_in_full(cls, text: str) -> str:
+        from nwavesdk.surrogate import parse
+        from nwavesdk.surrogate import text as text_of
+
         return text_of(parse(text))
 
 
 class ChipConfig(_Section):
-    """The chip that a net is made for: its filter bank hears the recordings, its synapses and neurons are the net.
+    """The chip of a net: recordings pass its filter bank; the net has its synapses and neurons."""
 
-    Attributes:
-        profile: `"h1v1"`, `"h1v2"`, or the path of a TOML file with the numbers of a chip of your own.
-        training: What training knows of the chip beside its neurons and its charge law: `"plain"` nothing, and the
-            weights are moved to what the chip can hold when it ends; `"hardware"` range, shared signs and bits of
-            the weights; `"mismatch"` all of that, and another chip of the series in every batch.
-        bits: Bits of a weight; None: the profile's.
-        duration: Length to which recordings are cut, or padded with silence [s].
-        gain: Amplifier before the filters; None: so that one in a hundred values of the training part is above 1.
-    """
-
-    profile: str
-    training: Literal["plain", "hardware", "mismatch"] = "mismatch"
-    bits: Annotated[int, Field(ge=2, le=8)] | None = None
-    duration: Positive = 1.0
-    gain: Positive | None = None
+    profile: str = Field(
+        description="Train for this chip; FILE is a TOML profile.",
+        json_schema_extra={"metavar": "h1v1|h1v2|FILE", "default_text": "none"},
+    )
+    training: Literal["plain", "hardware", "mismatch"] = _choice(
+        "mismatch",
+        "What training takes into account besides the chip's neurons and charge law. "
+        "plain: nothing, weights are moved to values that the chip can hold at the end; "
+        "hardware: range, shared signs and bits of the weights; "
+        "mismatch: also another drawn chip in every batch.",
+    )
+    bits: int | None = _choice(
+        None, "Bits of a weight on the chip.", default_text="the profile's", ge=2, le=8
+    )
+    duration: Positive = _choice(
+        1.0, "Length to which recordings for a chip are cut or padded with silence [s]."
+    )
+    gain: Positive | None = _choice(
+        None,
+        "Gain of the amplifier before the filters.",
+        default_text="so that 1 of 100 values of the training set is above 1",
+    )
 
 
 class LearningConfig(_Section):
-    """How weights are learnt: AdamW, a learning rate of one cycle, cross-entropy on the rates of the populations.
+    """How weights are learned: AdamW, one cycle of the learning rate, cross-entropy of rates."""
 
-    Attributes:
-        epochs: Passes over the training part.
-        batch_size: Recordings a step.
-        rate: Highest learning rate of the cycle.
-        weight_decay: Decoupled weight decay of AdamW.
-        warmup: Share of the run in which the learning rate rises.
-        sharpness: Logit of a class for each spike a step that its neurons fire on average.
-        patience: Epochs without gain on the validation part after which the run stops; None: never early.
-        surrogate_schedule: How a parameter of the surrogate moves over the run; None: it stays.
-    """
-
-    epochs: Count = 20
-    batch_size: Count = 64
-    rate: Positive = 8e-3
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-2
-    warmup: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    sharpness: Positive = 25.0
-    patience: Count | None = None
-    surrogate_schedule: SurrogateScheduleConfig | None = None
+    epochs: Count = _choice(20, "Passes over the training set.")
+    batch_size: Count = _choice(64, "Recordings per step.")
+    rate: Positive = _choice(8e-3, "Highest learning rate of the cycle.")
+    weight_decay: float = _choice(
+        1e-2, "Decoupled weight decay of AdamW.", ge=0, allow_inf_nan=False
+    )
+    warmup: float = _choice(
+        0.3, "Fraction of the run in which the learning rate rises.", gt=0, lt=1
+    )
+    sharpness: Positive = _choice(
+        25.0, "Logit of a class per spike and step that its neurons fire on average."
+    )
+    patience: Count | None = _choice(
+        None,
+        "Stop after this many epochs without improvement on the validation set.",
+        default_text="never",
+    )
+    surrogate_schedule: SurrogateScheduleConfig | None = _choice(
+        None,
+        "Change a parameter of the surrogate over the run by a linear, exponential, cosine or "
+        "plateau schedule, as in exponential(slope,5,25).",
+        metavar="FORM(NAME,START,END)",
+        default_text="none",
+    )
 
 
 class MachineConfig(_Section):
-    """Where the run takes place, as Lightning's Trainer understands it."""
+    """The machine of the run, in the terms of Lightning's Trainer."""
 
-    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
-    devices: Count = 1
-    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = _choice("auto", "Kind of device.")
+    devices: Count = _choice(1, "Processes or GPUs, data-parallel.")
+    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = _choice(
+        "32-true", "Precision of the numbers."
+    )
 
 
 class ArithmeticConfig(_Section):
-    """What decides the order of sums on a CPU, and with it the last bits of the weights; a resumed run keeps it.
+    """What decides the order of sums on a CPU and so the last bits of the weights.
 
-    Attributes:
-        threads: Of torch and of our kernels.
-        crossovers: Densities below which sparse products are taken; see `nwavesdk.solvers.sparse.crossover`.
+    A resumed run keeps it.
     """
 
-    threads: Count
-    crossovers: dict[str, Any]
+    threads: Count = Field(description="Threads of torch and of our kernels.")
+    crossovers: dict[str, Any] = Field(
+        description="Densities below which sparse products are used; "
+        "see `nwavesdk.solvers.sparse.crossover`."
+    )
 
     @field_validator("crossovers")
     @classmethod
-    def _valid(cls, content: dict[str, Any]) -> dict[str, Any]:
+    def _check_crossovers(cls, content: dict[str, Any]) -> dict[str, Any]:
+        from nwavesdk.solvers.sparse.crossover import CrossoverTable
+
         return CrossoverTable.of(content, "the content").content()
 
-    def table(self) -> CrossoverTable:
-        """The crossovers as products go by them."""
+    def table(self) -> "CrossoverTable":
+        """The table of crossovers."""
+        from nwavesdk.solvers.sparse.crossover import CrossoverTable
+
         return CrossoverTable.of(self.crossovers, "the run's config")
 
 
 class Facts(_Section):
-    """What the data turned out to be when the run began.
+    """What the data were when the run began."""
 
-    Attributes:
-        classes: Name of each class.
-        n_features: Features of a frame, the net's inputs.
-        fingerprint: Hash of the data's content.
-        recordings: Recordings in the training, validation and test part.
-        split_by: What the parts were made by, `"recording"` or `"speaker"`.
-        profile: All numbers of the chip, as JSON, where the run is for one.
-    """
-
-    classes: tuple[str, ...]
-    n_features: Count
-    fingerprint: str
-    recordings: tuple[Count, Count, Count]
-    split_by: Literal["recording", "speaker"] = "recording"
-    profile: str | None = None
+    classes: tuple[str, ...] = Field(description="Name of each class.")
+    n_features: Count = Field(description="Features of a frame: the inputs of the net.")
+    fingerprint: str = Field(description="Hash of the content of the data.")
+    recordings: tuple[Count, Count, Count] = Field(
+        description="Recordings in the training, validation and test set."
+    )
+    split_by: Literal["recording", "speaker"] = Field(
+        default="recording", description="What the sets were split by."
+    )
+    profile: str | None = Field(
+        default=None, description="All numbers of the chip as JSON, for a run for a chip."
+    )
 
     @field_validator("profile")
     @classmethod
-    def _whole(cls, text: str | None) -> str | None:
+    def _check_profile(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
+        from nwavesdk.chip import Profile
+
         try:
-            return None if text is None else Profile.from_json(text).to_json()
+            return Profile.from_json(text).to_json()
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"it is no profile of a chip, {error!r}") from None
+            raise ValueError(f"it is not a profile of a chip: {error!r}") from None
 
     @property
-    def chip(self) -> Profile | None:
-        """The chip, as it was when the run began."""
+    def chip(self) -> "Profile | None":
+        """The chip as it was when the run began."""
+        from nwavesdk.chip import Profile
+
         return None if self.profile is None else Profile.from_json(self.profile)
 
 
-_CHIP_DEFAULTS: dict[str, dict[str, Any]] = {
+CHIP_DEFAULTS: dict[str, dict[str, Any]] = {
     "data": {"sample_rate": 16_000},
     "net": {"hidden": (50,), "tau": 50e-3, "dropout": 0.0},
     "learning": {"epochs": 40, "rate": 0.03, "weight_decay": 0.0, "sharpness": 300.0},
 }
+"""Defaults by section and field that differ for a run for a chip."""
 
 
 class RunConfig(_Section):
-    """A whole run.
+    """All choices of a run.
 
     Example:
         >>> RunConfig.of({"seed": 3, "learning": {"epochs": 5}}).learning.epochs
         5
     """
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: int = _choice(0, "Seed of weights, order, dropout and mismatch.", ge=0, lt=2**32)
     data: DataConfig = DataConfig()
     net: NetConfig = NetConfig()
     chip: ChipConfig | None = None
@@ -275,46 +305,52 @@ class RunConfig(_Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _for_a_chip(cls, choices: Any) -> Any:
-        """Fill in what is the default of a net for a chip, where it is not given."""
+    def _fill_chip_defaults(cls, choices: Any) -> Any:
         if not isinstance(choices, Mapping) or not choices.get("chip"):
             return choices
         if isinstance(choices["chip"], Mapping) and "profile" not in choices["chip"]:
             raise ValueError(
-                "chip.profile: missing beside other choices of a chip, expected h1v1, h1v2 or a file (--chip)"
+                "chip.profile: missing, although other options of a chip are given: "
+                "expected h1v1, h1v2 or a file (--chip)"
             )
-        given = {section: choices.get(section) or {} for section in _CHIP_DEFAULTS}
-        if not all(isinstance(values, Mapping) for values in given.values()):
+        sections = {name: choices.get(name) or {} for name in CHIP_DEFAULTS}
+        if not all(isinstance(values, Mapping) for values in sections.values()):
             return choices
-        return {
-            **choices,
-            **{section: {**_CHIP_DEFAULTS[section], **values} for section, values in given.items()},
-        }
+        filled = {name: {**CHIP_DEFAULTS[name], **values} for name, values in sections.items()}
+        return {**choices, **filled}
 
     @model_validator(mode="before")
     @classmethod
-    def _as_parted(cls, choices: Any) -> Any:
-        """A run that has begun keeps its parts, also one from before there was a choice, which says so in its facts."""
-        if not isinstance(choices, Mapping) or not isinstance(
-            facts := choices.get("facts"), Mapping
-        ):
+    def _fill_split(cls, choices: Any) -> Any:
+        """Keep the split of a run that has begun.
+
+        The facts of runs from before the option `data.split` existed record it.
+        """
+        if not isinstance(choices, Mapping) or not isinstance(choices.get("facts"), Mapping):
             return choices
         data = choices.get("data", {})
         if not isinstance(data, Mapping) or data.get("split", "auto") != "auto":
             return choices
-        return {**choices, "data": {**data, "split": facts.get("split_by", "recording")}}
+        split_by = choices["facts"].get("split_by", "recording")
+        return {**choices, "data": {**data, "split": split_by}}
 
     @model_validator(mode="after")
     def _check_schedule(self) -> "RunConfig":
-        """Refuse a schedule that the surrogate cannot have, by giving it to a layer with that surrogate."""
-        if (schedule := self.learning.surrogate_schedule) is not None:
-            layer = LIFLayer(1, self.net.tau, spike_grad=parse(self.net.surrogate))
-            try:
-                SurrogateAnnealing(
-                    nn.Sequential(layer), self.learning.epochs, **schedule.model_dump()
-                )
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"learning.surrogate_schedule: {error}") from None
+        """Apply the surrogate's schedule to a layer, which rejects what the surrogate cannot do."""
+        schedule = self.learning.surrogate_schedule
+        if schedule is None:
+            return self
+        from torch.nn import Sequential
+
+        from nwavesdk.layers import LIFLayer
+        from nwavesdk.optim import SurrogateAnnealing
+        from nwavesdk.surrogate import parse
+
+        net = Sequential(LIFLayer(1, self.net.tau, spike_grad=parse(self.net.surrogate)))
+        try:
+            SurrogateAnnealing(net, self.learning.epochs, **schedule.model_dump())
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"learning.surrogate_schedule: {error}") from None
         return self
 
     @classmethod
@@ -322,7 +358,8 @@ class RunConfig(_Section):
         """Validate nested choices; what is left out has its default.
 
         Raises:
-            ValueError: A choice is unknown or out of its range; one line names it, what it got and what is expected.
+            ValueError: If a choice is unknown or out of range. One line gives its name, its value
+                and what is expected.
         """
         try:
             return cls.model_validate(choices)
@@ -334,7 +371,7 @@ class RunConfig(_Section):
         """Read `config.json`.
 
         Raises:
-            ValueError: The file is no JSON, or not the config of a run.
+            ValueError: If the file is not JSON or not the config of a run.
         """
         try:
             return cls.of(json.loads(path.read_text("utf-8")))
@@ -342,36 +379,44 @@ class RunConfig(_Section):
             raise ValueError(f"{path} is not the config of a run: {error}") from None
 
     def check_same(self, choices: Mapping[str, Any]) -> None:
-        """Refuse choices that differ from this run's.
+        """Reject choices that differ from those of this run.
 
         Raises:
-            ValueError: A choice is out of its range or differs; the text names the first one.
+            ValueError: If a choice is out of range, or differs; the text names the first one.
         """
-        mine = self.model_dump()
         if self.chip is None and choices.get("chip"):
             raise ValueError(
-                "chip: the run that is resumed is not for a chip: leave --chip out, or begin a new run."
+                "chip: the run to resume is not for a chip: leave --chip out, or begin a new run."
             )
+        recorded = self.model_dump()
         merged = {
-            name: {**mine[name], **given} if isinstance(given, Mapping) else given
-            for name, given in choices.items()
+            name: {**recorded[name], **value} if isinstance(value, Mapping) else value
+            for name, value in choices.items()
         }
-        asked = RunConfig.of({**mine, **merged}).model_dump()
-        for name, given in choices.items():
-            for key in given if isinstance(given, Mapping) else [None]:
-                old, new = (
-                    whole[name] if key is None else whole[name][key] for whole in (mine, asked)
+        expected = _flatten(recorded)
+        got = _flatten(RunConfig.of({**recorded, **merged}).model_dump())
+        for name in _flatten(choices):
+            if got[name] != expected[name]:
+                raise ValueError(
+                    f"{name}: a resumed run keeps its own choices, got {got[name]!r}, "
+                    f"expected {expected[name]!r}: leave the option out, or begin a new run."
                 )
-                if old != new:
-                    raise ValueError(
-                        f"{name if key is None else f'{name}.{key}'}: a resumed run keeps its own choices, "
-                        f"got {new!r}, expected {old!r}: leave the option out, or begin a new run."
-                    )
 
     def json_text(self) -> str:
-        """The text of `config.json`."""
+        """The text of `config.json`, with lists of numbers on one line."""
         text = self.model_dump_json(indent=2)
         return re.sub(r"\[[^][{}\"]*\]", lambda numbers: " ".join(numbers[0].split()), text) + "\n"
+
+
+def _flatten(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"seed": 1, "net": {"tau": 0.02}}` as `{"seed": 1, "net.tau": 0.02}`."""
+    flat: dict[str, Any] = {}
+    for name, value in choices.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{key}": entry for key, entry in value.items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def _problem(details: Any) -> str:
