@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from nwavesdk.chip import Noise
-from nwavesdk.init.pairs import Pair, title
+from nwavesdk.init.pairs import Pair
 from nwavesdk.init.weights import charge_limit, set_charges, share_at_limit
 from nwavesdk.layers import NeuronLayer
+from nwavesdk.layers.edges import module_title
 
 __all__ = ["FluctReport", "Fluctuation", "LayerFluctuation", "free_membrane", "psp_kernel"]
 
@@ -163,7 +164,7 @@ class Fluctuation:
 
     def __init__(self, pair: Pair, inputs: list[Tensor], generator: torch.Generator | None) -> None:
         self.pair, self.inputs = pair, inputs
-        self.name = title(pair.name, pair.driver)
+        self.name = module_title(pair.name, pair.driver)
         values = torch.cat([x.double().flatten() for x in inputs])
         self.first, self.second = float(values.mean()), float(values.square().mean())
         if not self.second:

@@ -3,21 +3,27 @@
 The first batches of whatever a user has at hand: a tensor, a pair of inputs and targets, a list, a DataLoader.
 """
 
-import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.layers import H1v1Frontend, H1v2Frontend, NeuronLayer, Synapse, prepare_net
+from nwavesdk.layers import (
+    H1v1Frontend,
+    H1v2Frontend,
+    NeuronLayer,
+    Synapse,
+    find_edges,
+    prepare_net,
+)
+from nwavesdk.layers.edges import module_title, watch_calls
 
-__all__ = ["Driver", "Pair", "find_pairs", "first_batches", "inputs_of", "title"]
+__all__ = ["Driver", "Pair", "find_pairs", "first_batches", "inputs_of"]
 
 Driver = Synapse | H1v1Frontend | H1v2Frontend
-_CALLS = ("forward", "spikes", "record")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,57 +51,35 @@ class Pair:
         return cur, self.layer.spikes(cur)
 
 
-def title(name: str, module: nn.Module) -> str:
-    """How messages call a module of a model."""
-    return f"{type(module).__name__} {name!r}" if name else type(module).__name__
-
-
 def find_pairs(model: nn.Module, x: Tensor) -> list[Pair]:
     """All pairs in the order in which they run on the batch `x`; a read-out, after which no layer runs, has none.
 
     Raises:
         RuntimeError: the charge of a synapse reaches no layer as it is, or reaches several.
     """
-    names = {module: name for name, module in model.named_modules()}
-    order: list[nn.Module] = []
-    given: dict[
-        int, tuple[Driver, Tensor]
-    ] = {}  # by storage; the tensor is kept, so that none takes its place
-    heard: dict[Driver, NeuronLayer] = {}
-
-    def ran(module: nn.Module) -> None:
-        if module not in order:
-            order.append(module)
-
-    def drives(driver: Driver, _: Tensor, cur: Tensor) -> None:
-        ran(driver)
-        given[cur.untyped_storage().data_ptr()] = driver, cur
-
-    def hears(layer: NeuronLayer, cur: Tensor) -> None:
-        ran(layer)
-        driver, sent = given.get(cur.untyped_storage().data_ptr(), (None, cur))
-        if driver is None or sent.numel() != cur.numel():
-            return
-        if heard.setdefault(driver, layer) is not layer:
+    net = find_edges(model, x)
+    synapses = [edge for edge in net.edges if not edge.is_recurrent]
+    for edge in synapses:
+        runs = edge.module_name in net.order
+        behind = net.order[net.order.index(edge.module_name) :] if runs else ()
+        has_layer_behind = any(name in net.layers for name in behind)
+        if isinstance(edge.module, Synapse) and edge.target is None and has_layer_behind:
             raise RuntimeError(
-                f"{title(names[driver], driver)} drives both {title(names[heard[driver]], heard[driver])} and "
-                f"{title(names[layer], layer)}, expected one layer for each synapse: its weights cannot suit both."
-            )
-
-    _run(model, x, drives, hears)
-    for place, module in enumerate(order):
-        last = not any(isinstance(later, NeuronLayer) for later in order[place:])
-        if isinstance(module, Synapse) and module not in heard and not last:
-            raise RuntimeError(
-                f"{title(names[module], module)}: its charge reaches no neuron layer as it is, expected "
+                f"{module_title(edge.module_name, edge.module)}: its charge reaches no neuron layer as it is, expected "
                 "layer(synapse(x)) with nothing between and nothing added: initialize the parts one by one, each as "
                 "SpikingSequential(synapse, layer) with the input that it gets."
             )
     return [
-        Pair(names[m], m, names[heard[m]], heard[m])
-        for m in order
-        if isinstance(m, Driver) and m in heard
+        Pair(edge.module_name, edge.module, edge.target_name, edge.target)
+        for edge in synapses
+        if isinstance(edge.module, Driver)
+        and edge.target is not None
+        and edge.target_name is not None
     ]
+
+
+def _ignore_layer(layer: NeuronLayer, charge: Tensor, spikes: Tensor) -> None:
+    """Layers are not watched."""
 
 
 def inputs_of(model: nn.Module, driver: Driver, batches: Iterable[Tensor]) -> list[Tensor]:
@@ -104,64 +88,17 @@ def inputs_of(model: nn.Module, driver: Driver, batches: Iterable[Tensor]) -> li
     for x in batches:
         parts: list[Tensor] = []
 
-        def drives(module: Driver, got: Tensor, _: Tensor, parts: list[Tensor] = parts) -> None:
+        def keep_input(
+            module: nn.Module, got: Tensor, _: Tensor, parts: list[Tensor] = parts
+        ) -> None:
             if module is driver:
                 parts.append(got if got.ndim > 2 else got.reshape(-1, 1, got.shape[-1]))
 
-        _run(model, x, drives, lambda layer, cur: None)  # noqa: ARG005
+        prepare_net(model)
+        with watch_calls(model, keep_input, _ignore_layer):
+            model(x)
         received.append(torch.cat(parts, 1))
     return received
-
-
-def _run(
-    model: nn.Module,
-    x: Tensor,
-    drives: Callable[[Driver, Tensor, Tensor], None],
-    hears: Callable[[NeuronLayer, Tensor], None],
-) -> None:
-    """Run `model` on one batch from rest, and tell what each driver received and gave, and what each layer received."""
-    prepare_net(model)
-    with _watched(model, drives, hears):
-        model(x)
-
-
-@contextlib.contextmanager
-def _watched(
-    model: nn.Module,
-    drives: Callable[[Driver, Tensor, Tensor], None],
-    hears: Callable[[NeuronLayer, Tensor], None],
-) -> Iterator[None]:
-    def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], cur: Tensor) -> None:
-        (x,) = (*args, *kwargs.values())
-        drives(module, x, cur)
-
-    layers = [module for module in model.modules() if isinstance(module, NeuronLayer)]
-    handles = [
-        m.register_forward_hook(hook, with_kwargs=True)
-        for m in model.modules()
-        if isinstance(m, Driver)
-    ]
-    for layer in layers:
-        for name in _CALLS:  # a SpikingSequential calls them by name, past the hooks of torch
-            setattr(layer, name, _telling(layer, getattr(layer, name), hears))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for layer in layers:
-            for name in _CALLS:
-                delattr(layer, name)
-
-
-def _telling(
-    layer: NeuronLayer, call: Callable[[Tensor], Any], hears: Callable[[NeuronLayer, Tensor], None]
-) -> Callable[[Tensor], Any]:
-    def told(cur: Tensor) -> Any:
-        hears(layer, cur)
-        return call(cur)
-
-    return told
 
 
 def first_batches(caller: str, model: nn.Module, inputs: Any, count: int) -> list[Tensor]:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from nwavesdk.chip import ChargeLaw, LinearCharge, Profile
-from nwavesdk.init.pairs import title
 from nwavesdk.internal.checks import positive_number
-from nwavesdk.layers import H1v1Layer, H1v1Synapse, H1v2Layer, H1v2Synapse, NeuronLayer
+from nwavesdk.layers import NeuronLayer, find_edges
+from nwavesdk.layers.edges import module_title
 
 __all__ = [
     "charge_limit",
@@ -60,7 +60,7 @@ def refuse_parametrized(caller: str, model: nn.Module) -> None:
     for name, module in model.named_modules():
         if is_parametrized(module):
             raise RuntimeError(
-                f"{caller}: {title(name, module)} is parametrized (by SignAnnealing, for example) and does not keep "
+                f"{caller}: {module_title(name, module)} is parametrized (by SignAnnealing, for example) and does not keep "
                 "what is written to its weights: initialize before that."
             )
 
@@ -96,25 +96,22 @@ def init_weights(model: nn.Module, gain: float = 2.0, seed: int | None = None) -
         (tensor(10.), tensor([5., 5.]))
     """
     gain = positive_number("init_weights", "gain", gain, "normalized charge")
-    chips = [m for m in model.modules() if isinstance(m, H1v1Synapse | H1v2Synapse)
-             or (isinstance(m, H1v1Layer | H1v2Layer) and m.recurrent_weights is not None)]  # fmt: skip
-    if not chips:
+    weights = [
+        (edge, edge.profile)
+        for edge in find_edges(model).edges
+        if edge.profile is not None and edge.weight.ndim == 2
+    ]
+    if not weights:
         raise ValueError(
             f"init_weights: {type(model).__name__} has no weights of a chip, expected an H1v1Synapse or H1v2Synapse: "
             "for other nets use nwavesdk.init.fluct_init."
         )
     refuse_parametrized("init_weights", model)
     generator = generator_for(seed)
-    for module in chips:
-        weight = (
-            module.weight
-            if isinstance(module, H1v1Synapse | H1v2Synapse)
-            else module.recurrent_weights
-        )
-        assert isinstance(weight, Tensor)
-        rows, columns = weight.shape
+    for edge, profile in weights:
+        rows, columns = edge.weight.shape
         sizes = torch.randn(rows, columns, generator=generator).abs() * (gain / math.sqrt(rows))
-        set_charges(module, sizes * _signs(rows, columns, module.profile, generator))
+        set_charges(edge.module, sizes * _signs(rows, columns, profile, generator))
 
 
 def _signs(rows: int, columns: int, profile: Profile, generator: torch.Generator | None) -> Tensor:
