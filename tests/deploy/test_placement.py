@@ -102,15 +102,15 @@ def test_what_does_not_fit_says_why(make, words):
         ),
         (
             lambda: SpikingSequential(H1v2Synapse(3, 4), H1v2Synapse(4, 4)),
-            r"\(H1v2Synapse\) stands where a neuron",
+            r"module 0 \(H1v2Synapse\) has no neuron layer behind it",
         ),
         (
             lambda: SpikingSequential(H1v2Layer(4, 1e-2)),
-            r"\(H1v2Layer\) stands where a front end or a synapse",
+            r"\(H1v2Layer\) has no front end or synapse in front of it",
         ),
         (
             lambda: SpikingSequential(H1v2Synapse(3, 4)),
-            "the net must end in a neuron layer of the chip",
+            r"module 0 \(H1v2Synapse\) has no neuron layer behind it",
         ),
     ],
 )

@@ -14,6 +14,7 @@ from nwavesdk.layers import (
     NeuronLayer,
     SpikingSequential,
     family_of,
+    find_edges,
 )
 
 __all__ = ["Stage", "Weight", "chip_profile", "chip_stages"]
@@ -106,8 +107,9 @@ def chip_stages(model: nn.Module, caller: str) -> list[Stage]:
         raise TypeError(
             f"{caller} takes a SpikingSequential of the chip's modules, got {type(model).__name__}."
         )
-    found: list[Stage] = []
-    waiting: tuple[str, Any] | None = None
+    net = find_edges(model)
+    incoming = {edge.target_name: edge for edge in net.edges if not edge.is_recurrent}
+    stages: list[Stage] = []
     classes = tuple(kind for chip in CHIPS for kind in family_of(load_profile(chip)))
     for name, module in model.modules_in_order():
         if isinstance(module, Dropout | nn.Dropout | nn.Identity):
@@ -117,25 +119,27 @@ def chip_stages(model: nn.Module, caller: str) -> list[Stage]:
                 f"{caller}: module {name} ({type(module).__name__}) is not one of the chip's: build the net of "
                 "H1v1… or H1v2… front end, synapses and layers (`nwave train --chip h1v2` does)."
             )
-        if isinstance(module, NeuronLayer) == (waiting is None):
-            expected = "a front end or a synapse" if waiting is None else "a neuron layer"
-            raise TypeError(
-                f"{caller}: module {name} ({type(module).__name__}) stands where {expected} is expected: "
-                "on the chip synapses and neurons take turns."
-            )
         if not isinstance(module, NeuronLayer):
-            waiting = name, module
             continue
-        assert waiting is not None
+        if name not in incoming:
+            raise TypeError(
+                f"{caller}: module {name} ({type(module).__name__}) has no front end or synapse "
+                "in front of it: on the chip synapses and neuron layers alternate."
+            )
         if len(module.features) != 1:
             raise TypeError(
                 f"{caller}: module {name} has neurons in the shape {module.features}, expected a number."
             )
-        found.append(Stage(*waiting, name, module))
-        waiting = None
-    if waiting is not None or not found:
-        raise TypeError(f"{caller}: the net must end in a neuron layer of the chip.")
-    return found
+        stages.append(Stage(incoming[name].module_name, incoming[name].module, name, module))
+    for edge in net.edges:
+        if edge.target is None:
+            raise TypeError(
+                f"{caller}: module {edge.module_name} ({type(edge.module).__name__}) has no neuron layer "
+                "behind it: on the chip synapses and neuron layers alternate."
+            )
+    if not stages:
+        raise TypeError(f"{caller}: the net has no neuron layer of the chip.")
+    return stages
 
 
 def chip_profile(model: nn.Module, caller: str) -> Profile:
