@@ -23,6 +23,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
 from nwavesdk.chip.signs import block_peaks, block_sums, over_blocks
+from nwavesdk.layers.edges import find_edges
 
 __all__ = ["Annealed", "SignedBlocks", "annealed_weights", "attach", "guard_replaced"]
 
@@ -201,11 +202,13 @@ def attach(module: nn.Module, key: str, signed: SignedBlocks) -> None:
 
 def annealed_weights(net: nn.Module) -> Iterator[Annealed]:
     """All weights of `net` that are annealed, in their order there."""
-    for prefix, module in net.named_modules():
-        for key, stack in _stacks(module).items():
+    for edge in find_edges(net).edges:
+        if parametrize.is_parametrized(edge.module, edge.key):
+            stack = _stacks(edge.module)[edge.key]
             if isinstance(stack[0], SignedBlocks):
-                name = f"{prefix}.{key}" if prefix else key
-                yield Annealed(name, module, key, stack[0], stack.original0, stack.original1)
+                yield Annealed(
+                    edge.name, edge.module, edge.key, stack[0], stack.original0, stack.original1
+                )
 
 
 def _stacks(module: nn.Module) -> Any:

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from nwavesdk.layers import SpikingSequential, Synapse, prepare_net
+from nwavesdk.layers import SpikingSequential, Synapse, find_edges, prepare_net
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.metrics import accuracy_population, population_counts
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing
@@ -128,10 +128,11 @@ class Classifier(LightningModule):
     def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002
         """Note the gradient's norm in the weights before each neuron layer, in order of depth."""
         depth = 0
-        for module in self.net.modules():
-            if isinstance(module, Synapse):
+        for edge in find_edges(self.net).edges:
+            if isinstance(edge.module, Synapse):
                 depth += 1
-                grads = [p.grad.detach().norm() for p in module.parameters() if p.grad is not None]
+                parameters = edge.module.parameters()
+                grads = [p.grad.detach().norm() for p in parameters if p.grad is not None]
                 if grads:
                     self.log(
                         f"grad_{depth}", torch.stack(grads).norm(), on_step=False, on_epoch=True
