@@ -47,7 +47,7 @@ def provenance(command: str) -> dict[str, Any]:
     """Date, commit, machine and versions of what is measured now."""
     told = machine_facts()
     told["versions"] |= versions()
-    changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!README.md")
+    changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!benchmarks/README.md")
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": command,

@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.only and not any(o.split("/")[0] == name for o in options.only):
             continue
         section = _measure(name, peers, command, options.quick, wanted)
-        print(table.report(name, section), "", sep="\n", flush=True)
+        print(table.section_text(name, section), "", sep="\n", flush=True)
         if file is not None and (not options.only or name in options.only):
             found["sections"][name] = section
             results.write(file, found)

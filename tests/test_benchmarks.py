@@ -49,7 +49,7 @@ def test_results_and_table_from_the_cases(tmp_path):
         ("recurrent", timed.recurrent),
     ]:
         found["sections"][name] = section(suite)
-        assert "ours, ms" in table.report(name, found["sections"][name])
+        assert "ours, ms" in table.section_text(name, found["sections"][name])
     results.write(file, found)
     again = results.read(file)
     assert again == json.loads(json.dumps(found))
@@ -70,7 +70,7 @@ def test_results_and_table_from_the_cases(tmp_path):
     ]
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
-    table.write_readme(readme, table.readme_part(again))
+    table.write_between_markers(readme, table.readme_table(again))
     text = readme.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
@@ -100,9 +100,9 @@ def test_files_that_cannot_be_used_are_refused(tmp_path):
         results.read(tmp_path / "results.json")
     (tmp_path / "README.md").write_text("no markers")
     with pytest.raises(ValueError, match="needs one"):
-        table.write_readme(tmp_path / "README.md", "part")
+        table.write_between_markers(tmp_path / "README.md", "part")
     with pytest.raises(ValueError, match="no results"):
-        table.readme_part(results.read(tmp_path / "missing.json"))
+        table.readme_table(results.read(tmp_path / "missing.json"))
 
 
 def test_growth_is_the_slope_of_the_larger_half():

@@ -1,4 +1,4 @@
-"""The README's example runs, and its commands are the ones that CI runs."""
+"""The README's example runs, its two commands are there, its picture exists, and it stays short."""
 
 import re
 import runpy
@@ -17,13 +17,22 @@ def test_the_example_runs_as_written(capsys):
     assert float(capsys.readouterr().out.split()[-1]) > 0.9
 
 
-def test_both_commands_stand_at_the_top():
+def test_both_commands_are_at_the_top():
     text = README.read_text(encoding="utf-8")
     top = text[: text.index("## Twenty lines")]
     commands = re.findall(r"```sh\n(.*?)```", top, re.DOTALL)
     assert [c.count("\n") for c in commands] == [1, 1]
     assert "nwave train" in commands[0]
     assert "pytest" in commands[1]
+
+
+def test_its_files_exist_and_it_stays_short():
+    text = README.read_text(encoding="utf-8")
+    assert len(text.split()) <= 700
+    named = re.findall(r"\]\(((?!http)[^)]+)\)|`((?:docs|benchmarks|examples)/[^`]*)`", text)
+    assert len(named) > 5
+    for linked, quoted in named:
+        assert (README.parent / (linked or quoted)).exists(), linked or quoted
 
 
 LAST_LINE = {
