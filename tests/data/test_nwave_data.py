@@ -77,9 +77,7 @@ def test_how_it_may_be_called() -> None:
         TypeError, match=r"takes an NWaveDataloaderConfig, got 'x'; give a folder as data_parent="
     ):
         NWaveDataGen("x")  # type: ignore[arg-type]
-    with pytest.raises(
-        TypeError, match="has no choice 'rate', expected some of data_parent, task, sample_rate"
-    ):
+    with pytest.raises(TypeError, match="NWaveDataloaderConfig.* unexpected .* 'rate'"):
         NWaveDataGen(data_parent="x", rate=8000)
-    with pytest.raises(TypeError, match="needs data_parent"):
+    with pytest.raises(TypeError, match="missing .* 'data_parent'"):
         NWaveDataGen()

@@ -229,7 +229,7 @@ def test_what_a_chip_has_no_room_for_is_said_before_a_folder_is_made(
         ({"profile": "h1v2", "bits": 9}, "chip.bits"),
         (
             {"training": "plain"},
-            r"chip.profile: missing beside .* expected h1v1, h1v2 or a file \(--chip\)",
+            r"^chip.profile: missing, .* expected h1v1, h1v2 or a file \(--chip\)",
         ),
     ],
 )

@@ -3,8 +3,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("pydantic")
-
 from nwavesdk.train import RunConfig
 
 

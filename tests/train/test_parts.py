@@ -3,8 +3,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("pydantic")
-
 from nwavesdk.data import load_wav_folder, speakers_of, split_recordings
 from nwavesdk.train import RunConfig
 from nwavesdk.train.run_data import load_parts

@@ -2,8 +2,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("pydantic")
-
 from nwavesdk.train import RunConfig, RunFolder
 
 

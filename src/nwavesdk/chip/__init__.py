@@ -1,18 +1,13 @@
-"""The physics of the H1 chips, on arrays only: numbers, charge law, quantization, mismatch, signs, filters, power."""
+"""The physics of the H1 chips on arrays: numbers, charge law, mismatch, signs, filters and power.
 
-from nwavesdk.chip.charge import (
-    ChargeLaw,
-    ExpansiveCharge,
-    LinearCharge,
-    Noise,
-    Quantizer,
-    TableCharge,
-    lognormal_factors,
-)
+Names that act on tensors are imported on first use: profiles and filters are read without torch.
+"""
+
+from typing import TYPE_CHECKING
+
 from nwavesdk.chip.filter_bank import FilterBank
-from nwavesdk.chip.power import Energies, Power
-from nwavesdk.chip.profile import CHIPS, Entry, Profile, load_profile
-from nwavesdk.chip.signs import block_signs, disagreement, nearest_agreeing_weight, offenders
+from nwavesdk.chip.profile import CHIPS, Energies, Entry, Power, Profile, load_profile
+from nwavesdk.internal.lazy import import_on_use
 
 __all__ = [
     "CHIPS",
@@ -34,3 +29,41 @@ __all__ = [
     "nearest_agreeing_weight",
     "offenders",
 ]
+
+if TYPE_CHECKING:
+    from nwavesdk.chip.charge import (
+        ChargeLaw,
+        ExpansiveCharge,
+        LinearCharge,
+        Noise,
+        Quantizer,
+        TableCharge,
+        lognormal_factors,
+    )
+    from nwavesdk.chip.signs import (
+        block_signs,
+        disagreement,
+        nearest_agreeing_weight,
+        offenders,
+    )
+else:
+    __getattr__, __dir__ = import_on_use(
+        __name__,
+        {
+            "nwavesdk.chip.charge": [
+                "ChargeLaw",
+                "ExpansiveCharge",
+                "LinearCharge",
+                "Noise",
+                "Quantizer",
+                "TableCharge",
+                "lognormal_factors",
+            ],
+            "nwavesdk.chip.signs": [
+                "block_signs",
+                "disagreement",
+                "nearest_agreeing_weight",
+                "offenders",
+            ],
+        },
+    )

@@ -1,47 +1,165 @@
-"""The numbers of a chip, each with unit, source and note, from a TOML file.
+"""The numbers of a chip, each with its unit, source and note, from a TOML file; its power.
 
-An entry is "documented" when the chip's public documentation states it, "assumed" when we chose it, and "measured" in a
-file of the user's own, which replaces ours whole.
+An entry is `"documented"` if the chip's public documentation states it, `"assumed"` if we chose it,
+and `"measured"` in a file of your own, which replaces the whole shipped file.
 """
 
 import json
-import math
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
-from nwavesdk.chip.charge import ChargeLaw, ExpansiveCharge, LinearCharge, TableCharge
-from nwavesdk.chip.power import Energies
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-__all__ = ["CHIPS", "Entry", "Profile", "load_profile"]
+from nwavesdk.internal.model import FrozenModel
+
+if TYPE_CHECKING:
+    from nwavesdk.chip.charge import ChargeLaw
+
+__all__ = ["CHIPS", "Energies", "Entry", "Power", "Profile", "load_profile"]
 
 CHIPS = ("h1v1", "h1v2")
-"""The chips whose profiles ship with the package."""
+"""The chips whose profiles are shipped with the package."""
 
-Value = float | str | tuple[float, ...]
+V = TypeVar("V")
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", revalidate_instances="always"))
+class Entry(Generic[V]):
+    """A number of a chip, a list of numbers, or a choice.
+
+    Args:
+        value: A float, a tuple of floats, or a string.
+        unit: The unit of the value.
+        source: `"documented"`, `"assumed"` or `"measured"`.
+        note: What the value means and where it comes from.
+    """
+
+    value: V
+    unit: Annotated[str, StringConstraints(pattern=r"\S")]
+    source: Literal["documented", "assumed", "measured"]
+    note: Annotated[str, StringConstraints(pattern=r"\S")]
+
+
+def _check_rising(values: tuple[float, ...]) -> tuple[float, ...]:
+    if not all(a < b for a, b in pairwise(values)):
+        raise ValueError("expected numbers that rise")
+    return values
+
+
+# All numbers are floats, whole ones too: this is how files and runs of older versions store them.
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Whole = Annotated[Number, Field(ge=1, multiple_of=1)]
+Bits = Annotated[Number, Field(ge=2, le=8, multiple_of=1)]
+Order = Annotated[Number, Field(ge=1, le=8, multiple_of=1)]
+Spread = Annotated[Number, Field(ge=0, le=0.3)]
+Sizes = Annotated[tuple[Whole, ...], Field(min_length=1)]
+RisingNumbers = Annotated[tuple[Number, ...], AfterValidator(_check_rising)]
+RisingPositives = Annotated[tuple[Positive, ...], AfterValidator(_check_rising)]
+
+
+class _Entries(FrozenModel):
+    """The entries that a profile must have, and what each may be."""
+
+    neuron: Entry[Literal["h1v1", "h1v2"]]
+    weight_limit: Entry[Positive]
+    weight_bits: Entry[Bits]
+    sign_block: Entry[Whole]
+    sign_axis: Entry[Literal["inputs", "outputs"]]
+    cores: Entry[Sizes]
+    fan_in: Entry[Whole]
+    threshold: Entry[Positive]
+    charge_law: Entry[Literal["linear", "expansive", "table"]]
+    charge_gain: Entry[Positive]
+    charge_steepness: Entry[Positive]
+    charge_table_weights: Entry[RisingNumbers]
+    charge_table_charges: Entry[RisingNumbers]
+    tau_profiles: Entry[RisingPositives]
+    leak_mismatch: Entry[NotNegative]
+    threshold_mismatch: Entry[Spread]
+    synapse_mismatch: Entry[NotNegative]
+    filters: Entry[Whole]
+    filter_lowest: Entry[Positive]
+    filter_highest: Entry[Positive]
+    filter_order: Entry[Order]
+    static_power: Entry[NotNegative]
+    neuron_energy: Entry[NotNegative]
+    synapse_energy: Entry[NotNegative]
+    filter_power: Entry[NotNegative]
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One number of a chip, a list of them, or a choice."""
+class Power:
+    """The average power of a chip by cause [W].
 
-    value: Value
-    unit: str
-    source: str
-    note: str
+    Args:
+        static: Independent of activity.
+        neuron: Of spikes that neurons fire.
+        synapse: Of spikes that arrive through synapses.
+        front_end: Of the filters.
+
+    Example:
+        >>> power = Power(static=1e-6, neuron=2e-6, synapse=3e-6, front_end=4e-6)
+        >>> f"{power.total:.0e} W"
+        '1e-05 W'
+    """
+
+    static: float
+    neuron: float
+    synapse: float
+    front_end: float
+
+    @property
+    def total(self) -> float:
+        """The sum [W]."""
+        return self.static + self.neuron + self.synapse + self.front_end
+
+
+@dataclass(frozen=True)
+class Energies:
+    """What the circuits of a chip consume.
+
+    Args:
+        static: Independent of activity [W].
+        neuron: Of each spike that a neuron fires [J].
+        synapse: Of each spike that arrives through a synapse in use [J].
+        filter: Of each band-pass filter of the front end, which is always on [W].
+    """
+
+    static: float
+    neuron: float
+    synapse: float
+    filter: float
+
+    def power(self, spikes: float, synaptic_events: float, seconds: float, filters: int) -> Power:
+        """The average power if `spikes` are fired and `synaptic_events` arrive in `seconds`."""
+        return Power(
+            static=self.static,
+            neuron=self.neuron * spikes / seconds,
+            synapse=self.synapse * synaptic_events / seconds,
+            front_end=self.filter * filters,
+        )
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A chip's name and entries; equal when the entries are.
+    """The name and the entries of a chip; profiles are equal if name and entries are.
+
+    Args:
+        name: Name of the chip.
+        entries: The entries, or tables with value, unit, source and note.
 
     Raises:
-        ValueError: an entry is missing, unknown or out of its range, or entries contradict one another.
+        ValueError: If an entry is missing, unknown or out of its range, or entries contradict each
+            other.
 
     Example:
         >>> load_profile("h1v2").number("weight_limit")
@@ -49,234 +167,137 @@ class Profile:
     """
 
     name: str
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, Entry[Any]]
 
     def __post_init__(self) -> None:
-        for key in self.entries:
-            if key not in _KINDS:
-                raise ValueError(
-                    f"profile {self.name}: {key} is no entry of a profile, expected {', '.join(_KINDS)}."
-                )
-        for key, (kind, told) in _KINDS.items():
-            entry = self.entries.get(key)
-            if entry is None:
-                raise ValueError(f"profile {self.name}: entry {key} is missing.")
-            if not kind(entry.value):
-                raise ValueError(f"profile {self.name}: {key} must be {told}, got {entry.value!r}.")
+        owner = f"profile {self.name}"
+        entries: dict[str, Entry[Any]] = dict(_Entries.of(self.entries, owner))
+        object.__setattr__(self, "entries", entries)
         if self.text("charge_law") == "table":
-            _ = self.charge_law  # a broken table is told now
+            _ = self.charge_law
         if self.text("neuron") == "h1v2" and self.number("synapse_mismatch"):
             raise ValueError(
-                f"profile {self.name}: H1v2 synapses have no mismatch, synapse_mismatch must be 0."
+                f"{owner}: H1v2 synapses have no mismatch, synapse_mismatch must be 0."
             )
         if self.number("filter_lowest") >= self.number("filter_highest"):
-            raise ValueError(f"profile {self.name}: filter_lowest must lie below filter_highest.")
+            raise ValueError(f"{owner}: filter_lowest must be below filter_highest.")
 
     def number(self, key: str) -> float:
-        """The value of a single number."""
+        """The value of an entry that is a number."""
         value = self.entries[key].value
         assert isinstance(value, float)
         return value
 
     def count(self, key: str) -> int:
-        """The value of a whole number."""
+        """The value of an entry that is a whole number."""
         return int(self.number(key))
 
     def numbers(self, key: str) -> tuple[float, ...]:
-        """The values of a list."""
+        """The value of an entry that is a list."""
         value = self.entries[key].value
         assert isinstance(value, tuple)
         return value
 
     def text(self, key: str) -> str:
-        """The value of a choice."""
+        """The value of an entry that is a choice."""
         value = self.entries[key].value
         assert isinstance(value, str)
         return value
 
     @property
-    def charge_law(self) -> ChargeLaw:
-        """From weight to charge."""
-        law, gain, limit = (
-            self.text("charge_law"),
-            self.number("charge_gain"),
-            self.number("weight_limit"),
-        )
+    def charge_law(self) -> "ChargeLaw":
+        """The law from weight to charge."""
+        # Charge laws act on tensors; profiles are read without torch.
+        from nwavesdk.chip.charge import ExpansiveCharge, LinearCharge, TableCharge
+
+        law = self.text("charge_law")
+        gain = self.number("charge_gain")
         if law == "linear":
             return LinearCharge(gain)
         if law == "expansive":
-            return ExpansiveCharge(gain, self.number("charge_steepness"), limit)
+            steepness = self.number("charge_steepness")
+            return ExpansiveCharge(gain, steepness, self.number("weight_limit"))
+        weights = self.numbers("charge_table_weights")
         try:
-            return TableCharge(
-                self.numbers("charge_table_weights"), self.numbers("charge_table_charges")
-            )
+            return TableCharge(weights, self.numbers("charge_table_charges"))
         except ValueError as error:
             raise ValueError(f"profile {self.name}: {error}") from None
 
     @property
     def tau_profiles(self) -> tuple[float, ...]:
-        """The time constants [s] that the chip has; empty where any is to be had."""
+        """The time constants [s] that the chip has; empty if it has all of them."""
         return self.numbers("tau_profiles")
 
     @property
     def cores(self) -> tuple[int, ...]:
-        """Neurons of each core."""
+        """The number of neurons of each core."""
         return tuple(int(size) for size in self.numbers("cores"))
 
     @property
     def energies(self) -> Energies:
-        """What power is computed from."""
+        """The numbers that power is computed from."""
         return Energies(
-            static=self.number("static_power"), neuron=self.number("neuron_energy"),
-            synapse=self.number("synapse_energy"), filter=self.number("filter_power"),
-        )  # fmt: skip
+            static=self.number("static_power"),
+            neuron=self.number("neuron_energy"),
+            synapse=self.number("synapse_energy"),
+            filter=self.number("filter_power"),
+        )
 
     def assumed(self, *keys: str) -> tuple[str, ...]:
-        """Those of `keys`, or of all entries, that are assumed."""
+        """The entries among `keys`, or among all entries, that are assumed."""
         return tuple(key for key in keys or self.entries if self.entries[key].source == "assumed")
 
     def to_json(self) -> str:
-        """All of it as one line of JSON, for files that must know the chip."""
-        return json.dumps(
-            {
-                "name": self.name,
-                "entries": {key: asdict(entry) for key, entry in self.entries.items()},
-            }
-        )
+        """Name and entries as one line of JSON, for files that must contain the chip."""
+        entries = {key: asdict(entry) for key, entry in self.entries.items()}
+        return json.dumps({"name": self.name, "entries": entries})
 
     @classmethod
     def from_json(cls, text: str) -> "Profile":
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: If the text is not the JSON of a profile, or an entry is missing, unknown or
+                out of its range.
+        """
         content = json.loads(text)
-        return _profile(content["name"], content["entries"])
+        if not isinstance(content, dict) or content.keys() != {"name", "entries"}:
+            raise ValueError(f"expected a profile as JSON, with name and entries, got {text:.80}")
+        return cls(**content)
 
 
 def load_profile(source: str | Path | Profile) -> Profile:
-    """The profile `"h1v1"` or `"h1v2"`, or one from a TOML file of the same form; a `Profile` is given back.
+    """The profile `"h1v1"` or `"h1v2"`, or one from a TOML file of the same form.
+
+    Args:
+        source: Name of a chip, path of a file, or a profile, which is returned unchanged.
 
     Raises:
-        ValueError: an entry is missing, unknown, out of its range, or lacks value, unit, source or note.
-        FileNotFoundError: there is no such file.
+        ValueError: If the file is not TOML, or an entry is missing, unknown, out of its range, or
+            without value, unit, source or note.
+        FileNotFoundError: If there is no such file.
     """
     if isinstance(source, Profile):
         return source
     if source in CHIPS:
-        return _shipped(str(source))
+        return _shipped_profile(str(source))
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(
             f"there is no profile {source}: give {', '.join(CHIPS)}, or the path of a TOML file."
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"profile {path.stem} is no TOML: {error}.") from None
-    return _read(path.stem, text)
+    return _parse_profile(path.stem, path.read_bytes())
 
 
 @cache
-def _shipped(name: str) -> Profile:
-    return _read(
-        name, (files("nwavesdk.chip") / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
-    )
+def _shipped_profile(name: str) -> Profile:
+    path = files("nwavesdk.chip") / "profiles" / f"{name}.toml"
+    return _parse_profile(name, path.read_bytes())
 
 
-def _read(name: str, text: str) -> Profile:
+def _parse_profile(name: str, content: bytes) -> Profile:
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"profile {name} is no TOML: {error}.") from None
-    return _profile(name, table)
-
-
-def _profile(name: str, table: Mapping[str, Any]) -> Profile:
-    entries: dict[str, Entry] = {}
-    for key, raw in table.items():
-        if not isinstance(raw, dict) or set(raw) != {"value", "unit", "source", "note"}:
-            raise ValueError(
-                f"profile {name}: {key} must be a table with value, unit, source and note, got {raw!r}."
-            )
-        if raw["source"] not in ("documented", "assumed", "measured"):
-            raise ValueError(
-                f'profile {name}: source of {key} is "documented", "assumed" or "measured", got {raw["source"]!r}.'
-            )
-        for field in ("unit", "note"):
-            if not isinstance(raw[field], str) or not raw[field].strip():
-                raise ValueError(
-                    f"profile {name}: {field} of {key} must be a text, got {raw[field]!r}."
-                )
-        entries[key] = Entry(_value(raw["value"]), raw["unit"], raw["source"], raw["note"])
+        entries = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"profile {name} is not TOML: {error}.") from None
     return Profile(name, entries)
-
-
-def _value(raw: Any) -> Any:
-    if isinstance(raw, list | tuple):
-        return tuple(_value(v) for v in raw)
-    return float(raw) if isinstance(raw, int | float) and not isinstance(raw, bool) else raw
-
-
-# ---- what an entry may be ------------------------------------------------------------------------------------------
-
-Kind = tuple[Callable[[Value], bool], str]
-
-
-def _real(least: float, above: bool = False, most: float = math.inf) -> Kind:
-    def fits(v: Value) -> bool:
-        return (
-            isinstance(v, float)
-            and math.isfinite(v)
-            and (v > least if above else v >= least)
-            and v <= most
-        )
-
-    return fits, f"a number {'above' if above else 'from'} {least:g}" + (
-        f" to {most:g}" if most < math.inf else ""
-    )
-
-
-def _whole(least: int, most: float = math.inf) -> Kind:
-    fits, _ = _real(least, most=most)
-    told = f"a whole number from {least}" + (f" to {most:g}" if most < math.inf else "")
-    return (lambda v: fits(v) and float(v).is_integer()), told
-
-
-def _list(one: Kind, what: str, rising: bool = False, empty: bool = True) -> Kind:
-    def fits(v: Value) -> bool:
-        if not isinstance(v, tuple) or not (v or empty) or not all(one[0](x) for x in v):
-            return False
-        return not rising or all(a < b for a, b in pairwise(v))
-
-    return fits, f"a list of {what}"
-
-
-def _one_of(*choices: str) -> Kind:
-    return (lambda v: v in choices), " or ".join(f'"{c}"' for c in choices)
-
-
-_KINDS: dict[str, Kind] = {
-    "neuron": _one_of("h1v1", "h1v2"),
-    "weight_limit": _real(0, above=True),
-    "weight_bits": _whole(2, 8),
-    "sign_block": _whole(1),
-    "sign_axis": _one_of("inputs", "outputs"),
-    "cores": _list(_whole(1), "numbers of neurons, one for each core", empty=False),
-    "fan_in": _whole(1),
-    "threshold": _real(0, above=True),
-    "charge_law": _one_of("linear", "expansive", "table"),
-    "charge_gain": _real(0, above=True),
-    "charge_steepness": _real(0, above=True),
-    "charge_table_weights": _list(_real(-math.inf), "rising weights", rising=True),
-    "charge_table_charges": _list(_real(-math.inf), "rising charges", rising=True),
-    "tau_profiles": _list(_real(0, above=True), "rising time constants above 0", rising=True),
-    "leak_mismatch": _real(0),
-    "threshold_mismatch": _real(0, most=0.3),
-    "synapse_mismatch": _real(0),
-    "filters": _whole(1),
-    "filter_lowest": _real(0, above=True),
-    "filter_highest": _real(0, above=True),
-    "filter_order": _whole(1, 8),
-    "static_power": _real(0),
-    "neuron_energy": _real(0),
-    "synapse_energy": _real(0),
-    "filter_power": _real(0),
-}

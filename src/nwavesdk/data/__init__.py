@@ -1,11 +1,14 @@
-"""Where recordings come from, and how they become the [B, T, F] of a net."""
+"""Where recordings come from, and how they become the `[B, T, F]` of a net.
 
-from nwavesdk.data.channels import Channels, FrontEnd, generate
+Names that need torch are imported on first use: choices and splits are read without torch.
+"""
+
+from typing import TYPE_CHECKING
+
 from nwavesdk.data.digits import load_digits
 from nwavesdk.data.folder import load_wav_folder
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
 from nwavesdk.data.log_mel import LogMel
-from nwavesdk.data.nwave_data import NWaveDataGen
 from nwavesdk.data.recordings import (
     Frames,
     Indices,
@@ -24,6 +27,7 @@ from nwavesdk.data.split import (
     split_recordings,
 )
 from nwavesdk.data.wav import RecordingError, decode
+from nwavesdk.internal.lazy import import_on_use
 
 __all__ = [
     "Channels",
@@ -50,3 +54,15 @@ __all__ = [
     "split_indices",
     "split_recordings",
 ]
+
+if TYPE_CHECKING:
+    from nwavesdk.data.channels import Channels, FrontEnd, generate
+    from nwavesdk.data.nwave_data import NWaveDataGen
+else:
+    __getattr__, __dir__ = import_on_use(
+        __name__,
+        {
+            "nwavesdk.data.channels": ["Channels", "FrontEnd", "generate"],
+            "nwavesdk.data.nwave_data": ["NWaveDataGen"],
+        },
+    )

@@ -43,7 +43,7 @@ class NWaveDataGen:
             raise TypeError(
                 f"NWaveDataGen takes an NWaveDataloaderConfig, got {config!r}; give a folder as data_parent=."
             )
-        self.config = NWaveDataloaderConfig.of(choices) if config is None else config
+        self.config = NWaveDataloaderConfig(**choices) if config is None else config
 
     @cached_property
     def channels(self) -> Channels:

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from nwavesdk.internal.model import FrozenModel
 
 if TYPE_CHECKING:
     from nwavesdk.chip import Profile
@@ -51,11 +53,7 @@ def _choice(
     return Field(default, description=description, json_schema_extra=printed, **limits)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SurrogateScheduleConfig(_Section):
+class SurrogateScheduleConfig(FrozenModel):
     """How a parameter of the surrogate changes over a run; see `nwavesdk.optim.SurrogateAnnealing`.
 
     A text is accepted, too: `"exponential(slope, 5, 25)"` or
@@ -90,7 +88,7 @@ class SurrogateScheduleConfig(_Section):
         return {"form": form, "parameter": parameter, "start": start, "end": end, **options}
 
 
-class DataConfig(_Section):
+class DataConfig(FrozenModel):
     """The recordings, and how they become sequences."""
 
     source: str = _choice(
@@ -123,7 +121,7 @@ class DataConfig(_Section):
     hop: Positive = _choice(10e-3, "Distance between frames [s]; folders only.")
 
 
-class NetConfig(_Section):
+class NetConfig(FrozenModel):
     """The network: a synapse and a LIF layer per hidden size, then a population per class."""
 
     hidden: tuple[Count, ...] = _choice((256, 256), "Hidden layer sizes.", metavar="N,N,…")
@@ -150,7 +148,7 @@ class NetConfig(_Section):
         return text_of(parse(text))
 
 
-class ChipConfig(_Section):
+class ChipConfig(FrozenModel):
     """The chip of a net: recordings pass its filter bank; the net has its synapses and neurons."""
 
     profile: str = Field(
@@ -177,7 +175,7 @@ class ChipConfig(_Section):
     )
 
 
-class LearningConfig(_Section):
+class LearningConfig(FrozenModel):
     """How weights are learned: AdamW, one cycle of the learning rate, cross-entropy of rates."""
 
     epochs: Count = _choice(20, "Passes over the training set.")
@@ -206,7 +204,7 @@ class LearningConfig(_Section):
     )
 
 
-class MachineConfig(_Section):
+class MachineConfig(FrozenModel):
     """The machine of the run, in the terms of Lightning's Trainer."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = _choice("auto", "Kind of device.")
@@ -216,7 +214,7 @@ class MachineConfig(_Section):
     )
 
 
-class ArithmeticConfig(_Section):
+class ArithmeticConfig(FrozenModel):
     """What decides the order of sums on a CPU and so the last bits of the weights.
 
     A resumed run keeps it.
@@ -242,7 +240,7 @@ class ArithmeticConfig(_Section):
         return CrossoverTable.of(self.crossovers, "the run's config")
 
 
-class Facts(_Section):
+class Facts(FrozenModel):
     """What the data were when the run began."""
 
     classes: tuple[str, ...] = Field(description="Name of each class.")
@@ -265,10 +263,7 @@ class Facts(_Section):
             return None
         from nwavesdk.chip import Profile
 
-        try:
-            return Profile.from_json(text).to_json()
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"it is not a profile of a chip: {error!r}") from None
+        return Profile.from_json(text).to_json()
 
     @property
     def chip(self) -> "Profile | None":
@@ -286,7 +281,7 @@ CHIP_DEFAULTS: dict[str, dict[str, Any]] = {
 """Defaults by section and field that differ for a run for a chip."""
 
 
-class RunConfig(_Section):
+class RunConfig(FrozenModel):
     """All choices of a run.
 
     Example:
@@ -354,19 +349,6 @@ class RunConfig(_Section):
         return self
 
     @classmethod
-    def of(cls, choices: Mapping[str, Any]) -> "RunConfig":
-        """Validate nested choices; what is left out has its default.
-
-        Raises:
-            ValueError: If a choice is unknown or out of range. One line gives its name, its value
-                and what is expected.
-        """
-        try:
-            return cls.model_validate(choices)
-        except ValidationError as error:
-            raise ValueError("; ".join(_problem(details) for details in error.errors())) from None
-
-    @classmethod
     def read(cls, path: Path) -> "RunConfig":
         """Read `config.json`.
 
@@ -417,9 +399,3 @@ def _flatten(choices: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
-
-
-def _problem(details: Any) -> str:
-    where = ".".join(str(part) for part in details["loc"]) or "config"
-    what = details["msg"].removeprefix("Value error, ")
-    return f"{where}: {what[0].lower()}{what[1:]} (got {details['input']!r})"

@@ -1,4 +1,4 @@
-"""The physics on arrays: charge laws, quantization, profiles."""
+"""Charge laws, quantization and mismatch."""
 
 import pytest
 import torch
@@ -7,10 +7,8 @@ from nwavesdk.chip import (
     ExpansiveCharge,
     LinearCharge,
     Noise,
-    Profile,
     Quantizer,
     TableCharge,
-    load_profile,
     lognormal_factors,
 )
 
@@ -94,54 +92,6 @@ def test_factors_are_log_normal_and_reproducible():
     assert draws[0].median().item() == pytest.approx(1.0, abs=0.005)
 
 
-@pytest.mark.parametrize(("chip", "limit"), [("h1v1", 0.9), ("h1v2", 1.66)])
-def test_shipped_profiles(chip, limit):
-    profile = load_profile(chip)
-    assert profile.number("weight_limit") == limit
-    assert profile.entries["weight_limit"].source == "documented"
-    assert all(entry.note and entry.unit for entry in profile.entries.values())
-    assumed = {key for key, entry in profile.entries.items() if entry.source == "assumed"}
-    assert {
-        "threshold",
-        "charge_gain",
-        "leak_mismatch",
-        "threshold_mismatch",
-        "tau_profiles",
-    } <= assumed
-    assert isinstance(profile.charge_law, ExpansiveCharge if chip == "h1v1" else LinearCharge)
-    assert bool(profile.tau_profiles) == (chip == "h1v2")
-
-
-def shipped_text(chip):
-    from importlib.resources import files
-
-    return (files("nwavesdk.chip") / "profiles" / f"{chip}.toml").read_text()
-
-
-def test_a_missing_entry_and_a_missing_file(tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text(shipped_text("h1v2").partition("[filter_power]")[0])
-    with pytest.raises(ValueError, match="profile mine: entry filter_power is missing"):
-        load_profile(path)
-    with pytest.raises(
-        FileNotFoundError,
-        match="there is no profile h3: give h1v1, h1v2, or the path of a TOML file",
-    ):
-        load_profile("h3")
-
-
-def test_a_file_that_is_no_text_is_named(tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_bytes(b"RIFF\xe4")
-    with pytest.raises(ValueError, match="profile mine is no TOML: 'utf-8' codec"):
-        load_profile(path)
-
-
-def test_a_profile_as_json_comes_back_equal():
-    profile = load_profile("h1v2")
-    assert Profile.from_json(profile.to_json()) == profile != load_profile("h1v1")
-
-
 TABLE = TableCharge((0.0, 0.3, 0.9), (0.0, 0.1, 0.9))
 
 
@@ -173,67 +123,3 @@ def test_a_charge_table_need_not_be_odd():
 def test_a_broken_charge_table_is_refused(weights, charges, words):
     with pytest.raises(ValueError, match=words):
         TableCharge(weights, charges)
-
-
-def test_a_file_of_the_user_s_own(tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text(
-        shipped_text("h1v2").replace("value = 1.66", "value = 1.5").replace("assumed", "measured")
-    )
-    assert load_profile(path).number("weight_limit") == 1.5
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        (
-            "[threshold]",
-            "[thresh]",
-            "thresh is no entry of a profile, expected neuron, weight_limit",
-        ),
-        (
-            'unit = "s"',
-            'units = "s"',
-            "tau_profiles must be a table with value, unit, source and note",
-        ),
-        (
-            'source = "documented"',
-            'source = "rumoured"',
-            'source of neuron is "documented", "assumed" or "measured", got \'rumoured\'',
-        ),
-        ("value = 1.66", "value = -1", "weight_limit must be a number above 0, got -1.0"),
-        ("value = 1.66", 'value = "much"', "weight_limit must be a number above 0, got 'much'"),
-        (
-            "value = [50, 50, 100]",
-            "value = [50, 0.5]",
-            "cores must be a list of numbers of neurons",
-        ),
-        (
-            "value = 0.02\n",
-            "value = 0.5\n",
-            "threshold_mismatch must be a number from 0 to 0.3, got 0.5",
-        ),
-        (
-            'value = "linear"',
-            'value = "cubic"',
-            'charge_law must be "linear" or "expansive" or "table", got \'cubic\'',
-        ),
-        (
-            'value = "linear"',
-            'value = "table"',
-            "a charge table needs as many charges as weights, two at least, got 0",
-        ),
-        ("value = 100.0", "value = 4000", "filter_lowest must lie below filter_highest"),
-        ("[weight_limit]", "[weight_limit", "profile mine is no TOML"),
-        (
-            "[neuron]",
-            "x = 1\n[neuron]",
-            "x must be a table with value, unit, source and note, got 1",
-        ),
-    ],
-)
-def test_a_broken_file_names_the_entry(tmp_path, old, new, words):
-    path = tmp_path / "mine.toml"
-    path.write_text(shipped_text("h1v2").replace(old, new))
-    with pytest.raises(ValueError, match=words):
-        load_profile(path)
