@@ -149,7 +149,7 @@ def test_a_net_that_breaks_a_limit_is_not_written(tmp_path):
     ):
         export(net, path)
     assert not path.exists()
-    with pytest.raises(TypeError, match="is not one of the chip's"):
+    with pytest.raises(TypeError, match="is not a module of a chip"):
         export(SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 1e-2)), path)
 
 

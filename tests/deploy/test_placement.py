@@ -94,11 +94,11 @@ def test_what_does_not_fit_says_why(make, words):
     [
         (
             lambda: LIFLayer(3, 1e-2),
-            "place_layers takes a SpikingSequential of the chip's modules, got LIFLayer",
+            "place_layers takes a SpikingSequential of chip modules, got LIFLayer",
         ),
         (
             lambda: SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 1e-2)),
-            r"module 0 \(LIFSynapse\) is not one of",
+            r"module 0 \(LIFSynapse\) is not a module of a chip",
         ),
         (
             lambda: SpikingSequential(H1v2Synapse(3, 4), H1v2Synapse(4, 4)),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nwavesdk.chip import Profile, Quantizer
 from nwavesdk.deploy.limits import find_violations
 from nwavesdk.deploy.placement import place_layers
-from nwavesdk.deploy.stages import Stage, chip_profile, chip_stages
+from nwavesdk.deploy.stages import Stage, chip_profile, chip_stages, weight_bits
 from nwavesdk.internal.extras import require
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import SpikingSequential, family_of
@@ -64,9 +64,9 @@ def export(
     }
     tensors: dict[str, Tensor] = {}
     for stage in stages:
-        for weight in stage.weights():
-            quantizer = Quantizer(weight.bits or bits, chip.number("weight_limit"))
-            tensors[weight.name] = quantizer.integers(weight.tensor.detach()).cpu().contiguous()
+        for edge in stage.edges:
+            quantizer = Quantizer(weight_bits(edge) or bits, chip.number("weight_limit"))
+            tensors[edge.name] = quantizer.integers(edge.weight.detach()).cpu().contiguous()
         tensors[f"{stage.name}.log_taus"] = stage.layer.log_taus.detach().cpu().contiguous()
     safetensors = require("safetensors.torch", "train")
     write_atomically(Path(path), safetensors.save(tensors, {"chip": json.dumps(header)}))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from nwavesdk.chip import Power, Profile
-from nwavesdk.deploy.stages import Stage, chip_profile, chip_stages
+from nwavesdk.deploy.stages import Stage, chip_profile, chip_stages, stored_weight
 from nwavesdk.internal.checks import positive_number
 from nwavesdk.layers import Recording
 
@@ -73,7 +73,7 @@ def get_chip_consumption(
     counts = [spk.detach().double().sum((0, 1)) for spk in layer_spikes]
     events = 0.0
     for i, stage in enumerate(stages):
-        feedforward, *recurrent = (weight.stored() for weight in stage.weights())
+        feedforward, *recurrent = map(stored_weight, stage.edges)
         if i:
             events += _synaptic_events(counts[i - 1], feedforward)
         events += sum(_synaptic_events(counts[i], weight) for weight in recurrent)

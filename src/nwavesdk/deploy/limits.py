@@ -8,7 +8,14 @@ from torch import nn
 
 from nwavesdk.chip import Profile, offenders
 from nwavesdk.deploy.placement import place_layers
-from nwavesdk.deploy.stages import Stage, Weight, chip_profile, chip_stages
+from nwavesdk.deploy.stages import (
+    Stage,
+    chip_profile,
+    chip_stages,
+    stored_weight,
+    weight_bits,
+)
+from nwavesdk.layers import Edge
 
 __all__ = ["Violation", "find_violations"]
 
@@ -65,8 +72,8 @@ def find_violations(model: nn.Module, profile: Profile | None = None) -> list[Vi
     for position, stage in enumerate(stages):
         violations += _profile_violations(stage, chip)
         violations += _frontend_violations(stage, chip, is_first=position == 0)
-        for weight in stage.weights():
-            violations += _weight_violations(weight, chip)
+        for edge in stage.edges:
+            violations += _weight_violations(edge, chip)
         violations += _neuron_violations(stage, chip)
     try:
         place_layers(model, chip)
@@ -84,20 +91,22 @@ def _profile_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
     if neuron != chip.text("neuron"):
         text = f"neurons of kind {neuron}, expected {chip.text('neuron')}"
         yield Violation(stage.name, "neuron", None, neuron, text)
-    for weight in stage.weights():
-        built_for = weight.module.profile
+    for edge in stage.edges:
+        built_for = edge.profile
+        assert built_for is not None
         if built_for.charge_law != chip.charge_law:
             text = (
                 f"weights for the charge law of {built_for.name}, {built_for.charge_law}, "
                 f"expected {chip.charge_law}"
             )
             law = built_for.text("charge_law")
-            yield Violation(weight.name, "charge_law", None, law, text)
+            yield Violation(edge.name, "charge_law", None, law, text)
         limit = built_for.number("weight_limit")
         expected = chip.number("weight_limit")
-        if weight.bits is not None and limit != expected:
-            text = f"{weight.bits}-bit levels within ±{limit:g}, expected within ±{expected:g}"
-            yield Violation(weight.name, "weight_limit", None, limit, text)
+        bits = weight_bits(edge)
+        if bits is not None and limit != expected:
+            text = f"{bits}-bit levels within ±{limit:g}, expected within ±{expected:g}"
+            yield Violation(edge.name, "weight_limit", None, limit, text)
 
 
 def _frontend_violations(stage: Stage, chip: Profile, is_first: bool) -> Iterator[Violation]:
@@ -113,23 +122,24 @@ def _frontend_violations(stage: Stage, chip: Profile, is_first: bool) -> Iterato
         yield Violation(name, "filters", None, float(stage.n_inputs), text)
 
 
-def _weight_violations(weight: Weight, chip: Profile) -> Iterator[Violation]:
+def _weight_violations(edge: Edge, chip: Profile) -> Iterator[Violation]:
     """Weights with too many bits, outside of the limit, not finite, or of the wrong sign."""
     limit = chip.number("weight_limit")
-    stored = weight.stored()
+    stored = stored_weight(edge)
+    bits = weight_bits(edge)
     max_bits = chip.count("weight_bits")
-    if weight.bits is not None and weight.bits > max_bits:
-        text = f"{weight.bits} bits, expected at most {max_bits}"
-        yield Violation(weight.name, "weight_bits", None, float(weight.bits), text)
+    if bits is not None and bits > max_bits:
+        text = f"{bits} bits, expected at most {max_bits}"
+        yield Violation(edge.name, "weight_bits", None, float(bits), text)
     # NaN and infinity have no quantization level, so they are read from the trained tensor.
-    trained = weight.tensor.detach()
+    trained = edge.weight.detach()
     is_finite = trained.isfinite()
     stored = stored.where(is_finite, trained)
     outside = ~(stored.abs() <= limit * (1 + 1e-6))
     for index in map(tuple, outside.nonzero().tolist()):
         value = stored[index].item()
         text = f"weight {value:g}, expected within ±{limit:g}"
-        yield Violation(weight.name, "weight_limit", index, value, text)
+        yield Violation(edge.name, "weight_limit", index, value, text)
     if stored.ndim < 2:  # A front end shares no signs.
         return
     block = chip.count("sign_block")
@@ -140,7 +150,7 @@ def _weight_violations(weight: Weight, chip: Profile) -> Iterator[Violation]:
         value = stored[index].item()
         sign, block_sign = ("positive", "negative") if value > 0 else ("negative", "positive")
         text = f"weight {value:g} is {sign} in a {block_sign} block of {block} {axis}{note}"
-        yield Violation(weight.name, "sign_block", index, value, text)
+        yield Violation(edge.name, "sign_block", index, value, text)
 
 
 def _neuron_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:

@@ -1,6 +1,5 @@
 """A net of chip modules as a list of stages: weights, then the neurons that they drive."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,45 +8,20 @@ from torch import Tensor, nn
 from nwavesdk.chip import CHIPS, Profile, Quantizer, load_profile
 from nwavesdk.layers import (
     Dropout,
+    Edge,
     H1v1Frontend,
     H1v2Frontend,
-    NeuronLayer,
+    NetEdges,
     SpikingSequential,
     family_of,
     find_edges,
 )
 
-__all__ = ["Stage", "Weight", "chip_profile", "chip_stages"]
+__all__ = ["Stage", "chip_profile", "chip_stages", "stored_weight", "weight_bits"]
 
 FRONTENDS = (H1v1Frontend, H1v2Frontend)
-
-
-@dataclass(frozen=True, eq=False)
-class Weight:
-    """One weight tensor of a net of chip modules.
-
-    Attributes:
-        name: Name in `state_dict`.
-        tensor: The trained weights, [N_in, N_out], or [N] in a front end.
-        module: The module that owns the tensor.
-    """
-
-    name: str
-    tensor: Tensor
-    module: Any
-
-    @property
-    def bits(self) -> int | None:
-        """Number of bits to which the net quantizes the weights, or None."""
-        bits: int | None = self.module.quantization_bits
-        return bits
-
-    def stored(self) -> Tensor:
-        """The weights as the chip stores them: quantized if `bits` is set."""
-        weight = self.tensor.detach()
-        if self.bits is None:
-            return weight
-        return Quantizer(self.bits, self.module.profile.number("weight_limit")).quantize(weight)
+PASSIVE_MODULES = (Dropout, nn.Dropout, nn.Identity)
+"""Modules that do nothing in a deployed net."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +33,14 @@ class Stage:
         synapse: The module with the weights, a synapse or a front end.
         name: Name in the net of the neuron layer.
         layer: The neuron layer.
+        edges: The edges into the layer: that of the synapse, then the recurrent one if it exists.
     """
 
     synapse_name: str
     synapse: Any
     name: str
     layer: Any
+    edges: tuple[Edge, ...]
 
     @property
     def n_inputs(self) -> int:
@@ -84,80 +60,96 @@ class Stage:
     @property
     def is_recurrent(self) -> bool:
         """Whether the neurons of the layer drive one another."""
-        return str(self.layer.layer_topology) == "RC"
+        return len(self.edges) > 1
 
-    def weights(self) -> Iterator[Weight]:
-        """The weights that drive the neurons: those of the synapse, then the recurrent ones."""
-        yield Weight(f"{self.synapse_name}.weight", self.synapse.weight, self.synapse)
-        if self.is_recurrent:
-            yield Weight(f"{self.name}.recurrent_weights", self.layer.recurrent_weights, self.layer)
+
+def weight_bits(edge: Edge) -> int | None:
+    """Number of bits to which the net quantizes the weights of an edge, or None."""
+    module: Any = edge.module
+    bits: int | None = module.quantization_bits
+    return bits
+
+
+def stored_weight(edge: Edge) -> Tensor:
+    """The weights of an edge as the chip stores them: quantized if the net quantizes them."""
+    weight = edge.weight.detach()
+    bits = weight_bits(edge)
+    if bits is None or edge.profile is None:
+        return weight
+    return Quantizer(bits, edge.profile.number("weight_limit")).quantize(weight)
 
 
 def chip_stages(model: nn.Module, caller: str) -> list[Stage]:
-    """The stages of a chip's net, in order.
+    """The stages of a net of chip modules, in order.
 
     Args:
-        model: A `SpikingSequential` of the chip's synapses and neuron layers in turn, with or without Dropout between.
-        caller: For error messages.
+        model: A `SpikingSequential` in which synapses (or a front end) and neuron layers of a chip
+            alternate. Dropout may be anywhere.
+        caller: Name of the calling function, for error messages.
 
     Raises:
-        TypeError: the model is no such net; the text names the module that does not belong there.
+        TypeError: If the model is not such a net. The message names the module that cannot be
+            deployed.
     """
     if not isinstance(model, SpikingSequential):
         raise TypeError(
-            f"{caller} takes a SpikingSequential of the chip's modules, got {type(model).__name__}."
+            f"{caller} takes a SpikingSequential of chip modules, got {type(model).__name__}."
         )
-    net = find_edges(model)
-    incoming = {edge.target_name: edge for edge in net.edges if not edge.is_recurrent}
-    stages: list[Stage] = []
-    classes = tuple(kind for chip in CHIPS for kind in family_of(load_profile(chip)))
+    families = [family_of(load_profile(chip)) for chip in CHIPS]
+    deployable = tuple(kind for family in families for kind in family)
     for name, module in model.modules_in_order():
-        if isinstance(module, Dropout | nn.Dropout | nn.Identity):
-            continue
-        if not isinstance(module, classes):
+        if not isinstance(module, (*deployable, *PASSIVE_MODULES)):
             raise TypeError(
-                f"{caller}: module {name} ({type(module).__name__}) is not one of the chip's: build the net of "
-                "H1v1… or H1v2… front end, synapses and layers (`nwave train --chip h1v2` does)."
+                f"{caller}: module {name} ({type(module).__name__}) is not a module of a chip: "
+                "build the net from H1v1… or H1v2… front ends, synapses and layers, as "
+                "`nwave train --chip h1v2` does."
             )
-        if not isinstance(module, NeuronLayer):
-            continue
-        if name not in incoming:
-            raise TypeError(
-                f"{caller}: module {name} ({type(module).__name__}) has no front end or synapse "
-                "in front of it: on the chip synapses and neuron layers alternate."
-            )
-        if len(module.features) != 1:
-            raise TypeError(
-                f"{caller}: module {name} has neurons in the shape {module.features}, expected a number."
-            )
-        stages.append(Stage(incoming[name].module_name, incoming[name].module, name, module))
+    net = find_edges(model)
     for edge in net.edges:
         if edge.target is None:
             raise TypeError(
-                f"{caller}: module {edge.module_name} ({type(edge.module).__name__}) has no neuron layer "
-                "behind it: on the chip synapses and neuron layers alternate."
+                f"{caller}: module {edge.module_name} ({type(edge.module).__name__}) has no neuron "
+                "layer behind it: on a chip, synapses and neuron layers alternate."
             )
-    if not stages:
-        raise TypeError(f"{caller}: the net has no neuron layer of the chip.")
-    return stages
+    if not net.layers:
+        raise TypeError(f"{caller}: the net has no neuron layer of a chip.")
+    return [_stage(name, net, caller) for name in net.layers]
+
+
+def _stage(name: str, net: NetEdges, caller: str) -> Stage:
+    """The stage of the neuron layer `name`."""
+    layer = net.layers[name]
+    title = f"{caller}: module {name} ({type(layer).__name__})"
+    # A synapse is in front of its layer, so its edge precedes the recurrent one.
+    edges = tuple(edge for edge in net.edges if edge.target is layer)
+    if not edges or edges[0].is_recurrent:
+        raise TypeError(
+            f"{title} has no front end or synapse in front of it: on a chip, synapses and neuron "
+            "layers alternate."
+        )
+    if len(layer.features) != 1:
+        raise TypeError(f"{title} has neurons of shape {layer.features}, expected one dimension.")
+    return Stage(edges[0].module_name, edges[0].module, name, layer, edges)
 
 
 def chip_profile(model: nn.Module, caller: str) -> Profile:
-    """The one profile that all modules of a chip's net were built with.
+    """The one profile that all modules of a net were built with.
+
+    Args:
+        model: A net of chip modules.
+        caller: Name of the calling function, for error messages.
 
     Raises:
-        TypeError: the model is no chip's net.
-        ValueError: its modules are of different chips.
+        TypeError: If the model is not a net of chip modules.
+        ValueError: If its modules were built for different chips.
     """
-    profiles: list[Profile] = [
-        module.profile
-        for stage in chip_stages(model, caller)
-        for module in (stage.synapse, stage.layer)
-    ]
+    profiles: list[Profile] = []
+    for stage in chip_stages(model, caller):
+        profiles += [stage.synapse.profile, stage.layer.profile]
     for profile in profiles:
         if profile != profiles[0]:
             raise ValueError(
-                f"{caller}: the net's modules were built for different chips, {profiles[0].name} and {profile.name}: "
-                "build all of them with one profile."
+                f"{caller}: the net's modules were built for different chips, {profiles[0].name} "
+                f"and {profile.name}: build all of them with one profile."
             )
     return profiles[0]
