@@ -295,7 +295,7 @@ def test_loading_in_the_middle_of_a_sequence_and_going_back_tells_the_remedy():
     prepare_net(net)
     net(drive(2, 5, 3))
     net.load_state_dict({key: value.clone() for key, value in net.state_dict().items()})
-    with pytest.raises(RuntimeError, match=r"has been written to since .*detach_state\(model\)"):
+    with pytest.raises(RuntimeError, match=r"has been modified since .*detach_state\(model\)"):
         net(drive(2, 5, 3))[1].sum().backward()
 
 

@@ -30,7 +30,7 @@ def adjoint_gpu(p, trace, grads, learn, reuse):
 
 
 def interpreted(p: Problem, mem: bool = True, keep: bool = True) -> Solution:
-    return sweep(p, forward_gpu, mem, keep, adjoint_gpu)
+    return sweep(p, forward_gpu, adjoint_gpu, mem, keep)
 
 
 def compare(p: Problem, upstream: str = "dense") -> None:

@@ -258,7 +258,7 @@ def test_torch_func_is_refused_by_compiled_solvers_and_done_by_the_reference():
         return value
 
     with pytest.raises(
-        RuntimeError, match=r'serial solver knows no torch.func .* solver="reference"'
+        RuntimeError, match=r'serial solver does not support torch.func .* solver="reference"'
     ):
         vmap(loss(LIFLayer(4, 10e-3)))(x)
     value = loss(LIFLayer(4, 10e-3, solver="reference"))

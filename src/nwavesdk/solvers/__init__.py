@@ -1,4 +1,4 @@
-"""How a sequence is solve: the torch reference, the compiled serial solvers, and comPaSSo, behind one entry."""
+"""How a sequence is run: torch reference, compiled serial solvers and comPaSSo, behind `solve`."""
 
 from nwavesdk.solvers.dispatch import NOT_COMPILED, SOLVERS, choose_solver, has_serial_kernel, solve
 from nwavesdk.solvers.problem import Problem, Solution, Spec, membrane_before_reset, spec_name

@@ -1,9 +1,9 @@
-"""The one entry to all solvers.
+"""The entry point to all solvers, and the choice between the serial solver and comPaSSo.
 
-Which solver `device="gpu"` takes: a model of what each costs, by tables that ship with the package.
-
-Nothing is timed while a net runs, so results repeat. The rate of the spikes is not asked for: whether comPaSSo gets
-along with them is seen in its first passes, after which it leaves the rest to the serial solver (see `chunks`).
+The choice is a cost model with tables that ship with the package. Nothing is timed while a net
+runs, so results repeat. The spike rate is not an input: comPaSSo finds out in its first passes
+whether it can solve these spikes, and otherwise leaves the rest to the serial solver (see
+`chunks`).
 """
 
 from dataclasses import dataclass
@@ -16,30 +16,29 @@ from nwavesdk.solvers.gpu.serial import has_gpu_kernel
 from nwavesdk.solvers.parallel.chunks import LEAST_CHUNKS, wanted_length
 from nwavesdk.solvers.problem import Problem, Solution
 from nwavesdk.solvers.reference import solve_reference
-from nwavesdk.solvers.sweep import FORWARD, backward_for, sweep
+from nwavesdk.solvers.sweep import BACKWARD, FORWARD, sweep
 from nwavesdk.surrogate import Foreign
 
 __all__ = [
-    "COSTS",
     "NOT_COMPILED",
-    "PASSES",
     "SOLVERS",
-    "Costs",
     "choose_solver",
     "has_serial_kernel",
-    "predicted_seconds",
     "solve",
 ]
 
 SOLVERS = ("reference", *FORWARD)
 NOT_COMPILED = (
-    "spike_grad is a callable whose gradient only autograd knows, which compiled code cannot ask: give its derivative, "
-    "as in spike_grad=custom(lambda z: ...)."
+    "spike_grad is a callable whose gradient only autograd knows, which torch.compile cannot use: "
+    "give its derivative, as in spike_grad=custom(lambda z: ...)."
 )
 
 
 def has_serial_kernel(x: Tensor, recurrent: bool) -> bool:
-    """Whether the serial solver runs a problem with the charge `x`: on CPU tensors any, on CUDA tensors see `gpu`."""
+    """Whether `solver="serial"` can run a problem with the charge `x`.
+
+    On CPU tensors it always can; for CUDA tensors see `has_gpu_kernel`.
+    """
     return x.device.type == "cpu" or has_gpu_kernel(x, recurrent)
 
 
@@ -50,40 +49,23 @@ def solve(
     needs_saved: bool = True,
     name: str | None = None,
 ) -> Solution:
-    """Run `problem` with the solver of that name.
+    """Run `problem` with a solver.
 
     Args:
-        problem: what to run.
-        solver: a name in `SOLVERS`.
-        needs_membrane: whether the membrane after each step is wanted; without it, less is written.
-        needs_saved: whether `Solution.saved` is wanted where no gradient asks for it.
-        name: `name_of(problem.spec)`, needed in compiled code.
+        problem: What to run.
+        solver: A name in `SOLVERS`.
+        needs_membrane: Whether the membrane after each step is returned; without it, less memory is
+            written.
+        needs_saved: Whether `Solution.saved` is returned, even if nothing needs a gradient.
+        name: `spec_name(problem.spec)`; required under `torch.compile`.
 
     Raises:
-        RuntimeError: the solver cannot run it on that device, or not that neuron or topology, or not inside of
+        RuntimeError: If the solver does not support the device, the neuron, the topology, or
             `torch.func` transforms.
     """
-    device = problem.x.device.type
-    if solver == "serial" and not has_serial_kernel(problem.x, problem.recurrent is not None):
-        what = (
-            "a recurrent layer" if device == "cuda" and problem.recurrent is not None else "a layer"
-        )
-        raise RuntimeError(
-            'solver="serial" runs on CPU tensors, and without recurrence on CUDA tensors where triton is installed, '
-            f'got {what} on {device} tensors: use solver="reference".'
-        )
-    if solver.startswith("compasso") and (
-        problem.recurrent is not None or problem.spec.neuron.carry is None
-    ):
-        what = (
-            "recurrent layers"
-            if problem.recurrent is not None
-            else f"the neuron {problem.spec.neuron.name}"
-        )
-        raise RuntimeError(
-            f'comPaSSo does not run {what}: use device="cpu", which runs on CUDA tensors too.'
-        )
+    _check_support(problem, solver)
     if torch.compiler.is_compiling() and solver != "reference":
+        # Registering operators loads a good part of torch.
         from nwavesdk.solvers.ops import solve_in_graph
 
         assert name is not None
@@ -92,29 +74,51 @@ def solve(
         return solve_in_graph(problem, name, solver, needs_membrane, needs_saved)
     if forward_ad._current_level >= 0:
         raise RuntimeError(
-            "forward-mode derivatives (torch.autograd.forward_ad) do not go through neuron layers: use reverse mode."
+            "forward-mode derivatives (torch.autograd.forward_ad) do not go through neuron layers: "
+            "use reverse mode."
         )
     if solver != "reference" and torch._C._are_functorch_transforms_active():
         raise RuntimeError(
-            f"the {solver} solver knows no torch.func transforms (vmap, grad, jvp): give it the batch as [B, T, N], or "
-            'build the layers with solver="reference", which is transformed like any torch code.'
+            f"the {solver} solver does not support torch.func transforms (vmap, grad, jvp): give "
+            'it the batch as [B, T, N], or build the layers with solver="reference", which can be '
+            "transformed like any torch code."
         )
-    with torch.autocast(device, enabled=False):
+    with torch.autocast(problem.x.device.type, enabled=False):
         if solver == "reference":
             return solve_reference(problem)
-        return sweep(problem, FORWARD[solver], needs_membrane, needs_saved, backward_for(solver))
+        return sweep(problem, FORWARD[solver], BACKWARD[solver], needs_membrane, needs_saved)
+
+
+def _check_support(problem: Problem, solver: str) -> None:
+    """Raise a RuntimeError if the solver cannot run the problem on its device."""
+    recurrent = problem.recurrent is not None
+    if solver == "serial" and not has_serial_kernel(problem.x, recurrent):
+        device = problem.x.device.type
+        layer = "a recurrent layer" if device == "cuda" and recurrent else "a layer"
+        raise RuntimeError(
+            'solver="serial" runs on CPU tensors, and without recurrence on CUDA tensors if triton '
+            f'is installed, got {layer} on {device} tensors: use solver="reference".'
+        )
+    neuron = problem.spec.neuron
+    if solver.startswith("compasso") and (recurrent or neuron.carry is None):
+        unsupported = "recurrent layers" if recurrent else f"the neuron {neuron.name}"
+        raise RuntimeError(
+            f'comPaSSo does not run {unsupported}: use device="cpu", which runs on CUDA tensors '
+            "too."
+        )
 
 
 @dataclass(frozen=True)
-class Costs:
-    """What solvers cost on a kind of device, in seconds.
+class _Costs:
+    """What solvers cost on one kind of device [s].
 
     Attributes:
-        call: a call of a serial kernel.
-        step: a step of it that waits for the step before, in the narrowest layer.
-        neuron_step: a neuron and step of it in a wide layer.
-        chunk_pass: what stands around a pass over chunks: the scan, comparisons, a look at the result.
-        chunk_neuron_step: the same, for each neuron and step.
+        call: A call of a serial kernel.
+        step: One of its steps, which waits for the step before, in the narrowest layer.
+        neuron_step: One of its steps per neuron, in a wide layer.
+        chunk_pass: What a pass over chunks costs besides its kernel: the scan, comparisons, and
+            reading the result.
+        chunk_neuron_step: The same, per neuron and step.
     """
 
     call: float
@@ -124,25 +128,27 @@ class Costs:
     chunk_neuron_step: float
 
 
-COSTS = {
-    # From the times of `python -m benchmarks.parallel` on two cores of an Intel Xeon, 24 November 2026.
-    "cpu": Costs(5e-5, 7e-9, 1e-9, 3e-4, 2.5e-9),
-    # Reasoned, not measured: the latency of a load over tiles of eight steps, bytes at 2 TB/s, launches of 10 µs.
-    "cuda": Costs(1e-5, 6e-8, 6e-12, 4e-4, 1e-11),
+_COSTS = {
+    # `python -m benchmarks.parallel` on two cores of an Intel Xeon, 24 November 2026.
+    "cpu": _Costs(5e-5, 7e-9, 1e-9, 3e-4, 2.5e-9),
+    # Estimated, not measured: the latency of a load over tiles of eight steps, bytes at 2 TB/s,
+    # launches of 10 µs.
+    "cuda": _Costs(1e-5, 6e-8, 6e-12, 4e-4, 1e-11),
 }
-# Medians at T = 20,000 over drives of which no neuron had to be finished serially: `python -m benchmarks.parallel`.
-PASSES = {"lif_none": 5, "lif_zero": 5, "lif_subtraction": 7, "h1v1": 2, "h1v2": 2}
+# Medians at T = 20,000, over drives for which no neuron was finished serially:
+# `python -m benchmarks.parallel`.
+_PASSES = {"lif_none": 5, "lif_zero": 5, "lif_subtraction": 7, "h1v1": 2, "h1v2": 2}
 
 
 def choose_solver(device: str, neuron: str, lanes: int, T: int, decay: float) -> str:
-    """`"serial"` or `"compasso"`, whichever takes less time by the tables.
+    """`"serial"` or `"compasso"`: the one that the cost model predicts to be faster.
 
     Args:
-        device: `"cpu"` or `"cuda"`; others count as `"cuda"`.
-        neuron: name of the neuron, which tells the reset.
+        device: `"cpu"` or `"cuda"`; other devices count as `"cuda"`.
+        neuron: Name of the neuron, which includes its reset.
         lanes: B * N.
-        T: steps.
-        decay: of the slowest neuron.
+        T: Steps.
+        decay: Decay of the slowest neuron.
 
     Example:
         >>> choose_solver("cuda", "lif_subtraction", lanes=64, T=100_000, decay=0.9)
@@ -150,22 +156,25 @@ def choose_solver(device: str, neuron: str, lanes: int, T: int, decay: float) ->
         >>> choose_solver("cuda", "lif_subtraction", lanes=1 << 20, T=128, decay=0.9)
         'serial'
     """
-    serial, compasso = predicted_seconds(device, neuron, lanes, T, decay)
+    serial, compasso = _predicted_seconds(device, neuron, lanes, T, decay)
     return "compasso" if compasso < serial else "serial"
 
 
-def predicted_seconds(
+def _predicted_seconds(
     device: str, neuron: str, lanes: int, T: int, decay: float
 ) -> tuple[float, float]:
-    """What the model says a forward and backward pass takes, serially and by comPaSSo."""
-    costs, steps = COSTS.get(device, COSTS["cuda"]), wanted_length(decay)
+    """Predicted time of a forward and a backward pass [s]: serial, comPaSSo."""
+    costs = _COSTS.get(device, _COSTS["cuda"])
+    steps = wanted_length(decay)
 
-    def sweep(length: int, width: int) -> float:
+    def kernel(length: int, width: int) -> float:
         return costs.call + length * max(costs.step, costs.neuron_step * width)
 
-    serial = 2 * sweep(T, lanes)
+    serial = 2 * kernel(T, lanes)
     if LEAST_CHUNKS * steps > T:
         return serial, serial
-    one = sweep(steps, T // steps * lanes)
-    around = costs.chunk_pass + costs.chunk_neuron_step * T * lanes
-    return serial, PASSES.get(neuron, 7) * (one + around) + 3 * one + costs.chunk_pass
+    one_pass = kernel(steps, T // steps * lanes)
+    overhead = costs.chunk_pass + costs.chunk_neuron_step * T * lanes
+    passes = _PASSES.get(neuron, 7)
+    # Backward is three passes with one scan.
+    return serial, passes * (one_pass + overhead) + 3 * one_pass + costs.chunk_pass

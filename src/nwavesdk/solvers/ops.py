@@ -1,11 +1,13 @@
-"""The solvers as torch operators, for `torch.compile`: one node of the graph forward, one backward, no graph break.
+"""The solvers as torch operators, for `torch.compile`: one graph node per pass, no graph break.
 
-Imported when something is compiled: to register an operator loads a good part of torch. Outside of compiled code the
-autograd function of `sweep` does the same with less overhead. Operators take tensors, numbers and texts, so a `Spec`
-goes by a name under which this process remembers it. A fake gives shapes alone, but takes all that its operator takes.
+Imported when something is compiled, because registering an operator loads a good part of torch.
+Outside of compiled code, the autograd function of `sweep` does the same with less overhead.
+Operators accept tensors, numbers and text, so a `Spec` is passed by a name under which this process
+knows it. A fake returns shapes only, but must accept all arguments of its operator.
 
-torch keeps compiled code on disk and finds it again by the operators' names alone, its backward graph with it. So that
-none of it outlives a change of the operators here, their names end in a hash of this file.
+torch keeps compiled code on disk, backward graphs included, and finds it by the names of the
+operators alone. So these names end in a hash of this file: compiled code does not outlive a change
+here.
 """
 
 import hashlib
@@ -19,41 +21,44 @@ from torch import Tensor
 from nwavesdk.solvers.problem import (
     Problem,
     Solution,
-    Trace,
     TraceGradient,
     from_saved_dtype,
     spec_by_name,
     to_saved_dtype,
+    unflatten_call,
 )
-from nwavesdk.solvers.sparse import product as sparse
-from nwavesdk.solvers.sweep import FORWARD, backward_for
+from nwavesdk.solvers.sparse.product import Active, attempt, correlation, values
+from nwavesdk.solvers.sweep import BACKWARD, FORWARD
 
 __all__ = ["product_in_graph", "solve_in_graph"]
 
 _HASH = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
 
 
+# Solvers
+
+
 def solve_in_graph(
     problem: Problem, name: str, solver: str, needs_membrane: bool, needs_saved: bool
 ) -> Solution:
-    """As `sweep` with the solver of that name, through the operators; `name` is that of the problem's spec."""
+    """As `sweep`, through the operators; `name` is that of the problem's spec."""
+    recurrence: list[Tensor] = []
+    if problem.recurrent is not None:
+        assert problem.spikes is not None
+        recurrence = [problem.recurrent, problem.spikes]
+    spikes, *others = _forward_operator(
+        problem.x,
+        [*problem.states],
+        [*problem.constants],
+        recurrence,
+        name,
+        solver,
+        needs_membrane,
+    )
+    mem = others.pop(0) if needs_membrane else None
     K = len(problem.states)
-    extra = [
-        t
-        for t in (problem.recurrent, problem.spikes)
-        if t is not None and problem.recurrent is not None
-    ]
-    outputs = _forward_operator(
-        problem.x, [*problem.states], [*problem.constants], extra, name, solver, needs_membrane
-    )
-    spikes, rest = outputs[0], outputs[1:]
-    trajectory, rest = (rest[0], rest[1:]) if needs_membrane else (None, rest)
-    return Solution(
-        spikes,
-        trajectory,
-        tuple(rest[:K]),
-        from_saved_dtype(problem, tuple(rest[K:])) if needs_saved else None,
-    )
+    saved = from_saved_dtype(problem, tuple(others[K:])) if needs_saved else None
+    return Solution(spikes, mem, tuple(others[:K]), saved)
 
 
 @torch.library.custom_op(f"nwavesdk::forward_{_HASH}", mutates_args=())
@@ -61,17 +66,20 @@ def _forward_operator(
     x: Tensor,
     states: list[Tensor],
     constants: list[Tensor],
-    recurrent: list[Tensor],
+    recurrence: list[Tensor],
     name: str,
     solver: str,
     needs_membrane: bool,
 ) -> list[Tensor]:
-    """Spikes, with `mem` the membrane after each step, the states after the last step, and what the steps leave."""
-    problem = Problem(spec_by_name(name), x, tuple(states), tuple(constants), *recurrent)
+    """Spikes, membrane after each step if needed, last states (K), and saved tensors (K).
+
+    `recurrence` is empty, or the recurrent weights and the spikes before the first step.
+    """
+    problem = Problem(spec_by_name(name), x, tuple(states), tuple(constants), *recurrence)
     trace = FORWARD[solver](problem, needs_membrane, True)
     assert trace.saved is not None
-    mine = [] if trace.mem is None else [trace.mem]
-    return _apart([trace.spikes, *mine, *trace.last, *to_saved_dtype(problem, trace.saved)])
+    mem = [] if trace.mem is None else [trace.mem]
+    return _unshared([trace.spikes, *mem, *trace.last, *to_saved_dtype(problem, trace.saved)])
 
 
 @_forward_operator.register_fake
@@ -79,21 +87,21 @@ def _(
     x: Tensor,
     states: list[Tensor],
     constants: list[Tensor],  # noqa: ARG001
-    recurrent: list[Tensor],  # noqa: ARG001
+    recurrence: list[Tensor],  # noqa: ARG001
     name: str,
     solver: str,  # noqa: ARG001
     needs_membrane: bool,
 ) -> list[Tensor]:
     B, T, N = x.shape
     sequences = [x.new_empty(B, T, N) for _ in range(1 + needs_membrane)]
-    kept = [x.new_empty(B, T, N) for _ in states]
+    saved = [x.new_empty(B, T, N) for _ in states]
     if spec_by_name(name).saved_dtype == "bfloat16":
-        kept[0] = kept[0].bfloat16()
-    return [*sequences, *(x.new_empty(B, N) for _ in states), *kept]
+        saved[0] = saved[0].bfloat16()
+    return [*sequences, *(x.new_empty(B, N) for _ in states), *saved]
 
 
-def _apart(outputs: list[Tensor]) -> list[Tensor]:
-    """`outputs`, copied where they are part of something larger: what an operator returns must not share memory."""
+def _unshared(outputs: list[Tensor]) -> list[Tensor]:
+    """`outputs`, copied where they are views: outputs of an operator must not share memory."""
     return [
         t if t.untyped_storage().nbytes() == t.numel() * t.element_size() else t.clone()
         for t in outputs
@@ -103,139 +111,155 @@ def _apart(outputs: list[Tensor]) -> list[Tensor]:
 @torch.library.custom_op(f"nwavesdk::adjoint_{_HASH}", mutates_args=())
 def _adjoint_operator(
     grads: list[Tensor | None],
-    saved: list[Tensor],
+    tensors: list[Tensor],
     name: str,
     solver: str,
-    needs_membrane: bool,
-    learn: bool,
-    recurrent: bool,
+    has_membrane: bool,
+    learns_constants: bool,
+    recurrent: bool,  # noqa: ARG001
 ) -> list[Tensor]:
-    """∂L/∂ x, states, with `learn` constants, with `recurrent` its weights and the spikes before."""
-    spec = spec_by_name(name)
-    K, C = len(spec.neuron.states), len(spec.neuron.constants)
-    states, constants, extra = saved[:K], saved[K : K + C], saved[2 * K + C :]
-    problem = Problem(spec, saved[K + C], tuple(states), tuple(constants), *extra[:2])
-    kept = from_saved_dtype(problem, tuple(saved[K + C : 2 * K + C]))
-    trace = Trace(extra[2] if recurrent else kept[0], None, (), kept)
-    gradient = TraceGradient(
-        grads[0],
-        grads[1] if needs_membrane else None,
-        grads[1 + needs_membrane : 1 + needs_membrane + K],
-    )
-    found = backward_for(solver)(problem, trace, gradient, learn, False)
-    return _apart([g for g in found if g is not None])
+    """Gradients of x, the states, the constants if they learn, and the recurrence if there is one.
+
+    `grads` are those of the outputs of `_forward_operator` without the saved tensors; `tensors` is
+    the layout of `flatten_call`.
+    """
+    problem, trace = unflatten_call(spec_by_name(name), tensors)
+    grad_s, *others = grads
+    grad_mem = others.pop(0) if has_membrane else None
+    gradient = TraceGradient(grad_s, grad_mem, others)
+    gradients = BACKWARD[solver](problem, trace, gradient, learns_constants, False)
+    return _unshared([g for g in gradients if g is not None])
 
 
 @_adjoint_operator.register_fake
 def _(
     grads: list[Tensor | None],  # noqa: ARG001
-    saved: list[Tensor],
+    tensors: list[Tensor],
     name: str,
     solver: str,  # noqa: ARG001
-    needs_membrane: bool,  # noqa: ARG001
-    learn: bool,
+    has_membrane: bool,  # noqa: ARG001
+    learns_constants: bool,
     recurrent: bool,
 ) -> list[Tensor]:
-    spec = spec_by_name(name)
-    K, C = len(spec.neuron.states), len(spec.neuron.constants)
-    like = [saved[K + C].to(saved[0].dtype), *saved[:K], *(saved[K : K + C] if learn else ())]
-    like += saved[2 * K + C : 2 * K + C + 2] if recurrent else []
+    # See `flatten_call` for the layout.
+    neuron = spec_by_name(name).neuron
+    K, C = len(neuron.states), len(neuron.constants)
+    w = tensors[K + C].to(tensors[0].dtype)
+    like = [w, *tensors[:K]]
+    if learns_constants:
+        like += tensors[K : K + C]
+    if recurrent:
+        weights_and_spikes = tensors[K + C + K :][:2]
+        like += weights_and_spikes
     return [torch.empty_like(t, memory_format=torch.contiguous_format) for t in like]
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    _, states, constants, recurrent, ctx.name, ctx.solver, mem = inputs
-    ctx.mem, ctx.K, ctx.recurrent = mem, len(states), bool(recurrent)
-    ctx.learn, ctx.C = any(c.requires_grad for c in constants), len(constants)
-    ctx.save_for_backward(
-        *states,
-        *constants,
-        *output[1 + mem + ctx.K :],
-        *recurrent,
-        *output[: int(bool(recurrent))],
-    )
+def _save_call(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    _, states, constants, recurrence, ctx.name, ctx.solver, ctx.has_membrane = inputs
+    ctx.K = len(states)
+    ctx.C = len(constants)
+    ctx.recurrent = bool(recurrence)
+    ctx.learns_constants = any(c.requires_grad for c in constants)
+    saved = output[1 + ctx.has_membrane + ctx.K :]
+    spikes = output[:1] if recurrence else []
+    ctx.save_for_backward(*states, *constants, *saved, *recurrence, *spikes)  # as `flatten_call`
 
 
-def _gradient(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
+def _differentiate_call(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     K, C = ctx.K, ctx.C
-    given = list(
-        grads[: 1 + ctx.mem + K]
-    )  # zeros for what was kept would be written out, and nobody reads them
-    found = _adjoint_operator(
-        given, list(ctx.saved_tensors), ctx.name, ctx.solver, ctx.mem, ctx.learn, ctx.recurrent
+    # torch would write out zeros for the gradients of the saved tensors, which nobody reads.
+    read = list(grads[: 1 + ctx.has_membrane + K])
+    grad_x, *others = _adjoint_operator(
+        read,
+        list(ctx.saved_tensors),
+        ctx.name,
+        ctx.solver,
+        ctx.has_membrane,
+        ctx.learns_constants,
+        ctx.recurrent,
     )
-    constants = found[1 + K : 1 + K + C] if ctx.learn else [None] * C
-    return (
-        found[0],
-        found[1 : 1 + K],
-        constants,
-        found[-2:] if ctx.recurrent else [],
-        None,
-        None,
-        None,
-    )
+    grad_constants = others[K : K + C] if ctx.learns_constants else [None] * C
+    grad_recurrence = others[-2:] if ctx.recurrent else []
+    return grad_x, others[:K], grad_constants, grad_recurrence, None, None, None
 
 
-_forward_operator.register_autograd(_gradient, setup_context=_keep)
+_forward_operator.register_autograd(_differentiate_call, setup_context=_save_call)
+
+
+# Sparse product
 
 
 def product_in_graph(x: Tensor, weight: Tensor, *, always: bool = False) -> Tensor:
-    """As `sparse.product`: whether it is taken is decided when the graph runs."""
+    """As the sparse `product`; whether the product is sparse is decided when the graph runs."""
     outputs: list[Tensor] = _product_operator(x, weight, always)
     return outputs[0]
 
 
 @torch.library.custom_op(f"nwavesdk::product_{_HASH}", mutates_args=())
 def _product_operator(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:
-    """The product, the bits and starts of its non-zeros, and whether backward may use them and needs no values."""
-    out, active = sparse.attempt(x.detach(), weight.detach(), always=always)
-    rows, words = out.numel() // max(weight.shape[1], 1), -(-x.shape[-1] // 64)
-    if active is None:
-        empty = (
-            x.new_empty(rows, words, dtype=torch.int64),
-            x.new_empty(rows + 1, dtype=torch.int64),
-        )
-        return [out, *empty, torch.tensor([False, False])]
-    return [out, active.words, active.start, torch.tensor([True, active.values is None])]
+    """The product, the bits and row starts of the non-zeros of x, and two flags.
+
+    The flags: whether the non-zeros were looked up, and whether all of them are 1.
+    """
+    out, active = attempt(x.detach(), weight.detach(), always=always)
+    if active is not None:
+        flags = torch.tensor([True, active.values is None])
+        return [out, active.words, active.start, flags]
+    words, start = _empty_active(x)
+    return [out, words, start, torch.tensor([False, False])]
+
+
+def _empty_active(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Tensors shaped like `Active.words` and `Active.start` of x."""
+    rows = math.prod(x.shape[:-1])
+    words = x.new_empty(rows, -(-x.shape[-1] // 64), dtype=torch.int64)
+    return words, x.new_empty(rows + 1, dtype=torch.int64)
 
 
 @_product_operator.register_fake
 def _(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:  # noqa: ARG001
     out = x.new_empty(*x.shape[:-1], weight.shape[1])
-    rows, words = math.prod(x.shape[:-1]), -(-x.shape[-1] // 64)
-    integers = [x.new_empty(size, dtype=torch.int64) for size in ((rows, words), (rows + 1,))]
-    return [out, *integers, x.new_empty(2, dtype=torch.bool)]
+    return [out, *_empty_active(x), x.new_empty(2, dtype=torch.bool)]
 
 
 @torch.library.custom_op(f"nwavesdk::product_weight_gradient_{_HASH}", mutates_args=())
 def _weight_gradient_operator(
-    x: Tensor, words: Tensor, start: Tensor, state: Tensor, grad: Tensor, always: bool
+    x: Tensor, words: Tensor, start: Tensor, flags: Tensor, grad: Tensor, always: bool
 ) -> Tensor:
-    x, grad = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
-    found, binary = state.tolist()
-    if not found:
+    x = x.reshape(-1, x.shape[-1])
+    grad = grad.reshape(-1, grad.shape[-1])
+    has_active, all_ones = flags.tolist()
+    if not has_active:
         return x.t() @ grad
-    active = sparse.Active(
-        words, start, None if binary else sparse.values(x, words, start), int(start[-1])
-    )
-    return sparse.correlation(x, grad, active, always=always)
+    nonzeros = None if all_ones else values(x, words, start)
+    active = Active(words, start, nonzeros, int(start[-1]))
+    return correlation(x, grad, active, always=always)
 
 
 @_weight_gradient_operator.register_fake
-def _(x: Tensor, words: Tensor, start: Tensor, state: Tensor, grad: Tensor, always: bool) -> Tensor:  # noqa: ARG001
+def _(
+    x: Tensor,
+    words: Tensor,  # noqa: ARG001
+    start: Tensor,  # noqa: ARG001
+    flags: Tensor,  # noqa: ARG001
+    grad: Tensor,
+    always: bool,  # noqa: ARG001
+) -> Tensor:
     return grad.new_empty(x.shape[-1], grad.shape[-1])
 
 
-def _keep_operands(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+def _save_product(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     x, weight, ctx.always = inputs
-    learns, passes = weight.requires_grad, x.requires_grad
-    ctx.save_for_backward(weight if passes else None, *([x, *output[1:]] if learns else []))
+    operands = [x, *output[1:]] if weight.requires_grad else []
+    ctx.save_for_backward(weight if x.requires_grad else None, *operands)
 
 
-def _product_gradient(ctx: Any, grads: list[Tensor]) -> tuple[Any, ...]:
-    weight, *kept = ctx.saved_tensors
+def _differentiate_product(ctx: Any, grads: list[Tensor]) -> tuple[Any, ...]:
+    weight, *operands = ctx.saved_tensors
     grad_x = None if weight is None else grads[0] @ weight.t()
-    return grad_x, _weight_gradient_operator(*kept, grads[0], ctx.always) if kept else None, None
+    if not operands:
+        return grad_x, None, None
+    return grad_x, _weight_gradient_operator(*operands, grads[0], ctx.always), None
 
 
-_product_operator.register_autograd(_product_gradient, setup_context=_keep_operands)
+_product_operator.register_autograd(_differentiate_product, setup_context=_save_product)

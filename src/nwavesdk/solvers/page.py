@@ -1,7 +1,8 @@
-"""A page as source text in the language of a kernel: what numba's and Triton's renderings share.
+"""A page as source text in the language of a kernel: the common part of the numba and Triton code.
 
-A page is written in plain Python with `m` for the maths; a dialect says how its language spells literals, maths and
-division. Surrogate parameters become arguments, so that all slopes share one compiled kernel.
+A page is written in plain Python with `m` for the maths; a dialect defines how its language writes
+literals, maths and division. The parameters of a surrogate become arguments, so that all slopes
+share one compiled kernel.
 """
 
 import ast
@@ -16,13 +17,14 @@ __all__ = ["NUMBA", "Dialect", "function_tree", "page_source"]
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a language of kernels spells a page.
+    """How a kernel language writes a page.
 
     Attributes:
-        decorator: the line above a function.
-        literal: the function around a float literal, or None where a literal takes the type of what it meets.
-        maths: the module that `m` stands for, or None where its functions are names of their own.
-        divide: the function for `a / b`, or None where the operator stays.
+        decorator: The line above a function.
+        literal: The function around a float literal, or None if a literal takes the type of its
+            operands.
+        maths: The module that replaces `m`, or None if its functions are plain names.
+        divide: The function for `a / b`, or None to keep the operator.
     """
 
     decorator: str
@@ -35,10 +37,15 @@ NUMBA = Dialect('@njit(inline="always", error_model="numpy")', literal="real")
 
 
 class _ToKernel(ast.NodeTransformer):
-    """Rewrites a page: the dialect's words, the surrogate's arguments, and outside of adjoints no `held`."""
+    """Rewrites a page into a dialect.
+
+    Adds the surrogate's arguments to its calls; drops `held` from `fire`, as only adjoints need it.
+    """
 
     def __init__(self, page: str, sigma: Sequence[str], dialect: Dialect) -> None:
-        self.page, self.sigma, self.dialect = page, sigma, dialect
+        self.page = page
+        self.sigma = sigma
+        self.dialect = dialect
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         literal = self.dialect.literal
@@ -55,19 +62,18 @@ class _ToKernel(ast.NodeTransformer):
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
         divide = self.dialect.divide
-        return (
-            _call(divide, node.left, node.right)
-            if divide and isinstance(node.op, ast.Div)
-            else node
-        )
+        if divide and isinstance(node.op, ast.Div):
+            return _call(divide, node.left, node.right)
+        return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
-        if isinstance(node.func, ast.Name) and node.func.id == "surrogate":
+        function = node.func.id if isinstance(node.func, ast.Name) else ""
+        if function == "surrogate":
             if self.sigma == ["sigma"]:
                 return ast.Name("sigma", ast.Load())
             node.args += [ast.Name(name, ast.Load()) for name in self.sigma]
-        if isinstance(node.func, ast.Name) and node.func.id == "held" and self.page == "fire":
+        if function == "held" and self.page == "fire":
             return node.args[0]
         return node
 
@@ -82,27 +88,29 @@ def page_source(
     """`page` as the source of an inlined kernel function called `name`.
 
     Args:
-        name: `"integrate"`, `"fire"`, `"adjoint"`, `"surrogate"` or the name of one of the neuron's further pages.
-        page: the function.
-        sigma: what an adjoint takes besides, for σ': the surrogate's parameters, or `["sigma"]` for its value.
-        dialect: the language.
-        results: how many of its results are wanted, from the first; None is all.
+        name: `"integrate"`, `"fire"`, `"adjoint"`, `"surrogate"`, or a key of `Neuron.pages`.
+        page: The function.
+        sigma: What an adjoint takes in addition for σ': the names of the surrogate's parameters, or
+            `["sigma"]` for its value.
+        dialect: The language.
+        results: How many of the page's results are returned, counted from the first. [all]
     """
     function = function_tree(page)
     final = function.body[-1]
     if isinstance(final, ast.Return) and isinstance(final.value, ast.Tuple):
         final.value.elts = final.value.elts[:results]
-    function.name, function.returns = name, None
+    function.name = name
+    function.returns = None
     for argument in function.args.args:
         argument.annotation = None
     if name == "adjoint":
         function.args.args += [ast.arg(a) for a in sigma]
-    text = ast.unparse(ast.fix_missing_locations(_ToKernel(name, sigma, dialect).visit(function)))
-    return f"{dialect.decorator}\n{text}\n"
+    kernel = _ToKernel(name, sigma, dialect).visit(function)
+    return f"{dialect.decorator}\n{ast.unparse(ast.fix_missing_locations(kernel))}\n"
 
 
 def function_tree(page: Callable[..., Any]) -> ast.FunctionDef:
-    """The syntax tree of a function, without docstring and decorators."""
+    """The syntax tree of a function, without its docstring and decorators."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(page)))
     function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
     function.decorator_list = []

@@ -1,4 +1,7 @@
-"""What a solver is given and what it gives, in the shapes that all solvers share: [B, T, N], [B, N] and [N]."""
+"""What a solver gets and returns, and how a forward pass is saved for backward.
+
+All solvers share the shapes: sequences [B, T, N], states [B, N], constants [N].
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ __all__ = [
     "TraceGradient",
     "delay_one_step",
     "explain_freed_graph",
+    "flatten_call",
     "from_saved_dtype",
     "membrane_before_reset",
     "spec_by_name",
@@ -27,14 +31,20 @@ __all__ = [
     "state_trajectories",
     "to_saved_dtype",
     "torch_page",
+    "unflatten_call",
 ]
 
 
 @dataclass(frozen=True)
 class Spec:
-    """The neuron, its surrogate, whether the gradient through the reset is cut, and how backward's tensors are saved.
+    """What a kernel is compiled for.
 
-    `saved_dtype` is None for `w` as it is, or `"bfloat16"` for `w` - threshold at half the memory (see `pack`).
+    Attributes:
+        neuron: The neuron.
+        surrogate: The surrogate whose derivative backward uses.
+        detach_reset: Whether no gradient flows through the reset.
+        saved_dtype: None saves `w` unchanged for backward; `"bfloat16"` saves w - threshold in half
+            the memory (see `to_saved_dtype`).
     """
 
     neuron: Neuron
@@ -48,34 +58,37 @@ _names: dict[Spec, str] = {}
 
 
 def spec_name(spec: Spec) -> str:
-    """A text for `spec`, by which operators know it; compiled code is compiled anew where it has changed.
+    """The text by which torch operators know `spec`; torch compiles again when it changes.
 
-    It tells what shapes and dtypes depend on, because torch keeps compiled code on disk, where another process may find
-    it that counts its specs otherwise.
+    The text contains everything that shapes and dtypes depend on: torch keeps compiled code on
+    disk, where another process that numbers its specs differently may find it.
     """
     if spec not in _names:
         name = f"{spec.neuron.name}, saves {spec.saved_dtype} #{len(_names)}"
-        _names[spec], _specs[name] = name, spec
+        _names[spec] = name
+        _specs[name] = spec
     return _names[spec]
 
 
 def spec_by_name(name: str) -> Spec:
-    """The spec of that name."""
+    """The spec to which `spec_name` has given this name."""
     return _specs[name]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A sequence to be run.
+    """A sequence to run.
 
     Attributes:
-        spec: neuron, surrogate, `detach_reset`.
-        x: input charge [B, T, N], float32 or float64; the kernels on GPUs also take bfloat16 and float16, with states
-            and constants in float32, and give spikes, `mem` and ∂L/∂x in the dtype of x.
-        states: the states before the first step, each [B, N], dtype (but for half `x`) and device of `x`.
-        constants: the neuron's constants, each [N].
-        recurrent: weights [N, N] (from, to) by which s[t-1] adds to x[t], or None.
-        spikes: s before the first step [B, N]; needed with `recurrent`.
+        spec: Neuron, surrogate and options of backward.
+        x: Input charge [B, T, N], float32 or float64. GPU kernels also accept bfloat16 and float16,
+            with float32 states and constants; they return spikes, `mem` and ∂L/∂x in the dtype
+            of x.
+        states: States before the first step, each [B, N], on the device of `x` and (except for half
+            `x`) in its dtype.
+        constants: Constants of the neuron, each [N].
+        recurrent: Weights [N, N] (from, to) by which s[t-1] adds to x[t], or None.
+        spikes: s before the first step [B, N]; required with `recurrent`.
     """
 
     spec: Spec
@@ -88,14 +101,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class Solution:
-    """What came out.
+    """What a solver returns, under autograd.
 
     Attributes:
-        spikes: [B, T, N].
-        mem: the first state after each step [B, T, N], with gradients; None where it was not asked for.
-        last: the states after the last step, each [B, N], with gradients.
-        saved: what the steps have left (see `Trace.saved`), without a graph; None where nothing was kept.
-        spike_count: how many spikes there are, or None where nobody counted; from a GPU, see `Trace.spike_count`.
+        spikes: Spikes [B, T, N].
+        mem: First state after each step [B, T, N], with gradients; None if it was not requested.
+        last: States after the last step, each [B, N], with gradients.
+        saved: See `Trace.saved`; without a graph, None if it was not requested.
+        spike_count: See `Trace.spike_count`.
     """
 
     spikes: Tensor
@@ -106,14 +119,16 @@ class Solution:
 
 
 class Trace(NamedTuple):
-    """What a forward pass leaves, without a graph.
+    """What a forward pass without a graph returns.
 
     Attributes:
-        spikes: [B, T, N].
-        mem: the first state after each step [B, T, N], or None where it was not asked for.
-        last: the states after the last step, each [B, N].
-        saved: `w` of each step and the states after it but the first, each [B, T, N]; None where not asked for.
-        spike_count: the number of spikes, or None; on a GPU a tensor of which it is the sum, as reading it would wait.
+        spikes: Spikes [B, T, N].
+        mem: First state after each step [B, T, N]; None if it was not requested.
+        last: States after the last step, each [B, N].
+        saved: What backward needs: `w` of each step, and every state but the first after each step,
+            each [B, T, N]; None if it was not requested.
+        spike_count: Number of spikes, or None if they were not counted. From a GPU this is a tensor
+            whose sum is the number, because reading it would wait for the device.
     """
 
     spikes: Tensor
@@ -124,73 +139,89 @@ class Trace(NamedTuple):
 
 
 class TraceGradient(NamedTuple):
-    """∂L/∂ spikes [B, T, N], `mem` [B, T, N], states after the last step [B, N]; None where it is zero."""
+    """Gradients of the spikes, of `mem`, and of each state in `last`; None where one is zero."""
 
     spikes: Tensor | None
     mem: Tensor | None
     last: Sequence[Tensor | None]
 
 
-def delay_one_step(states: Sequence[Tensor], trajectories: Sequence[Tensor]) -> list[Tensor]:
-    """The states before each step, each [B, T, N]."""
+# Quantities that follow from what a forward pass has saved
+
+
+def delay_one_step(initial: Sequence[Tensor], sequences: Sequence[Tensor]) -> list[Tensor]:
+    """Values before each step, from those before the first step and after each step."""
     return [
-        torch.cat([s[:, None], t], 1)[:, : t.shape[1]]
-        for s, t in zip(states, trajectories, strict=True)
+        torch.cat([first[:, None], sequence], 1)[:, : sequence.shape[1]]
+        for first, sequence in zip(initial, sequences, strict=True)
     ]
 
 
 def membrane_before_reset(problem: Problem, saved: tuple[Tensor, ...]) -> Tensor:
-    """The membrane before reset `u` at all steps at once [B, T, N]; no gradient."""
-    return _replay(problem, saved)[0]
+    """The membrane before reset `u` of all steps [B, T, N], without gradient."""
+    u, _, _ = _repeat_fire(problem, saved)
+    return u
 
 
 def spike_argument(problem: Problem, saved: tuple[Tensor, ...]) -> Tensor:
-    """What the neuron hands to its spike function, at all steps at once [B, T, N]; no gradient."""
-    return _replay(problem, saved)[2]
+    """The argument z of the spike function in all steps [B, T, N], without gradient."""
+    _, _, z = _repeat_fire(problem, saved)
+    return z
 
 
 def state_trajectories(problem: Problem, saved: tuple[Tensor, ...]) -> list[Tensor]:
-    """The states after each step, each [B, T, N]; no gradient."""
-    return [_replay(problem, saved)[1], *saved[1:]]
+    """The states after each step, each [B, T, N], without gradient."""
+    _, v, _ = _repeat_fire(problem, saved)
+    return [v, *saved[1:]]
 
 
 @torch.no_grad()
-def _replay(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    seen: list[Tensor] = []
+def _repeat_fire(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """u, v and z of all steps. No loop: `fire` needs `w` and the other states, which are saved."""
+    arguments: list[Tensor] = []
 
     def spike(z: Tensor) -> Tensor:
-        seen.append(z)
+        arguments.append(z)
         return heaviside(z)
 
     fire = torch_page(problem.spec.neuron, "fire", spike=spike, held=torch.detach)
     others = delay_one_step(problem.states[1:], saved[1:])
     _, u, v, *_ = fire(saved[0], *others, *problem.constants)
-    return u, v, seen[0]
+    return u, v, arguments[0]
+
+
+# Saving a forward pass for backward
 
 
 def to_saved_dtype(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """What is saved for backward: `kept`, or with `saved_dtype="bfloat16"` the distance of `w` from the threshold, rounded.
+    """`saved` as the spec wants it: with `"bfloat16"`, `w` becomes its distance from the threshold.
 
-    Surrogates are smooth in the logarithm of that distance, so σ' is off by about 1 % at most. Its sign, the spike, is
-    kept, and so is the sign of `w`, on which clamped neurons depend.
+    Surrogates are smooth in the logarithm of this distance, so σ' changes by about 1 % at most.
+    Rounding keeps the sign of the distance, which is the spike, and the sign of `w`, on which
+    neurons with a clamp depend.
     """
     if problem.spec.saved_dtype is None:
         return saved
-    w, threshold = saved[0].detach(), _threshold(problem)
-    distance, zero = (w - threshold).bfloat16(), (-threshold).bfloat16()
-    return torch.where(
-        (w < 0) & (distance >= zero), zero.nextafter(zero.new_tensor(-torch.inf)), distance
-    ), *saved[1:]
+    w = saved[0].detach()
+    threshold = _threshold(problem)
+    distance = (w - threshold).bfloat16()
+    # A negative w next to 0 rounds to the distance of w = 0: take the next smaller number.
+    zero = (-threshold).bfloat16()
+    below_zero = zero.nextafter(zero.new_tensor(-torch.inf))
+    return torch.where((w < 0) & (distance >= zero), below_zero, distance), *saved[1:]
 
 
-def from_saved_dtype(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The inverse of `pack`, but for the rounding; `problem.x` is not read."""
+def from_saved_dtype(problem: Problem, stored: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The inverse of `to_saved_dtype`, except for the rounding; does not read `problem.x`."""
     if problem.spec.saved_dtype is None:
-        return saved
-    threshold, distance = _threshold(problem), saved[0]
+        return stored
+    threshold = _threshold(problem)
+    distance = stored[0]
     w = distance.to(threshold.dtype) + threshold
-    w = torch.where(distance > 0, w.maximum(threshold.nextafter(w.new_tensor(torch.inf))), w)
-    return torch.where(distance == (-threshold).bfloat16(), 0.0, w), *saved[1:]
+    # The sum may round to the threshold: a spike stays above it.
+    above_threshold = threshold.nextafter(w.new_tensor(torch.inf))
+    w = torch.where(distance > 0, w.maximum(above_threshold), w)
+    return torch.where(distance == (-threshold).bfloat16(), 0.0, w), *stored[1:]
 
 
 def _threshold(problem: Problem) -> Tensor:
@@ -198,14 +229,48 @@ def _threshold(problem: Problem) -> Tensor:
     return constants.get("threshold", torch.zeros_like(problem.constants[0])).detach()
 
 
+def flatten_call(problem: Problem, trace: Trace) -> list[Tensor]:
+    """A forward pass as the flat list of tensors that autograd saves.
+
+    Layout, for K states and C constants: states before the first step (K), constants (C),
+    `Trace.saved` in the saved dtype (K); then, for a recurrent problem, its weights, the spikes
+    before the first step, and the spikes.
+    """
+    assert trace.saved is not None
+    tensors = [*problem.states, *problem.constants, *to_saved_dtype(problem, trace.saved)]
+    if problem.recurrent is not None:
+        assert problem.spikes is not None
+        tensors += [problem.recurrent, problem.spikes, trace.spikes]
+    return tensors
+
+
+def unflatten_call(spec: Spec, tensors: Sequence[Tensor]) -> tuple[Problem, Trace]:
+    """The inverse of `flatten_call`, as far as backward reads it.
+
+    `Problem.x` is the stored `w`; without recurrence, so is `Trace.spikes`.
+    """
+    K, C = len(spec.neuron.states), len(spec.neuron.constants)
+    states = tuple(tensors[:K])
+    constants = tuple(tensors[K : K + C])
+    stored = tuple(tensors[K + C : K + C + K])
+    recurrence = tensors[K + C + K :]
+    problem = Problem(spec, stored[0], states, constants, *recurrence[:2])
+    saved = from_saved_dtype(problem, stored)
+    return problem, Trace(recurrence[2] if recurrence else saved[0], None, (), saved)
+
+
 def torch_page(neuron: Neuron, name: str, **names: Any) -> Any:
-    """The neuron's page of that name bound to torch and to `names`; `"step"` is `integrate` and `fire` in a row."""
+    """The neuron's page called `name`, bound to torch and to `names`.
+
+    `"step"` is `integrate` followed by `fire`.
+    """
     if name == "step":
         integrate, fire = (torch_page(neuron, half, **names) for half in ("integrate", "fire"))
         K = len(neuron.states)
 
-        def step(x: Any, *rest: Any) -> Any:
-            return fire(integrate(x, *rest), *rest[1:K], *rest[K:])
+        def step(x: Any, *states_and_constants: Any) -> Any:
+            w = integrate(x, *states_and_constants)
+            return fire(w, *states_and_constants[1:K], *states_and_constants[K:])
 
         return step
     pages = {key: bind(page, m=torch) for key, page in neuron.pages.items()}
@@ -213,17 +278,19 @@ def torch_page(neuron: Neuron, name: str, **names: Any) -> Any:
 
 
 def explain_freed_graph(error: RuntimeError) -> RuntimeError:
-    """The clear form of autograd's complaint about a graph that an earlier backward pass has freed."""
+    """A clear form of autograd's error about a graph that an earlier backward pass has freed."""
     if "modified by an inplace operation" in str(error):
         return RuntimeError(
-            "what an earlier part of the sequence was computed from has been written to since (a loaded checkpoint, an "
-            "optimizer step, a changed input): call prepare_net(model) or detach_state(model) before the next part. "
-            f"torch says: {error}"
+            "a tensor that an earlier part of the sequence was computed from has been modified "
+            "since (a loaded checkpoint, an optimizer step, a changed input): call "
+            "prepare_net(model) or detach_state(model) before the next part. "
+            f"torch reports: {error}"
         )
     if "second time" not in str(error):
         return error
     return RuntimeError(
-        "backward() reached a sequence whose graph it has already freed: when a layer carries its state over, call "
-        "prepare_net(model) to start anew, or detach_state(model) to go on from the state without its past (truncated "
-        "backpropagation through time); for two passes through one sequence, backward(retain_graph=True)."
+        "backward() reached a sequence whose graph it has already freed: when a layer carries its "
+        "state over, call prepare_net(model) to start again, or detach_state(model) to continue "
+        "from the state without its past (truncated backpropagation through time); for two passes "
+        "through one sequence, use backward(retain_graph=True)."
     )

@@ -1,6 +1,6 @@
 """The specification: a plain torch loop over time under autograd, on any device and dtype.
 
-Every other solver must give its spikes, its states and its gradients.
+Every other solver must return the spikes, states and gradients of this one.
 """
 
 from typing import Any
@@ -25,13 +25,14 @@ __all__ = ["backward_reference", "solve_reference"]
 
 def solve_reference(problem: Problem) -> Solution:
     """Run the problem step by step under autograd."""
-    neuron = problem.spec.neuron
-    names = {
-        "spike": problem.spec.surrogate,
-        "held": torch.detach if problem.spec.detach_reset else _identity,
-    }
-    integrate, fire = (torch_page(neuron, page, **names) for page in ("integrate", "fire"))
-    states, s = problem.states, problem.spikes
+    spec = problem.spec
+    held = torch.detach if spec.detach_reset else _identity
+    integrate, fire = (
+        torch_page(spec.neuron, page, spike=spec.surrogate, held=held)
+        for page in ("integrate", "fire")
+    )
+    states = problem.states
+    s = problem.spikes
     steps: list[tuple[Tensor, ...]] = []
     for x in problem.x.unbind(1):
         if problem.recurrent is not None:
@@ -43,66 +44,70 @@ def solve_reference(problem: Problem) -> Solution:
         steps.append((s, w.detach(), states[0], *(v.detach() for v in states[1:])))
     if not steps:
         return Solution(problem.x, problem.x, states, (problem.x.detach(),) * len(states))
-    spikes, w, mem, *others = (torch.stack(column, 1) for column in zip(*steps, strict=True))
-    if (
-        not torch._C._are_functorch_transforms_active()
-    ):  # they hand tensors to no function with hidden state
-        spikes, mem, *states = _Watched.apply(spikes, mem, *states)
+    spikes, w, mem, *others = (torch.stack(sequence, 1) for sequence in zip(*steps, strict=True))
+    # Under a torch.func transform, tensors cannot pass through a function with hidden state.
+    if not torch._C._are_functorch_transforms_active():
+        spikes, mem, *states = _ExplainFreedGraph.apply(spikes, mem, *states)
     return Solution(spikes, mem, tuple(states), (w, *others))
 
 
 def backward_reference(
-    problem: Problem,
-    trace: Trace,
-    grads: TraceGradient,
-    learn: bool,
+    problem: Problem, trace: Trace, grads: TraceGradient, learns_constants: bool
 ) -> tuple[Tensor | None, ...]:
-    """The neuron's adjoint step by step, the counterpart of `serial.backward` on any device."""
-    spec, kept = problem.spec, trace.saved
-    assert kept is not None
-    held = _nothing if spec.detach_reset else _identity
+    """The neuron's adjoint step by step: `backward_serial` for devices without compiled kernels."""
+    spec = problem.spec
+    w, states = _steps_of(problem, trace)
     adjoint = torch_page(
-        spec.neuron, "adjoint", spike=heaviside, surrogate=spec.surrogate.derivative, held=held
+        spec.neuron,
+        "adjoint",
+        spike=heaviside,
+        surrogate=spec.surrogate.derivative,
+        held=_zero if spec.detach_reset else _identity,
     )
-    w, states = kept[0], delay_one_step(problem.states, state_trajectories(problem, kept))
+    K = len(states)
     zeros = torch.zeros_like(problem.states[0])
     grad_states = [zeros if g is None else g for g in grads.last]
-    grad_constants, grad_spikes, found = (
-        [torch.zeros_like(zeros) for _ in problem.constants],
-        zeros,
-        [],
-    )
+    grad_constants = [torch.zeros_like(zeros) for _ in problem.constants]
+    grad_s = zeros
+    grads_x: list[Tensor] = []
     for t in reversed(range(w.shape[1])):
         if grads.mem is not None:
             grad_states[0] = grad_states[0] + grads.mem[:, t]
         if grads.spikes is not None:
-            grad_spikes = grad_spikes + grads.spikes[:, t]
-        here = [v[:, t] for v in states]
-        grad_x, *rest = adjoint(w[:, t], *here, *problem.constants, grad_spikes, *grad_states)
-        grad_states = rest[: len(states)]
-        grad_constants = [a + b for a, b in zip(grad_constants, rest[len(states) :], strict=True)]
-        grad_spikes = zeros if problem.recurrent is None else grad_x @ problem.recurrent.t()
-        found.append(grad_x)
-    grad = torch.stack(found[::-1], 1) if found else torch.zeros_like(w)
-    tail: tuple[Tensor | None, ...] = ()
-    if problem.recurrent is not None:
-        assert problem.spikes is not None
-        (previous,) = delay_one_step([problem.spikes], [trace.spikes])
-        tail = previous.flatten(0, 1).t() @ grad.flatten(0, 1), grad_spikes
-    sums = [g.sum(0) if learn else None for g in grad_constants]
-    return grad, *grad_states, *sums, *tail
+            grad_s = grad_s + grads.spikes[:, t]
+        before = [v[:, t] for v in states]
+        grad_x, *others = adjoint(w[:, t], *before, *problem.constants, grad_s, *grad_states)
+        grad_states = others[:K]
+        grad_constants = [a + b for a, b in zip(grad_constants, others[K:], strict=True)]
+        grad_s = zeros if problem.recurrent is None else grad_x @ problem.recurrent.t()
+        grads_x.append(grad_x)
+    grad = torch.stack(grads_x[::-1], 1) if grads_x else torch.zeros_like(w)
+    sums = [g.sum(0) if learns_constants else None for g in grad_constants]
+    if problem.recurrent is None:
+        return grad, *grad_states, *sums
+    assert problem.spikes is not None
+    (previous,) = delay_one_step([problem.spikes], [trace.spikes])
+    grad_recurrent = previous.flatten(0, 1).t() @ grad.flatten(0, 1)
+    return grad, *grad_states, *sums, grad_recurrent, grad_s
+
+
+def _steps_of(problem: Problem, trace: Trace) -> tuple[Tensor, list[Tensor]]:
+    """`w` and the states before each step, each [B, T, N]."""
+    assert trace.saved is not None
+    after = state_trajectories(problem, trace.saved)
+    return trace.saved[0], delay_one_step(problem.states, after)
 
 
 def _identity(value: Any) -> Any:
     return value
 
 
-def _nothing(_: Any) -> float:
+def _zero(_: Any) -> float:
     return 0.0
 
 
-class _Watched(torch.autograd.Function):
-    """The identity, which answers a second pass through a freed graph with a clear error."""
+class _ExplainFreedGraph(torch.autograd.Function):
+    """The identity; a second backward pass through its freed graph raises a clear error."""
 
     @staticmethod
     def forward(ctx: Any, *values: Tensor) -> tuple[Tensor, ...]:

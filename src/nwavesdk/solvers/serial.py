@@ -1,4 +1,7 @@
-"""The fastest serial solver where the tensors are: compiled on the CPU, Triton on a GPU, else the torch reference."""
+"""The fastest serial solver for a device: numba on the CPU, Triton on a GPU, torch elsewhere.
+
+Two functions, which all solvers build on; comPaSSo runs its chunks through them.
+"""
 
 import torch
 from torch import Tensor
@@ -14,22 +17,50 @@ __all__ = ["backward_serial", "forward_serial"]
 def forward_serial(
     problem: Problem, needs_membrane: bool = True, needs_saved: bool = True
 ) -> Trace:
-    """Run the problem without a graph; `needs_membrane` and `needs_saved` say what is needed beside the spikes."""
+    """Run the problem without a graph.
+
+    Args:
+        problem: What to run.
+        needs_membrane: Whether the membrane after each step is returned.
+        needs_saved: Whether the tensors that backward needs are returned.
+    """
     if problem.x.device.type == "cpu":
         return forward_cpu(problem, needs_membrane, needs_saved)
     if has_gpu_kernel(problem.x, problem.recurrent is not None):
         return forward_gpu(problem, needs_membrane, needs_saved)
     with torch.no_grad():
         solution = solve_reference(problem)
-    return Trace(solution.spikes, solution.mem, solution.last, solution.saved)
+    return Trace(
+        solution.spikes,
+        solution.mem if needs_membrane else None,
+        solution.last,
+        solution.saved if needs_saved else None,
+    )
 
 
 def backward_serial(
-    problem: Problem, trace: Trace, grads: TraceGradient, learn: bool, reuse: bool = False
+    problem: Problem,
+    trace: Trace,
+    grads: TraceGradient,
+    learns_constants: bool,
+    may_overwrite: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """The adjoint where the problem's tensors are."""
+    """The neuron's adjoint: gradients from those of the trace.
+
+    Args:
+        problem: What was run; of `x`, only device and dtype are read.
+        trace: The forward pass; only `saved` and (with recurrence) `spikes` are read.
+        grads: Gradients of spikes, membrane and last states.
+        learns_constants: Whether the constants need gradients.
+        may_overwrite: Whether ∂L/∂x may be written over `trace.saved[0]`.
+
+    Returns:
+        ∂L/∂x [B, T, N], ∂L/∂states (each [B, N]), ∂L/∂constants (each [N]; None unless
+        `learns_constants`), and with recurrence those of its weights [N, N] and of the spikes
+        before the first step [B, N].
+    """
     if problem.x.device.type == "cpu":
-        return backward_cpu(problem, trace, grads, learn, reuse)
+        return backward_cpu(problem, trace, grads, learns_constants, may_overwrite)
     if has_gpu_kernel(problem.x, problem.recurrent is not None):
-        return backward_gpu(problem, trace, grads, learn)
-    return backward_reference(problem, trace, grads, learn)
+        return backward_gpu(problem, trace, grads, learns_constants)
+    return backward_reference(problem, trace, grads, learns_constants)

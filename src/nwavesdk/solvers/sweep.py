@@ -1,7 +1,8 @@
-"""Solvers that run forward without a graph and back in one linear recurrence, as one autograd function.
+"""One autograd function for every solver that runs forward without a graph.
 
-Whatever way the spikes were found, the gradient is the same sweep back through what the steps have left, so a new
-solver is one forward function. Kept for backward: one tensor, `w` (and the states other than the membrane, if any).
+However the spikes were found, the gradient is one linear recurrence back through what the steps
+have saved. So a new solver is one forward function. Saved for backward is one tensor, `w` (and the
+states other than the membrane, if the neuron has any).
 """
 
 from collections.abc import Callable
@@ -10,21 +11,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers.parallel.chunks import backward_chunks, forward_chunks
+from nwavesdk.solvers.parallel.chunk_gradient import backward_chunks
+from nwavesdk.solvers.parallel.chunks import forward_chunks
 from nwavesdk.solvers.parallel.iteration import forward_iteration, forward_jump
 from nwavesdk.solvers.problem import (
     Problem,
     Solution,
-    Spec,
     Trace,
     TraceGradient,
     explain_freed_graph,
+    flatten_call,
     from_saved_dtype,
     to_saved_dtype,
+    unflatten_call,
 )
 from nwavesdk.solvers.serial import backward_serial, forward_serial
 
-__all__ = ["FORWARD", "backward_for", "charge_gradient", "sweep"]
+__all__ = ["BACKWARD", "FORWARD", "charge_gradient", "sweep"]
 
 Forward = Callable[[Problem, bool, bool], Trace]
 Backward = Callable[[Problem, Trace, TraceGradient, bool, bool], tuple[Tensor | None, ...]]
@@ -33,49 +36,54 @@ Backward = Callable[[Problem, Trace, TraceGradient, bool, bool], tuple[Tensor | 
 FORWARD: dict[str, Forward] = {
     "serial": forward_serial,
     "compasso": forward_chunks,
-    "forward_jump": forward_jump,
-    "forward_iteration": forward_iteration,
+    "compasso-jump": forward_jump,
+    "compasso-iteration": forward_iteration,
 }
-"""Solvers that run forward without a graph: `forward(problem, needs_membrane, needs_saved) -> Trace`."""
+"""Forward pass by solver: `(problem, needs_membrane, needs_saved) -> Trace`."""
+
+BACKWARD: dict[str, Backward] = {
+    "serial": backward_serial,
+    "compasso": backward_chunks,
+    "compasso-jump": backward_chunks,
+    "compasso-iteration": backward_chunks,
+}
+"""Adjoint by solver; arguments and result as in `backward_serial`."""
 
 
 def sweep(
     problem: Problem,
     forward: Forward,
+    backward: Backward = backward_serial,
     needs_membrane: bool = True,
     needs_saved: bool = True,
-    backward: Backward | None = None,
 ) -> Solution:
-    """Run `forward`, and give what it found the gradient of the neuron's adjoint.
+    """Run `forward`, with `backward` as its gradient.
 
     Args:
-        problem: what to run.
-        forward: a solver, `forward(problem, needs_membrane, needs_saved) -> Trace`.
-        needs_membrane: whether the membrane after each step is wanted.
-        needs_saved: whether `Solution.saved` is wanted, also where no gradient is.
-        backward: what runs the adjoint; None takes the fastest serial one.
+        problem: What to run.
+        forward: A solver, see `FORWARD`.
+        backward: Its adjoint, see `BACKWARD`.
+        needs_membrane: Whether the membrane after each step is returned.
+        needs_saved: Whether `Solution.saved` is returned, even if nothing needs a gradient.
     """
-    tensors = _tensors(problem)
-    graph = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    if not graph:
-        trace = forward(problem, needs_membrane, needs_saved)
-        return Solution(trace.spikes, trace.mem, trace.last, trace.saved, trace.spike_count)
-    counted: list[int | Tensor | None] = []
-    run_back = backward or backward_serial
-    spikes, *rest = _Sweep.apply(
-        problem, forward, run_back, needs_membrane, needs_saved, counted, *tensors
+    tensors = [problem.x, *problem.states, *problem.constants]
+    if problem.recurrent is not None:
+        assert problem.spikes is not None
+        tensors += [problem.recurrent, problem.spikes]
+    if not torch.is_grad_enabled() or not any(t.requires_grad for t in tensors):
+        return Solution(*forward(problem, needs_membrane, needs_saved))
+    spike_counts: list[int | Tensor | None] = []
+    spikes, *others = _Sweep.apply(
+        problem, forward, backward, needs_membrane, needs_saved, spike_counts, *tensors
     )
+    mem = others.pop(0) if needs_membrane else None
     K = len(problem.states)
-    return Solution(
-        spikes,
-        rest.pop(0) if needs_membrane else None,
-        tuple(rest[:K]),
-        tuple(rest[K:]) or None,
-        *counted,
-    )
+    return Solution(spikes, mem, tuple(others[:K]), tuple(others[K:]) or None, *spike_counts)
 
 
 class _Sweep(torch.autograd.Function):
+    """Outputs: spikes, `mem` if needed, the last states, and the saved tensors if needed."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -84,57 +92,53 @@ class _Sweep(torch.autograd.Function):
         backward: Backward,
         needs_membrane: bool,
         needs_saved: bool,
-        counted: list[int | Tensor | None],
+        spike_counts: list[int | Tensor | None],
         *_: Tensor,
     ) -> tuple[Tensor, ...]:
         trace = forward(problem, needs_membrane, True)
         assert trace.saved is not None
-        counted.append(trace.spike_count)
-        recurrent = (
-            [] if problem.recurrent is None else [problem.recurrent, problem.spikes, trace.spikes]
-        )
-        ctx.spec, ctx.K, ctx.mem, ctx.run_back = (
-            problem.spec,
-            len(problem.states),
-            needs_membrane,
-            backward,
-        )
+        spike_counts.append(trace.spike_count)
+        ctx.spec = problem.spec
+        ctx.run_back = backward
+        ctx.has_membrane = needs_membrane
         hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
-        ctx.keep = needs_saved or hooks is not None
-        ctx.save_for_backward(
-            *problem.states, *problem.constants, *to_saved_dtype(problem, trace.saved), *recurrent
-        )
-        kept = trace.saved if needs_saved else ()
-        ctx.mark_non_differentiable(*kept)
+        ctx.saved_is_shared = needs_saved or hooks is not None
+        ctx.save_for_backward(*flatten_call(problem, trace))
+        saved = trace.saved if needs_saved else ()
+        ctx.mark_non_differentiable(*saved)
         ctx.set_materialize_grads(False)
-        return trace.spikes, *([] if trace.mem is None else [trace.mem]), *trace.last, *kept
+        return trace.spikes, *([] if trace.mem is None else [trace.mem]), *trace.last, *saved
 
     @staticmethod
     def backward(ctx: Any, grad_s: Tensor | None, *grads: Tensor | None) -> Any:
         if torch.is_grad_enabled():
             raise RuntimeError(
-                "a gradient of a gradient (create_graph=True) goes through the reference solver only: build the layers "
-                'with solver="reference".'
+                "a gradient of a gradient (create_graph=True) goes through the reference solver "
+                'only: build the layers with solver="reference".'
             )
         try:
-            saved: tuple[Tensor, ...] = ctx.saved_tensors
+            tensors: tuple[Tensor, ...] = ctx.saved_tensors
         except RuntimeError as error:
             raise explain_freed_graph(error) from None
-        spec: Spec = ctx.spec
-        K, C = ctx.K, len(spec.neuron.constants)
-        states, constants, recurrent = saved[:K], saved[K : K + C], saved[2 * K + C :]
-        problem = Problem(spec, saved[K + C], states, constants, *recurrent[:2])
-        kept = from_saved_dtype(problem, saved[K + C : 2 * K + C])
-        trace = Trace(recurrent[2] if recurrent else kept[0], None, (), kept)
-        grad_mem, last = (grads[0], grads[1 : 1 + K]) if ctx.mem else (None, grads[:K])
-        learn = any(ctx.needs_input_grad[7 + K : 7 + K + C])
-        # Nobody reads w again: it is no output, no hook has seen it, and the graph is freed after this pass.
-        reuse = not ctx.keep and not torch._C._autograd._get_current_graph_task_keep_graph()
-        with torch.autocast(kept[0].device.type, enabled=False):
-            found = ctx.run_back(
-                problem, trace, TraceGradient(grad_s, grad_mem, last), learn, reuse
+        problem, trace = unflatten_call(ctx.spec, tensors)
+        K, C = len(problem.states), len(problem.constants)
+        grad_mem, last = (grads[0], grads[1 : 1 + K]) if ctx.has_membrane else (None, grads[:K])
+        # The inputs before the constants: six that are not tensors, x, and the states.
+        first_constant = 6 + 1 + K
+        learns_constants = any(ctx.needs_input_grad[first_constant : first_constant + C])
+        # Nobody reads w again if it is not an output, no hook has seen it, and the graph is freed
+        # after this pass.
+        keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph()
+        may_overwrite = not ctx.saved_is_shared and not keeps_graph
+        with torch.autocast(problem.x.device.type, enabled=False):
+            gradients = ctx.run_back(
+                problem,
+                trace,
+                TraceGradient(grad_s, grad_mem, last),
+                learns_constants,
+                may_overwrite,
             )
-        return None, None, None, None, None, None, *found
+        return None, None, None, None, None, None, *gradients
 
 
 def charge_gradient(
@@ -144,38 +148,25 @@ def charge_gradient(
     grad_spikes: Tensor | None,
     grad_mem: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The sweep back by itself, through what a pass has left, whatever surrogate that pass had.
+    """The backward pass alone, through what a forward pass with any surrogate has saved.
 
     Args:
-        problem: what was run, with the surrogate whose gradient is wanted; of `x` only device and dtype are read.
-        spikes: what came out, [B, T, N].
-        kept: what the steps have left, see `Trace`.
+        problem: What was run, with the surrogate whose gradient is wanted; of `x`, only device and
+            dtype are read.
+        spikes: The spikes of the forward pass [B, T, N].
+        saved: `Trace.saved` of the forward pass.
         grad_spikes: ∂L/∂spikes [B, T, N], or None.
         grad_mem: ∂L/∂mem [B, T, N], or None.
 
     Returns:
         ∂L/∂x [B, T, N]; and ∂L/∂recurrent [N, N], or None without recurrence.
     """
-    trace = Trace(spikes, None, (), from_saved_dtype(problem, to_saved_dtype(problem, saved)))
-    last = (None,) * len(problem.states)
+    # Round `saved` as autograd would have saved it.
+    rounded = from_saved_dtype(problem, to_saved_dtype(problem, saved))
+    grads = TraceGradient(grad_spikes, grad_mem, (None,) * len(problem.states))
     with torch.autocast(spikes.device.type, enabled=False):
-        found = backward_serial(
-            problem, trace, TraceGradient(grad_spikes, grad_mem, last), False, False
-        )
-    grad_x, recurrent = found[0], found[-2] if problem.recurrent is not None else None
+        gradients = backward_serial(problem, Trace(spikes, None, (), rounded), grads, False)
+    grad_x = gradients[0]
+    grad_recurrent = None if problem.recurrent is None else gradients[-2]
     assert grad_x is not None
-    return grad_x, recurrent
-
-
-def backward_for(solver: str) -> Backward:
-    """The adjoint that goes with a solver: in chunks for comPaSSo, else serial."""
-    return backward_chunks if solver.startswith("compasso") else backward_serial
-
-
-def _tensors(problem: Problem) -> tuple[Tensor, ...]:
-    recurrent = [
-        t
-        for t in (problem.recurrent, problem.spikes)
-        if t is not None and problem.recurrent is not None
-    ]
-    return problem.x, *problem.states, *problem.constants, *recurrent
+    return grad_x, grad_recurrent

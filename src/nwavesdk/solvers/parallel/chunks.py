@@ -1,42 +1,42 @@
-"""comPaSSo in chunks: the sequence is cut, its chunks run side by side in the serial kernels, and the result is proven.
+"""comPaSSo in chunks: cut the sequence, run all chunks together, and prove the result.
 
-The state before each chunk is guessed, all chunks run from their guesses, and the end of each corrects the guess of the
-next, Newton's way: with its spikes held fixed, a chunk's end changes by `decay ** L` times the change of its entry, or
-not at all where a reset to zero or a clamp has made it forget its entry. Two certificates end this, and neither of them
-is a tolerance:
+The state before each chunk is guessed. All chunks run from their guesses in the serial kernels, and
+the end of each chunk corrects the guess of the next by Newton's method: with its spikes held fixed,
+a chunk's end changes by `decay ** L` times the change of its entry, or not at all if a reset to
+zero or a clamp has made the chunk forget its entry. Two certificates end this; neither is a
+tolerance:
 
-- **Agreement.** Every chunk has ended with the very number from which the next one has started. By induction from the
-  first one, whose entry is known, this is the serial pass: spikes, membranes and last state, to the bit.
-- **Brackets.** With its spike fixed, a step is monotone in the state before it, and so is rounding. Let each chunk run
-  from both ends of an interval around its entry. Where both runs spike alike, so does every run from in between, and it
-  ends between their ends; where these lie in the next chunk's interval, for all chunks, then by induction the serial
-  pass lies in all the intervals and has the spikes of the runs. Membranes are right to within the intervals, which are
-  some roundings wide. No bound of rounding errors is assumed: they happen in the runs.
+- **Agreement.** Every chunk has ended with exactly the number from which the next one has started.
+  By induction from the first chunk, whose entry is known, this is the serial pass: spikes,
+  membranes and last state, to the bit.
+- **Brackets.** With its spike fixed, a step is monotone in the state before it, and so is rounding.
+  Run each chunk from both ends of an interval around its entry. If both runs have the same spikes,
+  so has every run from in between, and it ends between their ends. If these ends lie in the
+  interval of the next chunk, for all chunks, then by induction the serial pass lies in all
+  intervals and has the spikes of the runs. Membranes are right to within the intervals, which are
+  a few roundings wide. No bound on rounding errors is assumed: they happen in the runs.
 
-Neurons for which neither comes about in the passes allowed are finished by the serial solver from the last state that
-is known to the bit. Backward is linear in what arrives at the end of a chunk: two runs of the serial adjoint tell what
-each chunk makes of it, a scan over chunks what arrives, and a third run gives the gradient. Proofs and literature:
-`docs/compasso.md`.
+The serial solver finishes the neurons for which neither certificate is reached within the allowed
+passes, from the last state that is known to the bit. `chunk_gradient` has the backward pass;
+proofs and literature are in `docs/compasso.md`.
 
-While it works, neurons of all batch elements stand side by side as columns, [T, n].
+During the passes, the neurons of all batch elements lie side by side as n = B N columns: [T, n].
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers.parallel.scan import affine_scan
-from nwavesdk.solvers.problem import Problem, Spec, Trace, TraceGradient, torch_page
-from nwavesdk.solvers.serial import backward_serial, forward_serial
-from nwavesdk.surrogate import heaviside
+from nwavesdk.solvers.problem import Problem, Spec, Trace
+from nwavesdk.solvers.serial import forward_serial
 
 __all__ = [
     "LEAST_CHUNKS",
     "Effort",
-    "backward_chunks",
+    "affine_scan",
     "chunk_length",
     "chunk_length_for",
     "forward_chunks",
@@ -45,26 +45,26 @@ __all__ = [
 
 Run = Callable[[Problem, bool, bool], Trace]
 
-_SHORTEST, _LONGEST = 64, 1024  # steps of a chunk
-LEAST_CHUNKS = 8  # that are worth it
-_TRIED = 3  # passes after which it is asked how many more it will take
-_FORGETTING = (
-    4.0  # a chunk lasts so many times 1 / (1 - decay), within which its entry is mostly forgotten
-)
+LEAST_CHUNKS = 8  # fewer are not worth it
+_SHORTEST = 64  # steps per chunk
+_LONGEST = 1024
+_FORGETTING_TIMES = 4.0  # length of a chunk in units of 1 / (1 - decay)
+_PASSES_BEFORE_FORECAST = 3  # the first passes do not show how many more are needed
+_LEAST_FORGOTTEN = 2.0**-10  # lower bound of 1 - decay, so that a width stays finite
 
 
 @dataclass
 class Effort:
-    """What a forward pass has taken.
+    """What a forward pass has cost.
 
     Attributes:
-        chunks: how many.
-        steps: of a chunk.
-        passes: over chunks, those of the brackets included.
-        depth: steps that had to wait for one another; the serial pass has T.
-        work: neuron-steps that were computed; the serial pass has B T N.
-        bracketed: neurons that were proven by brackets; others agreed, or were finished serially.
-        serial: neurons that were finished serially.
+        chunks: Number of chunks.
+        steps: Steps per chunk.
+        passes: Passes over chunks, including those of the brackets.
+        depth: Steps that had to wait for one another; T in the serial pass.
+        work: Neuron-steps that were computed; B T N in the serial pass.
+        bracketed: Neurons proven by brackets; the others agreed or were finished serially.
+        serial: Neurons finished serially.
     """
 
     chunks: int
@@ -76,41 +76,40 @@ class Effort:
     serial: int = 0
 
 
-class _Columns(NamedTuple):
-    """Neurons side by side: charge [T, n], entries of the chunks [C, n], constants, each [n]."""
-
-    x: Tensor
-    entries: Tensor
-    constants: tuple[Tensor, ...]
-
-    def pick(self, which: Tensor) -> "_Columns":
-        return _Columns(
-            self.x[:, which], self.entries[:, which], tuple(c[which] for c in self.constants)
-        )
-
-
-class _Found(NamedTuple):
-    """What the columns do: spikes, membrane and `w` of each step, each [T, n], and the ends of the chunks [C, n]."""
-
-    spikes: Tensor
-    mem: Tensor
-    w: Tensor
-    ends: Tensor
-
-
 def wanted_length(decay: float) -> int:
-    """Steps of a chunk: some forgetting times."""
-    return min(_LONGEST, max(_SHORTEST, round(_FORGETTING / max(1 - decay, 1e-9))))
+    """Steps per chunk within which its entry is mostly forgotten."""
+    steps = round(_FORGETTING_TIMES / max(1 - decay, 1e-9))
+    return min(_LONGEST, max(_SHORTEST, steps))
 
 
 def chunk_length(T: int, decay: float) -> int:
-    """Steps of a chunk, with T a multiple where possible; T where there would be too few chunks."""
+    """Steps per chunk: a divisor of T if possible; T itself if there would be too few chunks."""
     wanted = wanted_length(decay)
     if LEAST_CHUNKS * wanted > T:
         return T
+    # Chunks of half to twice the wanted length.
     counts = range(-(-T // (2 * wanted)), 2 * T // wanted + 1)
-    whole = [count for count in counts if T % count == 0 and count >= LEAST_CHUNKS]
-    return T // min(whole, key=lambda count: abs(count * wanted - T)) if whole else wanted
+    even = [count for count in counts if T % count == 0 and count >= LEAST_CHUNKS]
+    return T // min(even, key=lambda count: abs(count * wanted - T)) if even else wanted
+
+
+def chunk_length_for(problem: Problem) -> int:
+    """Steps per chunk for the slowest neuron of the problem."""
+    decay = problem.constants[0]
+    return chunk_length(problem.x.shape[1], float(decay.max()) if decay.numel() else 0.0)
+
+
+def affine_scan(a: Tensor, b: Tensor) -> Tensor:
+    """y[t] = a[t] y[t-1] + b[t] with y[-1] = 0, for every t; time is dimension 0.
+
+    The maps are composed in log2(T) steps (Hillis and Steele).
+    """
+    shift = 1
+    while shift < a.shape[0]:
+        b = torch.cat([b[:shift], a[shift:] * b[:-shift] + b[shift:]])
+        a = torch.cat([a[:shift], a[shift:] * a[:-shift]])
+        shift *= 2
+    return b
 
 
 def forward_chunks(
@@ -121,22 +120,22 @@ def forward_chunks(
     steps: int | None = None,
     entries: Tensor | None = None,
     passes: int | None = None,
-    run: Run | None = None,
+    run: Run = forward_serial,
     efforts: list[Effort] | None = None,
 ) -> Trace:
-    """Run the problem without a graph; feed-forward neurons of one state.
+    """Run the problem without a graph; for feed-forward neurons with one state.
 
     Args:
-        problem: what to run.
-        needs_membrane: whether the membrane after each step is wanted.
-        needs_saved: whether `w` of each step is wanted.
-        steps: of a chunk; None takes `chunk_length` for the slowest neuron.
-        entries: a guess of the states before all chunks but the first [B, C - 1, N], C = ⌈T / steps⌉; None: zero.
-        passes: after which the serial solver takes over; None: half as many as there are chunks.
-        run: the serial solver, None: the fastest one where the tensors are.
-        efforts: a list to which what it took is appended.
+        problem: What to run.
+        needs_membrane: Whether the membrane after each step is returned.
+        needs_saved: Whether `w` of each step is returned.
+        steps: Steps per chunk. [`chunk_length_for(problem)`]
+        entries: A guess of the states before all chunks but the first [B, C - 1, N], with
+            C = ⌈T / steps⌉. [zero]
+        passes: Passes after which the serial solver takes over. [half the number of chunks]
+        run: The serial solver.
+        efforts: A list to which the effort is appended.
     """
-    run = run or forward_serial
     steps = chunk_length_for(problem) if steps is None else steps
     B, T, N = problem.x.shape
     C = -(-T // max(steps, 1))
@@ -145,217 +144,198 @@ def forward_chunks(
             efforts.append(Effort(1, T, 1, T, B * T * N))
         return run(problem, needs_membrane, needs_saved)
     guess = problem.states[0].new_zeros(B, C, N)
+    guess[:, 0] = problem.states[0].detach()
     if entries is not None:
         guess[:, 1:] = entries
-    guess[:, 0] = problem.states[0].detach()
+    # The last chunk is filled up with zero charge; what happens after T is not looked at.
     x = problem.x.detach().transpose(0, 1).reshape(T, B * N)
-    if C * steps > T:  # nothing arrives after the end, and what happens then is not looked at
+    if C * steps > T:
         x = torch.cat([x, x.new_zeros(C * steps - T, B * N)])
     constants = tuple(c.detach().repeat(B) for c in problem.constants)
+    columns = _Columns(x, guess.transpose(0, 1).reshape(C, B * N), constants)
     effort = Effort(C, steps)
-    solver = _Solver(problem.spec, steps, run, passes or max(3, C // 2), effort)
-    found = solver.solve(_Columns(x, guess.transpose(0, 1).reshape(C, B * N), constants))
-    spikes, trajectory, w = (t[:T].view(T, B, N).transpose(0, 1).contiguous() for t in found[:3])
-    last = (trajectory[:, -1].clone(),)
+    result = _Solver(problem.spec, steps, run, passes or max(3, C // 2), effort).solve(columns)
     if efforts is not None:
         efforts.append(effort)
-    return Trace(
-        spikes, trajectory if needs_membrane else None, last, (w,) if needs_saved else None
+    spikes, mem, w = (
+        t[:T].view(T, B, N).transpose(0, 1).contiguous()
+        for t in (result.spikes, result.mem, result.w)
     )
+    last = (mem[:, -1].clone(),)
+    return Trace(spikes, mem if needs_membrane else None, last, (w,) if needs_saved else None)
 
 
+class _Columns(NamedTuple):
+    """Neurons side by side: charge [T, n], entries of the chunks [C, n], constants, each [n]."""
+
+    x: Tensor
+    entries: Tensor
+    constants: tuple[Tensor, ...]
+
+    def pick(self, mask: Tensor) -> "_Columns":
+        constants = tuple(c[mask] for c in self.constants)
+        return _Columns(self.x[:, mask], self.entries[:, mask], constants)
+
+
+class _Result(NamedTuple):
+    """Spikes, membrane and `w` of each step, each [T, n], and the ends of the chunks [C, n]."""
+
+    spikes: Tensor
+    mem: Tensor
+    w: Tensor
+    ends: Tensor
+
+
+@dataclass
 class _Solver:
-    """Columns in chunks of `steps`, by at most so many passes."""
+    """Solves columns in chunks of `steps`, in at most `most_passes` passes."""
 
-    def __init__(self, spec: Spec, steps: int, run: Run, most: int, effort: Effort) -> None:
-        self.spec, self.steps, self.run, self.most, self.effort = spec, steps, run, most, effort
+    spec: Spec
+    steps: int
+    run: Run
+    most_passes: int
+    effort: Effort
 
-    def solve(self, columns: _Columns, quiet: Tensor | None = None, passes: int = 0) -> _Found:
-        """What the columns do; `quiet` [n] counts passes that have moved entries by roundings only."""
-        entries = columns.entries
-        quiet = torch.zeros_like(entries[0], dtype=torch.int64) if quiet is None else quiet
-        still: list[
-            int
-        ] = []  # after each pass, how many entries of the worst column have moved by more than roundings
+    def solve(self, columns: _Columns, quiet: Tensor | None = None, passes: int = 0) -> _Result:
+        """The serial pass of the columns.
+
+        Args:
+            columns: What to run.
+            quiet: For each column, the number of passes that moved its entries by roundings only.
+            passes: Passes that were needed before, for more columns.
+        """
+        if quiet is None:
+            quiet = torch.zeros_like(columns.entries[0], dtype=torch.int64)
+        moving_entries: list[int] = []  # of the worst column, after each pass
         while True:
-            found = self._pass(columns)
+            result = self._run_chunks(columns)
             passes += 1
-            ends, entries = found.ends[:-1], columns.entries[1:]
+            ends = result.ends[:-1]
+            entries = columns.entries[1:]
             proven = (ends == entries).all(0)
             if bool(proven.all()):
-                return found
-            transfer = self._transfer(columns, found)[:-1]
-            moved = affine_scan(transfer, ends - entries)
-            newton = ends + transfer * torch.cat([torch.zeros_like(moved[:1]), moved[:-1]])
-            rounding = torch.finfo(ends.dtype).eps * (
-                1 + torch.maximum(ends.abs().amax(0), entries.abs().amax(0))
-            )
-            moving = (newton - entries).abs() > 32 * rounding / (1 - columns.constants[0]).clamp(
-                min=2.0**-10
-            )
-            settled = ~moving.any(0)
+                return result
+            newton = self._newton_entries(columns, result)
+            rounding = _rounding(ends, entries)
+            forgotten = (1 - columns.constants[0]).clamp(min=_LEAST_FORGOTTEN)
+            is_moving = (newton - entries).abs() > 32 * rounding / forgotten
+            settled = ~is_moving.any(0)
             quiet = torch.where(settled, quiet + 1, 0)
-            still.append(int(moving.sum(0).max()))
-            if passes + self._expected(still) >= self.most:
-                return self._finish(columns, found, ~proven)
-            tried = ~proven & (quiet > 1)
-            if bool((proven | tried).all()):
-                proven = proven | self._bracket(columns, found, tried, rounding)
-                return found if bool(proven.all()) else self._finish(columns, found, ~proven)
-            # Once chunks forget their entries, ends are right to the bit, and what Newton adds to them is not.
-            better = torch.where(settled, ends, newton)
-            columns = columns._replace(
-                entries=torch.cat([columns.entries[:1], torch.where(proven, entries, better)])
-            )
+            moving_entries.append(int(is_moving.sum(0).max()))
+            if passes + _passes_left(moving_entries) >= self.most_passes:
+                return self._finish_serially(columns, result, ~proven)
+            candidates = ~proven & (quiet > 1)
+            if bool((proven | candidates).all()):
+                proven = proven | self._bracket(columns, result, candidates, rounding)
+                return self._finish_serially(columns, result, ~proven)
+            # Once chunks forget their entries, the ends are right to the bit, and Newton's
+            # correction would only add roundings.
+            better = torch.where(proven, entries, torch.where(settled, ends, newton))
+            columns = columns._replace(entries=torch.cat([columns.entries[:1], better]))
             if 2 * int(proven.sum()) >= len(proven):
-                left = ~proven
-                return _placed(found, left, self.solve(columns.pick(left), quiet[left], passes))
+                rest = self.solve(columns.pick(~proven), quiet[~proven], passes)
+                return _replace_columns(result, ~proven, rest)
 
-    def _expected(self, still: list[int]) -> float:
-        """About how many more passes; 0 after the first ones, which do not tell."""
-        if len(still) <= _TRIED:
-            return 0
-        return 2 * still[-1] / max(still[-3] - still[-1], 1)
+    def _newton_entries(self, columns: _Columns, result: _Result) -> Tensor:
+        """Entries of all chunks but the first that are consistent to first order [C - 1, n]."""
+        ends = result.ends[:-1]
+        transfer = self._transfer(columns, result)[:-1]
+        moved = affine_scan(transfer, ends - columns.entries[1:])
+        return ends + transfer * torch.cat([torch.zeros_like(moved[:1]), moved[:-1]])
 
-    def _problem(self, x: Tensor, states: Tensor, constants: tuple[Tensor, ...]) -> Problem:
-        return Problem(self.spec, x, (states,), constants)
+    def _transfer(self, columns: _Columns, result: _Result) -> Tensor:
+        """∂end/∂entry of each chunk, with its spikes held fixed [C, n]."""
+        power = columns.constants[0] ** self.steps
+        forgets = self.spec.neuron.forgets
+        if forgets is None:
+            return power.expand_as(result.ends)
+        forgot = forgets(result.w, result.spikes).view(len(result.ends), self.steps, -1).any(1)
+        return torch.where(forgot, 0.0, power)
 
-    def _pass(self, columns: _Columns, trajectories: bool = True) -> _Found:
-        """All chunks from their entries; without `trajectories` only spikes and ends are right."""
-        (T, n), C = columns.x.shape, len(columns.entries)
-        problem = self._problem(columns.x.reshape(C, T // C, n), columns.entries, columns.constants)
-        trace = self.run(problem, trajectories, trajectories)
+    def _run_chunks(self, columns: _Columns, needs_trajectories: bool = True) -> _Result:
+        """All chunks from their entries; without trajectories, only spikes and ends are valid."""
+        T, n = columns.x.shape
+        C = len(columns.entries)
+        # A chunk is a batch element: [T, n] is [C, steps, n] in memory.
+        x = columns.x.reshape(C, T // C, n)
+        problem = Problem(self.spec, x, (columns.entries,), columns.constants)
+        trace = self.run(problem, needs_trajectories, needs_trajectories)
         self.effort.passes += 1
         self.effort.depth += self.steps
         self.effort.work += T * n
         spikes = trace.spikes.view(T, n)
         if trace.mem is None or trace.saved is None:
-            return _Found(spikes, spikes, spikes, trace.last[0])
-        return _Found(spikes, trace.mem.view(T, n), trace.saved[0].view(T, n), trace.last[0])
+            return _Result(spikes, spikes, spikes, trace.last[0])
+        return _Result(spikes, trace.mem.view(T, n), trace.saved[0].view(T, n), trace.last[0])
 
-    def _transfer(self, columns: _Columns, found: _Found) -> Tensor:
-        """By how much each chunk's end changes with its entry, the spikes held fixed [C, n]."""
-        power = columns.constants[0] ** self.steps
-        if self.spec.neuron.forgets is None:
-            return power.expand_as(found.ends)
-        forgot = (
-            self.spec.neuron.forgets(found.w, found.spikes)
-            .view(len(found.ends), self.steps, -1)
-            .any(1)
-        )
-        return torch.where(forgot, 0.0, power)
-
-    def _bracket(self, columns: _Columns, found: _Found, which: Tensor, rounding: Tensor) -> Tensor:
-        """The columns of `which` [n] whose spikes are proven to be those of the serial pass [n]."""
-        inner, spikes, ends = columns.pick(which), found.spikes[:, which], found.ends[:, which]
+    def _bracket(
+        self, columns: _Columns, result: _Result, candidates: Tensor, rounding: Tensor
+    ) -> Tensor:
+        """The candidates [n] whose spikes are proven to be those of the serial pass [n]."""
+        inner = columns.pick(candidates)
+        spikes = result.spikes[:, candidates]
+        ends = result.ends[:, candidates]
         missed = (ends[:-1] - inner.entries[1:]).abs().amax(0)
-        left = (1 - inner.constants[0] ** self.steps).clamp(min=2.0**-10)
-        radius = ((2 * missed + 4 * rounding[which]) / left).expand(len(ends), -1).clone()
+        forgotten = (1 - inner.constants[0] ** self.steps).clamp(min=_LEAST_FORGOTTEN)
+        radius = ((2 * missed + 4 * rounding[candidates]) / forgotten).expand(len(ends), -1).clone()
         radius[0] = 0  # the first entry is known
-        edges = inner.entries - radius, inner.entries + radius
-        low, high = (self._pass(inner._replace(entries=edge), trajectories=False) for edge in edges)
+        lower = inner.entries - radius
+        upper = inner.entries + radius
+        low, high = (
+            self._run_chunks(inner._replace(entries=edge), needs_trajectories=False)
+            for edge in (lower, upper)
+        )
         alike = ((low.spikes == high.spikes) & (low.spikes == spikes)).all(0)
-        inside = (edges[0][1:] <= low.ends[:-1]) & (high.ends[:-1] <= edges[1][1:])
-        proven = torch.zeros_like(which)
-        proven[which] = alike & inside.all(0)
+        inside = (lower[1:] <= low.ends[:-1]) & (high.ends[:-1] <= upper[1:])
+        proven = torch.zeros_like(candidates)
+        proven[candidates] = alike & inside.all(0)
         self.effort.bracketed += int(proven.sum())
         return proven
 
-    def _finish(self, columns: _Columns, found: _Found, which: Tensor) -> _Found:
-        """The columns of `which` [n] serially, from the last state that is known to the bit for all of them."""
-        inner, ends = columns.pick(which), found.ends[:, which]
-        known = int(
-            (ends[:-1] != inner.entries[1:]).to(torch.int8).argmax(0).min()
-        )  # the last chunk that began right
+    def _finish_serially(self, columns: _Columns, result: _Result, unproven: Tensor) -> _Result:
+        """`result`, with the unproven columns run on from the last state known to the bit."""
+        if not bool(unproven.any()):
+            return result
+        inner = columns.pick(unproven)
+        ends = result.ends[:, unproven]
+        # The last chunk that started right in all columns: the first whose end is not the entry of
+        # the next one. Its end is known.
+        differs = ends[:-1] != inner.entries[1:]
+        known = int(differs.to(torch.int8).argmax(0).min())
         start = (known + 1) * self.steps
-        trace = self.run(
-            self._problem(inner.x[None, start:], ends[known][None], inner.constants), True, True
-        )
+        rest = Problem(self.spec, inner.x[None, start:], (ends[known][None],), inner.constants)
+        trace = self.run(rest, True, True)
         assert trace.mem is not None
         assert trace.saved is not None
         self.effort.serial += len(ends[0])
         self.effort.depth += len(inner.x) - start
         self.effort.work += trace.spikes.numel()
-        sequences = zip(found[:3], (trace.spikes, trace.mem, trace.saved[0]), strict=True)
-        spikes, mem, w = (torch.cat([whole[:start, which], rest[0]]) for whole, rest in sequences)
-        return _placed(found, which, _Found(spikes, mem, w, torch.cat([ends[:-1], trace.last[0]])))
-
-
-def _placed(whole: _Found, which: Tensor, part: _Found) -> _Found:
-    """`whole`, with `part` in the columns of `which`."""
-    for tensor, new in zip(whole, part, strict=True):
-        tensor[:, which] = new
-    return whole
-
-
-def chunk_length_for(problem: Problem) -> int:
-    """Steps of a chunk for the slowest neuron of the problem."""
-    decay = problem.constants[0]
-    return chunk_length(problem.x.shape[1], float(decay.max()) if decay.numel() else 0.0)
-
-
-def backward_chunks(
-    problem: Problem,
-    trace: Trace,
-    grads: TraceGradient,
-    learn: bool,
-    reuse: bool = False,
-    *,
-    steps: int | None = None,
-    run: Callable[..., tuple[Tensor | None, ...]] | None = None,
-) -> tuple[Tensor | None, ...]:
-    """∂L/∂ x, states and constants (None unless `learn`), as the serial adjoint's but for the order of sums."""
-    assert trace.saved is not None
-    run = run or backward_serial
-    w, grad_s, grad_mem, arriving = trace.saved[0], grads.spikes, grads.mem, grads.last[0]
-    steps = chunk_length_for(problem) if steps is None else steps
-    B, T, N = w.shape
-    C = -(-T // max(steps, 1))
-    if C < 2 or not B * N:
-        return run(problem, trace, grads, learn, reuse)
-    if (
-        C * steps > T
-    ):  # the sequence goes on with nothing, as forward; what arrives at its end arrives at `mem` there
-        w = _padded(w, C * steps)
-        grad_s, grad_mem = (
-            None if g is None else _padded(g, C * steps) for g in (grad_s, grad_mem)
+        spikes, mem, w = (
+            torch.cat([whole[:start, unproven], new[0]])
+            for whole, new in zip(
+                result[:3], (trace.spikes, trace.mem, trace.saved[0]), strict=True
+            )
         )
-        if arriving is not None:
-            grad_mem = torch.zeros_like(w) if grad_mem is None else grad_mem
-            grad_mem[:, T - 1] += arriving
-            arriving = None
-    fire = torch_page(problem.spec.neuron, "fire", spike=heaviside, held=torch.detach)
-    _, _, after = fire(w[:, steps - 1 :: steps], *problem.constants)  # the state after each chunk
-    entries = torch.cat([problem.states[0].detach()[:, None], after[:, :-1]], 1).reshape(B * C, N)
-    chunks = w.reshape(B * C, steps, N)
-    cut_up = replace(problem, x=chunks, states=(entries,))
-    grad_s, grad_mem = (
-        None if g is None else g.reshape(B * C, steps, N) for g in (grad_s, grad_mem)
-    )
-    here = Trace(chunks, None, (), (chunks,))
-    none = run(cut_up, here, TraceGradient(grad_s, grad_mem, [None]), False)[1]
-    unit = run(cut_up, here, TraceGradient(None, None, [torch.ones_like(entries)]), False)[1]
-    assert none is not None
-    assert unit is not None
-    offset, slope = (
-        t.view(B, C, N).transpose(0, 1).flip(0) for t in (none, unit)
-    )  # the last chunk first
-    arrives = torch.zeros_like(offset)
-    if arriving is not None:
-        arrives[0] = arriving
-    first = slope[:1] * arrives[:1] + offset[:1]
-    arrives[1:] = affine_scan(slope, torch.cat([first, offset[1:]]))[:-1]
-    if not bool(
-        torch.isfinite(arrives).all()
-    ):  # slopes above 1 have overflowed, which step by step they may not
-        return run(problem, trace, grads, learn, reuse)
-    incoming = TraceGradient(grad_s, grad_mem, [arrives.flip(0).transpose(0, 1).reshape(B * C, N)])
-    grad_x, grad_state, *constants = run(cut_up, here, incoming, learn, reuse)
-    assert grad_x is not None
-    assert grad_state is not None
-    return grad_x.view(B, C * steps, N)[:, :T], grad_state.view(B, C, N)[:, 0], *constants
+        new_ends = torch.cat([ends[:-1], trace.last[0]])
+        return _replace_columns(result, unproven, _Result(spikes, mem, w, new_ends))
 
 
-def _padded(t: Tensor, steps: int) -> Tensor:
-    """A copy of t [B, T, N] that goes on with zeros to so many steps."""
-    return torch.cat([t, t.new_zeros(t.shape[0], steps - t.shape[1], t.shape[2])], 1)
+def _rounding(ends: Tensor, entries: Tensor) -> Tensor:
+    """About one rounding of each column's states [n]."""
+    largest = torch.maximum(ends.abs().amax(0), entries.abs().amax(0))
+    return torch.finfo(ends.dtype).eps * (1 + largest)
+
+
+def _passes_left(moving_entries: list[int]) -> float:
+    """A forecast of the passes still needed; 0 while it is too early to tell."""
+    if len(moving_entries) <= _PASSES_BEFORE_FORECAST:
+        return 0
+    settled_in_two_passes = moving_entries[-3] - moving_entries[-1]
+    return 2 * moving_entries[-1] / max(settled_in_two_passes, 1)
+
+
+def _replace_columns(whole: _Result, mask: Tensor, part: _Result) -> _Result:
+    """`whole`, with `part` written into the columns of `mask`."""
+    for tensor, new in zip(whole, part, strict=True):
+        tensor[:, mask] = new
+    return whole

@@ -1,28 +1,30 @@
-"""comPaSSo's other forms: the certified iteration, which is the reference of all, and the jump from spike to spike.
+"""comPaSSo's other forms: the certified iteration, and the jump from spike to spike.
 
-A step with its spike held fixed is the map v -> max(a v + b, c); such maps compose associatively, so a scan finds all
-membranes of a sequence whose spikes are known in log2(T) combinations. Both forms look for the spikes that such a scan
-confirms. By causality there is just one such set, and two equal iterates prove it: an iterate that is right before step
-t is right at t in the next one.
+A step with its spike held fixed is the map v -> max(a v + b, c). Such maps compose associatively,
+so a scan finds all membranes of a sequence whose spikes are known in log2(T) combinations. Both
+forms search for the spikes that such a scan confirms. By causality there is only one such set, and
+two equal iterates prove it: an iterate that is right before step t is right at t in the next one.
 
-The scan sums in another order than the serial pass. So the iteration finds the spikes of the neuron in the arithmetic
-of the scan, where a membrane within rounding of the threshold may spike otherwise than in the serial pass; the first
-step that differs lies within `rounding_bound(problem)` of the threshold. The jump hands its states on to `chunks`, which
-proves the spikes of the serial pass. Input is taken to be finite: an infinite charge spreads otherwise in a scan.
+The scan sums in another order than the serial pass. The iteration, which is the reference of all
+forms, therefore finds the spikes of the neuron in the arithmetic of the scan: a membrane within
+rounding of the threshold may spike differently than in the serial pass, and the first step that
+differs lies within `rounding_bound(problem)` of the threshold. The jump hands its states to
+`chunks`, which proves the spikes of the serial pass. The input is assumed to be finite: an infinite
+charge spreads differently in a scan.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from nwavesdk.solvers.parallel.chunks import Effort, chunk_length_for, forward_chunks
-from nwavesdk.solvers.parallel.scan import clamped_scan
 from nwavesdk.solvers.problem import Problem, Trace, delay_one_step, torch_page
 from nwavesdk.surrogate import heaviside
 
 __all__ = ["forward_iteration", "forward_jump", "rounding_bound"]
+
+RunFixed = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 def forward_iteration(
@@ -31,20 +33,22 @@ def forward_iteration(
     needs_saved: bool = True,
     iterates: list[int] | None = None,
 ) -> Trace:
-    """From no spikes: membranes by a scan, the spikes of these membranes, and again, until two iterates agree.
+    """Start without spikes; compute membranes by a scan and their spikes, until two iterates agree.
 
-    `iterates` is a list to which their number is appended.
+    The number of iterates is appended to the list `iterates`.
     """
-    x, (v0,) = problem.x.contiguous(), problem.states
-    step, spikes = _step(problem), torch.zeros_like(x)
+    x = problem.x.contiguous()
+    (v0,) = problem.states
+    run_fixed = _run_with_fixed_spikes(problem)
+    spikes = torch.zeros_like(x)
     count = 0
     while True:
-        w, found, v = step(x, spikes, v0)
+        w, next_spikes, v = run_fixed(x, spikes, v0)
         count += 1
-        if torch.equal(found, spikes):
+        if torch.equal(next_spikes, spikes):
             break
         assert count <= x.shape[1], "an iterate is right in one step more than the one before"
-        spikes = found
+        spikes = next_spikes
     if iterates is not None:
         iterates.append(count)
     last = v[:, -1].clone() if x.shape[1] else v0.clone()
@@ -60,31 +64,35 @@ def forward_jump(
     efforts: list[Effort] | None = None,
     iterates: list[int] | None = None,
 ) -> Trace:
-    """Chunk by chunk, from each spike to the next, then proven; as many scans as the busiest neuron has spikes.
+    """Go from each spike to the next, chunk by chunk, then prove the result.
+
+    It takes as many scans as the busiest neuron has spikes.
 
     Args:
-        problem: what to run.
-        needs_membrane: whether the membrane after each step is wanted.
-        needs_saved: whether `w` of each step is wanted.
-        steps: of a chunk; None takes `chunk_length` for the slowest neuron.
-        efforts: see `forward_chunks`.
-        iterates: a list to which the number of scans is appended.
+        problem: What to run.
+        needs_membrane: Whether the membrane after each step is returned.
+        needs_saved: Whether `w` of each step is returned.
+        steps: Steps per chunk. [`chunk_length_for(problem)`]
+        efforts: See `forward_chunks`.
+        iterates: A list to which the number of scans is appended.
     """
     x = problem.x.contiguous()
     steps = chunk_length_for(problem) if steps is None else steps
-    step, v, scans, entries = _step(problem), problem.states[0].detach(), 0, []
-    for part in x.split(max(steps, 1), 1)[:-1]:
-        spikes = torch.zeros_like(part)
+    run_fixed = _run_with_fixed_spikes(problem)
+    v = problem.states[0].detach()
+    scans = 0
+    entries: list[Tensor] = []
+    for chunk in x.split(max(steps, 1), 1)[:-1]:
+        spikes = torch.zeros_like(chunk)
         while True:
             scans += 1
-            _, found, after = step(part, spikes, v)
-            wrong = found != spikes
+            _, next_spikes, after = run_fixed(chunk, spikes, v)
+            wrong = next_spikes != spikes
             if not bool(wrong.any()):
                 break
-            first = wrong & (
-                wrong.cumsum(1) == 1
-            )  # all before it is right, so it is right as found
-            spikes = torch.where(first, found, spikes)
+            # All spikes before the first wrong one are right, so its new value is right.
+            first = wrong & (wrong.cumsum(1) == 1)
+            spikes = torch.where(first, next_spikes, spikes)
         v = after[:, -1]
         entries.append(v)
     if iterates is not None:
@@ -96,39 +104,65 @@ def forward_jump(
 
 
 def rounding_bound(problem: Problem) -> Tensor:
-    """How far from the threshold a membrane can be whose spike the iteration finds otherwise than a serial pass [N].
+    """The largest distance from the threshold at which iteration and serial pass may differ [N].
 
-    Both sum the same charges and resets, of which no partial sum exceeds M = (max |x| + θ) / (1 - decay); the serial
-    pass rounds three times a step, the scan four times for each of its log2(T) levels, and what is rounded at one step
-    fades with `decay` like everything else: (3 + 4 log2 T) eps M / (1 - decay), and half as much again for the
-    rounding of the decay's own powers.
+    Both sum the same charges and resets; no partial sum exceeds M = (max |x| + θ) / (1 - decay).
+    The serial pass rounds three times per step, the scan four times for each of its log2(T) levels,
+    and a rounding at one step fades with `decay` like everything else. This gives
+    (3 + 4 log2 T) eps M / (1 - decay), and half as much again for the rounding of the powers of the
+    decay.
     """
     decay, threshold = (c.detach() for c in problem.constants)
-    levels = max(problem.x.shape[1], 2) - 1
-    most = (
-        problem.x.detach().abs().amax((0, 1)) + threshold + problem.states[0].detach().abs().amax(0)
-    )
-    share = 1 - decay
-    return (
-        1.5 * (3 + 4 * levels.bit_length()) * torch.finfo(decay.dtype).eps * most / share.square()
-    )
+    largest_charge = problem.x.detach().abs().amax((0, 1))
+    largest = largest_charge + threshold + problem.states[0].detach().abs().amax(0)
+    levels = (max(problem.x.shape[1], 2) - 1).bit_length()
+    eps = torch.finfo(decay.dtype).eps
+    return 1.5 * (3 + 4 * levels) * eps * largest / (1 - decay).square()
 
 
-def _step(problem: Problem) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
-    """`(x, spikes, v0)` -> w, the spikes of w, and the membrane after each step, with `spikes` in the past."""
-    neuron, constants = problem.spec.neuron, problem.constants
+def _run_with_fixed_spikes(problem: Problem) -> RunFixed:
+    """A function of charge, spikes and v0 that runs a sequence whose past has these spikes.
+
+    It returns `w`, the spikes of `w`, and the membrane after each step.
+    """
+    neuron = problem.spec.neuron
+    constants = problem.constants
     carry = neuron.carry
     assert carry is not None
     assert problem.recurrent is None
-    pages: list[Any] = [
-        torch_page(neuron, p, spike=heaviside, held=torch.detach) for p in ("integrate", "fire")
-    ]
+    integrate, fire = (
+        torch_page(neuron, page, spike=heaviside, held=torch.detach)
+        for page in ("integrate", "fire")
+    )
 
-    def step(x: Tensor, spikes: Tensor, v0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        a, b, c = clamped_scan(*carry(x, spikes, *constants))
+    def run_fixed(x: Tensor, spikes: Tensor, v0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        a, b, c = _clamped_scan(*carry(x, spikes, *constants))
         v = torch.maximum(a * v0[:, None] + b, c)
-        w = pages[0](x, *delay_one_step([v0], [v]), *constants)
-        found, *_ = pages[1](w, *constants)
-        return w, found, v
+        w = integrate(x, *delay_one_step([v0], [v]), *constants)
+        next_spikes, *_ = fire(w, *constants)
+        return w, next_spikes, v
 
-    return step
+    return run_fixed
+
+
+def _clamped_scan(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The maps v -> max(a v + b, c) of steps 0…t composed, for every t; time is dimension 1.
+
+    The maps are composed in log2(T) steps (Hillis and Steele).
+    """
+    shift = 1
+    while shift < a.shape[1]:
+        earlier_a, earlier_b, earlier_c = (m[:, :-shift] for m in (a, b, c))
+        later_a, later_b, later_c = (m[:, shift:] for m in (a, b, c))
+        # 0 * -inf is NaN: after a map without a lower bound, only that of the later map counts.
+        passed = torch.maximum(later_a * earlier_c + later_b, later_c)
+        composed = (
+            later_a * earlier_a,
+            later_a * earlier_b + later_b,
+            torch.where(earlier_c.isinf(), later_c, passed),
+        )
+        a, b, c = (
+            torch.cat([m[:, :shift], new], 1) for m, new in zip((a, b, c), composed, strict=True)
+        )
+        shift *= 2
+    return a, b, c

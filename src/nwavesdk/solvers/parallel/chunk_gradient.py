@@ -1,0 +1,110 @@
+"""comPaSSo's backward pass: the adjoint of all chunks together.
+
+Backward is linear in the gradient that arrives at the end of a chunk. One run of the serial adjoint
+with nothing arriving gives the offset of each chunk, one with only a 1 arriving gives its slope; a
+scan over chunks then gives what arrives at each chunk, and a third run the gradient. It differs
+from the serial gradient by the order of sums only.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from nwavesdk.solvers.parallel.chunks import affine_scan, chunk_length_for
+from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, torch_page
+from nwavesdk.solvers.serial import backward_serial
+from nwavesdk.surrogate import heaviside
+
+__all__ = ["backward_chunks"]
+
+Adjoint = Callable[..., tuple[Tensor | None, ...]]
+
+
+def backward_chunks(
+    problem: Problem,
+    trace: Trace,
+    grads: TraceGradient,
+    learns_constants: bool,
+    may_overwrite: bool = False,
+    *,
+    steps: int | None = None,
+    run: Adjoint = backward_serial,
+) -> tuple[Tensor | None, ...]:
+    """As `backward_serial`, in chunks of `steps` through the serial adjoint `run`."""
+    assert trace.saved is not None
+    w = trace.saved[0]
+    steps = chunk_length_for(problem) if steps is None else steps
+    B, T, N = w.shape
+    C = -(-T // max(steps, 1))
+    if C < 2 or not B * N:
+        return run(problem, trace, grads, learns_constants, may_overwrite)
+    w, grads = _fill_last_chunk(w, grads, C * steps)
+    chunks = w.reshape(B * C, steps, N)
+    entries = _chunk_entries(problem, w, steps).reshape(B * C, N)
+    cut_problem = replace(problem, x=chunks, states=(entries,))
+    cut_trace = Trace(chunks, None, (), (chunks,))
+    grad_s, grad_mem = (
+        None if g is None else g.reshape(B * C, steps, N) for g in (grads.spikes, grads.mem)
+    )
+
+    def start_gradient(spikes: Tensor | None, mem: Tensor | None, end: Tensor | None) -> Tensor:
+        """∂L/∂entry of each chunk, the last chunk first [C, B, N]."""
+        gradient = TraceGradient(spikes, mem, [end])
+        grad_entry = run(cut_problem, cut_trace, gradient, False)[1]
+        assert grad_entry is not None
+        return grad_entry.view(B, C, N).transpose(0, 1).flip(0)
+
+    offset = start_gradient(grad_s, grad_mem, None)
+    slope = start_gradient(None, None, torch.ones_like(entries))
+    arrives = _arriving_gradient(slope, offset, grads.last[0])
+    # With the gradient through the reset, slopes may exceed 1 and overflow in the scan where the
+    # serial adjoint does not.
+    if not bool(torch.isfinite(arrives).all()):
+        return run(problem, trace, grads, learns_constants, may_overwrite)
+    arrives_by_chunk = arrives.flip(0).transpose(0, 1).reshape(B * C, N)
+    gradient = TraceGradient(grad_s, grad_mem, [arrives_by_chunk])
+    grad_x, grad_state, *grad_constants = run(
+        cut_problem, cut_trace, gradient, learns_constants, may_overwrite
+    )
+    assert grad_x is not None
+    assert grad_state is not None
+    return grad_x.view(B, C * steps, N)[:, :T], grad_state.view(B, C, N)[:, 0], *grad_constants
+
+
+def _arriving_gradient(slope: Tensor, offset: Tensor, last: Tensor | None) -> Tensor:
+    """What arrives at the end of each chunk, the last chunk first, given `last` at its end."""
+    arrives = torch.zeros_like(offset)
+    if last is not None:
+        arrives[0] = last
+    first = slope[:1] * arrives[:1] + offset[:1]
+    arrives[1:] = affine_scan(slope, torch.cat([first, offset[1:]]))[:-1]
+    return arrives
+
+
+def _fill_last_chunk(w: Tensor, grads: TraceGradient, steps: int) -> tuple[Tensor, TraceGradient]:
+    """`w` and its gradients, continued with zeros to `steps`, as in the forward pass.
+
+    The gradient of the last state then arrives at `mem` of the last true step.
+    """
+    B, T, N = w.shape
+    if steps == T:
+        return w, grads
+
+    def fill(t: Tensor) -> Tensor:
+        return torch.cat([t, t.new_zeros(B, steps - T, N)], 1)
+
+    w = fill(w)
+    grad_s, grad_mem = (None if g is None else fill(g) for g in (grads.spikes, grads.mem))
+    if grads.last[0] is not None:
+        grad_mem = torch.zeros_like(w) if grad_mem is None else grad_mem
+        grad_mem[:, T - 1] += grads.last[0]
+    return w, TraceGradient(grad_s, grad_mem, [None])
+
+
+def _chunk_entries(problem: Problem, w: Tensor, steps: int) -> Tensor:
+    """The state before each chunk [B, C, N], from `w` of the last step of each chunk."""
+    fire = torch_page(problem.spec.neuron, "fire", spike=heaviside, held=torch.detach)
+    _, _, after = fire(w[:, steps - 1 :: steps], *problem.constants)
+    return torch.cat([problem.states[0].detach()[:, None], after[:, :-1]], 1)
