@@ -28,7 +28,7 @@ from nwavesdk.surrogate import Surrogate, atan, available, fast_sigmoid, parse, 
 from nwavesdk.train import RunConfig
 from nwavesdk.train.classifier import population_loss
 from nwavesdk.train.network import build_network
-from nwavesdk.train.run_data import Parts, load_parts
+from nwavesdk.train.run_data import RunData, load_run_data
 from research import RESULTS
 from research.fidelity import SHAPES, ThresholdNoise, gradient_fidelity
 
@@ -87,13 +87,13 @@ def loss_of(spk: Tensor, _mem: Tensor, labels: Tensor) -> Tensor:
     return population_loss(spk, labels, 10, SHARPNESS, reduction="none")
 
 
-def network(cell: Cell, parts: Parts) -> SpikingSequential:
+def network(cell: Cell, data: RunData) -> SpikingSequential:
     """The net of a cell, trained where its state says so."""
     config = RunConfig.of(
         {"net": {"hidden": [NEURONS] * (cell.depth - 1), "population": 1, "dropout": 0.0}}
     )
     torch.manual_seed(cell.net)
-    net = build_network(config.net, parts.train.x.shape[2], 10)
+    net = build_network(config.net, data.train.x.shape[2], 10)
     layers = [module for module in net.modules() if isinstance(module, NeuronLayer)]
     if cell.state == "through reset":
         for layer in layers:
@@ -101,7 +101,7 @@ def network(cell: Cell, parts: Parts) -> SpikingSequential:
     elif cell.state != "initial":
         for layer in layers:
             layer.spike_grad = parse(cell.state)
-        x, labels = torch.from_numpy(parts.train.x), torch.from_numpy(parts.train.labels)
+        x, labels = torch.from_numpy(data.train.x), torch.from_numpy(data.train.labels)
         optimizer = torch.optim.AdamW(net.parameters(), 4e-3)
         for some in torch.randperm(len(x), generator=torch.Generator().manual_seed(cell.net)).split(
             64
@@ -114,13 +114,13 @@ def network(cell: Cell, parts: Parts) -> SpikingSequential:
     return net
 
 
-def run(cell: Cell, parts: Parts, quick: bool) -> dict[str, Any]:
+def run(cell: Cell, data: RunData, quick: bool) -> dict[str, Any]:
     """Cosines of all candidates: with all weights together, and with those of the first layer."""
-    some = torch.randperm(len(parts.val), generator=torch.Generator().manual_seed(cell.net))[
+    some = torch.randperm(len(data.val), generator=torch.Generator().manual_seed(cell.net))[
         :RECORDINGS
     ]
     found = gradient_fidelity(
-        network(cell, parts), torch.from_numpy(parts.val.x)[some], torch.from_numpy(parts.val.labels)[some], loss_of,
+        network(cell, data), torch.from_numpy(data.val.x)[some], torch.from_numpy(data.val.labels)[some], loss_of,
         ThresholdNoise(cell.shape, cell.width), candidates(), samples=60 if quick else SAMPLES, seed=cell.net,
     )  # fmt: skip
     told = {"hidden": found.cosine[:, 0], "first": found.cosine[:, 1], "error": found.error[:, 0]}
@@ -277,13 +277,13 @@ def main(arguments: list[str] | None = None) -> None:
             )
         rows = kept["cells"]
     done = {Cell(*(row[key] for key in Cell._fields)) for row in rows}
-    _, parts = load_parts(
+    _, data = load_run_data(
         RunConfig.of({"data": {"limit": 300 if options.quick else None, "hold": 1}})
     )
     told = {"run": results.provenance("python -m research.fidelity_study"), **made, "cells": rows}
     for cell in cells(options.quick):
         if cell not in done:
-            rows.append(run(cell, parts, options.quick))
+            rows.append(run(cell, data, options.quick))
             write_atomically(file, (json.dumps(told) + "\n").encode())
     table = Table(rows)
     draw(table, folder / "widths.png")

@@ -27,7 +27,7 @@ from nwavesdk.surrogate import Surrogate, fast_sigmoid
 from nwavesdk.train import RunConfig
 from nwavesdk.train.classifier import population_loss
 from nwavesdk.train.network import build_network
-from nwavesdk.train.run_data import Parts, load_parts
+from nwavesdk.train.run_data import RunData, load_run_data
 from research import RESULTS
 
 DEPTHS = (2, 4, 8, 12)
@@ -57,20 +57,20 @@ def network(config: RunConfig, seed: int) -> SpikingSequential:
     return build_network(config.net, config.facts.n_features, 10)
 
 
-def recommended(net: SpikingSequential, parts: Parts, seed: int) -> list[Surrogate]:
+def recommended(net: SpikingSequential, data: RunData, seed: int) -> list[Surrogate]:
     """What a scan of one batch recommends."""
-    some = torch.randperm(len(parts.train), generator=torch.Generator().manual_seed(seed))[:BATCH]
-    x, labels = torch.from_numpy(parts.train.x)[some], torch.from_numpy(parts.train.labels)[some]
+    some = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:BATCH]
+    x, labels = torch.from_numpy(data.train.x)[some], torch.from_numpy(data.train.labels)[some]
     scan = scan_slopes(
         net, x, lambda spk, _: loss_of(spk, labels), [fast_sigmoid(slope) for slope in SLOPES]
     )
     return [advice.surrogate for advice in scan.recommend()]
 
 
-def trained(net: SpikingSequential, parts: Parts, seed: int, epochs: int) -> list[dict[str, float]]:
+def trained(net: SpikingSequential, data: RunData, seed: int, epochs: int) -> list[dict[str, float]]:
     """A row for each epoch: loss, validation accuracy."""
-    x, labels = torch.from_numpy(parts.train.x), torch.from_numpy(parts.train.labels)
-    val, val_labels = torch.from_numpy(parts.val.x), torch.from_numpy(parts.val.labels)
+    x, labels = torch.from_numpy(data.train.x), torch.from_numpy(data.train.labels)
+    val, val_labels = torch.from_numpy(data.val.x), torch.from_numpy(data.val.labels)
     optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-2)
     steps = epochs * -(-len(x) // BATCH)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.3)
@@ -94,14 +94,14 @@ def trained(net: SpikingSequential, parts: Parts, seed: int, epochs: int) -> lis
 
 def cell(depth: int, seed: int, arm: str, quick: bool) -> dict[str, Any]:
     """One training."""
-    config, parts = load_parts(config_of(depth, 200 if quick else None))
+    config, data = load_run_data(config_of(depth, 200 if quick else None))
     net = network(config, seed)
     layers = [module for module in net.modules() if isinstance(module, NeuronLayer)]
-    chosen = recommended(net, parts, seed) if arm == "recommended" else [fast_sigmoid(25)] * depth
+    chosen = recommended(net, data, seed) if arm == "recommended" else [fast_sigmoid(25)] * depth
     for layer, surrogate in zip(layers, chosen, strict=True):
         layer.spike_grad = surrogate
     began = time.perf_counter()
-    rows = trained(net, parts, seed, 1 if quick else EPOCHS)
+    rows = trained(net, data, seed, 1 if quick else EPOCHS)
     return {
         "depth": depth, "seed": seed, "arm": arm, "surrogates": [surrogate_label(one) for one in chosen],
         "val_accuracy": rows[-1]["val_accuracy"], "rows": rows, "seconds": round(time.perf_counter() - began, 1),

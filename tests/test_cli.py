@@ -124,7 +124,7 @@ def test_a_finished_run_is_neither_overwritten_nor_resumed(
         (("train", "--out", "{}/run", "--surrogate", "tan"), "unknown surrogate 'tan'"),
         (
             ("train", "--out", "{}/run", "--split", "speaker"),
-            "the spoken digits do not tell who speaks",
+            "the spoken digits do not name their speakers",
         ),
         (
             ("compare", "--out", "{}/run", "--split", "some"),

@@ -15,7 +15,7 @@ from nwavesdk.solvers.sparse import product as sparse
 from nwavesdk.solvers.sparse.crossover import CrossoverTable
 from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.config import ArithmeticConfig
-from nwavesdk.train.run import arithmetic_now, same_arithmetic
+from nwavesdk.train.run import current_arithmetic, use_arithmetic
 
 ALWAYS, NEVER = (
     CrossoverTable((8,), (8,), ((density,),), ((density,),), 0) for density in (1.0, 0.0)
@@ -37,7 +37,7 @@ def test_a_run_records_it_and_ends_with_what_was_set(
     run = Run.new(tmp_path / "run", RunConfig.of(choices))
     recorded = RunFolder(tmp_path / "run").read_config().arithmetic
     assert recorded is not None
-    assert recorded == run.config.arithmetic == arithmetic_now()
+    assert recorded == run.config.arithmetic == current_arithmetic()
     assert recorded.threads == torch.get_num_threads()
     assert recorded.table() == ALWAYS
     text = (tmp_path / "run" / "config.json").read_text()
@@ -45,12 +45,12 @@ def test_a_run_records_it_and_ends_with_what_was_set(
     assert json.loads(text)["arithmetic"]["crossovers"]["forward"] == [[1.0]]
     crossover.use_table(NEVER)
     torch.set_num_threads(1)
-    with same_arithmetic(recorded):
+    with use_arithmetic(recorded):
         assert crossover.active_table() == ALWAYS
         assert torch.get_num_threads() == recorded.threads
     assert crossover.active_table() == NEVER
     assert torch.get_num_threads() == 1
-    with same_arithmetic(None):
+    with use_arithmetic(None):
         assert crossover.active_table() == NEVER
 
 
@@ -108,7 +108,7 @@ def test_more_threads_than_cores_warn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     torch.set_num_threads(2)
     with pytest.warns(UserWarning, match="began with 3 threads, this machine has 2 cores"):  # noqa: SIM117
-        with same_arithmetic(ArithmeticConfig(threads=3, crossovers=NEVER.content())):
+        with use_arithmetic(ArithmeticConfig(threads=3, crossovers=NEVER.content())):
             assert torch.get_num_threads() == 3
 
 

@@ -67,8 +67,8 @@ def test_a_net_for_a_chip_keeps_to_it(
     assert config.facts is not None
     assert config.chip.gain is not None
     assert config.facts.split_by == "recording"  # the names of these files tell no speaker
-    assert opened.parts.train.x.shape[1:] == (60, 16)
-    assert (opened.parts.train.x > 1).mean() == pytest.approx(0.01, abs=0.003)
+    assert opened.data.train.x.shape[1:] == (60, 16)
+    assert (opened.data.train.x > 1).mean() == pytest.approx(0.01, abs=0.003)
 
 
 def test_training_draws_chips_only_where_it_is_to(chosen: dict[str, Any], tmp_path: Path) -> None:
@@ -138,8 +138,8 @@ def test_the_gain_is_of_the_training_part_alone_and_a_limit_counts_all_parts(
     assert run.config.chip is not None
     assert run.config.chip.gain is not None
     gain = run.config.chip.gain
-    assert gain == float(f"{1 / np.quantile(run.parts.train.x / gain, 0.99):.3g}")
-    parts = (run.parts.train, run.parts.val, run.parts.test)
+    assert gain == float(f"{1 / np.quantile(run.data.train.x / gain, 0.99):.3g}")
+    parts = (run.data.train, run.data.val, run.data.test)
     assert 10 <= sum(len(part) for part in parts) <= 15
     for part in parts:
         assert len(set(np.bincount(part.labels))) == 1

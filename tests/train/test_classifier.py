@@ -6,7 +6,7 @@ import torch
 pytest.importorskip("lightning")
 
 from nwavesdk.train.classifier import population_loss
-from nwavesdk.train.network import stream
+from nwavesdk.train.network import stream_seed
 
 
 def test_silence_is_undecided() -> None:
@@ -35,11 +35,11 @@ def test_neither_length_nor_population_changes_the_loss() -> None:
 
 def test_streams_differ_by_seed_use_and_place() -> None:
     streams = [
-        stream(0, "order"),
-        stream(1, "order"),
-        stream(0, "dropout"),
-        stream(0, "order", 0),
-        stream(0, "order", 1),
+        stream_seed(0, "order"),
+        stream_seed(1, "order"),
+        stream_seed(0, "dropout"),
+        stream_seed(0, "order", 0),
+        stream_seed(0, "order", 1),
     ]
     assert len(set(streams)) == len(streams)
-    assert stream(0, "order", 1) == stream(0, "order", 1)
+    assert stream_seed(0, "order", 1) == stream_seed(0, "order", 1)

@@ -5,11 +5,11 @@ import pytest
 
 from nwavesdk.data import load_wav_folder, speakers_of, split_recordings
 from nwavesdk.train import RunConfig
-from nwavesdk.train.run_data import load_parts
+from nwavesdk.train.run_data import load_run_data
 
 
 def test_the_scale_comes_from_the_training_part_alone(tones: Path) -> None:
-    _, parts = load_parts(RunConfig.of({"data": {"source": str(tones), "bands": 12}}))
+    _, parts = load_run_data(RunConfig.of({"data": {"source": str(tones), "bands": 12}}))
     recordings = load_wav_folder(tones, bands=12)
     mean = np.concatenate(split_recordings(recordings, "recording")[0].train.frames).mean(0)
     np.testing.assert_allclose(parts.standard.mean, mean, rtol=1e-4)
@@ -32,14 +32,14 @@ def spoken(tmp_path: Path) -> Path:
 
 def test_who_is_heard_in_one_part_is_in_no_other(spoken: Path) -> None:
     choices = {"data": {"source": str(spoken), "bands": 4}}
-    config, parts = load_parts(RunConfig.of(choices))
+    config, parts = load_run_data(RunConfig.of(choices))
     assert config.facts is not None
     assert config.facts.split_by == "speaker"
     split, _ = split_recordings(load_wav_folder(spoken, bands=4), "speaker")
     assert np.array_equal(split.test.labels, parts.test.labels)
     heard = [set(speakers_of(part.keys)) for part in split]
     assert sum(map(len, heard)) == len(set.union(*heard)) == 8
-    by_recording, others = load_parts(
+    by_recording, others = load_run_data(
         RunConfig.of({"data": {**choices["data"], "split": "recording"}})
     )
     assert by_recording.facts is not None
@@ -49,34 +49,34 @@ def test_who_is_heard_in_one_part_is_in_no_other(spoken: Path) -> None:
 
 def test_a_run_from_before_there_was_a_choice_keeps_its_parts(spoken: Path) -> None:
     """Such a config says what its parts were made by, in its facts alone."""
-    old, before = load_parts(
+    old, before = load_run_data(
         RunConfig.of({"data": {"source": str(spoken), "bands": 4, "split": "recording"}})
     )
     content = old.model_dump()
     del content["data"]["split"]
-    config, after = load_parts(RunConfig.of(content))
+    config, after = load_run_data(RunConfig.of(content))
     assert config == old
     assert np.array_equal(before.test.x, after.test.x)
     del content["facts"]["split_by"]  # from before parts by speaker
-    assert load_parts(RunConfig.of(content))[0] == old
+    assert load_run_data(RunConfig.of(content))[0] == old
 
 
 def test_so_does_one_for_a_chip(spoken: Path) -> None:
     choices = {"data": {"source": str(spoken), "split": "recording", "sample_rate": 8000}}
-    old, before = load_parts(
+    old, before = load_run_data(
         RunConfig.of({**choices, "chip": {"profile": "h1v2", "duration": 0.2}})
     )
     assert old.facts is not None
     assert old.facts.split_by == "recording"
     content = old.model_dump()
     del content["data"]["split"]
-    config, after = load_parts(RunConfig.of(content))
+    config, after = load_run_data(RunConfig.of(content))
     assert config == old
     assert np.array_equal(before.train.x, after.train.x)
 
 
 def test_a_resumed_run_takes_the_parts_that_it_has_by_name(spoken: Path) -> None:
-    config, _ = load_parts(RunConfig.of({"data": {"source": str(spoken), "bands": 4}}))
+    config, _ = load_run_data(RunConfig.of({"data": {"source": str(spoken), "bands": 4}}))
     config.check_same({"data": {"split": "speaker"}})
     config.check_same({"data": {"split": "auto"}})
     with pytest.raises(
@@ -87,6 +87,6 @@ def test_a_resumed_run_takes_the_parts_that_it_has_by_name(spoken: Path) -> None
 
 def test_digits_have_no_speakers() -> None:
     with pytest.raises(
-        ValueError, match="the spoken digits do not tell who speaks: leave --split out"
+        ValueError, match="the spoken digits do not name their speakers: leave --split out"
     ):
-        load_parts(RunConfig.of({"data": {"split": "speaker"}}))
+        load_run_data(RunConfig.of({"data": {"split": "speaker"}}))

@@ -165,9 +165,9 @@ def test_patience_ends_a_run_and_the_best_epoch_is_kept(
     load_model(run.folder.model, net)
     net.eval()
     prepare_net(net)
-    spk, _ = net(torch.from_numpy(run.parts.val.x))
+    spk, _ = net(torch.from_numpy(run.data.val.x))
     loss = population_loss(
-        spk, torch.from_numpy(run.parts.val.labels), 3, run.config.learning.sharpness
+        spk, torch.from_numpy(run.data.val.labels), 3, run.config.learning.sharpness
     )
     assert loss.item() == pytest.approx(float(best["val_loss"]), rel=1e-3, abs=1e-5)
     checkpoint = AtomicCheckpointIO().load_checkpoint(run.folder.checkpoint)

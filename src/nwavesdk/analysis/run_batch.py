@@ -11,8 +11,8 @@ from nwavesdk.layers import SpikingSequential
 from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.checkpoint import AtomicCheckpointIO
 from nwavesdk.train.classifier import population_loss
-from nwavesdk.train.network import chip_seed, stream
-from nwavesdk.train.run_data import load_parts
+from nwavesdk.train.network import chip_seed, stream_seed
+from nwavesdk.train.run_data import load_run_data
 
 __all__ = ["RunBatch"]
 
@@ -52,21 +52,21 @@ class RunBatch:
             ValueError: There is no run, or its data are no longer what they were.
         """
         if path.is_file():
-            config, parts = load_parts(RunConfig.read(path))
-            run, place = Run(RunFolder(path.parent), config, parts), Path(".")
+            config, data = load_run_data(RunConfig.read(path))
+            run, place = Run(RunFolder(path.parent), config, data), Path(".")
         else:
             run, place = Run.open(path), path / "pictures"
         config, learning = run.config, run.config.learning
         mismatch = config.chip is not None and config.chip.training == "mismatch"
         net, weights = _net(run, mismatch, initial=path.is_file())
         order = torch.randperm(
-            len(run.parts.train),
-            generator=torch.Generator().manual_seed(stream(config.seed, "look")),
+            len(run.data.train),
+            generator=torch.Generator().manual_seed(stream_seed(config.seed, "look")),
         )
         some = order[: recordings or learning.batch_size]
         x, labels = (
-            torch.from_numpy(run.parts.train.x)[some],
-            torch.from_numpy(run.parts.train.labels)[some],
+            torch.from_numpy(run.data.train.x)[some],
+            torch.from_numpy(run.data.train.labels)[some],
         )
 
         def loss(spk: Tensor, mem: Tensor) -> Tensor:  # noqa: ARG001

@@ -117,7 +117,7 @@ class ChipRun:
 
     def series(self, n: int, seed: int, wanted: float) -> ChipSeries:
         """Test the net on `n` drawn chips and write their accuracies; see `draw_series`."""
-        test = self.run.parts.test
+        test = self.run.data.test
         net = self.run.model(mismatch=True)
         x = torch.from_numpy(test.x)
         labels = torch.from_numpy(test.labels)
@@ -158,7 +158,7 @@ class ChipRun:
         net.eval()
         with ChipInstance(None).on(net):
             prepare_net(net)
-            recording = net.record(torch.from_numpy(self.run.parts.val.x))
+            recording = net.record(torch.from_numpy(self.run.data.val.x))
         return [record.spk for record in recording.layers.values()]
 
 

@@ -15,7 +15,7 @@ from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.metrics import accuracy_population, population_counts
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing
 from nwavesdk.train.config import ChipConfig, LearningConfig
-from nwavesdk.train.network import chip_seed, stream
+from nwavesdk.train.network import chip_seed, stream_seed
 
 __all__ = ["Classifier", "Selection", "population_loss"]
 
@@ -95,7 +95,7 @@ class Classifier(LightningModule):
         # Anew for every step: Lightning and its loaders draw from torch's generator, and not equally often in a run
         # that goes on and in one that is resumed.
         torch.manual_seed(
-            stream(self.seed, "dropout", self.current_epoch, batch_idx, self.global_rank)
+            stream_seed(self.seed, "dropout", self.current_epoch, batch_idx, self.global_rank)
         )
         self._prepare("mismatch", self.current_epoch, batch_idx, self.global_rank)
         loss, accuracy, rates = self._measure(batch)

@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader
 from nwavesdk.data import Series
 from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.metrics import population_counts
-from nwavesdk.train.run_data import tensors
+from nwavesdk.train.run_data import tensor_dataset
 
-__all__ = ["SATURATED", "Evaluation", "evaluate"]
+__all__ = ["SATURATED", "Evaluation", "evaluate_net"]
 
 SATURATED = 0.9
 """Spikes a step from which on a neuron counts as saturated: it tells nothing any more."""
@@ -47,7 +47,9 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(net: SpikingSequential, series: Series, n_classes: int, batch_size: int) -> Evaluation:
+def evaluate_net(
+    net: SpikingSequential, series: Series, n_classes: int, batch_size: int
+) -> Evaluation:
     """Run a part through a net, on the device of the net, without dropout.
 
     Args:
@@ -63,7 +65,7 @@ def evaluate(net: SpikingSequential, series: Series, n_classes: int, batch_size:
     net.eval()
     device = next(net.parameters()).device
     predicted, fired = [], [torch.zeros((), dtype=torch.float64)]
-    for x, _ in DataLoader(tensors(series), batch_size):
+    for x, _ in DataLoader(tensor_dataset(series), batch_size):
         prepare_net(net)
         record = net.record(x.to(device))
         predicted.append(population_counts(record.spk, n_classes).argmax(dim=1).cpu())

@@ -1,9 +1,8 @@
-"""The random numbers of a run: each use has its own stream, a function of the run's seed and of what it is for.
+"""The network of a run, and the seeds of its random numbers.
 
-Nothing random is left over from one epoch to the next, so a run that starts again at an epoch sees the same numbers.
-
-
-The network of a run: synapses and neurons, read out by a population of neurons for each class.
+The net is a stack of synapses and neuron layers, read out by a population of neurons per class.
+Each use of random numbers has its own seed, a function of the run's seed and of the use. No state
+of a generator is carried from one epoch to the next, so a resumed run draws the same numbers.
 """
 
 from itertools import pairwise
@@ -18,60 +17,64 @@ from nwavesdk.layers import Dropout, LIFLayer, LIFSynapse, SpikingSequential, fa
 from nwavesdk.surrogate import parse
 from nwavesdk.train.config import NetConfig
 
-__all__ = ["build_chip_network", "build_network", "chip_seed", "stream"]
+__all__ = ["build_chip_network", "build_network", "chip_seed", "stream_seed"]
 
 
-def stream(seed: int, use: str, *place: int) -> int:
-    """The seed of a stream.
+def stream_seed(seed: int, use: str, *place: int) -> int:
+    """The seed of a stream of random numbers.
 
     Args:
         seed: The run's seed.
         use: What the numbers are for.
-        place: Where they are used, such as epoch and process.
+        place: Where they are used, for example the epoch and the process.
 
     Returns:
         An integer below 2^32.
 
     Example:
-        >>> stream(0, "order", 1) == stream(0, "order", 1) != stream(1, "order", 0)
+        >>> stream_seed(0, "order", 1) == stream_seed(0, "order", 1)
         True
+        >>> stream_seed(0, "order", 1) == stream_seed(1, "order", 0)
+        False
     """
-    return int(
-        np.random.SeedSequence([seed, crc32(use.encode()), len(place), *place]).generate_state(1)[0]
-    )
+    entropy = [seed, crc32(use.encode()), len(place), *place]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
 def chip_seed(seed: int, use: str, *place: int, drawn: bool) -> int:
-    """The seed of one chip of the series: even for those of training and selection, odd for those `drawn` to test.
+    """The seed of one chip of the series.
 
-    So no chip on which a net is tested is one that it has met, whatever the seeds.
+    Seeds are even for training and selection and odd for testing. So a net is never tested on a
+    chip that it was trained on, whatever the seeds.
 
     Args:
-        seed: The run's seed, or that of the drawing.
+        seed: The run's seed, or the seed of the test.
         use: What the chip is for.
-        place: Which of them it is.
-        drawn: Whether it is one to test on.
+        place: Which of the chips for this use it is.
+        drawn: Whether the chip is drawn for testing.
 
     Example:
-        >>> chip_seed(0, "mismatch", 1, 2, drawn=False) % 2, chip_seed(0, "chips", 7, drawn=True) % 2
-        (0, 1)
+        >>> chip_seed(0, "mismatch", 1, 2, drawn=False) % 2
+        0
+        >>> chip_seed(0, "chips", 7, drawn=True) % 2
+        1
     """
-    return 2 * stream(seed, use, *place) + drawn
+    return 2 * stream_seed(seed, use, *place) + drawn
 
 
 def build_network(config: NetConfig, n_inputs: int, n_classes: int) -> SpikingSequential:
-    """Synapse, neurons and dropout for each hidden size; synapse and neurons for the populations.
+    """Build a net: synapse, neurons and dropout per hidden size, then the populations.
 
     Args:
         config: Sizes and constants.
         n_inputs: Features of a frame.
-        n_classes: Populations.
+        n_classes: Number of populations.
 
     Returns:
-        A net of which the output spikes have the shape `[B, T, n_classes * population]`.
+        A net whose output spikes have the shape `[B, T, n_classes * population]`.
     """
     modules: list[nn.Module] = []
-    for n_in, n_out in pairwise((n_inputs, *config.hidden, n_classes * config.population)):
+    for n_in, n_out in pairwise(_layer_sizes(config, n_inputs, n_classes)):
         if modules and config.dropout:
             modules.append(Dropout(config.dropout))
         neurons = LIFLayer(
@@ -93,18 +96,18 @@ def build_chip_network(
     bits: int | None,
     mismatch: bool,
 ) -> SpikingSequential:
-    """The same for a chip: behind the filter bank a front end with a neuron for each channel, then as above.
+    """Build a net for a chip: a front end with one neuron per channel, then as `build_network`.
 
     Args:
         config: Sizes and constants; the threshold is the chip's.
         n_inputs: Channels of the filter bank.
-        n_classes: Populations.
+        n_classes: Number of populations.
         profile: The chip.
-        bits: Bits of each weight, or None for weights as they are trained.
-        mismatch: Whether `prepare_net` draws how one chip differs from the next.
+        bits: Bits of each weight; None leaves weights as they are trained.
+        mismatch: Whether `prepare_net` draws the mismatch of a chip.
 
     Returns:
-        A net of which the output spikes have the shape `[B, T, n_classes * population]`.
+        A net whose output spikes have the shape `[B, T, n_classes * population]`.
     """
     family = family_of(profile)
     weights: dict[str, Any] = {"quantization_bits": bits, "profile": profile}
@@ -123,8 +126,12 @@ def build_chip_network(
         return layer
 
     modules: list[nn.Module] = [family.frontend(n_inputs, **weights), neurons(n_inputs)]
-    for n_in, n_out in pairwise((n_inputs, *config.hidden, n_classes * config.population)):
+    for n_in, n_out in pairwise(_layer_sizes(config, n_inputs, n_classes)):
         if config.dropout:
             modules.append(Dropout(config.dropout))
         modules += [family.synapse(n_in, n_out, **weights), neurons(n_out)]
     return SpikingSequential(*modules)
+
+
+def _layer_sizes(config: NetConfig, n_inputs: int, n_classes: int) -> tuple[int, ...]:
+    return (n_inputs, *config.hidden, n_classes * config.population)

@@ -18,7 +18,7 @@ from nwavesdk.train.pictures import (
     membrane_traces,
     spike_raster,
 )
-from nwavesdk.train.run_data import Parts
+from nwavesdk.train.run_data import RunData
 from nwavesdk.train.run_folder import RunFolder
 from nwavesdk.train.theme import DARK, LIGHT, Draw, render
 
@@ -42,7 +42,7 @@ VALIDATED_ON = {
 def write_report(
     folder: RunFolder,
     config: RunConfig,
-    parts: Parts,
+    data: RunData,
     net: SpikingSequential,
     history: Sequence[dict[str, float]],
     test: Evaluation,
@@ -66,7 +66,7 @@ def write_report(
         headline=(f"{100 * result['test_accuracy']:.2f} %", "test accuracy"),
     )
     page.add_facts(_facts(config, result))
-    for name, draw in _drawings(config, parts, net, history, test, result).items():
+    for name, draw in _drawings(config, data, net, history, test, result).items():
         light = render(draw, LIGHT)
         write_atomically(folder.pictures / f"{name}.png", light)
         page.add_picture(CAPTIONS[name], light, render(draw, DARK))
@@ -77,7 +77,7 @@ def write_report(
 @torch.no_grad()
 def _drawings(
     config: RunConfig,
-    parts: Parts,
+    data: RunData,
     net: SpikingSequential,
     history: Sequence[dict[str, float]],
     test: Evaluation,
@@ -91,12 +91,12 @@ def _drawings(
     net.eval()
     prepare_net(net)
     # The first recording that fills the whole sequence, if there is one.
-    example = int(parts.val.x[:, -1].any(axis=1).argmax())
-    x = torch.from_numpy(parts.val.x[example : example + 1])
+    example = int(data.val.x[:, -1].any(axis=1).argmax())
+    x = torch.from_numpy(data.val.x[example : example + 1])
     layers = net.record(x.to(next(net.parameters()).device)).layers.values()
     traces = [(_first(layer.spk), _first(layer.u), _first(layer.mem)) for layer in layers]
     spikes = [s for s, _, _ in traces]
-    label = int(parts.val.labels[example])
+    label = int(data.val.labels[example])
     counts = test.confusion(len(classes)).numpy()
     return {
         "learning_curves": lambda theme: learning_curves(history, result["best_epoch"], theme),

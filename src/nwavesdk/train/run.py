@@ -1,9 +1,4 @@
-"""A run from its config to its report, and on from where it was killed.
-
-Whether the machine that a run asks for is here.
-
-What decides the order of sums on a CPU, as the config of a run holds it: read at its begin, set when it goes on.
-"""
+"""A run from its config to its report, and its continuation after an interruption."""
 
 import contextlib
 import logging
@@ -26,107 +21,108 @@ from nwavesdk.solvers.sparse import crossover
 from nwavesdk.train.checkpoint import AtomicCheckpointIO, EveryEpoch, load_model, save_model
 from nwavesdk.train.classifier import Classifier, Selection
 from nwavesdk.train.config import ArithmeticConfig, MachineConfig, RunConfig
-from nwavesdk.train.evaluation import evaluate
-from nwavesdk.train.network import build_chip_network, build_network, stream
-from nwavesdk.train.progress import History, progress
+from nwavesdk.train.evaluation import Evaluation, evaluate_net
+from nwavesdk.train.network import build_chip_network, build_network, stream_seed
+from nwavesdk.train.progress import History, progress_callbacks
 from nwavesdk.train.report import write_report
-from nwavesdk.train.run_data import Loaders, Parts, load_parts
+from nwavesdk.train.run_data import Loaders, RunData, load_run_data
 from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 
-__all__ = ["Run", "arithmetic_now", "check_machine", "same_arithmetic"]
+__all__ = ["Run", "check_machine", "current_arithmetic", "use_arithmetic"]
 
 VAL_BATCH = 16
-"""Recordings of the validation part that one chip hears, where training draws chips: so that several are heard."""
+"""Recordings per validation batch if training draws chips; small, so that it uses several."""
 
 
 class Run:
-    """A run that is ready to go on: its folder, its config with the data's facts, its data.
+    """A run that can be trained or continued: its folder, its completed config and its data.
 
     Args:
-        folder: Where it is kept.
-        config: Its config, with facts.
-        parts: Its data.
+        folder: The folder of the run.
+        config: The config of the run, with facts.
+        data: The data of the run.
     """
 
-    def __init__(self, folder: RunFolder, config: RunConfig, parts: Parts) -> None:
+    def __init__(self, folder: RunFolder, config: RunConfig, data: RunData) -> None:
         assert config.facts is not None
         self.folder = folder
         self.config = config
-        self.parts = parts
+        self.data = data
         self.classes = config.facts.classes
         self.n_features = config.facts.n_features
         self.profile = config.facts.chip
 
     @classmethod
     def new(cls, path: Path, config: RunConfig) -> "Run":
-        """Begin a run in an empty or new folder.
+        """Begin a run in a new or empty folder.
 
         Raises:
-            ValueError: The folder is in use, or the data cannot be used; then no folder is made.
-            ModuleNotFoundError: An extra is missing.
+            ValueError: If the folder is in use, or the data cannot be used; no folder is made.
+            ModuleNotFoundError: If an extra is missing.
         """
         folder = RunFolder(path)
-        # Processes after the first, started by Lightning or torchrun, join the run that the first one began.
-        leads = getattr(rank_zero_only, "rank", 0) == 0
-        if leads:
+        # Further processes, started by Lightning or torchrun, join the run that the first began.
+        is_first = getattr(rank_zero_only, "rank", 0) == 0
+        if is_first:
             folder.check_free()
         check_machine(config.machine)
-        config, parts = load_parts(config)
-        config = config.model_copy(update={"arithmetic": arithmetic_now()})
-        if leads:
+        config, data = load_run_data(config)
+        config = config.model_copy(update={"arithmetic": current_arithmetic()})
+        if is_first:
             folder.begin(config)
-        return cls(folder, config, parts)
+        return cls(folder, config, data)
 
     @classmethod
     def open(cls, path: Path) -> "Run":
-        """A run that was begun earlier.
+        """Open a run that was begun earlier.
 
         Raises:
-            ValueError: There is no run, or its data are no longer what they were.
+            ValueError: If there is no run, or its data have changed.
         """
         folder = RunFolder(path)
-        config, parts = load_parts(folder.read_config())
-        return cls(folder, config, parts)
+        config, data = load_run_data(folder.read_config())
+        return cls(folder, config, data)
 
     def network(self, *, deployed: bool = False, mismatch: bool = False) -> SpikingSequential:
-        """The network with the weights of the seed.
+        """The network with the initial weights of the seed.
 
         Args:
-            deployed: As it will be in the end; for a chip, with its bits, which training may not know of.
-            mismatch: For a chip, that `prepare_net` draws how chips differ.
+            deployed: Whether to build the net as it is used after training. For a chip its weights
+                then have the chip's bits, also if training ignores them.
+            mismatch: Whether `prepare_net` draws the mismatch of a chip.
         """
-        torch.manual_seed(stream(self.config.seed, "weights"))
-        net, chip = self.config.net, self.config.chip
+        torch.manual_seed(stream_seed(self.config.seed, "weights"))
+        net = self.config.net
+        chip = self.config.chip
+        n_classes = len(self.classes)
         if chip is None:
-            return build_network(net, self.n_features, len(self.classes))
+            return build_network(net, self.n_features, n_classes)
         assert self.profile is not None
         bits = chip.bits if deployed or chip.training != "plain" else None
-        return build_chip_network(
-            net, self.n_features, len(self.classes), self.profile, bits, mismatch
-        )
+        return build_chip_network(net, self.n_features, n_classes, self.profile, bits, mismatch)
 
     def model(self, *, mismatch: bool = False) -> SpikingSequential:
-        """The trained network as it is used, read from its file; see `network`.
+        """The trained network, read from its file; see `network`.
 
         Raises:
-            ValueError: The model is missing or damaged.
+            ValueError: If the file is missing or damaged.
         """
         net = self.network(deployed=True, mismatch=mismatch)
         load_model(self.folder.model, net)
         return net
 
     def train(self) -> dict[str, Any] | None:
-        """Learn, from the latest checkpoint if there is one; select, test once, write model, pictures and report.
+        """Train, from the checkpoint if there is one; test once; write model and report.
 
         Returns:
             The content of `result.json`; None in processes other than the first.
 
         Raises:
-            BrokenRunError: Training diverged, or the checkpoint is damaged.
+            BrokenRunError: If training diverged, or the checkpoint is damaged.
         """
-        with same_arithmetic(self.config.arithmetic):
+        with use_arithmetic(self.config.arithmetic):
             try:
-                return self._train()
+                return self._fit_and_finish()
             except RuntimeError as error:
                 if DIVERGED not in str(error):
                     raise
@@ -135,21 +131,38 @@ class Run:
                     f"{what}training diverged; begin a new run with a lower learning rate."
                 ) from error
 
-    def _train(self) -> dict[str, Any] | None:
+    def test(self) -> dict[str, Any]:
+        """Read the model from its file and test it.
+
+        Raises:
+            ValueError: If the file is missing or damaged.
+        """
+        net = self.model()
+        with use_arithmetic(self.config.arithmetic):
+            test = self._evaluate_test_set(net)
+        return {
+            "test_accuracy": test.accuracy,
+            "recordings": len(test.labels),
+            "rates": list(test.rates),
+        }
+
+    def _evaluate_test_set(self, net: SpikingSequential) -> Evaluation:
+        batch_size = self.config.learning.batch_size
+        return evaluate_net(net, self.data.test, len(self.classes), batch_size)
+
+    def _fit_and_finish(self) -> dict[str, Any] | None:
         learning = self.config.learning
         chip = self.config.chip
-        net = self.network(mismatch=chip is not None and chip.training == "mismatch")
+        mismatch = chip is not None and chip.training == "mismatch"
+        net = self.network(mismatch=mismatch)
         model = Classifier(net, len(self.classes), learning, self.config.seed, chip)
-        history, selection = History(self.folder.metrics), Selection(learning.patience)
+        history = History(self.folder.metrics)
+        selection = Selection(learning.patience)
+        val_batch_size = VAL_BATCH if mismatch else None
+        loaders = Loaders(self.data, learning.batch_size, self.config.seed, val_batch_size)
         checkpoint = self.folder.checkpoint
-        with _quiet():
+        with _quiet_lightning():
             trainer = self._trainer(history, selection)
-            loaders = Loaders(
-                self.parts,
-                learning.batch_size,
-                self.config.seed,
-                VAL_BATCH if model.mismatch else None,
-            )
             trainer.fit(model, loaders, ckpt_path=checkpoint if checkpoint.is_file() else None)
         if not trainer.is_global_zero:
             return None
@@ -159,34 +172,37 @@ class Run:
         )
         if chip is not None and chip.training == "plain":
             project(net)
-        save_model(self.folder.model, net, self.parts.standard)
+        save_model(self.folder.model, net, self.data.standard)
         return self._finish(net, history, selection)
 
-    def test(self) -> dict[str, Any]:
-        """Read the model from its file and test it.
-
-        Raises:
-            ValueError: The model is missing or damaged.
-        """
-        net = self.model()
-        with same_arithmetic(self.config.arithmetic):
-            result = evaluate(
-                net, self.parts.test, len(self.classes), self.config.learning.batch_size
-            )
-        return {
-            "test_accuracy": result.accuracy,
-            "recordings": len(result.labels),
-            "rates": list(result.rates),
-        }
+    def _trainer(self, history: History, selection: Selection) -> Trainer:
+        machine = self.config.machine
+        callbacks = [history, selection, *progress_callbacks(history)]
+        return Trainer(
+            accelerator=machine.accelerator,
+            devices=machine.devices,
+            precision=machine.precision,
+            max_epochs=self.config.learning.epochs,
+            callbacks=[*callbacks, EveryEpoch(self.folder.checkpoint)],
+            plugins=[AtomicCheckpointIO()],
+            logger=TensorBoardLogger(self.folder.path, name="", version="tensorboard"),
+            log_every_n_steps=1,
+            num_sanity_val_steps=0,
+            enable_progress_bar=sys.stderr.isatty(),
+            enable_model_summary=False,
+            default_root_dir=self.folder.path,
+        )
 
     def _finish(
         self, net: SpikingSequential, history: History, selection: Selection
     ) -> dict[str, Any]:
-        test = evaluate(net, self.parts.test, len(self.classes), self.config.learning.batch_size)
+        """Test the net, and write the report and, last, the result."""
+        test = self._evaluate_test_set(net)
+        val_accuracy, negative_val_loss = selection.score
         result = {
             "test_accuracy": test.accuracy,
-            "val_accuracy": round(selection.score[0], 6),
-            "val_loss": round(-selection.score[1], 6),
+            "val_accuracy": round(val_accuracy, 6),
+            "val_loss": round(-negative_val_loss, 6),
             "seed": self.config.seed,
             "seconds": round(history.seconds, 2),
             "epochs": len(history.rows),
@@ -196,40 +212,22 @@ class Run:
             "saturated": list(test.saturated),
             "parameters": sum(parameter.numel() for parameter in net.parameters()),
         }
-        write_report(self.folder, self.config, self.parts, net, history.rows, test, result)
+        write_report(self.folder, self.config, self.data, net, history.rows, test, result)
         self.folder.write_result(result)
         return result
 
-    def _trainer(self, history: History, selection: Selection) -> Trainer:
-        machine = self.config.machine
-        board = TensorBoardLogger(self.folder.path, name="", version="tensorboard")
-        return Trainer(
-            accelerator=machine.accelerator,
-            devices=machine.devices,
-            precision=machine.precision,
-            max_epochs=self.config.learning.epochs,
-            callbacks=[history, selection, *progress(history), EveryEpoch(self.folder.checkpoint)],
-            plugins=[AtomicCheckpointIO()],
-            logger=board,
-            log_every_n_steps=1,
-            num_sanity_val_steps=0,
-            enable_progress_bar=sys.stderr.isatty(),
-            enable_model_summary=False,
-            default_root_dir=self.folder.path,
-        )
-
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's advice away and standard output free for the result."""
+def _quiet_lightning() -> Iterator[None]:
+    """Hide Lightning's advice, and keep standard output free for the result."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
-            # The data lie in memory: workers would only copy them.
+            # The data are in memory: worker processes would only copy them.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            # Lightning on a newer torch than its own.
+            # Lightning with a torch that is newer than it.
             warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")
             yield
     finally:
@@ -237,27 +235,26 @@ def _quiet() -> Iterator[None]:
 
 
 def check_machine(machine: MachineConfig) -> None:
-    """Refuse an accelerator that is missing, before anything is written.
+    """Reject an accelerator that is missing, before anything is written.
 
     Raises:
-        ValueError: There is no such accelerator, or there are less devices than asked for.
+        ValueError: If there is no such accelerator, or it has fewer devices than requested.
     """
     cuda = CUDAAccelerator.auto_device_count() if CUDAAccelerator.is_available() else 0
-    apple = MPSAccelerator.auto_device_count() if MPSAccelerator.is_available() else 0
-    here = {"gpu": cuda or apple, "cuda": cuda, "mps": apple}
-    found = here.get(machine.accelerator)
-    if found is not None and found < machine.devices:
+    mps = MPSAccelerator.auto_device_count() if MPSAccelerator.is_available() else 0
+    available = {"gpu": cuda or mps, "cuda": cuda, "mps": mps}.get(machine.accelerator)
+    if available is not None and available < machine.devices:
         raise ValueError(
-            f"machine.accelerator: got {machine.accelerator!r} with {machine.devices} device(s), found {found} here: "
-            f"use --accelerator cpu or auto, or less --devices."
+            f"machine.accelerator: got {machine.accelerator!r} with {machine.devices} device(s), "
+            f"but this machine has {available}: use --accelerator cpu or auto, or fewer --devices."
         )
 
 
-def arithmetic_now() -> ArithmeticConfig:
-    """Threads and crossovers of this process.
+def current_arithmetic() -> ArithmeticConfig:
+    """The threads and crossovers of this process.
 
     Raises:
-        ValueError: the user's own table is broken.
+        ValueError: If the user's own table of crossovers is damaged.
     """
     return ArithmeticConfig(
         threads=torch.get_num_threads(), crossovers=crossover.active_table().content()
@@ -265,16 +262,22 @@ def arithmetic_now() -> ArithmeticConfig:
 
 
 @contextlib.contextmanager
-def same_arithmetic(config: ArithmeticConfig | None) -> Iterator[None]:
-    """Compute as the run did when it began; a run of before this was recorded goes on with what is set."""
+def use_arithmetic(config: ArithmeticConfig | None) -> Iterator[None]:
+    """Compute with the threads and crossovers with which a run began.
+
+    Runs that were begun before these were recorded use the current ones.
+    """
     if config is None:
         yield
         return
-    threads, table, cores = torch.get_num_threads(), crossover.chosen_table(), os.cpu_count() or 1
+    threads = torch.get_num_threads()
+    table = crossover.chosen_table()
+    cores = os.cpu_count() or 1
     if config.threads > max(threads, cores):
         warnings.warn(
-            f"the run began with {config.threads} threads, this machine has {cores} cores: it goes on with "
-            f"{config.threads} threads for the same weights, more slowly than a new run.",
+            f"the run began with {config.threads} threads, this machine has {cores} cores: it "
+            f"continues with {config.threads} threads for the same weights, more slowly than a "
+            "new run.",
             stacklevel=3,
         )
     try:

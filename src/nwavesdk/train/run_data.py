@@ -1,10 +1,8 @@
-"""The three parts of a run's data as sequences, made from its config.
-
-Batches of a run: shuffled by seed and epoch for training, in order for everything else.
-"""
+"""The data of a run: its recordings as sequences in three sets, and their batches."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from nwavesdk.chip import Profile, load_profile
 from nwavesdk.data import (
+    Channels,
     Frames,
     Indices,
     NWaveDataloaderConfig,
@@ -31,13 +30,13 @@ from nwavesdk.data import (
 )
 from nwavesdk.data.recordings import hash_order
 from nwavesdk.train.config import ChipConfig, DataConfig, Facts, RunConfig
-from nwavesdk.train.network import stream
+from nwavesdk.train.network import stream_seed
 
-__all__ = ["Loaders", "Parts", "load_parts", "tensors"]
+__all__ = ["Loaders", "RunData", "load_run_data", "tensor_dataset"]
 
 
 @dataclass(frozen=True, eq=False)
-class Parts(Split[Series]):
+class RunData(Split[Series]):
     """The training, validation and test set of a run.
 
     Args:
@@ -47,64 +46,63 @@ class Parts(Split[Series]):
     standard: Standard
 
 
-def load_parts(config: RunConfig) -> tuple[RunConfig, Parts]:
-    """Read the recordings, part them, bring them to one scale and one length.
+def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
+    """Read the recordings, split them and bring them to one scale and one length.
 
     Returns:
-        The config with everything filled in that follows from the data, and the parts.
+        The config, completed by what follows from the data, and the data.
 
     Raises:
-        ValueError: The source cannot be used, or its content is not that of the config's facts.
-        ModuleNotFoundError: An extra is missing.
+        ValueError: If the source cannot be used, or its content differs from the config's facts.
+        ModuleNotFoundError: If an extra is missing.
     """
     if config.chip is not None:
-        return _for_a_chip(config, config.chip)
-    recordings = _load(config.data)
+        return _load_chip_data(config, config.chip)
+    recordings = _read_recordings(config.data)
+    _check_unchanged(config, recordings.fingerprint)
     fingerprint = recordings.fingerprint
-    _check_same(config, fingerprint)
     if config.data.limit is not None:
         recordings = recordings.limit(config.data.limit)
     split, split_by = split_recordings(recordings, config.data.split)
     length = config.data.length or fit_length(split.train)
     hold = config.data.hold or fit_hold(length)
     standard = Standard.fit(split.train)
-    train, val, test = split.map(lambda part: Series.of(part, standard, length, hold))
+    series = split.map(lambda part: Series.of(part, standard, length, hold))
     facts = Facts(
         classes=recordings.classes,
         n_features=recordings.n_features,
         fingerprint=fingerprint,
-        recordings=(len(train), len(val), len(test)),
+        recordings=_counts(series),
         split_by=split_by,
     )
-    filled = {
+    completed: dict[str, Any] = {
         "length": length,
         "hold": hold,
         "sample_rate": recordings.sample_rate,
         "split": split_by,
     }
-    data = config.data.model_copy(update=filled)
-    return config.model_copy(update={"data": data, "facts": facts}), Parts(
-        train, val, test, standard
-    )
+    data_config = config.data.model_copy(update=completed)
+    config = config.model_copy(update={"data": data_config, "facts": facts})
+    return config, RunData(series.train, series.val, series.test, standard)
 
 
-def _load(data: DataConfig) -> Recordings:
-    if data.source == "digits":
-        if data.split == "speaker":
+def _read_recordings(config: DataConfig) -> Recordings:
+    if config.source == "digits":
+        if config.split == "speaker":
             raise ValueError(
-                "data.split: the spoken digits do not tell who speaks: leave --split out."
+                "data.split: the spoken digits do not name their speakers: leave --split out."
             )
         return load_digits()
     return load_wav_folder(
-        Path(data.source),
-        sample_rate=data.sample_rate,
-        bands=data.bands,
-        window=data.window,
-        hop=data.hop,
+        Path(config.source),
+        sample_rate=config.sample_rate,
+        bands=config.bands,
+        window=config.window,
+        hop=config.hop,
     )
 
 
-def _check_same(config: RunConfig, fingerprint: str) -> None:
+def _check_unchanged(config: RunConfig, fingerprint: str) -> None:
     if config.facts is not None and config.facts.fingerprint != fingerprint:
         raise ValueError(
             f"The data of {config.data.source} have changed since the run began "
@@ -113,22 +111,58 @@ def _check_same(config: RunConfig, fingerprint: str) -> None:
         )
 
 
-def _for_a_chip(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Parts]:
-    """The recordings of a folder as a chip's filter bank hears them, by speaker where names tell who speaks."""
+def _counts(series: Split[Series]) -> tuple[int, int, int]:
+    return len(series.train), len(series.val), len(series.test)
+
+
+def _load_chip_data(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, RunData]:
+    """As `load_run_data`, through the filter bank of a chip."""
+    recorded = None if config.facts is None else config.facts.chip
+    profile = recorded or load_profile(chip.profile)
+    channels = _filter_recordings(config, chip, profile)
+    _check_unchanged(config, channels.fingerprint)
+    n_channels = channels.x.shape[2]
+    if config.facts is None:
+        _check_neuron_count(config, profile, n_channels, len(channels.classes))
+    labels = channels.y.astype(np.int64)
+    limit = config.data.limit
+    split = channels.split.map(lambda part: _limit_per_class(part, labels, channels.keys, limit))
+    gain = chip.gain or _fit_gain(channels.x[split.train])
+    # The gain is the scale of all channels: (x - 0) / (1 / gain).
+    mean = np.zeros(n_channels, np.float32)
+    standard = Standard(mean, np.full(n_channels, 1 / gain, np.float32))
+    series = split.map(lambda part: Series(standard.apply(channels.x[part]), labels[part]))
+    facts = Facts(
+        classes=channels.classes,
+        n_features=n_channels,
+        fingerprint=channels.fingerprint,
+        recordings=_counts(series),
+        split_by=channels.split_by,
+        profile=profile.to_json(),
+    )
+    bits = chip.bits or profile.count("weight_bits")
+    completed = {
+        "data": config.data.model_copy(update={"split": channels.split_by}),
+        "chip": chip.model_copy(update={"gain": gain, "bits": bits}),
+        "facts": facts,
+    }
+    data = RunData(series.train, series.val, series.test, standard)
+    return config.model_copy(update=completed), data
+
+
+def _filter_recordings(config: RunConfig, chip: ChipConfig, profile: Profile) -> Channels:
     if config.data.source == "digits":
         raise ValueError(
-            "a chip hears sound, and the spoken digits come as features: give --data FOLDER with wavs."
+            "a chip needs sound, but the spoken digits are features: "
+            "give --data FOLDER with .wav files."
         )
     if config.data.sample_rate is None:
         raise ValueError(
-            "data.sample_rate: a run for a chip needs the rate of the sound [Hz], got None."
+            "data.sample_rate: a run for a chip needs the sample rate of the sound [Hz], got None."
         )
-    profile = (config.facts.chip if config.facts is not None else None) or load_profile(
-        chip.profile
-    )
     if config.facts is None:
-        _check_unused(config)
-    heard = generate(
+        _check_chip_allows(config)
+    return generate(
         NWaveDataloaderConfig(
             config.data.source,
             sample_rate=config.data.sample_rate,
@@ -139,116 +173,95 @@ def _for_a_chip(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Parts]:
             chip=profile,
         )
     )
-    _check_same(config, heard.fingerprint)
-    if config.facts is None:
-        _check_room(config, profile, heard.x.shape[2], len(heard.classes))
-    labels = heard.y.astype(np.int64)
-    split = heard.split.map(
-        lambda indices: _limited(indices, labels, heard.keys, config.data.limit)
-    )
-    gain = chip.gain or _gain(heard.x[split.train])
-    standard = Standard(
-        np.zeros(heard.x.shape[2], np.float32), np.full(heard.x.shape[2], 1 / gain, np.float32)
-    )
-    train, val, test = split.map(
-        lambda indices: Series(standard.apply(heard.x[indices]), labels[indices])
-    )
-    facts = Facts(
-        classes=heard.classes, n_features=heard.x.shape[2], fingerprint=heard.fingerprint,
-        recordings=(len(train), len(val), len(test)), split_by=heard.split_by, profile=profile.to_json(),
-    )  # fmt: skip
-    chosen = chip.model_copy(
-        update={"gain": gain, "bits": chip.bits or profile.count("weight_bits")}
-    )
-    data = config.data.model_copy(update={"split": heard.split_by})
-    return config.model_copy(update={"data": data, "chip": chosen, "facts": facts}), Parts(
-        train, val, test, standard
-    )
 
 
-def _check_unused(config: RunConfig) -> None:
-    """Refuse choices that a chip leaves no room for."""
-    own, default = RunConfig(data=config.data, net=config.net), RunConfig()
-    names = [("data", name) for name in ("bands", "length", "hold", "window", "hop")] + [
-        ("net", "threshold")
-    ]
-    for section, name in names:
-        got, expected = (getattr(getattr(whole, section), name) for whole in (own, default))
+def _check_chip_allows(config: RunConfig) -> None:
+    """Reject choices that have no meaning for a chip."""
+    given = RunConfig(data=config.data, net=config.net).model_dump()
+    defaults = RunConfig().model_dump()
+    fields = [("data", name) for name in ("bands", "length", "hold", "window", "hop")]
+    for section, name in [*fields, ("net", "threshold")]:
+        got = given[section][name]
+        expected = defaults[section][name]
         if got != expected:
             raise ValueError(
-                f"{section}.{name}: the chip's own filters and neurons decide it, got {got!r}, expected {expected!r}: "
-                "leave the option out, or --chip."
+                f"{section}.{name}: the chip's filters and neurons determine it, "
+                f"got {got!r}, expected {expected!r}: leave the option out, or --chip."
             )
 
 
-def _check_room(config: RunConfig, profile: Profile, n_inputs: int, n_classes: int) -> None:
-    """Refuse a net with more neurons than the chip has; whether its layers fit the cores, `nwave map` says."""
+def _check_neuron_count(config: RunConfig, profile: Profile, n_inputs: int, n_classes: int) -> None:
+    """Reject a net with more neurons than the chip; `nwave map` checks that layers fit cores."""
     sizes = (n_inputs, *config.net.hidden, n_classes * config.net.population)
-    if sum(sizes) > sum(profile.cores):
+    available = sum(profile.cores)
+    if sum(sizes) > available:
         raise ValueError(
-            f"net: {' + '.join(map(str, sizes))} neurons (front end, hidden, {n_classes} populations) do not fit on "
-            f"{profile.name}: got {sum(sizes)}, expected at most {sum(profile.cores)}: lower --hidden or --population."
+            f"net: {' + '.join(map(str, sizes))} neurons (front end, hidden, {n_classes} "
+            f"populations) do not fit on {profile.name}: got {sum(sizes)}, expected at most "
+            f"{available}: lower --hidden or --population."
         )
 
 
-def _gain(x: Frames) -> float:
-    """So that one in a hundred values is above 1; rounded, as an amplifier has steps."""
-    loud = float(np.quantile(x, 0.99))
-    if loud <= 0:
-        raise ValueError("the training part is silent: there is nothing to amplify.")
-    return float(f"{1 / loud:.3g}")
+def _fit_gain(x: Frames) -> float:
+    """The gain with which one in a hundred values is above 1, to three digits."""
+    high = float(np.quantile(x, 0.99))
+    if high <= 0:
+        raise ValueError("the training set is silent: there is nothing to amplify.")
+    return float(f"{1 / high:.3g}")
 
 
-def _limited(part: Indices, labels: Indices, keys: tuple[str, ...], limit: int | None) -> Indices:
-    """Recordings of a part, so that all parts together keep about `limit` and each class about as many."""
+def _limit_per_class(
+    part: Indices, labels: Indices, keys: tuple[str, ...], limit: int | None
+) -> Indices:
+    """Recordings of a set, about equally many per class, so that all sets have about `limit`."""
     if limit is None:
         return part
-    share = max(1, round(limit * len(part) / len(keys) / len(np.unique(labels))))
-    kept = [hash_order(keys, part[labels[part] == label])[:share] for label in np.unique(labels)]
-    return np.sort(np.concatenate(kept))
+    classes = np.unique(labels)
+    per_class = max(1, round(limit * len(part) / len(keys) / len(classes)))
+    chosen = [hash_order(keys, part[labels[part] == label])[:per_class] for label in classes]
+    return np.sort(np.concatenate(chosen))
 
 
 Batches = DataLoader[tuple[Tensor, ...]]
 
 
 class Loaders(LightningDataModule):
-    """The training and the validation part in batches; the test part is not its business.
+    """The training and the validation set in batches.
 
     Args:
-        parts: The data.
-        batch_size: Recordings a batch.
+        data: The data.
+        batch_size: Recordings per batch.
         seed: The run's seed.
-        val_batch_size: Recordings a batch of the validation part; where each batch hears another chip, few make many
-            chips. [as in training]
+        val_batch_size: Recordings per batch of the validation set. [`batch_size`]
     """
 
     def __init__(
-        self, parts: Parts, batch_size: int, seed: int, val_batch_size: int | None = None
+        self, data: RunData, batch_size: int, seed: int, val_batch_size: int | None = None
     ) -> None:
         super().__init__()
-        self.parts = parts
+        self.data = data
         self.batch_size = batch_size
         self.val_batch_size = val_batch_size or batch_size
         self.seed = seed
 
     def train_dataloader(self) -> Batches:
         """Every recording once, in an order that is a function of the seed and the epoch."""
-        data = tensors(self.parts.train)
+        dataset = tensor_dataset(self.data.train)
         trainer = self.trainer
         assert trainer is not None
         sampler: DistributedSampler[int] = DistributedSampler(
-            data,
+            dataset,
             num_replicas=trainer.world_size,
             rank=trainer.global_rank,
-            seed=stream(self.seed, "order"),
+            seed=stream_seed(self.seed, "order"),
         )
-        return DataLoader(data, self.batch_size, sampler=sampler)
+        return DataLoader(dataset, self.batch_size, sampler=sampler)
 
     def val_dataloader(self) -> Batches:
-        """The validation part as it is."""
-        return DataLoader(tensors(self.parts.val), self.val_batch_size)
+        """The validation set in its order."""
+        return DataLoader(tensor_dataset(self.data.val), self.val_batch_size)
 
 
-def tensors(series: Series) -> TensorDataset:
-    """A part as tensors: input `[B, T, F]` and labels `[B]`."""
+def tensor_dataset(series: Series) -> TensorDataset:
+    """A set as tensors: input `[B, T, F]` and labels `[B]`."""
     return TensorDataset(torch.from_numpy(series.x), torch.from_numpy(series.labels))

@@ -142,7 +142,7 @@ def _trace(cell: Cell) -> tuple[torch.Tensor, torch.Tensor, float, float]:
     net = run.model().eval()
     with ChipInstance(None).on(net):
         prepare_net(net)
-        record = next(iter(net.record(torch.from_numpy(run.parts.val.x[:1])).layers.values()))
+        record = next(iter(net.record(torch.from_numpy(run.data.val.x[:1])).layers.values()))
     neuron = int(record.spk[0].sum(0).argmax())
     threshold = run.config.net.threshold if run.profile is None else run.profile.number("threshold")
     return record.u[0, :, neuron], record.spk[0, :, neuron], threshold, run.config.net.dt
