@@ -1,4 +1,4 @@
-"""Schedules of surrogates: their course, that it takes effect without compiling anew, and that runs resume."""
+"""Schedules of surrogates: their values, their effect without compilation, resumed runs."""
 
 import copy
 import math
@@ -21,7 +21,7 @@ def build(*surrogates, **options):
     return SpikingSequential(*layers)
 
 
-def course(form, start, end, epochs=5, **options):
+def scheduled_values(form, start, end, epochs=5, **options):
     net = build()
     annealing = SurrogateAnnealing(net, epochs, "slope", start, end, form, **options)
     values = []
@@ -32,17 +32,17 @@ def course(form, start, end, epochs=5, **options):
     return values
 
 
-def test_courses_are_the_closed_forms():
-    assert course("linear", 1, 9) == [1, 3, 5, 7, 9]
-    assert course("exponential", 1, 16) == pytest.approx([1, 2, 4, 8, 16])
-    assert course("exponential", 16, 1) == pytest.approx([16, 8, 4, 2, 1])
+def test_schedules_are_the_closed_forms():
+    assert scheduled_values("linear", 1, 9) == [1, 3, 5, 7, 9]
+    assert scheduled_values("exponential", 1, 16) == pytest.approx([1, 2, 4, 8, 16])
+    assert scheduled_values("exponential", 16, 1) == pytest.approx([16, 8, 4, 2, 1])
     half = math.sqrt(0.5)
-    assert course("cosine", 2, 4) == pytest.approx([2, 3 - half, 3, 3 + half, 4])
-    assert course("linear", 3, 9, epochs=1) == [9]
-    assert course("cosine", 0.1, 0.7)[-1] == 0.7
+    assert scheduled_values("cosine", 2, 4) == pytest.approx([2, 3 - half, 3, 3 + half, 4])
+    assert scheduled_values("linear", 3, 9, epochs=1) == [9]
+    assert scheduled_values("cosine", 0.1, 0.7)[-1] == 0.7
 
 
-def test_on_plateaus_it_waits_and_goes_on():
+def test_a_plateau_waits_and_moves_on():
     net = build()
     annealing = SurrogateAnnealing(net, 20, "slope", 1, 4, "plateau", patience=2, stages=2)
     seen = []
@@ -57,33 +57,35 @@ def test_on_plateaus_it_waits_and_goes_on():
 def test_a_step_takes_effect_in_the_gradient():
     net, x = build(), torch.rand(3, 12, 6)
     annealing = SurrogateAnnealing(net, 3, "slope", 1.0, 30.0, "linear")
-    found = []
+    gradients = []
     for epoch in (1, 2, 3):
         annealing.step(net, epoch)
         prepare_net(net)
-        found.append(torch.autograd.grad(net(x)[0].sum(), net[0].weight)[0])
+        gradients.append(torch.autograd.grad(net(x)[0].sum(), net[0].weight)[0])
         plain = copy.deepcopy(net)
         plain[1].spike_grad = plain[3].spike_grad = fast_sigmoid((1.0, 15.5, 30.0)[epoch - 1])
         prepare_net(plain)
-        assert torch.equal(torch.autograd.grad(plain(x)[0].sum(), plain[0].weight)[0], found[-1])
-    assert not torch.equal(found[0], found[1])
-    assert not torch.equal(found[1], found[2])
+        assert torch.equal(
+            torch.autograd.grad(plain(x)[0].sum(), plain[0].weight)[0], gradients[-1]
+        )
+    assert not torch.equal(gradients[0], gradients[1])
+    assert not torch.equal(gradients[1], gradients[2])
 
 
-def test_compiled_code_takes_it_too():
+def test_compiled_code_uses_the_new_value():
     net, x = build(fast_sigmoid()), torch.rand(2, 5, 6)
     annealing = SurrogateAnnealing(net, 2, "slope", 1.0, 9.0)
     compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
     for epoch in (1, 2):
         annealing.step(net, epoch)
-        found = []
+        gradients = []
         for run in (net, compiled):
             prepare_net(net)
-            found.append(torch.autograd.grad(run(x)[0].sum(), net[0].weight)[0])
-        assert torch.equal(*found)
+            gradients.append(torch.autograd.grad(run(x)[0].sum(), net[0].weight)[0])
+        assert torch.equal(*gradients)
 
 
-def test_no_kernel_is_compiled_anew(monkeypatch):
+def test_no_kernel_is_compiled_again(monkeypatch):
     compiled, rendered = [], []
     original, render = NativeKernel._compile, kernel_module.render_kernels
     monkeypatch.setattr(
@@ -92,8 +94,8 @@ def test_no_kernel_is_compiled_anew(monkeypatch):
     monkeypatch.setattr(
         kernel_module, "render_kernels", lambda *a, **k: rendered.append(a) or render(*a, **k)
     )
-    net, x = build(parse("soft_sign")), torch.rand(2, 5, 6)
-    annealing = SurrogateAnnealing(net, 6, "alpha", 1.0, 9.0)
+    net, x = build(fast_sigmoid()), torch.rand(2, 5, 6)
+    annealing = SurrogateAnnealing(net, 6, "slope", 1.0, 9.0)
     counts = []
     for epoch in range(1, 7):
         annealing.step(net, epoch)
@@ -103,7 +105,7 @@ def test_no_kernel_is_compiled_anew(monkeypatch):
     assert len(set(counts)) == 1
 
 
-def test_single_layers_and_parameters():
+def test_two_annealings_act_on_different_layers_and_parameters():
     net = build(parse("triangle"), parse("triangle"), fast_sigmoid())
     height = SurrogateAnnealing(net, 3, "alpha", 1, 0.2, "linear", layers=["1", "3"])
     width = SurrogateAnnealing(net, 3, "k", 1, 3, "linear", layers=["3"])
@@ -114,7 +116,7 @@ def test_single_layers_and_parameters():
 
 
 @pytest.mark.parametrize("form", ["linear", "plateau"])
-def test_a_resumed_schedule_goes_on_where_it_was(form):
+def test_a_resumed_schedule_continues(form):
     def build_both():
         net = build()
         return net, SurrogateAnnealing(net, 8, "slope", 1, 30, form, patience=2, stages=3)
@@ -141,13 +143,14 @@ def test_a_resumed_schedule_goes_on_where_it_was(form):
     assert other.state_dict() == before
 
 
-def test_errors_say_what_is_wrong():
-    net = build()
+def make(target=None, epochs=5, parameter="slope", start=1, end=2, **options):
+    target = build() if target is None else target
+    return SurrogateAnnealing(target, epochs, parameter, start, end, **options)
 
-    def make(target=net, epochs=5, parameter="slope", start=1, end=2, **options):
-        return SurrogateAnnealing(target, epochs, parameter, start, end, **options)
 
-    for wrong, kind, words in (
+@pytest.mark.parametrize(
+    ("wrong", "kind", "words"),
+    [
         ({"target": 3}, TypeError, "takes a torch module, got int"),
         ({"epochs": 0}, ValueError, "total_epochs must be a whole number of at least 1, got 0"),
         (
@@ -160,12 +163,12 @@ def test_errors_say_what_is_wrong():
         (
             {"end": -1, "form": "linear"},
             ValueError,
-            "FastSigmoid: slope must be a finite number above 0, got -1",
+            "FastSigmoid: slope must be a finite number above 0 .*, got -1",
         ),
         (
             {"end": -1},
             ValueError,
-            "exponential goes between numbers above 0, got start=1 and end=-1: take linear",
+            "exponential needs numbers above 0, got start=1 and end=-1: take linear",
         ),
         (
             {"form": "quick"},
@@ -202,20 +205,33 @@ def test_errors_say_what_is_wrong():
             RuntimeError,
             'compasso_spike_grad="layer"',
         ),
-    ):
-        with pytest.raises(kind, match=words):
-            make(**wrong)
-    assert net[1].spike_grad == fast_sigmoid()
-    make(build(fast_sigmoid(), device="gpu", compasso_spike_grad="layer"))
-    annealing = make()
+    ],
+)
+def test_bad_arguments_are_rejected_and_change_nothing(wrong, kind, words):
+    net = wrong.get("target", build())
+    before = copy.deepcopy(net)
+    with pytest.raises(kind, match=words):
+        make(**{"target": net} | wrong)
+    if isinstance(net, SpikingSequential):
+        assert net[1].spike_grad == before[1].spike_grad
+
+
+def test_compasso_may_take_the_layer_s_surrogate():
+    net = build(fast_sigmoid(), device="gpu", compasso_spike_grad="layer")
+    assert make(net).value == 1
+
+
+def test_bad_steps_are_rejected_and_change_nothing():
+    net = build()
+    annealing = make(net)
     for epoch in (0, 6, True, 1.0):
         with pytest.raises(ValueError, match="epoch must be a whole number from 1 to 5"):
             annealing.step(net, epoch)
     with pytest.raises(
-        ValueError, match="this SpikingSequential has not the layers that it was built for"
+        ValueError, match="this SpikingSequential does not have the layers that it was built for"
     ):
         annealing.step(build(), 1)
-    with pytest.raises(ValueError, match=r"exponential goes by epochs alone, got metric=0\.5"):
+    with pytest.raises(ValueError, match=r"exponential depends on epochs alone, got metric=0\.5"):
         annealing.step(net, 1, 0.5)
     net[3].spike_grad = atan()
     with pytest.raises(ValueError, match="layer '3' has no parameter 'slope'"):

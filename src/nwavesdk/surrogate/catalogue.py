@@ -118,12 +118,12 @@ heaviside_window = HeavisideWindow
 squarewave_fourier_series = SquarewaveFourierSeries
 snntorch_triangular = SnnTorchTriangular
 
+# Name and class of every surrogate above, in that order.
 CATALOGUE: dict[str, type[Formula]] = {
     name: kind
     for name, kind in dict(globals()).items()
     if isinstance(kind, type) and issubclass(kind, Formula) and name != kind.__name__
 }
-"""Name and class of every surrogate above, in that order."""
 
 arctan = FixedPeakATan
 """Spyx's name for `fixed_peak_atan`. It is not `atan`, whose peak grows with its parameter."""
