@@ -41,7 +41,7 @@ def spikes(*shape, density, dtype=torch.float32, binary=True):
 def both(x, weight, grad=None, learn=(True, True), **options):
     """Output and gradients of the sparse and of the dense product."""
     results = []
-    for call in (lambda a, b: sparse.product(a, b, **options), torch.matmul):
+    for call in (lambda a, b: sparse.spike_product(a, b, **options), torch.matmul):
         a, b = (t.detach().clone(memory_format=torch.preserve_format) for t in (x, weight))
         a, b = a.requires_grad_(learn[0]), b.requires_grad_(learn[1])
         y = call(a, b)
@@ -116,10 +116,10 @@ def test_any_layout(layout):
         x = spikes(1 + 6 * 8 * 90, density=0.1)[1:].view(6, 8, 90)
     else:
         weight = torch.randn(30, 90).t()
-    y = sparse.product(x, weight, always=True)
+    y = sparse.spike_product(x, weight, always=True)
     assert_close(y, x @ weight, GRADIENT, layout)
     leaf = weight.clone().requires_grad_()
-    sparse.product(x, leaf, always=True).backward(
+    sparse.spike_product(x, leaf, always=True).backward(
         torch.ones(30).expand_as(y)
     )  # an upstream gradient of stride 0
     assert_close(leaf.grad, x.flatten(0, 1).t() @ torch.ones(48, 30), GRADIENT, layout)
@@ -128,15 +128,15 @@ def test_any_layout(layout):
 def test_negative_zero_is_zero_and_tiny_values_count():
     x = torch.tensor([[-0.0, 1e-45, 0.0, -2.0]])
     weight = torch.tensor([[1.0], [1.0], [1.0], [3.0]])
-    assert sparse.pack(x, 4).count == 2
-    assert torch.equal(sparse.product(x, weight, always=True), x @ weight)
+    assert sparse.find_nonzeros(x, 4).count == 2
+    assert torch.equal(sparse.spike_product(x, weight, always=True), x @ weight)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_in_the_input_goes_where_torch_lets_it_go(value):
     x, weight = spikes(5, 70, density=0.1), torch.randn(70, 9)
     x[2, 3] = value
-    got, expected = sparse.product(x, weight, always=True), x @ weight
+    got, expected = sparse.spike_product(x, weight, always=True), x @ weight
     assert torch.equal(got.isfinite(), expected.isfinite())
     assert torch.equal(got[2].isnan(), expected[2].isnan())
     keep = torch.arange(5) != 2
@@ -147,7 +147,7 @@ def test_what_is_not_finite_in_the_input_goes_where_torch_lets_it_go(value):
 def test_a_weight_that_is_not_finite_is_left_to_the_dense_product(value):
     x, weight = torch.zeros(64, 70), torch.randn(70, 9)
     weight[3, 4] = value
-    got = sparse.product(x, weight, always=True)
+    got = sparse.spike_product(x, weight, always=True)
     assert torch.equal(got.isnan(), (x @ weight).isnan())
     assert got[:, 4].isnan().all()
 
@@ -162,7 +162,7 @@ def test_one_thread_and_many_give_the_same_bits():
             for n in (1, 2, 3, 7):
                 torch.set_num_threads(n)
                 leaf = weight.clone().requires_grad_()
-                y = sparse.product(x, leaf, always=True)
+                y = sparse.spike_product(x, leaf, always=True)
                 y.backward(grad)
                 found.append((y.detach(), leaf.grad))
         finally:
@@ -174,8 +174,8 @@ def test_one_thread_and_many_give_the_same_bits():
 
 def test_a_row_does_not_depend_on_the_others():
     x, weight = spikes(500, 300, density=0.05), torch.randn(300, 129)
-    whole = sparse.product(x, weight, always=True)
-    assert torch.equal(whole[123:124], sparse.product(x[123:124], weight, always=True))
+    whole = sparse.spike_product(x, weight, always=True)
+    assert torch.equal(whole[123:124], sparse.spike_product(x[123:124], weight, always=True))
 
 
 def test_two_python_threads_at_once():
@@ -186,7 +186,7 @@ def test_two_python_threads_at_once():
 
     def once(x, weight, grad):
         leaf = weight.clone().requires_grad_()
-        y = sparse.product(x, leaf, always=True)
+        y = sparse.spike_product(x, leaf, always=True)
         y.backward(grad)
         return y.detach(), leaf.grad
 
@@ -211,10 +211,10 @@ import os, torch
 torch.set_num_threads(2)
 from nwavesdk.solvers.sparse import product as sparse
 x, weight = (torch.rand(3000, 300) < 0.05).float(), torch.randn(300, 200)
-expected = sparse.product(x, weight, always=True)
+expected = sparse.spike_product(x, weight, always=True)
 child = os.fork()
 if child == 0:
-    same = sparse.product(x, weight, always=True).numpy() == expected.numpy()  # torch.equal hangs in the child
+    same = sparse.spike_product(x, weight, always=True).numpy() == expected.numpy()  # torch.equal hangs in the child
     os._exit(0 if same.all() else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
@@ -227,16 +227,20 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def taken(monkeypatch, x, weight, **options):
     """Which parts were sparse, of (forward, gradient), and whether the input was looked at."""
     calls = []
-    for name in ("pack", "gather", "gather_gradient"):
+    for name in ("find_nonzeros", "gather_product", "gather_weight_gradient"):
         kept = getattr(sparse, name)
         monkeypatch.setattr(
             sparse, name, lambda *a, kept=kept, name=name: (calls.append(name), kept(*a))[1]
         )
-    y = sparse.product(x, weight, **options)
+    y = sparse.spike_product(x, weight, **options)
     if y.requires_grad:
         y.sum().backward()
     monkeypatch.undo()
-    return "gather" in calls, "gather_gradient" in calls, "pack" in calls
+    return (
+        "gather_product" in calls,
+        "gather_weight_gradient" in calls,
+        "find_nonzeros" in calls,
+    )
 
 
 @pytest.mark.parametrize(("ones", "expected"), [(639, (True, True)), (640, (True, True)), (641, (False, True)),
@@ -269,7 +273,7 @@ def test_a_dense_input_is_given_up_early():
     words, counts = torch.zeros(1000, 1, dtype=torch.int64), torch.zeros(1000, dtype=torch.int64)
     seen = torch.zeros(3, dtype=torch.int64)
     arrays = x.numpy(), 640, words.numpy().view("uint64"), counts.numpy(), seen.numpy()
-    sparse._kernels(x).pack(0, 1000, *arrays)
+    sparse._sparse_kernels(x.dtype).pack_bits(0, 1000, *arrays)
     assert seen.tolist() == [704, 1, 0]
     assert int(counts.count_nonzero()) == 11
 
@@ -278,14 +282,14 @@ def test_the_input_is_not_kept_where_its_bits_suffice():
     kept = []
     x, weight = spikes(100, 640, density=0.05), torch.randn(640, 64, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(t), t)[1], lambda t: t):
-        sparse.product(x, weight, always=True)
+        sparse.spike_product(x, weight, always=True)
     size = sum(t.numel() * t.element_size() for t in kept)
     assert size == x.numel() // 8 + 8 * 101
 
 
 def test_backward_twice():
     x, weight = spikes(100, 64, density=0.05), torch.randn(64, 64, requires_grad=True)
-    y = sparse.product(x, weight, always=True)
+    y = sparse.spike_product(x, weight, always=True)
     y.sum().backward(retain_graph=True)
     once = weight.grad.clone()
     y.sum().backward()
@@ -299,7 +303,7 @@ def test_a_weight_that_was_written_to_before_backward_is_noticed():
         spikes(100, 64, density=0.05).requires_grad_(),
         torch.randn(64, 64, requires_grad=True),
     )
-    y = sparse.product(x, weight, always=True)
+    y = sparse.spike_product(x, weight, always=True)
     with torch.no_grad():
         weight += 1
     with pytest.raises(RuntimeError, match="modified by an inplace operation|written to"):
@@ -321,7 +325,7 @@ def test_forward_mode_is_refused_with_its_remedy():
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
         with pytest.raises(RuntimeError, match='product="dense"'):
-            sparse.product(dual, weight, always=True)
+            sparse.spike_product(dual, weight, always=True)
 
 
 def test_modes_without_gradients():
@@ -400,8 +404,8 @@ from nwavesdk.solvers.sparse import product as sparse
 for dtype in (torch.float32, torch.float64):
     for scale in (1, 2):
         weight = torch.randn(9, 9, dtype=dtype, requires_grad=True)
-        sparse.product(scale * torch.eye(9, dtype=dtype), weight, always=True).sum().backward()
-functions = [k.function for d in ("float32", "float64") for k in vars(sparse._load(d)).values() if hasattr(k, "compiled")]
+        sparse.spike_product(scale * torch.eye(9, dtype=dtype), weight, always=True).sum().backward()
+functions = [k.function for d in (torch.float32, torch.float64) for k in vars(sparse._sparse_kernels(d)).values() if hasattr(k, "compiled")]
 print(*(sum(sum(getattr(f.stats, k).values()) for f in functions) for k in ("cache_misses", "cache_hits")))
 """
 
@@ -416,7 +420,7 @@ def program(cache):
 def test_a_second_process_compiles_nothing_and_heals_what_is_damaged(tmp_path):
     assert program(tmp_path).stdout.strip() == "16 0"
     assert program(tmp_path).stdout.strip() == "0 16"
-    damaged = list((tmp_path / "kernels" / "__pycache__").glob("*float32*.product-*.2.nbc"))
+    damaged = list((tmp_path / "kernels" / "__pycache__").glob("*float32*.sum_weight_rows-*.2.nbc"))
     assert (
         len(damaged) == 1
     )  # of the second kind of arguments, loaded after the first was found sound

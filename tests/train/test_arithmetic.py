@@ -73,17 +73,17 @@ def test_a_resumed_run_keeps_its_table_and_threads(
     monkeypatch.setenv("NWAVESDK_CROSSOVER", str(own))
     crossover.use_table(None)
     torch.set_num_threads(1)
-    seen, kept = set(), sparse.product
+    seen, kept = set(), sparse.spike_product
     monkeypatch.setattr(
         sparse,
-        "product",
+        "spike_product",
         lambda *a, **k: (seen.add(torch.get_num_threads()), seen.add(k["always"]), kept(*a, **k))[
             2
         ],
     )
     gathered = []
-    gather = sparse.gather
-    monkeypatch.setattr(sparse, "gather", lambda *a: (gathered.append(1), gather(*a))[1])
+    gather = sparse.gather_product
+    monkeypatch.setattr(sparse, "gather_product", lambda *a: (gathered.append(1), gather(*a))[1])
     run = Run.open(tmp_path / "broken")
     assert run.config.arithmetic is not None
     run.train()

@@ -77,14 +77,14 @@ class Synapse(Prepared):
         """
         if self.product == "dense":
             return spk @ weight
-        obstacle = sparse.unfit(spk, weight)
+        obstacle = sparse.sparse_obstacle(spk, weight)
         if obstacle is None:
             if torch.compiler.is_compiling():
                 from nwavesdk.solvers.ops import product_in_graph
 
                 return product_in_graph(spk, weight, always=self.product == "sparse")
             nonzeros = getattr(spk, "nonzeros", None)  # a neuron layer has counted its spikes
-            return sparse.product(spk, weight, nonzeros, always=self.product == "sparse")
+            return sparse.spike_product(spk, weight, nonzeros, always=self.product == "sparse")
         if self.product == "sparse":
             owner = f"{type(self).__name__}({self.nb_inputs}, {self.nb_outputs})"
             raise RuntimeError(

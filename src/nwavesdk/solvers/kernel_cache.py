@@ -1,4 +1,4 @@
-"""The disk cache of compiled kernels: a source text, stored under its hash and imported as a module.
+"""The disk cache of compiled kernels: source texts, stored under their hash, imported as modules.
 
 This is the only file that reads or writes the cache. The CPU kernels, the sparse products and the
 Triton kernels all load their source text through it.
@@ -116,7 +116,7 @@ class PythonKernel:
 
 
 def compile_or_heal(build: Callable[[], Any], path: Path) -> Any:
-    """Call `build`. If compiled files of the module at `path` are damaged, delete them and retry."""
+    """Call `build`; if the compiled files of the module at `path` are damaged, delete and retry."""
     try:
         return build()
     except Exception as error:

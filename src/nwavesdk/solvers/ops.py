@@ -27,7 +27,12 @@ from nwavesdk.solvers.problem import (
     to_saved_dtype,
     unflatten_call,
 )
-from nwavesdk.solvers.sparse.product import Active, attempt, correlation, values
+from nwavesdk.solvers.sparse.product import (
+    Nonzeros,
+    nonzero_values,
+    spike_product_and_nonzeros,
+    weight_gradient,
+)
 from nwavesdk.solvers.sweep import BACKWARD, FORWARD
 
 __all__ = ["product_in_graph", "solve_in_graph"]
@@ -201,7 +206,7 @@ def _product_operator(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:
 
     The flags: whether the non-zeros were looked up, and whether all of them are 1.
     """
-    out, active = attempt(x.detach(), weight.detach(), always=always)
+    out, active = spike_product_and_nonzeros(x.detach(), weight.detach(), always=always)
     if active is not None:
         flags = torch.tensor([True, active.values is None])
         return [out, active.words, active.start, flags]
@@ -210,7 +215,7 @@ def _product_operator(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:
 
 
 def _empty_active(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Tensors shaped like `Active.words` and `Active.start` of x."""
+    """Tensors shaped like `Nonzeros.words` and `Nonzeros.start` of x."""
     rows = math.prod(x.shape[:-1])
     words = x.new_empty(rows, -(-x.shape[-1] // 64), dtype=torch.int64)
     return words, x.new_empty(rows + 1, dtype=torch.int64)
@@ -231,9 +236,9 @@ def _weight_gradient_operator(
     has_active, all_ones = flags.tolist()
     if not has_active:
         return x.t() @ grad
-    nonzeros = None if all_ones else values(x, words, start)
-    active = Active(words, start, nonzeros, int(start[-1]))
-    return correlation(x, grad, active, always=always)
+    nonzeros = None if all_ones else nonzero_values(x, words, start)
+    active = Nonzeros(words, start, nonzeros, int(start[-1]))
+    return weight_gradient(x, grad, active, always=always)
 
 
 @_weight_gradient_operator.register_fake

@@ -57,7 +57,7 @@ def _load_cpu_kernels(
 
 
 class NativeKernel:
-    """A compiled loop over jobs that threads run without Python: `kernel(jobs, arguments, serial=…)`.
+    """A compiled loop over jobs that threads run without Python.
 
     The machine code takes one address, that of a block of 64-bit words. The first three words are
     the number of the next piece of work, the number of jobs and the number of pieces. Then follows

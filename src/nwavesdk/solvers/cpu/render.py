@@ -1,18 +1,23 @@
-"""The source text of a neuron's CPU kernels, written from its pages and from `loops`.
+"""The source text of a neuron's CPU kernels, written from its pages, `rows` and `loops`.
 
-Requirements: no neuron and no surrogate is known here; every float literal of a page becomes a number of the kernel's
-own type (a Python float would widen float32 maths to float64); surrogate parameters are arguments, so that all slopes
-share one compiled kernel; the text is a function of its inputs alone, so that its hash can name a cache file.
+Design requirements:
+
+- No neuron and no surrogate is known here.
+- Every float literal of a page becomes a number of the kernel's own type: a Python float would
+  widen float32 arithmetic to float64.
+- Parameters of a surrogate are arguments, so all slopes share one compiled kernel.
+- The text depends on the inputs alone, so that its hash can name a file of the cache.
 """
 
 import ast
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from nwavesdk.dynamics import Neuron
-from nwavesdk.solvers.cpu import loops
+from nwavesdk.solvers.cpu.loops import DIMENSIONS, FUNCTIONS, LOOPS
+from nwavesdk.solvers.cpu.rows import SHARED_BATCH, TILE, WIDTH, workspace_slots
 from nwavesdk.solvers.page import function_tree, page_source
 from nwavesdk.surrogate import Surrogate
 
@@ -27,7 +32,8 @@ from numba import carray, njit, types
 from numba.extending import intrinsic
 from numpy import abs, cos, {exp}floor, log, sqrt
 
-real, index, WIDTH, TILE = np.{dtype}, np.uint64, {width}, {tile}
+real, index = np.{dtype}, np.uint64
+{numbers}
 
 
 @intrinsic
@@ -40,7 +46,7 @@ def pointer(context, address):
 
 @intrinsic
 def take_number(context, address):
-    # the number at that address, which is one more for the next thread that takes it
+    # The number at that address. It is one more for the next thread that takes it.
     def generate(context, builder, signature, arguments):
         place = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
         return builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "monotonic")
@@ -59,7 +65,8 @@ def spike(z):
 
 """
 
-# LLVM has no vector form of exp here. The polynomial is that of S. L. Moshier's Cephes library (expf): 1 ulp.
+# LLVM has no vector form of exp here, so float32 kernels have their own. The polynomial is that of
+# S. L. Moshier's Cephes library (expf): 1 ulp.
 _EXP = """
 @njit(inline="always", error_model="numpy")
 def exp(x):
@@ -73,26 +80,30 @@ def exp(x):
     p = p * r + real(4.1665795894e-2)
     p = p * r + real(1.6666665459e-1)
     p = p * r + real(5.0000001201e-1)
-    bits = np.int32((np.int32(power if power == power else real(0)) + np.int32(127)) << np.int32(23))
+    power = power if power == power else real(0)
+    bits = np.int32((np.int32(power) + np.int32(127)) << np.int32(23))
     return (p * (r * r) + r + real(1)) * bits.view(np.float32)
 
 """
 
+# One step of a block, from x at `from_x` to s and w. The workspace is that of `rows`.
 _FORWARD_ROW = """
 @njit(error_model="numpy", inline="never")
-def forward_row(x, from_x, s, to_s, w, to_w, width, own):
+def forward_row(x, from_x, s, to_s, w, to_w, width, workspace):
     count = 0
     for n in range(width):
         {read}
         w_n = integrate(x[from_x + n], {states}, {constants})
         fired = fire(w_n, {others}{constants})
-        w[to_w + n], s[to_s + n] = w_n, fired[0]
+        w[to_w + n] = w_n
+        s[to_s + n] = fired[0]
         {write}
         count += fired[0] > real(0)
     return count
 
 """
 
+# One step of a block back. `held` is the gradient through the reset that counts.
 _BACKWARD_ROW = """
 @njit(inline="always")
 def held(g):
@@ -100,7 +111,9 @@ def held(g):
 
 
 @njit(error_model="numpy", inline="never")
-def backward_row(w, from_w, from_before, is_first, grad_s, from_s, grad_x, to_x, width, own, parameters):
+def backward_row(
+    w, from_w, from_before, is_first, grad_s, from_s, grad_x, to_x, width, workspace, parameters
+):
     for n in range(width):
         {read}
         {membrane} = {recall}
@@ -111,9 +124,6 @@ def backward_row(w, from_w, from_before, is_first, grad_s, from_s, grad_x, to_x,
         {write}
 
 """
-
-_NEXT = "\n    "
-_RECALL = "{initial} if is_first else fire(w[from_before + n], {args})[2]"
 
 
 def render_kernels(
@@ -127,134 +137,164 @@ def render_kernels(
     learn: bool = False,
     reuse: bool = False,
 ) -> str:
-    """The module that holds the kernels `forward…`, or with `backward` their adjoints.
+    """The module with the kernels `forward_over_time…`, or with `backward` their adjoints.
 
     Args:
-        neuron: whose pages are rendered.
+        neuron: The neuron whose pages are rendered.
         dtype: `"float32"` or `"float64"`.
-        surrogate: the surrogate's class; None finds σ' in the array for ∂L/∂x.
-        parameters: how many constants the surrogate's page takes.
-        backward: which of the two modules.
-        detach_reset: whether no gradient flows through the reset.
-        learn: whether gradients of the constants are summed over time.
-        reuse: whether ∂L/∂x is written over `w`, to which no second pointer may lead: it would not be vectorized.
+        surrogate: The surrogate's class. With None the kernel finds σ' in the array for ∂L/∂x.
+        parameters: Number of constants that the surrogate's page takes.
+        backward: Whether to render the adjoints.
+        detach_reset: Whether no gradient flows through the reset.
+        learn: Whether gradients of the constants are summed over time.
+        reuse: Whether ∂L/∂x is written over `w`. It is then written through the pointer that `w` is
+            read by: with a second pointer to the same memory the row would not be vectorized.
     """
-    C, K = len(neuron.constants), len(neuron.states)
-    constants = [f"constant_{c}" for c in neuron.constants]
-    states = [f"state_{v}" for v in neuron.states]
     direction = "backward" if backward else "forward"
-    pages = [
-        page_source(name, page)
-        for name, page in neuron.pages.items()
-        if backward or not name.endswith("adjoint")
-    ]
-    slots = {"constants": ", ".join(constants), "states": ", ".join(states)}
-    if not backward:
-        pages += [page_source("integrate", neuron.integrate), page_source("fire", neuron.fire)]
-        slots |= {
-            "others": "".join(f"{v}, " for v in states[1:]),
-            "read": _lines(_own(name, slot) for slot, name in enumerate([*constants, *states])),
-            "write": _lines(f"{_at(C + k)} = fired[{2 + k}]" for k in range(K)),
-        }
-        row = _FORWARD_ROW.format(**slots)
+    slots = workspace_slots(len(neuron.constants), len(neuron.states))
+    if backward:
+        pages = _backward_pages(neuron, slots, surrogate, parameters, detach_reset, learn, reuse)
     else:
-        names = ["sigma"] if surrogate is None else [f"k{i}" for i in range(parameters)]
-        if surrogate is not None:
-            assert surrogate.pseudo_derivative is not None
-            pages.append(page_source("surrogate", surrogate.pseudo_derivative))
-        adjoint = page_source("adjoint", neuron.adjoint, names, results=None if learn else 1 + K)
-        pages += [page_source("fire", neuron.fire), adjoint]
-        # Where only the gradients of the constants look at the membrane before the step, it is not worked out for them.
-        membrane = inspect.signature(neuron.adjoint).parameters
-        recall = len(re.findall(rf"\b{list(membrane)[1]}\b", adjoint)) > 1
-        grads, earlier = (
-            [f"grad_{v}" for v in neuron.states],
-            [f"earlier_{v}" for v in neuron.states[1:]],
-        )
-        others = range(2 * C + K + 1, 2 * C + 3 * K - 1)
-        read = [_own(name, slot) for slot, name in enumerate([*constants, *grads])]
-        read += [
-            _own(name, slot) for slot, name in zip(others, [*states[1:], *earlier], strict=True)
-        ]
-        write = [f"{_at(C + k)} = result[{1 + k}]" for k in range(K)]
-        write += [f"{_at(C + K + c)} += result[{1 + K + c}]" for c in range(C) if learn]
-        sigma = (
-            ["grad_x[to_x + n]"]
-            if surrogate is None
-            else [f"parameters[{i}]" for i in range(parameters)]
-        )
-        slots |= {
-            "held": "real(0)" if detach_reset else "g",
-            "membrane": states[0],
-            "recall": _RECALL.format(initial=_at(2 * C + K), args=", ".join([*earlier, *constants]))
-            if recall
-            else "w[from_w + n]",
-            "grads": ", ".join(grads),
-            "sigma": ", ".join(sigma),
-            "grad_x": "w[from_w + n]" if reuse else "grad_x[to_x + n]",
-            "read": _lines(read),
-            "write": _lines(write),
-        }
-        row = _BACKWARD_ROW.format(**slots)
-    single = dtype == "float32"
+        pages = _forward_pages(neuron, slots)
+    numbers = slots | {"WIDTH": WIDTH, "TILE": TILE, "SHARED_BATCH": SHARED_BATCH}
     header = _HEADER.format(
         name=neuron.name,
         dtype=dtype,
-        exp="" if single else "exp, ",
-        width=loops.WIDTH,
-        tile=loops.TILE,
+        exp="exp, " if dtype == "float64" else "",
+        numbers="\n".join(f"{name} = {value}" for name, value in numbers.items()),
     )
-    functions = [_decorated(f, how) for f, how in loops.FUNCTIONS[direction]]
-    kernels = [_decorated(f, 'error_model="numpy"') for f in loops.LOOPS[direction]]
-    natives = [_native(f, parameters if backward else 0) for f in loops.LOOPS[direction]]
-    return "\n\n".join(
-        [header, _EXP if single else "", *pages, row, *functions, *kernels, *natives]
-    )
+    parts = [header, "" if dtype == "float64" else _EXP, *pages]
+    parts += [_decorated(function, options) for function, options in FUNCTIONS[direction]]
+    parts += [_decorated(loop, 'error_model="numpy"') for loop in LOOPS[direction]]
+    parts += [_native_entry(loop, parameters if backward else 0) for loop in LOOPS[direction]]
+    return "\n\n".join(parts)
 
 
-def _native(kernel: Callable[..., Any], parameters: int) -> str:
-    """What a thread runs: it reads the arguments from a block of words (see `kernels`) and takes pieces of the jobs."""
-    _, _, *names = inspect.signature(kernel).parameters
-    lines, at = [], 3
+def _forward_pages(neuron: Neuron, slots: dict[str, int]) -> list[str]:
+    """The neuron's pages and `forward_row`."""
+    pages = [
+        page_source(name, page)
+        for name, page in neuron.pages.items()
+        if not name.endswith("adjoint")
+    ]
+    pages += [page_source("integrate", neuron.integrate), page_source("fire", neuron.fire)]
+    constants = [f"constant_{c}" for c in neuron.constants]
+    states = [f"state_{v}" for v in neuron.states]
+    state_slot = slots["STATE_SLOT"]
+    read = [_read_slot(name, slot) for slot, name in enumerate([*constants, *states])]
+    # `fire` returns the spike, the membrane before reset and the states after the step.
+    write = [f"{_slot(state_slot + k)} = fired[{2 + k}]" for k in range(len(states))]
+    row = _FORWARD_ROW.format(
+        constants=", ".join(constants),
+        states=", ".join(states),
+        others="".join(f"{v}, " for v in states[1:]),
+        read=_indented(read),
+        write=_indented(write),
+    )
+    return [*pages, row]
+
+
+def _backward_pages(
+    neuron: Neuron,
+    slots: dict[str, int],
+    surrogate: type[Surrogate] | None,
+    parameters: int,
+    detach_reset: bool,
+    learn: bool,
+    reuse: bool,
+) -> list[str]:
+    """The neuron's pages, that of the surrogate, and `backward_row`."""
+    K = len(neuron.states)
+    names = ["sigma"] if surrogate is None else [f"k{i}" for i in range(parameters)]
+    results = None if learn else 1 + K  # without the gradients of the constants
+    adjoint = page_source("adjoint", neuron.adjoint, names, results=results)
+    pages = [page_source(name, page) for name, page in neuron.pages.items()]
+    sigma = ["grad_x[to_x + n]"]
+    if surrogate is not None:
+        assert surrogate.pseudo_derivative is not None
+        pages.append(page_source("surrogate", surrogate.pseudo_derivative))
+        sigma = [f"parameters[{i}]" for i in range(parameters)]
+    pages += [page_source("fire", neuron.fire), adjoint]
+    constants = [f"constant_{c}" for c in neuron.constants]
+    states = [f"state_{v}" for v in neuron.states]
+    grads = [f"grad_{v}" for v in neuron.states]
+    earlier = [f"earlier_{v}" for v in neuron.states[1:]]
+    read = [_read_slot(name, slot) for slot, name in enumerate([*constants, *grads])]
+    others = enumerate([*states[1:], *earlier], start=slots["OTHERS_SLOT"])
+    read += [_read_slot(name, slot) for slot, name in others]
+    # `adjoint` returns ∂L/∂x, ∂L/∂states and, with `learn`, ∂L/∂constants.
+    write = [f"{_slot(slots['STATE_SLOT'] + k)} = result[{1 + k}]" for k in range(K)]
+    if learn:
+        first = slots["GRAD_CONSTANT_SLOT"]
+        write += [f"{_slot(first + c)} += result[{1 + K + c}]" for c in range(len(constants))]
+    # The membrane before the step is recalled from w of the step before. Where only gradients of
+    # constants that are not learned use it, any value serves.
+    membrane = list(inspect.signature(neuron.adjoint).parameters)[1]
+    recall = "w[from_w + n]"
+    if len(re.findall(rf"\b{membrane}\b", adjoint)) > 1:
+        first_membrane = _slot(slots["FIRST_MEMBRANE_SLOT"])
+        after_reset = f"fire(w[from_before + n], {', '.join([*earlier, *constants])})[2]"
+        recall = f"{first_membrane} if is_first else {after_reset}"
+    row = _BACKWARD_ROW.format(
+        held="real(0)" if detach_reset else "g",
+        membrane=states[0],
+        recall=recall,
+        states=", ".join(states),
+        constants=", ".join(constants),
+        grads=", ".join(grads),
+        sigma=", ".join(sigma),
+        grad_x="w[from_w + n]" if reuse else "grad_x[to_x + n]",
+        read=_indented(read),
+        write=_indented(write),
+    )
+    return [*pages, row]
+
+
+def _native_entry(loop: Callable[..., Any], parameters: int) -> str:
+    """The function that a thread runs: it reads arguments from a block of words and takes jobs.
+
+    `NativeKernel` writes the block: the number of the next piece, of jobs and of pieces, then the
+    arguments. Each thread takes the next piece until none is left.
+    """
+    _, _, *names = inspect.signature(loop).parameters
+    lines = []
+    at = 3  # the next word
     for name in names:
         if name == "parameters":
-            lines.append(
-                f"numbers = carray(pointer(words[{at}]), ({max(parameters, 1)},), np.float64)"
-            )
-            lines.append(
-                f"parameters = ({''.join(f'real(numbers[{i}]), ' for i in range(parameters))})"
-            )
-        elif name in loops.DIMENSIONS:
-            d = loops.DIMENSIONS[name]
-            shape = "".join(f"words[{at + 1 + i}], " for i in range(d))
-            dtype = "np.int64" if name == "counts" else "real"
+            size = max(parameters, 1)  # an array must not be empty
+            lines.append(f"numbers = carray(pointer(words[{at}]), ({size},), np.float64)")
+            values = "".join(f"real(numbers[{i}]), " for i in range(parameters))
+            lines.append(f"parameters = ({values})")
+        elif name in DIMENSIONS:
+            shape = "".join(f"words[{at + 1 + i}], " for i in range(DIMENSIONS[name]))
+            dtype = "np.int64" if name == "spike_counts" else "real"
             lines.append(f"{name} = carray(pointer(words[{at}]), ({shape}), {dtype})")
-            at += d
+            at += DIMENSIONS[name]
         else:
             lines.append(f"{name} = words[{at}]")
         at += 1
     return f"""\
-def {kernel.__name__}_native(address):
+def {loop.__name__}_native(address):
     words = carray(pointer(address), ({at},), np.int64)
     jobs, pieces = words[1], words[2]
-    {_NEXT.join(lines)}
+    {_indented(lines, 4)}
     piece = take_number(address)
     while piece < pieces:
-        {kernel.__name__}(jobs * piece // pieces, jobs * (piece + 1) // pieces, {", ".join(names)})
+        {loop.__name__}(jobs * piece // pieces, jobs * (piece + 1) // pieces, {", ".join(names)})
         piece = take_number(address)
 """
 
 
-def _lines(lines: Any) -> str:
-    return "\n        ".join(lines)
+def _indented(lines: Iterable[str], spaces: int = 8) -> str:
+    return ("\n" + " " * spaces).join(lines)
 
 
-def _at(slot: int) -> str:
-    return f"own[n + index({slot * loops.WIDTH})]"
+def _slot(slot: int) -> str:
+    return f"workspace[n + index({slot * WIDTH})]"
 
 
-def _own(name: str, slot: int) -> str:
-    return f"{name} = {_at(slot)}"
+def _read_slot(name: str, slot: int) -> str:
+    return f"{name} = {_slot(slot)}"
 
 
 def _decorated(function: Callable[..., Any], options: str) -> str:

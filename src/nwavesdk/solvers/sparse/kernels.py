@@ -1,45 +1,62 @@
-"""Kernels of the sparse products, as text: `solvers/sparse.py` loads it through the cache of kernels.
+"""Kernels of the sparse products. `product` loads this file as a text through the kernel cache.
 
-A matrix of few non-zeros is one bit a value (`words`), and its values where they are not all 1. Requirements: each sum
-runs in the order of its terms, whatever the blocks and the threads; row functions take whole arrays and row numbers,
-because numba counts references to slices with atomic instructions, which the threads would fight over; columns are
-counted without sign, because a column that could be negative would mean another address, and nothing would vectorize.
+Layout. A matrix x [R, N_in] with few non-zeros is `words` [R, ⌈N_in / 64⌉]: bit j of word w of a
+row is set where column 64 w + j is not 0. If its values are not all 1, `values` lists them row by
+row, those of row r from start[r] to start[r + 1]. A kernel runs the rows, blocks of rows or pieces
+first…last.
+
+Requirements:
+
+- Each sum runs in the order of its terms, whatever the blocks and the threads are. So a result has
+  the same bits on any number of threads.
+- Row functions take whole arrays and row numbers instead of slices: numba counts references to a
+  slice with atomic instructions, for which the threads would compete.
+- Columns are unsigned: a signed column may be negative and then means another address, and nothing
+  vectorizes.
+- Row functions are not inlined: within the loops around them they would not be vectorized.
 """
 
 import numpy as np
 from numba import njit
 
-__all__ = ["pack", "pick", "product", "transpose", "weight_gradient"]
+__all__ = ["order_by_input", "pack_bits", "pick_values", "sum_gradient_rows", "sum_weight_rows"]
+
+
+# Bits
 
 
 @njit(inline="always")
-def ones(word):
-    """How many bits are set; LLVM knows the pattern and takes the machine's instruction."""
+def count_bits(word):
+    """The number of bits that are set. LLVM knows the pattern and emits the popcount instruction."""
+    # Sums of neighboring bits, then of pairs, of groups of four, and of all eight bytes.
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    word = (word & np.uint64(0x3333333333333333)) + (
-        (word >> np.uint64(2)) & np.uint64(0x3333333333333333)
-    )
+    pairs = word & np.uint64(0x3333333333333333)
+    word = pairs + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
     word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
     return np.int64((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
 @njit(inline="always")
-def unpack(word, offset, columns, p):
-    """Write the places of the bits of `word` to `columns` from p on, four at a time; returns where they end.
+def append_columns(word, offset, columns, p):
+    """Write offset + j for each bit j of `word` to `columns` from p on; returns the new end.
 
-    A branch for each bit would be mispredicted. Up to four entries past the end are overwritten with nothing.
+    Four are written at a time, because a branch per bit would be mispredicted. So up to four
+    entries past the end are overwritten: `columns` needs four more than it holds.
     """
-    end = p + ones(word)
+    end = p + count_bits(word)
     while p < end:
         for k in range(4):
-            columns[p + k] = offset + ones((word & (np.uint64(0) - word)) - np.uint64(1))
+            # word & -word is the lowest set bit, and the bits below it count its place.
+            lowest = word & (np.uint64(0) - word)
+            columns[p + k] = offset + count_bits(lowest - np.uint64(1))
             word &= word - np.uint64(1)
         p += 4
     return end
 
 
 @njit(inline="never", error_model="numpy")
-def whole_word(x, r, offset):
+def pack_whole_word(x, r, offset):
+    """The bits of the columns offset…offset + 64 of row r. The constant length lets it vectorize."""
     word = np.uint64(0)
     for j in range(64):
         word |= np.uint64(x[r, offset + np.uint64(j)] != 0) << np.uint64(j)
@@ -47,7 +64,8 @@ def whole_word(x, r, offset):
 
 
 @njit(inline="never", error_model="numpy")
-def last_word(x, r, offset):
+def pack_last_word(x, r, offset):
+    """The bits of the columns from `offset` to the end of row r."""
     word = np.uint64(0)
     for j in range(np.uint64(x.shape[1]) - offset):
         word |= np.uint64(x[r, offset + j] != 0) << j
@@ -55,15 +73,19 @@ def last_word(x, r, offset):
 
 
 @njit(inline="never", error_model="numpy")
-def is_binary(x, r):
+def is_binary_row(x, r):
     binary = True
     for j in range(x.shape[1]):
         binary &= (x[r, j] == 0) | (x[r, j] == 1)
     return binary
 
 
+# Sums of rows, over `width` columns: out[r] += scale · rows[a]. Four rows are added per pass, in
+# the same order as one after the other, with a quarter of the loads and stores of `out`.
+
+
 @njit(inline="never", error_model="numpy")
-def add_row(out, r, width, rows, a):
+def add_one_row(out, r, width, rows, a):
     for j in range(width):
         out[r, j] += rows[a, j]
 
@@ -83,106 +105,121 @@ def add_scaled_row(out, r, width, rows, a, s):
 @njit(inline="never", error_model="numpy")
 def add_four_scaled_rows(out, r, width, rows, a, b, c, d, s, t, u, v):
     for j in range(width):
-        out[r, j] = (((out[r, j] + s * rows[a, j]) + t * rows[b, j]) + u * rows[c, j]) + v * rows[
-            d, j
-        ]
+        three = ((out[r, j] + s * rows[a, j]) + t * rows[b, j]) + u * rows[c, j]
+        out[r, j] = three + v * rows[d, j]
 
 
 @njit(inline="always")
-def add_rows(out, r, width, rows, which, p, end, values, q):
-    """out[r] += Σ values[q…] · rows[which[p…end]], without `values` if they are None."""
+def add_listed_rows(out, r, width, rows, listed, p, end, values, q):
+    """out[r] += Σ values[q + i] · rows[listed[p + i]], up to `end`; values None means all 1."""
     if values is None:
         while p + 4 <= end:
-            add_four_rows(out, r, width, rows, which[p], which[p + 1], which[p + 2], which[p + 3])
+            add_four_rows(
+                out, r, width, rows, listed[p], listed[p + 1], listed[p + 2], listed[p + 3]
+            )
             p += 4
         while p < end:
-            add_row(out, r, width, rows, which[p])
+            add_one_row(out, r, width, rows, listed[p])
             p += 1
     else:
         while p + 4 <= end:
             add_four_scaled_rows(
-                out, r, width, rows, which[p], which[p + 1], which[p + 2], which[p + 3],
+                out, r, width, rows, listed[p], listed[p + 1], listed[p + 2], listed[p + 3],
                 values[q], values[q + 1], values[q + 2], values[q + 3],
             )  # fmt: skip
-            p, q = p + 4, q + 4
+            p += 4
+            q += 4
         while p < end:
-            add_scaled_row(out, r, width, rows, which[p], values[q])
-            p, q = p + 1, q + 1
+            add_scaled_row(out, r, width, rows, listed[p], values[q])
+            p += 1
+            q += 1
+
+
+# Kernels
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def pack(first, last, x, limit, words, counts, seen):
-    """Bits and counts of rows of x; `seen` is [non-zeros so far, whether we gave up, whether a value is not 1].
+def pack_bits(first, last, x, limit, words, counts, seen):
+    """Bits and counts of the rows of x.
 
-    Threads add to seen[0] without a lock, and an addition may get lost: it never counts too much, so that giving up
+    `seen` is [non-zeros so far, whether the kernel gave up, whether a value is not 1]. Threads add
+    to seen[0] without a lock, and an addition may get lost. It never counts too much, so giving up
     is always right, and the caller adds up the counts.
     """
-    whole = x.shape[1] // 64
+    whole_words = x.shape[1] // 64
     for r in range(first, last):
         if seen[0] > limit:
             seen[1] = 1
             return
         count = 0
-        for w in range(whole):
-            word = whole_word(x, r, np.uint64(64 * w))
+        for w in range(whole_words):
+            word = pack_whole_word(x, r, np.uint64(64 * w))
             words[r, w] = word
-            count += ones(word)
-        if whole < words.shape[1]:
-            word = last_word(x, r, np.uint64(64 * whole))
-            words[r, whole] = word
-            count += ones(word)
-        if seen[2] == 0 and not is_binary(x, r):
+            count += count_bits(word)
+        if whole_words < words.shape[1]:
+            word = pack_last_word(x, r, np.uint64(64 * whole_words))
+            words[r, whole_words] = word
+            count += count_bits(word)
+        if seen[2] == 0 and not is_binary_row(x, r):
             seen[2] = 1
         counts[r] = count
         seen[0] += count
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def pick(first, last, x, words, start, values):
-    """The non-zeros of rows of x, one after the other."""
+def pick_values(first, last, x, words, start, values):
+    """The non-zeros of the rows of x, one after the other."""
     columns = np.empty(x.shape[1] + 4, np.int32)
     for r in range(first, last):
         end = 0
         for w in range(words.shape[1]):
-            end = unpack(words[r, w], 64 * w, columns, end)
+            end = append_columns(words[r, w], 64 * w, columns, end)
         for p in range(end):
             values[start[r] + p] = x[r, columns[p]]
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def product(first, last, words, start, values, weight, out):
-    """Rows of x @ weight."""
-    columns, width = np.empty(weight.shape[0] + 4, np.uint32), np.uint64(out.shape[1])
+def sum_weight_rows(first, last, words, start, values, weight, out):
+    """Rows of x @ weight: each adds up the rows of `weight` that its non-zeros choose."""
+    columns = np.empty(weight.shape[0] + 4, np.uint32)
+    width = np.uint64(out.shape[1])
     for r in range(np.uint64(first), np.uint64(last)):
         end = 0
         for w in range(words.shape[1]):
-            end = unpack(words[r, w], 64 * w, columns, end)
+            end = append_columns(words[r, w], 64 * w, columns, end)
         for j in range(width):
             out[r, j] = 0
-        add_rows(out, r, width, weight, columns, 0, end, values, start[r])
+        add_listed_rows(out, r, width, weight, columns, 0, end, values, start[r])
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def transpose(first, last, size, words, start, values, ends, order, moved):
-    """For blocks of `size` rows: the rows in which each input is active, by input and then by row.
+def order_by_input(first, last, size, words, start, values, ends, order, moved):
+    """For blocks of `size` rows: the non-zeros in the order of inputs, and then of rows.
 
-    ends[b, i] says where those of input i end in `order`; `moved` are the values in that order.
+    `order` lists their rows, block after block; those of input i of block b end at ends[b, i] and
+    begin where those of the input before end. `moved` has their values in the same order. It is a
+    counting sort: count per input, turn counts into first places, distribute.
     """
     for b in range(first, last):
-        r0, r1 = b * size, min(start.shape[0] - 1, (b + 1) * size)
-        base, count = start[r0], start[r1] - start[r0]
+        r0 = b * size
+        r1 = min(start.shape[0] - 1, (b + 1) * size)
+        base = start[r0]
+        count = start[r1] - base
         columns = np.empty(count + 4, np.int32)
         p = 0
         for r in range(r0, r1):
             for w in range(words.shape[1]):
-                p = unpack(words[r, w], 64 * w, columns, p)
+                p = append_columns(words[r, w], 64 * w, columns, p)
         for i in range(ends.shape[1]):
             ends[b, i] = 0
         for p in range(count):
             ends[b, columns[p]] += 1
         place = base
         for i in range(ends.shape[1]):
-            place, ends[b, i] = place + ends[b, i], place
+            count_of_input = ends[b, i]
+            ends[b, i] = place
+            place += count_of_input
+        # Each non-zero takes the next place of its input, which leaves the ends in `ends`.
         for r in range(r0, r1):
             for p in range(start[r] - base, start[r + 1] - base):
                 place = ends[b, columns[p]]
@@ -193,9 +230,14 @@ def transpose(first, last, size, words, start, values, ends, order, moved):
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def weight_gradient(first, last, cuts, size, start, ends, order, moved, grad, out):
-    """Rows cuts[first]…cuts[last] of xᵀ @ grad, block by block, so that a block of `grad` stays in the cache."""
-    top, bottom, width = cuts[first], cuts[last], np.uint64(out.shape[1])
+def sum_gradient_rows(first, last, cuts, size, start, ends, order, moved, grad, out):
+    """Rows cuts[first]…cuts[last] of xᵀ @ grad: each adds up rows of `grad` where its input is active.
+
+    It goes block by block, so that the rows of `grad` in a block stay in the cache.
+    """
+    top = cuts[first]
+    bottom = cuts[last]
+    width = np.uint64(out.shape[1])
     for i in range(top, bottom):
         for j in range(width):
             out[i, j] = 0
@@ -203,5 +245,5 @@ def weight_gradient(first, last, cuts, size, start, ends, order, moved, grad, ou
         p = start[b * size] if top == 0 else ends[b, top - 1]
         for i in range(top, bottom):
             end = ends[b, i]
-            add_rows(out, i, width, grad, order, p, end, moved, p)
+            add_listed_rows(out, i, width, grad, order, p, end, moved, p)
             p = end

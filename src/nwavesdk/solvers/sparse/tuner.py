@@ -69,17 +69,17 @@ def _crossovers(n_in: int, n_out: int, generator: torch.Generator) -> tuple[floa
 
     def gradient(density: float) -> tuple[Timed, Timed]:
         x = (noise < density).float()
-        active = sparse.pack(x, x.numel())
+        active = sparse.find_nonzeros(x, x.numel())
         assert active is not None
-        return lambda: sparse.gather_gradient(active, grad, n_in), lambda: x.t() @ grad
+        return lambda: sparse.gather_weight_gradient(active, grad, n_in), lambda: x.t() @ grad
 
     return _crossover(forward), _crossover(gradient)
 
 
 def _sparse_forward(x: Tensor, weight: Tensor) -> Tensor:
-    active = sparse.pack(x, x.numel())
+    active = sparse.find_nonzeros(x, x.numel())
     assert active is not None
-    return sparse.gather(active, weight)
+    return sparse.gather_product(active, weight)
 
 
 def _crossover(case: Callable[[float], tuple[Timed, Timed]]) -> float:

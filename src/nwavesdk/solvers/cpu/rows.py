@@ -1,0 +1,320 @@
+"""Row functions of the CPU kernels: they move one step of a block of neurons.
+
+`render` writes them into every kernel module, next to the loops over time (`loops`). They are plain
+numba and are never called from Python.
+
+Workspace. All that a block of neurons needs besides the arrays over time lies in one flat array,
+`workspace`, in slots of `WIDTH` numbers (`workspace_slots` gives their order). LLVM checks at most
+eight pairs of pointers before it gives up vectorizing, so a row must see few pointers: this array
+is one, where constants, states and gradients in arrays of their own would be many.
+
+Rules that keep the kernels fast; each was found by measuring and is undone easily:
+
+- A row function is never inlined: inside a loop over time its loop would not be vectorized.
+- A row function that runs in every step takes flat arrays and places in them instead of slices:
+  numba counts references to a slice with atomic instructions, which cost more than a short row,
+  and the threads would compete for the counter. For the same reason no inlined helper takes arrays
+  inside a loop over time.
+- Places are unsigned (`index`): a signed place may be negative and then means another address
+  (Python's wrap-around), and nothing vectorizes.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+from typing import Any
+
+import numpy as np
+from numpy import uint64 as index
+
+__all__ = [
+    "BACKWARD_SLOTS",
+    "CONSTANTS",
+    "FIRST_MEMBRANE_SLOT",
+    "FORWARD_SLOTS",
+    "GRAD_CONSTANT_SLOT",
+    "SHARED_BATCH",
+    "STATES",
+    "STATE_SLOT",
+    "TILE",
+    "WIDTH",
+    "index",
+    "real",
+    "workspace_slots",
+]
+
+WIDTH = 1024  # neurons of a block: its rows stay in the first-level cache
+TILE = 32  # steps that are packed together for a narrow layer
+SHARED_BATCH = 4  # batch elements that share each load of a recurrent weight in backward
+
+# Open names, to which `render` gives the neuron's own values: the float type and the slots.
+real: Any = np.float32
+CONSTANTS = STATES = STATE_SLOT = GRAD_CONSTANT_SLOT = FIRST_MEMBRANE_SLOT = 0
+OTHERS_SLOT = EARLIER_SLOT = FORWARD_SLOTS = BACKWARD_SLOTS = 0
+
+
+def workspace_slots(constants: int, states: int) -> dict[str, int]:
+    """The slots of a workspace, by their names in the kernels.
+
+    Forward:  constants | states
+    Backward: constants | ∂L/∂states | ∂L/∂constants | membrane before step 0 | others | earlier
+
+    Of K states, the first is the membrane and the other K - 1 are `others`. In backward `others`
+    are those before step t, and `earlier` those before step t - 1.
+    """
+    C, K = constants, states
+    return {
+        "CONSTANTS": C,
+        "STATES": K,
+        "STATE_SLOT": C,  # in backward of ∂L/∂states
+        "GRAD_CONSTANT_SLOT": C + K,
+        "FIRST_MEMBRANE_SLOT": 2 * C + K,
+        "OTHERS_SLOT": 2 * C + K + 1,
+        "EARLIER_SLOT": 2 * C + 2 * K,
+        "FORWARD_SLOTS": C + K,
+        "BACKWARD_SLOTS": 2 * C + 3 * K - 1,
+    }
+
+
+# Between an array and a slot. `load_row` and `store_row` take a slice: once per block, or per step
+# only of neurons with several states. `store_step` and `add_step` take a place in a flat array.
+
+
+def load_row(workspace, slot, row):
+    start = index(slot * WIDTH)
+    for i in range(row.shape[0]):
+        workspace[index(i) + start] = row[index(i)]
+
+
+def store_row(row, workspace, slot):
+    start = index(slot * WIDTH)
+    for i in range(row.shape[0]):
+        row[index(i)] = workspace[index(i) + start]
+
+
+def store_step(array, place, width, workspace, slot):
+    for n in range(width):
+        array[place + n] = workspace[n + index(slot * WIDTH)]
+
+
+def add_step(workspace, slot, array, place, width):
+    for n in range(width):
+        workspace[n + index(slot * WIDTH)] += array[place + n]
+
+
+def load_block(workspace, constants, states, b, lo, hi):
+    """Constants [C, N] and states [K, B, N] of the neurons lo…hi of batch element b."""
+    for c in range(CONSTANTS):
+        load_row(workspace, c, constants[c, lo:hi])
+    for k in range(STATES):
+        load_row(workspace, STATE_SLOT + k, states[k, b, lo:hi])
+
+
+def load_backward_block(workspace, constants, grad_states, initial, grad_constants, b, lo, hi):
+    load_block(workspace, constants, grad_states, b, lo, hi)
+    # `grad_constants` has no rows where no constant is learned.
+    for c in range(grad_constants.shape[0]):
+        load_row(workspace, GRAD_CONSTANT_SLOT + c, grad_constants[c, b, lo:hi])
+    load_row(workspace, FIRST_MEMBRANE_SLOT, initial[0, b, lo:hi])
+
+
+def store_backward_block(workspace, grad_states, grad_constants, b, lo, hi):
+    for k in range(STATES):
+        store_row(grad_states[k, b, lo:hi], workspace, STATE_SLOT + k)
+    for c in range(grad_constants.shape[0]):
+        store_row(grad_constants[c, b, lo:hi], workspace, GRAD_CONSTANT_SLOT + c)
+
+
+def load_others(workspace, others, initial, b, t, lo, hi):
+    """The states but the first, before step t and before step t - 1.
+
+    others[k, b, t] is the state after step t, so the one before step t lies at t - 1. Before the
+    first step it is the initial state, which also serves as the one before that.
+    """
+    for k in range(STATES - 1):
+        first = initial[1 + k, b, lo:hi]
+        load_row(workspace, OTHERS_SLOT + k, others[k, b, t - 1, lo:hi] if t > 0 else first)
+        load_row(workspace, EARLIER_SLOT + k, others[k, b, t - 2, lo:hi] if t > 1 else first)
+
+
+# Lanes. In a narrow layer (fewer than five neurons) a row is too short to be worth a call. So
+# several batch elements lie side by side: neuron n of batch element b is lane (b - start) * N + n,
+# and a step of all lanes is one row. Arrays [B, T, N] are packed one tile of `TILE` steps at a time
+# into a buffer [steps, lanes]; both are flat.
+
+
+def pack_lanes(array, T, N, start, stop, t, steps, buffer, lanes):
+    """Copy the steps t…t+steps of the batch elements start…stop into `buffer`."""
+    for b in range(start, stop):
+        for n in range(N):
+            read = index((b * T + t) * N + n)
+            write = index((b - start) * N + n)
+            for i in range(steps):
+                buffer[index(i) * index(lanes) + write] = array[index(i) * index(N) + read]
+
+
+def unpack_lanes(buffer, lanes, start, stop, t, steps, array, T, N):
+    """The inverse of `pack_lanes`."""
+    for b in range(start, stop):
+        for n in range(N):
+            read = index((b - start) * N + n)
+            write = index((b * T + t) * N + n)
+            for i in range(steps):
+                array[index(i) * index(N) + write] = buffer[index(i) * index(lanes) + read]
+
+
+def load_lanes(workspace, slot, rows, start, stop):
+    """The rows start…stop of `rows` [B, N], side by side in one slot."""
+    N = rows.shape[1]
+    for b in range(start, stop):
+        for n in range(N):
+            workspace[slot * WIDTH + (b - start) * N + n] = rows[b, n]
+
+
+def store_lanes(rows, workspace, slot, start, stop):
+    N = rows.shape[1]
+    for b in range(start, stop):
+        for n in range(N):
+            rows[b, n] = workspace[slot * WIDTH + (b - start) * N + n]
+
+
+def load_lane_constants(workspace, constants, elements):
+    """Each constant of the N neurons, repeated for each batch element."""
+    N = constants.shape[1]
+    for c in range(CONSTANTS):
+        for b in range(elements):
+            for n in range(N):
+                workspace[c * WIDTH + b * N + n] = constants[c, n]
+
+
+def load_backward_lanes(workspace, constants, grad_states, initial, grad_constants, start, stop):
+    load_lane_constants(workspace, constants, stop - start)
+    load_lanes(workspace, STATE_SLOT, grad_states[0], start, stop)
+    for c in range(grad_constants.shape[0]):
+        load_lanes(workspace, GRAD_CONSTANT_SLOT + c, grad_constants[c], start, stop)
+    load_lanes(workspace, FIRST_MEMBRANE_SLOT, initial[0], start, stop)
+
+
+def store_backward_lanes(workspace, grad_states, grad_constants, start, stop):
+    store_lanes(grad_states[0], workspace, STATE_SLOT, start, stop)
+    for c in range(grad_constants.shape[0]):
+        store_lanes(grad_constants[c], workspace, GRAD_CONSTANT_SLOT + c, start, stop)
+
+
+# Recurrence, forward: spikes are sparse, so s[t-1] @ weights is a gather of the rows of `weights`
+# (flat, [from, to]) that belong to spikes.
+
+
+def add_weight_row(total, weights, a):
+    N = total.shape[0]
+    at = index(a * N)
+    for n in range(index(N)):
+        total[n] += weights[at + n]
+
+
+def add_four_weight_rows(total, weights, a, b, c, d):
+    """As four calls of `add_weight_row`, in the same order of sums, with a quarter of the loads."""
+    N = total.shape[0]
+    at = index(a * N)
+    bt = index(b * N)
+    ct = index(c * N)
+    dt = index(d * N)
+    for n in range(index(N)):
+        four = ((total[n] + weights[at + n]) + weights[bt + n]) + weights[ct + n]
+        total[n] = four + weights[dt + n]
+
+
+def add_rows_of_spikes(total, weights, spikes, place, active):
+    """Add to `total` [N] the rows of `weights` whose neuron has spiked.
+
+    `spikes` is flat, its N values start at `place`; `active` [N + 1] is scratch.
+    """
+    N = total.shape[0]
+    # A number is written for every neuron and overwritten unless it has spiked: no branch.
+    found = 0
+    for i in range(N):
+        active[found] = i
+        found += spikes[place + index(i)] != real(0)
+    for k in range(0, found - 3, 4):
+        add_four_weight_rows(total, weights, active[k], active[k + 1], active[k + 2], active[k + 3])
+    for k in range(found - found % 4, found):
+        add_weight_row(total, weights, active[k])
+
+
+# Recurrence, backward: gradients are not sparse, so the gradient that reaches s[t-1] is a dense
+# product of ∂L/∂x[t] and the transposed weights. Four batch elements share it: each row of weights
+# is loaded once for four sums. `sums` has, per block, one slot for each of the four batch elements;
+# scale[g, a] is ∂L/∂x[t] of batch element g and neuron a.
+
+
+def add_product(sums, place, scale, a, weights, at, width):
+    """Add scale[g, a] · (row of weights at `at`) to sums[g], for each batch element g."""
+    k0 = scale[0, a]
+    k1 = scale[1, a]
+    k2 = scale[2, a]
+    k3 = scale[3, a]
+    for n in range(width):
+        m = place + n
+        value = weights[at + n]
+        sums[m] += k0 * value
+        sums[m + index(WIDTH)] += k1 * value
+        sums[m + index(2 * WIDTH)] += k2 * value
+        sums[m + index(3 * WIDTH)] += k3 * value
+
+
+def add_four_products(sums, place, scale, a, weights, at, stride, width):
+    """As `add_product`, for the rows a…a+3 together: a quarter of the loads and stores of sums."""
+    k00, k01, k02, k03 = scale[0, a], scale[0, a + 1], scale[0, a + 2], scale[0, a + 3]
+    k10, k11, k12, k13 = scale[1, a], scale[1, a + 1], scale[1, a + 2], scale[1, a + 3]
+    k20, k21, k22, k23 = scale[2, a], scale[2, a + 1], scale[2, a + 2], scale[2, a + 3]
+    k30, k31, k32, k33 = scale[3, a], scale[3, a + 1], scale[3, a + 2], scale[3, a + 3]
+    at1 = at + stride
+    at2 = at1 + stride
+    at3 = at2 + stride
+    for n in range(width):
+        m = place + n
+        v0, v1, v2, v3 = weights[at + n], weights[at1 + n], weights[at2 + n], weights[at3 + n]
+        sums[m] += k00 * v0 + k01 * v1 + k02 * v2 + k03 * v3
+        sums[m + index(WIDTH)] += k10 * v0 + k11 * v1 + k12 * v2 + k13 * v3
+        sums[m + index(2 * WIDTH)] += k20 * v0 + k21 * v1 + k22 * v2 + k23 * v3
+        sums[m + index(3 * WIDTH)] += k30 * v0 + k31 * v1 + k32 * v2 + k33 * v3
+
+
+def multiply_by_weights(sums, scale, weights, N):
+    """Set sums to scale @ weights for four batch elements, block of columns by block."""
+    for block in range((N + WIDTH - 1) // WIDTH):
+        lo = block * WIDTH
+        width = index(min(N, lo + WIDTH) - lo)
+        place = index(block * SHARED_BATCH * WIDTH)
+        for m in range(index(SHARED_BATCH * WIDTH)):
+            sums[place + m] = real(0)
+        for a in range(0, N - 3, 4):
+            at = index(a * N + lo)
+            add_four_products(sums, place, scale, a, weights, at, index(N), width)
+        for a in range(N - N % 4, N):
+            add_product(sums, place, scale, a, weights, index(a * N + lo), width)
+
+
+def load_shared_blocks(workspaces, constants, grad_states, initial, grad_constants, start, stop):
+    """All blocks of the batch elements start…stop; `workspaces` [batch element, block, …]."""
+    N = constants.shape[1]
+    for b in range(start, stop):
+        for block in range(workspaces.shape[1]):
+            lo = block * WIDTH
+            hi = min(N, lo + WIDTH)
+            workspace = workspaces[b - start, block]
+            load_backward_block(
+                workspace, constants, grad_states, initial, grad_constants, b, lo, hi
+            )
+
+
+def store_shared_blocks(
+    workspaces, sums, grad_states, grad_constants, grad_spikes_before, start, stop
+):
+    N = grad_spikes_before.shape[1]
+    for b in range(start, stop):
+        for block in range(workspaces.shape[1]):
+            lo = block * WIDTH
+            hi = min(N, lo + WIDTH)
+            workspace = workspaces[b - start, block]
+            store_backward_block(workspace, grad_states, grad_constants, b, lo, hi)
+            slot = block * SHARED_BATCH + b - start
+            store_row(grad_spikes_before[b, lo:hi], sums, slot)
