@@ -1,36 +1,36 @@
-"""The contract table: every neuron and every surrogate with a row here must pass every law and parity test."""
+"""The contract table: every neuron and surrogate in it must pass every law and parity test."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dynamics.adaptive import adaptive
 from nwavesdk.dynamics import Neuron, h1, lif
 from nwavesdk.surrogate import Surrogate, atan, custom, fast_sigmoid, sigmoid
 
-Draw = Callable[[int, torch.Generator], tuple[Tensor, ...]]
+DrawConstants = Callable[[int, Generator], tuple[Tensor, ...]]
 
 
-def _leaky(n: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-    return 0.8 + 0.2 * torch.rand(n, generator=generator), 0.9 + 0.2 * torch.rand(
-        n, generator=generator
-    )
+def _leaky(n: int, generator: Generator) -> tuple[Tensor, ...]:
+    decay = 0.8 + 0.2 * torch.rand(n, generator=generator)
+    threshold = 0.9 + 0.2 * torch.rand(n, generator=generator)
+    return decay, threshold
 
 
-def _adaptive(n: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-    extra = (
-        0.9 + 0.09 * torch.rand(n, generator=generator),
-        0.5 * torch.rand(n, generator=generator),
-    )
-    return *_leaky(n, generator), *extra
+def _adaptive(n: int, generator: Generator) -> tuple[Tensor, ...]:
+    recovery = 0.9 + 0.09 * torch.rand(n, generator=generator)
+    strength = 0.5 * torch.rand(n, generator=generator)
+    return *_leaky(n, generator), recovery, strength
 
 
 @dataclass(frozen=True)
 class Row:
+    """A neuron, and a function that draws constants for n of them."""
+
     neuron: Neuron
-    constants: Draw = _leaky
+    constants: DrawConstants = _leaky
 
 
 NEURONS = {

@@ -1,10 +1,10 @@
-"""An independent simulator in numpy float64, written from the equations alone; it shares no code with the package."""
+"""A simulator in numpy float64, from the equations alone; it shares no code with nwavesdk."""
 
 import numpy as np
 
 
 def simulate(x, taus, dt, threshold, reset, *, clamp=False, recurrent=None, v=None):
-    """Spikes, membrane before and after reset [B, T, N] of leaky neurons driven by the charge x [B, T, N]."""
+    """Spikes, membrane before reset and after it, each [B, T, N], for the charge x [B, T, N]."""
     x = np.asarray(x, np.float64)
     B, T, N = x.shape
     beta = np.exp(-dt / np.broadcast_to(np.asarray(taus, np.float64), (N,)))

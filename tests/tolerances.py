@@ -1,6 +1,7 @@
-"""The one table of tolerances, relative to the largest value expected, or to 1 where that is smaller.
+"""The only table of tolerances, relative to the largest expected value, or to 1 if that is smaller.
 
-Inputs and upstream gradients of the tests are of size 1, so sums that cancel to less have errors of that size.
+Inputs and upstream gradients of the tests are of size 1, so sums that cancel have errors of that
+size.
 """
 
 import torch

@@ -1,9 +1,10 @@
-"""A neuron with two states and four constants, to prove that a new neuron is one page and one row.
+"""A neuron with two states and four constants: a new neuron needs three pages and one table row.
 
     u = decay · v + x                    v' = u - threshold · s
     s = H(u - threshold - strength · b)  b' = recovery · b + (1 - recovery) · s
 
-The adaptive threshold of G. Bellec et al., "Long short-term memory in networks of spiking neurons", 2018, section 2.
+The adaptive threshold of G. Bellec et al., "Long short-term memory in networks of spiking neurons",
+2018, section 2.
 """
 
 from functools import cache
@@ -36,10 +37,10 @@ def adjoint(u, v, b, decay, threshold, recovery, strength, grad_s, grad_v, grad_
 @cache
 def adaptive() -> Neuron:
     return Neuron(
-        "adaptive",
-        ("v", "b"),
-        ("decay", "threshold", "recovery", "strength"),
-        integrate,
-        fire,
-        adjoint,
+        name="adaptive",
+        states=("v", "b"),
+        constants=("decay", "threshold", "recovery", "strength"),
+        integrate=integrate,
+        fire=fire,
+        adjoint=adjoint,
     )

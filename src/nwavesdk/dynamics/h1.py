@@ -1,4 +1,4 @@
-"""The neurons of Neuronova's H1 chips: leaky, and the membrane is never negative.
+"""The neurons of Neuronova's H1 chips: leaky, with a membrane that is never negative.
 
     u[t] = max(decay · v[t-1] + x[t], 0)
     s[t] = H(u[t] - threshold)
@@ -10,21 +10,25 @@ The clamp has derivative 1 at exactly 0, so that an unstimulated neuron still le
 from functools import cache, partial
 from typing import Any
 
-import torch as m  # the maths of a page: bound anew for numba and Triton
+import torch as m  # the maths of a page; numba and Triton bind their own
 
-from nwavesdk.dynamics.neuron import Neuron, held, reset, reset_adjoint, spike, surrogate
-from nwavesdk.dynamics.reset import RESETS, Reset
+from nwavesdk.dynamics.lif import integrate
+from nwavesdk.dynamics.neuron import (
+    RESETS,
+    Neuron,
+    Reset,
+    held,
+    reset,
+    reset_adjoint,
+    spike,
+    surrogate,
+)
 
 __all__ = ["h1"]
 
 
-def integrate(x: Any, v: Any, decay: Any, threshold: Any) -> Any:
-    """The membrane with the charge of the step, before the clamp."""
-    return decay * v + x
-
-
 def fire(w: Any, decay: Any, threshold: Any) -> Any:
-    """Clamp, spike and reset, see the module."""
+    """Clamp, spike and reset."""
     u = m.where(w < 0.0, 0.0, w)
     s = spike(u - threshold)
     return s, u, reset(u, held(s), threshold)
@@ -41,12 +45,12 @@ def adjoint(w: Any, v: Any, decay: Any, threshold: Any, grad_s: Any, grad_v: Any
 
 
 def carry(r: Reset, x: Any, s: Any, decay: Any, threshold: Any) -> Any:
-    """One step with its spike fixed, as the map v -> max(a v + b, c)."""
+    """The step with its spike fixed, as the map v -> max(a v + b, c)."""
     return r.carry(decay.expand_as(x), x, m.zeros_like(x), s, threshold)
 
 
 def forgets(r: Reset, w: Any, s: Any) -> Any:
-    """Steps that meet the clamp, and spikes of a reset to zero."""
+    """Steps that meet the clamp, and spikes with a reset to zero."""
     return (w < 0.0) | (s > 0.0) if r.forgets else w < 0.0
 
 
@@ -54,9 +58,14 @@ def forgets(r: Reset, w: Any, s: Any) -> Any:
 def h1(version: int = 1) -> Neuron:
     """The H1v1 neuron (zero reset) or the H1v2 neuron (subtraction)."""
     r = RESETS[{1: "zero", 2: "subtraction"}[version]]
-
-    pages = {"reset": r.reset, "reset_adjoint": r.reset_adjoint}
     return Neuron(
-        f"h1v{version}", ("v",), ("decay", "threshold"), integrate, fire, adjoint, partial(carry, r),
-        partial(forgets, r), pages,
-    )  # fmt: skip
+        name=f"h1v{version}",
+        states=("v",),
+        constants=("decay", "threshold"),
+        integrate=integrate,
+        fire=fire,
+        adjoint=adjoint,
+        carry=partial(carry, r),
+        forgets=partial(forgets, r),
+        pages=r.pages,
+    )

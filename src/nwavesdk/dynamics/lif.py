@@ -4,28 +4,36 @@
     s[t] = H(u[t] - threshold)
     v[t] = reset(u[t], s[t], threshold)
 
-The reset acts in the step of its spike. `held` is what of the gradient through the reset counts: nothing when it is
-detached, all of it otherwise.
+The reset acts in the step of its spike. `held` is the part of the gradient through the reset that
+counts: nothing if the reset is detached, all of it otherwise.
 """
 
 from functools import cache, partial
 from typing import Any
 
-import torch as m  # the maths of a page: bound anew for numba and Triton
+import torch as m  # the maths of a page; numba and Triton bind their own
 
-from nwavesdk.dynamics.neuron import Neuron, held, reset, reset_adjoint, spike, surrogate
-from nwavesdk.dynamics.reset import RESETS, Reset
+from nwavesdk.dynamics.neuron import (
+    RESETS,
+    Neuron,
+    Reset,
+    held,
+    reset,
+    reset_adjoint,
+    spike,
+    surrogate,
+)
 
-__all__ = ["lif"]
+__all__ = ["integrate", "lif"]
 
 
 def integrate(x: Any, v: Any, decay: Any, threshold: Any) -> Any:
-    """The membrane u with the charge of the step."""
+    """The membrane with the charge of the step."""
     return decay * v + x
 
 
 def fire(u: Any, decay: Any, threshold: Any) -> Any:
-    """Spike and reset, see the module."""
+    """Spike and reset."""
     s = spike(u - threshold)
     return s, u, reset(u, held(s), threshold)
 
@@ -40,12 +48,12 @@ def adjoint(u: Any, v: Any, decay: Any, threshold: Any, grad_s: Any, grad_v: Any
 
 
 def carry(r: Reset, x: Any, s: Any, decay: Any, threshold: Any) -> Any:
-    """One step with its spike fixed, as the map v -> max(a v + b, c)."""
+    """The step with its spike fixed, as the map v -> max(a v + b, c)."""
     return r.carry(decay.expand_as(x), x, m.full_like(x, float("-inf")), s, threshold)
 
 
 def forgets(u: Any, s: Any) -> Any:
-    """Spikes, of a reset to zero."""
+    """Spikes with a reset to zero."""
     return s > 0.0
 
 
@@ -58,9 +66,14 @@ def lif(mechanism: str = "subtraction") -> Neuron:
         doi:10.1109/MSP.2019.2931595.
     """
     r = RESETS[mechanism]
-
-    pages = {"reset": r.reset, "reset_adjoint": r.reset_adjoint}
     return Neuron(
-        f"lif_{mechanism}", ("v",), ("decay", "threshold"), integrate, fire, adjoint, partial(carry, r),
-        forgets if r.forgets else None, pages,
-    )  # fmt: skip
+        name=f"lif_{mechanism}",
+        states=("v",),
+        constants=("decay", "threshold"),
+        integrate=integrate,
+        fire=fire,
+        adjoint=adjoint,
+        carry=partial(carry, r),
+        forgets=forgets if r.forgets else None,
+        pages=r.pages,
+    )
