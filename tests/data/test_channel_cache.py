@@ -1,4 +1,4 @@
-"""Damage, full disks and settings; processes are in `test_channels.py`."""
+"""Damage, full disks and settings; several processes are in `test_channels.py`."""
 
 import os
 import time
@@ -7,46 +7,46 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nwavesdk.data.channel_cache import ChannelCache, Heard
+from nwavesdk.data.channel_cache import CachedChannels, ChannelCache
 
-HEARD = Heard(np.random.default_rng(0).uniform(size=(5, 3)).astype(np.float32), 0.75)
+ENTRY = CachedChannels(np.random.default_rng(0).uniform(size=(5, 3)).astype(np.float32), 0.75)
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
+def test_an_entry_is_read_back(tmp_path: Path) -> None:
     cache = ChannelCache(tmp_path / "a" / "b", "settings", (5, 3))
     assert cache.read(b"content") is None
-    cache.write(b"content", HEARD)
-    heard = ChannelCache(tmp_path / "a" / "b", "settings", (5, 3)).read(b"content")
-    assert heard is not None
-    np.testing.assert_array_equal(heard.x, HEARD.x)
-    assert heard.seconds == 0.75
+    cache.write(b"content", ENTRY)
+    entry = ChannelCache(tmp_path / "a" / "b", "settings", (5, 3)).read(b"content")
+    assert entry is not None
+    np.testing.assert_array_equal(entry.x, ENTRY.x)
+    assert entry.seconds == 0.75
 
 
 def test_other_content_and_other_settings_are_other_entries(tmp_path: Path) -> None:
-    ChannelCache(tmp_path, "settings", (5, 3)).write(b"content", HEARD)
+    ChannelCache(tmp_path, "settings", (5, 3)).write(b"content", ENTRY)
     assert ChannelCache(tmp_path, "settings", (5, 3)).read(b"other") is None
     assert ChannelCache(tmp_path, "other", (5, 3)).read(b"content") is None
 
 
 @pytest.mark.parametrize("place", [0, 20, 50, -1])
-def test_a_flipped_bit_is_noticed(tmp_path: Path, place: int) -> None:
+def test_a_flipped_bit_is_detected(tmp_path: Path, place: int) -> None:
     cache = ChannelCache(tmp_path, "settings", (5, 3))
-    cache.write(b"content", HEARD)
+    cache.write(b"content", ENTRY)
     (path,) = tmp_path.iterdir()
     data = bytearray(path.read_bytes())
     data[place] ^= 1
     path.write_bytes(data)
     assert cache.read(b"content") is None
     with pytest.warns(
-        UserWarning, match=r"1 files of the cache .* were damaged and made anew \(the first: "
+        UserWarning, match=r"1 files of the cache .* were damaged and computed again \(the first: "
     ):
-        cache.tell_damage()
+        cache.warn_of_damage()
 
 
 @pytest.mark.parametrize("length", [0, 10, 60, 115])
-def test_a_file_cut_short_is_noticed(tmp_path: Path, length: int) -> None:
+def test_a_truncated_file_is_detected(tmp_path: Path, length: int) -> None:
     cache = ChannelCache(tmp_path, "settings", (5, 3))
-    cache.write(b"content", HEARD)
+    cache.write(b"content", ENTRY)
     (path,) = tmp_path.iterdir()
     assert path.stat().st_size == 16 + 32 + 8 + 60
     os.truncate(path, length)
@@ -54,7 +54,7 @@ def test_a_file_cut_short_is_noticed(tmp_path: Path, length: int) -> None:
     assert cache.damaged == [path.name]
 
 
-def test_a_full_disk_is_told_once_and_nothing_is_left_behind(
+def test_a_full_disk_gives_one_warning_and_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -65,28 +65,28 @@ def test_a_full_disk_is_told_once_and_nothing_is_left_behind(
     with pytest.warns(
         UserWarning, match=r"cannot be written \(No space left on device\).*or to False"
     ):
-        cache.write(b"content", HEARD)
-    cache.write(b"other", HEARD)  # a second warning would be an error
+        cache.write(b"content", ENTRY)
+    cache.write(b"other", ENTRY)  # a second warning would be an error
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_made_is_told_once(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_gives_one_warning(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.warns(
         UserWarning, match=r"The cache .*file/data cannot be written \(Not a directory\)"
     ):
         cache = ChannelCache(tmp_path / "file" / "data", "settings", (5, 3))
-    cache.write(b"content", HEARD)
+    cache.write(b"content", ENTRY)
     assert cache.read(b"content") is None
 
 
-def test_no_folder_keeps_nothing() -> None:
+def test_without_a_folder_nothing_is_stored() -> None:
     cache = ChannelCache(None, "settings", (5, 3))
-    cache.write(b"content", HEARD)
+    cache.write(b"content", ENTRY)
     assert cache.read(b"content") is None
 
 
-def test_drafts_of_the_killed_are_cleared_and_those_of_the_living_are_not(tmp_path: Path) -> None:
+def test_old_drafts_are_removed_and_new_ones_are_not(tmp_path: Path) -> None:
     old, new = tmp_path / ".aa.channels.1.bb", tmp_path / ".aa.channels.2.cc"
     for draft in (old, new):
         draft.touch()

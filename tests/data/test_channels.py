@@ -1,6 +1,7 @@
-"""A folder to arrays: values, parts, faults, and a cache that two processes, a kill and damage do not hurt."""
+"""A data folder as arrays: values, split, faults, and a cache that survives two processes, a kill and damage."""
 
-import signal
+import math
+import signal as signals
 import subprocess
 import sys
 import time
@@ -14,8 +15,9 @@ import torch
 from data.conftest import tone, write
 from nwavesdk.data import Channels, FrontEnd, NWaveDataloaderConfig, RecordingError, generate
 
-for needed in ("soundfile", "soxr", "scipy"):
-    pytest.importorskip(needed)
+for package in ("soundfile", "soxr"):
+    pytest.importorskip(package)
+signal = pytest.importorskip("scipy.signal")
 
 PROCESS = """
 import sys
@@ -45,18 +47,20 @@ def same(first: Channels, second: Channels) -> None:
     assert (first.fingerprint, first.keys) == (second.fingerprint, second.keys)
 
 
-def test_each_recording_is_heard_and_labelled(words: Path, fast: dict[str, Any]) -> None:
+def test_each_recording_has_channels_and_a_label(words: Path, fast: dict[str, Any]) -> None:
     channels = build(words, fast)
     assert channels.x.shape == (12, 40, 16)
     assert channels.x.dtype == np.float32
     assert channels.classes == ("no", "yes")
     assert channels.y.tolist() == [0] * 6 + [1] * 6
     front_end = FrontEnd(NWaveDataloaderConfig(words, **fast))
-    np.testing.assert_array_equal(channels.x[4], front_end(front_end.fitted((tone(340.0), 8000))))
+    np.testing.assert_array_equal(channels.x[4], front_end(front_end.prepare((tone(340.0), 8000))))
     assert channels.keys[4] == "no/00000004_nohash_0.wav"
 
 
-def test_speakers_are_kept_apart_where_names_tell_them(words: Path, fast: dict[str, Any]) -> None:
+def test_the_split_is_by_speaker_if_file_names_show_speakers(
+    words: Path, fast: dict[str, Any]
+) -> None:
     channels = build(words, fast)
     assert channels.split_by == "speaker"
     heard = [{channels.speakers[i] for i in part} for part in channels.split]
@@ -66,7 +70,7 @@ def test_speakers_are_kept_apart_where_names_tell_them(words: Path, fast: dict[s
     assert (by_recording.split_by, by_recording.speakers) == ("recording", ())
 
 
-def test_without_speakers_auto_goes_by_recording_and_speaker_says_why(
+def test_without_speakers_auto_splits_by_recording_and_speaker_is_an_error(
     words: Path, fast: dict[str, Any]
 ) -> None:
     write(words / "yes" / "nobody.wav")
@@ -77,7 +81,9 @@ def test_without_speakers_auto_goes_by_recording_and_speaker_says_why(
         build(words, fast, split="speaker")
 
 
-def test_too_few_speakers_likewise(words: Path, fast: dict[str, Any]) -> None:
+def test_with_too_few_speakers_auto_splits_by_recording_and_speaker_is_an_error(
+    words: Path, fast: dict[str, Any]
+) -> None:
     for speaker in range(2, 6):
         for name in ("no", "yes"):
             (words / name / f"{speaker:08x}_nohash_0.wav").rename(
@@ -88,7 +94,7 @@ def test_too_few_speakers_likewise(words: Path, fast: dict[str, Any]) -> None:
         build(words, fast, split="speaker")
 
 
-def test_a_second_time_no_sound_is_decoded(
+def test_cached_recordings_are_not_decoded(
     words: Path, fast: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = build(words, fast)
@@ -106,7 +112,7 @@ def test_a_second_time_no_sound_is_decoded(
     ],
     ids=str,
 )  # fmt: skip
-def test_what_decides_values_makes_other_entries(
+def test_choices_that_decide_values_have_entries_of_their_own(
     words: Path, fast: dict[str, Any], change: dict[str, Any], tmp_path: Path
 ) -> None:
     if "chip" in change:
@@ -122,7 +128,7 @@ def test_what_decides_values_makes_other_entries(
     same(second, build(words, fast, **change, cache=False))
 
 
-def test_what_decides_no_values_keeps_the_entries(words: Path, fast: dict[str, Any]) -> None:
+def test_choices_that_decide_no_values_share_entries(words: Path, fast: dict[str, Any]) -> None:
     first = build(words, fast)
     second = build(
         words, fast, batch_size=3, seed=4, split="recording", on_error="skip", chip="h1v2", val=0.3
@@ -131,7 +137,7 @@ def test_what_decides_no_values_keeps_the_entries(words: Path, fast: dict[str, A
     same(first, second)
 
 
-def test_a_changed_recording_is_heard_anew(words: Path, fast: dict[str, Any]) -> None:
+def test_a_changed_recording_is_read_again(words: Path, fast: dict[str, Any]) -> None:
     first = build(words, fast)
     write(words / "yes" / "00000000_nohash_0.wav", tone(2000.0))
     second = build(words, fast)
@@ -147,29 +153,31 @@ def test_the_fingerprint_does_not_depend_on_where_the_folder_lies(
     same(first, build(words.rename(words.parent / "moved"), fast))
 
 
-def test_damaged_files_are_made_anew_with_one_warning(words: Path, fast: dict[str, Any]) -> None:
+def test_damaged_entries_are_computed_again_with_one_warning(
+    words: Path, fast: dict[str, Any]
+) -> None:
     first = build(words, fast)
     for path in list(fast["cache"].iterdir())[:3]:
         path.write_bytes(path.read_bytes()[:-7])
-    with pytest.warns(UserWarning, match="3 files of the cache .* were damaged") as told:
+    with pytest.warns(UserWarning, match="3 files of the cache .* were damaged") as record:
         second = build(words, fast)
-    assert len(told) == 1
+    assert len(record) == 1
     assert second.cached == 9
     same(first, second)
     assert build(words, fast).cached == 12
 
 
-def test_a_cache_that_cannot_be_written_costs_one_warning(
+def test_a_cache_that_cannot_be_written_gives_one_warning(
     words: Path, fast: dict[str, Any]
 ) -> None:
     fast["cache"].write_text("a file")
-    with pytest.warns(UserWarning, match="cannot be written") as told:
+    with pytest.warns(UserWarning, match="cannot be written") as record:
         channels = build(words, fast)
-    assert len(told) == 1
+    assert len(record) == 1
     same(channels, build(words, fast, cache=False))
 
 
-def test_two_processes_at_once(words: Path, fast: dict[str, Any]) -> None:
+def test_two_processes_write_the_same_cache(words: Path, fast: dict[str, Any]) -> None:
     processes = [start(words, fast["cache"]) for _ in range(2)]
     answers = [process.communicate(timeout=120)[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
@@ -180,7 +188,7 @@ def test_two_processes_at_once(words: Path, fast: dict[str, Any]) -> None:
     same(after, expected)
 
 
-def test_a_kill_in_the_middle_leaves_nothing_wrong(words: Path, fast: dict[str, Any]) -> None:
+def test_a_killed_process_leaves_an_intact_cache(words: Path, fast: dict[str, Any]) -> None:
     slow = "import time\nfrom nwavesdk.internal import files\nreal = files.os.replace\n"
     slow += "def replace(*a):\n    real(*a); time.sleep(0.3)\nfiles.os.replace = replace\n"
     process = start(words, fast["cache"], slow + PROCESS)
@@ -188,7 +196,7 @@ def test_a_kill_in_the_middle_leaves_nothing_wrong(words: Path, fast: dict[str, 
     while len(list(fast["cache"].glob("[!.]*"))) < 3:
         assert time.monotonic() - began < 60
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
+    process.send_signal(signals.SIGKILL)
     process.communicate()
     kept = len(list(fast["cache"].glob("[!.]*")))
     assert 3 <= kept < 12
@@ -199,19 +207,20 @@ def test_a_kill_in_the_middle_leaves_nothing_wrong(words: Path, fast: dict[str, 
 
 BAD = {
     "empty.wav": (b"", r"is empty \(0 bytes\)"),
-    "text.wav": (b"this is no sound at all", "cannot be read as sound"),
+    "text.wav": (b"this is not sound at all", "cannot be read as sound"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_recording_is_named_or_skipped_and_counted(
+def test_a_broken_recording_is_raised_or_skipped_and_counted(
     words: Path, fast: dict[str, Any], name: str
 ) -> None:
     clean = build(words, fast)
-    content, said = BAD[name]
+    content, message = BAD[name]
     (words / "yes" / name).write_bytes(content)
     with pytest.raises(
-        RecordingError, match=rf"yes/{name} {said}.*or leave such files out with on_error=\"skip\""
+        RecordingError,
+        match=rf"yes/{name} {message}.*or leave such files out with on_error=\"skip\"",
     ):
         build(words, fast)
     skipping = build(words, fast, on_error="skip")
@@ -221,7 +230,7 @@ def test_a_bad_recording_is_named_or_skipped_and_counted(
     assert reason.startswith(("is empty", "cannot be read"))
 
 
-def test_more_that_can_be_wrong_with_a_recording(words: Path, fast: dict[str, Any]) -> None:
+def test_the_reasons_for_skipped_recordings(words: Path, fast: dict[str, Any]) -> None:
     write(words / "no" / "long.wav", tone(440, 3.0))
     write(
         words / "no" / "loud.wav",
@@ -235,25 +244,27 @@ def test_more_that_can_be_wrong_with_a_recording(words: Path, fast: dict[str, An
     with open(words / "no" / "huge.wav", "wb") as file:
         file.truncate(10**11)
     reasons = dict(build(words, fast, on_error="skip", max_seconds=2.0).skipped)
-    said = {
+    expected = {
         "long": "lasts 3.0 s, expected at most 2 s",
-        "loud": "holds samples too large to be filtered",
-        "nan": "holds samples that are not finite",
+        "loud": "has samples that are too large to be filtered",
+        "nan": "has samples that are not finite",
         "none": "has no samples",
         "cut": "is cut short (500 bytes of its sound are missing)",
         "huge": "is huge (100000.0 MB, expected at most 3.1 MB for 2 s)",
     }
-    assert reasons == {f"no/{name}.wav": reason for name, reason in said.items()}
+    assert reasons == {f"no/{name}.wav": reason for name, reason in expected.items()}
 
 
-def test_a_class_of_which_too_little_is_left(words: Path, fast: dict[str, Any]) -> None:
+def test_a_class_with_too_few_usable_recordings_is_rejected(
+    words: Path, fast: dict[str, Any]
+) -> None:
     for path in list((words / "yes").iterdir())[2:]:
         path.write_bytes(b"")
     with pytest.raises(ValueError, match="Class 'yes' has 2 recordings, expected at least 3"):
         build(words, fast, on_error="skip")
 
 
-def test_regression(curves: Path, fast: dict[str, Any]) -> None:
+def test_regression_has_targets(curves: Path, fast: dict[str, Any]) -> None:
     channels = build(curves, fast, task="regression")
     assert channels.x.shape == (5, 40, 16)
     assert channels.y.shape == (5, 40, 1)
@@ -269,7 +280,9 @@ def test_regression(curves: Path, fast: dict[str, Any]) -> None:
     assert other.fingerprint != channels.fingerprint
 
 
-def test_targets_that_do_not_fit(curves: Path, fast: dict[str, Any]) -> None:
+def test_targets_of_another_length_or_width_are_raised_or_skipped(
+    curves: Path, fast: dict[str, Any]
+) -> None:
     torch.save(torch.ones(25), curves / "target" / "1.pt")
     torch.save(torch.ones(30, 2), curves / "target" / "2.pt")
     with pytest.raises(
@@ -279,10 +292,10 @@ def test_targets_that_do_not_fit(curves: Path, fast: dict[str, Any]) -> None:
         build(curves, fast, task="regression")
     reasons = dict(build(curves, fast, task="regression", on_error="skip").skipped)
     assert list(reasons) == ["wavs/1.wav", "wavs/2.wav"]
-    assert reasons["wavs/2.wav"] == "has 2 columns, expected 1 as the ones before"
+    assert reasons["wavs/2.wav"] == "has 2 columns, expected 1 like the ones before"
 
 
-def test_a_bar_on_request(
+def test_a_progress_bar_is_shown_on_request(
     words: Path, fast: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (words / "yes" / "bad.wav").write_bytes(b"")
@@ -293,3 +306,53 @@ def test_a_bar_on_request(
     assert "0 cached, 1 skipped" in shown.err
     build(words, fast, on_error="skip", progress=None)
     assert capsys.readouterr().err == ""
+
+
+def test_a_step_is_the_mean_of_a_rectified_channel_like_in_a_loop() -> None:
+    config = NWaveDataloaderConfig(
+        "x", sample_rate=11025, recording_duration_s=0.1, sim_time_s=3e-3
+    )
+    front_end = FrontEnd(config)
+    sound = np.random.default_rng(0).uniform(-1, 1, 1103).astype(np.float32)
+    x = front_end(front_end.prepare((sound, 11025)))
+    assert x.shape == (33, 16)
+    assert x.dtype == np.float32
+    for channel in (0, 7, 15):
+        band = config.bank.edges[channel]
+        filtered = signal.sosfilt(
+            signal.butter(2, band, "bandpass", fs=11025, output="sos"), sound.astype(float)
+        )
+        for step in range(33):
+            start, end = round(step * 33.075), round((step + 1) * 33.075)
+            mean = math.fsum(abs(value) for value in filtered[start:end]) / (end - start)
+            assert x[step, channel] == pytest.approx(mean, rel=1e-4, abs=1e-7)
+
+
+def test_a_tone_in_the_center_of_a_band_gives_two_over_pi_of_its_amplitude() -> None:
+    config = NWaveDataloaderConfig("x", sample_rate=16000, sim_time_s=50e-3)
+    front_end = FrontEnd(config)
+    for channel in (2, 8, 13):
+        x = front_end(tone(config.bank.centres[channel], 1.0, 16000))
+        assert x[10:].mean(0).argmax() == channel
+        assert x[10:, channel].mean() == pytest.approx(0.5 * 2 / np.pi, rel=0.02)
+
+
+@pytest.mark.parametrize("rate", [8000, 32000])
+def test_a_short_sound_is_padded_with_silence_and_a_long_one_is_cut(rate: int) -> None:
+    front_end = FrontEnd(
+        NWaveDataloaderConfig("x", sample_rate=8000, recording_duration_s=0.2, sim_time_s=10e-3)
+    )
+    short = front_end.prepare((tone(440, 0.1, rate), rate))
+    assert short.shape == (1600,)
+    np.testing.assert_allclose(short[50:750], tone(440, 0.1, 8000)[50:750], atol=0.01)
+    assert not short[801:].any()
+    long = front_end.prepare((tone(440, 0.5, rate), rate))
+    assert long.shape == (1600,)
+    np.testing.assert_allclose(long[50:1550], tone(440, 0.2, 8000)[50:1550], atol=0.01)
+
+
+def test_the_level_is_unchanged_or_the_peak_is_at_full_scale() -> None:
+    for level, peak in (("as_is", 0.125), ("peak", 1.0)):
+        config = NWaveDataloaderConfig("x", sample_rate=8000, level=level)  # type: ignore[arg-type]
+        samples = FrontEnd(config).prepare((tone(440, amplitude=0.125), 8000))
+        assert np.abs(samples).max() == pytest.approx(peak, abs=1e-3)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nwavesdk.data import RecordingError
-from nwavesdk.data.target import aligned, read_target
+from nwavesdk.data.target import fit_target, read_target
 
 PATH = Path("a.pt")
 
@@ -21,13 +21,13 @@ def saved(value: Any) -> bytes:
 @pytest.mark.parametrize(
     "dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool]
 )
-def test_tensors_of_any_real_kind(dtype: torch.dtype) -> None:
+def test_tensors_of_any_real_dtype_are_read(dtype: torch.dtype) -> None:
     target = read_target(PATH, saved(torch.tensor([0, 1, 1]).to(dtype)))
     assert target.dtype == np.float32
     assert target.tolist() == [[0], [1], [1]]
 
 
-def test_columns_stay() -> None:
+def test_columns_are_read() -> None:
     assert read_target(PATH, saved(torch.arange(6.0).reshape(3, 2).requires_grad_())).tolist() == [
         [0, 1],
         [2, 3],
@@ -41,12 +41,12 @@ class Evil:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", r"a\.pt is empty \(0 bytes\): write it with torch\.save"),
-        (b"no tensor at all", "is no tensor"),
-        (saved(torch.zeros(9))[:200], "is no tensor"),
-        (saved(Evil()), r"is no tensor \(UnpicklingError\)"),
+        (b"not a tensor at all", "is not a tensor"),
+        (saved(torch.zeros(9))[:200], "is not a tensor"),
+        (saved(Evil()), r"is not a tensor \(UnpicklingError\)"),
         (saved({"y": torch.zeros(3)}), r"holds dict, expected a real tensor \(T,\) or \(T, C\)"),
         (saved(torch.zeros(2, 3, 4)), r"holds \[2, 3, 4\], expected"),
         (saved(torch.tensor(1.0)), r"holds \[\], expected"),
@@ -56,19 +56,23 @@ class Evil:
         (saved(torch.tensor([1e300], dtype=torch.float64)), "not finite"),
     ],
 )
-def test_what_is_no_target(data: bytes, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RecordingError, match=said):
+def test_what_is_not_a_target_is_rejected(
+    data: bytes, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RecordingError, match=message):
         read_target(PATH, data)
     assert "executed" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("length", "own", "steps"),
+    ("length", "recorded", "steps"),
     [(30, 30, 40), (29, 30, 40), (31, 30, 40), (40, 30, 40), (50, 50, 40)],
 )
-def test_targets_are_padded_or_cut_like_their_recording(length: int, own: int, steps: int) -> None:
+def test_targets_are_padded_or_cut_like_their_recording(
+    length: int, recorded: int, steps: int
+) -> None:
     values = 1 + np.arange(length, dtype=np.float32)[:, None]
-    fitted = aligned(PATH, values, own, steps)
+    fitted = fit_target(PATH, values, recorded, steps)
     assert fitted.shape == (steps, 1)
     both = min(length, steps)
     assert (fitted[:both] == values[:both]).all()
@@ -76,7 +80,7 @@ def test_targets_are_padded_or_cut_like_their_recording(length: int, own: int, s
 
 
 @pytest.mark.parametrize("length", [28, 32, 39, 41])
-def test_other_lengths_name_both_numbers(length: int) -> None:
-    said = rf"a\.pt has {length} steps, expected 30 \(its recording\), give or take one, or 40 \(after padding\)"
-    with pytest.raises(RecordingError, match=said):
-        aligned(PATH, np.zeros((length, 1), np.float32), 30, 40)
+def test_other_lengths_are_rejected_with_both_expected_ones(length: int) -> None:
+    expected = r"expected 30 \(its recording\), plus or minus one, or 40 \(after padding\)"
+    with pytest.raises(RecordingError, match=rf"a\.pt has {length} steps, {expected}"):
+        fit_target(PATH, np.zeros((length, 1), np.float32), 30, 40)

@@ -37,7 +37,7 @@ def plot_front_end(path: Path, config: NWaveDataloaderConfig, recording: Path) -
         RecordingError: The recording cannot be read.
     """
     front_end = FrontEnd(config)
-    samples = front_end.fitted(decode(recording, recording.read_bytes()))
+    samples = front_end.prepare(decode(recording, recording.read_bytes()))
     channels = front_end(samples)
     name = f"{recording.parent.name}/{recording.name}"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,11 @@
 """Where recordings come from, and how they become the `[B, T, F]` of a net.
 
-Names that need torch are imported on first use: choices and splits are read without torch.
+`NWaveDataGen` is imported on first use: everything else is imported without torch.
 """
 
 from typing import TYPE_CHECKING
 
-from nwavesdk.data.digits import load_digits
-from nwavesdk.data.folder import load_wav_folder
+from nwavesdk.data.channels import Channels, FrontEnd, generate
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
 from nwavesdk.data.log_mel import LogMel
 from nwavesdk.data.recordings import (
@@ -18,6 +17,7 @@ from nwavesdk.data.recordings import (
     fit_hold,
     fit_length,
 )
+from nwavesdk.data.sources import load_digits, load_wav_folder
 from nwavesdk.data.speakers import speakers_of
 from nwavesdk.data.split import (
     Split,
@@ -56,13 +56,6 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from nwavesdk.data.channels import Channels, FrontEnd, generate
     from nwavesdk.data.nwave_data import NWaveDataGen
 else:
-    __getattr__, __dir__ = import_on_use(
-        __name__,
-        {
-            "nwavesdk.data.channels": ["Channels", "FrontEnd", "generate"],
-            "nwavesdk.data.nwave_data": ["NWaveDataGen"],
-        },
-    )
+    __getattr__, __dir__ = import_on_use(__name__, {"nwavesdk.data.nwave_data": ["NWaveDataGen"]})

@@ -1,46 +1,46 @@
-"""A data folder as arrays: every recording through the filter bank of a chip, with labels or targets and its parts.
-
-The front end of a chip, computed: sound of one length through the bank, rectified, averaged over time steps.
-"""
+"""A data folder as arrays: all recordings through the filter bank of a chip, and their split."""
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.chip import FilterBank
-from nwavesdk.data.channel_cache import ChannelCache, Heard, build_bar
-from nwavesdk.data.folder import Faults, Listed, list_classes, list_targets
+from nwavesdk.data.channel_cache import CachedChannels, ChannelCache
+from nwavesdk.data.folder import Faults, RecordingFile, list_classes, list_targets
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
 from nwavesdk.data.recordings import Indices
 from nwavesdk.data.split import Split, split_indices
-from nwavesdk.data.target import aligned, read_target
+from nwavesdk.data.target import fit_target, read_target
 from nwavesdk.data.wav import (
     RecordingError,
     Samples,
     Sound,
-    at_rate,
-    check_size,
     decode,
-    levelled,
+    normalize_peak,
     read_bytes,
+    resample,
 )
 
 __all__ = ["Channels", "FrontEnd", "generate"]
 
 Array = npt.NDArray[np.float32]
+
 VERSION = 1
-"""Rises when the same settings give other channels."""
+"""Part of the names of cache entries: raise it when the same settings give other channels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Channels:
-    """What a chip hears of the recordings of a folder.
+    """The recordings of a folder after the filter bank of a chip.
 
     Args:
         x: Rectified channels, `[B, T, channels]`, full scale 1.
@@ -51,7 +51,7 @@ class Channels:
         split: Indices of the training, validation and test set.
         speakers: Who speaks in each recording if the split is by speaker, otherwise empty.
         skipped: Path inside the folder and reason of each file that was left out.
-        cached: How many recordings came from the cache.
+        cached: Number of recordings that came from the cache.
     """
 
     x: Array
@@ -74,114 +74,128 @@ class Channels:
 
 
 def generate(config: NWaveDataloaderConfig) -> Channels:
-    """Read a data folder, or what is kept of it.
+    """Read a data folder; channels that the cache has are not computed.
 
     Args:
         config: The choices.
 
     Raises:
-        ValueError: The folder cannot be used, or its recordings not be parted as wanted.
-        RecordingError: A file cannot be used, and `on_error` is `"raise"`; the text names it.
-        ModuleNotFoundError: The extra `train` is missing.
+        ValueError: If the folder cannot be used, or its recordings cannot be split as wanted.
+        RecordingError: If a file cannot be used, and `on_error` is `"raise"`; the text names it.
+        ModuleNotFoundError: If the extra `train` is missing.
     """
     faults = Faults(config.folder, config.on_error)
     classes: tuple[str, ...] = ()
     if config.task == "classification":
-        classes, listed = list_classes(config.folder, faults)
+        classes, files = list_classes(config.folder, faults)
     else:
-        listed = list_targets(config.folder, faults)
+        files = list_targets(config.folder, faults)
     reader = _Reader(config)
-    x = np.zeros((len(listed), *reader.cache.shape), np.float32)
-    kept: list[tuple[Listed, bytes, Array | None]] = []
-    with build_bar(len(listed), config.progress) as advance:
-        for recording in listed:
+    x = np.zeros((len(files), *reader.cache.shape), np.float32)
+    entries: list[_Entry] = []
+    with _progress_bar(len(files), config.progress) as advance:
+        for file in files:
             try:
-                x[len(kept)], digest, target = reader.read(recording)
-                kept.append((recording, digest, target))
+                x[len(entries)], entry = reader.read(file)
+                entries.append(entry)
             except RecordingError as fault:
-                faults.report(recording.path, fault)
+                faults.report(file.path, fault)
             advance(cached=reader.hits, skipped=len(faults.skipped))
-    reader.cache.tell_damage()
+    reader.cache.warn_of_damage()
 
-    keys = tuple(recording.key for recording, _, _ in kept)
-    labels = np.array([recording.label for recording, _, _ in kept], np.int64)
     content = sha256(reader.cache.settings.encode())
-    for key, (_, digest, _) in zip(keys, kept, strict=True):
-        content.update(f"{key}\0".encode() + digest)
-    targets = [target for _, _, target in kept if target is not None]
-    split, speakers = split_indices(
-        keys, labels, classes or ("wavs",), config.split, config.val, config.test
-    )
+    for entry in entries:
+        content.update(f"{entry.key}\0".encode() + entry.digest)
+    keys = tuple(entry.key for entry in entries)
+    labels = np.array([entry.label for entry in entries], np.int64)
+    targets = [entry.target for entry in entries if entry.target is not None]
+    # Regression is split like a single class.
+    names = classes or ("wavs",)
+    split, speakers = split_indices(keys, labels, names, config.split, config.val, config.test)
     return Channels(
-        x=x[: len(kept)], y=np.stack(targets) if targets else labels, classes=classes, keys=keys,
-        fingerprint=content.hexdigest(), split=split, speakers=speakers,
-        skipped=tuple(faults.skipped), cached=reader.hits,
-    )  # fmt: skip
+        x=x[: len(entries)],
+        y=np.stack(targets) if targets else labels,
+        classes=classes,
+        keys=keys,
+        fingerprint=content.hexdigest(),
+        split=split,
+        speakers=speakers,
+        skipped=tuple(faults.skipped),
+        cached=reader.hits,
+    )
+
+
+class _Entry(NamedTuple):
+    """A recording that was read: `digest` is the hash of its content and of its target."""
+
+    key: str
+    label: int
+    digest: bytes
+    target: Array | None
 
 
 class _Reader:
-    """Reads one recording after the other, from the cache where it is there."""
+    """Reads recordings one by one, from the cache if it has them."""
 
     def __init__(self, config: NWaveDataloaderConfig) -> None:
         self.config = config
         self.front_end = FrontEnd(config)
-        self.cache = ChannelCache(
-            config.cache_folder, _settings(config), (config.T, config.bank.count)
-        )
+        shape = (config.T, config.bank.count)
+        self.cache = ChannelCache(config.cache_folder, _settings_text(config), shape)
         self.hits = 0
         self.width: int | None = None
 
-    def read(self, recording: Listed) -> tuple[Array, bytes, Array | None]:
-        """Its channels, the hash of its content, and its target."""
-        data = read_bytes(recording.path, self.config.longest)
+    def read(self, file: RecordingFile) -> tuple[Array, _Entry]:
+        """The channels of a recording, and the rest of it."""
+        data = read_bytes(file.path, self.config.longest)
         digest = sha256(data).digest()
-        heard = self.cache.read(digest)
-        hit = heard is not None
-        if heard is None:
-            heard = self._hear(recording.path, data)
-            self.cache.write(digest, heard)
+        channels = self.cache.read(digest)
+        is_hit = channels is not None
+        if channels is None:
+            channels = self._compute(file.path, data)
+            self.cache.write(digest, channels)
         target = None
-        if recording.target is not None:
-            content = read_bytes(recording.target, self.config.longest)
+        if file.target is not None:
+            content = read_bytes(file.target, self.config.longest)
             digest += sha256(content).digest()
-            target = self._target(recording.target, content, heard.seconds)
-        self.hits += hit
-        return heard.x, digest, target
+            target = self._target(file.target, content, channels.seconds)
+        self.hits += is_hit
+        return channels.x, _Entry(file.key, file.label, digest, target)
 
-    def _hear(self, path: Path, data: bytes) -> Heard:
-        check_size(path, data, self.config.longest)
-        sound = decode(path, data)
+    def _compute(self, path: Path, data: bytes) -> CachedChannels:
+        sound = decode(path, data, self.config.longest)
         with np.errstate(over="ignore", invalid="ignore"):
-            x = self.front_end(self.front_end.fitted(sound))
+            x = self.front_end(self.front_end.prepare(sound))
         if not np.isfinite(x).all():
-            raise RecordingError(path, "holds samples too large to be filtered")
-        return Heard(x, len(sound[0]) / sound[1])
+            raise RecordingError(path, "has samples that are too large to be filtered")
+        samples, rate = sound
+        return CachedChannels(x, len(samples) / rate)
 
     def _target(self, path: Path, content: bytes, seconds: float) -> Array:
         target = read_target(path, content)
-        self.width = self.width or target.shape[1]
-        if target.shape[1] != self.width:
-            raise RecordingError(
-                path, f"has {target.shape[1]} columns, expected {self.width} as the ones before"
-            )
-        return aligned(path, target, self.config.steps(seconds), self.config.T)
+        columns = target.shape[1]
+        self.width = self.width or columns
+        if columns != self.width:
+            what = f"has {columns} columns, expected {self.width} like the ones before"
+            raise RecordingError(path, what)
+        return fit_target(path, target, self.config.steps(seconds), self.config.T)
 
 
-def _settings(config: NWaveDataloaderConfig) -> str:
-    """All that decides the channels beside the recording itself."""
+def _settings_text(config: NWaveDataloaderConfig) -> str:
+    """Everything except the recording that decides the channels; it names cache entries."""
     return json.dumps([VERSION, config.T, config.sim_time_s, config.level, asdict(config.bank)])
 
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """Sound to series, as a config wants it.
+    """The front end of a chip: a sound through the filter bank, rectified, averaged over steps.
 
     Args:
         config: The choices.
 
     Example:
         >>> front_end = FrontEnd(NWaveDataloaderConfig("words", sample_rate=8000, sim_time_s=10e-3))
-        >>> front_end(front_end.fitted((np.zeros(5000, np.float32), 8000))).shape
+        >>> front_end(front_end.prepare((np.zeros(5000, np.float32), 8000))).shape
         (100, 16)
     """
 
@@ -194,22 +208,26 @@ class FrontEnd:
 
     @cached_property
     def edges(self) -> npt.NDArray[np.int64]:
-        """The samples between which time steps lie, `[T + 1]`."""
+        """The samples at which time steps begin and end, `[T + 1]`."""
         return self.config.edges
 
-    def fitted(self, sound: Sound) -> Samples:
-        """A sound at the config's rate and level, cut or padded with silence to the whole time steps, `[samples]`."""
+    def prepare(self, sound: Sound) -> Samples:
+        """A sound at the config's rate and level, cut or padded with silence to whole time steps.
+
+        Returns:
+            `[samples]`.
+        """
         length = int(self.edges[-1])
-        samples = at_rate(sound, self.config.sample_rate)[:length]
+        samples = resample(sound, self.config.sample_rate)[:length]
         if self.config.level == "peak":
-            samples = levelled(samples)
+            samples = normalize_peak(samples)
         return np.pad(samples, (0, length - len(samples)))
 
     def __call__(self, samples: Samples) -> Samples:
         """The mean of each rectified channel over each time step.
 
         Args:
-            samples: From `fitted`.
+            samples: From `prepare`.
 
         Returns:
             `[T, channels]`, never negative.
@@ -217,3 +235,36 @@ class FrontEnd:
         rectified = np.abs(self.bank(samples).astype(np.float64))
         sums = np.add.reduceat(rectified, self.edges[:-1], axis=1)
         return (sums / np.diff(self.edges)).T.astype(np.float32)
+
+
+class _Advance(Protocol):
+    """Advances the progress bar by one recording."""
+
+    def __call__(self, cached: int, skipped: int) -> None: ...
+
+
+@contextmanager
+def _progress_bar(total: int, show: bool | None) -> Iterator[_Advance]:
+    """A bar over recordings, with the numbers of cached and of skipped ones.
+
+    Args:
+        total: Number of recordings.
+        show: Whether to show it; None: if standard error is a terminal.
+    """
+    if not (sys.stderr.isatty() if show is None else show):
+        yield lambda cached, skipped: None  # noqa: ARG005
+        return
+    from rich import progress
+    from rich.console import Console
+
+    bar = progress.Progress(
+        progress.TextColumn("recordings"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[cached]} cached, {task.fields[skipped]} skipped"),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    with bar:
+        task = bar.add_task("recordings", total=total, cached=0, skipped=0)
+        yield lambda cached, skipped: bar.update(task, advance=1, cached=cached, skipped=skipped)

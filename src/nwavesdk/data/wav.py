@@ -1,5 +1,6 @@
-"""One wav: from its bytes to mono samples at a wanted rate, with everything that can be wrong with it said by name."""
+"""One wav file: from its bytes to mono samples at a given rate, with an error for each fault."""
 
+import math
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -13,25 +14,30 @@ __all__ = [
     "RecordingError",
     "Samples",
     "Sound",
-    "at_rate",
-    "check_size",
     "decode",
-    "levelled",
+    "normalize_peak",
     "read_bytes",
+    "resample",
 ]
 
 Samples = npt.NDArray[np.float32]
 Sound = tuple[Samples, int]
 """Mono samples `[samples]`, full scale 1, and their rate [Hz]."""
 
-RATES = (1_000, 1_000_000)
-"""Between what sample rates a header is believed [Hz]; radio and bats are in, a broken header is out."""
-BYTES_A_SECOND = 192_000 * 2 * 4
+LOWEST_RATE = 1_000
+HIGHEST_RATE = 1_000_000
+"""Range of plausible sample rates [Hz]: it contains radio and bats, but not broken headers."""
+
+BYTES_PER_SECOND = 192_000 * 2 * 4
 """The most that a second of sound should take: stereo float32 at 192 kHz."""
+
+UNKNOWN_SIZE = 0x7FFF_F000
+"""Data sizes from here on are not sizes: a recorder that writes to a pipe does not know the size,
+and writes a number near 2^31 or 2^32."""
 
 
 class RecordingError(ValueError):
-    """A recording that cannot be used.
+    """A recording cannot be used.
 
     Args:
         name: The file.
@@ -41,96 +47,99 @@ class RecordingError(ValueError):
 
     def __init__(self, name: object, what: str, remedy: str = "repair or remove it") -> None:
         super().__init__(f"Recording {name} {what}: {remedy}.")
-        self.name, self.what, self.remedy = name, what, remedy
+        self.name = name
+        self.what = what
+        self.remedy = remedy
 
 
 def read_bytes(path: Path, max_seconds: float) -> bytes:
     """The content of a file that is small enough for `max_seconds` of sound [s].
 
     Raises:
-        RecordingError: It cannot be read, or is larger than any such sound.
+        RecordingError: If it cannot be read, or is larger than any such sound.
     """
-    most = int(max_seconds * BYTES_A_SECOND)
+    limit = max_seconds * BYTES_PER_SECOND
     try:
         size = path.stat().st_size
-        if size > most:
-            what = f"is huge ({size / 1e6:.1f} MB, expected at most {most / 1e6:.1f} MB for {max_seconds:g} s)"
+        if size > limit:
+            what = (
+                f"is huge ({size / 1e6:.1f} MB, expected at most {limit / 1e6:.1f} MB for "
+                f"{max_seconds:g} s)"
+            )
             raise RecordingError(path, what, "cut it, or raise max_seconds")
         return path.read_bytes()
     except OSError as error:
-        raise RecordingError(
-            path, f"cannot be read ({error.strerror})", "mend its permissions or remove it"
-        ) from None
+        what = f"cannot be read ({error.strerror})"
+        raise RecordingError(path, what, "change its permissions or remove it") from None
 
 
-def check_size(path: Path, data: bytes, max_seconds: float) -> None:
-    """Look at a wav's header before its sound is decoded.
+def decode(path: Path, data: bytes, max_seconds: float = math.inf) -> Sound:
+    """Mono samples and their rate; several channels are averaged.
+
+    Args:
+        path: Name of the file, for errors.
+        data: Its content.
+        max_seconds: Longest allowed sound [s], checked before the sound is decoded.
 
     Raises:
-        RecordingError: By its header it is longer than `max_seconds` [s], has a rate that no recorder has, or its end
-            is missing.
+        RecordingError: If the bytes are not sound, the sound is too long, its rate is implausible,
+            its end is missing, it has no samples, or some samples are not finite.
     """
     soundfile = require("soundfile", "train")
     try:
         header = soundfile.info(BytesIO(data))
-    except soundfile.SoundFileError:
-        return  # `decode` says what is wrong
-    if not RATES[0] <= header.samplerate <= RATES[1]:
-        raise RecordingError(
-            path, f"has a sample rate of {header.samplerate} Hz, expected {RATES[0]} to {RATES[1]}"
-        )
-    seconds = header.frames / header.samplerate
-    if seconds > max_seconds:
-        what = f"lasts {seconds:.1f} s, expected at most {max_seconds:g} s"
-        raise RecordingError(path, what, "cut it, or raise max_seconds")
-    lacking = _lacking(data)
-    if lacking:
-        raise RecordingError(path, f"is cut short ({lacking} bytes of its sound are missing)")
-
-
-def decode(path: Path, data: bytes) -> Sound:
-    """Mono samples and their rate; several channels are averaged.
-
-    Raises:
-        RecordingError: The bytes are no sound, there are no samples, or some are not finite.
-    """
-    soundfile = require("soundfile", "train")
-    try:
+        _check_header(path, data, header.frames, header.samplerate, max_seconds)
         samples, rate = soundfile.read(BytesIO(data), dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
-        what = "is empty (0 bytes)" if not data else f"cannot be read as sound ({error})"
+        what = f"cannot be read as sound ({error})" if data else "is empty (0 bytes)"
         raise RecordingError(path, what) from None
     if not len(samples):
         raise RecordingError(path, "has no samples")
     if not np.isfinite(samples).all():
-        raise RecordingError(path, "holds samples that are not finite")
+        raise RecordingError(path, "has samples that are not finite")
     return samples.mean(axis=1), rate
 
 
-def at_rate(sound: Sound, rate: int) -> Samples:
-    """The sound at another rate [Hz]; at its own it is untouched."""
-    samples, given = sound
-    if given == rate:
+def resample(sound: Sound, rate: int) -> Samples:
+    """The samples of a sound at another rate [Hz]; unchanged if it has this rate."""
+    samples, recorded_rate = sound
+    if recorded_rate == rate:
         return samples
-    resampled: Samples = require("soxr", "train").resample(samples, given, rate)
+    resampled: Samples = require("soxr", "train").resample(samples, recorded_rate, rate)
     return resampled
 
 
-def levelled(samples: Samples) -> Samples:
-    """The sound with its loudest sample at full scale, so that distance to the microphone does not count."""
+def normalize_peak(samples: Samples) -> Samples:
+    """The samples with the loudest at full scale, so that distance to the microphone is removed."""
     peak = np.abs(samples).max(initial=0)
     return samples / peak if peak > 0 else samples
 
 
-def _lacking(data: bytes) -> int:
-    """Bytes by which a RIFF file ends before its sound does; libsndfile reads such a file without a word."""
+def _check_header(
+    path: Path, data: bytes, frames: int, sample_rate: int, max_seconds: float
+) -> None:
+    if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
+        what = f"has a sample rate of {sample_rate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE}"
+        raise RecordingError(path, what)
+    seconds = frames / sample_rate
+    if seconds > max_seconds:
+        what = f"lasts {seconds:.1f} s, expected at most {max_seconds:g} s"
+        raise RecordingError(path, what, "cut it, or raise max_seconds")
+    missing = _missing_bytes(data)
+    if missing:
+        raise RecordingError(path, f"is cut short ({missing} bytes of its sound are missing)")
+
+
+def _missing_bytes(data: bytes) -> int:
+    """Bytes of sound that are missing at the end of a RIFF file; libsndfile ignores them."""
     if data[:4] != b"RIFF":
         return 0
-    place = 12
-    while place + 8 <= len(data):
-        name, size = struct.unpack_from("<4sI", data, place)
+    # The header "RIFF<size>WAVE" has 12 bytes. Each chunk has a name, a size and its content, which
+    # is padded to an even length.
+    start = 12
+    while start + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, start)
         if name == b"data":
-            # A recorder that writes to a pipe does not know the size, and leaves one near 2^31 or 2^32.
-            return 0 if size >= 0x7FFF_F000 else max(0, place + 8 + size - len(data))
-        place += 8 + size + size % 2
+            return 0 if size >= UNKNOWN_SIZE else max(0, start + 8 + size - len(data))
+        start += 8 + size + size % 2
     return 0

