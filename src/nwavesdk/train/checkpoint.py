@@ -1,6 +1,6 @@
-"""Checkpoints of a run: written whole or not at all, after every epoch, and read without unpickling.
+"""Files that hold the weights of a run: the checkpoint after each epoch, and the trained model.
 
-The file of a trained model: its weights and the scale of its features, as safetensors.
+Both are written completely or not at all, and reading them cannot run code.
 """
 
 import io
@@ -23,11 +23,12 @@ from nwavesdk.train.run_folder import BrokenRunError
 
 __all__ = ["AtomicCheckpointIO", "EveryEpoch", "load_model", "save_model"]
 
-_PARTS = {"epoch", "global_step", "loops", "optimizer_states", "state_dict"}
+CHECKPOINT_KEYS = {"epoch", "global_step", "loops", "optimizer_states", "state_dict"}
+"""What every checkpoint of Lightning holds."""
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """How Lightning writes and reads a checkpoint here."""
+    """Writes and reads checkpoints for Lightning."""
 
     def save_checkpoint(
         self,
@@ -35,7 +36,7 @@ class AtomicCheckpointIO(CheckpointIO):
         path: Any,
         storage_options: Any = None,  # noqa: ARG002
     ) -> None:
-        """Write it in one step: a kill leaves the older one."""
+        """Write a checkpoint in one step; if the process is killed, the older one remains."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         write_atomically(Path(path), buffer.getvalue())
@@ -46,36 +47,38 @@ class AtomicCheckpointIO(CheckpointIO):
         map_location: Any = None,
         weights_only: Any = None,  # noqa: ARG002
     ) -> dict[str, Any]:
-        """Read tensors and plain values; never anything that could run code.
+        """Read tensors and plain values, never anything that could run code.
 
         Raises:
-            BrokenRunError: The file is damaged, or is no checkpoint of a run.
+            BrokenRunError: If the file is damaged or not the checkpoint of a run.
         """
         try:
             with ZipFile(path) as file:
-                if (part := file.testzip()) is not None:  # torch itself does not look at check sums
-                    raise ValueError(f"the check sum of {part} is wrong")
+                damaged = file.testzip()  # torch does not compare checksums
+            if damaged is not None:
+                raise ValueError(f"the checksum of {damaged} is wrong")
             checkpoint: dict[str, Any] = torch.load(
                 path, map_location=map_location or "cpu", weights_only=True
             )
-            if missing := _PARTS - checkpoint.keys():
+            if missing := CHECKPOINT_KEYS - checkpoint.keys():
                 raise ValueError(f"{', '.join(sorted(missing))} missing")
         except (FileNotFoundError, PermissionError):
             raise
         except Exception as error:  # a damaged file can raise anything
-            told = " ".join(str(error).split())[:200]
+            reason = " ".join(str(error).split())[:200]
             raise BrokenRunError(
-                f"{path} is damaged, or no checkpoint of a run ({told}): restore it, or begin a new run."
+                f"{path} is damaged or not the checkpoint of a run ({reason}): "
+                "restore it, or begin a new run."
             ) from error
         return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Delete the file if it is there."""
+        """Delete the file if it exists."""
         Path(path).unlink(missing_ok=True)
 
 
 class EveryEpoch(Checkpoint):
-    """Keeps the state at the end of the latest epoch.
+    """Writes the checkpoint at the end of each epoch, over the one before.
 
     Args:
         path: The file.
@@ -85,17 +88,17 @@ class EveryEpoch(Checkpoint):
         self.path = path
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Runs after all other callbacks, so their state of this epoch is in it."""
+        """Write the file; this runs after all other callbacks, whose state it includes."""
         trainer.save_checkpoint(self.path)
 
 
 def save_model(path: Path, net: nn.Module, standard: Standard) -> None:
-    """Write weights as `net.…` and the scale as `standard.…`.
+    """Write weights as `net.…` and the scale of the inputs as `standard.…`.
 
     Args:
-        path: The file.
+        path: The file, in the format of safetensors.
         net: The network.
-        standard: The scale its inputs were brought to.
+        standard: The scale of its inputs.
     """
     content = {
         f"net.{name}": value.detach().cpu().contiguous() for name, value in net.state_dict().items()
@@ -109,28 +112,27 @@ def load_model(path: Path, net: nn.Module) -> Standard:
     """Read weights into `net`.
 
     Args:
-        path: A file of `save_model`.
+        path: A file written by `save_model`.
         net: A network of the same config.
 
     Returns:
-        The scale for its inputs.
+        The scale of its inputs.
 
     Raises:
-        ValueError: The file is missing or damaged, or belongs to another network.
+        ValueError: If the file is missing or damaged, or belongs to another network.
     """
     if not path.is_file():
         raise ValueError(
-            f"{path} is not there: the run has not finished; `nwave train --resume` goes on with it."
+            f"{path} does not exist: the run has not finished; `nwave train --resume` continues it."
         )
     try:
         content = load_file(path)
-        mean, deviation = (
-            np.asarray(content.pop(f"standard.{name}")) for name in ("mean", "deviation")
-        )
+        mean = np.asarray(content.pop("standard.mean"))
+        deviation = np.asarray(content.pop("standard.deviation"))
         net.load_state_dict({name.removeprefix("net."): value for name, value in content.items()})
     except (SafetensorError, KeyError, RuntimeError) as error:
-        text = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         raise ValueError(
-            f"{path} does not hold the weights of this run's network: {text}"
+            f"{path} does not hold the weights of this run's network: {reason}"
         ) from None
     return Standard(mean, deviation)

@@ -1,4 +1,4 @@
-"""What a net says about a part of the data: every prediction, and how active its layers were."""
+"""The predictions of a net on a set of recordings, and the activity of its layers."""
 
 from dataclasses import dataclass
 
@@ -14,19 +14,19 @@ from nwavesdk.train.run_data import tensor_dataset
 __all__ = ["SATURATED", "Evaluation", "evaluate_net"]
 
 SATURATED = 0.9
-"""Spikes a step from which on a neuron counts as saturated: it tells nothing any more."""
+"""Spikes per step above which a neuron counts as saturated: it hardly carries information."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Predictions on one part.
+    """Predictions on one set.
 
     Args:
         predicted: Class with the most spikes, `[B]`.
         labels: True class, `[B]`.
-        rates: Mean firing rate of each neuron layer, in order of depth [spikes a step and neuron].
-        dead: Share of each layer's neurons that never fired.
-        saturated: Share of each layer's neurons that fired in more than `SATURATED` of all steps.
+        rates: Mean firing rate of each neuron layer, in order of depth [spikes per step and neuron].
+        dead: Fraction of each layer's neurons that never fired.
+        saturated: Fraction of each layer's neurons that fired in more than `SATURATED` of all steps.
     """
 
     predicted: Tensor
@@ -37,7 +37,7 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """Share of right predictions."""
+        """Fraction of correct predictions."""
         return (self.predicted == self.labels).double().mean().item()
 
     def confusion(self, n_classes: int) -> Tensor:
@@ -50,31 +50,30 @@ class Evaluation:
 def evaluate_net(
     net: SpikingSequential, series: Series, n_classes: int, batch_size: int
 ) -> Evaluation:
-    """Run a part through a net, on the device of the net, without dropout.
+    """Run a set through a net without dropout, on the device of the net.
 
     Args:
-        net: Input `[B, T, F]` to output spikes `[B, T, n_classes * population]`.
-        series: The part.
+        net: A net from input `[B, T, F]` to output spikes `[B, T, n_classes * population]`.
+        series: The set.
         n_classes: Number of populations.
-        batch_size: Recordings at once; it changes the time only.
+        batch_size: Recordings per batch; it changes only the time.
 
     Returns:
-        Predictions in the order of the part.
+        Predictions in the order of the set.
     """
     was_training = net.training
     net.eval()
     device = next(net.parameters()).device
-    predicted, fired = [], [torch.zeros((), dtype=torch.float64)]
+    predicted: list[Tensor] = []
+    fired: list[list[Tensor]] = []  # by batch and layer: spikes per step, summed over recordings
     for x, _ in DataLoader(tensor_dataset(series), batch_size):
         prepare_net(net)
         record = net.record(x.to(device))
         predicted.append(population_counts(record.spk, n_classes).argmax(dim=1).cpu())
-        spikes = [layer.spk.double().mean(1).sum(0).cpu() for layer in record.layers.values()]
-        fired = (
-            spikes if fired[0].ndim == 0 else [a + b for a, b in zip(fired, spikes, strict=True)]
-        )
+        layers = record.layers.values()
+        fired.append([layer.spk.double().mean(1).sum(0).cpu() for layer in layers])
     net.train(was_training)
-    rates = [neurons / len(series) for neurons in fired]
+    rates = [sum(batches[1:], batches[0]) / len(series) for batches in zip(*fired, strict=True)]
     return Evaluation(
         torch.cat(predicted),
         torch.from_numpy(series.labels),

@@ -1,7 +1,4 @@
-"""A run on disk: which file is where, who may begin one, and when it is finished.
-
-The error of a run that cannot go on, and for which its user, not this library, is to blame.
-"""
+"""The folder of a run: the names of its files, whether it is free, and whether the run finished."""
 
 import json
 from pathlib import Path
@@ -13,6 +10,10 @@ from nwavesdk.train.config import RunConfig
 __all__ = ["BrokenRunError", "RunFolder"]
 
 
+class BrokenRunError(RuntimeError):
+    """Training diverged, or the checkpoint is damaged; the text says what the user can do."""
+
+
 class RunFolder:
     """The folder of one run.
 
@@ -20,13 +21,13 @@ class RunFolder:
         path: The folder.
 
     Attributes:
-        config: Written first.
-        checkpoint: Written after each epoch.
-        metrics: One row an epoch.
+        config: `config.json`, written first.
+        checkpoint: The state of the run, written after each epoch.
+        metrics: Table with one row per epoch.
         model: The selected weights and the scale of the features.
         pictures: Folder of the pictures.
-        report: Pictures and numbers on one page.
-        result: Written last.
+        report: Page with pictures and numbers.
+        result: `result.json`, written last.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,33 +42,31 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end: `result.json` is there."""
+        """Whether the run finished: `result.json` exists."""
         return self.result.is_file()
 
     def check_free(self) -> None:
-        """Refuse a folder that holds anything.
+        """Reject a folder that holds anything.
 
         Raises:
-            ValueError: The folder holds a run, or other files; nothing in it is touched.
+            ValueError: If the folder holds a run or other files, which are left untouched.
         """
         if self.config.is_file():
-            state = "a finished run" if self.finished else "a run that did not finish"
-            remedy = (
-                "choose another --out"
-                if self.finished
-                else "add --resume to go on, or choose another --out"
-            )
-            raise ValueError(f"{self.path} already holds {state}: {remedy}.")
+            if self.finished:
+                state = "a finished run: choose another --out"
+            else:
+                state = "an unfinished run: add --resume to continue it, or choose another --out"
+            raise ValueError(f"{self.path} already holds {state}.")
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise ValueError(
                 f"{self.path} is in use and holds no run: choose a new or empty folder for --out."
             )
 
     def begin(self, config: RunConfig) -> None:
-        """Make the folder and write its config; of two processes that try, one succeeds.
+        """Make the folder and write the config; if two processes try, one succeeds.
 
         Raises:
-            ValueError: The folder is not free.
+            ValueError: If the folder is not free.
         """
         self.check_free()
         self.path.mkdir(parents=True, exist_ok=True)
@@ -80,11 +79,12 @@ class RunFolder:
         """The config of the run.
 
         Raises:
-            ValueError: There is no run here, or its config is damaged.
+            ValueError: If there is no run in the folder, or its config is damaged.
         """
         if not self.config.is_file():
             raise ValueError(
-                f"{self.path} holds no run (no config.json): give the folder of an earlier `nwave train`."
+                f"{self.path} holds no run (no config.json): "
+                "give the folder of an earlier `nwave train`."
             )
         return RunConfig.read(self.config)
 
@@ -94,9 +94,5 @@ class RunFolder:
         return result
 
     def write_result(self, result: dict[str, Any]) -> None:
-        """Write the numbers; with that the run is finished."""
+        """Write the numbers, which marks the run as finished."""
         write_atomically(self.result, (json.dumps(result, indent=2) + "\n").encode())
-
-
-class BrokenRunError(RuntimeError):
-    """Training diverged, or the checkpoint to go on from is damaged; the text says what to do."""
