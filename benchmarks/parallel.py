@@ -26,7 +26,7 @@ from nwavesdk.solvers import Problem, Spec, choose_solver, solve
 from nwavesdk.solvers.parallel.chunks import Effort, forward_chunks
 from nwavesdk.solvers.parallel.iteration import forward_iteration, forward_jump
 from nwavesdk.surrogate import fast_sigmoid
-from nwavesdk.train.pictures import LIGHT, Theme, render
+from nwavesdk.train.theme import LIGHT, Theme, render_png
 
 NEURONS = {n.name: n for n in (lif("none"), lif("zero"), lif("subtraction"), h1(1), h1(2))}
 BETAS = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99]
@@ -202,7 +202,7 @@ def main(arguments: list[str] | None = None) -> None:
         found["sections"]["parallel"] = section
         results.write(file, found)
         (file.parent / "parallel.png").write_bytes(
-            render(lambda theme: picture(theme, rows), LIGHT)
+            render_png(lambda theme: picture(theme, rows), LIGHT)
         )
         print(f"kept in {file}, drawn in {file.parent / 'parallel.png'}")
 

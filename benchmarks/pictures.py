@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.peers import NAMES
 from nwavesdk.analysis.bench import BYTES
-from nwavesdk.train.pictures import LIGHT, Theme, render
+from nwavesdk.train.theme import LIGHT, Theme, render_png
 
 LABELS = {
     "T": "T, time steps (B = 64, N = 128)",
@@ -34,7 +34,7 @@ def draw(found: dict[str, Any], folder: Path) -> list[Path]:
     if any("axis" in row for row in sections.get("memory", {}).get("rows", [])):
         pictures["memory.png"] = lambda theme: _memory(theme, sections["memory"])
     for name, picture in pictures.items():
-        (folder / name).write_bytes(render(picture, LIGHT))
+        (folder / name).write_bytes(render_png(picture, LIGHT))
     return [folder / name for name in pictures]
 
 

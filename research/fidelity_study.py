@@ -215,7 +215,7 @@ def draw(table: Table, path: Path) -> None:
     """Cosine against the surrogate's width, a panel for each depth and width of the noise."""
     from matplotlib.figure import Figure
 
-    from nwavesdk.train.pictures import LIGHT, Theme, render
+    from nwavesdk.train.theme import LIGHT, Theme, render_png
 
     def curves(theme: Theme) -> Figure:
         depths = sorted({row["depth"] for row in table.rows})
@@ -248,7 +248,7 @@ def draw(table: Table, path: Path) -> None:
         panels[0, 0].legend(loc="lower left", fontsize=7)
         return figure
 
-    write_atomically(path, render(curves, LIGHT))
+    write_atomically(path, render_png(curves, LIGHT))
 
 
 def main(arguments: list[str] | None = None) -> None:

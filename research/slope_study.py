@@ -155,7 +155,7 @@ def draw(cells: list[dict[str, Any]], path: Path) -> None:
     """Curves of validation accuracy, one panel a depth, one line a seed."""
     from matplotlib.figure import Figure
 
-    from nwavesdk.train.pictures import LIGHT, Theme, render
+    from nwavesdk.train.theme import LIGHT, Theme, render_png
 
     def curves(theme: Theme) -> Figure:
         depths = sorted({one["depth"] for one in cells})
@@ -180,7 +180,7 @@ def draw(cells: list[dict[str, Any]], path: Path) -> None:
         panels[-1].legend(loc="upper left")
         return figure
 
-    write_atomically(path, render(curves, LIGHT))
+    write_atomically(path, render_png(curves, LIGHT))
 
 
 def main(arguments: list[str] | None = None) -> None:

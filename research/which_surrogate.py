@@ -126,7 +126,7 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
     """Accuracy with its interval: a panel a study, the arms from the narrowest to the widest."""
     from matplotlib.figure import Figure
 
-    from nwavesdk.train.pictures import LIGHT, Theme, render
+    from nwavesdk.train.theme import LIGHT, Theme, render_png
 
     def points(theme: Theme) -> Figure:
         about = {study.name: study.about for study in studies() if study.name in found}
@@ -154,7 +154,7 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
         )
         return figure
 
-    write_atomically(path, render(points, LIGHT))
+    write_atomically(path, render_png(points, LIGHT))
 
 
 def _panel(study: tuple[str, str]) -> tuple[bool, bool]:

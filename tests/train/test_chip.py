@@ -178,7 +178,7 @@ def test_a_killed_run_ends_with_the_same_weights(chosen: dict[str, Any], tmp_pat
     [
         (
             {"chip": {"profile": "h1v2"}},
-            "a chip hears sound, and the spoken digits come as features",
+            "a chip needs sound, but the spoken digits are features",
         ),
         ({"chip": {"profile": "h9"}, "data": {"source": "x"}}, "there is no profile h9"),
     ],
@@ -202,14 +202,14 @@ def test_what_cannot_be_is_said_before_a_folder_is_made(
         (
             "net",
             {"threshold": 2.0},
-            "net.threshold: the chip's own filters and neurons decide it, got 2.0",
+            "net.threshold: the chip's filters and neurons determine it, got 2.0",
         ),
         ("data", {"bands": 64}, "data.bands: .* got 64, expected 32: leave the option out"),
         ("data", {"hold": 3}, "data.hold: .* got 3, expected None"),
         (
             "data",
             {"sample_rate": None},
-            "data.sample_rate: a run for a chip needs the rate of the sound",
+            "data.sample_rate: a run for a chip needs the sample rate of the sound",
         ),
     ],
 )
@@ -275,7 +275,7 @@ def test_a_damaged_profile_in_the_config_is_named(chosen: dict[str, Any], tmp_pa
     done = nwave("check", tmp_path / "run")
     assert done.exit_code == 2
     assert (
-        "config.json is not the config of a run: facts.profile: it is no profile of a chip"
+        "config.json is not the config of a run: facts.profile: it is not a profile of a chip"
         in done.stderr
     )
 

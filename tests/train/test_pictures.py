@@ -4,14 +4,12 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from nwavesdk.train.pictures import (
-    DARK,
-    LIGHT,
     confusion_matrix,
     learning_curves,
     membrane_traces,
-    render,
     spike_raster,
 )
+from nwavesdk.train.theme import DARK, LIGHT, render_png
 
 T, N = 20, 6
 
@@ -24,8 +22,8 @@ def trace(silent: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
-def test_colours_are_the_themes(theme: object) -> None:
-    picture = render(lambda t: membrane_traces([trace()], 1e-3, 1.0, t), theme)
+def test_colors_are_those_of_the_theme(theme: object) -> None:
+    picture = render_png(lambda t: membrane_traces([trace()], 1e-3, 1.0, t), theme)
     from io import BytesIO
 
     from matplotlib.image import imread
@@ -44,8 +42,8 @@ def test_the_raster_shows_every_spike_once() -> None:
         got = {(round(time / 2 - 0.5), round(neuron)) for time, neuron in places}
         assert got == set(zip(*map(list, np.nonzero(s)), strict=True))
     assert figure.axes[-2].get_xlim() == (0, 40)
-    says = "abc"[s.sum(0).reshape(3, 2).sum(1).argmax()]
-    assert f"says '{says}'" in figure.axes[4].get_title()
+    predicted = "abc"[s.sum(0).reshape(3, 2).sum(1).argmax()]
+    assert f"predicted '{predicted}'" in figure.axes[4].get_title()
 
 
 def test_traces_show_membranes_threshold_and_spikes() -> None:
@@ -63,28 +61,28 @@ def test_traces_show_membranes_threshold_and_spikes() -> None:
 
 def test_silent_layers_and_single_neurons_can_be_drawn() -> None:
     s, u, v = trace(silent=True)
-    render(
+    render_png(
         lambda theme: membrane_traces(
             [(s, u, v), (s[:, :1], u[:, :1], v[:, :1])], 1e-3, 1.0, theme
         ),
         LIGHT,
     )
-    render(
+    render_png(
         lambda theme: spike_raster(np.zeros((T, 1), np.float32), [s], 1e-3, ("a", "b"), 0, theme),
         LIGHT,
     )
 
 
-def test_one_epoch_and_long_class_names_can_be_drawn() -> None:
+def test_one_epoch_and_long_class_names() -> None:
     names = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "rate_1", "rate_2")
-    render(
+    render_png(
         lambda theme: learning_curves([{"epoch": 1, **dict.fromkeys(names, 0.5)}], 1, theme), LIGHT
     )
     classes = [f"a_rather_long_name_{index}" for index in range(30)]
-    render(lambda theme: confusion_matrix(np.eye(30, dtype=np.int64), classes, theme), LIGHT)
+    render_png(lambda theme: confusion_matrix(np.eye(30, dtype=np.int64), classes, theme), LIGHT)
 
 
-def test_the_matrix_counts_mistakes() -> None:
+def test_the_confusion_matrix_counts_errors() -> None:
     figure = confusion_matrix(np.array([[4, 1], [2, 3]]), ("no", "yes"), LIGHT)
-    assert figure.axes[0].get_title() == "3 of 10 test recordings mistaken"
+    assert figure.axes[0].get_title() == "3 errors in 10 test recordings"
     assert [text.get_text() for text in figure.axes[0].texts] == ["4", "1", "2", "3"]

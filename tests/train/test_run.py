@@ -207,7 +207,7 @@ def test_a_missing_accelerator_is_said_before_anything_is_written(
 ) -> None:
     choices["machine"]["accelerator"] = "cuda"
     with pytest.raises(
-        ValueError, match=r"got 'cuda' with 1 device.*found 0 here: use --accelerator cpu"
+        ValueError, match=r"got 'cuda' with 1 device.*but this machine has 0: use --accelerator cpu"
     ):
         Run.new(tmp_path / "run", RunConfig.of(choices))
     assert not (tmp_path / "run").exists()
@@ -246,7 +246,7 @@ def test_a_checkpoint_that_was_cut_off_is_told(
     file.write_bytes(checkpoint[: int(share * len(checkpoint))])
     with pytest.raises(
         BrokenRunError,
-        match=r"checkpoint\.ckpt is damaged, or no checkpoint of a run .*begin a new run",
+        match=r"checkpoint\.ckpt is damaged or not the checkpoint of a run .*begin a new run",
     ):
         AtomicCheckpointIO().load_checkpoint(file)
 

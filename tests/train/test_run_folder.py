@@ -5,17 +5,17 @@ import pytest
 from nwavesdk.train import RunConfig, RunFolder
 
 
-def test_a_new_or_empty_folder_is_taken(tmp_path: Path) -> None:
+def test_a_new_or_empty_folder_is_accepted(tmp_path: Path) -> None:
     RunFolder(tmp_path).begin(RunConfig())
     RunFolder(tmp_path / "a" / "b").begin(RunConfig())
     assert RunFolder(tmp_path / "a" / "b").read_config() == RunConfig()
 
 
-def test_a_folder_with_a_run_is_refused_and_untouched(tmp_path: Path) -> None:
+def test_a_folder_with_a_run_is_rejected_and_untouched(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.begin(RunConfig.of({"seed": 1}))
     with pytest.raises(
-        ValueError, match=r"run already holds a run that did not finish: add --resume to go on"
+        ValueError, match=r"run already holds an unfinished run: add --resume to continue it"
     ):
         folder.begin(RunConfig.of({"seed": 2}))
     folder.write_result({"test_accuracy": 1.0})
@@ -26,7 +26,7 @@ def test_a_folder_with_a_run_is_refused_and_untouched(tmp_path: Path) -> None:
     assert {path.name for path in folder.path.iterdir()} == {"config.json", "result.json"}
 
 
-def test_a_folder_with_other_files_is_refused_and_untouched(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_rejected_and_untouched(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(
         ValueError, match="is in use and holds no run: choose a new or empty folder"
@@ -37,7 +37,7 @@ def test_a_folder_with_other_files_is_refused_and_untouched(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_of_two_that_begin_at_once_one_succeeds(
+def test_of_two_processes_that_begin_a_run_one_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = RunFolder(tmp_path), RunFolder(tmp_path)
@@ -51,11 +51,11 @@ def test_of_two_that_begin_at_once_one_succeeds(
             first.begin(RunConfig.of({"seed": 1}))
 
     monkeypatch.setattr(RunFolder, "check_free", late)
-    with pytest.raises(ValueError, match="already holds a run"):
+    with pytest.raises(ValueError, match="already holds an unfinished run"):
         second.begin(RunConfig.of({"seed": 2}))
     assert first.read_config().seed == 1
 
 
-def test_no_run_here(tmp_path: Path) -> None:
+def test_a_folder_without_a_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no run \(no config\.json\)"):
         RunFolder(tmp_path).read_config()

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from nwavesdk.chip import FilterBank
 from nwavesdk.data import FrontEnd, NWaveDataGen, NWaveDataloaderConfig, decode
 from nwavesdk.internal.files import write_atomically
-from nwavesdk.train.pictures import LIGHT, Theme, render
+from nwavesdk.train.theme import LIGHT, Theme, render_png
 
 __all__ = ["data_lines", "data_report", "plot_front_end"]
 
@@ -43,7 +43,7 @@ def plot_front_end(path: Path, config: NWaveDataloaderConfig, recording: Path) -
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(
         path,
-        render(lambda theme: _draw(theme, config, front_end.bank, samples, channels, name), LIGHT),
+        render_png(lambda theme: _draw(theme, config, front_end.bank, samples, channels, name), LIGHT),
     )
 
 

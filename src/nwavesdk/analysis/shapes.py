@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from nwavesdk.surrogate import Surrogate, available, text
-from nwavesdk.train.pictures import LIGHT, Theme, render
+from nwavesdk.train.theme import LIGHT, Theme, render_png
 
 __all__ = ["DerivativeShape", "catalogue_shapes", "derivative_shape", "plot_derivatives"]
 
@@ -97,7 +97,7 @@ def plot_derivatives(path: Path) -> None:
         path: The file; its folder is made if it is not there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(render(_draw, LIGHT))
+    path.write_bytes(render_png(_draw, LIGHT))
 
 
 def _draw(theme: Theme) -> Figure:

@@ -20,7 +20,7 @@ from nwavesdk.deploy.stages import chip_stages
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import ChipInstance, SpikingSequential, prepare_net
 from nwavesdk.train import Run
-from nwavesdk.train.theme import LIGHT, Draw, Theme, render
+from nwavesdk.train.theme import LIGHT, Draw, Theme, render_png
 
 __all__ = ["ChipRun", "placement_picture", "series_picture"]
 
@@ -149,7 +149,7 @@ class ChipRun:
         if path is None:
             self.run.folder.pictures.mkdir(exist_ok=True)
             path = self.run.folder.pictures / name
-        write_atomically(path, render(draw, LIGHT))
+        write_atomically(path, render_png(draw, LIGHT))
         return path
 
     @torch.no_grad()

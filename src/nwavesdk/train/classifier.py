@@ -1,7 +1,4 @@
-"""What happens in one step of training and of validation.
-
-Which weights a run keeps: those of the epoch that did best on the validation part.
-"""
+"""A step of training and of validation, and the selection of the best epoch's weights."""
 
 from typing import Any
 
@@ -21,15 +18,16 @@ __all__ = ["Classifier", "Selection", "population_loss"]
 
 
 class Classifier(LightningModule):
-    """A spiking net that tells classes by the firing rates of its output populations.
+    """A spiking net that predicts classes by the firing rates of its output populations.
 
     Args:
-        net: Input `[B, T, F]` to output spikes `[B, T, classes * population]`.
+        net: A net from input `[B, T, F]` to output spikes `[B, T, n_classes * population]`.
         n_classes: Number of populations.
-        learning: How its weights are learnt.
-        seed: The run's seed; dropout draws from a stream of its own in every step.
-        chip: What the net knows of its chip, where it is for one: shared signs and a range by `SignAnnealing`, and
-            another chip of the series in every batch; the validation part is heard by chips that stay.
+        learning: How weights are learned.
+        seed: The run's seed; dropout has its own stream of random numbers in every step.
+        chip: The chip of the net. Depending on its `training`, `SignAnnealing` gives weights shared
+            signs and a range, and every batch draws another chip; the chips of the validation set
+            are the same in each epoch.
     """
 
     def __init__(
@@ -41,77 +39,81 @@ class Classifier(LightningModule):
         chip: ChipConfig | None = None,
     ) -> None:
         super().__init__()
-        aware = chip is not None and chip.training != "plain"
-        self.annealing = SignAnnealing(net, learning.epochs) if aware else None
-        schedule = learning.surrogate_schedule
-        self.schedule = (
-            None
-            if schedule is None
-            else SurrogateAnnealing(net, learning.epochs, **schedule.model_dump())
-        )
-        self._reached: float | None = None
-        self.mismatch = chip is not None and chip.training == "mismatch"
-        self._resumed: dict[str, Any] | None = None
         self.net = net
         self.n_classes = n_classes
         self.learning = learning
         self.seed = seed
+        self.draws_mismatch = chip is not None and chip.training == "mismatch"
+        anneals_signs = chip is not None and chip.training != "plain"
+        self.sign_annealing = SignAnnealing(net, learning.epochs) if anneals_signs else None
+        self._resumed_signs: dict[str, Any] | None = None
+        schedule = learning.surrogate_schedule
+        self.surrogate_annealing: SurrogateAnnealing | None = None
+        if schedule is not None:
+            options = schedule.model_dump()
+            self.surrogate_annealing = SurrogateAnnealing(net, learning.epochs, **options)
+        self._last_val_loss: float | None = None  # the metric of a plateau
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of the signs until the weights are there; go on with the surrogates' schedule."""
-        self._resumed = checkpoint.get("annealing")
-        if self.schedule is not None:
-            self.schedule.load_state_dict(checkpoint["surrogate_schedule"])
-            self._reached = checkpoint["reached"]
+        """Restore the surrogates' schedule; keep the signs until weights are loaded."""
+        self._resumed_signs = checkpoint.get("annealing")
+        if self.surrogate_annealing is not None:
+            self.surrogate_annealing.load_state_dict(checkpoint["surrogate_schedule"])
+            self._last_val_loss = checkpoint["reached"]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the state of the schedules."""
-        if self.annealing is not None:
-            checkpoint["annealing"] = self.annealing.state_dict()
-        if self.schedule is not None:
-            checkpoint["surrogate_schedule"] = self.schedule.state_dict()
-            checkpoint["reached"] = self._reached
+        """Add the state of both schedules."""
+        if self.sign_annealing is not None:
+            checkpoint["annealing"] = self.sign_annealing.state_dict()
+        if self.surrogate_annealing is not None:
+            checkpoint["surrogate_schedule"] = self.surrogate_annealing.state_dict()
+            checkpoint["reached"] = self._last_val_loss
 
     def on_train_start(self) -> None:
-        """Go on with the signs of a run that is resumed."""
-        if self.annealing is not None and self._resumed is not None:
-            self.annealing.load_state_dict(self._resumed)
+        """Restore the signs of a resumed run."""
+        if self.sign_annealing is not None and self._resumed_signs is not None:
+            self.sign_annealing.load_state_dict(self._resumed_signs)
 
     def on_train_epoch_start(self) -> None:
-        """Harden the signs, and move the surrogates."""
-        if self.annealing is not None:
-            self.annealing.step(self.net, self.current_epoch + 1)
-        if self.schedule is not None:
-            metric = self._reached if self.schedule.form == "plateau" else None
-            self.schedule.step(self.net, self.current_epoch + 1, metric)
+        """Advance the schedules of the signs and of the surrogates."""
+        if self.sign_annealing is not None:
+            self.sign_annealing.step(self.net, self.current_epoch + 1)
+        if self.surrogate_annealing is not None:
+            metric = self._last_val_loss if self.surrogate_annealing.form == "plateau" else None
+            self.surrogate_annealing.step(self.net, self.current_epoch + 1, metric)
 
     def on_train_epoch_end(self) -> None:
-        """Keep what the epoch has reached, for plateaus."""
-        if self.schedule is not None and self.schedule.form == "plateau":
-            self._reached = self.trainer.callback_metrics["val_loss"].item()
+        """Keep the validation loss of the epoch for plateaus."""
+        if self.surrogate_annealing is not None and self.surrogate_annealing.form == "plateau":
+            self._last_val_loss = self.trainer.callback_metrics["val_loss"].item()
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        # Anew for every step: Lightning and its loaders draw from torch's generator, and not equally often in a run
-        # that goes on and in one that is resumed.
-        torch.manual_seed(
-            stream_seed(self.seed, "dropout", self.current_epoch, batch_idx, self.global_rank)
-        )
-        self._prepare("mismatch", self.current_epoch, batch_idx, self.global_rank)
+        place = (self.current_epoch, batch_idx, self.global_rank)
+        # A seed per step: Lightning and its loaders also draw from torch's generator, and a resumed
+        # run draws other numbers of times than one that was not interrupted.
+        torch.manual_seed(stream_seed(self.seed, "dropout", *place))
+        self._prepare_batch("mismatch", *place)
         loss, accuracy, rates = self._measure(batch)
-        options: dict[str, Any] = {
-            "prog_bar": True,
-            "on_step": True,
-            "on_epoch": True,
-            "batch_size": len(batch[1]),
-        }
-        self.log("train_loss", loss, sync_dist=True, **options)
-        self.log("train_accuracy", accuracy, sync_dist=True, **options)
-        self.log("train_rate", torch.stack(list(rates.values())).mean(), sync_dist=True, **options)
+        mean_rate = torch.stack(list(rates.values())).mean()
+        metrics = {"train_loss": loss, "train_accuracy": accuracy, "train_rate": mean_rate}
+        for name, value in metrics.items():
+            self.log(
+                name,
+                value,
+                prog_bar=True,
+                on_step=True,
+                on_epoch=True,
+                batch_size=len(batch[1]),
+                sync_dist=True,
+            )
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Refuse weights that are not finite: a NaN never spikes, so no loss and no rate would tell."""
+        """Reject weights that are not finite.
+
+        A neuron that is NaN never spikes, so neither loss nor rates show it.
+        """
         for name, weight in self.net.named_parameters():
             if not weight.isfinite().all():
                 raise RuntimeError(
@@ -119,24 +121,22 @@ class Classifier(LightningModule):
                 )
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """The loss, the accuracy and each layer's rate on a batch of the validation part."""
-        self._prepare("validation", batch_idx, self.global_rank)
+        """Log loss, accuracy and each layer's rate on a batch of the validation set."""
+        self._prepare_batch("validation", batch_idx, self.global_rank)
         loss, accuracy, rates = self._measure(batch)
         for name, value in {"val_loss": loss, "val_accuracy": accuracy, **rates}.items():
             self.log(name, value, sync_dist=True, batch_size=len(batch[1]))
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002
-        """Note the gradient's norm in the weights before each neuron layer, in order of depth."""
-        depth = 0
-        for edge in find_edges(self.net).edges:
-            if isinstance(edge.module, Synapse):
-                depth += 1
-                parameters = edge.module.parameters()
-                grads = [p.grad.detach().norm() for p in parameters if p.grad is not None]
-                if grads:
-                    self.log(
-                        f"grad_{depth}", torch.stack(grads).norm(), on_step=False, on_epoch=True
-                    )
+        """Log the norm of the gradient of each synapse, by depth."""
+        synapses = [
+            edge.module for edge in find_edges(self.net).edges if isinstance(edge.module, Synapse)
+        ]
+        for depth, synapse in enumerate(synapses, 1):
+            norms = [p.grad.detach().norm() for p in synapse.parameters() if p.grad is not None]
+            if norms:
+                norm = torch.stack(norms).norm()
+                self.log(f"grad_{depth}", norm, on_step=False, on_epoch=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW with one cycle of the learning rate over the whole run."""
@@ -150,12 +150,12 @@ class Classifier(LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
-    def _prepare(self, use: str, *place: int) -> None:
-        prepare_net(
-            self.net, seed=chip_seed(self.seed, use, *place, drawn=False) if self.mismatch else None
-        )
+    def _prepare_batch(self, use: str, *place: int) -> None:
+        seed = chip_seed(self.seed, use, *place, drawn=False) if self.draws_mismatch else None
+        prepare_net(self.net, seed=seed)
 
     def _measure(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Loss, accuracy, and the mean rate of each layer."""
         x, labels = batch
         record = self.net.record(x)
         rates = {
@@ -171,37 +171,38 @@ def population_loss(
 ) -> Tensor:
     """Cross-entropy of the mean firing rates of the populations.
 
-    `logit[c] = sharpness * (spikes of population c) / (neurons of it * T)`: neither T nor the size of a population
-    changes how sharp the decision is.
+    `logit[c] = sharpness * (spikes of population c) / (neurons of population c * T)`: neither T nor
+    the size of a population changes how sharp the decision is.
 
     Args:
         spk: Output spikes, `[B, T, n_classes * population]`.
         labels: Class indices, `[B]`.
         n_classes: Number of populations.
-        sharpness: Logit for each spike a step.
+        sharpness: Logit per spike and step.
         reduction: `"mean"` over the recordings, or `"none"`.
 
     Returns:
-        A scalar, or `[B]`.
+        A scalar, or `[B]` without reduction.
     """
     spikes = population_counts(spk, n_classes)
-    most = spk.shape[1] * spk.shape[2] / n_classes
-    return cross_entropy(spikes * (sharpness / most), labels, reduction=reduction)
+    most_spikes = spk.shape[1] * spk.shape[2] / n_classes
+    return cross_entropy(spikes * (sharpness / most_spikes), labels, reduction=reduction)
 
 
 class Selection(Callback):
-    """Keeps the best weights and ends a run that no longer gains.
+    """Keeps the weights of the best epoch, and ends a run that no longer improves.
 
-    The best epoch has the highest validation accuracy and, among those, the lowest validation loss. The weights are
-    part of the checkpoint, so that one file holds the whole state of a run. (Lightning's EarlyStopping forgets, when
-    a run resumes, that it had decided to stop.)
+    The best epoch has the highest validation accuracy and, among equals, the lowest validation
+    loss. Its weights are part of the checkpoint, so that one file holds the whole state of a run.
+    (Lightning's EarlyStopping forgets on resuming that it had decided to stop.)
 
     Args:
-        patience: Epochs without gain after which the run ends; None: never early.
+        patience: Epochs without improvement after which the run ends; None never ends it early.
 
     Attributes:
         epoch: The best epoch, from 0; -1 before the first.
-        weights: Its weights, on the CPU.
+        score: Validation accuracy and negative validation loss of the best epoch.
+        weights: Weights of the best epoch, on the CPU.
     """
 
     def __init__(self, patience: int | None) -> None:
@@ -211,29 +212,31 @@ class Selection(Callback):
         self.weights: dict[str, Tensor] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """A run that is resumed after it had decided to stop stops again."""
-        self._stop(trainer, trainer.current_epoch - 1)
+        """Stop a resumed run that had already decided to stop."""
+        self._stop_without_improvement(trainer, trainer.current_epoch - 1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare this epoch with the best."""
+        """Compare this epoch with the best one."""
         metrics = trainer.callback_metrics
         score = (metrics["val_accuracy"].item(), -metrics["val_loss"].item())
         if score > self.score or self.epoch < 0:
-            self.epoch, self.score = trainer.current_epoch, score
-            self.weights = {
-                name: value.detach().cpu().clone() for name, value in pl_module.state_dict().items()
-            }
-        self._stop(trainer, trainer.current_epoch)
+            self.epoch = trainer.current_epoch
+            self.score = score
+            weights = pl_module.state_dict().items()
+            self.weights = {name: value.detach().cpu().clone() for name, value in weights}
+        self._stop_without_improvement(trainer, trainer.current_epoch)
 
-    def _stop(self, trainer: Trainer, epoch: int) -> None:
+    def _stop_without_improvement(self, trainer: Trainer, epoch: int) -> None:
         if self.patience is not None and epoch - self.epoch >= self.patience:
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
+        """The state for the checkpoint."""
         return {"epoch": self.epoch, "score": list(self.score), "weights": self.weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From the checkpoint."""
-        self.epoch, self.weights = state_dict["epoch"], state_dict["weights"]
-        self.score = (state_dict["score"][0], state_dict["score"][1])
+        """Restore the state from the checkpoint."""
+        self.epoch = state_dict["epoch"]
+        self.weights = state_dict["weights"]
+        accuracy, negative_loss = state_dict["score"]
+        self.score = (accuracy, negative_loss)

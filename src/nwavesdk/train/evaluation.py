@@ -24,9 +24,9 @@ class Evaluation:
     Args:
         predicted: Class with the most spikes, `[B]`.
         labels: True class, `[B]`.
-        rates: Mean firing rate of each neuron layer, in order of depth [spikes per step and neuron].
+        rates: Mean firing rate of each neuron layer, by depth [spikes per step and neuron].
         dead: Fraction of each layer's neurons that never fired.
-        saturated: Fraction of each layer's neurons that fired in more than `SATURATED` of all steps.
+        saturated: Fraction of each layer's neurons that fired in more than `SATURATED` of steps.
     """
 
     predicted: Tensor

@@ -20,7 +20,7 @@ from nwavesdk.train.pictures import (
 )
 from nwavesdk.train.run_data import RunData
 from nwavesdk.train.run_folder import RunFolder
-from nwavesdk.train.theme import DARK, LIGHT, Draw, render
+from nwavesdk.train.theme import DARK, LIGHT, Draw, render_png
 
 __all__ = ["write_report"]
 
@@ -53,7 +53,7 @@ def write_report(
     Args:
         folder: The folder of the run.
         config: The config of the run, with facts.
-        parts: The data of the run.
+        data: The data of the run.
         net: The net with the selected weights.
         history: The metrics of each epoch, as in `metrics.csv`.
         test: Predictions on the test set.
@@ -67,9 +67,9 @@ def write_report(
     )
     page.add_facts(_facts(config, result))
     for name, draw in _drawings(config, data, net, history, test, result).items():
-        light = render(draw, LIGHT)
+        light = render_png(draw, LIGHT)
         write_atomically(folder.pictures / f"{name}.png", light)
-        page.add_picture(CAPTIONS[name], light, render(draw, DARK))
+        page.add_picture(CAPTIONS[name], light, render_png(draw, DARK))
     page.add_details("config.json", config.json_text())
     page.write(folder.report)
 

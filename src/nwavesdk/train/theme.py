@@ -1,4 +1,4 @@
-"""How pictures look, on light and on dark paper."""
+"""The look of pictures on light and on dark pages, and their rendering to PNG."""
 
 import io
 from collections.abc import Callable
@@ -9,18 +9,18 @@ from matplotlib import rc_context
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-__all__ = ["DARK", "LIGHT", "Draw", "Theme", "render"]
+__all__ = ["DARK", "LIGHT", "Draw", "Theme", "render_png"]
 
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a picture.
+    """Colors of a picture.
 
     Args:
         paper: Background.
-        ink: Text and what matters most.
-        faint: Axes, grids and what only helps.
-        hues: Colours that tell series apart; also in grey and for colour-blind readers.
+        ink: Text and the most important marks.
+        faint: Axes, grids and other aids.
+        hues: Colors of series; they also differ in gray and for color-blind readers.
     """
 
     paper: str
@@ -30,15 +30,14 @@ class Theme:
 
     @property
     def ramp(self) -> LinearSegmentedColormap:
-        """Colour map from nothing (paper) to much."""
+        """Color map from zero (paper) to large."""
         return LinearSegmentedColormap.from_list("ramp", [self.paper, self.hues[0]])
 
     @property
     def diverging(self) -> LinearSegmentedColormap:
-        """Colour map from negative over zero (paper) to positive."""
-        return LinearSegmentedColormap.from_list(
-            "diverging", [self.hues[0], self.paper, self.hues[1]]
-        )
+        """Color map from negative over zero (paper) to positive."""
+        colors = [self.hues[0], self.paper, self.hues[1]]
+        return LinearSegmentedColormap.from_list("diverging", colors)
 
 
 LIGHT = Theme("#ffffff", "#1d2733", "#b8c1cc", ("#1f66c1", "#d1620f", "#12805c", "#9a3fa0"))
@@ -47,21 +46,21 @@ DARK = Theme("#14181d", "#e4e9ef", "#4d5864", ("#6fa8f5", "#f2a154", "#4fc79c", 
 Draw = Callable[[Theme], Figure]
 
 
-def render(draw: Draw, theme: Theme) -> bytes:
-    """The PNG of a picture.
+def render_png(draw: Draw, theme: Theme) -> bytes:
+    """Render a picture as PNG.
 
     Args:
-        draw: Draws the picture in the colours of the theme that it is given.
-        theme: The colours.
+        draw: Draws the picture in the colors of a theme.
+        theme: The theme.
     """
-    with rc_context(_settings(theme)):
+    with rc_context(_matplotlib_settings(theme)):
         figure = draw(theme)
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=144)
     return file.getvalue()
 
 
-def _settings(theme: Theme) -> Any:
+def _matplotlib_settings(theme: Theme) -> Any:
     return {
         "figure.facecolor": theme.paper,
         "figure.constrained_layout.use": True,

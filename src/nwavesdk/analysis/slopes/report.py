@@ -25,7 +25,7 @@ from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import prepare_net
 from nwavesdk.surrogate import Surrogate
 from nwavesdk.train.page import Page
-from nwavesdk.train.pictures import LIGHT, Theme, render
+from nwavesdk.train.theme import LIGHT, Theme, render_png
 
 __all__ = ["SlopeReport", "plot_slopes", "slopes_picture", "write_page"]
 
@@ -133,7 +133,7 @@ def plot_slopes(path: Path, report: SlopeReport) -> None:
         report: What was found.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, render(lambda theme: slopes_picture(report, theme), LIGHT))
+    write_atomically(path, render_png(lambda theme: slopes_picture(report, theme), LIGHT))
 
 
 def slopes_picture(report: SlopeReport, theme: Theme) -> Figure:
