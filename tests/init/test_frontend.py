@@ -108,7 +108,7 @@ def test_what_the_limit_forbids_is_told():
 @pytest.mark.parametrize(
     ("make", "options", "error", "words"),
     [
-        (lambda: PAIRS["h1v2"](4), {"rate": 1.0}, ValueError, r"rate must lie between 0 and 1 \[spikes.*, got 1.0"),
+        (lambda: PAIRS["h1v2"](4), {"rate": 1.0}, ValueError, r"rate must be a finite number above 0 and below 1 \[spikes per step\], got 1.0"),
         (lambda: PAIRS["h1v2"](4), {"rate": [0.1] * 3}, ValueError, r"one per channel \(4\), got the shape \[3\]"),
         (lambda: nn.Linear(4, 4), {}, RuntimeError, "found 0 front ends with a neuron layer, expected one"),
         (

@@ -1,4 +1,4 @@
-"""First weights of a net: fluctuation-driven, front ends by firing rate, and weights that a chip can hold."""
+"""First weights of a net: fluctuation-driven, front ends by firing rate, and ready for a chip."""
 
 from nwavesdk.init.fluct_init import fluct_init
 from nwavesdk.init.frontend import frontend_firing_init

@@ -1,20 +1,63 @@
 """Fluctuation-driven initialization: every layer fires from the first step of training on."""
 
 import copy
-import math
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.init.fluctuation import FluctReport, Fluctuation, LayerFluctuation
-from nwavesdk.init.pairs import Pair, find_pairs, first_batches, inputs_of
-from nwavesdk.init.weights import generator_for, refuse_parametrized
-from nwavesdk.layers import ChipInstance, NeuronLayer, Synapse
+from nwavesdk.init.driven import DrivenLayer, driver_inputs, find_driven_layers, first_batches
+from nwavesdk.init.fluctuation import Fluctuation, LayerFluctuation
+from nwavesdk.init.weights import generator_for, reject_parametrized
+from nwavesdk.internal.checks import finite_number, whole_number
+from nwavesdk.layers import ChipInstance, Synapse
 
-__all__ = ["fluct_init"]
+__all__ = ["FluctReport", "fluct_init"]
+
+_OWNER = "fluct_init"
+
+# Format of each column of a report.
+_COLUMNS = {
+    "xi": "{:.2f}",
+    "xi_measured": "{:.2f}",
+    "mean": "{:+.3f}",
+    "std": "{:.3f}",
+    "rate": "{:.4f}",
+    "dead": "{:.1%}",
+    "raised": "{:.1%}",
+    "at_limit": "{:.1%}",
+    "passes": "{}",
+}
+
+
+@dataclass(frozen=True)
+class FluctReport:
+    """The result of `fluct_init`; `print` shows a table.
+
+    Attributes:
+        layers: One entry for each initialized layer, in the order in which they run.
+    """
+
+    layers: tuple[LayerFluctuation, ...]
+
+    @property
+    def dead(self) -> float:
+        """The largest share of dead neurons of a layer."""
+        return max(layer.dead for layer in self.layers)
+
+    def __str__(self) -> str:
+        table = [["layer", *_COLUMNS]]
+        for layer in self.layers:
+            cells = [form.format(getattr(layer, name)) for name, form in _COLUMNS.items()]
+            table.append([f"{layer.synapse} → {layer.layer}", *cells])
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        return "\n".join(
+            "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+            for cells in table
+        )
 
 
 @torch.no_grad()
@@ -29,158 +72,162 @@ def fluct_init(
     max_batches: int = 4,
     seed: int | None = None,
 ) -> FluctReport:
-    """Draw the weights of all synapses anew, so that fluctuations carry each membrane over its threshold.
+    """Draw the weights of all synapses so that fluctuations carry each membrane over threshold.
 
         ξ = (θ − μ_U) / σ_U                     distance of the membrane from threshold
         μ_W = μ_U / (n ν ε̄)                     ε̄ = Σ ε[t],  ε̂ = Σ ε[t]²
         σ_W² = α ((θ − μ_U) / ξ)² / (n ν ε̂) − μ_W²
         σ_R² = (1 − α) ((θ − μ_U) / ξ)² / (N ν_R ε̂)
 
-    Layers are done in the order in which they run, each with the input that the layers before it give in fact: n inputs
-    of ν spikes per step (for values other than 0 and 1, the mean in μ_W and the mean square in σ_W²). The kernel ε is
-    measured on the layer itself; θ and ε may differ from neuron to neuron, and μ_W and σ_W then do too. These are
-    statistics of charges; on a chip each charge becomes the weight that has it by the charge law, cut off at the limit.
-    Then, if more than `max_dead` of the neurons never fire, the mean of the feed-forward weights of each neuron that is
-    dead is raised, by bisection, as little as wakes it; the spread, and the other neurons, stay.
+    Layers are initialized in the order in which they run, each with the actual output of the layers
+    before it: n inputs of ν spikes per step (for values other than 0 and 1, the mean in μ_W and the
+    mean square in σ_W²). The kernel ε is measured on the layer. θ and ε may differ between neurons;
+    then μ_W and σ_W do too. These are statistics of charges: on a chip each charge becomes the
+    weight that gives it by the charge law, cut off at the limit. Then, if more than `max_dead` of
+    the neurons never fire, bisection raises the mean of the feed-forward weights of each dead
+    neuron as little as wakes it. The spread, and the other neurons, do not change.
 
-    Weights are drawn for the ideal chip, without mismatch but with quantization. A bias becomes 0. Front ends stay as
-    they are: set them first with `frontend_firing_init`. A synapse after which no layer runs, a read-out, stays too.
-    Except for the weights the model is as if it had not been run: call `prepare_net` before the next batch. When an
-    error is raised, nothing has changed.
+    Weights are drawn for the ideal chip, without mismatch but with quantization. Biases become 0.
+    Front ends do not change: set them first with `frontend_firing_init`. A read-out, a synapse
+    after which no layer runs, does not change either. Apart from the weights, the model is in the
+    state before the call: call `prepare_net` before the next batch. After an error nothing has
+    changed.
 
-    The documentation of NWAVE names the function, `alpha` and `xi_targets`; what else is here is our choice.
+    NWAVE documents the name of the function, `alpha` and `xi_targets`. The rest is our choice.
 
     Args:
-        model: a `SpikingSequential`, or any module in which layers take the output of synapses as it is.
-        inputs: one batch [B, T, N_in] as the model takes it, or (inputs, targets), or an iterable of these such as a
-            DataLoader, of which the first `max_batches` are taken.
-        xi_targets: ξ, one number or one per layer; None: 2, and on chips more where weights would not be held, so that
-            the limit is 2 σ_W or more. A smaller ξ means more spikes.
-        alpha: share of the variance that comes from feed-forward weights where a layer is recurrent, above 0 up to 1.
-            The rest comes from recurrent weights, which are 0 for 1.0. ν_R is the rate that the layer has with all of
-            the variance from its input.
-        mu_u: mean membrane μ_U before the search [thresholds], below 1.
-        max_dead: share of a layer's neurons that may stay dead.
-        max_batches: the most batches of `inputs`.
-        seed: of the draws; None draws from torch's global generator.
+        model: A `SpikingSequential`, or any module in which layers take the output of synapses
+            unchanged.
+        inputs: One batch [B, T, N_in] for the model, or (inputs, targets), or an iterable of these
+            such as a DataLoader, of which the first `max_batches` are used.
+        xi_targets: ξ, one number or one per layer. A smaller ξ means more spikes. None is 2, and
+            more on a chip that could not hold the weights, so that the limit is at least 2 σ_W.
+        alpha: Share of the variance that comes from feed-forward weights in a recurrent layer,
+            above 0 and at most 1. The rest comes from recurrent weights, which are 0 for 1.0. ν_R
+            is the rate that the layer has with all of the variance from its input.
+        mu_u: Mean membrane μ_U before the search [thresholds], below 1.
+        max_dead: Share of a layer's neurons that may stay dead.
+        max_batches: Largest number of batches of `inputs`.
+        seed: Seed of the draws; None draws from torch's global generator.
 
     Returns:
-        What each layer has become; `print` it.
+        The state of each layer; `print` it.
 
     Raises:
-        TypeError: `inputs` hold something else.
-        ValueError: an argument is out of its range, or a ξ is not reachable with `mu_u`.
-        RuntimeError: a synapse's charge does not reach one layer as it is, there is no synapse with a layer, weights
-            are parametrized, or a layer's input is silent.
+        TypeError: If `inputs` contain something else.
+        ValueError: If an argument is out of its range, or a ξ is not reachable with `mu_u`.
+        RuntimeError: If a synapse's charge does not reach one layer unchanged, no synapse drives a
+            layer, weights are parametrized, or a layer's input is silent.
 
     Warns:
-        RuntimeWarning: neurons stay dead within the chip's limit; the weights are the best that were found.
+        RuntimeWarning: If neurons stay dead within the chip's limit. They keep the highest mean
+            that was tried.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
-        >>> net = SpikingSequential(LIFSynapse(20, 50), LIFLayer(50, 10e-3), LIFSynapse(50, 5), LIFLayer(5, 10e-3))
-        >>> x = (torch.rand(8, 100, 20, generator=torch.Generator().manual_seed(0)) < 0.01).float()
-        >>> report = fluct_init(net, x, seed=0)
+        >>> hidden = LIFSynapse(20, 50), LIFLayer(50, 10e-3)
+        >>> net = SpikingSequential(*hidden, LIFSynapse(50, 5), LIFLayer(5, 10e-3))
+        >>> x = torch.rand(8, 100, 20, generator=torch.Generator().manual_seed(0)) < 0.01
+        >>> report = fluct_init(net, x.float(), seed=0)
         >>> [layer.dead for layer in report.layers]
         [0.0, 0.0]
 
     References:
-        J. Rossbroich, J. Gygax and F. Zenke, "Fluctuation-driven initialization for spiking neural network training",
-        2022, doi:10.48550/arXiv.2206.10226, section 2.
+        J. Rossbroich, J. Gygax and F. Zenke, "Fluctuation-driven initialization for spiking neural
+        network training", 2022, doi:10.48550/arXiv.2206.10226, section 2.
     """
-    _check(alpha, mu_u, max_dead, max_batches)
-    batches = first_batches("fluct_init", model, inputs, max_batches)
-    refuse_parametrized("fluct_init", model)
+    targets = _Targets(
+        alpha=finite_number(_OWNER, "alpha", alpha, above=0, most=1),
+        mu_u=finite_number(_OWNER, "mu_u", mu_u, below=1, unit="thresholds"),
+        max_dead=finite_number(_OWNER, "max_dead", max_dead, least=0, below=1),
+    )
+    max_batches = whole_number(_OWNER, "max_batches", max_batches)
+    batches = first_batches(_OWNER, model, inputs, max_batches)
+    reject_parametrized(_OWNER, model)
     generator = generator_for(seed)
     work = copy.deepcopy(model).eval()
     ChipInstance(None).hold(work)
-    pairs = [pair for pair in find_pairs(work, batches[0][:1]) if isinstance(pair.driver, Synapse)]
-    if not pairs:
+    layers = [d for d in find_driven_layers(work, batches[0][:1]) if isinstance(d.driver, Synapse)]
+    if not layers:
         raise RuntimeError(
-            f"fluct_init found no synapse with a neuron layer in {type(model).__name__}, expected one at least: "
-            "layers must take the output of a Synapse as it is."
+            f"fluct_init found no synapse with a neuron layer in {type(model).__name__}, expected "
+            "at least one: layers must take the output of a Synapse unchanged."
         )
-    xis = _xis(xi_targets, pairs)
-    report = FluctReport(tuple(_initialize(work, pair, batches, xi, alpha, mu_u, max_dead, generator)
-                               for pair, xi in zip(pairs, xis, strict=True)))  # fmt: skip
-    _give(pairs, model)
-    _warn(report, max_dead)
+    xis = _xi_per_layer(xi_targets, layers)
+    report = FluctReport(
+        tuple(
+            _initialize(driven, driver_inputs(work, driven.driver, batches), xi, targets, generator)
+            for driven, xi in zip(layers, xis, strict=True)
+        )
+    )
+    _copy_weights(layers, model)
+    _warn_of_dead_neurons(report, targets.max_dead)
     return report
 
 
-def _initialize(
-    work: nn.Module, pair: Pair, batches: list[Tensor], xi: float | None, alpha: float, mu_u: float, max_dead: float,
-    generator: torch.Generator | None,
-) -> LayerFluctuation:  # fmt: skip
-    assert isinstance(pair.driver, Synapse)
-    if pair.driver.bias is not None:
-        pair.driver.bias.zero_()
-    layer = Fluctuation(pair, inputs_of(work, pair.driver, batches), generator)
-    if xi is None:
-        xi = layer.default_xi(mu_u, 1.0 if pair.layer.recurrent_weights is None else alpha)
-    layer.draw(mu_u, xi, alpha)
-    rates = layer.wake(mu_u, max_dead)
-    return layer.report(xi, rates)
+class _Targets(NamedTuple):
+    """The checked arguments of `fluct_init` that all layers share."""
+
+    alpha: float
+    mu_u: float
+    max_dead: float
 
 
-def _check(alpha: float, mu_u: float, max_dead: float, max_batches: int) -> None:
-    for name, value, told, fits in (
-        ("alpha", alpha, "a share above 0 up to 1", 0 < alpha <= 1),
-        ("mu_u", mu_u, "a finite number below 1 [thresholds]", -math.inf < mu_u < 1),
-        ("max_dead", max_dead, "a share from 0 to below 1", 0 <= max_dead < 1),
-        (
-            "max_batches",
-            max_batches,
-            "a whole number above 0",
-            max_batches >= 1 and max_batches == int(max_batches),
-        ),
-    ):
-        if not fits:
-            raise ValueError(f"fluct_init: {name} must be {told}, got {value!r}.")
-
-
-def _xis(targets: float | Sequence[float] | None, pairs: list[Pair]) -> list[float | None]:
-    if targets is None:
-        return [None] * len(pairs)
-    xis = (
-        [float(targets)] * len(pairs)
-        if isinstance(targets, int | float)
-        else [float(xi) for xi in targets]
-    )
-    if len(xis) != len(pairs):
+def _xi_per_layer(
+    xi_targets: float | Sequence[float] | None, layers: list[DrivenLayer]
+) -> Sequence[float | None]:
+    if xi_targets is None:
+        return [None] * len(layers)
+    xis = [xi_targets] * len(layers) if isinstance(xi_targets, int | float) else list(xi_targets)
+    if len(xis) != len(layers):
         raise ValueError(
-            f"fluct_init: xi_targets must be one number or one per layer ({len(pairs)}: "
-            f"{', '.join(pair.layer_name or pair.name for pair in pairs)}), got {len(xis)}."
+            f"fluct_init: xi_targets must be one number or one per layer ({len(layers)}: "
+            f"{', '.join(d.layer_name or d.driver_name for d in layers)}), got {len(xis)}."
         )
-    for xi in xis:
-        if not 0 < xi < math.inf:
-            raise ValueError(f"fluct_init: xi_targets must be finite numbers above 0, got {xi}.")
-    return [*xis]
+    return [finite_number(_OWNER, "xi_targets", xi, above=0) for xi in xis]
 
 
-def _give(pairs: list[Pair], model: nn.Module) -> None:
-    """Copy what was found to the user's model."""
-    for pair in pairs:
-        driver = model.get_submodule(pair.name)
-        for name, value in pair.driver.named_parameters(recurse=False):
+def _initialize(
+    driven: DrivenLayer,
+    inputs: list[Tensor],
+    xi: float | None,
+    targets: _Targets,
+    generator: torch.Generator | None,
+) -> LayerFluctuation:
+    alpha, mu_u, max_dead = targets
+    assert isinstance(driven.driver, Synapse)
+    if driven.driver.bias is not None:
+        driven.driver.bias.zero_()
+    fluctuation = Fluctuation(driven, inputs, generator)
+    if xi is None:
+        is_recurrent = driven.layer.recurrent_weights is not None
+        xi = fluctuation.default_xi(mu_u, alpha if is_recurrent else 1.0)
+    fluctuation.draw_weights(mu_u, xi, alpha)
+    rates = fluctuation.wake_dead_neurons(mu_u, max_dead)
+    return fluctuation.report(xi, rates)
+
+
+def _copy_weights(layers: list[DrivenLayer], model: nn.Module) -> None:
+    """Copy the weights from the working copy to the user's model."""
+    for driven in layers:
+        driver = model.get_submodule(driven.driver_name)
+        for name, value in driven.driver.named_parameters(recurse=False):
             getattr(driver, name).copy_(value)
-        found, layer = pair.layer.recurrent_weights, model.get_submodule(pair.layer_name)
-        if (
-            found is not None
-            and isinstance(layer, NeuronLayer)
-            and layer.recurrent_weights is not None
-        ):
-            layer.recurrent_weights.copy_(found)
+        recurrent = driven.layer.recurrent_weights
+        if recurrent is not None:
+            layer: Any = model.get_submodule(driven.layer_name)
+            layer.recurrent_weights.copy_(recurrent)
 
 
-def _warn(report: FluctReport, max_dead: float) -> None:
+def _warn_of_dead_neurons(report: FluctReport, max_dead: float) -> None:
     for layer in report.layers:
         if layer.dead > max_dead:
             warnings.warn(
-                f"fluct_init: {layer.dead:.1%} of the neurons of layer {layer.layer!r} stay dead, expected at most "
-                f"{max_dead:.1%}: {layer.at_limit:.0%} of the weights of synapse {layer.synapse!r} are at the limit. "
-                "Give inputs with more spikes or more batches, raise the gain of the front end or xi_targets (less "
-                "spread leaves room for the mean), or allow max_dead.",
+                f"fluct_init: {layer.dead:.1%} of the neurons of layer {layer.layer!r} stay dead, "
+                f"expected at most {max_dead:.1%}: {layer.at_limit:.0%} of the weights of synapse "
+                f"{layer.synapse!r} are at the limit. Give inputs with more spikes or more "
+                "batches, raise the gain of the front end or xi_targets (a smaller spread allows a "
+                "larger mean), or allow max_dead.",
                 RuntimeWarning,
                 stacklevel=4,
             )
