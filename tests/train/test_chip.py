@@ -322,7 +322,7 @@ class TestCommands:
         assert again["plot"] is None
         told = nwave("chips", run, "--n", "3", "--plot", tmp_path / "own.png").stdout
         assert "yield" in told
-        assert "drawn by assumed sizes, not measured chips: leak_mismatch" in told
+        assert "mismatch is assumed, not measured: leak_mismatch" in told
         assert first["assumed"] == ["leak_mismatch", "threshold_mismatch", "synapse_mismatch"]
         assert (tmp_path / "own.png").is_file()
 

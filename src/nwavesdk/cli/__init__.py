@@ -1,4 +1,7 @@
-"""The command `nwave`. Everything heavy is imported inside the command that needs it, so that help is instant."""
+"""The command `nwave`.
+
+Commands import torch and everything else that is heavy when they run, so that help is instant.
+"""
 
 from nwavesdk.cli import bench, deploy, inspect, train  # importing registers the commands
 from nwavesdk.cli.app import app, main

@@ -1,21 +1,33 @@
-"""The command's root, and what its commands share: options, and errors of the user in one line."""
+"""The root of the command `nwave`, and what its commands share: options, output and user errors."""
 
 import contextlib
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from nwavesdk import __version__
 
-__all__ = ["Json", "RunPath", "app", "as_png", "main", "split_commas", "user_errors"]
+__all__ = [
+    "Json",
+    "NoPlot",
+    "RunPath",
+    "app",
+    "check_png",
+    "file_option",
+    "main",
+    "print_report",
+    "split_commas",
+    "user_errors",
+]
 
 app = typer.Typer(
     name="nwave",
-    help="Spiking neural networks with surrogate gradients: train, evaluate, look, deploy.",
+    help="Spiking neural networks with surrogate gradients: train, evaluate, inspect, deploy.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,7 +37,13 @@ app = typer.Typer(
 Json = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")
 ]
+NoPlot = Annotated[bool, typer.Option("--no-plot", help="Write no picture.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
+
+
+def file_option(help_text: str) -> Any:
+    """An option that takes the name of a file."""
+    return typer.Option(metavar="FILE", help=help_text)
 
 
 def main() -> None:
@@ -34,7 +52,7 @@ def main() -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _root(
+def _print_version(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
@@ -42,16 +60,18 @@ def _root(
         raise typer.Exit
 
 
-MENDABLE = (ValueError, OSError, ModuleNotFoundError)
-
-
 @contextlib.contextmanager
-def user_errors(as_json: bool, kinds: tuple[type[Exception], ...] = MENDABLE) -> Iterator[None]:
-    """Turn what the user can mend into one line and exit code 2; anything else keeps its traceback.
+def user_errors(
+    as_json: bool,
+    kinds: tuple[type[Exception], ...] = (ValueError, OSError, ModuleNotFoundError),
+) -> Iterator[None]:
+    """Print errors that the user can fix on one line and exit with code 2.
+
+    Any other error keeps its traceback.
 
     Args:
-        as_json: Tell it on standard output, too.
-        kinds: Of errors that the user can mend.
+        as_json: Whether to print the error on standard output, too.
+        kinds: Errors that the user can fix.
     """
     try:
         yield
@@ -63,11 +83,16 @@ def user_errors(as_json: bool, kinds: tuple[type[Exception], ...] = MENDABLE) ->
         raise typer.Exit(2) from None
 
 
-def as_png(path: Path | None) -> Path | None:
-    """Where a picture goes.
+def print_report(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -> None:
+    """Print a result: `content` as JSON with paths as text, or `lines`."""
+    print(json.dumps(content, default=os.fspath) if as_json else "\n".join(lines))
+
+
+def check_png(path: Path | None) -> Path | None:
+    """The file of a picture.
 
     Raises:
-        ValueError: The name is that of another kind of picture.
+        ValueError: If its name does not end in .png.
     """
     if path is not None and path.suffix.lower() != ".png":
         raise ValueError(
@@ -77,17 +102,18 @@ def as_png(path: Path | None) -> Path | None:
 
 
 def split_commas(text: str) -> list[str]:
-    """Cut at the commas outside of brackets: surrogates have commas within.
+    """Split at the commas outside of parentheses: the parameters of surrogates have commas, too.
 
     Example:
         >>> split_commas("fast_sigmoid, s2nn(4,1)")
         ['fast_sigmoid', 's2nn(4,1)']
     """
-    found, depth = [""], 0
+    parts = [""]
+    depth = 0
     for letter in text:
         depth += (letter == "(") - (letter == ")")
         if letter == "," and depth == 0:
-            found.append("")
+            parts.append("")
         else:
-            found[-1] += letter
-    return [part.strip() for part in found if part.strip()]
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]

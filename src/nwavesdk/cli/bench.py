@@ -1,94 +1,98 @@
-"""`nwave bench` and `nwave tune-kernels`."""
+"""Commands that measure this machine: `nwave bench` and `nwave tune-kernels`."""
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from nwavesdk.cli.app import Json, app, user_errors
+from nwavesdk.cli.app import Json, app, file_option, print_report, user_errors
 
-__all__ = ["bench", "tune_kernels"]
+__all__ = ["bench_machine", "tune_kernels"]
 
 
-@app.command()
-def bench(as_json: Json = False) -> None:
-    """Time layers and training steps on this machine, against the torch reference and the machine's own limits."""
+@app.command("bench")
+def bench_machine(as_json: Json = False) -> None:
+    """Time layers and training steps on this machine, against a torch reference and its limits."""
     with user_errors(as_json):
         from nwavesdk.analysis.bench import quick_lines, quick_report
 
         report = quick_report()
-    print(json.dumps(report) if as_json else "\n".join(quick_lines(report)))
+    print_report(as_json, report, quick_lines(report))
 
 
 @app.command("tune-kernels")
 def tune_kernels(
     out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Where the table goes. [NWAVESDK_CROSSOVER or the settings]"
-        ),
+        Path | None, file_option("File of the table. [NWAVESDK_CROSSOVER or the settings]")
     ] = None,
     reset: Annotated[
-        bool, typer.Option("--reset", help="Remove the own table: the shipped one counts again.")
+        bool, typer.Option("--reset", help="Remove your table and use the shipped one again.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure below which density of spikes sparse products pay on this machine, and go by that from now on.
+    """Measure below which density of spikes sparse products are faster, and use them accordingly.
 
-    Nets that are trained afterwards may differ by rounding from earlier ones; a run that was begun keeps its table.
+    Nets that are trained afterwards may differ from earlier ones by rounding. A run that has begun
+    keeps its table.
     """
     with user_errors(as_json):
-        from nwavesdk.solvers.sparse.crossover import read_table, shipped_table, user_path
+        from nwavesdk.solvers.sparse.crossover import user_path
 
         path = out or user_path()
-        own = path.is_file()
         if reset:
-            path.unlink(missing_ok=True)
-            outcome = f"{path} is removed" if own else f"there was no {path}"
-            print(
-                json.dumps({"removed": own, "path": str(path)})
-                if as_json
-                else f"{outcome}: the shipped table counts."
-            )
+            _remove_table(path, as_json)
             return
-        if path.is_dir():
-            raise ValueError(
-                f"{path} is a folder: give the name of a file, as in --out {path / 'crossover.toml'}."
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.tmp")
-        draft.write_text(
-            ""
-        )  # now, not after a minute of measuring, it must be known that it can be written
-        try:
-            before = read_table(path) if own else shipped_table()
-        except ValueError as error:
-            print(f"nwave: {error}", file=sys.stderr)
-            before = shipped_table()
+        before, table = _measure_table(path)
+    is_used = out is None or out.resolve() == user_path().resolve()
+    hint = "" if is_used else f"; to use it, set NWAVESDK_CROSSOVER={path}"
+    content = {"path": path, "before": before.content(), "table": table.content()}
+    print_report(as_json, content, [*table.differences(before), f"written to {path}{hint}"])
 
-        from datetime import date
 
-        import torch
+def _remove_table(path: Path, as_json: bool) -> None:
+    removed = path.is_file()
+    path.unlink(missing_ok=True)
+    outcome = f"{path} is removed" if removed else f"there was no {path}"
+    line = f"{outcome}: the shipped table is used."
+    print_report(as_json, {"removed": removed, "path": path}, [line])
 
-        from nwavesdk.solvers.sparse.tuner import tune
 
-        print("measuring products; leave the machine alone for a minute", file=sys.stderr)
-        table = tune(
-            lambda done: print(
-                f"\r{done:4.0%}", end="\n" if done == 1 else "", file=sys.stderr, flush=True
-            )
+def _measure_table(path: Path) -> tuple[Any, Any]:
+    """Write a new table of crossovers; return the table before and the new one."""
+    from datetime import date
+
+    if path.is_dir():
+        raise ValueError(
+            f"{path} is a folder: give the name of a file, as in --out {path / 'crossover.toml'}."
         )
-        draft.write_text(
-            table.toml(f"nwave tune-kernels, {date.today()}, {torch.get_num_threads()} threads"),
-            "utf-8",
-        )
-        draft.replace(path)
-    if as_json:
-        print(json.dumps({"path": str(path), "before": before.content(), "table": table.content()}))
-        return
-    for line in table.differences(before):
-        print(line)
-    counts = out is None or out.resolve() == user_path().resolve()
-    print(f"written to {path}" + ("" if counts else f"; to use it, set NWAVESDK_CROSSOVER={path}"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.tmp")
+    draft.write_text("")  # fails now, not after a minute of measuring
+    before = _current_table(path)
+
+    import torch
+
+    from nwavesdk.solvers.sparse.tuner import tune
+
+    print("measuring products; leave the machine idle for a minute", file=sys.stderr)
+    table = tune(_print_progress)
+    comment = f"nwave tune-kernels, {date.today()}, {torch.get_num_threads()} threads"
+    draft.write_text(table.toml(comment), "utf-8")
+    draft.replace(path)
+    return before, table
+
+
+def _current_table(path: Path) -> Any:
+    from nwavesdk.solvers.sparse.crossover import read_table, shipped_table
+
+    try:
+        return read_table(path) if path.is_file() else shipped_table()
+    except ValueError as error:
+        print(f"nwave: {error}", file=sys.stderr)
+        return shipped_table()
+
+
+def _print_progress(fraction: float) -> None:
+    end = "\n" if fraction == 1 else ""
+    print(f"\r{fraction:4.0%}", end=end, file=sys.stderr, flush=True)

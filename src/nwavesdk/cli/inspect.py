@@ -1,9 +1,5 @@
-"""Commands that look: at data, at surrogates, at what is installed and at a chip's numbers.
+"""Commands that inspect: data, surrogates, the installation, a chip, and gradients of a run."""
 
-Commands that look at gradients: `nwave slopes` and `nwave diagnose`.
-"""
-
-import json
 import math
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,81 +7,94 @@ from typing import Annotated, Any
 import typer
 
 from nwavesdk import __version__
-from nwavesdk.cli.app import Json, RunPath, app, as_png, split_commas, user_errors
+from nwavesdk.cli.app import (
+    Json,
+    NoPlot,
+    RunPath,
+    app,
+    check_png,
+    file_option,
+    print_report,
+    split_commas,
+    user_errors,
+)
+from nwavesdk.cli.options import ChoiceOption, add_choices
 
-__all__ = ["data", "diagnose", "info", "slopes", "surrogates"]
+__all__ = ["diagnose_run", "inspect_data", "list_surrogates", "print_info", "scan_run"]
+
+Recordings = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Recordings to use. [the run's batch]")
+]
 
 
-@app.command()
-def data(
+@app.command("data")
+@add_choices(
+    [
+        ChoiceOption(
+            "task",
+            "task",
+            str,
+            "Task of the targets. [classification]",
+            "classification|regression",
+        ),
+        ChoiceOption("duration", "recording_duration_s", float, "Length of a recording [s]. [1.0]"),
+        ChoiceOption("sim_time", "sim_time_s", float, "Time step [s]. [0.001]"),
+        ChoiceOption("sample_rate", "sample_rate", int, "Sample rate of the sound [Hz]. [16000]"),
+        ChoiceOption("chip", "chip", str, "Chip whose filter bank is used. [h1v1]", "NAME|FILE"),
+        ChoiceOption(
+            "on_error",
+            "on_error",
+            str,
+            "Stop at files that cannot be used, or skip them. [raise]",
+            "raise|skip",
+        ),
+    ]
+)
+def inspect_data(
     folder: Annotated[
         Path,
         typer.Argument(
             metavar="FOLDER", help="<class>/*.wav, or wavs/*.wav and target/*.pt for regression."
         ),
     ],
-    task: Annotated[
-        str | None, typer.Option(help="classification or regression. [classification]")
-    ] = None,
-    duration: Annotated[
-        float | None, typer.Option(help="Length of a recording, seconds. [1.0]")
-    ] = None,
-    sim_time: Annotated[float | None, typer.Option(help="Time step, seconds. [0.001]")] = None,
-    sample_rate: Annotated[int | None, typer.Option(help="Rate of the sound, Hz. [16000]")] = None,
-    chip: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="Whose filter bank. [h1v1]")
-    ] = None,
-    on_error: Annotated[
-        str | None, typer.Option(help="raise, or skip files that cannot be used. [raise]")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where the picture goes. [front_end.png]")
-    ] = None,
-    no_plot: Annotated[bool, typer.Option("--no-plot", help="No picture.")] = False,
+    choices: dict[str, Any],
+    plot: Annotated[Path | None, file_option("File of the picture. [front_end.png]")] = None,
+    no_plot: NoPlot = False,
     as_json: Json = False,
 ) -> None:
-    """Hear the recordings of FOLDER as a chip does, keep that for training, count them, draw the filters."""
-    given = {
-        "task": task, "recording_duration_s": duration, "sim_time_s": sim_time, "sample_rate": sample_rate,
-        "chip": chip, "on_error": on_error,
-    }  # fmt: skip
+    """Filter the recordings of FOLDER as a chip does, cache and count them; draw the filters."""
     with user_errors(as_json):
         from nwavesdk.analysis import data_lines, data_report
         from nwavesdk.data import NWaveDataGen
         from nwavesdk.internal.extras import require
 
-        picture = None if no_plot else as_png(plot) or Path("front_end.png")
+        picture = None if no_plot else check_png(plot) or Path("front_end.png")
         if picture is not None:
             require("matplotlib", "train")
-        gen = NWaveDataGen(
-            data_parent=folder,
-            **{name: value for name, value in given.items() if value is not None},
-        )
+        gen = NWaveDataGen(data_parent=folder, **choices)
         report = data_report(gen)
         if picture is not None:
             from nwavesdk.analysis.data_report import plot_front_end
 
             plot_front_end(picture, gen.config, gen.config.folder / gen.channels.keys[0])
-    if as_json:
-        print(json.dumps({**report, "plot": None if picture is None else str(picture)}))
-        return
-    print("\n".join([*data_lines(report), *([] if picture is None else [f"drawn in {picture}"])]))
+    lines = data_lines(report)
+    if picture is not None:
+        lines.append(f"drawn in {picture}")
+    print_report(as_json, {**report, "plot": picture}, lines)
 
 
-@app.command()
-def surrogates(
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where the picture goes. [surrogates.png]")
-    ] = None,
-    no_plot: Annotated[bool, typer.Option("--no-plot", help="Only the table.")] = False,
+@app.command("surrogates")
+def list_surrogates(
+    plot: Annotated[Path | None, file_option("File of the picture. [surrogates.png]")] = None,
+    no_plot: NoPlot = False,
     as_json: Json = False,
 ) -> None:
     """List the surrogates with formula, defaults, peak and area, and draw them."""
     with user_errors(as_json):
         from nwavesdk.analysis import catalogue_shapes
 
-        rows = catalogue_shapes()
-        picture = None if no_plot else as_png(plot) or Path("surrogates.png")
+        shapes = catalogue_shapes()
+        picture = None if no_plot else check_png(plot) or Path("surrogates.png")
         if picture is not None:
             from nwavesdk.internal.extras import require
 
@@ -93,37 +102,39 @@ def surrogates(
             from nwavesdk.analysis.shapes import plot_derivatives
 
             plot_derivatives(picture)
-    if as_json:
-        print(json.dumps({"surrogates": rows, "plot": None if picture is None else str(picture)}))
-        return
-    print(
-        f"{'name and defaults':<51} {'peak':>7} {'area':>7} {'half width':>11}  derivative at z = u − threshold"
-    )
-    for row in rows:
-        defaults = ", ".join(f"{name}={value:g}" for name, value in row["defaults"].items())
-        area, width = (
-            "none" if row[key] is None else f"{row[key]:.4g}" for key in ("area", "half_width")
-        )
-        print(
-            f"{row['name'] + f'({defaults})':<51} {row['peak']:>7.4g} {area:>7} {width:>11}  {row['formula']}"
-        )
+    head = f"{'name and defaults':<51} {'peak':>7} {'area':>7} {'half width':>11}  "
+    lines = [f"{head}derivative at z = u − threshold", *map(_surrogate_line, shapes)]
     if picture is not None:
-        print(f"drawn in {picture}")
+        lines.append(f"drawn in {picture}")
+    print_report(as_json, {"surrogates": shapes, "plot": picture}, lines)
 
 
-@app.command()
-def info(
+def _surrogate_line(shape: dict[str, Any]) -> str:
+    defaults = ", ".join(f"{name}={value:g}" for name, value in shape["defaults"].items())
+    area = _number_or_none(shape["area"])
+    width = _number_or_none(shape["half_width"])
+    name = f"{shape['name']}({defaults})"
+    return f"{name:<51} {shape['peak']:>7.4g} {area:>7} {width:>11}  {shape['formula']}"
+
+
+def _number_or_none(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"
+
+
+@app.command("info")
+def print_info(
     chip: Annotated[
         str | None,
         typer.Option(
-            metavar="h1v1|h1v2|FILE", help="The numbers of a chip instead, and their sources."
+            metavar="h1v1|h1v2|FILE", help="Print the numbers of a chip and their sources instead."
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what is installed, on what machine, and which extras are missing; or with --chip what is known of a chip."""
+    """Print versions, the machine and missing extras; with --chip, the numbers of a chip."""
     if chip is not None:
-        return _chip(chip, as_json)
+        _print_chip(chip, as_json)
+        return
     import platform
 
     import numba
@@ -141,25 +152,21 @@ def info(
         "numba": numba.__version__,
         "threads": torch.get_num_threads(),
         "crossovers": crossovers,
-        "cuda": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
-        "extras": {
-            name: {"complete": not lacking, "missing": lacking}
-            for name, lacking in extras().items()
-        },
     }
-    if as_json:
-        print(json.dumps(facts))
-        return None
-    for name in ("nwavesdk", "python", "torch", "numba", "threads", "crossovers"):
-        print(f"{name:<10} {facts[name]}")
-    print(f"{'cuda':<10} {', '.join(facts['cuda']) or 'none'}")
-    for name, state in facts["extras"].items():
-        lacking = f'lacks {", ".join(state["missing"])}: pip install "nwavesdk[{name}]"'
-        print(f"{name:<10} {'complete' if state['complete'] else lacking}")
-    return None
+    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    missing_of = extras()
+    states = {
+        name: {"complete": not missing, "missing": missing} for name, missing in missing_of.items()
+    }
+    lines = [f"{name:<10} {value}" for name, value in facts.items()]
+    lines.append(f"{'cuda':<10} {', '.join(devices) or 'none'}")
+    for name, missing in missing_of.items():
+        remedy = f'lacks {", ".join(missing)}: pip install "nwavesdk[{name}]"'
+        lines.append(f"{name:<10} {remedy if missing else 'complete'}")
+    print_report(as_json, {**facts, "cuda": devices, "extras": states}, lines)
 
 
-def _chip(source: str, as_json: bool) -> None:
+def _print_chip(source: str, as_json: bool) -> None:
     with user_errors(as_json):
         from nwavesdk.chip import load_profile
 
@@ -167,26 +174,23 @@ def _chip(source: str, as_json: bool) -> None:
     if as_json:
         print(profile.to_json())
         return
-    print(f"{profile.name}: * is assumed, to be replaced by measured numbers in a file of your own")
+    print(f"{profile.name}: * is assumed; put measured numbers in a profile of your own")
     for key, entry in profile.entries.items():
-        value = entry.value if isinstance(entry.value, tuple) else (entry.value,)
-        told = " ".join(f"{v:g}" if isinstance(v, float) else v for v in value) or "none"
-        print(
-            f"{'*' if entry.source == 'assumed' else ' '} {key:<21} {told} {'' if entry.unit == '1' else entry.unit}"
-        )
+        values = entry.value if isinstance(entry.value, tuple) else (entry.value,)
+        text = " ".join(f"{v:g}" if isinstance(v, float) else v for v in values) or "none"
+        mark = "*" if entry.source == "assumed" else " "
+        unit = "" if entry.unit == "1" else entry.unit
+        print(f"{mark} {key:<21} {text} {unit}")
         print(f"{'':<24}{entry.source}: {entry.note}")
 
 
-Recordings = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Recordings to look at. [the run's batch]")
-]
-
-
-@app.command()
-def slopes(
+@app.command("slopes")
+def scan_run(
     run: Annotated[
         Path,
-        typer.Argument(metavar="RUN|CONFIG", help="A run's folder; or a config: initial weights."),
+        typer.Argument(
+            metavar="RUN|CONFIG", help="Folder of a run; or a config, for initial weights."
+        ),
     ],
     surrogates: Annotated[
         str | None,
@@ -200,54 +204,50 @@ def slopes(
     ] = None,
     recordings: Recordings = None,
     plot: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Where the picture goes. [RUN/pictures/slopes.png]"),
+        Path | None, file_option("File of the picture. [RUN/pictures/slopes.png]")
     ] = None,
-    page: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where the page goes. [RUN/slopes.html]")
-    ] = None,
-    no_plot: Annotated[
-        bool, typer.Option("--no-plot", help="Only the table: no picture, no page.")
-    ] = False,
+    page: Annotated[Path | None, file_option("File of the page. [RUN/slopes.html]")] = None,
+    no_plot: Annotated[bool, typer.Option("--no-plot", help="Write no picture, no page.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say how much gradient reaches each layer of a net under which surrogate, and which one each layer should have."""
+    """Measure which gradient reaches each layer under which surrogate; recommend one per layer."""
     with user_errors(as_json):
         from nwavesdk.analysis.run_batch import RunBatch
         from nwavesdk.analysis.slopes.report import SlopeReport
         from nwavesdk.surrogate import available, parse
 
-        grid = None if surrogates is None else [parse(one) for one in split_commas(surrogates)]
+        grid = None if surrogates is None else [parse(text) for text in split_commas(surrogates)]
         if kind is not None and kind not in available():
-            raise ValueError(
-                f"--kind {kind} is unknown: expected one of {', '.join(sorted(available()))}."
-            )
+            names = ", ".join(sorted(available()))
+            raise ValueError(f"--kind {kind} is unknown: expected one of {names}.")
         batch = RunBatch.open(run, recordings)
         report = SlopeReport.of(batch, grid, None if kind is None else available()[kind])
-        picture = None if no_plot else as_png(plot) or batch.pictures / "slopes.png"
+        picture = None if no_plot else check_png(plot) or batch.pictures / "slopes.png"
         if picture is not None:
             from nwavesdk.analysis.slopes.report import plot_slopes, write_page
 
             plot_slopes(picture, report)
             page = page or (run if run.is_dir() else Path(".")) / "slopes.html"
             write_page(page, report, batch)
-    about = {"run": str(run), "weights": batch.weights, "recordings": len(batch.labels)}
-    if as_json:
-        files = {"plot": picture, "page": page if picture is not None else None}
-        told = {name: None if path is None else str(path) for name, path in files.items()}
-        print(json.dumps({**about, **report.as_json(), **told}))
-        return
-    print(
-        f"{len(batch.labels)} recordings, {batch.weights} weights, loss {report.loss:.4g}; {report.seconds:.2f} s"
-    )
-    print("\n".join(report.lines()))
+    lines = [f"{_batch_text(batch)}, loss {report.loss:.4g}; {report.seconds:.2f} s"]
+    lines += report.lines()
     if picture is not None:
-        print(f"drawn in {picture}; look at {page}")
+        lines.append(f"drawn in {picture}; look at {page}")
+    files = {"plot": picture, "page": None if picture is None else page}
+    print_report(as_json, {**_batch_facts(run, batch), **report.as_json(), **files}, lines)
 
 
-@app.command()
-def diagnose(run: RunPath, recordings: Recordings = None, as_json: Json = False) -> None:
-    """Find dead, saturated and gradient-starved neurons of RUN's net, and gradients that explode or vanish."""
+def _batch_text(batch: Any) -> str:
+    return f"{len(batch.labels)} recordings, {batch.weights} weights"
+
+
+def _batch_facts(run: Path, batch: Any) -> dict[str, Any]:
+    return {"run": run, "weights": batch.weights, "recordings": len(batch.labels)}
+
+
+@app.command("diagnose")
+def diagnose_run(run: RunPath, recordings: Recordings = None, as_json: Json = False) -> None:
+    """Find dead, saturated and gradient-starved neurons, exploding and vanishing gradients."""
     with user_errors(as_json):
         from nwavesdk.analysis import examine
         from nwavesdk.analysis.run_batch import RunBatch
@@ -256,42 +256,32 @@ def diagnose(run: RunPath, recordings: Recordings = None, as_json: Json = False)
         batch = RunBatch.open(run, recordings)
         recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip)
         health = examine(recorded.recording, recorded.charge_gradients())
-    if as_json:
-        rows = {
-            name: [_finite(vars(one)) for one in getattr(health, name)]
-            for name in ("layers", "findings")
-        }
-        about = {
-            "run": str(run),
-            "weights": batch.weights,
-            "recordings": len(batch.labels),
-            "loss": recorded.loss.item(),
-        }
-        print(json.dumps({**about, **rows}))
-        return
-    print(
-        f"{len(batch.labels)} recordings, {batch.weights} weights, loss {recorded.loss.item():.4g}"
-    )
-    print("layer       rate    dead  saturated  starved  gradient  of the last's  early / late")
+    loss = recorded.loss.item()
+    content = {
+        **_batch_facts(run, batch),
+        "loss": loss,
+        "layers": [_finite_values(layer) for layer in health.layers],
+        "findings": [_finite_values(finding) for finding in health.findings],
+    }
+    lines = [
+        f"{_batch_text(batch)}, loss {loss:.4g}",
+        "layer       rate    dead  saturated  starved  gradient  of the last's  early / late",
+    ]
     for depth, layer in enumerate(health.layers, 1):
-        shares = f"{layer.dead:>8.0%}{layer.saturated:>11.0%}{layer.starved:>9.0%}"
-        print(
-            f"{depth:<6}{layer.rate:>10.3g}{shares}{layer.norm:>10.2e}{layer.depth:>15.3g}{layer.time:>14.3g}"
-        )
-    for kind, remedy in {one.kind: one.remedy for one in health.findings}.items():
-        print(
-            "\n".join(
-                [f"\n{kind.upper()}", *(one.text for one in health.findings if one.kind == kind)]
-            )
-        )
-        print(f"Remedy: {remedy}.")
+        fractions = f"{layer.dead:>8.0%}{layer.saturated:>11.0%}{layer.starved:>9.0%}"
+        gradients = f"{layer.norm:>10.2e}{layer.depth:>15.3g}{layer.time:>14.3g}"
+        lines.append(f"{depth:<6}{layer.rate:>10.3g}{fractions}{gradients}")
+    for kind, remedy in {finding.kind: finding.remedy for finding in health.findings}.items():
+        texts = [finding.text for finding in health.findings if finding.kind == kind]
+        lines += [f"\n{kind.upper()}", *texts, f"Remedy: {remedy}."]
     if not health.findings:
-        print("nothing is wrong")
+        lines.append("no problem found")
+    print_report(as_json, content, lines)
 
 
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows no infinity."""
+def _finite_values(instance: object) -> dict[str, Any]:
+    """The fields of an object for JSON, which has neither infinity nor NaN."""
     return {
-        name: None if isinstance(v, float) and not math.isfinite(v) else v
-        for name, v in values.items()
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in vars(instance).items()
     }

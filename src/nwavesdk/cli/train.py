@@ -1,6 +1,5 @@
 """`nwave train`, `nwave eval` and `nwave compare`."""
 
-import json
 import os
 import sys
 from functools import partial
@@ -9,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from nwavesdk.cli.app import Json, RunPath, app, split_commas, user_errors
-from nwavesdk.cli.config_options import config_options
+from nwavesdk.cli.app import Json, RunPath, app, print_report, split_commas, user_errors
+from nwavesdk.cli.options import add_run_choices
 
-__all__ = ["compare", "eval_run", "train"]
+__all__ = ["compare_surrogates", "eval_run", "train_run"]
 
 
-@app.command()
-@config_options(
+@app.command("train")
+@add_run_choices(
     "seed",
     "data.source",
     "learning.epochs",
@@ -43,7 +42,7 @@ __all__ = ["compare", "eval_run", "train"]
     "machine.devices",
     "machine.precision",
 )
-def train(
+def train_run(
     out: Annotated[
         Path,
         typer.Option(metavar="DIR", help="Folder of the run; new or empty, except for --resume."),
@@ -73,11 +72,11 @@ def train(
 
 
 def _print_result(out: Path, result: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"run": str(out), **result}))
-        return
-    print(f"test accuracy {result['test_accuracy']:.4f}, validation {result['val_accuracy']:.4f}")
-    print(f"trained in {result['seconds']:.1f} s; look at {out / 'report.html'}")
+    lines = [
+        f"test accuracy {result['test_accuracy']:.4f}, validation {result['val_accuracy']:.4f}",
+        f"trained in {result['seconds']:.1f} s; look at {out / 'report.html'}",
+    ]
+    print_report(as_json, {"run": out, **result}, lines)
 
 
 @app.command("eval")
@@ -89,15 +88,13 @@ def eval_run(run: RunPath, as_json: Json = False) -> None:
         result = Run.open(run).test()
         folder = RunFolder(run)
         recorded = folder.read_result()["test_accuracy"] if folder.finished else None
-    if as_json:
-        print(json.dumps({"run": str(run), **result, "recorded_test_accuracy": recorded}))
-        return
     accuracy = f"test accuracy {result['test_accuracy']:.4f}"
-    print(f"{accuracy} on {result['recordings']} recordings (recorded: {recorded})")
+    line = f"{accuracy} on {result['recordings']} recordings (recorded: {recorded})"
+    print_report(as_json, {"run": run, **result, "recorded_test_accuracy": recorded}, [line])
 
 
-@app.command()
-@config_options(
+@app.command("compare")
+@add_run_choices(
     "learning.epochs",
     "data.source",
     "chip.profile",
@@ -106,7 +103,7 @@ def eval_run(run: RunPath, as_json: Json = False) -> None:
     "data.hold",
     "data.split",
 )
-def compare(
+def compare_surrogates(
     out: Annotated[
         Path,
         typer.Option(metavar="DIR", help="Folder of the study; new, or a study to continue."),
@@ -155,10 +152,7 @@ def compare(
                 n_jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
                 finish_on_processes(study, missing, n_jobs, print_cell)
         report = write(study)
-    if as_json:
-        print(json.dumps(content(study)))
-    else:
-        print("\n".join([*lines(study), f"look at {report}"]))
+    print_report(as_json, content(study), [*lines(study), f"look at {report}"])
 
 
 def _print_cell(study: Any, cell: Any) -> None:

@@ -1,0 +1,140 @@
+"""Options of a command that are fields of a config, passed to the command as one mapping.
+
+The options of a run are generated from `RunConfig`: type, default and help. The config validates
+values and names the field in an error; here only their text form is converted.
+"""
+
+import inspect
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
+
+__all__ = ["ChoiceOption", "add_choices", "add_run_choices"]
+
+OPTION_NAMES = {"data.source": "data", "chip.profile": "chip", "learning.rate": "learning_rate"}
+"""Options of a run whose names differ from those of their fields."""
+
+NOT_PATHS = {"data.source": {"digits"}, "chip.profile": {"h1v1", "h1v2"}}
+"""Fields of a run that hold a path, and the names that they accept instead."""
+
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class ChoiceOption:
+    """An option that sets a field of a config.
+
+    Args:
+        name: The parameter; the option has hyphens instead of underscores.
+        field: The field, as `name` or `section.name`.
+        kind: Type of the value: int, float or str.
+        help: What it means, with the default in brackets.
+        metavar: The form of the value, if not that of the type.
+    """
+
+    name: str
+    field: str
+    kind: type
+    help: str
+    metavar: str | None = None
+
+    def parameter(self) -> inspect.Parameter:
+        """The option as a parameter for typer; None if it is not given."""
+        flag = f"--{self.name.replace('_', '-')}"
+        option = typer.Option(flag, metavar=self.metavar, help=self.help)
+        value_type: Any = self.kind
+        return inspect.Parameter(
+            self.name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=None,
+            annotation=Annotated[value_type | None, option],
+        )
+
+
+def add_choices(options: list[ChoiceOption]) -> Callable[[Command], Command]:
+    """Replace the parameter `choices` of a command by options.
+
+    The command receives the values that were given, nested by section.
+    """
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def wrapped(**values: Any) -> Any:
+            choices: dict[str, Any] = {}
+            for option in options:
+                if (value := values.pop(option.name)) is not None:
+                    section, _, name = option.field.rpartition(".")
+                    target = choices.setdefault(section, {}) if section else choices
+                    target[name] = _converted(option.field, value)
+            return command(choices=choices, **values)
+
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(command).parameters.values():
+            is_replaced = parameter.name == "choices"
+            parameters += [o.parameter() for o in options] if is_replaced else [parameter]
+        # Typer reads the signature and the annotations.
+        wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # functions have one
+        wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+        return wrapped
+
+    return decorate
+
+
+def add_run_choices(*fields: str) -> Callable[[Command], Command]:
+    """Replace the parameter `choices` of a command by options for fields of `RunConfig`.
+
+    Args:
+        fields: The fields, as `name` or `section.name`, in the order of the help.
+    """
+    return add_choices([_run_option(field) for field in fields])
+
+
+def _run_option(field: str) -> ChoiceOption:
+    section, _, name = field.rpartition(".")
+    model = _value_type(RunConfig.model_fields[section].annotation) if section else RunConfig
+    info: FieldInfo = model.model_fields[name]
+    printed = info.json_schema_extra
+    assert isinstance(printed, dict)
+    value_type = _value_type(info.annotation)
+    default = str(printed["default_text"]) or _value_text(info.default)
+    if name in CHIP_DEFAULTS.get(section, {}):
+        default += f"; chip: {_value_text(CHIP_DEFAULTS[section][name])}"
+    is_choice = get_origin(value_type) is Literal
+    metavar = "|".join(get_args(value_type)) if is_choice else str(printed["metavar"])
+    return ChoiceOption(
+        name=OPTION_NAMES.get(field, name),
+        field=field,
+        kind=value_type if value_type in (int, float) else str,
+        help=f"{info.description} [{default}]",
+        metavar=metavar or None,
+    )
+
+
+def _value_type(annotation: Any) -> Any:
+    """The type of a value that is given: without `None` and without limits."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = next(kind for kind in get_args(annotation) if kind is not type(None))
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _converted(field: str, value: Any) -> Any:
+    if field == "net.hidden":
+        sizes = [size.strip() for size in value.split(",") if size.strip()]
+        return [int(size) if size.isdecimal() else size for size in sizes]
+    if field in NOT_PATHS and value not in NOT_PATHS[field]:
+        return str(Path(value).resolve())
+    return value
