@@ -14,7 +14,7 @@ from nwavesdk.chip import (
 
 
 @pytest.mark.parametrize("law", [LinearCharge(0.5), ExpansiveCharge(1.2, 2.0, 0.9)], ids=repr)
-def test_a_charge_law_is_odd_rising_and_knows_its_slope(law):
+def test_a_charge_law_is_odd_and_rises_with_its_slope(law):
     w = torch.linspace(-1.5, 1.5, 301, dtype=torch.float64)
     q = law.charge(w)
     torch.testing.assert_close(q, -law.charge(-w))
@@ -34,24 +34,21 @@ def test_a_charge_law_is_odd_rising_and_knows_its_slope(law):
     ],
     ids=repr,
 )
-def test_a_charge_law_finds_the_weight_of_a_charge(law):
+def test_the_weight_of_a_charge_is_the_inverse_of_the_law(law):
     w = torch.linspace(-1.5, 1.5, 301, dtype=torch.float64)
     torch.testing.assert_close(law.weight(law.charge(w)), w)
 
 
-def test_noise_is_of_its_seed_and_place_and_ideal_noise_is_none():
-    a, b, c = (
-        Noise.of(1, 2).normal((1000,)),
-        Noise.of(2, 1).normal((1000,)),
-        Noise.of(-1, 2).normal((1000,)),
-    )
-    assert torch.equal(a, Noise.of(1, 2).normal((1000,)))
-    for other in (b, c, Noise.of(1, 3).normal((1000,))):
-        assert abs(torch.corrcoef(torch.stack([a, other]))[0, 1]) < 0.1
+def test_noise_depends_on_seed_and_place_and_ideal_noise_is_zero():
+    first = Noise.of(1, 2).normal((1000,))
+    assert torch.equal(first, Noise.of(1, 2).normal((1000,)))
+    for seed, place in ((2, 1), (-1, 2), (1, 3)):
+        other = Noise.of(seed, place).normal((1000,))
+        assert abs(torch.corrcoef(torch.stack([first, other]))[0, 1]) < 0.1
     assert not Noise(ideal=True).normal((5,)).any()
 
 
-def test_the_expansive_law_ends_at_gain_times_limit():
+def test_the_expansive_law_is_gain_times_limit_at_the_limit():
     law = ExpansiveCharge(1.2, 2.0, 0.9)
     assert law.charge(torch.tensor(0.9)).item() == pytest.approx(1.2 * 0.9)
     assert law.slope(torch.tensor(0.0)) < 1.2 < law.slope(torch.tensor(0.9))
@@ -59,8 +56,10 @@ def test_the_expansive_law_ends_at_gain_times_limit():
 
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_quantization_is_symmetric_uniform_and_idempotent(bits):
-    quantizer, w = Quantizer(bits, 0.9), torch.linspace(-1.2, 1.2, 4001)
-    q, integers = quantizer.quantize(w), quantizer.integers(w)
+    quantizer = Quantizer(bits, 0.9)
+    w = torch.linspace(-1.2, 1.2, 4001)
+    q = quantizer.quantize(w)
+    integers = quantizer.integers(w)
     assert q.unique().numel() == 2**bits - 1
     assert integers.dtype == torch.int8
     assert torch.equal(quantizer.quantize(-w), -q)
@@ -75,8 +74,10 @@ def test_quantization_is_symmetric_uniform_and_idempotent(bits):
 @pytest.mark.parametrize("limit", [0.9, 1.66])
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_the_gradient_passes_at_every_level_and_at_the_limit(bits, limit, dtype):
-    """Rounding puts the highest of 3 bits above 0.9: a net read back from an export must still learn there."""
-    quantizer, most = Quantizer(bits, limit), 2 ** (bits - 1) - 1
+    # Rounding puts the highest level of 3 bits above 0.9; a net that is read back from an exported
+    # file must still learn there.
+    quantizer = Quantizer(bits, limit)
+    most = 2 ** (bits - 1) - 1
     levels = torch.arange(-most, most + 1).to(dtype) * quantizer.step
     assert torch.equal(quantizer.quantize(levels), levels)
     assert quantizer.inside(levels).all()
@@ -84,7 +85,7 @@ def test_the_gradient_passes_at_every_level_and_at_the_limit(bits, limit, dtype)
     assert not quantizer.inside(torch.tensor([-1.02 * limit, 1.02 * limit], dtype=dtype)).any()
 
 
-def test_factors_are_log_normal_and_reproducible():
+def test_factors_are_lognormal_and_reproducible():
     draws = [lognormal_factors((20_000,), 0.1, Noise.of(s)) for s in (1, 1, 2)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
@@ -95,10 +96,9 @@ def test_factors_are_log_normal_and_reproducible():
 TABLE = TableCharge((0.0, 0.3, 0.9), (0.0, 0.1, 0.9))
 
 
-def test_a_charge_table_goes_through_its_points_and_knows_its_slope():
-    assert (
-        TableCharge((-0.9, -0.3, 0.0, 0.3, 0.9), (-0.9, -0.1, 0.0, 0.1, 0.9)) == TABLE
-    )  # odd from its right half
+def test_a_charge_table_goes_through_its_points_with_its_slope():
+    # The law is odd: the table above is its right half.
+    assert TableCharge((-0.9, -0.3, 0.0, 0.3, 0.9), (-0.9, -0.1, 0.0, 0.1, 0.9)) == TABLE
     w = torch.tensor([-0.9, -0.3, 0.0, 0.3, 0.6, 0.9, 1.2], dtype=torch.float64)
     expected = torch.tensor([-0.9, -0.1, 0.0, 0.1, 0.5, 0.9, 1.3], dtype=torch.float64)
     torch.testing.assert_close(TABLE.charge(w), expected)
@@ -120,6 +120,6 @@ def test_a_charge_table_need_not_be_odd():
         ((0.1, 1.0), (0.0, 1.0), "needs the point of weight 0 and charge 0"),
     ],
 )
-def test_a_broken_charge_table_is_refused(weights, charges, words):
+def test_a_broken_charge_table_is_rejected(weights, charges, words):
     with pytest.raises(ValueError, match=words):
         TableCharge(weights, charges)

@@ -1,4 +1,4 @@
-"""The bank against closed forms and an independent construction."""
+"""The filter bank against closed forms and an independent construction."""
 
 import sys
 from dataclasses import replace
@@ -18,41 +18,38 @@ def warped(frequency: float | np.ndarray, rate: float) -> float | np.ndarray:
     return 2 * rate * np.tan(np.pi * frequency / rate)
 
 
-def test_the_shipped_chips_have_16_bands_from_100_to_3400_hz_that_touch() -> None:
+def test_the_shipped_chips_have_16_bands_from_100_to_3400_hz_that_meet() -> None:
     for chip in ("h1v1", "h1v2"):
         bank = FilterBank.of(load_profile(chip), 8000)
-        assert bank.centres.shape == (16,)
-        assert bank.centres[[0, -1]] == pytest.approx([100, 3400])
-        assert np.ptp(np.diff(np.log(bank.centres))) < 1e-12
+        assert bank.centers.shape == (16,)
+        assert bank.centers[[0, -1]] == pytest.approx([100, 3400])
+        assert np.ptp(np.diff(np.log(bank.centers))) < 1e-12
         assert bank.edges[1:, 0] == pytest.approx(bank.edges[:-1, 1])
-        assert bank.edges[:-1, 1] == pytest.approx(np.sqrt(bank.centres[1:] * bank.centres[:-1]))
+        assert bank.edges[:-1, 1] == pytest.approx(np.sqrt(bank.centers[1:] * bank.centers[:-1]))
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
 @pytest.mark.parametrize("order", [1, 2, 4])
-def test_the_response_is_butterworths(rate: int, order: int) -> None:
+def test_the_response_is_that_of_butterworth_filters(rate: int, order: int) -> None:
     bank = replace(BANK, sample_rate=rate, order=order)
     frequencies = np.geomspace(20, 0.499 * rate, 300)
-    low, high, at = (
-        warped(bank.edges[:, :1], rate),
-        warped(bank.edges[:, 1:], rate),
-        warped(frequencies, rate),
-    )
-    distance = (at**2 - low * high) / (at * (high - low))
+    low = warped(bank.edges[:, :1], rate)
+    high = warped(bank.edges[:, 1:], rate)
+    analog = warped(frequencies, rate)
+    distance = (analog**2 - low * high) / (analog * (high - low))
     np.testing.assert_allclose(
         bank.response(frequencies), 1 / np.sqrt(1 + distance ** (2 * order)), atol=1e-7
     )
 
 
-def test_half_the_power_passes_at_the_edges_and_all_at_the_centre() -> None:
-    for index, (edges, centre) in enumerate(zip(BANK.edges, BANK.centres, strict=True)):
+def test_half_the_power_passes_at_the_edges_and_all_at_the_center() -> None:
+    for index, (edges, center) in enumerate(zip(BANK.edges, BANK.centers, strict=True)):
         np.testing.assert_allclose(BANK.response(edges)[index], np.sqrt(0.5), rtol=1e-6)
-        assert BANK.response([centre])[index] == pytest.approx(
-            1, abs=1e-3
-        )  # the bilinear transform moves it a little
+        # The bilinear transform moves the center a little.
+        assert BANK.response([center])[index] == pytest.approx(1, abs=1e-3)
 
 
-def test_the_response_is_what_the_filters_do() -> None:
+def test_the_response_is_the_spectrum_of_the_impulse_response() -> None:
     impulse = np.zeros(16000)
     impulse[0] = 1
     spectra = np.abs(np.fft.rfft(BANK(impulse), axis=1))
@@ -63,13 +60,13 @@ def test_the_response_is_what_the_filters_do() -> None:
 
 
 @pytest.mark.parametrize("index", range(16))
-def test_a_tone_at_a_centre_is_loudest_in_its_channel_and_keeps_its_size(index: int) -> None:
-    channels = BANK(0.5 * np.sin(2 * np.pi * BANK.centres[index] * np.arange(16000) / 16000))
+def test_a_tone_at_a_center_is_loudest_in_its_channel_with_its_amplitude(index: int) -> None:
+    channels = BANK(0.5 * np.sin(2 * np.pi * BANK.centers[index] * np.arange(16000) / 16000))
     assert channels.shape == (16, 16000)
     assert channels.dtype == np.float32
-    sizes = np.abs(channels[:, 8000:]).max(axis=1)
-    assert sizes.argmax() == index
-    assert sizes[index] == pytest.approx(0.5, rel=0.02)
+    amplitudes = np.abs(channels[:, 8000:]).max(axis=1)
+    assert amplitudes.argmax() == index
+    assert amplitudes[index] == pytest.approx(0.5, rel=0.02)
 
 
 def test_the_bank_is_causal_linear_and_silent_in_silence() -> None:
@@ -83,27 +80,30 @@ def test_the_bank_is_causal_linear_and_silent_in_silence() -> None:
 
 def test_one_filter_reaches_from_lowest_to_highest() -> None:
     bank = FilterBank(16000, 100, 400, count=1, order=2)
-    assert bank.centres == pytest.approx([200])
+    assert bank.centers == pytest.approx([200])
     assert bank.edges[0] == pytest.approx([100, 400])
 
 
-def test_a_rate_that_is_too_low_says_which_would_do() -> None:
+def test_a_rate_that_is_too_low_is_rejected_with_the_lowest_possible_one() -> None:
     edge = BANK.edges[-1, 1]
     FilterBank.of(load_profile("h1v1"), 2 * edge + 1)
-    said = r"ends at 3824 Hz, expected below 3000 Hz, half the sample rate: use a sample_rate above 7648 Hz, or a chip"
-    with pytest.raises(ValueError, match=said):
+    message = (
+        "ends at 3824 Hz, expected below 3000 Hz, half the sample rate: use a sample_rate above "
+        "7648 Hz, or a chip"
+    )
+    with pytest.raises(ValueError, match=message):
         FilterBank.of(load_profile("h1v1"), 6000)
     with pytest.raises(ValueError, match="half the sample rate"):
         FilterBank.of(load_profile("h1v1"), 2 * edge)
 
 
-def test_numbers_out_of_range() -> None:
-    with pytest.raises(ValueError, match="count and order from 1, got 0 and 2"):
+def test_numbers_out_of_range_are_rejected() -> None:
+    with pytest.raises(ValueError, match="a count and an order of at least 1, got 0 and 2"):
         replace(BANK, count=0)
     with pytest.raises(ValueError, match="0 < lowest < highest, got 200 Hz and 100 Hz"):
         replace(BANK, lowest=200, highest=100)
     with pytest.raises(
-        ValueError, match=r"one mono sound \[samples\], got an array of shape \[2, 5\]"
+        ValueError, match=r"a mono sound \[samples\], got an array of shape \[2, 5\]"
     ):
         BANK(np.zeros((2, 5)))
 

@@ -1,4 +1,4 @@
-"""Blocks that share a sign, against a search over every choice of signs."""
+"""Blocks that share a sign, against a search over all choices of signs."""
 
 import numpy as np
 import pytest
@@ -10,23 +10,23 @@ from nwavesdk.chip.signs import (
     block_peaks,
     block_signs,
     block_sums,
+    disagreeing_weights,
     disagreement,
     nearest_agreeing_weight,
-    offenders,
 )
 
 AXES = ("inputs", "outputs")
 
 
 def pieces(weight, block, axis):
-    """The blocks of an array [N_in, N_out], one by one, in order of rows of blocks."""
+    """The blocks of an array [N_in, N_out], one by one."""
     rows = weight if axis == "inputs" else weight.T
     for column in rows.T:
         yield from (column[k : k + block] for k in range(0, len(column), block))
 
 
-def nearest(weight, block, axis, limit):
-    """Squared distance to the nearest weights that agree and keep the limit, found by trying both signs."""
+def squared_distance(weight, block, axis, limit):
+    """To the nearest weights that agree and keep the limit, found by trying both signs."""
     total = 0.0
     for piece in pieces(weight, block, axis):
         tries = [np.clip(piece * sign, 0, limit) * sign for sign in (1, -1)]
@@ -36,37 +36,37 @@ def nearest(weight, block, axis, limit):
 
 @st.composite
 def cases(draw):
-    rows, columns, block = (
-        draw(st.integers(1, 12)),
-        draw(st.integers(1, 4)),
-        draw(st.integers(1, 6)),
-    )
+    rows = draw(st.integers(1, 12))
+    columns = draw(st.integers(1, 4))
+    block = draw(st.integers(1, 6))
     scale = draw(st.sampled_from([1e-3, 0.5, 2.0]))
     weight = np.random.default_rng(draw(st.integers(0, 9999))).normal(0, scale, (rows, columns))
     return weight, block, draw(st.sampled_from(AXES)), draw(st.sampled_from([None, 0.3, 0.9]))
 
 
 @given(cases())
-def test_the_projection_agrees_keeps_the_limit_and_is_nearest(case):
+def test_the_nearest_weight_agrees_keeps_the_limit_and_is_nearest(case):
     weight, block, axis, limit = case
     got = nearest_agreeing_weight(torch.from_numpy(weight), block, axis, limit).numpy()
     for piece in pieces(got, block, axis):
         assert (piece >= 0).all() or (piece <= 0).all()
     assert np.abs(got).max() <= (limit or np.inf)
     distance = ((weight - got) ** 2).sum()
-    assert distance == pytest.approx(nearest(weight, block, axis, limit or np.inf), rel=1e-12)
+    assert distance == pytest.approx(
+        squared_distance(weight, block, axis, limit or np.inf), rel=1e-12
+    )
 
 
 @given(cases())
-def test_disagreement_is_the_squared_distance_and_vanishes_on_the_projection(case):
+def test_disagreement_is_the_squared_distance_and_0_at_the_nearest_weight(case):
     weight, block, axis, limit = case
     tensor = torch.from_numpy(weight)
     assert disagreement(tensor, block, axis).sum().item() == pytest.approx(
-        nearest(weight, block, axis, np.inf)
+        squared_distance(weight, block, axis, np.inf)
     )
     allowed = nearest_agreeing_weight(tensor, block, axis, limit)
     assert disagreement(allowed, block, axis).abs().max() == 0
-    assert not offenders(allowed, block, axis).any()
+    assert not disagreeing_weights(allowed, block, axis).any()
     assert torch.equal(nearest_agreeing_weight(allowed, block, axis, limit), allowed)
 
 
@@ -82,16 +82,15 @@ def test_outputs_are_inputs_of_the_transpose(case):
     assert torch.equal(disagreement(w, block, "outputs"), disagreement(w.mT, block, "inputs").mT)
 
 
-def test_a_table_by_hand():
+def test_a_worked_example():
     weight = torch.tensor(
         [[1.0, -3.0], [2.0, 0.0], [-2.5, 0.0], [0.0, 4.0], [0.0, 0.0], [-1.0, 0.0], [-2.0, 5.0]]
     )
     signs = [[-1.0, 1.0]] * 5 + [[-1.0, 1.0]] * 2
-    assert (
-        block_signs(weight, 5, "inputs").tolist() == signs
-    )  # 1 + 4 < 6.25; 9 < 16; the last block has two rows
+    # 1 + 4 < 6.25; 9 < 16; the last block has two rows.
+    assert block_signs(weight, 5, "inputs").tolist() == signs
     assert disagreement(weight, 5, "inputs").tolist() == [[5.0, 9.0], [0.0, 0.0]]
-    assert offenders(weight, 5, "inputs").nonzero().tolist() == [[0, 0], [0, 1], [1, 0]]
+    assert disagreeing_weights(weight, 5, "inputs").nonzero().tolist() == [[0, 0], [0, 1], [1, 0]]
     expected = [
         [0.0, 0.0],
         [0.0, 0.0],
@@ -120,10 +119,11 @@ def test_a_tie_is_positive_and_zeros_agree():
     assert block_signs(torch.zeros(2, 2), 2, "inputs").tolist() == [[1.0, 1.0]] * 2
 
 
-def test_the_limit_decides_where_the_larger_half_lies_beyond_it():
+def test_what_is_beyond_the_limit_does_not_decide_the_sign():
     weight = torch.tensor([[10.0], *[[-0.9]] * 4])
     assert block_signs(weight, 5, "inputs")[0] == 1
-    weight[0] = 2.0  # 4 > 3.24, but within 0.9 only 2.79 can be kept
+    # 4 > 3.24, but within 0.9 the first weight counts only 2.79.
+    weight[0] = 2.0
     assert block_signs(weight, 5, "inputs")[0] == 1
     assert nearest_agreeing_weight(weight, 5, "inputs", 0.9).flatten().tolist() == pytest.approx(
         [0.0, *[-0.9] * 4]
@@ -147,7 +147,7 @@ def test_the_gradient_of_disagreement_is_that_of_finite_differences(block, axis)
     assert torch.autograd.gradcheck(lambda w: disagreement(w, block, axis), weight)
 
 
-def test_what_is_no_number_stays_so():
+def test_nan_stays_nan():
     weight = torch.tensor([[float("nan")], [1.0]])
     assert nearest_agreeing_weight(weight, 5, "inputs", 0.9).isnan().any()
     assert disagreement(weight, 5, "inputs").isnan().all()
@@ -166,7 +166,7 @@ def test_what_is_no_number_stays_so():
         ),
     ],
 )
-def test_arguments_are_checked(change, words):
+def test_wrong_arguments_are_rejected(change, words):
     with pytest.raises(ValueError, match=words):
         nearest_agreeing_weight(
             **{"weight": torch.zeros(3, 2), "block": 5, "axis": "inputs", "limit": 0.9} | change

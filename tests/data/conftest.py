@@ -1,4 +1,4 @@
-"""Small folders of recordings, and the choices that read them fast."""
+"""Small folders of recordings, and choices with which they are read fast."""
 
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,11 @@ def curves(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fast(tmp_path: Path) -> dict[str, Any]:
-    """40 steps of 10 ms at 8 kHz, kept in a folder of the test's own."""
+    """Choices for 40 steps of 10 ms at 8 kHz, with a cache for this test alone."""
     return {
-        "sample_rate": RATE, "recording_duration_s": 0.4, "sim_time_s": 10e-3, "cache": tmp_path / "cache",
+        "sample_rate": RATE,
+        "recording_duration_s": 0.4,
+        "sim_time_s": 10e-3,
+        "cache": tmp_path / "cache",
         "progress": False,
-    }  # fmt: skip
+    }

@@ -1,4 +1,4 @@
-"""A data folder as arrays: values, split, faults, and a cache that survives two processes, a kill and damage."""
+"""A data folder as arrays: values, split, faults, and a cache that several processes share."""
 
 import math
 import signal as signals
@@ -22,9 +22,8 @@ signal = pytest.importorskip("scipy.signal")
 PROCESS = """
 import sys
 from nwavesdk.data import NWaveDataloaderConfig, generate
-channels = generate(NWaveDataloaderConfig(
-    sys.argv[1], sample_rate=8000, recording_duration_s=0.4, sim_time_s=10e-3, cache=sys.argv[2], progress=False
-))
+choices = dict(sample_rate=8000, recording_duration_s=0.4, sim_time_s=10e-3, progress=False)
+channels = generate(NWaveDataloaderConfig(sys.argv[1], cache=sys.argv[2], **choices))
 print(channels.fingerprint, channels.cached)
 """
 
@@ -107,11 +106,14 @@ def test_cached_recordings_are_not_decoded(
 @pytest.mark.parametrize(
     "change",
     [
-        {"sample_rate": 16000}, {"recording_duration_s": 0.3}, {"sim_time_s": 20e-3}, {"level": "peak"},
+        {"sample_rate": 16000},
+        {"recording_duration_s": 0.3},
+        {"sim_time_s": 20e-3},
+        {"level": "peak"},
         {"chip": "own.toml"},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_choices_that_decide_values_have_entries_of_their_own(
     words: Path, fast: dict[str, Any], change: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -332,7 +334,7 @@ def test_a_tone_in_the_center_of_a_band_gives_two_over_pi_of_its_amplitude() -> 
     config = NWaveDataloaderConfig("x", sample_rate=16000, sim_time_s=50e-3)
     front_end = FrontEnd(config)
     for channel in (2, 8, 13):
-        x = front_end(tone(config.bank.centres[channel], 1.0, 16000))
+        x = front_end(tone(config.bank.centers[channel], 1.0, 16000))
         assert x[10:].mean(0).argmax() == channel
         assert x[10:, channel].mean() == pytest.approx(0.5 * 2 / np.pi, rel=0.02)
 

@@ -26,15 +26,15 @@ def test_three_loaders_of_batches(words: Path, fast: dict[str, Any]) -> None:
     assert (gen.classes, gen.split_by, gen.skipped, gen.T) == (("no", "yes"), "speaker", [], 40)
 
 
-def test_batches_hold_the_arrays_of_their_part(words: Path, fast: dict[str, Any]) -> None:
+def test_batches_have_the_arrays_of_their_set(words: Path, fast: dict[str, Any]) -> None:
     gen = NWaveDataGen(NWaveDataloaderConfig(words, **fast))
-    for loader, part in zip(gen.dataloaders()[1:], list(gen.channels.split)[1:], strict=True):
+    for loader, indices in zip(gen.dataloaders()[1:], list(gen.channels.split)[1:], strict=True):
         ((x, y),) = loader
-        assert torch.equal(x, torch.from_numpy(gen.channels.x[part]))
-        assert torch.equal(y, torch.from_numpy(gen.channels.y[part]))
+        assert torch.equal(x, torch.from_numpy(gen.channels.x[indices]))
+        assert torch.equal(y, torch.from_numpy(gen.channels.y[indices]))
 
 
-def test_the_seed_decides_the_order_and_each_epoch_has_its_own(
+def test_the_seed_decides_the_order_which_differs_between_epochs(
     words: Path, fast: dict[str, Any]
 ) -> None:
     def epochs(seed: int) -> list[list[float]]:
@@ -49,7 +49,7 @@ def test_the_seed_decides_the_order_and_each_epoch_has_its_own(
     assert epochs(2) != first
 
 
-def test_regression_batches(curves: Path, fast: dict[str, Any]) -> None:
+def test_batches_of_regression_have_targets(curves: Path, fast: dict[str, Any]) -> None:
     gen = NWaveDataGen(data_parent=curves, task="regression", **fast)
     x, y = next(iter(gen.dataloaders()[0]))
     assert x.shape == (3, 40, 16)
@@ -57,7 +57,7 @@ def test_regression_batches(curves: Path, fast: dict[str, Any]) -> None:
     assert gen.classes == ()
 
 
-def test_the_folder_is_read_when_needed_and_once(
+def test_the_folder_is_read_once_when_it_is_needed(
     words: Path, fast: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     NWaveDataGen(data_parent="no such folder")
@@ -67,14 +67,14 @@ def test_the_folder_is_read_when_needed_and_once(
     gen.dataloaders()
 
 
-def test_how_it_may_be_called() -> None:
+def test_wrong_arguments_are_rejected() -> None:
     assert nwavesdk.NWaveDataGen is NWaveDataGen
     with pytest.raises(
-        TypeError, match=r"a config or choices by name, got both: put \['seed'\] into it"
+        TypeError, match=r"a config or choices by name, got both: put \['seed'\] into the config"
     ):
         NWaveDataGen(NWaveDataloaderConfig("x"), seed=1)
     with pytest.raises(
-        TypeError, match=r"takes an NWaveDataloaderConfig, got 'x'; give a folder as data_parent="
+        TypeError, match=r"takes an NWaveDataloaderConfig, got 'x': give a folder as data_parent="
     ):
         NWaveDataGen("x")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="NWaveDataloaderConfig.* unexpected .* 'rate'"):

@@ -69,7 +69,7 @@ def _draw(
     waveform.set(
         title=f"A recording: {name}", ylabel="full scale 1", ylim=(-1.1 * reach, 1.1 * reach)
     )
-    _ridges(ridges, channels, config.sim_time_s, bank.centres, hues, theme)
+    _ridges(ridges, channels, config.sim_time_s, bank.centers, hues, theme)
     for axes in (waveform, ridges):
         axes.set_xlim(0, config.T * config.sim_time_s)
     waveform.tick_params(labelbottom=False)

@@ -23,11 +23,11 @@ __all__ = [
     "Quantizer",
     "TableCharge",
     "block_signs",
+    "disagreeing_weights",
     "disagreement",
     "load_profile",
     "lognormal_factors",
     "nearest_agreeing_weight",
-    "offenders",
 ]
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     )
     from nwavesdk.chip.signs import (
         block_signs,
+        disagreeing_weights,
         disagreement,
         nearest_agreeing_weight,
-        offenders,
     )
 else:
     __getattr__, __dir__ = import_on_use(
@@ -63,7 +63,7 @@ else:
                 "block_signs",
                 "disagreement",
                 "nearest_agreeing_weight",
-                "offenders",
+                "disagreeing_weights",
             ],
         },
     )

@@ -1,8 +1,7 @@
-"""Weights as the integers that the chip stores: uniform, symmetric, over the chip's range.
+"""Weights on a chip: the integers that it stores, the charge they give, and mismatch between chips.
 
-The charge law: how much charge a spike through a weight puts on a membrane.
-
-How one chip differs from the next: standard normal noise, and what is made of it.
+Quantization is uniform and symmetric over the range of the chip. The charge law is the charge that
+a spike through a weight puts on a membrane. Mismatch is computed from standard normal noise.
 """
 
 import math
@@ -29,10 +28,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Quantizer:
-    """`bits` bits over [-limit, limit]: the levels are step · q, q = -(2^(bits-1) - 1) … 2^(bits-1) - 1.
+    """`bits` bits over [-limit, limit].
+
+    The levels are step · q with q = -(2^(bits-1) - 1) … 2^(bits-1) - 1.
+
+    Args:
+        bits: Bits of a weight, from 2 to 8.
+        limit: Largest magnitude of a weight.
 
     Raises:
-        ValueError: `bits` is not a whole number from 2 to 8.
+        ValueError: If `bits` is not a whole number from 2 to 8.
 
     Example:
         >>> Quantizer(bits=2, limit=0.9).quantize(torch.tensor([-2.0, 0.3, 0.5]))
@@ -47,33 +52,33 @@ class Quantizer:
 
     @property
     def step(self) -> float:
-        """Distance of two levels, in units of the weight."""
+        """The distance of two levels, in units of the weight."""
         return self.limit / float(2 ** (self.bits - 1) - 1)
 
     def integers(self, weight: Tensor) -> Tensor:
-        """The stored integers of `weight`, as int8; a tie goes to the even level."""
+        """The stored integers of `weight` as int8; a tie becomes the even level."""
         return torch.round(weight.clamp(-self.limit, self.limit) / self.step).to(torch.int8)
 
     def quantize(self, weight: Tensor) -> Tensor:
-        """The weights that the stored integers stand for."""
+        """The weights that the stored integers represent."""
         return self.integers(weight).to(weight.dtype) * self.step
 
     def inside(self, weight: Tensor) -> Tensor:
         """1 where the straight-through gradient passes, 0 outside of the range."""
-        top = self.quantize(
-            weight.new_tensor(self.limit)
-        )  # rounding may put the highest level above the limit
-        return ((weight.abs() <= self.limit) | (weight.abs() <= top)).to(weight.dtype)
+        # Rounding may put the highest level above the limit; the gradient passes there too.
+        highest = self.quantize(weight.new_tensor(self.limit))
+        magnitude = weight.abs()
+        return ((magnitude <= self.limit) | (magnitude <= highest)).to(weight.dtype)
 
 
 class ChargeLaw(Protocol):
-    """A rising function of the weight that is 0 at 0, with its derivative; both keep shape and dtype."""
+    """A rising function of the weight that is 0 at 0; all methods keep shape and dtype."""
 
     def charge(self, weight: Tensor) -> Tensor:
-        """Charge on the membrane per spike [threshold charge of the profile's unit]."""
+        """The charge on the membrane per spike [charge unit of the profile]."""
 
     def slope(self, weight: Tensor) -> Tensor:
-        """D charge / d weight."""
+        """The derivative, d charge / d weight."""
 
     def weight(self, charge: Tensor) -> Tensor:
         """The weight that gives `charge`."""
@@ -97,7 +102,7 @@ class LinearCharge:
 
 @dataclass(frozen=True)
 class ExpansiveCharge:
-    """`gain · limit · sinh(a w) / sinh(a limit)`: odd and smooth, weak for small weights."""
+    """`gain · limit · sinh(a w) / sinh(a limit)` with steepness a: odd, smooth, flat near 0."""
 
     gain: float
     steepness: float
@@ -119,14 +124,15 @@ class ExpansiveCharge:
 
 @dataclass(frozen=True)
 class TableCharge:
-    """Measured points, with straight lines between them and beyond the outermost.
+    """Measured points, with straight lines between them and beyond the outermost ones.
 
     Args:
-        weights: rising; when all are 0 or above, the law is taken as odd and the table as its right half.
-        charges: rising, one for each weight; 0 at weight 0.
+        weights: Rising; if all are 0 or above, the law is odd and the table is its right half.
+        charges: Rising, one for each weight; 0 at weight 0.
 
     Raises:
-        ValueError: lengths differ, there are less than two points, one does not rise, or charge at 0 is not 0.
+        ValueError: If lengths differ, there are fewer than two points, weights or charges do not
+            rise, or the charge at weight 0 is not 0.
 
     Example:
         >>> TableCharge((0.0, 0.5, 1.0), (0.0, 0.2, 1.0)).charge(torch.tensor([-0.75, 0.25]))
@@ -137,44 +143,51 @@ class TableCharge:
     charges: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        w, q = self.weights, self.charges
-        if len(w) != len(q) or len(w) < 2:
+        columns = {"weights": self.weights, "charges": self.charges}
+        if len(self.weights) != len(self.charges) or len(self.weights) < 2:
             raise ValueError(
-                f"a charge table needs as many charges as weights, two at least, got {len(q)} for {len(w)}."
+                "a charge table needs as many charges as weights, two at least, got "
+                f"{len(self.charges)} for {len(self.weights)}."
             )
-        for name, values in (("weights", w), ("charges", q)):
+        for name, values in columns.items():
             if not all(a < b for a, b in pairwise(values)):
                 raise ValueError(f"the {name} of a charge table must rise, got {list(values)}.")
-        if 0.0 not in w or q[w.index(0.0)] != 0:
+        if (0.0, 0.0) not in zip(self.weights, self.charges, strict=True):
             raise ValueError("a charge table needs the point of weight 0 and charge 0.")
-        if w[0] == 0:
-            object.__setattr__(self, "weights", (*(-x for x in w[:0:-1]), *w))
-            object.__setattr__(self, "charges", (*(-x for x in q[:0:-1]), *q))
+        if self.weights[0] == 0:
+            # Mirror the right half, without its point at 0.
+            for name, values in columns.items():
+                left_half = (-value for value in values[:0:-1])
+                object.__setattr__(self, name, (*left_half, *values))
 
     def charge(self, weight: Tensor) -> Tensor:
-        w, q, piece = self._pieces(weight)
-        return q[piece] + self.slope(weight) * (weight - w[piece])
+        weights, charges, piece = self._pieces(weight)
+        return charges[piece] + self.slope(weight) * (weight - weights[piece])
 
     def slope(self, weight: Tensor) -> Tensor:
-        w, q, piece = self._pieces(weight)
-        return (q.diff() / w.diff())[piece]
+        weights, charges, piece = self._pieces(weight)
+        return (charges.diff() / weights.diff())[piece]
 
     def weight(self, charge: Tensor) -> Tensor:
         return TableCharge(self.charges, self.weights).charge(charge)
 
     def _pieces(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Points, and for each weight the index of the piece on which it lies."""
-        w, q = weight.new_tensor(self.weights), weight.new_tensor(self.charges)
-        return w, q, torch.bucketize(weight.detach(), w[1:-1], right=True)
+        """The points of the table, and for each weight the index of the piece that contains it."""
+        weights = weight.new_tensor(self.weights)
+        charges = weight.new_tensor(self.charges)
+        # The outermost pieces reach to infinity, so their outer points are not boundaries.
+        return weights, charges, torch.bucketize(weight.detach(), weights[1:-1], right=True)
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Where the mismatch of one module comes from: drawn on the CPU, so that every device sees the same chip.
+    """The noise that the mismatch of one module is computed from.
+
+    It is drawn on the CPU, so that every device simulates the same chip.
 
     Args:
-        generator: of the numbers; None: torch's global one.
-        ideal: every number is 0, the chip is as it was designed.
+        generator: Of the numbers; None: torch's global one.
+        ideal: Whether every number is 0, as on the ideal chip.
     """
 
     generator: torch.Generator | None = None
@@ -182,7 +195,7 @@ class Noise:
 
     @classmethod
     def of(cls, seed: int, place: int = 0) -> "Noise":
-        """The noise of a chip's module number `place`, whatever other modules draw.
+        """The noise of module number `place` of a chip; it does not depend on other modules.
 
         Example:
             >>> bool((Noise.of(1, 2).normal((3,)) == Noise.of(1, 2).normal((3,))).all())
@@ -192,10 +205,10 @@ class Noise:
         return cls(torch.Generator().manual_seed(int(words[0])))
 
     def normal(self, shape: tuple[int, ...]) -> Tensor:
-        """Independent numbers of mean 0 and standard deviation 1."""
+        """Independent numbers with mean 0 and standard deviation 1."""
         return torch.zeros(shape) if self.ideal else torch.randn(shape, generator=self.generator)
 
 
 def lognormal_factors(shape: tuple[int, ...], spread: float, noise: Noise | None = None) -> Tensor:
-    """Factors exp(spread · noise), of median 1."""
+    """Factors exp(spread · noise), whose median is 1."""
     return torch.exp(spread * (noise or Noise()).normal(shape))

@@ -1,7 +1,8 @@
-"""Signs that a chip shares: blocks of consecutive weights of one sign, what breaks that, and the nearest that keeps it.
+"""Shared signs: blocks of weights that have one sign on a chip, and the nearest weights that agree.
 
-With `axis="inputs"`, `block` consecutive rows of a weight [N_in, N_out] have one sign in each column; with
-`axis="outputs"`, `block` consecutive columns in each row. Blocks do not overlap, and the last one may be smaller.
+With `axis="inputs"`, `block` consecutive rows of a weight `[N_in, N_out]` share a sign in each
+column; with `axis="outputs"`, `block` consecutive columns share a sign in each row. Blocks do not
+overlap, and the last one may be smaller.
 """
 
 import torch
@@ -13,100 +14,122 @@ __all__ = [
     "block_peaks",
     "block_signs",
     "block_sums",
+    "disagreeing_weights",
     "disagreement",
     "nearest_agreeing_weight",
-    "offenders",
-    "over_blocks",
+    "repeat_over_blocks",
 ]
 
 
 def block_sums(values: Tensor, block: int, axis: str) -> Tensor:
-    """Sum of each block: [⌈N_in / block⌉, N_out] for `axis="inputs"`, [N_in, ⌈N_out / block⌉] for `"outputs"`.
+    """The sum of each block.
+
+    Args:
+        values: `[N_in, N_out]`.
+        block: Number of weights that share a sign.
+        axis: `"inputs"` or `"outputs"`, see the module.
+
+    Returns:
+        `[⌈N_in / block⌉, N_out]` for `axis="inputs"`, `[N_in, ⌈N_out / block⌉]` for `"outputs"`.
 
     Raises:
-        ValueError: `values` has not two dimensions, `block` is no whole number above 0, or `axis` is another word.
+        ValueError: If `values` does not have two dimensions, `block` is not a whole number above 0,
+            or `axis` is another word.
 
     Example:
         >>> block_sums(torch.ones(7, 2), block=5, axis="inputs")
         tensor([[5., 5.],
                 [2., 2.]])
     """
-    sums = _folded(values, block, axis).sum(dim=1)
+    sums = _fold_blocks(values, block, axis).sum(dim=1)
     return sums if axis == "inputs" else sums.mT
 
 
 def block_peaks(values: Tensor, block: int, axis: str) -> Tensor:
-    """Largest of each block of values from 0 up, in the shape of `block_sums`.
+    """The largest value of each block, for values from 0 up, in the shape of `block_sums`.
 
     Raises:
-        ValueError: as `block_sums`.
+        ValueError: Like `block_sums`.
     """
-    peaks = _folded(values, block, axis).amax(dim=1)
+    peaks = _fold_blocks(values, block, axis).amax(dim=1)
     return peaks if axis == "inputs" else peaks.mT
 
 
-def over_blocks(values: Tensor, shape: tuple[int, ...], block: int, axis: str) -> Tensor:
-    """One value a block, as `block_sums` gives them, repeated over the weights [N_in, N_out] of its block."""
+def repeat_over_blocks(values: Tensor, shape: tuple[int, ...], block: int, axis: str) -> Tensor:
+    """One value per block, in the shape of `block_sums`, repeated over the weights of its block.
+
+    Args:
+        values: A value for each block.
+        shape: `(N_in, N_out)`, the shape of the weights.
+        block: Number of weights that share a sign.
+        axis: `"inputs"` or `"outputs"`, see the module.
+    """
     dim = 0 if axis == "inputs" else 1
     return values.repeat_interleave(block, dim).narrow(dim, 0, shape[dim])
 
 
 def block_signs(weight: Tensor, block: int, axis: str, limit: float | None = None) -> Tensor:
-    """1 or -1 for each weight: the sign that its block has in the nearest weights that agree.
+    """1 or -1 for each weight: the sign of its block in the nearest weights that agree.
 
-    It is that of the larger sum of squares, or 1 where both are equal. With a `limit`, what lies beyond it is lost with
-    either sign, and a weight counts as w² - max(|w| - limit, 0)².
+    It is the sign with the larger sum of squares, or 1 if both are equal. With a `limit`, the part
+    of a weight beyond it is lost with either sign, so a weight counts as w² - max(|w| - limit, 0)².
 
     Args:
-        weight: [N_in, N_out].
-        block: Weights that share a sign.
+        weight: `[N_in, N_out]`.
+        block: Number of weights that share a sign.
         axis: `"inputs"` or `"outputs"`, see the module.
         limit: Largest magnitude, or None.
 
     Raises:
-        ValueError: `weight` has not two dimensions, `block` or `limit` is not above 0, or `axis` is another word.
+        ValueError: If `weight` does not have two dimensions, `block` or `limit` is not above 0, or
+            `axis` is another word.
 
     Example:
         >>> block_signs(torch.tensor([[0.3], [0.3], [-0.4]]), block=5, axis="inputs").flatten()
         tensor([1., 1., 1.])
     """
-    wide = weight.detach().double()  # squares of small weights must not vanish
-    gain = wide.square()
+    # In float32, squares of small weights would become 0.
+    wide = weight.detach().double()
+    squares = wide.square()
     if limit is not None:
-        gain = gain - (wide.abs() - positive_number("block_signs", "limit", limit)).clamp(min=0).square()
-    balance = block_sums(torch.copysign(gain, wide), block, axis)
+        excess = wide.abs() - positive_number("block_signs", "limit", limit)
+        squares = squares - excess.clamp(min=0).square()
+    balance = block_sums(torch.copysign(squares, wide), block, axis)
     signs = torch.where(balance < 0, -1.0, 1.0).to(weight.dtype)
-    return over_blocks(signs, weight.shape, block, axis)
+    return repeat_over_blocks(signs, weight.shape, block, axis)
 
 
 def disagreement(weight: Tensor, block: int, axis: str) -> Tensor:
-    """Squared distance of each block to the nearest that agrees: min(Σ max(w, 0)², Σ max(-w, 0)²), with gradient.
+    """The squared distance of each block to the nearest one that agrees, with gradient.
+
+    It is min(Σ max(w, 0)², Σ max(-w, 0)²).
 
     Args:
-        weight: [N_in, N_out].
-        block: Weights that share a sign.
+        weight: `[N_in, N_out]`.
+        block: Number of weights that share a sign.
         axis: `"inputs"` or `"outputs"`, see the module.
 
     Returns:
-        One number a block, in the shape of `block_sums`; float32 for half precision.
+        One number per block, in the shape of `block_sums`; float32 for half precision.
 
     Raises:
-        ValueError: as `block_sums`.
+        ValueError: Like `block_sums`.
 
     Example:
         >>> disagreement(torch.tensor([[1.0], [2.0], [-0.5]]), block=5, axis="inputs")
         tensor([[0.2500]])
     """
     wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
-    above, below = (block_sums(side.clamp(min=0).square(), block, axis) for side in (wide, -wide))
-    return torch.minimum(above, below)
+    positive = block_sums(wide.clamp(min=0).square(), block, axis)
+    negative = block_sums((-wide).clamp(min=0).square(), block, axis)
+    return torch.minimum(positive, negative)
 
 
-def offenders(weight: Tensor, block: int, axis: str) -> Tensor:
-    """Which weights have not the sign of their block, [N_in, N_out] of bool; a weight of 0 never offends.
+def disagreeing_weights(weight: Tensor, block: int, axis: str) -> Tensor:
+    """Which weights do not have the sign of their block, bool `[N_in, N_out]`; never those of 0.
 
     Raises:
-        ValueError: as `block_sums`.
+        ValueError: Like `block_sums`.
     """
     return weight.detach() * block_signs(weight, block, axis) < 0
 
@@ -114,33 +137,35 @@ def offenders(weight: Tensor, block: int, axis: str) -> Tensor:
 def nearest_agreeing_weight(
     weight: Tensor, block: int, axis: str, limit: float | None = None
 ) -> Tensor:
-    """The nearest weights that agree within each block and lie in [-limit, limit]; without gradient.
+    """The nearest weights that agree within each block and are in [-limit, limit].
 
-    Weights of the minority sign become 0.
+    Weights of the minority sign become 0. The result has no gradient.
 
     Raises:
-        ValueError: as `block_signs`.
+        ValueError: Like `block_signs`.
 
     Example:
-        >>> nearest_agreeing_weight(torch.tensor([[1.0], [2.0], [-0.5]]), block=5, axis="inputs", limit=1.5).flatten()
+        >>> weight = torch.tensor([[1.0], [2.0], [-0.5]])
+        >>> nearest_agreeing_weight(weight, block=5, axis="inputs", limit=1.5).flatten()
         tensor([1.0000, 1.5000, 0.0000])
     """
     signs = block_signs(weight, block, axis, limit)
     return signs * (weight.detach() * signs).clamp(0, limit)
 
 
-def _folded(values: Tensor, block: int, axis: str) -> Tensor:
-    """Values block by block, [blocks, block, N_out], or [.., N_in] for the other axis; the last is filled up by 0."""
-    _check(values, block, axis)
-    rows = values if axis == "inputs" else values.mT
-    short = -len(rows) % block
-    return torch.nn.functional.pad(rows, (0, 0, 0, short)).reshape(-1, block, rows.shape[1])
+def _fold_blocks(values: Tensor, block: int, axis: str) -> Tensor:
+    """Values block by block; the last block is filled with 0.
 
-
-def _check(values: Tensor, block: int, axis: str) -> None:
+    Returns:
+        `[blocks, block, N_out]`, or `[blocks, block, N_in]` for `axis="outputs"`.
+    """
     if values.ndim != 2:
         raise ValueError(
             f"a weight with shared signs has the shape [N_in, N_out], got {list(values.shape)}."
         )
-    whole_number("block_signs", "block", block)
-    choice("block_signs", "axis", axis, ("inputs", "outputs"))
+    whole_number("shared signs", "block", block)
+    choice("shared signs", "axis", axis, ("inputs", "outputs"))
+    rows = values if axis == "inputs" else values.mT
+    missing_rows = -len(rows) % block
+    padded = torch.nn.functional.pad(rows, (0, 0, 0, missing_rows))
+    return padded.reshape(-1, block, rows.shape[1])

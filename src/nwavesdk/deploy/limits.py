@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nwavesdk.chip import Profile, offenders
+from nwavesdk.chip import Profile, disagreeing_weights
 from nwavesdk.deploy.placement import place_layers
 from nwavesdk.deploy.stages import (
     Stage,
@@ -145,7 +145,7 @@ def _weight_violations(edge: Edge, chip: Profile) -> Iterator[Violation]:
     block = chip.count("sign_block")
     axis = chip.text("sign_axis")
     note = " (axis assumed)" if chip.assumed("sign_axis") else ""
-    disagreeing = offenders(stored.where(is_finite, 0.0), block, axis)
+    disagreeing = disagreeing_weights(stored.where(is_finite, 0.0), block, axis)
     for index in map(tuple, disagreeing.nonzero().tolist()):
         value = stored[index].item()
         sign, block_sign = ("positive", "negative") if value > 0 else ("negative", "positive")

@@ -1,11 +1,18 @@
-"""Optional dependencies: import one, or say which `pip install` brings it."""
+"""Optional dependencies: import one, or report which `pip install` brings it."""
 
 import re
 import sys
 from importlib import import_module, metadata
 from typing import Any
 
-__all__ = ["extras", "missing", "require"]
+__all__ = ["install_hint", "missing_packages", "require"]
+
+# An entry of the metadata, such as 'triton>=3.2; sys_platform == "linux" and extra == "dev"'.
+_OPTIONAL = re.compile(
+    r"(?P<package>[\w.-]+)"
+    r"(.*sys_platform == ['\"](?P<platform>\w+)['\"])?"
+    r".*extra == ['\"](?P<extra>\w+)['\"]"
+)
 
 
 def require(module: str, extra: str) -> Any:
@@ -19,7 +26,7 @@ def require(module: str, extra: str) -> Any:
         The imported module.
 
     Raises:
-        ModuleNotFoundError: The package of `module` is not installed; the text names the extra.
+        ModuleNotFoundError: If the package of `module` is not installed; the text names the extra.
 
     Example:
         >>> require("numpy", "train").__name__
@@ -28,37 +35,32 @@ def require(module: str, extra: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        top = module.partition(".")[0]
-        if error.name is None or error.name.partition(".")[0] != top:
+        package = module.partition(".")[0]
+        if error.name is None or error.name.partition(".")[0] != package:
             raise
-        raise ModuleNotFoundError(missing(top, extra), name=error.name) from None
+        raise ModuleNotFoundError(install_hint(package, extra), name=error.name) from None
 
 
-def missing(package: str, extra: str) -> str:
-    """The one line that tells how to install a missing package.
+def install_hint(package: str, extra: str) -> str:
+    """One line that tells how to install a missing package.
 
     Example:
-        >>> missing("scipy", "train")
+        >>> install_hint("scipy", "train")
         'scipy is not installed: pip install "nwavesdk[train]" brings it.'
     """
     return f'{package} is not installed: pip install "nwavesdk[{extra}]" brings it.'
 
 
-def extras() -> dict[str, list[str]]:
-    """Each extra of `nwavesdk` and what of it is not installed."""
-    lacking: dict[str, list[str]] = {}
-    for text in metadata.requires("nwavesdk") or []:
-        requirement = _REQUIREMENT.match(text)
-        if requirement is None or (
-            "sys_platform" in text and f"'{sys.platform}'" not in text.replace('"', "'")
-        ):
+def missing_packages() -> dict[str, list[str]]:
+    """The packages of each extra of `nwavesdk` that are not installed on this platform."""
+    missing: dict[str, list[str]] = {}
+    for requirement in metadata.requires("nwavesdk") or []:
+        match = _OPTIONAL.match(requirement)
+        if match is None or match["platform"] not in (None, sys.platform):
             continue
-        missing_ones = lacking.setdefault(requirement["extra"], [])
+        of_extra = missing.setdefault(match["extra"], [])
         try:
-            metadata.version(requirement["package"])
+            metadata.version(match["package"])
         except metadata.PackageNotFoundError:
-            missing_ones.append(requirement["package"])
-    return lacking
-
-
-_REQUIREMENT = re.compile(r"(?P<package>[\w.-]+).*extra == ['\"](?P<extra>\w+)['\"]")
+            of_extra.append(match["package"])
+    return missing

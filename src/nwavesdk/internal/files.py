@@ -1,4 +1,4 @@
-"""A file that is there whole or not at all, even if the process or the machine dies while it is written."""
+"""Files that are complete or absent, even if the process or the machine dies during a write."""
 
 import os
 import secrets
@@ -10,19 +10,21 @@ __all__ = ["write_atomically"]
 def write_atomically(
     path: Path, content: bytes, *, replace: bool = True, flush: bool = True
 ) -> None:
-    """Write beside `path`, flush to disk, then take its place in one step.
+    """Write a draft next to `path`, flush it to disk, and rename it to `path`.
 
     Args:
-        path: The file; its folder is there.
-        content: All of it.
-        replace: Whether an older file gives way.
-        flush: Whether to wait until the disk has it. Without, a file is still whole or absent when the process dies;
-            after a power cut it may be there and damaged, so only a file that carries its own checksum may go without.
+        path: The file; its folder exists.
+        content: All of its content.
+        replace: Whether an older file is replaced.
+        flush: Whether to wait until the disk has the content. Without it, the file is still
+            complete or absent if the process dies, but it may be damaged after a power failure.
+            Use False only for files that have their own checksum.
 
     Raises:
-        FileExistsError: `replace` is False and the file is there already, also when it appeared just now.
+        FileExistsError: If `replace` is False and the file exists, even if it was created just now.
     """
-    # A process number alone is not unique: containers that share a folder number theirs alike, and so do threads.
+    # A process number alone is not unique: containers that share a folder have the same numbers,
+    # and so have threads.
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         with open(draft, "wb") as file:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.chip.signs import block_peaks, block_sums, over_blocks
+from nwavesdk.chip.signs import block_peaks, block_sums, repeat_over_blocks
 
 __all__ = ["SignedBlocks"]
 
@@ -98,7 +98,7 @@ class SignedBlocks(nn.Module):
 
     def _spread(self, values: Tensor) -> Tensor:
         """One value per block, repeated over the weights of the block."""
-        return over_blocks(values, self.shape, self.block, self.axis)
+        return repeat_over_blocks(values, self.shape, self.block, self.axis)
 
     def extra_repr(self) -> str:
         """For `print(model)`."""

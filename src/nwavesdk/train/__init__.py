@@ -6,7 +6,7 @@ Names are imported on first use, because Lightning takes seconds to load.
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from nwavesdk.internal.extras import missing
+from nwavesdk.internal.extras import install_hint
 from nwavesdk.internal.lazy import import_on_use
 
 __all__ = ["BrokenRunError", "Run", "RunConfig", "RunFolder"]
@@ -29,5 +29,5 @@ else:
         # Configs and folders need no extra: `nwave --help` works without.
         for package in ("lightning", "safetensors", "tensorboard", "matplotlib"):
             if name == "Run" and find_spec(package) is None:
-                raise ModuleNotFoundError(missing(package, "train"), name=package)
+                raise ModuleNotFoundError(install_hint(package, "train"), name=package)
         return _import(name)

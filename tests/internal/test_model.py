@@ -1,0 +1,97 @@
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field, field_validator, model_validator
+
+from nwavesdk.internal.model import FrozenModel, check_fields, expect
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Net(FrozenModel):
+    hidden: tuple[Count, ...] = (8,)
+    name: str = "net"
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if name == "bad":
+            raise ValueError("Choose another name")
+        return name
+
+
+class Config(FrozenModel):
+    seed: Count
+    net: Net = Net()
+
+    @model_validator(mode="after")
+    def _check_seed(self) -> "Config":
+        if self.seed == 13:
+            raise ValueError("seed: got 13, expected luck")
+        return self
+
+
+def test_valid_content_is_converted_and_frozen():
+    config = Config.of({"seed": 3, "net": {"hidden": [4, 5]}})
+    assert config.net.hidden == (4, 5)
+    with pytest.raises(ValueError, match="frozen"):
+        config.seed = 4  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "seed: missing"),
+        ({"seed": 0}, "seed: input should be greater than or equal to 1 (got 0)"),
+        ({"seed": 1, "sed": 2}, "sed: extra inputs are not permitted (got 2)"),
+        (
+            {"seed": 1, "net": {"hidden": [1, "many"]}},
+            "net.hidden.1: input should be a valid integer, unable to parse string as an integer "
+            "(got 'many')",
+        ),
+        ({"seed": 1, "net": {"name": "bad"}}, "net.name: choose another name (got 'bad')"),
+        ({"seed": 13}, "seed: got 13, expected luck"),
+        ({"seed": 0, "net": {"x": 1}}, "seed: .* (got 0); net.x: extra .* (got 1)"),
+        (3, "content: input should be a valid dictionary or instance of Config (got 3)"),
+    ],
+)
+def test_an_error_is_one_line_with_place_expectation_and_value(content, message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        Config.of(content, "config.json")
+    pieces = f"config.json: {message}".split(" .* ")
+    text = str(error.value)
+    assert "\n" not in text
+    assert text.startswith(pieces[0])
+    assert text.endswith(pieces[-1])
+    assert all(piece in text for piece in pieces)
+
+
+@dataclass(frozen=True)
+class Choices:
+    rate: Count
+    mode: Literal["a", "b"] = "a"
+    cache: Annotated[str | Literal[False] | None, expect("a folder, None or False")] = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"rate": 1.0}, r"Choices: rate: input should be a valid integer \(got 1.0\)"),
+        ({"rate": True}, r"Choices: rate: input should be a valid integer \(got True\)"),
+        ({"rate": 1, "mode": "c"}, r"Choices: mode: input should be 'a' or 'b' \(got 'c'\)"),
+        ({"rate": 1, "cache": True}, r"Choices: cache: expected a folder, .* False \(got True\)"),
+        ({"rate": 1, "cache": 3}, r"Choices: cache: expected a folder, .* False \(got 3\)"),
+    ],
+)
+def test_fields_of_a_dataclass_are_checked_strictly(choices, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        Choices(**choices)
+
+
+@pytest.mark.parametrize("cache", ["folder", False, None])
+def test_each_type_of_a_union_is_accepted(cache):
+    assert Choices(1, cache=cache).cache is cache
