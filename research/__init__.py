@@ -5,4 +5,4 @@ from pathlib import Path
 __all__ = ["RESULTS"]
 
 RESULTS = Path(__file__).parent / "results"
-"""Folder of what the studies have measured."""
+"""Folder with the results of the studies."""

@@ -1,18 +1,18 @@
-"""How well surrogate gradients point to where the loss of the noisy-threshold net falls: the catalogue, and its widths.
+"""Fidelity of all surrogates of the catalogue, and of seven shapes by width.
 
     python -m research.fidelity_study [--out FOLDER] [--quick]
 
-Small nets on spoken digits, one step a frame: 13 features, 16 neurons a hidden layer, 10 outputs, the loss of
-`nwave train`. For each of several nets with recordings of its own, and each noise, `gradient_fidelity` gives cosines
-of all candidates; what is told is their mean over nets, with a 95 % interval (Student's t). Cells that are in the file
-are not run again.
+The nets are small and learn spoken digits, one step per frame: 13 features, 16 neurons per hidden
+layer, 10 outputs, the loss of `nwave train`. For several nets, each with its own recordings, and
+for each noise, `gradient_fidelity` gives cosines of all candidates. The tables have their mean over
+nets with a 95 % interval (Student's t). Cells that are already in the results file are not run
+again.
 """
 
 import argparse
 import json
 import math
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,12 +33,16 @@ from research import RESULTS
 from research.fidelity import SHAPES, ThresholdNoise, gradient_fidelity
 
 DEPTHS = (1, 2, 4)
-"""Neuron layers, the last of them the output."""
+"""Numbers of neuron layers, the output included."""
 WIDTHS = (0.1, 0.3, 1.0)
-"""Of the noise at half height [thresholds]."""
-NETS, NEURONS, RECORDINGS, SAMPLES, SHARPNESS = 5, 16, 8, 2000, 25.0
-OWN_WIDTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
-"""Of surrogates at half height [thresholds], for each of some shapes."""
+"""Widths of the noise at half height [thresholds]."""
+NETS = 5
+NEURONS = 16
+RECORDINGS = 8
+SAMPLES = 2000
+SHARPNESS = 25.0
+SURROGATE_WIDTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
+"""Widths of surrogates at half height [thresholds], for each shape of `FAMILIES`."""
 FAMILIES: dict[str, Callable[[float], Surrogate]] = {
     "fast_sigmoid": lambda width: fast_sigmoid(2 * (math.sqrt(2) - 1) / width),
     "atan": lambda width: atan(4 / (math.pi * width)),
@@ -53,8 +57,8 @@ FAMILIES: dict[str, Callable[[float], Surrogate]] = {
 class Cell(NamedTuple):
     """One net and one noise.
 
-    Its `state` is "initial", "through reset" (the same, with the gradient through the reset not detached), or the
-    surrogate with which it was trained for an epoch.
+    Its `state` is "initial", "through reset" (the same net, with the reset not detached), or the
+    surrogate with which it was trained for one epoch.
     """
 
     depth: int
@@ -64,8 +68,8 @@ class Cell(NamedTuple):
     width: float
 
 
-def cells(quick: bool) -> Iterator[Cell]:
-    """All of them, net by net."""
+def all_cells(quick: bool) -> Iterator[Cell]:
+    """Yield all cells, net by net."""
     states = [(depth, "initial") for depth in DEPTHS]
     states += [(2, state) for state in ("through reset", "fast_sigmoid(25)", "atan(2)")]
     for net in range(2 if quick else NETS):
@@ -75,20 +79,22 @@ def cells(quick: bool) -> Iterator[Cell]:
 
 
 def candidates() -> dict[str, Surrogate]:
-    """The catalogue with its defaults, and the shapes by width."""
+    """Return the catalogue with its defaults, and the shapes by width."""
     families = {
-        f"{name} {width:g}": make(width) for name, make in FAMILIES.items() for width in OWN_WIDTHS
+        f"{name} {width:g}": make(width)
+        for name, make in FAMILIES.items()
+        for width in SURROGATE_WIDTHS
     }
     return {name: kind() for name, kind in available().items()} | families
 
 
-def loss_of(spk: Tensor, _mem: Tensor, labels: Tensor) -> Tensor:
-    """That of `nwave train`, for each recording."""
+def loss_by_recording(spk: Tensor, _mem: Tensor, labels: Tensor) -> Tensor:
+    """Return the loss of `nwave train` for each recording."""
     return population_loss(spk, labels, 10, SHARPNESS, reduction="none")
 
 
-def network(cell: Cell, data: RunData) -> SpikingSequential:
-    """The net of a cell, trained where its state says so."""
+def build_net(cell: Cell, data: RunData) -> SpikingSequential:
+    """Return the net of a cell, trained if its state is a surrogate."""
     config = RunConfig.of(
         {"net": {"hidden": [NEURONS] * (cell.depth - 1), "population": 1, "dropout": 0.0}}
     )
@@ -101,70 +107,83 @@ def network(cell: Cell, data: RunData) -> SpikingSequential:
     elif cell.state != "initial":
         for layer in layers:
             layer.spike_grad = parse(cell.state)
-        x, labels = torch.from_numpy(data.train.x), torch.from_numpy(data.train.labels)
+        x = torch.from_numpy(data.train.x)
+        labels = torch.from_numpy(data.train.labels)
         optimizer = torch.optim.AdamW(net.parameters(), 4e-3)
-        for some in torch.randperm(len(x), generator=torch.Generator().manual_seed(cell.net)).split(
-            64
-        ):
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(cell.net))
+        for batch in order.split(64):
             prepare_net(net)
-            loss = loss_of(*net(x[some]), labels[some]).mean()
+            loss = loss_by_recording(*net(x[batch]), labels[batch]).mean()
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
     return net
 
 
-def run(cell: Cell, data: RunData, quick: bool) -> dict[str, Any]:
-    """Cosines of all candidates: with all weights together, and with those of the first layer."""
-    some = torch.randperm(len(data.val), generator=torch.Generator().manual_seed(cell.net))[
-        :RECORDINGS
-    ]
-    found = gradient_fidelity(
-        network(cell, data), torch.from_numpy(data.val.x)[some], torch.from_numpy(data.val.labels)[some], loss_of,
-        ThresholdNoise(cell.shape, cell.width), candidates(), samples=60 if quick else SAMPLES, seed=cell.net,
-    )  # fmt: skip
-    told = {"hidden": found.cosine[:, 0], "first": found.cosine[:, 1], "error": found.error[:, 0]}
+def measure_cell(cell: Cell, data: RunData, quick: bool) -> dict[str, Any]:
+    """Return cosines of all candidates: with all weights, and with those of the first layer."""
+    order = torch.randperm(len(data.val), generator=torch.Generator().manual_seed(cell.net))
+    chosen = order[:RECORDINGS]
+    result = gradient_fidelity(
+        build_net(cell, data),
+        torch.from_numpy(data.val.x)[chosen],
+        torch.from_numpy(data.val.labels)[chosen],
+        loss_by_recording,
+        ThresholdNoise(cell.shape, cell.width),
+        candidates(),
+        samples=60 if quick else SAMPLES,
+        seed=cell.net,
+    )
     return cell._asdict() | {
-        "loss": [round(loss, 4) for loss in found.loss], "explained": round(found.explained, 3),
-        "norm": round(float(found.norm[0]), 5), "norm_error": round(float(found.norm_error[0]), 5),
-        **{name: [None if math.isnan(v) else round(float(v), 4) for v in values] for name, values in told.items()},
-    }  # fmt: skip
+        "loss": [round(loss, 4) for loss in result.loss],
+        "explained": round(result.explained, 3),
+        "norm": round(float(result.norm[0]), 5),
+        "norm_error": round(float(result.norm_error[0]), 5),
+        "hidden": _rounded(result.cosine[:, 0]),
+        "first": _rounded(result.cosine[:, 1]),
+        "error": _rounded(result.error[:, 0]),
+    }
 
 
-def _short(value: float) -> str:
-    """Two digits, without the 0 before the point."""
-    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.2f}")
+def _rounded(values: Iterable[float]) -> list[float | None]:
+    """Round to four digits; NaN is null in the file."""
+    return [None if math.isnan(value) else round(float(value), 4) for value in values]
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.2f}"
 
 
 class Table:
-    """Cosines of all cells, by what they are averaged over."""
+    """Cosines of all cells, averaged in different ways."""
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self.rows, self.names = rows, [*candidates()]
+        self.rows = rows
+        self.names = [*candidates()]
 
     def nets(self, name: str, part: str = "hidden", **chosen: Any) -> list[float]:
-        """For each net the mean over the cells that are chosen."""
-        place = self.names.index(name)
+        """Return the mean over the chosen cells for each net."""
+        index = self.names.index(name)
         by_net: dict[int, list[float]] = {}
         for row in self.rows:
             if all(row[key] == value for key, value in chosen.items()):
-                value = row[part][place]
+                value = row[part][index]
                 by_net.setdefault(row["net"], []).append(math.nan if value is None else value)
         return [float(np.mean(values)) for values in by_net.values()]
 
-    def told(
+    def entry(
         self, name: str, part: str = "hidden", *, interval: bool = False, **chosen: Any
     ) -> str:
-        """The mean over nets, with what the interval reaches to both sides."""
+        """Return the mean over nets, with half of the width of its interval."""
         values = self.nets(name, part, **chosen)
         if math.isnan(mean := float(np.mean(values))):
             return "-"
         if not interval or len(values) < 2:
-            return _short(mean)
-        return f"{_short(mean)} ± {_short(summarize(values).high - mean)}"
+            return _two_digits(mean)
+        return f"{_two_digits(mean)} ± {_two_digits(summarize(values).high - mean)}"
 
     def catalogue(self, depth: int = 2, state: str = "initial") -> str:
-        """Surrogates by noise."""
+        """Return the table of surrogates by noise."""
         noises = [(width, shape) for width in WIDTHS for shape in SHAPES]
         head = [f"{shape} {width:g}" for width, shape in noises]
         lines = [
@@ -176,16 +195,16 @@ class Table:
             available(), key=lambda name: -np.nan_to_num(np.mean(self.nets(name, **at)), nan=-2)
         )
         for name in order:
-            each = [self.told(name, width=width, shape=shape, **at) for width, shape in noises]
+            each = [self.entry(name, width=width, shape=shape, **at) for width, shape in noises]
             ends = [
-                self.told(name, interval=True, **at),
-                self.told(name, "first", interval=True, **at),
+                self.entry(name, interval=True, **at),
+                self.entry(name, "first", interval=True, **at),
             ]
             lines.append(f"| `{name}` | {' | '.join(each + ends)} |")
         return "\n".join(lines)
 
     def depths(self) -> str:
-        """The catalogue by depth and state, all noises together."""
+        """Return the table of surrogates by depth and state, all noises together."""
         columns = sorted(
             {(row["depth"], row["state"]) for row in self.rows},
             key=lambda c: (c[1] != "initial", c),
@@ -193,26 +212,28 @@ class Table:
         heads = [f"{d} layer{'s' * (d > 1)}, {state}" for d, state in columns]
         lines = [f"| surrogate | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
         for name in available():
-            each = [self.told(name, interval=True, depth=d, state=state) for d, state in columns]
+            each = [self.entry(name, interval=True, depth=d, state=state) for d, state in columns]
             lines.append(f"| `{name}` | {' | '.join(each)} |")
         return "\n".join(lines)
 
     def widths(self, part: str, depth: int = 2) -> str:
-        """Shapes by their own width and that of the noise."""
-        heads = [f"{own:g} / {width:g}" for width in WIDTHS for own in OWN_WIDTHS]
+        """Return the table of shapes by their own width and that of the noise."""
+        heads = [f"{own_width:g} / {width:g}" for width in WIDTHS for own_width in SURROGATE_WIDTHS]
         lines = [f"| surrogate / noise | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
         for family in FAMILIES:
             each = [
-                self.told(f"{family} {own:g}", part, depth=depth, state="initial", width=width)
+                self.entry(
+                    f"{family} {own_width:g}", part, depth=depth, state="initial", width=width
+                )
                 for width in WIDTHS
-                for own in OWN_WIDTHS
+                for own_width in SURROGATE_WIDTHS
             ]
             lines.append(f"| {family} | {' | '.join(each)} |")
         return "\n".join(lines)
 
 
 def draw(table: Table, path: Path) -> None:
-    """Cosine against the surrogate's width, a panel for each depth and width of the noise."""
+    """Plot the cosine against the surrogate's width, by depth and width of the noise."""
     from matplotlib.figure import Figure
 
     from nwavesdk.train.theme import LIGHT, Theme, render_png
@@ -226,14 +247,14 @@ def draw(table: Table, path: Path) -> None:
                 for place, family in enumerate(FAMILIES):
                     at = {"depth": depth, "state": "initial", "width": width}
                     values = [
-                        np.mean(table.nets(f"{family} {own:g}", "first", **at))
-                        for own in OWN_WIDTHS
+                        np.mean(table.nets(f"{family} {own_width:g}", "first", **at))
+                        for own_width in SURROGATE_WIDTHS
                     ]
-                    hue, style = (
-                        theme.hues[place % len(theme.hues)],
-                        "-" if place < len(theme.hues) else "--",
+                    hue = theme.hues[place % len(theme.hues)]
+                    style = "-" if place < len(theme.hues) else "--"
+                    axes.plot(
+                        SURROGATE_WIDTHS, values, style, color=hue, label=family, linewidth=1.3
                     )
-                    axes.plot(OWN_WIDTHS, values, style, color=hue, label=family, linewidth=1.3)
                 axes.axvline(width, color=theme.faint, linestyle=":")
                 axes.set(
                     xscale="log",
@@ -252,39 +273,39 @@ def draw(table: Table, path: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """See `--help`."""
+    """Run the study; see `--help`."""
     parser = argparse.ArgumentParser(
         prog="python -m research.fidelity_study", description=__doc__.split("\n", 1)[0]
     )
     parser.add_argument(
-        "--out", type=Path, help="for results and picture [research/results/fidelity]"
+        "--out", type=Path, help="folder for results and plot [research/results/fidelity]"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="60 samples, two nets, up to two layers: does it run?"
+        "--quick", action="store_true", help="60 samples, two nets, up to two layers: a trial run"
     )
     options = parser.parse_args(arguments)
     folder: Path = options.out or (
         Path("runs/fidelity-quick") if options.quick else RESULTS / "fidelity"
     )
     folder.mkdir(parents=True, exist_ok=True)
-    file, made = folder / "results.json", {"quick": options.quick, "candidates": [*candidates()]}
+    file = folder / "results.json"
+    settings = {"quick": options.quick, "candidates": [*candidates()]}
     rows: list[dict[str, Any]] = []
     if file.is_file():
-        kept = json.loads(file.read_text("utf-8"))
-        if {key: kept.get(key) for key in made} != made:
-            raise SystemExit(
-                f"{file} holds other candidates or quick results: choose another --out."
-            )
-        rows = kept["cells"]
-    done = {Cell(*(row[key] for key in Cell._fields)) for row in rows}
+        earlier = json.loads(file.read_text("utf-8"))
+        if {key: earlier.get(key) for key in settings} != settings:
+            raise SystemExit(f"{file} has other candidates or quick results: choose another --out.")
+        rows = earlier["cells"]
+    measured = {Cell(*(row[key] for key in Cell._fields)) for row in rows}
     _, data = load_run_data(
         RunConfig.of({"data": {"limit": 300 if options.quick else None, "hold": 1}})
     )
-    told = {"run": results.provenance("python -m research.fidelity_study"), **made, "cells": rows}
-    for cell in cells(options.quick):
-        if cell not in done:
-            rows.append(run(cell, data, options.quick))
-            write_atomically(file, (json.dumps(told) + "\n").encode())
+    provenance = results.provenance("python -m research.fidelity_study")
+    content = {"run": provenance, **settings, "cells": rows}
+    for cell in all_cells(options.quick):
+        if cell not in measured:
+            rows.append(measure_cell(cell, data, options.quick))
+            write_atomically(file, (json.dumps(content) + "\n").encode())
     table = Table(rows)
     draw(table, folder / "widths.png")
     print(

@@ -1,10 +1,11 @@
-"""Whether the recommended slopes train better than slope 25: nets of several depths, paired seeds.
+"""Do the recommended slopes train better than slope 25? Nets of several depths, paired seeds.
 
     python -m research.slope_study [--out FOLDER] [--quick]
 
-Both arms of a seed have the same initial weights and the same order of the same recordings (spoken digits, one step a
-frame). The recommendation comes from `scan_slopes` on one batch before the first step. What counts is the accuracy on
-the validation part after the last epoch; the test part is not touched. Cells that are in the file are not run again.
+Both arms of a seed have the same initial weights and the same order of the same recordings (spoken
+digits, one step per frame). The recommendation comes from `scan_slopes` on one batch before the
+first step. The result is the accuracy on the validation set after the last epoch; the test set is
+not read. Cells that are already in the results file are not run again.
 """
 
 import argparse
@@ -31,55 +32,65 @@ from nwavesdk.train.run_data import RunData, load_run_data
 from research import RESULTS
 
 DEPTHS = (2, 4, 8, 12)
-"""Neuron layers, the last of them the output."""
+"""Numbers of neuron layers, the output included."""
 SEEDS = range(5, 10)
-"""The rule was chosen on smaller runs of seeds 0 and 1."""
-WIDTH, BATCH, EPOCHS, RATE, SHARPNESS = 64, 64, 15, 8e-3, 25.0
+"""The rule was chosen on smaller runs with seeds 0 and 1."""
+WIDTH = 64
+BATCH = 64
+EPOCHS = 15
+RATE = 8e-3
+SHARPNESS = 25.0
 ARMS = ("slope 25", "recommended")
-T_QUANTILE = 2.776  # 97.5 % of Student's t with 4 degrees of freedom, as many as five pairs leave
+T_QUANTILE = 2.776  # 97.5 % of Student's t with 4 degrees of freedom, for five pairs
 
 
 def config_of(depth: int, limit: int | None) -> RunConfig:
-    """A run's config of that depth."""
+    """Return the config of a run with this depth."""
     net = {"hidden": [WIDTH] * (depth - 1), "dropout": 0.0}
     return RunConfig.of({"data": {"limit": limit, "hold": 1}, "net": net})
 
 
-def loss_of(spk: Tensor, labels: Tensor) -> Tensor:
-    """That of `nwave train`."""
+def mean_loss(spk: Tensor, labels: Tensor) -> Tensor:
+    """Return the loss of `nwave train`."""
     return population_loss(spk, labels, 10, SHARPNESS)
 
 
-def network(config: RunConfig, seed: int) -> SpikingSequential:
-    """The net of a seed, whatever its surrogates will be."""
+def build_net(config: RunConfig, seed: int) -> SpikingSequential:
+    """Return the net of a seed; its weights do not depend on the surrogates."""
     assert config.facts is not None
     torch.manual_seed(seed)
     return build_network(config.net, config.facts.n_features, 10)
 
 
-def recommended(net: SpikingSequential, data: RunData, seed: int) -> list[Surrogate]:
-    """What a scan of one batch recommends."""
-    some = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:BATCH]
-    x, labels = torch.from_numpy(data.train.x)[some], torch.from_numpy(data.train.labels)[some]
-    scan = scan_slopes(
-        net, x, lambda spk, _: loss_of(spk, labels), [fast_sigmoid(slope) for slope in SLOPES]
-    )
+def recommend_surrogates(net: SpikingSequential, data: RunData, seed: int) -> list[Surrogate]:
+    """Return what a scan of one batch recommends."""
+    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))
+    batch = order[:BATCH]
+    x = torch.from_numpy(data.train.x)[batch]
+    labels = torch.from_numpy(data.train.labels)[batch]
+    candidates = [fast_sigmoid(slope) for slope in SLOPES]
+    scan = scan_slopes(net, x, lambda spk, _: mean_loss(spk, labels), candidates)
     return [advice.surrogate for advice in scan.recommend()]
 
 
-def trained(net: SpikingSequential, data: RunData, seed: int, epochs: int) -> list[dict[str, float]]:
-    """A row for each epoch: loss, validation accuracy."""
-    x, labels = torch.from_numpy(data.train.x), torch.from_numpy(data.train.labels)
-    val, val_labels = torch.from_numpy(data.val.x), torch.from_numpy(data.val.labels)
+def train_net(
+    net: SpikingSequential, data: RunData, seed: int, epochs: int
+) -> list[dict[str, float]]:
+    """Train the net and return loss and validation accuracy of each epoch."""
+    x = torch.from_numpy(data.train.x)
+    labels = torch.from_numpy(data.train.labels)
+    val = torch.from_numpy(data.val.x)
+    val_labels = torch.from_numpy(data.val.labels)
     optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-2)
     steps = epochs * -(-len(x) // BATCH)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.3)
-    order, rows = torch.Generator().manual_seed(seed), []
+    generator = torch.Generator().manual_seed(seed)
+    history = []
     for _ in range(epochs):
         losses = []
-        for some in torch.randperm(len(x), generator=order).split(BATCH):
+        for batch in torch.randperm(len(x), generator=generator).split(BATCH):
             prepare_net(net)
-            loss = loss_of(net(x[some])[0], labels[some])
+            loss = mean_loss(net(x[batch])[0], labels[batch])
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -88,71 +99,82 @@ def trained(net: SpikingSequential, data: RunData, seed: int, epochs: int) -> li
         with torch.no_grad():
             prepare_net(net)
             accuracy = accuracy_population(net(val)[0], val_labels, 10).item()
-        rows.append({"loss": statistics.mean(losses), "val_accuracy": accuracy})
-    return rows
+        history.append({"loss": statistics.mean(losses), "val_accuracy": accuracy})
+    return history
 
 
-def cell(depth: int, seed: int, arm: str, quick: bool) -> dict[str, Any]:
-    """One training."""
+def train_cell(depth: int, seed: int, arm: str, quick: bool) -> dict[str, Any]:
+    """Train one net and return its curves."""
     config, data = load_run_data(config_of(depth, 200 if quick else None))
-    net = network(config, seed)
+    net = build_net(config, seed)
     layers = [module for module in net.modules() if isinstance(module, NeuronLayer)]
-    chosen = recommended(net, data, seed) if arm == "recommended" else [fast_sigmoid(25)] * depth
+    chosen = (
+        recommend_surrogates(net, data, seed)
+        if arm == "recommended"
+        else [fast_sigmoid(25)] * depth
+    )
     for layer, surrogate in zip(layers, chosen, strict=True):
         layer.spike_grad = surrogate
     began = time.perf_counter()
-    rows = trained(net, data, seed, 1 if quick else EPOCHS)
+    history = train_net(net, data, seed, 1 if quick else EPOCHS)
     return {
-        "depth": depth, "seed": seed, "arm": arm, "surrogates": [surrogate_label(one) for one in chosen],
-        "val_accuracy": rows[-1]["val_accuracy"], "rows": rows, "seconds": round(time.perf_counter() - began, 1),
-    }  # fmt: skip
+        "depth": depth,
+        "seed": seed,
+        "arm": arm,
+        "surrogates": [surrogate_label(surrogate) for surrogate in chosen],
+        "val_accuracy": history[-1]["val_accuracy"],
+        "rows": history,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
 
 
-def summary(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each depth the means, and the paired difference with its 95 % interval [points]."""
-    found = []
-    for depth in sorted({one["depth"] for one in cells}):
-        of = {
-            arm: [
-                one["val_accuracy"] for one in cells if (one["depth"], one["arm"]) == (depth, arm)
-            ]
-            for arm in ARMS
-        }
-        if len(of[ARMS[0]]) != len(of[ARMS[1]]) or len(of[ARMS[0]]) < 2:
+def summarize_pairs(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return means and the paired difference with its 95 % interval [points] for each depth."""
+    rows = []
+    for depth in sorted({cell["depth"] for cell in cells}):
+        of_depth = [cell for cell in cells if cell["depth"] == depth]
+        baseline, recommended = ([c for c in of_depth if c["arm"] == arm] for arm in ARMS)
+        if len(baseline) != len(recommended) or len(baseline) < 2:
             continue
-        pairs = [100 * (b - a) for a, b in zip(*of.values(), strict=True)]
-        mean = statistics.mean(pairs)
-        half = T_QUANTILE * statistics.stdev(pairs) / len(pairs) ** 0.5
-        chosen = [
-            one["surrogates"] for one in cells if (one["depth"], one["arm"]) == (depth, ARMS[1])
+        pairs = [
+            100 * (second["val_accuracy"] - first["val_accuracy"])
+            for first, second in zip(baseline, recommended, strict=True)
         ]
-        row = {arm: statistics.mean(values) for arm, values in of.items()} | {
-            "pairs": pairs,
-            "slopes": chosen[0],
-        }
-        found.append(
-            {"depth": depth, **row, "difference": mean, "low": mean - half, "high": mean + half}
+        difference = statistics.mean(pairs)
+        half = T_QUANTILE * statistics.stdev(pairs) / len(pairs) ** 0.5
+        rows.append(
+            {
+                "depth": depth,
+                ARMS[0]: statistics.mean(cell["val_accuracy"] for cell in baseline),
+                ARMS[1]: statistics.mean(cell["val_accuracy"] for cell in recommended),
+                "pairs": pairs,
+                "slopes": recommended[0]["surrogates"],
+                "difference": difference,
+                "low": difference - half,
+                "high": difference + half,
+            }
         )
-    return found
+    return rows
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The summary as a Markdown table."""
+    """Return the summary as a Markdown table."""
     lines = [
-        "| layers | slope 25 | recommended | difference, points | 95 % interval | slopes, first layer to last |",
+        "| layers | slope 25 | recommended | difference, points | 95 % interval "
+        "| slopes, first layer to last |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
         slopes = ", ".join(text[text.index("=") + 1 : -1] for text in row["slopes"])
         lines.append(
-            f"| {row['depth']} | {row['slope 25']:.4f} | {row['recommended']:.4f} | {row['difference']:+.2f} "
-            f"| [{row['low']:+.2f}, {row['high']:+.2f}] | {slopes} |"
+            f"| {row['depth']} | {row['slope 25']:.4f} | {row['recommended']:.4f} "
+            f"| {row['difference']:+.2f} | [{row['low']:+.2f}, {row['high']:+.2f}] | {slopes} |"
         )
     return "\n".join(lines)
 
 
 def draw(cells: list[dict[str, Any]], path: Path) -> None:
-    """Curves of validation accuracy, one panel a depth, one line a seed."""
+    """Plot validation accuracy by epoch, one panel per depth, one line per seed."""
     from matplotlib.figure import Figure
 
     from nwavesdk.train.theme import LIGHT, Theme, render_png
@@ -183,13 +205,20 @@ def draw(cells: list[dict[str, Any]], path: Path) -> None:
     write_atomically(path, render_png(curves, LIGHT))
 
 
+def save_results(file: Path, cells: list[dict[str, Any]]) -> None:
+    """Write all cells and their summary."""
+    provenance = results.provenance("python -m research.slope_study")
+    content = {"run": provenance, "cells": cells, "summary": summarize_pairs(cells)}
+    write_atomically(file, (json.dumps(content) + "\n").encode())
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """See `--help`."""
+    """Run the study; see `--help`."""
     parser = argparse.ArgumentParser(
         prog="python -m research.slope_study", description=__doc__.split("\n", 1)[0]
     )
     parser.add_argument(
-        "--out", type=Path, default=RESULTS / "slope_study", help="for results and picture"
+        "--out", type=Path, default=RESULTS / "slope_study", help="folder for results and plot"
     )
     parser.add_argument(
         "--quick", action="store_true", help="200 recordings, one epoch, two seeds, two depths"
@@ -200,21 +229,15 @@ def main(arguments: list[str] | None = None) -> None:
     cells: list[dict[str, Any]] = (
         json.loads(file.read_text("utf-8"))["cells"] if file.is_file() else []
     )
-    done = {(one["depth"], one["seed"], one["arm"]) for one in cells}
+    trained = {(one["depth"], one["seed"], one["arm"]) for one in cells}
     for depth in DEPTHS[:2] if options.quick else DEPTHS:
         for seed in SEEDS[:2] if options.quick else SEEDS:
             for arm in ARMS:
-                if (depth, seed, arm) not in done:
-                    cells.append(cell(depth, seed, arm, options.quick))
-                    told_now = {
-                        "run": results.provenance("python -m research.slope_study"),
-                        "cells": cells,
-                    }
-                    write_atomically(
-                        file, (json.dumps(told_now | {"summary": summary(cells)}) + "\n").encode()
-                    )
+                if (depth, seed, arm) not in trained:
+                    cells.append(train_cell(depth, seed, arm, options.quick))
+                    save_results(file, cells)
     draw(cells, options.out / "curves.png")
-    print(table(summary(cells)))
+    print(table(summarize_pairs(cells)))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from nwavesdk.analysis.shapes import derivative_shape
 from nwavesdk.cli.app import split_commas
 from nwavesdk.surrogate import parse
 from nwavesdk.train import RunConfig
-from nwavesdk.train.run_data import load_parts
+from nwavesdk.train.run_data import load_run_data
 from research import fidelity_study as fidelity
 from research import slope_study, which_surrogate
 
@@ -164,7 +164,7 @@ def test_the_study_of_slopes_pairs_its_seeds():
         for arm, values in arms.items()
         for seed, value in enumerate(values)
     ]
-    (row,) = slope_study.summary(cells)
+    (row,) = slope_study.summarize_pairs(cells)
     assert row["pairs"] == pytest.approx([1, 3])
     assert row["difference"] == pytest.approx(2)
     assert row["high"] - row["difference"] == pytest.approx(2.776)
@@ -177,31 +177,31 @@ def test_a_fidelity_is_measured_and_told(monkeypatch):
     monkeypatch.setattr(fidelity, "WIDTHS", (0.3,))
     monkeypatch.setattr(fidelity, "SHAPES", ("normal",))
     monkeypatch.setattr(fidelity, "SAMPLES", 60)
-    _, parts = load_parts(RunConfig.of({"data": {"limit": 100, "hold": 1}}))
+    _, parts = load_run_data(RunConfig.of({"data": {"limit": 100, "hold": 1}}))
     rows = [
-        fidelity.run(fidelity.Cell(1, "initial", net, "normal", 0.3), parts, quick=False)
+        fidelity.measure_cell(fidelity.Cell(1, "initial", net, "normal", 0.3), parts, quick=False)
         for net in range(2)
     ]
     names = [*fidelity.candidates()]
     assert all(len(row[key]) == len(names) for row in rows for key in ("hidden", "first", "error"))
-    told = fidelity.Table(json.loads(json.dumps(rows)))
-    values = told.nets("atan", depth=1)
+    table_of_cells = fidelity.Table(json.loads(json.dumps(rows)))
+    values = table_of_cells.nets("atan", depth=1)
     assert values == [row["hidden"][names.index("atan")] for row in rows]
     half = 12.706 * abs(values[0] - values[1]) / 2  # Student's t with one degree of freedom
-    mean = f"{fidelity._short(sum(values) / 2)} ± {fidelity._short(half)}"
-    assert told.told("atan", interval=True, depth=1) == mean
-    assert f"| {mean} |" in told.catalogue(depth=1)
-    assert [fidelity._short(value) for value in (0.5, -0.25, 10.36, -1.0)] == [
-        ".50",
-        "-.25",
+    mean = f"{fidelity._two_digits(sum(values) / 2)} ± {fidelity._two_digits(half)}"
+    assert table_of_cells.entry("atan", interval=True, depth=1) == mean
+    assert f"| {mean} |" in table_of_cells.catalogue(depth=1)
+    assert [fidelity._two_digits(value) for value in (0.5, -0.25, 10.36, -1.0)] == [
+        "0.50",
+        "-0.25",
         "10.36",
         "-1.00",
     ]
-    assert told.depths().count("\n") == 1 + 32
-    assert "| gaussian |" in told.widths("first", depth=1)
+    assert table_of_cells.depths().count("\n") == 1 + 32
+    assert "| gaussian |" in table_of_cells.widths("first", depth=1)
 
 
-@pytest.mark.parametrize("width", fidelity.OWN_WIDTHS)
+@pytest.mark.parametrize("width", fidelity.SURROGATE_WIDTHS)
 @pytest.mark.parametrize("name", fidelity.FAMILIES)
 def test_the_shapes_of_a_width_have_it(name, width):
     assert derivative_shape(fidelity.FAMILIES[name](width)).half_width == pytest.approx(

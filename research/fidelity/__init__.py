@@ -1,4 +1,4 @@
-"""How well a surrogate's gradient points to where the loss falls, once thresholds are noisy and it has a gradient."""
+"""How well a surrogate's gradient points to where the loss of a net with noisy thresholds falls."""
 
 from research.fidelity.fidelity import GradientFidelity, gradient_fidelity
 from research.fidelity.likelihood_ratio import Control, LikelihoodRatio

@@ -1,4 +1,4 @@
-"""`gradient_fidelity`: the cosine of surrogate gradients with the gradient of the noisy-threshold net."""
+"""The cosine of surrogate gradients with the gradient of the net with noisy thresholds."""
 
 from dataclasses import dataclass
 
@@ -24,18 +24,19 @@ HIDDEN = "hidden"
 
 @dataclass(frozen=True, eq=False)
 class GradientFidelity:
-    """C candidates, and the parts of the gradient: all hidden parameters together, then each parameter.
+    """Cosines of C candidates for each part of the gradient.
 
     Attributes:
-        noise: On the thresholds.
-        candidates: Names.
-        surrogates: One a layer, for each candidate.
-        parts: `"hidden"`, all parameters that act through noisy spikes as one vector, and the names of parameters.
-        cosine: With the gradient of the expected loss, [C, parts]: an estimate, which its error may take above 1. NaN
-            where a gradient is 0, or lost in its noise.
-        error: Standard error of the cosine from the samples alone (jackknife over blocks), [C, parts].
-        norm: Of the gradient of the expected loss, [parts]; its own sampling noise is taken out.
-        norm_error: Its standard error, [parts].
+        noise: Noise on the thresholds.
+        candidates: Names of the candidates.
+        surrogates: One surrogate per layer, for each candidate.
+        parts: `"hidden"`, all parameters that act through noisy spikes as one vector, and the names
+            of single parameters.
+        cosine: Cosine with the gradient of the expected loss, [C, parts]. It is an estimate, and
+            its error may move it above 1. NaN where a gradient is 0, or smaller than its noise.
+        error: Standard error of the cosine from the samples (jackknife over blocks), [C, parts].
+        norm: Norm of the gradient of the expected loss, [parts], corrected for sampling noise.
+        norm_error: Standard error of the norm, [parts].
         loss: Mean over recordings with hard thresholds, and with noisy ones.
         explained: Share of the loss's variance that the control of the estimate has explained.
     """
@@ -64,30 +65,33 @@ def gradient_fidelity(
     blocks: int = 20,
     seed: int = 0,
 ) -> GradientFidelity:
-    """How well surrogate gradients point to where the loss of the noisy-threshold net falls.
+    """Measure how well surrogate gradients point to where the loss of the noisy net falls.
 
-    The surrogate gradient is that of the net as it is trained, with hard thresholds, but for dropout. Compared with is
-    ∇J, the gradient of the loss that is expected when every threshold is noisy, see `LikelihoodRatio`. A cosine of 0.8
-    says that a small step along the surrogate gradient lowers J 0.8 times as much as the best step of the same length.
+    The surrogate gradient is that of the net as it is trained, with hard thresholds, but without
+    dropout. It is compared with ∇J, the gradient of the expected loss when every threshold is
+    noisy; see `LikelihoodRatio`. With a cosine of 0.8, a small step along the surrogate gradient
+    lowers J 0.8 times as much as the best step of the same length.
 
-    This is for small nets: some ten recordings, a thousand steps of noisy neurons (K) in each. Work is one pass of the
-    reference solver, forward and back, for each sample of each recording, before these 3 K + 1000 passes forward to fit
-    a control, and a regression of K numbers a recording.
+    This is for small nets: about ten recordings with a thousand steps of noisy neurons (K) each.
+    The work is one pass of the reference solver, forward and backward, for each sample of each
+    recording. Before that come 3 K + 1000 forward passes to fit a control, and a regression of K
+    numbers per recording.
 
     Args:
-        net: See `NoisyNet`; it stays as it is. Dropout is off.
+        net: See `NoisyNet`; it is not changed. Dropout is off.
         x: Recordings [B, T, *features].
-        targets: [B, ...].
-        loss_fn: `loss_fn(spk, mem, targets)`, one loss for each recording.
-        noise: On the thresholds. It favours its own density as a surrogate: compare several.
+        targets: Targets of the loss, [B, ...].
+        loss_fn: `loss_fn(spk, mem, targets)`, one loss per recording.
+        noise: Noise on the thresholds. It favors its own density as a surrogate: compare several.
         surrogates: Candidates, as for `scan_slopes`.
-        samples: Of each recording; rounded down to as many for each block.
-        blocks: Into which samples are grouped to tell errors, at least 3.
-        seed: Of samples; and of mismatch, unless a `ChipInstance` is held on the net.
+        samples: Samples per recording, rounded down to a multiple of `blocks`.
+        blocks: Number of groups of samples from which errors are computed, at least 3.
+        seed: Seed of samples, and of mismatch unless a `ChipInstance` is held on the net.
 
     Raises:
         TypeError: See `NoisyNet`.
-        ValueError: See `NoisyNet`; or candidates do not fit, or there are fewer samples than blocks.
+        ValueError: See `NoisyNet`; also if candidates do not fit the net, or if there are fewer
+            samples than blocks.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse
@@ -97,30 +101,32 @@ def gradient_fidelity(
         ...                         LIFLayer(1, 10e-3, reset_mechanism="none"))
         >>> def loss_fn(spk, mem, targets):
         ...     return (mem.mean((1, 2)) - targets) ** 2
-        >>> found = gradient_fidelity(net, torch.rand(3, 10, 4), torch.ones(3), loss_fn, ThresholdNoise("normal", 0.5),
-        ...                           [atan(2), fast_sigmoid(100)], samples=500)
-        >>> bool(found.cosine[0, 0] > found.cosine[1, 0])
+        >>> noise, surrogates = ThresholdNoise("normal", 0.5), [atan(2), fast_sigmoid(100)]
+        >>> result = gradient_fidelity(net, torch.rand(3, 10, 4), torch.ones(3), loss_fn, noise,
+        ...                            surrogates, samples=500)
+        >>> bool(result.cosine[0, 0] > result.cosine[1, 0])
         True
     """
     if blocks < 3 or samples < blocks:
         raise ValueError(
-            f"errors need 3 blocks or more, and a sample for each, got {samples} samples, {blocks} blocks."
+            "errors need at least 3 blocks with one sample each, "
+            f"got {samples} samples and {blocks} blocks."
         )
     noisy = NoisyNet(net, x, targets, loss_fn, noise, seed)
     candidates = name_candidates(surrogates, noisy.surrogates)
     ratio = LikelihoodRatio(noisy)
     estimates = ratio.gradients(samples, blocks)
-    pieces = noisy.split(estimates)
-    parts = {HIDDEN: torch.cat([pieces[name] for name in noisy.hidden], 1), **pieces}
-    cosine, error = (np.full((len(candidates), len(parts)), np.nan) for _ in range(2))
-    hard = np.nan
+    parts = _by_part(noisy, estimates)
+    cosine = np.full((len(candidates), len(parts)), np.nan)
+    error = np.full_like(cosine, np.nan)
+    hard_loss = np.nan
     for row, chosen in enumerate(candidates.values()):
-        hard, flat = noisy.surrogate_gradient(chosen)
-        own = noisy.split(flat.double())
-        own = {HIDDEN: torch.cat([own[name] for name in noisy.hidden]), **own}
-        for column, (name, blocks_of) in enumerate(parts.items()):
-            cosine[row, column], error[row, column] = _cosine(own[name], blocks_of)
-    norms = [_norm(blocks_of) for blocks_of in parts.values()]
+        hard_loss, flat = noisy.surrogate_gradient(chosen)
+        gradients = _by_part(noisy, flat.double())
+        for column, (name, estimates_of_part) in enumerate(parts.items()):
+            cosine[row, column], error[row, column] = _cosine(gradients[name], estimates_of_part)
+    norms = [_norm(estimates_of_part) for estimates_of_part in parts.values()]
+    noisy_loss = noisy.losses(max(100, samples // 20)).double().mean().item()
     return GradientFidelity(
         noise=noise,
         candidates=tuple(candidates),
@@ -130,38 +136,48 @@ def gradient_fidelity(
         error=error,
         norm=np.array([norm for norm, _ in norms]),
         norm_error=np.array([error for _, error in norms]),
-        loss=(hard, noisy.losses(max(100, samples // 20)).double().mean().item()),
+        loss=(hard_loss, noisy_loss),
         explained=ratio.explained,
     )
 
 
-def _cosine(own: Tensor, estimates: Tensor) -> tuple[float, float]:
-    """Cosine and standard error from K independent estimates [K, P] of a gradient."""
-    length = own.norm()
-    dots, squares = estimates @ own / length, _Squares(estimates)
-    whole = _quotient(dots.mean(), squares.whole())
-    without = [
-        _quotient((dots.sum() - dots[k]) / (len(dots) - 1), squares.without(k))
-        for k in range(len(dots))
+def _by_part(noisy: NoisyNet, flat: Tensor) -> dict[str, Tensor]:
+    """Split [..., P] into all hidden parameters together, and each parameter."""
+    pieces = noisy.split(flat)
+    return {HIDDEN: torch.cat([pieces[name] for name in noisy.hidden], -1), **pieces}
+
+
+def _cosine(gradient: Tensor, estimates: Tensor) -> tuple[float, float]:
+    """Return cosine and standard error from K independent estimates [K, P] of ∇J."""
+    K = len(estimates)
+    dots = estimates @ gradient / gradient.norm()
+    squares = _SquaredNorm(estimates)
+    cosine = _quotient(dots.mean(), squares.of_all())
+    without_each = [
+        _quotient((dots.sum() - dots[k]) / (K - 1), squares.without(k)) for k in range(K)
     ]
-    return whole.item(), _jackknife(torch.stack(without)).item()
+    return cosine.item(), _jackknife(torch.stack(without_each)).item()
 
 
 def _norm(estimates: Tensor) -> tuple[float, float]:
-    squares = _Squares(estimates)
-    without = torch.stack([squares.without(k) for k in range(len(estimates))])
-    return squares.whole().sqrt().item(), _jackknife(without.sqrt()).item()
+    """Return the norm of the estimated gradient, and its standard error."""
+    squares = _SquaredNorm(estimates)
+    without_each = torch.stack([squares.without(k) for k in range(len(estimates))])
+    return squares.of_all().sqrt().item(), _jackknife(without_each.sqrt()).item()
 
 
-class _Squares:
-    """The squared norm of what estimates [K, P] estimate, without bias: products of two different ones count."""
+class _SquaredNorm:
+    """The squared norm of the gradient that estimates [K, P] estimate, without bias.
+
+    It is the mean of the products of two different estimates, whose errors are independent.
+    """
 
     def __init__(self, estimates: Tensor) -> None:
         self.products = estimates @ estimates.t()
         self.products.fill_diagonal_(0.0)
         self.K = len(estimates)
 
-    def whole(self) -> Tensor:
+    def of_all(self) -> Tensor:
         return self.products.sum() / (self.K * (self.K - 1))
 
     def without(self, k: int) -> Tensor:
@@ -169,9 +185,11 @@ class _Squares:
 
 
 def _quotient(dot: Tensor, square: Tensor) -> Tensor:
-    return dot / square.sqrt()  # NaN where noise makes a square negative
+    # NaN where noise makes the estimate of the square negative.
+    return dot / square.sqrt()
 
 
-def _jackknife(without: Tensor) -> Tensor:
-    K = len(without)
-    return ((K - 1) / K * (without - without.mean()).square().sum()).sqrt()
+def _jackknife(without_each: Tensor) -> Tensor:
+    """Return the standard error of a statistic from its values without each block."""
+    K = len(without_each)
+    return ((K - 1) / K * (without_each - without_each.mean()).square().sum()).sqrt()

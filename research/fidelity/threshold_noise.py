@@ -1,4 +1,4 @@
-"""Noise on a neuron's threshold, drawn anew in each step: its shape, its width, and how likely a spike then is."""
+"""Noise on the thresholds, drawn for each neuron and step: shape, width, probability of a spike."""
 
 import math
 from collections.abc import Callable
@@ -17,9 +17,9 @@ class _Shape(NamedTuple):
     """A family of symmetric densities whose width at half height is 1.
 
     Attributes:
-        density: of a given width, as the surrogate of the catalogue that it is.
-        cumulative: its integral up to z.
-        log_cumulative: the logarithm of that, exact far below the threshold.
+        density: The density of a given width, as a surrogate of the catalogue.
+        cumulative: Its integral up to z.
+        log_cumulative: The logarithm of the integral, accurate far below the threshold.
     """
 
     density: Callable[[float], Surrogate]
@@ -27,6 +27,7 @@ class _Shape(NamedTuple):
     log_cumulative: Callable[[Tensor], Tensor]
 
 
+# Width at half height of the standard distributions.
 _NORMAL = math.sqrt(8 * math.log(2))
 _LOGISTIC = 2 * math.acosh(3)
 _LAPLACE = 2 * math.log(2)
@@ -42,17 +43,15 @@ def _log_laplace(z: Tensor) -> Tensor:
 
 
 def _cauchy(z: Tensor) -> Tensor:
-    return (
-        torch.atan2(torch.ones_like(z), -z) / math.pi
-    )  # 1/2 + atan(z)/pi would lose all digits far below
+    # 1/2 + atan(z)/π would lose all digits far below the threshold.
+    return torch.atan2(torch.ones_like(z), -z) / math.pi
 
 
 _SHAPES = {
     "normal": _Shape(
         lambda width: gaussian(sigma=width / _NORMAL),
-        lambda z: (
-            0.5 * torch.special.erfc(-_NORMAL * math.sqrt(0.5) * z)
-        ),  # ndtr rounds its tail away
+        # ndtr rounds the lower tail to 0; erfc keeps it.
+        lambda z: 0.5 * torch.special.erfc(-_NORMAL * math.sqrt(0.5) * z),
         lambda z: torch.special.log_ndtr(_NORMAL * z),
     ),
     "logistic": _Shape(
@@ -72,20 +71,22 @@ _SHAPES = {
     ),
 }
 SHAPES = tuple(_SHAPES)
-"""Names of the shapes, from light tails to heavy ones."""
+"""Names of the shapes, from light to heavy tails."""
 
 
 @dataclass(frozen=True)
 class ThresholdNoise:
-    """What is added to a threshold, for each neuron and step by itself: a spike has the probability F(z), z = u - θ.
+    """Independent noise on the threshold of each neuron and step.
+
+    A neuron spikes with the probability F(z), z = u - θ.
 
     Args:
         shape: `"normal"`, `"logistic"`, `"laplace"` or `"cauchy"`.
-        width: Of the density at half its height [units of the membrane], as `nwavesdk.analysis.shapes` measures it. (A
-            standard deviation would not do: the last shape has none.)
+        width: Width of the density at half its height [membrane], as `nwavesdk.analysis.shapes`
+            measures it. A standard deviation would not work: the last shape has none.
 
     Raises:
-        ValueError: There is no such shape, or the width is not a finite number above 0.
+        ValueError: If there is no such shape, or the width is not a finite number above 0.
 
     Example:
         >>> ThresholdNoise("logistic", 0.5).probability(torch.tensor([0.0, 10.0]))
@@ -107,13 +108,16 @@ class ThresholdNoise:
 
     @property
     def density(self) -> Surrogate:
-        """Its density f = F', as a surrogate."""
+        """The density f = F', as a surrogate."""
         return _SHAPES[self.shape].density(self.width)
 
     def probability(self, z: Tensor) -> Tensor:
-        """F(z), the probability of a spike."""
+        """Return F(z), the probability of a spike."""
         return _SHAPES[self.shape].cumulative(z / self.width)
 
     def log_probability(self, z: Tensor, spikes: Tensor) -> Tensor:
-        """Of what has happened: log F(z) for a spike, log(1 - F(z)) for none; finite, with its gradient, at any z."""
+        """Return log F(z) where there is a spike, and log(1 - F(z)) where there is none.
+
+        The result and its gradient are finite for all z.
+        """
         return _SHAPES[self.shape].log_cumulative(torch.where(spikes > 0, z, -z) / self.width)

@@ -1,4 +1,4 @@
-"""Cosines: closed forms where there are any, and errors that tell how far they are off."""
+"""Cosines equal closed forms where there are any, and their errors are correct."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def one_step_net():
 
 
 def weighted(spk, _mem, targets):
-    """Linear in spikes, so that of one step the expected loss is Σ a F(z), whatever the noise."""
+    """A loss that is linear in spikes: for one step its expectation is Σ a F(z)."""
     return (spk[:, 0] * targets).sum(1)
 
 
@@ -34,15 +34,15 @@ def data():
     return 2 * torch.rand(B, 1, F, dtype=torch.float64), torch.randn(B, N, dtype=torch.float64)
 
 
-def closed_form(net, x, targets, derivative):
-    """Σ a σ'(z) x, the gradient with that σ'; the true one with the density."""
+def closed_form_gradient(net, x, targets, derivative):
+    """Return Σ a σ'(z) x: the gradient with that σ', or ∇J if σ' is the density."""
     z = x[:, 0] @ net[0].weight.detach() - 1
     return torch.einsum("bf,bn->fn", x[:, 0], targets * derivative(z)) / len(x)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_one_step_of_a_linear_loss_in_closed_form(shape, data):
-    """There the density of the noise gives the very gradient, and every other surrogate what the formula says."""
+    """The density of the noise gives ∇J, every other surrogate what the formula gives."""
     net, noise = one_step_net(), ThresholdNoise(shape, 0.6)
     candidates = {
         "density": noise.density,
@@ -50,19 +50,19 @@ def test_one_step_of_a_linear_loss_in_closed_form(shape, data):
         "atan": atan(2),
         "wave": custom(torch.cos),
     }
-    found = gradient_fidelity(net, *data, weighted, noise, candidates, samples=4_000, seed=3)
-    true = closed_form(net, *data, noise.density.derivative)
-    assert found.parts == ("hidden", "0.weight")
+    result = gradient_fidelity(net, *data, weighted, noise, candidates, samples=4_000, seed=3)
+    true = closed_form_gradient(net, *data, noise.density.derivative)
+    assert result.parts == ("hidden", "0.weight")
     for row, surrogate in enumerate(candidates.values()):
-        own = closed_form(net, *data, surrogate.derivative)
-        cosine = ((own * true).sum() / own.norm() / true.norm()).item()
-        assert found.cosine[row] == pytest.approx(cosine, abs=max(5 * found.error[row, 0], 1e-3))
-        assert found.error[row, 0] < 0.03
-    assert found.norm == pytest.approx(true.norm().item(), abs=5 * found.norm_error[0])
-    assert found.loss[0] == weighted(*prepared(net)(data[0]), data[1]).mean().item()
-    assert found.explained > 0.9
+        gradient = closed_form_gradient(net, *data, surrogate.derivative)
+        cosine = ((gradient * true).sum() / gradient.norm() / true.norm()).item()
+        assert result.cosine[row] == pytest.approx(cosine, abs=max(5 * result.error[row, 0], 1e-3))
+        assert result.error[row, 0] < 0.03
+    assert result.norm == pytest.approx(true.norm().item(), abs=5 * result.norm_error[0])
+    assert result.loss[0] == weighted(*prepared(net)(data[0]), data[1]).mean().item()
+    assert result.explained > 0.9
     chance = noise.probability(data[0][:, 0] @ net[0].weight.detach() - 1)
-    assert found.loss[1] == pytest.approx((chance * data[1]).sum(1).mean().item(), abs=0.2)
+    assert result.loss[1] == pytest.approx((chance * data[1]).sum(1).mean().item(), abs=0.2)
 
 
 def prepared(net):
@@ -70,10 +70,11 @@ def prepared(net):
     return net
 
 
-def test_errors_tell_how_far_off_an_estimate_is(data):
-    """Cosines of 40 seeds spread as their errors say, around the closed form of a loss that no linear control explains.
+def test_the_spread_of_estimates_is_their_error(data):
+    """Cosines of 40 seeds spread by their errors around the closed form.
 
-    E (Σ a s - 1)² = (Σ a F - 1)² + Σ a² F (1 - F).
+    No linear control explains the loss (Σ a s - 1)². Its expectation is
+    (Σ a F - 1)² + Σ a² F (1 - F).
     """
     net, noise, (x, a) = one_step_net(), ThresholdNoise("logistic", 2.0), data
 
@@ -87,11 +88,11 @@ def test_errors_tell_how_far_off_an_estimate_is(data):
         square(prepared(with_surrogate(net, atan(1)))(x)[0], None, a).mean(), net[0].weight
     )
     cosine = ((own * true).sum() / own.norm() / true.norm()).item()
-    found = [
+    result = [
         gradient_fidelity(net, x, a, square, noise, [atan(1)], samples=400, blocks=20, seed=seed)
         for seed in range(40)
     ]
-    off = np.array([(one.cosine[0, 0] - cosine) / one.error[0, 0] for one in found])
+    off = np.array([(one.cosine[0, 0] - cosine) / one.error[0, 0] for one in result])
     assert 0.6 < np.sqrt((off**2).mean()) < 1.5
     assert abs(off.mean()) < 0.6
 
@@ -109,36 +110,41 @@ def deep(read_out="none"):
     )  # fmt: skip
 
 
-def test_parts_are_the_parameters_and_hidden_is_those_behind_noise():
+def test_parts_are_the_parameters_and_hidden_those_before_noise():
     x, targets = 3 * torch.rand(3, 8, F), torch.tensor([0, 1, 1])
 
     def loss_fn(_spk, mem, targets):
         return torch.nn.functional.cross_entropy(mem.mean(1), targets, reduction="none")
 
-    found = gradient_fidelity(
-        deep(), x, targets, loss_fn, ThresholdNoise("normal", 0.3), [sigmoid(5), [atan(2), atan(2), sigmoid(3)]],
+    result = gradient_fidelity(
+        deep(),
+        x,
+        targets,
+        loss_fn,
+        ThresholdNoise("normal", 0.3),
+        [sigmoid(5), [atan(2), atan(2), sigmoid(3)]],
         samples=2_000,
-    )  # fmt: skip
-    assert isinstance(found, GradientFidelity)
-    assert found.parts == ("hidden", "0.weight", "2.weight", "4.weight")
-    assert found.candidates[0] == "sigmoid(slope=5)"
-    assert found.norm[0] == pytest.approx(np.hypot(*found.norm[1:3]), rel=1e-6)
-    assert (np.abs(found.cosine) < 1 + 5 * found.error).all()
-    assert found.error.max() < 0.1
-    assert found.cosine[:, 3] == pytest.approx(found.cosine[0, 3]), (
-        "no surrogate stands before a read-out's weights"
+    )
+    assert isinstance(result, GradientFidelity)
+    assert result.parts == ("hidden", "0.weight", "2.weight", "4.weight")
+    assert result.candidates[0] == "sigmoid(slope=5)"
+    assert result.norm[0] == pytest.approx(np.hypot(*result.norm[1:3]), rel=1e-6)
+    assert (np.abs(result.cosine) < 1 + 5 * result.error).all()
+    assert result.error.max() < 0.1
+    assert result.cosine[:, 3] == pytest.approx(result.cosine[0, 3]), (
+        "no surrogate acts on a read-out's weights"
     )
 
 
-def test_the_surrogate_gradient_is_that_of_a_whole_pass():
-    """By its dot product with the very estimates, on a net of three layers."""
+def test_the_surrogate_gradient_is_that_of_a_full_pass():
+    """Shown by its dot product with the same estimates, on a net of three layers."""
     net, (x, targets) = deep("subtraction"), (torch.rand(3, 8, F), torch.tensor([1.0, 2.0, 0.0]))
 
     def loss_fn(spk, mem, targets):
         return (spk.sum((1, 2)) - targets) ** 2 + mem.mean((1, 2))
 
     layers = [net[1], net[3], net[5]]
-    found = gradient_fidelity(
+    result = gradient_fidelity(
         net,
         x,
         targets,
@@ -159,24 +165,27 @@ def test_the_surrogate_gradient_is_that_of_a_whole_pass():
         mean = LikelihoodRatio(noisy).gradients(300, 20).mean(0)
         dot = torch.cat([g.flatten() for g in own]).double() @ mean
         length = torch.cat([g.flatten() for g in own]).double().norm()
-        assert found.cosine[row, 0] == pytest.approx(
-            (dot / length).item() / found.norm[0], rel=1e-4
+        assert result.cosine[row, 0] == pytest.approx(
+            (dot / length).item() / result.norm[0], rel=1e-4
         )
 
 
-def test_a_gradient_that_is_not_there_has_no_cosine():
+def test_a_gradient_of_zero_has_no_cosine():
     """Weights that reach no spike: 0 has no direction."""
     net = SpikingSequential(LIFSynapse(F, N), LIFLayer(N, 10e-3))
     torch.nn.init.zeros_(net[0].weight)
-    found = gradient_fidelity(
-        net, torch.zeros(B, 4, F), torch.ones(B), lambda spk, _, y: spk.sum((1, 2)) - y, ThresholdNoise("normal", 0.5),
-        [atan(2)], samples=60,
-    )  # fmt: skip
-    assert np.isnan(found.cosine).all()
+
+    def loss_fn(spk, _mem, targets):
+        return spk.sum((1, 2)) - targets
+
+    noise = ThresholdNoise("normal", 0.5)
+    x, targets = torch.zeros(B, 4, F), torch.ones(B)
+    result = gradient_fidelity(net, x, targets, loss_fn, noise, [atan(2)], samples=60)
+    assert np.isnan(result.cosine).all()
 
 
-def test_too_few_samples_are_refused(data):
+def test_too_few_samples_are_rejected(data):
     with pytest.raises(
-        ValueError, match="errors need 3 blocks or more, and a sample for each, got 5 samples, 20"
+        ValueError, match="at least 3 blocks with one sample each, got 5 samples and 20 blocks"
     ):
         gradient_fidelity(one_step_net(), *data, weighted, ThresholdNoise("normal", 0.5), samples=5)

@@ -1,4 +1,4 @@
-"""The estimate against the gradient of the expected loss, summed over every pattern of spikes that there is."""
+"""The estimate equals the gradient of the expected loss, summed over all patterns of spikes."""
 
 import copy
 import itertools
@@ -31,15 +31,15 @@ CUMULATIVE = {
     "laplace": torch.distributions.Laplace(0.0, 1 / 1.3862943611198906).cdf,
     "cauchy": torch.distributions.Cauchy(0.0, 0.5).cdf,
 }
-"""Of width 1 at half height; the numbers are √(8 ln 2), 2 arcosh 3 and 2 ln 2."""
+"""For a width of 1 at half height; the numbers are √(8 ln 2), 2 arcosh 3 and 2 ln 2."""
 
 
 def lif(reset="subtraction", read_out=False, **options):
     layers = [LIFLayer(N, taus=6e-3, reset_mechanism=reset, **options) for _ in range(2)]
-    rows = [LIFSynapse(N, N), layers[0], LIFSynapse(N, N, bias=True), layers[1]]
+    modules = [LIFSynapse(N, N), layers[0], LIFSynapse(N, N, bias=True), layers[1]]
     if read_out:
-        rows += [LIFSynapse(N, 3), LIFLayer(3, taus=6e-3, reset_mechanism="none")]
-    return SpikingSequential(*rows)
+        modules += [LIFSynapse(N, 3), LIFLayer(3, taus=6e-3, reset_mechanism="none")]
+    return SpikingSequential(*modules)
 
 
 def chip(version):
@@ -65,7 +65,7 @@ NETS = {
 
 
 def loss_fn(spk, mem, targets):
-    """Of spikes and membranes, and far from linear in them."""
+    """A function of spikes and membranes that is far from linear."""
     ramp = torch.linspace(0.5, 1.5, spk.shape[1] * spk.shape[2], dtype=spk.dtype).reshape(
         spk.shape[1:]
     )
@@ -74,10 +74,10 @@ def loss_fn(spk, mem, targets):
 
 
 def expected_loss(net, x, targets, cumulative):
-    """Σ P(pattern) · loss(pattern), the mean over recordings; with gradient."""
+    """Return Σ P(pattern) · loss(pattern), the mean over recordings; with gradient."""
     prepare_net(net)
-    flat = [row for _, row in net.modules_in_order() if not isinstance(row, Dropout)]
-    pairs = [*zip(flat[::2], flat[1::2], strict=True)]
+    modules = [m for _, m in net.modules_in_order() if not isinstance(m, Dropout)]
+    pairs = [*zip(modules[::2], modules[1::2], strict=True)]
     noisy = [
         layer
         for _, layer in pairs
@@ -132,30 +132,31 @@ def data():
     )
 
 
-def exact(net, x, targets, cumulative, names):
+def exact_gradient(net, x, targets, cumulative, names):
     net = copy.deepcopy(net)
     loss = expected_loss(net, x, targets, cumulative)
-    own = dict(net.named_parameters())
-    return loss.item(), torch.cat(
-        [g.flatten() for g in torch.autograd.grad(loss, [own[name] for name in names])]
-    )
+    parameters = dict(net.named_parameters())
+    gradients = torch.autograd.grad(loss, [parameters[name] for name in names])
+    return loss.item(), torch.cat([gradient.flatten() for gradient in gradients])
 
 
-def assert_estimates(estimates, expected):
-    """Their errors are small beside the gradient, and chance alone takes the mean so far off one time in 100,000.
+def assert_unbiased(estimates, expected):
+    """Test that the mean of estimates is the gradient, at a level of one in 100,000.
 
-    To the errors belongs a ten-thousandth of the gradient, for spikes that are so rare that no sample shows them.
+    The errors must be small compared with the gradient. They include a ten-thousandth of the
+    gradient, for spikes that are so rare that no sample contains them.
     """
     f = pytest.importorskip("scipy.stats").f
-    (K, P), off = estimates.shape, estimates.mean(0) - expected
+    K, P = estimates.shape
+    off = estimates.mean(0) - expected
     covariance = estimates.t().cov() / K
-    assert covariance.trace().sqrt() < 0.1 * expected.norm(), "too few samples to tell anything"
+    assert covariance.trace().sqrt() < 0.1 * expected.norm(), "too few samples"
     covariance += torch.eye(P) * (1e-4 * expected.norm()) ** 2
-    squares = off @ torch.linalg.solve(covariance, off)  # Hotelling's
+    squares = off @ torch.linalg.solve(covariance, off)  # Hotelling's T²
     assert squares * (K - P) / (P * (K - 1)) < f.ppf(1 - 1e-5, P, K - P)
 
 
-def made(name):
+def build_net(name):
     torch.manual_seed(1)
     net = NETS[name]().double().eval()
     for parameter in net.parameters():
@@ -167,14 +168,14 @@ def made(name):
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.filterwarnings("ignore:.*comPaSSo path")
 def test_the_estimate_has_no_bias(name, data):
-    net, (x, targets) = made(name), data
+    net, (x, targets) = build_net(name), data
     noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise("logistic", 0.8), seed=3)
     assert noisy.sites == 2 * T * N
-    expected_of_loss, expected = exact(
+    expected_of_loss, expected = exact_gradient(
         net, x, targets, lambda z: CUMULATIVE["logistic"](z / 0.8), noisy.parameters
     )
     estimates = LikelihoodRatio(noisy).gradients(20_000, 100)
-    assert_estimates(estimates, expected)
+    assert_unbiased(estimates, expected)
     losses = noisy.losses(5_000).mean(1)
     assert losses.mean().item() == pytest.approx(
         expected_of_loss, abs=5 * losses.std().item() / math.sqrt(5_000)
@@ -182,32 +183,34 @@ def test_the_estimate_has_no_bias(name, data):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_so_with_noise_of_every_shape(shape, data):
-    net, (x, targets) = made("zero"), data
+def test_the_estimate_has_no_bias_with_noise_of_every_shape(shape, data):
+    net, (x, targets) = build_net("zero"), data
     noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise(shape, 0.4), seed=4)
-    _, expected = exact(net, x, targets, lambda z: CUMULATIVE[shape](z / 0.4), noisy.parameters)
-    assert_estimates(LikelihoodRatio(noisy).gradients(20_000, 100), expected)
+    _, expected = exact_gradient(
+        net, x, targets, lambda z: CUMULATIVE[shape](z / 0.4), noisy.parameters
+    )
+    assert_unbiased(LikelihoodRatio(noisy).gradients(20_000, 100), expected)
 
 
-def test_no_control_makes_a_bias(data):
-    """Whatever its numbers are; those that are fitted only lower the variance."""
-    net, (x, targets) = made("subtraction"), data
+def test_no_control_causes_a_bias(data):
+    """Random numbers give no bias, either; fitted ones only lower the variance."""
+    net, (x, targets) = build_net("subtraction"), data
     noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise("logistic", 0.8), seed=5)
-    _, expected = exact(
+    _, expected = exact_gradient(
         net, x, targets, lambda z: CUMULATIVE["logistic"](z / 0.8), noisy.parameters
     )
     fitted, slope = LikelihoodRatio(noisy), 3 * torch.randn(B, noisy.sites, dtype=torch.float64)
     wild = LikelihoodRatio(noisy, Control(torch.tensor([1.0, -2.0], dtype=torch.float64), slope))
     assert math.isnan(fitted.explained)
     estimates, others = fitted.gradients(20_000, 100), wild.gradients(60_000, 100)
-    assert_estimates(others, expected)
+    assert_unbiased(others, expected)
     assert 0.5 < fitted.explained < 1
     assert wild.explained < 0
     assert 3 * others.var(0).sum() > 10 * estimates.var(0).sum()
 
 
 def test_a_site_that_hardly_ever_varies_does_no_harm():
-    """With narrow noise many have not spiked, or not stayed silent, once while the control was fitted."""
+    """With narrow noise many sites have the same outcome in all samples of the fit."""
     torch.manual_seed(0)
     net = SpikingSequential(
         LIFSynapse(4, 12), LIFLayer(12, 6e-3), LIFSynapse(12, 6), LIFLayer(6, 6e-3)
@@ -226,13 +229,13 @@ def test_a_site_that_hardly_ever_varies_does_no_harm():
 
 
 def test_a_read_out_is_not_noisy_and_not_hidden(data):
-    noisy = NoisyNet(made("read-out"), *data, loss_fn, ThresholdNoise("normal", 0.5))
+    noisy = NoisyNet(build_net("read-out"), *data, loss_fn, ThresholdNoise("normal", 0.5))
     assert noisy.hidden == ("0.weight", "2.weight", "2.bias")
     assert noisy.parameters == (*noisy.hidden, "4.weight")
     assert noisy.sites == 2 * T * N
 
 
-def test_a_layer_without_reset_that_hands_its_spikes_on_is_noisy(data):
+def test_a_layer_without_reset_before_another_module_is_noisy(data):
     net = SpikingSequential(
         LIFSynapse(N, N), LIFLayer(N, 6e-3, reset_mechanism="none"), LIFSynapse(N, 3)
     ).double()
@@ -241,14 +244,14 @@ def test_a_layer_without_reset_that_hands_its_spikes_on_is_noisy(data):
     assert (noisy.hidden, noisy.parameters) == (("0.weight",), ("0.weight", "2.weight"))
 
 
-def test_the_net_stays_as_it_is(data):
-    net = made("nested").train()
+def test_the_net_is_not_changed(data):
+    net = build_net("nested").train()
     before, random = copy.deepcopy(net.state_dict()), torch.get_rng_state()
     noisy = NoisyNet(net, *data, loss_fn, ThresholdNoise("normal", 0.5))
     LikelihoodRatio(noisy).gradients(40, 20)
     noisy.surrogate_gradient(noisy.surrogates)
     assert torch.equal(torch.get_rng_state(), random), (
-        "dropout is off, samples have a generator of their own"
+        "dropout is off, and samples have their own generator"
     )
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
     layers = [module for module in net.modules() if isinstance(module, NeuronLayer)]
@@ -261,7 +264,7 @@ def test_the_net_stays_as_it_is(data):
 def test_a_seed_gives_the_same_estimates(data):
     first, again, other = (
         LikelihoodRatio(
-            NoisyNet(made("zero"), *data, loss_fn, ThresholdNoise("normal", 0.5), seed)
+            NoisyNet(build_net("zero"), *data, loss_fn, ThresholdNoise("normal", 0.5), seed)
         ).gradients(100, 5)
         for seed in (1, 1, 2)
     )
@@ -269,30 +272,35 @@ def test_a_seed_gives_the_same_estimates(data):
     assert not torch.equal(first, other)
 
 
-def test_many_samples_are_run_in_parts(data, monkeypatch):
-    """Parts of a block are weighted by their samples: with 16 in parts of 7, 7 and 2, the variance is that of 16."""
-    net, (x, targets) = made("zero"), data
+def test_many_samples_run_in_chunks(data, monkeypatch):
+    """Chunks are weighted by their samples: 7, 7 and 2 have the variance of 16 together."""
+    net, (x, targets) = build_net("zero"), data
     noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise("logistic", 0.8), seed=6)
-    _, expected = exact(
+    _, expected = exact_gradient(
         net, x, targets, lambda z: CUMULATIVE["logistic"](z / 0.8), noisy.parameters
     )
     ratio = LikelihoodRatio(noisy)
-    whole = ratio.gradients(16 * 900, 900)
-    monkeypatch.setattr("research.fidelity.noisy_net._AT_ONCE", 7 * B * (2 * T * N + T * N))
-    assert noisy.parts(16) == [7, 7, 2]
-    parts = ratio.gradients(16 * 900, 900)
-    assert_estimates(parts, expected)
-    assert parts.var(0).sum() / whole.var(0).sum() == pytest.approx(1, abs=0.2)
+    in_one = ratio.gradients(16 * 400, 400)
+    monkeypatch.setattr(
+        "research.fidelity.noisy_net._NUMBERS_PER_CHUNK", 7 * B * (2 * T * N + T * N)
+    )
+    assert noisy.chunk_sizes(16) == [7, 7, 2]
+    in_chunks = ratio.gradients(16 * 400, 400)
+    assert_unbiased(in_chunks, expected)
+    assert in_chunks.var(0).sum() / in_one.var(0).sum() == pytest.approx(1, abs=0.2)
 
 
 @pytest.mark.parametrize("held", [False, True])
-def test_samples_and_surrogates_see_one_chip(data, held):
-    """The mismatch of the seed, or that of the `ChipInstance` that is held."""
+def test_samples_and_surrogates_use_one_chip(data, held):
+    """The mismatch is that of the seed, or of the `ChipInstance` held on the net."""
     torch.manual_seed(1)
     net = SpikingSequential(
-        H1v1Synapse(N, N, stddev=0.3), H1v1Layer(N, 10e-3, ileak_mismatch=True), H1v1Synapse(N, N, stddev=0.3),
+        H1v1Synapse(N, N, stddev=0.3),
         H1v1Layer(N, 10e-3, ileak_mismatch=True),
-    ).double().eval()  # fmt: skip
+        H1v1Synapse(N, N, stddev=0.3),
+        H1v1Layer(N, 10e-3, ileak_mismatch=True),
+    )
+    net = net.double().eval()
     (x, targets), held_on = data, copy.deepcopy(net)
     ChipInstance(7).hold(held_on)
     noisy = NoisyNet(
@@ -303,23 +311,25 @@ def test_samples_and_surrogates_see_one_chip(data, held):
         ThresholdNoise("logistic", 0.8),
         3 if held else 7,
     )
-    loss, found = noisy.surrogate_gradient(noisy.surrogates)
+    loss, gradient = noisy.surrogate_gradient(noisy.surrogates)
+    for layer in (net[1], net[3]):
+        layer.solver = "reference"  # no kernel needs to be compiled for this
     prepare_net(net, seed=7)
     whole = loss_fn(*net(x), targets).mean()
     assert loss == pytest.approx(whole.item(), rel=1e-9)
     expected = torch.autograd.grad(whole, [*net.parameters()])
-    torch.testing.assert_close(found, torch.cat([g.flatten() for g in expected]))
+    torch.testing.assert_close(gradient, torch.cat([g.flatten() for g in expected]))
     prepare_net(net, seed=7)
-    _, expected = exact(
+    _, expected = exact_gradient(
         held_on, x, targets, lambda z: CUMULATIVE["logistic"](z / 0.8), noisy.parameters
     )
     if held:
-        assert_estimates(LikelihoodRatio(noisy).gradients(20_000, 100), expected)
+        assert_unbiased(LikelihoodRatio(noisy).gradients(20_000, 100), expected)
 
 
 @pytest.mark.parametrize("kind", ["learned", "tied", "checkpoint", "after", "none"])
 def test_the_surrogate_gradient_is_that_of_backward(data, kind):
-    """Of every parameter, by whatever way it acts."""
+    """For every parameter, in whatever way it acts."""
     (x, targets), make = data, NETS["learnable constants" if kind == "learned" else "subtraction"]
     torch.manual_seed(3)
     net = make().double()
@@ -331,23 +341,24 @@ def test_the_surrogate_gradient_is_that_of_backward(data, kind):
         net = SpikingSequential(*net, LIFSynapse(N, N).double())
     noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise("logistic", 0.8))
     chosen = [atan(2), fast_sigmoid(3)]
-    loss, found = noisy.surrogate_gradient(chosen)
+    loss, gradient = noisy.surrogate_gradient(chosen)
     for layer, surrogate in zip(
         (m for m in net.modules() if isinstance(m, NeuronLayer)), chosen, strict=True
     ):
         layer.spike_grad = surrogate
+        layer.solver = "reference"  # no kernel needs to be compiled for this
     prepare_net(net)
     whole = loss_fn(*net(x), targets).mean()
     names = dict(net.named_parameters())
     assert set(noisy.parameters) == set(names)
     expected = torch.autograd.grad(whole, [names[name] for name in noisy.parameters])
-    torch.testing.assert_close(found, torch.cat([g.flatten() for g in expected]))
+    torch.testing.assert_close(gradient, torch.cat([g.flatten() for g in expected]))
     assert loss == pytest.approx(whole.item())
     assert LikelihoodRatio(noisy).gradients(20, 4).isfinite().all()
 
 
-def test_nothing_is_kept_when_a_loss_fails(data):
-    net = made("zero")
+def test_no_sample_remains_when_a_loss_fails(data):
+    net = build_net("zero")
     noisy = NoisyNet(net, *data, loss_fn, ThresholdNoise("normal", 0.5))
     noisy.loss_fn = lambda *_: 1 / 0
     with pytest.raises(ZeroDivisionError):
@@ -355,55 +366,58 @@ def test_nothing_is_kept_when_a_loss_fails(data):
     assert all(not sampler.z and not sampler.spikes for sampler in noisy._samplers)
 
 
-def test_a_net_leaves_no_spec_behind(data):
-    """Solvers keep specs for good: a second net with the same noise adds none."""
+def test_equal_noise_shares_one_spec(data):
+    """Solvers store specs forever: a second net with the same noise adds none."""
     noise = ThresholdNoise("normal", 0.123)
-    NoisyNet(made("zero"), *data, loss_fn, noise)
+    NoisyNet(build_net("zero"), *data, loss_fn, noise)
     before = len(_specs)
-    NoisyNet(made("zero"), *data, loss_fn, noise, seed=1)
+    NoisyNet(build_net("zero"), *data, loss_fn, noise, seed=1)
     assert len(_specs) == before
 
 
 def with_weight(value):
-    net = made("zero")
+    net = build_net("zero")
     with torch.no_grad():
         net[0].weight[0, 0] = value
     return net
 
 
-def test_a_regression_that_is_too_large_is_refused(data, monkeypatch):
-    monkeypatch.setattr("research.fidelity.likelihood_ratio._LARGEST", 1000)
+def test_a_regression_that_is_too_large_is_rejected(data, monkeypatch):
+    monkeypatch.setattr("research.fidelity.likelihood_ratio._MAX_BYTES", 1000)
     with pytest.raises(
         ValueError,
         match="2 recordings with 12 steps of noisy neurons each need 0.0 GB, expected at most",
     ):
-        LikelihoodRatio(NoisyNet(made("zero"), *data, loss_fn, ThresholdNoise("normal", 0.5)))
+        LikelihoodRatio(NoisyNet(build_net("zero"), *data, loss_fn, ThresholdNoise("normal", 0.5)))
 
 
-def wrong(**changed):
-    given = {
-        "net": made("zero"), "x": torch.rand(B, T, N, dtype=torch.float64), "targets": torch.ones(B),
-        "loss_fn": loss_fn, "noise": ThresholdNoise("normal", 0.5),
-    }  # fmt: skip
-    return {**given, **changed}
+def inputs(**changed):
+    valid = {
+        "net": build_net("zero"),
+        "x": torch.rand(B, T, N, dtype=torch.float64),
+        "targets": torch.ones(B),
+        "loss_fn": loss_fn,
+        "noise": ThresholdNoise("normal", 0.5),
+    }
+    return {**valid, **changed}
 
 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        (lambda: {"net": torch.nn.Linear(2, 2)}, "that of a SpikingSequential, got Linear"),
+        (lambda: {"net": torch.nn.Linear(2, 2)}, "needs a SpikingSequential, got Linear"),
         (
             lambda: {"noise": "normal"},
-            r'noise is a ThresholdNoise, as ThresholdNoise\("normal", 0.3\), got \'normal\'',
+            r'noise must be a ThresholdNoise, as ThresholdNoise\("normal", 0.3\), got \'normal\'',
         ),
-        (lambda: {"targets": [1, 2]}, "x and targets are tensors, got Tensor and list"),
+        (lambda: {"targets": [1, 2]}, "x and targets must be tensors, got Tensor and list"),
         (
             lambda: {"targets": torch.ones(5)},
-            r"one target for each of 2 recordings, got the shape \[5\]",
+            r"one target for each of 2 recordings, got targets of shape \[5\]",
         ),
         (
             lambda: {"targets": torch.tensor(1.0)},
-            r"one target for each of 2 recordings, got the shape \[\]",
+            r"one target for each of 2 recordings, got targets of shape \[\]",
         ),
         (
             lambda: {"x": torch.rand(B, N)},
@@ -413,7 +427,7 @@ def wrong(**changed):
         (lambda: {"x": torch.full((B, T, N), torch.nan).double()}, "x is not finite"),
         (lambda: {"net": with_weight(torch.inf)}, "0.weight is not finite"),
         (
-            lambda: {"net": made("zero").requires_grad_(False)},
+            lambda: {"net": build_net("zero").requires_grad_(False)},
             "no parameter of the net requires a gradient",
         ),
         (
@@ -430,23 +444,23 @@ def wrong(**changed):
         ),
         (
             lambda: {"loss_fn": lambda spk, *_: spk.sum((1, 2)).long()},
-            r"a floating number, .* got a torch.int64",
+            r"one floating-point loss .* got a torch.int64",
         ),
         (lambda: {"loss_fn": lambda *_: 3.0}, "got float: use reduction"),
         (lambda: {"loss_fn": lambda spk, *_: spk.sum((1, 2)) / 0}, "a loss that is not finite"),
         (
-            lambda: {"net": made("read-out"), "loss_fn": lambda spk, *_: spk.sum((1, 2))},
-            "of a read-out, a last layer without reset, it may use mem alone",
+            lambda: {"net": build_net("read-out"), "loss_fn": lambda spk, *_: spk.sum((1, 2))},
+            "for a read-out, a last layer without reset, it may use mem only",
         ),
     ],
 )
-def test_what_cannot_be_estimated_is_told(changed, words):
+def test_wrong_inputs_are_rejected(changed, words):
     with pytest.raises((TypeError, ValueError), match=words):
-        NoisyNet(**wrong(**changed()))
+        NoisyNet(**inputs(**changed()))
 
 
 def test_the_loss_may_have_another_precision(data):
-    net, (x, targets) = made("zero").float(), data
+    net, (x, targets) = build_net("zero").float(), data
     noisy = NoisyNet(net, x.float(), targets, loss_fn, ThresholdNoise("normal", 0.5))
     assert noisy.sample(2).loss.dtype == torch.float32
     assert LikelihoodRatio(noisy).gradients(20, 4).isfinite().all()

@@ -22,7 +22,7 @@ def test_the_density_is_the_derivative_of_the_probability_and_has_the_width(name
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_the_two_outcomes_are_all_there_are(name):
+def test_probabilities_of_both_outcomes_add_up_to_one(name):
     noise, ones = ThresholdNoise(name, 0.4), torch.ones_like(Z)
     both = noise.log_probability(Z, ones).exp() + noise.log_probability(Z, 0 * ones).exp()
     torch.testing.assert_close(both, ones, rtol=1e-12, atol=0)
@@ -33,8 +33,8 @@ def test_the_two_outcomes_are_all_there_are(name):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", SHAPES)
-def test_no_membrane_is_too_far_away(name, dtype):
-    """Logarithms and their gradients stay finite, where the probability itself is rounded to 0."""
+def test_logarithms_are_finite_for_all_membranes(name, dtype):
+    """Also their gradients, where the probability itself is rounded to 0."""
     z = torch.tensor([-1e4, -50.0, -1e-8, 0.0, 50.0, 1e4], dtype=dtype, requires_grad=True)
     for spikes in (torch.zeros_like(z), torch.ones_like(z)):
         logarithm = ThresholdNoise(name, 1.0).log_probability(z, spikes)
@@ -44,8 +44,8 @@ def test_no_membrane_is_too_far_away(name, dtype):
         assert (logarithm <= 0).all()
 
 
-def test_tails_keep_their_digits():
-    """F(-z) of a Cauchy is 1/(π z) far out, where 1/2 - atan(z)/π is rounded away; that of a normal is in tables."""
+def test_tails_are_accurate():
+    """F(-z) is 1/(π z) for Cauchy noise, and tabulated for normal noise."""
     far = ThresholdNoise("cauchy", 2.0).probability(torch.tensor([-1e6]))
     assert far.item() == pytest.approx(1e-6 / torch.pi, rel=1e-5)
     far = ThresholdNoise("normal", 2.3548200450309493).probability(torch.tensor([-6.0]))
@@ -62,6 +62,6 @@ def test_tails_keep_their_digits():
         ((["normal"], 0.3), "got \\['normal'\\]"),
     ],
 )
-def test_a_wrong_choice_is_named(choices, words):
+def test_a_wrong_argument_is_rejected(choices, words):
     with pytest.raises(ValueError, match=words):
         ThresholdNoise(*choices)
