@@ -1,3 +1,5 @@
+"""Accuracy of read-outs against counts in plain Python, and their errors."""
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,9 @@ from nwavesdk.metrics import accuracy, accuracy_population, population_counts
 @given(
     st.integers(1, 8), st.integers(1, 6), st.integers(1, 4), st.integers(1, 3), st.integers(0, 1000)
 )
-def test_against_a_count_by_hand(b: int, t: int, classes: int, size: int, seed: int) -> None:
+def test_accuracy_equals_a_count_in_plain_python(
+    b: int, t: int, classes: int, size: int, seed: int
+) -> None:
     draw = np.random.default_rng(seed)
     spk, targets = draw.integers(0, 2, (b, t, classes * size)), draw.integers(0, classes, b)
     right = 0
@@ -25,7 +29,7 @@ def test_against_a_count_by_hand(b: int, t: int, classes: int, size: int, seed: 
     assert got.item() == pytest.approx(right / b)
 
 
-def test_one_neuron_a_class_is_a_population_of_one() -> None:
+def test_one_neuron_per_class_is_a_population_of_one() -> None:
     spk, targets = (torch.rand(9, 5, 4) < 0.4).float(), torch.randint(0, 4, (9,))
     assert accuracy(spk, targets) == accuracy_population(spk, targets, 4)
 
@@ -48,13 +52,13 @@ def test_half_precision_counts_beyond_its_integers() -> None:
     assert counts.item() == 3001
 
 
-def test_shapes_are_checked() -> None:
+def test_wrong_shapes_are_rejected() -> None:
     spk = torch.zeros(4, 5, 6)
     with pytest.raises(ValueError, match=r"shape \(4, 5\), expected \[B, T, outputs\]"):
         accuracy(spk[..., 0], torch.zeros(4))
     with pytest.raises(ValueError, match=r"Targets have the shape \(3,\), expected \[4\]"):
         accuracy(spk, torch.zeros(3))
-    with pytest.raises(ValueError, match="6 output neurons do not part into 4 equal groups"):
+    with pytest.raises(ValueError, match="6 output neurons cannot be split into 4 equal groups"):
         accuracy_population(spk, torch.zeros(4), 4)
     with pytest.raises(ValueError, match="got 0 recordings"):
         accuracy(spk[:0], torch.zeros(0))

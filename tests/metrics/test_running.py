@@ -1,4 +1,4 @@
-"""Running metrics against one pass over all that they have seen."""
+"""Running metrics against one pass over all batches."""
 
 import copy
 import pickle
@@ -31,7 +31,7 @@ def test_unequal_batches_give_what_one_batch_gives(sizes, seed):
     assert grouped.compute() == accuracy_population(spk, targets, 3)
 
 
-def test_by_hand_and_reset():
+def test_counts_equal_those_worked_by_hand_also_after_a_reset():
     metric = SpikeAccuracy()
     metric.update(torch.eye(3)[:, None], torch.tensor([0, 1, 0]))
     metric.update(torch.eye(3)[:1, None], torch.tensor([2]))
@@ -53,24 +53,24 @@ def test_two_processes_add_up():
     assert halves[0].compute() == accuracy_population(spk, targets, 3)
 
 
-def test_a_metric_is_copied_and_pickled_with_what_it_has_seen():
+def test_a_copy_and_a_pickle_keep_the_counts():
     metric = SpikeAccuracyPopulation(2)
     metric.update(torch.ones(3, 2, 4), torch.tensor([0, 0, 1]))
     for twin in (copy.deepcopy(metric), pickle.loads(pickle.dumps(metric))):
         assert twin.compute().item() == pytest.approx(2 / 3)
 
 
-def test_errors():
+def test_errors_name_what_is_wrong():
     with pytest.raises(ValueError, match=r"shape \(4, 5\), expected \[B, T, outputs\]"):
         SpikeAccuracy().update(torch.zeros(4, 5), torch.zeros(4))
-    with pytest.raises(ValueError, match="6 output neurons do not part into 4 equal groups"):
+    with pytest.raises(ValueError, match="6 output neurons cannot be split into 4 equal groups"):
         SpikeAccuracyPopulation(4).update(torch.zeros(2, 3, 6), torch.zeros(2))
     with pytest.raises(ValueError, match="num_classes must be a whole number of at least 1, got 0"):
         SpikeAccuracyPopulation(0)
     with (
         pytest.warns(UserWarning, match="before the ``update`` method"),
         pytest.raises(
-            RuntimeError, match=r"SpikeAccuracy has seen no batch: call update\(spk, targets\)"
+            RuntimeError, match=r"SpikeAccuracy has no batch: call update\(spk, targets\)"
         ),
     ):
         SpikeAccuracy().compute()
@@ -80,7 +80,7 @@ def test_errors():
         _ = nwavesdk.metrics.nonsense
 
 
-def test_without_torchmetrics_the_text_names_the_extra(monkeypatch):
+def test_without_torchmetrics_the_error_names_the_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "nwavesdk.metrics.running")
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
     with pytest.raises(

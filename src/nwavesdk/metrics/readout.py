@@ -1,29 +1,29 @@
-"""How well output spikes tell the classes: pure functions of a batch of spikes."""
+"""How well output spikes indicate the classes: pure functions of a batch of spikes."""
 
 import torch
 
-__all__ = ["accuracy", "accuracy_population", "hits", "population_counts"]
+__all__ = ["accuracy", "accuracy_population", "correct_recordings", "population_counts"]
 
 
 def accuracy(spk: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Share of recordings whose most active output neuron is the right class.
 
     Args:
-        spk: Output spikes, one neuron a class, `[B, T, C]`.
+        spk: Output spikes, one neuron per class, `[B, T, C]`.
         targets: Class indices, `[B]`.
 
     Returns:
         A scalar in [0, 1]. Between equally active neurons the lowest index counts.
 
     Raises:
-        ValueError: A shape is not as above, or the batch is empty.
+        ValueError: If a shape is not as above, or the batch is empty.
 
     Example:
         >>> spk = torch.tensor([[[1.0, 0.0], [1.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])
         >>> accuracy(spk, torch.tensor([0, 1]))
         tensor(0.5000)
     """
-    _check(spk, targets)
+    _require_sequences(spk)
     return accuracy_population(spk, targets, spk.shape[2])
 
 
@@ -31,7 +31,8 @@ def accuracy_population(spk: torch.Tensor, targets: torch.Tensor, num_classes: i
     """Share of recordings whose most active group of output neurons is the right class.
 
     Args:
-        spk: Output spikes, `[B, T, O]`; the O neurons lie in `num_classes` equal groups, group after group.
+        spk: Output spikes, `[B, T, O]`. The O neurons are `num_classes` equal groups, one after the
+            other.
         targets: Class indices, `[B]`.
         num_classes: Number of groups.
 
@@ -39,65 +40,59 @@ def accuracy_population(spk: torch.Tensor, targets: torch.Tensor, num_classes: i
         A scalar in [0, 1]. Between equally active groups the lowest index counts.
 
     Raises:
-        ValueError: A shape is not as above, the batch is empty, or O is no multiple of `num_classes`.
+        ValueError: If a shape is not as above, the batch is empty, or O is not a multiple of
+            `num_classes`.
 
     Example:
         >>> spk = torch.tensor([[[1.0, 1.0, 1.0, 0.0]]])
         >>> accuracy_population(spk, torch.tensor([0]), num_classes=2)
         tensor(1.)
     """
-    return hits(spk, targets, num_classes).float().mean()
+    return correct_recordings(spk, targets, num_classes).float().mean()
 
 
-def hits(spk: torch.Tensor, targets: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """Which recordings have the right class; `accuracy_population` is their share.
+def correct_recordings(spk: torch.Tensor, targets: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Which recordings are assigned to the right class, bool `[B]`.
 
-    Args:
-        spk: Output spikes, `[B, T, O]`.
-        targets: Class indices, `[B]`.
-        num_classes: Number of equal groups.
-
-    Returns:
-        Right or not, bool `[B]`.
-
-    Raises:
-        ValueError: As `accuracy_population`.
+    `accuracy_population` is their share, and describes arguments and errors.
     """
-    _check(spk, targets)
-    return population_counts(spk, num_classes).argmax(dim=1) == targets
+    counts = population_counts(spk, num_classes)
+    if targets.shape != spk.shape[:1]:
+        raise ValueError(
+            f"Targets have the shape {tuple(targets.shape)}, expected [{spk.shape[0]}]: one class "
+            "per recording."
+        )
+    if not len(targets):
+        raise ValueError("An empty batch has no accuracy: got 0 recordings, expected at least 1.")
+    return counts.argmax(dim=1) == targets
 
 
 def population_counts(spk: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """Spikes of each class's group over the whole sequence; gradients flow.
+    """Spikes of each class's group over the whole sequence, with gradient.
 
     Args:
         spk: Output spikes, `[B, T, O]`.
         num_classes: Number of equal groups.
 
     Returns:
-        Counts, `[B, num_classes]`; float32 where spikes are in half precision, which cannot count far.
+        Counts, `[B, num_classes]`; float32 for spikes in half precision, which cannot count far.
 
     Raises:
-        ValueError: `spk` has not three dimensions, or O is no multiple of `num_classes`.
+        ValueError: If `spk` does not have three dimensions, or O is not a multiple of
+            `num_classes`.
     """
-    if spk.ndim != 3:
-        raise ValueError(f"Spikes have the shape {tuple(spk.shape)}, expected [B, T, outputs].")
+    _require_sequences(spk)
     outputs = spk.shape[2]
     if num_classes < 1 or outputs % num_classes:
         raise ValueError(
-            f"{outputs} output neurons do not part into {num_classes} equal groups, one for each class."
+            f"{outputs} output neurons cannot be split into {num_classes} equal groups, one for "
+            "each class."
         )
     wide = torch.promote_types(spk.dtype, torch.float32)
     groups = (len(spk), num_classes, outputs // num_classes)
     return spk.sum(dim=1, dtype=wide).reshape(groups).sum(dim=2)
 
 
-def _check(spk: torch.Tensor, targets: torch.Tensor) -> None:
+def _require_sequences(spk: torch.Tensor) -> None:
     if spk.ndim != 3:
         raise ValueError(f"Spikes have the shape {tuple(spk.shape)}, expected [B, T, outputs].")
-    if targets.shape != spk.shape[:1]:
-        raise ValueError(
-            f"Targets have the shape {tuple(targets.shape)}, expected [{spk.shape[0]}]: one class a recording."
-        )
-    if not len(targets):
-        raise ValueError("An empty batch has no accuracy: got 0 recordings, expected at least 1.")

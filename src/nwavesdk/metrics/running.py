@@ -1,27 +1,24 @@
-"""Accuracy over many batches, as torchmetrics counts it: exact where batches are unequal, and over processes."""
+"""Accuracy over many batches, with torchmetrics: exact for unequal batches and across processes."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from nwavesdk.internal.checks import whole_number
-from nwavesdk.metrics.readout import hits
+from nwavesdk.internal.extras import require
+from nwavesdk.metrics.readout import correct_recordings
 
-try:
+if TYPE_CHECKING:
     from torchmetrics import Metric
-except ModuleNotFoundError as error:
-    if error.name != "torchmetrics":
-        raise
-    raise ModuleNotFoundError(
-        'torchmetrics is not installed: pip install "nwavesdk[train]" brings it.', name=error.name
-    ) from None
+else:
+    Metric = require("torchmetrics", "train").Metric
 
 __all__ = ["SpikeAccuracy", "SpikeAccuracyPopulation"]
 
 
-class _Share(Metric):
-    """Share of recordings that were right, of all that were seen."""
+class _CorrectShare(Metric):
+    """Share of correct recordings among all recordings so far."""
 
     is_differentiable = False
     higher_is_better = True
@@ -34,28 +31,28 @@ class _Share(Metric):
         for name in ("right", "number"):
             self.add_state(name, torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
-    def _count(self, found: Tensor) -> None:
-        self.right += found.sum()
-        self.number += len(found)
+    def _count(self, correct: Tensor) -> None:
+        self.right += correct.sum()
+        self.number += len(correct)
 
     def compute(self) -> Tensor:
         """A scalar in [0, 1].
 
         Raises:
-            RuntimeError: No batch was seen.
+            RuntimeError: If `update` was not called.
         """
         if not self.number:
             raise RuntimeError(
-                f"{type(self).__name__} has seen no batch: call update(spk, targets) before compute()."
+                f"{type(self).__name__} has no batch: call update(spk, targets) before compute()."
             )
         return self.right / self.number
 
 
-class SpikeAccuracy(_Share):
+class SpikeAccuracy(_CorrectShare):
     """`accuracy` over all batches since the last `reset`.
 
     Args:
-        settings: As of `torchmetrics.Metric`.
+        settings: Those of `torchmetrics.Metric`.
 
     Example:
         >>> metric = SpikeAccuracy()
@@ -66,23 +63,24 @@ class SpikeAccuracy(_Share):
     """
 
     def update(self, spk: Tensor, targets: Tensor) -> None:
-        """Take a batch: output spikes `[B, T, C]` and class indices `[B]`.
+        """Add a batch: output spikes `[B, T, C]` and class indices `[B]`.
 
         Raises:
             ValueError: As `accuracy`.
         """
-        self._count(hits(spk, targets, spk.shape[2] if spk.ndim == 3 else 1))
+        # Spikes of another rank are rejected with any number of classes.
+        self._count(correct_recordings(spk, targets, spk.shape[2] if spk.ndim == 3 else 1))
 
 
-class SpikeAccuracyPopulation(_Share):
+class SpikeAccuracyPopulation(_CorrectShare):
     """`accuracy_population` over all batches since the last `reset`.
 
     Args:
         num_classes: Number of equal groups of output neurons.
-        settings: As of `torchmetrics.Metric`.
+        settings: Those of `torchmetrics.Metric`.
 
     Raises:
-        ValueError: `num_classes` is no whole number above 0.
+        ValueError: If `num_classes` is not a whole number above 0.
 
     Example:
         >>> metric = SpikeAccuracyPopulation(num_classes=2)
@@ -96,9 +94,9 @@ class SpikeAccuracyPopulation(_Share):
         self.num_classes = whole_number("SpikeAccuracyPopulation", "num_classes", num_classes)
 
     def update(self, spk: Tensor, targets: Tensor) -> None:
-        """Take a batch: output spikes `[B, T, O]`, group after group, and class indices `[B]`.
+        """Add a batch: output spikes `[B, T, O]`, group after group, and class indices `[B]`.
 
         Raises:
             ValueError: As `accuracy_population`.
         """
-        self._count(hits(spk, targets, self.num_classes))
+        self._count(correct_recordings(spk, targets, self.num_classes))
