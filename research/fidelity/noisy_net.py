@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.layers import ChipInstance, NeuronLayer, SpikingSequential, prepare_net
-from nwavesdk.layers.prepare import Prepared
+from nwavesdk.layers.prepare import prepared_modules
 from nwavesdk.surrogate import FastSigmoid, Surrogate
 from research.fidelity.threshold_noise import ThresholdNoise
 
@@ -275,7 +275,7 @@ def _copy_for_evaluation(net: SpikingSequential, seed: int) -> SpikingSequential
     for module in net.modules():
         if isinstance(module, SpikingSequential):
             module.checkpoint = None  # backward would sample its chunks again
-    if all(module.chip_noise is None for module in net.modules() if isinstance(module, Prepared)):
+    if all(module.chip_noise is None for module in prepared_modules(net, "NoisyNet")):
         ChipInstance(seed).hold(net)
     return net
 

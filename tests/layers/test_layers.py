@@ -398,7 +398,7 @@ class TestDropout:
     def test_a_failed_pass_leaves_the_mask_as_it_was(self):
         net = SpikingSequential(Dropout(0.5), LIFSynapse(9, 2))
         prepare_net(net)
-        with pytest.raises(ValueError, match="must agree"):
+        with pytest.raises(ValueError, match="must match"):
             net(torch.ones(2, 3, 8))
         net(torch.ones(5, 3, 9))  # no mask for a batch of two was left behind
 

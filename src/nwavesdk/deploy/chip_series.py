@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from nwavesdk.chip import Noise
 from nwavesdk.deploy.stages import Stage, chip_stages
-from nwavesdk.layers import ChipInstance, Prepared, SpikingSequential, prepare_net
+from nwavesdk.layers import ChipInstance, SpikingSequential, prepare_net
+from nwavesdk.layers.prepare import prepared_modules
 from nwavesdk.metrics import population_counts
 from nwavesdk.solvers import Problem, Spec, has_serial_kernel, solve
 from nwavesdk.surrogate import FastSigmoid
@@ -237,14 +238,14 @@ def _draw_chips(
     # What does not differ between chips is computed once, by this call.
     prepare_net(model, seed=0)
     # A module draws from a stream that is given by the seed and by its position in the net.
-    position = {id(m): i for i, m in enumerate(Prepared.within(model, "count_right"))}
+    position = {id(m): i for i, m in enumerate(prepared_modules(model, "count_right"))}
     chips = []
     for seed in seeds:
         chip = []
         for stage in stages:
-            weight = stage.synapse.drawn(Noise.of(seed, position[id(stage.synapse)]))
+            weight = stage.synapse.draw_weight(Noise.of(seed, position[id(stage.synapse)]))
             noise = Noise.of(seed, position[id(stage.layer)])
-            decay, threshold, recurrent = stage.layer.drawn(noise, x.dtype)
+            decay, threshold, recurrent = stage.layer.draw_constants(noise, x.dtype)
             chip.append(_DrawnStage(weight, decay.to(x.device), threshold.to(x.device), recurrent))
         chips.append(chip)
     return chips

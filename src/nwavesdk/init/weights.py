@@ -12,7 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from nwavesdk.chip import ChargeLaw, LinearCharge, Profile
 from nwavesdk.internal.checks import positive_number
 from nwavesdk.layers import NeuronLayer, find_edges
-from nwavesdk.layers.edges import module_title
+from nwavesdk.layers.wiring import module_title
 
 __all__ = [
     "charge_limit",

@@ -1,7 +1,6 @@
-"""The torch modules that people build nets from: synapses, neuron layers, `prepare_net`, `SpikingSequential`."""
+"""Torch modules of spiking nets: synapses, neuron layers, `SpikingSequential`, `prepare_net`."""
 
 from nwavesdk.layers.chip_layer import H1v1Layer, H1v2Layer, HWLayer
-from nwavesdk.layers.chip_net import ChipInstance, Family, family_of, project
 from nwavesdk.layers.chip_synapse import (
     Frontend,
     H1v1Frontend,
@@ -10,15 +9,15 @@ from nwavesdk.layers.chip_synapse import (
     H1v2Synapse,
     HWSynapse,
 )
-from nwavesdk.layers.device import to_cpu, to_gpu
 from nwavesdk.layers.dropout import Dropout
 from nwavesdk.layers.edges import Edge, NetEdges, find_edges
 from nwavesdk.layers.lif import LIFLayer, LIFSynapse
 from nwavesdk.layers.neuron import NeuronLayer
-from nwavesdk.layers.prepare import Prepared, detach_state, prepare_net
-from nwavesdk.layers.record import Record
-from nwavesdk.layers.sequential import Recording, SpikingSequential
+from nwavesdk.layers.prepare import ChipInstance, Prepared, detach_state, prepare_net
+from nwavesdk.layers.record import Record, Recording
+from nwavesdk.layers.sequential import SpikingSequential
 from nwavesdk.layers.synapse import Synapse
+from nwavesdk.layers.whole_net import Family, family_of, project, to_cpu, to_gpu
 
 __all__ = [
     "ChipInstance",

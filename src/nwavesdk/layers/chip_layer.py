@@ -1,22 +1,30 @@
 """Neurons of the H1 chips, trained as the chip will run them.
 
-The older names are those of H1v1. Numbers of the chips come from `chip/profiles`, where the assumed ones are marked.
+The older names are those of H1v1. The numbers of the chips come from `chip/profiles`, which marks
+the assumed ones.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from nwavesdk.chip import Noise, Profile, lognormal_factors
 from nwavesdk.dynamics import h1
-from nwavesdk.layers.checks import features, per_neuron, profile_for
+from nwavesdk.layers.checks import LayerOptions, neuron_shape, per_neuron_tensor, profile_of_chip
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.weight import EffectiveWeight
 
 __all__ = ["H1v1Layer", "H1v2Layer", "HWLayer"]
+
+
+class _Mismatch(NamedTuple):
+    """Factors per neuron of the leak current and of the threshold; None for no variation."""
+
+    leak: Tensor
+    threshold: Tensor | None
 
 
 class _ChipLayer(NeuronLayer):
@@ -44,75 +52,86 @@ class _ChipLayer(NeuronLayer):
         profile: str | Path | Profile | None = None,
     ) -> None:
         owner = type(self).__name__
-        chip = profile_for(owner, self.chip, profile)
-        shape = features(owner, n_neurons)
+        chip = profile_of_chip(owner, self.chip, profile)
+        shape = neuron_shape(owner, n_neurons)
         if chip.tau_profiles:
-            wanted = per_neuron(owner, "taus", taus, shape, "s")
-            series = torch.tensor(chip.tau_profiles)
-            taus = series[(wanted.log()[..., None] - series.log()).abs().argmin(-1)]
-        super().__init__(
-            h1(self.version), shape, taus, dt, spike_grad, layer_topology=layer_topology, device=device,
-            detach_reset=detach_reset, solver=solver, compasso_spike_grad=compasso_spike_grad,
-            saved_dtype=saved_dtype,
-        )  # fmt: skip
+            requested = per_neuron_tensor(owner, "taus", taus, shape, "s")
+            taus = _nearest(requested, torch.tensor(chip.tau_profiles))
+        options = LayerOptions(
+            layer_topology, device, detach_reset, solver, compasso_spike_grad, saved_dtype
+        )
+        super().__init__(h1(self.version), shape, taus, dt, spike_grad, options)
         self.profile = chip
         self.ileak_mismatch = bool(ileak_mismatch)
-        self.quantization_bits, self.stddev = quantization_bits, stddev
+        self.quantization_bits = quantization_bits
+        self.stddev = stddev
         self.register_buffer("thresholds", torch.tensor(chip.number("threshold")), persistent=False)
-        self._factors: tuple[Tensor, Tensor | None] | None = None
+        self._mismatch: _Mismatch | None = None
         self._recurrent = EffectiveWeight(
             f"{owner}.recurrent_weights", chip, quantization_bits, stddev
         )
 
-    def check(self) -> None:
-        super().check()
+    def check_parameters(self) -> None:
+        """Raise a RuntimeError if constants or recurrent weights are not finite."""
+        super().check_parameters()
         if self.recurrent_weights is not None:
-            self._recurrent.check(self.recurrent_weights)
+            self._recurrent.check_finite(self.recurrent_weights)
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:
+        """Prepare the layer for a batch, with new mismatch; see `prepare_net`."""
+        # The order of the draws is part of what a seed means: mismatch, then recurrent weights.
         if self.ileak_mismatch:
-            self._factors = self._mismatch(noise)
+            self._mismatch = self._draw_mismatch(noise)
         super().prepare(noise, keep_state)
         if self.recurrent_weights is not None:
             self._recurrent.prepare(self.recurrent_weights, noise)
 
     def effective_recurrent_weights(self) -> Tensor | None:
+        """The recurrent weights after quantization, charge law and mismatch, [N, N], or None."""
         return None if self.recurrent_weights is None else self._recurrent(self.recurrent_weights)
 
     def effective_constants(self) -> tuple[Tensor, Tensor]:
-        return self._with(self._factors)
+        """Time constants [s] in float64 and thresholds, both after mismatch."""
+        return self._constants_under(self._mismatch)
 
-    def _mismatch(self, noise: Noise) -> tuple[Tensor, Tensor | None]:
-        """Factors of leak current and threshold; None for one that does not vary."""
-        leak, threshold = (
-            self.profile.number(f"{name}_mismatch") for name in ("leak", "threshold")
-        )
-        factors = lognormal_factors(self.features, leak, noise)
-        return factors, 1 + threshold * noise.normal(self.features) if threshold else None
+    def _draw_mismatch(self, noise: Noise) -> _Mismatch:
+        leak = lognormal_factors(self.features, self.profile.number("leak_mismatch"), noise)
+        spread = self.profile.number("threshold_mismatch")
+        return _Mismatch(leak, 1 + spread * noise.normal(self.features) if spread else None)
 
-    def _with(self, factors: tuple[Tensor, Tensor | None] | None) -> tuple[Tensor, Tensor]:
-        """Time constants [s] and thresholds under these factors."""
+    def _constants_under(self, mismatch: _Mismatch | None) -> tuple[Tensor, Tensor]:
+        """Time constants [s] and thresholds under that mismatch."""
         taus, thresholds = super().effective_constants()
-        if factors is None:
+        if mismatch is None:
             return taus, thresholds
-        leak, threshold = factors
-        return taus / leak.to(taus), thresholds if threshold is None else thresholds * threshold.to(
-            thresholds
-        )
+        if mismatch.threshold is not None:
+            thresholds = thresholds * mismatch.threshold.to(thresholds)
+        return taus / mismatch.leak.to(taus), thresholds
 
-    def drawn(self, noise: Noise, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Decay, threshold and recurrent weights, or None, on the chip of that noise, after a `prepare_net`."""
-        factors = self._mismatch(noise) if self.ileak_mismatch else None
-        decay, threshold = self._derived(*self._with(factors), dtype)
-        return (
-            decay,
-            threshold,
-            None if self.recurrent_weights is None else self._recurrent.drawn(noise),
-        )
+    def draw_constants(
+        self, noise: Noise, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What `prepare_net` would draw with that noise, for many chips after one `prepare_net`.
+
+        Returns:
+            Decay [N], threshold [N], and effective recurrent weights [N, N] or None.
+        """
+        mismatch = self._draw_mismatch(noise) if self.ileak_mismatch else None
+        decay, threshold = self._decay_and_threshold(*self._constants_under(mismatch), dtype)
+        recurrent = self._recurrent.draw_weight(noise) if self.layer_topology == "RC" else None
+        return decay, threshold, recurrent
+
+
+def _nearest(taus: Tensor, series: Tensor) -> Tensor:
+    """For each time constant the nearest of `series`, by ratio."""
+    distance = (taus.log()[..., None] - series.log()).abs()
+    return series[distance.argmin(-1)]
 
 
 class H1v1Layer(_ChipLayer):
-    """Neurons of the H1v1 chip: the membrane is never negative, a spike resets it to zero.
+    """Neurons of the H1v1 chip; `device` is NWAVE's choice of solver, not torch's device.
+
+    The membrane is never negative, and a spike resets it to zero.
 
         u[t] = max(exp(-dt/tau) · v[t-1] + x[t], 0)
         s[t] = 1 if u[t] > threshold else 0
@@ -122,27 +141,28 @@ class H1v1Layer(_ChipLayer):
 
     Args:
         n_neurons: N, or a shape such as (C, H, W).
-        taus: membrane time constants [s], a number or one per neuron.
-        dt: length of a step [s].
-        spike_grad: as in `LIFLayer`.
-        ileak_mismatch: draw each neuron's leak current log-normal at every `prepare_net` (spread assumed), and its
-            threshold where the profile has a spread for it.
-        layer_topology: as in `LIFLayer`.
-        device: as in `LIFLayer`.
-        detach_reset: as in `LIFLayer`.
-        solver: as in `LIFLayer`.
-        compasso_spike_grad: as in `LIFLayer`.
-        saved_dtype: as in `LIFLayer`.
-        quantization_bits: of the recurrent weights, from 2 to 8 or None.
-        stddev: mismatch of the recurrent weights, or None.
-        profile: of a chip of your own: the path of a TOML file, or a `Profile`. [the chip's]
+        taus: Membrane time constants [s], one number or one per neuron.
+        dt: Length of a step [s].
+        spike_grad: See `LIFLayer`.
+        ileak_mismatch: Whether every `prepare_net` draws each neuron's leak current from a
+            log-normal distribution (spread assumed), and its threshold if the profile has a spread
+            for it.
+        layer_topology: See `LIFLayer`.
+        device: NWAVE's choice of solver, see `LIFLayer`.
+        detach_reset: See `LIFLayer`.
+        solver: See `LIFLayer`.
+        compasso_spike_grad: See `LIFLayer`.
+        saved_dtype: See `LIFLayer`.
+        quantization_bits: Number of bits of the recurrent weights, from 2 to 8, or None.
+        stddev: Standard deviation of the mismatch of the recurrent weights, or None.
+        profile: Profile of a custom chip: the path of a TOML file, or a `Profile`. None is H1v1's.
 
     Shape:
-        as `LIFLayer`.
+        As `LIFLayer`.
 
     Raises:
-        ValueError: an argument is out of its range, or the input has another width.
-        RuntimeError: `prepare_net` is missing, or the batch size changed without it.
+        ValueError: If an argument is out of its range, or the input has another width.
+        RuntimeError: If `prepare_net` is missing, or the batch size changed without it.
 
     Example:
         >>> from nwavesdk.surrogate import fast_sigmoid
@@ -155,37 +175,40 @@ class H1v1Layer(_ChipLayer):
 
 
 class H1v2Layer(_ChipLayer):
-    """Neurons of the H1v2 chip: the membrane is never negative, a spike subtracts the threshold.
+    """Neurons of the H1v2 chip; `device` is NWAVE's choice of solver, not torch's device.
+
+    The membrane is never negative, and a spike subtracts the threshold.
 
         u[t] = max(exp(-dt/tau) · v[t-1] + x[t], 0)
         s[t] = 1 if u[t] > threshold else 0
         v[t] = u[t] - threshold · s[t]
 
-    `taus` snap to the nearest of the chip's profiles (assumed series, see the profile): `layer.taus` reads what was
-    taken. `ileak_mismatch` draws leak current and threshold (spreads assumed).
+    `taus` snap to the nearest of the chip's profiles (assumed series, see the profile);
+    `layer.taus` holds the result. `ileak_mismatch` draws leak current and threshold (spreads
+    assumed).
 
     Args:
-        n_neurons: see `H1v1Layer`.
-        taus: see `H1v1Layer`.
-        dt: see `H1v1Layer`.
-        spike_grad: see `H1v1Layer`.
-        ileak_mismatch: see above.
-        layer_topology: see `H1v1Layer`.
-        device: see `H1v1Layer`.
-        detach_reset: see `H1v1Layer`.
-        solver: see `H1v1Layer`.
-        compasso_spike_grad: see `H1v1Layer`.
-        saved_dtype: see `H1v1Layer`.
-        quantization_bits: see `H1v1Layer`.
-        stddev: see `H1v1Layer`.
-        profile: see `H1v1Layer`.
+        n_neurons: See `H1v1Layer`.
+        taus: See `H1v1Layer`.
+        dt: See `H1v1Layer`.
+        spike_grad: See `H1v1Layer`.
+        ileak_mismatch: See above.
+        layer_topology: See `H1v1Layer`.
+        device: NWAVE's choice of solver, see `LIFLayer`.
+        detach_reset: See `H1v1Layer`.
+        solver: See `H1v1Layer`.
+        compasso_spike_grad: See `H1v1Layer`.
+        saved_dtype: See `H1v1Layer`.
+        quantization_bits: See `H1v1Layer`.
+        stddev: See `H1v1Layer`.
+        profile: See `H1v1Layer`; None is H1v2's.
 
     Shape:
-        as `LIFLayer`.
+        As `LIFLayer`.
 
     Raises:
-        ValueError: see `H1v1Layer`.
-        RuntimeError: see `H1v1Layer`.
+        ValueError: See `H1v1Layer`.
+        RuntimeError: See `H1v1Layer`.
     """
 
     chip = "h1v2"

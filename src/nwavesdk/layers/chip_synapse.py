@@ -1,18 +1,19 @@
-"""Synapses of the H1 chips: dense weights, and the diagonal front end, trained as the chip will hold them.
+"""Synapses of the H1 chips, dense ones and the diagonal front end, trained as the chip stores them.
 
-The older names are those of H1v1. Numbers of the chips come from `chip/profiles`, where the assumed ones are marked.
+The older names are those of H1v1. The numbers of the chips come from `chip/profiles`, which marks
+the assumed ones.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import Noise, Profile
 from nwavesdk.internal.checks import positive_number, whole_number
-from nwavesdk.layers.checks import checked_input, per_neuron, profile_for
+from nwavesdk.layers.checks import check_input, per_neuron_tensor, profile_of_chip
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.synapse import Synapse
 from nwavesdk.layers.weight import EffectiveWeight
@@ -20,93 +21,100 @@ from nwavesdk.layers.weight import EffectiveWeight
 __all__ = ["Frontend", "H1v1Frontend", "H1v1Synapse", "H1v2Frontend", "H1v2Synapse", "HWSynapse"]
 
 
-class _ChipWeight(Prepared):
-    """What modules with a chip's weight share: the profile, and an effective weight fixed by `prepare_net`."""
+class _ChipOptions(NamedTuple):
+    """What a chip does to a weight; `H1v1Synapse` documents each option."""
 
+    quantization_bits: int | None
+    stddev: float | None
+    profile: str | Path | Profile | None
+
+
+class _ChipWeight(Prepared):
+    """A module with a weight of a chip: the profile, and an effective weight from `prepare_net`."""
+
+    chip: ClassVar[str]
     weight: nn.Parameter
     profile: Profile
     quantization_bits: int | None
     stddev: float | None
-
-    def _on_chip(
-        self,
-        chip: str,
-        profile: str | Path | Profile | None,
-        quantization_bits: int | None,
-        stddev: float | None,
-    ) -> EffectiveWeight:
-        owner = type(self).__name__
-        self.profile = profile_for(owner, chip, profile)
-        self.quantization_bits, self.stddev = quantization_bits, stddev
-        return EffectiveWeight(owner, self.profile, quantization_bits, stddev)
-
     _effective: EffectiveWeight
 
-    def check(self) -> None:
-        self._effective.check(self.weight)
+    def _set_chip_options(self, options: _ChipOptions) -> None:
+        owner = type(self).__name__
+        self.profile = profile_of_chip(owner, self.chip, options.profile)
+        self.quantization_bits = options.quantization_bits
+        self.stddev = options.stddev
+        self._effective = EffectiveWeight(
+            owner, self.profile, options.quantization_bits, options.stddev
+        )
+
+    def check_parameters(self) -> None:
+        """Raise a RuntimeError if the weights are not finite."""
+        self._effective.check_finite(self.weight)
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
+        """Compute the effective weight, with new mismatch."""
         self._effective.prepare(self.weight, noise)
 
-    def drawn(self, noise: Noise) -> Tensor:
-        """The weight that acts on the chip of that noise, after a `prepare_net`; no gradient."""
-        return self._effective.drawn(noise)
+    def draw_weight(self, noise: Noise) -> Tensor:
+        """The effective weight that `prepare_net` would draw with that noise; no gradient."""
+        return self._effective.draw_weight(noise)
 
     def effective_weight(self) -> Tensor:
-        """The weight that acts, after quantization, charge law and mismatch, with gradient for `weight`."""
+        """The weight after quantization, charge law and mismatch, with gradient for `weight`."""
         return self._effective(self.weight)
 
     def extra_repr(self) -> str:
-        """Size and what is simulated, for `print(model)`."""
-        told = super().extra_repr()
+        """Size and simulated properties, for `print(model)`."""
+        text = super().extra_repr()
         for name in ("quantization_bits", "stddev"):
             value = getattr(self, name)
-            told += "" if value is None else f", {name}={value:g}"
-        return told
+            text += "" if value is None else f", {name}={value:g}"
+        return text
 
 
 class _ChipSynapse(_ChipWeight, Synapse):
-    chip: ClassVar[str]
+    """Dense weights on a chip."""
 
     def __init__(
-        self,
-        nb_inputs: int,
-        nb_outputs: int,
-        quantization_bits: int | None,
-        stddev: float | None,
-        product: str,
-        profile: str | Path | Profile | None,
+        self, nb_inputs: int, nb_outputs: int, options: _ChipOptions, product: str
     ) -> None:
+        # `reset_parameters` needs the profile, so the options come first. nn.Module is initialized
+        # a second time by Synapse, which keeps plain attributes.
         nn.Module.__init__(self)
-        effective = self._on_chip(self.chip, profile, quantization_bits, stddev)
+        self._set_chip_options(options)
         super().__init__(nb_inputs, nb_outputs, product=product)
-        self._effective = effective
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw the weights anew: normal, charges near 0 of standard deviation 2/√N_in, cut off at the chip's limit."""
+        """Draw new normal weights for charges of standard deviation 2/√N_in, within the limit."""
         super().reset_parameters()
         limit = self.profile.number("weight_limit")
         self.weight.div_(self.profile.charge_law.slope(torch.zeros(()))).clamp_(-limit, limit)
 
 
 class H1v1Synapse(_ChipSynapse):
-    """A synapse of the H1v1 chip: non-linear charge law (assumed form, see the profile), additive mismatch.
+    """A synapse of the H1v1 chip: non-linear charge law and additive mismatch.
+
+    The form of the charge law is assumed, see the profile.
 
     Args:
         nb_inputs: N_in.
         nb_outputs: N_out.
-        quantization_bits: from 2 to 8 bits over the chip's range with a straight-through gradient, or None.
-        stddev: standard deviation of the mismatch on the effective weights, drawn by `prepare_net`, or None.
-        product: as in `LIFSynapse`.
-        profile: of a chip of your own: the path of a TOML file, or a `Profile`. [H1v1's]
+        quantization_bits: Number of bits over the chip's range, from 2 to 8, with a
+            straight-through gradient; or None.
+        stddev: Standard deviation of the mismatch on the effective weights, drawn by `prepare_net`;
+            or None.
+        product: See `LIFSynapse`.
+        profile: Profile of a custom chip: the path of a TOML file, or a `Profile`. None is H1v1's.
 
     Shape:
-        as `LIFSynapse`.
+        As `LIFSynapse`.
 
     Raises:
-        ValueError: a size, `quantization_bits`, `stddev`, `product` or `profile` is out of its range.
-        RuntimeError: `prepare_net` is missing, or the weights have changed since.
+        ValueError: If a size, `quantization_bits`, `stddev`, `product` or `profile` is out of its
+            range.
+        RuntimeError: If `prepare_net` is missing, or the weights have changed since.
     """
 
     chip = "h1v1"
@@ -121,25 +129,27 @@ class H1v1Synapse(_ChipSynapse):
         product: str = "auto",
         profile: str | Path | Profile | None = None,
     ) -> None:
-        super().__init__(nb_inputs, nb_outputs, quantization_bits, stddev, product, profile)
+        options = _ChipOptions(quantization_bits, stddev, profile)
+        super().__init__(nb_inputs, nb_outputs, options, product)
 
 
 class H1v2Synapse(_ChipSynapse):
-    """A synapse of the H1v2 chip: linear, no mismatch of its own (that lives in the layer).
+    """A synapse of the H1v2 chip: linear, without mismatch, which is in the layer on this chip.
 
     Args:
         nb_inputs: N_in.
         nb_outputs: N_out.
-        quantization_bits: from 2 to 8 bits over the chip's range with a straight-through gradient, or None.
-        product: as in `LIFSynapse`.
-        profile: of a chip of your own: the path of a TOML file, or a `Profile`. [H1v2's]
+        quantization_bits: Number of bits over the chip's range, from 2 to 8, with a
+            straight-through gradient; or None.
+        product: See `LIFSynapse`.
+        profile: Profile of a custom chip: the path of a TOML file, or a `Profile`. None is H1v2's.
 
     Shape:
-        as `LIFSynapse`.
+        As `LIFSynapse`.
 
     Raises:
-        ValueError: a size, `quantization_bits`, `product` or `profile` is out of its range.
-        RuntimeError: `prepare_net` is missing, or the weights have changed since.
+        ValueError: If a size, `quantization_bits`, `product` or `profile` is out of its range.
+        RuntimeError: If `prepare_net` is missing, or the weights have changed since.
     """
 
     chip = "h1v2"
@@ -153,38 +163,35 @@ class H1v2Synapse(_ChipSynapse):
         product: str = "auto",
         profile: str | Path | Profile | None = None,
     ) -> None:
-        super().__init__(nb_inputs, nb_outputs, quantization_bits, None, product, profile)
+        options = _ChipOptions(quantization_bits, None, profile)
+        super().__init__(nb_inputs, nb_outputs, options, product)
 
 
 class _Frontend(_ChipWeight):
-    chip: ClassVar[str]
+    """A diagonal synapse: each input drives one neuron."""
 
     def __init__(
         self,
         nb_inputs: int,
-        quantization_bits: int | None,
-        stddev: float | None,
+        options: _ChipOptions,
         init: float | Sequence[float] | Tensor,
         lif_threshold: float | None,
-        profile: str | Path | Profile | None,
     ) -> None:
         super().__init__()
         owner = type(self).__name__
-        self._effective = self._on_chip(self.chip, profile, quantization_bits, stddev)
+        self._set_chip_options(options)
         self.nb_inputs = whole_number(owner, "nb_inputs", nb_inputs)
         threshold = self.profile.number("threshold") if lif_threshold is None else lif_threshold
         self.lif_threshold = positive_number(owner, "lif_threshold", threshold, "normalized charge")
-        charges = (
-            per_neuron(owner, "init", init, (self.nb_inputs,), "thresholds") * self.lif_threshold
-        )
+        thresholds = per_neuron_tensor(owner, "init", init, (self.nb_inputs,), "thresholds")
         limit = self.profile.number("weight_limit")
-        weight = self.profile.charge_law.weight(charges).clamp(-limit, limit)
-        self.weight = nn.Parameter(weight.expand(self.nb_inputs).clone())
+        weight = self.profile.charge_law.weight(thresholds * self.lif_threshold)
+        self.weight = nn.Parameter(weight.clamp(-limit, limit).expand(self.nb_inputs).clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Charge from the channels of the filter bank, each for its own neuron; see the class."""
+        """Charge of each channel of the filter bank for its own neuron; see the class."""
         owner = f"{type(self).__name__}({self.nb_inputs})"
-        checked_input(owner, x, (self.nb_inputs,))
+        check_input(owner, x, (self.nb_inputs,))
         weight = self.effective_weight()
         if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
             raise TypeError(
@@ -193,28 +200,31 @@ class _Frontend(_ChipWeight):
         return (x[None] if x.ndim == 1 else x) * weight
 
     def extra_repr(self) -> str:
+        """Size and simulated properties, for `print(model)`."""
         return f"{self.nb_inputs}" + super().extra_repr()
 
 
 class H1v1Frontend(_Frontend):
-    """The way from the filter bank into the H1v1 chip: each channel drives one neuron, a diagonal synapse.
+    """The input of the H1v1 chip: a diagonal synapse from the channels of the filter bank.
 
     Args:
-        nb_inputs: Channels; the chip has 16.
-        quantization_bits: as in `H1v1Synapse`.
-        stddev: as in `H1v1Synapse`.
-        init: Charge of an input of 1 at the beginning [thresholds], a number or one per channel; the weight for it is
-            cut off at the chip's limit. The documentation names the argument, not what it does: our choice.
-        lif_threshold: Threshold of the neurons that follow, in which `init` is given. [the chip's]
-        profile: as in `H1v1Synapse`.
+        nb_inputs: Number of channels; the chip has 16.
+        quantization_bits: See `H1v1Synapse`.
+        stddev: See `H1v1Synapse`.
+        init: Initial charge for an input of 1 [thresholds], one number or one per channel. The
+            weight for it is limited to the chip's range. NWAVE documents the argument but not its
+            meaning; this meaning is our choice.
+        lif_threshold: Threshold of the neurons that follow, the unit of `init`; None is the chip's.
+        profile: See `H1v1Synapse`.
 
     Shape:
-        Input [B, T, nb_inputs], [B, nb_inputs] or [nb_inputs]; output the same, the last as [1, nb_inputs].
+        Input [B, T, nb_inputs], [B, nb_inputs] or [nb_inputs]; output the same, the last as
+        [1, nb_inputs].
 
     Raises:
-        ValueError: an argument is out of its range, or the input has another width.
-        TypeError: the input is not floating, or of another dtype than the weights.
-        RuntimeError: `prepare_net` is missing, or the weights have changed since.
+        ValueError: If an argument is out of its range, or the input has another width.
+        TypeError: If the input is not floating, or its dtype is not that of the weights.
+        RuntimeError: If `prepare_net` is missing, or the weights have changed since.
     """
 
     chip = "h1v1"
@@ -229,26 +239,27 @@ class H1v1Frontend(_Frontend):
         *,
         profile: str | Path | Profile | None = None,
     ) -> None:
-        super().__init__(nb_inputs, quantization_bits, stddev, init, lif_threshold, profile)
+        options = _ChipOptions(quantization_bits, stddev, profile)
+        super().__init__(nb_inputs, options, init, lif_threshold)
 
 
 class H1v2Frontend(_Frontend):
-    """The way from the filter bank into the H1v2 chip, as `H1v1Frontend` but without mismatch of its own.
+    """The input of the H1v2 chip: as `H1v1Frontend`, but without mismatch.
 
     Args:
-        nb_inputs: see `H1v1Frontend`.
-        quantization_bits: see `H1v1Frontend`.
-        init: see `H1v1Frontend`.
-        lif_threshold: see `H1v1Frontend`.
-        profile: see `H1v1Frontend`.
+        nb_inputs: See `H1v1Frontend`.
+        quantization_bits: See `H1v1Frontend`.
+        init: See `H1v1Frontend`.
+        lif_threshold: See `H1v1Frontend`.
+        profile: See `H1v1Frontend`; None is H1v2's.
 
     Shape:
-        as `H1v1Frontend`.
+        As `H1v1Frontend`.
 
     Raises:
-        ValueError: see `H1v1Frontend`.
-        TypeError: see `H1v1Frontend`.
-        RuntimeError: see `H1v1Frontend`.
+        ValueError: See `H1v1Frontend`.
+        TypeError: See `H1v1Frontend`.
+        RuntimeError: See `H1v1Frontend`.
     """
 
     chip = "h1v2"
@@ -262,7 +273,8 @@ class H1v2Frontend(_Frontend):
         *,
         profile: str | Path | Profile | None = None,
     ) -> None:
-        super().__init__(nb_inputs, quantization_bits, None, init, lif_threshold, profile)
+        options = _ChipOptions(quantization_bits, None, profile)
+        super().__init__(nb_inputs, options, init, lif_threshold)
 
 
 HWSynapse = H1v1Synapse

@@ -1,4 +1,4 @@
-"""`Dropout` that knows time: what it drops, it drops for a whole recording."""
+"""`Dropout` for sequences: a neuron is silenced for a whole recording."""
 
 from collections.abc import Callable
 
@@ -13,26 +13,29 @@ __all__ = ["Dropout"]
 
 
 class Dropout(Prepared):
-    """Silences neurons for a whole recording: one mask for each batch element, held over all time steps.
+    """Silences neurons for a whole recording: one mask per batch element, the same in all steps.
 
-    A mask anew for each step, as `torch.nn.Dropout` draws it, averages out in a membrane that sums over many steps,
-    and costs a random number a neuron-step: about as much as the rest of a small net. The mask is drawn from torch's
-    global generator, whatever seed `prepare_net` has, in the first call after `prepare_net`, and stays until the next.
-    In `eval()` the input passes unchanged.
+    `torch.nn.Dropout` draws a mask per step. Such masks average out in a membrane that sums over
+    many steps, and they cost one random number per neuron and step: about as much as the rest of a
+    small net. Here the mask is drawn from torch's global generator, whatever seed `prepare_net`
+    has, in the first call after `prepare_net`, and it stays until the next. In `eval()` the input
+    passes unchanged.
 
     Args:
-        p: Probability that a neuron is silenced, 0 ≤ p < 1; what is left is scaled by 1 / (1 - p).
+        p: Probability that a neuron is silenced, 0 ≤ p < 1; the others are scaled by 1 / (1 - p).
 
     Shape:
         `x` [B, T, *features] is a sequence; [N] or [B, N] is one step. Returns the same shape.
 
     Raises:
-        TypeError: the input is not floating.
-        RuntimeError: in training, `prepare_net` is missing, or the shape of a step changed without it.
-        ValueError: `p` is not in [0, 1).
+        TypeError: If the input is not floating.
+        RuntimeError: In training, if `prepare_net` is missing, or the shape of a step changed
+            without it.
+        ValueError: If `p` is not in [0, 1).
 
-    Source:
-        Gal and Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", 2016.
+    References:
+        Gal and Ghahramani, "A theoretically grounded application of dropout in recurrent neural
+        networks", 2016.
 
     Example:
         >>> import torch
@@ -61,24 +64,25 @@ class Dropout(Prepared):
             raise TypeError(
                 f"Dropout takes a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}."
             )
-        sequence = x.ndim > 2
-        step = (x.shape[0], *x.shape[2:]) if sequence else (1, *x.shape)[-2:]
+        is_sequence = x.ndim > 2
+        step_shape = (x.shape[0], *x.shape[2:]) if is_sequence else (1, *x.shape)[-2:]
         if self._mask is None:
-            self._mask = torch.rand(step, device=x.device) >= self.p
-        if self._mask.shape != step:
+            self._mask = torch.rand(step_shape, device=x.device) >= self.p
+        if self._mask.shape != step_shape:
             raise RuntimeError(
-                f"Dropout has a mask for steps of shape {list(self._mask.shape)}, got one of {list(step)}: "
-                "call prepare_net(model) before a new batch."
+                f"Dropout has a mask for steps of shape {list(self._mask.shape)}, got one of "
+                f"{list(step_shape)}: call prepare_net(model) before a new batch."
             )
         mask = self._mask.to(x) / (1 - self.p)
-        return x * (mask[:, None] if sequence else mask.reshape(x.shape))
+        return x * (mask[:, None] if is_sequence else mask.reshape(x.shape))
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
         """Forget the mask, unless `keep_state`."""
         if not keep_state:
             self._mask = None
 
-    def hold_state(self) -> Callable[[], None]:
+    def state_restorer(self) -> Callable[[], None]:
+        """A function that sets the mask back to what it is now."""
         mask = self._mask
 
         def restore() -> None:
@@ -86,11 +90,13 @@ class Dropout(Prepared):
 
         return restore
 
-    def give_state(self) -> list[Tensor]:
+    def state_tensors(self) -> list[Tensor]:
+        """The mask; empty before the first call after `prepare_net`."""
         return [] if self._mask is None else [self._mask]
 
-    def take_state(self, given: list[Tensor]) -> None:
-        self._mask = given[0] if given else None
+    def load_state_tensors(self, tensors: list[Tensor]) -> None:
+        """Set the mask to what `state_tensors` returned."""
+        self._mask = tensors[0] if tensors else None
 
     def extra_repr(self) -> str:
         """The probability, for `print(model)`."""

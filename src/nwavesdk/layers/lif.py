@@ -1,4 +1,4 @@
-"""LIF neurons and their synapses, for the desk: no bounds, no mismatch."""
+"""LIF neurons and their synapses without a chip: no bounds on weights, no mismatch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nwavesdk.dynamics import RESETS, lif
 from nwavesdk.internal.checks import choice
-from nwavesdk.layers.checks import features, per_neuron
+from nwavesdk.layers.checks import LayerOptions, neuron_shape, per_neuron_tensor
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.synapse import Synapse
 
@@ -17,22 +17,24 @@ __all__ = ["LIFLayer", "LIFSynapse"]
 class LIFSynapse(Synapse):
     """Weights between two layers: `cur = spk @ weight (+ bias)`.
 
-    Weights are drawn from a normal distribution of standard deviation 2/√nb_inputs, which keeps a row of LIF layers
-    alive (taus of 10 to 20 steps, thresholds of 1, input rates from some per cent); a bias starts at 0.
+    Weights are drawn from a normal distribution of standard deviation 2/√nb_inputs. A chain of LIF
+    layers then keeps firing for taus of 10 to 20 steps, thresholds of 1 and input rates from a few
+    percent. A bias starts at 0.
 
     Args:
         nb_inputs: N_in.
         nb_outputs: N_out.
-        bias: learn a constant charge per step and neuron.
-        product: `"auto"` passes over inputs that are 0 where that is faster, by a table that ships with the package
-            (`nwavesdk.solvers.sparse.crossover`); `"sparse"` does so at any density, `"dense"` never does. Results differ by
-            rounding. A sparse product runs on CPU tensors and has no second derivative.
+        bias: Whether to learn a constant charge per step and neuron.
+        product: `"auto"` skips inputs that are 0 where that is faster, according to a table in the
+            package (`nwavesdk.solvers.sparse.crossover`). `"sparse"` does so at any density,
+            `"dense"` never does. Results differ by rounding. A sparse product runs on CPU tensors
+            and has no second derivative.
 
     Shape:
         `[N_in]`, `[B, N_in]` or `[B, T, N_in]` -> the same with N_out; `[N_in]` gives `[1, N_out]`.
 
     Raises:
-        ValueError: a size is not a whole number above 0, or the input has another width.
+        ValueError: If a size is not a whole number above 0, or the input has another width.
 
     Example:
         >>> import torch
@@ -42,41 +44,48 @@ class LIFSynapse(Synapse):
 
 
 class LIFLayer(NeuronLayer):
-    """Leaky integrate-and-fire neurons.
+    """Leaky integrate-and-fire neurons; `device` is NWAVE's choice of solver, not torch's device.
 
         u[t] = exp(-dt/tau) · v[t-1] + x[t]
         s[t] = 1 if u[t] > threshold else 0
-        v[t] = u[t] - threshold · s[t]  ("subtraction")  |  (1 - s[t]) · u[t]  ("zero")  |  u[t]  ("none")
+        v[t] = u[t] - threshold · s[t]  ("subtraction")
+             | (1 - s[t]) · u[t]        ("zero")
+             | u[t]                     ("none")
 
     Args:
         n_neurons: N, or a shape such as (C, H, W).
-        taus: membrane time constants [s], a number or one per neuron.
-        thresholds: a number or one per neuron, in units of the membrane.
-        reset_mechanism: `"subtraction"`, `"zero"` or `"none"`, in the step of the spike.
-        dt: length of a step [s].
-        spike_grad: a surrogate, or a callable z -> spikes of which only the gradient is taken; None is
-            `fast_sigmoid(25)`.
-        learn_taus: train taus, stored as their logarithm; a single number is one shared parameter.
-        learn_thresholds: train thresholds; a single number is one shared parameter.
-        layer_topology: `"FF"`, or `"RC"` with `recurrent_weights` [N, N]: `x[t] += s[t-1] @ recurrent_weights`.
-        device: `"cpu"` is the serial solver, on CPU and CUDA tensors; `"gpu"` is comPaSSo, parallel in time, or the
-            serial solver where a table says that it is faster; the gradient is then that of `fast_sigmoid(25)` unless
+        taus: Membrane time constants [s], one number or one per neuron.
+        thresholds: One number or one per neuron, in units of the membrane.
+        reset_mechanism: `"subtraction"`, `"zero"` or `"none"`, applied in the step of the spike.
+        dt: Length of a step [s].
+        spike_grad: A surrogate, or a callable z -> spikes of which only the gradient is used. None
+            is `fast_sigmoid(25)`.
+        learn_taus: Whether to train taus, stored as their logarithms. A single number is one shared
+            parameter.
+        learn_thresholds: Whether to train thresholds. A single number is one shared parameter.
+        layer_topology: `"FF"`, or `"RC"` for `recurrent_weights` [N, N]:
+            `x[t] += s[t-1] @ recurrent_weights`.
+        device: NWAVE's choice of solver. `"cpu"` is the serial solver, on CPU and CUDA tensors.
+            `"gpu"` is comPaSSo, parallel in time, or the serial solver where a table says that it
+            is faster. The gradient is then that of `fast_sigmoid(25)` unless
             `compasso_spike_grad="layer"`. Spikes are the same on both, to the bit.
-        detach_reset: no gradient through the reset.
-        solver: `"auto"`, or by force `"serial"`, `"reference"`, `"compasso"`, `"compasso-jump"` or
-            `"compasso-iteration"` (the reference of comPaSSo); `last_solver` tells which one ran.
-        compasso_spike_grad: `"fixed"` or `"layer"`, see `device`.
-        saved_dtype: Data type in which each step is saved for backward. None saves the dtype of `cur` (4 bytes per
-            neuron and step in float32). `"bfloat16"` saves 2 bytes; gradients are then off by about 1 %, spikes are
-            unchanged.
+        detach_reset: Whether the reset has no gradient.
+        solver: `"auto"`, or one of `"serial"`, `"reference"`, `"compasso"`, `"compasso-jump"` and
+            `"compasso-iteration"` (the reference of comPaSSo). `last_solver` names the one that
+            ran.
+        compasso_spike_grad: `"fixed"` or `"layer"`; see `device`.
+        saved_dtype: Data type in which each step is saved for backward. None saves the dtype of
+            `cur` (4 bytes per neuron and step in float32). `"bfloat16"` saves 2 bytes; gradients
+            are then off by about 1 %, spikes are unchanged.
 
     Shape:
-        `cur` `[N]` or `[B, N]` is one step, `[B, T, N]` a sequence, from the current state; `(spk, mem)` have the shape
-        of `cur`, `[N]` gives `[1, N]`. `mem` is v, the membrane after reset.
+        `cur` `[N]` or `[B, N]` is one step, `[B, T, N]` a sequence, from the current state.
+        `(spk, mem)` have the shape of `cur`; `[N]` gives `[1, N]`. `mem` is v, the membrane after
+        reset.
 
     Raises:
-        ValueError: an argument is out of its range, or the input has another width.
-        RuntimeError: `prepare_net` is missing, or the batch size changed without it.
+        ValueError: If an argument is out of its range, or the input has another width.
+        RuntimeError: If `prepare_net` is missing, or the batch size changed without it.
 
     Example:
         >>> import torch
@@ -107,14 +116,11 @@ class LIFLayer(NeuronLayer):
         saved_dtype: str | None = None,
     ) -> None:
         self.reset_mechanism = choice("LIFLayer", "reset_mechanism", reset_mechanism, list(RESETS))
-        shape = features("LIFLayer", n_neurons)
-        super().__init__(
-            lif(reset_mechanism), shape, taus, dt, spike_grad, learn_taus=learn_taus, layer_topology=layer_topology,
-            device=device, detach_reset=detach_reset, solver=solver, compasso_spike_grad=compasso_spike_grad,
-            saved_dtype=saved_dtype,
-        )  # fmt: skip
-        self._keep(
-            "thresholds",
-            per_neuron("LIFLayer", "thresholds", thresholds, shape, "membrane"),
-            learn_thresholds,
+        shape = neuron_shape("LIFLayer", n_neurons)
+        options = LayerOptions(
+            layer_topology, device, detach_reset, solver, compasso_spike_grad, saved_dtype
         )
+        neuron = lif(reset_mechanism)
+        super().__init__(neuron, shape, taus, dt, spike_grad, options, learn_taus)
+        values = per_neuron_tensor("LIFLayer", "thresholds", thresholds, shape, "membrane")
+        self._register_constant("thresholds", values, learn_thresholds)

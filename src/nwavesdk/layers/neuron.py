@@ -1,8 +1,12 @@
-"""What neuron layers share: constants, state, the door between user shapes and solver shapes, the choice of solver."""
+"""`NeuronLayer`, the base of all neuron layers: constants, shapes of tensors and choice of solver.
+
+A call goes: check the input, reshape it to [B, T, N], build a `Problem`, choose a solver, `solve`,
+store the new state, reshape the result to the user's shape.
+"""
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +15,13 @@ from torch import Tensor, nn
 
 from nwavesdk.chip import Noise
 from nwavesdk.dynamics import Neuron
-from nwavesdk.internal.checks import choice, positive_number
-from nwavesdk.layers.checks import checked_input, per_neuron
-from nwavesdk.layers.prepare import DIVERGED, Prepared
+from nwavesdk.internal.checks import positive_number
+from nwavesdk.layers.checks import LayerOptions, check_input, per_neuron_tensor
+from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.layers.record import Record
+from nwavesdk.layers.state import StatefulNeurons
 from nwavesdk.solvers import (
     NOT_COMPILED,
-    SOLVERS,
     Problem,
     Solution,
     Spec,
@@ -31,18 +35,23 @@ from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 __all__ = ["NeuronLayer"]
 
 
-def _trainable(v: Tensor) -> Tensor:
-    """`v`, copied where inference mode has left it unfit for training."""
-    if torch.compiler.is_compiling():
-        return v
-    return v.clone() if v.is_inference() and not torch.is_inference_mode_enabled() else v
+class NeuronLayer(StatefulNeurons):
+    """Base of all neuron layers: `spk, mem = layer(cur)`; subclasses define neuron and constants.
 
-
-class NeuronLayer(Prepared):
-    """Base of all neuron layers: `spk, mem = layer(cur)`; subclasses choose the neuron and its constants.
+    Args:
+        neuron: The neuron's equation.
+        features: Shape of the neurons.
+        taus: Membrane time constants [s], one number or one per neuron.
+        dt: Length of a step [s].
+        spike_grad: The surrogate, or None for `fast_sigmoid(25)`.
+        options: How the layer is connected, solved and differentiated.
+        learn_taus: Whether time constants are trained.
 
     Attributes:
-        last_solver: which solver ran the last call, or None before the first.
+        last_solver: Name of the solver that ran the last call, or None before the first call.
+
+    Raises:
+        ValueError: If an argument is out of its range.
     """
 
     log_taus: Tensor
@@ -55,92 +64,88 @@ class NeuronLayer(Prepared):
         taus: float | Sequence[float] | Tensor,
         dt: float,
         spike_grad: Any,
-        *,
+        options: LayerOptions,
         learn_taus: bool = False,
-        layer_topology: str,
-        device: str,
-        detach_reset: bool,
-        solver: str,
-        compasso_spike_grad: str,
-        saved_dtype: str | None,
     ) -> None:
-        super().__init__()
+        super().__init__(neuron, features)
         owner = type(self).__name__
-        self.neuron, self.features = neuron, features
         self.dt = positive_number(owner, "dt", dt, "s")
-        self.layer_topology = choice(owner, "layer_topology", layer_topology, ["FF", "RC"])
-        self.device = choice(owner, "device", device, ["cpu", "gpu"])
-        self.solver = choice(owner, "solver", solver, ["auto", *SOLVERS])
-        self.compasso_spike_grad = choice(
-            owner, "compasso_spike_grad", compasso_spike_grad, ["fixed", "layer"]
-        )
-        if saved_dtype not in (None, "bfloat16"):
-            raise ValueError(
-                f'{owner}: saved_dtype must be None or "bfloat16", got {saved_dtype!r}.'
-            )
-        self.saved_dtype = saved_dtype
-        self.detach_reset = bool(detach_reset)
+        options.check(owner)
+        self.layer_topology = options.layer_topology
+        self.device = options.device
+        self.solver = options.solver
+        self.compasso_spike_grad = options.compasso_spike_grad
+        self.saved_dtype = options.saved_dtype
+        self.detach_reset = bool(options.detach_reset)
         self.spike_grad: Surrogate = as_surrogate(spike_grad)
-        self._keep("log_taus", per_neuron(owner, "taus", taus, features, "s").log(), learn_taus)
+        log_taus = per_neuron_tensor(owner, "taus", taus, features, "s").log()
+        self._register_constant("log_taus", log_taus, learn_taus)
         N = math.prod(features)
         self.recurrent_weights: nn.Parameter | None = None
-        if layer_topology == "RC":
+        if self.layer_topology == "RC":
             self.recurrent_weights = nn.Parameter(torch.randn(N, N) * (0.5 / math.sqrt(N)))
         self.last_solver: str | None = None
-        self._given = spike_grad is not None
-        self._armed = False
+        self._has_given_surrogate = spike_grad is not None
         self._spec_name = ""
-        self._slowest = 0.0
-        self._fixed_surrogate = False
+        self._slowest_decay = 0.0
+        self._uses_fixed_surrogate = False
         self.set_device(self.device)
-        self._states: tuple[Tensor, ...] | None = None
-        self._fired: Tensor | None = None
 
-    def _keep(self, name: str, value: Tensor, learn: bool) -> None:
-        """Register a constant under `name`, trained or not: the keys of `state_dict` do not depend on it."""
-        if learn:
+    def _register_constant(self, name: str, value: Tensor, is_learned: bool) -> None:
+        """Register a constant under `name`; learned or not, `state_dict` has the same keys."""
+        if is_learned:
             setattr(self, name, nn.Parameter(value))
         else:
             self.register_buffer(name, value)
 
     def check_device(self, device: str) -> None:
-        """Raise a ValueError when the layer cannot be solved with `device`; changes nothing."""
-        if self.layer_topology == "RC" and self._on_compasso(device):
+        """Check that NWAVE's choice of solver `device` (not torch's device) suits the layer.
+
+        Raises:
+            ValueError: If the layer is recurrent and `device` is `"gpu"`.
+        """
+        if self.layer_topology == "RC" and self._is_on_compasso(device):
             raise ValueError(
-                f'{type(self).__name__}: comPaSSo runs feed-forward layers only, got layer_topology="RC": use '
-                'device="cpu", which runs on CUDA tensors too.'
+                f"{type(self).__name__}: comPaSSo runs feed-forward layers only, got "
+                'layer_topology="RC": use device="cpu", which runs on CUDA tensors too.'
             )
 
     def set_device(self, device: str) -> None:
-        """Be solved with `device` from now on; see `to_gpu`.
+        """Set `device`, NWAVE's choice of solver (not torch's device); see `to_gpu`.
 
         Raises:
-            ValueError: the layer is recurrent and `device` is `"gpu"`.
+            ValueError: If the layer is recurrent and `device` is `"gpu"`.
         """
         self.check_device(device)
-        self.device, told = device, self._fixed_surrogate
-        self._fixed_surrogate = self._on_compasso(device) and self.compasso_spike_grad == "fixed"
-        if self._fixed_surrogate and not told and self._given and self.spike_grad != FastSigmoid():
+        self.device = device
+        was_fixed = self._uses_fixed_surrogate
+        self._uses_fixed_surrogate = (
+            self._is_on_compasso(device) and self.compasso_spike_grad == "fixed"
+        )
+        ignores_surrogate = self._has_given_surrogate and self.spike_grad != FastSigmoid()
+        if self._uses_fixed_surrogate and not was_fixed and ignores_surrogate:
             path = f'solver="{self.solver}"' if self.solver != "auto" else 'device="gpu"'
             warnings.warn(
-                f"{type(self).__name__}: on the comPaSSo path ({path}) the gradient is that of fast_sigmoid(25) and "
-                f'spike_grad={self.spike_grad!r} is not used: set compasso_spike_grad="layer", or solver="serial".',
+                f"{type(self).__name__}: on the comPaSSo path ({path}) the gradient is that of "
+                f"fast_sigmoid(25) and spike_grad={self.spike_grad!r} is not used: set "
+                'compasso_spike_grad="layer", or solver="serial".',
                 stacklevel=4,
             )
-        if self._armed:
-            self._get_ready()
+        if self._is_prepared:
+            self._update_call_settings()
 
-    def _get_ready(self) -> None:
-        """Get ready what a call needs, in compiled code too, of surrogate, device and constants."""
+    def _update_call_settings(self) -> None:
+        """Store what a call needs to know of surrogate, device and constants.
+
+        A call cannot compute this itself, because compiled code must not read values.
+        """
         self._spec_name = spec_name(self._spec())
         if self.device == "gpu":
-            self._slowest = float(self.constants()[0].max())
+            self._slowest_decay = float(self.constants()[0].max())
 
-    def _on_compasso(self, device: str) -> bool:
-        """Whether the layer counts as solved by comPaSSo, whichever solver the model then picks."""
+    def _is_on_compasso(self, device: str) -> bool:
+        """Whether comPaSSo solves the layer, in one of its forms or as `device="gpu"` chooses."""
         return self.solver.startswith("compasso") or (device == "gpu" and self.solver == "auto")
-
-    # ---- constants ----------------------------------------------------------------------------------------------
 
     @property
     def taus(self) -> Tensor:
@@ -148,7 +153,7 @@ class NeuronLayer(Prepared):
         return self.log_taus.exp()
 
     def effective_constants(self) -> tuple[Tensor, Tensor]:
-        """Time constants [s] and thresholds that act, after mismatch; float64 for the former."""
+        """Time constants [s] in float64 and thresholds, both after mismatch."""
         return self.log_taus.double().exp(), self.thresholds
 
     def effective_recurrent_weights(self) -> Tensor | None:
@@ -157,214 +162,156 @@ class NeuronLayer(Prepared):
 
     def constants(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         """`decay` = exp(-dt/tau) and `threshold`, each [N], in `dtype`."""
-        return self._derived(*self.effective_constants(), dtype)
+        return self._decay_and_threshold(*self.effective_constants(), dtype)
 
-    def _derived(
+    def _decay_and_threshold(
         self, taus: Tensor, thresholds: Tensor, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
-        """The one place where a decay is made of a time constant."""
+        """The only place where a time constant becomes a decay."""
         N = math.prod(self.features)
         both = ((-self.dt / taus).exp().to(dtype), thresholds.to(dtype))
         decay, threshold = (c.expand(N) if c.ndim == 0 else c.reshape(N) for c in both)
         return decay, threshold
 
-    # ---- state --------------------------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> dict[str, Tensor] | None:
-        """The states by name, each [B, *features]; None until the first call after `prepare_net`."""
-        if self._states is None:
-            return None
-        return {
-            k: v.reshape(-1, *self.features)
-            for k, v in zip(self.neuron.states, self._states, strict=True)
-        }
-
-    def check(self) -> None:
+    def check_parameters(self) -> None:
+        """Raise a RuntimeError if constants are not finite, or a threshold is not above 0."""
         owner = type(self).__name__
         lowest = 1.0
         for name, value in (("taus", self.log_taus), ("thresholds", self.thresholds)):
-            lowest, highest = (edge.item() for edge in torch.aminmax(value.detach()))
+            lowest, highest = (bound.item() for bound in torch.aminmax(value.detach()))
             if not (math.isfinite(lowest) and math.isfinite(highest)):
                 raise RuntimeError(f"{owner}: {name} are not finite: {DIVERGED}")
         if lowest <= 0:
             raise RuntimeError(f"{owner}: thresholds must stay above 0, got {lowest}: {DIVERGED}")
 
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
-        """Arm the layer; see `prepare_net`."""
-        self._armed = True
-        self._get_ready()
-        if not keep_state:
-            self._states = self._fired = None
-
-    def detach_state(self) -> None:
-        if self._states is not None:
-            self._states = tuple(v.detach() for v in self._states)
-        if self._fired is not None:
-            self._fired = self._fired.detach()
-
-    def hold_state(self) -> Callable[[], None]:
-        states, fired = self._states, self._fired
-
-        def restore() -> None:
-            self._states, self._fired = states, fired
-
-        return restore
-
-    def give_state(self) -> list[Tensor]:
-        if self._states is None:
-            return []
-        return [
-            _trainable(v) for v in (*self._states, *([] if self._fired is None else [self._fired]))
-        ]
-
-    def take_state(self, given: list[Tensor]) -> None:
-        K = len(self.neuron.states)
-        self._states = tuple(given[:K]) or None
-        self._fired = given[K] if len(given) > K else None
-
-    def _state_for(self, x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The states and the last spikes, each [B, N], for input [B, T, N]."""
-        owner, B, N = type(self).__name__, x.shape[0], x.shape[2]
-        if not self._armed:
-            raise RuntimeError(
-                f"{owner} is not prepared: call prepare_net(model) before the first batch."
-            )
-        if self._states is None:
-            return tuple(x.new_zeros(B, N) for _ in self.neuron.states), x.new_zeros(B, N)
-        if self._states[0].shape[0] != B:
-            raise RuntimeError(
-                f"{owner} has state for a batch of {self._states[0].shape[0]}, the input has {B}: "
-                "call prepare_net(model) before a new batch."
-            )
-        fired = x.new_zeros(B, N) if self._fired is None else self._fired
-        states = tuple(_trainable(v.to(x)) for v in self._states)
-        return states, _trainable(fired.to(x))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: the state comes along, its graph does not."""
-        kept = self.__dict__.copy()
-        if self._states is not None:
-            kept["_states"] = tuple(v.detach() for v in self._states)
-        kept["_fired"] = None if self._fired is None else self._fired.detach()
-        return kept
-
-    # ---- a call -------------------------------------------------------------------------------------------------
+    def prepare(self, noise: Noise, keep_state: bool) -> None:
+        """Prepare the layer for a batch; see `prepare_net`."""
+        super().prepare(noise, keep_state)
+        self._update_call_settings()
 
     def forward(self, cur: Tensor) -> tuple[Tensor, Tensor]:
         """Spikes and membrane after reset; see the class for shapes and errors."""
-        solution = self._run(cur, mem=True, keep=False)[1]
-        return self._shaped(solution.spikes, cur, solution.spike_count), self._shaped(
-            solution.mem, cur
-        )
+        _, solution = self._solve(cur, needs_membrane=True, needs_saved=False)
+        return self._spikes_of(solution, cur), self._to_user_shape(solution.mem, cur)
 
     def spikes(self, cur: Tensor) -> Tensor:
-        """As a call, the spikes alone: the membrane after reset is not even written."""
-        solution = self._run(cur, mem=False, keep=False)[1]
-        return self._shaped(solution.spikes, cur, solution.spike_count)
+        """The spikes of a call, without computing the membrane after reset."""
+        _, solution = self._solve(cur, needs_membrane=False, needs_saved=False)
+        return self._spikes_of(solution, cur)
 
     def record(self, cur: Tensor, charge: bool = False) -> Record:
-        """As a call, and the membrane before reset with it; with `charge`, the input is held on to, too.
+        """Run a call and record it, with the membrane before reset.
+
+        Args:
+            cur: Input charge; see the class.
+            charge: Whether the record holds the input charge.
 
         Raises:
-            TypeError: the input is not floating.
-            ValueError: the input has another width.
-            RuntimeError: `prepare_net` is missing, or the batch size changed without it.
+            TypeError: If the input is not floating.
+            ValueError: If the input has another width.
+            RuntimeError: If `prepare_net` is missing, or the batch size changed without it.
         """
-        problem, solution = self._run(cur, mem=True, keep=True)
+        problem, solution = self._solve(cur, needs_membrane=True, needs_saved=True)
         assert solution.saved is not None
-        # What u is computed from must not change when the layer learns.
+        # Copies, because u is computed later and must not change when the layer learns.
         recurrent = None if problem.recurrent is None else problem.recurrent.detach().clone()
         problem = replace(
-            problem, x=problem.x.detach()[:0], states=tuple(v.detach() for v in problem.states), recurrent=recurrent,
-            constants=tuple(c.detach().clone() for c in problem.constants),
-        )  # fmt: skip
-        spk, mem = (
-            self._shaped(solution.spikes, cur, solution.spike_count),
-            self._shaped(solution.mem, cur),
+            problem,
+            x=problem.x.detach()[:0],
+            states=tuple(state.detach() for state in problem.states),
+            constants=tuple(constant.detach().clone() for constant in problem.constants),
+            recurrent=recurrent,
         )
+        spk = self._spikes_of(solution, cur)
+        mem = self._to_user_shape(solution.mem, cur)
         return Record(spk, mem, cur if charge else None, problem, solution.saved)
 
-    def _run(self, cur: Tensor, mem: bool, keep: bool) -> tuple[Problem, Solution]:
-        k = len(self.features)
-        checked_input(type(self).__name__, cur, self.features)
-        B, T = self._shape(cur)[0], cur.shape[1] if cur.ndim == k + 2 else 1
-        half = cur.dtype in (torch.float16, torch.bfloat16)
-        x = cur.reshape(B, T, math.prod(self.features)).to(torch.float32 if half else cur.dtype)
+    def _solve(
+        self, cur: Tensor, needs_membrane: bool, needs_saved: bool
+    ) -> tuple[Problem, Solution]:
+        """Run a call in the solvers' shape [B, T, N], and store the state after it."""
+        check_input(type(self).__name__, cur, self.features)
+        B = self._user_shape(cur)[0]
+        T = cur.shape[1] if cur.ndim == len(self.features) + 2 else 1
+        is_half = cur.dtype in (torch.float16, torch.bfloat16)
+        x = cur.reshape(B, T, math.prod(self.features)).to(torch.float32 if is_half else cur.dtype)
         problem = self._problem(x)
-        solution = solve(problem, self._solver_for(x), mem, keep, self._spec_name)
+        solver = self._choose_solver(x)
+        solution = solve(problem, solver, needs_membrane, needs_saved, self._spec_name)
         self._states = solution.last
         if problem.recurrent is not None:
-            self._fired = solution.spikes[:, -1].clone() if T else problem.spikes
+            self._last_spikes = solution.spikes[:, -1].clone() if T else problem.spikes
         return problem, solution
 
-    def _shape(self, cur: Tensor) -> tuple[int, ...]:
+    def _user_shape(self, cur: Tensor) -> tuple[int, ...]:
         return (1, *cur.shape) if cur.ndim == len(self.features) else tuple(cur.shape)
 
-    def _shaped(self, y: Tensor | None, cur: Tensor, count: object = None) -> Tensor:
-        """`y` in the user's shape and dtype; with the number of its spikes, for a synapse that follows."""
+    def _to_user_shape(self, y: Tensor | None, cur: Tensor) -> Tensor:
         assert y is not None
-        y = y.to(cur.dtype).reshape(self._shape(cur))
-        if isinstance(count, int):
-            y.nonzeros = count  # type: ignore[attr-defined]  # tensors take attributes, their types do not say so
-        return y
+        return y.to(cur.dtype).reshape(self._user_shape(cur))
+
+    def _spikes_of(self, solution: Solution, cur: Tensor) -> Tensor:
+        """The spikes in the user's shape; a sparse product that follows reads their number."""
+        spk = self._to_user_shape(solution.spikes, cur)
+        if isinstance(solution.spike_count, int):
+            spk.nonzeros = solution.spike_count  # type: ignore[attr-defined]  # tensors take attributes, their types do not say so
+        return spk
 
     @property
     def uses_spike_grad(self) -> bool:
-        """Whether `spike_grad` is what a call takes; False where comPaSSo has fast_sigmoid(25) in its place."""
-        return not self._fixed_surrogate
+        """Whether a call uses `spike_grad`; False if comPaSSo uses `fast_sigmoid(25)` instead."""
+        return not self._uses_fixed_surrogate
 
     def _spec(self) -> Spec:
         surrogate = self.spike_grad if self.uses_spike_grad else FastSigmoid()
         return Spec(self.neuron, surrogate, self.detach_reset, self.saved_dtype)
 
     def _problem(self, x: Tensor) -> Problem:
-        states, fired = self._state_for(x)
+        states, spikes = self._initial_state(x)
         weights = self.effective_recurrent_weights()
         spec = self._spec()
-        constants = tuple(c.to(x.device) for c in self.constants(x.dtype))
+        constants = tuple(constant.to(x.device) for constant in self.constants(x.dtype))
         if weights is None:
             return Problem(spec, x, states, constants)
-        return Problem(spec, x, states, constants, weights.to(x), fired)
+        return Problem(spec, x, states, constants, weights.to(x), spikes)
 
-    def _solver_for(self, x: Tensor) -> str:
-        learnable = False
-        if (
-            isinstance(self.spike_grad, Foreign)
-            and not self._fixed_surrogate
-            and torch.is_grad_enabled()
-        ):
-            if torch.compiler.is_compiling():
-                raise RuntimeError(NOT_COMPILED)
-            learnable = self.spike_grad.learnable(x.new_zeros(1, x.shape[2]))
-        if self.solver == "auto":
-            solver = (
-                "serial"
-                if has_serial_kernel(x, self.layer_topology == "RC") and not learnable
-                else "reference"
-            )
-            if self.device == "gpu":
-                B, T, N = x.shape
-                solver = choose_solver(x.device.type, self.neuron.name, B * N, T, self._slowest)
-        else:
-            solver = self.solver
-        if learnable and solver != "reference":
+    def _choose_solver(self, x: Tensor) -> str:
+        is_learnable = self._has_learnable_surrogate(x)
+        solver = self.solver
+        if solver == "auto" and self.device == "gpu":
+            B, T, N = x.shape
+            solver = choose_solver(x.device.type, self.neuron.name, B * N, T, self._slowest_decay)
+        elif solver == "auto":
+            is_recurrent = self.layer_topology == "RC"
+            has_kernel = has_serial_kernel(x, is_recurrent) and not is_learnable
+            solver = "serial" if has_kernel else "reference"
+        if is_learnable and solver != "reference":
             raise RuntimeError(
-                f"{type(self).__name__}: spike_grad has parameters to train, which only the reference solver can do, "
-                f'got solver {solver!r}: set solver="reference", or freeze them with requires_grad_(False).'
+                f"{type(self).__name__}: spike_grad has parameters to train, which only the "
+                f"reference solver can do, got solver {solver!r}: set "
+                'solver="reference", or freeze them with requires_grad_(False).'
             )
         self.last_solver = solver
         return solver
+
+    def _has_learnable_surrogate(self, x: Tensor) -> bool:
+        """Whether gradients are wanted for parameters inside `spike_grad`."""
+        surrogate = self.spike_grad
+        if not isinstance(surrogate, Foreign) or self._uses_fixed_surrogate:
+            return False
+        if not torch.is_grad_enabled():
+            return False
+        if torch.compiler.is_compiling():
+            raise RuntimeError(NOT_COMPILED)
+        return surrogate.learnable(x.new_zeros(1, x.shape[2]))
 
     def extra_repr(self) -> str:
         """Size and constants, for `print(model)`."""
         size = str(self.features[0] if len(self.features) == 1 else self.features)
         taus = self.taus.detach()
-        told = (
-            f"{taus.item():.4g}"
-            if taus.ndim == 0
-            else f"{taus.min().item():.4g}…{taus.max().item():.4g}"
-        )
+        text = f"{taus.min().item():.4g}…{taus.max().item():.4g}"
+        if taus.ndim == 0:
+            text = f"{taus.item():.4g}"
         extra = f', layer_topology="{self.layer_topology}"' if self.layer_topology != "FF" else ""
         extra += f', device="{self.device}"' if self.device != "cpu" else ""
-        return f"{size}, taus={told}, dt={self.dt:.4g}, spike_grad={self.spike_grad!r}{extra}"
+        return f"{size}, taus={text}, dt={self.dt:.4g}, spike_grad={self.spike_grad!r}{extra}"

@@ -1,73 +1,92 @@
-"""`prepare_net` arms a net for a batch; `detach_state` cuts the graph that its state carries."""
+"""`prepare_net` prepares a net for a batch; `ChipInstance` fixes the mismatch that it draws."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
 from nwavesdk.chip import Noise
 
-__all__ = ["DIVERGED", "Prepared", "detach_state", "prepare_net"]
+__all__ = [
+    "DIVERGED",
+    "ChipInstance",
+    "Prepared",
+    "detach_state",
+    "prepare_net",
+    "prepared_modules",
+]
 
 DIVERGED = "training diverged; lower the learning rate and go back to an earlier checkpoint."
 
 
 class Prepared(nn.Module):
-    """A module with something to get ready before each batch; in a `SpikingSequential` it takes sequences as they are.
+    """Base of all modules that `prepare_net` prepares before each batch.
+
+    A `SpikingSequential` passes whole sequences to these modules.
 
     Attributes:
-        times_prepared: how often `prepare_net` has visited it.
-        chip_noise: where its mismatch comes from while a `ChipInstance` is held; None: drawn anew each time.
+        times_prepared: How often `prepare_net` has visited the module.
+        chip_noise: Source of the module's mismatch while a `ChipInstance` is held. None: each
+            `prepare_net` draws again.
     """
 
     times_prepared = 0
     chip_noise: Callable[[], Noise] | None = None
 
-    @staticmethod
-    def within(model: nn.Module, caller: str) -> "list[Prepared]":
-        """All such modules of `model`, in its order."""
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"{caller} takes a torch module, got {type(model).__name__}.")
-        return [module for module in model.modules() if isinstance(module, Prepared)]
-
-    def check(self) -> None:
-        """Raise a RuntimeError when the module cannot be made ready; changes nothing."""
+    def check_parameters(self) -> None:
+        """Raise a RuntimeError if the module cannot be prepared; changes nothing."""
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:
-        """Draw what is random, compute what is effective, and unless `keep_state` forget the state."""
+        """Draw mismatch, compute effective weights and, unless `keep_state`, reset the state."""
 
     def detach_state(self) -> None:
-        """Go on from the same state without its past."""
+        """Keep the state and drop the graph behind it."""
 
-    def hold_state(self) -> Callable[[], None]:
-        """A function that puts the state back to what it is now."""
-        return _nothing
+    def state_restorer(self) -> Callable[[], None]:
+        """A function that sets the state back to what it is now."""
+        return lambda: None
 
-    def give_state(self) -> list[Tensor]:
-        """All that the next step needs of the past, as tensors; none before the first call after `prepare_net`."""
+    def state_tensors(self) -> list[Tensor]:
+        """All that the next step needs of the past; empty before the first call after `prepare`."""
         return []
 
-    def take_state(self, given: list[Tensor]) -> None:
-        """Set the state to what `give_state` gave."""
+    def load_state_tensors(self, tensors: list[Tensor]) -> None:
+        """Set the state to what `state_tensors` returned."""
 
 
-def _nothing() -> None:
-    pass
+def prepared_modules(model: nn.Module, caller: str) -> list[Prepared]:
+    """All modules of `model` that `prepare_net` visits, in their order in the net.
+
+    Args:
+        model: Any module.
+        caller: Name of the calling function, for the message.
+
+    Raises:
+        TypeError: If `model` is not a module.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{caller} takes a torch module, got {type(model).__name__}.")
+    return [module for module in model.modules() if isinstance(module, Prepared)]
 
 
 def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = False) -> None:
-    """Arm every layer of `model` for a new batch: zero state, fresh effective weights and mismatch draws.
+    """Prepare every layer of `model` for a new batch: zero state, new mismatch, effective weights.
 
     Call it once per batch, before the sequence or before the loop over time steps.
 
     Args:
-        model: any module; all its submodules are visited.
-        seed: of the draws, which are then the same on every device and in every process (the same chip, as
-            `ChipInstance(seed)` holds it); None draws from torch's global generator, unless an instance is held.
-        keep_state: go on from the current state, with fresh effective weights.
+        model: Any module; all its submodules are visited.
+        seed: Seed of the draws. They are then the same on every device and in every process: those
+            of `ChipInstance(seed)`. None draws from torch's global generator, or from the
+            `ChipInstance` that is held.
+        keep_state: Keep the current state; only mismatch and effective weights are new.
 
     Raises:
-        TypeError: `model` is no module.
-        RuntimeError: weights or constants are not finite, or a threshold is not above 0; no layer has changed then.
+        TypeError: If `model` is not a module.
+        RuntimeError: If weights or constants are not finite, or a threshold is not above 0. No
+            layer has changed then.
 
     Example:
         >>> import torch
@@ -78,9 +97,9 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
         >>> spk
         tensor([[0., 1.]])
     """
-    modules = Prepared.within(model, "prepare_net")
+    modules = prepared_modules(model, "prepare_net")
     for module in modules:
-        module.check()
+        module.check_parameters()
     for place, module in enumerate(modules):
         if seed is not None:
             noise = Noise.of(seed, place)
@@ -91,10 +110,73 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
 
 
 def detach_state(model: nn.Module) -> None:
-    """Cut the graph behind every layer's state: truncated backpropagation through time, flat in memory.
+    """Drop the graph behind every layer's state: truncated backpropagation through time.
 
     Raises:
-        TypeError: `model` is no module.
+        TypeError: If `model` is not a module.
     """
-    for module in Prepared.within(model, "detach_state"):
+    for module in prepared_modules(model, "detach_state"):
         module.detach_state()
+
+
+@dataclass(frozen=True)
+class ChipInstance:
+    """One chip of a series, with the same mismatch in every `prepare_net` while it is held.
+
+    What `prepare_net` draws for a module depends on the seed and on the module's position in the
+    net. It does not depend on whether other modules quantize or have mismatch. So two nets of the
+    same structure can be compared on the same chip.
+
+    Args:
+        seed: Seed of the draws; None is the ideal chip, without mismatch.
+
+    Raises:
+        TypeError: If `seed` is neither a whole number nor None.
+
+    Example:
+        >>> from nwavesdk.layers import HWSynapse, prepare_net
+        >>> synapse = HWSynapse(16, 4, stddev=0.02)
+        >>> with ChipInstance(7).on(synapse):
+        ...     prepare_net(synapse)
+        ...     once = synapse.effective_weight()
+        ...     prepare_net(synapse)
+        >>> bool((synapse.effective_weight() == once).all())
+        True
+    """
+
+    seed: int | None
+
+    def __post_init__(self) -> None:
+        is_number = isinstance(self.seed, int) and not isinstance(self.seed, bool)
+        if self.seed is not None and not is_number:
+            raise TypeError(
+                "ChipInstance: seed must be a whole number or None (the ideal chip), "
+                f"got {self.seed!r}."
+            )
+
+    def noise(self, place: int) -> Noise:
+        """The noise of the module at position `place` of the net."""
+        return Noise(ideal=True) if self.seed is None else Noise.of(self.seed, place)
+
+    def hold(self, model: nn.Module) -> None:
+        """Make every `prepare_net` without a seed use this chip, on `model` and on its parts."""
+        for place, module in enumerate(prepared_modules(model, "ChipInstance.hold")):
+            module.chip_noise = partial(self.noise, place)
+
+    @staticmethod
+    def release(model: nn.Module) -> None:
+        """End `hold`: every `prepare_net` draws again."""
+        for module in prepared_modules(model, "ChipInstance.release"):
+            module.chip_noise = None
+
+    @contextlib.contextmanager
+    def on(self, model: nn.Module) -> Iterator[nn.Module]:
+        """Hold this chip within a `with` block; afterwards, the chip held before is held again."""
+        modules = prepared_modules(model, "ChipInstance.on")
+        before = [module.chip_noise for module in modules]
+        self.hold(model)
+        try:
+            yield model
+        finally:
+            for module, noise in zip(modules, before, strict=True):
+                module.chip_noise = noise

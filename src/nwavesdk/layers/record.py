@@ -1,4 +1,7 @@
-"""What a neuron layer did in one call: spikes, membranes, and the adjoint of it under any surrogate."""
+"""What a pass did: `Record` of one neuron layer, `Recording` of a whole net.
+
+A record gives spikes and membranes, and the gradient of the call under any surrogate.
+"""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,29 +12,29 @@ from torch import Tensor
 from nwavesdk.solvers import Problem, charge_gradient, membrane_before_reset
 from nwavesdk.surrogate import Surrogate
 
-__all__ = ["Record"]
+__all__ = ["Record", "Recording"]
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What a layer did in one call, all [B, T, *features], or [B, *features] after a single step.
+    """What a neuron layer did in one call: [B, T, *features], or [B, *features] after one step.
 
     Attributes:
-        spk: spikes, with gradient.
-        mem: membrane after reset, with gradient.
-        cur: input charge, with gradient; None where it was not asked for.
+        spk: Spikes, with gradient.
+        mem: Membrane after reset, with gradient.
+        cur: Input charge, with gradient; None unless requested.
     """
 
     spk: Tensor
     mem: Tensor
     cur: Tensor | None
     _problem: Problem
-    _kept: tuple[Tensor, ...]
+    _saved: tuple[Tensor, ...]
 
     @cached_property
     def u(self) -> Tensor:
-        """Membrane before reset, computed when asked for; a measurement, without gradient."""
-        u = membrane_before_reset(self._problem, self._kept)
+        """Membrane before reset, computed at the first access; without gradient."""
+        u = membrane_before_reset(self._problem, self._saved)
         return u.detach().to(self.mem.dtype).reshape(self.mem.shape)
 
     @property
@@ -46,20 +49,22 @@ class Record:
         grad_mem: Tensor | None = None,
         surrogate: Surrogate | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """The adjoint of the call, under the layer's surrogate or another: spikes do not depend on it.
+        """The gradient of the input charge, under the layer's surrogate or another one.
 
-        It is one recurrence back through what the call has left, without a graph and as often as wanted.
+        Spikes do not depend on the surrogate, so one pass is enough for many surrogates. Each call
+        is one backward recurrence over the saved tensors, without a graph.
 
         Args:
-            grad_spk: ∂L/∂spk, shaped as `spk`; None where it is zero.
-            grad_mem: ∂L/∂mem, shaped as `mem`; None where it is zero.
-            surrogate: whose derivative counts; None: the layer's.
+            grad_spk: ∂L/∂spk, shaped like `spk`; None for zero.
+            grad_mem: ∂L/∂mem, shaped like `mem`; None for zero.
+            surrogate: The surrogate whose derivative is used; None for the layer's own.
 
         Returns:
-            ∂L/∂cur, shaped as `spk`; and ∂L/∂recurrent_weights [N, N], or None without recurrence. They are those of
-            `backward()` with that surrogate in the layer.
+            ∂L/∂cur, shaped like `spk`, and ∂L/∂recurrent_weights [N, N], or None without
+            recurrence. They equal those of `backward()` with that surrogate in the layer.
         """
-        problem, w = self._problem, self._kept[0]
+        problem = self._problem
+        w = self._saved[0]
         if surrogate is not None:
             problem = replace(problem, spec=replace(problem.spec, surrogate=surrogate))
         spk, *grads = (
@@ -67,5 +72,20 @@ class Record:
             for t in (self.spk, grad_spk, grad_mem)
         )
         assert spk is not None
-        found, recurrent = charge_gradient(problem, spk, self._kept, *grads)
-        return found.to(self.spk.dtype).reshape(self.spk.shape), recurrent
+        grad_x, grad_recurrent = charge_gradient(problem, spk, self._saved, *grads)
+        return grad_x.to(self.spk.dtype).reshape(self.spk.shape), grad_recurrent
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One pass of a net.
+
+    Attributes:
+        spk: What the net returns as spikes.
+        mem: What the net returns as membrane.
+        layers: Record of each neuron layer, by its name in the net.
+    """
+
+    spk: Tensor
+    mem: Tensor
+    layers: dict[str, Record]

@@ -1,4 +1,4 @@
-"""What synapses share: a weight [N_in, N_out] and a product over whatever batch and time dimensions come."""
+"""`Synapse`, the base of all dense synapses: a weight [N_in, N_out] and its product with spikes."""
 
 import math
 
@@ -6,23 +6,27 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.internal.checks import choice, whole_number
-from nwavesdk.layers.checks import checked_input
+from nwavesdk.layers.checks import check_input
 from nwavesdk.layers.prepare import Prepared
-from nwavesdk.solvers.sparse import product as sparse
+from nwavesdk.solvers.sparse.product import sparse_obstacle, spike_product
 
 __all__ = ["Synapse"]
 
 
 class Synapse(Prepared):
-    """Base of all synapses: `cur = spk @ weight (+ bias)`; subclasses say which weight is effective.
+    """Base of all synapses: `cur = spk @ weight (+ bias)`; subclasses define the effective weight.
 
     Args:
         nb_inputs: N_in.
         nb_outputs: N_out.
-        bias: learn a constant charge per step and neuron.
-        product: `"auto"` passes over inputs that are 0 where that is faster, by a table that ships with the package
-            (`nwavesdk.solvers.sparse.crossover`): float32 and float64 tensors on the CPU, outside of autocast and
-            torch.func. `"sparse"` does so at any density, `"dense"` never does. Results differ by rounding.
+        bias: Whether to learn a constant charge per step and neuron.
+        product: `"auto"` skips inputs that are 0 where that is faster, according to a table in the
+            package (`nwavesdk.solvers.sparse.crossover`). It does so for float32 and float64
+            tensors on the CPU, outside of autocast and torch.func. `"sparse"` does so at any
+            density, `"dense"` never does. Results differ by rounding.
+
+    Raises:
+        ValueError: If a size or `product` is out of its range.
     """
 
     def __init__(
@@ -31,16 +35,14 @@ class Synapse(Prepared):
         super().__init__()
         owner = type(self).__name__
         self.product = choice(owner, "product", product, ("auto", "dense", "sparse"))
-        self.nb_inputs, self.nb_outputs = (
-            whole_number(owner, "nb_inputs", nb_inputs),
-            whole_number(owner, "nb_outputs", nb_outputs),
-        )
+        self.nb_inputs = whole_number(owner, "nb_inputs", nb_inputs)
+        self.nb_outputs = whole_number(owner, "nb_outputs", nb_outputs)
         self.weight = nn.Parameter(torch.empty(nb_inputs, nb_outputs))
         self.bias = nn.Parameter(torch.zeros(nb_outputs)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights anew: normal, standard deviation 2/√N_in; a bias becomes 0."""
+        """Draw new normal weights of standard deviation 2/√N_in; set a bias to 0."""
         nn.init.normal_(self.weight, std=2 / math.sqrt(self.nb_inputs))
         if self.bias is not None:
             nn.init.zeros_(self.bias)
@@ -50,52 +52,55 @@ class Synapse(Prepared):
         return self.weight
 
     def forward(self, spk: Tensor) -> Tensor:
-        """Charge [..., N_out] from spikes, or any values, [..., N_in].
+        """Charge [..., N_out] for spikes or other values [..., N_in].
 
         Raises:
-            TypeError: the input is not floating.
-            ValueError: the input has another width.
-            RuntimeError: `product="sparse"` cannot take the input; or in backward, for a gradient of a gradient
-                through a sparse product.
+            TypeError: If the input is not floating, or its dtype is not that of the weights.
+            ValueError: If the input has another width.
+            RuntimeError: If `product="sparse"` cannot take the input; in backward, if a gradient of
+                a gradient goes through a sparse product.
         """
-        owner = f"{type(self).__name__}({self.nb_inputs}, {self.nb_outputs})"
-        checked_input(owner, spk, (self.nb_inputs,))
+        check_input(self._title, spk, (self.nb_inputs,))
         weight = self.effective_weight()
         if spk.dtype != weight.dtype and not torch.is_autocast_enabled(spk.device.type):
             raise TypeError(
-                f"{owner} has weights of {weight.dtype} and got an input of {spk.dtype}: convert one, as in "
-                "spk.to(synapse.weight.dtype), or use torch.autocast."
+                f"{self._title} has weights of {weight.dtype} and got an input of {spk.dtype}: "
+                "convert one, as in spk.to(synapse.weight.dtype), or use torch.autocast."
             )
         cur = self.charge(spk[None] if spk.ndim == 1 else spk, weight)
         return cur if self.bias is None else cur + self.bias
 
     def charge(self, spk: Tensor, weight: Tensor) -> Tensor:
-        """`spk @ weight` by the product that was chosen, for a weight like this one's: another chip's, say.
+        """`spk @ weight` by the chosen product; `weight` may be that of another chip.
 
         Raises:
-            RuntimeError: `product="sparse"` cannot take the input.
+            RuntimeError: If `product="sparse"` cannot take the input.
         """
         if self.product == "dense":
             return spk @ weight
-        obstacle = sparse.sparse_obstacle(spk, weight)
+        is_forced = self.product == "sparse"
+        obstacle = sparse_obstacle(spk, weight)
         if obstacle is None:
             if torch.compiler.is_compiling():
                 from nwavesdk.solvers.ops import product_in_graph
 
-                return product_in_graph(spk, weight, always=self.product == "sparse")
-            nonzeros = getattr(spk, "nonzeros", None)  # a neuron layer has counted its spikes
-            return sparse.spike_product(spk, weight, nonzeros, always=self.product == "sparse")
-        if self.product == "sparse":
-            owner = f"{type(self).__name__}({self.nb_inputs}, {self.nb_outputs})"
+                return product_in_graph(spk, weight, always=is_forced)
+            # A neuron layer attaches the number of its spikes to the tensor that it returns.
+            nonzeros = getattr(spk, "nonzeros", None)
+            return spike_product(spk, weight, nonzeros, always=is_forced)
+        if is_forced:
             raise RuntimeError(
-                f'{owner}: product="sparse" does not take {obstacle}: use product="auto" or "dense".'
+                f'{self._title}: product="sparse" does not take {obstacle}: use product="auto" or '
+                '"dense".'
             )
         return spk @ weight
 
+    @property
+    def _title(self) -> str:
+        return f"{type(self).__name__}({self.nb_inputs}, {self.nb_outputs})"
+
     def extra_repr(self) -> str:
-        """Sizes, for `print(model)`."""
-        return (
-            f"{self.nb_inputs}, {self.nb_outputs}"
-            + (", bias=True" if self.bias is not None else "")
-            + (f", product={self.product!r}" if self.product != "auto" else "")
-        )
+        """Sizes and options, for `print(model)`."""
+        bias = ", bias=True" if self.bias is not None else ""
+        product = f", product={self.product!r}" if self.product != "auto" else ""
+        return f"{self.nb_inputs}, {self.nb_outputs}{bias}{product}"

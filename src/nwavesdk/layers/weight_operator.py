@@ -1,7 +1,8 @@
-"""The effective weight as a torch operator, for compiled code, where a comparison of values would break the graph.
+"""The effective weight as a torch operator for compiled code.
 
-Imported when something is compiled: to register an operator loads a good part of torch. Operator, fake and gradient
-take the same arguments, used or not.
+In compiled code a comparison of values would break the graph. This module is imported only when
+something is compiled, because registering an operator loads a large part of torch. The operator,
+its fake and its gradient take the same arguments, whether they use them or not.
 """
 
 from typing import Any
@@ -9,38 +10,46 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.layers.weight import check_fresh
+from nwavesdk.layers.checks import check_unchanged
 
-__all__ = ["effective"]
+__all__ = ["effective_in_graph"]
 
 
-def effective(weight: Tensor, value: Tensor, slope: Tensor, seen: Tensor, owner: str) -> Tensor:
-    """`value`, with the gradient `slope` for `weight`.
+def effective_in_graph(
+    weight: Tensor, value: Tensor, slope: Tensor, source: Tensor, owner: str
+) -> Tensor:
+    """`value`, with the elementwise gradient `slope` for `weight`.
 
     Raises:
-        RuntimeError: `weight` is no longer `seen`.
+        RuntimeError: If `weight` is no longer `source`.
     """
-    found: Tensor = _effective(weight, value, slope, seen, owner)
-    return found
+    effective: Tensor = _effective_operator(weight, value, slope, source, owner)
+    return effective
 
 
 @torch.library.custom_op("nwavesdk::effective", mutates_args=())
-def _effective(weight: Tensor, value: Tensor, slope: Tensor, seen: Tensor, owner: str) -> Tensor:  # noqa: ARG001
-    check_fresh(weight, seen, owner)
+def _effective_operator(
+    weight: Tensor,
+    value: Tensor,
+    slope: Tensor,  # noqa: ARG001
+    source: Tensor,
+    owner: str,
+) -> Tensor:
+    check_unchanged(owner, weight, source)
     return value.clone()
 
 
-@_effective.register_fake
-def _(weight: Tensor, value: Tensor, slope: Tensor, seen: Tensor, owner: str) -> Tensor:  # noqa: ARG001
+@_effective_operator.register_fake
+def _(weight: Tensor, value: Tensor, slope: Tensor, source: Tensor, owner: str) -> Tensor:  # noqa: ARG001
     return torch.empty_like(value)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+def _save_slope(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
     ctx.save_for_backward(inputs[2])
 
 
-def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+def _weight_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
     return grad * ctx.saved_tensors[0], None, None, None, None
 
 
-_effective.register_autograd(_gradient, setup_context=_keep)
+_effective_operator.register_autograd(_weight_gradient, setup_context=_save_slope)

@@ -1,0 +1,199 @@
+"""Which synapse drives which neuron layer: read from a `SpikingSequential`, or seen in a run.
+
+`find_edges` uses both; `watch_calls` also serves tools that need the inputs of a synapse.
+"""
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from nwavesdk.layers.neuron import NeuronLayer
+from nwavesdk.layers.prepare import Prepared, prepare_net
+from nwavesdk.layers.record import Record
+from nwavesdk.layers.sequential import SpikingSequential
+
+__all__ = [
+    "Wiring",
+    "has_weight",
+    "is_synapse",
+    "module_title",
+    "watch_calls",
+    "wiring_by_run",
+    "wiring_by_structure",
+]
+
+_LAYER_CALLS = ("forward", "spikes", "record")
+
+
+@dataclass(eq=False)
+class Wiring:
+    """What drives what, by names of modules.
+
+    Attributes:
+        order: Synapses and neuron layers in the order in which they run; empty if it is unknown.
+        sources: For each synapse, the neuron layers whose spikes come in, where they are known.
+        targets: For each synapse, the neuron layer that it drives, where it is known.
+    """
+
+    order: list[str] = field(default_factory=list)
+    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    targets: dict[str, str] = field(default_factory=dict)
+
+
+def has_weight(module: nn.Module, key: str) -> bool:
+    """Whether a module has a weight of this name."""
+    # A parametrized weight is not read, because that would compute it.
+    return is_parametrized(module, key) or isinstance(getattr(module, key, None), Tensor)
+
+
+def is_synapse(module: nn.Module) -> bool:
+    """Whether a module is a synapse or front end."""
+    return isinstance(module, Prepared) and has_weight(module, "weight")
+
+
+def module_title(name: str, module: nn.Module) -> str:
+    """A module of a net, as error messages name it."""
+    return f"{type(module).__name__} {name!r}" if name else type(module).__name__
+
+
+def wiring_by_structure(model: nn.Module) -> Wiring:
+    """The wiring within each `SpikingSequential` that is not part of another one."""
+    wiring = Wiring()
+    nested: set[nn.Module] = set()
+    for name, net in model.named_modules():
+        if isinstance(net, SpikingSequential) and net not in nested:
+            nested.update(net.modules())
+            _follow_sequential(net, f"{name}." if name else "", wiring)
+    if not isinstance(model, SpikingSequential):
+        wiring.order.clear()
+    return wiring
+
+
+def _follow_sequential(net: SpikingSequential, prefix: str, wiring: Wiring) -> None:
+    """Add the wiring of one `SpikingSequential`, whose names begin with `prefix`."""
+    source: str | None = None
+    synapse: str | None = None
+    for name_in_net, module in net.modules_in_order():
+        name = prefix + name_in_net
+        if isinstance(module, NeuronLayer):
+            wiring.order.append(name)
+            if synapse is not None:
+                wiring.targets[synapse] = name
+            source = name
+            synapse = None
+        elif is_synapse(module):
+            wiring.order.append(name)
+            wiring.sources[name] = () if source is None else (source,)
+            source = None
+            synapse = name
+        elif any(isinstance(m, NeuronLayer) or is_synapse(m) for m in module.modules()):
+            # A module of the user with weights inside: it is unknown what drives what in there.
+            source = synapse = None
+
+
+def wiring_by_run(model: nn.Module, inputs: Tensor) -> Wiring:
+    """The wiring that one pass of a copy shows: a tensor keeps its storage on its way."""
+    work = copy.deepcopy(model)
+    names = {module: name for name, module in work.named_modules()}
+    wiring = Wiring()
+    # Tensors by storage; they are held until the end, so that no other tensor gets their storage.
+    charges: dict[int, tuple[nn.Module, Tensor]] = {}
+    spikes: dict[int, tuple[nn.Module, Tensor]] = {}
+    driven: dict[nn.Module, NeuronLayer] = {}
+
+    def note_call(module: nn.Module) -> None:
+        if names[module] not in wiring.order:
+            wiring.order.append(names[module])
+
+    def on_synapse(synapse: nn.Module, received: Tensor, charge: Tensor) -> None:
+        note_call(synapse)
+        source = _sender(spikes, received)
+        if source is not None:
+            wiring.sources[names[synapse]] = (names[source],)
+        charges[_storage(charge)] = synapse, charge
+
+    def on_layer(layer: NeuronLayer, charge: Tensor, fired: Tensor) -> None:
+        note_call(layer)
+        spikes[_storage(fired)] = layer, fired
+        synapse = _sender(charges, charge)
+        if synapse is None:
+            return
+        first = driven.setdefault(synapse, layer)
+        if first is not layer:
+            raise RuntimeError(
+                f"{module_title(names[synapse], synapse)} drives both "
+                f"{module_title(names[first], first)} and {module_title(names[layer], layer)}, "
+                "expected one layer for each synapse: its weights cannot suit both."
+            )
+        wiring.targets[names[synapse]] = names[layer]
+
+    prepare_net(work)
+    with watch_calls(work, on_synapse, on_layer):
+        work(inputs)
+    return wiring
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _sender(sent: Mapping[int, tuple[nn.Module, Tensor]], received: Tensor) -> nn.Module | None:
+    """The module that made the tensor, if the whole tensor arrived."""
+    module, tensor = sent.get(_storage(received), (None, received))
+    return module if tensor.numel() == received.numel() else None
+
+
+@contextlib.contextmanager
+def watch_calls(
+    model: nn.Module,
+    on_synapse: Callable[[nn.Module, Tensor, Tensor], None],
+    on_layer: Callable[[NeuronLayer, Tensor, Tensor], None],
+) -> Iterator[None]:
+    """Report the calls of all synapses and neuron layers of `model` within a `with` block.
+
+    Args:
+        model: Any module.
+        on_synapse: Called with each synapse, or front end, its input and its charge.
+        on_layer: Called with each neuron layer, its input charge and its spikes.
+    """
+
+    def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], charge: Tensor) -> None:
+        (received,) = (*args, *kwargs.values())
+        on_synapse(module, received, charge)
+
+    def report(layer: NeuronLayer, call: Callable[..., Any]) -> Callable[..., Any]:
+        def reporting(cur: Tensor, *args: Any, **kwargs: Any) -> Any:
+            result = call(cur, *args, **kwargs)
+            on_layer(layer, cur, _spikes_in(result))
+            return result
+
+        return reporting
+
+    modules = list(model.modules())
+    layers = [module for module in modules if isinstance(module, NeuronLayer)]
+    synapses = [m for m in modules if is_synapse(m) and not isinstance(m, NeuronLayer)]
+    handles = [module.register_forward_hook(hook, with_kwargs=True) for module in synapses]
+    for layer in layers:
+        # A SpikingSequential calls these by name, so torch's hooks do not see them.
+        for name in _LAYER_CALLS:
+            setattr(layer, name, report(layer, getattr(layer, name)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for layer in layers:
+            for name in _LAYER_CALLS:
+                delattr(layer, name)
+
+
+def _spikes_in(result: Tensor | tuple[Tensor, Tensor] | Record) -> Tensor:
+    """The spikes in the result of a call, `NeuronLayer.spikes` or `NeuronLayer.record`."""
+    if isinstance(result, Record):
+        return result.spk
+    return result if isinstance(result, Tensor) else result[0]
