@@ -43,7 +43,7 @@ def plot_front_end(path: Path, config: NWaveDataloaderConfig, recording: Path) -
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(
         path,
-        render_png(lambda theme: _draw(theme, config, front_end.bank, samples, channels, name), LIGHT),
+        render_png(lambda theme: _draw(theme, config, config.bank, samples, channels, name), LIGHT),
     )
 
 

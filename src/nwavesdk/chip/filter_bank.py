@@ -83,8 +83,7 @@ class FilterBank:
         """Center of each band [Hz], `[count]`."""
         if self.count == 1:
             return np.array([np.sqrt(self.lowest * self.highest)])
-        centers: Numbers = np.geomspace(self.lowest, self.highest, self.count)
-        return centers
+        return np.geomspace(self.lowest, self.highest, self.count)
 
     @property
     def edges(self) -> Numbers:
@@ -101,8 +100,7 @@ class FilterBank:
             butter(self.order, band, btype="bandpass", fs=self.sample_rate, output="sos")
             for band in self.edges
         ]
-        sections: Numbers = np.stack(filters)
-        return sections
+        return np.stack(filters)
 
     def response(self, frequencies: npt.ArrayLike) -> Numbers:
         """The gain of each filter at each frequency.

@@ -171,8 +171,7 @@ class Profile:
 
     def __post_init__(self) -> None:
         owner = f"profile {self.name}"
-        entries: dict[str, Entry[Any]] = dict(_Entries.of(self.entries, owner))
-        object.__setattr__(self, "entries", entries)
+        object.__setattr__(self, "entries", dict(_Entries.of(self.entries, owner)))
         if self.text("charge_law") == "table":
             _ = self.charge_law
         if self.text("neuron") == "h1v2" and self.number("synapse_mismatch"):
@@ -184,9 +183,7 @@ class Profile:
 
     def number(self, key: str) -> float:
         """The value of an entry that is a number."""
-        value = self.entries[key].value
-        assert isinstance(value, float)
-        return value
+        return float(self.entries[key].value)
 
     def count(self, key: str) -> int:
         """The value of an entry that is a whole number."""
@@ -194,15 +191,11 @@ class Profile:
 
     def numbers(self, key: str) -> tuple[float, ...]:
         """The value of an entry that is a list."""
-        value = self.entries[key].value
-        assert isinstance(value, tuple)
-        return value
+        return tuple(self.entries[key].value)
 
     def text(self, key: str) -> str:
         """The value of an entry that is a choice."""
-        value = self.entries[key].value
-        assert isinstance(value, str)
-        return value
+        return str(self.entries[key].value)
 
     @property
     def charge_law(self) -> "ChargeLaw":

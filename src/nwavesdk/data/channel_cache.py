@@ -25,8 +25,8 @@ MAGIC = b"nwave channels 1"
 HEAD_BYTES = len(MAGIC) + sha256().digest_size
 SECONDS_BYTES = 8
 
+# Age from which a draft belongs to a process that was killed [s].
 STALE_SECONDS = 3600
-"""Age from which a draft belongs to a process that was killed [s]."""
 
 
 class CachedChannels(NamedTuple):

@@ -2,18 +2,16 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.chip import FilterBank
 from nwavesdk.data.channel_cache import CachedChannels, ChannelCache
 from nwavesdk.data.folder import Faults, RecordingFile, list_classes, list_targets
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
@@ -34,8 +32,8 @@ __all__ = ["Channels", "FrontEnd", "generate"]
 
 Array = npt.NDArray[np.float32]
 
+# Part of the names of cache entries: raise it when the same settings give other channels.
 VERSION = 1
-"""Part of the names of cache entries: raise it when the same settings give other channels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +62,6 @@ class Channels:
     skipped: tuple[tuple[str, str], ...]
     cached: int
 
-    def __len__(self) -> int:
-        return len(self.keys)
-
     @property
     def split_by(self) -> Literal["speaker", "recording"]:
         """What the split keeps together."""
@@ -92,28 +87,29 @@ def generate(config: NWaveDataloaderConfig) -> Channels:
         files = list_targets(config.folder, faults)
     reader = _Reader(config)
     x = np.zeros((len(files), *reader.cache.shape), np.float32)
-    entries: list[_Entry] = []
+    # Of each recording: its file, the hash of its content, and its target.
+    read: list[tuple[RecordingFile, bytes, Array | None]] = []
     with _progress_bar(len(files), config.progress) as advance:
         for file in files:
             try:
-                x[len(entries)], entry = reader.read(file)
-                entries.append(entry)
+                x[len(read)], digest, target = reader.read(file)
+                read.append((file, digest, target))
             except RecordingError as fault:
                 faults.report(file.path, fault)
-            advance(cached=reader.hits, skipped=len(faults.skipped))
+            advance(reader.hits, len(faults.skipped))
     reader.cache.warn_of_damage()
 
     content = sha256(reader.cache.settings.encode())
-    for entry in entries:
-        content.update(f"{entry.key}\0".encode() + entry.digest)
-    keys = tuple(entry.key for entry in entries)
-    labels = np.array([entry.label for entry in entries], np.int64)
-    targets = [entry.target for entry in entries if entry.target is not None]
+    for file, digest, _ in read:
+        content.update(f"{file.key}\0".encode() + digest)
+    keys = tuple(file.key for file, _, _ in read)
+    labels = np.array([file.label for file, _, _ in read], np.int64)
+    targets = [target for _, _, target in read if target is not None]
     # Regression is split like a single class.
     names = classes or ("wavs",)
     split, speakers = split_indices(keys, labels, names, config.split, config.val, config.test)
     return Channels(
-        x=x[: len(entries)],
+        x=x[: len(read)],
         y=np.stack(targets) if targets else labels,
         classes=classes,
         keys=keys,
@@ -123,15 +119,6 @@ def generate(config: NWaveDataloaderConfig) -> Channels:
         skipped=tuple(faults.skipped),
         cached=reader.hits,
     )
-
-
-class _Entry(NamedTuple):
-    """A recording that was read: `digest` is the hash of its content and of its target."""
-
-    key: str
-    label: int
-    digest: bytes
-    target: Array | None
 
 
 class _Reader:
@@ -145,8 +132,8 @@ class _Reader:
         self.hits = 0
         self.width: int | None = None
 
-    def read(self, file: RecordingFile) -> tuple[Array, _Entry]:
-        """The channels of a recording, and the rest of it."""
+    def read(self, file: RecordingFile) -> tuple[Array, bytes, Array | None]:
+        """The channels of a recording, the hash of its content, and its target."""
         data = read_bytes(file.path, self.config.longest)
         digest = sha256(data).digest()
         channels = self.cache.read(digest)
@@ -160,7 +147,7 @@ class _Reader:
             digest += sha256(content).digest()
             target = self._target(file.target, content, channels.seconds)
         self.hits += is_hit
-        return channels.x, _Entry(file.key, file.label, digest, target)
+        return channels.x, digest, target
 
     def _compute(self, path: Path, data: bytes) -> CachedChannels:
         sound = decode(path, data, self.config.longest)
@@ -201,23 +188,13 @@ class FrontEnd:
 
     config: NWaveDataloaderConfig
 
-    @cached_property
-    def bank(self) -> FilterBank:
-        """The filters of the chip."""
-        return self.config.bank
-
-    @cached_property
-    def edges(self) -> npt.NDArray[np.int64]:
-        """The samples at which time steps begin and end, `[T + 1]`."""
-        return self.config.edges
-
     def prepare(self, sound: Sound) -> Samples:
         """A sound at the config's rate and level, cut or padded with silence to whole time steps.
 
         Returns:
             `[samples]`.
         """
-        length = int(self.edges[-1])
+        length = int(self.config.edges[-1])
         samples = resample(sound, self.config.sample_rate)[:length]
         if self.config.level == "peak":
             samples = normalize_peak(samples)
@@ -232,27 +209,25 @@ class FrontEnd:
         Returns:
             `[T, channels]`, never negative.
         """
-        rectified = np.abs(self.bank(samples).astype(np.float64))
-        sums = np.add.reduceat(rectified, self.edges[:-1], axis=1)
-        return (sums / np.diff(self.edges)).T.astype(np.float32)
-
-
-class _Advance(Protocol):
-    """Advances the progress bar by one recording."""
-
-    def __call__(self, cached: int, skipped: int) -> None: ...
+        edges = self.config.edges
+        rectified = np.abs(self.config.bank(samples).astype(np.float64))
+        sums = np.add.reduceat(rectified, edges[:-1], axis=1)
+        return (sums / np.diff(edges)).T.astype(np.float32)
 
 
 @contextmanager
-def _progress_bar(total: int, show: bool | None) -> Iterator[_Advance]:
+def _progress_bar(total: int, show: bool | None) -> Iterator[Callable[[int, int], None]]:
     """A bar over recordings, with the numbers of cached and of skipped ones.
 
     Args:
         total: Number of recordings.
         show: Whether to show it; None: if standard error is a terminal.
+
+    Yields:
+        A function that advances the bar by one recording, and takes both numbers.
     """
     if not (sys.stderr.isatty() if show is None else show):
-        yield lambda cached, skipped: None  # noqa: ARG005
+        yield lambda *_: None
         return
     from rich import progress
     from rich.console import Console

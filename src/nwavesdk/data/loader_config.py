@@ -3,6 +3,7 @@
 import math
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,13 +21,6 @@ NotEmpty = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-
-DataFolder = Annotated[NotEmpty | Path, expect("the path of a folder")]
-Chip = Annotated[str | Path | Profile, expect("a name, a path or a Profile")]
-CacheFolder = Annotated[
-    NotEmpty | Path | Literal[False] | None,
-    expect("a folder, None (the default folder) or False (no cache)"),
-]
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,7 @@ class NWaveDataloaderConfig:
         1000
     """
 
-    data_parent: DataFolder
+    data_parent: Annotated[NotEmpty | Path, expect("the path of a folder")]
     task: Literal["classification", "regression"] = "classification"
     sample_rate: Count = 16_000
     recording_duration_s: Seconds = 1.0
@@ -77,9 +71,12 @@ class NWaveDataloaderConfig:
     test: Share = 0.15
     split: SplitBy = "auto"
     level: Literal["as_is", "peak"] = "as_is"
-    chip: Chip = "h1v1"
+    chip: Annotated[str | Path | Profile, expect("a name, a path or a Profile")] = "h1v1"
     on_error: Literal["raise", "skip"] = "raise"
-    cache: CacheFolder = None
+    cache: Annotated[
+        NotEmpty | Path | Literal[False] | None,
+        expect("a folder, None (the default folder) or False (no cache)"),
+    ] = None
     seed: Annotated[int, Field(ge=0)] = 0
     max_seconds: Seconds | None = None
     progress: bool | None = None
@@ -109,14 +106,14 @@ class NWaveDataloaderConfig:
         """Number of whole time steps within a time [s]; a step short by a rounding error counts."""
         return math.floor(seconds / self.sim_time_s * (1 + 1e-9))
 
-    @property
+    @cached_property
     def edges(self) -> npt.NDArray[np.int64]:
         """The samples at which time steps begin, and where the last one ends, `[T + 1]`."""
         samples_per_step = self.sim_time_s * self.sample_rate
         edges: npt.NDArray[np.float64] = np.rint(np.arange(self.T + 1) * samples_per_step)
         return edges.astype(np.int64)
 
-    @property
+    @cached_property
     def bank(self) -> FilterBank:
         """The filters of the chip."""
         return FilterBank.of(load_profile(self.chip), self.sample_rate)

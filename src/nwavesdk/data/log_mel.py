@@ -10,8 +10,8 @@ from nwavesdk.internal.extras import require
 
 __all__ = ["LogMel"]
 
+# Power added to each band, so that digital silence does not set the scale; full scale is 1.
 SILENCE = 1e-4
-"""Power added to each band, so that digital silence does not set the scale; full scale is 1."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from nwavesdk.internal.extras import install_hint
 
 __all__ = ["load_digits", "load_wav_folder"]
 
+# Rate that faster recordings are resampled to [Hz]; speech has little above half of it.
 HIGHEST_RATE = 16_000
-"""Rate that faster recordings are resampled to [Hz]; speech has little above half of it."""
 
 
 def load_digits() -> Recordings:

@@ -10,12 +10,12 @@ from nwavesdk.data.recordings import Indices, hash_order
 
 __all__ = ["assign_by_speaker", "speakers_of"]
 
+# File names of Speech Commands (a speaker is a hexadecimal number) and of the Free Spoken Digit
+# Dataset.
 PATTERNS = {
     "<speaker>_nohash_<n>.wav": re.compile(r"([0-9a-f]+)_nohash_[0-9]+\.wav", re.IGNORECASE),
     "<digit>_<speaker>_<index>.wav": re.compile(r"[0-9]_([^\W_]+)_[0-9]+\.wav", re.IGNORECASE),
 }
-"""File names of Speech Commands (a speaker is a hexadecimal number) and of the Free Spoken Digit
-Dataset."""
 
 TRAIN = 0
 VAL = 1
@@ -122,28 +122,34 @@ def _bring_missing_classes(
         if not len(missing):
             return
         place, label = (int(index) for index in missing[-1])
-        best: tuple[float, int] | None = None
-        for speaker in np.flatnonzero((set_of != place) & (counts[:, label] > 0)):
-            count = counts[speaker]
-            home = int(set_of[speaker])
-            left = sums[home] - count
-            if not (left[count > 0] > 0).all():
-                continue
-            gain = 0.0
-            if place != TRAIN:
-                gain += _distance_gain(sums[place], count, goals[place])
-            if home != TRAIN:
-                gain -= _distance_gain(left, count, goals[home])
-            # Of equal gains the first speaker wins.
-            if best is None or gain > best[0]:
-                best = (gain, int(speaker))
-        if best is None:
+        candidates = [
+            speaker
+            for speaker in np.flatnonzero((set_of != place) & (counts[:, label] > 0))
+            if (sums[set_of[speaker]] > counts[speaker])[counts[speaker] > 0].all()
+        ]
+        if not candidates:
             raise ValueError(
                 f"{len(counts)} speakers are too few for three sets that each have every class and "
                 f"no speaker in two of them (class {classes[label]!r} is missing in one): add "
                 "speakers, or split by recording."
             )
-        set_of[best[1]] = place
+        gains = [
+            _move_gain(counts[speaker], sums, goals, int(set_of[speaker]), place)
+            for speaker in candidates
+        ]
+        set_of[candidates[int(np.argmax(gains))]] = place
+
+
+def _move_gain(
+    count: Indices, sums: Indices, goals: dict[int, Counts], source: int, target: int
+) -> float:
+    """By how many recordings the sets come closer to their goals when a speaker is moved."""
+    gain = 0.0
+    if target in goals:
+        gain += _distance_gain(sums[target], count, goals[target])
+    if source in goals:
+        gain -= _distance_gain(sums[source] - count, count, goals[source])
+    return gain
 
 
 def _distance_gain(sums: Counts, count: Indices, goal: Counts) -> float:

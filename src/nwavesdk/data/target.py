@@ -34,19 +34,15 @@ def read_target(path: Path, data: bytes) -> Target:
     except Exception as error:  # pickle, zip and torch raise different kinds, and more
         what = f"is not a tensor ({type(error).__name__})" if data else "is empty (0 bytes)"
         raise RecordingError(path, what, "write it with torch.save(tensor, path)") from None
-    if not isinstance(value, torch.Tensor):
-        raise _wrong_kind(path, type(value).__name__)
-    if value.ndim not in (1, 2) or not value.numel() or value.is_complex():
-        raise _wrong_kind(path, str(list(value.shape)))
+    is_tensor = isinstance(value, torch.Tensor)
+    if not is_tensor or value.ndim not in (1, 2) or not value.numel() or value.is_complex():
+        got = list(value.shape) if is_tensor else type(value).__name__
+        what = f"holds {got}, expected a real tensor (T,) or (T, C)"
+        raise RecordingError(path, what, "write it again")
     target: Target = value.detach().to_dense().reshape(len(value), -1).to(torch.float32).numpy()
     if not np.isfinite(target).all():
         raise RecordingError(path, "has values that are not finite")
     return target
-
-
-def _wrong_kind(path: Path, got: str) -> RecordingError:
-    what = f"holds {got}, expected a real tensor (T,) or (T, C)"
-    return RecordingError(path, what, "write it again")
 
 
 def fit_target(path: Path, target: Target, recorded_steps: int, steps: int) -> Target:

@@ -21,19 +21,19 @@ __all__ = [
 ]
 
 Samples = npt.NDArray[np.float32]
+# Mono samples `[samples]`, full scale 1, and their rate [Hz].
 Sound = tuple[Samples, int]
-"""Mono samples `[samples]`, full scale 1, and their rate [Hz]."""
 
+# Range of plausible sample rates [Hz]: it contains radio and bats, but not broken headers.
 LOWEST_RATE = 1_000
 HIGHEST_RATE = 1_000_000
-"""Range of plausible sample rates [Hz]: it contains radio and bats, but not broken headers."""
 
+# The most that a second of sound should take: stereo float32 at 192 kHz.
 BYTES_PER_SECOND = 192_000 * 2 * 4
-"""The most that a second of sound should take: stereo float32 at 192 kHz."""
 
+# Data sizes from here on are not sizes: a recorder that writes to a pipe does not know the size,
+# and writes a number near 2^31 or 2^32.
 UNKNOWN_SIZE = 0x7FFF_F000
-"""Data sizes from here on are not sizes: a recorder that writes to a pipe does not know the size,
-and writes a number near 2^31 or 2^32."""
 
 
 class RecordingError(ValueError):
