@@ -239,7 +239,7 @@ def test_models_are_checked():
         (
             {"offsets": [0.1, 20.0]},
             ValueError,
-            "offset of layer 1 must be a rate from 0 to 1 in spikes a step, got 20",
+            "offset of layer 1 must be a rate from 0 to 1 in spikes per step, got 20",
         ),
         (
             {"multipliers": [1.0, float("inf")]},
@@ -254,7 +254,7 @@ def test_models_are_checked():
         (
             {"spikes_list": [torch.zeros(0, 3, 4)] * 2},
             ValueError,
-            r"layer 0: got spikes of shape \[0, 3, 4\]",
+            r"layer 0: got empty spikes of shape \[0, 3, 4\]",
         ),
         ({"spikes_list": torch.zeros(2, 3, 4)}, TypeError, "got one tensor: put it in a list"),
         (
@@ -278,7 +278,7 @@ def test_arguments_of_rates_are_checked(change, kind, words):
     ("change", "kind", "words"),
     [
         ({"spk": torch.zeros(2, 4)}, ValueError, r"shape \[2, 4\], expected \[B, T, outputs\]"),
-        ({"num_classes": 3}, ValueError, "4 output neurons do not part into 3 equal groups"),
+        ({"num_classes": 3}, ValueError, "4 output neurons cannot be split into 3 equal groups"),
         (
             {"targets": torch.tensor([0])},
             ValueError,
@@ -302,9 +302,9 @@ def test_arguments_of_rates_are_checked(change, kind, words):
         (
             {"high_rate": 100.0},
             ValueError,
-            "high_rate must be a rate from 0 to 1 in spikes a step, got 100",
+            "high_rate must be a rate from 0 to 1 in spikes per step, got 100",
         ),
-        ({"low_rate": 0.3}, ValueError, "low_rate must lie below high_rate, got 0.3 and 0.2"),
+        ({"low_rate": 0.3}, ValueError, "low_rate must be below high_rate, got 0.3 and 0.2"),
     ],
 )
 def test_arguments_of_counts_are_checked(change, kind, words):

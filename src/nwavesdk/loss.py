@@ -1,7 +1,7 @@
-"""Losses that keep a net within what a chip can hold, and its spikes near wanted rates: scalars with gradient."""
+"""Losses for the limits of a chip and for spike rates: scalars with gradient."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,21 +19,23 @@ __all__ = [
 
 
 def weight_magnitude_loss(model: nn.Module, limit: float | None = 0.9) -> Tensor:
-    """How far weights lie beyond the range of a chip: the mean over all weights of max(|w| - limit, 0)².
+    """The mean over all weights of max(|w| - limit, 0)²: how far they are outside a chip's range.
 
-    All weights of the modules of `nwavesdk.layers` count: feed-forward, recurrent and front ends.
+    It covers all weights of the modules of `nwavesdk.layers`: feed-forward, recurrent and front
+    ends.
 
     Args:
         model: Any module.
-        limit: Largest magnitude; H1v1 has 0.9, H1v2 1.66. None takes each module's from the profile of its chip, and
-            leaves out the weights of modules that are of no chip.
+        limit: Largest magnitude; H1v1 has 0.9, H1v2 1.66. None takes the limit of each module's
+            chip, and leaves out the weights of modules without a chip.
 
     Returns:
         A scalar.
 
     Raises:
-        TypeError: `model` is no module.
-        ValueError: `limit` is not above 0, or there are no weights, or none of a chip with `limit=None`.
+        TypeError: If `model` is not a module.
+        ValueError: If `limit` is not above 0, or there are no weights, or with `limit=None` none of
+            a chip.
 
     Example:
         >>> from nwavesdk.layers import LIFSynapse
@@ -44,46 +46,51 @@ def weight_magnitude_loss(model: nn.Module, limit: float | None = 0.9) -> Tensor
     """
     if limit is not None:
         positive_number("weight_magnitude_loss", "limit", limit, "weight")
-    total, number = torch.zeros(()), 0
+    total = torch.zeros(())
+    count = 0
     for edge in find_edges(model).edges:
         bound = limit
         if bound is None:
             if edge.profile is None:
                 continue
             bound = edge.profile.number("weight_limit")
-        weight = _wide(edge.weight)
-        total = total.to(weight.device) + (weight.abs() - bound).clamp(min=0).square().sum()
-        number += weight.numel()
-    if not number:
-        which = (
-            "weights of a chip's modules: give a limit"
-            if limit is None
-            else "weights of synapses or neuron layers"
-        )
-        raise ValueError(f"weight_magnitude_loss: {type(model).__name__} has no {which}.")
-    return total / number
+        weight = _at_least_float32(edge.weight)
+        excess = (weight.abs() - bound).clamp(min=0)
+        total = total.to(weight.device) + excess.square().sum()
+        count += weight.numel()
+    if not count:
+        missing = "weights of synapses or neuron layers"
+        if limit is None:
+            missing = "weights of a chip's modules: give a limit"
+        raise ValueError(f"weight_magnitude_loss: {type(model).__name__} has no {missing}.")
+    return total / count
 
 
 def topology_loss(model: nn.Module, block: int = 5, axis: str = "inputs") -> Tensor:
-    """How far weights are from the signs that a chip shares: squared distance to the nearest that agree, by weight.
+    """The mean squared distance of weights to the nearest ones with the signs that a chip shares.
 
-    In each block of `block` weights the smaller of Σ max(w, 0)² and Σ max(-w, 0)² counts; the sum over blocks is
-    divided by the number of weights. It is 0 where signs agree. NWAVE documents no formula: this one is ours.
+    In each block of `block` weights, the smaller of Σ max(w, 0)² and Σ max(-w, 0)² counts. The sum
+    over blocks is divided by the number of weights. It is 0 where signs agree. NWAVE documents no
+    formula; this one is our choice.
 
-    All 2-D weights of the modules of `nwavesdk.layers` count, feed-forward and recurrent; front ends do not.
+    It covers all 2-D weights of the modules of `nwavesdk.layers`, feed-forward and recurrent, but
+    no front ends.
 
     Args:
         model: Any module.
-        block: Weights that share a sign; the last block of a row or column may be smaller.
-        axis: `"inputs"`, where consecutive rows of [N_in, N_out] share a sign in each column, or `"outputs"`, where
-            consecutive columns do in each row. (NWAVE documents blocks of 5 neurons, the axis is assumed.)
+        block: Number of weights that share a sign; the last block of a row or column may be
+            smaller.
+        axis: `"inputs"` if consecutive rows of [N_in, N_out] share a sign in each column,
+            `"outputs"` if consecutive columns do in each row. (NWAVE documents blocks of 5 neurons;
+            the axis is assumed.)
 
     Returns:
         A scalar.
 
     Raises:
-        TypeError: `model` is no module.
-        ValueError: `block` is no whole number above 0, `axis` is another word, or there are no 2-D weights.
+        TypeError: If `model` is not a module.
+        ValueError: If `block` is not a whole number above 0, `axis` is another word, or there are
+            no 2-D weights.
 
     Example:
         >>> from nwavesdk.layers import LIFSynapse
@@ -92,163 +99,166 @@ def topology_loss(model: nn.Module, block: int = 5, axis: str = "inputs") -> Ten
         >>> topology_loss(synapse)
         tensor(0.0625, grad_fn=<DivBackward0>)
     """
-    total, number = torch.zeros(()), 0
-    for weight in _planes(model):
-        total = total.to(weight.device) + disagreement(weight, block, axis).sum()
-        number += weight.numel()
-    if not number:
+    total = torch.zeros(())
+    count = 0
+    for edge in find_edges(model).edges:
+        weight = edge.weight
+        if weight.ndim == 2:
+            total = total.to(weight.device) + disagreement(weight, block, axis).sum()
+            count += weight.numel()
+    if not count:
         raise ValueError(
-            f"topology_loss: {type(model).__name__} has no 2-D weights of synapses or neuron layers."
+            f"topology_loss: {type(model).__name__} has no 2-D weights of synapses or neuron "
+            "layers."
         )
-    return total / number
+    return total / count
 
 
 def firing_rate_target_mse_loss(
     spikes_list: Sequence[Tensor], offsets: Sequence[float], multipliers: Sequence[float]
 ) -> Tensor:
-    """How far layers are from wanted rates: Σ_i ((r_i - o_i) · m_i)², r_i the mean of the spikes of layer i.
+    """The distance of mean rates to target rates: Σ_i ((r_i - o_i) · m_i)² over the layers i.
 
     Args:
-        spikes_list: Spikes of each layer, [B, T, N_i], as in `net.record(x).layers`.
-        offsets: Wanted rate o_i of each layer [spikes a step and neuron].
+        spikes_list: Spikes of each layer, [B, T, N_i], as in `net.record(x).layers`; r_i is their
+            mean.
+        offsets: Target rate o_i of each layer [spikes per step and neuron].
         multipliers: Weight m_i of each layer.
 
     Returns:
         A scalar.
 
     Raises:
-        TypeError: Spikes are no floating tensors.
-        ValueError: The three have not one length above 0, a layer has no spikes to count, an offset lies outside of
-            [0, 1], or a multiplier is not finite.
+        TypeError: If spikes are not floating tensors.
+        ValueError: If the three lists are empty or differ in length, a layer has no spikes to
+            count, an offset is outside [0, 1], or a multiplier is not finite.
 
     Example:
         >>> spk = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
         >>> firing_rate_target_mse_loss([spk], offsets=[0.05], multipliers=[10.0])
         tensor(4.)
     """
-    what = "firing_rate_target_mse_loss"
+    owner = "firing_rate_target_mse_loss"
     if isinstance(spikes_list, Tensor):
         raise TypeError(
-            f"{what} takes a list of spikes, one tensor a layer, got one tensor: put it in a list."
+            f"{owner} takes a list of spikes, one tensor per layer, got one tensor: put it in a "
+            "list."
         )
-    lengths = len(spikes_list), len(offsets), len(multipliers)
-    if len(set(lengths)) > 1 or not lengths[0]:
+    if not len(spikes_list) == len(offsets) == len(multipliers) > 0:
         raise ValueError(
-            f"{what} takes one offset and one multiplier for each layer, at least one layer, "
-            f"got {lengths[0]} layers, {lengths[1]} offsets and {lengths[2]} multipliers."
+            f"{owner} takes one offset and one multiplier for each layer, at least one layer, got "
+            f"{len(spikes_list)} layers, {len(offsets)} offsets and {len(multipliers)} multipliers."
         )
     total = torch.zeros(())
-    for i, (spk, offset, multiplier) in enumerate(
-        zip(spikes_list, offsets, multipliers, strict=True)
-    ):
-        _check_spikes(f"{what}: layer {i}", spk)
-        _check_rate(f"{what}: the offset of layer {i}", offset)
+    layers = zip(spikes_list, offsets, multipliers, strict=True)
+    for i, (spk, offset, multiplier) in enumerate(layers):
+        _check_spikes(f"{owner}: layer {i}", spk)
+        _check_rate(f"{owner}: the offset of layer {i}", offset)
         if not math.isfinite(multiplier):
             raise ValueError(
-                f"{what}: the multiplier of layer {i} must be finite, got {multiplier}."
+                f"{owner}: the multiplier of layer {i} must be finite, got {multiplier}."
             )
-        total = total.to(spk.device) + ((_wide(spk).mean() - offset) * multiplier).square()
+        rate = _at_least_float32(spk).mean()
+        total = total.to(spk.device) + ((rate - offset) * multiplier).square()
     return total
 
 
 def balanced_population_mse(
     spk: Tensor, targets: Tensor, num_classes: int, high_rate: float = 0.2, low_rate: float = 0.02
 ) -> Tensor:
-    """How far output neurons are from wanted spike counts: many in the group of the right class, few in the others.
+    """The distance of output spike counts to target counts: high for the right class, else low.
 
-    The mean over recordings and neurons of (count - T · rate)². NWAVE documents the idea, not arguments or rates; the
-    defaults are ours: 0.2 is a fifth of what a neuron can do, and 0.02 lets silent neurons keep a gradient.
+    The mean over recordings and neurons of (count - T · rate)². NWAVE documents the idea, but
+    neither arguments nor rates. The defaults are our choice: 0.2 is a fifth of what a neuron can
+    do, and at 0.02 silent neurons still get a gradient.
 
     Args:
-        spk: Output spikes, [B, T, O]; the O neurons lie in `num_classes` equal groups, group after group.
+        spk: Output spikes, [B, T, O]; the O neurons form `num_classes` equal groups, one after the
+            other.
         targets: Class indices, [B].
         num_classes: Number of groups.
-        high_rate: Wanted rate of the right class's neurons [spikes a step].
-        low_rate: Wanted rate of the others [spikes a step].
+        high_rate: Target rate of the right class's neurons [spikes per step].
+        low_rate: Target rate of the others [spikes per step].
 
     Returns:
         A scalar.
 
     Raises:
-        TypeError: Spikes are not floating, or targets no whole numbers.
-        ValueError: A shape is not as above, O is no multiple of `num_classes`, a target is no class, or not
-            0 ≤ `low_rate` < `high_rate` ≤ 1.
+        TypeError: If spikes are not floating, or targets are not whole numbers.
+        ValueError: If a shape differs from the above, O is not a multiple of `num_classes`, a
+            target is not a class, or not 0 ≤ `low_rate` < `high_rate` ≤ 1.
 
     Example:
         >>> spk = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
-        >>> balanced_population_mse(spk, torch.tensor([0]), num_classes=2, high_rate=1.0, low_rate=0.0)
+        >>> target = torch.tensor([0])
+        >>> balanced_population_mse(spk, target, num_classes=2, high_rate=1.0, low_rate=0.0)
         tensor(0.5000)
     """
-    what = "balanced_population_mse"
-    _check_spikes(what, spk)
+    owner = "balanced_population_mse"
+    _check_spikes(owner, spk)
     if spk.ndim != 3:
         raise ValueError(
-            f"{what}: spikes have the shape {list(spk.shape)}, expected [B, T, outputs]."
+            f"{owner}: spikes have the shape {list(spk.shape)}, expected [B, T, outputs]."
         )
-    (B, T, O), classes = spk.shape, num_classes  # noqa: E741
-    if classes < 1 or O % classes:
+    B, T, outputs = spk.shape
+    if num_classes < 1 or outputs % num_classes:
         raise ValueError(
-            f"{what}: {O} output neurons do not part into {classes} equal groups, one for each class."
+            f"{owner}: {outputs} output neurons cannot be split into {num_classes} equal groups, "
+            "one per class."
         )
-    _check_targets(what, targets, B, classes)
+    _check_targets(owner, targets, B, num_classes)
     for name, rate in (("high_rate", high_rate), ("low_rate", low_rate)):
-        _check_rate(f"{what}: {name}", rate)
+        _check_rate(f"{owner}: {name}", rate)
     if low_rate >= high_rate:
         raise ValueError(
-            f"{what}: low_rate must lie below high_rate, got {low_rate} and {high_rate}."
+            f"{owner}: low_rate must be below high_rate, got {low_rate} and {high_rate}."
         )
-    counts = _wide(spk).sum(dim=1)
-    group = torch.arange(O, device=spk.device) // (O // classes)
-    right = targets.to(spk.device)[:, None] == group
-    wanted = torch.where(right, T * high_rate, T * low_rate).to(counts.dtype)
-    return (counts - wanted).square().mean()
+    counts = _at_least_float32(spk).sum(dim=1)
+    class_of_neuron = torch.arange(outputs, device=spk.device) // (outputs // num_classes)
+    is_right = targets.to(spk.device)[:, None] == class_of_neuron
+    target_counts = torch.where(is_right, T * high_rate, T * low_rate).to(counts.dtype)
+    return (counts - target_counts).square().mean()
 
 
-def _planes(model: nn.Module) -> Iterator[Tensor]:
-    """The 2-D weights of a model."""
-    for edge in find_edges(model).edges:
-        weight = edge.weight
-        if weight.ndim == 2:
-            yield weight
-
-
-def _wide(values: Tensor) -> Tensor:
-    """In float32 at least: half precision cannot count far."""
+def _at_least_float32(values: Tensor) -> Tensor:
+    """Half precision as float32, because it cannot count far."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def _check_spikes(what: str, spk: object) -> None:
+def _check_spikes(owner: str, spk: object) -> None:
     if not isinstance(spk, Tensor):
         hint = ": take the spikes of (spk, mem)" if isinstance(spk, tuple) else ""
-        raise TypeError(f"{what}: spikes must be a tensor, got {type(spk).__name__}{hint}.")
+        raise TypeError(f"{owner}: spikes must be a tensor, got {type(spk).__name__}{hint}.")
     if not spk.is_floating_point():
         raise TypeError(
-            f"{what}: spikes must be floating, got {spk.dtype}: convert them, as in spk.float()."
+            f"{owner}: spikes must be floating, got {spk.dtype}: convert them, as in spk.float()."
         )
     if not spk.numel():
-        raise ValueError(
-            f"{what}: got spikes of shape {list(spk.shape)}, which hold none, expected some to count."
-        )
+        raise ValueError(f"{owner}: got empty spikes of shape {list(spk.shape)}.")
 
 
-def _check_targets(what: str, targets: Tensor, B: int, classes: int) -> None:
-    if targets.shape != (B,):
+def _check_targets(owner: str, targets: Tensor, batch: int, num_classes: int) -> None:
+    if targets.shape != (batch,):
         raise ValueError(
-            f"{what}: targets have the shape {list(targets.shape)}, expected [{B}]: one a recording."
+            f"{owner}: targets have the shape {list(targets.shape)}, expected [{batch}]: one per "
+            "recording."
         )
     if targets.is_floating_point() or targets.dtype == torch.bool:
         raise TypeError(
-            f"{what}: targets must be whole numbers, got {targets.dtype}: convert them by targets.long()."
+            f"{owner}: targets must be whole numbers, got {targets.dtype}: convert them, as in "
+            "targets.long()."
         )
-    lowest, highest = (int(edge) for edge in torch.aminmax(targets))
-    if lowest < 0 or highest >= classes:
+    lowest, highest = (int(bound) for bound in torch.aminmax(targets))
+    if lowest < 0 or highest >= num_classes:
         raise ValueError(
-            f"{what}: targets must be classes from 0 to {classes - 1}, got {lowest} to {highest}."
+            f"{owner}: targets must be classes from 0 to {num_classes - 1}, got {lowest} to "
+            f"{highest}."
         )
 
 
-def _check_rate(what: str, rate: float) -> None:
+def _check_rate(subject: str, rate: float) -> None:
     if not 0 <= rate <= 1:
         raise ValueError(
-            f"{what} must be a rate from 0 to 1 in spikes a step, got {rate}: a rate in Hz times dt is one."
+            f"{subject} must be a rate from 0 to 1 in spikes per step, got {rate}: multiply a rate "
+            "in Hz by dt."
         )
