@@ -318,10 +318,10 @@ def test_a_broken_own_table_is_told_and_replaced(settings: Path) -> None:
     settings.write_text("min_work = [")
     failed = nwave("info")
     assert failed.exit_code == 2
-    assert "is no table of crossovers" in failed.stderr
+    assert "is not a crossover table" in failed.stderr
     done = nwave("tune-kernels")
     assert done.exit_code == 0
-    assert "is no table of crossovers" in done.stderr
+    assert "is not a crossover table" in done.stderr
     crossover.use_table(None)
     assert crossover.active_table().min_work == 7
 

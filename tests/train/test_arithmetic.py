@@ -114,8 +114,8 @@ def test_more_threads_than_cores_warn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("change", "words"), [
     ({"threads": 0}, "arithmetic.threads"),
-    ({"crossovers": {**NEVER.content(), "min_work": -1}}, "arithmetic.crossovers: .*min_work must be a whole number"),
-    ({"crossovers": {}}, "arithmetic.crossovers: .*is missing"),
+    ({"crossovers": {**NEVER.content(), "min_work": -1}}, "arithmetic.crossovers: .*min_work: input should be"),
+    ({"crossovers": {}}, "arithmetic.crossovers: .*forward: missing"),
 ])  # fmt: skip
 def test_a_damaged_record_is_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):

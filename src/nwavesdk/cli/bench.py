@@ -37,14 +37,14 @@ def tune_kernels(
     keeps its table.
     """
     with user_errors(as_json):
-        from nwavesdk.solvers.sparse.crossover import user_path
+        from nwavesdk.solvers.sparse.crossover import user_table_path
 
-        path = out or user_path()
+        path = out or user_table_path()
         if reset:
             _remove_table(path, as_json)
             return
         before, table = _measure_table(path)
-    is_used = out is None or out.resolve() == user_path().resolve()
+    is_used = out is None or out.resolve() == user_table_path().resolve()
     hint = "" if is_used else f"; to use it, set NWAVESDK_CROSSOVER={path}"
     content = {"path": path, "before": before.content(), "table": table.content()}
     print_report(as_json, content, [*table.differences(before), f"written to {path}{hint}"])

@@ -234,7 +234,7 @@ class ArithmeticConfig(FrozenModel):
         return CrossoverTable.of(content, "the content").content()
 
     def table(self) -> "CrossoverTable":
-        """The table of crossovers."""
+        """The crossover table."""
         from nwavesdk.solvers.sparse.crossover import CrossoverTable
 
         return CrossoverTable.of(self.crossovers, "the run's config")

@@ -1,3 +1,3 @@
-"""Products of a weight and an input with few non-zeros."""
+"""Sparse products: the product of an input with few non-zeros and a weight."""
 
 __all__: list[str] = []

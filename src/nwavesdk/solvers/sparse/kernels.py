@@ -27,7 +27,7 @@ __all__ = ["order_by_input", "pack_bits", "pick_values", "sum_gradient_rows", "s
 
 @njit(inline="always")
 def count_bits(word):
-    """The number of bits that are set. LLVM knows the pattern and emits the popcount instruction."""
+    """The number of bits that are set. LLVM turns this pattern into the popcount instruction."""
     # Sums of neighboring bits, then of pairs, of groups of four, and of all eight bytes.
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
     pairs = word & np.uint64(0x3333333333333333)
@@ -56,7 +56,7 @@ def append_columns(word, offset, columns, p):
 
 @njit(inline="never", error_model="numpy")
 def pack_whole_word(x, r, offset):
-    """The bits of the columns offset…offset + 64 of row r. The constant length lets it vectorize."""
+    """The bits of the columns offset…offset + 64 of row r. Its constant length vectorizes."""
     word = np.uint64(0)
     for j in range(64):
         word |= np.uint64(x[r, offset + np.uint64(j)] != 0) << np.uint64(j)
@@ -231,7 +231,7 @@ def order_by_input(first, last, size, words, start, values, ends, order, moved):
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def sum_gradient_rows(first, last, cuts, size, start, ends, order, moved, grad, out):
-    """Rows cuts[first]…cuts[last] of xᵀ @ grad: each adds up rows of `grad` where its input is active.
+    """Rows cuts[first]…cuts[last] of xᵀ @ grad: sums of rows of `grad` where an input is active.
 
     It goes block by block, so that the rows of `grad` in a block stay in the cache.
     """

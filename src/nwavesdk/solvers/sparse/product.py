@@ -245,7 +245,7 @@ def gather_weight_gradient(active: Nonzeros, grad: Tensor, inputs: int) -> Tenso
 
 def _input_cuts(ends: Any) -> Any:
     """Where the inputs are cut into pieces of about the same work."""
-    # The work of all inputs up to each, but for a constant: their non-zeros, and one per row of out.
+    # The work of all inputs up to each, but for a constant: non-zeros, and one per row of out.
     work = ends.sum(0) + np.arange(ends.shape[1])
     cuts = np.searchsorted(work, np.linspace(work[0], work[-1], _PIECES + 1))
     cuts[0] = 0

@@ -1,4 +1,4 @@
-"""The tuner: bisection against clocks of our own, and one real cell."""
+"""The tuner: bisection against a simulated clock, and a small real table."""
 
 import math
 
@@ -10,8 +10,8 @@ from nwavesdk.solvers.sparse import tuner
 
 @pytest.mark.parametrize("truth", [0.0005, 0.002, 0.03, 0.2, 0.9])
 def test_the_crossover_is_found(monkeypatch, truth):
-    monkeypatch.setattr(tuner, "_faster", lambda one, other: one() < other())
-    found = tuner._crossover(lambda density: ((lambda: density), (lambda: truth)))
+    monkeypatch.setattr(tuner, "_is_faster", lambda one, other: one() < other())
+    found = tuner._bisect_crossover(lambda density: ((lambda: density), (lambda: truth)))
     if truth < tuner.LOWEST:
         assert found == 0
     else:
@@ -19,7 +19,7 @@ def test_the_crossover_is_found(monkeypatch, truth):
         assert found >= min(truth, tuner.HIGHEST) * 0.9
 
 
-def test_faster_means_by_a_margin(monkeypatch):
+def test_is_faster_means_by_a_margin(monkeypatch):
     now = 0.0
 
     def lasts(seconds):
@@ -30,11 +30,11 @@ def test_faster_means_by_a_margin(monkeypatch):
         return call
 
     monkeypatch.setattr(tuner.time, "perf_counter", lambda: now)
-    assert tuner._faster(lasts(0.79), lasts(1.0))
-    assert not tuner._faster(lasts(0.81), lasts(1.0))
+    assert tuner._is_faster(lasts(0.79), lasts(1.0))
+    assert not tuner._is_faster(lasts(0.81), lasts(1.0))
 
 
-def test_a_table_comes_of_it(monkeypatch):
+def test_a_small_real_table(monkeypatch):
     monkeypatch.setattr(tuner, "INPUTS", (16, 64))
     monkeypatch.setattr(tuner, "OUTPUTS", (4, 32))
     monkeypatch.setattr(tuner, "_VALUES", 1 << 14)
@@ -46,12 +46,14 @@ def test_a_table_comes_of_it(monkeypatch):
     assert table.min_work >= 256 * 256
 
 
-def test_both_sides_compute_the_same(monkeypatch):
+def test_both_products_compute_the_same(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        tuner, "_crossover", lambda case: seen.append([call() for call in case(0.1)]) or math.nan
+        tuner,
+        "_bisect_crossover",
+        lambda case: seen.append([call() for call in case(0.1)]) or math.nan,
     )
-    tuner._crossovers(64, 32, torch.Generator().manual_seed(0))
+    tuner._measure_crossovers(64, 32, torch.Generator().manual_seed(0))
     assert len(seen) == 2
     for mine, dense in seen:
         assert torch.allclose(mine, dense, atol=1e-4)

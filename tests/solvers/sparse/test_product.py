@@ -1,4 +1,4 @@
-"""Sparse products: exact at every density and size, the same bits on any number of threads, clear where they end."""
+"""Sparse products are exact at every density and size, with the same bits on any threads."""
 
 import math
 import os
@@ -38,7 +38,7 @@ def spikes(*shape, density, dtype=torch.float32, binary=True):
     return active if binary else active * torch.randn(shape, dtype=dtype)
 
 
-def both(x, weight, grad=None, learn=(True, True), **options):
+def sparse_and_dense(x, weight, grad=None, learn=(True, True), **options):
     """Output and gradients of the sparse and of the dense product."""
     results = []
     for call in (lambda a, b: sparse.spike_product(a, b, **options), torch.matmul):
@@ -51,10 +51,10 @@ def both(x, weight, grad=None, learn=(True, True), **options):
     return results
 
 
-def check(x, weight, learn=(True, True), **options):
+def check_against_dense(x, weight, learn=(True, True), **options):
     grad = torch.randn(*x.shape[:-1], weight.shape[1], dtype=x.dtype)
     for got, expected, what in zip(
-        *both(x, weight, grad, learn, **options), ("y", "dx", "dW"), strict=True
+        *sparse_and_dense(x, weight, grad, learn, **options), ("y", "dx", "dW"), strict=True
     ):
         assert (got is None) == (expected is None), what
         if got is not None:
@@ -64,43 +64,47 @@ def check(x, weight, learn=(True, True), **options):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("density", [0, 0.002, 0.03, 0.2, 0.5, 1])
-def test_it_is_the_dense_product_at_every_density(dtype, binary, density):
+def test_product_equals_the_dense_one_at_every_density(dtype, binary, density):
     x = spikes(5, 41, 130, density=density, dtype=dtype, binary=binary)
-    check(x, torch.randn(130, 67, dtype=dtype), always=True)
+    check_against_dense(x, torch.randn(130, 67, dtype=dtype), always=True)
 
 
 @pytest.mark.parametrize("n_out", [1, 2, 3, 7, 8, 31, 64, 65, 1025])
 @pytest.mark.parametrize("n_in", [1, 63, 64, 65, 129, 700])
-def test_it_is_the_dense_product_at_every_size(n_in, n_out):
+def test_product_equals_the_dense_one_at_every_size(n_in, n_out):
     for rows in (1, 2, 77):
         for binary in (True, False):
             x = spikes(rows, n_in, density=0.1, dtype=torch.float64, binary=binary)
-            check(x, torch.randn(n_in, n_out, dtype=torch.float64), always=True)
+            check_against_dense(x, torch.randn(n_in, n_out, dtype=torch.float64), always=True)
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.integers(0, 9), max_size=2), st.integers(1, 140), st.integers(1, 20), st.floats(0, 1),
-    st.booleans(), st.sampled_from(DTYPES), st.integers(0, 2**31),
+    st.lists(st.integers(0, 9), max_size=2), st.integers(1, 140), st.integers(1, 20),
+    st.floats(0, 1), st.booleans(), st.sampled_from(DTYPES), st.integers(0, 2**31),
 )  # fmt: skip
-def test_it_is_the_dense_product_for_any_input(batch, n_in, n_out, density, binary, dtype, seed):
+def test_product_equals_the_dense_one_for_any_input(
+    batch, n_in, n_out, density, binary, dtype, seed
+):
     torch.manual_seed(seed)
     x = spikes(*batch, n_in, density=density, dtype=dtype, binary=binary)
-    check(x, torch.randn(n_in, n_out, dtype=dtype), always=True)
+    check_against_dense(x, torch.randn(n_in, n_out, dtype=dtype), always=True)
 
 
 def test_many_blocks_and_threads():
     x = spikes(64, 100, 200, density=0.03)
-    check(x, torch.randn(200, 300), always=True)
-    check(x * 1.25, torch.randn(200, 300), always=True)
+    check_against_dense(x, torch.randn(200, 300), always=True)
+    check_against_dense(x * 1.25, torch.randn(200, 300), always=True)
 
 
 @pytest.mark.parametrize("learn", [(True, False), (False, True), (False, False)])
 @pytest.mark.parametrize("limits", [(0.3, 0.3), (0.3, 0), (0, 0.3), (0, 0)])
-def test_only_the_gradients_that_are_asked_for(learn, limits):
+def test_only_requested_gradients(learn, limits):
     crossover.use_table(table(*limits))
     for binary in (True, False):
-        check(spikes(4, 9, 70, density=0.1, binary=binary), torch.randn(70, 33), learn)
+        check_against_dense(
+            spikes(4, 9, 70, density=0.1, binary=binary), torch.randn(70, 33), learn
+        )
 
 
 @pytest.mark.parametrize("layout", ["transposed", "strided", "expanded", "offset", "weight"])
@@ -133,7 +137,7 @@ def test_negative_zero_is_zero_and_tiny_values_count():
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_not_finite_in_the_input_goes_where_torch_lets_it_go(value):
+def test_non_finite_inputs_reach_the_outputs_that_they_reach_in_torch(value):
     x, weight = spikes(5, 70, density=0.1), torch.randn(70, 9)
     x[2, 3] = value
     got, expected = sparse.spike_product(x, weight, always=True), x @ weight
@@ -144,7 +148,7 @@ def test_what_is_not_finite_in_the_input_goes_where_torch_lets_it_go(value):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_weight_that_is_not_finite_is_left_to_the_dense_product(value):
+def test_a_non_finite_weight_takes_the_dense_product(value):
     x, weight = torch.zeros(64, 70), torch.randn(70, 9)
     weight[3, 4] = value
     got = sparse.spike_product(x, weight, always=True)
@@ -214,7 +218,8 @@ x, weight = (torch.rand(3000, 300) < 0.05).float(), torch.randn(300, 200)
 expected = sparse.spike_product(x, weight, always=True)
 child = os.fork()
 if child == 0:
-    same = sparse.spike_product(x, weight, always=True).numpy() == expected.numpy()  # torch.equal hangs in the child
+    got = sparse.spike_product(x, weight, always=True)
+    same = got.numpy() == expected.numpy()  # torch.equal hangs in the child
     os._exit(0 if same.all() else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
@@ -224,13 +229,15 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert done.stdout.strip() == "0"
 
 
-def taken(monkeypatch, x, weight, **options):
+def sparse_parts(monkeypatch, x, weight, **options):
     """Which parts were sparse, of (forward, gradient), and whether the input was looked at."""
     calls = []
     for name in ("find_nonzeros", "gather_product", "gather_weight_gradient"):
-        kept = getattr(sparse, name)
+        original = getattr(sparse, name)
         monkeypatch.setattr(
-            sparse, name, lambda *a, kept=kept, name=name: (calls.append(name), kept(*a))[1]
+            sparse,
+            name,
+            lambda *a, original=original, name=name: (calls.append(name), original(*a))[1],
         )
     y = sparse.spike_product(x, weight, **options)
     if y.requires_grad:
@@ -243,32 +250,34 @@ def taken(monkeypatch, x, weight, **options):
     )
 
 
-@pytest.mark.parametrize(("ones", "expected"), [(639, (True, True)), (640, (True, True)), (641, (False, True)),
-                                                (1280, (False, True)), (1281, (False, False))])  # fmt: skip
+@pytest.mark.parametrize(("ones", "expected"), [
+    (639, (True, True)), (640, (True, True)), (641, (False, True)),
+    (1280, (False, True)), (1281, (False, False)),
+])  # fmt: skip
 def test_the_table_decides_to_the_last_spike(monkeypatch, ones, expected):
     crossover.use_table(table(0.1, 0.2))
     weight = torch.randn(64, 64, requires_grad=True)
     for seed in range(3):
         order = torch.randperm(6400, generator=torch.Generator().manual_seed(seed))
         x = torch.zeros(6400).index_fill_(0, order[:ones], 1.0).view(100, 64)
-        assert taken(monkeypatch, x, weight)[:2] == expected
+        assert sparse_parts(monkeypatch, x, weight)[:2] == expected
 
 
-def test_what_is_known_to_be_dense_is_not_looked_at(monkeypatch):
+def test_an_input_known_to_be_dense_is_not_read(monkeypatch):
     crossover.use_table(table(0.1, 0.2))
     x, weight = spikes(100, 64, density=0.05), torch.randn(64, 64, requires_grad=True)
-    assert taken(monkeypatch, x, weight, nonzeros=1281) == (False, False, False)
-    assert taken(monkeypatch, x, weight, nonzeros=300) == (True, True, True)
-    assert taken(monkeypatch, x, weight.detach(), nonzeros=700) == (False, False, False)
+    assert sparse_parts(monkeypatch, x, weight, nonzeros=1281) == (False, False, False)
+    assert sparse_parts(monkeypatch, x, weight, nonzeros=300) == (True, True, True)
+    assert sparse_parts(monkeypatch, x, weight.detach(), nonzeros=700) == (False, False, False)
     crossover.use_table(table(0.1, 0.2, min_work=100 * 64 * 64 + 1))
-    assert taken(monkeypatch, x, weight) == (False, False, False)
+    assert sparse_parts(monkeypatch, x, weight) == (False, False, False)
     crossover.use_table(table(0.1, 0.2, min_work=100 * 64 * 64))
-    assert taken(monkeypatch, x, weight) == (True, True, True)
+    assert sparse_parts(monkeypatch, x, weight) == (True, True, True)
     crossover.use_table(table(0, 0))
-    assert taken(monkeypatch, torch.zeros(100, 64), weight) == (False, False, False)
+    assert sparse_parts(monkeypatch, torch.zeros(100, 64), weight) == (False, False, False)
 
 
-def test_a_dense_input_is_given_up_early():
+def test_packing_stops_early_on_a_dense_input():
     x = torch.ones(1000, 64)
     words, counts = torch.zeros(1000, 1, dtype=torch.int64), torch.zeros(1000, dtype=torch.int64)
     seen = torch.zeros(3, dtype=torch.int64)
@@ -278,12 +287,12 @@ def test_a_dense_input_is_given_up_early():
     assert int(counts.count_nonzero()) == 11
 
 
-def test_the_input_is_not_kept_where_its_bits_suffice():
-    kept = []
+def test_bits_are_saved_instead_of_the_input():
+    saved = []
     x, weight = spikes(100, 640, density=0.05), torch.randn(640, 64, requires_grad=True)
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(t), t)[1], lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (saved.append(t), t)[1], lambda t: t):
         sparse.spike_product(x, weight, always=True)
-    size = sum(t.numel() * t.element_size() for t in kept)
+    size = sum(t.numel() * t.element_size() for t in saved)
     assert size == x.numel() // 8 + 8 * 101
 
 
@@ -298,7 +307,7 @@ def test_backward_twice():
         y.sum().backward()
 
 
-def test_a_weight_that_was_written_to_before_backward_is_noticed():
+def test_a_weight_changed_before_backward_is_detected():
     x, weight = (
         spikes(100, 64, density=0.05).requires_grad_(),
         torch.randn(64, 64, requires_grad=True),
@@ -310,7 +319,7 @@ def test_a_weight_that_was_written_to_before_backward_is_noticed():
         y.sum().backward()
 
 
-def test_a_second_derivative_is_refused_with_its_remedy():
+def test_a_second_derivative_is_rejected_with_its_remedy():
     synapse = LIFSynapse(64, 64, product="sparse")
     y = synapse(spikes(100, 64, density=0.05).requires_grad_())
     with pytest.raises(RuntimeError, match='product="dense"'):
@@ -320,7 +329,7 @@ def test_a_second_derivative_is_refused_with_its_remedy():
 @pytest.mark.filterwarnings(
     "ignore:.*torch.jit.script.*:DeprecationWarning"
 )  # torch's own, when first used
-def test_forward_mode_is_refused_with_its_remedy():
+def test_forward_mode_is_rejected_with_its_remedy():
     x, weight = spikes(100, 64, density=0.05), torch.randn(64, 64)
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
@@ -400,30 +409,33 @@ def test_synapses_take_the_choice():
 
 PROGRAM = """
 import torch
+from nwavesdk.solvers.kernel_cache import PythonKernel
 from nwavesdk.solvers.sparse import product as sparse
-for dtype in (torch.float32, torch.float64):
-    for scale in (1, 2):
-        weight = torch.randn(9, 9, dtype=dtype, requires_grad=True)
-        sparse.spike_product(scale * torch.eye(9, dtype=dtype), weight, always=True).sum().backward()
-functions = [k.function for d in (torch.float32, torch.float64) for k in vars(sparse._sparse_kernels(d)).values() if hasattr(k, "compiled")]
-print(*(sum(sum(getattr(f.stats, k).values()) for f in functions) for k in ("cache_misses", "cache_hits")))
+for scale in (1, 2):
+    weight = torch.randn(9, 9, requires_grad=True)
+    sparse.spike_product(scale * torch.eye(9), weight, always=True).sum().backward()
+kernels = vars(sparse._sparse_kernels(torch.float32)).values()
+stats = [k.function.stats for k in kernels if isinstance(k, PythonKernel)]
+for name in ("cache_misses", "cache_hits"):
+    print(sum(sum(getattr(s, name).values()) for s in stats), end=" ")
 """
 
 
-def program(cache):
+def compile_in_new_process(cache):
     return subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        capture_output=True, text=True, check=True, env={**os.environ, "NWAVESDK_CACHE": str(cache)},
+        capture_output=True, text=True, check=True,
+        env={**os.environ, "NWAVESDK_CACHE": str(cache)},
     )  # fmt: skip
 
 
-def test_a_second_process_compiles_nothing_and_heals_what_is_damaged(tmp_path):
-    assert program(tmp_path).stdout.strip() == "16 0"
-    assert program(tmp_path).stdout.strip() == "0 16"
-    damaged = list((tmp_path / "kernels" / "__pycache__").glob("*float32*.sum_weight_rows-*.2.nbc"))
-    assert (
-        len(damaged) == 1
-    )  # of the second kind of arguments, loaded after the first was found sound
-    damaged[0].write_bytes(b"\xff" * 500)
-    assert "was damaged" in program(tmp_path).stderr
-    assert program(tmp_path).stderr == ""
+def test_a_second_process_compiles_nothing_and_repairs_damaged_code(tmp_path):
+    # Two kernels have one form, three have two: with values and without, for binary inputs.
+    assert compile_in_new_process(tmp_path).stdout.strip() == "8 0"
+    assert compile_in_new_process(tmp_path).stdout.strip() == "0 8"
+    # The second form of a kernel, which is loaded after the first has been used.
+    code = list((tmp_path / "kernels" / "__pycache__").glob("*.sum_weight_rows-*.2.nbc"))
+    assert len(code) == 1
+    code[0].write_bytes(b"\xff" * 500)
+    assert "was damaged" in compile_in_new_process(tmp_path).stderr
+    assert compile_in_new_process(tmp_path).stderr == ""

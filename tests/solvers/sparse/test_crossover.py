@@ -1,4 +1,4 @@
-"""The table of crossovers: a pure function of sizes, chosen by file, never by the clock; clear when it is broken."""
+"""The crossover table depends on sizes alone, is chosen by file and reports its mistakes."""
 
 import os
 import subprocess
@@ -15,14 +15,14 @@ from nwavesdk.solvers.sparse.crossover import (
     read_table,
     shipped_table,
     use_table,
-    user_path,
+    user_table_path,
 )
 
 TABLE = CrossoverTable((16, 64), (4, 64), ((0.0, 0.1), (0.2, 0.4)), ((1.0, 0.5), (0.5, 0.25)), 1000)
 
 
 @pytest.fixture(autouse=True)
-def _own(tmp_path, monkeypatch):
+def _empty_settings(tmp_path, monkeypatch):
     """An empty folder of settings."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.delenv("NWAVESDK_CROSSOVER", raising=False)
@@ -32,8 +32,8 @@ def _own(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("n_in", "n_out", "forward", "gradient"), [
-    (16, 64, 0.1, 0.5), (64, 4, 0.2, 0.5), (64, 64, 0.4, 0.25), (1, 4000, 0.1, 0.5), (4000, 1, 0.2, 0.5),
-    (32, 64, 0.25, 0.375), (64, 16, 0.3, 0.375), (32, 16, 0.175, 0.5625),
+    (16, 64, 0.1, 0.5), (64, 4, 0.2, 0.5), (64, 64, 0.4, 0.25), (1, 4000, 0.1, 0.5),
+    (4000, 1, 0.2, 0.5), (32, 64, 0.25, 0.375), (64, 16, 0.3, 0.375), (32, 16, 0.175, 0.5625),
 ])  # fmt: skip
 def test_densities_between_sizes_are_interpolated_in_their_logarithms(
     n_in, n_out, forward, gradient
@@ -54,24 +54,27 @@ def test_a_density_of_zero_is_never_and_little_work_is_dense():
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    ({"inputs": (64, 16)}, r"inputs must be whole numbers above 0 that rise, got \(64, 16\)"),
-    ({"outputs": (0, 4)}, "outputs must be whole numbers above 0"),
-    ({"outputs": ()}, "outputs must be whole numbers"),
-    ({"inputs": (1.5, 2)}, "inputs must be whole numbers"),
-    ({"forward": ((0.0, 0.1),)}, r"forward must have 2 rows \(one for each of inputs\) of 2 densities"),
+    ({"inputs": (64, 16)}, r"inputs: expected numbers that rise \(got \(64, 16\)"),
+    ({"outputs": (0, 4)}, "outputs.0: input should be greater than 0"),
+    ({"outputs": ()}, "outputs: tuple should have at least 1 item"),
+    ({"inputs": (1.5, 2)}, "inputs.0: input should be a valid integer"),
+    ({"inputs": (True, 2)}, "inputs.0: input should be a valid integer"),
+    ({"forward": ((0.0, 0.1),)}, r"forward must have 2 rows \(one for each of inputs\) of 2"),
     ({"forward": ((0.0,), (0.1,))}, "of 2 densities"),
-    ({"weight_gradient": ((0.0, 0.1), (0.2, 1.5))}, "weight_gradient must hold densities from 0 to 1, got 1.5"),
-    ({"forward": ((0.0, float("nan")), (0.2, 0.5))}, "forward must hold densities from 0 to 1, got nan"),
-    ({"forward": ((0.0, "x"), (0.2, 0.5))}, "forward must hold densities from 0 to 1, got 'x'"),
-    ({"min_work": -1}, "min_work must be a whole number, 0 or more, got -1"),
-    ({"min_work": 1.5}, "min_work must be a whole number"),
+    ({"weight_gradient": ((0.0, 0.1), (0.2, 1.5))}, "weight_gradient.1.1: .* equal to 1 .got 1.5"),
+    ({"forward": ((0.0, float("nan")), (0.2, 0.5))}, "forward.0.1: .*got nan"),
+    ({"forward": ((0.0, "x"), (0.2, 0.5))}, "forward.0.1: input should be a valid number .got 'x'"),
+    ({"min_work": -1}, "min_work: input should be greater than or equal to 0 .got -1"),
+    ({"min_work": 1.5}, "min_work: input should be a valid integer"),
 ])  # fmt: skip
-def test_a_bad_table_is_refused(change, words):
+def test_a_bad_table_is_rejected(change, words):
     with pytest.raises(ValueError, match=words):
+        CrossoverTable.of({**TABLE.content(), **change}, "here")
+    with pytest.raises(ValueError, match=next(iter(change))):
         replace(TABLE, **change)
 
 
-def test_a_table_survives_its_file(tmp_path):
+def test_a_table_can_be_written_and_read(tmp_path):
     path = tmp_path / "table.toml"
     path.write_text(TABLE.toml("a comment"), "utf-8")
     assert path.read_text("utf-8").startswith("# a comment\n")
@@ -83,17 +86,17 @@ def test_a_table_survives_its_file(tmp_path):
     assert CrossoverTable.of(TABLE.content(), "here") == TABLE
 
 
-def own(text: str) -> Path:
-    path = user_path()
+def write_user_table(text: str) -> Path:
+    path = user_table_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf-8")
     use_table(None)
     return path
 
 
-def test_the_shipped_table_counts_until_there_is_an_own_one(tmp_path, monkeypatch):
+def test_the_shipped_table_is_used_until_the_user_has_one(tmp_path, monkeypatch):
     assert active_table() is shipped_table()
-    path = own(TABLE.toml())
+    path = write_user_table(TABLE.toml())
     assert path == tmp_path / "nwavesdk" / "crossover.toml"
     assert active_table() == TABLE
     use_table(shipped_table())
@@ -106,31 +109,31 @@ def test_the_shipped_table_counts_until_there_is_an_own_one(tmp_path, monkeypatc
 
 
 def test_a_table_does_not_change_while_a_process_runs():
-    own(TABLE.toml())
+    write_user_table(TABLE.toml())
     assert active_table() == TABLE
-    user_path().write_text(replace(TABLE, min_work=7).toml(), "utf-8")
+    user_table_path().write_text(replace(TABLE, min_work=7).toml(), "utf-8")
     assert active_table() == TABLE
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("min_work = [", "is no table of crossovers"),
-    ("min_work = 3", "is no table of crossovers: forward is missing"),
-    (TABLE.toml() + "more = 1\n", "is no table of crossovers: more is unknown"),
-    (TABLE.toml().replace("0.4", "4"), "must hold densities from 0 to 1, got 4"),
-    (TABLE.toml().replace("[16, 64]", "16"), "is no table of crossovers"),
+    ("min_work = [", "is not a crossover table"),
+    ("min_work = 3", "is not a crossover table: .*forward: missing"),
+    (TABLE.toml() + "more = 1\n", "is not a crossover table: more: unexpected"),
+    (TABLE.toml().replace("0.4", "4"), "forward.1.1: .*got 4"),
+    (TABLE.toml().replace("[16, 64]", "16"), "is not a crossover table"),
 ])  # fmt: skip
-def test_a_broken_file_is_named_with_its_remedy(text, words):
-    path = own(text)
+def test_a_damaged_file_is_named_with_its_remedy(text, words):
+    path = write_user_table(text)
     with pytest.raises(ValueError, match=words) as caught:
         active_table()
     assert str(path) in str(caught.value)
     assert "nwave tune-kernels --reset" in str(caught.value)
 
 
-def test_a_named_table_must_be_there(tmp_path, monkeypatch):
+def test_a_named_table_must_exist(tmp_path, monkeypatch):
     monkeypatch.setenv("NWAVESDK_CROSSOVER", str(tmp_path / "nothing"))
     with pytest.raises(
-        ValueError, match="NWAVESDK_CROSSOVER names .*nothing, which is no file: unset it"
+        ValueError, match="NWAVESDK_CROSSOVER names .*nothing, which is not a file: unset it"
     ):
         active_table()
 
@@ -143,8 +146,12 @@ def test_the_shipped_table_is_sound_and_names_its_machine():
     assert "nwave tune-kernels" in " ".join(head)
 
 
-def test_nothing_is_timed_or_read_before_a_product():
-    code = "import nwavesdk.layers, nwavesdk.solvers.sparse.crossover as c; print(c._own_table.cache_info().currsize)"
+def test_no_table_is_read_before_the_first_product():
+    code = """
+import nwavesdk.layers
+from nwavesdk.solvers.sparse.crossover import _user_table
+print(_user_table.cache_info().currsize)
+"""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True,
         env={**os.environ, "NWAVESDK_CROSSOVER": "/nothing"},

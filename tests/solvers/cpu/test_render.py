@@ -1,0 +1,28 @@
+"""The text of the kernels depends on the inputs alone, and its literals on the kernel's dtype."""
+
+import pytest
+import torch
+
+from nwavesdk.dynamics import lif
+from nwavesdk.layers import LIFLayer, prepare_net
+from nwavesdk.solvers.cpu.render import render_kernels
+from nwavesdk.surrogate import ATan, FastSigmoid, atan, fast_sigmoid
+
+
+def test_rendered_text_depends_on_its_inputs_alone():
+    a = render_kernels(lif("zero"), "float32", ATan, 2, backward=True)
+    assert a == render_kernels(lif("zero"), "float32", ATan, 2, backward=True)
+    assert a != render_kernels(lif("zero"), "float32", FastSigmoid, 1, backward=True)
+    assert a != render_kernels(lif("zero"), "float64", ATan, 2, backward=True)
+    assert a != render_kernels(lif("zero"), "float32", ATan, 2, backward=True, detach_reset=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_page_s_literals_do_not_widen_float32(dtype):
+    """σ' of the kernel is torch's to the last bit but where exp differs: no float64 in between."""
+    for surrogate in (atan(), fast_sigmoid()):
+        layer = LIFLayer(1000, 10e-3, spike_grad=surrogate)
+        x = torch.linspace(-1, 3, 1000, dtype=dtype).reshape(1, 1, -1).requires_grad_()
+        prepare_net(layer)
+        layer(x)[0].sum().backward()
+        assert torch.equal(x.grad, surrogate.derivative(x.detach() - 1))

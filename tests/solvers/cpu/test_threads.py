@@ -1,0 +1,208 @@
+"""Threads, forks and memory of the process that kernels run in."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numba
+import pytest
+import torch
+
+from contract import NEURONS, SURROGATES
+from nwavesdk.solvers import Problem, Spec, solve
+from nwavesdk.solvers.cpu.threads import keep_large_blocks, run_jobs
+
+
+def big_problem(seed):
+    g = torch.Generator().manual_seed(seed)
+    row = NEURONS["lif_subtraction"]
+    x = torch.rand(16, 50, 200, generator=g)
+    return Problem(
+        Spec(row.neuron, SURROGATES["atan"]), x, (torch.zeros(16, 200),), row.constants(200, g)
+    )
+
+
+def test_one_thread_and_many_give_the_same_bits():
+    p = big_problem(0)
+    many, threads = solve(p), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = solve(p)
+        torch.set_num_threads(3)
+        three = solve(p)
+    finally:
+        torch.set_num_threads(threads)
+    for other in (one, three):
+        assert torch.equal(many.spikes, other.spikes)
+        assert torch.equal(many.mem, other.mem)
+
+
+def test_two_python_threads_at_once():
+    problems = [big_problem(seed) for seed in range(8)]
+    expected, got = [solve(p).spikes for p in problems], [None] * 8
+
+    def work(i):
+        got[i] = solve(problems[i]).spikes
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+def test_an_error_in_a_thread_is_raised():
+    def fail(first, last):
+        raise ZeroDivisionError(f"{first}-{last}")
+
+    with pytest.raises(ZeroDivisionError):
+        run_jobs(fail, 8)
+
+
+def test_the_user_s_numba_settings_stay():
+    before = numba.get_num_threads(), numba.config.THREADING_LAYER
+    solve(big_problem(1))
+    assert (numba.get_num_threads(), numba.config.THREADING_LAYER) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_after_a_fork_the_child_runs_too():
+    code = """
+import os, torch
+torch.set_num_threads(2)
+from nwavesdk.layers import LIFLayer, prepare_net
+layer = LIFLayer(256, 10e-3)
+x = torch.rand(16, 50, 256)
+prepare_net(layer)
+expected = layer(x)[0]
+child = os.fork()
+if child == 0:
+    prepare_net(layer)
+    os._exit(0 if torch.equal(layer(x)[0], expected) else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "0"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_in_the_workers_of_a_data_loader_and_of_a_pool():
+    code = """
+import multiprocessing, torch
+from torch.utils.data import DataLoader, Dataset
+from nwavesdk.layers import LIFLayer, prepare_net
+torch.set_num_threads(2)
+x = torch.rand(4, 16, 50, 256)
+
+def spikes(i):
+    layer = LIFLayer(256, 10e-3)
+    prepare_net(layer)
+    return layer(x[i])[0].sum().item()
+
+class Data(Dataset):
+    __len__ = lambda self: 4
+    __getitem__ = lambda self, i: spikes(i)
+
+expected = [spikes(i) for i in range(4)]
+loaded = [float(v) for v in DataLoader(Data(), batch_size=None, num_workers=2)]
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    pooled = pool.map(spikes, range(4))
+print(loaded == expected == pooled, [spikes(i) for i in range(4)] == expected)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.split() == ["True", "True"]
+
+
+def test_processes_that_train_data_parallel_agree(tmp_path):
+    code = """
+import sys, torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from nwavesdk.layers import HWLayer, HWSynapse, LIFLayer, LIFSynapse, SpikingSequential, prepare_net
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+torch.manual_seed(0)
+net = SpikingSequential(
+    LIFSynapse(8, 16), LIFLayer(16, 10e-3, layer_topology="RC"),
+    HWSynapse(16, 4, quantization_bits=6, stddev=0.1), HWLayer(4, 10e-3, ileak_mismatch=True),
+)
+x = torch.rand(6, 20, 8)
+wrapped = DistributedDataParallel(net)
+prepare_net(net, seed=3)
+spk, mem = wrapped(x[3 * rank : 3 * rank + 3])
+mem.square().mean().backward()
+mine = [p.grad.clone() for p in net.parameters()]
+net.zero_grad()
+prepare_net(net, seed=3)
+net(x)[1].square().mean().backward()
+close = all(torch.allclose(a, p.grad, rtol=1e-4, atol=1e-6) for a, p in zip(mine, net.parameters()))
+print(close)
+dist.destroy_process_group()
+"""
+    commands = [
+        [sys.executable, "-c", code, str(rank), str(tmp_path / "store")] for rank in range(2)
+    ]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+    assert [process.communicate(timeout=300)[0].strip() for process in started] == ["True", "True"]
+
+
+def test_torch_s_team_is_found_among_those_of_other_packages(tmp_path):
+    code = """
+import ctypes, shutil, sys, torch
+from pathlib import Path
+from nwavesdk.solvers.cpu.threads import _openmp_team
+maps = Path("/proc/self/maps").read_text().splitlines()
+mine = {line.split()[-1] for line in maps if "libgomp" in line}
+if len(mine) != 1 or not Path(*mine).is_relative_to(Path(torch.__file__).parent):
+    print("skip")
+else:
+    ctypes.CDLL(shutil.copy(*mine, sys.argv[1]))
+    print(_openmp_team()._name == mine.pop())
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "libgomp-another.so.1")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    if found == "skip":
+        pytest.skip("torch brings no OpenMP library of its own")
+    assert found == "True"
+
+
+ALLOCATE = """
+import resource, torch
+from nwavesdk.layers import LIFLayer, prepare_net
+layer = LIFLayer(512, 10e-3)
+x = torch.rand(64, 300, 512)  # 39 MB, more than glibc ever keeps by its own rules (32)
+with torch.no_grad():
+    for i in range(10):
+        if i == 5:  # the heap has grown to what it needs
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        prepare_net(layer)
+        layer(x)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def page_faults(**environment):
+    done = subprocess.run(
+        [sys.executable, "-c", ALLOCATE],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **environment},
+    )
+    return int(done.stdout)
+
+
+def test_fresh_tensors_cost_no_page_faults():
+    if keep_large_blocks():
+        assert page_faults() < page_faults(NWAVESDK_KEEP_MEMORY="0") / 10
+
+
+def test_the_environment_may_forbid_it(monkeypatch):
+    monkeypatch.setenv("NWAVESDK_KEEP_MEMORY", "0")
+    assert keep_large_blocks.__wrapped__() is False
