@@ -291,7 +291,7 @@ class TestChoice:
         prepare_net(layer)
         layer(torch.rand(2, 900, 3))
         assert layer.last_solver == (
-            choose_solver("cpu", "lif_subtraction", 6, 900, layer._slowest)
+            choose_solver("cpu", "lif_subtraction", 6, 900, layer._slowest_decay)
             if solver == "auto"
             else solver
         )
@@ -394,4 +394,4 @@ class TestPorting:
         layer, other = LIFLayer(3, 10e-3), LIFLayer(3, 10e-3, device="gpu")
         prepare_net(layer)
         prepare_net(other)
-        assert to_gpu(layer)._slowest == other._slowest > 0.9
+        assert to_gpu(layer)._slowest_decay == other._slowest_decay > 0.9
