@@ -138,7 +138,11 @@ def compare_surrogates(
     choices["machine"] = {"accelerator": "cpu"}
     with user_errors(as_json):
         from nwavesdk.analysis.compare import Study
-        from nwavesdk.analysis.compare.report import content, lines, write
+        from nwavesdk.analysis.compare.report import (
+            comparison_json,
+            comparison_lines,
+            write_comparison,
+        )
         from nwavesdk.analysis.compare.study import finish_on_processes, finish_on_ray
         from nwavesdk.train import BrokenRunError
 
@@ -151,8 +155,9 @@ def compare_surrogates(
             elif missing:
                 n_jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
                 finish_on_processes(study, missing, n_jobs, print_cell)
-        report = write(study)
-    print_report(as_json, content(study), [*lines(study), f"look at {report}"])
+        report = write_comparison(study)
+    lines = [*comparison_lines(study), f"look at {report}"]
+    print_report(as_json, comparison_json(study), lines)
 
 
 def _print_cell(study: Any, cell: Any) -> None:

@@ -1,4 +1,4 @@
-"""Compare surrogates on evidence: the same seeds for every arm, many cells, statistics that know how many they are."""
+"""Comparison of surrogates: the same seeds for every arm, many runs, and joint statistics."""
 
 from nwavesdk.analysis.compare.statistics import Pair, Summary, compare_pairs, summarize
 from nwavesdk.analysis.compare.study import Cell, Study

@@ -1,8 +1,11 @@
-"""What a study says: for scripts as JSON, for a terminal as lines, for people as a page."""
+"""The results of a study: JSON for scripts, lines for a terminal, and a page."""
 
 import csv
 import json
+import math
+from collections import defaultdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -14,147 +17,165 @@ from nwavesdk.surrogate import parse
 from nwavesdk.train import Run, RunFolder
 from nwavesdk.train.page import Page
 
-__all__ = ["content", "lines", "write"]
+__all__ = ["comparison_json", "comparison_lines", "write_comparison"]
 
-DRAWN = ("val_accuracy", "val_loss", "train_loss", "train_rate")
+RESULT_KEYS = (
+    "test_accuracy",
+    "val_accuracy",
+    "rates",
+    "dead",
+    "saturated",
+    "seconds",
+)
+"""Numbers of a run's result that `comparison.json` repeats for each cell."""
+
+PLOTTED_COLUMNS = ("val_accuracy", "val_loss", "train_loss", "train_rate")
+"""Columns of `metrics.csv` that the page plots, next to rates and gradient norms of each layer."""
 
 
-def content(study: Study) -> dict[str, Any]:
-    """Cells, arms and pairs of a finished study."""
+def comparison_json(study: Study) -> dict[str, Any]:
+    """Cells, arms and pairs of a finished study; null where a number is not defined."""
     cells = [
         {
-            "arm": cell.arm, "surrogate": cell.surrogate, "seed": cell.seed,
-            "test_accuracy": cell.result["test_accuracy"], "val_accuracy": cell.result["val_accuracy"],
-            "rates": cell.result["rates"], "dead": cell.result["dead"], "saturated": cell.result["saturated"],
-            "seconds": cell.result["seconds"], "weights_sha256": cell.weights_sha256, "run": str(cell.path),
+            "arm": cell.arm,
+            "surrogate": cell.surrogate,
+            "seed": cell.seed,
+            **{key: cell.result[key] for key in RESULT_KEYS},
+            "weights_sha256": cell.weights_sha256,
+            "run": str(cell.path),
         }
         for cell in study.cells
-    ]  # fmt: skip
+    ]
     arms = {
-        name: {
-            "mean": s.mean,
-            "interval": _interval(s.low, s.high),
-            "deviation": _or_none(s.deviation),
+        arm: {
+            "mean": summary.mean,
+            "interval": [_defined(summary.low), _defined(summary.high)],
+            "deviation": _defined(summary.deviation),
         }
-        for name, s in study.summaries().items()
+        for arm, summary in study.summaries().items()
     }
     pairs = [
         {
-            "first": pair.first, "second": pair.second, "difference": pair.difference,
-            "interval": _interval(pair.low, pair.high), "p": _or_none(pair.p), "conclusion": pair.told,
+            "first": pair.first,
+            "second": pair.second,
+            "difference": pair.difference,
+            "interval": [_defined(pair.low), _defined(pair.high)],
+            "p": _defined(pair.p),
+            "conclusion": pair.conclusion,
         }
         for pair in study.pairs()
-    ]  # fmt: skip
-    return {
-        "study": str(study.path),
-        "threads": study.threads,
-        "cells": cells,
-        "arms": arms,
-        "pairs": pairs,
-    }
-
-
-def lines(study: Study) -> list[str]:
-    """Arms and pairs, for a terminal."""
-    width = max(len(arm) for arm in study.arms)
-    told = [
-        f"{'surrogate':<{width}}   mean  95 % interval      {study.seeds} seed(s), test accuracy"
     ]
-    for arm, s in study.summaries().items():
-        told.append(f"{arm:<{width}}  {s.mean:.4f}  {_told(s.low, s.high)}")
-    told.append("paired differences; intervals and p hold for all pairs at once (Bonferroni, Holm)")
-    for pair in study.pairs():
-        names, interval = f"{pair.first} - {pair.second}", _told(pair.low, pair.high)
-        told.append(f"{names}: {pair.difference:+.4f} {interval} p {pair.p:.3g}: {pair.told}")
-    return told
+    about = {"study": str(study.path), "threads": study.threads}
+    return {**about, "cells": cells, "arms": arms, "pairs": pairs}
 
 
-def write(study: Study) -> Path:
-    """Write `comparison.json` and `report.html` of a finished study."""
-    write_atomically(
-        study.path / "comparison.json", (json.dumps(content(study), indent=2) + "\n").encode()
-    )
+def comparison_lines(study: Study) -> list[str]:
+    """Arms and pairs of a finished study, for a terminal."""
+    width = max(len(arm) for arm in study.arms)
+    arms = [
+        f"{arm:<{width}}  {summary.mean:.4f}  {_interval_text(summary.low, summary.high)}"
+        for arm, summary in study.summaries().items()
+    ]
+    pairs = [
+        f"{pair.first} - {pair.second}: {pair.difference:+.4f} "
+        f"{_interval_text(pair.low, pair.high)} p {pair.p:.3g}: {pair.conclusion}"
+        for pair in study.pairs()
+    ]
+    return [
+        f"{'surrogate':<{width}}   mean  95 % interval      test accuracy, {study.seeds} seed(s)",
+        *arms,
+        "paired differences; intervals and p hold for all pairs jointly (Bonferroni, Holm)",
+        *pairs,
+    ]
+
+
+def write_comparison(study: Study) -> Path:
+    """Write `comparison.json` and `report.html` of a finished study; returns the page."""
+    content = json.dumps(comparison_json(study), indent=2) + "\n"
+    write_atomically(study.path / "comparison.json", content.encode())
     surrogates = {arm: parse(surrogate) for arm, surrogate in study.arms.items()}
     page = Page(
         f"{len(study.arms)} surrogates, {study.seeds} seed(s)",
-        "All arms of a seed share weights at the beginning, order of data, dropout and mismatch. "
-        "Forward spikes never depend on a surrogate; what differs is what is learnt.",
+        "For a given seed, all arms share initial weights, order of data, dropout and mismatch. "
+        "Spikes of a forward pass do not depend on the surrogate, only what the net learns does.",
     )
-    summaries = study.summaries()
-    means = {
-        key: study.values(lambda cell, key=key: sum(cell.result[key]) / len(cell.result[key]))  # type: ignore[misc]  # mypy does not infer a lambda with a default
-        for key in ("rates", "dead", "saturated")
-    }
-    page.add_table(
-        "Arms",
-        "Test accuracy over seeds with its 95 % interval by Student's t; mean rate, and shares of neurons that never "
-        "fire or hardly do anything else, on the test part.",
-        ["surrogate", "mean", "low", "high", "rate", "dead", "saturated"],
-        [
-            [arm, s.mean, s.low, s.high, *(sum(of[arm]) / study.seeds for of in means.values())]
-            for arm, s in summaries.items()
-        ],
-    )
-    page.add_table(
-        "Differences",
-        "Paired by seed. Intervals hold for all pairs at once (Bonferroni), p is corrected for their number (Holm).",
-        ["first", "second", "difference", "low", "high", "p", "conclusion"],
-        [[p.first, p.second, p.difference, p.low, p.high, p.p, p.told] for p in study.pairs()],
-    )
+    _add_tables(page, study)
     page.add_courses(_courses(study))
     page.add_curves(surrogates)
-    page.add_trace(surrogates, *_trace(study.cells[0]))
+    page.add_trace(surrogates, *_busiest_neuron(study.cells[0]))
     page.add_table(
         "Cells",
-        "Each run; equal hashes are equal weights, to the bit.",
+        "All runs. Equal hashes mean weights that are equal bit by bit.",
         ["surrogate", "seed", "test accuracy", "weights"],
-        [[c.arm, c.seed, c.result["test_accuracy"], c.weights_sha256[:12]] for c in study.cells],
+        [
+            [cell.arm, cell.seed, cell.result["test_accuracy"], cell.weights_sha256[:12]]
+            for cell in study.cells
+        ],
     )
     path = study.path / "report.html"
     page.write(path)
     return path
 
 
+def _add_tables(page: Page, study: Study) -> None:
+    """Add the tables of arms and of differences."""
+
+    def mean_over_cells(arm: str, key: str) -> float:
+        """Mean over layers, then over seeds."""
+        return fmean(fmean(cell.result[key]) for cell in study.cells if cell.arm == arm)
+
+    measured = ("rates", "dead", "saturated")
+    page.add_table(
+        "Arms",
+        "Test accuracy over seeds with its 95 % interval (Student's t); on the test set, the mean "
+        "rate and the shares of neurons that never fire or fire nearly always.",
+        ["surrogate", "mean", "low", "high", "rate", "dead", "saturated"],
+        [
+            [arm, s.mean, s.low, s.high, *(mean_over_cells(arm, key) for key in measured)]
+            for arm, s in study.summaries().items()
+        ],
+    )
+    page.add_table(
+        "Differences",
+        "Paired by seed. Intervals hold for all pairs jointly (Bonferroni), p values are corrected "
+        "for the number of pairs (Holm).",
+        ["first", "second", "difference", "low", "high", "p", "conclusion"],
+        [[*vars(pair).values(), pair.conclusion] for pair in study.pairs()],
+    )
+
+
 def _courses(study: Study) -> dict[str, dict[str, list[list[float]]]]:
-    rows = {cell: _rows(cell) for cell in study.cells}
-    names = [
-        *DRAWN,
-        *(name for name in rows[study.cells[0]][0] if name.startswith(("grad_", "rate_"))),
-    ]
-    return {
-        name: {
-            arm: [[float(row[name]) for row in rows[c]] for c in study.cells if c.arm == arm]
-            for arm in study.arms
-        }
-        for name in names
-    }
-
-
-def _rows(cell: Cell) -> list[dict[str, str]]:
-    with open(RunFolder(cell.path).metrics, encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """For each quantity and arm, the values over epochs of every run."""
+    courses: dict[str, dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
+    for cell in study.cells:
+        with open(RunFolder(cell.path).metrics, encoding="utf-8") as file:
+            epochs = list(csv.DictReader(file))
+        by_layer = [name for name in epochs[0] if name.startswith(("grad_", "rate_"))]
+        for name in (*PLOTTED_COLUMNS, *by_layer):
+            courses[name][cell.arm].append([float(epoch[name]) for epoch in epochs])
+    return courses
 
 
 @torch.no_grad()
-def _trace(cell: Cell) -> tuple[torch.Tensor, torch.Tensor, float, float]:
-    """The busiest neuron of the first hidden layer on the first recording of the validation part."""
+def _busiest_neuron(cell: Cell) -> tuple[torch.Tensor, torch.Tensor, float, float]:
+    """Membrane, spikes, threshold and time step of the busiest neuron of the first hidden layer.
+
+    The input is the first recording of the validation set.
+    """
     run = Run.open(cell.path)
     net = run.model().eval()
     with ChipInstance(None).on(net):
         prepare_net(net)
-        record = next(iter(net.record(torch.from_numpy(run.data.val.x[:1])).layers.values()))
+        recording = net.record(torch.from_numpy(run.data.val.x[:1]))
+    record = next(iter(recording.layers.values()))
     neuron = int(record.spk[0].sum(0).argmax())
     threshold = run.config.net.threshold if run.profile is None else run.profile.number("threshold")
     return record.u[0, :, neuron], record.spk[0, :, neuron], threshold, run.config.net.dt
 
 
-def _interval(low: float, high: float) -> list[float | None]:
-    return [_or_none(low), _or_none(high)]
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
-def _or_none(value: float) -> float | None:
-    return None if value != value else value
-
-
-def _told(low: float, high: float) -> str:
-    return "[      -      ]" if low != low else f"[{low:.4f}, {high:.4f}]"
+def _interval_text(low: float, high: float) -> str:
+    return "[      -      ]" if math.isnan(low) else f"[{low:.4f}, {high:.4f}]"

@@ -1,13 +1,17 @@
-"""Means and paired differences of a study, with intervals that hold for all comparisons at once.
+"""Means and paired differences of a study, with intervals that hold for all comparisons jointly.
 
-Arms share seeds, so differences are taken seed by seed: what a seed does to both arms cancels. Everything rests on
-Student's t over seeds: with few of them intervals are wide, as they should be.
+All arms share their seeds, so differences are taken seed by seed: the effect of a seed on both arms
+cancels. All intervals and p values are those of Student's t over seeds. With few seeds, intervals
+are wide, as they should be.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import fmean, stdev
+
+import numpy as np
 
 from nwavesdk.internal.extras import require
 
@@ -16,13 +20,13 @@ __all__ = ["Pair", "Summary", "compare_pairs", "summarize"]
 
 @dataclass(frozen=True)
 class Summary:
-    """One arm.
+    """The values of one arm.
 
     Attributes:
-        mean: over seeds.
-        low: lower end of its 95 % interval; nan with one seed.
-        high: upper end.
-        deviation: standard deviation over seeds; nan with one seed.
+        mean: Mean over seeds.
+        low: Lower end of its 95 % interval; NaN with one seed.
+        high: Upper end of the interval.
+        deviation: Standard deviation over seeds; NaN with one seed.
     """
 
     mean: float
@@ -33,15 +37,15 @@ class Summary:
 
 @dataclass(frozen=True)
 class Pair:
-    """One arm against another, `first` - `second`, paired by seed.
+    """The difference of two arms, `first` - `second`, paired by seed.
 
     Attributes:
-        first: name of an arm.
-        second: name of the other.
-        difference: mean over seeds.
-        low: lower end of its 95 % interval, for all pairs of the study at once (Bonferroni).
-        high: upper end.
-        p: of no difference, by Holm's correction over all pairs; nan with one seed.
+        first: Name of an arm.
+        second: Name of the other arm.
+        difference: Mean difference over seeds.
+        low: Lower end of its interval, which holds for all pairs of the study jointly (Bonferroni).
+        high: Upper end of the interval.
+        p: The p value of no difference, corrected for all pairs (Holm); NaN with one seed.
     """
 
     first: str
@@ -52,39 +56,49 @@ class Pair:
     p: float
 
     @property
-    def told(self) -> str:
-        """What can be concluded, in words."""
+    def conclusion(self) -> str:
+        """What the difference shows, in words."""
         if math.isnan(self.p):
-            return "one seed tells nothing of chance"
+            return "one seed is not enough"
         if self.low > 0:
             return f"{self.first} is better"
         return f"{self.second} is better" if self.high < 0 else "no difference shown"
 
 
 def summarize(values: Sequence[float], level: float = 0.95) -> Summary:
-    """Mean and interval of one arm.
+    """Mean, interval and deviation of one arm.
+
+    Args:
+        values: One value for each seed.
+        level: Confidence level of the interval.
 
     Example:
         >>> f"{summarize([0.9, 0.92, 0.94]).mean:.2f}"
         '0.92'
     """
-    mean, deviation = _moments(values)
-    reach = _reach(len(values), deviation, 1 - level)
+    mean = fmean(values)
+    if len(values) < 2:
+        return Summary(mean, math.nan, math.nan, math.nan)
+    deviation = stdev(values)
+    t = require("scipy.stats", "train").t
+    quantile = t.ppf((1 + level) / 2, len(values) - 1)
+    reach = float(quantile * deviation / math.sqrt(len(values)))
     return Summary(mean, mean - reach, mean + reach, deviation)
 
 
 def compare_pairs(arms: Mapping[str, Sequence[float]], level: float = 0.95) -> list[Pair]:
-    """Every arm against every other.
+    """Compare every arm with every other.
 
     Args:
-        arms: For each arm one value a seed, the same seeds in the same order.
-        level: Of the intervals, all together.
+        arms: For each arm one value per seed, for the same seeds in the same order.
+        level: Confidence level of all intervals jointly.
 
     Raises:
-        ValueError: Arms have different numbers of seeds.
+        ValueError: If arms have different numbers of seeds.
 
     References:
-        Holm, Scandinavian Journal of Statistics 6, 1979.
+        Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of
+        Statistics 6, 1979.
     """
     counts = {len(values) for values in arms.values()}
     if len(counts) > 1:
@@ -93,44 +107,29 @@ def compare_pairs(arms: Mapping[str, Sequence[float]], level: float = 0.95) -> l
     differences = [
         [a - b for a, b in zip(arms[first], arms[second], strict=True)] for first, second in names
     ]
-    moments = [_moments(values) for values in differences]
-    seeds = counts.pop() if counts else 0
-    corrected = _holm([_p(seeds, mean, deviation) for mean, deviation in moments])
-    pairs = []
-    for (first, second), (mean, deviation), p in zip(names, moments, corrected, strict=True):
-        reach = _reach(seeds, deviation, (1 - level) / len(names))
-        pairs.append(Pair(first, second, mean, mean - reach, mean + reach, p))
-    return pairs
+    seeds = max(counts, default=0)
+    pair_level = 1 - (1 - level) / max(len(names), 1)
+    summaries = [summarize(values, pair_level) for values in differences]
+    p_values = _holm([_p_value(summary, seeds) for summary in summaries])
+    return [
+        Pair(first, second, summary.mean, summary.low, summary.high, p)
+        for (first, second), summary, p in zip(names, summaries, p_values, strict=True)
+    ]
 
 
-def _moments(values: Sequence[float]) -> tuple[float, float]:
-    mean = math.fsum(values) / len(values)
-    if len(values) < 2:
-        return mean, math.nan
-    return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+def _p_value(summary: Summary, seeds: int) -> float:
+    """The two-sided p value of a mean of 0, by Student's t; NaN with one seed."""
+    # `ttest_rel` of scipy is not used: it warns when all differences are nearly equal.
+    if summary.deviation == 0:
+        return float(summary.mean == 0)
+    statistic = abs(summary.mean) / summary.deviation * math.sqrt(seeds)
+    return float(2 * require("scipy.stats", "train").t.sf(statistic, seeds - 1))
 
 
-def _reach(n: int, deviation: float, error: float) -> float:
-    """Half the width of an interval of Student's t."""
-    if n < 2:
-        return math.nan
-    t: float = require("scipy.stats", "train").t.ppf(1 - error / 2, n - 1)
-    return t * deviation / math.sqrt(n)
-
-
-def _p(n: int, mean: float, deviation: float) -> float:
-    if n < 2:
-        return math.nan
-    if deviation == 0:
-        return 1.0 if mean == 0 else 0.0
-    t = abs(mean) / (deviation / math.sqrt(n))
-    return float(2 * require("scipy.stats", "train").t.sf(t, n - 1))
-
-
-def _holm(values: Sequence[float]) -> list[float]:
-    corrected, worst = [math.nan] * len(values), 0.0
-    for rank, index in enumerate(sorted(range(len(values)), key=lambda i: values[i])):
-        if not math.isnan(values[index]):
-            worst = max(worst, min(1.0, (len(values) - rank) * values[index]))
-            corrected[index] = worst
-    return corrected
+def _holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction, which scipy does not have; NaN stays NaN."""
+    order = np.argsort(p_values)
+    factors = np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.maximum.accumulate(np.take(p_values, order) * factors).clip(max=1.0)
+    return [float(p) for p in corrected]

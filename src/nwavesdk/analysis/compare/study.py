@@ -1,8 +1,10 @@
-"""A study: surrogates × seeds, one run of `nwave train` a cell, each finished once.
+"""A study: surrogates × seeds, with one run of `nwave train` for each cell.
 
-Cells on processes of this machine, or on a Ray cluster: the same function, the same threads, the same results.
+Cells run on processes of this machine or on a Ray cluster: with the same function and the same
+number of threads, so with the same results.
 """
 
+import contextlib
 import ctypes
 import json
 import multiprocessing
@@ -17,10 +19,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nwavesdk.analysis.compare.statistics import Pair, Summary, compare_pairs, summarize
 from nwavesdk.internal.extras import require
 from nwavesdk.internal.files import write_atomically
-from nwavesdk.train import RunConfig, RunFolder
+from nwavesdk.train import Run, RunConfig, RunFolder
 
 __all__ = ["Cell", "Study", "finish_on_processes", "finish_on_ray", "run_cell"]
 
@@ -30,10 +34,11 @@ class Cell:
     """One run of a study.
 
     Attributes:
-        arm: name of the surrogate's arm.
-        surrogate: the surrogate.
-        seed: of the run; arms share it, and with it weights, order, dropout and mismatch.
-        path: folder of the run.
+        arm: Name of the surrogate's arm.
+        surrogate: The surrogate.
+        seed: Seed of the run. Arms with the same seed share initial weights, order of data, dropout
+            and mismatch.
+        path: Folder of the run.
     """
 
     arm: str
@@ -42,8 +47,8 @@ class Cell:
     path: Path
 
     @property
-    def finished(self) -> bool:
-        """Whether the run came to its end."""
+    def is_finished(self) -> bool:
+        """Whether the run is finished."""
         return RunFolder(self.path).finished
 
     @property
@@ -58,14 +63,15 @@ class Cell:
 
 
 class Study:
-    """The folder of a study.
+    """A folder with the runs of a study.
 
     Args:
         path: The folder.
-        surrogates: One for each arm, as `nwave train --surrogate` takes them; one may stand twice.
-        seeds: How many seeds, from 0.
-        choices: All other choices of a run, as `RunConfig.of` takes them.
-        threads: With which each cell computes.
+        surrogates: One for each arm, in the form of `nwave train --surrogate`. A surrogate may
+            occur twice.
+        seeds: Number of seeds; they count from 0.
+        choices: All other choices of a run, in the form of `RunConfig.of`.
+        threads: Number of threads of each run.
     """
 
     def __init__(
@@ -76,8 +82,11 @@ class Study:
         choices: Mapping[str, Any],
         threads: int,
     ) -> None:
-        self.path, self.seeds, self.choices, self.threads = path, seeds, dict(choices), threads
+        self.path = path
         self.surrogates = tuple(surrogates)
+        self.seeds = seeds
+        self.choices = dict(choices)
+        self.threads = threads
 
     @classmethod
     def open(
@@ -88,108 +97,106 @@ class Study:
         choices: Mapping[str, Any],
         threads: int,
     ) -> "Study":
-        """Begin a study, or go on with one: the folder is new, empty, or holds this very study.
+        """Begin or continue a study. The folder must be new, empty, or hold the same study.
 
         Raises:
-            ValueError: A choice is out of its range, there are less than two arms, or the folder holds something else.
+            ValueError: If a choice is out of its range, if there are fewer than two arms, or if the
+                folder holds something else.
         """
         if len(surrogates) < 2:
             raise ValueError(
-                f"a comparison needs two surrogates or more, got {list(surrogates)}: separate by commas."
+                f"a comparison needs at least two surrogates, got {list(surrogates)}: separate "
+                "them by commas."
             )
         if seeds < 1 or threads < 1:
             raise ValueError(
-                f"a comparison needs one seed and one thread or more, got {seeds} and {threads}."
+                f"a comparison needs at least one seed and one thread, got {seeds} and {threads}."
             )
-        full = [RunConfig.of(_with(choices, s, 0)).net.surrogate for s in surrogates]
-        study = cls(path, full, seeds, choices, threads)
+        full_names = [RunConfig.of(_cell_choices(choices, s, 0)).net.surrogate for s in surrogates]
+        study = cls(path, full_names, seeds, choices, threads)
         file = path / "study.json"
         if file.is_file():
-            found = json.loads(file.read_text("utf-8"))
-            if found != study.content():
-                differ = [key for key, value in study.content().items() if found.get(key) != value]
-                raise ValueError(
-                    f"{path} holds another study ({', '.join(differ)} differ): choose another --out, or give the "
-                    "options with which it began."
-                )
+            study._require_equal(json.loads(file.read_text("utf-8")))
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ValueError(
-                f"{path} is in use and holds no study: choose a new or empty folder for --out."
+                f"{path} is in use and is not a study: choose a new or empty folder for --out."
             )
         else:
             path.mkdir(parents=True, exist_ok=True)
             write_atomically(file, (json.dumps(study.content(), indent=2) + "\n").encode())
         return study
 
-    def content(self) -> dict[str, Any]:
-        """What decides the study, as JSON holds it."""
-        content: dict[str, Any] = json.loads(
-            json.dumps(
-                {
-                    "surrogates": self.surrogates,
-                    "seeds": self.seeds,
-                    "choices": self.choices,
-                    "threads": self.threads,
-                }
+    def _require_equal(self, existing: dict[str, Any]) -> None:
+        content = json.loads(json.dumps(self.content()))
+        differing = [key for key, value in content.items() if existing.get(key) != value]
+        if existing != content:
+            raise ValueError(
+                f"{self.path} holds another study ({', '.join(differing)} differ): choose another "
+                "--out, or use the options with which it began."
             )
-        )
-        return content
+
+    def content(self) -> dict[str, Any]:
+        """The content of `study.json`: everything on which results depend."""
+        return {
+            "surrogates": self.surrogates,
+            "seeds": self.seeds,
+            "choices": self.choices,
+            "threads": self.threads,
+        }
 
     @cached_property
     def arms(self) -> dict[str, str]:
-        """Name and surrogate of each arm; a surrogate that stands again is numbered."""
+        """Name and surrogate of each arm; a repeated surrogate gets a number."""
         arms: dict[str, str] = {}
-        for surrogate in self.surrogates:
-            name, again = surrogate, 2
-            while name in arms:
-                name, again = f"{surrogate} #{again}", again + 1
-            arms[name] = surrogate
+        for index, surrogate in enumerate(self.surrogates):
+            count = self.surrogates[: index + 1].count(surrogate)
+            arms[surrogate if count == 1 else f"{surrogate} #{count}"] = surrogate
         return arms
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """All cells, seed by seed, so that an unfinished study has whole seeds."""
+        """All cells, seed by seed, so that an unfinished study has complete seeds."""
         return [
-            Cell(name, surrogate, seed, self.path / f"{index}-{_slug(surrogate)}" / f"seed-{seed}")
+            Cell(arm, surrogate, seed, self.path / f"{index}-{_slug(surrogate)}" / f"seed-{seed}")
             for seed in range(self.seeds)
-            for index, (name, surrogate) in enumerate(self.arms.items())
+            for index, (arm, surrogate) in enumerate(self.arms.items())
         ]
 
-    def job(self, cell: Cell) -> tuple[str, dict[str, Any], int]:
-        """What a process needs to finish a cell: path, choices, threads; parts are those of cells that have begun."""
+    def job(self, cell: Cell) -> "Job":
+        """What a process needs to run a cell: path, choices, threads.
+
+        The split of the data is that of cells that have begun, so that a study of an earlier
+        version keeps its split.
+        """
         choices = self.choices
-        begun = next(
-            (folder for one in self.cells if (folder := RunFolder(one.path)).config.is_file()), None
-        )
-        if begun is not None:
-            choices = {
-                **choices,
-                "data": {**choices.get("data", {}), "split": begun.read_config().data.split},
-            }
-        return str(cell.path), _with(choices, cell.surrogate, cell.seed), self.threads
+        for folder in (RunFolder(cell.path) for cell in self.cells):
+            if folder.config.is_file():
+                data = {**choices.get("data", {}), "split": folder.read_config().data.split}
+                choices = {**choices, "data": data}
+                break
+        return str(cell.path), _cell_choices(choices, cell.surrogate, cell.seed), self.threads
 
     def missing(self) -> list[Cell]:
         """Cells that are not finished."""
-        return [cell for cell in self.cells if not cell.finished]
-
-    def values(self, read: Callable[[Cell], float]) -> dict[str, list[float]]:
-        """A number of every cell, by arm and in the order of seeds."""
-        return {arm: [read(cell) for cell in self.cells if cell.arm == arm] for arm in self.arms}
+        return [cell for cell in self.cells if not cell.is_finished]
 
     def accuracies(self) -> dict[str, list[float]]:
-        """Test accuracies."""
-        return self.values(lambda cell: cell.result["test_accuracy"])
+        """Test accuracies of each arm, in the order of seeds."""
+        return {
+            arm: [cell.result["test_accuracy"] for cell in self.cells if cell.arm == arm]
+            for arm in self.arms
+        }
 
     def summaries(self) -> dict[str, Summary]:
-        """Each arm by itself."""
+        """Mean and interval of each arm."""
         return {arm: summarize(values) for arm, values in self.accuracies().items()}
 
     def pairs(self) -> list[Pair]:
-        """Each arm against each other."""
+        """The difference of every two arms."""
         return compare_pairs(self.accuracies())
 
 
-def _with(choices: Mapping[str, Any], surrogate: str, seed: int) -> dict[str, Any]:
+def _cell_choices(choices: Mapping[str, Any], surrogate: str, seed: int) -> dict[str, Any]:
     return {**choices, "seed": seed, "net": {**choices.get("net", {}), "surrogate": surrogate}}
 
 
@@ -198,73 +205,72 @@ def _slug(surrogate: str) -> str:
 
 
 Job = tuple[str, dict[str, Any], int]
-Told = Callable[[Cell], None]
+"""Path, choices and number of threads of a cell; see `Study.job`."""
+
+OnFinished = Callable[[Cell], None]
+"""Called with each cell when it is finished."""
 
 
 def run_cell(job: Job) -> None:
-    """Finish the run of one cell: begin it, go on from its last epoch, or leave it as it is."""
-    import torch
-
-    from nwavesdk.train import Run, RunConfig, RunFolder
-
+    """Finish the run of one cell: begin it, resume it, or leave it unchanged if it is finished."""
     path, choices, threads = job
     torch.set_num_threads(threads)
     folder = RunFolder(Path(path))
-    if not folder.finished:
-        (
-            Run.open(folder.path)
-            if folder.config.is_file()
-            else Run.new(folder.path, RunConfig.of(choices))
-        ).train()
+    if folder.finished:
+        return
+    has_begun = folder.config.is_file()
+    run = Run.open(folder.path) if has_begun else Run.new(folder.path, RunConfig.of(choices))
+    run.train()
 
 
-def finish_on_processes(study: Study, cells: Sequence[Cell], jobs: int, told: Told) -> None:
-    """Finish cells, `jobs` at a time.
+def finish_on_processes(
+    study: Study, cells: Sequence[Cell], jobs: int, on_finished: OnFinished
+) -> None:
+    """Finish cells on `jobs` processes of this machine.
 
     Raises:
-        Exception: The first that a cell raised; other cells that had begun are finished before.
+        Exception: The first one that a cell raised. Other cells that have begun finish before.
     """
-    context = multiprocessing.get_context("spawn")  # a fork would inherit thread pools
-    with ProcessPoolExecutor(
-        max(1, min(jobs, len(cells))), context, initializer=_die_with_the_parent
-    ) as pool:
-        futures = {pool.submit(_quietly, study.job(cell)): cell for cell in cells}
+    context = multiprocessing.get_context("spawn")  # A fork would inherit thread pools.
+    workers = max(1, min(jobs, len(cells)))
+    with ProcessPoolExecutor(workers, context, initializer=_die_with_the_parent) as pool:
+        futures = {pool.submit(_run_cell_with_log, study.job(cell)): cell for cell in cells}
         try:
             for future in as_completed(futures):
                 future.result()
-                told(futures[future])
+                on_finished(futures[future])
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def finish_on_ray(study: Study, cells: Sequence[Cell], told: Told) -> None:
-    """Finish cells as Ray tasks, on the cluster that Ray finds or on this machine; all must see the study's folder.
+def finish_on_ray(study: Study, cells: Sequence[Cell], on_finished: OnFinished) -> None:
+    """Finish cells as Ray tasks, on the cluster that Ray finds or on this machine.
+
+    All machines of the cluster must see the study's folder.
 
     Raises:
-        ModuleNotFoundError: Ray is not installed.
+        ModuleNotFoundError: If Ray is not installed.
     """
     ray = require("ray", "hpo")
-    began = not ray.is_initialized()
-    if began:
+    starts_ray = not ray.is_initialized()
+    if starts_ray:
         ray.init(logging_level="error", include_dashboard=False, log_to_driver=False)
     try:
-        task = ray.remote(num_cpus=study.threads, max_retries=2)(_quietly)
-        waiting = {task.remote(study.job(cell)): cell for cell in cells}
-        while waiting:
-            done, _ = ray.wait(list(waiting))
+        task = ray.remote(num_cpus=study.threads, max_retries=2)(_run_cell_with_log)
+        pending = {task.remote(study.job(cell)): cell for cell in cells}
+        while pending:
+            done, _ = ray.wait(list(pending))
             for reference in done:
                 ray.get(reference)
-                told(waiting.pop(reference))
+                on_finished(pending.pop(reference))
     finally:
-        if began:
+        if starts_ray:
             ray.shutdown()
 
 
-def _quietly(job: Job) -> None:
-    """Run a cell with its lines of progress in `train.log`, as cells run side by side."""
-    import contextlib
-
+def _run_cell_with_log(job: Job) -> None:
+    """Run a cell and write its progress to a log file, because cells run side by side."""
     folder = Path(job[0])
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_suffix(".log"), "a") as log, contextlib.redirect_stderr(log):
@@ -272,7 +278,10 @@ def _quietly(job: Job) -> None:
 
 
 def _die_with_the_parent() -> None:
-    """A study that is killed must not leave processes behind that write to cells which the next one begins."""
+    """End this process with its parent.
+
+    Otherwise the processes of a killed study would write to cells that its continuation begins.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,71 @@
+"""Reports of a finished study, and `nwave compare` from its options to them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lightning")
+
+from typer.testing import CliRunner
+
+from nwavesdk.analysis.compare import Study
+from nwavesdk.analysis.compare.report import comparison_json, comparison_lines, write_comparison
+from nwavesdk.cli import app
+
+
+def test_json_has_cells_arms_and_pairs(finished_study: Study) -> None:
+    content = comparison_json(finished_study)
+    assert [(c["arm"], c["seed"]) for c in content["cells"]] == [
+        (cell.arm, cell.seed) for cell in finished_study.cells
+    ]
+    assert all(len(c["weights_sha256"]) == 64 for c in content["cells"])
+    accuracies = finished_study.accuracies()
+    assert len(content["pairs"]) == 3
+    for pair in content["pairs"]:
+        values = zip(accuracies[pair["first"]], accuracies[pair["second"]], strict=True)
+        assert pair["difference"] == pytest.approx(sum(a - b for a, b in values) / 2)
+        assert len(pair["interval"]) == 2
+    assert content["pairs"][0]["conclusion"] == "no difference shown"  # of two identical arms
+
+
+def test_lines_have_arms_and_pairs(finished_study: Study) -> None:
+    lines = comparison_lines(finished_study)
+    assert "test accuracy, 2 seed(s)" in lines[0]
+    assert len(lines) == 1 + 3 + 1 + 3
+    assert lines[5].startswith("fast_sigmoid(slope=25.0) - fast_sigmoid(slope=25.0) #2: +0.0000")
+
+
+def test_page_loads_nothing(finished_study: Study) -> None:
+    page = write_comparison(finished_study).read_text()
+    assert "https://" not in page
+    assert page.count("http://") == page.count("http://www.w3.org/2000/svg")
+    for text in ("Differences", "grad_1", "atan(alpha=2.0)"):
+        assert text in page
+    file = finished_study.path / "comparison.json"
+    expected = json.loads(json.dumps(comparison_json(finished_study)))
+    assert json.loads(file.read_text()) == expected
+
+
+def test_the_command(tones: Path, tmp_path: Path) -> None:
+    options = ["--data", tones, "--epochs", "1", "--seeds", "1", "--hidden", "8", "--jobs", "2"]
+    out = tmp_path / "study"
+    command = ["compare", "--surrogates", "fast_sigmoid,atan(alpha=3)", *options, "--out", out]
+    arguments = [str(argument) for argument in command]
+    done = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    content = json.loads(done.stdout)
+    assert [(c["surrogate"], c["seed"]) for c in content["cells"]] == [
+        ("fast_sigmoid(slope=25.0)", 0),
+        ("atan(alpha=3.0)", 0),
+    ]
+    assert all(0 <= c["test_accuracy"] <= 1 for c in content["cells"])
+    again = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert "look at" in again.stdout
+    assert json.loads((out / "comparison.json").read_text())["cells"] == content["cells"]
+    wrong = CliRunner().invoke(
+        app, ["compare", "--out", str(tmp_path / "other"), "--surrogates", "atan"]
+    )
+    assert wrong.exit_code == 2
+    assert "needs at least two surrogates" in wrong.stderr
+    assert not (tmp_path / "other").exists()

@@ -1,0 +1,179 @@
+"""Studies: paired bit by bit, resumable, and the same on every kind of worker."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("lightning")
+
+from analysis.compare.conftest import ARMS, finish_here
+from nwavesdk.analysis.compare import Study
+from nwavesdk.analysis.compare.study import finish_on_processes, finish_on_ray
+from nwavesdk.train import Run, RunConfig, RunFolder
+
+
+def ignore(_: Any) -> None:
+    """Called with every finished cell."""
+
+
+def two_arms(path: Path, choices: dict[str, Any]) -> Study:
+    return Study.open(path, ["fast_sigmoid", "atan"], 1, choices, threads=1)
+
+
+def hashes(study: Study) -> dict[tuple[str, int], str]:
+    return {(cell.arm, cell.seed): cell.weights_sha256 for cell in study.cells}
+
+
+def assert_paired(study: Study) -> None:
+    """Two identical arms give the same weights, and another surrogate gives others."""
+    found = hashes(study)
+    first, again, other = study.arms
+    for seed in range(study.seeds):
+        assert found[first, seed] == found[again, seed] != found[other, seed]
+    assert all(cell.result["dead"] for cell in study.cells)
+
+
+def test_arms_of_a_seed_are_paired(finished_study: Study) -> None:
+    """Initial weights, order of data, dropout and arithmetic are those of the seed."""
+    assert list(finished_study.arms) == [
+        "fast_sigmoid(slope=25.0)",
+        "fast_sigmoid(slope=25.0) #2",
+        "atan(alpha=2.0)",
+    ]
+    assert_paired(finished_study)
+    by_seed = {cell.seed: cell.weights_sha256 for cell in finished_study.cells}
+    assert by_seed[0] != by_seed[1]
+
+
+def test_arms_are_paired_under_mismatch(study_choices: dict[str, Any], tmp_path: Path) -> None:
+    choices = {
+        **study_choices,
+        "chip": {"profile": "h1v1", "duration": 0.3, "training": "mismatch"},
+        "data": {"source": study_choices["data"]["source"], "sample_rate": 8000},
+        "net": {**study_choices["net"], "dt": 5e-3},
+    }
+    study = Study.open(tmp_path / "study", ARMS, 1, choices, threads=1)
+    finish_here(study)
+    assert_paired(study)
+
+
+def test_only_missing_cells_are_run(
+    finished_study: Study, study_choices: dict[str, Any], tmp_path: Path
+) -> None:
+    shutil.copytree(finished_study.path, tmp_path / "study")
+    study = Study.open(tmp_path / "study", ARMS, 2, study_choices, threads=1)
+    shutil.rmtree(study.cells[1].path)
+    assert study.missing() == [study.cells[1]]
+    results = [RunFolder(cell.path).result for cell in study.cells]
+    before = [file.stat().st_mtime_ns for file in results if file.exists()]
+    finish_here(study)
+    assert not study.missing()
+    assert [f.stat().st_mtime_ns for f in results if f != results[1]] == before
+    assert hashes(study) == hashes(finished_study)
+
+
+def test_cells_are_split_like_those_that_have_begun(
+    study_choices: dict[str, Any], tmp_path: Path
+) -> None:
+    """Also in a study of an earlier version, whose runs were split by recording."""
+    study = two_arms(tmp_path / "study", study_choices)
+    assert "split" not in study.job(study.cells[1])[1]["data"]
+    begun = RunFolder(study.cells[0].path)
+    config = Run.new(begun.path, RunConfig.of(study.job(study.cells[0])[1])).config.model_dump()
+    del config["data"]["split"]
+    begun.config.write_text(json.dumps(config))
+    assert study.job(study.cells[1])[1]["data"]["split"] == "recording"
+
+
+def test_threads_are_those_of_the_study(finished_study: Study) -> None:
+    config = RunFolder(finished_study.cells[0].path).read_config()
+    assert config.arithmetic is not None
+    assert config.arithmetic.threads == 1
+
+
+BEGIN = """
+import json, sys
+from pathlib import Path
+from nwavesdk.analysis.compare import Study
+from nwavesdk.analysis.compare.study import finish_on_processes
+
+if __name__ == "__main__":
+    study = Study.open(Path(sys.argv[1]), ["fast_sigmoid", "atan"], 1, json.loads(sys.argv[2]), 1)
+    finish_on_processes(study, study.missing(), 1, lambda cell: None)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes end with their parent on Linux")
+def test_a_killed_study_leaves_no_process_and_continues_bit_by_bit(
+    finished_study: Study, study_choices: dict[str, Any], tmp_path: Path
+) -> None:
+    broken = two_arms(tmp_path / "broken", study_choices)
+    script = tmp_path / "begin.py"
+    script.write_text(BEGIN)
+    process = subprocess.Popen([sys.executable, script, broken.path, json.dumps(study_choices)])
+    deadline = time.monotonic() + 90
+    metrics = broken.cells[0].path / "metrics.csv"
+    while not metrics.is_file() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    children = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True
+    ).stdout.split()
+    process.kill()
+    process.wait()
+    assert children
+    while any(is_alive(int(child)) for child in children) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(is_alive(int(child)) for child in children)
+    finish_on_processes(broken, broken.missing(), 1, ignore)
+    assert hashes(broken).items() <= hashes(finished_study).items()
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_ray_gives_the_same_weights(
+    finished_study: Study, study_choices: dict[str, Any], tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    study = two_arms(tmp_path / "study", study_choices)
+    finish_on_ray(study, study.missing(), ignore)
+    assert hashes(study).items() <= hashes(finished_study).items()
+
+
+@pytest.mark.parametrize(
+    ("arms", "seeds", "words"),
+    [
+        (["atan"], 1, r"needs at least two surrogates, got \['atan'\]"),
+        (["atan", "nonsense"], 1, "nonsense"),
+        (["atan", "sigmoid"], 0, "needs at least one seed and one thread, got 0 and 1"),
+    ],
+)
+def test_invalid_studies_are_refused(
+    study_choices: dict[str, Any], tmp_path: Path, arms: list[str], seeds: int, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        Study.open(tmp_path / "study", arms, seeds, study_choices, threads=1)
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_folder_of_something_else_is_refused(
+    study_choices: dict[str, Any], tmp_path: Path
+) -> None:
+    two_arms(tmp_path / "study", study_choices)
+    with pytest.raises(ValueError, match=r"holds another study \(surrogates, seeds differ\)"):
+        Study.open(tmp_path / "study", ["atan", "sigmoid"], 2, study_choices, threads=1)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is in use and is not a study"):
+        two_arms(tmp_path / "other", study_choices)
