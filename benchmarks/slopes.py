@@ -23,7 +23,7 @@ from torch import Tensor
 from benchmarks import results
 from nwavesdk.analysis.bench import Spread, paired_ratios, prepare_timing, time_in_turn
 from nwavesdk.analysis.slopes import RecordedPass, scan_recorded_pass
-from nwavesdk.analysis.slopes.advice import default_grid
+from nwavesdk.analysis.slopes.candidates import default_grid
 from nwavesdk.layers import LIFLayer, LIFSynapse, NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.surrogate import Surrogate
 

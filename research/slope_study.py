@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmarks import results
 from nwavesdk.analysis import scan_slopes
-from nwavesdk.analysis.slopes.advice import SLOPES, surrogate_label
+from nwavesdk.analysis.slopes.candidates import SLOPES, surrogate_label
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.metrics import accuracy_population

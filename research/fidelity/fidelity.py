@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nwavesdk.analysis.slopes.advice import Candidates, name_candidates
+from nwavesdk.analysis.slopes.candidates import Candidates, name_candidates
 from nwavesdk.layers import SpikingSequential
 from nwavesdk.surrogate import Surrogate
 from research.fidelity.likelihood_ratio import LikelihoodRatio

@@ -1,4 +1,4 @@
-"""The callback finds what is there, tells it once, and changes nothing."""
+"""The callback reports each finding once and does not change training."""
 
 import logging
 import re
@@ -41,14 +41,20 @@ def fitted(module, *callbacks, folder):
     torch.manual_seed(2)
     data = TensorDataset(torch.rand(16, 30, 6), torch.arange(16) % 2)
     trainer = Trainer(
-        accelerator="cpu", max_epochs=2, callbacks=[*callbacks], logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
-    )  # fmt: skip
+        accelerator="cpu",
+        max_epochs=2,
+        callbacks=[*callbacks],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
     trainer.fit(module, DataLoader(data, 8))
     return trainer
 
 
-def test_it_tells_once_and_training_is_the_same_without_it(tmp_path, caplog):
+def test_findings_are_logged_once_and_training_does_not_change(tmp_path, caplog):
     alone, watched = (Classifier(net_of(), 2, LEARNING, seed=3) for _ in range(2))
     fitted(alone, folder=tmp_path)
     health = HealthCallback()
@@ -58,15 +64,13 @@ def test_it_tells_once_and_training_is_the_same_without_it(tmp_path, caplog):
         assert torch.equal(mine, other)
     assert sorted(health.found) == [0, 1]
     assert health.found[1].layers[0].dead >= 0.5
-    told = [
-        record.getMessage()
-        for record in caplog.records
-        if "do not fire once" in record.getMessage()
+    warnings = [
+        record.getMessage() for record in caplog.records if "never fire" in record.getMessage()
     ]
-    assert [text for text in told if "layer 1 (1)" in text] == told[:1]
+    assert [text for text in warnings if "layer 1 (1)" in text] == warnings[:1]
     assert re.match(
-        r"epoch 1, layer 1 \(1\): [56]\d% of its neurons do not fire once: raise their weights",
-        told[0],
+        r"epoch 1, layer 1 \(1\): [56]\d% of its neurons never fire: raise their weights",
+        warnings[0],
     )
     assert trainer.callback_metrics["health_dead_1"] >= 0.5
 
@@ -84,11 +88,11 @@ class Plain(LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def test_a_module_of_ones_own(tmp_path):
+def test_a_module_that_is_not_a_classifier(tmp_path):
     health = HealthCallback(spikes_of, every=2)
     fitted(Plain(net_of()), health, folder=tmp_path)
     assert sorted(health.found) == [0]
-    with pytest.raises(TypeError, match="give loss=, as Plain is no Classifier"):
+    with pytest.raises(TypeError, match="needs loss=, because Plain is not a Classifier"):
         fitted(Plain(net_of()), HealthCallback(), folder=tmp_path)
-    with pytest.raises(TypeError, match="module.net, a SpikingSequential; Plain has none"):
+    with pytest.raises(TypeError, match="module.net, a SpikingSequential, which Plain lacks"):
         fitted(Plain(torch.nn.Linear(1, 1)), HealthCallback(spikes_of), folder=tmp_path)

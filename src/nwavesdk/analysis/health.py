@@ -1,7 +1,7 @@
-"""What ails a net: neurons that are dead, saturated or starved, gradients that vanish or explode; and what helps."""
+"""Diagnosis of a net: dead, saturated or starved neurons, vanishing or exploding gradients."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,43 +11,53 @@ from nwavesdk.layers import Recording
 
 __all__ = ["Finding", "Health", "LayerHealth", "Limits", "examine"]
 
-_GENTLER = "lower slope or alpha a bit, layer by layer as `nwave slopes` says; as a baseline, start from fast_sigmoid()"
-_STEEPER = "raise slope or alpha a bit, layer by layer as `nwave slopes` says; as a baseline, start from fast_sigmoid()"
+_HOW = (
+    "slope or alpha a bit, layer by layer as `nwave slopes` says; as a baseline, use fast_sigmoid()"
+)
+_GENTLER = f"gradients vanish too quickly: lower {_HOW}"
+
+# The remedy for each kind of finding. Those about slopes are the practical tips of NWAVE.
 REMEDIES = {
-    "not finite": "lower the learning rate and go back to an earlier checkpoint; check the input for NaN",
+    "not finite": (
+        "lower the learning rate and return to an earlier checkpoint; check the input for NaN"
+    ),
     "dead": (
-        "raise their weights or lower thresholds (`nwavesdk.init.fluct_init` does), and keep them awake by "
-        "`nwavesdk.loss.firing_rate_target_mse_loss`; where they are starved, too, lower slope or alpha a bit"
-    ),
-    "saturated": (
-        "lower their weights or raise thresholds; `nwavesdk.loss.firing_rate_target_mse_loss` holds their rates down"
-    ),
-    "starved": f"gradients vanish too quickly: {_GENTLER}",
-    "vanishing": f"gradients vanish too quickly: {_GENTLER}",
-    "exploding": f"training will be noisy: {_STEEPER}",
-    "vanishing over time": (
-        "what happened early is not learnt from: take longer taus or a loss that reads out all steps, then lower "
+        "raise their weights or lower thresholds (`nwavesdk.init.fluct_init` does), and keep them "
+        "active with `nwavesdk.loss.firing_rate_target_mse_loss`; if they are also starved, lower "
         "slope or alpha a bit"
     ),
+    "saturated": (
+        "lower their weights or raise thresholds; "
+        "`nwavesdk.loss.firing_rate_target_mse_loss` keeps their rates down"
+    ),
+    "starved": _GENTLER,
+    "vanishing": _GENTLER,
+    "exploding": f"training will be noisy: raise {_HOW}",
+    "vanishing over time": (
+        "the net does not learn from early steps: use longer taus or a loss that reads all steps, "
+        "then lower slope or alpha a bit"
+    ),
     "exploding over time": (
-        "early steps drown out all others: lower recurrent weights, keep detach_reset=True, raise slope or alpha a "
-        "bit, or clip gradients"
+        "early steps dominate all others: lower recurrent weights, keep detach_reset=True, raise "
+        "slope or alpha a bit, or clip gradients"
     ),
 }
-"""What helps, by kind of finding; on slopes it is what NWAVE's practical tips say."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """From where on something is told.
+    """Limits from which on something is reported.
 
     Attributes:
         few: Share of a layer's neurons that may be dead, saturated or starved.
-        saturated: Spikes a step from which on a neuron is saturated.
-        starved: Share of what a neuron of the last layer receives on average, below which one is starved.
-        depth: Factor by which the gradient of a layer may be smaller or larger than that of the last.
-        time: Factor by which it may be smaller or larger in the first quarter of the steps than in the third; the last
-            quarter is left out, as what happens there has little time to have an effect.
+        saturated: Spikes per step from which on a neuron is saturated.
+        starved: A neuron is starved if it receives less than this share of the average over neurons
+            of the last layer.
+        depth: Factor by which the gradient of a layer may be smaller or larger than that of the
+            last layer.
+        time: Factor by which it may be smaller or larger in the first quarter of the steps than in
+            the third quarter. The last quarter is left out, because what happens there has little
+            time to have an effect.
     """
 
     few: float = 0.05
@@ -63,9 +73,9 @@ class Finding:
 
     Attributes:
         kind: A key of `REMEDIES`.
-        layer: Its name in the net.
+        layer: Name of the layer in the net.
         value: Share of neurons, or the factor between two norms.
-        text: What was found.
+        text: Description of what is wrong.
         remedy: What helps.
     """
 
@@ -81,17 +91,18 @@ class Finding:
 
 @dataclass(frozen=True)
 class LayerHealth:
-    """One layer in numbers.
+    """The numbers of one layer.
 
     Attributes:
-        layer: Its name in the net.
-        rate: Spikes a step and neuron.
+        layer: Name of the layer in the net.
+        rate: Firing rate [spikes per step and neuron].
         dead: Share of neurons without a spike in the whole batch.
         saturated: Share of neurons that fire nearly always.
-        starved: Share of neurons that receive hardly any gradient.
-        norm: Euclidean norm of the gradient of its input charge.
-        depth: The same as a multiple of the last layer's; NaN where that is 0.
-        time: Norm in the first quarter of the steps as a multiple of that in the third; NaN where that is 0.
+        starved: Share of neurons that receive nearly no gradient.
+        norm: Euclidean norm of the gradient of the layer's input charge.
+        depth: The norm as a multiple of that of the last layer; NaN if both are 0.
+        time: Norm in the first quarter of the steps as a multiple of that in the third quarter; NaN
+            if both are 0.
     """
 
     layer: str
@@ -106,7 +117,7 @@ class LayerHealth:
 
 @dataclass(frozen=True)
 class Health:
-    """All layers in numbers, and what is wrong."""
+    """The numbers of all layers, and what is wrong."""
 
     layers: tuple[LayerHealth, ...]
     findings: tuple[Finding, ...]
@@ -116,15 +127,16 @@ class Health:
 def examine(
     recording: Recording, gradients: Mapping[str, Tensor], limits: Limits | None = None
 ) -> Health:
-    """Look at a pass and its gradients.
+    """Diagnose a net from a recorded pass and its gradients.
 
     Args:
-        recording: Of `SpikingSequential.record`, at least one neuron layer, sequences.
-        gradients: ∂L/∂ input charge of each layer, [B, T, *features], by its name; `RecordedPass.gradients` gives them.
-        limits: From where on something is told.
+        recording: Recording of sequences by a net with at least one neuron layer.
+        gradients: ∂L/∂(input charge) of each layer, [B, T, *features], by the layer's name, such as
+            `RecordedPass.charge_gradients` returns.
+        limits: Limits from which on something is reported.
 
     Raises:
-        ValueError: A layer has no gradient.
+        ValueError: If the gradient of a layer is missing.
     """
     missing = [name for name in recording.layers if name not in gradients]
     if missing:
@@ -134,71 +146,38 @@ def examine(
     limits = limits or Limits()
     grads = {name: gradients[name].double().flatten(2) for name in recording.layers}
     last = [*grads.values()][-1]
-    fair, most = last.abs().sum((0, 1)).mean(), float(last.norm())
-    layers = []
-    for name, grad in grads.items():
-        rates = recording.layers[name].spk.double().flatten(2).mean((0, 1))
-        received = grad.abs().sum((0, 1))
-        starved = (received < limits.starved * fair) | (received == 0)
-        norm = float(grad.norm())
-        shares = _share(rates == 0), _share(rates >= limits.saturated), _share(starved)
-        layers.append(
-            LayerHealth(
-                name, float(rates.mean()), *shares, norm, _factor(norm, most), _over_time(grad)
-            )
-        )
-    found = [
-        finding
-        for depth, layer in enumerate(layers, 1)
-        for finding in _findings(layer, depth, limits)
+    layers = [
+        _layer_health(name, recording.layers[name].spk, grad, last, limits)
+        for name, grad in grads.items()
     ]
-    return Health(tuple(layers), tuple(found))
-
-
-def _findings(layer: LayerHealth, depth: int, limits: Limits) -> list[Finding]:
-    found: list[tuple[str, float, str]] = []
-    if not math.isfinite(layer.norm):
-        found.append(("not finite", layer.norm, "has a gradient that is not finite"))
-    shares = {
-        "dead": "of its neurons do not fire once",
-        "saturated": f"of its neurons fire in {limits.saturated:.0%} of the steps or more",
-        "starved": f"of its neurons receive less than {limits.starved:g} of what one of the last layer receives",
-    }
-    for kind, words in shares.items():
-        share: float = getattr(layer, kind)
-        if share > limits.few:
-            found.append((kind, share, f"{share:.0%} {words}"))
-    factors = {
-        "": (layer.depth, limits.depth, "its gradient is {} of that of the last layer"),
-        " over time": (
-            layer.time,
-            limits.time,
-            "its gradient in the first quarter of the steps is {} of the third's",
-        ),
-    }
-    for suffix, (factor, limit, words) in factors.items():
-        if factor < 1 / limit:
-            found.append((f"vanishing{suffix}", factor, words.format(f"{factor:.1e}")))
-        if factor > limit and math.isfinite(layer.norm):
-            found.append(
-                (
-                    f"exploding{suffix}",
-                    factor,
-                    words.format(f"{factor:.1e} times that").replace(" of that", ""),
-                )
-            )
-    return [
+    findings = [
         Finding(kind, layer.layer, value, f"layer {depth} ({layer.layer}): {text}", REMEDIES[kind])
-        for kind, value, text in found
+        for depth, layer in enumerate(layers, 1)
+        for kind, value, text in _findings(layer, limits)
     ]
+    return Health(tuple(layers), tuple(findings))
 
 
-def _over_time(grad: Tensor) -> float:
+def _layer_health(
+    name: str, spk: Tensor, grad: Tensor, last: Tensor, limits: Limits
+) -> LayerHealth:
+    """The numbers of a layer; `grad` and `last` are the gradients of it and of the last layer."""
+    rates = spk.double().flatten(2).mean((0, 1))
+    received = grad.abs().sum((0, 1))
+    is_starved = (received < limits.starved * last.abs().sum((0, 1)).mean()) | (received == 0)
+    norm = float(grad.norm())
     quarter = grad.shape[1] // 4
-    if not quarter:
-        return math.nan
-    return _factor(
-        float(grad[:, :quarter].norm()), float(grad[:, 2 * quarter : 3 * quarter].norm())
+    early = float(grad[:, :quarter].norm())
+    late = float(grad[:, 2 * quarter : 3 * quarter].norm())
+    return LayerHealth(
+        layer=name,
+        rate=float(rates.mean()),
+        dead=_share(rates == 0),
+        saturated=_share(rates >= limits.saturated),
+        starved=_share(is_starved),
+        norm=norm,
+        depth=_quotient(norm, float(last.norm())),
+        time=_quotient(early, late),
     )
 
 
@@ -206,5 +185,38 @@ def _share(mask: Tensor) -> float:
     return float(mask.double().mean())
 
 
-def _factor(above: float, below: float) -> float:
-    return above / below if below else math.inf if above else math.nan
+def _quotient(numerator: float, denominator: float) -> float:
+    if denominator:
+        return numerator / denominator
+    return math.inf if numerator else math.nan
+
+
+def _findings(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, float, str]]:
+    """Kind, value and description of everything that is wrong in a layer."""
+    if not math.isfinite(layer.norm):
+        yield "not finite", layer.norm, "has a gradient that is not finite"
+    of_neurons = {
+        "dead": "of its neurons never fire",
+        "saturated": f"of its neurons fire in at least {limits.saturated:.0%} of the steps",
+        "starved": (
+            f"of its neurons receive less than {limits.starved:g} of the average in the last layer"
+        ),
+    }
+    for kind, text in of_neurons.items():
+        share: float = getattr(layer, kind)
+        if share > limits.few:
+            yield kind, share, f"{share:.0%} {text}"
+    factors = (
+        ("", layer.depth, limits.depth, "its gradient is {:.1e} times that of the last layer"),
+        (
+            " over time",
+            layer.time,
+            limits.time,
+            "its gradient in the first quarter of the steps is {:.1e} times that in the third",
+        ),
+    )
+    for suffix, factor, limit, text in factors:
+        if factor < 1 / limit:
+            yield f"vanishing{suffix}", factor, text.format(factor)
+        if factor > limit and math.isfinite(layer.norm):
+            yield f"exploding{suffix}", factor, text.format(factor)

@@ -1,4 +1,4 @@
-"""`HealthCallback`: what ails a net, told while it trains."""
+"""`HealthCallback`: a diagnosis of the net while it trains."""
 
 import copy
 import logging
@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from nwavesdk.analysis.health import Finding, Health, Limits, examine
+from nwavesdk.analysis.health import Health, Limits, examine
 from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.layers import SpikingSequential
 from nwavesdk.train.classifier import Classifier, population_loss
@@ -21,39 +21,45 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class HealthCallback(Callback):
-    """Examines the net on the first batch of an epoch, when the epoch has ended.
+    """Examines the net on the first batch of an epoch, at the end of the epoch.
 
-    It works on a copy in `eval()`: training goes on to the bit as without it. What was not found in the examination
-    before is logged as a warning, and `health_dead_1`, `health_starved_1`, … as metrics of the epoch.
+    It works on a copy in `eval()`, so that training is the same bit by bit as without it. A finding
+    that the previous examination did not have is logged as a warning. `health_dead_1`,
+    `health_starved_1`, … are logged as metrics of the epoch.
 
     Args:
-        loss: `loss(spk, mem, labels)`, where the module is no `Classifier`.
-        every: Epochs from one examination to the next.
-        limits: From where on something is told.
-        seed: Of mismatch, see `prepare_net`.
+        loss: `loss(spk, mem, labels)`. Needed if the module is not a `Classifier`.
+        every: Number of epochs from one examination to the next.
+        limits: Limits from which on something is reported.
+        seed: Seed of the mismatch; see `prepare_net`.
 
     Attributes:
-        found: What was found, by epoch from 0.
+        found: The results, by epoch from 0.
 
     Raises:
-        TypeError: When training starts: the module's `net` is no `SpikingSequential`, or `loss` is missing.
+        TypeError: When training starts, if the module's `net` is not a `SpikingSequential`, or if
+            `loss` is missing.
     """
 
     def __init__(
         self, loss: Loss | None = None, every: int = 1, limits: Limits | None = None, seed: int = 0
     ) -> None:
-        self.loss, self.every, self.limits, self.seed = loss, every, limits, seed
+        self.loss = loss
+        self.every = every
+        self.limits = limits
+        self.seed = seed
         self.found: dict[int, Health] = {}
         self._batch: tuple[Tensor, Tensor] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Check that there is something to examine."""
+        """Require a net that can be examined."""
+        title = type(pl_module).__name__
         if not isinstance(getattr(pl_module, "net", None), SpikingSequential):
             raise TypeError(
-                f"HealthCallback examines module.net, a SpikingSequential; {_name(pl_module)} has none."
+                f"HealthCallback examines module.net, a SpikingSequential, which {title} lacks."
             )
         if self.loss is None and not isinstance(pl_module, Classifier):
-            raise TypeError(f"HealthCallback: give loss=, as {_name(pl_module)} is no Classifier.")
+            raise TypeError(f"HealthCallback needs loss=, because {title} is not a Classifier.")
 
     def on_train_batch_start(
         self,
@@ -62,38 +68,34 @@ class HealthCallback(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Keep the first batch of the epoch."""
+        """Store the first batch of the epoch."""
         if batch_idx == 0:
             self._batch = batch[0], batch[1]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Examine."""
+        """Examine the net, and log what is new."""
         if self._batch is None or trainer.current_epoch % self.every:
             return
-        (x, labels), self._batch = self._batch, None
-        loss = self.loss or _loss_of(pl_module)
+        x, labels = self._batch
+        self._batch = None
+        loss = self.loss or _classifier_loss(pl_module)
         net = copy.deepcopy(pl_module.net)
         assert isinstance(net, SpikingSequential)
         recorded = RecordedPass(net.eval(), x, lambda spk, mem: loss(spk, mem, labels), self.seed)
         health = examine(recorded.recording, recorded.charge_gradients(), self.limits)
-        before = {(one.kind, one.layer) for one in self._latest()}
+        before = self.found[max(self.found)].findings if self.found else ()
+        known = {(finding.kind, finding.layer) for finding in before}
         for finding in health.findings:
-            if (finding.kind, finding.layer) not in before and trainer.is_global_zero:
+            if (finding.kind, finding.layer) not in known and trainer.is_global_zero:
                 _log.warning("epoch %d, %s", trainer.current_epoch + 1, finding)
         self.found[trainer.current_epoch] = health
         for depth, layer in enumerate(health.layers, 1):
             for kind in ("dead", "saturated", "starved"):
                 pl_module.log(f"health_{kind}_{depth}", getattr(layer, kind), sync_dist=True)
 
-    def _latest(self) -> tuple[Finding, ...]:
-        return self.found[max(self.found)].findings if self.found else ()
 
-
-def _loss_of(module: LightningModule) -> Loss:
+def _classifier_loss(module: LightningModule) -> Loss:
     assert isinstance(module, Classifier)
-    n_classes, sharpness = module.n_classes, module.learning.sharpness
+    n_classes = module.n_classes
+    sharpness = module.learning.sharpness
     return lambda spk, _, labels: population_loss(spk, labels, n_classes, sharpness)
-
-
-def _name(module: object) -> str:
-    return type(module).__name__

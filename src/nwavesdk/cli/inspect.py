@@ -260,6 +260,7 @@ def diagnose_run(run: RunPath, recordings: Recordings = None, as_json: Json = Fa
     content = {
         **_batch_facts(run, batch),
         "loss": loss,
+        "uncovered": recorded.uncovered,
         "layers": [_finite_values(layer) for layer in health.layers],
         "findings": [_finite_values(finding) for finding in health.findings],
     }
@@ -276,6 +277,8 @@ def diagnose_run(run: RunPath, recordings: Recordings = None, as_json: Json = Fa
         lines += [f"\n{kind.upper()}", *texts, f"Remedy: {remedy}."]
     if not health.findings:
         lines.append("no problem found")
+    if recorded.uncovered:
+        lines.append(f"Not examined, without neurons: {', '.join(recorded.uncovered)}.")
     print_report(as_json, content, lines)
 
 

@@ -1,13 +1,8 @@
-"""How much gradient reaches each layer under which surrogate: one forward pass, many ways back."""
+"""How much gradient reaches each layer under each of many surrogates, from one forward pass."""
 
 from nwavesdk.analysis.slopes.advice import Advice
-from nwavesdk.analysis.slopes.scan import (
-    LayerGradient,
-    RecordedPass,
-    SlopeScan,
-    scan_recorded_pass,
-    scan_slopes,
-)
+from nwavesdk.analysis.slopes.recorded_pass import LayerGradient, RecordedPass
+from nwavesdk.analysis.slopes.scan import SlopeScan, scan_recorded_pass, scan_slopes
 
 __all__ = [
     "Advice",

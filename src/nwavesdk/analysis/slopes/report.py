@@ -1,45 +1,50 @@
-"""Picture: the gradient by layer and by time, for each slope.
-
-What `nwave slopes` tells: one object, and the same for the eye.
-
-The page of a scan: what reaches each layer under which surrogate, what is recommended, a membrane to try it on.
-"""
+"""The report of `nwave slopes`: JSON for scripts, lines for a terminal, a picture and a page."""
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nwavesdk.analysis.run_batch import RunBatch
-from nwavesdk.analysis.slopes.advice import Advice, percent, surrogate_label
-from nwavesdk.analysis.slopes.scan import RecordedPass, SlopeScan, scan_recorded_pass
+from nwavesdk.analysis.slopes.advice import Advice, percent
+from nwavesdk.analysis.slopes.candidates import surrogate_label
+from nwavesdk.analysis.slopes.recorded_pass import RecordedPass
+from nwavesdk.analysis.slopes.scan import Array, SlopeScan, scan_recorded_pass
 from nwavesdk.internal.files import write_atomically
-from nwavesdk.layers import prepare_net
+from nwavesdk.layers import NeuronLayer, prepare_net
 from nwavesdk.surrogate import Surrogate
 from nwavesdk.train.page import Page
 from nwavesdk.train.theme import LIGHT, Theme, render_png
 
 __all__ = ["SlopeReport", "plot_slopes", "slopes_picture", "write_page"]
 
+RECOMMENDED = "recommended"
+
+INVISIBLE_NORM = 1e-30
+"""Norms up to this value are not drawn, because the axis is logarithmic."""
+
+MAX_CURVES = 12
+"""Number of curves that can be told apart in one plot."""
+
 
 @dataclass(frozen=True, eq=False)
 class SlopeReport:
-    """A scan, what follows from it, and what that gives when it is measured in turn.
+    """A scan, the recommendation that follows from it, and a scan of this recommendation.
 
     Attributes:
-        scan: Of the candidates.
-        advice: By layer.
-        checked: A scan of the one candidate that is recommended.
-        loss: Of the batch.
-        seconds: What pass and scan took.
+        scan: Scan of the candidates.
+        advice: The recommendation, by layer.
+        checked: Scan of the recommended surrogates as the only candidate.
+        loss: Loss of the batch.
+        seconds: Duration of pass and scan [s].
+        uncovered: Names of modules that the report does not cover; see `RecordedPass`.
     """
 
     scan: SlopeScan
@@ -47,6 +52,7 @@ class SlopeReport:
     checked: SlopeScan
     loss: float
     seconds: float
+    uncovered: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -55,185 +61,170 @@ class SlopeReport:
         surrogates: Sequence[Surrogate] | None = None,
         kind: type[Surrogate] | None = None,
     ) -> "SlopeReport":
-        """Scan a run's batch.
+        """Scan a batch of a run.
 
         Args:
-            batch: Net, input, loss.
-            surrogates: Candidates for all layers, beside the net as it is. [the default grid]
-            kind: Of what class the recommendation is. [that of the net's own surrogates]
+            batch: Net, input and loss.
+            surrogates: Candidates for all layers. The net's present surrogate is added if all
+                layers have the same. [the default grid]
+            kind: Class of the recommended surrogates. [that of the net's surrogates]
         """
-        began = time.perf_counter()
+        start = time.perf_counter()
         recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip)
         if surrogates is not None:
-            own = recorded.surrogates
-            surrogates = [*dict.fromkeys([*surrogates, *([own[0]] if len({*own}) == 1 else [])])]
+            present = {*recorded.surrogates}
+            surrogates = [*dict.fromkeys([*surrogates, *(present if len(present) == 1 else ())])]
         scan = scan_recorded_pass(recorded, surrogates)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         advice = scan.recommend(kind)
         checked = scan_recorded_pass(recorded, {RECOMMENDED: [one.surrogate for one in advice]})
-        return cls(scan, advice, checked, recorded.loss.item(), seconds)
+        return cls(scan, advice, checked, recorded.loss.item(), seconds, recorded.uncovered)
+
+    def results(self) -> Iterator[tuple[str, SlopeScan, int]]:
+        """Name, scan and index of every candidate, and of the recommendation at the end."""
+        for row, name in enumerate(self.scan.candidates):
+            yield name, self.scan, row
+        yield RECOMMENDED, self.checked, 0
+
+    def is_current(self, scan: SlopeScan, row: int) -> bool:
+        """Whether a candidate equals the net's present surrogates."""
+        return scan is self.scan and row == scan.current_row
 
     def as_json(self) -> dict[str, Any]:
-        """All numbers; null stands for what is not defined."""
+        """All numbers; null where a number is not defined."""
         scan = self.scan
         return {
             "layers": list(scan.layers),
             "rates": list(scan.rates),
             "loss": self.loss,
-            "usable_floor": scan.floor,
+            "usable_floor": scan.usable_share,
             "seconds": self.seconds,
-            "candidates": [_candidate(scan, row) for row in range(len(scan.candidates))],
+            "uncovered": list(self.uncovered),
+            "candidates": [_candidate_json(scan, row) for row in range(len(scan.candidates))],
             RECOMMENDED: {
-                **_candidate(self.checked, 0),
-                "advice": [_advice(one) for one in self.advice],
+                **_candidate_json(self.checked, 0),
+                "advice": [_advice_json(one) for one in self.advice],
             },
         }
 
     def lines(self) -> list[str]:
-        """A table of what of the last layer's gradient reaches each layer, and the reasons."""
-        scan, L = self.scan, len(self.scan.layers)
-        heads = [f"layer {k}" for k in range(1, L)] + ["last, norm", "usable, least"]
-        names = [*scan.candidates, RECOMMENDED]
-        width = max(map(len, names)) + 2
+        """A table of the gradients' norms by layer, and the reasons of the recommendation."""
+        n_layers = len(self.scan.layers)
+        heads = [f"layer {depth}" for depth in range(1, n_layers)] + ["last, norm", "usable, least"]
+        width = max(map(len, (*self.scan.candidates, RECOMMENDED))) + 2
         table = [" " * width + "".join(head.rjust(15 if "," in head else 10) for head in heads)]
-        rows = [*((scan, row) for row in range(len(scan.candidates))), (self.checked, 0)]
-        for name, (source, row) in zip(names, rows, strict=True):
-            last = float(source.norm[row, -1])
-            shares = [
-                percent(float(norm) / last) if last else "none" for norm in source.norm[row, :-1]
-            ]
-            mark = " *" if source is scan and row == scan.own_row else ""
-            numbers = f"{last:>15.3g}" + f"{100 * source.usable[row].min():.0f} %".rjust(15)
-            table.append(
-                (name + mark).ljust(width) + "".join(share.rjust(10) for share in shares) + numbers
-            )
-        what = [
-            "What of the last layer's gradient reaches each layer, as norms of ∂L/∂charge; * is the net as it is.",
-            f"Usable: neurons that get at least {scan.floor:g} of what one of the last gets; the layer with least.",
+        for name, scan, row in self.results():
+            *norms, last = scan.norm[row].tolist()
+            shares = [percent(norm / last) if last else "none" for norm in norms]
+            mark = " *" if self.is_current(scan, row) else ""
+            usable = f"{100 * scan.usable[row].min():.0f} %"
+            cells = "".join(share.rjust(10) for share in shares)
+            table.append(f"{name + mark:<{width}}{cells}{last:>15.3g}{usable:>15}")
+        notes = [
+            "Norm of ∂L/∂charge in each layer, relative to the last layer; * marks the net's "
+            "present surrogates.",
+            "Usable: share of neurons that receive at least "
+            f"{self.scan.usable_share:g} of the average in the last layer, least over layers.",
         ]
-        return [
-            *table,
-            *what,
-            "",
-            *(f"{surrogate_label(one.surrogate)}: {one.reason}" for one in self.advice),
-        ]
+        if self.uncovered:
+            notes.append(f"Not examined, without neurons: {', '.join(self.uncovered)}.")
+        reasons = [f"{surrogate_label(one.surrogate)}: {one.reason}" for one in self.advice]
+        return [*table, *notes, "", *reasons]
 
 
-Points = npt.NDArray[Any]
-
-LOWEST = 1e-30
-"""What a norm of zero is drawn as, out of sight."""
-
-
-def plot_slopes(path: Path, report: SlopeReport) -> None:
-    """Write the picture as a PNG.
-
-    Args:
-        path: The file; its folder is made if it is not there.
-        report: What was found.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, render_png(lambda theme: slopes_picture(report, theme), LIGHT))
-
-
-def slopes_picture(report: SlopeReport, theme: Theme) -> Figure:
-    """Draw the gradient's norm by layer, and by time in the first layer and in the last.
-
-    Candidates are those of the class that is recommended for the first layer, from gentle (pale) to steep.
-
-    Args:
-        report: What was found.
-        theme: Colours.
-    """
-    scan, kind = report.scan, type(report.advice[0].surrogate)
-    rows = [
-        row
-        for row, chosen in enumerate(scan.surrogates)
-        if type(chosen[0]) is kind and len({*chosen}) == 1
-    ]
-    rows.sort(key=lambda row: scan.surrogates[row][0].constants)
-    figure = Figure(figsize=(11, 4))
-    deep, first, last = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
-    layers = np.arange(1, len(scan.layers) + 1)
-    for place, row in enumerate(rows):
-        hue = theme.ramp(0.25 + 0.75 * place / max(len(rows) - 1, 1))
-        label = surrogate_label(scan.surrogates[row][0]) + (", now" if row == scan.own_row else "")
-        _line(deep, layers, scan.norm[row], color=hue, label=label, marker="o", markersize=3)
-        for axes, layer in ((first, 0), (last, -1)):
-            _line(axes, None, scan.by_time[row, layer], color=hue)
-    _recommended(report.checked, deep, first, last, layers, theme)
-    deep.set(title="Norm of ∂L/∂charge by layer", xlabel="layer", yscale="log", xticks=layers)
-    deep.legend(fontsize=7)
-    first.set(title="First layer, by time", xlabel="step", yscale="log")
-    last.set(title="Last layer, by time", xlabel="step", yscale="log")
-    for axes in (deep, first, last):
-        axes.grid(axis="y")
-    return figure
-
-
-def _recommended(
-    scan: SlopeScan, deep: Axes, first: Axes, last: Axes, layers: Points, theme: Theme
-) -> None:
-    style: dict[str, Any] = {"color": theme.hues[1], "linestyle": "--"}
-    _line(deep, layers, scan.norm[0], label="as recommended", marker="s", markersize=4, **style)
-    _line(first, None, scan.by_time[0, 0], **style)
-    _line(last, None, scan.by_time[0, -1], **style)
-
-
-def _line(axes: Axes, x: Points | None, y: Points, **style: Any) -> None:
-    place = np.arange(len(y)) if x is None else x
-    axes.plot(place, np.where(y > LOWEST, y, np.nan), linewidth=1.6, **style)
-
-
-RECOMMENDED = "recommended"
-
-
-def _candidate(scan: SlopeScan, row: int) -> dict[str, Any]:
+def _candidate_json(scan: SlopeScan, row: int) -> dict[str, Any]:
     return {
         "name": scan.candidates[row],
         "surrogates": [surrogate_label(surrogate) for surrogate in scan.surrogates[row]],
         "norm": scan.norm[row].tolist(),
         "by_time": scan.by_time[row].tolist(),
         "usable": scan.usable[row].tolist(),
-        "transfer": [_number(value) for value in scan.transfer[row]],
-        "ratio": _number(scan.ratio[row]),
+        "transfer": [_finite_or_none(value) for value in scan.transfer[row]],
+        "ratio": _finite_or_none(scan.ratio[row]),
     }
 
 
-def _advice(one: Advice) -> dict[str, Any]:
-    numbers = {
-        name: _number(getattr(one, name)) for name in ("share", "share_now", "transfer", "usable")
-    }
-    return {
-        "layer": one.layer,
-        "surrogate": surrogate_label(one.surrogate),
-        **numbers,
-        "reason": one.reason,
-    }
+def _advice_json(one: Advice) -> dict[str, Any]:
+    keys = ("share", "share_now", "transfer", "usable")
+    numbers = {key: _finite_or_none(getattr(one, key)) for key in keys}
+    label = surrogate_label(one.surrogate)
+    return {"layer": one.layer, "surrogate": label, **numbers, "reason": one.reason}
 
 
-def _number(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-MOST = 12
-"""Curves that can be told apart on one plot."""
+def plot_slopes(path: Path, report: SlopeReport) -> None:
+    """Write the picture of a report as a PNG.
+
+    Args:
+        path: The file. Its folder is made if it does not exist.
+        report: The report.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, render_png(lambda theme: slopes_picture(report, theme), LIGHT))
+
+
+def slopes_picture(report: SlopeReport, theme: Theme) -> Figure:
+    """Draw the gradient's norm by layer, and by time in the first layer and in the last one.
+
+    Shows the candidates of the class that is recommended for the first layer, from gentle (pale) to
+    steep, and the recommendation.
+
+    Args:
+        report: The report.
+        theme: Colors.
+    """
+    scan = report.scan
+    rows = scan.uniform_rows(type(report.advice[0].surrogate))
+    rows.sort(key=lambda row: scan.surrogates[row][0].constants)
+    figure = Figure(figsize=(11, 4))
+    by_layer, first, last = panels = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
+    depths = np.arange(1, len(scan.layers) + 1)
+    for place, row in enumerate(rows):
+        color = theme.ramp(0.25 + 0.75 * place / max(len(rows) - 1, 1))
+        label = surrogate_label(scan.surrogates[row][0])
+        label += ", now" if row == scan.current_row else ""
+        _draw_candidate(panels, scan, row, color=color, label=label, marker="o")
+    recommended = {"color": theme.hues[1], "linestyle": "--", "label": "recommended", "marker": "s"}
+    _draw_candidate(panels, report.checked, 0, **recommended)
+    by_layer.set(title="Norm of ∂L/∂charge by layer", xlabel="layer", xticks=depths)
+    by_layer.legend(fontsize=7)
+    first.set(title="First layer, by time", xlabel="step")
+    last.set(title="Last layer, by time", xlabel="step")
+    for axes in panels:
+        axes.set_yscale("log")
+        axes.grid(axis="y")
+    return figure
+
+
+def _draw_candidate(panels: Sequence[Axes], scan: SlopeScan, row: int, **style: Any) -> None:
+    def visible(norms: Array) -> Array:
+        return np.where(norms > INVISIBLE_NORM, norms, np.nan)
+
+    by_layer, first, last = panels
+    depths = np.arange(1, len(scan.layers) + 1)
+    by_layer.plot(depths, visible(scan.norm[row]), linewidth=1.6, markersize=3, **style)
+    del style["marker"]
+    first.plot(visible(scan.by_time[row, 0]), linewidth=1.6, **style)
+    last.plot(visible(scan.by_time[row, -1]), linewidth=1.6, **style)
 
 
 @torch.no_grad()
 def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
-    """Write the page of a scan.
+    """Write the page of a report.
 
     Args:
         path: The file.
-        report: The scan.
-        batch: What was scanned.
+        report: The report.
+        batch: The batch that was scanned.
     """
-    scan, L = report.scan, len(report.scan.layers)
     page = Page(
         "How much gradient reaches each layer",
-        f"{len(batch.labels)} recordings of the training part, {batch.weights} weights, loss {report.loss:.4g}. "
-        "Spikes do not depend on the surrogate: all candidates are from one forward pass.",
+        f"{len(batch.labels)} training recordings, {batch.weights} weights, "
+        f"loss {report.loss:.4g}. Spikes do not depend on the surrogate, so all candidates share "
+        "one forward pass.",
     )
     page.add_table(
         "Recommended",
@@ -244,31 +235,32 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
             for depth, one in enumerate(report.advice, 1)
         ],
     )
-    rows = [(scan, row, name) for row, name in enumerate(scan.candidates)] + [
-        (report.checked, 0, RECOMMENDED)
-    ]
+    depths = range(1, len(report.scan.layers))
     page.add_table(
         "Candidates",
-        "Norm of ∂L/∂charge of each layer over that of the last; usable: the least share, over layers, of neurons with "
-        f"at least {scan.floor:g} of what one of the last layer has.",
-        ["candidate", *(f"layer {k}" for k in range(1, L)), "last, norm", "usable"],
+        "Norm of ∂L/∂charge in each layer, relative to the last layer. Usable: share of neurons "
+        f"that receive at least {report.scan.usable_share:g} of the average in the last layer, "
+        "the smallest over layers.",
+        ["candidate", *(f"layer {depth}" for depth in depths), "last, norm", "usable"],
         [
             [
-                name + (" (own)" if source is scan and row == scan.own_row else ""),
-                *(float(source.norm[row, k] / source.norm[row, -1]) for k in range(L - 1)),
-                float(source.norm[row, -1]),
-                float(source.usable[row].min()),
+                name + (" (now)" if report.is_current(scan, row) else ""),
+                *(scan.norm[row, :-1] / scan.norm[row, -1]).tolist(),
+                float(scan.norm[row, -1]),
+                float(scan.usable[row].min()),
             ]
-            for source, row, name in rows
+            for name, scan, row in report.results()
         ],
     )
-    surrogates = {surrogate_label(s): s for candidate in scan.surrogates for s in candidate}
-    shown = dict(list(surrogates.items())[:MOST])
+    surrogates = {surrogate_label(s): s for chosen in report.scan.surrogates for s in chosen}
+    shown = dict(list(surrogates.items())[:MAX_CURVES])
     page.add_curves(shown)
+    # The trace is that of the busiest neuron of the first layer in the first recording.
     prepare_net(batch.net, seed=batch.chip)
     name, record = next(iter(batch.net.record(batch.x[:1]).layers.items()))
     neuron = int(record.spk[0].sum(0).argmax())
     layer = batch.net.get_submodule(name)
-    threshold = float(layer.constants()[1][neuron])  # type: ignore[operator]  # a neuron layer
-    page.add_trace(shown, record.u[0, :, neuron], record.spk[0, :, neuron], threshold, float(layer.dt))  # type: ignore[arg-type]  # as above
+    assert isinstance(layer, NeuronLayer)
+    threshold = float(layer.constants()[1][neuron])
+    page.add_trace(shown, record.u[0, :, neuron], record.spk[0, :, neuron], threshold, layer.dt)
     page.write(path)

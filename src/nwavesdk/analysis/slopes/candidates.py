@@ -1,0 +1,107 @@
+"""The surrogates that a scan compares: the default grid, and the names of candidates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+
+from nwavesdk.surrogate import ATan, FastSigmoid, Sigmoid, Surrogate, available
+
+__all__ = [
+    "SLOPES",
+    "Candidate",
+    "Candidates",
+    "default_grid",
+    "name_candidates",
+    "surrogate_label",
+]
+
+Candidate = Surrogate | Sequence[Surrogate]
+"""One surrogate for all layers, or one for each layer."""
+
+Candidates = Mapping[str, Candidate] | Sequence[Candidate]
+"""Candidates with names of the caller, or without names."""
+
+SLOPES = (1.0, 2.0, 4.0, 8.0, 16.0, 25.0, 50.0, 100.0)
+ALPHAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+
+
+def default_grid() -> tuple[Surrogate, ...]:
+    """Fast sigmoids, arctangents and sigmoids, from gentle to steep.
+
+    Example:
+        >>> len(default_grid())
+        22
+    """
+    return (*map(FastSigmoid, SLOPES), *map(ATan, ALPHAS), *map(Sigmoid, SLOPES))
+
+
+def surrogate_label(surrogate: Surrogate) -> str:
+    """The surrogate in a form that `parse` reads if it is in the catalogue; otherwise its `repr`.
+
+    Unlike in `surrogate.text`, numbers are rounded for the eye.
+
+    Example:
+        >>> surrogate_label(FastSigmoid(25.0))
+        'fast_sigmoid(slope=25)'
+    """
+    name = next((name for name, kind in available().items() if kind is type(surrogate)), None)
+    if name is None or not is_dataclass(surrogate):
+        return repr(surrogate)
+    values = {field.name: getattr(surrogate, field.name) for field in fields(surrogate)}
+    parameters = (
+        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value!r}"
+        for key, value in values.items()
+    )
+    return f"{name}({', '.join(parameters)})"
+
+
+def name_candidates(
+    candidates: Candidates | None, current: Sequence[Surrogate]
+) -> dict[str, tuple[Surrogate, ...]]:
+    """The candidates by name, each with one surrogate for each layer.
+
+    Args:
+        candidates: The candidates. [the default grid, and `current` if the grid lacks it]
+        current: The net's present surrogates, by layer.
+
+    Raises:
+        ValueError: If there is no candidate, if two have the same name, or if one has not as many
+            surrogates as the net has layers.
+        TypeError: If a candidate is not a surrogate.
+    """
+    if candidates is None:
+        present = current[0] if len({*current}) == 1 else tuple(current)
+        candidates = [*default_grid(), *([] if present in default_grid() else [present])]
+    if not isinstance(candidates, Mapping):
+        names = [_candidate_name(candidate) for candidate in candidates]
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            raise ValueError(f"there are two candidates {repeated!r}: give them names in a dict.")
+        candidates = dict(zip(names, candidates, strict=True))
+    if not candidates:
+        raise ValueError("there is no candidate: give at least one surrogate.")
+    named: dict[str, tuple[Surrogate, ...]] = {}
+    for name, candidate in candidates.items():
+        if isinstance(candidate, Surrogate):
+            candidate = (candidate,) * len(current)
+        chosen = tuple(candidate)
+        for surrogate in chosen:
+            if not isinstance(surrogate, Surrogate):
+                raise TypeError(
+                    f"a candidate is a surrogate, or one for each layer, got {surrogate!r} in "
+                    f"{name!r}."
+                )
+        if len(chosen) != len(current):
+            raise ValueError(
+                f"candidate {name!r} has {len(chosen)} surrogates, the net has {len(current)} "
+                "neuron layers."
+            )
+        named[name] = chosen
+    return named
+
+
+def _candidate_name(candidate: Candidate) -> str:
+    if isinstance(candidate, Surrogate):
+        return surrogate_label(candidate)
+    return " | ".join(
+        surrogate_label(one) if isinstance(one, Surrogate) else repr(one) for one in candidate
+    )

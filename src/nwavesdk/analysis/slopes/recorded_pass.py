@@ -1,0 +1,186 @@
+"""`RecordedPass`: one forward pass through a net, and the gradients of any surrogates from it.
+
+Spikes of a forward pass do not depend on the surrogate, so the pass is run once. For each choice of
+surrogates, the backward pass is then one adjoint recurrence per neuron layer
+(`Record.charge_gradient`). Between two layers, it is what autograd computes: for a synapse, a
+product with its transposed weight.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nwavesdk.layers import NeuronLayer, SpikingSequential, find_edges, prepare_net
+from nwavesdk.surrogate import Surrogate
+
+__all__ = ["LayerGradient", "LossFunction", "RecordedPass"]
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""`loss_fn(spk, mem)`, from what the net returns to a scalar."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerGradient:
+    """The gradient that reaches one layer.
+
+    Attributes:
+        index: Index of the layer, from 0 for the first.
+        charge: ∂L/∂(input charge of the layer), [B, T, *features].
+        weights: ∂L/∂(parameters that make the charge), by their name in the net. Empty if they were
+            not asked for.
+    """
+
+    index: int
+    charge: Tensor
+    weights: dict[str, Tensor]
+
+
+class RecordedPass:
+    """A pass of a copy of a net in its present mode; the net and its state do not change.
+
+    Args:
+        net: A net with at least one neuron layer.
+        x: Input [B, T, *features].
+        loss_fn: `loss_fn(spk, mem)`, from what the net returns to a scalar.
+        seed: Seed of the mismatch; see `prepare_net`.
+        weights: Whether gradients of weights will be needed.
+
+    Attributes:
+        recording: The recording of the pass.
+        names: Names of the neuron layers in the order in which they run.
+        records: Record of each of these layers.
+        uncovered: Names of modules with parameters that are neither a synapse nor a neuron layer.
+            Gradients pass through them, but reports say nothing about them.
+        loss: The loss.
+
+    Raises:
+        TypeError: If the net is not a `SpikingSequential`.
+        ValueError: If it has no neuron layer, if `x` is not a sequence, or if the loss does not
+            depend on the last layer.
+    """
+
+    def __init__(
+        self,
+        net: SpikingSequential,
+        x: Tensor,
+        loss_fn: LossFunction,
+        seed: int | None = None,
+        weights: bool = False,
+    ) -> None:
+        if not isinstance(net, SpikingSequential):
+            raise TypeError(
+                f"gradients are recorded in a SpikingSequential, got {type(net).__name__}."
+            )
+        if x.ndim < 3:
+            raise ValueError(
+                f"a scan needs sequences [B, T, *features], got an input of shape {list(x.shape)}."
+            )
+        net = copy.deepcopy(net)
+        if not weights:
+            # Gradients of constants are not computed along the way.
+            net.requires_grad_(False)
+        with torch.enable_grad():
+            prepare_net(net, seed)
+            self.recording = net.record(x.detach().requires_grad_(), charges=True)
+            self.loss = loss_fn(self.recording.spk, self.recording.mem)
+        self.names = tuple(self.recording.layers)
+        self.records = tuple(self.recording.layers.values())
+        if not self.records:
+            raise ValueError("the net has no neuron layer, so there is no surrogate to choose.")
+        found = find_edges(net)
+        self.uncovered = found.uncovered
+        self._recurrent = {edge.module_name: edge for edge in found.edges if edge.is_recurrent}
+        self._feeding_parameters = _feeding_parameters(net)
+        self._output_gradients = self._differentiate_loss()
+
+    @property
+    def surrogates(self) -> tuple[Surrogate, ...]:
+        """The net's present surrogates, by layer."""
+        return tuple(record.surrogate for record in self.records)
+
+    def gradients(self, surrogates: Sequence[Surrogate] | None = None) -> Iterator[LayerGradient]:
+        """Layer by layer, from the last to the first; each is computed when it is asked for.
+
+        Args:
+            surrogates: One for each layer. [the net's]
+
+        Raises:
+            ValueError: If there are not as many surrogates as layers.
+        """
+        chosen = self.surrogates if surrogates is None else tuple(surrogates)
+        if len(chosen) != len(self.records):
+            raise ValueError(
+                f"the net has {len(self.records)} neuron layers, got {len(chosen)} surrogates."
+            )
+        grad_spk, grad_mem = self._output_gradients
+        for index in reversed(range(len(self.records))):
+            charge, recurrent = self.records[index].charge_gradient(
+                grad_spk, grad_mem, chosen[index]
+            )
+            grad_spk, weights = self._pass_back(index, charge)
+            grad_mem = None  # A layer hands only its spikes on.
+            weights |= self._recurrent_gradient(index, recurrent)
+            yield LayerGradient(index, charge, weights)
+
+    def charge_gradients(self, surrogates: Sequence[Surrogate] | None = None) -> dict[str, Tensor]:
+        """∂L/∂(input charge) of all layers, by their names; see `gradients`."""
+        return {
+            self.names[gradient.index]: gradient.charge for gradient in self.gradients(surrogates)
+        }
+
+    def _differentiate_loss(self) -> tuple[Tensor | None, Tensor | None]:
+        """∂L/∂spk and ∂L/∂mem of the last layer."""
+        last = self.records[-1]
+        if not self.loss.requires_grad or self.loss.numel() != 1:
+            raise ValueError(
+                "loss_fn(spk, mem) must return one number that depends on what the net returns."
+            )
+        grad_spk, grad_mem = torch.autograd.grad(
+            self.loss, [last.spk, last.mem], retain_graph=True, allow_unused=True
+        )
+        if grad_spk is None and grad_mem is None:
+            raise ValueError("the loss does not depend on the net's last neuron layer.")
+        return grad_spk, grad_mem
+
+    def _pass_back(self, index: int, charge: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Gradients of the spikes of the layer below, if there is one, and of the weights."""
+        cur = self.records[index].cur
+        assert cur is not None
+        below = [self.records[index - 1].spk] if index else []
+        parameters = self._feeding_parameters[index]
+        inputs = [*below, *parameters.values()]
+        if not inputs:
+            return None, {}
+        found = torch.autograd.grad(cur, inputs, charge, retain_graph=True, allow_unused=True)
+        weights = dict(zip(parameters, found[len(below) :], strict=True))
+        used = {name: grad for name, grad in weights.items() if grad is not None}
+        return found[0] if below else None, used
+
+    def _recurrent_gradient(self, index: int, effective_grad: Tensor | None) -> dict[str, Tensor]:
+        """The gradient of the recurrent weights of a layer, from that of the effective ones."""
+        edge = self._recurrent.get(self.names[index])
+        if edge is None or effective_grad is None or not edge.weight.requires_grad:
+            return {}
+        with torch.enable_grad():
+            # The product gives a graph even where the effective weights are the weights.
+            effective = edge.effective_weight() * 1
+            (grad,) = torch.autograd.grad(effective, [edge.weight], effective_grad.to(effective))
+        return {edge.name: grad}
+
+
+def _feeding_parameters(net: SpikingSequential) -> list[dict[str, nn.Parameter]]:
+    """For each neuron layer, the trainable parameters between it and the layer before, by name."""
+    by_layer: list[dict[str, nn.Parameter]] = []
+    pending: dict[str, nn.Parameter] = {}
+    for name, module in net.modules_in_order():
+        if isinstance(module, NeuronLayer):
+            by_layer.append(pending)
+            pending = {}
+            continue
+        for key, parameter in module.named_parameters():
+            if parameter.requires_grad:
+                pending[f"{name}.{key}"] = parameter
+    return by_layer

@@ -1,0 +1,95 @@
+"""Gradients from a recorded pass equal those of whole passes under autograd."""
+
+import pytest
+import torch
+
+from analysis.slopes.nets import (
+    CANDIDATES,
+    N,
+    by_layer,
+    chip_net,
+    input_charge,
+    lif_net,
+    loss_fn,
+    whole_pass,
+)
+from nwavesdk.analysis.slopes import RecordedPass
+from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
+from nwavesdk.surrogate import atan, fast_sigmoid
+from tolerances import GRADIENT, assert_close
+
+# Each net with two candidates. Over all nets, every candidate meets both values of `detach_reset`.
+NETS = {
+    "subtraction": (lambda: lif_net(True), ("steep", "mixed")),
+    "subtraction, full": (lambda: lif_net(False), ("atan", "custom")),
+    "zero": (lambda: lif_net(False, reset_mechanism="zero"), ("gentle", "mixed")),
+    "none": (lambda: lif_net(True, reset_mechanism="none"), ("atan", "custom")),
+    "recurrent": (lambda: lif_net(False, layer_topology="RC"), ("sigmoid", "steep")),
+    "recurrent, detached": (lambda: lif_net(True, layer_topology="RC"), ("gentle", "atan")),
+    "reference": (lambda: lif_net(False, solver="reference"), ("mixed", "custom")),
+    "comPaSSo": (
+        lambda: lif_net(True, solver="compasso", compasso_spike_grad="layer"),
+        ("steep", "mixed"),
+    ),
+    "bfloat16": (lambda: lif_net(True, saved_dtype="bfloat16"), ("steep", "custom")),
+    "h1v1": (lambda: chip_net(1, False), ("atan", "gentle")),
+    "h1v2": (lambda: chip_net(2, True), ("sigmoid", "mixed")),
+    "h1v2 recurrent": (lambda: chip_net(2, False, "RC"), ("steep", "custom")),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_gradients_are_those_of_whole_passes(name):
+    make, names = NETS[name]
+    net = make().double().eval()
+    x = input_charge()
+    recorded = RecordedPass(net, x, loss_fn, seed=4, weights=True)
+    assert all(record.spk.sum() for record in recorded.records), "a silent layer tests nothing"
+    for candidate in names:
+        chosen = by_layer(CANDIDATES[candidate])
+        charges, parameters = whole_pass(net, x, chosen, seed=4)
+        weights = {}
+        for gradient in recorded.gradients(chosen):
+            expected = charges[gradient.index]
+            assert_close(gradient.charge, expected, GRADIENT, f"charge of layer {gradient.index}")
+            weights |= gradient.weights
+        assert weights.keys() == {n for n in parameters if "weight" in n or "bias" in n}
+        for key, grad in weights.items():
+            assert_close(grad, parameters[key], GRADIENT, key)
+
+
+def test_adjacent_layers():
+    """The spikes of the first layer are then the charge of the second one, the same tensor."""
+    net = SpikingSequential(
+        LIFSynapse(N, 5), LIFLayer(5, 8e-3), torch.nn.Identity(), LIFLayer(5, 8e-3)
+    ).double()
+    x = input_charge()
+    recorded = RecordedPass(net, x, loss_fn, weights=True)
+    gradients = list(recorded.gradients([fast_sigmoid(4)] * 2))
+    for layer in (net[1], net[3]):
+        layer.spike_grad = fast_sigmoid(4)
+    prepare_net(net)
+    loss_fn(*net(x)).backward()
+    assert_close(gradients[1].weights["0.weight"], net[0].weight.grad, GRADIENT, "0.weight")
+
+
+def test_other_modules_with_parameters_are_listed_as_uncovered():
+    net = lif_net().double().eval()
+    assert RecordedPass(net, input_charge(), loss_fn).uncovered == ("4",)  # the linear module
+
+
+def test_invalid_nets_inputs_and_losses_are_refused():
+    net = lif_net().double().eval()
+    x = input_charge()
+    with pytest.raises(TypeError, match="SpikingSequential, got Sequential"):
+        RecordedPass(torch.nn.Sequential(*net), x, loss_fn)
+    with pytest.raises(
+        ValueError, match=r"sequences \[B, T, \*features\], got an input of shape \[40, 6\]"
+    ):
+        RecordedPass(net, x[0], loss_fn)
+    with pytest.raises(ValueError, match="no neuron layer"):
+        RecordedPass(SpikingSequential(LIFSynapse(N, 3)).double(), x, loss_fn)
+    with pytest.raises(ValueError, match="depends on what the net returns"):
+        RecordedPass(net, x, lambda *_: torch.zeros(()))
+    with pytest.raises(ValueError, match="has 3 neuron layers, got 2 surrogates"):
+        next(RecordedPass(net, x, loss_fn).gradients([atan(2)] * 2))
