@@ -1,4 +1,4 @@
-"""Deep nets that are silent with the default weights, by the neuron."""
+"""Deep nets that are silent with the default weights, and their inputs and spikes."""
 
 import torch
 
@@ -10,6 +10,7 @@ from nwavesdk.layers import (
     LIFLayer,
     LIFSynapse,
     SpikingSequential,
+    prepare_net,
 )
 
 KINDS = {
@@ -32,6 +33,11 @@ def events(share, *shape, size=1.0, seed=1):
     return (
         size * (torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) < share).float()
     )
+
+
+def layer_spikes(net, x):
+    prepare_net(net)
+    return [layer.spk.detach() for layer in net.record(x).layers.values()]
 
 
 def faint(kind):

@@ -1,4 +1,4 @@
-"""Front ends by firing rate."""
+"""Front ends by firing rate: rates reached, the limit of the chip, errors."""
 
 import copy
 
@@ -56,14 +56,13 @@ def test_each_channel_fires_at_its_rate_within_a_step_of_the_bisection(kind):
 
 
 def test_a_constant_input_fires_at_the_rate_of_the_closed_form():
-    net = SpikingSequential(
-        H1v2Frontend(1), LIFLayer(1, taus=1e3)
-    )  # no leak to speak of: rate = charge / threshold
+    # Nearly without leak: rate = charge / threshold.
+    net = SpikingSequential(H1v2Frontend(1), LIFLayer(1, taus=1e3))
     frontend_firing_init(net, torch.ones(1, 1000, 1), 0.25)
     assert net[0].weight.item() * 0.5 == pytest.approx(0.25, abs=1e-3)
 
 
-def test_it_is_found_within_a_net_and_the_rest_stays():
+def test_a_nested_front_end_is_found_and_nothing_else_changes():
     net = SpikingSequential(
         SpikingSequential(*PAIRS["h1v2"](16)), H1v2Synapse(16, 4), H1v2Layer(4, 10e-3)
     )
@@ -81,7 +80,7 @@ def test_it_is_found_within_a_net_and_the_rest_stays():
     assert len(lines) == 17
 
 
-def test_a_front_end_and_a_layer_do_and_mismatch_is_off():
+def test_a_front_end_and_a_layer_suffice_and_mismatch_is_off():
     frontend, layer = Frontend(8, 5, 0.3), HWLayer(8, 10e-3, ileak_mismatch=True)
     x = sound(2, 300, 8)
     report = frontend_firing_init((frontend, layer), x, 0.08)
@@ -91,7 +90,7 @@ def test_a_front_end_and_a_layer_do_and_mismatch_is_off():
     assert max(abs(rate - 0.08) for rate in report.rates) < 0.04  # in steps of 5 bits
 
 
-def test_what_the_limit_forbids_is_told():
+def test_channels_that_the_limit_keeps_below_their_rate_are_reported():
     x = sound(2, 100, 3) * torch.tensor([1.0, 0.05, 0.0])
     net = SpikingSequential(*PAIRS["h1v2"](3))
     with pytest.warns(
@@ -108,15 +107,32 @@ def test_what_the_limit_forbids_is_told():
 @pytest.mark.parametrize(
     ("make", "options", "error", "words"),
     [
-        (lambda: PAIRS["h1v2"](4), {"rate": 1.0}, ValueError, r"rate must be a finite number above 0 and below 1 \[spikes per step\], got 1.0"),
-        (lambda: PAIRS["h1v2"](4), {"rate": [0.1] * 3}, ValueError, r"one per channel \(4\), got the shape \[3\]"),
-        (lambda: nn.Linear(4, 4), {}, RuntimeError, "found 0 front ends with a neuron layer, expected one"),
         (
-            lambda: SpikingSequential(*PAIRS["h1v2"](4), *PAIRS["h1v2"](4)), {}, RuntimeError,
+            lambda: PAIRS["h1v2"](4),
+            {"rate": 1.0},
+            ValueError,
+            r"rate must be .* above 0 and below 1 \[spikes.*, got 1.0",
+        ),
+        (
+            lambda: PAIRS["h1v2"](4),
+            {"rate": [0.1] * 3},
+            ValueError,
+            r"one per channel \(4\), got the shape \[3\]",
+        ),
+        (
+            lambda: nn.Linear(4, 4),
+            {},
+            RuntimeError,
+            "found 0 front ends with a neuron layer, expected one",
+        ),
+        (
+            lambda: SpikingSequential(*PAIRS["h1v2"](4), *PAIRS["h1v2"](4)),
+            {},
+            RuntimeError,
             "found 2 front ends.*to choose",
         ),
     ],
-)  # fmt: skip
-def test_what_is_wrong_is_said(make, options, error, words):
+)
+def test_an_error_names_what_is_wrong(make, options, error, words):
     with pytest.raises(error, match=words):
         frontend_firing_init(make(), sound(1, 50, 4), **options)

@@ -1,4 +1,4 @@
-"""Weights ready for the chip: statistics of charges, limits and blocks of signs."""
+"""Weights that a chip can hold: statistics of charges, limits and blocks of signs."""
 
 from dataclasses import replace
 
@@ -53,9 +53,12 @@ def test_blocks_share_their_sign_along_the_chip_s_axis(axis):
 
 def test_all_chip_weights_of_a_net_are_drawn_and_nothing_else():
     net = SpikingSequential(
-        H1v2Frontend(16), H1v2Layer(16, 1e-2), H1v2Synapse(16, 20), H1v2Layer(20, 1e-2, layer_topology="RC"),
+        H1v2Frontend(16),
+        H1v2Layer(16, 1e-2),
+        H1v2Synapse(16, 20),
+        H1v2Layer(20, 1e-2, layer_topology="RC"),
         LIFSynapse(20, 4),
-    )  # fmt: skip
+    )
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     init_weights(net, seed=0)
     changed = {name for name, p in net.named_parameters() if not torch.equal(p, before[name])}
@@ -68,12 +71,12 @@ def test_all_chip_weights_of_a_net_are_drawn_and_nothing_else():
     assert not torch.equal(net[2].weight, once)
 
 
-def test_what_is_wrong_is_said():
+def test_an_error_names_what_is_wrong():
     with pytest.raises(ValueError, match="LIFSynapse has no weights of a chip.*fluct_init"):
         init_weights(LIFSynapse(3, 4))
     with pytest.raises(ValueError, match="gain must be a finite number above 0"):
         init_weights(HWSynapse(3, 4), gain=0)
-    with pytest.raises(ValueError, match="HWLayer|H1v1Layer has no weights of a chip"):
+    with pytest.raises(ValueError, match="H1v1Layer has no weights of a chip"):
         init_weights(HWLayer(3, 1e-2))
     synapse = HWSynapse(3, 4)
     parametrize.register_parametrization(synapse, "weight", nn.Identity())
