@@ -1,13 +1,20 @@
-"""What is measured, and what it should reach: data only."""
+"""The cases to measure and their targets: data only."""
 
 from nwavesdk.analysis.bench import LayerCase, TrainingCase
 
 DECAY_TAU = 20  # steps; every layer here has taus of 20 ms at dt = 1 ms
 
 LAYER_SHAPES = [
-    (64, 100, 512), (64, 250, 128), (64, 1000, 512), (64, 100, 128),
-    (64, 100, 20), (64, 100, 1), (8, 800, 20), (8, 12800, 1),
-]  # fmt: skip
+    (64, 100, 512),
+    (64, 250, 128),
+    (64, 1000, 512),
+    (64, 100, 128),
+    (64, 100, 20),
+    (64, 100, 1),
+    (8, 800, 20),
+    (8, 12800, 1),
+]
+"""Batch, time steps and neurons."""
 SURROGATES = ["fast_sigmoid", "atan", "sigmoid"]
 QUICK_LAYER_SHAPES = [(64, 100, 512), (64, 250, 128), (64, 100, 20)]
 
@@ -23,23 +30,22 @@ SWEEPS = {
     "B": [(B, 100, 128) for B in (1, 4, 16, 64, 256, 1024)],
 }
 SWEEP_DENSITIES = [0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5]
-SWEEP_COMPILED = [
-    "spikingjelly"
-]  # compiling takes up to 20 s a size; this peer is the fastest with it and without
+# Compiling takes up to 20 s per size, and this peer is the fastest with and without it.
+SWEEP_COMPILED = ["spikingjelly"]
 
 MEMORY_SHAPE = (64, 100, 512)
 MEMORY_NET = {"B": 16, "sizes": (128, 128, 20), "chunk": 100}
 MEMORY_T = [100, 300, 1000, 3000, 10_000]
 
-LONGEST_OF_PEERS = 3000  # above, some take many minutes for a step
+# For longer sequences some peers take many minutes per step.
+LONGEST_OF_PEERS = 3000
 
-JOB_ROUNDS, JOB_EPOCHS = (
-    3,
-    3,
-)  # runs of `nwave train` on each solver, and epochs after the first of each
+JOB_ROUNDS = 3  # runs of `nwave train` on each solver
+JOB_EPOCHS = 3  # epochs of each run after the first one
 
-# Targets by the name of a row. `ratio`: the fastest peer's time over ours; `of_copy`: share of the machine's copy
-# bandwidth; `over_floor`: our time over the floor; `value`: upper bound of the row's own number.
+# Targets by the name of a row. `ratio`: the fastest peer's time over ours; `of_copy`: share of the
+# machine's copy bandwidth; `over_floor`: our time over the lower bound; `value`: upper bound of the
+# row's number.
 TARGETS = {
     "layer/64x100x512/fast_sigmoid/fixed": {"ratio": 12},
     "layer/64x250x128/fast_sigmoid/fixed": {"ratio": 20},

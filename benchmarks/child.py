@@ -1,7 +1,9 @@
-"""One measurement in a fresh process: `python -m benchmarks.child '{"job": …}'` prints one JSON value.
+"""One measurement in a fresh process.
 
-Jobs: `kept` and `peak` for memory, `imports` and `first_call` for start-up, `epochs` for `nwave train`, `times` for the
-comparison of two commits.
+`python -m benchmarks.child '{"job": …}'` prints one JSON value.
+
+Jobs: `kept` and `peak` for memory, `imports` and `first_call` for start-up, `epochs` for
+`nwave train`, `times` for the comparison of two commits.
 """
 
 import csv
@@ -15,12 +17,13 @@ START = time.perf_counter()
 
 
 def first_call(_: dict) -> dict[str, float]:
-    """Seconds of the first forward and backward pass of a layer in this process, numba's import included."""
+    """Return the seconds of the first forward and backward pass, numba's import included."""
     import torch
 
     from nwavesdk.layers import LIFLayer, prepare_net
 
-    layer, x = LIFLayer(32, 20e-3), torch.rand(4, 10, 32, requires_grad=True)
+    layer = LIFLayer(32, 20e-3)
+    x = torch.rand(4, 10, 32, requires_grad=True)
     prepare_net(layer)
     start = time.perf_counter()
     layer(x)[0].sum().backward()
@@ -28,7 +31,7 @@ def first_call(_: dict) -> dict[str, float]:
 
 
 def imports(_: dict) -> dict[str, float]:
-    """Seconds of `import torch`, and of our own modules after it."""
+    """Return the seconds of `import torch`, and of our modules after it."""
     import torch  # noqa: F401
 
     torch_at = time.perf_counter()
@@ -46,7 +49,7 @@ def imports(_: dict) -> dict[str, float]:
 
 
 def epochs(solver: str, count: int) -> dict[str, list[float]]:
-    """Seconds and validation accuracy of each epoch of `nwave train` but the first, which compiles."""
+    """Return seconds and validation accuracy of all epochs but the first, which compiles."""
     import tempfile
 
     from nwavesdk.layers import NeuronLayer, SpikingSequential
@@ -70,7 +73,7 @@ def epochs(solver: str, count: int) -> dict[str, list[float]]:
 
 
 def measure_with_this_tree() -> None:
-    """Take `nwavesdk.analysis.bench`, the instrument, from this tree, whatever commit the rest of nwavesdk comes from."""
+    """Load `nwavesdk.analysis.bench` from this tree, whatever commit the rest comes from."""
     folder = Path(__file__).parents[1] / "src" / "nwavesdk" / "analysis" / "bench"
     name = "nwavesdk.analysis.bench"
     spec = importlib.util.spec_from_file_location(
@@ -83,23 +86,23 @@ def measure_with_this_tree() -> None:
 
 
 def main() -> None:
-    """Do the job and print what it gave."""
+    """Run the job and print its result."""
     arguments = json.loads(sys.argv[1])
     job = arguments.pop("job")
     if job in ("kept", "peak"):
         from benchmarks import memory_jobs
 
-        given = getattr(memory_jobs, job)(**arguments)
+        result = getattr(memory_jobs, job)(**arguments)
     elif job == "epochs":
-        given = epochs(**arguments)
+        result = epochs(**arguments)
     elif job == "times":
         measure_with_this_tree()
         from benchmarks.compare import times
 
-        given = times(**arguments)
+        result = times(**arguments)
     else:
-        given = {"first_call": first_call, "imports": imports}[job](arguments)
-    print(json.dumps(given))
+        result = {"first_call": first_call, "imports": imports}[job](arguments)
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

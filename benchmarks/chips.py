@@ -1,9 +1,9 @@
-"""Many chips by the fastest way against a plain loop over chips, by size of the work.
+"""Many simulated chips: `draw_series` against a plain loop over chips, by size of the work.
 
     python -m benchmarks.chips [--quick]
 
-The loop is what a user would write: `prepare_net(net, seed)`, `net(x)`, count, on the same fused kernels. Both must
-count the same before a number is taken.
+The loop is what a user would write: `prepare_net(net, seed)`, `net(x)`, count, on the same fused
+kernels. Both must give the same counts before they are timed.
 """
 
 import argparse
@@ -26,7 +26,7 @@ NETS = {"h1v1": ("h1v1", False), "h1v2": ("h1v2", False), "h1v2 recurrent": ("h1
 
 
 def chip_net(chip: str, recurrent: bool) -> SpikingSequential:
-    """16 channels, 16-50-20 neurons, with mismatch and 5 bits, as `nwave train --chip` builds it."""
+    """Build a net of 16 channels and 16-50-20 neurons, with mismatch and 5 bits."""
     profile = load_profile(chip)
     family = family_of(profile)
     noisy = (
@@ -35,19 +35,22 @@ def chip_net(chip: str, recurrent: bool) -> SpikingSequential:
     neurons = {"taus": 50e-3, "ileak_mismatch": True}
     hidden = neurons | ({"layer_topology": "RC", "quantization_bits": 5} if recurrent else {})
     net = SpikingSequential(
-        family.frontend(16, 5, **noisy), family.layer(16, **neurons),
-        family.synapse(16, 50, 5, **noisy), family.layer(50, **hidden),
-        family.synapse(50, 20, 5, **noisy), family.layer(20, **neurons),
-    )  # fmt: skip
+        family.frontend(16, 5, **noisy),
+        family.layer(16, **neurons),
+        family.synapse(16, 50, 5, **noisy),
+        family.layer(50, **hidden),
+        family.synapse(50, 20, 5, **noisy),
+        family.layer(20, **neurons),
+    )
     project(net)
     return net.eval()
 
 
 @torch.no_grad()
-def loop(
+def count_in_loop(
     net: SpikingSequential, x: torch.Tensor, labels: torch.Tensor, seeds: list[int]
 ) -> list[int]:
-    """One chip after the other."""
+    """Count right answers, one chip after the other."""
     counts = []
     for seed in seeds:
         prepare_net(net, seed=seed)
@@ -55,8 +58,8 @@ def loop(
     return counts
 
 
-def measured(quick: bool) -> Iterator[dict[str, Any]]:
-    """A row for each net and size."""
+def measure_rows(quick: bool) -> Iterator[dict[str, Any]]:
+    """Yield a row for each net and size."""
     for name, (chip, recurrent) in NETS.items():
         for recordings, steps in SHAPES[:1] if quick else SHAPES:
             torch.manual_seed(0)
@@ -65,16 +68,14 @@ def measured(quick: bool) -> Iterator[dict[str, Any]]:
             labels = torch.arange(recordings) % CLASSES
             chips = 4 if quick else 10 if recordings * steps > 20_000 else 40
             seeds = list(range(chips))
-            one, many = (
-                loop(net, x, labels, seeds),
-                count_right(net, x, labels, CLASSES, seeds).tolist(),
-            )
-            assert one == many, (
-                f"{name} {recordings} x {steps}: the loop counts {one}, the series {many}"
+            one_by_one = count_in_loop(net, x, labels, seeds)
+            together = count_right(net, x, labels, CLASSES, seeds).tolist()
+            assert one_by_one == together, (
+                f"{name} {recordings} x {steps}: loop {one_by_one}, series {together}"
             )
             samples = time_in_turn(
                 {
-                    "loop": lambda net=net, x=x, labels=labels, seeds=seeds: loop(
+                    "loop": lambda net=net, x=x, labels=labels, seeds=seeds: count_in_loop(
                         net, x, labels, seeds
                     ),
                     "series": lambda net=net, x=x, labels=labels, seeds=seeds: count_right(
@@ -94,43 +95,40 @@ def measured(quick: bool) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
 
 
-def told(rows: list[dict[str, Any]]) -> str:
-    """The rows as a Markdown table."""
+def markdown_table(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as a Markdown table."""
     lines = [
-        "| net | recordings × steps | tile | loop, ms a chip | series, ms a chip | × |",
+        "| net | recordings × steps | tile | loop, ms per chip | series, ms per chip | × |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
         loop_ms, series_ms = (row["ms_a_chip"][way]["median"] for way in ("loop", "series"))
-        size, tile = (
-            f"{row['recordings']} × {row['steps']}",
-            f"{row['tile'][0]} × {row['tile'][1]} chips",
-        )
-        lines.append(
-            f"| {row['net']} | {size} | {tile} | {loop_ms:.3g} | {series_ms:.3g} | {row['ratio']:.2f} |"
-        )
+        size = f"{row['recordings']} × {row['steps']}"
+        tile = f"{row['tile'][0]} × {row['tile'][1]} chips"
+        times = f"{loop_ms:.3g} | {series_ms:.3g} | {row['ratio']:.2f}"
+        lines.append(f"| {row['net']} | {size} | {tile} | {times} |")
     return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """See `--help`."""
+    """Measure and print the table; see `--help`."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.chips", description=__doc__.split("\n", 1)[0]
     )
-    parser.add_argument("--quick", action="store_true", help="the smallest size; nothing is kept")
+    parser.add_argument("--quick", action="store_true", help="the smallest size; nothing is stored")
     quick = parser.parse_args(arguments).quick
     prepare_timing()
-    rows = list(measured(quick))
-    print(told(rows))
+    rows = list(measure_rows(quick))
+    print(markdown_table(rows))
     if not quick:
         file = results.path()
-        found = results.read(file)
-        found["sections"]["chips"] = {
+        stored = results.read(file)
+        stored["sections"]["chips"] = {
             "run": results.provenance("python -m benchmarks.chips"),
             "rows": rows,
         }
-        results.write(file, found)
-        print(f"kept in {file}")
+        results.write(file, stored)
+        print(f"stored in {file}")
 
 
 if __name__ == "__main__":

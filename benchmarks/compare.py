@@ -1,4 +1,4 @@
-"""Two commits against each other: the same cases in fresh processes that take turns."""
+"""Compare two commits: the same cases in fresh processes that alternate."""
 
 import subprocess
 import sys
@@ -26,8 +26,8 @@ from nwavesdk.analysis.bench import (
 ROUNDS = 7
 
 
-def names(quick: bool, wanted: Callable[[str], bool]) -> list[str]:
-    """The cases to compare: fast_sigmoid and fixed constants unless others are asked for by name."""
+def case_names(quick: bool, wanted: Callable[[str], bool]) -> list[str]:
+    """Return the cases to compare: fast_sigmoid and fixed constants, unless others are named."""
     everything = list(_cases())
     plain = [
         n
@@ -44,7 +44,10 @@ def names(quick: bool, wanted: Callable[[str], bool]) -> list[str]:
 
 
 def times(wanted: list[str]) -> dict[str, Any]:
-    """In a fresh process: medians [ms] by case, and which nwavesdk was measured; None where it is not at parity."""
+    """Return medians [ms] by case, and the folder of the measured package.
+
+    Runs in a fresh process. The median is None where spikes or gradients differ from the reference.
+    """
     prepare_timing()
     medians: dict[str, float | None] = {}
     for name in wanted:
@@ -60,46 +63,47 @@ def times(wanted: list[str]) -> dict[str, Any]:
     return {"package": str(Path(nwavesdk.__file__).parent), "medians": medians}
 
 
-def against(base: str, wanted: list[str], rounds: int = ROUNDS) -> str:
-    """A table: milliseconds at `base` and here, and how many times faster it is here.
+def compare_with_base(base: str, wanted: list[str], rounds: int = ROUNDS) -> str:
+    """Return a table of milliseconds at `base` and here, and the ratio of the two.
 
     Raises:
-        ValueError: git knows no such commit, or no case was asked for.
-        RuntimeError: a process failed, or measured another tree than it was meant to.
+        ValueError: If git has no such commit, or no case is given.
+        RuntimeError: If a process failed, or measured another tree than intended.
     """
     from benchmarks.fresh import ROOT
 
     if not wanted:
-        raise ValueError("no such case: leave out --only to compare the usual ones.")
+        raise ValueError("no such case: omit --only to compare the default cases.")
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "base"
-        added = subprocess.run(
+        process = subprocess.run(
             ["git", "worktree", "add", "--detach", str(tree), base],
             cwd=ROOT,
             capture_output=True,
             text=True,
         )
-        if added.returncode:
-            raise ValueError(f"--base {base}: {added.stderr.strip()}")
+        if process.returncode:
+            raise ValueError(f"--base {base}: {process.stderr.strip()}")
         try:
-            found = _rounds({"base": tree, "here": ROOT}, wanted, rounds)
+            medians = _measure_rounds({"base": tree, "here": ROOT}, wanted, rounds)
         finally:
             subprocess.run(
                 ["git", "worktree", "remove", "--force", str(tree)], cwd=ROOT, capture_output=True
             )
     lines = [
-        f"{'':<44} {base[:12] + ', ms':>16} {'here, ms':>10}   times faster [quartiles of {rounds} rounds]"
+        f"{'':<44} {base[:12] + ', ms':>16} {'here, ms':>10}   "
+        f"times faster [quartiles of {rounds} rounds]"
     ]
     for name in wanted:
-        pairs = [(a[name], b[name]) for a, b in zip(found["base"], found["here"], strict=True)]
-        red = {
+        pairs = [(a[name], b[name]) for a, b in zip(medians["base"], medians["here"], strict=True)]
+        differing = {
             where
             for k, where in enumerate(("base", "here"))
             if any(pair[k] is None for pair in pairs)
         }
-        if red:
+        if differing:
             lines.append(
-                f"{name:<44} differs from the reference ({', '.join(sorted(red))}): no number"
+                f"{name:<44} differs from the reference ({', '.join(sorted(differing))}): no number"
             )
             continue
         before, now = ([float(pair[k] or 0) for pair in pairs] for k in (0, 1))
@@ -111,28 +115,30 @@ def against(base: str, wanted: list[str], rounds: int = ROUNDS) -> str:
     return "\n".join(lines)
 
 
-def _rounds(
+def _measure_rounds(
     trees: dict[str, Path], wanted: list[str], rounds: int
 ) -> dict[str, list[dict[str, float | None]]]:
-    from benchmarks.fresh import child
+    from benchmarks.fresh import run_child
 
-    found: dict[str, list[dict[str, float | None]]] = {where: [] for where in trees}
+    medians: dict[str, list[dict[str, float | None]]] = {where: [] for where in trees}
     for k in range(rounds):
         for where in sorted(trees, reverse=bool(k % 2)):
             source = trees[where] / "src"
-            told = child({"job": "times", "wanted": wanted}, {"PYTHONPATH": str(source)})
-            if Path(told["package"]).resolve() != (source / "nwavesdk").resolve():
+            measured = run_child({"job": "times", "wanted": wanted}, {"PYTHONPATH": str(source)})
+            if Path(measured["package"]).resolve() != (source / "nwavesdk").resolve():
                 raise RuntimeError(
-                    f"{where}: measured {told['package']}, expected {source / 'nwavesdk'}."
+                    f"{where}: measured {measured['package']}, expected {source / 'nwavesdk'}."
                 )
-            found[where].append(told["medians"])
+            medians[where].append(measured["medians"])
         print(f"round {k + 1} of {rounds}", file=sys.stderr)
-    return found
+    return medians
 
 
 def _cases() -> dict[str, LayerCase | TrainingCase]:
     layers = [
         LayerCase(shape, surrogate, learn)
-        for shape in cases.LAYER_SHAPES for surrogate in cases.SURROGATES for learn in (False, True)
-    ]  # fmt: skip
+        for shape in cases.LAYER_SHAPES
+        for surrogate in cases.SURROGATES
+        for learn in (False, True)
+    ]
     return {case.name: case for case in [*layers, *cases.RECURRENT, *cases.TRAINING]}

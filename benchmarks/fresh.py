@@ -1,4 +1,4 @@
-"""Suites that need fresh processes: memory, start-up and the main job; and the one place that starts such a process."""
+"""Suites that need fresh processes: memory, start-up and `nwave train`."""
 
 import inspect
 import json
@@ -18,45 +18,52 @@ from nwavesdk.layers import SpikingSequential
 ROOT = Path(__file__).parents[1]
 Row = dict[str, Any]
 
-# Large blocks go back to the system at once, or resident memory would tell what has been, not what is.
+# Large blocks return to the system immediately: resident memory must not include freed memory.
 RETURN_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "32768", "NWAVESDK_KEEP_MEMORY": "0"}
 
 
-def child(job: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Any:
-    """What `benchmarks.child` prints for a job.
+def run_child(job: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Any:
+    """Return what `benchmarks.child` prints for a job.
 
     Raises:
-        RuntimeError: it failed; with the end of what it said.
+        RuntimeError: If it failed; the message has the end of its output.
     """
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.child", json.dumps(job)]
-    done = subprocess.run(
+    process = subprocess.run(
         command, cwd=ROOT, env=os.environ | (environment or {}), capture_output=True, text=True
     )
-    if done.returncode:
-        raise RuntimeError(f"benchmarks.child failed for {job}: {done.stderr.strip()[-800:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    if process.returncode:
+        raise RuntimeError(f"benchmarks.child failed for {job}: {process.stderr.strip()[-800:]}")
+    return json.loads(process.stdout.strip().splitlines()[-1])
 
 
 def memory(
     peers: Mapping[str, ModuleType], quick: bool, wanted: Callable[[str], bool]
 ) -> Iterator[list[Row]]:
-    """Bytes kept for backward, and the peak of a training step against T; ours and the peers'."""
+    """Measure bytes saved for backward, and the peak of a training step against T."""
     if wanted("memory/kept per neuron-step"):
         by_contender = {
-            name: child(
+            name: run_child(
                 {"job": "kept", "contender": name, "shape": cases.MEMORY_SHAPE}, RETURN_MEMORY
             )
             for name in ["ours", *peers]
         }
-        yield [{"name": "memory/kept per neuron-step", "unit": "bytes", "shape": cases.MEMORY_SHAPE,
-                "value": by_contender["ours"]["kept"], "contenders": by_contender}]  # fmt: skip
+        yield [
+            {
+                "name": "memory/kept per neuron-step",
+                "unit": "bytes",
+                "shape": cases.MEMORY_SHAPE,
+                "value": by_contender["ours"]["kept"],
+                "contenders": by_contender,
+            }
+        ]
     ours = ["ours", "ours, streamed"]
     if "checkpoint" in inspect.signature(SpikingSequential.__init__).parameters:
         ours.append("ours, checkpoint")
     for T in () if quick else cases.MEMORY_T:
         if wanted("memory/peak of a training step"):
             mib = {
-                name: child(
+                name: run_child(
                     {"job": "peak", "contender": name, "T": T, **cases.MEMORY_NET}, RETURN_MEMORY
                 )["mib"]
                 for name in [*ours, *(peers if T <= cases.LONGEST_OF_PEERS else [])]
@@ -77,17 +84,24 @@ def startup(
     quick: bool,  # noqa: ARG001
     wanted: Callable[[str], bool],
 ) -> Iterator[list[Row]]:
-    """Import time beyond torch, and the first call with an empty cache of kernels and with a warm one."""
+    """Measure import time beyond torch, and the first call with an empty and a warm cache."""
     if wanted("startup/import beyond torch"):
-        taken = [child({"job": "imports"}) for _ in range(RUNS)]
+        taken = [run_child({"job": "imports"}) for _ in range(RUNS)]
         spread = Spread.of([t["all"] for t in taken])
-        yield [{"name": "startup/import beyond torch", "unit": "s", "value": spread.median, "spread": spread.as_json(),
+        yield [
+            {
+                "name": "startup/import beyond torch",
+                "unit": "s",
+                "value": spread.median,
+                "spread": spread.as_json(),
                 "torch": Spread.of([t["torch"] for t in taken]).as_json(),
-                "root": Spread.of([t["root"] for t in taken]).as_json()}]  # fmt: skip
+                "root": Spread.of([t["root"] for t in taken]).as_json(),
+            }
+        ]
     if wanted("startup/first call"):
         with tempfile.TemporaryDirectory() as cache:
             taken = [
-                child({"job": "first_call"}, {"NWAVESDK_CACHE": cache})["seconds"]
+                run_child({"job": "first_call"}, {"NWAVESDK_CACHE": cache})["seconds"]
                 for _ in range(1 + RUNS)
             ]
         warm = Spread.of(taken[1:])
@@ -107,24 +121,38 @@ def job(
     quick: bool,  # noqa: ARG001
     wanted: Callable[[str], bool],
 ) -> Iterator[list[Row]]:
-    """Seconds an epoch of `nwave train`, on the serial solver and on the reference, in turn; equal accuracy first."""
+    """Measure seconds per epoch of `nwave train` on the serial solver and on the reference.
+
+    The runs alternate, and both solvers must give the same accuracy.
+    """
     if not wanted("job/nwave train"):
         return
     seconds: dict[str, list[float]] = {"serial": [], "reference": []}
     for _ in range(cases.JOB_ROUNDS):
         accuracy = []
         for solver, taken in seconds.items():
-            given = child({"job": "epochs", "solver": solver, "count": cases.JOB_EPOCHS})
-            taken += given["seconds"]
-            accuracy.append(given["val_accuracy"])
+            result = run_child({"job": "epochs", "solver": solver, "count": cases.JOB_EPOCHS})
+            taken += result["seconds"]
+            accuracy.append(result["val_accuracy"])
         if accuracy[0] != accuracy[1]:
             raise RuntimeError(
-                f"nwave train learns differently on the serial solver and the reference: {accuracy}"
+                f"accuracy differs between the serial solver and the reference: {accuracy}"
             )
     spreads = {solver: Spread.of(taken) for solver, taken in seconds.items()}
     ratio = spreads["serial"].median / spreads["reference"].median
     yield [
-        *({"name": f"job/nwave train, {solver} solver", "unit": "s an epoch", "value": spread.median,
-           "spread": spread.as_json()} for solver, spread in spreads.items()),
-        {"name": "job/nwave train, serial over reference", "unit": "times the seconds", "value": ratio},
-    ]  # fmt: skip
+        *(
+            {
+                "name": f"job/nwave train, {solver} solver",
+                "unit": "s per epoch",
+                "value": spread.median,
+                "spread": spread.as_json(),
+            }
+            for solver, spread in spreads.items()
+        ),
+        {
+            "name": "job/nwave train, serial over reference",
+            "unit": "times the seconds",
+            "value": ratio,
+        },
+    ]

@@ -1,12 +1,14 @@
-"""Time `layer(cur)` on a CUDA device, forward and backward, against the torch reference and SpikingJelly if installed.
+"""Time forward and backward of a layer on a CUDA device.
 
 Run: python -m benchmarks.gpu
 
-Each row first checks that spikes and gradients are the reference's; a row that differs prints no time. Figures are
-medians in milliseconds of runs in turn, each with the device synchronized before and after; the first two runs of each,
-in which kernels are compiled, do not count. GB/s is the rate at which the bytes that must move (16 forward, 12 backward
-per neuron-step) moved, and `copy` that of a device copy of the same tensor, the limit on this device. SpikingJelly runs
-its multi-step LIF of the same decay and reset on `[T, B, N]`, on the first of its backends that works.
+It is compared with the torch reference, and with SpikingJelly if that is installed. Each row first
+checks that spikes and gradients equal those of the reference; otherwise it has no time. Numbers are
+medians in milliseconds of interleaved runs, each with the device synchronized before and after. The
+first two runs of each, in which kernels are compiled, do not count. GB/s is the rate of the bytes
+that must move (16 in forward, 12 in backward per neuron-step), and `copy` that of a device copy of
+the same tensor, the limit of this device. SpikingJelly runs its multi-step LIF with the same decay
+and reset on `[T, B, N]`, on the first of its backends that works.
 """
 
 import statistics
@@ -32,7 +34,7 @@ RUNS = 9
 
 
 def step(layer: LIFLayer, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-    """One call as users write it, and its backward pass."""
+    """Run forward and backward as users write it."""
     leaf = x.detach().requires_grad_()
     prepare_net(layer)
     spk, _ = layer(leaf)
@@ -42,7 +44,7 @@ def step(layer: LIFLayer, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def spikingjelly(decay: float, x: Tensor, grad: Tensor) -> tuple[str, Callable[[], None]] | None:
-    """The first backend of SpikingJelly's LIFNode that runs here, and a call of it; None without one."""
+    """Return the first backend of SpikingJelly's LIFNode that runs here, with a call, or None."""
     try:
         from spikingjelly.activation_based import functional, neuron, surrogate
     except ImportError:
@@ -51,9 +53,15 @@ def spikingjelly(decay: float, x: Tensor, grad: Tensor) -> tuple[str, Callable[[
     for backend in ("triton", "cupy", "torch"):
         try:
             node = neuron.LIFNode(
-                tau=1 / (1 - decay), decay_input=False, v_threshold=1.0, v_reset=None, detach_reset=True,
-                surrogate_function=surrogate.ATan(alpha=2.0), step_mode="m", backend=backend,
-            )  # fmt: skip
+                tau=1 / (1 - decay),
+                decay_input=False,
+                v_threshold=1.0,
+                v_reset=None,
+                detach_reset=True,
+                surrogate_function=surrogate.ATan(alpha=2.0),
+                step_mode="m",
+                backend=backend,
+            )
             _pass(functional.reset_net, node, x, grad)
         except Exception as error:
             print(f"  SpikingJelly's backend {backend} does not run here: {error!r}")
@@ -70,7 +78,7 @@ def _pass(
 
 
 def medians(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median time of each call [ms], in turn, the device synchronized."""
+    """Return the median time of each call [ms], interleaved, with the device synchronized."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(RUNS + 2):
         for name, call in calls.items():
@@ -82,20 +90,21 @@ def medians(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
     return {name: statistics.median(values[2:]) for name, values in times.items()}
 
 
-def measure(shape: tuple[int, int, int]) -> str:
-    """A row of the table."""
+def measure_row(shape: tuple[int, int, int]) -> str:
+    """Return a row of the table."""
     torch.manual_seed(0)
-    x, grad = 0.4 * torch.rand(shape, device="cuda"), torch.randn(shape, device="cuda")
+    x = 0.4 * torch.rand(shape, device="cuda")
+    grad = torch.randn(shape, device="cuda")
     ours, reference = (
         LIFLayer(shape[2], 10e-3, spike_grad=atan(), solver=solver).cuda()
         for solver in ("serial", "reference")
     )
-    mine, theirs = step(ours, x, grad), step(reference, x, grad)
-    if not torch.equal(mine[0], theirs[0]) or not torch.allclose(
-        mine[1], theirs[1], rtol=1e-4, atol=1e-5
-    ):
-        return "differs from the reference: no time is told"
-    del mine, theirs
+    spikes, gradient = step(ours, x, grad)
+    expected_spikes, expected = step(reference, x, grad)
+    same_gradient = torch.allclose(gradient, expected, rtol=1e-4, atol=1e-5)
+    if not torch.equal(spikes, expected_spikes) or not same_gradient:
+        return "differs from the reference: no time"
+    del spikes, gradient, expected_spikes, expected
     calls: dict[str, Callable[[], object]] = {
         "ours": lambda: step(ours, x, grad),
         "reference": lambda: step(reference, x, grad),
@@ -105,26 +114,27 @@ def measure(shape: tuple[int, int, int]) -> str:
     if peer is not None:
         calls["peer"] = peer[1]
     ms = medians(calls)
-    rate, copy = 28 * x.numel() / ms["ours"] / 1e6, 8 * x.numel() / ms["copy"] / 1e6
-    told = "-" if peer is None else f"{ms['peer']:.2f} ({peer[0]})"
-    return f"{ms['ours']:9.3f} {ms['reference']:10.2f} {rate:7.0f} {copy:7.0f}   {told}"
+    rate = 28 * x.numel() / ms["ours"] / 1e6
+    copy = 8 * x.numel() / ms["copy"] / 1e6
+    peer_text = "-" if peer is None else f"{ms['peer']:.2f} ({peer[0]})"
+    return f"{ms['ours']:9.3f} {ms['reference']:10.2f} {rate:7.0f} {copy:7.0f}   {peer_text}"
 
 
 def main() -> None:
     """Print the table.
 
     Raises:
-        SystemExit: there is no CUDA device.
+        SystemExit: If there is no CUDA device.
     """
     if not torch.cuda.is_available():
         raise SystemExit(
-            "benchmarks.gpu measures on a CUDA device, and torch sees none here: run it on a machine with one and "
-            "with a CUDA build of torch; `python -m benchmarks.run` measures on the CPU."
+            "benchmarks.gpu needs a CUDA device, and torch sees none: run it on a machine with "
+            "one, with a CUDA build of torch. `python -m benchmarks.run` measures on the CPU."
         )
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, ms, medians of {RUNS}")
     print(f"{'[B, T, N]':>20} {'ours':>9} {'reference':>10} {'GB/s':>7} {'copy':>7}   SpikingJelly")
     for shape in SHAPES:
-        print(f"{shape!s:>20} {measure(shape)}")
+        print(f"{shape!s:>20} {measure_row(shape)}")
 
 
 if __name__ == "__main__":

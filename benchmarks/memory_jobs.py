@@ -1,4 +1,4 @@
-"""What a fresh process measures about memory: what a layer keeps for backward, and the peak of a training step."""
+"""Memory, measured in a fresh process: what a layer saves, and the peak of a training step."""
 
 import contextlib
 import ctypes
@@ -29,15 +29,16 @@ DECAY = math.exp(-1 / cases.DECAY_TAU)
 
 
 def kept(contender: str, shape: tuple[int, int, int]) -> dict[str, float]:
-    """Bytes per neuron-step of one layer, after its forward pass and at the peak of its backward pass.
+    """Return bytes per neuron-step of one layer, after forward and at the peak of backward.
 
-    `saved` counts the tensors that autograd saved, each storage once; `kept` leaves out the spikes, which the next
-    layer keeps anyway for the gradient of its weights. `held` and `peak` are resident memory after the forward pass
-    and at its highest, above that before the call, outputs included.
+    `saved` counts the tensors that autograd saved, each storage once. `kept` excludes the spikes,
+    which the next layer saves anyway for the gradient of its weights. `held` and `peak` are
+    resident memory after forward and at its maximum, relative to that before the call, outputs
+    included.
     """
     prepare_timing()
     forward, time_first = _forward(contender)
-    for size in ((2, 20, 8), tuple(shape)):  # a small one first, so that all code is loaded
+    for size in ((2, 20, 8), tuple(shape)):  # the small one loads all code
         x, grad = layer_input(LayerCase(size))
         if time_first:
             x, grad = x.transpose(0, 1).contiguous(), grad.transpose(0, 1).contiguous()
@@ -53,9 +54,8 @@ def kept(contender: str, shape: tuple[int, int, int]) -> dict[str, float]:
         saved = sum(storages.values())
         without_spikes = saved - storages.get(outputs[0].untyped_storage().data_ptr(), 0)
         del outputs
-        forward, _ = _forward(
-            contender
-        )  # some peers' neurons hold on to the graph of their last call
+        # Neurons of some peers hold the graph of their last call: build a new one.
+        forward, _ = _forward(contender)
         before = _settled_rss()
         outputs = forward(leaf)
         after = _settled_rss(reset=False)
@@ -63,21 +63,21 @@ def kept(contender: str, shape: tuple[int, int, int]) -> dict[str, float]:
         highest = _peak()
         del outputs
     per = 1 / x.numel()
-    told = {
+    sizes = {
         "saved": saved,
         "kept": without_spikes,
         "held": after - before,
         "peak": highest - before,
     }
-    return {name: value * per for name, value in told.items()}
+    return {name: value * per for name, value in sizes.items()}
 
 
 def peak(
     contender: str, T: int, B: int, sizes: tuple[int, int, int], chunk: int
 ) -> dict[str, float]:
-    """MiB that a training step takes at its peak above what was there before it: parameters, input and labels."""
+    """Return the peak MiB of a training step above parameters, input and labels."""
     prepare_timing()
-    for steps in (2 * chunk, T):  # a small one first, so that kernels and optimizer state are there
+    for steps in (2 * chunk, T):  # the small one creates kernels and optimizer state
         case = TrainingCase(B, steps, tuple(sizes))
         x, labels = training_data(case)
         step = _ours(contender, case, x, labels, chunk) if contender.startswith("ours") else None
@@ -117,7 +117,7 @@ def _ours(contender: str, case: TrainingCase, x: Tensor, labels: Tensor, chunk: 
 
 
 def _forward(contender: str) -> tuple[Callable[[Tensor], tuple[Tensor, ...]], bool]:
-    """One layer's forward pass, which gives what the caller then holds; and whether it wants time first."""
+    """Return the forward pass of one layer, and whether its input has time first."""
     if contender != "ours":
         peer = installed()[0][contender]
         sequence = peer.sequence(DECAY)
@@ -132,10 +132,10 @@ def _forward(contender: str) -> tuple[Callable[[Tensor], tuple[Tensor, ...]], bo
 
 
 def _settled_rss(reset: bool = True) -> int:
-    """Resident bytes now, from which on the peak counts if `reset`."""
+    """Return the resident bytes; `reset` restarts the measurement of the peak."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # resident memory shall be memory in use
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # so that resident memory is memory in use
     status = Path("/proc/self/status")
     if not status.is_file():
         return _peak()

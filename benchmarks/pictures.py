@@ -1,4 +1,4 @@
-"""Pictures of the results: speed against T, N, B and density with the machine's limits, and memory against T."""
+"""Plots of the results: speed against T, N, B and density, and memory against T."""
 
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,18 @@ PRETTY = {
     "norse": "Norse",
     "sinabs": "sinabs",
 }
+OUR_LABELS = {
+    "": "nwavesdk",
+    "streamed": "nwavesdk, truncated BPTT in chunks",
+    "checkpoint": "nwavesdk, checkpoints",
+}
 MARKERS = {"ours": "o", "snntorch": "s", "spikingjelly": "^", "norse": "D", "sinabs": "v"}
 
 
-def draw(found: dict[str, Any], folder: Path) -> list[Path]:
-    """Write what there are results for; returns the files."""
+def draw(measured: dict[str, Any], folder: Path) -> list[Path]:
+    """Plot the sections that have results, and return the files."""
     pictures = {}
-    sections = found["sections"]
+    sections = measured["sections"]
     if sections.get("sweep", {}).get("rows"):
         pictures["speed.png"] = lambda theme: _speed(theme, sections["sweep"])
     if any("axis" in row for row in sections.get("memory", {}).get("rows", [])):
@@ -62,7 +67,7 @@ def _speed(theme: Theme, section: dict[str, Any]) -> Figure:
                 linewidth=1.2,
                 label="dense products alone",
             )
-            axes.set(title="Training step", ylabel="steps a second")
+            axes.set(title="Training step", ylabel="steps per second")
         else:
             limit = 1e9 * section["limits"]["copy_gb_s"]["median"] / BYTES
             axes.axhline(
@@ -70,9 +75,9 @@ def _speed(theme: Theme, section: dict[str, Any]) -> Figure:
                 color=theme.ink,
                 linestyle="--",
                 linewidth=1,
-                label=f"copy of large tensors, {BYTES} bytes a neuron-step",
+                label=f"copy of large tensors, {BYTES} bytes per neuron-step",
             )
-            axes.set(title="LIF layer, forward + backward", ylabel="neuron-steps a second")
+            axes.set(title="LIF layer, forward + backward", ylabel="neuron-steps per second")
         axes.set(xscale="log", yscale="log", xlabel=LABELS[axis])
         axes.xaxis.set_major_formatter("{x:,g}")
         axes.grid()
@@ -91,8 +96,10 @@ def _curves(
             continue
         at = [row["at"] for row in points]
         work = [1 if axis == "density" else row["bytes"] / BYTES for row in points]
-        rate, high, low = ([1e3 * w / r["times_ms"][name][k] for w, r in zip(work, points, strict=True)]
-                           for k in ("median", "low", "high"))  # fmt: skip
+        rate, high, low = (
+            [1e3 * w / r["times_ms"][name][key] for w, r in zip(work, points, strict=True)]
+            for key in ("median", "low", "high")
+        )
         style = _style(theme, name)
         label = (
             "nwavesdk"
@@ -117,8 +124,7 @@ def _memory(theme: Theme, section: dict[str, Any]) -> Figure:
             for row in rows
             if row["contenders"].get(name, 0) > 0
         ]
-        label = PRETTY.get(name) or {"": "nwavesdk", "streamed": "nwavesdk, truncated BPTT in chunks",
-                                     "checkpoint": "nwavesdk, checkpoints"}[way]  # fmt: skip
+        label = PRETTY.get(name) or OUR_LABELS[way]
         if pairs:
             axes.plot(*zip(*pairs, strict=True), label=label, **style)
     axes.set(
@@ -135,8 +141,12 @@ def _memory(theme: Theme, section: dict[str, Any]) -> Figure:
 def _style(theme: Theme, name: str) -> dict[str, Any]:
     hues = dict(zip(("ours", *NAMES), (*theme.hues, "#7a6a52"), strict=True))
     ours = name == "ours"
-    return {"color": hues[name], "marker": MARKERS[name], "markersize": 5 if ours else 4,
-            "linewidth": 2.2 if ours else 1.2}  # fmt: skip
+    return {
+        "color": hues[name],
+        "marker": MARKERS[name],
+        "markersize": 5 if ours else 4,
+        "linewidth": 2.2 if ours else 1.2,
+    }
 
 
 def _legend(figure: Figure) -> None:

@@ -1,4 +1,4 @@
-"""Result files: one JSON for each machine, in sections that each say when and from what commit they were measured."""
+"""Result files: one JSON per machine, in sections with the date and commit of the measurement."""
 
 import datetime
 import json
@@ -15,28 +15,29 @@ SCHEMA = 1
 
 
 def path() -> Path:
-    """The file of this machine."""
+    """Return the file of this machine."""
     return FOLDER / machine_name() / "results.json"
 
 
 def read(file: Path) -> dict[str, Any]:
-    """The results, or none yet.
+    """Return the results of a file, or empty ones if there is no file.
 
     Raises:
-        ValueError: the file is of another schema.
+        ValueError: If the file has another schema.
     """
     if not file.is_file():
         return {"schema": SCHEMA, "machine": machine_name(), "sections": {}}
     results = json.loads(file.read_text(encoding="utf-8"))
     if results.get("schema") != SCHEMA:
         raise ValueError(
-            f"{file} has schema {results.get('schema')}, expected {SCHEMA}: move it away and run again."
+            f"{file} has schema {results.get('schema')}, expected {SCHEMA}: "
+            "move it to another place and run again."
         )
     return results
 
 
 def write(file: Path, results: dict[str, Any]) -> None:
-    """Write them, whole or not at all."""
+    """Write results, completely or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(".draft")
     draft.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -44,19 +45,20 @@ def write(file: Path, results: dict[str, Any]) -> None:
 
 
 def provenance(command: str) -> dict[str, Any]:
-    """Date, commit, machine and versions of what is measured now."""
-    told = machine_facts()
-    told["versions"] |= versions()
-    changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!benchmarks/README.md")
+    """Return date, commit, machine and versions of the current measurement."""
+    facts = machine_facts()
+    facts["versions"] |= versions()
+    outputs = (":!benchmarks/results", ":!benchmarks/README.md")
+    changed = _git("status", "--porcelain", "--", ".", *outputs)
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": command,
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(changed),
-        **told,
+        **facts,
     }
 
 
 def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
-    return done.stdout.strip()
+    process = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
+    return process.stdout.strip()

@@ -1,6 +1,7 @@
-"""Measure, print the table, keep the numbers and draw them: `python -m benchmarks.run`, from the repository's root.
+"""Measure speed and memory, print the table, and store and plot the numbers.
 
-What runs in which order and what is compared stands in `cases.py`. Every number has passed its parity check first.
+Run `python -m benchmarks.run` from the root of the repository. `cases.py` lists what is measured,
+and in which order. Every case passes its parity check before it is timed.
 """
 
 import argparse
@@ -26,7 +27,7 @@ QUICK = ("layer", "training")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """See `--help`."""
+    """Run the benchmarks; see `--help`."""
     options = _parser().parse_args(arguments)
 
     def wanted(name: str) -> bool:
@@ -34,7 +35,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     if options.base is not None:
         try:
-            print(compare.against(options.base, compare.names(options.quick, wanted)))
+            print(
+                compare.compare_with_base(options.base, compare.case_names(options.quick, wanted))
+            )
         except ValueError as error:
             sys.exit(str(error))
         return
@@ -42,22 +45,22 @@ def main(arguments: list[str] | None = None) -> None:
         ["python -m benchmarks.run", *(sys.argv[1:] if arguments is None else arguments)]
     )
     file = options.out or (None if options.quick else results.path())
-    found = results.read(file) if file is not None else results.read(Path())
+    measured = results.read(file) if file is not None else results.read(Path())
     prepare_timing()
     peers, missing = installed()
     for name, why in missing.items():
-        print(f"{name} is left out: {why}", file=sys.stderr)
+        print(f"{name} is skipped: {why}", file=sys.stderr)
     for name in QUICK if options.quick else SUITES:
         if options.only and not any(o.split("/")[0] == name for o in options.only):
             continue
         section = _measure(name, peers, command, options.quick, wanted)
         print(table.section_text(name, section), "", sep="\n", flush=True)
         if file is not None and (not options.only or name in options.only):
-            found["sections"][name] = section
-            results.write(file, found)
-    if file is not None and found["sections"]:
-        for picture in pictures.draw(found, file.parent):
-            print(f"drawn in {picture}")
+            measured["sections"][name] = section
+            results.write(file, measured)
+    if file is not None and measured["sections"]:
+        for picture in pictures.draw(measured, file.parent):
+            print(f"plotted in {picture}")
 
 
 def _measure(
@@ -76,17 +79,26 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.run", description=__doc__.split("\n", 1)[0]
     )
     parser.add_argument(
-        "--quick", action="store_true", help="few cases, peers as they come; nothing is kept"
+        "--quick",
+        action="store_true",
+        help="few cases, peers without torch.compile; nothing is stored",
     )
     parser.add_argument(
-        "--only", nargs="+", default=[], metavar="NAME",
-        help=f"parts ({', '.join(SUITES)}), or beginnings of rows such as layer/64x100x512; whole parts are kept",
-    )  # fmt: skip
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help=f"sections ({', '.join(SUITES)}), or prefixes of rows such as layer/64x100x512; "
+        "only complete sections are stored",
+    )
     parser.add_argument(
         "--base", metavar="REF", help="compare this tree with another commit, in fresh processes"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="another file for the results, pictures beside it"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="another file for the results, with plots next to it",
     )
     return parser
 

@@ -1,13 +1,16 @@
-"""A scan of surrogates against a whole pass for each of them, and against what the products that it needs allow.
+"""A scan of surrogates, compared with full passes and with the time of the products it needs.
 
     python -m benchmarks.slopes [--quick]
 
-A whole pass is what a user would write: set the surrogates, `prepare_net`, `net(x)`, `backward()` for the weights, on
-the same fused kernels; it measures no norms, where the scan does. Both must find the same gradients before a number is
-taken. C candidates need C (forward + back + weights) in whole passes, and forward + C back in a scan. Three bounds come
-of that. *Counted*: products with weights alone, all dense, by their multiplications. *Timed*: the same products as they
-run here: sparse spikes make cheap those of the forward pass and of the weights, which a scan saves, and leave
-dense those that it needs. *With neurons*: the time loops of the neurons with them, which every candidate needs.
+A full pass is what a user would write: set the surrogates, `prepare_net`, `net(x)`, `backward()`
+for the weights, on the same fused kernels. It measures no norms; the scan does. Both must give
+the same gradients before they are timed. C candidates need C (forward + back + weights) in full
+passes, and forward + C back in a scan, which gives three bounds:
+
+- *Counted*: products with weights only, all dense, by their multiplications.
+- *Timed*: the same products as they run here. Sparse spikes make those of forward and of the
+  weights cheap, which a scan saves; those that it needs stay dense.
+- *With neurons*: these, and the neurons' loops over time, which every candidate needs.
 """
 
 import argparse
@@ -30,7 +33,7 @@ from nwavesdk.surrogate import Surrogate
 
 @dataclass(frozen=True)
 class Case:
-    """A net of LIF neurons, with spikes of that density as input."""
+    """A net of LIF neurons, and the density of its input spikes."""
 
     sizes: tuple[int, ...]
     B: int = 64
@@ -39,7 +42,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """As in `64x100/700-256-20`."""
+        """Batch, steps and sizes, as in `64x100/700-256-20`."""
         return f"{self.B}x{self.T}/{'-'.join(map(str, self.sizes))}"
 
 
@@ -53,8 +56,8 @@ CASES = [
 QUICK = [Case((32, 24, 16, 8), B=4, T=20)]
 
 
-def network(case: Case) -> SpikingSequential:
-    """The net, in which some per cent of the neurons fire in each step."""
+def build_net(case: Case) -> SpikingSequential:
+    """Build the net; a few per cent of its neurons spike in each step."""
     torch.manual_seed(1)
     modules: list[torch.nn.Module] = []
     for n_in, n_out in pairwise(case.sizes):
@@ -63,25 +66,25 @@ def network(case: Case) -> SpikingSequential:
 
 
 def loss_fn(spk: Tensor, mem: Tensor) -> Tensor:  # noqa: ARG001
-    """A different number for each output neuron."""
+    """Weight each output neuron differently."""
     return (spk.mean((0, 1)) * torch.linspace(-1, 1, spk.shape[2])).sum()
 
 
-def whole(net: SpikingSequential, x: Tensor, grid: Sequence[Surrogate]) -> list[list[Tensor]]:
-    """The gradients of the weights, by surrogate, from whole passes."""
+def full_passes(net: SpikingSequential, x: Tensor, grid: Sequence[Surrogate]) -> list[list[Tensor]]:
+    """Return the gradients of the weights from full passes, for each surrogate."""
     layers = [module for module in net if isinstance(module, NeuronLayer)]
     weights = [module.weight for module in net if isinstance(module, LIFSynapse)]
-    found = []
+    gradients = []
     for surrogate in grid:
         for layer in layers:
             layer.spike_grad = surrogate
         prepare_net(net)
-        found.append(list(torch.autograd.grad(loss_fn(*net(x)), weights)))
-    return found
+        gradients.append(list(torch.autograd.grad(loss_fn(*net(x)), weights)))
+    return gradients
 
 
-def products(net: SpikingSequential, x: Tensor) -> dict[str, list[Callable[[], object]]]:
-    """The products of a pass by themselves: forward, back to the spikes below, and of the weights."""
+def product_calls(net: SpikingSequential, x: Tensor) -> dict[str, list[Callable[[], object]]]:
+    """Return calls of the parts of a pass: products and loops, in forward and back."""
     prepare_net(net)
     with torch.no_grad():
         recording = net.record(x)
@@ -105,43 +108,45 @@ def products(net: SpikingSequential, x: Tensor) -> dict[str, list[Callable[[], o
         layer = net.get_submodule(name)
         assert isinstance(layer, NeuronLayer)
         grad = torch.randn_like(charge)
-        calls["neurons forward"].append(lambda layer=layer, charge=charge: _afresh(layer, charge))
+        calls["neurons forward"].append(
+            lambda layer=layer, charge=charge: _run_from_rest(layer, charge)
+        )
         calls["neurons back"].append(lambda record=record, grad=grad: record.charge_gradient(grad))
     return calls
 
 
-def _afresh(layer: NeuronLayer, charge: Tensor) -> None:
+def _run_from_rest(layer: NeuronLayer, charge: Tensor) -> None:
     prepare_net(layer)
     with torch.no_grad():
         layer.spikes(charge)
 
 
 def bound(C: int, forward: float, back: float, weights: float) -> float:
-    """How many times longer whole passes take than a scan, if products are all that takes time."""
+    """Return the time of full passes over that of a scan, if only products took time."""
     return C * (forward + back + weights) / (forward + C * back)
 
 
-def agree(net: SpikingSequential, x: Tensor, grid: Sequence[Surrogate]) -> None:
-    """Hold a scan to whole passes."""
+def assert_equal_gradients(net: SpikingSequential, x: Tensor, grid: Sequence[Surrogate]) -> None:
+    """Compare the gradients of a scan with those of full passes."""
     recorded = RecordedPass(net, x, loss_fn, weights=True)
-    for surrogate, expected in zip(grid, whole(net, x, grid), strict=True):
-        found: dict[str, Tensor] = {}
+    for surrogate, expected in zip(grid, full_passes(net, x, grid), strict=True):
+        gradients: dict[str, Tensor] = {}
         for gradient in recorded.gradients([surrogate] * len(recorded.names)):
-            found |= gradient.weights
-        for name, weight in zip(
-            sorted(found, key=lambda text: int(text.split(".")[0])), expected, strict=True
-        ):
-            error = (found[name] - weight).abs().max() / weight.abs().max().clamp(min=1e-30)
+            gradients |= gradient.weights
+        in_order = sorted(gradients, key=lambda name: int(name.split(".")[0]))
+        for name, weight in zip(in_order, expected, strict=True):
+            error = (gradients[name] - weight).abs().max() / weight.abs().max().clamp(min=1e-30)
             assert error < 1e-4, f"{surrogate}: the gradients of {name} differ by {error:.1e}"
 
 
-def measured(cases: Sequence[Case], runs: int) -> Iterator[dict[str, Any]]:
-    """A row for each case."""
+def measure_rows(cases: Sequence[Case], runs: int) -> Iterator[dict[str, Any]]:
+    """Yield a row for each case."""
     for case in cases:
-        net, grid = network(case), default_grid()
+        net = build_net(case)
+        grid = default_grid()
         x = (torch.rand(case.B, case.T, case.sizes[0]) < case.density).float()
-        agree(net, x, grid[:3])
-        parts = products(net, x)
+        assert_equal_gradients(net, x, grid[:3])
+        parts = product_calls(net, x)
 
         def run_all(calls: list[Callable[[], object]]) -> None:
             for call in calls:
@@ -152,7 +157,7 @@ def measured(cases: Sequence[Case], runs: int) -> Iterator[dict[str, Any]]:
             rates = [record.spk.mean().item() for record in net.record(x).layers.values()]
         samples = time_in_turn(
             {
-                "whole passes": lambda net=net, x=x, grid=grid: whole(net, x, grid),
+                "whole passes": lambda net=net, x=x, grid=grid: full_passes(net, x, grid),
                 "scan": lambda net=net, x=x, grid=grid: scan_recorded_pass(
                     RecordedPass(net, x, loss_fn), grid
                 ),
@@ -160,11 +165,11 @@ def measured(cases: Sequence[Case], runs: int) -> Iterator[dict[str, Any]]:
             },
             runs,
         )
-        C, pairs = len(grid), list(pairwise(case.sizes))
-        every = sum(a * b for a, b in pairs)
+        C = len(grid)
+        products = [n_in * n_out for n_in, n_out in pairwise(case.sizes)]
         runs_of = list(zip(*(samples[name] for name in parts), strict=True))
         bounds = {
-            "counted": bound(C, every, sum(a * b for a, b in pairs[1:]), every),
+            "counted": bound(C, sum(products), sum(products[1:]), sum(products)),
             "timed": median(bound(C, f, back, w) for f, back, w, _, _ in runs_of),
             "with neurons": median(
                 bound(C, f + nf, back + nb, w) for f, back, w, nf, nb in runs_of
@@ -172,18 +177,21 @@ def measured(cases: Sequence[Case], runs: int) -> Iterator[dict[str, Any]]:
         }
         ratio = paired_ratios(samples["whole passes"], samples["scan"])
         yield {
-            "case": case.name, "candidates": C, "rates": rates,
+            "case": case.name,
+            "candidates": C,
+            "rates": rates,
             "ms": {name: Spread.of(values).as_json() for name, values in samples.items()},
-            "ratio": ratio.as_json(), "bounds": bounds,
+            "ratio": ratio.as_json(),
+            "bounds": bounds,
             "shares": {name: ratio.median / value for name, value in bounds.items()},
-        }  # fmt: skip
+        }
 
 
-def told(rows: list[dict[str, Any]]) -> str:
-    """The rows as a Markdown table."""
+def markdown_table(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as a Markdown table."""
     lines = [
-        "| net | whole passes, ms | scan, ms | × | bound: counted | timed | with neurons | share: counted | timed "
-        "| with neurons |",
+        "| net | full passes, ms | scan, ms | × | bound: counted | timed | with neurons "
+        "| share: counted | timed | with neurons |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -197,24 +205,24 @@ def told(rows: list[dict[str, Any]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """See `--help`."""
+    """Measure and print the table; see `--help`."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.slopes", description=__doc__.split("\n", 1)[0]
     )
-    parser.add_argument("--quick", action="store_true", help="a small net; nothing is kept")
+    parser.add_argument("--quick", action="store_true", help="a small net; nothing is stored")
     quick = parser.parse_args(arguments).quick
     prepare_timing()
-    rows = list(measured(QUICK if quick else CASES, 1 if quick else 5))
-    print(told(rows))
+    rows = list(measure_rows(QUICK if quick else CASES, 1 if quick else 5))
+    print(markdown_table(rows))
     if not quick:
         file = results.path()
-        found = results.read(file)
-        found["sections"]["slopes"] = {
+        stored = results.read(file)
+        stored["sections"]["slopes"] = {
             "run": results.provenance("python -m benchmarks.slopes"),
             "rows": rows,
         }
-        results.write(file, found)
-        print(f"kept in {file}")
+        results.write(file, stored)
+        print(f"stored in {file}")
 
 
 if __name__ == "__main__":

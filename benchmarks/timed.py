@@ -1,4 +1,4 @@
-"""The timed suites: layers, training steps, recurrent layers, and sweeps over T, N, B and input density."""
+"""The timed suites: layers, training steps, recurrent layers, and sweeps."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 
 def layer(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
-    """One group of rows for each shape: all surrogates, constants fixed and learnable."""
+    """Measure a group of rows for each shape: all surrogates, fixed and learnable constants."""
     surrogates = cases.SURROGATES[:1] if quick else cases.SURROGATES
     for shape in cases.QUICK_LAYER_SHAPES if quick else cases.LAYER_SHAPES:
         group = [
@@ -43,29 +43,27 @@ def layer(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[
 
 
 def recurrent(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
-    """The recurrent layer."""
+    """Measure the recurrent layer."""
     group = [case for case in cases.RECURRENT[: 1 if quick else None] if wanted(case.name)]
     if group:
         yield _layers(group, peers, set() if quick else set(peers))
 
 
 def training(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
-    """The training step, with sparse and with dense input."""
+    """Measure the training step with sparse and with dense input."""
     for case in cases.TRAINING:
         if wanted(case.name):
             yield _training(case, peers, set() if quick else set(peers))
 
 
 def sweep(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
-    """The same layer against T, N and B, and the training step against the density of its input; not in `quick`."""
+    """Measure a layer against T, N and B, and a training step against density; not in `quick`."""
     compiled = set(cases.SWEEP_COMPILED)
     for axis, shapes in cases.SWEEPS.items():
         for shape in shapes:
             if not quick and wanted(f"sweep/{axis}"):
-                at, others = (
-                    shape["BTN".index(axis)],
-                    peers if shape[1] <= cases.LONGEST_OF_PEERS else {},
-                )
+                at = shape["BTN".index(axis)]
+                others = peers if shape[1] <= cases.LONGEST_OF_PEERS else {}
                 yield [
                     row | {"axis": axis, "at": at}
                     for row in _layers([LayerCase(shape)], others, compiled)
@@ -77,7 +75,7 @@ def sweep(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[
 
 
 def _layers(group: list[LayerCase], peers: Peers, compiled: set[str]) -> list[Row]:
-    """Rows of cases that share shape and kind, so that the peers run once."""
+    """Measure cases that share shape and kind, so that the peers run once."""
     case = group[0]
     x, grad = layer_input(case)
     ours = {case.name: layer_contender(case, x, grad) for case in group}
@@ -114,26 +112,32 @@ def _rows(
     compiled: set[str],
     floor: Mapping[str, Callable[[], object]],
 ) -> list[Row]:
-    """Take each peer's faster form, then measure; a peer's row says how many of its spikes are not ours."""
-    recurrent = (
-        isinstance(case, LayerCase) and case.recurrent
-    )  # there, `forms` puts time first for every peer
+    """Choose each peer's faster form, then measure.
+
+    A row also has the share of each peer's spikes that differ from ours.
+    """
+    # For recurrent layers, `forms` puts time first for every peer.
+    recurrent = isinstance(case, LayerCase) and case.recurrent
     calls: dict[str, Callable[[], object]] = {}
-    told: dict[str, Any] = {}
+    descriptions: dict[str, Any] = {}
     for name, peer in peers.items():
-        differ = _share_of_other_spikes(make(peer, False)(), expected, peer.TIME_FIRST or recurrent)
-        call, told[name] = forms.fastest(lambda c, peer=peer: make(peer, c), name in compiled)
-        told[name]["spikes_differ"] = differ
+        differ = _share_of_differing_spikes(
+            make(peer, False)(), expected, peer.TIME_FIRST or recurrent
+        )
+        call, descriptions[name] = forms.fastest(
+            lambda c, peer=peer: make(peer, c), name in compiled
+        )
+        descriptions[name]["spikes_differ"] = differ
         if call is not None:
             calls[name] = call
     rows = [
-        add_lower_bound(row, case) | {"peers": told}
+        add_lower_bound(row, case) | {"peers": descriptions}
         for row in measure_contenders(ours, {**calls, **floor})
     ]
     return [row | _fastest_peer(row, calls) for row in rows]
 
 
-def _share_of_other_spikes(spikes: Tensor, expected: Tensor, time_first: bool) -> float:
+def _share_of_differing_spikes(spikes: Tensor, expected: Tensor, time_first: bool) -> float:
     return float(((spikes.transpose(0, 1) if time_first else spikes) != expected).float().mean())
 
 

@@ -1,10 +1,11 @@
-"""The same net on `device="cpu"` and `device="gpu"`: equal spikes, and equal training curves with the same surrogate.
+"""The same net with `device="cpu"` and `device="gpu"`: equal spikes and equal training curves.
 
 Run: python examples/cpu_and_gpu.py
 
-`device` says how layers are solved: serially, or by comPaSSo, parallel in time. Tensors may lie on the CPU or on a CUDA
-device with either. By default `device="gpu"` takes the gradient of fast_sigmoid(25), as NWAVE documents;
-`compasso_spike_grad="layer"` takes the layer's own, and the two sides then learn alike.
+`device` is NWAVE's choice of a solver, not torch's device: serial, or comPaSSo, parallel over
+time. Tensors may be on the CPU or on a CUDA device with either. By default `device="gpu"` uses
+the gradient of fast_sigmoid(25), as NWAVE documents. With `compasso_spike_grad="layer"` it uses
+the layer's own surrogate, and both nets learn equally.
 """
 
 import torch
@@ -17,17 +18,19 @@ STEPS = 2000
 
 
 def build() -> SpikingSequential:
-    """Two classes of spike trains, told apart by the membrane of a read-out."""
+    """Build a net that separates two classes of spike trains by the membrane of a read-out."""
     torch.manual_seed(0)
     options = {"solver": "auto", "compasso_spike_grad": "layer", "spike_grad": atan()}
     return SpikingSequential(
-        LIFSynapse(8, 16), LIFLayer(16, taus=10e-3, **options),
-        LIFSynapse(16, 2), LIFLayer(2, taus=10e-3, reset_mechanism="none", **options),
-    ).to(TENSORS, torch.float64)  # fmt: skip
+        LIFSynapse(8, 16),
+        LIFLayer(16, taus=10e-3, **options),
+        LIFSynapse(16, 2),
+        LIFLayer(2, taus=10e-3, reset_mechanism="none", **options),
+    ).to(TENSORS, torch.float64)
 
 
 def train(net: SpikingSequential) -> tuple[list[float], torch.Tensor]:
-    """The losses of a short training, and the last spikes of the hidden layer."""
+    """Train briefly; return the losses and the last spikes of the hidden layer."""
     optimizer = torch.optim.Adam(net.parameters(), 1e-2)
     g = torch.Generator().manual_seed(1)
     labels = torch.arange(8) % 2
@@ -46,13 +49,15 @@ def train(net: SpikingSequential) -> tuple[list[float], torch.Tensor]:
 
 
 def main() -> None:
-    """Train both, and compare."""
-    here, there = build(), to_gpu(build())
-    there.load_state_dict(here.state_dict())  # the keys are the same on both sides
-    for layer in (there[1], there[3]):
-        layer.solver = "compasso"  # also where the serial solver would be faster, as on CPU tensors
-    (losses, spikes), (other_losses, other_spikes) = train(here), train(there)
-    print(f"solvers     {here[1].last_solver:>12} {there[1].last_solver:>12}")
+    """Train both nets and compare them."""
+    serial = build()
+    parallel = to_gpu(build())
+    parallel.load_state_dict(serial.state_dict())  # both have the same keys
+    for layer in (parallel[1], parallel[3]):
+        layer.solver = "compasso"  # even where the serial solver is faster, as on CPU tensors
+    losses, spikes = train(serial)
+    other_losses, other_spikes = train(parallel)
+    print(f"solvers     {serial[1].last_solver:>12} {parallel[1].last_solver:>12}")
     for k, (a, b) in enumerate(zip(losses, other_losses, strict=True)):
         print(f"loss {k}      {a:12.9f} {b:12.9f}")
     print(f"spikes      {int(spikes.sum()):12} {int(other_spikes.sum()):12}")

@@ -1,9 +1,9 @@
-"""A deep net that is silent with its default weights wakes up by `fluct_init`, and its first layer learns.
+"""A deep net that is silent with default weights spikes after `fluct_init`, and can learn.
 
 Run: python examples/wake_up.py
 
-Six layers of an H1v2 chip hear 16 channels of sparse, faint events. With the default weights spikes die out on the way,
-and what no neuron answers teaches nothing: the gradient fades on its way back too.
+Six layers of an H1v2 chip receive 16 channels of sparse, weak events. With default weights spikes
+vanish from layer to layer, and so does the gradient on its way back.
 """
 
 import torch
@@ -11,20 +11,24 @@ import torch
 from nwavesdk.init import fluct_init
 from nwavesdk.layers import H1v2Layer, H1v2Synapse, SpikingSequential, prepare_net
 
-DEPTH, WIDTH = 6, 48
+DEPTH = 6
+WIDTH = 48
 
 
 def build() -> SpikingSequential:
-    """Six layers of 48 neurons."""
+    """Build six layers of 48 neurons."""
     torch.manual_seed(0)
-    row = []
+    modules = []
     for k in range(DEPTH):
-        row += [H1v2Synapse(WIDTH if k else 16, WIDTH), H1v2Layer(WIDTH, taus=5e-3)]
-    return SpikingSequential(*row)
+        modules += [H1v2Synapse(WIDTH if k else 16, WIDTH), H1v2Layer(WIDTH, taus=5e-3)]
+    return SpikingSequential(*modules)
 
 
 def measure(net: SpikingSequential, x: torch.Tensor) -> list[tuple[float, int, float]]:
-    """For each layer its rate, its dead neurons, and the norm of the gradient of a loss on the last layer's spikes."""
+    """Return rate, dead neurons and gradient norm of each layer.
+
+    The gradient is that of a loss on the spikes of the last layer.
+    """
     prepare_net(net)
     record = net.record(x)
     net.zero_grad()
@@ -41,7 +45,7 @@ def measure(net: SpikingSequential, x: torch.Tensor) -> list[tuple[float, int, f
 
 
 def main() -> None:
-    """Measure before and after, and compare."""
+    """Measure before and after, and print both."""
     net = build()
     x = 0.3 * (torch.rand(8, 200, 16, generator=torch.Generator().manual_seed(1)) < 0.05).float()
     before = measure(net, x)

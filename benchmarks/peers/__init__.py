@@ -1,8 +1,10 @@
-"""Other spiking libraries, each as the same LIF neuron in its own terms; those that are not installed are left out.
+"""Adapters of other spiking libraries, each running the same LIF neuron.
 
-An adapter is a module with `TIME_FIRST` and two functions. `sequence(decay)` gives `run(x, state) -> (spikes, state)`
-over a whole sequence in the library's own multi-step form, `step(decay)` the same for one time step. `x` is [T, B, N]
-where `TIME_FIRST`, else [B, T, N]; a state of None is rest. A library that wants its input larger has `scale(decay)`.
+An adapter is a module with `TIME_FIRST` and two functions. `sequence(decay)` returns
+`run(x, state) -> (spikes, state)` over a whole sequence in the library's own multi-step form, and
+`step(decay)` the same for one time step. `x` is [T, B, N] with `TIME_FIRST`, otherwise [B, T, N]; a
+state of None is rest. A library that needs a scaled input has `scale(decay)`. Libraries that are
+not installed are skipped.
 """
 
 import importlib
@@ -13,24 +15,23 @@ NAMES = ("snntorch", "spikingjelly", "norse", "sinabs")
 
 
 def installed() -> tuple[dict[str, ModuleType], dict[str, str]]:
-    """The adapters by name, and for each library that is missing why."""
-    found, missing = {}, {}
+    """Return the adapters by name, and the reason for each library that is missing."""
+    adapters: dict[str, ModuleType] = {}
+    missing: dict[str, str] = {}
     for name in NAMES:
         try:
-            found[name] = importlib.import_module(f"benchmarks.peers.{name}")
-        except (
-            Exception
-        ) as error:  # a peer that cannot be imported, for whatever reason, is left out and said so
+            adapters[name] = importlib.import_module(f"benchmarks.peers.{name}")
+        except Exception as error:  # whatever the reason, the other peers are measured
             missing[name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return found, missing
+    return adapters, missing
 
 
 def versions() -> dict[str, str]:
-    """The version of each library that is installed."""
-    told = {}
+    """Return the version of each installed library."""
+    by_name = {}
     for name in NAMES:
         try:
-            told[name] = importlib.metadata.version(name)
+            by_name[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return told
+    return by_name

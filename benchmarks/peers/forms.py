@@ -1,7 +1,10 @@
-"""A peer's layer, recurrent layer and training step, as it comes and through torch.compile; the faster one counts.
+"""A peer's layer, recurrent layer and training step, with and without torch.compile.
 
-`torch.compile` unrolls a loop over time: SpikingJelly's 100 steps at once took it more than two minutes. So chunks of
-`CHUNK` steps are compiled and called one after the other, which needs seconds, whatever T is.
+The faster form counts.
+
+`torch.compile` unrolls a loop over time: with all 100 steps of SpikingJelly it took more than two
+minutes. Therefore chunks of `CHUNK` steps are compiled and called one after the other, which takes
+seconds for any T.
 """
 
 import time
@@ -20,11 +23,17 @@ Call = Callable[[], Tensor]
 
 
 def layer(peer: ModuleType, decay: float, x: Tensor, grad: Tensor, compiled: bool) -> Call:
-    """Forward and backward of one layer; `x` and `grad` are [B, T, N] and are laid out as the peer wants them."""
-    run, (x, grad) = (
-        _over_time(peer, decay, compiled),
-        _laid_out(peer, x * _scale(peer, decay), grad),
-    )
+    """Return forward and backward of one layer.
+
+    Args:
+        peer: The adapter.
+        decay: Decay of the membrane.
+        x: Input [B, T, N]; it is transposed if the peer needs time first.
+        grad: Upstream gradient [B, T, N].
+        compiled: Whether to use torch.compile.
+    """
+    run = _over_time(peer, decay, compiled)
+    x, grad = _in_layout_of(peer, x * _scale(peer, decay), grad)
 
     def call() -> Tensor:
         leaf = x.detach().requires_grad_()
@@ -43,13 +52,13 @@ def training(
     labels: Tensor,
     compiled: bool = False,
 ) -> Call:
-    """A training step with both linear layers over all time steps at once."""
-    first, second = _over_time(peer, decay, compiled), _over_time(peer, decay, compiled)
-    (x,), weights = (
-        _laid_out(peer, x),
-        [nn.Parameter(w * _scale(peer, decay)) for w in case.weights()],
-    )
-    optimizer, axis = torch.optim.Adam(weights, 1e-4, fused=True), 0 if peer.TIME_FIRST else 1
+    """Return a training step; both linear layers process all time steps together."""
+    first = _over_time(peer, decay, compiled)
+    second = _over_time(peer, decay, compiled)
+    (x,) = _in_layout_of(peer, x)
+    weights = [nn.Parameter(weight * _scale(peer, decay)) for weight in case.weights()]
+    optimizer = torch.optim.Adam(weights, 1e-4, fused=True)
+    axis = 0 if peer.TIME_FIRST else 1
 
     def call() -> Tensor:
         optimizer.zero_grad()
@@ -64,7 +73,10 @@ def training(
 def recurrent(
     peer: ModuleType, decay: float, x: Tensor, grad: Tensor, weights: Tensor, compiled: bool
 ) -> Call:
-    """Forward and backward of a recurrent layer: the peer's single step and a dense product, step by step."""
+    """Return forward and backward of a recurrent layer.
+
+    Each step is the peer's single step and a dense product.
+    """
     step = peer.step(decay)
     x, grad = (t.transpose(0, 1).contiguous() for t in (x * _scale(peer, decay), grad))
     weight = nn.Parameter(weights * _scale(peer, decay))
@@ -79,8 +91,11 @@ def recurrent(
     run = torch.compile(chunk, dynamic=False) if compiled else chunk
 
     def call() -> Tensor:
-        leaf, weight.grad = x.detach().requires_grad_(), None
-        s, state, spikes = torch.zeros_like(x[0]), None, []
+        leaf = x.detach().requires_grad_()
+        weight.grad = None
+        s = torch.zeros_like(x[0])
+        state = None
+        spikes = []
         for piece in leaf.split(CHUNK if compiled else len(x)):
             chunk_spikes, s, state = run(piece, s, state, weight)
             spikes.append(chunk_spikes)
@@ -92,35 +107,38 @@ def recurrent(
 
 
 def fastest(make: Callable[[bool], Call], compile_too: bool) -> tuple[Call | None, dict[str, Any]]:
-    """The faster of a peer's forms, and what each of them did: first call [s], best of three further ones [ms].
+    """Return the faster form of a peer, and the times of both.
 
-    Without `compile_too` there is nothing to choose, and nothing is tried.
+    The times are the first call [s] and the best of three more [ms]. Without `compile_too` only one
+    form exists, and nothing is timed.
     """
     if not compile_too:
         return make(False), {"form": "eager"}
-    told: dict[str, Any] = {}
+    description: dict[str, Any] = {}
     calls: dict[str, Call] = {}
     for name in ("eager", "compiled"):
         torch._dynamo.reset()
         try:
             call = make(name == "compiled")
             first = _seconds(call)
-            told[name] = {
+            description[name] = {
                 "first_call_s": first,
                 "best_ms": 1e3 * min(_seconds(call) for _ in range(3)),
             }
-        except Exception as error:  # whatever a peer raises, the table goes on without that form
-            told[name] = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+        except Exception as error:  # whatever a peer raises, the other form is measured
+            description[name] = {
+                "error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            }
         else:
             calls[name] = call
     if not calls:
-        return None, told
-    best = min(calls, key=lambda name: told[name]["best_ms"])
-    return calls[best], {"form": best, **told}
+        return None, description
+    best = min(calls, key=lambda name: description[name]["best_ms"])
+    return calls[best], {"form": best, **description}
 
 
 def batch_first(peer: ModuleType, spikes: Tensor) -> Tensor:
-    """The peer's spikes as [B, T, N]."""
+    """Return the peer's spikes as [B, T, N]."""
     return spikes.transpose(0, 1) if peer.TIME_FIRST else spikes
 
 
@@ -128,10 +146,12 @@ def _over_time(peer: ModuleType, decay: float, compiled: bool) -> Callable[[Tens
     run = peer.sequence(decay)
     if not compiled:
         return lambda x: run(x, None)[0]
-    chunk, axis = torch.compile(run, dynamic=False), 0 if peer.TIME_FIRST else 1
+    chunk = torch.compile(run, dynamic=False)
+    axis = 0 if peer.TIME_FIRST else 1
 
     def chunks(x: Tensor) -> Tensor:
-        state, spikes = None, []
+        state = None
+        spikes = []
         for piece in x.split(CHUNK, axis):
             s, state = chunk(piece, state)
             spikes.append(s)
@@ -140,7 +160,7 @@ def _over_time(peer: ModuleType, decay: float, compiled: bool) -> Callable[[Tens
     return chunks
 
 
-def _laid_out(peer: ModuleType, *tensors: Tensor) -> list[Tensor]:
+def _in_layout_of(peer: ModuleType, *tensors: Tensor) -> list[Tensor]:
     return [t.transpose(0, 1).contiguous() if peer.TIME_FIRST else t for t in tensors]
 
 

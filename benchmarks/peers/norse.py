@@ -1,4 +1,7 @@
-"""Norse: the boxed LIF (no synaptic current) of its `SNN` module, reset by subtraction; it wants x / (1 - decay)."""
+"""Norse: the boxed LIF (no synaptic current) of its `SNN` module, reset by subtraction.
+
+It needs the input x / (1 - decay).
+"""
 
 import torch
 from norse.torch.functional.lif_box import (
@@ -15,12 +18,13 @@ DT = 1e-3
 
 
 def scale(decay: float) -> float:
-    """What its input must be multiplied by."""
+    """Return the factor for the input."""
     return 1 / (1 - decay)
 
 
 def _parameters(decay: float) -> LIFBoxParameters:
-    rate, slope = torch.tensor((1 - decay) / DT), torch.tensor(25.0)
+    rate = torch.tensor((1 - decay) / DT)
+    slope = torch.tensor(25.0)
     return LIFBoxParameters(tau_mem_inv=rate, alpha=slope, reset_method=reset_subtract)
 
 
@@ -29,12 +33,12 @@ def _rest(x: Tensor) -> LIFBoxFeedForwardState:
 
 
 def sequence(decay: float):
-    """A whole sequence."""
+    """Return a call for a whole sequence."""
     return SNN(lif_box_feed_forward_step, lambda x: _rest(x[0]), _parameters(decay), dt=DT)
 
 
 def step(decay: float):
-    """One time step."""
+    """Return a call for one time step."""
     parameters = _parameters(decay)
 
     def run(x: Tensor, state: LIFBoxFeedForwardState | None):

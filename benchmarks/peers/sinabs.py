@@ -1,4 +1,7 @@
-"""sinabs: `lif_forward`, the function behind its `LIF`, with one spike a step at most and our fast_sigmoid."""
+"""sinabs: `lif_forward`, the function of its `LIF`, with our fast_sigmoid.
+
+It spikes at most once per step.
+"""
 
 import torch
 from sinabs.activation import MembraneSubtract, SingleSpike
@@ -15,13 +18,19 @@ def _fast_sigmoid(v_mem: Tensor, spike_threshold: Tensor) -> Tensor:
 
 def _options(decay: float) -> dict:
     return {
-        "alpha_mem": torch.tensor(decay), "alpha_syn": None, "spike_threshold": THRESHOLD, "spike_fn": SingleSpike,
-        "reset_fn": MembraneSubtract(), "surrogate_grad_fn": _fast_sigmoid, "min_v_mem": None, "norm_input": False,
-    }  # fmt: skip
+        "alpha_mem": torch.tensor(decay),
+        "alpha_syn": None,
+        "spike_threshold": THRESHOLD,
+        "spike_fn": SingleSpike,
+        "reset_fn": MembraneSubtract(),
+        "surrogate_grad_fn": _fast_sigmoid,
+        "min_v_mem": None,
+        "norm_input": False,
+    }
 
 
 def sequence(decay: float):
-    """A whole sequence."""
+    """Return a call for a whole sequence."""
     options = _options(decay)
 
     def run(x: Tensor, state: dict | None) -> tuple[Tensor, dict]:
@@ -34,7 +43,7 @@ def sequence(decay: float):
 
 
 def step(decay: float):
-    """One time step."""
+    """Return a call for one time step."""
     options = _options(decay)
 
     def run(x: Tensor, state: dict | None) -> tuple[Tensor, dict]:

@@ -1,6 +1,7 @@
-"""snnTorch: `Leaky` in a loop over time, as its documentation does; `reset_delay=False` resets in the spike's step.
+"""snnTorch: `Leaky` in a loop over time, as in its documentation.
 
-Where a neuron stays above threshold after its reset, it resets once more in the next step: some spikes then differ.
+`reset_delay=False` resets in the step of the spike. A neuron that stays above the threshold after
+its reset is reset again in the next step, so some spikes differ.
 """
 
 import torch
@@ -11,7 +12,7 @@ TIME_FIRST = True
 
 
 def step(decay: float):
-    """One time step."""
+    """Return a call for one time step."""
     neuron = Leaky(decay, spike_grad=surrogate.fast_sigmoid(25), reset_delay=False)
 
     def run(x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -21,7 +22,7 @@ def step(decay: float):
 
 
 def sequence(decay: float):
-    """A whole sequence."""
+    """Return a call for a whole sequence."""
     once = step(decay)
 
     def run(x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:

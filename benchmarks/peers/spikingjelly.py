@@ -1,6 +1,7 @@
-"""SpikingJelly: `lif_multi_step`, the function behind `LIFNode(step_mode="m")`, which takes and gives a state.
+"""SpikingJelly: `lif_multi_step`, the function of `LIFNode(step_mode="m")`, with its state.
 
-Its `SoftSign(25)` is 12.5 times the derivative of our fast_sigmoid(25); it fires at the threshold too, not only above.
+Its `SoftSign(25)` is 12.5 times the derivative of our fast_sigmoid(25). It also spikes at the
+threshold, not only above.
 """
 
 import torch
@@ -11,8 +12,9 @@ TIME_FIRST = True
 
 
 def sequence(decay: float):
-    """A whole sequence."""
-    soft_sign, tau = surrogate.SoftSign(25.0), 1 / (1 - decay)
+    """Return a call for a whole sequence."""
+    soft_sign = surrogate.SoftSign(25.0)
+    tau = 1 / (1 - decay)
 
     def run(x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         v = torch.zeros_like(x[0]) if state is None else state
@@ -23,8 +25,9 @@ def sequence(decay: float):
 
 
 def step(decay: float):
-    """One time step."""
-    soft_sign, tau = surrogate.SoftSign(25.0), 1 / (1 - decay)
+    """Return a call for one time step."""
+    soft_sign = surrogate.SoftSign(25.0)
+    tau = 1 / (1 - decay)
 
     def run(x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         v = torch.zeros_like(x) if state is None else state
