@@ -88,7 +88,7 @@ class Choices:
     ],
 )
 def test_fields_of_a_dataclass_are_checked_strictly(choices, message):
-    with pytest.raises(ValueError, match=f"^{message}$"):
+    with pytest.raises(ValueError, match=f"^{message}.$"):
         Choices(**choices)
 
 

@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from nwavesdk.internal.model import FrozenModel
+from nwavesdk.internal.model import RISING, FrozenModel
 
 if TYPE_CHECKING:
     from nwavesdk.chip.charge import ChargeLaw
@@ -47,12 +46,6 @@ class Entry(Generic[V]):
     note: Annotated[str, StringConstraints(pattern=r"\S")]
 
 
-def _check_rising(values: tuple[float, ...]) -> tuple[float, ...]:
-    if not all(a < b for a, b in pairwise(values)):
-        raise ValueError("expected numbers that rise")
-    return values
-
-
 # All numbers are floats, whole ones too: this is how files and runs of older versions store them.
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
@@ -62,8 +55,8 @@ Bits = Annotated[Number, Field(ge=2, le=8, multiple_of=1)]
 Order = Annotated[Number, Field(ge=1, le=8, multiple_of=1)]
 Spread = Annotated[Number, Field(ge=0, le=0.3)]
 Sizes = Annotated[tuple[Whole, ...], Field(min_length=1)]
-RisingNumbers = Annotated[tuple[Number, ...], AfterValidator(_check_rising)]
-RisingPositives = Annotated[tuple[Positive, ...], AfterValidator(_check_rising)]
+RisingNumbers = Annotated[tuple[Number, ...], RISING]
+RisingPositives = Annotated[tuple[Positive, ...], RISING]
 
 
 class _Entries(FrozenModel):

@@ -1,8 +1,10 @@
 """Validation of configurations and files by pydantic, with errors of one clear line."""
 
+from itertools import pairwise
 from typing import Any, Self, get_type_hints
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     TypeAdapter,
@@ -11,7 +13,7 @@ from pydantic import (
     WrapValidator,
 )
 
-__all__ = ["FrozenModel", "check_fields", "describe_errors", "expect"]
+__all__ = ["RISING", "FrozenModel", "check_fields", "describe_errors", "expect"]
 
 
 class FrozenModel(BaseModel):
@@ -79,20 +81,31 @@ def check_fields(instance: object) -> None:
         try:
             TypeAdapter(annotation).validate_python(getattr(instance, name), strict=True)
         except ValidationError as error:
-            raise ValueError(describe_errors(error, owner.__name__, name)) from None
+            raise ValueError(f"{describe_errors(error, owner.__name__, name)}.") from None
+
+
+def _check_rising(values: tuple[float, ...]) -> tuple[float, ...]:
+    if not all(a < b for a, b in pairwise(values)):
+        raise ValueError("expected numbers that rise")
+    return values
+
+
+RISING = AfterValidator(_check_rising)
+"""An annotation of a tuple whose numbers rise."""
 
 
 def expect(text: str) -> WrapValidator:
     """An annotation that describes in words what a union of types takes.
 
-    Example:
-        >>> from typing import Annotated
-        >>> folder = Annotated[str | None, expect("a folder or None")]
-        >>> try:
-        ...     TypeAdapter(folder).validate_python(3)
-        ... except ValidationError as error:
-        ...     describe_errors(error, name="cache")
-        'cache: expected a folder or None (got 3)'
+        Example:
+            >>> from itertools import pairwise
+    from typing import Annotated
+            >>> folder = Annotated[str | None, expect("a folder or None")]
+            >>> try:
+            ...     TypeAdapter(folder).validate_python(3)
+            ... except ValidationError as error:
+            ...     describe_errors(error, name="cache")
+            'cache: expected a folder or None (got 3)'
     """
 
     def validate(value: object, handler: ValidatorFunctionWrapHandler) -> object:

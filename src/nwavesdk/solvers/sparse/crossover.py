@@ -13,14 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from functools import cache
 from importlib.resources import files
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from nwavesdk.internal.model import describe_errors
+from nwavesdk.internal.model import RISING, describe_errors
 
 __all__ = [
     "CrossoverTable",
@@ -32,15 +31,8 @@ __all__ = [
     "user_table_path",
 ]
 
-
-def _check_rising(sizes: tuple[int, ...]) -> tuple[int, ...]:
-    if not all(a < b for a, b in pairwise(sizes)):
-        raise ValueError("expected numbers that rise")
-    return sizes
-
-
 Size = Annotated[int, Field(strict=True, gt=0)]
-Sizes = Annotated[tuple[Size, ...], Field(min_length=1), AfterValidator(_check_rising)]
+Sizes = Annotated[tuple[Size, ...], Field(min_length=1), RISING]
 Density = Annotated[float, Field(strict=True, ge=0, le=1)]
 Grid = tuple[tuple[Density, ...], ...]
 
