@@ -74,6 +74,7 @@ def epochs(solver: str, count: int) -> dict[str, list[float]]:
 
 def measure_with_this_tree() -> None:
     """Load `nwavesdk.analysis.bench` from this tree, whatever commit the rest comes from."""
+    _alias_moved_modules()
     folder = Path(__file__).parents[1] / "src" / "nwavesdk" / "analysis" / "bench"
     name = "nwavesdk.analysis.bench"
     spec = importlib.util.spec_from_file_location(
@@ -83,6 +84,14 @@ def measure_with_this_tree() -> None:
     assert spec.loader is not None
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+
+
+def _alias_moved_modules() -> None:
+    """Offer modules of older commits under the names that the instrument imports."""
+    if importlib.util.find_spec("nwavesdk.solvers.allocator") is not None:
+        allocator = importlib.import_module("nwavesdk.solvers.allocator")
+        sys.modules["nwavesdk.solvers.cpu"] = allocator
+        sys.modules["nwavesdk.solvers.cpu.threads"] = allocator
 
 
 def main() -> None:
