@@ -2,7 +2,7 @@ PYTHON ?= .venv/bin/python
 
 .PHONY: check test demo bench
 
-check:  ## all that must be green before a commit
+check:  ## everything that must pass before a commit
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy

@@ -16,7 +16,7 @@ from pathlib import Path
 START = time.perf_counter()
 
 
-def first_call(_: dict) -> dict[str, float]:
+def first_call(_: object) -> dict[str, float]:
     """Return the seconds of the first forward and backward pass, numba's import included."""
     import torch
 
@@ -30,7 +30,7 @@ def first_call(_: dict) -> dict[str, float]:
     return {"seconds": time.perf_counter() - start}
 
 
-def imports(_: dict) -> dict[str, float]:
+def imports(_: object) -> dict[str, float]:
     """Return the seconds of `import torch`, and of our modules after it."""
     import torch  # noqa: F401
 
@@ -56,8 +56,8 @@ def epochs(solver: str, count: int) -> dict[str, list[float]]:
     from nwavesdk.train import Run, RunConfig
 
     class OnSolver(Run):
-        def network(self) -> SpikingSequential:
-            net = super().network()
+        def network(self, **options: bool) -> SpikingSequential:
+            net = super().network(**options)
             for layer in net.modules():
                 if isinstance(layer, NeuronLayer):
                     layer.solver = solver

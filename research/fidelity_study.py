@@ -111,9 +111,10 @@ def build_net(cell: Cell, data: RunData) -> SpikingSequential:
         labels = torch.from_numpy(data.train.labels)
         optimizer = torch.optim.AdamW(net.parameters(), 4e-3)
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(cell.net))
-        for batch in order.split(64):
+        for batch in torch.split(order, 64):
             prepare_net(net)
-            loss = loss_by_recording(*net(x[batch]), labels[batch]).mean()
+            spk, mem = net(x[batch])
+            loss = loss_by_recording(spk, mem, labels[batch]).mean()
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -190,7 +191,7 @@ class Table:
             f"| surrogate | {' | '.join(head)} | all | first layer |",
             "|---" * (len(head) + 3) + "|",
         ]
-        at = {"depth": depth, "state": state}
+        at: dict[str, Any] = {"depth": depth, "state": state}
         order = sorted(
             available(), key=lambda name: -np.nan_to_num(np.mean(self.nets(name, **at)), nan=-2)
         )

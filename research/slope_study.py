@@ -88,7 +88,7 @@ def train_net(
     history = []
     for _ in range(epochs):
         losses = []
-        for batch in torch.randperm(len(x), generator=generator).split(BATCH):
+        for batch in torch.split(torch.randperm(len(x), generator=generator), BATCH):
             prepare_net(net)
             loss = mean_loss(net(x[batch])[0], labels[batch])
             optimizer.zero_grad()

@@ -1,10 +1,11 @@
-"""Fixtures of all tests."""
+"""Fixtures for all tests."""
 
 import os
 from pathlib import Path
 from typing import Any
 
-# Two processes test at once: threads that wait busily would take each other's cores. Read when torch is imported.
+# Two test processes run in parallel, and spinning threads would block each other's cores.
+# torch reads this variable when it is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
@@ -19,7 +20,7 @@ def _seeded():
 
 @pytest.fixture(scope="session")
 def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of synthetic recordings: three classes, each a tone of its own pitch in noise."""
+    """Return a folder of synthetic recordings: three classes, each a tone with another pitch."""
     soundfile = pytest.importorskip("soundfile")
     folder = tmp_path_factory.mktemp("tones")
     draw = np.random.default_rng(0)
@@ -36,7 +37,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def choices(tones: Path) -> dict[str, Any]:
-    """A run that takes a second: few bands, few neurons, few epochs."""
+    """Return the config of a run that takes a second: few bands, neurons and epochs."""
     return {
         "seed": 3,
         "data": {"source": str(tones), "bands": 12, "hold": 1},
