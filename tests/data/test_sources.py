@@ -1,6 +1,7 @@
 """The spoken digits, and folders of wavs as log-mel frames."""
 
 import sys
+from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -199,6 +200,9 @@ def test_frames_are_those_of_their_recording() -> None:
 
 
 def test_without_the_wheel_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nwavesdk.data.sources.find_spec", lambda _: None)
+    def raise_missing(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("nwavesdk.data.sources.distribution", raise_missing)
     with pytest.raises(ModuleNotFoundError, match=r'spoken digits.*pip install "nwavesdk\[demo\]"'):
         load_digits()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nwavesdk.data import Split, speakers_of, split_by_speaker
+from nwavesdk.data import Split, speakers_of, split_indices
 
 # The number of recordings of each of two classes, for each speaker.
 SIZES = st.lists(st.lists(st.integers(0, 6), min_size=2, max_size=2), min_size=3, max_size=30)
@@ -68,6 +68,13 @@ def spoken(
     return keys, speakers, np.array([label for _, _, label in recordings], np.int64)
 
 
+def split_by_speaker(
+    keys: list[str], labels: np.ndarray, val: float = 0.15, test: float = 0.15
+) -> Split[np.ndarray]:
+    split, _ = split_indices(keys, labels, "ab", "speaker", val, test)
+    return split
+
+
 def key_sets(split: Split[np.ndarray], keys: list[str]) -> list[set[str]]:
     return [{keys[i] for i in indices} for indices in split]
 
@@ -79,10 +86,10 @@ def test_no_speaker_is_in_two_sets_and_each_set_has_every_class(sizes: list[list
     if not all(sum(counts[c] > 0 for counts in sizes) >= 3 for c in (0, 1)):
         if keys:
             with pytest.raises(ValueError, match="speakers are too few"):
-                split_by_speaker(speakers, labels, "ab")
+                split_by_speaker(keys, labels)
         return
     try:
-        split = split_by_speaker(speakers, labels, "ab")
+        split = split_by_speaker(keys, labels)
     except ValueError:
         # A split always exists if at least three speakers say everything.
         assert sum(min(counts) > 0 for counts in sizes) < 3
@@ -103,14 +110,14 @@ def test_the_split_does_not_depend_on_the_order_of_files(
 ) -> None:
     splits = []
     for shuffle in (None, order):
-        keys, speakers, labels = spoken(sizes, shuffle)
-        splits.append(key_sets(split_by_speaker(speakers, labels, "ab"), keys))
+        keys, _, labels = spoken(sizes, shuffle)
+        splits.append(key_sets(split_by_speaker(keys, labels), keys))
     assert splits[0] == splits[1]
 
 
 def test_shares_are_met_if_speakers_have_few_recordings() -> None:
-    _, speakers, labels = spoken(np.random.default_rng(0).integers(0, 5, (300, 2)).tolist())
-    split = split_by_speaker(speakers, labels, "ab", val=0.1, test=0.2)
+    keys, _, labels = spoken(np.random.default_rng(0).integers(0, 5, (300, 2)).tolist())
+    split = split_by_speaker(keys, labels, val=0.1, test=0.2)
     assert len(split.test) / len(labels) == pytest.approx(0.2, abs=0.01)
     assert len(split.val) / len(labels) == pytest.approx(0.1, abs=0.01)
     for indices in split:
@@ -120,8 +127,8 @@ def test_shares_are_met_if_speakers_have_few_recordings() -> None:
 def test_a_speaker_with_most_recordings_is_in_the_training_set() -> None:
     sizes = [[1, 1]] * 40 + [[100, 100]]
     for shift in range(6):
-        _, speakers, labels = spoken([[0, 0]] * shift + sizes)
-        split = split_by_speaker(speakers, labels, "ab")
+        keys, _, labels = spoken([[0, 0]] * shift + sizes)
+        split = split_by_speaker(keys, labels)
         assert len(split.train) >= 200
         assert min(len(split.val), len(split.test)) > 20
 
@@ -134,41 +141,41 @@ def test_a_speaker_with_most_recordings_is_in_the_training_set() -> None:
 def test_few_speakers_with_equally_many_recordings(
     sizes: list[list[int]], expected: list[int]
 ) -> None:
-    _, speakers, labels = spoken(sizes)
-    assert list(split_by_speaker(speakers, labels, "ab").map(len)) == expected
+    keys, _, labels = spoken(sizes)
+    assert list(split_by_speaker(keys, labels).map(len)) == expected
 
 
 def test_a_class_that_few_speakers_say_is_in_each_set() -> None:
-    _, speakers, labels = spoken([[4, 0]] * 50 + [[4, 1]] * 3)
-    split = split_by_speaker(speakers, labels, "ab")
+    keys, _, labels = spoken([[4, 0]] * 50 + [[4, 1]] * 3)
+    split = split_by_speaker(keys, labels)
     assert [np.sum(labels[indices]) for indices in split] == [1, 1, 1]
 
 
 def test_a_file_that_is_added_moves_few_others() -> None:
     sizes = np.random.default_rng(1).integers(1, 5, (200, 2)).tolist()
-    keys, speakers, labels = spoken(sizes)
-    before = key_sets(split_by_speaker(speakers, labels, "ab"), keys)
+    keys, _, labels = spoken(sizes)
+    before = key_sets(split_by_speaker(keys, labels), keys)
     moved = []
     for speaker in range(0, 200, 5):
         more = [[counts[0] + (index == speaker), counts[1]] for index, counts in enumerate(sizes)]
-        keys_after, speakers, labels = spoken(more)
-        after = key_sets(split_by_speaker(speakers, labels, "ab"), keys_after)
+        keys_after, _, labels = spoken(more)
+        after = key_sets(split_by_speaker(keys_after, labels), keys_after)
         moved.append(sum(len(a - b) for a, b in zip(before, after, strict=True)))
     assert np.mean(moved) < 0.02 * len(keys)
     assert max(moved) < 0.05 * len(keys)
 
 
 def test_the_set_of_a_speaker_never_changes() -> None:
-    _, speakers, labels = spoken([[1, 1]] * 7)
-    split = split_by_speaker(speakers, labels, "ab")
+    keys, speakers, labels = spoken([[1, 1]] * 7)
+    split = split_by_speaker(keys, labels)
     # By `sha256sum` of the names.
     assert {speakers[i] for i in split.val} == {"00000003"}
     assert {speakers[i] for i in split.test} == {"00000006"}
 
 
 def test_too_few_speakers_are_rejected_with_the_missing_class() -> None:
-    _, speakers, labels = spoken([[3, 3], [3, 3], [3, 0]])
+    keys, _, labels = spoken([[3, 3], [3, 3], [3, 0]])
     with pytest.raises(
         ValueError, match=r"3 speakers are too few.*class 'b' is missing in one.*split by recording"
     ):
-        split_by_speaker(speakers, labels, "ab")
+        split_by_speaker(keys, labels)

@@ -6,8 +6,6 @@ import pytest
 from nwavesdk.data import (
     Recordings,
     Split,
-    split_by_recording,
-    split_by_speaker,
     split_indices,
     split_recordings,
 )
@@ -86,9 +84,9 @@ def test_a_class_of_three_is_in_each_set_and_one_of_two_is_rejected() -> None:
 def test_shares_must_leave_something_to_learn_from(val: float, test: float) -> None:
     names = [f"{index % 5:08x}_nohash_{index}.wav" for index in range(20)]
     labels = np.arange(20) % 2
-    for split in (split_by_speaker, split_by_recording):
+    for by in ("speaker", "recording", "auto"):
         with pytest.raises(ValueError, match="must be positive and sum below 1"):
-            split(names, labels, "ab", val, test)
+            split_indices(names, labels, "ab", by, val, test)
 
 
 def test_recordings_are_split_by_speaker_if_file_names_show_enough_of_them() -> None:

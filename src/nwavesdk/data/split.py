@@ -11,14 +11,12 @@ from typing import Generic, Literal, TypeVar
 import numpy as np
 
 from nwavesdk.data.recordings import Indices, Recordings, hash_order
-from nwavesdk.data.speakers import assign_by_speaker, speakers_of
+from nwavesdk.data.speakers import TEST, TRAIN, VAL, assign_speakers, speakers_of
 
 __all__ = [
     "Split",
     "SplitBy",
     "check_shares",
-    "split_by_recording",
-    "split_by_speaker",
     "split_indices",
     "split_recordings",
 ]
@@ -73,75 +71,6 @@ def check_shares(val: float, test: float) -> None:
         )
 
 
-def split_by_recording(
-    keys: Sequence[str],
-    labels: Indices,
-    classes: Sequence[str],
-    val: float = 0.15,
-    test: float = 0.15,
-) -> Split[Indices]:
-    """Split recordings class by class, by the hash of their keys.
-
-    Args:
-        keys: A name for each recording.
-        labels: Class index of each recording, `[B]`; all 0 if there are no classes.
-        classes: Name of each class.
-        val: Share of each class in the validation set.
-        test: Share of each class in the test set.
-
-    Returns:
-        Rising indices. Each set has at least one recording of every class.
-
-    Raises:
-        ValueError: If the shares leave nothing to learn from, or a class has fewer than three
-            recordings.
-    """
-    check_shares(val, test)
-    pieces: Split[list[Indices]] = Split([], [], [])
-    for label, name in enumerate(classes):
-        order = hash_order(keys, np.flatnonzero(labels == label))
-        if len(order) < 3:
-            raise ValueError(
-                f"Class {name!r} has {len(order)} recordings, expected at least 3 (train, "
-                "validation, test): add recordings or leave the class out."
-            )
-        n_test = max(1, round(test * len(order)))
-        n_val = max(1, round(val * len(order)))
-        pieces.test.append(order[:n_test])
-        pieces.val.append(order[n_test : n_test + n_val])
-        pieces.train.append(order[n_test + n_val :])
-    return pieces.map(lambda of_classes: np.sort(np.concatenate(of_classes)))
-
-
-def split_by_speaker(
-    speakers: Sequence[str],
-    labels: Indices,
-    classes: Sequence[str],
-    val: float = 0.15,
-    test: float = 0.15,
-) -> Split[Indices]:
-    """Split recordings so that no speaker is in two sets; see `assign_by_speaker`.
-
-    Args:
-        speakers: Who speaks in each recording, `B` names.
-        labels: Class index of each recording, `[B]`; all 0 if there are no classes.
-        classes: Name of each class.
-        val: Share of each class in the validation set.
-        test: Share of each class in the test set.
-
-    Returns:
-        Rising indices. Each set has every class. The shares are met as well as whole speakers
-        allow.
-
-    Raises:
-        ValueError: If the shares leave nothing to learn from, or there are too few speakers for
-            every class in each set.
-    """
-    check_shares(val, test)
-    set_of = assign_by_speaker(speakers, labels, classes, val, test)
-    return Split(*(np.flatnonzero(set_of == place) for place in range(3)))
-
-
 def split_indices(
     keys: Sequence[str],
     labels: Indices,
@@ -152,8 +81,12 @@ def split_indices(
 ) -> tuple[Split[Indices], tuple[str, ...]]:
     """Split recordings by speaker or by recording.
 
+    By recording, each class is split by the hashes of its keys. By speaker, no speaker is in two
+    sets, and shares are met as well as whole speakers allow; see `assign_speakers`.
+
     Args:
-        keys: Paths of the recordings.
+        keys: A name for each recording, which shows the speaker for a split by speaker; see
+            `speakers_of`.
         labels: Class index of each recording, `[B]`; all 0 if there are no classes.
         classes: Name of each class.
         by: What to keep together.
@@ -161,20 +94,45 @@ def split_indices(
         test: Share of each class in the test set.
 
     Returns:
-        Rising indices, and who speaks in each recording; no speakers if the split is by recording.
+        Rising indices, where each set has every class, and who speaks in each recording; no
+        speakers if the split is by recording.
 
     Raises:
         ValueError: If the shares leave nothing to learn from, a class is too small, or `by` is
             `"speaker"` and file names do not show who speaks or there are too few speakers.
     """
+    check_shares(val, test)
     if by != "recording":
         try:
             speakers = speakers_of(keys)
-            return split_by_speaker(speakers, labels, classes, val, test), speakers
+            return _group(assign_speakers(speakers, labels, classes, val, test)), speakers
         except ValueError:
             if by == "speaker":
                 raise
-    return split_by_recording(keys, labels, classes, val, test), ()
+    return _group(_assign_recordings(keys, labels, classes, val, test)), ()
+
+
+def _assign_recordings(
+    keys: Sequence[str], labels: Indices, classes: Sequence[str], val: float, test: float
+) -> Indices:
+    """The set of each recording, in the order of the hashes of the keys of a class."""
+    set_of = np.full(len(keys), TRAIN, np.int64)
+    for label, name in enumerate(classes):
+        order = hash_order(keys, np.flatnonzero(labels == label))
+        if len(order) < 3:
+            raise ValueError(
+                f"Class {name!r} has {len(order)} recordings, expected at least 3 (train, "
+                "validation, test): add recordings or leave the class out."
+            )
+        n_test = max(1, round(test * len(order)))
+        n_val = max(1, round(val * len(order)))
+        set_of[order[:n_test]] = TEST
+        set_of[order[n_test : n_test + n_val]] = VAL
+    return set_of
+
+
+def _group(set_of: Indices) -> Split[Indices]:
+    return Split(*(np.flatnonzero(set_of == place) for place in (TRAIN, VAL, TEST)))
 
 
 def split_recordings(
