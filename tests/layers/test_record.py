@@ -1,0 +1,46 @@
+"""`Record`."""
+
+import copy
+
+import pytest
+import torch
+
+from layers.nets import LAYERS, drive
+from nwavesdk.layers import prepare_net
+from nwavesdk.surrogate import fast_sigmoid
+from tolerances import GRADIENT, assert_close
+
+
+@pytest.fixture(params=LAYERS)
+def kind(request):
+    """Name of a kind of layer in `LAYERS`."""
+    return request.param
+
+
+def test_u_does_not_change_when_input_and_constants_do(kind):
+    layer, x = LAYERS[kind](4), drive(2, 9, 4)
+    prepare_net(layer)
+    record, again = layer.record(x), copy.deepcopy(layer)
+    prepare_net(again)
+    expected = again.record(x).u
+    x.zero_()
+    with torch.no_grad():
+        layer.log_taus += 1
+    assert torch.equal(record.u, expected)
+
+
+def test_charge_gradient_equals_backward_under_another_surrogate(kind):
+    x = drive(2, 20, 4, dtype=torch.float64)
+    grads = []
+    for surrogate in (fast_sigmoid(25.0), fast_sigmoid(5.0)):
+        layer, leaf = LAYERS[kind](4, spike_grad=surrogate, solver="reference"), x.clone()
+        prepare_net(layer)
+        record = layer.record(leaf.requires_grad_(), charge=True)
+        assert record.cur is leaf
+        weights = torch.linspace(-1, 1, x.numel(), dtype=torch.float64).reshape(x.shape)
+        other = record.charge_gradient(weights, 0.5 * weights, fast_sigmoid(5.0))
+        (record.spk * weights + 0.5 * record.mem * weights).sum().backward()
+        grads.append((leaf.grad, other[0]))
+    assert not torch.equal(grads[0][0], grads[1][0])
+    for _, other in grads:
+        assert_close(other, grads[1][0], GRADIENT, "gradient")

@@ -1,0 +1,119 @@
+"""Effective weights: quantization, charge law, mismatch, gradient, and when they are stale."""
+
+import math
+
+import pytest
+import torch
+
+from layers.nets import drive
+from nwavesdk.layers import (
+    H1v2Layer,
+    H1v2Synapse,
+    HWLayer,
+    HWSynapse,
+    SpikingSequential,
+    prepare_net,
+)
+
+
+def test_effective_weight_is_quantized_charged_and_noisy_in_that_order():
+    synapse = HWSynapse(40, 50, quantization_bits=4, stddev=0.05)
+    prepare_net(synapse, seed=0)
+    step = 0.9 / 7
+    quantized = torch.round(synapse.weight.clamp(-0.9, 0.9) / step) * step
+    charge = 0.9 / torch.sinh(torch.tensor(1.8)) * torch.sinh(2 * quantized)
+    noise = (synapse.effective_weight() - charge).detach()
+    assert noise.std().item() == pytest.approx(0.05, rel=0.05)
+    assert abs(noise.mean().item()) < 0.01
+    clean = HWSynapse(40, 50, quantization_bits=4)
+    clean.load_state_dict(synapse.state_dict())
+    prepare_net(clean)
+    torch.testing.assert_close(clean.effective_weight(), charge)
+
+
+def test_gradient_passes_straight_through_inside_of_the_range_only():
+    synapse = H1v2Synapse(2, 2, quantization_bits=3)
+    synapse.weight.data = torch.tensor([[0.3, 1.7], [-1.66, -2.0]])
+    prepare_net(synapse)
+    synapse(torch.ones(1, 2)).sum().backward()
+    assert torch.equal(synapse.weight.grad, torch.tensor([[0.5, 0.0], [0.5, 0.0]]))
+
+
+def test_gradient_has_the_slope_of_the_charge_law_at_the_quantized_weight():
+    synapse = HWSynapse(20, 30, quantization_bits=3)
+    prepare_net(synapse)
+    synapse(torch.ones(1, 20)).sum().backward()
+    quantized = torch.round(synapse.weight.detach().clamp(-0.9, 0.9) / 0.3) * 0.3
+    expected = 0.9 / torch.sinh(torch.tensor(1.8)) * 2 * torch.cosh(2 * quantized)
+    torch.testing.assert_close(synapse.weight.grad, expected)
+
+
+@pytest.mark.parametrize("layer", [HWLayer, H1v2Layer])
+def test_recurrent_weights_have_their_own_bits_and_mismatch(layer):
+    limit, gain = {HWLayer: (0.9, None), H1v2Layer: (1.66, 0.5)}[layer]
+    neurons = layer(60, 20e-3, layer_topology="RC", quantization_bits=3, stddev=0.04)
+    plain = layer(60, 20e-3, layer_topology="RC", quantization_bits=3)
+    plain.load_state_dict(neurons.state_dict())
+    for module in (neurons, plain):
+        prepare_net(module, seed=0)
+    clean = plain.effective_recurrent_weights().detach()
+    assert clean.unique().numel() <= 7
+    if gain is not None:
+        quantized = torch.round(
+            plain.recurrent_weights.detach().clamp(-limit, limit) / (limit / 3)
+        ) * (limit / 3)
+        torch.testing.assert_close(clean, gain * quantized)
+    noise = (neurons.effective_recurrent_weights() - clean).detach()
+    assert noise.std().item() == pytest.approx(0.04, rel=0.05)
+
+
+def test_several_backward_passes_after_one_prepare():
+    synapse = HWSynapse(3, 4, quantization_bits=5)
+    prepare_net(synapse)
+    for _ in range(2):
+        synapse(torch.rand(2, 3)).sum().backward()
+    assert synapse.weight.grad.abs().sum() > 0
+
+
+def test_weights_overwritten_with_equal_values_are_not_stale():
+    synapse = HWSynapse(3, 4)
+    prepare_net(synapse)
+    synapse.load_state_dict(synapse.state_dict())
+    synapse(torch.rand(2, 3))
+
+
+def test_effective_weights_missing_or_stale():
+    net = SpikingSequential(HWSynapse(3, 4), HWLayer(4, 20e-3, layer_topology="RC"))
+    x = drive(2, 6, 3)
+    with pytest.raises(
+        RuntimeError, match=r"H1v1Synapse has no effective weights yet: call prepare_net"
+    ):
+        net(x)
+    prepare_net(net)
+    net(x)[1].sum().backward()
+    torch.optim.SGD(net.parameters(), 0.1).step()
+    with pytest.raises(
+        RuntimeError, match=r"H1v1Synapse: the weights have changed since prepare_net .* are stale"
+    ):
+        net(x)
+    prepare_net(net, keep_state=True)
+    net(x)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
+def test_fused_optimizers_make_weights_stale_too(optimizer):
+    synapse = HWSynapse(3, 4)
+    prepare_net(synapse)
+    synapse(torch.ones(2, 3)).sum().backward()
+    optimizer(synapse.parameters(), 0.1, fused=True).step()
+    with pytest.raises(RuntimeError, match="are stale"):
+        synapse(torch.ones(2, 3))
+
+
+def test_weights_that_are_not_finite():
+    synapse = HWSynapse(3, 4, quantization_bits=4)
+    synapse.weight.data[0, 0] = math.nan
+    with pytest.raises(
+        RuntimeError, match="H1v1Synapse: weights are not finite: training diverged"
+    ):
+        prepare_net(synapse)
