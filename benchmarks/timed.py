@@ -83,7 +83,7 @@ def _layers(group: list[LayerCase], peers: Peers, compiled: set[str]) -> list[Ro
     def make(peer: ModuleType, compile_it: bool) -> forms.Call:
         if not case.recurrent:
             return forms.layer(peer, DECAY, x, grad, compile_it)
-        weights = case.layer("auto").recurrent_weights
+        weights = case.build_layer("auto").recurrent_weights
         assert weights is not None
         return forms.recurrent(peer, DECAY, x, grad, weights.detach(), compile_it)
 

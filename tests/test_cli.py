@@ -352,7 +352,7 @@ def test_data_counts_a_folder_and_draws(
     assert result.exit_code == 0
     first, heads, train, *_, drawn = result.stdout.splitlines()
     assert first == (
-        "48 recordings of 30 steps and 16 channels; 0 from the cache, 0 skipped; parted by recording"
+        "48 recordings of 30 steps and 16 channels; 0 from the cache, 0 skipped; split by recording"
     )
     assert heads.split() == ["high", "low", "middle", "all"]
     assert train.split() == ["train", "12", "12", "12", "36"]
@@ -388,7 +388,7 @@ def test_data_names_what_it_skips(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         in the_object(refused)["error"]
     )
     result = nwave(*words, "--on-error", "skip")
-    assert "1 skipped; parted by speaker" in result.stdout
+    assert "1 skipped; split by speaker" in result.stdout
     assert "train       2       2       4         2" in result.stdout
     assert "skipped no/bad.wav: is empty (0 bytes)" in result.stdout
     assert nwave(*words, "--on-error", "ignore").exit_code == 2

@@ -1,4 +1,4 @@
-"""Looking before training: surrogates side by side, what gradient they give and how true it is, data in numbers."""
+"""Analysis of data, surrogates and nets: what a folder holds, which gradients a net gets."""
 
 from nwavesdk.analysis.data_report import data_lines, data_report
 from nwavesdk.analysis.health import Finding, Health, LayerHealth, Limits, examine

@@ -1,4 +1,4 @@
-"""A batch of a run and its net, to look at gradients as training sees them."""
+"""`RunBatch`: a training batch of a run and its net, to examine gradients as in training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ __all__ = ["RunBatch"]
 
 @dataclass(frozen=True, eq=False)
 class RunBatch:
-    """Some recordings of a run's training part, and the net that is to learn from them.
+    """Some recordings of a run's training set, and the net that learns from them.
 
     Attributes:
-        net: In `eval()`: without dropout.
+        net: The net in `eval()`, without dropout.
         x: Input [B, T, F].
         labels: Classes [B].
-        weights: Where the weights are from: `"initial"`, `"checkpoint"` or `"trained"`.
-        chip: Seed of the chip that is drawn, for a net that knows of mismatch.
-        loss: `loss(spk, mem)`, that of the run.
-        pictures: Where pictures go.
+        weights: Origin of the weights: `"initial"`, `"checkpoint"` or `"trained"`.
+        chip: Seed of the drawn chip, or None if the run trains without mismatch.
+        loss: The loss of the run, `loss(spk, mem)`.
+        pictures: Folder for pictures.
     """
 
     net: SpikingSequential
@@ -41,48 +41,54 @@ class RunBatch:
 
     @classmethod
     def open(cls, path: Path, recordings: int | None = None) -> "RunBatch":
-        """The batch of a run.
+        """Load the batch of a run.
 
         Args:
-            path: A run's folder, whose weights are the selected ones, or those of its checkpoint, or the initial ones;
-                or the config of a run, with initial weights.
-            recordings: How many. [the batch size of the run]
+            path: Folder of a run; its weights are the selected ones, otherwise those of its
+                checkpoint, otherwise the initial ones. Or the config of a run, for the initial
+                weights.
+            recordings: Number of recordings. [the batch size of the run]
 
         Raises:
-            ValueError: There is no run, or its data are no longer what they were.
+            ValueError: If there is no run, or if its data have changed.
         """
         if path.is_file():
             config, data = load_run_data(RunConfig.read(path))
-            run, place = Run(RunFolder(path.parent), config, data), Path(".")
+            run = Run(RunFolder(path.parent), config, data)
+            pictures = Path(".")
         else:
-            run, place = Run.open(path), path / "pictures"
-        config, learning = run.config, run.config.learning
-        mismatch = config.chip is not None and config.chip.training == "mismatch"
-        net, weights = _net(run, mismatch, initial=path.is_file())
-        order = torch.randperm(
-            len(run.data.train),
-            generator=torch.Generator().manual_seed(stream_seed(config.seed, "look")),
-        )
-        some = order[: recordings or learning.batch_size]
-        x, labels = (
-            torch.from_numpy(run.data.train.x)[some],
-            torch.from_numpy(run.data.train.labels)[some],
-        )
+            run = Run.open(path)
+            pictures = path / "pictures"
+        config = run.config
+        has_mismatch = config.chip is not None and config.chip.training == "mismatch"
+        net, weights = _load_net(run, has_mismatch, use_initial=path.is_file())
+        generator = torch.Generator().manual_seed(stream_seed(config.seed, "look"))
+        order = torch.randperm(len(run.data.train), generator=generator)
+        chosen = order[: recordings or config.learning.batch_size]
+        labels = torch.from_numpy(run.data.train.labels)[chosen]
 
         def loss(spk: Tensor, mem: Tensor) -> Tensor:  # noqa: ARG001
-            return population_loss(spk, labels, len(run.classes), learning.sharpness)
+            return population_loss(spk, labels, len(run.classes), config.learning.sharpness)
 
-        chip = chip_seed(config.seed, "look", drawn=False) if mismatch else None
-        return cls(net.eval(), x, labels, weights, chip, loss, place)
+        return cls(
+            net=net.eval(),
+            x=torch.from_numpy(run.data.train.x)[chosen],
+            labels=labels,
+            weights=weights,
+            chip=chip_seed(config.seed, "look", drawn=False) if has_mismatch else None,
+            loss=loss,
+            pictures=pictures,
+        )
 
 
-def _net(run: Run, mismatch: bool, initial: bool) -> tuple[SpikingSequential, str]:
+def _load_net(run: Run, has_mismatch: bool, use_initial: bool) -> tuple[SpikingSequential, str]:
+    """The net of a run, and the origin of its weights."""
     folder = run.folder
-    if initial or not (folder.model.is_file() or folder.checkpoint.is_file()):
-        return run.network(mismatch=mismatch), "initial"
-    if folder.model.is_file():
-        return run.model(mismatch=mismatch), "trained"
-    net = run.network(mismatch=mismatch)
-    content = AtomicCheckpointIO().load_checkpoint(folder.checkpoint)["state_dict"]
-    net.load_state_dict({name.removeprefix("net."): value for name, value in content.items()})
+    if folder.model.is_file() and not use_initial:
+        return run.model(mismatch=has_mismatch), "trained"
+    net = run.network(mismatch=has_mismatch)
+    if use_initial or not folder.checkpoint.is_file():
+        return net, "initial"
+    state = AtomicCheckpointIO().load_checkpoint(folder.checkpoint)["state_dict"]
+    net.load_state_dict({name.removeprefix("net."): value for name, value in state.items()})
     return net, "checkpoint"

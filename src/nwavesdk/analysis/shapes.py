@@ -1,35 +1,29 @@
-"""The shape of a surrogate's derivative in a few numbers.
+"""The shape of a surrogate's derivative in three numbers: peak, area and half width."""
 
-Picture: the derivatives of the catalogue, one panel each, and how far their tails reach.
-"""
-
-import math
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from nwavesdk.surrogate import Surrogate, available, text
-from nwavesdk.train.theme import LIGHT, Theme, render_png
+from nwavesdk.surrogate import Surrogate, available
 
-__all__ = ["DerivativeShape", "catalogue_shapes", "derivative_shape", "plot_derivatives"]
+__all__ = ["DerivativeShape", "catalogue_shapes", "derivative_shape"]
 
-_STEADY = 1e-3  # how far an area may still grow in the last few decades
+# Share by which an area may still grow in the outer part of the grid.
+_AREA_GROWTH = 1e-3
 
 
 @dataclass(frozen=True)
 class DerivativeShape:
-    """What a derivative looks like.
+    """The shape of a derivative.
 
-    Args:
+    Attributes:
         peak: Its highest value [1 / unit of the membrane].
-        area: Its integral over all membranes, 1 for that of a smooth step from 0 to 1; None where it has none.
-        half_width: Width of the interval around the peak where it exceeds half of it [units of the membrane]; None
-            where that has no end.
+        area: Its integral over all membranes, which is 1 for that of a smooth step from 0 to 1.
+            None if it is infinite.
+        half_width: Width of the interval around the peak in which it exceeds half of the peak
+            [units of the membrane]. None if the interval is unbounded.
     """
 
     peak: float
@@ -40,13 +34,14 @@ class DerivativeShape:
 def derivative_shape(surrogate: Surrogate) -> DerivativeShape:
     """Measure a derivative on a grid that is fine at the threshold and reaches ±1e12.
 
-    The grid is `z = sinh(q) / 1000` with even steps of q, so that tails of any power weigh as they should.
+    The grid is `z = sinh(q) / 1000` with equidistant q, so that tails of any power are weighted
+    correctly.
 
     Args:
         surrogate: Any surrogate that is defined in float64.
 
     Returns:
-        Peak, area (to about 1e-6; 1e-4 where there are jumps) and half width.
+        Peak, area (to about 1e-6, or 1e-4 for a derivative with jumps) and half width.
 
     Example:
         >>> from nwavesdk.surrogate import atan
@@ -56,80 +51,32 @@ def derivative_shape(surrogate: Surrogate) -> DerivativeShape:
     q = torch.linspace(-35.0, 35.0, 500_001, dtype=torch.float64)
     z = torch.sinh(q) / 1000
     height = surrogate.derivative(z)
+    # The substitution rule: dz = cosh(q) / 1000 dq.
     mass = height * torch.cosh(q) / 1000
-    area, nearer = (
-        torch.trapezoid(mass[inside], q[inside]).item() for inside in (q.abs() < 35, q.abs() < 28)
-    )
+    inner = q.abs() < 28
+    inner_area = torch.trapezoid(mass[inner], q[inner]).item()
+    inner = q.abs() < 35
+    area = torch.trapezoid(mass[inner], q[inner]).item()
+    is_finite = abs(area - inner_area) <= _AREA_GROWTH * abs(area)
     top = int(height.argmax())
-    return DerivativeShape(
-        height[top].item(),
-        area if abs(area - nearer) <= _STEADY * abs(area) else None,
-        _width(z, height >= height[top] / 2, top),
-    )
+    width = _interval_width(z, height >= height[top] / 2, top)
+    return DerivativeShape(height[top].item(), area if is_finite else None, width)
 
 
-def _width(z: Tensor, high: Tensor, top: int) -> float | None:
-    """Length of the stretch of `high` that contains place `top`; None where it reaches an end."""
-    low = (~high).nonzero().flatten()
-    place = int(torch.searchsorted(low, top))
-    if place in (0, len(low)):
+def _interval_width(z: Tensor, is_inside: Tensor, index: int) -> float | None:
+    """Width of the interval of `z` around an index, or None if it reaches an end of the grid."""
+    outside = (~is_inside).nonzero().flatten()
+    following = int(torch.searchsorted(outside, index))
+    if following in (0, len(outside)):
         return None
-    return (z[low[place] - 1] - z[low[place - 1] + 1]).item()
+    return (z[outside[following] - 1] - z[outside[following - 1] + 1]).item()
 
 
 def catalogue_shapes() -> list[dict[str, Any]]:
-    """One row for each surrogate of the catalogue: name, formula, default parameters, peak, area, half width."""
+    """Name, formula, default parameters and shape of each surrogate of the catalogue."""
     rows: list[dict[str, Any]] = []
     for name, kind in available().items():
-        measured = derivative_shape(kind())
-        defaults = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]  # surrogates of the catalogue are dataclasses
-        rows.append({"name": name, "formula": kind.formula, "defaults": defaults, **vars(measured)})
+        surrogate = kind()
+        about = {"name": name, "formula": kind.formula, "defaults": surrogate.parameters}
+        rows.append({**about, **vars(derivative_shape(surrogate))})
     return rows
-
-
-_COLUMNS, _REACH, _FAR = 6, 2.0, 1.0
-
-
-def plot_derivatives(path: Path) -> None:
-    """Write a PNG of all surrogates with their default parameters.
-
-    Args:
-        path: The file; its folder is made if it is not there.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(render_png(_draw, LIGHT))
-
-
-def _draw(theme: Theme) -> Figure:
-    surrogates = [kind() for kind in available().values()]
-    rows = math.ceil(len(surrogates) / _COLUMNS)
-    figure = Figure(figsize=(2.5 * _COLUMNS, 1.9 * rows), layout="none")  # type: ignore[arg-type]  # its stubs lag
-    figure.subplots_adjust(left=0.03, right=0.99, bottom=0.03, top=0.92, wspace=0.2, hspace=0.5)
-    figure.suptitle(
-        f"σ' against membrane − threshold; the number is σ'({_FAR:g}) / peak; one colour for each kind of shape"
-    )
-    panels = list(figure.subplots(rows, _COLUMNS, sharex=True).flat)
-    shapes = list(dict.fromkeys(type(s).__module__ for s in surrogates))
-    hues = (*theme.hues, theme.ink)
-    for place, (axes, surrogate) in enumerate(zip(panels, surrogates, strict=False)):
-        _panel(axes, surrogate, hues[shapes.index(type(surrogate).__module__) % len(hues)])
-        axes.tick_params(labelsize=7, labelbottom=place + _COLUMNS >= len(surrogates))
-    for axes in panels[len(surrogates) :]:
-        axes.set_visible(False)
-    return figure
-
-
-def _panel(axes: Axes, surrogate: Surrogate, hue: str) -> None:
-    z = torch.linspace(-_REACH, _REACH, 2001, dtype=torch.float64)
-    height = surrogate.derivative(z)
-    name = text(surrogate).partition("(")[0]
-    parameters = ", ".join(f"{key}={value:g}" for key, value in surrogate.parameters.items())
-    axes.plot(z, height, color=hue, linewidth=1.4)
-    axes.fill_between(z, height, color=hue, alpha=0.15, linewidth=0)
-    axes.set_title(f"{name}\n{parameters}" if parameters else name, fontsize=8)
-    axes.set_ylim(min(0.0, 1.1 * height.min().item()), 1.3 * height.max().item())
-    far = (
-        surrogate.derivative(torch.tensor([_FAR], dtype=torch.float64)).item() / height.max().item()
-    )
-    axes.text(0.98, 0.97, f"{far:.2g}", transform=axes.transAxes, ha="right", va="top", fontsize=7)
-    axes.grid()

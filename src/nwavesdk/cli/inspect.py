@@ -74,7 +74,7 @@ def inspect_data(
         gen = NWaveDataGen(data_parent=folder, **choices)
         report = data_report(gen)
         if picture is not None:
-            from nwavesdk.analysis.data_report import plot_front_end
+            from nwavesdk.analysis.pictures import plot_front_end
 
             plot_front_end(picture, gen.config, gen.config.folder / gen.channels.keys[0])
     lines = data_lines(report)
@@ -99,7 +99,7 @@ def list_surrogates(
             from nwavesdk.internal.extras import require
 
             require("matplotlib", "train")
-            from nwavesdk.analysis.shapes import plot_derivatives
+            from nwavesdk.analysis.pictures import plot_derivatives
 
             plot_derivatives(picture)
     head = f"{'name and defaults':<51} {'peak':>7} {'area':>7} {'half width':>11}  "

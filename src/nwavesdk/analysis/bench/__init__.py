@@ -1,4 +1,7 @@
-"""How fast we are on this machine: parity before every number, medians with their spread, the machine's limits."""
+"""The measurements of `nwave bench`: parity first, then medians with their spread, and limits.
+
+`benchmarks/` uses them for its longer tables.
+"""
 
 from nwavesdk.analysis.bench.cases import (
     BYTES,

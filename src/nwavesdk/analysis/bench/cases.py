@@ -1,6 +1,6 @@
-"""Cases of one neuron layer: the public call `layer(cur)` as users write it, forward and backward.
+"""Cases to time: the public call of one neuron layer, and the training step of a small net.
 
-The training step of a whole net, and the dense products alone that it contains.
+Both run forward and backward. The dense products of the training step are also a case.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,9 @@ __all__ = [
     "training_data",
 ]
 
-BYTES = 24  # of a neuron-step: x read, spikes and mem written; gradient and one kept number read, ∂L/∂x written
+# Bytes per neuron-step: x is read, spikes and mem are written; the gradient and one saved number
+# are read, and ∂L/∂x is written.
+BYTES = 24
 TAU = 20e-3
 
 
@@ -37,9 +39,9 @@ class LayerCase:
 
     Args:
         shape: B, T, N.
-        surrogate: Its name in the catalogue, with default parameters.
-        learn: Train taus and thresholds too.
-        recurrent: With `recurrent_weights`.
+        surrogate: Name of a surrogate in the catalogue; it has its default parameters.
+        learn: Whether taus and thresholds are trained.
+        recurrent: Whether the layer has `recurrent_weights`.
     """
 
     shape: tuple[int, int, int]
@@ -49,54 +51,59 @@ class LayerCase:
 
     @property
     def name(self) -> str:
-        """As in `layer/64x100x512/fast_sigmoid/fixed`."""
-        size, kind = "x".join(map(str, self.shape)), "recurrent" if self.recurrent else "layer"
+        """A name such as `layer/64x100x512/fast_sigmoid/fixed`."""
+        size = "x".join(map(str, self.shape))
+        kind = "recurrent" if self.recurrent else "layer"
         return f"{kind}/{size}/{self.surrogate}/{'learnable' if self.learn else 'fixed'}"
 
-    def layer(self, solver: str) -> LIFLayer:
-        """The layer, its recurrent weights on a grid and the same every time."""
+    def build_layer(self, solver: str) -> LIFLayer:
+        """The layer; its recurrent weights are on a grid and always the same."""
+        n = self.shape[2]
         layer = LIFLayer(
-            self.shape[2], TAU, spike_grad=available()[self.surrogate](), learn_taus=self.learn,
-            learn_thresholds=self.learn, layer_topology="RC" if self.recurrent else "FF", solver=solver,
-        )  # fmt: skip
+            n,
+            TAU,
+            spike_grad=available()[self.surrogate](),
+            learn_taus=self.learn,
+            learn_thresholds=self.learn,
+            layer_topology="RC" if self.recurrent else "FF",
+            solver=solver,
+        )
         if layer.recurrent_weights is not None:
             draw = torch.Generator().manual_seed(1)
-            weights = (
-                torch.randn(layer.recurrent_weights.shape, generator=draw)
-                * 0.5
-                / self.shape[2] ** 0.5
-            )
+            weights = torch.randn(n, n, generator=draw) * 0.5 / n**0.5
             layer.recurrent_weights.data.copy_(round_to_grid(weights))
         return layer
 
 
 def round_to_grid(values: Tensor) -> Tensor:
-    """Multiples of 2⁻¹²: sums of such weights over spikes are exact, in whatever order they are taken."""
+    """Round to multiples of 2⁻¹², so that sums of weights over spikes are exact in any order."""
     return (values * 4096).round() / 4096
 
 
 def layer_input(case: LayerCase) -> tuple[Tensor, Tensor]:
-    """Input charge that makes neurons of 20 ms fire in about 12 % of all steps (7 % with recurrence), and ∂L/∂s."""
+    """Input charge and ∂L/∂s.
+
+    The charge makes neurons of 20 ms fire in about 12 % of all steps (7 % with recurrence).
+    """
     draw = torch.Generator().manual_seed(0)
     highest = 0.2 if case.recurrent else 0.3
-    return round_to_grid(highest * torch.rand(case.shape, generator=draw)), torch.randn(
-        case.shape, generator=draw
-    )
+    x = round_to_grid(highest * torch.rand(case.shape, generator=draw))
+    return x, torch.randn(case.shape, generator=draw)
 
 
 def layer_contender(case: LayerCase, x: Tensor, grad: Tensor) -> Contender:
     """The case on its fastest solver and on the reference."""
-    return Contender(_call(case, "auto", x, grad), _call(case, "reference", x, grad))
+    return Contender(_layer_call(case, "auto", x, grad), _layer_call(case, "reference", x, grad))
 
 
 def copy_call(x: Tensor) -> Callable[[], object]:
-    """A copy of the input: 8 of the `BYTES` that a layer must move, so a third of its floor."""
+    """A copy of the input: 8 of the `BYTES` that a layer must move, so a third of its bound."""
     target = torch.empty_like(x)
     return lambda: target.copy_(x)
 
 
-def _call(case: LayerCase, solver: str, x: Tensor, grad: Tensor) -> Callable[[], Outcome]:
-    layer = case.layer(solver)
+def _layer_call(case: LayerCase, solver: str, x: Tensor, grad: Tensor) -> Callable[[], Outcome]:
+    layer = case.build_layer(solver)
 
     def call() -> Outcome:
         leaf = x.detach().requires_grad_()
@@ -112,13 +119,14 @@ def _call(case: LayerCase, solver: str, x: Tensor, grad: Tensor) -> Callable[[],
 
 @dataclass(frozen=True)
 class TrainingCase:
-    """A net N_in – hidden – N_out of LIF neurons, trained by Adam on the cross-entropy of its spike counts.
+    """A net N_in – hidden – N_out of LIF neurons, with Adam and a loss of its spike counts.
 
     Args:
         B: Batch.
         T: Steps.
         sizes: N_in, hidden, N_out.
-        density: Share of inputs that are 1, the others 0; None is dense input, multiples of 1/16 below 1/4.
+        density: Share of inputs that are 1; the others are 0. None for dense input, which consists
+            of multiples of 1/16 below 1/4.
     """
 
     B: int = 64
@@ -128,15 +136,15 @@ class TrainingCase:
 
     @property
     def name(self) -> str:
-        """As in `training/64x100/700-256-20/density 0.03`."""
-        told = "dense input" if self.density is None else f"density {self.density:g}"
-        return f"training/{self.B}x{self.T}/{'-'.join(map(str, self.sizes))}/{told}"
+        """A name such as `training/64x100/700-256-20/density 0.03`."""
+        kind = "dense input" if self.density is None else f"density {self.density:g}"
+        return f"training/{self.B}x{self.T}/{'-'.join(map(str, self.sizes))}/{kind}"
 
     def weights(self) -> list[Tensor]:
-        """Both weights [N_in, N_out], the same every time, on a grid."""
+        """Both weights [N_in, N_out], on a grid and always the same."""
         draw = torch.Generator().manual_seed(2)
-        power = 14 / 1024 if self.density is None else self.density  # mean square of an input
-        scales = (0.4 / (self.sizes[0] * power) ** 0.5, 2.3 / self.sizes[1] ** 0.5)
+        mean_square = 14 / 1024 if self.density is None else self.density  # of an input
+        scales = (0.4 / (self.sizes[0] * mean_square) ** 0.5, 2.3 / self.sizes[1] ** 0.5)
         pairs = zip(self.sizes, self.sizes[1:], scales, strict=False)
         return [round_to_grid(torch.randn(i, o, generator=draw) * scale) for i, o, scale in pairs]
 
@@ -155,36 +163,41 @@ def spike_count_loss(spikes: Tensor, labels: Tensor, time: int = 1) -> Tensor:
 
 
 def training_contender(case: TrainingCase, x: Tensor, labels: Tensor) -> Contender:
-    """The step on the fastest solver and on the reference; neither moves its weights when compared."""
-    return Contender(_step(case, "auto", x, labels), _step(case, "reference", x, labels))
+    """The step on the fastest solver and on the reference, with the same initial weights."""
+    return Contender(
+        _training_call(case, "auto", x, labels), _training_call(case, "reference", x, labels)
+    )
 
 
 def dense_products_call(case: TrainingCase, x: Tensor) -> Callable[[], object]:
-    """The five dense products of the step, forward and backward, into memory that is there already."""
+    """The five dense products of the step, forward and backward, into preallocated memory."""
     N_in, hidden, N_out = case.sizes
-    rows = case.B * case.T
     w1, w2 = case.weights()
-    flat, spikes = x.reshape(rows, N_in), torch.rand(rows, hidden)
-    u1, u2 = torch.empty(rows, hidden), torch.empty(rows, N_out)
-    g1, g2 = torch.randn(rows, hidden), torch.randn(rows, N_out)
-    d1, d2, ds = torch.empty_like(w1), torch.empty_like(w2), torch.empty_like(spikes)
+    flat = x.reshape(-1, N_in)
+    spikes = torch.rand(len(flat), hidden)
+    grad1 = torch.randn(len(flat), hidden)
+    grad2 = torch.randn(len(flat), N_out)
+    # Forward; then the gradients of w2, of the spikes and of w1.
+    factors = [(flat, w1), (spikes, w2), (spikes.t(), grad2), (grad2, w2.t()), (flat.t(), grad1)]
+    outputs = [torch.empty(len(left), right.shape[1]) for left, right in factors]
 
     def call() -> None:
-        torch.mm(flat, w1, out=u1)
-        torch.mm(spikes, w2, out=u2)
-        torch.mm(spikes.t(), g2, out=d2)
-        torch.mm(g2, w2.t(), out=ds)
-        torch.mm(flat.t(), g1, out=d1)
+        for (left, right), out in zip(factors, outputs, strict=True):
+            torch.mm(left, right, out=out)
 
     return call
 
 
-def _step(case: TrainingCase, solver: str, x: Tensor, labels: Tensor) -> Callable[[], Outcome]:
-    _, hidden, N_out = case.sizes
+def _training_call(
+    case: TrainingCase, solver: str, x: Tensor, labels: Tensor
+) -> Callable[[], Outcome]:
+    N_in, hidden, N_out = case.sizes
     net = SpikingSequential(
-        LIFSynapse(case.sizes[0], hidden), LIFLayer(hidden, TAU, solver=solver),
-        LIFSynapse(hidden, N_out), LIFLayer(N_out, TAU, solver=solver),
-    )  # fmt: skip
+        LIFSynapse(N_in, hidden),
+        LIFLayer(hidden, TAU, solver=solver),
+        LIFSynapse(hidden, N_out),
+        LIFLayer(N_out, TAU, solver=solver),
+    )
     weights = [module.weight for module in net if isinstance(module, LIFSynapse)]
     for weight, value in zip(weights, case.weights(), strict=True):
         weight.data.copy_(value)
@@ -196,8 +209,7 @@ def _step(case: TrainingCase, solver: str, x: Tensor, labels: Tensor) -> Callabl
         spk, _ = net(x)
         torch.autograd.backward(spike_count_loss(spk, labels))
         optimizer.step()
-        return Outcome(
-            spk.detach(), {str(k): w.grad for k, w in enumerate(weights) if w.grad is not None}
-        )
+        gradients = {str(k): w.grad for k, w in enumerate(weights) if w.grad is not None}
+        return Outcome(spk.detach(), gradients)
 
     return call

@@ -1,4 +1,4 @@
-"""The machine that a benchmark ran on: its name, its state, its limits."""
+"""The machine of a benchmark: its name, its load by other processes, and its limits."""
 
 import os
 import platform
@@ -27,57 +27,60 @@ GEMM_SIZE = 1024
 
 
 class LoadMonitor:
-    """What other processes take of the cores, from now on; compiled code that waits for its threads suffers from it."""
+    """Measures the load by other processes from now on.
+
+    Compiled code that waits for its threads suffers from it.
+    """
 
     def __init__(self) -> None:
-        self._start = self._now()
+        self._start = self._core_seconds()
 
     def elsewhere(self) -> float | None:
-        """Share of all core time since, or None where the system does not tell."""
-        now = self._now()
+        """Share of the core time since the start, or None if the system does not report it."""
+        now = self._core_seconds()
         if self._start is None or now is None:
             return None
-        passed, busy, own = (b - a for a, b in zip(self._start, now, strict=True))
-        return round(min(max((busy - own) / max(passed, 1e-9), 0.0), 1.0), 3)
+        passed, busy, ours = (end - begin for begin, end in zip(self._start, now, strict=True))
+        return round(min(max((busy - ours) / max(passed, 1e-9), 0.0), 1.0), 3)
 
     @staticmethod
-    def _now() -> tuple[float, float, float] | None:
+    def _core_seconds() -> tuple[float, float, float] | None:
+        """Core seconds that have passed, that were busy, and that this process has used."""
         stat = Path("/proc/stat")
         if not stat.is_file():
             return None
-        ticks = [
-            int(word) for word in stat.read_text(encoding="ascii").splitlines()[0].split()[1:9]
-        ]
-        second, own = os.sysconf("SC_CLK_TCK"), os.times()
-        own_seconds = own.user + own.system + own.children_user + own.children_system
-        return sum(ticks) / second, (sum(ticks) - ticks[3] - ticks[4]) / second, own_seconds
+        # The first line: cpu user nice system idle iowait irq softirq steal ...
+        words = stat.read_text(encoding="ascii").split("\n", 1)[0].split()
+        seconds = [int(word) / os.sysconf("SC_CLK_TCK") for word in words[1:9]]
+        idle = sum(seconds[3:5])
+        return sum(seconds), sum(seconds) - idle, sum(os.times()[:4])
 
 
 def prepare_timing(threads: int = THREADS) -> None:
-    """The same ground for all that this process will time: torch's threads, and an allocator that keeps its memory."""
+    """Set torch's threads and make the allocator keep its memory, for the whole process."""
     torch.set_num_threads(min(threads, usable_cores()))
     keep_large_blocks()
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_model() -> str:
-    """The processor's name as the system tells it."""
+    """Name of the processor, as the system reports it."""
     info = Path("/proc/cpuinfo")
-    if info.is_file():
-        found = re.search(
-            r"^model name\s*:\s*(.+)$", info.read_text(encoding="utf-8"), re.MULTILINE
-        )
-        if found:
-            return found[1].strip()
-    return platform.processor() or platform.machine()
+    text = info.read_text(encoding="utf-8") if info.is_file() else ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def machine_name(model: str | None = None, count: int | None = None) -> str:
     """A short, stable name.
+
+    Args:
+        model: Name of the processor. [that of this machine]
+        count: Number of cores. [those that this process may use]
 
     Example:
         >>> machine_name("AMD EPYC 7763 64-Core Processor", 2)
@@ -85,16 +88,13 @@ def machine_name(model: str | None = None, count: int | None = None) -> str:
         >>> machine_name("Intel(R) Xeon(R) CPU @ 2.20GHz", 4)
         'intel-xeon-4c'
     """
-    words = re.sub(
-        r"\((r|tm)\)|@.*|\b\d+-core\b|\b(cpu|processor|with .*)\b",
-        " ",
-        (model or cpu_model()).lower(),
-    )
+    filler = r"\((r|tm)\)|@.*|\b\d+-core\b|\b(cpu|processor|with .*)\b"
+    words = re.sub(filler, " ", (model or cpu_model()).lower())
     return "-".join([*re.findall(r"[a-z0-9]+", words), f"{count or usable_cores()}c"])
 
 
 def machine_facts() -> dict[str, Any]:
-    """What a reader must know to believe a number: processor, threads, versions, allocator."""
+    """Processor, threads, versions and allocator, on which all numbers depend."""
     import numba
     import numpy
 
@@ -118,20 +118,32 @@ def machine_facts() -> dict[str, Any]:
 
 
 def machine_limits(copy_bytes: int = COPY_BYTES, gemm_size: int = GEMM_SIZE) -> dict[str, Any]:
-    """What the machine can do, with torch's threads: copy a large tensor, multiply square float32 matrices.
+    """The speed of copies and of products of float32 matrices, with torch's threads.
+
+    Args:
+        copy_bytes: Size of the tensor.
+        gemm_size: Number of rows of the square matrices.
 
     Returns:
-        `copy_gb_s`: bytes read and written by a copy of `copy_bytes`; `gemm_gflop_s`. Each a spread.
+        The arguments, and as spreads `copy_gb_s` (gigabytes read and written by a copy) and
+        `gemm_gflop_s`.
     """
     source = torch.ones(copy_bytes // 4)
-    target, a = torch.empty_like(source), torch.randn(gemm_size, gemm_size)
-    product = torch.empty_like(a)
+    target = torch.empty_like(source)
+    matrix = torch.randn(gemm_size, gemm_size)
+    product = torch.empty_like(matrix)
     samples = time_in_turn(
-        {"copy": lambda: target.copy_(source), "gemm": lambda: torch.mm(a, a, out=product)}
+        {
+            "copy": lambda: target.copy_(source),
+            "gemm": lambda: torch.mm(matrix, matrix, out=product),
+        }
     )
+    # Bytes or operations per millisecond, times 1e-6, are gigabytes or GFLOP per second.
+    bandwidth = Spread.of([2e-6 * copy_bytes / ms for ms in samples["copy"]])
+    arithmetic = Spread.of([2e-6 * gemm_size**3 / ms for ms in samples["gemm"]])
     return {
         "copy_bytes": copy_bytes,
-        "copy_gb_s": Spread.of([2e-6 * copy_bytes / ms for ms in samples["copy"]]).as_json(),
+        "copy_gb_s": bandwidth.as_json(),
         "gemm_size": gemm_size,
-        "gemm_gflop_s": Spread.of([2e-6 * gemm_size**3 / ms for ms in samples["gemm"]]).as_json(),
+        "gemm_gflop_s": arithmetic.as_json(),
     }

@@ -1,11 +1,7 @@
-"""Time calls against each other: in turn, after a warm-up, as medians with quartiles. Standard library only.
-
-Whether two ways to run a net did the same; a benchmark tells no time of one that did not.
-
-One benchmark: parity first, then times in turn, then ratios.
-"""
+"""Timing of calls in turn, and parity: no time is reported for a call that gives wrong results."""
 
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,12 +25,18 @@ __all__ = [
 ]
 
 RUNS = 7
-_SHORT = 0.1  # seconds below which twice as many do not matter
+
+# Largest error of a gradient, as a share of the largest expected gradient, or of 1. The same as
+# GRADIENT[float32] in tests/tolerances.py.
+TOLERANCE = 3e-5
+
+# Calls shorter than this [s] are also run without being counted; see `time_in_turn`.
+SHORT_CALL = 0.1
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A median with its quartiles: half of all runs lie between `low` and `high`."""
+    """A median with its quartiles: half of all runs are between `low` and `high`."""
 
     median: float
     low: float
@@ -62,63 +64,61 @@ class Spread:
 def time_in_turn(
     calls: Mapping[str, Callable[[], object]], runs: int = RUNS, least: float = 5e-3
 ) -> dict[str, list[float]]:
-    """Milliseconds of each call, one number a run; in every run each call has its turn.
+    """Milliseconds of each call, one number per run; every run times each call once.
 
-    What disturbs the machine for a while then falls on all of them alike, and `ratios` compares within a run. Each is
-    called three times before the first run. Short calls are repeated until a run lasts `least`, and as often before it
-    without being counted: meanwhile threads wake up and the allocator tidies what another call has left, which took ten
-    times as long as a call of a millisecond. Python's garbage collector works between runs, never in one.
+    A disturbance of the machine then affects all calls alike, and `paired_ratios` compares within a
+    run. Each call is made three times before the first run. Short calls are repeated until a run
+    lasts `least`. Before each run they are also repeated as often without being counted: meanwhile,
+    threads wake up and the allocator frees what another call has left, which otherwise took ten
+    times as long as a call of one millisecond. Python's garbage collector works between runs only.
 
     Args:
-        calls: What to time, by name.
-        runs: Numbers for each call, at least 1.
+        calls: The calls by name.
+        runs: Number of runs, at least 1.
         least: Shortest duration of a run [s].
     """
-    repeats, uncounted = dict[str, int](), dict[str, int]()
+    repeats: dict[str, int] = {}
+    uncounted: dict[str, int] = {}
     for name, call in calls.items():
         call()
-        once = min(_seconds(call, 1), _seconds(call, 1))
-        repeats[name] = max(1, round(least / max(once, 1e-9)))
-        uncounted[name] = repeats[name] if once < _SHORT else 0
+        duration = min(_seconds_per_call(call, 1), _seconds_per_call(call, 1))
+        repeats[name] = max(1, round(least / max(duration, 1e-9)))
+        uncounted[name] = repeats[name] if duration < SHORT_CALL else 0
     samples: dict[str, list[float]] = {name: [] for name in calls}
-    enabled = gc.isenabled()
+    was_enabled = gc.isenabled()
+    # Frozen objects are not examined again by the collections between runs.
     gc.collect()
-    gc.freeze()  # what is there now need not be looked through again between runs
+    gc.freeze()
     gc.disable()
     try:
         for _ in range(runs):
             for name, call in calls.items():
                 for _ in range(uncounted[name]):
                     call()
-                samples[name].append(1e3 * _seconds(call, repeats[name]))
+                samples[name].append(1e3 * _seconds_per_call(call, repeats[name]))
                 gc.collect()
     finally:
         gc.unfreeze()
-        if enabled:
+        if was_enabled:
             gc.enable()
     return samples
 
 
 def paired_ratios(slower: Sequence[float], faster: Sequence[float]) -> Spread:
-    """How many times faster the second is, by runs that stood side by side."""
+    """How many times faster the second is, by pairs of the same run."""
     return Spread.of([slow / fast for slow, fast in zip(slower, faster, strict=True)])
 
 
-def _seconds(call: Callable[[], object], repeats: int) -> float:
+def _seconds_per_call(call: Callable[[], object], repeats: int) -> float:
     start = time.perf_counter()
     for _ in range(repeats):
         call()
     return (time.perf_counter() - start) / repeats
 
 
-TOLERANCE = (
-    3e-5  # of the largest gradient expected, or of 1: GRADIENT[float32] in tests/tolerances.py
-)
-
-
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What one forward and backward pass gave."""
+    """The results of one forward and backward pass."""
 
     spikes: Tensor
     gradients: dict[str, Tensor]
@@ -126,13 +126,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Parity:
-    """How far an outcome is from the one expected.
+    """The distance of an outcome from the expected one.
 
     Attributes:
-        agrees: every spike equal, every gradient within `TOLERANCE`.
-        spikes_differ: number of spikes that differ.
-        gradient_error: largest difference, as a share of the largest gradient expected, or of 1.
-        rate: spikes per neuron and step, expected.
+        agrees: Whether all spikes are equal and all gradients are within `TOLERANCE`.
+        spikes_differ: Number of spikes that differ.
+        gradient_error: Largest difference, as a share of the largest expected gradient, or of 1.
+        rate: Expected firing rate [spikes per step and neuron].
     """
 
     agrees: bool
@@ -146,31 +146,36 @@ class Parity:
 
 
 def compare_outcomes(got: Callable[[], Outcome], expected: Callable[[], Outcome]) -> Parity:
-    """Run both once and compare.
+    """Make both calls once and compare their outcomes.
 
     Raises:
-        ValueError: they gave gradients of different things.
+        ValueError: If they return gradients of different tensors.
     """
-    a, b = got(), expected()
-    if a.gradients.keys() != b.gradients.keys():
+    outcome = got()
+    reference = expected()
+    gradients = outcome.gradients
+    if gradients.keys() != reference.gradients.keys():
         raise ValueError(
-            f"gradients of {sorted(a.gradients)} against gradients of {sorted(b.gradients)}."
+            f"got gradients of {sorted(gradients)}, expected those of "
+            f"{sorted(reference.gradients)}."
         )
-    differ = int((a.spikes != b.spikes).sum())
-    error = max((_error(a.gradients[k], b.gradients[k]) for k in a.gradients), default=0.0)
-    return Parity(differ == 0 and error <= TOLERANCE, differ, error, float(b.spikes.mean()))
+    differ = int((outcome.spikes != reference.spikes).sum())
+    errors = [_relative_error(gradients[name], reference.gradients[name]) for name in gradients]
+    error = max(errors, default=0.0)
+    rate = float(reference.spikes.mean())
+    return Parity(differ == 0 and error <= TOLERANCE, differ, error, rate)
 
 
-def _error(got: Tensor, expected: Tensor) -> float:
+def _relative_error(got: Tensor, expected: Tensor) -> float:
     error = (got.double() - expected.double()).abs().max()
     if not bool(torch.isfinite(error)):
-        return float("inf")
+        return math.inf
     return float(error / expected.double().abs().max().clamp(min=1.0))
 
 
 @dataclass(frozen=True, eq=False)
 class Contender:
-    """Something of ours to time, and the reference that it must agree with."""
+    """A call to time, and the reference that it must agree with."""
 
     call: Callable[[], Outcome]
     reference: Callable[[], Outcome]
@@ -179,37 +184,30 @@ class Contender:
 def measure_contenders(
     ours: Mapping[str, Contender], others: Mapping[str, Callable[[], object]], runs: int = RUNS
 ) -> list[dict[str, Any]]:
-    """Rows of a table: each of ours against all others, measured in the same runs.
+    """Rows of a table: each contender against all other calls, measured in the same runs.
 
     Args:
         ours: Contenders by the name of their row.
-        others: What to compare with, by name.
-        runs: Numbers for each median.
+        others: Calls to compare with, by name.
+        runs: Number of runs for each median.
 
     Returns:
-        For each contender `name`, `parity`, `times_ms` (`ours` and the others) and `ratios` (how many times longer
-        each other one takes). A contender that differs from its reference has neither times nor ratios.
+        For each contender `name`, `parity`, `times_ms` (of `ours` and of the others) and `ratios`
+        (how many times longer each of the others takes). Times and ratios of a contender that
+        differs from its reference are empty.
     """
-    parities = {
-        name: compare_outcomes(contender.call, contender.reference)
-        for name, contender in ours.items()
-    }
-    green = {f"ours {name}": ours[name].call for name, parity in parities.items() if parity.agrees}
-    samples = time_in_turn({**green, **others}, runs) if green else {}
+    parities = {name: compare_outcomes(c.call, c.reference) for name, c in ours.items()}
+    calls = {f"ours {name}": ours[name].call for name, p in parities.items() if p.agrees}
+    samples = time_in_turn({**calls, **others}, runs) if calls else {}
     rows: list[dict[str, Any]] = []
     for name, parity in parities.items():
-        row: dict[str, Any] = {
-            "name": name,
-            "parity": parity.as_json(),
-            "times_ms": {},
-            "ratios": {},
-        }
+        row = {"name": name, "parity": parity.as_json(), "times_ms": {}, "ratios": {}}
         if parity.agrees:
-            mine = samples[f"ours {name}"]
-            row["times_ms"] = {"ours": Spread.of(mine).as_json()}
-            row["times_ms"] |= {other: Spread.of(samples[other]).as_json() for other in others}
+            times = samples[f"ours {name}"]
+            each = {"ours": times, **{other: samples[other] for other in others}}
+            row["times_ms"] = {key: Spread.of(values).as_json() for key, values in each.items()}
             row["ratios"] = {
-                other: paired_ratios(samples[other], mine).as_json() for other in others
+                other: paired_ratios(samples[other], times).as_json() for other in others
             }
         rows.append(row)
     return rows

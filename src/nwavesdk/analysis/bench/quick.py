@@ -1,4 +1,4 @@
-"""The quick table: layers and training steps, against the torch reference and the machine's limits."""
+"""The table of `nwave bench`: layers and training steps, against the torch reference and limits."""
 
 import math
 from collections.abc import Sequence
@@ -54,45 +54,44 @@ def quick_report(
 
     Args:
         cases: Layers and training steps.
-        runs: Numbers for each median.
-        copy_bytes: Size of the tensor whose copy gives the machine's bandwidth.
-        gemm_size: Side of the matrices whose product gives its arithmetic rate.
+        runs: Number of runs for each median.
+        copy_bytes: Size of the tensor whose copy gives the bandwidth of the machine.
+        gemm_size: Number of rows of the matrices whose product gives its arithmetic rate.
 
     Returns:
-        `machine`, `limits`, `busy_elsewhere` and `rows`; see `measure` for a row.
+        `machine`, `limits`, `busy_elsewhere` and `rows`; see `measure_contenders` for a row.
     """
     prepare_timing()
     load = LoadMonitor()
-    report: dict[str, Any] = {
-        "machine": machine_facts(),
-        "limits": machine_limits(copy_bytes, gemm_size),
-        "rows": [],
-    }
+    machine = machine_facts()
+    limits = machine_limits(copy_bytes, gemm_size)
+    rows: list[dict[str, Any]] = []
     for case in cases:
         if isinstance(case, LayerCase):
             x, grad = layer_input(case)
-            contender, floor = layer_contender(case, x, grad), ("copy", copy_call(x))
+            contender = layer_contender(case, x, grad)
+            bound = {"copy": copy_call(x)}
         else:
             x, labels = training_data(case)
-            contender, floor = (
-                training_contender(case, x, labels),
-                ("products", dense_products_call(case, x)),
-            )
-        others = {"reference": contender.reference, floor[0]: floor[1]}
-        report["rows"] += [
-            add_lower_bound(row, case)
-            for row in measure_contenders({case.name: contender}, others, runs)
-        ]
-    report["busy_elsewhere"] = load.elsewhere()
-    return report
+            contender = training_contender(case, x, labels)
+            bound = {"products": dense_products_call(case, x)}
+        others = {"reference": contender.reference, **bound}
+        (row,) = measure_contenders({case.name: contender}, others, runs)
+        rows.append(add_lower_bound(row, case))
+    return {"machine": machine, "limits": limits, "rows": rows, "busy_elsewhere": load.elsewhere()}
 
 
 def add_lower_bound(row: dict[str, Any], case: LayerCase | TrainingCase) -> dict[str, Any]:
-    """The row, with `bytes` that a layer must move and `floor_ms`: those at the speed of a copy, or dense products."""
+    """Add a lower bound of the time, `floor_ms`, to a row; returns the row.
+
+    For a layer, it is the time of moving its `bytes` at the speed of a copy; for a training step,
+    that of its dense products.
+    """
     times = row["times_ms"]
     if isinstance(case, LayerCase) and not case.recurrent:
         row["bytes"] = BYTES * math.prod(case.shape)
         if "copy" in times:
+            # A copy moves 8 bytes per neuron-step.
             row["floor_ms"] = times["copy"]["median"] * BYTES / 8
     elif "products" in times:
         row["floor_ms"] = times["products"]["median"]
@@ -101,47 +100,49 @@ def add_lower_bound(row: dict[str, Any], case: LayerCase | TrainingCase) -> dict
 
 def quick_lines(report: dict[str, Any]) -> list[str]:
     """The report as a table for a terminal."""
-    machine, most = report["machine"], report["limits"]
+    machine = report["machine"]
+    bandwidth = report["limits"]["copy_gb_s"]["median"]
+    arithmetic = report["limits"]["gemm_gflop_s"]["median"]
     lines = [
-        f"{machine['cpu']}, {machine['threads']} threads, torch {machine['versions']['torch']}; copy "
-        f"{most['copy_gb_s']['median']:.1f} GB/s, products {most['gemm_gflop_s']['median']:.0f} GFLOP/s",
-        "medians of runs in turn [quartiles], ms; floor: a layer's bytes at the speed of a copy, or dense products",
+        f"{machine['cpu']}, {machine['threads']} threads, torch {machine['versions']['torch']}; "
+        f"copy {bandwidth:.1f} GB/s, products {arithmetic:.0f} GFLOP/s",
+        "medians of interleaved runs [quartiles], ms; bound: the bytes of a layer at the speed of "
+        "a copy, or dense products",
         "",
-        f"{'forward and backward':<42} {'ms':>8} {'':>15} {'reference':>10} {'times faster':>22} {'floor':>8}",
+        f"{'forward and backward':<42} {'ms':>8} {'':>15} {'reference':>10} {'times faster':>22} "
+        f"{'bound':>8}",
     ]
-    for row in report["rows"]:
-        if not row["parity"]["agrees"]:
-            lines.append(
-                f"{row['name']:<42} differs from the reference, no time is told: {difference_text(row)}"
-            )
-            continue
-        ours, reference, ratio = (
-            row["times_ms"]["ours"],
-            row["times_ms"]["reference"],
-            row["ratios"]["reference"],
-        )
-        brackets, times = (
-            f"[{ours['low']:.2f}, {ours['high']:.2f}]",
-            f"[{ratio['low']:.1f}, {ratio['high']:.1f}]",
-        )
-        floor = f"{row['floor_ms']:.2f}" if "floor_ms" in row else "-"
-        lines.append(
-            f"{row['name']:<42} {ours['median']:>8.2f} {brackets:>15} {reference['median']:>10.1f} "
-            f"{ratio['median']:>7.1f} {times:>14} {floor:>8}"
-        )
-    if (warning := load_warning(report["busy_elsewhere"])) is not None:
-        lines += ["", warning]
-    return lines
+    lines += [_row_text(row) for row in report["rows"]]
+    warning = load_warning(report["busy_elsewhere"])
+    return lines if warning is None else [*lines, "", warning]
+
+
+def _row_text(row: dict[str, Any]) -> str:
+    if not row["parity"]["agrees"]:
+        return f"{row['name']:<42} differs from the reference, so not timed: {difference_text(row)}"
+    ours = row["times_ms"]["ours"]
+    reference = row["times_ms"]["reference"]
+    ratio = row["ratios"]["reference"]
+    quartiles = f"[{ours['low']:.2f}, {ours['high']:.2f}]"
+    ratio_quartiles = f"[{ratio['low']:.1f}, {ratio['high']:.1f}]"
+    bound = f"{row['floor_ms']:.2f}" if "floor_ms" in row else "-"
+    return (
+        f"{row['name']:<42} {ours['median']:>8.2f} {quartiles:>15} {reference['median']:>10.1f} "
+        f"{ratio['median']:>7.1f} {ratio_quartiles:>14} {bound:>8}"
+    )
 
 
 def load_warning(elsewhere: float | None) -> str | None:
-    """A warning where other processes have had more of the cores than noise explains."""
+    """A warning if other processes used more of the cores than noise explains."""
     if elsewhere is None or elsewhere < 0.05:
         return None
-    return f"Other processes had {elsewhere:.0%} of the cores meanwhile: these numbers are no good, run again."
+    return (
+        f"Other processes used {elsewhere:.0%} of the cores: these numbers are not reliable, "
+        "run again."
+    )
 
 
 def difference_text(row: dict[str, Any]) -> str:
-    """How a red row differs from its reference."""
+    """How a row without parity differs from its reference."""
     parity = row["parity"]
     return f"{parity['spikes_differ']} spikes, gradients by {parity['gradient_error']:.1e}"

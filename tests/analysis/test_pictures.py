@@ -12,7 +12,7 @@ pytest.importorskip("soxr")
 
 from matplotlib.image import imread
 
-from nwavesdk.analysis.data_report import plot_front_end
+from nwavesdk.analysis.pictures import plot_front_end
 
 
 @pytest.mark.parametrize("chip", ["h1v1", "h1v2"])
