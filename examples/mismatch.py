@@ -19,7 +19,6 @@ from nwavesdk.deploy import ChipRun
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.train import Run, RunConfig, RunFolder
 
-CHIPS = ("h1v1", "h1v2")
 TRAININGS = ("plain", "hardware", "mismatch")
 SERIES_SEED = 1000
 """Seed of the chips: the same 200 for every run."""
@@ -29,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--out", type=Path, default=Path("runs/mismatch"))
+    parser.add_argument("--profiles", nargs="+", default=["h1v1", "h1v2"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--chips", type=int, default=200)
     parser.add_argument("--epochs", type=int)
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="approximate number of recordings to use")
     options = parser.parse_args()
     rows = []
-    for chip in CHIPS:
+    for chip in options.profiles:
         for training in TRAININGS:
             for seed in options.seeds:
                 row = run_and_evaluate(options, chip, training, seed)
@@ -97,7 +97,7 @@ def table(rows: list[dict[str, float | str]], options: argparse.Namespace) -> st
         "| chip | training | clean | mean over chips | 5 % quantile | yield | power, µW |",
         "|---|---|---|---|---|---|---|",
     ]
-    for chip in CHIPS:
+    for chip in options.profiles:
         for training in TRAININGS:
             runs = [row for row in rows if (row["chip"], row["training"]) == (chip, training)]
             values = {

@@ -128,24 +128,31 @@ HEAVY = ", ".join(
 )
 
 
-def top_level_modules_after(code):
-    run = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return {name.split(".")[0] for name in run.stdout.split()}
+def modules_loaded_by(statement, before="pass"):
+    """Return the top-level modules that a statement loads in a new process, after another one."""
+    code = f"""
+import sys
+{before}
+known = {{name.split(".")[0] for name in sys.modules}}
+{statement}
+print(*{{name.split(".")[0] for name in sys.modules}} - known)
+"""
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+def test_importing_the_root_loads_neither_torch_nor_an_extra():
+    assert not modules_loaded_by("import nwavesdk") & {"torch", "numba", *EXTRAS}
 
 
 def test_importing_the_library_loads_no_extra():
-    assert not top_level_modules_after("import nwavesdk") & {"torch", "numba", *EXTRAS}
-    probed = top_level_modules_after("import torch, numba")  # both look for some of the extras
-    assert not (top_level_modules_after(f"import {HEAVY}") - probed) & EXTRAS
+    # torch and numba look for some of the extras themselves.
+    assert not modules_loaded_by(f"import {HEAVY}", before="import torch, numba") & EXTRAS
 
 
 def test_the_command_line_loads_no_torch():
-    assert not top_level_modules_after("import nwavesdk.cli") & {"torch", "numba", *EXTRAS}
+    assert not modules_loaded_by("import nwavesdk.cli") & {"torch", "numba", *EXTRAS}
 
 
 def test_the_library_is_typed():

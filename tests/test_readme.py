@@ -48,18 +48,9 @@ LAST_LINE = {
 )
 def test_examples_run(path, capsys, monkeypatch, tmp_path, tones):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    small = [
-        str(tones),
-        "--out",
-        str(tmp_path / "out"),
-        "--seeds",
-        "0",
-        "--chips",
-        "3",
-        "--epochs",
-        "1",
-    ]
-    monkeypatch.setattr(sys, "argv", [str(path), *(small if path.stem == "mismatch" else [])])
+    small = f"{tones} --out {tmp_path}/out --profiles h1v2 --seeds 0 --chips 3 --epochs 1"
+    arguments = small.split() if path.stem == "mismatch" else []
+    monkeypatch.setattr(sys, "argv", [str(path), *arguments])
     runpy.run_path(str(path), run_name="__main__")
     last = capsys.readouterr().out.rstrip().splitlines()[-1]
     assert re.search(f"{LAST_LINE[path.stem]}$", last), last
