@@ -1,7 +1,5 @@
 """`Dropout` for sequences: a neuron is silenced for a whole recording."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -47,6 +45,8 @@ class Dropout(Prepared):
         True
     """
 
+    _state_attributes = ("_mask",)
+
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
         self.p = finite_number("Dropout", "p", p, least=0, below=1)
@@ -80,15 +80,6 @@ class Dropout(Prepared):
         """Forget the mask, unless `keep_state`."""
         if not keep_state:
             self._mask = None
-
-    def state_restorer(self) -> Callable[[], None]:
-        """A function that sets the mask back to what it is now."""
-        mask = self._mask
-
-        def restore() -> None:
-            self._mask = mask
-
-        return restore
 
     def state_tensors(self) -> list[Tensor]:
         """The mask; empty before the first call after `prepare_net`."""

@@ -34,6 +34,7 @@ class Prepared(nn.Module):
 
     times_prepared = 0
     chip_noise: Callable[[], Noise] | None = None
+    _state_attributes: tuple[str, ...] = ()
 
     def check_parameters(self) -> None:
         """Raise a RuntimeError if the module cannot be prepared; changes nothing."""
@@ -46,7 +47,13 @@ class Prepared(nn.Module):
 
     def state_restorer(self) -> Callable[[], None]:
         """A function that sets the state back to what it is now."""
-        return lambda: None
+        state = [(name, getattr(self, name)) for name in self._state_attributes]
+
+        def restore() -> None:
+            for name, value in state:
+                setattr(self, name, value)
+
+        return restore
 
     def state_tensors(self) -> list[Tensor]:
         """All that the next step needs of the past; empty before the first call after `prepare`."""

@@ -1,6 +1,5 @@
 """`StatefulNeurons`: the membranes and spikes that a layer carries from one call to the next."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,6 +22,8 @@ class StatefulNeurons(Prepared):
         neuron: The neuron's equation, which names its states.
         features: Shape of the neurons.
     """
+
+    _state_attributes = ("_states", "_last_spikes")
 
     def __init__(self, neuron: Neuron, features: tuple[int, ...]) -> None:
         super().__init__()
@@ -55,15 +56,6 @@ class StatefulNeurons(Prepared):
             self._states = tuple(state.detach() for state in self._states)
         if self._last_spikes is not None:
             self._last_spikes = self._last_spikes.detach()
-
-    def state_restorer(self) -> Callable[[], None]:
-        """A function that sets the state back to what it is now."""
-        saved = (self._states, self._last_spikes)
-
-        def restore() -> None:
-            self._states, self._last_spikes = saved
-
-        return restore
 
     def state_tensors(self) -> list[Tensor]:
         """The states, and the last spikes of a recurrent layer; empty before the first call."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from nwavesdk.internal.checks import choice, finite_number, whole_number
+from nwavesdk.layers.edges import find_edges
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.surrogate import Surrogate
 
@@ -227,9 +228,7 @@ def _chosen_layers(net: nn.Module, names: Sequence[str] | None) -> dict[str, Neu
     """The layers by name, in their order in the net."""
     if not isinstance(net, nn.Module):
         raise TypeError(f"{_OWNER} takes a torch module, got {type(net).__name__}.")
-    layers = {
-        name: module for name, module in net.named_modules() if isinstance(module, NeuronLayer)
-    }
+    layers = find_edges(net).layers
     if isinstance(names, str):
         raise ValueError(
             f'{_OWNER}: layers must be names in a list, got {names!r}: write ["{names}"].'
