@@ -1,4 +1,4 @@
-"""Nets of a chip's modules for the tests of this folder."""
+"""Nets of chip modules for the tests of this folder."""
 
 import torch
 
@@ -9,11 +9,15 @@ from nwavesdk.layers import SpikingSequential, family_of, project
 def chip_net(
     chip="h1v2", sizes=(50, 20), n_inputs=16, bits=5, mismatch=False, recurrent=(), frontend=True
 ):
-    """Front end and its neurons, then a synapse and a layer for each of `sizes`; weights that the chip can hold."""
+    """Front end and its neurons, then a synapse and a layer for each of `sizes`.
+
+    The chip can store the weights.
+    """
     profile = load_profile(chip)
     family = family_of(profile)
     noisy = {"stddev": 0.05} if mismatch and profile.text("neuron") == "h1v1" else {}
-    modules, before = [], n_inputs
+    modules = []
+    before = n_inputs
     if frontend:
         modules += [
             family.frontend(n_inputs, bits, **noisy),
@@ -31,5 +35,5 @@ def chip_net(
 
 
 def sound(*shape):
-    """Something like rectified channels: mostly small, never negative."""
+    """Values like those of rectified channels: mostly small, never negative."""
     return 2 * torch.rand(*shape) ** 3

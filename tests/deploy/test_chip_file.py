@@ -1,4 +1,4 @@
-"""What is written for a chip: integers that mean the simulated weights, and a net that fires the same."""
+"""The chip file: integers for the simulated weights, and a net with the same spikes."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
 
 
 @torch.no_grad()
-def fired(net, x):
+def layer_spikes(net, x):
     prepare_net(net)
     return [record.spk for record in net.record(x).layers.values()]
 
@@ -22,7 +22,7 @@ def fired(net, x):
 @pytest.mark.parametrize("chip", ["h1v1", "h1v2"])
 @pytest.mark.parametrize("bits", [2, 5])
 @pytest.mark.parametrize("recurrent", [(), (0,)])
-def test_the_net_read_back_fires_the_same(tmp_path, chip, bits, recurrent):
+def test_the_net_read_back_has_the_same_spikes(tmp_path, chip, bits, recurrent):
     net = chip_net(chip, bits=bits, recurrent=recurrent)
     path = tmp_path / "chip.safetensors"
     header = export(net, path, about={"gain": 2.5})
@@ -30,7 +30,8 @@ def test_the_net_read_back_fires_the_same(tmp_path, chip, bits, recurrent):
     assert read_header(path) == json.loads(json.dumps(header))
     assert header["about"] == {"gain": 2.5}
     x = sound(3, 200, 16)
-    own, other = fired(net, x), fired(back, x)
+    own = layer_spikes(net, x)
+    other = layer_spikes(back, x)
     assert sum(spk.sum() for spk in own) > 100
     for a, b in zip(own, other, strict=True):
         assert torch.equal(a, b)
@@ -54,7 +55,7 @@ def test_stored_integers_are_the_simulated_weights(tmp_path, bits):
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])
-def test_recurrent_weights_come_back_with_their_own_bits(tmp_path, bits):
+def test_recurrent_weights_keep_their_bits(tmp_path, bits):
     net = chip_net("h1v2", bits=bits, recurrent=(0,))
     net[3].recurrent_weights.data.uniform_(0.3, 1.66)
     path = tmp_path / "chip.safetensors"
@@ -68,16 +69,17 @@ def test_recurrent_weights_come_back_with_their_own_bits(tmp_path, bits):
 
 
 def test_a_module_without_bits_gets_those_of_the_chip(tmp_path):
-    net, held = chip_net(bits=None), chip_net(bits=5)
-    held.load_state_dict(net.state_dict())
+    net = chip_net(bits=None)
+    quantized = chip_net(bits=5)
+    quantized.load_state_dict(net.state_dict())
     path = tmp_path / "chip.safetensors"
     export(net, path)
     x = sound(2, 100, 16)
-    for a, b in zip(fired(held, x), fired(load_export(path), x), strict=True):
+    for a, b in zip(layer_spikes(quantized, x), layer_spikes(load_export(path), x), strict=True):
         assert torch.equal(a, b)
 
 
-def test_the_header_tells_modules_placement_and_profile(tmp_path):
+def test_the_header_has_modules_placement_and_profile(tmp_path):
     net = chip_net("h1v1", sizes=(100, 20))
     path = tmp_path / "chip.safetensors"
     export(net, path)
@@ -94,7 +96,7 @@ def test_the_header_tells_modules_placement_and_profile(tmp_path):
     assert header["profile"] == json.loads(load_profile("h1v1").to_json())
 
 
-def test_taus_come_back_to_the_bit(tmp_path):
+def test_taus_are_read_back_bit_by_bit(tmp_path):
     net = chip_net("h1v1")
     net[1].log_taus = (torch.rand(16) * 0.05 + 1e-3).log()
     path = tmp_path / "chip.safetensors"
@@ -103,12 +105,13 @@ def test_taus_come_back_to_the_bit(tmp_path):
 
 
 @pytest.mark.parametrize("chip", ["h1v1", "h1v2"])
-def test_a_net_in_double_precision_comes_back_in_it(tmp_path, chip):
+def test_double_precision_is_kept(tmp_path, chip):
     net = chip_net(chip, recurrent=(0,)).double()
-    net[1].log_taus += 1e-9 if chip == "h1v1" else 0  # no float32
+    net[1].log_taus += 1e-9 if chip == "h1v1" else 0  # not a float32 number
     path = tmp_path / "chip.safetensors"
     export(net, path)
-    back, x = load_export(path), sound(3, 200, 16).double()
+    back = load_export(path)
+    x = sound(3, 200, 16).double()
     for each in (net, back):
         prepare_net(each)
     assert torch.equal(back[1].log_taus, net[1].log_taus)
@@ -117,17 +120,18 @@ def test_a_net_in_double_precision_comes_back_in_it(tmp_path, chip):
         assert torch.equal(a.mem, b.mem)
 
 
-def test_paths_may_be_texts(tmp_path):
+def test_paths_may_be_strings(tmp_path):
     path = str(tmp_path / "chip.safetensors")
     header = export(chip_net(), path)
     assert read_header(path)["modules"] == header["modules"]
     assert load_export(path)[0].quantization_bits == 5
 
 
-def test_a_chip_on_which_it_would_fire_otherwise_is_refused(tmp_path):
+def test_a_chip_with_other_spikes_is_refused(tmp_path):
     path = tmp_path / "chip.safetensors"
     export(chip_net(), path)
-    before, other = path.read_bytes(), load_profile("h1v2")
+    before = path.read_bytes()
+    other = load_profile("h1v2")
     entries = {**other.entries, "charge_gain": replace(other.entries["charge_gain"], value=0.6)}
     with pytest.raises(
         ValueError, match="weights for the charge law of h1v2, .*: train it for the chip"
@@ -138,7 +142,7 @@ def test_a_chip_on_which_it_would_fire_otherwise_is_refused(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_a_net_that_breaks_a_limit_is_not_written(tmp_path):
+def test_a_net_that_violates_a_limit_is_not_written(tmp_path):
     net = chip_net()
     net[2].weight.data[0] = 5.0
     net[2].weight.data[1:5] = -1.0
@@ -153,7 +157,7 @@ def test_a_net_that_breaks_a_limit_is_not_written(tmp_path):
         export(SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 1e-2)), path)
 
 
-def test_what_is_no_such_file_is_refused(tmp_path):
+def test_other_and_damaged_files_are_refused(tmp_path):
     path = tmp_path / "chip.safetensors"
     with pytest.raises(ValueError, match="does not exist: write a chip file with `nwave export`"):
         load_export(path)

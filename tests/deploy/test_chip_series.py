@@ -1,4 +1,4 @@
-"""Many chips at once are what one chip after the other is."""
+"""A series of chips gives the same results as a loop over chips."""
 
 import numpy as np
 import pytest
@@ -22,12 +22,12 @@ def one_by_one(net, x, labels, classes, seeds):
 
 
 def recordings(count, T=60):
-    """Each with sound in some channels only, so that nets tell them apart."""
+    """Recordings with sound in some channels only, so that nets can distinguish them."""
     return sound(count, T, 16) * 3 * (torch.rand(count, 1, 16) < 0.4)
 
 
-def undecided(net):
-    """The net with output neurons near their thresholds, so that chips differ in what they say."""
+def make_undecided(net):
+    """Put the output neurons near their thresholds, so that predictions differ between chips."""
     net[-2].weight.data *= 0.3
     return net
 
@@ -47,8 +47,8 @@ NETS = {
 @pytest.mark.parametrize(
     "tile", [None, Tile(40, 1), Tile(7, 1), Tile(40, 9), Tile(11, 4), Tile(1, 2)], ids=str
 )
-def test_every_tile_gives_what_a_loop_gives(name, tile):
-    net = undecided(NETS[name]()).double()
+def test_every_tile_gives_the_result_of_a_loop(name, tile):
+    net = make_undecided(NETS[name]()).double()
     if "recurrent" in name and tile is not None and tile.chips > 1:
         tile = Tile(tile.recordings, 1)
     x, labels, seeds = recordings(40).double(), torch.arange(40) % 4, list(range(9))
@@ -58,8 +58,8 @@ def test_every_tile_gives_what_a_loop_gives(name, tile):
 
 
 def test_mismatch_of_a_later_layer_alone():
-    """What comes before the first drawn module is computed once."""
-    net = undecided(chip_net("h1v2")).double()
+    """Everything before the first module with mismatch is computed once."""
+    net = make_undecided(chip_net("h1v2")).double()
     net[5].ileak_mismatch = True
     x, labels, seeds = recordings(30).double(), torch.arange(30) % 4, list(range(6))
     expected = one_by_one(net, x, labels, 4, seeds)
@@ -68,7 +68,7 @@ def test_mismatch_of_a_later_layer_alone():
 
 
 def test_mismatch_of_recurrent_weights_alone():
-    net = undecided(chip_net("h1v1", sizes=(12, 20), recurrent=(0,))).double()
+    net = make_undecided(chip_net("h1v1", sizes=(12, 20), recurrent=(0,))).double()
     net[3] = H1v1Layer(12, 10e-3, layer_topology="RC", stddev=0.3).double()
     x, labels, seeds = recordings(30).double(), torch.arange(30) % 4, list(range(9))
     expected = one_by_one(net, x, labels, 4, seeds)
@@ -76,15 +76,16 @@ def test_mismatch_of_recurrent_weights_alone():
     assert len(set(expected)) > 1
 
 
-def test_dropout_is_passed_over():
+def test_dropout_does_nothing():
     net = chip_net("h1v2", mismatch=True)
     x, labels = recordings(10), torch.arange(10) % 4
-    holed = SpikingSequential(*[m for module in net for m in (module, Dropout(0.5))][:-1]).eval()
-    a, b = (draw_series(each, x, labels, 4, n=3).designed for each in (net, holed))
-    assert a == b
+    with_dropout = [m for module in net for m in (module, Dropout(0.5))][:-1]
+    expected = draw_series(net, x, labels, 4, n=3).designed
+    other = SpikingSequential(*with_dropout).eval()
+    assert draw_series(other, x, labels, 4, n=3).designed == expected
 
 
-def test_tiles_are_of_sizes_alone():
+def test_tiles_depend_on_sizes_alone():
     net = chip_net("h1v2", mismatch=True)
     assert tile_for(net, 1, 100, 40).chips == 40
     assert tile_for(net, 124, 1000, 40) == Tile(124, 1)
@@ -95,7 +96,7 @@ def test_tiles_are_of_sizes_alone():
 @pytest.fixture(scope="module")
 def drawn():
     torch.manual_seed(1)
-    net = undecided(chip_net("h1v1", mismatch=True))
+    net = make_undecided(chip_net("h1v1", mismatch=True))
     x, labels = recordings(40), torch.arange(40) % 2
     return net, x, labels, draw_series(net, x, labels, 2, n=25, seed=3, wanted=0.5)
 
@@ -125,7 +126,7 @@ class TestDrawing:
             accuracy_population(clean(x)[0], labels, 2).item(), rel=1e-6
         )
 
-    def test_the_net_is_left_as_it_was(self, drawn):
+    def test_the_net_does_not_change(self, drawn):
         net, x, labels, _ = drawn
         net.train()
         draw_series(net, x, labels, 2, n=2)
@@ -133,13 +134,18 @@ class TestDrawing:
         assert all(module.chip_noise is None for module in net)
 
     def test_no_drawn_chip_is_one_of_training(self):
-        trained = {chip_seed(seed, use, a, b, drawn=False) for seed in range(20) for use in ("mismatch", "validation")
-                   for a in range(40) for b in range(9)}  # fmt: skip
+        trained = {
+            chip_seed(seed, use, epoch, batch, drawn=False)
+            for seed in range(10)
+            for use in ("mismatch", "validation")
+            for epoch in range(10)
+            for batch in range(9)
+        }
         assert not trained & {
             chip_seed(seed, "chips", i, drawn=True) for seed in range(20) for i in range(200)
         }
 
-    def test_labels_and_chips_are_counted(self, drawn):
+    def test_missing_labels_and_chips_are_refused(self, drawn):
         net, x, labels, _ = drawn
         net.train()
         with pytest.raises(
@@ -150,22 +156,22 @@ class TestDrawing:
             draw_series(net, x, labels, 2, n=0)
         assert net.training
 
-    def test_chips_of_a_recurrent_net_do_not_lie_side_by_side(self):
+    def test_chips_of_a_recurrent_net_are_not_put_side_by_side(self):
         net = chip_net("h1v2", sizes=(12, 20), mismatch=True, recurrent=(0,))
         with pytest.raises(ValueError, match="a tile of 3 chips, expected 1 for a recurrent net"):
             count_right(net, recordings(4), torch.arange(4), 4, [0, 1, 2], Tile(4, 3))
 
-    def test_the_designed_accuracy_is_a_share_like_the_others(self):
+    def test_the_designed_accuracy_is_computed_like_the_others(self):
         x, labels = recordings(10), torch.arange(10) % 2
         series = draw_series(chip_net("h1v2"), x, labels, 2, n=1)
         assert series.accuracy == (series.designed,)
 
-    def test_no_recordings_no_accuracy(self, drawn):
+    def test_an_empty_set_of_recordings_is_refused(self, drawn):
         with pytest.raises(ValueError, match="got 0 recordings"):
             draw_series(drawn[0], sound(0, 60, 16), torch.zeros(0), 2)
 
 
-def test_a_series_knows_its_numbers():
+def test_quantiles_and_yield_of_given_accuracies():
     series = ChipSeries(
         accuracy=(0.5, 0.9, 0.95, 1.0), designed=0.97, wanted=0.9, seed=0, seconds=1.0
     )

@@ -1,4 +1,4 @@
-"""Power against sums over single spikes, and what it must do when activity changes."""
+"""Power against sums over single spikes, and its dependence on the activity."""
 
 import pytest
 import torch
@@ -12,7 +12,8 @@ from nwavesdk.metrics import get_chip_consumption
 @pytest.mark.parametrize("chip", ["h1v1", "h1v2"])
 @pytest.mark.parametrize("recurrent", [(), (0,)])
 def test_power_is_the_sum_over_spikes(chip, recurrent):
-    net, dt = chip_net(chip, sizes=(7, 4), recurrent=recurrent), 2e-3
+    net = chip_net(chip, sizes=(7, 4), recurrent=recurrent)
+    dt = 2e-3
     prepare_net(net)
     with torch.no_grad():
         recording = net.record(sound(2, 30, 16))
@@ -51,7 +52,7 @@ def test_spikes_may_be_given_by_name_or_in_order_and_silence_costs_what_is_alway
     assert power == get_chip_consumption(net, dict(zip("135", silent, strict=True)), 1e-3)
 
 
-def test_a_net_without_a_front_end_pays_for_no_filters():
+def test_filters_of_a_net_without_a_front_end_need_no_power():
     net = chip_net(sizes=(7,), frontend=False)
     assert get_chip_consumption(net, [torch.ones(1, 5, 7)], 1e-3).front_end == 0
 
@@ -75,12 +76,12 @@ def test_a_net_without_a_front_end_pays_for_no_filters():
         ([torch.zeros(3, 5, n) for n in (16, 7, 4)], 0, "dt must be a finite number above 0"),
     ],
 )
-def test_what_is_wrong_is_said(spikes, dt, words):
+def test_invalid_spikes_and_steps_are_refused(spikes, dt, words):
     with pytest.raises(ValueError, match=words):
         get_chip_consumption(chip_net(sizes=(7, 4)), spikes, dt)
 
 
-def test_a_net_of_the_desk_has_no_power():
+def test_a_net_without_a_chip_is_refused():
     net = SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 1e-2))
     with pytest.raises(TypeError, match="get_chip_consumption: module 0"):
         get_chip_consumption(net, [torch.zeros(1, 1, 4)], 1e-3)

@@ -1,4 +1,4 @@
-"""Every broken limit is found with its place, and a projected net breaks none."""
+"""Every violated limit is found with its place, and a projected net violates none."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def rules(net, profile=None):
 
 @pytest.mark.parametrize("chip", ["h1v1", "h1v2"])
 @pytest.mark.parametrize("bits", [5, None])
-def test_a_projected_net_breaks_no_limit_and_a_default_one_does(chip, bits):
+def test_a_projected_net_violates_no_limit_and_a_new_one_does(chip, bits):
     net = chip_net(chip, bits=bits, recurrent=(0,))
     assert find_violations(net) == []
     for module in net:
@@ -35,7 +35,7 @@ def test_a_projected_net_breaks_no_limit_and_a_default_one_does(chip, bits):
     assert find_violations(net) == []
 
 
-def test_every_weight_that_breaks_a_limit_is_named_with_its_value():
+def test_every_weight_outside_of_a_limit_is_named_with_its_value():
     net = chip_net(bits=None)
     net[2].weight.data.fill_(0.5)
     net[2].weight.data[6, 3] = -0.1
@@ -51,14 +51,14 @@ def test_every_weight_that_breaks_a_limit_is_named_with_its_value():
     assert str(found["4.weight", (2, 1)]) == "4.weight[2, 1]: weight -2, expected within ±1.66"
 
 
-def test_a_weight_that_quantizes_to_nothing_breaks_no_sign():
+def test_a_weight_that_quantizes_to_zero_has_no_sign():
     net = chip_net(bits=5)
     net[2].weight.data.fill_(0.5)
     net[2].weight.data[6, 3] = -0.01
     assert find_violations(net) == []
 
 
-def test_recurrent_weights_front_end_taus_thresholds_and_bits_are_looked_at():
+def test_recurrent_weights_front_end_taus_thresholds_and_bits_are_checked():
     net = SpikingSequential(
         H1v2Frontend(8, 5),
         H1v2Layer(8, 20e-3),
@@ -99,7 +99,7 @@ def with_number(chip, **numbers):
     return Profile("measured", entries)
 
 
-def test_what_decides_spikes_without_being_a_limit_is_looked_at():
+def test_profile_entries_that_change_spikes_are_checked():
     net = chip_net(bits=5, recurrent=(1,))
     names = ("0.weight", "2.weight", "4.weight", "5.recurrent_weights")
     assert rules(net, with_number("h1v2", charge_gain=0.6)) == {
@@ -113,7 +113,7 @@ def test_what_decides_spikes_without_being_a_limit_is_looked_at():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("bits", [5, None])
-def test_what_is_not_finite_is_found_whatever_its_bits(value, bits):
+def test_values_that_are_not_finite_are_found_whatever_the_bits(value, bits):
     net = chip_net(bits=bits)
     net[2].weight.data[3, 1] = value
     assert rules(net) == {("2.weight", "weight_limit", (3, 1))}
@@ -122,14 +122,14 @@ def test_what_is_not_finite_is_found_whatever_its_bits(value, bits):
     )
 
 
-def test_a_front_end_behind_neurons_is_none():
+def test_a_front_end_after_neurons_is_a_violation():
     net = SpikingSequential(
         H1v2Frontend(16, 5), H1v2Layer(16, 2e-2), H1v2Frontend(16, 5), H1v2Layer(16, 2e-2)
     )
     assert rules(net) == {("2", "filters", None)}
 
 
-def test_what_does_not_fit_is_a_violation():
+def test_a_net_that_does_not_fit_is_a_violation():
     found = find_violations(chip_net(sizes=(100, 100)))
     assert [v.rule for v in found] == ["placement"]
     assert "216 neurons" in str(found[0])

@@ -1,4 +1,4 @@
-"""Layers on cores: every neuron once, no core too full, recurrence within one core, and why a net does not fit."""
+"""Placement: every neuron once, no core too full, recurrence on one core, reasons for failures."""
 
 import itertools
 import random
@@ -12,8 +12,11 @@ from nwavesdk.deploy import place_layers
 from nwavesdk.layers import H1v2Layer, H1v2Synapse, LIFLayer, LIFSynapse, SpikingSequential
 
 
-def lawful(placement, net, block=5):
-    """Every neuron lies once on a core, nothing overlaps, and cuts are at multiples of the block."""
+def assert_valid(placement, net, block=5):
+    """Every neuron is on one core, pieces do not overlap, splits are at multiples of the block.
+
+    Returns the number of pieces of each layer.
+    """
     layers = {name: m for name, m in net.named_children() if hasattr(m, "neuron")}
     for name, layer in layers.items():
         pieces = [p for p in placement.pieces if p.layer == name]
@@ -42,14 +45,14 @@ def test_layers_that_fit_whole_fill_cores_in_order():
 
 def test_a_layer_larger_than_a_core_is_split_at_the_block():
     net = chip_net("h1v1", sizes=(100, 20))
-    pieces = lawful(place_layers(net), net)
+    pieces = assert_valid(place_layers(net), net)
     assert pieces == {"1": 1, "3": 2, "5": 1}
 
 
-def test_a_recurrent_layer_takes_the_core_that_only_it_needs():
+def test_a_recurrent_layer_gets_the_core_that_only_it_needs():
     net = chip_net(sizes=(45, 90), recurrent=(1,))
     placement = place_layers(net)
-    lawful(placement, net)
+    assert_valid(placement, net)
     assert next(p for p in placement.pieces if p.layer == "5").core == 2
 
 
@@ -66,7 +69,7 @@ def test_another_profile_may_be_given():
         ),
         (
             lambda: chip_net(sizes=(110, 20), recurrent=(0,)),
-            "a recurrent layer must be on one core, it has 110 neurons and the largest core has 100",
+            "must be on one core, it has 110 neurons and the largest core has 100",
         ),
         (
             lambda: chip_net(sizes=(60, 60), recurrent=(0, 1)),
@@ -74,7 +77,7 @@ def test_another_profile_may_be_given():
         ),
         (
             lambda: SpikingSequential(H1v2Synapse(250, 10), H1v2Layer(10, 1e-2)),
-            "layer 1 does not fit on h1v2: each of its neurons has 250 inputs, expected at most 200",
+            "layer 1 does not fit on h1v2: each of its neurons has 250 inputs, .* at most 200",
         ),
         (
             lambda: SpikingSequential(
@@ -84,7 +87,7 @@ def test_another_profile_may_be_given():
         ),
     ],
 )
-def test_what_does_not_fit_says_why(make, words):
+def test_nets_that_do_not_fit_are_refused_with_the_reason(make, words):
     with pytest.raises(ValueError, match=words):
         place_layers(make())
 
@@ -114,25 +117,29 @@ def test_what_does_not_fit_says_why(make, words):
         ),
     ],
 )
-def test_what_is_no_net_of_a_chip_is_named(make, words):
+def test_modules_that_cannot_be_deployed_are_named(make, words):
     with pytest.raises(TypeError, match=words):
         place_layers(make())
 
 
 def brute_force_fewest_splits(sizes, recurrent, cores):
-    """Fewest layers that must be cut, by trying every home of every subset of whole layers; None where nothing fits."""
+    """Smallest number of split layers, or None if nothing fits.
+
+    Tries every core for every layer of every subset of unsplit layers.
+    """
     n = len(sizes)
     for cut in range(n + 1):
         for split in itertools.combinations(range(n), cut):
             if set(split) & set(recurrent):
                 continue
             whole = [i for i in range(n) if i not in split]
-            for homes in itertools.product(range(len(cores)), repeat=len(whole)):
-                room = list(cores)
-                for i, core in zip(whole, homes, strict=True):
-                    room[core] -= sizes[i]
-                # cut layers fill rooms in blocks of 5, but for the last piece: multiples of 5 make that no matter here
-                if min(room) >= 0 and sum(r // 5 * 5 for r in room) >= sum(sizes[i] for i in split):
+            for chosen in itertools.product(range(len(cores)), repeat=len(whole)):
+                free = list(cores)
+                for i, core in zip(whole, chosen, strict=True):
+                    free[core] -= sizes[i]
+                # Split layers fill what is left in blocks of 5. Sizes are multiples of 5 here, so
+                # the last piece of a layer is a block, too.
+                if min(free) >= 0 and sum(r // 5 * 5 for r in free) >= sum(sizes[i] for i in split):
                     return cut
     return None
 
@@ -147,19 +154,21 @@ def brute_force_fewest_splits(sizes, recurrent, cores):
         ((10, 5, 5), (6, 1, 6, 7), 2),
     ],
 )
-def test_a_nearly_full_chip_is_filled_by_trying_where_the_ends_of_cut_layers_go(cores, sizes, cut):
-    """64 is 12 blocks and 4 neurons: the end of a cut layer must take the room that a block cannot."""
-    net, profile = chip_net("h1v1", sizes=sizes, n_inputs=5, frontend=False), load_profile("h1v1")
+def test_a_nearly_full_chip_is_searched_for_the_ends_of_split_layers(cores, sizes, cut):
+    """64 is 12 blocks and 4 neurons, which only the end of a split layer can use."""
+    net = chip_net("h1v1", sizes=sizes, n_inputs=5, frontend=False)
+    profile = load_profile("h1v1")
     entries = {
         **profile.entries,
         "cores": replace(profile.entries["cores"], value=tuple(map(float, cores))),
     }
-    pieces = lawful(place_layers(net, Profile("measured", entries)), net)
+    pieces = assert_valid(place_layers(net, Profile("measured", entries)), net)
     assert sum(count > 1 for count in pieces.values()) == cut
 
 
-def test_as_few_layers_are_split_as_can_be():
-    rng, cores = random.Random(0), (50, 50, 100)
+def test_as_few_layers_are_split_as_possible():
+    rng = random.Random(0)
+    cores = (50, 50, 100)
     fits = 0
     for _ in range(150):
         sizes = [5 * rng.randint(1, 20) for _ in range(rng.randint(1, 4))]
@@ -171,6 +180,6 @@ def test_as_few_layers_are_split_as_can_be():
                 place_layers(net)
             continue
         fits += 1
-        pieces = lawful(place_layers(net), net)
+        pieces = assert_valid(place_layers(net), net)
         assert sum(count > 1 for count in pieces.values()) == wanted, (sizes, recurrent)
     assert fits > 40

@@ -162,8 +162,7 @@ class ChipRun:
         return [record.spk for record in recording.layers.values()]
 
 
-COLUMNS = 10
-"""Neurons per row in the drawing of a core."""
+COLUMNS = 10  # Neurons per row in the drawing of a core.
 
 
 def placement_picture(placement: Placement, sizes: Mapping[str, int], theme: Theme) -> Figure:

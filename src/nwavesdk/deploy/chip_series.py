@@ -29,12 +29,12 @@ from nwavesdk.train.network import chip_seed
 
 __all__ = ["ChipSeries", "Tile", "count_right", "draw_series", "tile_for"]
 
+# Values of the widest layer up to which chips are put side by side, measured by
+# `python -m benchmarks.chips`.
 SIDE_BY_SIDE = 1 << 21
-"""Values of the widest layer up to which chips are put side by side, measured by
-`python -m benchmarks.chips`."""
 
+# Largest number of values of the widest layer in a tile: a quarter of a gigabyte.
 MAX_TILE = 1 << 26
-"""Largest number of values of the widest layer in a tile: a quarter of a gigabyte."""
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from nwavesdk.layers import (
 __all__ = ["Stage", "chip_profile", "chip_stages", "stored_weight", "weight_bits"]
 
 FRONTENDS = (H1v1Frontend, H1v2Frontend)
+# Modules that do nothing in a deployed net.
 PASSIVE_MODULES = (Dropout, nn.Dropout, nn.Identity)
-"""Modules that do nothing in a deployed net."""
 
 
 @dataclass(frozen=True, eq=False)

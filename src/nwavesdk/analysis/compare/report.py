@@ -19,18 +19,11 @@ from nwavesdk.train.page import Page
 
 __all__ = ["comparison_json", "comparison_lines", "write_comparison"]
 
-RESULT_KEYS = (
-    "test_accuracy",
-    "val_accuracy",
-    "rates",
-    "dead",
-    "saturated",
-    "seconds",
-)
-"""Numbers of a run's result that `comparison.json` repeats for each cell."""
+# Numbers of a run's result that `comparison.json` repeats for each cell.
+RESULT_KEYS = ("test_accuracy", "val_accuracy", "rates", "dead", "saturated", "seconds")
 
+# Columns of `metrics.csv` that the page plots, next to rates and gradient norms of each layer.
 PLOTTED_COLUMNS = ("val_accuracy", "val_loss", "train_loss", "train_rate")
-"""Columns of `metrics.csv` that the page plots, next to rates and gradient norms of each layer."""
 
 
 def comparison_json(study: Study) -> dict[str, Any]:

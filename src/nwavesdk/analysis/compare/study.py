@@ -204,11 +204,11 @@ def _slug(surrogate: str) -> str:
     return re.sub(r"[^a-z0-9_.]+", "-", surrogate.lower()).strip("-")
 
 
+# Path, choices and number of threads of a cell; see `Study.job`.
 Job = tuple[str, dict[str, Any], int]
-"""Path, choices and number of threads of a cell; see `Study.job`."""
 
+# Called with each cell when it is finished.
 OnFinished = Callable[[Cell], None]
-"""Called with each cell when it is finished."""
 
 
 def run_cell(job: Job) -> None:

@@ -14,11 +14,11 @@ __all__ = [
     "surrogate_label",
 ]
 
+# One surrogate for all layers, or one for each layer.
 Candidate = Surrogate | Sequence[Surrogate]
-"""One surrogate for all layers, or one for each layer."""
 
+# Candidates with names that the caller gives, or without names.
 Candidates = Mapping[str, Candidate] | Sequence[Candidate]
-"""Candidates with names of the caller, or without names."""
 
 SLOPES = (1.0, 2.0, 4.0, 8.0, 16.0, 25.0, 50.0, 100.0)
 ALPHAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)

@@ -18,8 +18,8 @@ from nwavesdk.surrogate import Surrogate
 
 __all__ = ["LayerGradient", "LossFunction", "RecordedPass"]
 
+# `loss_fn(spk, mem)`, from what the net returns to a scalar.
 LossFunction = Callable[[Tensor, Tensor], Tensor]
-"""`loss_fn(spk, mem)`, from what the net returns to a scalar."""
 
 
 @dataclass(frozen=True, eq=False)

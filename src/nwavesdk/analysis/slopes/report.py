@@ -27,11 +27,11 @@ __all__ = ["SlopeReport", "plot_slopes", "slopes_picture", "write_page"]
 
 RECOMMENDED = "recommended"
 
+# Norms up to this value are not drawn, because the axis is logarithmic.
 INVISIBLE_NORM = 1e-30
-"""Norms up to this value are not drawn, because the axis is logarithmic."""
 
+# Number of curves that a reader can distinguish in one plot.
 MAX_CURVES = 12
-"""Number of curves that can be told apart in one plot."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,6 +235,23 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
             for depth, one in enumerate(report.advice, 1)
         ],
     )
+    _add_candidates(page, report)
+    surrogates = {surrogate_label(s): s for chosen in report.scan.surrogates for s in chosen}
+    shown = dict(list(surrogates.items())[:MAX_CURVES])
+    page.add_curves(shown)
+    # The trace is that of the busiest neuron of the first layer in the first recording.
+    prepare_net(batch.net, seed=batch.chip)
+    name, record = next(iter(batch.net.record(batch.x[:1]).layers.items()))
+    neuron = int(record.spk[0].sum(0).argmax())
+    layer = batch.net.get_submodule(name)
+    assert isinstance(layer, NeuronLayer)
+    threshold = float(layer.constants()[1][neuron])
+    page.add_trace(shown, record.u[0, :, neuron], record.spk[0, :, neuron], threshold, layer.dt)
+    page.write(path)
+
+
+def _add_candidates(page: Page, report: SlopeReport) -> None:
+    """Add the table of all candidates."""
     depths = range(1, len(report.scan.layers))
     page.add_table(
         "Candidates",
@@ -252,15 +269,3 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
             for name, scan, row in report.results()
         ],
     )
-    surrogates = {surrogate_label(s): s for chosen in report.scan.surrogates for s in chosen}
-    shown = dict(list(surrogates.items())[:MAX_CURVES])
-    page.add_curves(shown)
-    # The trace is that of the busiest neuron of the first layer in the first recording.
-    prepare_net(batch.net, seed=batch.chip)
-    name, record = next(iter(batch.net.record(batch.x[:1]).layers.items()))
-    neuron = int(record.spk[0].sum(0).argmax())
-    layer = batch.net.get_submodule(name)
-    assert isinstance(layer, NeuronLayer)
-    threshold = float(layer.constants()[1][neuron])
-    page.add_trace(shown, record.u[0, :, neuron], record.spk[0, :, neuron], threshold, layer.dt)
-    page.write(path)

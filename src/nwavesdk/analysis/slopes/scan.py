@@ -18,8 +18,8 @@ __all__ = ["USABLE_SHARE", "SlopeScan", "scan_recorded_pass", "scan_slopes"]
 
 Array = npt.NDArray[np.float64]
 
+# Share of the average over neurons of the last layer from which on a gradient is usable.
 USABLE_SHARE = 1e-3
-"""Share of the average over neurons of the last layer from which on a gradient is usable."""
 
 
 @dataclass(frozen=True, eq=False)
