@@ -93,7 +93,7 @@ def loss_by_recording(spk: Tensor, _mem: Tensor, labels: Tensor) -> Tensor:
     return population_loss(spk, labels, 10, SHARPNESS, reduction="none")
 
 
-def build_net(cell: Cell, data: RunData) -> SpikingSequential:
+def build_net_of_cell(cell: Cell, data: RunData) -> SpikingSequential:
     """Return the net of a cell, trained if its state is a surrogate."""
     config = RunConfig.of(
         {"net": {"hidden": [NEURONS] * (cell.depth - 1), "population": 1, "dropout": 0.0}}
@@ -126,7 +126,7 @@ def measure_cell(cell: Cell, data: RunData, quick: bool) -> dict[str, Any]:
     order = torch.randperm(len(data.val), generator=torch.Generator().manual_seed(cell.net))
     chosen = order[:RECORDINGS]
     result = gradient_fidelity(
-        build_net(cell, data),
+        build_net_of_cell(cell, data),
         torch.from_numpy(data.val.x)[chosen],
         torch.from_numpy(data.val.labels)[chosen],
         loss_by_recording,
@@ -233,7 +233,7 @@ class Table:
         return "\n".join(lines)
 
 
-def draw(table: Table, path: Path) -> None:
+def draw_widths(table: Table, path: Path) -> None:
     """Plot the cosine against the surrogate's width, by depth and width of the noise."""
     from matplotlib.figure import Figure
 
@@ -308,7 +308,7 @@ def main(arguments: list[str] | None = None) -> None:
             rows.append(measure_cell(cell, data, options.quick))
             write_atomically(file, (json.dumps(content) + "\n").encode())
     table = Table(rows)
-    draw(table, folder / "widths.png")
+    draw_widths(table, folder / "widths.png")
     print(
         "\n\n".join(
             [table.catalogue(), table.depths(), table.widths("hidden"), table.widths("first")]

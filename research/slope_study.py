@@ -55,14 +55,14 @@ def mean_loss(spk: Tensor, labels: Tensor) -> Tensor:
     return population_loss(spk, labels, 10, SHARPNESS)
 
 
-def build_net(config: RunConfig, seed: int) -> SpikingSequential:
+def build_net_of_seed(config: RunConfig, seed: int) -> SpikingSequential:
     """Return the net of a seed; its weights do not depend on the surrogates."""
     assert config.facts is not None
     torch.manual_seed(seed)
     return build_network(config.net, config.facts.n_features, 10)
 
 
-def recommend_surrogates(net: SpikingSequential, data: RunData, seed: int) -> list[Surrogate]:
+def recommend_on_one_batch(net: SpikingSequential, data: RunData, seed: int) -> list[Surrogate]:
     """Return what a scan of one batch recommends."""
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))
     batch = order[:BATCH]
@@ -106,10 +106,10 @@ def train_net(
 def train_cell(depth: int, seed: int, arm: str, quick: bool) -> dict[str, Any]:
     """Train one net and return its curves."""
     config, data = load_run_data(config_of(depth, 200 if quick else None))
-    net = build_net(config, seed)
+    net = build_net_of_seed(config, seed)
     layers = [module for module in net.modules() if isinstance(module, NeuronLayer)]
     chosen = (
-        recommend_surrogates(net, data, seed)
+        recommend_on_one_batch(net, data, seed)
         if arm == "recommended"
         else [fast_sigmoid(25)] * depth
     )
@@ -157,7 +157,7 @@ def summarize_pairs(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def slope_table(rows: list[dict[str, Any]]) -> str:
     """Return the summary as a Markdown table."""
     lines = [
         "| layers | slope 25 | recommended | difference, points | 95 % interval "
@@ -173,7 +173,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def draw(cells: list[dict[str, Any]], path: Path) -> None:
+def draw_curves(cells: list[dict[str, Any]], path: Path) -> None:
     """Plot validation accuracy by epoch, one panel per depth, one line per seed."""
     from matplotlib.figure import Figure
 
@@ -236,8 +236,8 @@ def main(arguments: list[str] | None = None) -> None:
                 if (depth, seed, arm) not in trained:
                     cells.append(train_cell(depth, seed, arm, options.quick))
                     save_results(file, cells)
-    draw(cells, options.out / "curves.png")
-    print(table(summarize_pairs(cells)))
+    draw_curves(cells, options.out / "curves.png")
+    print(slope_table(summarize_pairs(cells)))
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def without_paths(content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def table(content: dict[str, Any]) -> str:
+def accuracy_table(content: dict[str, Any]) -> str:
     """Return the table of arms from the best, with widths and differences to the baseline."""
     arms = content["arms"]
     pairs = content["pairs"]
@@ -128,7 +128,7 @@ def table(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def draw(contents: dict[str, dict[str, Any]], path: Path) -> None:
+def draw_accuracy(contents: dict[str, dict[str, Any]], path: Path) -> None:
     """Plot accuracy with its interval: one panel per study, arms from narrow to wide."""
     from matplotlib.figure import Figure
 
@@ -170,6 +170,25 @@ def _panel_order(study: tuple[str, str]) -> tuple[bool, bool]:
     return study[0].startswith("yes"), "deep" in study[0]
 
 
+def run_study(study: Study, command: list[str], folder: Path) -> dict[str, Any]:
+    """Run `nwave compare`, store its results in `folder`, and print its table."""
+    print(f"nwave {shlex.join(command)}", file=sys.stderr, flush=True)
+    process = subprocess.run(
+        [sys.executable, "-c", "from nwavesdk.cli import main; main()", *command, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    content = without_paths(json.loads(process.stdout))
+    provenance = results.provenance("python -m research.which_surrogate")
+    about = {"run": provenance, "study": study._asdict()}
+    text = json.dumps(about | content) + "\n"
+    write_atomically(folder / f"{study.name}.json", text.encode())
+    print(f"\n### {study.about}\n\n{accuracy_table(content)}\n", flush=True)
+    return content
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the studies; see `--help`."""
     parser = argparse.ArgumentParser(
@@ -198,23 +217,8 @@ def main(arguments: list[str] | None = None) -> None:
         if study.spoken and options.yes_no is None:
             continue
         command = study.command(options.out, options.yes_no, 2 if options.quick else 5, more)
-        print(f"nwave {shlex.join(command)}", file=sys.stderr, flush=True)
-        process = subprocess.run(
-            [sys.executable, "-c", "from nwavesdk.cli import main; main()", *command, "--json"],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        if process.returncode:
-            raise SystemExit(process.returncode)
-        contents[study.name] = without_paths(json.loads(process.stdout))
-        about = {
-            "run": results.provenance("python -m research.which_surrogate"),
-            "study": study._asdict(),
-        }
-        text = json.dumps(about | contents[study.name]) + "\n"
-        write_atomically(folder / f"{study.name}.json", text.encode())
-        print(f"\n### {study.about}\n\n{table(contents[study.name])}\n", flush=True)
-    draw(contents, folder / "accuracy.png")
+        contents[study.name] = run_study(study, command, folder)
+    draw_accuracy(contents, folder / "accuracy.png")
 
 
 if __name__ == "__main__":

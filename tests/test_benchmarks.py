@@ -170,7 +170,9 @@ def test_the_study_of_slopes_pairs_its_seeds():
     assert row["pairs"] == pytest.approx([1, 3])
     assert row["difference"] == pytest.approx(2)
     assert row["high"] - row["difference"] == pytest.approx(2.776)
-    assert "| 2 | 0.5500 | 0.5700 | +2.00 | [-0.78, +4.78] | 2, 2 |" in slope_study.table([row])
+    assert "| 2 | 0.5500 | 0.5700 | +2.00 | [-0.78, +4.78] | 2, 2 |" in slope_study.slope_table(
+        [row]
+    )
 
 
 def test_fidelity_is_measured_and_tabulated(monkeypatch):
@@ -235,7 +237,7 @@ def test_the_table_of_a_study():
         "interval": [-0.15, -0.05],
         "conclusion": "atan(alpha=2.0) is better",
     }
-    text = which_surrogate.table({"arms": arms, "pairs": [pair]})
+    text = which_surrogate.accuracy_table({"arms": arms, "pairs": [pair]})
     assert "| `atan(alpha=2.0)` | 0.637 | 0.9000 | [0.8800, 0.9200] | +10.0 [+5.0, +15.0] |" in text
     assert text.index("atan") < text.index("| `fast_sigmoid")
     assert text.endswith("1 of 1 pairs differ by more than chance.")

@@ -152,9 +152,9 @@ def _cosine(gradient: Tensor, estimates: Tensor) -> tuple[float, float]:
     K = len(estimates)
     dots = estimates @ gradient / gradient.norm()
     squares = _SquaredNorm(estimates)
-    cosine = _quotient(dots.mean(), squares.of_all())
+    cosine = _dot_over_norm(dots.mean(), squares.of_all())
     without_each = [
-        _quotient((dots.sum() - dots[k]) / (K - 1), squares.without(k)) for k in range(K)
+        _dot_over_norm((dots.sum() - dots[k]) / (K - 1), squares.without(k)) for k in range(K)
     ]
     return cosine.item(), _jackknife(torch.stack(without_each)).item()
 
@@ -184,7 +184,7 @@ class _SquaredNorm:
         return (self.products.sum() - 2 * self.products[k].sum()) / ((self.K - 1) * (self.K - 2))
 
 
-def _quotient(dot: Tensor, square: Tensor) -> Tensor:
+def _dot_over_norm(dot: Tensor, square: Tensor) -> Tensor:
     # NaN where noise makes the estimate of the square negative.
     return dot / square.sqrt()
 
