@@ -11,6 +11,7 @@ import torch
 
 from contract import NEURONS, SURROGATES
 from nwavesdk.solvers import Problem, Spec, solve
+from nwavesdk.solvers.cpu import threads
 from nwavesdk.solvers.cpu.threads import keep_large_blocks, run_jobs
 
 
@@ -23,6 +24,14 @@ def big_problem(seed):
     )
 
 
+@pytest.fixture(params=["team", "pool"])
+def _each_kind_of_threads(request, monkeypatch):
+    """Torch's OpenMP team, where there is one, and the pool that serves elsewhere."""
+    if request.param == "pool":
+        monkeypatch.setattr(threads, "_openmp_team", lambda: None)
+
+
+@pytest.mark.usefixtures("_each_kind_of_threads")
 def test_one_thread_and_many_give_the_same_bits():
     p = big_problem(0)
     many, threads = solve(p), torch.get_num_threads()
@@ -53,6 +62,14 @@ def test_two_python_threads_at_once():
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
+@pytest.mark.usefixtures("_each_kind_of_threads")
+def test_jobs_cover_the_whole_range():
+    seen = []
+    run_jobs(lambda first, last: seen.extend(range(first, last)), 7)
+    assert sorted(seen) == list(range(7))
+
+
+@pytest.mark.usefixtures("_each_kind_of_threads")
 def test_an_error_in_a_thread_is_raised():
     def fail(first, last):
         raise ZeroDivisionError(f"{first}-{last}")

@@ -11,11 +11,12 @@ There are three ways through a batch, each forward and backward:
 - recurrent: a job is a batch element (backward: four) with all its blocks, as every neuron may
   depend on every other one in each step.
 
-Shapes: x, s, w, mem, grad_s, grad_mem, grad_x [B, T, N]; constants [C, N]; initial and final states
-and grad_states [K, B, N]; grad_constants [C, B, N], or no rows; others [K - 1, B, T, N]; weights
-and transposed [N, N]; spikes_before and grad_spikes_before [B, N]. The jobs of a call are
-first…last. Without `save_w`, w has one step, which serves as scratch; without `save_mem` or
-`has_grad_mem` that array is empty.
+Shapes: x, s, w, mem, grad_s, grad_mem, grad_x [B, T, N]; weights and transposed [N, N];
+spikes_before [B, N]. These come flat: the step t of batch element b begins at (b T + t) N. The
+others keep their shape: constants [C, N]; initial and final states and grad_states [K, B, N];
+grad_constants [C, B, N], or no rows; others [K - 1, B, T, N]; grad_spikes_before [B, N]. The jobs
+of a call are first…last. Without `save_w`, w has one step, which serves as scratch; without
+`save_mem` or `has_grad_mem` that array is empty.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -35,6 +36,7 @@ from nwavesdk.solvers.cpu.rows import (
     WIDTH,
     add_rows_of_spikes,
     add_step,
+    block_bounds,
     index,
     load_backward_block,
     load_backward_lanes,
@@ -55,36 +57,30 @@ from nwavesdk.solvers.cpu.rows import (
     unpack_lanes,
 )
 
-__all__ = ["DIMENSIONS", "FUNCTIONS", "LOOPS"]
+__all__ = ["DIMENSIONS", "FLAT", "FUNCTIONS", "LOOPS"]
 
 forward_row: Any = None  # written by `render`
 backward_row: Any = None
 
 
 def forward_over_time(
-    first, last, block_width, x, initial, constants,
+    first, last, block_width, T, N, x, initial, constants,
     s, w, save_w, mem, save_mem, others, final, spike_counts,
 ):  # fmt: skip
-    _, T, N = x.shape
     blocks = (N + block_width - 1) // block_width
     workspace = np.empty(FORWARD_SLOTS * WIDTH, real)
-    flat_x = x.reshape(x.size)
-    flat_s = s.reshape(s.size)
-    flat_w = w.reshape(w.size)
-    flat_mem = mem.reshape(mem.size)
     for job in range(first, last):
         b = job // blocks
-        lo = (job % blocks) * block_width
-        hi = min(N, lo + block_width)
+        lo, hi = block_bounds(job % blocks, block_width, N)
         width = index(hi - lo)
         load_block(workspace, constants, initial, b, lo, hi)
         count = 0
         for t in range(T):
             at = index((b * T + t) * N + lo)
             to_w = at if save_w else index(b * N + lo)
-            count += forward_row(flat_x, at, flat_s, at, flat_w, to_w, width, workspace)
+            count += forward_row(x, at, s, at, w, to_w, width, workspace)
             if save_mem:
-                store_step(flat_mem, at, width, workspace, STATE_SLOT)
+                store_step(mem, at, width, workspace, STATE_SLOT)
             if save_w:
                 for k in range(STATES - 1):
                     store_row(others[k, b, t, lo:hi], workspace, STATE_SLOT + 1 + k)
@@ -94,16 +90,12 @@ def forward_over_time(
 
 
 def forward_over_time_packed(
-    first, last, group, x, initial, constants, s, w, save_w, mem, save_mem, final, spike_counts
-):
+    first, last, group, B, T, N, x, initial, constants,
+    s, w, save_w, mem, save_mem, final, spike_counts,
+):  # fmt: skip
     """A job is `group` batch elements; neurons have one state."""
-    B, T, N = x.shape
     lanes = group * N
     workspace = np.empty(FORWARD_SLOTS * WIDTH, real)
-    flat_x = x.reshape(x.size)
-    flat_s = s.reshape(s.size)
-    flat_w = w.reshape(w.size)
-    flat_mem = mem.reshape(mem.size)
     # A tile of each array over time, [TILE, lanes].
     tile_x = np.empty(TILE * lanes, real)
     tile_s = np.empty(TILE * lanes, real)
@@ -118,65 +110,58 @@ def forward_over_time_packed(
         count = 0
         for t in range(0, T, TILE):
             steps = min(TILE, T - t)
-            pack_lanes(flat_x, T, N, start, stop, t, steps, tile_x, lanes)
+            pack_lanes(x, T, N, start, stop, t, steps, tile_x, lanes)
             for i in range(steps):
                 at = index(i * lanes)
                 count += forward_row(tile_x, at, tile_s, at, tile_w, at, width, workspace)
                 if save_mem:
                     store_step(tile_mem, at, width, workspace, STATE_SLOT)
-            unpack_lanes(tile_s, lanes, start, stop, t, steps, flat_s, T, N)
+            unpack_lanes(tile_s, lanes, start, stop, t, steps, s, T, N)
             if save_w:
-                unpack_lanes(tile_w, lanes, start, stop, t, steps, flat_w, T, N)
+                unpack_lanes(tile_w, lanes, start, stop, t, steps, w, T, N)
             if save_mem:
-                unpack_lanes(tile_mem, lanes, start, stop, t, steps, flat_mem, T, N)
+                unpack_lanes(tile_mem, lanes, start, stop, t, steps, mem, T, N)
         spike_counts[job] = count
         store_lanes(final[0], workspace, STATE_SLOT, start, stop)
 
 
 def forward_over_time_recurrent(
-    first, last, x, weights, spikes_before, initial, constants,
+    first, last, T, N, x, weights, spikes_before, initial, constants,
     s, w, save_w, mem, save_mem, others, final, spike_counts,
 ):  # fmt: skip
     """A job is a batch element; s[t-1] @ weights is gathered over the spikes and added to x[t]."""
-    _, T, N = x.shape
     blocks = (N + WIDTH - 1) // WIDTH
     workspaces = np.empty((blocks, FORWARD_SLOTS * WIDTH), real)
     total = np.empty(N, real)  # the charge of the step, recurrence included
     active = np.empty(N + 1, np.int64)
-    flat_s = s.reshape(s.size)
-    flat_w = w.reshape(w.size)
-    flat_mem = mem.reshape(mem.size)
-    flat_before = spikes_before.reshape(spikes_before.size)
-    flat_weights = weights.reshape(N * N)
     for b in range(first, last):
         spike_counts[b] = 0
         for block in range(blocks):
-            lo = block * WIDTH
-            load_block(workspaces[block], constants, initial, b, lo, min(N, lo + WIDTH))
+            lo, hi = block_bounds(block, WIDTH, N)
+            load_block(workspaces[block], constants, initial, b, lo, hi)
         for t in range(T):
-            total[:] = x[b, t]
-            previous = flat_before if t == 0 else flat_s
-            place = index(b * N) if t == 0 else index((b * T + t - 1) * N)
-            add_rows_of_spikes(total, flat_weights, previous, place, active)
+            row = (b * T + t) * N
+            total[:] = x[row : row + N]
+            if t == 0:
+                add_rows_of_spikes(total, weights, spikes_before, index(b * N), active)
+            else:
+                add_rows_of_spikes(total, weights, s, index(row - N), active)
             for block in range(blocks):
-                lo = block * WIDTH
-                hi = min(N, lo + WIDTH)
+                lo, hi = block_bounds(block, WIDTH, N)
                 width = index(hi - lo)
                 workspace = workspaces[block]
                 at = index((b * T + t) * N + lo)
                 to_w = at if save_w else index(b * N + lo)
-                spike_counts[b] += forward_row(
-                    total, index(lo), flat_s, at, flat_w, to_w, width, workspace
-                )
+                spike_counts[b] += forward_row(total, index(lo), s, at, w, to_w, width, workspace)
                 if save_mem:
-                    store_step(flat_mem, at, width, workspace, STATE_SLOT)
+                    store_step(mem, at, width, workspace, STATE_SLOT)
                 if save_w:
                     for k in range(STATES - 1):
                         store_row(others[k, b, t, lo:hi], workspace, STATE_SLOT + 1 + k)
         for block in range(blocks):
-            lo = block * WIDTH
+            lo, hi = block_bounds(block, WIDTH, N)
             for k in range(STATES):
-                store_row(final[k, b, lo : min(N, lo + WIDTH)], workspaces[block], STATE_SLOT + k)
+                store_row(final[k, b, lo:hi], workspaces[block], STATE_SLOT + k)
 
 
 # Backward. `backward_row` reads w of step t and, to recall the membrane before it, w of step t - 1
@@ -186,48 +171,37 @@ def forward_over_time_recurrent(
 
 
 def backward_over_time(
-    first, last, block_width, w, others, initial, constants,
+    first, last, block_width, T, N, w, others, initial, constants,
     grad_s, grad_mem, has_grad_mem, grad_states, grad_x, grad_constants, parameters,
 ):  # fmt: skip
-    _, T, N = w.shape
     blocks = (N + block_width - 1) // block_width
     workspace = np.empty(BACKWARD_SLOTS * WIDTH, real)
-    flat_w = w.reshape(w.size)
-    flat_grad_s = grad_s.reshape(w.size)
-    flat_grad_x = grad_x.reshape(w.size)
-    flat_grad_mem = grad_mem.reshape(grad_mem.size)
     for job in range(first, last):
         b = job // blocks
-        lo = (job % blocks) * block_width
-        hi = min(N, lo + block_width)
+        lo, hi = block_bounds(job % blocks, block_width, N)
         width = index(hi - lo)
         load_backward_block(workspace, constants, grad_states, initial, grad_constants, b, lo, hi)
         for t in range(T - 1, -1, -1):
             at = index((b * T + t) * N + lo)
             before = at - index(N) if t > 0 else at
             if has_grad_mem:
-                add_step(workspace, STATE_SLOT, flat_grad_mem, at, width)
+                add_step(workspace, STATE_SLOT, grad_mem, at, width)
             if STATES > 1:
                 load_others(workspace, others, initial, b, t, lo, hi)
             backward_row(
-                flat_w, at, before, t == 0, flat_grad_s, at, flat_grad_x, at, width, workspace,
+                w, at, before, t == 0, grad_s, at, grad_x, at, width, workspace,
                 parameters,
             )  # fmt: skip
         store_backward_block(workspace, grad_states, grad_constants, b, lo, hi)
 
 
 def backward_over_time_packed(
-    first, last, group, w, initial, constants, grad_s, grad_mem, has_grad_mem, grad_states,
-    grad_x, has_sigma, grad_constants, parameters,
+    first, last, group, B, T, N, w, initial, constants,
+    grad_s, grad_mem, has_grad_mem, grad_states, grad_x, has_sigma, grad_constants, parameters,
 ):  # fmt: skip
     """A job is `group` batch elements; with `has_sigma`, `grad_x` holds σ' on entry."""
-    B, T, N = w.shape
     lanes = group * N
     workspace = np.empty(BACKWARD_SLOTS * WIDTH, real)
-    flat_w = w.reshape(w.size)
-    flat_grad_s = grad_s.reshape(w.size)
-    flat_grad_x = grad_x.reshape(w.size)
-    flat_grad_mem = grad_mem.reshape(grad_mem.size)
     # A tile of each array over time, [TILE, lanes]; that of w begins one step earlier.
     tile_w = np.empty((TILE + 1) * lanes, real)
     tile_grad_s = np.empty(TILE * lanes, real)
@@ -242,12 +216,12 @@ def backward_over_time_packed(
             t = tile * TILE
             steps = min(TILE, T - t)
             lead = 1 if t > 0 else 0  # whether tile_w has the step before the tile
-            pack_lanes(flat_w, T, N, start, stop, t - lead, steps + lead, tile_w, lanes)
-            pack_lanes(flat_grad_s, T, N, start, stop, t, steps, tile_grad_s, lanes)
+            pack_lanes(w, T, N, start, stop, t - lead, steps + lead, tile_w, lanes)
+            pack_lanes(grad_s, T, N, start, stop, t, steps, tile_grad_s, lanes)
             if has_grad_mem:
-                pack_lanes(flat_grad_mem, T, N, start, stop, t, steps, tile_grad_mem, lanes)
+                pack_lanes(grad_mem, T, N, start, stop, t, steps, tile_grad_mem, lanes)
             if has_sigma:
-                pack_lanes(flat_grad_x, T, N, start, stop, t, steps, tile_grad_x, lanes)
+                pack_lanes(grad_x, T, N, start, stop, t, steps, tile_grad_x, lanes)
             for i in range(steps - 1, -1, -1):
                 at = index(i * lanes)
                 w_at = index((i + lead) * lanes)
@@ -258,30 +232,24 @@ def backward_over_time_packed(
                     tile_w, w_at, w_before, i + lead == 0, tile_grad_s, at, tile_grad_x, at,
                     width, workspace, parameters,
                 )  # fmt: skip
-            unpack_lanes(tile_grad_x, lanes, start, stop, t, steps, flat_grad_x, T, N)
+            unpack_lanes(tile_grad_x, lanes, start, stop, t, steps, grad_x, T, N)
         store_backward_lanes(workspace, grad_states, grad_constants, start, stop)
 
 
 def backward_over_time_recurrent(
-    first, last, transposed, w, others, initial, constants, grad_s, grad_mem, has_grad_mem,
-    grad_states, grad_x, grad_constants, grad_spikes_before, parameters,
+    first, last, B, T, N, transposed, grad_spikes_before, w, others, initial, constants,
+    grad_s, grad_mem, has_grad_mem, grad_states, grad_x, grad_constants, parameters,
 ):  # fmt: skip
     """A job is four batch elements, which share the loads of `transposed`, the weights [to, from].
 
     `grad_spikes_before` gets the gradient of the spikes before the first step.
     """
-    B, T, N = w.shape
     blocks = (N + WIDTH - 1) // WIDTH
     workspaces = np.empty((SHARED_BATCH, blocks, BACKWARD_SLOTS * WIDTH), real)
     # ∂L/∂s of a step: per block, one slot for each of the four batch elements. It holds what comes
     # through the weights from the step after, to which `grad_s` of the step is added.
     grad_spikes = np.empty(blocks * SHARED_BATCH * WIDTH, real)
     scale = np.empty((SHARED_BATCH, N), real)  # ∂L/∂x of the step
-    flat_w = w.reshape(w.size)
-    flat_grad_s = grad_s.reshape(w.size)
-    flat_grad_x = grad_x.reshape(w.size)
-    flat_grad_mem = grad_mem.reshape(grad_mem.size)
-    flat_weights = transposed.reshape(N * N)
     for job in range(first, last):
         start = SHARED_BATCH * job
         stop = min(B, start + SHARED_BATCH)
@@ -291,24 +259,24 @@ def backward_over_time_recurrent(
         for t in range(T - 1, -1, -1):
             for b in range(start, stop):
                 for block in range(blocks):
-                    lo = block * WIDTH
-                    hi = min(N, lo + WIDTH)
+                    lo, hi = block_bounds(block, WIDTH, N)
                     width = index(hi - lo)
                     workspace = workspaces[b - start, block]
                     slot = block * SHARED_BATCH + b - start
                     at = index((b * T + t) * N + lo)
                     before = at - index(N) if t > 0 else at
-                    add_step(grad_spikes, slot, flat_grad_s, at, width)
+                    add_step(grad_spikes, slot, grad_s, at, width)
                     if has_grad_mem:
-                        add_step(workspace, STATE_SLOT, flat_grad_mem, at, width)
+                        add_step(workspace, STATE_SLOT, grad_mem, at, width)
                     if STATES > 1:
                         load_others(workspace, others, initial, b, t, lo, hi)
                     backward_row(
-                        flat_w, at, before, t == 0, grad_spikes, index(slot * WIDTH),
-                        flat_grad_x, at, width, workspace, parameters,
+                        w, at, before, t == 0, grad_spikes, index(slot * WIDTH),
+                        grad_x, at, width, workspace, parameters,
                     )  # fmt: skip
-                scale[b - start, :] = grad_x[b, t]
-            multiply_by_weights(grad_spikes, scale, flat_weights, N)
+                row = (b * T + t) * N
+                scale[b - start, :] = grad_x[row : row + N]
+            multiply_by_weights(grad_spikes, scale, transposed, N)
         store_shared_blocks(
             workspaces, grad_spikes, grad_states, grad_constants, grad_spikes_before, start, stop
         )
@@ -328,6 +296,7 @@ _BOTH: list[tuple[Callable[..., Any], str]] = [
     (rows.pack_lanes, _ROW),
     (rows.unpack_lanes, _ROW),
     (rows.load_block, _INLINE),
+    (rows.block_bounds, _INLINE),
 ]
 FUNCTIONS: dict[str, list[tuple[Callable[..., Any], str]]] = {
     "forward": [
@@ -356,13 +325,9 @@ LOOPS: dict[str, tuple[Callable[..., Any], ...]] = {
     "backward": (backward_over_time, backward_over_time_packed, backward_over_time_recurrent),
 }
 
-# Dimensions of the arrays that the loops take. `spike_counts` holds int64, all others floats. Their
-# other arguments are whole numbers, and `parameters` is a tuple of floats.
-DIMENSIONS = {
-    "spike_counts": 1,
-    **dict.fromkeys(("constants", "weights", "transposed"), 2),
-    **dict.fromkeys(("spikes_before", "grad_spikes_before"), 2),
-    **dict.fromkeys(("x", "s", "w", "mem", "initial", "final"), 3),
-    **dict.fromkeys(("grad_s", "grad_mem", "grad_x", "grad_states", "grad_constants"), 3),
-    "others": 4,
-}
+# Dimensions of the arrays that the loops take, and which of them come flat. `spike_counts` holds
+# int64, all others floats. Other arguments are whole numbers; `parameters` is a tuple of floats.
+FLAT = {"spikes_before": 2, **dict.fromkeys(("weights", "transposed"), 2)}
+FLAT |= dict.fromkeys(("x", "s", "w", "mem", "grad_s", "grad_mem", "grad_x"), 3)
+DIMENSIONS = {"spike_counts": 1, "constants": 2, "grad_spikes_before": 2, "others": 4, **FLAT}
+DIMENSIONS |= dict.fromkeys(("initial", "final", "grad_states", "grad_constants"), 3)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from nwavesdk.dynamics import Neuron
-from nwavesdk.solvers.cpu.loops import DIMENSIONS, FUNCTIONS, LOOPS
+from nwavesdk.solvers.cpu.loops import DIMENSIONS, FLAT, FUNCTIONS, LOOPS
 from nwavesdk.solvers.cpu.rows import SHARED_BATCH, TILE, WIDTH, workspace_slots
 from nwavesdk.solvers.page import function_tree, page_source
 from nwavesdk.surrogate import Surrogate
@@ -227,14 +227,7 @@ def _backward_pages(
     if learn:
         first = slots["GRAD_CONSTANT_SLOT"]
         write += [f"{_slot(first + c)} += result[{1 + K + c}]" for c in range(len(constants))]
-    # The membrane before the step is recalled from w of the step before. Where only gradients of
-    # constants that are not learned use it, any value serves.
-    membrane = list(inspect.signature(neuron.adjoint).parameters)[1]
-    recall = "w[from_w + n]"
-    if len(re.findall(rf"\b{membrane}\b", adjoint)) > 1:
-        first_membrane = _slot(slots["FIRST_MEMBRANE_SLOT"])
-        after_reset = f"fire(w[from_before + n], {', '.join([*earlier, *constants])})[2]"
-        recall = f"{first_membrane} if is_first else {after_reset}"
+    recall = _recalled_membrane(neuron, adjoint, _slot(slots["FIRST_MEMBRANE_SLOT"]))
     row = _BACKWARD_ROW.format(
         held="real(0)" if detach_reset else "g",
         membrane=states[0],
@@ -248,6 +241,20 @@ def _backward_pages(
         write=_indented(write),
     )
     return [*pages, row]
+
+
+def _recalled_membrane(neuron: Neuron, adjoint: str, first: str) -> str:
+    """The membrane before the step: recalled from w of the step before, or `first` at step 0.
+
+    Where only gradients of constants that are not learned use it, `adjoint` does not mention it
+    (but as an argument), and any value serves.
+    """
+    membrane = list(inspect.signature(neuron.adjoint).parameters)[1]
+    if len(re.findall(rf"\b{membrane}\b", adjoint)) == 1:
+        return "w[from_w + n]"
+    earlier = [f"earlier_{v}" for v in neuron.states[1:]]
+    arguments = [*earlier, *(f"constant_{c}" for c in neuron.constants)]
+    return f"{first} if is_first else fire(w[from_before + n], {', '.join(arguments)})[2]"
 
 
 def _native_entry(loop: Callable[..., Any], parameters: int) -> str:
@@ -266,9 +273,10 @@ def _native_entry(loop: Callable[..., Any], parameters: int) -> str:
             values = "".join(f"real(numbers[{i}]), " for i in range(parameters))
             lines.append(f"parameters = ({values})")
         elif name in DIMENSIONS:
-            shape = "".join(f"words[{at + 1 + i}], " for i in range(DIMENSIONS[name]))
+            sizes = [f"words[{at + 1 + i}]" for i in range(DIMENSIONS[name])]
+            shape = (" * " if name in FLAT else ", ").join(sizes)
             dtype = "np.int64" if name == "spike_counts" else "real"
-            lines.append(f"{name} = carray(pointer(words[{at}]), ({shape}), {dtype})")
+            lines.append(f"{name} = carray(pointer(words[{at}]), ({shape},), {dtype})")
             at += DIMENSIONS[name]
         else:
             lines.append(f"{name} = words[{at}]")

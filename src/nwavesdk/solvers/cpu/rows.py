@@ -74,6 +74,11 @@ def workspace_slots(constants: int, states: int) -> dict[str, int]:
     }
 
 
+def block_bounds(block, block_width, N):
+    lo = block * block_width
+    return lo, min(N, lo + block_width)
+
+
 # Between an array and a slot. `load_row` and `store_row` take a slice: once per block, or per step
 # only of neurons with several states. `store_step` and `add_step` take a place in a flat array.
 
@@ -281,8 +286,8 @@ def add_four_products(sums, place, scale, a, weights, at, stride, width):
 def multiply_by_weights(sums, scale, weights, N):
     """Set sums to scale @ weights for four batch elements, block of columns by block."""
     for block in range((N + WIDTH - 1) // WIDTH):
-        lo = block * WIDTH
-        width = index(min(N, lo + WIDTH) - lo)
+        lo, hi = block_bounds(block, WIDTH, N)
+        width = index(hi - lo)
         place = index(block * SHARED_BATCH * WIDTH)
         for m in range(index(SHARED_BATCH * WIDTH)):
             sums[place + m] = real(0)
@@ -298,8 +303,7 @@ def load_shared_blocks(workspaces, constants, grad_states, initial, grad_constan
     N = constants.shape[1]
     for b in range(start, stop):
         for block in range(workspaces.shape[1]):
-            lo = block * WIDTH
-            hi = min(N, lo + WIDTH)
+            lo, hi = block_bounds(block, WIDTH, N)
             workspace = workspaces[b - start, block]
             load_backward_block(
                 workspace, constants, grad_states, initial, grad_constants, b, lo, hi
@@ -312,8 +316,7 @@ def store_shared_blocks(
     N = grad_spikes_before.shape[1]
     for b in range(start, stop):
         for block in range(workspaces.shape[1]):
-            lo = block * WIDTH
-            hi = min(N, lo + WIDTH)
+            lo, hi = block_bounds(block, WIDTH, N)
             workspace = workspaces[b - start, block]
             store_backward_block(workspace, grad_states, grad_constants, b, lo, hi)
             slot = block * SHARED_BATCH + b - start

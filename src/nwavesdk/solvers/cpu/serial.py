@@ -45,18 +45,18 @@ def forward_cpu(problem: Problem, needs_membrane: bool = True, needs_saved: bool
     group = _packed_elements(problem, B, N)
     if group > 1:
         counts = torch.empty(-(-B // group), dtype=torch.int64)
-        arguments = [group, x, *read, *written, final, counts]
+        arguments = [group, B, T, N, x, *read, *written, final, counts]
         _run_kernel(kernels.forward_over_time_packed, len(counts), x.numel(), arguments)
     elif problem.recurrent is None:
         width, jobs = _blocks(B, N)
         counts = torch.empty(jobs, dtype=torch.int64)
-        arguments = [width, x, *read, *written, others, final, counts]
+        arguments = [width, T, N, x, *read, *written, others, final, counts]
         _run_kernel(kernels.forward_over_time, jobs, x.numel(), arguments)
     else:
         assert problem.spikes is not None
         counts = torch.empty(B, dtype=torch.int64)
-        read = [x, problem.recurrent.contiguous(), problem.spikes.contiguous(), *read]
-        arguments = [*read, *written, others, final, counts]
+        arguments = [T, N, x, problem.recurrent.contiguous(), problem.spikes.contiguous()]
+        arguments += [*read, *written, others, final, counts]
         work = x.numel() * _recurrent_cost(N)
         _run_kernel(kernels.forward_over_time_recurrent, B, work, arguments)
     saved = (w, *others.unbind()) if needs_saved else None
@@ -83,42 +83,36 @@ def backward_cpu(
     assert trace.saved is not None
     spec = problem.spec
     w = trace.saved[0].contiguous()
-    B, _, N = w.shape
+    B, T, N = w.shape
     group = _packed_elements(problem, B, N)
     needs_sigma = spec.surrogate.pseudo_derivative is None
     reuse = reuse and group == 1 and problem.recurrent is None and not needs_sigma
     grad_x = w if reuse else torch.empty_like(w)
-    parameters: tuple[Any, ...] = ()
     if needs_sigma:  # a surrogate without a formula: the kernel finds σ' where ∂L/∂x goes
         grad_x.copy_(spec.surrogate.derivative(spike_argument(problem, trace.saved)))
-    else:
-        parameters = spec.surrogate.constants
-    grad_s = torch.zeros_like(w) if grads.spikes is None else grads.spikes.contiguous()
-    grad_mem = w.new_empty(0, 0, 0) if grads.mem is None else grads.mem.contiguous()
-    zeros = torch.zeros_like(problem.states[0])
-    # The kernel starts from these two and leaves its results in them.
-    grad_states = torch.stack([zeros if g is None else g for g in grads.last])
+    parameters = () if needs_sigma else spec.surrogate.constants
+    # The kernel starts from `grad_states` and `grad_constants` and leaves its results in them.
+    grad_s, grad_mem, grad_states = _upstream(grads, w)
     grad_constants = w.new_zeros(len(problem.constants) if learn else 0, B, N)
     kernels = cpu_kernels(
         spec.neuron, _DTYPE_NAMES[w.dtype], spec.surrogate,
         backward=True, detach_reset=spec.detach_reset, learn=learn, reuse=reuse,
     )  # fmt: skip
-    others = _stacked(trace.saved[1:], like=w)
     read = [_stacked(problem.states), _stacked(problem.constants)]
     upstream = [grad_s, grad_mem, int(grads.mem is not None), grad_states, grad_x]
-    through_recurrence: tuple[Tensor | None, ...] = ()
+    shared = [w, _stacked(trace.saved[1:], like=w), *read, *upstream, grad_constants, parameters]
+    through_recurrence: tuple[Tensor, ...] = ()
     if group > 1:
-        arguments = [group, w, *read, *upstream, int(needs_sigma), grad_constants, parameters]
+        arguments = [group, B, T, N, w, *read, *upstream]
+        arguments += [int(needs_sigma), grad_constants, parameters]
         _run_kernel(kernels.backward_over_time_packed, -(-B // group), w.numel(), arguments)
     elif problem.recurrent is None:
         width, jobs = _blocks(B, N)
-        arguments = [width, w, others, *read, *upstream, grad_constants, parameters]
-        _run_kernel(kernels.backward_over_time, jobs, w.numel(), arguments)
+        _run_kernel(kernels.backward_over_time, jobs, w.numel(), [width, T, N, *shared])
     else:
         assert problem.spikes is not None
         grad_before = torch.empty_like(problem.spikes, memory_format=torch.contiguous_format)
-        arguments = [problem.recurrent.t().contiguous(), w, others, *read, *upstream]
-        arguments += [grad_constants, grad_before, parameters]
+        arguments = [B, T, N, problem.recurrent.t().contiguous(), grad_before, *shared]
         work = w.numel() * _recurrent_cost(N)
         _run_kernel(kernels.backward_over_time_recurrent, -(-B // SHARED_BATCH), work, arguments)
         (previous,) = delay_one_step([problem.spikes], [trace.spikes])
@@ -126,6 +120,14 @@ def backward_cpu(
         through_recurrence = (grad_weights, grad_before)
     sums = grad_constants.sum(1) if learn else [None] * len(problem.constants)
     return grad_x, *grad_states.unbind(), *sums, *through_recurrence
+
+
+def _upstream(grads: TraceGradient, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """∂L/∂s and ∂L/∂mem [B, T, N], the latter empty if it is zero, and ∂L/∂states [K, B, N]."""
+    grad_s = torch.zeros_like(w) if grads.spikes is None else grads.spikes.contiguous()
+    grad_mem = w.new_empty(0, 0, 0) if grads.mem is None else grads.mem.contiguous()
+    zeros = w.new_zeros(w.shape[0], w.shape[2])
+    return grad_s, grad_mem, torch.stack([zeros if g is None else g for g in grads.last])
 
 
 def _recurrent_cost(N: int) -> int:

@@ -57,17 +57,12 @@ def thread_count(jobs: int) -> int:
 
 def run_native(function: int, block: int, threads: int) -> None:
     """Call the machine code at the address `function` with the argument `block` on every thread."""
+    call = _NATIVE_CALL(function)
     team = None if _team_is_lost or threads == 1 else _openmp_team()
     if team is not None:
-        team.GOMP_parallel(_NATIVE_CALL(function), block, threads, 0)
-        return
-    call = _NATIVE_CALL(function)
-    others = [_pool(threads).submit(call, block) for _ in range(threads - 1)]
-    try:
-        call(block)
-    finally:  # an interrupt must not free the memory that the other threads still use
-        for other in others:
-            other.result()
+        team.GOMP_parallel(call, block, threads, 0)
+    else:
+        _run_in_pool(lambda: call(block), threads)
 
 
 def run_jobs(kernel: Callable[[int, int], object], jobs: int, *, serial: bool = False) -> None:
@@ -76,42 +71,35 @@ def run_jobs(kernel: Callable[[int, int], object], jobs: int, *, serial: bool = 
     if threads == 1:
         kernel(0, jobs)
         return
-    cuts = [jobs * i // threads for i in range(threads + 1)]
-    team = None if _team_is_lost else _openmp_team()
-    if team is None:
-        _run_in_pool(kernel, cuts)
-    else:
-        _run_in_team(team, kernel, cuts)
-
-
-def _run_in_team(team: ctypes.CDLL, kernel: Callable[[int, int], object], cuts: list[int]) -> None:
-    ranges = list(pairwise(cuts))
+    ranges = list(pairwise(jobs * i // threads for i in range(threads + 1)))
     errors: list[BaseException] = []
 
-    def body(_: int | None) -> None:
+    def take_ranges(_: int | None = None) -> None:
         try:
-            while (
-                True
-            ):  # the team may be smaller than requested: threads take ranges until none is left
+            while True:  # the team may be smaller than requested: take ranges until none is left
                 kernel(*ranges.pop())
         except IndexError:
             return
         except BaseException as error:
             errors.append(error)
 
-    team.GOMP_parallel(_NATIVE_CALL(body), None, len(ranges), 0)
+    team = None if _team_is_lost else _openmp_team()
+    if team is not None:
+        team.GOMP_parallel(_NATIVE_CALL(take_ranges), None, threads, 0)
+    else:
+        _run_in_pool(take_ranges, threads)
     if errors:
         raise errors[0]
     while ranges:  # an interrupt stopped a thread before it began
         kernel(*ranges.pop())
 
 
-def _run_in_pool(kernel: Callable[[int, int], object], cuts: list[int]) -> None:
-    pool = _pool(len(cuts) - 1)
-    others = [pool.submit(kernel, first, last) for first, last in pairwise(cuts[1:])]
+def _run_in_pool(work: Callable[[], object], threads: int) -> None:
+    """Call `work` on this thread and on threads - 1 threads of the pool."""
+    others = [_pool(threads).submit(work) for _ in range(threads - 1)]
     try:
-        kernel(cuts[0], cuts[1])
-    finally:
+        work()
+    finally:  # an interrupt must not free the memory that the other threads still use
         for other in others:
             other.result()
 

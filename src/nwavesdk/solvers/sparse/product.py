@@ -86,11 +86,10 @@ def spike_product(
     learn = torch.is_grad_enabled() and weight.requires_grad
     forward_limit, gradient_limit = _nonzero_limits(x, weight, always)
     most = max(forward_limit, gradient_limit if learn else -1)
-    if most < 0 or (nonzeros is not None and nonzeros > most) or not _is_finite(weight):
+    if nonzeros is not None and nonzeros > most:
         return x @ weight
-    keep_large_blocks()
-    flat = x.detach().reshape(-1, x.shape[-1]).contiguous()
-    active = find_nonzeros(flat, most)
+    flat = x.detach().reshape(-1, x.shape[-1])
+    active = _find_for_product(flat, weight, most)
     if active is None:
         return x @ weight
     out: Tensor = _SparseProduct.apply(
@@ -108,11 +107,8 @@ def spike_product_and_nonzeros(
         The product, and the non-zeros of x where they were looked up.
     """
     forward_limit, gradient_limit = _nonzero_limits(x, weight, always)
-    most = max(forward_limit, gradient_limit)
-    active = None
-    if most >= 0 and _is_finite(weight):
-        keep_large_blocks()
-        active = find_nonzeros(x.reshape(-1, x.shape[-1]).contiguous(), most)
+    flat = x.reshape(-1, x.shape[-1])
+    active = _find_for_product(flat, weight, max(forward_limit, gradient_limit))
     if active is None or active.count > forward_limit:
         return x @ weight, active
     return gather_product(active, weight).view(*x.shape[:-1], weight.shape[1]), active
@@ -135,6 +131,14 @@ def weight_gradient(
     if active is None or active.count > limit:
         return x.t() @ grad
     return gather_weight_gradient(active, grad.contiguous(), x.shape[1])
+
+
+def _find_for_product(flat: Tensor, weight: Tensor, most: int) -> "Nonzeros | None":
+    """The non-zeros, or None if the dense product must be taken."""
+    if most < 0 or not _is_finite(weight):
+        return None
+    keep_large_blocks()
+    return find_nonzeros(flat.contiguous(), most)
 
 
 def _nonzero_limits(x: Tensor, weight: Tensor, always: bool) -> tuple[int, int]:
