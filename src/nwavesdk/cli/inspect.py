@@ -214,14 +214,16 @@ def scan_run(
     with user_errors(as_json):
         from nwavesdk.analysis.run_batch import RunBatch
         from nwavesdk.analysis.slopes.report import SlopeReport
-        from nwavesdk.surrogate import available, parse
+        from nwavesdk.surrogate import arctan, available, parse
 
         grid = None if surrogates is None else [parse(text) for text in split_commas(surrogates)]
-        if kind is not None and kind not in available():
+        kinds = available()
+        kinds["arctan"] = arctan
+        if kind is not None and kind not in kinds:
             names = ", ".join(sorted(available()))
             raise ValueError(f"--kind {kind} is unknown: expected one of {names}.")
         batch = RunBatch.open(run, recordings)
-        report = SlopeReport.of(batch, grid, None if kind is None else available()[kind])
+        report = SlopeReport.of(batch, grid, None if kind is None else kinds[kind])
         picture = None if no_plot else check_png(plot) or batch.pictures / "slopes.png"
         if picture is not None:
             from nwavesdk.analysis.slopes.report import plot_slopes, write_page
