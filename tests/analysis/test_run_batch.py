@@ -1,4 +1,4 @@
-"""The weights and the batch of a run, at each of its ages."""
+"""The weights and the batch of a run that has begun, is broken off, or is finished."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from nwavesdk.train.checkpoint import EveryEpoch
 
 @pytest.fixture
 def choices(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A run for a chip, with mismatch and annealed signs: all that a run can have."""
+    """A run for a chip with mismatch, annealed signs and dropout."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return {
         "seed": 3,
@@ -31,7 +31,7 @@ def choices(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dic
 
 
 class BrokenOffError(Exception):
-    """As an interrupt would."""
+    """Stands for an interrupt."""
 
 
 def weights(batch: RunBatch) -> list[torch.Tensor]:
@@ -40,7 +40,7 @@ def weights(batch: RunBatch) -> list[torch.Tensor]:
     ]
 
 
-def test_begun_broken_off_finished(
+def test_weights_are_the_latest_and_the_batch_stays_the_same(
     choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run.new(tmp_path / "run", RunConfig.of(choices))
@@ -50,12 +50,12 @@ def test_begun_broken_off_finished(
     assert not begun.net.training
     original = EveryEpoch.on_train_epoch_end
 
-    def stopping(self: Any, trainer: Any, module: Any) -> None:
+    def stop(self: Any, trainer: Any, module: Any) -> None:
         original(self, trainer, module)
         raise BrokenOffError
 
     with monkeypatch.context() as patch:
-        patch.setattr(EveryEpoch, "on_train_epoch_end", stopping)
+        patch.setattr(EveryEpoch, "on_train_epoch_end", stop)
         with pytest.raises(BrokenOffError):
             run.train()
     broken = RunBatch.open(tmp_path / "run")
@@ -70,17 +70,17 @@ def test_begun_broken_off_finished(
     for batch in (begun, broken, finished):
         one, other = (SlopeReport.of(batch).as_json() for _ in range(2))
         assert one | {"seconds": 0} == other | {"seconds": 0}, (
-            "the chip and the batch are those of the run"
+            "chip and batch must be those of the run"
         )
         recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip)
         assert len(examine(recorded.recording, recorded.charge_gradients()).layers) == 3
 
 
-def test_a_test_recording_is_never_looked_at(choices: dict[str, Any], tmp_path: Path) -> None:
+def test_only_training_recordings_are_used(choices: dict[str, Any], tmp_path: Path) -> None:
     run = Run.new(tmp_path / "run", RunConfig.of(choices))
     batch = RunBatch.open(tmp_path / "run", recordings=1000)
-    assert len(batch.x) == len(run.parts.train)
-    train = torch.from_numpy(run.parts.train.x)
+    assert len(batch.x) == len(run.data.train)
+    train = torch.from_numpy(run.data.train.x)
     assert torch.equal(
         batch.x.flatten(1).sum(1).sort().values, train.flatten(1).sum(1).sort().values
     )

@@ -1,0 +1,65 @@
+"""The report of a scan: JSON, lines, picture and page."""
+
+import json
+
+import pytest
+import torch
+
+pytest.importorskip("lightning")
+
+from nwavesdk.analysis.run_batch import RunBatch
+from nwavesdk.analysis.slopes.report import SlopeReport, plot_slopes, write_page
+from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+from nwavesdk.surrogate import fast_sigmoid
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory):
+    torch.manual_seed(0)
+    net = SpikingSequential(
+        LIFSynapse(5, 20), LIFLayer(20, 10e-3), torch.nn.Linear(20, 3), LIFLayer(3, 10e-3)
+    ).eval()
+    return RunBatch(
+        net=net,
+        x=2 * torch.rand(4, 50, 5),
+        labels=torch.zeros(4),
+        weights="initial",
+        chip=None,
+        loss=lambda spk, _: (spk.mean((0, 1)) * torch.tensor([1.0, 2.0, -1.0])).sum(),
+        pictures=tmp_path_factory.mktemp("pictures"),
+    )
+
+
+@pytest.fixture(scope="module")
+def report(batch):
+    return SlopeReport.of(batch, [fast_sigmoid(2), fast_sigmoid(8)])
+
+
+def test_json_has_every_candidate_and_the_recommendation(report):
+    content = json.loads(json.dumps(report.as_json(), allow_nan=False))
+    names = [f"fast_sigmoid(slope={slope})" for slope in (2, 8, 25)]
+    assert [candidate["name"] for candidate in content["candidates"]] == names
+    assert content["layers"] == ["1", "3"]
+    assert content["uncovered"] == ["2"]
+    advice = content["recommended"]["advice"]
+    assert [one["layer"] for one in advice] == ["1", "3"]
+    assert content["recommended"]["surrogates"] == [one["surrogate"] for one in advice]
+
+
+def test_lines_mark_the_present_surrogates_and_what_is_not_covered(report):
+    heads, *rows = report.lines()
+    assert heads.split("  ")[-1].strip() == "usable, least"
+    marked = [row for row in rows[:4] if " * " in row]
+    assert [row.split()[0] for row in marked] == ["fast_sigmoid(slope=25)"]
+    assert "Not examined, without neurons: 2." in rows
+    assert rows[-1].endswith("layer 2, the last, takes the surrogate of layer 1: its gradient is "
+                             "that of the loss, and no layer follows.")  # fmt: skip
+
+
+def test_picture_and_page_are_written(report, batch, tmp_path):
+    plot_slopes(tmp_path / "new" / "slopes.png", report)
+    assert (tmp_path / "new" / "slopes.png").read_bytes().startswith(b"\x89PNG")
+    write_page(tmp_path / "slopes.html", report, batch)
+    page = (tmp_path / "slopes.html").read_text()
+    assert "fast_sigmoid(slope=25) (now)" in page
+    assert "4 training recordings, initial weights" in page
