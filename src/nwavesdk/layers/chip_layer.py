@@ -72,13 +72,11 @@ class _ChipLayer(NeuronLayer):
         )
 
     def check_parameters(self) -> None:
-        """Raise a RuntimeError if constants or recurrent weights are not finite."""
         super().check_parameters()
         if self.recurrent_weights is not None:
             self._recurrent.check_finite(self.recurrent_weights)
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:
-        """Prepare the layer for a batch, with new mismatch; see `prepare_net`."""
         # The order of the draws is part of what a seed means: mismatch, then recurrent weights.
         if self.ileak_mismatch:
             self._mismatch = self._draw_mismatch(noise)
@@ -87,11 +85,9 @@ class _ChipLayer(NeuronLayer):
             self._recurrent.prepare(self.recurrent_weights, noise)
 
     def effective_recurrent_weights(self) -> Tensor | None:
-        """The recurrent weights after quantization, charge law and mismatch, [N, N], or None."""
         return None if self.recurrent_weights is None else self._recurrent(self.recurrent_weights)
 
     def effective_constants(self) -> tuple[Tensor, Tensor]:
-        """Time constants [s] in float64 and thresholds, both after mismatch."""
         return self._constants_under(self._mismatch)
 
     def _draw_mismatch(self, noise: Noise) -> _Mismatch:

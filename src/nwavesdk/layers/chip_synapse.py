@@ -6,7 +6,7 @@ the assumed ones.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,39 +21,28 @@ from nwavesdk.layers.weight import EffectiveWeight
 __all__ = ["Frontend", "H1v1Frontend", "H1v1Synapse", "H1v2Frontend", "H1v2Synapse", "HWSynapse"]
 
 
-class _ChipOptions(NamedTuple):
-    """What a chip does to a weight; `H1v1Synapse` documents each option."""
-
-    quantization_bits: int | None
-    stddev: float | None
-    profile: str | Path | Profile | None
-
-
 class _ChipWeight(Prepared):
     """A module with a weight of a chip: the profile, and an effective weight from `prepare_net`."""
 
     chip: ClassVar[str]
     weight: nn.Parameter
-    profile: Profile
-    quantization_bits: int | None
-    stddev: float | None
-    _effective: EffectiveWeight
 
-    def _set_chip_options(self, options: _ChipOptions) -> None:
+    def _set_chip_options(
+        self,
+        quantization_bits: int | None,
+        stddev: float | None,
+        profile: str | Path | Profile | None,
+    ) -> None:
         owner = type(self).__name__
-        self.profile = profile_of_chip(owner, self.chip, options.profile)
-        self.quantization_bits = options.quantization_bits
-        self.stddev = options.stddev
-        self._effective = EffectiveWeight(
-            owner, self.profile, options.quantization_bits, options.stddev
-        )
+        self.profile = profile_of_chip(owner, self.chip, profile)
+        self.quantization_bits = quantization_bits
+        self.stddev = stddev
+        self._effective = EffectiveWeight(owner, self.profile, quantization_bits, stddev)
 
     def check_parameters(self) -> None:
-        """Raise a RuntimeError if the weights are not finite."""
         self._effective.check_finite(self.weight)
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
-        """Compute the effective weight, with new mismatch."""
         self._effective.prepare(self.weight, noise)
 
     def draw_weight(self, noise: Noise) -> Tensor:
@@ -65,7 +54,6 @@ class _ChipWeight(Prepared):
         return self._effective(self.weight)
 
     def extra_repr(self) -> str:
-        """Size and simulated properties, for `print(model)`."""
         text = super().extra_repr()
         for name in ("quantization_bits", "stddev"):
             value = getattr(self, name)
@@ -77,12 +65,18 @@ class _ChipSynapse(_ChipWeight, Synapse):
     """Dense weights on a chip."""
 
     def __init__(
-        self, nb_inputs: int, nb_outputs: int, options: _ChipOptions, product: str
+        self,
+        nb_inputs: int,
+        nb_outputs: int,
+        quantization_bits: int | None,
+        stddev: float | None,
+        product: str,
+        profile: str | Path | Profile | None,
     ) -> None:
         # `reset_parameters` needs the profile, so the options come first. nn.Module is initialized
         # a second time by Synapse, which keeps plain attributes.
         nn.Module.__init__(self)
-        self._set_chip_options(options)
+        self._set_chip_options(quantization_bits, stddev, profile)
         super().__init__(nb_inputs, nb_outputs, product=product)
 
     @torch.no_grad()
@@ -129,8 +123,7 @@ class H1v1Synapse(_ChipSynapse):
         product: str = "auto",
         profile: str | Path | Profile | None = None,
     ) -> None:
-        options = _ChipOptions(quantization_bits, stddev, profile)
-        super().__init__(nb_inputs, nb_outputs, options, product)
+        super().__init__(nb_inputs, nb_outputs, quantization_bits, stddev, product, profile)
 
 
 class H1v2Synapse(_ChipSynapse):
@@ -163,8 +156,7 @@ class H1v2Synapse(_ChipSynapse):
         product: str = "auto",
         profile: str | Path | Profile | None = None,
     ) -> None:
-        options = _ChipOptions(quantization_bits, None, profile)
-        super().__init__(nb_inputs, nb_outputs, options, product)
+        super().__init__(nb_inputs, nb_outputs, quantization_bits, None, product, profile)
 
 
 class _Frontend(_ChipWeight):
@@ -173,13 +165,15 @@ class _Frontend(_ChipWeight):
     def __init__(
         self,
         nb_inputs: int,
-        options: _ChipOptions,
+        quantization_bits: int | None,
+        stddev: float | None,
         init: float | Sequence[float] | Tensor,
         lif_threshold: float | None,
+        profile: str | Path | Profile | None,
     ) -> None:
         super().__init__()
         owner = type(self).__name__
-        self._set_chip_options(options)
+        self._set_chip_options(quantization_bits, stddev, profile)
         self.nb_inputs = whole_number(owner, "nb_inputs", nb_inputs)
         threshold = self.profile.number("threshold") if lif_threshold is None else lif_threshold
         self.lif_threshold = positive_number(owner, "lif_threshold", threshold, "normalized charge")
@@ -200,7 +194,6 @@ class _Frontend(_ChipWeight):
         return (x[None] if x.ndim == 1 else x) * weight
 
     def extra_repr(self) -> str:
-        """Size and simulated properties, for `print(model)`."""
         return f"{self.nb_inputs}" + super().extra_repr()
 
 
@@ -239,8 +232,7 @@ class H1v1Frontend(_Frontend):
         *,
         profile: str | Path | Profile | None = None,
     ) -> None:
-        options = _ChipOptions(quantization_bits, stddev, profile)
-        super().__init__(nb_inputs, options, init, lif_threshold)
+        super().__init__(nb_inputs, quantization_bits, stddev, init, lif_threshold, profile)
 
 
 class H1v2Frontend(_Frontend):
@@ -273,8 +265,7 @@ class H1v2Frontend(_Frontend):
         *,
         profile: str | Path | Profile | None = None,
     ) -> None:
-        options = _ChipOptions(quantization_bits, None, profile)
-        super().__init__(nb_inputs, options, init, lif_threshold)
+        super().__init__(nb_inputs, quantization_bits, None, init, lif_threshold, profile)
 
 
 HWSynapse = H1v1Synapse

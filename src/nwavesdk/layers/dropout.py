@@ -82,13 +82,10 @@ class Dropout(Prepared):
             self._mask = None
 
     def state_tensors(self) -> list[Tensor]:
-        """The mask; empty before the first call after `prepare_net`."""
         return [] if self._mask is None else [self._mask]
 
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        """Set the mask to what `state_tensors` returned."""
         self._mask = tensors[0] if tensors else None
 
     def extra_repr(self) -> str:
-        """The probability, for `print(model)`."""
         return f"p={self.p:g}"

@@ -162,19 +162,12 @@ def find_edges(model: nn.Module, inputs: Tensor | None = None) -> NetEdges:
 def _edge(
     name: str, module: nn.Module, key: str, wiring: Wiring, layers: Mapping[str, NeuronLayer]
 ) -> Edge:
+    is_recurrent = key == _RECURRENT
+    sources = (name,) if is_recurrent else wiring.sources.get(name, ())
+    target_name = name if is_recurrent else wiring.targets.get(name)
+    target = None if target_name is None else layers.get(target_name)
     profile = getattr(module, "profile", None)
-    if key == _RECURRENT:
-        return Edge(name, module, key, profile, (name,), name, layers.get(name))
-    target = wiring.targets.get(name)
-    return Edge(
-        name,
-        module,
-        key,
-        profile,
-        sources=wiring.sources.get(name, ()),
-        target_name=target,
-        target=None if target is None else layers[target],
-    )
+    return Edge(name, module, key, profile, sources, target_name, target)
 
 
 def _has_own_parameters(name: str, module: nn.Module) -> bool:

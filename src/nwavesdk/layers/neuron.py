@@ -174,7 +174,6 @@ class NeuronLayer(StatefulNeurons):
         return decay, threshold
 
     def check_parameters(self) -> None:
-        """Raise a RuntimeError if constants are not finite, or a threshold is not above 0."""
         owner = type(self).__name__
         lowest = 1.0
         for name, value in (("taus", self.log_taus), ("thresholds", self.thresholds)):
@@ -185,7 +184,6 @@ class NeuronLayer(StatefulNeurons):
             raise RuntimeError(f"{owner}: thresholds must stay above 0, got {lowest}: {DIVERGED}")
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:
-        """Prepare the layer for a batch; see `prepare_net`."""
         super().prepare(noise, keep_state)
         self._update_call_settings()
 
@@ -306,7 +304,6 @@ class NeuronLayer(StatefulNeurons):
         return surrogate.learnable(x.new_zeros(1, x.shape[2]))
 
     def extra_repr(self) -> str:
-        """Size and constants, for `print(model)`."""
         size = str(self.features[0] if len(self.features) == 1 else self.features)
         taus = self.taus.detach()
         text = f"{taus.min().item():.4g}…{taus.max().item():.4g}"

@@ -51,7 +51,6 @@ class StatefulNeurons(Prepared):
             self._states = self._last_spikes = None
 
     def detach_state(self) -> None:
-        """Keep the state and drop the graph behind it."""
         if self._states is not None:
             self._states = tuple(state.detach() for state in self._states)
         if self._last_spikes is not None:
@@ -65,7 +64,6 @@ class StatefulNeurons(Prepared):
         return [_as_trainable(state) for state in (*self._states, *spikes)]
 
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        """Set the state to what `state_tensors` returned."""
         K = len(self.neuron.states)
         self._states = tuple(tensors[:K]) or None
         self._last_spikes = tensors[K] if len(tensors) > K else None

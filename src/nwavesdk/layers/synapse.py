@@ -100,7 +100,6 @@ class Synapse(Prepared):
         return f"{type(self).__name__}({self.nb_inputs}, {self.nb_outputs})"
 
     def extra_repr(self) -> str:
-        """Sizes and options, for `print(model)`."""
         bias = ", bias=True" if self.bias is not None else ""
         product = f", product={self.product!r}" if self.product != "auto" else ""
         return f"{self.nb_inputs}, {self.nb_outputs}{bias}{product}"

@@ -7,6 +7,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,7 +15,6 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import Prepared, prepare_net
-from nwavesdk.layers.record import Record
 from nwavesdk.layers.sequential import SpikingSequential
 
 __all__ = [
@@ -26,8 +26,6 @@ __all__ = [
     "wiring_by_run",
     "wiring_by_structure",
 ]
-
-_LAYER_CALLS = ("forward", "spikes", "record")
 
 
 @dataclass(eq=False)
@@ -166,34 +164,22 @@ def watch_calls(
         (received,) = (*args, *kwargs.values())
         on_synapse(module, received, charge)
 
-    def report(layer: NeuronLayer, call: Callable[..., Any]) -> Callable[..., Any]:
-        def reporting(cur: Tensor, *args: Any, **kwargs: Any) -> Any:
-            result = call(cur, *args, **kwargs)
-            on_layer(layer, cur, _spikes_in(result))
-            return result
-
-        return reporting
+    def solve(layer: NeuronLayer, call: Callable[..., Any], cur: Tensor, **options: bool) -> Any:
+        problem, solution = call(cur, **options)
+        on_layer(layer, cur, solution.spikes)
+        return problem, solution
 
     modules = list(model.modules())
     layers = [module for module in modules if isinstance(module, NeuronLayer)]
     synapses = [m for m in modules if is_synapse(m) and not isinstance(m, NeuronLayer)]
     handles = [module.register_forward_hook(hook, with_kwargs=True) for module in synapses]
     for layer in layers:
-        # A SpikingSequential calls these by name, so torch's hooks do not see them.
-        for name in _LAYER_CALLS:
-            setattr(layer, name, report(layer, getattr(layer, name)))
+        # Every kind of call ends in `_solve`. Torch's hooks do not see `spikes` and `record`.
+        vars(layer)["_solve"] = partial(solve, layer, layer._solve)
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
         for layer in layers:
-            for name in _LAYER_CALLS:
-                delattr(layer, name)
-
-
-def _spikes_in(result: Tensor | tuple[Tensor, Tensor] | Record) -> Tensor:
-    """The spikes in the result of a call, `NeuronLayer.spikes` or `NeuronLayer.record`."""
-    if isinstance(result, Record):
-        return result.spk
-    return result if isinstance(result, Tensor) else result[0]
+            del vars(layer)["_solve"]
