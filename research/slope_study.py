@@ -161,7 +161,7 @@ def slope_table(rows: list[dict[str, Any]]) -> str:
     """Return the summary as a Markdown table."""
     lines = [
         "| layers | slope 25 | recommended | difference, points | 95 % interval "
-        "| slopes, first layer to last |",
+        "| slopes, first layer to last (one seed) |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:

@@ -13,8 +13,8 @@ from nwavesdk.cli.app import split_commas
 from nwavesdk.surrogate import parse
 from nwavesdk.train import RunConfig
 from nwavesdk.train.run_data import load_run_data
+from research import RESULTS, slope_study, which_surrogate
 from research import fidelity_study as fidelity
-from research import slope_study, which_surrogate
 
 
 @pytest.fixture
@@ -241,3 +241,31 @@ def test_the_table_of_a_study():
     assert "| `atan(alpha=2.0)` | 0.637 | 0.9000 | [0.8800, 0.9200] | +10.0 [+5.0, +15.0] |" in text
     assert text.index("atan") < text.index("| `fast_sigmoid")
     assert text.endswith("1 of 1 pairs differ by more than chance.")
+
+
+def test_the_pages_have_the_tables_of_the_stored_results():
+    pages = {
+        name: (results.ROOT / name).read_text(encoding="utf-8")
+        for name in (
+            "benchmarks/README.md",
+            "docs/fidelity.md",
+            "docs/slopes.md",
+            "docs/which-surrogate.md",
+        )
+    }
+    speed = results.read(results.FOLDER / "intel-xeon-2c" / "results.json")
+    assert table.readme_table(speed) in pages["benchmarks/README.md"]
+
+    stored = json.loads((RESULTS / "fidelity" / "results.json").read_text("utf-8"))
+    assert stored["candidates"] == [*fidelity.candidates()]
+    cosines = fidelity.Table(stored["cells"])
+    for part in (cosines.catalogue(), cosines.depths(), cosines.widths("hidden")):
+        assert part in pages["docs/fidelity.md"]
+
+    stored = json.loads((RESULTS / "slope_study" / "results.json").read_text("utf-8"))
+    summary = slope_study.summarize_pairs(stored["cells"])
+    assert slope_study.slope_table(summary) in pages["docs/slopes.md"]
+
+    for file in sorted((RESULTS / "which_surrogate").glob("*.json")):
+        content = json.loads(file.read_text("utf-8"))
+        assert which_surrogate.accuracy_table(content) in pages["docs/which-surrogate.md"]
