@@ -27,6 +27,7 @@ from nwavesdk.solvers.ops import (
     solve_in_graph,
 )
 from nwavesdk.surrogate import atan, custom, fast_sigmoid
+from pairwise import pairwise
 from tolerances import GRADIENT, assert_close
 
 pytestmark = [  # what torch.compile says of torch's own code
@@ -35,7 +36,7 @@ pytestmark = [  # what torch.compile says of torch's own code
 ]
 
 
-def desk() -> SpikingSequential:
+def small_net() -> SpikingSequential:
     return SpikingSequential(
         LIFSynapse(16, 24), LIFLayer(24, 10e-3, spike_grad=atan()), nn.Dropout(0.0), Dropout(0.0),
         LIFSynapse(24, 12, bias=True),
@@ -44,7 +45,7 @@ def desk() -> SpikingSequential:
     )  # fmt: skip
 
 
-def chip() -> SpikingSequential:
+def chip_net() -> SpikingSequential:
     return SpikingSequential(
         HWSynapse(16, 8, quantization_bits=4, stddev=0.1), HWLayer(8, 10e-3),
         HWSynapse(8, 4), HWLayer(4, 10e-3, layer_topology="RC", ileak_mismatch=True),
@@ -68,11 +69,10 @@ def problem(neuron: str, surrogate: str, recurrent: bool) -> Problem:
     return replace(p, recurrent=leaf(7, 7), spikes=leaf(2, 7)) if recurrent else p
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-def test_a_compiled_mask_of_dropout_stays_until_prepare_net(backend):
+def test_a_compiled_mask_of_dropout_stays_until_prepare_net():
     torch._dynamo.reset()
     net = SpikingSequential(Dropout(0.5), LIFSynapse(16, 4))
-    compiled = torch.compile(net, backend=backend, fullgraph=True)
+    compiled = torch.compile(net, backend="inductor", fullgraph=True)
     seen = []
     for _ in range(2):
         prepare_net(net)
@@ -84,41 +84,36 @@ def test_a_compiled_mask_of_dropout_stays_until_prepare_net(backend):
     assert not torch.equal(*seen)
 
 
-@pytest.mark.parametrize("mem", [True, False])
-@pytest.mark.parametrize("saved_dtype", [None, "bfloat16"])
-@pytest.mark.parametrize(
-    ("neuron", "surrogate", "recurrent"),
-    [
+OPCHECK_CASES = pairwise(
+    operands=[
         ("lif_subtraction", "atan", False),
         ("adaptive", "custom", False),
         ("h1v1", "fast_sigmoid", True),
     ],
+    saved_dtype=[None, "bfloat16"],
+    mem=[True, False],
 )
-def test_opcheck(neuron, surrogate, recurrent, saved_dtype, mem):
+
+
+@pytest.mark.parametrize("case", OPCHECK_CASES, ids=lambda case: "-".join(map(str, case.values())))
+def test_opcheck(case):
+    neuron, surrogate, recurrent = case["operands"]
+    mem = case["mem"]
     p = problem(neuron, surrogate, recurrent)
-    name = spec_name(replace(p.spec, saved_dtype=saved_dtype))
-    extra = [p.recurrent, p.spikes] if recurrent else []
-    arguments = (p.x, [*p.states], [*p.constants], extra, name, "serial", mem)
+    name = spec_name(replace(p.spec, saved_dtype=case["saved_dtype"]))
+    recurrence = [p.recurrent, p.spikes] if recurrent else []
+    arguments = (p.x, [*p.states], [*p.constants], recurrence, name, "serial", mem)
     torch.library.opcheck(_forward_operator, arguments)
     with torch.no_grad():
-        spikes, *rest = _forward_operator(*arguments)
+        spikes, *outputs = _forward_operator(*arguments)
     K = len(p.states)
-    grads = [
-        torch.randn_like(spikes),
-        *([None] if mem else []),
-        *(torch.randn_like(v) for v in rest[mem : mem + K]),
-    ]
-    saved = [
-        t.detach()
-        for t in (
-            *p.states,
-            *p.constants,
-            *rest[mem + K :],
-            *extra,
-            *([spikes] if recurrent else []),
-        )
-    ]
-    torch.library.opcheck(_adjoint_operator, (grads, saved, name, "serial", mem, True, recurrent))
+    last = outputs[mem : mem + K]
+    saved = outputs[mem + K :]
+    # No gradient arrives at the membrane.
+    grads = [torch.randn_like(spikes), *([None] if mem else []), *map(torch.randn_like, last)]
+    flat = [*p.states, *p.constants, *saved, *recurrence, *([spikes] if recurrent else [])]
+    tensors = [t.detach() for t in flat]  # the layout of `flatten_call`
+    torch.library.opcheck(_adjoint_operator, (grads, tensors, name, "serial", mem, True, recurrent))
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.25])
@@ -137,8 +132,7 @@ def test_opcheck_of_the_product(always, scale):
     )
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-@pytest.mark.parametrize("net", [desk, chip])
+@pytest.mark.parametrize(("net", "backend"), [(small_net, "inductor"), (chip_net, "aot_eager")])
 def test_a_whole_net_compiles_to_one_graph(net, backend):
     torch._dynamo.reset()
     torch.manual_seed(0)
@@ -161,8 +155,8 @@ def test_a_whole_net_compiles_to_one_graph(net, backend):
 
 def test_compiled_code_carries_the_state_on():
     torch._dynamo.reset()
-    eager, x = desk(), drive()
-    twin = desk()
+    eager, x = small_net(), drive()
+    twin = small_net()
     twin.load_state_dict(eager.state_dict())
     compiled = torch.compile(twin, fullgraph=True, backend="aot_eager")
     prepare_net(eager)
@@ -182,11 +176,15 @@ def compiled_gradient(layer, compiled, x):
 @pytest.mark.parametrize(
     "options",
     [
-        {"reset_mechanism": "zero"}, {"reset_mechanism": "none"}, {"detach_reset": False}, {"spike_grad": atan(9.0)},
-        {"spike_grad": custom(lambda z: 1 / (1 + z * z))}, {"saved_dtype": "bfloat16"},
+        {"reset_mechanism": "zero"},
+        {"reset_mechanism": "none"},
+        {"detach_reset": False},
+        {"spike_grad": atan(9.0)},
+        {"spike_grad": custom(lambda z: 1 / (1 + z * z))},
+        {"saved_dtype": "bfloat16"},
     ],
     ids=lambda option: "-".join(option),
-)  # fmt: skip
+)
 def test_a_compiled_layer_is_not_taken_for_another(options):
     torch._dynamo.reset()
     x = 2 * torch.rand(3, 20, 10)
@@ -201,7 +199,7 @@ def test_a_compiled_layer_is_not_taken_for_another(options):
         )
 
 
-def test_a_changed_surrogate_is_compiled_anew():
+def test_a_changed_surrogate_is_compiled_again():
     torch._dynamo.reset()
     layer, x = LIFLayer(10, 10e-3), 2 * torch.rand(3, 20, 10)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
@@ -216,7 +214,7 @@ def test_a_changed_surrogate_is_compiled_anew():
         )
 
 
-def test_a_foreign_surrogate_is_not_compiled():
+def test_a_foreign_surrogate_is_rejected():
     torch._dynamo.reset()
     other = atan(3.0)
     layer, x = LIFLayer(10, 10e-3, spike_grad=lambda z: other(z)), 2 * torch.rand(3, 20, 10)
@@ -224,7 +222,7 @@ def test_a_foreign_surrogate_is_not_compiled():
         compiled_gradient(layer, torch.compile(layer, fullgraph=True, backend="aot_eager"), x)
 
 
-def test_forward_mode_is_refused():
+def test_forward_mode_is_rejected():
     layer = LIFLayer(10, 10e-3)
     prepare_net(layer)
     x = torch.rand(3, 20, 10)
@@ -235,9 +233,9 @@ def test_forward_mode_is_refused():
         layer(forward_ad.make_dual(x, torch.ones_like(x)))
 
 
-def test_stale_weights_are_refused_in_compiled_code():
+def test_stale_weights_are_rejected_in_compiled_code():
     torch._dynamo.reset()
-    net, x = chip(), drive()
+    net, x = chip_net(), drive()
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     prepare_net(net)
     compiled(x)
@@ -247,7 +245,7 @@ def test_stale_weights_are_refused_in_compiled_code():
         compiled(x)
 
 
-def test_torch_func_is_refused_by_compiled_solvers_and_done_by_the_reference():
+def test_torch_func_transforms_need_the_reference():
     x = torch.rand(3, 2, 10, 4)
 
     def loss(layer):
@@ -278,3 +276,25 @@ def test_a_solution_of_the_operators_is_that_of_sweep():
             strict=True,
         )
         assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("solver", ["auto", "compasso", "compasso-jump"])
+def test_a_net_on_compasso_compiles_for_every_length(solver):
+    torch._dynamo.reset()
+    options = {"device": "gpu", "solver": solver}
+    net = SpikingSequential(
+        LIFSynapse(5, 8),
+        LIFLayer(8, 10e-3, **options),
+        LIFSynapse(8, 2),
+        LIFLayer(2, 10e-3, **options),
+    )
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    for T in (700, 900, 60):
+        found = []
+        for f in (net, compiled):
+            x = torch.rand(3, T, 5, generator=torch.Generator().manual_seed(T)).requires_grad_()
+            prepare_net(net)
+            spk, _ = f(x)
+            spk.sum().backward()
+            found.append((spk, x.grad))
+        assert all(map(torch.equal, *found))

@@ -1,6 +1,8 @@
-"""The GPU kernels against the reference, on CPU tensors by Triton's interpreter; `test_gpu` runs this file.
+"""The GPU kernels against the reference, interpreted by Triton on CPU tensors.
 
-Run: TRITON_INTERPRET=1 python -m pytest tests/solvers/interpreted_gpu.py
+`test_serial` runs this file in a process of its own.
+
+Run: TRITON_INTERPRET=1 python -m pytest tests/solvers/gpu/interpreted_kernels.py
 """
 
 from dataclasses import replace
@@ -8,7 +10,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from contract import NEURONS, SURROGATES
 from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.solvers import Problem, Solution, serial, solve, spec_name
 from nwavesdk.solvers.gpu import serial as gpu_serial
@@ -18,15 +19,15 @@ from nwavesdk.solvers.parallel import chunks
 from nwavesdk.solvers.problem import TraceGradient
 from nwavesdk.solvers.sweep import sweep
 from nwavesdk.surrogate import available
-from solvers.test_parity import gradients, leaves, problem
+from solvers.parity import CASE_IDS, CASES, gradients, leaves, problem
 from tolerances import GRADIENT, STATE, assert_close
 
 F32 = torch.float32
 
 
-def adjoint_gpu(p, trace, grads, learn, reuse):
+def adjoint_gpu(p, trace, grads, learns_constants, *_):
     """`backward_gpu` with the arguments of every adjoint; it overwrites nothing."""
-    return backward_gpu(p, trace, grads, learn)
+    return backward_gpu(p, trace, grads, learns_constants)
 
 
 def interpreted(p: Problem, mem: bool = True, keep: bool = True) -> Solution:
@@ -57,11 +58,9 @@ def one_program(monkeypatch):
 
 
 @pytest.mark.usefixtures("one_program")
-@pytest.mark.parametrize("detach", [True, False], ids=["detached", "full"])
-@pytest.mark.parametrize("surrogate", SURROGATES)
-@pytest.mark.parametrize("neuron", NEURONS)
-def test_every_neuron_and_surrogate(neuron, surrogate, detach):
-    compare(problem(neuron, surrogate, detach, F32, 19 if surrogate == "custom" else 10, 7))
+@pytest.mark.parametrize("case", CASES, ids=CASE_IDS)
+def test_every_neuron_and_surrogate(case):
+    compare(problem(**case, T=19 if case["surrogate"] == "custom" else 10, N=7))
 
 
 @pytest.mark.usefixtures("one_program")
@@ -71,7 +70,7 @@ def test_every_formula_of_the_catalogue(name):
     compare(replace(p, x=3 * p.x, spec=replace(p.spec, surrogate=available()[name]())))
 
 
-@pytest.mark.parametrize("neuron", NEURONS)
+@pytest.mark.parametrize("neuron", ["lif_subtraction", "h1v2", "adaptive"])
 def test_odd_sizes(neuron):
     for T, N in [(0, 1), (0, 77), (1, 7), (1, 77), (2, 1), (2, 7), (15, 7), (33, 1), (33, 77)]:
         compare(problem(neuron, "atan", True, F32, T, N, B=1 if T == 33 else 3))
@@ -88,12 +87,6 @@ def test_no_neurons_and_no_batch():
             constants=tuple(c[:0] for c in p.constants),
         )
     )
-
-
-@pytest.mark.usefixtures("one_program")
-@pytest.mark.parametrize("neuron", NEURONS)
-def test_float64(neuron):
-    compare(problem(neuron, "sigmoid", False, torch.float64, 17, 7))
 
 
 @pytest.mark.usefixtures("one_program")
@@ -149,7 +142,7 @@ def test_gradient_from_one_output_alone(neuron, outputs):
 
 @pytest.mark.usefixtures("one_program")
 @pytest.mark.parametrize("neuron", ["lif_subtraction", "adaptive"])
-def test_what_is_not_wanted_is_not_written(neuron):
+def test_outputs_that_are_not_needed_are_not_written(neuron):
     p = problem(neuron, "atan", True, F32, 10, 7)
     whole, lean = forward_gpu(p, True, True), forward_gpu(p, False, False)
     assert lean.mem is None
@@ -187,7 +180,7 @@ def test_half_charge_with_float32_state(neuron, surrogate, dtype):
 
 @pytest.mark.usefixtures("one_program")
 def test_a_layer_learns_and_streams(monkeypatch):
-    """The layers' way to the kernels, which on a machine with a GPU is that of CUDA tensors."""
+    """Layers reach the kernels as they do with CUDA tensors."""
     monkeypatch.setattr(serial, "forward_cpu", forward_gpu)
     monkeypatch.setattr(serial, "backward_cpu", adjoint_gpu)
     x, found = 0.5 * torch.rand(3, 12, 7), {}
@@ -244,7 +237,7 @@ def test_nan_neither_spikes_nor_spreads_to_other_neurons():
 @pytest.mark.usefixtures("one_program")
 @pytest.mark.parametrize("neuron", ["lif_subtraction", "lif_zero", "h1v2"])
 def test_chunks_run_on_the_kernels(monkeypatch, neuron):
-    """comPaSSo's chunks and their adjoint, as on CUDA tensors."""
+    """comPaSSo's chunks and their adjoint, as with CUDA tensors."""
     monkeypatch.setattr(serial, "forward_cpu", forward_gpu)
     monkeypatch.setattr(serial, "backward_cpu", adjoint_gpu)
     monkeypatch.setattr(chunks, "chunk_length", lambda T, _: min(T, 9))

@@ -1,0 +1,119 @@
+"""The serial solver returns the spikes, states and gradients of the reference."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from contract import NEURONS
+from nwavesdk.solvers import serial, solve
+from solvers.parity import CASE_IDS, CASES, case_of, compare, problem
+from tolerances import GRADIENT, assert_close
+
+STEPS = (0, 1, 2, 33)
+SIZES = (7, 64, 777)
+
+
+@pytest.mark.parametrize("case", CASES, ids=CASE_IDS)
+def test_every_neuron_and_surrogate_in_every_size(case):
+    for T in STEPS:
+        for N in SIZES:
+            compare(problem(**case, T=T, N=N), "serial")
+
+
+@pytest.mark.parametrize(
+    ("name", "surrogate"), [("lif_zero", "custom"), ("h1v2", "fast_sigmoid"), ("adaptive", "atan")]
+)
+def test_narrow_layers_pack_batch_elements(name, surrogate):
+    """Side by side, in groups and in tiles of time that need not come out even."""
+    case = case_of(name, surrogate=surrogate)
+    for T in (0, 1, 32, 70):
+        for B, N in ((1, 1), (3, 1), (300, 1), (70, 3), (70, 4)):
+            compare(problem(**case, T=T, N=N, B=B), "serial")
+
+
+@pytest.mark.parametrize("name", ["lif_zero", "adaptive"])
+def test_layers_of_many_blocks(name):
+    for B, N in ((1, 1100), (3, 2100)):
+        compare(problem(**case_of(name), T=9, N=N, B=B), "serial")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
+@pytest.mark.parametrize("name", NEURONS)
+def test_any_memory_layout(name, dtype):
+    for T in STEPS:
+        for N in SIZES:
+            p = problem(**case_of(name, dtype=dtype), T=T, N=N)
+            turned = replace(p, x=p.x.permute(2, 0, 1).contiguous().permute(1, 2, 0))
+            assert N == 1 or T < 2 or not turned.x.is_contiguous()
+            compare(turned, "serial", "expanded")
+            compare(replace(p, x=p.x[:, :1].expand_as(p.x) if T else p.x), "serial")
+
+
+@pytest.mark.parametrize("name", NEURONS)
+def test_one_number_for_all_neurons(name):
+    for T in STEPS[1:]:
+        for N in SIZES:
+            p = problem(**case_of(name, dtype=torch.float32), T=T, N=N)
+            numbers = [c[0].clone().requires_grad_() for c in p.constants]
+            expanded = replace(p, constants=tuple(n.expand(N) for n in numbers))
+            got = solve(expanded, "serial")
+            expected = solve(expanded, "reference")
+            assert torch.equal(got.spikes, expected.spikes)
+            assert torch.equal(got.mem, expected.mem)
+            weights = torch.randn_like(got.spikes)
+            mine, theirs = (
+                torch.autograd.grad(s.spikes, numbers, weights, allow_unused=True)
+                for s in (got, expected)
+            )
+            for a, b in zip(mine, theirs, strict=True):
+                if b is not None:
+                    assert_close(a / N, b / N, GRADIENT, "constant")
+
+
+@pytest.mark.parametrize(
+    ("name", "detach"),
+    [("lif_subtraction", True), ("lif_zero", False), ("h1v2", False), ("adaptive", True)],
+)
+def test_recurrent_layers(name, detach):
+    for T in STEPS:
+        for N in (1, 7, 65):
+            p = problem(name, "fast_sigmoid", detach, torch.float64, T, N)
+            g = torch.Generator().manual_seed(T)
+            weights = torch.randn(N, N, generator=g, dtype=torch.float64) / N**0.5
+            fired = (torch.rand(3, N, generator=g) < 0.3).double()
+            compare(replace(p, recurrent=weights, spikes=fired), "serial")
+
+
+@pytest.mark.parametrize("solver", ["serial", "reference"])
+def test_the_last_state_does_not_hold_the_whole_trajectory(solver):
+    p = problem("lif_zero", "atan", True, torch.float32, 33, 7)
+    (last,) = solve(p, solver).last
+    assert last.untyped_storage().nbytes() == 4 * last.numel()
+
+
+# Which solver runs where
+
+
+def test_cpu_tensors_take_the_cpu_kernels(monkeypatch):
+    p = problem("h1v1", "atan", True, torch.float32, 2, 3)
+    monkeypatch.setattr(serial, "forward_cpu", lambda *_: "cpu")
+    monkeypatch.setattr(serial, "backward_cpu", lambda *_: "cpu")
+    assert serial.forward_serial(p) == "cpu"
+    assert serial.backward_serial(p, None, None, True) == "cpu"
+
+
+def test_other_devices_take_the_reference_and_return_what_is_needed(monkeypatch):
+    p = problem("h1v1", "atan", True, torch.float32, 2, 3)
+    p = replace(
+        p,
+        x=p.x.to("meta"),
+        states=tuple(v.to("meta") for v in p.states),
+        constants=tuple(c.to("meta") for c in p.constants),
+    )
+    trace = serial.forward_serial(p, needs_membrane=False, needs_saved=False)
+    assert trace.spikes.shape == p.x.shape
+    assert trace.mem is None
+    assert trace.saved is None
+    monkeypatch.setattr(serial, "backward_reference", lambda *_: "reference")
+    assert serial.backward_serial(p, None, None, True) == "reference"
