@@ -90,7 +90,7 @@ def assign_speakers(
     number_of = np.array([number[speaker] for speaker in speakers], np.int64)
     counts = np.zeros((len(names), len(classes)), np.int64)
     np.add.at(counts, (number_of, labels), 1)
-    # The test set comes first: it is the one whose share matters most.
+    # Each speaker is offered to the test set first, then to the validation set.
     goals: dict[int, Counts] = {
         TEST: np.maximum(1, np.round(test * counts.sum(0))),
         VAL: np.maximum(1, np.round(val * counts.sum(0))),
@@ -103,12 +103,12 @@ def assign_speakers(
 def _assign_in_order(counts: Indices, goals: dict[int, Counts]) -> Indices:
     """The set of each speaker, from `counts` of recordings `[speakers, classes]`."""
     set_of = np.full(len(counts), TRAIN, np.int64)
-    sums: dict[int, Counts] = {place: np.zeros(counts.shape[1]) for place in goals}
+    sums: dict[int, Counts] = {subset: np.zeros(counts.shape[1]) for subset in goals}
     for speaker, count in enumerate(counts):
-        for place, goal in goals.items():
-            if _distance_gain(sums[place], count, goal) > 0:
-                set_of[speaker] = place
-                sums[place] = sums[place] + count
+        for subset, goal in goals.items():
+            if _distance_gain(sums[subset], count, goal) > 0:
+                set_of[speaker] = subset
+                sums[subset] = sums[subset] + count
                 break
     return set_of
 
@@ -118,14 +118,14 @@ def _bring_missing_classes(
 ) -> None:
     """Move speakers, in place, until each set has every class; no move takes a class from a set."""
     while True:
-        sums = np.stack([counts[set_of == place].sum(0) for place in (TRAIN, VAL, TEST)])
+        sums = np.stack([counts[set_of == subset].sum(0) for subset in (TRAIN, VAL, TEST)])
         missing = np.argwhere(sums == 0)
         if not len(missing):
             return
-        place, label = (int(index) for index in missing[-1])
+        subset, label = (int(index) for index in missing[-1])
         candidates = [
             speaker
-            for speaker in np.flatnonzero((set_of != place) & (counts[:, label] > 0))
+            for speaker in np.flatnonzero((set_of != subset) & (counts[:, label] > 0))
             if (sums[set_of[speaker]] > counts[speaker])[counts[speaker] > 0].all()
         ]
         if not candidates:
@@ -135,10 +135,10 @@ def _bring_missing_classes(
                 "speakers, or split by recording."
             )
         gains = [
-            _move_gain(counts[speaker], sums, goals, int(set_of[speaker]), place)
+            _move_gain(counts[speaker], sums, goals, int(set_of[speaker]), subset)
             for speaker in candidates
         ]
-        set_of[candidates[int(np.argmax(gains))]] = place
+        set_of[candidates[int(np.argmax(gains))]] = subset
 
 
 def _move_gain(

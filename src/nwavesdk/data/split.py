@@ -132,7 +132,7 @@ def _assign_recordings(
 
 
 def _group(set_of: Indices) -> Split[Indices]:
-    return Split(*(np.flatnonzero(set_of == place) for place in (TRAIN, VAL, TEST)))
+    return Split(*(np.flatnonzero(set_of == subset) for subset in (TRAIN, VAL, TEST)))
 
 
 def split_recordings(
