@@ -155,5 +155,30 @@ def test_the_command_line_loads_no_torch():
     assert not modules_loaded_by("import nwavesdk.cli") & {"torch", "numba", *EXTRAS}
 
 
+TESTS = Path(__file__).parent
+ACROSS_MODULES = {
+    "init/test_import_paths.py",  # functions and modules of one name
+    "solvers/test_compasso.py",  # the proofs of comPaSSo, in all its forms
+    "solvers/test_parity.py",  # every solver equals the reference
+    "surrogate/test_formulas.py",  # every surrogate equals its documented formula
+    "surrogate/test_peers.py",  # and the surrogate of another library
+}
+"""Tests of one property of many modules."""
+
+
+def test_tests_mirror_the_modules():
+    """The tests of `a/b.py` are `tests/a/test_b.py`, or `test_b_topic.py` for a part of them."""
+    tests = {path.relative_to(TESTS).as_posix() for path in TESTS.glob("*/**/test_*.py")}
+    assert tests >= ACROSS_MODULES
+    for test in sorted(tests - ACROSS_MODULES):
+        *folders, file = test.removesuffix(".py").split("/")
+        root = TESTS.parent if folders[0] == "research" else ROOT
+        modules = [path.stem for path in root.joinpath(*folders).iterdir()]
+        tested = file.removeprefix("test_") + "_"
+        assert any(tested.startswith(f"{module}_") for module in modules), (
+            f"tests/{test} names no module of {'/'.join(folders)}"
+        )
+
+
 def test_the_library_is_typed():
     assert (ROOT / "py.typed").is_file()
