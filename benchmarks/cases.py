@@ -44,7 +44,7 @@ JOB_ROUNDS = 3  # runs of `nwave train` on each solver
 JOB_EPOCHS = 3  # epochs of each run after the first one
 
 # Targets by the name of a row. `ratio`: the fastest peer's time over ours; `of_copy`: share of the
-# machine's copy bandwidth; `over_floor`: our time over the lower bound; `value`: upper bound of the
+# machine's copy bandwidth; `over_floor`: our time over its lower bound; `value`: upper bound of the
 # row's number.
 TARGETS = {
     "layer/64x100x512/fast_sigmoid/fixed": {"ratio": 12},

@@ -12,7 +12,7 @@ from benchmarks.peers import NAMES
 from nwavesdk.analysis.bench import difference_text, load_warning
 
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
-HEAD = ["forward + backward", "ours, ms", *NAMES, "× the fastest peer", "floor, ms", "target"]
+HEAD = ["forward + backward", "ours, ms", *NAMES, "× the fastest peer", "lower bound, ms", "target"]
 README_SECTIONS = ("layer", "recurrent", "training")
 
 
@@ -104,7 +104,7 @@ def readme_table(measured: dict[str, Any]) -> str:
         f"{versions}; {describe_limits(first['limits'])}. "
         f"Medians of {_smallest_count(sections)} interleaved runs, quartiles in brackets; "
         "c: faster with torch.compile, in chunks of 10 steps. "
-        "Floor: a layer's bytes at the speed of a copy, or the dense products of the step."
+        "Lower bound: a layer's bytes at the speed of a copy, or the dense products of the step."
     )
     return f"{origin}\n\n{as_markdown(rows)}"
 
@@ -178,7 +178,7 @@ def _target_text(row: dict[str, Any], limits: dict[str, Any]) -> str:
             text.append(
                 _verdict(
                     ours / row["floor_ms"] <= bound,
-                    f"{ours / row['floor_ms']:.2f} ≤ {bound:g} floors",
+                    f"{ours / row['floor_ms']:.2f} ≤ {bound:g} lower bounds",
                 )
             )
         elif kind == "of_copy":

@@ -94,13 +94,13 @@ def _layers(group: list[LayerCase], peers: Peers, compiled: set[str]) -> list[Ro
 def _training(case: TrainingCase, peers: Peers, compiled: set[str]) -> list[Row]:
     x, labels = training_data(case)
     ours = {case.name: training_contender(case, x, labels)}
-    floor = {"products": dense_products_call(case, x)}
+    bound_calls = {"products": dense_products_call(case, x)}
     expected = training_contender(case, x, labels).reference().spikes
 
     def make(peer: ModuleType, compile_it: bool) -> forms.Call:
         return forms.training(peer, DECAY, case, x, labels, compile_it)
 
-    return _rows(case, ours, expected, peers, make, compiled, floor)
+    return _rows(case, ours, expected, peers, make, compiled, bound_calls)
 
 
 def _rows(
@@ -110,7 +110,7 @@ def _rows(
     peers: Peers,
     make: Callable[[ModuleType, bool], forms.Call],
     compiled: set[str],
-    floor: Mapping[str, Callable[[], object]],
+    bound_calls: Mapping[str, Callable[[], object]],
 ) -> list[Row]:
     """Choose each peer's faster form, then measure.
 
@@ -132,7 +132,7 @@ def _rows(
             calls[name] = call
     rows = [
         add_lower_bound(row, case) | {"peers": descriptions}
-        for row in measure_contenders(ours, {**calls, **floor})
+        for row in measure_contenders(ours, {**calls, **bound_calls})
     ]
     return [row | _fastest_peer(row, calls) for row in rows]
 
