@@ -176,8 +176,8 @@ def _layer_health(
         saturated=_share(rates >= limits.saturated),
         starved=_share(is_starved),
         norm=norm,
-        depth=_quotient(norm, float(last.norm())),
-        time=_quotient(early, late),
+        depth=_norm_ratio(norm, float(last.norm())),
+        time=_norm_ratio(early, late),
     )
 
 
@@ -185,7 +185,7 @@ def _share(mask: Tensor) -> float:
     return float(mask.double().mean())
 
 
-def _quotient(numerator: float, denominator: float) -> float:
+def _norm_ratio(numerator: float, denominator: float) -> float:
     if denominator:
         return numerator / denominator
     return math.inf if numerator else math.nan

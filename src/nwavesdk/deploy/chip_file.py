@@ -170,18 +170,17 @@ def _build_net(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Spik
         if entry["kind"] == "layer":
             log_taus = tensors[f"{name}.log_taus"]
             topology = entry.get("topology", "FF")
-            layer = family.layer(
+            module = family.layer(
                 *entry["size"], log_taus.exp(), entry["dt"], layer_topology=topology, **options
-            )
-            modules.append(layer.to(dtype))
-            layer.log_taus.copy_(log_taus)
-            if topology == "FF":
-                continue
-            key, weight = "recurrent_weights", layer.recurrent_weights
+            ).to(dtype)
+            module.log_taus.copy_(log_taus)
+            key = "recurrent_weights"
         else:
             kind = family.frontend if entry["kind"] == "frontend" else family.synapse
-            modules.append(kind(*entry["size"], **options).to(dtype))
-            key, weight = "weight", modules[-1].weight
-        step = Quantizer(bits, profile.number("weight_limit")).step
-        weight.data.copy_(tensors[f"{name}.{key}"].to(dtype) * step)
+            module = kind(*entry["size"], **options).to(dtype)
+            key = "weight"
+        modules.append(module)
+        if bits is not None:  # A layer without recurrence has no weights.
+            step = Quantizer(bits, profile.number("weight_limit")).step
+            getattr(module, key).data.copy_(tensors[f"{name}.{key}"].to(dtype) * step)
     return SpikingSequential(*modules)

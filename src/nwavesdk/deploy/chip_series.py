@@ -324,5 +324,5 @@ def _spikes(stage: Stage, charge: Tensor, drawn: Sequence[_DrawnStage]) -> Tenso
     spk = solution.spikes
     if isinstance(solution.spike_count, int) and len(drawn) == 1:
         # The next synapse reads the count, as from a neuron layer, to choose its product.
-        spk.nonzeros = solution.spike_count  # type: ignore[attr-defined]  # as a neuron layer hands it on
+        spk.nonzeros = solution.spike_count  # type: ignore[attr-defined]  # as a layer does
     return spk
