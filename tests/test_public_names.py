@@ -27,10 +27,13 @@ assert_type(nw.topology_loss(net), Tensor)
 assert_type(nw.metrics.accuracy(spk, torch.zeros(2)), Tensor)
 nw.init.fluct_init(net, torch.zeros(2, 5, 3))
 nw.optim.SignAnnealing(net, total_epochs=3)
+nw.surrogate.triangle(alpha=0.3)
 nw.misspelled
 nw.metrics.misspelled
+nw.surrogate.misspelled
+nw.surrogate.triangle(slope=3)
 """
-"""The lines of a first hour, and two that a type checker must reject."""
+"""The lines of a first hour, and four that a type checker must reject."""
 
 
 def test_names_and_modules_are_there():
@@ -56,5 +59,6 @@ def test_a_type_checker_sees_the_names_and_no_others(tmp_path):
         check=False,
     )
     errors = [line for line in run.stdout.splitlines() if "error:" in line]
-    assert len(errors) == 2, run.stdout + run.stderr
-    assert all('has no attribute "misspelled"' in line for line in errors)
+    assert len(errors) == 4, run.stdout + run.stderr
+    assert all('has no attribute "misspelled"' in line for line in errors[:3])
+    assert 'Unexpected keyword argument "slope"' in errors[3]
