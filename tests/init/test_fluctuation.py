@@ -110,7 +110,7 @@ class TestStatistics:
     @pytest.mark.parametrize("chip", ["h1v1", "h1v2"])
     def test_on_a_chip_charges_have_the_statistics_and_weights_stop_at_the_limit(self, chip):
         synapse, layer = KINDS[chip]
-        x = events(0.05, 4, 300, 16)
+        x = events(0.02, 4, 300, 16)
         net = SpikingSequential(synapse(16, 40), layer(40, 10e-3))
         report = fluct_init(net, x, 2.0, max_dead=0.99, seed=5)
         tau = float(net[1].taus)
@@ -123,6 +123,7 @@ class TestStatistics:
         np.testing.assert_allclose(charge[inside], wanted[inside], rtol=1e-4)
         assert np.all(np.abs(weight) <= np.float32(limit))
         assert report.layers[0].at_limit == pytest.approx(1 - inside.mean())
+        assert not inside.all()
 
     def test_the_default_distance_grows_where_the_chip_cannot_hold_the_weights(self):
         x = events(0.01, 4, 300, 16)
