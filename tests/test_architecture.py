@@ -158,8 +158,6 @@ def test_the_command_line_loads_no_torch():
 TESTS = Path(__file__).parent
 ACROSS_MODULES = {
     "init/test_import_paths.py",  # functions and modules of one name
-    "solvers/test_compasso.py",  # the proofs of comPaSSo, in all its forms
-    "solvers/test_parity.py",  # every solver equals the reference
     "surrogate/test_formulas.py",  # every surrogate equals its documented formula
     "surrogate/test_peers.py",  # and the surrogate of another library
 }
