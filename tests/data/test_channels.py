@@ -62,9 +62,9 @@ def test_the_split_is_by_speaker_if_file_names_show_speakers(
 ) -> None:
     channels = build(words, fast)
     assert channels.split_by == "speaker"
-    heard = [{channels.speakers[i] for i in part} for part in channels.split]
-    assert [len(who) for who in heard] == [4, 1, 1]
-    assert len(set.union(*heard)) == 6
+    names = [{channels.speakers[i] for i in indices} for indices in channels.split]
+    assert [len(speakers) for speakers in names] == [4, 1, 1]
+    assert len(set.union(*names)) == 6
     by_recording = build(words, fast, split="recording")
     assert (by_recording.split_by, by_recording.speakers) == ("recording", ())
 
@@ -274,7 +274,7 @@ def test_regression_has_targets(curves: Path, fast: dict[str, Any]) -> None:
     assert channels.classes == ()
     np.testing.assert_array_equal(channels.y[3, :30, 0], 300 + np.arange(30))
     assert not channels.y[3, 30:].any()
-    assert [len(part) for part in channels.split] == [3, 1, 1]
+    assert list(channels.split.map(len)) == [3, 1, 1]
     same(channels, build(curves, fast, task="regression"))
     torch.save(torch.ones(30), curves / "target" / "0.pt")
     other = build(curves, fast, task="regression")

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +105,10 @@ def test_the_longest_allowed_recording() -> None:
     assert NWaveDataloaderConfig("x").longest == 60
     assert NWaveDataloaderConfig("x", recording_duration_s=100.0).longest == 200
     assert NWaveDataloaderConfig("x", max_seconds=5).longest == 5
+
+
+def test_choices_are_read_without_torch() -> None:
+    code = (
+        "import sys, nwavesdk.data.loader_config; assert not {'torch', 'numba'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -151,6 +151,16 @@ def test_a_class_that_few_speakers_say_is_in_each_set() -> None:
     assert [np.sum(labels[indices]) for indices in split] == [1, 1, 1]
 
 
+def test_the_speaker_whose_move_changes_the_shares_least_brings_a_missing_class() -> None:
+    keys, _, labels = spoken([[4, 0]] * 12 + [[4, 1]] * 3 + [[40, 1]])
+    split = split_by_speaker(keys, labels)
+    assert [np.bincount(labels[indices]).tolist() for indices in split] == [
+        [64, 2],
+        [20, 1],
+        [16, 1],
+    ]
+
+
 def test_a_file_that_is_added_moves_few_others() -> None:
     sizes = np.random.default_rng(1).integers(1, 5, (200, 2)).tolist()
     keys, _, labels = spoken(sizes)
