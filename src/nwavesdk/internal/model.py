@@ -90,22 +90,21 @@ def _check_rising(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
+# An annotation of a tuple whose numbers rise.
 RISING = AfterValidator(_check_rising)
-"""An annotation of a tuple whose numbers rise."""
 
 
 def expect(text: str) -> WrapValidator:
     """An annotation that describes in words what a union of types takes.
 
-        Example:
-            >>> from itertools import pairwise
-    from typing import Annotated
-            >>> folder = Annotated[str | None, expect("a folder or None")]
-            >>> try:
-            ...     TypeAdapter(folder).validate_python(3)
-            ... except ValidationError as error:
-            ...     describe_errors(error, name="cache")
-            'cache: expected a folder or None (got 3)'
+    Example:
+        >>> from typing import Annotated
+        >>> folder = Annotated[str | None, expect("a folder or None")]
+        >>> try:
+        ...     TypeAdapter(folder).validate_python(3)
+        ... except ValidationError as error:
+        ...     describe_errors(error, name="cache")
+        'cache: expected a folder or None (got 3)'
     """
 
     def validate(value: object, handler: ValidatorFunctionWrapHandler) -> object:
