@@ -175,7 +175,7 @@ def test_half_charge_with_float32_state(neuron, surrogate, dtype):
     for i, (mine, theirs) in enumerate(zip(gradients(b, got), gradients(a, expected), strict=True)):
         assert_close(mine, theirs, GRADIENT, f"gradient {i}")
     grads = TraceGradient(None, torch.zeros_like(p.x), [None] * len(p.states))
-    assert backward_gpu(p, forward_gpu(p), grads, learn=False)[0].dtype == dtype
+    assert backward_gpu(p, forward_gpu(p), grads, learns_constants=False)[0].dtype == dtype
 
 
 @pytest.mark.usefixtures("one_program")

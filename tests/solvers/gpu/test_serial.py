@@ -89,7 +89,10 @@ def launched(sent, name, surrogate, dtype, N, detach=False):
     trace = forward_gpu(p)
     last = [None, *map(torch.empty_like, trace.last[1:])]
     backward_gpu(
-        p, trace, TraceGradient(torch.empty_like(p.x), torch.empty_like(p.x), last), learn=True
+        p,
+        trace,
+        TraceGradient(torch.empty_like(p.x), torch.empty_like(p.x), last),
+        learns_constants=True,
     )
     return list(sent)
 

@@ -1,10 +1,17 @@
 """The source text of a neuron's GPU kernels, written from its pages for Triton.
 
-Requirements: no neuron and no surrogate is known here; one lane is one neuron of one batch element, and lanes run over
-both jointly, so that a narrow layer fills a program; time is walked in tiles whose loads stand before the stores of the
-tile before, which the compiler may not reorder; state is float32 (float64 for float64 input) whatever the arrays are;
-offsets are int64; no atomics. Arrays that are not wanted are None. A division is rounded as IEEE 754 says; exp, log and
-sqrt are the GPU's, so spikes are those of a CPU for pages whose `integrate` and `fire` keep to + - * / and comparisons.
+Requirements: no neuron and no surrogate is known here. One lane is one neuron of one batch element,
+and lanes run over both jointly, so that a narrow layer fills a program. Time is walked in tiles;
+the loads of a tile come before the stores of the tile before, because the compiler may not reorder
+them. The state is float32 (float64 for float64 input) whatever the dtypes of the arrays. Offsets
+are int64. No atomics. Arrays that are not needed are None.
+
+Division is rounded as IEEE 754 requires; exp, log and sqrt are those of the GPU. So the spikes are
+those of a CPU for pages whose `integrate` and `fire` use only + - * / and comparisons.
+
+Layout: sequences that the kernels write, and `w`, are contiguous [B, T, N]: the value of a lane at
+step t is at b T N + n + t N. The charge and upstream gradients have any strides (`x_b`, `x_t`,
+`x_n`). States are [B, N], so the place of a lane is the lane itself.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -31,7 +38,8 @@ def spike(z):
 
 @triton.jit
 def load_tile(base, at, stride, left, other):
-    # {tile} values of each lane, `stride` apart, of which `left` exist; the rest, and all of no array, are `other`
+    # {tile} values per lane, `stride` apart, of which `left` exist.
+    # The rest, and all values of an array that is None, are `other`.
     if base is None:
         return {nothing}
     else:
@@ -67,19 +75,27 @@ def forward(
 ):
     lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = lane < lanes
-    b, n = lane // N, lane % N
-    x_at, at = b * x_b + n * x_n, b * T * N + n
-    x_t, N = tl.cast(x_t, tl.int64), tl.cast(N, tl.int64)
+    b = lane // N
+    n = lane % N
+    # Places at step 0: `x_at` in the charge, `at` in contiguous sequences.
+    x_at = b * x_b + n * x_n
+    at = b * T * N + n
+    x_t = tl.cast(x_t, tl.int64)
+    N = tl.cast(N, tl.int64)
     {load_constants}
     {load_states}
-    zero, count, full = tl.zeros([BLOCK], {real}), tl.zeros([BLOCK], tl.int32), T // {tile} * {tile}
+    zero = tl.zeros([BLOCK], {real})
+    count = tl.zeros([BLOCK], tl.int32)
+    full = T // {tile} * {tile}
     steps = tl.where(inside, tl.cast(T, tl.int64), 0)
+    # Before a tile of steps runs, the charge of the next tile is loaded.
     {this} = load_tile(x, x_at, x_t, steps, zero)
     for start in range(0, full, {tile}):
         t = tl.cast(start, tl.int64)
         {next} = load_tile(x, x_at + (t + {tile}) * x_t, x_t, steps - t - {tile}, zero)
         {steps}
         {this} = {next}
+    # The steps that do not fill a tile; their charge is loaded.
     t = tl.cast(full, tl.int64)
     {rest}
     {store_states}
@@ -94,9 +110,12 @@ def held(g):
 
 @triton.jit
 def step(
-    t, w, before, {others}{earlier}{first_membrane}, {constants}, grad_s, grad_m, {grads}, {learned}{sigma}
+    t, w, before, {others}{earlier}{first_membrane}, {constants}, grad_s, grad_m,
+    {grads}, {learned}{sigma}
     at, inside, grad_mem, grad_x,
 ):
+    # `w` is that of step t, `before` that of step t - 1. Of the states other than the membrane,
+    # `now_` is the value before step t, and `earlier_` the value before step t - 1.
     s, u, {states} = fire(before, {earlier}{constants})
     {membrane} = tl.where(t > 0, {membrane}, {first_membrane})
     {take_others}
@@ -109,21 +128,31 @@ def step(
 
 @triton.jit(do_not_specialize=["T"])
 def backward(
-    w, {outs_comma}{firsts}, {constant_arguments}, grad_s, s_b, s_t, s_n, grad_mem, m_b, m_t, m_n, {lasts},
+    w, {outs_comma}{firsts}, {constant_arguments},
+    grad_s, s_b, s_t, s_n, grad_mem, m_b, m_t, m_n, {lasts},
     {sigma_arguments}grad_x, {grad_firsts}, {learned_arguments}lanes, T, N, BLOCK: tl.constexpr,
 ):
     lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = lane < lanes
-    b, n = lane // N, lane % N
-    at, s_at, m_at = b * T * N + n, b * s_b + n * s_n, b * m_b + n * m_n
-    s_t, m_t, N = tl.cast(s_t, tl.int64), tl.cast(m_t, tl.int64), tl.cast(N, tl.int64)
+    b = lane // N
+    n = lane % N
+    # Places at step 0: `at` in contiguous sequences, `s_at` and `m_at` in upstream gradients.
+    at = b * T * N + n
+    s_at = b * s_b + n * s_n
+    m_at = b * m_b + n * m_n
+    s_t = tl.cast(s_t, tl.int64)
+    m_t = tl.cast(m_t, tl.int64)
+    N = tl.cast(N, tl.int64)
     zero = tl.zeros([BLOCK], {real})
     {load_constants}
     {load_states}
     {load_grads}
     {load_sigma}
     {start_learned}
-    steps, full = tl.where(inside, tl.cast(T, tl.int64), 0), T // {tile} * {tile}
+    steps = tl.where(inside, tl.cast(T, tl.int64), 0)
+    full = T // {tile} * {tile}
+    # Steps run from the last to the first. A step needs its own w, which is carried along, and the
+    # w of the step before, from which `fire` computes the state again.
     t = tl.cast(T, tl.int64) - 1
     w_now = tl.load(w + at + t * N, mask=steps > 0, other=0.0)
     {load_now}
@@ -148,18 +177,18 @@ def render_triton(
     *,
     backward: bool = False,
     detach_reset: bool = True,
-    learn: bool = False,
+    learns_constants: bool = False,
 ) -> str:
-    """The module that holds the kernel `forward`, or with `backward` its adjoint; arguments as in `render_kernels`.
+    """The module with the kernel `forward`, or its adjoint `backward`.
 
     Args:
-        neuron: whose pages are rendered.
-        dtype: of the state, `"float32"` or `"float64"`; arrays may have any.
-        surrogate: the surrogate's class; None reads σ' from an array.
-        parameters: how many constants the surrogate's page takes.
-        backward: which of the two modules.
-        detach_reset: whether no gradient flows through the reset.
-        learn: whether gradients of the constants are summed over time.
+        neuron: The neuron whose pages are written.
+        dtype: Dtype of the state, `"float32"` or `"float64"`; arrays may have any.
+        surrogate: Class of the surrogate; with None, σ' is read from an array.
+        parameters: Number of constants of the surrogate's page.
+        backward: Which of the two modules.
+        detach_reset: Whether no gradient flows through the reset.
+        learns_constants: Whether gradients of the constants are summed over time.
     """
     real = f"tl.{dtype}"
     dialect = Dialect("@triton.jit", maths="tl", divide="tl.div_rn" if dtype == "float32" else None)
@@ -175,7 +204,7 @@ def render_triton(
             assert surrogate.pseudo_derivative is not None
             pages.append(page_source("surrogate", surrogate.pseudo_derivative, dialect=dialect))
         pages.append(page_source("adjoint", neuron.adjoint, sigma, dialect))
-        kernel = _backward(neuron, real, sigma, surrogate is None, detach_reset, learn)
+        kernel = _backward(neuron, real, sigma, surrogate is None, detach_reset, learns_constants)
     else:
         pages.append(page_source("integrate", neuron.integrate, dialect=dialect))
         kernel = _forward(neuron, real)
@@ -194,7 +223,8 @@ def render_triton(
 
 
 def _forward(neuron: Neuron, real: str) -> str:
-    states, outs = [f"state_{v}" for v in neuron.states], [f"out_{v}" for v in neuron.states[1:]]
+    states = [f"state_{v}" for v in neuron.states]
+    outs = [f"out_{v}" for v in neuron.states[1:]]
 
     def step(k: int) -> list[str]:
         arguments = [
@@ -223,13 +253,23 @@ def _forward(neuron: Neuron, real: str) -> str:
 
 
 def _backward(
-    neuron: Neuron, real: str, sigma: Sequence[str], is_array: bool, detach_reset: bool, learn: bool
+    neuron: Neuron,
+    real: str,
+    sigma: Sequence[str],
+    is_array: bool,
+    detach_reset: bool,
+    learns_constants: bool,
 ) -> str:
-    states, others = neuron.states, neuron.states[1:]
-    constants, grads = _constants(neuron), [f"grad_{v}" for v in states]
-    learned = [f"learned_{c}" for c in neuron.constants] if learn else []
+    states = neuron.states
+    others = states[1:]
+    constants = _constants(neuron)
+    grads = [f"grad_{v}" for v in states]
+    learned = [f"learned_{c}" for c in neuron.constants] if learns_constants else []
     increments = [f"more_{c}" for c in neuron.constants]
-    # What a tile loads: name, array, lanes, stride, how many steps before the tile's own, what stands before the first.
+    sums = [f"{a} + {b}" for a, b in zip(learned, increments, strict=False)]
+    to_cast = [] if is_array or real == "tl.float64" else sigma
+    # What a tile loads: name, array, place at step 0, stride in time, how many steps before the
+    # step that uses it, and the value before the first step.
     tiles = [
         ("s", "grad_s", "s_at", "s_t", 0, "zero"),
         ("m", "grad_mem", "m_at", "m_t", 0, "zero"),
@@ -243,9 +283,14 @@ def _backward(
         for name, base, at, stride, lag, other in tiles:
             values = _listed(f"{prefix}{name}_{k}" for k in range(TILE))
             first = f"{at} + (t - {ahead + lag}) * {stride}"
-            yield f"{values} = load_tile({base}, {first}, -{stride}, {left} - {ahead + lag}, {other})"
+            count = f"{left} - {ahead + lag}"
+            yield f"{values} = load_tile({base}, {first}, -{stride}, {count}, {other})"
 
-    def given(v: str) -> list[str]:
+    def now(v: str) -> str:
+        return f"out_{v} + at + (t - 1) * N, mask=steps > 1, other=state_{v}"
+
+    def load_last(v: str) -> list[str]:
+        # The gradient of a last state may be None.
         loaded = f"grad_{v} = tl.load(last_{v} + lane, mask=inside, other=0.0)"
         return [f"grad_{v} = zero", f"if last_{v} is not None:", f"    {loaded}"]
 
@@ -284,28 +329,29 @@ def _backward(
         sigma_values=_listed(sigma),
         sigma_arguments="sigma, " if is_array else "".join(f'{k}: "fp64", ' for k in sigma),
         results=_listed([*grads, *increments]),
-        returned=_listed([*grads, *(f"{a} + {b}" for a, b in zip(learned, increments, strict=learn))]),
+        returned=_listed([*grads, *sums]),
         grad_firsts=_listed(f"grad_first_{v}" for v in states),
         learned_arguments="".join(f"into_{c}, " for c in learned),
-        load_grads=_lines((line for v in states for line in given(v)), 4),
-        # They are float64; the interpreter has them as Python's floats, which a cast would take for float32.
-        load_sigma=_lines((f"{k} = tl.cast({k}, {real})" for k in sigma if real != "tl.float64" and not is_array), 4),
+        load_grads=_lines((line for v in states for line in load_last(v)), 4),
+        # Parameters are float64. In the interpreter they are Python floats, which a cast to float64
+        # would round to float32 first.
+        load_sigma=_lines((f"{k} = tl.cast({k}, {real})" for k in to_cast), 4),
         start_learned=_lines((f"{c} = zero" for c in learned), 4),
-        load_now=_lines(
-            (f"now_{v} = tl.load(out_{v} + at + (t - 1) * N, mask=steps > 1, other=state_{v})" for v in others), 4
-        ),
+        load_now=_lines((f"now_{v} = tl.load({now(v)})" for v in others), 4),
         load_this=_lines(load("", 0, "steps"), 4),
         load_next=_lines(load("next_", TILE, "steps - start"), 8),
         steps=_lines((line for k in range(TILE) for line in step(k)), 8),
-        turn=_lines((f"{name}_{k} = next_{name}_{k}" for name, *_ in tiles for k in range(TILE)), 8),
+        turn=_lines(
+            (f"{name}_{k} = next_{name}_{k}" for name, *_ in tiles for k in range(TILE)), 8
+        ),
         rest=_rest(step),
         store_grads=_stores("grad_first", "grad", states),
         store_learned=_lines((f"tl.store(into_{c} + lane, {c}, mask=inside)" for c in learned), 4),
-    )  # fmt: skip
+    )
 
 
 def _common(neuron: Neuron) -> dict[str, object]:
-    """What both kernels fill in alike."""
+    """Slots that both kernels fill in the same way."""
     states = [f"state_{v}" for v in neuron.states]
     return {
         "tile": TILE,
@@ -335,7 +381,7 @@ def _common(neuron: Neuron) -> dict[str, object]:
 
 
 def _rest(step: Callable[[int], list[str]]) -> str:
-    """The steps that fill no tile."""
+    """The steps that do not fill a tile."""
     return _lines((f"if T - full > {k}:\n        {_lines(step(k), 8)}" for k in range(TILE - 1)), 4)
 
 

@@ -1,8 +1,12 @@
-"""The serial solver on a GPU: one fused Triton kernel forward and one backward, from the pages of the neuron.
+"""The serial solver on a GPU: one fused Triton kernel per pass, written from the neuron's pages.
 
-The charge may be bfloat16, float16, float32 or float64; spikes, `mem` and ∂L/∂x have its dtype. States, constants and
-`w` are float32 (float64 with float64). Nothing here waits for the device, so that both passes can stand in a CUDA
-graph. Triton is imported when a kernel first runs. Recurrent layers are the reference solver's.
+The charge may be bfloat16, float16, float32 or float64; spikes, `mem` and ∂L/∂x have its dtype.
+States, constants and `w` are float32 (float64 with float64). Nothing here waits for the device, so
+both passes can be recorded in a CUDA graph. Triton is imported when a kernel first runs. Recurrent
+layers run on the reference solver.
+
+These kernels have been run by Triton's interpreter and compiled for sm_80 and sm_90. They have not
+run on a GPU.
 """
 
 import importlib.util
@@ -23,96 +27,92 @@ __all__ = ["backward_gpu", "forward_gpu", "gpu_kernels", "has_gpu_kernel"]
 
 
 def has_gpu_kernel(x: Tensor, recurrent: bool) -> bool:
-    """Whether the kernels here run a problem with the charge `x`: a CUDA tensor, no recurrence, Triton installed."""
-    return x.device.type == "cuda" and not recurrent and _installed()
+    """Whether a problem with the charge `x` can run here: on CUDA, not recurrent, with Triton."""
+    return x.device.type == "cuda" and not recurrent and _has_triton()
 
 
 @cache
-def _installed() -> bool:
+def _has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
 def forward_gpu(problem: Problem, needs_membrane: bool = True, needs_saved: bool = True) -> Trace:
-    """Run the problem without a graph; `needs_membrane` and `needs_saved` say what is written beside the spikes."""
+    """Run the problem without a graph; the arguments are those of `forward_serial`."""
     assert problem.recurrent is None
-    x, neuron, real = _rows(problem.x.detach()), problem.spec.neuron, _real(problem.x)
-    (B, T, N), K = x.shape, len(problem.states)
+    x = _with_adjacent_neurons(problem.x.detach())
+    real = _state_dtype(x)
+    B, T, N = x.shape
+    K = len(problem.states)
+    lanes = B * N
     spikes = x.new_empty(B, T, N)
-    trajectory = x.new_empty(B, T, N) if needs_membrane else None
-    kept = tuple(x.new_empty(B, T, N, dtype=real) for _ in range(K)) if needs_saved else None
+    mem = x.new_empty(B, T, N) if needs_membrane else None
+    saved = tuple(x.new_empty(B, T, N, dtype=real) for _ in range(K)) if needs_saved else None
     last = tuple(x.new_empty(B, N, dtype=real) for _ in range(K))
-    counts = x.new_empty(-(-B * N // _block(B * N)), dtype=torch.int32)
-    w, *others = kept or (None,) * K
-    arguments = [
-        x,
-        *x.stride(),
-        *_constants(problem, real),
-        *_states(problem, real),
-        spikes,
-        w,
-        trajectory,
-        *others,
-    ]
-    _launch(gpu_kernels(neuron, real).forward, B * N, K, [*arguments, *last, counts, B * N, T, N])
-    return Trace(spikes, trajectory, last, kept, counts)
+    spike_counts = x.new_empty(-(-lanes // _block(lanes)), dtype=torch.int32)  # one per program
+    w, *others = saved or (None,) * K
+    # The order is that of the kernel `forward` in `render`.
+    arguments = [*_with_strides(x), *_constants(problem, real), *_states(problem, real)]
+    arguments += [spikes, w, mem, *others, *last, spike_counts, lanes, T, N]
+    _launch(gpu_kernels(problem.spec.neuron, real).forward, lanes, K, arguments)
+    return Trace(spikes, mem, last, saved, spike_counts)
 
 
 def backward_gpu(
-    problem: Problem,
-    trace: Trace,
-    grads: TraceGradient,
-    learn: bool,
+    problem: Problem, trace: Trace, grads: TraceGradient, learns_constants: bool
 ) -> tuple[Tensor | None, ...]:
-    """∂L/∂ x, states, constants (None unless `learn`); x's in the dtype in which ∂L/∂spikes or ∂L/∂mem arrives."""
+    """The adjoint, see `backward_serial`; ∂L/∂x has the dtype of ∂L/∂spikes or ∂L/∂mem."""
     assert trace.saved is not None
     assert problem.recurrent is None
-    spec, (w, *others) = problem.spec, [t.contiguous() for t in trace.saved]
-    (B, T, N), real = w.shape, w.dtype
+    spec = problem.spec
+    w, *others = (t.contiguous() for t in trace.saved)
+    B, T, N = w.shape
+    lanes = B * N
+    # σ': its values, or the parameters of a formula.
     if spec.surrogate.pseudo_derivative is None:
-        sigma: list[Any] = [
-            spec.surrogate.derivative(spike_argument(problem, trace.saved)).contiguous()
-        ]
+        values = spec.surrogate.derivative(spike_argument(problem, trace.saved))
+        sigma: list[Any] = [values.contiguous()]
     else:
         sigma = list(spec.surrogate.constants)
-    grad_s, grad_mem = (None if g is None else _rows(g) for g in (grads.spikes, grads.mem))
-    dtype = next((g.dtype for g in (grad_s, grad_mem) if g is not None), real)
+    grad_s, grad_mem = (
+        None if g is None else _with_adjacent_neurons(g) for g in (grads.spikes, grads.mem)
+    )
+    last = [None if g is None else g.contiguous() for g in grads.last]
+    dtype = next((g.dtype for g in (grad_s, grad_mem) if g is not None), w.dtype)
     grad_x = w.new_empty(B, T, N, dtype=dtype)
     grad_states = [w.new_empty(B, N) for _ in problem.states]
-    learned = [w.new_empty(B, N) for _ in problem.constants] if learn else []
+    # Per lane; torch sums over the batch below. No atomics, so the sums are deterministic.
+    grad_constants = [w.new_empty(B, N) for _ in problem.constants] if learns_constants else []
+    # The order is that of the kernel `backward` in `render`.
+    arguments = [w, *others, *_states(problem, w.dtype), *_constants(problem, w.dtype)]
+    arguments += [*_with_strides(grad_s), *_with_strides(grad_mem), *last, *sigma]
+    arguments += [grad_x, *grad_states, *grad_constants, lanes, T, N]
     kernels = gpu_kernels(
         spec.neuron,
-        real,
+        w.dtype,
         spec.surrogate,
         backward=True,
         detach_reset=spec.detach_reset,
-        learn=learn,
+        learns_constants=learns_constants,
     )
-    last = [None if g is None else g.contiguous() for g in grads.last]
-    arguments = [w, *others, *_states(problem, real), *_constants(problem, real)]
-    arguments += [*_strided(grad_s), *_strided(grad_mem)]
-    arguments += [*last, *sigma, grad_x, *grad_states, *learned, B * N, T, N]
-    _launch(kernels.backward, B * N, len(trace.saved), arguments)
-    sums = [g.sum(0) for g in learned] if learn else [None] * len(problem.constants)
-    return grad_x, *grad_states, *sums
+    _launch(kernels.backward, lanes, len(trace.saved), arguments)
+    if not learns_constants:
+        return grad_x, *grad_states, *([None] * len(problem.constants))
+    return grad_x, *grad_states, *(g.sum(0) for g in grad_constants)
 
 
 def gpu_kernels(
     neuron: Neuron, dtype: torch.dtype, surrogate: Surrogate | None = None, **options: Any
 ) -> ModuleType:
     """The module of Triton kernels for `neuron`; see `render_triton` for the options."""
+    key = tuple(sorted(options.items()))
+    name = str(dtype).removeprefix("torch.")
     if surrogate is None or surrogate.pseudo_derivative is None:
-        return _load(neuron, str(dtype)[6:], None, 0, tuple(sorted(options.items())))
-    return _load(
-        neuron,
-        str(dtype)[6:],
-        type(surrogate),
-        len(surrogate.constants),
-        tuple(sorted(options.items())),
-    )
+        return _load_gpu_kernels(neuron, name, None, 0, key)
+    return _load_gpu_kernels(neuron, name, type(surrogate), len(surrogate.constants), key)
 
 
 @cache
-def _load(
+def _load_gpu_kernels(
     neuron: Neuron,
     dtype: str,
     surrogate: type[Surrogate] | None,
@@ -124,41 +124,48 @@ def _load(
 
 
 def _block(lanes: int) -> int:
-    """Lanes a program: few where there is little to share out among the processors. Reasoned, not measured."""
-    return 64 if lanes < 1 << 15 else 128 if lanes < 1 << 18 else 256
+    """Lanes per program: few if there is little work to distribute. Reasoned, not measured."""
+    if lanes < 1 << 15:
+        return 64
+    return 128 if lanes < 1 << 18 else 256
 
 
-def _shape(lanes: int, states: int) -> tuple[int, int]:
-    """Lanes and warps a program: a lane a thread, or two where it is wide and registers suffice for that."""
+def _block_and_warps(lanes: int, states: int) -> tuple[int, int]:
+    """Lanes and warps per program: one lane per thread, or two if registers suffice for that."""
     block = _block(lanes)
-    return block, block // (64 if block == 256 and states == 1 else 32)
+    lanes_per_warp = 64 if block == 256 and states == 1 else 32
+    return block, block // lanes_per_warp
 
 
 def _launch(kernel: Any, lanes: int, states: int, arguments: list[Any]) -> None:
-    """Run the kernel, with no product and sum fused, which would flip spikes at the threshold against the CPU."""
-    block, warps = _shape(lanes, states)
-    if lanes:
-        with torch.cuda.device_of(arguments[0]):
-            kernel[(-(-lanes // block),)](
-                *arguments, BLOCK=block, num_warps=warps, enable_fp_fusion=False
-            )
+    """Run the kernel without fused multiply-add, which would flip spikes against the CPU."""
+    if not lanes:
+        return
+    block, warps = _block_and_warps(lanes, states)
+    with torch.cuda.device_of(arguments[0]):
+        kernel[(-(-lanes // block),)](
+            *arguments, BLOCK=block, num_warps=warps, enable_fp_fusion=False
+        )
 
 
-def _real(x: Tensor) -> torch.dtype:
+def _state_dtype(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
-def _rows(t: Tensor) -> Tensor:
-    """`t` with its neurons side by side, or all one number; other layouts are copied."""
+def _with_adjacent_neurons(t: Tensor) -> Tensor:
+    """`t` if its neurons are adjacent in memory or all one number; a copy for other layouts."""
     return t if t.stride(2) in (0, 1) else t.contiguous()
 
 
-def _strided(t: Tensor | None) -> list[Any]:
+def _with_strides(t: Tensor | None) -> list[Any]:
+    """A sequence [B, T, N] as kernel arguments: the array, and its three strides."""
     return [None, 0, 0, 0] if t is None else [t, *t.stride()]
 
 
 def _constants(problem: Problem, real: torch.dtype) -> list[Any]:
-    return [a for c in problem.constants for a in _strided(c.detach().to(real))]
+    """The constants as kernel arguments: each an array and its stride, which may be 0."""
+    values = [c.detach().to(real) for c in problem.constants]
+    return [argument for c in values for argument in (c, *c.stride())]
 
 
 def _states(problem: Problem, real: torch.dtype) -> list[Tensor]:
