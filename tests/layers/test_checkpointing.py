@@ -51,7 +51,7 @@ def test_the_second_run_of_a_chunk_drops_what_the_first_dropped(kind):
 def test_backward_through_chunks_runs_twice_and_from_either_output():
     x = (torch.rand(4, 50, 5) < 0.3).float()
     weights = torch.rand(2, 4, 50, 3)
-    found = []
+    results = []
     for model in make_net(), make_net(7):
         prepare_net(model)
         outputs, leaves = model(x.requires_grad_()), [x, *model.parameters()]
@@ -60,15 +60,15 @@ def test_backward_through_chunks_runs_twice_and_from_either_output():
             grads = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
             again = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
             assert all(map(torch.equal, grads, again))
-            found += grads
-    half = len(found) // 2
-    for mine, theirs in zip(found[:half], found[half:], strict=True):
+            results += grads
+    half = len(results) // 2
+    for mine, theirs in zip(results[:half], results[half:], strict=True):
         assert_close(mine, theirs, GRADIENT, "gradient")
 
 
 def test_a_net_that_ends_in_a_synapse_is_chunked_too():
     x, w = torch.rand(2, 20, 5), torch.rand(2, 20, 3)
-    found = []
+    results = []
     for checkpoint in None, 6:
         torch.manual_seed(0)
         model = SpikingSequential(
@@ -78,9 +78,9 @@ def test_a_net_that_ends_in_a_synapse_is_chunked_too():
         cur, same = model(x)
         assert cur is same
         (cur * w).sum().backward()
-        found.append((cur, model[0].weight.grad))
-    assert torch.equal(found[0][0], found[1][0])
-    assert_close(found[0][1], found[1][1], GRADIENT, "gradient")
+        results.append((cur, model[0].weight.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    assert_close(results[0][1], results[1][1], GRADIENT, "gradient")
 
 
 def test_chunks_leave_the_state_after_the_last_step():

@@ -23,8 +23,8 @@ from nwavesdk.optim import SignAnnealing
 TAU = 10e-3
 
 
-def wiring(found):
-    return [(edge.name, edge.sources, edge.target_name) for edge in found.edges]
+def wiring(net_edges):
+    return [(edge.name, edge.sources, edge.target_name) for edge in net_edges.edges]
 
 
 class Loop(nn.Module):
@@ -64,18 +64,18 @@ def test_a_sequential_defines_sources_and_targets():
         SpikingSequential(LIFSynapse(8, 8), LIFLayer(8, TAU, layer_topology="RC")),
         LIFSynapse(8, 2),
     )  # fmt: skip
-    found = find_edges(net)
-    assert wiring(found) == [
+    net_edges = find_edges(net)
+    assert wiring(net_edges) == [
         ("0.weight", (), "2"),
         ("4.0.weight", ("2",), "4.1"),
         ("4.1.recurrent_weights", ("4.1",), "4.1"),
         ("5.weight", ("4.1",), None),
     ]
-    assert [edge.target for edge in found.edges] == [net[2], net[4][1], net[4][1], None]
-    assert [edge.is_recurrent for edge in found.edges] == [False, False, True, False]
-    assert found.order == ("0", "2", "4.0", "4.1", "5")
-    assert found.layers == {"2": net[2], "4.1": net[4][1]}
-    assert found.uncovered == ("1",)
+    assert [edge.target for edge in net_edges.edges] == [net[2], net[4][1], net[4][1], None]
+    assert [edge.is_recurrent for edge in net_edges.edges] == [False, False, True, False]
+    assert net_edges.order == ("0", "2", "4.0", "4.1", "5")
+    assert net_edges.layers == {"2": net[2], "4.1": net[4][1]}
+    assert net_edges.uncovered == ("1",)
 
 
 def test_a_synapse_in_front_of_a_synapse_drives_no_layer():
@@ -100,18 +100,22 @@ def test_a_module_of_the_user_hides_the_order_inside_and_behind_it():
 def test_weights_are_those_that_are_trained_and_those_that_act():
     net = chip_net()
     prepare_net(net, seed=0)
-    found = find_edges(net)
-    assert [edge.name for edge in found.edges] == ["0.weight", "2.weight", "3.recurrent_weights"]
-    assert [edge.fan_in for edge in found.edges] == [1, 4, 3]
-    assert {edge.profile.name for edge in found.edges} == {"h1v1"}
+    net_edges = find_edges(net)
+    assert [edge.name for edge in net_edges.edges] == [
+        "0.weight",
+        "2.weight",
+        "3.recurrent_weights",
+    ]
+    assert [edge.fan_in for edge in net_edges.edges] == [1, 4, 3]
+    assert {edge.profile.name for edge in net_edges.edges} == {"h1v1"}
     weights = [net[0].weight, net[2].weight, net[3].recurrent_weights]
-    assert all(edge.weight is weight for edge, weight in zip(found.edges, weights, strict=True))
+    assert all(edge.weight is weight for edge, weight in zip(net_edges.edges, weights, strict=True))
     effective = [
         net[0].effective_weight(),
         net[2].effective_weight(),
         net[3].effective_recurrent_weights(),
     ]
-    for edge, expected in zip(found.edges, effective, strict=True):
+    for edge, expected in zip(net_edges.edges, effective, strict=True):
         assert torch.equal(edge.effective_weight(), expected)
         assert edge.effective_weight().shape == edge.weight.shape
     assert find_edges(LIFSynapse(2, 3)).edges[0].profile is None
@@ -124,27 +128,27 @@ def test_an_effective_weight_of_a_chip_needs_prepare_net():
 
 def test_a_loop_has_edges_of_unknown_order():
     net = Loop()
-    found = find_edges(net)
-    assert wiring(found) == [
+    net_edges = find_edges(net)
+    assert wiring(net_edges) == [
         ("readout.weight", (), None), ("hidden.recurrent_weights", ("hidden",), "hidden"),
         ("up.weight", (), None),
     ]  # fmt: skip
-    assert found.order == ()
-    assert list(found.layers) == ["out", "hidden"]
-    assert found.uncovered == ("", "scale")
+    assert net_edges.order == ()
+    assert list(net_edges.layers) == ["out", "hidden"]
+    assert net_edges.uncovered == ("", "scale")
 
 
 def test_example_inputs_show_the_order_of_a_loop():
     net = Loop()
     prepare_net(net)
-    found = find_edges(net, torch.rand(2, 6, 5))
-    assert wiring(found) == [
+    net_edges = find_edges(net, torch.rand(2, 6, 5))
+    assert wiring(net_edges) == [
         ("hidden.recurrent_weights", ("hidden",), "hidden"), ("up.weight", ("hidden",), "out"),
         ("readout.weight", ("out",), None),
     ]  # fmt: skip
-    assert found.order == ("hidden", "up", "out", "readout")
-    assert found.edges[1].target is net.out
-    assert found.edges[1].module is net.up
+    assert net_edges.order == ("hidden", "up", "out", "readout")
+    assert net_edges.edges[1].target is net.out
+    assert net_edges.edges[1].module is net.up
     assert net.hidden.state is None  # the net itself has not run
     assert "forward" not in vars(net.hidden)
 
@@ -175,8 +179,8 @@ def test_modules_that_do_not_run_come_last():
         def forward(self, x):
             return self.layer(self.synapse(x))
 
-    found = find_edges(Partly(), torch.rand(1, 3, 2))
-    assert wiring(found) == [("synapse.weight", (), "layer"), ("unused.weight", (), None)]
+    net_edges = find_edges(Partly(), torch.rand(1, 3, 2))
+    assert wiring(net_edges) == [("synapse.weight", (), "layer"), ("unused.weight", (), None)]
 
 
 def test_a_synapse_that_drives_two_layers_is_an_error_of_the_run():
@@ -204,10 +208,10 @@ def test_annealed_weights_are_edges_and_their_parametrizations_are_covered():
     net = SpikingSequential(H1v2Synapse(10, 6), H1v2Layer(6, TAU, layer_topology="RC"))
     names = [edge.name for edge in find_edges(net).edges]
     SignAnnealing(net, total_epochs=3)
-    found = find_edges(net)
-    assert [edge.name for edge in found.edges] == names == ["0.weight", "1.recurrent_weights"]
-    assert found.uncovered == ()
-    assert found.edges[0].fan_in == 10
+    net_edges = find_edges(net)
+    assert [edge.name for edge in net_edges.edges] == names == ["0.weight", "1.recurrent_weights"]
+    assert net_edges.uncovered == ()
+    assert net_edges.edges[0].fan_in == 10
 
 
 def test_uncovered_modules_are_those_with_parameters_of_their_own():
