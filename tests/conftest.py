@@ -37,11 +37,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def choices(tones: Path) -> dict[str, Any]:
-    """Return the config of a run that takes a second: few bands, neurons and epochs."""
-    return {
-        "seed": 3,
-        "data": {"source": str(tones), "bands": 12, "hold": 1},
-        "net": {"hidden": [24], "population": 3},
-        "learning": {"epochs": 3, "batch_size": 8, "rate": 0.02},
-        "machine": {"accelerator": "cpu"},
-    }
+    """The choices of a run that takes a second."""
+    from train.runs import small_choices
+
+    return small_choices(tones)

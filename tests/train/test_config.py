@@ -1,9 +1,16 @@
+"""The config of a run: validation, its file, and what a resumed run may not change."""
+
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nwavesdk.data.split import SplitBy
 from nwavesdk.train import RunConfig
+from nwavesdk.train.config import DataConfig
 
 
 @pytest.mark.parametrize(
@@ -74,8 +81,13 @@ def test_a_schedule_is_read_from_text_and_from_the_file(tmp_path: Path) -> None:
     config = RunConfig.of({"learning": {"surrogate_schedule": text}})
     assert config.learning.surrogate_schedule is not None
     assert config.learning.surrogate_schedule.model_dump() == {
-        "form": "plateau", "parameter": "slope", "start": 5.0, "end": 25.0, "patience": 2, "stages": 5,
-    }  # fmt: skip
+        "form": "plateau",
+        "parameter": "slope",
+        "start": 5.0,
+        "end": 25.0,
+        "patience": 2,
+        "stages": 5,
+    }
     (tmp_path / "config.json").write_text(config.json_text())
     assert RunConfig.read(tmp_path / "config.json") == config
     config.check_same({"learning": {"surrogate_schedule": text}})
@@ -95,3 +107,44 @@ def test_a_resumed_run_keeps_its_choices() -> None:
         config.check_same({"seed": 2})
     with pytest.raises(ValueError, match=r"learning\.epochs: .*greater than or equal to 1"):
         config.check_same({"learning": {"epochs": 0}})
+
+
+@pytest.mark.parametrize(
+    ("chip", "message"),
+    [
+        ({"profile": "h1v2", "training": "some"}, "chip.training"),
+        ({"profile": "h1v2", "bits": 9}, "chip.bits"),
+        (
+            {"training": "plain"},
+            r"^chip.profile: missing, .* expected h1v1, h1v2 or a file \(--chip\)",
+        ),
+    ],
+)
+def test_a_wrong_choice_of_a_chip_is_named(chip: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RunConfig.of({"chip": chip})
+
+
+def test_given_choices_replace_the_defaults_of_a_chip() -> None:
+    config = RunConfig.of({"chip": {"profile": "h1v2"}, "net": {"hidden": [7]}})
+    assert config.net.hidden == (7,)
+    assert config.net.tau != RunConfig().net.tau
+    assert RunConfig.of({}).net == RunConfig().net
+
+
+def test_a_damaged_profile_is_named(tmp_path: Path) -> None:
+    facts = {"classes": ["a"], "n_features": 1, "fingerprint": "", "recordings": [1, 1, 1]}
+    content = {"facts": {**facts, "profile": '{"name": "h1v2"}'}}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    message = "config.json is not the config of a run: facts.profile: expected a profile"
+    with pytest.raises(ValueError, match=message):
+        RunConfig.read(tmp_path / "config.json")
+
+
+def test_the_config_loads_neither_torch_nor_numba() -> None:
+    code = "import sys, nwavesdk.train.config; assert not {'torch', 'numba'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_splits_are_those_of_the_data_package() -> None:
+    assert DataConfig.model_fields["split"].annotation == SplitBy

@@ -93,8 +93,8 @@ def list_surrogates(
     with user_errors(as_json):
         from nwavesdk.analysis import catalogue_shapes
 
-        shapes = catalogue_shapes()
         picture = None if no_plot else check_png(plot) or Path("surrogates.png")
+        shapes = catalogue_shapes()
         if picture is not None:
             from nwavesdk.internal.extras import require
 
@@ -222,9 +222,10 @@ def scan_run(
         if kind is not None and kind not in kinds:
             names = ", ".join(sorted(available()))
             raise ValueError(f"--kind {kind} is unknown: expected one of {names}.")
+        check_png(plot)
         batch = RunBatch.open(run, recordings)
         report = SlopeReport.of(batch, grid, None if kind is None else kinds[kind])
-        picture = None if no_plot else check_png(plot) or batch.pictures / "slopes.png"
+        picture = None if no_plot else plot or batch.pictures / "slopes.png"
         if picture is not None:
             from nwavesdk.analysis.slopes.report import plot_slopes, write_page
 

@@ -259,11 +259,9 @@ class Facts(FrozenModel):
     @field_validator("profile")
     @classmethod
     def _check_profile(cls, text: str | None) -> str | None:
-        if text is None:
-            return None
         from nwavesdk.chip import Profile
 
-        return Profile.from_json(text).to_json()
+        return None if text is None else Profile.from_json(text).to_json()
 
     @property
     def chip(self) -> "Profile | None":

@@ -1,4 +1,4 @@
-"""A run computes as it did when it began, whatever the machine would choose now."""
+"""A run computes with the threads and crossovers with which it began."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from nwavesdk.solvers.sparse.crossover import CrossoverTable
 from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.config import ArithmeticConfig
 from nwavesdk.train.run import current_arithmetic, use_arithmetic
+from train.runs import model_bytes, stop_after
 
 ALWAYS, NEVER = (
     CrossoverTable((8,), (8,), ((density,),), ((density,),), 0) for density in (1.0, 0.0)
@@ -23,14 +24,14 @@ ALWAYS, NEVER = (
 
 
 @pytest.fixture(autouse=True)
-def _as_before():
+def _restore_settings():
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
     crossover.use_table(None)
 
 
-def test_a_run_records_it_and_ends_with_what_was_set(
+def test_a_run_records_its_arithmetic_and_restores_the_settings(
     choices: dict[str, Any], tmp_path: Path
 ) -> None:
     crossover.use_table(ALWAYS)
@@ -57,51 +58,41 @@ def test_a_run_records_it_and_ends_with_what_was_set(
 def test_a_resumed_run_keeps_its_table_and_threads(
     choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Broken after its first epoch, and gone on with where the user has another table and another number of threads."""
+    """It stops after an epoch, and continues where table and number of threads are others."""
     crossover.use_table(ALWAYS)
     Run.new(tmp_path / "whole", RunConfig.of(choices)).train()
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            "nwavesdk.train.classifier.Classifier.on_train_epoch_start", _break, raising=False
-        )
-        with pytest.raises(OSError, match="killed"):
-            Run.new(tmp_path / "broken", RunConfig.of(choices)).train()
-    assert RunFolder(tmp_path / "broken").checkpoint.is_file()
+    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 1)
 
-    own = tmp_path / "own.toml"
-    own.write_text(NEVER.toml())
-    monkeypatch.setenv("NWAVESDK_CROSSOVER", str(own))
+    table = tmp_path / "table.toml"
+    table.write_text(NEVER.toml())
+    monkeypatch.setenv("NWAVESDK_CROSSOVER", str(table))
     crossover.use_table(None)
     torch.set_num_threads(1)
-    seen, kept = set(), sparse.spike_product
-    monkeypatch.setattr(
-        sparse,
-        "spike_product",
-        lambda *a, **k: (seen.add(torch.get_num_threads()), seen.add(k["always"]), kept(*a, **k))[
-            2
-        ],
-    )
-    gathered = []
+    seen: set[tuple[int, bool]] = set()
+    gathered: list[bool] = []
+    product = sparse.spike_product
     gather = sparse.gather_product
-    monkeypatch.setattr(sparse, "gather_product", lambda *a: (gathered.append(1), gather(*a))[1])
+
+    def record_product(*arguments: Any, **options: Any) -> Any:
+        seen.add((torch.get_num_threads(), options["always"]))
+        return product(*arguments, **options)
+
+    def record_gather(*arguments: Any) -> Any:
+        gathered.append(True)
+        return gather(*arguments)
+
+    monkeypatch.setattr("nwavesdk.layers.synapse.spike_product", record_product)
+    monkeypatch.setattr(sparse, "gather_product", record_gather)
     run = Run.open(tmp_path / "broken")
     assert run.config.arithmetic is not None
     run.train()
     assert gathered
-    assert seen == {run.config.arithmetic.threads, False}
-    whole, broken = (
-        (tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "broken")
-    )
-    assert broken == whole
+    assert seen == {(run.config.arithmetic.threads, False)}
+    assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
     assert crossover.active_table() == NEVER
     gathered.clear()
     Run.open(tmp_path / "broken").test()
     assert gathered
-
-
-def _break(self: Any) -> None:
-    if self.current_epoch == 1:
-        raise OSError("killed")
 
 
 def test_more_threads_than_cores_warn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,11 +103,17 @@ def test_more_threads_than_cores_warn(monkeypatch: pytest.MonkeyPatch) -> None:
             assert torch.get_num_threads() == 3
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"threads": 0}, "arithmetic.threads"),
-    ({"crossovers": {**NEVER.content(), "min_work": -1}}, "arithmetic.crossovers: .*min_work: input should be"),
-    ({"crossovers": {}}, "arithmetic.crossovers: .*forward: missing"),
-])  # fmt: skip
-def test_a_damaged_record_is_refused(change: dict[str, Any], words: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"threads": 0}, "arithmetic.threads"),
+        (
+            {"crossovers": {**NEVER.content(), "min_work": -1}},
+            "arithmetic.crossovers: .*min_work: input should be",
+        ),
+        ({"crossovers": {}}, "arithmetic.crossovers: .*forward: missing"),
+    ],
+)
+def test_a_damaged_record_is_rejected(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         RunConfig.of({"arithmetic": {"threads": 2, "crossovers": NEVER.content(), **change}})

@@ -1,0 +1,19 @@
+"""Running the command `nwave` in this process, for tests."""
+
+import json
+from typing import Any
+
+from typer.testing import CliRunner, Result
+
+from nwavesdk.cli import app
+
+
+def nwave(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def json_object(result: Result) -> dict[str, Any]:
+    """The one JSON object on standard output."""
+    value, end = json.JSONDecoder().raw_decode(result.stdout)
+    assert not result.stdout[end:].strip()
+    return value

@@ -1,0 +1,107 @@
+"""Help, version, and errors that the user can fix."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.command import json_object, nwave
+from nwavesdk import __version__
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"]], ids=" ".join)
+def test_help_is_fast_and_loads_nothing_heavy(words: list[str]) -> None:
+    code = (
+        "import sys, time\nfrom nwavesdk.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'numba', 'numpy', 'lightning', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "print(time.process_time(), file=sys.stderr)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
+    )
+    assert "Usage: " in result.stdout
+    assert float(result.stderr) < 0.5  # seconds of the processor, whatever else it is doing
+
+
+def test_version() -> None:
+    assert nwave("--version").stdout == f"{__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("train", "--out", "{}/run", "--resume"), "holds no run (no config.json)"),
+        (("eval", "{}/run"), "holds no run (no config.json)"),
+        (("train", "--out", "{}/run", "--data", "{}/none"), "got nothing there, expected a folder"),
+        (
+            ("train", "--out", "{}/run", "--epochs", "0"),
+            "learning.epochs: input should be greater than or equal to 1",
+        ),
+        (("train", "--out", "{}/run", "--surrogate", "tan"), "unknown surrogate 'tan'"),
+        (
+            ("train", "--out", "{}/run", "--split", "speaker"),
+            "the spoken digits do not name their speakers",
+        ),
+        (
+            ("compare", "--out", "{}/run", "--split", "some"),
+            "data.split: input should be 'auto', 'speaker' or 'recording'",
+        ),
+        (
+            ("surrogates", "--plot", "{}/x.svg"),
+            "pictures are PNG files, got 'x.svg', expected a name that ends in .png",
+        ),
+        (
+            ("compare", "--out", "{}/run", "--hold", "0"),
+            "data.hold: input should be greater than or equal to 1",
+        ),
+        (
+            ("train", "--out", "{}/run", "--hidden", "a,b"),
+            "net.hidden.0: input should be a valid integer",
+        ),
+        (
+            ("compare", "--out", "{}/run", "--hidden", "8,b"),
+            "net.hidden.1: input should be a valid integer",
+        ),
+    ],
+)
+def test_an_error_of_the_user_is_one_line_and_exit_code_2(
+    words: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("lightning")
+    result = nwave(*(word.format(tmp_path) for word in words), "--json")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("nwave: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert message in json_object(result)["error"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_without_json_leaves_standard_output_empty(tmp_path: Path) -> None:
+    result = nwave("eval", tmp_path)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+
+
+def test_any_other_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nwavesdk.analysis.catalogue_shapes", lambda: 1 / 0)
+    result = nwave("surrogates", "--no-plot")
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+    code = (
+        "import sys, importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name == 'lightning' else find(name, *rest)\n"
+        "from nwavesdk.cli import main; main()"
+    )
+    words = [sys.executable, "-c", code, "train", "--out", str(tmp_path / "run")]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert (
+        result.stderr
+        == 'nwave: lightning is not installed: pip install "nwavesdk[train]" brings it.\n'
+    )

@@ -1,0 +1,109 @@
+"""`nwave check`, `map`, `export` and `chips`, and `nwave info --chip`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.command import nwave
+
+pytest.importorskip("lightning")
+
+from nwavesdk.deploy import chip_run as chip_run_module
+from nwavesdk.deploy import load_export
+from nwavesdk.layers import SpikingSequential
+
+
+def test_check_lists_violations(chip_run: Path) -> None:
+    result = nwave("check", chip_run)
+    assert result.exit_code == 0
+    assert result.stdout == f"the net of {chip_run} keeps every limit of h1v1\n"
+    broken = nwave("check", chip_run, "--json", "--chip", _tight_profile(chip_run))
+    assert broken.exit_code == 1
+    violations = json.loads(broken.stdout)["violations"]
+    assert {"charge_law", "weight_limit"} <= {violation["rule"] for violation in violations}
+
+
+def test_map_places_layers_on_cores(chip_run: Path) -> None:
+    result = nwave("map", chip_run, "--json")
+    report = json.loads(result.stdout)
+    assert [piece["size"] for piece in report["pieces"]] == [16, 10, 9]
+    assert report["power_w"]["total"] > report["power_w"]["static"] > 0
+    assert Path(report["plot"]).read_bytes().startswith(b"\x89PNG")
+    plain = nwave("map", chip_run, "--no-plot")
+    assert "core 0: 35/64" in plain.stdout
+    assert "assumed: static_power" in plain.stdout
+
+
+def test_export_writes_a_file_that_can_be_read(chip_run: Path, tmp_path: Path) -> None:
+    result = nwave("export", chip_run, "--out", tmp_path / "net.safetensors", "--json")
+    assert json.loads(result.stdout)["spikes_compared"] > 0
+    assert isinstance(load_export(tmp_path / "net.safetensors"), SpikingSequential)
+    refused = nwave("export", chip_run, "--chip", "h1v2")
+    assert refused.exit_code == 2
+    assert "whose neurons are not those of h1v2" in refused.stderr
+
+
+def test_chips_are_a_function_of_the_seed(chip_run: Path, tmp_path: Path) -> None:
+    first = json.loads(
+        nwave("chips", chip_run, "--n", "12", "--seed", "5", "--wanted", "0.4", "--json").stdout
+    )
+    again = json.loads(
+        nwave("chips", chip_run, "--n", "12", "--seed", "5", "--json", "--no-plot").stdout
+    )
+    assert first["accuracy"] == again["accuracy"]
+    assert len(first["accuracy"]) == 12
+    assert first["yield"] == sum(a >= 0.4 for a in first["accuracy"]) / 12
+    assert {"q05", "q50", "q95", "seed", "wanted", "designed"} <= set(first)
+    assert Path(first["plot"]).read_bytes().startswith(b"\x89PNG")
+    assert again["plot"] is None
+    report = nwave("chips", chip_run, "--n", "3", "--plot", tmp_path / "own.png").stdout
+    assert "yield" in report
+    assert "mismatch is assumed, not measured: leak_mismatch" in report
+    assert first["assumed"] == ["leak_mismatch", "threshold_mismatch", "synapse_mismatch"]
+    assert (tmp_path / "own.png").is_file()
+
+
+def test_chips_are_drawn_with_all_mismatch(chip_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_series = chip_run_module.draw_series
+
+    def check_mismatch(net: Any, *arguments: Any) -> Any:
+        assert [m.stddev for m in net if hasattr(m, "nb_inputs")] == [0.02] * 3
+        assert [m.ileak_mismatch for m in net if hasattr(m, "neuron")] == [True] * 3
+        return draw_series(net, *arguments)
+
+    monkeypatch.setattr(chip_run_module, "draw_series", check_mismatch)
+    assert nwave("chips", chip_run, "--n", "2", "--no-plot").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["check", "map", "export", "chips"])
+def test_a_run_without_chip_is_rejected(command: str, run: Path) -> None:
+    result = nwave(command, run)
+    assert result.exit_code == 2
+    assert "was not trained for a chip" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_info_prints_the_numbers_of_a_chip() -> None:
+    text = nwave("info", "--chip", "h1v2").stdout
+    assert "* threshold" in text
+    assert "  weight_limit          1.66" in text
+    assert "assumed: one fixed threshold" in text
+    report = json.loads(nwave("info", "--chip", "h1v1", "--json").stdout)
+    assert report["entries"]["weight_limit"] == {
+        "value": 0.9, "unit": "1", "source": "documented", "note": "weights lie in [-limit, limit]",
+    }  # fmt: skip
+    unknown = nwave("info", "--chip", "h7")
+    assert unknown.exit_code == 2
+    assert "there is no profile h7" in unknown.stderr
+
+
+def _tight_profile(run: Path) -> Path:
+    """A profile like that of the run with a tiny range of weights."""
+    from importlib.resources import files
+
+    path = run.parent / "tight.toml"
+    text = (files("nwavesdk.chip") / "profiles" / "h1v1.toml").read_text()
+    path.write_text(text.replace("value = 0.9\n", "value = 0.01\n", 1))
+    return path

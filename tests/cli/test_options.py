@@ -1,0 +1,31 @@
+"""Options generated from the config of a run."""
+
+from cli.command import nwave
+
+
+def test_options_have_type_default_and_help_of_their_fields() -> None:
+    text = " ".join(nwave("train", "--help").stdout.split())
+    for option in (
+        "--seed <int> Seed of weights, order, dropout and mismatch. [0]",
+        "--data digits|FOLDER Spoken digits, or a folder with one subfolder of .wav files per "
+        "class. [digits]",
+        "--epochs <int> Passes over the training set. [20; chip: 40]",
+        "--hidden N,N,… Hidden layer sizes. [256,256; chip: 50]",
+        "--tau <float> Membrane time constant [s]. [0.01; chip: 0.05]",
+        "--learning-rate <float> Highest learning rate of the cycle. [0.008; chip: 0.03]",
+        "--precision 32-true|64-true|bf16-mixed|16-mixed Precision of the numbers. [32-true]",
+        "--bits <int> Bits of a weight on the chip. [the profile's]",
+    ):
+        assert option in text
+
+
+def test_train_has_the_options_that_it_always_had() -> None:
+    text = nwave("train", "--help").stdout
+    options = {line.split()[0] for line in text.splitlines() if line.startswith("  --")}
+    assert options == {
+        "--out", "--seed", "--data", "--epochs", "--resume", "--hidden", "--chip", "--training",
+        "--bits", "--duration", "--population", "--tau", "--surrogate", "--surrogate-schedule",
+        "--dropout", "--learning-rate", "--batch-size", "--patience", "--limit", "--split",
+        "--length", "--hold", "--bands", "--sample-rate", "--accelerator", "--devices",
+        "--precision", "--json", "--help",
+    }  # fmt: skip

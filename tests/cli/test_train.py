@@ -1,0 +1,50 @@
+"""`nwave train` and `nwave eval`."""
+
+import json
+from pathlib import Path
+
+from typer.testing import Result
+
+from cli.command import json_object, nwave
+
+
+def test_train_prints_one_object_and_its_progress(
+    trained: tuple[Path, Result],
+) -> None:
+    out, result = trained
+    assert result.exit_code == 0
+    report = json_object(result)
+    assert report == {"run": str(out), **json.loads((out / "result.json").read_text())}
+    assert report["seed"] == 5
+    assert "epoch   2/2" in result.stderr
+    assert json.loads((out / "config.json").read_text())["net"]["hidden"] == [16, 8]
+
+
+def test_eval_gives_the_recorded_accuracy(trained: tuple[Path, Result]) -> None:
+    report = json_object(nwave("eval", trained[0], "--json"))
+    assert (
+        report["test_accuracy"]
+        == report["recorded_test_accuracy"]
+        == json_object(trained[1])["test_accuracy"]
+    )
+    assert "test accuracy" in nwave("eval", trained[0]).stdout
+
+
+def test_a_finished_run_is_neither_overwritten_nor_resumed(
+    trained: tuple[Path, Result], tones: Path
+) -> None:
+    out, first = trained
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    refused = nwave("train", "--out", out, "--data", tones, "--json")
+    assert refused.exit_code == 2
+    assert "already holds a finished run: choose another --out" in json_object(refused)["error"]
+    resumed = nwave("train", "--out", out, "--resume", "--json")
+    assert resumed.exit_code == 0
+    assert "is finished: nothing to resume" in resumed.stderr
+    assert json_object(resumed) == json_object(first)
+    changed = nwave("train", "--out", out, "--resume", "--epochs", 9)
+    assert changed.exit_code == 2
+    assert (
+        "learning.epochs: a resumed run keeps its own choices, got 9, expected 2" in changed.stderr
+    )
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before

@@ -1,0 +1,76 @@
+"""Small runs for tests: their choices, runs that break off, and what they leave behind."""
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from nwavesdk.train import Run
+
+
+def small_choices(tones: Path) -> dict[str, Any]:
+    """A run that takes a second: few bands, few neurons, few epochs."""
+    return {
+        "seed": 3,
+        "data": {"source": str(tones), "bands": 12, "hold": 1},
+        "net": {"hidden": [24], "population": 3},
+        "learning": {"epochs": 3, "batch_size": 8, "rate": 0.02},
+        "machine": {"accelerator": "cpu"},
+    }
+
+
+def patient_choices(tones: Path) -> dict[str, Any]:
+    """A run with a high learning rate that its patience ends long before 40 epochs."""
+    choices = small_choices(tones)
+    choices["learning"] |= {"epochs": 40, "patience": 2, "rate": 0.2}
+    return choices
+
+
+def chip_choices(tones: Path, profile: str = "h1v2", training: str = "mismatch") -> dict[str, Any]:
+    """A run for a chip that takes a second or two."""
+    return {
+        "seed": 3,
+        "data": {"source": str(tones), "sample_rate": 8000},
+        "net": {"hidden": [10], "population": 3, "dt": 5e-3},
+        "chip": {"profile": profile, "training": training, "duration": 0.3},
+        "learning": {"epochs": 3, "batch_size": 8, "rate": 0.05, "sharpness": 100},
+        "machine": {"accelerator": "cpu"},
+    }
+
+
+class StopError(Exception):
+    """What interrupts the run."""
+
+
+def stop_after(run: "Run", epochs: int) -> None:
+    """Train and break off after the checkpoint of an epoch, as an interrupt would."""
+    from nwavesdk.train.checkpoint import EveryEpoch
+
+    original = EveryEpoch.on_train_epoch_end
+
+    def write_and_stop(self: Any, trainer: Any, module: Any) -> None:
+        original(self, trainer, module)
+        if trainer.current_epoch + 1 == epochs:
+            raise StopError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EveryEpoch, "on_train_epoch_end", write_and_stop)
+        with pytest.raises(StopError):
+            run.train()
+
+
+def model_bytes(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def metrics(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv") as file:
+        return list(csv.DictReader(file))
+
+
+def metrics_without_time(folder: Path) -> list[dict[str, str]]:
+    return [
+        {name: value for name, value in row.items() if name != "seconds"} for row in metrics(folder)
+    ]

@@ -1,0 +1,153 @@
+"""A run for a chip: its net keeps to the chip, training draws chips, and it resumes to the bit."""
+
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("lightning")
+
+from safetensors.torch import load_file
+
+from nwavesdk.deploy import find_violations
+from nwavesdk.layers import H1v1Layer, H1v2Layer, prepare_net
+from nwavesdk.optim import SignAnnealing
+from nwavesdk.train import Run, RunConfig, RunFolder, classifier
+from train.runs import chip_choices, model_bytes, stop_after
+
+TRAINED = [
+    ("h1v1", "mismatch"),
+    ("h1v2", "plain"),
+    ("h1v2", "hardware"),
+    ("h1v2", "mismatch"),
+]
+
+
+@pytest.fixture
+def choices(tones: Path) -> dict[str, Any]:
+    return chip_choices(tones)
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tones: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], tuple[Path, dict[str, Any]]]:
+    """Folder and result of a run for a chip with a kind of training; each is trained once."""
+    runs: dict[tuple[str, str], tuple[Path, dict[str, Any]]] = {}
+
+    def train(profile: str, training: str) -> tuple[Path, dict[str, Any]]:
+        if (profile, training) not in runs:
+            folder = tmp_path_factory.mktemp("chip") / "run"
+            config = RunConfig.of(chip_choices(tones, profile, training))
+            result = Run.new(folder, config).train()
+            assert result is not None
+            runs[profile, training] = folder, result
+        return runs[profile, training]
+
+    return train
+
+
+@pytest.mark.parametrize(("profile", "training"), TRAINED)
+def test_a_trained_net_keeps_to_its_chip(
+    trained: Callable[[str, str], tuple[Path, dict[str, Any]]], profile: str, training: str
+) -> None:
+    folder, result = trained(profile, training)
+    run = Run.open(folder)
+    net = run.model()
+    assert find_violations(net) == []
+    layer = H1v1Layer if profile == "h1v1" else H1v2Layer
+    assert {type(m) for m in net if hasattr(m, "neuron")} == {layer}
+    assert all(m.quantization_bits == 5 for m in net if hasattr(m, "nb_inputs"))
+    assert run.test()["test_accuracy"] == result["test_accuracy"]
+    weights = load_file(RunFolder(folder).model)
+    assert set(weights) >= {"net.0.weight", "net.2.weight", "standard.mean"}
+    page = RunFolder(folder).report.read_text()
+    assert "of its 25 numbers are assumed" in page
+    assert ("or the nearest of the chip&#x27;s tau profiles" in page) == (profile == "h1v2")
+    assert run.config.chip is not None
+    assert run.config.facts is not None
+    assert run.config.chip.gain is not None
+    assert run.config.facts.split_by == "recording"  # these file names do not name speakers
+    assert run.data.train.x.shape[1:] == (60, 16)
+    assert (run.data.train.x > 1).mean() == pytest.approx(0.01, abs=0.003)
+
+
+def test_drawn_chips_change_the_weights(
+    trained: Callable[[str, str], tuple[Path, dict[str, Any]]],
+) -> None:
+    hardware, _ = trained("h1v2", "hardware")
+    mismatch, _ = trained("h1v2", "mismatch")
+    assert model_bytes(hardware) != model_bytes(mismatch)
+
+
+def test_a_resumed_run_ends_with_the_same_weights(
+    trained: Callable[[str, str], tuple[Path, dict[str, Any]]],
+    choices: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    """The schedule of the signs and the drawn chips continue where they were."""
+    whole, _ = trained("h1v2", "mismatch")
+    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
+    Run.open(tmp_path / "broken").train()
+    assert model_bytes(tmp_path / "broken") == model_bytes(whole)
+
+
+def test_each_batch_has_its_chip_and_each_epoch_the_same_chips_to_select_on(
+    choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: dict[bool, list[Any]] = {True: [], False: []}
+    epochs = []
+    step = SignAnnealing.step
+
+    def record_seed(net: Any, seed: int | None) -> None:
+        seeds[net.training].append(seed)
+        prepare_net(net, seed=seed)
+
+    def record_step(self: Any, net: Any, epoch: int) -> Any:
+        epochs.append(epoch)
+        return step(self, net, epoch)
+
+    monkeypatch.setattr(classifier, "prepare_net", record_seed)
+    monkeypatch.setattr("nwavesdk.train.run.VAL_BATCH", 2)
+    monkeypatch.setattr(SignAnnealing, "step", record_step)
+    Run.new(tmp_path / "run", RunConfig.of(choices)).train()
+    assert epochs == [1, 2, 3]
+    training, validation = seeds[True], seeds[False]
+    assert len(set(training)) == len(training) >= 3
+    n_chips = len(validation) // 3
+    assert validation == validation[:n_chips] * 3
+    assert len(set(validation)) == n_chips > 1
+    assert not any(seed % 2 for seed in training + validation)
+
+
+def test_only_plain_training_ignores_the_bits(choices: dict[str, Any], tmp_path: Path) -> None:
+    for training in ("plain", "hardware", "mismatch"):
+        choices["chip"]["training"] = training
+        run = Run.new(tmp_path / training, RunConfig.of(choices))
+        assert run.network()[0].quantization_bits == (None if training == "plain" else 5)
+        assert run.network(deployed=True)[0].quantization_bits == 5
+
+
+def test_mismatch_of_weights_is_that_of_the_chip(choices: dict[str, Any], tmp_path: Path) -> None:
+    choices["chip"]["profile"] = "h1v1"
+    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    for net, stddev in ((run.network(mismatch=True), 0.02), (run.network(), None)):
+        synapses = [m for m in net if hasattr(m, "nb_inputs")]
+        assert [m.stddev for m in synapses] == [stddev] * len(synapses)
+
+
+def test_a_run_keeps_the_profile_with_which_it_began(
+    choices: dict[str, Any], tmp_path: Path
+) -> None:
+    text = (files("nwavesdk.chip") / "profiles" / "h1v2.toml").read_text()
+    profile = tmp_path / "profile.toml"
+    profile.write_text(text.replace("value = 1.66", "value = 1.0"))
+    choices["chip"]["profile"] = str(profile)
+    choices["learning"]["epochs"] = 1
+    Run.new(tmp_path / "run", RunConfig.of(choices)).train()
+    profile.write_text(text.replace("value = 1.66", "value = 0.1"))
+    net = Run.open(tmp_path / "run").model()
+    assert net[0].profile.number("weight_limit") == 1.0
+    assert find_violations(net) == []

@@ -1,0 +1,159 @@
+"""The data of a run: the scale, the three sets, and what a chip requires of them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("lightning")
+
+from nwavesdk.data import load_wav_folder, speakers_of, split_recordings
+from nwavesdk.train import RunConfig
+from nwavesdk.train.run_data import load_run_data
+from train.runs import chip_choices
+
+
+def test_the_scale_is_that_of_the_training_set(tones: Path) -> None:
+    _, data = load_run_data(RunConfig.of({"data": {"source": str(tones), "bands": 12}}))
+    recordings = load_wav_folder(tones, bands=12)
+    mean = np.concatenate(split_recordings(recordings, "recording")[0].train.frames).mean(0)
+    np.testing.assert_allclose(data.standard.mean, mean, rtol=1e-4)
+    assert np.abs(np.concatenate(recordings.frames).mean(0) - mean).max() > 1e-3
+
+
+@pytest.fixture
+def spoken(tmp_path: Path) -> Path:
+    """Noise by eight speakers who are named in the names of the files."""
+    soundfile = pytest.importorskip("soundfile")
+    draw = np.random.default_rng(0)
+    for name in ("no", "yes"):
+        (tmp_path / name).mkdir()
+        for speaker in range(8):
+            for take in range(2):
+                file = tmp_path / name / f"0{speaker}ab_nohash_{take}.wav"
+                soundfile.write(file, 0.1 * draw.standard_normal(2000), 8000)
+    return tmp_path
+
+
+def test_a_speaker_is_in_one_set(spoken: Path) -> None:
+    choices = {"data": {"source": str(spoken), "bands": 4}}
+    config, data = load_run_data(RunConfig.of(choices))
+    assert config.facts is not None
+    assert config.facts.split_by == "speaker"
+    split, _ = split_recordings(load_wav_folder(spoken, bands=4), "speaker")
+    assert np.array_equal(split.test.labels, data.test.labels)
+    speakers = [set(speakers_of(part.keys)) for part in split]
+    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 8
+    by_recording, others = load_run_data(
+        RunConfig.of({"data": {**choices["data"], "split": "recording"}})
+    )
+    assert by_recording.facts is not None
+    assert by_recording.facts.split_by == "recording"
+    assert not np.array_equal(data.standard.mean, others.standard.mean)
+
+
+def test_a_run_from_before_the_option_split_keeps_its_sets(spoken: Path) -> None:
+    """Only the facts of such a config record what the sets were split by."""
+    old, before = load_run_data(
+        RunConfig.of({"data": {"source": str(spoken), "bands": 4, "split": "recording"}})
+    )
+    content = old.model_dump()
+    del content["data"]["split"]
+    config, after = load_run_data(RunConfig.of(content))
+    assert config == old
+    assert np.array_equal(before.test.x, after.test.x)
+    del content["facts"]["split_by"]  # from before splits by speaker
+    assert load_run_data(RunConfig.of(content))[0] == old
+
+
+def test_a_run_for_a_chip_from_before_the_option_split_keeps_its_sets(spoken: Path) -> None:
+    choices = {"data": {"source": str(spoken), "split": "recording", "sample_rate": 8000}}
+    old, before = load_run_data(
+        RunConfig.of({**choices, "chip": {"profile": "h1v2", "duration": 0.2}})
+    )
+    assert old.facts is not None
+    assert old.facts.split_by == "recording"
+    content = old.model_dump()
+    del content["data"]["split"]
+    config, after = load_run_data(RunConfig.of(content))
+    assert config == old
+    assert np.array_equal(before.train.x, after.train.x)
+
+
+def test_a_resumed_run_accepts_its_split_by_name(spoken: Path) -> None:
+    config, _ = load_run_data(RunConfig.of({"data": {"source": str(spoken), "bands": 4}}))
+    config.check_same({"data": {"split": "speaker"}})
+    config.check_same({"data": {"split": "auto"}})
+    with pytest.raises(
+        ValueError, match=r"data\.split: a resumed run keeps its own choices, got 'recording'"
+    ):
+        config.check_same({"data": {"split": "recording"}})
+
+
+def test_digits_have_no_speakers() -> None:
+    with pytest.raises(
+        ValueError, match="the spoken digits do not name their speakers: leave --split out"
+    ):
+        load_run_data(RunConfig.of({"data": {"split": "speaker"}}))
+
+
+@pytest.fixture
+def for_chip(tones: Path) -> dict[str, Any]:
+    return chip_choices(tones)
+
+
+def test_the_gain_is_that_of_the_training_set_and_a_limit_counts_all_sets(
+    for_chip: dict[str, Any],
+) -> None:
+    for_chip["data"]["limit"] = 12
+    config, data = load_run_data(RunConfig.of(for_chip))
+    assert config.chip is not None
+    assert config.chip.gain is not None
+    gain = config.chip.gain
+    assert gain == float(f"{1 / np.quantile(data.train.x / gain, 0.99):.3g}")
+    assert 10 <= sum(map(len, data)) <= 15
+    for series in data:
+        assert len(set(np.bincount(series.labels))) == 1
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"chip": {"profile": "h1v2"}}, "a chip needs sound, but the spoken digits are features"),
+        ({"chip": {"profile": "h9"}, "data": {"source": "x"}}, "there is no profile h9"),
+    ],
+)
+def test_a_chip_needs_sound_and_a_profile(choices: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        load_run_data(RunConfig.of(choices))
+
+
+@pytest.mark.parametrize(
+    ("section", "choices", "message"),
+    [
+        (
+            "net",
+            {"hidden": [180]},
+            r"net: 16 \+ 180 \+ \d+ neurons .* do not fit on h1v2: got \d+, expected at most",
+        ),
+        (
+            "net",
+            {"threshold": 2.0},
+            "net.threshold: the chip's filters and neurons determine it, got 2.0",
+        ),
+        ("data", {"bands": 64}, "data.bands: .* got 64, expected 32: leave the option out"),
+        ("data", {"hold": 3}, "data.hold: .* got 3, expected None"),
+        (
+            "data",
+            {"sample_rate": None},
+            "data.sample_rate: a run for a chip needs the sample rate of the sound",
+        ),
+    ],
+)
+def test_choices_that_a_chip_cannot_have_are_rejected(
+    for_chip: dict[str, Any], section: str, choices: dict[str, Any], message: str
+) -> None:
+    for_chip[section] |= choices
+    with pytest.raises(ValueError, match=message):
+        load_run_data(RunConfig.of(for_chip))
