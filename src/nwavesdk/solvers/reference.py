@@ -62,7 +62,7 @@ def backward_reference(
         "adjoint",
         spike=heaviside,
         surrogate=spec.surrogate.derivative,
-        held=_zero if spec.detach_reset else _identity,
+        held=_drop_gradient if spec.detach_reset else _identity,
     )
     K = len(states)
     zeros = torch.zeros_like(problem.states[0])
@@ -102,7 +102,7 @@ def _identity(value: Any) -> Any:
     return value
 
 
-def _zero(_: Any) -> float:
+def _drop_gradient(_: Any) -> float:
     return 0.0
 
 

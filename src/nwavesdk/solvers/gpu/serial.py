@@ -51,7 +51,11 @@ def forward_gpu(problem: Problem, needs_membrane: bool = True, needs_saved: bool
     spike_counts = x.new_empty(-(-lanes // _block(lanes)), dtype=torch.int32)  # one per program
     w, *others = saved or (None,) * K
     # The order is that of the kernel `forward` in `render`.
-    arguments = [*_with_strides(x), *_constants(problem, real), *_states(problem, real)]
+    arguments = [
+        *_with_strides(x),
+        *_constant_arguments(problem, real),
+        *_state_arguments(problem, real),
+    ]
     arguments += [spikes, w, mem, *others, *last, spike_counts, lanes, T, N]
     _launch(gpu_kernels(problem.spec.neuron, real).forward, lanes, K, arguments)
     return Trace(spikes, mem, last, saved, spike_counts)
@@ -83,7 +87,12 @@ def backward_gpu(
     # Per lane; torch sums over the batch below. No atomics, so the sums are deterministic.
     grad_constants = [w.new_empty(B, N) for _ in problem.constants] if learns_constants else []
     # The order is that of the kernel `backward` in `render`.
-    arguments = [w, *others, *_states(problem, w.dtype), *_constants(problem, w.dtype)]
+    arguments = [
+        w,
+        *others,
+        *_state_arguments(problem, w.dtype),
+        *_constant_arguments(problem, w.dtype),
+    ]
     arguments += [*_with_strides(grad_s), *_with_strides(grad_mem), *last, *sigma]
     arguments += [grad_x, *grad_states, *grad_constants, lanes, T, N]
     kernels = gpu_kernels(
@@ -162,11 +171,11 @@ def _with_strides(t: Tensor | None) -> list[Any]:
     return [None, 0, 0, 0] if t is None else [t, *t.stride()]
 
 
-def _constants(problem: Problem, real: torch.dtype) -> list[Any]:
+def _constant_arguments(problem: Problem, real: torch.dtype) -> list[Any]:
     """The constants as kernel arguments: each an array and its stride, which may be 0."""
     values = [c.detach().to(real) for c in problem.constants]
     return [argument for c in values for argument in (c, *c.stride())]
 
 
-def _states(problem: Problem, real: torch.dtype) -> list[Tensor]:
+def _state_arguments(problem: Problem, real: torch.dtype) -> list[Tensor]:
     return [v.detach().to(real).contiguous() for v in problem.states]
