@@ -28,9 +28,13 @@ from nwavesdk.loss import (
 
 def mixed_net():
     net = SpikingSequential(
-        H1v1Synapse(6, 7), H1v1Layer(7, 20e-3, layer_topology="RC"), H1v2Synapse(7, 3), LIFLayer(3, 20e-3),
-        LIFSynapse(3, 2), LIFLayer(2, 20e-3, layer_topology="RC"),
-    )  # fmt: skip
+        H1v1Synapse(6, 7),
+        H1v1Layer(7, 20e-3, layer_topology="RC"),
+        H1v2Synapse(7, 3),
+        LIFLayer(3, 20e-3),
+        LIFSynapse(3, 2),
+        LIFLayer(2, 20e-3, layer_topology="RC"),
+    )
     for module, chip in ((net[0], "h1v1"), (net[1], "h1v1"), (net[2], "h1v2")):
         module.profile = load_profile(chip)
     with torch.no_grad():
