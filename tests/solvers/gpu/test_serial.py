@@ -221,7 +221,7 @@ def test_nothing_imports_triton_before_a_kernel_runs():
 def test_the_benchmark_says_that_it_needs_a_gpu():
     done = python("-m", "benchmarks.gpu", cwd=Path(__file__).parents[3])
     assert done.returncode == 1
-    assert "torch sees none here" in done.stderr
+    assert "torch sees none" in done.stderr
     assert "Traceback" not in done.stderr
 
 
