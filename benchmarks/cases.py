@@ -1,6 +1,38 @@
-"""The cases to measure and their targets: data only."""
+"""The cases to measure and their targets."""
+
+from dataclasses import dataclass
+from typing import Any
 
 from nwavesdk.analysis.bench import LayerCase, TrainingCase
+from nwavesdk.layers import LIFLayer
+from nwavesdk.surrogate import available
+
+
+@dataclass(frozen=True)
+class SurrogateCase(LayerCase):
+    """A layer to time, with another surrogate or with trained constants.
+
+    Args:
+        surrogate: Name of a surrogate in the catalogue; it has its default parameters.
+        learn: Whether taus and thresholds are trained.
+    """
+
+    surrogate: str = "fast_sigmoid"
+    learn: bool = False
+
+    @property
+    def name(self) -> str:
+        """A name such as `layer/64x100x512/atan/learnable`."""
+        prefix = super().name.removesuffix("fast_sigmoid/fixed")
+        return f"{prefix}{self.surrogate}/{'learnable' if self.learn else 'fixed'}"
+
+    def build_layer(self, solver: str, **options: Any) -> LIFLayer:
+        """The layer of `LayerCase` with the surrogate, and with trained constants if wanted."""
+        options["spike_grad"] = available()[self.surrogate]()
+        options["learn_taus"] = self.learn
+        options["learn_thresholds"] = self.learn
+        return super().build_layer(solver, **options)
+
 
 DECAY_TAU = 20  # steps; every layer here has taus of 20 ms at dt = 1 ms
 
@@ -21,7 +53,7 @@ QUICK_LAYER_SHAPES = [(64, 100, 512), (64, 250, 128), (64, 100, 20)]
 TRAINING = [TrainingCase(), TrainingCase(density=None)]
 RECURRENT = [
     LayerCase((64, 250, 128), recurrent=True),
-    LayerCase((64, 250, 128), recurrent=True, learn=True),
+    SurrogateCase((64, 250, 128), recurrent=True, learn=True),
 ]
 
 SWEEPS = {

@@ -136,7 +136,7 @@ def _measure_rounds(
 
 def _cases() -> dict[str, LayerCase | TrainingCase]:
     layers = [
-        LayerCase(shape, surrogate, learn)
+        cases.SurrogateCase(shape, surrogate=surrogate, learn=learn)
         for shape in cases.LAYER_SHAPES
         for surrogate in cases.SURROGATES
         for learn in (False, True)

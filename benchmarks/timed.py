@@ -33,7 +33,7 @@ def layer(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[
     surrogates = cases.SURROGATES[:1] if quick else cases.SURROGATES
     for shape in cases.QUICK_LAYER_SHAPES if quick else cases.LAYER_SHAPES:
         group = [
-            LayerCase(shape, s, learn)
+            cases.SurrogateCase(shape, surrogate=s, learn=learn)
             for s in surrogates
             for learn in ((False,) if quick else (False, True))
         ]

@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from benchmarks import cases, compare, growth, results, slopes, table, timed
-from nwavesdk.analysis.bench import LayerCase, TrainingCase
+from nwavesdk.analysis.bench import (
+    LayerCase,
+    TrainingCase,
+    compare_outcomes,
+    layer_contender,
+    layer_input,
+)
 from nwavesdk.analysis.shapes import derivative_shape
 from nwavesdk.cli.app import split_commas
 from nwavesdk.surrogate import parse
@@ -120,6 +126,17 @@ def test_growth_is_the_slope_of_the_larger_half():
     assert math.isclose(fit["slopes"]["other"], 2, abs_tol=1e-9)
     with pytest.raises(ValueError, match="at least two"):
         growth.exponent([1.0], [1.0])
+
+
+def test_a_layer_with_another_surrogate_and_trained_constants_has_parity():
+    case = cases.SurrogateCase((2, 12, 6), surrogate="atan", learn=True)
+    assert case.name == "layer/2x12x6/atan/learnable"
+    assert cases.SurrogateCase((2, 12, 6)).name == LayerCase((2, 12, 6)).name
+    contender = layer_contender(case, *layer_input(case))
+    assert contender.call().gradients.keys() == {"x", "log_taus", "thresholds"}
+    parity = compare_outcomes(contender.call, contender.reference)
+    assert parity.agrees
+    assert 0 < parity.rate < 0.3
 
 
 def test_every_target_has_its_case():

@@ -5,13 +5,13 @@ Both run forward and backward. The dense products of the training step are also 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nwavesdk.analysis.bench.measure import Contender, Outcome
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
-from nwavesdk.surrogate import available
 
 __all__ = [
     "BYTES",
@@ -39,14 +39,10 @@ class LayerCase:
 
     Args:
         shape: B, T, N.
-        surrogate: Name of a surrogate in the catalogue; it has its default parameters.
-        learn: Whether taus and thresholds are trained.
         recurrent: Whether the layer has `recurrent_weights`.
     """
 
     shape: tuple[int, int, int]
-    surrogate: str = "fast_sigmoid"
-    learn: bool = False
     recurrent: bool = False
 
     @property
@@ -54,23 +50,20 @@ class LayerCase:
         """A name such as `layer/64x100x512/fast_sigmoid/fixed`."""
         size = "x".join(map(str, self.shape))
         kind = "recurrent" if self.recurrent else "layer"
-        return f"{kind}/{size}/{self.surrogate}/{'learnable' if self.learn else 'fixed'}"
+        return f"{kind}/{size}/fast_sigmoid/fixed"
 
-    def build_layer(self, solver: str) -> LIFLayer:
-        """The layer; its recurrent weights are on a grid and always the same."""
+    def build_layer(self, solver: str, **options: Any) -> LIFLayer:
+        """The layer; its recurrent weights are on a grid and always the same.
+
+        Args:
+            solver: The layer's solver.
+            options: More options of the layer, which a subclass may set.
+        """
         n = self.shape[2]
-        layer = LIFLayer(
-            n,
-            TAU,
-            spike_grad=available()[self.surrogate](),
-            learn_taus=self.learn,
-            learn_thresholds=self.learn,
-            layer_topology="RC" if self.recurrent else "FF",
-            solver=solver,
-        )
+        topology = "RC" if self.recurrent else "FF"
+        layer = LIFLayer(n, TAU, layer_topology=topology, solver=solver, **options)
         if layer.recurrent_weights is not None:
-            draw = torch.Generator().manual_seed(1)
-            weights = torch.randn(n, n, generator=draw) * 0.5 / n**0.5
+            weights = torch.randn(n, n, generator=torch.Generator().manual_seed(1)) * 0.5 / n**0.5
             layer.recurrent_weights.data.copy_(round_to_grid(weights))
         return layer
 
