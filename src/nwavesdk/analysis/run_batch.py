@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nwavesdk.layers import SpikingSequential
+from nwavesdk.layers import NeuronLayer, SpikingSequential
 from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.checkpoint import AtomicCheckpointIO
 from nwavesdk.train.classifier import population_loss
 from nwavesdk.train.network import chip_seed, stream_seed
 from nwavesdk.train.run_data import load_run_data
 
-__all__ = ["RunBatch"]
+__all__ = ["RunBatch", "busiest_neuron"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +79,22 @@ class RunBatch:
             loss=loss,
             pictures=pictures,
         )
+
+
+@torch.no_grad()
+def busiest_neuron(net: SpikingSequential, x: Tensor) -> tuple[Tensor, Tensor, float, float]:
+    """Membrane, spikes, threshold and time step of the busiest neuron of the first layer.
+
+    Args:
+        net: A prepared net; see `prepare_net`.
+        x: Input [B, T, *features]; its first sequence counts.
+    """
+    name, record = next(iter(net.record(x[:1]).layers.items()))
+    neuron = int(record.spk[0].sum(0).argmax())
+    layer = net.get_submodule(name)
+    assert isinstance(layer, NeuronLayer)
+    threshold = float(layer.constants()[1][neuron])
+    return record.u[0, :, neuron], record.spk[0, :, neuron], threshold, layer.dt
 
 
 def _load_net(run: Run, has_mismatch: bool, use_initial: bool) -> tuple[SpikingSequential, str]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from nwavesdk.analysis.compare.study import Cell, Study
+from nwavesdk.analysis.compare.study import Study
+from nwavesdk.analysis.run_batch import busiest_neuron
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import ChipInstance, prepare_net
 from nwavesdk.surrogate import parse
@@ -95,7 +96,11 @@ def write_comparison(study: Study) -> Path:
     _add_tables(page, study)
     page.add_courses(_courses(study))
     page.add_curves(surrogates)
-    page.add_trace(surrogates, *_busiest_neuron(study.cells[0]))
+    run = Run.open(study.cells[0].path)
+    net = run.model().eval()
+    with ChipInstance(None).on(net):
+        prepare_net(net)
+        page.add_trace(surrogates, *busiest_neuron(net, torch.from_numpy(run.data.val.x)))
     page.add_table(
         "Cells",
         "All runs. Equal hashes mean weights that are equal bit by bit.",
@@ -147,23 +152,6 @@ def _courses(study: Study) -> dict[str, dict[str, list[list[float]]]]:
         for name in (*PLOTTED_COLUMNS, *by_layer):
             courses[name][cell.arm].append([float(epoch[name]) for epoch in epochs])
     return courses
-
-
-@torch.no_grad()
-def _busiest_neuron(cell: Cell) -> tuple[torch.Tensor, torch.Tensor, float, float]:
-    """Membrane, spikes, threshold and time step of the busiest neuron of the first hidden layer.
-
-    The input is the first recording of the validation set.
-    """
-    run = Run.open(cell.path)
-    net = run.model().eval()
-    with ChipInstance(None).on(net):
-        prepare_net(net)
-        recording = net.record(torch.from_numpy(run.data.val.x[:1]))
-    record = next(iter(recording.layers.values()))
-    neuron = int(record.spk[0].sum(0).argmax())
-    threshold = run.config.net.threshold if run.profile is None else run.profile.number("threshold")
-    return record.u[0, :, neuron], record.spk[0, :, neuron], threshold, run.config.net.dt
 
 
 def _defined(value: float) -> float | None:
