@@ -1,4 +1,4 @@
-"""The numbers of a scan, against those of whole passes under autograd."""
+"""The numbers of a scan, against those of whole passes; the rule that recommends surrogates."""
 
 import copy
 
@@ -16,9 +16,9 @@ from analysis.slopes.nets import (
     loss_fn,
     whole_pass,
 )
-from nwavesdk.analysis import scan_slopes
-from nwavesdk.layers import NeuronLayer
-from nwavesdk.surrogate import atan
+from nwavesdk.analysis import SlopeScan, scan_slopes
+from nwavesdk.layers import LIFLayer, LIFSynapse, NeuronLayer, SpikingSequential
+from nwavesdk.surrogate import ATan, atan, fast_sigmoid
 
 
 def test_numbers_are_those_of_whole_passes():
@@ -68,3 +68,93 @@ def test_norms_below_and_above_what_float32_can_square():
             net, x, lambda spk, mem, scale=scale: scale * loss_fn(spk, mem), [atan(2)]
         )
         np.testing.assert_allclose(scaled.norm / scale, plain.norm, rtol=1e-4)
+
+
+def scan_of(norms, surrogates, current):
+    norm = np.array(norms, float)
+    C, L = norm.shape
+    return SlopeScan(
+        layers=tuple(str(2 * k + 1) for k in range(L)),
+        candidates=tuple(map(str, range(C))),
+        surrogates=tuple(one if isinstance(one, tuple) else (one,) * L for one in surrogates),
+        current=(current,) * L,
+        norm=norm,
+        by_time=norm[..., None],
+        usable=np.ones((C, L)),
+        weight_norm={},
+        rates=(0.1,) * L,
+    )
+
+
+SLOPES = [fast_sigmoid(k) for k in (1, 8, 25)]
+
+
+def chosen(scan, kind=None):
+    return [advice.surrogate for advice in scan.recommend(kind)]
+
+
+def test_no_layer_gets_less_than_the_next_one():
+    scan = scan_of([[40, 20, 2], [6, 4, 4], [0.03, 0.5, 10]], SLOPES, fast_sigmoid(25))
+    assert chosen(scan) == [fast_sigmoid(8), fast_sigmoid(8), fast_sigmoid(8)]
+    first = scan.recommend()[0]
+    assert (first.share, first.share_now, first.transfer) == (1.5, 0.003, 1.5)
+    assert first.reason.startswith(
+        "layer 1 receives 0.3 % of the last layer's gradient at fast_sigmoid(slope=25), "
+        "150 % at fast_sigmoid(slope=8)"
+    )
+
+
+def test_each_layer_has_its_own_best_candidate():
+    scan = scan_of([[40, 20, 2], [3, 4, 4], [0.03, 0.5, 10]], SLOPES, fast_sigmoid(25))
+    assert chosen(scan) == [fast_sigmoid(1), fast_sigmoid(8), fast_sigmoid(8)]
+
+
+def test_if_all_candidates_lose_the_smallest_loss_wins():
+    scan = scan_of([[1, 2], [1, 4], [1, 8]], SLOPES, fast_sigmoid(25))
+    assert chosen(scan) == [fast_sigmoid(1)] * 2
+    assert "every candidate loses some, and this one loses least" in scan.recommend()[0].reason
+
+
+def test_if_all_candidates_grow_the_smallest_growth_wins():
+    scan = scan_of([[400, 2], [30, 3], [12, 4]], SLOPES, fast_sigmoid(1))
+    assert chosen(scan) == [fast_sigmoid(25)] * 2
+
+
+def test_only_uniform_candidates_of_the_class_count():
+    surrogates = [fast_sigmoid(8), atan(2), (fast_sigmoid(1), fast_sigmoid(2))]
+    scan = scan_of([[1, 4], [1, 1], [2, 2]], surrogates, fast_sigmoid(8))
+    assert chosen(scan) == [fast_sigmoid(8)] * 2
+    assert chosen(scan, ATan) == [atan(2)] * 2
+    with pytest.raises(ValueError, match="no candidate is a Sigmoid in all layers"):
+        scan.recommend(type("Sigmoid", (), {}))
+
+
+def test_no_gradient_arrives():
+    scan = scan_of([[0, 0], [0, 0], [0, 0]], SLOPES, fast_sigmoid(25))
+    assert "look for silent layers" in scan.recommend()[0].reason
+
+
+def test_a_single_layer_keeps_its_surrogate():
+    scan = scan_of([[3], [2], [1]], SLOPES, fast_sigmoid(25))
+    assert chosen(scan) == [fast_sigmoid(25)]
+    assert "the only one and keeps its surrogate" in scan.recommend()[0].reason
+
+
+def test_a_deep_net_gets_gentler_slopes_that_keep_the_gradient():
+    torch.manual_seed(0)
+    modules = []
+    for n_in in [12, *[40] * 7]:
+        modules += [LIFSynapse(n_in, 40), LIFLayer(40, 10e-3)]
+    net, x = SpikingSequential(*modules), torch.rand(8, 60, 12)
+
+    def loss_fn(spk, _):
+        return (spk.mean((0, 1)) * torch.linspace(-1, 1, 40)).sum()
+
+    scan = scan_slopes(net, x, loss_fn)
+    assert scan.current_row is not None
+    assert scan.ratio[scan.current_row] < 0.02
+    advice = scan.recommend()
+    assert all(one.surrogate.slope < 25 for one in advice)
+    checked = scan_slopes(net, x, loss_fn, {"recommended": [one.surrogate for one in advice]})
+    assert 0.3 < checked.ratio[0] < 100
+    assert (checked.usable > 0.9).all()

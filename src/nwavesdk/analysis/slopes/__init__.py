@@ -1,8 +1,7 @@
 """How much gradient reaches each layer under each of many surrogates, from one forward pass."""
 
-from nwavesdk.analysis.slopes.advice import Advice
 from nwavesdk.analysis.slopes.recorded_pass import LayerGradient, RecordedPass
-from nwavesdk.analysis.slopes.scan import SlopeScan, scan_recorded_pass, scan_slopes
+from nwavesdk.analysis.slopes.scan import Advice, SlopeScan, scan_recorded_pass, scan_slopes
 
 __all__ = [
     "Advice",

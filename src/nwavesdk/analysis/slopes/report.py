@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nwavesdk.analysis.run_batch import RunBatch
-from nwavesdk.analysis.slopes.advice import Advice, percent
+from nwavesdk.analysis.run_batch import RunBatch, busiest_neuron
 from nwavesdk.analysis.slopes.candidates import surrogate_label
 from nwavesdk.analysis.slopes.recorded_pass import RecordedPass
-from nwavesdk.analysis.slopes.scan import Array, SlopeScan, scan_recorded_pass
+from nwavesdk.analysis.slopes.scan import Advice, Array, SlopeScan, percent, scan_recorded_pass
 from nwavesdk.internal.files import write_atomically
-from nwavesdk.layers import NeuronLayer, prepare_net
+from nwavesdk.layers import prepare_net
 from nwavesdk.surrogate import Surrogate
 from nwavesdk.train.page import Page
 from nwavesdk.train.theme import LIGHT, Theme, render_png
@@ -211,7 +209,6 @@ def _draw_candidate(panels: Sequence[Axes], scan: SlopeScan, row: int, **style: 
     last.plot(visible(scan.by_time[row, -1]), linewidth=1.6, **style)
 
 
-@torch.no_grad()
 def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
     """Write the page of a report.
 
@@ -239,14 +236,8 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
     surrogates = {surrogate_label(s): s for chosen in report.scan.surrogates for s in chosen}
     shown = dict(list(surrogates.items())[:MAX_CURVES])
     page.add_curves(shown)
-    # The trace is that of the busiest neuron of the first layer in the first recording.
     prepare_net(batch.net, seed=batch.chip)
-    name, record = next(iter(batch.net.record(batch.x[:1]).layers.items()))
-    neuron = int(record.spk[0].sum(0).argmax())
-    layer = batch.net.get_submodule(name)
-    assert isinstance(layer, NeuronLayer)
-    threshold = float(layer.constants()[1][neuron])
-    page.add_trace(shown, record.u[0, :, neuron], record.spk[0, :, neuron], threshold, layer.dt)
+    page.add_trace(shown, *busiest_neuron(batch.net, batch.x))
     page.write(path)
 
 
