@@ -111,9 +111,9 @@ def test_other_devices_take_the_reference_and_return_what_is_needed(monkeypatch)
         states=tuple(v.to("meta") for v in p.states),
         constants=tuple(c.to("meta") for c in p.constants),
     )
-    trace = serial.forward_serial(p, needs_membrane=False, needs_saved=False)
-    assert trace.spikes.shape == p.x.shape
-    assert trace.mem is None
-    assert trace.saved is None
+    solution = serial.forward_serial(p, needs_membrane=False, needs_saved=False)
+    assert solution.spikes.shape == p.x.shape
+    assert solution.mem is None
+    assert solution.saved is None
     monkeypatch.setattr(serial, "backward_reference", lambda *_: "reference")
     assert serial.backward_serial(p, None, None, True) == "reference"

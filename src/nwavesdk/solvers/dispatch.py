@@ -156,25 +156,18 @@ def choose_solver(device: str, neuron: str, lanes: int, T: int, decay: float) ->
         >>> choose_solver("cuda", "lif_subtraction", lanes=1 << 20, T=128, decay=0.9)
         'serial'
     """
-    serial, compasso = _predicted_seconds(device, neuron, lanes, T, decay)
-    return "compasso" if compasso < serial else "serial"
-
-
-def _predicted_seconds(
-    device: str, neuron: str, lanes: int, T: int, decay: float
-) -> tuple[float, float]:
-    """Predicted time of a forward and a backward pass [s]: serial, comPaSSo."""
     costs = _COSTS.get(device, _COSTS["cuda"])
     steps = wanted_length(decay)
 
+    # Predicted times of a forward and a backward pass [s].
     def kernel(length: int, width: int) -> float:
         return costs.call + length * max(costs.step, costs.neuron_step * width)
 
-    serial = 2 * kernel(T, lanes)
     if LEAST_CHUNKS * steps > T:
-        return serial, serial
+        return "serial"
     one_pass = kernel(steps, T // steps * lanes)
     overhead = costs.chunk_pass + costs.chunk_neuron_step * T * lanes
     passes = _PASSES.get(neuron, 7)
     # Backward is three passes with one scan.
-    return serial, passes * (one_pass + overhead) + 3 * one_pass + costs.chunk_pass
+    compasso = passes * (one_pass + overhead) + 3 * one_pass + costs.chunk_pass
+    return "compasso" if compasso < 2 * kernel(T, lanes) else "serial"

@@ -21,9 +21,9 @@ from torch import Tensor
 from nwavesdk.solvers.problem import (
     Problem,
     Solution,
-    TraceGradient,
+    SolutionGradient,
     from_saved_dtype,
-    spec_by_name,
+    specs_by_name,
     to_saved_dtype,
     unflatten_call,
 )
@@ -80,11 +80,13 @@ def _forward_operator(
 
     `recurrence` is empty, or the recurrent weights and the spikes before the first step.
     """
-    problem = Problem(spec_by_name(name), x, tuple(states), tuple(constants), *recurrence)
-    trace = FORWARD[solver](problem, needs_membrane, True)
-    assert trace.saved is not None
-    mem = [] if trace.mem is None else [trace.mem]
-    return _unshared([trace.spikes, *mem, *trace.last, *to_saved_dtype(problem, trace.saved)])
+    problem = Problem(specs_by_name[name], x, tuple(states), tuple(constants), *recurrence)
+    solution = FORWARD[solver](problem, needs_membrane, True)
+    assert solution.saved is not None
+    mem = [] if solution.mem is None else [solution.mem]
+    return _unshared(
+        [solution.spikes, *mem, *solution.last, *to_saved_dtype(problem, solution.saved)]
+    )
 
 
 @_forward_operator.register_fake
@@ -100,7 +102,7 @@ def _(
     B, T, N = x.shape
     sequences = [x.new_empty(B, T, N) for _ in range(1 + needs_membrane)]
     saved = [x.new_empty(B, T, N) for _ in states]
-    if spec_by_name(name).saved_dtype == "bfloat16":
+    if specs_by_name[name].saved_dtype == "bfloat16":
         saved[0] = saved[0].bfloat16()
     return [*sequences, *(x.new_empty(B, N) for _ in states), *saved]
 
@@ -128,11 +130,11 @@ def _adjoint_operator(
     `grads` are those of the outputs of `_forward_operator` without the saved tensors; `tensors` is
     the layout of `flatten_call`.
     """
-    problem, trace = unflatten_call(spec_by_name(name), tensors)
+    problem, solution = unflatten_call(specs_by_name[name], tensors)
     grad_s, *others = grads
     grad_mem = others.pop(0) if has_membrane else None
-    gradient = TraceGradient(grad_s, grad_mem, others)
-    gradients = BACKWARD[solver](problem, trace, gradient, learns_constants, False)
+    gradient = SolutionGradient(grad_s, grad_mem, others)
+    gradients = BACKWARD[solver](problem, solution, gradient, learns_constants, False)
     return _unshared([g for g in gradients if g is not None])
 
 
@@ -147,7 +149,7 @@ def _(
     recurrent: bool,
 ) -> list[Tensor]:
     # See `flatten_call` for the layout.
-    neuron = spec_by_name(name).neuron
+    neuron = specs_by_name[name].neuron
     K, C = len(neuron.states), len(neuron.constants)
     w = tensors[K + C].to(tensors[0].dtype)
     like = [w, *tensors[:K]]

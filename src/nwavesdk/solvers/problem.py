@@ -5,6 +5,7 @@ All solvers share the shapes: sequences [B, T, N], states [B, N], constants [N].
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -17,16 +18,15 @@ from nwavesdk.surrogate import Surrogate, heaviside
 __all__ = [
     "Problem",
     "Solution",
+    "SolutionGradient",
     "Spec",
-    "Trace",
-    "TraceGradient",
     "delay_one_step",
-    "explain_freed_graph",
     "flatten_call",
     "from_saved_dtype",
+    "load_saved_tensors",
     "membrane_before_reset",
-    "spec_by_name",
     "spec_name",
+    "specs_by_name",
     "spike_argument",
     "state_trajectories",
     "to_saved_dtype",
@@ -53,26 +53,19 @@ class Spec:
     saved_dtype: str | None = None
 
 
-_specs: dict[str, Spec] = {}
-_names: dict[Spec, str] = {}
+specs_by_name: dict[str, Spec] = {}  # those that `spec_name` has named
 
 
+@cache
 def spec_name(spec: Spec) -> str:
     """The text by which torch operators know `spec`; torch compiles again when it changes.
 
     The text contains everything that shapes and dtypes depend on: torch keeps compiled code on
     disk, where another process that numbers its specs differently may find it.
     """
-    if spec not in _names:
-        name = f"{spec.neuron.name}, saves {spec.saved_dtype} #{len(_names)}"
-        _names[spec] = name
-        _specs[name] = spec
-    return _names[spec]
-
-
-def spec_by_name(name: str) -> Spec:
-    """The spec to which `spec_name` has given this name."""
-    return _specs[name]
+    name = f"{spec.neuron.name}, saves {spec.saved_dtype} #{len(specs_by_name)}"
+    specs_by_name[name] = spec
+    return name
 
 
 @dataclass(frozen=True)
@@ -99,34 +92,15 @@ class Problem:
     spikes: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class Solution:
-    """What a solver returns, under autograd.
-
-    Attributes:
-        spikes: Spikes [B, T, N].
-        mem: First state after each step [B, T, N], with gradients; None if it was not requested.
-        last: States after the last step, each [B, N], with gradients.
-        saved: See `Trace.saved`; without a graph, None if it was not requested.
-        spike_count: See `Trace.spike_count`.
-    """
-
-    spikes: Tensor
-    mem: Tensor | None
-    last: tuple[Tensor, ...]
-    saved: tuple[Tensor, ...] | None
-    spike_count: int | Tensor | None = None
-
-
-class Trace(NamedTuple):
-    """What a forward pass without a graph returns.
+class Solution(NamedTuple):
+    """What a solver returns: `solve` under autograd, forward passes without a graph.
 
     Attributes:
         spikes: Spikes [B, T, N].
         mem: First state after each step [B, T, N]; None if it was not requested.
         last: States after the last step, each [B, N].
-        saved: What backward needs: `w` of each step, and every state but the first after each step,
-            each [B, T, N]; None if it was not requested.
+        saved: What backward needs, without gradients: `w` of each step, and every state but the
+            first after each step, each [B, T, N]; None if it was not requested.
         spike_count: Number of spikes, or None if they were not counted. From a GPU this is a tensor
             whose sum is the number, because reading it would wait for the device.
     """
@@ -138,7 +112,7 @@ class Trace(NamedTuple):
     spike_count: int | Tensor | None = None
 
 
-class TraceGradient(NamedTuple):
+class SolutionGradient(NamedTuple):
     """Gradients of the spikes, of `mem`, and of each state in `last`; None where one is zero."""
 
     spikes: Tensor | None
@@ -159,20 +133,17 @@ def delay_one_step(initial: Sequence[Tensor], sequences: Sequence[Tensor]) -> li
 
 def membrane_before_reset(problem: Problem, saved: tuple[Tensor, ...]) -> Tensor:
     """The membrane before reset `u` of all steps [B, T, N], without gradient."""
-    u, _, _ = _repeat_fire(problem, saved)
-    return u
+    return _repeat_fire(problem, saved)[0]
 
 
 def spike_argument(problem: Problem, saved: tuple[Tensor, ...]) -> Tensor:
     """The argument z of the spike function in all steps [B, T, N], without gradient."""
-    _, _, z = _repeat_fire(problem, saved)
-    return z
+    return _repeat_fire(problem, saved)[2]
 
 
 def state_trajectories(problem: Problem, saved: tuple[Tensor, ...]) -> list[Tensor]:
     """The states after each step, each [B, T, N], without gradient."""
-    _, v, _ = _repeat_fire(problem, saved)
-    return [v, *saved[1:]]
+    return [_repeat_fire(problem, saved)[1], *saved[1:]]
 
 
 @torch.no_grad()
@@ -229,25 +200,25 @@ def _threshold(problem: Problem) -> Tensor:
     return constants.get("threshold", torch.zeros_like(problem.constants[0])).detach()
 
 
-def flatten_call(problem: Problem, trace: Trace) -> list[Tensor]:
+def flatten_call(problem: Problem, solution: Solution) -> list[Tensor]:
     """A forward pass as the flat list of tensors that autograd saves.
 
     Layout, for K states and C constants: states before the first step (K), constants (C),
-    `Trace.saved` in the saved dtype (K); then, for a recurrent problem, its weights, the spikes
+    `Solution.saved` in the saved dtype (K); then, for a recurrent problem, its weights, the spikes
     before the first step, and the spikes.
     """
-    assert trace.saved is not None
-    tensors = [*problem.states, *problem.constants, *to_saved_dtype(problem, trace.saved)]
+    assert solution.saved is not None
+    tensors = [*problem.states, *problem.constants, *to_saved_dtype(problem, solution.saved)]
     if problem.recurrent is not None:
         assert problem.spikes is not None
-        tensors += [problem.recurrent, problem.spikes, trace.spikes]
+        tensors += [problem.recurrent, problem.spikes, solution.spikes]
     return tensors
 
 
-def unflatten_call(spec: Spec, tensors: Sequence[Tensor]) -> tuple[Problem, Trace]:
+def unflatten_call(spec: Spec, tensors: Sequence[Tensor]) -> tuple[Problem, Solution]:
     """The inverse of `flatten_call`, as far as backward reads it.
 
-    `Problem.x` is the stored `w`; without recurrence, so is `Trace.spikes`.
+    `Problem.x` is the stored `w`; without recurrence, so is `Solution.spikes`.
     """
     K, C = len(spec.neuron.states), len(spec.neuron.constants)
     states = tuple(tensors[:K])
@@ -256,7 +227,7 @@ def unflatten_call(spec: Spec, tensors: Sequence[Tensor]) -> tuple[Problem, Trac
     recurrence = tensors[K + C + K :]
     problem = Problem(spec, stored[0], states, constants, *recurrence[:2])
     saved = from_saved_dtype(problem, stored)
-    return problem, Trace(recurrence[2] if recurrence else saved[0], None, (), saved)
+    return problem, Solution(recurrence[2] if recurrence else saved[0], None, (), saved)
 
 
 def torch_page(neuron: Neuron, name: str, **names: Any) -> Any:
@@ -277,20 +248,25 @@ def torch_page(neuron: Neuron, name: str, **names: Any) -> Any:
     return bind(getattr(neuron, name), m=torch, **pages, **names)
 
 
-def explain_freed_graph(error: RuntimeError) -> RuntimeError:
-    """A clear form of autograd's error about a graph that an earlier backward pass has freed."""
-    if "modified by an inplace operation" in str(error):
-        return RuntimeError(
-            "a tensor that an earlier part of the sequence was computed from has been modified "
-            "since (a loaded checkpoint, an optimizer step, a changed input): call "
-            "prepare_net(model) or detach_state(model) before the next part. "
-            f"torch reports: {error}"
-        )
-    if "second time" not in str(error):
-        return error
-    return RuntimeError(
-        "backward() reached a sequence whose graph it has already freed: when a layer carries its "
-        "state over, call prepare_net(model) to start again, or detach_state(model) to continue "
-        "from the state without its past (truncated backpropagation through time); for two passes "
-        "through one sequence, use backward(retain_graph=True)."
-    )
+def load_saved_tensors(ctx: Any) -> tuple[Tensor, ...]:
+    """`ctx.saved_tensors`; raises a clear error if an earlier backward pass has freed the graph."""
+    try:
+        tensors: tuple[Tensor, ...] = ctx.saved_tensors
+    except RuntimeError as error:
+        if "modified by an inplace operation" in str(error):
+            raise RuntimeError(
+                "a tensor that an earlier part of the sequence was computed from has been modified "
+                "since (a loaded checkpoint, an optimizer step, a changed input): call "
+                "prepare_net(model) or detach_state(model) before the next part. "
+                f"torch reports: {error}"
+            ) from None
+        if "second time" in str(error):
+            raise RuntimeError(
+                "backward() reached a sequence whose graph it has already freed: when a layer "
+                "carries its state over, call prepare_net(model) to start again, or "
+                "detach_state(model) to continue from the state without its past (truncated "
+                "backpropagation through time); for two passes through one sequence, use "
+                "backward(retain_graph=True)."
+            ) from None
+        raise
+    return tensors

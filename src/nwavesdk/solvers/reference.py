@@ -11,10 +11,9 @@ from torch import Tensor
 from nwavesdk.solvers.problem import (
     Problem,
     Solution,
-    Trace,
-    TraceGradient,
+    SolutionGradient,
     delay_one_step,
-    explain_freed_graph,
+    load_saved_tensors,
     state_trajectories,
     torch_page,
 )
@@ -52,17 +51,19 @@ def solve_reference(problem: Problem) -> Solution:
 
 
 def backward_reference(
-    problem: Problem, trace: Trace, grads: TraceGradient, learns_constants: bool
+    problem: Problem, solution: Solution, grads: SolutionGradient, learns_constants: bool
 ) -> tuple[Tensor | None, ...]:
     """The neuron's adjoint step by step: `backward_serial` for devices without compiled kernels."""
     spec = problem.spec
-    w, states = _steps_of(problem, trace)
+    assert solution.saved is not None
+    w = solution.saved[0]
+    states = delay_one_step(problem.states, state_trajectories(problem, solution.saved))
     adjoint = torch_page(
         spec.neuron,
         "adjoint",
         spike=heaviside,
         surrogate=spec.surrogate.derivative,
-        held=_drop_gradient if spec.detach_reset else _identity,
+        held=(lambda _: 0.0) if spec.detach_reset else _identity,
     )
     K = len(states)
     zeros = torch.zeros_like(problem.states[0])
@@ -86,24 +87,13 @@ def backward_reference(
     if problem.recurrent is None:
         return grad, *grad_states, *sums
     assert problem.spikes is not None
-    (previous,) = delay_one_step([problem.spikes], [trace.spikes])
+    (previous,) = delay_one_step([problem.spikes], [solution.spikes])
     grad_recurrent = previous.flatten(0, 1).t() @ grad.flatten(0, 1)
     return grad, *grad_states, *sums, grad_recurrent, grad_s
 
 
-def _steps_of(problem: Problem, trace: Trace) -> tuple[Tensor, list[Tensor]]:
-    """`w` and the states before each step, each [B, T, N]."""
-    assert trace.saved is not None
-    after = state_trajectories(problem, trace.saved)
-    return trace.saved[0], delay_one_step(problem.states, after)
-
-
 def _identity(value: Any) -> Any:
     return value
-
-
-def _drop_gradient(_: Any) -> float:
-    return 0.0
 
 
 class _ExplainFreedGraph(torch.autograd.Function):
@@ -117,8 +107,5 @@ class _ExplainFreedGraph(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        try:
-            _ = ctx.saved_tensors
-        except RuntimeError as error:
-            raise explain_freed_graph(error) from None
+        load_saved_tensors(ctx)
         return grads

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nwavesdk.solvers.cpu.serial import backward_cpu, forward_cpu
 from nwavesdk.solvers.gpu.serial import backward_gpu, forward_gpu, has_gpu_kernel
-from nwavesdk.solvers.problem import Problem, Trace, TraceGradient
+from nwavesdk.solvers.problem import Problem, Solution, SolutionGradient
 from nwavesdk.solvers.reference import backward_reference, solve_reference
 
 __all__ = ["backward_serial", "forward_serial"]
@@ -16,7 +16,7 @@ __all__ = ["backward_serial", "forward_serial"]
 
 def forward_serial(
     problem: Problem, needs_membrane: bool = True, needs_saved: bool = True
-) -> Trace:
+) -> Solution:
     """Run the problem without a graph.
 
     Args:
@@ -30,29 +30,27 @@ def forward_serial(
         return forward_gpu(problem, needs_membrane, needs_saved)
     with torch.no_grad():
         solution = solve_reference(problem)
-    return Trace(
-        solution.spikes,
-        solution.mem if needs_membrane else None,
-        solution.last,
-        solution.saved if needs_saved else None,
+    return solution._replace(
+        mem=solution.mem if needs_membrane else None,
+        saved=solution.saved if needs_saved else None,
     )
 
 
 def backward_serial(
     problem: Problem,
-    trace: Trace,
-    grads: TraceGradient,
+    solution: Solution,
+    grads: SolutionGradient,
     learns_constants: bool,
     may_overwrite: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """The neuron's adjoint: gradients from those of the trace.
+    """The neuron's adjoint: gradients from those of the solution.
 
     Args:
         problem: What was run; of `x`, only device and dtype are read.
-        trace: The forward pass; only `saved` and (with recurrence) `spikes` are read.
+        solution: The forward pass; only `saved` and (with recurrence) `spikes` are read.
         grads: Gradients of spikes, membrane and last states.
         learns_constants: Whether the constants need gradients.
-        may_overwrite: Whether ∂L/∂x may be written over `trace.saved[0]`.
+        may_overwrite: Whether ∂L/∂x may be written over `solution.saved[0]`.
 
     Returns:
         ∂L/∂x [B, T, N], ∂L/∂states (each [B, N]), ∂L/∂constants (each [N]; None unless
@@ -60,7 +58,7 @@ def backward_serial(
         before the first step [B, N].
     """
     if problem.x.device.type == "cpu":
-        return backward_cpu(problem, trace, grads, learns_constants, may_overwrite)
+        return backward_cpu(problem, solution, grads, learns_constants, may_overwrite)
     if has_gpu_kernel(problem.x, problem.recurrent is not None):
-        return backward_gpu(problem, trace, grads, learns_constants)
-    return backward_reference(problem, trace, grads, learns_constants)
+        return backward_gpu(problem, solution, grads, learns_constants)
+    return backward_reference(problem, solution, grads, learns_constants)

@@ -17,11 +17,10 @@ from nwavesdk.solvers.parallel.iteration import forward_iteration, forward_jump
 from nwavesdk.solvers.problem import (
     Problem,
     Solution,
-    Trace,
-    TraceGradient,
-    explain_freed_graph,
+    SolutionGradient,
     flatten_call,
     from_saved_dtype,
+    load_saved_tensors,
     to_saved_dtype,
     unflatten_call,
 )
@@ -29,25 +28,23 @@ from nwavesdk.solvers.serial import backward_serial, forward_serial
 
 __all__ = ["BACKWARD", "FORWARD", "charge_gradient", "sweep"]
 
-Forward = Callable[[Problem, bool, bool], Trace]
-Backward = Callable[[Problem, Trace, TraceGradient, bool, bool], tuple[Tensor | None, ...]]
+Forward = Callable[[Problem, bool, bool], Solution]
+Backward = Callable[[Problem, Solution, SolutionGradient, bool, bool], tuple[Tensor | None, ...]]
 
-
+# Forward pass by solver: `(problem, needs_membrane, needs_saved) -> Solution`.
 FORWARD: dict[str, Forward] = {
     "serial": forward_serial,
     "compasso": forward_chunks,
     "compasso-jump": forward_jump,
     "compasso-iteration": forward_iteration,
 }
-"""Forward pass by solver: `(problem, needs_membrane, needs_saved) -> Trace`."""
-
+# Adjoint by solver; arguments and result as in `backward_serial`.
 BACKWARD: dict[str, Backward] = {
     "serial": backward_serial,
     "compasso": backward_chunks,
     "compasso-jump": backward_chunks,
     "compasso-iteration": backward_chunks,
 }
-"""Adjoint by solver; arguments and result as in `backward_serial`."""
 
 
 def sweep(
@@ -71,7 +68,7 @@ def sweep(
         assert problem.spikes is not None
         tensors += [problem.recurrent, problem.spikes]
     if not torch.is_grad_enabled() or not any(t.requires_grad for t in tensors):
-        return Solution(*forward(problem, needs_membrane, needs_saved))
+        return forward(problem, needs_membrane, needs_saved)
     spike_counts: list[int | Tensor | None] = []
     spikes, *others = _Sweep.apply(
         problem, forward, backward, needs_membrane, needs_saved, spike_counts, *tensors
@@ -95,19 +92,24 @@ class _Sweep(torch.autograd.Function):
         spike_counts: list[int | Tensor | None],
         *_: Tensor,
     ) -> tuple[Tensor, ...]:
-        trace = forward(problem, needs_membrane, True)
-        assert trace.saved is not None
-        spike_counts.append(trace.spike_count)
+        solution = forward(problem, needs_membrane, True)
+        assert solution.saved is not None
+        spike_counts.append(solution.spike_count)
         ctx.spec = problem.spec
         ctx.run_back = backward
         ctx.has_membrane = needs_membrane
         hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
         ctx.saved_is_shared = needs_saved or hooks is not None
-        ctx.save_for_backward(*flatten_call(problem, trace))
-        saved = trace.saved if needs_saved else ()
+        ctx.save_for_backward(*flatten_call(problem, solution))
+        saved = solution.saved if needs_saved else ()
         ctx.mark_non_differentiable(*saved)
         ctx.set_materialize_grads(False)
-        return trace.spikes, *([] if trace.mem is None else [trace.mem]), *trace.last, *saved
+        return (
+            solution.spikes,
+            *([] if solution.mem is None else [solution.mem]),
+            *solution.last,
+            *saved,
+        )
 
     @staticmethod
     def backward(ctx: Any, grad_s: Tensor | None, *grads: Tensor | None) -> Any:
@@ -116,11 +118,7 @@ class _Sweep(torch.autograd.Function):
                 "a gradient of a gradient (create_graph=True) goes through the reference solver "
                 'only: build the layers with solver="reference".'
             )
-        try:
-            tensors: tuple[Tensor, ...] = ctx.saved_tensors
-        except RuntimeError as error:
-            raise explain_freed_graph(error) from None
-        problem, trace = unflatten_call(ctx.spec, tensors)
+        problem, solution = unflatten_call(ctx.spec, load_saved_tensors(ctx))
         K, C = len(problem.states), len(problem.constants)
         grad_mem, last = (grads[0], grads[1 : 1 + K]) if ctx.has_membrane else (None, grads[:K])
         # The inputs before the constants: six that are not tensors, x, and the states.
@@ -133,8 +131,8 @@ class _Sweep(torch.autograd.Function):
         with torch.autocast(problem.x.device.type, enabled=False):
             gradients = ctx.run_back(
                 problem,
-                trace,
-                TraceGradient(grad_s, grad_mem, last),
+                solution,
+                SolutionGradient(grad_s, grad_mem, last),
                 learns_constants,
                 may_overwrite,
             )
@@ -154,7 +152,7 @@ def charge_gradient(
         problem: What was run, with the surrogate whose gradient is wanted; of `x`, only device and
             dtype are read.
         spikes: The spikes of the forward pass [B, T, N].
-        saved: `Trace.saved` of the forward pass.
+        saved: `Solution.saved` of the forward pass.
         grad_spikes: ∂L/∂spikes [B, T, N], or None.
         grad_mem: ∂L/∂mem [B, T, N], or None.
 
@@ -163,9 +161,9 @@ def charge_gradient(
     """
     # Round `saved` as autograd would have saved it.
     rounded = from_saved_dtype(problem, to_saved_dtype(problem, saved))
-    grads = TraceGradient(grad_spikes, grad_mem, (None,) * len(problem.states))
+    grads = SolutionGradient(grad_spikes, grad_mem, (None,) * len(problem.states))
     with torch.autocast(spikes.device.type, enabled=False):
-        gradients = backward_serial(problem, Trace(spikes, None, (), rounded), grads, False)
+        gradients = backward_serial(problem, Solution(spikes, None, (), rounded), grads, False)
     grad_x = gradients[0]
     grad_recurrent = None if problem.recurrent is None else gradients[-2]
     assert grad_x is not None

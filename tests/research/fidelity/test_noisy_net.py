@@ -20,7 +20,7 @@ from nwavesdk.layers import (
     SpikingSequential,
     prepare_net,
 )
-from nwavesdk.solvers.problem import _specs
+from nwavesdk.solvers.problem import specs_by_name
 from nwavesdk.surrogate import atan, fast_sigmoid
 from research.fidelity import SHAPES, Control, LikelihoodRatio, NoisyNet, ThresholdNoise
 
@@ -370,9 +370,9 @@ def test_equal_noise_shares_one_spec(data):
     """Solvers store specs forever: a second net with the same noise adds none."""
     noise = ThresholdNoise("normal", 0.123)
     NoisyNet(build_net("zero"), *data, loss_fn, noise)
-    before = len(_specs)
+    before = len(specs_by_name)
     NoisyNet(build_net("zero"), *data, loss_fn, noise, seed=1)
-    assert len(_specs) == before
+    assert len(specs_by_name) == before
 
 
 def with_weight(value):

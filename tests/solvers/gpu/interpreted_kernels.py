@@ -16,7 +16,7 @@ from nwavesdk.solvers.gpu import serial as gpu_serial
 from nwavesdk.solvers.gpu.serial import backward_gpu, forward_gpu
 from nwavesdk.solvers.ops import _forward_operator
 from nwavesdk.solvers.parallel import chunks
-from nwavesdk.solvers.problem import TraceGradient
+from nwavesdk.solvers.problem import SolutionGradient
 from nwavesdk.solvers.sweep import sweep
 from nwavesdk.surrogate import available
 from solvers.parity import CASE_IDS, CASES, gradients, leaves, problem
@@ -25,9 +25,9 @@ from tolerances import GRADIENT, STATE, assert_close
 F32 = torch.float32
 
 
-def adjoint_gpu(p, trace, grads, learns_constants, *_):
+def adjoint_gpu(p, solution, grads, learns_constants, *_):
     """`backward_gpu` with the arguments of every adjoint; it overwrites nothing."""
-    return backward_gpu(p, trace, grads, learns_constants)
+    return backward_gpu(p, solution, grads, learns_constants)
 
 
 def interpreted(p: Problem, mem: bool = True, keep: bool = True) -> Solution:
@@ -149,7 +149,7 @@ def test_outputs_that_are_not_needed_are_not_written(neuron):
     assert lean.saved is None
     assert torch.equal(whole.spikes, lean.spikes)
     assert all(map(torch.equal, whole.last, lean.last))
-    grads = TraceGradient(torch.randn_like(p.x), None, [None] * len(p.states))
+    grads = SolutionGradient(torch.randn_like(p.x), None, [None] * len(p.states))
     fixed, learned = (backward_gpu(p, whole, grads, learn) for learn in (False, True))
     K = 1 + len(p.states)
     assert fixed[K:] == (None,) * len(p.constants)
@@ -165,7 +165,7 @@ def test_half_charge_with_float32_state(neuron, surrogate, dtype):
     p = replace(p, x=p.x.to(dtype))
     a, b = leaves(p), leaves(p)
     expected, got = solve(replace(a, x=a.x.float()), "reference"), interpreted(b)
-    expected = replace(expected, spikes=expected.spikes.to(dtype), mem=expected.mem.to(dtype))
+    expected = expected._replace(spikes=expected.spikes.to(dtype), mem=expected.mem.to(dtype))
     assert torch.equal(got.spikes, expected.spikes)
     assert_close(got.mem, expected.mem, STATE, "mem")
     for mine, theirs in zip(
@@ -174,7 +174,7 @@ def test_half_charge_with_float32_state(neuron, surrogate, dtype):
         assert torch.equal(mine, theirs)
     for i, (mine, theirs) in enumerate(zip(gradients(b, got), gradients(a, expected), strict=True)):
         assert_close(mine, theirs, GRADIENT, f"gradient {i}")
-    grads = TraceGradient(None, torch.zeros_like(p.x), [None] * len(p.states))
+    grads = SolutionGradient(None, torch.zeros_like(p.x), [None] * len(p.states))
     assert backward_gpu(p, forward_gpu(p), grads, learns_constants=False)[0].dtype == dtype
 
 

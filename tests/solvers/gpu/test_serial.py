@@ -20,7 +20,7 @@ from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.solvers import has_serial_kernel, solve
 from nwavesdk.solvers.gpu import serial as gpu_serial
 from nwavesdk.solvers.gpu.serial import backward_gpu, forward_gpu, has_gpu_kernel
-from nwavesdk.solvers.problem import TraceGradient
+from nwavesdk.solvers.problem import SolutionGradient
 from nwavesdk.surrogate import available
 from solvers.parity import gradients, leaves, problem
 from tolerances import GRADIENT, assert_close
@@ -86,12 +86,12 @@ def launched(sent, name, surrogate, dtype, N, detach=False):
             states=tuple(v.float() for v in p.states),
             constants=tuple(c.float() for c in p.constants),
         )
-    trace = forward_gpu(p)
-    last = [None, *map(torch.empty_like, trace.last[1:])]
+    solution = forward_gpu(p)
+    last = [None, *map(torch.empty_like, solution.last[1:])]
     backward_gpu(
         p,
-        trace,
-        TraceGradient(torch.empty_like(p.x), torch.empty_like(p.x), last),
+        solution,
+        SolutionGradient(torch.empty_like(p.x), torch.empty_like(p.x), last),
         learns_constants=True,
     )
     return list(sent)
@@ -253,7 +253,7 @@ def test_on_a_gpu_serial_is_the_reference_of_the_cpu(neuron, surrogate, detach):
             assert all(torch.equal(mine.cpu(), theirs) for mine, theirs in pairs)
             outputs = [got.spikes.cpu(), got.mem.cpu(), *(v.cpu() for v in got.last)]
             found = gradients(
-                b, replace(got, spikes=outputs[0], mem=outputs[1], last=tuple(outputs[2:]))
+                b, got._replace(spikes=outputs[0], mem=outputs[1], last=tuple(outputs[2:]))
             )
             for i, (mine, theirs) in enumerate(zip(found, gradients(a, expected), strict=True)):
                 assert_close(mine.cpu(), theirs, GRADIENT, f"gradient {i}")

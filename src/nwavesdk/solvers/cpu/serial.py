@@ -9,7 +9,13 @@ from torch import Tensor
 from nwavesdk.solvers.cpu.kernels import NativeKernel, cpu_kernels
 from nwavesdk.solvers.cpu.rows import SHARED_BATCH, WIDTH
 from nwavesdk.solvers.cpu.threads import keep_large_blocks
-from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, delay_one_step, spike_argument
+from nwavesdk.solvers.problem import (
+    Problem,
+    Solution,
+    SolutionGradient,
+    delay_one_step,
+    spike_argument,
+)
 from nwavesdk.solvers.sparse.product import weight_gradient
 
 __all__ = ["backward_cpu", "forward_cpu"]
@@ -20,13 +26,15 @@ _SMALL = 1 << 14  # neuron-steps below which a second thread costs more than it 
 _DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64"}
 
 
-def forward_cpu(problem: Problem, needs_membrane: bool = True, needs_saved: bool = True) -> Trace:
+def forward_cpu(
+    problem: Problem, needs_membrane: bool = True, needs_saved: bool = True
+) -> Solution:
     """Run the problem without a graph.
 
     Args:
         problem: The problem, on the CPU.
-        needs_membrane: Whether to write `Trace.mem`.
-        needs_saved: Whether to write `Trace.saved`.
+        needs_membrane: Whether to write `Solution.mem`.
+        needs_saved: Whether to write `Solution.saved`.
     """
     keep_large_blocks()
     x = problem.x.contiguous()
@@ -61,35 +69,35 @@ def forward_cpu(problem: Problem, needs_membrane: bool = True, needs_saved: bool
         _run_kernel(kernels.forward_over_time_recurrent, B, work, arguments)
     saved = (w, *others.unbind()) if needs_saved else None
     trajectory = mem if needs_membrane else None
-    return Trace(spikes, trajectory, final.unbind(), saved, int(counts.sum()))
+    return Solution(spikes, trajectory, final.unbind(), saved, int(counts.sum()))
 
 
 def backward_cpu(
-    problem: Problem, trace: Trace, grads: TraceGradient, learn: bool, reuse: bool = False
+    problem: Problem, solution: Solution, grads: SolutionGradient, learn: bool, reuse: bool = False
 ) -> tuple[Tensor | None, ...]:
     """The adjoint of `forward_cpu`.
 
     Args:
         problem: The problem that was run.
-        trace: What the forward pass left.
+        solution: What the forward pass left.
         grads: The upstream gradients.
         learn: Whether gradients of the constants are needed.
-        reuse: Whether ∂L/∂x may take the memory of `trace.saved[0]`, which nobody reads again.
+        reuse: Whether ∂L/∂x may take the memory of `solution.saved[0]`, which nobody reads again.
 
     Returns:
         ∂L/∂ x, each state, each constant (None unless `learn`), and for a recurrent problem the
         weights and the spikes before the first step.
     """
-    assert trace.saved is not None
+    assert solution.saved is not None
     spec = problem.spec
-    w = trace.saved[0].contiguous()
+    w = solution.saved[0].contiguous()
     B, T, N = w.shape
     group = _packed_elements(problem, B, N)
     needs_sigma = spec.surrogate.pseudo_derivative is None
     reuse = reuse and group == 1 and problem.recurrent is None and not needs_sigma
     grad_x = w if reuse else torch.empty_like(w)
     if needs_sigma:  # a surrogate without a formula: the kernel finds σ' where ∂L/∂x goes
-        grad_x.copy_(spec.surrogate.derivative(spike_argument(problem, trace.saved)))
+        grad_x.copy_(spec.surrogate.derivative(spike_argument(problem, solution.saved)))
     parameters = () if needs_sigma else spec.surrogate.constants
     # The kernel starts from `grad_states` and `grad_constants` and leaves its results in them.
     grad_s, grad_mem, grad_states = _upstream(grads, w)
@@ -100,7 +108,7 @@ def backward_cpu(
     )  # fmt: skip
     read = [_stacked(problem.states), _stacked(problem.constants)]
     upstream = [grad_s, grad_mem, int(grads.mem is not None), grad_states, grad_x]
-    shared = [w, _stacked(trace.saved[1:], like=w), *read, *upstream, grad_constants, parameters]
+    shared = [w, _stacked(solution.saved[1:], like=w), *read, *upstream, grad_constants, parameters]
     through_recurrence: tuple[Tensor, ...] = ()
     if group > 1:
         arguments = [group, B, T, N, w, *read, *upstream]
@@ -115,14 +123,14 @@ def backward_cpu(
         arguments = [B, T, N, problem.recurrent.t().contiguous(), grad_before, *shared]
         work = w.numel() * _recurrent_cost(N)
         _run_kernel(kernels.backward_over_time_recurrent, -(-B // SHARED_BATCH), work, arguments)
-        (previous,) = delay_one_step([problem.spikes], [trace.spikes])
+        (previous,) = delay_one_step([problem.spikes], [solution.spikes])
         grad_weights = weight_gradient(previous.flatten(0, 1), grad_x.flatten(0, 1))
         through_recurrence = (grad_weights, grad_before)
     sums = grad_constants.sum(1) if learn else [None] * len(problem.constants)
     return grad_x, *grad_states.unbind(), *sums, *through_recurrence
 
 
-def _upstream(grads: TraceGradient, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _upstream(grads: SolutionGradient, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """∂L/∂s and ∂L/∂mem [B, T, N], the latter empty if it is zero, and ∂L/∂states [K, B, N]."""
     grad_s = torch.zeros_like(w) if grads.spikes is None else grads.spikes.contiguous()
     grad_mem = w.new_empty(0, 0, 0) if grads.mem is None else grads.mem.contiguous()

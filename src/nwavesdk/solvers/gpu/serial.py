@@ -20,7 +20,7 @@ from torch import Tensor
 from nwavesdk.dynamics import Neuron
 from nwavesdk.solvers.gpu.render import render_triton
 from nwavesdk.solvers.kernel_cache import load_source
-from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, spike_argument
+from nwavesdk.solvers.problem import Problem, Solution, SolutionGradient, spike_argument
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["backward_gpu", "forward_gpu", "gpu_kernels", "has_gpu_kernel"]
@@ -36,7 +36,9 @@ def _has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def forward_gpu(problem: Problem, needs_membrane: bool = True, needs_saved: bool = True) -> Trace:
+def forward_gpu(
+    problem: Problem, needs_membrane: bool = True, needs_saved: bool = True
+) -> Solution:
     """Run the problem without a graph; the arguments are those of `forward_serial`."""
     assert problem.recurrent is None
     x = _with_adjacent_neurons(problem.x.detach())
@@ -58,22 +60,22 @@ def forward_gpu(problem: Problem, needs_membrane: bool = True, needs_saved: bool
     ]
     arguments += [spikes, w, mem, *others, *last, spike_counts, lanes, T, N]
     _launch(gpu_kernels(problem.spec.neuron, real).forward, lanes, K, arguments)
-    return Trace(spikes, mem, last, saved, spike_counts)
+    return Solution(spikes, mem, last, saved, spike_counts)
 
 
 def backward_gpu(
-    problem: Problem, trace: Trace, grads: TraceGradient, learns_constants: bool
+    problem: Problem, solution: Solution, grads: SolutionGradient, learns_constants: bool
 ) -> tuple[Tensor | None, ...]:
     """The adjoint, see `backward_serial`; ∂L/∂x has the dtype of ∂L/∂spikes or ∂L/∂mem."""
-    assert trace.saved is not None
+    assert solution.saved is not None
     assert problem.recurrent is None
     spec = problem.spec
-    w, *others = (t.contiguous() for t in trace.saved)
+    w, *others = (t.contiguous() for t in solution.saved)
     B, T, N = w.shape
     lanes = B * N
     # σ': its values, or the parameters of a formula.
     if spec.surrogate.pseudo_derivative is None:
-        values = spec.surrogate.derivative(spike_argument(problem, trace.saved))
+        values = spec.surrogate.derivative(spike_argument(problem, solution.saved))
         sigma: list[Any] = [values.contiguous()]
     else:
         sigma = list(spec.surrogate.constants)
@@ -103,7 +105,7 @@ def backward_gpu(
         detach_reset=spec.detach_reset,
         learns_constants=learns_constants,
     )
-    _launch(kernels.backward, lanes, len(trace.saved), arguments)
+    _launch(kernels.backward, lanes, len(solution.saved), arguments)
     if not learns_constants:
         return grad_x, *grad_states, *([None] * len(problem.constants))
     return grad_x, *grad_states, *(g.sum(0) for g in grad_constants)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.solvers.parallel.chunks import affine_scan, chunk_length_for
-from nwavesdk.solvers.problem import Problem, Trace, TraceGradient, torch_page
+from nwavesdk.solvers.problem import Problem, Solution, SolutionGradient, torch_page
 from nwavesdk.solvers.serial import backward_serial
 from nwavesdk.surrogate import heaviside
 
@@ -24,8 +24,8 @@ Adjoint = Callable[..., tuple[Tensor | None, ...]]
 
 def backward_chunks(
     problem: Problem,
-    trace: Trace,
-    grads: TraceGradient,
+    solution: Solution,
+    grads: SolutionGradient,
     learns_constants: bool,
     may_overwrite: bool = False,
     *,
@@ -33,25 +33,25 @@ def backward_chunks(
     run: Adjoint = backward_serial,
 ) -> tuple[Tensor | None, ...]:
     """As `backward_serial`, in chunks of `steps` through the serial adjoint `run`."""
-    assert trace.saved is not None
-    w = trace.saved[0]
+    assert solution.saved is not None
+    w = solution.saved[0]
     steps = chunk_length_for(problem) if steps is None else steps
     B, T, N = w.shape
     C = -(-T // max(steps, 1))
     if C < 2 or not B * N:
-        return run(problem, trace, grads, learns_constants, may_overwrite)
+        return run(problem, solution, grads, learns_constants, may_overwrite)
     w, grads = _fill_last_chunk(w, grads, C * steps)
     chunks = w.reshape(B * C, steps, N)
     entries = _chunk_entries(problem, w, steps).reshape(B * C, N)
     cut_problem = replace(problem, x=chunks, states=(entries,))
-    cut_trace = Trace(chunks, None, (), (chunks,))
+    cut_trace = Solution(chunks, None, (), (chunks,))
     grad_s, grad_mem = (
         None if g is None else g.reshape(B * C, steps, N) for g in (grads.spikes, grads.mem)
     )
 
     def start_gradient(spikes: Tensor | None, mem: Tensor | None, end: Tensor | None) -> Tensor:
         """∂L/∂entry of each chunk, the last chunk first [C, B, N]."""
-        gradient = TraceGradient(spikes, mem, [end])
+        gradient = SolutionGradient(spikes, mem, [end])
         grad_entry = run(cut_problem, cut_trace, gradient, False)[1]
         assert grad_entry is not None
         return grad_entry.view(B, C, N).transpose(0, 1).flip(0)
@@ -62,9 +62,9 @@ def backward_chunks(
     # With the gradient through the reset, slopes may exceed 1 and overflow in the scan where the
     # serial adjoint does not.
     if not bool(torch.isfinite(arrives).all()):
-        return run(problem, trace, grads, learns_constants, may_overwrite)
+        return run(problem, solution, grads, learns_constants, may_overwrite)
     arrives_by_chunk = arrives.flip(0).transpose(0, 1).reshape(B * C, N)
-    gradient = TraceGradient(grad_s, grad_mem, [arrives_by_chunk])
+    gradient = SolutionGradient(grad_s, grad_mem, [arrives_by_chunk])
     grad_x, grad_state, *grad_constants = run(
         cut_problem, cut_trace, gradient, learns_constants, may_overwrite
     )
@@ -83,7 +83,9 @@ def _arriving_gradient(slope: Tensor, offset: Tensor, last: Tensor | None) -> Te
     return arrives
 
 
-def _fill_last_chunk(w: Tensor, grads: TraceGradient, steps: int) -> tuple[Tensor, TraceGradient]:
+def _fill_last_chunk(
+    w: Tensor, grads: SolutionGradient, steps: int
+) -> tuple[Tensor, SolutionGradient]:
     """`w` and its gradients, continued with zeros to `steps`, as in the forward pass.
 
     The gradient of the last state then arrives at `mem` of the last true step.
@@ -100,7 +102,7 @@ def _fill_last_chunk(w: Tensor, grads: TraceGradient, steps: int) -> tuple[Tenso
     if grads.last[0] is not None:
         grad_mem = torch.zeros_like(w) if grad_mem is None else grad_mem
         grad_mem[:, T - 1] += grads.last[0]
-    return w, TraceGradient(grad_s, grad_mem, [None])
+    return w, SolutionGradient(grad_s, grad_mem, [None])
 
 
 def _chunk_entries(problem: Problem, w: Tensor, steps: int) -> Tensor:

@@ -30,7 +30,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers.problem import Problem, Spec, Trace
+from nwavesdk.solvers.problem import Problem, Solution, Spec
 from nwavesdk.solvers.serial import forward_serial
 
 __all__ = [
@@ -43,7 +43,7 @@ __all__ = [
     "wanted_length",
 ]
 
-Run = Callable[[Problem, bool, bool], Trace]
+Run = Callable[[Problem, bool, bool], Solution]
 
 LEAST_CHUNKS = 8  # fewer are not worth it
 _SHORTEST = 64  # steps per chunk
@@ -122,7 +122,7 @@ def forward_chunks(
     passes: int | None = None,
     run: Run = forward_serial,
     efforts: list[Effort] | None = None,
-) -> Trace:
+) -> Solution:
     """Run the problem without a graph; for feed-forward neurons with one state.
 
     Args:
@@ -162,7 +162,7 @@ def forward_chunks(
         for t in (result.spikes, result.mem, result.w)
     )
     last = (mem[:, -1].clone(),)
-    return Trace(spikes, mem if needs_membrane else None, last, (w,) if needs_saved else None)
+    return Solution(spikes, mem if needs_membrane else None, last, (w,) if needs_saved else None)
 
 
 class _Columns(NamedTuple):
@@ -259,14 +259,16 @@ class _Solver:
         # A chunk is a batch element: [T, n] is [C, steps, n] in memory.
         x = columns.x.reshape(C, T // C, n)
         problem = Problem(self.spec, x, (columns.entries,), columns.constants)
-        trace = self.run(problem, needs_trajectories, needs_trajectories)
+        solution = self.run(problem, needs_trajectories, needs_trajectories)
         self.effort.passes += 1
         self.effort.depth += self.steps
         self.effort.work += T * n
-        spikes = trace.spikes.view(T, n)
-        if trace.mem is None or trace.saved is None:
-            return _Result(spikes, spikes, spikes, trace.last[0])
-        return _Result(spikes, trace.mem.view(T, n), trace.saved[0].view(T, n), trace.last[0])
+        spikes = solution.spikes.view(T, n)
+        if solution.mem is None or solution.saved is None:
+            return _Result(spikes, spikes, spikes, solution.last[0])
+        return _Result(
+            spikes, solution.mem.view(T, n), solution.saved[0].view(T, n), solution.last[0]
+        )
 
     def _bracket(
         self, columns: _Columns, result: _Result, candidates: Tensor, rounding: Tensor
@@ -304,19 +306,19 @@ class _Solver:
         known = int(differs.to(torch.int8).argmax(0).min())
         start = (known + 1) * self.steps
         rest = Problem(self.spec, inner.x[None, start:], (ends[known][None],), inner.constants)
-        trace = self.run(rest, True, True)
-        assert trace.mem is not None
-        assert trace.saved is not None
+        solution = self.run(rest, True, True)
+        assert solution.mem is not None
+        assert solution.saved is not None
         self.effort.serial += len(ends[0])
         self.effort.depth += len(inner.x) - start
-        self.effort.work += trace.spikes.numel()
+        self.effort.work += solution.spikes.numel()
         spikes, mem, w = (
             torch.cat([whole[:start, unproven], new[0]])
             for whole, new in zip(
-                result[:3], (trace.spikes, trace.mem, trace.saved[0]), strict=True
+                result[:3], (solution.spikes, solution.mem, solution.saved[0]), strict=True
             )
         )
-        new_ends = torch.cat([ends[:-1], trace.last[0]])
+        new_ends = torch.cat([ends[:-1], solution.last[0]])
         return _replace_columns(result, unproven, _Result(spikes, mem, w, new_ends))
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.solvers.parallel.chunks import Effort, chunk_length_for, forward_chunks
-from nwavesdk.solvers.problem import Problem, Trace, delay_one_step, torch_page
+from nwavesdk.solvers.problem import Problem, Solution, delay_one_step, torch_page
 from nwavesdk.surrogate import heaviside
 
 __all__ = ["forward_iteration", "forward_jump", "rounding_bound"]
@@ -32,7 +32,7 @@ def forward_iteration(
     needs_membrane: bool = True,
     needs_saved: bool = True,
     iterates: list[int] | None = None,
-) -> Trace:
+) -> Solution:
     """Start without spikes; compute membranes by a scan and their spikes, until two iterates agree.
 
     The number of iterates is appended to the list `iterates`.
@@ -52,7 +52,7 @@ def forward_iteration(
     if iterates is not None:
         iterates.append(count)
     last = v[:, -1].clone() if x.shape[1] else v0.clone()
-    return Trace(spikes, v if needs_membrane else None, (last,), (w,) if needs_saved else None)
+    return Solution(spikes, v if needs_membrane else None, (last,), (w,) if needs_saved else None)
 
 
 def forward_jump(
@@ -63,7 +63,7 @@ def forward_jump(
     steps: int | None = None,
     efforts: list[Effort] | None = None,
     iterates: list[int] | None = None,
-) -> Trace:
+) -> Solution:
     """Go from each spike to the next, chunk by chunk, then prove the result.
 
     It takes as many scans as the busiest neuron has spikes.

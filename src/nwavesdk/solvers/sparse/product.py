@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nwavesdk.solvers.cpu.threads import keep_large_blocks, run_jobs
 from nwavesdk.solvers.kernel_cache import load_python_kernels
-from nwavesdk.solvers.problem import explain_freed_graph
+from nwavesdk.solvers.problem import load_saved_tensors
 from nwavesdk.solvers.sparse.crossover import active_table
 
 __all__ = [
@@ -292,10 +292,7 @@ class _SparseProduct(torch.autograd.Function):
                 "a gradient of a gradient (create_graph=True) goes only through the dense product: "
                 'build the synapses with product="dense".'
             )
-        try:
-            weight, *saved = ctx.saved_tensors
-        except RuntimeError as error:
-            raise explain_freed_graph(error) from None
+        weight, *saved = load_saved_tensors(ctx)
         grad = grad.reshape(-1, grad.shape[-1])
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
