@@ -6,8 +6,8 @@
 from typing import TYPE_CHECKING
 
 from nwavesdk.data.channels import Channels, FrontEnd, generate
+from nwavesdk.data.decoding import RecordingError, decode
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
-from nwavesdk.data.log_mel import LogMel
 from nwavesdk.data.recordings import (
     Frames,
     Indices,
@@ -17,10 +17,8 @@ from nwavesdk.data.recordings import (
     fit_hold,
     fit_length,
 )
-from nwavesdk.data.sources import load_digits, load_wav_folder
-from nwavesdk.data.speakers import speakers_of
-from nwavesdk.data.split import Split, split_indices, split_recordings
-from nwavesdk.data.wav import RecordingError, decode
+from nwavesdk.data.sources import LogMel, load_digits, load_wav_folder
+from nwavesdk.data.split import Split, speakers_of, split_indices, split_recordings
 from nwavesdk.internal.lazy import import_on_use
 
 __all__ = [

@@ -13,20 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.channel_cache import CachedChannels, ChannelCache
-from nwavesdk.data.folder import Faults, RecordingFile, list_classes, list_targets
-from nwavesdk.data.loader_config import NWaveDataloaderConfig
-from nwavesdk.data.recordings import Indices
-from nwavesdk.data.split import Split, split_indices
-from nwavesdk.data.target import fit_target, read_target
-from nwavesdk.data.wav import (
+from nwavesdk.data.decoding import (
     RecordingError,
     Samples,
     Sound,
     decode,
+    fit_target,
     normalize_peak,
     read_bytes,
+    read_target,
     resample,
 )
+from nwavesdk.data.folder import Faults, RecordingFile, list_classes, list_targets
+from nwavesdk.data.loader_config import NWaveDataloaderConfig
+from nwavesdk.data.recordings import Indices
+from nwavesdk.data.split import Split, split_indices
 
 __all__ = ["Channels", "FrontEnd", "generate"]
 
@@ -163,8 +164,9 @@ class _Reader:
         columns = target.shape[1]
         self.width = self.width or columns
         if columns != self.width:
-            what = f"has {columns} columns, expected {self.width} like the ones before"
-            raise RecordingError(path, what)
+            raise RecordingError(
+                path, f"has {columns} columns, expected {self.width} like the ones before"
+            )
         return fit_target(path, target, self.config.steps(seconds), self.config.T)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from nwavesdk.data.wav import RecordingError
+from nwavesdk.data.decoding import RecordingError
 
 __all__ = ["Faults", "RecordingFile", "list_classes", "list_targets"]
 
@@ -75,8 +75,12 @@ def list_classes(root: Path, faults: Faults) -> tuple[tuple[str, ...], list[Reco
             parents = (root.resolve(), path.resolve())
             paths_of[path.name] = list(_walk_files(path, root, ".wav", faults, parents))
         else:
-            what = "is not in a class folder"
-            faults.report(path, RecordingError(path, what, "move it to the folder of its class"))
+            faults.report(
+                path,
+                RecordingError(
+                    path, "is not in a class folder", "move it to the folder of its class"
+                ),
+            )
     for name, paths in paths_of.items():
         if not paths:
             raise ValueError(
@@ -118,12 +122,18 @@ def list_targets(root: Path, faults: Faults) -> list[RecordingFile]:
         if target in present:
             recordings.append(RecordingFile(path, path.relative_to(root).as_posix(), 0, target))
         else:
-            what = f"has no target {target}"
-            faults.report(path, RecordingError(path, what, "add it, or remove the recording"))
+            faults.report(
+                path,
+                RecordingError(path, f"has no target {target}", "add it, or remove the recording"),
+            )
     for target in sorted(present - {recording.target for recording in recordings}):
         wav = wavs / target.relative_to(targets).with_suffix(".wav")
-        what = f"is a target without its {wav}"
-        faults.report(target, RecordingError(target, what, "add the wav, or remove the target"))
+        faults.report(
+            target,
+            RecordingError(
+                target, f"is a target without its {wav}", "add the wav, or remove the target"
+            ),
+        )
     if not recordings:
         raise ValueError(f"Data folder {root} has no recording with its target, {expected}.")
     return recordings
@@ -148,8 +158,9 @@ def _walk_files(
         if not path.is_dir():
             yield path
         elif path.resolve() in parents:
-            what = "is a link to a folder that it lies in"
-            faults.report(path, RecordingError(path, what, "remove it"))
+            faults.report(
+                path, RecordingError(path, "is a link to a folder that it lies in", "remove it")
+            )
         else:
             yield from _walk_files(path, root, suffix, faults, (*parents, path.resolve()))
 

@@ -1,4 +1,7 @@
-"""One wav file: from its bytes to mono samples at a given rate, with an error for each fault."""
+"""The files of a recording: its wav as mono samples, its target as values per time step.
+
+Each fault of a file has its own error.
+"""
 
 import math
 import struct
@@ -15,12 +18,15 @@ __all__ = [
     "Samples",
     "Sound",
     "decode",
+    "fit_target",
     "normalize_peak",
     "read_bytes",
+    "read_target",
     "resample",
 ]
 
 Samples = npt.NDArray[np.float32]
+Target = npt.NDArray[np.float32]
 # Mono samples `[samples]`, full scale 1, and their rate [Hz].
 Sound = tuple[Samples, int]
 
@@ -62,15 +68,17 @@ def read_bytes(path: Path, max_seconds: float) -> bytes:
     try:
         size = path.stat().st_size
         if size > limit:
-            what = (
+            raise RecordingError(
+                path,
                 f"is huge ({size / 1e6:.1f} MB, expected at most {limit / 1e6:.1f} MB for "
-                f"{max_seconds:g} s)"
+                f"{max_seconds:g} s)",
+                "cut it, or raise max_seconds",
             )
-            raise RecordingError(path, what, "cut it, or raise max_seconds")
         return path.read_bytes()
     except OSError as error:
-        what = f"cannot be read ({error.strerror})"
-        raise RecordingError(path, what, "change its permissions or remove it") from None
+        raise RecordingError(
+            path, f"cannot be read ({error.strerror})", "change its permissions or remove it"
+        ) from None
 
 
 def decode(path: Path, data: bytes, max_seconds: float = math.inf) -> Sound:
@@ -119,12 +127,17 @@ def _check_header(
     path: Path, data: bytes, frames: int, sample_rate: int, max_seconds: float
 ) -> None:
     if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
-        what = f"has a sample rate of {sample_rate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE}"
-        raise RecordingError(path, what)
+        raise RecordingError(
+            path,
+            f"has a sample rate of {sample_rate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE}",
+        )
     seconds = frames / sample_rate
     if seconds > max_seconds:
-        what = f"lasts {seconds:.1f} s, expected at most {max_seconds:g} s"
-        raise RecordingError(path, what, "cut it, or raise max_seconds")
+        raise RecordingError(
+            path,
+            f"lasts {seconds:.1f} s, expected at most {max_seconds:g} s",
+            "cut it, or raise max_seconds",
+        )
     missing = _missing_bytes(data)
     if missing:
         raise RecordingError(path, f"is cut short ({missing} bytes of its sound are missing)")
@@ -143,3 +156,65 @@ def _missing_bytes(data: bytes) -> int:
             return 0 if size >= UNKNOWN_SIZE else max(0, start + 8 + size - len(data))
         start += 8 + size + size % 2
     return 0
+
+
+def read_target(path: Path, data: bytes) -> Target:
+    """The target of a recording in regression; no code in the file is executed.
+
+    Args:
+        path: Name of the file, for errors.
+        data: Its content, as `torch.save` writes it.
+
+    Returns:
+        `[steps, C]`; a target of one axis has C = 1.
+
+    Raises:
+        RecordingError: If it is not a real tensor of one or two axes, or has values that are not
+            finite.
+    """
+    import torch
+
+    try:
+        value = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zip and torch raise different kinds, and more
+        what = f"is not a tensor ({type(error).__name__})" if data else "is empty (0 bytes)"
+        raise RecordingError(path, what, "write it with torch.save(tensor, path)") from None
+    is_tensor = isinstance(value, torch.Tensor)
+    if not is_tensor or value.ndim not in (1, 2) or not value.numel() or value.is_complex():
+        got = list(value.shape) if is_tensor else type(value).__name__
+        raise RecordingError(
+            path, f"holds {got}, expected a real tensor (T,) or (T, C)", "write it again"
+        )
+    target: Target = value.detach().to_dense().reshape(len(value), -1).to(torch.float32).numpy()
+    if not np.isfinite(target).all():
+        raise RecordingError(path, "has values that are not finite")
+    return target
+
+
+def fit_target(path: Path, target: Target, recorded_steps: int, steps: int) -> Target:
+    """The target padded with zeros, or cut, like its recording.
+
+    Args:
+        path: Name of the file, for errors.
+        target: `[length, C]`.
+        recorded_steps: Time steps of the recording before it was cut or padded.
+        steps: Time steps after that.
+
+    Returns:
+        `[steps, C]`.
+
+    Raises:
+        RecordingError: If its length is neither that of the recording, plus or minus one step, nor
+            `steps`.
+    """
+    length = len(target)
+    if length != steps and abs(length - recorded_steps) > 1:
+        raise RecordingError(
+            path,
+            f"has {length} steps, expected {recorded_steps} (its recording), plus or minus one, or "
+            f"{steps} (after padding)",
+            "align it with its recording",
+        )
+    fitted = np.zeros((steps, target.shape[1]), np.float32)
+    fitted[: min(length, steps)] = target[:steps]
+    return fitted
