@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nwavesdk.chip import Profile, Quantizer
 from nwavesdk.deploy.limits import find_violations
 from nwavesdk.deploy.placement import place_layers
-from nwavesdk.deploy.stages import Stage, chip_profile, chip_stages, weight_bits
+from nwavesdk.deploy.stages import Stage, stages_and_profile, weight_bits
 from nwavesdk.internal.extras import require
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import SpikingSequential, family_of
@@ -51,8 +51,7 @@ def export(
         ValueError: If the net violates a limit of the chip. The message names the first violations,
             and nothing is written.
     """
-    chip = chip_profile(model, "export") if profile is None else profile
-    stages = chip_stages(model, "export")
+    stages, chip = stages_and_profile(model, profile, "export")
     _require_no_violations(model, chip)
     bits = chip.count("weight_bits")
     header = {
@@ -169,10 +168,8 @@ def _build_net(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Spik
         options = {"quantization_bits": bits, "profile": profile}
         if entry["kind"] == "layer":
             log_taus = tensors[f"{name}.log_taus"]
-            topology = entry.get("topology", "FF")
-            module = family.layer(
-                *entry["size"], log_taus.exp(), entry["dt"], layer_topology=topology, **options
-            ).to(dtype)
+            options["layer_topology"] = entry.get("topology", "FF")
+            module = family.layer(*entry["size"], log_taus.exp(), entry["dt"], **options).to(dtype)
             module.log_taus.copy_(log_taus)
             key = "recurrent_weights"
         else:

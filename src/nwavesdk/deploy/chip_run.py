@@ -118,10 +118,15 @@ class ChipRun:
     def series(self, n: int, seed: int, wanted: float) -> ChipSeries:
         """Test the net on `n` drawn chips and write their accuracies; see `draw_series`."""
         test = self.run.data.test
-        net = self.run.model(mismatch=True)
-        x = torch.from_numpy(test.x)
-        labels = torch.from_numpy(test.labels)
-        series = draw_series(net, x, labels, len(self.run.classes), n, seed, wanted)
+        series = draw_series(
+            self.run.model(mismatch=True),
+            torch.from_numpy(test.x),
+            torch.from_numpy(test.labels),
+            len(self.run.classes),
+            n,
+            seed,
+            wanted,
+        )
         content = {
             "seed": series.seed,
             "designed": series.designed,
@@ -133,8 +138,7 @@ class ChipRun:
 
     def draw_placement(self, path: Path | None = None) -> Path:
         """Draw the placement as a PNG. [`placement.png` among the run's pictures]"""
-        stages = chip_stages(self.net, "draw_placement")
-        sizes = {stage.name: stage.n_neurons for stage in stages}
+        sizes = {stage.name: stage.n_neurons for stage in chip_stages(self.net, "draw_placement")}
         placement = self.placement()
         return self._draw(
             path, "placement.png", lambda theme: placement_picture(placement, sizes, theme)
@@ -142,8 +146,9 @@ class ChipRun:
 
     def draw_series(self, series: ChipSeries, path: Path | None = None) -> Path:
         """Draw the accuracies of a series as a PNG. [`chips.png` among the run's pictures]"""
-        name = self.profile.name
-        return self._draw(path, "chips.png", lambda theme: series_picture(series, name, theme))
+        return self._draw(
+            path, "chips.png", lambda theme: series_picture(series, self.profile.name, theme)
+        )
 
     def _draw(self, path: Path | None, name: str, draw: Draw) -> Path:
         if path is None:
@@ -185,10 +190,9 @@ def placement_picture(placement: Placement, sizes: Mapping[str, int], theme: The
         for position, layer in enumerate(layer_at):
             corner = (position % COLUMNS, position // COLUMNS)
             face = hues[layer] if layer else theme.paper
-            square = Rectangle(
-                corner, 0.82, 0.82, facecolor=face, edgecolor=theme.faint, linewidth=0.6
+            axes.add_patch(
+                Rectangle(corner, 0.82, 0.82, facecolor=face, edgecolor=theme.faint, linewidth=0.6)
             )
-            axes.add_patch(square)
         axes.set(xlim=(-0.3, COLUMNS), ylim=(max(heights), -0.3), aspect="equal")
         axes.set(xticks=[], yticks=[], title=f"core {core}: {placement.used(core)} of {size}")
         axes.spines[:].set_visible(False)
@@ -217,10 +221,11 @@ def series_picture(series: ChipSeries, chip: str, theme: Theme) -> Figure:
         axes.axvline(value, color=theme.ink, linewidth=1, linestyle=":")
         transform = axes.get_xaxis_transform()
         axes.text(value, 1.01, f"{percent} %", fontsize=8, ha="center", transform=transform)
-    wanted = f"wanted {series.wanted:g}"
-    designed = f"as designed {series.designed:.3f}"
-    axes.axvline(series.wanted, color=theme.hues[1], linewidth=1.4, label=wanted)
-    axes.axvline(series.designed, color=theme.hues[2], linewidth=1.4, label=designed)
+    for value, hue, label in (
+        (series.wanted, theme.hues[1], f"wanted {series.wanted:g}"),
+        (series.designed, theme.hues[2], f"as designed {series.designed:.3f}"),
+    ):
+        axes.axvline(value, color=hue, linewidth=1.4, label=label)
     axes.set(xlabel="test accuracy", ylabel="chips", ylim=(0, 1.05 * chips.max()))
     title = f"{chips.sum()} chips of {chip}: {series.share:.0%} reach the wanted accuracy (blue)"
     axes.set_title(title, pad=16)

@@ -12,7 +12,7 @@ cost more than the cache saves.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -195,19 +195,17 @@ def count_right(
         )
     chips = _draw_chips(model, stages, seeds, x)
     right = torch.zeros(len(seeds), dtype=torch.int64)
-    x_tiles = torch.split(x, tile.recordings)
-    label_tiles = torch.split(labels, tile.recordings)
-    for x_tile, label_tile in zip(x_tiles, label_tiles, strict=True):
+    for x_tile, label_tile in zip(
+        torch.split(x, tile.recordings), torch.split(labels, tile.recordings), strict=True
+    ):
         shared = _run_shared_stages(stages, chips[0], x_tile)
         for first in range(0, len(seeds), tile.chips):
             group = chips[first : first + tile.chips]
             spk = _run_group(stages, group, shared)
             # [B, T, chips * N] -> [B * chips, T, N], each chip of each recording as a recording.
             by_chip = spk.reshape(*spk.shape[:2], len(group), -1).transpose(1, 2).flatten(0, 1)
-            counts = population_counts(by_chip, n_classes)
-            predicted = counts.argmax(1).reshape(-1, len(group))
-            is_right = predicted == label_tile[:, None]
-            right[first : first + len(group)] += is_right.sum(0).cpu()
+            predicted = population_counts(by_chip, n_classes).argmax(1).reshape(-1, len(group))
+            right[first : first + len(group)] += (predicted == label_tile[:, None]).sum(0).cpu()
     return right
 
 
@@ -288,8 +286,8 @@ def _charge_from_shared(stage: Stage, drawn: Sequence[_DrawnStage], spk: Tensor)
     """Charge of the chips side by side, [B, T, chips * N_out], from spikes [B, T, N_in] of all."""
     if stage.is_frontend:
         return _charge(stage, drawn, spk.repeat(1, 1, len(drawn)))
-    charge: Tensor = stage.synapse.charge(spk, torch.cat([chip.weight for chip in drawn], 1))
-    return charge
+    weight = torch.cat([chip.weight for chip in drawn], 1)
+    return cast("Tensor", stage.synapse.charge(spk, weight))
 
 
 def _charge(stage: Stage, drawn: Sequence[_DrawnStage], spk: Tensor) -> Tensor:
@@ -297,8 +295,7 @@ def _charge(stage: Stage, drawn: Sequence[_DrawnStage], spk: Tensor) -> Tensor:
     if stage.is_frontend:
         return spk * torch.cat([chip.weight for chip in drawn])
     if len(drawn) == 1:
-        alone: Tensor = stage.synapse.charge(spk, drawn[0].weight)
-        return alone
+        return cast("Tensor", stage.synapse.charge(spk, drawn[0].weight))
     # One product for each chip, from its columns of the spikes to its columns of the charge.
     n_in, n_out = drawn[0].weight.shape
     spikes = torch.split(spk.flatten(0, 1), n_in, 1)
@@ -321,8 +318,7 @@ def _spikes(stage: Stage, charge: Tensor, drawn: Sequence[_DrawnStage]) -> Tenso
     problem = Problem(spec, charge.contiguous(), states, (decay, threshold), *recurrent)
     solver = "serial" if has_serial_kernel(charge, stage.is_recurrent) else "reference"
     solution = solve(problem, solver, needs_membrane=False, needs_saved=False)
-    spk = solution.spikes
     if isinstance(solution.spike_count, int) and len(drawn) == 1:
         # The next synapse reads the count, as from a neuron layer, to choose its product.
-        spk.nonzeros = solution.spike_count  # type: ignore[attr-defined]  # as a layer does
-    return spk
+        solution.spikes.nonzeros = solution.spike_count  # type: ignore[attr-defined]  # as a layer does
+    return solution.spikes

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from nwavesdk.chip import Power, Profile
-from nwavesdk.deploy.stages import Stage, chip_profile, chip_stages, stored_weight
+from nwavesdk.deploy.stages import Stage, stages_and_profile, stored_weight
 from nwavesdk.internal.checks import positive_number
 from nwavesdk.layers import Recording
 
@@ -65,8 +65,7 @@ def get_chip_consumption(
         >>> power.total > power.static
         True
     """
-    stages = chip_stages(model, "get_chip_consumption")
-    chip = chip_profile(model, "get_chip_consumption") if profile is None else profile
+    stages, chip = stages_and_profile(model, profile, "get_chip_consumption")
     dt = positive_number("get_chip_consumption", "dt", dt, "s")
     layer_spikes = _spikes_by_layer(stages, spikes)
     B, T = layer_spikes[0].shape[:2]
@@ -118,5 +117,4 @@ def _spikes_by_layer(
 
 def _synaptic_events(counts: Tensor, weight: Tensor) -> float:
     """Number of arriving spikes, from `counts` of each input [N_in] and `weight` [N_in, N_out]."""
-    fan_out = (weight != 0).sum(1)
-    return float(counts @ fan_out.double())
+    return float(counts @ (weight != 0).sum(1).double())

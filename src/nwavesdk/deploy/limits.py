@@ -8,13 +8,7 @@ from torch import nn
 
 from nwavesdk.chip import Profile, disagreeing_weights
 from nwavesdk.deploy.placement import place_layers
-from nwavesdk.deploy.stages import (
-    Stage,
-    chip_profile,
-    chip_stages,
-    stored_weight,
-    weight_bits,
-)
+from nwavesdk.deploy.stages import Stage, stages_and_profile, stored_weight, weight_bits
 from nwavesdk.layers import Edge
 
 __all__ = ["Violation", "find_violations"]
@@ -66,8 +60,7 @@ def find_violations(model: nn.Module, profile: Profile | None = None) -> list[Vi
         0.weight[1, 0]: weight -1, expected within ±0.9
         0.weight[0, 0]: weight 0.5 is positive in a negative block of 5 inputs (axis assumed)
     """
-    stages = chip_stages(model, "find_violations")
-    chip = chip_profile(model, "find_violations") if profile is None else profile
+    stages, chip = stages_and_profile(model, profile, "find_violations")
     violations: list[Violation] = []
     for position, stage in enumerate(stages):
         violations += _profile_violations(stage, chip)
@@ -99,8 +92,7 @@ def _profile_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
                 f"weights for the charge law of {built_for.name}, {built_for.charge_law}, "
                 f"expected {chip.charge_law}"
             )
-            law = built_for.text("charge_law")
-            yield Violation(edge.name, "charge_law", None, law, text)
+            yield Violation(edge.name, "charge_law", None, built_for.text("charge_law"), text)
         limit = built_for.number("weight_limit")
         expected = chip.number("weight_limit")
         bits = weight_bits(edge)
@@ -112,20 +104,18 @@ def _profile_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
 def _frontend_violations(stage: Stage, chip: Profile, is_first: bool) -> Iterator[Violation]:
     if not stage.is_frontend:
         return
-    name = stage.synapse_name
     n_filters = chip.count("filters")
     if not is_first:
         text = "a front end after other neurons, expected first: the filters feed no other layer"
-        yield Violation(name, "filters", None, "front end", text)
+        yield Violation(stage.synapse_name, "filters", None, "front end", text)
     if stage.n_inputs != n_filters:
         text = f"a front end of {stage.n_inputs} channels, expected the chip's {n_filters} filters"
-        yield Violation(name, "filters", None, float(stage.n_inputs), text)
+        yield Violation(stage.synapse_name, "filters", None, float(stage.n_inputs), text)
 
 
 def _weight_violations(edge: Edge, chip: Profile) -> Iterator[Violation]:
     """Weights with too many bits, outside of the limit, not finite, or of the wrong sign."""
     limit = chip.number("weight_limit")
-    stored = stored_weight(edge)
     bits = weight_bits(edge)
     max_bits = chip.count("weight_bits")
     if bits is not None and bits > max_bits:
@@ -134,7 +124,7 @@ def _weight_violations(edge: Edge, chip: Profile) -> Iterator[Violation]:
     # NaN and infinity have no quantization level, so they are read from the trained tensor.
     trained = edge.weight.detach()
     is_finite = trained.isfinite()
-    stored = stored.where(is_finite, trained)
+    stored = stored_weight(edge).where(is_finite, trained)
     outside = ~(stored.abs() <= limit * (1 + 1e-6))
     for index in map(tuple, outside.nonzero().tolist()):
         value = stored[index].item()

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import accumulate, combinations
 from typing import NamedTuple
 
 from torch import nn
 
 from nwavesdk.chip import Profile
-from nwavesdk.deploy.stages import Stage, chip_profile, chip_stages
+from nwavesdk.deploy.stages import Stage, stages_and_profile
 
 __all__ = ["Piece", "Placement", "place_layers"]
 
@@ -90,8 +90,7 @@ def place_layers(model: nn.Module, profile: Profile | None = None) -> Placement:
         core 1: 0/50  empty
         core 2: 90/100  layer 3 [0…89] at 0
     """
-    stages = chip_stages(model, "place_layers")
-    chip = chip_profile(model, "place_layers") if profile is None else profile
+    stages, chip = stages_and_profile(model, profile, "place_layers")
     _require_room(stages, chip)
     search = _Search([stage.n_neurons for stage in stages], chip.cores, chip.count("sign_block"))
     splittable = [layer for layer, stage in enumerate(stages) if not stage.is_recurrent]
@@ -208,8 +207,10 @@ class _Search:
             first = 0
             while remaining := self.sizes[layer] - first:
                 core = free.index(max(free))
-                whole_blocks = free[core] // self.block * self.block
-                size = remaining if free[core] >= remaining else whole_blocks
+                # All that remains, or else whole blocks.
+                size = (
+                    remaining if free[core] >= remaining else free[core] // self.block * self.block
+                )
                 if not size:
                     return None
                 shares.append(_Share(layer, first, size, core))
@@ -223,8 +224,11 @@ class _Search:
         A split layer consists of blocks, which are interchangeable, and of a rest smaller than a
         block. Only the cores of the rests and of the unsplit layers are searched.
         """
-        rests = {layer: self.sizes[layer] % self.block for layer in split}
-        rests = {layer: rest for layer, rest in rests.items() if rest}
+        rests = {
+            layer: self.sizes[layer] % self.block
+            for layer in split
+            if self.sizes[layer] % self.block
+        }
         n_blocks = sum(self.sizes[layer] // self.block for layer in split)
         sizes = [*(self.sizes[layer] for layer in whole), *rests.values()]
         for chosen in self._packings(sizes):
@@ -255,12 +259,11 @@ class _Search:
         if rest_core is not None:
             # The rest is the end of the layer, so its core must be the last one.
             size_on[rest_core] = size_on.pop(rest_core, 0) + rest
-        shares = []
-        first = 0
-        for core, size in size_on.items():
-            shares.append(_Share(layer, first, size, core))
-            first += size
-        return shares
+        firsts = accumulate(size_on.values(), initial=0)
+        return [
+            _Share(layer, first, size, core)
+            for first, (core, size) in zip(firsts, size_on.items(), strict=False)
+        ]
 
 
 def _pieces(

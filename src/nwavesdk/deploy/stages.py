@@ -1,7 +1,7 @@
 """A net of chip modules as a list of stages: weights, then the neurons that they drive."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -17,7 +17,7 @@ from nwavesdk.layers import (
     find_edges,
 )
 
-__all__ = ["Stage", "chip_profile", "chip_stages", "stored_weight", "weight_bits"]
+__all__ = ["Stage", "chip_stages", "stages_and_profile", "stored_weight", "weight_bits"]
 
 FRONTENDS = (H1v1Frontend, H1v2Frontend)
 # Modules that do nothing in a deployed net.
@@ -65,9 +65,7 @@ class Stage:
 
 def weight_bits(edge: Edge) -> int | None:
     """Number of bits to which the net quantizes the weights of an edge, or None."""
-    module: Any = edge.module
-    bits: int | None = module.quantization_bits
-    return bits
+    return cast("int | None", edge.module.quantization_bits)
 
 
 def stored_weight(edge: Edge) -> Tensor:
@@ -95,8 +93,7 @@ def chip_stages(model: nn.Module, caller: str) -> list[Stage]:
         raise TypeError(
             f"{caller} takes a SpikingSequential of chip modules, got {type(model).__name__}."
         )
-    families = [family_of(load_profile(chip)) for chip in CHIPS]
-    deployable = tuple(kind for family in families for kind in family)
+    deployable = tuple(kind for chip in CHIPS for kind in family_of(load_profile(chip)))
     for name, module in model.modules_in_order():
         if not isinstance(module, (*deployable, *PASSIVE_MODULES)):
             raise TypeError(
@@ -132,24 +129,28 @@ def _stage(name: str, net: NetEdges, caller: str) -> Stage:
     return Stage(edges[0].module_name, edges[0].module, name, layer, edges)
 
 
-def chip_profile(model: nn.Module, caller: str) -> Profile:
-    """The one profile that all modules of a net were built with.
+def stages_and_profile(
+    model: nn.Module, profile: Profile | None, caller: str
+) -> tuple[list[Stage], Profile]:
+    """The stages of a net of chip modules, and its chip.
 
     Args:
         model: A net of chip modules.
+        profile: The chip. [the one that all modules of the net were built for]
         caller: Name of the calling function, for error messages.
 
     Raises:
         TypeError: If the model is not a net of chip modules.
-        ValueError: If its modules were built for different chips.
+        ValueError: If `profile` is None and its modules were built for different chips.
     """
-    profiles: list[Profile] = []
-    for stage in chip_stages(model, caller):
-        profiles += [stage.synapse.profile, stage.layer.profile]
-    for profile in profiles:
-        if profile != profiles[0]:
+    stages = chip_stages(model, caller)
+    if profile is not None:
+        return stages, profile
+    profiles = [module.profile for stage in stages for module in (stage.synapse, stage.layer)]
+    for built_for in profiles:
+        if built_for != profiles[0]:
             raise ValueError(
                 f"{caller}: the net's modules were built for different chips, {profiles[0].name} "
-                f"and {profile.name}: build all of them with one profile."
+                f"and {built_for.name}: build all of them with one profile."
             )
-    return profiles[0]
+    return stages, profiles[0]
