@@ -120,6 +120,13 @@ class TestWaking:
             ["2", "→", "3", "2.00"],
         ]
 
+    def test_the_report_lists_the_modules_that_it_does_not_cover(self):
+        hidden = deep("lif", depth=1)
+        net = SpikingSequential(*hidden, nn.Linear(hidden[1].features[0], 2))
+        report = fluct_init(net, events(0.02, 4, 100, 16), seed=0)
+        assert report.uncovered == ("2",)
+        assert str(report).endswith("Not initialized, neither synapse nor neuron layer: 2.")
+
 
 class Steps(nn.Module):
     """A net that loops over time itself, with a read-out."""

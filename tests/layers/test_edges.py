@@ -17,7 +17,7 @@ from nwavesdk.layers import (
     find_edges,
     prepare_net,
 )
-from nwavesdk.layers.wiring import watch_calls
+from nwavesdk.layers.edges import watch_calls
 from nwavesdk.optim import SignAnnealing
 
 TAU = 10e-3
@@ -211,6 +211,7 @@ def test_annealed_weights_are_edges_and_their_parametrizations_are_covered():
     net_edges = find_edges(net)
     assert [edge.name for edge in net_edges.edges] == names == ["0.weight", "1.recurrent_weights"]
     assert net_edges.uncovered == ()
+    assert net_edges.parametrized == ("0", "1")
     assert net_edges.edges[0].fan_in == 10
 
 
@@ -226,6 +227,7 @@ def test_uncovered_modules_are_those_with_parameters_of_their_own():
         "normed": parametrizations.weight_norm(nn.Linear(2, 2, bias=False)),
     })  # fmt: skip
     assert find_edges(net).uncovered == ("gain", "conv", "normed")
+    assert find_edges(net).parametrized == ("normed",)
 
 
 def test_a_shared_module_is_one_edge():

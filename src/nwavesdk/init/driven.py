@@ -16,7 +16,7 @@ from nwavesdk.layers import (
     find_edges,
     prepare_net,
 )
-from nwavesdk.layers.wiring import module_title, watch_calls
+from nwavesdk.layers.edges import module_title, watch_calls
 
 __all__ = ["DrivenLayer", "Driver", "driver_inputs", "find_driven_layers", "first_batches"]
 

@@ -13,7 +13,7 @@ from nwavesdk.init.driven import DrivenLayer, driver_inputs, find_driven_layers,
 from nwavesdk.init.fluctuation import Fluctuation, LayerFluctuation
 from nwavesdk.init.weights import generator_for, reject_parametrized
 from nwavesdk.internal.checks import finite_number, whole_number
-from nwavesdk.layers import ChipInstance, Synapse
+from nwavesdk.layers import ChipInstance, Synapse, find_edges
 
 __all__ = ["FluctReport", "fluct_init"]
 
@@ -39,9 +39,12 @@ class FluctReport:
 
     Attributes:
         layers: One entry for each initialized layer, in the order in which they run.
+        uncovered: Names of modules whose parameters were not initialized, because they are neither
+            a synapse nor a neuron layer; see `NetEdges`.
     """
 
     layers: tuple[LayerFluctuation, ...]
+    uncovered: tuple[str, ...] = ()
 
     @property
     def dead(self) -> float:
@@ -54,10 +57,14 @@ class FluctReport:
             cells = [form.format(getattr(layer, name)) for name, form in _COLUMNS.items()]
             table.append([f"{layer.synapse} → {layer.layer}", *cells])
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        return "\n".join(
+        lines = [
             "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
             for cells in table
-        )
+        ]
+        if self.uncovered:
+            names = ", ".join(name or "the net itself" for name in self.uncovered)
+            lines.append(f"Not initialized, neither synapse nor neuron layer: {names}.")
+        return "\n".join(lines)
 
 
 @torch.no_grad()
@@ -143,7 +150,8 @@ def fluct_init(
     )
     max_batches = whole_number(_OWNER, "max_batches", max_batches)
     batches = first_batches(_OWNER, model, inputs, max_batches)
-    reject_parametrized(_OWNER, model)
+    net = find_edges(model)
+    reject_parametrized(_OWNER, model, net)
     generator = generator_for(seed)
     work = copy.deepcopy(model).eval()
     ChipInstance(None).hold(work)
@@ -154,12 +162,11 @@ def fluct_init(
             "at least one: layers must take the output of a Synapse unchanged."
         )
     xis = _xi_per_layer(xi_targets, layers)
-    report = FluctReport(
-        tuple(
-            _initialize(driven, driver_inputs(work, driven.driver, batches), xi, targets, generator)
-            for driven, xi in zip(layers, xis, strict=True)
-        )
+    fluctuations = tuple(
+        _initialize(driven, driver_inputs(work, driven.driver, batches), xi, targets, generator)
+        for driven, xi in zip(layers, xis, strict=True)
     )
+    report = FluctReport(fluctuations, net.uncovered)
     _copy_weights(layers, model)
     _warn_of_dead_neurons(report, targets.max_dead)
     return report

@@ -11,7 +11,7 @@ from nwavesdk.chip import Noise
 from nwavesdk.init.driven import DrivenLayer
 from nwavesdk.init.weights import charge_limit, set_charges, share_at_limit
 from nwavesdk.layers import NeuronLayer
-from nwavesdk.layers.wiring import module_title
+from nwavesdk.layers.edges import module_title
 
 __all__ = ["Fluctuation", "LayerFluctuation", "psp_kernel"]
 

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from nwavesdk.init.driven import DrivenLayer, driver_inputs, find_driven_layers, first_batches
 from nwavesdk.init.weights import charge_limit, reject_parametrized, set_charges
 from nwavesdk.internal.checks import finite_number
-from nwavesdk.layers import ChipInstance, H1v1Frontend, H1v2Frontend, NeuronLayer, SpikingSequential
+from nwavesdk.layers import (
+    ChipInstance,
+    H1v1Frontend,
+    H1v2Frontend,
+    NeuronLayer,
+    SpikingSequential,
+    find_edges,
+)
 
 __all__ = ["FrontendReport", "frontend_firing_init"]
 
@@ -94,7 +101,7 @@ def frontend_firing_init(
     if isinstance(model, tuple):
         model = SpikingSequential(*model)
     batches = first_batches(_OWNER, model, inputs, max_batches)
-    reject_parametrized(_OWNER, model)
+    reject_parametrized(_OWNER, model, find_edges(model))
     work = copy.deepcopy(model).eval()
     ChipInstance(None).hold(work)
     driven = _find_frontend(work, batches[0][:1])

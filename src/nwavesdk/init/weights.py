@@ -7,12 +7,11 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
 
 from nwavesdk.chip import ChargeLaw, LinearCharge, Profile
 from nwavesdk.internal.checks import positive_number
-from nwavesdk.layers import NeuronLayer, find_edges
-from nwavesdk.layers.wiring import module_title
+from nwavesdk.layers import NetEdges, NeuronLayer, find_edges
+from nwavesdk.layers.edges import module_title
 
 __all__ = [
     "charge_limit",
@@ -52,9 +51,10 @@ def init_weights(model: nn.Module, gain: float = 2.0, seed: int | None = None) -
         (tensor(10.), tensor([5., 5.]))
     """
     gain = positive_number("init_weights", "gain", gain, "normalized charge")
+    net = find_edges(model)
     weights = [
         (edge, edge.profile)
-        for edge in find_edges(model).edges
+        for edge in net.edges
         if edge.profile is not None and edge.weight.ndim == 2
     ]
     if not weights:
@@ -62,7 +62,7 @@ def init_weights(model: nn.Module, gain: float = 2.0, seed: int | None = None) -
             f"init_weights: {type(model).__name__} has no weights of a chip, expected an "
             "H1v1Synapse or H1v2Synapse: for other nets use nwavesdk.init.fluct_init."
         )
-    reject_parametrized("init_weights", model)
+    reject_parametrized("init_weights", model, net)
     generator = generator_for(seed)
     for edge, profile in weights:
         N_in, N_out = edge.weight.shape
@@ -111,14 +111,14 @@ def _law_and_limit(module: nn.Module) -> tuple[ChargeLaw, float]:
     return LinearCharge(), math.inf
 
 
-def reject_parametrized(caller: str, model: nn.Module) -> None:
+def reject_parametrized(caller: str, model: nn.Module, net: NetEdges) -> None:
     """Raise a RuntimeError where a module computes its weights, because it would overwrite ours."""
-    for name, module in model.named_modules():
-        if is_parametrized(module):
-            raise RuntimeError(
-                f"{caller}: {module_title(name, module)} is parametrized (by SignAnnealing, for "
-                "example) and does not keep what is written to its weights: initialize before."
-            )
+    for name in net.parametrized:
+        raise RuntimeError(
+            f"{caller}: {module_title(name, model.get_submodule(name))} is parametrized (by "
+            "SignAnnealing, for example) and does not keep what is written to its weights: "
+            "initialize before."
+        )
 
 
 def generator_for(seed: int | None) -> torch.Generator | None:
