@@ -13,14 +13,11 @@ from nwavesdk.analysis.bench import (
     LayerCase,
     Spread,
     TrainingCase,
+    build_contender,
     compare_outcomes,
-    layer_contender,
-    layer_input,
     paired_ratios,
     prepare_timing,
     time_in_turn,
-    training_contender,
-    training_data,
 )
 
 ROUNDS = 7
@@ -52,10 +49,7 @@ def times(wanted: list[str]) -> dict[str, Any]:
     medians: dict[str, float | None] = {}
     for name in wanted:
         case = _cases()[name]
-        if isinstance(case, LayerCase):
-            contender = layer_contender(case, *layer_input(case))
-        else:
-            contender = training_contender(case, *training_data(case))
+        contender = build_contender(case, *case.draw_data())
         if not compare_outcomes(contender.call, contender.reference).agrees:
             medians[name] = None
             continue

@@ -18,10 +18,8 @@ from benchmarks.peers import forms, installed
 from nwavesdk.analysis.bench import (
     LayerCase,
     TrainingCase,
-    layer_input,
     prepare_timing,
     spike_count_loss,
-    training_data,
 )
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, detach_state, prepare_net
 
@@ -39,7 +37,7 @@ def kept(contender: str, shape: tuple[int, int, int]) -> dict[str, float]:
     prepare_timing()
     forward, time_first = _forward(contender)
     for size in ((2, 20, 8), tuple(shape)):  # the small one loads all code
-        x, grad = layer_input(LayerCase(size))
+        x, grad = LayerCase(size).draw_data()
         if time_first:
             x, grad = x.transpose(0, 1).contiguous(), grad.transpose(0, 1).contiguous()
         leaf, storages = x.requires_grad_(), {}
@@ -79,7 +77,7 @@ def peak(
     prepare_timing()
     for steps in (2 * chunk, T):  # the small one creates kernels and optimizer state
         case = TrainingCase(B, steps, tuple(sizes))
-        x, labels = training_data(case)
+        x, labels = case.draw_data()
         step = _ours(contender, case, x, labels, chunk) if contender.startswith("ours") else None
         if step is None:
             step = forms.training(installed()[0][contender], DECAY, case, x, labels)

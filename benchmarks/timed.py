@@ -14,13 +14,8 @@ from nwavesdk.analysis.bench import (
     LayerCase,
     TrainingCase,
     add_lower_bound,
-    copy_call,
-    dense_products_call,
-    layer_contender,
-    layer_input,
+    build_contender,
     measure_contenders,
-    training_contender,
-    training_data,
 )
 
 DECAY = math.exp(-1 / cases.DECAY_TAU)
@@ -77,8 +72,8 @@ def sweep(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[
 def _layers(group: list[LayerCase], peers: Peers, compiled: set[str]) -> list[Row]:
     """Measure cases that share shape and kind, so that the peers run once."""
     case = group[0]
-    x, grad = layer_input(case)
-    ours = {case.name: layer_contender(case, x, grad) for case in group}
+    x, grad = case.draw_data()
+    ours = {case.name: build_contender(case, x, grad) for case in group}
 
     def make(peer: ModuleType, compile_it: bool) -> forms.Call:
         if not case.recurrent:
@@ -87,20 +82,19 @@ def _layers(group: list[LayerCase], peers: Peers, compiled: set[str]) -> list[Ro
         assert weights is not None
         return forms.recurrent(peer, DECAY, x, grad, weights.detach(), compile_it)
 
-    expected = layer_contender(case, x, grad).reference().spikes
-    return _rows(case, ours, expected, peers, make, compiled, {"copy": copy_call(x)})
+    expected = build_contender(case, x, grad).reference().spikes
+    return _rows(case, ours, expected, peers, make, compiled, case.bound_calls(x))
 
 
 def _training(case: TrainingCase, peers: Peers, compiled: set[str]) -> list[Row]:
-    x, labels = training_data(case)
-    ours = {case.name: training_contender(case, x, labels)}
-    bound_calls = {"products": dense_products_call(case, x)}
-    expected = training_contender(case, x, labels).reference().spikes
+    x, labels = case.draw_data()
+    ours = {case.name: build_contender(case, x, labels)}
+    expected = build_contender(case, x, labels).reference().spikes
 
     def make(peer: ModuleType, compile_it: bool) -> forms.Call:
         return forms.training(peer, DECAY, case, x, labels, compile_it)
 
-    return _rows(case, ours, expected, peers, make, compiled, bound_calls)
+    return _rows(case, ours, expected, peers, make, compiled, case.bound_calls(x))
 
 
 def _rows(

@@ -10,9 +10,8 @@ from benchmarks import cases, compare, growth, results, slopes, table, timed
 from nwavesdk.analysis.bench import (
     LayerCase,
     TrainingCase,
+    build_contender,
     compare_outcomes,
-    layer_contender,
-    layer_input,
 )
 from nwavesdk.analysis.shapes import derivative_shape
 from nwavesdk.cli.app import split_commas
@@ -132,7 +131,7 @@ def test_a_layer_with_another_surrogate_and_trained_constants_has_parity():
     case = cases.SurrogateCase((2, 12, 6), surrogate="atan", learn=True)
     assert case.name == "layer/2x12x6/atan/learnable"
     assert cases.SurrogateCase((2, 12, 6)).name == LayerCase((2, 12, 6)).name
-    contender = layer_contender(case, *layer_input(case))
+    contender = build_contender(case, *case.draw_data())
     assert contender.call().gradients.keys() == {"x", "log_taus", "thresholds"}
     parity = compare_outcomes(contender.call, contender.reference)
     assert parity.agrees

@@ -6,11 +6,8 @@ import torch
 from nwavesdk.analysis.bench import (
     LayerCase,
     TrainingCase,
+    build_contender,
     compare_outcomes,
-    layer_contender,
-    layer_input,
-    training_contender,
-    training_data,
 )
 
 
@@ -22,7 +19,7 @@ from nwavesdk.analysis.bench import (
     ],
 )
 def test_layers_have_parity_and_return_every_gradient(case):
-    contender = layer_contender(case, *layer_input(case))
+    contender = build_contender(case, *case.draw_data())
     expected = {"x"} | ({"recurrent_weights"} if case.recurrent else set())
     assert contender.call().gradients.keys() == expected
     parity = compare_outcomes(contender.call, contender.reference)
@@ -33,8 +30,8 @@ def test_layers_have_parity_and_return_every_gradient(case):
 @pytest.mark.parametrize("density", [0.03, 0.5, None])
 def test_a_training_step_has_parity_whatever_the_order_of_its_sums(density):
     case = TrainingCase(4, 20, (64, 32, 8), density)
-    x, labels = training_data(case)
-    contender = training_contender(case, x, labels)
+    x, labels = case.draw_data()
+    contender = build_contender(case, x, labels)
     parity = compare_outcomes(contender.call, contender.reference)
     assert parity.agrees
     assert 0 < parity.rate < 0.5

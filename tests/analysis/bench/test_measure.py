@@ -11,9 +11,8 @@ from nwavesdk.analysis.bench import (
     LayerCase,
     Outcome,
     Spread,
+    build_contender,
     compare_outcomes,
-    layer_contender,
-    layer_input,
     measure_contenders,
     paired_ratios,
     time_in_turn,
@@ -54,8 +53,8 @@ def test_a_short_call_is_repeated_and_its_mean_reported():
 
 @pytest.mark.parametrize("defect", ["spike", "gradient", "not a number"])
 def test_a_contender_without_parity_is_not_timed(defect):
-    x, grad = layer_input(SMALL)
-    correct = layer_contender(SMALL, x, grad)
+    x, grad = SMALL.draw_data()
+    correct = build_contender(SMALL, x, grad)
 
     def solve() -> Outcome:
         outcome = correct.call()

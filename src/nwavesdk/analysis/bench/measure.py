@@ -43,6 +43,8 @@ class Spread:
     high: float
     runs: int
 
+    as_json = asdict
+
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
         """Median and quartiles of at least one value.
@@ -55,10 +57,6 @@ class Spread:
             return cls(values[0], values[0], values[0], 1)
         low, median, high = statistics.quantiles(values, n=4, method="inclusive")
         return cls(median, low, high, len(values))
-
-    def as_json(self) -> dict[str, float]:
-        """The four numbers by name."""
-        return asdict(self)
 
 
 def time_in_turn(
@@ -140,9 +138,7 @@ class Parity:
     gradient_error: float
     rate: float
 
-    def as_json(self) -> dict[str, Any]:
-        """The four facts by name."""
-        return asdict(self)
+    as_json = asdict
 
 
 def compare_outcomes(got: Callable[[], Outcome], expected: Callable[[], Outcome]) -> Parity:
@@ -153,17 +149,17 @@ def compare_outcomes(got: Callable[[], Outcome], expected: Callable[[], Outcome]
     """
     outcome = got()
     reference = expected()
-    gradients = outcome.gradients
-    if gradients.keys() != reference.gradients.keys():
+    expected_gradients = reference.gradients
+    if outcome.gradients.keys() != expected_gradients.keys():
         raise ValueError(
-            f"got gradients of {sorted(gradients)}, expected those of "
-            f"{sorted(reference.gradients)}."
+            f"got gradients of {sorted(outcome.gradients)}, expected those of "
+            f"{sorted(expected_gradients)}."
         )
     differ = int((outcome.spikes != reference.spikes).sum())
-    errors = [_relative_error(gradients[name], reference.gradients[name]) for name in gradients]
+    errors = [_relative_error(g, expected_gradients[n]) for n, g in outcome.gradients.items()]
     error = max(errors, default=0.0)
-    rate = float(reference.spikes.mean())
-    return Parity(differ == 0 and error <= TOLERANCE, differ, error, rate)
+    agrees = differ == 0 and error <= TOLERANCE
+    return Parity(agrees, differ, error, float(reference.spikes.mean()))
 
 
 def _relative_error(got: Tensor, expected: Tensor) -> float:

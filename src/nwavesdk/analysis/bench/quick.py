@@ -8,12 +8,7 @@ from nwavesdk.analysis.bench.cases import (
     BYTES,
     LayerCase,
     TrainingCase,
-    copy_call,
-    dense_products_call,
-    layer_contender,
-    layer_input,
-    training_contender,
-    training_data,
+    build_contender,
 )
 from nwavesdk.analysis.bench.machine import (
     COPY_BYTES,
@@ -67,15 +62,9 @@ def quick_report(
     limits = machine_limits(copy_bytes, gemm_size)
     rows: list[dict[str, Any]] = []
     for case in cases:
-        if isinstance(case, LayerCase):
-            x, grad = layer_input(case)
-            contender = layer_contender(case, x, grad)
-            bound = {"copy": copy_call(x)}
-        else:
-            x, labels = training_data(case)
-            contender = training_contender(case, x, labels)
-            bound = {"products": dense_products_call(case, x)}
-        others = {"reference": contender.reference, **bound}
+        x, target = case.draw_data()
+        contender = build_contender(case, x, target)
+        others = {"reference": contender.reference, **case.bound_calls(x)}
         (row,) = measure_contenders({case.name: contender}, others, runs)
         rows.append(add_lower_bound(row, case))
     return {"machine": machine, "limits": limits, "rows": rows, "busy_elsewhere": load.elsewhere()}
