@@ -219,7 +219,7 @@ def test_models_are_checked():
             match=f"{loss.__name__}: Linear has no .*weights of synapses or neuron layers",
         ):
             loss(nn.Linear(2, 2))
-        with pytest.raises(TypeError, match="weights are those of a torch module, got list"):
+        with pytest.raises(TypeError, match="expected a torch module with weights, got list"):
             loss([])
     with pytest.raises(
         ValueError, match="LIFSynapse has no weights of a chip's modules: give a limit"

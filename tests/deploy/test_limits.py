@@ -9,7 +9,6 @@ from deploy.nets import chip_net
 from nwavesdk.chip import Profile, load_profile
 from nwavesdk.deploy import find_violations, project
 from nwavesdk.layers import (
-    H1v1Layer,
     H1v2Frontend,
     H1v2Layer,
     H1v2Synapse,
@@ -139,31 +138,3 @@ def test_modules_of_different_chips_are_refused():
     net = SpikingSequential(HWSynapse(3, 4), H1v2Layer(4, 1e-2))
     with pytest.raises(ValueError, match="built for different chips, h1v1 and h1v2"):
         find_violations(net)
-
-
-class TestProject:
-    def test_it_moves_each_block_to_the_nearest_that_agrees(self):
-        net = chip_net("h1v1", bits=None, recurrent=(0,))
-        w = torch.tensor([[0.8], [0.7], [-0.2], [-0.3], [0.1], [-2.0]]).repeat(1, 50)
-        net[2].weight.data[:6] = w
-        project(net)
-        expected = torch.tensor([[0.8], [0.7], [0.0], [0.0], [0.1], [-0.9]]).repeat(1, 50)
-        assert torch.equal(net[2].weight.data[:5], expected[:5])
-
-    def test_front_ends_are_only_kept_in_range(self):
-        net = chip_net("h1v1", bits=None)
-        net[0].weight.data = torch.linspace(-2, 2, 16)
-        project(net)
-        assert torch.equal(net[0].weight.data, torch.linspace(-2, 2, 16).clamp(-0.9, 0.9))
-
-    def test_another_chip_may_be_given(self):
-        net = chip_net("h1v2", bits=None)
-        net[2].weight.data.fill_(1.5)
-        project(net, load_profile("h1v1"))
-        assert torch.equal(net[2].weight.data, torch.full((16, 50), 0.9))
-
-    def test_other_modules_stay_as_they_are(self):
-        layer = H1v1Layer(3, 1e-2)
-        project(layer)
-        with pytest.raises(TypeError, match="project takes a torch module, got int"):
-            project(3)

@@ -254,5 +254,5 @@ def test_watched_calls_report_every_way_to_call_a_layer():
 
 
 def test_what_is_not_a_module_has_no_edges():
-    with pytest.raises(TypeError, match="weights are those of a torch module, got list"):
+    with pytest.raises(TypeError, match="expected a torch module with weights, got list"):
         find_edges([LIFSynapse(1, 1)])

@@ -1,4 +1,4 @@
-"""`prepare_net` and `ChipInstance`."""
+"""`prepare_net`, `ChipInstance`, and the state that a layer carries from call to call."""
 
 import copy
 import math
@@ -7,17 +7,19 @@ import pickle
 import pytest
 import torch
 
-from layers.nets import CHIPS, chip_net, drive
+from layers.nets import CHIPS, LAYERS, RECURRENT_KINDS, chip_net, drive
 from nwavesdk.layers import (
     ChipInstance,
     H1v2Layer,
     HWLayer,
     HWSynapse,
     LIFLayer,
+    LIFSynapse,
     SpikingSequential,
     detach_state,
     prepare_net,
 )
+from tolerances import GRADIENT, assert_close
 
 
 class TestPrepare:
@@ -138,3 +140,208 @@ class TestInstance:
             ChipInstance(0.5)
         with pytest.raises(TypeError, match=r"ChipInstance.hold takes a torch module, got int"):
             ChipInstance(0).hold(3)
+
+
+@pytest.fixture(params=LAYERS)
+def kind(request):
+    """Name of a kind of layer in `LAYERS`."""
+    return request.param
+
+
+def run_prepared(layer, x):
+    prepare_net(layer)
+    return layer(x)
+
+
+@pytest.mark.parametrize("topology", ["FF", "RC"])
+@pytest.mark.parametrize("cut", [0, 1, 13, 40])
+def test_two_halves_are_the_whole_and_so_are_their_gradients(kind, topology, cut):
+    layer, x = LAYERS[kind](5, layer_topology=topology), drive(2, 40, 5, dtype=torch.float64)
+    whole, halves = x.clone().requires_grad_(), x.clone().requires_grad_()
+    spk, mem = run_prepared(layer, whole)
+    (spk.sum() + mem.square().sum()).backward()
+    prepare_net(layer)
+    parts = [layer(part) for part in (halves[:, :cut], halves[:, cut:])]
+    spk2, mem2 = (torch.cat(pair, 1) for pair in zip(*parts, strict=True))
+    (spk2.sum() + mem2.square().sum()).backward()
+    assert torch.equal(spk, spk2)
+    assert torch.equal(mem, mem2)
+    assert_close(halves.grad, whole.grad, GRADIENT, "gradient")
+
+
+@pytest.mark.parametrize("topology", ["FF", "RC"])
+def test_steps_are_the_sequence_and_so_are_their_gradients(kind, topology):
+    layer, x = LAYERS[kind](5, layer_topology=topology), drive(2, 20, 5, dtype=torch.float64)
+    whole, steps = x.clone().requires_grad_(), x.clone().requires_grad_()
+    spk, mem = run_prepared(layer, whole)
+    (spk.sum() + mem.square().sum()).backward()
+    prepare_net(layer)
+    outputs = [layer(steps[:, t]) for t in range(20)]
+    assert outputs[0][0].shape == (2, 5)
+    spk2, mem2 = (torch.stack(column, 1) for column in zip(*outputs, strict=True))
+    (spk2.sum() + mem2.square().sum()).backward()
+    assert torch.equal(spk, spk2)
+    assert torch.equal(mem, mem2)
+    assert_close(steps.grad, whole.grad, GRADIENT, "gradient")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("solver", ["serial", "reference"])
+def test_half_precision_keeps_a_float32_state(kind, solver, dtype):
+    layer, x = LAYERS[kind](7, solver=solver), drive(3, 33, 7).to(dtype)
+    half, full = x.clone().requires_grad_(), x.float().requires_grad_()
+    spk, mem = run_prepared(layer, half)
+    assert layer.state["v"].dtype == torch.float32
+    (spk.sum() + mem.sum()).backward()
+    wide, wide_mem = run_prepared(layer, full)
+    (wide.sum() + wide_mem.sum()).backward()
+    assert spk.dtype == mem.dtype == half.grad.dtype == dtype
+    assert torch.equal(spk.float(), wide)
+    assert torch.equal(mem, wide_mem.to(dtype))
+    assert_close(half.grad, full.grad.to(dtype), GRADIENT, "gradient")
+
+
+def test_state_takes_the_dtype_of_the_input(kind):
+    layer = LAYERS[kind](3)
+    prepare_net(layer)
+    layer(drive(2, 5, 3))
+    spk, _ = layer(drive(2, 5, 3, dtype=torch.float64))
+    assert layer.state["v"].dtype == spk.dtype == torch.float64
+
+
+def test_state_is_not_in_the_state_dict(kind):
+    layer, x = LAYERS[kind](3, layer_topology="RC"), drive(2, 12, 3, dtype=torch.float64)
+    before = set(layer.state_dict())
+    prepare_net(layer)
+    layer(x)
+    assert set(layer.state_dict()) == before
+
+
+def test_copies_and_pickles_continue_from_the_same_state(kind):
+    layer, x = (
+        LAYERS[kind](3, layer_topology="RC"),
+        drive(2, 12, 3, dtype=torch.float64).requires_grad_(),
+    )
+    prepare_net(layer)
+    layer(x)
+    others = [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))]
+    spk, mem = layer(x)
+    for other in others:
+        spk2, mem2 = other(x)
+        assert torch.equal(spk, spk2)
+        assert torch.equal(mem, mem2)
+
+
+@pytest.mark.parametrize("solver", ["serial", "reference"])
+def test_a_state_with_a_freed_graph_is_a_clear_error(kind, solver):
+    layer, x = LAYERS[kind](3, solver=solver), drive(2, 12, 3).requires_grad_()
+    run_prepared(layer, x)[0].sum().backward()
+    with pytest.raises(
+        RuntimeError, match=r"already freed: .*prepare_net\(model\) .* detach_state\(model\)"
+    ):
+        layer(x)[1].sum().backward()
+    detach_state(layer)
+    layer(x)[1].sum().backward()
+
+
+@pytest.mark.parametrize("solver", ["serial", "reference"])
+def test_detach_state_cuts_the_recurrent_spikes_too(kind, solver):
+    layer, x = (
+        LAYERS[kind](3, solver=solver, layer_topology="RC"),
+        drive(2, 12, 3, dtype=torch.float64).requires_grad_(),
+    )
+    run_prepared(layer, x)[0].sum().backward()
+    detach_state(layer)
+    layer(x)[1].sum().backward()
+
+
+def test_detached_chunks_have_the_truncated_gradient():
+    net = SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 10e-3, learn_taus=True))
+    x = drive(2, 20, 3)
+    prepare_net(net)
+    net(x[:, :10])
+    detach_state(net)
+    v = net[1].state["v"]
+    net(x[:, 10:])[1].sum().backward()
+    got = net[0].weight.grad.clone()
+    prepare_net(net)
+    net.zero_grad()
+    net[1]._states = (v,)
+    net(x[:, 10:])[1].sum().backward()
+    assert torch.equal(got, net[0].weight.grad)
+
+
+@pytest.mark.parametrize("topology", ["FF", "RC"])
+@pytest.mark.parametrize("solver", ["serial", "reference"])
+def test_outputs_may_be_overwritten_without_a_change_of_state(kind, solver, topology):
+    layer, x = (
+        LAYERS[kind](4, solver=solver, layer_topology=topology),
+        drive(2, 9, 4, dtype=torch.float64),
+    )
+    with torch.no_grad():
+        run_prepared(layer, x)
+        expected = layer(x)
+        for output in run_prepared(layer, x):
+            output.fill_(7.0)
+        assert all(map(torch.equal, layer(x), expected))
+
+
+@pytest.mark.parametrize(
+    ("kind", "topology"),
+    [(kind, "FF") for kind in LAYERS] + [(kind, "RC") for kind in RECURRENT_KINDS],
+)
+def test_training_continues_from_a_state_of_inference_mode(kind, topology):
+    net = SpikingSequential(LIFSynapse(3, 4), LAYERS[kind](4, layer_topology=topology))
+    with torch.inference_mode():
+        run_prepared(net, drive(2, 9, 3))
+    net(drive(2, 9, 3))[1].sum().backward()
+    assert net[0].weight.grad.abs().sum() > 0
+
+
+def test_a_call_without_prepare_net(kind):
+    with pytest.raises(
+        RuntimeError, match=r"is not prepared: call prepare_net\(model\) before the first batch"
+    ):
+        LAYERS[kind](3)(drive(2, 5, 3))
+
+
+def test_a_changed_batch_size_leaves_the_state(kind):
+    layer = LAYERS[kind](3)
+    prepare_net(layer)
+    layer(drive(32, 5, 3))
+    before = layer.state["v"]
+    with pytest.raises(
+        RuntimeError,
+        match=r"state for a batch of 32, the input has 64: call prepare_net\(model\) before a new",
+    ):
+        layer(drive(64, 5, 3))
+    assert layer.state["v"] is before or torch.equal(layer.state["v"], before)
+    layer(drive(32, 5, 3))
+
+
+def test_backward_after_loading_in_the_middle_of_a_sequence_names_the_remedy():
+    net = SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 20e-3, learn_thresholds=True))
+    prepare_net(net)
+    net(drive(2, 5, 3))
+    net.load_state_dict({key: value.clone() for key, value in net.state_dict().items()})
+    with pytest.raises(RuntimeError, match=r"has been modified since .*detach_state\(model\)"):
+        net(drive(2, 5, 3))[1].sum().backward()
+
+
+def test_a_checkpoint_loads_into_a_layer_in_the_middle_of_a_sequence():
+    source = SpikingSequential(
+        LIFSynapse(3, 4), LIFLayer(4, torch.rand(4) * 0.01 + 5e-3, layer_topology="RC")
+    )
+    target = SpikingSequential(
+        LIFSynapse(3, 4), LIFLayer(4, torch.rand(4) * 0.01 + 5e-3, layer_topology="RC")
+    )
+    x = drive(2, 20, 3)
+    prepare_net(target)
+    target(x)
+    state = target[1].state["v"].clone()
+    target.load_state_dict(source.state_dict())
+    assert torch.equal(target[1].state["v"], state)
+    target(x)
+    for net in (source, target):
+        prepare_net(net)
+    assert torch.equal(source(x)[0], target(x)[0])

@@ -235,7 +235,7 @@ def test_the_guard_disappears_with_the_annealing():
             ValueError,
             "SignAnnealing: Linear has no 2-D weights of synapses or neuron layers",
         ),
-        ({"net": "net"}, TypeError, "weights are those of a torch module, got str"),
+        ({"net": "net"}, TypeError, "expected a torch module with weights, got str"),
     ],
 )
 def test_arguments_are_checked(change, kind, words):

@@ -147,7 +147,7 @@ def find_edges(model: nn.Module, inputs: Tensor | None = None) -> NetEdges:
         ('2',)
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"weights are those of a torch module, got {type(model).__name__}.")
+        raise TypeError(f"expected a torch module with weights, got {type(model).__name__}.")
     named = dict(model.named_modules())
     layers = {name: module for name, module in named.items() if isinstance(module, NeuronLayer)}
     wiring = _wiring_by_structure(model) if inputs is None else _wiring_by_run(model, inputs)

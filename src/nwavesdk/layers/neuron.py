@@ -17,9 +17,8 @@ from nwavesdk.chip import Noise
 from nwavesdk.dynamics import Neuron
 from nwavesdk.internal.checks import positive_number
 from nwavesdk.layers.checks import LayerOptions, check_input, per_neuron_tensor
-from nwavesdk.layers.prepare import DIVERGED
+from nwavesdk.layers.prepare import DIVERGED, StatefulNeurons
 from nwavesdk.layers.record import Record
-from nwavesdk.layers.state import StatefulNeurons
 from nwavesdk.solvers import (
     NOT_COMPILED,
     Problem,

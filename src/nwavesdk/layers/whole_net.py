@@ -105,8 +105,6 @@ def project(model: nn.Module, profile: Profile | None = None) -> None:
         >>> synapse.weight.data.flatten()
         tensor([0.9000, 0.5000, 0.0000])
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"project takes a torch module, got {type(model).__name__}.")
     for edge in find_edges(model).edges:
         if edge.profile is None:
             continue
