@@ -10,7 +10,7 @@ Example:
 
 from typing import TYPE_CHECKING
 
-from nwavesdk.internal.lazy import import_on_use
+from nwavesdk.internal.imports import import_on_use
 
 __all__ = [
     "ChipInstance",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nwavesdk.chip.filter_bank import FilterBank
 from nwavesdk.chip.profile import CHIPS, Energies, Entry, Power, Profile, load_profile
-from nwavesdk.internal.lazy import import_on_use
+from nwavesdk.internal.imports import import_on_use
 
 __all__ = [
     "CHIPS",

@@ -157,8 +157,7 @@ class TableCharge:
         if self.weights[0] == 0:
             # Mirror the right half, without its point at 0.
             for name, values in columns.items():
-                left_half = (-value for value in values[:0:-1])
-                object.__setattr__(self, name, (*left_half, *values))
+                object.__setattr__(self, name, (*(-v for v in values[:0:-1]), *values))
 
     def charge(self, weight: Tensor) -> Tensor:
         weights, charges, piece = self._pieces(weight)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.chip.profile import Profile
-from nwavesdk.internal.extras import require
+from nwavesdk.internal.imports import require
 
 __all__ = ["FilterBank"]
 
@@ -96,11 +96,12 @@ class FilterBank:
     def sections(self) -> Numbers:
         """Second-order sections of each filter, `[count, order, 6]`: numerator, denominator."""
         butter = require("scipy.signal", "train").butter
-        filters = [
-            butter(self.order, band, btype="bandpass", fs=self.sample_rate, output="sos")
-            for band in self.edges
-        ]
-        return np.stack(filters)
+        return np.stack(
+            [
+                butter(self.order, band, btype="bandpass", fs=self.sample_rate, output="sos")
+                for band in self.edges
+            ]
+        )
 
     def response(self, frequencies: npt.ArrayLike) -> Numbers:
         """The gain of each filter at each frequency.
@@ -113,9 +114,8 @@ class FilterBank:
         """
         z = np.exp(2j * np.pi * np.asarray(frequencies, np.float64) / self.sample_rate)
         powers = z ** -np.arange(3)[:, None]
-        numerators = self.sections[..., :3]
-        denominators = self.sections[..., 3:]
-        gains = (numerators @ powers) / (denominators @ powers)
+        # A section is its numerator and its denominator, three coefficients each.
+        gains = (self.sections[..., :3] @ powers) / (self.sections[..., 3:] @ powers)
         magnitudes: Numbers = np.abs(gains.prod(axis=1))
         return magnitudes
 

@@ -51,12 +51,7 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Whole = Annotated[Number, Field(ge=1, multiple_of=1)]
-Bits = Annotated[Number, Field(ge=2, le=8, multiple_of=1)]
-Order = Annotated[Number, Field(ge=1, le=8, multiple_of=1)]
-Spread = Annotated[Number, Field(ge=0, le=0.3)]
-Sizes = Annotated[tuple[Whole, ...], Field(min_length=1)]
 RisingNumbers = Annotated[tuple[Number, ...], RISING]
-RisingPositives = Annotated[tuple[Positive, ...], RISING]
 
 
 class _Entries(FrozenModel):
@@ -64,10 +59,10 @@ class _Entries(FrozenModel):
 
     neuron: Entry[Literal["h1v1", "h1v2"]]
     weight_limit: Entry[Positive]
-    weight_bits: Entry[Bits]
+    weight_bits: Entry[Annotated[Number, Field(ge=2, le=8, multiple_of=1)]]
     sign_block: Entry[Whole]
     sign_axis: Entry[Literal["inputs", "outputs"]]
-    cores: Entry[Sizes]
+    cores: Entry[Annotated[tuple[Whole, ...], Field(min_length=1)]]
     fan_in: Entry[Whole]
     threshold: Entry[Positive]
     charge_law: Entry[Literal["linear", "expansive", "table"]]
@@ -75,14 +70,14 @@ class _Entries(FrozenModel):
     charge_steepness: Entry[Positive]
     charge_table_weights: Entry[RisingNumbers]
     charge_table_charges: Entry[RisingNumbers]
-    tau_profiles: Entry[RisingPositives]
+    tau_profiles: Entry[Annotated[tuple[Positive, ...], RISING]]
     leak_mismatch: Entry[NotNegative]
-    threshold_mismatch: Entry[Spread]
+    threshold_mismatch: Entry[Annotated[NotNegative, Field(le=0.3)]]
     synapse_mismatch: Entry[NotNegative]
     filters: Entry[Whole]
     filter_lowest: Entry[Positive]
     filter_highest: Entry[Positive]
-    filter_order: Entry[Order]
+    filter_order: Entry[Annotated[Whole, Field(le=8)]]
     static_power: Entry[NotNegative]
     neuron_energy: Entry[NotNegative]
     synapse_energy: Entry[NotNegative]
@@ -201,11 +196,13 @@ class Profile:
         if law == "linear":
             return LinearCharge(gain)
         if law == "expansive":
-            steepness = self.number("charge_steepness")
-            return ExpansiveCharge(gain, steepness, self.number("weight_limit"))
-        weights = self.numbers("charge_table_weights")
+            return ExpansiveCharge(
+                gain, self.number("charge_steepness"), self.number("weight_limit")
+            )
         try:
-            return TableCharge(weights, self.numbers("charge_table_charges"))
+            return TableCharge(
+                self.numbers("charge_table_weights"), self.numbers("charge_table_charges")
+            )
         except ValueError as error:
             raise ValueError(f"profile {self.name}: {error}") from None
 
@@ -277,8 +274,9 @@ def load_profile(source: str | Path | Profile) -> Profile:
 
 @cache
 def _shipped_profile(name: str) -> Profile:
-    path = files("nwavesdk.chip") / "profiles" / f"{name}.toml"
-    return _parse_profile(name, path.read_bytes())
+    return _parse_profile(
+        name, files("nwavesdk.chip").joinpath("profiles", f"{name}.toml").read_bytes()
+    )
 
 
 def _parse_profile(name: str, content: bytes) -> Profile:

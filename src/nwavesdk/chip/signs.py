@@ -166,6 +166,6 @@ def _fold_blocks(values: Tensor, block: int, axis: str) -> Tensor:
     whole_number("shared signs", "block", block)
     choice("shared signs", "axis", axis, ("inputs", "outputs"))
     rows = values if axis == "inputs" else values.mT
-    missing_rows = -len(rows) % block
-    padded = torch.nn.functional.pad(rows, (0, 0, 0, missing_rows))
+    # Rows of 0 complete the last block.
+    padded = torch.nn.functional.pad(rows, (0, 0, 0, -len(rows) % block))
     return padded.reshape(-1, block, rows.shape[1])

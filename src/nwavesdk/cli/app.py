@@ -20,6 +20,7 @@ __all__ = [
     "check_png",
     "file_option",
     "main",
+    "picture_lines",
     "print_report",
     "split_commas",
     "user_errors",
@@ -86,6 +87,11 @@ def user_errors(
 def print_report(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -> None:
     """Print a result: `content` as JSON with paths as text, or `lines`."""
     print(json.dumps(content, default=os.fspath) if as_json else "\n".join(lines))
+
+
+def picture_lines(picture: Path | None) -> list[str]:
+    """The line of a report that names its picture, if there is one."""
+    return [] if picture is None else [f"drawn in {picture}"]
 
 
 def check_png(path: Path | None) -> Path | None:

@@ -54,8 +54,8 @@ def _remove_table(path: Path, as_json: bool) -> None:
     removed = path.is_file()
     path.unlink(missing_ok=True)
     outcome = f"{path} is removed" if removed else f"there was no {path}"
-    line = f"{outcome}: the shipped table is used."
-    print_report(as_json, {"removed": removed, "path": path}, [line])
+    content = {"removed": removed, "path": path}
+    print_report(as_json, content, [f"{outcome}: the shipped table is used."])
 
 
 def _measure_table(path: Path) -> tuple[Any, Any]:
@@ -94,5 +94,4 @@ def _current_table(path: Path) -> Any:
 
 
 def _print_progress(fraction: float) -> None:
-    end = "\n" if fraction == 1 else ""
-    print(f"\r{fraction:4.0%}", end=end, file=sys.stderr, flush=True)
+    print(f"\r{fraction:4.0%}", end="\n" * (fraction == 1), file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ from nwavesdk.cli.app import (
     app,
     check_png,
     file_option,
+    picture_lines,
     print_report,
     user_errors,
 )
@@ -32,8 +33,8 @@ def check_run(run: RunPath, chip: Chip = None, as_json: Json = False) -> None:
         violations = chip_run.violations()
     name = chip_run.profile.name
     content = {"chip": name, "violations": [vars(violation) for violation in violations]}
-    fits = f"the net of {run} keeps every limit of {name}"
-    print_report(as_json, content, map(str, violations) if violations else [fits])
+    lines = [str(violation) for violation in violations]
+    print_report(as_json, content, lines or [f"the net of {run} keeps every limit of {name}"])
     raise typer.Exit(1 if violations else 0)
 
 
@@ -61,7 +62,7 @@ def map_run(
         "plot": picture,
     }
     lines = [placement.chip, str(placement), f"power on the validation set: {power}"]
-    print_report(as_json, content, lines + _picture_lines(picture))
+    print_report(as_json, content, lines + picture_lines(picture))
 
 
 @app.command("export")
@@ -123,8 +124,4 @@ def draw_chips(
     lines = [str(series)]
     if assumed:
         lines.append(f"mismatch is assumed, not measured: {', '.join(assumed)}")
-    print_report(as_json, content, lines + _picture_lines(picture))
-
-
-def _picture_lines(picture: Path | None) -> list[str]:
-    return [] if picture is None else [f"drawn in {picture}"]
+    print_report(as_json, content, lines + picture_lines(picture))

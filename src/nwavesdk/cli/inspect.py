@@ -14,11 +14,13 @@ from nwavesdk.cli.app import (
     app,
     check_png,
     file_option,
+    picture_lines,
     print_report,
     split_commas,
     user_errors,
 )
 from nwavesdk.cli.options import ChoiceOption, add_choices
+from nwavesdk.internal.imports import missing_packages, require
 
 __all__ = ["diagnose_run", "inspect_data", "list_surrogates", "print_info", "scan_run"]
 
@@ -66,7 +68,6 @@ def inspect_data(
     with user_errors(as_json):
         from nwavesdk.analysis import data_lines, data_report
         from nwavesdk.data import NWaveDataGen
-        from nwavesdk.internal.extras import require
 
         picture = None if no_plot else check_png(plot) or Path("front_end.png")
         if picture is not None:
@@ -77,9 +78,7 @@ def inspect_data(
             from nwavesdk.analysis.pictures import plot_front_end
 
             plot_front_end(picture, gen.config, gen.config.folder / gen.channels.keys[0])
-    lines = data_lines(report)
-    if picture is not None:
-        lines.append(f"drawn in {picture}")
+    lines = [*data_lines(report), *picture_lines(picture)]
     print_report(as_json, {**report, "plot": picture}, lines)
 
 
@@ -96,17 +95,14 @@ def list_surrogates(
         picture = None if no_plot else check_png(plot) or Path("surrogates.png")
         shapes = catalogue_shapes()
         if picture is not None:
-            from nwavesdk.internal.extras import require
-
             require("matplotlib", "train")
             from nwavesdk.analysis.pictures import plot_derivatives
 
             plot_derivatives(picture)
     head = f"{'name and defaults':<51} {'peak':>7} {'area':>7} {'half width':>11}  "
     lines = [f"{head}derivative at z = u − threshold", *map(_surrogate_line, shapes)]
-    if picture is not None:
-        lines.append(f"drawn in {picture}")
-    print_report(as_json, {"surrogates": shapes, "plot": picture}, lines)
+    content = {"surrogates": shapes, "plot": picture}
+    print_report(as_json, content, lines + picture_lines(picture))
 
 
 def _surrogate_line(shape: dict[str, Any]) -> str:
@@ -140,7 +136,6 @@ def print_info(
     import numba
     import torch
 
-    from nwavesdk.internal.extras import missing_packages
     from nwavesdk.solvers.sparse.crossover import active_table
 
     with user_errors(as_json):
@@ -217,11 +212,11 @@ def scan_run(
         from nwavesdk.surrogate import arctan, available, parse
 
         grid = None if surrogates is None else [parse(text) for text in split_commas(surrogates)]
-        kinds = available()
-        kinds["arctan"] = arctan
+        kinds = available() | {"arctan": arctan}
         if kind is not None and kind not in kinds:
-            names = ", ".join(sorted(available()))
-            raise ValueError(f"--kind {kind} is unknown: expected one of {names}.")
+            raise ValueError(
+                f"--kind {kind} is unknown: expected one of {', '.join(sorted(available()))}."
+            )
         check_png(plot)
         batch = RunBatch.open(run, recordings)
         report = SlopeReport.of(batch, grid, None if kind is None else kinds[kind])

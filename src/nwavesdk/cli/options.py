@@ -19,11 +19,11 @@ from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
 
 __all__ = ["ChoiceOption", "add_choices", "add_run_choices"]
 
+# Options of a run whose names differ from those of their fields.
 OPTION_NAMES = {"data.source": "data", "chip.profile": "chip", "learning.rate": "learning_rate"}
-"""Options of a run whose names differ from those of their fields."""
 
+# Fields of a run that hold a path, and the names that they accept instead.
 NOT_PATHS = {"data.source": {"digits"}, "chip.profile": {"h1v1", "h1v2"}}
-"""Fields of a run that hold a path, and the names that they accept instead."""
 
 Command = Callable[..., Any]
 
@@ -48,8 +48,9 @@ class ChoiceOption:
 
     def parameter(self) -> inspect.Parameter:
         """The option as a parameter for typer; None if it is not given."""
-        flag = f"--{self.name.replace('_', '-')}"
-        option = typer.Option(flag, metavar=self.metavar, help=self.help)
+        option = typer.Option(
+            f"--{self.name.replace('_', '-')}", metavar=self.metavar, help=self.help
+        )
         value_type: Any = self.kind
         return inspect.Parameter(
             self.name,

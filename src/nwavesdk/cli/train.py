@@ -163,6 +163,8 @@ def compare_surrogates(
 def _print_cell(study: Any, cell: Any) -> None:
     n_cells = len(study.cells)
     n_finished = n_cells - len(study.missing())
-    accuracy = f"{cell.result['test_accuracy']:.4f}"
-    line = f"{n_finished}/{n_cells}  {cell.arm}, seed {cell.seed}: {accuracy}"
-    print(line, file=sys.stderr, flush=True)
+    print(
+        f"{n_finished}/{n_cells}  {cell.arm}, seed {cell.seed}: {cell.result['test_accuracy']:.4f}",
+        file=sys.stderr,
+        flush=True,
+    )

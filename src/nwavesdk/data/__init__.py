@@ -19,7 +19,7 @@ from nwavesdk.data.recordings import (
 )
 from nwavesdk.data.sources import LogMel, load_digits, load_wav_folder
 from nwavesdk.data.split import Split, speakers_of, split_indices, split_recordings
-from nwavesdk.internal.lazy import import_on_use
+from nwavesdk.internal.imports import import_on_use
 
 __all__ = [
     "Channels",

@@ -128,8 +128,10 @@ class _Reader:
     def __init__(self, config: NWaveDataloaderConfig) -> None:
         self.config = config
         self.front_end = FrontEnd(config)
+        # Everything except the recording that decides the channels; it names cache entries.
+        settings = [VERSION, config.T, config.sim_time_s, config.level, asdict(config.bank)]
         shape = (config.T, config.bank.count)
-        self.cache = ChannelCache(config.cache_folder, _settings_text(config), shape)
+        self.cache = ChannelCache(config.cache_folder, json.dumps(settings), shape)
         self.hits = 0
         self.width: int | None = None
 
@@ -168,11 +170,6 @@ class _Reader:
                 path, f"has {columns} columns, expected {self.width} like the ones before"
             )
         return fit_target(path, target, self.config.steps(seconds), self.config.T)
-
-
-def _settings_text(config: NWaveDataloaderConfig) -> str:
-    """Everything except the recording that decides the channels; it names cache entries."""
-    return json.dumps([VERSION, config.T, config.sim_time_s, config.level, asdict(config.bank)])
 
 
 @dataclass(frozen=True)

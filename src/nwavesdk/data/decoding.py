@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.internal.extras import require
+from nwavesdk.internal.imports import require
 
 __all__ = [
     "RecordingError",

@@ -134,6 +134,8 @@ class NWaveDataloaderConfig:
     @property
     def longest(self) -> float:
         """Length above which a recording is an error [s]."""
-        if self.max_seconds is not None:
-            return self.max_seconds
-        return max(60.0, 2 * self.recording_duration_s)
+        return (
+            max(60.0, 2 * self.recording_duration_s)
+            if self.max_seconds is None
+            else self.max_seconds
+        )

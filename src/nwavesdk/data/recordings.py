@@ -27,8 +27,8 @@ __all__ = [
 Frames = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
+# Number of time steps that a series should have, about.
 STEPS = 100
-"""Number of time steps that a series should have, about."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +112,7 @@ def hash_order(keys: Sequence[str], indices: Indices) -> Indices:
         >>> hash_order(["a", "b", "c"], np.arange(3)).tolist()
         [2, 1, 0]
     """
-    in_order = sorted(indices, key=lambda i: sha256(keys[i].encode()).digest())
-    return np.array(in_order, dtype=np.int64)
+    return np.array(sorted(indices, key=lambda i: sha256(keys[i].encode()).digest()), np.int64)
 
 
 @dataclass(frozen=True, eq=False)

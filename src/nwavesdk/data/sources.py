@@ -23,7 +23,7 @@ from nwavesdk.data.decoding import (
 )
 from nwavesdk.data.folder import Faults, list_classes
 from nwavesdk.data.recordings import Frames, Recordings
-from nwavesdk.internal.extras import install_hint, require
+from nwavesdk.internal.imports import install_hint, require
 
 __all__ = ["LogMel", "load_digits", "load_wav_folder"]
 

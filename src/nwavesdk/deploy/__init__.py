@@ -9,7 +9,7 @@ from nwavesdk.deploy.chip_file import export, load_export, read_header
 from nwavesdk.deploy.consumption import Consumption, get_chip_consumption
 from nwavesdk.deploy.limits import Violation, find_violations
 from nwavesdk.deploy.placement import Piece, Placement, place_layers
-from nwavesdk.internal.lazy import import_on_use
+from nwavesdk.internal.imports import import_on_use
 from nwavesdk.layers import project
 
 __all__ = [

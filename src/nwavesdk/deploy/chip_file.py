@@ -17,8 +17,8 @@ from nwavesdk.chip import Profile, Quantizer
 from nwavesdk.deploy.limits import find_violations
 from nwavesdk.deploy.placement import place_layers
 from nwavesdk.deploy.stages import Stage, stages_and_profile, weight_bits
-from nwavesdk.internal.extras import require
 from nwavesdk.internal.files import write_atomically
+from nwavesdk.internal.imports import require
 from nwavesdk.layers import SpikingSequential, family_of
 
 __all__ = ["export", "load_export", "read_header"]

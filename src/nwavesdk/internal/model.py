@@ -66,8 +66,7 @@ def _describe_one(details: Any, name: str) -> str:
     if not place and details["type"] == "value_error":
         # A validator of the whole model names the fields and what they got itself.
         return str(message)
-    lowered = message[0].lower() + message[1:]
-    return f"{place or 'content'}: {lowered} (got {details['input']!r})"
+    return f"{place or 'content'}: {message[0].lower()}{message[1:]} (got {details['input']!r})"
 
 
 def check_fields(instance: object) -> None:

@@ -5,7 +5,7 @@ The running metrics are imported on first use, because they need the optional to
 
 from typing import TYPE_CHECKING
 
-from nwavesdk.internal.lazy import import_on_use
+from nwavesdk.internal.imports import import_on_use
 from nwavesdk.metrics.readout import accuracy, accuracy_population, population_counts
 
 __all__ = [

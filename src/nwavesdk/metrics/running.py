@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.internal.checks import whole_number
-from nwavesdk.internal.extras import require
+from nwavesdk.internal.imports import require
 from nwavesdk.metrics.readout import correct_recordings
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ Names are imported on first use, because Lightning takes seconds to load.
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from nwavesdk.internal.extras import install_hint
-from nwavesdk.internal.lazy import import_on_use
+from nwavesdk.internal.imports import import_on_use, install_hint
 
 __all__ = ["BrokenRunError", "Run", "RunConfig", "RunFolder"]
 

@@ -23,8 +23,8 @@ from nwavesdk.train.run_folder import BrokenRunError
 
 __all__ = ["AtomicCheckpointIO", "EveryEpoch", "load_model", "save_model"]
 
+# What every checkpoint of Lightning holds.
 CHECKPOINT_KEYS = {"epoch", "global_step", "loops", "optimizer_states", "state_dict"}
-"""What every checkpoint of Lightning holds."""
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -73,7 +73,6 @@ class AtomicCheckpointIO(CheckpointIO):
         return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Delete the file if it exists."""
         Path(path).unlink(missing_ok=True)
 
 

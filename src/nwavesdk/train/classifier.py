@@ -1,20 +1,27 @@
-"""A step of training and of validation, and the selection of the best epoch's weights."""
+"""Steps of training and validation, the best epoch's weights, and the evaluation of a net."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
 
+from nwavesdk.data import Series
 from nwavesdk.layers import SpikingSequential, Synapse, find_edges, prepare_net
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.metrics import accuracy_population, population_counts
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing
 from nwavesdk.train.config import ChipConfig, LearningConfig
 from nwavesdk.train.network import chip_seed, stream_seed
+from nwavesdk.train.run_data import tensor_dataset
 
-__all__ = ["Classifier", "Selection", "population_loss"]
+__all__ = ["Classifier", "Evaluation", "Selection", "evaluate_net", "population_loss"]
+
+# Spikes per step above which a neuron counts as saturated: it hardly carries information.
+SATURATED = 0.9
 
 
 class Classifier(LightningModule):
@@ -48,10 +55,11 @@ class Classifier(LightningModule):
         self.sign_annealing = SignAnnealing(net, learning.epochs) if anneals_signs else None
         self._resumed_signs: dict[str, Any] | None = None
         schedule = learning.surrogate_schedule
-        self.surrogate_annealing: SurrogateAnnealing | None = None
-        if schedule is not None:
-            options = schedule.model_dump()
-            self.surrogate_annealing = SurrogateAnnealing(net, learning.epochs, **options)
+        self.surrogate_annealing = (
+            None
+            if schedule is None
+            else SurrogateAnnealing(net, learning.epochs, **schedule.model_dump())
+        )
         self._last_val_loss: float | None = None  # the metric of a plateau
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -135,8 +143,8 @@ class Classifier(LightningModule):
         for depth, synapse in enumerate(synapses, 1):
             norms = [p.grad.detach().norm() for p in synapse.parameters() if p.grad is not None]
             if norms:
-                norm = torch.stack(norms).norm()
-                self.log(f"grad_{depth}", norm, on_step=False, on_epoch=True)
+                total = torch.stack(norms).norm()
+                self.log(f"grad_{depth}", total, on_step=False, on_epoch=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW with one cycle of the learning rate over the whole run."""
@@ -231,12 +239,76 @@ class Selection(Callback):
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
-        """The state for the checkpoint."""
         return {"epoch": self.epoch, "score": list(self.score), "weights": self.weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state from the checkpoint."""
         self.epoch = state_dict["epoch"]
         self.weights = state_dict["weights"]
         accuracy, negative_loss = state_dict["score"]
         self.score = (accuracy, negative_loss)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Predictions on one set.
+
+    Args:
+        predicted: Class with the most spikes, `[B]`.
+        labels: True class, `[B]`.
+        rates: Mean firing rate of each neuron layer, by depth [spikes per step and neuron].
+        dead: Fraction of each layer's neurons that never fired.
+        saturated: Fraction of each layer's neurons that fired in more than `SATURATED` of steps.
+    """
+
+    predicted: Tensor
+    labels: Tensor
+    rates: tuple[float, ...]
+    dead: tuple[float, ...]
+    saturated: tuple[float, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of correct predictions."""
+        return (self.predicted == self.labels).double().mean().item()
+
+    def confusion(self, n_classes: int) -> Tensor:
+        """Number of recordings by true class (rows) and predicted class (columns), `[C, C]`."""
+        cells = self.labels * n_classes + self.predicted
+        return torch.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+@torch.no_grad()
+def evaluate_net(
+    net: SpikingSequential, series: Series, n_classes: int, batch_size: int
+) -> Evaluation:
+    """Run a set through a net without dropout, on the device of the net.
+
+    Args:
+        net: A net from input `[B, T, F]` to output spikes `[B, T, n_classes * population]`.
+        series: The set.
+        n_classes: Number of populations.
+        batch_size: Recordings per batch; it changes only the time.
+
+    Returns:
+        Predictions in the order of the set.
+    """
+    was_training = net.training
+    net.eval()
+    device = next(net.parameters()).device
+    predicted: list[Tensor] = []
+    fired: list[list[Tensor]] = []  # by batch and layer: spikes per step, summed over recordings
+    for x, _ in DataLoader(tensor_dataset(series), batch_size):
+        prepare_net(net)
+        record = net.record(x.to(device))
+        predicted.append(population_counts(record.spk, n_classes).argmax(dim=1).cpu())
+        layers = record.layers.values()
+        fired.append([layer.spk.double().mean(1).sum(0).cpu() for layer in layers])
+    net.train(was_training)
+    rates = [sum(batches[1:], batches[0]) / len(series) for batches in zip(*fired, strict=True)]
+    return Evaluation(
+        torch.cat(predicted),
+        torch.from_numpy(series.labels),
+        rates=tuple(r.mean().item() for r in rates),
+        dead=tuple((r == 0).double().mean().item() for r in rates),
+        saturated=tuple((r > SATURATED).double().mean().item() for r in rates),
+    )

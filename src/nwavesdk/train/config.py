@@ -271,12 +271,12 @@ class Facts(FrozenModel):
         return None if self.profile is None else Profile.from_json(self.profile)
 
 
+# Defaults by section and field that differ for a run for a chip.
 CHIP_DEFAULTS: dict[str, dict[str, Any]] = {
     "data": {"sample_rate": 16_000},
     "net": {"hidden": (50,), "tau": 50e-3, "dropout": 0.0},
     "learning": {"epochs": 40, "rate": 0.03, "weight_decay": 0.0, "sharpness": 300.0},
 }
-"""Defaults by section and field that differ for a run for a chip."""
 
 
 class RunConfig(FrozenModel):
@@ -309,8 +309,10 @@ class RunConfig(FrozenModel):
         sections = {name: choices.get(name) or {} for name in CHIP_DEFAULTS}
         if not all(isinstance(values, Mapping) for values in sections.values()):
             return choices
-        filled = {name: {**CHIP_DEFAULTS[name], **values} for name, values in sections.items()}
-        return {**choices, **filled}
+        return {
+            **choices,
+            **{name: {**CHIP_DEFAULTS[name], **values} for name, values in sections.items()},
+        }
 
     @model_validator(mode="before")
     @classmethod

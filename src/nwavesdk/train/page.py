@@ -24,16 +24,16 @@ from nwavesdk.surrogate import Surrogate
 
 __all__ = ["SLIDER_FACTORS", "Page"]
 
+# Derivatives are drawn for z from `-CURVE_REACH` to `CURVE_REACH`.
 CURVE_REACH = 2.0
-"""Derivatives are drawn for z from `-CURVE_REACH` to `CURVE_REACH`."""
 CURVE_POINTS = 401
+# A table cell with more letters than this may wrap.
 LONG_TEXT = 60
-"""A table cell with more letters than this may wrap."""
+# Factors by which the slider multiplies the first parameter of a surrogate.
 SLIDER_FACTORS = [2.0 ** (k / 4) for k in range(-16, 13)]
-"""Factors by which the slider multiplies the first parameter of a surrogate."""
 
+# For each quantity and each arm of a study: one list of values, one per epoch, for each run.
 Courses = Mapping[str, Mapping[str, Sequence[Sequence[float]]]]
-"""For each quantity and each arm of a study: one list of values, one per epoch, for each run."""
 
 
 @dataclass
@@ -253,8 +253,9 @@ def _slider_settings(surrogate: Surrogate) -> list[Surrogate]:
 
 
 def _label(surrogate: Surrogate) -> str:
-    names = _parameter_names(surrogate)
-    return ", ".join(f"{name} = {getattr(surrogate, name):.3g}" for name in names)
+    return ", ".join(
+        f"{name} = {getattr(surrogate, name):.3g}" for name in _parameter_names(surrogate)
+    )
 
 
 def _numbers(values: Tensor) -> list[float]:
@@ -263,8 +264,7 @@ def _numbers(values: Tensor) -> list[float]:
 
 def _cell(value: str | int | float) -> str:
     if isinstance(value, str):
-        attributes = " class=long" if len(value) > LONG_TEXT else ""
-        return f"<td{attributes}>{escape(value)}</td>"
+        return f"<td{' class=long' if len(value) > LONG_TEXT else ''}>{escape(value)}</td>"
     if math.isnan(value):
         return '<td class="number" data-value=""></td>'
     text = str(value) if isinstance(value, int) else f"{value:.4f}"

@@ -13,11 +13,11 @@ from nwavesdk.train.theme import Theme
 __all__ = ["Trace", "confusion_matrix", "learning_curves", "membrane_traces", "spike_raster"]
 
 Array = npt.NDArray[np.float32]
+# Spikes s, membrane before reset u and membrane after reset v of a layer, each `[T, N]`.
 Trace = tuple[Array, Array, Array]
-"""Spikes s, membrane before reset u and membrane after reset v of a layer, each `[T, N]`."""
 
+# A confusion matrix of more classes shows colors without numbers.
 MOST_CLASSES_WITH_COUNTS = 24
-"""A confusion matrix of more classes shows colors without numbers."""
 
 
 def learning_curves(history: Sequence[dict[str, float]], best_epoch: int, theme: Theme) -> Figure:
@@ -34,8 +34,9 @@ def learning_curves(history: Sequence[dict[str, float]], best_epoch: int, theme:
     layers = {f"rate_{k}": _layer_name(k, n_layers) for k in range(1, n_layers + 1)}
     _plot_columns(loss, history, {"train_loss": "training", "val_loss": "validation"}, theme)
     loss.set(title="Loss", yscale="log")
-    both = {"train_accuracy": "training", "val_accuracy": "validation"}
-    _plot_columns(accuracy, history, both, theme)
+    _plot_columns(
+        accuracy, history, {"train_accuracy": "training", "val_accuracy": "validation"}, theme
+    )
     accuracy.set_title("Accuracy")
     _plot_columns(rate, history, layers, theme)
     rate.set(title="Firing rate [spikes per step and neuron]", ylim=(0, None))

@@ -39,7 +39,6 @@ class History(Callback):
         return sum(row["seconds"] for row in self.rows)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Start the clock."""
         self._epoch_start = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
@@ -64,11 +63,9 @@ class History(Callback):
         return text.getvalue()
 
     def state_dict(self) -> dict[str, Any]:
-        """The state for the checkpoint."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state from the checkpoint."""
         self.rows = list(state_dict["rows"])
 
 

@@ -9,8 +9,8 @@ import torch
 
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import SpikingSequential, prepare_net
+from nwavesdk.train.classifier import Evaluation
 from nwavesdk.train.config import RunConfig
-from nwavesdk.train.evaluation import Evaluation
 from nwavesdk.train.page import Page
 from nwavesdk.train.pictures import (
     confusion_matrix,
@@ -31,12 +31,12 @@ CAPTIONS = {
     "confusion_matrix": "All recordings of the test set by true class and predicted class.",
 }
 
+# What the validation accuracy of a run for a chip refers to, by what training knew of the chip.
 VALIDATED_ON = {
     "plain": "the weights as trained, before they were moved to values that the chip can hold",
     "hardware": "the chip as designed",
     "mismatch": "drawn chips, a new one every few recordings, the same ones in each epoch",
 }
-"""What the validation accuracy of a run for a chip refers to, by what training knew of the chip."""
 
 
 def write_report(

@@ -19,9 +19,8 @@ from nwavesdk.layers import SpikingSequential, project
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.solvers.sparse import crossover
 from nwavesdk.train.checkpoint import AtomicCheckpointIO, EveryEpoch, load_model, save_model
-from nwavesdk.train.classifier import Classifier, Selection
+from nwavesdk.train.classifier import Classifier, Evaluation, Selection, evaluate_net
 from nwavesdk.train.config import ArithmeticConfig, MachineConfig, RunConfig
-from nwavesdk.train.evaluation import Evaluation, evaluate_net
 from nwavesdk.train.network import build_chip_network, build_network, stream_seed
 from nwavesdk.train.progress import History, progress_callbacks
 from nwavesdk.train.report import write_report
@@ -30,8 +29,8 @@ from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 
 __all__ = ["Run", "check_machine", "current_arithmetic", "use_arithmetic"]
 
+# Recordings per validation batch if training draws chips; small, so that it uses several.
 VAL_BATCH = 16
-"""Recordings per validation batch if training draws chips; small, so that it uses several."""
 
 
 class Run:
@@ -147,8 +146,7 @@ class Run:
         }
 
     def _evaluate_test_set(self, net: SpikingSequential) -> Evaluation:
-        batch_size = self.config.learning.batch_size
-        return evaluate_net(net, self.data.test, len(self.classes), batch_size)
+        return evaluate_net(net, self.data.test, len(self.classes), self.config.learning.batch_size)
 
     def _fit_and_finish(self) -> dict[str, Any] | None:
         learning = self.config.learning
@@ -177,13 +175,17 @@ class Run:
 
     def _trainer(self, history: History, selection: Selection) -> Trainer:
         machine = self.config.machine
-        callbacks = [history, selection, *progress_callbacks(history)]
         return Trainer(
             accelerator=machine.accelerator,
             devices=machine.devices,
             precision=machine.precision,
             max_epochs=self.config.learning.epochs,
-            callbacks=[*callbacks, EveryEpoch(self.folder.checkpoint)],
+            callbacks=[
+                history,
+                selection,
+                *progress_callbacks(history),
+                EveryEpoch(self.folder.checkpoint),
+            ],
             plugins=[AtomicCheckpointIO()],
             logger=TensorBoardLogger(self.folder.path, name="", version="tensorboard"),
             log_every_n_steps=1,

@@ -117,8 +117,7 @@ def _counts(series: Split[Series]) -> tuple[int, int, int]:
 
 def _load_chip_data(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, RunData]:
     """As `load_run_data`, through the filter bank of a chip."""
-    recorded = None if config.facts is None else config.facts.chip
-    profile = recorded or load_profile(chip.profile)
+    profile = (config.facts and config.facts.chip) or load_profile(chip.profile)
     channels = _filter_recordings(config, chip, profile)
     _check_unchanged(config, channels.fingerprint)
     n_channels = channels.x.shape[2]
@@ -129,8 +128,10 @@ def _load_chip_data(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Run
     split = channels.split.map(lambda part: _limit_per_class(part, labels, channels.keys, limit))
     gain = chip.gain or _fit_gain(channels.x[split.train])
     # The gain is the scale of all channels: (x - 0) / (1 / gain).
-    mean = np.zeros(n_channels, np.float32)
-    standard = Standard(mean, np.full(n_channels, 1 / gain, np.float32))
+    standard = Standard(
+        mean=np.zeros(n_channels, np.float32),
+        deviation=np.full(n_channels, 1 / gain, np.float32),
+    )
     series = split.map(lambda part: Series(standard.apply(channels.x[part]), labels[part]))
     facts = Facts(
         classes=channels.classes,
@@ -146,8 +147,10 @@ def _load_chip_data(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Run
         "chip": chip.model_copy(update={"gain": gain, "bits": bits}),
         "facts": facts,
     }
-    data = RunData(series.train, series.val, series.test, standard)
-    return config.model_copy(update=completed), data
+    return (
+        config.model_copy(update=completed),
+        RunData(series.train, series.val, series.test, standard),
+    )
 
 
 def _filter_recordings(config: RunConfig, chip: ChipConfig, profile: Profile) -> Channels:

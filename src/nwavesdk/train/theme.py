@@ -36,8 +36,9 @@ class Theme:
     @property
     def diverging(self) -> LinearSegmentedColormap:
         """Color map from negative over zero (paper) to positive."""
-        colors = [self.hues[0], self.paper, self.hues[1]]
-        return LinearSegmentedColormap.from_list("diverging", colors)
+        return LinearSegmentedColormap.from_list(
+            "diverging", [self.hues[0], self.paper, self.hues[1]]
+        )
 
 
 LIGHT = Theme("#ffffff", "#1d2733", "#b8c1cc", ("#1f66c1", "#d1620f", "#12805c", "#9a3fa0"))

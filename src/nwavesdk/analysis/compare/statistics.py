@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from nwavesdk.internal.extras import require
+from nwavesdk.internal.imports import require
 
 __all__ = ["Pair", "Summary", "compare_pairs", "summarize"]
 

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 
 from nwavesdk.analysis.compare.statistics import Pair, Summary, compare_pairs, summarize
-from nwavesdk.internal.extras import require
 from nwavesdk.internal.files import write_atomically
+from nwavesdk.internal.imports import require
 from nwavesdk.train import Run, RunConfig, RunFolder
 
 __all__ = ["Cell", "Study", "finish_on_processes", "finish_on_ray", "run_cell"]
