@@ -173,8 +173,9 @@ class _Columns(NamedTuple):
     constants: tuple[Tensor, ...]
 
     def pick(self, mask: Tensor) -> "_Columns":
-        constants = tuple(c[mask] for c in self.constants)
-        return _Columns(self.x[:, mask], self.entries[:, mask], constants)
+        return _Columns(
+            self.x[:, mask], self.entries[:, mask], tuple(c[mask] for c in self.constants)
+        )
 
 
 class _Result(NamedTuple):
@@ -324,8 +325,7 @@ class _Solver:
 
 def _rounding(ends: Tensor, entries: Tensor) -> Tensor:
     """About one rounding of each column's states [n]."""
-    largest = torch.maximum(ends.abs().amax(0), entries.abs().amax(0))
-    return torch.finfo(ends.dtype).eps * (1 + largest)
+    return torch.finfo(ends.dtype).eps * (1 + torch.maximum(ends.abs(), entries.abs()).amax(0))
 
 
 def _passes_left(moving_entries: list[int]) -> float:
