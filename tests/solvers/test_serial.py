@@ -114,6 +114,6 @@ def test_other_devices_take_the_reference_and_return_what_is_needed(monkeypatch)
     solution = serial.forward_serial(p, needs_membrane=False, needs_saved=False)
     assert solution.spikes.shape == p.x.shape
     assert solution.mem is None
-    assert solution.saved is None
+    assert solution.saved == ()
     monkeypatch.setattr(serial, "backward_reference", lambda *_: "reference")
     assert serial.backward_serial(p, None, None, True) == "reference"

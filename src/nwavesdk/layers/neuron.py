@@ -209,7 +209,6 @@ class NeuronLayer(StatefulNeurons):
             RuntimeError: If `prepare_net` is missing, or the batch size changed without it.
         """
         problem, solution = self._solve(cur, needs_membrane=True, needs_saved=True)
-        assert solution.saved is not None
         # Copies, because u is computed later and must not change when the layer learns.
         recurrent = None if problem.recurrent is None else problem.recurrent.detach().clone()
         problem = replace(

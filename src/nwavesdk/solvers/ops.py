@@ -47,22 +47,18 @@ def solve_in_graph(
     problem: Problem, name: str, solver: str, needs_membrane: bool, needs_saved: bool
 ) -> Solution:
     """As `sweep`, through the operators; `name` is that of the problem's spec."""
-    recurrence: list[Tensor] = []
-    if problem.recurrent is not None:
-        assert problem.spikes is not None
-        recurrence = [problem.recurrent, problem.spikes]
     spikes, *others = _forward_operator(
         problem.x,
         [*problem.states],
         [*problem.constants],
-        recurrence,
+        [*problem.recurrence],
         name,
         solver,
         needs_membrane,
     )
     mem = others.pop(0) if needs_membrane else None
     K = len(problem.states)
-    saved = from_saved_dtype(problem, tuple(others[K:])) if needs_saved else None
+    saved = from_saved_dtype(problem, tuple(others[K:])) if needs_saved else ()
     return Solution(spikes, mem, tuple(others[:K]), saved)
 
 
@@ -82,7 +78,6 @@ def _forward_operator(
     """
     problem = Problem(specs_by_name[name], x, tuple(states), tuple(constants), *recurrence)
     solution = FORWARD[solver](problem, needs_membrane, True)
-    assert solution.saved is not None
     mem = [] if solution.mem is None else [solution.mem]
     return _unshared(
         [solution.spikes, *mem, *solution.last, *to_saved_dtype(problem, solution.saved)]

@@ -91,6 +91,11 @@ class Problem:
     recurrent: Tensor | None = None
     spikes: Tensor | None = None
 
+    @property
+    def recurrence(self) -> tuple[Tensor, ...]:
+        """The recurrent weights and the spikes before the first step; empty without recurrence."""
+        return tuple(t for t in (self.recurrent, self.spikes) if t is not None)
+
 
 class Solution(NamedTuple):
     """What a solver returns: `solve` under autograd, forward passes without a graph.
@@ -100,7 +105,7 @@ class Solution(NamedTuple):
         mem: First state after each step [B, T, N]; None if it was not requested.
         last: States after the last step, each [B, N].
         saved: What backward needs, without gradients: `w` of each step, and every state but the
-            first after each step, each [B, T, N]; None if it was not requested.
+            first after each step, each [B, T, N]; empty if it was not requested.
         spike_count: Number of spikes, or None if they were not counted. From a GPU this is a tensor
             whose sum is the number, because reading it would wait for the device.
     """
@@ -108,7 +113,7 @@ class Solution(NamedTuple):
     spikes: Tensor
     mem: Tensor | None
     last: tuple[Tensor, ...]
-    saved: tuple[Tensor, ...] | None
+    saved: tuple[Tensor, ...]
     spike_count: int | Tensor | None = None
 
 
@@ -207,12 +212,13 @@ def flatten_call(problem: Problem, solution: Solution) -> list[Tensor]:
     `Solution.saved` in the saved dtype (K); then, for a recurrent problem, its weights, the spikes
     before the first step, and the spikes.
     """
-    assert solution.saved is not None
-    tensors = [*problem.states, *problem.constants, *to_saved_dtype(problem, solution.saved)]
-    if problem.recurrent is not None:
-        assert problem.spikes is not None
-        tensors += [problem.recurrent, problem.spikes, solution.spikes]
-    return tensors
+    return [
+        *problem.states,
+        *problem.constants,
+        *to_saved_dtype(problem, solution.saved),
+        *problem.recurrence,
+        *([solution.spikes] if problem.recurrence else []),
+    ]
 
 
 def unflatten_call(spec: Spec, tensors: Sequence[Tensor]) -> tuple[Problem, Solution]:

@@ -55,7 +55,6 @@ def backward_reference(
 ) -> tuple[Tensor | None, ...]:
     """The neuron's adjoint step by step: `backward_serial` for devices without compiled kernels."""
     spec = problem.spec
-    assert solution.saved is not None
     w = solution.saved[0]
     states = delay_one_step(problem.states, state_trajectories(problem, solution.saved))
     adjoint = torch_page(
@@ -86,8 +85,7 @@ def backward_reference(
     sums = [g.sum(0) if learns_constants else None for g in grad_constants]
     if problem.recurrent is None:
         return grad, *grad_states, *sums
-    assert problem.spikes is not None
-    (previous,) = delay_one_step([problem.spikes], [solution.spikes])
+    (previous,) = delay_one_step(problem.recurrence[1:], [solution.spikes])
     grad_recurrent = previous.flatten(0, 1).t() @ grad.flatten(0, 1)
     return grad, *grad_states, *sums, grad_recurrent, grad_s
 

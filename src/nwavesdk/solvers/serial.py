@@ -32,7 +32,7 @@ def forward_serial(
         solution = solve_reference(problem)
     return solution._replace(
         mem=solution.mem if needs_membrane else None,
-        saved=solution.saved if needs_saved else None,
+        saved=solution.saved if needs_saved else (),
     )
 
 

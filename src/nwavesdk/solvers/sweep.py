@@ -63,10 +63,7 @@ def sweep(
         needs_membrane: Whether the membrane after each step is returned.
         needs_saved: Whether `Solution.saved` is returned, even if nothing needs a gradient.
     """
-    tensors = [problem.x, *problem.states, *problem.constants]
-    if problem.recurrent is not None:
-        assert problem.spikes is not None
-        tensors += [problem.recurrent, problem.spikes]
+    tensors = [problem.x, *problem.states, *problem.constants, *problem.recurrence]
     if not torch.is_grad_enabled() or not any(t.requires_grad for t in tensors):
         return forward(problem, needs_membrane, needs_saved)
     spike_counts: list[int | Tensor | None] = []
@@ -75,7 +72,7 @@ def sweep(
     )
     mem = others.pop(0) if needs_membrane else None
     K = len(problem.states)
-    return Solution(spikes, mem, tuple(others[:K]), tuple(others[K:]) or None, *spike_counts)
+    return Solution(spikes, mem, tuple(others[:K]), tuple(others[K:]), *spike_counts)
 
 
 class _Sweep(torch.autograd.Function):
@@ -93,7 +90,6 @@ class _Sweep(torch.autograd.Function):
         *_: Tensor,
     ) -> tuple[Tensor, ...]:
         solution = forward(problem, needs_membrane, True)
-        assert solution.saved is not None
         spike_counts.append(solution.spike_count)
         ctx.spec = problem.spec
         ctx.run_back = backward

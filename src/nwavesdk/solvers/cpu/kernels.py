@@ -22,33 +22,20 @@ from nwavesdk.surrogate import Surrogate
 __all__ = ["NativeKernel", "cpu_kernels"]
 
 
+@cache
 def cpu_kernels(
-    neuron: Neuron, dtype: str, surrogate: Surrogate | None = None, **options: Any
+    neuron: Neuron,
+    dtype: str,
+    surrogate: type[Surrogate] | None = None,
+    parameters: int = 0,
+    **options: Any,
 ) -> SimpleNamespace:
     """The compiled kernels for `neuron`, by their names in `loops`.
 
-    Args:
-        neuron: The neuron whose pages are compiled.
-        dtype: `"float32"` or `"float64"`.
-        surrogate: The surrogate. Its parameters are arguments of the kernels, so surrogates that
-            differ in them alone share one kernel.
-        **options: Options of `render_kernels`.
+    For the arguments see `render_kernels`. The parameters of a surrogate are arguments of the
+    kernels, so surrogates that differ in them alone share one kernel.
     """
-    key = tuple(sorted(options.items()))
-    if surrogate is None or surrogate.pseudo_derivative is None:
-        return _load_cpu_kernels(neuron, dtype, None, 0, key)
-    return _load_cpu_kernels(neuron, dtype, type(surrogate), len(surrogate.constants), key)
-
-
-@cache
-def _load_cpu_kernels(
-    neuron: Neuron,
-    dtype: str,
-    surrogate: type[Surrogate] | None,
-    parameters: int,
-    options: tuple[tuple[str, Any], ...],
-) -> SimpleNamespace:
-    text = render_kernels(neuron, dtype, surrogate, parameters, **dict(options))
+    text = render_kernels(neuron, dtype, surrogate, parameters, **options)
     module, path = load_source(neuron.name, numba.__version__, text)
     natives = {name: f for name, f in vars(module).items() if name.endswith("_native")}
     return SimpleNamespace(

@@ -61,15 +61,15 @@ def forward_cpu(
         arguments = [width, T, N, x, *read, *written, others, final, counts]
         _run_kernel(kernels.forward_over_time, jobs, x.numel(), arguments)
     else:
-        assert problem.spikes is not None
         counts = torch.empty(B, dtype=torch.int64)
-        arguments = [T, N, x, problem.recurrent.contiguous(), problem.spikes.contiguous()]
-        arguments += [*read, *written, others, final, counts]
+        recurrence = [t.contiguous() for t in problem.recurrence]
+        arguments = [T, N, x, *recurrence, *read, *written, others, final, counts]
         work = x.numel() * _recurrent_cost(N)
         _run_kernel(kernels.forward_over_time_recurrent, B, work, arguments)
-    saved = (w, *others.unbind()) if needs_saved else None
-    trajectory = mem if needs_membrane else None
-    return Solution(spikes, trajectory, final.unbind(), saved, int(counts.sum()))
+    saved = (w, *others.unbind()) if needs_saved else ()
+    return Solution(
+        spikes, mem if needs_membrane else None, final.unbind(), saved, int(counts.sum())
+    )
 
 
 def backward_cpu(
@@ -88,7 +88,6 @@ def backward_cpu(
         ∂L/∂ x, each state, each constant (None unless `learn`), and for a recurrent problem the
         weights and the spikes before the first step.
     """
-    assert solution.saved is not None
     spec = problem.spec
     w = solution.saved[0].contiguous()
     B, T, N = w.shape
@@ -103,7 +102,8 @@ def backward_cpu(
     grad_s, grad_mem, grad_states = _upstream(grads, w)
     grad_constants = w.new_zeros(len(problem.constants) if learn else 0, B, N)
     kernels = cpu_kernels(
-        spec.neuron, _DTYPE_NAMES[w.dtype], spec.surrogate,
+        spec.neuron, _DTYPE_NAMES[w.dtype],
+        None if needs_sigma else type(spec.surrogate), len(parameters),
         backward=True, detach_reset=spec.detach_reset, learn=learn, reuse=reuse,
     )  # fmt: skip
     read = [_stacked(problem.states), _stacked(problem.constants)]
@@ -118,12 +118,11 @@ def backward_cpu(
         width, jobs = _blocks(B, N)
         _run_kernel(kernels.backward_over_time, jobs, w.numel(), [width, T, N, *shared])
     else:
-        assert problem.spikes is not None
-        grad_before = torch.empty_like(problem.spikes, memory_format=torch.contiguous_format)
+        grad_before = w.new_empty(B, N)
         arguments = [B, T, N, problem.recurrent.t().contiguous(), grad_before, *shared]
         work = w.numel() * _recurrent_cost(N)
         _run_kernel(kernels.backward_over_time_recurrent, -(-B // SHARED_BATCH), work, arguments)
-        (previous,) = delay_one_step([problem.spikes], [solution.spikes])
+        (previous,) = delay_one_step(problem.recurrence[1:], [solution.spikes])
         grad_weights = weight_gradient(previous.flatten(0, 1), grad_x.flatten(0, 1))
         through_recurrence = (grad_weights, grad_before)
     sums = grad_constants.sum(1) if learn else [None] * len(problem.constants)

@@ -40,15 +40,14 @@ def forward_gpu(
     problem: Problem, needs_membrane: bool = True, needs_saved: bool = True
 ) -> Solution:
     """Run the problem without a graph; the arguments are those of `forward_serial`."""
-    assert problem.recurrent is None
     x = _with_adjacent_neurons(problem.x.detach())
-    real = _state_dtype(x)
+    real = torch.float64 if x.dtype == torch.float64 else torch.float32
     B, T, N = x.shape
     K = len(problem.states)
     lanes = B * N
     spikes = x.new_empty(B, T, N)
     mem = x.new_empty(B, T, N) if needs_membrane else None
-    saved = tuple(x.new_empty(B, T, N, dtype=real) for _ in range(K)) if needs_saved else None
+    saved = tuple(x.new_empty(B, T, N, dtype=real) for _ in range(K)) if needs_saved else ()
     last = tuple(x.new_empty(B, N, dtype=real) for _ in range(K))
     spike_counts = x.new_empty(-(-lanes // _block(lanes)), dtype=torch.int32)  # one per program
     w, *others = saved or (None,) * K
@@ -57,8 +56,9 @@ def forward_gpu(
         *_with_strides(x),
         *_constant_arguments(problem, real),
         *_state_arguments(problem, real),
+        *(spikes, w, mem, *others, *last),
+        *(spike_counts, lanes, T, N),
     ]
-    arguments += [spikes, w, mem, *others, *last, spike_counts, lanes, T, N]
     _launch(gpu_kernels(problem.spec.neuron, real).forward, lanes, K, arguments)
     return Solution(spikes, mem, last, saved, spike_counts)
 
@@ -67,16 +67,14 @@ def backward_gpu(
     problem: Problem, solution: Solution, grads: SolutionGradient, learns_constants: bool
 ) -> tuple[Tensor | None, ...]:
     """The adjoint, see `backward_serial`; ∂L/∂x has the dtype of ∂L/∂spikes or ∂L/∂mem."""
-    assert solution.saved is not None
-    assert problem.recurrent is None
     spec = problem.spec
     w, *others = (t.contiguous() for t in solution.saved)
     B, T, N = w.shape
     lanes = B * N
-    # σ': its values, or the parameters of a formula.
-    if spec.surrogate.pseudo_derivative is None:
-        values = spec.surrogate.derivative(spike_argument(problem, solution.saved))
-        sigma: list[Any] = [values.contiguous()]
+    surrogate = None if spec.surrogate.pseudo_derivative is None else type(spec.surrogate)
+    sigma: list[Any]  # the parameters of a formula, or the values of σ'
+    if surrogate is None:
+        sigma = [spec.surrogate.derivative(spike_argument(problem, solution.saved)).contiguous()]
     else:
         sigma = list(spec.surrogate.constants)
     grad_s, grad_mem = (
@@ -90,17 +88,18 @@ def backward_gpu(
     grad_constants = [w.new_empty(B, N) for _ in problem.constants] if learns_constants else []
     # The order is that of the kernel `backward` in `render`.
     arguments = [
-        w,
-        *others,
+        *(w, *others),
         *_state_arguments(problem, w.dtype),
         *_constant_arguments(problem, w.dtype),
+        *(*_with_strides(grad_s), *_with_strides(grad_mem), *last, *sigma),
+        *(grad_x, *grad_states, *grad_constants),
+        *(lanes, T, N),
     ]
-    arguments += [*_with_strides(grad_s), *_with_strides(grad_mem), *last, *sigma]
-    arguments += [grad_x, *grad_states, *grad_constants, lanes, T, N]
     kernels = gpu_kernels(
         spec.neuron,
         w.dtype,
-        spec.surrogate,
+        surrogate,
+        len(sigma),
         backward=True,
         detach_reset=spec.detach_reset,
         learns_constants=learns_constants,
@@ -111,26 +110,17 @@ def backward_gpu(
     return grad_x, *grad_states, *(g.sum(0) for g in grad_constants)
 
 
-def gpu_kernels(
-    neuron: Neuron, dtype: torch.dtype, surrogate: Surrogate | None = None, **options: Any
-) -> ModuleType:
-    """The module of Triton kernels for `neuron`; see `render_triton` for the options."""
-    key = tuple(sorted(options.items()))
-    name = str(dtype).removeprefix("torch.")
-    if surrogate is None or surrogate.pseudo_derivative is None:
-        return _load_gpu_kernels(neuron, name, None, 0, key)
-    return _load_gpu_kernels(neuron, name, type(surrogate), len(surrogate.constants), key)
-
-
 @cache
-def _load_gpu_kernels(
+def gpu_kernels(
     neuron: Neuron,
-    dtype: str,
-    surrogate: type[Surrogate] | None,
-    parameters: int,
-    options: tuple[tuple[str, Any], ...],
+    dtype: torch.dtype,
+    surrogate: type[Surrogate] | None = None,
+    parameters: int = 0,
+    **options: Any,
 ) -> ModuleType:
-    text = render_triton(neuron, dtype, surrogate, parameters, **dict(options))
+    """The module of Triton kernels for `neuron`; for the arguments see `render_triton`."""
+    name = str(dtype).removeprefix("torch.")
+    text = render_triton(neuron, name, surrogate, parameters, **options)
     return load_source(f"gpu_{neuron.name}", "triton", text)[0]
 
 
@@ -141,26 +131,17 @@ def _block(lanes: int) -> int:
     return 128 if lanes < 1 << 18 else 256
 
 
-def _block_and_warps(lanes: int, states: int) -> tuple[int, int]:
-    """Lanes and warps per program: one lane per thread, or two if registers suffice for that."""
-    block = _block(lanes)
-    lanes_per_warp = 64 if block == 256 and states == 1 else 32
-    return block, block // lanes_per_warp
-
-
 def _launch(kernel: Any, lanes: int, states: int, arguments: list[Any]) -> None:
     """Run the kernel without fused multiply-add, which would flip spikes against the CPU."""
     if not lanes:
         return
-    block, warps = _block_and_warps(lanes, states)
+    block = _block(lanes)
+    # One lane per thread, or two if registers suffice for that.
+    warps = block // (64 if block == 256 and states == 1 else 32)
     with torch.cuda.device_of(arguments[0]):
         kernel[(-(-lanes // block),)](
             *arguments, BLOCK=block, num_warps=warps, enable_fp_fusion=False
         )
-
-
-def _state_dtype(x: Tensor) -> torch.dtype:
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 def _with_adjacent_neurons(t: Tensor) -> Tensor:

@@ -33,7 +33,6 @@ def backward_chunks(
     run: Adjoint = backward_serial,
 ) -> tuple[Tensor | None, ...]:
     """As `backward_serial`, in chunks of `steps` through the serial adjoint `run`."""
-    assert solution.saved is not None
     w = solution.saved[0]
     steps = chunk_length_for(problem) if steps is None else steps
     B, T, N = w.shape

@@ -162,7 +162,7 @@ def forward_chunks(
         for t in (result.spikes, result.mem, result.w)
     )
     last = (mem[:, -1].clone(),)
-    return Solution(spikes, mem if needs_membrane else None, last, (w,) if needs_saved else None)
+    return Solution(spikes, mem if needs_membrane else None, last, (w,) if needs_saved else ())
 
 
 class _Columns(NamedTuple):
@@ -265,7 +265,7 @@ class _Solver:
         self.effort.depth += self.steps
         self.effort.work += T * n
         spikes = solution.spikes.view(T, n)
-        if solution.mem is None or solution.saved is None:
+        if solution.mem is None:
             return _Result(spikes, spikes, spikes, solution.last[0])
         return _Result(
             spikes, solution.mem.view(T, n), solution.saved[0].view(T, n), solution.last[0]
@@ -309,7 +309,6 @@ class _Solver:
         rest = Problem(self.spec, inner.x[None, start:], (ends[known][None],), inner.constants)
         solution = self.run(rest, True, True)
         assert solution.mem is not None
-        assert solution.saved is not None
         self.effort.serial += len(ends[0])
         self.effort.depth += len(inner.x) - start
         self.effort.work += solution.spikes.numel()

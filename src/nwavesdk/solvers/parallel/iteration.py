@@ -52,7 +52,7 @@ def forward_iteration(
     if iterates is not None:
         iterates.append(count)
     last = v[:, -1].clone() if x.shape[1] else v0.clone()
-    return Solution(spikes, v if needs_membrane else None, (last,), (w,) if needs_saved else None)
+    return Solution(spikes, v if needs_membrane else None, (last,), (w,) if needs_saved else ())
 
 
 def forward_jump(
@@ -129,7 +129,6 @@ def _run_with_fixed_spikes(problem: Problem) -> RunFixed:
     constants = problem.constants
     carry = neuron.carry
     assert carry is not None
-    assert problem.recurrent is None
     integrate, fire = (
         torch_page(neuron, page, spike=heaviside, held=torch.detach)
         for page in ("integrate", "fire")
