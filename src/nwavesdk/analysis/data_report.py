@@ -47,7 +47,7 @@ def data_lines(report: dict[str, Any]) -> list[str]:
     for name, count in report["recordings"].items():
         by_class = report["per_class"].get(name, {}).values()
         row = [name, *by_class, count, *([speakers[name]] if speakers else [])]
-        rows.append([str(cell) for cell in row])
+        rows.append([*map(str, row)])
     widths = [5, *(max(6, len(head)) for head in rows[0][1:])]
     table = [
         "  ".join(

@@ -165,18 +165,17 @@ def _layer_health(
     rates = spk.double().flatten(2).mean((0, 1))
     received = grad.abs().sum((0, 1))
     is_starved = (received < limits.starved * last.abs().sum((0, 1)).mean()) | (received == 0)
-    norm = float(grad.norm())
     quarter = grad.shape[1] // 4
-    early = float(grad[:, :quarter].norm())
-    late = float(grad[:, 2 * quarter : 3 * quarter].norm())
+    early = grad[:, :quarter]
+    late = grad[:, 2 * quarter : 3 * quarter]
     return LayerHealth(
         layer=name,
         rate=float(rates.mean()),
         dead=_share(rates == 0),
         saturated=_share(rates >= limits.saturated),
         starved=_share(is_starved),
-        norm=norm,
-        depth=_norm_ratio(norm, float(last.norm())),
+        norm=float(grad.norm()),
+        depth=_norm_ratio(grad, last),
         time=_norm_ratio(early, late),
     )
 
@@ -185,10 +184,9 @@ def _share(mask: Tensor) -> float:
     return float(mask.double().mean())
 
 
-def _norm_ratio(numerator: float, denominator: float) -> float:
-    if denominator:
-        return numerator / denominator
-    return math.inf if numerator else math.nan
+def _norm_ratio(grad: Tensor, reference: Tensor) -> float:
+    """The norm as a multiple of another one; infinite or NaN if the other one is 0."""
+    return float(grad.norm() / reference.norm())
 
 
 def _findings(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, float, str]]:

@@ -96,6 +96,6 @@ class HealthCallback(Callback):
 
 def _classifier_loss(module: LightningModule) -> Loss:
     assert isinstance(module, Classifier)
-    n_classes = module.n_classes
-    sharpness = module.learning.sharpness
-    return lambda spk, _, labels: population_loss(spk, labels, n_classes, sharpness)
+    return lambda spk, _, labels: population_loss(
+        spk, labels, module.n_classes, module.learning.sharpness
+    )

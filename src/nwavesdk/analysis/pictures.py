@@ -49,8 +49,7 @@ def plot_front_end(path: Path, config: NWaveDataloaderConfig, recording: Path) -
 
     def draw(theme: Theme) -> Figure:
         figure = Figure(figsize=(10, 9))
-        panels = figure.subplots(3, 1, height_ratios=(3, 1.3, 5))
-        response, waveform, ridges = panels
+        response, waveform, ridges = figure.subplots(3, 1, height_ratios=(3, 1.3, 5))
         rainbow = LinearSegmentedColormap.from_list(
             "bands", [theme.hues[0], theme.hues[3], theme.hues[1]]
         )

@@ -62,9 +62,10 @@ def find_violations(model: nn.Module, profile: Profile | None = None) -> list[Vi
     """
     stages, chip = stages_and_profile(model, profile, "find_violations")
     violations: list[Violation] = []
-    for position, stage in enumerate(stages):
+    for stage in stages:
         violations += _profile_violations(stage, chip)
-        violations += _frontend_violations(stage, chip, is_first=position == 0)
+        if stage.is_frontend:
+            violations += _frontend_violations(stage, chip, is_first=stage is stages[0])
         for edge in stage.edges:
             violations += _weight_violations(edge, chip)
         violations += _neuron_violations(stage, chip)
@@ -95,15 +96,14 @@ def _profile_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
             yield Violation(edge.name, "charge_law", None, built_for.text("charge_law"), text)
         limit = built_for.number("weight_limit")
         expected = chip.number("weight_limit")
-        bits = weight_bits(edge)
-        if bits is not None and limit != expected:
-            text = f"{bits}-bit levels within ±{limit:g}, expected within ±{expected:g}"
+        if weight_bits(edge) is not None and limit != expected:
+            text = (
+                f"{weight_bits(edge)}-bit levels within ±{limit:g}, expected within ±{expected:g}"
+            )
             yield Violation(edge.name, "weight_limit", None, limit, text)
 
 
 def _frontend_violations(stage: Stage, chip: Profile, is_first: bool) -> Iterator[Violation]:
-    if not stage.is_frontend:
-        return
     n_filters = chip.count("filters")
     if not is_first:
         text = "a front end after other neurons, expected first: the filters feed no other layer"
@@ -117,9 +117,8 @@ def _weight_violations(edge: Edge, chip: Profile) -> Iterator[Violation]:
     """Weights with too many bits, outside of the limit, not finite, or of the wrong sign."""
     limit = chip.number("weight_limit")
     bits = weight_bits(edge)
-    max_bits = chip.count("weight_bits")
-    if bits is not None and bits > max_bits:
-        text = f"{bits} bits, expected at most {max_bits}"
+    if bits is not None and bits > chip.count("weight_bits"):
+        text = f"{bits} bits, expected at most {chip.count('weight_bits')}"
         yield Violation(edge.name, "weight_bits", None, float(bits), text)
     # NaN and infinity have no quantization level, so they are read from the trained tensor.
     trained = edge.weight.detach()

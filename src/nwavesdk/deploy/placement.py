@@ -54,11 +54,11 @@ class Placement:
         """One line for each core."""
         lines = []
         for core, size in enumerate(self.cores):
-            on_core = [piece for piece in self.pieces if piece.core == core]
             texts = [
                 f"layer {piece.layer} [{piece.first}…{piece.first + piece.size - 1}] "
                 f"at {piece.start}"
-                for piece in sorted(on_core, key=lambda piece: piece.start)
+                for piece in sorted(self.pieces, key=lambda piece: piece.start)
+                if piece.core == core
             ]
             lines.append(f"core {core}: {self.used(core)}/{size}  {', '.join(texts) or 'empty'}")
         return "\n".join(lines)

@@ -52,8 +52,8 @@ class LoadMonitor:
         # The first line: cpu user nice system idle iowait irq softirq steal ...
         words = stat.read_text(encoding="ascii").split("\n", 1)[0].split()
         seconds = [int(word) / os.sysconf("SC_CLK_TCK") for word in words[1:9]]
-        idle = sum(seconds[3:5])
-        return sum(seconds), sum(seconds) - idle, sum(os.times()[:4])
+        # All but idle and iowait are busy.
+        return sum(seconds), sum(seconds) - sum(seconds[3:5]), sum(os.times()[:4])
 
 
 def prepare_timing(threads: int = THREADS) -> None:
@@ -139,11 +139,9 @@ def machine_limits(copy_bytes: int = COPY_BYTES, gemm_size: int = GEMM_SIZE) -> 
         }
     )
     # Bytes or operations per millisecond, times 1e-6, are gigabytes or GFLOP per second.
-    bandwidth = Spread.of([2e-6 * copy_bytes / ms for ms in samples["copy"]])
-    arithmetic = Spread.of([2e-6 * gemm_size**3 / ms for ms in samples["gemm"]])
     return {
         "copy_bytes": copy_bytes,
-        "copy_gb_s": bandwidth.as_json(),
+        "copy_gb_s": Spread.of([2e-6 * copy_bytes / ms for ms in samples["copy"]]).as_json(),
         "gemm_size": gemm_size,
-        "gemm_gflop_s": arithmetic.as_json(),
+        "gemm_gflop_s": Spread.of([2e-6 * gemm_size**3 / ms for ms in samples["gemm"]]).as_json(),
     }

@@ -58,8 +58,7 @@ def quick_report(
     """
     prepare_timing()
     load = LoadMonitor()
-    machine = machine_facts()
-    limits = machine_limits(copy_bytes, gemm_size)
+    report = {"machine": machine_facts(), "limits": machine_limits(copy_bytes, gemm_size)}
     rows: list[dict[str, Any]] = []
     for case in cases:
         x, target = case.draw_data()
@@ -67,7 +66,7 @@ def quick_report(
         others = {"reference": contender.reference, **case.bound_calls(x)}
         (row,) = measure_contenders({case.name: contender}, others, runs)
         rows.append(add_lower_bound(row, case))
-    return {"machine": machine, "limits": limits, "rows": rows, "busy_elsewhere": load.elsewhere()}
+    return {**report, "rows": rows, "busy_elsewhere": load.elsewhere()}
 
 
 def add_lower_bound(row: dict[str, Any], case: LayerCase | TrainingCase) -> dict[str, Any]:
@@ -90,18 +89,18 @@ def add_lower_bound(row: dict[str, Any], case: LayerCase | TrainingCase) -> dict
 def quick_lines(report: dict[str, Any]) -> list[str]:
     """The report as a table for a terminal."""
     machine = report["machine"]
-    bandwidth = report["limits"]["copy_gb_s"]["median"]
-    arithmetic = report["limits"]["gemm_gflop_s"]["median"]
+    limits = report["limits"]
     lines = [
         f"{machine['cpu']}, {machine['threads']} threads, torch {machine['versions']['torch']}; "
-        f"copy {bandwidth:.1f} GB/s, products {arithmetic:.0f} GFLOP/s",
+        f"copy {limits['copy_gb_s']['median']:.1f} GB/s, products "
+        f"{limits['gemm_gflop_s']['median']:.0f} GFLOP/s",
         "medians of interleaved runs [quartiles], ms; bound: the bytes of a layer at the speed of "
         "a copy, or dense products",
         "",
         f"{'forward and backward':<42} {'ms':>8} {'':>15} {'reference':>10} {'times faster':>22} "
         f"{'bound':>8}",
+        *map(_row_text, report["rows"]),
     ]
-    lines += [_row_text(row) for row in report["rows"]]
     warning = load_warning(report["busy_elsewhere"])
     return lines if warning is None else [*lines, "", warning]
 

@@ -59,8 +59,13 @@ def comparison_json(study: Study) -> dict[str, Any]:
         }
         for pair in study.pairs()
     ]
-    about = {"study": str(study.path), "threads": study.threads}
-    return {**about, "cells": cells, "arms": arms, "pairs": pairs}
+    return {
+        "study": str(study.path),
+        "threads": study.threads,
+        "cells": cells,
+        "arms": arms,
+        "pairs": pairs,
+    }
 
 
 def comparison_lines(study: Study) -> list[str]:
@@ -122,14 +127,16 @@ def _add_tables(page: Page, study: Study) -> None:
         """Mean over layers, then over seeds."""
         return fmean(fmean(cell.result[key]) for cell in study.cells if cell.arm == arm)
 
-    measured = ("rates", "dead", "saturated")
     page.add_table(
         "Arms",
         "Test accuracy over seeds with its 95 % interval (Student's t); on the test set, the mean "
         "rate and the shares of neurons that never fire or fire nearly always.",
         ["surrogate", "mean", "low", "high", "rate", "dead", "saturated"],
         [
-            [arm, s.mean, s.low, s.high, *(mean_over_cells(arm, key) for key in measured)]
+            [
+                *(arm, s.mean, s.low, s.high),
+                *(mean_over_cells(arm, key) for key in ("rates", "dead", "saturated")),
+            ]
             for arm, s in study.summaries().items()
         ],
     )

@@ -80,8 +80,7 @@ def summarize(values: Sequence[float], level: float = 0.95) -> Summary:
     if len(values) < 2:
         return Summary(mean, math.nan, math.nan, math.nan)
     deviation = stdev(values)
-    t = require("scipy.stats", "train").t
-    quantile = t.ppf((1 + level) / 2, len(values) - 1)
+    quantile = require("scipy.stats", "train").t.ppf((1 + level) / 2, len(values) - 1)
     reach = float(quantile * deviation / math.sqrt(len(values)))
     return Summary(mean, mean - reach, mean + reach, deviation)
 
@@ -107,10 +106,9 @@ def compare_pairs(arms: Mapping[str, Sequence[float]], level: float = 0.95) -> l
     differences = [
         [a - b for a, b in zip(arms[first], arms[second], strict=True)] for first, second in names
     ]
-    seeds = max(counts, default=0)
     pair_level = 1 - (1 - level) / max(len(names), 1)
     summaries = [summarize(values, pair_level) for values in differences]
-    p_values = _holm([_p_value(summary, seeds) for summary in summaries])
+    p_values = _holm([_p_value(summary, max(counts)) for summary in summaries])
     return [
         Pair(first, second, summary.mean, summary.low, summary.high, p)
         for (first, second), summary, p in zip(names, summaries, p_values, strict=True)

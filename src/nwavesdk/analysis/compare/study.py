@@ -128,8 +128,8 @@ class Study:
 
     def _require_equal(self, existing: dict[str, Any]) -> None:
         content = json.loads(json.dumps(self.content()))
-        differing = [key for key, value in content.items() if existing.get(key) != value]
         if existing != content:
+            differing = [key for key, value in content.items() if existing.get(key) != value]
             raise ValueError(
                 f"{self.path} holds another study ({', '.join(differing)} differ): choose another "
                 "--out, or use the options with which it began."
@@ -156,10 +156,14 @@ class Study:
     @cached_property
     def cells(self) -> list[Cell]:
         """All cells, seed by seed, so that an unfinished study has complete seeds."""
+        folders = [
+            self.path / f"{index}-{re.sub(r'[^a-z0-9_.]+', '-', surrogate.lower()).strip('-')}"
+            for index, surrogate in enumerate(self.surrogates)
+        ]
         return [
-            Cell(arm, surrogate, seed, self.path / f"{index}-{_slug(surrogate)}" / f"seed-{seed}")
+            Cell(arm, surrogate, seed, folder / f"seed-{seed}")
             for seed in range(self.seeds)
-            for index, (arm, surrogate) in enumerate(self.arms.items())
+            for (arm, surrogate), folder in zip(self.arms.items(), folders, strict=True)
         ]
 
     def job(self, cell: Cell) -> "Job":
@@ -200,10 +204,6 @@ def _cell_choices(choices: Mapping[str, Any], surrogate: str, seed: int) -> dict
     return {**choices, "seed": seed, "net": {**choices.get("net", {}), "surrogate": surrogate}}
 
 
-def _slug(surrogate: str) -> str:
-    return re.sub(r"[^a-z0-9_.]+", "-", surrogate.lower()).strip("-")
-
-
 # Path, choices and number of threads of a cell; see `Study.job`.
 Job = tuple[str, dict[str, Any], int]
 
@@ -218,9 +218,10 @@ def run_cell(job: Job) -> None:
     folder = RunFolder(Path(path))
     if folder.finished:
         return
-    has_begun = folder.config.is_file()
-    run = Run.open(folder.path) if has_begun else Run.new(folder.path, RunConfig.of(choices))
-    run.train()
+    if folder.config.is_file():
+        Run.open(folder.path).train()
+    else:
+        Run.new(folder.path, RunConfig.of(choices)).train()
 
 
 def finish_on_processes(

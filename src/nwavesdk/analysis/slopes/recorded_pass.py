@@ -90,9 +90,9 @@ class RecordedPass:
         self.records = tuple(self.recording.layers.values())
         if not self.records:
             raise ValueError("the net has no neuron layer, so there is no surrogate to choose.")
-        found = find_edges(net)
-        self.uncovered = found.uncovered
-        self._recurrent = {edge.module_name: edge for edge in found.edges if edge.is_recurrent}
+        edges = find_edges(net)
+        self.uncovered = edges.uncovered
+        self._recurrent = {edge.module_name: edge for edge in edges.edges if edge.is_recurrent}
         self._feeding_parameters = _feeding_parameters(net)
         self._output_gradients = self._differentiate_loss()
 
@@ -154,10 +154,10 @@ class RecordedPass:
         inputs = [*below, *parameters.values()]
         if not inputs:
             return None, {}
-        found = torch.autograd.grad(cur, inputs, charge, retain_graph=True, allow_unused=True)
-        weights = dict(zip(parameters, found[len(below) :], strict=True))
-        used = {name: grad for name, grad in weights.items() if grad is not None}
-        return found[0] if below else None, used
+        grads = torch.autograd.grad(cur, inputs, charge, retain_graph=True, allow_unused=True)
+        by_name = zip(parameters, grads[len(below) :], strict=True)
+        weights = {name: grad for name, grad in by_name if grad is not None}
+        return grads[0] if below else None, weights
 
     def _recurrent_gradient(self, index: int, effective_grad: Tensor | None) -> dict[str, Tensor]:
         """The gradient of the recurrent weights of a layer, from that of the effective ones."""

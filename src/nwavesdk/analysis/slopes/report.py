@@ -107,8 +107,8 @@ class SlopeReport:
 
     def lines(self) -> list[str]:
         """A table of the gradients' norms by layer, and the reasons of the recommendation."""
-        n_layers = len(self.scan.layers)
-        heads = [f"layer {depth}" for depth in range(1, n_layers)] + ["last, norm", "usable, least"]
+        depths = range(1, len(self.scan.layers))
+        heads = [*(f"layer {depth}" for depth in depths), "last, norm", "usable, least"]
         width = max(map(len, (*self.scan.candidates, RECOMMENDED))) + 2
         table = [" " * width + "".join(head.rjust(15 if "," in head else 10) for head in heads)]
         for name, scan, row in self.results():
@@ -144,9 +144,12 @@ def _candidate_json(scan: SlopeScan, row: int) -> dict[str, Any]:
 
 def _advice_json(one: Advice) -> dict[str, Any]:
     keys = ("share", "share_now", "transfer", "usable")
-    numbers = {key: _finite_or_none(getattr(one, key)) for key in keys}
-    label = surrogate_label(one.surrogate)
-    return {"layer": one.layer, "surrogate": label, **numbers, "reason": one.reason}
+    return {
+        "layer": one.layer,
+        "surrogate": surrogate_label(one.surrogate),
+        **{key: _finite_or_none(getattr(one, key)) for key in keys},
+        "reason": one.reason,
+    }
 
 
 def _finite_or_none(value: float) -> float | None:
@@ -243,13 +246,17 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
 
 def _add_candidates(page: Page, report: SlopeReport) -> None:
     """Add the table of all candidates."""
-    depths = range(1, len(report.scan.layers))
     page.add_table(
         "Candidates",
         "Norm of ∂L/∂charge in each layer, relative to the last layer. Usable: share of neurons "
         f"that receive at least {report.scan.usable_share:g} of the average in the last layer, "
         "the smallest over layers.",
-        ["candidate", *(f"layer {depth}" for depth in depths), "last, norm", "usable"],
+        [
+            "candidate",
+            *(f"layer {depth}" for depth in range(1, len(report.scan.layers))),
+            "last, norm",
+            "usable",
+        ],
         [
             [
                 name + (" (now)" if report.is_current(scan, row) else ""),

@@ -291,9 +291,15 @@ def _last_advice(scan: SlopeScan, row_before: int | None, kind: type[Surrogate] 
         f"layer {len(scan.layers)}, the last, {text}: its gradient is that of the loss, and no "
         "layer follows."
     )
-    share_now = math.nan if scan.current_row is None else 1.0
-    usable = float(scan.usable[row, -1])
-    return Advice(scan.layers[-1], surrogate, 1.0, share_now, math.nan, usable, reason)
+    return Advice(
+        layer=scan.layers[-1],
+        surrogate=surrogate,
+        share=1.0,
+        share_now=math.nan if scan.current_row is None else 1.0,
+        transfer=math.nan,
+        usable=float(scan.usable[row, -1]),
+        reason=reason,
+    )
 
 
 def _share_of_last(scan: SlopeScan, row: int | None, layer: int) -> float:
