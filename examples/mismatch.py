@@ -73,8 +73,8 @@ def run_and_evaluate(
         "seed": seed,
         "clean": series.designed,
         "mean": mean(series.accuracy),
-        "q05": series.q05,
-        "q50": series.q50,
+        "q05": series.quantile(0.05),
+        "q50": series.quantile(0.5),
         "yield": series.share,
         "power_uw": 1e6 * run.power().total,
     }

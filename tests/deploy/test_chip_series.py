@@ -110,7 +110,7 @@ class TestDrawing:
 
     def test_quantiles_and_yield(self, drawn):
         series = drawn[3]
-        assert (series.q05, series.q50, series.q95) == tuple(
+        assert (series.quantile(0.05), series.quantile(0.5), series.quantile(0.95)) == tuple(
             np.quantile(series.accuracy, [0.05, 0.5, 0.95])
         )
         assert series.share == np.mean(np.array(series.accuracy) >= 0.5)

@@ -74,9 +74,12 @@ def _interval_width(z: Tensor, is_inside: Tensor, index: int) -> float | None:
 
 def catalogue_shapes() -> list[dict[str, Any]]:
     """Name, formula, default parameters and shape of each surrogate of the catalogue."""
-    rows: list[dict[str, Any]] = []
-    for name, kind in available().items():
-        surrogate = kind()
-        about = {"name": name, "formula": kind.formula, "defaults": surrogate.parameters}
-        rows.append({**about, **vars(derivative_shape(surrogate))})
-    return rows
+    return [
+        {
+            "name": name,
+            "formula": kind.formula,
+            "defaults": kind().parameters,
+            **vars(derivative_shape(kind())),
+        }
+        for name, kind in available().items()
+    ]

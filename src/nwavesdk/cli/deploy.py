@@ -111,9 +111,9 @@ def draw_chips(
     content: dict[str, Any] = {
         "accuracy": list(series.accuracy),
         "designed": series.designed,
-        "q05": series.q05,
-        "q50": series.q50,
-        "q95": series.q95,
+        "q05": series.quantile(0.05),
+        "q50": series.quantile(0.5),
+        "q95": series.quantile(0.95),
         "wanted": series.wanted,
         "yield": series.share,
         "seed": series.seed,

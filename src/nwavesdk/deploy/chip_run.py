@@ -217,7 +217,8 @@ def series_picture(series: ChipSeries, chip: str, theme: Theme) -> Figure:
     width = 0.8 * float(np.diff(values).min()) if len(values) > 1 else 0.01
     colors = [theme.hues[0] if value >= series.wanted else theme.faint for value in values]
     axes.bar(values, chips, width, color=colors)
-    for percent, value in ((5, series.q05), (50, series.q50), (95, series.q95)):
+    for percent in (5, 50, 95):
+        value = series.quantile(percent / 100)
         axes.axvline(value, color=theme.ink, linewidth=1, linestyle=":")
         transform = axes.get_xaxis_transform()
         axes.text(value, 1.01, f"{percent} %", fontsize=8, ha="center", transform=transform)

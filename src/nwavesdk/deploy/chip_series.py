@@ -60,21 +60,6 @@ class ChipSeries:
         return float(np.quantile(self.accuracy, share))
 
     @property
-    def q05(self) -> float:
-        """The 5 % quantile."""
-        return self.quantile(0.05)
-
-    @property
-    def q50(self) -> float:
-        """The median."""
-        return self.quantile(0.5)
-
-    @property
-    def q95(self) -> float:
-        """The 95 % quantile."""
-        return self.quantile(0.95)
-
-    @property
     def share(self) -> float:
         """The yield: the share of chips with the wanted accuracy or more."""
         return sum(accuracy >= self.wanted for accuracy in self.accuracy) / len(self.accuracy)
@@ -82,8 +67,9 @@ class ChipSeries:
     def __str__(self) -> str:
         """Quantiles and yield in two lines."""
         return (
-            f"{len(self.accuracy)} chips in {self.seconds:.1f} s: median accuracy {self.q50:.4f}, "
-            f"{self.q05:.4f} to {self.q95:.4f} (5 % to 95 %); as designed {self.designed:.4f}\n"
+            f"{len(self.accuracy)} chips in {self.seconds:.1f} s: median accuracy "
+            f"{self.quantile(0.5):.4f}, {self.quantile(0.05):.4f} to {self.quantile(0.95):.4f} "
+            f"(5 % to 95 %); as designed {self.designed:.4f}\n"
             f"yield {self.share:.1%}: chips with an accuracy of {self.wanted:g} or more"
         )
 

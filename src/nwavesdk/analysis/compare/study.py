@@ -47,11 +47,6 @@ class Cell:
     path: Path
 
     @property
-    def is_finished(self) -> bool:
-        """Whether the run is finished."""
-        return RunFolder(self.path).finished
-
-    @property
     def result(self) -> dict[str, Any]:
         """The numbers of the finished run."""
         return RunFolder(self.path).read_result()
@@ -182,7 +177,7 @@ class Study:
 
     def missing(self) -> list[Cell]:
         """Cells that are not finished."""
-        return [cell for cell in self.cells if not cell.is_finished]
+        return [cell for cell in self.cells if not RunFolder(cell.path).finished]
 
     def accuracies(self) -> dict[str, list[float]]:
         """Test accuracies of each arm, in the order of seeds."""

@@ -81,9 +81,9 @@ def name_candidates(
         raise ValueError("there is no candidate: give at least one surrogate.")
     named: dict[str, tuple[Surrogate, ...]] = {}
     for name, candidate in candidates.items():
-        if isinstance(candidate, Surrogate):
-            candidate = (candidate,) * len(current)
-        chosen = tuple(candidate)
+        chosen = (
+            (candidate,) * len(current) if isinstance(candidate, Surrogate) else tuple(candidate)
+        )
         for surrogate in chosen:
             if not isinstance(surrogate, Surrogate):
                 raise TypeError(
