@@ -25,7 +25,10 @@ _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 @dataclass(frozen=True)
 class LayerOptions:
-    """How a neuron layer is connected, solved and differentiated; see `LIFLayer`."""
+    """Options of a neuron layer; `device` is NWAVE's choice of solver, not torch's device.
+
+    `LIFLayer` describes each of them.
+    """
 
     layer_topology: str
     device: str

@@ -56,7 +56,10 @@ class _ChipLayer(NeuronLayer):
         shape = neuron_shape(owner, n_neurons)
         if chip.tau_profiles:
             requested = per_neuron_tensor(owner, "taus", taus, shape, "s")
-            taus = _nearest(requested, torch.tensor(chip.tau_profiles))
+            series = torch.tensor(chip.tau_profiles)
+            # The nearest of the chip's time constants, by ratio.
+            distance = (requested.log()[..., None] - series.log()).abs()
+            taus = series[distance.argmin(-1)]
         options = LayerOptions(
             layer_topology, device, detach_reset, solver, compasso_spike_grad, saved_dtype
         )
@@ -116,12 +119,6 @@ class _ChipLayer(NeuronLayer):
         decay, threshold = self._decay_and_threshold(*self._constants_under(mismatch), dtype)
         recurrent = self._recurrent.draw_weight(noise) if self.layer_topology == "RC" else None
         return decay, threshold, recurrent
-
-
-def _nearest(taus: Tensor, series: Tensor) -> Tensor:
-    """For each time constant the nearest of `series`, by ratio."""
-    distance = (taus.log()[..., None] - series.log()).abs()
-    return series[distance.argmin(-1)]
 
 
 class H1v1Layer(_ChipLayer):

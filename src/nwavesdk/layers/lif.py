@@ -120,7 +120,6 @@ class LIFLayer(NeuronLayer):
         options = LayerOptions(
             layer_topology, device, detach_reset, solver, compasso_spike_grad, saved_dtype
         )
-        neuron = lif(reset_mechanism)
-        super().__init__(neuron, shape, taus, dt, spike_grad, options, learn_taus)
+        super().__init__(lif(reset_mechanism), shape, taus, dt, spike_grad, options, learn_taus)
         values = per_neuron_tensor("LIFLayer", "thresholds", thresholds, shape, "membrane")
         self._register_constant("thresholds", values, learn_thresholds)

@@ -110,7 +110,7 @@ class NeuronLayer(StatefulNeurons):
             )
 
     def set_device(self, device: str) -> None:
-        """Set `device`, NWAVE's choice of solver (not torch's device); see `to_gpu`.
+        """Set NWAVE's choice of solver `device` (not torch's device); see `to_gpu`.
 
         Raises:
             ValueError: If the layer is recurrent and `device` is `"gpu"`.
@@ -143,7 +143,7 @@ class NeuronLayer(StatefulNeurons):
             self._slowest_decay = float(self.constants()[0].max())
 
     def _is_on_compasso(self, device: str) -> bool:
-        """Whether comPaSSo solves the layer, in one of its forms or as `device="gpu"` chooses."""
+        """Whether comPaSSo solves the layer; `device` is NWAVE's choice of solver, not torch's."""
         return self.solver.startswith("compasso") or (device == "gpu" and self.solver == "auto")
 
     @property
@@ -278,8 +278,7 @@ class NeuronLayer(StatefulNeurons):
             B, T, N = x.shape
             solver = choose_solver(x.device.type, self.neuron.name, B * N, T, self._slowest_decay)
         elif solver == "auto":
-            is_recurrent = self.layer_topology == "RC"
-            has_kernel = has_serial_kernel(x, is_recurrent) and not is_learnable
+            has_kernel = has_serial_kernel(x, self.layer_topology == "RC") and not is_learnable
             solver = "serial" if has_kernel else "reference"
         if is_learnable and solver != "reference":
             raise RuntimeError(
@@ -293,9 +292,8 @@ class NeuronLayer(StatefulNeurons):
     def _has_learnable_surrogate(self, x: Tensor) -> bool:
         """Whether gradients are wanted for parameters inside `spike_grad`."""
         surrogate = self.spike_grad
-        if not isinstance(surrogate, Foreign) or self._uses_fixed_surrogate:
-            return False
-        if not torch.is_grad_enabled():
+        is_used = torch.is_grad_enabled() and self.uses_spike_grad
+        if not isinstance(surrogate, Foreign) or not is_used:
             return False
         if torch.compiler.is_compiling():
             raise RuntimeError(NOT_COMPILED)
@@ -304,9 +302,8 @@ class NeuronLayer(StatefulNeurons):
     def extra_repr(self) -> str:
         size = str(self.features[0] if len(self.features) == 1 else self.features)
         taus = self.taus.detach()
-        text = f"{taus.min().item():.4g}…{taus.max().item():.4g}"
-        if taus.ndim == 0:
-            text = f"{taus.item():.4g}"
+        text = f"{taus.min().item():.4g}"
+        text += f"…{taus.max().item():.4g}" if taus.ndim else ""
         extra = f', layer_topology="{self.layer_topology}"' if self.layer_topology != "FF" else ""
         extra += f', device="{self.device}"' if self.device != "cpu" else ""
         return f"{size}, taus={text}, dt={self.dt:.4g}, spike_grad={self.spike_grad!r}{extra}"

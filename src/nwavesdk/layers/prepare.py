@@ -209,10 +209,8 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
     for module in modules:
         module.check_parameters()
     for place, module in enumerate(modules):
-        if seed is not None:
-            noise = Noise.of(seed, place)
-        else:
-            noise = module.chip_noise() if module.chip_noise is not None else Noise()
+        draw_noise = module.chip_noise or Noise
+        noise = draw_noise() if seed is None else Noise.of(seed, place)
         module.prepare(noise, keep_state)
         module.times_prepared += 1
 

@@ -34,8 +34,8 @@ class Record:
     @cached_property
     def u(self) -> Tensor:
         """Membrane before reset, computed at the first access; without gradient."""
-        u = membrane_before_reset(self._problem, self._saved)
-        return u.detach().to(self.mem.dtype).reshape(self.mem.shape)
+        u = membrane_before_reset(self._problem, self._saved).detach()
+        return u.to(self.mem.dtype).reshape(self.mem.shape)
 
     @property
     def surrogate(self) -> Surrogate:

@@ -86,8 +86,7 @@ class Synapse(Prepared):
 
                 return product_in_graph(spk, weight, always=is_forced)
             # A neuron layer attaches the number of its spikes to the tensor that it returns.
-            nonzeros = getattr(spk, "nonzeros", None)
-            return spike_product(spk, weight, nonzeros, always=is_forced)
+            return spike_product(spk, weight, getattr(spk, "nonzeros", None), always=is_forced)
         if is_forced:
             raise RuntimeError(
                 f'{self._title}: product="sparse" does not take {obstacle}: use product="auto" or '

@@ -93,9 +93,10 @@ class EffectiveWeight:
             # Imported here because registering an operator loads a large part of torch.
             from nwavesdk.layers.weight_operator import effective_in_graph
 
-            return effective_in_graph(weight, value, slope, source, self.owner)
-        check_unchanged(self.owner, weight, source)
-        effective: Tensor = _Effective.apply(weight, value, slope)  # type: ignore[no-untyped-call]
+            effective: Tensor = effective_in_graph(weight, value, slope, source, self.owner)
+        else:
+            check_unchanged(self.owner, weight, source)
+            effective = _Effective.apply(weight, value, slope)  # type: ignore[no-untyped-call]
         return effective
 
 

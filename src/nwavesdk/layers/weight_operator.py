@@ -15,31 +15,24 @@ from nwavesdk.layers.checks import check_unchanged
 __all__ = ["effective_in_graph"]
 
 
-def effective_in_graph(
-    weight: Tensor, value: Tensor, slope: Tensor, source: Tensor, owner: str
-) -> Tensor:
-    """`value`, with the elementwise gradient `slope` for `weight`.
-
-    Raises:
-        RuntimeError: If `weight` is no longer `source`.
-    """
-    effective: Tensor = _effective_operator(weight, value, slope, source, owner)
-    return effective
-
-
 @torch.library.custom_op("nwavesdk::effective", mutates_args=())
-def _effective_operator(
+def effective_in_graph(
     weight: Tensor,
     value: Tensor,
     slope: Tensor,  # noqa: ARG001
     source: Tensor,
     owner: str,
 ) -> Tensor:
+    """`value`, with the elementwise gradient `slope` for `weight`.
+
+    Raises:
+        RuntimeError: If `weight` is no longer `source`.
+    """
     check_unchanged(owner, weight, source)
     return value.clone()
 
 
-@_effective_operator.register_fake
+@effective_in_graph.register_fake
 def _(weight: Tensor, value: Tensor, slope: Tensor, source: Tensor, owner: str) -> Tensor:  # noqa: ARG001
     return torch.empty_like(value)
 
@@ -52,4 +45,4 @@ def _weight_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, 
     return grad * ctx.saved_tensors[0], None, None, None, None
 
 
-_effective_operator.register_autograd(_weight_gradient, setup_context=_save_slope)
+effective_in_graph.register_autograd(_weight_gradient, setup_context=_save_slope)
