@@ -27,6 +27,13 @@ def random_step(name, seed):
     return [*charge_and_states, *constants], draw(1 + len(neuron.states))
 
 
+def step_page(neuron, **names):
+    """`integrate` followed by `fire`, as one function."""
+    integrate = torch_page(neuron, "integrate", **names)
+    fire = torch_page(neuron, "fire", **names)
+    return lambda x, *others: fire(integrate(x, *others), *others[1:])
+
+
 def adjoint_of_step(neuron, **names):
     """The adjoint as a function of the arguments of the step: integrates w again."""
     integrate = torch_page(neuron, "integrate", **names)
@@ -44,7 +51,7 @@ def test_adjoint_is_the_derivative_of_a_smooth_step(name):
     def derivative(z):
         return torch.sigmoid(z) * (1 - torch.sigmoid(z))
 
-    step = torch_page(neuron, "step", spike=torch.sigmoid, held=lambda s: s)
+    step = step_page(neuron, spike=torch.sigmoid, held=lambda s: s)
     adjoint = adjoint_of_step(
         neuron, spike=torch.sigmoid, surrogate=derivative, held=lambda grad: grad
     )
@@ -69,7 +76,7 @@ def test_adjoint_is_autograd_of_the_step(name, detach):
     neuron = NEURONS[name].neuron
     arguments, upstream = random_step(name, seed=4)
     surrogate = custom(lambda z: 1 / (1 + z * z))
-    step = torch_page(neuron, "step", spike=surrogate, held=torch.detach if detach else lambda s: s)
+    step = step_page(neuron, spike=surrogate, held=torch.detach if detach else lambda s: s)
     held = (lambda _: 0.0) if detach else (lambda grad: grad)
     adjoint = adjoint_of_step(neuron, spike=heaviside, surrogate=surrogate.derivative, held=held)
     leaves = [t.clone().requires_grad_() for t in arguments]
@@ -85,7 +92,7 @@ def test_adjoint_is_autograd_of_the_step(name, detach):
 def test_carry_is_the_step_with_its_spike_fixed(name):
     neuron = NEURONS[name].neuron
     (x, v, *constants), _ = random_step(name, seed=5)
-    s, _, after = torch_page(neuron, "step", spike=heaviside, held=torch.detach)(x, v, *constants)
+    s, _, after = step_page(neuron, spike=heaviside, held=torch.detach)(x, v, *constants)
     a, b, c = neuron.carry(x, s, *constants)
     torch.testing.assert_close(torch.maximum(a * v + b, c), after, rtol=1e-14, atol=1e-15)
     assert s.any()

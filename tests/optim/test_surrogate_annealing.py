@@ -9,8 +9,8 @@ from torch import nn
 
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
 from nwavesdk.optim import SurrogateAnnealing
-from nwavesdk.solvers.cpu import kernels as kernel_module
-from nwavesdk.solvers.cpu.kernels import NativeKernel
+from nwavesdk.solvers.cpu import serial as kernel_module
+from nwavesdk.solvers.cpu.serial import NativeKernel
 from nwavesdk.surrogate import atan, available, custom, fast_sigmoid, parse
 
 

@@ -148,11 +148,9 @@ def _(
     K, C = len(neuron.states), len(neuron.constants)
     w = tensors[K + C].to(tensors[0].dtype)
     like = [w, *tensors[:K]]
-    if learns_constants:
-        like += tensors[K : K + C]
-    if recurrent:
-        weights_and_spikes = tensors[K + C + K :][:2]
-        like += weights_and_spikes
+    like += tensors[K : K + C] if learns_constants else []
+    weights_and_spikes = tensors[K + C + K :][:2]
+    like += weights_and_spikes if recurrent else []
     return [torch.empty_like(t, memory_format=torch.contiguous_format) for t in like]
 
 

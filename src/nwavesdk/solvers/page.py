@@ -8,11 +8,11 @@ share one compiled kernel.
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["NUMBA", "Dialect", "function_tree", "page_source"]
+__all__ = ["NUMBA", "Dialect", "function_tree", "join_lines", "page_source"]
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Dialect:
         decorator: The line above a function.
         literal: The function around a float literal, or None if a literal takes the type of its
             operands.
-        maths: The module that replaces `m`, or None if its functions are plain names.
+        maths: What replaces `m.` before its functions; empty if they are plain names.
         divide: The function for `a / b`, or None to keep the operator.
     """
 
     decorator: str
     literal: str | None = None
-    maths: str | None = None
+    maths: str = ""
     divide: str | None = None
 
 
@@ -55,9 +55,7 @@ class _ToKernel(ast.NodeTransformer):
         self.generic_visit(node)
         if not isinstance(node.value, ast.Name) or node.value.id != "m":
             return node
-        if self.dialect.maths is None:
-            return ast.Name(node.attr, node.ctx)
-        return ast.Attribute(ast.Name(self.dialect.maths, ast.Load()), node.attr, node.ctx)
+        return _expression(self.dialect.maths + node.attr)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
@@ -109,6 +107,11 @@ def page_source(
     return f"{dialect.decorator}\n{ast.unparse(ast.fix_missing_locations(kernel))}\n"
 
 
+def join_lines(lines: Iterable[str], indent: int) -> str:
+    """The lines as one text; `indent` spaces precede all lines but the first."""
+    return ("\n" + " " * indent).join(lines)
+
+
 def function_tree(page: Callable[..., Any]) -> ast.FunctionDef:
     """The syntax tree of a function, without its docstring and decorators."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(page)))
@@ -120,4 +123,8 @@ def function_tree(page: Callable[..., Any]) -> ast.FunctionDef:
 
 
 def _call(function: str, *arguments: ast.expr) -> ast.expr:
-    return ast.Call(ast.parse(function, mode="eval").body, list(arguments), [])
+    return ast.Call(_expression(function), list(arguments), [])
+
+
+def _expression(source: str) -> ast.expr:
+    return ast.parse(source, mode="eval").body

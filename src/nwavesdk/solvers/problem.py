@@ -237,19 +237,7 @@ def unflatten_call(spec: Spec, tensors: Sequence[Tensor]) -> tuple[Problem, Solu
 
 
 def torch_page(neuron: Neuron, name: str, **names: Any) -> Any:
-    """The neuron's page called `name`, bound to torch and to `names`.
-
-    `"step"` is `integrate` followed by `fire`.
-    """
-    if name == "step":
-        integrate, fire = (torch_page(neuron, half, **names) for half in ("integrate", "fire"))
-        K = len(neuron.states)
-
-        def step(x: Any, *states_and_constants: Any) -> Any:
-            w = integrate(x, *states_and_constants)
-            return fire(w, *states_and_constants[1:K], *states_and_constants[K:])
-
-        return step
+    """The neuron's page called `name`, bound to torch and to `names`."""
     pages = {key: bind(page, m=torch) for key, page in neuron.pages.items()}
     return bind(getattr(neuron, name), m=torch, **pages, **names)
 

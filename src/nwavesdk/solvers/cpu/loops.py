@@ -327,7 +327,12 @@ LOOPS: dict[str, tuple[Callable[..., Any], ...]] = {
 
 # Dimensions of the arrays that the loops take, and which of them come flat. `spike_counts` holds
 # int64, all others floats. Other arguments are whole numbers; `parameters` is a tuple of floats.
-FLAT = {"spikes_before": 2, **dict.fromkeys(("weights", "transposed"), 2)}
-FLAT |= dict.fromkeys(("x", "s", "w", "mem", "grad_s", "grad_mem", "grad_x"), 3)
-DIMENSIONS = {"spike_counts": 1, "constants": 2, "grad_spikes_before": 2, "others": 4, **FLAT}
-DIMENSIONS |= dict.fromkeys(("initial", "final", "grad_states", "grad_constants"), 3)
+FLAT = {
+    **dict.fromkeys(("weights", "transposed", "spikes_before"), 2),
+    **dict.fromkeys(("x", "s", "w", "mem", "grad_s", "grad_mem", "grad_x"), 3),
+}
+DIMENSIONS = {
+    **{"spike_counts": 1, "constants": 2, "grad_spikes_before": 2, "others": 4},
+    **dict.fromkeys(("initial", "final", "grad_states", "grad_constants"), 3),
+    **FLAT,
+}

@@ -12,13 +12,13 @@ Design requirements:
 import ast
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from nwavesdk.dynamics import Neuron
 from nwavesdk.solvers.cpu.loops import DIMENSIONS, FLAT, FUNCTIONS, LOOPS
 from nwavesdk.solvers.cpu.rows import SHARED_BATCH, TILE, WIDTH, workspace_slots
-from nwavesdk.solvers.page import function_tree, page_source
+from nwavesdk.solvers.page import function_tree, join_lines, page_source
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["render_kernels"]
@@ -188,8 +188,8 @@ def _forward_pages(neuron: Neuron, slots: dict[str, int]) -> list[str]:
         constants=", ".join(constants),
         states=", ".join(states),
         others="".join(f"{v}, " for v in states[1:]),
-        read=_indented(read),
-        write=_indented(write),
+        read=join_lines(read, 8),
+        write=join_lines(write, 8),
     )
     return [*pages, row]
 
@@ -206,8 +206,8 @@ def _backward_pages(
     """The neuron's pages, that of the surrogate, and `backward_row`."""
     K = len(neuron.states)
     names = ["sigma"] if surrogate is None else [f"k{i}" for i in range(parameters)]
-    results = None if learn else 1 + K  # without the gradients of the constants
-    adjoint = page_source("adjoint", neuron.adjoint, names, results=results)
+    # Without `learn`, the gradients of the constants are left out.
+    adjoint = page_source("adjoint", neuron.adjoint, names, results=None if learn else 1 + K)
     pages = [page_source(name, page) for name, page in neuron.pages.items()]
     sigma = ["grad_x[to_x + n]"]
     if surrogate is not None:
@@ -237,8 +237,8 @@ def _backward_pages(
         grads=", ".join(grads),
         sigma=", ".join(sigma),
         grad_x="w[from_w + n]" if reuse else "grad_x[to_x + n]",
-        read=_indented(read),
-        write=_indented(write),
+        read=join_lines(read, 8),
+        write=join_lines(write, 8),
     )
     return [*pages, row]
 
@@ -285,16 +285,12 @@ def _native_entry(loop: Callable[..., Any], parameters: int) -> str:
 def {loop.__name__}_native(address):
     words = carray(pointer(address), ({at},), np.int64)
     jobs, pieces = words[1], words[2]
-    {_indented(lines, 4)}
+    {join_lines(lines, 4)}
     piece = take_number(address)
     while piece < pieces:
         {loop.__name__}(jobs * piece // pieces, jobs * (piece + 1) // pieces, {", ".join(names)})
         piece = take_number(address)
 """
-
-
-def _indented(lines: Iterable[str], spaces: int = 8) -> str:
-    return ("\n" + " " * spaces).join(lines)
 
 
 def _slot(slot: int) -> str:

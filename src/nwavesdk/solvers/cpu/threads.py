@@ -119,8 +119,7 @@ def _openmp_team() -> ctypes.CDLL | None:
     try:
         maps = Path("/proc/self/maps").read_text().splitlines()
         loaded = {line.split()[-1] for line in maps if "libgomp" in line}
-        torch_folder = Path(torch.__file__).parent
-        shipped = {path for path in loaded if Path(path).is_relative_to(torch_folder)}
+        shipped = {path for path in loaded if Path(torch.__file__).parent in Path(path).parents}
         candidates = shipped or loaded
         if len(candidates) != 1:  # none, or several: it is unknown which of them torch uses
             return None

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from nwavesdk.dynamics import Neuron
-from nwavesdk.solvers.page import Dialect, page_source
+from nwavesdk.solvers.page import Dialect, join_lines, page_source
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["TILE", "render_triton"]
@@ -196,7 +196,9 @@ def render_triton(
         learns_constants: Whether gradients of the constants are summed over time.
     """
     real = f"tl.{dtype}"
-    dialect = Dialect("@triton.jit", maths="tl", divide="tl.div_rn" if dtype == "float32" else None)
+    dialect = Dialect(
+        "@triton.jit", maths="tl.", divide="tl.div_rn" if dtype == "float32" else None
+    )
     pages = [
         page_source(name, page, dialect=dialect)
         for name, page in neuron.pages.items()
@@ -223,7 +225,7 @@ def render_triton(
         name=neuron.name,
         tile=TILE,
         nothing=", ".join(["other"] * TILE),
-        loads=_lines(loads, 12),
+        loads=join_lines(loads, 12),
         real=real,
     )
     return "\n\n".join([header, *pages, kernel])
@@ -247,13 +249,13 @@ def _forward(neuron: Neuron, real: str) -> str:
     return _FORWARD.format(
         **_common(neuron),
         real=real,
-        store_others=_lines(
+        store_others=join_lines(
             (f"tl.store(out_{v} + at, state_{v}, mask=inside)" for v in neuron.states[1:]), 8
         ),
         outs=_listed(outs),
         this=_listed(f"x_{k}" for k in range(TILE)),
         next=_listed(f"next_{k}" for k in range(TILE)),
-        steps=_lines((line for k in range(TILE) for line in step(k)), 8),
+        steps=join_lines((line for k in range(TILE) for line in step(k)), 8),
         rest=_rest(step),
         store_states=_stores("last", "state", neuron.states),
     )
@@ -273,7 +275,7 @@ def _backward_step(
         held="0.0" if detach_reset else "g",
         earlier="".join(f"earlier_{v}, " for v in others),
         first_membrane=f"first_{neuron.states[0]}",
-        take_others=_lines((f"state_{v} = now_{v}" for v in others), 4),
+        take_others=join_lines((f"state_{v} = now_{v}" for v in others), 4),
         grads=_listed(grads),
         grad_membrane=grads[0],
         learned="".join(f"{c}, " for c in learned),
@@ -297,34 +299,36 @@ def _backward(neuron: Neuron, real: str, sigma: Sequence[str], learned: Sequence
         sigma_arguments="sigma, " if is_array else "".join(f'{k}: "fp64", ' for k in sigma),
         grad_firsts=_listed(f"grad_first_{v}" for v in states),
         learned_arguments="".join(f"into_{c}, " for c in learned),
-        load_grads=_lines(map(_load_last_gradient, states), 4),
+        load_grads=join_lines(map(_load_last_gradient, states), 4),
         # Parameters are float64. In the interpreter they are Python floats, which a cast to float64
         # would round to float32 first.
-        load_sigma=_lines((f"{k} = tl.cast({k}, {real})" for k in to_cast), 4),
-        start_learned=_lines((f"{c} = zero" for c in learned), 4),
-        load_now=_lines(
+        load_sigma=join_lines((f"{k} = tl.cast({k}, {real})" for k in to_cast), 4),
+        start_learned=join_lines((f"{c} = zero" for c in learned), 4),
+        load_now=join_lines(
             (
                 f"now_{v} = tl.load(out_{v} + at + (t - 1) * N, mask=steps > 1, other=state_{v})"
                 for v in states[1:]
             ),
             4,
         ),
-        load_this=_lines(_load_tiles(tiles, "", 0, "steps"), 4),
-        load_next=_lines(_load_tiles(tiles, "next_", TILE, "steps - start"), 8),
-        steps=_lines((line for k in range(TILE) for line in step(k)), 8),
-        turn=_lines(
+        load_this=join_lines(_load_tiles(tiles, "", 0, "steps"), 4),
+        load_next=join_lines(_load_tiles(tiles, "next_", TILE, "steps - start"), 8),
+        steps=join_lines((line for k in range(TILE) for line in step(k)), 8),
+        turn=join_lines(
             (f"{name}_{k} = next_{name}_{k}" for name, *_ in tiles for k in range(TILE)), 8
         ),
         rest=_rest(step),
         store_grads=_stores("grad_first", "grad", states),
-        store_learned=_lines((f"tl.store(into_{c} + lane, {c}, mask=inside)" for c in learned), 4),
+        store_learned=join_lines(
+            (f"tl.store(into_{c} + lane, {c}, mask=inside)" for c in learned), 4
+        ),
     )
 
 
 def _load_last_gradient(state: str) -> str:
     """Load the gradient of a last state, which may be None."""
     loaded = f"grad_{state} = tl.load(last_{state} + lane, mask=inside, other=0.0)"
-    return _lines([f"grad_{state} = zero", f"if last_{state} is not None:", f"    {loaded}"], 4)
+    return join_lines([f"grad_{state} = zero", f"if last_{state} is not None:", f"    {loaded}"], 4)
 
 
 def _backward_tiles(states: Sequence[str], is_sigma_array: bool) -> list[_Tile]:
@@ -388,14 +392,14 @@ def _common(neuron: Neuron) -> dict[str, object]:
         "constant_arguments": _listed(f"constant_{c}, stride_{c}" for c in neuron.constants),
         "firsts": _listed(f"first_{v}" for v in neuron.states),
         "lasts": _listed(f"last_{v}" for v in neuron.states),
-        "load_constants": _lines(
+        "load_constants": join_lines(
             (
                 f"constant_{c} = load_constant(constant_{c}, stride_{c}, n, inside)"
                 for c in neuron.constants
             ),
             4,
         ),
-        "load_states": _lines(
+        "load_states": join_lines(
             (
                 f"state_{v} = tl.load(first_{v} + lane, mask=inside, other=0.0)"
                 for v in neuron.states
@@ -407,11 +411,13 @@ def _common(neuron: Neuron) -> dict[str, object]:
 
 def _rest(step: Callable[[int], list[str]]) -> str:
     """The steps that do not fill a tile."""
-    return _lines((f"if T - full > {k}:\n        {_lines(step(k), 8)}" for k in range(TILE - 1)), 4)
+    return join_lines(
+        (f"if T - full > {k}:\n        {join_lines(step(k), 8)}" for k in range(TILE - 1)), 4
+    )
 
 
 def _stores(array: str, value: str, names: Iterable[str]) -> str:
-    return _lines((f"tl.store({array}_{v} + lane, {value}_{v}, mask=inside)" for v in names), 4)
+    return join_lines((f"tl.store({array}_{v} + lane, {value}_{v}, mask=inside)" for v in names), 4)
 
 
 def _constants(neuron: Neuron) -> list[str]:
@@ -420,7 +426,3 @@ def _constants(neuron: Neuron) -> list[str]:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(names)
-
-
-def _lines(lines: Iterable[str], indent: int) -> str:
-    return ("\n" + " " * indent).join(lines)

@@ -105,9 +105,8 @@ def backward_gpu(
         learns_constants=learns_constants,
     )
     _launch(kernels.backward, lanes, len(solution.saved), arguments)
-    if not learns_constants:
-        return grad_x, *grad_states, *([None] * len(problem.constants))
-    return grad_x, *grad_states, *(g.sum(0) for g in grad_constants)
+    sums = tuple(g.sum(0) for g in grad_constants)
+    return grad_x, *grad_states, *(sums or (None,) * len(problem.constants))
 
 
 @cache

@@ -331,8 +331,8 @@ def _passes_left(moving_entries: list[int]) -> float:
     """A forecast of the passes still needed; 0 while it is too early to tell."""
     if len(moving_entries) <= _PASSES_BEFORE_FORECAST:
         return 0
-    settled_in_two_passes = moving_entries[-3] - moving_entries[-1]
-    return 2 * moving_entries[-1] / max(settled_in_two_passes, 1)
+    # From the entries that settled in the last two passes.
+    return 2 * moving_entries[-1] / max(moving_entries[-3] - moving_entries[-1], 1)
 
 
 def _replace_columns(whole: _Result, mask: Tensor, part: _Result) -> _Result:

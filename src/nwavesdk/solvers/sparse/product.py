@@ -135,7 +135,13 @@ def weight_gradient(
 
 def _find_for_product(flat: Tensor, weight: Tensor, most: int) -> "Nonzeros | None":
     """The non-zeros, or None if the dense product must be taken."""
-    if most < 0 or not _is_finite(weight):
+    if most < 0:
+        return None
+    # The sum is not finite if a value is not, or if values are too large for it. It is numpy's sum,
+    # which does not use torch's threads.
+    with np.errstate(all="ignore"):
+        is_finite = np.isfinite(weight.detach().numpy().sum())
+    if not is_finite:
         return None
     keep_large_blocks()
     return find_nonzeros(flat.contiguous(), most)
@@ -146,15 +152,6 @@ def _nonzero_limits(x: Tensor, weight: Tensor, always: bool) -> tuple[int, int]:
     if always:
         return x.numel(), x.numel()
     return active_table().limits(x.numel() // max(x.shape[-1], 1), *weight.shape)
-
-
-def _is_finite(weight: Tensor) -> bool:
-    """Whether all values are finite, and not so large that their sum is not.
-
-    The sum is numpy's, which does not use torch's threads.
-    """
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(weight.detach().numpy().sum()))
 
 
 @dataclass(frozen=True)
@@ -187,8 +184,7 @@ def find_nonzeros(x: Tensor, most: int) -> Nonzeros | None:
     counts = x.new_empty(rows, dtype=torch.int64)
     seen = torch.zeros(3, dtype=torch.int64)  # see `pack_bits`
     arguments = x.numpy(), most, words.numpy().view("uint64"), counts.numpy(), seen.numpy()
-    serial = x.numel() < _SMALL
-    run_jobs(lambda i, j: kernels.pack_bits(i, j, *arguments), rows, serial=serial)
+    run_jobs(lambda i, j: kernels.pack_bits(i, j, *arguments), rows, serial=x.numel() < _SMALL)
     gave_up, has_other_values = seen[1:].tolist()
     if gave_up:
         return None
@@ -197,8 +193,9 @@ def find_nonzeros(x: Tensor, most: int) -> Nonzeros | None:
     count = int(start[-1])
     if count > most:
         return None
-    values = nonzero_values(x, words, start) if has_other_values else None
-    return Nonzeros(words, start, values, count)
+    return Nonzeros(
+        words, start, nonzero_values(x, words, start) if has_other_values else None, count
+    )
 
 
 def nonzero_values(x: Tensor, words: Tensor, start: Tensor) -> Tensor:
@@ -207,8 +204,7 @@ def nonzero_values(x: Tensor, words: Tensor, start: Tensor) -> Tensor:
     kernels = _sparse_kernels(x.dtype)
     bits = words.numpy().view("uint64")
     arguments = x.contiguous().numpy(), bits, start.numpy(), values.numpy()
-    serial = x.numel() < _SMALL
-    run_jobs(lambda i, j: kernels.pick_values(i, j, *arguments), x.shape[0], serial=serial)
+    run_jobs(lambda i, j: kernels.pick_values(i, j, *arguments), len(x), serial=x.numel() < _SMALL)
     return values
 
 
