@@ -81,9 +81,11 @@ class FilterBank:
     @property
     def centers(self) -> Numbers:
         """Center of each band [Hz], `[count]`."""
-        if self.count == 1:
-            return np.array([np.sqrt(self.lowest * self.highest)])
-        return np.geomspace(self.lowest, self.highest, self.count)
+        return (
+            np.array([np.sqrt(self.lowest * self.highest)])
+            if self.count == 1
+            else np.geomspace(self.lowest, self.highest, self.count)
+        )
 
     @property
     def edges(self) -> Numbers:

@@ -232,8 +232,9 @@ class Profile:
 
     def to_json(self) -> str:
         """Name and entries as one line of JSON, for files that must contain the chip."""
-        entries = {key: asdict(entry) for key, entry in self.entries.items()}
-        return json.dumps({"name": self.name, "entries": entries})
+        return json.dumps(
+            {"name": self.name, "entries": {key: asdict(e) for key, e in self.entries.items()}}
+        )
 
     @classmethod
     def from_json(cls, text: str) -> "Profile":

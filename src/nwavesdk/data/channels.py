@@ -81,11 +81,11 @@ def generate(config: NWaveDataloaderConfig) -> Channels:
         ModuleNotFoundError: If the extra `train` is missing.
     """
     faults = Faults(config.folder, config.on_error)
-    classes: tuple[str, ...] = ()
-    if config.task == "classification":
-        classes, files = list_classes(config.folder, faults)
-    else:
-        files = list_targets(config.folder, faults)
+    classes, files = (
+        list_classes(config.folder, faults)
+        if config.task == "classification"
+        else ((), list_targets(config.folder, faults))
+    )
     reader = _Reader(config)
     x = np.zeros((len(files), *reader.cache.shape), np.float32)
     # Of each recording: its file, the hash of its content, and its target.

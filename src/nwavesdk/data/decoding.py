@@ -215,6 +215,4 @@ def fit_target(path: Path, target: Target, recorded_steps: int, steps: int) -> T
             f"{steps} (after padding)",
             "align it with its recording",
         )
-    fitted = np.zeros((steps, target.shape[1]), np.float32)
-    fitted[: min(length, steps)] = target[:steps]
-    return fitted
+    return np.pad(target[:steps], ((0, max(0, steps - length)), (0, 0)))

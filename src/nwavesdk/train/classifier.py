@@ -105,16 +105,14 @@ class Classifier(LightningModule):
         loss, accuracy, rates = self._measure(batch)
         mean_rate = torch.stack(list(rates.values())).mean()
         metrics = {"train_loss": loss, "train_accuracy": accuracy, "train_rate": mean_rate}
-        for name, value in metrics.items():
-            self.log(
-                name,
-                value,
-                prog_bar=True,
-                on_step=True,
-                on_epoch=True,
-                batch_size=len(batch[1]),
-                sync_dist=True,
-            )
+        self.log_dict(
+            metrics,
+            prog_bar=True,
+            on_step=True,
+            on_epoch=True,
+            batch_size=len(batch[1]),
+            sync_dist=True,
+        )
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -132,8 +130,8 @@ class Classifier(LightningModule):
         """Log loss, accuracy and each layer's rate on a batch of the validation set."""
         self._prepare_batch("validation", batch_idx, self.global_rank)
         loss, accuracy, rates = self._measure(batch)
-        for name, value in {"val_loss": loss, "val_accuracy": accuracy, **rates}.items():
-            self.log(name, value, sync_dist=True, batch_size=len(batch[1]))
+        metrics = {"val_loss": loss, "val_accuracy": accuracy, **rates}
+        self.log_dict(metrics, sync_dist=True, batch_size=len(batch[1]))
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002
         """Log the norm of the gradient of each synapse, by depth."""
@@ -301,8 +299,7 @@ def evaluate_net(
         prepare_net(net)
         record = net.record(x.to(device))
         predicted.append(population_counts(record.spk, n_classes).argmax(dim=1).cpu())
-        layers = record.layers.values()
-        fired.append([layer.spk.double().mean(1).sum(0).cpu() for layer in layers])
+        fired.append([layer.spk.double().mean(1).sum(0).cpu() for layer in record.layers.values()])
     net.train(was_training)
     rates = [sum(batches[1:], batches[0]) / len(series) for batches in zip(*fired, strict=True)]
     return Evaluation(

@@ -394,8 +394,6 @@ def _flatten(choices: Mapping[str, Any]) -> dict[str, Any]:
     """`{"seed": 1, "net": {"tau": 0.02}}` as `{"seed": 1, "net.tau": 0.02}`."""
     flat: dict[str, Any] = {}
     for name, value in choices.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{name}.{key}": entry for key, entry in value.items()}
-        else:
-            flat[name] = value
+        is_section = isinstance(value, Mapping)
+        flat |= {f"{name}.{key}": v for key, v in value.items()} if is_section else {name: value}
     return flat

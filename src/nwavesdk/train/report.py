@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from nwavesdk.chip import Profile
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.train.classifier import Evaluation
-from nwavesdk.train.config import RunConfig
+from nwavesdk.train.config import Facts, RunConfig
 from nwavesdk.train.page import Page
 from nwavesdk.train.pictures import (
     confusion_matrix,
@@ -59,14 +60,16 @@ def write_report(
         test: Predictions on the test set.
         result: The content of `result.json`.
     """
+    facts = config.facts
+    assert facts is not None
     folder.pictures.mkdir(exist_ok=True)
     page = Page(
         f"Run {folder.path.name}",
-        _summary(config, result),
+        _summary(config, facts, result),
         headline=(f"{100 * result['test_accuracy']:.2f} %", "test accuracy"),
     )
-    page.add_facts(_facts(config, result))
-    for name, draw in _drawings(config, data, net, history, test, result).items():
+    page.add_facts(_facts(config, facts, result))
+    for name, draw in _drawings(config, facts, data, net, history, test, result).items():
         light = render_png(draw, LIGHT)
         write_atomically(folder.pictures / f"{name}.png", light)
         page.add_picture(CAPTIONS[name], light, render_png(draw, DARK))
@@ -77,16 +80,16 @@ def write_report(
 @torch.no_grad()
 def _drawings(
     config: RunConfig,
+    facts: Facts,
     data: RunData,
     net: SpikingSequential,
     history: Sequence[dict[str, float]],
     test: Evaluation,
     result: Mapping[str, Any],
 ) -> dict[str, Draw]:
-    assert config.facts is not None
-    classes = config.facts.classes
+    classes = facts.classes
     dt = config.net.dt
-    chip = config.facts.chip
+    chip = facts.chip
     threshold = config.net.threshold if chip is None else chip.number("threshold")
     net.eval()
     prepare_net(net)
@@ -108,25 +111,22 @@ def _drawings(
 
 def _first(batch: torch.Tensor) -> npt.NDArray[np.float32]:
     """The first recording of a batch, `[T, N]`."""
-    recording: npt.NDArray[np.float32] = batch[0].float().cpu().numpy()
-    return recording
+    return np.asarray(batch[0].float().cpu())
 
 
-def _summary(config: RunConfig, result: Mapping[str, Any]) -> str:
-    assert config.facts is not None
+def _summary(config: RunConfig, facts: Facts, result: Mapping[str, Any]) -> str:
     source = "spoken digits" if config.data.source == "digits" else config.data.source
     return (
-        f"{len(config.facts.classes)} classes of {source}; "
-        f"{config.facts.recordings[2]} test recordings, used once. "
+        f"{len(facts.classes)} classes of {source}; "
+        f"{facts.recordings[2]} test recordings, used once. "
         f"{result['epochs']} epochs in {result['seconds']:.0f} s, seed {result['seed']}."
     )
 
 
-def _facts(config: RunConfig, result: Mapping[str, Any]) -> dict[str, str]:
-    assert config.facts is not None
-    train, val, test = config.facts.recordings
-    n_outputs = len(config.facts.classes) * config.net.population
-    sizes = (config.facts.n_features, *config.net.hidden, n_outputs)
+def _facts(config: RunConfig, facts: Facts, result: Mapping[str, Any]) -> dict[str, str]:
+    train, val, test = facts.recordings
+    n_outputs = len(facts.classes) * config.net.population
+    sizes = (facts.n_features, *config.net.hidden, n_outputs)
     rates = " / ".join(f"{rate:.3f}" for rate in result["rates"])
     return {
         "test accuracy": f"{result['test_accuracy']:.4f}",
@@ -134,11 +134,11 @@ def _facts(config: RunConfig, result: Mapping[str, Any]) -> dict[str, str]:
         f"(epoch {result['best_epoch']} of {result['epochs']})",
         "validation loss": f"{result['val_loss']:.4f}",
         "recordings (train / validation / test)": f"{train} / {val} / {test}, "
-        f"split by {config.facts.split_by}",
+        f"split by {facts.split_by}",
         "network": f"{'–'.join(map(str, sizes))}, {result['parameters']:,} weights",
         "surrogate": config.net.surrogate + _schedule_text(config),
-        "time": f"{_duration_text(config)}, {_tau_text(config)}",
-        **_chip_facts(config),
+        "time": _time_text(config, facts.chip),
+        **_chip_facts(config, facts.chip),
         "firing rates by layer [spikes per step and neuron]": rates,
         "training time": f"{result['seconds']:.1f} s",
         "seed": str(result["seed"]),
@@ -147,30 +147,28 @@ def _facts(config: RunConfig, result: Mapping[str, Any]) -> dict[str, str]:
 
 def _schedule_text(config: RunConfig) -> str:
     schedule = config.learning.surrogate_schedule
-    if schedule is None:
-        return ""
-    return f", {schedule.parameter} from {schedule.start:g} to {schedule.end:g} ({schedule.form})"
+    return (
+        ""
+        if schedule is None
+        else f", {schedule.parameter} from {schedule.start:g} to {schedule.end:g} ({schedule.form})"
+    )
 
 
-def _duration_text(config: RunConfig) -> str:
+def _time_text(config: RunConfig, chip: Profile | None) -> str:
     steps = f"steps of {1e3 * config.net.dt:g} ms"
-    if config.chip is not None:
-        return f"{config.chip.duration:g} s in {steps}"
-    return f"{config.data.length} frames × {config.data.hold} {steps}"
+    duration = (
+        f"{config.data.length} frames × {config.data.hold} {steps}"
+        if config.chip is None
+        else f"{config.chip.duration:g} s in {steps}"
+    )
+    has_profiles = chip is not None and chip.tau_profiles
+    nearest = ", or the nearest of the chip's tau profiles" if has_profiles else ""
+    return f"{duration}, τ = {1e3 * config.net.tau:g} ms{nearest}"
 
 
-def _tau_text(config: RunConfig) -> str:
-    chip = None if config.facts is None else config.facts.chip
-    text = f"τ = {1e3 * config.net.tau:g} ms"
-    if chip is not None and chip.tau_profiles:
-        text += ", or the nearest of the chip's tau profiles"
-    return text
-
-
-def _chip_facts(config: RunConfig) -> dict[str, str]:
-    if config.chip is None or config.facts is None or config.facts.chip is None:
+def _chip_facts(config: RunConfig, chip: Profile | None) -> dict[str, str]:
+    if config.chip is None or chip is None:
         return {}
-    chip = config.facts.chip
     return {
         "chip": f"{chip.name}, {config.chip.bits} bits per weight; {len(chip.assumed())} of its "
         f"{len(chip.entries)} numbers are assumed, see nwave info --chip",

@@ -156,8 +156,9 @@ class Run:
         model = Classifier(net, len(self.classes), learning, self.config.seed, chip)
         history = History(self.folder.metrics)
         selection = Selection(learning.patience)
-        val_batch_size = VAL_BATCH if mismatch else None
-        loaders = Loaders(self.data, learning.batch_size, self.config.seed, val_batch_size)
+        loaders = Loaders(
+            self.data, learning.batch_size, self.config.seed, VAL_BATCH if mismatch else None
+        )
         checkpoint = self.folder.checkpoint
         with _quiet_lightning():
             trainer = self._trainer(history, selection)

@@ -60,7 +60,6 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
         return _load_chip_data(config, config.chip)
     recordings = _read_recordings(config.data)
     _check_unchanged(config, recordings.fingerprint)
-    fingerprint = recordings.fingerprint
     if config.data.limit is not None:
         recordings = recordings.limit(config.data.limit)
     split, split_by = split_recordings(recordings, config.data.split)
@@ -71,7 +70,7 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
     facts = Facts(
         classes=recordings.classes,
         n_features=recordings.n_features,
-        fingerprint=fingerprint,
+        fingerprint=recordings.fingerprint,
         recordings=_counts(series),
         split_by=split_by,
     )

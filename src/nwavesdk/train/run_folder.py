@@ -52,10 +52,11 @@ class RunFolder:
             ValueError: If the folder holds a run or other files, which are left untouched.
         """
         if self.config.is_file():
-            if self.finished:
-                state = "a finished run: choose another --out"
-            else:
-                state = "an unfinished run: add --resume to continue it, or choose another --out"
+            state = (
+                "a finished run: choose another --out"
+                if self.finished
+                else "an unfinished run: add --resume to continue it, or choose another --out"
+            )
             raise ValueError(f"{self.path} already holds {state}.")
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise ValueError(
@@ -90,8 +91,7 @@ class RunFolder:
 
     def read_result(self) -> dict[str, Any]:
         """The numbers of a finished run."""
-        result: dict[str, Any] = json.loads(self.result.read_text("utf-8"))
-        return result
+        return dict(json.loads(self.result.read_text("utf-8")))
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write the numbers, which marks the run as finished."""
