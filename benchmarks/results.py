@@ -27,7 +27,7 @@ def read(file: Path) -> dict[str, Any]:
     """
     if not file.is_file():
         return {"schema": SCHEMA, "machine": machine_name(), "sections": {}}
-    results = json.loads(file.read_text(encoding="utf-8"))
+    results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     if results.get("schema") != SCHEMA:
         raise ValueError(
             f"{file} has schema {results.get('schema')}, expected {SCHEMA}: "

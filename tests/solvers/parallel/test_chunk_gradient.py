@@ -34,7 +34,8 @@ def test_every_form_is_the_reference(name, solver):
         # 900 is a whole number of chunks, 1019 is not.
         pytest.param(case, 900 if i % 2 else 1019, "dense" if i % 4 < 2 else "expanded", id=name)
         for i, (case, name) in enumerate(zip(CASES, CASE_IDS, strict=True))
-        if case["name"] in NAMES
+        # float64 runs in the test above, and each case is another kernel to compile.
+        if case["name"] in NAMES and case["dtype"] is torch.float32
     ],
 )
 def test_the_gradient_in_chunks_is_the_serial_one(case, T, upstream):
