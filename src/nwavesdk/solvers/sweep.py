@@ -1,8 +1,8 @@
 """One autograd function for every solver that runs forward without a graph.
 
-However the spikes were found, the gradient is one linear recurrence back through what the steps
-have saved. So a new solver is one forward function. Saved for backward is one tensor, `w` (and the
-states other than the membrane, if the neuron has any).
+The gradient does not depend on how the spikes were computed: it is one linear recurrence, backward
+in time, through what the steps have saved. So a new solver is one forward function. One tensor is
+saved for backward: `w` (and the states other than the membrane, if the neuron has any).
 """
 
 from collections.abc import Callable

@@ -142,7 +142,7 @@ def render_kernels(
     Args:
         neuron: The neuron whose pages are rendered.
         dtype: `"float32"` or `"float64"`.
-        surrogate: The surrogate's class. With None the kernel finds σ' in the array for ∂L/∂x.
+        surrogate: The surrogate's class. With None the kernel reads σ' from the array for ∂L/∂x.
         parameters: Number of constants that the surrogate's page takes.
         backward: Whether to render the adjoints.
         detach_reset: Whether no gradient flows through the reset.

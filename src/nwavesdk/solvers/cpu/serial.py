@@ -156,38 +156,42 @@ def forward_cpu(
 
 
 def backward_cpu(
-    problem: Problem, solution: Solution, grads: SolutionGradient, learn: bool, reuse: bool = False
+    problem: Problem,
+    solution: Solution,
+    grads: SolutionGradient,
+    learns_constants: bool,
+    may_overwrite: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The adjoint of `forward_cpu`.
 
     Args:
         problem: The problem that was run.
-        solution: What the forward pass left.
-        grads: The upstream gradients.
-        learn: Whether gradients of the constants are needed.
-        reuse: Whether ∂L/∂x may take the memory of `solution.saved[0]`, which nobody reads again.
+        solution: The forward pass; `saved` and (with recurrence) `spikes` are read.
+        grads: Gradients of spikes, membrane and last states.
+        learns_constants: Whether the constants need gradients.
+        may_overwrite: Whether ∂L/∂x may be written over `solution.saved[0]`.
 
     Returns:
-        ∂L/∂ x, each state, each constant (None unless `learn`), and for a recurrent problem the
-        weights and the spikes before the first step.
+        As `backward_serial`.
     """
     spec = problem.spec
     w = solution.saved[0].contiguous()
     B, T, N = w.shape
     group = _packed_elements(problem, B, N)
     needs_sigma = spec.surrogate.pseudo_derivative is None
-    reuse = reuse and group == 1 and problem.recurrent is None and not needs_sigma
+    reuse = may_overwrite and group == 1 and problem.recurrent is None and not needs_sigma
     grad_x = w if reuse else torch.empty_like(w)
-    if needs_sigma:  # a surrogate without a formula: the kernel finds σ' where ∂L/∂x goes
+    if needs_sigma:  # a surrogate without a formula: the kernel reads σ' from the array for ∂L/∂x
         grad_x.copy_(spec.surrogate.derivative(spike_argument(problem, solution.saved)))
     parameters = () if needs_sigma else spec.surrogate.constants
     # The kernel starts from `grad_states` and `grad_constants` and leaves its results in them.
     grad_s, grad_mem, grad_states = _upstream(grads, w)
-    grad_constants = w.new_zeros(len(problem.constants) if learn else 0, B, N)
+    grad_constants = w.new_zeros(len(problem.constants) if learns_constants else 0, B, N)
     kernels = cpu_kernels(
         spec.neuron, _DTYPE_NAMES[w.dtype],
         None if needs_sigma else type(spec.surrogate), len(parameters),
-        backward=True, detach_reset=spec.detach_reset, learn=learn, reuse=reuse,
+        backward=True, detach_reset=spec.detach_reset, learn=learns_constants,
+        reuse=reuse,
     )  # fmt: skip
     read = [_stacked(problem.states), _stacked(problem.constants)]
     upstream = [grad_s, grad_mem, int(grads.mem is not None), grad_states, grad_x]
@@ -208,7 +212,7 @@ def backward_cpu(
         (previous,) = delay_one_step(problem.recurrence[1:], [solution.spikes])
         grad_weights = weight_gradient(previous.flatten(0, 1), grad_x.flatten(0, 1))
         through_recurrence = (grad_weights, grad_before)
-    sums = grad_constants.sum(1) if learn else [None] * len(problem.constants)
+    sums = grad_constants.sum(1) if learns_constants else [None] * len(problem.constants)
     return grad_x, *grad_states.unbind(), *sums, *through_recurrence
 
 
