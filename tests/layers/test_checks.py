@@ -30,10 +30,10 @@ WRONG = [
     (lambda: LIFLayer(2.5, 20e-3), r"n_neurons must be a whole number of at least 1, got 2.5"),
     (lambda: LIFLayer((), 20e-3), r"n_neurons must be a whole number or a shape"),
     (lambda: LIFLayer((3, -1), 20e-3), r"n_neurons must be a whole number of at least 1, got -1"),
-    (lambda: LIFLayer(3, 0.0), r"LIFLayer: taus must be finite and above 0 \[s\], got 0.0"),
+    (lambda: LIFLayer(3, 0.0), r"LIFLayer: taus must be finite and above 0 \[s\], got 0\.$"),
     (
         lambda: LIFLayer(3, [1e-3, -2e-3, 1e-3]),
-        r"taus must be finite and above 0 \[s\], got -0.002",
+        r"taus must be finite and above 0 \[s\], got -0\.002\.$",
     ),
     (lambda: LIFLayer(3, math.nan), r"taus must be finite and above 0 \[s\], got nan"),
     (lambda: LIFLayer(3, "slow"), r"taus must be a number or one per neuron \[s\], got 'slow'"),

@@ -28,7 +28,7 @@ from nwavesdk.internal.imports import install_hint, require
 __all__ = ["LogMel", "load_digits", "load_wav_folder"]
 
 # Rate that faster recordings are resampled to [Hz]; speech has little above half of it.
-HIGHEST_RATE = 16_000
+DEFAULT_HIGHEST_RATE = 16_000
 
 # Power added to each band, so that digital silence does not set the scale; full scale is 1.
 SILENCE = 1e-4
@@ -109,7 +109,9 @@ def load_wav_folder(
         content.update(f"{file.key}:{len(data)}:".encode() + data)
         labels.append(file.label)
         keys.append(file.key)
-    rate = sample_rate or min(HIGHEST_RATE, *(rate for _, rate in sounds))
+    if not sounds:
+        raise ValueError(f"{folder} has no usable recording, expected .wav files in class folders.")
+    rate = sample_rate or min(DEFAULT_HIGHEST_RATE, *(rate for _, rate in sounds))
     front_end = LogMel(rate, bands, window, hop)
     return Recordings(
         frames=tuple(front_end(normalize_peak(resample(sound, rate))) for sound in sounds),

@@ -91,7 +91,7 @@ def per_neuron_tensor(
     bad = tensor[~(torch.isfinite(tensor) & (tensor > 0))]
     if bad.numel():
         raise ValueError(
-            f"{owner}: {name} must be finite and above 0 [{unit}], got {bad.flatten()[0].item()}."
+            f"{owner}: {name} must be finite and above 0 [{unit}], got {bad.flatten()[0].item():g}."
         )
     return tensor
 

@@ -66,7 +66,7 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
     length = config.data.length or fit_length(split.train)
     hold = config.data.hold or fit_hold(length)
     standard = Standard.fit(split.train)
-    series = split.map(lambda part: Series.of(part, standard, length, hold))
+    series = split.map(lambda recordings: Series.of(recordings, standard, length, hold))
     facts = Facts(
         classes=recordings.classes,
         n_features=recordings.n_features,
@@ -124,14 +124,16 @@ def _load_chip_data(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Run
         _check_neuron_count(config, profile, n_channels, len(channels.classes))
     labels = channels.y.astype(np.int64)
     limit = config.data.limit
-    split = channels.split.map(lambda part: _limit_per_class(part, labels, channels.keys, limit))
+    split = channels.split.map(
+        lambda chosen: _limit_per_class(chosen, labels, channels.keys, limit)
+    )
     gain = chip.gain or _fit_gain(channels.x[split.train])
     # The gain is the scale of all channels: (x - 0) / (1 / gain).
     standard = Standard(
         mean=np.zeros(n_channels, np.float32),
         deviation=np.full(n_channels, 1 / gain, np.float32),
     )
-    series = split.map(lambda part: Series(standard.apply(channels.x[part]), labels[part]))
+    series = split.map(lambda chosen: Series(standard.apply(channels.x[chosen]), labels[chosen]))
     facts = Facts(
         classes=channels.classes,
         n_features=n_channels,
@@ -213,14 +215,14 @@ def _fit_gain(x: Frames) -> float:
 
 
 def _limit_per_class(
-    part: Indices, labels: Indices, keys: tuple[str, ...], limit: int | None
+    members: Indices, labels: Indices, keys: tuple[str, ...], limit: int | None
 ) -> Indices:
     """Recordings of a set, about equally many per class, so that all sets have about `limit`."""
     if limit is None:
-        return part
+        return members
     classes = np.unique(labels)
-    per_class = max(1, round(limit * len(part) / len(keys) / len(classes)))
-    chosen = [hash_order(keys, part[labels[part] == label])[:per_class] for label in classes]
+    per_class = max(1, round(limit * len(members) / len(keys) / len(classes)))
+    chosen = [hash_order(keys, members[labels[members] == label])[:per_class] for label in classes]
     return np.sort(np.concatenate(chosen))
 
 
