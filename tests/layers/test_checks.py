@@ -47,7 +47,7 @@ WRONG = [
     ),
     (
         lambda: LIFLayer(3, 20e-3, -1.0),
-        r"thresholds must be finite and above 0 \[membrane\], got -1.0",
+        r"thresholds must be finite and above 0 \[membrane\], got -1\.$",
     ),
     (lambda: LIFLayer(3, 20e-3, dt=0), r"dt must be a finite number above 0 \[s\], got 0"),
     (lambda: LIFLayer(3, 20e-3, dt=-1e-3), r"dt must be a finite number above 0 \[s\], got -0.001"),
