@@ -222,7 +222,7 @@ def test_a_broken_recording_is_raised_or_skipped_and_counted(
     (words / "yes" / name).write_bytes(content)
     with pytest.raises(
         RecordingError,
-        match=rf"yes/{name} {message}.*or leave such files out with on_error=\"skip\"",
+        match=rf"yes/{name} {message}.*on_error=\"skip\" in `nwave data` and in Python leaves",
     ):
         build(words, fast)
     skipping = build(words, fast, on_error="skip")

@@ -72,7 +72,8 @@ def test_a_fault_is_raised_or_skipped_and_counted(
     before = list_classes(words, Faults(words, "raise"))
     spoil(words)
     with pytest.raises(
-        RecordingError, match=rf"{message}.*or leave such files out with on_error=\"skip\""
+        RecordingError,
+        match=rf"{message}.*on_error=\"skip\" in `nwave data` and in Python leaves it out",
     ) as error:
         list_classes(words, Faults(words, "raise"))
     assert name.rpartition("/")[2] in str(error.value)

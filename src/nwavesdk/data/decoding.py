@@ -99,7 +99,9 @@ def decode(path: Path, data: bytes, max_seconds: float = math.inf) -> Sound:
         _check_header(path, data, header.frames, header.samplerate, max_seconds)
         samples, rate = soundfile.read(BytesIO(data), dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
-        what = f"cannot be read as sound ({error})" if data else "is empty (0 bytes)"
+        # The whole text of the error would name the bytes in memory instead of the file.
+        reason = str(getattr(error, "error_string", error)).rstrip(".")
+        what = f"cannot be read as sound ({reason})" if data else "is empty (0 bytes)"
         raise RecordingError(path, what) from None
     if not len(samples):
         raise RecordingError(path, "has no samples")

@@ -37,7 +37,8 @@ class Faults:
             RecordingError: If `on_error` is `"raise"`.
         """
         if self.on_error == "raise":
-            remedy = f'{fault.remedy}, or leave such files out with on_error="skip"'
+            # `nwave train` has no such option, so the text names who has it.
+            remedy = f'{fault.remedy}; on_error="skip" in `nwave data` and in Python leaves it out'
             raise RecordingError(fault.name, fault.what, remedy) from None
         self.skipped.append((_escape(path.relative_to(self.root)), fault.what))
 

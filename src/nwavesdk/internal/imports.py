@@ -43,7 +43,7 @@ def require(module: str, extra: str) -> Any:
 
 
 def install_hint(package: str, extra: str) -> str:
-    """One line that tells how to install a missing package.
+    """One line that describes how to install a missing package.
 
     Example:
         >>> install_hint("scipy", "train")

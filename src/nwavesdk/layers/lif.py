@@ -52,6 +52,8 @@ class LIFLayer(NeuronLayer):
              | (1 - s[t]) · u[t]        ("zero")
              | u[t]                     ("none")
 
+    A NaN in `cur` raises no error: the membrane stays NaN from then on, and never spikes.
+
     Args:
         n_neurons: N, or a shape such as (C, H, W).
         taus: Membrane time constants [s], one number or one per neuron.
@@ -66,8 +68,8 @@ class LIFLayer(NeuronLayer):
         layer_topology: `"FF"`, or `"RC"` for `recurrent_weights` [N, N]:
             `x[t] += s[t-1] @ recurrent_weights`.
         device: NWAVE's choice of solver. `"cpu"` is the serial solver, on CPU and CUDA tensors.
-            `"gpu"` is comPaSSo, parallel in time, or the serial solver where a table says that it
-            is faster. The gradient is then that of `fast_sigmoid(25)` unless
+            `"gpu"` is comPaSSo, parallel in time, or the serial solver where a cost model
+            predicts that it is faster. The gradient is then that of `fast_sigmoid(25)` unless
             `compasso_spike_grad="layer"`. Spikes are the same on both, to the bit.
         detach_reset: Whether the reset has no gradient.
         solver: `"auto"`, or one of `"serial"`, `"reference"`, `"compasso"`, `"compasso-jump"` and
