@@ -1,8 +1,28 @@
+import errno
+import os
+import pickle
+import socket
 from pathlib import Path
 
 import pytest
 
-from nwavesdk.internal.files import write_atomically
+from nwavesdk.internal.files import (
+    MOST_LEVELS,
+    UNSEALED,
+    FileError,
+    FileWriteError,
+    check_seal,
+    check_target,
+    is_draft,
+    parse_json,
+    parse_toml,
+    printable,
+    read_bytes,
+    read_json,
+    remove_drafts,
+    seal,
+    write_atomically,
+)
 
 
 @pytest.mark.parametrize("flush", [True, False])
@@ -18,18 +38,19 @@ def test_content_is_there_and_an_older_file_gives_way_only_if_it_may(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_write_that_fails_leaves_the_older_file(
+def test_a_write_that_fails_leaves_the_older_file_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
     write_atomically(path, b"old")
 
     def fail(_: int) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("nwavesdk.internal.files.os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(FileWriteError, match=r"file cannot be written \(No space left") as caught:
         write_atomically(path, b"new")
+    assert caught.value.errno == errno.ENOSPC
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
@@ -43,3 +64,170 @@ def test_a_file_whose_checksum_is_its_own_need_not_wait_for_the_disk(
     assert not waits
     write_atomically(tmp_path / "kept", b"")
     assert len(waits) == 1
+
+
+def make_special(kind: str, path: Path) -> None:
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    else:
+        path.symlink_to("/dev/null" if kind == "device" else path.parent / "elsewhere")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="special files of POSIX")
+@pytest.mark.parametrize("kind", ["pipe", "folder", "socket", "link"])
+def test_only_files_are_replaced(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "target"
+    make_special(kind, path)
+    before = os.lstat(path)
+    for write in (check_target, lambda path: write_atomically(path, b"new")):
+        with pytest.raises(FileError, match=f"target is a {kind}, expected a file: "):
+            write(path)
+    assert os.lstat(path).st_ino == before.st_ino
+    assert [entry.name for entry in tmp_path.iterdir()] == ["target"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="devices of Linux")
+def test_devices_are_neither_replaced_nor_read() -> None:
+    with pytest.raises(FileError, match="/dev/full is a device, expected a file"):
+        write_atomically(Path("/dev/full"), b"")
+    with pytest.raises(FileError, match="/dev/zero is a device, expected a file"):
+        read_bytes(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("x" * 300, "cannot be written"),
+        ("a\0b", r"a\\x00b cannot be written"),
+    ],
+)
+def test_a_name_that_cannot_be_written_is_rejected_before_the_work(
+    tmp_path: Path, name: str, match: str
+) -> None:
+    with pytest.raises(FileError, match=match):
+        check_target(tmp_path / name)
+
+
+def test_drafts_of_killed_writes_are_found_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nwavesdk.internal.files.Path.unlink", lambda *_, **__: None)
+    monkeypatch.setattr("nwavesdk.internal.files.os.replace", lambda *_: None)
+    write_atomically(tmp_path / "config.json", b"")  # as if it was killed before the rename
+    monkeypatch.undo()
+    (tmp_path / ".config.json.123.0123abcd").write_bytes(b"")  # of an earlier version
+    for name in ("config.json", ".hidden", ".config.json.bak", "a.123.0123abcd.draft"):
+        (tmp_path / name).write_bytes(b"")
+    assert sum(map(is_draft, tmp_path.iterdir())) == 2
+    remove_drafts(tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"config.json", ".hidden", ".config.json.bak", "a.123.0123abcd.draft"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="special files of POSIX")
+@pytest.mark.parametrize("kind", ["pipe", "folder", "socket", "device"])
+def test_only_files_are_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "source"
+    make_special(kind, path)
+    with pytest.raises(FileError, match=f"source is a {kind}, expected a file: "):
+        read_bytes(path)
+
+
+def test_a_read_has_a_limit(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert read_bytes(path, most=5) == b"12345"
+    with pytest.raises(FileError, match=r"is too large \(5 bytes, expected at most 4\)"):
+        read_bytes(path, most=4)
+    with open(path, "wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(FileError, match=r"is too large \(1,099,511,627,776 bytes"):
+        read_bytes(path)
+    with pytest.raises(FileError, match="nothing does not exist"):
+        read_bytes(tmp_path / "nothing")
+    with pytest.raises(FileError, match="cannot be read"):
+        read_bytes(Path("a\0b"))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b'{"a": 1', "Expecting"),
+        (b'{"a": NaN}', "NaN is not a number of JSON"),
+        (b'{"a": -Infinity}', "-Infinity is not"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "limit"),
+        (b"\xff{}", "codec can't decode"),
+        (b"[" * 100_000, "nested deeper than 64"),
+        (b'["]", ' * 1000, "nested deeper than 64"),
+        (b'{"a": ' * 100 + b"1" + b"}" * 100, "nested deeper than 64"),
+    ],
+)
+def test_text_that_is_not_json_is_one_line(text: bytes, reason: str) -> None:
+    with pytest.raises(FileError, match=f"^config is not JSON .*{reason}"):
+        parse_json(text, "config")
+
+
+@pytest.mark.parametrize("text", [b"[]", b"1", b"null", b'"a"'])
+def test_json_is_an_object(text: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "list.json"
+    path.write_bytes(text)
+    with pytest.raises(FileError, match="expected an object in braces"):
+        read_json(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"a = " + b"[" * 10_000, b".".join([b"a"] * 10_000) + b" = 1", b"a = 'b", b"\xff", b"a = 1\0"],
+)
+def test_text_that_is_not_toml_is_one_line(text: bytes) -> None:
+    with pytest.raises(FileError, match="^table is not TOML") as caught:
+        parse_toml(text, "table")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_ordinary_text_is_read() -> None:
+    brackets = "[{" * MOST_LEVELS
+    assert parse_json(b'{"a": "' + brackets.encode() + b'"}', "") == {"a": brackets}
+    assert parse_toml(b"a.b.c = [1, {d = '[[['}]", "") == {"a": {"b": {"c": [1, {"d": "[[["}]}}}
+
+
+@pytest.mark.parametrize(
+    "letter", ["\x1b", "\r", "\n", "\x00", "\x9b", "\u202e", "\udcff", "\u2028"]
+)
+def test_names_cannot_change_the_screen(letter: str) -> None:
+    text = printable(f"a{letter}b")
+    assert text.isprintable()
+    assert text.startswith("a\\")
+    assert text.encode()
+    assert printable("é [名前] $x$") == "é [名前] $x$"
+
+
+def test_errors_name_the_file_and_survive_pickling() -> None:
+    error = FileError(Path("a\nb"), "is empty", "remove it")
+    assert str(error) == r"a\nb is empty: remove it."
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    full = FileWriteError(errno.ENOSPC, "No space left on device", "a\x1b")
+    assert str(full).startswith(r"a\x1b cannot be written (No space left on device): ")
+    assert str(pickle.loads(pickle.dumps(full))) == str(full)
+
+
+def test_every_bit_of_a_sealed_file_counts() -> None:
+    content = seal(b'{"sha256": "' + UNSEALED.encode() + b'", "accuracy": 0.5}')
+    checksum = content[12:76].decode()
+    check_seal(content, checksum, "result.json")
+    for bit in range(8 * len(content)):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(FileError, match=r"^result.json is damaged \(its checksum is wrong\)"):
+            check_seal(bytes(damaged), damaged[12:76].decode("latin-1"), "result.json")
+    for checksum in (None, 3, "", "é", UNSEALED, "0"):
+        with pytest.raises(FileError, match="checksum"):
+            check_seal(content, checksum, "result.json")

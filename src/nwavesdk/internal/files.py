@@ -1,10 +1,135 @@
-"""Files that are complete or absent, even if the process or the machine dies during a write."""
+"""Files: how all of them are written, and how files that nobody has checked are read.
 
+Design requirements:
+
+- A file is complete or absent, even if the process or the machine dies during a write.
+- A write changes nothing except the named file: it follows no link, and replaces no device.
+- A read ends: it never waits for a pipe, never takes more memory than its limit, and never recurses
+  deeper than its limit. What is wrong becomes one line that names the file and the remedy.
+- A file may carry its own checksum, a *seal*, by which any damaged bit is detected.
+"""
+
+import json
 import os
+import re
 import secrets
+import stat
+import tomllib
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
-__all__ = ["write_atomically"]
+__all__ = [
+    "UNSEALED",
+    "FileError",
+    "FileWriteError",
+    "check_seal",
+    "check_target",
+    "is_draft",
+    "parse_json",
+    "parse_toml",
+    "printable",
+    "read_bytes",
+    "read_json",
+    "read_toml",
+    "remove_drafts",
+    "seal",
+    "write_atomically",
+]
+
+# Limits of a file of text: bytes, and levels of nesting. Our own files have a few kilobytes and
+# five levels.
+MOST_TEXT_BYTES = 16 * 2**20
+MOST_LEVELS = 64
+
+# Stands for the seal in a content that is not sealed yet.
+UNSEALED = "0" * 64
+
+_DRAFT_NAME = re.compile(r"\..+\.\d+\.[0-9a-f]{8}(\.draft)?")
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISLNK, "a link"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+# Strings, in which brackets have no meaning, and brackets.
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|[\[{]|[]}]')
+
+
+class FileError(ValueError):
+    """A file cannot be used; the text names the file, what is wrong, and the remedy.
+
+    Args:
+        path: The file.
+        what: What is wrong with it, such as "is empty".
+        remedy: What to do about it.
+    """
+
+    def __init__(self, path: object, what: str, remedy: str = "repair or remove it") -> None:
+        super().__init__(path, what, remedy)
+        self.path = path
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{printable(self.path)} {self.what}: {self.remedy}."
+
+
+class FileWriteError(OSError):
+    """A file cannot be written; what was in its place is unchanged."""
+
+    def __str__(self) -> str:
+        path = printable(os.fsdecode(self.filename))
+        return (
+            f"{path} cannot be written ({self.strerror}): free or change the disk or its "
+            "permissions, or choose another place."
+        )
+
+
+def printable(text: object) -> str:
+    r"""Text for one line of a terminal or a log.
+
+    Control characters, line ends, invisible characters and bytes that are not UTF-8 are escaped, so
+    that a name from a file cannot move the cursor or hide a part of the line.
+
+    Example:
+        >>> printable("loud\x1b[31m\n")
+        'loud\\x1b[31m\\n'
+    """
+    escaped = (
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in str(text)
+    )
+    return "".join(escaped)
+
+
+# Writing
+
+
+def check_target(path: Path) -> None:
+    """Reject the name of a file that `write_atomically` would reject.
+
+    Raises:
+        FileError: If there is something other than a regular file, such as a device or a link, or
+            if no file can have this name.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:  # a name that is too long, or has a null character
+        raise FileError(path, f"cannot be written ({_reason(error)})", "change the name") from None
+    if not stat.S_ISREG(mode):
+        remedy = (
+            "name the file that it leads to"
+            if stat.S_ISLNK(mode)
+            else "choose the name of a file or of nothing that exists"
+        )
+        raise FileError(path, f"is {_kind(mode)}, expected a file", remedy)
 
 
 def write_atomically(
@@ -21,13 +146,17 @@ def write_atomically(
             Use False only for files that have their own checksum.
 
     Raises:
+        FileError: If `path` is a link, a folder, a device or anything else but a file.
         FileExistsError: If `replace` is False and the file exists, even if it was created just now.
+        FileWriteError: If the disk is full or the folder cannot be written.
     """
+    check_target(path)
     # A process number alone is not unique: containers that share a folder have the same numbers,
     # and so have threads.
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.draft")
     try:
-        with open(draft, "wb") as file:
+        # "x" creates the draft: it opens no file or link that is there already.
+        with open(draft, "xb") as file:
             file.write(content)
             if flush:
                 file.flush()
@@ -36,5 +165,188 @@ def write_atomically(
             os.replace(draft, path)
         else:
             os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise FileWriteError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def is_draft(path: Path) -> bool:
+    """Whether a file is the draft of a write that has not ended, or of one that was killed."""
+    return _DRAFT_NAME.fullmatch(path.name) is not None
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove the drafts of killed writes; only for the owner of a folder that has one writer."""
+    for path in folder.iterdir():
+        if is_draft(path):
+            with suppress(OSError):
+                path.unlink()
+
+
+# Reading
+
+
+def read_bytes(path: Path, most: int = MOST_TEXT_BYTES) -> bytes:
+    """The content of a file; a link to a file is followed.
+
+    Args:
+        path: The file.
+        most: Largest allowed size [bytes].
+
+    Raises:
+        FileError: If it does not exist, is not a regular file, cannot be read, or is larger.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            raise FileError(path, f"is {_kind(mode)}, expected a file", "name another one")
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            content = file.read(most + 1)
+            size = max(len(content), os.fstat(file.fileno()).st_size)
+    except FileNotFoundError:
+        raise FileError(path, "does not exist", "check the name") from None
+    except FileError:
+        raise
+    except (OSError, ValueError) as error:
+        what = f"cannot be read ({_reason(error)})"
+        raise FileError(path, what, "change its permissions or its name") from None
+    if size > most:
+        what = f"is too large ({size:,} bytes, expected at most {most:,})"
+        raise FileError(path, what, "check that it is the right file")
+    return content
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of text of moderate size and depth.
+
+    Raises:
+        FileError: If the file cannot be read, or does not hold such an object.
+    """
+    return parse_json(read_bytes(path), path)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file of moderate size and depth.
+
+    Raises:
+        FileError: If the file cannot be read, or is not such a file.
+    """
+    return parse_toml(read_bytes(path), path)
+
+
+def parse_json(content: bytes, path: object) -> dict[str, Any]:
+    """The object in a JSON text.
+
+    Args:
+        content: The text in UTF-8.
+        path: Name of its file, for errors.
+
+    Raises:
+        FileError: If it is empty, damaged, too large, nested too deeply, or not an object.
+    """
+
+    def reject(constant: str) -> None:
+        raise ValueError(f"{constant} is not a number of JSON")
+
+    value = _parse(content, path, "JSON", lambda text: json.loads(text, parse_constant=reject))
+    if not isinstance(value, dict):
+        what = f"holds a JSON {type(value).__name__}, expected an object in braces"
+        raise FileError(path, what, "restore it")
+    return value
+
+
+def parse_toml(content: bytes, path: object) -> dict[str, Any]:
+    """The content of a TOML text; see `parse_json`.
+
+    Raises:
+        FileError: If it is damaged, too large or nested too deeply.
+    """
+    value: dict[str, Any] = _parse(content, path, "TOML", tomllib.loads)
+    return value
+
+
+def _parse(content: bytes, path: object, form: str, parse: Callable[[str], Any]) -> Any:
+    try:
+        if len(content) > MOST_TEXT_BYTES:
+            raise ValueError(f"{len(content):,} bytes, expected at most {MOST_TEXT_BYTES:,}")
+        text = content.decode()
+        if form == "JSON" and not text.strip():
+            raise ValueError("it is empty")
+        _check_levels(text)
+        value = parse(text)
+        _check_value_levels(value)
+    except RecursionError:
+        raise FileError(path, f"is not {form} (nested too deeply)", "restore it") from None
+    except ValueError as error:  # of the decoder, of json and of tomllib
+        reason = printable(error)[:200]
+        raise FileError(path, f"is not {form} ({reason})", "restore or remove it") from None
+    return value
+
+
+def _check_levels(text: str) -> None:
+    level = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        level += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
+        if level > MOST_LEVELS:
+            raise ValueError(f"nested deeper than {MOST_LEVELS} levels")
+
+
+def _check_value_levels(value: object) -> None:
+    """Reject deep values, which the dotted keys of TOML make without brackets."""
+    values = [value]
+    for _ in range(MOST_LEVELS):
+        inner: list[object] = []
+        for each in values:
+            inner += each.values() if isinstance(each, dict) else []
+            inner += each if isinstance(each, list) else []
+        values = inner
+        if not values:
+            return
+    raise ValueError(f"nested deeper than {MOST_LEVELS} levels")
+
+
+# Seals
+
+
+def seal(content: bytes) -> bytes:
+    """Replace `UNSEALED`, which occurs once in a content, by the checksum of the whole content."""
+    placeholder = UNSEALED.encode()
+    assert content.count(placeholder) == 1
+    return content.replace(placeholder, sha256(content).hexdigest().encode())
+
+
+def check_seal(content: bytes, checksum: object, path: object) -> None:
+    """Compare a sealed content with the checksum that was read from it.
+
+    Args:
+        content: The whole file.
+        checksum: What stands in the place of the seal.
+        path: Name of the file, for errors.
+
+    Raises:
+        FileError: If any bit differs from what was written.
+    """
+    text = checksum.encode() if isinstance(checksum, str) and checksum.isascii() else b""
+    is_text = re.fullmatch(rb"[0-9a-f]{64}", text) is not None
+    if is_text and content.count(text) == 1:
+        unsealed = content.replace(text, UNSEALED.encode())
+        if sha256(unsealed).hexdigest().encode() == text:
+            return
+    raise FileError(path, "is damaged (its checksum is wrong)", "restore it or write it again")
+
+
+def _kind(mode: int) -> str:
+    return next((name for test, name in _KINDS if test(mode)), "not a regular file")
+
+
+def _reason(error: Exception) -> str:
+    return printable(getattr(error, "strerror", None) or error)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # The file may have become a pipe since it was looked at.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
