@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nwavesdk.internal.checks import choice, finite_number, positive_number, whole_number
+from nwavesdk.internal.checks import choice, finite_number, positive_number, shown, whole_number
 
 
 def test_a_choice_is_returned_unchanged():
@@ -70,3 +70,42 @@ def test_what_is_not_a_whole_number_is_rejected(value):
 def test_a_whole_number_out_of_its_range_is_rejected(value):
     with pytest.raises(ValueError, match=f"n must be a whole number from 2 to 8, got {value}"):
         whole_number("Layer", "n", value, least=2, most=8)
+
+
+@pytest.mark.parametrize("value", [2**31, 2**70, 10**5000], ids=["int32", "float", "digits"])
+def test_a_whole_number_beyond_all_sizes_is_rejected_in_a_short_line(value):
+    with pytest.raises(ValueError, match="n must be a whole number from 1 to 2147483647") as error:
+        whole_number("Layer", "n", value)
+    assert len(str(error.value)) < 150
+
+
+class Unshowable:
+    def __repr__(self):
+        raise RuntimeError
+
+
+LONG = [
+    "x" * 10**6,
+    list(range(10**5)),
+    [[[[[[[[["deep"]]]]]]]]],
+    dict.fromkeys(range(1000), "x" * 1000),
+    10**5000,
+    torch.zeros(100, 100),
+    Unshowable(),
+    "\x1b[31m\n",
+]
+
+
+@pytest.mark.parametrize("value", LONG, ids=lambda value: type(value).__name__)
+def test_a_value_is_shown_in_one_short_line(value):
+    text = shown(value)
+    assert text.isprintable()
+    assert len(text) < 600
+    with pytest.raises(ValueError, match="Layer: device must be one of 'cpu', got") as error:
+        choice("Layer", "device", value, ["cpu"])
+    assert text in str(error.value)
+
+
+@pytest.mark.parametrize("value", [1e-300, "cpu", [2], None, -3, (1, "a")], ids=str)
+def test_a_short_value_is_shown_unchanged(value):
+    assert shown(value) == repr(value)

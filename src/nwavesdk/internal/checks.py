@@ -4,12 +4,38 @@ Every message names the owner of the argument, the argument, what is expected an
 """
 
 import math
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from operator import index
+from reprlib import Repr
 from typing import SupportsFloat, SupportsIndex
 
-__all__ = ["choice", "finite_number", "positive_number", "whole_number"]
+from nwavesdk.internal.files import printable
+
+__all__ = ["LARGEST_WHOLE", "choice", "finite_number", "positive_number", "shown", "whole_number"]
+
+# Largest whole number where a caller gives no bound: sizes and counts beyond it are mistakes.
+LARGEST_WHOLE = 2**31 - 1
+
+_SHORT = Repr()
+_SHORT.maxlong = 40
+_SHORT.maxstring = 100
+_SHORT.maxother = 100
+
+
+def shown(value: object) -> str:
+    """A value for a message: its `repr` in one line, shortened where it is long.
+
+    Example:
+        >>> shown(list(range(1000)))
+        '[0, 1, 2, 3, 4, 5, ...]'
+    """
+    try:
+        text = _SHORT.repr(value)
+    except Exception:  # a repr that fails, such as that of a number with too many digits
+        text = f"a value of type {type(value).__name__}"
+    return printable(re.sub(r"\s*\n\s*", " ", text))
 
 
 def choice(owner: str, name: str, value: object, choices: Sequence[str]) -> str:
@@ -24,10 +50,10 @@ def choice(owner: str, name: str, value: object, choices: Sequence[str]) -> str:
     Raises:
         ValueError: If `value` is not one of `choices`.
     """
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         expected = ", ".join(map(repr, choices))
-        raise ValueError(f"{owner}: {name} must be one of {expected}, got {value!r}.")
-    return str(value)
+        raise ValueError(f"{owner}: {name} must be one of {expected}, got {shown(value)}.")
+    return value
 
 
 def finite_number(
@@ -69,7 +95,7 @@ def finite_number(
     bounds = {"above": above, "of at least": least, "below": below, "of at most": most}
     texts = [f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound)]
     expected = " ".join(["a finite number", " and ".join(texts), f"[{unit}]" if unit else ""])
-    raise ValueError(f"{owner}: {name} must be {' '.join(expected.split())}, got {value!r}.")
+    raise ValueError(f"{owner}: {name} must be {' '.join(expected.split())}, got {shown(value)}.")
 
 
 def positive_number(owner: str, name: str, value: object, unit: str = "") -> float:
@@ -96,7 +122,7 @@ def whole_number(
         name: Name of the argument.
         value: An int, or what Python takes as an index, such as a NumPy integer.
         least: Smallest allowed number.
-        most: Largest allowed number, or None.
+        most: Largest allowed number; None is `LARGEST_WHOLE`.
 
     Raises:
         ValueError: If `value` is not such a number.
@@ -110,7 +136,9 @@ def whole_number(
     if isinstance(value, SupportsIndex) and not isinstance(value, bool):
         with suppress(TypeError):
             number = index(value)
-    if number < least or (most is not None and number > most):
-        expected = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{owner}: {name} must be a whole number {expected}, got {value!r}.")
-    return number
+    largest = LARGEST_WHOLE if most is None else most
+    if least <= number <= largest:
+        return number
+    is_small = most is None and number < least
+    expected = f"of at least {least}" if is_small else f"from {least} to {largest}"
+    raise ValueError(f"{owner}: {name} must be a whole number {expected}, got {shown(value)}.")

@@ -13,6 +13,8 @@ from pydantic import (
     WrapValidator,
 )
 
+from nwavesdk.internal.checks import shown
+
 __all__ = ["RISING", "FrozenModel", "check_fields", "describe_errors", "expect"]
 
 
@@ -66,7 +68,9 @@ def _describe_one(details: Any, name: str) -> str:
     if not place and details["type"] == "value_error":
         # A validator of the whole model names the fields and what they got itself.
         return str(message)
-    return f"{place or 'content'}: {message[0].lower()}{message[1:]} (got {details['input']!r})"
+    return (
+        f"{place or 'content'}: {message[0].lower()}{message[1:]} (got {shown(details['input'])})"
+    )
 
 
 def check_fields(instance: object) -> None:
