@@ -2,6 +2,7 @@ import errno
 import os
 import pickle
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,27 @@ def test_drafts_of_killed_writes_are_found_and_removed(
     remove_drafts(tmp_path)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"config.json", ".hidden", ".config.json.bak", "a.123.0123abcd.draft"}
+
+
+def test_young_drafts_may_belong_to_a_write_that_has_not_ended(tmp_path: Path) -> None:
+    for name, age in (("old", 61), ("young", 30)):
+        draft = tmp_path / f".{name}.123.0123abcd.draft"
+        draft.write_bytes(b"")
+        os.utime(draft, (time.time() - age,) * 2)
+    remove_drafts(tmp_path, older_than=60)
+    assert [path.name for path in tmp_path.iterdir()] == [".young.123.0123abcd.draft"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_file_can_be_private(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        write_atomically(tmp_path / "private", b"", mode=0o600)
+        write_atomically(tmp_path / "shared", b"")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"private": 0o600, "shared": 0o666}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="special files of POSIX")

@@ -14,9 +14,11 @@ import os
 import re
 import secrets
 import stat
+import time
 import tomllib
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -133,7 +135,7 @@ def check_target(path: Path) -> None:
 
 
 def write_atomically(
-    path: Path, content: bytes, *, replace: bool = True, flush: bool = True
+    path: Path, content: bytes, *, replace: bool = True, flush: bool = True, mode: int = 0o666
 ) -> None:
     """Write a draft next to `path`, flush it to disk, and rename it to `path`.
 
@@ -144,6 +146,7 @@ def write_atomically(
         flush: Whether to wait until the disk has the content. Without it, the file is still
             complete or absent if the process dies, but it may be damaged after a power failure.
             Use False only for files that have their own checksum.
+        mode: Permissions of the file, without those that the umask takes away.
 
     Raises:
         FileError: If `path` is a link, a folder, a device or anything else but a file.
@@ -156,7 +159,7 @@ def write_atomically(
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.draft")
     try:
         # "x" creates the draft: it opens no file or link that is there already.
-        with open(draft, "xb") as file:
+        with open(draft, "xb", opener=partial(os.open, mode=mode)) as file:
             file.write(content)
             if flush:
                 file.flush()
@@ -179,12 +182,19 @@ def is_draft(path: Path) -> bool:
     return _DRAFT_NAME.fullmatch(path.name) is not None
 
 
-def remove_drafts(folder: Path) -> None:
-    """Remove the drafts of killed writes; only for the owner of a folder that has one writer."""
+def remove_drafts(folder: Path, older_than: float = 0) -> None:
+    """Remove the drafts of killed writes.
+
+    Args:
+        folder: The folder, which the caller owns.
+        older_than: Age of the drafts to remove [s]; 0 removes all. Where several processes write, a
+            young draft may belong to a write that has not ended.
+    """
     for path in folder.iterdir():
         if is_draft(path):
             with suppress(OSError):
-                path.unlink()
+                if not older_than or path.stat().st_mtime < time.time() - older_than:
+                    path.unlink()
 
 
 # Reading
