@@ -1,16 +1,16 @@
-"""The root of the command `nwave`, and what its commands share: options, output and user errors."""
+"""The root of the command `nwave`, and what its commands share: options and output."""
 
-import contextlib
 import json
 import os
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from nwavesdk import __version__
+from nwavesdk.cli.errors import OneLineGroup, open_standard_streams
+from nwavesdk.internal.files import printable
 
 __all__ = [
     "Json",
@@ -23,11 +23,11 @@ __all__ = [
     "picture_lines",
     "print_report",
     "split_commas",
-    "user_errors",
 ]
 
 app = typer.Typer(
     name="nwave",
+    cls=OneLineGroup,
     help="Spiking neural networks with surrogate gradients: train, evaluate, inspect, deploy.",
     no_args_is_help=True,
     add_completion=False,
@@ -49,6 +49,7 @@ def file_option(help_text: str) -> Any:
 
 def main() -> None:
     """Entry point of the console script."""
+    open_standard_streams()
     app()
 
 
@@ -61,32 +62,15 @@ def _print_version(
         raise typer.Exit
 
 
-@contextlib.contextmanager
-def user_errors(
-    as_json: bool,
-    kinds: tuple[type[Exception], ...] = (ValueError, OSError, ModuleNotFoundError),
-) -> Iterator[None]:
-    """Print errors that the user can fix on one line and exit with code 2.
-
-    Any other error keeps its traceback.
-
-    Args:
-        as_json: Whether to print the error on standard output, too.
-        kinds: Errors that the user can fix.
-    """
-    try:
-        yield
-    except kinds as error:
-        text = " ".join(str(error).split())
-        print(f"nwave: {text}", file=sys.stderr)
-        if as_json:
-            print(json.dumps({"error": text}))
-        raise typer.Exit(2) from None
-
-
 def print_report(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -> None:
     """Print a result: `content` as JSON with paths as text, or `lines`."""
-    print(json.dumps(content, default=os.fspath) if as_json else "\n".join(lines))
+    text = "\n".join(map(printable, lines))
+    try:
+        print(json.dumps(content, default=os.fspath) if as_json else text, flush=True)
+    except BrokenPipeError:  # the reader, such as `head`, has enough
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from None
 
 
 def picture_lines(picture: Path | None) -> list[str]:

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from nwavesdk.cli.app import Json, app, file_option, print_report, user_errors
+from nwavesdk.cli.app import Json, app, file_option, print_report
+from nwavesdk.cli.errors import print_note
 
 __all__ = ["bench_machine", "tune_kernels"]
 
@@ -14,10 +15,9 @@ __all__ = ["bench_machine", "tune_kernels"]
 @app.command("bench")
 def bench_machine(as_json: Json = False) -> None:
     """Time layers and training steps on this machine, against a torch reference and its limits."""
-    with user_errors(as_json):
-        from nwavesdk.analysis.bench import quick_lines, quick_report
+    from nwavesdk.analysis.bench import quick_lines, quick_report
 
-        report = quick_report()
+    report = quick_report()
     print_report(as_json, report, quick_lines(report))
 
 
@@ -36,14 +36,13 @@ def tune_kernels(
     Nets that are trained afterwards may differ from earlier ones by rounding. A run that has begun
     keeps its table.
     """
-    with user_errors(as_json):
-        from nwavesdk.solvers.sparse.crossover import user_table_path
+    from nwavesdk.solvers.sparse.crossover import user_table_path
 
-        path = out or user_table_path()
-        if reset:
-            _remove_table(path, as_json)
-            return
-        before, table = _measure_table(path)
+    path = out or user_table_path()
+    if reset:
+        _remove_table(path, as_json)
+        return
+    before, table = _measure_table(path)
     is_used = out is None or out.resolve() == user_table_path().resolve()
     hint = "" if is_used else f"; to use it, set NWAVESDK_CROSSOVER={path}"
     content = {"path": path, "before": before.content(), "table": table.content()}
@@ -75,7 +74,7 @@ def _measure_table(path: Path) -> tuple[Any, Any]:
 
     from nwavesdk.solvers.sparse.tuner import tune
 
-    print("measuring products; leave the machine idle for a minute", file=sys.stderr)
+    print_note("measuring products; leave the machine idle for a minute")
     table = tune(_print_progress)
     comment = f"nwave tune-kernels, {date.today()}, {torch.get_num_threads()} threads"
     draft.write_text(table.toml(comment), "utf-8")
@@ -89,7 +88,7 @@ def _current_table(path: Path) -> Any:
     try:
         return read_table(path) if path.is_file() else shipped_table()
     except ValueError as error:
-        print(f"nwave: {error}", file=sys.stderr)
+        print_note(f"nwave: {error}")
         return shipped_table()
 
 

@@ -14,7 +14,6 @@ from nwavesdk.cli.app import (
     file_option,
     picture_lines,
     print_report,
-    user_errors,
 )
 
 __all__ = ["check_run", "draw_chips", "export_run", "map_run"]
@@ -26,11 +25,10 @@ Plot = Annotated[Path | None, file_option("File of the picture. [in RUN/pictures
 @app.command("check")
 def check_run(run: RunPath, chip: Chip = None, as_json: Json = False) -> None:
     """List where the net of RUN violates a limit of the chip; exit code 1 if it does."""
-    with user_errors(as_json):
-        from nwavesdk.deploy import ChipRun
+    from nwavesdk.deploy import ChipRun
 
-        chip_run = ChipRun.open(run, chip)
-        violations = chip_run.violations()
+    chip_run = ChipRun.open(run, chip)
+    violations = chip_run.violations()
     name = chip_run.profile.name
     content = {"chip": name, "violations": [vars(violation) for violation in violations]}
     lines = [str(violation) for violation in violations]
@@ -47,13 +45,12 @@ def map_run(
     as_json: Json = False,
 ) -> None:
     """Place the layers of RUN's net on the cores of its chip, or report why it does not fit."""
-    with user_errors(as_json):
-        from nwavesdk.deploy import ChipRun
+    from nwavesdk.deploy import ChipRun
 
-        chip_run = ChipRun.open(run, chip)
-        placement = chip_run.placement()
-        power = chip_run.power()
-        picture = None if no_plot else chip_run.draw_placement(check_png(plot))
+    chip_run = ChipRun.open(run, chip)
+    placement = chip_run.placement()
+    power = chip_run.power()
+    picture = None if no_plot else chip_run.draw_placement(check_png(plot))
     content = {
         "chip": placement.chip,
         "cores": placement.cores,
@@ -61,7 +58,7 @@ def map_run(
         "power_w": {**vars(power), "total": power.total},
         "plot": picture,
     }
-    lines = [placement.chip, str(placement), f"power on the validation set: {power}"]
+    lines = [placement.chip, *str(placement).splitlines(), f"power on the validation set: {power}"]
     print_report(as_json, content, lines + picture_lines(picture))
 
 
@@ -73,10 +70,9 @@ def export_run(
     as_json: Json = False,
 ) -> None:
     """Write integer weights, placement and profile to one file; read it back and compare spikes."""
-    with user_errors(as_json):
-        from nwavesdk.deploy import ChipRun
+    from nwavesdk.deploy import ChipRun
 
-        path, n_spikes = ChipRun.open(run, chip).export(out)
+    path, n_spikes = ChipRun.open(run, chip).export(out)
     size = path.stat().st_size
     line = (
         f"{path}: {size:,} bytes; after reading it back, all {n_spikes:,} spikes of the validation "
@@ -101,12 +97,11 @@ def draw_chips(
 
     Training and selection have used none of these chips.
     """
-    with user_errors(as_json):
-        from nwavesdk.deploy import ChipRun
+    from nwavesdk.deploy import ChipRun
 
-        chip_run = ChipRun.open(run)
-        series = chip_run.series(n, seed, wanted)
-        picture = None if no_plot else chip_run.draw_series(series, check_png(plot))
+    chip_run = ChipRun.open(run)
+    series = chip_run.series(n, seed, wanted)
+    picture = None if no_plot else chip_run.draw_series(series, check_png(plot))
     assumed = chip_run.profile.assumed("leak_mismatch", "threshold_mismatch", "synapse_mismatch")
     content: dict[str, Any] = {
         "accuracy": list(series.accuracy),
@@ -121,7 +116,7 @@ def draw_chips(
         "seconds": round(series.seconds, 2),
         "plot": picture,
     }
-    lines = [str(series)]
+    lines = str(series).splitlines()
     if assumed:
         lines.append(f"mismatch is assumed, not measured: {', '.join(assumed)}")
     print_report(as_json, content, lines + picture_lines(picture))

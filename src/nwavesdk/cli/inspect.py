@@ -1,5 +1,6 @@
 """Commands that inspect: data, surrogates, the installation, a chip, and gradients of a run."""
 
+import json
 import math
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,6 @@ from nwavesdk.cli.app import (
     picture_lines,
     print_report,
     split_commas,
-    user_errors,
 )
 from nwavesdk.cli.options import ChoiceOption, add_choices
 from nwavesdk.internal.imports import missing_packages, require
@@ -65,19 +65,18 @@ def inspect_data(
     as_json: Json = False,
 ) -> None:
     """Filter the recordings of FOLDER as a chip does, cache and count them; draw the filters."""
-    with user_errors(as_json):
-        from nwavesdk.analysis import data_lines, data_report
-        from nwavesdk.data import NWaveDataGen
+    from nwavesdk.analysis import data_lines, data_report
+    from nwavesdk.data import NWaveDataGen
 
-        picture = None if no_plot else check_png(plot) or Path("front_end.png")
-        if picture is not None:
-            require("matplotlib", "train")
-        gen = NWaveDataGen(data_parent=folder, **choices)
-        report = data_report(gen)
-        if picture is not None:
-            from nwavesdk.analysis.pictures import plot_front_end
+    picture = None if no_plot else check_png(plot) or Path("front_end.png")
+    if picture is not None:
+        require("matplotlib", "train")
+    gen = NWaveDataGen(data_parent=folder, **choices)
+    report = data_report(gen)
+    if picture is not None:
+        from nwavesdk.analysis.pictures import plot_front_end
 
-            plot_front_end(picture, gen.config, gen.config.folder / gen.channels.keys[0])
+        plot_front_end(picture, gen.config, gen.config.folder / gen.channels.keys[0])
     lines = [*data_lines(report), *picture_lines(picture)]
     print_report(as_json, {**report, "plot": picture}, lines)
 
@@ -89,16 +88,15 @@ def list_surrogates(
     as_json: Json = False,
 ) -> None:
     """List the surrogates with formula, defaults, peak and area, and draw them."""
-    with user_errors(as_json):
-        from nwavesdk.analysis import catalogue_shapes
+    from nwavesdk.analysis import catalogue_shapes
 
-        picture = None if no_plot else check_png(plot) or Path("surrogates.png")
-        shapes = catalogue_shapes()
-        if picture is not None:
-            require("matplotlib", "train")
-            from nwavesdk.analysis.pictures import plot_derivatives
+    picture = None if no_plot else check_png(plot) or Path("surrogates.png")
+    shapes = catalogue_shapes()
+    if picture is not None:
+        require("matplotlib", "train")
+        from nwavesdk.analysis.pictures import plot_derivatives
 
-            plot_derivatives(picture)
+        plot_derivatives(picture)
     head = f"{'name and defaults':<51} {'peak':>7} {'area':>7} {'half width':>11}  "
     lines = [f"{head}derivative at z = u − threshold", *map(_surrogate_line, shapes)]
     content = {"surrogates": shapes, "plot": picture}
@@ -138,8 +136,7 @@ def print_info(
 
     from nwavesdk.solvers.sparse.crossover import active_table
 
-    with user_errors(as_json):
-        crossovers = active_table().source
+    crossovers = active_table().source
     facts: dict[str, Any] = {
         "nwavesdk": __version__,
         "python": platform.python_version(),
@@ -162,21 +159,18 @@ def print_info(
 
 
 def _print_chip(source: str, as_json: bool) -> None:
-    with user_errors(as_json):
-        from nwavesdk.chip import load_profile
+    from nwavesdk.chip import load_profile
 
-        profile = load_profile(source)
-    if as_json:
-        print(profile.to_json())
-        return
-    print(f"{profile.name}: * is assumed; put measured numbers in a profile of your own")
+    profile = load_profile(source)
+    lines = [f"{profile.name}: * is assumed; put measured numbers in a profile of your own"]
     for key, entry in profile.entries.items():
         values = entry.value if isinstance(entry.value, tuple) else (entry.value,)
         text = " ".join(f"{v:g}" if isinstance(v, float) else v for v in values) or "none"
         mark = "*" if entry.source == "assumed" else " "
         unit = "" if entry.unit == "1" else entry.unit
-        print(f"{mark} {key:<21} {text} {unit}")
-        print(f"{'':<24}{entry.source}: {entry.note}")
+        lines.append(f"{mark} {key:<21} {text} {unit}")
+        lines.append(f"{'':<24}{entry.source}: {entry.note}")
+    print_report(as_json, json.loads(profile.to_json()), lines)
 
 
 @app.command("slopes")
@@ -206,27 +200,26 @@ def scan_run(
     as_json: Json = False,
 ) -> None:
     """Measure which gradient reaches each layer under which surrogate; recommend one per layer."""
-    with user_errors(as_json):
-        from nwavesdk.analysis.run_batch import RunBatch
-        from nwavesdk.analysis.slopes.report import SlopeReport
-        from nwavesdk.surrogate import arctan, available, parse
+    from nwavesdk.analysis.run_batch import RunBatch
+    from nwavesdk.analysis.slopes.report import SlopeReport
+    from nwavesdk.surrogate import arctan, available, parse
 
-        grid = None if surrogates is None else [parse(text) for text in split_commas(surrogates)]
-        kinds = available() | {"arctan": arctan}
-        if kind is not None and kind not in kinds:
-            raise ValueError(
-                f"--kind {kind} is unknown: expected one of {', '.join(sorted(available()))}."
-            )
-        check_png(plot)
-        batch = RunBatch.open(run, recordings)
-        report = SlopeReport.of(batch, grid, None if kind is None else kinds[kind])
-        picture = None if no_plot else plot or batch.pictures / "slopes.png"
-        if picture is not None:
-            from nwavesdk.analysis.slopes.report import plot_slopes, write_page
+    grid = None if surrogates is None else [parse(text) for text in split_commas(surrogates)]
+    kinds = available() | {"arctan": arctan}
+    if kind is not None and kind not in kinds:
+        raise ValueError(
+            f"--kind {kind} is unknown: expected one of {', '.join(sorted(available()))}."
+        )
+    check_png(plot)
+    batch = RunBatch.open(run, recordings)
+    report = SlopeReport.of(batch, grid, None if kind is None else kinds[kind])
+    picture = None if no_plot else plot or batch.pictures / "slopes.png"
+    if picture is not None:
+        from nwavesdk.analysis.slopes.report import plot_slopes, write_page
 
-            plot_slopes(picture, report)
-            page = page or (run if run.is_dir() else Path(".")) / "slopes.html"
-            write_page(page, report, batch)
+        plot_slopes(picture, report)
+        page = page or (run if run.is_dir() else Path(".")) / "slopes.html"
+        write_page(page, report, batch)
     lines = [f"{_batch_text(batch)}, loss {report.loss:.4g}; {report.seconds:.2f} s"]
     lines += report.lines()
     if picture is not None:
@@ -246,14 +239,13 @@ def _batch_facts(run: Path, batch: Any) -> dict[str, Any]:
 @app.command("diagnose")
 def diagnose_run(run: RunPath, recordings: Recordings = None, as_json: Json = False) -> None:
     """Find dead, saturated and gradient-starved neurons, exploding and vanishing gradients."""
-    with user_errors(as_json):
-        from nwavesdk.analysis import examine
-        from nwavesdk.analysis.run_batch import RunBatch
-        from nwavesdk.analysis.slopes import RecordedPass
+    from nwavesdk.analysis import examine
+    from nwavesdk.analysis.run_batch import RunBatch
+    from nwavesdk.analysis.slopes import RecordedPass
 
-        batch = RunBatch.open(run, recordings)
-        recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip)
-        health = examine(recorded.recording, recorded.charge_gradients())
+    batch = RunBatch.open(run, recordings)
+    recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip)
+    health = examine(recorded.recording, recorded.charge_gradients())
     loss = recorded.loss.item()
     content = {
         **_batch_facts(run, batch),
@@ -272,7 +264,7 @@ def diagnose_run(run: RunPath, recordings: Recordings = None, as_json: Json = Fa
         lines.append(f"{depth:<6}{layer.rate:>10.3g}{fractions}{gradients}")
     for kind, remedy in {finding.kind: finding.remedy for finding in health.findings}.items():
         texts = [finding.text for finding in health.findings if finding.kind == kind]
-        lines += [f"\n{kind.upper()}", *texts, f"Remedy: {remedy}."]
+        lines += ["", kind.upper(), *texts, f"Remedy: {remedy}."]
     if not health.findings:
         lines.append("no problem found")
     if recorded.uncovered:

@@ -1,14 +1,14 @@
 """`nwave train`, `nwave eval` and `nwave compare`."""
 
 import os
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from nwavesdk.cli.app import Json, RunPath, app, print_report, split_commas, user_errors
+from nwavesdk.cli.app import Json, RunPath, app, print_report, split_commas
+from nwavesdk.cli.errors import print_note
 from nwavesdk.cli.options import add_run_choices
 
 __all__ = ["compare_surrogates", "eval_run", "train_run"]
@@ -54,19 +54,17 @@ def train_run(
     as_json: Json = False,
 ) -> None:
     """Train a spiking net on recordings; write weights, numbers and report.html to DIR."""
-    with user_errors(as_json):
-        from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
+    from nwavesdk.train import Run, RunConfig, RunFolder
 
-        folder = RunFolder(out)
-        if resume:
-            folder.read_config().check_same(choices)
-            if folder.finished:
-                print(f"{out} is finished: nothing to resume, nothing changed.", file=sys.stderr)
-                _print_result(out, folder.read_result(), as_json)
-                return
-        run = Run.open(out) if resume else Run.new(out, RunConfig.of(choices))
-    with user_errors(as_json, (BrokenRunError,)):
-        result = run.train()
+    folder = RunFolder(out)
+    if resume:
+        folder.read_config().check_same(choices)
+        if folder.finished:
+            print_note(f"{out} is finished: nothing to resume, nothing changed.")
+            _print_result(out, folder.read_result(), as_json)
+            return
+    run = Run.open(out) if resume else Run.new(out, RunConfig.of(choices))
+    result = run.train()
     if result is not None:
         _print_result(out, result, as_json)
 
@@ -82,12 +80,11 @@ def _print_result(out: Path, result: dict[str, Any], as_json: bool) -> None:
 @app.command("eval")
 def eval_run(run: RunPath, as_json: Json = False) -> None:
     """Build the net of RUN from its config and its weights, and test it again."""
-    with user_errors(as_json):
-        from nwavesdk.train import Run, RunFolder
+    from nwavesdk.train import Run, RunFolder
 
-        result = Run.open(run).test()
-        folder = RunFolder(run)
-        recorded = folder.read_result()["test_accuracy"] if folder.finished else None
+    result = Run.open(run).test()
+    folder = RunFolder(run)
+    recorded = folder.read_result()["test_accuracy"] if folder.finished else None
     accuracy = f"test accuracy {result['test_accuracy']:.4f}"
     line = f"{accuracy} on {result['recordings']} recordings (recorded: {recorded})"
     print_report(as_json, {"run": run, **result, "recorded_test_accuracy": recorded}, [line])
@@ -136,26 +133,23 @@ def compare_surrogates(
     continues a study that was killed; finished runs are not repeated.
     """
     choices["machine"] = {"accelerator": "cpu"}
-    with user_errors(as_json):
-        from nwavesdk.analysis.compare import Study
-        from nwavesdk.analysis.compare.report import (
-            comparison_json,
-            comparison_lines,
-            write_comparison,
-        )
-        from nwavesdk.analysis.compare.study import finish_on_processes, finish_on_ray
-        from nwavesdk.train import BrokenRunError
+    from nwavesdk.analysis.compare import Study
+    from nwavesdk.analysis.compare.report import (
+        comparison_json,
+        comparison_lines,
+        write_comparison,
+    )
+    from nwavesdk.analysis.compare.study import finish_on_processes, finish_on_ray
 
-        study = Study.open(out, split_commas(surrogates), seeds, choices, threads)
-        missing = study.missing()
-        print_cell = partial(_print_cell, study)
-        with user_errors(as_json, (BrokenRunError,)):
-            if ray:
-                finish_on_ray(study, missing, print_cell)
-            elif missing:
-                n_jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
-                finish_on_processes(study, missing, n_jobs, print_cell)
-        report = write_comparison(study)
+    study = Study.open(out, split_commas(surrogates), seeds, choices, threads)
+    missing = study.missing()
+    print_cell = partial(_print_cell, study)
+    if ray:
+        finish_on_ray(study, missing, print_cell)
+    elif missing:
+        n_jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
+        finish_on_processes(study, missing, n_jobs, print_cell)
+    report = write_comparison(study)
     lines = [*comparison_lines(study), f"look at {report}"]
     print_report(as_json, comparison_json(study), lines)
 
@@ -163,8 +157,5 @@ def compare_surrogates(
 def _print_cell(study: Any, cell: Any) -> None:
     n_cells = len(study.cells)
     n_finished = n_cells - len(study.missing())
-    print(
-        f"{n_finished}/{n_cells}  {cell.arm}, seed {cell.seed}: {cell.result['test_accuracy']:.4f}",
-        file=sys.stderr,
-        flush=True,
-    )
+    accuracy = cell.result["test_accuracy"]
+    print_note(f"{n_finished}/{n_cells}  {cell.arm}, seed {cell.seed}: {accuracy:.4f}")

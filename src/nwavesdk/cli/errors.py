@@ -1,0 +1,213 @@
+"""Errors of the command `nwave`: whatever the user can cause becomes one line.
+
+Design requirements:
+
+- An error of the user is one line on standard error and exit code 2. With `--json`, standard output
+  gets exactly one object, `{"error": text}`. An interrupt is one line and exit code 130.
+- An error that only a bug can cause keeps its traceback. So does every error in Python's
+  development mode (`python -X dev`).
+- The line shows no control character, whatever a name or a file contains.
+"""
+
+import io
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import pairwise
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from nwavesdk.internal.files import FileWriteError, printable
+
+__all__ = ["OneLineGroup", "error_text", "open_standard_streams", "print_note"]
+
+USER_ERROR = 2
+INTERRUPTED = 128 + 2  # as shells report a process that SIGINT ended
+CLOSED_PIPE = 128 + 13  # the same for SIGPIPE
+
+# More letters than this would hide what matters; the middle is left out.
+MOST_LETTERS = 2000
+
+# Typer brings a copy of click, or depends on it: the class has no public name in both cases.
+UsageError: type[Any] = typer.BadParameter.__mro__[1]
+
+
+class OneLineGroup(TyperGroup):
+    """The root command: it runs a command and ends each error of the user in one line."""
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
+        """Run the command that the words name, and exit with its code."""
+        words = list(sys.argv[1:] if args is None else args)
+        with _plain_output():
+            code = self._run(words)
+        sys.exit(code)
+
+    def _run(self, words: list[str]) -> int:
+        try:
+            _check_words(words)
+            with self.make_context("nwave", list(words)) as context:
+                self.invoke(context)
+        except typer.Exit as end:
+            return end.exit_code
+        except BrokenPipeError:
+            _leave_standard_output()
+            return CLOSED_PIPE
+        except KeyboardInterrupt:
+            return _report("interrupted", words, INTERRUPTED)
+        except SystemExit as end:
+            # Lightning ends a run like this; the run has printed how to continue it.
+            if not isinstance(end.__context__, KeyboardInterrupt):
+                raise
+            return _report("", words, INTERRUPTED)
+        except Exception as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
+                error.show()  # type: ignore[attr-defined]  # a usage error whose text is the help
+                return USER_ERROR
+            text = error_text(error, words)
+            if text is None or sys.flags.dev_mode:
+                raise
+            return _report(text, words, USER_ERROR)
+        return 0
+
+
+def error_text(error: Exception, words: Sequence[str] = ()) -> str | None:
+    """What the user can do about an error, in one line; None if only a bug can cause it.
+
+    Args:
+        error: The error.
+        words: The words of the command line.
+    """
+    if isinstance(error, UsageError):
+        text = _usage_text(error, words)
+    elif _is_out_of_memory(error):
+        reason = str(error) or type(error).__name__
+        text = f"memory does not suffice ({reason}): use a smaller net, batch or set of recordings."
+    elif isinstance(error, OSError) and error.strerror and not isinstance(error, FileWriteError):
+        name = error.filename if error.filename is not None else "a file"
+        name = os.fsdecode(name) if isinstance(name, (str, bytes)) else name
+        text = f"{name} cannot be used ({error.strerror}): check its name, permissions and disk."
+    elif isinstance(error, (ValueError, OSError, ModuleNotFoundError)) or _is_ours(error):
+        text = str(error)
+    else:
+        return None
+    line = printable(" ".join(text.split()))
+    half = MOST_LETTERS // 2
+    return line if len(line) <= MOST_LETTERS else f"{line[:half]} … {line[-half:]}"
+
+
+def print_note(text: object) -> None:
+    """Print a line on standard error: progress, or something to know besides the result."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def open_standard_streams() -> None:
+    """Open the standard streams that the caller has closed, so that no file takes their place.
+
+    Otherwise the next file that is opened would receive what libraries print.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # until the process ends
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether a class of this package, such as `BrokenRunError`, describes what to do."""
+    return type(error).__module__.startswith("nwavesdk.")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    is_of_torch = isinstance(error, RuntimeError) and (
+        "can't allocate memory" in text or "out of memory" in text
+    )
+    return is_of_torch or isinstance(error, MemoryError)
+
+
+def _usage_text(error: Any, words: Sequence[str]) -> str:
+    """An error of typer: the option as typed, what it got, and what is wrong."""
+    command = error.ctx.command_path if error.ctx else "nwave"
+    parameter = getattr(error, "param", None)
+    if parameter is None:
+        text = _lower(error.format_message())
+    elif type(error).__name__ == "MissingParameter":
+        text = f"{_typed_name(parameter)}: missing"
+    else:
+        name = _typed_name(parameter)
+        value = _typed_value(name, words)
+        is_shown = value is None or repr(value) in error.message
+        text = f"{name}: {_lower(error.message)}" + ("" if is_shown else f" (got {value!r})")
+    return f"{text.rstrip('.')} (see `{command} --help`)."
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _typed_name(parameter: Any) -> str:
+    is_option = parameter.param_type_name == "option"
+    return str(max(parameter.opts, key=len) if is_option else parameter.metavar)
+
+
+def _typed_value(option: str, words: Sequence[str]) -> str | None:
+    """The last value that the words give to an option."""
+    values = [after for word, after in pairwise(words) if word == option]
+    values += [word.partition("=")[2] for word in words if word.startswith(f"{option}=")]
+    return values[-1] if values else None
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Reject empty values, which would name the current folder or nothing.
+
+    Raises:
+        ValueError: If there is one; the text names its option.
+    """
+    for index, word in enumerate(words):
+        option, _, value = word.partition("=")
+        if option.startswith("--") and "=" in word and not value:
+            raise ValueError(f"{option}: got an empty value, expected a text.")
+        if not word:
+            before = words[index - 1] if index else ""
+            name = before if before.startswith("-") else f"word {index + 1}"
+            raise ValueError(f"{name}: got an empty value, expected a text.")
+
+
+def _report(text: str, words: Sequence[str], code: int) -> int:
+    """Print an error and return the exit code."""
+    options = words[: words.index("--")] if "--" in words else words
+    with suppress(OSError):
+        if text:
+            print_note(f"nwave: {text}")
+    with suppress(OSError):
+        if "--json" in options:
+            print(json.dumps({"error": text or "interrupted"}), flush=True)
+        return code
+    _leave_standard_output()
+    return code
+
+
+def _leave_standard_output() -> None:
+    """Write what follows nowhere, so that Python's own flush at the end does not fail again."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _plain_output() -> Iterator[None]:
+    """Print warnings on one line, and letters that a stream does not have as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        yield
+
+
+def _show_warning(message: object, *_: object, **__: object) -> None:
+    print_note(f"nwave: warning: {' '.join(str(message).split())}")
