@@ -1,6 +1,7 @@
 """Profiles: the shipped ones, files of the user, and their errors."""
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -50,7 +51,10 @@ def test_json_has_the_entries_of_the_file_in_order_and_all_numbers_as_floats(chi
     "text", ["3", "[]", "{}", '{"name": "x"}', "{", '{"name": 1, "entries": 2}']
 )
 def test_what_is_not_the_json_of_a_profile_is_rejected(text):
-    with pytest.raises(ValueError, match=r"expected a profile|Expecting|input should be"):
+    with pytest.raises(
+        ValueError,
+        match=r"expected a profile as JSON|the profile of a chip (is not|holds a) JSON|name of a p",
+    ):
         Profile.from_json(text)
 
 
@@ -80,7 +84,7 @@ def test_a_file_of_the_user_replaces_the_shipped_one(tmp_path):
 def test_a_missing_entry_or_file_is_named(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(shipped_text("h1v2").partition("[filter_power]")[0])
-    with pytest.raises(ValueError, match="profile mine: filter_power: missing$"):
+    with pytest.raises(ValueError, match="profile mine: filter_power: missing: correct"):
         load_profile(path)
     with pytest.raises(
         FileNotFoundError,
@@ -92,7 +96,7 @@ def test_a_missing_entry_or_file_is_named(tmp_path):
 def test_a_file_that_is_not_text_is_named(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_bytes(b"RIFF\xe4")
-    with pytest.raises(ValueError, match="profile mine is not TOML: 'utf-8' codec"):
+    with pytest.raises(ValueError, match="mine.toml is not TOML .'utf-8' codec"):
         load_profile(path)
 
 
@@ -107,7 +111,7 @@ def test_a_file_that_is_not_text_is_named(tmp_path):
             'source = "rumoured"',
             "neuron.source: input should be 'documented', 'assumed' or 'measured' .got 'rumoured'",
         ),
-        ("value = 1.66", "value = -1", r"weight_limit.value: .* greater than 0 \(got -1\)"),
+        ("value = 1.66", "value = -1", r"weight_limit.value: .* equal to 0.0001 \(got -1\)"),
         ("value = 1.66", "value = true", r"weight_limit.value: .* valid number \(got True\)"),
         ("value = 1.66", "value = inf", r"weight_limit.value: .* finite number \(got inf\)"),
         ("value = 1.66", 'value = "1.66"', r"weight_limit.value: .* valid number \(got '1.66'\)"),
@@ -129,16 +133,79 @@ def test_a_file_that_is_not_text_is_named(tmp_path):
         ),
         ("value = 0.0\n", "value = 0.1\n", "H1v2 synapses have no mismatch"),
         ("value = 100.0", "value = 4000", "filter_lowest must be below filter_highest"),
-        ("[weight_limit]", "[weight_limit", " is not TOML"),
+        ("[weight_limit]", "[weight_limit", ".toml is not TOML"),
         ("[neuron]", "x = 1\n[neuron]", r"x: extra inputs are not permitted \(got 1\)"),
     ],
 )
 def test_a_broken_file_names_the_entry(tmp_path, old, new, words):
     path = tmp_path / "mine.toml"
     path.write_text(shipped_text("h1v2").replace(old, new))
-    with pytest.raises(ValueError, match=f"profile mine.*{words}") as error:
+    with pytest.raises(ValueError, match=f"mine.*{words}.*: (restore|correct)") as error:
         load_profile(path)
     assert "\n" not in str(error.value).rstrip()
+
+
+ABSURD = {
+    "weight_limit": [1e300, 1e-300, 10**400, [1.0], {}, None],
+    "weight_bits": [63, 1],
+    "sign_block": [0, 2**70],
+    "cores": [[1e9], [64] * 65, [10**9] * 10**5, 64],
+    "fan_in": [1e12],
+    "threshold": [1e-300, 1e30, 0],
+    "charge_gain": [1e-30, 1e30],
+    "charge_steepness": [1e4],
+    "charge_table_weights": [[0.0, 1e-300, 1.0], [0.0, 1e30], ["0"]],
+    "tau_profiles": [[1e30], [1e-30], [-1.0], list(range(1, 5000))],
+    "leak_mismatch": [-0.1, 30],
+    "threshold_mismatch": [-0.1],
+    "filters": [0, 10**9],
+    "filter_lowest": [1e-300, 3400.0, 0, -1.0],
+    "filter_highest": [1e30],
+    "filter_order": [9],
+    "static_power": [-1e-6, 5.0],
+    "neuron_energy": [250.0, "much"],
+    "filter_power": [float("nan")],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(k, v) for k, vs in ABSURD.items() for v in vs])
+def test_absurd_numbers_are_rejected_in_files_and_in_python(key, value):
+    h1v1 = load_profile("h1v1")
+    entry = h1v1.entries[key]
+    table = {"value": value, "unit": entry.unit, "source": "measured", "note": "by hand"}
+    for given in (table, replace(entry, value=value)) if value is not None else (table,):
+        with pytest.raises(ValueError, match=rf"profile mine: .*{key}.*: correct the profile") as e:
+            Profile("mine", {**h1v1.entries, key: given})
+        assert "\n" not in str(e.value)
+        assert len(str(e.value)) < 2000
+
+
+@pytest.mark.parametrize(
+    ("key", "unit"), [("tau_profiles", "ms"), ("static_power", "µW"), ("filter_lowest", "kHz")]
+)
+def test_another_physical_unit_is_rejected(key, unit):
+    h1v1 = load_profile("h1v1")
+    entry = replace(h1v1.entries[key], unit=unit)
+    with pytest.raises(ValueError, match=rf"profile mine: {key}.unit: expected .* .got '{unit}'"):
+        Profile("mine", {**h1v1.entries, key: entry})
+
+
+def test_what_is_not_a_file_of_moderate_size_and_depth_is_rejected(tmp_path):
+    pipe = tmp_path / "pipe.toml"
+    os.mkfifo(pipe)
+    deep = tmp_path / "deep.toml"
+    deep.write_text("x = " + "[" * 10000)
+    for path, words in ((pipe, "is a pipe"), (tmp_path, "is a folder"), (deep, "not TOML .nested")):
+        with pytest.raises(ValueError, match=words):
+            load_profile(path)
+
+
+def test_a_control_character_in_a_file_name_is_escaped(tmp_path):
+    path = tmp_path / "loud\x1b[31m\n.toml"
+    path.write_text(shipped_text("h1v1"))
+    assert load_profile(path).name == "loud\\x1b[31m\\n"
+    with pytest.raises(ValueError, match="a text without control characters, got 'a.nb'"):
+        Profile("a\nb", load_profile("h1v1").entries)
 
 
 def test_entries_that_are_given_as_objects_are_validated_too():

@@ -107,7 +107,7 @@ def test_profile_entries_that_change_spikes_are_checked():
     assert rules(net, with_number("h1v2", weight_limit=2.5)) == {
         (name, "weight_limit", None) for name in names
     }
-    assert rules(net, with_number("h1v2", leak_mismatch=0.3, synapse_energy=1.0)) == set()
+    assert rules(net, with_number("h1v2", leak_mismatch=0.3, synapse_energy=1e-11)) == set()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -1,30 +1,37 @@
 """The numbers of a chip, each with its unit, source and note, from a TOML file; its power.
 
 An entry is `"documented"` if the chip's public documentation states it, `"assumed"` if we chose it,
-and `"measured"` in a file of your own, which replaces the whole shipped file.
+and `"measured"` in a file of your own, which replaces the whole shipped file. A profile is not
+trusted: every number has a range.
 """
 
 import json
-import tomllib
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
+from nwavesdk.internal.files import parse_json, parse_toml, printable, read_bytes
 from nwavesdk.internal.model import RISING, FrozenModel
 
 if TYPE_CHECKING:
     from nwavesdk.chip.charge import ChargeLaw
 
-__all__ = ["CHIPS", "Energies", "Entry", "Power", "Profile", "load_profile"]
+__all__ = ["CHIPS", "TAU_RANGE", "Energies", "Entry", "Power", "Profile", "load_profile"]
 
 CHIPS = ("h1v1", "h1v2")
 """The chips whose profiles are shipped with the package."""
+
+TAU_RANGE = (1e-6, 100.0)
+"""The shortest and the longest membrane time constant that a chip may have [s]."""
 
 V = TypeVar("V")
 
@@ -41,47 +48,91 @@ class Entry(Generic[V]):
     """
 
     value: V
-    unit: Annotated[str, StringConstraints(pattern=r"\S")]
+    unit: Annotated[str, StringConstraints(pattern=r"\S", max_length=200)]
     source: Literal["documented", "assumed", "measured"]
-    note: Annotated[str, StringConstraints(pattern=r"\S")]
+    note: Annotated[str, StringConstraints(pattern=r"\S", max_length=5000)]
+
+
+def _check_distinct(values: tuple[float, ...]) -> tuple[float, ...]:
+    least = 1e-6 * max(map(abs, values), default=0.0)
+    if any(b - a < least for a, b in pairwise(values)):
+        raise ValueError("expected steps of at least a millionth of the largest number")
+    return values
 
 
 # All numbers are floats, whole ones too: this is how files and runs of older versions store them.
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Whole = Annotated[Number, Field(ge=1, multiple_of=1)]
-RisingNumbers = Annotated[tuple[Number, ...], RISING]
+# Weights and charges are normalized, to the order of 1.
+Normalized = Annotated[Number, Field(ge=1e-4, le=1e4)]
+Neurons = Annotated[Whole, Field(le=65536)]
+Tau = Annotated[Number, Field(ge=TAU_RANGE[0], le=TAU_RANGE[1])]
+# Of sound and vibration.
+Frequency = Annotated[Number, Field(ge=1, le=1e6)]
+# Points closer than float32 resolves would have an infinite slope.
+TableColumn = Annotated[
+    tuple[Annotated[Number, Field(ge=-1e4, le=1e4)], ...],
+    Field(max_length=1024),
+    RISING,
+    AfterValidator(_check_distinct),
+]
 
 
 class _Entries(FrozenModel):
-    """The entries that a profile must have, and what each may be."""
+    """The entries that a profile must have, and what each may be.
+
+    The ranges are wider than any chip of this kind. A number outside of its range has another unit
+    or is damaged, and would make results infinite or a computation endless.
+    """
 
     neuron: Entry[Literal["h1v1", "h1v2"]]
-    weight_limit: Entry[Positive]
-    weight_bits: Entry[Annotated[Number, Field(ge=2, le=8, multiple_of=1)]]
-    sign_block: Entry[Whole]
+    weight_limit: Entry[Normalized]
+    weight_bits: Entry[Annotated[Whole, Field(ge=2, le=8)]]  # stored as int8
+    sign_block: Entry[Neurons]
     sign_axis: Entry[Literal["inputs", "outputs"]]
-    cores: Entry[Annotated[tuple[Whole, ...], Field(min_length=1)]]
-    fan_in: Entry[Whole]
-    threshold: Entry[Positive]
+    # 256 times the neurons of the chips that exist: a placement is searched and drawn.
+    cores: Entry[
+        Annotated[tuple[Annotated[Whole, Field(le=1024)], ...], Field(min_length=1, max_length=64)]
+    ]
+    fan_in: Entry[Neurons]
+    threshold: Entry[Normalized]
     charge_law: Entry[Literal["linear", "expansive", "table"]]
-    charge_gain: Entry[Positive]
-    charge_steepness: Entry[Positive]
-    charge_table_weights: Entry[RisingNumbers]
-    charge_table_charges: Entry[RisingNumbers]
-    tau_profiles: Entry[Annotated[tuple[Positive, ...], RISING]]
-    leak_mismatch: Entry[NotNegative]
-    threshold_mismatch: Entry[Annotated[NotNegative, Field(le=0.3)]]
-    synapse_mismatch: Entry[NotNegative]
-    filters: Entry[Whole]
-    filter_lowest: Entry[Positive]
-    filter_highest: Entry[Positive]
+    charge_gain: Entry[Normalized]
+    charge_steepness: Entry[Normalized]
+    charge_table_weights: Entry[TableColumn]
+    charge_table_charges: Entry[TableColumn]
+    tau_profiles: Entry[Annotated[tuple[Tau, ...], Field(max_length=1024), RISING]]
+    leak_mismatch: Entry[Annotated[NotNegative, Field(le=1)]]  # a factor of e
+    threshold_mismatch: Entry[Annotated[NotNegative, Field(le=0.3)]]  # thresholds stay above 0
+    synapse_mismatch: Entry[Annotated[NotNegative, Field(le=10)]]  # NWAVE's text has 4
+    filters: Entry[Annotated[Whole, Field(le=256)]]
+    filter_lowest: Entry[Frequency]
+    filter_highest: Entry[Frequency]
     filter_order: Entry[Annotated[Whole, Field(le=8)]]
-    static_power: Entry[NotNegative]
-    neuron_energy: Entry[NotNegative]
-    synapse_energy: Entry[NotNegative]
-    filter_power: Entry[NotNegative]
+    # Chips of this kind take microwatts, nanowatts per filter, and picojoules per spike.
+    static_power: Entry[Annotated[NotNegative, Field(le=1)]]
+    neuron_energy: Entry[Annotated[NotNegative, Field(le=1e-3)]]
+    synapse_energy: Entry[Annotated[NotNegative, Field(le=1e-3)]]
+    filter_power: Entry[Annotated[NotNegative, Field(le=1)]]
+
+
+# Physical units; a text may follow, as in "J per spike".
+UNITS = {
+    "tau_profiles": "s",
+    "filter_lowest": "Hz",
+    "filter_highest": "Hz",
+    "static_power": "W",
+    "neuron_energy": "J",
+    "synapse_energy": "J",
+    "filter_power": "W",
+}
+
+# Largest ratio of the slopes of the expansive charge law is cosh of this.
+MOST_EXPANSION = 20.0
+
+# Smallest ratio of the centers of neighboring filters; narrower filters ring for seconds.
+LEAST_FILTER_STEP = 1.01
 
 
 @dataclass(frozen=True)
@@ -158,16 +209,51 @@ class Profile:
     entries: Mapping[str, Entry[Any]]
 
     def __post_init__(self) -> None:
-        owner = f"profile {self.name}"
-        object.__setattr__(self, "entries", dict(_Entries.of(self.entries, owner)))
+        if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
+            raise ValueError(
+                f"the name of a profile must be a text without control characters, got "
+                f"{self.name!r:.80}: rename it."
+            )
+        try:
+            entries = _Entries.of(self.entries)
+            object.__setattr__(self, "entries", dict(entries))
+            self._check_units()
+            self._check_together()
+        except ValueError as error:
+            reason = str(error).rstrip(".")
+            raise ValueError(
+                f"profile {self.name}: {reason}: correct the profile; docs/chip.md has its ranges."
+            ) from None
+
+    def _check_units(self) -> None:
+        for key, unit in UNITS.items():
+            given = self.entries[key].unit
+            if not re.match(rf"\s*{unit}\b", given):
+                raise ValueError(f"{key}.unit: expected {unit} (got {given!r})")
+
+    def _check_together(self) -> None:
+        """Check entries whose range depends on others."""
         if self.text("charge_law") == "table":
             _ = self.charge_law
         if self.text("neuron") == "h1v2" and self.number("synapse_mismatch"):
             raise ValueError(
-                f"{owner}: H1v2 synapses have no mismatch, synapse_mismatch must be 0."
+                "synapse_mismatch must be 0, because H1v2 synapses have no mismatch, got "
+                f"{self.number('synapse_mismatch'):g}"
             )
-        if self.number("filter_lowest") >= self.number("filter_highest"):
-            raise ValueError(f"{owner}: filter_lowest must be below filter_highest.")
+        expansion = self.number("charge_steepness") * self.number("weight_limit")
+        if self.text("charge_law") == "expansive" and expansion > MOST_EXPANSION:
+            raise ValueError(
+                f"charge_steepness times weight_limit must be at most {MOST_EXPANSION:g} for the "
+                f"expansive charge law, got {expansion:g}"
+            )
+        lowest, highest = self.number("filter_lowest"), self.number("filter_highest")
+        steps = max(self.count("filters") - 1, 1)
+        if highest < lowest * LEAST_FILTER_STEP**steps:
+            raise ValueError(
+                f"filter_lowest must be below filter_highest, by a factor of {LEAST_FILTER_STEP} "
+                f"from filter to filter, got {lowest:g} Hz and {highest:g} Hz for "
+                f"{self.count('filters')} filters"
+            )
 
     def number(self, key: str) -> float:
         """The value of an entry that is a number."""
@@ -199,12 +285,9 @@ class Profile:
             return ExpansiveCharge(
                 gain, self.number("charge_steepness"), self.number("weight_limit")
             )
-        try:
-            return TableCharge(
-                self.numbers("charge_table_weights"), self.numbers("charge_table_charges")
-            )
-        except ValueError as error:
-            raise ValueError(f"profile {self.name}: {error}") from None
+        return TableCharge(
+            self.numbers("charge_table_weights"), self.numbers("charge_table_charges")
+        )
 
     @property
     def tau_profiles(self) -> tuple[float, ...]:
@@ -244,9 +327,12 @@ class Profile:
             ValueError: If the text is not the JSON of a profile, or an entry is missing, unknown or
                 out of its range.
         """
-        content = json.loads(text)
-        if not isinstance(content, dict) or content.keys() != {"name", "entries"}:
-            raise ValueError(f"expected a profile as JSON, with name and entries, got {text:.80}")
+        content = parse_json(text.encode(errors="surrogatepass"), "the profile of a chip")
+        if content.keys() != {"name", "entries"}:
+            raise ValueError(
+                f"expected a profile as JSON, with name and entries, got {printable(text):.80}: "
+                "restore it."
+            )
         return cls(**content)
 
 
@@ -257,8 +343,8 @@ def load_profile(source: str | Path | Profile) -> Profile:
         source: Name of a chip, path of a file, or a profile, which is returned unchanged.
 
     Raises:
-        ValueError: If the file is not TOML, or an entry is missing, unknown, out of its range, or
-            without value, unit, source or note.
+        ValueError: If the file is not a file of TOML, or an entry is missing, unknown, out of its
+            range, or without value, unit, source or note.
         FileNotFoundError: If there is no such file.
     """
     if isinstance(source, Profile):
@@ -266,23 +352,19 @@ def load_profile(source: str | Path | Profile) -> Profile:
     if source in CHIPS:
         return _shipped_profile(str(source))
     path = Path(source)
-    if not path.is_file():
+    if not os.path.exists(path):
         raise FileNotFoundError(
-            f"there is no profile {source}: give {', '.join(CHIPS)}, or the path of a TOML file."
+            f"there is no profile {printable(source)}: give {', '.join(CHIPS)}, or the path of a "
+            "TOML file."
         )
-    return _parse_profile(path.stem, path.read_bytes())
+    return _parse_profile(path, read_bytes(path))
 
 
 @cache
 def _shipped_profile(name: str) -> Profile:
-    return _parse_profile(
-        name, files("nwavesdk.chip").joinpath("profiles", f"{name}.toml").read_bytes()
-    )
+    path = files("nwavesdk.chip").joinpath("profiles", f"{name}.toml")
+    return _parse_profile(Path(path.name), path.read_bytes())
 
 
-def _parse_profile(name: str, content: bytes) -> Profile:
-    try:
-        entries = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"profile {name} is not TOML: {error}.") from None
-    return Profile(name, entries)
+def _parse_profile(path: Path, content: bytes) -> Profile:
+    return Profile(printable(path.stem), parse_toml(content, path))
