@@ -67,6 +67,16 @@ def test_an_error_is_one_line_with_place_expectation_and_value(content, message)
     assert all(piece in text for piece in pieces)
 
 
+def test_an_error_of_many_problems_stays_short():
+    content = {"seed": 1, "net": {"hidden": [0] * 1000}, "\x1b[31m" + "x" * 5000: 1}
+    with pytest.raises(ValueError, match=r"net.hidden.4: .*\(got 0\); and 996 more$") as error:
+        Config.of(content)
+    assert len(str(error.value)) < 600
+    with pytest.raises(ValueError, match=r"^\\x1b\[31mx+: extra inputs") as error:
+        Config.of({"seed": 1, "\x1b[31m" + "x" * 5000: 1})
+    assert len(str(error.value)) < 200
+
+
 @dataclass(frozen=True)
 class Choices:
     rate: Count

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from nwavesdk.internal.checks import shown
+from nwavesdk.internal.files import printable
 
 __all__ = ["RISING", "FrozenModel", "check_fields", "describe_errors", "expect"]
 
@@ -41,8 +42,12 @@ class FrozenModel(BaseModel):
             raise ValueError(describe_errors(error, owner)) from None
 
 
+# A damaged list may have a problem in each of its elements.
+MOST_PROBLEMS = 5
+
+
 def describe_errors(error: ValidationError, owner: str = "", name: str = "") -> str:
-    """One line with all problems: the place of each, what is expected and what it got.
+    """One line with the first problems: the place of each, what is expected and what it got.
 
     Args:
         error: The error of pydantic.
@@ -56,13 +61,16 @@ def describe_errors(error: ValidationError, owner: str = "", name: str = "") -> 
         ...     describe_errors(error, "the config")
         "the config: seed: input should be a valid integer (got 'one')"
     """
-    problems = "; ".join(_describe_one(details, name) for details in error.errors())
+    errors = error.errors(include_url=False, include_context=False)
+    problems = "; ".join(_describe_one(details, name) for details in errors[:MOST_PROBLEMS])
+    if len(errors) > MOST_PROBLEMS:
+        problems += f"; and {len(errors) - MOST_PROBLEMS} more"
     return f"{owner}: {problems}" if owner else problems
 
 
 def _describe_one(details: Any, name: str) -> str:
     message = details["msg"].removeprefix("Value error, ")
-    place = ".".join(str(part) for part in (name, *details["loc"]) if part != "")
+    place = ".".join(printable(part)[:100] for part in (name, *details["loc"]) if part != "")
     if details["type"] == "missing":
         return f"{place}: missing"
     if not place and details["type"] == "value_error":
