@@ -1,0 +1,167 @@
+"""The world of the suite: small runs, a study, an export, a profile, a table and data folders.
+
+It is made once. Cases copy what they need from it and never write to it.
+"""
+
+import os
+import shutil
+import wave
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from train.runs import stop_after
+
+__all__ = ["World", "make_world"]
+
+# Choices of all runs, as short as training can be.
+LEARNING = {"epochs": 2, "batch_size": 8, "rate": 0.02}
+MACHINE = {"accelerator": "cpu"}
+STUDY_ARMS = ("fast_sigmoid", "atan")
+
+
+@dataclass(frozen=True)
+class World:
+    """Where everything is.
+
+    Attributes:
+        path: The folder, with `tones` (wavs by class), `regression` (wavs and targets), `run` and
+            `chip` (finished runs), `half` (a run that was interrupted), `study` (a finished study),
+            `export.safetensors`, `profile.toml`, `crossover.toml` and `cache`.
+    """
+
+    path: Path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def copies(self, *names: str) -> Callable[[Path], None]:
+        """A function that copies some of it into the folder of a case."""
+
+        def copy(folder: Path) -> None:
+            for name in names:
+                if (self.path / name).is_dir():
+                    shutil.copytree(self.path / name, folder / name, symlinks=True)
+                else:
+                    shutil.copyfile(self.path / name, folder / name)
+
+        return copy
+
+
+def make_world(path: Path) -> World:
+    """Make the world in an empty or new folder; takes a few seconds."""
+    path.mkdir(parents=True, exist_ok=True)
+    _write_tones(path / "tones")
+    _write_regression(path / "regression")
+    _copy_package_file("nwavesdk.chip", "profiles/h1v1.toml", path / "profile.toml")
+    _copy_package_file("nwavesdk.solvers.sparse", "crossover.toml", path / "crossover.toml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NWAVESDK_CROSSOVER", str(path / "crossover.toml"))
+        _write_runs(path)
+    _write_cache(path)
+    return World(path)
+
+
+def _write_runs(path: Path) -> None:
+    from nwavesdk.deploy import ChipRun
+    from nwavesdk.train import Run, RunConfig
+
+    plain = {
+        "seed": 3,
+        "data": {"source": str(path / "tones"), "bands": 6, "hold": 1, "length": 12},
+        "net": {"hidden": [6, 5], "population": 2},
+        "learning": LEARNING,
+        "machine": MACHINE,
+    }
+    Run.new(path / "run", RunConfig.of(plain)).train()
+    stop_after(Run.new(path / "half", RunConfig.of(plain)), 1)
+    chip = {
+        "seed": 3,
+        "data": {"source": str(path / "tones"), "sample_rate": 8000},
+        "net": {"hidden": [8], "population": 2, "dt": 5e-3},
+        "chip": {"profile": "h1v1", "duration": 0.2},
+        "learning": {**LEARNING, "rate": 0.05},
+        "machine": MACHINE,
+    }
+    Run.new(path / "chip", RunConfig.of(chip)).train()
+    ChipRun.open(path / "chip").export(path / "export.safetensors")
+    _write_study(path / "study", plain)
+
+
+def _write_study(path: Path, plain: dict[str, Any]) -> None:
+    """A finished study, as `nwave compare` with the words of its base call leaves it."""
+    from nwavesdk.analysis.compare import Study
+    from nwavesdk.analysis.compare.report import write_comparison
+    from nwavesdk.analysis.compare.study import run_cell
+
+    choices = {
+        "data": {"source": plain["data"]["source"], "hold": 1},
+        "net": {"hidden": [6]},
+        "learning": {"epochs": 1},
+        "machine": MACHINE,
+    }
+    study = Study.open(path, STUDY_ARMS, 1, choices, 1)
+    for cell in study.missing():
+        run_cell(study.job(cell))
+    write_comparison(study)
+
+
+def _write_cache(path: Path) -> None:
+    """The cache of channels that `nwave data` leaves behind."""
+    from nwavesdk.data import NWaveDataGen
+
+    options = {"recording_duration_s": 0.2, "sample_rate": 8000, "progress": False}
+    NWaveDataGen(data_parent=path / "tones", cache=path / "cache" / "data", **options)
+
+
+def _write_tones(path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for name, pitch in {"high": 2400.0, "low": 300.0, "middle": 900.0}.items():
+        (path / name).mkdir(parents=True)
+        for index in range(6):
+            time = np.arange(1400 + 40 * index) / 8000
+            sound = 0.3 * np.sin(2 * np.pi * pitch * draw.uniform(0.9, 1.1) * time)
+            _write_wav(path / name / f"{index}.wav", sound + 0.05 * draw.standard_normal(len(time)))
+
+
+def _write_regression(path: Path) -> None:
+    import torch
+
+    (path / "wavs").mkdir(parents=True)
+    (path / "target").mkdir()
+    draw = np.random.default_rng(1)
+    for index in range(8):
+        _write_wav(path / "wavs" / f"{index}.wav", 0.2 * draw.standard_normal(1600))
+        torch.save(torch.full((1,), float(index)), path / "target" / f"{index}.pt")
+
+
+def _write_wav(path: Path, sound: np.ndarray) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
+
+
+def _copy_package_file(package: str, name: str, target: Path) -> None:
+    from importlib.resources import files
+
+    target.write_bytes(files(package).joinpath(name).read_bytes())
+
+
+def file_kinds(path: Path) -> list[Path]:
+    """One file of each kind in a folder: files whose names differ only in numbers are of a kind."""
+    kinds: dict[str, Path] = {}
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        for name in sorted(names):
+            file = Path(folder, name).relative_to(path)
+            pattern = "".join("#" if c.isdigit() else c for c in str(file))
+            while "##" in pattern:
+                pattern = pattern.replace("##", "#")
+            kinds.setdefault(pattern, file)
+    return list(kinds.values())
