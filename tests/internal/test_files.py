@@ -105,6 +105,7 @@ def test_devices_are_neither_replaced_nor_read() -> None:
     [
         ("x" * 300, "cannot be written"),
         ("a\0b", r"a\\x00b cannot be written"),
+        ("missing/file", "its folder does not exist.: make the folder"),
     ],
 )
 def test_a_name_that_cannot_be_written_is_rejected_before_the_work(
@@ -112,6 +113,15 @@ def test_a_name_that_cannot_be_written_is_rejected_before_the_work(
 ) -> None:
     with pytest.raises(FileError, match=match):
         check_target(tmp_path / name)
+
+
+def test_a_file_in_a_folder_that_is_read_only_is_rejected_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_target(tmp_path / "file")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not bind root
+    with pytest.raises(FileError, match="its folder is read-only.: change"):
+        check_target(tmp_path / "file")
 
 
 def test_drafts_of_killed_writes_are_found_and_removed(

@@ -113,12 +113,21 @@ def printable(text: object) -> str:
 
 
 def check_target(path: Path) -> None:
-    """Reject the name of a file that `write_atomically` would reject.
+    """Reject a file that `write_atomically` could not write, before the work for its content.
 
     Raises:
-        FileError: If there is something other than a regular file, such as a device or a link, or
-            if no file can have this name.
+        FileError: If there is something other than a regular file, such as a device or a link, if
+            no file can have this name, or if its folder is missing or cannot be written.
     """
+    _check_replaceable(path)
+    if not path.parent.is_dir():
+        raise FileError(path, "cannot be written (its folder does not exist)", "make the folder")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        what = "cannot be written (its folder is read-only)"
+        raise FileError(path, what, "change its permissions, or choose another place")
+
+
+def _check_replaceable(path: Path) -> None:
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -153,7 +162,7 @@ def write_atomically(
         FileExistsError: If `replace` is False and the file exists, even if it was created just now.
         FileWriteError: If the disk is full or the folder cannot be written.
     """
-    check_target(path)
+    _check_replaceable(path)
     # A process number alone is not unique: containers that share a folder have the same numbers,
     # and so have threads.
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.draft")
