@@ -251,6 +251,11 @@ def test_errors_name_the_file_and_survive_pickling() -> None:
     assert str(pickle.loads(pickle.dumps(full))) == str(full)
 
 
+def test_a_text_of_the_user_that_looks_unsealed_is_rejected() -> None:
+    with pytest.raises(ValueError, match="a file cannot hold the text unsealed"):
+        seal(f'{{"sha256": "{UNSEALED}", "class": "{UNSEALED}"}}'.encode())
+
+
 def test_every_bit_of_a_sealed_file_counts() -> None:
     content = seal(b'{"sha256": "' + UNSEALED.encode() + b'", "accuracy": 0.5}')
     checksum = content[12:76].decode()

@@ -46,8 +46,9 @@ __all__ = [
 MOST_TEXT_BYTES = 16 * 2**20
 MOST_LEVELS = 64
 
-# Stands for the seal in a content that is not sealed yet.
-UNSEALED = "0" * 64
+# Stands for the seal in a content that is not sealed yet. Neither tensors nor texts have it by
+# chance, as they might have 64 zeros.
+UNSEALED = "unsealed" * 8
 
 _DRAFT_NAME = re.compile(r"\..+\.\d+\.[0-9a-f]{8}(\.draft)?")
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
@@ -332,9 +333,14 @@ def _check_value_levels(value: object) -> None:
 
 
 def seal(content: bytes) -> bytes:
-    """Replace `UNSEALED`, which occurs once in a content, by the checksum of the whole content."""
+    """Replace `UNSEALED`, which occurs once in a content, by the checksum of the whole content.
+
+    Raises:
+        ValueError: If it occurs more than once, in a text of the user's.
+    """
     placeholder = UNSEALED.encode()
-    assert content.count(placeholder) == 1
+    if content.count(placeholder) != 1:
+        raise ValueError(f"a file cannot hold the text {UNSEALED}: change the text.")
     return content.replace(placeholder, sha256(content).hexdigest().encode())
 
 
