@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from nwavesdk.internal.checks import choice, finite_number, positive_number, shown, whole_number
+from nwavesdk.internal import checks
+from nwavesdk.internal.checks import (
+    choice,
+    finite_number,
+    positive_number,
+    require_memory,
+    shown,
+    whole_number,
+)
 
 
 def test_a_choice_is_returned_unchanged():
@@ -109,3 +117,19 @@ def test_a_value_is_shown_in_one_short_line(value):
 @pytest.mark.parametrize("value", [1e-300, "cpu", [2], None, -3, (1, "a")], ids=str)
 def test_a_short_value_is_shown_unchanged(value):
     assert shown(value) == repr(value)
+
+
+@pytest.mark.parametrize("needed", [1e12, 10**30, 10**400, float("inf")], ids=str)
+def test_what_memory_cannot_hold_is_rejected_with_numbers_and_a_remedy(monkeypatch, needed):
+    monkeypatch.setattr(checks, "_free_memory", lambda: 2e9)
+    require_memory("--data", "9 recordings", 2e9, "lower --limit")
+    line = r"--data: 9 recordings need [\d,.]+ GB of memory, expected at most the 2\.0 GB that are "
+    with pytest.raises(ValueError, match=line + "free: lower --limit") as error:
+        require_memory("--data", "9 recordings", needed, "lower --limit")
+    assert len(str(error.value)) < 150
+
+
+def test_the_free_memory_of_this_machine_is_known():
+    require_memory("a test", "bytes", 1e6, "close programs")
+    with pytest.raises(ValueError, match="1,000,000.0 GB of memory"):
+        require_memory("a test", "bytes", 1e15, "close programs")

@@ -4,16 +4,26 @@ Every message names the owner of the argument, the argument, what is expected an
 """
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
 from operator import index
+from pathlib import Path
 from reprlib import Repr
 from typing import SupportsFloat, SupportsIndex
 
 from nwavesdk.internal.files import printable
 
-__all__ = ["LARGEST_WHOLE", "choice", "finite_number", "positive_number", "shown", "whole_number"]
+__all__ = [
+    "LARGEST_WHOLE",
+    "choice",
+    "finite_number",
+    "positive_number",
+    "require_memory",
+    "shown",
+    "whole_number",
+]
 
 # Largest whole number where a caller gives no bound: sizes and counts beyond it are mistakes.
 LARGEST_WHOLE = 2**31 - 1
@@ -142,3 +152,37 @@ def whole_number(
     is_small = most is None and number < least
     expected = f"of at least {least}" if is_small else f"from {least} to {largest}"
     raise ValueError(f"{owner}: {name} must be a whole number {expected}, got {shown(value)}.")
+
+
+def require_memory(owner: str, what: str, needed_bytes: float, remedy: str) -> None:
+    """Reject what the memory of this machine cannot hold, before it is allocated.
+
+    Args:
+        owner: Option, class or function that needs the memory, for the message.
+        what: What needs it, such as "824 recordings of 1,000 steps and 16 channels"; plural.
+        needed_bytes: A lower bound of what it takes [bytes].
+        remedy: What to do about it.
+
+    Raises:
+        ValueError: If it takes more than is free.
+    """
+    free_bytes = _free_memory()
+    if needed_bytes > free_bytes:
+        needed = f"{min(needed_bytes, 1e30) / 1e9:,.1f} GB"
+        raise ValueError(
+            f"{owner}: {what} need {needed} of memory, expected at most the "
+            f"{free_bytes / 1e9:,.1f} GB that are free: {remedy}."
+        )
+
+
+def _free_memory() -> float:
+    """Memory that a process can get, without swap [bytes]; infinite where it is unknown."""
+    limits = [math.inf]
+    with suppress(OSError, ValueError, LookupError):  # Linux
+        fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        limits.append(1024 * int(fields["MemAvailable"].split()[0]))
+    with suppress(OSError, ValueError):  # a container; without a limit, the text is "max"
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    with suppress(OSError, ValueError, AttributeError):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(limits)
