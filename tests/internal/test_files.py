@@ -12,6 +12,7 @@ from nwavesdk.internal.files import (
     UNSEALED,
     FileError,
     FileWriteError,
+    check_folder,
     check_seal,
     check_target,
     is_draft,
@@ -104,6 +105,7 @@ def test_devices_are_neither_replaced_nor_read() -> None:
     ("name", "match"),
     [
         ("x" * 300, "cannot be written"),
+        ("x" * 240, "cannot be written"),  # its draft has a longer name
         ("a\0b", r"a\\x00b cannot be written"),
         ("missing/file", "its folder does not exist.: make the folder"),
     ],
@@ -122,6 +124,36 @@ def test_a_file_in_a_folder_that_is_read_only_is_rejected_before_the_work(
     monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not bind root
     with pytest.raises(FileError, match="its folder is read-only.: change"):
         check_target(tmp_path / "file")
+    with pytest.raises(FileError, match="its folder is read-only.: change"):
+        check_target(tmp_path / "new" / "file", make_folders=True)
+    with pytest.raises(FileError, match="its folder is read-only.: change"):
+        check_folder(tmp_path / "new" / "newer")
+
+
+def test_folders_of_a_named_file_are_made_when_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file"
+    check_target(path, make_folders=True)
+    with pytest.raises(FileWriteError, match="No such file or directory"):
+        write_atomically(path, b"")
+    assert not any(tmp_path.iterdir())
+    write_atomically(path, b"", make_folders=True)
+    with pytest.raises(FileError, match=r"cannot be written \(Not a directory\)"):
+        check_target(path / "below")
+    with pytest.raises(FileError, match=r"cannot be written \(Not a directory\)"):
+        write_atomically(path / "below", b"", make_folders=True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="special files of POSIX")
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "link"])
+def test_what_cannot_become_a_folder_is_rejected(tmp_path: Path, kind: str) -> None:
+    check_folder(tmp_path)
+    check_folder(tmp_path / "new" / "newer")
+    path = tmp_path / "target"
+    make_special(kind, path)
+    with pytest.raises(FileError, match=f"target is a {kind}.*: "):
+        check_folder(path)
+    with pytest.raises(FileError, match=r"cannot be a folder \(File name too long\)"):
+        check_folder(tmp_path / ("x" * 300))
 
 
 def test_drafts_of_killed_writes_are_found_and_removed(

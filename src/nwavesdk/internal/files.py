@@ -27,6 +27,7 @@ __all__ = [
     "UNSEALED",
     "FileError",
     "FileWriteError",
+    "check_folder",
     "check_seal",
     "check_target",
     "is_draft",
@@ -113,17 +114,32 @@ def printable(text: object) -> str:
 # Writing
 
 
-def check_target(path: Path) -> None:
+def check_target(path: Path, make_folders: bool = False) -> None:
     """Reject a file that `write_atomically` could not write, before the work for its content.
+
+    Args:
+        path: The file.
+        make_folders: Whether `write_atomically` makes the folder if it is missing.
 
     Raises:
         FileError: If there is something other than a regular file, such as a device or a link, if
             no file can have this name, or if its folder is missing or cannot be written.
     """
     _check_replaceable(path)
-    if not path.parent.is_dir():
+    try:
+        os.lstat(_draft_of(path))  # Its name is longer.
+    except FileNotFoundError:
+        _check_parent(path, make_folders)
+    except (OSError, ValueError) as error:
+        raise FileError(path, f"cannot be written ({_reason(error)})", "change the name") from None
+
+
+def _check_parent(path: Path, make_folders: bool) -> None:
+    parents = path.absolute().parents
+    folder = next(parent for parent in parents if parent.exists() or not make_folders)
+    if not folder.is_dir():
         raise FileError(path, "cannot be written (its folder does not exist)", "make the folder")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
+    if not os.access(folder, os.W_OK | os.X_OK):
         what = "cannot be written (its folder is read-only)"
         raise FileError(path, what, "change its permissions, or choose another place")
 
@@ -144,19 +160,47 @@ def _check_replaceable(path: Path) -> None:
         raise FileError(path, f"is {_kind(mode)}, expected a file", remedy)
 
 
+def check_folder(path: Path) -> None:
+    """Reject the name of a folder that neither exists nor can be made.
+
+    Raises:
+        FileError: If there is something else, if no folder can have this name, or if the folder
+            around it cannot be written.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise FileError(path, "is a link to nothing", "remove it") from None
+        _check_parent(path, make_folders=True)
+        return
+    except (OSError, ValueError) as error:
+        raise FileError(path, f"cannot be a folder ({_reason(error)})", "change it") from None
+    if not stat.S_ISDIR(mode):
+        kind = "a file" if stat.S_ISREG(mode) else _kind(mode)
+        raise FileError(path, f"is {kind}, expected a folder", "choose another name")
+
+
 def write_atomically(
-    path: Path, content: bytes, *, replace: bool = True, flush: bool = True, mode: int = 0o666
+    path: Path,
+    content: bytes,
+    *,
+    replace: bool = True,
+    flush: bool = True,
+    mode: int = 0o666,
+    make_folders: bool = False,
 ) -> None:
     """Write a draft next to `path`, flush it to disk, and rename it to `path`.
 
     Args:
-        path: The file; its folder exists.
+        path: The file; its folder exists, unless `make_folders`.
         content: All of its content.
         replace: Whether an older file is replaced.
         flush: Whether to wait until the disk has the content. Without it, the file is still
             complete or absent if the process dies, but it may be damaged after a power failure.
             Use False only for files that have their own checksum.
         mode: Permissions of the file, without those that the umask takes away.
+        make_folders: Whether to make the folder if it is missing, for files that the user names.
 
     Raises:
         FileError: If `path` is a link, a folder, a device or anything else but a file.
@@ -164,10 +208,10 @@ def write_atomically(
         FileWriteError: If the disk is full or the folder cannot be written.
     """
     _check_replaceable(path)
-    # A process number alone is not unique: containers that share a folder have the same numbers,
-    # and so have threads.
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.draft")
+    draft = _draft_of(path)
     try:
+        if make_folders:
+            path.parent.mkdir(parents=True, exist_ok=True)
         # "x" creates the draft: it opens no file or link that is there already.
         with open(draft, "xb", opener=partial(os.open, mode=mode)) as file:
             file.write(content)
@@ -178,13 +222,19 @@ def write_atomically(
             os.replace(draft, path)
         else:
             os.link(draft, path)
-    except FileExistsError:
-        raise
     except OSError as error:
+        if isinstance(error, FileExistsError) and not replace:
+            raise
         raise FileWriteError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
+
+
+def _draft_of(path: Path) -> Path:
+    # A process number alone is not unique: containers that share a folder have the same numbers,
+    # and so have threads.
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.draft")
 
 
 def is_draft(path: Path) -> bool:
