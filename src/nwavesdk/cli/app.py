@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,20 +10,28 @@ import typer
 
 from nwavesdk import __version__
 from nwavesdk.cli.errors import OneLineGroup, open_standard_streams
-from nwavesdk.internal.files import printable
+from nwavesdk.internal.checks import shown
+from nwavesdk.internal.files import check_folder, check_target, printable
 
 __all__ = [
     "Json",
     "NoPlot",
     "RunPath",
     "app",
-    "check_png",
+    "check_spares_run",
+    "checked_option",
     "file_option",
+    "folder_option",
     "main",
+    "no_plot_option",
     "picture_lines",
+    "picture_option",
     "print_report",
     "split_commas",
 ]
+
+# Studies and scans of more parts than this are a mistake.
+MOST_PARTS = 100
 
 app = typer.Typer(
     name="nwave",
@@ -38,13 +46,84 @@ app = typer.Typer(
 Json = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")
 ]
-NoPlot = Annotated[bool, typer.Option("--no-plot", help="Write no picture.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
 
 
-def file_option(help_text: str) -> Any:
-    """An option that takes the name of a file."""
-    return typer.Option(metavar="FILE", help=help_text)
+def checked_option(
+    *names: str,
+    checks: Sequence[Callable[[Any], None]] = (),
+    excludes: Sequence[str] = (),
+    **settings: Any,
+) -> Any:
+    """An option whose value is checked before any work.
+
+    Args:
+        names: The option as typed, if it differs from the parameter.
+        checks: Functions that raise a ValueError if the value is bad.
+        excludes: Parameters of options that have no effect together with this one. The option that
+            comes last on the command line rejects the other, so each names the other.
+        settings: Further arguments of `typer.Option`.
+    """
+
+    def check(context: typer.Context, value: Any) -> Any:
+        if not value and not isinstance(value, Path):
+            return value
+        for check_value in checks:
+            try:
+                check_value(value)
+            except ValueError as error:
+                raise typer.BadParameter(str(error)) from None
+        for name in excludes:
+            if context.params.get(name):
+                other = f"--{name.replace('_', '-')}"
+                raise typer.BadParameter(f"has no effect with {other}: leave one of them out")
+        return value
+
+    return typer.Option(*names, callback=check, **settings)
+
+
+def file_option(help_text: str, excludes: Sequence[str] = ("no_plot",)) -> Any:
+    """An option that names a file to write."""
+    return checked_option(metavar="FILE", help=help_text, checks=[check_target], excludes=excludes)
+
+
+def picture_option(help_text: str) -> Any:
+    """An option that names a picture to write."""
+    checks = [_check_png, check_target]
+    return checked_option(metavar="FILE", help=help_text, checks=checks, excludes=["no_plot"])
+
+
+def folder_option(help_text: str) -> Any:
+    """An option that names a folder to write."""
+    return checked_option(metavar="DIR", help=help_text, checks=[check_folder])
+
+
+def no_plot_option(help_text: str) -> Any:
+    """The option that turns off the picture, and the page, of a command."""
+    return checked_option("--no-plot", help=help_text, excludes=["plot", "page"])
+
+
+NoPlot = Annotated[bool, no_plot_option("Write no picture.")]
+
+
+def _check_png(path: Path) -> None:
+    if path.suffix.lower() != ".png":
+        raise ValueError(
+            f"pictures are PNG files, got {path.name!r}, expected a name that ends in .png"
+        )
+
+
+def check_spares_run(option: str, path: Path | None, run: Path) -> None:
+    """Reject an output that would replace a file of a run.
+
+    Raises:
+        ValueError: If it would; the text names the option.
+    """
+    from nwavesdk.train import RunFolder
+
+    files = vars(RunFolder(run.resolve())).values()
+    if path is not None and path.resolve() in files:
+        raise ValueError(f"{option}: {path} belongs to the run, expected another file.")
 
 
 def main() -> None:
@@ -78,24 +157,18 @@ def picture_lines(picture: Path | None) -> list[str]:
     return [] if picture is None else [f"drawn in {picture}"]
 
 
-def check_png(path: Path | None) -> Path | None:
-    """The file of a picture.
-
-    Raises:
-        ValueError: If its name does not end in .png.
-    """
-    if path is not None and path.suffix.lower() != ".png":
-        raise ValueError(
-            f"--plot: pictures are PNG files, got {path.name!r}, expected a name that ends in .png."
-        )
-    return path
-
-
-def split_commas(text: str) -> list[str]:
+def split_commas(option: str, text: str) -> list[str]:
     """Split at the commas outside of parentheses: the parameters of surrogates have commas, too.
 
+    Args:
+        option: The option as typed, for the error.
+        text: Its value.
+
+    Raises:
+        ValueError: If a part is empty, or if there are more than `MOST_PARTS`.
+
     Example:
-        >>> split_commas("fast_sigmoid, s2nn(4,1)")
+        >>> split_commas("--surrogates", "fast_sigmoid, s2nn(4,1)")
         ['fast_sigmoid', 's2nn(4,1)']
     """
     parts = [""]
@@ -106,4 +179,9 @@ def split_commas(text: str) -> list[str]:
             parts.append("")
         else:
             parts[-1] += letter
-    return [part.strip() for part in parts if part.strip()]
+    parts = [part.strip() for part in parts]
+    if not all(parts):
+        raise ValueError(f"{option}: got {shown(text)}, expected a name between all commas.")
+    if len(parts) > MOST_PARTS:
+        raise ValueError(f"{option}: got {len(parts)} names, expected at most {MOST_PARTS}.")
+    return parts

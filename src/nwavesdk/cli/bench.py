@@ -4,9 +4,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from nwavesdk.cli.app import Json, app, file_option, print_report
+from nwavesdk.cli.app import Json, app, checked_option, file_option, print_report
 from nwavesdk.cli.errors import print_note
 
 __all__ = ["bench_machine", "tune_kernels"]
@@ -24,10 +22,14 @@ def bench_machine(as_json: Json = False) -> None:
 @app.command("tune-kernels")
 def tune_kernels(
     out: Annotated[
-        Path | None, file_option("File of the table. [NWAVESDK_CROSSOVER or the settings]")
+        Path | None,
+        file_option("File of the table. [NWAVESDK_CROSSOVER or the settings]", ["reset"]),
     ] = None,
     reset: Annotated[
-        bool, typer.Option("--reset", help="Remove your table and use the shipped one again.")
+        bool,
+        checked_option(
+            "--reset", help="Remove your table and use the shipped one again.", excludes=["out"]
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:

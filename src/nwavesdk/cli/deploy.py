@@ -10,16 +10,17 @@ from nwavesdk.cli.app import (
     NoPlot,
     RunPath,
     app,
-    check_png,
+    check_spares_run,
     file_option,
     picture_lines,
+    picture_option,
     print_report,
 )
 
 __all__ = ["check_run", "draw_chips", "export_run", "map_run"]
 
 Chip = Annotated[str | None, typer.Option(metavar="h1v1|h1v2|FILE", help="The chip. [the run's]")]
-Plot = Annotated[Path | None, file_option("File of the picture. [in RUN/pictures]")]
+Plot = Annotated[Path | None, picture_option("File of the picture. [in RUN/pictures]")]
 
 
 @app.command("check")
@@ -50,7 +51,7 @@ def map_run(
     chip_run = ChipRun.open(run, chip)
     placement = chip_run.placement()
     power = chip_run.power()
-    picture = None if no_plot else chip_run.draw_placement(check_png(plot))
+    picture = None if no_plot else chip_run.draw_placement(plot)
     content = {
         "chip": placement.chip,
         "cores": placement.cores,
@@ -72,6 +73,7 @@ def export_run(
     """Write integer weights, placement and profile to one file; read it back and compare spikes."""
     from nwavesdk.deploy import ChipRun
 
+    check_spares_run("--out", out, run)
     path, n_spikes = ChipRun.open(run, chip).export(out)
     size = path.stat().st_size
     line = (
@@ -84,8 +86,8 @@ def export_run(
 @app.command("chips")
 def draw_chips(
     run: RunPath,
-    n: Annotated[int, typer.Option("--n", min=1, help="Number of chips.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the chips.")] = 0,
+    n: Annotated[int, typer.Option("--n", min=1, max=100_000, help="Number of chips.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the chips.")] = 0,
     wanted: Annotated[
         float, typer.Option(min=0, max=1, help="Accuracy from which a chip is good enough.")
     ] = 0.9,
@@ -101,7 +103,7 @@ def draw_chips(
 
     chip_run = ChipRun.open(run)
     series = chip_run.series(n, seed, wanted)
-    picture = None if no_plot else chip_run.draw_series(series, check_png(plot))
+    picture = None if no_plot else chip_run.draw_series(series, plot)
     assumed = chip_run.profile.assumed("leak_mismatch", "threshold_mismatch", "synapse_mismatch")
     content: dict[str, Any] = {
         "accuracy": list(series.accuracy),

@@ -13,19 +13,22 @@ from nwavesdk.cli.app import (
     NoPlot,
     RunPath,
     app,
-    check_png,
+    check_spares_run,
     file_option,
+    no_plot_option,
     picture_lines,
+    picture_option,
     print_report,
-    split_commas,
 )
-from nwavesdk.cli.options import ChoiceOption, add_choices
+from nwavesdk.cli.options import ChoiceOption, add_choices, surrogate_texts
+from nwavesdk.internal.checks import shown
 from nwavesdk.internal.imports import missing_packages, require
 
 __all__ = ["diagnose_run", "inspect_data", "list_surrogates", "print_info", "scan_run"]
 
 Recordings = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Recordings to use. [the run's batch]")
+    int | None,
+    typer.Option(metavar="N", min=1, max=1_000_000, help="Recordings to use. [the run's batch]"),
 ]
 
 
@@ -60,7 +63,7 @@ def inspect_data(
         ),
     ],
     choices: dict[str, Any],
-    plot: Annotated[Path | None, file_option("File of the picture. [front_end.png]")] = None,
+    plot: Annotated[Path | None, picture_option("File of the picture. [front_end.png]")] = None,
     no_plot: NoPlot = False,
     as_json: Json = False,
 ) -> None:
@@ -68,7 +71,7 @@ def inspect_data(
     from nwavesdk.analysis import data_lines, data_report
     from nwavesdk.data import NWaveDataGen
 
-    picture = None if no_plot else check_png(plot) or Path("front_end.png")
+    picture = None if no_plot else plot or Path("front_end.png")
     if picture is not None:
         require("matplotlib", "train")
     gen = NWaveDataGen(data_parent=folder, **choices)
@@ -83,14 +86,14 @@ def inspect_data(
 
 @app.command("surrogates")
 def list_surrogates(
-    plot: Annotated[Path | None, file_option("File of the picture. [surrogates.png]")] = None,
+    plot: Annotated[Path | None, picture_option("File of the picture. [surrogates.png]")] = None,
     no_plot: NoPlot = False,
     as_json: Json = False,
 ) -> None:
     """List the surrogates with formula, defaults, peak and area, and draw them."""
     from nwavesdk.analysis import catalogue_shapes
 
-    picture = None if no_plot else check_png(plot) or Path("surrogates.png")
+    picture = None if no_plot else plot or Path("surrogates.png")
     shapes = catalogue_shapes()
     if picture is not None:
         require("matplotlib", "train")
@@ -193,10 +196,10 @@ def scan_run(
     ] = None,
     recordings: Recordings = None,
     plot: Annotated[
-        Path | None, file_option("File of the picture. [RUN/pictures/slopes.png]")
+        Path | None, picture_option("File of the picture. [RUN/pictures/slopes.png]")
     ] = None,
     page: Annotated[Path | None, file_option("File of the page. [RUN/slopes.html]")] = None,
-    no_plot: Annotated[bool, typer.Option("--no-plot", help="Write no picture, no page.")] = False,
+    no_plot: Annotated[bool, no_plot_option("Write no picture, no page.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure which gradient reaches each layer under which surrogate; recommend one per layer."""
@@ -204,13 +207,14 @@ def scan_run(
     from nwavesdk.analysis.slopes.report import SlopeReport
     from nwavesdk.surrogate import arctan, available, parse
 
-    grid = None if surrogates is None else [parse(text) for text in split_commas(surrogates)]
+    texts = [] if surrogates is None else surrogate_texts("--surrogates", surrogates)
+    grid = [parse(text) for text in texts] or None
     kinds = available() | {"arctan": arctan}
     if kind is not None and kind not in kinds:
         raise ValueError(
-            f"--kind {kind} is unknown: expected one of {', '.join(sorted(available()))}."
+            f"--kind: got {shown(kind)}, expected one of {', '.join(sorted(available()))}."
         )
-    check_png(plot)
+    check_spares_run("--page", page, run)
     batch = RunBatch.open(run, recordings)
     report = SlopeReport.of(batch, grid, None if kind is None else kinds[kind])
     picture = None if no_plot else plot or batch.pictures / "slopes.png"

@@ -5,8 +5,9 @@ values and names the field in an error; here only their text form is converted.
 """
 
 import inspect
+import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
+from nwavesdk.cli.app import split_commas
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
 
-__all__ = ["ChoiceOption", "add_choices", "add_run_choices"]
+__all__ = ["ChoiceOption", "add_choices", "add_run_choices", "surrogate_texts"]
 
 # Options of a run whose names differ from those of their fields.
 OPTION_NAMES = {"data.source": "data", "chip.profile": "chip", "learning.rate": "learning_rate"}
@@ -46,11 +48,14 @@ class ChoiceOption:
     help: str
     metavar: str | None = None
 
+    @property
+    def typed(self) -> str:
+        """The option as typed."""
+        return f"--{self.name.replace('_', '-')}"
+
     def parameter(self) -> inspect.Parameter:
         """The option as a parameter for typer; None if it is not given."""
-        option = typer.Option(
-            f"--{self.name.replace('_', '-')}", metavar=self.metavar, help=self.help
-        )
+        option = typer.Option(self.typed, metavar=self.metavar, help=self.help)
         value_type: Any = self.kind
         return inspect.Parameter(
             self.name,
@@ -75,7 +80,13 @@ def add_choices(options: list[ChoiceOption]) -> Callable[[Command], Command]:
                     section, _, name = option.field.rpartition(".")
                     target = choices.setdefault(section, {}) if section else choices
                     target[name] = _converted(option.field, value)
-            return command(choices=choices, **values)
+            try:
+                return command(choices=choices, **values)
+            except ValueError as error:
+                text = _name_options(str(error), options)
+                if text == str(error):
+                    raise
+                raise ValueError(text) from error
 
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(command).parameters.values():
@@ -96,6 +107,48 @@ def add_run_choices(*fields: str) -> Callable[[Command], Command]:
         fields: The fields, as `name` or `section.name`, in the order of the help.
     """
     return add_choices([_run_option(field) for field in fields])
+
+
+def surrogate_texts(option: str, text: str) -> list[str]:
+    """The surrogates that a value names.
+
+    Args:
+        option: The option as typed, for the error.
+        text: Its value: surrogates between commas.
+
+    Raises:
+        ValueError: If one is missing or unknown; the text names the option.
+    """
+    from nwavesdk.surrogate import parse
+
+    texts = split_commas(option, text)
+    for one in texts:
+        try:
+            parse(one)
+        except ValueError as error:
+            raise ValueError(f"{option}: {error}") from None
+    return texts
+
+
+def _name_options(text: str, options: Sequence[ChoiceOption]) -> str:
+    """Replace fields of a config in an error by the options that set them.
+
+    An error about a config in a file begins with the file, and keeps the fields.
+
+    Example:
+        >>> tau = ChoiceOption("tau", "net.tau", float, "")
+        >>> _name_options("net.tau: missing; net.x: missing", [tau])
+        '--tau: missing; net.x: missing'
+    """
+    typed = {option.field: option.typed for option in options}
+    place = rf"(?:\w+: )?({'|'.join(map(re.escape, typed))})(?:\.\w+)*(?=: )"
+    if re.match(place, text):
+        text = re.sub(rf"(?:^|(?<=; )){place}", lambda match: typed[match[1]], text)
+    # Remedies name fields in the middle of a line. Those that could be words of it stay.
+    for field in typed:
+        if "." not in field and "_" in field:
+            text = re.sub(rf"(?<![\w/.]){field}(?![\w/.])", typed[field], text)
+    return text
 
 
 def _run_option(field: str) -> ChoiceOption:
@@ -134,8 +187,9 @@ def _value_text(value: Any) -> str:
 
 def _converted(field: str, value: Any) -> Any:
     if field == "net.hidden":
-        sizes = [size.strip() for size in value.split(",") if size.strip()]
-        return [int(size) if size.isdecimal() else size for size in sizes]
+        sizes = [size.strip() for size in value.split(",")]
+        # The config rejects what is not a number; Python converts no endless text to one.
+        return [int(size) if size.isdecimal() and len(size) < 20 else size for size in sizes]
     if field in NOT_PATHS and value not in NOT_PATHS[field]:
         return str(Path(value).resolve())
     return value

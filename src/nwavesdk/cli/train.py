@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from nwavesdk.cli.app import Json, RunPath, app, print_report, split_commas
+from nwavesdk.cli.app import Json, RunPath, app, checked_option, folder_option, print_report
 from nwavesdk.cli.errors import print_note
-from nwavesdk.cli.options import add_run_choices
+from nwavesdk.cli.options import add_run_choices, surrogate_texts
 
 __all__ = ["compare_surrogates", "eval_run", "train_run"]
 
@@ -45,7 +45,7 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
 def train_run(
     out: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="Folder of the run; new or empty, except for --resume."),
+        folder_option("Folder of the run; new or empty, except for --resume."),
     ],
     choices: dict[str, Any],
     resume: Annotated[
@@ -103,7 +103,7 @@ def eval_run(run: RunPath, as_json: Json = False) -> None:
 def compare_surrogates(
     out: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="Folder of the study; new, or a study to continue."),
+        folder_option("Folder of the study; new, or a study to continue."),
     ],
     choices: dict[str, Any],
     surrogates: Annotated[
@@ -114,16 +114,23 @@ def compare_surrogates(
         ),
     ] = "fast_sigmoid,atan,sigmoid",
     seeds: Annotated[
-        int, typer.Option(min=1, help="Runs of each surrogate, with seeds from 0.")
+        int, typer.Option(min=1, max=1000, help="Runs of each surrogate, with seeds from 0.")
     ] = 5,
     threads: Annotated[
-        int, typer.Option(min=1, help="Threads per run; recorded, because sums depend on it.")
+        int,
+        typer.Option(min=1, max=1024, help="Threads per run; recorded, because sums depend on it."),
     ] = 1,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time. [cores / threads]")
+        int | None,
+        checked_option(min=1, max=1024, help="Runs at a time. [cores / threads]", excludes=["ray"]),
     ] = None,
     ray: Annotated[
-        bool, typer.Option("--ray", help="Run on Ray instead, on this machine or on a cluster.")
+        bool,
+        checked_option(
+            "--ray",
+            help="Run on Ray instead, on this machine or on a cluster.",
+            excludes=["jobs"],
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -141,7 +148,7 @@ def compare_surrogates(
     )
     from nwavesdk.analysis.compare.study import finish_on_processes, finish_on_ray
 
-    study = Study.open(out, split_commas(surrogates), seeds, choices, threads)
+    study = Study.open(out, surrogate_texts("--surrogates", surrogates), seeds, choices, threads)
     missing = study.missing()
     print_cell = partial(_print_cell, study)
     if ray:
