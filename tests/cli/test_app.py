@@ -38,7 +38,7 @@ def test_version() -> None:
         (("train", "--out", "{}/run", "--data", "{}/none"), "got nothing there, expected a folder"),
         (
             ("train", "--out", "{}/run", "--epochs", "0"),
-            "learning.epochs: input should be greater than or equal to 1",
+            "--epochs: input should be greater than or equal to 1",
         ),
         (("train", "--out", "{}/run", "--surrogate", "tan"), "unknown surrogate 'tan'"),
         (
@@ -47,7 +47,7 @@ def test_version() -> None:
         ),
         (
             ("compare", "--out", "{}/run", "--split", "some"),
-            "data.split: input should be 'auto', 'speaker' or 'recording'",
+            "--split: input should be 'auto', 'speaker' or 'recording'",
         ),
         (
             ("surrogates", "--plot", "{}/x.svg"),
@@ -55,15 +55,15 @@ def test_version() -> None:
         ),
         (
             ("compare", "--out", "{}/run", "--hold", "0"),
-            "data.hold: input should be greater than or equal to 1",
+            "--hold: input should be greater than or equal to 1",
         ),
         (
             ("train", "--out", "{}/run", "--hidden", "a,b"),
-            "net.hidden.0: input should be a valid integer",
+            "--hidden: input should be a valid integer",
         ),
         (
             ("compare", "--out", "{}/run", "--hidden", "8,b"),
-            "net.hidden.1: input should be a valid integer",
+            "--hidden: input should be a valid integer",
         ),
     ],
 )

@@ -50,7 +50,7 @@ def test_slopes_as_table_object_and_picture(run: Path) -> None:
 
 def test_slopes_and_diagnose_reject_wrong_input(run: Path, tmp_path: Path) -> None:
     for words, error in [
-        (("slopes", run, "--kind", "step"), "--kind step is unknown: expected one of"),
+        (("slopes", run, "--kind", "step"), "--kind: got 'step', expected one of"),
         (("slopes", run, "--surrogates", "relu"), "unknown surrogate 'relu'"),
         (("slopes", tmp_path), "holds no run"),
         (("diagnose", tmp_path), "holds no run"),
@@ -127,7 +127,7 @@ def test_data_lists_skipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     refused = nwave(*words, "--json")
     assert refused.exit_code == 2
     assert (
-        'bad.wav is empty (0 bytes): repair or remove it; on_error="skip" in `nwave data`'
+        "bad.wav is empty (0 bytes): repair or remove it; --on-error skip in `nwave data`"
         in json_object(refused)["error"]
     )
     result = nwave(*words, "--on-error", "skip")

@@ -67,8 +67,7 @@ def plot_front_end(path: Path, config: NWaveDataloaderConfig, recording: Path) -
         figure.align_ylabels()
         return figure
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, render_png(draw, LIGHT))
+    write_atomically(path, render_png(draw, LIGHT), make_folders=True)
 
 
 def _draw_response(axes: Axes, bank: FilterBank, colors: Sequence[Color], theme: Theme) -> None:
@@ -128,8 +127,7 @@ def plot_derivatives(path: Path) -> None:
     Args:
         path: The file. Its folder is made if it does not exist.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, render_png(_draw_derivatives, LIGHT))
+    write_atomically(path, render_png(_draw_derivatives, LIGHT), make_folders=True)
 
 
 def _draw_derivatives(theme: Theme) -> Figure:

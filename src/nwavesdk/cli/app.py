@@ -66,8 +66,10 @@ def checked_option(
     """
 
     def check(context: typer.Context, value: Any) -> Any:
-        if not value and not isinstance(value, Path):
+        if not value:
             return value
+        if str(value).startswith("--"):
+            raise typer.BadParameter(f"got {shown(str(value))}, expected a name (or ./ before it)")
         for check_value in checks:
             try:
                 check_value(value)
@@ -84,12 +86,12 @@ def checked_option(
 
 def file_option(help_text: str, excludes: Sequence[str] = ("no_plot",)) -> Any:
     """An option that names a file to write."""
-    return checked_option(metavar="FILE", help=help_text, checks=[check_target], excludes=excludes)
+    return checked_option(metavar="FILE", help=help_text, checks=[_check_file], excludes=excludes)
 
 
 def picture_option(help_text: str) -> Any:
     """An option that names a picture to write."""
-    checks = [_check_png, check_target]
+    checks = [_check_png, _check_file]
     return checked_option(metavar="FILE", help=help_text, checks=checks, excludes=["no_plot"])
 
 
@@ -104,6 +106,10 @@ def no_plot_option(help_text: str) -> Any:
 
 
 NoPlot = Annotated[bool, no_plot_option("Write no picture.")]
+
+
+def _check_file(path: Path) -> None:
+    check_target(path, make_folders=True)
 
 
 def _check_png(path: Path) -> None:

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import FileWriteError, printable
 
 __all__ = ["OneLineGroup", "error_text", "open_standard_streams", "print_note"]
@@ -142,7 +143,7 @@ def _usage_text(error: Any, words: Sequence[str]) -> str:
         name = _typed_name(parameter)
         value = _typed_value(name, words)
         is_shown = value is None or repr(value) in error.message
-        text = f"{name}: {_lower(error.message)}" + ("" if is_shown else f" (got {value!r})")
+        text = f"{name}: {_lower(error.message)}" + ("" if is_shown else f" (got {shown(value)})")
     return f"{text.rstrip('.')} (see `{command} --help`)."
 
 
@@ -168,14 +169,12 @@ def _check_words(words: Sequence[str]) -> None:
     Raises:
         ValueError: If there is one; the text names its option.
     """
-    for index, word in enumerate(words):
+    for before, word in pairwise(["nwave", *words]):
         option, _, value = word.partition("=")
         if option.startswith("--") and "=" in word and not value:
             raise ValueError(f"{option}: got an empty value, expected a text.")
         if not word:
-            before = words[index - 1] if index else ""
-            name = before if before.startswith("-") else f"word {index + 1}"
-            raise ValueError(f"{name}: got an empty value, expected a text.")
+            raise ValueError(f"{before}: the word after it is empty, expected a text.")
 
 
 def _report(text: str, words: Sequence[str], code: int) -> int:

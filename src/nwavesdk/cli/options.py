@@ -9,7 +9,7 @@ import re
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -147,8 +147,13 @@ def _name_options(text: str, options: Sequence[ChoiceOption]) -> str:
     # Remedies name fields in the middle of a line. Those that could be words of it stay.
     for field in typed:
         if "." not in field and "_" in field:
-            text = re.sub(rf"(?<![\w/.]){field}(?![\w/.])", typed[field], text)
+            word = rf'(?<![\w/.]){field}(?![\w/.])(="(?P<value>\w+)")?'
+            text = re.sub(word, partial(_typed_word, typed[field]), text)
     return text
+
+
+def _typed_word(option: str, match: re.Match[str]) -> str:
+    return option if match["value"] is None else f"{option} {match['value']}"
 
 
 def _run_option(field: str) -> ChoiceOption:

@@ -76,9 +76,10 @@ def _describe_one(details: Any, name: str) -> str:
     if not place and details["type"] == "value_error":
         # A validator of the whole model names the fields and what they got itself.
         return str(message)
-    return (
-        f"{place or 'content'}: {message[0].lower()}{message[1:]} (got {shown(details['input'])})"
-    )
+    value = shown(details["input"])
+    # Our own validators often name the value themselves.
+    got = "" if value in message else f" (got {value})"
+    return f"{place or 'content'}: {message[0].lower()}{message[1:]}{got}"
 
 
 def check_fields(instance: object) -> None:

@@ -163,8 +163,8 @@ def plot_slopes(path: Path, report: SlopeReport) -> None:
         path: The file. Its folder is made if it does not exist.
         report: The report.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, render_png(lambda theme: slopes_picture(report, theme), LIGHT))
+    picture = render_png(lambda theme: slopes_picture(report, theme), LIGHT)
+    write_atomically(path, picture, make_folders=True)
 
 
 def slopes_picture(report: SlopeReport, theme: Theme) -> Figure:

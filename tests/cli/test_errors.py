@@ -1,0 +1,232 @@
+"""Whatever a user can cause is one line, whichever command, option or stream it comes from."""
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.command import json_object, nwave
+from nwavesdk.cli.errors import MOST_LETTERS, error_text
+from nwavesdk.internal.files import FileError, FileWriteError
+
+
+class OutOfMemoryError(RuntimeError):
+    """Like that of torch."""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "no such command 'trian'. Did you mean 'train'? (see `nwave --help`)."),
+        (["train"], "--out: missing (see `nwave train --help`)."),
+        (["eval"], "RUN: missing (see `nwave eval --help`)."),
+        (["eval", "a", "b"], "got unexpected extra argument"),
+        (["surrogates", "--plto", "a.png"], "no such option: --plto"),
+        (["surrogates", "--plot"], "requires an argument"),
+        (["surrogates", "--plot", "--no-plot"], "got '--no-plot', expected a name"),
+        (["compare", "--out", "x", "--seeds", "many"], "--seeds: "),
+        (["compare", "--out", "x", "--seeds=0"], "(got '0') (see `nwave compare --help`)."),
+        (["compare", "--out", "x", "--threads", "9" * 30], "--threads: "),
+        (["compare", "--out", "x", "--jobs", str(10**9)], "(got '1000000000')"),
+        (["chips", "x", "--wanted", "nan"], "--wanted: "),
+        (["train", "--out", "x", "--data="], "--data: got an empty value, expected a text."),
+        (["train", "--out", ""], "--out: the word after it is empty, expected a text."),
+        (["eval", ""], "the word after it is empty, expected a text."),
+    ],
+)
+def test_a_usage_error_is_one_line(words: list[str], message: str) -> None:
+    result = nwave(words[0], "--json", *words[1:])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("nwave: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert result.stderr == f"nwave: {json_object(result)['error']}\n"
+
+
+def test_without_words_help_is_printed() -> None:
+    assert nwave().output.startswith("Usage: nwave ")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("two\nlines"), "two lines"),
+        (FileError(Path("a\x1b[31m\r\n"), "is bad"), r"a\x1b[31m\r\n is bad: repair or remove it."),
+        (FileWriteError(28, "No space left", "a"), "a cannot be written (No space left): free"),
+        (PermissionError(13, "Permission denied", b"a\xff"), r"a\udcff cannot be used (Permission"),
+        (MemoryError(), "memory does not suffice (MemoryError): use a smaller net"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory does not suffice"),
+        (OutOfMemoryError("CUDA out of memory."), "memory does not suffice"),
+        (ModuleNotFoundError("x is not installed"), "x is not installed"),
+    ],
+)
+def test_errors_of_users_have_a_line(error: Exception, text: str) -> None:
+    line = error_text(error)
+    assert line is not None
+    assert line.startswith(text)
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), TypeError("x"), ZeroDivisionError()])
+def test_bugs_have_no_line(error: Exception) -> None:
+    assert error_text(error) is None
+
+
+def test_a_long_line_loses_its_middle() -> None:
+    line = error_text(ValueError(f"begin {'x' * 10_000} end"))
+    assert line is not None
+    assert len(line) < MOST_LETTERS + 10
+    assert line.startswith("begin ")
+    assert line.endswith(" end")
+
+
+@pytest.fixture
+def fail(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let `nwave surrogates --no-plot` raise an error."""
+
+    def fail_with(error: BaseException, during: BaseException | None = None) -> None:
+        def shapes() -> None:
+            if during is not None:
+                try:
+                    raise during
+                finally:
+                    raise error
+            raise error
+
+        monkeypatch.setattr("nwavesdk.analysis.catalogue_shapes", shapes)
+
+    return fail_with
+
+
+def test_an_interrupt_is_one_line(fail: Any) -> None:
+    fail(KeyboardInterrupt())
+    result = nwave("surrogates", "--no-plot", "--json")
+    assert (result.exit_code, result.stderr) == (130, "nwave: interrupted\n")
+    assert json_object(result) == {"error": "interrupted"}
+
+
+def test_the_exit_with_which_lightning_ends_an_interrupt_has_its_code(fail: Any) -> None:
+    fail(SystemExit(1), during=KeyboardInterrupt())
+    result = nwave("surrogates", "--no-plot")
+    assert (result.exit_code, result.output) == (130, "")
+
+
+def test_a_reader_that_has_enough_is_no_error(fail: Any) -> None:
+    fail(BrokenPipeError(32, "Broken pipe"))
+    result = nwave("surrogates", "--no-plot", "--json")
+    assert (result.exit_code, result.output) == (141, "")
+
+
+def test_a_warning_is_one_line_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def warn() -> list[Any]:
+        warnings.simplefilter("always")
+        warnings.warn("careful:\n\x1b[31m", stacklevel=2)
+        return []
+
+    monkeypatch.setattr("nwavesdk.analysis.catalogue_shapes", warn)
+    before = warnings.showwarning
+    result = nwave("surrogates", "--no-plot")
+    assert result.stderr == "nwave: warning: careful: \\x1b[31m\n"
+    assert warnings.showwarning is before
+
+
+FILE_OPTIONS = [
+    ("surrogates", "--plot", ".png"),
+    ("data x", "--plot", ".png"),
+    ("map x", "--plot", ".png"),
+    ("chips x", "--plot", ".png"),
+    ("slopes x", "--plot", ".png"),
+    ("slopes x", "--page", ""),
+    ("export x", "--out", ""),
+    ("tune-kernels", "--out", ""),
+]
+
+
+@pytest.mark.parametrize(("command", "option", "suffix"), FILE_OPTIONS)
+def test_files_that_cannot_be_written_are_rejected_before_any_work(
+    command: str, option: str, suffix: str, tmp_path: Path
+) -> None:
+    target = tmp_path / f"target{suffix}"
+    (tmp_path / "file").touch()
+    for name, make, message in [
+        (target, os.mkfifo, "is a pipe, expected a file"),
+        (target, os.mkdir, "is a folder, expected a file"),
+        (target, lambda path: os.symlink("file", path), "is a link, expected a file"),
+        (target.with_name("x" * 250 + suffix), None, "File name too long"),
+        (target.with_name("a\0b" + suffix), None, r"a\x00b"),
+        (tmp_path / "file" / target.name, None, "Not a directory"),
+    ]:
+        if make is not None:
+            make(name)
+        result = nwave(*command.split(), option, name)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.startswith(f"nwave: {option}: ")
+        assert message in result.stderr
+        assert result.stderr.count("\n") == 1
+        if make is not None:
+            os.rmdir(name) if name.is_dir() and not name.is_symlink() else os.unlink(name)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_folders_that_cannot_be_made_are_rejected_before_any_work(
+    command: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    for name, message in [
+        ("file", "is a file, expected a folder"),
+        ("pipe", "is a pipe, expected a folder"),
+        ("file/run", "Not a directory"),
+        ("x" * 300, "File name too long"),
+    ]:
+        result = nwave(command, "--out", tmp_path / name)
+        assert result.exit_code == 2
+        assert result.stderr.startswith("nwave: --out: ")
+        assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "first", "second"),
+    [
+        ("surrogates", "--no-plot", "--plot=a.png"),
+        ("data x", "--no-plot", "--plot=a.png"),
+        ("map x", "--no-plot", "--plot=a.png"),
+        ("chips x", "--no-plot", "--plot=a.png"),
+        ("slopes x", "--no-plot", "--plot=a.png"),
+        ("slopes x", "--no-plot", "--page=a.html"),
+        ("tune-kernels", "--reset", "--out=a.toml"),
+        ("compare --out x", "--ray", "--jobs=2"),
+    ],
+)
+def test_an_option_without_effect_is_rejected(command: str, first: str, second: str) -> None:
+    for options in ((first, second), (second, first)):
+        result = nwave(*command.split(), *options)
+        assert result.exit_code == 2
+        assert f"has no effect with {options[0].partition('=')[0]}: leave one" in result.stderr
+
+
+def test_an_output_spares_the_files_of_its_run(run: Path) -> None:
+    for words in (("slopes", run, "--page"), ("export", run, "--out")):
+        result = nwave(*words, run / "config.json")
+        assert result.exit_code == 2
+        assert "config.json belongs to the run, expected another file" in result.stderr
+
+
+@pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-", "| true", ">/dev/full"])
+def test_streams_may_be_closed_or_have_no_greek(closing: str) -> None:
+    code = '-c "from nwavesdk.cli import main; main()" info --chip h1v2'
+    end = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{sys.executable} {code} {closing}"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert end.returncode in ({0, 141} if "|" in closing else {2 if "full" in closing else 0})
+    assert "Traceback" not in end.stderr
+    assert end.stderr.count("\n") == ("full" in closing)
