@@ -45,14 +45,26 @@ def test_a_page_without_plots_and_tables_has_no_script(tmp_path):
     page = Page("Run <1>", "A summary.", headline=("97 %", "test accuracy"))
     page.add_facts({"seed & co": "<0>"})
     page.add_picture("A picture.", b"light", b"dark")
-    page.add_details("config.json", '{"a": "</pre>"}')
+    page.add_details("config.json", '{"a":\n"</pre>"}')
     page.write(tmp_path / "run.html")
     text = (tmp_path / "run.html").read_text()
     assert "<script" not in text
     assert "97 % <small>test accuracy</small>" in text
     assert "<tr><th>seed &amp; co</th><td>&lt;0&gt;</td></tr>" in text
     assert text.count("data:image/png;base64,") == 2
-    assert "{&quot;a&quot;: &quot;&lt;/pre&gt;&quot;}" in text
+    assert "{&quot;a&quot;:\n&quot;&lt;/pre&gt;&quot;}" in text
+
+
+def test_a_page_shows_all_letters_of_a_name(tmp_path):
+    name = "a\x1b\r\u202e\udcff"
+    page = Page(name, name, headline=(name, name))
+    page.add_facts({name: name})
+    page.add_details(name, name)
+    page.add_table(name, name, [name], [[name]])
+    page.write(tmp_path / "new" / "run.html")
+    text = (tmp_path / "new" / "run.html").read_bytes().decode()
+    assert r"<title>a\x1b\r\u202e\udcff</title>" in text
+    assert not set(name[1:]) & set(text)
 
 
 @pytest.fixture(scope="module")

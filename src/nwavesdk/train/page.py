@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.internal.files import write_atomically
+from nwavesdk.internal.files import printable, write_atomically
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["SLIDER_FACTORS", "Page"]
@@ -56,7 +56,7 @@ class Page:
     def add_facts(self, facts: Mapping[str, str]) -> None:
         """Add a table of names and values."""
         rows = "".join(
-            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+            f"<tr><th>{_html(name)}</th><td>{_html(value)}</td></tr>"
             for name, value in facts.items()
         )
         self._body.append(f'<table class="facts">{rows}</table>')
@@ -72,7 +72,7 @@ class Page:
         light_url, dark_url = (
             f"data:image/png;base64,{base64.b64encode(png).decode()}" for png in (light, dark)
         )
-        text = escape(caption)
+        text = _html(caption)
         self._body.append(
             f'<figure><picture><source srcset="{dark_url}" media="(prefers-color-scheme: dark)">'
             f'<img src="{light_url}" alt="{text}"></picture>'
@@ -82,7 +82,7 @@ class Page:
     def add_details(self, heading: str, text: str) -> None:
         """Add preformatted text that is shown after a click on its heading."""
         self._body.append(
-            f"<details><summary>{escape(heading)}</summary><pre>{escape(text)}</pre></details>"
+            f"<details><summary>{_html(heading)}</summary><pre>{_html(text)}</pre></details>"
         )
 
     def add_table(
@@ -104,12 +104,12 @@ class Page:
         samples = rows[0] if rows else columns
         head = "".join(
             f'<th scope="col"{"" if isinstance(sample, str) else " class=number"}>'
-            f"<button>{escape(name)}</button></th>"
+            f"<button>{_html(name)}</button></th>"
             for name, sample in zip(columns, samples, strict=True)
         )
         body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
         self._body.append(
-            f"<h2>{escape(heading)}</h2><p>{escape(text)}</p>"
+            f"<h2>{_html(heading)}</h2><p>{_html(text)}</p>"
             '<div class="wide"><table class="sortable">'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         )
@@ -211,7 +211,7 @@ class Page:
         package = files("nwavesdk.train")
         headline = script = ""
         if self.headline is not None:
-            value, name = map(escape, self.headline)
+            value, name = map(_html, self.headline)
             headline = f'<p class="headline">{value} <small>{name}</small></p>'
         if self._needs_script:
             # "</" would end the script element, wherever it is inside of the JSON.
@@ -221,21 +221,21 @@ class Page:
                 f"<script>\n{package.joinpath('page.js').read_text('utf-8')}</script>"
             )
         html = Template(package.joinpath("page.html").read_text("utf-8")).substitute(
-            title=escape(self.title),
+            title=_html(self.title),
             headline=headline,
-            summary=escape(self.summary),
+            summary=_html(self.summary),
             body="\n".join(self._body),
             script=script,
         )
-        write_atomically(path, html.encode())
+        write_atomically(path, html.encode(), make_folders=True)
 
     def _add_plot(self, name: str, data: Any, heading: str, text: str, elements: str) -> None:
         """Add a section that the function `name` of `page.js` draws from `data`."""
         self._needs_script = True
         self._plot_data[name] = data
         self._body.append(
-            f'<section data-plot="{name}"><h2>{escape(heading)}</h2>'
-            f"<p>{escape(text)}</p>{elements}</section>"
+            f'<section data-plot="{name}"><h2>{_html(heading)}</h2>'
+            f"<p>{_html(text)}</p>{elements}</section>"
         )
 
 
@@ -262,9 +262,14 @@ def _numbers(values: Tensor) -> list[float]:
     return [float(f"{v:.5g}") for v in values.detach().double().tolist()]
 
 
+def _html(text: str) -> str:
+    """A text as HTML; what a reader could not see is escaped, such as letters that turn a line."""
+    return escape("\n".join(map(printable, text.split("\n"))))
+
+
 def _cell(value: str | int | float) -> str:
     if isinstance(value, str):
-        return f"<td{' class=long' if len(value) > LONG_TEXT else ''}>{escape(value)}</td>"
+        return f"<td{' class=long' if len(value) > LONG_TEXT else ''}>{_html(value)}</td>"
     if math.isnan(value):
         return '<td class="number" data-value=""></td>'
     text = str(value) if isinstance(value, int) else f"{value:.4f}"
