@@ -149,7 +149,7 @@ ABSURD = {
     "weight_limit": [1e300, 1e-300, 10**400, [1.0], {}, None],
     "weight_bits": [63, 1],
     "sign_block": [0, 2**70],
-    "cores": [[1e9], [64] * 65, [10**9] * 10**5, 64],
+    "cores": [[1e9], [64] * 65, [10**9] * 1000, 64],
     "fan_in": [1e12],
     "threshold": [1e-300, 1e30, 0],
     "charge_gain": [1e-30, 1e30],

@@ -10,8 +10,8 @@ from cli.command import nwave
 
 pytest.importorskip("lightning")
 
+from nwavesdk.deploy import ChipRun, load_export
 from nwavesdk.deploy import chip_run as chip_run_module
-from nwavesdk.deploy import load_export
 from nwavesdk.layers import SpikingSequential
 
 
@@ -43,6 +43,37 @@ def test_export_writes_a_file_that_can_be_read(chip_run: Path, tmp_path: Path) -
     refused = nwave("export", chip_run, "--chip", "h1v2")
     assert refused.exit_code == 2
     assert "whose neurons are not those of h1v2" in refused.stderr
+
+
+def test_an_earlier_file_is_kept_if_spikes_differ(
+    chip_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(b"earlier")
+    monkeypatch.setattr(
+        chip_run_module, "unpack_net", lambda *_: ChipRun.open(chip_run).run.network()
+    )
+    with pytest.raises(RuntimeError, match="net.safetensors is not written: the spikes of"):
+        ChipRun.open(chip_run).export(path)
+    assert path.read_bytes() == b"earlier"
+
+
+@pytest.mark.parametrize("command", ["map", "chips"])
+def test_the_place_of_a_picture_is_checked_before_the_work(
+    command: str, chip_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = {"map": "placement", "chips": "series"}[command]
+    monkeypatch.setattr(ChipRun, work, lambda *_: pytest.fail("worked"))
+    name = {"map": "placement.png", "chips": "chips.png"}[command]
+    picture = chip_run / "pictures" / name
+    picture.unlink(missing_ok=True)
+    picture.symlink_to("elsewhere")
+    try:
+        result = nwave(command, chip_run)
+    finally:
+        picture.unlink()
+    assert result.exit_code == 2
+    assert f"{name} is a link, expected a file" in result.stderr
 
 
 def test_chips_are_a_function_of_the_seed(chip_run: Path, tmp_path: Path) -> None:

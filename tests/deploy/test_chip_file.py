@@ -1,15 +1,29 @@
 """The chip file: integers for the simulated weights, and a net with the same spikes."""
 
+import copy
 import json
+import os
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load, save
 
 from deploy.nets import chip_net, sound
 from nwavesdk.chip import Profile, Quantizer, load_profile
-from nwavesdk.deploy import export, load_export, place_layers, read_header
+from nwavesdk.deploy import (
+    draw_series,
+    export,
+    get_chip_consumption,
+    load_export,
+    place_layers,
+    read_header,
+)
+from nwavesdk.deploy.chip_file import pack_net, unpack_net
+from nwavesdk.internal.files import UNSEALED, FileError, seal
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
 
 
@@ -157,17 +171,241 @@ def test_a_net_that_violates_a_limit_is_not_written(tmp_path):
         export(SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 1e-2)), path)
 
 
-def test_other_and_damaged_files_are_refused(tmp_path):
+@pytest.fixture(scope="module")
+def content():
+    """The bytes of a file: a front end of 16 channels, and a recurrent layer of 5 neurons."""
+    torch.manual_seed(0)
+    return pack_net(chip_net(sizes=(5,), recurrent=(0,)), about={"gain": 2.5})
+
+
+def header_and_tensors(content):
+    metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    return json.loads(metadata["chip"]), load(content)
+
+
+def packed(header, tensors, **metadata):
+    texts = {"chip": header if isinstance(header, str) else json.dumps(header)}
+    return seal(save(tensors, texts | {"sha256": UNSEALED} | metadata))
+
+
+def read_error(content):
+    """The line of the error of a file that is not accepted."""
+    with pytest.raises(FileError) as error:
+        unpack_net(content, Path("chip.safetensors"))
+    text = str(error.value)
+    assert text.startswith("chip.safetensors ")
+    assert "\n" not in text
+    assert len(text) < 1500
+    return text
+
+
+def test_a_file_that_is_cut_off_or_has_a_flipped_bit_is_found(content):
+    for length in range(0, len(content), 7):
+        read_error(content[:length])
+    for bit in range(0, 8 * len(content), 157):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        read_error(bytes(damaged))
+
+
+def test_a_file_without_checksum_of_an_earlier_version_is_read(content):
+    header, tensors = header_and_tensors(content)
+    earlier = save(tensors, {"chip": json.dumps(header)})
+    net = unpack_net(earlier, Path("chip.safetensors"))
+    assert torch.equal(net[1].log_taus, tensors["1.log_taus"])
+
+
+DELETED = object()
+
+
+def changed(value, place, new):
+    """A copy of a JSON value with another value, or none, at a place."""
+    value = copy.deepcopy(value)
+    *path, last = place
+    target = value
+    for key in path:
+        target = target[key]
+    if new is DELETED:
+        del target[last]
+    else:
+        target[last] = new
+    return value
+
+
+@pytest.mark.parametrize(
+    ("place", "new", "words"),
+    [
+        (["version"], 2, "has version 2, this nwavesdk reads version 1: export the net again"),
+        (["version"], True, r"version: .*valid integer \(got True\)"),
+        (["profile", "entries", "threshold", "value"], 1e300, "profile h1v2: threshold.value"),
+        (["profile", "name"], "a\x1b", r"control characters, got 'a\\x1b'"),
+        (["profile"], [], r"profile: input should be a valid dictionary \(got \[\]\)"),
+        (["modules"], [], "modules: tuple should have at least 2 items"),
+        (["modules", 3], DELETED, r"module '2' \(synapse\): expected a layer after it"),
+        (
+            ["modules", 0],
+            DELETED,
+            r"module '1' \(layer\): expected weights and layers to alternate",
+        ),
+        (["modules", 2, "kind"], "frontend", "modules.2.frontend.size: tuple should have at most"),
+        (["modules", 0, "kind"], "pool", "modules.0: input tag 'pool'"),
+        (["modules", 2, "name"], "1", r"module '1' \(synapse\): an earlier module has the same"),
+        (["modules", 2, "size"], [15, 5], r"module '2' \(synapse\): takes 15 inputs, expected 16"),
+        (["modules", 2, "size", 0], 10**12, r"modules.2.synapse.size.0: .* to 65536 \(got 10"),
+        (["modules", 2, "bits"], 9, r"modules.2.synapse.bits: .* equal to 8 \(got 9\)"),
+        (["modules", 2, "bits"], 8, "2.weight: 8 bits, expected at most 5"),
+        (["modules", 1, "bits"], 5, r"module '1' \(layer\): expected bits if and only if"),
+        (["modules", 1, "dt"], -1e-3, r"modules.1.layer.dt: .* \(got -0.001\)"),
+        (["modules", 1, "dt"], 1e30, r"modules.1.layer.dt: .* \(got 1e\+30\)"),
+        (["modules", 1, "topology"], "XY", "modules.1.layer.topology: input should be 'FF' or"),
+        (["placement"], [], "placement: expected each of the 16 neurons of layer '1' once"),
+        (["placement", 0, "first"], 1, "placement: expected each of the 16 neurons of layer '1'"),
+        (["placement", 1, "start"], 15, "placement: layers '1' and '3' overlap on core 0"),
+        (["placement", 0, "core"], 3, "placement: layer '1' on core 3: the chip has 3 cores"),
+        (["placement", 0, "start"], 40, "layer '1' on core 0: the core has 50 neurons"),
+        (["placement", 0, "layer"], "7", "placement: layer '7' on core 0: there is no such layer"),
+        (["about"], 3, r"about: input should be a valid dictionary \(got 3\)"),
+        (["more"], 3, "more: extra inputs are not permitted"),
+    ],
+)
+def test_a_header_that_contradicts_itself_is_refused_by_name(content, place, new, words):
+    header, tensors = header_and_tensors(content)
+    assert re.search(words, read_error(packed(changed(header, place, new), tensors)))
+
+
+def test_any_value_of_a_header_with_another_type_ends_in_one_line(content):
+    """Numbers of the profile may change; other swaps of a type may not pass."""
+    header, tensors = header_and_tensors(content)
+    places = [["version"], ["profile"], ["modules"], ["placement"], ["about"]]
+    for index, module in enumerate(header["modules"]):
+        places += [["modules", index], *(["modules", index, key] for key in module)]
+    for key in header["placement"][0]:
+        places.append(["placement", 0, key])
+    places += [["profile", "entries"], ["profile", "name"], ["profile", "entries", "cores"]]
+    for place in places:
+        for new in (True, "", [[]], DELETED):
+            read_error(packed(changed(header, place, new), tensors))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        (
+            "0.weight",
+            lambda w: w.fill_(16),
+            "'0.weight' holds the weight 16, expected 5 bits, from",
+        ),
+        ("0.weight", lambda w: w.fill_(-128), "'0.weight' holds the weight -128"),
+        ("2.weight", lambda w: w.float(), r"is torch.float32 \[16, 5\], expected torch.int8 \[16,"),
+        ("2.weight", lambda w: w.T.contiguous(), r"is torch.int8 \[5, 16\], expected torch.int8"),
+        ("3.recurrent_weights", lambda w: w[:0], r"is torch.int8 \[0, 5\], expected torch.int8"),
+        ("1.log_taus", lambda t: t.int(), r"'1.log_taus' is torch.int32 \[\], expected floating"),
+        ("1.log_taus", lambda t: t.expand(3).clone(), r"expected .* the shape \[\] or \[16\]"),
+        ("1.log_taus", lambda t: t * float("nan"), "'1.log_taus' holds nan, expected logarithms"),
+        ("3.log_taus", lambda t: t - 1e30, "'3.log_taus' holds -1e\\+30, expected logarithms"),
+        ("3.log_taus", lambda t: t.double(), "several dtypes .torch.float32, torch.float64."),
+        ("3.log_taus", lambda t: t + 0.05, "3.taus.0.: time constant .* is not one of the chip's"),
+        ("0.weight", None, "tensor '0.weight' is missing"),
+        ("9.weight", lambda _: torch.zeros(3), "tensor '9.weight' belongs to no module"),
+    ],
+)
+def test_tensors_that_contradict_the_header_are_refused_by_name(content, name, change, words):
+    header, tensors = header_and_tensors(content)
+    tensor = tensors.pop(name, None)
+    if change is not None:
+        tensors[name] = change(tensor)
+    assert re.search(words, read_error(packed(header, tensors)))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "its header is not JSON .it is empty"),
+        ("[]", "its header holds a JSON list, expected an object"),
+        ("[" * 10**5, "its header is not JSON .nested deeper than 64 levels"),
+        ('{"a": NaN}', "NaN is not a number of JSON"),
+    ],
+)
+def test_a_header_that_is_not_an_object_is_refused(content, text, words):
+    assert re.search(words, read_error(packed(text, load(content))))
+
+
+def test_unknown_texts_of_a_file_are_refused(content):
+    header, tensors = header_and_tensors(content)
+    assert "unknown ['more'] in its header" in read_error(packed(header, tensors, more="x"))
+
+
+def test_what_is_not_a_chip_file_is_refused_without_reading_it(tmp_path):
     path = tmp_path / "chip.safetensors"
-    with pytest.raises(ValueError, match="does not exist: write a chip file with `nwave export`"):
+    with pytest.raises(FileError, match="does not exist: check the name"):
         load_export(path)
-    export(chip_net(), path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="is not a file of `nwave export`, or it is damaged"):
-        load_export(path)
-    path.write_bytes(whole.replace(b'\\"version\\": 1', b'\\"version\\": 9'))
-    with pytest.raises(
-        ValueError, match="has version 9, this nwavesdk reads version 1: export the net again"
+    os.mkfifo(path)
+    for read in (load_export, read_header):
+        with pytest.raises(FileError, match="is a pipe, expected a file"):
+            read(path)
+        with pytest.raises(FileError, match="is a folder, expected a file"):
+            read(tmp_path)
+    huge = tmp_path / "huge"
+    with huge.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(FileError, match="is too large .1,099,511,627,776 bytes, expected at most"):
+        load_export(huge)
+    assert "it is shorter than its header says" in read_error((2**63).to_bytes(8, "little"))
+
+
+@pytest.mark.parametrize("tensor", ["0.weight", "3.recurrent_weights", "1.taus", "1.thresholds"])
+def test_a_number_that_is_not_finite_is_refused_by_name(tmp_path, tensor):
+    net = chip_net(sizes=(5,), recurrent=(0,))
+    name, _, key = tensor.partition(".")
+    values = getattr(net[int(name)], {"taus": "log_taus"}.get(key, key)).data
+    values.view(-1)[0] = float("nan")
+    path = tmp_path / "chip.safetensors"
+    with pytest.raises(ValueError, match=rf"violates limits of h1v2: {tensor}\[.*nan"):
+        export(net, path)
+    assert not path.exists()
+    for use in (
+        place_layers,
+        lambda net: get_chip_consumption(net, [torch.zeros(1, 9, 16), torch.zeros(1, 9, 5)], 1e-3),
+        lambda net: draw_series(net, sound(2, 9, 16), torch.zeros(2).long(), 5, n=2),
     ):
-        load_export(path)
+        with pytest.raises(ValueError, match=rf": {tensor} holds nan, expected finite numbers"):
+            use(net)
+
+
+def test_a_target_that_cannot_be_written_is_refused_before_the_work(tmp_path):
+    net = SpikingSequential()  # would be an error
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "file")
+    for path, words in (
+        (link, "is a link, expected a file"),
+        (tmp_path, "is a folder"),
+        (link / "file", "cannot be written"),
+    ):
+        with pytest.raises(FileError, match=words):
+            export(net, path)
+    assert not (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({"gain": float("nan")}, "about must hold only what JSON can represent .*nan"),
+        ({"net": object()}, "about must hold only what JSON can represent"),
+        ({"a": json.loads("[" * 70 + "]" * 70)}, "nested deeper than 64 levels"),
+    ],
+)
+def test_about_that_could_not_be_read_back_is_not_written(tmp_path, about, words):
+    path = tmp_path / "chip.safetensors"
+    with pytest.raises(ValueError, match=words):
+        export(chip_net(sizes=(5,)), path, about=about)
+    assert not path.exists()
+
+
+def test_an_earlier_file_is_kept_if_the_disk_is_full(tmp_path, monkeypatch):
+    path = tmp_path / "chip.safetensors"
+    path.write_bytes(b"earlier")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(OSError, match="chip.safetensors cannot be written .No space left"):
+        export(chip_net(sizes=(5,)), path)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"earlier"

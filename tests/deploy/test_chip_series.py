@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from deploy.nets import chip_net, sound
-from nwavesdk.deploy import ChipSeries, draw_series
+from nwavesdk.deploy import ChipSeries, chip_series, draw_series
 from nwavesdk.deploy.chip_series import Tile, count_right, tile_for
 from nwavesdk.layers import Dropout, H1v1Layer, SpikingSequential, prepare_net
 from nwavesdk.metrics import accuracy_population
@@ -153,8 +153,42 @@ class TestDrawing:
         ):
             draw_series(net, x, labels[:39], 2, n=2)
         with pytest.raises(ValueError, match="got 0 chips, 40 recordings and 40 labels"):
-            draw_series(net, x, labels, 2, n=0)
+            count_right(net, x, labels, 2, [])
         assert net.training
+
+    @pytest.mark.parametrize(
+        ("option", "words"),
+        [
+            ({"n": 0}, "n must be a whole number from 1 to 100000, got 0"),
+            ({"n": 2**70}, "n must be a whole number from 1 to 100000, got 118"),
+            ({"seed": -1}, "seed must be a whole number from 0 to 4294967295, got"),
+            ({"seed": 2**70}, "seed must be a whole number from 0 to 4294967295, got"),
+            (
+                {"wanted": float("nan")},
+                "wanted must be a finite number of at least 0 and of at most 1, got nan",
+            ),
+            ({"wanted": 90}, "wanted must be a finite number of at least 0 and of at most 1, got"),
+        ],
+    )
+    def test_absurd_numbers_are_refused(self, drawn, option, words):
+        net, x, labels, _ = drawn
+        with pytest.raises(ValueError, match=words):
+            draw_series(net, x, labels, 2, **option)
+
+    def test_chips_that_do_not_fit_in_memory_together_are_drawn_in_blocks(self, drawn, monkeypatch):
+        net, x, labels, series = drawn
+        monkeypatch.setattr(chip_series, "MAX_DRAWN", 10_000)  # four chips
+        drawn_at_a_time = []
+        draw = chip_series._draw_chips
+        monkeypatch.setattr(
+            chip_series,
+            "_draw_chips",
+            lambda *args: drawn_at_a_time.append(len(args[2])) or draw(*args),
+        )
+        again = draw_series(net, x, labels, 2, n=25, seed=3)
+        assert again.accuracy == series.accuracy
+        assert sum(drawn_at_a_time) == 25
+        assert len(drawn_at_a_time) > 1
 
     def test_chips_of_a_recurrent_net_are_not_put_side_by_side(self):
         net = chip_net("h1v2", sizes=(12, 20), mismatch=True, recurrent=(0,))

@@ -121,6 +121,16 @@ def test_values_that_are_not_finite_are_found_whatever_the_bits(value, bits):
     )
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30, 1e-30])
+@pytest.mark.parametrize("chip", ["h1v1", "h1v2"])
+def test_absurd_time_constants_and_thresholds_are_found(chip, value):
+    net = chip_net(chip)
+    net[1].log_taus.fill_(torch.tensor(value).log())
+    net[3].thresholds.fill_(value)
+    assert rules(net) == {("1.taus", "tau_profiles", (0,)), ("3.thresholds", "threshold", (0,))}
+    assert f"{value:g} s, expected from 1e-06 to 100 s" in str(find_violations(net)[0])
+
+
 def test_a_front_end_after_neurons_is_a_violation():
     net = SpikingSequential(
         H1v2Frontend(16, 5), H1v2Layer(16, 2e-2), H1v2Frontend(16, 5), H1v2Layer(16, 2e-2)

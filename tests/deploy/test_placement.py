@@ -8,7 +8,7 @@ import pytest
 
 from deploy.nets import chip_net
 from nwavesdk.chip import Profile, load_profile
-from nwavesdk.deploy import place_layers
+from nwavesdk.deploy import place_layers, placement
 from nwavesdk.layers import H1v2Layer, H1v2Synapse, LIFLayer, LIFSynapse, SpikingSequential
 
 
@@ -183,3 +183,12 @@ def test_as_few_layers_are_split_as_possible():
         pieces = assert_valid(place_layers(net), net)
         assert sum(count > 1 for count in pieces.values()) == wanted, (sizes, recurrent)
     assert fits > 40
+
+
+def test_a_search_that_would_not_end_is_given_up(monkeypatch):
+    monkeypatch.setattr(placement, "MOST_TRIES", 5)
+    net = chip_net("h1v1", sizes=(7, 9, 11, 13, 15, 17), n_inputs=5, frontend=False)
+    with pytest.raises(
+        ValueError, match="no placement of 6 layers on 4 cores was found in 5 tries"
+    ):
+        place_layers(net)

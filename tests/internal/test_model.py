@@ -67,6 +67,21 @@ def test_an_error_is_one_line_with_place_expectation_and_value(content, message)
     assert all(piece in text for piece in pieces)
 
 
+def test_a_text_of_a_file_is_escaped_and_shortened_in_messages():
+    class Round(FrozenModel):
+        kind: Literal["round"]
+
+    class Flat(FrozenModel):
+        kind: Literal["flat"]
+
+    class Shape(FrozenModel):
+        shape: Annotated[Round | Flat, Field(discriminator="kind")]
+
+    with pytest.raises(ValueError, match=r"shape: input tag '\\x1b\[31mx+") as error:
+        Shape.of({"shape": {"kind": "\x1b[31m" + "x" * 5000}})
+    assert len(str(error.value)) < 900
+
+
 def test_an_error_of_many_problems_stays_short():
     content = {"seed": 1, "net": {"hidden": [0] * 1000}, "\x1b[31m" + "x" * 5000: 1}
     with pytest.raises(ValueError, match=r"net.hidden.4: .*\(got 0\); and 996 more$") as error:

@@ -6,11 +6,12 @@ Names that act on tensors are imported on first use: profiles and filters are re
 from typing import TYPE_CHECKING
 
 from nwavesdk.chip.filter_bank import FilterBank
-from nwavesdk.chip.profile import CHIPS, Energies, Entry, Power, Profile, load_profile
+from nwavesdk.chip.profile import CHIPS, TAU_RANGE, Energies, Entry, Power, Profile, load_profile
 from nwavesdk.internal.imports import import_on_use
 
 __all__ = [
     "CHIPS",
+    "TAU_RANGE",
     "ChargeLaw",
     "Energies",
     "Entry",

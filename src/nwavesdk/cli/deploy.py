@@ -49,9 +49,11 @@ def map_run(
     from nwavesdk.deploy import ChipRun
 
     chip_run = ChipRun.open(run, chip)
+    picture = None if no_plot else chip_run.picture_target("placement.png", plot)
     placement = chip_run.placement()
     power = chip_run.power()
-    picture = None if no_plot else chip_run.draw_placement(plot)
+    if picture is not None:
+        chip_run.draw_placement(picture)
     content = {
         "chip": placement.chip,
         "cores": placement.cores,
@@ -102,8 +104,10 @@ def draw_chips(
     from nwavesdk.deploy import ChipRun
 
     chip_run = ChipRun.open(run)
+    picture = None if no_plot else chip_run.picture_target("chips.png", plot)
     series = chip_run.series(n, seed, wanted)
-    picture = None if no_plot else chip_run.draw_series(series, plot)
+    if picture is not None:
+        chip_run.draw_series(series, picture)
     assumed = chip_run.profile.assumed("leak_mismatch", "threshold_mismatch", "synapse_mismatch")
     content: dict[str, Any] = {
         "accuracy": list(series.accuracy),

@@ -1,9 +1,11 @@
 """The chip file: integer weights, time constants, placement and profile of a net, in one file.
 
 It is a safetensors file. Its header has JSON under `chip`: the version of the format, the profile,
-the modules in order with their sizes, the placement, and data from the caller. Its tensors are, by
-module: `<name>.weight` and `<name>.recurrent_weights` as int8, and `<name>.log_taus` in the dtype
-of the net.
+the modules in order with their sizes, the placement, and data from the caller; and a checksum of
+the whole file under `sha256`. Its tensors are, by module: `<name>.weight` and
+`<name>.recurrent_weights` as int8, and `<name>.log_taus` in the dtype of the net.
+
+A file that is read is not trusted. `deploy/chip_header.py` has the schema.
 """
 
 import json
@@ -14,16 +16,34 @@ from typing import Any
 from torch import Tensor, nn
 
 from nwavesdk.chip import Profile, Quantizer
+from nwavesdk.deploy.chip_header import (
+    VERSION,
+    Header,
+    StoredLayer,
+    check_placement,
+    check_tensors,
+)
 from nwavesdk.deploy.limits import find_violations
-from nwavesdk.deploy.placement import place_layers
+from nwavesdk.deploy.placement import place_stages
 from nwavesdk.deploy.stages import Stage, stages_and_profile, weight_bits
-from nwavesdk.internal.files import write_atomically
+from nwavesdk.internal.checks import shown
+from nwavesdk.internal.files import (
+    UNSEALED,
+    FileError,
+    check_seal,
+    check_target,
+    parse_json,
+    read_bytes,
+    seal,
+    write_atomically,
+)
 from nwavesdk.internal.imports import require
 from nwavesdk.layers import SpikingSequential, family_of
 
-__all__ = ["export", "load_export", "read_header"]
+__all__ = ["export", "load_export", "pack_net", "read_header", "unpack_net"]
 
-VERSION = 1
+# A chip of 4,096 neurons with all-to-all weights has a quarter of this.
+MOST_BYTES = 64 * 2**20
 
 
 def export(
@@ -39,7 +59,7 @@ def export(
 
     Args:
         model: A net of chip modules that violates no limit; see `find_violations`.
-        path: The file to write. An existing file is replaced.
+        path: The file to write. An existing file is replaced, and a missing folder is made.
         profile: The chip. [the one that the net was built for]
         about: Data for the header that JSON can represent, such as the gain of the front end.
 
@@ -48,19 +68,39 @@ def export(
 
     Raises:
         TypeError: If the model is not a net of chip modules.
-        ValueError: If the net violates a limit of the chip. The message names the first violations,
-            and nothing is written.
+        ValueError: If the net violates a limit of the chip, or the file cannot be written or could
+            not be read back. Nothing is written then.
+        FileWriteError: If the disk is full.
     """
+    path = Path(path)
+    check_target(path, make_folders=True)
+    content = pack_net(model, profile, about)
+    header = read_header_of(content, path)
+    write_atomically(path, content, make_folders=True)
+    return header
+
+
+def pack_net(
+    model: nn.Module, profile: Profile | None = None, about: Mapping[str, Any] | None = None
+) -> bytes:
+    """The content of the chip file of a net; see `export`."""
     stages, chip = stages_and_profile(model, profile, "export")
-    _require_no_violations(model, chip)
+    try:
+        _check_limits(model, chip)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}: train it for the chip, or call nwavesdk.deploy.project(model) and test it "
+            "again."
+        ) from None
     bits = chip.count("weight_bits")
     header = {
         "version": VERSION,
         "profile": json.loads(chip.to_json()),
         "modules": [module for stage in stages for module in _describe_modules(stage, bits)],
-        "placement": [vars(piece) for piece in place_layers(model, chip).pieces],
+        "placement": [vars(piece) for piece in place_stages(stages, chip).pieces],
         "about": dict(about or {}),
     }
+    text = _header_text(header)
     tensors: dict[str, Tensor] = {}
     for stage in stages:
         for edge in stage.edges:
@@ -68,8 +108,26 @@ def export(
             tensors[edge.name] = quantizer.integers(edge.weight.detach()).cpu().contiguous()
         tensors[f"{stage.name}.log_taus"] = stage.layer.log_taus.detach().cpu().contiguous()
     safetensors = require("safetensors.torch", "train")
-    write_atomically(Path(path), safetensors.save(tensors, {"chip": json.dumps(header)}))
-    return header
+    content = seal(safetensors.save(tensors, {"chip": text, "sha256": UNSEALED}))
+    if len(content) > MOST_BYTES:
+        raise ValueError(
+            f"the net is too large for a chip file: {len(content):,} bytes, expected at most "
+            f"{MOST_BYTES:,}: make layers smaller."
+        )
+    return content
+
+
+def _header_text(header: Mapping[str, Any]) -> str:
+    """The header as JSON that `read_header` accepts."""
+    try:
+        text = json.dumps(header, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"export: about must hold only what JSON can represent ({error}), got "
+            f"{shown(header['about'])}: remove the rest."
+        ) from None
+    Header.of(parse_json(text.encode(), "the header of the chip file"), "export")
+    return text
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -78,22 +136,59 @@ def read_header(path: str | Path) -> dict[str, Any]:
     Raises:
         ValueError: If it is not a chip file, or damaged.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"{path} does not exist: write a chip file with `nwave export`.")
-    safetensors = require("safetensors", "train")
+    path = Path(path)
+    return read_header_of(read_bytes(path, MOST_BYTES), path)
+
+
+def read_header_of(content: bytes, path: Path) -> dict[str, Any]:
+    """The header of the content of a chip file, after all checks that need no tensor.
+
+    Args:
+        content: The whole file.
+        path: Its name, for errors.
+    """
+    metadata = _read_metadata(content, path)
+    if "sha256" in metadata:  # Files of earlier versions have no checksum.
+        check_seal(content, metadata.pop("sha256"), path)
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})["chip"])
-    except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
-        raise ValueError(
-            f"{path} is not a file of `nwave export`, or it is damaged: {error!r}"
-        ) from None
-    if header.get("version") != VERSION:
-        raise ValueError(
-            f"{path} has version {header.get('version')}, this nwavesdk reads version {VERSION}: "
-            "export the net again."
-        )
-    return dict(header)
+        header = parse_json(metadata.pop("chip", "").encode(), path)
+    except FileError as error:
+        raise _damaged(path, f"its header {error.what}") from None
+    version = header.get("version")
+    if version != VERSION:
+        what = f"has version {shown(version)}, this nwavesdk reads version {VERSION}"
+        raise FileError(path, what, "export the net again")
+    if metadata:
+        raise _damaged(path, f"unknown {shown(sorted(metadata))} in its header")
+    try:
+        parsed = Header.of(header)
+        check_placement(parsed, _chip_of(parsed))
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    return header
+
+
+def _read_metadata(content: bytes, path: Path) -> dict[str, str]:
+    """The texts in the header of a safetensors file: its length in 8 bytes, then JSON."""
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 + length:
+        raise _damaged(path, "it is shorter than its header says")
+    try:
+        metadata = parse_json(content[8 : 8 + length], path).get("__metadata__")
+    except FileError as error:
+        raise _damaged(path, f"its header {error.what}") from None
+    if not isinstance(metadata, dict) or not all(isinstance(t, str) for t in metadata.values()):
+        raise _damaged(path, "its header has no texts")
+    return metadata
+
+
+def _damaged(path: Path, reason: object) -> FileError:
+    what = f"is not a file of `nwave export`, or it is damaged ({str(reason).rstrip('.')})"
+    return FileError(path, what, "restore it, or export the net again")
+
+
+def _chip_of(header: Header) -> Profile:
+    return Profile.from_json(json.dumps(header.profile))
 
 
 def load_export(path: str | Path) -> SpikingSequential:
@@ -119,23 +214,43 @@ def load_export(path: str | Path) -> SpikingSequential:
         >>> torch.equal(net(x)[1], copy(x)[1])
         True
     """
-    header = read_header(path)
-    tensors = require("safetensors.torch", "train").load_file(path)
+    path = Path(path)
+    return unpack_net(read_bytes(path, MOST_BYTES), path)
+
+
+def unpack_net(content: bytes, path: Path) -> SpikingSequential:
+    """The net in the content of a chip file; see `load_export`.
+
+    Args:
+        content: The whole file.
+        path: Its name, for errors.
+
+    Raises:
+        FileError: If it is not the content of a chip file, or damaged.
+    """
+    header = Header.of(read_header_of(content, path))
+    chip = _chip_of(header)
     try:
-        return _build_net(header, tensors)
-    except (KeyError, TypeError, RuntimeError, StopIteration) as error:
-        raise ValueError(f"{path} is damaged: {error!r}") from None
+        tensors = require("safetensors.torch", "train").load(content)
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:  # a damaged file can raise anything
+        raise _damaged(path, error) from None
+    try:
+        check_tensors(header, tensors)
+        net = _build_net(header, chip, tensors)
+        _check_limits(net, chip)
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    return net
 
 
-def _require_no_violations(model: nn.Module, chip: Profile) -> None:
+def _check_limits(model: nn.Module, chip: Profile) -> None:
     violations = find_violations(model, chip)
     if violations:
         first = "; ".join(str(violation).rstrip(".") for violation in violations[:3])
         more = f" and {len(violations) - 3} more" if len(violations) > 3 else ""
-        raise ValueError(
-            f"the net violates limits of {chip.name}: {first}{more}: train it for the chip, or "
-            "call nwavesdk.deploy.project(model) and test it again."
-        )
+        raise ValueError(f"the net violates limits of {chip.name}: {first}{more}")
 
 
 def _describe_modules(stage: Stage, bits: int) -> list[dict[str, Any]]:
@@ -144,7 +259,7 @@ def _describe_modules(stage: Stage, bits: int) -> list[dict[str, Any]]:
         "kind": "frontend" if stage.is_frontend else "synapse",
         "name": stage.synapse_name,
         "size": [stage.n_inputs] if stage.is_frontend else [stage.n_inputs, stage.n_neurons],
-        "bits": stage.synapse.quantization_bits or bits,
+        "bits": int(stage.synapse.quantization_bits or bits),
     }
     layer = {
         "kind": "layer",
@@ -153,31 +268,29 @@ def _describe_modules(stage: Stage, bits: int) -> list[dict[str, Any]]:
         "dt": stage.layer.dt,
     }
     if stage.is_recurrent:
-        layer |= {"topology": "RC", "bits": stage.layer.quantization_bits or bits}
+        layer |= {"topology": "RC", "bits": int(stage.layer.quantization_bits or bits)}
     return [synapse, layer]
 
 
-def _build_net(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SpikingSequential:
-    profile = Profile.from_json(json.dumps(header["profile"]))
-    family = family_of(profile)
-    dtype = next(tensor.dtype for name, tensor in tensors.items() if name.endswith("log_taus"))
+def _build_net(header: Header, chip: Profile, tensors: Mapping[str, Tensor]) -> SpikingSequential:
+    """The net of a header whose tensors have been checked."""
+    family = family_of(chip)
+    dtype = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
     modules: list[nn.Module] = []
-    for entry in header["modules"]:
-        name = entry["name"]
-        bits = entry.get("bits")
-        options = {"quantization_bits": bits, "profile": profile}
-        if entry["kind"] == "layer":
-            log_taus = tensors[f"{name}.log_taus"]
-            options["layer_topology"] = entry.get("topology", "FF")
-            module = family.layer(*entry["size"], log_taus.exp(), entry["dt"], **options).to(dtype)
+    for entry in header.modules:
+        options: dict[str, Any] = {"quantization_bits": entry.bits, "profile": chip}
+        if isinstance(entry, StoredLayer):
+            log_taus = tensors[f"{entry.name}.log_taus"]
+            options["layer_topology"] = entry.topology
+            module = family.layer(*entry.size, log_taus.exp(), entry.dt, **options).to(dtype)
             module.log_taus.copy_(log_taus)
             key = "recurrent_weights"
         else:
-            kind = family.frontend if entry["kind"] == "frontend" else family.synapse
-            module = kind(*entry["size"], **options).to(dtype)
+            kind = family.frontend if entry.kind == "frontend" else family.synapse
+            module = kind(*entry.size, **options).to(dtype)
             key = "weight"
         modules.append(module)
-        if bits is not None:  # A layer without recurrence has no weights.
-            step = Quantizer(bits, profile.number("weight_limit")).step
-            getattr(module, key).data.copy_(tensors[f"{name}.{key}"].to(dtype) * step)
+        if entry.bits is not None:  # A layer without recurrence has no weights.
+            step = Quantizer(entry.bits, chip.number("weight_limit")).step
+            getattr(module, key).data.copy_(tensors[f"{entry.name}.{key}"].to(dtype) * step)
     return SpikingSequential(*modules)

@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from nwavesdk.chip import Profile, load_profile
-from nwavesdk.deploy.chip_file import export, load_export
+from nwavesdk.deploy.chip_file import pack_net, unpack_net
 from nwavesdk.deploy.chip_series import ChipSeries, draw_series
 from nwavesdk.deploy.consumption import Consumption, get_chip_consumption
 from nwavesdk.deploy.limits import Violation, find_violations
 from nwavesdk.deploy.placement import Placement, place_layers
 from nwavesdk.deploy.stages import chip_stages
-from nwavesdk.internal.files import write_atomically
+from nwavesdk.internal.files import check_target, printable, write_atomically
 from nwavesdk.layers import ChipInstance, SpikingSequential, prepare_net
 from nwavesdk.train import Run
 from nwavesdk.train.theme import LIGHT, Draw, Theme, render_png
@@ -53,14 +53,14 @@ class ChipRun:
         run = Run.open(path)
         if run.profile is None:
             raise ValueError(
-                f"{path} was not trained for a chip, and a chip does not have its neurons: train "
-                "with `nwave train --chip h1v2 --data FOLDER`."
+                f"{printable(path)} was not trained for a chip, and a chip does not have its "
+                "neurons: train with `nwave train --chip h1v2 --data FOLDER`."
             )
         profile = run.profile if chip is None else load_profile(chip)
         if profile.text("neuron") != run.profile.text("neuron"):
             raise ValueError(
-                f"{path} was trained for {run.profile.name}, whose neurons are not those of "
-                f"{profile.name}: train again with --chip {chip}."
+                f"{printable(path)} was trained for {run.profile.name}, whose neurons are not "
+                f"those of {profile.name}: train again with --chip {printable(chip)}."
             )
         return cls(run, profile)
 
@@ -77,7 +77,7 @@ class ChipRun:
         return place_layers(self.net, self.profile)
 
     def export(self, out: Path | None = None) -> tuple[Path, int]:
-        """Write the chip file, read it back, and compare the spikes of both on the validation set.
+        """Write the chip file, after comparing its spikes with the net's on the validation set.
 
         Args:
             out: The file. [`chip.safetensors` in the folder of the run]
@@ -86,10 +86,11 @@ class ChipRun:
             The file, and the number of spikes, all of which are equal.
 
         Raises:
-            ValueError: If the net violates a limit of the chip.
-            RuntimeError: If a spike differs. The file is then removed.
+            ValueError: If the net violates a limit of the chip, or the file cannot be written.
+            RuntimeError: If a spike differs. Nothing is written then.
         """
         path = out or self.run.folder.path / "chip.safetensors"
+        check_target(path, make_folders=True)
         config = self.run.config
         assert config.chip is not None
         about = {
@@ -99,15 +100,15 @@ class ChipRun:
             "gain": config.chip.gain,
             "recording_s": config.chip.duration,
         }
-        export(self.net, path, self.profile, about)
+        content = pack_net(self.net, self.profile, about)
         expected = self._validation_spikes(self.net)
-        read_back = self._validation_spikes(load_export(path))
+        read_back = self._validation_spikes(unpack_net(content, path))
         if not all(map(torch.equal, expected, read_back)):
-            path.unlink()
             raise RuntimeError(
-                f"{path}: the spikes of the exported net differ from those of the trained net. "
-                "This is a bug in nwavesdk, please report it."
+                f"{printable(path)} is not written: the spikes of the exported net differ from "
+                "those of the trained net. This is a bug in nwavesdk, please report it."
             )
+        write_atomically(path, content, make_folders=True)
         return path, int(sum(spk.sum() for spk in expected))
 
     def power(self) -> Consumption:
@@ -116,7 +117,13 @@ class ChipRun:
         return get_chip_consumption(self.net, spikes, self.run.config.net.dt, self.profile)
 
     def series(self, n: int, seed: int, wanted: float) -> ChipSeries:
-        """Test the net on `n` drawn chips and write their accuracies; see `draw_series`."""
+        """Test the net on `n` drawn chips and write their accuracies; see `draw_series`.
+
+        Raises:
+            ValueError: If an argument is out of its range, or the file cannot be written.
+        """
+        path = self.run.folder.path / f"chips-{seed}.json"
+        check_target(path)
         test = self.run.data.test
         series = draw_series(
             self.run.model(mismatch=True),
@@ -132,7 +139,6 @@ class ChipRun:
             "designed": series.designed,
             "accuracy": list(series.accuracy),
         }
-        path = self.run.folder.path / f"chips-{seed}.json"
         write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
         return series
 
@@ -150,11 +156,23 @@ class ChipRun:
             path, "chips.png", lambda theme: series_picture(series, self.profile.name, theme)
         )
 
+    def picture_target(self, name: str, path: Path | None = None) -> Path:
+        """The file of a picture, which is checked; call it before the work.
+
+        Args:
+            name: Its name among the run's pictures.
+            path: The file. [`name` among the run's pictures]
+
+        Raises:
+            FileError: If the file cannot be written.
+        """
+        path = path or self.run.folder.pictures / name
+        check_target(path, make_folders=True)
+        return path
+
     def _draw(self, path: Path | None, name: str, draw: Draw) -> Path:
-        if path is None:
-            self.run.folder.pictures.mkdir(exist_ok=True)
-            path = self.run.folder.pictures / name
-        write_atomically(path, render_png(draw, LIGHT))
+        path = self.picture_target(name, path)
+        write_atomically(path, render_png(draw, LIGHT), make_folders=True)
         return path
 
     @torch.no_grad()

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import Noise
-from nwavesdk.deploy.stages import Stage, chip_stages
+from nwavesdk.deploy.stages import Stage, check_finite, chip_stages
+from nwavesdk.internal.checks import finite_number, whole_number
 from nwavesdk.layers import ChipInstance, SpikingSequential, prepare_net
 from nwavesdk.layers.prepare import prepared_modules
 from nwavesdk.metrics import population_counts
@@ -35,6 +36,12 @@ SIDE_BY_SIDE = 1 << 21
 
 # Largest number of values of the widest layer in a tile: a quarter of a gigabyte.
 MAX_TILE = 1 << 26
+
+# Largest number of weights of the chips that are drawn at a time: a quarter of a gigabyte.
+MAX_DRAWN = 1 << 26
+
+# More chips would not change a quantile that anyone reads, and take minutes or hours.
+MOST_CHIPS = 100_000
 
 
 @dataclass(frozen=True)
@@ -94,16 +101,21 @@ def draw_series(
         x: Recordings, [B, T, N_in].
         labels: Their classes, [B].
         n_classes: Number of populations of the output layer.
-        n: Number of chips.
-        seed: Selects the chips.
-        wanted: Accuracy from which on a chip counts as good.
+        n: Number of chips, from 1 to 100,000.
+        seed: Selects the chips, from 0 to 2^32 - 1.
+        wanted: Accuracy from which on a chip counts as good, from 0 to 1.
 
     Raises:
         TypeError: If the model is not a net of chip modules.
-        ValueError: If there are no recordings or no chips, or not one label for each recording.
+        ValueError: If there are no recordings, if there is not one label for each recording, if an
+            argument is out of its range, or if the net holds a number that is not finite.
     """
     if not len(labels):
         raise ValueError("draw_series: got 0 recordings, expected at least 1.")
+    n = whole_number("draw_series", "n", n, most=MOST_CHIPS)
+    seed = whole_number("draw_series", "seed", seed, least=0, most=2**32 - 1)
+    wanted = finite_number("draw_series", "wanted", wanted, least=0, most=1)
+    check_finite(chip_stages(model, "draw_series"), "draw_series")
     was_training = model.training
     start = time.perf_counter()
     seeds = [chip_seed(seed, "chips", i, drawn=True) for i in range(n)]
@@ -179,13 +191,31 @@ def count_right(
         raise ValueError(
             f"count_right: got a tile of {tile.chips} chips, expected 1 for a recurrent net."
         )
-    chips = _draw_chips(model, stages, seeds, x)
-    right = torch.zeros(len(seeds), dtype=torch.int64)
+    check_finite(stages, "count_right")
+    n_weights = sum(edge.weight.numel() for stage in stages for edge in stage.edges)
+    block = max(1, MAX_DRAWN // (n_weights * tile.chips)) * tile.chips
+    counts = []
+    for first in range(0, len(seeds), block):
+        chips = _draw_chips(model, stages, seeds[first : first + block], x)
+        counts.append(_count_right_of(stages, chips, x, labels, n_classes, tile))
+    return torch.cat(counts)
+
+
+def _count_right_of(
+    stages: Sequence[Stage],
+    chips: Sequence[Sequence["_DrawnStage"]],
+    x: Tensor,
+    labels: Tensor,
+    n_classes: int,
+    tile: Tile,
+) -> Tensor:
+    """`count_right` for chips that are drawn."""
+    right = torch.zeros(len(chips), dtype=torch.int64)
     for x_tile, label_tile in zip(
         torch.split(x, tile.recordings), torch.split(labels, tile.recordings), strict=True
     ):
         shared = _run_shared_stages(stages, chips[0], x_tile)
-        for first in range(0, len(seeds), tile.chips):
+        for first in range(0, len(chips), tile.chips):
             group = chips[first : first + tile.chips]
             spk = _run_group(stages, group, shared)
             # [B, T, chips * N] -> [B * chips, T, N], each chip of each recording as a recording.

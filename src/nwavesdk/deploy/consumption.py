@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from nwavesdk.chip import Power, Profile
-from nwavesdk.deploy.stages import Stage, stages_and_profile, stored_weight
+from nwavesdk.deploy.stages import Stage, check_finite, stages_and_profile, stored_weight
 from nwavesdk.internal.checks import positive_number
 from nwavesdk.layers import Recording
 
@@ -54,7 +54,8 @@ def get_chip_consumption(
 
     Raises:
         TypeError: If the model is not a net of chip modules.
-        ValueError: If spikes are missing or have another shape, or if `dt` is not positive.
+        ValueError: If spikes are missing or have another shape, if `dt` is not positive, or if the
+            net holds a number that is not finite.
 
     Example:
         >>> import torch
@@ -66,6 +67,7 @@ def get_chip_consumption(
         True
     """
     stages, chip = stages_and_profile(model, profile, "get_chip_consumption")
+    check_finite(stages, "get_chip_consumption")
     dt = positive_number("get_chip_consumption", "dt", dt, "s")
     layer_spikes = _spikes_by_layer(stages, spikes)
     B, T = layer_spikes[0].shape[:2]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nwavesdk.chip import Profile, disagreeing_weights
-from nwavesdk.deploy.placement import place_layers
+from nwavesdk.chip import TAU_RANGE, Profile, disagreeing_weights
+from nwavesdk.deploy.placement import place_stages
 from nwavesdk.deploy.stages import Stage, stages_and_profile, stored_weight, weight_bits
 from nwavesdk.layers import Edge
 
@@ -70,7 +70,7 @@ def find_violations(model: nn.Module, profile: Profile | None = None) -> list[Vi
             violations += _weight_violations(edge, chip)
         violations += _neuron_violations(stage, chip)
     try:
-        place_layers(model, chip)
+        place_stages(stages, chip)
     except ValueError as error:
         violations.append(Violation("net", "placement", None, "", str(error)))
     return violations
@@ -145,14 +145,19 @@ def _weight_violations(edge: Edge, chip: Profile) -> Iterator[Violation]:
 def _neuron_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
     """Time constants that the chip does not have, and thresholds that are not the chip's."""
     available = torch.tensor(chip.tau_profiles)
+    shortest, longest = TAU_RANGE
     for i, tau in enumerate(stage.layer.taus.detach().reshape(-1).tolist()):
         distance = (available - tau).abs()
-        if len(available) and float(distance.min()) > 1e-5 * tau:
+        # Written so that NaN is outside, too. The margin is that of float32.
+        if not shortest * (1 - 1e-6) <= tau <= longest * (1 + 1e-6):
+            text = f"time constant {tau:g} s, expected from {shortest:g} to {longest:g} s"
+            yield Violation(f"{stage.name}.taus", "tau_profiles", (i,), tau, text)
+        elif len(available) and float(distance.min()) > 1e-5 * tau:
             nearest = available[distance.argmin()].item()
             text = f"time constant {tau:g} s is not one of the chip's, the nearest is {nearest:g} s"
             yield Violation(f"{stage.name}.taus", "tau_profiles", (i,), tau, text)
     threshold = chip.number("threshold")
     for i, value in enumerate(stage.layer.thresholds.detach().reshape(-1).tolist()):
-        if abs(value - threshold) > 1e-6 * threshold:
+        if not abs(value - threshold) <= 1e-6 * threshold:
             text = f"threshold {value:g}, expected the chip's {threshold:g}"
             yield Violation(f"{stage.name}.thresholds", "threshold", (i,), value, text)

@@ -1,16 +1,20 @@
 """Placement: which neurons of a net go on which core of a chip."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, combinations
+from dataclasses import dataclass, field
+from itertools import accumulate, combinations, count
 from typing import NamedTuple
 
 from torch import nn
 
 from nwavesdk.chip import Profile
-from nwavesdk.deploy.stages import Stage, stages_and_profile
+from nwavesdk.deploy.stages import Stage, check_finite, stages_and_profile
 
-__all__ = ["Piece", "Placement", "place_layers"]
+__all__ = ["Piece", "Placement", "place_layers", "place_stages"]
+
+# A search ends after so many tries, which take some seconds. Nets for the shipped chips need fewer
+# than a thousand.
+MOST_TRIES = 300_000
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def place_layers(model: nn.Module, profile: Profile | None = None) -> Placement:
 
     Raises:
         TypeError: If the model is not a net of chip modules.
-        ValueError: If the net does not fit; the message says why.
+        ValueError: If the net does not fit, or its numbers are not finite; the message says why.
 
     Example:
         >>> from nwavesdk.layers import H1v2Frontend, H1v2Layer, H1v2Synapse, SpikingSequential
@@ -91,11 +95,17 @@ def place_layers(model: nn.Module, profile: Profile | None = None) -> Placement:
         core 2: 90/100  layer 3 [0…89] at 0
     """
     stages, chip = stages_and_profile(model, profile, "place_layers")
+    check_finite(stages, "place_layers")
+    return place_stages(stages, chip)
+
+
+def place_stages(stages: Sequence[Stage], chip: Profile) -> Placement:
+    """Place the layers of stages; see `place_layers`."""
     _require_room(stages, chip)
     search = _Search([stage.n_neurons for stage in stages], chip.cores, chip.count("sign_block"))
     splittable = [layer for layer, stage in enumerate(stages) if not stage.is_recurrent]
-    for count in range(len(splittable) + 1):
-        for split in combinations(splittable, count):
+    for n_split in range(len(splittable) + 1):
+        for split in combinations(splittable, n_split):
             shares = search.shares(split)
             if shares is not None:
                 return Placement(chip.name, chip.cores, _pieces(stages, shares, chip.cores))
@@ -152,11 +162,13 @@ class _Search:
         sizes: Number of neurons of each layer.
         cores: Number of neurons of each core.
         block: Layers are split at multiples of this number.
+        tries: Counts the partial packings that were tried.
     """
 
     sizes: Sequence[int]
     cores: tuple[int, ...]
     block: int
+    tries: Iterator[int] = field(default_factory=count)
 
     def shares(self, split: tuple[int, ...]) -> list[_Share] | None:
         """All neurons on cores, with the layers in `split` split, or None if they do not fit."""
@@ -178,19 +190,29 @@ class _Search:
 
         Of all packings that leave the same free sizes, in any order, only the first is returned.
         """
-        # Sorted free sizes -> (free neurons by core, core of each size so far).
-        states: dict[tuple[int, ...], tuple[list[int], list[int]]] = {
-            tuple(sorted(self.cores)): (list(self.cores), [])
-        }
-        for size in sizes:
-            extended: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
-            for free, chosen in states.values():
-                for core, available in enumerate(free):
-                    if available >= size:
-                        left = [*free[:core], available - size, *free[core + 1 :]]
-                        extended.setdefault(tuple(sorted(left)), (left, [*chosen, core]))
-            states = extended
-        return (chosen for _, chosen in states.values())
+        seen: set[tuple[int, tuple[int, ...]]] = set()
+        # (free neurons by core, core of each size so far); the last one is the next to try.
+        packings: list[tuple[list[int], list[int]]] = [(list(self.cores), [])]
+        while packings:
+            free, chosen = packings.pop()
+            state = (len(chosen), tuple(sorted(free)))
+            if state in seen:
+                continue
+            seen.add(state)
+            if next(self.tries) >= MOST_TRIES:
+                raise ValueError(
+                    f"no placement of {len(self.sizes)} layers on {len(self.cores)} cores was "
+                    f"found in {MOST_TRIES:,} tries: make layers smaller or fewer."
+                )
+            if len(chosen) == len(sizes):
+                yield chosen
+                continue
+            size = sizes[len(chosen)]
+            for core in reversed(range(len(free))):
+                # Cores with equally many free neurons are alike; the first one is taken.
+                if free[core] >= size and free[core] not in free[:core]:
+                    left = [*free[:core], free[core] - size, *free[core + 1 :]]
+                    packings.append((left, [*chosen, core]))
 
     def _free(self, shares: Sequence[_Share]) -> list[int]:
         free = list(self.cores)

@@ -1,5 +1,6 @@
 """A net of chip modules as a list of stages: weights, then the neurons that they drive."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,7 +18,14 @@ from nwavesdk.layers import (
     find_edges,
 )
 
-__all__ = ["Stage", "chip_stages", "stages_and_profile", "stored_weight", "weight_bits"]
+__all__ = [
+    "Stage",
+    "check_finite",
+    "chip_stages",
+    "stages_and_profile",
+    "stored_weight",
+    "weight_bits",
+]
 
 FRONTENDS = (H1v1Frontend, H1v2Frontend)
 # Modules that do nothing in a deployed net.
@@ -127,6 +135,26 @@ def _stage(name: str, net: NetEdges, caller: str) -> Stage:
     if len(layer.features) != 1:
         raise TypeError(f"{title} has neurons of shape {layer.features}, expected one dimension.")
     return Stage(edges[0].module_name, edges[0].module, name, layer, edges)
+
+
+def check_finite(stages: Sequence[Stage], caller: str) -> None:
+    """Check that weights, time constants and thresholds are finite.
+
+    Raises:
+        ValueError: If a number is not finite. The message names its tensor.
+    """
+    for stage in stages:
+        tensors = {edge.name: edge.weight for edge in stage.edges}
+        tensors[f"{stage.name}.taus"] = stage.layer.taus
+        tensors[f"{stage.name}.thresholds"] = stage.layer.thresholds
+        for name, tensor in tensors.items():
+            values = tensor.detach()
+            bad = values[~values.isfinite()]
+            if bad.numel():
+                raise ValueError(
+                    f"{caller}: {name} holds {bad.flatten()[0].item():g}, expected finite numbers: "
+                    "train the net again, or restore it."
+                )
 
 
 def stages_and_profile(

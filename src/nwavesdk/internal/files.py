@@ -136,7 +136,7 @@ def check_target(path: Path, make_folders: bool = False) -> None:
 
 def _check_parent(path: Path, make_folders: bool) -> None:
     parents = path.absolute().parents
-    folder = next(parent for parent in parents if parent.exists() or not make_folders)
+    folder = next(parent for parent in parents if os.path.lexists(parent) or not make_folders)
     if not folder.is_dir():
         raise FileError(path, "cannot be written (its folder does not exist)", "make the folder")
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -69,7 +69,8 @@ def describe_errors(error: ValidationError, owner: str = "", name: str = "") -> 
 
 
 def _describe_one(details: Any, name: str) -> str:
-    message = details["msg"].removeprefix("Value error, ")
+    # A message may repeat a text of the file.
+    message = printable(details["msg"].removeprefix("Value error, "))[:500]
     place = ".".join(printable(part)[:100] for part in (name, *details["loc"]) if part != "")
     if details["type"] == "missing":
         return f"{place}: missing"
