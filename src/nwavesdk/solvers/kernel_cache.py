@@ -1,108 +1,136 @@
-"""The disk cache of compiled kernels: source texts, stored under their hash, imported as modules.
+"""The disk cache of compiled kernels: one file per kernel, which later processes load.
 
 This is the only file that reads or writes the cache. The CPU kernels, the sparse products and the
 Triton kernels all load their source text through it.
 
-Why the texts are files: numba's own disk cache never hits for functions made in closures, because
-their pickles differ between processes. A rendered file is a module like any other, so later
-processes find its compiled code next to it, in `__pycache__`.
+Design requirements:
 
-The folder is `NWAVESDK_CACHE`, or `~/.cache/nwavesdk`. If it is not writable, one warning is given
-and a temporary folder serves this process.
+- A text is compiled from memory and never read from disk, neither as source nor as bytecode.
+  Tracebacks, debuggers and Triton find it in `linecache`.
+- An entry is machine code in a pickle, which runs code when it is loaded. So only a folder that
+  nobody else can write is read, and only files in it that belong to the user.
+- The checksum of an entry covers its name and its content and is compared before anything is
+  unpickled. A damaged entry is compiled again.
+- An entry is complete or absent. Its name has the text, the types, the processor and the versions
+  of the compiler in it, so processes that write the same entry write the same code.
+- A cache that cannot be used costs time and gives one warning; results do not change.
+
+numba's own disk cache does not meet them: it unpickles whatever it finds, it writes an index that
+two processes can write over each other, and `NUMBA_CACHE_DIR` moves it. Only its interface is used.
+
+Threat model. Trusted are the user's own account and root: code that runs as one of them can change
+this package as well. Not trusted are all other users of the machine, who may own or write the
+folder that was named, a folder above it, or files in it; such a folder is refused, and such files
+are not loaded. Damage by disks and by killed processes is detected. The checksum is no signature:
+an entry that the user copied from elsewhere into the cache is run. Access lists (ACLs) count only
+as far as the permissions of the group show them.
+
+The folder is `compiled` in `NWAVESDK_CACHE`, or in `~/.cache/nwavesdk`.
 """
 
-import hashlib
-import importlib.util
+import atexit
+import linecache
 import os
+import pickle
+import shutil
+import stat
 import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numba
+from numba.core.caching import NullCache
+from numba.core.ccallback import CFunc
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
+from numba.core.sigutils import normalize_signature
 
-__all__ = ["COMPILE_LOCK", "compile_or_heal", "kernel_folder", "load_python_kernels", "load_source"]
+from nwavesdk.internal.files import (
+    FileError,
+    printable,
+    read_bytes,
+    remove_drafts,
+    write_atomically,
+)
+from nwavesdk.internal.owners import check_private, check_writers
 
-COMPILE_LOCK = threading.Lock()  # one thread at a time writes a text or compiles
+__all__ = [
+    "COMPILE_LOCK",
+    "KernelCache",
+    "PythonKernel",
+    "compile_native",
+    "kernel_folder",
+    "load_python_kernels",
+    "load_source",
+]
+
+COMPILE_LOCK = threading.Lock()  # one thread at a time loads a text or compiles
+
+# Layout of an entry: MAGIC, the SHA-256 of the file's name and the payload, and the payload.
+MAGIC = b"nwave kernel 1\n"
+HEAD_BYTES = len(MAGIC) + sha256().digest_size
+MOST_ENTRY_BYTES = 64 * 2**20  # ours have up to 200 kilobytes
+
+# Age from which a draft belongs to a process that was killed [s].
+STALE_SECONDS = 3600
+
+_OWN_FOLDER = "set NWAVESDK_CACHE to a folder of your own"
 
 
-@cache
-def kernel_folder() -> Path:
-    """The folder of the rendered kernels. It is writable."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "nwavesdk")
-    home = os.environ.get("NWAVESDK_CACHE") or default
-    folder = Path(home, "kernels")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        folder = Path(tempfile.mkdtemp(prefix="nwavesdk-kernels-"))
-        warnings.warn(
-            f"the kernel cache {home} cannot be written ({error}): kernels are compiled again in "
-            "every process; set NWAVESDK_CACHE to a folder that is writable.",
-            stacklevel=2,
-        )
-        return folder
+# Source texts
 
 
-def load_source(name: str, compiler: str, text: str) -> tuple[ModuleType, Path]:
-    """Import `text` as a module from a file of the cache.
+def load_source(name: str, text: str) -> ModuleType:
+    """Run `text` as a module.
 
     Args:
-        name: Start of the file name, for people who look into the folder.
-        compiler: Name or version of the compiler. It is part of the hash.
+        name: Start of the module's name, for people who read a traceback.
         text: The source text.
 
     Returns:
-        The module and the path of its file.
+        The module. Its name has the hash of the text in it.
     """
-    digest = hashlib.sha256(f"{compiler}\n{text}".encode()).hexdigest()[:20]
-    name = f"nwavesdk_{name}_{digest}"
+    name = f"nwavesdk_{name}_{sha256(text.encode()).hexdigest()[:20]}"
+    # Names in <> are never looked up on disk. Without a time, linecache keeps the lines.
+    file = f"<{name}>"
+    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
+    module = ModuleType(name)
     with COMPILE_LOCK:
-        path = kernel_folder() / f"{name}.py"
-        if not path.exists() or path.read_bytes() != text.encode():
-            # The file appears under its name only when it is complete: other processes read it.
-            draft = path.with_suffix(f".{os.getpid()}.tmp")
-            draft.write_bytes(text.encode())
-            draft.replace(path)
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return module, path
+        exec(compile(text, file, "exec", dont_inherit=True), vars(module))
+    return module
 
 
 def load_python_kernels(name: str, text: str) -> ModuleType:
-    """Import a numba source text whose kernels are called from Python.
+    """Run a numba source text whose kernels are called from Python.
 
     Args:
-        name: Start of the file name, for people who look into the folder.
+        name: Start of the module's name.
         text: The whole source. Equal texts share their compiled code.
 
     Returns:
         The module. Those of its functions that release the GIL are its kernels.
     """
-    module, path = load_source(name, numba.__version__, text)
+    module = load_source(name, text)
     for entry, function in list(vars(module).items()):
         if getattr(function, "targetoptions", {}).get("nogil"):
-            setattr(module, entry, PythonKernel(function, path))
+            setattr(module, entry, PythonKernel(function))
     return module
 
 
 class PythonKernel:
     """A compiled function that Python calls, for kernels whose arguments have several types."""
 
-    def __init__(self, function: Any, path: Path) -> None:
+    def __init__(self, function: Any) -> None:
         self.function = function
-        self.path = path
+        function._cache = KernelCache(function.py_func)
         self.compiled: set[tuple[type, ...]] = set()  # argument types known to be compiled
 
     def __call__(self, *arguments: Any) -> None:
@@ -110,22 +138,171 @@ class PythonKernel:
         if kinds not in self.compiled:
             types = tuple(numba.typeof(a) for a in arguments)
             with COMPILE_LOCK:
-                compile_or_heal(lambda: self.function.compile(types), self.path)
+                self.function.compile(types)
                 self.compiled.add(kinds)
         self.function(*arguments)
 
 
-def compile_or_heal(build: Callable[[], Any], path: Path) -> Any:
-    """Call `build`; if the compiled files of the module at `path` are damaged, delete and retry."""
+def compile_native(function: Any, signature: str) -> Any:
+    """Compile a function of a text to a C function, which has an `address`, under the lock."""
+    kernel: Any = CFunc(function, normalize_signature(signature), {}, {"error_model": "numpy"})
+    kernel._cache = KernelCache(function)
+    kernel.compile()
+    return kernel
+
+
+# Entries
+
+
+class KernelCache(NullCache):
+    """The cache of one function, as numba calls it.
+
+    Args:
+        function: A function of a text that `load_source` has run.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self.name = f"{function.__module__}.{function.__qualname__}"
+
+    def load_overload(self, types: object, target: Any) -> Any:
+        """The compiled function for these argument types, or None without an intact entry."""
+        target.refresh()
+        path = self._path(types, target.codegen())
+        try:
+            payload = None if path is None else _read_entry(path)
+            if payload is None:
+                return None
+            return CompileResult._rebuild(target, *pickle.loads(payload))
+        except Exception as error:  # an intact pickle may still be one that cannot be rebuilt
+            assert path is not None
+            what = error.what if isinstance(error, FileError) else repr(error)
+            _warn_once(
+                "damage",
+                f"the kernel cache {printable(path.parent)} was damaged "
+                f"({path.name} {printable(what)}): compiled again.",
+            )
+            return None
+
+    def save_overload(self, types: object, result: Any) -> None:
+        """Store a compiled function; a failure gives one warning."""
+        path = self._path(types, result.codegen)
+        if path is None or result.library.has_dynamic_globals:
+            return
+        payload = dumps(result._reduce())
+        content = MAGIC + _checksum(path, payload) + payload
+        try:
+            write_atomically(path, content, flush=False, mode=0o600)
+        except (OSError, FileError) as error:
+            reason = error.what if isinstance(error, FileError) else error.strerror
+            _warn_once(
+                "write",
+                f"the kernel cache {printable(path.parent)} cannot be written ({reason}): kernels "
+                "stay in memory, and every process compiles them again; free the disk, or set "
+                "NWAVESDK_CACHE to a folder that is writable.",
+            )
+
+    def _path(self, types: object, codegen: Any) -> Path | None:
+        folder = kernel_folder()
+        if folder is None:
+            return None
+        compiler = numba.__version__, sys.implementation.cache_tag
+        key = f"{types}\n{codegen.magic_tuple()}\n{compiler}"
+        return folder / f"{self.name}.{sha256(key.encode()).hexdigest()[:20]}.kernel"
+
+
+def _read_entry(path: Path) -> bytes | None:
+    """The payload of an entry; None if there is none.
+
+    Raises:
+        FileError: If it is damaged, or others may have written it.
+    """
     try:
-        return build()
-    except Exception as error:
-        files = list((path.parent / "__pycache__").glob(f"{path.stem}.*"))
-        if not files or isinstance(error, numba.core.errors.NumbaError):
-            raise
-        warnings.warn(
-            f"the kernel cache {path.parent} was damaged ({error!r}): compiled again.", stacklevel=5
-        )
-        for file in files:
-            file.unlink(missing_ok=True)
-        return build()
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise FileError(path, "is not a regular file")
+    check_writers(path, _OWN_FOLDER)
+    content = read_bytes(path, MOST_ENTRY_BYTES)
+    payload = content[HEAD_BYTES:]
+    if content[:HEAD_BYTES] != MAGIC + _checksum(path, payload):
+        raise FileError(path, "has a wrong checksum")
+    return payload
+
+
+def _checksum(path: Path, payload: bytes) -> bytes:
+    # With the name, so that an entry under another name is not taken for that one.
+    return sha256(path.name.encode() + b"\n" + payload).digest()
+
+
+# The folder
+
+
+@cache
+def kernel_folder() -> Path | None:
+    """The folder of the compiled kernels, which nobody else can write.
+
+    If the named folder cannot be used, one warning is given, and a new temporary folder serves this
+    process and its forks.
+
+    Returns:
+        The folder, without links in its path; None if there is none, not even a temporary one.
+    """
+    try:
+        folder = _named_folder()
+        _create_private(folder)
+        check_private(folder, _OWN_FOLDER)
+    except (FileError, OSError) as error:
+        _warn_once("folder", f"the kernel cache is not used, every process compiles again: {error}")
+        return _temporary_folder()
+    with suppress(OSError):
+        remove_drafts(folder, older_than=STALE_SECONDS)
+    return folder
+
+
+def _named_folder() -> Path:
+    home = os.environ.get("NWAVESDK_CACHE")
+    if not home:
+        try:
+            caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        except RuntimeError:
+            raise FileError("the home folder", "is not known", _OWN_FOLDER) from None
+        home = os.path.join(caches, "nwavesdk")
+    # From here on the path has no links, so nobody can make it lead elsewhere after the check.
+    return Path(os.path.realpath(home), "compiled")
+
+
+def _create_private(folder: Path) -> None:
+    try:
+        for path in reversed((folder, *folder.parents)):
+            if not path.exists():
+                path.mkdir(0o700, exist_ok=True)
+    except OSError as error:
+        what = f"cannot be created ({error.strerror})"
+        raise FileError(folder, what, "set NWAVESDK_CACHE to a folder that is writable") from None
+
+
+def _temporary_folder() -> Path | None:
+    try:
+        folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="nwavesdk-kernels-")))
+        atexit.register(_remove_own_folder, folder, os.getpid())
+        check_private(folder, _OWN_FOLDER)
+    except (OSError, FileError):
+        return None
+    return folder
+
+
+def _remove_own_folder(folder: Path, owner: int) -> None:
+    # A forked child may end before its parent, which still uses the folder.
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+_warned: set[str] = set()
+
+
+def _warn_once(kind: str, text: str) -> None:
+    """Give the first warning of a kind in this process."""
+    if kind not in _warned:
+        _warned.add(kind)
+        warnings.warn(text, stacklevel=2)

@@ -1,17 +1,15 @@
 """The serial solver on the CPU: one compiled pass forward and one backward.
 
-`render` writes the source text of the kernels, `kernel_cache` imports it, and `NativeKernel`
+`render` writes the source text of the kernels, `kernel_cache` runs it, and `NativeKernel`
 compiles a loop over time on its first call and runs it on all threads without Python.
 """
 
 from array import array
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numba
 import torch
 from torch import Tensor
 
@@ -19,7 +17,7 @@ from nwavesdk.dynamics import Neuron
 from nwavesdk.solvers.cpu.render import render_kernels
 from nwavesdk.solvers.cpu.rows import SHARED_BATCH, WIDTH
 from nwavesdk.solvers.cpu.threads import keep_large_blocks, run_native, thread_count
-from nwavesdk.solvers.kernel_cache import COMPILE_LOCK, compile_or_heal, load_source
+from nwavesdk.solvers.kernel_cache import COMPILE_LOCK, compile_native, load_source
 from nwavesdk.solvers.problem import (
     Problem,
     Solution,
@@ -55,10 +53,10 @@ def cpu_kernels(
     kernels, so surrogates that differ in them alone share one kernel.
     """
     text = render_kernels(neuron, dtype, surrogate, parameters, **options)
-    module, path = load_source(neuron.name, numba.__version__, text)
+    module = load_source(neuron.name, text)
     natives = {name: f for name, f in vars(module).items() if name.endswith("_native")}
     return SimpleNamespace(
-        **{name.removesuffix("_native"): NativeKernel(f, path) for name, f in natives.items()}
+        **{name.removesuffix("_native"): NativeKernel(f) for name, f in natives.items()}
     )
 
 
@@ -71,9 +69,8 @@ class NativeKernel:
     of float64 numbers for a tuple. `render` writes the code that reads the block.
     """
 
-    def __init__(self, function: Any, path: Path) -> None:
+    def __init__(self, function: Any) -> None:
         self.function = function
-        self.path = path
         self.compiled: Any = None
 
     def __call__(self, jobs: int, arguments: Sequence[Any], *, serial: bool) -> None:
@@ -86,7 +83,7 @@ class NativeKernel:
         """
         if self.compiled is None:
             with COMPILE_LOCK:
-                self.compiled = self.compiled or compile_or_heal(self._compile, self.path)
+                self.compiled = self.compiled or compile_native(self.function, "void(int64)")
         threads = 1 if serial else thread_count(jobs)
         words = [0, jobs, threads]
         numbers = array("d")  # lives until the call returns: the block holds its address
@@ -101,9 +98,6 @@ class NativeKernel:
                 words += a.shape
         block = array("q", words)
         run_native(self.compiled.address, block.buffer_info()[0], threads)
-
-    def _compile(self) -> Any:
-        return numba.cfunc("void(int64)", cache=True, error_model="numpy")(self.function)
 
 
 # Host code

@@ -120,7 +120,7 @@ def gpu_kernels(
     """The module of Triton kernels for `neuron`; for the arguments see `render_triton`."""
     name = str(dtype).removeprefix("torch.")
     text = render_triton(neuron, name, surrogate, parameters, **options)
-    return load_source(f"gpu_{neuron.name}", "triton", text)[0]
+    return load_source(f"gpu_{neuron.name}", text)
 
 
 def _block(lanes: int) -> int:

@@ -138,7 +138,7 @@ def add_listed_rows(out, r, width, rows, listed, p, end, values, q):
 # Kernels
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, error_model="numpy")
 def pack_bits(first, last, x, limit, words, counts, seen):
     """Bits and counts of the rows of x.
 
@@ -166,7 +166,7 @@ def pack_bits(first, last, x, limit, words, counts, seen):
         seen[0] += count
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, error_model="numpy")
 def pick_values(first, last, x, words, start, values):
     """The non-zeros of the rows of x, one after the other."""
     columns = np.empty(x.shape[1] + 4, np.int32)
@@ -178,7 +178,7 @@ def pick_values(first, last, x, words, start, values):
             values[start[r] + p] = x[r, columns[p]]
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, error_model="numpy")
 def sum_weight_rows(first, last, words, start, values, weight, out):
     """Rows of x @ weight: each adds up the rows of `weight` that its non-zeros choose."""
     columns = np.empty(weight.shape[0] + 4, np.uint32)
@@ -192,7 +192,7 @@ def sum_weight_rows(first, last, words, start, values, weight, out):
         add_listed_rows(out, r, width, weight, columns, 0, end, values, start[r])
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, error_model="numpy")
 def order_by_input(first, last, size, words, start, values, ends, order, moved):
     """For blocks of `size` rows: the non-zeros in the order of inputs, and then of rows.
 
@@ -229,7 +229,7 @@ def order_by_input(first, last, size, words, start, values, ends, order, moved):
                 ends[b, columns[p]] = place + 1
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, error_model="numpy")
 def sum_gradient_rows(first, last, cuts, size, start, ends, order, moved, grad, out):
     """Rows cuts[first]…cuts[last] of xᵀ @ grad: sums of rows of `grad` where an input is active.
 

@@ -1,0 +1,87 @@
+"""Ownership of files: whether another user of the machine can decide what is in a folder.
+
+The rules are those of sshd's StrictModes, but sticky folders and groups of one user are allowed.
+Access lists (ACLs) count only as far as the permissions of the group show them.
+"""
+
+import os
+import shlex
+import stat
+from pathlib import Path
+
+from nwavesdk.internal.files import FileError, printable
+
+__all__ = ["check_private", "check_writers"]
+
+
+def check_private(folder: Path, remedy: str) -> None:
+    """Reject a folder in which anyone but the user can decide what is there.
+
+    Args:
+        folder: The folder, in a path without links.
+        remedy: What to do about a folder that others own, for errors.
+
+    Raises:
+        FileError: If it belongs to another user, if a folder above it belongs to anyone but the
+            user and root, or if others can write one of them. In a sticky folder, such as /tmp,
+            others cannot replace what belongs to the user.
+    """
+    for path in (folder, *folder.parents):
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            raise FileError(path, "is not a folder", remedy)
+        check_writers(path, remedy, is_above=path != folder)
+
+
+def check_writers(path: Path, remedy: str, *, is_above: bool = False) -> None:
+    """Reject a file or a folder that others own or can write; a link is not followed.
+
+    Args:
+        path: The file or the folder.
+        remedy: What to do about what others own, for errors.
+        is_above: Whether it is a folder above the one in question: root may own it, too, and others
+            may write it if it is sticky.
+
+    Raises:
+        FileError: If others own it or can write it.
+    """
+    if os.name != "posix":
+        return
+    status = os.lstat(path)
+    owners = {os.geteuid()} | ({0, _unmapped_owner()} if is_above else set())
+    if status.st_uid not in owners:
+        raise FileError(path, f"belongs to the user {status.st_uid}", remedy)
+    is_shared = bool(status.st_mode & stat.S_IWOTH)
+    if status.st_mode & stat.S_IWGRP:
+        is_shared |= not _is_private_group(status.st_gid, status.st_uid)
+    if is_shared and not (is_above and status.st_mode & stat.S_ISVTX):
+        what = f"can be written by others (mode {stat.S_IMODE(status.st_mode):04o})"
+        command = f"chmod go-w {printable(shlex.quote(str(path)))}"
+        raise FileError(path, what, f"run `{command}`, or {remedy}")
+
+
+def _is_private_group(group: int, user: int) -> bool:
+    """Whether a user is the only member of a group, such as the group that is named like them."""
+    import grp
+    import pwd
+
+    try:
+        name = pwd.getpwuid(user).pw_name
+        members = {*grp.getgrgid(group).gr_mem}
+    except KeyError:
+        return False
+    # A server may not list its users. A list without this user is therefore no proof.
+    members |= {each.pw_name for each in pwd.getpwall() if each.pw_gid == group}
+    return members == {name}
+
+
+def _unmapped_owner() -> int:
+    """The owner that a container reports for users that it does not map; without these, root.
+
+    The root of the host is one of them.
+    """
+    try:
+        mapped = Path("/proc/self/uid_map").read_text().split()[2::3]
+        unmapped = int(Path("/proc/sys/kernel/overflowuid").read_text())
+    except (OSError, ValueError):
+        return 0
+    return 0 if "4294967295" in mapped else unmapped
