@@ -6,6 +6,7 @@ from pathlib import Path
 from typer.testing import Result
 
 from cli.command import json_object, nwave
+from nwavesdk.train import RunFolder
 
 
 def test_train_prints_one_object_and_its_progress(
@@ -14,7 +15,7 @@ def test_train_prints_one_object_and_its_progress(
     out, result = trained
     assert result.exit_code == 0
     report = json_object(result)
-    assert report == {"run": str(out), **json.loads((out / "result.json").read_text())}
+    assert report == {"run": str(out), **RunFolder(out).read_result()}
     assert report["seed"] == 5
     assert "epoch   2/2" in result.stderr
     assert json.loads((out / "config.json").read_text())["net"]["hidden"] == [16, 8]

@@ -1,19 +1,23 @@
 """The checkpoint and the model file: written and read back; damaged files are errors."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 pytest.importorskip("safetensors")
 pytest.importorskip("lightning")
 
 from nwavesdk.data import Standard
+from nwavesdk.internal.files import FileError, FileWriteError
+from nwavesdk.layers import LIFLayer
 from nwavesdk.train import BrokenRunError, Run, RunConfig
-from nwavesdk.train.checkpoint import AtomicCheckpointIO, load_model, save_model
+from nwavesdk.train.checkpoint import load_model, read_checkpoint, save_model
 from train.runs import stop_after
 
 STANDARD = Standard(np.array([1.0, 2.0], np.float32), np.array([3.0, 4.0], np.float32))
@@ -22,7 +26,7 @@ STANDARD = Standard(np.array([1.0, 2.0], np.float32), np.array([3.0, 4.0], np.fl
 def test_weights_and_scale_are_read_back(tmp_path: Path) -> None:
     net, other = nn.Linear(2, 3), nn.Linear(2, 3)
     save_model(tmp_path / "model.safetensors", net, STANDARD)
-    standard = load_model(tmp_path / "model.safetensors", other)
+    standard = load_model(tmp_path / "model.safetensors", other, 2)
     assert torch.equal(net.weight, other.weight)
     np.testing.assert_array_equal(standard.mean, STANDARD.mean)
     np.testing.assert_array_equal(standard.deviation, STANDARD.deviation)
@@ -31,17 +35,79 @@ def test_weights_and_scale_are_read_back(tmp_path: Path) -> None:
 def test_missing_damaged_and_foreign_models_are_errors(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     with pytest.raises(
-        ValueError, match=r"model\.safetensors does not exist: the run has not finished"
+        FileError, match=r"model\.safetensors does not exist: the run has not finished"
     ):
-        load_model(path, nn.Linear(2, 3))
+        load_model(path, nn.Linear(2, 3), 2)
     save_model(path, nn.Linear(2, 3), STANDARD)
     with pytest.raises(
-        ValueError, match=r"does not hold the weights of this run's network.*size mismatch"
+        FileError,
+        match=r"not hold the weights of this run's network \(net\.weight has size \[3, 2\] of "
+        r"torch\.float32, expected \[4, 2\] of torch\.float32\): remove it; `nwave train --resume`",
     ):
-        load_model(path, nn.Linear(2, 4))
+        load_model(path, nn.Linear(2, 4), 2)
+    with pytest.raises(FileError, match=r"standard\.mean has size \[2\] .* expected \[5\]"):
+        load_model(path, nn.Linear(2, 3), 5)
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(ValueError, match="does not hold the weights"):
-        load_model(path, nn.Linear(2, 3))
+    with pytest.raises(FileError, match="is not JSON"):
+        load_model(path, nn.Linear(2, 3), 2)
+    os.mkfifo(path.with_name("pipe"))
+    with pytest.raises(FileError, match="is a pipe"):
+        load_model(path.with_name("pipe"), nn.Linear(2, 3), 2)
+
+
+def test_every_changed_bit_of_a_model_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(path, nn.Linear(2, 3), STANDARD)
+    content = path.read_bytes()
+    net = nn.Linear(2, 3)
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(FileError, match=r"model\.safetensors .*: remove it; `nwave train"):
+            load_model(path, net, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        (
+            "net.weight",
+            torch.full((3, 2), torch.nan),
+            r"net\.weight has values that are not finite",
+        ),
+        ("net.weight", torch.zeros(3, 2, dtype=torch.float64), r"net\.weight has size .*float64"),
+        ("net.weight", torch.zeros(2, 3), r"net\.weight has size \[2, 3\]"),
+        ("net.more", torch.zeros(1), r"net\.more is unknown"),
+        ("net.weight", None, r"net\.weight is missing"),
+        ("standard.deviation", torch.zeros(2), r"standard\.deviation has values .* not above 0"),
+        ("standard.mean", torch.full((2,), torch.inf), r"standard\.mean has values .* not finite"),
+    ],
+)
+def test_a_model_without_checksum_is_read_unless_it_cannot_run(
+    name: str, value: torch.Tensor | None, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    net = nn.Linear(2, 3)
+    save_model(path, net, STANDARD)
+    tensors = load_file(path)
+    save_file(tensors, path)
+    load_model(path, net, 2)
+    tensors[name] = torch.zeros(1) if value is None else value
+    if value is None:
+        del tensors[name]
+    save_file(tensors, path)
+    with pytest.raises(FileError, match=words):
+        load_model(path, net, 2)
+
+
+@pytest.mark.parametrize("constant", ["thresholds", "log_taus"])
+def test_constants_that_no_neuron_has_are_errors(constant: str, tmp_path: Path) -> None:
+    net = nn.Sequential(LIFLayer(2, 10e-3))
+    getattr(net[0], constant).fill_(-1000)
+    save_model(tmp_path / "model.safetensors", net, STANDARD)
+    with pytest.raises(FileError, match=rf"\(net\.0\.{constant} has .* 0"):
+        load_model(tmp_path / "model.safetensors", net, 2)
 
 
 def test_a_checkpoint_that_would_run_code_is_rejected(tmp_path: Path) -> None:
@@ -50,14 +116,14 @@ def test_a_checkpoint_that_would_run_code_is_rejected(tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "sprung",)
 
     torch.save({"state_dict": Trap()}, tmp_path / "checkpoint.ckpt")
-    with pytest.raises(BrokenRunError, match="Weights only load failed"):
-        AtomicCheckpointIO().load_checkpoint(tmp_path / "checkpoint.ckpt")
+    with pytest.raises(FileError, match="Weights only load failed"):
+        read_checkpoint(tmp_path / "checkpoint.ckpt")
     assert not (tmp_path / "sprung").exists()
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The checkpoint of a run that breaks off after one epoch."""
+def broken(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that breaks off after one epoch."""
     folder = tmp_path_factory.mktemp("broken") / "run"
     net, learning = {"hidden": [4], "population": 1}, {"epochs": 2, "batch_size": 8}
     choices = {
@@ -66,7 +132,12 @@ def checkpoint(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
         "learning": learning,
     }
     stop_after(Run.new(folder, RunConfig.of({**choices, "machine": {"accelerator": "cpu"}})), 1)
-    return (folder / "checkpoint.ckpt").read_bytes()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(broken: Path) -> bytes:
+    return (broken / "checkpoint.ckpt").read_bytes()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
@@ -76,10 +147,10 @@ def test_a_truncated_checkpoint_is_an_error(
     file = tmp_path / "checkpoint.ckpt"
     file.write_bytes(checkpoint[: int(share * len(checkpoint))])
     with pytest.raises(
-        BrokenRunError,
-        match=r"checkpoint\.ckpt is damaged or not the checkpoint of a run .*begin a new run",
+        FileError,
+        match=r"checkpoint\.ckpt is damaged or not the checkpoint of this run .*begin a new run",
     ):
-        AtomicCheckpointIO().load_checkpoint(file)
+        read_checkpoint(file)
 
 
 def test_a_checkpoint_with_a_wrong_bit_or_wrong_content_is_an_error(
@@ -87,7 +158,7 @@ def test_a_checkpoint_with_a_wrong_bit_or_wrong_content_is_an_error(
 ) -> None:
     file = tmp_path / "checkpoint.ckpt"
     file.write_bytes(checkpoint)
-    state = AtomicCheckpointIO().load_checkpoint(file)["state_dict"]
+    state = read_checkpoint(file)["state_dict"]
     weights = state["net.0.weight"].numpy().tobytes()
     place = checkpoint.index(weights) + len(weights) // 2
     for content in (
@@ -95,12 +166,98 @@ def test_a_checkpoint_with_a_wrong_bit_or_wrong_content_is_an_error(
         b"\x80\x02.",
     ):
         file.write_bytes(content)
-        with pytest.raises(BrokenRunError, match="is damaged"):
-            AtomicCheckpointIO().load_checkpoint(file)
+        with pytest.raises(FileError, match="is damaged"):
+            read_checkpoint(file)
     torch.save({"weights": torch.zeros(2)}, file)
     with pytest.raises(
-        BrokenRunError, match="epoch, global_step, loops, optimizer_states, state_dict missing"
+        FileError,
+        match="callbacks, epoch, global_step, loops, lr_schedulers, optimizer_states, state_dict "
+        "missing",
     ):
-        AtomicCheckpointIO().load_checkpoint(file)
-    with pytest.raises(FileNotFoundError):
-        AtomicCheckpointIO().load_checkpoint(tmp_path / "none.ckpt")
+        read_checkpoint(file)
+    with pytest.raises(FileError, match=r"none\.ckpt does not exist"):
+        read_checkpoint(tmp_path / "none.ckpt")
+
+
+def place_of(state: Any, place: str) -> tuple[Any, Any]:
+    """The container of a value in a nested state, and its key."""
+    *outer, last = [int(part) if part.isdigit() else part for part in place.split("/")]
+    for part in outer:
+        state = state[part]
+    return state, last
+
+
+WEIGHT = "net.0.weight"
+MOMENTS = "optimizer_states/0/state/0"
+PROGRESS = "loops/fit_loop/epoch_progress/current"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (f"state_dict/{WEIGHT}", torch.full((4, 4), torch.inf), "weight has values that are not f"),
+        (
+            f"state_dict/{WEIGHT}",
+            torch.zeros(4, 4, dtype=torch.float16),
+            "weight has size .*float16",
+        ),
+        (f"state_dict/{WEIGHT}", torch.zeros(4, 4).to_sparse(), "weight is not a dense tensor"),
+        (f"state_dict/{WEIGHT}", None, "weight is not a dense tensor"),
+        ("state_dict/net.9.weight", torch.zeros(1), r"net\.9\.weight is unknown"),
+        ("state_dict", [], "weights are not a table of tensors"),
+        (f"{MOMENTS}/exp_avg", torch.zeros(2, 2), r"state\.0\.exp_avg has size \[2, 2\]"),
+        (f"{MOMENTS}/exp_avg_sq", torch.full((4, 4), -1.0), r"state\.0 has values below 0"),
+        (f"{MOMENTS}/step", "one", "could not convert"),
+        ("optimizer_states/0/state", {}, r"optimizer\.state has other keys"),
+        ("optimizer_states/0/param_groups/0/lr", torch.nan, r"0\.lr is nan, expected a finite"),
+        ("optimizer_states/0/param_groups/0/params", [0, 0], r"params is \[0, 0\], expected"),
+        ("optimizer_states", [], "not enough values"),
+        ("lr_schedulers/0/total_steps", 10**6, "total_steps is 1000000, expected"),
+        ("lr_schedulers/0/last_epoch", "4", "last_epoch is '4', expected a count"),
+        (f"{PROGRESS}/ready", "1", "ready is '1', expected a count"),
+        (f"{PROGRESS}/processed", 2, "expected metrics of 2 epochs"),
+        ("loops/fit_loop", {}, "epoch_progress"),
+        ("callbacks", {}, "History"),
+        ("callbacks/History/rows/0/val_loss", "low", "expected metrics that are numbers"),
+        ("callbacks/Selection/epoch", 1, "the selected epoch is 1 of 1"),
+        (f"callbacks/Selection/weights/{WEIGHT}", torch.zeros(1), r"selection\..* has size \[1\]"),
+        ("run_config", RunConfig().model_dump_json(), r"differs from config\.json"),
+        ("run_config", "{", "Expecting property name"),
+        ("run_config", 3, "JSON object must be str"),
+        ("extra", 3, "extra unknown"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_the_run_is_an_error_before_training(
+    place: str, value: object, words: str, broken: Path, checkpoint: bytes
+) -> None:
+    file = broken / "checkpoint.ckpt"
+    file.write_bytes(checkpoint)
+    state = torch.load(file, weights_only=True)
+    container, key = place_of(state, place)
+    container[key] = value
+    torch.save(state, file)
+    damaged = file.read_bytes()
+    try:
+        with pytest.raises(
+            BrokenRunError, match=rf"is damaged or .*{words}.*begin a new run"
+        ) as caught:
+            Run.open(broken).train()
+        assert "\n" not in str(caught.value)
+        assert file.read_bytes() == damaged
+    finally:
+        file.write_bytes(checkpoint)
+
+
+def test_a_disk_that_is_full_ends_the_run_in_one_line_and_keeps_its_state(
+    broken: Path, checkpoint: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, *_: object) -> None:
+        raise FileWriteError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("nwavesdk.train.checkpoint.write_atomically", fail)
+    with pytest.raises(
+        BrokenRunError,
+        match=r"checkpoint\.ckpt cannot be written \(No space left on device\).*--resume continues",
+    ):
+        Run.open(broken).train()
+    assert (broken / "checkpoint.ckpt").read_bytes() == checkpoint

@@ -86,3 +86,15 @@ def test_the_confusion_matrix_counts_errors() -> None:
     figure = confusion_matrix(np.array([[4, 1], [2, 3]]), ("no", "yes"), LIGHT)
     assert figure.axes[0].get_title() == "3 errors in 10 test recordings"
     assert [text.get_text() for text in figure.axes[0].texts] == ["4", "1", "2", "3"]
+
+
+def test_any_name_of_a_class_can_be_drawn() -> None:
+    names = ("$x$", "$\\frac$", "a $ b", "\\$5$", "two\nlines \x1b[31m", "n" * 300)
+    figure = confusion_matrix(np.eye(N, dtype=np.int64), names, LIGHT)
+    for shown in figure.axes[0].get_yticklabels():
+        assert len(shown.get_text()) < 40
+        assert shown.get_text().isprintable()
+    render_png(lambda _: figure, LIGHT)
+    s, _, _ = trace()
+    x = np.zeros((T, 1), np.float32)
+    render_png(lambda theme: spike_raster(x, [s], 1e-3, names, 1, theme), LIGHT)

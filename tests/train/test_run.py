@@ -1,7 +1,7 @@
 """A run: what it writes, that it is reproducible, and that it resumes to the same weights."""
 
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +17,9 @@ pytest.importorskip("lightning")
 from cli.command import json_object, nwave
 from nwavesdk.layers import prepare_net
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
-from nwavesdk.train.checkpoint import AtomicCheckpointIO, load_model
+from nwavesdk.train.checkpoint import load_model, read_checkpoint
 from nwavesdk.train.classifier import population_loss
+from nwavesdk.train.progress import EventLog
 from train.runs import (
     metrics,
     metrics_without_time,
@@ -59,7 +60,7 @@ def test_the_same_seed_gives_the_same_weights(
     torch.manual_seed(17)  # the state of torch's generator has no effect
     run = Run.new(tmp_path / "again", RunConfig.of(choices))
     result = run.train()
-    assert result == json.loads((tmp_path / "again" / "result.json").read_text())
+    assert result == RunFolder(tmp_path / "again").read_result()
     assert model_bytes(tmp_path / "again") == model_bytes(finished)
     other = Run.new(tmp_path / "other", RunConfig.of({**choices, "seed": 4}))
     assert not torch.equal(other.network()[0].weight, run.network()[0].weight)
@@ -105,13 +106,12 @@ def test_a_killed_run_resumes_and_ends_with_the_same_weights(
     choices["learning"]["epochs"] = 12
     Run.new(whole, RunConfig.of(choices)).train()
     before = kill_after(choices, killed, epochs=2)
-    checkpoint = AtomicCheckpointIO().load_checkpoint(killed / "checkpoint.ckpt")
+    checkpoint = read_checkpoint(killed / "checkpoint.ckpt")
     assert 1 <= checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] < 12
     Run.open(killed).train()
     assert model_bytes(killed) == model_bytes(whole)
     expected, got = (
-        AtomicCheckpointIO().load_checkpoint(folder / "checkpoint.ckpt")["state_dict"]
-        for folder in (whole, killed)
+        read_checkpoint(folder / "checkpoint.ckpt")["state_dict"] for folder in (whole, killed)
     )
     for name, weights in expected.items():
         assert torch.equal(weights, got[name])
@@ -147,6 +147,65 @@ def test_a_run_that_dies_after_its_last_epoch_only_finishes(
     assert model_bytes(tmp_path / "died") == model_bytes(whole)
 
 
+def test_neither_pictures_nor_logs_cost_a_result(
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    for file in (folder.result, folder.report, folder.metrics, folder.model):
+        file.unlink()
+
+    def fail(*_: object) -> None:
+        raise ValueError("unknown symbol:\n\\frac")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nwavesdk.train.run.write_report", fail)
+        Run.open(folder.path).train()
+    assert folder.finished
+    assert not folder.complete
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "the run is finished, but" in line
+    assert r"report.html was not written (unknown symbol: \frac)" in line
+    assert "`nwave train --resume` writes it again" in line
+    Run.open(folder.path).train()
+    assert folder.complete
+    for name in ("result.json", "model.safetensors", "metrics.csv"):
+        assert (folder.path / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_a_finished_run_is_never_trained_again(finished: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.config.write_bytes((finished / "config.json").read_bytes())
+    folder.result.write_text("")
+    with pytest.raises(BrokenRunError, match=r"checkpoint\.ckpt does not exist: restore it"):
+        Run.open(tmp_path).train()
+
+
+def test_logs_that_cannot_be_written_are_reported_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tensorboard").write_text("in the way")
+    log = EventLog(tmp_path / "tensorboard")
+    for step in range(3):
+        log.log_metrics({"train_loss": 0.5}, step)
+    log.finalize("success")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the run goes on without logs for TensorBoard" in line
+    assert "tensorboard: File exists" in line
+
+
+def test_logs_are_those_that_tensorboard_reads(finished: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(finished / "tensorboard")).Reload()
+    losses = [event.value for event in events.Scalars("val_loss")]
+    assert losses == pytest.approx([float(row["val_loss"]) for row in metrics(finished)], rel=1e-5)
+    assert {"train_loss_step", "train_accuracy_epoch", "epoch"} <= {*events.Tags()["scalars"]}
+
+
 def test_patience_ends_a_run_and_the_best_epoch_is_selected(stopped_early: Path) -> None:
     run = Run.open(stopped_early)
     result = run.folder.read_result()
@@ -155,14 +214,14 @@ def test_patience_ends_a_run_and_the_best_epoch_is_selected(stopped_early: Path)
     best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
     assert int(best["epoch"]) == result["best_epoch"]
     net = run.network()
-    load_model(run.folder.model, net)
+    load_model(run.folder.model, net, run.n_features)
     net.eval()
     prepare_net(net)
     spk, _ = net(torch.from_numpy(run.data.val.x))
     labels = torch.from_numpy(run.data.val.labels)
     loss = population_loss(spk, labels, 3, run.config.learning.sharpness)
     assert loss.item() == pytest.approx(float(best["val_loss"]), rel=1e-3, abs=1e-5)
-    checkpoint = AtomicCheckpointIO().load_checkpoint(run.folder.checkpoint)
+    checkpoint = read_checkpoint(run.folder.checkpoint)
     selected = checkpoint["callbacks"]["Selection"]["weights"]
     for name, weights in net.state_dict().items():
         assert torch.equal(weights, selected[f"net.{name}"])

@@ -1,8 +1,25 @@
+import json
 from pathlib import Path
 
 import pytest
 
-from nwavesdk.train import RunConfig, RunFolder
+from nwavesdk.internal.files import FileError, FileWriteError
+from nwavesdk.train import BrokenRunError, RunConfig, RunFolder
+
+RESULT = {
+    "test_accuracy": 1.0,
+    "val_accuracy": 0.75,
+    "val_loss": 0.5,
+    "seed": 1,
+    "seconds": 2.0,
+    "epochs": 2,
+    "best_epoch": 1,
+    "rates": [0.25, 0.5],
+    "dead": [0.0, 0.0],
+    "saturated": [0.0, 0.0],
+    "parameters": 10,
+}
+METRICS = "epoch,train_loss,train_accuracy,train_rate,val_loss,val_accuracy\n1,1,1,1,1,1\n"
 
 
 def test_a_new_or_empty_folder_is_accepted(tmp_path: Path) -> None:
@@ -18,11 +35,11 @@ def test_a_folder_with_a_run_is_rejected_and_untouched(tmp_path: Path) -> None:
         ValueError, match=r"run already holds an unfinished run: add --resume to continue it"
     ):
         folder.begin(RunConfig.of({"seed": 2}))
-    folder.write_result({"test_accuracy": 1.0})
+    folder.write_result(RESULT)
     with pytest.raises(ValueError, match=r"run already holds a finished run: choose another --out"):
         folder.begin(RunConfig.of({"seed": 2}))
     assert folder.read_config().seed == 1
-    assert folder.read_result() == {"test_accuracy": 1.0}
+    assert folder.read_result() == RESULT
     assert {path.name for path in folder.path.iterdir()} == {"config.json", "result.json"}
 
 
@@ -59,3 +76,117 @@ def test_of_two_processes_that_begin_a_run_one_succeeds(
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no run \(no config\.json\)"):
         RunFolder(tmp_path).read_config()
+
+
+def test_drafts_of_killed_writes_count_as_nothing_and_are_removed(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    names = (".config.json.17.01234567.draft", ".checkpoint.ckpt.17.89abcdef.draft")
+    for name in names:
+        (tmp_path / name).write_text("half")
+    folder.begin(RunConfig())
+    folder.pictures.mkdir()
+    (folder.pictures / ".rates.png.17.01234567.draft").write_text("half")
+    with folder.lock():
+        assert {path.name for path in tmp_path.iterdir()} == {"config.json", "pictures"}
+        assert not list(folder.pictures.iterdir())
+
+
+def test_a_process_whose_draft_is_removed_by_the_owner_learns_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nwavesdk.train import run_folder
+
+    write = run_folder.write_atomically
+
+    def late(path: Path, *_: object, **__: object) -> None:
+        monkeypatch.setattr(run_folder, "write_atomically", write)
+        RunFolder(tmp_path).begin(RunConfig.of({"seed": 1}))
+        raise FileWriteError(2, "No such file or directory", str(path))
+
+    monkeypatch.setattr(run_folder, "write_atomically", late)
+    with pytest.raises(ValueError, match="already holds an unfinished run"):
+        RunFolder(tmp_path).begin(RunConfig.of({"seed": 2}))
+    assert RunFolder(tmp_path).read_config().seed == 1
+
+
+def test_one_process_trains_a_run(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    RunFolder(tmp_path).begin(RunConfig())
+    first, second = RunFolder(tmp_path).lock(), RunFolder(tmp_path).lock()
+    with first, pytest.raises(BrokenRunError, match=r"another process trains the run in .*: wait"):
+        second.__enter__()
+    with RunFolder(tmp_path).lock():
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file/run is in use and holds no run"):
+        RunFolder(tmp_path / "file" / "run").begin(RunConfig())
+    with pytest.raises(FileError, match=r"n cannot be used \(File name too long\)"):
+        RunFolder(tmp_path / ("n" * 300)).begin(RunConfig())
+    with pytest.raises(FileError, match=r"cannot be used \(embedded null byte\)"):
+        RunFolder(tmp_path / "a\0b").begin(RunConfig())
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileWriteError, match="link cannot be written"):
+        RunFolder(tmp_path / "link").begin(RunConfig())
+
+
+def test_every_changed_bit_of_a_result_is_found(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_result(RESULT)
+    content = folder.result.read_bytes()
+    for place in range(len(content)):
+        folder.result.write_bytes(
+            content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        )
+        with pytest.raises(FileError, match="remove it; `nwave train --resume` writes it again"):
+            folder.read_result()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", r"result\.json is not JSON \(it is empty\): remove it; `nwave train --resume`"),
+        ("[1]", "holds a JSON list"),
+        ('{"test_accuracy": 1.0}', r"is not the result of a run \(val_accuracy: missing"),
+        (json.dumps({**RESULT, "test_accuracy": 2}), "test_accuracy: .*less than or equal to 1"),
+        (json.dumps({**RESULT, "rates": "none"}), "rates: .*valid tuple"),
+        (json.dumps({**RESULT, "rates": [0.5]}), "expected a number for each layer"),
+        (json.dumps({**RESULT, "best_epoch": 3}), "best_epoch: got 3 of 2 epochs"),
+        (json.dumps({**RESULT, "more": 3}), "more: .*not permitted"),
+        (json.dumps({**RESULT, "sha256": None}), "is damaged"),
+    ],
+)
+def test_a_result_that_is_not_one_is_named(tmp_path: Path, text: str, words: str) -> None:
+    folder = RunFolder(tmp_path)
+    folder.result.write_text(text)
+    with pytest.raises(FileError, match=words):
+        folder.read_result()
+
+
+def test_a_result_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.result.write_text(json.dumps(RESULT))
+    assert folder.read_result() == RESULT
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "expected a table with epoch"),
+        ("epoch,train_loss\n1,2\n", "expected a table with epoch"),
+        (METRICS.replace("\n1", "\n2"), "expected a row for each epoch"),
+        (METRICS.replace(",1\n", "\n"), "float"),
+        (METRICS.replace(",1\n", ",1,1\n"), "float"),
+        (METRICS.replace(",1\n", ",one\n"), "could not convert string to float: 'one'"),
+        (METRICS + "\udc80", "can't decode byte"),
+    ],
+)
+def test_metrics_that_are_none_are_named(tmp_path: Path, text: str, words: str) -> None:
+    folder = RunFolder(tmp_path)
+    folder.metrics.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(FileError, match=rf"metrics\.csv does not hold .*{words}.*: remove it"):
+        folder.read_metrics()
+    folder.metrics.write_text(METRICS)
+    assert folder.read_metrics()[0]["epoch"] == 1

@@ -15,7 +15,7 @@ from nwavesdk.chip import FilterBank
 from nwavesdk.data import FrontEnd, NWaveDataloaderConfig, decode
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.surrogate import Surrogate, available, text
-from nwavesdk.train.theme import LIGHT, Theme, render_png
+from nwavesdk.train.theme import LIGHT, Theme, label_text, render_png
 
 __all__ = ["plot_derivatives", "plot_front_end"]
 
@@ -59,7 +59,8 @@ def plot_front_end(path: Path, config: NWaveDataloaderConfig, recording: Path) -
         reach = 1.1 * (float(np.abs(samples).max()) or 1.0)
         waveform.plot(time, samples, color=theme.ink, linewidth=0.5)
         waveform.set(ylabel="full scale 1", ylim=(-reach, reach))
-        waveform.set_title(f"A recording: {recording.parent.name}/{recording.name}")
+        name = f"{recording.parent.name}/{recording.name}"
+        waveform.set_title(f"A recording: {label_text(name, most=60)}")
         waveform.tick_params(labelbottom=False)
         _draw_channels(ridges, channels, config.sim_time_s, bank, colors, theme)
         for axes in (waveform, ridges):

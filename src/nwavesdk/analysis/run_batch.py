@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nwavesdk.layers import NeuronLayer, SpikingSequential
 from nwavesdk.train import Run, RunConfig, RunFolder
-from nwavesdk.train.checkpoint import AtomicCheckpointIO
+from nwavesdk.train.checkpoint import check_tensors, damaged_checkpoint, read_checkpoint
 from nwavesdk.train.classifier import population_loss
 from nwavesdk.train.network import chip_seed, stream_seed
 from nwavesdk.train.run_data import load_run_data
@@ -105,6 +105,15 @@ def _load_net(run: Run, has_mismatch: bool, use_initial: bool) -> tuple[SpikingS
     net = run.network(mismatch=has_mismatch)
     if use_initial or not folder.checkpoint.is_file():
         return net, "initial"
-    state = AtomicCheckpointIO().load_checkpoint(folder.checkpoint)["state_dict"]
+    state = read_checkpoint(folder.checkpoint)["state_dict"]
+    is_double = run.config.machine.precision == "64-true"
+    expected = {
+        f"net.{name}": value.double() if is_double else value
+        for name, value in net.state_dict().items()
+    }
+    try:
+        check_tensors(state, expected)
+    except ValueError as error:
+        raise damaged_checkpoint(folder.checkpoint, error) from None
     net.load_state_dict({name.removeprefix("net."): value for name, value in state.items()})
     return net, "checkpoint"

@@ -59,7 +59,7 @@ def train_run(
     folder = RunFolder(out)
     if resume:
         folder.read_config().check_same(choices)
-        if folder.finished:
+        if folder.complete:
             print_note(f"{out} is finished: nothing to resume, nothing changed.")
             _print_result(out, folder.read_result(), as_json)
             return

@@ -275,8 +275,12 @@ def read_bytes(path: Path, most: int = MOST_TEXT_BYTES) -> bytes:
         if not stat.S_ISREG(mode):
             raise FileError(path, f"is {_kind(mode)}, expected a file", "name another one")
         with open(path, "rb", opener=_open_without_waiting) as file:
-            content = file.read(most + 1)
-            size = max(len(content), os.fstat(file.fileno()).st_size)
+            # The size that the file has at first: `read` reserves all memory that it may need.
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(size + 1) if size <= most else b""
+            while size < len(content) <= most and (more := file.read(2**20)):  # it grows
+                content += more
+            size = max(size, len(content))
     except FileNotFoundError:
         raise FileError(path, "does not exist", "check the name") from None
     except FileError:

@@ -14,6 +14,7 @@ from nwavesdk.layers import SpikingSequential, Synapse, find_edges, prepare_net
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.metrics import accuracy_population, population_counts
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing
+from nwavesdk.train.checkpoint import check_like, check_tensors
 from nwavesdk.train.config import ChipConfig, LearningConfig
 from nwavesdk.train.network import chip_seed, stream_seed
 from nwavesdk.train.run_data import tensor_dataset
@@ -63,7 +64,17 @@ class Classifier(LightningModule):
         self._last_val_loss: float | None = None  # the metric of a plateau
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the surrogates' schedule; keep the signs until weights are loaded."""
+        """Check weights and schedules, and restore the schedules.
+
+        The signs are kept until weights are loaded.
+        """
+        check_tensors(checkpoint["state_dict"], self.state_dict())
+        expected: dict[str, Any] = {}
+        self.on_save_checkpoint(expected)
+        if checkpoint.get("reached") is not None:
+            expected["reached"] = 0.0
+        for name, like in expected.items():
+            check_like(checkpoint[name], like, name)
         self._resumed_signs = checkpoint.get("annealing")
         if self.surrogate_annealing is not None:
             self.surrogate_annealing.load_state_dict(checkpoint["surrogate_schedule"])

@@ -5,14 +5,14 @@ the fields. Validators that need more import it when they run.
 """
 
 import ast
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from nwavesdk.internal.files import FileError, parse_json, read_bytes
 from nwavesdk.internal.model import FrozenModel
 
 if TYPE_CHECKING:
@@ -353,12 +353,17 @@ class RunConfig(FrozenModel):
         """Read `config.json`.
 
         Raises:
-            ValueError: If the file is not JSON or not the config of a run.
+            FileError: If the file cannot be read, or is not the config of a run.
         """
+        content = read_bytes(path)
         try:
-            return cls.of(json.loads(path.read_text("utf-8")))
+            return cls.of(parse_json(content, path))
+        except FileError as error:
+            reason = f"it {error.what}"
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{path} is not the config of a run: {error}") from None
+            reason = str(error)
+        what = f"is not the config of a run: {reason}"
+        raise FileError(path, what, "restore it, or begin a new run")
 
     def check_same(self, choices: Mapping[str, Any]) -> None:
         """Reject choices that differ from those of this run.
@@ -383,6 +388,17 @@ class RunConfig(FrozenModel):
                     f"{name}: a resumed run keeps its own choices, got {got[name]!r}, "
                     f"expected {expected[name]!r}: leave the option out, or begin a new run."
                 )
+
+    def difference(self, other: "RunConfig", ignored: Set[str] = frozenset()) -> str | None:
+        """Name of the first choice in which another config differs, or None.
+
+        Args:
+            other: The other config.
+            ignored: Choices that do not count.
+        """
+        mine, others = (_flatten(config.model_dump()) for config in (self, other))
+        names = (name for name in mine | others if name not in ignored)
+        return next((name for name in names if mine.get(name) != others.get(name)), None)
 
     def json_text(self) -> str:
         """The text of `config.json`, with lists of numbers on one line."""

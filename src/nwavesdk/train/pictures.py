@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from nwavesdk.train.theme import Theme
+from nwavesdk.train.theme import Theme, label_text
 
 __all__ = ["Trace", "confusion_matrix", "learning_curves", "membrane_traces", "spike_raster"]
 
@@ -89,11 +89,12 @@ def spike_raster(
         label: The true class.
         theme: Colors.
     """
+    names = [label_text(name) for name in classes]
     figure = Figure(figsize=(9, 2.2 + 2.1 * len(spikes)))
     axes = figure.subplots(1 + len(spikes), 2, sharex="col", width_ratios=(12, 1.6), squeeze=False)
     duration = len(x) * dt * 1e3
     _draw_input(axes[0, 0], x, duration, theme)
-    axes[0, 0].set_title(f"A recording of {classes[label]!r}: input features, scaled")
+    axes[0, 0].set_title(f"A recording of '{names[label]}': input features, scaled")
     axes[0, 1].axis("off")
     for depth, (layer, (raster, rates)) in enumerate(zip(spikes, axes[1:], strict=True), 1):
         hue = theme.hues[(depth - 1) % len(theme.hues)]
@@ -104,9 +105,9 @@ def spike_raster(
         title = f"{_layer_name(depth, len(spikes))}: {layer.shape[1]} neurons, {rate}"
         raster.set_ylabel("neuron")
         if depth == len(spikes):
-            predicted = _mark_classes((raster, rates), layer, classes, label, theme)
+            predicted = _mark_classes((raster, rates), layer, names, label, theme)
             verdict = "correct" if predicted == label else "wrong"
-            title += f"; predicted {classes[predicted]!r} ({verdict}), band: true class"
+            title += f"; predicted '{names[predicted]}' ({verdict}), band: true class"
         raster.set_title(title)
     axes[-1, 0].set(xlabel="time [ms]", xlim=(0, duration))
     axes[-1, 1].set(xlabel="spikes per step", xlim=(0, None))
@@ -207,6 +208,7 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: Sequence[str], them
         classes: Name of each class.
         theme: Colors.
     """
+    names = [label_text(name) for name in classes]
     side = float(np.clip(1.6 + 0.42 * len(classes), 3.4, 12))
     figure = Figure(figsize=(side + 0.6, side))
     axes = figure.subplots()
@@ -222,8 +224,8 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: Sequence[str], them
         ylabel="true class",
     )
     places = np.arange(len(classes))
-    axes.set_xticks(places, classes, rotation=0 if max(map(len, classes)) <= 3 else 60)
-    axes.set_yticks(places, classes)
+    axes.set_xticks(places, names, rotation=0 if max(map(len, names)) <= 3 else 60)
+    axes.set_yticks(places, names)
     axes.spines[:].set_visible(True)
     axes.tick_params(length=0)
     return figure

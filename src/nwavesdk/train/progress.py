@@ -1,18 +1,33 @@
-"""The metrics of each epoch of a run: in `metrics.csv`, and as progress on standard error."""
+"""The metrics of a run: in `metrics.csv`, for TensorBoard, and as progress on standard error."""
 
 import csv
 import io
+import os
+import socket
 import sys
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.loggers import Logger
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 
-from nwavesdk.internal.files import write_atomically
+from nwavesdk.internal.files import printable, write_atomically
 
-__all__ = ["EpochLines", "History", "StepBar", "progress_callbacks"]
+__all__ = ["EpochLines", "EventLog", "History", "StepBar", "print_line", "progress_callbacks"]
+
+
+def print_line(line: str) -> None:
+    """Print progress on standard error; a run does not end because nobody can read it."""
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
 
 
 class History(Callback):
@@ -53,7 +68,11 @@ class History(Callback):
         row["seconds"] = time.perf_counter() - self._epoch_start
         self.rows.append(row)
         if trainer.is_global_zero:
-            write_atomically(self.path, self._csv_text().encode())
+            self.write()
+
+    def write(self) -> None:
+        """Write the file."""
+        write_atomically(self.path, self._csv_text().encode())
 
     def _csv_text(self) -> str:
         text = io.StringIO()
@@ -110,7 +129,7 @@ class EpochLines(Callback):
         """Print how to continue after an interrupt."""
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
             epochs = len(self.history.rows)
-            print(f"stopped after {epochs} epochs: --resume continues the run.", file=sys.stderr)
+            print_line(f"stopped after {epochs} epochs: --resume continues the run.")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Print the metrics of the epoch."""
@@ -127,4 +146,61 @@ class EpochLines(Callback):
         if isinstance(bar, StepBar):
             bar.print(line, file=sys.stderr)  # above the bar, which stays
         else:
-            print(line, file=sys.stderr, flush=True)
+            print_line(line)
+
+
+class EventLog(Logger):
+    """Writes metrics for TensorBoard; if that fails, the run goes on without.
+
+    The writer of TensorBoard itself has a thread, which prints a traceback if the disk is full.
+
+    Args:
+        folder: The folder of the event files; one is added each time a run is resumed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self._file: BinaryIO | None = None
+        self._has_failed = False
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: `config.json` has them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add the metrics of a step."""
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in metrics.items()]
+        event = Event(wall_time=time.time(), step=step or 0, summary=Summary(value=values))
+        if not self._has_failed:
+            try:
+                RecordWriter(self._opened()).write(event.SerializeToString())
+            except OSError as error:
+                self._has_failed = True
+                reason = f"{printable(self.folder)}: {error.strerror}"
+                print_line(f"nwave: the run goes on without logs for TensorBoard ({reason}).")
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            self.folder.mkdir(exist_ok=True)
+            name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.0"
+            # Without a buffer, errors occur in a write and not when the file is closed.
+            self._file = open(self.folder / name, "ab", buffering=0)  # noqa: SIM115
+            first = Event(wall_time=time.time(), file_version="brain.Event:2")
+            RecordWriter(self._file).write(first.SerializeToString())
+        return self._file
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:  # noqa: ARG002
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()

@@ -1,4 +1,12 @@
-"""A run from its config to its report, and its continuation after an interruption."""
+"""A run from its config to its report, and its continuation after an interruption.
+
+Design requirements:
+
+- One process trains a run.
+- A result that was computed is kept: no log, picture or page that fails ends a run.
+- What the user can mend, such as a full disk, ends in one line, and `--resume` continues to the
+  same bits.
+"""
 
 import contextlib
 import logging
@@ -13,16 +21,22 @@ import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
-from lightning.pytorch.loggers import TensorBoardLogger
 
+from nwavesdk.internal.files import FileError, FileWriteError, printable
 from nwavesdk.layers import SpikingSequential, project
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.solvers.sparse import crossover
-from nwavesdk.train.checkpoint import AtomicCheckpointIO, EveryEpoch, load_model, save_model
+from nwavesdk.train.checkpoint import (
+    AtomicCheckpointIO,
+    EveryEpoch,
+    damaged_checkpoint,
+    load_model,
+    save_model,
+)
 from nwavesdk.train.classifier import Classifier, Evaluation, Selection, evaluate_net
 from nwavesdk.train.config import ArithmeticConfig, MachineConfig, RunConfig
 from nwavesdk.train.network import build_chip_network, build_network, stream_seed
-from nwavesdk.train.progress import History, progress_callbacks
+from nwavesdk.train.progress import EventLog, History, print_line, progress_callbacks
 from nwavesdk.train.report import write_report
 from nwavesdk.train.run_data import Loaders, RunData, load_run_data
 from nwavesdk.train.run_folder import BrokenRunError, RunFolder
@@ -107,28 +121,41 @@ class Run:
             ValueError: If the file is missing or damaged.
         """
         net = self.network(deployed=True, mismatch=mismatch)
-        load_model(self.folder.model, net)
+        load_model(self.folder.model, net, self.n_features)
         return net
 
     def train(self) -> dict[str, Any] | None:
-        """Train, from the checkpoint if there is one; test once; write model and report.
+        """Train, from the checkpoint if there is one; test once; write model, result and report.
+
+        A finished run is not trained again; its files are written again from its checkpoint.
 
         Returns:
             The content of `result.json`; None in processes other than the first.
 
         Raises:
-            BrokenRunError: If training diverged, or the checkpoint is damaged.
+            BrokenRunError: If another process trains the run, training diverged, the checkpoint
+                is damaged, or the folder cannot be written.
         """
-        with use_arithmetic(self.config.arithmetic):
-            try:
-                return self._fit_and_finish()
-            except RuntimeError as error:
-                if DIVERGED not in str(error):
-                    raise
-                what = str(error).removesuffix(DIVERGED)
-                raise BrokenRunError(
-                    f"{what}training diverged; begin a new run with a lower learning rate."
-                ) from error
+        owns_folder = getattr(rank_zero_only, "rank", 0) == 0
+        try:
+            with self.folder.lock() if owns_folder else contextlib.nullcontext():
+                if self.folder.finished and not self.folder.checkpoint.is_file():
+                    what = "does not exist"
+                    remedy = "restore it: a finished run is not trained again"
+                    raise FileError(self.folder.checkpoint, what, remedy)
+                with use_arithmetic(self.config.arithmetic):
+                    return self._fit_and_finish()
+        except FileError as error:
+            raise BrokenRunError(str(error)) from error
+        except FileWriteError as error:
+            raise BrokenRunError(f"{error} Then --resume continues the run.") from error
+        except RuntimeError as error:
+            if DIVERGED not in str(error):
+                raise
+            what = str(error).removesuffix(DIVERGED)
+            raise BrokenRunError(
+                f"{what}training diverged; begin a new run with a lower learning rate."
+            ) from error
 
     def test(self) -> dict[str, Any]:
         """Read the model from its file and test it.
@@ -159,12 +186,24 @@ class Run:
         loaders = Loaders(
             self.data, learning.batch_size, self.config.seed, VAL_BATCH if mismatch else None
         )
-        checkpoint = self.folder.checkpoint
+        every_epoch = EveryEpoch(self.folder.checkpoint)
+        if self.config.machine.precision == "64-true":
+            # Lightning does so after it has loaded a checkpoint, which then loses digits.
+            model.double()
         with _quiet_lightning():
-            trainer = self._trainer(history, selection)
-            trainer.fit(model, loaders, ckpt_path=checkpoint if checkpoint.is_file() else None)
+            trainer = self._trainer(history, selection, every_epoch)
+            resumed = every_epoch.path if every_epoch.is_restoring else None
+            try:
+                trainer.fit(model, loaders, ckpt_path=resumed)
+            except (FileError, FileWriteError):
+                raise
+            except Exception as error:
+                if every_epoch.is_restoring:  # a damaged file can raise anything
+                    raise damaged_checkpoint(every_epoch.path, error) from error
+                raise
         if not trainer.is_global_zero:
             return None
+        history.write()
         net = self.network(deployed=True).to(model.device)
         net.load_state_dict(
             {name.removeprefix("net."): value for name, value in selection.weights.items()}
@@ -174,7 +213,7 @@ class Run:
         save_model(self.folder.model, net, self.data.standard)
         return self._finish(net, history, selection)
 
-    def _trainer(self, history: History, selection: Selection) -> Trainer:
+    def _trainer(self, history: History, selection: Selection, every_epoch: EveryEpoch) -> Trainer:
         machine = self.config.machine
         return Trainer(
             accelerator=machine.accelerator,
@@ -185,10 +224,10 @@ class Run:
                 history,
                 selection,
                 *progress_callbacks(history),
-                EveryEpoch(self.folder.checkpoint),
+                every_epoch,
             ],
-            plugins=[AtomicCheckpointIO()],
-            logger=TensorBoardLogger(self.folder.path, name="", version="tensorboard"),
+            plugins=[AtomicCheckpointIO(self.config)],
+            logger=EventLog(self.folder.path / "tensorboard"),
             log_every_n_steps=1,
             num_sanity_val_steps=0,
             enable_progress_bar=sys.stderr.isatty(),
@@ -199,7 +238,7 @@ class Run:
     def _finish(
         self, net: SpikingSequential, history: History, selection: Selection
     ) -> dict[str, Any]:
-        """Test the net, and write the report and, last, the result."""
+        """Test the net, and write the result and, last, the report."""
         test = self._evaluate_test_set(net)
         val_accuracy, negative_val_loss = selection.score
         result = {
@@ -215,8 +254,15 @@ class Run:
             "saturated": list(test.saturated),
             "parameters": sum(parameter.numel() for parameter in net.parameters()),
         }
-        write_report(self.folder, self.config, self.data, net, history.rows, test, result)
         self.folder.write_result(result)
+        try:
+            write_report(self.folder, self.config, self.data, net, history.rows, test, result)
+        except Exception as error:  # Whatever a picture raises, the run is finished.
+            reason = printable(" ".join(str(error).split()) or type(error).__name__)[:200]
+            print_line(
+                f"nwave: the run is finished, but {printable(self.folder.report)} was not written "
+                f"({reason}): `nwave train --resume` writes it again."
+            )
         return result
 
 

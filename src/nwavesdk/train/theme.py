@@ -9,7 +9,9 @@ from matplotlib import rc_context
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-__all__ = ["DARK", "LIGHT", "Draw", "Theme", "render_png"]
+from nwavesdk.internal.files import printable
+
+__all__ = ["DARK", "LIGHT", "Draw", "Theme", "label_text", "render_png"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,24 @@ LIGHT = Theme("#ffffff", "#1d2733", "#b8c1cc", ("#1f66c1", "#d1620f", "#12805c",
 DARK = Theme("#14181d", "#e4e9ef", "#4d5864", ("#6fa8f5", "#f2a154", "#4fc79c", "#d08bd6"))
 
 Draw = Callable[[Theme], Figure]
+
+
+def label_text(name: str, most: int = 24) -> str:
+    r"""A name from a user or a file, as a picture shows it: short, on one line, never as a formula.
+
+    Args:
+        name: Such as the name of a class or a folder.
+        most: Letters of a name to show.
+
+    Example:
+        >>> label_text("cash in $ or in $\n")
+        'cash in \\$ or in \\$\\n'
+    """
+    text = printable(name)
+    if len(text) > most:
+        text = f"{text[: most - 1]}…"
+    # Matplotlib reads text between two dollar signs as a formula, which may be an error.
+    return text.replace("$", r"\$")
 
 
 def render_png(draw: Draw, theme: Theme) -> bytes:
