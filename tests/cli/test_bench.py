@@ -64,3 +64,19 @@ def test_a_broken_own_table_is_told_and_replaced(settings: Path) -> None:
     assert "is not a crossover table" in done.stderr
     crossover.use_table(None)
     assert crossover.active_table().min_work == 7
+
+
+@pytest.mark.usefixtures("settings")
+def test_tune_kernels_touches_nothing_but_its_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "table.toml.tmp").symlink_to("precious")
+    assert nwave("tune-kernels", "--out", tmp_path / "table.toml").exit_code == 0
+    assert (tmp_path / "precious").read_text() == "precious"
+    monkeypatch.setenv("NWAVESDK_CROSSOVER", "/dev/full")
+    for words in (["tune-kernels"], ["tune-kernels", "--reset"]):
+        result = nwave(*words)
+        assert result.exit_code == 2
+        assert "/dev/full is a device, expected a file" in result.stderr
+    assert Path("/dev/full").is_char_device()

@@ -127,8 +127,8 @@ def check_spares_run(option: str, path: Path | None, run: Path) -> None:
     """
     from nwavesdk.train import RunFolder
 
-    files = vars(RunFolder(run.resolve())).values()
-    if path is not None and path.resolve() in files:
+    files = vars(RunFolder(Path(os.path.realpath(run)))).values()
+    if path is not None and Path(os.path.realpath(path)) in files:
         raise ValueError(f"{option}: {path} belongs to the run, expected another file.")
 
 

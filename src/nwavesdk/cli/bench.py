@@ -1,11 +1,13 @@
 """Commands that measure this machine: `nwave bench` and `nwave tune-kernels`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 from nwavesdk.cli.app import Json, app, checked_option, file_option, print_report
 from nwavesdk.cli.errors import print_note
+from nwavesdk.internal.files import check_target, write_atomically
 
 __all__ = ["bench_machine", "tune_kernels"]
 
@@ -45,13 +47,14 @@ def tune_kernels(
         _remove_table(path, as_json)
         return
     before, table = _measure_table(path)
-    is_used = out is None or out.resolve() == user_table_path().resolve()
+    is_used = out is None or os.path.realpath(out) == os.path.realpath(user_table_path())
     hint = "" if is_used else f"; to use it, set NWAVESDK_CROSSOVER={path}"
     content = {"path": path, "before": before.content(), "table": table.content()}
     print_report(as_json, content, [*table.differences(before), f"written to {path}{hint}"])
 
 
 def _remove_table(path: Path, as_json: bool) -> None:
+    check_target(path, make_folders=True)
     removed = path.is_file()
     path.unlink(missing_ok=True)
     outcome = f"{path} is removed" if removed else f"there was no {path}"
@@ -63,13 +66,7 @@ def _measure_table(path: Path) -> tuple[Any, Any]:
     """Write a new table of crossovers; return the table before and the new one."""
     from datetime import date
 
-    if path.is_dir():
-        raise ValueError(
-            f"{path} is a folder: give the name of a file, as in --out {path / 'crossover.toml'}."
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.tmp")
-    draft.write_text("")  # fails now, not after a minute of measuring
+    check_target(path, make_folders=True)  # now, not after a minute of measuring
     before = _current_table(path)
 
     import torch
@@ -79,8 +76,7 @@ def _measure_table(path: Path) -> tuple[Any, Any]:
     print_note("measuring products; leave the machine idle for a minute")
     table = tune(_print_progress)
     comment = f"nwave tune-kernels, {date.today()}, {torch.get_num_threads()} threads"
-    draft.write_text(table.toml(comment), "utf-8")
-    draft.replace(path)
+    write_atomically(path, table.toml(comment).encode(), make_folders=True)
     return before, table
 
 

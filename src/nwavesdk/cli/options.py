@@ -5,12 +5,12 @@ values and names the field in an error; here only their text form is converted.
 """
 
 import inspect
+import os
 import re
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
-from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
@@ -196,5 +196,5 @@ def _converted(field: str, value: Any) -> Any:
         # The config rejects what is not a number; Python converts no endless text to one.
         return [int(size) if size.isdecimal() and len(size) < 20 else size for size in sizes]
     if field in NOT_PATHS and value not in NOT_PATHS[field]:
-        return str(Path(value).resolve())
+        return os.path.realpath(value)
     return value
