@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,9 +88,30 @@ def test_without_a_folder_nothing_is_stored() -> None:
 
 
 def test_old_drafts_are_removed_and_new_ones_are_not(tmp_path: Path) -> None:
-    old, new = tmp_path / ".aa.channels.1.bb", tmp_path / ".aa.channels.2.cc"
+    old, new = (tmp_path / f".aa.channels.{n}.{n}{'b' * 7}.draft" for n in (1, 2))
     for draft in (old, new):
         draft.touch()
     os.utime(old, (time.time() - 7200,) * 2)
     ChannelCache(tmp_path, "settings", (5, 3))
     assert list(tmp_path.iterdir()) == [new]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_entry_that_is_not_finite_is_computed_again(tmp_path: Path, value: float) -> None:
+    cache = ChannelCache(tmp_path, "settings", (5, 3))
+    for entry in (ENTRY._replace(x=np.full((5, 3), value)), ENTRY._replace(seconds=value)):
+        cache.write(b"content", entry)
+        assert cache.read(b"content") is None
+    assert len(cache.damaged) == 2
+
+
+@pytest.mark.parametrize("kind", [os.mkfifo, Path.mkdir])
+def test_an_entry_that_is_not_a_file_does_not_block(tmp_path: Path, kind: Any) -> None:
+    cache = ChannelCache(tmp_path, "settings", (5, 3))
+    cache.write(b"content", ENTRY)
+    (path,) = tmp_path.iterdir()
+    path.unlink()
+    kind(path)
+    assert cache.read(b"content") is None
+    with pytest.warns(UserWarning, match="cannot be written .*expected a file"):
+        cache.write(b"content", ENTRY)

@@ -207,31 +207,6 @@ def test_a_killed_process_leaves_an_intact_cache(words: Path, fast: dict[str, An
     same(after, build(words, fast, cache=False))
 
 
-BAD = {
-    "empty.wav": (b"", r"is empty \(0 bytes\)"),
-    "text.wav": (b"this is not sound at all", "cannot be read as sound"),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_a_broken_recording_is_raised_or_skipped_and_counted(
-    words: Path, fast: dict[str, Any], name: str
-) -> None:
-    clean = build(words, fast)
-    content, message = BAD[name]
-    (words / "yes" / name).write_bytes(content)
-    with pytest.raises(
-        RecordingError,
-        match=rf"yes/{name} {message}.*on_error=\"skip\" in `nwave data` and in Python leaves",
-    ):
-        build(words, fast)
-    skipping = build(words, fast, on_error="skip")
-    same(clean, skipping)
-    ((path, reason),) = skipping.skipped
-    assert path == f"yes/{name}"
-    assert reason.startswith(("is empty", "cannot be read"))
-
-
 def test_the_reasons_for_skipped_recordings(words: Path, fast: dict[str, Any]) -> None:
     write(words / "no" / "long.wav", tone(440, 3.0))
     write(
@@ -252,7 +227,7 @@ def test_the_reasons_for_skipped_recordings(words: Path, fast: dict[str, Any]) -
         "nan": "has samples that are not finite",
         "none": "has no samples",
         "cut": "is cut short (500 bytes of its sound are missing)",
-        "huge": "is huge (100000.0 MB, expected at most 3.1 MB for 2 s)",
+        "huge": "is too large (100,000,000,000 bytes, expected at most 3,072,000)",
     }
     assert reasons == {f"no/{name}.wav": reason for name, reason in expected.items()}
 
@@ -358,3 +333,25 @@ def test_the_level_is_unchanged_or_the_peak_is_at_full_scale() -> None:
         config = NWaveDataloaderConfig("x", sample_rate=8000, level=level)  # type: ignore[arg-type]
         samples = FrontEnd(config).prepare((tone(440, amplitude=0.125), 8000))
         assert np.abs(samples).max() == pytest.approx(peak, abs=1e-3)
+
+
+def test_a_cached_recording_is_checked_like_another(words: Path, fast: dict[str, Any]) -> None:
+    write(words / "no" / "long.wav", tone(440, 3.0))
+    build(words, fast)
+    with pytest.raises(
+        RecordingError, match=r"lasts 3\.0 s, expected at most 2 s: cut it, or raise"
+    ):
+        build(words, fast, max_seconds=2.0)
+
+
+def test_what_memory_cannot_hold_is_rejected_before_a_file_is_read(
+    words: Path, fast: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nwavesdk.data.channels.read_recording", lambda *_: pytest.fail("read"))
+    choices: list[tuple[dict[str, Any], str]] = [
+        ({"sim_time_s": 1 / 8000}, "12 recordings of 691,200,000 steps and 16 channels need 530"),
+        ({"sim_time_s": 60.0}, "16 channels of 691,200,000 samples need 132.7 GB of memory"),
+    ]
+    for choice, message in choices:
+        with pytest.raises(ValueError, match=f"{message}.*: use fewer or shorter recordings"):
+            build(words, fast, recording_duration_s=86400.0, **choice)

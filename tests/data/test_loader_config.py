@@ -7,6 +7,8 @@ import pytest
 
 from nwavesdk.chip import load_profile
 from nwavesdk.data import NWaveDataloaderConfig
+from nwavesdk.data.decoding import MOST_SECONDS
+from nwavesdk.train.config import DataConfig
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"cache": ""}, "cache: expected a folder"),
     ({"seed": -1}, "seed: input should be greater than or equal to 0 (got -1)"),
     ({"max_seconds": 0}, "max_seconds: input should be greater than 0 (got 0)"),
+    ({"max_seconds": 1e300}, "max_seconds: input should be less than or equal to 86400"),
+    ({"recording_duration_s": 1e300}, "recording_duration_s: input should be less than or equal"),
+    ({"sim_time_s": 1e-300}, "A time step of 1e-300 s holds no sample at 16000 Hz"),
+    ({"sample_rate": 2**70}, "sample_rate: input should be less than or equal to 1000000"),
+    ({"batch_size": 2**70}, "batch_size: input should be less than or equal to 1000000000"),
+    ({"seed": 2**70}, "seed: input should be less than 9223372036854775808"),
     ({"progress": 1}, "progress: input should be a valid boolean (got 1)"),
     ({"chip": 1}, "chip: expected a name, a path or a Profile (got 1)"),
     (
@@ -101,10 +109,16 @@ def test_the_cache_is_in_the_home_where_the_environment_puts_it_or_nowhere(
     assert NWaveDataloaderConfig("x", cache=False).cache_folder is None
 
 
-def test_the_longest_allowed_recording() -> None:
-    assert NWaveDataloaderConfig("x").longest == 60
-    assert NWaveDataloaderConfig("x", recording_duration_s=100.0).longest == 200
-    assert NWaveDataloaderConfig("x", max_seconds=5).longest == 5
+def test_the_longest_recording_is_that_of_a_run() -> None:
+    assert NWaveDataloaderConfig("x").max_seconds == DataConfig().max_seconds == MOST_SECONDS
+
+
+def test_a_tilde_is_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/of/tests")
+    monkeypatch.setenv("NWAVESDK_CACHE", "~/cache")
+    assert NWaveDataloaderConfig("~/x").folder == Path("/home/of/tests/x")
+    assert NWaveDataloaderConfig("~nobody-here/x").folder == Path("~nobody-here/x")
+    assert NWaveDataloaderConfig("x").cache_folder == Path("/home/of/tests/cache/data")
 
 
 def test_choices_are_read_without_torch() -> None:

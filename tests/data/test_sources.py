@@ -10,7 +10,6 @@ import pytest
 
 from nwavesdk.data import (
     LogMel,
-    RecordingError,
     Series,
     Standard,
     fit_hold,
@@ -127,37 +126,6 @@ def test_a_class_without_recordings_is_named(tree: Path) -> None:
         load_wav_folder(tree)
 
 
-def test_a_bad_file_is_named(tree: Path) -> None:
-    bad = tree / "yes" / "bad.wav"
-    bad.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"bad\.wav is empty \(0 bytes\)"):
-        load_wav_folder(tree)
-    bad.write_bytes(b"this is not sound at all")
-    with pytest.raises(ValueError, match=r"bad\.wav cannot be read as sound \(Format"):
-        load_wav_folder(tree)
-    soundfile.write(bad, np.zeros(0), 8000)
-    with pytest.raises(ValueError, match=r"bad\.wav has no samples"):
-        load_wav_folder(tree)
-    soundfile.write(bad, np.full(100, np.nan), 8000, subtype="FLOAT")
-    with pytest.raises(ValueError, match=r"bad\.wav has samples that are not finite"):
-        load_wav_folder(tree)
-
-
-def test_faults_are_those_of_nwave_data(tree: Path) -> None:
-    expected = load_wav_folder(tree)
-    cut = tree / "yes" / "cut.wav"
-    write(cut)
-    cut.write_bytes(cut.read_bytes()[:-500])
-    (tree / "no" / "linked.wav").symlink_to("/dev/zero")
-    for _ in range(2):
-        with pytest.raises(RecordingError, match=r"(cut short|leads out).*on_error=\"skip\""):
-            load_wav_folder(tree)
-        if (tree / "no" / "linked.wav").is_symlink():
-            (tree / "no" / "linked.wav").unlink()
-    skipping = load_wav_folder(tree, on_error="skip")
-    assert (skipping.keys, skipping.fingerprint) == (expected.keys, expected.fingerprint)
-
-
 def test_a_folder_without_a_usable_file_is_rejected(tree: Path) -> None:
     for file in tree.rglob("*.wav"):
         file.write_bytes(b"not a wav")
@@ -255,6 +223,25 @@ def test_silence_is_finite_and_no_band_is_deaf() -> None:
     assert np.isfinite(frames).all()
     noise = np.random.default_rng(0).standard_normal(8000).astype(np.float32)
     assert (LogMel(8000, bands=80)(noise).mean(0) > frames.mean(0) + 5).all()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "samples"), [("window", 1e-4, 2), ("window", 1e-9, 0), ("hop", 1e-5, 0)]
+)
+def test_a_window_or_hop_of_too_few_samples_is_rejected(
+    field: str, value: float, samples: int
+) -> None:
+    message = rf"a {field} of {value:g} s holds {samples} samples at 16000 Hz, expected at least"
+    with pytest.raises(ValueError, match=message):
+        LogMel(RATE, **{field: value})
+
+
+def test_what_memory_cannot_hold_is_rejected(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nwavesdk.internal.checks._free_memory", lambda: 1e5)
+    with pytest.raises(
+        ValueError, match=r"8 recordings of 2 s in 4,096 bands need .* GB.*fewer bands"
+    ):
+        load_wav_folder(tree, bands=4096)
 
 
 @pytest.mark.parametrize("field", ["sample_rate", "bands", "window", "hop"])

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from nwavesdk.chip import FilterBank
 from nwavesdk.data import FrontEnd, NWaveDataloaderConfig, decode
+from nwavesdk.data.decoding import read_recording
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.surrogate import Surrogate, available, text
 from nwavesdk.train.theme import LIGHT, Theme, label_text, render_png
@@ -43,7 +44,8 @@ def plot_front_end(path: Path, config: NWaveDataloaderConfig, recording: Path) -
         RecordingError: If the recording cannot be read.
     """
     front_end = FrontEnd(config)
-    samples = front_end.prepare(decode(recording, recording.read_bytes()))
+    data = read_recording(recording, config.max_seconds)
+    samples = front_end.prepare(decode(recording, data, config.max_seconds))
     channels = front_end(samples)
     bank = config.bank
 

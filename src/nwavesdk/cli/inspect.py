@@ -53,6 +53,12 @@ Recordings = Annotated[
             "Stop at files that cannot be used, or skip them. [raise]",
             "raise|skip",
         ),
+        ChoiceOption(
+            "max_seconds",
+            "max_seconds",
+            float,
+            "Length above which a recording is an error [s]. [600]",
+        ),
     ]
 )
 def inspect_data(

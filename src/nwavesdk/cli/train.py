@@ -38,6 +38,8 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
     "data.hold",
     "data.bands",
     "data.sample_rate",
+    "data.max_seconds",
+    "data.on_error",
     "machine.accelerator",
     "machine.devices",
     "machine.precision",

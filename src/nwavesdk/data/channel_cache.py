@@ -3,10 +3,14 @@
 A file has its own checksum and appears whole or not at all. So several processes may write at the
 same time, any of them may be killed, and a damaged file is detected and computed again. A cache
 that cannot be written only costs time.
+
+The checksum detects damage, not malice: who can write to the folder can replace channels by others.
+They can do no more than that, since an entry is numbers of known shape, and no code.
 """
 
+import math
+import os
 import struct
-import time
 import warnings
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.internal.files import write_atomically
+from nwavesdk.internal.files import FileError, read_bytes, remove_drafts, write_atomically
 
 __all__ = ["CachedChannels", "ChannelCache"]
 
@@ -63,19 +67,30 @@ class ChannelCache:
         """The channels of a recording, by the hash of its file; None without an intact entry."""
         if self.folder is None:
             return None
-        name = self._name(digest)
+        path = self.folder / self._name(digest)
+        if not os.path.lexists(path):
+            return None
+        entry = self._parse(path)
+        if entry is None:
+            self.damaged.append(path.name)
+        return entry
+
+    def _parse(self, path: Path) -> CachedChannels | None:
+        """The content of an entry; None if it is damaged or is not a file."""
+        steps, channels = self.shape
+        size = HEAD_BYTES + SECONDS_BYTES + 4 * steps * channels
         try:
-            data = (self.folder / name).read_bytes()
-        except OSError:
+            data = read_bytes(path, size)
+        except FileError:
             return None
         payload = data[HEAD_BYTES:]
-        steps, channels = self.shape
-        is_whole = len(payload) == SECONDS_BYTES + 4 * steps * channels
-        if not is_whole or data[:HEAD_BYTES] != MAGIC + sha256(payload).digest():
-            self.damaged.append(name)
+        if len(data) != size or data[:HEAD_BYTES] != MAGIC + sha256(payload).digest():
             return None
         x = np.frombuffer(payload, "<f4", offset=SECONDS_BYTES).reshape(self.shape)
-        return CachedChannels(x, *struct.unpack_from("<d", payload))
+        (seconds,) = struct.unpack_from("<d", payload)
+        return (
+            CachedChannels(x, seconds) if math.isfinite(seconds) and np.isfinite(x).all() else None
+        )
 
     def write(self, digest: bytes, entry: CachedChannels) -> None:
         """Store the channels of a recording; a failure gives one warning and ends all writing."""
@@ -85,7 +100,7 @@ class ChannelCache:
         data = MAGIC + sha256(payload).digest() + payload
         try:
             write_atomically(self.folder / self._name(digest), data, flush=False)
-        except OSError as error:
+        except (OSError, FileError) as error:
             self._stop_writing(error)
 
     def warn_of_damage(self) -> None:
@@ -100,18 +115,15 @@ class ChannelCache:
     def _prepare(self, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for draft in folder.glob(".*.channels.*"):
-                if draft.stat().st_mtime < time.time() - STALE_SECONDS:
-                    draft.unlink(missing_ok=True)
-        except FileNotFoundError:
-            pass  # Another process removed the draft first.
+            remove_drafts(folder, STALE_SECONDS)
         except OSError as error:
             self._stop_writing(error)
 
-    def _stop_writing(self, error: OSError) -> None:
+    def _stop_writing(self, error: OSError | FileError) -> None:
         self._writes = False
+        reason = getattr(error, "strerror", None) or error
         warnings.warn(
-            f"The cache {self.folder} cannot be written ({error.strerror or error}): channels are "
+            f"The cache {self.folder} cannot be written ({reason}): channels are "
             "computed each time; set cache to a folder that can be written, or to False.",
             stacklevel=4,
         )

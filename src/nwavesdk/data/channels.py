@@ -17,10 +17,12 @@ from nwavesdk.data.decoding import (
     RecordingError,
     Samples,
     Sound,
+    check_seconds,
+    check_wav,
     decode,
     fit_target,
     normalize_peak,
-    read_bytes,
+    read_recording,
     read_target,
     resample,
 )
@@ -28,6 +30,8 @@ from nwavesdk.data.folder import Faults, RecordingFile, list_classes, list_targe
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
 from nwavesdk.data.recordings import Indices
 from nwavesdk.data.split import Split, split_indices
+from nwavesdk.internal.checks import require_memory
+from nwavesdk.internal.files import FileError, printable
 
 __all__ = ["Channels", "FrontEnd", "generate"]
 
@@ -76,7 +80,8 @@ def generate(config: NWaveDataloaderConfig) -> Channels:
         config: The choices.
 
     Raises:
-        ValueError: If the folder cannot be used, or its recordings cannot be split as wanted.
+        ValueError: If the folder cannot be used, its recordings cannot be split as wanted, or the
+            memory cannot hold them.
         RecordingError: If a file cannot be used, and `on_error` is `"raise"`; the text names it.
         ModuleNotFoundError: If the extra `train` is missing.
     """
@@ -86,7 +91,8 @@ def generate(config: NWaveDataloaderConfig) -> Channels:
         if config.task == "classification"
         else ((), list_targets(config.folder, faults))
     )
-    reader = _Reader(config)
+    reader = _Reader(config, len(files))
+    _check_memory(config, len(files))
     x = np.zeros((len(files), *reader.cache.shape), np.float32)
     # Of each recording: its file, the hash of its content, and its target.
     read: list[tuple[RecordingFile, bytes, Array | None]] = []
@@ -95,7 +101,7 @@ def generate(config: NWaveDataloaderConfig) -> Channels:
             try:
                 x[len(read)], digest, target = reader.read(file)
                 read.append((file, digest, target))
-            except RecordingError as fault:
+            except FileError as fault:
                 faults.report(file.path, fault)
             advance(reader.hits, len(faults.skipped))
     reader.cache.warn_of_damage()
@@ -125,8 +131,9 @@ def generate(config: NWaveDataloaderConfig) -> Channels:
 class _Reader:
     """Reads recordings one by one, from the cache if it has them."""
 
-    def __init__(self, config: NWaveDataloaderConfig) -> None:
+    def __init__(self, config: NWaveDataloaderConfig, n_files: int) -> None:
         self.config = config
+        self.n_files = n_files
         self.front_end = FrontEnd(config)
         # Everything except the recording that decides the channels; it names cache entries.
         settings = [VERSION, config.T, config.sim_time_s, config.level, asdict(config.bank)]
@@ -137,23 +144,27 @@ class _Reader:
 
     def read(self, file: RecordingFile) -> tuple[Array, bytes, Array | None]:
         """The channels of a recording, the hash of its content, and its target."""
-        data = read_bytes(file.path, self.config.longest)
+        longest = self.config.max_seconds
+        data = read_recording(file.path, longest)
+        # Also for a recording in the cache, which may have got there with other limits.
+        check_wav(file.path, data)
         digest = sha256(data).digest()
         channels = self.cache.read(digest)
         is_hit = channels is not None
         if channels is None:
             channels = self._compute(file.path, data)
             self.cache.write(digest, channels)
+        check_seconds(file.path, channels.seconds, longest)
         target = None
         if file.target is not None:
-            content = read_bytes(file.target, self.config.longest)
+            content = read_recording(file.target, longest)
             digest += sha256(content).digest()
             target = self._target(file.target, content, channels.seconds)
         self.hits += is_hit
         return channels.x, digest, target
 
     def _compute(self, path: Path, data: bytes) -> CachedChannels:
-        sound = decode(path, data, self.config.longest)
+        sound = decode(path, data, self.config.max_seconds)
         with np.errstate(over="ignore", invalid="ignore"):
             x = self.front_end(self.front_end.prepare(sound))
         if not np.isfinite(x).all():
@@ -164,12 +175,32 @@ class _Reader:
     def _target(self, path: Path, content: bytes, seconds: float) -> Array:
         target = read_target(path, content)
         columns = target.shape[1]
-        self.width = self.width or columns
+        if self.width is None:
+            self.width = columns
+            what = f"targets of {self.n_files:,} recordings, with {columns:,} columns,"
+            _require(self.config, what, 4.0 * self.n_files * self.config.T * columns)
         if columns != self.width:
             raise RecordingError(
                 path, f"has {columns} columns, expected {self.width} like the ones before"
             )
         return fit_target(path, target, self.config.steps(seconds), self.config.T)
+
+
+def _check_memory(config: NWaveDataloaderConfig, n_files: int) -> None:
+    """Reject channels that the memory cannot hold, and recordings that it cannot filter."""
+    count = config.bank.count
+    all_channels = 4.0 * n_files * config.T * count
+    what = f"{n_files:,} recordings of {config.T:,} steps and {count} channels"
+    _require(config, what, all_channels)
+    # The filtered samples of one recording as float32 and, rectified, as float64.
+    samples = config.recording_duration_s * config.sample_rate
+    what = f"{count} channels of {samples:,.0f} samples"
+    _require(config, what, all_channels + 12.0 * samples * count)
+
+
+def _require(config: NWaveDataloaderConfig, what: str, n_bytes: float) -> None:
+    remedy = "use fewer or shorter recordings, longer time steps, or a lower sample rate"
+    require_memory(printable(config.folder), what, n_bytes, remedy)
 
 
 @dataclass(frozen=True)

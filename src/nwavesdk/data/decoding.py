@@ -3,24 +3,30 @@
 Each fault of a file has its own error.
 """
 
-import math
 import struct
+import warnings
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from typing import Any
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 import numpy.typing as npt
 
+from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.imports import require
 
 __all__ = [
     "RecordingError",
     "Samples",
     "Sound",
+    "check_seconds",
+    "check_wav",
     "decode",
     "fit_target",
     "normalize_peak",
-    "read_bytes",
+    "read_recording",
     "read_target",
     "resample",
 ]
@@ -34,55 +40,89 @@ Sound = tuple[Samples, int]
 LOWEST_RATE = 1_000
 HIGHEST_RATE = 1_000_000
 
-# The most that a second of sound should take: stereo float32 at 192 kHz.
+# Arrays of microphones have up to this many channels.
+MOST_CHANNELS = 64
+
+# The most that a second of sound should take, in a file and as float32: stereo at 192 kHz.
 BYTES_PER_SECOND = 192_000 * 2 * 4
+
+# Default of the longest allowed recording [s].
+MOST_SECONDS = 600.0
+
+# The most values of a target: 56 columns at 600,000 steps.
+MOST_VALUES = 2**25
 
 # Data sizes from here on are not sizes: a recorder that writes to a pipe does not know the size,
 # and writes a number near 2^31 or 2^32.
 UNKNOWN_SIZE = 0x7FFF_F000
 
+# Chunks that are looked at in search of the sound; a wav has a handful before it.
+MOST_CHUNKS = 1000
 
-class RecordingError(ValueError):
-    """A recording cannot be used.
+# The formats whose files are read, by the names of libsndfile.
+WAV_FORMATS = {"WAV", "WAVEX", "RF64"}
 
-    Args:
-        name: The file.
-        what: What is wrong with it, such as "is empty".
-        remedy: What to do about it.
-    """
+# How files of other formats begin.
+OTHER_FORMATS = {
+    b"fLaC": "a FLAC file",
+    b"OggS": "an Ogg file",
+    b"ID3": "an MP3 file",
+    b"FORM": "an AIFF file",
+    b"caff": "a CAF file",
+    b".snd": "an AU file",
+    b"riff": "a W64 file",
+    b"RIFX": "a big-endian RIFX file",
+    b"RIFF": "a RIFF file of another kind",
+}
 
-    def __init__(self, name: object, what: str, remedy: str = "repair or remove it") -> None:
-        super().__init__(f"Recording {name} {what}: {remedy}.")
-        self.name = name
-        self.what = what
-        self.remedy = remedy
+
+class RecordingError(FileError):
+    """A recording, or its target, cannot be used."""
 
 
-def read_bytes(path: Path, max_seconds: float) -> bytes:
+def read_recording(path: Path, max_seconds: float) -> bytes:
     """The content of a file that is small enough for `max_seconds` of sound [s].
 
     Raises:
-        RecordingError: If it cannot be read, or is larger than any such sound.
+        FileError: If it is not a regular file, cannot be read, or is larger than any such sound.
     """
-    limit = max_seconds * BYTES_PER_SECOND
-    try:
-        size = path.stat().st_size
-        if size > limit:
-            raise RecordingError(
-                path,
-                f"is huge ({size / 1e6:.1f} MB, expected at most {limit / 1e6:.1f} MB for "
-                f"{max_seconds:g} s)",
-                "cut it, or raise max_seconds",
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise RecordingError(
-            path, f"cannot be read ({error.strerror})", "change its permissions or remove it"
-        ) from None
+    most = int(max_seconds * BYTES_PER_SECOND)
+    return read_bytes(path, most, "cut it, or raise max_seconds")
 
 
-def decode(path: Path, data: bytes, max_seconds: float = math.inf) -> Sound:
-    """Mono samples and their rate; several channels are averaged.
+def check_seconds(path: Path, seconds: float, max_seconds: float) -> None:
+    """Reject sound that is too long.
+
+    Raises:
+        RecordingError: If it is.
+    """
+    if seconds > max_seconds:
+        what = f"lasts {seconds:.1f} s, expected at most {max_seconds:g} s"
+        raise RecordingError(path, what, "cut it, or raise max_seconds")
+
+
+def check_wav(path: Path, data: bytes) -> None:
+    """Reject content that is not a whole wav (RIFF or RF64), by what its chunks claim.
+
+    Args:
+        path: Name of the file, for errors.
+        data: Its content.
+
+    Raises:
+        RecordingError: If the bytes are of another format, or the end of the sound is missing.
+    """
+    if not data:
+        raise RecordingError(path, "is empty (0 bytes)")
+    if data[:4] not in (b"RIFF", b"RF64") or not b"WAVE".startswith(data[8:12]):
+        what = f"is {_kind_of_content(data)}, expected a wav"
+        raise RecordingError(path, what, "convert or remove it")
+    missing = _missing_bytes(data)
+    if missing:
+        raise RecordingError(path, f"is cut short ({missing:,} bytes of its sound are missing)")
+
+
+def decode(path: Path, data: bytes, max_seconds: float = MOST_SECONDS) -> Sound:
+    """Mono samples of a wav and their rate; several channels are averaged.
 
     Args:
         path: Name of the file, for errors.
@@ -90,24 +130,30 @@ def decode(path: Path, data: bytes, max_seconds: float = math.inf) -> Sound:
         max_seconds: Longest allowed sound [s], checked before the sound is decoded.
 
     Raises:
-        RecordingError: If the bytes are not sound, the sound is too long, its rate is implausible,
-            its end is missing, it has no samples, or some samples are not finite.
+        RecordingError: If the bytes are not a wav, the sound is too long, its rate or number of
+            channels is implausible, its end is missing, it has no samples, or some samples are not
+            finite.
     """
     soundfile = require("soundfile", "train")
+    check_wav(path, data)
     try:
         header = soundfile.info(BytesIO(data))
-        _check_header(path, data, header.frames, header.samplerate, max_seconds)
+        _check_header(path, header, max_seconds)
         samples, rate = soundfile.read(BytesIO(data), dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
         # The whole text of the error would name the bytes in memory instead of the file.
         reason = str(getattr(error, "error_string", error)).rstrip(".")
-        what = f"cannot be read as sound ({reason})" if data else "is empty (0 bytes)"
-        raise RecordingError(path, what) from None
+        raise RecordingError(path, f"cannot be read as sound ({reason})") from None
     if not len(samples):
         raise RecordingError(path, "has no samples")
-    if not np.isfinite(samples).all():
+    if len(samples) < header.frames:
+        missing = header.frames - len(samples)
+        raise RecordingError(path, f"is cut short ({missing:,} samples are missing)")
+    with np.errstate(over="ignore", invalid="ignore"):
+        mono = samples.mean(axis=1)
+    if not np.isfinite(mono).all():
         raise RecordingError(path, "has samples that are not finite")
-    return samples.mean(axis=1), rate
+    return mono, rate
 
 
 def resample(sound: Sound, rate: int) -> Samples:
@@ -125,37 +171,60 @@ def normalize_peak(samples: Samples) -> Samples:
     return samples / peak if peak > 0 else samples
 
 
-def _check_header(
-    path: Path, data: bytes, frames: int, sample_rate: int, max_seconds: float
-) -> None:
-    if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
+def _check_header(path: Path, header: Any, max_seconds: float) -> None:
+    if header.format not in WAV_FORMATS:
+        raise RecordingError(path, f"has the format {header.format}, expected WAV", "convert it")
+    if not LOWEST_RATE <= header.samplerate <= HIGHEST_RATE:
         raise RecordingError(
             path,
-            f"has a sample rate of {sample_rate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE}",
+            f"has a sample rate of {header.samplerate} Hz, expected {LOWEST_RATE} to "
+            f"{HIGHEST_RATE}",
         )
-    seconds = frames / sample_rate
-    if seconds > max_seconds:
+    if header.channels > MOST_CHANNELS:
         raise RecordingError(
             path,
-            f"lasts {seconds:.1f} s, expected at most {max_seconds:g} s",
-            "cut it, or raise max_seconds",
+            f"has {header.channels} channels, expected at most {MOST_CHANNELS}",
+            "keep fewer channels",
         )
-    missing = _missing_bytes(data)
-    if missing:
-        raise RecordingError(path, f"is cut short ({missing} bytes of its sound are missing)")
+    check_seconds(path, header.frames / header.samplerate, max_seconds)
+    n_bytes = 4 * header.frames * header.channels
+    if n_bytes > max_seconds * BYTES_PER_SECOND:
+        raise RecordingError(
+            path,
+            f"has {n_bytes / 4:,.0f} samples, expected at most "
+            f"{max_seconds * BYTES_PER_SECOND / 4:,.0f}",
+            "cut it, keep fewer channels, or raise max_seconds",
+        )
+
+
+def _kind_of_content(data: bytes) -> str:
+    names = (name for begin, name in OTHER_FORMATS.items() if data.startswith(begin))
+    if data[4:8] == b"ftyp":
+        return "an MP4 file"
+    if data[0] == 0xFF and data[1:2] >= b"\xe0":  # a frame without a header begins with 11 ones
+        return "an MP3 or AAC file"
+    return next(names, f"not sound (it begins {data[:8]!r})")
 
 
 def _missing_bytes(data: bytes) -> int:
-    """Bytes of sound that are missing at the end of a RIFF file; libsndfile ignores them."""
-    if data[:4] != b"RIFF":
-        return 0
+    """Bytes of sound that are missing at the end of a wav; libsndfile ignores them."""
     # The header "RIFF<size>WAVE" has 12 bytes. Each chunk has a name, a size and its content, which
-    # is padded to an even length.
+    # is padded to an even length. The chunk "ds64" of RF64 has the true sizes: 8 bytes each, of the
+    # file and of the sound.
     start = 12
-    while start + 8 <= len(data):
+    sound_bytes = 0
+    for _ in range(MOST_CHUNKS):
+        if start + 8 > len(data):
+            break
+        name: bytes
+        size: int
         name, size = struct.unpack_from("<4sI", data, start)
+        if name == b"ds64" and start + 24 <= len(data):
+            (sound_bytes,) = struct.unpack_from("<Q", data, start + 16)
         if name == b"data":
-            return 0 if size >= UNKNOWN_SIZE else max(0, start + 8 + size - len(data))
+            if size >= UNKNOWN_SIZE:
+                size = sound_bytes
+            return max(0, start + 8 + size - len(data))
         start += 8 + size + size % 2
     return 0
 
@@ -171,26 +240,59 @@ def read_target(path: Path, data: bytes) -> Target:
         `[steps, C]`; a target of one axis has C = 1.
 
     Raises:
-        RecordingError: If it is not a real tensor of one or two axes, or has values that are not
-            finite.
+        RecordingError: If it is not a real tensor of one or two axes with at most
+            `MOST_VALUES` values, or has values that are not finite.
     """
     import torch
 
     try:
-        value = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
+        _check_target_bytes(data)
+        with torch.sparse.check_sparse_tensor_invariants(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of kinds of tensors that are rejected below
+            value = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch raise different kinds, and more
         what = f"is not a tensor ({type(error).__name__})" if data else "is empty (0 bytes)"
         raise RecordingError(path, what, "write it with torch.save(tensor, path)") from None
-    is_tensor = isinstance(value, torch.Tensor)
-    if not is_tensor or value.ndim not in (1, 2) or not value.numel() or value.is_complex():
-        got = list(value.shape) if is_tensor else type(value).__name__
-        raise RecordingError(
-            path, f"holds {got}, expected a real tensor (T,) or (T, C)", "write it again"
-        )
+    got = _fault_of_target(value)
+    if got:
+        what = f"holds {got}, expected a real tensor (T,) or (T, C)"
+        raise RecordingError(path, what, "write it again")
     target: Target = value.detach().to_dense().reshape(len(value), -1).to(torch.float32).numpy()
     if not np.isfinite(target).all():
         raise RecordingError(path, "has values that are not finite")
     return target
+
+
+def _check_target_bytes(data: bytes) -> None:
+    """Reject content that would take more memory than its size, before torch reads it."""
+    with suppress(BadZipFile), ZipFile(BytesIO(data)) as archive:
+        entries = archive.infolist()
+        is_packed = any(entry.compress_type != ZIP_STORED for entry in entries)
+        if is_packed or sum(entry.file_size for entry in entries) > len(data):
+            raise ValueError
+    if b"bytearray" in data:  # of any size, although no tensor needs one
+        raise ValueError
+
+
+def _fault_of_target(value: Any) -> str:
+    """What a file holds, if it is not a target; looks at no value of a tensor."""
+    import torch
+
+    if type(value) not in (torch.Tensor, torch.nn.Parameter):
+        return f"a value of type {type(value).__name__}"
+    kinds = {
+        "a meta tensor without values": value.is_meta,
+        "a quantized tensor": value.is_quantized,
+        "a nested tensor": value.is_nested,
+        "a complex tensor": value.is_complex(),
+        "a tensor of another layout": value.layout not in (torch.strided, torch.sparse_coo),
+    }
+    fault = next((kind for kind, holds in kinds.items() if holds), "")
+    if not fault and (value.ndim not in (1, 2) or not value.numel()):
+        fault = f"a tensor of shape {list(value.shape)}"
+    if not fault and value.numel() > MOST_VALUES:
+        fault = f"{value.numel():,} values (at most {MOST_VALUES:,} are read)"
+    return fault
 
 
 def fit_target(path: Path, target: Target, recorded_steps: int, steps: int) -> Target:

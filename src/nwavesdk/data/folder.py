@@ -1,46 +1,33 @@
 """The recordings of a data folder, and its files that look like recordings but cannot be used.
 
-No path leaves the folder: a link is followed only if it leads to a place inside.
+Links to files and folders are followed, also out of the data folder. A recording is used once,
+however many links lead to it: otherwise it would be in two classes, or in two sets of a split.
 """
 
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from nwavesdk.data.decoding import RecordingError
+from nwavesdk.internal.files import FileError, kind_of, printable
 
 __all__ = ["Faults", "RecordingFile", "list_classes", "list_targets"]
 
 OTHER_SOUNDS = {".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mp3", ".oga"}
 OTHER_SOUNDS |= {".ogg", ".opus", ".w64", ".wma"}
 
+# Python's letters for the bytes of a name that are not UTF-8 (PEP 383).
+UNDECODED = frozenset(map(chr, range(0xDC80, 0xDD00)))
 
-@dataclass
-class Faults:
-    """Faults of files: the first one is raised, or all are collected.
+CHANGE_PERMISSIONS = "change its permissions or remove it"
 
-    Args:
-        root: The data folder.
-        on_error: `"raise"` or `"skip"`.
-        skipped: Path inside the folder and reason of each file that is left out.
-    """
+# Folders that a file may lie in, below the data folder.
+MOST_FOLDERS = 32
 
-    root: Path
-    on_error: Literal["raise", "skip"]
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-
-    def report(self, path: Path, fault: RecordingError) -> None:
-        """Raise or collect the fault of a file.
-
-        Raises:
-            RecordingError: If `on_error` is `"raise"`.
-        """
-        if self.on_error == "raise":
-            # `nwave train` has no such option, so the text names who has it.
-            remedy = f'{fault.remedy}; on_error="skip" in `nwave data` and in Python leaves it out'
-            raise RecordingError(fault.name, fault.what, remedy) from None
-        self.skipped.append((_escape(path.relative_to(self.root)), fault.what))
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,6 +47,44 @@ class RecordingFile:
     target: Path | None = None
 
 
+@dataclass
+class Faults:
+    """Faults of files: the first one is raised, or all are collected.
+
+    Args:
+        root: The data folder.
+        on_error: `"raise"` or `"skip"`.
+        skipped: Path inside the folder and reason of each file that is left out.
+    """
+
+    root: Path
+    on_error: Literal["raise", "skip"]
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+    def report(self, path: Path, fault: FileError) -> None:
+        """Raise or collect the fault of a file.
+
+        Raises:
+            RecordingError: If `on_error` is `"raise"`.
+        """
+        if self.on_error == "raise":
+            remedy = f'{fault.remedy}; on_error="skip" leaves it out'
+            raise RecordingError(fault.path, fault.what, remedy) from None
+        self.skipped.append((printable(path.relative_to(self.root).as_posix()), fault.what))
+
+    def collect(
+        self, files: Sequence[RecordingFile], read: Callable[[RecordingFile], T]
+    ) -> Iterator[tuple[RecordingFile, T]]:
+        """Each file with what is read from it; files that cannot be read are reported."""
+        for file in files:
+            try:
+                value = read(file)
+            except FileError as fault:
+                self.report(file.path, fault)
+            else:
+                yield file, value
+
+
 def list_classes(root: Path, faults: Faults) -> tuple[tuple[str, ...], list[RecordingFile]]:
     """The classes and recordings of `root/<class>/**/*.wav`.
 
@@ -70,28 +95,25 @@ def list_classes(root: Path, faults: Faults) -> tuple[tuple[str, ...], list[Reco
         RecordingError: If something in it is not what it should be; see `Faults`.
     """
     _check_folder(root, "expected a folder with one subfolder of .wav files for each class")
+    walk = _Walk(root, faults)
     paths_of: dict[str, list[Path]] = {}
-    for path in _list_entries(root, root, ".wav", faults):
-        if path.is_dir():
-            parents = (root.resolve(), path.resolve())
-            paths_of[path.name] = list(_walk_files(path, root, ".wav", faults, parents))
+    for path, is_folder in walk.entries(root, ".wav"):
+        if is_folder:
+            paths_of[path.name] = list(walk.files(path, ".wav"))
         else:
-            faults.report(
-                path,
-                RecordingError(
-                    path, "is not in a class folder", "move it to the folder of its class"
-                ),
-            )
+            what = "is not in a class folder"
+            faults.report(path, RecordingError(path, what, "move it to the folder of its class"))
     for name, paths in paths_of.items():
         if not paths:
             raise ValueError(
-                f"Class folder {root / name} has no .wav file: add recordings or remove the folder."
+                f"Class folder {printable(root / name)} has no .wav file: add recordings or remove "
+                "the folder."
             )
     if len(paths_of) < 2:
         got = f"only one class ({next(iter(paths_of))!r})" if paths_of else "no class folders"
         raise ValueError(
-            f"Data folder {root} has {got}, expected at least two, each with the .wav files of a "
-            "class."
+            f"Data folder {printable(root)} has {got}, expected at least two, each with the .wav "
+            "files of a class."
         )
     recordings = [
         RecordingFile(path, path.relative_to(root).as_posix(), label)
@@ -109,87 +131,128 @@ def list_targets(root: Path, faults: Faults) -> list[RecordingFile]:
         RecordingError: If one of the two files of a recording is missing; see `Faults`.
     """
     expected = "expected a folder with wavs/<stem>.wav and target/<stem>.pt"
-    _check_folder(root, expected)
     wavs = root / "wavs"
     targets = root / "target"
-    for folder in (wavs, targets):
+    for folder in (root, wavs, targets):
         _check_folder(folder, expected)
-        if not folder.resolve().is_relative_to(root.resolve()):
-            raise ValueError(f"{folder} leads out of the data folder: copy the files into it.")
+    walk = _Walk(root, faults)
     recordings: list[RecordingFile] = []
-    present = set(_walk_files(targets, root, ".pt", faults, (targets.resolve(),)))
-    for path in _walk_files(wavs, root, ".wav", faults, (wavs.resolve(),)):
+    present = set(walk.files(targets, ".pt"))
+    for path in walk.files(wavs, ".wav"):
         target = targets / path.relative_to(wavs).with_suffix(".pt")
         if target in present:
             recordings.append(RecordingFile(path, path.relative_to(root).as_posix(), 0, target))
         else:
-            faults.report(
-                path,
-                RecordingError(path, f"has no target {target}", "add it, or remove the recording"),
-            )
+            what = f"has no target {printable(target)}"
+            faults.report(path, RecordingError(path, what, "add it, or remove the recording"))
     for target in sorted(present - {recording.target for recording in recordings}):
         wav = wavs / target.relative_to(targets).with_suffix(".wav")
-        faults.report(
-            target,
-            RecordingError(
-                target, f"is a target without its {wav}", "add the wav, or remove the target"
-            ),
-        )
+        what = f"is a target without its {printable(wav)}"
+        faults.report(target, RecordingError(target, what, "add the wav, or remove the target"))
     if not recordings:
-        raise ValueError(f"Data folder {root} has no recording with its target, {expected}.")
+        raise ValueError(
+            f"Data folder {printable(root)} has no recording with its target, {expected}."
+        )
     return recordings
 
 
-def _escape(path: Path) -> str:
-    """A path as text that can be written anywhere: bytes that are not UTF-8 become escapes."""
-    return path.as_posix().encode("utf-8", "backslashreplace").decode()
-
-
 def _check_folder(folder: Path, expected: str) -> None:
-    if not folder.is_dir():
-        what = "a file" if folder.exists() else "nothing there"
-        raise ValueError(f"Data folder {folder}: got {what}, {expected}.")
+    got = "nothing there"
+    try:
+        mode = os.stat(folder).st_mode
+        if stat.S_ISDIR(mode):
+            return
+        got = kind_of(mode)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        got = f"an error ({getattr(error, 'strerror', None) or error})"
+    raise ValueError(f"Data folder {printable(folder)}: got {got}, {expected}.")
 
 
-def _walk_files(
-    folder: Path, root: Path, suffix: str, faults: Faults, parents: tuple[Path, ...]
-) -> Iterator[Path]:
-    """The files below a folder; `parents` are the resolved folders above, to detect link cycles."""
-    for path in _list_entries(folder, root, suffix, faults):
-        if not path.is_dir():
-            yield path
-        elif path.resolve() in parents:
-            faults.report(
-                path, RecordingError(path, "is a link to a folder that it lies in", "remove it")
-            )
-        else:
-            yield from _walk_files(path, root, suffix, faults, (*parents, path.resolve()))
+class _Walk:
+    """Lists a data folder, and reports files and folders that it has listed already.
+
+    Args:
+        root: The data folder.
+        faults: Receives what cannot be used.
+    """
+
+    def __init__(self, root: Path, faults: Faults) -> None:
+        self.faults = faults
+        self.above = (root, *root.resolve().parents)
+        # The first path of every file and folder, by device and inode: all its links share these.
+        self.first_paths = {_identity(os.stat(folder)): folder for folder in self.above}
+        self.root = root
+
+    def files(self, folder: Path, suffix: str) -> Iterator[Path]:
+        """The usable files with the suffix below a folder, in order of their names."""
+        for path, is_folder in self.entries(folder, suffix):
+            if is_folder:
+                yield from self.files(path, suffix)
+            else:
+                yield path
+
+    def entries(self, folder: Path, suffix: str) -> Iterator[tuple[Path, bool]]:
+        """The usable folders, and files with the suffix, in a folder; whether it is a folder."""
+        try:
+            paths = sorted(folder.iterdir())
+        except OSError as error:
+            fault = RecordingError(folder, f"cannot be read ({error.strerror})", CHANGE_PERMISSIONS)
+            self.faults.report(folder, fault)
+            return
+        for path in paths:
+            if path.name.startswith("."):
+                continue
+            try:
+                is_folder = self._check(path, suffix)
+            except RecordingError as fault:
+                self.faults.report(path, fault)
+                continue
+            if is_folder is not None:
+                yield path, is_folder
+
+    def _check(self, path: Path, suffix: str) -> bool | None:
+        """Whether an entry is a folder; None if it neither is one nor looks like a recording.
+
+        Raises:
+            RecordingError: If it cannot be used.
+        """
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            if path.is_symlink():
+                raise RecordingError(path, "is a link that leads nowhere", "remove it") from None
+            what = f"cannot be read ({error.strerror})"
+            raise RecordingError(path, what, CHANGE_PERMISSIONS) from None
+        is_folder = stat.S_ISDIR(status.st_mode)
+        has_suffix = path.suffix.lower() == suffix
+        if not is_folder and not has_suffix and path.suffix.lower() not in OTHER_SOUNDS:
+            return None
+        if any(letter in UNDECODED for letter in path.name):
+            raise RecordingError(path, "has a name that is not UTF-8", "rename it")
+        if is_folder and has_suffix:
+            raise RecordingError(path, "is a folder, expected a file", "rename it")
+        if not is_folder and not has_suffix:
+            raise RecordingError(path, f"is not a {suffix} file", "convert it")
+        if not is_folder and not stat.S_ISREG(status.st_mode):
+            raise RecordingError(path, f"is {kind_of(status.st_mode)}, expected a file")
+        # Recordings may share a target, as they may share a class.
+        if is_folder or suffix == ".wav":
+            self._check_first(path, status)
+        if is_folder and len(path.relative_to(self.root).parts) > MOST_FOLDERS:
+            raise RecordingError(path, f"is nested deeper than {MOST_FOLDERS} folders", "move it")
+        return is_folder
+
+    def _check_first(self, path: Path, status: os.stat_result) -> None:
+        first = self.first_paths.setdefault(_identity(status), path)
+        if first in (*self.above, *path.parents):
+            raise RecordingError(path, "is a link to a folder that it lies in", "remove it")
+        if first != path:
+            kind = "folder" if stat.S_ISDIR(status.st_mode) else "file"
+            what = f"is the same {kind} as {printable(first)}"
+            raise RecordingError(path, what, "remove one of the two")
 
 
-def _list_entries(folder: Path, root: Path, suffix: str, faults: Faults) -> Iterator[Path]:
-    """Usable folders and files with the suffix, in order of their names; others are reported."""
-    for path in sorted(folder.iterdir()):
-        is_sound = path.suffix.lower() in OTHER_SOUNDS | {suffix}
-        if path.name.startswith(".") or not (path.is_dir() or is_sound):
-            continue
-        fault = _fault_of(path, root, suffix)
-        if fault is None:
-            yield path
-        else:
-            faults.report(path, RecordingError(_escape(path), *fault))
-
-
-def _fault_of(path: Path, root: Path, suffix: str) -> tuple[str, str] | None:
-    """What is wrong with an entry of a folder, and its remedy."""
-    if path.name != _escape(Path(path.name)):
-        return "has a name that is not UTF-8", "rename it"
-    if path.is_symlink() and not path.exists():
-        return "is a link that leads nowhere", "remove it"
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-        return "is a link that leads out of the data folder", "copy the file or folder into it"
-    has_suffix = path.suffix.lower() == suffix
-    if path.is_dir():
-        return ("is a folder, expected a file", "rename it") if has_suffix else None
-    if not has_suffix:
-        return f"is not a {suffix} file", "convert it"
-    return None if path.is_file() else ("is neither a file nor a folder", "remove it")
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

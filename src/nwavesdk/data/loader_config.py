@@ -18,8 +18,7 @@ from nwavesdk.internal.model import check_fields, expect
 __all__ = ["NWaveDataloaderConfig"]
 
 NotEmpty = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -47,8 +46,7 @@ class NWaveDataloaderConfig:
         cache: Folder of computed channels; None: `data` in `NWAVESDK_CACHE` or
             `~/.cache/nwavesdk`; False: no cache.
         seed: Seed of the order of training batches.
-        max_seconds: Length above which a recording is an error [s]; None: twice
-            `recording_duration_s`, at least a minute.
+        max_seconds: Length above which a recording is an error [s].
         progress: Whether to show a progress bar; None: if standard error is a terminal.
 
     Raises:
@@ -63,10 +61,10 @@ class NWaveDataloaderConfig:
 
     data_parent: Annotated[NotEmpty | Path, expect("the path of a folder")]
     task: Literal["classification", "regression"] = "classification"
-    sample_rate: Count = 16_000
+    sample_rate: Annotated[int, Field(ge=1, le=10**6)] = 16_000
     recording_duration_s: Seconds = 1.0
     sim_time_s: Seconds = 1e-3
-    batch_size: Count = 64
+    batch_size: Annotated[int, Field(ge=1, le=10**9)] = 64
     val: Share = 0.15
     test: Share = 0.15
     split: SplitBy = "auto"
@@ -77,8 +75,8 @@ class NWaveDataloaderConfig:
         NotEmpty | Path | Literal[False] | None,
         expect("a folder, None (the default folder) or False (no cache)"),
     ] = None
-    seed: Annotated[int, Field(ge=0)] = 0
-    max_seconds: Seconds | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    max_seconds: Seconds = 600.0
     progress: bool | None = None
 
     def __post_init__(self) -> None:
@@ -121,21 +119,17 @@ class NWaveDataloaderConfig:
     @property
     def folder(self) -> Path:
         """The data folder."""
-        return Path(self.data_parent).expanduser()
+        return _expanded(self.data_parent)
 
     @property
     def cache_folder(self) -> Path | None:
         """The folder of computed channels; None without a cache."""
         if self.cache is None:
-            default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "nwavesdk")
-            return Path(os.environ.get("NWAVESDK_CACHE") or default, "data")
-        return Path(self.cache).expanduser() if self.cache else None
+            default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "nwavesdk")
+            return _expanded(os.environ.get("NWAVESDK_CACHE") or default) / "data"
+        return _expanded(self.cache) if self.cache else None
 
-    @property
-    def longest(self) -> float:
-        """Length above which a recording is an error [s]."""
-        return (
-            max(60.0, 2 * self.recording_duration_s)
-            if self.max_seconds is None
-            else self.max_seconds
-        )
+
+def _expanded(path: str | Path) -> Path:
+    """The path with the home for `~`; unchanged if there is no such home."""
+    return Path(os.path.expanduser(path))

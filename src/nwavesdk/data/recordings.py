@@ -43,6 +43,7 @@ class Recordings:
             the recording is assigned to.
         fingerprint: Hash of the source's content, to detect data that changed after a run began.
         sample_rate: Rate of the sound that the features were computed from [Hz], if it is known.
+        skipped: Path inside the folder and fault of each file that was left out.
 
     Raises:
         ValueError: If the fields differ in length, or the recordings in their number of features.
@@ -54,6 +55,7 @@ class Recordings:
     keys: tuple[str, ...]
     fingerprint: str
     sample_rate: int | None = None
+    skipped: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.frames) == len(self.labels) == len(self.keys):

@@ -4,6 +4,7 @@ Log-mel frames are windowed spectra in triangular bands, evenly spaced in mel, a
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution
@@ -14,21 +15,27 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.decoding import (
+    MOST_SECONDS,
     RecordingError,
     Sound,
     decode,
     normalize_peak,
-    read_bytes,
+    read_recording,
     resample,
 )
-from nwavesdk.data.folder import Faults, list_classes
+from nwavesdk.data.folder import Faults, RecordingFile, list_classes
 from nwavesdk.data.recordings import Frames, Recordings
+from nwavesdk.internal.checks import require_memory
+from nwavesdk.internal.files import printable
 from nwavesdk.internal.imports import install_hint, require
 
 __all__ = ["LogMel", "load_digits", "load_wav_folder"]
 
 # Rate that faster recordings are resampled to [Hz]; speech has little above half of it.
 DEFAULT_HIGHEST_RATE = 16_000
+
+# The taper of a shorter window would be zero, or nearly so [samples].
+LEAST_WINDOW = 4
 
 # Power added to each band, so that digital silence does not set the scale; full scale is 1.
 SILENCE = 1e-4
@@ -73,6 +80,7 @@ def load_wav_folder(
     window: float = 25e-3,
     hop: float = 10e-3,
     on_error: Literal["raise", "skip"] = "raise",
+    max_seconds: float = MOST_SECONDS,
 ) -> Recordings:
     """Read `folder/<class>/**/*.wav` as log-mel frames; hidden files and folders are left out.
 
@@ -85,41 +93,55 @@ def load_wav_folder(
         hop: Distance between frames [s].
         on_error: Whether a file that cannot be used is an error (`"raise"`) or is left out
             (`"skip"`).
+        max_seconds: Length above which a recording is an error [s].
 
     Returns:
         Recordings whose keys are their paths inside the folder.
 
     Raises:
-        ValueError: If there is no folder, or fewer than two classes with recordings.
+        ValueError: If there is no folder, fewer than two classes, no usable recording, or not
+            enough memory.
         RecordingError: If a file cannot be used, and `on_error` is `"raise"`.
     """
     faults = Faults(folder, on_error)
     classes, files = list_classes(folder, faults)
-    content = sha256()
-    sounds: list[Sound] = []
-    labels: list[int] = []
-    keys: list[str] = []
-    for file in files:
-        try:
-            data = read_bytes(file.path, math.inf)
-            sounds.append(decode(file.path, data, math.inf))
-        except RecordingError as fault:
-            faults.report(file.path, fault)
-            continue
-        content.update(f"{file.key}:{len(data)}:".encode() + data)
-        labels.append(file.label)
-        keys.append(file.key)
-    if not sounds:
+
+    def read(file: RecordingFile) -> tuple[bytes, Sound]:
+        data = read_recording(file.path, max_seconds)
+        return data, decode(file.path, data, max_seconds)
+
+    # The lengths and rates of all recordings decide the rate of all frames, and their memory. So
+    # each file is read twice, and the sound of one at a time is held.
+    lengths = {file: (len(sound), rate) for file, (_, (sound, rate)) in faults.collect(files, read)}
+    if not lengths:
         raise ValueError(f"{folder} has no usable recording, expected .wav files in class folders.")
-    rate = sample_rate or min(DEFAULT_HIGHEST_RATE, *(rate for _, rate in sounds))
+    rate = sample_rate or min(DEFAULT_HIGHEST_RATE, *(rate for _, rate in lengths.values()))
     front_end = LogMel(rate, bands, window, hop)
+    front_end.check_memory(printable(folder), [count / rate for count, rate in lengths.values()])
+
+    def compute(file: RecordingFile) -> tuple[bytes, Frames]:
+        data, sound = read(file)
+        with np.errstate(over="ignore", invalid="ignore"):
+            frames = front_end(normalize_peak(resample(sound, rate)))
+        if not np.isfinite(frames).all():
+            raise RecordingError(file.path, "has samples that are too large to be filtered")
+        return data, frames
+
+    content = sha256()
+    used: list[RecordingFile] = []
+    all_frames: list[Frames] = []
+    for file, (data, frames) in faults.collect(list(lengths), compute):
+        content.update(f"{file.key}:{len(data)}:".encode() + data)
+        used.append(file)
+        all_frames.append(frames)
     return Recordings(
-        frames=tuple(front_end(normalize_peak(resample(sound, rate))) for sound in sounds),
-        labels=np.array(labels, np.int64),
+        frames=tuple(all_frames),
+        labels=np.array([file.label for file in used], np.int64),
         classes=classes,
-        keys=tuple(keys),
+        keys=tuple(file.key for file in used),
         fingerprint=content.hexdigest(),
         sample_rate=rate,
+        skipped=tuple(faults.skipped),
     )
 
 
@@ -134,7 +156,7 @@ class LogMel:
         hop: Distance between frames [s].
 
     Raises:
-        ValueError: If a number is not positive.
+        ValueError: If a number is not positive, or a window or hop holds too few samples.
 
     Example:
         >>> LogMel(8000, bands=24)(np.zeros(8000, np.float32)).shape
@@ -151,8 +173,44 @@ class LogMel:
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "bands", "window", "hop"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"LogMel needs a positive {name}, got {getattr(self, name)}.")
+        for name, least in (("window", LEAST_WINDOW), ("hop", 1)):
+            samples = round(getattr(self, name) * self.sample_rate)
+            if samples < least:
+                raise ValueError(
+                    f"LogMel: a {name} of {getattr(self, name):g} s holds {samples} samples at "
+                    f"{self.sample_rate} Hz, expected at least {least}: raise it, or sample_rate."
+                )
+
+    @property
+    def width(self) -> int:
+        """Samples of a frame."""
+        return round(self.window * self.sample_rate)
+
+    @property
+    def step(self) -> int:
+        """Samples from the beginning of a frame to that of the next one."""
+        return round(self.hop * self.sample_rate)
+
+    def check_memory(self, owner: str, seconds: Sequence[float]) -> None:
+        """Reject recordings whose frames the memory cannot hold.
+
+        Args:
+            owner: Where they come from, for the message.
+            seconds: Their lengths [s].
+
+        Raises:
+            ValueError: If memory does not suffice.
+        """
+        counts = [1 + time * self.sample_rate // self.step for time in seconds]
+        what = f"{len(seconds):,} recordings of {sum(seconds):,.0f} s in {self.bands:,} bands"
+        n_bytes = 4 * sum(counts) * self.bands
+        # The longest recording: its samples, the windowed pieces, and their complex spectra.
+        longest = max(counts, default=0)
+        n_bytes += 4 * max(seconds, default=0) * self.sample_rate + 8 * longest * self.width
+        remedy = "use fewer or shorter recordings, fewer bands, a lower sample_rate or a longer hop"
+        require_memory(owner, what, n_bytes, remedy)
 
     def __call__(self, sound: npt.NDArray[np.float32]) -> Frames:
         """The frames of a mono sound.
@@ -163,17 +221,15 @@ class LogMel:
         Returns:
             Natural logarithm of the power, `[L, bands]`.
         """
-        width = round(self.window * self.sample_rate)
-        step = max(1, round(self.hop * self.sample_rate))
-        sound = np.pad(sound, (0, max(0, width - len(sound))))
-        pieces = np.lib.stride_tricks.sliding_window_view(sound, width)[::step]
-        taper = np.hanning(width).astype(np.float32)
+        sound = np.pad(sound, (0, max(0, self.width - len(sound))))
+        pieces = np.lib.stride_tricks.sliding_window_view(sound, self.width)[:: self.step]
+        taper = np.hanning(self.width).astype(np.float32)
         spectra = require("scipy.fft", "train").rfft(pieces * taper, axis=1)
         power = np.abs(spectra) ** 2 / np.sum(taper**2)
-        frames: Frames = np.log(power @ self._filters(width).T + SILENCE).astype(np.float32)
+        frames: Frames = np.log(power @ self._filters().T + SILENCE).astype(np.float32)
         return frames
 
-    def _filters(self, width: int) -> npt.NDArray[np.float32]:
+    def _filters(self) -> npt.NDArray[np.float32]:
         """The weight of each frequency in each band, `[bands, width // 2 + 1]`."""
         # A band rises from the center of the band below, and falls to that of the band above.
         highest = 2595 * np.log10(1 + self.sample_rate / 2 / 700)
@@ -181,7 +237,7 @@ class LogMel:
         low = edges[:-2, None]
         center = edges[1:-1, None]
         high = edges[2:, None]
-        frequencies = np.fft.rfftfreq(width, 1 / self.sample_rate)
+        frequencies = np.fft.rfftfreq(self.width, 1 / self.sample_rate)
         rising = (frequencies - low) / (center - low)
         falling = (high - frequencies) / (high - center)
         filters = np.clip(np.minimum(rising, falling), 0, None)

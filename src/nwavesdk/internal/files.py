@@ -31,6 +31,7 @@ __all__ = [
     "check_seal",
     "check_target",
     "is_draft",
+    "kind_of",
     "parse_json",
     "parse_toml",
     "printable",
@@ -53,6 +54,7 @@ UNSEALED = "unsealed" * 8
 
 _DRAFT_NAME = re.compile(r"\..+\.\d+\.[0-9a-f]{8}(\.draft)?")
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISREG, "a file"),
     (stat.S_ISLNK, "a link"),
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -157,7 +159,7 @@ def _check_replaceable(path: Path) -> None:
             if stat.S_ISLNK(mode)
             else "choose the name of a file or of nothing that exists"
         )
-        raise FileError(path, f"is {_kind(mode)}, expected a file", remedy)
+        raise FileError(path, f"is {kind_of(mode)}, expected a file", remedy)
 
 
 def check_folder(path: Path) -> None:
@@ -177,8 +179,7 @@ def check_folder(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise FileError(path, f"cannot be a folder ({_reason(error)})", "change it") from None
     if not stat.S_ISDIR(mode):
-        kind = "a file" if stat.S_ISREG(mode) else _kind(mode)
-        raise FileError(path, f"is {kind}, expected a folder", "choose another name")
+        raise FileError(path, f"is {kind_of(mode)}, expected a folder", "choose another name")
 
 
 def write_atomically(
@@ -260,12 +261,15 @@ def remove_drafts(folder: Path, older_than: float = 0) -> None:
 # Reading
 
 
-def read_bytes(path: Path, most: int = MOST_TEXT_BYTES) -> bytes:
+def read_bytes(
+    path: Path, most: int = MOST_TEXT_BYTES, remedy: str = "check that it is the right file"
+) -> bytes:
     """The content of a file; a link to a file is followed.
 
     Args:
         path: The file.
         most: Largest allowed size [bytes].
+        remedy: What to do about a larger file, which is not read.
 
     Raises:
         FileError: If it does not exist, is not a regular file, cannot be read, or is larger.
@@ -273,11 +277,11 @@ def read_bytes(path: Path, most: int = MOST_TEXT_BYTES) -> bytes:
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
-            raise FileError(path, f"is {_kind(mode)}, expected a file", "name another one")
+            raise FileError(path, f"is {kind_of(mode)}, expected a file", "name another one")
         with open(path, "rb", opener=_open_without_waiting) as file:
             # The size that the file has at first: `read` reserves all memory that it may need.
             size = os.fstat(file.fileno()).st_size
-            content = file.read(size + 1) if size <= most else b""
+            content = (file.read(size + 1) if size <= most else b"") or b""
             while size < len(content) <= most and (more := file.read(2**20)):  # it grows
                 content += more
             size = max(size, len(content))
@@ -290,7 +294,7 @@ def read_bytes(path: Path, most: int = MOST_TEXT_BYTES) -> bytes:
         raise FileError(path, what, "change its permissions or its name") from None
     if size > most:
         what = f"is too large ({size:,} bytes, expected at most {most:,})"
-        raise FileError(path, what, "check that it is the right file")
+        raise FileError(path, what, remedy)
     return content
 
 
@@ -418,8 +422,9 @@ def check_seal(content: bytes, checksum: object, path: object) -> None:
     raise FileError(path, "is damaged (its checksum is wrong)", "restore it or write it again")
 
 
-def _kind(mode: int) -> str:
-    return next((name for test, name in _KINDS if test(mode)), "not a regular file")
+def kind_of(mode: int) -> str:
+    """What has this mode, such as "a pipe"."""
+    return next((name for test, name in _KINDS if test(mode)), "neither a file nor a folder")
 
 
 def _reason(error: Exception) -> str:

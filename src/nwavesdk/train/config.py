@@ -32,6 +32,9 @@ __all__ = [
     "SurrogateScheduleConfig",
 ]
 
+# The largest allowed `data.max_seconds` [s]: a day. Runs from before that option have no limit.
+LONGEST = 86_400.0
+
 Count = Annotated[int, Field(ge=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -96,13 +99,15 @@ class DataConfig(FrozenModel):
         "Spoken digits, or a folder with one subfolder of .wav files per class.",
         metavar="digits|FOLDER",
     )
-    limit: Count | None = _choice(None, "Use about this many recordings.", default_text="all")
-    length: Count | None = _choice(
+    limit: Annotated[int, Field(ge=1, le=10**9)] | None = _choice(
+        None, "Use about this many recordings.", default_text="all"
+    )
+    length: Annotated[int, Field(ge=1, le=10**6)] | None = _choice(
         None,
         "Frames of a recording to keep.",
         default_text="as many as keep 9 of 10 recordings whole",
     )
-    hold: Count | None = _choice(
+    hold: Annotated[int, Field(ge=1, le=10**4)] | None = _choice(
         None, "Time steps per frame.", default_text="as many as give sequences of about 100 steps"
     )
     split: Literal["auto", "speaker", "recording"] = _choice(
@@ -115,10 +120,28 @@ class DataConfig(FrozenModel):
         "Sample rate of the sound [Hz]; folders only.",
         default_text="lowest in the folder, at most 16000",
         ge=1000,
+        le=10**6,
     )
-    bands: Count = _choice(32, "Mel bands; folders only.")
-    window: Positive = _choice(25e-3, "Length of a frame [s]; folders only.")
-    hop: Positive = _choice(10e-3, "Distance between frames [s]; folders only.")
+    bands: int = _choice(32, "Mel bands; folders only.", ge=1, le=4096)
+    window: float = _choice(25e-3, "Length of a frame [s]; folders only.", ge=1e-4, le=60)
+    hop: float = _choice(10e-3, "Distance between frames [s]; folders only.", ge=1e-4, le=60)
+    on_error: Literal["raise", "skip"] = _choice(
+        "raise", "Stop at files that cannot be used, or skip them and list them; folders only."
+    )
+    # Ten minutes are far more than a word or an event, and a file that is longer by mistake still
+    # fits the memory.
+    max_seconds: float = _choice(
+        600.0, "Length above which a recording is an error [s]; folders only.", gt=0, le=LONGEST
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _check_text(cls, source: str) -> str:
+        try:
+            source.encode()
+        except UnicodeEncodeError:
+            raise ValueError("expected a name in UTF-8: rename the folder") from None
+        return source
 
 
 class NetConfig(FrozenModel):
@@ -252,6 +275,9 @@ class Facts(FrozenModel):
     split_by: Literal["recording", "speaker"] = Field(
         default="recording", description="What the sets were split by."
     )
+    skipped: tuple[tuple[str, str], ...] = Field(
+        default=(), description="Path inside the folder and fault of each file that was left out."
+    )
     profile: str | None = Field(
         default=None, description="All numbers of the chip as JSON, for a run for a chip."
     )
@@ -316,18 +342,20 @@ class RunConfig(FrozenModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_split(cls, choices: Any) -> Any:
-        """Keep the split of a run that has begun.
+    def _fill_older_run(cls, choices: Any) -> Any:
+        """Keep what decided the data of a run that began before there was an option for it.
 
-        The facts of runs from before the option `data.split` existed record it.
+        The facts of runs from before the option `data.split` record the split.
         """
         if not isinstance(choices, Mapping) or not isinstance(choices.get("facts"), Mapping):
             return choices
         data = choices.get("data", {})
-        if not isinstance(data, Mapping) or data.get("split", "auto") != "auto":
+        if not isinstance(data, Mapping):
             return choices
-        split_by = choices["facts"].get("split_by", "recording")
-        return {**choices, "data": {**data, "split": split_by}}
+        data = {"max_seconds": LONGEST, **data}
+        if data.get("split", "auto") == "auto":
+            data["split"] = choices["facts"].get("split_by", "recording")
+        return {**choices, "data": data}
 
     @model_validator(mode="after")
     def _check_schedule(self) -> "RunConfig":

@@ -1,5 +1,7 @@
 """The data of a run: its recordings as sequences in three sets, and their batches."""
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +31,17 @@ from nwavesdk.data import (
     split_recordings,
 )
 from nwavesdk.data.recordings import hash_order
-from nwavesdk.train.config import ChipConfig, DataConfig, Facts, RunConfig
+from nwavesdk.internal.checks import require_memory
+from nwavesdk.train.config import ChipConfig, Facts, RunConfig
 from nwavesdk.train.network import stream_seed
 
 __all__ = ["Loaders", "RunData", "load_run_data", "tensor_dataset"]
+
+# Fields of the config that decide how a folder of sound is read.
+SOUND_FIELDS = ("bands", "sample_rate", "window", "hop", "on_error", "max_seconds")
+
+# Number of skipped files that a warning names.
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +67,8 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
     """
     if config.chip is not None:
         return _load_chip_data(config, config.chip)
-    recordings = _read_recordings(config.data)
+    recordings = _read_recordings(config)
+    _warn_of_skipped(recordings.skipped)
     _check_unchanged(config, recordings.fingerprint)
     if config.data.limit is not None:
         recordings = recordings.limit(config.data.limit)
@@ -66,6 +76,7 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
     length = config.data.length or fit_length(split.train)
     hold = config.data.hold or fit_hold(length)
     standard = Standard.fit(split.train)
+    _check_memory(len(recordings), length * hold, recordings.n_features)
     series = split.map(lambda recordings: Series.of(recordings, standard, length, hold))
     facts = Facts(
         classes=recordings.classes,
@@ -73,6 +84,7 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
         fingerprint=recordings.fingerprint,
         recordings=_counts(series),
         split_by=split_by,
+        skipped=recordings.skipped,
     )
     completed: dict[str, Any] = {
         "length": length,
@@ -85,19 +97,55 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
     return config, RunData(series.train, series.val, series.test, standard)
 
 
-def _read_recordings(config: DataConfig) -> Recordings:
-    if config.source == "digits":
-        if config.split == "speaker":
+def _read_recordings(config: RunConfig) -> Recordings:
+    data = config.data
+    if data.source == "digits":
+        if data.split == "speaker":
             raise ValueError(
                 "data.split: the spoken digits do not name their speakers: leave --split out."
             )
+        if config.facts is None:
+            _check_left_out(config, "data", SOUND_FIELDS, "the spoken digits are features already")
         return load_digits()
     return load_wav_folder(
-        Path(config.source),
-        sample_rate=config.sample_rate,
-        bands=config.bands,
-        window=config.window,
-        hop=config.hop,
+        Path(data.source),
+        sample_rate=data.sample_rate,
+        bands=data.bands,
+        window=data.window,
+        hop=data.hop,
+        on_error=data.on_error,
+        max_seconds=data.max_seconds,
+    )
+
+
+def _check_left_out(config: RunConfig, section: str, names: Sequence[str], reason: str) -> None:
+    """Reject choices that have no effect in a run."""
+    given = getattr(config, section)
+    for name in names:
+        got = getattr(given, name)
+        expected = type(given).model_fields[name].default
+        if got != expected:
+            raise ValueError(
+                f"{section}.{name}: {reason}, got {got!r}, expected {expected!r}: leave the option "
+                "out."
+            )
+
+
+def _warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
+    """Give one warning for all files that were left out; the config of the run lists them."""
+    if skipped:
+        first = "; ".join(f"{file} {fault}" for file, fault in skipped[:MOST_NAMED])
+        more = "; ..." if len(skipped) > MOST_NAMED else ""
+        warnings.warn(f"skipped {len(skipped)} files of the data: {first}{more}", stacklevel=3)
+
+
+def _check_memory(recordings: int, steps: int, features: int) -> None:
+    """Reject sequences that the memory cannot hold."""
+    require_memory(
+        "data",
+        f"{recordings:,} sequences of {steps:,} steps and {features:,} features",
+        4.0 * recordings * steps * features,
+        "use fewer or shorter recordings (--limit, --length, --hold, --bands)",
     )
 
 
@@ -118,6 +166,7 @@ def _load_chip_data(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Run
     """As `load_run_data`, through the filter bank of a chip."""
     profile = (config.facts and config.facts.chip) or load_profile(chip.profile)
     channels = _filter_recordings(config, chip, profile)
+    _warn_of_skipped(channels.skipped)
     _check_unchanged(config, channels.fingerprint)
     n_channels = channels.x.shape[2]
     if config.facts is None:
@@ -140,6 +189,7 @@ def _load_chip_data(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Run
         fingerprint=channels.fingerprint,
         recordings=_counts(series),
         split_by=channels.split_by,
+        skipped=channels.skipped,
         profile=profile.to_json(),
     )
     bits = chip.bits or profile.count("weight_bits")
@@ -175,23 +225,17 @@ def _filter_recordings(config: RunConfig, chip: ChipConfig, profile: Profile) ->
             level="peak",
             split=config.data.split,
             chip=profile,
+            on_error=config.data.on_error,
+            max_seconds=config.data.max_seconds,
         )
     )
 
 
 def _check_chip_allows(config: RunConfig) -> None:
     """Reject choices that have no meaning for a chip."""
-    given = RunConfig(data=config.data, net=config.net).model_dump()
-    defaults = RunConfig().model_dump()
-    fields = [("data", name) for name in ("bands", "length", "hold", "window", "hop")]
-    for section, name in [*fields, ("net", "threshold")]:
-        got = given[section][name]
-        expected = defaults[section][name]
-        if got != expected:
-            raise ValueError(
-                f"{section}.{name}: the chip's filters and neurons determine it, "
-                f"got {got!r}, expected {expected!r}: leave the option out, or --chip."
-            )
+    reason = "the chip's filters and neurons determine it"
+    _check_left_out(config, "data", ("bands", "length", "hold", "window", "hop"), reason)
+    _check_left_out(config, "net", ("threshold",), reason)
 
 
 def _check_neuron_count(config: RunConfig, profile: Profile, n_inputs: int, n_classes: int) -> None:
