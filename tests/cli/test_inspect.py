@@ -127,7 +127,7 @@ def test_data_lists_skipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     refused = nwave(*words, "--json")
     assert refused.exit_code == 2
     assert (
-        "bad.wav is empty (0 bytes): repair or remove it; --on-error skip in `nwave data`"
+        "bad.wav is empty (0 bytes): repair or remove it; --on-error skip leaves it out."
         in json_object(refused)["error"]
     )
     result = nwave(*words, "--on-error", "skip")

@@ -247,7 +247,8 @@ def read_target(path: Path, data: bytes) -> Target:
 
     try:
         _check_target_bytes(data)
-        with torch.sparse.check_sparse_tensor_invariants(), warnings.catch_warnings():
+        checked = torch.sparse.check_sparse_tensor_invariants()  # type: ignore[no-untyped-call]  # a class of torch
+        with checked, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of kinds of tensors that are rejected below
             value = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch raise different kinds, and more

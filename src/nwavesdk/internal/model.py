@@ -79,7 +79,8 @@ def _describe_one(details: Any, name: str) -> str:
         return str(message)
     value = shown(details["input"])
     # Our own validators often name the value themselves.
-    got = "" if value in message else f" (got {value})"
+    is_named = details["type"] == "value_error" and value in message
+    got = "" if is_named else f" (got {value})"
     return f"{place or 'content'}: {message[0].lower()}{message[1:]}{got}"
 
 
