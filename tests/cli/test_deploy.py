@@ -36,6 +36,14 @@ def test_map_places_layers_on_cores(chip_run: Path) -> None:
     assert "assumed: static_power" in plain.stdout
 
 
+def test_the_name_of_a_chip_is_not_a_formula_and_moves_no_cursor(chip_run: Path) -> None:
+    path = _tight_profile(chip_run).rename(chip_run.parent / "in $_$^{\x1b[31m.toml")
+    path.write_text(path.read_text().replace("value = 0.01\n", "value = 0.9\n"))
+    result = nwave("map", chip_run, "--chip", path)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("in $_$^{\\x1b[31m\n")
+
+
 def test_export_writes_a_file_that_can_be_read(chip_run: Path, tmp_path: Path) -> None:
     result = nwave("export", chip_run, "--out", tmp_path / "net.safetensors", "--json")
     assert json.loads(result.stdout)["spikes_compared"] > 0

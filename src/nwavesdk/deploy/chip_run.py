@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -20,7 +21,7 @@ from nwavesdk.deploy.stages import chip_stages
 from nwavesdk.internal.files import check_target, printable, write_atomically
 from nwavesdk.layers import ChipInstance, SpikingSequential, prepare_net
 from nwavesdk.train import Run
-from nwavesdk.train.theme import LIGHT, Draw, Theme, render_png
+from nwavesdk.train.theme import LIGHT, Draw, Theme, label_text, render_png
 
 __all__ = ["ChipRun", "placement_picture", "series_picture"]
 
@@ -205,19 +206,19 @@ def placement_picture(placement: Placement, sizes: Mapping[str, int], theme: The
         for piece in placement.pieces:
             if piece.core == core:
                 layer_at[piece.start : piece.start + piece.size] = [piece.layer] * piece.size
-        for position, layer in enumerate(layer_at):
-            corner = (position % COLUMNS, position // COLUMNS)
-            face = hues[layer] if layer else theme.paper
-            axes.add_patch(
-                Rectangle(corner, 0.82, 0.82, facecolor=face, edgecolor=theme.faint, linewidth=0.6)
-            )
+        corners = [(position % COLUMNS, position // COLUMNS) for position in range(size)]
+        squares = [Rectangle(corner, 0.82, 0.82) for corner in corners]
+        faces = [hues[layer] if layer else theme.paper for layer in layer_at]
+        # One collection, because a large core has a thousand neurons.
+        neurons = PatchCollection(squares, facecolor=faces, edgecolor=theme.faint, linewidth=0.6)
+        axes.add_collection(neurons)
         axes.set(xlim=(-0.3, COLUMNS), ylim=(max(heights), -0.3), aspect="equal")
         axes.set(xticks=[], yticks=[], title=f"core {core}: {placement.used(core)} of {size}")
         axes.spines[:].set_visible(False)
-    labels = [f"layer {name}: {size} neurons" for name, size in sizes.items()]
+    labels = [f"layer {label_text(name)}: {size} neurons" for name, size in sizes.items()]
     keys = [Rectangle((0, 0), 1, 1, facecolor=hue) for hue in hues.values()]
     figure.legend(keys, labels, loc="outside lower center", ncols=min(4, len(labels)))
-    figure.suptitle(f"{sum(sizes.values())} neurons on {placement.chip}", fontsize=10)
+    figure.suptitle(f"{sum(sizes.values())} neurons on {label_text(placement.chip)}", fontsize=10)
     return figure
 
 
@@ -246,7 +247,9 @@ def series_picture(series: ChipSeries, chip: str, theme: Theme) -> Figure:
     ):
         axes.axvline(value, color=hue, linewidth=1.4, label=label)
     axes.set(xlabel="test accuracy", ylabel="chips", ylim=(0, 1.05 * chips.max()))
-    title = f"{chips.sum()} chips of {chip}: {series.share:.0%} reach the wanted accuracy (blue)"
-    axes.set_title(title, pad=16)
+    title = (
+        f"{chips.sum()} chips of {label_text(chip)}: {series.share:.0%} reach the wanted accuracy"
+    )
+    axes.set_title(f"{title} (blue)", pad=16)
     axes.legend(loc="upper left")
     return figure
