@@ -252,6 +252,22 @@ def test_bad_data_leave_no_folder(choices: dict[str, Any], tmp_path: Path) -> No
     assert not (tmp_path / "run").exists()
 
 
+def test_a_net_that_memory_cannot_hold_is_an_error_before_anything_is_written(
+    choices: dict[str, Any], tmp_path: Path
+) -> None:
+    choices["net"]["hidden"] = [100_000] * 100
+    with pytest.raises(
+        ValueError,
+        match=r"net: weights of \d+–100000–.*neurons need .* GB of memory.*: lower --hid",
+    ):
+        Run.new(tmp_path / "run", RunConfig.of(choices))
+    choices["net"]["hidden"] = [4]
+    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    run._sizes = (16, 50_000, 50_000, 3)  # held, but not trained
+    with pytest.raises(ValueError, match="net: weights and a batch of .* need 90.* GB of memory"):
+        run.train()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_accelerator_is_an_error_before_anything_is_written(
     choices: dict[str, Any], tmp_path: Path
@@ -278,7 +294,7 @@ def test_a_damaged_checkpoint_is_an_error_of_one_line(
 def test_training_that_diverges_is_an_error_with_a_remedy(
     choices: dict[str, Any], tmp_path: Path
 ) -> None:
-    choices["learning"] |= {"rate": 1e30, "weight_decay": 1e30}
+    choices["learning"] |= {"epochs": 10, "rate": 1e3, "weight_decay": 1e3}
     with pytest.raises(
         BrokenRunError,
         match="is not finite after epoch .: training diverged; begin a new run with a lower",

@@ -162,8 +162,11 @@ class Classifier(LightningModule):
             self.parameters(), learning.rate, weight_decay=learning.weight_decay
         )
         steps = int(self.trainer.estimated_stepping_batches)
+        # torch divides by 0 if the rate rises for exactly one step.
+        is_one_step = learning.warmup * steps == 1
+        warmup = learning.warmup * (1 + 1e-9) if is_one_step else learning.warmup
         cycle = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, learning.rate, total_steps=steps, pct_start=learning.warmup
+            optimizer, learning.rate, total_steps=steps, pct_start=warmup
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 

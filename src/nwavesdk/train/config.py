@@ -8,7 +8,7 @@ import ast
 import re
 from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -36,8 +36,24 @@ __all__ = [
 LONGEST = 86_400.0
 
 Count = Annotated[int, Field(ge=1)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+# Bounds exclude mistakes, such as a unit or an exponent, and runs that could never end or would
+# overflow; they are far from every useful value. What a machine can hold is checked by `Run`.
+LayerSize = Annotated[int, Field(ge=1, le=100_000)]
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+Seconds = Annotated[float, Field(ge=1e-6, le=1e4, allow_inf_nan=False)]
+# Squares and products of these, and their reciprocals, are far from the limits of float32.
+Scale = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
+Moderate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+
+# exp(-dt/tau) of a larger ratio is 0, or of a smaller one 1, in float32 or nearly so: a neuron
+# would forget its input in one step, or never.
+LEAST_DT_PER_TAU = 1e-6
+MOST_DT_PER_TAU = 50.0
+
+# Longest text of a surrogate or schedule; the parser of Python takes longer ones apart in vain.
+MOST_LETTERS = 200
 
 
 def _choice(
@@ -67,12 +83,12 @@ class SurrogateScheduleConfig(FrozenModel):
         description="Form of the schedule; `plateau` depends on the validation loss."
     )
     parameter: str = Field(description="Name of the parameter.")
-    start: Finite = Field(description="Value in the first epoch.")
-    end: Finite = Field(description="Value in the last epoch.")
-    patience: Count = Field(
+    start: Moderate = Field(description="Value in the first epoch.")
+    end: Moderate = Field(description="Value in the last epoch.")
+    patience: Epochs = Field(
         default=3, description="Epochs without improvement that make a plateau."
     )
-    stages: Count = Field(default=5, description="Plateaus until `end`.")
+    stages: Epochs = Field(default=5, description="Plateaus until `end`.")
 
     @model_validator(mode="before")
     @classmethod
@@ -80,11 +96,19 @@ class SurrogateScheduleConfig(FrozenModel):
         if not isinstance(value, str):
             return value
         try:
+            if len(value) > MOST_LETTERS:
+                raise ValueError
             call = ast.parse(value.strip(), mode="eval").body
             form, parameter = [node.id for node in (call.func, call.args[0])]  # type: ignore[attr-defined]  # another node is caught
             start, end = map(ast.literal_eval, call.args[1:])  # type: ignore[attr-defined]  # another node is caught
             options = {str(key.arg): ast.literal_eval(key.value) for key in call.keywords}  # type: ignore[attr-defined]  # another node is caught
-        except (SyntaxError, AttributeError, IndexError, ValueError, TypeError):
+            if options.keys() & {"form", "parameter", "start", "end"}:
+                raise ValueError
+        # The parser of Python raises the last two for deeply nested texts.
+        except (
+            *(SyntaxError, AttributeError, IndexError, ValueError, TypeError),
+            *(RecursionError, MemoryError),
+        ):
             raise ValueError(
                 "expected a form with parameter, start and end, as in exponential(slope, 5, 25)"
             ) from None
@@ -147,11 +171,13 @@ class DataConfig(FrozenModel):
 class NetConfig(FrozenModel):
     """The network: a synapse and a LIF layer per hidden size, then a population per class."""
 
-    hidden: tuple[Count, ...] = _choice((256, 256), "Hidden layer sizes.", metavar="N,N,…")
-    population: Count = _choice(10, "Output neurons per class.")
-    tau: Positive = _choice(10e-3, "Membrane time constant [s].")
-    dt: Positive = _choice(1e-3, "Time step [s].")
-    threshold: Positive = _choice(1.0, "Membrane above which a neuron spikes.")
+    hidden: tuple[LayerSize, ...] = _choice(
+        (256, 256), "Hidden layer sizes.", metavar="N,N,…", max_length=1000
+    )
+    population: LayerSize = _choice(10, "Output neurons per class.")
+    tau: Seconds = _choice(10e-3, "Membrane time constant [s].")
+    dt: Seconds = _choice(1e-3, "Time step [s].")
+    threshold: Scale = _choice(1.0, "Membrane above which a neuron spikes.")
     dropout: float = _choice(
         0.05,
         "Fraction of hidden neurons silenced in training, each for a whole recording.",
@@ -159,7 +185,9 @@ class NetConfig(FrozenModel):
         lt=1,
     )
     surrogate: str = _choice(
-        "fast_sigmoid(slope=25.0)", "Gradient of a spike; `nwave surrogates` lists them."
+        "fast_sigmoid(slope=25.0)",
+        "Gradient of a spike; `nwave surrogates` lists them.",
+        max_length=MOST_LETTERS,
     )
 
     @field_validator("surrogate")
@@ -168,7 +196,10 @@ class NetConfig(FrozenModel):
         from nwavesdk.surrogate import parse
         from nwavesdk.surrogate import text as text_of
 
-        return text_of(parse(text))
+        try:
+            return text_of(parse(text))
+        except (RecursionError, MemoryError):  # of the parser of Python
+            raise ValueError("expected the name of a surrogate, as in atan(alpha=3)") from None
 
 
 class ChipConfig(FrozenModel):
@@ -188,10 +219,10 @@ class ChipConfig(FrozenModel):
     bits: int | None = _choice(
         None, "Bits of a weight on the chip.", default_text="the profile's", ge=2, le=8
     )
-    duration: Positive = _choice(
+    duration: Annotated[float, Field(ge=1e-3, le=3600, allow_inf_nan=False)] = _choice(
         1.0, "Length to which recordings for a chip are cut or padded with silence [s]."
     )
-    gain: Positive | None = _choice(
+    gain: Annotated[float, Field(ge=1e-12, le=1e12, allow_inf_nan=False)] | None = _choice(
         None,
         "Gain of the amplifier before the filters.",
         default_text="so that 1 of 100 values of the training set is above 1",
@@ -201,19 +232,21 @@ class ChipConfig(FrozenModel):
 class LearningConfig(FrozenModel):
     """How weights are learned: AdamW, one cycle of the learning rate, cross-entropy of rates."""
 
-    epochs: Count = _choice(20, "Passes over the training set.")
-    batch_size: Count = _choice(64, "Recordings per step.")
-    rate: Positive = _choice(8e-3, "Highest learning rate of the cycle.")
+    epochs: Epochs = _choice(20, "Passes over the training set.")
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = _choice(64, "Recordings per step.")
+    rate: Annotated[float, Field(ge=1e-12, le=1e3, allow_inf_nan=False)] = _choice(
+        8e-3, "Highest learning rate of the cycle."
+    )
     weight_decay: float = _choice(
-        1e-2, "Decoupled weight decay of AdamW.", ge=0, allow_inf_nan=False
+        1e-2, "Decoupled weight decay of AdamW.", ge=0, le=1e3, allow_inf_nan=False
     )
     warmup: float = _choice(
         0.3, "Fraction of the run in which the learning rate rises.", gt=0, lt=1
     )
-    sharpness: Positive = _choice(
+    sharpness: Scale = _choice(
         25.0, "Logit of a class per spike and step that its neurons fire on average."
     )
-    patience: Count | None = _choice(
+    patience: Epochs | None = _choice(
         None,
         "Stop after this many epochs without improvement on the validation set.",
         default_text="never",
@@ -231,7 +264,7 @@ class MachineConfig(FrozenModel):
     """The machine of the run, in the terms of Lightning's Trainer."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = _choice("auto", "Kind of device.")
-    devices: Count = _choice(1, "Processes or GPUs, data-parallel.")
+    devices: Annotated[int, Field(ge=1, le=1024)] = _choice(1, "Processes or GPUs, data-parallel.")
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = _choice(
         "32-true", "Precision of the numbers."
     )
@@ -243,7 +276,9 @@ class ArithmeticConfig(FrozenModel):
     A resumed run keeps it.
     """
 
-    threads: Count = Field(description="Threads of torch and of our kernels.")
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
+        description="Threads of torch and of our kernels."
+    )
     crossovers: dict[str, Any] = Field(
         description="Densities below which sparse products are used; "
         "see `nwavesdk.solvers.sparse.crossover`."
@@ -267,7 +302,9 @@ class Facts(FrozenModel):
     """What the data were when the run began."""
 
     classes: tuple[str, ...] = Field(description="Name of each class.")
-    n_features: Count = Field(description="Features of a frame: the inputs of the net.")
+    n_features: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        description="Features of a frame: the inputs of the net."
+    )
     fingerprint: str = Field(description="Hash of the content of the data.")
     recordings: tuple[Count, Count, Count] = Field(
         description="Recordings in the training, validation and test set."
@@ -358,7 +395,17 @@ class RunConfig(FrozenModel):
         return {**choices, "data": data}
 
     @model_validator(mode="after")
-    def _check_schedule(self) -> "RunConfig":
+    def _check_decay(self) -> Self:
+        net = self.net
+        if not LEAST_DT_PER_TAU <= net.dt / net.tau <= MOST_DT_PER_TAU:
+            raise ValueError(
+                f"net.tau: dt / tau must be from {LEAST_DT_PER_TAU:g} to {MOST_DT_PER_TAU:g}, "
+                f"got {net.dt:g} s / {net.tau:g} s = {net.dt / net.tau:.3g}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_schedule(self) -> Self:
         """Apply the surrogate's schedule to a layer, which rejects what the surrogate cannot do."""
         schedule = self.learning.surrogate_schedule
         if schedule is None:

@@ -14,6 +14,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
+from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import FileError, FileWriteError, printable
 from nwavesdk.layers import SpikingSequential, project
 from nwavesdk.layers.prepare import DIVERGED
@@ -42,6 +44,8 @@ from nwavesdk.train.run_data import Loaders, RunData, load_run_data
 from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 
 __all__ = ["Run", "check_machine", "current_arithmetic", "use_arithmetic"]
+
+WEIGHT_BYTES = 4  # of float32
 
 # Recordings per validation batch if training draws chips; small, so that it uses several.
 VAL_BATCH = 16
@@ -64,13 +68,17 @@ class Run:
         self.classes = config.facts.classes
         self.n_features = config.facts.n_features
         self.profile = config.facts.chip
+        n_outputs = len(self.classes) * config.net.population
+        self._sizes = (self.n_features, *config.net.hidden, n_outputs)
+        self._require_memory(WEIGHT_BYTES * self._n_weights, "weights")
 
     @classmethod
     def new(cls, path: Path, config: RunConfig) -> "Run":
         """Begin a run in a new or empty folder.
 
         Raises:
-            ValueError: If the folder is in use, or the data cannot be used; no folder is made.
+            ValueError: If the folder is in use, the data cannot be used, or the memory of this
+                machine does not suffice; no folder is made.
             ModuleNotFoundError: If an extra is missing.
         """
         folder = RunFolder(path)
@@ -81,9 +89,11 @@ class Run:
         check_machine(config.machine)
         config, data = load_run_data(config)
         config = config.model_copy(update={"arithmetic": current_arithmetic()})
+        run = cls(folder, config, data)
+        run._require_memory_to_train()
         if is_first:
             folder.begin(config)
-        return cls(folder, config, data)
+        return run
 
     @classmethod
     def open(cls, path: Path) -> "Run":
@@ -95,6 +105,26 @@ class Run:
         folder = RunFolder(path)
         config, data = load_run_data(folder.read_config())
         return cls(folder, config, data)
+
+    @property
+    def _n_weights(self) -> int:
+        return sum(n_in * n_out for n_in, n_out in pairwise(self._sizes))
+
+    def _require_memory_to_train(self) -> None:
+        """Reject a net and a batch that cannot be trained here, before they are allocated."""
+        # Weights, gradients, two moments of AdamW, the best weights; four of these in a checkpoint.
+        needed = 9 * WEIGHT_BYTES * self._n_weights
+        if self.config.machine.accelerator == "cpu" or not CUDAAccelerator.is_available():
+            n_recordings, n_steps, _ = self.data.train.x.shape
+            batch = min(self.config.learning.batch_size, n_recordings)
+            # Of each neuron and step: charge, saved membrane and spike.
+            needed += 3 * WEIGHT_BYTES * batch * n_steps * sum(self._sizes[1:])
+        self._require_memory(needed, "weights and a batch")
+
+    def _require_memory(self, needed_bytes: int, what: str) -> None:
+        sizes = "–".join(map(str, self._sizes[:8])) + ("–…" if len(self._sizes) > 8 else "")
+        remedy = "lower --hidden, --population or --batch-size"
+        require_memory("net", f"{what} of {sizes} neurons", needed_bytes, remedy)
 
     def network(self, *, deployed: bool = False, mismatch: bool = False) -> SpikingSequential:
         """The network with the initial weights of the seed.
@@ -136,6 +166,7 @@ class Run:
             BrokenRunError: If another process trains the run, training diverged, the checkpoint
                 is damaged, or the folder cannot be written.
         """
+        self._require_memory_to_train()
         owns_folder = getattr(rank_zero_only, "rank", 0) == 0
         try:
             with self.folder.lock() if owns_folder else contextlib.nullcontext():
