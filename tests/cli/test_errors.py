@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import warnings
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def test_without_words_help_is_printed() -> None:
         (MemoryError(), "memory does not suffice (MemoryError): use a smaller net"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory does not suffice"),
         (OutOfMemoryError("CUDA out of memory."), "memory does not suffice"),
+        (BrokenProcessPool("terminated"), "a process was killed, perhaps for its memory: "),
         (ModuleNotFoundError("x is not installed"), "x is not installed"),
     ],
 )
