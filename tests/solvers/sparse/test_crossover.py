@@ -121,6 +121,15 @@ def test_a_table_does_not_change_while_a_process_runs():
     (TABLE.toml() + "more = 1\n", "is not a crossover table: more: unexpected"),
     (TABLE.toml().replace("0.4", "4"), "forward.1.1: .*got 4"),
     (TABLE.toml().replace("[16, 64]", "16"), "is not a crossover table"),
+    (TABLE.toml().replace("64", "9" * 400), "is not a crossover table: inputs.1: .* less than"),
+    (TABLE.toml().replace("64", "9" * 5000), "is not a crossover table: it is not TOML"),
+    (TABLE.toml().replace("64", "1e300"), "inputs.1: input should be a valid integer"),
+    (TABLE.toml().replace("16, 64", str([*range(1, 99)])[1:-1]), "inputs: .* at most 64 items"),
+    (TABLE.toml().replace("0.4", "inf"), "forward.1.1: .*got inf"),
+    (f"min_work = {2**63 - 1}\n" + TABLE.toml().partition("\n")[2], "min_work: .* less than"),
+    ("a" * 70_000, "it is too large .70,000 bytes"),
+    ("a = " + "[" * 1000, "it is not TOML .nested deeper than 64 levels"),
+    ("a\x1b[31m = 1", "is not a crossover table"),
 ])  # fmt: skip
 def test_a_damaged_file_is_named_with_its_remedy(text, words):
     path = write_user_table(text)
@@ -128,6 +137,15 @@ def test_a_damaged_file_is_named_with_its_remedy(text, words):
         active_table()
     assert str(path) in str(caught.value)
     assert "nwave tune-kernels --reset" in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
+def test_what_is_not_a_file_is_not_a_table():
+    user_table_path().mkdir(parents=True)
+    use_table(None)
+    with pytest.raises(ValueError, match="is not a crossover table: it is a folder, expected"):
+        active_table()
 
 
 def test_a_named_table_must_exist(tmp_path, monkeypatch):

@@ -7,7 +7,6 @@ only `nwave tune-kernels` writes another one, for the machine of its user.
 
 import math
 import os
-import tomllib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import field
@@ -19,6 +18,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from nwavesdk.internal.files import FileError, parse_toml, printable, read_bytes
 from nwavesdk.internal.model import RISING, describe_errors
 
 __all__ = [
@@ -31,10 +31,16 @@ __all__ = [
     "user_table_path",
 ]
 
-Size = Annotated[int, Field(strict=True, gt=0)]
-Sizes = Annotated[tuple[Size, ...], Field(min_length=1), RISING]
+# Limits of a table from a file. The shipped table has 800 bytes and a grid of five by five.
+MOST_BYTES = 2**16
+MOST_SIZES = 64
+MOST_WORK = 2**62
+
+Size = Annotated[int, Field(strict=True, gt=0, lt=2**31)]
+Sizes = Annotated[tuple[Size, ...], Field(min_length=1, max_length=MOST_SIZES), RISING]
 Density = Annotated[float, Field(strict=True, ge=0, le=1)]
-Grid = tuple[tuple[Density, ...], ...]
+Densities = Annotated[tuple[Density, ...], Field(max_length=MOST_SIZES)]
+Grid = Annotated[tuple[Densities, ...], Field(max_length=MOST_SIZES)]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -62,7 +68,7 @@ class CrossoverTable:
     outputs: Sizes
     forward: Grid
     weight_gradient: Grid
-    min_work: Annotated[int, Field(strict=True, ge=0)]
+    min_work: Annotated[int, Field(strict=True, ge=0, le=MOST_WORK)]
     source: str = field(default="given", compare=False)
 
     def __post_init__(self) -> None:
@@ -71,7 +77,8 @@ class CrossoverTable:
             if [len(row) for row in grid] != shape:
                 raise ValueError(
                     f"{name} must have {len(self.inputs)} rows (one for each of inputs) of "
-                    f"{len(self.outputs)} densities (one for each of outputs), got {grid}"
+                    f"{len(self.outputs)} densities (one for each of outputs), got rows of "
+                    f"{[len(row) for row in grid]}"
                 )
 
     @classmethod
@@ -85,7 +92,7 @@ class CrossoverTable:
         try:
             return TypeAdapter(cls).validate_python({**content, "source": source})
         except ValidationError as error:
-            owner = f"{source} is not a crossover table"
+            owner = f"{printable(source)} is not a crossover table"
             raise ValueError(describe_errors(error, owner)) from None
 
     def content(self) -> dict[str, Any]:
@@ -202,35 +209,37 @@ def read_table(path: Path) -> CrossoverTable:
     """The table in a file.
 
     Raises:
-        ValueError: If the file cannot be read, is not TOML, or is not a crossover table.
+        ValueError: If the file cannot be read, is not TOML, or is not a crossover table. One line
+            names the file and the remedy.
     """
     remedy = (
         "run `nwave tune-kernels` to write it again, or `nwave tune-kernels --reset` to go back "
-        "to the shipped table."
+        "to the shipped table"
     )
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a crossover table: {error}; {remedy}") from None
+        content = parse_toml(read_bytes(path, MOST_BYTES), path)
+    except FileError as error:
+        what = f"is not a crossover table: it {error.what}"
+        raise FileError(path, what, f"name another file, or {remedy}") from None
     try:
         return CrossoverTable.of(content, str(path))
     except ValueError as error:
-        raise ValueError(f"{error}. Correct it, or {remedy}") from None
+        raise ValueError(f"{error}. Correct it, or {remedy}.") from None
 
 
 @cache
 def shipped_table() -> CrossoverTable:
     """The table that ships with the package."""
-    text = files("nwavesdk.solvers.sparse").joinpath("crossover.toml").read_text("utf-8")
-    return CrossoverTable.of(tomllib.loads(text), "shipped")
+    content = files("nwavesdk.solvers.sparse").joinpath("crossover.toml").read_bytes()
+    return CrossoverTable.of(parse_toml(content, "crossover.toml"), "shipped")
 
 
 @cache
 def _user_table(path: Path) -> CrossoverTable:
-    if path.is_file():
-        return read_table(path)
-    if os.environ.get("NWAVESDK_CROSSOVER"):
+    is_named = bool(os.environ.get("NWAVESDK_CROSSOVER"))
+    if is_named and not path.is_file():
         raise ValueError(
-            f"NWAVESDK_CROSSOVER names {path}, which is not a file: unset it, or name a table."
+            f"NWAVESDK_CROSSOVER names {printable(path)}, which is not a file: unset it, or name a "
+            "table."
         )
-    return shipped_table()
+    return read_table(path) if os.path.lexists(path) else shipped_table()
