@@ -33,6 +33,7 @@ from nwavesdk.internal.files import (
     check_seal,
     check_target,
     parse_json,
+    printable,
     read_bytes,
     seal,
     write_atomically,
@@ -108,13 +109,22 @@ def pack_net(
             tensors[edge.name] = quantizer.integers(edge.weight.detach()).cpu().contiguous()
         tensors[f"{stage.name}.log_taus"] = stage.layer.log_taus.detach().cpu().contiguous()
     safetensors = require("safetensors.torch", "train")
-    content = seal(safetensors.save(tensors, {"chip": text, "sha256": UNSEALED}))
+    content = _add_texts(safetensors.save(tensors), {"chip": text, "sha256": UNSEALED})
+    content = seal(content)
     if len(content) > MOST_BYTES:
         raise ValueError(
             f"the net is too large for a chip file: {len(content):,} bytes, expected at most "
             f"{MOST_BYTES:,}: make layers smaller."
         )
     return content
+
+
+def _add_texts(content: bytes, texts: Mapping[str, str]) -> bytes:
+    """Add texts to a safetensors file; `save` would write them in random order."""
+    data = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps({"__metadata__": texts, **json.loads(content[8:data])}).encode()
+    header += b" " * (-len(header) % 8)  # Tensors are aligned.
+    return len(header).to_bytes(8, "little") + header + content[data:]
 
 
 def _header_text(header: Mapping[str, Any]) -> str:
@@ -183,7 +193,8 @@ def _read_metadata(content: bytes, path: Path) -> dict[str, str]:
 
 
 def _damaged(path: Path, reason: object) -> FileError:
-    what = f"is not a file of `nwave export`, or it is damaged ({str(reason).rstrip('.')})"
+    text = printable(reason)[:800].rstrip(".")  # It may repeat a text of the file.
+    what = f"is not a file of `nwave export`, or it is damaged ({text})"
     return FileError(path, what, "restore it, or export the net again")
 
 

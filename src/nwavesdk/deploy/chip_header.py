@@ -81,7 +81,7 @@ class Header(FrozenModel):
     version: Annotated[int, Field(strict=True, ge=VERSION, le=VERSION)]
     profile: dict[str, Any]
     modules: Annotated[tuple[StoredModule, ...], Field(min_length=2, max_length=1000)]
-    placement: Annotated[tuple[StoredPiece, ...], Field(max_length=65536)]
+    placement: Annotated[tuple[StoredPiece, ...], Field(max_length=4096)]
     about: dict[str, Any]
 
     @model_validator(mode="after")
@@ -101,9 +101,8 @@ class Header(FrozenModel):
             if module.size[0] != width:
                 raise ValueError(f"{what}: takes {module.size[0]} inputs, expected {width}")
             width = module.size[-1]
-            if isinstance(module, StoredLayer) and (module.topology == "RC") != (
-                module.bits is not None
-            ):
+            has_bits = module.bits is not None
+            if isinstance(module, StoredLayer) and has_bits != (module.topology == "RC"):
                 raise ValueError(f"{what}: expected bits if and only if it is recurrent (RC)")
         if len(self.modules) % 2:
             raise ValueError(f"{what}: expected a layer after it")
@@ -172,10 +171,10 @@ def check_tensors(header: Header, tensors: Mapping[str, Tensor]) -> None:
         else:
             weights[f"{module.name}.weight"] = (module.size, module.bits)
     expected = weights.keys() | taus.keys()
-    for name in sorted(expected - tensors.keys()):
-        raise ValueError(f"tensor {shown(name)} is missing")
-    for name in sorted(tensors.keys() - expected):
-        raise ValueError(f"tensor {shown(name)} belongs to no module")
+    if missing := expected - tensors.keys():
+        raise ValueError(f"tensor {shown(min(missing))} is missing")
+    if unknown := tensors.keys() - expected:
+        raise ValueError(f"tensor {shown(min(unknown))} belongs to no module")
     for name, expectation in weights.items():
         _check_weight(name, tensors[name], *expectation)
     for name, count in taus.items():

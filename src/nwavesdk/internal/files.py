@@ -82,7 +82,7 @@ class FileError(ValueError):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{printable(self.path)} {self.what}: {self.remedy}."
+        return f"{printable(self.path)} {printable(self.what)}: {self.remedy}."
 
 
 class FileWriteError(OSError):
