@@ -19,15 +19,22 @@ from nwavesdk.internal.files import printable
 
 # Size above which content is not hashed: sparse files.
 MOST_HASHED = 2**26
+# Letters of a line.
+MOST_LETTERS = 2100
+# The file that code in a damaged file would make.
+EXECUTED = "code-of-a-file-was-here"
 # Words that announce an expectation or a remedy.
 HELPFUL = re.compile(
-    r"\b(expected|must|should|choose|give|set|use|check|name|restore|remove|repair|free|change|"
+    r"\b(expected|see|copy|align|must|should|choose|give|set|use|check|name|restore|remove|repair|free|change|"
     r"lower|raise|leave|begin|add|write|run|export|train|separate|unset|correct|call|pass|put|"
-    r"install|between|at least|at most|one of|missing|try|convert|record|shorten|quote|resume)\b",
+    r"install|between|at least|at most|one of|missing|try|convert|record|shorten|quote|resume|"
+    r"not permitted|unexpected)\b",
     re.IGNORECASE,
 )
 # Lines that a command prints on its way, before the line of an error.
-PROGRESS = re.compile(r"epoch|^\d+/\d+ |^measuring|^\r|^reading|^recordings", re.IGNORECASE)
+PROGRESS = re.compile(r"^nwave: warning: |^epoch +\d|^\d+/\d+ |^measuring|^\r|^ *\d+%")
+# Errors about two options together, which may name others than the one that is tried.
+TOGETHER = re.compile(r"has no effect|have no effect|although other options|leave one of them out")
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,10 @@ class Case:
         variables: Further environment variables.
         encoding: Encoding of the output.
         must_fail: Whether success is wrong.
+        must_succeed: Whether an error is wrong.
         may_write: Whether a failing command may leave new files behind: a run that has begun.
+        most_seconds: Longest time of the command.
+        undamaged: Fills the folder without the damage, if a success must then print the same.
     """
 
     name: str
@@ -54,8 +64,10 @@ class Case:
     variables: dict[str, str] = field(default_factory=dict)
     encoding: str = "utf-8"
     must_fail: bool = False
+    must_succeed: bool = False
     may_write: bool = False
     most_seconds: float = MOST_SECONDS
+    undamaged: Callable[[Path], None] | None = None
 
     @property
     def group(self) -> str:
@@ -98,9 +110,29 @@ def try_case(case: Case, worker: Worker, folder: Path) -> Verdict:
             most_seconds=case.most_seconds,
         )
         problems = judge(case, outcome) + judge_files(case, outcome, before, snapshot(folder))
+        if case.undamaged is not None and not outcome.failure and outcome.code in (0, 1):
+            expected = _undamaged_output(case, case.undamaged, worker, folder)
+            if comparable(outcome.stdout) != expected:
+                problems.append("the damage changed the result without a word")
     finally:
         shutil.rmtree(os.fsencode(folder), ignore_errors=True)
     return Verdict(case, outcome, tuple(problems))
+
+
+_outputs: dict[tuple[str, ...], str] = {}
+
+
+def _undamaged_output(
+    case: Case, prepare: Callable[[Path], None], worker: Worker, folder: Path
+) -> str:
+    """What the command prints without the damage; run once per command."""
+    if case.words not in _outputs:
+        shutil.rmtree(os.fsencode(folder))
+        folder.mkdir()
+        prepare(folder)
+        outcome = worker.run(case.words, folder, variables=case.variables)
+        _outputs[case.words] = comparable(outcome.stdout)
+    return _outputs[case.words]
 
 
 def judge(case: Case, outcome: Outcome) -> list[str]:
@@ -121,6 +153,8 @@ def judge(case: Case, outcome: Outcome) -> list[str]:
         problems += _judge_json(case, outcome.stdout)
         problems += [f"a Python warning: {line}" for line in _python_warnings(outcome.stderr)[:1]]
         return problems
+    if case.must_succeed:
+        problems.append(f"an error, expected success: {printable(outcome.stderr[-300:])}")
     if outcome.code != 2:
         return [*problems, f"exit code {outcome.code}, expected 0 or 2"]
     return problems + _judge_error(case, outcome)
@@ -134,17 +168,24 @@ def _judge_error(case: Case, outcome: Outcome) -> list[str]:
         return [f"{len(lines)} lines of error, expected one that starts with nwave: {first}"]
     line = lines[0]
     problems = []
-    if case.names and not any(printable(name) in line for name in case.names):
+    if TOGETHER.search(line):
+        return []
+    if case.names and not any(printable(name).lower() in line.lower() for name in case.names):
         problems.append(f"the error names none of {', '.join(map(printable, case.names))[:200]}")
     if case.values and not any(value in line for value in case.values):
         problems.append(f"the error does not show the value ({case.values[0][:60]})")
     if not HELPFUL.search(line.split(": ", 1)[-1]):
         problems.append("the error gives neither an expectation nor a remedy")
-    if len(line) > 1500:
-        problems.append(f"the error has {len(line):,} characters, expected a short line")
+    if len(line) > MOST_LETTERS:
+        problems.append(f"the error has {len(line):,} characters")
     if "--json" in case.words and not _has_json_error(outcome.stdout):
         problems.append("--json: no object with the error on standard output")
     return problems
+
+
+def comparable(output: str) -> str:
+    """The output of a command without what differs between two calls: times and sizes."""
+    return re.sub(r'"seconds": [\d.e-]+|[\d.]+ s\b|"bytes": \d+', "", output).strip()
 
 
 def _has_json_error(text: str) -> bool:
@@ -206,6 +247,8 @@ def judge_files(case: Case, outcome: Outcome, before: Snapshot, after: Snapshot)
     drafts = [name for name in after.keys() - before.keys() if re.search(r"\.draft$|\.tmp$", name)]
     if drafts and not outcome.failure:
         problems.append(f"a draft is left behind: {printable(drafts[0])}")
+    if any(Path(name).name == EXECUTED for name in after.keys() - before.keys()):
+        problems.append("code from a file was executed")
     if outcome.code in (0, 1) and not outcome.failure:
         return problems
     changed = [name for name, content in before.items() if after.get(name) != content]
@@ -223,7 +266,9 @@ def judge_files(case: Case, outcome: Outcome, before: Snapshot, after: Snapshot)
 def forms_of(value: str) -> tuple[str, ...]:
     """The forms in which an error may show a value: escaped, shortened, as a number."""
     shown = printable(value)
-    forms = {shown[:12], repr(value)[1:-1][:12], shown[-12:]} - {""}
+    on_one_line = printable(" ".join(value.split()))
+    texts = (shown, repr(value)[1:-1], on_one_line)
+    forms = {form for text in texts for form in (text[:12], text[-12:])} - {""}
     if not value.strip():
         forms |= {"''", '""', "empty", "' '"}
     try:

@@ -22,6 +22,10 @@ __all__ = ["World", "make_world"]
 LEARNING = {"epochs": 2, "batch_size": 8, "rate": 0.02}
 MACHINE = {"accelerator": "cpu"}
 STUDY_ARMS = ("fast_sigmoid", "atan")
+SMALL_PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010804000000b51c0c02"
+    "0000000b4944415478da63fcff1f0003030200efa2a75b0000000049454e44ae426082"
+)
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,12 @@ def make_world(path: Path) -> World:
     _write_regression(path / "regression")
     _copy_package_file("nwavesdk.chip", "profiles/h1v1.toml", path / "profile.toml")
     _copy_package_file("nwavesdk.solvers.sparse", "crossover.toml", path / "crossover.toml")
+    from nwavesdk.train import report
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NWAVESDK_CROSSOVER", str(path / "crossover.toml"))
+        # Pictures take most of the time, and nothing reads them.
+        patch.setattr(report, "render_png", lambda *_: SMALL_PNG)
         _write_runs(path)
     _write_cache(path)
     return World(path)
@@ -112,10 +120,11 @@ def _write_study(path: Path, plain: dict[str, Any]) -> None:
 
 def _write_cache(path: Path) -> None:
     """The cache of channels that `nwave data` leaves behind."""
+    from nwavesdk.analysis import data_report
     from nwavesdk.data import NWaveDataGen
 
     options = {"recording_duration_s": 0.2, "sample_rate": 8000, "progress": False}
-    NWaveDataGen(data_parent=path / "tones", cache=path / "cache" / "data", **options)
+    data_report(NWaveDataGen(data_parent=path / "tones", cache=path / "cache" / "data", **options))
 
 
 def _write_tones(path: Path) -> None:
@@ -136,7 +145,7 @@ def _write_regression(path: Path) -> None:
     draw = np.random.default_rng(1)
     for index in range(8):
         _write_wav(path / "wavs" / f"{index}.wav", 0.2 * draw.standard_normal(1600))
-        torch.save(torch.full((1,), float(index)), path / "target" / f"{index}.pt")
+        torch.save(torch.arange(200.0) + index, path / "target" / f"{index}.pt")
 
 
 def _write_wav(path: Path, sound: np.ndarray) -> None:

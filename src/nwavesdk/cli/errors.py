@@ -90,9 +90,7 @@ def error_text(error: Exception, words: Sequence[str] = ()) -> str | None:
         reason = str(error) or type(error).__name__
         text = f"memory does not suffice ({reason}): use a smaller net, batch or set of recordings."
     elif isinstance(error, BrokenExecutor):
-        text = (
-            "a process was killed, perhaps for its memory: give the command again."
-        )
+        text = "a process was killed, perhaps for its memory: give the command again."
     elif isinstance(error, OSError) and error.strerror and not isinstance(error, FileWriteError):
         name = error.filename if error.filename is not None else "a file"
         name = os.fsdecode(name) if isinstance(name, (str, bytes)) else name

@@ -1,0 +1,233 @@
+"""Cases of models: each pydantic model and each dataclass of ours that checks its fields.
+
+They are found by importing the package. Valid content is taken from the files of the world, or from
+`EXAMPLES`. A model for which neither has any makes the suite fail.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import json
+import pkgutil
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from faults.outcome import Case, forms_of
+from faults.world import World
+
+__all__ = ["EXAMPLES", "decode", "find_models", "model_cases"]
+
+_TABLE = {
+    "inputs": [32, 64],
+    "outputs": [32],
+    "forward": [[0.1], [0.1]],
+    "weight_gradient": [[0.1], [0.1]],
+    "min_work": 10,
+}
+# Valid content of models that no file holds.
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "SurrogateScheduleConfig": {"form": "linear", "parameter": "slope", "start": 1, "end": 2},
+    "ChipConfig": {"profile": "h1v1"},
+    "ArithmeticConfig": {"threads": 1, "crossovers": _TABLE},
+    "Facts": {
+        "classes": ["a", "b"],
+        "n_features": 3,
+        "fingerprint": "0" * 64,
+        "recordings": [3, 2, 1],
+    },
+    "CrossoverTable": _TABLE,
+    "NWaveDataloaderConfig": {"data_parent": "words"},
+}
+# What a field is replaced by: values of JSON, and names of values that JSON does not have.
+SWAPS: dict[str, Any] = {
+    "none": None,
+    "true": True,
+    "zero": 0,
+    "minus-one": -1,
+    "half": 0.5,
+    "large": 2**31,
+    "huge": 2**70,
+    "digits": "9" * 5000,
+    "1e308": 1e308,
+    "1e-320": 1e-320,
+    "nan": float("nan"),
+    "infinity": float("inf"),
+    "empty-text": "",
+    "text": "x",
+    "escape": "\x1b[31mred\n",
+    "surrogate": "\ud800",
+    "long-text": "x" * 10**5,
+    "empty-list": [],
+    "list": [1, "x"],
+    "long-list": [1] * 10**4,
+    "empty-object": {},
+    "object": {"x": 1},
+    **{name: {"$": name} for name in ("bytes", "set", "complex", "tensor", "array", "object()")},
+    **{name: {"$": name} for name in ("class", "path", "own-list", "deep-list", "huge-int")},
+}
+
+
+def decode(value: Any) -> Any:
+    """A value of Python from its form in JSON: `{"$": name}` stands for what JSON lacks."""
+    if isinstance(value, dict):
+        if set(value) == {"$"}:
+            return _special(value["$"])
+        return {key: decode(inner) for key, inner in value.items()}
+    return [decode(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _special(name: str) -> Any:
+    import numpy as np
+    import torch
+
+    own: list[Any] = []
+    own.append(own)
+    deep: Any = 1
+    for _ in range(10**4):
+        deep = [deep]
+    return {
+        "bytes": b"\xff\x00",
+        "set": {1},
+        "complex": 1j,
+        "tensor": torch.tensor(4),
+        "array": np.ones(3),
+        "object()": object(),
+        "class": int,
+        "path": Path("\x1b[31m"),
+        "own-list": own,
+        "deep-list": deep,
+        "huge-int": 10**5000,
+    }[name]
+
+
+@cache
+def find_models() -> dict[str, type]:
+    """All models, by module and name."""
+    from nwavesdk.internal.model import FrozenModel
+
+    found: dict[str, type] = {}
+    for module_name in _modules():
+        module = importlib.import_module(module_name)
+        for name, kind in vars(module).items():
+            if not inspect.isclass(kind) or kind.__module__ != module_name:
+                continue
+            is_model = issubclass(kind, FrozenModel) and kind is not FrozenModel
+            if is_model or _checks_fields(kind):
+                found[f"{module_name}.{name}"] = kind
+    return found
+
+
+def _modules() -> list[str]:
+    import nwavesdk
+
+    return [
+        module.name
+        for module in pkgutil.walk_packages(nwavesdk.__path__, "nwavesdk.")
+        if ".gpu." not in module.name
+    ]
+
+
+def _checks_fields(kind: type) -> bool:
+    """Whether a dataclass validates its fields when it is made."""
+    post_init = vars(kind).get("__post_init__")
+    if not dataclasses.is_dataclass(kind) or post_init is None:
+        return False
+    if hasattr(kind, "__pydantic_validator__"):
+        return True
+    return "check_fields" in inspect.getsource(post_init)
+
+
+def example(kind: type, contents: list[dict[str, Any]]) -> dict[str, Any]:
+    """Valid content for a model.
+
+    Args:
+        kind: The model.
+        contents: Objects among which it is searched.
+
+    Raises:
+        LookupError: If there is none.
+    """
+    names = fields(kind)
+    for content in [EXAMPLES.get(kind.__name__, {}), *contents]:
+        # A file may hold more than the model, such as a seal.
+        valid = {name: content[name] for name in names if name in content}
+        try:
+            kind(**valid)
+        except (TypeError, ValueError):
+            continue
+        return valid
+    raise LookupError(
+        f"no file of the world has valid content for {kind.__name__}: "
+        "add some to EXAMPLES in tests/faults/models.py."
+    )
+
+
+def stored_objects(world: World) -> list[dict[str, Any]]:
+    """All objects in the JSON files and in the headers of the world, the nested ones too."""
+    contents: list[Any] = []
+    for file in sorted(world.path.glob("*/*.json")):
+        contents.append(json.loads(file.read_bytes()))
+    for file in sorted(world.path.glob("*.safetensors")):
+        content = file.read_bytes()
+        head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        contents += [json.loads(text) for text in head["__metadata__"].values() if text[:1] == "{"]
+    objects = []
+    while contents:
+        value = contents.pop(0)
+        if isinstance(value, dict):
+            objects.append(value)
+            contents += value.values()
+        elif isinstance(value, list):
+            contents += value
+    return objects
+
+
+def fields(kind: Any) -> dict[str, bool]:
+    """Names of the fields, and whether each is required."""
+    if hasattr(kind, "model_fields"):
+        return {name: info.is_required() for name, info in kind.model_fields.items()}
+    missing = dataclasses.MISSING
+    return {
+        each.name: each.default is missing and each.default_factory is missing
+        for each in dataclasses.fields(kind)
+        if each.init
+    }
+
+
+def model_cases(world: World) -> Iterator[Case]:
+    """Each field of each model with another value, missing, and one field too many."""
+    contents = stored_objects(world)
+    for place, kind in find_models().items():
+        module, name = place.rsplit(".", 1)
+        valid = example(kind, contents)
+        words = ("build_model", module, name)
+
+        def case(label: str, content: Any, *names: str, **options: Any) -> Case:
+            text = json.dumps(content)
+            return Case(
+                f"models/{name}/{label}",  # noqa: B023
+                (*words, text),  # noqa: B023
+                _nothing,
+                names,
+                **options,
+            )
+
+        yield case("valid", valid)
+        yield case("extra", {**valid, "extra": 1}, "extra", must_fail=True)
+        for field, is_required in fields(kind).items():
+            if is_required:
+                rest = {key: value for key, value in valid.items() if key != field}
+                yield case(f"{field}:missing", rest, field, must_fail=True)
+            for label, value in SWAPS.items():
+                shown = forms_of(value) if isinstance(value, str) else ()
+                changed = {**valid, field: value}
+                yield case(f"{field}:{label}", changed, field, values=shown)
+        if hasattr(kind, "model_fields"):
+            for label, value in SWAPS.items():
+                yield case(f"all:{label}", value)
+
+
+def _nothing(folder: Path) -> None:
+    del folder

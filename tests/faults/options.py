@@ -1,0 +1,327 @@
+"""Cases of the command line: every option and argument of `nwave`, as typer itself lists them.
+
+A new option is covered without being named here; a new command needs a line in `BASES`.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hypothesis
+import typer
+from hypothesis import strategies
+from hypothesis.strategies import SearchStrategy
+
+from faults.outcome import Case, forms_of
+from faults.places import PLACES
+from faults.world import World
+from nwavesdk.cli import app
+from nwavesdk.cli.options import OPTION_NAMES
+
+__all__ = ["BASES", "base_words", "commands", "option_cases", "pair_cases", "random_cases"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A call of a command that succeeds, to which a bad option is added.
+
+    Attributes:
+        words: The call without the name of the command; TONES is the folder of recordings.
+        needs: What it needs from the world.
+        seconds: Longest time of a call.
+    """
+
+    words: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    seconds: float = 60.0
+
+
+_TRAIN = (
+    *("--out", "new", "--data", "TONES", "--epochs", "1", "--hidden", "4"),
+    *("--population", "1", "--bands", "4", "--hold", "1"),
+)
+_STUDY = (
+    *("--out", "study", "--data", "TONES", "--epochs", "1", "--hidden", "6", "--hold", "1"),
+    *("--surrogates", "fast_sigmoid,atan", "--seeds", "1"),
+)
+# A call of each command that succeeds and is quick. Add a line for a new command.
+BASES = {
+    "bench": Base((), seconds=240),
+    "chips": Base(("chip", "--n", "2", "--no-plot"), ("chip",)),
+    "check": Base(("chip",), ("chip",)),
+    "compare": Base(_STUDY, ("study",), seconds=240),
+    "data": Base(("TONES", "--no-plot", "--sample-rate", "8000", "--duration", "0.2")),
+    "diagnose": Base(("run", "--recordings", "4"), ("run",)),
+    "eval": Base(("run",), ("run",)),
+    "export": Base(("chip",), ("chip",)),
+    "info": Base(()),
+    "map": Base(("chip", "--no-plot"), ("chip",)),
+    "slopes": Base(
+        ("run", "--recordings", "4", "--surrogates", "atan,fast_sigmoid", "--no-plot"), ("run",)
+    ),
+    "surrogates": Base(("--no-plot",)),
+    "train": Base(_TRAIN),
+    "tune-kernels": Base(("--out", "table.toml")),
+}
+# Commands whose success takes a minute: only their errors are tried.
+SLOW = {"bench"}
+
+INTEGERS = (
+    *("-1", "0", "1", str(2**31), str(2**70), "-" + str(2**70), "x", "", " ", "1e300", "nan"),
+    *("1.5", "0x10", "1_0", "٣", "9" * 5000, "--1", "\x1b[31m1", "1\n", "\udcff"),
+)
+FLOATS = (
+    *("nan", "inf", "-inf", "-1", "0", "-0.0", "1e300", "1e-300", "5e-324", "1e20", "x", "", " "),
+    *("1,5", "9" * 5000, "1e999", "\x1b[31m1", "٣", "\udcff"),
+)
+TEXTS = (
+    *("", " ", ",", ",,", "4,,4", "-1", "0", "nan", "1e300", "1e20", str(2**70), "9" * 5000),
+    *("x" * 10**5, "4," * 10**4, "(" * 5000, "[" * 5000, "-" * 5000, "x(" + "1," * 5000 + ")"),
+    *("\x1b[31mred", "a\nb", "a\rb", "\u202eabc", "\udcff", "$x_{$", "%s{0}", "../.."),
+    *("fast_sigmoid(", "fast_sigmoid(nan)", "fast_sigmoid(1e300)", "fast_sigmoid(-1)"),
+    *("fast_sigmoid(slope=1,slope=2)", "atan(alpha=9**9**9)", "__import__('os').abort()"),
+    *("linear(slope,1,1e300)", "exponential(slope,-1,0)", "linear(slope,nan,1)"),
+)
+# Values that no option takes.
+NEVER_NUMBERS = {"x", "", " ", "nan", "\udcff", "\x1b[31m1"}
+
+
+def commands() -> dict[str, Any]:
+    """All commands of `nwave`, by name.
+
+    Raises:
+        LookupError: If a command has no base call.
+    """
+    group = typer.main.get_command(app)
+    found: dict[str, Any] = dict(group.commands)
+    if unknown := sorted(found.keys() - BASES.keys()):
+        raise LookupError(
+            f"nwave {unknown[0]} has no base call: add one to BASES in tests/faults/options.py."
+        )
+    return found
+
+
+def option_cases(world: World) -> Iterator[Case]:
+    """Each bad value of each option and argument, and calls with wrong words."""
+    for name, command in commands().items():
+        yield from _wrong_words(world, name, command)
+        for parameter in command.params:
+            if name not in SLOW:
+                for value in bad_values(parameter):
+                    yield _case(world, f"options/{name}", name, [(parameter, value)])
+
+
+def pair_cases(world: World, seed: int) -> Iterator[Case]:
+    """Every two options of a command, each with a value drawn from its bad ones."""
+    for name, command in commands().items():
+        if name in SLOW:
+            continue
+        choice = random.Random(f"{seed}/{name}")
+        options = [p for p in command.params if p.name != "help"]
+        for two in combinations(options, 2):
+            values = [choice.choice(bad_values(parameter)) for parameter in two]
+            yield _case(world, f"pairs/{name}", name, list(zip(two, values, strict=True)))
+
+
+@dataclass(frozen=True)
+class BadValue:
+    """A value of an option.
+
+    Attributes:
+        label: Its name in the name of the case.
+        text: The word; a path is relative to the folder of the case.
+        prepare: Makes the file at the path.
+        must_fail: Whether no option takes it.
+    """
+
+    label: str
+    text: str
+    prepare: Callable[[Path], None] | None = None
+    must_fail: bool = False
+
+
+def random_cases(world: World, seed: int) -> Iterator[Case]:
+    """One to four options of a command with values that hypothesis draws."""
+    for name, command in commands().items():
+        options = [p for p in command.params if p.param_type_name == "option" and not p.is_flag]
+        if options and name not in SLOW:
+            pairs = strategies.sampled_from(options).flatmap(
+                lambda p: strategies.tuples(strategies.just(p), _drawn_values(p))
+            )
+            one_each = strategies.lists(
+                pairs, min_size=1, max_size=4, unique_by=lambda pair: pair[0].opts[0]
+            )
+            for index, given in enumerate(draw(one_each, N_RANDOM, f"{seed}/{name}")):
+                case = _case(world, f"random/{name}", name, given)
+                yield replace(case, name=f"random/{name}/{index}", names=(), values=())
+
+
+N_RANDOM = 40
+
+
+def draw(strategy: SearchStrategy[T], n: int, seed: str) -> list[T]:
+    """Values of a strategy of hypothesis, the same for the same seed."""
+    drawn: list[T] = []
+
+    @hypothesis.seed(int.from_bytes(seed.encode(), "big"))
+    @hypothesis.settings(
+        max_examples=n,
+        database=None,
+        deadline=None,
+        phases=[hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(strategy)
+    def collect(value: T) -> None:
+        drawn.append(value)
+
+    collect()
+    return drawn
+
+
+def _drawn_values(parameter: Any) -> SearchStrategy[BadValue]:
+    # A word has no null character; a slash could lead out of the folder of the case.
+    letters = strategies.characters(exclude_characters="\0/", exclude_categories=["Cs"])
+    numbers = strategies.one_of(strategies.integers(), strategies.floats()).map(str)
+    texts = strategies.one_of(strategies.text(letters, max_size=30), numbers)
+    return strategies.one_of(
+        strategies.sampled_from(bad_values(parameter)),
+        texts.map(lambda text: BadValue(repr(text), text)),
+    )
+
+
+def bad_values(parameter: Any) -> list[BadValue]:
+    """Values for a parameter, chosen by its type only."""
+    if getattr(parameter, "is_flag", False):
+        return [BadValue("flag", "")]
+    kind = _value_kind(parameter)
+    metavar = str(parameter.metavar or "")
+    if kind == "int":
+        return [BadValue(_label(text), text, None, text in NEVER_NUMBERS) for text in INTEGERS]
+    if kind == "float":
+        never = NEVER_NUMBERS | {"inf", "-inf", "1e999"}
+        return [BadValue(_label(text), text, None, text in never) for text in FLOATS]
+    texts = [BadValue(_label(text), text) for text in TEXTS]
+    if kind == "path" or any(word in metavar for word in ("FILE", "FOLDER", "DIR", "RUN")):
+        texts += [
+            BadValue(f"place:{place}{ending}", f"{make.name}{ending}", make.at(ending))
+            for place, make in PLACES.items()
+            for ending in ("", ".png")
+        ]
+    return texts
+
+
+def _value_kind(parameter: Any) -> str:
+    """`int`, `float`, `path` or `text`; versions of typer keep the type in different places."""
+    if (descriptor := getattr(parameter, "type_descriptor", None)) is not None:
+        kind = descriptor.annotation
+        return "path" if issubclass(kind, Path) else {int: "int", float: "float"}.get(kind, "text")
+    name = parameter.type.name
+    numbers = {"integer": "int", "integer range": "int", "float": "float", "float range": "float"}
+    return "path" if name in ("path", "file", "directory") else numbers.get(name, "text")
+
+
+def _label(text: str) -> str:
+    shown = text if len(text) < 40 else f"{text[:12]}…{len(text)}"
+    return repr(shown)
+
+
+def _case(
+    world: World,
+    group: str,
+    name: str,
+    given: list[tuple[Any, BadValue]],
+) -> Case:
+    base = BASES[name]
+    words = base_words(world, name)
+    labels = []
+    names: list[str] = []
+    forms: list[str] = []
+    for parameter, value in given:
+        words = _with_value(words, parameter, value)
+        labels.append(f"{parameter.opts[0]}={value.label}")
+        names += _names(parameter)
+        if not getattr(parameter, "is_flag", False):
+            forms += forms_of(value.text)
+        if parameter.param_type_name == "argument" or value.prepare or "/" in value.text:
+            names += forms_of(value.text)
+
+    def prepare(folder: Path) -> None:
+        world.copies(*base.needs)(folder)
+        for _, value in given:
+            if value.prepare is not None:
+                value.prepare(folder)
+
+    must_fail = any(value.must_fail for _, value in given)
+    # Of two values that may both be right, an error can be about anything.
+    is_named = len(given) == 1 or must_fail
+    return Case(
+        name=f"{group}/{' '.join(labels)}",
+        words=(name, *words),
+        prepare=prepare,
+        names=tuple(names) if is_named else (),
+        values=tuple(forms) if is_named else (),
+        must_fail=must_fail,
+        most_seconds=base.seconds,
+    )
+
+
+def base_words(world: World, name: str) -> list[str]:
+    """The words of the base call of a command."""
+    return [str(world / "tones") if word == "TONES" else word for word in BASES[name].words]
+
+
+def _with_value(words: list[str], parameter: Any, value: BadValue) -> list[str]:
+    if parameter.param_type_name == "argument":
+        # Our commands have one argument, the first word. "--" lets it begin with a hyphen.
+        return [*words[1:], "--", value.text]
+    option = parameter.opts[0]
+    if _value_kind(parameter) == "path":
+        words = [word for word in words if word != "--no-plot"]
+    if getattr(parameter, "is_flag", False):
+        return [option, *words] if option not in words else words
+    if option in words:
+        place = words.index(option)
+        words = words[:place] + words[place + 2 :]
+    return [f"{option}={value.text}", *words]
+
+
+def _names(parameter: Any) -> list[str]:
+    """What an error may call a parameter: the option, the field of the config, the argument."""
+    name = str(parameter.name)
+    fields = [field for field, option in OPTION_NAMES.items() if option == name]
+    fields += [field.rpartition(".")[2] for field in fields]
+    return [*parameter.opts, name, name.replace("_", "-"), *fields, str(parameter.metavar or name)]
+
+
+def _wrong_words(world: World, name: str, command: Any) -> Iterator[Case]:
+    """Calls with an unknown option, a word too many, a missing value, and in plain ASCII."""
+    base = BASES[name]
+    words = base_words(world, name)
+    copy = world.copies(*base.needs)
+    wrong = {
+        "unknown": [*words, "--nope"],
+        "unknown-value": [*words, "--nope=\x1b[31m"],
+        "word-too-many": [*words, "surplus"],
+        "nothing-after": [*words, "--json", "--json=1"],
+        "nul": [*words, "-\u0000"],
+    }
+    options = [p for p in command.params if p.param_type_name == "option" and not p.is_flag]
+    if options:
+        wrong["no-value"] = [*words, options[0].opts[0]]
+    if any(p.required for p in command.params):
+        wrong["nothing"] = []
+    for label, given in wrong.items():
+        if label != "nul":
+            full = f"options/{name}/{label}"
+            yield Case(full, (name, *given), copy, must_fail=True, most_seconds=base.seconds)
+    if name not in SLOW:
+        for encoding in ("ascii", "latin-1"):
+            full = f"options/{name}/output-in-{encoding}"
+            yield Case(full, (name, *words), copy, encoding=encoding)
+        yield Case(f"options/{name}/json", (name, *words, "--json"), copy)
