@@ -30,10 +30,13 @@ WRONG = [
     (lambda: LIFLayer(2.5, 20e-3), r"n_neurons must be a whole number of at least 1, got 2.5"),
     (lambda: LIFLayer((), 20e-3), r"n_neurons must be a whole number or a shape"),
     (lambda: LIFLayer((3, -1), 20e-3), r"n_neurons must be a whole number of at least 1, got -1"),
-    (lambda: LIFLayer(3, 0.0), r"LIFLayer: taus must be finite and above 0 \[s\], got 0\.$"),
+    (
+        lambda: LIFLayer(3, 0.0),
+        r"LIFLayer: taus must be finite and above 0 \[s\], got 0: give positive",
+    ),
     (
         lambda: LIFLayer(3, [1e-3, -2e-3, 1e-3]),
-        r"taus must be finite and above 0 \[s\], got -0\.002\.$",
+        r"taus must be finite and above 0 \[s\], got -0.002: give positive numbers",
     ),
     (lambda: LIFLayer(3, math.nan), r"taus must be finite and above 0 \[s\], got nan"),
     (lambda: LIFLayer(3, "slow"), r"taus must be a number or one per neuron \[s\], got 'slow'"),
@@ -47,7 +50,7 @@ WRONG = [
     ),
     (
         lambda: LIFLayer(3, 20e-3, -1.0),
-        r"thresholds must be finite and above 0 \[membrane\], got -1\.$",
+        r"thresholds must be finite and above 0 \[membrane\], got -1: give positive numbers",
     ),
     (lambda: LIFLayer(3, 20e-3, dt=0), r"dt must be a finite number above 0 \[s\], got 0"),
     (lambda: LIFLayer(3, 20e-3, dt=-1e-3), r"dt must be a finite number above 0 \[s\], got -0.001"),
@@ -60,7 +63,7 @@ WRONG = [
         lambda: LIFLayer(3, 20e-3, layer_topology="ALL"),
         r"layer_topology must be one of 'FF', 'RC', got 'ALL'",
     ),
-    (lambda: LIFLayer(3, 20e-3, device="cuda"), r"device must be one of 'cpu', 'gpu', got 'cuda'"),
+    (lambda: LIFLayer(3, 20e-3, device="cuda"), r"must be 'cpu' or 'gpu', got 'cuda': it is"),
     (lambda: LIFLayer(3, 20e-3, solver="fast"), r"solver must be one of 'auto', .* got 'fast'"),
     (
         lambda: LIFLayer(3, 20e-3, compasso_spike_grad="own"),

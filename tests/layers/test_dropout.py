@@ -73,7 +73,7 @@ def test_training_needs_prepare_net():
         drop(torch.ones(2, 3, 4))
     prepare_net(drop)
     drop(torch.ones(2, 3, 4))
-    with pytest.raises(TypeError, match=r"Dropout takes a floating tensor, got torch.int64"):
+    with pytest.raises(TypeError, match=r"Dropout takes a floating input, got torch.int64"):
         drop(torch.ones(2, 3, 4, dtype=torch.int64))
     with pytest.raises(
         RuntimeError, match=r"a mask for steps of shape \[2, 4\], got one of \[5, 4\]"

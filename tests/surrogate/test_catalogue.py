@@ -61,6 +61,58 @@ def test_a_custom_surrogate_has_no_text():
         text(custom(torch.abs))
 
 
+HOSTILE = [
+    "(" * 150 + "atan" + ")" * 150,
+    "(" * 10**5,
+    "-" * 290 + "1",
+    "atan(" * 40,
+    "x" * 10**6,
+    "atan(alpha=" + "9" * 10**4 + ")",
+    "atan(alpha=" + "9" * 250 + ")",
+    "atan(alpha=1e999)",
+    "atan(alpha=nan)",
+    "atan(nan)",
+    "atan(alpha=1, alpha=2)",
+    "atan(1, alpha=2)",
+    "atan(1, 2, 3)",
+    "atan(**{})",
+    "atan(*[1])",
+    "atan([1])",
+    "atan('1')",
+    "atan(True)",
+    "atan(alpha=__import__('os').abort())",
+    "__import__('os').abort()",
+    "atan.__class__",
+    "atan\0",
+    "atan\x1b[31m",
+    "\ud800",
+    "аtan",
+    "",
+    "\n",
+    "lambda: 0",
+    None,
+    3,
+    b"atan",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text)[:30])
+def test_a_hostile_text_is_one_line(text):
+    with pytest.raises(ValueError, match=r"surrogate|must be a finite number") as error:
+        parse(text)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 900
+
+
+def test_a_misspelled_name_gets_a_suggestion():
+    with pytest.raises(ValueError, match="unknown surrogate 'atn', did you mean 'atan'"):
+        parse("atn")
+    with pytest.raises(AttributeError, match="no attribute 'atn', did you mean 'atan'"):
+        _ = nwavesdk.surrogate.atn
+    with pytest.raises(AttributeError, match="no attribute 'LifLayer', did you mean 'LIFLayer'"):
+        _ = nwavesdk.LifLayer
+
+
 def test_the_docs_have_a_table_row_for_each_surrogate():
     table = (Path(__file__).parents[2] / "docs" / "surrogates.md").read_text(encoding="utf-8")
     for name, kind in ALL.items():

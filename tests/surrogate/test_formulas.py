@@ -279,6 +279,22 @@ def test_symmetry_sign_peak_and_area(name):
         assert area == pytest.approx(AREAS[name], rel=2e-4)
 
 
+# Waves with many periods below the largest finite number: it has an infinite number of them.
+FINE = {
+    "periodic_exponential": [ALL["periodic_exponential"](threshold=1e-9)],
+    "squarewave_fourier_series": [ALL["squarewave_fourier_series"](7, 1e-3)],
+}
+
+
+def edges(dtype):
+    """Numbers at both ends of the finite ones: subnormal, smallest normal, large, largest."""
+    info = torch.finfo(dtype)
+    ends = torch.tensor(
+        [0.0, info.tiny * info.eps, info.tiny, info.max**0.5, info.max / 2, info.max], dtype=dtype
+    )
+    return torch.cat([ends, -ends])
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, F64], ids=str)
 @pytest.mark.parametrize("name", ALL)
 def test_values_at_zero_infinity_and_nan(name, dtype):
@@ -291,10 +307,9 @@ def test_values_at_zero_infinity_and_nan(name, dtype):
     assert torch.isnan(d[2])
     assert d.dtype == dtype
     assert d[3] == d[4]
-    if dtype == torch.float32:
-        far = torch.tensor([1e-45, 1e-38, 1e30, 3.4e38])
-        for sharp in variants(name):
-            assert torch.isfinite(sharp.derivative(torch.cat([far, -far]))).all()
+    if dtype in (torch.float32, F64):
+        for other in [*variants(name), *FINE.get(name, [])]:
+            assert torch.isfinite(other.derivative(edges(dtype))).all(), other
 
 
 @pytest.mark.parametrize("s", SOME, ids=repr)
@@ -390,6 +405,18 @@ def test_compiled_pages_equal_torch():
                 assert_close(
                     got.nan_to_num(0) / scale, expected.nan_to_num(0) / scale, GRADIENT, repr(s)
                 )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_compiled_pages_are_finite_at_the_edges(dtype):
+    module = compiled_pages(dtype)
+    z = edges(getattr(torch, dtype)).numpy()
+    for name in ALL:
+        for s in [*variants(name), *FINE.get(name, [])]:
+            out = np.full(len(z), math.nan, dtype)
+            page = s.pseudo_derivative.__qualname__.split(".")[0]
+            getattr(module, page)(z, np.array([*s.constants, 0.0]), out)
+            assert np.isfinite(out).all(), s
 
 
 @pytest.mark.parametrize("name", ["straight_through", "squarewave_fourier_series"])

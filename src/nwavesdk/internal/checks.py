@@ -6,8 +6,9 @@ Every message names the owner of the argument, the argument, what is expected an
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from operator import index
 from pathlib import Path
 from reprlib import Repr
@@ -18,6 +19,7 @@ from nwavesdk.internal.files import printable
 __all__ = [
     "LARGEST_WHOLE",
     "choice",
+    "close_name",
     "finite_number",
     "positive_number",
     "require_memory",
@@ -46,6 +48,18 @@ def shown(value: object) -> str:
     except Exception:  # a repr that fails, such as that of a number with too many digits
         text = f"a value of type {type(value).__name__}"
     return printable(re.sub(r"\s*\n\s*", " ", text))
+
+
+def close_name(name: object, names: Iterable[str]) -> str:
+    """`, did you mean 'x'?` with the nearest of `names`, or nothing if none is near.
+
+    Example:
+        >>> close_name("atn", ["atan", "tanh"])
+        ", did you mean 'atan'?"
+    """
+    is_name = isinstance(name, str) and len(name) < 100
+    close = get_close_matches(str(name), names, 1) if is_name else []
+    return f", did you mean {close[0]!r}?" if close else ""
 
 
 def choice(owner: str, name: str, value: object, choices: Sequence[str]) -> str:

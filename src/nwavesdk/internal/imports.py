@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module, metadata
 from typing import Any
 
+from nwavesdk.internal.checks import close_name
+
 __all__ = ["import_on_use", "install_hint", "missing_packages", "require"]
 
 # An entry of the metadata, such as 'triton>=3.2; sys_platform == "linux" and extra == "dev"'.
@@ -95,7 +97,9 @@ def import_on_use(
         if name in modules:
             return import_module(f"{package}.{name}")
         if name not in origin_of:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            # Python and its tools ask for names with underscores; only people misspell.
+            hint = "" if name.startswith("_") else close_name(name, list_names())
+            raise AttributeError(f"module {package!r} has no attribute {name!r}{hint}")
         return getattr(import_module(origin_of[name]), name)
 
     def list_names() -> list[str]:

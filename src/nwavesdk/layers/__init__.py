@@ -1,5 +1,8 @@
 """Torch modules of spiking nets: synapses, neuron layers, `SpikingSequential`, `prepare_net`."""
 
+from typing import TYPE_CHECKING
+
+from nwavesdk.internal.imports import import_on_use
 from nwavesdk.layers.chip_layer import H1v1Layer, H1v2Layer, HWLayer
 from nwavesdk.layers.chip_synapse import (
     Frontend,
@@ -50,3 +53,7 @@ __all__ = [
     "to_cpu",
     "to_gpu",
 ]
+
+if not TYPE_CHECKING:
+    # For errors that suggest a near name.
+    __getattr__, __dir__ = import_on_use(__name__, {})

@@ -1,5 +1,6 @@
 """What layers check: constructor arguments, the options of neuron layers, and inputs of a call."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,19 +9,31 @@ import torch
 from torch import Tensor
 
 from nwavesdk.chip import Profile, load_profile
-from nwavesdk.internal.checks import choice, whole_number
+from nwavesdk.internal.checks import (
+    choice,
+    require_memory,
+    shown,
+    whole_number,
+)
+from nwavesdk.internal.tensors import require_floating, require_tensor
 from nwavesdk.solvers import SOLVERS
 
 __all__ = [
     "LayerOptions",
+    "check_device",
     "check_input",
+    "check_memory",
     "check_unchanged",
     "neuron_shape",
     "per_neuron_tensor",
     "profile_of_chip",
 ]
 
-_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# Weights from which on the memory of the machine is looked at [bytes].
+_LARGE = 2**28
+_NOT_REAL = (torch.bool, torch.complex32, torch.complex64, torch.complex128)
+# Dimensions of a shape of neurons; two more, batch and time, come before them.
+_MOST_DIMENSIONS = 16
 
 
 @dataclass(frozen=True)
@@ -40,13 +53,37 @@ class LayerOptions:
     def check(self, owner: str) -> None:
         """Raise a ValueError if an option has an unknown value."""
         choice(owner, "layer_topology", self.layer_topology, ["FF", "RC"])
-        choice(owner, "device", self.device, ["cpu", "gpu"])
+        check_device(owner, self.device)
         choice(owner, "solver", self.solver, ["auto", *SOLVERS])
         choice(owner, "compasso_spike_grad", self.compasso_spike_grad, ["fixed", "layer"])
         if self.saved_dtype not in (None, "bfloat16"):
             raise ValueError(
-                f'{owner}: saved_dtype must be None or "bfloat16", got {self.saved_dtype!r}.'
+                f'{owner}: saved_dtype must be None or "bfloat16", got {shown(self.saved_dtype)}.'
             )
+
+
+def check_device(owner: str, device: str) -> None:
+    """Check NWAVE's choice of solver `device`, which is not torch's device.
+
+    Raises:
+        ValueError: If it is not `"cpu"` or `"gpu"`.
+    """
+    if device not in ("cpu", "gpu"):
+        raise ValueError(
+            f"{owner}: device must be 'cpu' or 'gpu', got {shown(device)}: it is NWAVE's choice of "
+            'solver; to move tensors, use .to("cuda").'
+        )
+
+
+def check_memory(owner: str, *shape: int) -> None:
+    """Reject weights that the memory of this machine cannot hold.
+
+    Raises:
+        ValueError: If they need more than is free.
+    """
+    needed = math.prod(shape) * torch.get_default_dtype().itemsize
+    if needed > _LARGE and torch.get_default_device().type == "cpu":
+        require_memory(owner, f"weights of shape {list(shape)}", needed, "choose smaller sizes")
 
 
 def profile_of_chip(owner: str, chip: str, value: str | Path | Profile | None) -> Profile:
@@ -63,35 +100,48 @@ def profile_of_chip(owner: str, chip: str, value: str | Path | Profile | None) -
 def neuron_shape(owner: str, n_neurons: int | Sequence[int]) -> tuple[int, ...]:
     """`n_neurons` as a shape."""
     shape = tuple(n_neurons) if isinstance(n_neurons, Sequence) else (n_neurons,)
-    if not shape:
+    if not 0 < len(shape) <= _MOST_DIMENSIONS:
         raise ValueError(
             f"{owner}: n_neurons must be a whole number or a shape such as (C, H, W), "
-            f"got {n_neurons!r}."
+            f"got {shown(n_neurons)}."
         )
-    return tuple(whole_number(owner, "n_neurons", n) for n in shape)
+    sizes = tuple(whole_number(owner, "n_neurons", n) for n in shape)
+    whole_number(owner, "the product of n_neurons", math.prod(sizes))
+    return sizes
 
 
 def per_neuron_tensor(
     owner: str, name: str, value: object, shape: tuple[int, ...], unit: str
 ) -> Tensor:
-    """One positive number, or one per neuron, as a new float32 tensor of shape [] or `shape`."""
+    """One positive number, or one per neuron, as a new float64 tensor of shape [] or `shape`.
+
+    Layers store their constants in float32, so the numbers must have a place there too.
+
+    Raises:
+        TypeError: If it is a sparse, nested, masked, quantized or meta tensor.
+        ValueError: If it is not such a number, or has another shape.
+    """
+    if isinstance(value, Tensor):
+        require_tensor(f"{owner}: {name}", value)
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool) or getattr(value, "dtype", None) in _NOT_REAL:
             raise TypeError
-        tensor = torch.as_tensor(value, dtype=torch.float32).detach().clone()
-    except (TypeError, ValueError, RuntimeError):
+        tensor = torch.as_tensor(value, dtype=torch.float64).detach().clone()
+        stored = tensor.float()
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise ValueError(
-            f"{owner}: {name} must be a number or one per neuron [{unit}], got {value!r}."
+            f"{owner}: {name} must be a number or one per neuron [{unit}], got {shown(value)}."
         ) from None
     if tensor.ndim and tuple(tensor.shape) != shape:
         raise ValueError(
             f"{owner}: {name} must be one number or have the shape {list(shape)} of the neurons, "
-            f"got the shape {list(tensor.shape)}."
+            f"got the shape {list(tensor.shape)}: give a number, or a list with one per neuron."
         )
-    bad = tensor[~(torch.isfinite(tensor) & (tensor > 0))]
+    bad = tensor[~(torch.isfinite(stored) & (stored > 0))].flatten()
     if bad.numel():
         raise ValueError(
-            f"{owner}: {name} must be finite and above 0 [{unit}], got {bad.flatten()[0].item():g}."
+            f"{owner}: {name} must be finite and above 0 [{unit}], got {bad[0].item():g}: give "
+            "positive numbers that float32 can store, up to 3.4e38."
         )
     return tensor
 
@@ -100,24 +150,32 @@ def check_input(owner: str, x: object, features: tuple[int, ...]) -> None:
     """Raise an error unless `x` is a floating tensor whose last dimensions are `features`.
 
     Raises:
-        TypeError: If `x` is not a tensor of 16, 32 or 64 bit floating numbers.
+        TypeError: If `x` is not a dense tensor of 16, 32 or 64 bit floating numbers.
         ValueError: If `x` is not [*features], [B, *features] or [B, T, *features].
     """
-    if not isinstance(x, Tensor):
-        hint = ": take the spikes of (spk, mem)" if isinstance(x, tuple) else ""
-        raise TypeError(f"{owner} takes a tensor, got {type(x).__name__}{hint}.")
-    if x.dtype not in _FLOATING:
-        raise TypeError(
-            f"{owner} takes a floating input, got {x.dtype}: convert it, as in x.float()."
-        )
+    require_floating(owner, x)
+    assert isinstance(x, Tensor)
     shape = tuple(x.shape)
     leading = len(shape) - len(features)
-    if not 0 <= leading <= 2 or shape[leading:] != features:
-        tail = ", ".join(map(str, features))
-        raise ValueError(
-            f"{owner} takes [{tail}], [B, {tail}] (one step) or [B, T, {tail}] (a sequence), "
-            f"got an input of shape {list(shape)}: the sizes of consecutive layers must match."
-        )
+    if 0 <= leading <= 2 and shape[leading:] == features:
+        return
+    tail = ", ".join(map(str, features))
+    raise ValueError(
+        f"{owner} takes [{tail}], [B, {tail}] (one step) or [B, T, {tail}] (a sequence), "
+        f"got an input of shape {list(shape)}: {_shape_remedy(shape, features)}."
+    )
+
+
+def _shape_remedy(shape: tuple[int, ...], features: tuple[int, ...]) -> str:
+    """What to do with an input of that shape, for a layer with those features."""
+    leading = len(shape) - len(features)
+    if leading > 2 and shape[leading:] == features:
+        return f"join its first dimensions, as in x.flatten(0, {leading - 2})"
+    if len(shape) > 3 and (math.prod(shape[2:]),) == features:
+        return "join the features of a step, as in x.flatten(2)"
+    if len(features) > 1 and shape and shape[-1] == math.prod(features):
+        return f"give the features their shape, as in x.unflatten(-1, {features})"
+    return "the sizes of consecutive layers must match"
 
 
 def check_unchanged(owner: str, weight: Tensor, source: Tensor) -> None:

@@ -56,9 +56,9 @@ class _ChipLayer(NeuronLayer):
         shape = neuron_shape(owner, n_neurons)
         if chip.tau_profiles:
             requested = per_neuron_tensor(owner, "taus", taus, shape, "s")
-            series = torch.tensor(chip.tau_profiles)
+            series = torch.tensor(chip.tau_profiles, dtype=torch.float64)
             # The nearest of the chip's time constants, by ratio.
-            distance = (requested.log()[..., None] - series.log()).abs()
+            distance = (requested.float().log()[..., None] - series.float().log()).abs()
             taus = series[distance.argmin(-1)]
         options = LayerOptions(
             layer_topology, device, detach_reset, solver, compasso_spike_grad, saved_dtype
@@ -68,7 +68,8 @@ class _ChipLayer(NeuronLayer):
         self.ileak_mismatch = bool(ileak_mismatch)
         self.quantization_bits = quantization_bits
         self.stddev = stddev
-        self.register_buffer("thresholds", torch.tensor(chip.number("threshold")), persistent=False)
+        threshold = torch.tensor(chip.number("threshold"), dtype=torch.float64)
+        self._register_constant("thresholds", threshold, is_learned=False, persistent=False)
         self._mismatch: _Mismatch | None = None
         self._recurrent = EffectiveWeight(
             f"{owner}.recurrent_weights", chip, quantization_bits, stddev
@@ -90,17 +91,19 @@ class _ChipLayer(NeuronLayer):
     def effective_recurrent_weights(self) -> Tensor | None:
         return None if self.recurrent_weights is None else self._recurrent(self.recurrent_weights)
 
-    def effective_constants(self) -> tuple[Tensor, Tensor]:
-        return self._constants_under(self._mismatch)
+    def effective_constants(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+        return self._constants_under(self._mismatch, dtype)
 
     def _draw_mismatch(self, noise: Noise) -> _Mismatch:
         leak = lognormal_factors(self.features, self.profile.number("leak_mismatch"), noise)
         spread = self.profile.number("threshold_mismatch")
         return _Mismatch(leak, 1 + spread * noise.normal(self.features) if spread else None)
 
-    def _constants_under(self, mismatch: _Mismatch | None) -> tuple[Tensor, Tensor]:
+    def _constants_under(
+        self, mismatch: _Mismatch | None, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
         """Time constants [s] and thresholds under that mismatch."""
-        taus, thresholds = super().effective_constants()
+        taus, thresholds = super().effective_constants(dtype)
         if mismatch is None:
             return taus, thresholds
         if mismatch.threshold is not None:
@@ -116,7 +119,8 @@ class _ChipLayer(NeuronLayer):
             Decay [N], threshold [N], and effective recurrent weights [N, N] or None.
         """
         mismatch = self._draw_mismatch(noise) if self.ileak_mismatch else None
-        decay, threshold = self._decay_and_threshold(*self._constants_under(mismatch), dtype)
+        taus, thresholds = self._constants_under(mismatch, dtype)
+        decay, threshold = self._decay_and_threshold(taus, thresholds, dtype)
         recurrent = self._recurrent.draw_weight(noise) if self.layer_topology == "RC" else None
         return decay, threshold, recurrent
 

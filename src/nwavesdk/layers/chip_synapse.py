@@ -179,7 +179,8 @@ class _Frontend(_ChipWeight):
         self.lif_threshold = positive_number(owner, "lif_threshold", threshold, "normalized charge")
         thresholds = per_neuron_tensor(owner, "init", init, (self.nb_inputs,), "thresholds")
         limit = self.profile.number("weight_limit")
-        weight = self.profile.charge_law.weight(thresholds * self.lif_threshold)
+        charge = thresholds.to(torch.get_default_dtype()) * self.lif_threshold
+        weight = self.profile.charge_law.weight(charge)
         self.weight = nn.Parameter(weight.clamp(-limit, limit).expand(self.nb_inputs).clone())
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import finite_number
+from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.prepare import Prepared
 
 __all__ = ["Dropout"]
@@ -54,15 +55,12 @@ class Dropout(Prepared):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` with the neurons of the mask silenced; see the class."""
+        require_floating("Dropout", x)
         if not self.training or self.p == 0:
             return x
         if not self.times_prepared:
             raise RuntimeError(
                 "Dropout is not prepared: call prepare_net(model) before the first batch."
-            )
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise TypeError(
-                f"Dropout takes a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}."
             )
         is_sequence = x.ndim > 2
         step_shape = (x.shape[0], *x.shape[2:]) if is_sequence else (1, *x.shape)[-2:]

@@ -6,9 +6,9 @@ store the new state, reshape the result to the user's shape.
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nwavesdk.chip import Noise
 from nwavesdk.dynamics import Neuron
 from nwavesdk.internal.checks import positive_number
-from nwavesdk.layers.checks import LayerOptions, check_input, per_neuron_tensor
+from nwavesdk.layers.checks import LayerOptions, check_input, check_memory, per_neuron_tensor
 from nwavesdk.layers.prepare import DIVERGED, StatefulNeurons
 from nwavesdk.layers.record import Record
 from nwavesdk.solvers import (
@@ -32,6 +32,18 @@ from nwavesdk.solvers import (
 from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 
 __all__ = ["NeuronLayer"]
+
+# What a layer stores of each constant.
+_STORED_AS: dict[str, Callable[[Tensor], Tensor]] = {
+    "log_taus": torch.log,
+    "thresholds": torch.clone,
+}
+
+
+def _are_equal(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are equal, if the answer costs less than to compute with both."""
+    is_traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    return a.is_cpu and not is_traced and a.dtype == b.dtype and torch.equal(a, b)
 
 
 class NeuronLayer(StatefulNeurons):
@@ -77,11 +89,14 @@ class NeuronLayer(StatefulNeurons):
         self.saved_dtype = options.saved_dtype
         self.detach_reset = bool(options.detach_reset)
         self.spike_grad: Surrogate = as_surrogate(spike_grad)
-        log_taus = per_neuron_tensor(owner, "taus", taus, features, "s").log()
-        self._register_constant("log_taus", log_taus, learn_taus)
+        # What was given in float64, and as it was stored, of each constant by its name.
+        self._given: dict[str, tuple[Tensor, Tensor]] = {}
+        given = per_neuron_tensor(owner, "taus", taus, features, "s")
+        self._register_constant("log_taus", given, learn_taus)
         N = math.prod(features)
         self.recurrent_weights: nn.Parameter | None = None
         if self.layer_topology == "RC":
+            check_memory(owner, N, N)
             self.recurrent_weights = nn.Parameter(torch.randn(N, N) * (0.5 / math.sqrt(N)))
         self.last_solver: str | None = None
         self._has_given_surrogate = spike_grad is not None
@@ -90,12 +105,48 @@ class NeuronLayer(StatefulNeurons):
         self._uses_fixed_surrogate = False
         self.set_device(self.device)
 
-    def _register_constant(self, name: str, value: Tensor, is_learned: bool) -> None:
-        """Register a constant under `name`; learned or not, `state_dict` has the same keys."""
+    def _register_constant(
+        self, name: str, given: Tensor, is_learned: bool, persistent: bool = True
+    ) -> None:
+        """Register a constant under `name`; learned or not, `state_dict` has the same keys.
+
+        It is stored in float32, also in a net of float64, so that a stored net does not depend on
+        the default dtype. Only a learned constant of float64 can have more digits.
+        """
+        is_wide = is_learned and torch.get_default_dtype() == torch.float64
+        stored = _STORED_AS[name](given if is_wide else given.float())
+        self._given[name] = (given, stored.clone())
         if is_learned:
-            setattr(self, name, nn.Parameter(value))
+            setattr(self, name, nn.Parameter(stored))
         else:
-            self.register_buffer(name, value)
+            self.register_buffer(name, stored, persistent=persistent)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """For `.to()`, `.double()` and the like: what was given stays in float64."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch does not type it
+        for name, (given, before) in self._given.items():
+            stored = getattr(self, name)
+            device = given.device if stored.is_meta else stored.device
+            as_stored = before.to(device, stored.dtype)
+            given = given.to(device)
+            is_widened = stored.dtype == torch.float64 != before.dtype
+            if is_widened and stored.requires_grad and not stored.is_meta:
+                # `_in_float64` leaves learned constants alone: they get their digits here.
+                exact = _STORED_AS[name](given)
+                stored.data = torch.where(stored == as_stored, exact, stored.data)
+                as_stored = exact
+            self._given[name] = (given, as_stored)
+        return self
+
+    def _in_float64(self, name: str, read: Callable[[Tensor], Tensor]) -> Tensor:
+        """A constant: what was given where it is still stored as then, `read(stored)` elsewhere."""
+        stored: Tensor = getattr(self, name)
+        given, as_stored = self._given[name]
+        if stored.requires_grad or stored.device != as_stored.device:
+            return read(stored.double())
+        if _are_equal(stored, as_stored):
+            return given
+        return torch.where(stored == as_stored, given, read(stored.double()))
 
     def check_device(self, device: str) -> None:
         """Check that NWAVE's choice of solver `device` (not torch's device) suits the layer.
@@ -148,11 +199,21 @@ class NeuronLayer(StatefulNeurons):
 
     @property
     def taus(self) -> Tensor:
-        """Membrane time constants [s], of shape [] or `features`."""
+        """Membrane time constants [s], of shape [] or `features`, in the dtype of the layer."""
+        if self.log_taus.dtype == torch.float64:
+            return self._in_float64("log_taus", torch.exp).clone()
         return self.log_taus.exp()
 
-    def effective_constants(self) -> tuple[Tensor, Tensor]:
-        """Time constants [s] in float64 and thresholds, both after mismatch."""
+    def effective_constants(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+        """Time constants [s] in float64 and thresholds, both after mismatch.
+
+        Args:
+            dtype: That of the call. In float64, constants are what was given, except where they
+                were learned or loaded; in narrower dtypes, they are what is stored.
+        """
+        if dtype == torch.float64:
+            thresholds = self._in_float64("thresholds", torch.Tensor.double)
+            return self._in_float64("log_taus", torch.exp), thresholds
         return self.log_taus.double().exp(), self.thresholds
 
     def effective_recurrent_weights(self) -> Tensor | None:
@@ -161,16 +222,19 @@ class NeuronLayer(StatefulNeurons):
 
     def constants(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         """`decay` = exp(-dt/tau) and `threshold`, each [N], in `dtype`."""
-        return self._decay_and_threshold(*self.effective_constants(), dtype)
+        return self._decay_and_threshold(*self.effective_constants(dtype), dtype)
 
     def _decay_and_threshold(
         self, taus: Tensor, thresholds: Tensor, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
         """The only place where a time constant becomes a decay."""
         N = math.prod(self.features)
-        both = ((-self.dt / taus).exp().to(dtype), thresholds.to(dtype))
-        decay, threshold = (c.expand(N) if c.ndim == 0 else c.reshape(N) for c in both)
-        return decay, threshold
+        decay = (-self.dt / taus).exp().to(dtype)
+        threshold = thresholds.to(dtype)
+        return (
+            decay.reshape(N) if decay.ndim else decay.expand(N),
+            threshold.reshape(N) if threshold.ndim else threshold.expand(N),
+        )
 
     def check_parameters(self) -> None:
         owner = type(self).__name__
@@ -230,7 +294,8 @@ class NeuronLayer(StatefulNeurons):
         B = self._user_shape(cur)[0]
         T = cur.shape[1] if cur.ndim == len(self.features) + 2 else 1
         is_half = cur.dtype in (torch.float16, torch.bfloat16)
-        x = cur.reshape(B, T, math.prod(self.features)).to(torch.float32 if is_half else cur.dtype)
+        x = cur.reshape(B, T, math.prod(self.features))
+        x = x.float() if is_half else x
         problem = self._problem(x)
         solver = self._choose_solver(x)
         solution = solve(problem, solver, needs_membrane, needs_saved, self._spec_name)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as checkpoint_chunk
 
 from nwavesdk.internal.checks import whole_number
+from nwavesdk.internal.tensors import require_tensor
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import Prepared, prepared_modules
 from nwavesdk.layers.record import Record, Recording
@@ -71,6 +72,7 @@ class SpikingSequential(nn.Sequential):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The last spikes and membranes; see the class."""
+        require_tensor("SpikingSequential", x)
         with self._restoring_states():
             if self.checkpoint is not None and torch.compiler.is_compiling():
                 torch._dynamo.graph_break(
@@ -87,6 +89,7 @@ class SpikingSequential(nn.Sequential):
             x: See the class.
             charges: Whether to hold the input charge of each layer (`Record.cur`).
         """
+        require_tensor("SpikingSequential", x)
         layers: dict[str, Record] = {}
         with self._restoring_states():
             spk, mem = self._run_modules(x, layers, charges=charges)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.internal.checks import choice, whole_number
-from nwavesdk.layers.checks import check_input
+from nwavesdk.layers.checks import check_input, check_memory
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.solvers.sparse.product import sparse_obstacle, spike_product
 
@@ -37,8 +37,9 @@ class Synapse(Prepared):
         self.product = choice(owner, "product", product, ("auto", "dense", "sparse"))
         self.nb_inputs = whole_number(owner, "nb_inputs", nb_inputs)
         self.nb_outputs = whole_number(owner, "nb_outputs", nb_outputs)
-        self.weight = nn.Parameter(torch.empty(nb_inputs, nb_outputs))
-        self.bias = nn.Parameter(torch.zeros(nb_outputs)) if bias else None
+        check_memory(owner, self.nb_inputs, self.nb_outputs)
+        self.weight = nn.Parameter(torch.empty(self.nb_inputs, self.nb_outputs))
+        self.bias = nn.Parameter(torch.zeros(self.nb_outputs)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

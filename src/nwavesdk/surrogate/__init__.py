@@ -1,5 +1,8 @@
 """What the gradient of a spike is: the contract of a surrogate, and the catalogue of surrogates."""
 
+from typing import TYPE_CHECKING
+
+from nwavesdk.internal.imports import import_on_use
 from nwavesdk.surrogate.base import Formula, Surrogate, heaviside
 from nwavesdk.surrogate.bells import Sigmoid
 from nwavesdk.surrogate.catalogue import (
@@ -91,3 +94,7 @@ __all__ = [
     "text",
     "triangle",
 ]
+
+if not TYPE_CHECKING:
+    # For errors that suggest a near name.
+    __getattr__, __dir__ = import_on_use(__name__, {})

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from nwavesdk.internal.checks import finite_number, whole_number
+from nwavesdk.internal.tensors import require_floating
 
-__all__ = ["Formula", "Surrogate", "heaviside", "parameter", "require_floating", "widen"]
+__all__ = ["Formula", "Surrogate", "heaviside", "parameter", "widen"]
 
 # Products and quotients of two parameters within these bounds are still float32 numbers.
 _SMALLEST = 1e-18
@@ -104,15 +105,6 @@ class _Spike(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (z,) = ctx.saved_tensors
         return grad * ctx.surrogate.derivative(z), None
-
-
-def require_floating(surrogate: Surrogate, z: Tensor) -> None:
-    """Raise a TypeError unless `z` is a floating tensor."""
-    if not isinstance(z, Tensor) or not z.is_floating_point():
-        got = f"a tensor of {z.dtype}" if isinstance(z, Tensor) else type(z).__name__
-        raise TypeError(
-            f"{surrogate!r} needs z (membrane minus threshold) as a floating tensor, got {got}."
-        )
 
 
 def parameter(default: float, least: float = _SMALLEST, most: float = _LARGEST) -> Any:

@@ -8,6 +8,7 @@ checkers see its parameters. Adding a surrogate takes one line here, one in the 
 import ast
 from dataclasses import fields
 
+from nwavesdk.internal.checks import close_name, shown
 from nwavesdk.surrogate.base import Formula, Surrogate
 from nwavesdk.surrogate.bells import Erf, Gaussian, HeaviErfc, MultiGaussian, Sigmoid, Tanh
 from nwavesdk.surrogate.exponentials import (
@@ -125,6 +126,9 @@ CATALOGUE: dict[str, type[Formula]] = {
     if isinstance(kind, type) and issubclass(kind, Formula) and name != kind.__name__
 }
 
+# Longest text that `parse` reads; the longest of ours has 70 letters.
+_LONGEST_TEXT = 300
+
 arctan = FixedPeakATan
 """Spyx's name for `fixed_peak_atan`. It is not `atan`, whose peak grows with its parameter."""
 
@@ -176,22 +180,29 @@ def parse(text: str) -> Surrogate:
         FastSigmoid(slope=10.0)
     """
     kinds = CATALOGUE | {kind.__name__: kind for kind in CATALOGUE.values()} | _ALIASES
+    name = text
     try:
+        if not isinstance(text, str) or len(text) > _LONGEST_TEXT:
+            raise ValueError
         tree = ast.parse(text.strip(), mode="eval").body
         call = tree if isinstance(tree, ast.Call) else ast.Call(tree, [], [])
         name = call.func.id  # type: ignore[attr-defined]  # another node is caught
         positional = [ast.literal_eval(argument) for argument in call.args]
         named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
         kind = kinds[name]
-    except (SyntaxError, AttributeError, ValueError, KeyError, TypeError):
+    except (SyntaxError, AttributeError, ValueError, KeyError, TypeError, RecursionError):
+        hint = close_name(name, kinds)
         raise ValueError(
-            f"unknown surrogate {text!r}: expected one of {', '.join(sorted(CATALOGUE))}, as in "
-            "atan or atan(alpha=3)."
+            f"unknown surrogate {shown(text)}{hint}: expected one of "
+            f"{', '.join(sorted(CATALOGUE))}, as in atan or atan(alpha=3)."
         ) from None
     try:
+        if len(named) < len(call.keywords):  # a name is there twice
+            raise TypeError
         return kind(*positional, **named)
     except TypeError:
         expected = ", ".join(field.name for field in fields(kind)) or "none"
         raise ValueError(
-            f"surrogate {text!r} has parameters that {name} does not take: it takes {expected}."
+            f"surrogate {shown(text)} has parameters that {name} does not take: it takes "
+            f"{expected}."
         ) from None

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from nwavesdk.surrogate.base import Surrogate, heaviside, require_floating, widen
+from nwavesdk.internal.tensors import require_floating
+from nwavesdk.surrogate.base import Surrogate, heaviside, widen
 from nwavesdk.surrogate.tails import FastSigmoid
 
 __all__ = ["Custom", "Foreign", "as_surrogate", "custom"]

@@ -112,6 +112,8 @@ class PeriodicExponential(
     @staticmethod
     def pseudo_derivative(z: Any, threshold: Any, rate: Any, peak: Any) -> Any:
         turns = z / threshold + 0.5
+        # Far beyond all digits of a phase, the quotient overflows for a finite z: the phase is 0.
+        turns = m.where(turns - turns == 0.0, turns, z - z)
         saw = threshold * (2.0 * (turns - m.floor(turns)) - 1.0)
         h = m.exp(-0.5 * (rate * m.abs(m.where(z < 0.0, z, saw))))
         return (peak * h) * h

@@ -170,7 +170,9 @@ class SquarewaveFourierSeries(
         z: Any, rate: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, a6: Any
     ) -> Any:
         # cos((2i + 1) y) = 2 cos(2y) cos((2i - 1) y) - cos((2i - 3) y)
-        c1 = m.cos(rate * z)
+        y = rate * z
+        # Far beyond all digits of a phase, the product overflows for a finite z: the phase is 0.
+        c1 = m.cos(m.where(y - y == 0.0, y, z - z))
         d = 4.0 * c1 * c1 - 2.0
         c2 = d * c1 - c1
         c3 = d * c2 - c1

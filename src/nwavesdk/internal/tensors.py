@@ -1,0 +1,66 @@
+"""The check that an argument is a tensor whose values all are in memory, one after the other.
+
+Kernels read memory directly, so a sparse or a meta tensor must not reach them.
+"""
+
+import torch
+from torch import Tensor
+from torch.masked import MaskedTensor
+
+from nwavesdk.internal.checks import shown
+
+__all__ = ["require_floating", "require_tensor"]
+
+_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def require_tensor(owner: object, x: object) -> None:
+    """Raise a TypeError unless `x` is a tensor with a value in memory for each element.
+
+    Args:
+        owner: What takes the tensor, for the message; a text, or an object with a `repr`.
+        x: The argument.
+
+    Raises:
+        TypeError: If it is not a tensor, or a sparse, nested, masked, quantized or meta tensor.
+
+    Example:
+        >>> require_tensor("Layer", torch.eye(3).to_sparse())
+        Traceback (most recent call last):
+        TypeError: Layer takes a dense tensor, got torch.sparse_coo: convert it, as in x.to_dense().
+    """
+    if not isinstance(x, Tensor):
+        hint = "convert it, as in torch.as_tensor(x)"
+        if isinstance(x, tuple):
+            hint = "take the spikes of (spk, mem)"
+        raise TypeError(f"{owner} takes a tensor, got {type(x).__name__}: {hint}.")
+    if torch.compiler.is_compiling():  # which does not let backward passes ask for a layout
+        return
+    is_masked = isinstance(x, MaskedTensor)
+    if x.layout is torch.strided and not (x.is_nested or x.is_meta or is_masked or x.is_quantized):
+        return
+    if is_masked:
+        got, remedy = "a masked tensor", "fill it, as in x.to_tensor(0.0)"
+    elif x.is_nested:
+        got, remedy = "a nested tensor", "pad it, as in x.to_padded_tensor(0.0)"
+    elif x.is_quantized:
+        got, remedy = str(x.dtype), "convert it, as in x.dequantize()"
+    elif x.layout is not torch.strided:
+        got, remedy = str(x.layout), "convert it, as in x.to_dense()"
+    else:
+        got, remedy = "a meta tensor, which has no values", "create it on the CPU or a GPU"
+    raise TypeError(f"{owner} takes a dense tensor, got {got}: {remedy}.")
+
+
+def require_floating(owner: object, x: object) -> None:
+    """As `require_tensor`, for floating numbers of 16, 32 or 64 bits.
+
+    Raises:
+        TypeError: If it is not such a tensor.
+    """
+    require_tensor(owner, x)
+    assert isinstance(x, Tensor)
+    if x.dtype not in _FLOATING:
+        raise TypeError(
+            f"{owner} takes a floating input, got {shown(x.dtype)}: convert it, as in x.float()."
+        )

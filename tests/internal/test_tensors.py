@@ -1,0 +1,98 @@
+"""Tensors without a value in memory for each element are rejected wherever tensors enter."""
+
+import numpy as np
+import pytest
+import torch
+from torch.masked import masked_tensor
+
+from nwavesdk.internal.tensors import require_floating, require_tensor
+from nwavesdk.layers import (
+    Dropout,
+    H1v1Frontend,
+    H1v1Layer,
+    H1v1Synapse,
+    LIFLayer,
+    LIFSynapse,
+    SpikingSequential,
+    prepare_net,
+)
+from nwavesdk.surrogate import atan, custom
+
+# torch warns that half of these kinds are prototypes.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+N = 4
+DENSE = torch.eye(N)
+UNFIT = {
+    "csr": (lambda: DENSE.to_sparse_csr(), "torch.sparse_csr: convert it, as in x.to_dense"),
+    "csc": (lambda: DENSE.to_sparse_csc(), "torch.sparse_csc: convert it, as in x.to_dense"),
+    "bsr": (lambda: DENSE.to_sparse_bsr((2, 2)), "torch.sparse_bsr: convert it, as in x.to_dense"),
+    "coo": (lambda: DENSE.to_sparse(), "torch.sparse_coo: convert it, as in x.to_dense"),
+    "mkldnn": (lambda: DENSE.to_mkldnn(), "torch._mkldnn: convert it, as in x.to_dense"),
+    "meta": (lambda: DENSE.to("meta"), "a meta tensor, which has no values: create it"),
+    "masked": (
+        lambda: masked_tensor(DENSE, DENSE > 0),
+        "a masked tensor: fill it, as in x.to_tensor",
+    ),
+    "nested": (lambda: torch.nested.nested_tensor([DENSE, DENSE]), "a nested tensor: pad it"),
+    "jagged": (
+        lambda: torch.nested.nested_tensor([DENSE, DENSE], layout=torch.jagged),
+        "a nested tensor: pad it",
+    ),
+    "quantized": (
+        lambda: torch.quantize_per_tensor(DENSE, 0.1, 0, torch.quint8),
+        "torch.quint8: convert it, as in x.dequantize",
+    ),
+    "list": (lambda: [0.0] * N, "takes a tensor, got list: convert it, as in torch.as_tensor"),
+    "array": (lambda: np.zeros(N), "takes a tensor, got ndarray: convert it"),
+    "none": (lambda: None, "takes a tensor, got NoneType"),
+}
+NOT_FLOATING = [torch.int64, torch.bool, torch.complex64, torch.uint8]
+
+MODULES = {
+    "lif": lambda: LIFLayer(N, 20e-3),
+    "h1": lambda: H1v1Layer(N, 20e-3),
+    "synapse": lambda: LIFSynapse(N, N),
+    "sparse synapse": lambda: LIFSynapse(N, N, product="sparse"),
+    "dense synapse": lambda: LIFSynapse(N, N, product="dense"),
+    "chip synapse": lambda: H1v1Synapse(N, N),
+    "front end": lambda: H1v1Frontend(N),
+    "dropout": lambda: Dropout(0.5),
+    "net": lambda: SpikingSequential(LIFSynapse(N, N), LIFLayer(N, 20e-3)),
+    "chunks": lambda: SpikingSequential(LIFSynapse(N, N), LIFLayer(N, 20e-3), checkpoint=2),
+}
+CALLS = {
+    **{name: lambda x, make=make: prepared(make())(x) for name, make in MODULES.items()},
+    "dropout in eval": lambda x: Dropout(0.5).eval()(x),
+    "spikes": lambda x: prepared(LIFLayer(N, 20e-3)).spikes(x),
+    "record": lambda x: prepared(LIFLayer(N, 20e-3)).record(x),
+    "record of a net": lambda x: prepared(MODULES["net"]()).record(x),
+    "surrogate": lambda x: atan()(x),
+    "derivative": lambda x: atan().derivative(x),
+    "custom": lambda x: custom(lambda z: z)(x),
+}
+
+
+def prepared(module):
+    prepare_net(module)
+    return module
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+@pytest.mark.parametrize("call", CALLS)
+def test_an_unfit_tensor_is_rejected(call, kind):
+    x, words = UNFIT[kind]
+    with pytest.raises(TypeError, match=words):
+        CALLS[call](x())
+
+
+@pytest.mark.parametrize("dtype", NOT_FLOATING, ids=str)
+@pytest.mark.parametrize("call", CALLS)
+def test_numbers_that_are_not_floating_are_rejected(call, dtype):
+    with pytest.raises(TypeError, match=rf"takes a floating input, got {dtype}: convert it"):
+        CALLS[call](DENSE.to(dtype))
+
+
+def test_a_dense_tensor_is_accepted():
+    require_tensor("Layer", torch.ones(2, dtype=torch.int64))
+    require_floating("Layer", torch.ones(2, 3).t())
