@@ -184,8 +184,11 @@ def test_tensors_of_any_real_dtype_are_read(dtype: torch.dtype) -> None:
     assert target.tolist() == [[0], [1], [1]]
 
 
-@pytest.mark.parametrize("tensor", [sparse(3), torch.nn.Parameter(sparse(3).to_dense())])
-def test_sparse_tensors_and_parameters_are_read(tensor: torch.Tensor) -> None:
+@pytest.mark.parametrize(
+    "tensor",
+    [sparse(3), torch.nn.Parameter(sparse(3).to_dense()), torch._neg_view(-sparse(3).to_dense())],
+)
+def test_sparse_tensors_parameters_and_views_are_read(tensor: torch.Tensor) -> None:
     assert read_target(PATH, saved(tensor)).tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
@@ -215,6 +218,10 @@ def test_columns_are_read() -> None:
         (saved(torch.zeros(3, device="meta")), "holds a meta tensor without values"),
         (saved(quantized()), "holds a quantized tensor"),
         (saved(nested()), "holds a nested tensor"),
+        (
+            saved(torch.zeros(4, dtype=torch.uint8).view(torch.bits8)),
+            r"holds a tensor of torch\.bits8 that is not real numbers: write it as float32",
+        ),
         (saved(compressed()), "holds a tensor of another layout"),
         (saved(sparse(2**30)), r"holds 1,152,921,504,606,846,976 values \(at most 33,554,432 are"),
         (saved(torch.zeros(1, 1).expand(2**20, 2**10)), "holds 1,073,741,824 values"),

@@ -1,5 +1,6 @@
 """The data of a run: the scale, the three sets, and what a chip requires of them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from nwavesdk.data import load_wav_folder, speakers_of, split_recordings
+from nwavesdk.data import RecordingError, load_wav_folder, speakers_of, split_recordings
 from nwavesdk.train import RunConfig
+from nwavesdk.train.config import LONGEST
 from nwavesdk.train.run_data import load_run_data
 from train.runs import chip_choices
 
@@ -157,3 +159,99 @@ def test_choices_that_a_chip_cannot_have_are_rejected(
     for_chip[section] |= choices
     with pytest.raises(ValueError, match=message):
         load_run_data(RunConfig.of(for_chip))
+
+
+FOR_CHIP = {"chip": {"profile": "h1v2", "duration": 0.2}}
+
+
+@pytest.mark.parametrize("extra", [{}, FOR_CHIP], ids=["frames", "channels"])
+def test_skipped_files_are_in_a_warning_and_in_the_facts(
+    spoken: Path, extra: dict[str, Any]
+) -> None:
+    data = {"source": str(spoken), "sample_rate": 8000}
+    clean, before = load_run_data(RunConfig.of({"data": data, **extra}))
+    for index in range(7):
+        (spoken / "yes" / f"bad\x1b{index}.wav").touch()
+    with pytest.raises(RecordingError, match=r"bad\\x1b0\.wav is empty.*on_error=\"skip\" leaves"):
+        load_run_data(RunConfig.of({"data": data, **extra}))
+    with pytest.warns(
+        UserWarning,
+        match=r"skipped 7 files of the data: yes/bad\\x1b0\.wav is empty \(0 bytes\); .*; \.\.\.$",
+    ):
+        config, after = load_run_data(RunConfig.of({"data": {**data, "on_error": "skip"}, **extra}))
+    assert config.facts is not None
+    assert clean.facts is not None
+    assert len(config.facts.skipped) == 7
+    assert config.facts.fingerprint == clean.facts.fingerprint
+    assert np.array_equal(before.train.x, after.train.x)
+    assert RunConfig.of(json.loads(config.json_text())) == config
+
+
+@pytest.mark.parametrize("extra", [{}, FOR_CHIP], ids=["frames", "channels"])
+def test_a_recording_longer_than_max_seconds_is_an_error(
+    spoken: Path, extra: dict[str, Any]
+) -> None:
+    data = {"source": str(spoken), "sample_rate": 8000, "max_seconds": 0.2}
+    with pytest.raises(RecordingError, match=r"lasts 0\.2 s, expected at most 0\.2 s: cut it"):
+        load_run_data(RunConfig.of({"data": data, **extra}))
+
+
+def test_a_run_from_before_the_option_max_seconds_has_no_limit(spoken: Path) -> None:
+    old, _ = load_run_data(RunConfig.of({"data": {"source": str(spoken), "bands": 4}}))
+    content = old.model_dump()
+    for name in ("max_seconds", "on_error"):
+        del content["data"][name]
+    del content["facts"]["skipped"]
+    config = RunConfig.of(content)
+    assert (config.data.max_seconds, config.data.on_error) == (LONGEST, "raise")
+    load_run_data(config)
+
+
+NO_EFFECT = {
+    "bands": 20,
+    "sample_rate": 8000,
+    "window": 0.05,
+    "hop": 0.02,
+    "on_error": "skip",
+    "max_seconds": 9.0,
+}
+
+
+@pytest.mark.parametrize("name", NO_EFFECT)
+def test_options_of_sound_are_rejected_for_digits(name: str) -> None:
+    config = RunConfig.of({"data": {name: NO_EFFECT[name]}})
+    with pytest.raises(
+        ValueError, match=rf"data\.{name}: the spoken digits are features already, got .*leave the"
+    ):
+        load_run_data(config)
+
+
+def test_sequences_that_memory_cannot_hold_are_rejected(spoken: Path) -> None:
+    choices = {"data": {"source": str(spoken), "bands": 4, "length": 10**6, "hold": 10**4}}
+    with pytest.raises(
+        ValueError,
+        match=r"data: 32 sequences of 10,000,000,000 steps and 4 features need 5,120.0 GB",
+    ):
+        load_run_data(RunConfig.of(choices))
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"limit": 2**70},
+        {"length": 10**7},
+        {"hold": 10**5},
+        {"bands": 10**9},
+        {"sample_rate": 2 * 10**9},
+        {"window": 1e-300},
+        {"hop": 1e-9},
+        {"max_seconds": 1e300},
+        {"source": "\udcff"},
+    ],
+    ids=str,
+)
+def test_absurd_choices_are_one_line(choices: dict[str, Any]) -> None:
+    (name,) = choices
+    with pytest.raises(ValueError, match=rf"data\.{name}: ") as error:
+        RunConfig.of({"data": choices})
+    assert len(str(error.value)) < 200

@@ -258,7 +258,12 @@ def read_target(path: Path, data: bytes) -> Target:
     if got:
         what = f"holds {got}, expected a real tensor (T,) or (T, C)"
         raise RecordingError(path, what, "write it again")
-    target: Target = value.detach().to_dense().reshape(len(value), -1).to(torch.float32).numpy()
+    try:
+        dense = value.detach().to_dense().resolve_neg()
+        target: Target = dense.reshape(len(dense), -1).to(torch.float32).numpy()
+    except RuntimeError:  # such as raw bits, which are no numbers
+        what = f"holds a tensor of {value.dtype} that is not real numbers"
+        raise RecordingError(path, what, "write it as float32") from None
     if not np.isfinite(target).all():
         raise RecordingError(path, "has values that are not finite")
     return target
