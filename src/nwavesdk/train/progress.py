@@ -27,7 +27,7 @@ __all__ = ["EpochLines", "EventLog", "History", "StepBar", "print_line", "progre
 def print_line(line: str) -> None:
     """Print progress on standard error; a run does not end because nobody can read it."""
     with suppress(OSError, ValueError):
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
 
 
 class History(Callback):
@@ -186,7 +186,7 @@ class EventLog(Logger):
                 RecordWriter(self._opened()).write(event.SerializeToString())
             except OSError as error:
                 self._has_failed = True
-                reason = f"{printable(self.folder)}: {error.strerror}"
+                reason = f"{self.folder}: {error.strerror}"
                 print_line(f"nwave: the run goes on without logs for TensorBoard ({reason}).")
 
     def _opened(self) -> BinaryIO:

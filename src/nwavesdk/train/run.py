@@ -24,7 +24,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
 from nwavesdk.internal.checks import require_memory
-from nwavesdk.internal.files import FileError, FileWriteError, printable
+from nwavesdk.internal.files import FileError, FileWriteError
 from nwavesdk.layers import SpikingSequential, project
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.solvers.sparse import crossover
@@ -289,9 +289,9 @@ class Run:
         try:
             write_report(self.folder, self.config, self.data, net, history.rows, test, result)
         except Exception as error:  # Whatever a picture raises, the run is finished.
-            reason = printable(" ".join(str(error).split()) or type(error).__name__)[:200]
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
             print_line(
-                f"nwave: the run is finished, but {printable(self.folder.report)} was not written "
+                f"nwave: the run is finished, but {self.folder.report} was not written "
                 f"({reason}): `nwave train --resume` writes it again."
             )
         return result

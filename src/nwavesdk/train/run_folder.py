@@ -31,7 +31,15 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]  # tested before use
 
-__all__ = ["WRITTEN_AGAIN", "BrokenRunError", "Result", "RunFolder"]
+__all__ = [
+    "WRITTEN_AGAIN",
+    "BrokenRunError",
+    "Result",
+    "RunFolder",
+    "is_free",
+    "lock",
+    "write_first",
+]
 
 # The remedy for files of a finished run: they follow from its checkpoint.
 WRITTEN_AGAIN = "remove it; `nwave train --resume` writes it again"
@@ -69,6 +77,78 @@ class Result(FrozenModel):
         if not len(self.rates) == len(self.dead) == len(self.saturated):
             raise ValueError("rates, dead, saturated: expected a number for each layer")
         return self
+
+
+def is_free(folder: Path) -> bool:
+    """Whether a folder is missing, or holds nothing but drafts of killed writes.
+
+    Raises:
+        FileError: If no folder can have this name, or it cannot be read.
+    """
+    try:
+        return all(is_draft(file) for file in folder.iterdir())
+    except FileNotFoundError:
+        return True
+    except NotADirectoryError:
+        return False
+    except (OSError, ValueError) as error:
+        what = f"cannot be used ({printable(getattr(error, 'strerror', None) or error)})"
+        raise FileError(folder, what, "choose another folder for --out") from None
+
+
+def write_first(file: Path, content: bytes) -> None:
+    """Make a folder and write its first file: of several processes that try, one succeeds.
+
+    Raises:
+        FileExistsError: If the file exists.
+        FileWriteError: If the disk is full or the folder cannot be made.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, content, replace=False)
+    except OSError as error:
+        # The process that was first may have removed the draft of this one.
+        if file.is_file():
+            raise FileExistsError(error.errno, "File exists", str(file)) from error
+        if isinstance(error, FileWriteError):
+            raise
+        reason = error.strerror or str(error)
+        raise FileWriteError(error.errno, reason, str(file.parent)) from error
+
+
+@contextlib.contextmanager
+def lock(file: Path, what: str) -> Iterator[None]:
+    """Be the only process that works on something, and remove what killed ones left half written.
+
+    The lock ends with the process, however it ends.
+
+    Args:
+        file: The first file of its folder.
+        what: What to lock, for the message, such as "trains the run".
+
+    Raises:
+        BrokenRunError: If another process has the lock.
+        FileWriteError: If the folder cannot be written.
+    """
+    try:
+        stream = open(file, "rb+")  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise FileWriteError(error.errno, error.strerror or str(error), str(file)) from error
+    with stream:
+        try:
+            if fcntl is not None:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BrokenRunError(
+                f"another process {what} in {printable(file.parent)}: "
+                "wait until it has ended, or stop it."
+            ) from None
+        except OSError:
+            pass  # Some network file systems have no locks.
+        for folder in (file.parent, file.parent / "pictures"):
+            with contextlib.suppress(OSError):
+                remove_drafts(folder)
+        yield
 
 
 class RunFolder:
@@ -114,17 +194,7 @@ class RunFolder:
         Raises:
             ValueError: If the folder holds a run or other files, which are left untouched.
         """
-        try:
-            is_empty = all(is_draft(file) for file in self.path.iterdir())
-        except FileNotFoundError:
-            is_empty = True
-        except NotADirectoryError:
-            is_empty = False
-        except (OSError, ValueError) as error:
-            reason = printable(getattr(error, "strerror", None) or error)
-            what = f"cannot be used ({reason})"
-            raise FileError(self.path, what, "choose another folder for --out") from None
-        if is_empty:
+        if is_free(self.path):
             return
         if not self.config.is_file():
             state = "is in use and holds no run: choose a new or empty folder for --out"
@@ -146,46 +216,14 @@ class RunFolder:
         """
         self.check_free()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.config, config.json_text().encode(), replace=False)
-        except OSError as error:
-            # Another process may have begun a run, and then have removed the draft of this one.
+            write_first(self.config, config.json_text().encode())
+        except FileExistsError:
             self.check_free()
-            if isinstance(error, FileWriteError):
-                raise
-            reason = error.strerror or str(error)
-            raise FileWriteError(error.errno, reason, str(self.path)) from error
+            raise
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Own the run while it is trained, and remove what killed owners left half written.
-
-        The lock ends with the process, however it ends.
-
-        Raises:
-            BrokenRunError: If another process trains the run.
-            FileWriteError: If the folder cannot be written.
-        """
-        try:
-            file = open(self.config, "rb+")  # noqa: SIM115  # closed below
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise FileWriteError(error.errno, reason, str(self.config)) from error
-        with file:
-            try:
-                if fcntl is not None:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BrokenRunError(
-                    f"another process trains the run in {printable(self.path)}: "
-                    "wait until it has ended, or stop it."
-                ) from None
-            except OSError:
-                pass  # Some network file systems have no locks.
-            for folder in (self.path, self.pictures):
-                with contextlib.suppress(OSError):
-                    remove_drafts(folder)
-            yield
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Own the run while it is trained; see `lock`."""
+        return lock(self.config, "trains the run")
 
     def read_config(self) -> RunConfig:
         """The config of the run.

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ pytest.importorskip("lightning")
 
 from analysis.compare.conftest import ARMS, finish_here
 from nwavesdk.analysis.compare import Study
-from nwavesdk.analysis.compare.study import finish_on_processes, finish_on_ray
-from nwavesdk.train import Run, RunConfig, RunFolder
+from nwavesdk.analysis.compare.study import _CellLog, finish_on_processes, finish_on_ray
+from nwavesdk.internal.files import FileError
+from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
+from nwavesdk.train.run_folder import lock
 
 
 def ignore(_: Any) -> None:
@@ -156,7 +159,8 @@ def test_ray_gives_the_same_weights(
     [
         (["atan"], 1, r"needs at least two surrogates, got \['atan'\]"),
         (["atan", "nonsense"], 1, "nonsense"),
-        (["atan", "sigmoid"], 0, "needs at least one seed and one thread, got 0 and 1"),
+        (["atan", "sigmoid"], 0, "compare: seeds must be a whole number from 1 to 10000, got 0"),
+        (["atan", "sigmoid"], 2**70, "seeds must be a whole number from 1 to 10000"),
     ],
 )
 def test_invalid_studies_are_refused(
@@ -177,3 +181,53 @@ def test_a_folder_of_something_else_is_refused(
     (tmp_path / "other" / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="is in use and is not a study"):
         two_arms(tmp_path / "other", study_choices)
+
+
+def test_what_a_killed_begin_left_counts_as_nothing(
+    study_choices: dict[str, Any], tmp_path: Path
+) -> None:
+    draft = tmp_path / ".study.json.17.01234567.draft"
+    draft.write_text("half")
+    study = two_arms(tmp_path, study_choices)
+    finish_on_processes(study, [], 1, ignore)
+    assert not draft.exists()
+    assert two_arms(tmp_path, study_choices).cells == study.cells
+    study.file.write_text("{")
+    with pytest.raises(FileError, match=r"study\.json is not JSON .*: restore or remove it"):
+        two_arms(tmp_path, study_choices)
+
+
+def test_one_process_works_on_a_study(study_choices: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    study = two_arms(tmp_path, study_choices)
+    with (
+        lock(study.file, "works on the study"),
+        pytest.raises(BrokenRunError, match="another process works on the study in .*: wait"),
+    ):
+        finish_on_processes(study, study.missing(), 1, ignore)
+
+
+def test_an_error_names_its_cell_and_no_log_is_written_through_a_link(
+    study_choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "nwavesdk.analysis.compare.study.ProcessPoolExecutor",
+        lambda *_, **__: ThreadPoolExecutor(1),
+    )
+    study = two_arms(tmp_path / "study", study_choices)
+    cell = study.cells[1]
+    cell.path.mkdir(parents=True)
+    (cell.path / "thesis.tex").write_text("years of work")
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    log = cell.path.with_suffix(".log")
+    log.symlink_to(mine)
+    with pytest.raises(
+        BrokenRunError, match=r"^atan\(alpha=2\.0\), seed 0: .*seed-0 is in use and holds no run"
+    ):
+        finish_on_processes(study, [cell], 1, ignore)
+    _CellLog(log).write("progress")
+    assert mine.read_text() == "mine"
+    log.unlink()
+    _CellLog(log).write("progress")
+    assert log.read_text() == "progress"

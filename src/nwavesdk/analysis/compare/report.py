@@ -1,6 +1,5 @@
 """The results of a study: JSON for scripts, lines for a terminal, and a page."""
 
-import csv
 import json
 import math
 from collections import defaultdict
@@ -17,6 +16,7 @@ from nwavesdk.layers import ChipInstance, prepare_net
 from nwavesdk.surrogate import parse
 from nwavesdk.train import Run, RunFolder
 from nwavesdk.train.page import Page
+from nwavesdk.train.progress import print_line
 
 __all__ = ["comparison_json", "comparison_lines", "write_comparison"]
 
@@ -89,9 +89,27 @@ def comparison_lines(study: Study) -> list[str]:
 
 
 def write_comparison(study: Study) -> Path:
-    """Write `comparison.json` and `report.html` of a finished study; returns the page."""
-    content = json.dumps(comparison_json(study), indent=2) + "\n"
-    write_atomically(study.path / "comparison.json", content.encode())
+    """Write `comparison.json` and `report.html` of a finished study.
+
+    Returns:
+        The page; `comparison.json` if the page cannot be written, which a line reports.
+    """
+    numbers = study.path / "comparison.json"
+    write_atomically(numbers, (json.dumps(comparison_json(study), indent=2) + "\n").encode())
+    page = study.path / "report.html"
+    try:
+        _write_page(study, page)
+    except Exception as error:  # Whatever a page raises, the study is finished.
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        print_line(
+            f"nwave: the study is finished, but {page} was not written ({reason}): the same "
+            "command writes it again."
+        )
+        return numbers
+    return page
+
+
+def _write_page(study: Study, path: Path) -> None:
     surrogates = {arm: parse(surrogate) for arm, surrogate in study.arms.items()}
     page = Page(
         f"{len(study.arms)} surrogates, {study.seeds} seed(s)",
@@ -115,9 +133,7 @@ def write_comparison(study: Study) -> Path:
             for cell in study.cells
         ],
     )
-    path = study.path / "report.html"
     page.write(path)
-    return path
 
 
 def _add_tables(page: Page, study: Study) -> None:
@@ -153,11 +169,10 @@ def _courses(study: Study) -> dict[str, dict[str, list[list[float]]]]:
     """For each quantity and arm, the values over epochs of every run."""
     courses: dict[str, dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
     for cell in study.cells:
-        with open(RunFolder(cell.path).metrics, encoding="utf-8") as file:
-            epochs = list(csv.DictReader(file))
+        epochs = RunFolder(cell.path).read_metrics()
         by_layer = [name for name in epochs[0] if name.startswith(("grad_", "rate_"))]
         for name in (*PLOTTED_COLUMNS, *by_layer):
-            courses[name][cell.arm].append([float(epoch[name]) for epoch in epochs])
+            courses[name][cell.arm].append([epoch[name] for epoch in epochs])
     return courses
 
 

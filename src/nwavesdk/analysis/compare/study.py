@@ -6,13 +6,16 @@ number of threads, so with the same results.
 
 import contextlib
 import ctypes
+import io
 import json
 import multiprocessing
+import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -22,11 +25,17 @@ from typing import Any
 import torch
 
 from nwavesdk.analysis.compare.statistics import Pair, Summary, compare_pairs, summarize
-from nwavesdk.internal.files import write_atomically
+from nwavesdk.internal.checks import whole_number
+from nwavesdk.internal.files import printable, read_json
 from nwavesdk.internal.imports import require
-from nwavesdk.train import Run, RunConfig, RunFolder
+from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
+from nwavesdk.train.run_folder import is_free, lock, write_first
 
 __all__ = ["Cell", "Study", "finish_on_processes", "finish_on_ray", "run_cell"]
+
+# Bounds exclude mistakes; a study of so many seeds would never end.
+MOST_SEEDS = 10_000
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -103,31 +112,35 @@ class Study:
                 f"a comparison needs at least two surrogates, got {list(surrogates)}: separate "
                 "them by commas."
             )
-        if seeds < 1 or threads < 1:
-            raise ValueError(
-                f"a comparison needs at least one seed and one thread, got {seeds} and {threads}."
-            )
+        whole_number("compare", "seeds", seeds, most=MOST_SEEDS)
+        whole_number("compare", "threads", threads, most=MOST_THREADS)
         full_names = [RunConfig.of(_cell_choices(choices, s, 0)).net.surrogate for s in surrogates]
         study = cls(path, full_names, seeds, choices, threads)
-        file = path / "study.json"
-        if file.is_file():
-            study._require_equal(json.loads(file.read_text("utf-8")))
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise ValueError(
-                f"{path} is in use and is not a study: choose a new or empty folder for --out."
-            )
-        else:
-            path.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, (json.dumps(study.content(), indent=2) + "\n").encode())
+        file = study.file
+        if not file.exists():
+            if not is_free(path):
+                raise ValueError(
+                    f"{printable(path)} is in use and is not a study: choose a new or empty "
+                    "folder for --out."
+                )
+            with contextlib.suppress(FileExistsError):  # another process was faster
+                write_first(file, (json.dumps(study.content(), indent=2) + "\n").encode())
+        study._require_equal(read_json(file))
         return study
+
+    @property
+    def file(self) -> Path:
+        """`study.json`: the choices of the study."""
+        return self.path / "study.json"
 
     def _require_equal(self, existing: dict[str, Any]) -> None:
         content = json.loads(json.dumps(self.content()))
         if existing != content:
-            differing = [key for key, value in content.items() if existing.get(key) != value]
+            names = [name for name in content if existing.get(name) != content[name]]
+            names += [name for name in existing if name not in content]
             raise ValueError(
-                f"{self.path} holds another study ({', '.join(differing)} differ): choose another "
-                "--out, or use the options with which it began."
+                f"{printable(self.path)} holds another study ({', '.join(names)} differ): choose "
+                "another --out, or use the options with which it began."
             )
 
     def content(self) -> dict[str, Any]:
@@ -225,15 +238,21 @@ def finish_on_processes(
     """Finish cells on `jobs` processes of this machine.
 
     Raises:
-        Exception: The first one that a cell raised. Other cells that have begun finish before.
+        BrokenRunError: The first error of a cell that the user can fix; it names the cell. Other
+            cells that have begun finish before. Also if another process works on the study.
+        Exception: Another error of a cell.
     """
     context = multiprocessing.get_context("spawn")  # A fork would inherit thread pools.
     workers = max(1, min(jobs, len(cells)))
-    with ProcessPoolExecutor(workers, context, initializer=_die_with_the_parent) as pool:
+    with (
+        lock(study.file, "works on the study"),
+        ProcessPoolExecutor(workers, context, initializer=_die_with_the_parent) as pool,
+    ):
         futures = {pool.submit(_run_cell_with_log, study.job(cell)): cell for cell in cells}
         try:
             for future in as_completed(futures):
-                future.result()
+                with _name_cell(futures[future]):
+                    future.result()
                 on_finished(futures[future])
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -247,6 +266,7 @@ def finish_on_ray(study: Study, cells: Sequence[Cell], on_finished: OnFinished) 
 
     Raises:
         ModuleNotFoundError: If Ray is not installed.
+        BrokenRunError: See `finish_on_processes`.
     """
     ray = require("ray", "hpo")
     starts_ray = not ray.is_initialized()
@@ -254,22 +274,57 @@ def finish_on_ray(study: Study, cells: Sequence[Cell], on_finished: OnFinished) 
         ray.init(logging_level="error", include_dashboard=False, log_to_driver=False)
     try:
         task = ray.remote(num_cpus=study.threads, max_retries=2)(_run_cell_with_log)
-        pending = {task.remote(study.job(cell)): cell for cell in cells}
-        while pending:
-            done, _ = ray.wait(list(pending))
-            for reference in done:
-                ray.get(reference)
-                on_finished(pending.pop(reference))
+        with lock(study.file, "works on the study"):
+            pending = {task.remote(study.job(cell)): cell for cell in cells}
+            while pending:
+                done, _ = ray.wait(list(pending))
+                for reference in done:
+                    cell = pending.pop(reference)
+                    with _name_cell(cell):
+                        ray.get(reference)
+                    on_finished(cell)
     finally:
         if starts_ray:
             ray.shutdown()
 
 
+@contextlib.contextmanager
+def _name_cell(cell: Cell) -> Iterator[None]:
+    """Name the cell in errors that the user can fix."""
+    try:
+        yield
+    except BrokenProcessPool:
+        raise BrokenRunError(
+            "a process of the study was killed, perhaps because memory did not suffice: the same "
+            "command continues the study; give it fewer --jobs."
+        ) from None
+    except (ValueError, OSError, BrokenRunError) as error:
+        reason = getattr(error, "cause", error)  # Ray's error has a traceback in its text
+        raise BrokenRunError(f"{cell.arm}, seed {cell.seed}: {reason}") from error
+
+
+class _CellLog(io.TextIOBase):
+    """The progress of a cell, in a file; a log that cannot be written costs nothing else."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, text: str) -> int:
+        # Neither through a link, nor waiting for the reader of a pipe.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, flags, 0o666)
+            with open(descriptor, "ab", buffering=0) as file:
+                file.write(text.encode(errors="backslashreplace"))
+        return len(text)
+
+
 def _run_cell_with_log(job: Job) -> None:
     """Run a cell and write its progress to a log file, because cells run side by side."""
-    folder = Path(job[0])
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_suffix(".log"), "a") as log, contextlib.redirect_stderr(log):
+    log = _CellLog(Path(job[0]).with_suffix(".log"))
+    with contextlib.redirect_stderr(log):
         run_cell(job)
 
 
