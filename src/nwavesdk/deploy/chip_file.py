@@ -3,7 +3,9 @@
 It is a safetensors file. Its header has JSON under `chip`: the version of the format, the profile,
 the modules in order with their sizes, the placement, and data from the caller; and a checksum of
 the whole file under `sha256`. Its tensors are, by module: `<name>.weight` and
-`<name>.recurrent_weights` as int8, and `<name>.log_taus` in the dtype of the net.
+`<name>.recurrent_weights` as int8, and `<name>.log_taus` in the dtype of the net. A net of float64
+also has `<name>.taus`: layers compute in float64 with the time constants that they were given, of
+which `log_taus` holds the digits of float32.
 
 A file that is read is not trusted. `deploy/chip_header.py` has the schema.
 """
@@ -13,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import Profile, Quantizer
@@ -107,7 +110,10 @@ def pack_net(
         for edge in stage.edges:
             quantizer = Quantizer(weight_bits(edge) or bits, chip.number("weight_limit"))
             tensors[edge.name] = quantizer.integers(edge.weight.detach()).cpu().contiguous()
-        tensors[f"{stage.name}.log_taus"] = stage.layer.log_taus.detach().cpu().contiguous()
+        log_taus = stage.layer.log_taus.detach()
+        tensors[f"{stage.name}.log_taus"] = log_taus.cpu().contiguous()
+        if log_taus.dtype == torch.float64:
+            tensors[f"{stage.name}.taus"] = stage.layer.taus.detach().cpu().contiguous()
     safetensors = require("safetensors.torch", "train")
     content = _add_texts(safetensors.save(tensors), {"chip": text, "sha256": UNSEALED})
     content = seal(content)
@@ -293,7 +299,8 @@ def _build_net(header: Header, chip: Profile, tensors: Mapping[str, Tensor]) -> 
         if isinstance(entry, StoredLayer):
             log_taus = tensors[f"{entry.name}.log_taus"]
             options["layer_topology"] = entry.topology
-            module = family.layer(*entry.size, log_taus.exp(), entry.dt, **options).to(dtype)
+            taus = tensors.get(f"{entry.name}.taus", log_taus.exp())
+            module = family.layer(*entry.size, taus, entry.dt, **options).to(dtype)
             module.log_taus.copy_(log_taus)
             key = "recurrent_weights"
         else:
