@@ -102,6 +102,9 @@ def test_numbers_out_of_range_are_rejected() -> None:
         replace(BANK, count=0)
     with pytest.raises(ValueError, match="0 < lowest < highest, got 200 Hz and 100 Hz"):
         replace(BANK, lowest=200, highest=100)
+    for rate in (float("nan"), float("inf"), -8000, "8 kHz"):
+        with pytest.raises(ValueError, match="FilterBank: sample_rate must be a finite number abo"):
+            replace(BANK, sample_rate=rate)
     with pytest.raises(
         ValueError, match=r"a mono sound \[samples\], got an array of shape \[2, 5\]"
     ):

@@ -240,7 +240,7 @@ def changed(value, place, new):
         (["profile", "entries", "threshold", "value"], 1e300, "profile h1v2: threshold.value"),
         (["profile", "name"], "a\x1b", r"control characters, got 'a\\x1b'"),
         (["profile"], [], r"profile: input should be a valid dictionary \(got \[\]\)"),
-        (["modules"], [], "modules: tuple should have at least 2 items"),
+        (["modules"], [], "modules: got an empty list, expected weights and layers"),
         (["modules", 3], DELETED, r"module '2' \(synapse\): expected a layer after it"),
         (
             ["modules", 0],

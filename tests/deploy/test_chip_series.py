@@ -190,6 +190,23 @@ class TestDrawing:
         assert sum(drawn_at_a_time) == 25
         assert len(drawn_at_a_time) > 1
 
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda x, y: (x * float("nan"), y), "x holds NaN or infinity"),
+            (lambda x, y: (x.double(), y), r"x is torch.float64 \[40, .*, expected torch.float32"),
+            (lambda x, y: (x[:, :0], y), r"x is torch.float32 \[40, 0, 16\], .* at least 1 step"),
+            (lambda x, y: (x[..., :5], y), r"expected torch.float32 \[B, T, 16\]"),
+            (lambda x, y: (x.to_sparse(), y), "x must be a dense tensor"),
+            (lambda x, y: (x, y.float()), "labels are tensor.*, expected whole numbers"),
+            (lambda x, y: (x, y + 1), "expected whole numbers .B. from 0 to 1"),
+        ],
+    )
+    def test_recordings_and_labels_that_cannot_be_are_refused(self, drawn, change, words):
+        net, x, labels, _ = drawn
+        with pytest.raises((ValueError, TypeError), match=f"count_right: .*{words}"):
+            draw_series(net, *change(x, labels), 2, n=2)
+
     def test_chips_of_a_recurrent_net_are_not_put_side_by_side(self):
         net = chip_net("h1v2", sizes=(12, 20), mismatch=True, recurrent=(0,))
         with pytest.raises(ValueError, match="a tile of 3 chips, expected 1 for a recurrent net"):

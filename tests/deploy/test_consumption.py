@@ -1,5 +1,7 @@
 """Power against sums over single spikes, and its dependence on the activity."""
 
+import math
+
 import pytest
 import torch
 
@@ -73,12 +75,29 @@ def test_filters_of_a_net_without_a_front_end_need_no_power():
             "with the same B and T for all layers",
         ),
         ([torch.zeros(0, 5, n) for n in (16, 7, 4)], 1e-3, "have the shape"),
+        (
+            [torch.full((3, 5, n), -1.0) for n in (16, 7, 4)],
+            1e-3,
+            "layer 1 are negative or",
+        ),
+        ([torch.zeros(3, 5, n) * math.nan for n in (16, 7, 4)], 1e-3, "negative or not finite"),
         ([torch.zeros(3, 5, n) for n in (16, 7, 4)], 0, "dt must be a finite number above 0"),
     ],
 )
 def test_invalid_spikes_and_steps_are_refused(spikes, dt, words):
     with pytest.raises(ValueError, match=words):
         get_chip_consumption(chip_net(sizes=(7, 4)), spikes, dt)
+
+
+@pytest.mark.parametrize("spikes", [1, torch.zeros(3, 5, 16).to_sparse()])
+def test_spikes_that_are_not_dense_tensors_are_refused(spikes):
+    with pytest.raises(TypeError, match="spikes of layer 1 must be a dense tensor, got"):
+        get_chip_consumption(chip_net(sizes=()), [spikes], 1e-3)
+
+
+def test_a_profile_that_is_not_one_is_refused():
+    with pytest.raises(TypeError, match="profile must be a Profile, got 'h1v2': pass load_profile"):
+        get_chip_consumption(chip_net(sizes=()), [torch.zeros(3, 5, 16)], 1e-3, "h1v2")
 
 
 def test_a_net_without_a_chip_is_refused():

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.chip.profile import Profile
+from nwavesdk.internal.checks import positive_number
 from nwavesdk.internal.imports import require
 
 __all__ = ["FilterBank"]
@@ -49,6 +50,7 @@ class FilterBank:
     order: int
 
     def __post_init__(self) -> None:
+        positive_number("FilterBank", "sample_rate", self.sample_rate, "Hz")
         if self.count < 1 or self.order < 1:
             raise ValueError(
                 f"FilterBank needs a count and an order of at least 1, got {self.count} and "

@@ -71,7 +71,7 @@ def export(
         The header.
 
     Raises:
-        TypeError: If the model is not a net of chip modules.
+        TypeError: If the model is not a net of chip modules, or `about` is not a mapping.
         ValueError: If the net violates a limit of the chip, or the file cannot be written or could
             not be read back. Nothing is written then.
         FileWriteError: If the disk is full.
@@ -96,6 +96,8 @@ def pack_net(
             f"{error}: train it for the chip, or call nwavesdk.deploy.project(model) and test it "
             "again."
         ) from None
+    if about is not None and not isinstance(about, Mapping):
+        raise TypeError(f"export: about must be a mapping, got {shown(about)}.")
     bits = chip.count("weight_bits")
     header = {
         "version": VERSION,

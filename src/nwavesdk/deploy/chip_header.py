@@ -80,13 +80,15 @@ class Header(FrozenModel):
 
     version: Annotated[int, Field(strict=True, ge=VERSION, le=VERSION)]
     profile: dict[str, Any]
-    modules: Annotated[tuple[StoredModule, ...], Field(min_length=2, max_length=1000)]
+    modules: Annotated[tuple[StoredModule, ...], Field(max_length=1000)]
     placement: Annotated[tuple[StoredPiece, ...], Field(max_length=4096)]
     about: dict[str, Any]
 
     @model_validator(mode="after")
     def _check_modules(self) -> Self:
         """Weights and layers alternate, names are unique, and sizes match."""
+        if not self.modules:
+            raise ValueError("modules: got an empty list, expected weights and layers")
         names: set[str] = set()
         width = self.modules[0].size[0]
         for position, module in enumerate(self.modules):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from nwavesdk.chip import Noise
 from nwavesdk.deploy.stages import Stage, check_finite, chip_stages
-from nwavesdk.internal.checks import finite_number, whole_number
+from nwavesdk.internal.checks import finite_number, shown, whole_number
 from nwavesdk.layers import ChipInstance, SpikingSequential, prepare_net
 from nwavesdk.layers.prepare import prepared_modules
 from nwavesdk.metrics import population_counts
@@ -110,7 +110,8 @@ def draw_series(
         ValueError: If there are no recordings, if there is not one label for each recording, if an
             argument is out of its range, or if the net holds a number that is not finite.
     """
-    if not len(labels):
+    n_classes = whole_number("draw_series", "n_classes", n_classes)
+    if isinstance(labels, Tensor) and not labels.numel():
         raise ValueError("draw_series: got 0 recordings, expected at least 1.")
     n = whole_number("draw_series", "n", n, most=MOST_CHIPS)
     seed = whole_number("draw_series", "seed", seed, least=0, most=2**32 - 1)
@@ -177,21 +178,25 @@ def count_right(
 
     Raises:
         TypeError: If the model is not a net of chip modules.
-        ValueError: If there is no chip, if there is not one label for each recording, or if a tile
-            of a recurrent net has more than one chip.
+        ValueError: If there is no chip, if recordings or labels are not as above, if the net holds
+            a number that is not finite, or if a tile of a recurrent net has more than one chip.
     """
     stages = chip_stages(model, "count_right")
+    for name, tensor in (("x", x), ("labels", labels)):
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
+            raise TypeError(f"count_right: {name} must be a dense tensor, got {shown(tensor)}.")
     if not len(seeds) or len(labels) != len(x):
         raise ValueError(
             f"count_right: got {len(seeds)} chips, {len(x)} recordings and {len(labels)} labels, "
             "expected at least 1 chip, and a label for each recording."
         )
+    check_finite(stages, "count_right")
+    _check_recordings(stages, x, labels, n_classes)
     tile = tile or tile_for(model, len(x), x.shape[1], len(seeds))
     if tile.chips > 1 and any(stage.is_recurrent for stage in stages):
         raise ValueError(
             f"count_right: got a tile of {tile.chips} chips, expected 1 for a recurrent net."
         )
-    check_finite(stages, "count_right")
     n_weights = sum(edge.weight.numel() for stage in stages for edge in stage.edges)
     block = max(1, MAX_DRAWN // (n_weights * tile.chips)) * tile.chips
     counts = []
@@ -199,6 +204,24 @@ def count_right(
         chips = _draw_chips(model, stages, seeds[first : first + block], x)
         counts.append(_count_right_of(stages, chips, x, labels, n_classes, tile))
     return torch.cat(counts)
+
+
+def _check_recordings(stages: Sequence[Stage], x: Tensor, labels: Tensor, n_classes: int) -> None:
+    n_inputs = stages[0].n_inputs
+    dtype = stages[0].synapse.weight.dtype
+    if x.dtype != dtype or x.ndim != 3 or x.shape[2] != n_inputs or not x.shape[1]:
+        raise ValueError(
+            f"count_right: x is {x.dtype} {list(x.shape)}, expected {dtype} [B, T, {n_inputs}] "
+            "with at least 1 step."
+        )
+    if not bool(x.isfinite().all()):
+        raise ValueError("count_right: x holds NaN or infinity, expected finite numbers.")
+    is_whole = not labels.is_floating_point() and not labels.is_complex()
+    if not is_whole or labels.ndim != 1 or not bool(((labels >= 0) & (labels < n_classes)).all()):
+        raise ValueError(
+            f"count_right: labels are {shown(labels)}, expected whole numbers [B] from 0 to "
+            f"{n_classes - 1}."
+        )
 
 
 def _count_right_of(

@@ -1,13 +1,15 @@
 """Power consumption of a net on its chip, computed from the spikes of its neurons."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import Power, Profile
 from nwavesdk.deploy.stages import Stage, check_finite, stages_and_profile, stored_weight
-from nwavesdk.internal.checks import positive_number
+from nwavesdk.internal.checks import positive_number, shown
 from nwavesdk.layers import Recording
 
 __all__ = ["Consumption", "get_chip_consumption"]
@@ -53,9 +55,9 @@ def get_chip_consumption(
         Power [W], averaged over time and over the recordings of the batch.
 
     Raises:
-        TypeError: If the model is not a net of chip modules.
-        ValueError: If spikes are missing or have another shape, if `dt` is not positive, or if the
-            net holds a number that is not finite.
+        TypeError: If the model is not a net of chip modules, or spikes are not dense tensors.
+        ValueError: If spikes are missing, negative or not finite, or have another shape, if `dt` is
+            not positive, or if the net holds a number that is not finite.
 
     Example:
         >>> import torch
@@ -107,12 +109,22 @@ def _spikes_by_layer(
                 f"{len(in_order)}: pass those of every layer, such as net.record(x)."
             )
     for stage, spk in zip(stages, in_order, strict=True):
+        if not isinstance(spk, Tensor) or spk.layout != torch.strided:
+            raise TypeError(
+                f"get_chip_consumption: spikes of layer {stage.name} must be a dense tensor, got "
+                f"{shown(spk)}."
+            )
         expected = (*in_order[0].shape[:2], stage.n_neurons)
         if spk.ndim != 3 or spk.shape != expected or not spk.numel():
             raise ValueError(
                 f"get_chip_consumption: spikes of layer {stage.name} have the shape "
                 f"{list(spk.shape)}, expected [B, T, {stage.n_neurons}] with the same B and T for "
                 "all layers."
+            )
+        if not bool(((spk >= 0) & (spk < math.inf)).all()):
+            raise ValueError(
+                f"get_chip_consumption: spikes of layer {stage.name} are negative or not finite, "
+                "expected 0 or 1."
             )
     return in_order
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from nwavesdk.chip import CHIPS, Profile, Quantizer, load_profile
+from nwavesdk.internal.checks import shown
 from nwavesdk.layers import (
     Dropout,
     Edge,
@@ -168,12 +169,16 @@ def stages_and_profile(
         caller: Name of the calling function, for error messages.
 
     Raises:
-        TypeError: If the model is not a net of chip modules.
+        TypeError: If the model is not a net of chip modules, or `profile` is not a profile.
         ValueError: If `profile` is None and its modules were built for different chips.
     """
     stages = chip_stages(model, caller)
-    if profile is not None:
+    if isinstance(profile, Profile):
         return stages, profile
+    if profile is not None:
+        raise TypeError(
+            f"{caller}: profile must be a Profile, got {shown(profile)}: pass load_profile(…)."
+        )
     profiles = [module.profile for stage in stages for module in (stage.synapse, stage.layer)]
     for built_for in profiles:
         if built_for != profiles[0]:
