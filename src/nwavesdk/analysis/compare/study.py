@@ -254,6 +254,11 @@ def finish_on_processes(
                 with _name_cell(futures[future]):
                     future.result()
                 on_finished(futures[future])
+        except KeyboardInterrupt:
+            # Their last epochs are on disk; waiting for the ends of their runs could take hours.
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
