@@ -177,7 +177,7 @@ ODD_NAMES = {
     "not-utf8": "caf\udce9",
     "escape": "a\x1b[31m\nb\rc",
     "math": "$x_{$",
-    "markup": "<script>alert(1)</script>",
+    "markup": "<script>alert(1)",
     "hidden": ".hidden",
     "long": "x" * 200,
     "blank": " ",
@@ -289,7 +289,8 @@ def _names(name: str, file: Path, label: str) -> tuple[str, ...]:
     fields = label.split(":")[0].split(".")
     if len(file.parts) == 1:
         return (name,)
-    return (file.name, *[field for field in fields if len(field) > 2], *_twins(name))
+    whole = (f"{name} is", f"{name} holds")
+    return (file.name, *whole, *[field for field in fields if len(field) > 2], *_twins(name))
 
 
 def _twins(name: str) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ HELPFUL = re.compile(
     r"\b(expected|see|copy|align|must|should|choose|give|set|use|check|name|restore|remove|repair|free|change|"
     r"lower|raise|leave|begin|add|write|run|export|train|separate|unset|correct|call|pass|put|"
     r"install|between|at least|at most|one of|missing|try|convert|record|shorten|quote|resume|"
-    r"not permitted|unexpected)\b",
+    r"not permitted|unexpected|maximum)\b",
     re.IGNORECASE,
 )
 # Lines that a command prints on its way, before the line of an error.
@@ -100,7 +100,11 @@ def try_case(case: Case, worker: Worker, folder: Path) -> Verdict:
     """Run a case in a folder, which is made before and removed afterwards."""
     folder.mkdir(parents=True)
     try:
-        case.prepare(folder)
+        try:
+            case.prepare(folder)
+        except OSError as error:
+            outcome = Outcome(0, "", "", failure=f"the case cannot be prepared: {error!r}")
+            return Verdict(case, outcome, (outcome.failure,))
         before = snapshot(folder)
         outcome = worker.run(
             case.words,
