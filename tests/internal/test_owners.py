@@ -92,10 +92,10 @@ def test_a_group_is_private_if_the_user_is_alone_in_it(
 
 
 @pytest.mark.parametrize(
-    ("users", "owner"), [("0 0 4294967295", 0), ("1000 1000 1", 65534), (None, 0)]
+    ("users", "owner"), [("0 0 4294967295", None), ("1000 1000 1", 65534), (None, None)]
 )
 def test_a_container_reports_the_root_of_its_host_as_nobody(
-    monkeypatch: pytest.MonkeyPatch, users: str | None, owner: int
+    monkeypatch: pytest.MonkeyPatch, users: str | None, owner: int | None
 ) -> None:
     files = {"/proc/sys/kernel/overflowuid": "65534\n"}
 
@@ -106,3 +106,12 @@ def test_a_container_reports_the_root_of_its_host_as_nobody(
 
     monkeypatch.setattr(Path, "read_text", read_text)
     assert owners._unmapped_owner() == owner
+
+
+def test_users_that_a_container_does_not_map_may_own_only_what_is_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owners, "_unmapped_owner", lambda: tmp_path.stat().st_uid)
+    with pytest.raises(FileError, match="belongs to the user"):
+        check_private(tmp_path, "move it")
+    owners.check_writers(tmp_path, "move it", is_above=True)

@@ -47,7 +47,9 @@ def check_writers(path: Path, remedy: str, *, is_above: bool = False) -> None:
     if os.name != "posix":
         return
     status = os.lstat(path)
-    owners = {os.geteuid()} | ({0, _unmapped_owner()} if is_above else set())
+    unmapped = _unmapped_owner()
+    owners: set[int | None]
+    owners = {0, os.geteuid(), unmapped} if is_above else {os.geteuid()} - {unmapped}
     if status.st_uid not in owners:
         raise FileError(path, f"belongs to the user {status.st_uid}", remedy)
     is_shared = bool(status.st_mode & stat.S_IWOTH)
@@ -74,14 +76,14 @@ def _is_private_group(group: int, user: int) -> bool:
     return members == {name}
 
 
-def _unmapped_owner() -> int:
-    """The owner that a container reports for users that it does not map; without these, root.
+def _unmapped_owner() -> int | None:
+    """The owner that a container reports for all users that it does not map, as root of its host.
 
-    The root of the host is one of them.
+    None where all users are mapped.
     """
     try:
         mapped = Path("/proc/self/uid_map").read_text().split()[2::3]
         unmapped = int(Path("/proc/sys/kernel/overflowuid").read_text())
     except (OSError, ValueError):
-        return 0
-    return 0 if "4294967295" in mapped else unmapped
+        return None
+    return None if "4294967295" in mapped else unmapped
