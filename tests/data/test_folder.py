@@ -146,6 +146,23 @@ def test_links_to_files_and_folders_are_followed(words: Path, tmp_path: Path) ->
     assert len(listed) == 12 + len(linked)
 
 
+def test_a_link_does_not_take_the_place_of_what_it_leads_to(words: Path) -> None:
+    before = list_classes(words, Faults(words, "raise"))
+    (words / "all").symlink_to(words / "yes")
+    (words / "no" / "0.wav").symlink_to(words / "yes" / "00000000_nohash_0.wav")
+    faults = Faults(words, "skip")
+    assert list_classes(words, faults) == before
+    assert [path for path, _ in faults.skipped] == ["all", "no/0.wav"]
+
+
+def test_recordings_may_be_links_to_a_store_next_to_them(curves: Path) -> None:
+    (curves / "wavs").rename(curves / "store")
+    (curves / "wavs").mkdir()
+    for path in (curves / "store").iterdir():
+        (curves / "wavs" / path.name).symlink_to(path)
+    assert len(list_targets(curves, Faults(curves, "raise"))) == 5
+
+
 def test_many_links_to_one_folder_are_listed_fast(words: Path) -> None:
     """Without the rule, two links to the next of 30 folders lead to 2^30 files."""
     folders = [words / ".store" / f"{index}" for index in range(30)]

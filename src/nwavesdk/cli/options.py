@@ -139,6 +139,9 @@ def _name_options(text: str, options: Sequence[ChoiceOption]) -> str:
         >>> tau = ChoiceOption("tau", "net.tau", float, "")
         >>> _name_options("net.tau: missing; net.x: missing", [tau])
         '--tau: missing; net.x: missing'
+        >>> skip = ChoiceOption("on_error", "data.on_error", str, "")
+        >>> _name_options('on_error="skip" leaves it out', [skip])
+        '--on-error skip leaves it out'
     """
     typed = {option.field: option.typed for option in options}
     place = rf"(?:\w+: )?({'|'.join(map(re.escape, typed))})(?:\.\w+)*(?=: )"
@@ -146,8 +149,9 @@ def _name_options(text: str, options: Sequence[ChoiceOption]) -> str:
         text = re.sub(rf"(?:^|(?<=; )){place}", lambda match: typed[match[1]], text)
     # Remedies name fields in the middle of a line. Those that could be words of it stay.
     for field in typed:
-        if "." not in field and "_" in field:
-            word = rf'(?<![\w/.]){field}(?![\w/.])(="(?P<value>\w+)")?'
+        name = field.rpartition(".")[2]
+        if "_" in name:
+            word = rf'(?<![\w/.]){name}(?![\w/]|\.\w)(="(?P<value>\w+)")?'
             text = re.sub(word, partial(_typed_word, typed[field]), text)
     return text
 

@@ -7,6 +7,7 @@ however many links lead to it: otherwise it would be in two classes, or in two s
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -95,7 +96,7 @@ def list_classes(root: Path, faults: Faults) -> tuple[tuple[str, ...], list[Reco
         RecordingError: If something in it is not what it should be; see `Faults`.
     """
     _check_folder(root, "expected a folder with one subfolder of .wav files for each class")
-    walk = _Walk(root, faults)
+    walk = _Walk(root, faults, root)
     paths_of: dict[str, list[Path]] = {}
     for path, is_folder in walk.entries(root, ".wav"):
         if is_folder:
@@ -135,7 +136,7 @@ def list_targets(root: Path, faults: Faults) -> list[RecordingFile]:
     targets = root / "target"
     for folder in (root, wavs, targets):
         _check_folder(folder, expected)
-    walk = _Walk(root, faults)
+    walk = _Walk(root, faults, wavs)
     recordings: list[RecordingFile] = []
     present = set(walk.files(targets, ".pt"))
     for path in walk.files(wavs, ".wav"):
@@ -176,14 +177,18 @@ class _Walk:
     Args:
         root: The data folder.
         faults: Receives what cannot be used.
+        wavs: The folder inside it, or itself, that has the recordings.
     """
 
-    def __init__(self, root: Path, faults: Faults) -> None:
+    def __init__(self, root: Path, faults: Faults, wavs: Path) -> None:
         self.faults = faults
-        self.above = (root, *root.resolve().parents)
-        # The first path of every file and folder, by device and inode: all its links share these.
-        self.first_paths = {_identity(os.stat(folder)): folder for folder in self.above}
         self.root = root
+        self.above = (root, *root.resolve().parents)
+        # The path of every file and folder, by device and inode, which all its links share. A path
+        # without links comes before others, so that no link takes the place of what it leads to.
+        self.first_paths = {_identity(os.stat(folder)): folder for folder in self.above}
+        for path, status in _walk_without_links(wavs):
+            self.first_paths.setdefault(_identity(status), path)
 
     def files(self, folder: Path, suffix: str) -> Iterator[Path]:
         """The usable files with the suffix below a folder, in order of their names."""
@@ -236,7 +241,8 @@ class _Walk:
         if not is_folder and not has_suffix:
             raise RecordingError(path, f"is not a {suffix} file", "convert it")
         if not is_folder and not stat.S_ISREG(status.st_mode):
-            raise RecordingError(path, f"is {kind_of(status.st_mode)}, expected a file")
+            what = f"is {kind_of(status.st_mode)}, expected a file"
+            raise RecordingError(path, what, "remove it")
         # Recordings may share a target, as they may share a class.
         if is_folder or suffix == ".wav":
             self._check_first(path, status)
@@ -252,6 +258,19 @@ class _Walk:
             kind = "folder" if stat.S_ISDIR(status.st_mode) else "file"
             what = f"is the same {kind} as {printable(first)}"
             raise RecordingError(path, what, "remove one of the two")
+
+
+def _walk_without_links(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """The folders and wavs below a folder that are reached through no link."""
+    for folder, folders, files in os.walk(root):
+        too_deep = len(Path(folder).relative_to(root).parts) > MOST_FOLDERS
+        folders[:] = [] if too_deep else sorted(f for f in folders if not f.startswith("."))
+        wavs = sorted(f for f in files if f.lower().endswith(".wav") and not f.startswith("."))
+        for path in (Path(folder, name) for name in (*folders, *wavs)):
+            with suppress(OSError):  # it may be gone already
+                status = path.lstat()
+                if not stat.S_ISLNK(status.st_mode):
+                    yield path, status
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
