@@ -27,5 +27,5 @@ def test_train_has_the_options_that_it_always_had() -> None:
         "--bits", "--duration", "--population", "--tau", "--surrogate", "--surrogate-schedule",
         "--dropout", "--learning-rate", "--batch-size", "--patience", "--limit", "--split",
         "--length", "--hold", "--bands", "--sample-rate", "--accelerator", "--devices",
-        "--precision", "--json", "--help",
+        "--precision", "--on-error", "--max-seconds", "--json", "--help",
     }  # fmt: skip
