@@ -7,6 +7,7 @@ a run would continue with.
 import io
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -247,7 +248,7 @@ class EveryEpoch(Checkpoint):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.is_restoring = path.is_file()
+        self.is_restoring = os.path.lexists(path)  # what is no file is an error, not a new run
         self._resumed: dict[str, Any] = {}
 
     def on_load_checkpoint(

@@ -53,7 +53,7 @@ LEAST_DT_PER_TAU = 1e-6
 MOST_DT_PER_TAU = 50.0
 
 # Longest text of a surrogate or schedule; the parser of Python takes longer ones apart in vain.
-MOST_LETTERS = 200
+MOST_LETTERS = 500
 
 
 def _choice(

@@ -24,7 +24,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
 from nwavesdk.internal.checks import require_memory
-from nwavesdk.internal.files import FileError, FileWriteError
+from nwavesdk.internal.files import FileError, FileWriteError, check_target
 from nwavesdk.layers import SpikingSequential, project
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.solvers.sparse import crossover
@@ -170,10 +170,8 @@ class Run:
         owns_folder = getattr(rank_zero_only, "rank", 0) == 0
         try:
             with self.folder.lock() if owns_folder else contextlib.nullcontext():
-                if self.folder.finished and not self.folder.checkpoint.is_file():
-                    what = "does not exist"
-                    remedy = "restore it: a finished run is not trained again"
-                    raise FileError(self.folder.checkpoint, what, remedy)
+                if owns_folder:
+                    self._check_files()
                 with use_arithmetic(self.config.arithmetic):
                     return self._fit_and_finish()
         except FileError as error:
@@ -187,6 +185,15 @@ class Run:
             raise BrokenRunError(
                 f"{what}training diverged; begin a new run with a lower learning rate."
             ) from error
+
+    def _check_files(self) -> None:
+        """Reject what would be an error after hours of training."""
+        folder = self.folder
+        if folder.finished and not folder.checkpoint.is_file():
+            remedy = "restore it: a finished run is not trained again"
+            raise FileError(folder.checkpoint, "does not exist", remedy)
+        for file in (folder.checkpoint, folder.metrics, folder.model, folder.result):
+            check_target(file)
 
     def test(self) -> dict[str, Any]:
         """Read the model from its file and test it.
