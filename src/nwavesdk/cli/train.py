@@ -62,9 +62,9 @@ def train_run(
     if resume:
         folder.read_config().check_same(choices)
         if folder.complete:
-            result = folder.read_result()
+            recorded = folder.read_result()
             print_note(f"{out} is finished: nothing to resume, nothing changed.")
-            _print_result(out, result, as_json)
+            _print_result(out, recorded, as_json)
             return
     run = Run.open(out) if resume else Run.new(out, RunConfig.of(choices))
     result = run.train()
