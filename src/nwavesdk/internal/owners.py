@@ -48,9 +48,8 @@ def check_writers(path: Path, remedy: str, *, is_above: bool = False) -> None:
         return
     status = os.lstat(path)
     unmapped = _unmapped_owner()
-    owners: set[int | None]
-    owners = {0, os.geteuid(), unmapped} if is_above else {os.geteuid()} - {unmapped}
-    if status.st_uid not in owners:
+    is_own = status.st_uid == os.geteuid() and status.st_uid != unmapped
+    if not is_own and not (is_above and status.st_uid in (0, unmapped)):
         raise FileError(path, f"belongs to the user {status.st_uid}", remedy)
     is_shared = bool(status.st_mode & stat.S_IWOTH)
     if status.st_mode & stat.S_IWGRP:
