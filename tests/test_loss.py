@@ -248,12 +248,12 @@ def test_models_are_checked():
         (
             {"multipliers": [1.0, float("inf")]},
             ValueError,
-            "multiplier of layer 1 must be finite, got inf",
+            "multiplier of layer 1 must be a finite number, got inf",
         ),
         (
             {"spikes_list": [torch.zeros(2, 3, 4), (1, 2)]},
             TypeError,
-            "layer 1: spikes must be a tensor, got tuple",
+            "layer 1: spikes takes a tensor, got tuple: take the spikes",
         ),
         (
             {"spikes_list": [torch.zeros(0, 3, 4)] * 2},
@@ -264,7 +264,7 @@ def test_models_are_checked():
         (
             {"spikes_list": [torch.zeros(2, 3, 4).long()] * 2},
             TypeError,
-            "spikes must be floating, got torch.int64",
+            "spikes takes a floating input, got torch.int64",
         ),
     ],
 )

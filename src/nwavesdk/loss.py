@@ -1,13 +1,13 @@
 """Losses for the limits of a chip and for spike rates: scalars with gradient."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import disagreement
-from nwavesdk.internal.checks import positive_number
+from nwavesdk.internal.checks import finite_number, positive_number, shown, whole_number
+from nwavesdk.internal.tensors import require_floating, require_tensor
 from nwavesdk.layers.edges import find_edges
 
 __all__ = [
@@ -45,7 +45,7 @@ def weight_magnitude_loss(model: nn.Module, limit: float | None = 0.9) -> Tensor
         tensor(0.1250, grad_fn=<DivBackward0>)
     """
     if limit is not None:
-        positive_number("weight_magnitude_loss", "limit", limit, "weight")
+        limit = positive_number("weight_magnitude_loss", "limit", limit, "weight")
     total = torch.zeros(())
     count = 0
     for edge in find_edges(model).edges:
@@ -144,6 +144,9 @@ def firing_rate_target_mse_loss(
             f"{owner} takes a list of spikes, one tensor per layer, got one tensor: put it in a "
             "list."
         )
+    _check_list(owner, "spikes_list", spikes_list)
+    _check_list(owner, "offsets", offsets)
+    _check_list(owner, "multipliers", multipliers)
     if not len(spikes_list) == len(offsets) == len(multipliers) > 0:
         raise ValueError(
             f"{owner} takes one offset and one multiplier for each layer, at least one layer, got "
@@ -154,10 +157,7 @@ def firing_rate_target_mse_loss(
     for i, (spk, offset, multiplier) in enumerate(layers):
         _check_spikes(f"{owner}: layer {i}", spk)
         _check_rate(f"{owner}: the offset of layer {i}", offset)
-        if not math.isfinite(multiplier):
-            raise ValueError(
-                f"{owner}: the multiplier of layer {i} must be finite, got {multiplier}."
-            )
+        finite_number(owner, f"the multiplier of layer {i}", multiplier)
         rate = _at_least_float32(spk).mean()
         total = total.to(spk.device) + ((rate - offset) * multiplier).square()
     return total
@@ -201,7 +201,8 @@ def balanced_population_mse(
             f"{owner}: spikes have the shape {list(spk.shape)}, expected [B, T, outputs]."
         )
     B, T, outputs = spk.shape
-    if num_classes < 1 or outputs % num_classes:
+    num_classes = whole_number(owner, "num_classes", num_classes)
+    if outputs % num_classes:
         raise ValueError(
             f"{owner}: {outputs} output neurons cannot be split into {num_classes} equal groups, "
             "one per class."
@@ -226,18 +227,14 @@ def _at_least_float32(values: Tensor) -> Tensor:
 
 
 def _check_spikes(owner: str, spk: object) -> None:
-    if not isinstance(spk, Tensor):
-        hint = ": take the spikes of (spk, mem)" if isinstance(spk, tuple) else ""
-        raise TypeError(f"{owner}: spikes must be a tensor, got {type(spk).__name__}{hint}.")
-    if not spk.is_floating_point():
-        raise TypeError(
-            f"{owner}: spikes must be floating, got {spk.dtype}: convert them, as in spk.float()."
-        )
+    require_floating(f"{owner}: spikes", spk)
+    assert isinstance(spk, Tensor)
     if not spk.numel():
         raise ValueError(f"{owner}: got empty spikes of shape {list(spk.shape)}.")
 
 
 def _check_targets(owner: str, targets: Tensor, batch: int, num_classes: int) -> None:
+    require_tensor(f"{owner}: targets", targets)
     if targets.shape != (batch,):
         raise ValueError(
             f"{owner}: targets have the shape {list(targets.shape)}, expected [{batch}]: one per "
@@ -257,8 +254,19 @@ def _check_targets(owner: str, targets: Tensor, batch: int, num_classes: int) ->
 
 
 def _check_rate(subject: str, rate: float) -> None:
-    if not 0 <= rate <= 1:
+    try:
+        finite_number("", "", rate, least=0, most=1)
+    except ValueError:
         raise ValueError(
-            f"{subject} must be a rate from 0 to 1 in spikes per step, got {rate}: multiply a rate "
-            "in Hz by dt."
-        )
+            f"{subject} must be a rate from 0 to 1 in spikes per step, got {shown(rate)}: multiply "
+            "a rate in Hz by dt."
+        ) from None
+
+
+def _check_list(owner: str, name: str, values: object) -> None:
+    try:
+        len(values)  # type: ignore[arg-type]  # the question
+    except TypeError:
+        raise TypeError(
+            f"{owner}: {name} must be a list with one element per layer, got {shown(values)}."
+        ) from None

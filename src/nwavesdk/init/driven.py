@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nwavesdk.internal.checks import whole_number
 from nwavesdk.layers import (
     H1v1Frontend,
     H1v2Frontend,
@@ -125,6 +126,7 @@ def first_batches(caller: str, model: nn.Module, inputs: Any, count: int) -> lis
             f"{caller}: inputs must be a batch [B, T, N_in] or an iterable of batches, got "
             f"{type(inputs).__name__}."
         )
+    count = whole_number(caller, "max_batches", count)
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(()))
     batches = [_batch_inputs(caller, batch).to(like) for batch in itertools.islice(inputs, count)]
     if not batches:

@@ -185,7 +185,7 @@ def _xi_per_layer(
 ) -> Sequence[float | None]:
     if xi_targets is None:
         return [None] * len(layers)
-    xis = [xi_targets] * len(layers) if isinstance(xi_targets, int | float) else list(xi_targets)
+    xis = list(xi_targets) if isinstance(xi_targets, Sequence) else [xi_targets] * len(layers)
     if len(xis) != len(layers):
         raise ValueError(
             f"fluct_init: xi_targets must be one number or one per layer ({len(layers)}: "

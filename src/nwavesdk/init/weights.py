@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import ChargeLaw, LinearCharge, Profile
-from nwavesdk.internal.checks import positive_number
+from nwavesdk.internal.checks import positive_number, seed_number
 from nwavesdk.layers import NetEdges, NeuronLayer, find_edges
 from nwavesdk.layers.edges import module_title
 
@@ -126,4 +126,6 @@ def generator_for(seed: int | None) -> torch.Generator | None:
 
     None for torch's global generator.
     """
-    return None if seed is None else torch.Generator().manual_seed(seed)
+    if seed is None:
+        return None
+    return torch.Generator().manual_seed(seed_number("initial weights", seed))

@@ -23,7 +23,9 @@ __all__ = [
     "finite_number",
     "positive_number",
     "require_memory",
+    "seed_number",
     "shown",
+    "switch",
     "whole_number",
 ]
 
@@ -166,6 +168,27 @@ def whole_number(
     is_small = most is None and number < least
     expected = f"of at least {least}" if is_small else f"from {least} to {largest}"
     raise ValueError(f"{owner}: {name} must be a whole number {expected}, got {shown(value)}.")
+
+
+def seed_number(owner: str, value: object) -> int:
+    """A seed that random generators take, as an int.
+
+    Raises:
+        ValueError: If `value` is not a whole number of 64 bits.
+    """
+    return whole_number(owner, "seed", value, least=-(2**63), most=2**64 - 1)
+
+
+def switch(owner: str, name: str, value: object) -> bool:
+    """True or False, which may come from NumPy or torch, or be 1 or 0.
+
+    Raises:
+        ValueError: If `value` is anything else.
+    """
+    with suppress(Exception):  # arrays and tensors have no single answer
+        if value in (True, False):
+            return bool(value)
+    raise ValueError(f"{owner}: {name} must be True or False, got {shown(value)}.")
 
 
 def require_memory(owner: str, what: str, needed_bytes: float, remedy: str) -> None:

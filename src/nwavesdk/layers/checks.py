@@ -56,7 +56,7 @@ class LayerOptions:
         check_device(owner, self.device)
         choice(owner, "solver", self.solver, ["auto", *SOLVERS])
         choice(owner, "compasso_spike_grad", self.compasso_spike_grad, ["fixed", "layer"])
-        if self.saved_dtype not in (None, "bfloat16"):
+        if self.saved_dtype is not None and shown(self.saved_dtype) != "'bfloat16'":
             raise ValueError(
                 f'{owner}: saved_dtype must be None or "bfloat16", got {shown(self.saved_dtype)}.'
             )
@@ -68,7 +68,7 @@ def check_device(owner: str, device: str) -> None:
     Raises:
         ValueError: If it is not `"cpu"` or `"gpu"`.
     """
-    if device not in ("cpu", "gpu"):
+    if not isinstance(device, str) or device not in ("cpu", "gpu"):
         raise ValueError(
             f"{owner}: device must be 'cpu' or 'gpu', got {shown(device)}: it is NWAVE's choice of "
             'solver; to move tensors, use .to("cuda").'
@@ -88,6 +88,11 @@ def check_memory(owner: str, *shape: int) -> None:
 
 def profile_of_chip(owner: str, chip: str, value: str | Path | Profile | None) -> Profile:
     """Load the profile `value`, which must have the neurons of `chip`; None is the chip's own."""
+    if value is not None and not isinstance(value, (str, Path, Profile)):
+        raise TypeError(
+            f"{owner}: profile must be the path of a TOML file, a Profile or None, got "
+            f"{shown(value)}."
+        )
     profile = load_profile(chip if value is None else value)
     if profile.text("neuron") != chip:
         raise ValueError(

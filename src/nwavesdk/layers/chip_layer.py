@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nwavesdk.chip import Noise, Profile, lognormal_factors
 from nwavesdk.dynamics import h1
+from nwavesdk.internal.checks import switch
 from nwavesdk.layers.checks import LayerOptions, neuron_shape, per_neuron_tensor, profile_of_chip
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.weight import EffectiveWeight
@@ -65,7 +66,7 @@ class _ChipLayer(NeuronLayer):
         )
         super().__init__(h1(self.version), shape, taus, dt, spike_grad, options)
         self.profile = chip
-        self.ileak_mismatch = bool(ileak_mismatch)
+        self.ileak_mismatch = switch(owner, "ileak_mismatch", ileak_mismatch)
         self.quantization_bits = quantization_bits
         self.stddev = stddev
         threshold = torch.tensor(chip.number("threshold"), dtype=torch.float64)

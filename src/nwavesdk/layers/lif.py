@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from nwavesdk.dynamics import RESETS, lif
-from nwavesdk.internal.checks import choice
+from nwavesdk.internal.checks import choice, switch
 from nwavesdk.layers.checks import LayerOptions, neuron_shape, per_neuron_tensor
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.synapse import Synapse
@@ -127,4 +127,5 @@ class LIFLayer(NeuronLayer):
         )
         super().__init__(lif(reset_mechanism), shape, taus, dt, spike_grad, options, learn_taus)
         values = per_neuron_tensor("LIFLayer", "thresholds", thresholds, shape, "membrane")
-        self._register_constant("thresholds", values, learn_thresholds)
+        is_learned = switch("LIFLayer", "learn_thresholds", learn_thresholds)
+        self._register_constant("thresholds", values, is_learned)

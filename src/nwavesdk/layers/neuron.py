@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nwavesdk.chip import Noise
 from nwavesdk.dynamics import Neuron
-from nwavesdk.internal.checks import positive_number
+from nwavesdk.internal.checks import positive_number, switch
 from nwavesdk.layers.checks import LayerOptions, check_input, check_memory, per_neuron_tensor
 from nwavesdk.layers.prepare import DIVERGED, StatefulNeurons
 from nwavesdk.layers.record import Record
@@ -87,12 +87,13 @@ class NeuronLayer(StatefulNeurons):
         self.solver = options.solver
         self.compasso_spike_grad = options.compasso_spike_grad
         self.saved_dtype = options.saved_dtype
-        self.detach_reset = bool(options.detach_reset)
+        self.detach_reset = switch(owner, "detach_reset", options.detach_reset)
         self.spike_grad: Surrogate = as_surrogate(spike_grad)
         # What was given in float64, and as it was stored, of each constant by its name.
         self._given: dict[str, tuple[Tensor, Tensor]] = {}
         given = per_neuron_tensor(owner, "taus", taus, features, "s")
-        self._register_constant("log_taus", given, learn_taus)
+        is_learned = switch(owner, "learn_taus", learn_taus)
+        self._register_constant("log_taus", given, is_learned)
         N = math.prod(features)
         self.recurrent_weights: nn.Parameter | None = None
         if self.layer_topology == "RC":

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nwavesdk.chip import Noise
 from nwavesdk.dynamics import Neuron
+from nwavesdk.internal.checks import seed_number, shown, switch
 
 __all__ = [
     "DIVERGED",
@@ -193,6 +194,7 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
 
     Raises:
         TypeError: If `model` is not a module.
+        ValueError: If `seed` is not a whole number of 64 bits, or `keep_state` not True or False.
         RuntimeError: If weights or constants are not finite, or a threshold is not above 0. No
             layer has changed then.
 
@@ -206,6 +208,8 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
         tensor([[0., 1.]])
     """
     modules = prepared_modules(model, "prepare_net")
+    seed = None if seed is None else seed_number("prepare_net", seed)
+    keep_state = switch("prepare_net", "keep_state", keep_state)
     for module in modules:
         module.check_parameters()
     for place, module in enumerate(modules):
@@ -257,7 +261,7 @@ class ChipInstance:
         if self.seed is not None and not is_number:
             raise TypeError(
                 "ChipInstance: seed must be a whole number or None (the ideal chip), "
-                f"got {self.seed!r}."
+                f"got {shown(self.seed)}."
             )
 
     def noise(self, place: int) -> Noise:

@@ -6,6 +6,7 @@ output and the states at the start of each chunk stay in memory.
 
 import contextlib
 import itertools
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as checkpoint_chunk
 
-from nwavesdk.internal.checks import whole_number
+from nwavesdk.internal.checks import shown, whole_number
 from nwavesdk.internal.tensors import require_tensor
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import Prepared, prepared_modules
@@ -63,6 +64,11 @@ class SpikingSequential(nn.Sequential):
     """
 
     def __init__(self, *modules: Any, checkpoint: int | None = None) -> None:
+        for module in modules:
+            # torch's Sequential also takes one ordered dict of modules by name.
+            is_dict = isinstance(module, OrderedDict) and len(modules) == 1
+            if not isinstance(module, nn.Module) and not is_dict:
+                raise TypeError(f"SpikingSequential takes torch modules, got {shown(module)}.")
         super().__init__(*modules)
         self.checkpoint = (
             None

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.internal.checks import choice, whole_number
+from nwavesdk.internal.checks import choice, switch, whole_number
 from nwavesdk.layers.checks import check_input, check_memory
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.solvers.sparse.product import sparse_obstacle, spike_product
@@ -39,7 +39,8 @@ class Synapse(Prepared):
         self.nb_outputs = whole_number(owner, "nb_outputs", nb_outputs)
         check_memory(owner, self.nb_inputs, self.nb_outputs)
         self.weight = nn.Parameter(torch.empty(self.nb_inputs, self.nb_outputs))
-        self.bias = nn.Parameter(torch.zeros(self.nb_outputs)) if bias else None
+        has_bias = switch(owner, "bias", bias)
+        self.bias = nn.Parameter(torch.zeros(self.nb_outputs)) if has_bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from nwavesdk.chip import Profile, nearest_agreeing_weight
+from nwavesdk.internal.checks import shown
 from nwavesdk.layers.chip_layer import H1v1Layer, H1v2Layer
 from nwavesdk.layers.chip_synapse import H1v1Frontend, H1v1Synapse, H1v2Frontend, H1v2Synapse
 from nwavesdk.layers.edges import find_edges
@@ -75,11 +76,18 @@ _FAMILIES = {
 def family_of(profile: Profile) -> Family:
     """The module classes from which a net for this chip is built.
 
+    Raises:
+        TypeError: If it is not a profile.
+
     Example:
         >>> from nwavesdk.chip import load_profile
         >>> family_of(load_profile("h1v2")).layer.__name__
         'H1v2Layer'
     """
+    if not isinstance(profile, Profile):
+        raise TypeError(
+            f"family_of takes a Profile, got {shown(profile)}: read one by load_profile."
+        )
     return _FAMILIES[profile.text("neuron")]
 
 

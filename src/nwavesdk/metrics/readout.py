@@ -2,6 +2,9 @@
 
 import torch
 
+from nwavesdk.internal.checks import whole_number
+from nwavesdk.internal.tensors import require_tensor
+
 __all__ = ["accuracy", "accuracy_population", "correct_recordings", "population_counts"]
 
 
@@ -57,6 +60,7 @@ def correct_recordings(spk: torch.Tensor, targets: torch.Tensor, num_classes: in
     `accuracy_population` is their share, and describes arguments and errors.
     """
     counts = population_counts(spk, num_classes)
+    require_tensor("accuracy: targets", targets)
     if targets.shape != spk.shape[:1]:
         raise ValueError(
             f"Targets have the shape {tuple(targets.shape)}, expected [{spk.shape[0]}]: one class "
@@ -83,7 +87,8 @@ def population_counts(spk: torch.Tensor, num_classes: int) -> torch.Tensor:
     """
     _require_sequences(spk)
     outputs = spk.shape[2]
-    if num_classes < 1 or outputs % num_classes:
+    num_classes = whole_number("population_counts", "num_classes", num_classes)
+    if outputs % num_classes:
         raise ValueError(
             f"{outputs} output neurons cannot be split into {num_classes} equal groups, one for "
             "each class."
@@ -94,5 +99,6 @@ def population_counts(spk: torch.Tensor, num_classes: int) -> torch.Tensor:
 
 
 def _require_sequences(spk: torch.Tensor) -> None:
+    require_tensor("accuracy: spk", spk)
     if spk.ndim != 3:
         raise ValueError(f"Spikes have the shape {tuple(spk.shape)}, expected [B, T, outputs].")

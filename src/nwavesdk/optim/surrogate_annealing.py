@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from nwavesdk.internal.checks import choice, finite_number, whole_number
+from nwavesdk.internal.checks import choice, finite_number, shown, whole_number
 from nwavesdk.layers.edges import find_edges
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.surrogate import Surrogate
@@ -233,11 +233,13 @@ def _chosen_layers(net: nn.Module, names: Sequence[str] | None) -> dict[str, Neu
         raise ValueError(
             f'{_OWNER}: layers must be names in a list, got {names!r}: write ["{names}"].'
         )
-    wanted = list(layers) if names is None else names
+    if names is not None and not isinstance(names, list | tuple | set | frozenset):
+        raise TypeError(f"{_OWNER}: layers must be names in a list or None, got {shown(names)}.")
+    wanted = list(layers) if names is None else [*map(str, names)]
     if not wanted or not {*wanted} <= layers.keys():
         raise ValueError(
             f"{_OWNER}: layers must be names of neuron layers of {type(net).__name__}, got "
-            f"{names!r}: it has {list(layers) or 'none'}."
+            f"{shown(names)}: it has {list(layers) or 'none'}."
         )
     return {name: layer for name, layer in layers.items() if name in wanted}
 
@@ -256,10 +258,10 @@ def _surrogate_with(name: str, layer: NeuronLayer, parameter: str, value: float)
             f"{_OWNER}: the surrogate {surrogate!r} of layer {name!r} has no parameters: take one "
             "of the catalogue that has, or leave the layer out of layers."
         )
-    if parameter not in surrogate.parameters:
+    if not isinstance(parameter, str) or parameter not in surrogate.parameters:
         raise ValueError(
             f"{_OWNER}: the surrogate {surrogate!r} of layer {name!r} has no parameter "
-            f"{parameter!r}: it has {', '.join(surrogate.parameters)}."
+            f"{shown(parameter)}: it has {', '.join(surrogate.parameters)}."
         )
     if isinstance(surrogate.parameters[parameter], int):
         raise ValueError(

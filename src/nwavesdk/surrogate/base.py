@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.internal.checks import finite_number, whole_number
-from nwavesdk.internal.tensors import require_floating
+from nwavesdk.internal.tensors import require_floating, require_tensor
 
 __all__ = ["Formula", "Surrogate", "heaviside", "parameter", "widen"]
 
@@ -33,6 +33,7 @@ def heaviside(z: Tensor) -> Tensor:
         >>> heaviside(torch.tensor([-1.0, 0.0, 2.0]))
         tensor([0., 0., 1.])
     """
+    require_tensor("heaviside", z)
     return (z > 0).to(z.dtype)
 
 

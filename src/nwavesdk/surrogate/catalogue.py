@@ -158,7 +158,7 @@ def text(surrogate: Surrogate) -> str:
     name = next((name for name, kind in CATALOGUE.items() if kind is type(surrogate)), None)
     if name is None:
         expected = ", ".join(sorted(CATALOGUE))
-        raise ValueError(f"{surrogate!r} is not in the catalogue: expected one of {expected}.")
+        raise ValueError(f"{shown(surrogate)} is not in the catalogue: expected one of {expected}.")
     return f"{name}({', '.join(f'{key}={value!r}' for key, value in surrogate.parameters.items())})"
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from nwavesdk.internal.checks import shown
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.surrogate.base import Surrogate, heaviside, widen
 from nwavesdk.surrogate.tails import FastSigmoid
@@ -49,7 +50,7 @@ def as_surrogate(spike_grad: object) -> Surrogate:
         return spike_grad
     is_factory = isinstance(spike_grad, type) or spike_grad is custom
     if is_factory or not callable(spike_grad):
-        got = f"{spike_grad.__name__} itself" if is_factory else repr(spike_grad)  # type: ignore[attr-defined]
+        got = f"{spike_grad.__name__} itself" if is_factory else shown(spike_grad)  # type: ignore[attr-defined]
         raise TypeError(
             f"spike_grad must be a surrogate, a callable z -> spikes, or None, got {got}: "
             "call the factory, as in spike_grad=atan(alpha=2.0)."

@@ -1,0 +1,168 @@
+"""Every public function and class answers arguments of the wrong kind with one line of ours.
+
+Names come from `__all__` and parameters from signatures, so new ones are covered by themselves.
+"""
+
+import importlib
+import inspect
+import linecache
+import traceback
+
+import numpy as np
+import pytest
+import torch
+
+from nwavesdk.chip import load_profile
+from nwavesdk.dynamics import lif
+from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+from nwavesdk.layers.checks import LayerOptions
+
+PACKAGES = ["surrogate", "layers", "metrics", "loss", "init", "optim"]
+
+HOSTILE = {
+    "none": None,
+    "true": True,
+    "negative": -1,
+    "zero": 0,
+    "huge": 2**70,
+    "nan": float("nan"),
+    "large": 1e300,
+    "text": "x",
+    "empty text": "",
+    "bytes": b"x",
+    "list": [],
+    "nested": [[1.0]],
+    "dict": {},
+    "object": object(),
+    "function": len,
+    "class": LIFLayer,
+    "empty": torch.zeros(0),
+    "sequence": torch.rand(2, 3, 4),
+    "indices": torch.ones(3, dtype=torch.int64),
+    "coo": torch.eye(3).to_sparse(),
+    "meta": torch.zeros(3, device="meta"),
+    "array": np.zeros(3),
+    "complex": 1j,
+    "module": torch.nn.Identity(),
+}
+
+
+def net():
+    return SpikingSequential(LIFSynapse(4, 4), LIFLayer(4, 20e-3))
+
+
+# Values of parameters without a default, by name; all other ones are None.
+VALID = {
+    "bits": lambda: 5,
+    "derivative": lambda: torch.relu,
+    "dt": lambda: 1e-3,
+    "features": lambda: (4,),
+    "inputs": lambda: [torch.rand(2, 5, 4)],
+    "model": net,
+    "multipliers": lambda: [1.0],
+    "n_neurons": lambda: 4,
+    "nb_inputs": lambda: 4,
+    "nb_outputs": lambda: 4,
+    "net": net,
+    "neuron": lif,
+    "num_classes": lambda: 2,
+    "offsets": lambda: [0.1],
+    "options": lambda: LayerOptions("FF", "cpu", True, "auto", "fixed", None),
+    "parameter": lambda: "slope",
+    "profile": lambda: load_profile("h1v1"),
+    "spikes_list": lambda: [torch.rand(2, 5, 4)],
+    "spk": lambda: torch.ones(2, 5, 4),
+    "start": lambda: 5.0,
+    "end": lambda: 10.0,
+    "targets": lambda: torch.tensor([0, 1]),
+    "taus": lambda: 20e-3,
+    "text": lambda: "atan",
+    "total_epochs": lambda: 3,
+    "weight": lambda: torch.rand(4, 4),
+    "z": lambda: torch.rand(3),
+}
+# Records, named tuples and bases, which are built by the package and check nothing, and what takes
+# its arguments from Python.
+INTERNAL = {
+    "Custom",
+    "Edge",
+    "Family",
+    "Foreign",
+    "NetEdges",
+    "NeuronLayer",
+    "Prepared",
+    "Record",
+    "Recording",
+}
+
+
+def public_functions():
+    found = {}
+    for package in PACKAGES:
+        module = importlib.import_module(f"nwavesdk.{package}")
+        for name in module.__all__:
+            value = getattr(module, name)
+            is_ours = callable(value) and value.__module__.startswith("nwavesdk.")
+            if is_ours and name not in INTERNAL and not inspect.isabstract(value):
+                found.setdefault(value, f"{package}.{name}")
+    return {name: value for value, name in found.items()}
+
+
+FUNCTIONS = public_functions()
+
+
+def hostile_calls(function):
+    """Yield the description of a call and its arguments, one of which is hostile."""
+    parameters = [
+        p
+        for p in inspect.signature(function).parameters.values()
+        if p.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    needed = [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind is not inspect.Parameter.VAR_POSITIONAL
+    ]
+    for parameter in parameters:
+        for kind, value in HOSTILE.items():
+            description = f"{parameter.name} = {kind}"
+            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+                yield description, (value,), {}
+            else:
+                arguments = {name: VALID.get(name, lambda: None)() for name in needed}
+                yield description, (), arguments | {parameter.name: value}
+
+
+def problem_of(error):
+    """What is wrong with an error, or None if it is a line that our code raises on purpose."""
+    frame, number = list(traceback.walk_tb(error.__traceback__))[-1]
+    file = frame.f_code.co_filename
+    line = linecache.getline(file, number).strip()
+    text = str(error)
+    if not isinstance(error, (TypeError, ValueError, RuntimeError, FileNotFoundError)):
+        return f"{type(error).__name__}: {text}"
+    if "/nwavesdk/" not in file or not line.startswith("raise "):
+        return f"raised by {file}:{number} `{line}`: {text[:200]}"
+    if "\n" in text or len(text) > 1200:
+        return f"not one short line: {text[:200]!r}"
+    return None
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_wrong_arguments_end_in_one_line(name):
+    function = FUNCTIONS[name]
+    problems = []
+    for description, positional, named in hostile_calls(function):
+        try:
+            function(*positional, **named)
+        except Exception as error:
+            problem = problem_of(error)
+            if problem:
+                problems.append(f"{name}({description}): {problem}")
+    assert not problems, "\n".join(problems)
+
+
+def test_the_sweep_covers_the_package():
+    assert len(FUNCTIONS) > 60
+    assert {"layers.LIFLayer", "surrogate.parse", "optim.SignAnnealing"} <= FUNCTIONS.keys()
