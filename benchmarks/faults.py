@@ -81,8 +81,12 @@ def _chosen_cases(world: World, options: argparse.Namespace) -> list[Case]:
 def _run(cases: list[Case], folder: Path, options: argparse.Namespace) -> list[Verdict]:
     verdicts = []
     printed: Counter[str] = Counter()
+    deadline = time.monotonic() + 60 * options.minutes
     for verdict in run_cases(cases, folder, options.workers):
         verdicts.append(verdict)
+        if time.monotonic() > deadline:
+            print(f"{options.minutes:g} minutes are over", file=sys.stderr)
+            break
         if verdict.problems:
             printed[verdict.case.group] += 1
             if printed[verdict.case.group] <= options.print:
@@ -155,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--cases", type=int, metavar="N", help="try about N cases [all]")
     add("--only", nargs="+", default=[], choices=list(GROUPS), metavar="GROUP", help=str([*GROUPS]))
     add("--case", metavar="NAME", help="try one case, with the seed with which it failed")
+    add("--minutes", type=float, default=float("inf"), metavar="M", help="stop after M minutes")
     add("--workers", type=int, default=2, help="processes [2]")
     add("--world", type=Path, metavar="DIR", help="keep the runs of the suite here, and use them")
     add("--print", type=int, default=MOST_PRINTED, metavar="N", help="failing cases per group")

@@ -84,7 +84,7 @@ def test_a_file_of_the_user_replaces_the_shipped_one(tmp_path):
 def test_a_missing_entry_or_file_is_named(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(shipped_text("h1v2").partition("[filter_power]")[0])
-    with pytest.raises(ValueError, match="profile mine: filter_power: missing: correct"):
+    with pytest.raises(ValueError, match="mine.toml: profile mine: filter_power: missing: correct"):
         load_profile(path)
     with pytest.raises(
         FileNotFoundError,

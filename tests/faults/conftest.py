@@ -1,5 +1,7 @@
 """Fixtures of the suite: the world and a warm worker, each made once per test process."""
 
+import fcntl
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +15,13 @@ from faults.world import World, make_world
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Small runs, a study, an export, data; nobody may write to them."""
-    return make_world(tmp_path_factory.mktemp("faults") / "world")
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # the processes of a test run share it
+    path = base / "world-of-faults"
+    with open(base / "world-of-faults.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return World(path) if path.exists() else make_world(path)
 
 
 @pytest.fixture(scope="session")

@@ -147,7 +147,49 @@ def value_cases(world: World, seed: int) -> Iterator[Case]:
             for reader in readers:
                 for label in labels:
                     write = _writer(world, file, f"{seed}/{file}", label, 0, of_bytes=False)
-                    yield _case(world, "values", name, file, reader, label, write)
+                    must_fail = _is_wrong(file, reader, label)
+                    yield _case(world, "values", name, file, reader, label, write, must_fail)
+    yield from _other_runs(world)
+
+
+# Damage to a tensor that no reader may accept.
+WRONG_TENSORS = (
+    *("nan", "inf", "all-nan", "all-inf", "missing", "renamed", "longer", "nothing"),
+    *("float64", "float16", "bfloat16", "int64", "int8", "bool"),
+)
+# Commands that use the weights of a finished run or an export.
+USES_WEIGHTS = ("eval", "check", "map", "export", "chips", "diagnose", "slopes", "load_export")
+
+
+def _is_wrong(file: Path, reader: Reader, label: str) -> bool:
+    """Whether a reader must reject damage to the weights, although the seal fits."""
+    tensor, _, damage = label.rpartition(":")
+    if file.suffix == ".safetensors" and reader.words[0] in USES_WEIGHTS:
+        return not tensor.startswith(("texts", "standard")) and damage in WRONG_TENSORS
+    if file == Path("half/checkpoint.ckpt") and tensor.startswith("state_dict."):
+        return damage.removeprefix("tensor-") in WRONG_TENSORS
+    return False
+
+
+def _other_runs(world: World) -> Iterator[Case]:
+    """Files of one run in the place of those of another."""
+    for name in ("run", "chip", "half"):
+        for other in sorted({"run", "chip", "half"} - {name}):
+            for file in _files(world, name):
+                source = world / other / file.name
+                if _is_write_only(file) or not source.is_file() or len(file.parts) != 2:
+                    continue
+
+                def write(folder: Path, file: Path = file, source: Path = source) -> None:
+                    (folder / file).write_bytes(source.read_bytes())
+
+                is_model = file.name == "model.safetensors"
+                is_checkpoint = name == "half" and other == "chip" and file.suffix == ".ckpt"
+                for reader in subjects(world)[name]:
+                    is_used = is_model and reader.words[0] in USES_WEIGHTS
+                    must_fail = is_used or is_checkpoint
+                    label = f"of-{other}"
+                    yield _case(world, "values", name, file, reader, label, write, must_fail)
 
 
 def place_cases(world: World, seed: int) -> Iterator[Case]:
@@ -266,6 +308,7 @@ def _case(
     reader: Reader,
     label: str,
     write: Callable[[Path], None],
+    must_fail: bool = False,
 ) -> Case:
     def prepare(folder: Path) -> None:
         world.copies(name)(folder)
@@ -280,6 +323,7 @@ def _case(
         names=_names(name, file, label),
         variables=reader.variables,
         may_write=reader.may_write,
+        must_fail=must_fail,
         undamaged=world.copies(name) if is_sealed else None,
     )
 

@@ -108,6 +108,9 @@ def commands() -> dict[str, Any]:
 
 def option_cases(world: World) -> Iterator[Case]:
     """Each bad value of each option and argument, and calls with wrong words."""
+    for word in ("nope", "--nope", "-x", "", " ", "\x1b[31m", "\udcff", "x" * 10**5, "train\n"):
+        label = f"options/no-command/{_label(word)}"
+        yield Case(label, (word,), world.copies(), must_fail=True)
     for name, command in commands().items():
         yield from _wrong_words(world, name, command)
         for parameter in command.params:
@@ -309,7 +312,6 @@ def _wrong_words(world: World, name: str, command: Any) -> Iterator[Case]:
         "unknown-value": [*words, "--nope=\x1b[31m"],
         "word-too-many": [*words, "surplus"],
         "nothing-after": [*words, "--json", "--json=1"],
-        "nul": [*words, "-\u0000"],
     }
     options = [p for p in command.params if p.param_type_name == "option" and not p.is_flag]
     if options:
@@ -317,9 +319,8 @@ def _wrong_words(world: World, name: str, command: Any) -> Iterator[Case]:
     if any(p.required for p in command.params):
         wrong["nothing"] = []
     for label, given in wrong.items():
-        if label != "nul":
-            full = f"options/{name}/{label}"
-            yield Case(full, (name, *given), copy, must_fail=True, most_seconds=base.seconds)
+        full = f"options/{name}/{label}"
+        yield Case(full, (name, *given), copy, must_fail=True, most_seconds=base.seconds)
     if name not in SLOW:
         for encoding in ("ascii", "latin-1"):
             full = f"options/{name}/output-in-{encoding}"

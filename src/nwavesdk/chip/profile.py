@@ -367,4 +367,8 @@ def _shipped_profile(name: str) -> Profile:
 
 
 def _parse_profile(path: Path, content: bytes) -> Profile:
-    return Profile(printable(path.stem), parse_toml(content, path))
+    entries = parse_toml(content, path)
+    try:
+        return Profile(printable(path.stem), entries)
+    except ValueError as error:
+        raise ValueError(f"{printable(path)}: {error}") from None
