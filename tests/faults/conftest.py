@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("lightning")
 
+from faults.kills import Course, record
+from faults.scenes import train_scene
 from faults.worker import Worker
 from faults.world import World, make_world
 
@@ -29,3 +31,9 @@ def worker() -> Iterator[Worker]:
     """A warm process that runs commands."""
     with Worker() as worker:
         yield worker
+
+
+@pytest.fixture(scope="session")
+def course() -> Course:
+    """An undisturbed run of `nwave train`, to which disturbed ones are compared."""
+    return record(train_scene())

@@ -7,17 +7,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
+from faults.attacks import attack_trials
+from faults.disks import disk_trials
 from faults.files import byte_cases, folder_cases, place_cases, undamaged_cases, value_cases
+from faults.forked import Trial
+from faults.kills import kill_trials
 from faults.models import model_cases
 from faults.options import option_cases, pair_cases, random_cases
 from faults.outcome import Case, Verdict, try_case
+from faults.processes import process_trials
 from faults.worker import Worker
 from faults.world import World
 
 __all__ = ["GROUPS", "all_cases", "run_cases", "sample"]
 
 # The cases of each group, for a world and a seed.
-GROUPS: dict[str, Callable[[World, int], Iterable[Case]]] = {
+GROUPS: dict[str, Callable[[World, int], Iterable[Case | Trial]]] = {
     "undamaged": undamaged_cases,
     "options": lambda world, seed: option_cases(world),  # noqa: ARG005
     "pairs": pair_cases,
@@ -27,10 +32,14 @@ GROUPS: dict[str, Callable[[World, int], Iterable[Case]]] = {
     "places": place_cases,
     "folders": folder_cases,
     "models": lambda world, seed: model_cases(world),  # noqa: ARG005
+    "kills": lambda world, seed: kill_trials(world),  # noqa: ARG005
+    "disks": lambda world, seed: disk_trials(world),  # noqa: ARG005
+    "processes": lambda world, seed: process_trials(world),  # noqa: ARG005
+    "cache": lambda world, seed: attack_trials(),  # noqa: ARG005
 }
 
 
-def all_cases(world: World, seed: int, groups: Sequence[str] = ()) -> dict[str, list[Case]]:
+def all_cases(world: World, seed: int, groups: Sequence[str] = ()) -> dict[str, list[Case | Trial]]:
     """All cases of some groups, or of all of them.
 
     Raises:
@@ -45,10 +54,12 @@ def all_cases(world: World, seed: int, groups: Sequence[str] = ()) -> dict[str, 
     return cases
 
 
-def sample(cases: dict[str, list[Case]], most: int, seed: int) -> dict[str, list[Case]]:
+def sample(
+    cases: dict[str, list[Case | Trial]], most: int, seed: int
+) -> dict[str, list[Case | Trial]]:
     """About `most` cases, as many of each group as there are, or an equal share."""
     choice = random.Random(seed)
-    chosen: dict[str, list[Case]] = {}
+    chosen: dict[str, list[Case | Trial]] = {}
     left = most
     by_size = sorted(cases, key=lambda name: len(cases[name]))
     for place, name in enumerate(by_size):
@@ -58,9 +69,9 @@ def sample(cases: dict[str, list[Case]], most: int, seed: int) -> dict[str, list
     return {name: chosen[name] for name in cases}
 
 
-def run_cases(cases: Sequence[Case], folder: Path, n_workers: int = 1) -> Iterator[Verdict]:
+def run_cases(cases: Sequence[Case | Trial], folder: Path, n_workers: int = 1) -> Iterator[Verdict]:
     """Run cases on warm workers; verdicts come in the order in which they end."""
-    pending: queue.SimpleQueue[Case] = queue.SimpleQueue()
+    pending: queue.SimpleQueue[Case | Trial] = queue.SimpleQueue()
     done: queue.SimpleQueue[Verdict | BaseException | None] = queue.SimpleQueue()
     numbers = count()
     for case in cases:
@@ -74,7 +85,9 @@ def run_cases(cases: Sequence[Case], folder: Path, n_workers: int = 1) -> Iterat
                         case = pending.get_nowait()
                     except queue.Empty:
                         break
-                    done.put(try_case(case, worker, folder / f"case-{next(numbers)}"))
+                    place = folder / f"case-{next(numbers)}"
+                    is_trial = isinstance(case, Trial)
+                    done.put(case.verdict(place) if is_trial else try_case(case, worker, place))
         except BaseException as error:
             done.put(error)
         done.put(None)

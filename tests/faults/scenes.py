@@ -1,0 +1,246 @@
+"""Commands that write files: how to begin and to continue them, and what they leave behind.
+
+However such a command is disturbed, continuing it must give the files of an undisturbed one.
+"""
+
+import csv
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from faults import forked
+from faults.forked import Setting, Started, start
+from faults.outcome import Case, judge
+from faults.worker import Outcome
+from faults.world import World
+from nwavesdk.internal.files import is_draft
+
+__all__ = ["Scene", "problems_of", "scenes", "train_scene"]
+
+# A run of a quarter of a second.
+RUN = ("--limit", "60", "--hidden", "8")
+TRAIN = ("--epochs", "2", "--population", "2", "--accelerator", "cpu", *RUN)
+STUDY = ("--surrogates", "fast_sigmoid,atan", "--seeds", "1", "--jobs", "1", "--epochs", "1", *RUN)
+
+# What differs between equal runs: times and paths.
+VARYING = {"seconds", "run"}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A command that writes files.
+
+    Attributes:
+        name: Its name.
+        words: The command line without `nwave`.
+        prepare: Fills the empty folder in which the command runs.
+        output: The folder or file that it writes, inside that folder.
+        variables: Further environment variables.
+        is_run: Whether the command needs `--resume` to continue.
+        drafts: When the next command removes the drafts of a killed one: at once, because it owns
+            the folder; later, because drafts may belong to other processes; or never, because the
+            folder is the user's.
+        function: What runs instead of `nwave`.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    prepare: Callable[[Path], None] = lambda _: None
+    output: str = "run"
+    variables: Mapping[str, str] = field(default_factory=dict)
+    is_run: bool = False
+    drafts: str = "at once"
+    function: Callable[..., object] | None = None
+
+    @property
+    def is_cache(self) -> bool:
+        """Whether the command can do without the files that it writes."""
+        return self.output.startswith("cache")
+
+    def begin(self, folder: Path, **setting: Any) -> Started:
+        """Start the command in its folder, which `prepare` has filled."""
+        words = self.words
+        if self.is_run and (folder / self.output / "config.json").is_file():
+            words = (*words, "--resume")
+        setting = {"variables": self.variables, **setting}
+        return start(words, folder, Setting(**setting), self.function)
+
+    def run(self, folder: Path, **setting: Any) -> Outcome:
+        """Run the command to its end."""
+        return self.begin(folder, **setting).finish()
+
+    def make(self, folder: Path) -> Path:
+        """Make and fill the folder of one try."""
+        folder.mkdir(parents=True)
+        self.prepare(folder)
+        return folder
+
+    def check_end(self, folder: Path, outcome: Outcome, expected: dict[str, str]) -> list[str]:
+        """What is wrong after the command has ended, or was continued and has ended."""
+        problems = problems_of(self.words, outcome)
+        if outcome.code != 0:
+            last = outcome.stderr.strip().splitlines()[-1:]
+            return [*problems, f"it ended with {outcome.code}: {''.join(last)[:300]}"]
+        found = contents(folder)
+        if self.drafts == "never":
+            found = {name: digest for name, digest in found.items() if "draft" not in name}
+        return problems + differences(expected, found)
+
+    def age_drafts(self, folder: Path) -> None:
+        """Let a day pass for the drafts in a folder that other processes use, too."""
+        if self.drafts == "later":
+            day_ago = time.time() - 86400
+            for path in folder.rglob(".*"):
+                os.utime(path, (day_ago, day_ago))
+
+
+def problems_of(words: tuple[str, ...], outcome: Outcome) -> list[str]:
+    """What is wrong with the output of a command that may fail with one line."""
+    return judge(Case("disturbed", words, lambda _: None), outcome)
+
+
+def differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
+    """How the files of a disturbed command differ from those of an undisturbed one."""
+    problems = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
+    problems += [f"{name} is left behind" for name in sorted(found.keys() - expected.keys())]
+    both = expected.keys() & found.keys()
+    return problems + [f"{name} differs" for name in sorted(both) if expected[name] != found[name]]
+
+
+# What a command leaves behind
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Each file with a digest of what must be equal in it."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            continue
+        name = str(path.relative_to(folder))
+        if is_draft(path) or path.suffix == ".tmp":
+            found[f"the draft {name}"] = ""
+        elif path.parent.name == "tensorboard":
+            found[str(Path(name).parent)] = ""  # a resumed run has another file
+        else:
+            found[name] = _digest(path)
+    return found
+
+
+def _digest(path: Path) -> str:
+    if path.suffix in {".html", ".ckpt", ".log"}:  # they hold times
+        return "" if path.stat().st_size else "empty"
+    if path.suffix == ".json":
+        return json.dumps(_without_varying(json.loads(path.read_bytes())))
+    if path.suffix == ".csv":
+        with open(path, newline="") as file:
+            return json.dumps(_without_varying(list(csv.DictReader(file))))
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def _without_varying(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_varying(v) for k, v in value.items() if k not in VARYING | SEALS}
+    return [_without_varying(each) for each in value] if isinstance(value, list) else value
+
+
+# A checksum of a file that holds times.
+SEALS = {"seal", "sha256", "checksum"}
+
+
+# The scenes
+
+
+def train_scene() -> Scene:
+    """`nwave train` on digits."""
+    return Scene("train", ("train", "--out", "run", *TRAIN), is_run=True)
+
+
+def resume_scene(world: World) -> Scene:
+    """`nwave train --resume` of a run that was interrupted after its first epoch."""
+    return Scene("resume", ("train", "--out", "half"), world.copies("half"), "half", is_run=True)
+
+
+def scenes(world: World) -> dict[str, Scene]:
+    """All scenes by name."""
+    copy_data = world.copies("tones")
+    data = ("data", "tones", "--duration", "0.2", "--sample-rate", "8000", "--no-plot")
+    slopes = ("slopes", str(world / "run"), "--surrogates", "atan,fast_sigmoid")
+    listed = [
+        train_scene(),
+        resume_scene(world),
+        Scene("compare", ("compare", "--out", "study", *STUDY), output="study"),
+        Scene(
+            "channels",
+            data,
+            copy_data,
+            output="cache/data",
+            variables={"NWAVESDK_CACHE": "cache"},
+            drafts="later",
+        ),
+        Scene(
+            "export",
+            ("export", str(world / "chip"), "--out", "out.chip"),
+            output="out.chip",
+            drafts="never",
+        ),
+        Scene(
+            "page",
+            (*slopes, "--page", "page.html", "--plot", "plot.png"),
+            output="page.html",
+            drafts="never",
+        ),
+        Scene(
+            "map",
+            ("map", str(world / "chip"), "--plot", "plot.png"),
+            output="plot.png",
+            drafts="never",
+        ),
+        Scene(
+            "tune",
+            ("tune-kernels", "--out", "table.toml"),
+            output="table.toml",
+            drafts="never",
+            function=tune_quickly,
+        ),
+        Scene(
+            "kernels",
+            (),
+            output="cache/compiled",
+            variables={"NWAVESDK_CACHE": "cache", "PYTHONDONTWRITEBYTECODE": ""},
+            drafts="later",
+            function=use_kernels,
+        ),
+    ]
+    return {scene.name: scene for scene in listed}
+
+
+# Functions that run in a process
+
+
+def tune_quickly(*words: str) -> None:
+    """`nwave tune-kernels` with the shipped table in place of measurements."""
+    import pytest
+
+    from nwavesdk.solvers.sparse.crossover import shipped_table
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nwavesdk.solvers.sparse.tuner.tune", lambda _: shipped_table())
+        forked.call_nwave(*words)
+
+
+def use_kernels() -> None:
+    """Run a layer whose kernel the cache may not have yet; print what decides its spikes."""
+    import torch
+
+    from nwavesdk.layers import LIFLayer, prepare_net
+
+    layer = LIFLayer(8, 10e-3)
+    prepare_net(layer)
+    with torch.no_grad():
+        spikes, _ = layer(torch.rand(2, 5, 8, generator=torch.Generator().manual_seed(0)))
+    print(sha256(spikes.numpy().tobytes()).hexdigest())
