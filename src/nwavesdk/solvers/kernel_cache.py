@@ -23,7 +23,8 @@ this package as well. Not trusted are all other users of the machine, who may ow
 folder that was named, a folder above it, or files in it; such a folder is refused, and such files
 are not loaded. Damage by disks and by killed processes is detected. The checksum is no signature:
 an entry that the user copied from elsewhere into the cache is run. Access lists (ACLs) count only
-as far as the permissions of the group show them.
+as far as the permissions of the group show them. Triton and `torch.compile` have their own caches,
+which run what they find: see `SECURITY.md`.
 
 The folder is `compiled` in `NWAVESDK_CACHE`, or in `~/.cache/nwavesdk`.
 """
@@ -196,9 +197,9 @@ class KernelCache(NullCache):
             reason = error.what if isinstance(error, FileError) else error.strerror
             _warn_once(
                 "write",
-                f"the kernel cache cannot store {printable(path)} ({reason}): kernels stay in "
-                "memory, and every process compiles them again; free the disk or repair the "
-                "folder, or set NWAVESDK_CACHE to another one.",
+                f"the kernel cache {printable(path.parent)} cannot be written ({reason}): kernels "
+                "stay in memory, and every process compiles them again; free the disk, or set "
+                "NWAVESDK_CACHE to a folder that is writable.",
             )
 
     def _path(self, types: object, codegen: Any) -> Path | None:
