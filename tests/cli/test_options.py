@@ -1,5 +1,10 @@
 """Options generated from the config of a run."""
 
+import re
+from pathlib import Path
+
+import pytest
+
 from cli.command import nwave
 
 
@@ -29,3 +34,21 @@ def test_train_has_the_options_that_it_always_had() -> None:
         "--length", "--hold", "--bands", "--sample-rate", "--accelerator", "--devices",
         "--precision", "--on-error", "--max-seconds", "--json", "--help",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--duration", "-1"], "--duration: input should be greater than 0"),
+        (["--sim-time", "nan"], "--sim-time: "),
+        (["--sample-rate", "0"], "--sample-rate: "),
+        (["--task", "sorting"], "--task: input should be 'classification' or 'regression'"),
+        (["--on-error", "stop"], "--on-error: input should be 'raise' or 'skip'"),
+        (["--sim-time", "1e-9"], "--sim-time"),
+    ],
+)
+def test_errors_of_data_name_the_option(words: list[str], message: str, tmp_path: Path) -> None:
+    result = nwave("data", tmp_path, "--no-plot", *words)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not re.search("NWave|_s\\b|on_error|sample_rate", result.stderr)
