@@ -43,5 +43,5 @@ def test_silence_is_drawn_too(tmp_path: Path) -> None:
 
 def test_a_recording_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bad.wav").write_bytes(b"no sound")
-    with pytest.raises(RecordingError, match=r"bad\.wav cannot be read as sound"):
+    with pytest.raises(RecordingError, match=r"bad\.wav is not sound"):
         plot_front_end(tmp_path / "a.png", NWaveDataloaderConfig(tmp_path), tmp_path / "bad.wav")
