@@ -105,6 +105,37 @@ def test_constructors_reject(make, words):
         make()
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LIFSynapse(10**7, 10**7),
+        lambda: HWSynapse(10**7, 10**7),
+        lambda: LIFLayer(10**7, 20e-3, layer_topology="RC"),
+    ],
+)
+def test_weights_that_no_memory_holds_are_rejected(make):
+    with pytest.raises(
+        ValueError, match=r"weights of shape \[10000000, 10000000\] need 400,000.0 GB"
+    ):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("features", "shape", "remedy"),
+    [
+        (3, (2, 3, 4, 3), r"x.flatten\(0, 1\)"),
+        (6, (2, 5, 2, 3), r"x.flatten\(2\)"),
+        ((2, 3), (2, 5, 6), r"x.unflatten\(-1, \(2, 3\)\)"),
+        (3, (2, 4), "sizes of consecutive layers must match"),
+    ],
+)
+def test_the_remedy_fits_the_shape(features, shape, remedy):
+    layer = LIFLayer(features, 20e-3)
+    prepare_net(layer)
+    with pytest.raises(ValueError, match=remedy):
+        layer(torch.zeros(shape))
+
+
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("shape", [(5,), (2, 5), (2, 7, 5), (2, 3, 4, 3), ()])
 def test_layers_reject_inputs_of_another_width(kind, shape):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nwavesdk.chip import Noise, Profile
 from nwavesdk.internal.checks import positive_number, whole_number
-from nwavesdk.layers.checks import check_input, per_neuron_tensor, profile_of_chip
+from nwavesdk.layers.checks import check_input, check_memory, per_neuron_tensor, profile_of_chip
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.synapse import Synapse
 from nwavesdk.layers.weight import EffectiveWeight
@@ -175,6 +175,7 @@ class _Frontend(_ChipWeight):
         owner = type(self).__name__
         self._set_chip_options(quantization_bits, stddev, profile)
         self.nb_inputs = whole_number(owner, "nb_inputs", nb_inputs)
+        check_memory(owner, self.nb_inputs)
         threshold = self.profile.number("threshold") if lif_threshold is None else lif_threshold
         self.lif_threshold = positive_number(owner, "lif_threshold", threshold, "normalized charge")
         thresholds = per_neuron_tensor(owner, "init", init, (self.nb_inputs,), "thresholds")
