@@ -264,13 +264,16 @@ def test_a_disk_that_is_full_ends_the_run_in_one_line_and_keeps_its_state(
 
 
 @pytest.mark.parametrize("name", ["checkpoint.ckpt", "model.safetensors", "metrics.csv"])
-def test_what_cannot_be_written_is_an_error_before_training(name: str, broken: Path) -> None:
+def test_what_cannot_be_written_is_an_error_before_training(
+    name: str, broken: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = broken / name
     kept = file.rename(broken.parent / name) if file.exists() else None
     try:
         os.mkfifo(file)
         with pytest.raises(BrokenRunError, match=rf"{name} is a pipe, expected a file"):
             Run.open(broken).train()
+        assert "epoch" not in capsys.readouterr().err
     finally:
         file.unlink()
         if kept:
