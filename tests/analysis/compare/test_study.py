@@ -175,7 +175,9 @@ def test_a_folder_of_something_else_is_refused(
     study_choices: dict[str, Any], tmp_path: Path
 ) -> None:
     two_arms(tmp_path / "study", study_choices)
-    with pytest.raises(ValueError, match=r"holds another study \(surrogates, seeds differ\)"):
+    with pytest.raises(
+        ValueError, match=r"holds another study \(surrogates: got .*; seeds: got 2, expected 1"
+    ):
         Study.open(tmp_path / "study", ["atan", "sigmoid"], 2, study_choices, threads=1)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")

@@ -136,11 +136,10 @@ class Study:
     def _require_equal(self, existing: dict[str, Any]) -> None:
         content = json.loads(json.dumps(self.content()))
         if existing != content:
-            names = [name for name in content if existing.get(name) != content[name]]
-            names += [name for name in existing if name not in content]
             raise ValueError(
-                f"{printable(self.path)} holds another study ({', '.join(names)} differ): choose "
-                "another --out, or use the options with which it began."
+                f"{printable(self.path)} holds another study "
+                f"({'; '.join(_differences(content, existing))}): choose another --out, or use the "
+                "options with which it began."
             )
 
     def content(self) -> dict[str, Any]:
@@ -206,6 +205,20 @@ class Study:
     def pairs(self) -> list[Pair]:
         """The difference of every two arms."""
         return compare_pairs(self.accuracies())
+
+
+def _differences(got: Any, expected: Any, name: str = "") -> list[str]:
+    """What differs between two nested contents, each with its dotted name and both values."""
+    if isinstance(got, dict) and isinstance(expected, dict):
+        keys = [*got, *(key for key in expected if key not in got)]
+        return [
+            text
+            for key in keys
+            for text in _differences(got.get(key), expected.get(key), f"{name}.{key}".lstrip("."))
+        ]
+    if got == expected:
+        return []
+    return [f"{name}: got {got!r:.80}, expected {expected!r:.80}"]
 
 
 def _cell_choices(choices: Mapping[str, Any], surrogate: str, seed: int) -> dict[str, Any]:
