@@ -305,6 +305,7 @@ def test_any_value_of_a_header_with_another_type_ends_in_one_line(content):
         ("3.log_taus", lambda t: t - 1e30, "'3.log_taus' holds -1e\\+30, expected logarithms"),
         ("3.log_taus", lambda t: t.double(), "several dtypes .torch.float32, torch.float64."),
         ("3.log_taus", lambda t: t + 0.05, "3.taus.0.: time constant .* is not one of the chip's"),
+        ("1.taus", lambda _: torch.tensor(0.02), "'1.taus' does not agree with the logarithms"),
         ("0.weight", None, "tensor '0.weight' is missing"),
         ("9.weight", lambda _: torch.zeros(3), "tensor '9.weight' belongs to no module"),
     ],
@@ -346,6 +347,13 @@ def test_the_same_net_gives_the_same_bytes(content):
     assert pack_net(net, about={"gain": 2.5}) == content
     assert content.startswith(b'{"__metadata__": {"chip": ', 8)
     assert int.from_bytes(content[:8], "little") % 8 == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.03, -0.02])
+def test_exact_time_constants_that_differ_from_their_logarithms_are_refused(value):
+    header, tensors = header_and_tensors(pack_net(chip_net("h1v1", sizes=()).double()))
+    tensors["1.taus"] = torch.full_like(tensors["1.taus"], value)
+    assert "tensor '1.taus' does not agree with the log" in read_error(packed(header, tensors))
 
 
 def test_unknown_texts_of_a_file_are_refused(content):

@@ -173,7 +173,6 @@ def check_tensors(header: Header, tensors: Mapping[str, Tensor]) -> None:
         else:
             weights[f"{module.name}.weight"] = (module.size, module.bits)
     expected = weights.keys() | taus.keys()
-    # A layer reads its exact taus only where they agree with log_taus, so they need no check here.
     exact_taus = {name.removesuffix("log_taus") + "taus" for name in taus}
     if missing := expected - tensors.keys():
         raise ValueError(f"tensor {shown(min(missing))} is missing")
@@ -183,6 +182,8 @@ def check_tensors(header: Header, tensors: Mapping[str, Tensor]) -> None:
         _check_weight(name, tensors[name], *expectation)
     for name, count in taus.items():
         _check_taus(name, tensors[name], count)
+    for name in exact_taus & tensors.keys():
+        _check_exact_taus(name, tensors[name], tensors[f"{name.removesuffix('taus')}log_taus"])
     dtypes = sorted({str(tensors[name].dtype) for name in taus})
     if len(dtypes) > 1:
         raise ValueError(f"log_taus have several dtypes ({', '.join(dtypes)}), expected one")
@@ -219,3 +220,13 @@ def _check_taus(name: str, log_taus: Tensor, n_neurons: int) -> None:
                 f"tensor {shown(name)} holds {value:g}, expected logarithms of time constants "
                 f"from {shortest:g} to {longest:g} s"
             )
+
+
+def _check_exact_taus(name: str, taus: Tensor, log_taus: Tensor) -> None:
+    """Check that the time constants of a net of float64 are those that `log_taus` rounds."""
+    is_like = taus.dtype == log_taus.dtype == torch.float64 and taus.shape == log_taus.shape
+    if not is_like or not bool(((taus.log() - log_taus).abs() <= 1e-5).all()):
+        raise ValueError(
+            f"tensor {shown(name)} does not agree with the logarithms of time constants, expected "
+            "torch.float64 and the same numbers"
+        )
