@@ -197,9 +197,9 @@ class KernelCache(NullCache):
             reason = error.what if isinstance(error, FileError) else error.strerror
             _warn_once(
                 "write",
-                f"the kernel cache {printable(path.parent)} cannot be written ({reason}): kernels "
-                "stay in memory, and every process compiles them again; free the disk, or set "
-                "NWAVESDK_CACHE to a folder that is writable.",
+                f"the kernel cache cannot store {printable(path)} ({reason}): kernels stay in "
+                "memory, and every process compiles them again; free the disk or repair the "
+                "folder, or set NWAVESDK_CACHE to another one.",
             )
 
     def _path(self, types: object, codegen: Any) -> Path | None:
