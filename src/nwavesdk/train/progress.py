@@ -187,7 +187,8 @@ class EventLog(Logger):
             except OSError as error:
                 self._has_failed = True
                 reason = f"{self.folder}: {error.strerror}"
-                print_line(f"nwave: the run goes on without logs for TensorBoard ({reason}).")
+                text = f"the run goes on without logs for TensorBoard ({reason})"
+                print_line(f"nwave: warning: {text}.")
 
     def _opened(self) -> BinaryIO:
         if self._file is None:
