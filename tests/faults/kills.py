@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from faults.file_events import Watch
 from faults.forked import Trial
-from faults.scenes import Scene, contents, scenes
+from faults.scenes import Scene, contents, problems_of, scenes
 from faults.worker import Outcome
 from faults.world import World
 
@@ -108,8 +108,11 @@ def kill_at(course: Course, times: tuple[float, ...], folder: Path) -> list[str]
 
 def _continue(course: Course, folder: Path, killed: Outcome) -> list[str]:
     scene = course.scene
-    if killed.code not in (0, -9):  # it may end before the kill
-        return [f"it ended with {killed.code} before the kill: {killed.stderr[-300:]}"]
+    if killed.code not in (0, -9):
+        # It may end before the kill, and a study survives the processes that it has started.
+        problems = problems_of(scene.words, killed)
+        if problems:
+            return [f"it ended with {killed.code}: {problem}" for problem in problems]
     scene.age_drafts(folder)
     return scene.check_end(folder, scene.run(folder), course.files)
 

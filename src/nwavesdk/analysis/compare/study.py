@@ -188,8 +188,8 @@ class Study:
         return str(cell.path), _cell_choices(choices, cell.surrogate, cell.seed), self.threads
 
     def missing(self) -> list[Cell]:
-        """Cells that are not finished."""
-        return [cell for cell in self.cells if not RunFolder(cell.path).finished]
+        """Cells that are not finished, or whose finished run lacks files."""
+        return [cell for cell in self.cells if not RunFolder(cell.path).complete]
 
     def accuracies(self) -> dict[str, list[float]]:
         """Test accuracies of each arm, in the order of seeds."""
@@ -237,7 +237,7 @@ def run_cell(job: Job) -> None:
     path, choices, threads = job
     torch.set_num_threads(threads)
     folder = RunFolder(Path(path))
-    if folder.finished:
+    if folder.complete:
         return
     if folder.config.is_file():
         Run.open(folder.path).train()
