@@ -11,7 +11,7 @@ from pathlib import Path
 from faults.mutations import byte_damage, damage_of
 from faults.options import base_words
 from faults.outcome import Case
-from faults.places import PLACES, replace
+from faults.places import LINK_TARGETS, PLACES, replace
 from faults.world import World, file_kinds
 
 __all__ = ["byte_cases", "folder_cases", "place_cases", "undamaged_cases", "value_cases"]
@@ -238,7 +238,7 @@ def folder_cases(world: World, seed: int) -> Iterator[Case]:
             "loop": lambda folder: (folder / "loop").symlink_to(folder),
             "loop-inside": lambda folder, inner=inner: (folder / inner / "up").symlink_to(".."),
             "empty-class": lambda folder: (folder / "empty").mkdir(),
-            "deep": lambda folder: Path(folder, *["d" * 20] * 60).mkdir(parents=True),
+            "deep": lambda folder: Path(folder, *["d" * 20] * 20).mkdir(parents=True),
             "only-links": lambda folder, inner=inner: _links(folder / inner),
             "class-link": lambda folder, inner=inner: _move_and_link(folder / inner),
             "link-twice": lambda folder, inner=inner: _link_twice(folder / inner),
@@ -332,11 +332,12 @@ def _names(name: str, file: Path, label: str) -> tuple[str, ...]:
     """What an error may name: the file, a file in the folder, the damaged field."""
     fields = label.split(":")[0].split(".")
     if len(file.parts) == 1:
-        return (name,)
+        return (name, *LINK_TARGETS)
     whole = (f"{name} is", f"{name} holds")
     return (file.name, *whole, *[field for field in fields if len(field) > 2], *_twins(name))
 
 
 def _twins(name: str) -> tuple[str, ...]:
     # A damaged recording, or a damaged fingerprint, differs from the data, which an error may name.
-    return (name,) if name == "regression" else ("tones",)
+    # So do the fields of the data of a chip, which depend on those of the net.
+    return (name,) if name == "regression" else ("tones", "sim_time_s", "recording_duration_s")

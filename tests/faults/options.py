@@ -16,7 +16,7 @@ from hypothesis import strategies
 from hypothesis.strategies import SearchStrategy
 
 from faults.outcome import Case, forms_of
-from faults.places import PLACES
+from faults.places import LINK_TARGETS, PLACES
 from faults.world import World
 from nwavesdk.cli import app
 from nwavesdk.cli.options import OPTION_NAMES
@@ -251,6 +251,9 @@ def _case(
         names += _names(parameter)
         if not getattr(parameter, "is_flag", False):
             forms += forms_of(value.text)
+        if "link" in value.label or "dangling" in value.label:
+            forms += LINK_TARGETS  # an error may name the file to which a link leads
+            names += LINK_TARGETS
         if parameter.param_type_name == "argument" or value.prepare or "/" in value.text:
             names += forms_of(value.text)
 

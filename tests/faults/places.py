@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PLACES", "Place", "replace"]
+__all__ = ["LINK_TARGETS", "PLACES", "Place", "replace"]
 
 HUGE = 2**31
+LINK_TARGETS = ["/dev/zero", "nowhere"]
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ __all__ = [
     "AtomicCheckpointIO",
     "EveryEpoch",
     "check_like",
+    "check_model_seal",
     "check_tensors",
     "damaged_checkpoint",
     "load_model",
@@ -362,7 +363,7 @@ def load_model(path: Path, net: nn.Module, n_inputs: int) -> Standard:
     n_bytes = sum(value.numel() * value.element_size() for value in expected.values())
     try:
         content = read_bytes(path, 2 * n_bytes + 2**20)
-        _check_model_seal(content, path)
+        check_model_seal(content, path)
         tensors = load(content)
         check_tensors(tensors, expected)
         if not (tensors["standard.deviation"] > 0).all():
@@ -377,8 +378,12 @@ def load_model(path: Path, net: nn.Module, n_inputs: int) -> Standard:
     return Standard(np.asarray(tensors["standard.mean"]), np.asarray(tensors["standard.deviation"]))
 
 
-def _check_model_seal(content: bytes, path: Path) -> None:
-    """Compare a model file with its checksum; files of earlier versions have none."""
+def check_model_seal(content: bytes, path: Path) -> None:
+    """Compare a model file with its checksum; files of earlier versions have none.
+
+    Raises:
+        FileError: If a bit differs from what was written.
+    """
     # A file begins with the length of its header, an object of JSON.
     n_header = int.from_bytes(content[:8], "little")
     header = parse_json(content[8 : 8 + n_header], path)

@@ -26,9 +26,10 @@ import torch
 
 from nwavesdk.analysis.compare.statistics import Pair, Summary, compare_pairs, summarize
 from nwavesdk.internal.checks import whole_number
-from nwavesdk.internal.files import printable, read_json
+from nwavesdk.internal.files import printable, read_bytes, read_json
 from nwavesdk.internal.imports import require
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
+from nwavesdk.train.checkpoint import check_model_seal
 from nwavesdk.train.run_folder import is_free, lock, write_first
 
 __all__ = ["Cell", "Study", "finish_on_processes", "finish_on_ray", "run_cell"]
@@ -36,6 +37,9 @@ __all__ = ["Cell", "Study", "finish_on_processes", "finish_on_ray", "run_cell"]
 # Bounds exclude mistakes; a study of so many seeds would never end.
 MOST_SEEDS = 10_000
 MOST_THREADS = 1024
+
+# Largest file of weights that is read [bytes].
+MOST_MODEL_BYTES = 2**32
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,15 @@ class Cell:
 
     @property
     def weights_sha256(self) -> str:
-        """Hash of the file of the selected weights."""
-        return sha256(RunFolder(self.path).model.read_bytes()).hexdigest()
+        """Hash of the file of the selected weights.
+
+        Raises:
+            FileError: If the file cannot be read, or is damaged.
+        """
+        path = RunFolder(self.path).model
+        content = read_bytes(path, MOST_MODEL_BYTES)
+        check_model_seal(content, path)
+        return sha256(content).hexdigest()
 
 
 class Study:
