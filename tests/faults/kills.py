@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from faults.file_events import Watch
 from faults.forked import Trial
-from faults.scenes import Scene, contents, problems_of, scenes
+from faults.scenes import Scene, contents, differences, problems_of, scenes
 from faults.worker import Outcome
 from faults.world import World
 
@@ -62,7 +62,7 @@ def record(scene: Scene) -> Course:
         outcome = started.finish()
         assert outcome.code == 0, outcome
         files = contents(second)
-        assert contents(first) == files, "equal commands leave other files"
+        assert not (differing := differences(contents(first), files)), (scene.name, differing)
         operations = log.read_text().splitlines()
         sizes = [path.stat().st_size for path in second.rglob("*") if path.is_file()]
         pages = sum(-(-size // os.sysconf("SC_PAGE_SIZE")) for size in sizes)

@@ -132,7 +132,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def _digest(path: Path) -> str:
-    if path.suffix in {".html", ".ckpt", ".log"}:  # they hold times
+    if path.suffix in {".html", ".ckpt", ".log", ".kernel"}:  # they hold times and addresses
         return "" if path.stat().st_size else "empty"
     if path.suffix == ".json":
         return json.dumps(_without_varying(json.loads(path.read_bytes())))
