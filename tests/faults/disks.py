@@ -18,7 +18,7 @@ from typing import Any
 
 from faults.file_events import Watch
 from faults.forked import Trial
-from faults.kills import Course, record
+from faults.kills import Course, course_of
 from faults.outcome import Snapshot, snapshot
 from faults.scenes import Scene, problems_of, scenes
 from faults.worker import Outcome
@@ -186,8 +186,8 @@ def disk_trials(world: World) -> Iterator[Trial]:
     """All trials of disks."""
     if sys.platform != "linux":  # inotify, mounts and forks
         return
-    for scene in scenes(world).values():
-        yield from trials_of(record(scene))
+    for name in scenes(world):
+        yield from trials_of(course_of(world, name))
 
 
 def trials_of(course: Course) -> Iterator[Trial]:

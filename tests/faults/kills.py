@@ -9,7 +9,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from faults.scenes import Scene, contents, differences, problems_of, scenes
 from faults.worker import Outcome
 from faults.world import World
 
-__all__ = ["Course", "kill_after", "kill_before", "kill_trials", "record"]
+__all__ = ["Course", "course_of", "kill_after", "kill_before", "kill_trials", "record"]
 
 # Scenes that do not run in a fraction of a second: fewer random times.
 SLOW = {"kernels", "compare"}
@@ -67,6 +67,12 @@ def record(scene: Scene) -> Course:
         sizes = [path.stat().st_size for path in second.rglob("*") if path.is_file()]
         pages = sum(-(-size // os.sysconf("SC_PAGE_SIZE")) for size in sizes)
         return Course(scene, files, operations, events, outcome.seconds, pages)
+
+
+@cache
+def course_of(world: World, name: str) -> Course:
+    """The undisturbed course of a scene, which several groups use."""
+    return record(scenes(world)[name])
 
 
 def kill_before(course: Course, number: int, folder: Path) -> list[str]:
@@ -124,8 +130,8 @@ def kill_trials(world: World) -> Iterator[Trial]:
     """All kills of all scenes."""
     if sys.platform != "linux":  # inotify, mounts and forks
         return
-    for scene in scenes(world).values():
-        yield from trials_of(record(scene))
+    for name in scenes(world):
+        yield from trials_of(course_of(world, name))
 
 
 def trials_of(course: Course) -> Iterator[Trial]:

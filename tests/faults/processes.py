@@ -17,8 +17,8 @@ from typing import Any
 
 from faults.file_events import Watch
 from faults.forked import Setting, Trial, run
-from faults.kills import Course, record
-from faults.scenes import problems_of, scenes
+from faults.kills import Course, course_of
+from faults.scenes import problems_of
 from faults.world import World
 
 __all__ = ["compute_in_forks", "compute_in_threads", "process_trials", "signaled", "together"]
@@ -189,9 +189,8 @@ def process_trials(world: World) -> Iterator[Trial]:
     for number in range(40):
         name = f"processes/forks-{number}"
         yield Trial(name, partial(ends_cleanly, compute_in_forks, number))
-    listed = scenes(world)
     for name in ("train", "resume", "compare", "channels", "export", "kernels"):
-        yield from trials_of(record(listed[name]))
+        yield from trials_of(course_of(world, name))
 
 
 def trials_of(course: Course) -> Iterator[Trial]:
