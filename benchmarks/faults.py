@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the cases; see `--help`."""
     words = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(words)
-    with tempfile.TemporaryDirectory(prefix="nwave-faults-") as name:
+    with tempfile.TemporaryDirectory(prefix="nwave-faults-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         world = World(options.world) if _is_world(options.world) else None
         if world is None:

@@ -273,7 +273,7 @@ def forms_of(value: str) -> tuple[str, ...]:
     on_one_line = printable(" ".join(value.split()))
     texts = (shown, repr(value)[1:-1], on_one_line)
     forms = {form for text in texts for form in (text[:12], text[-12:])} - {""}
-    if not value.strip():
+    if not value.strip(" ,"):
         forms |= {"''", '""', "empty", "' '"}
     try:
         number = float(value)
