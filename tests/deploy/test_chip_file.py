@@ -23,7 +23,8 @@ from nwavesdk.deploy import (
     read_header,
 )
 from nwavesdk.deploy.chip_file import pack_net, unpack_net
-from nwavesdk.internal.files import UNSEALED, FileError, seal
+from nwavesdk.internal.files import FileError
+from nwavesdk.internal.formats import UNSEALED, seal
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
 
 
@@ -376,7 +377,7 @@ def test_what_is_not_a_chip_file_is_refused_without_reading_it(tmp_path):
         file.truncate(2**40)
     with pytest.raises(FileError, match="is too large .1,099,511,627,776 bytes, expected at most"):
         load_export(huge)
-    assert "it is shorter than its header says" in read_error((2**63).to_bytes(8, "little"))
+    assert "its header is cut off" in read_error((2**63).to_bytes(8, "little"))
 
 
 @pytest.mark.parametrize("tensor", ["0.weight", "3.recurrent_weights", "1.taus", "1.thresholds"])

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.outcome import EXECUTED
-from nwavesdk.internal.files import UNSEALED, seal
+from nwavesdk.internal.formats import UNSEALED, seal
 
 __all__ = [
     "byte_damage",

@@ -8,21 +8,14 @@ from pathlib import Path
 import pytest
 
 from nwavesdk.internal.files import (
-    MOST_LEVELS,
-    UNSEALED,
     FileError,
     FileWriteError,
     check_folder,
-    check_seal,
     check_target,
     is_draft,
-    parse_json,
-    parse_toml,
     printable,
     read_bytes,
-    read_json,
     remove_drafts,
-    seal,
     write_atomically,
 )
 
@@ -219,51 +212,6 @@ def test_a_read_has_a_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (b"", "it is empty"),
-        (b" \n", "it is empty"),
-        (b'{"a": 1', "Expecting"),
-        (b'{"a": NaN}', "NaN is not a number of JSON"),
-        (b'{"a": -Infinity}', "-Infinity is not"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "limit"),
-        (b"\xff{}", "codec can't decode"),
-        (b"[" * 100_000, "nested deeper than 64"),
-        (b'["]", ' * 1000, "nested deeper than 64"),
-        (b'{"a": ' * 100 + b"1" + b"}" * 100, "nested deeper than 64"),
-    ],
-)
-def test_text_that_is_not_json_is_one_line(text: bytes, reason: str) -> None:
-    with pytest.raises(FileError, match=f"^config is not JSON .*{reason}"):
-        parse_json(text, "config")
-
-
-@pytest.mark.parametrize("text", [b"[]", b"1", b"null", b'"a"'])
-def test_json_is_an_object(text: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "list.json"
-    path.write_bytes(text)
-    with pytest.raises(FileError, match="expected an object in braces"):
-        read_json(path)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [b"a = " + b"[" * 10_000, b".".join([b"a"] * 10_000) + b" = 1", b"a = 'b", b"\xff", b"a = 1\0"],
-)
-def test_text_that_is_not_toml_is_one_line(text: bytes) -> None:
-    with pytest.raises(FileError, match="^table is not TOML") as caught:
-        parse_toml(text, "table")
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 300
-
-
-def test_ordinary_text_is_read() -> None:
-    brackets = "[{" * MOST_LEVELS
-    assert parse_json(b'{"a": "' + brackets.encode() + b'"}', "") == {"a": brackets}
-    assert parse_toml(b"a.b.c = [1, {d = '[[['}]", "") == {"a": {"b": {"c": [1, {"d": "[[["}]}}}
-
-
-@pytest.mark.parametrize(
     "letter", ["\x1b", "\r", "\n", "\x00", "\x9b", "\u202e", "\udcff", "\u2028"]
 )
 def test_names_cannot_change_the_screen(letter: str) -> None:
@@ -281,22 +229,3 @@ def test_errors_name_the_file_and_survive_pickling() -> None:
     full = FileWriteError(errno.ENOSPC, "No space left on device", "a\x1b")
     assert str(full).startswith(r"a\x1b cannot be written (No space left on device): ")
     assert str(pickle.loads(pickle.dumps(full))) == str(full)
-
-
-def test_a_text_of_the_user_that_looks_unsealed_is_rejected() -> None:
-    with pytest.raises(ValueError, match="a file cannot hold the text unsealed"):
-        seal(f'{{"sha256": "{UNSEALED}", "class": "{UNSEALED}"}}'.encode())
-
-
-def test_every_bit_of_a_sealed_file_counts() -> None:
-    content = seal(b'{"sha256": "' + UNSEALED.encode() + b'", "accuracy": 0.5}')
-    checksum = content[12:76].decode()
-    check_seal(content, checksum, "result.json")
-    for bit in range(8 * len(content)):
-        damaged = bytearray(content)
-        damaged[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(FileError, match=r"^result.json is damaged \(its checksum is wrong\)"):
-            check_seal(bytes(damaged), damaged[12:76].decode("latin-1"), "result.json")
-    for checksum in (None, 3, "", "é", UNSEALED, "0"):
-        with pytest.raises(FileError, match="checksum"):
-            check_seal(content, checksum, "result.json")

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from nwavesdk.internal.files import parse_json, parse_toml, printable, read_bytes
+from nwavesdk.internal.files import printable, read_bytes
+from nwavesdk.internal.formats import parse_json, parse_toml
 from nwavesdk.internal.model import RISING, FrozenModel
 
 if TYPE_CHECKING:

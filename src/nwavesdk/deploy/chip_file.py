@@ -30,17 +30,8 @@ from nwavesdk.deploy.limits import find_violations
 from nwavesdk.deploy.placement import place_stages
 from nwavesdk.deploy.stages import Stage, stages_and_profile, weight_bits
 from nwavesdk.internal.checks import shown
-from nwavesdk.internal.files import (
-    UNSEALED,
-    FileError,
-    check_seal,
-    check_target,
-    parse_json,
-    printable,
-    read_bytes,
-    seal,
-    write_atomically,
-)
+from nwavesdk.internal.files import FileError, check_target, printable, read_bytes, write_atomically
+from nwavesdk.internal.formats import UNSEALED, check_seal, parse_json, safetensors_texts, seal
 from nwavesdk.internal.imports import require
 from nwavesdk.layers import SpikingSequential, family_of
 
@@ -165,39 +156,26 @@ def read_header_of(content: bytes, path: Path) -> dict[str, Any]:
         content: The whole file.
         path: Its name, for errors.
     """
-    metadata = _read_metadata(content, path)
-    if "sha256" in metadata:  # Files of earlier versions have no checksum.
-        check_seal(content, metadata.pop("sha256"), path)
     try:
-        header = parse_json(metadata.pop("chip", "").encode(), path)
+        texts = safetensors_texts(content, path)
+        text = texts.pop("chip", "").encode(errors="surrogatepass")
+        header = parse_json(text, path)
     except FileError as error:
         raise _damaged(path, f"its header {error.what}") from None
+    if "sha256" in texts:  # Files of earlier versions have no checksum.
+        check_seal(content, texts.pop("sha256"), path)
     version = header.get("version")
     if version != VERSION:
         what = f"has version {shown(version)}, this nwavesdk reads version {VERSION}"
         raise FileError(path, what, "export the net again")
-    if metadata:
-        raise _damaged(path, f"unknown {shown(sorted(metadata))} in its header")
+    if texts:
+        raise _damaged(path, f"unknown {shown(sorted(texts))} in its header")
     try:
         parsed = Header.of(header)
         check_placement(parsed, _chip_of(parsed))
     except ValueError as error:
         raise _damaged(path, error) from None
     return header
-
-
-def _read_metadata(content: bytes, path: Path) -> dict[str, str]:
-    """The texts in the header of a safetensors file: its length in 8 bytes, then JSON."""
-    length = int.from_bytes(content[:8], "little")
-    if len(content) < 8 + length:
-        raise _damaged(path, "it is shorter than its header says")
-    try:
-        metadata = parse_json(content[8 : 8 + length], path).get("__metadata__")
-    except FileError as error:
-        raise _damaged(path, f"its header {error.what}") from None
-    if not isinstance(metadata, dict) or not all(isinstance(t, str) for t in metadata.values()):
-        raise _damaged(path, "its header has no texts")
-    return metadata
 
 
 def _damaged(path: Path, reason: object) -> FileError:

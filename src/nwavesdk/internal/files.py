@@ -4,53 +4,35 @@ Design requirements:
 
 - A file is complete or absent, even if the process or the machine dies during a write.
 - A write changes nothing except the named file: it follows no link, and replaces no device.
-- A read ends: it never waits for a pipe, never takes more memory than its limit, and never recurses
-  deeper than its limit. What is wrong becomes one line that names the file and the remedy.
-- A file may carry its own checksum, a *seal*, by which any damaged bit is detected.
+- A read ends: it never waits for a pipe, and never takes more memory than its limit. What is wrong
+  becomes one line that names the file and the remedy.
 """
 
-import json
 import os
 import re
 import secrets
 import stat
 import time
-import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 __all__ = [
-    "UNSEALED",
     "FileError",
     "FileWriteError",
     "check_folder",
-    "check_seal",
     "check_target",
     "is_draft",
     "kind_of",
-    "parse_json",
-    "parse_toml",
     "printable",
     "read_bytes",
-    "read_json",
-    "read_toml",
     "remove_drafts",
-    "seal",
     "write_atomically",
 ]
 
-# Limits of a file of text: bytes, and levels of nesting. Our own files have a few kilobytes and
-# five levels.
+# Limit of a file of text. Our own files have a few kilobytes.
 MOST_TEXT_BYTES = 16 * 2**20
-MOST_LEVELS = 64
-
-# Stands for the seal in a content that is not sealed yet. Neither tensors nor texts have it by
-# chance, as they might have 64 zeros.
-UNSEALED = "unsealed" * 8
 
 _DRAFT_NAME = re.compile(r"\..+\.\d+\.[0-9a-f]{8}(\.draft)?")
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
@@ -62,8 +44,6 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-# Strings, in which brackets have no meaning, and brackets.
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|[\[{]|[]}]')
 
 
 class FileError(ValueError):
@@ -296,130 +276,6 @@ def read_bytes(
         what = f"is too large ({size:,} bytes, expected at most {most:,})"
         raise FileError(path, what, remedy)
     return content
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of text of moderate size and depth.
-
-    Raises:
-        FileError: If the file cannot be read, or does not hold such an object.
-    """
-    return parse_json(read_bytes(path), path)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The content of a TOML file of moderate size and depth.
-
-    Raises:
-        FileError: If the file cannot be read, or is not such a file.
-    """
-    return parse_toml(read_bytes(path), path)
-
-
-def parse_json(content: bytes, path: object) -> dict[str, Any]:
-    """The object in a JSON text.
-
-    Args:
-        content: The text in UTF-8.
-        path: Name of its file, for errors.
-
-    Raises:
-        FileError: If it is empty, damaged, too large, nested too deeply, or not an object.
-    """
-
-    def reject(constant: str) -> None:
-        raise ValueError(f"{constant} is not a number of JSON")
-
-    value = _parse(content, path, "JSON", lambda text: json.loads(text, parse_constant=reject))
-    if not isinstance(value, dict):
-        what = f"holds a JSON {type(value).__name__}, expected an object in braces"
-        raise FileError(path, what, "restore it")
-    return value
-
-
-def parse_toml(content: bytes, path: object) -> dict[str, Any]:
-    """The content of a TOML text; see `parse_json`.
-
-    Raises:
-        FileError: If it is damaged, too large or nested too deeply.
-    """
-    value: dict[str, Any] = _parse(content, path, "TOML", tomllib.loads)
-    return value
-
-
-def _parse(content: bytes, path: object, form: str, parse: Callable[[str], Any]) -> Any:
-    try:
-        if len(content) > MOST_TEXT_BYTES:
-            raise ValueError(f"{len(content):,} bytes, expected at most {MOST_TEXT_BYTES:,}")
-        text = content.decode()
-        if form == "JSON" and not text.strip():
-            raise ValueError("it is empty")
-        _check_levels(text)
-        value = parse(text)
-        _check_value_levels(value)
-    except RecursionError:
-        raise FileError(path, f"is not {form} (nested too deeply)", "restore it") from None
-    except ValueError as error:  # of the decoder, of json and of tomllib
-        reason = printable(error)[:200]
-        raise FileError(path, f"is not {form} ({reason})", "restore or remove it") from None
-    return value
-
-
-def _check_levels(text: str) -> None:
-    level = 0
-    for match in _STRING_OR_BRACKET.finditer(text):
-        level += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
-        if level > MOST_LEVELS:
-            raise ValueError(f"nested deeper than {MOST_LEVELS} levels")
-
-
-def _check_value_levels(value: object) -> None:
-    """Reject deep values, which the dotted keys of TOML make without brackets."""
-    values = [value]
-    for _ in range(MOST_LEVELS):
-        inner: list[object] = []
-        for each in values:
-            inner += each.values() if isinstance(each, dict) else []
-            inner += each if isinstance(each, list) else []
-        values = inner
-        if not values:
-            return
-    raise ValueError(f"nested deeper than {MOST_LEVELS} levels")
-
-
-# Seals
-
-
-def seal(content: bytes) -> bytes:
-    """Replace `UNSEALED`, which occurs once in a content, by the checksum of the whole content.
-
-    Raises:
-        ValueError: If it occurs more than once, in a text of the user's.
-    """
-    placeholder = UNSEALED.encode()
-    if content.count(placeholder) != 1:
-        raise ValueError(f"a file cannot hold the text {UNSEALED}: change the text.")
-    return content.replace(placeholder, sha256(content).hexdigest().encode())
-
-
-def check_seal(content: bytes, checksum: object, path: object) -> None:
-    """Compare a sealed content with the checksum that was read from it.
-
-    Args:
-        content: The whole file.
-        checksum: What stands in the place of the seal.
-        path: Name of the file, for errors.
-
-    Raises:
-        FileError: If any bit differs from what was written.
-    """
-    text = checksum.encode() if isinstance(checksum, str) and checksum.isascii() else b""
-    is_text = re.fullmatch(rb"[0-9a-f]{64}", text) is not None
-    if is_text and content.count(text) == 1:
-        unsealed = content.replace(text, UNSEALED.encode())
-        if sha256(unsealed).hexdigest().encode() == text:
-            return
-    raise FileError(path, "is damaged (its checksum is wrong)", "restore it or write it again")
 
 
 def kind_of(mode: int) -> str:

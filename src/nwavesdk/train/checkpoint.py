@@ -23,16 +23,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from nwavesdk.data import Standard
-from nwavesdk.internal.files import (
-    UNSEALED,
-    FileError,
-    check_seal,
-    parse_json,
-    printable,
-    read_bytes,
-    seal,
-    write_atomically,
-)
+from nwavesdk.internal.files import FileError, printable, read_bytes, write_atomically
+from nwavesdk.internal.formats import UNSEALED, check_seal, safetensors_texts, seal
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.run_folder import WRITTEN_AGAIN
 
@@ -384,12 +376,6 @@ def check_model_seal(content: bytes, path: Path) -> None:
     Raises:
         FileError: If a bit differs from what was written.
     """
-    # A file begins with the length of its header, an object of JSON.
-    n_header = int.from_bytes(content[:8], "little")
-    header = parse_json(content[8 : 8 + n_header], path)
-    if "__metadata__" not in header:
-        return
-    metadata = header["__metadata__"]
-    if not isinstance(metadata, dict) or metadata.keys() != {"sha256"}:
-        raise FileError(path, "has a damaged header")
-    check_seal(content, metadata["sha256"], path)
+    texts = safetensors_texts(content, path)
+    if texts:
+        check_seal(content, texts.get("sha256"), path)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from nwavesdk.internal.files import FileError, parse_json, read_bytes
+from nwavesdk.internal.files import FileError, read_bytes
+from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import FrozenModel
 
 if TYPE_CHECKING:

@@ -11,18 +11,15 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from nwavesdk.internal.files import (
-    UNSEALED,
     FileError,
     FileWriteError,
-    check_seal,
     is_draft,
-    parse_json,
     printable,
     read_bytes,
     remove_drafts,
-    seal,
     write_atomically,
 )
+from nwavesdk.internal.formats import UNSEALED, check_seal, parse_json, seal
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.config import Count, RunConfig
 

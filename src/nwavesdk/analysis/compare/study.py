@@ -26,7 +26,8 @@ import torch
 
 from nwavesdk.analysis.compare.statistics import Pair, Summary, compare_pairs, summarize
 from nwavesdk.internal.checks import whole_number
-from nwavesdk.internal.files import printable, read_bytes, read_json
+from nwavesdk.internal.files import printable, read_bytes
+from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.imports import require
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
 from nwavesdk.train.checkpoint import check_model_seal
@@ -136,7 +137,7 @@ class Study:
                 )
             with contextlib.suppress(FileExistsError):  # another process was faster
                 write_first(file, (json.dumps(study.content(), indent=2) + "\n").encode())
-        study._require_equal(read_json(file))
+        study._require_equal(parse_json(read_bytes(file), file))
         return study
 
     @property

@@ -18,7 +18,8 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from nwavesdk.internal.files import FileError, parse_toml, printable, read_bytes
+from nwavesdk.internal.files import FileError, printable, read_bytes
+from nwavesdk.internal.formats import parse_toml
 from nwavesdk.internal.model import RISING, describe_errors
 
 __all__ = [

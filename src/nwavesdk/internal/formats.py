@@ -1,0 +1,155 @@
+"""The formats of files that nobody has checked: JSON, TOML, the texts of safetensors, and seals.
+
+Design requirements:
+
+- Parsing ends: it never recurses deeper than its limit. What is wrong becomes one line that names
+  the file and the remedy.
+- A file may carry its own checksum, a *seal*, by which any damaged bit is detected.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+from nwavesdk.internal.files import MOST_TEXT_BYTES, FileError, printable
+
+__all__ = ["UNSEALED", "check_seal", "parse_json", "parse_toml", "safetensors_texts", "seal"]
+
+# Levels of nesting in a file of text. Our own files have five.
+MOST_LEVELS = 64
+
+# Stands for the seal in a content that is not sealed yet. Neither tensors nor texts have it by
+# chance, as they might have 64 zeros.
+UNSEALED = "unsealed" * 8
+
+# Strings, in which brackets have no meaning, and brackets.
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|[\[{]|[]}]')
+
+
+def parse_json(content: bytes, path: object) -> dict[str, Any]:
+    """The object in a JSON text.
+
+    Args:
+        content: The text in UTF-8.
+        path: Name of its file, for errors.
+
+    Raises:
+        FileError: If it is empty, damaged, too large, nested too deeply, or not an object.
+    """
+
+    def reject(constant: str) -> None:
+        raise ValueError(f"{constant} is not a number of JSON")
+
+    value = _parse(content, path, "JSON", lambda text: json.loads(text, parse_constant=reject))
+    if not isinstance(value, dict):
+        what = f"holds a JSON {type(value).__name__}, expected an object in braces"
+        raise FileError(path, what, "restore it")
+    return value
+
+
+def parse_toml(content: bytes, path: object) -> dict[str, Any]:
+    """The content of a TOML text; see `parse_json`.
+
+    Raises:
+        FileError: If it is damaged, too large or nested too deeply.
+    """
+    value: dict[str, Any] = _parse(content, path, "TOML", tomllib.loads)
+    return value
+
+
+def _parse(content: bytes, path: object, form: str, parse: Callable[[str], Any]) -> Any:
+    try:
+        if len(content) > MOST_TEXT_BYTES:
+            raise ValueError(f"{len(content):,} bytes, expected at most {MOST_TEXT_BYTES:,}")
+        text = content.decode()
+        if form == "JSON" and not text.strip():
+            raise ValueError("it is empty")
+        _check_levels(text)
+        value = parse(text)
+        _check_value_levels(value)
+    except RecursionError:
+        raise FileError(path, f"is not {form} (nested too deeply)", "restore it") from None
+    except ValueError as error:  # of the decoder, of json and of tomllib
+        reason = printable(error)[:200]
+        raise FileError(path, f"is not {form} ({reason})", "restore or remove it") from None
+    return value
+
+
+def _check_levels(text: str) -> None:
+    level = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        level += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
+        if level > MOST_LEVELS:
+            raise ValueError(f"nested deeper than {MOST_LEVELS} levels")
+
+
+def _check_value_levels(value: object) -> None:
+    """Reject deep values, which the dotted keys of TOML make without brackets."""
+    values = [value]
+    for _ in range(MOST_LEVELS):
+        inner: list[object] = []
+        for each in values:
+            inner += each.values() if isinstance(each, dict) else []
+            inner += each if isinstance(each, list) else []
+        values = inner
+        if not values:
+            return
+    raise ValueError(f"nested deeper than {MOST_LEVELS} levels")
+
+
+def safetensors_texts(content: bytes, path: object) -> dict[str, str]:
+    """The texts in the header of a safetensors file, which may have none.
+
+    Args:
+        content: The whole file.
+        path: Name of the file, for errors.
+
+    Raises:
+        FileError: If the header is damaged.
+    """
+    # A file begins with the length of its header in 8 bytes, then has the header in JSON.
+    end = 8 + int.from_bytes(content[:8], "little")
+    if end > len(content):
+        raise FileError(path, "is cut off", "restore it")
+    texts = parse_json(content[8:end], path).get("__metadata__", {})
+    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+        raise FileError(path, "has damaged texts", "restore it")
+    return texts
+
+
+# Seals
+
+
+def seal(content: bytes) -> bytes:
+    """Replace `UNSEALED`, which occurs once in a content, by the checksum of the whole content.
+
+    Raises:
+        ValueError: If it occurs more than once, in a text of the user's.
+    """
+    placeholder = UNSEALED.encode()
+    if content.count(placeholder) != 1:
+        raise ValueError(f"a file cannot hold the text {UNSEALED}: change the text.")
+    return content.replace(placeholder, sha256(content).hexdigest().encode())
+
+
+def check_seal(content: bytes, checksum: object, path: object) -> None:
+    """Compare a sealed content with the checksum that was read from it.
+
+    Args:
+        content: The whole file.
+        checksum: What stands in the place of the seal.
+        path: Name of the file, for errors.
+
+    Raises:
+        FileError: If any bit differs from what was written.
+    """
+    text = checksum.encode() if isinstance(checksum, str) and checksum.isascii() else b""
+    is_text = re.fullmatch(rb"[0-9a-f]{64}", text) is not None
+    if is_text and content.count(text) == 1:
+        unsealed = content.replace(text, UNSEALED.encode())
+        if sha256(unsealed).hexdigest().encode() == text:
+            return
+    raise FileError(path, "is damaged (its checksum is wrong)", "restore it or write it again")
