@@ -13,6 +13,7 @@ from nwavesdk.internal.files import (
     check_folder,
     check_target,
     is_draft,
+    one_line,
     printable,
     read_bytes,
     remove_drafts,
@@ -220,6 +221,12 @@ def test_names_cannot_change_the_screen(letter: str) -> None:
     assert text.startswith("a\\")
     assert text.encode()
     assert printable("é [名前] $x$") == "é [名前] $x$"
+
+
+def test_errors_of_any_length_become_a_part_of_one_line() -> None:
+    assert one_line(ValueError("a\n\n b\x1b")) == r"a b\x1b"
+    assert one_line(MemoryError()) == "MemoryError"
+    assert len(one_line(ValueError("a" * 1000))) == 200
 
 
 def test_errors_name_the_file_and_survive_pickling() -> None:

@@ -7,6 +7,7 @@ from nwavesdk.internal.formats import (
     MOST_LEVELS,
     UNSEALED,
     check_seal,
+    load_tensors,
     parse_json,
     parse_toml,
     safetensors_texts,
@@ -82,6 +83,13 @@ def test_texts_of_a_safetensors_file_are_read() -> None:
 def test_a_damaged_header_of_a_safetensors_file_is_one_line(content: bytes, reason: str) -> None:
     with pytest.raises(FileError, match=f"^f {reason}"):
         safetensors_texts(content, "f")
+
+
+def test_damaged_tensors_are_one_line() -> None:
+    pytest.importorskip("safetensors.torch")
+    assert load_tensors(with_header({})) == {}
+    with pytest.raises(ValueError, match="^its tensors cannot be read: .*header"):
+        load_tensors(with_header({})[:-1])
 
 
 def test_a_text_of_the_user_that_looks_unsealed_is_rejected() -> None:

@@ -17,8 +17,9 @@ pytest.importorskip("lightning")
 from cli.command import json_object, nwave
 from nwavesdk.layers import prepare_net
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
-from nwavesdk.train.checkpoint import load_model, read_checkpoint
+from nwavesdk.train.checkpoint import read_checkpoint
 from nwavesdk.train.classifier import population_loss
+from nwavesdk.train.model_file import load_model
 from nwavesdk.train.progress import EventLog
 from train.runs import (
     metrics,

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from nwavesdk.layers import NeuronLayer, SpikingSequential
 from nwavesdk.train import Run, RunConfig, RunFolder
-from nwavesdk.train.checkpoint import check_tensors, damaged_checkpoint, read_checkpoint
+from nwavesdk.train.checkpoint import damaged_checkpoint, read_checkpoint
 from nwavesdk.train.classifier import population_loss
+from nwavesdk.train.model_file import check_tensors
 from nwavesdk.train.network import chip_seed, stream_seed
 from nwavesdk.train.run_data import load_run_data
 

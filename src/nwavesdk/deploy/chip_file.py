@@ -31,7 +31,14 @@ from nwavesdk.deploy.placement import place_stages
 from nwavesdk.deploy.stages import Stage, stages_and_profile, weight_bits
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import FileError, check_target, printable, read_bytes, write_atomically
-from nwavesdk.internal.formats import UNSEALED, check_seal, parse_json, safetensors_texts, seal
+from nwavesdk.internal.formats import (
+    UNSEALED,
+    check_seal,
+    load_tensors,
+    parse_json,
+    safetensors_texts,
+    seal,
+)
 from nwavesdk.internal.imports import require
 from nwavesdk.layers import SpikingSequential, family_of
 
@@ -228,12 +235,7 @@ def unpack_net(content: bytes, path: Path) -> SpikingSequential:
     header = Header.of(read_header_of(content, path))
     chip = _chip_of(header)
     try:
-        tensors = require("safetensors.torch", "train").load(content)
-    except ModuleNotFoundError:
-        raise
-    except Exception as error:  # a damaged file can raise anything
-        raise _damaged(path, error) from None
-    try:
+        tensors = load_tensors(content)
         check_tensors(header, tensors)
         net = _build_net(header, chip, tensors)
         _check_limits(net, chip)

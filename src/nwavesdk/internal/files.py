@@ -25,6 +25,7 @@ __all__ = [
     "check_target",
     "is_draft",
     "kind_of",
+    "one_line",
     "printable",
     "read_bytes",
     "remove_drafts",
@@ -91,6 +92,11 @@ def printable(text: object) -> str:
         for letter in str(text)
     )
     return "".join(escaped)
+
+
+def one_line(error: Exception) -> str:
+    """The text of an error, or its kind if it has none, shortened to a part of one line."""
+    return printable(" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
 # Writing

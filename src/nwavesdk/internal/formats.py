@@ -14,9 +14,18 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
-from nwavesdk.internal.files import MOST_TEXT_BYTES, FileError, printable
+from nwavesdk.internal.files import MOST_TEXT_BYTES, FileError, one_line
+from nwavesdk.internal.imports import require
 
-__all__ = ["UNSEALED", "check_seal", "parse_json", "parse_toml", "safetensors_texts", "seal"]
+__all__ = [
+    "UNSEALED",
+    "check_seal",
+    "load_tensors",
+    "parse_json",
+    "parse_toml",
+    "safetensors_texts",
+    "seal",
+]
 
 # Levels of nesting in a file of text. Our own files have five.
 MOST_LEVELS = 64
@@ -73,8 +82,8 @@ def _parse(content: bytes, path: object, form: str, parse: Callable[[str], Any])
     except RecursionError:
         raise FileError(path, f"is not {form} (nested too deeply)", "restore it") from None
     except ValueError as error:  # of the decoder, of json and of tomllib
-        reason = printable(error)[:200]
-        raise FileError(path, f"is not {form} ({reason})", "restore or remove it") from None
+        what = f"is not {form} ({one_line(error)})"
+        raise FileError(path, what, "restore or remove it") from None
     return value
 
 
@@ -118,6 +127,21 @@ def safetensors_texts(content: bytes, path: object) -> dict[str, str]:
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
         raise FileError(path, "has damaged texts", "restore it")
     return texts
+
+
+def load_tensors(content: bytes) -> dict[str, Any]:
+    """The tensors of a safetensors file by name.
+
+    Raises:
+        ModuleNotFoundError: If safetensors is not installed.
+        ValueError: If the content is damaged.
+    """
+    load = require("safetensors.torch", "train").load
+    try:
+        tensors: dict[str, Any] = load(content)
+    except Exception as error:  # a damaged file can raise anything
+        raise ValueError(f"its tensors cannot be read: {one_line(error)}") from None
+    return tensors
 
 
 # Seals

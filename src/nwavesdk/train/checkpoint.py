@@ -1,7 +1,7 @@
-"""Files that hold the weights of a run: the checkpoint after each epoch, and the trained model.
+"""The checkpoint of a run after each epoch.
 
-Both are written completely or not at all. Reading them cannot run code, and checks every value that
-a run would continue with.
+It is written completely or not at all. Reading it cannot run code, and checks every value that a
+run would continue with.
 """
 
 import io
@@ -13,31 +13,22 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
-import numpy as np
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from nwavesdk.data import Standard
-from nwavesdk.internal.files import FileError, printable, read_bytes, write_atomically
-from nwavesdk.internal.formats import UNSEALED, check_seal, safetensors_texts, seal
+from nwavesdk.internal.files import FileError, one_line, printable, read_bytes, write_atomically
 from nwavesdk.train.config import RunConfig
-from nwavesdk.train.run_folder import WRITTEN_AGAIN
+from nwavesdk.train.model_file import check_tensor
 
 __all__ = [
     "AtomicCheckpointIO",
     "EveryEpoch",
     "check_like",
-    "check_model_seal",
-    "check_tensors",
     "damaged_checkpoint",
-    "load_model",
     "read_checkpoint",
-    "save_model",
 ]
 
 # What every checkpoint of a run holds.
@@ -66,44 +57,6 @@ MOVABLE = {"data.source", "machine.accelerator"}
 MOST_CHECKPOINT_BYTES = 2**35
 
 
-# Values
-
-
-def check_tensors(tensors: Mapping[str, object], expected: Mapping[str, Tensor]) -> None:
-    """Reject tensors that differ in name, type or shape from others, or that are not finite.
-
-    Args:
-        tensors: The tensors by name.
-        expected: Tensors of the same names, types and shapes.
-
-    Raises:
-        ValueError: If one differs; the text names the first one.
-    """
-    if not isinstance(tensors, Mapping):
-        raise ValueError("weights are not a table of tensors")
-    if missing := expected.keys() - tensors.keys():
-        raise ValueError(f"{min(missing)} is missing")
-    if unknown := tensors.keys() - expected.keys():
-        raise ValueError(f"{printable(min(map(str, unknown)))} is unknown")
-    for name, like in expected.items():
-        _check_tensor(name, tensors[name], like)
-
-
-def _check_tensor(name: str, value: object, like: Tensor) -> None:
-    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
-        raise ValueError(f"{name} is not a dense tensor")
-    got = f"{list(value.shape)} of {value.dtype}"
-    if got != (wanted := f"{list(like.shape)} of {like.dtype}"):
-        raise ValueError(f"{name} has size {got}, expected {wanted}")
-    if not value.isfinite().all():
-        raise ValueError(f"{name} has values that are not finite")
-    # What no layer takes.
-    if name.endswith("thresholds") and not (value > 0).all():
-        raise ValueError(f"{name} has values that are not above 0")
-    if name.endswith("log_taus") and not (value.exp().isfinite() & (value.exp() > 0)).all():
-        raise ValueError(f"{name} has time constants that are 0 or infinite")
-
-
 def check_like(value: object, like: object, place: str, same: Iterable[str] = ()) -> None:
     """Reject a state whose structure differs from that of another one.
 
@@ -130,7 +83,7 @@ def check_like(value: object, like: object, place: str, same: Iterable[str] = ()
         for index, (each, inner) in enumerate(zip(value, like, strict=True)):
             check_like(each, inner, f"{place}.{index}", same)
     elif isinstance(like, Tensor):
-        _check_tensor(place, value, like)
+        check_tensor(place, value, like)
     elif isinstance(like, bool | str | None):
         if type(value) is not type(like) or (isinstance(like, str) and value != like):
             raise ValueError(f"{place} is {printable(repr(value))[:40]}, expected {like!r}")
@@ -176,8 +129,7 @@ def read_checkpoint(path: Path, map_location: Any = None) -> dict[str, Any]:
 
 def damaged_checkpoint(path: Path, error: Exception) -> FileError:
     """The error of a checkpoint that cannot be used, from what its use raised."""
-    reason = printable(" ".join(str(error).split()) or type(error).__name__)[:200]
-    what = f"is damaged or not the checkpoint of this run ({reason})"
+    what = f"is damaged or not the checkpoint of this run ({one_line(error)})"
     return FileError(path, what, "restore it, or begin a new run")
 
 
@@ -306,76 +258,3 @@ def _check_optimizer(
     for index, moments in state["state"].items():
         if not float(steps[index]) > 0 or (moments["exp_avg_sq"] < 0).any():
             raise ValueError(f"optimizer.state.{index} has values below 0")
-
-
-# The model
-
-
-def save_model(path: Path, net: nn.Module, standard: Standard) -> None:
-    """Write weights as `net.…` and the scale of the inputs as `standard.…`, with a checksum.
-
-    Args:
-        path: The file, in the format of safetensors.
-        net: The network.
-        standard: The scale of its inputs.
-    """
-    content = {
-        f"net.{name}": value.detach().cpu().contiguous() for name, value in net.state_dict().items()
-    }
-    content["standard.mean"] = torch.from_numpy(standard.mean)
-    content["standard.deviation"] = torch.from_numpy(standard.deviation)
-    write_atomically(path, seal(save(content, {"sha256": UNSEALED})))
-
-
-def load_model(path: Path, net: nn.Module, n_inputs: int) -> Standard:
-    """Read weights into `net`.
-
-    Args:
-        path: A file written by `save_model`.
-        net: A network of the same config.
-        n_inputs: Its inputs.
-
-    Returns:
-        The scale of its inputs.
-
-    Raises:
-        FileError: If the file is missing or damaged, belongs to another network, or has values
-            that are not finite.
-    """
-    if not path.exists():
-        what = "does not exist: the run has not finished"
-        raise FileError(path, what, "`nwave train --resume` continues it")
-    state = net.state_dict()
-    scale = torch.zeros(n_inputs)
-    expected = {
-        **{f"net.{name}": value for name, value in state.items()},
-        "standard.mean": scale,
-        "standard.deviation": scale,
-    }
-    n_bytes = sum(value.numel() * value.element_size() for value in expected.values())
-    try:
-        content = read_bytes(path, 2 * n_bytes + 2**20)
-        check_model_seal(content, path)
-        tensors = load(content)
-        check_tensors(tensors, expected)
-        if not (tensors["standard.deviation"] > 0).all():
-            raise ValueError("standard.deviation has values that are not above 0")
-    except FileError as error:
-        raise FileError(path, error.what, WRITTEN_AGAIN) from None
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        reason = printable(" ".join(str(error).split()))
-        what = f"does not hold the weights of this run's network ({reason})"
-        raise FileError(path, what, WRITTEN_AGAIN) from None
-    net.load_state_dict({name: tensors[f"net.{name}"] for name in state})
-    return Standard(np.asarray(tensors["standard.mean"]), np.asarray(tensors["standard.deviation"]))
-
-
-def check_model_seal(content: bytes, path: Path) -> None:
-    """Compare a model file with its checksum; files of earlier versions have none.
-
-    Raises:
-        FileError: If a bit differs from what was written.
-    """
-    texts = safetensors_texts(content, path)
-    if texts:
-        check_seal(content, texts.get("sha256"), path)

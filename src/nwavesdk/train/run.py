@@ -24,7 +24,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
 from nwavesdk.internal.checks import require_memory
-from nwavesdk.internal.files import FileError, FileWriteError, check_target
+from nwavesdk.internal.files import FileError, FileWriteError, check_target, one_line
 from nwavesdk.layers import SpikingSequential, project
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.solvers.sparse import crossover
@@ -32,11 +32,10 @@ from nwavesdk.train.checkpoint import (
     AtomicCheckpointIO,
     EveryEpoch,
     damaged_checkpoint,
-    load_model,
-    save_model,
 )
 from nwavesdk.train.classifier import Classifier, Evaluation, Selection, evaluate_net
 from nwavesdk.train.config import ArithmeticConfig, MachineConfig, RunConfig
+from nwavesdk.train.model_file import load_model, save_model
 from nwavesdk.train.network import build_chip_network, build_network, stream_seed
 from nwavesdk.train.progress import EventLog, History, print_line, progress_callbacks
 from nwavesdk.train.report import write_report
@@ -296,10 +295,9 @@ class Run:
         try:
             write_report(self.folder, self.config, self.data, net, history.rows, test, result)
         except Exception as error:  # Whatever a picture raises, the run is finished.
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
             print_line(
                 f"nwave: the run is finished, but {self.folder.report} was not written "
-                f"({reason}): `nwave train --resume` writes it again."
+                f"({one_line(error)}): `nwave train --resume` writes it again."
             )
         return result
 

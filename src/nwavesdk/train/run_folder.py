@@ -14,6 +14,7 @@ from nwavesdk.internal.files import (
     FileError,
     FileWriteError,
     is_draft,
+    one_line,
     printable,
     read_bytes,
     remove_drafts,
@@ -29,12 +30,12 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]  # tested before use
 
 __all__ = [
-    "WRITTEN_AGAIN",
     "BrokenRunError",
     "Result",
     "RunFolder",
     "is_free",
     "lock",
+    "reading",
     "write_first",
 ]
 
@@ -148,6 +149,28 @@ def lock(file: Path, what: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def reading(file: Path, what: str) -> Iterator[None]:
+    """Turn what a damaged file of a finished run raises into one line.
+
+    Args:
+        file: The file, which `nwave train --resume` writes again.
+        what: What is wrong with it, such as "is not the result of a run".
+
+    Raises:
+        FileError: If the file cannot be used.
+    """
+    try:
+        yield
+    except FileError as error:
+        raise FileError(file, error.what, WRITTEN_AGAIN) from None
+    except (
+        *(ValueError, TypeError, LookupError, AttributeError, RuntimeError),
+        csv.Error,
+    ) as error:
+        raise FileError(file, f"{what} ({one_line(error)})", WRITTEN_AGAIN) from None
+
+
 class RunFolder:
     """The folder of one run.
 
@@ -241,17 +264,12 @@ class RunFolder:
         Raises:
             FileError: If the file is missing or damaged.
         """
-        try:
+        with reading(self.result, "is not the result of a run"):
             content = read_bytes(self.result)
             values = parse_json(content, self.result)
             if "sha256" in values:  # results of earlier versions have no checksum
                 check_seal(content, values.pop("sha256"), self.result)
             return Result.of(values).model_dump(mode="json")
-        except FileError as error:
-            raise FileError(self.result, error.what, WRITTEN_AGAIN) from None
-        except ValueError as error:
-            what = f"is not the result of a run ({error})"
-            raise FileError(self.result, what, WRITTEN_AGAIN) from None
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write the numbers with a checksum, which marks the run as finished."""
@@ -264,7 +282,7 @@ class RunFolder:
         Raises:
             FileError: If the file is missing or damaged.
         """
-        try:
+        with reading(self.metrics, "does not hold the metrics of a run"):
             text = read_bytes(self.metrics).decode()
             table = csv.DictReader(io.StringIO(text), strict=True)
             rows = [{name: float(cell) for name, cell in row.items()} for row in table]
@@ -272,9 +290,4 @@ class RunFolder:
                 raise ValueError(f"expected a table with {', '.join(sorted(METRICS))}")
             if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
                 raise ValueError("expected a row for each epoch")
-        except FileError as error:
-            raise FileError(self.metrics, error.what, WRITTEN_AGAIN) from None
-        except (ValueError, TypeError, AttributeError, csv.Error) as error:
-            what = f"does not hold the metrics of a run ({printable(error)[:200]})"
-            raise FileError(self.metrics, what, WRITTEN_AGAIN) from None
-        return rows
+            return rows

@@ -11,7 +11,7 @@ import torch
 
 from nwavesdk.analysis.compare.study import Study
 from nwavesdk.analysis.run_batch import busiest_neuron
-from nwavesdk.internal.files import write_atomically
+from nwavesdk.internal.files import one_line, write_atomically
 from nwavesdk.layers import ChipInstance, prepare_net
 from nwavesdk.surrogate import parse
 from nwavesdk.train import Run, RunFolder
@@ -100,10 +100,9 @@ def write_comparison(study: Study) -> Path:
     try:
         _write_page(study, page)
     except Exception as error:  # Whatever a page raises, the study is finished.
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         print_line(
-            f"nwave: the study is finished, but {page} was not written ({reason}): the same "
-            "command writes it again."
+            f"nwave: the study is finished, but {page} was not written ({one_line(error)}): the "
+            "same command writes it again."
         )
         return numbers
     return page

@@ -30,7 +30,7 @@ from nwavesdk.internal.files import printable, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.imports import require
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
-from nwavesdk.train.checkpoint import check_model_seal
+from nwavesdk.train.model_file import check_model_seal
 from nwavesdk.train.run_folder import is_free, lock, write_first
 
 __all__ = ["Cell", "Study", "finish_on_processes", "finish_on_ray", "run_cell"]

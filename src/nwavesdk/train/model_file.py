@@ -1,0 +1,123 @@
+"""The file of the trained model: the weights of its net, and the scale of the inputs.
+
+It is written completely or not at all. Reading it cannot run code, and checks every value.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from nwavesdk.data import Standard
+from nwavesdk.internal.files import FileError, printable, read_bytes, write_atomically
+from nwavesdk.internal.formats import UNSEALED, check_seal, load_tensors, safetensors_texts, seal
+from nwavesdk.train.run_folder import reading
+
+__all__ = ["check_model_seal", "check_tensor", "check_tensors", "load_model", "save_model"]
+
+
+def check_tensors(tensors: Mapping[str, object], expected: Mapping[str, Tensor]) -> None:
+    """Reject tensors that differ in name, type or shape from others, or that are not finite.
+
+    Args:
+        tensors: The tensors by name.
+        expected: Tensors of the same names, types and shapes.
+
+    Raises:
+        ValueError: If one differs; the text names the first one.
+    """
+    if not isinstance(tensors, Mapping):
+        raise ValueError("weights are not a table of tensors")
+    if missing := expected.keys() - tensors.keys():
+        raise ValueError(f"{min(missing)} is missing")
+    if unknown := tensors.keys() - expected.keys():
+        raise ValueError(f"{printable(min(map(str, unknown)))} is unknown")
+    for name, like in expected.items():
+        check_tensor(name, tensors[name], like)
+
+
+def check_tensor(name: str, value: object, like: Tensor) -> None:
+    """Reject a value that differs from a tensor in type or shape, or that no net has.
+
+    Raises:
+        ValueError: If it does; the text begins with `name`.
+    """
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
+        raise ValueError(f"{name} is not a dense tensor")
+    got = f"{list(value.shape)} of {value.dtype}"
+    if got != (wanted := f"{list(like.shape)} of {like.dtype}"):
+        raise ValueError(f"{name} has size {got}, expected {wanted}")
+    if not value.isfinite().all():
+        raise ValueError(f"{name} has values that are not finite")
+    # What no layer takes.
+    if name.endswith("thresholds") and not (value > 0).all():
+        raise ValueError(f"{name} has values that are not above 0")
+    if name.endswith("log_taus") and not (value.exp().isfinite() & (value.exp() > 0)).all():
+        raise ValueError(f"{name} has time constants that are 0 or infinite")
+
+
+def save_model(path: Path, net: nn.Module, standard: Standard) -> None:
+    """Write weights as `net.…` and the scale of the inputs as `standard.…`, with a checksum.
+
+    Args:
+        path: The file, in the format of safetensors.
+        net: The network.
+        standard: The scale of its inputs.
+    """
+    content = {
+        f"net.{name}": value.detach().cpu().contiguous() for name, value in net.state_dict().items()
+    }
+    content["standard.mean"] = torch.from_numpy(standard.mean)
+    content["standard.deviation"] = torch.from_numpy(standard.deviation)
+    write_atomically(path, seal(save(content, {"sha256": UNSEALED})))
+
+
+def load_model(path: Path, net: nn.Module, n_inputs: int) -> Standard:
+    """Read weights into `net`.
+
+    Args:
+        path: A file written by `save_model`.
+        net: A network of the same config.
+        n_inputs: Its inputs.
+
+    Returns:
+        The scale of its inputs.
+
+    Raises:
+        FileError: If the file is missing or damaged, belongs to another network, or has values
+            that are not finite.
+    """
+    if not path.exists():
+        what = "does not exist: the run has not finished"
+        raise FileError(path, what, "`nwave train --resume` continues it")
+    state = net.state_dict()
+    scale = torch.zeros(n_inputs)
+    expected = {
+        **{f"net.{name}": value for name, value in state.items()},
+        "standard.mean": scale,
+        "standard.deviation": scale,
+    }
+    n_bytes = sum(value.numel() * value.element_size() for value in expected.values())
+    with reading(path, "does not hold the weights of this run's network"):
+        content = read_bytes(path, 2 * n_bytes + 2**20)
+        check_model_seal(content, path)
+        tensors = load_tensors(content)
+        check_tensors(tensors, expected)
+        if not (tensors["standard.deviation"] > 0).all():
+            raise ValueError("standard.deviation has values that are not above 0")
+    net.load_state_dict({name: tensors[f"net.{name}"] for name in state})
+    return Standard(np.asarray(tensors["standard.mean"]), np.asarray(tensors["standard.deviation"]))
+
+
+def check_model_seal(content: bytes, path: Path) -> None:
+    """Compare a model file with its checksum; files of earlier versions have none.
+
+    Raises:
+        FileError: If a bit differs from what was written.
+    """
+    texts = safetensors_texts(content, path)
+    if texts:
+        check_seal(content, texts.get("sha256"), path)
