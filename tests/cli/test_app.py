@@ -35,10 +35,10 @@ def test_version() -> None:
     [
         (("train", "--out", "{}/run", "--resume"), "holds no run (no config.json)"),
         (("eval", "{}/run"), "holds no run (no config.json)"),
-        (("train", "--out", "{}/run", "--data", "{}/none"), "got nothing there, expected a folder"),
+        (("train", "--out", "{}/run", "--data", "{}/none"), "does not exist, expected a folder"),
         (
             ("train", "--out", "{}/run", "--epochs", "0"),
-            "--epochs: input should be greater than or equal to 1",
+            "--epochs: expected at least 1",
         ),
         (("train", "--out", "{}/run", "--surrogate", "tan"), "unknown surrogate 'tan'"),
         (
@@ -47,23 +47,23 @@ def test_version() -> None:
         ),
         (
             ("compare", "--out", "{}/run", "--split", "some"),
-            "--split: input should be 'auto', 'speaker' or 'recording'",
+            "--split: expected 'auto', 'speaker' or 'recording'",
         ),
         (
             ("surrogates", "--plot", "{}/x.svg"),
-            "pictures are PNG files, got 'x.svg', expected a name that ends in .png",
+            "x.svg', expected a name that ends in .png",
         ),
         (
             ("compare", "--out", "{}/run", "--hold", "0"),
-            "--hold: input should be greater than or equal to 1",
+            "--hold: expected at least 1",
         ),
         (
             ("train", "--out", "{}/run", "--hidden", "a,b"),
-            "--hidden: input should be a valid integer",
+            "--hidden: expected a whole number",
         ),
         (
             ("compare", "--out", "{}/run", "--hidden", "8,b"),
-            "--hidden: input should be a valid integer",
+            "--hidden: expected a whole number",
         ),
     ],
 )

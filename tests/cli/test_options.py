@@ -39,11 +39,11 @@ def test_train_has_the_options_that_it_always_had() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--duration", "-1"], "--duration: input should be greater than 0"),
+        (["--duration", "-1"], "--duration: expected a number greater than 0"),
         (["--sim-time", "nan"], "--sim-time: "),
         (["--sample-rate", "0"], "--sample-rate: "),
-        (["--task", "sorting"], "--task: input should be 'classification' or 'regression'"),
-        (["--on-error", "stop"], "--on-error: input should be 'raise' or 'skip'"),
+        (["--task", "sorting"], "--task: expected 'classification' or 'regression'"),
+        (["--on-error", "stop"], "--on-error: expected 'raise' or 'skip'"),
         (["--sim-time", "1e-9"], "--sim-time"),
     ],
 )

@@ -190,8 +190,9 @@ def test_the_data_folder_itself_may_be_a_link(words: Path, tmp_path: Path) -> No
 
 def test_folders_without_classes_or_recordings_are_rejected(words: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name, got in (("none", "nothing there"), ("pipe", "a pipe"), ("x" * 300, "an error")):
-        with pytest.raises(ValueError, match=f"got {got}.*, expected a folder with one subfolder"):
+    found = (("none", "does not exist"), ("pipe", "is a pipe"), ("x" * 300, "cannot be used"))
+    for name, what in found:
+        with pytest.raises(ValueError, match=f"{name} {what}.*, expected a folder with one sub"):
             list_classes(tmp_path / name, Faults(tmp_path, "skip"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="has no class folders, expected at least two"):
@@ -229,7 +230,7 @@ def test_a_recording_or_target_without_the_other_is_raised_or_skipped(curves: Pa
 def test_broken_regression_folders_are_rejected(tmp_path: Path, curves: Path) -> None:
     with pytest.raises(
         ValueError,
-        match=r"wavs: got nothing there, expected a folder with wavs/<stem>\.wav and target",
+        match=r"wavs does not exist, expected a folder with wavs/<stem>\.wav and target",
     ):
         list_targets(tmp_path, Faults(tmp_path, "skip"))
     (tmp_path / "wavs").mkdir()

@@ -71,7 +71,7 @@ def test_a_limit_is_even_over_classes_and_does_not_depend_on_order() -> None:
     shuffled = recordings_of({"a": 30, "b": 50}, order=3)
     assert set(whole.limit(20).keys) == set(shuffled.limit(20).keys)
     with pytest.raises(
-        ValueError, match=r"A limit of 5 recordings leaves 2 for each of 2 classes.*use 6 or more"
+        ValueError, match=r"limit: 5 recordings leave 2 for each of 2 classes.*use 6 or more"
     ):
         whole.limit(5)
 

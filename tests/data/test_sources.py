@@ -105,12 +105,12 @@ def test_the_split_does_not_depend_on_where_the_folder_lies(
 
 
 def test_a_missing_folder_and_one_without_classes_are_rejected(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="got nothing there, expected a folder with one subfolder"):
+    with pytest.raises(ValueError, match="does not exist, expected a folder with one subfolder"):
         load_wav_folder(tmp_path / "none")
     with pytest.raises(ValueError, match="has no class folders"):
         load_wav_folder(tmp_path)
     write(tmp_path / "sound.wav")
-    with pytest.raises(ValueError, match="got a file"):
+    with pytest.raises(ValueError, match="is a file"):
         load_wav_folder(tmp_path / "sound.wav")
 
 

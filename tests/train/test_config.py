@@ -16,12 +16,12 @@ from nwavesdk.train.config import DataConfig
 @pytest.mark.parametrize(
     ("choices", "words"),
     [
-        ({"learning": {"epochs": 0}}, r"learning\.epochs: .*greater than or equal to 1 \(got 0\)"),
+        ({"learning": {"epochs": 0}}, r"learning\.epochs: .*at least 1 \(got 0\)"),
         ({"learning": {"rate": float("nan")}}, r"learning\.rate: .*finite.*\(got nan\)"),
-        ({"learning": {"epoch": 3}}, r"learning\.epoch: .*not permitted \(got 3\)"),
+        ({"learning": {"epoch": 3}}, r"learning\.epoch: .*no entry of this name \(got 3\)"),
         ({"net": {"dropout": 1.0}}, r"net\.dropout: .*less than 1 \(got 1\.0\)"),
-        ({"net": {"tau": 0}}, r"net\.tau: .*greater than or equal to 0\.000001"),
-        ({"net": {"hidden": ["many"]}}, r"net\.hidden\.0: .*integer.*\(got 'many'\)"),
+        ({"net": {"tau": 0}}, r"net\.tau: .*at least 1e-06"),
+        ({"net": {"hidden": ["many"]}}, r"net\.hidden\.0: .*whole number.*\(got 'many'\)"),
         (
             {"net": {"surrogate": "tan"}},
             r"net\.surrogate: unknown surrogate 'tan'.*: expected one of atan",
@@ -46,23 +46,23 @@ from nwavesdk.train.config import DataConfig
             {"machine": {"accelerator": "abacus"}},
             r"machine\.accelerator: .*'cpu'.*\(got 'abacus'\)",
         ),
-        ({"seed": -1}, r"seed: .*greater than or equal to 0 \(got -1\)"),
-        ({"net": {"hidden": [2**70]}}, r"net\.hidden\.0: .*less than or equal to 100000"),
+        ({"seed": -1}, r"seed: .*at least 0 \(got -1\)"),
+        ({"net": {"hidden": [2**70]}}, r"net\.hidden\.0: .*at most 100000"),
         ({"net": {"hidden": [1e300]}}, r"net\.hidden\.0: .*\(got 1e\+300\)"),
         ({"net": {"hidden": [4, ""]}}, r"net\.hidden\.1: .*\(got ''\)"),
         ({"net": {"hidden": [1] * 1001}}, r"net\.hidden: .*at most 1000 items"),
-        ({"net": {"population": 10**6}}, r"net\.population: .*less than or equal to 100000"),
-        ({"net": {"tau": 1e300}}, r"net\.tau: .*less than or equal to 10000"),
-        ({"net": {"tau": 1e-300}}, r"net\.tau: .*greater than or equal to 0\.000001"),
+        ({"net": {"population": 10**6}}, r"net\.population: .*at most 100000"),
+        ({"net": {"tau": 1e300}}, r"net\.tau: .*at most 10000"),
+        ({"net": {"tau": 1e-300}}, r"net\.tau: .*at least 1e-06"),
         ({"net": {"tau": 1e-3, "dt": 1}}, r"^net\.tau: .* got 1 s / 0\.001 s = 1e\+03$"),
         ({"net": {"tau": 1e3, "dt": 1e-5}}, r"^net\.tau: .* got 1e-05 s / 1000 s = 1e-08$"),
-        ({"net": {"threshold": 1e38}}, r"net\.threshold: .*less than or equal to 1000000"),
+        ({"net": {"threshold": 1e38}}, r"net\.threshold: .*at most 1000000"),
         ({"net": {"surrogate": "x" * 501}}, r"net\.surrogate: .*at most 500 characters"),
         ({"net": {"surrogate": "-" * 499 + "1"}}, r"net\.surrogate: "),
-        ({"learning": {"epochs": 10**9}}, r"learning\.epochs: .*less than or equal to 100000"),
-        ({"learning": {"batch_size": 10**9}}, r"learning\.batch_size: .*or equal to 1000000"),
-        ({"learning": {"rate": 1e300}}, r"learning\.rate: .*less than or equal to 1000"),
-        ({"learning": {"weight_decay": 1e300}}, r"weight_decay: .*less than or equal to 1000"),
+        ({"learning": {"epochs": 10**9}}, r"learning\.epochs: .*at most 100000"),
+        ({"learning": {"batch_size": 10**9}}, r"learning\.batch_size: .*at most 1000000"),
+        ({"learning": {"rate": 1e300}}, r"learning\.rate: .*at most 1000"),
+        ({"learning": {"weight_decay": 1e300}}, r"weight_decay: .*at most 1000"),
         ({"learning": {"surrogate_schedule": "linear(slope,1,1e9)"}}, r"schedule\.end: .*1000000"),
         *(
             ({"learning": {"surrogate_schedule": text}}, "surrogate_schedule: expected a form with")
@@ -74,7 +74,7 @@ from nwavesdk.train.config import DataConfig
                 "\0",
             )
         ),
-        ({"machine": {"devices": 10**6}}, r"machine\.devices: .*less than or equal to 1024"),
+        ({"machine": {"devices": 10**6}}, r"machine\.devices: .*at most 1024"),
     ],
 )
 def test_a_bad_choice_is_one_line_that_names_it(choices: dict[str, Any], words: str) -> None:
@@ -133,7 +133,7 @@ def test_a_resumed_run_keeps_its_choices() -> None:
         config.check_same({"learning": {"epochs": 6}})
     with pytest.raises(ValueError, match=r"seed: a resumed run keeps.*got 2, expected 1"):
         config.check_same({"seed": 2})
-    with pytest.raises(ValueError, match=r"learning\.epochs: .*greater than or equal to 1"):
+    with pytest.raises(ValueError, match=r"learning\.epochs: .*at least 1"):
         config.check_same({"learning": {"epochs": 0}})
 
 
@@ -144,7 +144,7 @@ def test_a_resumed_run_keeps_its_choices() -> None:
         ({"profile": "h1v2", "bits": 9}, "chip.bits"),
         (
             {"training": "plain"},
-            r"^chip.profile: missing, .* expected h1v1, h1v2 or a file \(--chip\)",
+            r"^chip.profile: missing, .* expected h1v1, h1v2 or a file\.$",
         ),
     ],
 )

@@ -248,7 +248,7 @@ def test_changed_data_are_an_error(choices: dict[str, Any], tmp_path: Path) -> N
 
 def test_bad_data_leave_no_folder(choices: dict[str, Any], tmp_path: Path) -> None:
     choices["data"]["source"] = str(tmp_path / "none")
-    with pytest.raises(ValueError, match="got nothing there"):
+    with pytest.raises(ValueError, match="none does not exist"):
         Run.new(tmp_path / "run", RunConfig.of(choices))
     assert not (tmp_path / "run").exists()
 

@@ -109,7 +109,7 @@ def test_more_threads_than_cores_warn(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"threads": 0}, "arithmetic.threads"),
         (
             {"crossovers": {**NEVER.content(), "min_work": -1}},
-            "arithmetic.crossovers: .*min_work: input should be",
+            "arithmetic.crossovers: .*min_work: expected ",
         ),
         ({"crossovers": {}}, "arithmetic.crossovers: .*forward: missing"),
     ],

@@ -115,7 +115,7 @@ def _check_file(path: Path) -> None:
 def _check_png(path: Path) -> None:
     if path.suffix.lower() != ".png":
         raise ValueError(
-            f"pictures are PNG files, got {path.name!r}, expected a name that ends in .png"
+            f"pictures are PNG files, got {str(path)!r}, expected a name that ends in .png"
         )
 
 

@@ -12,6 +12,7 @@ Design requirements:
 import io
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -136,7 +137,11 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _usage_text(error: Any, words: Sequence[str]) -> str:
     """An error of typer: the option as typed, what it got, and what is wrong."""
-    command = error.ctx.command_path if error.ctx else "nwave"
+    from nwavesdk.internal.model import plain_text
+
+    # The parser of a command does not name it.
+    is_named = error.ctx is None and words and not words[0].startswith("-")
+    command = error.ctx.command_path if error.ctx else "nwave" + f" {words[0]}" * bool(is_named)
     parameter = getattr(error, "param", None)
     if parameter is None:
         text = _lower(error.format_message())
@@ -145,8 +150,9 @@ def _usage_text(error: Any, words: Sequence[str]) -> str:
     else:
         name = _typed_name(parameter)
         value = _typed_value(name, words)
-        is_shown = value is None or repr(value) in error.message
-        text = f"{name}: {_lower(error.message)}" + ("" if is_shown else f" (got {shown(value)})")
+        message = plain_text(error.message).rstrip(".")
+        is_shown = value is None or re.search(rf"(?<![\w.]){re.escape(value)}(?!\w)", message)
+        text = f"{name}: {_lower(message)}" + ("" if is_shown else f" (got {shown(value)})")
     return f"{text.rstrip('.')} (see `{command} --help`)."
 
 

@@ -158,17 +158,17 @@ def list_targets(root: Path, faults: Faults) -> list[RecordingFile]:
 
 
 def _check_folder(folder: Path, expected: str) -> None:
-    got = "nothing there"
+    what = "does not exist"
     try:
         mode = os.stat(folder).st_mode
         if stat.S_ISDIR(mode):
             return
-        got = kind_of(mode)
+        what = f"is {kind_of(mode)}"
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as error:
-        got = f"an error ({getattr(error, 'strerror', None) or error})"
-    raise ValueError(f"Data folder {printable(folder)}: got {got}, {expected}.")
+        what = f"cannot be used ({getattr(error, 'strerror', None) or error})"
+    raise ValueError(f"Data folder {printable(folder)} {what}, {expected}.")
 
 
 class _Walk:

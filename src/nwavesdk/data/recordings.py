@@ -96,7 +96,7 @@ class Recordings:
         per_class = count // len(self.classes)
         if per_class < 3:
             raise ValueError(
-                f"A limit of {count} recordings leaves {per_class} for each of "
+                f"limit: {count} recordings leave {per_class} for each of "
                 f"{len(self.classes)} classes, expected at least 3 (train, validation, test): use "
                 f"{3 * len(self.classes)} or more."
             )

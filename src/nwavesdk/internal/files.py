@@ -140,11 +140,7 @@ def _check_replaceable(path: Path) -> None:
     except (OSError, ValueError) as error:  # a name that is too long, or has a null character
         raise FileError(path, f"cannot be written ({_reason(error)})", "change the name") from None
     if not stat.S_ISREG(mode):
-        remedy = (
-            "name the file that it leads to"
-            if stat.S_ISLNK(mode)
-            else "choose the name of a file or of nothing that exists"
-        )
+        remedy = "name the file that it leads to" if stat.S_ISLNK(mode) else "choose another name"
         raise FileError(path, f"is {kind_of(mode)}, expected a file", remedy)
 
 

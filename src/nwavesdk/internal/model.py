@@ -1,5 +1,7 @@
 """Validation of configurations and files by pydantic, with errors of one clear line."""
 
+import re
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, Self, get_type_hints
 
@@ -16,7 +18,7 @@ from pydantic import (
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import printable
 
-__all__ = ["RISING", "FrozenModel", "check_fields", "describe_errors", "expect"]
+__all__ = ["RISING", "FrozenModel", "check_fields", "describe_errors", "expect", "plain_text"]
 
 
 class FrozenModel(BaseModel):
@@ -42,8 +44,38 @@ class FrozenModel(BaseModel):
             raise ValueError(describe_errors(error, owner)) from None
 
 
+# Beginnings of pydantic's sentences, and what replaces them.
+_NO_ENTRY = "expected no entry of this name"
+_PLAIN_TEXTS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
+    (r"^Input should be greater than or equal to ", "expected at least "),
+    (r"^Input should be less than or equal to ", "expected at most "),
+    (r"^Input should be (greater|less) than ", r"expected a number \1 than "),
+    (r"^Input should be a valid integer.*", "expected a whole number"),
+    (r"^Input should be a valid number.*", "expected a number"),
+    (r"^Input should be a valid (\w+)", r"expected a \1"),
+    (r"^Input should be ", "expected "),
+    (r"^Input should have ", "expected to have "),
+    (r"^Input tag ", "tag "),
+    (r"^(Extra inputs are not permitted|Unexpected keyword argument)", _NO_ENTRY),
+    (r"^(?:Tuple|List|Dictionary) should have (at \w+ \d+ items?) .*", r"expected \1"),
+    # Bounds are written without an exponent.
+    (r"\b0\.0{4,}\d+$", lambda bound: f"{float(bound[0]):g}"),
+)
+
 # A damaged list may have a problem in each of its elements.
 MOST_PROBLEMS = 5
+
+
+def plain_text(message: str) -> str:
+    """A sentence of pydantic, which typer uses for options too, in the words of our own errors.
+
+    Example:
+        >>> plain_text("Input should be greater than or equal to 0.000001")
+        'expected at least 1e-06'
+    """
+    for pattern, text in _PLAIN_TEXTS:
+        message = re.sub(pattern, text, message)
+    return message
 
 
 def describe_errors(error: ValidationError, owner: str = "", name: str = "") -> str:
@@ -59,7 +91,7 @@ def describe_errors(error: ValidationError, owner: str = "", name: str = "") -> 
         ...     TypeAdapter(dict[str, int]).validate_python({"seed": "one"}, strict=True)
         ... except ValidationError as error:
         ...     describe_errors(error, "the config")
-        "the config: seed: input should be a valid integer (got 'one')"
+        "the config: seed: expected a whole number (got 'one')"
     """
     errors = error.errors(include_url=False, include_context=False)
     problems = "; ".join(_describe_one(details, name) for details in errors[:MOST_PROBLEMS])
@@ -70,7 +102,7 @@ def describe_errors(error: ValidationError, owner: str = "", name: str = "") -> 
 
 def _describe_one(details: Any, name: str) -> str:
     # A message may repeat a text of the file.
-    message = printable(details["msg"].removeprefix("Value error, "))[:500]
+    message = plain_text(printable(details["msg"].removeprefix("Value error, "))[:500])
     place = ".".join(printable(part)[:100] for part in (name, *details["loc"]) if part != "")
     if details["type"] == "missing":
         return f"{place}: missing"
@@ -78,10 +110,14 @@ def _describe_one(details: Any, name: str) -> str:
         # A validator of the whole model names the fields and what they got itself.
         return str(message)
     value = shown(details["input"])
-    # Our own validators often name the value themselves.
-    is_named = details["type"] == "value_error" and value in message
-    got = "" if is_named else f" (got {value})"
-    return f"{place or 'content'}: {message[0].lower()}{message[1:]}{got}"
+    # The name of a class keeps its form.
+    if not re.match(r"\w+:", message):
+        message = message[:1].lower() + message[1:]
+    # Our own validators often name the value themselves, or the part of it that is wrong.
+    is_ours = details["type"] == "value_error"
+    if is_ours and (value in message or "got " in message):
+        return f"{place or 'content'}: {message}"
+    return f"{place or 'content'}: {message.rstrip('.')} (got {value})"
 
 
 def check_fields(instance: object) -> None:

@@ -366,9 +366,10 @@ class RunConfig(FrozenModel):
         if not isinstance(choices, Mapping) or not choices.get("chip"):
             return choices
         if isinstance(choices["chip"], Mapping) and "profile" not in choices["chip"]:
+            given = ", ".join(map(str, choices["chip"]))
             raise ValueError(
-                "chip.profile: missing, although other options of a chip are given: "
-                "expected h1v1, h1v2 or a file (--chip)"
+                f"chip.profile: missing, although other options of a chip are given ({given}): "
+                "expected h1v1, h1v2 or a file."
             )
         sections = {name: choices.get(name) or {} for name in CHIP_DEFAULTS}
         if not all(isinstance(values, Mapping) for values in sections.values()):

@@ -71,7 +71,10 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
     _warn_of_skipped(recordings.skipped)
     _check_unchanged(config, recordings.fingerprint)
     if config.data.limit is not None:
-        recordings = recordings.limit(config.data.limit)
+        try:
+            recordings = recordings.limit(config.data.limit)
+        except ValueError as error:
+            raise ValueError(f"data.{error}") from None
     split, split_by = split_recordings(recordings, config.data.split)
     length = config.data.length or fit_length(split.train)
     hold = config.data.hold or fit_hold(length)
@@ -123,12 +126,8 @@ def _check_left_out(config: RunConfig, section: str, names: Sequence[str], reaso
     given = getattr(config, section)
     for name in names:
         got = getattr(given, name)
-        expected = type(given).model_fields[name].default
-        if got != expected:
-            raise ValueError(
-                f"{section}.{name}: {reason}, got {got!r}, expected {expected!r}: leave the option "
-                "out."
-            )
+        if got != type(given).model_fields[name].default:
+            raise ValueError(f"{section}.{name}: {reason}, got {got!r}: leave the option out.")
 
 
 def _warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
