@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from nwavesdk.analysis.health_callback import HealthCallback
 from nwavesdk.layers import Dropout, LIFLayer, LIFSynapse, SpikingSequential, prepare_net
 from nwavesdk.train.classifier import Classifier
-from nwavesdk.train.config import LearningConfig
+from nwavesdk.train.sections import LearningConfig
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers.*",

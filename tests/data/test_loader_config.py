@@ -8,7 +8,7 @@ import pytest
 from nwavesdk.chip import load_profile
 from nwavesdk.data import NWaveDataloaderConfig
 from nwavesdk.data.decoding import MOST_SECONDS
-from nwavesdk.train.config import DataConfig
+from nwavesdk.train.sections import DataConfig
 
 
 @pytest.mark.parametrize(

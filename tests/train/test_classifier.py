@@ -8,8 +8,8 @@ pytest.importorskip("lightning")
 
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
 from nwavesdk.train.classifier import Classifier, population_loss
-from nwavesdk.train.config import LearningConfig
 from nwavesdk.train.network import stream_seed
+from nwavesdk.train.sections import LearningConfig
 
 
 def test_silence_is_undecided() -> None:

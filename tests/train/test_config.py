@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from nwavesdk.data.split import SplitBy
 from nwavesdk.train import RunConfig
-from nwavesdk.train.config import DataConfig
 
 
 @pytest.mark.parametrize(
@@ -172,7 +170,3 @@ def test_a_damaged_profile_is_named(tmp_path: Path) -> None:
 def test_the_config_loads_neither_torch_nor_numba() -> None:
     code = "import sys, nwavesdk.train.config; assert not {'torch', 'numba'} & {*sys.modules}"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_splits_are_those_of_the_data_package() -> None:
-    assert DataConfig.model_fields["split"].annotation == SplitBy

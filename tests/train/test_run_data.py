@@ -11,8 +11,8 @@ pytest.importorskip("lightning")
 
 from nwavesdk.data import RecordingError, load_wav_folder, speakers_of, split_recordings
 from nwavesdk.train import RunConfig
-from nwavesdk.train.config import LONGEST
 from nwavesdk.train.run_data import load_run_data
+from nwavesdk.train.sections import LONGEST
 from train.runs import chip_choices
 
 

@@ -1,7 +1,7 @@
 """Validation of configurations and files by pydantic, with errors of one clear line."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Self, get_type_hints
 
@@ -18,7 +18,15 @@ from pydantic import (
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import printable
 
-__all__ = ["RISING", "FrozenModel", "check_fields", "describe_errors", "expect", "plain_text"]
+__all__ = [
+    "RISING",
+    "FrozenModel",
+    "check_fields",
+    "describe_errors",
+    "differences",
+    "expect",
+    "plain_text",
+]
 
 
 class FrozenModel(BaseModel):
@@ -118,6 +126,21 @@ def _describe_one(details: Any, name: str) -> str:
     if is_ours and (value in message or "got " in message):
         return f"{place or 'content'}: {message}"
     return f"{place or 'content'}: {message.rstrip('.')} (got {value})"
+
+
+def differences(got: Any, expected: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The values in which two nested mappings differ: the dotted name, and both values.
+
+    Example:
+        >>> list(differences({"net": {"tau": 1, "dt": 2}}, {"net": {"tau": 3, "dt": 2}}))
+        [('net.tau', 1, 3)]
+    """
+    if isinstance(got, Mapping) and isinstance(expected, Mapping):
+        for key in {**got, **expected}:
+            inner = f"{name}.{key}" if name else str(key)
+            yield from differences(got.get(key), expected.get(key), inner)
+    elif got != expected:
+        yield name, got, expected
 
 
 def check_fields(instance: object) -> None:

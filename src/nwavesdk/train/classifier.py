@@ -15,10 +15,10 @@ from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.metrics import accuracy_population, population_counts
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing
 from nwavesdk.train.checkpoint import check_like
-from nwavesdk.train.config import ChipConfig, LearningConfig
 from nwavesdk.train.model_file import check_tensors
 from nwavesdk.train.network import chip_seed, stream_seed
 from nwavesdk.train.run_data import tensor_dataset
+from nwavesdk.train.sections import ChipConfig, LearningConfig
 
 __all__ = ["Classifier", "Evaluation", "Selection", "evaluate_net", "population_loss"]
 

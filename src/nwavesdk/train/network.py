@@ -15,7 +15,7 @@ from torch import nn
 from nwavesdk.chip import Profile
 from nwavesdk.layers import Dropout, LIFLayer, LIFSynapse, SpikingSequential, family_of
 from nwavesdk.surrogate import parse
-from nwavesdk.train.config import NetConfig
+from nwavesdk.train.sections import NetConfig
 
 __all__ = ["build_chip_network", "build_network", "chip_seed", "stream_seed"]
 

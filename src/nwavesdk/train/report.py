@@ -11,7 +11,7 @@ from nwavesdk.chip import Profile
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.train.classifier import Evaluation
-from nwavesdk.train.config import Facts, RunConfig
+from nwavesdk.train.config import RunConfig
 from nwavesdk.train.page import Page
 from nwavesdk.train.pictures import (
     confusion_matrix,
@@ -21,6 +21,7 @@ from nwavesdk.train.pictures import (
 )
 from nwavesdk.train.run_data import RunData
 from nwavesdk.train.run_folder import RunFolder
+from nwavesdk.train.sections import Facts
 from nwavesdk.train.theme import DARK, LIGHT, Draw, render_png
 
 __all__ = ["write_report"]

@@ -34,13 +34,14 @@ from nwavesdk.train.checkpoint import (
     damaged_checkpoint,
 )
 from nwavesdk.train.classifier import Classifier, Evaluation, Selection, evaluate_net
-from nwavesdk.train.config import ArithmeticConfig, MachineConfig, RunConfig
+from nwavesdk.train.config import RunConfig
 from nwavesdk.train.model_file import load_model, save_model
 from nwavesdk.train.network import build_chip_network, build_network, stream_seed
 from nwavesdk.train.progress import EventLog, History, print_line, progress_callbacks
 from nwavesdk.train.report import write_report
 from nwavesdk.train.run_data import Loaders, RunData, load_run_data
 from nwavesdk.train.run_folder import BrokenRunError, RunFolder
+from nwavesdk.train.sections import ArithmeticConfig, MachineConfig
 
 __all__ = ["Run", "check_machine", "current_arithmetic", "use_arithmetic"]
 

@@ -32,8 +32,9 @@ from nwavesdk.data import (
 )
 from nwavesdk.data.recordings import hash_order
 from nwavesdk.internal.checks import require_memory
-from nwavesdk.train.config import ChipConfig, Facts, RunConfig
+from nwavesdk.train.config import RunConfig
 from nwavesdk.train.network import stream_seed
+from nwavesdk.train.sections import ChipConfig, Facts
 
 __all__ = ["Loaders", "RunData", "load_run_data", "tensor_dataset"]
 

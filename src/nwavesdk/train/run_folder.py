@@ -22,7 +22,8 @@ from nwavesdk.internal.files import (
 )
 from nwavesdk.internal.formats import UNSEALED, check_seal, parse_json, seal
 from nwavesdk.internal.model import FrozenModel
-from nwavesdk.train.config import Count, RunConfig
+from nwavesdk.train.config import RunConfig
+from nwavesdk.train.sections import Count
 
 try:
     import fcntl

@@ -29,6 +29,7 @@ from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import printable, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.imports import require
+from nwavesdk.internal.model import differences
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
 from nwavesdk.train.model_file import check_model_seal
 from nwavesdk.train.run_folder import is_free, lock, write_first
@@ -147,11 +148,14 @@ class Study:
 
     def _require_equal(self, existing: dict[str, Any]) -> None:
         content = json.loads(json.dumps(self.content()))
-        if existing != content:
+        texts = [
+            f"{name}: got {got!r:.80}, expected {expected!r:.80}"
+            for name, got, expected in differences(content, existing)
+        ]
+        if texts:
             raise ValueError(
-                f"{printable(self.path)} holds another study "
-                f"({'; '.join(_differences(content, existing))}): choose another --out, or use the "
-                "options with which it began."
+                f"{printable(self.path)} holds another study ({'; '.join(texts)}): choose another "
+                "--out, or use the options with which it began."
             )
 
     def content(self) -> dict[str, Any]:
@@ -217,20 +221,6 @@ class Study:
     def pairs(self) -> list[Pair]:
         """The difference of every two arms."""
         return compare_pairs(self.accuracies())
-
-
-def _differences(got: Any, expected: Any, name: str = "") -> list[str]:
-    """What differs between two nested contents, each with its dotted name and both values."""
-    if isinstance(got, dict) and isinstance(expected, dict):
-        keys = [*got, *(key for key in expected if key not in got)]
-        return [
-            text
-            for key in keys
-            for text in _differences(got.get(key), expected.get(key), f"{name}.{key}".lstrip("."))
-        ]
-    if got == expected:
-        return []
-    return [f"{name}: got {got!r:.80}, expected {expected!r:.80}"]
 
 
 def _cell_choices(choices: Mapping[str, Any], surrogate: str, seed: int) -> dict[str, Any]:

@@ -1,0 +1,324 @@
+"""The sections of a run's config, and the facts that it records.
+
+As `nwavesdk.train.config`, the module imports neither torch nor numba. Validators that need more
+import it when they run.
+"""
+
+import ast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from nwavesdk.internal.model import FrozenModel
+
+if TYPE_CHECKING:
+    from nwavesdk.chip import Profile
+    from nwavesdk.solvers.sparse.crossover import CrossoverTable
+
+__all__ = [
+    "LONGEST",
+    "ArithmeticConfig",
+    "ChipConfig",
+    "Count",
+    "DataConfig",
+    "Facts",
+    "LearningConfig",
+    "MachineConfig",
+    "NetConfig",
+    "SurrogateScheduleConfig",
+    "choice",
+]
+
+# The largest allowed `data.max_seconds` [s]: a day. Runs from before that option have no limit.
+LONGEST = 86_400.0
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+# Bounds exclude mistakes, such as a unit or an exponent, and runs that could never end or would
+# overflow; they are far from every useful value. What a machine can hold is checked by `Run`.
+LayerSize = Annotated[int, Field(ge=1, le=100_000)]
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+Seconds = Annotated[float, Field(ge=1e-6, le=1e4, allow_inf_nan=False)]
+# Squares and products of these, and their reciprocals, are far from the limits of float32.
+Scale = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
+Moderate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+
+# Longest text of a surrogate or schedule; the parser of Python takes longer ones apart in vain.
+MOST_LETTERS = 500
+
+
+def choice(
+    default: Any, description: str, *, metavar: str = "", default_text: str = "", **limits: Any
+) -> Any:
+    """A field of the config, with what `nwave train --help` prints for it.
+
+    Args:
+        default: The default value.
+        description: What the field means.
+        metavar: The form of the option's value.
+        default_text: What a default of None means.
+        limits: Further arguments of `pydantic.Field`.
+    """
+    printed: dict[str, Any] = {"metavar": metavar, "default_text": default_text}
+    return Field(default, description=description, json_schema_extra=printed, **limits)
+
+
+class SurrogateScheduleConfig(FrozenModel):
+    """How a parameter of the surrogate changes over a run; see `nwavesdk.optim.SurrogateAnnealing`.
+
+    A text is accepted, too: `"exponential(slope, 5, 25)"` or
+    `"plateau(slope, 5, 25, patience=3, stages=5)"`.
+    """
+
+    form: Literal["linear", "exponential", "cosine", "plateau"] = Field(
+        description="Form of the schedule; `plateau` depends on the validation loss."
+    )
+    parameter: str = Field(description="Name of the parameter.")
+    start: Moderate = Field(description="Value in the first epoch.")
+    end: Moderate = Field(description="Value in the last epoch.")
+    patience: Epochs = Field(
+        default=3, description="Epochs without improvement that make a plateau."
+    )
+    stages: Epochs = Field(default=5, description="Plateaus until `end`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse_text(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            if len(value) > MOST_LETTERS:
+                raise ValueError
+            call = ast.parse(value.strip(), mode="eval").body
+            form, parameter = [node.id for node in (call.func, call.args[0])]  # type: ignore[attr-defined]  # another node is caught
+            start, end = map(ast.literal_eval, call.args[1:])  # type: ignore[attr-defined]  # another node is caught
+            options = {str(key.arg): ast.literal_eval(key.value) for key in call.keywords}  # type: ignore[attr-defined]  # another node is caught
+            if options.keys() & {"form", "parameter", "start", "end"}:
+                raise ValueError
+        # The parser of Python raises the last two for deeply nested texts.
+        except (
+            *(SyntaxError, AttributeError, IndexError, ValueError, TypeError),
+            *(RecursionError, MemoryError),
+        ):
+            raise ValueError(
+                "expected a form with parameter, start and end, as in exponential(slope, 5, 25)"
+            ) from None
+        return {"form": form, "parameter": parameter, "start": start, "end": end, **options}
+
+
+class DataConfig(FrozenModel):
+    """The recordings, and how they become sequences."""
+
+    source: str = choice(
+        "digits",
+        "Spoken digits, or a folder with one subfolder of .wav files per class.",
+        metavar="digits|FOLDER",
+    )
+    limit: Annotated[int, Field(ge=1, le=10**9)] | None = choice(
+        None, "Use about this many recordings.", default_text="all"
+    )
+    length: Annotated[int, Field(ge=1, le=10**6)] | None = choice(
+        None,
+        "Frames of a recording to keep.",
+        default_text="as many as keep 9 of 10 recordings whole",
+    )
+    hold: Annotated[int, Field(ge=1, le=10**4)] | None = choice(
+        None, "Time steps per frame.", default_text="as many as give sequences of about 100 steps"
+    )
+    split: Literal["auto", "speaker", "recording"] = choice(
+        "auto",
+        "Keep recordings of a speaker in one set, or split by recording; "
+        "auto: by speaker if file names show enough speakers.",
+    )
+    sample_rate: int | None = choice(
+        None,
+        "Sample rate of the sound [Hz]; folders only.",
+        default_text="lowest in the folder, at most 16000",
+        ge=1000,
+        le=10**6,
+    )
+    bands: int = choice(32, "Mel bands; folders only.", ge=1, le=4096)
+    window: float = choice(25e-3, "Length of a frame [s]; folders only.", ge=1e-4, le=60)
+    hop: float = choice(10e-3, "Distance between frames [s]; folders only.", ge=1e-4, le=60)
+    on_error: Literal["raise", "skip"] = choice(
+        "raise", "Stop at files that cannot be used, or skip them and list them; folders only."
+    )
+    # Ten minutes are far more than a word or an event, and a file that is longer by mistake still
+    # fits the memory.
+    max_seconds: float = choice(
+        600.0, "Length above which a recording is an error [s]; folders only.", gt=0, le=LONGEST
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _check_text(cls, source: str) -> str:
+        try:
+            source.encode()
+        except UnicodeEncodeError:
+            raise ValueError("expected a name in UTF-8: rename the folder") from None
+        return source
+
+
+class NetConfig(FrozenModel):
+    """The network: a synapse and a LIF layer per hidden size, then a population per class."""
+
+    hidden: tuple[LayerSize, ...] = choice(
+        (256, 256), "Hidden layer sizes.", metavar="N,N,…", max_length=1000
+    )
+    population: LayerSize = choice(10, "Output neurons per class.")
+    tau: Seconds = choice(10e-3, "Membrane time constant [s].")
+    dt: Seconds = choice(1e-3, "Time step [s].")
+    threshold: Scale = choice(1.0, "Membrane above which a neuron spikes.")
+    dropout: float = choice(
+        0.05,
+        "Fraction of hidden neurons silenced in training, each for a whole recording.",
+        ge=0,
+        lt=1,
+    )
+    surrogate: str = choice(
+        "fast_sigmoid(slope=25.0)",
+        "Gradient of a spike; `nwave surrogates` lists them.",
+        max_length=MOST_LETTERS,
+    )
+
+    @field_validator("surrogate")
+    @classmethod
+    def _write_in_full(cls, text: str) -> str:
+        from nwavesdk.surrogate import parse
+        from nwavesdk.surrogate import text as text_of
+
+        try:
+            return text_of(parse(text))
+        except (RecursionError, MemoryError):  # of the parser of Python
+            raise ValueError("expected the name of a surrogate, as in atan(alpha=3)") from None
+
+
+class ChipConfig(FrozenModel):
+    """The chip of a net: recordings pass its filter bank; the net has its synapses and neurons."""
+
+    profile: str = Field(
+        description="Train for this chip; FILE is a TOML profile.",
+        json_schema_extra={"metavar": "h1v1|h1v2|FILE", "default_text": "none"},
+    )
+    training: Literal["plain", "hardware", "mismatch"] = choice(
+        "mismatch",
+        "What training takes into account besides the chip's neurons and charge law. "
+        "plain: nothing, weights are moved to values that the chip can hold at the end; "
+        "hardware: range, shared signs and bits of the weights; "
+        "mismatch: also another drawn chip in every batch.",
+    )
+    bits: int | None = choice(
+        None, "Bits of a weight on the chip.", default_text="the profile's", ge=2, le=8
+    )
+    duration: Annotated[float, Field(ge=1e-3, le=3600, allow_inf_nan=False)] = choice(
+        1.0, "Length to which recordings for a chip are cut or padded with silence [s]."
+    )
+    gain: Annotated[float, Field(ge=1e-12, le=1e12, allow_inf_nan=False)] | None = choice(
+        None,
+        "Gain of the amplifier before the filters.",
+        default_text="so that 1 of 100 values of the training set is above 1",
+    )
+
+
+class LearningConfig(FrozenModel):
+    """How weights are learned: AdamW, one cycle of the learning rate, cross-entropy of rates."""
+
+    epochs: Epochs = choice(20, "Passes over the training set.")
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = choice(64, "Recordings per step.")
+    rate: Annotated[float, Field(ge=1e-12, le=1e3, allow_inf_nan=False)] = choice(
+        8e-3, "Highest learning rate of the cycle."
+    )
+    weight_decay: float = choice(
+        1e-2, "Decoupled weight decay of AdamW.", ge=0, le=1e3, allow_inf_nan=False
+    )
+    warmup: float = choice(0.3, "Fraction of the run in which the learning rate rises.", gt=0, lt=1)
+    sharpness: Scale = choice(
+        25.0, "Logit of a class per spike and step that its neurons fire on average."
+    )
+    patience: Epochs | None = choice(
+        None,
+        "Stop after this many epochs without improvement on the validation set.",
+        default_text="never",
+    )
+    surrogate_schedule: SurrogateScheduleConfig | None = choice(
+        None,
+        "Change a parameter of the surrogate over the run by a linear, exponential, cosine or "
+        "plateau schedule, as in exponential(slope,5,25).",
+        metavar="FORM(NAME,START,END)",
+        default_text="none",
+    )
+
+
+class MachineConfig(FrozenModel):
+    """The machine of the run, in the terms of Lightning's Trainer."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = choice("auto", "Kind of device.")
+    devices: Annotated[int, Field(ge=1, le=1024)] = choice(1, "Processes or GPUs, data-parallel.")
+    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = choice(
+        "32-true", "Precision of the numbers."
+    )
+
+
+class ArithmeticConfig(FrozenModel):
+    """What decides the order of sums on a CPU and so the last bits of the weights.
+
+    A resumed run keeps it.
+    """
+
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
+        description="Threads of torch and of our kernels."
+    )
+    crossovers: dict[str, Any] = Field(
+        description="Densities below which sparse products are used; "
+        "see `nwavesdk.solvers.sparse.crossover`."
+    )
+
+    @field_validator("crossovers")
+    @classmethod
+    def _check_crossovers(cls, content: dict[str, Any]) -> dict[str, Any]:
+        from nwavesdk.solvers.sparse.crossover import CrossoverTable
+
+        return CrossoverTable.of(content, "the content").content()
+
+    def table(self) -> "CrossoverTable":
+        """The crossover table."""
+        from nwavesdk.solvers.sparse.crossover import CrossoverTable
+
+        return CrossoverTable.of(self.crossovers, "the run's config")
+
+
+class Facts(FrozenModel):
+    """What the data were when the run began."""
+
+    classes: tuple[str, ...] = Field(description="Name of each class.")
+    n_features: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        description="Features of a frame: the inputs of the net."
+    )
+    fingerprint: str = Field(description="Hash of the content of the data.")
+    recordings: tuple[Count, Count, Count] = Field(
+        description="Recordings in the training, validation and test set."
+    )
+    split_by: Literal["recording", "speaker"] = Field(
+        default="recording", description="What the sets were split by."
+    )
+    skipped: tuple[tuple[str, str], ...] = Field(
+        default=(), description="Path inside the folder and fault of each file that was left out."
+    )
+    profile: str | None = Field(
+        default=None, description="All numbers of the chip as JSON, for a run for a chip."
+    )
+
+    @field_validator("profile")
+    @classmethod
+    def _check_profile(cls, text: str | None) -> str | None:
+        from nwavesdk.chip import Profile
+
+        return None if text is None else Profile.from_json(text).to_json()
+
+    @property
+    def chip(self) -> "Profile | None":
+        """The chip as it was when the run began."""
+        from nwavesdk.chip import Profile
+
+        return None if self.profile is None else Profile.from_json(self.profile)

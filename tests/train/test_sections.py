@@ -1,0 +1,8 @@
+"""The sections of the config of a run; their bounds are tested with the config in `test_config.py`."""
+
+from nwavesdk.data.split import SplitBy
+from nwavesdk.train.sections import DataConfig
+
+
+def test_splits_are_those_of_the_data_package() -> None:
+    assert DataConfig.model_fields["split"].annotation == SplitBy
