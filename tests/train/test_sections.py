@@ -1,4 +1,4 @@
-"""The sections of the config of a run; their bounds are tested with the config in `test_config.py`."""
+"""The sections of the config of a run; `test_config.py` tests their bounds with the config."""
 
 from nwavesdk.data.split import SplitBy
 from nwavesdk.train.sections import DataConfig

@@ -19,7 +19,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.internal.files import FileError, read_bytes, remove_drafts, write_atomically
+from nwavesdk.internal.files import (
+    FileError,
+    read_bytes,
+    reason_of,
+    remove_drafts,
+    write_atomically,
+)
 
 __all__ = ["CachedChannels", "ChannelCache"]
 
@@ -121,9 +127,8 @@ class ChannelCache:
 
     def _stop_writing(self, error: OSError | FileError) -> None:
         self._writes = False
-        reason = getattr(error, "strerror", None) or error
         warnings.warn(
-            f"The cache {self.folder} cannot be written ({reason}): channels are "
+            f"The cache {self.folder} cannot be written ({reason_of(error)}): channels are "
             "computed each time; set cache to a folder that can be written, or to False.",
             stacklevel=4,
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from nwavesdk.data.decoding import RecordingError
-from nwavesdk.internal.files import FileError, kind_of, printable
+from nwavesdk.internal.files import FileError, kind_of, printable, reason_of
 
 __all__ = ["Faults", "RecordingFile", "list_classes", "list_targets"]
 
@@ -167,7 +167,7 @@ def _check_folder(folder: Path, expected: str) -> None:
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as error:
-        what = f"cannot be used ({getattr(error, 'strerror', None) or error})"
+        what = f"cannot be used ({reason_of(error)})"
     raise ValueError(f"Data folder {printable(folder)} {what}, {expected}.")
 
 

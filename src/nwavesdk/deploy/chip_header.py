@@ -15,6 +15,7 @@ from torch import Tensor
 from nwavesdk.chip import TAU_RANGE, Profile
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.model import FrozenModel
+from nwavesdk.internal.tensors import FLOATING
 
 __all__ = ["VERSION", "Header", "StoredLayer", "check_placement", "check_tensors"]
 
@@ -28,7 +29,6 @@ Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=20
 # From a nanosecond to a step as long as slow membranes.
 Step = Annotated[float, Field(strict=True, ge=1e-9, le=10, allow_inf_nan=False)]
 
-_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # The logarithm of a time constant in half precision is off by less than this.
 _TAU_MARGIN = 1.01
 
@@ -206,7 +206,7 @@ def _check_weight(name: str, weight: Tensor, shape: tuple[int, ...], bits: int) 
 
 def _check_taus(name: str, log_taus: Tensor, n_neurons: int) -> None:
     shape = tuple(log_taus.shape)
-    if log_taus.dtype not in _FLOATING or shape not in ((), (n_neurons,)):
+    if log_taus.dtype not in FLOATING or shape not in ((), (n_neurons,)):
         raise ValueError(
             f"tensor {shown(name)} is {log_taus.dtype} {list(shape)}, expected floating numbers of "
             f"the shape [] or [{n_neurons}]"

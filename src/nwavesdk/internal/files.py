@@ -28,6 +28,7 @@ __all__ = [
     "one_line",
     "printable",
     "read_bytes",
+    "reason_of",
     "remove_drafts",
     "write_atomically",
 ]
@@ -94,6 +95,11 @@ def printable(text: object) -> str:
     return "".join(escaped)
 
 
+def reason_of(error: Exception) -> str:
+    """Why a file cannot be used, from the error of its use; without the name of the file."""
+    return printable(getattr(error, "strerror", None) or error)
+
+
 def one_line(error: Exception) -> str:
     """The text of an error, or its kind if it has none, shortened to a part of one line."""
     return printable(" ".join(str(error).split()) or type(error).__name__)[:200]
@@ -114,12 +120,8 @@ def check_target(path: Path, make_folders: bool = False) -> None:
             no file can have this name, or if its folder is missing or cannot be written.
     """
     _check_replaceable(path)
-    try:
-        os.lstat(_draft_of(path))  # Its name is longer.
-    except FileNotFoundError:
-        _check_parent(path, make_folders)
-    except (OSError, ValueError) as error:
-        raise FileError(path, f"cannot be written ({_reason(error)})", "change the name") from None
+    _check_replaceable(path, _draft_of(path))  # Its name is longer.
+    _check_parent(path, make_folders)
 
 
 def _check_parent(path: Path, make_folders: bool) -> None:
@@ -132,13 +134,15 @@ def _check_parent(path: Path, make_folders: bool) -> None:
         raise FileError(path, what, "change its permissions, or choose another place")
 
 
-def _check_replaceable(path: Path) -> None:
+def _check_replaceable(path: Path, place: Path | None = None) -> None:
+    """Reject what a write to `path` cannot replace; `place` is its draft, or None for `path`."""
     try:
-        mode = os.lstat(path).st_mode
+        mode = os.lstat(place or path).st_mode
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:  # a name that is too long, or has a null character
-        raise FileError(path, f"cannot be written ({_reason(error)})", "change the name") from None
+        what = f"cannot be written ({reason_of(error)})"
+        raise FileError(path, what, "change the name") from None
     if not stat.S_ISREG(mode):
         remedy = "name the file that it leads to" if stat.S_ISLNK(mode) else "choose another name"
         raise FileError(path, f"is {kind_of(mode)}, expected a file", remedy)
@@ -159,7 +163,7 @@ def check_folder(path: Path) -> None:
         _check_parent(path, make_folders=True)
         return
     except (OSError, ValueError) as error:
-        raise FileError(path, f"cannot be a folder ({_reason(error)})", "change it") from None
+        raise FileError(path, f"cannot be a folder ({reason_of(error)})", "change it") from None
     if not stat.S_ISDIR(mode):
         raise FileError(path, f"is {kind_of(mode)}, expected a folder", "choose another name")
 
@@ -272,7 +276,7 @@ def read_bytes(
     except FileError:
         raise
     except (OSError, ValueError) as error:
-        what = f"cannot be read ({_reason(error)})"
+        what = f"cannot be read ({reason_of(error)})"
         raise FileError(path, what, "change its permissions or its name") from None
     if size > most:
         what = f"is too large ({size:,} bytes, expected at most {most:,})"
@@ -283,10 +287,6 @@ def read_bytes(
 def kind_of(mode: int) -> str:
     """What has this mode, such as "a pipe"."""
     return next((name for test, name in _KINDS if test(mode)), "neither a file nor a folder")
-
-
-def _reason(error: Exception) -> str:
-    return printable(getattr(error, "strerror", None) or error)
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

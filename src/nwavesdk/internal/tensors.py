@@ -9,9 +9,10 @@ from torch.masked import MaskedTensor
 
 from nwavesdk.internal.checks import shown
 
-__all__ = ["require_floating", "require_tensor"]
+__all__ = ["FLOATING", "require_floating", "require_tensor"]
 
-_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""The dtypes of floating numbers that layers take."""
 
 
 def require_tensor(owner: object, x: object) -> None:
@@ -60,7 +61,7 @@ def require_floating(owner: object, x: object) -> None:
     """
     require_tensor(owner, x)
     assert isinstance(x, Tensor)
-    if x.dtype not in _FLOATING:
+    if x.dtype not in FLOATING:
         raise TypeError(
             f"{owner} takes a floating input, got {shown(x.dtype)}: convert it, as in x.float()."
         )

@@ -17,6 +17,7 @@ from nwavesdk.internal.files import (
     one_line,
     printable,
     read_bytes,
+    reason_of,
     remove_drafts,
     write_atomically,
 )
@@ -91,7 +92,7 @@ def is_free(folder: Path) -> bool:
     except NotADirectoryError:
         return False
     except (OSError, ValueError) as error:
-        what = f"cannot be used ({printable(getattr(error, 'strerror', None) or error)})"
+        what = f"cannot be used ({reason_of(error)})"
         raise FileError(folder, what, "choose another folder for --out") from None
 
 
@@ -103,16 +104,12 @@ def write_first(file: Path, content: bytes) -> None:
         FileWriteError: If the disk is full or the folder cannot be made.
     """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, content, replace=False)
+        write_atomically(file, content, replace=False, make_folders=True)
     except OSError as error:
         # The process that was first may have removed the draft of this one.
         if file.is_file():
             raise FileExistsError(error.errno, "File exists", str(file)) from error
-        if isinstance(error, FileWriteError):
-            raise
-        reason = error.strerror or str(error)
-        raise FileWriteError(error.errno, reason, str(file.parent)) from error
+        raise FileWriteError(error.errno, reason_of(error), str(file.parent)) from error
 
 
 @contextlib.contextmanager
@@ -132,7 +129,7 @@ def lock(file: Path, what: str) -> Iterator[None]:
     try:
         stream = open(file, "rb+")  # noqa: SIM115  # closed below
     except OSError as error:
-        raise FileWriteError(error.errno, error.strerror or str(error), str(file)) from error
+        raise FileWriteError(error.errno, reason_of(error), str(file)) from error
     with stream:
         try:
             if fcntl is not None:

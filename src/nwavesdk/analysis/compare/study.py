@@ -148,11 +148,11 @@ class Study:
 
     def _require_equal(self, existing: dict[str, Any]) -> None:
         content = json.loads(json.dumps(self.content()))
-        texts = [
-            f"{name}: got {got!r:.80}, expected {expected!r:.80}"
-            for name, got, expected in differences(content, existing)
-        ]
-        if texts:
+        if existing != content:
+            texts = [
+                f"{name}: got {got!r:.80}, expected {expected!r:.80}"
+                for name, got, expected in differences(content, existing)
+            ]
             raise ValueError(
                 f"{printable(self.path)} holds another study ({'; '.join(texts)}): choose another "
                 "--out, or use the options with which it began."
