@@ -181,6 +181,7 @@ def test_a_result_of_an_earlier_version_is_read(tmp_path: Path) -> None:
         (METRICS.replace(",1\n", ",1,1\n"), "float"),
         (METRICS.replace(",1\n", ",one\n"), "could not convert string to float: 'one'"),
         (METRICS + "\udc80", "can't decode byte"),
+        (METRICS + '"', "unexpected end of data"),
     ],
 )
 def test_metrics_that_are_none_are_named(tmp_path: Path, text: str, words: str) -> None:
