@@ -105,6 +105,17 @@ def test_an_entry_that_is_not_finite_is_computed_again(tmp_path: Path, value: fl
     assert len(cache.damaged) == 2
 
 
+def test_an_entry_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    cache = ChannelCache(tmp_path, "settings", (5, 3))
+    cache.write(b"content", ENTRY)
+    (path,) = tmp_path.iterdir()
+    os.truncate(path, 2**40)  # a sparse file, larger than any memory
+    assert cache.read(b"content") is None
+    assert cache.damaged == [path.name]
+    cache.write(b"content", ENTRY)
+    assert cache.read(b"content") is not None
+
+
 @pytest.mark.parametrize("kind", [os.mkfifo, Path.mkdir])
 def test_an_entry_that_is_not_a_file_does_not_block(tmp_path: Path, kind: Any) -> None:
     cache = ChannelCache(tmp_path, "settings", (5, 3))

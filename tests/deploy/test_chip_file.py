@@ -237,7 +237,7 @@ def changed(value, place, new):
     ("place", "new", "words"),
     [
         (["version"], 2, "has version 2, this nwavesdk reads version 1: export the net again"),
-        (["version"], True, r"version: .*whole number \(got True\)"),
+        (["version"], True, r"version: .*number, not a bool \(got True\)"),
         (["profile", "entries", "threshold", "value"], 1e300, "profile h1v2: threshold.value"),
         (["profile", "name"], "a\x1b", r"control characters, got 'a\\x1b'"),
         (["profile"], [], r"profile: expected a dictionary \(got \[\]\)"),

@@ -339,5 +339,4 @@ def _names(name: str, file: Path, label: str) -> tuple[str, ...]:
 
 def _twins(name: str) -> tuple[str, ...]:
     # A damaged recording, or a damaged fingerprint, differs from the data, which an error may name.
-    # So do the fields of the data of a chip, which depend on those of the net.
-    return (name,) if name == "regression" else ("tones", "sim_time_s", "recording_duration_s")
+    return (name,) if name == "regression" else ("tones",)

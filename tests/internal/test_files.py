@@ -13,6 +13,7 @@ from nwavesdk.internal.files import (
     check_folder,
     check_target,
     is_draft,
+    make_private_folder,
     one_line,
     printable,
     read_bytes,
@@ -181,10 +182,11 @@ def test_a_file_can_be_private(tmp_path: Path) -> None:
     try:
         write_atomically(tmp_path / "private", b"", mode=0o600)
         write_atomically(tmp_path / "shared", b"")
+        make_private_folder(tmp_path / "around" / "inside")
     finally:
         os.umask(before)
-    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-    assert modes == {"private": 0o600, "shared": 0o666}
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {"private": 0o600, "shared": 0o666, "around": 0o700, "inside": 0o700}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="special files of POSIX")
@@ -230,6 +232,10 @@ def test_errors_of_any_length_become_a_part_of_one_line() -> None:
 
 
 def test_errors_name_the_file_and_survive_pickling() -> None:
+    deep = FileError(Path("data", *["folder"] * 200, 255 * "x"), "is empty", "remove it")
+    assert str(deep).startswith("data/folder/")
+    assert str(deep).endswith(f"…/{255 * 'x'} is empty: remove it.")
+    assert len(str(deep)) < 400
     error = FileError(Path("a\nb"), "is empty", "remove it")
     assert str(error) == r"a\nb is empty: remove it."
     assert str(pickle.loads(pickle.dumps(error))) == str(error)

@@ -12,6 +12,8 @@ Count = Annotated[int, Field(ge=1)]
 class Net(FrozenModel):
     hidden: tuple[Count, ...] = (8,)
     name: str = "net"
+    scale: float | None = None
+    bias: bool = True
 
     @field_validator("name")
     @classmethod
@@ -33,8 +35,9 @@ class Config(FrozenModel):
 
 
 def test_valid_content_is_converted_and_frozen():
-    config = Config.of({"seed": 3, "net": {"hidden": [4, 5]}})
+    config = Config.of({"seed": 3, "net": {"hidden": [4, 5], "scale": 2, "bias": False}})
     assert config.net.hidden == (4, 5)
+    assert (config.net.scale, config.net.bias) == (2.0, False)
     with pytest.raises(ValueError, match="frozen"):
         config.seed = 4  # type: ignore[misc]
 
@@ -52,6 +55,15 @@ def test_valid_content_is_converted_and_frozen():
         ({"seed": 1, "net": {"name": "bad"}}, "net.name: choose another name (got 'bad')"),
         ({"seed": 13}, "seed: got 13, expected luck"),
         ({"seed": 0, "net": {"x": 1}}, "seed: .* (got 0); net.x: expected no .* (got 1)"),
+        ({"seed": True}, "seed: expected a number, not a bool (got True)"),
+        (
+            {"seed": 1, "net": {"hidden": [1, True]}},
+            "net.hidden: expected a number, not a bool (got [1, True])",
+        ),
+        (
+            {"seed": 1, "net": {"scale": False}},
+            "net.scale: expected a number, not a bool (got False)",
+        ),
         (3, "content: expected a dictionary or instance of Config (got 3)"),
     ],
 )

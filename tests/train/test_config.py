@@ -22,7 +22,7 @@ from nwavesdk.train import RunConfig
         ({"net": {"hidden": ["many"]}}, r"net\.hidden\.0: .*whole number.*\(got 'many'\)"),
         (
             {"net": {"surrogate": "tan"}},
-            r"net\.surrogate: unknown surrogate 'tan'.*: expected one of atan",
+            r"net\.surrogate: unknown surrogate 'tan'.*: expected a name",
         ),
         (
             {"learning": {"surrogate_schedule": "slope"}},
@@ -54,6 +54,15 @@ from nwavesdk.train import RunConfig
         ({"net": {"tau": 1e-300}}, r"net\.tau: .*at least 1e-06"),
         ({"net": {"tau": 1e-3, "dt": 1}}, r"^net\.tau: .* got 1 s / 0\.001 s = 1e\+03$"),
         ({"net": {"tau": 1e3, "dt": 1e-5}}, r"^net\.tau: .* got 1e-05 s / 1000 s = 1e-08$"),
+        ({"net": {"tau": True}}, r"net\.tau: expected a number, not a bool \(got True\)"),
+        (
+            {"net": {"dt": 0.5, "tau": 1}, "chip": {"profile": "h1v1", "duration": 0.2}},
+            r"^chip\.duration: 0\.2 s hold no time step of net\.dt \(got 0\.5 s\): raise it",
+        ),
+        (
+            {"net": {"dt": 1e-5}, "chip": {"profile": "h1v1"}},
+            r"^net\.dt: a time step of 1e-05 s holds no sample at 16000 Hz: raise it",
+        ),
         ({"net": {"threshold": 1e38}}, r"net\.threshold: .*at most 1000000"),
         ({"net": {"surrogate": "x" * 501}}, r"net\.surrogate: .*at most 500 characters"),
         ({"net": {"surrogate": "-" * 499 + "1"}}, r"net\.surrogate: "),

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from nwavesdk.internal.files import (
     FileError,
+    make_private_folder,
     read_bytes,
     reason_of,
     remove_drafts,
@@ -120,7 +121,7 @@ class ChannelCache:
 
     def _prepare(self, folder: Path) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(folder)
             remove_drafts(folder, STALE_SECONDS)
         except OSError as error:
             self._stop_writing(error)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from nwavesdk.data.decoding import RecordingError
-from nwavesdk.internal.files import FileError, kind_of, printable, reason_of
+from nwavesdk.internal.files import FileError, kind_of, printable, reason_of, shown_path
 
 __all__ = ["Faults", "RecordingFile", "list_classes", "list_targets"]
 
@@ -144,7 +144,7 @@ def list_targets(root: Path, faults: Faults) -> list[RecordingFile]:
         if target in present:
             recordings.append(RecordingFile(path, path.relative_to(root).as_posix(), 0, target))
         else:
-            what = f"has no target {printable(target)}"
+            what = f"has no target {shown_path(target)}"
             faults.report(path, RecordingError(path, what, "add it, or remove the recording"))
     for target in sorted(present - {recording.target for recording in recordings}):
         wav = wavs / target.relative_to(targets).with_suffix(".wav")

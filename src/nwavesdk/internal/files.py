@@ -25,11 +25,13 @@ __all__ = [
     "check_target",
     "is_draft",
     "kind_of",
+    "make_private_folder",
     "one_line",
     "printable",
     "read_bytes",
     "reason_of",
     "remove_drafts",
+    "shown_path",
     "write_atomically",
 ]
 
@@ -64,7 +66,7 @@ class FileError(ValueError):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{printable(self.path)} {printable(self.what)}: {self.remedy}."
+        return f"{shown_path(self.path)} {printable(self.what)}: {self.remedy}."
 
 
 class FileWriteError(OSError):
@@ -93,6 +95,18 @@ def printable(text: object) -> str:
         for letter in str(text)
     )
     return "".join(escaped)
+
+
+def shown_path(path: object) -> str:
+    """A path for a message: without the middle where it is long, so that the remedy is in sight.
+
+    Example:
+        >>> shown_path("data/" + 60 * "folder/" + "loud.wav")[-34:]
+        '/folder/folder/folder/loud.wav'
+    """
+    text = printable(path)
+    # A name has at most 255 bytes.
+    return text if len(text) <= 360 else f"{text[:100]}…{text[-256:]}"
 
 
 def reason_of(error: Exception) -> str:
@@ -166,6 +180,18 @@ def check_folder(path: Path) -> None:
         raise FileError(path, f"cannot be a folder ({reason_of(error)})", "change it") from None
     if not stat.S_ISDIR(mode):
         raise FileError(path, f"is {kind_of(mode)}, expected a folder", "choose another name")
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder, and those around it, for this user only; those that exist are unchanged.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    # Whatever the umask, and also around it: `mkdir(parents=True)` gives its mode to the last only.
+    for path in reversed((folder, *folder.absolute().parents)):
+        if not path.exists():
+            path.mkdir(0o700, exist_ok=True)
 
 
 def write_atomically(

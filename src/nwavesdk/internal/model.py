@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
-from typing import Any, Self, get_type_hints
+from typing import Any, Self, get_args, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -13,7 +13,9 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import printable
@@ -34,6 +36,23 @@ class FrozenModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    # Not a validator of each field, with which a field could not discriminate a union.
+    @model_validator(mode="before")
+    @classmethod
+    def _reject_bool(cls, content: Any) -> Any:
+        """Reject true and false as numbers, which they are for Python and so for pydantic."""
+        if not isinstance(content, dict):
+            return content
+        problem = PydanticCustomError("bool_number", "expected a number, not a bool")
+        errors = [
+            InitErrorDetails(type=problem, loc=(name,), input=content[name])
+            for name, field in cls.model_fields.items()
+            if _holds_bool(content.get(name)) and _takes_numbers(field.annotation)
+        ]
+        if errors:
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return content
+
     @classmethod
     def of(cls, content: object, owner: str = "") -> Self:
         """Validate nested content; fields that are left out have their defaults.
@@ -50,6 +69,18 @@ class FrozenModel(BaseModel):
             return cls.model_validate(content)
         except ValidationError as error:
             raise ValueError(describe_errors(error, owner)) from None
+
+
+def _takes_numbers(annotation: Any) -> bool:
+    parts = [annotation]
+    for part in parts:  # which grows
+        parts += get_args(part)
+    return (int in parts or float in parts) and bool not in parts
+
+
+def _holds_bool(value: object) -> bool:
+    values = value if isinstance(value, list | tuple) else (value,)
+    return any(isinstance(one, bool) for one in values)
 
 
 # Beginnings of pydantic's sentences, and what replaces them.

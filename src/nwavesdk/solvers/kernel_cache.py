@@ -55,6 +55,7 @@ from numba.core.sigutils import normalize_signature
 
 from nwavesdk.internal.files import (
     FileError,
+    make_private_folder,
     printable,
     read_bytes,
     remove_drafts,
@@ -275,9 +276,7 @@ def _named_folder() -> Path:
 
 def _create_private(folder: Path) -> None:
     try:
-        for path in reversed((folder, *folder.parents)):
-            if not path.exists():
-                path.mkdir(0o700, exist_ok=True)
+        make_private_folder(folder)
     except OSError as error:
         what = f"cannot be created ({error.strerror})"
         raise FileError(folder, what, "set NWAVESDK_CACHE to a folder that is writable") from None

@@ -157,8 +157,10 @@ def text(surrogate: Surrogate) -> str:
     """
     name = next((name for name, kind in CATALOGUE.items() if kind is type(surrogate)), None)
     if name is None:
-        expected = ", ".join(sorted(CATALOGUE))
-        raise ValueError(f"{shown(surrogate)} is not in the catalogue: expected one of {expected}.")
+        raise ValueError(
+            f"{shown(surrogate)} is not in the catalogue: expected one of "
+            "nwavesdk.surrogate.available()."
+        )
     return f"{name}({', '.join(f'{key}={value!r}' for key, value in surrogate.parameters.items())})"
 
 
@@ -193,8 +195,8 @@ def parse(text: str) -> Surrogate:
     except (SyntaxError, AttributeError, ValueError, KeyError, TypeError, RecursionError):
         hint = close_name(name, kinds)
         raise ValueError(
-            f"unknown surrogate {shown(text)}{hint}: expected one of "
-            f"{', '.join(sorted(CATALOGUE))}, as in atan or atan(alpha=3)."
+            f"unknown surrogate {shown(text)}{hint}: expected a name with its parameters, as in "
+            "atan or atan(alpha=3); `nwave surrogates` lists them."
         ) from None
     try:
         if len(named) < len(call.keywords):  # a name is there twice

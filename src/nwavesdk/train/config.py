@@ -105,6 +105,25 @@ class RunConfig(FrozenModel):
         return self
 
     @model_validator(mode="after")
+    def _check_steps(self) -> Self:
+        """Check what `NWaveDataloaderConfig` checks, whose fields have other names."""
+        if self.chip is None:
+            return self
+        dt, duration, rate = self.net.dt, self.chip.duration, self.data.sample_rate
+        # A step that is short by a rounding error counts.
+        if dt > duration * (1 + 1e-9):
+            raise ValueError(
+                f"chip.duration: {duration:g} s hold no time step of net.dt (got {dt:g} s): "
+                "raise it, or lower net.dt"
+            )
+        if rate is not None and dt * rate < 1:
+            raise ValueError(
+                f"net.dt: a time step of {dt:g} s holds no sample at {rate} Hz: raise it, or the "
+                "sample_rate"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_schedule(self) -> Self:
         """Apply the surrogate's schedule to a layer, which rejects what the surrogate cannot do."""
         schedule = self.learning.surrogate_schedule

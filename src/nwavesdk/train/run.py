@@ -81,18 +81,28 @@ class Run:
                 machine does not suffice; no folder is made.
             ModuleNotFoundError: If an extra is missing.
         """
-        folder = RunFolder(path)
         # Further processes, started by Lightning or torchrun, join the run that the first began.
         is_first = getattr(rank_zero_only, "rank", 0) == 0
         if is_first:
-            folder.check_free()
+            RunFolder(path).check_free()
+        run = cls.prepare(path, config)
+        if is_first:
+            run.folder.begin(run.config)
+        return run
+
+    @classmethod
+    def prepare(cls, path: Path, config: RunConfig) -> "Run":
+        """Check all that a new run needs, and write nothing.
+
+        Raises:
+            ValueError: If the data cannot be used, or the memory of this machine does not suffice.
+            ModuleNotFoundError: If an extra is missing.
+        """
         check_machine(config.machine)
         config, data = load_run_data(config)
         config = config.model_copy(update={"arithmetic": current_arithmetic()})
-        run = cls(folder, config, data)
+        run = cls(RunFolder(path), config, data)
         run._require_memory_to_train()
-        if is_first:
-            folder.begin(config)
         return run
 
     @classmethod

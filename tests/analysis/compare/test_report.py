@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from nwavesdk.analysis.compare import Study
 from nwavesdk.analysis.compare.report import comparison_json, comparison_lines, write_comparison
 from nwavesdk.cli import app
+from nwavesdk.internal.files import FileError
 
 
 def test_json_has_cells_arms_and_pairs(finished_study: Study) -> None:
@@ -45,6 +46,33 @@ def test_page_loads_nothing(finished_study: Study) -> None:
     file = finished_study.path / "comparison.json"
     expected = json.loads(json.dumps(comparison_json(finished_study)))
     assert json.loads(file.read_text()) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("config.json", b"{", r"config\.json is not the config of a run"),
+        ("metrics.csv", b"\x8b", r"metrics\.csv does not hold the metrics.*: remove it"),
+        ("metrics.csv", b"x" * 2**18, r"metrics\.csv does not hold .*field limit.*: remove it"),
+        ("result.json", b"{", r"result\.json is not JSON"),
+        ("model.safetensors", b"\x08", r"model\.safetensors is "),
+    ],
+)
+def test_damage_in_a_cell_is_an_error_that_changes_nothing(
+    finished_study: Study, name: str, content: bytes, words: str
+) -> None:
+    write_comparison(finished_study)
+    outputs = [finished_study.path / file for file in ("comparison.json", "report.html")]
+    before = [file.stat().st_ino for file in outputs]
+    file = finished_study.cells[-1].path / name
+    intact = file.read_bytes()
+    file.write_bytes(content)
+    try:
+        with pytest.raises(FileError, match=words):
+            write_comparison(finished_study)
+    finally:
+        file.write_bytes(intact)
+    assert [file.stat().st_ino for file in outputs] == before
 
 
 def test_the_command(tones: Path, tmp_path: Path) -> None:

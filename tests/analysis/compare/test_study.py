@@ -171,6 +171,24 @@ def test_invalid_studies_are_refused(
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.parametrize(
+    ("section", "choices"),
+    [
+        ("data", {"source": "/nothing/there"}),
+        ("chip", {"profile": "/nothing/there.toml"}),
+        ("net", {"hidden": [100_000] * 9}),
+    ],
+)
+def test_a_study_that_cannot_run_leaves_nothing_behind(
+    study_choices: dict[str, Any], tmp_path: Path, section: str, choices: dict[str, Any]
+) -> None:
+    """So that the same command with a correct option begins the study."""
+    merged = {**study_choices, section: {**study_choices.get(section, {}), **choices}}
+    with pytest.raises((ValueError, FileNotFoundError), match=r"nothing/there|memory"):
+        two_arms(tmp_path / "study", merged)
+    assert not (tmp_path / "study").exists()
+
+
 def test_a_folder_of_something_else_is_refused(
     study_choices: dict[str, Any], tmp_path: Path
 ) -> None:

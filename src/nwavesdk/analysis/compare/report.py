@@ -93,9 +93,16 @@ def write_comparison(study: Study) -> Path:
 
     Returns:
         The page; `comparison.json` if the page cannot be written, which a line reports.
+
+    Raises:
+        FileError: If a file of a cell is damaged; nothing is written.
     """
     numbers = study.path / "comparison.json"
-    write_atomically(numbers, (json.dumps(comparison_json(study), indent=2) + "\n").encode())
+    content = json.dumps(comparison_json(study), indent=2) + "\n"
+    for folder in (RunFolder(cell.path) for cell in study.cells):
+        folder.read_config()
+        folder.read_metrics()
+    write_atomically(numbers, content.encode())
     page = study.path / "report.html"
     try:
         _write_page(study, page)

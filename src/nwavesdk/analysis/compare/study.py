@@ -117,8 +117,8 @@ class Study:
         """Begin or continue a study. The folder must be new, empty, or hold the same study.
 
         Raises:
-            ValueError: If a choice is out of its range, if there are fewer than two arms, or if the
-                folder holds something else.
+            ValueError: If a choice is out of its range, if there are fewer than two arms, if the
+                data cannot be used, or if the folder holds something else; nothing is written.
         """
         if len(surrogates) < 2:
             raise ValueError(
@@ -127,8 +127,8 @@ class Study:
             )
         whole_number("compare", "seeds", seeds, most=MOST_SEEDS)
         whole_number("compare", "threads", threads, most=MOST_THREADS)
-        full_names = [RunConfig.of(_cell_choices(choices, s, 0)).net.surrogate for s in surrogates]
-        study = cls(path, full_names, seeds, choices, threads)
+        configs = [RunConfig.of(_cell_choices(choices, s, 0)) for s in surrogates]
+        study = cls(path, [config.net.surrogate for config in configs], seeds, choices, threads)
         file = study.file
         if not file.exists():
             if not is_free(path):
@@ -136,6 +136,8 @@ class Study:
                     f"{printable(path)} is in use and is not a study: choose a new or empty "
                     "folder for --out."
                 )
+            # All cells have the same data: an error of each cell is one of the whole study.
+            Run.prepare(study.cells[0].path, configs[0])
             with contextlib.suppress(FileExistsError):  # another process was faster
                 write_first(file, (json.dumps(study.content(), indent=2) + "\n").encode())
         study._require_equal(parse_json(read_bytes(file), file))
