@@ -65,6 +65,14 @@ def test_version() -> None:
             ("compare", "--out", "{}/run", "--hidden", "8,b"),
             "--hidden: expected a whole number",
         ),
+        (
+            ("train", "--out", "{}/run", "--hidden", "١٢"),
+            "--hidden: expected a whole number",
+        ),
+        (
+            ("train", "--out", "{}/run", "--accelerator", "cpu", "--devices", "1000"),
+            "--devices: got 1000 processes",
+        ),
     ],
 )
 def test_an_error_of_the_user_is_one_line_and_exit_code_2(

@@ -197,8 +197,10 @@ def _value_text(value: Any) -> str:
 def _converted(field: str, value: Any) -> Any:
     if field == "net.hidden":
         sizes = [size.strip() for size in value.split(",")]
-        # The config rejects what is not a number; Python converts no endless text to one.
-        return [int(size) if size.isdecimal() and len(size) < 20 else size for size in sizes]
+        # The config rejects what is not a number, such as digits of other scripts; Python converts
+        # no endless text to one.
+        is_size = [size.isascii() and size.isdecimal() and len(size) < 20 for size in sizes]
+        return [int(size) if ok else size for size, ok in zip(sizes, is_size, strict=True)]
     if field in NOT_PATHS and value not in NOT_PATHS[field]:
         return os.path.realpath(value)
     return value

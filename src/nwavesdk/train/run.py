@@ -334,7 +334,8 @@ def check_machine(machine: MachineConfig) -> None:
     """Reject an accelerator that is missing, before anything is written.
 
     Raises:
-        ValueError: If there is no such accelerator, or it has fewer devices than requested.
+        ValueError: If there is no such accelerator, if it has fewer devices than requested, or if
+            the CPU would run more processes than it has cores.
     """
     cuda = CUDAAccelerator.auto_device_count() if CUDAAccelerator.is_available() else 0
     mps = MPSAccelerator.auto_device_count() if MPSAccelerator.is_available() else 0
@@ -343,6 +344,14 @@ def check_machine(machine: MachineConfig) -> None:
         raise ValueError(
             f"machine.accelerator: got {machine.accelerator!r} with {machine.devices} device(s), "
             f"but this machine has {available}: use --accelerator cpu or auto, or fewer --devices."
+        )
+    # Each process has the whole data and net. Two are allowed anywhere, to try data-parallel runs.
+    most = max(2, os.cpu_count() or 1)
+    uses_cpu = machine.accelerator == "cpu" or not (available or cuda or mps)
+    if uses_cpu and machine.devices > most:
+        raise ValueError(
+            f"machine.devices: got {machine.devices} processes for {os.cpu_count()} cores, "
+            f"expected at most {most}: use fewer --devices."
         )
 
 
