@@ -46,13 +46,13 @@ def main(arguments: list[str] | None = None) -> None:
     table = table_text(verdicts)
     failed = [verdict for verdict in verdicts if verdict.problems]
     if options.json:
-        print(json.dumps(report(verdicts, seconds), indent=2))
+        print(json.dumps(report(verdicts, seconds, options.seed), indent=2))
     else:
         print(table)
     print(f"{len(verdicts)} cases, {len(failed)} failed, {seconds:.0f} s", file=sys.stderr)
     if options.write:
         command = " ".join(["python -m benchmarks.faults", *words])
-        _store(report(verdicts, seconds), table, command)
+        _store(report(verdicts, seconds, options.seed), table, command)
     if failed:
         sys.exit(1)
 
@@ -90,7 +90,7 @@ def _run(cases: list[Case], folder: Path, options: argparse.Namespace) -> list[V
         if verdict.problems:
             printed[verdict.case.group] += 1
             if printed[verdict.case.group] <= options.print:
-                print(verdict.text(), file=sys.stderr, flush=True)
+                print(verdict.text(options.seed), file=sys.stderr, flush=True)
         elif options.case:
             print(f"clean: {verdict.outcome}", file=sys.stderr)
         if len(verdicts) % 100 == 0:
@@ -116,7 +116,7 @@ def table_text(verdicts: list[Verdict]) -> str:
     return "\n".join(lines)
 
 
-def report(verdicts: list[Verdict], seconds: float) -> dict[str, Any]:
+def report(verdicts: list[Verdict], seconds: float, seed: int) -> dict[str, Any]:
     """Return the counts, and the failing cases, for JSON."""
     return {
         "seconds": round(seconds),
@@ -126,7 +126,7 @@ def report(verdicts: list[Verdict], seconds: float) -> dict[str, Any]:
         },
         "exit_codes": dict(Counter(str(verdict.outcome.code) for verdict in verdicts)),
         "failed": [
-            {"case": verdict.case.name, "problems": verdict.problems, "text": verdict.text()}
+            {"case": verdict.case.name, "problems": verdict.problems, "text": verdict.text(seed)}
             for verdict in verdicts
             if verdict.problems
         ],

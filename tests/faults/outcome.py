@@ -19,6 +19,7 @@ from nwavesdk.internal.files import printable
 
 # Size above which content is not hashed: sparse files.
 MOST_HASHED = 2**26
+REPEAT = "python -m benchmarks.faults"
 # Letters of a line.
 MOST_LETTERS = 2100
 # The file that code in a damaged file would make.
@@ -83,15 +84,15 @@ class Verdict:
     outcome: Outcome
     problems: tuple[str, ...]
 
-    def text(self) -> str:
-        """What was found, what was printed, and how to repeat it."""
+    def text(self, seed: int = 0) -> str:
+        """What was found, what was printed, and how to repeat it: cases depend on the seed."""
         printed = (self.outcome.stderr or self.outcome.stdout)[-1500:]
         lines = [
             f"{printable(self.case.name)}: {'; '.join(self.problems)}",
             f"  nwave {' '.join(map(repr, shortened(self.case.words)))}",
             f"  exit code {self.outcome.code} after {self.outcome.seconds:.1f} s; it printed:",
             *(f"    {printable(line)[:300]}" for line in printed.splitlines()[-12:]),
-            f"  repeat: python -m benchmarks.faults --case {shell_word(self.case.name)}",
+            f"  repeat: {REPEAT} --seed {seed} --case {shell_word(self.case.name)}",
         ]
         return "\n".join(lines)
 

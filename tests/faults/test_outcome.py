@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.outcome import Case, forms_of, judge, judge_files, snapshot
+from faults.outcome import Case, Verdict, forms_of, judge, judge_files, snapshot
 from faults.worker import Outcome
 
 GOOD = "nwave: net.hidden: got 'x', expected whole numbers.\n"
@@ -37,6 +37,11 @@ def case(*words: str, **options: object) -> Case:
 def test_judge_finds(outcome: Outcome, words: str) -> None:
     tried = case(names=("hidden",), values=("'x'",), must_fail=True)
     assert any(words in problem for problem in judge(tried, outcome))
+
+
+def test_a_failing_case_names_the_command_that_repeats_it() -> None:
+    text = Verdict(case(), Outcome(1, "", ""), ("so so",)).text(5)
+    assert text.endswith("repeat: python -m benchmarks.faults --seed 5 --case options/x")
 
 
 def test_judge_accepts_one_line_after_progress() -> None:
