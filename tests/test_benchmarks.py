@@ -231,7 +231,7 @@ def test_families_have_their_width(name, width):
 
 def test_studies_have_the_described_surrogates():
     for study in which_surrogate.studies():
-        kinds = [parse(text) for text in split_commas(study.surrogates)]
+        kinds = [parse(text) for text in split_commas("--surrogates", study.surrogates)]
         assert len(kinds) == len(set(kinds)) == (7 if "one shape" in study.about else 8)
         if "equal widths" in study.about:
             assert [derivative_shape(kind).half_width for kind in kinds] == pytest.approx(

@@ -82,6 +82,10 @@ def prepared(module):
 @pytest.mark.parametrize("call", CALLS)
 def test_an_unfit_tensor_is_rejected(call, kind):
     x, words = UNFIT[kind]
+    if kind == "meta" and call in ("surrogate", "custom"):
+        # A surrogate keeps no state, so the shape of its result needs no values.
+        assert CALLS[call](x()).shape == DENSE.shape
+        return
     with pytest.raises(TypeError, match=words):
         CALLS[call](x())
 

@@ -53,6 +53,16 @@ def test_missing_damaged_and_foreign_models_are_errors(tmp_path: Path) -> None:
         load_model(path.with_name("pipe"), nn.Linear(2, 3), 2)
 
 
+def test_a_model_belongs_to_its_run(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    net = nn.Linear(2, 3)
+    save_model(path, net, STANDARD, owner="one run")
+    load_model(path, net, 2, owner="one run")
+    for owner in ("", "another run"):
+        with pytest.raises(FileError, match=r"is damaged.* \(its checksum is wrong\): remove it"):
+            load_model(path, net, 2, owner=owner)
+
+
 def test_every_changed_bit_of_a_model_is_found(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_model(path, nn.Linear(2, 3), STANDARD)

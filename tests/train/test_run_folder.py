@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -191,3 +192,18 @@ def test_metrics_that_are_none_are_named(tmp_path: Path, text: str, words: str) 
         folder.read_metrics()
     folder.metrics.write_text(METRICS)
     assert folder.read_metrics()[0]["epoch"] == 1
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"learning": {"epochs": 3}}])
+def test_a_result_of_another_run_is_rejected(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Also after the config was edited; the place of the data may change."""
+    folders = [RunFolder(tmp_path / name) for name in ("first", "second", "moved")]
+    configs = [RunConfig(), RunConfig.of(change), RunConfig.of({"data": {"source": "elsewhere"}})]
+    for folder, config in zip(folders, configs, strict=True):
+        folder.begin(config)
+    folders[0].write_result(RESULT)
+    for folder in folders[1:]:
+        folder.result.write_bytes(folders[0].result.read_bytes())
+    assert folders[0].read_result() == folders[2].read_result() == RESULT
+    with pytest.raises(FileError, match=r"result\.json is damaged or belongs to another run"):
+        folders[1].read_result()

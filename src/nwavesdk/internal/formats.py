@@ -147,8 +147,12 @@ def load_tensors(content: bytes) -> dict[str, Any]:
 # Seals
 
 
-def seal(content: bytes) -> bytes:
+def seal(content: bytes, owner: str = "") -> bytes:
     """Replace `UNSEALED`, which occurs once in a content, by the checksum of the whole content.
+
+    Args:
+        content: The content.
+        owner: Text that identifies what the file belongs to, which the checksum covers, too.
 
     Raises:
         ValueError: If it occurs more than once, in a text of the user's.
@@ -156,24 +160,28 @@ def seal(content: bytes) -> bytes:
     placeholder = UNSEALED.encode()
     if content.count(placeholder) != 1:
         raise ValueError(f"a file cannot hold the text {UNSEALED}: change the text.")
-    return content.replace(placeholder, sha256(content).hexdigest().encode())
+    checksum = sha256(content + owner.encode()).hexdigest()
+    return content.replace(placeholder, checksum.encode())
 
 
-def check_seal(content: bytes, checksum: object, path: object) -> None:
+def check_seal(content: bytes, checksum: object, path: object, owner: str = "") -> None:
     """Compare a sealed content with the checksum that was read from it.
 
     Args:
         content: The whole file.
         checksum: What stands in the place of the seal.
         path: Name of the file, for errors.
+        owner: As in `seal`.
 
     Raises:
-        FileError: If any bit differs from what was written.
+        FileError: If any bit differs from what was written, or the owner does.
     """
     text = checksum.encode() if isinstance(checksum, str) and checksum.isascii() else b""
     is_text = re.fullmatch(rb"[0-9a-f]{64}", text) is not None
     if is_text and content.count(text) == 1:
         unsealed = content.replace(text, UNSEALED.encode())
-        if sha256(unsealed).hexdigest().encode() == text:
+        if sha256(unsealed + owner.encode()).hexdigest().encode() == text:
             return
-    raise FileError(path, "is damaged (its checksum is wrong)", "restore it or write it again")
+    other = " or belongs to another run" if owner else ""
+    what = f"is damaged{other} (its checksum is wrong)"
+    raise FileError(path, what, "restore it or write it again")

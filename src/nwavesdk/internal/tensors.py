@@ -15,12 +15,13 @@ FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The dtypes of floating numbers that layers take."""
 
 
-def require_tensor(owner: object, x: object) -> None:
+def require_tensor(owner: object, x: object, *, needs_values: bool = True) -> None:
     """Raise a TypeError unless `x` is a tensor with a value in memory for each element.
 
     Args:
         owner: What takes the tensor, for the message; a text, or an object with a `repr`.
         x: The argument.
+        needs_values: Whether meta tensors, which have shapes only, are rejected, too.
 
     Raises:
         TypeError: If it is not a tensor, or a sparse, nested, masked, quantized or meta tensor.
@@ -38,7 +39,8 @@ def require_tensor(owner: object, x: object) -> None:
     if torch.compiler.is_compiling():  # which does not let backward passes ask for a layout
         return
     is_masked = isinstance(x, MaskedTensor)
-    if x.layout is torch.strided and not (x.is_nested or x.is_meta or is_masked or x.is_quantized):
+    is_other = x.is_nested or is_masked or x.is_quantized or (x.is_meta and needs_values)
+    if x.layout is torch.strided and not is_other:
         return
     if is_masked:
         got, remedy = "a masked tensor", "fill it, as in x.to_tensor(0.0)"
@@ -53,13 +55,13 @@ def require_tensor(owner: object, x: object) -> None:
     raise TypeError(f"{owner} takes a dense tensor, got {got}: {remedy}.")
 
 
-def require_floating(owner: object, x: object) -> None:
+def require_floating(owner: object, x: object, *, needs_values: bool = True) -> None:
     """As `require_tensor`, for floating numbers of 16, 32 or 64 bits.
 
     Raises:
         TypeError: If it is not such a tensor.
     """
-    require_tensor(owner, x)
+    require_tensor(owner, x, needs_values=needs_values)
     assert isinstance(x, Tensor)
     if x.dtype not in FLOATING:
         raise TypeError(

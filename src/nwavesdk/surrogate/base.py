@@ -33,7 +33,7 @@ def heaviside(z: Tensor) -> Tensor:
         >>> heaviside(torch.tensor([-1.0, 0.0, 2.0]))
         tensor([0., 0., 1.])
     """
-    require_tensor("heaviside", z)
+    require_tensor("heaviside", z, needs_values=False)
     return (z > 0).to(z.dtype)
 
 
@@ -85,7 +85,7 @@ class Surrogate(ABC):
         Raises:
             TypeError: If `z` is not a floating tensor.
         """
-        require_floating(self, z)
+        require_floating(self, z, needs_values=False)
         spikes: Tensor = _Spike.apply(z, self)
         return spikes
 

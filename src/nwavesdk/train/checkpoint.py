@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor, nn
 
 from nwavesdk.internal.files import FileError, one_line, printable, read_bytes, write_atomically
-from nwavesdk.train.config import RunConfig
+from nwavesdk.train.config import MOVABLE, RunConfig
 from nwavesdk.train.model_file import check_tensor
 
 __all__ = [
@@ -50,8 +50,6 @@ OTHER_KEYS = {
     "run_config",
     "surrogate_schedule",
 }
-# Choices that may change while a run is interrupted.
-MOVABLE = {"data.source", "machine.accelerator"}
 
 # A checkpoint has about four copies of the weights: this is enough for 10^9 weights.
 MOST_CHECKPOINT_BYTES = 2**35

@@ -4,8 +4,10 @@ The module imports neither torch nor numba, so that the command line can generat
 the fields. Validators that need more import it when they run.
 """
 
+import json
 import re
 from collections.abc import Mapping, Set
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,7 +28,10 @@ from nwavesdk.train.sections import (
     choice,
 )
 
-__all__ = ["CHIP_DEFAULTS", "RunConfig"]
+__all__ = ["CHIP_DEFAULTS", "MOVABLE", "RunConfig"]
+
+# Choices that may change after a run has begun.
+MOVABLE = {"data.source", "machine.accelerator"}
 
 # exp(-dt/tau) of a larger ratio is 0, or of a smaller one 1, in float32 or nearly so: a neuron
 # would forget its input in one step, or never.
@@ -191,6 +196,14 @@ class RunConfig(FrozenModel):
         """
         names = (name for name, _, _ in differences(self.model_dump(), other.model_dump()))
         return next((name for name in names if name not in ignored), None)
+
+    def identity(self) -> str:
+        """Hash of all choices and facts, except for those that may change; see `MOVABLE`."""
+        content = self.model_dump(mode="json")
+        for name in MOVABLE:
+            section, _, key = name.partition(".")
+            del content[section][key]
+        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def json_text(self) -> str:
         """The text of `config.json`, with lists of numbers on one line."""

@@ -59,29 +59,31 @@ def check_tensor(name: str, value: object, like: Tensor) -> None:
         raise ValueError(f"{name} has time constants that are 0 or infinite")
 
 
-def save_model(path: Path, net: nn.Module, standard: Standard) -> None:
+def save_model(path: Path, net: nn.Module, standard: Standard, owner: str = "") -> None:
     """Write weights as `net.…` and the scale of the inputs as `standard.…`, with a checksum.
 
     Args:
         path: The file, in the format of safetensors.
         net: The network.
         standard: The scale of its inputs.
+        owner: Identity of the run; see `RunFolder.identity`.
     """
     content = {
         f"net.{name}": value.detach().cpu().contiguous() for name, value in net.state_dict().items()
     }
     content["standard.mean"] = torch.from_numpy(standard.mean)
     content["standard.deviation"] = torch.from_numpy(standard.deviation)
-    write_atomically(path, seal(save(content, {"sha256": UNSEALED})))
+    write_atomically(path, seal(save(content, {"sha256": UNSEALED}), owner))
 
 
-def load_model(path: Path, net: nn.Module, n_inputs: int) -> Standard:
+def load_model(path: Path, net: nn.Module, n_inputs: int, owner: str = "") -> Standard:
     """Read weights into `net`.
 
     Args:
         path: A file written by `save_model`.
         net: A network of the same config.
         n_inputs: Its inputs.
+        owner: Identity of the run that wrote the file.
 
     Returns:
         The scale of its inputs.
@@ -103,7 +105,7 @@ def load_model(path: Path, net: nn.Module, n_inputs: int) -> Standard:
     n_bytes = sum(value.numel() * value.element_size() for value in expected.values())
     with reading(path, "does not hold the weights of this run's network"):
         content = read_bytes(path, 2 * n_bytes + 2**20)
-        check_model_seal(content, path)
+        check_model_seal(content, path, owner)
         tensors = load_tensors(content)
         check_tensors(tensors, expected)
         if not (tensors["standard.deviation"] > 0).all():
@@ -112,12 +114,12 @@ def load_model(path: Path, net: nn.Module, n_inputs: int) -> Standard:
     return Standard(np.asarray(tensors["standard.mean"]), np.asarray(tensors["standard.deviation"]))
 
 
-def check_model_seal(content: bytes, path: Path) -> None:
+def check_model_seal(content: bytes, path: Path, owner: str = "") -> None:
     """Compare a model file with its checksum; files of earlier versions have none.
 
     Raises:
-        FileError: If a bit differs from what was written.
+        FileError: If a bit or the run differs from what was written.
     """
     texts = safetensors_texts(content, path)
     if texts:
-        check_seal(content, texts.get("sha256"), path)
+        check_seal(content, texts.get("sha256"), path, owner)

@@ -161,7 +161,7 @@ class Run:
             ValueError: If the file is missing or damaged.
         """
         net = self.network(deployed=True, mismatch=mismatch)
-        load_model(self.folder.model, net, self.n_features)
+        load_model(self.folder.model, net, self.n_features, self.folder.identity)
         return net
 
     def train(self) -> dict[str, Any] | None:
@@ -258,7 +258,7 @@ class Run:
         )
         if chip is not None and chip.training == "plain":
             project(net)
-        save_model(self.folder.model, net, self.data.standard)
+        save_model(self.folder.model, net, self.data.standard, self.folder.identity)
         return self._finish(net, history, selection)
 
     def _trainer(self, history: History, selection: Selection, every_epoch: EveryEpoch) -> Trainer:

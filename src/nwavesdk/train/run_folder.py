@@ -256,6 +256,11 @@ class RunFolder:
             )
         return RunConfig.read(self.config)
 
+    @property
+    def identity(self) -> str:
+        """Text that differs between runs: the seals of model and result cover it."""
+        return self.read_config().identity() if self.config.is_file() else ""
+
     def read_result(self) -> dict[str, Any]:
         """The numbers of a finished run, as in `Result`.
 
@@ -266,13 +271,13 @@ class RunFolder:
             content = read_bytes(self.result)
             values = parse_json(content, self.result)
             if "sha256" in values:  # results of earlier versions have no checksum
-                check_seal(content, values.pop("sha256"), self.result)
+                check_seal(content, values.pop("sha256"), self.result, self.identity)
             return Result.of(values).model_dump(mode="json")
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write the numbers with a checksum, which marks the run as finished."""
         content = json.dumps({**result, "sha256": UNSEALED}, indent=2) + "\n"
-        write_atomically(self.result, seal(content.encode()))
+        write_atomically(self.result, seal(content.encode(), self.identity))
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The metrics of each epoch; see `nwavesdk.train.progress.History`.

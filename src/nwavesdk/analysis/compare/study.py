@@ -73,9 +73,9 @@ class Cell:
         Raises:
             FileError: If the file cannot be read, or is damaged.
         """
-        path = RunFolder(self.path).model
-        content = read_bytes(path, MOST_MODEL_BYTES)
-        check_model_seal(content, path)
+        folder = RunFolder(self.path)
+        content = read_bytes(folder.model, MOST_MODEL_BYTES)
+        check_model_seal(content, folder.model, folder.identity)
         return sha256(content).hexdigest()
 
 
