@@ -1,0 +1,377 @@
+"""The adjoint of a step, derived from its graph, and what a forward pass must save for it.
+
+Reverse mode: every node passes the gradient of the loss with respect to itself on to its inputs,
+times a partial derivative. A contribution that flows through one branch of a `where` carries that
+choice along and is exactly 0 when the branch is not taken, whatever the partials of the branch are.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+from research.adjoints.graph import CONDITIONS, Graph, Step
+
+__all__ = ["Adjoint", "constant_inputs", "derive_adjoint", "find_saved", "function_text"]
+
+# A condition and whether it must be true or false; None: always.
+Choice = tuple[int, bool] | None
+
+# Operations with partial derivatives that may be infinite where the operation is not used.
+UNBOUNDED = {"/", "**", "log", "sqrt", "exp"}
+
+# Cost of computing a node again in backward, by operation, in units of an addition.
+COSTS = {"exp": 12, "log": 12, "tanh": 16, "sin": 12, "cos": 12, "/": 4, "sqrt": 4, "**": 4}
+FREE = {"input", "number", "held"}
+
+
+@dataclass(frozen=True)
+class Adjoint:
+    """The adjoint of a step, in the graph of the step, which it extends.
+
+    Attributes:
+        gradients: For the charge, each state and each constant input of the step, the node of the
+            gradient of the loss; None where it is 0.
+        forward_nodes: Number of nodes of the step itself; those of the adjoint follow.
+    """
+
+    gradients: Mapping[int, int | None]
+    forward_nodes: int
+
+
+def constant_inputs(graph: Graph, nodes: Iterable[int]) -> list[int]:
+    """The constant nodes that value nodes take, and those among `nodes`: computed once per call.
+
+    Args:
+        graph: The graph.
+        nodes: What is to be computed.
+    """
+    wanted = list(nodes)
+    found: set[int] = set()
+    for node in graph.needed_for(wanted):
+        if not graph.is_constant(node):
+            found |= {i for i in graph.nodes[node].inputs if graph.is_constant(i)}
+    found |= {node for node in wanted if graph.is_constant(node)}
+    return sorted(node for node in found if graph.nodes[node].op != "number")
+
+
+class _Accumulator:
+    """Sums of the gradients of nodes, with simplifications."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        # Contributions by node: the choice under which they count, and the node of the product.
+        self.parts: dict[int, list[tuple[Choice, int]]] = {}
+
+    def give(self, node: int, choice: Choice, gradient: int) -> None:
+        self.parts.setdefault(node, []).append((choice, gradient))
+
+    def take(self, node: int, keeps_choice: bool) -> tuple[Choice, int] | None:
+        """The sum for a node, and the choice under which it is not 0."""
+        by_choice: dict[Choice, int] = {}
+        for choice, gradient in self.parts.pop(node, []):
+            earlier = by_choice.get(choice)
+            by_choice[choice] = gradient if earlier is None else self.plus(earlier, gradient)
+        if not by_choice:
+            return None
+        if len(by_choice) == 1:
+            return next(iter(by_choice.items()))
+        total: int | None = None
+        for choice, gradient in by_choice.items():
+            chosen = self.choose(choice, gradient)
+            total = chosen if total is None else self.plus(total, chosen)
+        assert total is not None
+        is_partial = keeps_choice and None not in by_choice
+        return (self.any_of([c for c in by_choice if c]) if is_partial else None), total
+
+    def total(self, node: int) -> int | None:
+        """The sum for a node, 0 where its choice is not taken; None if nothing reaches it."""
+        taken = self.take(node, keeps_choice=False)
+        return None if taken is None else self.choose(*taken)
+
+    def any_of(self, choices: list[tuple[int, bool]]) -> Choice:
+        conditions = [c if is_true else self.graph.add("not", c) for c, is_true in choices]
+        result = conditions[0]
+        for condition in conditions[1:]:
+            result = self.graph.add("or", result, condition)
+        return result, True
+
+    def choose(self, choice: Choice, gradient: int) -> int:
+        if choice is None:
+            return gradient
+        condition, is_true = choice
+        zero = self.graph.number(0)
+        branches = (gradient, zero) if is_true else (zero, gradient)
+        return self.graph.add("where", condition, *branches)
+
+    def plus(self, a: int, b: int) -> int:
+        if self.graph.nodes[b].op == "neg":
+            return self.graph.add("-", a, self.graph.nodes[b].inputs[0])
+        if self.graph.nodes[a].op == "neg":
+            return self.graph.add("-", b, self.graph.nodes[a].inputs[0])
+        return self.graph.add("+", a, b)
+
+    def minus(self, a: int) -> int:
+        n = self.graph.nodes[a]
+        return n.inputs[0] if n.op == "neg" else self.graph.add("neg", a)
+
+    def times(self, a: int, b: int) -> int:
+        for one, other in ((a, b), (b, a)):
+            if self.graph.number_of(one) == 1:
+                return other
+            if self.graph.number_of(one) == -1:
+                return self.minus(other)
+        if self.graph.nodes[a].op == "neg":
+            return self.minus(self.times(self.graph.nodes[a].inputs[0], b))
+        return self.graph.add("*", a, b)
+
+
+def derive_adjoint(step: Step, detach_reset: bool | None = None) -> Adjoint:
+    """Derive the adjoint of a step.
+
+    Gradients of results are new inputs of the graph: `grad_s`, and `grad_<state>` for each state
+    after the step.
+
+    Args:
+        step: The step. Its graph gets further nodes.
+        detach_reset: Whether gradients through `held` are dropped; None passes them to `held`, an
+            open name of the adjoint.
+    """
+    graph = step.graph
+    results = [*step.after] if step.spike is None else [step.spike, *step.after]
+    forward_nodes = len(graph.nodes)
+    constants = constant_inputs(graph, results)
+    sums = _Accumulator(graph)
+    for state, node in zip(step.states, step.after, strict=True):
+        sums.give(node, None, graph.add("input", value=f"grad_{state}"))
+    if step.spike is not None:
+        sums.give(step.spike, None, graph.add("input", value="grad_s"))
+    for node in reversed(graph.needed_for(results)):
+        if not graph.is_constant(node) and graph.nodes[node].op != "input":
+            _pass_back(graph, sums, node, detach_reset)
+    names = (step.charge, *step.states, *step.constants)
+    inputs = [graph.add("input", value=name) for name in names]
+    values = [node for node in inputs if not graph.is_constant(node)]
+    gradients = {node: sums.total(node) for node in (*values, *constants)}
+    return Adjoint(gradients, forward_nodes)
+
+
+def _pass_back(graph: Graph, sums: _Accumulator, node: int, detach_reset: bool | None) -> None:
+    """Give the inputs of a node their part of its gradient."""
+    op, inputs, _ = graph.nodes[node]
+    taken = sums.take(node, keeps_choice=op in UNBOUNDED)
+    if taken is None or (op == "held" and detach_reset):
+        return
+    choice, g = taken
+    if op == "held" and detach_reset is None:
+        g = graph.add("held gradient", g)
+    if op in ("where", "maximum", "minimum"):
+        # Under a choice already: settle it, so that the new choice is a single condition.
+        g = sums.choose(choice, g)
+        condition, a, b = _branches(graph, op, inputs)
+        sums.give(a, (condition, True), g)
+        sums.give(b, (condition, False), g)
+        return
+    for i, product in zip(inputs, _products(graph, sums, node, g), strict=True):
+        if graph.number_of(i) is None:
+            sums.give(i, choice, product())
+
+
+def _branches(graph: Graph, op: str, inputs: tuple[int, ...]) -> tuple[int, int, int]:
+    """A choice as condition, the branch if it is true, and the other one."""
+    if op == "where":
+        condition, a, b = inputs
+        return condition, a, b
+    first, second = inputs
+    # At a tie, and for NaN, the first argument counts.
+    condition = graph.add("<", first, second) if op == "maximum" else graph.add("<", second, first)
+    return condition, second, first
+
+
+def _products(graph: Graph, sums: _Accumulator, node: int, g: int) -> list[Callable[[], int]]:
+    """For each input of a node, a function that makes gradient times partial derivative."""
+    op, inputs, _ = graph.nodes[node]
+    a, b = (*inputs, -1)[:2]
+    times, minus, add, number = sums.times, sums.minus, graph.add, graph.number
+    match op:
+        case "+":
+            return [lambda: g, lambda: g]
+        case "-":
+            return [lambda: g, lambda: minus(g)]
+        case "*":
+            return [lambda: times(g, b), lambda: times(g, a)]
+        case "/":
+            return [lambda: add("/", g, b), lambda: minus(times(add("/", g, b), node))]
+        case "**":
+            return [lambda: times(g, _power_derivative(graph, sums, a, b)), lambda: g]
+        case "neg":
+            return [lambda: minus(g)]
+        case "held":
+            return [lambda: g]
+        case "spike":
+            return [lambda: times(g, add("surrogate", a))]
+        case "exp":
+            return [lambda: times(g, node)]
+        case "log":
+            return [lambda: add("/", g, a)]
+        case "sqrt":
+            return [lambda: times(g, add("/", number(0.5), node))]
+        case "tanh":
+            return [lambda: times(g, add("-", number(1), times(node, node)))]
+        case "sin":
+            return [lambda: times(g, add("cos", a))]
+        case "cos":
+            return [lambda: minus(times(g, add("sin", a)))]
+        case "abs":
+            return [lambda: _times_sign(graph, sums, g, a)]
+    raise AssertionError(op)
+
+
+def _power_derivative(graph: Graph, sums: _Accumulator, base: int, exponent: int) -> int:
+    n = graph.number_of(exponent)
+    assert n is not None
+    return sums.times(graph.number(n), graph.add("**", base, graph.number(n - 1)))
+
+
+def _times_sign(graph: Graph, sums: _Accumulator, g: int, a: int) -> int:
+    zero = graph.number(0)
+    negative = graph.add("where", graph.add("<", a, zero), sums.minus(g), zero)
+    return graph.add("where", graph.add(">", a, zero), g, negative)
+
+
+# What is saved
+
+
+def find_saved(step: Step, wanted: Iterable[int]) -> tuple[int, ...]:
+    """The smallest set of nodes that a forward pass must save to compute others in backward.
+
+    A state before a step is known if its value after the step before can be computed from what that
+    step saved. Among sets of one size, the one with the least to compute again is taken.
+
+    Args:
+        step: The step.
+        wanted: Nodes of the adjoint, or of the step, that are to be computed.
+    """
+    graph = step.graph
+    wanted = list(wanted)
+    results = [*step.after] if step.spike is None else [step.spike, *step.after]
+    charge = graph.add("input", value=step.charge)
+    candidates = [
+        node
+        for node in graph.needed_for(results)
+        if not graph.is_constant(node)
+        and graph.nodes[node].op not in {"held", "spike", *CONDITIONS}
+        and (graph.nodes[node].op != "input" or node == charge)
+    ]
+    for size in range(len(step.states) + 2):
+        costs = {
+            saved: cost
+            for saved in combinations(candidates, size)
+            if (cost := _recall_cost(step, wanted, frozenset(saved))) is not None
+        }
+        if costs:
+            return min(costs, key=lambda saved: (costs[saved], saved))
+    raise AssertionError("the charge and all states after the step are always enough")
+
+
+def _recall_cost(step: Step, wanted: list[int], saved: frozenset[int]) -> int | None:
+    """What computing `wanted` costs if `saved` is there; None if it is impossible."""
+    graph = step.graph
+    needed = graph.needed_for(wanted, saved)
+    cost = _cost(graph, needed)
+    after_of = {
+        graph.add("input", value=state): after
+        for state, after in zip(step.states, step.after, strict=True)
+    }
+    charge = graph.add("input", value=step.charge)
+    if charge in needed:
+        return None
+    for state in after_of.keys() & set(needed):
+        recalled = graph.needed_for([after_of[state]], saved)
+        if charge in recalled or after_of.keys() & set(recalled):
+            return None
+        cost += _cost(graph, recalled)
+    return cost
+
+
+def _cost(graph: Graph, nodes: Iterable[int]) -> int:
+    used = (graph.nodes[node].op for node in nodes if not graph.is_constant(node))
+    return sum(COSTS.get(op, 1) for op in used if op not in FREE)
+
+
+# Source text
+
+
+def function_text(
+    graph: Graph,
+    name: str,
+    arguments: Mapping[int, str],
+    results: Iterable[int | None],
+    names: Mapping[int, str],
+    *,
+    keep_held: bool = False,
+) -> str:
+    """The source of a function that computes nodes of a graph.
+
+    Its language is that of pages: `m` for the maths, `spike` and `surrogate`.
+
+    Args:
+        graph: The graph.
+        name: Name of the function.
+        arguments: Names of its arguments, by the nodes that they are.
+        results: Nodes that it returns; None is 0.
+        names: Names for nodes that have one in the user's source.
+        keep_held: Whether to call `held`, which changes nothing but gradients under autograd.
+    """
+    wanted = list(results)
+    nodes = graph.needed_for([node for node in wanted if node is not None], frozenset(arguments))
+    text_of = dict(arguments)
+    taken = set(arguments.values())
+    lines = []
+    for node in nodes:
+        op, inputs, _ = graph.nodes[node]
+        if op == "held":
+            inner = text_of[inputs[0]]
+            text_of[node] = f"held({inner})" if keep_held else inner
+            continue
+        if op == "number":
+            text_of[node] = _expression(graph, node, text_of)
+            continue
+        local = names.get(node, f"t{node}")
+        while local in taken:
+            local += "_"
+        taken.add(local)
+        lines.append(f"    {local} = {_expression(graph, node, text_of)}\n")
+        text_of[node] = local
+    returned = ", ".join("0.0" if node is None else text_of[node] for node in wanted)
+    return f"def {name}({', '.join(arguments.values())}):\n{''.join(lines)}    return {returned}\n"
+
+
+def _expression(graph: Graph, node: int, text_of: Mapping[int, str]) -> str:
+    op, inputs, value = graph.nodes[node]
+    if op == "input":
+        raise AssertionError(f"{value} is not an argument")
+    if op == "number":
+        return repr(value)
+    a, b, c = (*(text_of[i] for i in inputs), "", "", "")[:3]
+    match op:
+        case "held gradient":
+            return f"held({a})"
+        case "neg":
+            return f"-{a}"
+        case "not":
+            return f"{a} == False"
+        case "or":
+            return f"{a} | {b}"
+        case "spike" | "surrogate":
+            return f"{op}({a})"
+        case "where":
+            return f"m.where({a}, {b}, {c})"
+        case "maximum":
+            return f"m.where({a} < {b}, {b}, {a})"
+        case "minimum":
+            return f"m.where({b} < {a}, {b}, {a})"
+        case "exp" | "log" | "sqrt" | "abs" | "tanh" | "sin" | "cos":
+            return f"m.{op}({a})"
+        case "**":
+            return f"m.pow({a}, {b})"
+    return f"{a} {op} {b}"

@@ -1,0 +1,410 @@
+"""A step of a neuron as a graph of operations, read from the source of a plain function.
+
+The function has the charge and the states as positional arguments and the constants as keyword-only
+ones, and straight-line code:
+
+    def step(x, v, *, tau, threshold):
+        u = decay(tau) * v + x
+        s = spike(u - threshold)
+        return s, u - threshold * held(s)
+
+Equal operations on equal values are one node, so the graph shares common terms. Each node is a
+value, which differs between steps, or is constant: made of constants and numbers alone.
+"""
+
+import ast
+import math
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+
+__all__ = [
+    "CONDITIONS",
+    "Graph",
+    "Node",
+    "PageError",
+    "Step",
+    "decay",
+    "free_scope",
+    "held",
+    "open_name",
+    "read_step",
+    "spike",
+]
+
+
+class PageError(ValueError):
+    """The equation of a neuron cannot be used; the text names line and reason."""
+
+
+def open_name(name: str) -> Callable[..., Any]:
+    """A function without a meaning until `bind` gives it one."""
+
+    def unbound(*_: Any) -> Any:
+        raise RuntimeError(f"{name} is an open name of a page: bind the page before calling it.")
+
+    unbound.__name__ = name
+    return unbound
+
+
+# The vocabulary of equations, which only solvers give a meaning: `spike(z)` is 1 where z > 0, with
+# the surrogate's gradient; `held(value)` is the value, whose gradient counts unless the layer
+# detaches the reset; `decay(tau)` is exp(-dt/tau).
+spike = open_name("spike")
+held = open_name("held")
+decay = open_name("decay")
+
+
+FUNCTIONS: dict[Any, tuple[str, int]] = {
+    spike: ("spike", 1),
+    held: ("held", 1),
+    decay: ("decay", 1),
+    abs: ("abs", 1),
+    torch.maximum: ("maximum", 2),
+    torch.minimum: ("minimum", 2),
+    torch.where: ("where", 3),
+    **{getattr(torch, name): (name, 1) for name in ("abs", "exp", "log", "sqrt", "tanh")},
+    **{getattr(torch, name): (name, 1) for name in ("sin", "cos")},
+}
+"""What an equation may call, by the object that its name leads to, with the number of arguments."""
+
+OPERATORS: dict[type[ast.AST], str] = {
+    **{ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"},
+    **{ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="},
+}
+
+# Operations whose result is true or false.
+CONDITIONS = {"<", "<=", ">", ">=", "==", "!=", "or", "not"}
+
+
+class Node(NamedTuple):
+    """An operation and the nodes that it is applied to.
+
+    Attributes:
+        op: `"input"`, `"number"`, an operator such as `"+"` or `"neg"`, or a function's name.
+        inputs: Indices of nodes.
+        value: The name of an input, or the number.
+    """
+
+    op: str
+    inputs: tuple[int, ...] = ()
+    value: str | float | None = None
+
+
+@dataclass
+class Graph:
+    """Nodes in an order in which they can be computed; an equal node is added once.
+
+    Attributes:
+        nodes: The nodes.
+        constants: Names of the inputs that are constants; all other inputs are values.
+    """
+
+    constants: tuple[str, ...] = ()
+    nodes: list[Node] = field(default_factory=list)
+    _index: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    _is_constant: list[bool] = field(default_factory=list)
+
+    def add(self, op: str, *inputs: int, value: str | float | None = None) -> int:
+        """The index of the node."""
+        key = (op, inputs, repr(value))  # by its text, 0.0 differs from -0.0
+        if key not in self._index:
+            self._index[key] = len(self.nodes)
+            self.nodes.append(Node(op, inputs, value))
+            # Backward decides whether the gradient of `held` flows, so it is never a constant.
+            is_leaf = op == "input"
+            is_constant = value in self.constants if is_leaf else all(map(self.is_constant, inputs))
+            self._is_constant.append(is_constant and op != "held")
+        return self._index[key]
+
+    def number(self, value: float) -> int:
+        """The index of a number."""
+        return self.add("number", value=float(value))
+
+    def is_constant(self, node: int) -> bool:
+        """Whether a node is made of constants and numbers alone."""
+        return self._is_constant[node]
+
+    def number_of(self, node: int) -> float | None:
+        """The number that a node is, or None."""
+        n = self.nodes[node]
+        return n.value if n.op == "number" and isinstance(n.value, float) else None
+
+    def needed_for(self, nodes: list[int], known: frozenset[int] = frozenset()) -> list[int]:
+        """The nodes that must be computed for `nodes`, in order; those in `known` are there."""
+        needed: set[int] = set()
+        pending = [node for node in nodes if node not in known]
+        while pending:
+            node = pending.pop()
+            if node not in needed:
+                needed.add(node)
+                pending += [i for i in self.nodes[node].inputs if i not in known]
+        return sorted(needed)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The equation of a neuron as a graph.
+
+    Attributes:
+        name: Name of the function.
+        graph: The graph.
+        charge: Name of the charge.
+        states: Names of the states in order.
+        constants: Names of the constants in order.
+        after: Nodes of the states after the step.
+        spike: Node of the spike, or None for a read-out.
+        names: Names that the source gives to nodes, for texts that people read.
+    """
+
+    name: str
+    graph: Graph
+    charge: str
+    states: tuple[str, ...]
+    constants: tuple[str, ...]
+    after: tuple[int, ...]
+    spike: int | None
+    names: Mapping[int, str]
+
+    @property
+    def z(self) -> int | None:
+        """Node of the argument of the spike."""
+        return None if self.spike is None else self.graph.nodes[self.spike].inputs[0]
+
+    @property
+    def uses_held(self) -> bool:
+        """Whether the equation has a reset that can be detached."""
+        return any(node.op == "held" for node in self.graph.nodes)
+
+
+def read_step(source: str, scope: Mapping[str, Any], *, constants_are_values: bool = False) -> Step:
+    """The graph of the function in a source text.
+
+    Args:
+        source: The text of the function, without indentation; its decorators are ignored.
+        scope: What its free names mean: numbers, torch and its functions, and the vocabulary.
+        constants_are_values: Whether the graph treats constants like states, so that adjoints have
+            the gradients of constants themselves instead of those of expressions of constants.
+
+    Raises:
+        PageError: If the function is not an equation; the text names line and reason.
+    """
+    tree = ast.parse(source)
+    function = next((node for node in tree.body if isinstance(node, ast.FunctionDef)), None)
+    if function is None:
+        raise PageError("the source of an equation must be a plain function (def).")
+    return _Reader(function, scope, source, constants_are_values).read()
+
+
+class _Reader:
+    """Turns a syntax tree into a graph."""
+
+    def __init__(
+        self,
+        function: ast.FunctionDef,
+        scope: Mapping[str, Any],
+        source: str,
+        constants_are_values: bool,
+    ) -> None:
+        self.function = function
+        self.scope = scope
+        self.lines = source.splitlines()
+        arguments = function.args
+        if arguments.vararg or arguments.kwarg or arguments.posonlyargs:
+            raise self.error(function, "takes the charge, states, and keyword-only constants only")
+        self.inputs = [a.arg for a in arguments.args]
+        self.constants = tuple(a.arg for a in arguments.kwonlyargs)
+        if len(self.inputs) < 2:
+            raise self.error(function, "needs a charge and at least one state as arguments")
+        self.graph = Graph(() if constants_are_values else self.constants)
+        self.values = {
+            name: self.graph.add("input", value=name) for name in (*self.inputs, *self.constants)
+        }
+        self.names: dict[int, str] = {}
+
+    def error(self, node: ast.AST, reason: str) -> PageError:
+        line = getattr(node, "lineno", 1)
+        text = self.lines[line - 1].strip() if line <= len(self.lines) else ""
+        place = f"{self.function.name}, line {line} of its source"
+        return PageError(f"{place} ({text}): {reason}.")
+
+    def read(self) -> Step:
+        *statements, last = self.function.body
+        for statement in statements:
+            self.assign(statement)
+        if not isinstance(last, ast.Return) or last.value is None:
+            raise self.error(last, "an equation ends with return: the spike, then the states")
+        results = last.value.elts if isinstance(last.value, ast.Tuple) else [last.value]
+        nodes = [self.expression(result) for result in results]
+        spike_node = self.single_spike()
+        K = len(self.inputs) - 1
+        expected = K if spike_node is None else K + 1
+        if len(nodes) != expected:
+            what = "" if spike_node is None else "the spike and "
+            reason = f"returns {len(nodes)} values, expected {what}{K} states"
+            raise self.error(last, reason)
+        if spike_node is not None and nodes[0] != spike_node:
+            raise self.error(last, "the result of spike must be returned first, unchanged")
+        if any(self.graph.nodes[node].op in CONDITIONS for node in nodes):
+            raise self.error(last, "a comparison is not a value: use torch.where")
+        self.require_charge(last, nodes)
+        return Step(
+            name=self.function.name,
+            graph=self.graph,
+            charge=self.inputs[0],
+            states=tuple(self.inputs[1:]),
+            constants=self.constants,
+            after=tuple(nodes if spike_node is None else nodes[1:]),
+            spike=spike_node,
+            names=self.names,
+        )
+
+    def require_charge(self, last: ast.stmt, nodes: list[int]) -> None:
+        needed = self.graph.needed_for(nodes)
+        if self.values[self.inputs[0]] not in needed:
+            raise self.error(last, f"nothing depends on the charge {self.inputs[0]}")
+
+    def single_spike(self) -> int | None:
+        spikes = [i for i, node in enumerate(self.graph.nodes) if node.op == "spike"]
+        if len(spikes) > 1:
+            raise self.error(self.function, "spike may be called once, got two different calls")
+        return spikes[0] if spikes else None
+
+    def assign(self, statement: ast.stmt) -> None:
+        is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+        if is_text:  # the docstring
+            return
+        if isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            targets: list[ast.expr] = [statement.target]
+            value = statement.value
+        elif isinstance(statement, ast.Assign):
+            targets = statement.targets
+            value = statement.value
+        else:
+            reason = f"{_describe(statement)} is not possible in an equation, which is assignments "
+            raise self.error(statement, reason + "and one return at the end")
+        if len(targets) != 1 or not isinstance(targets[0], ast.Name):
+            raise self.error(statement, "assign to one name per line")
+        node = self.expression(value)
+        self.values[targets[0].id] = node
+        self.names.setdefault(node, targets[0].id)
+
+    def expression(self, e: ast.expr) -> int:
+        match e:
+            case ast.Name(id=name) if name in self.values:
+                return self.values[name]
+            case ast.Name() | ast.Attribute():
+                return self.captured_number(e)
+            case ast.Constant(value=number):
+                return self.number(e, number)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return self.negative(self.value(operand))
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                return self.value(operand)
+            case ast.BinOp(left=left, op=ast.Pow(), right=right):
+                return self.power(e, self.value(left), self.value(right))
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
+                return self.graph.add(OPERATORS[type(op)], self.value(left), self.value(right))
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in OPERATORS:
+                return self.graph.add(OPERATORS[type(op)], self.value(left), self.value(right))
+            case ast.Call():
+                return self.call(e)
+        raise self.error(e, f"{_describe(e)} is not possible in an equation")
+
+    def value(self, e: ast.expr) -> int:
+        node = self.expression(e)
+        if self.graph.nodes[node].op in CONDITIONS:
+            raise self.error(e, "a comparison is not a value: use torch.where(condition, a, b)")
+        return node
+
+    def negative(self, node: int) -> int:
+        number = self.graph.number_of(node)
+        return self.graph.add("neg", node) if number is None else self.graph.number(-number)
+
+    def power(self, e: ast.expr, base: int, exponent: int) -> int:
+        number = self.graph.number_of(exponent)
+        if number is None:
+            raise self.error(e, "an exponent must be a number")
+        if number == 0.5:
+            return self.graph.add("sqrt", base)
+        if number not in (1, 2, 3, 4):
+            return self.graph.add("**", base, exponent)
+        # Products have the same bits on every machine, powers do not.
+        result = base
+        for _ in range(int(number) - 1):
+            result = self.graph.add("*", result, base)
+        return result
+
+    def call(self, e: ast.Call) -> int:
+        try:
+            name, count = FUNCTIONS[self.look_up(e.func)]
+        except (KeyError, TypeError):
+            known = ", ".join(sorted({name for name, _ in FUNCTIONS.values()}))
+            reason = f"{ast.unparse(e.func)} is not one of the functions of an equation ({known})"
+            raise self.error(e, reason) from None
+        if e.keywords or len(e.args) != count:
+            raise self.error(e, f"{name} takes {count} argument{'s' * (count > 1)}, by position")
+        if name == "where":
+            condition = self.expression(e.args[0])
+            if self.graph.nodes[condition].op not in CONDITIONS:
+                raise self.error(e, "the first argument of where must be a comparison")
+            return self.graph.add("where", condition, *map(self.value, e.args[1:]))
+        arguments = [self.value(argument) for argument in e.args]
+        node = self.graph.add(name, *arguments)
+        if name == "decay" and self.graph.nodes[arguments[0]].value not in self.constants:
+            raise self.error(e, "decay takes the name of one constant, a time constant")
+        if name == "spike" and self.graph.is_constant(node):
+            raise self.error(e, "the argument of spike depends on constants alone")
+        return node
+
+    def look_up(self, e: ast.expr) -> Any:
+        """The object that a name or a dotted name leads to."""
+        if isinstance(e, ast.Name) and e.id in self.scope:
+            return self.scope[e.id]
+        if isinstance(e, ast.Attribute):
+            owner = self.look_up(e.value)
+            if isinstance(owner, types.ModuleType) and hasattr(owner, e.attr):
+                return getattr(owner, e.attr)
+        raise self.error(e, f"the name {ast.unparse(e)} is unknown")
+
+    def captured_number(self, e: ast.expr) -> int:
+        return self.number(e, self.look_up(e))
+
+    def number(self, e: ast.expr, value: object) -> int:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value):  # type: ignore[arg-type]  # checked before
+            reason = f"{ast.unparse(e)} is not a finite number, but {type(value).__name__}"
+            raise self.error(e, reason)
+        return self.graph.number(float(value))  # type: ignore[arg-type]  # checked before
+
+
+def _describe(node: ast.AST) -> str:
+    words = {
+        ast.If: "if",
+        ast.IfExp: "a choice by if",
+        ast.For: "a loop",
+        ast.While: "a loop",
+        ast.BoolOp: "and/or",
+        ast.Subscript: "indexing",
+        ast.AugAssign: "an assignment such as +=",
+        ast.Tuple: "a tuple",
+        ast.List: "a list",
+        ast.Return: "a return before the end",
+        ast.FunctionDef: "a function",
+    }
+    return words.get(type(node), f"{type(node).__name__}")
+
+
+def free_scope(function: Callable[..., Any]) -> dict[str, Any]:
+    """What the free names of a function mean: its globals and its closure."""
+    assert isinstance(function, types.FunctionType)
+    closure = dict(_closure_values(function))
+    return {**function.__globals__, **{"abs": abs}, **closure}
+
+
+def _closure_values(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        yield name, cell.cell_contents
