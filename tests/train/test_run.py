@@ -215,7 +215,7 @@ def test_patience_ends_a_run_and_the_best_epoch_is_selected(stopped_early: Path)
     best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
     assert int(best["epoch"]) == result["best_epoch"]
     net = run.network()
-    load_model(run.folder.model, net, run.n_features)
+    load_model(run.folder.model, net, run.n_features, run.folder.identity)
     net.eval()
     prepare_net(net)
     spk, _ = net(torch.from_numpy(run.data.val.x))

@@ -101,8 +101,8 @@ def shown_path(path: object) -> str:
     """A path for a message: without the middle where it is long, so that the remedy is in sight.
 
     Example:
-        >>> shown_path("data/" + 60 * "folder/" + "loud.wav")[-34:]
-        '/folder/folder/folder/loud.wav'
+        >>> shown_path("data/" + 60 * "folder/" + "loud.wav")[-23:]
+        '/folder/folder/loud.wav'
     """
     text = printable(path)
     # A name has at most 255 bytes.

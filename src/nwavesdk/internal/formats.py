@@ -182,6 +182,6 @@ def check_seal(content: bytes, checksum: object, path: object, owner: str = "") 
         unsealed = content.replace(text, UNSEALED.encode())
         if sha256(unsealed + owner.encode()).hexdigest().encode() == text:
             return
-    other = " or belongs to another run" if owner else ""
+    other = " or belongs to another run than config.json describes" if owner else ""
     what = f"is damaged{other} (its checksum is wrong)"
     raise FileError(path, what, "restore it or write it again")

@@ -267,11 +267,12 @@ class RunFolder:
         Raises:
             FileError: If the file is missing or damaged.
         """
+        owner = self.identity
         with reading(self.result, "is not the result of a run"):
             content = read_bytes(self.result)
             values = parse_json(content, self.result)
             if "sha256" in values:  # results of earlier versions have no checksum
-                check_seal(content, values.pop("sha256"), self.result, self.identity)
+                check_seal(content, values.pop("sha256"), self.result, owner)
             return Result.of(values).model_dump(mode="json")
 
     def write_result(self, result: dict[str, Any]) -> None:
