@@ -26,7 +26,8 @@ __all__ = ["compute_in_forks", "compute_in_threads", "process_trials", "signaled
 # Time between the starts of two processes [s].
 LATEST_START = 0.6
 # Exit codes of processes that a signal ended: that of the signal, or that of an interrupted shell.
-CODES = {signal.SIGINT: (0, -2, 130), signal.SIGTERM: (0, -15, 143), signal.SIGHUP: (0, -1, 129)}
+# 1 is that of Python, if SIGINT meets the code of `multiprocessing` around the command.
+CODES = {signal.SIGINT: (0, 1, -2, 130), signal.SIGTERM: (0, -15, 143), signal.SIGHUP: (0, -1, 129)}
 
 
 def together(course: Course, delay: float, winners: tuple[int, ...], folder: Path) -> list[str]:

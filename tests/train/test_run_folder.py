@@ -154,7 +154,10 @@ def test_every_changed_bit_of_a_result_is_found(tmp_path: Path) -> None:
         (json.dumps({**RESULT, "test_accuracy": 2}), "test_accuracy: .*at most 1"),
         (json.dumps({**RESULT, "rates": "none"}), "rates: .*a tuple"),
         (json.dumps({**RESULT, "rates": [0.5]}), "expected a number for each layer"),
-        (json.dumps({**RESULT, "best_epoch": 3}), "best_epoch: got 3 of 2 epochs"),
+        (
+            json.dumps({**RESULT, "best_epoch": 3}),
+            "best_epoch: expected at most 2, the epochs, got 3",
+        ),
         (json.dumps({**RESULT, "more": 3}), "more: .*no entry of this name"),
         (json.dumps({**RESULT, "sha256": None}), "is damaged"),
     ],

@@ -73,7 +73,9 @@ class Result(FrozenModel):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.best_epoch > self.epochs:
-            raise ValueError(f"best_epoch: got {self.best_epoch} of {self.epochs} epochs")
+            raise ValueError(
+                f"best_epoch: expected at most {self.epochs}, the epochs, got {self.best_epoch}"
+            )
         if not len(self.rates) == len(self.dead) == len(self.saturated):
             raise ValueError("rates, dead, saturated: expected a number for each layer")
         return self

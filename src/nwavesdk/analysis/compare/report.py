@@ -17,6 +17,7 @@ from nwavesdk.surrogate import parse
 from nwavesdk.train import Run, RunFolder
 from nwavesdk.train.page import Page
 from nwavesdk.train.progress import print_line
+from nwavesdk.train.run_folder import lock
 
 __all__ = ["comparison_json", "comparison_lines", "write_comparison"]
 
@@ -96,22 +97,24 @@ def write_comparison(study: Study) -> Path:
 
     Raises:
         FileError: If a file of a cell is damaged; nothing is written.
+        BrokenRunError: If another process works on the study.
     """
     numbers = study.path / "comparison.json"
     content = json.dumps(comparison_json(study), indent=2) + "\n"
     for folder in (RunFolder(cell.path) for cell in study.cells):
         folder.read_config()
         folder.read_metrics()
-    write_atomically(numbers, content.encode())
     page = study.path / "report.html"
-    try:
-        _write_page(study, page)
-    except Exception as error:  # Whatever a page raises, the study is finished.
-        print_line(
-            f"nwave: the study is finished, but {page} was not written ({one_line(error)}): the "
-            "same command writes it again."
-        )
-        return numbers
+    with lock(study.file, "works on the study"):
+        write_atomically(numbers, content.encode())
+        try:
+            _write_page(study, page)
+        except Exception as error:  # Whatever a page raises, the study is finished.
+            print_line(
+                f"nwave: the study is finished, but {page} was not written ({one_line(error)}): "
+                "the same command writes it again."
+            )
+            return numbers
     return page
 
 
