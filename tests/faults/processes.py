@@ -200,10 +200,13 @@ def trials_of(course: Course) -> Iterator[Trial]:
     group = f"processes/{scene.name}"
     draw = random.Random(0)
     slow = scene.name in ("kernels", "compare")
-    # Exactly one process owns a run; caches and single files have no owner.
-    winners = {"train": (1,), "resume": (1, 2), "compare": (1, 2)}.get(scene.name, (2,))
+    # One process owns a run at a time; caches and single files have no owner.
+    has_owner = scene.name in ("train", "resume", "compare")
     for number in range(4 if slow else 25):
         delay = 0.0 if number % 5 == 0 else draw.uniform(0, LATEST_START)
+        winners = (1, 2) if has_owner else (2,)
+        if scene.name == "train" and not delay:
+            winners = (1,)  # later, the second may resume the run after the first has ended
         yield Trial(f"{group}/twice-{number}", partial(together, course, delay, winners))
     if scene.name in ("train", "resume", "channels", "compare"):
         for code in CODES:
