@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from nwavesdk.internal.files import printable, read_bytes
+from nwavesdk.internal.files import printable, read_bytes, shown_path
 from nwavesdk.internal.formats import parse_json, parse_toml
 from nwavesdk.internal.model import RISING, FrozenModel
 
@@ -355,7 +355,7 @@ def load_profile(source: str | Path | Profile) -> Profile:
     path = Path(source)
     if not os.path.exists(path):
         raise FileNotFoundError(
-            f"there is no profile {printable(source)}: give {', '.join(CHIPS)}, or the path of a "
+            f"there is no profile {shown_path(source)}: give {', '.join(CHIPS)}, or the path of a "
             "TOML file."
         )
     return _parse_profile(path, read_bytes(path))
@@ -372,4 +372,4 @@ def _parse_profile(path: Path, content: bytes) -> Profile:
     try:
         return Profile(printable(path.stem), entries)
     except ValueError as error:
-        raise ValueError(f"{printable(path)}: {error}") from None
+        raise ValueError(f"{shown_path(path)}: {error}") from None

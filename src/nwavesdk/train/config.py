@@ -66,7 +66,8 @@ class RunConfig(FrozenModel):
     @model_validator(mode="before")
     @classmethod
     def _fill_chip_defaults(cls, choices: Any) -> Any:
-        if not isinstance(choices, Mapping) or not choices.get("chip"):
+        chip = choices.get("chip") if isinstance(choices, Mapping) else None
+        if not isinstance(chip, Mapping | ChipConfig) or not chip:
             return choices
         if isinstance(choices["chip"], Mapping) and "profile" not in choices["chip"]:
             given = ", ".join(map(str, choices["chip"]))
