@@ -307,7 +307,7 @@ class Run:
             write_report(self.folder, self.config, self.data, net, history.rows, test, result)
         except Exception as error:  # Whatever a picture raises, the run is finished.
             print_line(
-                f"nwave: the run is finished, but {self.folder.report} was not written "
+                f"nwave: warning: the run is finished, but {self.folder.report} was not written "
                 f"({one_line(error)}): `nwave train --resume` writes it again."
             )
         return result

@@ -111,8 +111,8 @@ def write_comparison(study: Study) -> Path:
             _write_page(study, page)
         except Exception as error:  # Whatever a page raises, the study is finished.
             print_line(
-                f"nwave: the study is finished, but {page} was not written ({one_line(error)}): "
-                "the same command writes it again."
+                f"nwave: warning: the study is finished, but {page} was not written "
+                f"({one_line(error)}): the same command writes it again."
             )
             return numbers
     return page
