@@ -265,7 +265,7 @@ def _check_rate(subject: str, rate: float) -> None:
 
 def _check_list(owner: str, name: str, values: object) -> None:
     try:
-        len(values)  # type: ignore[arg-type]  # the question
+        len(values)  # type: ignore[arg-type]  # it may have no length
     except TypeError:
         raise TypeError(
             f"{owner}: {name} must be a list with one element per layer, got {shown(values)}."

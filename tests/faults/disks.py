@@ -126,12 +126,8 @@ def gone(course: Course, kind: str, number: int, folder: Path) -> list[str]:
     scene.make(folder)
     with Watch(folder) as watch:
         started = scene.begin(folder)
-        seen = 0
-        for event in watch.events(started.process.sentinel, 60.0):
-            seen += event.kind == kind
-            if seen == number:
-                shutil.rmtree(folder / scene.output, ignore_errors=True)
-                break
+        if watch.sees(kind, number, started.process.sentinel):
+            shutil.rmtree(folder / scene.output, ignore_errors=True)
     outcome = started.finish()
     problems = _judge_disturbed(scene, outcome, {}, folder)
     shutil.rmtree(folder / scene.output, ignore_errors=True)

@@ -65,6 +65,14 @@ class Watch:
             elif sentinel in ready or not ready:
                 return
 
+    def sees(self, kind: str, number: int, sentinel: int) -> bool:
+        """Wait for the n-th event of a kind; whether it came before the end of the process."""
+        for event in self.events(sentinel, 60.0):
+            number -= event.kind == kind
+            if number == 0:
+                return True
+        return False
+
     def _read(self) -> Iterator[Event]:
         data = os.read(self.number, 1 << 16)
         while data:

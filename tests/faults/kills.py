@@ -89,12 +89,8 @@ def kill_after(course: Course, kind: str, number: int, folder: Path) -> list[str
     scene.make(folder)
     with Watch(folder) as watch:
         started = scene.begin(folder)
-        seen = 0
-        for event in watch.events(started.process.sentinel, 60.0):
-            seen += event.kind == kind
-            if seen == number:
-                started.signal()
-                break
+        if watch.sees(kind, number, started.process.sentinel):
+            started.signal()
     return _continue(course, folder, started.finish())
 
 

@@ -78,13 +78,9 @@ def killed_worker(course: Course, number: int, folder: Path) -> list[str]:
     scene.make(folder)
     with Watch(folder) as watch:
         started = scene.begin(folder)
-        seen = 0
-        for event in watch.events(started.process.sentinel, 60.0):
-            seen += event.kind == "create"
-            if seen == number:
-                for pid in _children(started.pid):
-                    os.kill(pid, signal.SIGKILL)
-                break
+        if watch.sees("create", number, started.process.sentinel):
+            for pid in _children(started.pid):
+                os.kill(pid, signal.SIGKILL)
     problems = problems_of(scene.words, started.finish())
     return problems + scene.check_end(folder, scene.run(folder), course.files)
 

@@ -119,7 +119,7 @@ def open_standard_streams() -> None:
         pass
     os.close(descriptor)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # until the process ends
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115  # as above
 
 
 def _is_ours(error: Exception) -> bool:

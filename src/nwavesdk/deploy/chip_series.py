@@ -107,7 +107,7 @@ def draw_series(
 
     Raises:
         TypeError: If the model is not a net of chip modules.
-        ValueError: If there are no recordings, if there is not one label for each recording, if an
+        ValueError: If there are no recordings, if their number differs from that of labels, if an
             argument is out of its range, or if the net holds a number that is not finite.
     """
     n_classes = whole_number("draw_series", "n_classes", n_classes)
@@ -178,7 +178,7 @@ def count_right(
 
     Raises:
         TypeError: If the model is not a net of chip modules.
-        ValueError: If there is no chip, if recordings or labels are not as above, if the net holds
+        ValueError: If there is no chip, if x or labels have another shape or type, if the net has
             a number that is not finite, or if a tile of a recurrent net has more than one chip.
     """
     stages = chip_stages(model, "count_right")

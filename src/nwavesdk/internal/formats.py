@@ -169,7 +169,7 @@ def check_seal(content: bytes, checksum: object, path: object, owner: str = "") 
 
     Args:
         content: The whole file.
-        checksum: What stands in the place of the seal.
+        checksum: The value that the content holds for its seal.
         path: Name of the file, for errors.
         owner: As in `seal`.
 

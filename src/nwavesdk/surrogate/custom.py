@@ -50,7 +50,9 @@ def as_surrogate(spike_grad: object) -> Surrogate:
         return spike_grad
     is_factory = isinstance(spike_grad, type) or spike_grad is custom
     if is_factory or not callable(spike_grad):
-        got = f"{spike_grad.__name__} itself" if is_factory else shown(spike_grad)  # type: ignore[attr-defined]
+        got = shown(spike_grad)
+        if is_factory:
+            got = f"{getattr(spike_grad, '__name__', spike_grad)} itself"
         raise TypeError(
             f"spike_grad must be a surrogate, a callable z -> spikes, or None, got {got}: "
             "call the factory, as in spike_grad=atan(alpha=2.0)."

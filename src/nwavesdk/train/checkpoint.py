@@ -191,12 +191,13 @@ class EveryEpoch(Checkpoint):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.is_restoring = os.path.lexists(path)  # what is no file is an error, not a new run
+        # Anything at this path is read, so that a pipe or a dangling link is an error.
+        self.is_restoring = os.path.lexists(path)
         self._resumed: dict[str, Any] = {}
 
     def on_load_checkpoint(
         self,
-        trainer: Trainer,  # noqa: ARG002
+        trainer: Trainer,  # noqa: ARG002  # Lightning passes it
         pl_module: LightningModule,
         checkpoint: dict[str, Any],
     ) -> None:

@@ -195,13 +195,13 @@ class EventLog(Logger):
             self.folder.mkdir(exist_ok=True)
             name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.0"
             # Without a buffer, errors occur in a write and not when the file is closed.
-            self._file = open(self.folder / name, "ab", buffering=0)  # noqa: SIM115
+            self._file = open(self.folder / name, "ab", buffering=0)  # noqa: SIM115  # see `finalize`
             first = Event(wall_time=time.time(), file_version="brain.Event:2")
             RecordWriter(self._file).write(first.SerializeToString())
         return self._file
 
     @rank_zero_only
-    def finalize(self, status: str) -> None:  # noqa: ARG002
+    def finalize(self, status: str) -> None:  # noqa: ARG002  # Lightning passes it
         """Close the file."""
         if self._file is not None:
             self._file.close()
