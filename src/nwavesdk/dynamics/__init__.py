@@ -1,7 +1,44 @@
-"""What a neuron does in one step: its equation and its adjoint, written once for every machine."""
+"""What a neuron does in one step: its page, read as a graph, and the adjoint derived from it."""
 
-from nwavesdk.dynamics.h1 import h1
-from nwavesdk.dynamics.lif import lif
-from nwavesdk.dynamics.neuron import RESETS, Neuron, Reset, bind
+from nwavesdk.dynamics.h1 import H1_PAGES
+from nwavesdk.dynamics.lif import LIF_PAGES
+from nwavesdk.dynamics.neuron import Neuron
+from nwavesdk.dynamics.page import Constant, Page, read_page
+from nwavesdk.dynamics.program import SAVES, Program, QueryText, StepText, program_of
+from nwavesdk.dynamics.torch_text import TorchMaths, torch_function
+from nwavesdk.dynamics.vocabulary import (
+    Bounded,
+    Kind,
+    PageError,
+    Positive,
+    Real,
+    TimeConstant,
+    decay,
+    held,
+    spike,
+)
 
-__all__ = ["RESETS", "Neuron", "Reset", "bind", "h1", "lif"]
+__all__ = [
+    "H1_PAGES",
+    "LIF_PAGES",
+    "SAVES",
+    "Bounded",
+    "Constant",
+    "Kind",
+    "Neuron",
+    "Page",
+    "PageError",
+    "Positive",
+    "Program",
+    "QueryText",
+    "Real",
+    "StepText",
+    "TimeConstant",
+    "TorchMaths",
+    "decay",
+    "held",
+    "program_of",
+    "read_page",
+    "spike",
+    "torch_function",
+]

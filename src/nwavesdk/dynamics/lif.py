@@ -1,79 +1,70 @@
-"""The leaky integrate-and-fire neuron.
+"""The leaky integrate-and-fire neuron, with its three resets.
 
-    u[t] = decay · v[t-1] + x[t]
-    s[t] = H(u[t] - threshold)
-    v[t] = reset(u[t], s[t], threshold)
+The reset acts in the step of its spike.
 
-The reset acts in the step of its spike. `held` is the part of the gradient through the reset that
-counts: nothing if the reset is detached, all of it otherwise.
+References:
+    W. Gerstner et al., "Neuronal Dynamics", 2014, section 1.3; surrogate training as in
+    doi:10.1109/MSP.2019.2931595.
 """
 
-from functools import cache, partial
+# mypy: disable-error-code="no-untyped-def"
+from functools import partial
 from typing import Any
 
-import torch as m  # the maths of a page; numba and Triton bind their own
+import torch
 
-from nwavesdk.dynamics.neuron import (
-    RESETS,
-    Neuron,
-    Reset,
-    held,
-    reset,
-    reset_adjoint,
-    spike,
-    surrogate,
-)
+from nwavesdk.dynamics.page import read_page
+from nwavesdk.dynamics.vocabulary import Positive, TimeConstant, decay, held, spike
 
-__all__ = ["integrate", "lif"]
+__all__ = ["LIF_PAGES", "carry_zero", "carry_subtraction"]
 
 
-def integrate(x: Any, v: Any, decay: Any, threshold: Any) -> Any:
-    """The membrane with the charge of the step."""
-    return decay * v + x
-
-
-def fire(u: Any, decay: Any, threshold: Any) -> Any:
-    """Spike and reset."""
+def lif_subtraction(x, v, *, tau: TimeConstant, threshold: Positive = 1.0):
+    u = decay(tau) * v + x
     s = spike(u - threshold)
-    return s, u, reset(u, held(s), threshold)
+    return s, u - threshold * held(s)
 
 
-def adjoint(u: Any, v: Any, decay: Any, threshold: Any, grad_s: Any, grad_v: Any) -> Any:
-    """The adjoint of the step."""
-    z = u - threshold
-    grad_u, grad_reset, grad_threshold = reset_adjoint(u, spike(z), threshold, grad_v)
-    grad_z = (grad_s + held(grad_reset)) * surrogate(z)
-    grad_u = grad_u + grad_z
-    return grad_u, decay * grad_u, v * grad_u, grad_threshold - grad_z
+def lif_zero(x, v, *, tau: TimeConstant, threshold: Positive = 1.0):
+    u = decay(tau) * v + x
+    s = spike(u - threshold)
+    return s, u - held(s) * u
 
 
-def carry(r: Reset, x: Any, s: Any, decay: Any, threshold: Any) -> Any:
-    """The step with its spike fixed, as the map v -> max(a v + b, c)."""
-    return r.carry(decay.expand_as(x), x, m.full_like(x, float("-inf")), s, threshold)
+def lif_none(x, v, *, tau: TimeConstant, threshold: Positive = 1.0):
+    u = decay(tau) * v + x
+    s = spike(u - threshold)
+    return s, u
 
 
-def forgets(u: Any, s: Any) -> Any:
-    """Spikes with a reset to zero."""
+# The step with its spike fixed, as the map v -> max(a v + b, c): see `Neuron.carry`. The map before
+# the reset is v -> max(decay v + x, floor).
+
+
+def carry_none(floor: float, x: Any, s: Any, decay: Any, threshold: Any) -> Any:  # noqa: ARG001
+    return decay.expand_as(x), x, torch.full_like(x, floor)
+
+
+def carry_subtraction(floor: float, x: Any, s: Any, decay: Any, threshold: Any) -> Any:
+    drop = threshold * s
+    return decay.expand_as(x), x - drop, torch.full_like(x, floor) - drop
+
+
+def carry_zero(floor: float, x: Any, s: Any, decay: Any, threshold: Any) -> Any:  # noqa: ARG001
+    has_spiked = s > 0.0
+    a, b, c = decay.expand_as(x), x, torch.full_like(x, floor)
+    return tuple(torch.where(has_spiked, 0.0, part) for part in (a, b, c))
+
+
+def has_spiked(u: Any, s: Any) -> Any:  # noqa: ARG001
+    """The steps after which a reset to zero has made the membrane forget."""
     return s > 0.0
 
 
-@cache
-def lif(mechanism: str = "subtraction") -> Neuron:
-    """The LIF neuron with the reset `"subtraction"`, `"zero"` or `"none"`.
-
-    References:
-        W. Gerstner et al., "Neuronal Dynamics", 2014, section 1.3; surrogate training as in
-        doi:10.1109/MSP.2019.2931595.
-    """
-    r = RESETS[mechanism]
-    return Neuron(
-        name=f"lif_{mechanism}",
-        states=("v",),
-        constants=("decay", "threshold"),
-        integrate=integrate,
-        fire=fire,
-        adjoint=adjoint,
-        carry=partial(carry, r),
-        forgets=forgets if r.forgets else None,
-        pages=r.pages,
-    )
+_NO_FLOOR = float("-inf")
+LIF_PAGES = {
+    "none": read_page(lif_none, partial(carry_none, _NO_FLOOR)),
+    "subtraction": read_page(lif_subtraction, partial(carry_subtraction, _NO_FLOOR)),
+    "zero": read_page(lif_zero, partial(carry_zero, _NO_FLOOR), has_spiked),
+}
+"""The pages of the LIF neuron by their reset."""

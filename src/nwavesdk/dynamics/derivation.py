@@ -9,19 +9,35 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from research.adjoints.graph import CONDITIONS, Graph, Step
+from nwavesdk.dynamics.graph import CONDITIONS, Graph, Step
 
-__all__ = ["Adjoint", "constant_inputs", "derive_adjoint", "find_saved", "function_text"]
+__all__ = [
+    "RESERVED",
+    "Adjoint",
+    "constant_inputs",
+    "derive_adjoint",
+    "find_saved",
+    "function_text",
+    "guarded_results",
+    "recall_cost",
+]
 
 # A condition and whether it must be true or false; None: always.
 Choice = tuple[int, bool] | None
 
-# Operations with partial derivatives that may be infinite where the operation is not used.
-UNBOUNDED = {"/", "**", "log", "sqrt", "exp"}
+# Operations with partial derivatives that may be infinite where the operation is not used, and the
+# position of the input that decides it.
+UNBOUNDED = {"/": 1, "**": 0, "log": 0, "sqrt": 0, "exp": 0}
 
 # Cost of computing a node again in backward, by operation, in units of an addition.
 COSTS = {"exp": 12, "log": 12, "tanh": 16, "sin": 12, "cos": 12, "/": 4, "sqrt": 4, "**": 4}
 FREE = {"input", "number", "held"}
+
+# Names that a text, or the kernel around it, gives a meaning.
+RESERVED = {
+    *("m", "spike", "surrogate", "held", "decay", "real", "index", "where", "abs", "pow"),
+    *("exp", "log", "sqrt", "tanh", "sin", "cos", "floor", "np", "tl", "triton"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +55,9 @@ class Adjoint:
 
 
 def constant_inputs(graph: Graph, nodes: Iterable[int]) -> list[int]:
-    """The constant nodes that value nodes take, and those among `nodes`: computed once per call.
+    """The constant nodes that value nodes take, and those among `nodes`, in the order of first use.
+
+    A solver gets their values: expressions of constants are computed once per call.
 
     Args:
         graph: The graph.
@@ -51,7 +69,46 @@ def constant_inputs(graph: Graph, nodes: Iterable[int]) -> list[int]:
         if not graph.is_constant(node):
             found |= {i for i in graph.nodes[node].inputs if graph.is_constant(i)}
     found |= {node for node in wanted if graph.is_constant(node)}
-    return sorted(node for node in found if graph.nodes[node].op != "number")
+    first_use = {
+        constant: user
+        for user in reversed(range(len(graph.nodes)))
+        for constant in graph.nodes[user].inputs
+        if not graph.is_constant(user)
+    }
+    numbered = [node for node in found if graph.nodes[node].op != "number"]
+    return sorted(numbered, key=lambda node: (first_use.get(node, node), node))
+
+
+def _nested(graph: Graph, outer: Choice, inner: tuple[int, bool]) -> tuple[int, bool]:
+    """The choice that is taken if both are."""
+    return inner if outer is None else _joined(graph, "and", [outer, inner])
+
+
+def _joined(graph: Graph, op: str, choices: list[tuple[int, bool]]) -> tuple[int, bool]:
+    if len(choices) == 1:
+        return choices[0]
+    result, *others = (c if is_true else graph.add("not", c) for c, is_true in choices)
+    for condition in others:
+        result = graph.add(op, result, condition)
+    return result, True
+
+
+def _is_unbounded(graph: Graph, node: int) -> bool:
+    """Whether the partial derivatives of an operation may be infinite."""
+    op, inputs, _ = graph.nodes[node]
+    if op == "**":
+        exponent = graph.number_of(inputs[1])
+        return exponent is None or exponent < 1
+    return op in UNBOUNDED and not graph.is_constant(inputs[UNBOUNDED[op]])
+
+
+def _descend_from_unbounded(graph: Graph) -> set[int]:
+    """The nodes that such an operation computes, or that are computed from it."""
+    found: set[int] = set()
+    for node, (_, inputs, _) in enumerate(graph.nodes):
+        if _is_unbounded(graph, node) or found.intersection(inputs):
+            found.add(node)
+    return found
 
 
 class _Accumulator:
@@ -59,13 +116,14 @@ class _Accumulator:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.below_unbounded = _descend_from_unbounded(graph)
         # Contributions by node: the choice under which they count, and the node of the product.
         self.parts: dict[int, list[tuple[Choice, int]]] = {}
 
     def give(self, node: int, choice: Choice, gradient: int) -> None:
         self.parts.setdefault(node, []).append((choice, gradient))
 
-    def take(self, node: int, keeps_choice: bool) -> tuple[Choice, int] | None:
+    def take(self, node: int) -> tuple[Choice, int] | None:
         """The sum for a node, and the choice under which it is not 0."""
         by_choice: dict[Choice, int] = {}
         for choice, gradient in self.parts.pop(node, []):
@@ -80,20 +138,16 @@ class _Accumulator:
             chosen = self.choose(choice, gradient)
             total = chosen if total is None else self.plus(total, chosen)
         assert total is not None
-        is_partial = keeps_choice and None not in by_choice
+        is_partial = node in self.below_unbounded and None not in by_choice
         return (self.any_of([c for c in by_choice if c]) if is_partial else None), total
 
     def total(self, node: int) -> int | None:
         """The sum for a node, 0 where its choice is not taken; None if nothing reaches it."""
-        taken = self.take(node, keeps_choice=False)
+        taken = self.take(node)
         return None if taken is None else self.choose(*taken)
 
     def any_of(self, choices: list[tuple[int, bool]]) -> Choice:
-        conditions = [c if is_true else self.graph.add("not", c) for c, is_true in choices]
-        result = conditions[0]
-        for condition in conditions[1:]:
-            result = self.graph.add("or", result, condition)
-        return result, True
+        return _joined(self.graph, "or", choices)
 
     def choose(self, choice: Choice, gradient: int) -> int:
         if choice is None:
@@ -128,8 +182,8 @@ class _Accumulator:
 def derive_adjoint(step: Step, detach_reset: bool | None = None) -> Adjoint:
     """Derive the adjoint of a step.
 
-    Gradients of results are new inputs of the graph: `grad_s`, and `grad_<state>` for each state
-    after the step.
+    Gradients of results are new inputs of the graph: `grad_s` of the output, which is the spike
+    (the first state of a read-out), and `grad_<state>` of each state after the step.
 
     Args:
         step: The step. Its graph gets further nodes.
@@ -137,14 +191,13 @@ def derive_adjoint(step: Step, detach_reset: bool | None = None) -> Adjoint:
             open name of the adjoint.
     """
     graph = step.graph
-    results = [*step.after] if step.spike is None else [step.spike, *step.after]
+    results = [*step.results]
     forward_nodes = len(graph.nodes)
     constants = constant_inputs(graph, results)
     sums = _Accumulator(graph)
     for state, node in zip(step.states, step.after, strict=True):
         sums.give(node, None, graph.add("input", value=f"grad_{state}"))
-    if step.spike is not None:
-        sums.give(step.spike, None, graph.add("input", value="grad_s"))
+    sums.give(step.results[0], None, graph.add("input", value="grad_s"))
     for node in reversed(graph.needed_for(results)):
         if not graph.is_constant(node) and graph.nodes[node].op != "input":
             _pass_back(graph, sums, node, detach_reset)
@@ -158,18 +211,16 @@ def derive_adjoint(step: Step, detach_reset: bool | None = None) -> Adjoint:
 def _pass_back(graph: Graph, sums: _Accumulator, node: int, detach_reset: bool | None) -> None:
     """Give the inputs of a node their part of its gradient."""
     op, inputs, _ = graph.nodes[node]
-    taken = sums.take(node, keeps_choice=op in UNBOUNDED)
+    taken = sums.take(node)
     if taken is None or (op == "held" and detach_reset):
         return
     choice, g = taken
     if op == "held" and detach_reset is None:
         g = graph.add("held gradient", g)
     if op in ("where", "maximum", "minimum"):
-        # Under a choice already: settle it, so that the new choice is a single condition.
-        g = sums.choose(choice, g)
         condition, a, b = _branches(graph, op, inputs)
-        sums.give(a, (condition, True), g)
-        sums.give(b, (condition, False), g)
+        sums.give(a, _nested(graph, choice, (condition, True)), g)
+        sums.give(b, _nested(graph, choice, (condition, False)), g)
         return
     for i, product in zip(inputs, _products(graph, sums, node, g), strict=True):
         if graph.number_of(i) is None:
@@ -238,10 +289,48 @@ def _times_sign(graph: Graph, sums: _Accumulator, g: int, a: int) -> int:
     return graph.add("where", graph.add(">", a, zero), g, negative)
 
 
+# The step under autograd
+
+
+def guarded_results(step: Step) -> list[int]:
+    """The results of a step, made so that autograd gives them the gradients of the adjoint.
+
+    Autograd multiplies the gradient 0 of a branch that is not taken by partial derivatives, which
+    may be infinite. So operations that serve one branch alone get 1 where it is not taken.
+    """
+    graph = step.graph
+    # The choices under which each node is used; None is always.
+    uses: dict[int, set[Choice]] = {node: {None} for node in step.results}
+    order = graph.needed_for([*step.results])
+    for node in reversed(order):
+        op, inputs, _ = graph.nodes[node]
+        choices = uses.get(node, set())
+        if op in ("where", "maximum", "minimum"):
+            condition, *branches = _branches(graph, op, inputs)
+            for branch, is_true in zip(branches, (True, False), strict=True):
+                nested = {_nested(graph, choice, (condition, is_true)) for choice in choices}
+                uses.setdefault(branch, set()).update(nested)
+            inputs = (condition,)
+        for i in inputs:
+            uses.setdefault(i, set()).update(choices)
+    guarded: dict[int, int] = {}
+    for node in order:
+        op, inputs, value = graph.nodes[node]
+        new = [guarded[i] for i in inputs]
+        choices = uses[node] - {None}
+        if choices and None not in uses[node] and _is_unbounded(graph, node):
+            condition, is_true = _joined(graph, "or", [c for c in choices if c])
+            at = UNBOUNDED[op]
+            branches = [new[at], graph.number(1)]
+            new[at] = graph.add("where", condition, *(branches if is_true else branches[::-1]))
+        guarded[node] = graph.add(op, *new, value=value)
+    return [guarded[node] for node in step.results]
+
+
 # What is saved
 
 
-def find_saved(step: Step, wanted: Iterable[int]) -> tuple[int, ...]:
+def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> tuple[int, ...]:
     """The smallest set of nodes that a forward pass must save to compute others in backward.
 
     A state before a step is known if its value after the step before can be computed from what that
@@ -250,32 +339,35 @@ def find_saved(step: Step, wanted: Iterable[int]) -> tuple[int, ...]:
     Args:
         step: The step.
         wanted: Nodes of the adjoint, or of the step, that are to be computed.
+        given: Nodes that the set must contain.
     """
     graph = step.graph
     wanted = list(wanted)
-    results = [*step.after] if step.spike is None else [step.spike, *step.after]
-    charge = graph.add("input", value=step.charge)
+    given = tuple(given)
+    charge = step.input(step.charge)
     candidates = [
         node
-        for node in graph.needed_for(results)
+        for node in graph.needed_for([*step.results])
         if not graph.is_constant(node)
+        and node not in given
         and graph.nodes[node].op not in {"held", "spike", *CONDITIONS}
         and (graph.nodes[node].op != "input" or node == charge)
     ]
     for size in range(len(step.states) + 2):
         costs = {
-            saved: cost
-            for saved in combinations(candidates, size)
-            if (cost := _recall_cost(step, wanted, frozenset(saved))) is not None
+            given + more: cost
+            for more in combinations(candidates, size)
+            if (cost := recall_cost(step, wanted, given + more)) is not None
         }
         if costs:
             return min(costs, key=lambda saved: (costs[saved], saved))
     raise AssertionError("the charge and all states after the step are always enough")
 
 
-def _recall_cost(step: Step, wanted: list[int], saved: frozenset[int]) -> int | None:
+def recall_cost(step: Step, wanted: list[int], saved: Iterable[int]) -> int | None:
     """What computing `wanted` costs if `saved` is there; None if it is impossible."""
     graph = step.graph
+    saved = frozenset(saved)
     needed = graph.needed_for(wanted, saved)
     cost = _cost(graph, needed)
     after_of = {
@@ -310,9 +402,9 @@ def function_text(
     *,
     keep_held: bool = False,
 ) -> str:
-    """The source of a function that computes nodes of a graph.
+    """The program text of a function that computes nodes of a graph and returns them as a tuple.
 
-    Its language is that of pages: `m` for the maths, `spike` and `surrogate`.
+    It is Python. Its open names are `m` for the maths, `spike` and `surrogate`.
 
     Args:
         graph: The graph.
@@ -325,7 +417,7 @@ def function_text(
     wanted = list(results)
     nodes = graph.needed_for([node for node in wanted if node is not None], frozenset(arguments))
     text_of = dict(arguments)
-    taken = set(arguments.values())
+    taken = {*arguments.values(), *RESERVED}
     lines = []
     for node in nodes:
         op, inputs, _ = graph.nodes[node]
@@ -342,8 +434,9 @@ def function_text(
         taken.add(local)
         lines.append(f"    {local} = {_expression(graph, node, text_of)}\n")
         text_of[node] = local
-    returned = ", ".join("0.0" if node is None else text_of[node] for node in wanted)
-    return f"def {name}({', '.join(arguments.values())}):\n{''.join(lines)}    return {returned}\n"
+    returned = "".join(f"{'0.0' if node is None else text_of[node]}, " for node in wanted)
+    head = f"def {name}({', '.join(arguments.values())}):\n"
+    return f"{head}{''.join(lines)}    return ({returned.strip()})\n"
 
 
 def _expression(graph: Graph, node: int, text_of: Mapping[int, str]) -> str:
@@ -360,9 +453,11 @@ def _expression(graph: Graph, node: int, text_of: Mapping[int, str]) -> str:
             return f"-{a}"
         case "not":
             return f"{a} == False"
+        case "and":
+            return f"{a} & {b}"
         case "or":
             return f"{a} | {b}"
-        case "spike" | "surrogate":
+        case "spike" | "surrogate" | "decay":
             return f"{op}({a})"
         case "where":
             return f"m.where({a}, {b}, {c})"

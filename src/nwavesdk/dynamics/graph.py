@@ -1,61 +1,32 @@
-"""A step of a neuron as a graph of operations, read from the source of a plain function.
+"""The page of a neuron as a graph of operations, read from its source.
 
-The function has the charge and the states as positional arguments and the constants as keyword-only
-ones, and straight-line code:
+A *page* is a plain Python function that computes one step of a neuron. It takes the charge and the
+states as positional arguments, the constants as keyword-only ones, and has straight-line code:
 
     def step(x, v, *, tau, threshold):
         u = decay(tau) * v + x
         s = spike(u - threshold)
         return s, u - threshold * held(s)
 
-Equal operations on equal values are one node, so the graph shares common terms. Each node is a
-value, which differs between steps, or is constant: made of constants and numbers alone.
+It is read once and never called. Equal operations on equal values are one node, so the graph shares
+common terms. A node is constant if it is made of constants and numbers alone; all other nodes may
+differ between steps.
 """
 
 import ast
+import contextlib
 import math
+import operator
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 
-__all__ = [
-    "CONDITIONS",
-    "Graph",
-    "Node",
-    "PageError",
-    "Step",
-    "decay",
-    "free_scope",
-    "held",
-    "open_name",
-    "read_step",
-    "spike",
-]
+from nwavesdk.dynamics.vocabulary import PageError, decay, held, spike
 
-
-class PageError(ValueError):
-    """The equation of a neuron cannot be used; the text names line and reason."""
-
-
-def open_name(name: str) -> Callable[..., Any]:
-    """A function without a meaning until `bind` gives it one."""
-
-    def unbound(*_: Any) -> Any:
-        raise RuntimeError(f"{name} is an open name of a page: bind the page before calling it.")
-
-    unbound.__name__ = name
-    return unbound
-
-
-# The vocabulary of equations, which only solvers give a meaning: `spike(z)` is 1 where z > 0, with
-# the surrogate's gradient; `held(value)` is the value, whose gradient counts unless the layer
-# detaches the reset; `decay(tau)` is exp(-dt/tau).
-spike = open_name("spike")
-held = open_name("held")
-decay = open_name("decay")
+__all__ = ["CONDITIONS", "Graph", "Node", "Step", "read_step"]
 
 
 FUNCTIONS: dict[Any, tuple[str, int]] = {
@@ -76,8 +47,15 @@ OPERATORS: dict[type[ast.AST], str] = {
     **{ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="},
 }
 
+# Operations that are computed while a page is read if they are applied to numbers.
+FOLDED: dict[str, Callable[..., float]] = {
+    **{"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv},
+    **{"neg": operator.neg, "**": math.pow, "maximum": max, "minimum": min, "abs": abs},
+    **{name: getattr(math, name) for name in ("exp", "log", "sqrt", "tanh", "sin", "cos")},
+}
+
 # Operations whose result is true or false.
-CONDITIONS = {"<", "<=", ">", ">=", "==", "!=", "or", "not"}
+CONDITIONS = {"<", "<=", ">", ">=", "==", "!=", "and", "or", "not"}
 
 
 class Node(NamedTuple):
@@ -109,15 +87,19 @@ class Graph:
     _is_constant: list[bool] = field(default_factory=list)
 
     def add(self, op: str, *inputs: int, value: str | float | None = None) -> int:
-        """The index of the node."""
+        """The index of the node; an operation on numbers alone becomes a number."""
+        if op in FOLDED and all(self.nodes[i].op == "number" for i in inputs):
+            with contextlib.suppress(ArithmeticError, ValueError):
+                return self.number(FOLDED[op](*(self.nodes[i].value for i in inputs)))
         key = (op, inputs, repr(value))  # by its text, 0.0 differs from -0.0
         if key not in self._index:
             self._index[key] = len(self.nodes)
             self.nodes.append(Node(op, inputs, value))
-            # Backward decides whether the gradient of `held` flows, so it is never a constant.
             is_leaf = op == "input"
             is_constant = value in self.constants if is_leaf else all(map(self.is_constant, inputs))
-            self._is_constant.append(is_constant and op != "held")
+            # Backward decides whether the gradient of `held` flows, and a solver takes constants
+            # as floating numbers: neither `held` nor a condition is constant.
+            self._is_constant.append(is_constant and op != "held" and op not in CONDITIONS)
         return self._index[key]
 
     def number(self, value: float) -> int:
@@ -155,6 +137,7 @@ class Step:
         charge: Name of the charge.
         states: Names of the states in order.
         constants: Names of the constants in order.
+        initial: Values of the states before the first step.
         after: Nodes of the states after the step.
         spike: Node of the spike, or None for a read-out.
         names: Names that the source gives to nodes, for texts that people read.
@@ -165,9 +148,19 @@ class Step:
     charge: str
     states: tuple[str, ...]
     constants: tuple[str, ...]
+    initial: tuple[float, ...]
     after: tuple[int, ...]
     spike: int | None
     names: Mapping[int, str]
+
+    @property
+    def results(self) -> tuple[int, ...]:
+        """Nodes of all results: the spike, if there is one, and the states after the step."""
+        return self.after if self.spike is None else (self.spike, *self.after)
+
+    def input(self, name: str) -> int:
+        """Node of the charge, of a state before the step, or of a constant."""
+        return self.graph.add("input", value=name)
 
     @property
     def z(self) -> int | None:
@@ -176,18 +169,16 @@ class Step:
 
     @property
     def uses_held(self) -> bool:
-        """Whether the equation has a reset that can be detached."""
+        """Whether the page calls `held`: a layer may then detach the reset."""
         return any(node.op == "held" for node in self.graph.nodes)
 
 
-def read_step(source: str, scope: Mapping[str, Any], *, constants_are_values: bool = False) -> Step:
+def read_step(source: str, scope: Mapping[str, Any]) -> Step:
     """The graph of the function in a source text.
 
     Args:
         source: The text of the function, without indentation; its decorators are ignored.
         scope: What its free names mean: numbers, torch and its functions, and the vocabulary.
-        constants_are_values: Whether the graph treats constants like states, so that adjoints have
-            the gradients of constants themselves instead of those of expressions of constants.
 
     Raises:
         PageError: If the function is not an equation; the text names line and reason.
@@ -196,19 +187,13 @@ def read_step(source: str, scope: Mapping[str, Any], *, constants_are_values: bo
     function = next((node for node in tree.body if isinstance(node, ast.FunctionDef)), None)
     if function is None:
         raise PageError("the source of an equation must be a plain function (def).")
-    return _Reader(function, scope, source, constants_are_values).read()
+    return _Reader(function, scope, source).read()
 
 
 class _Reader:
     """Turns a syntax tree into a graph."""
 
-    def __init__(
-        self,
-        function: ast.FunctionDef,
-        scope: Mapping[str, Any],
-        source: str,
-        constants_are_values: bool,
-    ) -> None:
+    def __init__(self, function: ast.FunctionDef, scope: Mapping[str, Any], source: str) -> None:
         self.function = function
         self.scope = scope
         self.lines = source.splitlines()
@@ -219,7 +204,7 @@ class _Reader:
         self.constants = tuple(a.arg for a in arguments.kwonlyargs)
         if len(self.inputs) < 2:
             raise self.error(function, "needs a charge and at least one state as arguments")
-        self.graph = Graph(() if constants_are_values else self.constants)
+        self.graph = Graph(self.constants)
         self.values = {
             name: self.graph.add("input", value=name) for name in (*self.inputs, *self.constants)
         }
@@ -250,22 +235,37 @@ class _Reader:
             raise self.error(last, "the result of spike must be returned first, unchanged")
         if any(self.graph.nodes[node].op in CONDITIONS for node in nodes):
             raise self.error(last, "a comparison is not a value: use torch.where")
-        self.require_charge(last, nodes)
+        self.require_inputs(last, nodes)
         return Step(
             name=self.function.name,
             graph=self.graph,
             charge=self.inputs[0],
             states=tuple(self.inputs[1:]),
             constants=self.constants,
+            initial=self.initial_states(),
             after=tuple(nodes if spike_node is None else nodes[1:]),
             spike=spike_node,
             names=self.names,
         )
 
-    def require_charge(self, last: ast.stmt, nodes: list[int]) -> None:
+    def require_inputs(self, last: ast.stmt, nodes: list[int]) -> None:
         needed = self.graph.needed_for(nodes)
         if self.values[self.inputs[0]] not in needed:
             raise self.error(last, f"nothing depends on the charge {self.inputs[0]}")
+        for name in self.constants:
+            if self.graph.add("input", value=name) not in needed:
+                raise self.error(self.function, f"nothing depends on the constant {name}")
+
+    def initial_states(self) -> tuple[float, ...]:
+        """The defaults of the states, which are 0 where the page gives none."""
+        arguments = self.function.args
+        first = len(self.inputs) - len(arguments.defaults)
+        if first <= 0:
+            raise self.error(self.function, f"the charge {self.inputs[0]} cannot have a default")
+        values = [self.graph.number_of(self.value(default)) for default in arguments.defaults]
+        if None in values:
+            raise self.error(self.function, "the default of a state must be a number")
+        return (0.0,) * (first - 1) + tuple(v for v in values if v is not None)
 
     def single_spike(self) -> int | None:
         spikes = [i for i, node in enumerate(self.graph.nodes) if node.op == "spike"]
@@ -301,7 +301,7 @@ class _Reader:
             case ast.Constant(value=number):
                 return self.number(e, number)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return self.negative(self.value(operand))
+                return self.graph.add("neg", self.value(operand))
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
                 return self.value(operand)
             case ast.BinOp(left=left, op=ast.Pow(), right=right):
@@ -319,10 +319,6 @@ class _Reader:
         if self.graph.nodes[node].op in CONDITIONS:
             raise self.error(e, "a comparison is not a value: use torch.where(condition, a, b)")
         return node
-
-    def negative(self, node: int) -> int:
-        number = self.graph.number_of(node)
-        return self.graph.add("neg", node) if number is None else self.graph.number(-number)
 
     def power(self, e: ast.expr, base: int, exponent: int) -> int:
         number = self.graph.number_of(exponent)
@@ -396,15 +392,3 @@ def _describe(node: ast.AST) -> str:
         ast.FunctionDef: "a function",
     }
     return words.get(type(node), f"{type(node).__name__}")
-
-
-def free_scope(function: Callable[..., Any]) -> dict[str, Any]:
-    """What the free names of a function mean: its globals and its closure."""
-    assert isinstance(function, types.FunctionType)
-    closure = dict(_closure_values(function))
-    return {**function.__globals__, **{"abs": abs}, **closure}
-
-
-def _closure_values(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        yield name, cell.cell_contents

@@ -1,0 +1,145 @@
+"""`read_page`: from a function that a user wrote to a `Page`, its neuron and its constants."""
+
+import inspect
+import math
+import textwrap
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from nwavesdk.dynamics.graph import read_step
+from nwavesdk.dynamics.neuron import Neuron
+from nwavesdk.dynamics.vocabulary import Kind, PageError
+
+__all__ = ["Constant", "Page", "read_page"]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A constant of a page.
+
+    Attributes:
+        kind: What values it may have.
+        default: Its default, or None.
+    """
+
+    kind: Kind
+    default: float | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page says.
+
+    Attributes:
+        source: Its text, without decorators.
+        doc: Its docstring, or "".
+        neuron: The neuron.
+        constants: The constants that a user gives, by name.
+        takes_dt: Whether it has `dt`, which receives the length of a step.
+    """
+
+    source: str
+    doc: str
+    neuron: Neuron
+    constants: Mapping[str, Constant]
+    takes_dt: bool
+
+
+def read_page(
+    function: Callable[..., Any],
+    carry: Callable[..., Any] | None = None,
+    forgets: Callable[..., Any] | None = None,
+) -> Page:
+    """Read the page of a neuron.
+
+    Args:
+        function: The page, a plain function.
+        carry: See `Neuron`.
+        forgets: See `Neuron`.
+
+    Raises:
+        PageError: If the function is not a page; the text names line and reason.
+    """
+    if not isinstance(function, types.FunctionType):
+        raise PageError(
+            f"the page of a neuron must be a plain function (def), got {type(function).__name__}."
+        )
+    source = _source_of(function)
+    step = read_step(source, _scope_of(function))
+    hints = _hints_of(function)
+    constants: dict[str, Constant] = {}
+    for name in step.constants:
+        default = inspect.signature(function).parameters[name].default
+        if name == "dt" and default is inspect.Parameter.empty:
+            continue
+        constants[name] = Constant(
+            _kind_of(function, name, hints.get(name)), _default_of(function, name, default)
+        )
+    return Page(
+        source=source,
+        doc=inspect.getdoc(function) or "",
+        neuron=Neuron(function.__name__, step, carry, forgets),
+        constants=constants,
+        takes_dt="dt" in step.constants and "dt" not in constants,
+    )
+
+
+def _source_of(function: types.FunctionType) -> str:
+    try:
+        text = textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError):
+        raise PageError(
+            f"{function.__name__} has no source text, which Python does not keep at a prompt: "
+            "write the function to a file or into a cell of a notebook."
+        ) from None
+    lines = text.splitlines(keepends=True)
+    first = next((i for i, line in enumerate(lines) if line.startswith("def ")), 0)
+    return "".join(lines[first:])
+
+
+def _scope_of(function: types.FunctionType) -> dict[str, Any]:
+    """What the free names of a function mean."""
+    closure = {
+        name: cell.cell_contents
+        for name, cell in zip(
+            function.__code__.co_freevars, function.__closure__ or (), strict=True
+        )
+    }
+    return {"abs": abs, **function.__globals__, **closure}
+
+
+def _hints_of(function: types.FunctionType) -> dict[str, Any]:
+    """The annotations of a function; those that are strings are evaluated."""
+    try:
+        return get_type_hints(function, localns=_scope_of(function), include_extras=True)
+    except Exception as error:
+        raise PageError(
+            f"{function.__name__}: the annotations of its constants cannot be read "
+            f"({error}): import TimeConstant, Positive, Real or Bounded where the page is defined."
+        ) from None
+
+
+def _kind_of(function: types.FunctionType, name: str, hint: Any) -> Kind:
+    kinds = [entry for entry in getattr(hint, "__metadata__", ()) if isinstance(entry, Kind)]
+    if isinstance(hint, Kind):
+        kinds = [hint]
+    if len(kinds) != 1:
+        raise PageError(
+            f"{function.__name__}: the constant {name} needs a kind, as in {name}: Positive = 1.0; "
+            "the kinds are TimeConstant, Positive, Real and Annotated[float, Bounded(low, high)]."
+        )
+    return kinds[0]
+
+
+def _default_of(function: types.FunctionType, name: str, default: object) -> float | None:
+    if default is inspect.Parameter.empty:
+        return None
+    is_number = isinstance(default, int | float) and not isinstance(default, bool)
+    if not is_number or not math.isfinite(default):  # type: ignore[arg-type]  # checked before
+        raise PageError(
+            f"{function.__name__}: the default of the constant {name} must be a finite number, "
+            f"got {type(default).__name__}."
+        )
+    return float(default)  # type: ignore[arg-type]  # checked before

@@ -1,0 +1,270 @@
+"""`Program`: a neuron as texts that torch, numba and Triton run, with a choice of what is saved.
+
+A program text is a plain Python function that returns a tuple. Its open names are `m` (the maths),
+`spike` and `surrogate`. Each machine gives them a meaning.
+"""
+
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+
+from nwavesdk.dynamics.derivation import (
+    RESERVED,
+    derive_adjoint,
+    find_saved,
+    function_text,
+    guarded_results,
+    recall_cost,
+)
+from nwavesdk.dynamics.neuron import Neuron
+
+__all__ = ["SAVES", "Program", "QueryText", "StepText", "program_of"]
+
+SAVES = ("gradient", "learning", "record")
+"""What a forward pass saves for: the gradients of charge and states; also those of the constants;
+also all that a record offers."""
+
+
+@dataclass(frozen=True)
+class StepText:
+    """`step(charge, *states, *constants) -> (output, *states, *saved)` as a text.
+
+    The output is the spike, or the first state of a read-out.
+
+    Attributes:
+        name: Name of the neuron.
+        text: The text.
+        states: Number of states.
+        constants: Number of constants.
+        saved: Number of values that are saved.
+        is_readout: Whether the output is a state.
+    """
+
+    name: str
+    text: str
+    states: int
+    constants: int
+    saved: int
+    is_readout: bool
+
+
+@dataclass(frozen=True)
+class QueryText:
+    """What is computed from what steps have saved.
+
+    `recall(*saved, *constants) -> recalled` gives some of the states after a step; they are the
+    states before the next one. Before the first step they are the initial states.
+
+    `query(*saved, *recalled, *constants, ...)` computes the rest. As `adjoint`, it takes `grad_s`
+    and the gradients of the states after the step in addition, and returns the gradients of the
+    charge, of the states before the step, and (if they are learned) of the constants.
+
+    Attributes:
+        name: Name of the neuron.
+        recall: The first text; empty if no state is recalled.
+        query: The second text. Its function is called `adjoint` or `query`.
+        states: Number of states.
+        constants: Number of constants.
+        saved: Number of saved values.
+        recalled: Positions of the states that are recalled.
+        results: Number of results of the query.
+    """
+
+    name: str
+    recall: str
+    query: str
+    states: int
+    constants: int
+    saved: int
+    recalled: tuple[int, ...]
+    results: int
+
+    @property
+    def learns_constants(self) -> bool:
+        """Whether an adjoint returns the gradients of constants."""
+        return self.results > 1 + self.states
+
+    @property
+    def uses_surrogate(self) -> bool:
+        """Whether an adjoint calls `surrogate`."""
+        return "surrogate(" in self.query
+
+
+class Program:
+    """A neuron with a choice of what a forward pass saves.
+
+    Args:
+        neuron: The neuron.
+        detach_reset: Whether no gradient flows through `held`.
+        saves: One of `SAVES`.
+        keeps_z: Whether z, or a value that differs from it by a constant, must be the first value
+            that is saved.
+
+    Attributes:
+        saved: Nodes of the values that are saved.
+        anchor: Position of the constant that z is below the first saved value, as for the threshold
+            in u - threshold; None if the first saved value is z or unrelated to it.
+    """
+
+    def __init__(self, neuron: Neuron, detach_reset: bool, saves: str, keeps_z: bool) -> None:
+        self.neuron = neuron
+        # Derivation adds nodes to the graph.
+        self._step = replace(neuron.step, graph=deepcopy(neuron.step.graph))
+        self._graph = self._step.graph
+        gradients = derive_adjoint(self._step, detach_reset).gradients
+        inputs = [self._step.input(name) for name in (neuron.step.charge, *neuron.states)]
+        self._value_gradients = [gradients[node] for node in inputs]
+        self._constant_gradients = [gradients.get(node) for node in neuron.constant_nodes]
+        self._charge, *self._states = (_safe_name(n) for n in (neuron.step.charge, *neuron.states))
+        self._constants = {
+            node: f"constant_{name}"
+            for node, name in zip(neuron.constant_nodes, neuron.constants, strict=True)
+        }
+        self.saved = self._choose_saved(saves, keeps_z)
+        self.anchor = self._anchor(self.saved[0])
+
+    @cached_property
+    def step(self) -> StepText:
+        """The step, with what it saves."""
+        return StepText(
+            name=self.neuron.name,
+            text=self._step_text([*self._step.results], keep_held=False),
+            states=len(self._states),
+            constants=len(self._constants),
+            saved=len(self.saved),
+            is_readout=self.neuron.is_readout,
+        )
+
+    @cached_property
+    def reference(self) -> str:
+        """The text of the step for autograd, with `held` as a further open name."""
+        return self._step_text(guarded_results(self._step), keep_held=True)
+
+    def _step_text(self, results: list[int], keep_held: bool) -> str:
+        names = (self.neuron.step.charge, *self.neuron.states)
+        inputs = {
+            self._step.input(name): safe
+            for name, safe in zip(names, (self._charge, *self._states), strict=True)
+        }
+        # The output of a read-out is its first state, which is then returned twice.
+        after = results[-len(self._states) :]
+        return function_text(
+            self._graph,
+            "step",
+            inputs | self._constants,
+            [results[0], *after, *self.saved],
+            self._step.names,
+            keep_held=keep_held,
+        )
+
+    @cache  # noqa: B019  # programs are kept by `program_of` anyway
+    def adjoint(self, learns_constants: bool) -> QueryText:
+        """The adjoint of the step."""
+        grads = [f"grad_{name}" for name in ("s", *self.neuron.states)]
+        arguments = {self._graph.add("input", value=name): name for name in grads}
+        results = [*self._value_gradients]
+        results += self._constant_gradients if learns_constants else []
+        return self._query("adjoint", results, arguments)
+
+    @cached_property
+    def spike_argument(self) -> QueryText:
+        """z of a step."""
+        assert self._step.z is not None
+        return self._query("query", [self._step.z])
+
+    @cached_property
+    def states_after(self) -> QueryText:
+        """The states after a step; only if it was saved for a record."""
+        return self._query("query", [*self._step.after])
+
+    def named_value(self, name: str) -> QueryText:
+        """A value to which the page gives that name; only if it was saved for a record."""
+        (node,) = (node for node, given in self._step.names.items() if given == name)
+        return self._query("query", [node])
+
+    def _query(
+        self, name: str, results: list[int | None], more: dict[int, str] | None = None
+    ) -> QueryText:
+        wanted = [node for node in results if node is not None]
+        needed = self._graph.needed_for(wanted, frozenset(self.saved))
+        states = [self._step.input(state) for state in self.neuron.states]
+        recalled = tuple(k for k, state in enumerate(states) if state in needed)
+        saved = {node: f"saved_{i}" for i, node in enumerate(self.saved)}
+        before = {states[k]: self._states[k] for k in recalled}
+        recall = function_text(
+            self._graph,
+            "recall",
+            saved | self._constants,
+            [self._step.after[k] for k in recalled],
+            self._step.names,
+        )
+        return QueryText(
+            name=self.neuron.name,
+            recall=recall if recalled else "",
+            query=function_text(
+                self._graph,
+                name,
+                saved | before | self._constants | (more or {}),
+                results,
+                self._step.names,
+            ),
+            states=len(states),
+            constants=len(self._constants),
+            saved=len(saved),
+            recalled=recalled,
+            results=len(results),
+        )
+
+    # What is saved
+
+    def _choose_saved(self, saves: str, keeps_z: bool) -> tuple[int, ...]:
+        """The values to save. Those for learning serve all, if they are enough and as few."""
+        learning = self._find_saved(self._constant_gradients, keeps_z)
+        if saves == "learning":
+            return learning
+        more: list[int | None] = []
+        if saves == "record":
+            z = self._step.z
+            named = [n for n in self._step.names if not self._graph.is_constant(n)]
+            more = [*self._constant_gradients, *self._step.after, z, *named]
+        found = self._find_saved(more, keeps_z)
+        is_enough = recall_cost(self._step, self._wanted(more), learning) is not None
+        return learning if is_enough and len(learning) <= len(found) else found
+
+    def _find_saved(self, more: Sequence[int | None], keeps_z: bool) -> tuple[int, ...]:
+        saved = find_saved(self._step, self._wanted(more))
+        if self._step.z is None or not keeps_z:
+            return saved or (self._step.after[0],)
+        anchored = [node for node in saved if node == self._step.z or self._anchor(node) is not None]
+        if not anchored:
+            return find_saved(self._step, self._wanted(more), given=[self._step.z])
+        return (anchored[0], *(node for node in saved if node != anchored[0]))
+
+    def _wanted(self, more: Iterable[int | None]) -> list[int]:
+        return [node for node in (*self._value_gradients, *more) if node is not None]
+
+    def _anchor(self, node: int) -> int | None:
+        """Position of the constant c if z is c below the value of a node, or the node clamped."""
+        z = self._step.z
+        if z is None or self._graph.nodes[z].op != "-":
+            return None
+        value, constant = self._graph.nodes[z].inputs
+        is_near = value == node or (
+            self._graph.nodes[value].op in ("where", "maximum", "minimum")
+            and node in self._graph.nodes[value].inputs
+        )
+        position = list(self._constants).index(constant) if constant in self._constants else None
+        return position if is_near else None
+
+
+@cache
+def program_of(
+    neuron: Neuron, *, detach_reset: bool = True, saves: str = "gradient", keeps_z: bool = False
+) -> Program:
+    """The program of a neuron for one choice of what is saved; see `Program`."""
+    return Program(neuron, detach_reset, saves, keeps_z)
+
+
+def _safe_name(name: str) -> str:
+    return f"{name}_" if name in RESERVED else name
