@@ -1,7 +1,15 @@
 """How a sequence is run: torch reference, compiled serial solvers and comPaSSo, behind `solve`."""
 
 from nwavesdk.solvers.dispatch import NOT_COMPILED, SOLVERS, choose_solver, has_serial_kernel, solve
-from nwavesdk.solvers.problem import Problem, Solution, Spec, membrane_before_reset, spec_name
+from nwavesdk.solvers.problem import (
+    Problem,
+    Solution,
+    Spec,
+    named_value,
+    spec_name,
+    spike_argument,
+    state_trajectories,
+)
 from nwavesdk.solvers.sweep import charge_gradient
 
 __all__ = [
@@ -13,7 +21,9 @@ __all__ = [
     "charge_gradient",
     "choose_solver",
     "has_serial_kernel",
-    "membrane_before_reset",
+    "named_value",
     "solve",
     "spec_name",
+    "spike_argument",
+    "state_trajectories",
 ]

@@ -56,7 +56,8 @@ def solve(
         solver: A name in `SOLVERS`.
         needs_membrane: Whether the membrane after each step is returned; without it, less memory is
             written.
-        needs_saved: Whether `Solution.saved` is returned, even if nothing needs a gradient.
+        needs_saved: Whether `Solution.saved` is returned as for a record, even if nothing needs a
+            gradient.
         name: `spec_name(problem.spec)`; required under `torch.compile`.
 
     Raises:
@@ -64,6 +65,7 @@ def solve(
             `torch.func` transforms.
     """
     _check_support(problem, solver)
+    problem = _with_saves(problem, needs_saved)
     if torch.compiler.is_compiling() and solver != "reference":
         # Registering operators loads a good part of torch.
         from nwavesdk.solvers.ops import solve_in_graph
@@ -87,6 +89,21 @@ def solve(
         if solver == "reference":
             return solve_reference(problem)
         return sweep(problem, FORWARD[solver], BACKWARD[solver], needs_membrane, needs_saved)
+
+
+def _with_saves(problem: Problem, is_record: bool) -> Problem:
+    """The problem, saved for what will be asked of it."""
+    learns = torch.is_grad_enabled() and any(c.requires_grad for c in problem.constants)
+    saves = "record" if is_record else "learning" if learns else "gradient"
+    return Problem(
+        problem.spec,
+        problem.x,
+        problem.states,
+        problem.constants,
+        problem.recurrent,
+        problem.spikes,
+        saves,
+    )
 
 
 def _check_support(problem: Problem, solver: str) -> None:

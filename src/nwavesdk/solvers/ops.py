@@ -23,6 +23,7 @@ from nwavesdk.solvers.problem import (
     Solution,
     SolutionGradient,
     from_saved_dtype,
+    program_of_spec,
     specs_by_name,
     to_saved_dtype,
     unflatten_call,
@@ -55,6 +56,7 @@ def solve_in_graph(
         name,
         solver,
         needs_membrane,
+        problem.saves,
     )
     mem = others.pop(0) if needs_membrane else None
     K = len(problem.states)
@@ -71,12 +73,14 @@ def _forward_operator(
     name: str,
     solver: str,
     needs_membrane: bool,
+    saves: str,
 ) -> list[Tensor]:
-    """Spikes, membrane after each step if needed, last states (K), and saved tensors (K).
+    """Spikes, membrane after each step if needed, last states (K), and saved tensors.
 
     `recurrence` is empty, or the recurrent weights and the spikes before the first step.
     """
-    problem = Problem(specs_by_name[name], x, tuple(states), tuple(constants), *recurrence)
+    spec = specs_by_name[name]
+    problem = Problem(spec, x, tuple(states), tuple(constants), *recurrence, saves=saves)
     solution = FORWARD[solver](problem, needs_membrane, True)
     mem = [] if solution.mem is None else [solution.mem]
     return _unshared(
@@ -93,12 +97,13 @@ def _(
     name: str,
     solver: str,  # noqa: ARG001
     needs_membrane: bool,
+    saves: str,
 ) -> list[Tensor]:
     B, T, N = x.shape
     sequences = [x.new_empty(B, T, N) for _ in range(1 + needs_membrane)]
-    saved = [x.new_empty(B, T, N) for _ in states]
-    if specs_by_name[name].saved_dtype == "bfloat16":
-        saved[0] = saved[0].bfloat16()
+    spec = specs_by_name[name]
+    saved_dtype = x.dtype if spec.saved_dtype is None else torch.bfloat16
+    saved = [x.new_empty(B, T, N, dtype=saved_dtype) for _ in program_of_spec(spec, saves).saved]
     return [*sequences, *(x.new_empty(B, N) for _ in states), *saved]
 
 
@@ -117,6 +122,7 @@ def _adjoint_operator(
     name: str,
     solver: str,
     has_membrane: bool,
+    saves: str,
     learns_constants: bool,
     recurrent: bool,  # noqa: ARG001
 ) -> list[Tensor]:
@@ -125,7 +131,7 @@ def _adjoint_operator(
     `grads` are those of the outputs of `_forward_operator` without the saved tensors; `tensors` is
     the layout of `flatten_call`.
     """
-    problem, solution = unflatten_call(specs_by_name[name], tensors)
+    problem, solution = unflatten_call(specs_by_name[name], saves, tensors)
     grad_s, *others = grads
     grad_mem = others.pop(0) if has_membrane else None
     gradient = SolutionGradient(grad_s, grad_mem, others)
@@ -140,22 +146,24 @@ def _(
     name: str,
     solver: str,  # noqa: ARG001
     has_membrane: bool,  # noqa: ARG001
+    saves: str,
     learns_constants: bool,
     recurrent: bool,
 ) -> list[Tensor]:
     # See `flatten_call` for the layout.
-    neuron = specs_by_name[name].neuron
-    K, C = len(neuron.states), len(neuron.constants)
-    w = tensors[K + C].to(tensors[0].dtype)
-    like = [w, *tensors[:K]]
+    spec = specs_by_name[name]
+    K, C = len(spec.neuron.states), len(spec.neuron.constants)
+    S = len(program_of_spec(spec, saves).saved)
+    first_saved = tensors[K + C].to(tensors[0].dtype)
+    like = [first_saved, *tensors[:K]]
     like += tensors[K : K + C] if learns_constants else []
-    weights_and_spikes = tensors[K + C + K :][:2]
+    weights_and_spikes = tensors[K + C + S :][:2]
     like += weights_and_spikes if recurrent else []
     return [torch.empty_like(t, memory_format=torch.contiguous_format) for t in like]
 
 
 def _save_call(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    _, states, constants, recurrence, ctx.name, ctx.solver, ctx.has_membrane = inputs
+    _, states, constants, recurrence, ctx.name, ctx.solver, ctx.has_membrane, ctx.saves = inputs
     ctx.K = len(states)
     ctx.C = len(constants)
     ctx.recurrent = bool(recurrence)
@@ -175,12 +183,13 @@ def _differentiate_call(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]
         ctx.name,
         ctx.solver,
         ctx.has_membrane,
+        ctx.saves,
         ctx.learns_constants,
         ctx.recurrent,
     )
     grad_constants = others[K : K + C] if ctx.learns_constants else [None] * C
     grad_recurrence = others[-2:] if ctx.recurrent else []
-    return grad_x, others[:K], grad_constants, grad_recurrence, None, None, None
+    return grad_x, others[:K], grad_constants, grad_recurrence, None, None, None, None
 
 
 _forward_operator.register_autograd(_differentiate_call, setup_context=_save_call)

@@ -6,14 +6,14 @@ All solvers share the shapes: sequences [B, T, N], states [B, N], constants [N].
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nwavesdk.dynamics import Neuron
-from nwavesdk.dynamics.neuron import bind
-from nwavesdk.surrogate import Surrogate, heaviside
+from nwavesdk.dynamics import SAVES, Neuron, Program, QueryText, program_of, torch_function
+from nwavesdk.surrogate import Formula, Surrogate, heaviside
 
 __all__ = [
     "Problem",
@@ -24,13 +24,15 @@ __all__ = [
     "flatten_call",
     "from_saved_dtype",
     "load_saved_tensors",
-    "membrane_before_reset",
+    "named_value",
+    "program_of_spec",
+    "query_saved",
     "spec_name",
     "specs_by_name",
     "spike_argument",
     "state_trajectories",
+    "states_before",
     "to_saved_dtype",
-    "torch_page",
     "unflatten_call",
 ]
 
@@ -43,8 +45,8 @@ class Spec:
         neuron: The neuron.
         surrogate: The surrogate whose derivative backward uses.
         detach_reset: Whether no gradient flows through the reset.
-        saved_dtype: None saves `w` unchanged for backward; `"bfloat16"` saves w - threshold in half
-            the memory (see `to_saved_dtype`).
+        saved_dtype: None saves what backward needs unchanged; `"bfloat16"` saves it in half the
+            memory (see `to_saved_dtype`).
     """
 
     neuron: Neuron
@@ -60,12 +62,29 @@ specs_by_name: dict[str, Spec] = {}  # those that `spec_name` has named
 def spec_name(spec: Spec) -> str:
     """The text by which torch operators know `spec`; torch compiles again when it changes.
 
-    The text contains everything that shapes and dtypes depend on: torch keeps compiled code on
-    disk, where another process that numbers its specs differently may find it.
+    torch keeps compiled code on disk, where another process may find it. So the text contains a
+    hash of the page and everything that shapes and dtypes depend on.
     """
-    name = f"{spec.neuron.name}, saves {spec.saved_dtype} #{len(specs_by_name)}"
+    saved = [len(program_of_spec(spec, saves).saved) for saves in SAVES]
+    is_formula = isinstance(spec.surrogate, Formula)
+    # Only this process knows a surrogate that is a user's function. Shapes do not depend on it.
+    surrogate = repr(spec.surrogate) if is_formula else f"function {len(specs_by_name)}"
+    name = (
+        f"{spec.neuron.name} {spec.neuron.identity}, {surrogate}, "
+        f"detach_reset={spec.detach_reset}, saves {saved} {spec.saved_dtype}"
+    )
     specs_by_name[name] = spec
     return name
+
+
+def program_of_spec(spec: Spec, saves: str) -> Program:
+    """The neuron of a spec, with what is saved for `saves`, one of `nwavesdk.dynamics.SAVES`."""
+    return program_of(
+        spec.neuron,
+        detach_reset=spec.detach_reset,
+        saves=saves,
+        keeps_z=spec.saved_dtype is not None,
+    )
 
 
 @dataclass(frozen=True)
@@ -82,6 +101,7 @@ class Problem:
         constants: Constants of the neuron, each [N].
         recurrent: Weights [N, N] (from, to) by which s[t-1] adds to x[t], or None.
         spikes: s before the first step [B, N]; required with `recurrent`.
+        saves: What a forward pass saves for, one of `nwavesdk.dynamics.SAVES`.
     """
 
     spec: Spec
@@ -90,6 +110,12 @@ class Problem:
     constants: tuple[Tensor, ...]
     recurrent: Tensor | None = None
     spikes: Tensor | None = None
+    saves: str = "gradient"
+
+    @property
+    def program(self) -> Program:
+        """The neuron with what is saved."""
+        return program_of_spec(self.spec, self.saves)
 
     @property
     def recurrence(self) -> tuple[Tensor, ...]:
@@ -101,11 +127,11 @@ class Solution(NamedTuple):
     """What a solver returns: `solve` under autograd, forward passes without a graph.
 
     Attributes:
-        spikes: Spikes [B, T, N].
+        spikes: Spikes [B, T, N]; of a read-out, the first state after each step.
         mem: First state after each step [B, T, N]; None if it was not requested.
         last: States after the last step, each [B, N].
-        saved: What backward needs, without gradients: `w` of each step, and every state but the
-            first after each step, each [B, T, N]; empty if it was not requested.
+        saved: What backward needs, without gradients: the values that `Program.saved` names, each
+            [B, T, N]; empty if it was not requested.
         spike_count: Number of spikes, or None if they were not counted. From a GPU this is a tensor
             whose sum is the number, because reading it would wait for the device.
     """
@@ -136,81 +162,102 @@ def delay_one_step(initial: Sequence[Tensor], sequences: Sequence[Tensor]) -> li
     ]
 
 
-def membrane_before_reset(problem: Problem, saved: tuple[Tensor, ...]) -> Tensor:
-    """The membrane before reset `u` of all steps [B, T, N], without gradient."""
-    return _repeat_fire(problem, saved)[0]
+def query_saved(
+    problem: Problem, saved: tuple[Tensor, ...], query: QueryText
+) -> tuple[Tensor, ...]:
+    """What a query computes of all steps, each [B, T, N], without gradient and without a loop."""
+    with torch.no_grad():
+        dtype = saved[0].dtype
+        run = torch_function(query.query, "query", dtype, spike=heaviside)
+        before = states_before(problem, saved, query)
+        return run(*saved, *before, *problem.constants)
+
+
+def states_before(
+    problem: Problem, saved: tuple[Tensor, ...], query: QueryText
+) -> list[Tensor]:
+    """The recalled states before each step, each [B, T, N], without gradient."""
+    if not query.recalled:
+        return []
+    with torch.no_grad():
+        recall = torch_function(query.recall, "recall", saved[0].dtype, spike=heaviside)
+        after = [t.expand_as(saved[0]) for t in recall(*saved, *problem.constants)]
+        return delay_one_step([problem.states[k] for k in query.recalled], after)
 
 
 def spike_argument(problem: Problem, saved: tuple[Tensor, ...]) -> Tensor:
     """The argument z of the spike function in all steps [B, T, N], without gradient."""
-    return _repeat_fire(problem, saved)[2]
+    return query_saved(problem, saved, problem.program.spike_argument)[0]
 
 
-def state_trajectories(problem: Problem, saved: tuple[Tensor, ...]) -> list[Tensor]:
-    """The states after each step, each [B, T, N], without gradient."""
-    return [_repeat_fire(problem, saved)[1], *saved[1:]]
+def state_trajectories(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The states after each step, each [B, T, N]; only if the problem was saved for a record."""
+    return query_saved(problem, saved, problem.program.states_after)
 
 
-@torch.no_grad()
-def _repeat_fire(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """u, v and z of all steps. No loop: `fire` needs `w` and the other states, which are saved."""
-    arguments: list[Tensor] = []
-
-    def spike(z: Tensor) -> Tensor:
-        arguments.append(z)
-        return heaviside(z)
-
-    fire = torch_page(problem.spec.neuron, "fire", spike=spike, held=torch.detach)
-    others = delay_one_step(problem.states[1:], saved[1:])
-    _, u, v, *_ = fire(saved[0], *others, *problem.constants)
-    return u, v, arguments[0]
+def named_value(problem: Problem, saved: tuple[Tensor, ...], name: str) -> Tensor:
+    """What the page calls `name`, in all steps; only if the problem was saved for a record."""
+    return query_saved(problem, saved, problem.program.named_value(name))[0]
 
 
 # Saving a forward pass for backward
 
 
 def to_saved_dtype(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """`saved` as the spec wants it: with `"bfloat16"`, `w` becomes its distance from the threshold.
+    """`saved` as the spec wants it: with `"bfloat16"`, rounded to half the memory.
 
-    Surrogates are smooth in the logarithm of this distance, so σ' changes by about 1 % at most.
-    Rounding keeps the sign of the distance, which is the spike, and the sign of `w`, on which
-    neurons with a clamp depend.
+    Surrogates are smooth in the logarithm of z, so the first value is rounded as z, which it equals
+    but for a constant; σ' then changes by about 1 % at most. Rounding keeps the sign of z, which is
+    the spike, and the sign of the value, on which neurons with a clamp depend.
     """
     if problem.spec.saved_dtype is None:
         return saved
-    w = saved[0].detach()
-    threshold = _threshold(problem)
-    distance = (w - threshold).bfloat16()
-    # A negative w next to 0 rounds to the distance of w = 0: take the next smaller number.
-    zero = (-threshold).bfloat16()
+    first, *others = (value.detach() for value in saved)
+    return _round_near_threshold(problem, first), *(value.bfloat16() for value in others)
+
+
+def _round_near_threshold(problem: Problem, value: Tensor) -> Tensor:
+    """A value in bfloat16: z, or its distance from the constant that z is below it."""
+    anchor = _anchor(problem)
+    if anchor is None:
+        rounded = value.bfloat16()
+        smallest = torch.finfo(rounded.dtype).tiny
+        return torch.where((value > 0) & (rounded <= 0), smallest, rounded)
+    distance = (value - anchor).bfloat16()
+    # A negative value next to 0 rounds to the distance of 0: take the next smaller number.
+    zero = (-anchor).bfloat16()
     below_zero = zero.nextafter(zero.new_tensor(-torch.inf))
-    return torch.where((w < 0) & (distance >= zero), below_zero, distance), *saved[1:]
+    return torch.where((value < 0) & (distance >= zero), below_zero, distance)
 
 
 def from_saved_dtype(problem: Problem, stored: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """The inverse of `to_saved_dtype`, except for the rounding; does not read `problem.x`."""
     if problem.spec.saved_dtype is None:
         return stored
-    threshold = _threshold(problem)
-    distance = stored[0]
-    w = distance.to(threshold.dtype) + threshold
+    first, *others = stored
+    dtype = problem.states[0].dtype
+    widened = [value.to(dtype) for value in others]
+    anchor = _anchor(problem)
+    if anchor is None:
+        return first.to(dtype), *widened
+    value = first.to(dtype) + anchor
     # The sum may round to the threshold: a spike stays above it.
-    above_threshold = threshold.nextafter(w.new_tensor(torch.inf))
-    w = torch.where(distance > 0, w.maximum(above_threshold), w)
-    return torch.where(distance == (-threshold).bfloat16(), 0.0, w), *stored[1:]
+    above_threshold = anchor.nextafter(value.new_tensor(torch.inf))
+    value = torch.where(first > 0, value.maximum(above_threshold), value)
+    return torch.where(first == (-anchor).bfloat16(), 0.0, value), *widened
 
 
-def _threshold(problem: Problem) -> Tensor:
-    constants = dict(zip(problem.spec.neuron.constants, problem.constants, strict=True))
-    return constants.get("threshold", torch.zeros_like(problem.constants[0])).detach()
+def _anchor(problem: Problem) -> Tensor | None:
+    """The constant that z is below the first saved value; None if that is z or unrelated to it."""
+    position = problem.program.anchor
+    return None if position is None else problem.constants[position].detach()
 
 
 def flatten_call(problem: Problem, solution: Solution) -> list[Tensor]:
     """A forward pass as the flat list of tensors that autograd saves.
 
-    Layout, for K states and C constants: states before the first step (K), constants (C),
-    `Solution.saved` in the saved dtype (K); then, for a recurrent problem, its weights, the spikes
-    before the first step, and the spikes.
+    Layout: states before the first step (K), constants (C), `Solution.saved` in the saved dtype;
+    then, for a recurrent problem, its weights, the spikes before the first step, and the spikes.
     """
     return [
         *problem.states,
@@ -221,25 +268,20 @@ def flatten_call(problem: Problem, solution: Solution) -> list[Tensor]:
     ]
 
 
-def unflatten_call(spec: Spec, tensors: Sequence[Tensor]) -> tuple[Problem, Solution]:
+def unflatten_call(
+    spec: Spec, saves: str, tensors: Sequence[Tensor]
+) -> tuple[Problem, Solution]:
     """The inverse of `flatten_call`, as far as backward reads it.
 
-    `Problem.x` is the stored `w`; without recurrence, so is `Solution.spikes`.
+    `Problem.x` is the first stored tensor; without recurrence, so is `Solution.spikes`.
     """
-    K, C = len(spec.neuron.states), len(spec.neuron.constants)
-    states = tuple(tensors[:K])
-    constants = tuple(tensors[K : K + C])
-    stored = tuple(tensors[K + C : K + C + K])
-    recurrence = tensors[K + C + K :]
-    problem = Problem(spec, stored[0], states, constants, *recurrence[:2])
+    sizes = (len(spec.neuron.states), len(spec.neuron.constants), len(program_of_spec(spec, saves).saved))
+    parts = iter(tensors)
+    states, constants, stored = (tuple(islice(parts, size)) for size in sizes)
+    recurrence = tuple(parts)
+    problem = Problem(spec, stored[0], states, constants, *recurrence[:2], saves=saves)
     saved = from_saved_dtype(problem, stored)
     return problem, Solution(recurrence[2] if recurrence else saved[0], None, (), saved)
-
-
-def torch_page(neuron: Neuron, name: str, **names: Any) -> Any:
-    """The neuron's page called `name`, bound to torch and to `names`."""
-    pages = {key: bind(page, m=torch) for key, page in neuron.pages.items()}
-    return bind(getattr(neuron, name), m=torch, **pages, **names)
 
 
 def load_saved_tensors(ctx: Any) -> tuple[Tensor, ...]:

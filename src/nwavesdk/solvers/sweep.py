@@ -1,8 +1,7 @@
 """One autograd function for every solver that runs forward without a graph.
 
 The gradient does not depend on how the spikes were computed: it is one linear recurrence, backward
-in time, through what the steps have saved. So a new solver is one forward function. One tensor is
-saved for backward: `w` (and the states other than the membrane, if the neuron has any).
+in time, through what the steps have saved (see `Program`). So a new solver is one forward function.
 """
 
 from collections.abc import Callable
@@ -92,6 +91,7 @@ class _Sweep(torch.autograd.Function):
         solution = forward(problem, needs_membrane, True)
         spike_counts.append(solution.spike_count)
         ctx.spec = problem.spec
+        ctx.saves = problem.saves
         ctx.run_back = backward
         ctx.has_membrane = needs_membrane
         hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
@@ -114,13 +114,13 @@ class _Sweep(torch.autograd.Function):
                 "a gradient of a gradient (create_graph=True) goes through the reference solver "
                 'only: build the layers with solver="reference".'
             )
-        problem, solution = unflatten_call(ctx.spec, load_saved_tensors(ctx))
+        problem, solution = unflatten_call(ctx.spec, ctx.saves, load_saved_tensors(ctx))
         K, C = len(problem.states), len(problem.constants)
         grad_mem, last = (grads[0], grads[1 : 1 + K]) if ctx.has_membrane else (None, grads[:K])
         # The inputs before the constants: six that are not tensors, x, and the states.
         first_constant = 6 + 1 + K
         learns_constants = any(ctx.needs_input_grad[first_constant : first_constant + C])
-        # Nobody reads w again if it is not an output, no hook has seen it, and the graph is freed
+        # Nobody reads the first saved tensor again if it is not an output, no hook has seen it, and the graph is freed
         # after this pass.
         keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph()
         may_overwrite = not ctx.saved_is_shared and not keeps_graph
