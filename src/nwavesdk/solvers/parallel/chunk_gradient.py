@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from nwavesdk.solvers.parallel.chunks import affine_scan, chunk_length_for
-from nwavesdk.solvers.problem import Problem, Solution, SolutionGradient, torch_page
+from nwavesdk.solvers.problem import Problem, Solution, SolutionGradient, query_saved
 from nwavesdk.solvers.serial import backward_serial
-from nwavesdk.surrogate import heaviside
 
 __all__ = ["backward_chunks"]
 
@@ -106,6 +105,6 @@ def _fill_last_chunk(
 
 def _chunk_entries(problem: Problem, w: Tensor, steps: int) -> Tensor:
     """The state before each chunk [B, C, N], from `w` of the last step of each chunk."""
-    fire = torch_page(problem.spec.neuron, "fire", spike=heaviside, held=torch.detach)
-    _, _, after = fire(w[:, steps - 1 :: steps], *problem.constants)
+    ends = (w[:, steps - 1 :: steps],)
+    (after,) = query_saved(problem, ends, problem.program.states_after)
     return torch.cat([problem.states[0].detach()[:, None], after[:, :-1]], 1)

@@ -18,8 +18,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from nwavesdk.dynamics import torch_function
 from nwavesdk.solvers.parallel.chunks import Effort, chunk_length_for, forward_chunks
-from nwavesdk.solvers.problem import Problem, Solution, delay_one_step, torch_page
+from nwavesdk.solvers.problem import Problem, Solution, delay_one_step
 from nwavesdk.surrogate import heaviside
 
 __all__ = ["forward_iteration", "forward_jump", "rounding_bound"]
@@ -125,20 +126,15 @@ def _run_with_fixed_spikes(problem: Problem) -> RunFixed:
 
     It returns `w`, the spikes of `w`, and the membrane after each step.
     """
-    neuron = problem.spec.neuron
     constants = problem.constants
-    carry = neuron.carry
+    carry = problem.spec.neuron.carry
     assert carry is not None
-    integrate, fire = (
-        torch_page(neuron, page, spike=heaviside, held=torch.detach)
-        for page in ("integrate", "fire")
-    )
+    step = torch_function(problem.program.step.text, "step", problem.x.dtype, spike=heaviside)
 
     def run_fixed(x: Tensor, spikes: Tensor, v0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a, b, c = _clamped_scan(*carry(x, spikes, *constants))
         v = torch.maximum(a * v0[:, None] + b, c)
-        w = integrate(x, *delay_one_step([v0], [v]), *constants)
-        next_spikes, *_ = fire(w, *constants)
+        next_spikes, _, w = step(x, *delay_one_step([v0], [v]), *constants)
         return w, next_spikes, v
 
     return run_fixed
