@@ -1,8 +1,8 @@
-"""A page as source text in the language of a kernel: the common part of the numba and Triton code.
+"""Program texts in the language of a kernel: the common part of the numba and Triton code.
 
-A page is written in plain Python with `m` for the maths; a dialect defines how its language writes
-literals, maths and division. The parameters of a surrogate become arguments, so that all slopes
-share one compiled kernel.
+A program text (see `nwavesdk.dynamics.program`) and the formula of a surrogate are plain Python
+with `m` for the maths; a dialect defines how its language writes literals, maths and division. The
+parameters of a surrogate become arguments, so that all slopes share one compiled kernel.
 """
 
 import ast
@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["NUMBA", "Dialect", "function_tree", "join_lines", "page_source"]
+__all__ = ["NUMBA", "Dialect", "function_tree", "join_lines", "kernel_function"]
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a kernel language writes a page.
+    """How a kernel language writes a program text.
 
     Attributes:
         decorator: The line above a function.
@@ -37,13 +37,9 @@ NUMBA = Dialect('@njit(inline="always", error_model="numpy")', literal="real")
 
 
 class _ToKernel(ast.NodeTransformer):
-    """Rewrites a page into a dialect.
+    """Rewrites a function into a dialect; calls of `surrogate` take `sigma` in addition."""
 
-    Adds the surrogate's arguments to its calls; drops `held` from `fire`, as only adjoints need it.
-    """
-
-    def __init__(self, page: str, sigma: Sequence[str], dialect: Dialect) -> None:
-        self.page = page
+    def __init__(self, sigma: Sequence[str], dialect: Dialect) -> None:
         self.sigma = sigma
         self.dialect = dialect
 
@@ -71,39 +67,31 @@ class _ToKernel(ast.NodeTransformer):
             if self.sigma == ["sigma"]:
                 return ast.Name("sigma", ast.Load())
             node.args += [ast.Name(name, ast.Load()) for name in self.sigma]
-        if function == "held" and self.page == "fire":
-            return node.args[0]
         return node
 
 
-def page_source(
-    name: str,
-    page: Callable[..., Any],
+def kernel_function(
+    source: str | Callable[..., Any],
     sigma: Sequence[str] = (),
     dialect: Dialect = NUMBA,
-    results: int | None = None,
+    name: str | None = None,
 ) -> str:
-    """`page` as the source of an inlined kernel function called `name`.
+    """A program text, or a function, as the source of an inlined kernel function.
 
     Args:
-        name: `"integrate"`, `"fire"`, `"adjoint"`, `"surrogate"`, or a key of `Neuron.pages`.
-        page: The function.
-        sigma: What an adjoint takes in addition for σ': the names of the surrogate's parameters, or
-            `["sigma"]` for its value.
+        source: The text or the function.
+        sigma: What the function takes in addition to compute σ': the names of the surrogate's
+            parameters, or `["sigma"]` for its value.
         dialect: The language.
-        results: How many of the page's results are returned, counted from the first. [all]
+        name: Name of the kernel function. [its own]
     """
-    function = function_tree(page)
-    final = function.body[-1]
-    if isinstance(final, ast.Return) and isinstance(final.value, ast.Tuple):
-        final.value.elts = final.value.elts[:results]
-    function.name = name
+    function = function_tree(source)
+    function.name = name or function.name
     function.returns = None
     for argument in function.args.args:
         argument.annotation = None
-    if name == "adjoint":
-        function.args.args += [ast.arg(a) for a in sigma]
-    kernel = _ToKernel(name, sigma, dialect).visit(function)
+    function.args.args += [ast.arg(a) for a in sigma]
+    kernel = _ToKernel(sigma, dialect).visit(function)
     return f"{dialect.decorator}\n{ast.unparse(ast.fix_missing_locations(kernel))}\n"
 
 
@@ -112,9 +100,10 @@ def join_lines(lines: Iterable[str], indent: int) -> str:
     return ("\n" + " " * indent).join(lines)
 
 
-def function_tree(page: Callable[..., Any]) -> ast.FunctionDef:
+def function_tree(source: str | Callable[..., Any]) -> ast.FunctionDef:
     """The syntax tree of a function, without its docstring and decorators."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(page)))
+    text = source if isinstance(source, str) else textwrap.dedent(inspect.getsource(source))
+    tree = ast.parse(text)
     function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
     function.decorator_list = []
     if ast.get_docstring(function) is not None:

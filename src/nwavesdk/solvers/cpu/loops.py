@@ -14,8 +14,9 @@ There are three ways through a batch, each forward and backward:
 Shapes: x, s, w, mem, grad_s, grad_mem, grad_x [B, T, N]; weights and transposed [N, N];
 spikes_before [B, N]. These come flat: the step t of batch element b begins at (b T + t) N. The
 others keep their shape: constants [C, N]; initial and final states and grad_states [K, B, N];
-grad_constants [C, B, N], or no rows; others [K - 1, B, T, N]; grad_spikes_before [B, N]. The jobs
-of a call are first…last. Without `save_w`, w has one step, which serves as scratch; without
+grad_constants [C, B, N], or no rows; grad_spikes_before [B, N]. Of the values that a step saves, w
+is the first, and `others` [SAVED - 1, B, T, N], flat, are the rest. The jobs of a call are
+first…last. Without `save_w`, w has one step, which serves as scratch, and `others` is empty; without
 `save_mem` or `has_grad_mem` that array is empty.
 """
 
@@ -28,7 +29,11 @@ import numpy as np
 from nwavesdk.solvers.cpu import rows
 from nwavesdk.solvers.cpu.rows import (
     BACKWARD_SLOTS,
+    BEFORE_SLOT,
     FORWARD_SLOTS,
+    RECALLED,
+    SAVED,
+    SAVED_SLOT,
     SHARED_BATCH,
     STATE_SLOT,
     STATES,
@@ -43,7 +48,7 @@ from nwavesdk.solvers.cpu.rows import (
     load_block,
     load_lane_constants,
     load_lanes,
-    load_others,
+    load_saved,
     load_shared_blocks,
     multiply_by_weights,
     pack_lanes,
@@ -52,6 +57,7 @@ from nwavesdk.solvers.cpu.rows import (
     store_backward_lanes,
     store_lanes,
     store_row,
+    store_saved,
     store_shared_blocks,
     store_step,
     unpack_lanes,
@@ -64,10 +70,11 @@ backward_row: Any = None
 
 
 def forward_over_time(
-    first, last, block_width, T, N, x, initial, constants,
+    first, last, block_width, B, T, N, x, initial, constants,
     s, w, save_w, mem, save_mem, others, final, spike_counts,
 ):  # fmt: skip
     blocks = (N + block_width - 1) // block_width
+    stride = index(B * T * N)
     workspace = np.empty(FORWARD_SLOTS * WIDTH, real)
     for job in range(first, last):
         b = job // blocks
@@ -81,9 +88,8 @@ def forward_over_time(
             count += forward_row(x, at, s, at, w, to_w, width, workspace)
             if save_mem:
                 store_step(mem, at, width, workspace, STATE_SLOT)
-            if save_w:
-                for k in range(STATES - 1):
-                    store_row(others[k, b, t, lo:hi], workspace, STATE_SLOT + 1 + k)
+            if save_w and SAVED > 1:
+                store_saved(others, at, stride, width, workspace)
         spike_counts[job] = count
         for k in range(STATES):
             store_row(final[k, b, lo:hi], workspace, STATE_SLOT + k)
@@ -93,7 +99,7 @@ def forward_over_time_packed(
     first, last, group, B, T, N, x, initial, constants,
     s, w, save_w, mem, save_mem, final, spike_counts,
 ):  # fmt: skip
-    """A job is `group` batch elements; neurons have one state."""
+    """A job is `group` batch elements; neurons have one state and save one value."""
     lanes = group * N
     workspace = np.empty(FORWARD_SLOTS * WIDTH, real)
     # A tile of each array over time, [TILE, lanes].
@@ -126,11 +132,12 @@ def forward_over_time_packed(
 
 
 def forward_over_time_recurrent(
-    first, last, T, N, x, weights, spikes_before, initial, constants,
+    first, last, B, T, N, x, weights, spikes_before, initial, constants,
     s, w, save_w, mem, save_mem, others, final, spike_counts,
 ):  # fmt: skip
     """A job is a batch element; s[t-1] @ weights is gathered over the spikes and added to x[t]."""
     blocks = (N + WIDTH - 1) // WIDTH
+    stride = index(B * T * N)
     workspaces = np.empty((blocks, FORWARD_SLOTS * WIDTH), real)
     total = np.empty(N, real)  # the charge of the step, recurrence included
     active = np.empty(N + 1, np.int64)
@@ -155,26 +162,26 @@ def forward_over_time_recurrent(
                 spike_counts[b] += forward_row(total, index(lo), s, at, w, to_w, width, workspace)
                 if save_mem:
                     store_step(mem, at, width, workspace, STATE_SLOT)
-                if save_w:
-                    for k in range(STATES - 1):
-                        store_row(others[k, b, t, lo:hi], workspace, STATE_SLOT + 1 + k)
+                if save_w and SAVED > 1:
+                    store_saved(others, at, stride, width, workspace)
         for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
             for k in range(STATES):
                 store_row(final[k, b, lo:hi], workspaces[block], STATE_SLOT + k)
 
 
-# Backward. `backward_row` reads w of step t and, to recall the membrane before it, w of step t - 1
-# (step 0 takes the initial membrane from its slot). It reads ∂L/∂states after the step from their
+# Backward. `backward_row` reads what step t has saved and, to recall states before it, what step
+# t - 1 has saved (step 0 takes the initial states from their slots). It reads ∂L/∂states after the step from their
 # slots and leaves ∂L/∂states before the step there. `grad_states` and `grad_constants` hold the
 # gradients that the caller starts from, and at the end those before the first step.
 
 
 def backward_over_time(
-    first, last, block_width, T, N, w, others, initial, constants,
+    first, last, block_width, B, T, N, w, others, initial, constants,
     grad_s, grad_mem, has_grad_mem, grad_states, grad_x, grad_constants, parameters,
 ):  # fmt: skip
     blocks = (N + block_width - 1) // block_width
+    stride = index(B * T * N)
     workspace = np.empty(BACKWARD_SLOTS * WIDTH, real)
     for job in range(first, last):
         b = job // blocks
@@ -186,8 +193,10 @@ def backward_over_time(
             before = at - index(N) if t > 0 else at
             if has_grad_mem:
                 add_step(workspace, STATE_SLOT, grad_mem, at, width)
-            if STATES > 1:
-                load_others(workspace, others, initial, b, t, lo, hi)
+            if SAVED > 1:
+                load_saved(workspace, SAVED_SLOT, others, at, stride, width)
+                if RECALLED > 0:
+                    load_saved(workspace, BEFORE_SLOT, others, before, stride, width)
             backward_row(
                 w, at, before, t == 0, grad_s, at, grad_x, at, width, workspace,
                 parameters,
@@ -245,6 +254,7 @@ def backward_over_time_recurrent(
     `grad_spikes_before` gets the gradient of the spikes before the first step.
     """
     blocks = (N + WIDTH - 1) // WIDTH
+    stride = index(B * T * N)
     workspaces = np.empty((SHARED_BATCH, blocks, BACKWARD_SLOTS * WIDTH), real)
     # ∂L/∂s of a step: per block, one slot for each of the four batch elements. It holds what comes
     # through the weights from the step after, to which `grad_s` of the step is added.
@@ -268,8 +278,10 @@ def backward_over_time_recurrent(
                     add_step(grad_spikes, slot, grad_s, at, width)
                     if has_grad_mem:
                         add_step(workspace, STATE_SLOT, grad_mem, at, width)
-                    if STATES > 1:
-                        load_others(workspace, others, initial, b, t, lo, hi)
+                    if SAVED > 1:
+                        load_saved(workspace, SAVED_SLOT, others, at, stride, width)
+                        if RECALLED > 0:
+                            load_saved(workspace, BEFORE_SLOT, others, before, stride, width)
                     backward_row(
                         w, at, before, t == 0, grad_spikes, index(slot * WIDTH),
                         grad_x, at, width, workspace, parameters,
@@ -301,6 +313,7 @@ _BOTH: list[tuple[Callable[..., Any], str]] = [
 FUNCTIONS: dict[str, list[tuple[Callable[..., Any], str]]] = {
     "forward": [
         *_BOTH,
+        (rows.store_saved, _ROW),
         (rows.add_weight_row, _ROW),
         (rows.add_four_weight_rows, _ROW),
         (rows.add_rows_of_spikes, _ROW),
@@ -308,7 +321,8 @@ FUNCTIONS: dict[str, list[tuple[Callable[..., Any], str]]] = {
     "backward": [
         *_BOTH,
         (rows.add_step, _ROW),
-        (rows.load_others, _ROW),
+        (rows.load_step, _ROW),
+        (rows.load_saved, _ROW),
         (rows.load_backward_block, _INLINE),
         (rows.store_backward_block, _INLINE),
         (rows.load_backward_lanes, _INLINE),
@@ -330,9 +344,10 @@ LOOPS: dict[str, tuple[Callable[..., Any], ...]] = {
 FLAT = {
     **dict.fromkeys(("weights", "transposed", "spikes_before"), 2),
     **dict.fromkeys(("x", "s", "w", "mem", "grad_s", "grad_mem", "grad_x"), 3),
+    "others": 4,
 }
 DIMENSIONS = {
-    **{"spike_counts": 1, "constants": 2, "grad_spikes_before": 2, "others": 4},
+    **{"spike_counts": 1, "constants": 2, "grad_spikes_before": 2},
     **dict.fromkeys(("initial", "final", "grad_states", "grad_constants"), 3),
     **FLAT,
 }

@@ -28,9 +28,14 @@ from numpy import uint64 as index
 __all__ = [
     "BACKWARD_SLOTS",
     "CONSTANTS",
-    "FIRST_MEMBRANE_SLOT",
+    "BEFORE_SLOT",
     "FORWARD_SLOTS",
     "GRAD_CONSTANT_SLOT",
+    "INITIAL_SLOT",
+    "RECALLED",
+    "RECALLED_STATES",
+    "SAVED_SLOT",
+    "SAVED",
     "SHARED_BATCH",
     "STATES",
     "STATE_SLOT",
@@ -47,30 +52,44 @@ SHARED_BATCH = 4  # batch elements that share each load of a recurrent weight in
 
 # Open names, to which `render` gives the neuron's own values: the float type and the slots.
 real: Any = np.float32
-CONSTANTS = STATES = STATE_SLOT = GRAD_CONSTANT_SLOT = FIRST_MEMBRANE_SLOT = 0
-OTHERS_SLOT = EARLIER_SLOT = FORWARD_SLOTS = BACKWARD_SLOTS = 0
+CONSTANTS = STATES = SAVED = RECALLED = 0
+RECALLED_STATES = (0,)
+STATE_SLOT = GRAD_CONSTANT_SLOT = INITIAL_SLOT = SAVED_SLOT = BEFORE_SLOT = 0
+FORWARD_SAVED_SLOT = FORWARD_SLOTS = BACKWARD_SLOTS = 0
 
 
-def workspace_slots(constants: int, states: int) -> dict[str, int]:
-    """The slots of a workspace, by their names in the kernels.
+def workspace_slots(
+    constants: int, states: int, saved: int, recalled: tuple[int, ...] = ()
+) -> dict[str, Any]:
+    """Sizes and slots of a workspace, by their names in the kernels.
 
-    Forward:  constants | states
-    Backward: constants | ∂L/∂states | ∂L/∂constants | membrane before step 0 | others | earlier
+    Forward:  constants | states | saved
+    Backward: constants | ∂L/∂states | ∂L/∂constants | initial | saved | before
 
-    Of K states, the first is the membrane and the other K - 1 are `others`. In backward `others`
-    are those before step t, and `earlier` those before step t - 1.
+    `saved` is what the step saves except the first value, which a row writes and reads in its
+    array; `before` is the same of the step before. `initial` are the initial states that serve as
+    recalled states in the first step.
     """
-    C, K = constants, states
+    C = constants
+    K = states
+    more = saved - 1
+    grad_constants = C + K
+    initial = grad_constants + C
+    saved_in_backward = initial + len(recalled)
     return {
         "CONSTANTS": C,
         "STATES": K,
+        "SAVED": saved,
+        "RECALLED": len(recalled),
+        "RECALLED_STATES": recalled or (0,),  # numba cannot index an empty tuple
         "STATE_SLOT": C,  # in backward of ∂L/∂states
-        "GRAD_CONSTANT_SLOT": C + K,
-        "FIRST_MEMBRANE_SLOT": 2 * C + K,
-        "OTHERS_SLOT": 2 * C + K + 1,
-        "EARLIER_SLOT": 2 * C + 2 * K,
-        "FORWARD_SLOTS": C + K,
-        "BACKWARD_SLOTS": 2 * C + 3 * K - 1,
+        "FORWARD_SAVED_SLOT": C + K,
+        "FORWARD_SLOTS": C + K + more,
+        "GRAD_CONSTANT_SLOT": grad_constants,
+        "INITIAL_SLOT": initial,
+        "SAVED_SLOT": saved_in_backward,
+        "BEFORE_SLOT": saved_in_backward + more,
+        "BACKWARD_SLOTS": saved_in_backward + 2 * more,
     }
 
 
@@ -79,8 +98,8 @@ def block_bounds(block, block_width, N):
     return lo, min(N, lo + block_width)
 
 
-# Between an array and a slot. `load_row` and `store_row` take a slice: once per block, or per step
-# only of neurons with several states. `store_step` and `add_step` take a place in a flat array.
+# Between an array and a slot. `load_row` and `store_row` take a slice, once per block; the others
+# take a place in a flat array.
 
 
 def load_row(workspace, slot, row):
@@ -98,6 +117,11 @@ def store_row(row, workspace, slot):
 def store_step(array, place, width, workspace, slot):
     for n in range(width):
         array[place + n] = workspace[n + index(slot * WIDTH)]
+
+
+def load_step(workspace, slot, array, place, width):
+    for n in range(width):
+        workspace[n + index(slot * WIDTH)] = array[place + n]
 
 
 def add_step(workspace, slot, array, place, width):
@@ -118,7 +142,8 @@ def load_backward_block(workspace, constants, grad_states, initial, grad_constan
     # `grad_constants` has no rows where no constant is learned.
     for c in range(grad_constants.shape[0]):
         load_row(workspace, GRAD_CONSTANT_SLOT + c, grad_constants[c, b, lo:hi])
-    load_row(workspace, FIRST_MEMBRANE_SLOT, initial[0, b, lo:hi])
+    for i in range(RECALLED):
+        load_row(workspace, INITIAL_SLOT + i, initial[RECALLED_STATES[i], b, lo:hi])
 
 
 def store_backward_block(workspace, grad_states, grad_constants, b, lo, hi):
@@ -128,16 +153,18 @@ def store_backward_block(workspace, grad_states, grad_constants, b, lo, hi):
         store_row(grad_constants[c, b, lo:hi], workspace, GRAD_CONSTANT_SLOT + c)
 
 
-def load_others(workspace, others, initial, b, t, lo, hi):
-    """The states but the first, before step t and before step t - 1.
+# The values that a step saves except the first: `others` is flat [SAVED - 1, B, T, N]; `place` is
+# where the block begins in the first of them, and `stride` = B T N.
 
-    others[k, b, t] is the state after step t, so the one before step t lies at t - 1. Before the
-    first step it is the initial state, which also serves as the one before that.
-    """
-    for k in range(STATES - 1):
-        first = initial[1 + k, b, lo:hi]
-        load_row(workspace, OTHERS_SLOT + k, others[k, b, t - 1, lo:hi] if t > 0 else first)
-        load_row(workspace, EARLIER_SLOT + k, others[k, b, t - 2, lo:hi] if t > 1 else first)
+
+def store_saved(others, place, stride, width, workspace):
+    for i in range(SAVED - 1):
+        store_step(others, place + index(i) * stride, width, workspace, FORWARD_SAVED_SLOT + i)
+
+
+def load_saved(workspace, slot, others, place, stride, width):
+    for i in range(SAVED - 1):
+        load_step(workspace, slot + i, others, place + index(i) * stride, width)
 
 
 # Lanes. In a narrow layer (fewer than five neurons) a row is too short to be worth a call. So
@@ -195,7 +222,8 @@ def load_backward_lanes(workspace, constants, grad_states, initial, grad_constan
     load_lanes(workspace, STATE_SLOT, grad_states[0], start, stop)
     for c in range(grad_constants.shape[0]):
         load_lanes(workspace, GRAD_CONSTANT_SLOT + c, grad_constants[c], start, stop)
-    load_lanes(workspace, FIRST_MEMBRANE_SLOT, initial[0], start, stop)
+    if RECALLED > 0:
+        load_lanes(workspace, INITIAL_SLOT, initial[0], start, stop)
 
 
 def store_backward_lanes(workspace, grad_states, grad_constants, start, stop):

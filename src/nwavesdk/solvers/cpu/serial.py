@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.dynamics import Neuron
-from nwavesdk.solvers.cpu.render import render_kernels
+from nwavesdk.dynamics import QueryText, StepText
+from nwavesdk.solvers.cpu.render import render_backward, render_forward
 from nwavesdk.solvers.cpu.rows import SHARED_BATCH, WIDTH
 from nwavesdk.solvers.cpu.threads import keep_large_blocks, run_native, thread_count
 from nwavesdk.solvers.kernel_cache import COMPILE_LOCK, compile_native, load_source
@@ -28,7 +28,7 @@ from nwavesdk.solvers.problem import (
 from nwavesdk.solvers.sparse.product import weight_gradient
 from nwavesdk.surrogate import Surrogate
 
-__all__ = ["NativeKernel", "backward_cpu", "cpu_kernels", "forward_cpu"]
+__all__ = ["NativeKernel", "backward_cpu", "backward_kernels", "forward_cpu", "forward_kernels"]
 
 _NARROW = 5  # neurons below which batch elements are packed side by side
 _LANES = 128  # lanes that they are packed to
@@ -40,20 +40,31 @@ _DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64"}
 
 
 @cache
-def cpu_kernels(
-    neuron: Neuron,
+def forward_kernels(step: StepText, dtype: str) -> SimpleNamespace:
+    """The compiled forward kernels of a neuron, by their names in `loops`."""
+    return _load_kernels(step.name, render_forward(step, dtype))
+
+
+@cache
+def backward_kernels(
+    adjoint: QueryText,
     dtype: str,
     surrogate: type[Surrogate] | None = None,
     parameters: int = 0,
-    **options: Any,
+    *,
+    reuse: bool = False,
 ) -> SimpleNamespace:
-    """The compiled kernels for `neuron`, by their names in `loops`.
+    """The compiled backward kernels of a neuron; for the arguments see `render_backward`.
 
-    For the arguments see `render_kernels`. The parameters of a surrogate are arguments of the
-    kernels, so surrogates that differ in them alone share one kernel.
+    The parameters of a surrogate are arguments of the kernels, so surrogates that differ in them
+    alone share one kernel.
     """
-    text = render_kernels(neuron, dtype, surrogate, parameters, **options)
-    module = load_source(neuron.name, text)
+    text = render_backward(adjoint, dtype, surrogate, parameters, reuse=reuse)
+    return _load_kernels(adjoint.name, text)
+
+
+def _load_kernels(name: str, text: str) -> SimpleNamespace:
+    module = load_source(name, text)
     natives = {name: f for name, f in vars(module).items() if name.endswith("_native")}
     return SimpleNamespace(
         **{name.removesuffix("_native"): NativeKernel(f) for name, f in natives.items()}
@@ -115,17 +126,19 @@ def forward_cpu(
     """
     keep_large_blocks()
     x = problem.x.contiguous()
-    K = len(problem.states)
+    step = problem.program.step
+    K = step.states
+    S = step.saved
     B, T, N = x.shape
-    kernels = cpu_kernels(problem.spec.neuron, _DTYPE_NAMES[x.dtype])
+    kernels = forward_kernels(step, _DTYPE_NAMES[x.dtype])
     # Arrays that are not needed still have the right number of dimensions. A pass that does not
-    # save w writes each step over the one before.
+    # save anything writes each step over the one before.
     spikes = torch.empty_like(x)
     w = x.new_empty(B, T if needs_saved else 1, N)
     mem = x.new_empty((B, T, N) if needs_membrane else (0, 0, 0))
-    others = x.new_empty((K - 1, B, T, N) if needs_saved else (K - 1, 0, 0, 0))
+    others = x.new_empty((S - 1, B, T, N) if needs_saved else (S - 1, 0, 0, 0))
     final = x.new_empty(K, B, N)
-    read = [_stacked(problem.states), _stacked(problem.constants)]
+    read = [_stacked(problem.states, x), _stacked(problem.constants, x.new_empty(N))]
     written = [spikes, w, int(needs_saved), mem, int(needs_membrane)]
     group = _packed_elements(problem, B, N)
     if group > 1:
@@ -135,18 +148,17 @@ def forward_cpu(
     elif problem.recurrent is None:
         width, jobs = _blocks(B, N)
         counts = torch.empty(jobs, dtype=torch.int64)
-        arguments = [width, T, N, x, *read, *written, others, final, counts]
+        arguments = [width, B, T, N, x, *read, *written, others, final, counts]
         _run_kernel(kernels.forward_over_time, jobs, x.numel(), arguments)
     else:
         counts = torch.empty(B, dtype=torch.int64)
         recurrence = [t.contiguous() for t in problem.recurrence]
-        arguments = [T, N, x, *recurrence, *read, *written, others, final, counts]
+        arguments = [B, T, N, x, *recurrence, *read, *written, others, final, counts]
         work = x.numel() * _recurrent_cost(N)
         _run_kernel(kernels.forward_over_time_recurrent, B, work, arguments)
     saved = (w, *others.unbind()) if needs_saved else ()
-    return Solution(
-        spikes, mem if needs_membrane else None, final.unbind(), saved, int(counts.sum())
-    )
+    count = None if step.is_readout else int(counts.sum())
+    return Solution(spikes, mem if needs_membrane else None, final.unbind(), saved, count)
 
 
 def backward_cpu(
@@ -172,22 +184,21 @@ def backward_cpu(
     w = solution.saved[0].contiguous()
     B, T, N = w.shape
     group = _packed_elements(problem, B, N)
-    needs_sigma = spec.surrogate.pseudo_derivative is None
+    adjoint = problem.program.adjoint(learns_constants)
+    needs_sigma = adjoint.uses_surrogate and spec.surrogate.pseudo_derivative is None
     reuse = may_overwrite and group == 1 and problem.recurrent is None and not needs_sigma
     grad_x = w if reuse else torch.empty_like(w)
     if needs_sigma:  # a surrogate without a formula: the kernel reads σ' from the array for ∂L/∂x
         grad_x.copy_(spec.surrogate.derivative(spike_argument(problem, solution.saved)))
-    parameters = () if needs_sigma else spec.surrogate.constants
+    surrogate = type(spec.surrogate) if adjoint.uses_surrogate and not needs_sigma else None
+    parameters = () if surrogate is None else spec.surrogate.constants
     # The kernel starts from `grad_states` and `grad_constants` and leaves its results in them.
     grad_s, grad_mem, grad_states = _upstream(grads, w)
     grad_constants = w.new_zeros(len(problem.constants) if learns_constants else 0, B, N)
-    kernels = cpu_kernels(
-        spec.neuron, _DTYPE_NAMES[w.dtype],
-        None if needs_sigma else type(spec.surrogate), len(parameters),
-        backward=True, detach_reset=spec.detach_reset, learn=learns_constants,
-        reuse=reuse,
-    )  # fmt: skip
-    read = [_stacked(problem.states), _stacked(problem.constants)]
+    kernels = backward_kernels(
+        adjoint, _DTYPE_NAMES[w.dtype], surrogate, len(parameters), reuse=reuse
+    )
+    read = [_stacked(problem.states, w), _stacked(problem.constants, w.new_empty(N))]
     upstream = [grad_s, grad_mem, int(grads.mem is not None), grad_states, grad_x]
     shared = [w, _stacked(solution.saved[1:], like=w), *read, *upstream, grad_constants, parameters]
     through_recurrence: tuple[Tensor, ...] = ()
@@ -197,7 +208,7 @@ def backward_cpu(
         _run_kernel(kernels.backward_over_time_packed, -(-B // group), w.numel(), arguments)
     elif problem.recurrent is None:
         width, jobs = _blocks(B, N)
-        _run_kernel(kernels.backward_over_time, jobs, w.numel(), [width, T, N, *shared])
+        _run_kernel(kernels.backward_over_time, jobs, w.numel(), [width, B, T, N, *shared])
     else:
         grad_before = w.new_empty(B, N)
         arguments = [B, T, N, problem.recurrent.t().contiguous(), grad_before, *shared]
@@ -235,7 +246,9 @@ def _blocks(B: int, N: int) -> tuple[int, int]:
 
 def _packed_elements(problem: Problem, B: int, N: int) -> int:
     """Batch elements that a narrow layer packs side by side; 1 where it does not pack."""
-    can_pack = problem.recurrent is None and len(problem.states) == 1 and 0 < N < _NARROW
+    step = problem.program.step
+    is_simple = step.states == 1 and step.saved == 1 and step.constants > 0
+    can_pack = is_simple and problem.recurrent is None and 0 < N < _NARROW
     share = -(-B // torch.get_num_threads())
     return max(1, min(_LANES // N, share)) if can_pack else 1
 
@@ -245,11 +258,29 @@ def _run_kernel(kernel: NativeKernel, jobs: int, work: int, arguments: Sequence[
         kernel(jobs, arguments, serial=work < _SMALL)
 
 
-def _stacked(tensors: Sequence[Tensor], like: Tensor | None = None) -> Tensor:
+def _stacked(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
     """The tensors as one contiguous array; of no tensors, an array with the shape of `like`."""
     if not tensors:
-        assert like is not None
         return like.new_empty(0, *like.shape)
-    if len(tensors) == 1:
-        return tensors[0].detach().contiguous()[None]
-    return torch.stack([t.detach() for t in tensors])
+    first, *others = (t.detach() for t in tensors)
+    if not others:
+        return first.contiguous()[None]
+    if _are_adjacent(tensors):
+        return first.as_strided((len(tensors), *first.shape), (first.numel(), *first.stride()))
+    return torch.stack([first, *others])
+
+
+def _are_adjacent(tensors: Sequence[Tensor]) -> bool:
+    """Whether the tensors follow one another in one block of memory, as a forward pass saves them.
+
+    Stacking would copy whole sequences.
+    """
+    first = tensors[0]
+    size = first.numel() * first.element_size()
+    start = first.untyped_storage().data_ptr()
+    return first.is_contiguous() and all(
+        t.is_contiguous()
+        and t.untyped_storage().data_ptr() == start
+        and t.data_ptr() == first.data_ptr() + i * size
+        for i, t in enumerate(tensors)
+    )

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from nwavesdk.dynamics import Neuron
-from nwavesdk.solvers.page import Dialect, join_lines, page_source
+from nwavesdk.solvers.page import Dialect, join_lines
+from nwavesdk.solvers.page import kernel_function as page_source
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["TILE", "render_triton"]
