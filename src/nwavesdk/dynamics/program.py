@@ -236,7 +236,9 @@ class Program:
         saved = find_saved(self._step, self._wanted(more))
         if self._step.z is None or not keeps_z:
             return saved or (self._step.after[0],)
-        anchored = [node for node in saved if node == self._step.z or self._anchor(node) is not None]
+        anchored = [
+            node for node in saved if node == self._step.z or self._anchor(node) is not None
+        ]
         if not anchored:
             return find_saved(self._step, self._wanted(more), given=[self._step.z])
         return (anchored[0], *(node for node in saved if node != anchored[0]))

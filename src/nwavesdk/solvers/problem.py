@@ -173,9 +173,7 @@ def query_saved(
         return run(*saved, *before, *problem.constants)
 
 
-def states_before(
-    problem: Problem, saved: tuple[Tensor, ...], query: QueryText
-) -> list[Tensor]:
+def states_before(problem: Problem, saved: tuple[Tensor, ...], query: QueryText) -> list[Tensor]:
     """The recalled states before each step, each [B, T, N], without gradient."""
     if not query.recalled:
         return []
@@ -268,14 +266,16 @@ def flatten_call(problem: Problem, solution: Solution) -> list[Tensor]:
     ]
 
 
-def unflatten_call(
-    spec: Spec, saves: str, tensors: Sequence[Tensor]
-) -> tuple[Problem, Solution]:
+def unflatten_call(spec: Spec, saves: str, tensors: Sequence[Tensor]) -> tuple[Problem, Solution]:
     """The inverse of `flatten_call`, as far as backward reads it.
 
     `Problem.x` is the first stored tensor; without recurrence, so is `Solution.spikes`.
     """
-    sizes = (len(spec.neuron.states), len(spec.neuron.constants), len(program_of_spec(spec, saves).saved))
+    sizes = (
+        len(spec.neuron.states),
+        len(spec.neuron.constants),
+        len(program_of_spec(spec, saves).saved),
+    )
     parts = iter(tensors)
     states, constants, stored = (tuple(islice(parts, size)) for size in sizes)
     recurrence = tuple(parts)

@@ -29,11 +29,8 @@ import numpy as np
 from nwavesdk.solvers.cpu import rows
 from nwavesdk.solvers.cpu.rows import (
     BACKWARD_SLOTS,
-    BEFORE_SLOT,
     FORWARD_SLOTS,
-    RECALLED,
     SAVED,
-    SAVED_SLOT,
     SHARED_BATCH,
     STATE_SLOT,
     STATES,
@@ -194,9 +191,7 @@ def backward_over_time(
             if has_grad_mem:
                 add_step(workspace, STATE_SLOT, grad_mem, at, width)
             if SAVED > 1:
-                load_saved(workspace, SAVED_SLOT, others, at, stride, width)
-                if RECALLED > 0:
-                    load_saved(workspace, BEFORE_SLOT, others, before, stride, width)
+                load_saved(workspace, others, at, before, stride, width)
             backward_row(
                 w, at, before, t == 0, grad_s, at, grad_x, at, width, workspace,
                 parameters,
@@ -279,9 +274,7 @@ def backward_over_time_recurrent(
                     if has_grad_mem:
                         add_step(workspace, STATE_SLOT, grad_mem, at, width)
                     if SAVED > 1:
-                        load_saved(workspace, SAVED_SLOT, others, at, stride, width)
-                        if RECALLED > 0:
-                            load_saved(workspace, BEFORE_SLOT, others, before, stride, width)
+                        load_saved(workspace, others, at, before, stride, width)
                     backward_row(
                         w, at, before, t == 0, grad_spikes, index(slot * WIDTH),
                         grad_x, at, width, workspace, parameters,
@@ -321,7 +314,6 @@ FUNCTIONS: dict[str, list[tuple[Callable[..., Any], str]]] = {
     "backward": [
         *_BOTH,
         (rows.add_step, _ROW),
-        (rows.load_step, _ROW),
         (rows.load_saved, _ROW),
         (rows.load_backward_block, _INLINE),
         (rows.store_backward_block, _INLINE),

@@ -107,11 +107,12 @@ def forward_row(x, from_x, s, to_s, w, to_w, width, workspace):
 """
 
 # One step of a block back, through what the step (`from_w`) and the step before it (`from_before`)
-# have saved.
+# have saved. The first step takes initial states in place of recalled ones. It has a row function
+# of its own: a choice within the loop would not be vectorized.
 _BACKWARD_ROW = """
 @njit(error_model="numpy", inline="never")
-def backward_row(
-    w, from_w, from_before, is_first, grad_s, from_s, grad_x, to_x, width, workspace, parameters
+def {name}(
+    w, from_w, from_before, grad_s, from_s, grad_x, to_x, width, workspace, parameters
 ):
     for n in range(width):
         {read}
@@ -119,6 +120,21 @@ def backward_row(
         result = adjoint({arguments})
         {grad_x} = result[0]
         {write}
+
+"""
+_CHOOSE_ROW = """
+@njit(error_model="numpy", inline="always")
+def backward_row(
+    w, from_w, from_before, is_first, grad_s, from_s, grad_x, to_x, width, workspace, parameters
+):
+    if is_first:
+        first_row(
+            w, from_w, from_before, grad_s, from_s, grad_x, to_x, width, workspace, parameters
+        )
+    else:
+        later_row(
+            w, from_w, from_before, grad_s, from_s, grad_x, to_x, width, workspace, parameters
+        )
 
 """
 
@@ -182,38 +198,50 @@ def render_backward(
     texts.append(kernel_function(adjoint.query, names))
     if adjoint.recalled:
         texts.append(kernel_function(adjoint.recall))
+    rows = [_backward_row(adjoint, slots, sigma, reuse, is_first=False)]
+    if adjoint.recalled:
+        rows.append(_backward_row(adjoint, slots, sigma, reuse, is_first=True))
+    else:
+        rows.append("first_row = later_row\n")
+    texts += [*rows, _CHOOSE_ROW]
+    return _module(adjoint.name, dtype, slots, texts, "backward", parameters)
+
+
+def _backward_row(
+    adjoint: QueryText, slots: dict[str, Any], sigma: list[str], reuse: bool, *, is_first: bool
+) -> str:
+    """The row function of the first step, or of all later ones."""
+    C = adjoint.constants
+    K = adjoint.states
+    more = range(1, adjoint.saved)
     constants = [f"constant_{c}" for c in range(C)]
     grads = [f"grad_{k}" for k in range(K)]
-    saved = ["w[from_w + n]", *(f"saved_{i}" for i in range(1, adjoint.saved))]
-    before = ["w[from_before + n]", *(f"before_{i}" for i in range(1, adjoint.saved))]
+    saved = ["w[from_w + n]", *(f"saved_{i}" for i in more)]
+    before = ["w[from_before + n]", *(f"before_{i}" for i in more)]
     recalled = [f"state_{k}" for k in adjoint.recalled]
     read = [_read_slot(name, slot) for slot, name in enumerate([*constants, *grads])]
     read += [_read_slot(name, slots["SAVED_SLOT"] + i) for i, name in enumerate(saved[1:])]
     recall = []
-    if recalled:
+    if recalled and is_first:
+        read += [_read_slot(name, slots["INITIAL_SLOT"] + i) for i, name in enumerate(recalled)]
+    elif recalled:
         read += [_read_slot(name, slots["BEFORE_SLOT"] + i) for i, name in enumerate(before[1:])]
-        # Read in every step: a read in a branch would split the loop, once for each state.
-        initial = [f"initial_{k}" for k in adjoint.recalled]
-        read += [_read_slot(name, slots["INITIAL_SLOT"] + i) for i, name in enumerate(initial)]
         recall.append(f"recalled = recall({', '.join([*before, *constants])})")
-        recall += [
-            f"{name} = {first} if is_first else recalled[{i}]"
-            for i, (name, first) in enumerate(zip(recalled, initial, strict=True))
-        ]
+        recall += [f"{name} = recalled[{i}]" for i, name in enumerate(recalled)]
     # `adjoint` returns ∂L/∂x, ∂L/∂states and, if they are learned, ∂L/∂constants.
     write = [f"{_slot(slots['STATE_SLOT'] + k)} = result[{1 + k}]" for k in range(K)]
     if adjoint.learns_constants:
         first = slots["GRAD_CONSTANT_SLOT"]
         write += [f"{_slot(first + c)} += result[{1 + K + c}]" for c in range(C)]
     arguments = [*saved, *recalled, *constants, "grad_s[from_s + n]", *grads, *sigma]
-    row = _BACKWARD_ROW.format(
+    return _BACKWARD_ROW.format(
+        name="first_row" if is_first else "later_row",
         arguments=", ".join(arguments),
         grad_x="w[from_w + n]" if reuse else "grad_x[to_x + n]",
         read=join_lines(read, 8),
         recall=join_lines(recall, 8),
         write=join_lines(write, 8),
     )
-    return _module(adjoint.name, dtype, slots, [*texts, row], "backward", parameters)
 
 
 def _module(

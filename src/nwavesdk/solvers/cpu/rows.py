@@ -119,11 +119,6 @@ def store_step(array, place, width, workspace, slot):
         array[place + n] = workspace[n + index(slot * WIDTH)]
 
 
-def load_step(workspace, slot, array, place, width):
-    for n in range(width):
-        workspace[n + index(slot * WIDTH)] = array[place + n]
-
-
 def add_step(workspace, slot, array, place, width):
     for n in range(width):
         workspace[n + index(slot * WIDTH)] += array[place + n]
@@ -154,17 +149,26 @@ def store_backward_block(workspace, grad_states, grad_constants, b, lo, hi):
 
 
 # The values that a step saves except the first: `others` is flat [SAVED - 1, B, T, N]; `place` is
-# where the block begins in the first of them, and `stride` = B T N.
+# where the block begins in the first of them at step t, `before` at step t - 1, and `stride` is
+# B T N. One call moves all of them: with short rows, calls cost more than the moves.
 
 
 def store_saved(others, place, stride, width, workspace):
     for i in range(SAVED - 1):
-        store_step(others, place + index(i) * stride, width, workspace, FORWARD_SAVED_SLOT + i)
+        start = place + index(i) * stride
+        for n in range(width):
+            others[start + n] = workspace[n + index((FORWARD_SAVED_SLOT + i) * WIDTH)]
 
 
-def load_saved(workspace, slot, others, place, stride, width):
+def load_saved(workspace, others, place, before, stride, width):
     for i in range(SAVED - 1):
-        load_step(workspace, slot + i, others, place + index(i) * stride, width)
+        start = place + index(i) * stride
+        for n in range(width):
+            workspace[n + index((SAVED_SLOT + i) * WIDTH)] = others[start + n]
+        if RECALLED > 0:
+            start = before + index(i) * stride
+            for n in range(width):
+                workspace[n + index((BEFORE_SLOT + i) * WIDTH)] = others[start + n]
 
 
 # Lanes. In a narrow layer (fewer than five neurons) a row is too short to be worth a call. So
