@@ -30,7 +30,7 @@ def h1v2(x, v, *, tau: TimeConstant, threshold: Positive = 1.0):
     return s, u - threshold * held(s)
 
 
-def is_clamped(w: Any, s: Any) -> Any:  # noqa: ARG001
+def is_clamped(w: Any, s: Any) -> Any:
     """The steps after which the clamp has made the membrane forget."""
     return w < 0.0
 

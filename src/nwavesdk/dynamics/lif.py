@@ -16,7 +16,7 @@ import torch
 from nwavesdk.dynamics.page import read_page
 from nwavesdk.dynamics.vocabulary import Positive, TimeConstant, decay, held, spike
 
-__all__ = ["LIF_PAGES", "carry_zero", "carry_subtraction"]
+__all__ = ["LIF_PAGES", "carry_subtraction", "carry_zero"]
 
 
 def lif_subtraction(x, v, *, tau: TimeConstant, threshold: Positive = 1.0):
@@ -41,7 +41,7 @@ def lif_none(x, v, *, tau: TimeConstant, threshold: Positive = 1.0):
 # the reset is v -> max(decay v + x, floor).
 
 
-def carry_none(floor: float, x: Any, s: Any, decay: Any, threshold: Any) -> Any:  # noqa: ARG001
+def carry_none(floor: float, x: Any, s: Any, decay: Any, threshold: Any) -> Any:
     return decay.expand_as(x), x, torch.full_like(x, floor)
 
 
@@ -50,13 +50,13 @@ def carry_subtraction(floor: float, x: Any, s: Any, decay: Any, threshold: Any) 
     return decay.expand_as(x), x - drop, torch.full_like(x, floor) - drop
 
 
-def carry_zero(floor: float, x: Any, s: Any, decay: Any, threshold: Any) -> Any:  # noqa: ARG001
+def carry_zero(floor: float, x: Any, s: Any, decay: Any, threshold: Any) -> Any:
     has_spiked = s > 0.0
     a, b, c = decay.expand_as(x), x, torch.full_like(x, floor)
     return tuple(torch.where(has_spiked, 0.0, part) for part in (a, b, c))
 
 
-def has_spiked(u: Any, s: Any) -> Any:  # noqa: ARG001
+def has_spiked(u: Any, s: Any) -> Any:
     """The steps after which a reset to zero has made the membrane forget."""
     return s > 0.0
 

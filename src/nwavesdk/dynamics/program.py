@@ -169,7 +169,7 @@ class Program:
 
     @cached_property
     def spike_argument(self) -> QueryText:
-        """z of a step."""
+        """Z of a step."""
         assert self._step.z is not None
         return self._query("query", [self._step.z])
 

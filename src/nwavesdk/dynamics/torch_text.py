@@ -54,6 +54,6 @@ def torch_function(
         names: What its other open names mean.
     """
     scope = {"m": TorchMaths(dtype), **names}
-    exec(_compiled(text), scope)  # noqa: S102  # written by `function_text`, see there
+    exec(_compiled(text), scope)  # written by `function_text`, see there
     function: Callable[..., tuple[Any, ...]] = scope[name]
     return function

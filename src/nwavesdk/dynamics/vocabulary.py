@@ -22,7 +22,7 @@ class PageError(ValueError):
 
 
 def _word(name: str, doc: str) -> Callable[[Any], Any]:
-    def word(value: Any) -> Any:  # noqa: ARG001
+    def word(value: Any) -> Any:
         raise RuntimeError(
             f"{name} is a word of neuron pages, which are read and never called: use it in a "
             "function decorated with @neuron."

@@ -27,15 +27,15 @@ from numpy import uint64 as index
 
 __all__ = [
     "BACKWARD_SLOTS",
-    "CONSTANTS",
     "BEFORE_SLOT",
+    "CONSTANTS",
     "FORWARD_SLOTS",
     "GRAD_CONSTANT_SLOT",
     "INITIAL_SLOT",
     "RECALLED",
     "RECALLED_STATES",
-    "SAVED_SLOT",
     "SAVED",
+    "SAVED_SLOT",
     "SHARED_BATCH",
     "STATES",
     "STATE_SLOT",
