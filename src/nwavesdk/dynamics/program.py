@@ -180,7 +180,8 @@ class Program:
 
     def named_value(self, name: str) -> QueryText:
         """A value to which the page gives that name; only if it was saved for a record."""
-        (node,) = (node for node, given in self._step.names.items() if given == name)
+        # The last one, if a name is assigned again.
+        *_, node = (node for node, given in self._step.names.items() if given == name)
         return self._query("query", [node])
 
     def _query(

@@ -2,6 +2,16 @@
 
 from typing import TYPE_CHECKING
 
+from nwavesdk.dynamics import (
+    Bounded,
+    PageError,
+    Positive,
+    Real,
+    TimeConstant,
+    decay,
+    held,
+    spike,
+)
 from nwavesdk.internal.imports import import_on_use
 from nwavesdk.layers.chip_layer import H1v1Layer, H1v2Layer, HWLayer
 from nwavesdk.layers.chip_synapse import (
@@ -14,6 +24,7 @@ from nwavesdk.layers.chip_synapse import (
 )
 from nwavesdk.layers.dropout import Dropout
 from nwavesdk.layers.edges import Edge, NetEdges, find_edges
+from nwavesdk.layers.equation import neuron
 from nwavesdk.layers.lif import LIFLayer, LIFSynapse
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import ChipInstance, Prepared, detach_state, prepare_net
@@ -23,6 +34,7 @@ from nwavesdk.layers.synapse import Synapse
 from nwavesdk.layers.whole_net import Family, family_of, project, to_cpu, to_gpu
 
 __all__ = [
+    "Bounded",
     "ChipInstance",
     "Dropout",
     "Edge",
@@ -40,16 +52,24 @@ __all__ = [
     "LIFSynapse",
     "NetEdges",
     "NeuronLayer",
+    "PageError",
+    "Positive",
     "Prepared",
+    "Real",
     "Record",
     "Recording",
     "SpikingSequential",
     "Synapse",
+    "TimeConstant",
+    "decay",
     "detach_state",
     "family_of",
     "find_edges",
+    "held",
+    "neuron",
     "prepare_net",
     "project",
+    "spike",
     "to_cpu",
     "to_gpu",
 ]

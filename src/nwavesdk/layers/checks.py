@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.chip import Profile, load_profile
+from nwavesdk.dynamics import Kind
 from nwavesdk.internal.checks import (
     choice,
     require_memory,
@@ -116,11 +117,12 @@ def neuron_shape(owner: str, n_neurons: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def per_neuron_tensor(
-    owner: str, name: str, value: object, shape: tuple[int, ...], unit: str
+    owner: str, name: str, value: object, shape: tuple[int, ...], kind: Kind
 ) -> Tensor:
-    """One positive number, or one per neuron, as a new float64 tensor of shape [] or `shape`.
+    """A constant as a new float64 tensor: one number, one per neuron, or one per channel.
 
-    Layers store their constants in float32, so the numbers must have a place there too.
+    Its shape is [], `shape`, or [C, 1, ...] for neurons of shape [C, ...]. Layers store their
+    constants in float32, so the numbers must be of their kind there too.
 
     Raises:
         TypeError: If it is a sparse, nested, masked, quantized or meta tensor.
@@ -128,6 +130,7 @@ def per_neuron_tensor(
     """
     if isinstance(value, Tensor):
         require_tensor(f"{owner}: {name}", value)
+    unit = f" [{kind.unit}]" if kind.unit else ""
     try:
         if isinstance(value, bool) or getattr(value, "dtype", None) in _NOT_REAL:
             raise TypeError
@@ -135,18 +138,29 @@ def per_neuron_tensor(
         stored = tensor.float()
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise ValueError(
-            f"{owner}: {name} must be a number or one per neuron [{unit}], got {shown(value)}."
+            f"{owner}: {name} must be a number or one per neuron{unit}, got {shown(value)}."
         ) from None
-    if tensor.ndim and tuple(tensor.shape) != shape:
+    by_channel = (shape[0],) + (1,) * (len(shape) - 1)
+    if tuple(tensor.shape) not in ((), shape, by_channel):
+        remedy = "give a number, or a list with one per neuron"
+        if len(shape) > 1:
+            remedy = f"give a number, or one per channel in the shape {list(by_channel)}"
         raise ValueError(
             f"{owner}: {name} must be one number or have the shape {list(shape)} of the neurons, "
-            f"got the shape {list(tensor.shape)}: give a number, or a list with one per neuron."
+            f"got the shape {list(tensor.shape)}: {remedy}."
         )
-    bad = tensor[~(torch.isfinite(stored) & (stored > 0))].flatten()
+    low = -math.inf if kind.low is None else kind.low
+    high = math.inf if kind.high is None else kind.high
+    is_of_kind = torch.isfinite(stored) & (stored > low) & (stored < high)
+    bad = tensor[~is_of_kind].flatten()
     if bad.numel():
+        bounds = ["finite"]
+        bounds += [f"above {low:g}"] if math.isfinite(low) else []
+        bounds += [f"below {high:g}"] if math.isfinite(high) else []
+        numbers = "positive numbers" if low == 0 else "numbers"
         raise ValueError(
-            f"{owner}: {name} must be finite and above 0 [{unit}], got {bad[0].item():g}: give "
-            "positive numbers that float32 can store, up to 3.4e38."
+            f"{owner}: {name} must be {' and '.join(bounds)}{unit}, got {bad[0].item():g}: give "
+            f"{numbers} that float32 can store, up to 3.4e38."
         )
     return tensor
 

@@ -5,6 +5,7 @@ the assumed ones.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor
 
 from nwavesdk.chip import Noise, Profile, lognormal_factors
-from nwavesdk.dynamics import h1
+from nwavesdk.dynamics import H1_PAGES
 from nwavesdk.internal.checks import switch
 from nwavesdk.layers.checks import LayerOptions, neuron_shape, per_neuron_tensor, profile_of_chip
+from nwavesdk.layers.lif import LEAKY_CONSTANTS
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.weight import EffectiveWeight
 
@@ -32,7 +34,9 @@ class _ChipLayer(NeuronLayer):
     """Neurons with the chip's threshold, and with leak mismatch drawn by `prepare_net`."""
 
     chip: ClassVar[str]
-    version: ClassVar[int]
+    stored_constants = (LEAKY_CONSTANTS[0], replace(LEAKY_CONSTANTS[1], is_persistent=False))
+    log_taus: Tensor
+    thresholds: Tensor
 
     def __init__(
         self,
@@ -54,9 +58,10 @@ class _ChipLayer(NeuronLayer):
     ) -> None:
         owner = type(self).__name__
         chip = profile_of_chip(owner, self.chip, profile)
-        shape = neuron_shape(owner, n_neurons)
         if chip.tau_profiles:
-            requested = per_neuron_tensor(owner, "taus", taus, shape, "s")
+            shape = neuron_shape(owner, n_neurons)
+            kind = self.stored_constants[0].kind
+            requested = per_neuron_tensor(owner, "taus", taus, shape, kind)
             series = torch.tensor(chip.tau_profiles, dtype=torch.float64)
             # The nearest of the chip's time constants, by ratio.
             distance = (requested.float().log()[..., None] - series.float().log()).abs()
@@ -64,13 +69,12 @@ class _ChipLayer(NeuronLayer):
         options = LayerOptions(
             layer_topology, device, detach_reset, solver, compasso_spike_grad, saved_dtype
         )
-        super().__init__(h1(self.version), shape, taus, dt, spike_grad, options)
+        values = {"tau": taus, "threshold": chip.number("threshold")}
+        super().__init__(n_neurons, values, (), dt, spike_grad, options)
         self.profile = chip
         self.ileak_mismatch = switch(owner, "ileak_mismatch", ileak_mismatch)
         self.quantization_bits = quantization_bits
         self.stddev = stddev
-        threshold = torch.tensor(chip.number("threshold"), dtype=torch.float64)
-        self._register_constant("thresholds", threshold, is_learned=False, persistent=False)
         self._mismatch: _Mismatch | None = None
         self._recurrent = EffectiveWeight(
             f"{owner}.recurrent_weights", chip, quantization_bits, stddev
@@ -92,7 +96,12 @@ class _ChipLayer(NeuronLayer):
     def effective_recurrent_weights(self) -> Tensor | None:
         return None if self.recurrent_weights is None else self._recurrent(self.recurrent_weights)
 
-    def effective_constants(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    @property
+    def taus(self) -> Tensor:
+        """Membrane time constants [s] as designed, in the dtype of the layer."""
+        return self.constant("tau")
+
+    def effective_constants(self, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
         return self._constants_under(self._mismatch, dtype)
 
     def _draw_mismatch(self, noise: Noise) -> _Mismatch:
@@ -102,28 +111,29 @@ class _ChipLayer(NeuronLayer):
 
     def _constants_under(
         self, mismatch: _Mismatch | None, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor]:
-        """Time constants [s] and thresholds under that mismatch."""
-        taus, thresholds = super().effective_constants(dtype)
-        if mismatch is None:
-            return taus, thresholds
-        if mismatch.threshold is not None:
-            thresholds = thresholds * mismatch.threshold.to(thresholds)
-        return taus / mismatch.leak.to(taus), thresholds
+    ) -> dict[str, Tensor]:
+        """The constants of the page under that mismatch."""
+        values = super().effective_constants(dtype)
+        if mismatch is not None:
+            values["tau"] = values["tau"] / mismatch.leak.to(values["tau"])
+            if mismatch.threshold is not None:
+                factor = mismatch.threshold.to(values["threshold"])
+                values["threshold"] = values["threshold"] * factor
+        return values
 
     def draw_constants(
         self, noise: Noise, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """What `prepare_net` would draw with that noise, for many chips after one `prepare_net`.
 
         Returns:
-            Decay [N], threshold [N], and effective recurrent weights [N, N] or None.
+            The constants that solvers get, each [N], and effective recurrent weights [N, N] or
+            None.
         """
         mismatch = self._draw_mismatch(noise) if self.ileak_mismatch else None
-        taus, thresholds = self._constants_under(mismatch, dtype)
-        decay, threshold = self._decay_and_threshold(taus, thresholds, dtype)
+        constants = self._evaluate_constants(self._constants_under(mismatch, dtype), dtype)
         recurrent = self._recurrent.draw_weight(noise) if self.layer_topology == "RC" else None
-        return decay, threshold, recurrent
+        return constants, recurrent
 
 
 class H1v1Layer(_ChipLayer):
@@ -169,7 +179,7 @@ class H1v1Layer(_ChipLayer):
     """
 
     chip = "h1v1"
-    version = 1
+    page = H1_PAGES[1]
 
 
 class H1v2Layer(_ChipLayer):
@@ -210,7 +220,7 @@ class H1v2Layer(_ChipLayer):
     """
 
     chip = "h1v2"
-    version = 2
+    page = H1_PAGES[2]
 
 
 HWLayer = H1v1Layer

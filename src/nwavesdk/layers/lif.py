@@ -1,17 +1,28 @@
 """LIF neurons and their synapses without a chip: no bounds on weights, no mismatch."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
-from nwavesdk.dynamics import RESETS, lif
+from nwavesdk.dynamics import LIF_PAGES, Page
 from nwavesdk.internal.checks import choice, switch
-from nwavesdk.layers.checks import LayerOptions, neuron_shape, per_neuron_tensor
+from nwavesdk.layers.checks import LayerOptions
+from nwavesdk.layers.constants import StoredConstant
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.synapse import Synapse
 
-__all__ = ["LIFLayer", "LIFSynapse"]
+__all__ = ["LEAKY_CONSTANTS", "LIFLayer", "LIFSynapse"]
+
+_kinds = {name: constant.kind for name, constant in LIF_PAGES["none"].constants.items()}
+LEAKY_CONSTANTS = (
+    StoredConstant("tau", "taus", _kinds["tau"]),
+    StoredConstant(
+        "threshold", "thresholds", replace(_kinds["threshold"], unit="membrane"), is_plain=True
+    ),
+)
+"""How layers store the constants of LIF neurons: as NWAVE names them."""
 
 
 class LIFSynapse(Synapse):
@@ -102,6 +113,10 @@ class LIFLayer(NeuronLayer):
         tensor([0., 0., 0., 1., 0.])
     """
 
+    stored_constants = LEAKY_CONSTANTS
+    log_taus: Tensor
+    thresholds: Tensor
+
     def __init__(
         self,
         n_neurons: int | Sequence[int],
@@ -120,12 +135,34 @@ class LIFLayer(NeuronLayer):
         compasso_spike_grad: str = "fixed",
         saved_dtype: str | None = None,
     ) -> None:
-        self.reset_mechanism = choice("LIFLayer", "reset_mechanism", reset_mechanism, list(RESETS))
-        shape = neuron_shape("LIFLayer", n_neurons)
+        self.reset_mechanism = choice(
+            "LIFLayer", "reset_mechanism", reset_mechanism, list(LIF_PAGES)
+        )
+        learned = {
+            "tau": switch("LIFLayer", "learn_taus", learn_taus),
+            "threshold": switch("LIFLayer", "learn_thresholds", learn_thresholds),
+        }
         options = LayerOptions(
             layer_topology, device, detach_reset, solver, compasso_spike_grad, saved_dtype
         )
-        super().__init__(lif(reset_mechanism), shape, taus, dt, spike_grad, options, learn_taus)
-        values = per_neuron_tensor("LIFLayer", "thresholds", thresholds, shape, "membrane")
-        is_learned = switch("LIFLayer", "learn_thresholds", learn_thresholds)
-        self._register_constant("thresholds", values, is_learned)
+        super().__init__(
+            n_neurons,
+            {"tau": taus, "threshold": thresholds},
+            [name for name, is_learned in learned.items() if is_learned],
+            dt,
+            spike_grad,
+            options,
+        )
+        if learned["threshold"]:
+            # Optimizers store their state in the order of parameters, in which this was the last.
+            self._parameters["thresholds"] = self._parameters.pop("thresholds")
+
+    @property
+    def page(self) -> Page:
+        """The page of the chosen reset."""
+        return LIF_PAGES[self.reset_mechanism]
+
+    @property
+    def taus(self) -> Tensor:
+        """Membrane time constants [s], of shape [] or `features`, in the dtype of the layer."""
+        return self.constant("tau")

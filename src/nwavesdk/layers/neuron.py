@@ -1,4 +1,4 @@
-"""`NeuronLayer`, the base of all neuron layers: constants, shapes of tensors and choice of solver.
+"""`NeuronLayer`, the base of all neuron layers: shapes of tensors and choice of solver.
 
 A call goes: check the input, reshape it to [B, T, N], build a `Problem`, choose a solver, `solve`,
 store the new state, reshape the result to the user's shape.
@@ -6,18 +6,17 @@ store the new state, reshape the result to the user's shape.
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import Noise
-from nwavesdk.dynamics import Neuron
 from nwavesdk.internal.checks import positive_number, switch
-from nwavesdk.layers.checks import LayerOptions, check_input, check_memory, per_neuron_tensor
-from nwavesdk.layers.prepare import DIVERGED, StatefulNeurons
+from nwavesdk.layers.checks import LayerOptions, check_input, check_memory, neuron_shape
+from nwavesdk.layers.constants import ConstantNeurons
 from nwavesdk.layers.record import Record
 from nwavesdk.solvers import (
     NOT_COMPILED,
@@ -33,30 +32,19 @@ from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 
 __all__ = ["NeuronLayer"]
 
-# What a layer stores of each constant.
-_STORED_AS: dict[str, Callable[[Tensor], Tensor]] = {
-    "log_taus": torch.log,
-    "thresholds": torch.clone,
-}
 
+class NeuronLayer(ConstantNeurons):
+    """Base of all neuron layers: `spk, mem = layer(cur)`; a subclass has a page.
 
-def _are_equal(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors are equal, if the answer costs less than to compute with both."""
-    is_traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-    return a.is_cpu and not is_traced and a.dtype == b.dtype and torch.equal(a, b)
-
-
-class NeuronLayer(StatefulNeurons):
-    """Base of all neuron layers: `spk, mem = layer(cur)`; subclasses define neuron and constants.
+    A read-out is a layer whose page has no spike. It returns its first state twice.
 
     Args:
-        neuron: The neuron's equation.
-        features: Shape of the neurons.
-        taus: Membrane time constants [s], one number or one per neuron.
+        n_neurons: N, or a shape such as (C, H, W).
+        values: The constants of the page by name.
+        learned: Names of those that are trained.
         dt: Length of a step [s].
         spike_grad: The surrogate, or None for `fast_sigmoid(25)`.
         options: How the layer is connected, solved and differentiated.
-        learn_taus: Whether time constants are trained.
 
     Attributes:
         last_solver: Name of the solver that ran the last call, or None before the first call.
@@ -65,23 +53,22 @@ class NeuronLayer(StatefulNeurons):
         ValueError: If an argument is out of its range.
     """
 
-    log_taus: Tensor
-    thresholds: Tensor
+    last_solver: str | None
+    recurrent_weights: nn.Parameter | None
 
     def __init__(
         self,
-        neuron: Neuron,
-        features: tuple[int, ...],
-        taus: float | Sequence[float] | Tensor,
+        n_neurons: int | Sequence[int],
+        values: Mapping[str, Any],
+        learned: Collection[str],
         dt: float,
         spike_grad: Any,
         options: LayerOptions,
-        learn_taus: bool = False,
     ) -> None:
-        super().__init__(neuron, features)
         owner = type(self).__name__
-        self.dt = positive_number(owner, "dt", dt, "s")
+        dt = positive_number(owner, "dt", dt, "s")
         options.check(owner)
+        super().__init__(neuron_shape(owner, n_neurons), dt, values, learned)
         self.layer_topology = options.layer_topology
         self.device = options.device
         self.solver = options.solver
@@ -89,72 +76,29 @@ class NeuronLayer(StatefulNeurons):
         self.saved_dtype = options.saved_dtype
         self.detach_reset = switch(owner, "detach_reset", options.detach_reset)
         self.spike_grad: Surrogate = as_surrogate(spike_grad)
-        # What was given in float64, and as it was stored, of each constant by its name.
-        self._given: dict[str, tuple[Tensor, Tensor]] = {}
-        given = per_neuron_tensor(owner, "taus", taus, features, "s")
-        is_learned = switch(owner, "learn_taus", learn_taus)
-        self._register_constant("log_taus", given, is_learned)
-        N = math.prod(features)
-        self.recurrent_weights: nn.Parameter | None = None
+        N = math.prod(self.features)
+        self.recurrent_weights = None
         if self.layer_topology == "RC":
             check_memory(owner, N, N)
             self.recurrent_weights = nn.Parameter(torch.randn(N, N) * (0.5 / math.sqrt(N)))
-        self.last_solver: str | None = None
+        self.last_solver = None
         self._has_given_surrogate = spike_grad is not None
         self._spec_name = ""
         self._slowest_decay = 0.0
         self._uses_fixed_surrogate = False
         self.set_device(self.device)
 
-    def _register_constant(
-        self, name: str, given: Tensor, is_learned: bool, persistent: bool = True
-    ) -> None:
-        """Register a constant under `name`; learned or not, `state_dict` has the same keys.
-
-        It is stored in float32, also in a net of float64, so that a stored net does not depend on
-        the default dtype. Only a learned constant of float64 can have more digits.
-        """
-        is_wide = is_learned and torch.get_default_dtype() == torch.float64
-        stored = _STORED_AS[name](given if is_wide else given.float())
-        self._given[name] = (given, stored.clone())
-        if is_learned:
-            setattr(self, name, nn.Parameter(stored))
-        else:
-            self.register_buffer(name, stored, persistent=persistent)
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        """For `.to()`, `.double()` and the like: what was given stays in float64."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch does not type it
-        for name, (given, before) in self._given.items():
-            stored = getattr(self, name)
-            device = given.device if stored.is_meta else stored.device
-            as_stored = before.to(device, stored.dtype)
-            given = given.to(device)
-            is_widened = stored.dtype == torch.float64 != before.dtype
-            if is_widened and stored.requires_grad and not stored.is_meta:
-                # `_in_float64` leaves learned constants alone: they get their digits here.
-                exact = _STORED_AS[name](given)
-                stored.data = torch.where(stored == as_stored, exact, stored.data)
-                as_stored = exact
-            self._given[name] = (given, as_stored)
-        return self
-
-    def _in_float64(self, name: str, read: Callable[[Tensor], Tensor]) -> Tensor:
-        """A constant: what was given where it is still stored as then, `read(stored)` elsewhere."""
-        stored: Tensor = getattr(self, name)
-        given, as_stored = self._given[name]
-        if stored.requires_grad or stored.device != as_stored.device:
-            return read(stored.double())
-        if _are_equal(stored, as_stored):
-            return given
-        return torch.where(stored == as_stored, given, read(stored.double()))
-
     def check_device(self, device: str) -> None:
         """Check that NWAVE's choice of solver `device` (not torch's device) suits the layer.
 
         Raises:
-            ValueError: If the layer is recurrent and `device` is `"gpu"`.
+            ValueError: If comPaSSo would have to run a recurrent layer, or a neuron that it cannot.
         """
+        if self.solver.startswith("compasso") and self.neuron.carry is None:
+            raise ValueError(
+                f"{type(self).__name__}: comPaSSo is not exact for this neuron, got "
+                f'solver="{self.solver}": use solver="auto".'
+            )
         if self.layer_topology == "RC" and self._is_on_compasso(device):
             raise ValueError(
                 f"{type(self).__name__}: comPaSSo runs feed-forward layers only, got "
@@ -165,7 +109,7 @@ class NeuronLayer(StatefulNeurons):
         """Set NWAVE's choice of solver `device` (not torch's device); see `to_gpu`.
 
         Raises:
-            ValueError: If the layer is recurrent and `device` is `"gpu"`.
+            ValueError: See `check_device`.
         """
         self.check_device(device)
         self.device = device
@@ -188,81 +132,39 @@ class NeuronLayer(StatefulNeurons):
     def _update_call_settings(self) -> None:
         """Store what a call needs to know of surrogate, device and constants.
 
-        A call cannot compute this itself, because compiled code must not read values.
+        A call cannot compute this itself, because compiled code must not read values. What is
+        derived from the page is derived here, before the first call.
         """
         self._spec_name = spec_name(self._spec())
-        if self.device == "gpu":
-            self._slowest_decay = float(self.constants()[0].max())
+        constants = self.constants()
+        if self._is_on_compasso(self.device):
+            self._slowest_decay = float(constants[0].max())
 
     def _is_on_compasso(self, device: str) -> bool:
         """Whether comPaSSo solves the layer; `device` is NWAVE's choice of solver, not torch's."""
-        return self.solver.startswith("compasso") or (device == "gpu" and self.solver == "auto")
-
-    @property
-    def taus(self) -> Tensor:
-        """Membrane time constants [s], of shape [] or `features`, in the dtype of the layer."""
-        if self.log_taus.dtype == torch.float64:
-            return self._in_float64("log_taus", torch.exp).clone()
-        return self.log_taus.exp()
-
-    def effective_constants(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-        """Time constants [s] in float64 and thresholds, both after mismatch.
-
-        Args:
-            dtype: That of the call. In float64, constants are what was given, except where they
-                were learned or loaded; in narrower dtypes, they are what is stored.
-        """
-        if dtype == torch.float64:
-            thresholds = self._in_float64("thresholds", torch.Tensor.double)
-            return self._in_float64("log_taus", torch.exp), thresholds
-        return self.log_taus.double().exp(), self.thresholds
+        is_chosen = device == "gpu" and self.solver == "auto" and self.neuron.carry is not None
+        return is_chosen or self.solver.startswith("compasso")
 
     def effective_recurrent_weights(self) -> Tensor | None:
         """The recurrent weights that act, [N, N], or None."""
         return self.recurrent_weights
-
-    def constants(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-        """`decay` = exp(-dt/tau) and `threshold`, each [N], in `dtype`."""
-        return self._decay_and_threshold(*self.effective_constants(dtype), dtype)
-
-    def _decay_and_threshold(
-        self, taus: Tensor, thresholds: Tensor, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor]:
-        """The only place where a time constant becomes a decay."""
-        N = math.prod(self.features)
-        decay = (-self.dt / taus).exp().to(dtype)
-        threshold = thresholds.to(dtype)
-        return (
-            decay.reshape(N) if decay.ndim else decay.expand(N),
-            threshold.reshape(N) if threshold.ndim else threshold.expand(N),
-        )
-
-    def check_parameters(self) -> None:
-        owner = type(self).__name__
-        lowest = 1.0
-        for name, value in (("taus", self.log_taus), ("thresholds", self.thresholds)):
-            lowest, highest = (bound.item() for bound in torch.aminmax(value.detach()))
-            if not (math.isfinite(lowest) and math.isfinite(highest)):
-                raise RuntimeError(f"{owner}: {name} are not finite: {DIVERGED}")
-        if lowest <= 0:
-            raise RuntimeError(f"{owner}: thresholds must stay above 0, got {lowest}: {DIVERGED}")
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:
         super().prepare(noise, keep_state)
         self._update_call_settings()
 
     def forward(self, cur: Tensor) -> tuple[Tensor, Tensor]:
-        """Spikes and membrane after reset; see the class for shapes and errors."""
-        _, solution = self._solve(cur, needs_membrane=True, needs_saved=False)
-        return self._spikes_of(solution, cur), self._to_user_shape(solution.mem, cur)
+        """Spikes and first state after each step; see the class for shapes and errors."""
+        _, solution = self._solve(cur, needs_membrane=not self.neuron.is_readout, needs_saved=False)
+        return self._outputs(solution, cur)
 
     def spikes(self, cur: Tensor) -> Tensor:
-        """The spikes of a call, without computing the membrane after reset."""
+        """The first output of a call, without computing the second: spikes, or v of a read-out."""
         _, solution = self._solve(cur, needs_membrane=False, needs_saved=False)
         return self._spikes_of(solution, cur)
 
     def record(self, cur: Tensor, charge: bool = False) -> Record:
-        """Run a call and record it, with the membrane before reset.
+        """Run a call and record it, with all states.
 
         Args:
             cur: Input charge; see the class.
@@ -273,8 +175,9 @@ class NeuronLayer(StatefulNeurons):
             ValueError: If the input has another width.
             RuntimeError: If `prepare_net` is missing, or the batch size changed without it.
         """
-        problem, solution = self._solve(cur, needs_membrane=True, needs_saved=True)
-        # Copies, because u is computed later and must not change when the layer learns.
+        is_readout = self.neuron.is_readout
+        problem, solution = self._solve(cur, needs_membrane=not is_readout, needs_saved=True)
+        # Copies, because a record is read later and must not change when the layer learns.
         recurrent = None if problem.recurrent is None else problem.recurrent.detach().clone()
         problem = replace(
             problem,
@@ -282,9 +185,9 @@ class NeuronLayer(StatefulNeurons):
             states=tuple(state.detach() for state in problem.states),
             constants=tuple(constant.detach().clone() for constant in problem.constants),
             recurrent=recurrent,
+            saves="record",
         )
-        spk = self._spikes_of(solution, cur)
-        mem = self._to_user_shape(solution.mem, cur)
+        spk, mem = self._outputs(solution, cur)
         return Record(spk, mem, cur if charge else None, problem, solution.saved)
 
     def _solve(
@@ -308,21 +211,27 @@ class NeuronLayer(StatefulNeurons):
     def _user_shape(self, cur: Tensor) -> tuple[int, ...]:
         return (1, *cur.shape) if cur.ndim == len(self.features) else tuple(cur.shape)
 
-    def _to_user_shape(self, y: Tensor | None, cur: Tensor) -> Tensor:
-        assert y is not None
+    def _to_user_shape(self, y: Tensor, cur: Tensor) -> Tensor:
         return y.to(cur.dtype).reshape(self._user_shape(cur))
+
+    def _outputs(self, solution: Solution, cur: Tensor) -> tuple[Tensor, Tensor]:
+        spk = self._spikes_of(solution, cur)
+        return spk, spk if solution.mem is None else self._to_user_shape(solution.mem, cur)
 
     def _spikes_of(self, solution: Solution, cur: Tensor) -> Tensor:
         """The spikes in the user's shape; a sparse product that follows reads their number."""
         spk = self._to_user_shape(solution.spikes, cur)
-        if isinstance(solution.spike_count, int):
+        if isinstance(solution.spike_count, int) and not self.neuron.is_readout:
             spk.nonzeros = solution.spike_count  # type: ignore[attr-defined]  # tensors take attributes, their types do not say so
         return spk
 
     @property
     def uses_spike_grad(self) -> bool:
-        """Whether a call uses `spike_grad`; False if comPaSSo uses `fast_sigmoid(25)` instead."""
-        return not self._uses_fixed_surrogate
+        """Whether a call uses `spike_grad`.
+
+        False for read-outs, and if comPaSSo uses `fast_sigmoid(25)` instead.
+        """
+        return not (self._uses_fixed_surrogate or self.neuron.is_readout)
 
     def _spec(self) -> Spec:
         surrogate = self.spike_grad if self.uses_spike_grad else FastSigmoid()
@@ -340,7 +249,7 @@ class NeuronLayer(StatefulNeurons):
     def _choose_solver(self, x: Tensor) -> str:
         is_learnable = self._has_learnable_surrogate(x)
         solver = self.solver
-        if solver == "auto" and self.device == "gpu":
+        if solver == "auto" and self._is_on_compasso(self.device):
             B, T, N = x.shape
             solver = choose_solver(x.device.type, self.neuron.name, B * N, T, self._slowest_decay)
         elif solver == "auto":
@@ -367,9 +276,8 @@ class NeuronLayer(StatefulNeurons):
 
     def extra_repr(self) -> str:
         size = str(self.features[0] if len(self.features) == 1 else self.features)
-        taus = self.taus.detach()
-        text = f"{taus.min().item():.4g}"
-        text += f"…{taus.max().item():.4g}" if taus.ndim else ""
-        extra = f', layer_topology="{self.layer_topology}"' if self.layer_topology != "FF" else ""
-        extra += f', device="{self.device}"' if self.device != "cpu" else ""
-        return f"{size}, taus={text}, dt={self.dt:.4g}, spike_grad={self.spike_grad!r}{extra}"
+        texts = [size, *self._constant_texts(), f"dt={self.dt:.4g}"]
+        texts += [] if self.neuron.is_readout else [f"spike_grad={self.spike_grad!r}"]
+        texts += [f'layer_topology="{self.layer_topology}"'] if self.layer_topology != "FF" else []
+        texts += [f'device="{self.device}"'] if self.device != "cpu" else []
+        return ", ".join(texts)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import Noise
-from nwavesdk.dynamics import Neuron
+from nwavesdk.dynamics import Neuron, Page
 from nwavesdk.internal.checks import seed_number, shown, switch
 
 __all__ = [
@@ -74,24 +74,33 @@ class Prepared(nn.Module):
 class StatefulNeurons(Prepared):
     """Base of `NeuronLayer` that holds its state.
 
-    The state is None from `prepare_net` until the first call: it is then zero, and takes batch
-    size, dtype and device from the input.
+    The state is None from `prepare_net` until the first call. It then starts at the initial values
+    of the page, and takes batch size, dtype and device from the input.
 
     Args:
-        neuron: The neuron's equation, which names its states.
         features: Shape of the neurons.
     """
 
     _state_attributes = ("_states", "_last_spikes")
+    features: tuple[int, ...]
 
-    def __init__(self, neuron: Neuron, features: tuple[int, ...]) -> None:
+    def __init__(self, features: tuple[int, ...]) -> None:
         super().__init__()
-        self.neuron = neuron
         self.features = features
         self._is_prepared = False
         # Each [B, N]: the states, and, in recurrent layers, the spikes after the last step.
         self._states: tuple[Tensor, ...] | None = None
         self._last_spikes: Tensor | None = None
+
+    @property
+    def page(self) -> Page:
+        """The page of the neuron; a class with several pages chooses one."""
+        raise NotImplementedError(f"{type(self).__name__} has no page: use @neuron to make a layer.")
+
+    @property
+    def neuron(self) -> Neuron:
+        """The neuron's equation."""
+        return self.page.neuron
 
     @property
     def state(self) -> dict[str, Tensor] | None:
@@ -104,7 +113,7 @@ class StatefulNeurons(Prepared):
         }
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
-        """Allow calls and, unless `keep_state`, reset the state to zero."""
+        """Allow calls and, unless `keep_state`, reset the state."""
         self._is_prepared = True
         if not keep_state:
             self._states = self._last_spikes = None
@@ -133,7 +142,8 @@ class StatefulNeurons(Prepared):
                 f"{owner} is not prepared: call prepare_net(model) before the first batch."
             )
         if self._states is None:
-            return tuple(x.new_zeros(B, N) for _ in self.neuron.states), x.new_zeros(B, N)
+            initial = self.neuron.step.initial
+            return tuple(x.new_full((B, N), value) for value in initial), x.new_zeros(B, N)
         if self._states[0].shape[0] != B:
             raise RuntimeError(
                 f"{owner} has state for a batch of {self._states[0].shape[0]}, the input has {B}: "
@@ -181,7 +191,7 @@ def prepared_modules(model: nn.Module, caller: str) -> list[Prepared]:
 
 
 def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = False) -> None:
-    """Prepare every layer of `model` for a new batch: zero state, new mismatch, effective weights.
+    """Prepare every layer of `model` for a new batch: initial state, new mismatch, effective weights.
 
     Call it once per batch, before the sequence or before the loop over time steps.
 

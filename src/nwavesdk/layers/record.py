@@ -1,6 +1,6 @@
 """What a pass did: `Record` of one neuron layer, `Recording` of a whole net.
 
-A record gives spikes and membranes, and the gradient of the call under any surrogate.
+A record gives spikes, states and z, and the gradient of the call under any surrogate.
 """
 
 from dataclasses import dataclass, replace
@@ -9,7 +9,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers import Problem, charge_gradient, membrane_before_reset
+from nwavesdk.solvers import (
+    Problem,
+    charge_gradient,
+    named_value,
+    spike_argument,
+    state_trajectories,
+)
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["Record", "Recording"]
@@ -20,8 +26,8 @@ class Record:
     """What a neuron layer did in one call: [B, T, *features], or [B, *features] after one step.
 
     Attributes:
-        spk: Spikes, with gradient.
-        mem: Membrane after reset, with gradient.
+        spk: Spikes, with gradient; of a read-out, the first state after each step.
+        mem: First state after each step, with gradient.
         cur: Input charge, with gradient; None unless requested.
     """
 
@@ -31,11 +37,50 @@ class Record:
     _problem: Problem
     _saved: tuple[Tensor, ...]
 
+    @property
+    def is_readout(self) -> bool:
+        """Whether the layer has no spikes."""
+        return self._problem.spec.neuron.is_readout
+
+    @cached_property
+    def z(self) -> Tensor:
+        """The argument of the spike, computed at the first access; without gradient.
+
+        Raises:
+            ValueError: If the layer is a read-out.
+        """
+        if self.is_readout:
+            raise ValueError(
+                f"{self._problem.spec.neuron.name} is a read-out, which has no spikes and no z: "
+                "read mem or states."
+            )
+        return self._in_user_shape(spike_argument(self._problem, self._saved))
+
+    @cached_property
+    def states(self) -> dict[str, Tensor]:
+        """The states after each step by name, computed at the first access; without gradient."""
+        states = state_trajectories(self._problem, self._saved)
+        names = self._problem.spec.neuron.states
+        return {name: self._in_user_shape(t) for name, t in zip(names, states, strict=True)}
+
     @cached_property
     def u(self) -> Tensor:
-        """Membrane before reset, computed at the first access; without gradient."""
-        u = membrane_before_reset(self._problem, self._saved).detach()
-        return u.to(self.mem.dtype).reshape(self.mem.shape)
+        """The value that the page calls `u`: of LIF neurons, the membrane before reset.
+
+        It is computed at the first access, and has no gradient.
+
+        Raises:
+            AttributeError: If the page has no such value.
+        """
+        neuron = self._problem.spec.neuron
+        if "u" not in neuron.step.names.values():
+            other = "states" if self.is_readout else "z (the argument of its spike) or states"
+            raise AttributeError(f"the page of {neuron.name} names no value u: read {other}.")
+        return self._in_user_shape(named_value(self._problem, self._saved, "u"))
+
+    def _in_user_shape(self, value: Tensor) -> Tensor:
+        sequence = value.detach().expand_as(self._saved[0])
+        return sequence.to(self.mem.dtype).reshape(self.mem.shape)
 
     @property
     def surrogate(self) -> Surrogate:
@@ -57,7 +102,8 @@ class Record:
         Args:
             grad_spk: ∂L/∂spk, shaped like `spk`; None for zero.
             grad_mem: ∂L/∂mem, shaped like `mem`; None for zero.
-            surrogate: The surrogate whose derivative is used; None for the layer's own.
+            surrogate: The surrogate whose derivative is used; None for the layer's own. A read-out
+                uses none.
 
         Returns:
             ∂L/∂cur, shaped like `spk`, and ∂L/∂recurrent_weights [N, N], or None without
@@ -89,3 +135,8 @@ class Recording:
     spk: Tensor
     mem: Tensor
     layers: dict[str, Record]
+
+    @property
+    def spiking(self) -> dict[str, Record]:
+        """The records of layers with spikes, for rates and the like: read-outs have none."""
+        return {name: record for name, record in self.layers.items() if not record.is_readout}

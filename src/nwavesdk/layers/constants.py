@@ -1,0 +1,246 @@
+"""The constants of neuron layers: how they are checked, stored and read, for any page."""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from nwavesdk.dynamics import Kind, Page
+from nwavesdk.internal.checks import close_name, shown
+from nwavesdk.layers.checks import per_neuron_tensor
+from nwavesdk.layers.prepare import DIVERGED, StatefulNeurons
+
+__all__ = ["ConstantNeurons", "StoredConstant", "learned_names", "stored_constants"]
+
+
+@dataclass(frozen=True)
+class StoredConstant:
+    """How a layer stores a constant of its page, learned or not.
+
+    Attributes:
+        name: Name in the page.
+        argument: Name of the layer's argument.
+        kind: What values it may have.
+        is_plain: Whether it is stored unchanged. Otherwise, a positive constant is stored as its
+            logarithm, and a bounded one as the argument of a sigmoid.
+        is_persistent: Whether it is in the `state_dict`.
+    """
+
+    name: str
+    argument: str
+    kind: Kind
+    is_plain: bool = False
+    is_persistent: bool = True
+
+    @property
+    def key(self) -> str:
+        """Name of the stored tensor."""
+        if self._is_unchanged:
+            return self.argument
+        return f"log_{self.argument}" if self.kind.high is None else f"logit_{self.argument}"
+
+    @property
+    def _is_unchanged(self) -> bool:
+        return self.is_plain or self.kind.low is None
+
+    def store(self, value: Tensor) -> Tensor:
+        """What is stored of a value."""
+        low, high = self.kind.low, self.kind.high
+        if self._is_unchanged or low is None:
+            return value.clone()
+        if high is None:
+            return value.log()
+        return (value - low).log() - (high - value).log()
+
+    def read(self, stored: Tensor) -> Tensor:
+        """The value of what is stored, with gradient."""
+        low, high = self.kind.low, self.kind.high
+        if self._is_unchanged or low is None:
+            return stored
+        if high is None:
+            return stored.exp()
+        return low + (high - low) * stored.sigmoid()
+
+
+def stored_constants(page: Page) -> tuple[StoredConstant, ...]:
+    """How a layer stores the constants of a page, under their names."""
+    return tuple(StoredConstant(name, name, c.kind) for name, c in page.constants.items())
+
+
+def learned_names(owner: str, learn: object, names: Collection[str]) -> tuple[str, ...]:
+    """The argument `learn` as names of constants.
+
+    Raises:
+        ValueError: If it is not a name or several of `names`.
+    """
+    wanted = (learn,) if isinstance(learn, str) else learn
+    known = ", ".join(names) or "none"
+    if not isinstance(wanted, tuple | list | set | frozenset):
+        raise ValueError(
+            f"{owner}: learn must be the name of a constant ({known}) or a tuple of names, got "
+            f"{shown(learn)}."
+        )
+    for name in wanted:
+        if not isinstance(name, str) or name not in names:
+            raise ValueError(
+                f"{owner}: learn must name constants of the neuron ({known}), got "
+                f"{shown(name)}{close_name(name, names) or '.'}"
+            )
+    return tuple(wanted)
+
+
+class ConstantNeurons(StatefulNeurons):
+    """Neurons with the constants of their page; base of `NeuronLayer`.
+
+    Constants are stored in float32, also in a net of float64, so that a stored net does not depend
+    on the default dtype. Only a learned constant of float64 can have more digits. A call in float64
+    uses what was given, except where it was learned or loaded.
+
+    Args:
+        features: Shape of the neurons.
+        dt: Length of a step [s].
+        values: The constants of the page by name: a number, one per neuron, or one per channel.
+        learned: Names of those that are trained.
+    """
+
+    stored_constants: ClassVar[tuple[StoredConstant, ...]]
+
+    def __init__(
+        self,
+        features: tuple[int, ...],
+        dt: float,
+        values: Mapping[str, Any],
+        learned: Collection[str] = (),
+    ) -> None:
+        super().__init__(features)
+        self.dt = dt
+        # What was given in float64, and as it was stored, of each constant by its key.
+        self._given: dict[str, tuple[Tensor, Tensor]] = {}
+        owner = type(self).__name__
+        for constant in self.stored_constants:
+            value = values[constant.name]
+            given = per_neuron_tensor(owner, constant.argument, value, features, constant.kind)
+            self._register_constant(constant, given, constant.name in learned)
+
+    def _register_constant(self, constant: StoredConstant, given: Tensor, is_learned: bool) -> None:
+        """Store a constant; learned or not, `state_dict` has the same keys."""
+        is_wide = is_learned and torch.get_default_dtype() == torch.float64
+        stored = constant.store(given if is_wide else given.float())
+        self._given[constant.key] = (given, stored.clone())
+        if is_learned:
+            setattr(self, constant.key, nn.Parameter(stored))
+        else:
+            self.register_buffer(constant.key, stored, persistent=constant.is_persistent)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """For `.to()`, `.double()` and the like: what was given stays in float64."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch does not type it
+        for constant in self.stored_constants:
+            given, before = self._given[constant.key]
+            stored = getattr(self, constant.key)
+            device = given.device if stored.is_meta else stored.device
+            as_stored = before.to(device, stored.dtype)
+            given = given.to(device)
+            is_widened = stored.dtype == torch.float64 != before.dtype
+            if is_widened and stored.requires_grad and not stored.is_meta:
+                # `_in_float64` leaves learned constants alone: they get their digits here.
+                exact = constant.store(given)
+                stored.data = torch.where(stored == as_stored, exact, stored.data)
+                as_stored = exact
+            self._given[constant.key] = (given, as_stored)
+        return self
+
+    def _in_float64(self, constant: StoredConstant) -> Tensor:
+        """A constant: what was given where it is still stored as then, else what is stored."""
+        stored: Tensor = getattr(self, constant.key)
+        given, as_stored = self._given[constant.key]
+        if stored.requires_grad or stored.device != as_stored.device:
+            return constant.read(stored.double())
+        if _are_equal(stored, as_stored):
+            return given
+        return torch.where(stored == as_stored, given, constant.read(stored.double()))
+
+    def constant(self, name: str) -> Tensor:
+        """A constant of the page as designed, with gradient if it is learned.
+
+        Args:
+            name: Its name in the page.
+
+        Returns:
+            A tensor of shape [], or of the shape that was given, in the dtype of the layer.
+
+        Raises:
+            ValueError: If there is no such constant.
+        """
+        by_name = {constant.name: constant for constant in self.stored_constants}
+        if name not in by_name:
+            raise ValueError(
+                f"{type(self).__name__} has the constants {', '.join(by_name) or 'none'}, got "
+                f"{shown(name)}{close_name(name, by_name) or '.'}"
+            )
+        stored: Tensor = getattr(self, by_name[name].key)
+        if stored.dtype == torch.float64:
+            return self._in_float64(by_name[name]).clone()
+        return by_name[name].read(stored)
+
+    def effective_constants(self, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+        """The constants of the page that act (after mismatch) by name, in float64.
+
+        Args:
+            dtype: That of the call. In float64, constants are what was given, except where they
+                were learned or loaded; in narrower dtypes, they are what is stored.
+        """
+        if dtype == torch.float64:
+            return {constant.name: self._in_float64(constant) for constant in self.stored_constants}
+        return {
+            constant.name: constant.read(getattr(self, constant.key).double())
+            for constant in self.stored_constants
+        }
+
+    def constants(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+        """What solvers get: the values that `neuron.constants` names, each [N], in `dtype`."""
+        return self._evaluate_constants(self.effective_constants(dtype), dtype)
+
+    def _evaluate_constants(
+        self, values: Mapping[str, Tensor], dtype: torch.dtype
+    ) -> tuple[Tensor, ...]:
+        N = math.prod(self.features)
+        if self.page.takes_dt:
+            values = {**values, "dt": torch.tensor(self.dt, dtype=torch.float64, device="cpu")}
+        evaluated = self.neuron.evaluate_constants(values, self.dt)
+        return tuple(
+            c.to(dtype).expand(self.features).reshape(N) if c.ndim else c.to(dtype).expand(N)
+            for c in evaluated
+        )
+
+    def check_parameters(self) -> None:
+        owner = type(self).__name__
+        for constant in self.stored_constants:
+            stored = getattr(self, constant.key).detach()
+            lowest, highest = (bound.item() for bound in torch.aminmax(stored))
+            what = f"{owner}: values of {constant.argument}"
+            if not (math.isfinite(lowest) and math.isfinite(highest)):
+                raise RuntimeError(f"{what} are not finite: {DIVERGED}")
+            low = constant.kind.low
+            if constant.is_plain and low is not None and lowest <= low:
+                raise RuntimeError(f"{what} must stay above {low:g}, got {lowest}: {DIVERGED}")
+
+    def _constant_texts(self) -> list[str]:
+        """The constants with their values, for `print`."""
+        texts = []
+        for constant in self.stored_constants:
+            value = self.constant(constant.name).detach()
+            text = f"{constant.argument}={value.min().item():.4g}"
+            text += f"…{value.max().item():.4g}" if value.ndim else ""
+            text += " (learned)" if getattr(self, constant.key).requires_grad else ""
+            texts.append(text)
+        return texts
+
+
+def _are_equal(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are equal, if the answer costs less than to compute with both."""
+    is_traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    return a.is_cpu and not is_traced and a.dtype == b.dtype and torch.equal(a, b)

@@ -1,0 +1,200 @@
+"""`neuron`: from the equation of a neuron to its layer, a class like any other."""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from nwavesdk.dynamics import Page, PageError, read_page
+from nwavesdk.internal.checks import close_name, shown, switch
+from nwavesdk.layers.checks import LayerOptions
+from nwavesdk.layers.constants import learned_names, stored_constants
+from nwavesdk.layers.neuron import NeuronLayer
+
+__all__ = ["EquationLayer", "neuron"]
+
+Value = float | Sequence[float] | Tensor
+
+_ARGUMENTS = """\
+    n_neurons: N, or a shape such as (C, H, W).
+    constants: Those of the equation: a number, one per neuron, or one per channel [C, 1, 1].
+    learn: Names of the constants to train, one or several. A number is one shared parameter.
+    dt: Length of a step [s].
+    spike_grad, layer_topology, device, detach_reset, solver, compasso_spike_grad, saved_dtype: See
+        `LIFLayer`. Where comPaSSo is not exact for the neuron, "gpu" is the serial solver.
+"""
+
+
+class EquationLayer(NeuronLayer):
+    """Base of the layers that `neuron` makes.
+
+    Args:
+        n_neurons: N, or a shape such as (C, H, W).
+        learn: Names of the constants to train, one or several. A number is one shared parameter.
+        dt: Length of a step [s].
+        spike_grad: See `LIFLayer`; read-outs have none.
+        layer_topology: See `LIFLayer`; read-outs are `"FF"`.
+        device: See `LIFLayer`. Where comPaSSo is not exact for the neuron, `"gpu"` is the serial
+            solver.
+        detach_reset: Whether no gradient flows through `held`; None is True. Read-outs have none,
+            and a page without `held` takes no False.
+        solver: See `LIFLayer`.
+        compasso_spike_grad: See `LIFLayer`.
+        saved_dtype: See `LIFLayer`.
+        constants: The constants of the page, each a number, one per neuron, or one per channel
+            [C, 1, 1] of neurons [C, H, W]. [the defaults of the page]
+
+    Raises:
+        TypeError: If a constant is unknown or missing.
+        ValueError: If an argument is out of its range, or does not suit the page.
+    """
+
+    def __init__(
+        self,
+        n_neurons: int | Sequence[int],
+        *,
+        learn: str | Sequence[str] = (),
+        dt: float = 1e-3,
+        spike_grad: Any = None,
+        layer_topology: str = "FF",
+        device: str = "cpu",
+        detach_reset: bool | None = None,
+        solver: str = "auto",
+        compasso_spike_grad: str = "fixed",
+        saved_dtype: str | None = None,
+        **constants: Value,
+    ) -> None:
+        owner = type(self).__name__
+        step = self.neuron.step
+        if self.neuron.is_readout:
+            given = {"spike_grad": spike_grad, "detach_reset": detach_reset}
+            given["layer_topology"] = None if layer_topology == "FF" else layer_topology
+            for name, value in given.items():
+                if value is not None:
+                    raise ValueError(
+                        f"{owner} is a read-out, without spikes, and takes no {name}, got "
+                        f"{shown(value)}: leave it out."
+                    )
+        detach_reset = detach_reset is None or switch(owner, "detach_reset", detach_reset)
+        if not (detach_reset or step.uses_held):
+            raise ValueError(
+                f"{owner}: detach_reset=False needs held(...) in the page, which marks what is "
+                "detached, got a page without: leave it out, or use held in the page."
+            )
+        options = LayerOptions(
+            layer_topology, device, detach_reset, solver, compasso_spike_grad, saved_dtype
+        )
+        values = self._values_of(constants)
+        learned = learned_names(owner, learn, values)
+        super().__init__(n_neurons, values, learned, dt, spike_grad, options)
+
+    @classmethod
+    def _values_of(cls, given: dict[str, Value]) -> dict[str, Value]:
+        """The given constants, and the defaults of the others."""
+        known = cls.page.constants
+        for name in given:
+            if name not in known:
+                names = [*known, *inspect.signature(cls).parameters]
+                raise TypeError(
+                    f"{cls.__name__} has the constants {', '.join(known) or 'none'}, got an "
+                    f"argument {name!r}{close_name(name, names) or '.'}"
+                )
+        defaults = {n: c.default for n, c in known.items() if c.default is not None}
+        values = {**defaults, **given}
+        for name in known:
+            if name not in values:
+                raise TypeError(
+                    f"{cls.__name__}: the constant {name} has no default: give it, as in "
+                    f"{cls.__name__}(n_neurons, {name}=...)."
+                )
+        return {name: values[name] for name in known}
+
+    def extra_repr(self) -> str:
+        statements = textwrap.dedent("\n".join(_lines_of(self.page)[1]))
+        return f"{super().extra_repr()}\n{statements}"
+
+
+def neuron(function: Callable[..., Any]) -> type[EquationLayer]:
+    """Make the layer of a neuron from its equation, as a class with the name of the function.
+
+    Args:
+        function: The page: one step of the neuron. Its first argument is the charge, then come the
+            states (which start at their defaults, or 0), then the constants, which are keyword-only
+            and have a kind: `TimeConstant`, `Positive`, `Real` or `Annotated[float, Bounded(low,
+            high)]`. A keyword-only `dt` without a default receives the length of a step. It returns
+            the spike and the states; without a spike, it is a read-out and returns the states.
+
+    Returns:
+        A subclass of `NeuronLayer`. Its keywords are the constants, and those of every layer.
+
+    Raises:
+        PageError: If the function is not such an equation; the text names line and reason.
+    """
+    page = read_page(function)
+    _check_names(page)
+    name = function.__name__
+    properties = {
+        constant.name: property(lambda layer, n=constant.name: layer.constant(n))
+        for constant in stored_constants(page)
+        if constant.key != constant.name
+    }
+    attributes = {
+        "__doc__": _documentation(page),
+        "__module__": function.__module__,
+        "__qualname__": function.__qualname__,
+        "__signature__": _signature(function, page),
+        "page": page,
+        "stored_constants": stored_constants(page),
+    }
+    return type(name, (EquationLayer,), properties | attributes)
+
+
+def _check_names(page: Page) -> None:
+    """Reject constants that would hide an argument or an attribute of the layer."""
+    taken = {*inspect.signature(EquationLayer).parameters, *dir(EquationLayer)}
+    for base in EquationLayer.__mro__:
+        taken |= {*vars(base).get("__annotations__", {})}
+    stored = stored_constants(page)
+    for constant in stored:
+        name, key = constant.name, constant.key
+        owner = f"{page.neuron.name}: the constant {name}"
+        if {name, key} & taken or name.startswith("_"):
+            raise PageError(
+                f"{owner} has a name that is an argument or an attribute of every layer, or starts "
+                "with an underscore: rename it."
+            )
+        if key != name and key in page.constants:
+            raise PageError(f"{owner} is stored as {key}, which is another constant: rename one.")
+
+
+def _signature(function: Callable[..., Any], page: Page) -> inspect.Signature:
+    """The arguments of the layer: constants come first among the keywords."""
+    own = {**inspect.signature(EquationLayer).parameters}
+    own["detach_reset"] = own["detach_reset"].replace(default=True, annotation=bool)
+    if page.neuron.is_readout:
+        own = {n: p for n, p in own.items() if n not in ("spike_grad", "detach_reset")}
+    parameters = inspect.signature(function).parameters
+    constants = [parameters[name].replace(annotation=Value) for name in page.constants]
+    first, *keywords, _ = own.values()
+    return inspect.Signature([first, *constants, *keywords])
+
+
+def _lines_of(page: Page) -> tuple[list[str], list[str]]:
+    """The source of a page without its docstring: its head, and its statements."""
+    (function,) = ast.parse(page.source).body
+    assert isinstance(function, ast.FunctionDef)
+    has_doc = ast.get_docstring(function) is not None
+    lines = page.source.splitlines()
+    first = function.body[int(has_doc)].lineno - 1
+    return lines[: function.body[0].lineno - 1], lines[first:]
+
+
+def _documentation(page: Page) -> str:
+    """The docstring of the layer: that of the page, the equation, and the keywords."""
+    head, statements = _lines_of(page)
+    equation = textwrap.indent("\n".join(head + statements), "    ")
+    text = f"{page.doc}\n\n" if page.doc else ""
+    return f"{text}Equation:\n{equation}\n\nArgs of the layer:\n{_ARGUMENTS}"
