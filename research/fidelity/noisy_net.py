@@ -1,6 +1,6 @@
 """A net with noisy thresholds: samples of its spikes, and the net without noise.
 
-A neuron spikes with the probability F(z), z = u - θ. Its reset, and what follows from the
+A neuron spikes with the probability F(z), with z the argument of its spike. Its reset, and what follows from the
 spike, are those of the net with hard thresholds.
 """
 
@@ -61,7 +61,7 @@ class Sample:
 
     Attributes:
         loss: Losses, [count, B].
-        z: Membrane minus threshold at all sites (the steps of all noisy neurons), [count, B, K];
+        z: Argument of the spike at all sites (the steps of all noisy neurons), [count, B, K];
             with gradient.
         spikes: Spikes at all sites, [count, B, K].
         surprise: The random part of the spikes, s - F(z), [count, B, K]; without gradient.
@@ -76,8 +76,8 @@ class Sample:
 class NoisyNet:
     """A copy of a net, in evaluation mode, whose neurons have noisy thresholds.
 
-    A last layer without reset is a read-out: its membrane is the output, it has no noise, and
-    `loss_fn` gets NaN for its spikes.
+    A last layer without reset or without spikes is a read-out: its membrane is the output, it has
+    no noise, and `loss_fn` gets NaN for its spikes.
 
     Args:
         net: A sequence of modules on the CPU, with at least one layer that is not a read-out. It is
@@ -94,7 +94,7 @@ class NoisyNet:
         hidden: Those of them at or before the last noisy layer, which act through noisy spikes.
         sites: Number of steps of all noisy neurons, K.
         size: Number of values in all parameters, P.
-        surrogates: The net's own surrogates, one per neuron layer.
+        surrogates: The net's own surrogates, one per layer with spikes.
 
     Raises:
         TypeError: If the net is not a `SpikingSequential`, or `x` or `targets` is not a tensor.
@@ -119,17 +119,19 @@ class NoisyNet:
         self.noise = noise
         self.net = _copy_for_evaluation(net, seed)
         modules = [*self.net.modules_in_order()]
-        self._layers = [module for _, module in modules if isinstance(module, NeuronLayer)]
+        layers = [module for _, module in modules if isinstance(module, NeuronLayer)]
+        self._layers = [layer for layer in layers if not layer.neuron.is_readout]
         self.surrogates = tuple(
             layer.spike_grad if layer.uses_spike_grad else FastSigmoid() for layer in self._layers
         )
         self._has_read_out = bool(modules) and _is_read_out(modules[-1][1])
-        noisy = self._layers[:-1] if self._has_read_out else self._layers
+        read_out = layers[-1] if self._has_read_out else None
+        noisy = [layer for layer in self._layers if layer is not read_out]
         if not noisy:
             raise ValueError(
                 "the net has no neuron layer before its read-out: no threshold can be noisy."
             )
-        for layer in self._layers:
+        for layer in layers:
             layer.solver = "reference"
             layer.set_device("cpu")
         generator = torch.Generator().manual_seed(seed)
@@ -176,7 +178,7 @@ class NoisyNet:
         """Return the mean loss without noise, and its gradient with these surrogates, flat [P].
 
         Args:
-            surrogates: One per neuron layer.
+            surrogates: One per layer with spikes.
         """
         for layer, surrogate in zip(self._layers, surrogates, strict=True):
             layer.spike_grad = surrogate
@@ -281,7 +283,9 @@ def _copy_for_evaluation(net: SpikingSequential, seed: int) -> SpikingSequential
 
 
 def _is_read_out(module: nn.Module) -> bool:
-    return isinstance(module, NeuronLayer) and module.neuron.name == "lif_none"
+    if not isinstance(module, NeuronLayer):
+        return False
+    return module.neuron.is_readout or module.neuron.name == "lif_none"
 
 
 def _repeat(values: Tensor, count: int) -> Tensor:

@@ -120,8 +120,8 @@ def firing_rate_target_mse_loss(
     """The distance of mean rates to target rates: Σ_i ((r_i - o_i) · m_i)² over the layers i.
 
     Args:
-        spikes_list: Spikes of each layer, [B, T, N_i], as in `net.record(x).layers`; r_i is their
-            mean.
+        spikes_list: Spikes of each layer, [B, T, N_i], as in `net.record(x).spiking`; r_i is
+            their mean. Read-outs do not belong in it.
         offsets: Target rate o_i of each layer [spikes per step and neuron].
         multipliers: Weight m_i of each layer.
 

@@ -178,7 +178,7 @@ class TestModels:
             net[1].chip_noise,
             torch.get_rng_state(),
         )
-        times, leak = net[1].times_prepared, net[1].effective_constants()[0].clone()
+        times, leak = net[1].times_prepared, net[1].effective_constants()["tau"].clone()
         fluct_init(net, x, seed=0)
         assert torch.equal(net[3].state["v"], state)
         assert net[0].weight.grad is grad
@@ -186,7 +186,7 @@ class TestModels:
         assert torch.equal(torch.get_rng_state(), drawn)
         assert [m.training for m in net] == [True, True, False, True]
         assert net[1].times_prepared == times
-        assert torch.equal(net[1].effective_constants()[0], leak)
+        assert torch.equal(net[1].effective_constants()["tau"], leak)
         assert all(p.requires_grad and p.grad_fn is None for p in net.parameters())
         assert not any(name in vars(net[1]) for name in ("forward", "spikes", "record"))
         with pytest.raises(RuntimeError, match="stale"):

@@ -44,14 +44,14 @@ class TestKernel:
         before = (
             layer.state["v"].clone(),
             layer.times_prepared,
-            layer.effective_constants()[0].clone(),
+            layer.effective_constants()["tau"].clone(),
         )
         kernel = psp_kernel(layer)
         np.testing.assert_allclose(kernel[:, 0].sum(), 1 / (1 - np.exp(-1 / 20)), rtol=1e-5)
         assert torch.equal(kernel, kernel[:, :1].expand_as(kernel))
         assert torch.equal(layer.state["v"], before[0])
         assert layer.times_prepared == before[1]
-        assert torch.equal(layer.effective_constants()[0], before[2])
+        assert torch.equal(layer.effective_constants()["tau"], before[2])
 
     def test_a_membrane_that_does_not_decay_is_rejected(self):
         with pytest.raises(

@@ -85,7 +85,7 @@ def test_more_leak_current_is_a_shorter_time_constant():
     layer = H1v1Layer(8, taus=20e-3, ileak_mismatch=True)
     prepare_net(layer, seed=3)
     expected = 20e-3 / torch.exp(0.1 * Noise.of(3, 0).normal((8,)))
-    assert torch.allclose(layer.effective_constants()[0].float(), expected)
+    assert torch.allclose(layer.effective_constants()["tau"].float(), expected)
 
 
 def test_leak_mismatch_spreads_taus_and_h1v2_also_thresholds():

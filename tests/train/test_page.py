@@ -21,8 +21,8 @@ def path(tmp_path_factory):
         [["b", 0.25], ["a", 10.0], ["c", -1.5], ["d", float("nan")]],
     )
     page.add_curves(ARMS)
-    u = 1 + torch.sin(torch.arange(60) / 5)
-    page.add_trace(ARMS, u, (u > 1).float(), 1.0, 1e-3)
+    z = torch.sin(torch.arange(60) / 5)
+    page.add_trace(ARMS, z, (z > 0).float(), 1e-3)
     page.add_courses(
         {
             "accuracy": {"x": [[0.1, 0.5, 0.8]], "y": [[0.2, 0.4], [0.3, float("nan")]]},

@@ -130,7 +130,8 @@ def examine(
     """Diagnose a net from a recorded pass and its gradients.
 
     Args:
-        recording: Recording of sequences by a net with at least one neuron layer.
+        recording: Recording of sequences by a net with at least one layer of spiking neurons.
+            Read-outs are passed over.
         gradients: ∂L/∂(input charge) of each layer, [B, T, *features], by the layer's name, such as
             `RecordedPass.charge_gradients` returns.
         limits: Limits from which on something is reported.
@@ -138,16 +139,17 @@ def examine(
     Raises:
         ValueError: If the gradient of a layer is missing.
     """
-    missing = [name for name in recording.layers if name not in gradients]
+    records = recording.spiking
+    missing = [name for name in records if name not in gradients]
     if missing:
         raise ValueError(
             f"examine needs the gradient of every neuron layer, got none for {', '.join(missing)}."
         )
     limits = limits or Limits()
-    grads = {name: gradients[name].double().flatten(2) for name in recording.layers}
+    grads = {name: gradients[name].double().flatten(2) for name in records}
     last = [*grads.values()][-1]
     layers = [
-        _layer_health(name, recording.layers[name].spk, grad, last, limits)
+        _layer_health(name, records[name].spk, grad, last, limits)
         for name, grad in grads.items()
     ]
     findings = [

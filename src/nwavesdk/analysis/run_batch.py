@@ -83,19 +83,18 @@ class RunBatch:
 
 
 @torch.no_grad()
-def busiest_neuron(net: SpikingSequential, x: Tensor) -> tuple[Tensor, Tensor, float, float]:
-    """Membrane, spikes, threshold and time step of the busiest neuron of the first layer.
+def busiest_neuron(net: SpikingSequential, x: Tensor) -> tuple[Tensor, Tensor, float]:
+    """z, spikes and time step of the busiest neuron of the first spiking layer.
 
     Args:
         net: A prepared net; see `prepare_net`.
         x: Input [B, T, *features]; its first sequence counts.
     """
-    name, record = next(iter(net.record(x[:1]).layers.items()))
+    name, record = next(iter(net.record(x[:1]).spiking.items()))
     neuron = int(record.spk[0].sum(0).argmax())
     layer = net.get_submodule(name)
     assert isinstance(layer, NeuronLayer)
-    threshold = float(layer.constants()[1][neuron])
-    return record.u[0, :, neuron], record.spk[0, :, neuron], threshold, layer.dt
+    return record.z[0, :, neuron], record.spk[0, :, neuron], layer.dt
 
 
 def _load_net(run: Run, has_mismatch: bool, use_initial: bool) -> tuple[SpikingSequential, str]:

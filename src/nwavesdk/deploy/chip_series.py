@@ -251,12 +251,11 @@ def _count_right_of(
 class _DrawnStage(NamedTuple):
     """The effective weights and the constants of one stage on one chip.
 
-    `decay` and `threshold` are those of each neuron, [N]; `recurrent` is None without recurrence.
+    `constants` are those of each neuron, each [N]; `recurrent` is None without recurrence.
     """
 
     weight: Tensor
-    decay: Tensor
-    threshold: Tensor
+    constants: tuple[Tensor, ...]
     recurrent: Tensor | None
 
 
@@ -282,8 +281,9 @@ def _draw_chips(
         for stage in stages:
             weight = stage.synapse.draw_weight(Noise.of(seed, position[id(stage.synapse)]))
             noise = Noise.of(seed, position[id(stage.layer)])
-            decay, threshold, recurrent = stage.layer.draw_constants(noise, x.dtype)
-            chip.append(_DrawnStage(weight, decay.to(x.device), threshold.to(x.device), recurrent))
+            constants, recurrent = stage.layer.draw_constants(noise, x.dtype)
+            on_device = tuple(constant.to(x.device) for constant in constants)
+            chip.append(_DrawnStage(weight, on_device, recurrent))
         chips.append(chip)
     return chips
 
@@ -348,13 +348,14 @@ def _charge(stage: Stage, drawn: Sequence[_DrawnStage], spk: Tensor) -> Tensor:
 def _spikes(stage: Stage, charge: Tensor, drawn: Sequence[_DrawnStage]) -> Tensor:
     """Spikes of the chips side by side, [B, T, chips * N], from their charge."""
     B, _, N = charge.shape
-    decay = torch.cat([chip.decay for chip in drawn])
-    threshold = torch.cat([chip.threshold for chip in drawn])
+    constants = tuple(
+        torch.cat(values) for values in zip(*(chip.constants for chip in drawn), strict=True)
+    )
     states = tuple(charge.new_zeros(B, N) for _ in stage.layer.neuron.states)
     recurrent = (drawn[0].recurrent, charge.new_zeros(B, N)) if stage.is_recurrent else ()
     # Spikes do not depend on the surrogate, so any will do.
     spec = Spec(stage.layer.neuron, FastSigmoid())
-    problem = Problem(spec, charge.contiguous(), states, (decay, threshold), *recurrent)
+    problem = Problem(spec, charge.contiguous(), states, constants, *recurrent)
     solver = "serial" if has_serial_kernel(charge, stage.is_recurrent) else "reference"
     solution = solve(problem, solver, needs_membrane=False, needs_saved=False)
     if isinstance(solution.spike_count, int) and len(drawn) == 1:

@@ -55,7 +55,7 @@ class DrivenLayer:
 
 
 def find_driven_layers(model: nn.Module, x: Tensor) -> list[DrivenLayer]:
-    """All layers that a synapse or front end drives, in the order in which they run on a batch.
+    """All spiking layers that a synapse or front end drives, in their order on a batch.
 
     Raises:
         RuntimeError: If a synapse in front of a layer does not pass its charge to one layer,
@@ -66,12 +66,14 @@ def find_driven_layers(model: nn.Module, x: Tensor) -> list[DrivenLayer]:
     for edge in net.edges:
         if edge.is_recurrent or not isinstance(edge.module, Driver):
             continue
+        if edge.target is not None and edge.target.neuron.is_readout:
+            continue
         if edge.target is not None and edge.target_name is not None:
             driven.append(DrivenLayer(edge.module_name, edge.module, edge.target_name, edge.target))
         elif isinstance(edge.module, Synapse) and edge.module_name in net.order:
-            # A synapse after which no layer runs is a read-out, and has no layer to drive.
+            # A synapse after which no spiking layer runs is a read-out, and has no layer to drive.
             later = net.order[net.order.index(edge.module_name) :]
-            if any(name in net.layers for name in later):
+            if any(name in net.layers and not net.layers[name].neuron.is_readout for name in later):
                 raise RuntimeError(
                     f"{module_title(edge.module_name, edge.module)}: its charge does not reach a "
                     "neuron layer unchanged, expected layer(synapse(x)) with nothing between and "

@@ -88,7 +88,8 @@ def fluct_init(
 
     Layers are initialized in the order in which they run, each with the actual output of the layers
     before it: n inputs of ν spikes per step (for values other than 0 and 1, the mean in μ_W and the
-    mean square in σ_W²). The kernel ε is measured on the layer. θ and ε may differ between neurons;
+    mean square in σ_W²). Any neuron will do: its membrane is z + θ, with z, the argument of its
+    spike, and θ, the distance of z from 0 at rest. Both θ and the kernel ε are measured. θ and ε may differ between neurons;
     then μ_W and σ_W do too. These are statistics of charges: on a chip each charge becomes the
     weight that gives it by the charge law, cut off at the limit. Then, if more than `max_dead` of
     the neurons never fire, bisection raises the mean of the feed-forward weights of each dead
@@ -96,7 +97,7 @@ def fluct_init(
 
     Weights are drawn for the ideal chip, without mismatch but with quantization. Biases become 0.
     Front ends do not change: set them first with `frontend_firing_init`. A read-out, a synapse
-    after which no layer runs, does not change either. Apart from the weights, the model is in the
+    after which no spiking layer runs, does not change either. Apart from the weights, the model is in the
     state before the call: call `prepare_net` before the next batch. After an error nothing has
     changed.
 
@@ -124,7 +125,8 @@ def fluct_init(
         TypeError: If `inputs` contain something else.
         ValueError: If an argument is out of its range, or a ξ is not reachable with `mu_u`.
         RuntimeError: If a synapse's charge does not reach one layer unchanged, no synapse drives a
-            layer, weights are parametrized, or a layer's input is silent.
+            layer, weights are parametrized, a layer's input is silent, or its neurons spike without
+            input, do not decay or do not respond to charge.
 
     Warns:
         RuntimeWarning: If neurons stay dead within the chip's limit. They keep the highest mean

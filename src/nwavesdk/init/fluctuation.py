@@ -1,8 +1,10 @@
 """One layer in fluctuation-driven initialization: its weights, and the search on their mean."""
 
 import copy
+import itertools
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,10 +14,11 @@ from nwavesdk.init.driven import DrivenLayer
 from nwavesdk.init.weights import charge_limit, set_charges, share_at_limit
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.layers.edges import module_title
+from nwavesdk.surrogate import Surrogate
 
-__all__ = ["Fluctuation", "LayerFluctuation", "psp_kernel"]
+__all__ = ["Fluctuation", "LayerFluctuation", "psp_kernel", "rest_distance"]
 
-# Charge of the probe [thresholds]: far below a spike, and small against any curvature.
+# Charge of the probe [distances from threshold]: far below a spike, and small against any curvature.
 _PROBE = 1e-3
 # A kernel ends where it has fallen to this share of its peak.
 _DECAYED = 1e-6
@@ -41,8 +44,7 @@ class LayerFluctuation:
         synapse: Name of the synapse in the model.
         layer: Name of the neuron layer in the model.
         xi: Wanted distance of the membrane from threshold [standard deviations of the membrane].
-        xi_measured: This distance in the end, measured on the layer with its threshold out of
-            reach.
+        xi_measured: This distance in the end, measured on the layer without its spikes.
         mean: Mean of the feed-forward weights.
         std: Standard deviation of the feed-forward weights.
         rate: Spikes per step and neuron.
@@ -78,7 +80,7 @@ class Fluctuation:
         generator: Generator of z; None for torch's global one.
 
     Raises:
-        RuntimeError: If the input is silent, or the membrane does not decay.
+        RuntimeError: If the input is silent, or see `psp_kernel`.
     """
 
     def __init__(
@@ -98,7 +100,7 @@ class Fluctuation:
             )
         N_in = driven.driver.nb_inputs
         kernel = psp_kernel(driven.layer)
-        self.threshold = driven.layer.constants(torch.float64)[1]
+        self.threshold = rest_distance(driven.layer)
         self.limit = charge_limit(driven.driver)
         # ε̂, and the membrane's variance for weights of variance 1.
         self.energy = kernel.square().sum(0)
@@ -231,10 +233,10 @@ class Fluctuation:
                 # Spikes of a step arrive as charge in the next one.
                 charge = (spk[:, :-1].flatten(2) @ recurrent.to(spk)).reshape(cur[:, 1:].shape)
                 cur = torch.cat([cur[:, :1], cur[:, 1:] + charge], 1)
-            parts.append(_free_membrane(layer, cur).double().flatten(2).flatten(0, 1))
-        mem = torch.cat(parts)
-        spread = float(mem.var(0, unbiased=False).mean().sqrt())
-        return float((self.threshold - mem.mean(0)).mean()) / spread if spread else math.inf
+            parts.append(_free_z(layer, cur).double().flatten(0, 1))
+        z = torch.cat(parts)
+        spread = float(z.var(0, unbiased=False).mean().sqrt())
+        return -float(z.mean()) / spread if spread else math.inf
 
 
 def _dead_share(rates: Tensor) -> float:
@@ -242,27 +244,53 @@ def _dead_share(rates: Tensor) -> float:
 
 
 @torch.no_grad()
+def rest_distance(layer: NeuronLayer) -> Tensor:
+    """The distance of z from 0 in a layer at rest, [N] in float64: of LIF neurons, the threshold.
+
+    Raises:
+        RuntimeError: If the neurons spike without input.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer
+        >>> rest_distance(LIFLayer(2, taus=1e-3, thresholds=[0.5, 2.0]))
+        tensor([0.5000, 2.0000], dtype=torch.float64)
+    """
+    stored = itertools.chain(layer.parameters(), layer.buffers())
+    like = next(stored, torch.empty(())).detach().double()
+    x = like.new_zeros(1, _CHUNK_STEPS, *layer.features)
+    distance = -_copy_for_measurement(layer).record(x).z[0, -1].flatten()
+    if not bool((distance > 0).all()):
+        raise RuntimeError(
+            f"{type(layer).__name__}: neurons spike without input, expected neurons that rest below "
+            "their threshold: initialize the weights in another way."
+        )
+    return distance
+
+
+@torch.no_grad()
 def psp_kernel(layer: NeuronLayer) -> Tensor:
     """The postsynaptic potential of a layer's neurons: what one unit of charge does to a membrane.
 
-    It is measured on a copy of the layer, from rest and without mismatch, so it works for any
-    equation of the neuron.
+    It is measured as a change of z on a copy of the layer, from its initial state and without
+    mismatch, so it works for any equation of the neuron.
 
     Returns:
-        Membrane after a charge of 1 in step 0, [steps, N] in float64, until a millionth of its peak
-        is left.
+        Change of the membrane after a charge of 1 in step 0, [steps, N] in float64, until a
+        millionth of its peak is left.
 
     Raises:
-        RuntimeError: If the membrane has not decayed after 131,072 steps.
+        RuntimeError: If the membrane has not decayed after 131,072 steps, does not respond to a
+            charge, or the neurons spike without input.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer
         >>> psp_kernel(LIFLayer(1, taus=1e-3))[:3].flatten()
         tensor([1.0000, 0.3679, 0.1353], dtype=torch.float64)
     """
+    charge = _PROBE * rest_distance(layer)
     probe = _copy_for_measurement(layer)
-    charge = _PROBE * probe.constants(torch.float64)[1]
-    x = charge.new_zeros(1, _CHUNK_STEPS, charge.numel())
+    # Two recordings: with a charge in step 0, and without.
+    x = charge.new_zeros(2, _CHUNK_STEPS, charge.numel())
     x[0, 0] = charge
     parts: list[Tensor] = []
     peak = 0.0
@@ -270,28 +298,60 @@ def psp_kernel(layer: NeuronLayer) -> Tensor:
         if len(parts) * _CHUNK_STEPS >= _MOST_STEPS:
             raise RuntimeError(
                 f"{type(layer).__name__}: the membrane has not decayed {_MOST_STEPS} steps after a "
-                f"charge: shorten taus, or lengthen dt ({layer.dt:g} s)."
+                f"charge: shorten its time constants, or lengthen dt ({layer.dt:g} s)."
             )
-        _, mem = probe(x.reshape(1, _CHUNK_STEPS, *layer.features))
-        parts.append(mem.reshape(_CHUNK_STEPS, -1) / charge)
+        z = probe.record(x.reshape(2, _CHUNK_STEPS, *layer.features)).z.flatten(2)
+        parts.append((z[0] - z[1]) / charge)
         peak = max(peak, float(parts[-1].abs().max()))
         x = torch.zeros_like(x)
-    return torch.cat(parts)
+    kernel = torch.cat(parts)
+    if not bool((kernel.sum(0) != 0).all()):
+        raise RuntimeError(
+            f"{type(layer).__name__}: the membrane does not respond to a small charge, expected one "
+            "that it moves: initialize the weights in another way."
+        )
+    return kernel
 
 
-def _free_membrane(layer: NeuronLayer, cur: Tensor) -> Tensor:
-    """Membrane [B, T, *features] under the charge `cur`, with the threshold out of reach."""
+class _NoSpikes(Surrogate):
+    """Holds the neurons of the reference solver silent, and records their z."""
+
+    formula: ClassVar[str] = "none: there are no spikes"
+
+    def __init__(self) -> None:
+        self.z: list[Tensor] = []
+
+    # Solvers store one spec per value forever.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _NoSpikes)
+
+    def __hash__(self) -> int:
+        return hash(_NoSpikes)
+
+    def derivative(self, z: Tensor) -> Tensor:
+        return torch.zeros_like(z)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        self.z.append(z)
+        return torch.zeros_like(z)
+
+
+def _free_z(layer: NeuronLayer, cur: Tensor) -> Tensor:
+    """z [B, T, N] under the charge `cur`, without spikes."""
     probe = _copy_for_measurement(layer)
-    probe.thresholds.fill_(1e30)
+    probe.solver = "reference"
+    probe.spike_grad = silent = _NoSpikes()
     probe.prepare(Noise(ideal=True), keep_state=False)
-    mem: Tensor = probe(cur)[1]
-    return mem
+    probe(cur)
+    z = torch.stack(silent.z, 1)
+    silent.z = []
+    return z
 
 
 def _copy_for_measurement(layer: NeuronLayer) -> NeuronLayer:
     """A copy at rest on the ideal chip."""
     probe = copy.deepcopy(layer)
-    # All solvers give the same membrane, and this one accepts any length.
+    # All solvers give the same states, and this one accepts any length.
     probe.solver = "auto"
     probe.set_device("cpu")
     probe.prepare(Noise(ideal=True), keep_state=False)

@@ -216,7 +216,10 @@ class NeuronLayer(ConstantNeurons):
 
     def _outputs(self, solution: Solution, cur: Tensor) -> tuple[Tensor, Tensor]:
         spk = self._spikes_of(solution, cur)
-        return spk, spk if solution.mem is None else self._to_user_shape(solution.mem, cur)
+        if self.neuron.is_readout:
+            return spk, spk
+        assert solution.mem is not None
+        return spk, self._to_user_shape(solution.mem, cur)
 
     def _spikes_of(self, solution: Solution, cur: Tensor) -> Tensor:
         """The spikes in the user's shape; a sparse product that follows reads their number."""

@@ -228,7 +228,8 @@ def _chosen_layers(net: nn.Module, names: Sequence[str] | None) -> dict[str, Neu
     """The layers by name, in their order in the net."""
     if not isinstance(net, nn.Module):
         raise TypeError(f"{_OWNER} takes a torch module, got {type(net).__name__}.")
-    layers = find_edges(net).layers
+    found = find_edges(net).layers
+    layers = {name: layer for name, layer in found.items() if not layer.neuron.is_readout}
     if isinstance(names, str):
         raise ValueError(
             f'{_OWNER}: layers must be names in a list, got {names!r}: write ["{names}"].'

@@ -181,7 +181,7 @@ class Classifier(LightningModule):
         record = self.net.record(x)
         rates = {
             f"rate_{depth}": layer.spk.detach().float().mean()
-            for depth, layer in enumerate(record.layers.values(), 1)
+            for depth, layer in enumerate(record.spiking.values(), 1)
         }
         loss = population_loss(record.spk, labels, self.n_classes, self.learning.sharpness)
         return loss, accuracy_population(record.spk.detach(), labels, self.n_classes), rates
@@ -314,7 +314,8 @@ def evaluate_net(
         prepare_net(net)
         record = net.record(x.to(device))
         predicted.append(population_counts(record.spk, n_classes).argmax(dim=1).cpu())
-        fired.append([layer.spk.double().mean(1).sum(0).cpu() for layer in record.layers.values()])
+        spiking = record.spiking.values()
+        fired.append([layer.spk.double().mean(1).sum(0).cpu() for layer in spiking])
     net.train(was_training)
     rates = [sum(batches[1:], batches[0]) / len(series) for batches in zip(*fired, strict=True)]
     return Evaluation(

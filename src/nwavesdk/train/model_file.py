@@ -55,8 +55,9 @@ def check_tensor(name: str, value: object, like: Tensor) -> None:
     # What no layer takes.
     if name.endswith("thresholds") and not (value > 0).all():
         raise ValueError(f"{name} has values that are not above 0")
-    if name.endswith("log_taus") and not (value.exp().isfinite() & (value.exp() > 0)).all():
-        raise ValueError(f"{name} has time constants that are 0 or infinite")
+    is_log = name.rpartition(".")[2].startswith("log_")
+    if is_log and not (value.exp().isfinite() & (value.exp() > 0)).all():
+        raise ValueError(f"{name} has logarithms of numbers that are 0 or infinite")
 
 
 def save_model(path: Path, net: nn.Module, standard: Standard, owner: str = "") -> None:

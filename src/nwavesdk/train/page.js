@@ -68,26 +68,26 @@ function curves(section) {
 }
 
 function trace(section) {
-  const { dt, u, spikes, threshold, arms } = data.trace;
+  const { dt, z, spikes, arms } = data.trace;
   const [svg, slider] = [section.querySelector("svg"), section.querySelector("input[type=range]")];
   const [choice, label] = [section.querySelector("select"), section.querySelector("output")];
   arms.forEach((arm) => choice.add(new Option(arm.name)));
-  const times = u.map((_, t) => t * dt * 1e3);
+  const times = z.map((_, t) => t * dt * 1e3);
   const draw = () => {
     const arm = arms[choice.selectedIndex];
     const at = Math.min(Number(slider.value), arm.settings.length - 1);
     slider.max = arm.settings.length - 1;
     const { label: text, derivative } = arm.settings[at];
     label.textContent = text;
-    const [low, high] = [Math.min(0, ...u), Math.max(1.2 * threshold, ...u)];
-    const scale = frame(svg, [0, times[times.length - 1]], [low, high], "time [ms]", "membrane u");
+    const [low, high] = [Math.min(0, ...z), Math.max(0.2 * -Math.min(0, ...z), ...z)];
+    const scale = frame(svg, [0, times[times.length - 1]], [low, high], "time [ms]", "z");
     const peak = Math.max(...arm.settings.map((s) => Math.max(...s.derivative)));
     const shade = derivative.map((v) => low + (0.9 * (high - low) * v) / (peak || 1));
     line(svg, scale, [times[0], ...times, times[times.length - 1]], [low, ...shade, low], "none",
       { fill: "var(--h1)", "fill-opacity": 0.28, class: "derivative" });
     const ends = [times[0], times[times.length - 1]];
-    line(svg, scale, ends, [threshold, threshold], "var(--soft)", { "stroke-dasharray": "4 4" });
-    line(svg, scale, times, u, "var(--h0)");
+    line(svg, scale, ends, [0, 0], "var(--soft)", { "stroke-dasharray": "4 4" });
+    line(svg, scale, times, z, "var(--h0)");
     for (const t of spikes) element("line", { x1: scale.x(times[t]), x2: scale.x(times[t]), y1: 14, y2: 26,
       stroke: "var(--ink)", "stroke-width": 1.5 }, svg);
     const reached = derivative.filter((v) => v > 0.01 * peak).length / derivative.length;

@@ -136,20 +136,18 @@ class Page:
     def add_trace(
         self,
         surrogates: Mapping[str, Surrogate],
-        u: Tensor,
+        z: Tensor,
         spikes: Tensor,
-        threshold: float,
         dt: float,
     ) -> None:
-        """Add a neuron's membrane, and how strongly each surrogate lets the gradient pass along it.
+        """Add a neuron's z, and how strongly each surrogate lets the gradient pass along it.
 
         A slider changes the first parameter of the surrogate.
 
         Args:
             surrogates: Surrogates by name.
-            u: Membrane before reset, `[T]`.
+            z: Argument of the spike, `[T]`: the membrane before reset minus the threshold.
             spikes: Spikes, `[T]`.
-            threshold: Threshold of the neuron.
             dt: Time step [s].
         """
         arms = [
@@ -158,7 +156,7 @@ class Page:
                 "settings": [
                     {
                         "label": _label(setting),
-                        "derivative": _numbers(setting.derivative(u.double() - threshold)),
+                        "derivative": _numbers(setting.derivative(z.double())),
                     }
                     for setting in _slider_settings(surrogate)
                 ],
@@ -168,21 +166,20 @@ class Page:
         ]
         data = {
             "dt": dt,
-            "u": _numbers(u),
+            "z": _numbers(z),
             "spikes": spikes.nonzero().flatten().tolist(),
-            "threshold": threshold,
             "arms": arms,
         }
         self._add_plot(
             "trace",
             data,
             "Where the gradient passes",
-            "A neuron's membrane before reset, its spikes at the top, the threshold dashed. "
-            "Shaded: σ' along the membrane. The slider changes the surrogate; spikes never depend "
+            "How far a neuron's membrane is above the threshold (z = 0, dashed) before its reset; "
+            "its spikes are at the top. Shaded: σ' along z. The slider changes the surrogate; spikes never depend "
             "on it.",
             '<div class="controls"><select aria-label="surrogate"></select>'
             '<input type="range" min="0" step="1" aria-label="parameter"><output></output></div>'
-            '<svg role="img" aria-label="membrane and derivative"></svg><p class="reached"></p>',
+            '<svg role="img" aria-label="z and derivative"></svg><p class="reached"></p>',
         )
 
     def add_courses(self, courses: Courses) -> None:

@@ -13,7 +13,8 @@ from nwavesdk.train.theme import Theme, label_text
 __all__ = ["Trace", "confusion_matrix", "learning_curves", "membrane_traces", "spike_raster"]
 
 Array = npt.NDArray[np.float32]
-# Spikes s, membrane before reset u and membrane after reset v of a layer, each `[T, N]`.
+# Spikes s, u = z + threshold (of LIF neurons, the membrane before reset) and membrane after reset v
+# of a layer, each `[T, N]`.
 Trace = tuple[Array, Array, Array]
 
 # A confusion matrix of more classes shows colors without numbers.
@@ -189,7 +190,7 @@ def _draw_membrane(axes: Axes, trace: Trace, dt: float, threshold: float, theme:
     s, u, v = trace
     time = (np.arange(len(s)) + 0.5) * dt * 1e3
     axes.axhline(threshold, color=theme.ink, linewidth=0.8, linestyle="--", label="threshold")
-    axes.plot(time, u, color=theme.hues[1], linewidth=0.9, label="u, before reset")
+    axes.plot(time, u, color=theme.hues[1], linewidth=0.9, label="z + threshold, before reset")
     axes.plot(time, v, color=theme.hues[0], linewidth=1.5, label="v, after reset")
     # Spikes are drawn above the curves.
     high = max(float(u.max()), threshold)

@@ -29,8 +29,8 @@ class LayerGradient:
     Attributes:
         index: Index of the layer, from 0 for the first.
         charge: ∂L/∂(input charge of the layer), [B, T, *features].
-        weights: ∂L/∂(parameters that make the charge), by their name in the net. Empty if they were
-            not asked for.
+        weights: ∂L/∂(parameters that make the charge, and that of read-outs behind the layer), by
+            their name in the net. Empty if they were not asked for.
     """
 
     index: int
@@ -42,7 +42,7 @@ class RecordedPass:
     """A pass of a copy of a net in its present mode; the net and its state do not change.
 
     Args:
-        net: A net with at least one neuron layer.
+        net: A net with at least one layer of spiking neurons.
         x: Input [B, T, *features].
         loss_fn: `loss_fn(spk, mem)`, from what the net returns to a scalar.
         seed: Seed of the mismatch; see `prepare_net`.
@@ -50,7 +50,8 @@ class RecordedPass:
 
     Attributes:
         recording: The recording of the pass.
-        names: Names of the neuron layers in the order in which they run.
+        names: Names of the neuron layers in the order in which they run. Here and below, read-outs
+            are passed over: gradients go through them, but no surrogate.
         records: Record of each of these layers.
         uncovered: Names of modules with parameters that are neither a synapse nor a neuron layer.
             Gradients pass through them, but reports say nothing about them.
@@ -86,12 +87,13 @@ class RecordedPass:
             prepare_net(net, seed)
             self.recording = net.record(x.detach().requires_grad_(), charges=True)
             self.loss = loss_fn(self.recording.spk, self.recording.mem)
-        self.names = tuple(self.recording.layers)
-        self.records = tuple(self.recording.layers.values())
+        self.names = tuple(self.recording.spiking)
+        self.records = tuple(self.recording.spiking.values())
         if not self.records:
             raise ValueError("the net has no neuron layer, so there is no surrogate to choose.")
         edges = find_edges(net)
         self.uncovered = edges.uncovered
+        self._layers = tuple(self.recording.layers.items())
         self._recurrent = {edge.module_name: edge for edge in edges.edges if edge.is_recurrent}
         self._feeding_parameters = _feeding_parameters(net)
         self._output_gradients = self._differentiate_loss()
@@ -116,14 +118,21 @@ class RecordedPass:
                 f"the net has {len(self.records)} neuron layers, got {len(chosen)} surrogates."
             )
         grad_spk, grad_mem = self._output_gradients
-        for index in reversed(range(len(self.records))):
-            charge, recurrent = self.records[index].charge_gradient(
-                grad_spk, grad_mem, chosen[index]
-            )
-            grad_spk, weights = self._pass_back(index, charge)
+        index = len(self.records)
+        behind: dict[str, Tensor] = {}
+        for place in reversed(range(len(self._layers))):
+            name, record = self._layers[place]
+            index -= not record.is_readout
+            surrogate = None if record.is_readout else chosen[index]
+            charge, recurrent = record.charge_gradient(grad_spk, grad_mem, surrogate)
+            grad_spk, weights = self._pass_back(place, charge)
             grad_mem = None  # A layer hands only its spikes on.
-            weights |= self._recurrent_gradient(index, recurrent)
-            yield LayerGradient(index, charge, weights)
+            weights |= self._recurrent_gradient(name, recurrent)
+            if record.is_readout:
+                behind |= weights
+                continue
+            yield LayerGradient(index, charge, behind | weights)
+            behind = {}
 
     def charge_gradients(self, surrogates: Sequence[Surrogate] | None = None) -> dict[str, Tensor]:
         """∂L/∂(input charge) of all layers, by their names; see `gradients`."""
@@ -133,24 +142,25 @@ class RecordedPass:
 
     def _differentiate_loss(self) -> tuple[Tensor | None, Tensor | None]:
         """∂L/∂spk and ∂L/∂mem of the last layer."""
-        last = self.records[-1]
+        _, last = self._layers[-1]
         if not self.loss.requires_grad or self.loss.numel() != 1:
             raise ValueError(
                 "loss_fn(spk, mem) must return one number that depends on what the net returns."
             )
-        grad_spk, grad_mem = torch.autograd.grad(
-            self.loss, [last.spk, last.mem], retain_graph=True, allow_unused=True
-        )
+        # A read-out returns one tensor twice.
+        outputs = [last.spk] if last.is_readout else [last.spk, last.mem]
+        grads = torch.autograd.grad(self.loss, outputs, retain_graph=True, allow_unused=True)
+        grad_spk, grad_mem = (*grads, None)[:2]
         if grad_spk is None and grad_mem is None:
             raise ValueError("the loss does not depend on the net's last neuron layer.")
         return grad_spk, grad_mem
 
-    def _pass_back(self, index: int, charge: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
+    def _pass_back(self, place: int, charge: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Gradients of the spikes of the layer below, if there is one, and of the weights."""
-        cur = self.records[index].cur
+        cur = self._layers[place][1].cur
         assert cur is not None
-        below = [self.records[index - 1].spk] if index else []
-        parameters = self._feeding_parameters[index]
+        below = [self._layers[place - 1][1].spk] if place else []
+        parameters = self._feeding_parameters[place]
         inputs = [*below, *parameters.values()]
         if not inputs:
             return None, {}
@@ -159,9 +169,9 @@ class RecordedPass:
         weights = {name: grad for name, grad in by_name if grad is not None}
         return grads[0] if below else None, weights
 
-    def _recurrent_gradient(self, index: int, effective_grad: Tensor | None) -> dict[str, Tensor]:
+    def _recurrent_gradient(self, name: str, effective_grad: Tensor | None) -> dict[str, Tensor]:
         """The gradient of the recurrent weights of a layer, from that of the effective ones."""
-        edge = self._recurrent.get(self.names[index])
+        edge = self._recurrent.get(name)
         if edge is None or effective_grad is None or not edge.weight.requires_grad:
             return {}
         with torch.enable_grad():
