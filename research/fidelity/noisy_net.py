@@ -1,7 +1,7 @@
 """A net with noisy thresholds: samples of its spikes, and the net without noise.
 
-A neuron spikes with the probability F(z), with z the argument of its spike. Its reset, and what follows from the
-spike, are those of the net with hard thresholds.
+A neuron spikes with the probability F(z), with z the argument of its spike. Its reset, and what
+follows from the spike, are those of the net with hard thresholds.
 """
 
 import copy

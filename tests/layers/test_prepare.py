@@ -133,7 +133,7 @@ class TestInstance:
         )
         for net in (bare, noisy):
             prepare_net(net, seed=11)
-        assert torch.equal(bare[1].effective_constants()[0], noisy[1].effective_constants()[0])
+        assert torch.equal(bare[1].effective_constants()["tau"], noisy[1].effective_constants()["tau"])
 
     def test_wrong_seeds_and_modules_are_rejected(self):
         with pytest.raises(TypeError, match="seed must be a whole number or None"):
@@ -320,7 +320,7 @@ def test_a_changed_batch_size_leaves_the_state(kind):
 
 
 def test_backward_after_loading_in_the_middle_of_a_sequence_names_the_remedy():
-    net = SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 20e-3, learn_thresholds=True))
+    net = SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 20e-3, layer_topology="RC"))
     prepare_net(net)
     net(drive(2, 5, 3))
     net.load_state_dict({key: value.clone() for key, value in net.state_dict().items()})

@@ -1,5 +1,6 @@
 """Functions on whole nets: families of modules, `to_gpu` and `to_cpu`, and `project`."""
 
+import importlib
 import warnings
 
 import pytest
@@ -66,7 +67,9 @@ def test_weights_fit_both_solvers():
 
 
 def test_training_is_the_same_with_the_same_surrogate(monkeypatch):
-    monkeypatch.setattr("nwavesdk.layers.neuron.choose_solver", lambda *_: "compasso")
+    # The package has a function of the module's name.
+    module = importlib.import_module("nwavesdk.layers.neuron")
+    monkeypatch.setattr(module, "choose_solver", lambda *_: "compasso")
     curves = []
     for move in (to_cpu, to_gpu):
         net = move(two_layers()).double()

@@ -149,8 +149,7 @@ def examine(
     grads = {name: gradients[name].double().flatten(2) for name in records}
     last = [*grads.values()][-1]
     layers = [
-        _layer_health(name, records[name].spk, grad, last, limits)
-        for name, grad in grads.items()
+        _layer_health(name, records[name].spk, grad, last, limits) for name, grad in grads.items()
     ]
     findings = [
         Finding(kind, layer.layer, value, f"layer {depth} ({layer.layer}): {text}", REMEDIES[kind])

@@ -337,7 +337,7 @@ class _NoSpikes(Surrogate):
 
 
 def _free_z(layer: NeuronLayer, cur: Tensor) -> Tensor:
-    """z [B, T, N] under the charge `cur`, without spikes."""
+    """The argument of the spike under the charge `cur`, without spikes, [B, T, N]."""
     probe = _copy_for_measurement(layer)
     probe.solver = "reference"
     probe.spike_grad = silent = _NoSpikes()

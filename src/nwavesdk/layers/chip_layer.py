@@ -109,9 +109,7 @@ class _ChipLayer(NeuronLayer):
         spread = self.profile.number("threshold_mismatch")
         return _Mismatch(leak, 1 + spread * noise.normal(self.features) if spread else None)
 
-    def _constants_under(
-        self, mismatch: _Mismatch | None, dtype: torch.dtype
-    ) -> dict[str, Tensor]:
+    def _constants_under(self, mismatch: _Mismatch | None, dtype: torch.dtype) -> dict[str, Tensor]:
         """The constants of the page under that mismatch."""
         values = super().effective_constants(dtype)
         if mismatch is not None:
@@ -175,7 +173,7 @@ class H1v1Layer(_ChipLayer):
     Example:
         >>> from nwavesdk.surrogate import fast_sigmoid
         >>> H1v1Layer(n_neurons=64, taus=20e-3, dt=1e-3, spike_grad=fast_sigmoid())
-        H1v1Layer(64, taus=0.02, dt=0.001, spike_grad=FastSigmoid(slope=25.0))
+        H1v1Layer(64, taus=0.02, thresholds=1, dt=0.001, spike_grad=FastSigmoid(slope=25.0))
     """
 
     chip = "h1v1"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import Noise, Profile
+from nwavesdk.dynamics import Kind
 from nwavesdk.internal.checks import positive_number, whole_number
 from nwavesdk.layers.checks import check_input, check_memory, per_neuron_tensor, profile_of_chip
 from nwavesdk.layers.prepare import Prepared
@@ -178,7 +179,8 @@ class _Frontend(_ChipWeight):
         check_memory(owner, self.nb_inputs)
         threshold = self.profile.number("threshold") if lif_threshold is None else lif_threshold
         self.lif_threshold = positive_number(owner, "lif_threshold", threshold, "normalized charge")
-        thresholds = per_neuron_tensor(owner, "init", init, (self.nb_inputs,), "thresholds")
+        kind = Kind(low=0.0, unit="thresholds")
+        thresholds = per_neuron_tensor(owner, "init", init, (self.nb_inputs,), kind)
         limit = self.profile.number("weight_limit")
         charge = thresholds.to(torch.get_default_dtype()) * self.lif_threshold
         weight = self.profile.charge_law.weight(charge)

@@ -91,15 +91,15 @@ class EquationLayer(NeuronLayer):
         learned = learned_names(owner, learn, values)
         super().__init__(n_neurons, values, learned, dt, spike_grad, options)
 
-    @classmethod
-    def _values_of(cls, given: dict[str, Value]) -> dict[str, Value]:
+    def _values_of(self, given: dict[str, Value]) -> dict[str, Value]:
         """The given constants, and the defaults of the others."""
-        known = cls.page.constants
+        owner = type(self).__name__
+        known = self.page.constants
         for name in given:
             if name not in known:
-                names = [*known, *inspect.signature(cls).parameters]
+                names = [*inspect.signature(type(self)).parameters]
                 raise TypeError(
-                    f"{cls.__name__} has the constants {', '.join(known) or 'none'}, got an "
+                    f"{owner} has the constants {', '.join(known) or 'none'}, got an "
                     f"argument {name!r}{close_name(name, names) or '.'}"
                 )
         defaults = {n: c.default for n, c in known.items() if c.default is not None}
@@ -107,8 +107,8 @@ class EquationLayer(NeuronLayer):
         for name in known:
             if name not in values:
                 raise TypeError(
-                    f"{cls.__name__}: the constant {name} has no default: give it, as in "
-                    f"{cls.__name__}(n_neurons, {name}=...)."
+                    f"{owner}: the constant {name} has no default: give it, as in "
+                    f"{owner}(n_neurons, {name}=...)."
                 )
         return {name: values[name] for name in known}
 
@@ -137,7 +137,7 @@ def neuron(function: Callable[..., Any]) -> type[EquationLayer]:
     _check_names(page)
     name = function.__name__
     properties = {
-        constant.name: property(lambda layer, n=constant.name: layer.constant(n))
+        constant.name: _reader(constant.name)
         for constant in stored_constants(page)
         if constant.key != constant.name
     }
@@ -150,6 +150,11 @@ def neuron(function: Callable[..., Any]) -> type[EquationLayer]:
         "stored_constants": stored_constants(page),
     }
     return type(name, (EquationLayer,), properties | attributes)
+
+
+def _reader(name: str) -> property:
+    """A property that reads a constant which is not stored under its name."""
+    return property(lambda layer: layer.constant(name))
 
 
 def _check_names(page: Page) -> None:

@@ -95,7 +95,9 @@ class StatefulNeurons(Prepared):
     @property
     def page(self) -> Page:
         """The page of the neuron; a class with several pages chooses one."""
-        raise NotImplementedError(f"{type(self).__name__} has no page: use @neuron to make a layer.")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no page: use @neuron to make a layer."
+        )
 
     @property
     def neuron(self) -> Neuron:
@@ -191,7 +193,7 @@ def prepared_modules(model: nn.Module, caller: str) -> list[Prepared]:
 
 
 def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = False) -> None:
-    """Prepare every layer of `model` for a new batch: initial state, new mismatch, effective weights.
+    """Prepare every layer of `model` for a new batch: states, mismatch and effective weights.
 
     Call it once per batch, before the sequence or before the loop over time steps.
 

@@ -98,7 +98,9 @@ def _drawings(
     example = int(data.val.x[:, -1].any(axis=1).argmax())
     x = torch.from_numpy(data.val.x[example : example + 1])
     layers = net.record(x.to(next(net.parameters()).device)).spiking.values()
-    traces = [(_first(layer.spk), _first(layer.z + threshold), _first(layer.mem)) for layer in layers]
+    traces = [
+        (_first(layer.spk), _first(layer.z + threshold), _first(layer.mem)) for layer in layers
+    ]
     spikes = [s for s, _, _ in traces]
     label = int(data.val.labels[example])
     counts = test.confusion(len(classes)).numpy()
