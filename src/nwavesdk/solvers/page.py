@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["NUMBA", "Dialect", "function_tree", "join_lines", "kernel_function"]
+__all__ = [
+    "NUMBA",
+    "Dialect",
+    "function_tree",
+    "join_lines",
+    "kernel_function",
+    "triton_dialect",
+]
 
 
 @dataclass(frozen=True)
@@ -24,22 +31,47 @@ class Dialect:
         literal: The function around a float literal, or None if a literal takes the type of its
             operands.
         maths: What replaces `m.` before its functions; empty if they are plain names.
+        own: Functions of `m` that the module of the kernel defines itself, as plain names.
         divide: The function for `a / b`, or None to keep the operator.
+        like: The function of a value and a literal that gives the literal the type and the shape of
+            the value, for literals that meet no value; None if the language needs none.
     """
 
     decorator: str
     literal: str | None = None
     maths: str = ""
+    own: frozenset[str] = frozenset()
     divide: str | None = None
+    like: str | None = None
 
 
 NUMBA = Dialect('@njit(inline="always", error_model="numpy")', literal="real")
 
 
-class _ToKernel(ast.NodeTransformer):
-    """Rewrites a function into a dialect; calls of `surrogate` take `sigma` in addition."""
+def triton_dialect(dtype: str) -> Dialect:
+    """The dialect of Triton, whose `/` does not round float32 as IEEE 754 requires.
 
-    def __init__(self, sigma: Sequence[str], dialect: Dialect) -> None:
+    Args:
+        dtype: Dtype of the values, `"float32"` or `"float64"`.
+    """
+    return Dialect(
+        "@triton.jit",
+        maths="tl.",
+        own=frozenset({"exp", "pow", "sqrt", "tanh"}),
+        divide="tl.div_rn" if dtype == "float32" else None,
+        like="real",
+    )
+
+
+class _ToKernel(ast.NodeTransformer):
+    """Rewrites a function into a dialect; calls of `surrogate` take `sigma` in addition.
+
+    A result that is a tuple of one element becomes the element, where `like` is given: not every
+    version of Triton returns such a tuple.
+    """
+
+    def __init__(self, first: str, sigma: Sequence[str], dialect: Dialect) -> None:
+        self.first = first
         self.sigma = sigma
         self.dialect = dialect
 
@@ -51,7 +83,8 @@ class _ToKernel(ast.NodeTransformer):
         self.generic_visit(node)
         if not isinstance(node.value, ast.Name) or node.value.id != "m":
             return node
-        return _expression(self.dialect.maths + node.attr)
+        prefix = "" if node.attr in self.dialect.own else self.dialect.maths
+        return _expression(prefix + node.attr)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
@@ -60,14 +93,29 @@ class _ToKernel(ast.NodeTransformer):
             return _call(divide, node.left, node.right)
         return node
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:
+    def visit_Return(self, node: ast.Return) -> ast.AST:
         self.generic_visit(node)
+        if self.dialect.like and isinstance(node.value, ast.Tuple):
+            results = [self.typed(result) for result in node.value.elts]
+            node.value = results[0] if len(results) == 1 else ast.Tuple(results, ast.Load())
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        is_where = ast.unparse(node.func) == "m.where"
+        self.generic_visit(node)
+        if is_where and all(map(_is_number, node.args[1:])):
+            node.args[1] = self.typed(node.args[1])
         function = node.func.id if isinstance(node.func, ast.Name) else ""
         if function == "surrogate":
             if self.sigma == ["sigma"]:
                 return ast.Name("sigma", ast.Load())
             node.args += [ast.Name(name, ast.Load()) for name in self.sigma]
         return node
+
+    def typed(self, node: ast.expr) -> ast.expr:
+        """A literal with the type and the shape of the first argument; others unchanged."""
+        like = self.dialect.like
+        return _call(like, ast.Name(self.first), node) if like and _is_number(node) else node
 
 
 def kernel_function(
@@ -91,7 +139,7 @@ def kernel_function(
     for argument in function.args.args:
         argument.annotation = None
     function.args.args += [ast.arg(a) for a in sigma]
-    kernel = _ToKernel(sigma, dialect).visit(function)
+    kernel = _ToKernel(function.args.args[0].arg, sigma, dialect).visit(function)
     return f"{dialect.decorator}\n{ast.unparse(ast.fix_missing_locations(kernel))}\n"
 
 
@@ -109,6 +157,12 @@ def function_tree(source: str | Callable[..., Any]) -> ast.FunctionDef:
     if ast.get_docstring(function) is not None:
         function.body = function.body[1:]
     return function
+
+
+def _is_number(node: ast.expr) -> bool:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        node = node.operand
+    return isinstance(node, ast.Constant)
 
 
 def _call(function: str, *arguments: ast.expr) -> ast.expr:

@@ -1,9 +1,9 @@
-"""The serial solver on a GPU: one fused Triton kernel per pass, written from the neuron's pages.
+"""The serial solver on a GPU: one fused Triton kernel per pass, written from the neuron's page.
 
 The charge may be bfloat16, float16, float32 or float64; spikes, `mem` and ∂L/∂x have its dtype.
-States, constants and `w` are float32 (float64 with float64). Nothing here waits for the device, so
-both passes can be recorded in a CUDA graph. Triton is imported when a kernel first runs. Recurrent
-layers run on the reference solver.
+States, constants and saved values are float32 (float64 with float64). Nothing here waits for the
+device, so both passes can be recorded in a CUDA graph. Triton is imported when a kernel first runs.
+Recurrent layers run on the reference solver.
 
 These kernels have been run by Triton's interpreter and compiled for sm_80 and sm_90. They have not
 run on a GPU.
@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.dynamics import Neuron
-from nwavesdk.solvers.gpu.render import render_triton
+from nwavesdk.dynamics import QueryText, StepText
+from nwavesdk.solvers.gpu.render import render_backward, render_forward
 from nwavesdk.solvers.kernel_cache import load_source
 from nwavesdk.solvers.problem import Problem, Solution, SolutionGradient, spike_argument
 from nwavesdk.surrogate import Surrogate
@@ -42,24 +42,28 @@ def forward_gpu(
     """Run the problem without a graph; the arguments are those of `forward_serial`."""
     x = _with_adjacent_neurons(problem.x.detach())
     real = torch.float64 if x.dtype == torch.float64 else torch.float32
+    step = problem.program.step
     B, T, N = x.shape
-    K = len(problem.states)
     lanes = B * N
     spikes = x.new_empty(B, T, N)
     mem = x.new_empty(B, T, N) if needs_membrane else None
-    saved = tuple(x.new_empty(B, T, N, dtype=real) for _ in range(K)) if needs_saved else ()
-    last = tuple(x.new_empty(B, N, dtype=real) for _ in range(K))
-    spike_counts = x.new_empty(-(-lanes // _block(lanes)), dtype=torch.int32)  # one per program
-    w, *others = saved or (None,) * K
+    saved = (
+        tuple(x.new_empty(B, T, N, dtype=real) for _ in range(step.saved)) if needs_saved else ()
+    )
+    last = tuple(x.new_empty(B, N, dtype=real) for _ in range(step.states))
+    # One number per program; a read-out has no spikes to count.
+    programs = -(-lanes // _block(lanes))
+    spike_counts = None if step.is_readout else x.new_empty(programs, dtype=torch.int32)
     # The order is that of the kernel `forward` in `render`.
     arguments = [
         *_with_strides(x),
         *_constant_arguments(problem, real),
         *_state_arguments(problem, real),
-        *(spikes, w, mem, *others, *last),
+        *(spikes, mem, *(saved or (None,) * step.saved), *last),
         *(spike_counts, lanes, T, N),
     ]
-    _launch(gpu_kernels(problem.spec.neuron, real).forward, lanes, K, arguments)
+    kernel = gpu_kernels(step, real).forward
+    _launch(kernel, lanes, step.saved * real.itemsize, arguments)
     return Solution(spikes, mem, last, saved, spike_counts)
 
 
@@ -68,59 +72,59 @@ def backward_gpu(
 ) -> tuple[Tensor | None, ...]:
     """The adjoint, see `backward_serial`; ∂L/∂x has the dtype of ∂L/∂spikes or ∂L/∂mem."""
     spec = problem.spec
-    w, *others = (t.contiguous() for t in solution.saved)
-    B, T, N = w.shape
+    query = problem.program.adjoint(learns_constants)
+    saved = [t.contiguous() for t in solution.saved]
+    real = saved[0].dtype
+    B, T, N = saved[0].shape
     lanes = B * N
     surrogate = None if spec.surrogate.pseudo_derivative is None else type(spec.surrogate)
-    sigma: list[Any]  # the parameters of a formula, or the values of σ'
-    if surrogate is None:
+    sigma: list[Any] = []  # the parameters of a formula, or the values of σ'
+    if query.uses_surrogate and surrogate is None:
         sigma = [spec.surrogate.derivative(spike_argument(problem, solution.saved)).contiguous()]
-    else:
+    elif query.uses_surrogate:
         sigma = list(spec.surrogate.constants)
     grad_s, grad_mem = (
         None if g is None else _with_adjacent_neurons(g) for g in (grads.spikes, grads.mem)
     )
     last = [None if g is None else g.contiguous() for g in grads.last]
-    dtype = next((g.dtype for g in (grad_s, grad_mem) if g is not None), w.dtype)
-    grad_x = w.new_empty(B, T, N, dtype=dtype)
-    grad_states = [w.new_empty(B, N) for _ in problem.states]
+    dtype = next((g.dtype for g in (grad_s, grad_mem) if g is not None), real)
+    grad_x = saved[0].new_empty(B, T, N, dtype=dtype)
+    grad_states = [saved[0].new_empty(B, N) for _ in range(query.states)]
     # Per lane; torch sums over the batch below. No atomics, so the sums are deterministic.
-    grad_constants = [w.new_empty(B, N) for _ in problem.constants] if learns_constants else []
+    learned = query.constants if query.learns_constants else 0
+    grad_constants = [saved[0].new_empty(B, N) for _ in range(learned)]
     # The order is that of the kernel `backward` in `render`.
     arguments = [
-        *(w, *others),
-        *_state_arguments(problem, w.dtype),
-        *_constant_arguments(problem, w.dtype),
+        *saved,
+        *_constant_arguments(problem, real),
+        *_state_arguments(problem, real),
         *(*_with_strides(grad_s), *_with_strides(grad_mem), *last, *sigma),
         *(grad_x, *grad_states, *grad_constants),
         *(lanes, T, N),
     ]
-    kernels = gpu_kernels(
-        spec.neuron,
-        w.dtype,
-        surrogate,
-        len(sigma),
-        backward=True,
-        detach_reset=spec.detach_reset,
-        learns_constants=learns_constants,
-    )
-    _launch(kernels.backward, lanes, len(solution.saved), arguments)
+    kernels = gpu_kernels(query, real, surrogate, len(sigma))
+    _launch(kernels.backward, lanes, query.saved * real.itemsize, arguments)
     sums = tuple(g.sum(0) for g in grad_constants)
-    return grad_x, *grad_states, *(sums or (None,) * len(problem.constants))
+    return grad_x, *grad_states, *(sums or (None,) * query.constants)
 
 
 @cache
 def gpu_kernels(
-    neuron: Neuron,
+    text: StepText | QueryText,
     dtype: torch.dtype,
     surrogate: type[Surrogate] | None = None,
     parameters: int = 0,
-    **options: Any,
 ) -> ModuleType:
-    """The module of Triton kernels for `neuron`; for the arguments see `render_triton`."""
+    """The module with the kernel `forward` of a step, or `backward` of an adjoint.
+
+    For the arguments see `render_backward`.
+    """
     name = str(dtype).removeprefix("torch.")
-    text = render_triton(neuron, name, surrogate, parameters, **options)
-    return load_source(f"gpu_{neuron.name}", text)
+    if isinstance(text, StepText):
+        source = render_forward(text, name)
+    else:
+        source = render_backward(text, name, surrogate, parameters)
+    return load_source(f"gpu_{text.name}", source)
 
 
 def _block(lanes: int) -> int:
@@ -130,13 +134,20 @@ def _block(lanes: int) -> int:
     return 128 if lanes < 1 << 18 else 256
 
 
-def _launch(kernel: Any, lanes: int, states: int, arguments: list[Any]) -> None:
-    """Run the kernel without fused multiply-add, which would flip spikes against the CPU."""
+def _launch(kernel: Any, lanes: int, step_bytes: int, arguments: list[Any]) -> None:
+    """Run the kernel without fused multiply-add, which would flip spikes against the CPU.
+
+    Args:
+        kernel: The kernel.
+        lanes: Number of lanes.
+        step_bytes: Size of what a step saves per lane.
+        arguments: The arguments of the kernel except BLOCK.
+    """
     if not lanes:
         return
     block = _block(lanes)
     # One lane per thread, or two if registers suffice for that.
-    warps = block // (64 if block == 256 and states == 1 else 32)
+    warps = block // (64 if block == 256 and step_bytes == 4 else 32)
     with torch.cuda.device_of(arguments[0]):
         kernel[(-(-lanes // block),)](
             *arguments, BLOCK=block, num_warps=warps, enable_fp_fusion=False
