@@ -22,14 +22,15 @@ from torch import Tensor
 
 from benchmarks import results
 from nwavesdk.analysis.bench import Spread, prepare_timing, time_in_turn
-from nwavesdk.dynamics import Neuron, h1, lif
+from nwavesdk.dynamics import H1_PAGES, LIF_PAGES, Neuron
 from nwavesdk.solvers import Problem, Spec, choose_solver, solve
 from nwavesdk.solvers.parallel.chunks import Effort, forward_chunks
 from nwavesdk.solvers.parallel.iteration import forward_iteration, forward_jump
 from nwavesdk.surrogate import fast_sigmoid
 from nwavesdk.train.theme import LIGHT, Theme, render_png
 
-NEURONS = {n.name: n for n in (lif("none"), lif("zero"), lif("subtraction"), h1(1), h1(2))}
+PAGES = [LIF_PAGES[reset] for reset in ("none", "zero", "subtraction")] + [*H1_PAGES.values()]
+NEURONS = {page.neuron.name: page.neuron for page in PAGES}
 BETAS = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99]
 DRIVES = ["gaussian", "poisson", "regular"]
 SHORT = 2000
@@ -115,7 +116,8 @@ def times(device: str, quick: bool) -> Iterator[dict[str, Any]]:
     """Time forward and backward on the serial solver and on comPaSSo, interleaved."""
     for lanes, T in TIMED[:: 4 if quick else 1]:
         for beta in TIMED_BETAS:
-            p = problem(NEURONS["lif_subtraction"], drive("gaussian", T, lanes, beta, device), beta)
+            neuron = NEURONS["lif_subtraction"]
+            p = problem(neuron, drive("gaussian", T, lanes, beta, device), beta)
             grad = torch.randn_like(p.x)
 
             def step(solver: str, p: Problem = p, grad: Tensor = grad) -> None:
@@ -140,7 +142,7 @@ def times(device: str, quick: bool) -> Iterator[dict[str, Any]]:
                 "decay": beta,
                 "times_ms": {s: spread.as_json() for s, spread in spreads.items()},
                 "ratio": spreads["serial"].median / spreads["compasso"].median,
-                "chosen": choose_solver(device, "lif_subtraction", lanes, T, beta),
+                "chosen": choose_solver(device, neuron, lanes, T, beta),
             }
 
 

@@ -5,16 +5,28 @@ from dataclasses import replace
 import pytest
 import torch
 
+from contract import NEURONS
+from nwavesdk.dynamics import H1_PAGES, LIF_PAGES
 from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.solvers import choose_solver, has_serial_kernel, solve
 from solvers.parity import problem
 
 
 def test_few_neurons_with_many_steps_are_cut_into_chunks():
-    assert choose_solver("cuda", "h1v1", 1, 100_000, 0.9) == "compasso"
-    assert choose_solver("cuda", "lif_zero", 1 << 20, 1000, 0.9) == "serial"
-    assert choose_solver("cuda", "lif_zero", 64, 100, 0.9) == "serial"
-    assert choose_solver("cpu", "lif_zero", 64 * 512, 1000, 0.9) == "serial"
+    lif_zero = LIF_PAGES["zero"].neuron
+    assert choose_solver("cuda", H1_PAGES[1].neuron, 1, 100_000, 0.9) == "compasso"
+    assert choose_solver("cuda", lif_zero, 1 << 20, 1000, 0.9) == "serial"
+    assert choose_solver("cuda", lif_zero, 64, 100, 0.9) == "serial"
+    assert choose_solver("cpu", lif_zero, 64 * 512, 1000, 0.9) == "serial"
+
+
+@pytest.mark.parametrize("name", NEURONS)
+def test_what_is_chosen_runs(name):
+    """Few neurons with many steps, for which comPaSSo would be chosen if it were possible."""
+    p = problem(name, "atan", True, torch.float32, 2, 3)
+    solver = choose_solver("cuda", p.spec.neuron, 1, 100_000, 0.9)
+    assert solver == ("serial" if p.spec.neuron.carry is None else "compasso")
+    assert torch.equal(solve(p, solver).spikes, solve(p, "reference").spikes)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +38,7 @@ def test_the_solver_can_be_read_and_forced(solver):
     prepare_net(layer)
     layer(torch.rand(2, 900, 3))
     assert layer.last_solver == (
-        choose_solver("cpu", "lif_subtraction", 6, 900, layer._slowest_decay)
+        choose_solver("cpu", layer.neuron, 6, 900, layer._slowest_decay)
         if solver == "auto"
         else solver
     )

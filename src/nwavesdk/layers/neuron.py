@@ -254,7 +254,7 @@ class NeuronLayer(ConstantNeurons):
         solver = self.solver
         if solver == "auto" and self._is_on_compasso(self.device):
             B, T, N = x.shape
-            solver = choose_solver(x.device.type, self.neuron.name, B * N, T, self._slowest_decay)
+            solver = choose_solver(x.device.type, self.neuron, B * N, T, self._slowest_decay)
         elif solver == "auto":
             has_kernel = has_serial_kernel(x, self.layer_topology == "RC") and not is_learnable
             solver = "serial" if has_kernel else "reference"

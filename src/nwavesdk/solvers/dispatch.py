@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from nwavesdk.dynamics import Neuron
 from nwavesdk.solvers.gpu.serial import has_gpu_kernel
 from nwavesdk.solvers.parallel.chunks import LEAST_CHUNKS, wanted_length
 from nwavesdk.solvers.problem import Problem, Solution
@@ -117,12 +118,17 @@ def _check_support(problem: Problem, solver: str) -> None:
             f'is installed, got {layer} on {device} tensors: use solver="reference".'
         )
     neuron = problem.spec.neuron
-    if solver.startswith("compasso") and (recurrent or neuron.carry is None):
+    if solver.startswith("compasso") and (recurrent or not _has_compasso(neuron)):
         unsupported = "recurrent layers" if recurrent else f"the neuron {neuron.name}"
         raise RuntimeError(
             f'comPaSSo does not run {unsupported}: use device="cpu", which runs on CUDA tensors '
             "too."
         )
+
+
+def _has_compasso(neuron: Neuron) -> bool:
+    """Whether comPaSSo runs the neuron in layers without recurrence."""
+    return neuron.carry is not None
 
 
 @dataclass(frozen=True)
@@ -157,20 +163,24 @@ _COSTS = {
 _PASSES = {"lif_none": 5, "lif_zero": 5, "lif_subtraction": 7, "h1v1": 2, "h1v2": 2}
 
 
-def choose_solver(device: str, neuron: str, lanes: int, T: int, decay: float) -> str:
+def choose_solver(device: str, neuron: Neuron, lanes: int, T: int, decay: float) -> str:
     """`"serial"` or `"compasso"`: the one that the cost model predicts to be faster.
+
+    It is `"serial"` for a neuron that comPaSSo does not run.
 
     Args:
         device: `"cpu"` or `"cuda"`; other devices count as `"cuda"`.
-        neuron: Name of the neuron, which includes its reset.
+        neuron: The neuron.
         lanes: B * N.
         T: Steps.
         decay: Decay of the slowest neuron.
 
     Example:
-        >>> choose_solver("cuda", "lif_subtraction", lanes=64, T=100_000, decay=0.9)
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> lif = LIF_PAGES["subtraction"].neuron
+        >>> choose_solver("cuda", lif, lanes=64, T=100_000, decay=0.9)
         'compasso'
-        >>> choose_solver("cuda", "lif_subtraction", lanes=1 << 20, T=128, decay=0.9)
+        >>> choose_solver("cuda", lif, lanes=1 << 20, T=128, decay=0.9)
         'serial'
     """
     costs = _COSTS.get(device, _COSTS["cuda"])
@@ -180,11 +190,11 @@ def choose_solver(device: str, neuron: str, lanes: int, T: int, decay: float) ->
     def kernel(length: int, width: int) -> float:
         return costs.call + length * max(costs.step, costs.neuron_step * width)
 
-    if LEAST_CHUNKS * steps > T:
+    if not _has_compasso(neuron) or LEAST_CHUNKS * steps > T:
         return "serial"
     one_pass = kernel(steps, T // steps * lanes)
     overhead = costs.chunk_pass + costs.chunk_neuron_step * T * lanes
-    passes = _PASSES.get(neuron, 7)
+    passes = _PASSES.get(neuron.name, 7)
     # Backward is three passes with one scan.
     compasso = passes * (one_pass + overhead) + 3 * one_pass + costs.chunk_pass
     return "compasso" if compasso < 2 * kernel(T, lanes) else "serial"
