@@ -133,7 +133,9 @@ class TestInstance:
         )
         for net in (bare, noisy):
             prepare_net(net, seed=11)
-        assert torch.equal(bare[1].effective_constants()["tau"], noisy[1].effective_constants()["tau"])
+        assert torch.equal(
+            bare[1].effective_constants()["tau"], noisy[1].effective_constants()["tau"]
+        )
 
     def test_wrong_seeds_and_modules_are_rejected(self):
         with pytest.raises(TypeError, match="seed must be a whole number or None"):
