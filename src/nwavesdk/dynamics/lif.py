@@ -46,11 +46,13 @@ def carry_none(floor: float, x: Any, s: Any, decay: Any, threshold: Any) -> Any:
 
 
 def carry_subtraction(floor: float, x: Any, s: Any, decay: Any, threshold: Any) -> Any:
+    """The map of a neuron with a reset by subtraction."""
     drop = threshold * s
     return decay.expand_as(x), x - drop, torch.full_like(x, floor) - drop
 
 
 def carry_zero(floor: float, x: Any, s: Any, decay: Any, threshold: Any) -> Any:
+    """The map of a neuron with a reset to zero."""
     has_spiked = s > 0.0
     a, b, c = decay.expand_as(x), x, torch.full_like(x, floor)
     return tuple(torch.where(has_spiked, 0.0, part) for part in (a, b, c))

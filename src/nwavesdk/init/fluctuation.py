@@ -18,7 +18,7 @@ from nwavesdk.surrogate import Surrogate
 
 __all__ = ["Fluctuation", "LayerFluctuation", "psp_kernel", "rest_distance"]
 
-# Charge of the probe [distances from threshold]: far below a spike, and small against any curvature.
+# Charge of the probe [distances from threshold]: far below a spike, small against any curvature.
 _PROBE = 1e-3
 # A kernel ends where it has fallen to this share of its peak.
 _DECAYED = 1e-6
@@ -261,8 +261,8 @@ def rest_distance(layer: NeuronLayer) -> Tensor:
     distance = -_copy_for_measurement(layer).record(x).z[0, -1].flatten()
     if not bool((distance > 0).all()):
         raise RuntimeError(
-            f"{type(layer).__name__}: neurons spike without input, expected neurons that rest below "
-            "their threshold: initialize the weights in another way."
+            f"{type(layer).__name__}: neurons spike without input, expected neurons that rest "
+            "below their threshold: initialize the weights in another way."
         )
     return distance
 
@@ -307,8 +307,8 @@ def psp_kernel(layer: NeuronLayer) -> Tensor:
     kernel = torch.cat(parts)
     if not bool((kernel.sum(0) != 0).all()):
         raise RuntimeError(
-            f"{type(layer).__name__}: the membrane does not respond to a small charge, expected one "
-            "that it moves: initialize the weights in another way."
+            f"{type(layer).__name__}: the membrane does not respond to a small charge, expected "
+            "one that it moves: initialize the weights in another way."
         )
     return kernel
 

@@ -120,8 +120,8 @@ class _Sweep(torch.autograd.Function):
         # The inputs before the constants: six that are not tensors, x, and the states.
         first_constant = 6 + 1 + K
         learns_constants = any(ctx.needs_input_grad[first_constant : first_constant + C])
-        # Nobody reads the first saved tensor again if it is not an output, no hook has seen it, and the graph is freed
-        # after this pass.
+        # Nobody reads the first saved tensor again if it is not an output, no hook has seen it, and
+        # the graph is freed after this pass.
         keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph()
         may_overwrite = not ctx.saved_is_shared and not keeps_graph
         with torch.autocast(problem.x.device.type, enabled=False):

@@ -16,8 +16,8 @@ spikes_before [B, N]. These come flat: the step t of batch element b begins at (
 others keep their shape: constants [C, N]; initial and final states and grad_states [K, B, N];
 grad_constants [C, B, N], or no rows; grad_spikes_before [B, N]. Of the values that a step saves, w
 is the first, and `others` [SAVED - 1, B, T, N], flat, are the rest. The jobs of a call are
-first…last. Without `save_w`, w has one step, which serves as scratch, and `others` is empty; without
-`save_mem` or `has_grad_mem` that array is empty.
+first…last. Without `save_w`, w has one step, which serves as scratch, and `others` is empty;
+without `save_mem` or `has_grad_mem` that array is empty.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -168,9 +168,10 @@ def forward_over_time_recurrent(
 
 
 # Backward. `backward_row` reads what step t has saved and, to recall states before it, what step
-# t - 1 has saved (step 0 takes the initial states from their slots). It reads ∂L/∂states after the step from their
-# slots and leaves ∂L/∂states before the step there. `grad_states` and `grad_constants` hold the
-# gradients that the caller starts from, and at the end those before the first step.
+# t - 1 has saved (step 0 takes the initial states from their slots). It reads ∂L/∂states after the
+# step from their slots and leaves ∂L/∂states before the step there. `grad_states` and
+# `grad_constants` hold the gradients that the caller starts from, and at the end those before the
+# first step.
 
 
 def backward_over_time(
