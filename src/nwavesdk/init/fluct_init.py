@@ -86,20 +86,21 @@ def fluct_init(
         σ_W² = α ((θ − μ_U) / ξ)² / (n ν ε̂) − μ_W²
         σ_R² = (1 − α) ((θ − μ_U) / ξ)² / (N ν_R ε̂)
 
-    Layers are initialized in the order in which they run, each with the actual output of the layers
-    before it: n inputs of ν spikes per step (for values other than 0 and 1, the mean in μ_W and the
-    mean square in σ_W²). Any neuron will do: its membrane is z + θ, with z, the argument of its
-    spike, and θ, the distance of z from 0 at rest. Both θ and the kernel ε are measured. They may
-    differ between neurons; then μ_W and σ_W do too. These are statistics of charges: on a chip each charge becomes the
-    weight that gives it by the charge law, cut off at the limit. Then, if more than `max_dead` of
-    the neurons never fire, bisection raises the mean of the feed-forward weights of each dead
-    neuron as little as wakes it. The spread, and the other neurons, do not change.
+    Layers are initialized in the order in which they run, each with the actual output of the
+    layers before it: n inputs of ν spikes per step (for values other than 0 and 1, the mean in
+    μ_W and the mean square in σ_W²). Any neuron will do: its membrane is z + θ, with z, the
+    argument of its spike, and θ, the distance of z from 0 at rest. Both θ and the kernel ε are
+    measured. They may differ between neurons; then μ_W and σ_W do too. These are statistics of
+    charges: on a chip each charge becomes the weight that gives it by the charge law, cut off
+    at the limit. Then, if more than `max_dead` of the neurons never fire, bisection raises the
+    mean of the feed-forward weights of each dead neuron as little as wakes it. The spread, and
+    the other neurons, do not change.
 
     Weights are drawn for the ideal chip, without mismatch but with quantization. Biases become 0.
     Front ends do not change: set them first with `frontend_firing_init`. A read-out, a synapse
     after which no spiking layer runs, does not change either. Apart from the weights, the model is
-    in the state before the call: call `prepare_net` before the next batch. After an error nothing has
-    changed.
+    in the state before the call: call `prepare_net` before the next batch. After an error nothing
+    has changed.
 
     NWAVE documents the name of the function, `alpha` and `xi_targets`. The rest is our choice.
 

@@ -175,8 +175,8 @@ class Page:
             data,
             "Where the gradient passes",
             "How far a neuron's membrane is above the threshold (z = 0, dashed) before its reset; "
-            "its spikes are at the top. Shaded: σ' along z. The slider changes the surrogate; spikes "
-            "never depend on it.",
+            "its spikes are at the top. Shaded: σ' along z. The slider changes the surrogate; "
+            "spikes never depend on it.",
             '<div class="controls"><select aria-label="surrogate"></select>'
             '<input type="range" min="0" step="1" aria-label="parameter"><output></output></div>'
             '<svg role="img" aria-label="z and derivative"></svg><p class="reached"></p>',
