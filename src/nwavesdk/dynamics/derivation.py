@@ -5,7 +5,7 @@ times a partial derivative. A contribution that flows through one branch of a `w
 choice along and is exactly 0 when the branch is not taken, whatever the partials of the branch are.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -19,7 +19,7 @@ __all__ = [
     "find_saved",
     "function_text",
     "guarded_results",
-    "recall_cost",
+    "is_enough",
 ]
 
 # A condition and whether it must be true or false; None: always.
@@ -353,36 +353,77 @@ def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> 
         and graph.nodes[node].op not in {"held", "spike", *CONDITIONS}
         and (graph.nodes[node].op != "input" or node == charge)
     ]
+    leads_to = _Reachability(step)
     for size in range(len(step.states) + 2):
         costs = {
-            given + more: cost
+            given + more: _recall_cost(step, wanted, given + more)
             for more in combinations(candidates, size)
-            if (cost := recall_cost(step, wanted, given + more)) is not None
+            if leads_to.all_of(wanted, given + more)
         }
         if costs:
             return min(costs, key=lambda saved: (costs[saved], saved))
     raise AssertionError("the charge and all states after the step are always enough")
 
 
-def recall_cost(step: Step, wanted: list[int], saved: Iterable[int]) -> int | None:
-    """What computing `wanted` costs if `saved` is there; None if it is impossible."""
+class _Reachability:
+    """Whether nodes can be computed in backward from a set of saved nodes.
+
+    `find_saved` asks thousands of times: each answer ends at the first node that is out of reach.
+    """
+
+    def __init__(self, step: Step) -> None:
+        graph = step.graph
+        self.inputs = [[i for i in n.inputs if not graph.is_constant(i)] for n in graph.nodes]
+        self.after_of = {
+            step.input(state): after for state, after in zip(step.states, step.after, strict=True)
+        }
+        self.charge = step.input(step.charge)
+
+    def all_of(self, wanted: Iterable[int], saved: Collection[int]) -> bool:
+        known = set(saved)
+        states: set[int] = set()
+        if not self._reaches(wanted, known, states):
+            return False
+        # A state before the step must follow from what the step before has saved, and from no
+        # further state.
+        recalled = [self.after_of[state] for state in states]
+        further: set[int] = set()
+        return self._reaches(recalled, set(saved), further) and not further
+
+    def _reaches(self, wanted: Iterable[int], known: set[int], states: set[int]) -> bool:
+        """Whether `wanted` can be computed; the states before the step that it takes are added."""
+        pending = [node for node in wanted if node not in known]
+        while pending:
+            node = pending.pop()
+            if node in known:
+                continue
+            if node == self.charge:
+                return False
+            known.add(node)
+            if node in self.after_of:
+                states.add(node)
+            pending += self.inputs[node]
+        return True
+
+
+def is_enough(step: Step, wanted: Iterable[int], saved: Collection[int]) -> bool:
+    """Whether backward can compute the nodes `wanted` from what was saved."""
+    return _Reachability(step).all_of(wanted, saved)
+
+
+def _recall_cost(step: Step, wanted: list[int], saved: Iterable[int]) -> int:
+    """What computing `wanted` costs if `saved` is there."""
     graph = step.graph
     saved = frozenset(saved)
     needed = graph.needed_for(wanted, saved)
-    cost = _cost(graph, needed)
-    after_of = {
-        graph.add("input", value=state): after
+    recalled = [
+        after
         for state, after in zip(step.states, step.after, strict=True)
-    }
-    charge = graph.add("input", value=step.charge)
-    if charge in needed:
-        return None
-    for state in after_of.keys() & set(needed):
-        recalled = graph.needed_for([after_of[state]], saved)
-        if charge in recalled or after_of.keys() & set(recalled):
-            return None
-        cost += _cost(graph, recalled)
-    return cost
+        if step.input(state) in needed
+    ]
+    return _cost(graph, needed) + sum(
+        _cost(graph, graph.needed_for([after], saved)) for after in recalled
+    )
 
 
 def _cost(graph: Graph, nodes: Iterable[int]) -> int:

@@ -15,7 +15,7 @@ from nwavesdk.dynamics.derivation import (
     find_saved,
     function_text,
     guarded_results,
-    recall_cost,
+    is_enough,
 )
 from nwavesdk.dynamics.neuron import Neuron
 
@@ -230,8 +230,9 @@ class Program:
             named = [n for n in self._step.names if not self._graph.is_constant(n)]
             more = [*self._constant_gradients, *self._step.after, z, *named]
         found = self._find_saved(more, keeps_z)
-        is_enough = recall_cost(self._step, self._wanted(more), learning) is not None
-        return learning if is_enough and len(learning) <= len(found) else found
+        if len(found) < len(learning):
+            return found
+        return learning if is_enough(self._step, self._wanted(more), learning) else found
 
     def _find_saved(self, more: Sequence[int | None], keeps_z: bool) -> tuple[int, ...]:
         saved = find_saved(self._step, self._wanted(more))
