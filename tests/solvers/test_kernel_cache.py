@@ -348,6 +348,23 @@ def test_kernels_stay_in_memory_if_there_is_no_folder_at_all(
 
 
 @posix
+def test_the_entries_that_were_not_used_for_the_longest_time_are_removed(tmp_path: Path) -> None:
+    for age, name in enumerate("abcd"):
+        path = tmp_path / f"{name}.kernel"
+        path.write_bytes(bytes(1000))
+        os.utime(path, (1000 - age, 1000 - age))
+    (tmp_path / "other").write_bytes(bytes(1000))
+    kernel_cache._remove_unused(tmp_path, 2500)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.kernel", "b.kernel", "other"]
+
+
+def test_reading_an_entry_is_a_use(cache: Path) -> None:
+    path = next((cache / "compiled").glob("*.kernel"))
+    os.utime(path, (1000, 1000))
+    assert kernel_cache._read_entry(path) is not None
+    assert path.stat().st_mtime > 1000
+
+
 def test_a_full_disk_gives_one_warning(home: Path) -> None:
     import resource
 

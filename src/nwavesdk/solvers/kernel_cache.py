@@ -14,6 +14,7 @@ Design requirements:
 - An entry is complete or absent. Its name has the text, the types, the processor and the versions
   of the compiler in it, so processes that write the same entry write the same code.
 - A cache that cannot be used costs time and gives one warning; results do not change.
+- Above 256 MiB, the entries that were not used for the longest time are removed.
 
 numba's own disk cache does not meet them: it unpickles whatever it finds, it writes an index that
 two processes can write over each other, and `NUMBA_CACHE_DIR` moves it. Only its interface is used.
@@ -33,6 +34,7 @@ import atexit
 import linecache
 import os
 import pickle
+import re
 import shutil
 import stat
 import sys
@@ -80,6 +82,8 @@ MAGIC = b"nwave kernel 1\n"
 HEAD_BYTES = len(MAGIC) + sha256().digest_size
 MOST_ENTRY_BYTES = 64 * 2**20  # ours have up to 200 kilobytes
 
+MOST_CACHE_BYTES = 256 * 2**20
+
 # Age from which a draft belongs to a process that was killed [s].
 STALE_SECONDS = 3600
 
@@ -99,7 +103,9 @@ def load_source(name: str, text: str) -> ModuleType:
     Returns:
         The module. Its name has the hash of the text in it.
     """
-    name = f"nwavesdk_{name}_{sha256(text.encode()).hexdigest()[:20]}"
+    # Users name neurons as they like; names of files are short, and assemblers read ASCII only.
+    label = re.sub("[^A-Za-z0-9_]", "_", name)[:40]
+    name = f"nwavesdk_{label}_{sha256(text.encode()).hexdigest()[:20]}"
     # Names in <> are never looked up on disk. Without a time, linecache keeps the lines.
     file = f"<{name}>"
     linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
@@ -194,6 +200,7 @@ class KernelCache(NullCache):
         content = MAGIC + _checksum(path, payload) + payload
         try:
             write_atomically(path, content, flush=False, mode=0o600)
+            _remove_unused(path.parent, MOST_CACHE_BYTES)
         except (OSError, FileError) as error:
             reason = error.what if isinstance(error, FileError) else error.strerror
             _warn_once(
@@ -229,7 +236,25 @@ def _read_entry(path: Path) -> bytes | None:
     payload = content[HEAD_BYTES:]
     if content[:HEAD_BYTES] != MAGIC + _checksum(path, payload):
         raise FileError(path, "has a wrong checksum")
+    with suppress(OSError):
+        os.utime(path)  # the time of the last use, for `_remove_unused`
     return payload
+
+
+def _remove_unused(folder: Path, most_bytes: int) -> None:
+    """Remove the entries that were not used for the longest time, down to `most_bytes` in total."""
+    entries = []
+    for path in folder.glob("*.kernel"):
+        with suppress(OSError):  # another process may have removed it
+            status = path.lstat()
+            entries.append((status.st_mtime, status.st_size, path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if total <= most_bytes:
+            return
+        with suppress(OSError):
+            path.unlink()
+        total -= size
 
 
 def _checksum(path: Path, payload: bytes) -> bytes:

@@ -124,9 +124,7 @@ def gpu_kernels(
         source = render_forward(text, name)
     else:
         source = render_backward(text, name, surrogate, parameters)
-    # The name of the module enters the machine code, whose assembler reads ASCII only.
-    ascii_name = "".join(c if c.isascii() else "_" for c in text.name)
-    return load_source(f"gpu_{ascii_name}", source)
+    return load_source(f"gpu_{text.name}", source)
 
 
 def _block(lanes: int) -> int:
