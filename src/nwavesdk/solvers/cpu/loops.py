@@ -32,6 +32,7 @@ from nwavesdk.solvers.cpu.rows import (
     FORWARD_SLOTS,
     SAVED,
     SHARED_BATCH,
+    SLOT,
     STATE_SLOT,
     STATES,
     TILE,
@@ -72,7 +73,7 @@ def forward_over_time(
 ):  # fmt: skip
     blocks = (N + block_width - 1) // block_width
     stride = index(B * T * N)
-    workspace = np.empty(FORWARD_SLOTS * WIDTH, real)
+    workspace = np.empty(FORWARD_SLOTS * SLOT, real)
     for job in range(first, last):
         b = job // blocks
         lo, hi = block_bounds(job % blocks, block_width, N)
@@ -98,7 +99,7 @@ def forward_over_time_packed(
 ):  # fmt: skip
     """A job is `group` batch elements; neurons have one state and save one value."""
     lanes = group * N
-    workspace = np.empty(FORWARD_SLOTS * WIDTH, real)
+    workspace = np.empty(FORWARD_SLOTS * SLOT, real)
     # A tile of each array over time, [TILE, lanes].
     tile_x = np.empty(TILE * lanes, real)
     tile_s = np.empty(TILE * lanes, real)
@@ -135,7 +136,7 @@ def forward_over_time_recurrent(
     """A job is a batch element; s[t-1] @ weights is gathered over the spikes and added to x[t]."""
     blocks = (N + WIDTH - 1) // WIDTH
     stride = index(B * T * N)
-    workspaces = np.empty((blocks, FORWARD_SLOTS * WIDTH), real)
+    workspaces = np.empty((blocks, FORWARD_SLOTS * SLOT), real)
     total = np.empty(N, real)  # the charge of the step, recurrence included
     active = np.empty(N + 1, np.int64)
     for b in range(first, last):
@@ -180,7 +181,7 @@ def backward_over_time(
 ):  # fmt: skip
     blocks = (N + block_width - 1) // block_width
     stride = index(B * T * N)
-    workspace = np.empty(BACKWARD_SLOTS * WIDTH, real)
+    workspace = np.empty(BACKWARD_SLOTS * SLOT, real)
     for job in range(first, last):
         b = job // blocks
         lo, hi = block_bounds(job % blocks, block_width, N)
@@ -206,7 +207,7 @@ def backward_over_time_packed(
 ):  # fmt: skip
     """A job is `group` batch elements; with `has_sigma`, `grad_x` holds σ' on entry."""
     lanes = group * N
-    workspace = np.empty(BACKWARD_SLOTS * WIDTH, real)
+    workspace = np.empty(BACKWARD_SLOTS * SLOT, real)
     # A tile of each array over time, [TILE, lanes]; that of w begins one step earlier.
     tile_w = np.empty((TILE + 1) * lanes, real)
     tile_grad_s = np.empty(TILE * lanes, real)
@@ -251,10 +252,10 @@ def backward_over_time_recurrent(
     """
     blocks = (N + WIDTH - 1) // WIDTH
     stride = index(B * T * N)
-    workspaces = np.empty((SHARED_BATCH, blocks, BACKWARD_SLOTS * WIDTH), real)
+    workspaces = np.empty((SHARED_BATCH, blocks, BACKWARD_SLOTS * SLOT), real)
     # ∂L/∂s of a step: per block, one slot for each of the four batch elements. It holds what comes
     # through the weights from the step after, to which `grad_s` of the step is added.
-    grad_spikes = np.empty(blocks * SHARED_BATCH * WIDTH, real)
+    grad_spikes = np.empty(blocks * SHARED_BATCH * SLOT, real)
     scale = np.empty((SHARED_BATCH, N), real)  # ∂L/∂x of the step
     for job in range(first, last):
         start = SHARED_BATCH * job
@@ -277,7 +278,7 @@ def backward_over_time_recurrent(
                     if SAVED > 1:
                         load_saved(workspace, others, at, before, stride, width)
                     backward_row(
-                        w, at, before, t == 0, grad_spikes, index(slot * WIDTH),
+                        w, at, before, t == 0, grad_spikes, index(slot * SLOT),
                         grad_x, at, width, workspace, parameters,
                     )  # fmt: skip
                 row = (b * T + t) * N

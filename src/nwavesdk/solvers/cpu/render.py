@@ -16,7 +16,7 @@ from typing import Any
 
 from nwavesdk.dynamics import QueryText, StepText
 from nwavesdk.solvers.cpu.loops import DIMENSIONS, FLAT, FUNCTIONS, LOOPS
-from nwavesdk.solvers.cpu.rows import SHARED_BATCH, TILE, WIDTH, workspace_slots
+from nwavesdk.solvers.cpu.rows import SHARED_BATCH, SLOT, TILE, WIDTH, workspace_slots
 from nwavesdk.solvers.page import function_tree, join_lines, kernel_function
 from nwavesdk.surrogate import Surrogate
 
@@ -248,7 +248,7 @@ def _module(
     name: str, dtype: str, slots: dict[str, Any], texts: list[str], direction: str, parameters: int
 ) -> str:
     """The texts of one neuron, with the functions and loops that all neurons share."""
-    numbers = slots | {"WIDTH": WIDTH, "TILE": TILE, "SHARED_BATCH": SHARED_BATCH}
+    numbers = slots | {"WIDTH": WIDTH, "SLOT": SLOT, "TILE": TILE, "SHARED_BATCH": SHARED_BATCH}
     header = _HEADER.format(
         name=name,
         dtype=dtype,
@@ -299,7 +299,7 @@ def {loop.__name__}_native(address):
 
 
 def _slot(slot: int) -> str:
-    return f"workspace[n + index({slot * WIDTH})]"
+    return f"workspace[n + index({slot * SLOT})]"
 
 
 def _read_slot(name: str, slot: int) -> str:

@@ -4,9 +4,10 @@
 numba and are never called from Python.
 
 Workspace. All that a block of neurons needs besides the arrays over time lies in one flat array,
-`workspace`, in slots of `WIDTH` numbers (`workspace_slots` gives their order). LLVM checks at most
-eight pairs of pointers before it gives up vectorizing, so a row must see few pointers: this array
-is one, where constants, states and gradients in arrays of their own would be many.
+`workspace`, in slots of `WIDTH` numbers, `SLOT` apart (`workspace_slots` gives their order). LLVM
+checks at most eight pairs of pointers before it gives up vectorizing, so a row must see few
+pointers: this array is one, where constants, states and gradients in arrays of their own would be
+many.
 
 Rules that keep the kernels fast; each was found by measuring and is undone easily:
 
@@ -37,6 +38,7 @@ __all__ = [
     "SAVED",
     "SAVED_SLOT",
     "SHARED_BATCH",
+    "SLOT",
     "STATES",
     "STATE_SLOT",
     "TILE",
@@ -47,6 +49,9 @@ __all__ = [
 ]
 
 WIDTH = 1024  # neurons of a block: its rows stay in the first-level cache
+# Numbers from one slot to the next. With a multiple of 4096 bytes, one place of all slots would be
+# in one set of the first-level cache, and loads would wait for stores to other slots.
+SLOT = WIDTH + 64
 TILE = 32  # steps that are packed together for a narrow layer
 SHARED_BATCH = 4  # batch elements that share each load of a recurrent weight in backward
 
@@ -103,25 +108,25 @@ def block_bounds(block, block_width, N):
 
 
 def load_row(workspace, slot, row):
-    start = index(slot * WIDTH)
+    start = index(slot * SLOT)
     for i in range(row.shape[0]):
         workspace[index(i) + start] = row[index(i)]
 
 
 def store_row(row, workspace, slot):
-    start = index(slot * WIDTH)
+    start = index(slot * SLOT)
     for i in range(row.shape[0]):
         row[index(i)] = workspace[index(i) + start]
 
 
 def store_step(array, place, width, workspace, slot):
     for n in range(width):
-        array[place + n] = workspace[n + index(slot * WIDTH)]
+        array[place + n] = workspace[n + index(slot * SLOT)]
 
 
 def add_step(workspace, slot, array, place, width):
     for n in range(width):
-        workspace[n + index(slot * WIDTH)] += array[place + n]
+        workspace[n + index(slot * SLOT)] += array[place + n]
 
 
 def load_block(workspace, constants, states, b, lo, hi):
@@ -157,18 +162,18 @@ def store_saved(others, place, stride, width, workspace):
     for i in range(SAVED - 1):
         start = place + index(i) * stride
         for n in range(width):
-            others[start + n] = workspace[n + index((FORWARD_SAVED_SLOT + i) * WIDTH)]
+            others[start + n] = workspace[n + index((FORWARD_SAVED_SLOT + i) * SLOT)]
 
 
 def load_saved(workspace, others, place, before, stride, width):
     for i in range(SAVED - 1):
         start = place + index(i) * stride
         for n in range(width):
-            workspace[n + index((SAVED_SLOT + i) * WIDTH)] = others[start + n]
+            workspace[n + index((SAVED_SLOT + i) * SLOT)] = others[start + n]
         if RECALLED > 0:
             start = before + index(i) * stride
             for n in range(width):
-                workspace[n + index((BEFORE_SLOT + i) * WIDTH)] = others[start + n]
+                workspace[n + index((BEFORE_SLOT + i) * SLOT)] = others[start + n]
 
 
 # Lanes. In a narrow layer (fewer than five neurons) a row is too short to be worth a call. So
@@ -202,14 +207,14 @@ def load_lanes(workspace, slot, rows, start, stop):
     N = rows.shape[1]
     for b in range(start, stop):
         for n in range(N):
-            workspace[slot * WIDTH + (b - start) * N + n] = rows[b, n]
+            workspace[slot * SLOT + (b - start) * N + n] = rows[b, n]
 
 
 def store_lanes(rows, workspace, slot, start, stop):
     N = rows.shape[1]
     for b in range(start, stop):
         for n in range(N):
-            rows[b, n] = workspace[slot * WIDTH + (b - start) * N + n]
+            rows[b, n] = workspace[slot * SLOT + (b - start) * N + n]
 
 
 def load_lane_constants(workspace, constants, elements):
@@ -218,7 +223,7 @@ def load_lane_constants(workspace, constants, elements):
     for c in range(CONSTANTS):
         for b in range(elements):
             for n in range(N):
-                workspace[c * WIDTH + b * N + n] = constants[c, n]
+                workspace[c * SLOT + b * N + n] = constants[c, n]
 
 
 def load_backward_lanes(workspace, constants, grad_states, initial, grad_constants, start, stop):
@@ -292,9 +297,9 @@ def add_product(sums, place, scale, a, weights, at, width):
         m = place + n
         value = weights[at + n]
         sums[m] += k0 * value
-        sums[m + index(WIDTH)] += k1 * value
-        sums[m + index(2 * WIDTH)] += k2 * value
-        sums[m + index(3 * WIDTH)] += k3 * value
+        sums[m + index(SLOT)] += k1 * value
+        sums[m + index(2 * SLOT)] += k2 * value
+        sums[m + index(3 * SLOT)] += k3 * value
 
 
 def add_four_products(sums, place, scale, a, weights, at, stride, width):
@@ -310,9 +315,9 @@ def add_four_products(sums, place, scale, a, weights, at, stride, width):
         m = place + n
         v0, v1, v2, v3 = weights[at + n], weights[at1 + n], weights[at2 + n], weights[at3 + n]
         sums[m] += k00 * v0 + k01 * v1 + k02 * v2 + k03 * v3
-        sums[m + index(WIDTH)] += k10 * v0 + k11 * v1 + k12 * v2 + k13 * v3
-        sums[m + index(2 * WIDTH)] += k20 * v0 + k21 * v1 + k22 * v2 + k23 * v3
-        sums[m + index(3 * WIDTH)] += k30 * v0 + k31 * v1 + k32 * v2 + k33 * v3
+        sums[m + index(SLOT)] += k10 * v0 + k11 * v1 + k12 * v2 + k13 * v3
+        sums[m + index(2 * SLOT)] += k20 * v0 + k21 * v1 + k22 * v2 + k23 * v3
+        sums[m + index(3 * SLOT)] += k30 * v0 + k31 * v1 + k32 * v2 + k33 * v3
 
 
 def multiply_by_weights(sums, scale, weights, N):
@@ -320,8 +325,8 @@ def multiply_by_weights(sums, scale, weights, N):
     for block in range((N + WIDTH - 1) // WIDTH):
         lo, hi = block_bounds(block, WIDTH, N)
         width = index(hi - lo)
-        place = index(block * SHARED_BATCH * WIDTH)
-        for m in range(index(SHARED_BATCH * WIDTH)):
+        place = index(block * SHARED_BATCH * SLOT)
+        for m in range(index(SHARED_BATCH * SLOT)):
             sums[place + m] = real(0)
         for a in range(0, N - 3, 4):
             at = index(a * N + lo)
