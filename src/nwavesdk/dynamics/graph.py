@@ -228,9 +228,9 @@ class _Reader:
         K = len(self.inputs) - 1
         expected = K if spike_node is None else K + 1
         if len(nodes) != expected:
-            what = "" if spike_node is None else "the spike and "
-            reason = f"returns {len(nodes)} values, expected {what}{K} states"
-            raise self.error(last, reason)
+            names = ["the spike"] * (expected - K) + self.inputs[1:]
+            reason = f"returns {len(nodes)} value{'s' * (len(nodes) != 1)}, expected {expected}: "
+            raise self.error(last, f"{reason}{', '.join(names)} after the step")
         if spike_node is not None and nodes[0] != spike_node:
             raise self.error(last, "the result of spike must be returned first, unchanged")
         if any(self.graph.nodes[node].op in CONDITIONS for node in nodes):
@@ -284,8 +284,7 @@ class _Reader:
             targets = statement.targets
             value = statement.value
         else:
-            reason = f"{_describe(statement)} is not possible in an equation, which is assignments "
-            raise self.error(statement, reason + "and one return at the end")
+            raise self.impossible(statement)
         if len(targets) != 1 or not isinstance(targets[0], ast.Name):
             raise self.error(statement, "assign to one name per line")
         node = self.expression(value)
@@ -312,7 +311,12 @@ class _Reader:
                 return self.graph.add(OPERATORS[type(op)], self.value(left), self.value(right))
             case ast.Call():
                 return self.call(e)
-        raise self.error(e, f"{_describe(e)} is not possible in an equation")
+        raise self.impossible(e)
+
+    def impossible(self, node: ast.AST) -> PageError:
+        """The error of a kind of statement or expression that no page has."""
+        what, remedy = _IMPOSSIBLE.get(type(node), (type(node).__name__, _ASSIGNMENTS))
+        return self.error(node, f"{what} is not possible in an equation: {remedy}")
 
     def value(self, e: ast.expr) -> int:
         node = self.expression(e)
@@ -351,13 +355,17 @@ class _Reader:
         arguments = [self.value(argument) for argument in e.args]
         node = self.graph.add(name, *arguments)
         if name == "decay" and self.graph.nodes[arguments[0]].value not in self.constants:
-            raise self.error(e, "decay takes the name of one constant, a time constant")
+            reason = "decay takes the name of one constant, a time constant; in the head of the "
+            raise self.error(e, reason + "function, constants come after *")
         if name == "spike" and self.graph.is_constant(node):
             raise self.error(e, "the argument of spike depends on constants alone")
         return node
 
     def look_up(self, e: ast.expr) -> Any:
         """The object that a name or a dotted name leads to."""
+        if isinstance(e, ast.Name) and e.id in self.values:
+            reason = f"{e.id} is a value, without methods: use a function, as in torch.abs({e.id})"
+            raise self.error(e, reason)
         if isinstance(e, ast.Name) and e.id in self.scope:
             return self.scope[e.id]
         if isinstance(e, ast.Attribute):
@@ -377,18 +385,26 @@ class _Reader:
         return self.graph.number(float(value))  # type: ignore[arg-type]  # checked before
 
 
-def _describe(node: ast.AST) -> str:
-    words = {
-        ast.If: "if",
-        ast.IfExp: "a choice by if",
-        ast.For: "a loop",
-        ast.While: "a loop",
-        ast.BoolOp: "and/or",
-        ast.Subscript: "indexing",
-        ast.AugAssign: "an assignment such as +=",
-        ast.Tuple: "a tuple",
-        ast.List: "a list",
-        ast.Return: "a return before the end",
-        ast.FunctionDef: "a function",
-    }
-    return words.get(type(node), f"{type(node).__name__}")
+_ASSIGNMENTS = "it is assignments, one per line, and a return in the last line"
+_CHOICE = "use torch.where(condition, a, b)"
+_NESTED = "put one torch.where into another"
+
+# What no page has, with what to write instead.
+_IMPOSSIBLE: dict[type[ast.AST], tuple[str, str]] = {
+    ast.If: ("if", _CHOICE),
+    ast.IfExp: ("a choice by if", _CHOICE),
+    ast.For: ("a loop", "write a line for each of its rounds"),
+    ast.While: ("a loop", "write a line for each of its rounds"),
+    ast.BoolOp: ("and/or", _NESTED),
+    ast.Compare: ("this comparison", f"compare two values by < <= > >= == or !=, or {_NESTED}"),
+    ast.UnaryOp: ("this operator", "use + - * / and **, and torch.where for not"),
+    ast.BinOp: ("this operator", "use + - * / and **, and torch.where for conditions"),
+    ast.Subscript: ("indexing", "a page computes one neuron, and layers add the dimensions"),
+    ast.AugAssign: ("an assignment such as +=", "write it as u = u + x"),
+    ast.Tuple: ("a tuple", _ASSIGNMENTS),
+    ast.List: ("a list", _ASSIGNMENTS),
+    ast.Expr: ("a line without a name for its result", _ASSIGNMENTS),
+    ast.Return: ("a return before the end", _ASSIGNMENTS),
+    ast.FunctionDef: ("a function", "write its lines into the page"),
+    ast.Lambda: ("a function", "write its lines into the page"),
+}

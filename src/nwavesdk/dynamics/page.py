@@ -1,5 +1,6 @@
 """`read_page`: from a function that a user wrote to a `Page`, its neuron and its constants."""
 
+import builtins
 import inspect
 import math
 import textwrap
@@ -74,9 +75,8 @@ def read_page(
         default = inspect.signature(function).parameters[name].default
         if name == "dt" and default is inspect.Parameter.empty:
             continue
-        constants[name] = Constant(
-            _kind_of(function, name, hints.get(name)), _default_of(function, name, default)
-        )
+        kind = _kind_of(function, name, hints.get(name))
+        constants[name] = Constant(kind, _default_of(function, name, default, kind))
     return Page(
         source=source,
         doc=inspect.getdoc(function) or "",
@@ -107,7 +107,7 @@ def _scope_of(function: types.FunctionType) -> dict[str, Any]:
             function.__code__.co_freevars, function.__closure__ or (), strict=True
         )
     }
-    return {"abs": abs, **function.__globals__, **closure}
+    return {**vars(builtins), **function.__globals__, **closure}
 
 
 def _hints_of(function: types.FunctionType) -> dict[str, Any]:
@@ -133,13 +133,18 @@ def _kind_of(function: types.FunctionType, name: str, hint: Any) -> Kind:
     return kinds[0]
 
 
-def _default_of(function: types.FunctionType, name: str, default: object) -> float | None:
+def _default_of(
+    function: types.FunctionType, name: str, default: object, kind: Kind
+) -> float | None:
     if default is inspect.Parameter.empty:
         return None
+    what = f"{function.__name__}: the default of the constant {name} must be"
     is_number = isinstance(default, int | float) and not isinstance(default, bool)
     if not is_number or not math.isfinite(default):  # type: ignore[arg-type]  # checked before
-        raise PageError(
-            f"{function.__name__}: the default of the constant {name} must be a finite number, "
-            f"got {type(default).__name__}."
-        )
-    return float(default)  # type: ignore[arg-type]  # checked before
+        raise PageError(f"{what} a finite number, got {type(default).__name__}.")
+    value = float(default)  # type: ignore[arg-type]  # checked before
+    if kind.low is not None and value <= kind.low:
+        raise PageError(f"{what} above {kind.low:g}, got {value:g}.")
+    if kind.high is not None and value >= kind.high:
+        raise PageError(f"{what} below {kind.high:g}, got {value:g}.")
+    return value

@@ -1,5 +1,6 @@
 """The words of pages: functions that only solvers give a meaning, and the kinds of constants."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -60,9 +61,17 @@ class Bounded(Kind):
     Args:
         low: Lower bound, not included.
         high: Upper bound, not included.
+
+    Raises:
+        PageError: If they are not two finite numbers, the lower one first.
     """
 
     def __init__(self, low: float, high: float) -> None:
+        if not -math.inf < low < high < math.inf:
+            raise PageError(
+                f"Bounded takes two finite numbers, the lower one first, got {low} and {high}: "
+                "use Positive or Real where a bound is missing."
+            )
         super().__init__(float(low), float(high))
 
 
