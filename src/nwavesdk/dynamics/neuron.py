@@ -76,11 +76,15 @@ class Neuron:
     def _evaluate_constants(self) -> Callable[..., tuple[Any, ...]]:
         step = self.step
         arguments = {step.input(name): f"page_{name}" for name in step.constants}
-        arguments |= {node: f"decay_{name}" for name, node in self._decays.items()}
+        arguments |= {node: f"decay_{name}" for name, node in self._decays().items()}
         text = function_text(step.graph, "constants", arguments, self.constant_nodes, {})
         return torch_function(text, "constants", torch.float64)
 
     @cached_property
+    def decaying(self) -> tuple[str, ...]:
+        """Names of the constants of the page whose `decay` it uses."""
+        return tuple(self._decays())
+
     def _decays(self) -> dict[str, int]:
         """The nodes of decays by the names of their time constants."""
         graph = self.step.graph
@@ -99,7 +103,7 @@ class Neuron:
             values: The constants of the page by name, in float64.
             dt: Length of a step [s].
         """
-        decays = ((-dt / values[name]).exp() for name in self._decays)
+        decays = ((-dt / values[name]).exp() for name in self.decaying)
         return self._evaluate_constants(*(values[name] for name in self.step.constants), *decays)
 
     @cached_property

@@ -77,10 +77,17 @@ def read_page(
             continue
         kind = _kind_of(function, name, hints.get(name))
         constants[name] = Constant(kind, _default_of(function, name, default, kind))
+    neuron = Neuron(function.__name__, step, carry, forgets)
+    for name in neuron.decaying:
+        if name not in constants or not constants[name].kind.is_time:
+            raise PageError(
+                f"{function.__name__}: decay takes time constants, got decay({name}): "
+                f"annotate {name} as TimeConstant, or write what is meant with torch.exp."
+            )
     return Page(
         source=source,
         doc=inspect.getdoc(function) or "",
-        neuron=Neuron(function.__name__, step, carry, forgets),
+        neuron=neuron,
         constants=constants,
         takes_dt="dt" in step.constants and "dt" not in constants,
     )

@@ -54,6 +54,11 @@ class Kind:
     high: float | None = None
     unit: str = ""
 
+    @property
+    def is_time(self) -> bool:
+        """Whether the constant is a time constant, which `decay` takes."""
+        return self.unit == "s"
+
 
 class Bounded(Kind):
     """The kind of a constant between two numbers, as in `rho: Annotated[float, Bounded(0, 1)]`.
