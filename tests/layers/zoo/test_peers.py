@@ -8,7 +8,6 @@ import math
 
 import pytest
 import torch
-from tolerances import STATE, assert_close
 
 from nwavesdk.layers import (
     AdExLayer,
@@ -33,6 +32,7 @@ from nwavesdk.layers import (
     prepare_net,
     spike,
 )
+from tolerances import STATE, assert_close
 
 STEPS, NEURONS, DT = 200, 64, 1e-3
 ZERO = torch.zeros(NEURONS, dtype=torch.float64)
@@ -110,7 +110,7 @@ def test_snntorch_synaptic(snn):
 
 
 def test_snntorch_loses_a_spike_where_a_reset_leaves_the_membrane_above_the_threshold(snn):
-    """It subtracts the threshold once more before it looks for the next spike, and adds it after."""
+    """It looks for the next spike after it has subtracted the threshold once more."""
     x = torch.zeros(STEPS, NEURONS, dtype=torch.float64)
     x[0] = 2.5
     x[1] = -2.0  # no current is left, so the membrane decays from 1.5

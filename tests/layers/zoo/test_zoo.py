@@ -1,4 +1,4 @@
-"""Laws of all neurons of the zoo, closed forms, and the equations of the sources as they print them.
+"""Laws of all neurons of the zoo, closed forms, and the equations as the sources print them.
 
 All run on the reference solver; parity of the solvers is tested for neurons in general.
 """
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from nwavesdk.layers import prepare_net, zoo
 from tolerances import STATE, assert_close
 
-from nwavesdk.layers import LILayer, prepare_net, zoo
-
-NEURONS, STEPS, DT = 8, 250, 1e-3
+NEURONS, STEPS, DT = 8, 150, 1e-3
 
 # A moderate drive: mean input per step, in the unit of the neuron.
 DRIVES = {
@@ -40,7 +40,7 @@ DRIVES = {
 
 every = pytest.mark.parametrize("kind", DRIVES, ids=lambda kind: kind.__name__)
 spiking = pytest.mark.parametrize(
-    "kind", [kind for kind in DRIVES if kind is not LILayer], ids=lambda kind: kind.__name__
+    "kind", [kind for kind in DRIVES if kind is not zoo.LILayer], ids=lambda kind: kind.__name__
 )
 
 
@@ -82,6 +82,26 @@ def test_spikes_and_pauses(kind):
     assert (rates < 0.5).all()
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (zoo.AdExLayer, -70.6),
+        (zoo.AlphaLayer, 0.0),
+        (zoo.EIFLayer, -68.0),
+        (zoo.IzhikevichLayer, -65.0),
+        (zoo.KLIFLayer, 0.0),
+        (zoo.QIFLayer, -80.0),
+        (zoo.RefractoryLIFLayer, 0.0),
+        (zoo.ResonateAndFireLayer, 1.0),
+        (zoo.SEAdLIFLayer, 0.0),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_resets_to_a_value(kind, value):
+    spk, mem = make(kind)(drive(kind))
+    assert torch.equal(mem[spk > 0], torch.full_like(mem[spk > 0], value))
+
+
 @every
 def test_rest(kind):
     """Without input nothing fires; where the state at the start is the rest, it stays."""
@@ -92,7 +112,7 @@ def test_rest(kind):
         assert (mem + 70.6).abs().max() < 1e-3
     else:
         assert torch.equal(mem, mem[:, :1].expand_as(mem))
-    if kind is not LILayer:
+    if kind is not zoo.LILayer:
         assert not out.any()
 
 
@@ -114,32 +134,27 @@ def test_batch_permutation(kind):
 
 
 @every
-@pytest.mark.parametrize("detach_reset", [True, False])
-def test_gradients_are_finite(kind, detach_reset):
-    if not detach_reset and kind in (LILayer, zoo.BalancedResonateAndFireLayer):
-        pytest.skip("its page has no reset")
-    names = constants_of(kind)
-    options = {} if kind is LILayer else {"detach_reset": detach_reset}
-    layer = make(kind, learn=names, **options)
+def test_gradients_are_finite(kind):
+    """Also through resets; a refractory period is a number of steps, which has no gradient."""
+    names = [name for name in kind.page.constants if name != "refractory"]
+    has_reset = kind not in (zoo.LILayer, zoo.BalancedResonateAndFireLayer)
+    layer = make(kind, learn=names, **({"detach_reset": False} if has_reset else {}))
     x = drive(kind).requires_grad_()
     out, mem = layer(x)
     (out.sum() + (mem / mem.detach().abs().max()).sum()).backward()
-    assert x.grad.isfinite().all()
-    assert x.grad.any()
     gradients = {name: parameter.grad for name, parameter in layer.named_parameters()}
     assert len(gradients) == len(names)
-    for name, gradient in gradients.items():
-        assert gradient is not None, name
+    for name, gradient in {"x": x.grad, **gradients}.items():
         assert gradient.isfinite().all(), name
-        assert gradient.any() or name == "log_refractory", name  # a number of steps has none
+        assert gradient.any(), name
 
 
 @every
 def test_pickles_and_state_dicts(kind):
     x = drive(kind, steps=50)
     layer = make(kind)
-    first = next(iter(constants_of(kind)))
-    value = page_of(kind).constants[first].default
+    first = next(iter(kind.page.constants))
+    value = kind.page.constants[first].default
     other = make(kind, **{first: 1.1 * value})
     expected = other(x)
     assert not torch.equal(layer(x)[1], expected[1])
@@ -169,7 +184,7 @@ def test_sources_and_length():
 
 
 def test_li_step_response():
-    mem = membrane(make(LILayer, 1, tau=20e-3), 0 * impulse(1.0) + 0.1)
+    mem = membrane(make(zoo.LILayer, 1, tau=20e-3), 0 * impulse(1.0) + 0.1)
     beta = math.exp(-DT / 20e-3)
     n = torch.arange(1, STEPS + 1, dtype=torch.float64)
     assert_close(mem, 0.1 * (1 - beta**n) / (1 - beta), STATE, "step response")
@@ -219,14 +234,14 @@ def test_refractory_period(refractory):
 
 def test_qif_period():
     """From the reset to the threshold takes tau/r · [atan((v - m)/(width · r))], over v."""
-    layer = make(zoo.QIFLayer, 1, dt=2e-5)
-    spk, _ = layer(torch.full((1, 6000, 1), 8.0, dtype=torch.float64))
+    layer = make(zoo.QIFLayer, 1, dt=5e-5)
+    spk, _ = layer(torch.full((1, 2400, 1), 8.0, dtype=torch.float64))
     times = spk[0, :, 0].nonzero().flatten()
     width, middle = 15.0, -57.5
     r = math.sqrt((8.0 - width / 4) / width)
     ends = [math.atan((v - middle) / (width * r)) for v in (-80.0, 20.0)]
     period = 10e-3 / r * (ends[1] - ends[0])
-    assert (times.diff() * 2e-5).double().mean().item() == pytest.approx(period, rel=5e-3)
+    assert (times.diff() * 5e-5).double().mean().item() == pytest.approx(period, rel=1e-2)
 
 
 def test_resonator_rings_at_its_frequency():
@@ -238,7 +253,7 @@ def test_resonator_rings_at_its_frequency():
 def test_balanced_resonator_is_counted_from_the_boundary_of_divergence():
     """Without damping beyond it, an oscillation neither grows nor decays."""
     layer = make(zoo.BalancedResonateAndFireLayer, 1, omega=60.0, damping=1e-12, threshold=1e9)
-    mem = membrane(layer, impulse(1000.0, steps=2000))
+    mem = membrane(layer, impulse(1000.0, steps=1000))
     assert mem[:200].max() == pytest.approx(1.0, abs=1e-3)
     assert mem[-200:].max() == pytest.approx(1.0, abs=1e-3)
 

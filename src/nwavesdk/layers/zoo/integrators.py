@@ -124,7 +124,7 @@ def RefractoryLIFLayer(
         v: Membrane after reset, to 0; it stays there during the refractory period.
         r: Steps left of the refractory period.
         tau: Membrane time constant [s].
-        refractory: Length of the refractory period [s], rounded to steps of dt.
+        refractory: Length of the refractory period [s], rounded to steps; it cannot be learned.
         threshold: Firing threshold [membrane].
         dt: Length of a step [s], which the layer gives.
 
