@@ -159,6 +159,7 @@ TESTS = Path(__file__).parent
 ACROSS_MODULES = {
     "init/test_import_paths.py",  # functions and modules of one name
     "layers/zoo/test_peers.py",  # neurons of the zoo equal those of other libraries
+    "layers/zoo/test_peers_norse.py",
     "layers/zoo/test_zoo.py",  # laws of all neurons of the zoo
     "surrogate/test_formulas.py",  # every surrogate equals its documented formula
     "surrogate/test_peers.py",  # and the surrogate of another library
