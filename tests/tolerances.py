@@ -10,6 +10,10 @@ from torch import Tensor
 GRADIENT = {torch.float32: 3e-5, torch.float64: 1e-12, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 STATE = {torch.float32: 1e-6, torch.float64: 1e-13, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 
+# Distance from the threshold within which roundings of exp, log, tanh, sin and cos may decide a
+# spike: a hundred times those of a state.
+NEAR_THRESHOLD = {dtype: 100 * bound for dtype, bound in STATE.items()}
+
 
 def assert_close(got: Tensor, expected: Tensor, table: dict[torch.dtype, float], what: str) -> None:
     assert got.shape == expected.shape, what

@@ -86,12 +86,12 @@ def test_compiled_code_uses_the_new_value():
 
 def test_no_kernel_is_compiled_again(monkeypatch):
     compiled, rendered = [], []
-    compile_native, render = kernel_module.compile_native, kernel_module.render_kernels
+    compile_native, render = kernel_module.compile_native, kernel_module.render_backward
     monkeypatch.setattr(
         kernel_module, "compile_native", lambda *a: compiled.append(a) or compile_native(*a)
     )
     monkeypatch.setattr(
-        kernel_module, "render_kernels", lambda *a, **k: rendered.append(a) or render(*a, **k)
+        kernel_module, "render_backward", lambda *a, **k: rendered.append(a) or render(*a, **k)
     )
     net, x = build(fast_sigmoid()), torch.rand(2, 5, 6)
     annealing = SurrogateAnnealing(net, 6, "slope", 1.0, 9.0)

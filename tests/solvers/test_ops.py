@@ -56,7 +56,7 @@ def drive() -> torch.Tensor:
     return (torch.rand(6, 30, 16, generator=torch.Generator().manual_seed(0)) < 0.2).float()
 
 
-def problem(neuron: str, surrogate: str, recurrent: bool) -> Problem:
+def problem(neuron: str, surrogate: str, recurrent: bool, learns: bool = True) -> Problem:
     g = torch.Generator().manual_seed(1)
     row = NEURONS[neuron]
 
@@ -64,7 +64,7 @@ def problem(neuron: str, surrogate: str, recurrent: bool) -> Problem:
         return torch.randn(shape, generator=g).requires_grad_()
 
     states = tuple(leaf(2, 7) for _ in row.neuron.states)
-    constants = tuple(c.requires_grad_() for c in row.constants(7, g))
+    constants = tuple(c.float().requires_grad_(learns) for c in row.constants(7, g))
     p = Problem(Spec(row.neuron, SURROGATES[surrogate]), leaf(2, 5, 7), states, constants)
     return replace(p, recurrent=leaf(7, 7), spikes=leaf(2, 7)) if recurrent else p
 
@@ -87,11 +87,12 @@ def test_a_compiled_mask_of_dropout_stays_until_prepare_net():
 OPCHECK_CASES = pairwise(
     operands=[
         ("lif_subtraction", "atan", False),
-        ("adaptive", "custom", False),
+        ("resonator", "custom", False),
         ("h1v1", "fast_sigmoid", True),
     ],
     saved_dtype=[None, "bfloat16"],
     mem=[True, False],
+    learns=[True, False],
 )
 
 
@@ -99,10 +100,12 @@ OPCHECK_CASES = pairwise(
 def test_opcheck(case):
     neuron, surrogate, recurrent = case["operands"]
     mem = case["mem"]
-    p = problem(neuron, surrogate, recurrent)
+    learns = case["learns"]
+    p = problem(neuron, surrogate, recurrent, learns)
     name = spec_name(replace(p.spec, saved_dtype=case["saved_dtype"]))
     recurrence = [p.recurrent, p.spikes] if recurrent else []
-    arguments = (p.x, [*p.states], [*p.constants], recurrence, name, "serial", mem)
+    saves = "learning" if learns else "gradient"
+    arguments = (p.x, [*p.states], [*p.constants], recurrence, name, "serial", mem, saves)
     torch.library.opcheck(_forward_operator, arguments)
     with torch.no_grad():
         spikes, *outputs = _forward_operator(*arguments)
@@ -113,7 +116,8 @@ def test_opcheck(case):
     grads = [torch.randn_like(spikes), *([None] if mem else []), *map(torch.randn_like, last)]
     flat = [*p.states, *p.constants, *saved, *recurrence, *([spikes] if recurrent else [])]
     tensors = [t.detach() for t in flat]  # the layout of `flatten_call`
-    torch.library.opcheck(_adjoint_operator, (grads, tensors, name, "serial", mem, True, recurrent))
+    arguments = (grads, tensors, name, "serial", mem, saves, learns, recurrent)
+    torch.library.opcheck(_adjoint_operator, arguments)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.25])
@@ -163,6 +167,24 @@ def test_compiled_code_carries_the_state_on():
     prepare_net(twin)
     for part in x.split(15, 1):
         assert torch.equal(eager(part)[0], compiled(part)[0])
+
+
+def test_a_neuron_of_two_states_compiles():
+    torch._dynamo.reset()
+    p = problem("adaptive", "atan", False)
+    name = spec_name(p.spec)
+    leaves = [p.x, *p.states, *p.constants]
+
+    def run(x, *others):
+        s = solve(Problem(p.spec, x, others[:2], others[2:]), name=name)
+        return s.spikes, s.mem, *s.last, *s.saved
+
+    found = []
+    for f in (run, torch.compile(run, fullgraph=True, backend="aot_eager")):
+        outputs = f(*leaves)
+        loss = sum((i + 1) * output.square().sum() for i, output in enumerate(outputs[:4]))
+        found.append([*outputs, *torch.autograd.grad(loss, leaves)])
+    assert all(map(torch.equal, *found))
 
 
 def compiled_gradient(layer, compiled, x):
@@ -267,8 +289,9 @@ def test_torch_func_transforms_need_the_reference():
 
 
 def test_a_solution_of_the_operators_is_that_of_sweep():
-    for neuron, recurrent in (("adaptive", False), ("lif_zero", True)):
+    for neuron, recurrent in (("resonator", False), ("lif_zero", True)):
         p = problem(neuron, "atan", recurrent)
+        p = replace(p, saves="record")
         expected, got = solve(p), solve_in_graph(p, spec_name(p.spec), "serial", True, True)
         pairs = zip(
             (got.mem, *got.last, *got.saved),

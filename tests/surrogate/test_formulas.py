@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from nwavesdk.dynamics import lif
+from nwavesdk.dynamics import LIF_PAGES, program_of
 from nwavesdk.layers import LIFLayer, prepare_net
-from nwavesdk.solvers.cpu.render import render_kernels
+from nwavesdk.solvers.cpu.render import render_backward
 from nwavesdk.solvers.kernel_cache import load_python_kernels
 from nwavesdk.surrogate import available, custom, text
 from tolerances import GRADIENT, assert_close
@@ -362,12 +362,13 @@ def compiled_pages(dtype):
     Surrogates that share a page share its loop: whole kernels for each would take minutes.
     """
     parts = {}
+    adjoint = program_of(LIF_PAGES["none"].neuron).adjoint(False)
     for kind in ALL.values():
         page = kind.pseudo_derivative.__qualname__.split(".")[0]
         if f"loop {page}" in parts:
             continue
         count = len(kind().constants)
-        tree = ast.parse(render_kernels(lif("none"), dtype, kind, count, backward=True))
+        tree = ast.parse(render_backward(adjoint, dtype, kind, count))
         for node in tree.body:
             if isinstance(node, ast.FunctionDef) and node.name == "surrogate":
                 node.name = f"page_{page}"

@@ -3,18 +3,29 @@
 import pytest
 import torch
 
-from nwavesdk.dynamics import lif
+from nwavesdk.dynamics import LIF_PAGES, program_of
 from nwavesdk.layers import LIFLayer, prepare_net
-from nwavesdk.solvers.cpu.render import render_kernels
+from nwavesdk.solvers.cpu.render import render_backward, render_forward
 from nwavesdk.surrogate import ATan, FastSigmoid, atan, fast_sigmoid
+
+ZERO = LIF_PAGES["zero"].neuron
 
 
 def test_rendered_text_depends_on_its_inputs_alone():
-    a = render_kernels(lif("zero"), "float32", ATan, 2, backward=True)
-    assert a == render_kernels(lif("zero"), "float32", ATan, 2, backward=True)
-    assert a != render_kernels(lif("zero"), "float32", FastSigmoid, 1, backward=True)
-    assert a != render_kernels(lif("zero"), "float64", ATan, 2, backward=True)
-    assert a != render_kernels(lif("zero"), "float32", ATan, 2, backward=True, detach_reset=False)
+    adjoint = program_of(ZERO).adjoint(False)
+    a = render_backward(adjoint, "float32", ATan, 2)
+    assert a == render_backward(adjoint, "float32", ATan, 2)
+    others = [
+        render_backward(adjoint, "float32", FastSigmoid, 1),
+        render_backward(adjoint, "float64", ATan, 2),
+        render_backward(adjoint, "float32", ATan, 2, reuse=True),
+        render_backward(program_of(ZERO, detach_reset=False).adjoint(False), "float32", ATan, 2),
+        render_backward(program_of(ZERO, saves="learning").adjoint(True), "float32", ATan, 2),
+        render_backward(program_of(LIF_PAGES["none"].neuron).adjoint(False), "float32", ATan, 2),
+        render_forward(program_of(ZERO).step, "float32"),
+    ]
+    assert a not in others
+    assert len({*others}) == len(others)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
