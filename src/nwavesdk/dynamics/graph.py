@@ -54,8 +54,13 @@ FOLDED: dict[str, Callable[..., float]] = {
     **{name: getattr(math, name) for name in ("exp", "log", "sqrt", "tanh", "sin", "cos")},
 }
 
+COMPARISONS: dict[str, Callable[..., bool]] = {
+    **{"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge},
+    **{"==": operator.eq, "!=": operator.ne},
+}
+
 # Operations whose result is true or false.
-CONDITIONS = {"<", "<=", ">", ">=", "==", "!=", "and", "or", "not"}
+CONDITIONS = {*COMPARISONS, "and", "or", "not"}
 
 
 class Node(NamedTuple):
@@ -87,10 +92,18 @@ class Graph:
     _is_constant: list[bool] = field(default_factory=list)
 
     def add(self, op: str, *inputs: int, value: str | float | None = None) -> int:
-        """The index of the node; an operation on numbers alone becomes a number."""
+        """The index of the node; an operation on numbers alone becomes a number.
+
+        A `where` whose condition compares numbers becomes the branch that is taken.
+        """
         if op in FOLDED and all(self.nodes[i].op == "number" for i in inputs):
             with contextlib.suppress(ArithmeticError, ValueError):
                 return self.number(FOLDED[op](*(self.nodes[i].value for i in inputs)))
+        if op == "where":
+            compared = self.nodes[inputs[0]]
+            numbers = [self.number_of(i) for i in compared.inputs]
+            if compared.op in COMPARISONS and None not in numbers:
+                return inputs[1] if COMPARISONS[compared.op](*numbers) else inputs[2]
         key = (op, inputs, repr(value))  # by its text, 0.0 differs from -0.0
         if key not in self._index:
             self._index[key] = len(self.nodes)
