@@ -99,7 +99,9 @@ def _is_unbounded(graph: Graph, node: int) -> bool:
     if op == "**":
         exponent = graph.number_of(inputs[1])
         return exponent is None or exponent < 1
-    return op in UNBOUNDED and not graph.is_constant(inputs[UNBOUNDED[op]])
+    if op == "/":
+        return not graph.number_of(inputs[1])
+    return op in UNBOUNDED
 
 
 def _descend_from_unbounded(graph: Graph) -> set[int]:
@@ -297,9 +299,10 @@ def guarded_results(step: Step) -> list[int]:
 
     Autograd multiplies the gradient 0 of a branch that is not taken by partial derivatives, which
     may be infinite. So operations that serve one branch alone get 1 where it is not taken.
+    Conditions have no gradient and stay as they are.
     """
     graph = step.graph
-    # The choices under which each node is used; None is always.
+    # The choices under which the gradient of each node is not 0; None is always.
     uses: dict[int, set[Choice]] = {node: {None} for node in step.results}
     order = graph.needed_for([*step.results])
     for node in reversed(order):
@@ -310,14 +313,21 @@ def guarded_results(step: Step) -> list[int]:
             for branch, is_true in zip(branches, (True, False), strict=True):
                 nested = {_nested(graph, choice, (condition, is_true)) for choice in choices}
                 uses.setdefault(branch, set()).update(nested)
-            inputs = (condition,)
-        for i in inputs:
-            uses.setdefault(i, set()).update(choices)
+        elif op not in CONDITIONS:
+            for i in inputs:
+                uses.setdefault(i, set()).update(choices)
     guarded: dict[int, int] = {}
     for node in order:
         op, inputs, value = graph.nodes[node]
+        if op in CONDITIONS:
+            guarded[node] = node
+            continue
+        if op in ("where", "maximum", "minimum"):
+            condition, a, b = _branches(graph, op, inputs)
+            guarded[node] = graph.add("where", condition, guarded[a], guarded[b])
+            continue
         new = [guarded[i] for i in inputs]
-        choices = uses[node] - {None}
+        choices = uses.get(node, set()) - {None}
         if choices and None not in uses[node] and _is_unbounded(graph, node):
             condition, is_true = _joined(graph, "or", [c for c in choices if c])
             at = UNBOUNDED[op]
