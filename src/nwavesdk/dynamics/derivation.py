@@ -18,6 +18,7 @@ __all__ = [
     "derive_adjoint",
     "find_saved",
     "function_text",
+    "gradient_input",
     "guarded_results",
     "is_enough",
 ]
@@ -33,10 +34,12 @@ UNBOUNDED = {"/": 1, "**": 0, "log": 0, "sqrt": 0, "exp": 0}
 COSTS = {"exp": 12, "log": 12, "tanh": 16, "sin": 12, "cos": 12, "/": 4, "sqrt": 4, "**": 4}
 FREE = {"input", "number", "held"}
 
-# Names that a text, or the kernel around it, gives a meaning.
+# Names that a text, or the kernel around it, gives a meaning. `sigma` and `k0`… are the derivative
+# of the surrogate and its parameters.
 RESERVED = {
     *("m", "spike", "surrogate", "held", "decay", "real", "index", "where", "abs", "pow"),
     *("exp", "log", "sqrt", "tanh", "sin", "cos", "floor", "np", "tl", "triton"),
+    *("sigma", *(f"k{i}" for i in range(16))),
 }
 
 
@@ -184,8 +187,7 @@ class _Accumulator:
 def derive_adjoint(step: Step, detach_reset: bool | None = None) -> Adjoint:
     """Derive the adjoint of a step.
 
-    Gradients of results are new inputs of the graph: `grad_s` of the output, which is the spike
-    (the first state of a read-out), and `grad_<state>` of each state after the step.
+    Gradients of results are new inputs of the graph: see `gradient_input`.
 
     Args:
         step: The step. Its graph gets further nodes.
@@ -198,8 +200,8 @@ def derive_adjoint(step: Step, detach_reset: bool | None = None) -> Adjoint:
     constants = constant_inputs(graph, results)
     sums = _Accumulator(graph)
     for state, node in zip(step.states, step.after, strict=True):
-        sums.give(node, None, graph.add("input", value=f"grad_{state}"))
-    sums.give(step.results[0], None, graph.add("input", value="grad_s"))
+        sums.give(node, None, gradient_input(graph, state))
+    sums.give(step.results[0], None, gradient_input(graph))
     for node in reversed(graph.needed_for(results)):
         if not graph.is_constant(node) and graph.nodes[node].op != "input":
             _pass_back(graph, sums, node, detach_reset)
@@ -208,6 +210,15 @@ def derive_adjoint(step: Step, detach_reset: bool | None = None) -> Adjoint:
     values = [node for node in inputs if not graph.is_constant(node)]
     gradients = {node: sums.total(node) for node in (*values, *constants)}
     return Adjoint(gradients, forward_nodes)
+
+
+def gradient_input(graph: Graph, state: str | None = None) -> int:
+    """Node of the gradient of a state after the step, or of the output.
+
+    The output is the spike, or the first state of a read-out.
+    """
+    # No name of a page has a space.
+    return graph.add("input", value=f"grad of {state or 'the output'}")
 
 
 def _pass_back(graph: Graph, sums: _Accumulator, node: int, detach_reset: bool | None) -> None:

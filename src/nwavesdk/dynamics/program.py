@@ -14,6 +14,7 @@ from nwavesdk.dynamics.derivation import (
     derive_adjoint,
     find_saved,
     function_text,
+    gradient_input,
     guarded_results,
     is_enough,
 )
@@ -161,8 +162,10 @@ class Program:
     @cache  # noqa: B019  # programs are kept by `program_of` anyway
     def adjoint(self, learns_constants: bool) -> QueryText:
         """The adjoint of the step."""
-        grads = [f"grad_{name}" for name in ("s", *self.neuron.states)]
-        arguments = {self._graph.add("input", value=name): name for name in grads}
+        arguments = {gradient_input(self._graph): "grad_s"}
+        for name in self.neuron.states:
+            node = gradient_input(self._graph, name)
+            arguments[node] = "grad_s_" if name == "s" else f"grad_{name}"
         results = [*self._value_gradients]
         results += self._constant_gradients if learns_constants else []
         return self._query("adjoint", results, arguments)
