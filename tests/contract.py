@@ -43,13 +43,13 @@ def resonator(x, re, im, q, *, omega: Positive, b: Positive, threshold: Positive
     return s, r - held(0.5 * s), i, torch.minimum(0.9 * q + s, 2.0)
 
 
-def smooth(x, v, *, tau: TimeConstant, threshold: Positive, width: Positive):
-    """The functions that machines round differently."""
-    rise = width * torch.exp(torch.minimum((v - threshold) / width, 1.0))
-    bend = torch.sin(v) * torch.cos(x) + torch.log(1.0 + x * x) - (1.0 + v * v) ** -1.5
-    u = decay(tau) * v + torch.tanh(x) + 0.3 * rise + 0.2 * bend
-    s = spike(u - threshold)
-    return s, u * (1.0 - held(s))
+def smooth(x, s, *, tau: TimeConstant, threshold: Positive, width: Positive):
+    """The functions that machines round differently, and names that kernels use themselves."""
+    k0 = width * torch.exp(torch.minimum((s - threshold) / width, 1.0))
+    sigma = torch.sin(s) * torch.cos(x) + torch.log(1.0 + x * x) - (1.0 + s * s) ** -1.5
+    exp = decay(tau) * s + torch.tanh(x) + 0.3 * k0 + 0.2 * sigma
+    y = spike(exp - threshold)
+    return y, exp * (1.0 - held(y))
 
 
 def readout(x, v, i):

@@ -362,7 +362,7 @@ def compiled_pages(dtype):
     Surrogates that share a page share its loop: whole kernels for each would take minutes.
     """
     parts = {}
-    adjoint = program_of(LIF_PAGES["none"].neuron).adjoint(False)
+    adjoint = program_of(LIF_PAGES["none"].neuron, saves="learning").adjoint(True)
     for kind in ALL.values():
         page = kind.pseudo_derivative.__qualname__.split(".")[0]
         if f"loop {page}" in parts:

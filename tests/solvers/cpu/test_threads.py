@@ -19,9 +19,8 @@ def big_problem(seed):
     g = torch.Generator().manual_seed(seed)
     row = NEURONS["lif_subtraction"]
     x = torch.rand(16, 50, 200, generator=g)
-    return Problem(
-        Spec(row.neuron, SURROGATES["atan"]), x, (torch.zeros(16, 200),), row.constants(200, g)
-    )
+    constants = tuple(c.float() for c in row.constants(200, g))
+    return Problem(Spec(row.neuron, SURROGATES["atan"]), x, (torch.zeros(16, 200),), constants)
 
 
 @pytest.fixture(params=["team", "pool"])

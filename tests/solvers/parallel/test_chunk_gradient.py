@@ -14,10 +14,11 @@ from solvers.parity import CASE_IDS, CASES, case_of, compare, gradients, leaves
 from tolerances import GRADIENT, assert_close
 
 
-def driven_case(name, surrogate, detach, dtype, T, N, beta):
+def driven_case(name, surrogate, detach, dtype, learns, T, N, beta):
     p = driven(name, drive("gaussian", 2, T, N, beta, dtype), beta, start=0.1)
     spec = replace(p.spec, surrogate=SURROGATES[surrogate], detach_reset=detach)
-    return replace(p, spec=spec)
+    constants = tuple(c.requires_grad_(learns) for c in p.constants)
+    return replace(p, spec=spec, constants=constants)
 
 
 @pytest.mark.parametrize("solver", ["compasso", "compasso-jump", "compasso-iteration"])
