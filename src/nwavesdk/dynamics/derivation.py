@@ -67,17 +67,14 @@ def constant_inputs(graph: Graph, nodes: Iterable[int]) -> list[int]:
         nodes: What is to be computed.
     """
     wanted = list(nodes)
-    found: set[int] = set()
-    for node in graph.needed_for(wanted):
-        if not graph.is_constant(node):
-            found |= {i for i in graph.nodes[node].inputs if graph.is_constant(i)}
-    found |= {node for node in wanted if graph.is_constant(node)}
+    users = [node for node in graph.needed_for(wanted) if not graph.is_constant(node)]
     first_use = {
         constant: user
-        for user in reversed(range(len(graph.nodes)))
+        for user in reversed(users)
         for constant in graph.nodes[user].inputs
-        if not graph.is_constant(user)
+        if graph.is_constant(constant)
     }
+    found = {*first_use, *(node for node in wanted if graph.is_constant(node))}
     numbered = [node for node in found if graph.nodes[node].op != "number"]
     return sorted(numbered, key=lambda node: (first_use.get(node, node), node))
 

@@ -109,9 +109,11 @@ class Neuron:
     @cached_property
     def identity(self) -> str:
         """A hash of the page: its operations, the numbers that it captures, and its names."""
-        graph = self.step.graph
-        nodes = [(node, graph.nodes[node]) for node in graph.needed_for([*self.step.results])]
-        page = (self.name, nodes, self.step.results, self.states, self.step.initial)
+        step = self.step
+        graph = step.graph
+        nodes = [(node, graph.nodes[node]) for node in graph.needed_for([*step.results])]
+        names = sorted(step.names.items())
+        page = (self.name, nodes, step.results, self.states, step.initial, self.constants, names)
         return hashlib.sha256(repr(page).encode()).hexdigest()[:16]
 
     def __eq__(self, other: object) -> bool:
