@@ -248,6 +248,11 @@ class _Reader:
             raise self.error(last, "the result of spike must be returned first, unchanged")
         if any(self.graph.nodes[node].op in CONDITIONS for node in nodes):
             raise self.error(last, "a comparison is not a value: use torch.where")
+        for name, node in zip(self.inputs[1:], nodes[-K:], strict=True):
+            number = self.graph.number_of(node)
+            if number is not None:
+                reason = f"the state {name} is {number:g} after every step: return what depends on "
+                raise self.error(last, f"{reason}charge or states, or take {name} out")
         self.require_inputs(last, nodes)
         return Step(
             name=self.function.name,
