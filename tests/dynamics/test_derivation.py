@@ -3,6 +3,8 @@
 Gradients are computed as solvers do: by the texts of a program, from what the steps have saved.
 """
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -177,7 +179,8 @@ def check(page, T, detach, saves, tolerance=1e-12):
     results, expected = run_with_autograd(page, *arguments, detach)
     got, gradients = run_program(page, *arguments, detach, saves)
     for a, b in zip(results, got, strict=True):
-        assert torch.equal(a.detach(), torch.as_tensor(b).expand_as(a))
+        # Functions of numbers are computed by Python, whose tanh is not torch's to the last bit.
+        torch.testing.assert_close(b.expand_as(a), a.detach(), rtol=1e-13, atol=1e-13)
     for i, (wanted, gradient) in enumerate(zip(expected, gradients, strict=True)):
         if gradient is not None:
             error = (wanted - gradient).abs().max() / (wanted.abs().max() + 1)
@@ -218,7 +221,10 @@ FORMS = [
     "held({a} * threshold) + {b} * x",
 ]
 # States stay small, so that a second step is as good a test as the first.
-AFTER = ["torch.tanh({a} + {b}) + 0.5 * x", "torch.minimum(torch.maximum({a} + {b}, -2.0), 2.0)"]
+AFTER = [
+    "torch.tanh({a} + {b}) + 0.5 * x",
+    "torch.minimum(torch.maximum({a} * x + {b}, -2.0), 2.0)",
+]
 
 
 @st.composite
@@ -259,7 +265,7 @@ GUARDED = [
     "torch.minimum(torch.maximum({c}, -3.0), torch.where({b} != 0.0, {a} / {b}, {c}))",
 ]
 # Where logs, roots and quotients are not finite, and where exp overflows.
-VALUES = [-800.0, -1.0, -0.3, 0.0, 0.2, 0.7, 2.0, 800.0]
+VALUES = [-800.0, -1.1, -0.3, 0.0, 0.23, 0.7, 2.3, 800.0]
 
 
 @st.composite
@@ -299,14 +305,17 @@ def reference_gradients(page, charge, state, constants, weight):
 def test_branches_that_are_not_taken_contribute_exactly_zero(source):
     page = written_page(source)
     charge, state = torch.cartesian_prod(*[torch.tensor(VALUES, dtype=torch.float64)] * 2).t()
-    kappa = torch.full_like(charge, 0.4)
+    kappa = torch.full_like(charge, 0.37)
     run = page_function(source, DT, detach_reset=True, of_scalars=True)
-    wanted = []
+    rows = []
     for numbers in zip(charge, state, kappa, strict=True):
         leaves = [t.clone().requires_grad_() for t in numbers]
         after = run(*leaves[:2], kappa=leaves[2])[0]
-        wanted.append(torch.autograd.grad(after, leaves, materialize_grads=True))
-    expected = [torch.stack(column) for column in zip(*wanted, strict=True)]
+        # None where no branch that is taken has used the argument.
+        rows.append(torch.autograd.grad(after, leaves, allow_unused=True))
+    expected = [
+        [math.nan if g is None else g for g in column] for column in zip(*rows, strict=True)
+    ]
     ones = torch.ones_like(charge)
     by_autograd = reference_gradients(page, charge, state, {"kappa": kappa}, ones)
     zeros = torch.zeros_like(charge)
@@ -314,10 +323,11 @@ def test_branches_that_are_not_taken_contribute_exactly_zero(source):
         page, [charge], [state], {"kappa": kappa}, [[zeros, ones]], True, "learning"
     )
     for found in (by_autograd, by_adjoint):
-        for a, b in zip(found, expected, strict=True):
-            a = torch.as_tensor(a, dtype=b.dtype).expand_as(b)
-            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
-            assert bool((a[b == 0] == 0).all())
+        for a, column in zip(found, expected, strict=True):
+            b = torch.tensor(column, dtype=torch.float64)
+            a = torch.as_tensor(a, dtype=torch.float64).expand_as(b)
+            assert bool((a[b.isnan()] == 0).all())
+            torch.testing.assert_close(a, b.nan_to_num(), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("word", ["maximum", "minimum"])
