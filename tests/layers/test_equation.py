@@ -1,0 +1,563 @@
+"""Layers that `neuron` makes: what they promise beyond their numbers, which `tests/solvers` has."""
+
+import copy
+import inspect
+import math
+import multiprocessing
+import pickle
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from layers.nets import drive
+from layers.pages import AdaptiveLayer, ChargedLayer, LeakyReadout, NoHeldLayer
+from nwavesdk.layers import (
+    Dropout,
+    LIFSynapse,
+    NeuronLayer,
+    PageError,
+    Positive,
+    Real,
+    SpikingSequential,
+    TimeConstant,
+    decay,
+    held,
+    neuron,
+    prepare_net,
+    spike,
+    to_gpu,
+)
+from nwavesdk.surrogate import atan, fast_sigmoid
+from tolerances import GRADIENT, assert_close
+
+
+def run(layer, x):
+    prepare_net(layer)
+    return layer(x)
+
+
+def adaptive_in_torch(x, tau, tau_a, threshold, kappa, surrogate, detach_reset=True):
+    """The equation of `AdaptiveLayer` as a loop that shares no code with the package's."""
+    decay_v, decay_a = torch.exp(-1e-3 / tau), torch.exp(-1e-3 / tau_a)
+    v = a = torch.zeros_like(x[:, 0])
+    steps = []
+    for charge in x.unbind(1):
+        u = decay_v * v + charge
+        z = u - threshold - kappa * a
+        s = surrogate(z)
+        v = u - threshold * (s.detach() if detach_reset else s)
+        a = decay_a * a + (1 - decay_a) * s
+        steps.append((s, v, a, u, z))
+    return [torch.stack(sequence, 1) for sequence in zip(*steps, strict=True)]
+
+
+class TestClass:
+    def test_it_is_a_layer_with_the_name_of_its_function(self):
+        assert issubclass(AdaptiveLayer, NeuronLayer)
+        assert AdaptiveLayer.__name__ == AdaptiveLayer.__qualname__ == "AdaptiveLayer"
+        assert AdaptiveLayer.__module__ == "layers.pages"
+        assert AdaptiveLayer.page.neuron.states == ("v", "a")
+
+    def test_its_signature_has_constants_and_keywords(self):
+        parameters = inspect.signature(AdaptiveLayer).parameters
+        assert list(parameters) == [
+            *("n_neurons", "tau", "tau_a", "threshold", "kappa", "learn", "dt", "spike_grad"),
+            *("layer_topology", "device", "detach_reset", "solver", "compasso_spike_grad"),
+            "saved_dtype",
+        ]
+        assert parameters["tau_a"].default == 0.1
+        assert parameters["detach_reset"].default is True
+        assert inspect.signature(ChargedLayer).parameters["tau"].default is inspect.Parameter.empty
+        assert "dt" in inspect.signature(ChargedLayer).parameters
+        assert not {"spike_grad", "detach_reset"} & {*inspect.signature(LeakyReadout).parameters}
+
+    def test_its_docstring_has_the_equation_and_the_arguments(self):
+        text = AdaptiveLayer.__doc__
+        assert text.startswith("A leaky neuron whose threshold rises with its spikes.\n")
+        assert text.count("A leaky neuron") == 1
+        assert "        s = spike(u - threshold - kappa * a)\n" in text
+        assert "    kappa: Real = 0.3" in text
+        assert "learn: Names of the constants to train" in text
+
+    def test_print_shows_shape_constants_and_equation(self):
+        layer = AdaptiveLayer(3, tau=[0.01, 0.02, 0.03], learn=("kappa", "tau_a"))
+        assert str(layer).splitlines() == [
+            "AdaptiveLayer(",
+            "  3, tau=0.01…0.03, tau_a=0.1 (learned), threshold=1, kappa=0.3 (learned), dt=0.001, "
+            "spike_grad=FastSigmoid(slope=25.0)",
+            "  u = decay(tau) * v + x",
+            "  s = spike(u - threshold - kappa * a)",
+            "  return s, u - threshold * held(s), decay(tau_a) * a + (1 - decay(tau_a)) * s",
+            ")",
+        ]
+        assert "# The current decays by Euler's method." in str(ChargedLayer(2, tau=0.01))
+        assert "spike_grad" not in str(LeakyReadout(2))
+
+    def test_instances_hold_no_function(self):
+        layer = AdaptiveLayer(3)
+        run(layer, drive(2, 5, 3))
+        assert not [name for name, value in vars(layer).items() if inspect.isroutine(value)]
+
+
+class TestCopies:
+    def layer_with_state(self):
+        layer = AdaptiveLayer(3, tau=[0.01, 0.02, 0.03], learn="kappa", layer_topology="RC")
+        run(layer, drive(2, 12, 3))
+        return layer
+
+    @pytest.mark.parametrize(
+        "way", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))]
+    )
+    def test_they_continue_from_the_same_state(self, way):
+        layer = self.layer_with_state()
+        other, x = way(layer), drive(2, 9, 3)
+        assert type(other) is AdaptiveLayer
+        assert all(map(torch.equal, layer(x), other(x)))
+
+    def test_another_process_reads_a_pickle(self):
+        layer, x = self.layer_with_state(), drive(2, 9, 3)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            spk, mem = pool.apply(_call, (pickle.dumps(layer), x.numpy()))
+        expected = layer(x)
+        assert torch.equal(torch.from_numpy(spk), expected[0])
+        assert torch.equal(torch.from_numpy(mem), expected[1])
+
+    def test_a_local_class_pickles_as_little_as_any_local_class(self):
+        @neuron
+        def Local(x, v):
+            return v + x
+
+        with pytest.raises((pickle.PicklingError, AttributeError), match="Local"):
+            pickle.dumps(Local(2))
+
+    @pytest.mark.parametrize("wide", [False, True])
+    def test_a_state_dict_makes_another_layer_the_same(self, wide):
+        options = {"tau": 5e-3, "tau_a": 0.3, "threshold": 0.7, "kappa": -0.2}
+        source, target = AdaptiveLayer((2, 3), **options), AdaptiveLayer((2, 3), learn="tau")
+        assert {*source.state_dict()} == {"log_tau", "log_tau_a", "log_threshold", "kappa"}
+        x = drive(4, 30, 2, 3)
+        if wide:
+            source.double(), target.double()
+            x = x.double()
+        target.load_state_dict(source.state_dict())
+        # float64: the source has what was given, the target what float32 stores of it.
+        expected, got = run(source, x), run(target, x)
+        assert torch.equal(got[0], expected[0])
+        torch.testing.assert_close(got[1], expected[1], rtol=1e-5, atol=1e-6)
+        assert 0 < expected[0].mean() < 1
+
+
+def _call(pickled, x):
+    spk, mem = pickle.loads(pickled)(torch.from_numpy(x))
+    return spk.detach().numpy(), mem.detach().numpy()
+
+
+class TestRun:
+    @pytest.mark.parametrize("detach_reset", [True, False])
+    @pytest.mark.parametrize("solver", ["serial", "reference"])
+    def test_it_computes_the_equation_and_the_gradients_of_all_constants(
+        self, solver, detach_reset
+    ):
+        values = {
+            "tau": torch.linspace(5e-3, 20e-3, 12, dtype=torch.float64).reshape(3, 2, 2),
+            "tau_a": torch.tensor([0.03, 0.1, 0.3], dtype=torch.float64).reshape(3, 1, 1),
+            "threshold": torch.tensor(0.9, dtype=torch.float64),
+            "kappa": torch.tensor(0.4, dtype=torch.float64),
+        }
+        layer = AdaptiveLayer(
+            (3, 2, 2),
+            **values,
+            learn=[*values],
+            spike_grad=atan(),
+            solver=solver,
+            detach_reset=detach_reset,
+        ).double()
+        x, other = (drive(2, 40, 3, 2, 2).double().requires_grad_() for _ in range(2))
+        other.data.copy_(x.data)
+        leaves = {name: value.clone().requires_grad_() for name, value in values.items()}
+        spk, mem = run(layer, x)
+        s, v, *_ = adaptive_in_torch(other, **leaves, surrogate=atan(), detach_reset=detach_reset)
+        assert layer.last_solver == solver
+        assert torch.equal(spk, s)
+        assert 0.02 < s.mean() < 0.98
+        torch.testing.assert_close(mem, v, rtol=0, atol=1e-12)
+        weight = torch.randn(spk.shape, dtype=torch.float64)
+        for a, b in ((spk, mem), (s, v)):
+            (weight * (a + 0.3 * b)).sum().backward()
+        assert_close(x.grad, other.grad, GRADIENT, "charge")
+        for name, leaf in leaves.items():
+            # A positive constant is stored as its logarithm.
+            stored = getattr(layer, name if name == "kappa" else f"log_{name}").grad
+            expected = leaf.grad if name == "kappa" else leaf.grad * values[name]
+            assert_close(stored, expected, GRADIENT, name)
+
+    def test_states_start_at_their_defaults_and_dt_is_the_layer_s(self):
+        layer = ChargedLayer(2, tau=10e-3, dt=2e-3)
+        prepare_net(layer)
+        assert layer.state is None
+        record = layer.record(torch.zeros(1, 2, 2, dtype=torch.float64))
+        i, v = 0.25, -0.5
+        for t in range(2):
+            i = i - 2e-3 * 50.0 * i
+            v = max(math.exp(-0.2) * v + i, -1.0)
+            assert record.states["i"][0, t].tolist() == pytest.approx([i, i], abs=1e-12)
+            assert record.mem[0, t].tolist() == pytest.approx([v, v], abs=1e-12)
+        prepare_net(layer)
+        assert torch.equal(layer.record(torch.zeros(1, 2, 2, dtype=torch.float64)).mem, record.mem)
+
+    @pytest.mark.parametrize("topology", ["FF", "RC"])
+    def test_parts_are_the_whole(self, topology):
+        layer, x = AdaptiveLayer(4, layer_topology=topology), drive(2, 30, 4, dtype=torch.float64)
+        spk, mem = run(layer, x)
+        prepare_net(layer)
+        parts = [layer(x[:, :13]), *(layer(x[:, t]) for t in range(13, 15)), layer(x[:, 15:])]
+        joined = [
+            torch.cat([p if p.ndim == 3 else p[:, None] for p in column], 1)
+            for column in zip(*parts, strict=True)
+        ]
+        assert torch.equal(joined[0], spk)
+        assert torch.equal(joined[1], mem)
+        assert {*layer.state} == {"v", "a"}
+
+    def test_a_compiled_layer_is_the_layer(self):
+        layer, x = AdaptiveLayer(4, learn=("tau_a", "kappa")), drive(2, 20, 4)
+        grads = []
+        for call in (layer, torch.compile(layer, backend="aot_eager", fullgraph=True)):
+            prepare_net(layer)
+            layer.zero_grad()
+            spk, mem = call(x)
+            (spk + mem).sum().backward()
+            grads.append((spk, mem, layer.log_tau_a.grad, layer.kappa.grad))
+        assert torch.equal(grads[0][0], grads[1][0])
+        for got, expected in zip(grads[1], grads[0], strict=True):
+            assert_close(got.detach(), expected.detach(), GRADIENT, "compiled")
+
+    def test_a_net_of_two_neurons_learns_is_stored_and_continues(self, tmp_path):
+        def make():
+            return SpikingSequential(
+                *(LIFSynapse(5, 8), AdaptiveLayer(8, learn=("kappa", "tau_a"), spike_grad=atan())),
+                *(LIFSynapse(8, 2), LeakyReadout(2, learn="tau")),
+            )
+
+        def train(net, optimizer, steps):
+            for _ in range(steps):
+                optimizer.zero_grad()
+                _, mem = run(net, x)
+                loss = (mem.mean(1) - targets).square().mean()
+                loss.backward()
+                optimizer.step()
+            return loss.item()
+
+        x, targets = drive(16, 40, 5) + 0.4, torch.rand(16, 2)
+        net = make()
+        optimizer = torch.optim.Adam(net.parameters(), 0.02)
+        first = train(net, optimizer, 1)
+        train(net, optimizer, 20)
+        torch.save([net.state_dict(), optimizer.state_dict()], tmp_path / "run.pt")
+        other = make()
+        resumed = torch.optim.Adam(other.parameters(), 0.02)
+        for part, state in zip((other, resumed), torch.load(tmp_path / "run.pt"), strict=True):
+            part.load_state_dict(state)
+        last = train(net, optimizer, 20)
+        assert train(other, resumed, 20) == last
+        assert last < 0.5 * first
+        assert net[1].kappa != 0.3
+
+
+class TestReadout:
+    def test_it_returns_its_first_state_twice(self):
+        layer, x = LeakyReadout(3), drive(2, 20, 3, dtype=torch.float64)
+        spk, mem = run(layer, x)
+        assert spk is mem
+        v, beta = (
+            torch.zeros(2, 3, dtype=torch.float64),
+            torch.exp(torch.tensor(-0.05, dtype=torch.float64)),
+        )
+        for t in range(20):
+            v = beta * v + x[:, t]
+            torch.testing.assert_close(mem[:, t], v, rtol=0, atol=1e-12)
+        prepare_net(layer)
+        assert torch.equal(layer.spikes(x), mem)
+        assert not hasattr(mem, "nonzeros")
+
+    @pytest.mark.parametrize("solver", ["serial", "reference"])
+    def test_its_gradient_is_that_of_one_output(self, solver):
+        layer, x = LeakyReadout(3, solver=solver, learn="tau"), drive(2, 20, 3).requires_grad_()
+        spk, mem = run(layer, x)
+        (spk.sum() + mem.sum()).backward()
+        beta, steps = torch.exp(torch.tensor(-0.05)), torch.arange(20)
+        expected = 2 * (1 - beta ** (20 - steps)) / (1 - beta)
+        torch.testing.assert_close(x.grad, expected[None, :, None].expand_as(x), rtol=1e-5, atol=0)
+        assert layer.log_tau.grad.abs() > 0
+
+    @pytest.mark.parametrize("checkpoint", [None, 7])
+    def test_it_works_anywhere_in_a_net(self, checkpoint):
+        net = SpikingSequential(
+            *(LIFSynapse(3, 4), LeakyReadout(4), Dropout(0.5), LIFSynapse(4, 4), AdaptiveLayer(4)),
+            *(LIFSynapse(4, 2), LeakyReadout(2)),
+            checkpoint=checkpoint,
+        ).eval()
+        x = drive(2, 20, 3).requires_grad_()
+        spk, mem = run(net, x)
+        assert torch.equal(spk, mem)
+        mem.sum().backward()
+        assert net[0].weight.grad.abs().sum() > 0
+        prepare_net(net)
+        recording = net.record(x)
+        assert [*recording.layers] == ["1", "4", "6"]
+        assert [*recording.spiking] == ["4"]
+        assert torch.equal(recording.mem, mem)
+
+    def test_a_record_has_its_states_and_no_z(self):
+        layer, x = LeakyReadout(3), drive(2, 20, 3)
+        prepare_net(layer)
+        record = layer.record(x)
+        assert record.is_readout
+        assert torch.equal(record.states["v"], record.mem)
+        with pytest.raises(ValueError, match="LeakyReadout is a read-out, .* no z: read mem"):
+            _ = record.z
+        grad, _ = record.charge_gradient(torch.ones_like(x))
+        leaf = x.clone().requires_grad_()
+        run(layer, leaf)[0].sum().backward()
+        assert_close(grad, leaf.grad, GRADIENT, "charge")
+
+
+class TestRecord:
+    @pytest.mark.parametrize("solver", ["serial", "reference"])
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+    def test_it_has_z_and_all_states(self, solver, dtype):
+        layer, x = AdaptiveLayer(3, solver=solver), drive(2, 30, 3).to(dtype)
+        prepare_net(layer)
+        record = layer.record(x)
+        real = torch.float64 if dtype == torch.float64 else torch.float32
+        constants = {name: layer.constant(name).to(real) for name in AdaptiveLayer.page.constants}
+        if real == torch.float64:
+            constants = layer.effective_constants(real)
+        s, v, a, u, z = adaptive_in_torch(x.to(real), **constants, surrogate=fast_sigmoid())
+        assert 0 < s.mean() < 1
+        assert record.spk.dtype == record.z.dtype == dtype
+        assert torch.equal(record.spk, s.to(dtype))
+        tolerance = {"rtol": 0, "atol": 1e-12 if dtype == torch.float64 else 0.02}
+        found = (record.mem, record.states["v"], record.states["a"], record.u, record.z)
+        for got, expected in zip(found, (v, v, a, u, z), strict=True):
+            torch.testing.assert_close(got, expected.to(dtype), **tolerance)
+
+    def test_one_step_has_the_shape_of_its_charge(self):
+        layer = AdaptiveLayer((2, 3))
+        prepare_net(layer)
+        record = layer.record(drive(4, 2, 3))
+        assert record.z.shape == record.states["a"].shape == record.u.shape == (4, 2, 3)
+
+    def test_a_page_without_u_has_none(self):
+        layer = ChargedLayer(2, tau=10e-3)
+        prepare_net(layer)
+        record = layer.record(drive(1, 5, 2))
+        assert not hasattr(record, "u")
+        with pytest.raises(
+            AttributeError, match="the page of ChargedLayer names no value u: read z"
+        ):
+            _ = record.u
+
+    def test_charge_gradient_equals_backward_under_another_surrogate(self):
+        x = drive(2, 20, 4, dtype=torch.float64)
+        layer = AdaptiveLayer(4, layer_topology="RC", spike_grad=atan())
+        other = copy.deepcopy(layer)
+        other.spike_grad = fast_sigmoid(5.0)
+        prepare_net(layer)
+        record, leaf = layer.record(x), x.clone().requires_grad_()
+        weight = torch.linspace(-1, 1, x.numel(), dtype=torch.float64).reshape(x.shape)
+        got, recurrent = record.charge_gradient(weight, 0.5 * weight, fast_sigmoid(5.0))
+        spk, mem = run(other, leaf)
+        (spk * weight + 0.5 * mem * weight).sum().backward()
+        assert_close(got, leaf.grad, GRADIENT, "charge")
+        assert_close(recurrent.float(), other.recurrent_weights.grad, GRADIENT, "recurrent")
+
+
+class TestOptions:
+    def test_the_gpu_solver_is_serial_and_keeps_the_surrogate(self):
+        x = drive(2, 20, 3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            layers = [AdaptiveLayer(3, spike_grad=atan(), device=d) for d in ("cpu", "gpu")]
+            layers.append(to_gpu(AdaptiveLayer(3, spike_grad=atan())))
+        grads = []
+        for layer in layers:
+            leaf = x.clone().requires_grad_()
+            run(layer, leaf)[0].sum().backward()
+            assert layer.last_solver == "serial"
+            assert layer.uses_spike_grad
+            grads.append(leaf.grad)
+        assert torch.equal(grads[0], grads[1])
+        assert torch.equal(grads[0], grads[2])
+
+    def test_a_surrogate_with_parameters_trains_on_the_reference_under_any_device(self):
+        soft = nn.Linear(1, 1)
+        layer = AdaptiveLayer(3, spike_grad=lambda z: torch.sigmoid(soft.weight * z), device="gpu")
+        run(layer, drive(2, 20, 3))[0].sum().backward()
+        assert layer.last_solver == "reference"
+        assert soft.weight.grad.abs() > 0
+
+    @pytest.mark.parametrize("topology", ["FF", "RC"])
+    def test_bfloat16_changes_no_spike(self, topology):
+        x, spikes = drive(4, 60, 20), []
+        for saved_dtype in (None, "bfloat16"):
+            torch.manual_seed(0)
+            layer = AdaptiveLayer(20, layer_topology=topology, saved_dtype=saved_dtype)
+            leaf = x.clone().requires_grad_()
+            spk, _ = run(layer, leaf)
+            spk.sum().backward()
+            spikes.append((spk, leaf.grad))
+        assert torch.equal(spikes[0][0], spikes[1][0])
+        assert (spikes[0][1] - spikes[1][1]).norm() < 0.02 * spikes[0][1].norm()
+
+    def test_one_thread_of_options_reaches_the_layer(self):
+        layer = AdaptiveLayer(
+            3,
+            dt=2e-3,
+            detach_reset=False,
+            solver="reference",
+            compasso_spike_grad="layer",
+            saved_dtype="bfloat16",
+        )
+        assert (layer.dt, layer.detach_reset, layer.solver) == (2e-3, False, "reference")
+        assert (layer.compasso_spike_grad, layer.saved_dtype) == ("layer", "bfloat16")
+
+
+WRONG = [
+    (
+        lambda: AdaptiveLayer(3, tau_b=0.1),
+        TypeError,
+        "AdaptiveLayer has the constants tau, tau_a, threshold, kappa, got an argument 'tau_b', did "
+        r"you mean 'tau_a'\?",
+    ),
+    (
+        lambda: AdaptiveLayer(3, spike_gard=None),
+        TypeError,
+        "got an argument 'spike_gard', did you mean 'spike_grad'",
+    ),
+    (
+        lambda: ChargedLayer(3),
+        TypeError,
+        r"the constant tau has no default: give it, as in ChargedLayer\(n_neurons, tau=...\)",
+    ),
+    (
+        lambda: AdaptiveLayer(3, learn="tau_b"),
+        ValueError,
+        r"learn must name constants of the neuron \(tau, tau_a, threshold, kappa\), got 'tau_b', "
+        r"did you mean 'tau_a'\?",
+    ),
+    (
+        lambda: AdaptiveLayer(3, learn=("tau", 3)),
+        ValueError,
+        r"learn must name constants .*got 3\.",
+    ),
+    (lambda: AdaptiveLayer(3, learn=True), ValueError, "or a tuple of names, got True"),
+    (
+        lambda: AdaptiveLayer((3, 2, 2), tau=[1e-3, 2e-3, 3e-3]),
+        ValueError,
+        r"tau must be one number or have the shape \[3, 2, 2\] of the neurons, got the shape \[3\]: "
+        r"give a number, or one per channel in the shape \[3, 1, 1\]",
+    ),
+    (lambda: AdaptiveLayer(3, tau=0.0), ValueError, r"tau must be finite and above 0 \[s\], got 0"),
+    (
+        lambda: AdaptiveLayer(3, threshold=-1),
+        ValueError,
+        "threshold must be finite and above 0, got",
+    ),
+    (lambda: AdaptiveLayer(3, kappa=float("nan")), ValueError, "kappa must be finite, got nan"),
+    (
+        lambda: ChargedLayer(3, tau=0.1, rate=200.0),
+        ValueError,
+        "rate must be finite and above 0 and below 200, got 200",
+    ),
+    (
+        lambda: ChargedLayer(3, tau=0.1, rate=200 - 1e-9),
+        ValueError,
+        "numbers that float32 can store",
+    ),
+    (lambda: AdaptiveLayer(3, dt=0), ValueError, "dt must be a finite number above 0"),
+    (
+        lambda: AdaptiveLayer(3, solver="compasso"),
+        ValueError,
+        'AdaptiveLayer: comPaSSo is not exact for this neuron, got solver="compasso": use',
+    ),
+    (
+        lambda: NoHeldLayer(3, detach_reset=False),
+        ValueError,
+        r"NoHeldLayer: detach_reset=False needs held\(...\) in the page",
+    ),
+    (
+        lambda: LeakyReadout(3, spike_grad=atan()),
+        ValueError,
+        r"LeakyReadout is a read-out, without spikes, and takes no spike_grad, got ATan\(.*leave it",
+    ),
+    (lambda: LeakyReadout(3, detach_reset=True), ValueError, "takes no detach_reset, got True"),
+    (lambda: LeakyReadout(3, layer_topology="RC"), ValueError, "takes no layer_topology, got 'RC'"),
+    (
+        lambda: AdaptiveLayer(3).constant("tau_b"),
+        ValueError,
+        "has the constants tau, tau_a, threshold, kappa, got 'tau_b', did you mean 'tau_a'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "error", "words"), WRONG, ids=[w[:50] for *_, w in WRONG])
+def test_wrong_arguments(make, error, words):
+    with pytest.raises(error, match=words) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+class TestNames:
+    def test_a_constant_named_like_a_keyword_or_an_attribute_is_rejected(self):
+        def learn(x, v, *, learn: Real = 1.0):
+            return v + learn * x
+
+        def training(x, v, *, training: Real = 1.0):
+            return v + training * x
+
+        def features(x, v, *, features: Real = 1.0):
+            return v + features * x
+
+        def state(x, v, *, state: Positive = 1.0):
+            return v + state * x
+
+        def dt(x, v, *, dt: Positive = 1.0):
+            return v + dt * x
+
+        def hidden(x, v, *, _tau: TimeConstant = 1.0):
+            return decay(_tau) * v + x
+
+        for page in (learn, training, features, state, dt, hidden):
+            name = "_tau" if page is hidden else page.__name__
+            with pytest.raises(PageError, match=f"the constant {name} has a name that .*rename it"):
+                neuron(page)
+
+    def test_two_constants_under_one_key_are_rejected(self):
+        def Twice(x, v, *, tau: TimeConstant = 1.0, log_tau: Real = 1.0):
+            return decay(tau) * v + log_tau * x
+
+        with pytest.raises(PageError, match="constant tau is stored as log_tau, which is another"):
+            neuron(Twice)
+
+    @pytest.mark.parametrize("make", [AdaptiveLayer, LeakyReadout])
+    def test_no_attribute_of_a_layer_is_free(self, make):
+        layer = make(3)
+        prepare_net(layer)
+        for name in vars(layer):
+            if not name.startswith("_"):
+                page = f"def Page(x, v, *, {name}: Real = 1.0):\n    return v + {name} * x\n"
+                with pytest.raises(PageError, match="rename it"):
+                    _page_of(page)
+
+
+def _page_of(source):
+    """The layer of a page in a text."""
+    import linecache
+
+    linecache.cache["<page>"] = (len(source), None, source.splitlines(keepends=True), "<page>")
+    scope = {"Real": Real, "spike": spike, "held": held}
+    exec(compile(source, "<page>", "exec"), scope)
+    return neuron(scope["Page"])
