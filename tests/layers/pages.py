@@ -9,7 +9,7 @@ import torch
 
 from nwavesdk.layers import Bounded, Positive, Real, TimeConstant, decay, held, neuron, spike
 
-__all__ = ["AdaptiveLayer", "ChargedLayer", "LeakyReadout", "NoHeldLayer"]
+__all__ = ["AdaptiveLayer", "ChargedLayer", "LILayer", "NoHeldLayer"]
 
 
 @neuron
@@ -48,7 +48,7 @@ def ChargedLayer(
 
 
 @neuron
-def LeakyReadout(x, v, *, tau: TimeConstant = 20e-3):
+def LILayer(x, v, *, tau: TimeConstant = 20e-3):
     """A leaky integrator."""
     return decay(tau) * v + x
 

@@ -191,10 +191,12 @@ def _lines_of(page: Page) -> tuple[list[str], list[str]]:
     """The source of a page without its docstring: its head, and its statements."""
     (function,) = ast.parse(page.source).body
     assert isinstance(function, ast.FunctionDef)
-    has_doc = ast.get_docstring(function) is not None
     lines = page.source.splitlines()
-    first = function.body[int(has_doc)].lineno - 1
-    return lines[: function.body[0].lineno - 1], lines[first:]
+    first = function.body[0]
+    end_of_head = end_of_doc = first.lineno - 1
+    if ast.get_docstring(function) is not None:
+        end_of_doc = first.end_lineno or first.lineno
+    return lines[:end_of_head], lines[end_of_doc:]
 
 
 def _documentation(page: Page) -> str:

@@ -1,0 +1,146 @@
+"""Constants of any page: their keys, their digits, their shapes and their bounds."""
+
+import copy
+import math
+import pickle
+
+import pytest
+import torch
+
+from layers.pages import AdaptiveLayer, ChargedLayer
+from nwavesdk.layers import LIFLayer, prepare_net
+
+WIDE = torch.float64
+SHAPE = (3, 2, 2)
+GIVEN = {
+    "number": 0.0123,
+    "channel": [[[0.0123]], [[0.7]], [[1.9]]],
+    "neuron": torch.linspace(0.011, 1.9, 12, dtype=WIDE).reshape(SHAPE),
+}
+CONVERTED = {
+    "unchanged": lambda layer: layer,
+    "double": lambda layer: layer.double(),
+    "half and double": lambda layer: layer.half().double(),
+    "deepcopy": lambda layer: copy.deepcopy(layer).double(),
+    "pickle": lambda layer: pickle.loads(pickle.dumps(layer.double())),
+}
+
+
+@pytest.fixture
+def double_default():
+    torch.set_default_dtype(WIDE)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def assert_exact(layer, name, given, ulps=2):
+    value = layer.effective_constants(WIDE)[name].detach()
+    expected = torch.as_tensor(given, dtype=WIDE).expand(value.shape)
+    assert value.dtype == WIDE
+    for got, wanted in zip(value.flatten().tolist(), expected.flatten().tolist(), strict=True):
+        assert abs(got - wanted) <= ulps * math.ulp(wanted)
+
+
+def make(name, given, learn=()):
+    if name == "rate":  # the bounded one, from 0 to 200
+        return ChargedLayer(SHAPE, rate=given, tau=0.01, learn=learn)
+    return AdaptiveLayer(SHAPE, **{name: given}, learn=learn)
+
+
+@pytest.mark.parametrize("name", ["tau_a", "threshold", "kappa", "rate"])
+@pytest.mark.parametrize("given", GIVEN)
+@pytest.mark.parametrize("way", CONVERTED)
+def test_they_are_exact_in_float64(name, given, way):
+    layer = CONVERTED[way](make(name, GIVEN[given]))
+    assert_exact(layer, name, GIVEN[given])
+    stored_in_float64 = way != "unchanged"
+    assert layer.constant(name).dtype == (WIDE if stored_in_float64 else torch.float32)
+    if stored_in_float64:
+        assert torch.equal(layer.constant(name), layer.effective_constants(WIDE)[name])
+
+
+@pytest.mark.parametrize("name", ["tau_a", "threshold", "kappa"])
+@pytest.mark.usefixtures("double_default")
+def test_learned_ones_are_exact_under_a_default_of_float64(name):
+    # The exponential of a logarithm loses some digits of float64, and keeps more than float32 has.
+    assert_exact(make(name, GIVEN["neuron"], learn=name), name, GIVEN["neuron"], ulps=8)
+
+
+def test_learned_ones_get_the_digits_of_their_dtype():
+    assert_exact(make("tau_a", 0.0123, learn="tau_a").double(), "tau_a", 0.0123, ulps=8)
+
+
+@pytest.mark.parametrize("learn", [(), "rate", ("rate", "tau")])
+def test_storage_depends_on_the_kind_and_not_on_learning(learn):
+    layer = ChargedLayer(2, tau=0.02, learn=learn)
+    assert {*layer.state_dict()} == {"logit_rate", "log_tau"}
+    assert layer.logit_rate.item() == pytest.approx(math.log(50 / 150))
+    assert layer.log_tau.item() == pytest.approx(math.log(0.02))
+    assert layer.logit_rate.requires_grad == ("rate" in learn)
+    assert layer.log_tau.requires_grad == ("tau" in learn)
+    assert layer.rate.item() == pytest.approx(50.0)
+    assert layer.tau.item() == pytest.approx(0.02)
+
+
+def test_real_ones_are_stored_unchanged():
+    assert AdaptiveLayer(2, kappa=-0.25).state_dict()["kappa"].item() == -0.25
+
+
+@pytest.mark.parametrize("start", [1e-3, 199.9])
+def test_a_bounded_one_stays_in_its_bounds_and_keeps_its_gradient(start):
+    layer = ChargedLayer(2, tau=0.02, rate=start, learn="rate")
+    optimizer = torch.optim.SGD(layer.parameters(), 1.0)
+    for sign in (1, -1) * 3:
+        optimizer.zero_grad()
+        (sign * layer.rate).backward()
+        assert layer.logit_rate.grad != 0
+        optimizer.step()
+        assert 0 < layer.rate.item() < 200
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_loaded_value_wins_where_it_differs(wide):
+    layer = AdaptiveLayer(2, tau_a=[0.1, 0.1], kappa=[0.3, 0.3])
+    layer = layer.double() if wide else layer
+    layer.log_tau_a[1] = math.log(0.5)
+    layer.kappa[1] = -1.7
+    values = layer.effective_constants(WIDE)
+    assert values["tau_a"][0].item() == 0.1
+    assert values["tau_a"][1].item() == math.exp(layer.log_tau_a[1].item())
+    assert values["kappa"].tolist() == [0.3, layer.kappa[1].item()]
+
+
+def test_solvers_get_one_value_per_neuron_in_the_order_of_the_page():
+    options = {"tau": [[[5e-3]], [[10e-3]], [[20e-3]]], "kappa": 0.1, "dt": 2e-3}
+    layer = AdaptiveLayer(SHAPE, **options)
+    assert layer.neuron.constants[:2] == ("decay_tau", "threshold")
+    constants = dict(zip(layer.neuron.constants, layer.constants(WIDE), strict=True))
+    expected = [math.exp(-2e-3 / tau) for tau in (5e-3, 10e-3, 20e-3) for _ in range(4)]
+    assert constants["decay_tau"].tolist() == pytest.approx(expected, rel=1e-15)
+    assert constants["kappa"].tolist() == [0.1] * 12
+    narrow = layer.constants()
+    assert [constant.dtype for constant in narrow] == [torch.float32] * len(constants)
+    # In float32, they are computed in float64 from what is stored.
+    stored = layer.log_tau.double().exp()
+    assert torch.equal(narrow[0].reshape(SHAPE)[:, 0, 0], (-2e-3 / stored).exp().float().flatten())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("log_tau_a", math.nan, "AdaptiveLayer: values of tau_a are not finite: training diverged"),
+        ("log_tau_a", math.inf, "values of tau_a are not finite"),
+        ("kappa", -math.inf, "values of kappa are not finite"),
+    ],
+)
+def test_values_that_are_not_finite_after_training(key, value, words):
+    layer = AdaptiveLayer(2, learn=("tau_a", "kappa"))
+    getattr(layer, key).data.fill_(value)
+    with pytest.raises(RuntimeError, match=words):
+        prepare_net(layer)
+
+
+def test_parameters_keep_their_order_for_stored_optimizers():
+    layer = LIFLayer(2, 0.02, layer_topology="RC", learn_taus=True, learn_thresholds=True)
+    names = [name for name, _ in layer.named_parameters()]
+    assert names == ["log_taus", "recurrent_weights", "thresholds"]
