@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from layers.pages import LILayer
 from nwavesdk.analysis import Limits, examine
 from nwavesdk.analysis.health import REMEDIES
 from nwavesdk.analysis.slopes import RecordedPass
@@ -50,6 +51,13 @@ def test_a_healthy_net():
     assert all(
         0.01 < layer.rate < 0.6 and layer.dead == layer.starved == 0 for layer in health.layers
     )
+    assert health.layers[-1].depth == 1
+
+
+def test_read_outs_are_passed_over():
+    net = net_of()
+    health = examine_net(SpikingSequential(*net, LIFSynapse(6, 6), LILayer(6, solver="reference")))
+    assert [layer.layer for layer in health.layers] == ["1", "3", "5"]
     assert health.layers[-1].depth == 1
 
 

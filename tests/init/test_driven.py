@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from init.nets import deep, events
+from layers.pages import LILayer
 from nwavesdk.init.driven import driver_inputs, find_driven_layers, first_batches
 from nwavesdk.layers import H1v2Frontend, LIFLayer, LIFSynapse, SpikingSequential
 
@@ -30,13 +31,15 @@ class Twice(nn.Module):
         return self.one(cur), self.two(cur)
 
 
-def test_front_ends_and_synapses_drive_their_layers_and_read_outs_none():
+@pytest.mark.parametrize("read_out", [(), (LILayer(2, solver="reference"),)])
+def test_front_ends_and_synapses_drive_their_layers_and_read_outs_none(read_out):
     net = SpikingSequential(
         H1v2Frontend(16),
         LIFLayer(16, 10e-3),
         LIFSynapse(16, 5),
         LIFLayer(5, 10e-3),
         LIFSynapse(5, 2),
+        *read_out,
     )
     found = find_driven_layers(net, X)
     assert [(driven.driver_name, driven.layer_name) for driven in found] == [("0", "1"), ("2", "3")]

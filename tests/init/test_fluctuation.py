@@ -6,15 +6,23 @@ import torch
 from torch import nn
 
 from init.nets import KINDS, events, layer_spikes
+from layers.pages import AdaptiveLayer
 from nwavesdk.init import fluct_init
-from nwavesdk.init.fluctuation import psp_kernel
+from nwavesdk.init.fluctuation import psp_kernel, rest_distance
 from nwavesdk.layers import (
     H1v2Layer,
     HWLayer,
     LIFLayer,
     LIFSynapse,
+    Positive,
+    Real,
     SpikingSequential,
+    TimeConstant,
+    decay,
+    held,
+    neuron,
     prepare_net,
+    spike,
 )
 
 BETA = np.exp(-0.1)  # dt 1 ms, tau 10 ms
@@ -58,6 +66,62 @@ class TestKernel:
             RuntimeError, match="LIFLayer: the membrane has not decayed 131072 steps after a charge"
         ):
             psp_kernel(LIFLayer(1, taus=1e4))
+
+
+@neuron
+def SynapticLayer(
+    x, v=-65.0, i=0.0, *, tau: TimeConstant = 10e-3, rest: Real = -65.0, threshold: Real = -50.0
+):
+    """A neuron whose charge arrives through a current, with a membrane in mV."""
+    j = 0.5 * i + x
+    u = rest + decay(tau) * (v - rest) + j
+    s = spike(u - threshold)
+    return s, u - 15.0 * held(s), j
+
+
+@neuron
+def DeafLayer(x, v, *, threshold: Positive = 1.0):
+    u = torch.maximum(x - 0.5, 0.0) + 0.5 * v
+    s = spike(u - threshold)
+    return s, u
+
+
+class TestAnyNeuron:
+    def test_the_kernel_and_the_distance_are_those_of_z(self):
+        layer = SynapticLayer(2, tau=[5e-3, 20e-3])
+        np.testing.assert_allclose(rest_distance(layer), [15.0, 15.0], rtol=1e-12)
+        kernel, beta = psp_kernel(layer), np.exp(-1e-3 / np.array([5e-3, 20e-3]))
+        u, j, expected = np.zeros(2), 1.0, []
+        for _ in range(len(kernel)):
+            u = beta * u + j
+            expected.append(u)
+            j *= 0.5
+        np.testing.assert_allclose(kernel, expected, atol=1e-7)
+
+    def test_it_gets_the_wanted_fluctuations(self):
+        x = events(0.05, 4, 1000, 64)
+        net = SpikingSequential(LIFSynapse(64, 100), SynapticLayer(100))
+        report = fluct_init(net, x, 2.0, mu_u=0.2, max_dead=0.99, seed=0)
+        assert report.layers[0].xi_measured == pytest.approx(2.0, rel=0.1)
+        assert 0 < report.layers[0].rate < 0.1
+
+    def test_adaptation_does_not_count_below_the_threshold(self):
+        adaptive, plain = psp_kernel(AdaptiveLayer(2, tau=5e-3)), psp_kernel(LIFLayer(2, 5e-3))
+        np.testing.assert_allclose(adaptive, plain, atol=1e-10)
+
+    @pytest.mark.parametrize(
+        ("layer", "words"),
+        [
+            (lambda: SynapticLayer(3, rest=-40.0), "SynapticLayer: neurons spike without input"),
+            (lambda: DeafLayer(3), "DeafLayer: the membrane does not respond to a small charge"),
+        ],
+    )
+    def test_a_neuron_without_a_measurable_kernel_is_refused_by_name(self, layer, words):
+        net = SpikingSequential(LIFSynapse(16, 3), layer())
+        weight = net[0].weight.detach().clone()
+        with pytest.raises(RuntimeError, match=words):
+            fluct_init(net, events(0.05, 2, 50, 16))
+        assert torch.equal(net[0].weight, weight)
 
 
 class TestStatistics:

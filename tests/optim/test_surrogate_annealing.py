@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from layers.pages import LILayer
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
 from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.solvers.cpu import serial as kernel_module
@@ -39,6 +40,14 @@ def test_schedules_are_the_closed_forms():
     assert scheduled_values("cosine", 2, 4) == pytest.approx([2, 3 - half, 3, 3 + half, 4])
     assert scheduled_values("linear", 3, 9, epochs=1) == [9]
     assert scheduled_values("cosine", 0.1, 0.7)[-1] == 0.7
+
+
+def test_read_outs_have_no_surrogate_to_anneal():
+    net = SpikingSequential(*build(), LIFSynapse(6, 2), LILayer(2))
+    SurrogateAnnealing(net, 3, "slope", 1.0, 30.0, "linear").step(net, 3)
+    assert net[1].spike_grad == net[3].spike_grad == fast_sigmoid(30.0)
+    with pytest.raises(ValueError, match=r"got \['5'\]: it has \['1', '3'\]"):
+        SurrogateAnnealing(net, 3, "slope", 1.0, 30.0, layers=["5"])
 
 
 def test_a_plateau_waits_and_moves_on():

@@ -258,8 +258,9 @@ def rest_distance(layer: NeuronLayer) -> Tensor:
     stored = itertools.chain(layer.parameters(), layer.buffers())
     like = next(stored, torch.empty(())).detach().double()
     x = like.new_zeros(1, _CHUNK_STEPS, *layer.features)
-    distance = -_copy_for_measurement(layer).record(x).z[0, -1].flatten()
-    if not bool((distance > 0).all()):
+    record = _copy_for_measurement(layer).record(x)
+    distance = -record.z[0, -1].flatten()
+    if bool(record.spk.any()) or not bool((distance > 0).all()):
         raise RuntimeError(
             f"{type(layer).__name__}: neurons spike without input, expected neurons that rest "
             "below their threshold: initialize the weights in another way."

@@ -13,6 +13,7 @@ from analysis.slopes.nets import (
     loss_fn,
     whole_pass,
 )
+from layers.pages import AdaptiveLayer, LILayer
 from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
 from nwavesdk.surrogate import atan, fast_sigmoid
@@ -72,6 +73,33 @@ def test_adjacent_layers():
     prepare_net(net)
     loss_fn(*net(x)).backward()
     assert_close(gradients[1].weights["0.weight"], net[0].weight.grad, GRADIENT, "0.weight")
+
+
+def test_read_outs_pass_gradients_and_have_no_surrogate():
+    net = SpikingSequential(
+        *(LIFSynapse(N, 5), AdaptiveLayer(5, tau=8e-3), LIFSynapse(5, 4), LILayer(4)),
+        *(LIFSynapse(4, 4), AdaptiveLayer(4, tau=8e-3), LIFSynapse(4, 2), LILayer(2)),
+    ).double()
+    x = input_charge()
+    for layer in (net[1], net[3], net[5], net[7]):
+        layer.solver = "reference"
+    recorded = RecordedPass(net, x, loss_fn, weights=True)
+    assert recorded.names == ("1", "5")
+    gradients = list(recorded.gradients([fast_sigmoid(4), atan()]))
+    assert [gradient.index for gradient in gradients] == [1, 0]
+    net[1].spike_grad, net[5].spike_grad = fast_sigmoid(4), atan()
+    prepare_net(net)
+    record = net.record(x.requires_grad_(), charges=True)
+    charges = [record.layers[name].cur for name in recorded.names]
+    for cur in charges:
+        cur.retain_grad()
+    loss_fn(record.spk, record.mem).backward()
+    weights = gradients[0].weights | gradients[1].weights
+    assert [*gradients[0].weights] == ["6.weight", "4.weight"]
+    for gradient in gradients:
+        assert_close(gradient.charge, charges[gradient.index].grad, GRADIENT, "charge")
+    for place in (0, 2, 4, 6):
+        assert_close(weights[f"{place}.weight"], net[place].weight.grad, GRADIENT, f"{place}")
 
 
 def test_other_modules_with_parameters_are_listed_as_uncovered():

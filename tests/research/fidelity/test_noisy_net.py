@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from layers.pages import AdaptiveLayer, LILayer
 from nwavesdk.layers import (
     ChipInstance,
     Dropout,
@@ -180,6 +181,21 @@ def test_the_estimate_has_no_bias(name, data):
     assert losses.mean().item() == pytest.approx(
         expected_of_loss, abs=5 * losses.std().item() / math.sqrt(5_000)
     )
+
+
+def test_a_neuron_without_spikes_is_a_read_out_like_one_without_reset(data):
+    x, targets = data
+    results = []
+    for read_out in (LIFLayer(3, taus=6e-3, reset_mechanism="none"), LILayer(3, tau=6e-3)):
+        torch.manual_seed(1)
+        hidden = (LIFSynapse(N, N), AdaptiveLayer(N, tau=6e-3), LIFSynapse(N, 3))
+        net = SpikingSequential(*hidden, read_out).double()
+        noisy = NoisyNet(net, x, targets, loss_fn, ThresholdNoise("logistic", 0.8), seed=3)
+        assert noisy.sites == T * N
+        surrogates = [fast_sigmoid(5.0)] * len(noisy.surrogates)
+        results.append((noisy.losses(100), *noisy.surrogate_gradient(surrogates)))
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
