@@ -130,6 +130,7 @@ class TestCopies:
         def LocalLayer(x, v):
             return v + x
 
+        assert LocalLayer.__qualname__.endswith("<locals>.LocalLayer")
         with pytest.raises((pickle.PicklingError, AttributeError), match="LocalLayer"):
             pickle.dumps(LocalLayer(2))
 
@@ -530,11 +531,14 @@ class TestNames:
         def dt(x, v, *, dt: Positive = 1.0):
             return v + dt * x
 
+        def self_page(x, v, *, self: Positive = 1.0):
+            return v + self * x
+
         def hidden(x, v, *, _tau: TimeConstant = 1.0):
             return decay(_tau) * v + x
 
-        for page in (learn, training, features, state, dt, hidden):
-            name = "_tau" if page is hidden else page.__name__
+        for page in (learn, training, features, state, dt, self_page, hidden):
+            name = {hidden: "_tau", self_page: "self"}.get(page, page.__name__)
             with pytest.raises(PageError, match=f"the constant {name} has a name that .*rename it"):
                 neuron(page)
 

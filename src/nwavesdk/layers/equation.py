@@ -159,7 +159,7 @@ def _reader(name: str) -> property:
 
 def _check_names(page: Page) -> None:
     """Reject constants that would hide an argument or an attribute of the layer."""
-    taken = {*inspect.signature(EquationLayer).parameters, *dir(EquationLayer)}
+    taken = {"self", *inspect.signature(EquationLayer).parameters, *dir(EquationLayer)}
     for base in EquationLayer.__mro__:
         taken |= {*vars(base).get("__annotations__", {})}
     stored = stored_constants(page)
