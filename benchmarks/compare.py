@@ -29,7 +29,7 @@ def case_names(quick: bool, wanted: Callable[[str], bool]) -> list[str]:
     plain = [
         n
         for n in everything
-        if "/atan/" not in n and "/sigmoid/" not in n and "/learnable" not in n
+        if not any(part in n for part in ("/atan/", "/sigmoid/", "/learnable", "neurons/"))
     ]
     asked = [n for n in everything if wanted(n)]
     if len(asked) == len(everything):
@@ -135,4 +135,5 @@ def _cases() -> dict[str, LayerCase | TrainingCase]:
         for surrogate in cases.SURROGATES
         for learn in (False, True)
     ]
-    return {case.name: case for case in [*layers, *cases.RECURRENT, *cases.TRAINING]}
+    everything = [*layers, *cases.RECURRENT, *cases.TRAINING, *cases.NEURON_CASES]
+    return {case.name: case for case in everything}

@@ -99,14 +99,10 @@ def startup(
             }
         ]
     if wanted("startup/first call"):
-        with tempfile.TemporaryDirectory() as cache:
-            taken = [
-                run_child({"job": "first_call"}, {"NWAVESDK_CACHE": cache})["seconds"]
-                for _ in range(1 + RUNS)
-            ]
-        warm = Spread.of(taken[1:])
+        taken = _first_calls(new_page=False)
+        warm = Spread.of([t["seconds"] for t in taken[1:]])
         yield [
-            {"name": "startup/first call, empty cache", "unit": "s", "value": taken[0]},
+            {"name": "startup/first call, empty cache", "unit": "s", "value": taken[0]["seconds"]},
             {
                 "name": "startup/first call, warm cache",
                 "unit": "s",
@@ -114,6 +110,33 @@ def startup(
                 "spread": warm.as_json(),
             },
         ]
+    if wanted("startup/first call of a new page") or wanted("startup/new page over LIF"):
+        yield _new_page_rows()
+
+
+def _new_page_rows() -> list[Row]:
+    """The first call of a page that is in no cache, and what it takes beyond LIF when it is."""
+    new, lif = _first_calls(new_page=True), _first_calls(new_page=False)
+    medians = [Spread.of([t["with_layer"] for t in taken[1:]]).median for taken in (new, lif)]
+    return [
+        {
+            "name": "startup/first call of a new page, empty cache",
+            "unit": "s",
+            "value": new[0]["with_layer"],
+        },
+        {
+            "name": "startup/new page over LIF, warm cache",
+            "unit": "s",
+            "value": medians[0] - medians[1],
+        },
+    ]
+
+
+def _first_calls(new_page: bool) -> list[dict[str, float]]:
+    """The first call of several processes that share a cache, which is empty at first."""
+    with tempfile.TemporaryDirectory() as cache:
+        job = {"job": "first_call", "new_page": new_page}
+        return [run_child(job, {"NWAVESDK_CACHE": cache}) for _ in range(1 + RUNS)]
 
 
 def job(

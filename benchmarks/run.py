@@ -18,6 +18,7 @@ SUITES: dict[str, Callable[..., Iterator[list[dict[str, Any]]]]] = {
     "layer": timed.layer,
     "training": timed.training,
     "recurrent": timed.recurrent,
+    "neurons": timed.neurons,
     "memory": fresh.memory,
     "startup": fresh.startup,
     "job": fresh.job,

@@ -13,6 +13,14 @@ from nwavesdk.analysis.bench import difference_text, load_warning
 
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 HEAD = ["forward + backward", "ours, ms", *NAMES, "× the fastest peer", "lower bound, ms", "target"]
+NEURON_HEAD = [
+    "forward + backward",
+    "states",
+    "ours, ms",
+    "× LIF",
+    *("fastest peer as it comes, ms", "× as fast", "fastest compiled peer, ms", "× as fast"),
+    *("bytes", "lower bound, ms", "target"),
+]
 README_SECTIONS = ("layer", "recurrent", "training")
 
 
@@ -32,6 +40,24 @@ def timed_cells(row: dict[str, Any], limits: dict[str, Any]) -> list[str]:
     ]
 
 
+def neuron_cells(row: dict[str, Any], limits: dict[str, Any]) -> list[str]:
+    """Return the cells of one line of the table of neurons."""
+    title = row["name"].partition("/")[2]
+    if not row["parity"]["agrees"]:
+        return [title, f"differs from the reference ({difference_text(row)}): no number"]
+    return [
+        title,
+        str(row["states"]),
+        _spread_text(row["times_ms"]["ours"]),
+        f"{1 / row['ratios']['LIF']['median']:.2f}",
+        *_best_of(row, "eager"),
+        *_best_of(row, "compiled"),
+        f"{row['moved_bytes']}",
+        _number_text(row["floor_ms"]) if "floor_ms" in row else "-",
+        _target_text(row, limits),
+    ]
+
+
 def value_cells(row: dict[str, Any]) -> list[str]:
     """Return the cells of one line of the table of memory and start-up."""
     at = f", {row['axis']} = {row['at']:g}" if "axis" in row else ""
@@ -41,7 +67,7 @@ def value_cells(row: dict[str, Any]) -> list[str]:
             f"{name} {_contender_text(value)}" for name, value in row["contenders"].items()
         )
         text += f" {row['unit']}"
-    target = cases.TARGETS.get(row["name"], {}).get("value")
+    target = cases.targets_of(row).get("value")
     if target is not None:
         text += f" (target ≤ {target:g}: {'met' if row['value'] <= target else 'missed'})"
     return [row["name"] + at, text]
@@ -106,7 +132,21 @@ def readme_table(measured: dict[str, Any]) -> str:
         "c: faster with torch.compile, in chunks of 10 steps. "
         "Lower bound: a layer's bytes at the speed of a copy, or the dense products of the step."
     )
-    return f"{origin}\n\n{as_markdown(rows)}"
+    text = f"{origin}\n\n{as_markdown(rows)}"
+    return f"{text}\n\n{neuron_table(measured)}" if "neurons" in measured["sections"] else text
+
+
+def neuron_table(measured: dict[str, Any]) -> str:
+    """Return the origin of the numbers of the neurons, and their table."""
+    section = measured["sections"]["neurons"]
+    run = section["run"]
+    rows = [NEURON_HEAD, *(neuron_cells(row, section["limits"]) for row in section["rows"])]
+    return (
+        f"Neurons, {run['date'][:10]}, commit {run['commit'][:9]}{'+' * run['dirty']}. × LIF: our "
+        "time over that of `LIFLayer` of the same shape in the same runs. Bytes: what must be read "
+        "and written per neuron and step. No peer has AdLIF: the recurrent one is next to their "
+        f"recurrent neurons of two states, and to adLIF in plain torch.\n\n{as_markdown(rows)}"
+    )
 
 
 def write_between_markers(file: Path, content: str) -> None:
@@ -127,7 +167,9 @@ def section_text(name: str, section: dict[str, Any]) -> str:
     limits = section["limits"]
     lines = [f"{name}: {describe_limits(limits)}"]
     rows = section["rows"]
-    if rows and "parity" in rows[0]:
+    if name == "neurons":
+        lines.append(as_text([NEURON_HEAD, *(neuron_cells(row, limits) for row in rows)]))
+    elif rows and "parity" in rows[0]:
         lines.append(as_text([HEAD, *(timed_cells(row, limits) for row in rows)]))
     else:
         lines.append(as_text([value_cells(row) for row in rows]))
@@ -169,10 +211,18 @@ def _peer_time(row: dict[str, Any], name: str) -> str:
 def _target_text(row: dict[str, Any], limits: dict[str, Any]) -> str:
     text = []
     ours = row["times_ms"]["ours"]["median"]
-    for kind, bound in cases.TARGETS.get(row["name"], {}).items():
+    for kind, bound in cases.targets_of(row).items():
         if kind == "ratio" and row["fastest_peer"] is not None:
             text.append(
                 _verdict(row["ratios"][row["fastest_peer"]]["median"] >= bound, f"≥ {bound:g} ×")
+            )
+        elif kind == "over_lif":
+            text.append(_verdict(1 / row["ratios"]["LIF"]["median"] <= bound, f"≤ {bound:g} LIF"))
+        elif kind in FORMS and (peer := _fastest_form(row, FORMS[kind])) is not None:
+            text.append(
+                _verdict(
+                    row["ratios"][peer]["median"] >= bound, f"≥ {bound:g} × {FORMS[kind]} peer"
+                )
             )
         elif kind == "over_floor":
             text.append(
@@ -195,6 +245,24 @@ def _contender_text(value: Any) -> str:
     if isinstance(value, dict):
         return "(" + ", ".join(f"{name} {number:.1f}" for name, number in value.items()) + ")"
     return f"{value:.1f}"
+
+
+# Targets that compare with one form of the peers.
+FORMS = {"over_plain": "eager", "over_compiled": "compiled"}
+
+
+def _fastest_form(row: dict[str, Any], form: str) -> str | None:
+    """The name of the fastest peer in a form, or None."""
+    times = {k: t["median"] for k, t in row["times_ms"].items() if k.endswith(f", {form}")}
+    return min(times, key=lambda name: times[name]) if times else None
+
+
+def _best_of(row: dict[str, Any], form: str) -> list[str]:
+    peer = _fastest_form(row, form)
+    if peer is None:
+        return ["-", "-"]
+    time = f"{_number_text(row['times_ms'][peer]['median'])} {peer.partition(',')[0]}"
+    return [time, _number_text(row["ratios"][peer]["median"])]
 
 
 def _spread_text(spread: dict[str, float]) -> str:

@@ -1,26 +1,29 @@
-"""The timed suites: layers, training steps, recurrent layers, and sweeps."""
+"""The timed suites: layers, training steps, recurrent layers, the zoo of neurons, and sweeps."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 from torch import Tensor
 
 from benchmarks import cases
-from benchmarks.peers import forms
+from benchmarks.peers import forms, plain
 from nwavesdk.analysis.bench import (
     Contender,
     LayerCase,
     TrainingCase,
     add_lower_bound,
     build_contender,
+    compare_outcomes,
     measure_contenders,
 )
 
 DECAY = math.exp(-1 / cases.DECAY_TAU)
 Peers = Mapping[str, ModuleType]
 Row = dict[str, Any]
+BOTH_FORMS = ("eager", "compiled")
 
 
 def layer(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
@@ -49,6 +52,62 @@ def training(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterat
     for case in cases.TRAINING:
         if wanted(case.name):
             yield _training(case, peers, set() if quick else set(peers))
+
+
+def neurons(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
+    """Measure each neuron next to LIF of the same shape, and to both forms of peers that have it.
+
+    No peer has the recurrent one. It is measured next to their nearest neuron, and to plain torch.
+    """
+    for case in cases.NEURON_CASES:
+        if wanted(case.name):
+            yield [_neuron(case, _peers_of(case, peers), ("eager",) if quick else BOTH_FORMS)]
+
+
+def _peers_of(case: cases.NeuronCase, peers: Peers) -> dict[str, tuple[ModuleType, str]]:
+    """The adapters to compare with, and the name of the neuron in each."""
+    if not case.recurrent:
+        having = {name: peer for name, peer in peers.items() if case.neuron in peer.NEURONS}
+        return {name: (peer, case.neuron) for name, peer in having.items()}
+    nearest = {name: (peer, cases.NEAREST_RECURRENT[name]) for name, peer in peers.items()}
+    return {**nearest, "torch": (plain, case.neuron)}
+
+
+def _neuron(
+    case: cases.NeuronCase, peers: Mapping[str, tuple[ModuleType, str]], form_names: tuple[str, ...]
+) -> Row:
+    x, grad = case.draw_data()
+    ours = build_contender(case, x, grad)
+    if case.neuron in cases.ROUNDED:
+        exact = case.build_call("reference", x.double(), grad.double())
+        rounding = compare_outcomes(ours.reference, exact).gradient_error
+        ours = replace(ours, tolerance=max(ours.tolerance, rounding))
+    lif = LayerCase(case.shape, case.recurrent)
+    others: dict[str, Callable[[], object]] = {"LIF": lif.build_call("auto", *lif.draw_data())}
+    expected = ours.reference().spikes
+    weights = case.build_layer("auto").recurrent_weights
+    descriptions = {}
+    for name, (peer, neuron) in peers.items():
+
+        def make(compile_it: bool, peer: ModuleType = peer, neuron: str = neuron) -> forms.Call:
+            if weights is None:
+                return forms.neuron(peer, neuron, x, grad, compile_it)
+            w = weights.detach()
+            return forms.recurrent_neuron(peer, neuron, x, grad, w, compile_it)
+
+        calls, description = forms.both(make, form_names)
+        others |= {f"{name}, {form}": call for form, call in calls.items()}
+        descriptions[name] = {"neuron": neuron, **description}
+        if neuron == case.neuron:
+            descriptions[name]["spikes_differ"] = _share_of_differing_spikes(
+                make(False)(), expected, peer.TIME_FIRST or case.recurrent
+            )
+    bounds = {} if case.recurrent else case.bound_calls(x)
+    (row,) = measure_contenders({case.name: ours}, {**others, **bounds})
+    row |= {**case.facts(), "peers": descriptions}
+    if "copy" in row["times_ms"]:
+        row["floor_ms"] = row["times_ms"]["copy"]["median"] * row["moved_bytes"] / 8
+    return row | _fastest_peer(row, [name for name in others if name != "LIF"])
 
 
 def sweep(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
@@ -135,6 +194,6 @@ def _share_of_differing_spikes(spikes: Tensor, expected: Tensor, time_first: boo
     return float(((spikes.transpose(0, 1) if time_first else spikes) != expected).float().mean())
 
 
-def _fastest_peer(row: Row, calls: Mapping[str, object]) -> Row:
+def _fastest_peer(row: Row, calls: Iterable[str]) -> Row:
     times = {name: row["times_ms"][name]["median"] for name in calls if name in row["times_ms"]}
     return {"fastest_peer": min(times, key=lambda name: times[name]) if times else None}

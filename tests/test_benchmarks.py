@@ -1,5 +1,6 @@
 """Benchmarks and studies: result files, tables, fits, targets, and small runs of each."""
 
+import importlib
 import json
 import math
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks import cases, compare, growth, results, slopes, table, timed
+from benchmarks.peers import NAMES, forms
 from nwavesdk.analysis.bench import (
     LayerCase,
     TrainingCase,
@@ -30,6 +32,7 @@ def _small(monkeypatch):
     monkeypatch.setattr(cases, "SURROGATES", ["fast_sigmoid"])
     monkeypatch.setattr(cases, "TRAINING", [TrainingCase(2, 8, (12, 8, 4))])
     monkeypatch.setattr(cases, "RECURRENT", [LayerCase((2, 8, 4), recurrent=True)])
+    monkeypatch.setattr(cases, "NEURON_CASES", [cases.NeuronCase((2, 8, 4), neuron="IFLayer")])
     yield
     torch.set_num_threads(threads)
 
@@ -52,6 +55,7 @@ def test_results_and_table_from_the_cases(tmp_path):
         ("layer", timed.layer),
         ("training", timed.training),
         ("recurrent", timed.recurrent),
+        ("neurons", timed.neurons),
     ]:
         stored["sections"][name] = measured_section(suite)
         assert "ours, ms" in table.section_text(name, stored["sections"][name])
@@ -82,9 +86,14 @@ def test_results_and_table_from_the_cases(tmp_path):
     assert "old" not in text
     assert run["date"][:10] in text
     assert run["commit"][:9] in text
-    assert "| 2x8x4/fast_sigmoid/fixed |" in text
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert len({row.count("|") for row in rows}) == 1
+    for part, line in zip(
+        text.split("Neurons, "),
+        ("| 2x8x4/fast_sigmoid/fixed |", "| 2x8x4/IFLayer | 1 |"),
+        strict=True,
+    ):
+        assert line in part
+        rows = [line for line in part.splitlines() if line.startswith("|")]
+        assert len({row.count("|") for row in rows}) == 1
 
 
 def test_a_case_that_differs_has_no_number():
@@ -139,11 +148,66 @@ def test_a_layer_with_another_surrogate_and_trained_constants_has_parity():
 
 
 def test_every_target_has_its_case():
-    timed_names = {case.name for case in [*cases.RECURRENT, *cases.TRAINING]}
+    timed_names = {case.name for case in [*cases.RECURRENT, *cases.TRAINING, *cases.NEURON_CASES]}
     timed_names |= {LayerCase(shape).name for shape in cases.LAYER_SHAPES}
     assert {
         name for name in cases.TARGETS if not name.startswith(("memory/", "startup/", "job/"))
     } <= timed_names
+
+
+def neuron_row(states, times, name="neurons/64x100x512/AlphaLayer"):
+    """A row with our time, 1 ms, and other times [ms] by name."""
+    spreads = {k: {"median": t, "low": t, "high": t} for k, t in {"ours": 1.0, **times}.items()}
+    ratios = {k: spread for k, spread in spreads.items() if k != "ours"}
+    return {
+        **{"name": name, "states": states, "moved_bytes": 28, "parity": {"agrees": True}},
+        **{"times_ms": spreads, "ratios": ratios, "fastest_peer": "torch, compiled"},
+    }
+
+
+def test_the_targets_of_neurons():
+    times = {
+        **{"LIF": 0.8, "snntorch, eager": 19.0, "snntorch, compiled": 9.0},
+        **{"sinabs, eager": 30.0, "sinabs, compiled": 2.6},
+    }
+    cells = table.neuron_cells(neuron_row(2, times), {})
+    assert cells[:4] == ["64x100x512/AlphaLayer", "2", "1 [1, 1]", "1.25"]
+    assert cells[4:8] == ["19 snntorch", "19", "2.6 sinabs", "2.6"]
+    verdicts = "≤ 1.4 LIF met, ≥ 20 × eager peer missed, ≥ 2.5 × compiled peer met"
+    assert cells[-1] == verdicts
+    assert table.neuron_cells(neuron_row(1, {"LIF": 0.7}), {})[4:] == [
+        *("-", "-", "-", "-", "28", "-", "≤ 1.3 LIF missed")
+    ]
+    recurrent = neuron_row(2, {"LIF": 1.0, "torch, compiled": 6.0}, cases.RECURRENT_NEURON.name)
+    assert table.neuron_cells(recurrent, {})[-1] == "≥ 5 × met"
+
+
+# Peers that compute another equation, or whose constants cannot make it ours: `docs/neurons.md`.
+OTHER_EQUATIONS = {
+    *(("snntorch", "AlphaLayer"), ("spikingjelly", "ResonateAndFireLayer")),
+    *(("norse", name) for name in ("ALIFLayer", "EIFLayer", "AdExLayer", "IzhikevichLayer")),
+}
+
+
+@pytest.mark.parametrize("name", [*NAMES, "plain"])
+def test_the_neurons_of_peers_are_ours(name):
+    pytest.importorskip({"plain": "torch"}.get(name, name))
+    peer = importlib.import_module(f"benchmarks.peers.{name}")
+    for neuron in peer.NEURONS:
+        case = cases.NeuronCase((2, 60, 5), neuron=neuron)
+        x, grad = case.draw_data()
+        expected = case.build_call("reference", x, grad)().spikes
+        spikes = forms.batch_first(peer, forms.neuron(peer, neuron, x, grad, False)())
+        assert 0.01 < expected.mean() < 0.4
+        assert (not torch.equal(spikes, expected)) == ((name, neuron) in OTHER_EQUATIONS), neuron
+
+
+@pytest.mark.parametrize(
+    ("neuron", "facts"),
+    [("AdLIFLayer", (2, 1, 28)), ("BalancedResonateAndFireLayer", (3, 3, 44))],
+)
+def test_the_bytes_of_a_neuron_follow_from_what_it_saves(neuron, facts):
+    assert tuple(cases.NeuronCase((2, 8, 4), neuron=neuron).facts().values()) == facts
 
 
 def test_two_commits_are_compared_on_known_cases():

@@ -8,7 +8,7 @@ seconds for any T.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -32,8 +32,29 @@ def layer(peer: ModuleType, decay: float, x: Tensor, grad: Tensor, compiled: boo
         grad: Upstream gradient [B, T, N].
         compiled: Whether to use torch.compile.
     """
-    run = _over_time(peer, decay, compiled)
-    x, grad = _in_layout_of(peer, x * _scale(peer, decay), grad)
+    run = _over_time(peer, peer.sequence(decay), compiled)
+    return _forward_and_backward(peer, run, x * _scale(peer, decay), grad)
+
+
+def neuron(peer: ModuleType, name: str, x: Tensor, grad: Tensor, compiled: bool) -> Call:
+    """Return forward and backward of a layer of another neuron.
+
+    Args:
+        peer: The adapter.
+        name: Name of the neuron in its `NEURONS`.
+        x: Input [B, T, N] of our neuron.
+        grad: Upstream gradient [B, T, N].
+        compiled: Whether to use torch.compile.
+    """
+    of_peer = peer.NEURONS[name]()
+    run = _over_time(peer, of_peer.sequence, compiled)
+    return _forward_and_backward(peer, run, of_peer.charge(x), grad)
+
+
+def _forward_and_backward(
+    peer: ModuleType, run: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor
+) -> Call:
+    x, grad = _in_layout_of(peer, x, grad)
 
     def call() -> Tensor:
         leaf = x.detach().requires_grad_()
@@ -53,8 +74,8 @@ def training(
     compiled: bool = False,
 ) -> Call:
     """Return a training step; both linear layers process all time steps together."""
-    first = _over_time(peer, decay, compiled)
-    second = _over_time(peer, decay, compiled)
+    first = _over_time(peer, peer.sequence(decay), compiled)
+    second = _over_time(peer, peer.sequence(decay), compiled)
     (x,) = _in_layout_of(peer, x)
     weights = [nn.Parameter(weight * _scale(peer, decay)) for weight in case.weights()]
     optimizer = torch.optim.Adam(weights, 1e-4, fused=True)
@@ -77,9 +98,22 @@ def recurrent(
 
     Each step is the peer's single step and a dense product.
     """
-    step = peer.step(decay)
-    x, grad = (t.transpose(0, 1).contiguous() for t in (x * _scale(peer, decay), grad))
-    weight = nn.Parameter(weights * _scale(peer, decay))
+    scale = _scale(peer, decay)
+    return _recurrent(peer.step(decay), x * scale, grad, weights * scale, compiled)
+
+
+def recurrent_neuron(
+    peer: ModuleType, name: str, x: Tensor, grad: Tensor, weights: Tensor, compiled: bool
+) -> Call:
+    """Return forward and backward of a recurrent layer of another neuron; see `neuron`."""
+    of_peer = peer.NEURONS[name]()
+    charge = of_peer.charge
+    return _recurrent(of_peer.step, charge(x), grad, charge(weights), compiled)
+
+
+def _recurrent(step: Any, x: Tensor, grad: Tensor, weights: Tensor, compiled: bool) -> Call:
+    x, grad = (t.transpose(0, 1).contiguous() for t in (x, grad))
+    weight = nn.Parameter(weights)
 
     def chunk(x: Tensor, s: Tensor, state: Any, weight: Tensor) -> tuple[Tensor, Tensor, Any]:
         spikes = []
@@ -107,16 +141,29 @@ def recurrent(
 
 
 def fastest(make: Callable[[bool], Call], compile_too: bool) -> tuple[Call | None, dict[str, Any]]:
-    """Return the faster form of a peer, and the times of both.
+    """Return the faster form of a peer, and the times of both; see `both`.
 
-    The times are the first call [s] and the best of three more [ms]. Without `compile_too` only one
-    form exists, and nothing is timed.
+    Without `compile_too` only one form exists, and nothing is timed.
     """
     if not compile_too:
         return make(False), {"form": "eager"}
+    calls, description = both(make)
+    if not calls:
+        return None, description
+    best = min(calls, key=lambda name: description[name]["best_ms"])
+    return calls[best], {"form": best, **description}
+
+
+def both(
+    make: Callable[[bool], Call], names: Sequence[str] = ("eager", "compiled")
+) -> tuple[dict[str, Call], dict[str, Any]]:
+    """Return the forms of a peer that run, and the times of each, or the error.
+
+    The times are the first call [s] and the best of three more [ms].
+    """
     description: dict[str, Any] = {}
     calls: dict[str, Call] = {}
-    for name in ("eager", "compiled"):
+    for name in names:
         torch._dynamo.reset()
         try:
             call = make(name == "compiled")
@@ -131,10 +178,7 @@ def fastest(make: Callable[[bool], Call], compile_too: bool) -> tuple[Call | Non
             }
         else:
             calls[name] = call
-    if not calls:
-        return None, description
-    best = min(calls, key=lambda name: description[name]["best_ms"])
-    return calls[best], {"form": best, **description}
+    return calls, description
 
 
 def batch_first(peer: ModuleType, spikes: Tensor) -> Tensor:
@@ -142,8 +186,7 @@ def batch_first(peer: ModuleType, spikes: Tensor) -> Tensor:
     return spikes.transpose(0, 1) if peer.TIME_FIRST else spikes
 
 
-def _over_time(peer: ModuleType, decay: float, compiled: bool) -> Callable[[Tensor], Tensor]:
-    run = peer.sequence(decay)
+def _over_time(peer: ModuleType, run: Any, compiled: bool) -> Callable[[Tensor], Tensor]:
     if not compiled:
         return lambda x: run(x, None)[0]
     chunk = torch.compile(run, dynamic=False)

@@ -5,8 +5,10 @@ its reset is reset again in the next step, so some spikes differ.
 """
 
 import torch
-from snntorch import Leaky, surrogate
+from snntorch import Alpha, Leaky, Synaptic, surrogate
 from torch import Tensor
+
+from benchmarks.peers import PeerNeuron, decay_of, loop_of
 
 TIME_FIRST = True
 
@@ -33,3 +35,31 @@ def sequence(decay: float):
         return torch.stack(spikes), state
 
     return run
+
+
+def _synaptic() -> PeerNeuron:
+    neuron = Synaptic(
+        decay_of(5e-3), decay_of(20e-3), spike_grad=surrogate.fast_sigmoid(25), reset_delay=False
+    )
+    return loop_of(_step_of(neuron, 2))
+
+
+def _alpha() -> PeerNeuron:
+    neuron = Alpha(
+        decay_of(20e-3),
+        decay_of(5e-3),
+        spike_grad=surrogate.fast_sigmoid(25),
+        reset_mechanism="zero",
+    )
+    return loop_of(_step_of(neuron, 3))
+
+
+def _step_of(neuron, states: int):
+    def step(x: Tensor, state: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
+        s, *state = neuron(x, *([torch.zeros_like(x)] * states if state is None else state))
+        return s, state
+
+    return step
+
+
+NEURONS = {"AlphaLayer": _alpha, "CubaLIFLayer": _synaptic}

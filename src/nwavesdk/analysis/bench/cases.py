@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.analysis.bench.measure import Contender, Outcome
-from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
+from nwavesdk.layers import LIFLayer, LIFSynapse, NeuronLayer, SpikingSequential, prepare_net
 
 __all__ = [
     "BYTES",
@@ -46,7 +46,11 @@ class LayerCase:
         kind = "recurrent" if self.recurrent else "layer"
         return f"{kind}/{size}/fast_sigmoid/fixed"
 
-    def build_layer(self, solver: str, **options: Any) -> LIFLayer:
+    def make_layer(self, **options: Any) -> NeuronLayer:
+        """The layer with its constants."""
+        return LIFLayer(self.shape[2], TAU, **options)
+
+    def build_layer(self, solver: str, **options: Any) -> NeuronLayer:
         """The layer; its recurrent weights are on a grid and always the same.
 
         Args:
@@ -55,7 +59,7 @@ class LayerCase:
         """
         n = self.shape[2]
         topology = "RC" if self.recurrent else "FF"
-        layer = LIFLayer(n, TAU, layer_topology=topology, solver=solver, **options)
+        layer = self.make_layer(layer_topology=topology, solver=solver, **options)
         if layer.recurrent_weights is not None:
             weights = torch.randn(n, n, generator=torch.Generator().manual_seed(1)) * 0.5 / n**0.5
             layer.recurrent_weights.data.copy_(_round_to_grid(weights))

@@ -127,7 +127,7 @@ class Parity:
     """The distance of an outcome from the expected one.
 
     Attributes:
-        agrees: Whether all spikes are equal and all gradients are within `TOLERANCE`.
+        agrees: Whether all spikes are equal and all gradients are within the tolerance.
         spikes_differ: Number of spikes that differ.
         gradient_error: Largest difference, as a share of the largest expected gradient, or of 1.
         rate: Expected firing rate [spikes per step and neuron].
@@ -141,8 +141,15 @@ class Parity:
     as_json = asdict
 
 
-def compare_outcomes(got: Callable[[], Outcome], expected: Callable[[], Outcome]) -> Parity:
+def compare_outcomes(
+    got: Callable[[], Outcome], expected: Callable[[], Outcome], tolerance: float = TOLERANCE
+) -> Parity:
     """Make both calls once and compare their outcomes.
+
+    Args:
+        got: The call to test.
+        expected: The call that is right.
+        tolerance: Largest error of a gradient, see `TOLERANCE`.
 
     Raises:
         ValueError: If they return gradients of different tensors.
@@ -158,7 +165,7 @@ def compare_outcomes(got: Callable[[], Outcome], expected: Callable[[], Outcome]
     differ = int((outcome.spikes != reference.spikes).sum())
     errors = [_relative_error(g, expected_gradients[n]) for n, g in outcome.gradients.items()]
     error = max(errors, default=0.0)
-    agrees = differ == 0 and error <= TOLERANCE
+    agrees = differ == 0 and error <= tolerance
     return Parity(agrees, differ, error, float(reference.spikes.mean()))
 
 
@@ -171,10 +178,11 @@ def _relative_error(got: Tensor, expected: Tensor) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Contender:
-    """A call to time, and the reference that it must agree with."""
+    """A call to time, and the reference that it must agree with, within the tolerance."""
 
     call: Callable[[], Outcome]
     reference: Callable[[], Outcome]
+    tolerance: float = TOLERANCE
 
 
 def measure_contenders(
@@ -192,7 +200,9 @@ def measure_contenders(
         (how many times longer each of the others takes). Times and ratios of a contender that
         differs from its reference are empty.
     """
-    parities = {name: compare_outcomes(c.call, c.reference) for name, c in ours.items()}
+    parities = {
+        name: compare_outcomes(c.call, c.reference, c.tolerance) for name, c in ours.items()
+    }
     calls = {f"ours {name}": ours[name].call for name, p in parities.items() if p.agrees}
     samples = time_in_turn({**calls, **others}, runs) if calls else {}
     rows: list[dict[str, Any]] = []
