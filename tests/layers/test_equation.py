@@ -1,6 +1,7 @@
 """Layers that `neuron` makes: what they promise beyond their numbers, which `tests/solvers` has."""
 
 import copy
+import importlib
 import inspect
 import math
 import multiprocessing
@@ -404,6 +405,18 @@ class TestOptions:
         run(layer, drive(2, 20, 3))[0].sum().backward()
         assert layer.last_solver == "reference"
         assert soft.weight.grad.abs() > 0
+
+    @pytest.mark.parametrize("device", ["cpu", "gpu"])
+    @pytest.mark.parametrize("topology", ["FF", "RC"])
+    def test_without_a_kernel_the_torch_loop_runs_and_the_layer_says_so(
+        self, topology, device, monkeypatch
+    ):
+        # As on CUDA tensors, where recurrent layers have no kernel.
+        module = importlib.import_module("nwavesdk.layers.neuron")
+        monkeypatch.setattr(module, "has_serial_kernel", lambda _, recurrent: not recurrent)
+        layer = AdaptiveLayer(3, layer_topology=topology, device=device, spike_grad=atan())
+        run(layer, drive(2, 20, 3))
+        assert layer.last_solver == {"FF": "serial", "RC": "reference"}[topology]
 
     def test_bfloat16_changes_no_spike(self):
         x, spikes = drive(4, 60, 20), []
