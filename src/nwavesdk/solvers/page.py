@@ -34,7 +34,7 @@ class Dialect:
         own: Functions of `m` that the module of the kernel defines itself, as plain names.
         divide: The function for `a / b`, or None to keep the operator.
         like: The function of a value and a literal that gives the literal the type and the shape of
-            the value, for literals that meet no value; None if the language needs none.
+            the value, for results and branches of a choice; None if the language needs none.
     """
 
     decorator: str
@@ -103,8 +103,8 @@ class _ToKernel(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         is_where = ast.unparse(node.func) == "m.where"
         self.generic_visit(node)
-        if is_where and all(map(_is_number, node.args[1:])):
-            node.args[1] = self.typed(node.args[1])
+        if is_where:
+            node.args[1:] = map(self.typed, node.args[1:])
         function = node.func.id if isinstance(node.func, ast.Name) else ""
         if function == "surrogate":
             if self.sigma == ["sigma"]:
