@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from contract import SURROGATES
 from nwavesdk.dynamics import SAVES, read_page
 from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.solvers import Problem, Solution, Spec, serial, solve, spec_name
@@ -22,15 +23,8 @@ from nwavesdk.solvers.reference import solve_reference
 from nwavesdk.solvers.sweep import sweep
 from nwavesdk.surrogate import available
 from pairwise import pairwise
-from solvers.gpu.pages import (
-    NEURONS,
-    SURROGATES,
-    compare_with_reference,
-    gradients,
-    leaves,
-    problem,
-    reference,
-)
+from solvers.gpu.pages import ROWS, compare_with_reference, problem, reference
+from solvers.parity import gradients, leaves
 from tolerances import GRADIENT, STATE, assert_close
 
 F32, F64, BF16 = torch.float32, torch.float64, torch.bfloat16
@@ -39,7 +33,7 @@ F32, F64, BF16 = torch.float32, torch.float64, torch.bfloat16
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 CASES = pairwise(
-    name=list(NEURONS),
+    name=list(ROWS),
     surrogate=list(SURROGATES),
     detach=[True, False],
     dtype=[F32, F64, BF16],
