@@ -6,15 +6,28 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from nwavesdk.layers import prepare_net
 
 README = Path(__file__).parents[1] / "README.md"
 
 
-def test_the_example_runs_as_written(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(code.splitlines()) <= 25
-    exec(compile(code, "README.md", "exec"), {})
+def test_the_examples_run_as_written(capsys, tmp_path):
+    text = README.read_text(encoding="utf-8")
+    net, neuron = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(net.splitlines()) <= 25
+    exec(compile(net, "README.md", "exec"), {})
     assert float(capsys.readouterr().out.split()[-1]) > 0.9
+    (tmp_path / "neuron.py").write_text(neuron, encoding="utf-8")
+    (use,) = re.findall(r"^`(AdaptiveLayer\(.*\))` is", text, re.MULTILINE)
+    layer = eval(use, runpy.run_path(str(tmp_path / "neuron.py")))
+    layer.solver = "reference"
+    prepare_net(layer)
+    spk, _ = layer(torch.full((1, 100, 64), 0.2))
+    spk.sum().backward()
+    assert spk.any()
+    assert layer.k.grad != 0
 
 
 def test_both_commands_are_at_the_top():
