@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from nwavesdk.chip import load_profile
-from nwavesdk.dynamics import lif
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
 from nwavesdk.layers.checks import LayerOptions
 
@@ -57,14 +56,15 @@ VALID = {
     "derivative": lambda: torch.relu,
     "dt": lambda: 1e-3,
     "features": lambda: (4,),
+    "high": lambda: 1.0,
     "inputs": lambda: [torch.rand(2, 5, 4)],
+    "low": lambda: 0.0,
     "model": net,
     "multipliers": lambda: [1.0],
     "n_neurons": lambda: 4,
     "nb_inputs": lambda: 4,
     "nb_outputs": lambda: 4,
     "net": net,
-    "neuron": lif,
     "num_classes": lambda: 2,
     "offsets": lambda: [0.1],
     "options": lambda: LayerOptions("FF", "cpu", True, "auto", "fixed", None),
@@ -90,6 +90,7 @@ INTERNAL = {
     "Foreign",
     "NetEdges",
     "NeuronLayer",
+    "PageError",
     "Prepared",
     "Record",
     "Recording",

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from nwavesdk.internal.checks import shown
+
 __all__ = [
     "Bounded",
     "Kind",
@@ -72,10 +74,11 @@ class Bounded(Kind):
     """
 
     def __init__(self, low: float, high: float) -> None:
-        if not -math.inf < low < high < math.inf:
+        are_numbers = all(isinstance(bound, int | float) for bound in (low, high))
+        if not are_numbers or not -math.inf < low < high < math.inf:
             raise PageError(
-                f"Bounded takes two finite numbers, the lower one first, got {low} and {high}: "
-                "use Positive or Real where a bound is missing."
+                "Bounded takes two finite numbers, the lower one first, got "
+                f"{shown(low)} and {shown(high)}: use Positive or Real where a bound is missing."
             )
         super().__init__(float(low), float(high))
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from nwavesdk.dynamics import Page, PageError, read_page
-from nwavesdk.internal.checks import close_name, shown, switch
+from nwavesdk.internal.checks import choice, close_name, shown, switch
 from nwavesdk.layers.checks import LayerOptions
 from nwavesdk.layers.constants import learned_names, stored_constants
 from nwavesdk.layers.neuron import NeuronLayer
@@ -70,8 +70,9 @@ class EquationLayer(NeuronLayer):
         owner = type(self).__name__
         step = self.neuron.step
         if self.neuron.is_readout:
+            topology = choice(owner, "layer_topology", layer_topology, ["FF", "RC"])
             given = {"spike_grad": spike_grad, "detach_reset": detach_reset}
-            given["layer_topology"] = None if layer_topology == "FF" else layer_topology
+            given["layer_topology"] = None if topology == "FF" else topology
             for name, value in given.items():
                 if value is not None:
                     raise ValueError(
