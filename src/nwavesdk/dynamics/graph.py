@@ -196,7 +196,10 @@ def read_step(source: str, scope: Mapping[str, Any]) -> Step:
     Raises:
         PageError: If the function is not an equation; the text names line and reason.
     """
-    tree = ast.parse(source)
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:  # a part of a line, as of a lambda within a call
+        tree = ast.Module([], [])
     function = next((node for node in tree.body if isinstance(node, ast.FunctionDef)), None)
     if function is None:
         raise PageError("the source of an equation must be a plain function (def).")
@@ -218,6 +221,9 @@ class _Reader:
         if len(self.inputs) < 2:
             raise self.error(function, "needs a charge and at least one state as arguments")
         self.graph = Graph(self.constants)
+        self.values: dict[str, int] = {}
+        # Python evaluates defaults outside of the function.
+        self.initial = self.initial_states()
         self.values = {
             name: self.graph.add("input", value=name) for name in (*self.inputs, *self.constants)
         }
@@ -260,7 +266,7 @@ class _Reader:
             charge=self.inputs[0],
             states=tuple(self.inputs[1:]),
             constants=self.constants,
-            initial=self.initial_states(),
+            initial=self.initial,
             after=tuple(nodes if spike_node is None else nodes[1:]),
             spike=spike_node,
             names=self.names,

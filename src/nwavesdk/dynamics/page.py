@@ -1,9 +1,9 @@
 """`read_page`: from a function that a user wrote to a `Page`, its neuron and its constants."""
 
 import builtins
+import contextlib
 import inspect
 import math
-import textwrap
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -95,25 +95,25 @@ def read_page(
 
 def _source_of(function: types.FunctionType) -> str:
     try:
-        text = textwrap.dedent(inspect.getsource(function))
+        text = inspect.getsource(function)
     except (OSError, TypeError):
         raise PageError(
             f"{function.__name__} has no source text, which Python does not keep at a prompt: "
             "write the function to a file or into a cell of a notebook."
         ) from None
-    lines = text.splitlines(keepends=True)
+    # Lines of a text within the function may begin further left.
+    indent = text[: len(text) - len(text.lstrip())]
+    lines = [line.removeprefix(indent) for line in text.splitlines(keepends=True)]
     first = next((i for i, line in enumerate(lines) if line.startswith("def ")), 0)
     return "".join(lines[first:])
 
 
 def _scope_of(function: types.FunctionType) -> dict[str, Any]:
     """What the free names of a function mean."""
-    closure = {
-        name: cell.cell_contents
-        for name, cell in zip(
-            function.__code__.co_freevars, function.__closure__ or (), strict=True
-        )
-    }
+    closure = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # a name that gets its value later
+            closure[name] = cell.cell_contents
     return {**vars(builtins), **function.__globals__, **closure}
 
 
