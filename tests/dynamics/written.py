@@ -1,6 +1,9 @@
 """Pages from source texts, for tests that write them."""
 
 import linecache
+import types
+
+import torch
 
 from nwavesdk.dynamics import (
     Bounded,
@@ -17,8 +20,6 @@ from nwavesdk.dynamics import (
 
 def written_function(source: str, **names):
     """The function that a source text defines; `names` are known to it besides torch and words."""
-    import torch
-
     file = f"<page {hash((source, *names.items()))}>"
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
     words = (Bounded, decay, held, spike)
@@ -28,10 +29,14 @@ def written_function(source: str, **names):
         **{"TimeConstant": TimeConstant, "Positive": Positive, "Real": Real},
         **names,
     }
-    known = {*scope, "__builtins__"}
+    known = {*scope}
     exec(compile(source, file, "exec", dont_inherit=True), scope)
-    (name,) = {*scope} - known
-    return scope[name]
+    (function,) = (
+        value
+        for name, value in scope.items()
+        if name not in known and isinstance(value, types.FunctionType)
+    )
+    return function
 
 
 def written_page(source: str, **names) -> Page:
