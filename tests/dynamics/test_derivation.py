@@ -90,12 +90,43 @@ def refractory(x, v, r, *, tau: TimeConstant, threshold: Positive, steps: Positi
     return s, u * (1 - held(s)), torch.maximum(r - 1.0, steps * s)
 
 
+def delayed(x, v, last, offset, *, tau: TimeConstant):
+    u = decay(tau) * v + x - offset * last
+    s = spike(u - 1.0)
+    return s, u - held(s), v, offset
+
+
+def named_like_texts(
+    x, m, m_, s, grad_m, saved_0, *, tau: TimeConstant, decay_tau: Real, c: Real
+):  # fmt: skip
+    k0 = m * m_ + s * s
+    sigma = decay(tau) * m + x * k0
+    constant_c = sigma * sigma - decay_tau
+    spikes = spike(constant_c - c)
+    return spikes, k0 * sigma, 0.5 * m_ + x, spikes, k0 * grad_m, constant_c * saved_0
+
+
+def long_page(x, v, m, h, n, *, tau: TimeConstant, gain: Positive):
+    a = m * m * m * h * (v - 1.0)
+    b = n * n * n * n * (v + 0.5)
+    u = decay(tau) * v + 0.1 * gain * (x - a - b - 0.1 * (v + 0.3))
+    s = spike(u - 1.0)
+    rise = torch.exp(-0.1 * torch.abs(u))
+    m_gain = 0.1 * (1 - m) / (1 + rise)
+    h_gain = 0.1 * (1 - h) * rise
+    n_gain = 0.1 * (1 - n) / (1 + rise * rise)
+    m_after = torch.tanh(m + m_gain - 0.4 * m * rise)
+    h_after = torch.tanh(h + h_gain - 0.1 * h / (1 + rise * rise))
+    return s, u, m_after, h_after, torch.tanh(n + n_gain - 0.2 * n * torch.tanh(u))
+
+
 def reading(x, v, *, tau: TimeConstant):
     return decay(tau) * v + (1 - decay(tau)) * torch.tanh(x)
 
 
 FUNCTIONS = [
     zeroed, symplectic, current_based, exponential, quadratic, resonating, refractory, reading,
+    delayed, named_like_texts, long_page,
 ]  # fmt: skip
 PAGES = {name: row.page for name, row in (NEURONS | MORE_NEURONS).items()}
 PAGES |= {function.__name__: read_page(function) for function in FUNCTIONS}

@@ -46,11 +46,18 @@ def page(line, last="return u", head="x, v, *, tau: TimeConstant, threshold: Pos
         ("u = torch.maximum(v, other=x)", "maximum takes 2 arguments, by position"),
         ("u = v", "nothing depends on the charge x"),
         ("u = 0.9", "the state v is 0.9 after every step"),
+        ("x = 1.0\n    u = v * x", "nothing depends on the charge x"),
+        ("u = torch.exp(x) * v\n    torch = u", "torch is used before the line that assigns it"),
+        ("u = x / (1 - 1.0) * (1 / 0)", "1 / 0 is not a finite number"),
+        ("u = v + x * (-8) ** 0.3", "(-8) ** 0.3 is not a finite number"),
+        ("u = v + x * torch.log(0)", "torch.log(0) is not a finite number"),
+        ("u = v + x * (1e300 * 1e300)", "1e+300 * 1e+300 is not a finite number"),
+        (f"u = v + x * 1{'0' * 400}", "is not a finite number, but int"),
     ],
 )
 def test_a_wrong_line_is_named_with_the_reason(line, reason):
     with pytest.raises(
-        PageError, match=rf"^wrong, line [23] of its source \(.*{re.escape(reason)}"
+        PageError, match=rf"^wrong, line [234] of its source \(.*{re.escape(reason)}"
     ):
         written_page(page(line))
 
@@ -106,6 +113,8 @@ def test_a_wrong_head_is_named_with_the_reason(head, reason):
         ("RATE * v + x", "0.25 * v"),
         ("v ** 2 + x", "v * v"),
         ("v ** 0.5 + x", "m.sqrt(v)"),
+        ("v ** 0 + x", "1.0 + x"),
+        ("v - held(0.5) + x", "v - 0.5"),
         ("v ** -1.5 + x", "m.pow(v, -1.5)"),
         ("root(v) + x", "m.sqrt(v)"),
         ("abs(v) + x", "m.abs(v)"),

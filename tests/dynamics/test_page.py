@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -161,6 +162,19 @@ start at the left.'''
     assert page.source.startswith("def right(x, v):\n")
     assert page.neuron == read_page(make(0.5)).neuron
     assert page.neuron != read_page(make(0.7)).neuron
+
+
+def test_a_further_decorator_is_rejected():
+    source = "@torch.no_grad()\ndef wrong(x, v):\n    return 0.9 * v + x\n"
+    with pytest.raises(PageError, match="wrong has another decorator"):
+        written_page(source)
+
+
+def test_numbers_of_numpy_are_numbers():
+    source = "def right(x, v):\n    return rate * v + x\n"
+    assert (
+        written_page(source, rate=np.float32(0.5)).neuron == written_page(source, rate=0.5).neuron
+    )
 
 
 def test_a_captured_name_without_a_value_is_unknown():

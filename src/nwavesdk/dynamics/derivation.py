@@ -8,6 +8,7 @@ choice along and is exactly 0 when the branch is not taken, whatever the partial
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 
 from nwavesdk.dynamics.graph import CONDITIONS, Graph, Step
 
@@ -21,6 +22,7 @@ __all__ = [
     "gradient_input",
     "guarded_results",
     "is_enough",
+    "unused_name",
 ]
 
 # A condition and whether it must be true or false; None: always.
@@ -41,6 +43,17 @@ RESERVED = {
     *("exp", "log", "sqrt", "tanh", "sin", "cos", "floor", "np", "tl", "triton"),
     *("sigma", *(f"k{i}" for i in range(16))),
 }
+
+
+# Up to this many sets, all nodes may be saved; above it, those that the page names.
+MOST_SETS = 50_000
+
+
+def unused_name(name: str, taken: Collection[str]) -> str:
+    """The name, with underscores behind it if it is taken."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 @dataclass(frozen=True)
@@ -327,7 +340,7 @@ def guarded_results(step: Step) -> list[int]:
     guarded: dict[int, int] = {}
     for node in order:
         op, inputs, value = graph.nodes[node]
-        if op in CONDITIONS:
+        if op in CONDITIONS or graph.is_constant(node):
             guarded[node] = node
             continue
         if op in ("where", "maximum", "minimum"):
@@ -352,7 +365,8 @@ def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> 
     """The smallest set of nodes that a forward pass must save to compute others in backward.
 
     A state before a step is known if its value after the step before can be computed from what that
-    step saved. Among sets of one size, the one with the least to compute again is taken.
+    step saved. Among sets of one size, the one with the least to compute again is taken. Of a long
+    page, not all sets are compared.
 
     Args:
         step: The step.
@@ -369,13 +383,22 @@ def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> 
         if not graph.is_constant(node)
         and node not in given
         and graph.nodes[node].op not in {"held", "spike", *CONDITIONS}
-        and (graph.nodes[node].op != "input" or node == charge)
+        and (graph.nodes[node].op != "input" or node == charge or node in step.after)
     ]
+    # With these, the charge and all states after the step can be saved.
+    firsts = {
+        charge,
+        *step.names,
+        *step.after,
+        *(i for n in step.results for i in graph.nodes[n].inputs),
+    }
+    few = [node for node in candidates if node in firsts]
     leads_to = _Reachability(step)
     for size in range(len(step.states) + 2):
+        chosen = candidates if comb(len(candidates), size) <= MOST_SETS else few
         costs = {
             given + more: _recall_cost(step, wanted, given + more)
-            for more in combinations(candidates, size)
+            for more in combinations(chosen, size)
             if leads_to.all_of(wanted, given + more)
         }
         if costs:
@@ -487,9 +510,7 @@ def function_text(
         if op == "number":
             text_of[node] = _expression(graph, node, text_of)
             continue
-        local = names.get(node, f"t{node}")
-        while local in taken:
-            local += "_"
+        local = unused_name(names.get(node, f"t{node}"), taken)
         taken.add(local)
         lines.append(f"    {local} = {_expression(graph, node, text_of)}\n")
         text_of[node] = local

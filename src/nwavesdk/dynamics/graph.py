@@ -20,6 +20,7 @@ import operator
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -222,12 +223,20 @@ class _Reader:
             raise self.error(function, "needs a charge and at least one state as arguments")
         self.graph = Graph(self.constants)
         self.values: dict[str, int] = {}
+        self.assigned: set[str] = set()
         # Python evaluates defaults outside of the function.
         self.initial = self.initial_states()
         self.values = {
             name: self.graph.add("input", value=name) for name in (*self.inputs, *self.constants)
         }
         self.names: dict[int, str] = {}
+        # Python does not look outside for names that a function assigns.
+        self.assigned = {
+            node.id
+            for statement in function.body
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
 
     def error(self, node: ast.AST, reason: str) -> PageError:
         line = getattr(node, "lineno", 1)
@@ -274,7 +283,7 @@ class _Reader:
 
     def require_inputs(self, last: ast.stmt, nodes: list[int]) -> None:
         needed = self.graph.needed_for(nodes)
-        if self.values[self.inputs[0]] not in needed:
+        if self.graph.add("input", value=self.inputs[0]) not in needed:
             raise self.error(last, f"nothing depends on the charge {self.inputs[0]}")
         for name in self.constants:
             if self.graph.add("input", value=name) not in needed:
@@ -324,18 +333,27 @@ class _Reader:
             case ast.Constant(value=number):
                 return self.number(e, number)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return self.graph.add("neg", self.value(operand))
+                return self.add(e, "neg", self.value(operand))
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
                 return self.value(operand)
             case ast.BinOp(left=left, op=ast.Pow(), right=right):
                 return self.power(e, self.value(left), self.value(right))
             case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
-                return self.graph.add(OPERATORS[type(op)], self.value(left), self.value(right))
+                return self.add(e, OPERATORS[type(op)], self.value(left), self.value(right))
             case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in OPERATORS:
-                return self.graph.add(OPERATORS[type(op)], self.value(left), self.value(right))
+                return self.add(e, OPERATORS[type(op)], self.value(left), self.value(right))
             case ast.Call():
                 return self.call(e)
         raise self.impossible(e)
+
+    def add(self, e: ast.expr, op: str, *inputs: int) -> int:
+        """The node of an operation; one on numbers alone must have a finite result."""
+        node = self.graph.add(op, *inputs)
+        if op in FOLDED and all(self.graph.number_of(i) is not None for i in inputs):
+            number = self.graph.number_of(node)
+            if number is None or not math.isfinite(number):
+                raise self.error(e, f"{ast.unparse(e)} is not a finite number: use other numbers")
+        return node
 
     def impossible(self, node: ast.AST) -> PageError:
         """The error of a kind of statement or expression that no page has."""
@@ -352,14 +370,16 @@ class _Reader:
         number = self.graph.number_of(exponent)
         if number is None:
             raise self.error(e, "an exponent must be a number")
+        if number == 0:
+            return self.graph.number(1)
         if number == 0.5:
-            return self.graph.add("sqrt", base)
+            return self.add(e, "sqrt", base)
         if number not in (1, 2, 3, 4):
-            return self.graph.add("**", base, exponent)
+            return self.add(e, "**", base, exponent)
         # Products have the same bits on every machine, powers do not.
         result = base
         for _ in range(int(number) - 1):
-            result = self.graph.add("*", result, base)
+            result = self.add(e, "*", result, base)
         return result
 
     def call(self, e: ast.Call) -> int:
@@ -377,7 +397,9 @@ class _Reader:
                 raise self.error(e, "the first argument of where must be a comparison")
             return self.graph.add("where", condition, *map(self.value, e.args[1:]))
         arguments = [self.value(argument) for argument in e.args]
-        node = self.graph.add(name, *arguments)
+        if name == "held" and self.graph.number_of(arguments[0]) is not None:
+            return arguments[0]
+        node = self.add(e, name, *arguments)
         if name == "decay" and self.graph.nodes[arguments[0]].value not in self.constants:
             reason = "decay takes the name of one constant, a time constant; in the head of the "
             raise self.error(e, reason + "function, constants come after *")
@@ -390,23 +412,30 @@ class _Reader:
         if isinstance(e, ast.Name) and e.id in self.values:
             reason = f"{e.id} is a value, without methods: use a function, as in torch.abs({e.id})"
             raise self.error(e, reason)
+        if isinstance(e, ast.Name) and e.id in self.assigned:
+            reason = f"{e.id} is used before the line that assigns it"
+            raise self.error(e, f"{reason}: rename what is assigned, or change the order")
         if isinstance(e, ast.Name) and e.id in self.scope:
             return self.scope[e.id]
         if isinstance(e, ast.Attribute):
             owner = self.look_up(e.value)
             if isinstance(owner, types.ModuleType) and hasattr(owner, e.attr):
                 return getattr(owner, e.attr)
-        raise self.error(e, f"the name {ast.unparse(e)} is unknown")
+        reason = f"the name {ast.unparse(e)} is unknown: a page uses its arguments, names that it "
+        raise self.error(e, reason + "has assigned, and functions and numbers of its module")
 
     def captured_number(self, e: ast.expr) -> int:
         return self.number(e, self.look_up(e))
 
     def number(self, e: ast.expr, value: object) -> int:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value):  # type: ignore[arg-type]  # checked before
+        number = math.nan
+        if isinstance(value, Real) and not isinstance(value, bool):
+            with contextlib.suppress(OverflowError):
+                number = float(value)
+        if not math.isfinite(number):
             reason = f"{ast.unparse(e)} is not a finite number, but {type(value).__name__}"
             raise self.error(e, reason)
-        return self.graph.number(float(value))  # type: ignore[arg-type]  # checked before
+        return self.graph.number(number)
 
 
 _ASSIGNMENTS = "it is assignments, one per line, and a return in the last line"

@@ -67,6 +67,11 @@ def read_page(
         raise PageError(
             f"the page of a neuron must be a plain function (def), got {type(function).__name__}."
         )
+    if hasattr(function, "__wrapped__"):
+        raise PageError(
+            f"{function.__name__} has another decorator, which would have no effect, because a "
+            "page is read and never called: take the decorator away."
+        )
     source = _source_of(function)
     step = read_step(source, _scope_of(function))
     hints = _hints_of(function)

@@ -17,6 +17,7 @@ from nwavesdk.dynamics.derivation import (
     gradient_input,
     guarded_results,
     is_enough,
+    unused_name,
 )
 from nwavesdk.dynamics.neuron import Neuron
 
@@ -117,12 +118,13 @@ class Program:
         inputs = [self._step.input(name) for name in (neuron.step.charge, *neuron.states)]
         self._value_gradients = [gradients[node] for node in inputs]
         self._constant_gradients = [gradients.get(node) for node in neuron.constant_nodes]
-        self._charge, *self._states = (_safe_name(n) for n in (neuron.step.charge, *neuron.states))
-        self._constants = {
-            node: f"constant_{name}"
-            for node, name in zip(neuron.constant_nodes, neuron.constants, strict=True)
-        }
+        taken = set(RESERVED)
+        self._charge, *self._states = _distinct([neuron.step.charge, *neuron.states], taken)
+        constants = _distinct([f"constant_{name}" for name in neuron.constants], taken)
+        self._constants = dict(zip(neuron.constant_nodes, constants, strict=True))
         self.saved = self._choose_saved(saves, keeps_z)
+        self._saved_names = _distinct([f"saved_{i}" for i in range(len(self.saved))], taken)
+        self._gradient_names = _distinct([f"grad_{name}" for name in ("s", *neuron.states)], taken)
         self.anchor = self._anchor(self.saved[0])
 
     @cached_property
@@ -162,10 +164,8 @@ class Program:
     @cache  # noqa: B019  # programs are kept by `program_of` anyway
     def adjoint(self, learns_constants: bool) -> QueryText:
         """The adjoint of the step."""
-        arguments = {gradient_input(self._graph): "grad_s"}
-        for name in self.neuron.states:
-            node = gradient_input(self._graph, name)
-            arguments[node] = "grad_s_" if name == "s" else f"grad_{name}"
+        nodes = [gradient_input(self._graph, name) for name in (None, *self.neuron.states)]
+        arguments = dict(zip(nodes, self._gradient_names, strict=True))
         results = [*self._value_gradients]
         results += self._constant_gradients if learns_constants else []
         return self._query("adjoint", results, arguments)
@@ -194,7 +194,7 @@ class Program:
         needed = self._graph.needed_for(wanted, frozenset(self.saved))
         states = [self._step.input(state) for state in self.neuron.states]
         recalled = tuple(k for k, state in enumerate(states) if state in needed)
-        saved = {node: f"saved_{i}" for i, node in enumerate(self.saved)}
+        saved = dict(zip(self.saved, self._saved_names, strict=True))
         before = {states[k]: self._states[k] for k in recalled}
         recall = function_text(
             self._graph,
@@ -273,5 +273,10 @@ def program_of(
     return Program(neuron, detach_reset, saves, keeps_z)
 
 
-def _safe_name(name: str) -> str:
-    return f"{name}_" if name in RESERVED else name
+def _distinct(names: Iterable[str], taken: set[str]) -> list[str]:
+    """The names, changed where they are taken; they are then taken too."""
+    distinct = []
+    for name in names:
+        distinct.append(unused_name(name, taken))
+        taken.add(distinct[-1])
+    return distinct
