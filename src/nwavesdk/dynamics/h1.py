@@ -3,7 +3,7 @@
 The clamp has derivative 1 at exactly 0, so that an unstimulated neuron still learns.
 """
 
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def, arg-type"
 from functools import partial
 from typing import Any
 
