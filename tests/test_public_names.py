@@ -17,8 +17,14 @@ import torch
 from torch import Tensor
 
 import nwavesdk as nw
-from nwavesdk.layers import LIFLayer
+from nwavesdk.layers import LIFLayer, NeuronLayer, Positive, held, neuron, spike
 
+@neuron
+def IntegrateLayer(x: Tensor, v: Tensor, *, threshold: Positive = 1.0) -> tuple[Tensor, Tensor]:
+    s = spike(v + x - threshold)
+    return s, v + x - threshold * held(s)
+
+own: NeuronLayer = IntegrateLayer(4, threshold=0.5, learn="threshold", dt=1e-3)
 layer = nw.LIFLayer(4, taus=20e-3, spike_grad=nw.surrogate.atan(alpha=2.0))
 assert_type(layer, LIFLayer)
 net = nw.SpikingSequential(nw.LIFSynapse(3, 4), layer)
