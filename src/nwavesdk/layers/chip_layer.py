@@ -174,6 +174,9 @@ class H1v1Layer(_ChipLayer):
         >>> from nwavesdk.surrogate import fast_sigmoid
         >>> H1v1Layer(n_neurons=64, taus=20e-3, dt=1e-3, spike_grad=fast_sigmoid())
         H1v1Layer(64, taus=0.02, thresholds=1, dt=0.001, spike_grad=FastSigmoid(slope=25.0))
+
+    References:
+        Neuronova, documentation of the NWAVE SDK; the profile has the sources of the numbers.
     """
 
     chip = "h1v1"
@@ -195,7 +198,7 @@ class H1v2Layer(_ChipLayer):
 
     Args:
         n_neurons: See `H1v1Layer`.
-        taus: See `H1v1Layer`.
+        taus: Membrane time constants [s], of which the chip has the nearest.
         dt: See `H1v1Layer`.
         spike_grad: See `H1v1Layer`.
         ileak_mismatch: See above.
@@ -215,6 +218,9 @@ class H1v2Layer(_ChipLayer):
     Raises:
         ValueError: See `H1v1Layer`.
         RuntimeError: See `H1v1Layer`.
+
+    References:
+        Neuronova, documentation of the NWAVE SDK; the profile has the sources of the numbers.
     """
 
     chip = "h1v2"

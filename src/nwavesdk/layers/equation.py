@@ -14,7 +14,7 @@ from nwavesdk.layers.checks import LayerOptions
 from nwavesdk.layers.constants import learned_names, stored_constants
 from nwavesdk.layers.neuron import NeuronLayer
 
-__all__ = ["EquationLayer", "neuron"]
+__all__ = ["EquationLayer", "equation_lines", "neuron"]
 
 Value = float | Sequence[float] | Tensor
 
@@ -114,8 +114,7 @@ class EquationLayer(NeuronLayer):
         return {name: values[name] for name in known}
 
     def extra_repr(self) -> str:
-        statements = textwrap.dedent("\n".join(_lines_of(self.page)[1]))
-        return f"{super().extra_repr()}\n{statements}"
+        return "\n".join([super().extra_repr(), *equation_lines(self.page)])
 
 
 def neuron(function: Callable[..., Any]) -> type[EquationLayer]:
@@ -198,6 +197,11 @@ def _lines_of(page: Page) -> tuple[list[str], list[str]]:
     if ast.get_docstring(function) is not None:
         end_of_doc = first.end_lineno or first.lineno
     return lines[:end_of_head], lines[end_of_doc:]
+
+
+def equation_lines(page: Page) -> list[str]:
+    """The statements of a page, without its docstring."""
+    return textwrap.dedent("\n".join(_lines_of(page)[1])).splitlines()
 
 
 def _documentation(page: Page) -> str:

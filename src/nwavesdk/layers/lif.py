@@ -71,7 +71,7 @@ class LIFLayer(NeuronLayer):
     Args:
         n_neurons: N, or a shape such as (C, H, W).
         taus: Membrane time constants [s], one number or one per neuron.
-        thresholds: One number or one per neuron, in units of the membrane.
+        thresholds: Firing thresholds [membrane], one number or one per neuron.
         reset_mechanism: `"subtraction"`, `"zero"` or `"none"`, applied in the step of the spike.
         dt: Length of a step [s].
         spike_grad: A surrogate, or a callable z -> spikes of which only the gradient is used. None
@@ -111,6 +111,10 @@ class LIFLayer(NeuronLayer):
         >>> spk, mem = layer(torch.full((1, 5, 1), 0.3))
         >>> spk.flatten()
         tensor([0., 0., 0., 1., 0.])
+
+    References:
+        Gerstner, Kistler, Naud and Paninski 2014, Neuronal Dynamics, section 1.3,
+        doi:10.1017/CBO9781107447615.
     """
 
     stored_constants = LEAKY_CONSTANTS
