@@ -95,9 +95,9 @@ def picture_option(help_text: str) -> Any:
     return checked_option(metavar="FILE", help=help_text, checks=checks, excludes=["no_plot"])
 
 
-def folder_option(help_text: str) -> Any:
-    """An option that names a folder to write."""
-    return checked_option(metavar="DIR", help=help_text, checks=[check_folder])
+def folder_option(help_text: str, *names: str) -> Any:
+    """An option that names a folder to write; `names` are as in `checked_option`."""
+    return checked_option(*names, metavar="DIR", help=help_text, checks=[check_folder])
 
 
 def no_plot_option(help_text: str) -> Any:

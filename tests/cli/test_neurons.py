@@ -1,0 +1,86 @@
+"""`nwave neurons`, and `nwave train --neuron` as it is typed."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from cli.command import json_object, nwave
+from nwavesdk.layers.catalogue import available_neurons
+
+
+def test_the_list_has_a_block_for_each_neuron():
+    result = nwave("neurons")
+    assert result.exit_code == 0
+    heads = [line.split()[0] for line in result.stdout.splitlines() if re.match(r"\w+  \w", line)]
+    assert heads == [*available_neurons()]
+    assert "tau_w = 0.06 s (time constant)" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 130
+    report = json_object(nwave("neurons", "--json"))
+    assert [neuron["name"] for neuron in report["neurons"]] == heads
+    assert report["output"] is None
+
+
+def test_a_name_gives_that_neuron_in_detail_and_its_picture(tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "a" / "b"
+    result = nwave("neurons", "AdLIF", "--output", folder)
+    assert result.exit_code == 0
+    assert re.search(
+        r"\n  tau_w +time constant +0\.06 +s +Time constant of the adaptation\.\n", result.stdout
+    )
+    assert re.search(r"\n  x +input +membrane +Input current of a step\.\n", result.stdout)
+    assert f"drawn in {folder / 'adlif.png'}" in result.stdout
+    assert [file.name for file in folder.iterdir()] == ["adlif.png"]
+    report = json_object(nwave("neurons", "li", "--out", folder, "--json"))
+    (neuron,) = report["neurons"]
+    assert neuron["plot"] == str(folder / "li.png")
+    assert neuron["constants"][0]["kind"] == "time constant"
+    assert {file.name for file in folder.iterdir()} == {"adlif.png", "li.png"}
+
+
+def test_wrong_words_are_one_line(tmp_path: Path):
+    (tmp_path / "file").touch()
+    (tmp_path / "taken" / "li.png").mkdir(parents=True)
+    for words, error in [
+        (("adlf",), "NAME: unknown neuron 'adlf', did you mean 'adlif'.: expected one of lif,"),
+        (("li", "--output", tmp_path / "file"), "--output: .*is a file, expected a folder"),
+        (("li", "--output", tmp_path / "file" / "x"), "--output: .*cannot be a folder"),
+        (("li", "--output", tmp_path / "taken"), r"li\.png is a folder, expected a file"),
+        (("li", "adlif"), "unexpected extra argument"),
+    ]:
+        result = nwave("neurons", *words)
+        assert result.exit_code == 2
+        assert re.search(error, result.stderr), result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions")
+def test_a_read_only_folder_is_one_line(tmp_path: Path):
+    tmp_path.chmod(0o500)
+    for folder in (tmp_path, tmp_path / "new"):
+        result = nwave("neurons", "li", "--output", folder)
+        assert result.exit_code == 2
+        assert "its folder is read-only" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--neuron", "adlf"], "--neuron: unknown neuron 'adlf', did you mean 'adlif'."),
+        (["--neuron", "li"], "--neuron: li is a read-out, which does not spike"),
+        (["--neuron", "h1v1"], "--neuron: h1v1 is the neuron of a chip.*with --chip h1v1"),
+        (["--neuron", "adlif", "--chip", "h1v1"], "--neuron: a net for a chip has the neurons of"),
+        (["--neuron-options", "learn=tau", "--chip", "h1v1"], "--neuron-options: a net for a chip"),
+        (["--neuron", "qif", "--neuron-options", "taw=1"], "--neuron-options: .*mean 'tau'"),
+        (["--neuron", "izhikevich", "--tau", "0.02"], "--tau: .*no constant tau, got 0.02"),
+        (["--neuron", "adlif", "--neuron-options", "a=2"], "--neuron-options: .*below 1, got 2"),
+    ],
+)
+def test_a_wrong_neuron_of_a_run_is_one_line(words: list[str], error: str, tmp_path: Path):
+    result = nwave("train", "--out", tmp_path / "run", *words)
+    assert result.exit_code == 2
+    assert re.search(error, result.stderr), result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
