@@ -16,6 +16,8 @@ def test_options_have_type_default_and_help_of_their_fields() -> None:
         "class. [digits]",
         "--epochs <int> Passes over the training set. [20; chip: 40]",
         "--hidden N,N,… Hidden layer sizes. [256,256; chip: 50]",
+        "--neuron-options NAME=VALUE,… Constants of that neuron, and those to train, as in "
+        "tau_w=0.1,learn=(a,b). [its own]",
         "--tau <float> Membrane time constant [s]. [0.01; chip: 0.05]",
         "--learning-rate <float> Highest learning rate of the cycle. [0.008; chip: 0.03]",
         "--precision 32-true|64-true|bf16-mixed|16-mixed Precision of the numbers. [32-true]",
@@ -32,7 +34,8 @@ def test_train_has_the_options_that_it_always_had() -> None:
         "--bits", "--duration", "--population", "--tau", "--surrogate", "--surrogate-schedule",
         "--dropout", "--learning-rate", "--batch-size", "--patience", "--limit", "--split",
         "--length", "--hold", "--bands", "--sample-rate", "--accelerator", "--devices",
-        "--precision", "--on-error", "--max-seconds", "--json", "--help",
+        "--precision", "--on-error", "--max-seconds", "--neuron", "--neuron-options", "--json",
+        "--help",
     }  # fmt: skip
 
 

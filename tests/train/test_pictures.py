@@ -23,7 +23,7 @@ def trace(silent: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_colors_are_those_of_the_theme(theme: object) -> None:
-    picture = render_png(lambda t: membrane_traces([trace()], 1e-3, 1.0, t), theme)
+    picture = render_png(lambda t: membrane_traces([trace()], 1e-3, [1.0], t), theme)
     from io import BytesIO
 
     from matplotlib.image import imread
@@ -48,7 +48,7 @@ def test_the_raster_shows_every_spike_once() -> None:
 
 def test_traces_show_membranes_threshold_and_spikes() -> None:
     s, u, v = trace()
-    figure = membrane_traces([(s, u, v)], 1e-3, 1.0, LIGHT)
+    figure = membrane_traces([(s, u, v)], 1e-3, [1.0], LIGHT)
     threshold, before, after = figure.axes[0].lines
     counts = s.sum(0)
     chosen = next(n for n in range(N) if np.array_equal(before.get_ydata(), u[:, n]))
@@ -63,7 +63,7 @@ def test_silent_layers_and_single_neurons_can_be_drawn() -> None:
     s, u, v = trace(silent=True)
     render_png(
         lambda theme: membrane_traces(
-            [(s, u, v), (s[:, :1], u[:, :1], v[:, :1])], 1e-3, 1.0, theme
+            [(s, u, v), (s[:, :1], u[:, :1], v[:, :1])], 1e-3, [1.0, 1.0], theme
         ),
         LIGHT,
     )

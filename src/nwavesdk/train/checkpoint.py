@@ -9,6 +9,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -17,7 +18,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from torch import Tensor, nn
+from torch import Tensor
 
 from nwavesdk.internal.files import FileError, one_line, printable, read_bytes, write_atomically
 from nwavesdk.train.config import MOVABLE, RunConfig
@@ -211,7 +212,7 @@ class EveryEpoch(Checkpoint):
         if selection["epoch"] >= n_epochs:
             raise ValueError(f"the selected epoch is {selection['epoch']} of {n_epochs}")
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Check what optimizer, learning rate and loops restore: Lightning does so after this."""
         if not self._resumed:
             return
@@ -219,7 +220,7 @@ class EveryEpoch(Checkpoint):
         like = trainer.fit_loop.state_dict()
         check_like(checkpoint["loops"]["fit_loop"], like, "loops")
         (optimizer,) = checkpoint["optimizer_states"]
-        _check_optimizer(optimizer, trainer.optimizers[0], pl_module)
+        _check_optimizer(optimizer, trainer.optimizers[0])
         (schedule,) = checkpoint["lr_schedulers"]
         like = trainer.lr_scheduler_configs[0].scheduler.state_dict()
         check_like(schedule, like, "learning rate", same=("total_steps",))
@@ -242,16 +243,15 @@ def _check_history(state: Mapping[str, Any], n_epochs: int) -> None:
         raise ValueError("expected metrics that are numbers")
 
 
-def _check_optimizer(
-    state: Mapping[str, Any], optimizer: torch.optim.Optimizer, module: nn.Module
-) -> None:
-    """Check the state of AdamW; `module` has the parameters that it trains."""
+def _check_optimizer(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Check the state of AdamW."""
     like = optimizer.state_dict()
+    groups = optimizer.param_groups
     check_like(state["param_groups"], like["param_groups"], "optimizer", same=("params",))
     steps = {index: moments["step"] for index, moments in state["state"].items()}
     like_moments = {
         index: {"step": steps.get(index), "exp_avg": weight, "exp_avg_sq": weight}
-        for index, weight in enumerate(module.parameters())
+        for index, weight in enumerate(chain(*(group["params"] for group in groups)))
     }
     check_like(state["state"], like_moments, "optimizer.state")
     for index, moments in state["state"].items():

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from nwavesdk.data import Series
-from nwavesdk.layers import SpikingSequential, Synapse, find_edges, prepare_net
+from nwavesdk.layers import NeuronLayer, SpikingSequential, Synapse, find_edges, prepare_net
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.metrics import accuracy_population, population_counts
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing
@@ -37,6 +37,8 @@ class Classifier(LightningModule):
         chip: The chip of the net. Depending on its `training`, `SignAnnealing` gives weights shared
             signs and a range, and every batch draws another chip; the chips of the validation set
             are the same in each epoch.
+        charge_gain: Factor of the learning rates of the synapses to hidden layers, whose initial
+            weights are larger by it.
     """
 
     def __init__(
@@ -46,9 +48,11 @@ class Classifier(LightningModule):
         learning: LearningConfig,
         seed: int,
         chip: ChipConfig | None = None,
+        charge_gain: float = 1.0,
     ) -> None:
         super().__init__()
         self.net = net
+        self.charge_gain = charge_gain
         self.n_classes = n_classes
         self.learning = learning
         self.seed = seed
@@ -147,10 +151,7 @@ class Classifier(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002
         """Log the norm of the gradient of each synapse, by depth."""
-        synapses = [
-            edge.module for edge in find_edges(self.net).edges if isinstance(edge.module, Synapse)
-        ]
-        for depth, synapse in enumerate(synapses, 1):
+        for depth, synapse in enumerate(self._synapses(), 1):
             norms = [p.grad.detach().norm() for p in synapse.parameters() if p.grad is not None]
             if norms:
                 total = torch.stack(norms).norm()
@@ -159,17 +160,52 @@ class Classifier(LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW with one cycle of the learning rate over the whole run."""
         learning = self.learning
-        optimizer = torch.optim.AdamW(
-            self.parameters(), learning.rate, weight_decay=learning.weight_decay
-        )
+        groups = self._parameter_groups()
+        optimizer = torch.optim.AdamW(groups, learning.rate, weight_decay=learning.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
         # torch divides by 0 if the rate rises for exactly one step.
         is_one_step = learning.warmup * steps == 1
         warmup = learning.warmup * (1 + 1e-9) if is_one_step else learning.warmup
+        rates = [group.get("lr", learning.rate) for group in groups]
         cycle = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, learning.rate, total_steps=steps, pct_start=warmup
+            optimizer, rates, total_steps=steps, pct_start=warmup
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameters by learning rate and weight decay; most nets have one group.
+
+        Weights that are larger by the gain learn as they would without it. Decay would pull the
+        logarithm of a learned constant to 0, and is left out there.
+        """
+        learning = self.learning
+        hidden = list(self._synapses()[:-1] if self.charge_gain != 1 else ())
+        scaled = [weight for synapse in hidden for weight in synapse.parameters()]
+        layers = [module for module in self.net.modules() if isinstance(module, NeuronLayer)]
+        constants = [
+            parameter
+            for layer in layers
+            for name, parameter in layer.named_parameters(recurse=False)
+            if name != "recurrent_weights"
+        ]
+        apart = {id(parameter) for parameter in (*scaled, *constants)}
+        others = [parameter for parameter in self.parameters() if id(parameter) not in apart]
+        groups: list[dict[str, Any]] = [
+            {"params": others},
+            {
+                "params": scaled,
+                "lr": learning.rate * self.charge_gain,
+                "weight_decay": learning.weight_decay / self.charge_gain,
+            },
+            {"params": constants, "weight_decay": 0.0},
+        ]
+        return [group for group in groups if group["params"]]
+
+    def _synapses(self) -> list[Synapse]:
+        """The synapses by depth."""
+        return [
+            edge.module for edge in find_edges(self.net).edges if isinstance(edge.module, Synapse)
+        ]
 
     def _prepare_batch(self, use: str, *place: int) -> None:
         seed = chip_seed(self.seed, use, *place, drawn=False) if self.draws_mismatch else None

@@ -13,9 +13,16 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
+from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import FrozenModel, differences
+from nwavesdk.train.neuron_choice import (
+    DEFAULT_NEURON,
+    complete_neuron,
+    neuron_name,
+    parse_neuron_options,
+)
 from nwavesdk.train.sections import (
     LONGEST,
     ArithmeticConfig,
@@ -100,14 +107,43 @@ class RunConfig(FrozenModel):
             data["split"] = choices["facts"].get("split_by", "recording")
         return {**choices, "data": data}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_neuron(cls, choices: Any) -> Any:
+        net = choices.get("net") if isinstance(choices, Mapping) else None
+        if not isinstance(net, Mapping) or not {"neuron", "neuron_options"} & net.keys():
+            return choices
+        net = complete_neuron(net)
+        if choices.get("chip") and (net["neuron"] != DEFAULT_NEURON or net["neuron_options"]):
+            field = "neuron_options" if net["neuron"] == DEFAULT_NEURON else "neuron"
+            raise ValueError(
+                f"net.{field}: a net for a chip has the neurons of the chip, got "
+                f"{shown(net[field])}: leave it out, or train without --chip."
+            )
+        return {**choices, "net": net}
+
     @model_validator(mode="after")
     def _check_decay(self) -> Self:
         net = self.net
-        if not LEAST_DT_PER_TAU <= net.dt / net.tau <= MOST_DT_PER_TAU:
-            raise ValueError(
-                f"net.tau: dt / tau must be from {LEAST_DT_PER_TAU:g} to {MOST_DT_PER_TAU:g}, "
-                f"got {net.dt:g} s / {net.tau:g} s = {net.dt / net.tau:.3g}"
-            )
+        _check_step("net.tau", "tau", net.tau, net.dt)
+        if not net.has_default_neuron:
+            from nwavesdk.train.network import hidden_layer
+
+            # The layer rejects constants that are out of their ranges.
+            try:
+                layer = hidden_layer(net, 1)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"net.neuron_options: {error}") from None
+            if not all(value.isfinite().all() for value in layer.constants()):
+                raise ValueError(
+                    f"net.neuron_options: {net.neuron} divides by 0 or has no finite step with "
+                    f"these constants, got {shown(net.neuron_options)}: change one of them; "
+                    f"`nwave neurons {net.neuron}` describes them."
+                )
+            for constant in layer.stored_constants:
+                if constant.kind.unit == "s":
+                    value = layer.constant(constant.name).item()
+                    _check_step("net.neuron_options", constant.name, value, net.dt)
         return self
 
     @model_validator(mode="after")
@@ -180,8 +216,17 @@ class RunConfig(FrozenModel):
             name: {**recorded[name], **value} if isinstance(value, Mapping) else value
             for name, value in choices.items()
         }
-        changed = RunConfig.of({**recorded, **merged}).model_dump()
-        if first := next(differences(changed, recorded), None):
+        net = choices.get("net", {})
+        if "neuron_options" in net:
+            options = parse_neuron_options(net["neuron_options"])
+            merged["net"]["neuron_options"] = {**recorded["net"]["neuron_options"], **options}
+        name = neuron_name(net.get("neuron", self.net.neuron))
+        # Options of one neuron are errors of another one.
+        first = ("net.neuron", name, self.net.neuron) if name != self.net.neuron else None
+        if first is None:
+            changed = RunConfig.of({**recorded, **merged}).model_dump()
+            first = next(differences(changed, recorded), None)
+        if first is not None:
             name, got, expected = first
             raise ValueError(
                 f"{name}: a resumed run keeps its own choices, got {got!r}, expected {expected!r}: "
@@ -201,6 +246,10 @@ class RunConfig(FrozenModel):
     def identity(self) -> str:
         """Hash of all choices and facts, except for those that may change; see `MOVABLE`."""
         content = self.model_dump(mode="json")
+        # Files of earlier runs are sealed without these fields.
+        for field in ("neuron", "neuron_options", "charge_gain"):
+            if content["net"][field] == NetConfig.model_fields[field].default:
+                del content["net"][field]
         for name in MOVABLE:
             section, _, key = name.partition(".")
             del content[section][key]
@@ -210,3 +259,12 @@ class RunConfig(FrozenModel):
         """The text of `config.json`, with lists of numbers on one line."""
         text = self.model_dump_json(indent=2)
         return re.sub(r"\[[^][{}\"]*\]", lambda numbers: " ".join(numbers[0].split()), text) + "\n"
+
+
+def _check_step(field: str, name: str, tau: float, dt: float) -> None:
+    """Reject a time constant that a step is too long or too short for."""
+    if not LEAST_DT_PER_TAU <= dt / tau <= MOST_DT_PER_TAU:
+        raise ValueError(
+            f"{field}: dt / {name} must be from {LEAST_DT_PER_TAU:g} to {MOST_DT_PER_TAU:g}, "
+            f"got {dt:g} s / {tau:g} s = {dt / tau:.3g}"
+        )

@@ -10,14 +10,32 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+import torch
 from torch import nn
 
 from nwavesdk.chip import Profile
-from nwavesdk.layers import Dropout, LIFLayer, LIFSynapse, SpikingSequential, family_of
+from nwavesdk.init.drive import charge_gain
+from nwavesdk.layers import (
+    Dropout,
+    LIFLayer,
+    LIFSynapse,
+    NeuronLayer,
+    SpikingSequential,
+    family_of,
+)
+from nwavesdk.layers.catalogue import find_neuron
 from nwavesdk.surrogate import parse
+from nwavesdk.train.neuron_choice import DEFAULT_NEURON, SHARED
 from nwavesdk.train.sections import NetConfig
 
-__all__ = ["build_chip_network", "build_network", "chip_seed", "stream_seed"]
+__all__ = [
+    "build_chip_network",
+    "build_network",
+    "chip_seed",
+    "hidden_gain",
+    "hidden_layer",
+    "stream_seed",
+]
 
 
 def stream_seed(seed: int, use: str, *place: int) -> int:
@@ -73,19 +91,57 @@ def build_network(config: NetConfig, n_inputs: int, n_classes: int) -> SpikingSe
     Returns:
         A net whose output spikes have the shape `[B, T, n_classes * population]`.
     """
+    n_outputs = n_classes * config.population
+    output = LIFLayer(
+        n_outputs,
+        config.tau,
+        thresholds=config.threshold,
+        dt=config.dt,
+        spike_grad=parse(config.surrogate),
+    )
+    gain = hidden_gain(config)
+    layers = [*(hidden_layer(config, size) for size in config.hidden), output]
     modules: list[nn.Module] = []
-    for n_in, n_out in pairwise(_layer_sizes(config, n_inputs, n_classes)):
+    sizes = pairwise(_layer_sizes(config, n_inputs, n_classes))
+    for (n_in, n_out), neurons in zip(sizes, layers, strict=True):
         if modules and config.dropout:
             modules.append(Dropout(config.dropout))
-        neurons = LIFLayer(
-            n_out,
-            config.tau,
-            thresholds=config.threshold,
-            dt=config.dt,
-            spike_grad=parse(config.surrogate),
-        )
-        modules += [LIFSynapse(n_in, n_out), neurons]
+        synapse = LIFSynapse(n_in, n_out)
+        if neurons is not output and gain != 1:
+            with torch.no_grad():
+                synapse.weight.mul_(gain)
+        modules += [synapse, neurons]
     return SpikingSequential(*modules)
+
+
+def hidden_gain(config: NetConfig) -> float:
+    """The factor of the charges of hidden neurons: that of the config, or a measured one.
+
+    Neurons other than LIF take charges in other units, such as mV.
+    """
+    if config.charge_gain is not None:
+        return config.charge_gain
+    if config.neuron == DEFAULT_NEURON:
+        return 1.0
+    return charge_gain(lambda size: hidden_layer(config, size))
+
+
+def hidden_layer(config: NetConfig, size: int) -> NeuronLayer:
+    """Build a hidden layer: the neuron of the config, with its constants.
+
+    Raises:
+        TypeError: If the neuron takes no such constant.
+        ValueError: If a constant is out of its range.
+    """
+    neuron = find_neuron(config.neuron)
+    shared = {name: getattr(config, name) for name in SHARED if name in neuron.constants}
+    return neuron.build(
+        size,
+        {**shared, **config.neuron_constants},
+        config.learned_constants,
+        dt=config.dt,
+        spike_grad=parse(config.surrogate),
+    )
 
 
 def build_chip_network(

@@ -153,18 +153,21 @@ def _mark_classes(
     return int(layer.sum(0).reshape(len(classes), size).sum(1).argmax())
 
 
-def membrane_traces(layers: Sequence[Trace], dt: float, threshold: float, theme: Theme) -> Figure:
+def membrane_traces(
+    layers: Sequence[Trace], dt: float, thresholds: Sequence[float], theme: Theme
+) -> Figure:
     """Draw the membranes of a busy and an average neuron of each layer with their spikes.
 
     Args:
         layers: The neuron layers by depth.
         dt: Time step [s].
-        threshold: Membrane above which a neuron spikes.
+        thresholds: The threshold of each layer.
         theme: Colors.
     """
     figure = Figure(figsize=(10, 0.8 + 2.0 * len(layers)))
     axes = figure.subplots(len(layers), 2, sharex=True, squeeze=False)
-    for depth, ((s, u, v), row) in enumerate(zip(layers, axes, strict=True), 1):
+    rows = zip(layers, thresholds, axes, strict=True)
+    for depth, ((s, u, v), threshold, row) in enumerate(rows, 1):
         name = _layer_name(depth, len(layers))
         for panel, neuron in zip(row, _busy_and_average(s), strict=True):
             trace = (s[:, neuron], u[:, neuron], v[:, neuron])

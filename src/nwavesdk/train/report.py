@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from nwavesdk.chip import Profile
 from nwavesdk.internal.files import write_atomically
-from nwavesdk.layers import SpikingSequential, prepare_net
+from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
+from nwavesdk.layers.catalogue import find_neuron
 from nwavesdk.train.classifier import Evaluation
 from nwavesdk.train.config import RunConfig
+from nwavesdk.train.network import hidden_layer
 from nwavesdk.train.page import Page
 from nwavesdk.train.pictures import (
     confusion_matrix,
@@ -21,7 +24,7 @@ from nwavesdk.train.pictures import (
 )
 from nwavesdk.train.run_data import RunData
 from nwavesdk.train.run_folder import RunFolder
-from nwavesdk.train.sections import Facts
+from nwavesdk.train.sections import Facts, NetConfig
 from nwavesdk.train.theme import DARK, LIGHT, Draw, render_png
 
 __all__ = ["write_report"]
@@ -69,7 +72,7 @@ def write_report(
         _summary(config, facts, result),
         headline=(f"{100 * result['test_accuracy']:.2f} %", "test accuracy"),
     )
-    page.add_facts(_facts(config, facts, result))
+    page.add_facts(_facts(config, facts, net, result))
     for name, draw in _drawings(config, facts, data, net, history, test, result).items():
         light = render_png(draw, LIGHT)
         write_atomically(folder.pictures / f"{name}.png", light)
@@ -90,16 +93,16 @@ def _drawings(
 ) -> dict[str, Draw]:
     classes = facts.classes
     dt = config.net.dt
-    chip = facts.chip
-    threshold = config.net.threshold if chip is None else chip.number("threshold")
     net.eval()
     prepare_net(net)
     # The first recording that fills the whole sequence, if there is one.
     example = int(data.val.x[:, -1].any(axis=1).argmax())
     x = torch.from_numpy(data.val.x[example : example + 1])
-    layers = net.record(x.to(next(net.parameters()).device)).spiking.values()
+    layers = net.record(x.to(next(net.parameters()).device)).spiking
+    thresholds = [_threshold(net.get_submodule(name)) for name in layers]
     traces = [
-        (_first(layer.spk), _first(layer.z + threshold), _first(layer.mem)) for layer in layers
+        (_first(layer.spk), _first(layer.z + threshold), _first(layer.mem))
+        for layer, threshold in zip(layers.values(), thresholds, strict=True)
     ]
     spikes = [s for s, _, _ in traces]
     label = int(data.val.labels[example])
@@ -107,9 +110,15 @@ def _drawings(
     return {
         "learning_curves": lambda theme: learning_curves(history, result["best_epoch"], theme),
         "spike_raster": lambda theme: spike_raster(x[0].numpy(), spikes, dt, classes, label, theme),
-        "membrane_traces": lambda theme: membrane_traces(traces, dt, threshold, theme),
+        "membrane_traces": lambda theme: membrane_traces(traces, dt, thresholds, theme),
         "confusion_matrix": lambda theme: confusion_matrix(counts, classes, theme),
     }
+
+
+def _threshold(layer: nn.Module) -> float:
+    """The threshold of a layer, which all its neurons have."""
+    assert isinstance(layer, NeuronLayer)
+    return layer.constant("threshold").item() if "threshold" in layer.page.constants else 0.0
 
 
 def _first(batch: torch.Tensor) -> npt.NDArray[np.float32]:
@@ -126,7 +135,9 @@ def _summary(config: RunConfig, facts: Facts, result: Mapping[str, Any]) -> str:
     )
 
 
-def _facts(config: RunConfig, facts: Facts, result: Mapping[str, Any]) -> dict[str, str]:
+def _facts(
+    config: RunConfig, facts: Facts, net: SpikingSequential, result: Mapping[str, Any]
+) -> dict[str, str]:
     train, val, test = facts.recordings
     n_outputs = len(facts.classes) * config.net.population
     sizes = (facts.n_features, *config.net.hidden, n_outputs)
@@ -139,6 +150,7 @@ def _facts(config: RunConfig, facts: Facts, result: Mapping[str, Any]) -> dict[s
         "recordings (train / validation / test)": f"{train} / {val} / {test}, "
         f"split by {facts.split_by}",
         "network": f"{'–'.join(map(str, sizes))}, {result['parameters']:,} weights",
+        **_neuron_facts(config.net, net),
         "surrogate": config.net.surrogate + _schedule_text(config),
         "time": _time_text(config, facts.chip),
         **_chip_facts(config, facts.chip),
@@ -146,6 +158,23 @@ def _facts(config: RunConfig, facts: Facts, result: Mapping[str, Any]) -> dict[s
         "training time": f"{result['seconds']:.1f} s",
         "seed": str(result["seed"]),
     }
+
+
+def _neuron_facts(config: NetConfig, net: SpikingSequential) -> dict[str, str]:
+    """The neuron of the hidden layers, its constants, and what was learned of them."""
+    if config.has_default_neuron:
+        return {}
+    layers = [module for module in net if isinstance(module, NeuronLayer)][:-1]
+    before = hidden_layer(config, 1)
+    constants = [constant.name for constant in before.stored_constants]
+    values = ", ".join(f"{name} = {before.constant(name).item():.4g}" for name in constants)
+    facts = {"hidden neurons": f"{find_neuron(config.neuron).call}, {values}"}
+    if config.charge_gain is not None:
+        facts["initial weights to hidden neurons"] = f"{config.charge_gain:g} × those to LIF"
+    for name in config.learned_constants:
+        learned = ", ".join(f"{layer.constant(name).item():.4g}" for layer in layers)
+        facts[f"{name}, learned by each hidden layer"] = learned
+    return facts
 
 
 def _schedule_text(config: RunConfig) -> str:
@@ -166,7 +195,8 @@ def _time_text(config: RunConfig, chip: Profile | None) -> str:
     )
     has_profiles = chip is not None and chip.tau_profiles
     nearest = ", or the nearest of the chip's tau profiles" if has_profiles else ""
-    return f"{duration}, τ = {1e3 * config.net.tau:g} ms{nearest}"
+    where = "" if config.net.has_default_neuron else " in the output layer"
+    return f"{duration}, τ = {1e3 * config.net.tau:g} ms{where}{nearest}"
 
 
 def _chip_facts(config: RunConfig, chip: Profile | None) -> dict[str, str]:

@@ -36,7 +36,13 @@ from nwavesdk.train.checkpoint import (
 from nwavesdk.train.classifier import Classifier, Evaluation, Selection, evaluate_net
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.model_file import load_model, save_model
-from nwavesdk.train.network import build_chip_network, build_network, stream_seed
+from nwavesdk.train.network import (
+    build_chip_network,
+    build_network,
+    hidden_gain,
+    stream_seed,
+)
+from nwavesdk.train.neuron_choice import DEFAULT_NEURON
 from nwavesdk.train.progress import EventLog, History, print_line, progress_callbacks
 from nwavesdk.train.report import write_report
 from nwavesdk.train.run_data import Loaders, RunData, load_run_data
@@ -100,7 +106,10 @@ class Run:
         """
         check_machine(config.machine)
         config, data = load_run_data(config)
-        config = config.model_copy(update={"arithmetic": current_arithmetic()})
+        net = config.net
+        if net.neuron != DEFAULT_NEURON:
+            net = net.model_copy(update={"charge_gain": hidden_gain(net)})
+        config = config.model_copy(update={"arithmetic": current_arithmetic(), "net": net})
         run = cls(RunFolder(path), config, data)
         run._require_memory_to_train()
         return run
@@ -228,7 +237,8 @@ class Run:
         chip = self.config.chip
         mismatch = chip is not None and chip.training == "mismatch"
         net = self.network(mismatch=mismatch)
-        model = Classifier(net, len(self.classes), learning, self.config.seed, chip)
+        gain = hidden_gain(self.config.net)
+        model = Classifier(net, len(self.classes), learning, self.config.seed, chip, gain)
         history = History(self.folder.metrics)
         selection = Selection(learning.patience)
         loaders = Loaders(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from nwavesdk.internal.model import FrozenModel
+from nwavesdk.train.neuron_choice import DEFAULT_NEURON, LEARN
 
 if TYPE_CHECKING:
     from nwavesdk.chip import Profile
@@ -161,12 +162,31 @@ class DataConfig(FrozenModel):
 
 
 class NetConfig(FrozenModel):
-    """The network: a synapse and a LIF layer per hidden size, then a population per class."""
+    """The network: a synapse and a neuron layer per hidden size, then a population per class.
+
+    The population is of LIF neurons. `RunConfig` completes and checks the choice of the others.
+    """
 
     hidden: tuple[LayerSize, ...] = choice(
         (256, 256), "Hidden layer sizes.", metavar="N,N,…", max_length=1000
     )
     population: LayerSize = choice(10, "Output neurons per class.")
+    neuron: str = choice(
+        DEFAULT_NEURON,
+        "Neuron of the hidden layers; `nwave neurons` lists them, --chip has its own.",
+        metavar="NAME",
+    )
+    neuron_options: dict[str, float | tuple[str, ...]] = choice(
+        {},
+        "Constants of that neuron, and those to train, as in tau_w=0.1,learn=(a,b).",
+        metavar="NAME=VALUE,…",
+        default_text="its own",
+    )
+    charge_gain: Scale | None = choice(
+        None,
+        "Factor of the initial weights to hidden layers, and of their learning rates.",
+        default_text="so that hidden neurons fire as often as LIF neurons; LIF: 1",
+    )
     tau: Seconds = choice(10e-3, "Membrane time constant [s].")
     dt: Seconds = choice(1e-3, "Time step [s].")
     threshold: Scale = choice(1.0, "Membrane above which a neuron spikes.")
@@ -181,6 +201,22 @@ class NetConfig(FrozenModel):
         "Gradient of a spike; `nwave surrogates` lists them.",
         max_length=MOST_LETTERS,
     )
+
+    @property
+    def has_default_neuron(self) -> bool:
+        """Whether the hidden neurons are LIF neurons with the constants of the net."""
+        return self.neuron == DEFAULT_NEURON and not self.neuron_options
+
+    @property
+    def neuron_constants(self) -> dict[str, float]:
+        """The constants among the options."""
+        return {k: v for k, v in self.neuron_options.items() if not isinstance(v, tuple)}
+
+    @property
+    def learned_constants(self) -> tuple[str, ...]:
+        """Names of the constants that are trained."""
+        names = self.neuron_options.get(LEARN, ())
+        return names if isinstance(names, tuple) else ()
 
     @field_validator("surrogate")
     @classmethod

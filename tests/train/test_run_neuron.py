@@ -1,0 +1,54 @@
+"""A run with another neuron and a learned constant: it learns, resumes to the bit, and reports."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("lightning")
+
+from nwavesdk.layers import NeuronLayer
+from nwavesdk.train import Run, RunConfig
+from nwavesdk.train.classifier import Classifier
+from nwavesdk.train.network import build_network
+from train.runs import model_bytes, stop_after
+
+
+def test_a_resumed_run_ends_with_the_same_weights_and_constants(
+    choices: dict[str, Any], tmp_path: Path
+) -> None:
+    choices["net"] |= {"neuron": "klif", "neuron_options": "tau=0.01,learn=k"}
+    whole = Run.new(tmp_path / "whole", RunConfig.of(choices))
+    result = whole.train()
+    assert result is not None
+    assert result["test_accuracy"] > 0.6  # three tones in noise: chance is 0.33
+    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
+    resumed = Run.open(tmp_path / "broken")
+    resumed.train()
+    assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
+    assert Run.open(tmp_path / "whole").test()["test_accuracy"] == result["test_accuracy"]
+    layer = next(module for module in resumed.model() if isinstance(module, NeuronLayer))
+    learned = layer.constant("k").item()
+    assert learned != pytest.approx(1.0, rel=1e-3)
+    assert layer.constant("tau").item() == pytest.approx(0.01)
+    page = (tmp_path / "whole" / "report.html").read_text()
+    assert "KLIFLayer, tau = 0.01, k = 1, threshold = 1" in page
+    assert f"<tr><th>k, learned by each hidden layer</th><td>{learned:.4g}</td></tr>" in page
+
+
+def test_scaled_weights_learn_and_decay_as_others_do() -> None:
+    config = RunConfig.of(
+        {"net": {"hidden": [5], "neuron": "adlif", "neuron_options": "learn=a", "charge_gain": 10}}
+    )
+    learning = config.learning
+    model = Classifier(build_network(config.net, 3, 2), 2, learning, 0, charge_gain=10)
+    others, scaled, constants = model._parameter_groups()
+    assert others["params"] == [model.net[-2].weight]
+    assert scaled["params"] == [model.net[0].weight]
+    assert scaled["lr"] == 10 * learning.rate
+    assert scaled["lr"] * scaled["weight_decay"] == learning.rate * learning.weight_decay
+    assert constants["params"] == [model.net[1].logit_a]
+    assert constants["weight_decay"] == 0
+    net = build_network(RunConfig().net, 3, 2)
+    (group,) = Classifier(net, 2, learning, 0)._parameter_groups()
+    assert group == {"params": list(net.parameters())}
