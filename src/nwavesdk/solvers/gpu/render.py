@@ -114,9 +114,7 @@ _POW = """
 @triton.jit
 def pow(base, exponent: tl.constexpr):
     result = tl.exp(exponent * tl.log(tl.abs(base).to(tl.float64)))
-    if exponent == 0:
-        result = tl.full(base.shape, 1.0, tl.float64)
-    elif exponent % 2 == 1:
+    if exponent % 2 == 1:
         result = tl.where(base < 0.0, -result, result)
     elif exponent % 2 != 0:
         result = tl.where(base < 0.0, float("nan"), result)
