@@ -7,6 +7,8 @@ import torch
 
 from contract import NEURONS
 from nwavesdk.solvers import serial, solve
+from nwavesdk.solvers.problem import SolutionGradient
+from nwavesdk.solvers.reference import backward_reference
 from solvers.parity import (
     CASE_IDS,
     CASES,
@@ -129,6 +131,21 @@ def test_cpu_tensors_take_the_cpu_kernels(monkeypatch):
     monkeypatch.setattr(serial, "backward_cpu", lambda *_: "cpu")
     assert serial.forward_serial(p) == "cpu"
     assert serial.backward_serial(p, None, None, True) == "cpu"
+
+
+@pytest.mark.parametrize("learns", [False, True])
+@pytest.mark.parametrize("name", ["lif_subtraction", "adaptive"])
+def test_the_adjoint_by_torch_is_that_of_the_kernels(name, learns):
+    p = problem(name, "atan", True, torch.float64, 20, 3)
+    p = replace(p, saves="learning" if learns else "gradient")
+    solution = serial.forward_serial(p)
+    grads = SolutionGradient(solution.spikes - 0.5, solution.mem, [v + 1 for v in solution.last])
+    expected = serial.backward_serial(p, solution, grads, learns)
+    for mine, theirs in zip(backward_reference(p, solution, grads, learns), expected, strict=True):
+        if theirs is None:
+            assert mine is None
+        else:
+            assert_close(mine, theirs, GRADIENT, "gradient")
 
 
 def test_other_devices_take_the_reference_and_return_what_is_needed(monkeypatch):

@@ -103,7 +103,7 @@ def _with_saves(problem: Problem, is_record: bool) -> Problem:
         problem.constants,
         problem.recurrent,
         problem.spikes,
-        saves,
+        saves=saves,
     )
 
 

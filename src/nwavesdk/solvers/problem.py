@@ -4,7 +4,7 @@ All solvers share the shapes: sequences [B, T, N], states [B, N], constants [N].
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
@@ -110,7 +110,7 @@ class Problem:
     constants: tuple[Tensor, ...]
     recurrent: Tensor | None = None
     spikes: Tensor | None = None
-    saves: str = "gradient"
+    saves: str = field(default="gradient", kw_only=True)
 
     @property
     def program(self) -> Program:

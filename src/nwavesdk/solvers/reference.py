@@ -42,13 +42,14 @@ def solve_reference(problem: Problem) -> Solution:
         states = tuple(others[:K])
         steps.append((output, states[0], *(value.detach() for value in others[K:])))
     if not steps:
-        saved = (problem.x.detach(),) * len(program.saved)
-        return Solution(problem.x, problem.x, states, saved)
+        nothing = (problem.x.detach(),) * len(program.saved)
+        return Solution(problem.x, problem.x, states, nothing)
     spikes, mem, *saved = (torch.stack(sequence, 1) for sequence in zip(*steps, strict=True))
+    last = [*states]
     # Under a torch.func transform, tensors cannot pass through a function with hidden state.
     if not torch._C._are_functorch_transforms_active():
-        spikes, mem, *states = _ExplainFreedGraph.apply(spikes, mem, *states)
-    return Solution(spikes, mem, tuple(states), tuple(saved))
+        spikes, mem, *last = _ExplainFreedGraph.apply(spikes, mem, *last)
+    return Solution(spikes, mem, tuple(last), tuple(saved))
 
 
 def backward_reference(
@@ -80,7 +81,8 @@ def backward_reference(
         results = adjoint(*values, *problem.constants, grad_s, *grad_states)
         grad_x, *others = (torch.as_tensor(g).to(zeros).expand_as(zeros) for g in results)
         grad_states = others[:K]
-        grad_constants = [a + b for a, b in zip(grad_constants, others[K:], strict=False)]
+        if learns_constants:
+            grad_constants = [a + b for a, b in zip(grad_constants, others[K:], strict=True)]
         grad_s = zeros if problem.recurrent is None else grad_x @ problem.recurrent.t()
         grads_x.append(grad_x)
     grad = torch.stack(grads_x[::-1], 1) if grads_x else torch.zeros_like(saved[0])
