@@ -5,6 +5,7 @@ Gradients are computed as solvers do: by the texts of a program, from what the s
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -391,3 +392,12 @@ def test_little_is_saved(name, fixed, learned):
     neuron = PAGES[name].neuron
     assert len(program_of(neuron, saves="gradient").saved) == fixed
     assert len(program_of(neuron, saves="learning").saved) == learned
+
+
+def test_roots_of_float32_are_rounded_exactly():
+    """As in kernels; torch's own are not on every CPU."""
+    text = "def root(v):\n    return (m.sqrt(v),)\n"
+    values = torch.rand(100_000, generator=torch.Generator().manual_seed(0))
+    (roots,) = torch_function(text, "root", torch.float32)(values)
+    assert roots.dtype == torch.float32
+    assert np.array_equal(roots.numpy(), np.sqrt(values.numpy()))

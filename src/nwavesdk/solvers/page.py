@@ -17,9 +17,14 @@ __all__ = [
     "Dialect",
     "function_tree",
     "join_lines",
+    "kernel_call",
     "kernel_function",
     "triton_dialect",
 ]
+
+
+# Python passes more arguments than this as a list, which numba cannot inline.
+MOST_ARGUMENTS = 30
 
 
 @dataclass(frozen=True)
@@ -139,8 +144,34 @@ def kernel_function(
     for argument in function.args.args:
         argument.annotation = None
     function.args.args += [ast.arg(a) for a in sigma]
-    kernel = _ToKernel(function.args.args[0].arg, sigma, dialect).visit(function)
+    first = function.args.args[0].arg
+    if dialect == NUMBA:
+        _take_groups(function)
+    kernel = _ToKernel(first, sigma, dialect).visit(function)
     return f"{dialect.decorator}\n{ast.unparse(ast.fix_missing_locations(kernel))}\n"
+
+
+def kernel_call(name: str, arguments: Sequence[str]) -> str:
+    """The call of a kernel function of numba; many arguments are passed in tuples."""
+    if len(arguments) > MOST_ARGUMENTS:
+        arguments = [f"({', '.join(group)},)" for group in _groups(arguments)]
+    return f"{name}({', '.join(arguments)})"
+
+
+def _take_groups(function: ast.FunctionDef) -> None:
+    """Let a function take its arguments as `kernel_call` passes them."""
+    names = [argument.arg for argument in function.args.args]
+    if len(names) <= MOST_ARGUMENTS:
+        return
+    groups = {f"_group_{i}": group for i, group in enumerate(_groups(names))}
+    unpack = "\n".join(f"{', '.join(group)}, = {name}" for name, group in groups.items())
+    function.args.args = [ast.arg(name) for name in groups]
+    function.body = [*ast.parse(unpack).body, *function.body]
+
+
+def _groups(values: Sequence[str]) -> list[Sequence[str]]:
+    starts = range(0, len(values), MOST_ARGUMENTS)
+    return [values[start : start + MOST_ARGUMENTS] for start in starts]
 
 
 def join_lines(lines: Iterable[str], indent: int) -> str:

@@ -3,10 +3,13 @@
 import pytest
 import torch
 
+from dynamics.written import written_page
 from nwavesdk.dynamics import LIF_PAGES, program_of
 from nwavesdk.layers import LIFLayer, prepare_net
+from nwavesdk.solvers import Problem, Spec
 from nwavesdk.solvers.cpu.render import render_backward, render_forward
 from nwavesdk.surrogate import ATan, FastSigmoid, atan, fast_sigmoid
+from solvers.parity import compare
 
 ZERO = LIF_PAGES["zero"].neuron
 
@@ -37,3 +40,22 @@ def test_a_page_s_literals_do_not_widen_float32(dtype):
         prepare_net(layer)
         layer(x)[0].sum().backward()
         assert torch.equal(x.grad, surrogate.derivative(x.detach() - 1))
+
+
+def test_a_page_may_have_many_constants():
+    names = [f"c{i}" for i in range(33)]
+    sum_of_products = " + ".join(f"{name} * v" for name in names)
+    source = f"""\
+def many(x, v, *, {", ".join(f"{name}: Real" for name in names)}):
+    u = x + {sum_of_products}
+    s = spike(u - 1.0)
+    return s, u - held(s)
+"""
+    generator = torch.Generator().manual_seed(0)
+    x, state, *constants = (
+        torch.rand(shape, generator=generator, dtype=torch.float64)
+        for shape in ((2, 4, 5), (2, 5), *[(5,)] * len(names))
+    )
+    constants = tuple(0.05 * c for c in constants)
+    spec = Spec(written_page(source).neuron, atan(), detach_reset=False)
+    compare(Problem(spec, x, (state,), constants), "serial")

@@ -17,7 +17,7 @@ from typing import Any
 from nwavesdk.dynamics import QueryText, StepText
 from nwavesdk.solvers.cpu.loops import DIMENSIONS, FLAT, FUNCTIONS, LOOPS
 from nwavesdk.solvers.cpu.rows import SHARED_BATCH, SLOT, TILE, WIDTH, workspace_slots
-from nwavesdk.solvers.page import function_tree, join_lines, kernel_function
+from nwavesdk.solvers.page import function_tree, join_lines, kernel_call, kernel_function
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["render_backward", "render_forward"]
@@ -97,7 +97,7 @@ def forward_row(x, from_x, s, to_s, w, to_w, width, workspace):
     count = 0
     for n in range(width):
         {read}
-        result = step(x[from_x + n], {arguments})
+        result = {step}
         s[to_s + n] = result[0]
         w[to_w + n] = result[{first_saved}]
         {write}
@@ -117,7 +117,7 @@ def {name}(
     for n in range(width):
         {read}
         {recall}
-        result = adjoint({arguments})
+        result = {adjoint}
         {grad_x} = result[0]
         {write}
 
@@ -158,7 +158,7 @@ def render_forward(step: StepText, dtype: str) -> str:
         for i in range(step.saved - 1)
     ]
     row = _FORWARD_ROW.format(
-        arguments=", ".join([*states, *constants]),
+        step=kernel_call("step", ["x[from_x + n]", *states, *constants]),
         first_saved=first_saved,
         read=join_lines(read, 8),
         write=join_lines(write, 8),
@@ -226,7 +226,7 @@ def _backward_row(
         read += [_read_slot(name, slots["INITIAL_SLOT"] + i) for i, name in enumerate(recalled)]
     elif recalled:
         read += [_read_slot(name, slots["BEFORE_SLOT"] + i) for i, name in enumerate(before[1:])]
-        recall.append(f"recalled = recall({', '.join([*before, *constants])})")
+        recall.append(f"recalled = {kernel_call('recall', [*before, *constants])}")
         recall += [f"{name} = recalled[{i}]" for i, name in enumerate(recalled)]
     # `adjoint` returns ∂L/∂x, ∂L/∂states and, if they are learned, ∂L/∂constants.
     write = [f"{_slot(slots['STATE_SLOT'] + k)} = result[{1 + k}]" for k in range(K)]
@@ -236,7 +236,7 @@ def _backward_row(
     arguments = [*saved, *recalled, *constants, "grad_s[from_s + n]", *grads, *sigma]
     return _BACKWARD_ROW.format(
         name="first_row" if is_first else "later_row",
-        arguments=", ".join(arguments),
+        adjoint=kernel_call("adjoint", arguments),
         grad_x="w[from_w + n]" if reuse else "grad_x[to_x + n]",
         read=join_lines(read, 8),
         recall=join_lines(recall, 8),
