@@ -87,7 +87,7 @@ class _TorchOfScalars(_Torch):
         return _double(a if condition else b)
 
 
-def page_function(source, dt, *, detach_reset, of_scalars=False, **names):
+def page_function(source, dt, *, detach_reset=True, of_scalars=False, spike=_Spike.apply, **names):
     """The function `(charge, *states, **constants) -> (output, *states)` of the source of a page.
 
     The output is the spike, or the first state where the page has no spike. `names` are the numbers
@@ -96,7 +96,7 @@ def page_function(source, dt, *, detach_reset, of_scalars=False, **names):
     scope = {
         **names,
         "torch": _TorchOfScalars() if of_scalars else _Torch(),
-        "spike": _Spike.apply,
+        "spike": spike,
         "held": torch.detach if detach_reset else lambda value: value,
         "decay": lambda tau: torch.exp(-dt / tau),
     }
