@@ -1,5 +1,6 @@
 """The text of the kernels depends on the inputs alone, and its literals on the kernel's dtype."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,7 +8,9 @@ from dynamics.written import written_page
 from nwavesdk.dynamics import LIF_PAGES, program_of
 from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.solvers import Problem, Spec
+from nwavesdk.solvers.cpu import render
 from nwavesdk.solvers.cpu.render import render_backward, render_forward
+from nwavesdk.solvers.kernel_cache import load_python_kernels
 from nwavesdk.surrogate import ATan, FastSigmoid, atan, fast_sigmoid
 from solvers.parity import compare
 
@@ -29,6 +32,34 @@ def test_rendered_text_depends_on_its_inputs_alone():
     ]
     assert a not in others
     assert len({*others}) == len(others)
+
+
+LOOP = """
+@njit(nogil=True)
+def fill(x, out):
+    for i in range(x.size):
+        out[i] = exp(x[i])
+"""
+
+
+def test_exp_of_float32_kernels_is_that_of_torch():
+    """To two roundings; it is inf a little earlier, and at least the smallest normal number."""
+    head = (
+        "import numpy as np\nfrom numba import njit\nfrom numpy import floor\nreal = np.float32\n"
+    )
+    module = load_python_kernels("exp", head + render._EXP + LOOP)
+    info = torch.finfo(torch.float32)
+    finite = torch.cat([torch.linspace(-87.3, 88.3, 100_001), torch.linspace(-1e-3, 1e-3, 101)])
+    edges = torch.tensor([88.8, 1e30, torch.inf, -88.0, -1e30, -torch.inf, torch.nan])
+    x = torch.cat([finite, edges])
+    out = np.empty(len(x), "float32")
+    module.fill(x.numpy(), out)
+    got = torch.from_numpy(out)
+    expected = finite.double().exp()
+    assert float(((got[: len(finite)] - expected) / expected).abs().max()) < 2 * info.eps
+    assert got[-7:-4].tolist() == [torch.inf] * 3
+    assert bool((got[-4:-1] <= 1.1 * info.tiny).all())
+    assert got[-1].isnan()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
