@@ -34,8 +34,8 @@ def test_train_has_the_options_that_it_always_had() -> None:
         "--bits", "--duration", "--population", "--tau", "--surrogate", "--surrogate-schedule",
         "--dropout", "--learning-rate", "--batch-size", "--patience", "--limit", "--split",
         "--length", "--hold", "--bands", "--sample-rate", "--accelerator", "--devices",
-        "--precision", "--on-error", "--max-seconds", "--neuron", "--neuron-options", "--json",
-        "--help",
+        "--precision", "--on-error", "--max-seconds", "--neuron", "--neuron-options",
+        "--charge-gain", "--json", "--help",
     }  # fmt: skip
 
 

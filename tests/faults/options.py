@@ -61,7 +61,7 @@ BASES = {
     "export": Base(("chip",), ("chip",)),
     "info": Base(()),
     "map": Base(("chip", "--no-plot"), ("chip",)),
-    "neurons": Base(()),
+    "neurons": Base(("li",)),
     "slopes": Base(
         ("run", "--recordings", "4", "--surrogates", "atan,fast_sigmoid", "--no-plot"), ("run",)
     ),

@@ -69,7 +69,8 @@ def test_a_wrong_choice_is_one_line(net: dict[str, Any], words: str) -> None:
 
 
 def test_chips_have_their_own_neurons() -> None:
-    for field, value in {"neuron": "adlif", "neuron_options": "learn=tau"}.items():
+    choices = {"neuron": "adlif", "neuron_options": "learn=tau", "charge_gain": 2}
+    for field, value in choices.items():
         with pytest.raises(ValueError, match=rf"^net\.{field}: a net for a chip has the neurons"):
             RunConfig.of({"chip": {"profile": "h1v1"}, "net": {field: value}})
     with pytest.raises(ValueError, match=r"^net\.neuron: h1v1 is the neuron of a chip"):

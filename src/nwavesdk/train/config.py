@@ -18,7 +18,6 @@ from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import FrozenModel, differences
 from nwavesdk.train.neuron_choice import (
-    DEFAULT_NEURON,
     complete_neuron,
     neuron_name,
     parse_neuron_options,
@@ -44,6 +43,12 @@ MOVABLE = {"data.source", "machine.accelerator"}
 # would forget its input in one step, or never.
 LEAST_DT_PER_TAU = 1e-6
 MOST_DT_PER_TAU = 50.0
+
+# The fields of the net that choose its hidden neurons, none of which a run for a chip may set.
+NEURON_DEFAULTS: dict[str, Any] = {
+    name: NetConfig.model_fields[name].default
+    for name in ("neuron", "neuron_options", "charge_gain")
+}
 
 # Defaults by section and field that differ for a run for a chip.
 CHIP_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -111,15 +116,16 @@ class RunConfig(FrozenModel):
     @classmethod
     def _complete_neuron(cls, choices: Any) -> Any:
         net = choices.get("net") if isinstance(choices, Mapping) else None
-        if not isinstance(net, Mapping) or not {"neuron", "neuron_options"} & net.keys():
+        if not isinstance(net, Mapping):
             return choices
-        net = complete_neuron(net)
-        if choices.get("chip") and (net["neuron"] != DEFAULT_NEURON or net["neuron_options"]):
-            field = "neuron_options" if net["neuron"] == DEFAULT_NEURON else "neuron"
-            raise ValueError(
-                f"net.{field}: a net for a chip has the neurons of the chip, got "
-                f"{shown(net[field])}: leave it out, or train without --chip."
-            )
+        if {"neuron", "neuron_options"} & net.keys():
+            net = complete_neuron(net)
+        for field, default in NEURON_DEFAULTS.items():
+            if choices.get("chip") and net.get(field, default) != default:
+                raise ValueError(
+                    f"net.{field}: a net for a chip has the neurons of the chip, got "
+                    f"{shown(net[field])}: leave it out, or train without --chip."
+                )
         return {**choices, "net": net}
 
     @model_validator(mode="after")
@@ -247,8 +253,8 @@ class RunConfig(FrozenModel):
         """Hash of all choices and facts, except for those that may change; see `MOVABLE`."""
         content = self.model_dump(mode="json")
         # Files of earlier runs are sealed without these fields.
-        for field in ("neuron", "neuron_options", "charge_gain"):
-            if content["net"][field] == NetConfig.model_fields[field].default:
+        for field, default in NEURON_DEFAULTS.items():
+            if content["net"][field] == default:
                 del content["net"][field]
         for name in MOVABLE:
             section, _, key = name.partition(".")

@@ -185,7 +185,7 @@ class NetConfig(FrozenModel):
     charge_gain: Scale | None = choice(
         None,
         "Factor of the initial weights to hidden layers, and of their learning rates.",
-        default_text="so that hidden neurons fire as often as LIF neurons; LIF: 1",
+        default_text="1 for LIF; others fire as often as LIF under noise",
     )
     tau: Seconds = choice(10e-3, "Membrane time constant [s].")
     dt: Seconds = choice(1e-3, "Time step [s].")
