@@ -117,7 +117,7 @@ def _draw_rates(axes: Axes, responses: NeuronResponses, theme: Theme) -> None:
     axes.plot(responses.drives, responses.rates, color=theme.hues[0], linewidth=1.5)
     for drive, name in (
         (responses.drive, "least for regular firing"),
-        (STEP_FACTOR * responses.drive, "drive above"),
+        (STEP_FACTOR * responses.drive, "drawn above"),
     ):
         axes.axvline(drive, color=theme.ink, linewidth=0.8, linestyle=":")
         axes.annotate(
