@@ -157,10 +157,14 @@ def per_neuron_tensor(
         bounds = ["finite"]
         bounds += [f"above {low:g}"] if math.isfinite(low) else []
         bounds += [f"below {high:g}"] if math.isfinite(high) else []
-        numbers = "positive numbers" if low == 0 else "numbers"
+        value = bad[0].item()
+        # All digits of a number that float32 rounds to a bound.
+        text = f"{value:g}" if float(f"{value:g}") == value else repr(value)
+        numbers = "positive numbers" if low == 0 and high == math.inf else "numbers"
+        largest = ", up to 3.4e38" if high == math.inf else ""
         raise ValueError(
-            f"{owner}: {name} must be {' and '.join(bounds)}{unit}, got {bad[0].item():g}: give "
-            f"{numbers} that float32 can store, up to 3.4e38."
+            f"{owner}: {name} must be {' and '.join(bounds)}{unit}, got {text}: give "
+            f"{numbers} that float32 can store{largest}."
         )
     return tensor
 
