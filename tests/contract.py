@@ -39,7 +39,7 @@ def resonator(x, re, im, q, *, omega: Positive, b: Positive, threshold: Positive
     p = b + q
     r = re + dt * (-p * re - omega * im) + x / (1.0 + torch.abs(im))
     i = im + dt * (omega * re - p * im)
-    s = spike(r - threshold - torch.where(q > 0.0, torch.sqrt(q), 0.0))
+    s = spike(r - threshold - 0.3 * torch.where(q > 0.1, torch.sqrt(q), 0.0))
     return s, r - held(0.5 * s), i, torch.minimum(0.9 * q + s, 2.0)
 
 

@@ -148,9 +148,9 @@ def draw_arguments(page, T, n=100, low=0.05, high=1.55):
     return charges, states, constants, weights
 
 
-def run_with_autograd(page, charges, states, constants, weights, detach, **options):
+def run_with_autograd(page, charges, states, constants, weights, detach):
     """Results of all steps, and gradients of charges, states and constants of the page."""
-    run = page_function(page.source, DT, detach_reset=detach, FACTOR=FACTOR, **options)
+    run = page_function(page.source, DT, detach_reset=detach, FACTOR=FACTOR)
     leaves = [t.clone().requires_grad_() for t in (*charges, *states, *constants.values())]
     T, K = len(charges), len(states)
     now, learned = leaves[T : T + K], dict(zip(constants, leaves[T + K :], strict=True))
