@@ -1,8 +1,9 @@
 """The loops over time of the CPU kernels, the same for every neuron.
 
-`render` writes them into a kernel module, around the neuron's own `forward_row` and `backward_row`
-(one step of a block of neurons). They are plain numba and are never called from Python. Why arrays
-are flat, places unsigned and rows not inlined: see `rows`.
+`render` writes them into a kernel module, around the neuron's own row functions, each one step of a
+block of neurons: `forward_row`, and in backward `later_row` and, for step 0, `first_row`. They are
+plain numba and are never called from Python. Why arrays are flat, places unsigned and rows not
+inlined: see `rows`.
 
 There are three ways through a batch, each forward and backward:
 
@@ -64,7 +65,8 @@ from nwavesdk.solvers.cpu.rows import (
 __all__ = ["DIMENSIONS", "FLAT", "FUNCTIONS", "LOOPS"]
 
 forward_row: Any = None  # written by `render`
-backward_row: Any = None
+later_row: Any = None
+first_row: Any = None
 
 
 def forward_over_time(
@@ -168,7 +170,7 @@ def forward_over_time_recurrent(
                 store_row(final[k, b, lo:hi], workspaces[block], STATE_SLOT + k)
 
 
-# Backward. `backward_row` reads what step t has saved and, to recall states before it, what step
+# Backward. `later_row` reads what step t has saved and, to recall states before it, what step
 # t - 1 has saved (step 0 takes the initial states from their slots). It reads ∂L/∂states after the
 # step from their slots and leaves ∂L/∂states before the step there. `grad_states` and
 # `grad_constants` hold the gradients that the caller starts from, and at the end those before the
@@ -194,10 +196,10 @@ def backward_over_time(
                 add_step(workspace, STATE_SLOT, grad_mem, at, width)
             if SAVED > 1:
                 load_saved(workspace, others, at, before, stride, width)
-            backward_row(
-                w, at, before, t == 0, grad_s, at, grad_x, at, width, workspace,
-                parameters,
-            )  # fmt: skip
+            if t > 0:
+                later_row(w, at, before, grad_s, at, grad_x, at, width, workspace, parameters)
+            else:
+                first_row(w, at, before, grad_s, at, grad_x, at, width, workspace, parameters)
         store_backward_block(workspace, grad_states, grad_constants, b, lo, hi)
 
 
@@ -234,10 +236,16 @@ def backward_over_time_packed(
                 w_before = w_at - index(lanes) if i + lead > 0 else w_at
                 if has_grad_mem:
                     add_step(workspace, STATE_SLOT, tile_grad_mem, at, width)
-                backward_row(
-                    tile_w, w_at, w_before, i + lead == 0, tile_grad_s, at, tile_grad_x, at,
-                    width, workspace, parameters,
-                )  # fmt: skip
+                if i + lead > 0:
+                    later_row(
+                        tile_w, w_at, w_before, tile_grad_s, at, tile_grad_x, at, width,
+                        workspace, parameters,
+                    )  # fmt: skip
+                else:
+                    first_row(
+                        tile_w, w_at, w_before, tile_grad_s, at, tile_grad_x, at, width,
+                        workspace, parameters,
+                    )  # fmt: skip
             unpack_lanes(tile_grad_x, lanes, start, stop, t, steps, grad_x, T, N)
         store_backward_lanes(workspace, grad_states, grad_constants, start, stop)
 
@@ -277,10 +285,16 @@ def backward_over_time_recurrent(
                         add_step(workspace, STATE_SLOT, grad_mem, at, width)
                     if SAVED > 1:
                         load_saved(workspace, others, at, before, stride, width)
-                    backward_row(
-                        w, at, before, t == 0, grad_spikes, index(slot * SLOT),
-                        grad_x, at, width, workspace, parameters,
-                    )  # fmt: skip
+                    if t > 0:
+                        later_row(
+                            w, at, before, grad_spikes, index(slot * SLOT),
+                            grad_x, at, width, workspace, parameters,
+                        )  # fmt: skip
+                    else:
+                        first_row(
+                            w, at, before, grad_spikes, index(slot * SLOT),
+                            grad_x, at, width, workspace, parameters,
+                        )  # fmt: skip
                 row = (b * T + t) * N
                 scale[b - start, :] = grad_x[row : row + N]
             multiply_by_weights(grad_spikes, scale, transposed, N)

@@ -122,21 +122,6 @@ def {name}(
         {write}
 
 """
-_CHOOSE_ROW = """
-@njit(error_model="numpy", inline="always")
-def backward_row(
-    w, from_w, from_before, is_first, grad_s, from_s, grad_x, to_x, width, workspace, parameters
-):
-    if is_first:
-        first_row(
-            w, from_w, from_before, grad_s, from_s, grad_x, to_x, width, workspace, parameters
-        )
-    else:
-        later_row(
-            w, from_w, from_before, grad_s, from_s, grad_x, to_x, width, workspace, parameters
-        )
-
-"""
 
 
 def render_forward(step: StepText, dtype: str) -> str:
@@ -203,7 +188,7 @@ def render_backward(
         rows.append(_backward_row(adjoint, slots, sigma, reuse, is_first=True))
     else:
         rows.append("first_row = later_row\n")
-    texts += [*rows, _CHOOSE_ROW]
+    texts += rows
     return _module(adjoint.name, dtype, slots, texts, "backward", parameters)
 
 
