@@ -21,6 +21,7 @@ __all__ = [
     "function_text",
     "gradient_input",
     "guarded_results",
+    "is_computed_from",
     "is_enough",
     "unused_name",
 ]
@@ -445,6 +446,12 @@ class _Reachability:
                 states.add(node)
             pending += self.inputs[node]
         return True
+
+
+def is_computed_from(graph: Graph, node: int, source: int) -> bool:
+    """Whether a node follows from another one and constants alone."""
+    needed = graph.needed_for([node], frozenset([source]))
+    return all(graph.nodes[i].op != "input" or graph.is_constant(i) for i in needed)
 
 
 def is_enough(step: Step, wanted: Iterable[int], saved: Collection[int]) -> bool:

@@ -16,6 +16,7 @@ from nwavesdk.dynamics.derivation import (
     function_text,
     gradient_input,
     guarded_results,
+    is_computed_from,
     is_enough,
     unused_name,
 )
@@ -257,12 +258,14 @@ class Program:
         if z is None or self._graph.nodes[z].op != "-":
             return None
         value, constant = self._graph.nodes[z].inputs
-        is_near = value == node or (
+        is_clamped = (
             self._graph.nodes[value].op in ("where", "maximum", "minimum")
             and node in self._graph.nodes[value].inputs
+            and is_computed_from(self._graph, value, node)
         )
-        position = list(self._constants).index(constant) if constant in self._constants else None
-        return position if is_near else None
+        if constant not in self._constants or not (value == node or is_clamped):
+            return None
+        return list(self._constants).index(constant)
 
 
 @cache
