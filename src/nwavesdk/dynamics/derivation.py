@@ -6,7 +6,6 @@ choice along and is exactly 0 when the branch is not taken, whatever the partial
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import combinations
 from math import comb
 
@@ -14,7 +13,6 @@ from nwavesdk.dynamics.graph import CONDITIONS, Graph, Step
 
 __all__ = [
     "RESERVED",
-    "Adjoint",
     "constant_inputs",
     "derive_adjoint",
     "find_saved",
@@ -55,20 +53,6 @@ def unused_name(name: str, taken: Collection[str]) -> str:
     while name in taken:
         name += "_"
     return name
-
-
-@dataclass(frozen=True)
-class Adjoint:
-    """The adjoint of a step, in the graph of the step, which it extends.
-
-    Attributes:
-        gradients: For the charge, each state and each constant input of the step, the node of the
-            gradient of the loss; None where it is 0.
-        forward_nodes: Number of nodes of the step itself; those of the adjoint follow.
-    """
-
-    gradients: Mapping[int, int | None]
-    forward_nodes: int
 
 
 def constant_inputs(graph: Graph, nodes: Iterable[int]) -> list[int]:
@@ -195,19 +179,21 @@ class _Accumulator:
         return self.graph.add("*", a, b)
 
 
-def derive_adjoint(step: Step, detach_reset: bool | None = None) -> Adjoint:
+def derive_adjoint(step: Step, detach_reset: bool) -> dict[int, int | None]:
     """Derive the adjoint of a step.
 
     Gradients of results are new inputs of the graph: see `gradient_input`.
 
     Args:
         step: The step. Its graph gets further nodes.
-        detach_reset: Whether gradients through `held` are dropped; None passes them to `held`, an
-            open name of the adjoint.
+        detach_reset: Whether gradients through `held` are dropped.
+
+    Returns:
+        For the charge, each state and each constant that solvers get, the node of the gradient of
+        the loss; None where it is 0.
     """
     graph = step.graph
     results = [*step.results]
-    forward_nodes = len(graph.nodes)
     constants = constant_inputs(graph, results)
     sums = _Accumulator(graph)
     for state, node in zip(step.states, step.after, strict=True):
@@ -219,8 +205,7 @@ def derive_adjoint(step: Step, detach_reset: bool | None = None) -> Adjoint:
     names = (step.charge, *step.states, *step.constants)
     inputs = [graph.add("input", value=name) for name in names]
     values = [node for node in inputs if not graph.is_constant(node)]
-    gradients = {node: sums.total(node) for node in (*values, *constants)}
-    return Adjoint(gradients, forward_nodes)
+    return {node: sums.total(node) for node in (*values, *constants)}
 
 
 def gradient_input(graph: Graph, state: str | None = None) -> int:
@@ -232,15 +217,13 @@ def gradient_input(graph: Graph, state: str | None = None) -> int:
     return graph.add("input", value=f"grad of {state or 'the output'}")
 
 
-def _pass_back(graph: Graph, sums: _Accumulator, node: int, detach_reset: bool | None) -> None:
+def _pass_back(graph: Graph, sums: _Accumulator, node: int, detach_reset: bool) -> None:
     """Give the inputs of a node their part of its gradient."""
     op, inputs, _ = graph.nodes[node]
     taken = sums.take(node)
     if taken is None or (op == "held" and detach_reset):
         return
     choice, g = taken
-    if op == "held" and detach_reset is None:
-        g = graph.add("held gradient", g)
     if op in ("where", "maximum", "minimum"):
         condition, a, b = _branches(graph, op, inputs)
         sums.give(a, _nested(graph, choice, (condition, True)), g)
@@ -534,8 +517,6 @@ def _expression(graph: Graph, node: int, text_of: Mapping[int, str]) -> str:
         return repr(value)
     a, b, c = (*(text_of[i] for i in inputs), "", "", "")[:3]
     match op:
-        case "held gradient":
-            return f"held({a})"
         case "neg":
             return f"-{a}"
         case "not":

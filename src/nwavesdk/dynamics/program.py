@@ -115,7 +115,7 @@ class Program:
         # Derivation adds nodes to the graph.
         self._step = replace(neuron.step, graph=deepcopy(neuron.step.graph))
         self._graph = self._step.graph
-        gradients = derive_adjoint(self._step, detach_reset).gradients
+        gradients = derive_adjoint(self._step, detach_reset)
         inputs = [self._step.input(name) for name in (neuron.step.charge, *neuron.states)]
         self._value_gradients = [gradients[node] for node in inputs]
         self._constant_gradients = [gradients.get(node) for node in neuron.constant_nodes]
