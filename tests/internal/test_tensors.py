@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
+from torch.autograd import forward_ad
 from torch.masked import masked_tensor
 
-from nwavesdk.internal.tensors import require_floating, require_tensor
+from nwavesdk.internal.tensors import is_plain, require_floating, require_tensor
 from nwavesdk.layers import (
     Dropout,
     H1v1Frontend,
@@ -100,3 +102,32 @@ def test_numbers_that_are_not_floating_are_rejected(call, dtype):
 def test_a_dense_tensor_is_accepted():
     require_tensor("Layer", torch.ones(2, dtype=torch.int64))
     require_floating("Layer", torch.ones(2, 3).t())
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_an_unfit_tensor_is_not_plain(kind):
+    make, _ = UNFIT[kind]
+    assert not is_plain(make())
+
+
+def test_a_dense_tensor_is_plain_in_eager_code_only():
+    assert is_plain(DENSE)
+    assert is_plain(DENSE.t())
+    seen = []
+
+    def look(x):
+        seen.append(is_plain(x))
+        return x * 1.0
+
+    torch.func.vmap(look)(DENSE)
+    torch.func.grad(lambda x: look(x).sum())(DENSE)
+    torch.jit.trace(look, DENSE)
+    torch.compile(look, backend="eager", fullgraph=True)(DENSE)
+    with FakeTensorMode() as mode:
+        look(mode.from_tensor(DENSE))
+    with forward_ad.dual_level():
+        look(forward_ad.make_dual(DENSE, DENSE))
+    look(torch.nn.Parameter(DENSE))
+    look(DENSE.to(torch.complex64).conj().imag)  # its values are the negatives of those in memory
+    assert seen
+    assert not any(seen)

@@ -5,11 +5,12 @@ Kernels read memory directly, so a sparse or a meta tensor must not reach them.
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.masked import MaskedTensor
 
 from nwavesdk.internal.checks import shown
 
-__all__ = ["FLOATING", "require_floating", "require_tensor"]
+__all__ = ["FLOATING", "is_plain", "require_floating", "require_tensor"]
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The dtypes of floating numbers that layers take."""
@@ -67,3 +68,25 @@ def require_floating(owner: object, x: object, *, needs_values: bool = True) -> 
         raise TypeError(
             f"{owner} takes a floating input, got {shown(x.dtype)}: convert it, as in x.float()."
         )
+
+
+def is_plain(x: object) -> bool:
+    """Whether `x` is a dense CPU tensor of 32 or 64 bits, and only eager torch sees its use.
+
+    False in compiled code, while torch traces, within transforms of `torch.func`, forward-mode
+    derivatives and dispatch modes (such as fake tensors), and for subclasses of Tensor. Planned
+    calls, which read memory directly, leave all of these to the general way of calling.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and type(x) is Tensor
+        and x.dtype in (torch.float32, torch.float64)
+        and x.is_cpu
+        and x.layout is torch.strided
+        and not x.is_nested
+        and not x.is_neg()
+        and not torch._C._are_functorch_transforms_active()
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._get_tracing_state() is None
+        and forward_ad._current_level < 0
+    )
