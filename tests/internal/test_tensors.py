@@ -110,6 +110,7 @@ def test_an_unfit_tensor_is_not_plain(kind):
     assert not is_plain(make())
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated")
 def test_a_dense_tensor_is_plain_in_eager_code_only():
     assert is_plain(DENSE)
     assert is_plain(DENSE.t())
@@ -121,7 +122,7 @@ def test_a_dense_tensor_is_plain_in_eager_code_only():
 
     torch.func.vmap(look)(DENSE)
     torch.func.grad(lambda x: look(x).sum())(DENSE)
-    torch.jit.trace(look, DENSE)
+    torch.jit.trace(look, DENSE, check_trace=False)
     torch.compile(look, backend="eager", fullgraph=True)(DENSE)
     with FakeTensorMode() as mode:
         look(mode.from_tensor(DENSE))
