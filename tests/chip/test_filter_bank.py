@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from data.conftest import blocks_of
 from nwavesdk.chip import FilterBank, load_profile
 
 signal = pytest.importorskip("scipy.signal")
@@ -76,6 +77,27 @@ def test_the_bank_is_causal_linear_and_silent_in_silence() -> None:
     np.testing.assert_array_equal(BANK(sound[:700]), whole[:, :700])
     np.testing.assert_allclose(BANK(2 * sound - other), 2 * whole - BANK(other), atol=1e-5)
     assert not BANK(np.zeros(100)).any()
+
+
+@pytest.mark.parametrize("longest", [1, 7, 5000])
+def test_blocks_give_the_channels_of_the_whole_sound(longest: int) -> None:
+    sound = np.random.default_rng(0).standard_normal(6000 if longest > 100 else 300)
+    stream = BANK.stream()
+    blocks = [stream.push(block) for block in blocks_of(sound, longest)]
+    whole = np.concatenate(blocks, axis=1)
+    assert whole.dtype == np.float32
+    np.testing.assert_array_equal(whole, BANK(sound))
+    filtered = [signal.sosfilt(sections, sound) for sections in BANK.sections]
+    np.testing.assert_array_equal(whole, np.stack(filtered).astype(np.float32))
+
+
+def test_two_streams_of_a_bank_share_nothing() -> None:
+    sound = np.random.default_rng(0).standard_normal(100)
+    first = BANK.stream()
+    first.push(sound)
+    np.testing.assert_array_equal(BANK.stream().push(sound), BANK(sound))
+    with pytest.raises(ValueError, match=r"got an array of shape \[2, 5\]: average its channels"):
+        first.push(np.zeros((2, 5)))
 
 
 def test_one_filter_reaches_from_lowest_to_highest() -> None:

@@ -25,6 +25,15 @@ def write(path: Path, sound: np.ndarray | None = None, rate: int = RATE) -> Path
     return path
 
 
+def blocks_of(sound: np.ndarray, longest: int) -> list[np.ndarray]:
+    """A sound in blocks of random length up to `longest`, many of them empty or of one sample."""
+    draw = np.random.default_rng(0)
+    lengths = [1, 0, 1, 1]
+    while sum(lengths) < len(sound):
+        lengths += [int(draw.integers(0, longest + 1)), int(draw.integers(0, 2))]
+    return np.split(sound, np.cumsum(lengths[:-1]))
+
+
 @pytest.fixture
 def words(tmp_path: Path) -> Path:
     """Two classes of six speakers, one recording each, all of them different."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.conftest import tone, write
+from data.conftest import blocks_of, tone, write
 from nwavesdk.data import Channels, FrontEnd, NWaveDataloaderConfig, RecordingError, generate
 
 for package in ("soundfile", "soxr"):
@@ -303,6 +303,29 @@ def test_a_step_is_the_mean_of_a_rectified_channel_like_in_a_loop() -> None:
             start, end = round(step * 33.075), round((step + 1) * 33.075)
             mean = math.fsum(abs(value) for value in filtered[start:end]) / (end - start)
             assert x[step, channel] == pytest.approx(mean, rel=1e-4, abs=1e-7)
+
+
+@pytest.mark.parametrize("longest", [1, 40, 3000])
+@pytest.mark.parametrize(("rate", "step"), [(8000, 10e-3), (11025, 3e-3), (8000, 1.6 / 8000)])
+def test_blocks_give_the_steps_of_the_whole_sound(rate: int, step: float, longest: int) -> None:
+    seconds = 0.05 if longest == 1 else 0.8
+    config = NWaveDataloaderConfig(
+        "x", sample_rate=rate, recording_duration_s=seconds, sim_time_s=step
+    )
+    front_end = FrontEnd(config)
+    length = config.edges[-1]
+    sound = np.random.default_rng(0).uniform(-1, 1, 2 * length).astype(np.float32)
+    stream = front_end.stream()
+    steps = np.concatenate([stream.push(block) for block in blocks_of(sound, longest)])
+    whole = front_end(front_end.prepare((sound, rate)))
+    # The whole is cut to the duration; the stream goes on.
+    assert len(steps) >= 2 * config.T - 1
+    np.testing.assert_array_equal(steps[: config.T], whole)
+
+
+def test_a_peak_of_the_whole_sound_is_not_known_in_blocks() -> None:
+    with pytest.raises(ValueError, match=r"only at its end, got 'peak', expected 'as_is' for sou"):
+        FrontEnd(NWaveDataloaderConfig("x", level="peak")).stream()
 
 
 def test_a_tone_in_the_center_of_a_band_gives_two_over_pi_of_its_amplitude() -> None:

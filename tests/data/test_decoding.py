@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from data.conftest import blocks_of
 from nwavesdk.data.decoding import (
     RecordingError,
+    ResamplingStream,
     decode,
     fit_target,
     normalize_peak,
@@ -51,6 +53,15 @@ def test_a_tone_keeps_frequency_size_and_length_at_another_rate(given: int) -> N
     spectrum = np.abs(np.fft.rfft(samples[1000:7000] * np.hanning(6000)))
     assert spectrum.argmax() * 16000 / 6000 == pytest.approx(1000, abs=16000 / 6000)
     assert np.abs(samples[1000:7000]).max() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("given", [8000, 11025, 16000, 44100])
+def test_blocks_give_the_samples_of_the_whole_sound_at_another_rate(given: int) -> None:
+    sound = np.random.default_rng(0).uniform(-1, 1, 2 * given).astype(np.float32)
+    stream = ResamplingStream(given, 16000)
+    samples = [stream.push(block) for block in blocks_of(sound, 700)]
+    samples.append(stream.push(sound[:0], last=True))
+    np.testing.assert_array_equal(np.concatenate(samples), resample((sound, given), 16000))
 
 
 def test_a_sound_that_has_the_rate_is_not_changed() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data.conftest import blocks_of
 from nwavesdk.data import (
     LogMel,
     Series,
@@ -216,6 +217,28 @@ def test_number_of_frames_and_short_sounds() -> None:
     front_end = LogMel(RATE, bands=20, window=25e-3, hop=10e-3)
     assert front_end(np.zeros(RATE, np.float32)).shape == (98, 20)
     assert front_end(np.zeros(1, np.float32)).shape == (1, 20)
+
+
+@pytest.mark.parametrize("longest", [1, 90, 4000])
+@pytest.mark.parametrize(
+    ("rate", "bands", "window", "hop"),
+    [(16000, 32, 25e-3, 10e-3), (8000, 12, 11e-3, 7e-3), (11025, 80, 5e-3, 13e-3)],
+)
+def test_blocks_give_the_frames_of_the_whole_sound(
+    rate: int, bands: int, window: float, hop: float, longest: int
+) -> None:
+    front_end = LogMel(rate, bands, window, hop)
+    count = 2000 if longest == 1 else 20_000
+    sound = (0.1 * np.random.default_rng(0).standard_normal(count)).astype(np.float32)
+    stream = front_end.stream()
+    frames = np.concatenate([stream.push(block) for block in blocks_of(sound, longest)])
+    assert frames.dtype == np.float32
+    np.testing.assert_array_equal(frames, front_end(sound))
+
+
+def test_a_block_is_mono() -> None:
+    with pytest.raises(ValueError, match=r"LogMel takes a mono sound .* shape \[5, 2\]: average"):
+        LogMel(RATE).stream().push(np.zeros((5, 2)))
 
 
 def test_silence_is_finite_and_no_band_is_deaf() -> None:

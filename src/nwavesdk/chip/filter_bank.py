@@ -10,7 +10,7 @@ from nwavesdk.chip.profile import Profile
 from nwavesdk.internal.checks import positive_number
 from nwavesdk.internal.imports import require
 
-__all__ = ["FilterBank"]
+__all__ = ["FilterBank", "FilterBankStream"]
 
 Samples = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float64]
@@ -132,13 +132,60 @@ class FilterBank:
         Returns:
             `[count, samples]`.
         """
-        samples = np.asarray(sound, np.float64)
+        return self.stream().push(sound)
+
+    def stream(self) -> "FilterBankStream":
+        """The bank for a sound that comes in blocks, from filters at rest."""
+        return FilterBankStream(self)
+
+
+class FilterBankStream:
+    """The channels of a sound that comes in blocks: together those of the whole, bit for bit.
+
+    A block costs one call of scipy for each filter, whatever its length: blocks of 10 ms or more
+    cost little.
+
+    Args:
+        bank: The filters.
+
+    Example:
+        >>> bank = FilterBank(8000, lowest=100, highest=1600, count=5, order=2)
+        >>> stream = bank.stream()
+        >>> sound = np.sin(np.arange(100))
+        >>> blocks = [stream.push(sound[:3]), stream.push(sound[3:])]
+        >>> bool((np.concatenate(blocks, axis=1) == bank(sound)).all())
+        True
+    """
+
+    def __init__(self, bank: FilterBank) -> None:
+        self._bank = bank
+        # The two delayed values of each section; 0 at rest.
+        self._delays = np.zeros((bank.count, bank.order, 2))
+
+    def push(self, block: npt.ArrayLike) -> Samples:
+        """The channels of the next block.
+
+        Args:
+            block: `[samples]`, of any length.
+
+        Returns:
+            `[count, samples]`.
+
+        Raises:
+            ValueError: If the block is not mono.
+        """
+        samples = np.asarray(block, np.float64)
         if samples.ndim != 1:
             raise ValueError(
                 "FilterBank takes a mono sound [samples], got an array of shape "
-                f"{list(samples.shape)}."
+                f"{list(samples.shape)}: average its channels, or take one."
             )
+        channels = np.empty((self._bank.count, len(samples)), np.float32)
+        if not len(samples):  # which sosfilt rejects
+            return channels
         sosfilt = require("scipy.signal", "train").sosfilt
-        return np.stack(
-            [sosfilt(sections, samples).astype(np.float32) for sections in self.sections]
-        )
+        for index, sections in enumerate(self._bank.sections):
+            filtered, delays = sosfilt(sections, samples, zi=self._delays[index])
+            channels[index] = filtered
+            self._delays[index] = delays
+        return channels

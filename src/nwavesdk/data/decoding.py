@@ -19,6 +19,7 @@ from nwavesdk.internal.imports import require
 
 __all__ = [
     "RecordingError",
+    "ResamplingStream",
     "Samples",
     "Sound",
     "check_seconds",
@@ -163,6 +164,35 @@ def resample(sound: Sound, rate: int) -> Samples:
         return samples
     resampled: Samples = require("soxr", "train").resample(samples, recorded_rate, rate)
     return resampled
+
+
+class ResamplingStream:
+    """`resample` for a sound that comes in blocks; all samples together are the same, bit for bit.
+
+    soxr computes them some 40 to 120 ms after the sound, in blocks of its own.
+
+    Args:
+        recorded_rate: Rate of the blocks [Hz].
+        rate: Rate of the samples that are returned [Hz]; equal rates change nothing.
+    """
+
+    def __init__(self, recorded_rate: int, rate: int) -> None:
+        self._soxr: Any = None
+        if recorded_rate != rate:
+            stream = require("soxr", "train").ResampleStream
+            self._soxr = stream(recorded_rate, rate, num_channels=1, dtype="float32")
+
+    def push(self, block: Samples, *, last: bool = False) -> Samples:
+        """The samples that the next block completes.
+
+        Args:
+            block: `[samples]`, of any length.
+            last: Whether the sound ends with this block; none may follow.
+        """
+        if self._soxr is None:
+            return block
+        resampled: Samples = self._soxr.resample_chunk(block, last=last)
+        return resampled
 
 
 def normalize_peak(samples: Samples) -> Samples:

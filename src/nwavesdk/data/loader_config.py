@@ -107,9 +107,13 @@ class NWaveDataloaderConfig:
     @cached_property
     def edges(self) -> npt.NDArray[np.int64]:
         """The samples at which time steps begin, and where the last one ends, `[T + 1]`."""
+        return self.first_samples(np.arange(self.T + 1))
+
+    def first_samples(self, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The sample at which each of some time steps begins, also beyond the T of a series."""
         samples_per_step = self.sim_time_s * self.sample_rate
-        edges: npt.NDArray[np.float64] = np.rint(np.arange(self.T + 1) * samples_per_step)
-        return edges.astype(np.int64)
+        first: npt.NDArray[np.float64] = np.rint(steps * samples_per_step)
+        return first.astype(np.int64)
 
     @cached_property
     def bank(self) -> FilterBank:

@@ -6,6 +6,7 @@ Log-mel frames are windowed spectra in triangular bands, evenly spaced in mel, a
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -29,7 +30,7 @@ from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
 from nwavesdk.internal.imports import install_hint, require
 
-__all__ = ["LogMel", "load_digits", "load_wav_folder"]
+__all__ = ["LogMel", "LogMelStream", "load_digits", "load_wav_folder"]
 
 # Rate that faster recordings are resampled to [Hz]; speech has little above half of it.
 DEFAULT_HIGHEST_RATE = 16_000
@@ -220,17 +221,41 @@ class LogMel:
 
         Returns:
             Natural logarithm of the power, `[L, bands]`.
+
+        Raises:
+            ValueError: If the sound is not mono.
         """
-        sound = np.pad(sound, (0, max(0, self.width - len(sound))))
-        pieces = np.lib.stride_tricks.sliding_window_view(sound, self.width)[:: self.step]
-        taper = np.hanning(self.width).astype(np.float32)
-        spectra = require("scipy.fft", "train").rfft(pieces * taper, axis=1)
+        return self.stream().push(np.pad(sound, (0, max(0, self.width - len(sound)))))
+
+    def stream(self) -> "LogMelStream":
+        """The frames of a sound that comes in blocks."""
+        return LogMelStream(self)
+
+    def frames_of(self, windows: npt.NDArray[np.float32]) -> Frames:
+        """One frame for each window of samples.
+
+        Args:
+            windows: `[L, width]`.
+
+        Returns:
+            `[L, bands]`; a frame does not depend on the other windows, not even in its last bit.
+        """
+        taper = self._taper
+        spectra = require("scipy.fft", "train").rfft(windows * taper, axis=1)
         power = np.abs(spectra) ** 2 / np.sum(taper**2)
-        frames: Frames = np.log(power @ self._filters().T + SILENCE).astype(np.float32)
+        # [L, 1, F] @ [F, bands] is one product for each frame. BLAS adds up [L, F] @ [F, bands] in
+        # an order that depends on L.
+        in_bands = (power[:, None] @ self._filters)[:, 0]
+        frames: Frames = np.log(in_bands + SILENCE).astype(np.float32)
         return frames
 
+    @cached_property
+    def _taper(self) -> npt.NDArray[np.float32]:
+        return np.hanning(self.width).astype(np.float32)
+
+    @cached_property
     def _filters(self) -> npt.NDArray[np.float32]:
-        """The weight of each frequency in each band, `[bands, width // 2 + 1]`."""
+        """The weight of each frequency in each band, `[width // 2 + 1, bands]`."""
         # A band rises from the center of the band below, and falls to that of the band above.
         highest = 2595 * np.log10(1 + self.sample_rate / 2 / 700)
         edges = 700 * (10 ** (np.linspace(0, highest, self.bands + 2) / 2595) - 1)
@@ -245,4 +270,57 @@ class LogMel:
         # them: it gets the nearest one.
         empty = np.flatnonzero(filters.sum(axis=1) == 0)
         filters[empty, np.abs(frequencies[None, :] - center[empty]).argmin(axis=1)] = 1
-        return filters.astype(np.float32)
+        return np.ascontiguousarray(filters.T, np.float32)
+
+
+class LogMelStream:
+    """The frames of a sound that comes in blocks: together those of the whole, bit for bit.
+
+    Args:
+        front_end: What computes the frames.
+
+    Example:
+        >>> stream = LogMel(8000, window=25e-3, hop=10e-3).stream()
+        >>> [len(stream.push(np.zeros(n, np.float32))) for n in (199, 1, 0, 240)]
+        [0, 1, 0, 3]
+    """
+
+    def __init__(self, front_end: LogMel) -> None:
+        self._front_end = front_end
+        # The samples from the beginning of the next frame on.
+        self._waiting = np.zeros(0, np.float32)
+        # Samples until the next frame begins, if the hop is longer than the window.
+        self._gap = 0
+
+    def push(self, block: npt.ArrayLike) -> Frames:
+        """The frames that the next block completes.
+
+        Args:
+            block: Samples, `[samples]`, full scale 1, of any length.
+
+        Returns:
+            Natural logarithm of the power, `[frames, bands]`.
+
+        Raises:
+            ValueError: If the block is not mono.
+        """
+        samples = np.asarray(block, np.float32)
+        if samples.ndim != 1:
+            raise ValueError(
+                f"LogMel takes a mono sound [samples], got an array of shape {list(samples.shape)}:"
+                " average its channels, or take one."
+            )
+        width = self._front_end.width
+        hop = self._front_end.step
+        waiting = np.concatenate([self._waiting, samples[self._gap :]])
+        self._gap -= min(self._gap, len(samples))
+        count = max(0, 1 + (len(waiting) - width) // hop)
+        if count:
+            windows = np.lib.stride_tricks.sliding_window_view(waiting, width)
+            frames = self._front_end.frames_of(windows[: count * hop : hop])
+            self._gap += max(0, count * hop - len(waiting))
+            waiting = waiting[count * hop :].copy()
+        else:
+            frames = np.zeros((0, self._front_end.bands), np.float32)
+        self._waiting = waiting
+        return frames
