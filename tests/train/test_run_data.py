@@ -24,6 +24,25 @@ def test_the_scale_is_that_of_the_training_set(tones: Path) -> None:
     assert np.abs(np.concatenate(recordings.frames).mean(0) - mean).max() > 1e-3
 
 
+@pytest.mark.parametrize("chip", [False, True])
+def test_loudness_is_removed_unless_the_level_is_as_is(tmp_path: Path, chip: bool) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    noise = 0.1 * np.random.default_rng(0).standard_normal(4000)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index in range(4):
+            soundfile.write(tmp_path / name / f"{index}.wav", noise * 2.0**-index, 8000, "FLOAT")
+    choices = {"data": {"source": str(tmp_path), "bands": 4, "sample_rate": 8000}}
+    if chip:
+        del choices["data"]["bands"]
+        choices["chip"] = {"profile": "h1v2", "duration": 0.5, "gain": 1.0}
+    for level, is_kept in (("peak", False), ("as_is", True)):
+        choices["data"]["level"] = level
+        _, data = load_run_data(RunConfig.of(choices))
+        loudness = {round(float(x.max()), 3) for series in data for x in series.x}
+        assert (len(loudness) > 1) == is_kept
+
+
 @pytest.fixture
 def spoken(tmp_path: Path) -> Path:
     """Noise by eight speakers who are named in the names of the files."""
@@ -212,6 +231,7 @@ NO_EFFECT = {
     "sample_rate": 8000,
     "window": 0.05,
     "hop": 0.02,
+    "level": "as_is",
     "on_error": "skip",
     "max_seconds": 9.0,
 }

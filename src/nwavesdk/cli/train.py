@@ -41,6 +41,7 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
     "data.hold",
     "data.bands",
     "data.sample_rate",
+    "data.level",
     "data.max_seconds",
     "data.on_error",
     "machine.accelerator",

@@ -80,6 +80,7 @@ def load_wav_folder(
     bands: int = 32,
     window: float = 25e-3,
     hop: float = 10e-3,
+    level: Literal["peak", "as_is"] = "peak",
     on_error: Literal["raise", "skip"] = "raise",
     max_seconds: float = MOST_SECONDS,
 ) -> Recordings:
@@ -92,6 +93,8 @@ def load_wav_folder(
         bands: Mel bands, the features of a frame.
         window: Length of a frame [s].
         hop: Distance between frames [s].
+        level: `"peak"` scales the loudest sample of each recording to full scale, `"as_is"` does
+            not change loudness.
         on_error: Whether a file that cannot be used is an error (`"raise"`) or is left out
             (`"skip"`).
         max_seconds: Length above which a recording is an error [s].
@@ -123,7 +126,8 @@ def load_wav_folder(
     def compute(file: RecordingFile) -> tuple[bytes, Frames]:
         data, sound = read(file)
         with np.errstate(over="ignore", invalid="ignore"):
-            frames = front_end(normalize_peak(resample(sound, rate)))
+            samples = resample(sound, rate)
+            frames = front_end(normalize_peak(samples) if level == "peak" else samples)
         if not np.isfinite(frames).all():
             raise RecordingError(file.path, "has samples that are too large to be filtered")
         return data, frames

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Set
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import model_validator
 
@@ -34,6 +34,10 @@ from nwavesdk.train.sections import (
     choice,
 )
 
+if TYPE_CHECKING:
+    from nwavesdk.chip import Profile
+    from nwavesdk.data import NWaveDataloaderConfig
+
 __all__ = ["CHIP_DEFAULTS", "MOVABLE", "RunConfig"]
 
 # Choices that may change after a run has begun.
@@ -49,6 +53,9 @@ NEURON_DEFAULTS: dict[str, Any] = {
     name: NetConfig.model_fields[name].default
     for name in ("neuron", "neuron_options", "charge_gain")
 }
+
+# Fields that were added after runs had been sealed without them, with the values of those runs.
+LATER_FIELDS: dict[str, dict[str, Any]] = {"net": NEURON_DEFAULTS, "data": {"level": "peak"}}
 
 # Defaults by section and field that differ for a run for a chip.
 CHIP_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -249,13 +256,35 @@ class RunConfig(FrozenModel):
         names = (name for name, _, _ in differences(self.model_dump(), other.model_dump()))
         return next((name for name in names if name not in ignored), None)
 
+    def channel_choices(self, profile: "Profile") -> "NWaveDataloaderConfig":
+        """How recordings become the channels of a chip, for a run with a sample rate.
+
+        Args:
+            profile: The chip.
+        """
+        from nwavesdk.data import NWaveDataloaderConfig
+
+        assert self.chip is not None
+        assert self.data.sample_rate is not None
+        return NWaveDataloaderConfig(
+            self.data.source,
+            sample_rate=self.data.sample_rate,
+            recording_duration_s=self.chip.duration,
+            sim_time_s=self.net.dt,
+            level=self.data.level,
+            split=self.data.split,
+            chip=profile,
+            on_error=self.data.on_error,
+            max_seconds=self.data.max_seconds,
+        )
+
     def identity(self) -> str:
         """Hash of all choices and facts, except for those that may change; see `MOVABLE`."""
         content = self.model_dump(mode="json")
-        # Files of earlier runs are sealed without these fields.
-        for field, default in NEURON_DEFAULTS.items():
-            if content["net"][field] == default:
-                del content["net"][field]
+        for section, defaults in LATER_FIELDS.items():
+            for field, default in defaults.items():
+                if content[section][field] == default:
+                    del content[section][field]
         for name in MOVABLE:
             section, _, key = name.partition(".")
             del content[section][key]

@@ -18,7 +18,6 @@ from nwavesdk.data import (
     Channels,
     Frames,
     Indices,
-    NWaveDataloaderConfig,
     Recordings,
     Series,
     Split,
@@ -39,7 +38,7 @@ from nwavesdk.train.sections import ChipConfig, Facts
 __all__ = ["Loaders", "RunData", "load_run_data", "tensor_dataset"]
 
 # Fields of the config that decide how a folder of sound is read.
-SOUND_FIELDS = ("bands", "sample_rate", "window", "hop", "on_error", "max_seconds")
+SOUND_FIELDS = ("bands", "sample_rate", "window", "hop", "level", "on_error", "max_seconds")
 
 # Number of skipped files that a warning names.
 MOST_NAMED = 5
@@ -117,6 +116,7 @@ def _read_recordings(config: RunConfig) -> Recordings:
         bands=data.bands,
         window=data.window,
         hop=data.hop,
+        level=data.level,
         on_error=data.on_error,
         max_seconds=data.max_seconds,
     )
@@ -165,7 +165,7 @@ def _counts(series: Split[Series]) -> tuple[int, int, int]:
 def _load_chip_data(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, RunData]:
     """As `load_run_data`, through the filter bank of a chip."""
     profile = (config.facts and config.facts.chip) or load_profile(chip.profile)
-    channels = _filter_recordings(config, chip, profile)
+    channels = _filter_recordings(config, profile)
     _warn_of_skipped(channels.skipped)
     _check_unchanged(config, channels.fingerprint)
     n_channels = channels.x.shape[2]
@@ -204,7 +204,7 @@ def _load_chip_data(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Run
     )
 
 
-def _filter_recordings(config: RunConfig, chip: ChipConfig, profile: Profile) -> Channels:
+def _filter_recordings(config: RunConfig, profile: Profile) -> Channels:
     if config.data.source == "digits":
         raise ValueError(
             "a chip needs sound, but the spoken digits are features: "
@@ -216,19 +216,7 @@ def _filter_recordings(config: RunConfig, chip: ChipConfig, profile: Profile) ->
         )
     if config.facts is None:
         _check_chip_allows(config)
-    return generate(
-        NWaveDataloaderConfig(
-            config.data.source,
-            sample_rate=config.data.sample_rate,
-            recording_duration_s=chip.duration,
-            sim_time_s=config.net.dt,
-            level="peak",
-            split=config.data.split,
-            chip=profile,
-            on_error=config.data.on_error,
-            max_seconds=config.data.max_seconds,
-        )
-    )
+    return generate(config.channel_choices(profile))
 
 
 def _check_chip_allows(config: RunConfig) -> None:

@@ -142,6 +142,11 @@ class DataConfig(FrozenModel):
     bands: int = choice(32, "Mel bands; folders only.", ge=1, le=4096)
     window: float = choice(25e-3, "Length of a frame [s]; folders only.", ge=1e-4, le=60)
     hop: float = choice(10e-3, "Distance between frames [s]; folders only.", ge=1e-4, le=60)
+    level: Literal["peak", "as_is"] = choice(
+        "peak",
+        "Loudness of the sound; folders only. peak: the loudest sample of each recording is scaled "
+        "to full scale; as_is: unchanged, as live input needs.",
+    )
     on_error: Literal["raise", "skip"] = choice(
         "raise", "Stop at files that cannot be used, or skip them and list them; folders only."
     )
