@@ -9,11 +9,12 @@ from typing import Any
 
 import nwavesdk
 from benchmarks import cases
+from benchmarks.calls.cases import CASES as CALLS
+from benchmarks.calls.cases import NetCase, contender
 from nwavesdk.analysis.bench import (
     LayerCase,
     Spread,
     TrainingCase,
-    build_contender,
     compare_outcomes,
     paired_ratios,
     prepare_timing,
@@ -29,7 +30,9 @@ def case_names(quick: bool, wanted: Callable[[str], bool]) -> list[str]:
     plain = [
         n
         for n in everything
-        if not any(part in n for part in ("/atan/", "/sigmoid/", "/learnable", "neurons/"))
+        if not any(
+            part in n for part in ("/atan/", "/sigmoid/", "/learnable", "neurons/", "calls/")
+        )
     ]
     asked = [n for n in everything if wanted(n)]
     if len(asked) == len(everything):
@@ -49,11 +52,11 @@ def times(wanted: list[str]) -> dict[str, Any]:
     medians: dict[str, float | None] = {}
     for name in wanted:
         case = _cases()[name]
-        contender = build_contender(case, *case.draw_data())
-        if not compare_outcomes(contender.call, contender.reference).agrees:
+        ours = contender(case, *case.draw_data())
+        if not compare_outcomes(ours.call, ours.reference).agrees:
             medians[name] = None
             continue
-        medians[name] = Spread.of(time_in_turn({name: contender.call})[name]).median
+        medians[name] = Spread.of(time_in_turn({name: ours.call})[name]).median
     return {"package": str(Path(nwavesdk.__file__).parent), "medians": medians}
 
 
@@ -128,12 +131,12 @@ def _measure_rounds(
     return medians
 
 
-def _cases() -> dict[str, LayerCase | TrainingCase]:
+def _cases() -> dict[str, LayerCase | TrainingCase | NetCase]:
     layers = [
         cases.SurrogateCase(shape, surrogate=surrogate, learn=learn)
         for shape in cases.LAYER_SHAPES
         for surrogate in cases.SURROGATES
         for learn in (False, True)
     ]
-    everything = [*layers, *cases.RECURRENT, *cases.TRAINING, *cases.NEURON_CASES]
+    everything = [*layers, *cases.RECURRENT, *cases.TRAINING, *cases.NEURON_CASES, *CALLS]
     return {case.name: case for case in everything}

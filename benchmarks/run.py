@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import compare, fresh, growth, pictures, results, table, timed
+from benchmarks.calls import suite as calls
 from benchmarks.peers import installed
 from nwavesdk.analysis.bench import LoadMonitor, machine_limits, prepare_timing
 
@@ -19,6 +20,7 @@ SUITES: dict[str, Callable[..., Iterator[list[dict[str, Any]]]]] = {
     "training": timed.training,
     "recurrent": timed.recurrent,
     "neurons": timed.neurons,
+    "calls": calls.measure,
     "memory": fresh.memory,
     "startup": fresh.startup,
     "job": fresh.job,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import cases, results
+from benchmarks.calls import table as calls
 from benchmarks.peers import NAMES
 from nwavesdk.analysis.bench import difference_text, load_warning
 
@@ -133,7 +134,9 @@ def readme_table(measured: dict[str, Any]) -> str:
         "Lower bound: a layer's bytes at the speed of a copy, or the dense products of the step."
     )
     text = f"{origin}\n\n{as_markdown(rows)}"
-    return f"{text}\n\n{neuron_table(measured)}" if "neurons" in measured["sections"] else text
+    parts = {"neurons": neuron_table, "calls": call_table}
+    tables = [table(measured) for name, table in parts.items() if name in measured["sections"]]
+    return "\n\n".join([text, *tables])
 
 
 def neuron_table(measured: dict[str, Any]) -> str:
@@ -147,6 +150,15 @@ def neuron_table(measured: dict[str, Any]) -> str:
         "and written per neuron and step. No peer has AdLIF: the recurrent one is next to their "
         f"recurrent neurons of two states, and to adLIF in plain torch.\n\n{as_markdown(rows)}"
     )
+
+
+def call_table(measured: dict[str, Any]) -> str:
+    """Return the origin of the numbers of calls, and their tables."""
+    section = measured["sections"]["calls"]
+    run = section["run"]
+    origin = f"Calls, {run['date'][:10]}, commit {run['commit'][:9]}{'+' * run['dirty']}."
+    tables = map(as_markdown, calls.tables_of(section))
+    return "\n\n".join([f"{origin} {calls.origin_of(section)}", *tables])
 
 
 def write_between_markers(file: Path, content: str) -> None:
@@ -167,7 +179,9 @@ def section_text(name: str, section: dict[str, Any]) -> str:
     limits = section["limits"]
     lines = [f"{name}: {describe_limits(limits)}"]
     rows = section["rows"]
-    if name == "neurons":
+    if name == "calls":
+        lines += [calls.origin_of(section), *map(as_text, calls.tables_of(section))]
+    elif name == "neurons":
         lines.append(as_text([NEURON_HEAD, *(neuron_cells(row, limits) for row in rows)]))
     elif rows and "parity" in rows[0]:
         lines.append(as_text([HEAD, *(timed_cells(row, limits) for row in rows)]))

@@ -4,6 +4,7 @@ An adapter is a module with `TIME_FIRST` and two functions for LIF neurons. `seq
 returns `run(x, state) -> (spikes, state)` over a whole sequence in the library's own multi-step
 form, and `step(decay)` the same for one time step. `x` is [T, B, N] with `TIME_FIRST`, otherwise
 [B, T, N]; a state of None is rest. A library that needs a scaled input has `scale(decay)`.
+`cell(decay)` is as `step`, but by the module that a user of the library calls in a loop over time.
 
 `NEURONS` has its other neurons by the name of our layer: functions that return a `PeerNeuron`. Its
 constants make it our neuron with default constants where that is possible; `docs/neurons.md` says

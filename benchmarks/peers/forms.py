@@ -33,7 +33,7 @@ def layer(peer: ModuleType, decay: float, x: Tensor, grad: Tensor, compiled: boo
         compiled: Whether to use torch.compile.
     """
     run = _over_time(peer, peer.sequence(decay), compiled)
-    return _forward_and_backward(peer, run, x * _scale(peer, decay), grad)
+    return _forward_and_backward(peer, run, x * scale_of(peer, decay), grad)
 
 
 def neuron(peer: ModuleType, name: str, x: Tensor, grad: Tensor, compiled: bool) -> Call:
@@ -77,7 +77,7 @@ def training(
     first = _over_time(peer, peer.sequence(decay), compiled)
     second = _over_time(peer, peer.sequence(decay), compiled)
     (x,) = _in_layout_of(peer, x)
-    weights = [nn.Parameter(weight * _scale(peer, decay)) for weight in case.weights()]
+    weights = [nn.Parameter(weight * scale_of(peer, decay)) for weight in case.weights()]
     optimizer = torch.optim.Adam(weights, 1e-4, fused=True)
     axis = 0 if peer.TIME_FIRST else 1
 
@@ -98,7 +98,7 @@ def recurrent(
 
     Each step is the peer's single step and a dense product.
     """
-    scale = _scale(peer, decay)
+    scale = scale_of(peer, decay)
     return _recurrent(peer.step(decay), x * scale, grad, weights * scale, compiled)
 
 
@@ -207,7 +207,8 @@ def _in_layout_of(peer: ModuleType, *tensors: Tensor) -> list[Tensor]:
     return [t.transpose(0, 1).contiguous() if peer.TIME_FIRST else t for t in tensors]
 
 
-def _scale(peer: ModuleType, decay: float) -> float:
+def scale_of(peer: ModuleType, decay: float) -> float:
+    """Return the factor for the input of a peer's LIF neurons."""
     return peer.scale(decay) if hasattr(peer, "scale") else 1.0
 
 

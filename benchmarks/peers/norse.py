@@ -14,6 +14,7 @@ from norse.torch.functional.lif_box import (
     lif_box_feed_forward_step,
 )
 from norse.torch.functional.reset import reset_subtract
+from norse.torch.module.lif_box import LIFBoxCell
 from norse.torch.module.snn import SNN
 from torch import Tensor
 
@@ -51,6 +52,11 @@ def step(decay: float):
         return lif_box_feed_forward_step(x, _rest(x) if state is None else state, parameters, DT)
 
     return run
+
+
+def cell(decay: float):
+    """Return its module for one time step."""
+    return LIFBoxCell(_parameters(decay), dt=DT)
 
 
 NO_SYNAPSE = 1 / DT  # an inverse time constant [1/s] with which a current lasts one step

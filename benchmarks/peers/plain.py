@@ -1,4 +1,7 @@
-"""Plain torch: adLIF neurons as one writes them without a library. It counts as a peer of AdLIF."""
+"""Plain torch: LIF and adLIF neurons as one writes them without a library.
+
+It counts as a peer of AdLIF.
+"""
 
 from typing import Any
 
@@ -22,6 +25,17 @@ class _Spike(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (z,) = ctx.saved_tensors
         return grad / (1 + 25 * z.abs()) ** 2
+
+
+def cell(decay: float):
+    """Return LIF neurons for one time step."""
+
+    def run(x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
+        u = x if v is None else decay * v + x
+        s = _Spike.apply(u - 1.0)
+        return s, u - s.detach()
+
+    return run
 
 
 def _adlif() -> PeerNeuron:

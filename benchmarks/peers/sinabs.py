@@ -3,8 +3,11 @@
 It spikes at most once per step.
 """
 
+import math
+
 import torch
 from sinabs.activation import MembraneSubtract, SingleSpike
+from sinabs.layers import LIF
 from sinabs.layers.functional.alif import alif_forward, alif_forward_single
 from sinabs.layers.functional.lif import lif_forward, lif_forward_single
 from torch import Tensor
@@ -54,6 +57,25 @@ def step(decay: float):
             x, state={"v_mem": torch.zeros_like(x)} if state is None else state, **options
         )
         return spikes, {"v_mem": state["v_mem"]}
+
+    return run
+
+
+def cell(decay: float):
+    """Return its module for one time step; it holds the state, and time is a dimension."""
+    neuron = LIF(
+        -1 / math.log(decay),
+        spike_threshold=THRESHOLD,
+        spike_fn=SingleSpike,
+        reset_fn=MembraneSubtract(),
+        surrogate_grad_fn=_fast_sigmoid,
+        norm_input=False,
+    )
+
+    def run(x: Tensor, state: bool | None) -> tuple[Tensor, bool]:
+        if state is None:
+            neuron.reset_states()
+        return neuron(x[:, None])[:, 0], True
 
     return run
 

@@ -23,6 +23,10 @@ def step(decay: float):
     return run
 
 
+cell = step
+"""Its module for one time step."""
+
+
 def sequence(decay: float):
     """Return a call for a whole sequence."""
     once = step(decay)

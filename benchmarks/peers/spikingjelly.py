@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 
 import torch
-from spikingjelly.activation_based import functional, surrogate
+from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import Tensor
 
 from benchmarks.peers import PeerNeuron, decay_of, loop_of
@@ -37,6 +37,20 @@ def step(decay: float):
     def run(x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         v = torch.zeros_like(x) if state is None else state
         return functional.lif_step(x, v, tau, False, 1.0, None, soft_sign, True)
+
+    return run
+
+
+def cell(decay: float):
+    """Return its module for one time step, which holds the state."""
+    node = neuron.LIFNode(
+        1 / (1 - decay), False, 1.0, None, surrogate.SoftSign(25.0), detach_reset=True
+    )
+
+    def run(x: Tensor, state: bool | None) -> tuple[Tensor, bool]:
+        if state is None:
+            node.reset()
+        return node(x), True
 
     return run
 

@@ -1,0 +1,114 @@
+"""What our calls are compared with: the same net in other libraries, and the parts of a layer."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.calls.cases import DECAY, LayerCallCase, NetCase
+from benchmarks.calls.loop import plain_loop
+from benchmarks.calls.ways import LOOP, STEP, WHOLE, Call, Net, make_call
+from benchmarks.peers import forms
+from nwavesdk.analysis.bench import compare_outcomes
+
+
+def peer_net(case: NetCase, peer: ModuleType) -> Net:
+    """Return the net of a case in a library, as its users write it: `Linear` and a neuron."""
+    scale = forms.scale_of(peer, DECAY)
+    products: list[nn.Linear] = []
+    cells = []
+    for weight in case.weights():
+        N_in, N_out = weight.shape
+        linear = nn.Linear(N_in, N_out, bias=False)
+        linear.weight.data.copy_(weight.t() * scale)
+        products.append(linear)
+        cells.append(peer.cell(DECAY))
+    states: list[object] = [None] * len(cells)
+
+    def reset() -> None:
+        states[:] = [None] * len(cells)
+
+    def forward(x: Tensor) -> Tensor:
+        for k, (linear, cell) in enumerate(zip(products, cells, strict=True)):
+            x, states[k] = cell(linear(x), states[k])
+        return x
+
+    # Named as in our net, where neuron layers are between the synapses.
+    weights = {f"{2 * k}.weight": linear.weight for k, linear in enumerate(products)}
+    return Net(reset, forward, weights)
+
+
+def agreeing_nets(
+    case: NetCase, peers: Mapping[str, ModuleType]
+) -> tuple[dict[str, Net], dict[str, float]]:
+    """Return the nets of the libraries that have our spikes, and all shares of other spikes."""
+    x, grad = case.draw_data()
+    expected = replace(case, way=STEP).build_call("reference", x, grad)().spikes
+    nets = {}
+    shares = {}
+    for name, peer in peers.items():
+        nets[name] = peer_net(case, peer)
+        spikes = make_call(STEP, nets[name], x)().spikes
+        shares[name] = float((spikes != expected).float().mean())
+        if shares[name]:
+            del nets[name]
+    return nets, shares
+
+
+def require_parity(title: str, got: Call, expected: Call) -> None:
+    """Check that other code has our spikes and gradients.
+
+    Raises:
+        RuntimeError: If it has not, so that no time of it means anything.
+    """
+    parity = compare_outcomes(got, expected)
+    if not parity.agrees:
+        raise RuntimeError(
+            f"{title} differs from the reference by {parity.spikes_differ} spikes, and in "
+            f"gradients by {parity.gradient_error:.1e}: make them equal before measuring."
+        )
+
+
+def loop_call(case: LayerCallCase, x: Tensor, grad: Tensor) -> Call:
+    """Return the whole sequence in a plain numba loop."""
+    # The decay of the layer, which it computes in float32.
+    decay = case.build_layer("auto").constants()[0].detach().flatten()
+    loop = plain_loop(decay.expand(case.shape[2]).contiguous().numpy())
+    net = Net(lambda: None, loop, trains_input=True)
+    return make_call(WHOLE, net, x, grad)
+
+
+def with_products(case: LayerCallCase, x: Tensor, grad: Tensor) -> Callable[[], object]:
+    """Return the call of the layer without recurrence, and the products of the recurrence.
+
+    These are one product of spikes and weights per step; with backward also one of gradients and
+    weights per step, and one for the gradient of the weights.
+    """
+    feed_forward = LayerCallCase(case.shape, way=case.way)
+    layer_call = feed_forward.build_call("auto", x, grad)
+    spikes = layer_call().spikes.transpose(0, 1).contiguous()
+    weights = case.build_layer("auto").recurrent_weights
+    assert weights is not None
+    weight = weights.detach()
+    has_backward = case.way in (LOOP, WHOLE)
+    T, B, N = spikes.shape
+    upstream = torch.randn(T, B, N, generator=torch.Generator().manual_seed(6))
+    charge = torch.empty(B, N)
+    weight_grad = torch.empty(N, N)
+
+    @torch.no_grad()
+    def products() -> None:
+        for s in spikes:
+            torch.mm(s, weight, out=charge)
+        if has_backward:
+            for g in upstream:
+                torch.mm(g, weight.t(), out=charge)
+            torch.mm(spikes.view(-1, N).t(), upstream.view(-1, N), out=weight_grad)
+
+    def call() -> None:
+        layer_call()
+        products()
+
+    return call

@@ -1,0 +1,99 @@
+"""Measure all calls: parity first, then each call next to its rivals in the same runs."""
+
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+from benchmarks.calls import cases, live, rivals
+from benchmarks.calls.cases import LayerCallCase, NetCase
+from benchmarks.calls.ways import make_call
+from benchmarks.peers import plain
+from nwavesdk.analysis.bench import (
+    Contender,
+    Outcome,
+    Spread,
+    compare_outcomes,
+    paired_ratios,
+    time_in_turn,
+)
+
+RUNS = 15
+
+Peers = Mapping[str, ModuleType]
+Row = dict[str, Any]
+
+
+def measure(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
+    """Measure one row per case; `quick` leaves out the zoo of neurons."""
+    for net in cases.NEXT_TO_PEERS:
+        if wanted(net.name):
+            yield [_next_to_peers(net, peers)]
+    if wanted(cases.LIVE.name):
+        yield [live.measure(cases.LIVE, peers)]
+    for layer in cases.NEXT_TO_LOOP:
+        if wanted(layer.name):
+            yield [_next_to_loop(layer)]
+    for case in [*cases.LEARNED, *cases.ON_CHIPS, *([] if quick else cases.NEURONS)]:
+        if wanted(case.name):
+            yield [_next_to_lif(case)]
+    for layer in cases.RECURRENT:
+        if wanted(layer.name):
+            yield [_next_to_products(layer)]
+
+
+def _next_to_peers(case: NetCase, peers: Peers) -> Row:
+    """A row next to all libraries that have our spikes, and to plain torch."""
+    x, grad = case.draw_data()
+    ours = cases.contender(case, x, grad)
+    nets, differ = rivals.agreeing_nets(case, peers)
+    nets["torch"] = rivals.peer_net(case, plain)
+    others = {name: make_call(case.way, net, x) for name, net in nets.items()}
+    # Calls of single steps go on from their state, so the first one of a new reference is expected.
+    expected = cases.contender(case, x, grad).reference
+    rivals.require_parity("plain torch", lambda: transposed(others["torch"]()), expected)
+    return _row(case, ours, others) | {"spikes_differ": differ}
+
+
+def transposed(outcome: Outcome) -> Outcome:
+    """The outcome of `Linear` with gradients as our weights have them."""
+    return Outcome(outcome.spikes, {name: g.t() for name, g in outcome.gradients.items()})
+
+
+def _next_to_loop(case: LayerCallCase) -> Row:
+    x, grad = case.draw_data()
+    ours = cases.contender(case, x, grad)
+    loop = rivals.loop_call(case, x, grad)
+    rivals.require_parity("the numba loop", loop, ours.reference)
+    return _row(case, ours, {"numba loop": loop})
+
+
+def _next_to_products(case: LayerCallCase) -> Row:
+    x, grad = case.draw_data()
+    others = {"LIF + products": rivals.with_products(case, x, grad)}
+    return _row(case, cases.contender(case, x, grad), others)
+
+
+def _next_to_lif(case: NetCase | LayerCallCase) -> Row:
+    """A row of another neuron, or of learned constants, next to LIF with fixed constants."""
+    lif = case.as_lif()
+    others = {"LIF": lif.build_call("auto", *lif.draw_data())}
+    return _row(case, cases.contender(case, *case.draw_data()), others)
+
+
+def _row(
+    case: NetCase | LayerCallCase, ours: Contender, others: Mapping[str, Callable[[], object]]
+) -> Row:
+    """A row as `measure_contenders` returns it, and the least time of each call.
+
+    Calls are short, and other load only ever adds to them: the least times are compared.
+    """
+    parity = compare_outcomes(ours.call, ours.reference)
+    row = {"name": case.name, "parity": parity.as_json(), "times_ms": {}, "ratios": {}}
+    if parity.agrees:
+        samples = time_in_turn({"ours": ours.call, **others}, RUNS)
+        row["times_ms"] = {name: Spread.of(times).as_json() for name, times in samples.items()}
+        row["least_ms"] = {name: min(times) for name, times in samples.items()}
+        row["ratios"] = {
+            name: paired_ratios(samples[name], samples["ours"]).as_json() for name in others
+        }
+    return row | case.facts()

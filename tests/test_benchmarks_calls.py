@@ -1,0 +1,186 @@
+"""The benchmark of calls: parity of all that is compared, rows, targets, and live input."""
+
+import importlib
+from dataclasses import replace
+
+import pytest
+import torch
+
+from benchmarks import compare, table
+from benchmarks.calls import cases, live, loop, rivals, suite
+from benchmarks.calls import table as call_table
+from benchmarks.calls.cases import LayerCallCase, NetCase
+from benchmarks.calls.ways import LOOP, STEP, WHOLE, make_call
+from benchmarks.peers import NAMES, plain
+from nwavesdk.analysis.bench import Outcome, compare_outcomes
+
+SIZES = (40, 16, 16, 4)
+
+
+def outcome_in_plain_torch(case):
+    x, _ = case.draw_data()
+    return suite.transposed(make_call(case.way, rivals.peer_net(case, plain), x)())
+
+
+@pytest.mark.parametrize("way", [STEP, LOOP])
+def test_plain_torch_has_our_spikes_and_gradients(way):
+    case = NetCase(way, B=2, T=20, sizes=SIZES)
+    ours = case.build_call("auto", *case.draw_data())
+    parity = compare_outcomes(lambda: outcome_in_plain_torch(case), ours)
+    assert parity.agrees
+    assert 0.02 < parity.rate < 0.3
+    gradients = outcome_in_plain_torch(case).gradients
+    assert gradients.keys() == ({"0.weight", "2.weight", "4.weight"} if way == LOOP else set())
+
+
+def test_steps_go_on_and_loops_start_from_rest():
+    for way, goes_on in ((STEP, True), (LOOP, False)):
+        case = NetCase(way, B=2, T=20, sizes=SIZES)
+        call = case.build_call("auto", *case.draw_data())
+        assert torch.equal(call().spikes, call().spikes) != goes_on
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_modules_of_peers_have_our_spikes(name):
+    pytest.importorskip(name)
+    peer = importlib.import_module(f"benchmarks.peers.{name}")
+    case = NetCase(LOOP, B=2, T=30, sizes=SIZES)
+    nets, shares = rivals.agreeing_nets(case, {name: peer})
+    assert shares == {name: 0.0}
+    x, _ = case.draw_data()
+    call = make_call(case.way, nets[name], x)
+    again = [call() for _ in range(2)]
+    assert torch.equal(again[0].spikes, again[1].spikes)
+    assert again[0].gradients.keys() == {"0.weight", "2.weight", "4.weight"}
+
+
+def test_a_peer_with_other_spikes_gets_no_number():
+    class Other:
+        cell = staticmethod(lambda _: plain.cell(0.5))
+
+    nets, shares = rivals.agreeing_nets(NetCase(STEP, B=2, T=30, sizes=SIZES), {"norse": Other})
+    assert nets == {}
+    assert 0 < shares["norse"] < 0.5
+    row = {"ratios": {}, "spikes_differ": {"norse": 0.25}}
+    assert call_table._peer_text(row, "norse") == "25.0% other spikes"
+
+
+@pytest.fixture
+def _uncompiled(monkeypatch):
+    """The numba loops as Python: compiling them takes longer than all these tests."""
+    for name in ("run_forward", "run_backward"):
+        monkeypatch.setattr(loop, name, getattr(loop, name).py_func)
+
+
+@pytest.mark.usefixtures("_uncompiled")
+def test_the_numba_loop_has_our_spikes_and_gradients():
+    case = LayerCallCase((2, 30, 4))
+    data = case.draw_data()
+    rivals.require_parity(
+        "the loop", rivals.loop_call(case, *data), cases.contender(case, *data).call
+    )
+
+
+def test_other_code_without_parity_is_an_error():
+    outcome = Outcome(torch.zeros(3), {})
+    with pytest.raises(RuntimeError, match="the loop differs from the reference by 2 spikes"):
+        rivals.require_parity(
+            "the loop", lambda: Outcome(torch.tensor([1.0, 0.0, 1.0]), {}), lambda: outcome
+        )
+
+
+@pytest.mark.parametrize("kind", ["LIF", "learned", *cases.CHIPS])
+def test_the_layers_of_all_nets_fire(kind):
+    net = NetCase(WHOLE, B=4, kind=kind).build_net("reference")
+    cases.prepare_net(net)
+    x, _ = NetCase(WHOLE, B=4).draw_data()
+    with torch.no_grad():
+        layers = net.record(x).layers
+    rates = [float(layer.spk.mean()) for layer in layers.values()]
+    assert all(0.03 < rate < 0.15 for rate in rates)
+
+
+@pytest.mark.usefixtures("_uncompiled")
+def test_rows_and_tables_from_small_cases(monkeypatch):
+    monkeypatch.setattr(suite, "RUNS", 1)
+    monkeypatch.setattr(cases, "NEXT_TO_PEERS", [NetCase(LOOP, 2, 4, sizes=SIZES)])
+    monkeypatch.setattr(cases, "LIVE", NetCase("live", 1, 5, sizes=SIZES))
+    monkeypatch.setattr(cases, "NEXT_TO_LOOP", [LayerCallCase((2, 4, 3))])
+    monkeypatch.setattr(cases, "LEARNED", [])
+    monkeypatch.setattr(cases, "ON_CHIPS", [NetCase(STEP, 2, 4, "LIF", SIZES)])
+    monkeypatch.setattr(cases, "RECURRENT", [LayerCallCase((2, 4, 3), way=LOOP, recurrent=True)])
+    rows = [row for group in suite.measure({}, True, lambda _: True) for row in group]
+    assert [row["name"] for row in rows] == [
+        "calls/LIF/loop/2x4/40-16-16-4",
+        "calls/LIF/live/1x5/40-16-16-4",
+        "calls/LIF/whole/2x4x3",
+        "calls/LIF/step/2x4/40-16-16-4",
+        "calls/recurrent/loop/2x4x3",
+    ]
+    others = [[*row["ratios"]] for row in rows if "ratios" in row]
+    assert others == [["torch"], ["numba loop"], ["LIF"], ["LIF + products"]]
+    assert [row["calls"] for row in rows if "calls" in row] == [1, 1, 4, 1]
+    assert rows[1]["live"].keys() == {"ours", "torch"}
+    spread = {"median": 10.0}
+    limits = {"copy_gb_s": spread, "gemm_gflop_s": spread}
+    section = {"limits": limits, "rows": rows, "busy_elsewhere": 0.0}
+    text = table.section_text("calls", section)
+    for part in ("≤ 1.3 LIF + products", "LIF/live/1x5/40-16-16-4 torch", "Least of 1 "):
+        assert part in text
+    run = {"date": "2026-11-26", "commit": "abc", "dirty": False}
+    assert table.call_table({"sections": {"calls": section | {"run": run}}}).count("\n|---|") == 2
+
+
+def test_every_case_of_a_target_exists_and_has_parity_with_its_base():
+    names = [case.name for case in cases.CASES]
+    assert len(names) == len(set(names))
+    for beginning in cases.TARGETS:
+        assert any(name.startswith(beginning) for name in names), beginning
+    for case in cases.CASES:
+        row = {"name": case.name, **case.facts()}
+        assert cases.targets_of(row), case.name
+    assert compare.case_names(False, lambda name: name.startswith("calls/LIF/step")) == [
+        "calls/LIF/step/1x50/40-128-128-12",
+        "calls/LIF/step/64x50/40-128-128-12",
+    ]
+    assert not any(name.startswith("calls") for name in compare.case_names(False, lambda _: True))
+
+
+def test_the_cells_of_a_call():
+    row = {
+        "name": "calls/LIF/step/1x50/40-128-128-12",
+        "parity": {"agrees": True},
+        "calls": 50,
+        "least_ms": {"ours": 1.0, "snntorch": 4.0, "torch": 2.0},
+        "ratios": {
+            "snntorch": {"low": 2.0, "high": 5.0},
+            "torch": {"low": 1.0, "high": 2.5},
+        },
+    }
+    assert call_table.call_cells(row) == [
+        *("LIF/step/1x50/40-128-128-12", "0.02", "0.25", "-", "-", "-", "0.50 torch"),
+        "0.25 [0.20, 0.50] ≤ 0.2 snntorch missed, 0.50 [0.40, 1.00] ≤ 0.6 torch met",
+    ]
+    differs = {"agrees": False, "spikes_differ": 3, "gradient_error": 0.5}
+    text = "differs from the reference (3 spikes, gradients by 5.0e-01): no number"
+    assert call_table.call_cells({**row, "parity": differs})[1] == text
+    live_row = {"name": "calls/LIF/live/1x5", "live": {}, "parity": differs}
+    assert call_table.live_rows([live_row])[1] == ["LIF/live/1x5", text]
+
+
+def test_live_numbers_of_known_steps():
+    steps = [k * 1e-3 for k in range(1, 101)]
+    found = live.summary([[5e-3, *steps], [7e-3, *steps], [6e-3, *steps]])
+    assert found["first_ms"] == pytest.approx(6)
+    assert found["p50_ms"] == pytest.approx(51)
+    assert found["p99_ms"] == pytest.approx(100)
+    assert found["steps_per_s"] == pytest.approx(101 / 5.056)
+    assert found["real_time"] == pytest.approx(found["steps_per_s"] / 100)
+
+
+def test_the_layer_of_a_ratio_is_lif_with_fixed_constants():
+    assert NetCase(STEP, 1, kind="h1v2").as_lif() == NetCase(STEP, 1)
+    assert LayerCallCase((2, 4, 3), learn=True).as_lif() == LayerCallCase((2, 4, 3))
+    zoo = replace(LayerCallCase((2, 4, 3)), neuron="ALIFLayer")
+    assert zoo.facts() == {"calls": 1, "states": 2}
+    assert zoo.as_lif().name == "calls/LIF/whole/2x4x3"
