@@ -12,16 +12,17 @@ There are three ways through a batch, each forward and backward:
 - recurrent: a job is a batch element (backward: four) with all its blocks, as every neuron may
   depend on every other one in each step.
 
-Shapes: x, s, w, mem, grad_s, grad_mem, grad_x [B, T, N]; weights and transposed [N, N];
-spikes_before [B, N]. These come flat: the step t of batch element b begins at (b T + t) N. The
-others keep their shape: constants [C, N]; initial and final states and grad_states [K, B, N];
-grad_constants [C, B, N], or no rows; grad_spikes_before [B, N]. Of the values that a step saves, w
-is the first, and `others` [SAVED - 1, B, T, N], flat, are the rest. The jobs of a call are
-first…last. Without `save_w`, w has one step, which serves as scratch, and `others` is empty;
-without `save_mem` or `has_grad_mem` that array is empty.
+Shapes: s, w, mem, grad_s, grad_mem, grad_x [B, T, N]; weights and transposed [N, N]; spikes_before
+[B, N]. These come flat: the step t of batch element b begins at (b T + t) N. x [B, T, N] comes with
+strides: its step begins at b batch_stride + t step_stride. The others keep their shape: constants
+[C, N]; initial, final, grad_last and grad_states [K, B, N]; grad_constants [C, B, N], or no rows;
+grad_spikes_before [B, N]. Of the values that a step saves, w is the first, and `others`
+[SAVED - 1, B, T, N], flat, are the rest. The jobs of a call are first…last. A call may leave out
+the arrays in `FLAGS`, which are then not touched. A forward loop returns its number of spikes.
 """
 
 # mypy: disable-error-code="no-untyped-def"
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -41,19 +42,21 @@ from nwavesdk.solvers.cpu.rows import (
     add_rows_of_spikes,
     add_step,
     block_bounds,
+    copy_step,
     index,
-    load_backward_block,
-    load_backward_lanes,
-    load_block,
+    load_constants,
+    load_gradients,
     load_lane_constants,
+    load_lane_gradients,
     load_lanes,
     load_saved,
     load_shared_blocks,
+    load_states,
     multiply_by_weights,
     pack_lanes,
     real,
-    store_backward_block,
-    store_backward_lanes,
+    store_gradients,
+    store_lane_gradients,
     store_lanes,
     store_row,
     store_saved,
@@ -62,7 +65,17 @@ from nwavesdk.solvers.cpu.rows import (
     unpack_lanes,
 )
 
-__all__ = ["DIMENSIONS", "FLAT", "FUNCTIONS", "LOOPS"]
+__all__ = [
+    "CONTROL_WORDS",
+    "DIMENSIONS",
+    "FLAGS",
+    "FLAT",
+    "FUNCTIONS",
+    "LOOPS",
+    "call_words",
+    "fixed_words",
+    "is_whole",
+]
 
 forward_row: Any = None  # written by `render`
 later_row: Any = None
@@ -70,34 +83,43 @@ first_row: Any = None
 
 
 def forward_over_time(
-    first, last, block_width, B, T, N, x, initial, constants,
-    s, w, save_w, mem, save_mem, others, final, spike_counts,
+    first, last, width_of_block, B, T, N, save_w, save_mem, batch_stride, step_stride,
+    x, initial, constants, s, w, mem, others, final,
 ):  # fmt: skip
-    blocks = (N + block_width - 1) // block_width
+    """Jobs with the same block follow one another, so that its constants are loaded once."""
     stride = index(B * T * N)
     workspace = np.empty(FORWARD_SLOTS * SLOT, real)
+    scratch = np.empty(SLOT, real)
+    count = 0
+    loaded = -1
     for job in range(first, last):
-        b = job // blocks
-        lo, hi = block_bounds(job % blocks, block_width, N)
+        b = job % B
+        block = job // B
+        lo, hi = block_bounds(block, width_of_block, N)
         width = index(hi - lo)
-        load_block(workspace, constants, initial, b, lo, hi)
-        count = 0
+        if block != loaded:
+            load_constants(workspace, constants, lo, hi)
+            loaded = block
+        load_states(workspace, initial, b, lo, hi)
         for t in range(T):
+            from_x = index(b * batch_stride + t * step_stride + lo)
             at = index((b * T + t) * N + lo)
-            to_w = at if save_w else index(b * N + lo)
-            count += forward_row(x, at, s, at, w, to_w, width, workspace)
+            if save_w:
+                count += forward_row(x, from_x, s, at, w, at, width, workspace)
+            else:
+                count += forward_row(x, from_x, s, at, scratch, index(0), width, workspace)
             if save_mem:
                 store_step(mem, at, width, workspace, STATE_SLOT)
             if save_w and SAVED > 1:
                 store_saved(others, at, stride, width, workspace)
-        spike_counts[job] = count
         for k in range(STATES):
             store_row(final[k, b, lo:hi], workspace, STATE_SLOT + k)
+    return count
 
 
 def forward_over_time_packed(
-    first, last, group, B, T, N, x, initial, constants,
-    s, w, save_w, mem, save_mem, final, spike_counts,
+    first, last, group, B, T, N, save_w, save_mem, batch_stride, step_stride,
+    x, initial, constants, s, w, mem, others, final,  # noqa: ARG001  # as in the other loops
 ):  # fmt: skip
     """A job is `group` batch elements; neurons have one state and save one value."""
     lanes = group * N
@@ -107,16 +129,17 @@ def forward_over_time_packed(
     tile_s = np.empty(TILE * lanes, real)
     tile_w = np.empty(TILE * lanes, real)
     tile_mem = np.empty(TILE * lanes, real)
+    count = 0
     for job in range(first, last):
         start = job * group
         stop = min(B, start + group)
         width = index((stop - start) * N)
         load_lane_constants(workspace, constants, stop - start)
         load_lanes(workspace, STATE_SLOT, initial[0], start, stop)
-        count = 0
         for t in range(0, T, TILE):
             steps = min(TILE, T - t)
-            pack_lanes(x, T, N, start, stop, t, steps, tile_x, lanes)
+            first_x = t * step_stride
+            pack_lanes(x, batch_stride, step_stride, N, start, stop, first_x, steps, tile_x, lanes)
             for i in range(steps):
                 at = index(i * lanes)
                 count += forward_row(tile_x, at, tile_s, at, tile_w, at, width, workspace)
@@ -127,13 +150,13 @@ def forward_over_time_packed(
                 unpack_lanes(tile_w, lanes, start, stop, t, steps, w, T, N)
             if save_mem:
                 unpack_lanes(tile_mem, lanes, start, stop, t, steps, mem, T, N)
-        spike_counts[job] = count
         store_lanes(final[0], workspace, STATE_SLOT, start, stop)
+    return count
 
 
 def forward_over_time_recurrent(
-    first, last, B, T, N, x, weights, spikes_before, initial, constants,
-    s, w, save_w, mem, save_mem, others, final, spike_counts,
+    first, last, B, T, N, save_w, save_mem, batch_stride, step_stride,
+    x, initial, constants, s, w, mem, others, final, weights, spikes_before,
 ):  # fmt: skip
     """A job is a batch element; s[t-1] @ weights is gathered over the spikes and added to x[t]."""
     blocks = (N + WIDTH - 1) // WIDTH
@@ -141,14 +164,16 @@ def forward_over_time_recurrent(
     workspaces = np.empty((blocks, FORWARD_SLOTS * SLOT), real)
     total = np.empty(N, real)  # the charge of the step, recurrence included
     active = np.empty(N + 1, np.int64)
+    scratch = np.empty(SLOT, real)
+    count = 0
     for b in range(first, last):
-        spike_counts[b] = 0
         for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
-            load_block(workspaces[block], constants, initial, b, lo, hi)
+            load_constants(workspaces[block], constants, lo, hi)
+            load_states(workspaces[block], initial, b, lo, hi)
         for t in range(T):
             row = (b * T + t) * N
-            total[:] = x[row : row + N]
+            copy_step(total, x, index(b * batch_stride + t * step_stride), index(N))
             if t == 0:
                 add_rows_of_spikes(total, weights, spikes_before, index(b * N), active)
             else:
@@ -157,9 +182,12 @@ def forward_over_time_recurrent(
                 lo, hi = block_bounds(block, WIDTH, N)
                 width = index(hi - lo)
                 workspace = workspaces[block]
-                at = index((b * T + t) * N + lo)
-                to_w = at if save_w else index(b * N + lo)
-                spike_counts[b] += forward_row(total, index(lo), s, at, w, to_w, width, workspace)
+                at = index(row + lo)
+                from_x = index(lo)
+                if save_w:
+                    count += forward_row(total, from_x, s, at, w, at, width, workspace)
+                else:
+                    count += forward_row(total, from_x, s, at, scratch, index(0), width, workspace)
                 if save_mem:
                     store_step(mem, at, width, workspace, STATE_SLOT)
                 if save_w and SAVED > 1:
@@ -168,68 +196,83 @@ def forward_over_time_recurrent(
             lo, hi = block_bounds(block, WIDTH, N)
             for k in range(STATES):
                 store_row(final[k, b, lo:hi], workspaces[block], STATE_SLOT + k)
+    return count
 
 
 # Backward. `later_row` reads what step t has saved and, to recall states before it, what step
 # t - 1 has saved (step 0 takes the initial states from their slots). It reads ∂L/∂states after the
-# step from their slots and leaves ∂L/∂states before the step there. `grad_states` and
-# `grad_constants` hold the gradients that the caller starts from, and at the end those before the
-# first step.
+# step from their slots and leaves ∂L/∂states before the step there. It starts from `grad_last`, or
+# from 0, and leaves those before the first step in `grad_states`.
 
 
 def backward_over_time(
-    first, last, block_width, B, T, N, w, others, initial, constants,
-    grad_s, grad_mem, has_grad_mem, grad_states, grad_x, grad_constants, parameters,
+    first, last, width_of_block, B, T, N, has_grad_s, has_grad_mem, has_grad_last,
+    w, others, initial, constants, grad_s, grad_mem, grad_last, grad_states, grad_x,
+    grad_constants, parameters,
 ):  # fmt: skip
-    blocks = (N + block_width - 1) // block_width
     stride = index(B * T * N)
     workspace = np.empty(BACKWARD_SLOTS * SLOT, real)
+    grad_s = grad_s if has_grad_s else np.zeros(SLOT, real)
+    loaded = -1
     for job in range(first, last):
-        b = job // blocks
-        lo, hi = block_bounds(job % blocks, block_width, N)
+        b = job % B
+        block = job // B
+        lo, hi = block_bounds(block, width_of_block, N)
         width = index(hi - lo)
-        load_backward_block(workspace, constants, grad_states, initial, grad_constants, b, lo, hi)
+        if block != loaded:
+            load_constants(workspace, constants, lo, hi)
+            loaded = block
+        load_gradients(
+            workspace, grad_last, has_grad_last, initial, grad_constants.shape[0], b, lo, hi
+        )
         for t in range(T - 1, -1, -1):
             at = index((b * T + t) * N + lo)
             before = at - index(N) if t > 0 else at
+            from_s = at if has_grad_s else index(0)
             if has_grad_mem:
                 add_step(workspace, STATE_SLOT, grad_mem, at, width)
             if SAVED > 1:
                 load_saved(workspace, others, at, before, stride, width)
             if t > 0:
-                later_row(w, at, before, grad_s, at, grad_x, at, width, workspace, parameters)
+                later_row(w, at, before, grad_s, from_s, grad_x, at, width, workspace, parameters)
             else:
-                first_row(w, at, before, grad_s, at, grad_x, at, width, workspace, parameters)
-        store_backward_block(workspace, grad_states, grad_constants, b, lo, hi)
+                first_row(w, at, before, grad_s, from_s, grad_x, at, width, workspace, parameters)
+        store_gradients(workspace, grad_states, grad_constants, b, lo, hi)
 
 
 def backward_over_time_packed(
-    first, last, group, B, T, N, w, initial, constants,
-    grad_s, grad_mem, has_grad_mem, grad_states, grad_x, has_sigma, grad_constants, parameters,
+    first, last, group, B, T, N, has_grad_s, has_grad_mem, has_grad_last, has_sigma,
+    w, others, initial, constants, grad_s, grad_mem, grad_last, grad_states, grad_x,  # noqa: ARG001  # as in the other loops
+    grad_constants, parameters,
 ):  # fmt: skip
     """A job is `group` batch elements; with `has_sigma`, `grad_x` holds σ' on entry."""
     lanes = group * N
     workspace = np.empty(BACKWARD_SLOTS * SLOT, real)
     # A tile of each array over time, [TILE, lanes]; that of w begins one step earlier.
     tile_w = np.empty((TILE + 1) * lanes, real)
-    tile_grad_s = np.empty(TILE * lanes, real)
+    tile_grad_s = np.zeros(TILE * lanes, real)
     tile_grad_mem = np.empty(TILE * lanes, real)
     tile_grad_x = np.empty(TILE * lanes, real)
     for job in range(first, last):
         start = job * group
         stop = min(B, start + group)
         width = index((stop - start) * N)
-        load_backward_lanes(workspace, constants, grad_states, initial, grad_constants, start, stop)
+        load_lane_constants(workspace, constants, stop - start)
+        load_lane_gradients(
+            workspace, grad_last, has_grad_last, initial, grad_constants.shape[0], start, stop, N
+        )
         for tile in range((T + TILE - 1) // TILE - 1, -1, -1):
             t = tile * TILE
             steps = min(TILE, T - t)
             lead = 1 if t > 0 else 0  # whether tile_w has the step before the tile
-            pack_lanes(w, T, N, start, stop, t - lead, steps + lead, tile_w, lanes)
-            pack_lanes(grad_s, T, N, start, stop, t, steps, tile_grad_s, lanes)
+            first_w = (t - lead) * N
+            pack_lanes(w, T * N, N, N, start, stop, first_w, steps + lead, tile_w, lanes)
+            if has_grad_s:
+                pack_lanes(grad_s, T * N, N, N, start, stop, t * N, steps, tile_grad_s, lanes)
             if has_grad_mem:
-                pack_lanes(grad_mem, T, N, start, stop, t, steps, tile_grad_mem, lanes)
+                pack_lanes(grad_mem, T * N, N, N, start, stop, t * N, steps, tile_grad_mem, lanes)
             if has_sigma:
-                pack_lanes(grad_x, T, N, start, stop, t, steps, tile_grad_x, lanes)
+                pack_lanes(grad_x, T * N, N, N, start, stop, t * N, steps, tile_grad_x, lanes)
             for i in range(steps - 1, -1, -1):
                 at = index(i * lanes)
                 w_at = index((i + lead) * lanes)
@@ -247,12 +290,13 @@ def backward_over_time_packed(
                         workspace, parameters,
                     )  # fmt: skip
             unpack_lanes(tile_grad_x, lanes, start, stop, t, steps, grad_x, T, N)
-        store_backward_lanes(workspace, grad_states, grad_constants, start, stop)
+        store_lane_gradients(workspace, grad_states, grad_constants, start, stop)
 
 
 def backward_over_time_recurrent(
-    first, last, B, T, N, transposed, grad_spikes_before, w, others, initial, constants,
-    grad_s, grad_mem, has_grad_mem, grad_states, grad_x, grad_constants, parameters,
+    first, last, B, T, N, has_grad_s, has_grad_mem, has_grad_last,
+    w, others, initial, constants, grad_s, grad_mem, grad_last, grad_states, grad_x,
+    grad_constants, parameters, transposed, grad_spikes_before,
 ):  # fmt: skip
     """A job is four batch elements, which share the loads of `transposed`, the weights [to, from].
 
@@ -270,7 +314,10 @@ def backward_over_time_recurrent(
         stop = min(B, start + SHARED_BATCH)
         grad_spikes[:] = real(0)
         scale[:] = real(0)
-        load_shared_blocks(workspaces, constants, grad_states, initial, grad_constants, start, stop)
+        load_shared_blocks(
+            workspaces, constants, grad_last, has_grad_last, initial, grad_constants.shape[0],
+            start, stop,
+        )  # fmt: skip
         for t in range(T - 1, -1, -1):
             for b in range(start, stop):
                 for block in range(blocks):
@@ -280,7 +327,8 @@ def backward_over_time_recurrent(
                     slot = block * SHARED_BATCH + b - start
                     at = index((b * T + t) * N + lo)
                     before = at - index(N) if t > 0 else at
-                    add_step(grad_spikes, slot, grad_s, at, width)
+                    if has_grad_s:
+                        add_step(grad_spikes, slot, grad_s, at, width)
                     if has_grad_mem:
                         add_step(workspace, STATE_SLOT, grad_mem, at, width)
                     if SAVED > 1:
@@ -295,8 +343,7 @@ def backward_over_time_recurrent(
                             w, at, before, grad_spikes, index(slot * SLOT),
                             grad_x, at, width, workspace, parameters,
                         )  # fmt: skip
-                row = (b * T + t) * N
-                scale[b - start, :] = grad_x[row : row + N]
+                copy_step(scale[b - start], grad_x, index((b * T + t) * N), index(N))
             multiply_by_weights(grad_spikes, scale, transposed, N)
         store_shared_blocks(
             workspaces, grad_spikes, grad_states, grad_constants, grad_spikes_before, start, stop
@@ -316,12 +363,14 @@ _BOTH: list[tuple[Callable[..., Any], str]] = [
     (rows.load_lane_constants, _ROW),
     (rows.pack_lanes, _ROW),
     (rows.unpack_lanes, _ROW),
-    (rows.load_block, _INLINE),
+    (rows.copy_step, _ROW),
+    (rows.load_constants, _INLINE),
     (rows.block_bounds, _INLINE),
 ]
 FUNCTIONS: dict[str, list[tuple[Callable[..., Any], str]]] = {
     "forward": [
         *_BOTH,
+        (rows.load_states, _INLINE),
         (rows.store_saved, _ROW),
         (rows.add_weight_row, _ROW),
         (rows.add_four_weight_rows, _ROW),
@@ -331,10 +380,11 @@ FUNCTIONS: dict[str, list[tuple[Callable[..., Any], str]]] = {
         *_BOTH,
         (rows.add_step, _ROW),
         (rows.load_saved, _ROW),
-        (rows.load_backward_block, _INLINE),
-        (rows.store_backward_block, _INLINE),
-        (rows.load_backward_lanes, _INLINE),
-        (rows.store_backward_lanes, _INLINE),
+        (rows.clear_row, _ROW),
+        (rows.load_gradients, _INLINE),
+        (rows.store_gradients, _INLINE),
+        (rows.load_lane_gradients, _INLINE),
+        (rows.store_lane_gradients, _INLINE),
         (rows.load_shared_blocks, _ROW),
         (rows.store_shared_blocks, _ROW),
         (rows.add_product, _ROW),
@@ -347,15 +397,43 @@ LOOPS: dict[str, tuple[Callable[..., Any], ...]] = {
     "backward": (backward_over_time, backward_over_time_packed, backward_over_time_recurrent),
 }
 
-# Dimensions of the arrays that the loops take, and which of them come flat. `spike_counts` holds
-# int64, all others floats. Other arguments are whole numbers; `parameters` is a tuple of floats.
-FLAT = {
-    **dict.fromkeys(("weights", "transposed", "spikes_before"), 2),
-    **dict.fromkeys(("x", "s", "w", "mem", "grad_s", "grad_mem", "grad_x"), 3),
-    "others": 4,
-}
+# What a call passes to a loop, after the control words: first whole numbers and shapes, which are
+# the same in all calls of one size, then addresses and strides. An array that is left out has the
+# address 0.
+CONTROL_WORDS = 4  # the number of the next piece of work, of jobs, of pieces, and of spikes
+STRIDES = ("batch_stride", "step_stride")
+FLAT = (
+    *("x", "s", "w", "mem", "others", "weights", "spikes_before"),
+    *("transposed", "grad_s", "grad_mem", "grad_x"),
+)
 DIMENSIONS = {
-    **{"spike_counts": 1, "constants": 2, "grad_spikes_before": 2},
-    **dict.fromkeys(("initial", "final", "grad_states", "grad_constants"), 3),
-    **FLAT,
+    **{"constants": 2, "grad_spikes_before": 2, "grad_constants": 3},
+    **dict.fromkeys(("initial", "final", "grad_last", "grad_states"), 3),
 }
+"""Number of dimensions of the arrays that keep their shape."""
+FLAGS = {
+    **{"save_w": "w", "save_mem": "mem"},
+    **{"has_grad_s": "grad_s", "has_grad_mem": "grad_mem", "has_grad_last": "grad_last"},
+}
+"""The arguments that tell whether a call has an array, and that array."""
+
+
+def fixed_words(loop: Callable[..., Any]) -> dict[str, int]:
+    """The whole numbers and shapes that a loop takes, with the number of their words."""
+    names = _argument_names(loop)
+    return {name: DIMENSIONS.get(name, 1) for name in names if name in DIMENSIONS or is_whole(name)}
+
+
+def call_words(loop: Callable[..., Any]) -> list[str]:
+    """The addresses and strides that a loop takes, of one word each."""
+    return [name for name in _argument_names(loop) if not is_whole(name) and name not in FLAGS]
+
+
+def is_whole(name: str) -> bool:
+    """Whether an argument is a whole number that all calls of one size share."""
+    return name not in (*STRIDES, *FLAT, *DIMENSIONS, *FLAGS, "parameters")
+
+
+def _argument_names(loop: Callable[..., Any]) -> list[str]:
+    names = [*inspect.signature(loop).parameters]
+    return names[2:]  # after the first and the last job

@@ -15,7 +15,17 @@ from collections.abc import Callable
 from typing import Any
 
 from nwavesdk.dynamics import QueryText, StepText
-from nwavesdk.solvers.cpu.loops import DIMENSIONS, FLAT, FUNCTIONS, LOOPS
+from nwavesdk.solvers.cpu.loops import (
+    CONTROL_WORDS,
+    DIMENSIONS,
+    FLAGS,
+    FLAT,
+    FUNCTIONS,
+    LOOPS,
+    call_words,
+    fixed_words,
+    is_whole,
+)
 from nwavesdk.solvers.cpu.rows import SHARED_BATCH, SLOT, TILE, WIDTH, workspace_slots
 from nwavesdk.solvers.page import function_tree, join_lines, kernel_call, kernel_function
 from nwavesdk.surrogate import Surrogate
@@ -44,13 +54,13 @@ def pointer(context, address):
 
 
 @intrinsic
-def take_number(context, address):
-    # The number at that address. It is one more for the next thread that takes it.
+def add_number(context, address, number):
+    # Adds to the number at that address, for all threads at once. Returns what it was before.
     def generate(context, builder, signature, arguments):
         place = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-        return builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "monotonic")
+        return builder.atomic_rmw("add", place, arguments[1], "monotonic")
 
-    return types.int64(types.int64), generate
+    return types.int64(types.int64, types.int64), generate
 
 
 @njit(inline="always")
@@ -250,36 +260,48 @@ def _module(
 def _native_entry(loop: Callable[..., Any], parameters: int) -> str:
     """The function that a thread runs: it reads arguments from a block of words and takes jobs.
 
-    `NativeKernel` writes the block: the number of the next piece, of jobs and of pieces, then the
-    arguments. Each thread takes the next piece until none is left.
+    `NativeKernel` writes the block: the control words, then what `fixed_words` and `call_words`
+    name. Each thread takes the next piece of work until none is left, and adds its spikes.
     """
-    _, _, *names = inspect.signature(loop).parameters
     lines = []
-    at = 3  # the next word
-    for name in names:
+    at = CONTROL_WORDS  # the next word
+    shapes = {}
+    for name, size in fixed_words(loop).items():
+        shapes[name] = ", ".join(f"words[{at + i}]" for i in range(size))
+        if is_whole(name):
+            lines.append(f"{name} = words[{at}]")
+        at += size
+    flags = {array: flag for flag, array in FLAGS.items()}
+    for name in call_words(loop):
+        if name in flags:
+            lines.append(f"{flags[name]} = words[{at}] != 0")
         if name == "parameters":
             size = max(parameters, 1)  # an array must not be empty
             lines.append(f"numbers = carray(pointer(words[{at}]), ({size},), np.float64)")
             values = "".join(f"real(numbers[{i}]), " for i in range(parameters))
             lines.append(f"parameters = ({values})")
-        elif name in DIMENSIONS:
-            sizes = [f"words[{at + 1 + i}]" for i in range(DIMENSIONS[name])]
-            shape = (" * " if name in FLAT else ", ").join(sizes)
-            dtype = "np.int64" if name == "spike_counts" else "real"
-            lines.append(f"{name} = carray(pointer(words[{at}]), ({shape},), {dtype})")
-            at += DIMENSIONS[name]
+        elif name in FLAT or name in DIMENSIONS:
+            # Nobody asks for the size of a flat array.
+            shape = shapes.get(name, "1")
+            lines.append(f"{name} = carray(pointer(words[{at}]), ({shape},), real)")
         else:
             lines.append(f"{name} = words[{at}]")
         at += 1
+    names = ", ".join([*inspect.signature(loop).parameters][2:])
+    call = f"{loop.__name__}(jobs * piece // pieces, jobs * (piece + 1) // pieces, {names})"
+    is_forward = loop in LOOPS["forward"]
+    work = f"count += {call}" if is_forward else call
     return f"""\
 def {loop.__name__}_native(address):
     words = carray(pointer(address), ({at},), np.int64)
     jobs, pieces = words[1], words[2]
     {join_lines(lines, 4)}
-    piece = take_number(address)
+    count = 0
+    piece = add_number(address, 1)
     while piece < pieces:
-        {loop.__name__}(jobs * piece // pieces, jobs * (piece + 1) // pieces, {", ".join(names)})
-        piece = take_number(address)
+        {work}
+        piece = add_number(address, 1)
+    add_number(address + 24, count)
 """
 
 

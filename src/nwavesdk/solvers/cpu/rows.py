@@ -129,24 +129,43 @@ def add_step(workspace, slot, array, place, width):
         workspace[n + index(slot * SLOT)] += array[place + n]
 
 
-def load_block(workspace, constants, states, b, lo, hi):
-    """Constants [C, N] and states [K, B, N] of the neurons lo…hi of batch element b."""
+def copy_step(row, array, place, width):
+    for n in range(width):
+        row[n] = array[place + n]
+
+
+def clear_row(workspace, slot, width):
+    start = index(slot * SLOT)
+    for n in range(width):
+        workspace[n + start] = real(0)
+
+
+def load_constants(workspace, constants, lo, hi):
+    """Constants [C, N] of the neurons lo…hi."""
     for c in range(CONSTANTS):
         load_row(workspace, c, constants[c, lo:hi])
+
+
+def load_states(workspace, states, b, lo, hi):
+    """States [K, B, N] of the neurons lo…hi of batch element b."""
     for k in range(STATES):
         load_row(workspace, STATE_SLOT + k, states[k, b, lo:hi])
 
 
-def load_backward_block(workspace, constants, grad_states, initial, grad_constants, b, lo, hi):
-    load_block(workspace, constants, grad_states, b, lo, hi)
-    # `grad_constants` has no rows where no constant is learned.
-    for c in range(grad_constants.shape[0]):
-        load_row(workspace, GRAD_CONSTANT_SLOT + c, grad_constants[c, b, lo:hi])
+def load_gradients(workspace, grad_last, has_grad_last, initial, learned, b, lo, hi):
+    """What backward starts from; `learned` is the number of constants that have gradients."""
+    for k in range(STATES):
+        if has_grad_last:
+            load_row(workspace, STATE_SLOT + k, grad_last[k, b, lo:hi])
+        else:
+            clear_row(workspace, STATE_SLOT + k, index(hi - lo))
+    for c in range(learned):
+        clear_row(workspace, GRAD_CONSTANT_SLOT + c, index(hi - lo))
     for i in range(RECALLED):
         load_row(workspace, INITIAL_SLOT + i, initial[RECALLED_STATES[i], b, lo:hi])
 
 
-def store_backward_block(workspace, grad_states, grad_constants, b, lo, hi):
+def store_gradients(workspace, grad_states, grad_constants, b, lo, hi):
     for k in range(STATES):
         store_row(grad_states[k, b, lo:hi], workspace, STATE_SLOT + k)
     for c in range(grad_constants.shape[0]):
@@ -182,14 +201,19 @@ def load_saved(workspace, others, place, before, stride, width):
 # into a buffer [steps, lanes]; both are flat.
 
 
-def pack_lanes(array, T, N, start, stop, t, steps, buffer, lanes):
-    """Copy the steps t…t+steps of the batch elements start…stop into `buffer`."""
+def pack_lanes(array, batch_stride, step_stride, N, start, stop, first, steps, buffer, lanes):
+    """Copy some steps of the batch elements start…stop into `buffer`.
+
+    `first` is where the first of the steps begins in batch element 0.
+    """
     for b in range(start, stop):
         for n in range(N):
-            read = index((b * T + t) * N + n)
+            read = index(b * batch_stride + first + n)
             write = index((b - start) * N + n)
             for i in range(steps):
-                buffer[index(i) * index(lanes) + write] = array[index(i) * index(N) + read]
+                buffer[index(i) * index(lanes) + write] = array[
+                    index(i) * index(step_stride) + read
+                ]
 
 
 def unpack_lanes(buffer, lanes, start, stop, t, steps, array, T, N):
@@ -226,16 +250,19 @@ def load_lane_constants(workspace, constants, elements):
                 workspace[c * SLOT + b * N + n] = constants[c, n]
 
 
-def load_backward_lanes(workspace, constants, grad_states, initial, grad_constants, start, stop):
-    load_lane_constants(workspace, constants, stop - start)
-    load_lanes(workspace, STATE_SLOT, grad_states[0], start, stop)
-    for c in range(grad_constants.shape[0]):
-        load_lanes(workspace, GRAD_CONSTANT_SLOT + c, grad_constants[c], start, stop)
+def load_lane_gradients(workspace, grad_last, has_grad_last, initial, learned, start, stop, N):
+    width = index((stop - start) * N)
+    if has_grad_last:
+        load_lanes(workspace, STATE_SLOT, grad_last[0], start, stop)
+    else:
+        clear_row(workspace, STATE_SLOT, width)
+    for c in range(learned):
+        clear_row(workspace, GRAD_CONSTANT_SLOT + c, width)
     if RECALLED > 0:
         load_lanes(workspace, INITIAL_SLOT, initial[0], start, stop)
 
 
-def store_backward_lanes(workspace, grad_states, grad_constants, start, stop):
+def store_lane_gradients(workspace, grad_states, grad_constants, start, stop):
     store_lanes(grad_states[0], workspace, STATE_SLOT, start, stop)
     for c in range(grad_constants.shape[0]):
         store_lanes(grad_constants[c], workspace, GRAD_CONSTANT_SLOT + c, start, stop)
@@ -335,16 +362,17 @@ def multiply_by_weights(sums, scale, weights, N):
             add_product(sums, place, scale, a, weights, index(a * N + lo), width)
 
 
-def load_shared_blocks(workspaces, constants, grad_states, initial, grad_constants, start, stop):
+def load_shared_blocks(
+    workspaces, constants, grad_last, has_grad_last, initial, learned, start, stop
+):
     """All blocks of the batch elements start…stop; `workspaces` [batch element, block, …]."""
     N = constants.shape[1]
     for b in range(start, stop):
         for block in range(workspaces.shape[1]):
             lo, hi = block_bounds(block, WIDTH, N)
             workspace = workspaces[b - start, block]
-            load_backward_block(
-                workspace, constants, grad_states, initial, grad_constants, b, lo, hi
-            )
+            load_constants(workspace, constants, lo, hi)
+            load_gradients(workspace, grad_last, has_grad_last, initial, learned, b, lo, hi)
 
 
 def store_shared_blocks(
@@ -355,6 +383,6 @@ def store_shared_blocks(
         for block in range(workspaces.shape[1]):
             lo, hi = block_bounds(block, WIDTH, N)
             workspace = workspaces[b - start, block]
-            store_backward_block(workspace, grad_states, grad_constants, b, lo, hi)
+            store_gradients(workspace, grad_states, grad_constants, b, lo, hi)
             slot = block * SHARED_BATCH + b - start
             store_row(grad_spikes_before[b, lo:hi], sums, slot)

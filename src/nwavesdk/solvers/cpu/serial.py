@@ -5,8 +5,8 @@ compiles a loop over time on its first call and runs it on all threads without P
 """
 
 from array import array
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,9 +14,15 @@ import torch
 from torch import Tensor
 
 from nwavesdk.dynamics import QueryText, StepText
+from nwavesdk.solvers.cpu.loops import LOOPS, fixed_words
 from nwavesdk.solvers.cpu.render import render_backward, render_forward
 from nwavesdk.solvers.cpu.rows import SHARED_BATCH, WIDTH
-from nwavesdk.solvers.cpu.threads import keep_large_blocks, run_native, thread_count
+from nwavesdk.solvers.cpu.threads import (
+    keep_large_blocks,
+    native_function,
+    run_native,
+    thread_count,
+)
 from nwavesdk.solvers.kernel_cache import COMPILE_LOCK, compile_native, load_source
 from nwavesdk.solvers.problem import (
     Problem,
@@ -64,54 +70,350 @@ def backward_kernels(
 
 
 def _load_kernels(name: str, text: str) -> SimpleNamespace:
-    module = load_source(name, text)
-    natives = {name: f for name, f in vars(module).items() if name.endswith("_native")}
+    module = vars(load_source(name, text))
+    loops = [loop for loops in LOOPS.values() for loop in loops]
+    natives = {loop: module.get(f"{loop.__name__}_native") for loop in loops}
     return SimpleNamespace(
-        **{name.removesuffix("_native"): NativeKernel(f) for name, f in natives.items()}
+        **{loop.__name__: NativeKernel(f, loop) for loop, f in natives.items() if f is not None}
     )
 
 
 class NativeKernel:
     """A compiled loop over jobs that threads run without Python.
 
-    The machine code takes one address, that of a block of 64-bit words. The first three words are
-    the number of the next piece of work, the number of jobs and the number of pieces. Then follows
-    per argument: a word for a whole number, an address and the shape for an array, and the address
-    of float64 numbers for a tuple. `render` writes the code that reads the block.
+    Args:
+        function: The function that reads the arguments of the loop (`_native_entry` in `render`).
+        loop: The loop, whose signature names the arguments.
     """
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, loop: Callable[..., Any]) -> None:
         self.function = function
+        self.fixed = fixed_words(loop)
         self.compiled: Any = None
 
-    def __call__(self, jobs: int, arguments: Sequence[Any], *, serial: bool) -> None:
-        """Run all jobs.
-
-        Args:
-            jobs: Number of jobs.
-            arguments: Contiguous tensors, whole numbers, and at most one tuple of floats.
-            serial: Whether to run on this thread alone.
-        """
+    @property
+    def address(self) -> int:
+        """Address of the machine code, which is compiled at the first use."""
         if self.compiled is None:
             with COMPILE_LOCK:
                 self.compiled = self.compiled or compile_native(self.function, "void(int64)")
-        threads = 1 if serial else thread_count(jobs)
-        words = [0, jobs, threads]
-        numbers = array("d")  # lives until the call returns: the block holds its address
-        for a in arguments:
-            if isinstance(a, int):
-                words.append(a)
-            elif isinstance(a, tuple):
-                numbers.extend(a)
-                words.append(numbers.buffer_info()[0])
-            else:
-                words.append(a.data_ptr())
-                words += a.shape
-        block = array("q", words)
-        run_native(self.compiled.address, block.buffer_info()[0], threads)
+        address: int = self.compiled.address
+        return address
 
 
-# Host code
+class KernelCall:
+    """A call of a kernel with given sizes. It may run any number of times, also on many threads.
+
+    Args:
+        kernel: The kernel.
+        jobs: Number of jobs.
+        sizes: The whole numbers and shapes that the kernel takes, by name.
+        serial: Whether to run on one thread.
+    """
+
+    __slots__ = ("_function", "_template", "_threads")
+
+    def __init__(
+        self,
+        kernel: NativeKernel,
+        jobs: int,
+        sizes: Mapping[str, int | tuple[int, ...]],
+        *,
+        serial: bool,
+    ) -> None:
+        self._threads = 1 if serial else thread_count(jobs)
+        words = [0, jobs, self._threads, 0]  # the control words, see `loops`
+        for name in kernel.fixed:
+            size = sizes[name]
+            words += size if isinstance(size, tuple) else (size,)
+        self._template = array("q", words)
+        self._function = native_function(kernel.address) if jobs else None
+
+    def run(self, words: list[int]) -> int:
+        """Run all jobs.
+
+        Args:
+            words: Addresses and strides, in the order of `call_words`.
+
+        Returns:
+            The number of spikes of a forward loop.
+        """
+        if self._function is None:
+            return 0
+        block = self._template[:]  # of this run alone, as the kernel writes to it
+        block.fromlist(words)
+        run_native(self._function, block.buffer_info()[0], self._threads)
+        return block[3]
+
+
+# Passes of given sizes
+
+
+class ForwardPass:
+    """Forward passes of one neuron with given sizes.
+
+    Args:
+        step: The step of the neuron.
+        dtype: `"float32"` or `"float64"`.
+        sizes: B, T, N.
+        is_recurrent: Whether the layer is recurrent.
+    """
+
+    def __init__(
+        self, step: StepText, dtype: str, sizes: tuple[int, int, int], *, is_recurrent: bool
+    ) -> None:
+        B, T, N = sizes
+        keep_large_blocks()
+        self.sizes = sizes
+        self.step = step
+        self.strides = (T * N, N)
+        kernels = forward_kernels(step, dtype)
+        group = 1 if is_recurrent else _packed_elements(step, B, N)
+        width, jobs = _blocks(B, N)
+        work = B * T * N
+        if group > 1:
+            kernel = kernels.forward_over_time_packed
+            jobs = -(-B // group)
+        elif is_recurrent:
+            kernel = kernels.forward_over_time_recurrent
+            jobs = B
+            work *= _recurrent_cost(N)
+        else:
+            kernel = kernels.forward_over_time
+        states = (step.states, B, N)
+        arguments: dict[str, int | tuple[int, ...]] = {
+            **{"B": B, "T": T, "N": N, "width_of_block": width, "group": group},
+            **{"initial": states, "final": states, "constants": (step.constants, N)},
+        }
+        self.call = KernelCall(kernel, jobs, arguments, serial=work < _SMALL)
+
+    def run(
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        constants: Tensor,
+        recurrence: Sequence[Tensor] = (),
+        *,
+        needs_membrane: bool,
+        needs_saved: bool,
+    ) -> Solution:
+        """Run without a graph; `Solution` in the shape of `x`.
+
+        Args:
+            x: Input charge [B, T, N], or its values in any other shape.
+            states: States before the first step, each [B, N].
+            constants: Constants [C, N].
+            recurrence: Weights [N, N] and spikes before the first step [B, N] of recurrent layers.
+            needs_membrane: Whether to write `Solution.mem`.
+            needs_saved: Whether to write `Solution.saved`.
+        """
+        B, T, N = self.sizes
+        batch_stride, step_stride = self.strides
+        if not x.is_contiguous():
+            x, batch_stride, step_stride = self._find_strides(x)
+        spikes = _empty_like(x)
+        mem = _empty_like(x) if needs_membrane else None
+        w = _empty_like(x) if needs_saved else None
+        others = None
+        saved: tuple[Tensor, ...] = () if w is None else (w,)
+        if needs_saved and self.step.saved > 1:
+            others = x.new_empty(self.step.saved - 1, B, T, N)
+            saved += others.unbind()
+        if self.step.states == 1:
+            initial = states[0].contiguous()
+            final = torch.empty_like(initial)
+            last: tuple[Tensor, ...] = (final,)
+        else:
+            initial = _stacked(states, x)
+            final = x.new_empty(self.step.states, B, N)
+            last = final.unbind()
+        count = self.call.run(
+            [
+                batch_stride,
+                step_stride,
+                x.data_ptr(),
+                initial.data_ptr(),
+                constants.data_ptr(),
+                spikes.data_ptr(),
+                0 if w is None else w.data_ptr(),
+                0 if mem is None else mem.data_ptr(),
+                0 if others is None else others.data_ptr(),
+                final.data_ptr(),
+                *(t.data_ptr() for t in recurrence),
+            ]
+        )
+        return Solution(spikes, mem, last, saved, None if self.step.is_readout else count)
+
+    def _find_strides(self, x: Tensor) -> tuple[Tensor, int, int]:
+        """The charge with its strides; copied where neurons do not lie side by side."""
+        B, T, N = self.sizes
+        strides = x.stride()
+        if N > 1 and strides[-1] != 1:
+            return x.contiguous(), *self.strides
+        if x.shape == (B, T, N):
+            return x, strides[0], strides[1]
+        if x.shape == (B, N) and T == 1:
+            return x, strides[0], 0
+        return x.contiguous(), *self.strides
+
+
+class BackwardPass:
+    """The adjoint of `ForwardPass`.
+
+    Args:
+        adjoint: The adjoint of the neuron.
+        dtype: `"float32"` or `"float64"`.
+        surrogate: The surrogate; None for a read-out.
+        sizes: B, T, N.
+        is_recurrent: Whether the layer is recurrent.
+        may_overwrite: Whether ∂L/∂x may be written over the first saved value.
+    """
+
+    def __init__(
+        self,
+        adjoint: QueryText,
+        dtype: str,
+        surrogate: Surrogate,
+        sizes: tuple[int, int, int],
+        *,
+        is_recurrent: bool,
+        may_overwrite: bool,
+    ) -> None:
+        B, T, N = sizes
+        self.sizes = sizes
+        self.adjoint = adjoint
+        group = 1 if is_recurrent else _packed_elements(adjoint, B, N)
+        width, jobs = _blocks(B, N)
+        work = B * T * N
+        has_formula = surrogate.pseudo_derivative is not None
+        # Without a formula the kernel reads σ' from the array for ∂L/∂x.
+        self.needs_sigma = adjoint.uses_surrogate and not has_formula
+        self.overwrites = may_overwrite and group == 1 and not is_recurrent and not self.needs_sigma
+        kind = type(surrogate) if adjoint.uses_surrogate and has_formula else None
+        parameters = surrogate.constants if kind is not None else ()
+        self._parameters = array("d", parameters)
+        kernels = backward_kernels(adjoint, dtype, kind, len(parameters), reuse=self.overwrites)
+        if group > 1:
+            kernel = kernels.backward_over_time_packed
+            jobs = -(-B // group)
+        elif is_recurrent:
+            kernel = kernels.backward_over_time_recurrent
+            jobs = -(-B // SHARED_BATCH)
+            work *= _recurrent_cost(N)
+        else:
+            kernel = kernels.backward_over_time
+        states = (adjoint.states, B, N)
+        learned = adjoint.constants if adjoint.learns_constants else 0
+        arguments: dict[str, int | tuple[int, ...]] = {
+            **{"B": B, "T": T, "N": N, "width_of_block": width, "group": group},
+            **{"initial": states, "grad_last": states, "grad_states": states},
+            **{"constants": (adjoint.constants, N), "grad_constants": (learned, B, N)},
+            **{"grad_spikes_before": (B, N), "has_sigma": int(self.needs_sigma)},
+        }
+        self.call = KernelCall(kernel, jobs, arguments, serial=work < _SMALL)
+
+    def run(
+        self,
+        saved: Sequence[Tensor],
+        states: Sequence[Tensor],
+        constants: Tensor,
+        grads: SolutionGradient,
+        sigma: Tensor | None = None,
+        recurrence: Sequence[Tensor] = (),
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
+        """Gradients from those of the solution, each in the shape of the saved values.
+
+        Args:
+            saved: `Solution.saved`.
+            states: States before the first step, each [B, N]; read only if some are recalled.
+            constants: Constants [C, N].
+            grads: Gradients of spikes, membrane and last states.
+            sigma: σ' in each step if `needs_sigma`, which becomes ∂L/∂x.
+            recurrence: Transposed weights [N, N], and the array for the gradient of the spikes
+                before the first step [B, N].
+
+        Returns:
+            ∂L/∂x, ∂L/∂states (each [B, N]), and ∂L/∂constants of each batch element [C, B, N] if
+            they learn.
+        """
+        B, _, N = self.sizes
+        adjoint = self.adjoint
+        w = saved[0].contiguous()
+        others = _stacked(saved[1:], w) if adjoint.saved > 1 else None
+        initial = _stacked(states, w) if adjoint.recalled else None
+        grad_s = None if grads.spikes is None else grads.spikes.contiguous()
+        grad_mem = None if grads.mem is None else grads.mem.contiguous()
+        grad_last = _stacked_gradients(grads.last, w, (B, N))
+        grad_x = w if self.overwrites else torch.empty_like(w)
+        if sigma is not None:
+            grad_x.copy_(sigma)
+        grad_states = w.new_empty(adjoint.states, B, N)
+        learned = adjoint.learns_constants
+        grad_constants = w.new_empty(adjoint.constants, B, N) if learned else None
+        tensors = (
+            *(w, others, initial, constants, grad_s, grad_mem, grad_last),
+            *(grad_states, grad_x, grad_constants),
+        )
+        addresses = [0 if t is None else t.data_ptr() for t in tensors]
+        addresses.append(self._parameters.buffer_info()[0])
+        addresses += [t.data_ptr() for t in recurrence]
+        self.call.run(addresses)
+        return grad_x, grad_states.unbind(), grad_constants
+
+
+def _empty_like(x: Tensor) -> Tensor:
+    """A new contiguous tensor with the shape of `x`."""
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+def _stacked_gradients(
+    grads: Sequence[Tensor | None], w: Tensor, shape: tuple[int, int]
+) -> Tensor | None:
+    """The gradients of the last states as one array; None if all are zero."""
+    if all(g is None for g in grads):
+        return None
+    if len(grads) == 1 and grads[0] is not None:
+        return grads[0].contiguous()
+    zeros = w.new_zeros(shape)
+    return torch.stack([zeros if g is None else g for g in grads])
+
+
+# Passes of problems
+
+
+@lru_cache(maxsize=256)
+def forward_pass(
+    step: StepText,
+    dtype: torch.dtype,
+    sizes: tuple[int, int, int],
+    is_recurrent: bool,
+    threads: int,
+) -> ForwardPass:
+    """The forward pass of these sizes on that many threads."""
+    assert threads == torch.get_num_threads()
+    return ForwardPass(step, _DTYPE_NAMES[dtype], sizes, is_recurrent=is_recurrent)
+
+
+@lru_cache(maxsize=256)
+def backward_pass(
+    adjoint: QueryText,
+    dtype: torch.dtype,
+    surrogate: Surrogate,
+    sizes: tuple[int, int, int],
+    is_recurrent: bool,
+    may_overwrite: bool,
+    threads: int,
+) -> BackwardPass:
+    """The backward pass of these sizes on that many threads."""
+    assert threads == torch.get_num_threads()
+    return BackwardPass(
+        adjoint,
+        _DTYPE_NAMES[dtype],
+        surrogate,
+        sizes,
+        is_recurrent=is_recurrent,
+        may_overwrite=may_overwrite,
+    )
 
 
 def forward_cpu(
@@ -124,41 +426,24 @@ def forward_cpu(
         needs_membrane: Whether to write `Solution.mem`.
         needs_saved: Whether to write `Solution.saved`.
     """
-    keep_large_blocks()
-    x = problem.x.contiguous()
-    step = problem.program.step
-    K = step.states
-    S = step.saved
-    B, T, N = x.shape
-    kernels = forward_kernels(step, _DTYPE_NAMES[x.dtype])
-    # Arrays that are not needed still have the right number of dimensions. A pass that does not
-    # save anything writes each step over the one before.
-    spikes = torch.empty_like(x)
-    w = x.new_empty(B, T if needs_saved else 1, N)
-    mem = x.new_empty((B, T, N) if needs_membrane else (0, 0, 0))
-    others = x.new_empty((S - 1, B, T, N) if needs_saved else (S - 1, 0, 0, 0))
-    final = x.new_empty(K, B, N)
-    read = [_stacked(problem.states, x), _stacked(problem.constants, x.new_empty(N))]
-    written = [spikes, w, int(needs_saved), mem, int(needs_membrane)]
-    group = _packed_elements(problem, B, N)
-    if group > 1:
-        counts = torch.empty(-(-B // group), dtype=torch.int64)
-        arguments = [group, B, T, N, x, *read, *written, final, counts]
-        _run_kernel(kernels.forward_over_time_packed, len(counts), x.numel(), arguments)
-    elif problem.recurrent is None:
-        width, jobs = _blocks(B, N)
-        counts = torch.empty(jobs, dtype=torch.int64)
-        arguments = [width, B, T, N, x, *read, *written, others, final, counts]
-        _run_kernel(kernels.forward_over_time, jobs, x.numel(), arguments)
-    else:
-        counts = torch.empty(B, dtype=torch.int64)
-        recurrence = [t.contiguous() for t in problem.recurrence]
-        arguments = [B, T, N, x, *recurrence, *read, *written, others, final, counts]
-        work = x.numel() * _recurrent_cost(N)
-        _run_kernel(kernels.forward_over_time_recurrent, B, work, arguments)
-    saved = (w, *others.unbind()) if needs_saved else ()
-    count = None if step.is_readout else int(counts.sum())
-    return Solution(spikes, mem if needs_membrane else None, final.unbind(), saved, count)
+    x = problem.x
+    run = forward_pass(
+        problem.program.step,
+        x.dtype,
+        tuple(x.shape),
+        problem.recurrent is not None,
+        torch.get_num_threads(),
+    ).run
+    constants = _stacked(problem.constants, x)
+    recurrence = [t.contiguous() for t in problem.recurrence]
+    return run(
+        x,
+        problem.states,
+        constants,
+        recurrence,
+        needs_membrane=needs_membrane,
+        needs_saved=needs_saved,
+    )
 
 
 def backward_cpu(
@@ -180,53 +465,37 @@ def backward_cpu(
     Returns:
         As `backward_serial`.
     """
-    spec = problem.spec
-    w = solution.saved[0].contiguous()
-    B, T, N = w.shape
-    group = _packed_elements(problem, B, N)
-    adjoint = problem.program.adjoint(learns_constants)
-    needs_sigma = adjoint.uses_surrogate and spec.surrogate.pseudo_derivative is None
-    reuse = may_overwrite and group == 1 and problem.recurrent is None and not needs_sigma
-    grad_x = w if reuse else torch.empty_like(w)
-    if needs_sigma:  # a surrogate without a formula: the kernel reads σ' from the array for ∂L/∂x
-        grad_x.copy_(spec.surrogate.derivative(spike_argument(problem, solution.saved)))
-    surrogate = type(spec.surrogate) if adjoint.uses_surrogate and not needs_sigma else None
-    parameters = () if surrogate is None else spec.surrogate.constants
-    # The kernel starts from `grad_states` and `grad_constants` and leaves its results in them.
-    grad_s, grad_mem, grad_states = _upstream(grads, w)
-    grad_constants = w.new_zeros(len(problem.constants) if learns_constants else 0, B, N)
-    kernels = backward_kernels(
-        adjoint, _DTYPE_NAMES[w.dtype], surrogate, len(parameters), reuse=reuse
+    saved = solution.saved
+    w = saved[0]
+    surrogate = problem.spec.surrogate
+    backward = backward_pass(
+        problem.program.adjoint(learns_constants),
+        w.dtype,
+        surrogate,
+        tuple(w.shape),
+        problem.recurrent is not None,
+        may_overwrite,
+        torch.get_num_threads(),
     )
-    read = [_stacked(problem.states, w), _stacked(problem.constants, w.new_empty(N))]
-    upstream = [grad_s, grad_mem, int(grads.mem is not None), grad_states, grad_x]
-    shared = [w, _stacked(solution.saved[1:], like=w), *read, *upstream, grad_constants, parameters]
+    sigma = None
+    if backward.needs_sigma:
+        sigma = surrogate.derivative(spike_argument(problem, saved))
+    constants = _stacked(problem.constants, w)
     through_recurrence: tuple[Tensor, ...] = ()
-    if group > 1:
-        arguments = [group, B, T, N, w, *read, *upstream]
-        arguments += [int(needs_sigma), grad_constants, parameters]
-        _run_kernel(kernels.backward_over_time_packed, -(-B // group), w.numel(), arguments)
-    elif problem.recurrent is None:
-        width, jobs = _blocks(B, N)
-        _run_kernel(kernels.backward_over_time, jobs, w.numel(), [width, B, T, N, *shared])
-    else:
-        grad_before = w.new_empty(B, N)
-        arguments = [B, T, N, problem.recurrent.t().contiguous(), grad_before, *shared]
-        work = w.numel() * _recurrent_cost(N)
-        _run_kernel(kernels.backward_over_time_recurrent, -(-B // SHARED_BATCH), work, arguments)
+    arrays: tuple[Tensor, ...] = ()
+    if problem.recurrent is not None:
+        grad_before = w.new_empty(w.shape[0], w.shape[2])
+        arrays = (problem.recurrent.t().contiguous(), grad_before)
+    grad_x, grad_states, grad_constants = backward.run(
+        saved, problem.states, constants, grads, sigma, arrays
+    )
+    if problem.recurrent is not None:
         (previous,) = delay_one_step(problem.recurrence[1:], [solution.spikes])
         grad_weights = weight_gradient(previous.flatten(0, 1), grad_x.flatten(0, 1))
         through_recurrence = (grad_weights, grad_before)
-    sums = grad_constants.sum(1) if learns_constants else [None] * len(problem.constants)
-    return grad_x, *grad_states.unbind(), *sums, *through_recurrence
-
-
-def _upstream(grads: SolutionGradient, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """∂L/∂s and ∂L/∂mem [B, T, N], the latter empty if it is zero, and ∂L/∂states [K, B, N]."""
-    grad_s = torch.zeros_like(w) if grads.spikes is None else grads.spikes.contiguous()
-    grad_mem = w.new_empty(0, 0, 0) if grads.mem is None else grads.mem.contiguous()
-    zeros = w.new_zeros(w.shape[0], w.shape[2])
-    return grad_s, grad_mem, torch.stack([zeros if g is None else g for g in grads.last])
+    learned = (None,) * len(problem.constants)
+    sums = learned if grad_constants is None else grad_constants.sum(1)
+    return grad_x, *grad_states, *sums, *through_recurrence
 
 
 def _recurrent_cost(N: int) -> int:
@@ -244,18 +513,11 @@ def _blocks(B: int, N: int) -> tuple[int, int]:
     return width, B * -(-N // width)
 
 
-def _packed_elements(problem: Problem, B: int, N: int) -> int:
+def _packed_elements(text: StepText | QueryText, B: int, N: int) -> int:
     """Batch elements that a narrow layer packs side by side; 1 where it does not pack."""
-    step = problem.program.step
-    is_simple = step.states == 1 and step.saved == 1 and step.constants > 0
-    can_pack = is_simple and problem.recurrent is None and 0 < N < _NARROW
+    can_pack = text.states == 1 and text.saved == 1 and text.constants > 0 and 0 < N < _NARROW
     share = -(-B // torch.get_num_threads())
     return max(1, min(_LANES // N, share)) if can_pack else 1
-
-
-def _run_kernel(kernel: NativeKernel, jobs: int, work: int, arguments: Sequence[Any]) -> None:
-    if jobs:
-        kernel(jobs, arguments, serial=work < _SMALL)
 
 
 def _stacked(tensors: Sequence[Tensor], like: Tensor) -> Tensor:

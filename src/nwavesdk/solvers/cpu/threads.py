@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["keep_large_blocks", "run_jobs", "run_native", "thread_count"]
+__all__ = ["keep_large_blocks", "native_function", "run_jobs", "run_native", "thread_count"]
 
 _OMP_PAUSE_HARD = 2  # OpenMP's omp_pause_hard: give up the threads
 _TRIM_THRESHOLD = -1  # parameter numbers of mallopt(3)
@@ -55,14 +55,21 @@ def thread_count(jobs: int) -> int:
     return max(1, min(torch.get_num_threads(), jobs))
 
 
-def run_native(function: int, block: int, threads: int) -> None:
-    """Call the machine code at the address `function` with the argument `block` on every thread."""
-    call = _NATIVE_CALL(function)
-    team = None if _team_is_lost or threads == 1 else _openmp_team()
+def native_function(address: int) -> Callable[[int], None]:
+    """The machine code at an address, a function of the address of its arguments."""
+    return _NATIVE_CALL(address)
+
+
+def run_native(function: Callable[[int], None], block: int, threads: int) -> None:
+    """Call a `native_function` with the argument `block` on every thread."""
+    if threads == 1:
+        function(block)
+        return
+    team = None if _team_is_lost else _openmp_team()
     if team is not None:
-        team.GOMP_parallel(call, block, threads, 0)
+        team.GOMP_parallel(function, block, threads, 0)
     else:
-        _run_in_pool(lambda: call(block), threads)
+        _run_in_pool(lambda: function(block), threads)
 
 
 def run_jobs(kernel: Callable[[int, int], object], jobs: int, *, serial: bool = False) -> None:
