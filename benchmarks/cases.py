@@ -1,13 +1,13 @@
 """The cases to measure and their targets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import nwavesdk.layers
-from nwavesdk.analysis.bench import LayerCase, TrainingCase
+from nwavesdk.analysis.bench import Contender, LayerCase, TrainingCase, compare_outcomes
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.surrogate import available
 
@@ -101,6 +101,17 @@ class NeuronCase(LayerCase):
         low, high = NEURONS[self.neuron]
         x = low + (high - low) * torch.rand(self.shape, generator=draw)
         return x, torch.randn(self.shape, generator=draw)
+
+
+def contender_of(case: Any, x: Tensor, grad: Tensor) -> Contender:
+    """Return a case on its fastest solver and on the reference, with its tolerance."""
+    ours = Contender(case.build_call("auto", x, grad), case.build_call("reference", x, grad))
+    if getattr(case, "neuron", None) not in ROUNDED:
+        return ours
+    exact = case.build_call("reference", x.double(), grad.double())
+    single = case.build_call("reference", x, grad)
+    rounding = compare_outcomes(single, exact).gradient_error
+    return replace(ours, tolerance=max(ours.tolerance, rounding))
 
 
 DECAY_TAU = 20  # steps; every layer here has taus of 20 ms at dt = 1 ms

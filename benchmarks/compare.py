@@ -10,7 +10,7 @@ from typing import Any
 import nwavesdk
 from benchmarks import cases
 from benchmarks.calls.cases import CASES as CALLS
-from benchmarks.calls.cases import NetCase, contender
+from benchmarks.calls.cases import NetCase
 from nwavesdk.analysis.bench import (
     LayerCase,
     Spread,
@@ -52,7 +52,7 @@ def times(wanted: list[str]) -> dict[str, Any]:
     medians: dict[str, float | None] = {}
     for name in wanted:
         case = _cases()[name]
-        ours = contender(case, *case.draw_data())
+        ours = cases.contender_of(case, *case.draw_data())
         if not compare_outcomes(ours.call, ours.reference).agrees:
             medians[name] = None
             continue

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +15,6 @@ from nwavesdk.analysis.bench import (
     TrainingCase,
     add_lower_bound,
     build_contender,
-    compare_outcomes,
     measure_contenders,
 )
 
@@ -77,11 +75,7 @@ def _neuron(
     case: cases.NeuronCase, peers: Mapping[str, tuple[ModuleType, str]], form_names: tuple[str, ...]
 ) -> Row:
     x, grad = case.draw_data()
-    ours = build_contender(case, x, grad)
-    if case.neuron in cases.ROUNDED:
-        exact = case.build_call("reference", x.double(), grad.double())
-        rounding = compare_outcomes(ours.reference, exact).gradient_error
-        ours = replace(ours, tolerance=max(ours.tolerance, rounding))
+    ours = cases.contender_of(case, x, grad)
     lif = LayerCase(case.shape, case.recurrent)
     others: dict[str, Callable[[], object]] = {"LIF": lif.build_call("auto", *lif.draw_data())}
     expected = ours.reference().spikes

@@ -11,6 +11,7 @@ from benchmarks.calls import cases, live, loop, rivals, suite
 from benchmarks.calls import table as call_table
 from benchmarks.calls.cases import LayerCallCase, NetCase
 from benchmarks.calls.ways import LOOP, STEP, WHOLE, make_call
+from benchmarks.cases import contender_of
 from benchmarks.peers import NAMES, plain
 from nwavesdk.analysis.bench import Outcome, compare_outcomes
 
@@ -61,8 +62,15 @@ def test_a_peer_with_other_spikes_gets_no_number():
     nets, shares = rivals.agreeing_nets(NetCase(STEP, B=2, T=30, sizes=SIZES), {"norse": Other})
     assert nets == {}
     assert 0 < shares["norse"] < 0.5
-    row = {"ratios": {}, "spikes_differ": {"norse": 0.25}}
-    assert call_table._peer_text(row, "norse") == "25.0% other spikes"
+    row = {
+        "name": "calls/LIF/step/64x1",
+        "parity": {"agrees": True},
+        "calls": 1,
+        "least_ms": {"ours": 1.0, "torch": 1.0},
+        "ratios": {"torch": {"low": 1.0, "high": 1.0}},
+        "spikes_differ": {"norse": 0.25},
+    }
+    assert call_table.stepwise_cells(row)[4] == "25.0% other spikes"
 
 
 @pytest.fixture
@@ -76,9 +84,7 @@ def _uncompiled(monkeypatch):
 def test_the_numba_loop_has_our_spikes_and_gradients():
     case = LayerCallCase((2, 30, 4))
     data = case.draw_data()
-    rivals.require_parity(
-        "the loop", rivals.loop_call(case, *data), cases.contender(case, *data).call
-    )
+    rivals.require_parity("the loop", rivals.loop_call(case, *data), contender_of(case, *data).call)
 
 
 def test_other_code_without_parity_is_an_error():
@@ -128,7 +134,7 @@ def test_rows_and_tables_from_small_cases(monkeypatch):
     for part in ("≤ 1.3 LIF + products", "LIF/live/1x5/40-16-16-4 torch", "Least of 1 "):
         assert part in text
     run = {"date": "2026-11-26", "commit": "abc", "dirty": False}
-    assert table.call_table({"sections": {"calls": section | {"run": run}}}).count("\n|---|") == 2
+    assert table.call_table({"sections": {"calls": section | {"run": run}}}).count("\n|---|") == 3
 
 
 def test_every_case_of_a_target_exists_and_has_parity_with_its_base():
@@ -152,20 +158,25 @@ def test_the_cells_of_a_call():
         "parity": {"agrees": True},
         "calls": 50,
         "least_ms": {"ours": 1.0, "snntorch": 4.0, "torch": 2.0},
-        "ratios": {
-            "snntorch": {"low": 2.0, "high": 5.0},
-            "torch": {"low": 1.0, "high": 2.5},
-        },
+        "ratios": {"snntorch": {"low": 2.0, "high": 5.0}, "torch": {"low": 1.0, "high": 2.5}},
+        "spikes_differ": {"snntorch": 0.0},
     }
-    assert call_table.call_cells(row) == [
-        *("LIF/step/1x50/40-128-128-12", "0.02", "0.25", "-", "-", "-", "0.50 torch"),
-        "0.25 [0.20, 0.50] ≤ 0.2 snntorch missed, 0.50 [0.40, 1.00] ≤ 0.6 torch met",
+    assert call_table.stepwise_cells(row) == [
+        *("LIF/step/1x50/40-128-128-12", "0.02", "0.25 [0.20, 0.50]", "-", "-", "-"),
+        *("0.50 [0.40, 1.00]", "≤ 0.2 snntorch missed, ≤ 0.6 torch met"),
     ]
+    learned = {
+        **{"name": "calls/learned/loop/1x50", "parity": {"agrees": True}, "calls": 1},
+        **{"least_ms": {"ours": 2.2, "LIF": 2.0}, "ratios": {"LIF": {"low": 0.8, "high": 1.0}}},
+    }
+    cells = ["learned/loop/1x50", "2.2", "1.10 [1.00, 1.25] LIF", "≤ 1.15 LIF met"]
+    assert call_table.call_cells(learned) == cells
     differs = {"agrees": False, "spikes_differ": 3, "gradient_error": 0.5}
     text = "differs from the reference (3 spikes, gradients by 5.0e-01): no number"
-    assert call_table.call_cells({**row, "parity": differs})[1] == text
+    assert call_table.stepwise_cells({**row, "parity": differs})[1] == text
+    assert call_table.call_cells({**learned, "parity": differs})[1] == text
     live_row = {"name": "calls/LIF/live/1x5", "live": {}, "parity": differs}
-    assert call_table.live_rows([live_row])[1] == ["LIF/live/1x5", text]
+    assert call_table.live_lines(live_row) == [["LIF/live/1x5", text]]
 
 
 def test_live_numbers_of_known_steps():

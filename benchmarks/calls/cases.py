@@ -12,7 +12,7 @@ from benchmarks import cases
 from benchmarks.calls import ways
 from benchmarks.calls.ways import LOOP, STEP, WHOLE, Call, Net, make_call
 from nwavesdk import layers
-from nwavesdk.analysis.bench import Contender, LayerCase, TrainingCase
+from nwavesdk.analysis.bench import LayerCase
 from nwavesdk.layers import LIFLayer, NeuronLayer, SpikingSequential, prepare_net
 
 TAU = cases.DECAY_TAU * 1e-3
@@ -29,11 +29,6 @@ CHARGE_DEVIATION = 0.12
 SEVERAL_STATES = tuple(
     name for name in cases.NEURONS if len(getattr(layers, name).page.neuron.states) > 1
 )
-
-
-def contender(case: "NetCase | LayerCase | TrainingCase", x: Tensor, grad: Tensor) -> Contender:
-    """Return the case on its fastest solver, and on the reference."""
-    return Contender(case.build_call("auto", x, grad), case.build_call("reference", x, grad))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.calls import cases, rivals
+from benchmarks.calls import rivals
 from benchmarks.calls.cases import LIVE_RATE, NetCase
 from benchmarks.calls.ways import Net
+from benchmarks.cases import contender_of
 from benchmarks.peers import plain
 from nwavesdk.analysis.bench import compare_outcomes
 
@@ -29,7 +30,7 @@ def measure(case: NetCase, peers: Mapping[str, ModuleType], rounds: int = ROUNDS
         rounds: How often each of them runs the recording.
     """
     x, grad = case.draw_data()
-    ours = cases.contender(case, x, grad)
+    ours = contender_of(case, x, grad)
     parity = compare_outcomes(ours.call, ours.reference)
     row = {"name": case.name, "parity": parity.as_json(), "rate": LIVE_RATE, "live": {}}
     if not parity.agrees:

@@ -7,6 +7,7 @@ from typing import Any
 from benchmarks.calls import cases, live, rivals
 from benchmarks.calls.cases import LayerCallCase, NetCase
 from benchmarks.calls.ways import make_call
+from benchmarks.cases import contender_of
 from benchmarks.peers import plain
 from nwavesdk.analysis.bench import (
     Contender,
@@ -44,12 +45,12 @@ def measure(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterato
 def _next_to_peers(case: NetCase, peers: Peers) -> Row:
     """A row next to all libraries that have our spikes, and to plain torch."""
     x, grad = case.draw_data()
-    ours = cases.contender(case, x, grad)
+    ours = contender_of(case, x, grad)
     nets, differ = rivals.agreeing_nets(case, peers)
     nets["torch"] = rivals.peer_net(case, plain)
     others = {name: make_call(case.way, net, x) for name, net in nets.items()}
     # Calls of single steps go on from their state, so the first one of a new reference is expected.
-    expected = cases.contender(case, x, grad).reference
+    expected = contender_of(case, x, grad).reference
     rivals.require_parity("plain torch", lambda: transposed(others["torch"]()), expected)
     return _row(case, ours, others) | {"spikes_differ": differ}
 
@@ -61,7 +62,7 @@ def transposed(outcome: Outcome) -> Outcome:
 
 def _next_to_loop(case: LayerCallCase) -> Row:
     x, grad = case.draw_data()
-    ours = cases.contender(case, x, grad)
+    ours = contender_of(case, x, grad)
     loop = rivals.loop_call(case, x, grad)
     rivals.require_parity("the numba loop", loop, ours.reference)
     return _row(case, ours, {"numba loop": loop})
@@ -70,14 +71,14 @@ def _next_to_loop(case: LayerCallCase) -> Row:
 def _next_to_products(case: LayerCallCase) -> Row:
     x, grad = case.draw_data()
     others = {"LIF + products": rivals.with_products(case, x, grad)}
-    return _row(case, cases.contender(case, x, grad), others)
+    return _row(case, contender_of(case, x, grad), others)
 
 
 def _next_to_lif(case: NetCase | LayerCallCase) -> Row:
     """A row of another neuron, or of learned constants, next to LIF with fixed constants."""
     lif = case.as_lif()
     others = {"LIF": lif.build_call("auto", *lif.draw_data())}
-    return _row(case, cases.contender(case, *case.draw_data()), others)
+    return _row(case, contender_of(case, *case.draw_data()), others)
 
 
 def _row(
