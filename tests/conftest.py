@@ -35,6 +35,20 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def live_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a finished run that can be applied to sound as it comes."""
+    pytest.importorskip("lightning")
+    from nwavesdk.train import Run, RunConfig
+    from train.runs import small_choices
+
+    folder = tmp_path_factory.mktemp("live") / "run"
+    choices = small_choices(tones)
+    choices["data"] |= {"level": "as_is", "hold": 2}
+    Run.new(folder, RunConfig.of(choices)).train()
+    return folder
+
+
 @pytest.fixture
 def choices(tones: Path) -> dict[str, Any]:
     """The choices of a run that takes a second."""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from nwavesdk.internal.imports import import_on_use, install_hint
 
-__all__ = ["BrokenRunError", "Run", "RunConfig", "RunFolder"]
+__all__ = ["BrokenRunError", "LiveRun", "Run", "RunConfig", "RunFolder"]
 
 if TYPE_CHECKING:
     from nwavesdk.train.config import RunConfig
+    from nwavesdk.train.live import LiveRun
     from nwavesdk.train.run import Run
     from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 else:
@@ -19,6 +20,7 @@ else:
         __name__,
         {
             "nwavesdk.train.config": ["RunConfig"],
+            "nwavesdk.train.live": ["LiveRun"],
             "nwavesdk.train.run": ["Run"],
             "nwavesdk.train.run_folder": ["BrokenRunError", "RunFolder"],
         },

@@ -26,11 +26,12 @@ from nwavesdk.layers import (
 from nwavesdk.layers.catalogue import find_neuron
 from nwavesdk.surrogate import parse
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON, SHARED
-from nwavesdk.train.sections import NetConfig
+from nwavesdk.train.sections import ChipConfig, Facts, NetConfig
 
 __all__ = [
     "build_chip_network",
     "build_network",
+    "build_run_network",
     "chip_seed",
     "hidden_gain",
     "hidden_layer",
@@ -78,6 +79,32 @@ def chip_seed(seed: int, use: str, *place: int, drawn: bool) -> int:
         1
     """
     return 2 * stream_seed(seed, use, *place) + drawn
+
+
+def build_run_network(
+    config: NetConfig,
+    chip: ChipConfig | None,
+    facts: Facts,
+    *,
+    deployed: bool = False,
+    mismatch: bool = False,
+) -> SpikingSequential:
+    """Build the net of a run with random weights.
+
+    Args:
+        config: Sizes and constants.
+        chip: The chip of the run, if it has one.
+        facts: What the run's data decide: inputs, classes, and the numbers of the chip.
+        deployed: Whether to build the net as it is used after training. For a chip its weights
+            then have the chip's bits, also if training ignores them.
+        mismatch: Whether `prepare_net` draws the mismatch of a chip.
+    """
+    n_classes = len(facts.classes)
+    if chip is None:
+        return build_network(config, facts.n_features, n_classes)
+    assert facts.chip is not None
+    bits = chip.bits if deployed or chip.training != "plain" else None
+    return build_chip_network(config, facts.n_features, n_classes, facts.chip, bits, mismatch)
 
 
 def build_network(config: NetConfig, n_inputs: int, n_classes: int) -> SpikingSequential:

@@ -36,12 +36,7 @@ from nwavesdk.train.checkpoint import (
 from nwavesdk.train.classifier import Classifier, Evaluation, Selection, evaluate_net
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.model_file import load_model, save_model
-from nwavesdk.train.network import (
-    build_chip_network,
-    build_network,
-    hidden_gain,
-    stream_seed,
-)
+from nwavesdk.train.network import build_run_network, hidden_gain, stream_seed
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON
 from nwavesdk.train.progress import EventLog, History, print_line, progress_callbacks
 from nwavesdk.train.report import write_report
@@ -146,22 +141,13 @@ class Run:
         require_memory("net", f"{what} of {sizes} neurons", needed_bytes, remedy)
 
     def network(self, *, deployed: bool = False, mismatch: bool = False) -> SpikingSequential:
-        """The network with the initial weights of the seed.
-
-        Args:
-            deployed: Whether to build the net as it is used after training. For a chip its weights
-                then have the chip's bits, also if training ignores them.
-            mismatch: Whether `prepare_net` draws the mismatch of a chip.
-        """
+        """The network with the initial weights of the seed; see `build_run_network`."""
         torch.manual_seed(stream_seed(self.config.seed, "weights"))
-        net = self.config.net
-        chip = self.config.chip
-        n_classes = len(self.classes)
-        if chip is None:
-            return build_network(net, self.n_features, n_classes)
-        assert self.profile is not None
-        bits = chip.bits if deployed or chip.training != "plain" else None
-        return build_chip_network(net, self.n_features, n_classes, self.profile, bits, mismatch)
+        config = self.config
+        assert config.facts is not None
+        return build_run_network(
+            config.net, config.chip, config.facts, deployed=deployed, mismatch=mismatch
+        )
 
     def model(self, *, mismatch: bool = False) -> SpikingSequential:
         """The trained network, read from its file; see `network`.

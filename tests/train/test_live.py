@@ -1,0 +1,163 @@
+"""A trained run on sound in blocks: its input and decisions are those of whole recordings."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+pytest.importorskip("lightning")
+
+from data.conftest import blocks_of
+from nwavesdk.data import FrontEnd, NWaveDataloaderConfig, Standard
+from nwavesdk.data.decoding import resample
+from nwavesdk.layers import SpikingSequential, prepare_net
+from nwavesdk.metrics import population_counts
+from nwavesdk.train import LiveRun, Run, RunConfig
+from nwavesdk.train.classifier import evaluate_net
+from train.runs import chip_choices
+
+soundfile = pytest.importorskip("soundfile")
+
+
+@pytest.fixture(scope="module")
+def chip_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("live_chip") / "run"
+    choices = chip_choices(tones, training="plain")
+    choices["data"]["level"] = "as_is"
+    Run.new(folder, RunConfig.of(choices)).train()
+    return folder
+
+
+@pytest.fixture(params=["live_run", "chip_run"])
+def folder(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.getfixturevalue(request.param)
+    return path
+
+
+def input_of(run: LiveRun, blocks: Iterable[np.ndarray], rate: int | None = None) -> Tensor:
+    """The input of the net for a sound in blocks, `[steps, 1, F]`."""
+    stream = run.stream(rate)
+    return torch.cat([*(stream.push(block) for block in blocks), stream.finish()])
+
+
+def noise(seconds: float, rate: int = 8000) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, round(seconds * rate)).astype(np.float32)
+
+
+def test_input_and_decisions_are_those_of_the_run(folder: Path, tones: Path) -> None:
+    run = LiveRun.open(folder)
+    trained = Run.open(folder)
+    test = trained.data.test
+    inputs = {}
+    for file in sorted(tones.rglob("*.wav")):
+        sound = soundfile.read(file, dtype="float32")[0]
+        x = input_of(run, blocks_of(sound, 300))
+        # Training cuts what is longer.
+        inputs[x[: run.steps, 0].numpy().tobytes()] = x[: run.steps]
+    assert len(inputs) == 48
+    predicted = []
+    for whole in test.x:
+        prepare_net(run.net)
+        counts = torch.zeros(1, len(run.classes))
+        with torch.inference_mode():
+            for x in inputs[whole.tobytes()]:
+                spk, _ = run.net(x)
+                counts += population_counts(spk[:, None], len(run.classes))
+        predicted.append(int(counts.argmax()))
+    expected = evaluate_net(trained.model(), test, len(run.classes), batch_size=4)
+    assert run.classes == trained.classes
+    assert predicted == expected.predicted.tolist()
+    assert len(set(predicted)) > 1
+
+
+def test_a_sound_of_another_rate_is_converted(folder: Path) -> None:
+    run = LiveRun.open(folder)
+    sound = noise(0.25, 11025)
+    x = input_of(run, blocks_of(sound, 500), 11025)
+    expected = input_of(run, [resample((sound, 11025), 8000)])
+    assert torch.equal(x, expected)
+
+
+def test_a_long_sound_is_several_recordings_and_the_last_one_is_padded(folder: Path) -> None:
+    run = LiveRun.open(folder)
+    stream = run.stream()
+    x = stream.push(noise(1.0))
+    assert len(x) > 2 * run.steps
+    rest = stream.finish()
+    assert (len(x) + len(rest)) % run.steps == 0
+    assert len(rest) < run.steps
+    with pytest.raises(ValueError, match=r"has ended: call LiveRun\.stream\(\)"):
+        stream.push(noise(0.1))
+
+
+@pytest.mark.parametrize("count", [0, 1, 90, 100, 101, 167, 200])
+def test_channels_are_padded_with_silence_in_steps_of_unequal_length(count: int) -> None:
+    # Steps of 33.5 samples: their edges are 0, 34, 67, 100, 134 and 168.
+    config = NWaveDataloaderConfig(
+        "x", sample_rate=8000, recording_duration_s=5 * 33.5 / 8000, sim_time_s=33.5 / 8000
+    )
+    front_end = FrontEnd(config)
+    standard = Standard(np.zeros(16, np.float32), np.ones(16, np.float32))
+    net = SpikingSequential()
+    run = LiveRun(net, (), config.sample_rate, front_end, standard, hold=1, steps=config.T)
+    sound = noise(1.0)[:count]
+    expected = front_end(front_end.prepare((sound, 8000)))
+    np.testing.assert_array_equal(input_of(run, [sound])[:, 0], expected)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01])
+def test_a_sound_shorter_than_a_window_is_padded(folder: Path, seconds: float) -> None:
+    run = LiveRun.open(folder)
+    sound = noise(seconds)
+    x = input_of(run, [sound])
+    assert x.shape[:2] == (run.steps, 1)
+    padded = input_of(run, [np.pad(sound, (0, 200 - len(sound)))])
+    assert torch.equal(x, padded)
+
+
+@pytest.mark.parametrize(
+    ("block", "error", "message"),
+    [
+        (np.zeros(5, np.int16), TypeError, r"with full scale 1, got int16: divide by the full sc"),
+        (np.zeros((5, 2)), ValueError, r"mono \[samples\], got an array of shape \[5, 2\]: avera"),
+        (np.full(400, np.nan), ValueError, "not finite or too large to be filtered, expected full"),
+        (np.full(400, 3e38), ValueError, "not finite or too large to be filtered, expected full"),
+    ],
+)
+def test_blocks_that_cannot_be_used_are_errors(
+    live_run: Path, block: np.ndarray, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        LiveRun.open(live_run).stream().push(block)
+
+
+def test_runs_that_cannot_be_applied_to_sound_as_it_comes_are_errors(
+    finished: Path, live_run: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"got data\.level 'peak', expected 'as_is'\): train with"):
+        LiveRun.open(finished)
+    with pytest.raises(ValueError, match=r"holds no run \(no config\.json\): give the folder of"):
+        LiveRun.open(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text((live_run / "config.json").read_text())
+    with pytest.raises(ValueError, match="does not exist: the run has not finished"):
+        LiveRun.open(tmp_path)
+    config.write_text(RunConfig().json_text())
+    with pytest.raises(
+        ValueError, match="on the spoken digits, which are features, expected sound"
+    ):
+        LiveRun.open(tmp_path)
+    choices = {"data": {"source": "words", "level": "as_is", "sample_rate": 8000}}
+    config.write_text(RunConfig.of(choices).json_text())
+    with pytest.raises(
+        ValueError, match=r"has no facts in its config\.json: the run has not begun"
+    ):
+        LiveRun.open(tmp_path)
+
+
+def test_the_rate_of_a_sound_is_one_that_sound_has(live_run: Path) -> None:
+    with pytest.raises(ValueError, match="sample_rate must be a whole number from 1000 to 1000000"):
+        LiveRun.open(live_run).stream(0)
