@@ -86,11 +86,11 @@ class NetCase:
         """The number of calls that are timed together."""
         return {"calls": self.T if self.way == STEP else 1}
 
-    def build_net(self, solver: str = "auto") -> SpikingSequential:
-        """The net with the weights of the case."""
+    def build_net(self, solver: str = "auto", **options: Any) -> SpikingSequential:
+        """The net with the weights of the case; its layers have the options."""
         modules: list[Any] = []
         for weight in self.weights():
-            synapse, layer = self._build_pair(weight, solver)
+            synapse, layer = self._build_pair(weight, solver=solver, **options)
             if self.kind in CHIPS:
                 # The same charges for small weights, within the limit of the chip.
                 weight = weight / synapse.profile.charge_law.slope(torch.zeros(()))
@@ -100,17 +100,16 @@ class NetCase:
             modules += [synapse, layer]
         return SpikingSequential(*modules)
 
-    def _build_pair(self, weight: Tensor, solver: str) -> tuple[Any, NeuronLayer]:
+    def _build_pair(self, weight: Tensor, **options: Any) -> tuple[Any, NeuronLayer]:
         N_in, N_out = weight.shape
         synapse, layer = CHIPS.get(self.kind, (layers.LIFSynapse, LIFLayer))
-        options: dict[str, Any] = {"solver": solver}
         if self.kind == "learned":
             options |= {"learn_taus": True, "learn_thresholds": True}
         return synapse(N_in, N_out), layer(N_out, TAU, **options)
 
-    def called(self, solver: str = "auto") -> Net:
-        """A new net."""
-        net = self.build_net(solver)
+    def called(self, solver: str = "auto", **options: Any) -> Net:
+        """A new net; its layers have the options."""
+        net = self.build_net(solver, **options)
         return Net(lambda: prepare_net(net), lambda x: net(x)[0], dict(net.named_parameters()))
 
     def build_call(self, solver: str, x: Tensor, grad: Tensor) -> Call:

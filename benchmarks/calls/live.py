@@ -20,7 +20,7 @@ ROUNDS = 7
 
 
 def measure(case: NetCase, peers: Mapping[str, ModuleType], rounds: int = ROUNDS) -> dict[str, Any]:
-    """Measure a net next to all libraries that have our spikes, and to plain torch.
+    """Measure a net next to all libraries that agree with ours, and to plain torch.
 
     All of them run the recording in turn, several times; see `summary`.
 
@@ -35,8 +35,8 @@ def measure(case: NetCase, peers: Mapping[str, ModuleType], rounds: int = ROUNDS
     row = {"name": case.name, "parity": parity.as_json(), "rate": LIVE_RATE, "live": {}}
     if not parity.agrees:
         return row
-    others, differ = rivals.agreeing_nets(case, peers)
-    nets = {"ours": case.called(), **others, "torch": rivals.peer_net(case, plain)}
+    others, parities = rivals.agreeing_nets(case, {**peers, "torch": plain})
+    nets = {"ours": case.called(), **others}
     taken: dict[str, list[list[float]]] = {name: [] for name in nets}
     for k in range(1 + rounds):
         for name, net in nets.items():
@@ -44,7 +44,7 @@ def measure(case: NetCase, peers: Mapping[str, ModuleType], rounds: int = ROUNDS
             if k:  # the first round loads all code
                 taken[name].append(seconds)
     live = {name: summary(runs) for name, runs in taken.items()}
-    return {**row, "live": live, "spikes_differ": differ}
+    return {**row, "live": live, "peers": parities}
 
 
 @torch.no_grad()

@@ -1,17 +1,19 @@
 """What our calls are compared with: the same net in other libraries, and the parts of a layer."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from functools import partial
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.calls.cases import DECAY, LayerCallCase, NetCase
 from benchmarks.calls.loop import plain_loop
-from benchmarks.calls.ways import LOOP, STEP, WHOLE, Call, Net, make_call
+from benchmarks.calls.ways import LOOP, WHOLE, Call, Net, make_call
 from benchmarks.peers import forms
-from nwavesdk.analysis.bench import compare_outcomes
+from nwavesdk.analysis.bench import Outcome, compare_outcomes
+from nwavesdk.surrogate import fast_sigmoid
 
 
 def peer_net(case: NetCase, peer: ModuleType) -> Net:
@@ -42,19 +44,40 @@ def peer_net(case: NetCase, peer: ModuleType) -> Net:
 
 def agreeing_nets(
     case: NetCase, peers: Mapping[str, ModuleType]
-) -> tuple[dict[str, Net], dict[str, float]]:
-    """Return the nets of the libraries that have our spikes, and all shares of other spikes."""
-    x, grad = case.draw_data()
-    expected = replace(case, way=STEP).build_call("reference", x, grad)().spikes
+) -> tuple[dict[str, Net], dict[str, Any]]:
+    """Return the nets of the libraries that agree with ours, and the parity of each.
+
+    Spikes must be equal. Gradients must be those of our net with the peer's reset and surrogate.
+    """
+    x, _ = case.draw_data()
     nets = {}
-    shares = {}
+    parities = {}
     for name, peer in peers.items():
-        nets[name] = peer_net(case, peer)
-        spikes = make_call(STEP, nets[name], x)().spikes
-        shares[name] = float((spikes != expected).float().mean())
-        if shares[name]:
-            del nets[name]
-    return nets, shares
+        net = peer_net(case, peer)
+        options = {
+            "detach_reset": peer.GRADIENT.detach_reset,
+            "spike_grad": fast_sigmoid(peer.GRADIENT.slope),
+        }
+        expected = make_call(case.way, case.called("reference", **options), x)
+        call = make_call(case.way, net, x)
+        parity = compare_outcomes(partial(_in_our_terms, case, peer, call), expected)
+        parities[name] = parity.as_json()
+        if parity.agrees:
+            nets[name] = net
+    return nets, parities
+
+
+def _in_our_terms(case: NetCase, peer: ModuleType, call: Call) -> Outcome:
+    """The outcome of a call of a peer, with the gradients of our weights [N_in, N_out]."""
+    outcome = call()
+    scale = forms.scale_of(peer, DECAY)
+    depth = len(case.sizes) - 1
+    gradients = {}
+    for k, (name, grad) in enumerate(outcome.gradients.items()):
+        # The gradient of a weight passes the surrogates of its own layer and of all later ones.
+        factor = peer.GRADIENT.factor ** (depth - k)
+        gradients[name] = grad.t() * scale / factor
+    return Outcome(outcome.spikes, gradients)
 
 
 def require_parity(title: str, got: Call, expected: Call) -> None:

@@ -22,8 +22,8 @@ def tables_of(section: Mapping[str, Any]) -> list[list[list[str]]]:
     """Return the tables of a section that have rows, each with its head first."""
     rows = section["rows"]
     live = [line for row in rows if "live" in row for line in live_lines(row)]
-    stepwise = [stepwise_cells(row) for row in rows if "calls" in row and "spikes_differ" in row]
-    others = [call_cells(row) for row in rows if "calls" in row and "spikes_differ" not in row]
+    stepwise = [stepwise_cells(row) for row in rows if "calls" in row and "peers" in row]
+    others = [call_cells(row) for row in rows if "calls" in row and "peers" not in row]
     tables = ((STEPWISE_HEAD, stepwise), (HEAD, others), (LIVE_HEAD, live))
     return [[head, *lines] for head, lines in tables if lines]
 
@@ -38,8 +38,8 @@ def stepwise_cells(row: Row) -> list[str]:
     """Return the cells of one line of the table with peers."""
     if not row["parity"]["agrees"]:
         return _without_number(row)
-    peers = [_peer_text(row, name) for name in NAMES]
-    return [*_start(row), *peers, _ratio_text(row, "torch"), _target_text(row)]
+    peers = [_peer_text(row, name) for name in (*NAMES, "torch")]
+    return [*_start(row), *peers, _target_text(row)]
 
 
 def call_cells(row: Row) -> list[str]:
@@ -86,8 +86,8 @@ def _start(row: Row) -> list[str]:
 def _peer_text(row: Row, name: str) -> str:
     if name in row["ratios"]:
         return _ratio_text(row, name)
-    share = row["spikes_differ"].get(name)
-    return "-" if share is None else f"{share:.1%} other spikes"
+    parity = row["peers"].get(name)
+    return "-" if parity is None else f"differs ({difference_text({'parity': parity})})"
 
 
 def _ratio_text(row: Row, name: str) -> str:

@@ -4,7 +4,8 @@ An adapter is a module with `TIME_FIRST` and two functions for LIF neurons. `seq
 returns `run(x, state) -> (spikes, state)` over a whole sequence in the library's own multi-step
 form, and `step(decay)` the same for one time step. `x` is [T, B, N] with `TIME_FIRST`, otherwise
 [B, T, N]; a state of None is rest. A library that needs a scaled input has `scale(decay)`.
-`cell(decay)` is as `step`, but by the module that a user of the library calls in a loop over time.
+`cell(decay)` is as `step`, but by the module that a user of the library calls in a loop over time;
+`GRADIENT` is how its gradient differs from ours.
 
 `NEURONS` has its other neurons by the name of our layer: functions that return a `PeerNeuron`. Its
 constants make it our neuron with default constants where that is possible; `docs/neurons.md` says
@@ -40,6 +41,21 @@ class PeerNeuron:
     sequence: Run
     step: Run | None = None
     charge: Callable[[Tensor], Tensor] = lambda x: x
+
+
+@dataclass(frozen=True)
+class PeerGradient:
+    """How the gradient of a peer's `cell` differs from that of our LIF neurons.
+
+    Attributes:
+        detach_reset: Whether the reset has no gradient, as by default in ours.
+        slope: The surrogate is that of `fast_sigmoid(slope)`,
+        factor: times this.
+    """
+
+    detach_reset: bool = True
+    slope: float = 25.0
+    factor: float = 1.0
 
 
 def loop_of(step: Run, **options: Any) -> PeerNeuron:

@@ -18,7 +18,7 @@ from norse.torch.module.lif_box import LIFBoxCell
 from norse.torch.module.snn import SNN
 from torch import Tensor
 
-from benchmarks.peers import PeerNeuron, decay_of
+from benchmarks.peers import PeerGradient, PeerNeuron, decay_of
 
 TIME_FIRST = True
 DT = 1e-3
@@ -57,6 +57,10 @@ def step(decay: float):
 def cell(decay: float):
     """Return its module for one time step."""
     return LIFBoxCell(_parameters(decay), dt=DT)
+
+
+# Its surrogate ignores the slope.
+GRADIENT = PeerGradient(detach_reset=False, slope=1.0)
 
 
 NO_SYNAPSE = 1 / DT  # an inverse time constant [1/s] with which a current lasts one step

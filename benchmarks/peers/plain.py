@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.peers import PeerNeuron, decay_of, loop_of
+from benchmarks.peers import PeerGradient, PeerNeuron, decay_of, loop_of
 
 TIME_FIRST = True
 
@@ -36,6 +36,9 @@ def cell(decay: float):
         return s, u - s.detach()
 
     return run
+
+
+GRADIENT = PeerGradient()
 
 
 def _adlif() -> PeerNeuron:

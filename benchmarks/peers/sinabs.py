@@ -12,7 +12,7 @@ from sinabs.layers.functional.alif import alif_forward, alif_forward_single
 from sinabs.layers.functional.lif import lif_forward, lif_forward_single
 from torch import Tensor
 
-from benchmarks.peers import PeerNeuron, decay_of
+from benchmarks.peers import PeerGradient, PeerNeuron, decay_of
 
 TIME_FIRST = False
 THRESHOLD = torch.tensor(1.0)
@@ -78,6 +78,9 @@ def cell(decay: float):
         return neuron(x[:, None])[:, 0], True
 
     return run
+
+
+GRADIENT = PeerGradient(detach_reset=False)
 
 
 def _neuron(forward, forward_single, states: tuple[str, ...], charge: float = 1.0, **more):

@@ -8,7 +8,7 @@ import torch
 from snntorch import Alpha, Leaky, Synaptic, surrogate
 from torch import Tensor
 
-from benchmarks.peers import PeerNeuron, decay_of, loop_of
+from benchmarks.peers import PeerGradient, PeerNeuron, decay_of, loop_of
 
 TIME_FIRST = True
 
@@ -25,6 +25,8 @@ def step(decay: float):
 
 cell = step
 """Its module for one time step."""
+
+GRADIENT = PeerGradient(detach_reset=False)
 
 
 def sequence(decay: float):

@@ -11,7 +11,7 @@ import torch
 from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import Tensor
 
-from benchmarks.peers import PeerNeuron, decay_of, loop_of
+from benchmarks.peers import PeerGradient, PeerNeuron, decay_of, loop_of
 
 TIME_FIRST = True
 
@@ -53,6 +53,9 @@ def cell(decay: float):
         return node(x), True
 
     return run
+
+
+GRADIENT = PeerGradient(factor=12.5)
 
 
 SOFT_SIGN = surrogate.SoftSign(25.0)
