@@ -51,8 +51,8 @@ def test_a_peer_that_differs_gets_no_number():
         "name": "calls/LIF/step/64x1",
         "parity": {"agrees": True},
         "calls": 1,
-        "least_ms": {"ours": 1.0, "torch": 1.0},
-        "ratios": {"torch": {"low": 1.0, "high": 1.0}},
+        "times_ms": {"ours": {"median": 1.0}},
+        "ratios": {"torch": {"median": 1.0, "low": 1.0, "high": 1.0}},
         "peers": parities,
     }
     differ = parities["norse"]["spikes_differ"]
@@ -94,7 +94,8 @@ def test_the_layers_of_all_nets_fire(kind):
 
 @pytest.mark.usefixtures("_uncompiled")
 def test_rows_and_tables_from_small_cases(monkeypatch):
-    monkeypatch.setattr(suite, "RUNS", 1)
+    monkeypatch.setattr(suite, "FEWEST_RUNS", 1)
+    monkeypatch.setattr(suite, "MOST_RUNS", 1)
     monkeypatch.setattr(cases, "NEXT_TO_PEERS", [NetCase(LOOP, 2, 4, sizes=SIZES)])
     monkeypatch.setattr(cases, "LIVE", NetCase("live", 1, 5, sizes=SIZES))
     monkeypatch.setattr(cases, "NEXT_TO_LOOP", [LayerCallCase((2, 4, 3))])
@@ -117,7 +118,7 @@ def test_rows_and_tables_from_small_cases(monkeypatch):
     limits = {"copy_gb_s": spread, "gemm_gflop_s": spread}
     section = {"limits": limits, "rows": rows, "busy_elsewhere": 0.0}
     text = table.section_text("calls", section)
-    for part in ("≤ 1.3 LIF + products", "LIF/live/1x5/40-16-16-4 torch", "Least of 1 "):
+    for part in ("≤ 1.3 LIF + products", "LIF/live/1x5/40-16-16-4 torch", "Medians of 1 or more "):
         assert part in text
     run = {"date": "2026-11-26", "commit": "abc", "dirty": False}
     assert table.call_table({"sections": {"calls": section | {"run": run}}}).count("\n|---|") == 3
@@ -143,8 +144,11 @@ def test_the_cells_of_a_call():
         "name": "calls/LIF/step/1x50/40-128-128-12",
         "parity": {"agrees": True},
         "calls": 50,
-        "least_ms": {"ours": 1.0, "snntorch": 4.0, "torch": 2.0},
-        "ratios": {"snntorch": {"low": 2.0, "high": 5.0}, "torch": {"low": 1.0, "high": 2.5}},
+        "times_ms": {"ours": {"median": 1.0}},
+        "ratios": {
+            "snntorch": {"median": 4.0, "low": 2.0, "high": 5.0},
+            "torch": {"median": 2.0, "low": 1.0, "high": 2.5},
+        },
         "peers": {},
     }
     assert call_table.stepwise_cells(row) == [
@@ -153,7 +157,8 @@ def test_the_cells_of_a_call():
     ]
     learned = {
         **{"name": "calls/learned/loop/1x50", "parity": {"agrees": True}, "calls": 1},
-        **{"least_ms": {"ours": 2.2, "LIF": 2.0}, "ratios": {"LIF": {"low": 0.8, "high": 1.0}}},
+        **{"times_ms": {"ours": {"median": 2.2}}},
+        **{"ratios": {"LIF": {"median": 1 / 1.1, "low": 0.8, "high": 1.0}}},
     }
     cells = ["learned/loop/1x50", "2.2", "1.10 [1.00, 1.25] LIF", "≤ 1.15 LIF met"]
     assert call_table.call_cells(learned) == cells

@@ -17,7 +17,11 @@ from nwavesdk.analysis.bench import (
     time_in_turn,
 )
 
-RUNS = 15
+# Other load on the machine disturbs single runs, so there are many; long calls get fewer.
+FEWEST_RUNS = 15
+MOST_RUNS = 60
+RUN_MS = 1.0
+BUDGET_MS = 500.0
 
 Peers = Mapping[str, ModuleType]
 Row = dict[str, Any]
@@ -73,17 +77,20 @@ def _next_to_lif(case: NetCase | LayerCallCase) -> Row:
 def _row(
     case: NetCase | LayerCallCase, ours: Contender, others: Mapping[str, Callable[[], object]]
 ) -> Row:
-    """A row as `measure_contenders` returns it, and the least time of each call.
-
-    Calls are short, and other load only ever adds to them: the least times are compared.
-    """
+    """A row as `measure_contenders` returns it, but of many short runs."""
     parity = compare_outcomes(ours.call, ours.reference)
     row = {"name": case.name, "parity": parity.as_json(), "times_ms": {}, "ratios": {}}
     if parity.agrees:
-        samples = time_in_turn({"ours": ours.call, **others}, RUNS)
+        calls = {"ours": ours.call, **others}
+        samples = time_in_turn(calls, _number_of_runs(ours.call), least=1e-3 * RUN_MS)
         row["times_ms"] = {name: Spread.of(times).as_json() for name, times in samples.items()}
-        row["least_ms"] = {name: min(times) for name, times in samples.items()}
         row["ratios"] = {
             name: paired_ratios(samples[name], samples["ours"]).as_json() for name in others
         }
     return row | case.facts()
+
+
+def _number_of_runs(call: Callable[[], object]) -> int:
+    """How often to time a call and its rivals."""
+    (milliseconds,) = time_in_turn({"call": call}, 1, least=0.0)["call"]
+    return max(FEWEST_RUNS, min(MOST_RUNS, round(BUDGET_MS / max(milliseconds, RUN_MS))))

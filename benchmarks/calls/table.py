@@ -8,8 +8,8 @@ from benchmarks.peers import NAMES
 from nwavesdk.analysis.bench import difference_text
 
 ORIGIN = (
-    "Least of {runs} interleaved runs, and our time over that of others; in brackets quartiles of "
-    "this ratio in pairs of runs. Peers run step by step as their users write it, uncompiled."
+    "Medians of {runs} or more interleaved runs, and of our time over that of others in each run; "
+    "quartiles in brackets. Peers run step by step as their users write it, uncompiled."
 )
 STEPWISE_HEAD = ["call", "ours, ms", *(f"× {name}" for name in NAMES), "× plain torch", "target"]
 HEAD = ["call", "ours, ms", "× other", "target"]
@@ -65,9 +65,8 @@ def live_lines(row: Row) -> list[list[str]]:
 
 
 def over(row: Row, other: str) -> float:
-    """Return our least time over that of another."""
-    least = row["least_ms"]
-    return float(least["ours"] / least[other])
+    """Return our time over that of another: the median of runs in pairs."""
+    return float(1 / row["ratios"][other]["median"])
 
 
 def _title(row: Row) -> str:
@@ -80,7 +79,7 @@ def _without_number(row: Row) -> list[str]:
 
 def _start(row: Row) -> list[str]:
     """The name and our time, which is that of one step where steps are timed."""
-    return [_title(row), f"{row['least_ms']['ours'] / row['calls']:.3g}"]
+    return [_title(row), f"{row['times_ms']['ours']['median'] / row['calls']:.3g}"]
 
 
 def _peer_text(row: Row, name: str) -> str:
