@@ -7,7 +7,12 @@ from torch._subclasses import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.masked import masked_tensor
 
-from nwavesdk.internal.tensors import is_plain, require_floating, require_tensor
+from nwavesdk.internal.tensors import (
+    have_equal_bits,
+    is_plain,
+    require_floating,
+    require_tensor,
+)
 from nwavesdk.layers import (
     Dropout,
     H1v1Frontend,
@@ -132,3 +137,31 @@ def test_a_dense_tensor_is_plain_in_eager_code_only():
     look(DENSE.to(torch.complex64).conj().imag)  # its values are the negatives of those in memory
     assert seen
     assert not any(seen)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_bits_are_equal_up_to_the_last_one(dtype):
+    a = torch.randn(7, 5, dtype=dtype)
+    b = torch.nn.Parameter(a.clone())
+    assert have_equal_bits(a, b)
+    b.data[-1, -1] = torch.nextafter(b.data[-1, -1], torch.tensor(9.0, dtype=dtype))
+    assert not have_equal_bits(a, b)
+
+
+def test_bits_are_not_compared_where_memory_is_not_read():
+    a = torch.randn(4, 4)
+    others = [
+        a.t().contiguous().t(),
+        a.double(),
+        a.view(2, 8),
+        a.as_subclass(type("A", (torch.Tensor,), {})),
+    ]
+    others += [a.to_sparse(), a.to("meta"), a.t(), torch._neg_view(a)]
+    for other in others:
+        assert not have_equal_bits(a, other)
+        assert not have_equal_bits(other, a)
+    with FakeTensorMode() as mode:
+        assert not have_equal_bits(mode.from_tensor(a), a)
+    seen = []
+    torch.func.vmap(lambda row: (seen.append(have_equal_bits(row, row)), row)[1])(a)
+    assert seen == [False]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from layers.nets import drive
+from nwavesdk.chip import Noise
 from nwavesdk.layers import (
     H1v2Layer,
     H1v2Synapse,
@@ -14,6 +15,7 @@ from nwavesdk.layers import (
     SpikingSequential,
     prepare_net,
 )
+from tolerances import GRADIENT, assert_close
 
 
 def test_effective_weight_is_quantized_charged_and_noisy_in_that_order():
@@ -80,6 +82,74 @@ def test_weights_overwritten_with_equal_values_are_not_stale():
     prepare_net(synapse)
     synapse.load_state_dict(synapse.state_dict())
     synapse(torch.rand(2, 3))
+
+
+def test_the_sign_of_a_zero_does_not_make_weights_stale():
+    synapse = HWSynapse(3, 4)
+    with torch.no_grad():
+        synapse.weight[0] = 0.0
+    prepare_net(synapse)
+    y = synapse(torch.ones(2, 3))
+    with torch.no_grad():
+        synapse.weight[0] = -0.0
+    assert torch.equal(synapse(torch.ones(2, 3)), y)
+
+
+def test_a_weight_that_is_nan_is_stale_even_where_its_bits_are_the_same():
+    synapse = HWSynapse(3, 4)
+    synapse.weight.data[0, 0] = math.nan
+    synapse.prepare(Noise(), keep_state=False)  # without the checks of `prepare_net`
+    with pytest.raises(RuntimeError, match="are stale"):
+        synapse(torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("change", ["one value", "data", "transposed"])
+def test_every_call_looks_whether_weights_are_stale(change):
+    synapse = HWSynapse(4, 4)
+    prepare_net(synapse)
+    for _ in range(3):
+        synapse(torch.ones(2, 4))
+    if change == "one value":
+        synapse.weight.data.view(-1)[-1] += 1e-6
+    elif change == "data":
+        synapse.weight.data = synapse.weight.data + 1
+    else:
+        synapse.weight.data = synapse.weight.data.t()
+    for learns in (True, False):
+        with torch.set_grad_enabled(learns), pytest.raises(RuntimeError, match="are stale"):
+            synapse(torch.ones(2, 4))
+
+
+def test_gradients_pass_through_the_weights_of_each_preparation():
+    """Steps before and after `prepare_net(keep_state=True)` have one graph, with two weights."""
+    synapse = HWSynapse(3, 4, 4)
+    x = torch.rand(2, 3)
+    grads = []
+    for joint in (True, False):
+        torch.manual_seed(0)
+        synapse.reset_parameters()
+        synapse.weight.grad = None
+        losses = []
+        for _ in range(2):
+            prepare_net(synapse, keep_state=True)
+            for _ in range(2):
+                losses.append(synapse(x).sin().sum())
+                if not joint:
+                    losses.pop().backward()
+            synapse.weight.data += 0.1
+        if joint:
+            sum(losses).backward()
+        grads.append(synapse.weight.grad)
+    assert_close(*grads, GRADIENT, "gradients")
+
+
+def test_the_effective_weight_keeps_its_gradient_flag_and_its_memory():
+    synapse = HWSynapse(3, 4)
+    prepare_net(synapse)
+    with torch.no_grad():
+        synapse.effective_weight().requires_grad_()
+        assert not synapse.effective_weight().requires_grad
+    assert synapse.effective_weight().requires_grad
 
 
 def test_effective_weights_missing_or_stale():

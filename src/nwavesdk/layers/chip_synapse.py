@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from nwavesdk.chip import Noise, Profile
 from nwavesdk.dynamics import Kind
 from nwavesdk.internal.checks import positive_number, whole_number
+from nwavesdk.internal.tensors import is_plain
 from nwavesdk.layers.checks import check_input, check_memory, per_neuron_tensor, profile_of_chip
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.synapse import Synapse
-from nwavesdk.layers.weight import EffectiveWeight
+from nwavesdk.layers.weight import EffectiveWeight, parameter_of
 
 __all__ = ["Frontend", "H1v1Frontend", "H1v1Synapse", "H1v2Frontend", "H1v2Synapse", "HWSynapse"]
 
@@ -52,7 +53,7 @@ class _ChipWeight(Prepared):
 
     def effective_weight(self) -> Tensor:
         """The weight after quantization, charge law and mismatch, with gradient for `weight`."""
-        return self._effective(self.weight)
+        return self._effective(parameter_of(self, "weight"))
 
     def extra_repr(self) -> str:
         text = super().extra_repr()
@@ -79,6 +80,14 @@ class _ChipSynapse(_ChipWeight, Synapse):
         nn.Module.__init__(self)
         self._set_chip_options(quantization_bits, stddev, profile)
         super().__init__(nb_inputs, nb_outputs, product=product)
+
+    def _multiply(self, spk: Tensor) -> Tensor:
+        if type(self).effective_weight is not _ChipWeight.effective_weight:
+            return super()._multiply(spk)  # A subclass makes another weight of it.
+        weight = parameter_of(self, "weight")
+        if spk.dtype is not weight.dtype:
+            return super()._multiply(spk)
+        return self._effective.multiply(spk, weight)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -188,6 +197,13 @@ class _Frontend(_ChipWeight):
 
     def forward(self, x: Tensor) -> Tensor:
         """Charge of each channel of the filter bank for its own neuron; see the class."""
+        if is_plain(x) and 1 < x.ndim < 4 and x.shape[-1] == self.nb_inputs:
+            weight = self.effective_weight()
+            if weight.dtype is x.dtype:
+                return x * weight
+        return self._charge_after_checks(x)
+
+    def _charge_after_checks(self, x: Tensor) -> Tensor:
         owner = f"{type(self).__name__}({self.nb_inputs})"
         check_input(owner, x, (self.nb_inputs,))
         weight = self.effective_weight()

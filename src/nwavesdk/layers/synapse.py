@@ -1,16 +1,36 @@
 """`Synapse`, the base of all dense synapses: a weight [N_in, N_out] and its product with spikes."""
 
 import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nwavesdk.internal.checks import choice, switch, whole_number
+from nwavesdk.internal.tensors import is_plain
 from nwavesdk.layers.checks import check_input, check_memory
 from nwavesdk.layers.prepare import Prepared
+from nwavesdk.layers.weight import parameter_of
+from nwavesdk.solvers.sparse.crossover import CrossoverTable, active_table
 from nwavesdk.solvers.sparse.product import sparse_obstacle, spike_product
 
 __all__ = ["Synapse"]
+
+_MOST_PLANS = 8
+
+
+class Plan(NamedTuple):
+    """What calls with inputs of one shape and dtype have in common, after all checks.
+
+    Attributes:
+        table: The crossover table from which the product was chosen; None if it was not read.
+        is_dense: Whether the product is dense, whatever the values of the input are.
+        is_vector: Whether the input has no batch dimension.
+    """
+
+    table: CrossoverTable | None
+    is_dense: bool
+    is_vector: bool
 
 
 class Synapse(Prepared):
@@ -41,6 +61,8 @@ class Synapse(Prepared):
         self.weight = nn.Parameter(torch.empty(self.nb_inputs, self.nb_outputs))
         has_bias = switch(owner, "bias", bias)
         self.bias = nn.Parameter(torch.zeros(self.nb_outputs)) if has_bias else None
+        # By shape and dtype of the input and all else that a call reads; see `_make_plan`.
+        self._plans: dict[object, Plan] = {}
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -51,7 +73,8 @@ class Synapse(Prepared):
 
     def effective_weight(self) -> Tensor:
         """The weight that acts, [N_in, N_out], with gradient for `weight`."""
-        return self.weight
+        weight: Tensor = parameter_of(self, "weight")
+        return weight
 
     def forward(self, spk: Tensor) -> Tensor:
         """Charge [..., N_out] for spikes or other values [..., N_in].
@@ -62,15 +85,53 @@ class Synapse(Prepared):
             RuntimeError: If `product="sparse"` cannot take the input; in backward, if a gradient of
                 a gradient goes through a sparse product.
         """
+        plan = None
+        if is_plain(spk):
+            plan = self._plans.get((spk.shape, spk.dtype, self.product, self.nb_inputs))
+            if plan is None or (plan.table is not None and plan.table is not active_table()):
+                plan = self._make_plan(spk)
+        if plan is not None and plan.is_dense:
+            cur = self._multiply(spk[None] if plan.is_vector else spk)
+        else:
+            check_input(self._title, spk, (self.nb_inputs,))
+            cur = self.charge(spk[None] if spk.ndim == 1 else spk, self._weight_for(spk))
+        bias: Tensor | None = parameter_of(self, "bias")
+        return cur if bias is None else cur + bias
+
+    def _make_plan(self, spk: Tensor) -> Plan | None:
+        """Check a plain input and the weight; None where every call has to choose its product."""
         check_input(self._title, spk, (self.nb_inputs,))
+        with torch.no_grad():
+            weight = self._weight_for(spk)
+        if sparse_obstacle(spk, weight) is not None or type(self).charge is not Synapse.charge:
+            return None
+        is_dense = self.product == "dense"
+        table = active_table() if self.product == "auto" else None
+        if table is not None:
+            rows = spk.numel() // max(self.nb_inputs, 1)
+            is_dense = max(table.limits(rows, *weight.shape)) < 0
+        if len(self._plans) >= _MOST_PLANS:
+            self._plans.clear()
+        plan = Plan(table, is_dense, is_vector=spk.ndim == 1)
+        self._plans[spk.shape, spk.dtype, self.product, self.nb_inputs] = plan
+        return plan
+
+    def _weight_for(self, spk: Tensor) -> Tensor:
+        """The effective weight, after a check that it has the dtype of the input."""
         weight = self.effective_weight()
-        if spk.dtype != weight.dtype and not torch.is_autocast_enabled(spk.device.type):
+        if spk.dtype is not weight.dtype and not torch.is_autocast_enabled(spk.device.type):
             raise TypeError(
                 f"{self._title} has weights of {weight.dtype} and got an input of {spk.dtype}: "
                 "convert one, as in spk.to(synapse.weight.dtype), or use torch.autocast."
             )
-        cur = self.charge(spk[None] if spk.ndim == 1 else spk, weight)
-        return cur if self.bias is None else cur + self.bias
+        return weight
+
+    def _multiply(self, spk: Tensor) -> Tensor:
+        """The dense product of a plain input and the effective weight."""
+        weight = self.effective_weight()
+        if weight.dtype is not spk.dtype:
+            weight = self._weight_for(spk)
+        return spk @ weight
 
     def charge(self, spk: Tensor, weight: Tensor) -> Tensor:
         """`spk @ weight` by the chosen product; `weight` may be that of another chip.
@@ -95,6 +156,10 @@ class Synapse(Prepared):
                 '"dense".'
             )
         return spk @ weight
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: they make their own plans."""
+        return vars(self) | {"_plans": {}}
 
     @property
     def _title(self) -> str:

@@ -176,6 +176,15 @@ def _grid_position(sizes: Sequence[int], size: int) -> tuple[int, float]:
 
 _chosen: CrossoverTable | None = None
 
+# The variables that name the file of the user's table.
+_VARIABLES = ("NWAVESDK_CROSSOVER", "XDG_CONFIG_HOME", "USERPROFILE" if os.name == "nt" else "HOME")
+# `os.environ` decodes a variable at each read, which takes as long as a third of a small product.
+# The dictionary behind it, where Python has one, has the same entries without decoding.
+_environment: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)
+_names = [name if _environment is os.environ else os.environ.encodekey(name) for name in _VARIABLES]
+# The values of the variables at the last look, and the table to which they led.
+_last_look: tuple[tuple[Any, ...], CrossoverTable] | None = None
+
 
 def active_table() -> CrossoverTable:
     """The table in use: the one given to `use_table`, else the user's, else the shipped one.
@@ -183,7 +192,16 @@ def active_table() -> CrossoverTable:
     Raises:
         ValueError: If the user's file is damaged.
     """
-    return _chosen if _chosen is not None else _user_table(user_table_path())
+    global _last_look
+    if _chosen is not None:
+        return _chosen
+    values = tuple(map(_environment.get, _names))
+    look = _last_look
+    if look is not None and look[0] == values:
+        return look[1]
+    table = _user_table(user_table_path())
+    _last_look = values, table
+    return table
 
 
 def chosen_table() -> CrossoverTable | None:
@@ -193,8 +211,9 @@ def chosen_table() -> CrossoverTable | None:
 
 def use_table(table: CrossoverTable | None) -> None:
     """Use `table` for all products of this process; None restores the user's or the shipped one."""
-    global _chosen
+    global _chosen, _last_look
     _chosen = table
+    _last_look = None
     _user_table.cache_clear()
 
 
