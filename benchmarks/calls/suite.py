@@ -27,8 +27,12 @@ Peers = Mapping[str, ModuleType]
 Row = dict[str, Any]
 
 
-def measure(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
-    """Measure one row per case; `quick` leaves out the zoo of neurons."""
+def measure(
+    peers: Peers,
+    quick: bool,  # noqa: ARG001
+    wanted: Callable[[str], bool],
+) -> Iterator[list[Row]]:
+    """Measure one row per case."""
     for net in cases.NEXT_TO_PEERS:
         if wanted(net.name):
             yield [_next_to_peers(net, peers)]
@@ -37,7 +41,7 @@ def measure(peers: Peers, quick: bool, wanted: Callable[[str], bool]) -> Iterato
     for layer in cases.NEXT_TO_LOOP:
         if wanted(layer.name):
             yield [_next_to_loop(layer)]
-    for case in [*cases.LEARNED, *cases.ON_CHIPS, *([] if quick else cases.NEURONS)]:
+    for case in [*cases.LEARNED, *cases.ON_CHIPS, *cases.NEURONS]:
         if wanted(case.name):
             yield [_next_to_lif(case)]
     for layer in cases.RECURRENT:
