@@ -62,6 +62,7 @@ def test_files_that_a_page_names_exist(page):
 
 LAST_LINE = {
     "cpu_and_gpu": r"spikes that differ: 0",
+    "live": r"latency of a step: p50 [\d.]+ ms, p99 [\d.]+ ms",
     "mismatch": r"\| h1v2 \| mismatch( \| [\d.]+){2} \| [\d.]+ \[[\d., ]+\]"
     r" \| [\d.]+% \| [\d.]+ \|",
     "wake_up": r"dead neurons: 0",
@@ -71,11 +72,16 @@ LAST_LINE = {
 @pytest.mark.parametrize(
     "path", sorted((README.parent / "examples").glob("*.py")), ids=lambda path: path.stem
 )
-def test_examples_run(path, capsys, monkeypatch, tmp_path, tones):
+def test_examples_run(path, capsys, monkeypatch, tmp_path, request):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    small = f"{tones} --out {tmp_path}/out --profiles h1v2 --seeds 0 --chips 3 --epochs 1"
-    arguments = small.split() if path.stem == "mismatch" else []
-    monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+    arguments = []
+    if path.stem == "mismatch":
+        small = "--profiles h1v2 --seeds 0 --chips 3 --epochs 1"
+        arguments = [request.getfixturevalue("tones"), "--out", tmp_path / "out", *small.split()]
+    if path.stem == "live":
+        tones = request.getfixturevalue("tones")
+        arguments = [request.getfixturevalue("live_run"), tones / "low" / "0.wav"]
+    monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
     runpy.run_path(str(path), run_name="__main__")
     last = capsys.readouterr().out.rstrip().splitlines()[-1]
     assert re.search(f"{LAST_LINE[path.stem]}$", last), last
