@@ -5,9 +5,10 @@ the assumed ones.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,13 +18,14 @@ from nwavesdk.dynamics import H1_PAGES
 from nwavesdk.internal.checks import switch
 from nwavesdk.layers.checks import LayerOptions, neuron_shape, per_neuron_tensor, profile_of_chip
 from nwavesdk.layers.lif import LEAKY_CONSTANTS
-from nwavesdk.layers.neuron import NeuronLayer
+from nwavesdk.layers.neuron import CALL_SETTINGS, NeuronLayer
 from nwavesdk.layers.weight import EffectiveWeight
 
 __all__ = ["H1v1Layer", "H1v2Layer", "HWLayer"]
 
 
-class _Mismatch(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Mismatch:
     """Factors per neuron of the leak current and of the threshold; None for no variation."""
 
     leak: Tensor
@@ -34,6 +36,7 @@ class _ChipLayer(NeuronLayer):
     """Neurons with the chip's threshold, and with leak mismatch drawn by `prepare_net`."""
 
     chip: ClassVar[str]
+    read_settings = itemgetter(*CALL_SETTINGS, "_mismatch")
     stored_constants = (LEAKY_CONSTANTS[0], replace(LEAKY_CONSTANTS[1], is_persistent=False))
     log_taus: Tensor
     thresholds: Tensor

@@ -1,7 +1,7 @@
 """The constants of neuron layers: how they are checked, stored and read, for any page."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -119,6 +119,7 @@ class ConstantNeurons(StatefulNeurons):
         self.dt = dt
         # What was given in float64, and as it was stored, of each constant by its key.
         self._given: dict[str, tuple[Tensor, Tensor]] = {}
+        self._keys = tuple(constant.key for constant in self.stored_constants)
         owner = type(self).__name__
         for constant in self.stored_constants:
             value = values[constant.name]
@@ -215,6 +216,55 @@ class ConstantNeurons(StatefulNeurons):
             c.to(dtype).expand(self.features).reshape(N) if c.ndim else c.to(dtype).expand(N)
             for c in evaluated
         )
+
+    def _stored_tensors(self) -> list[Tensor]:
+        """The stored constants, parametrized ones as they are computed now."""
+        parameters = vars(self)["_parameters"]
+        buffers = vars(self)["_buffers"]
+        return [
+            parameters[key]
+            if key in parameters
+            else buffers[key]
+            if key in buffers
+            else getattr(self, key)
+            for key in self._keys
+        ]
+
+    def _derivatives(self, learned: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Derivatives of the constants that solvers get by stored constants.
+
+        Args:
+            learned: Positions of the stored constants, in `stored_constants`.
+            dtype: That of the call.
+
+        Returns:
+            For each neuron, [constants, learned, N] in float64.
+        """
+        values = {name: v.detach() for name, v in self.effective_constants(dtype).items()}
+        leaves = []
+        with torch.enable_grad():
+            for i in learned:
+                constant = self.stored_constants[i]
+                stored = getattr(self, constant.key).detach().double()
+                # One for each neuron, so that the derivative is that of each neuron.
+                leaf = stored.expand(self.features).clone().requires_grad_()
+                values[constant.name] = constant.read(leaf)
+                leaves.append(leaf)
+            rows = []
+            for value in self._evaluate_constants(values, torch.float64):
+                grads: Sequence[Tensor | None] = [None] * len(leaves)
+                if value.requires_grad:
+                    grads = torch.autograd.grad(
+                        value.sum(), leaves, retain_graph=True, allow_unused=True
+                    )
+                rows.append(
+                    [
+                        torch.zeros_like(x) if g is None else g
+                        for g, x in zip(grads, leaves, strict=True)
+                    ]
+                )
+        N = math.prod(self.features)
+        return torch.stack([torch.stack(row).reshape(len(leaves), N) for row in rows])
 
     def check_parameters(self) -> None:
         owner = type(self).__name__

@@ -1,14 +1,16 @@
 """`NeuronLayer`, the base of all neuron layers: shapes of tensors and choice of solver.
 
-A call goes: check the input, reshape it to [B, T, N], build a `Problem`, choose a solver, `solve`,
-store the new state, reshape the result to the user's shape.
+A call runs by its plan (`plan`) where it can. The general way goes: check the input, reshape it to
+[B, T, N], build a `Problem`, choose a solver, `solve`, store the new state, reshape the result to
+the user's shape.
 """
 
 import math
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from operator import itemgetter
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import positive_number, switch
 from nwavesdk.layers.checks import LayerOptions, check_input, check_memory, neuron_shape
 from nwavesdk.layers.constants import ConstantNeurons
+from nwavesdk.layers.plan import run_planned
 from nwavesdk.layers.record import Record
 from nwavesdk.solvers import (
     NOT_COMPILED,
@@ -30,7 +33,14 @@ from nwavesdk.solvers import (
 )
 from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 
-__all__ = ["NeuronLayer"]
+__all__ = ["CALL_SETTINGS", "NeuronLayer"]
+
+CALL_SETTINGS = (
+    *("dt", "spike_grad", "detach_reset", "layer_topology", "features"),
+    *("device", "solver", "compasso_spike_grad", "saved_dtype"),
+    *("_slowest_decay", "_uses_fixed_surrogate"),
+)
+"""The attributes that a call reads, besides the constants and the state."""
 
 
 class NeuronLayer(ConstantNeurons):
@@ -53,6 +63,7 @@ class NeuronLayer(ConstantNeurons):
         ValueError: If an argument is out of its range.
     """
 
+    read_settings: ClassVar[Any] = itemgetter(*CALL_SETTINGS)
     last_solver: str | None
     recurrent_weights: nn.Parameter | None
 
@@ -155,11 +166,18 @@ class NeuronLayer(ConstantNeurons):
 
     def forward(self, cur: Tensor) -> tuple[Tensor, Tensor]:
         """Spikes and first state after each step; see the class for shapes and errors."""
+        planned = run_planned(self, cur, needs_membrane=True)
+        if planned is not None:
+            spk, mem = planned
+            return spk, spk if mem is None else mem
         _, solution = self._solve(cur, needs_membrane=not self.neuron.is_readout, needs_saved=False)
         return self._outputs(solution, cur)
 
     def spikes(self, cur: Tensor) -> Tensor:
         """The first output of a call, without computing the second: spikes, or v of a read-out."""
+        planned = run_planned(self, cur, needs_membrane=False)
+        if planned is not None:
+            return planned[0]
         _, solution = self._solve(cur, needs_membrane=False, needs_saved=False)
         return self._spikes_of(solution, cur)
 
@@ -207,6 +225,14 @@ class NeuronLayer(ConstantNeurons):
         if problem.recurrent is not None:
             self._last_spikes = solution.spikes[:, -1].clone() if T else problem.spikes
         return problem, solution
+
+    def _sizes(self, cur: Tensor) -> tuple[int, int, int] | None:
+        """B, T, N of an input; None if it is not of these neurons."""
+        leading = cur.ndim - len(self.features)
+        if not 0 <= leading <= 2 or cur.shape[leading:] != self.features:
+            return None
+        B, T = (*cur.shape[:leading], 1, 1)[:2]
+        return B, T, math.prod(self.features)
 
     def _user_shape(self, cur: Tensor) -> tuple[int, ...]:
         return (1, *cur.shape) if cur.ndim == len(self.features) else tuple(cur.shape)

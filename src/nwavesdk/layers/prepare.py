@@ -91,6 +91,8 @@ class StatefulNeurons(Prepared):
         # Each [B, N]: the states, and, in recurrent layers, the spikes after the last step.
         self._states: tuple[Tensor, ...] | None = None
         self._last_spikes: Tensor | None = None
+        # Plans of the last calls, see `plan`; a plan is never changed.
+        self._plans: dict[Any, Any] = {}
 
     @property
     def page(self) -> Page:
@@ -156,8 +158,8 @@ class StatefulNeurons(Prepared):
         return states, _as_trainable(spikes.to(x))
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: they get the state without its graph."""
-        return vars(self) | self._detached_state()
+        """For copies and pickles: they get the state without its graph, and no plans."""
+        return vars(self) | self._detached_state() | {"_plans": {}}
 
     def _detached_state(self) -> dict[str, Any]:
         """The attributes of the state, without its graph."""

@@ -1,6 +1,7 @@
 """How a sequence is run: torch reference, compiled serial solvers and comPaSSo, behind `solve`."""
 
 from nwavesdk.solvers.dispatch import NOT_COMPILED, SOLVERS, choose_solver, has_serial_kernel, solve
+from nwavesdk.solvers.plan import Plan
 from nwavesdk.solvers.problem import (
     Problem,
     Solution,
@@ -15,6 +16,7 @@ from nwavesdk.solvers.sweep import charge_gradient
 __all__ = [
     "NOT_COMPILED",
     "SOLVERS",
+    "Plan",
     "Problem",
     "Solution",
     "Spec",

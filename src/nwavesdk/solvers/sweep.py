@@ -25,7 +25,12 @@ from nwavesdk.solvers.problem import (
 )
 from nwavesdk.solvers.serial import backward_serial, forward_serial
 
-__all__ = ["BACKWARD", "FORWARD", "charge_gradient", "sweep"]
+__all__ = ["BACKWARD", "FORWARD", "NO_SECOND_GRADIENT", "charge_gradient", "sweep"]
+
+NO_SECOND_GRADIENT = (
+    "a gradient of a gradient (create_graph=True) goes through the reference solver only: build "
+    'the layers with solver="reference".'
+)
 
 Forward = Callable[[Problem, bool, bool], Solution]
 Backward = Callable[[Problem, Solution, SolutionGradient, bool, bool], tuple[Tensor | None, ...]]
@@ -110,10 +115,7 @@ class _Sweep(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_s: Tensor | None, *grads: Tensor | None) -> Any:
         if torch.is_grad_enabled():
-            raise RuntimeError(
-                "a gradient of a gradient (create_graph=True) goes through the reference solver "
-                'only: build the layers with solver="reference".'
-            )
+            raise RuntimeError(NO_SECOND_GRADIENT)
         problem, solution = unflatten_call(ctx.spec, ctx.saves, load_saved_tensors(ctx))
         K, C = len(problem.states), len(problem.constants)
         grad_mem, last = (grads[0], grads[1 : 1 + K]) if ctx.has_membrane else (None, grads[:K])

@@ -31,6 +31,7 @@ _OMP_PAUSE_HARD = 2  # OpenMP's omp_pause_hard: give up the threads
 _TRIM_THRESHOLD = -1  # parameter numbers of mallopt(3)
 _MMAP_THRESHOLD = -3
 _NATIVE_CALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_NATIVE_RESULT = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 _team_is_lost = False  # whether a fork has cost this process its team
@@ -55,12 +56,17 @@ def thread_count(jobs: int) -> int:
     return max(1, min(torch.get_num_threads(), jobs))
 
 
-def native_function(address: int) -> Callable[[int], None]:
-    """The machine code at an address, a function of the address of its arguments."""
-    return _NATIVE_CALL(address)
+def native_function(address: int, *, has_result: bool = False) -> Callable[[int], int]:
+    """The machine code at an address, a function of the address of its arguments.
+
+    Args:
+        address: The address.
+        has_result: Whether it returns a whole number.
+    """
+    return (_NATIVE_RESULT if has_result else _NATIVE_CALL)(address)
 
 
-def run_native(function: Callable[[int], None], block: int, threads: int) -> None:
+def run_native(function: Callable[[int], object], block: int, threads: int) -> None:
     """Call a `native_function` with the argument `block` on every thread."""
     if threads == 1:
         function(block)

@@ -1,0 +1,154 @@
+"""Planned calls of neuron layers: what is fixed between two calls is computed when it changes.
+
+A layer keeps the plans of its last calls, one for each kind of input. A plan is used again only if
+all that a call reads is as it was: the settings of the layer, its page, and the values of its
+constants. Every other call goes the general way (`NeuronLayer._solve`), which gives the same
+results and makes all errors.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nwavesdk.dynamics import Page
+from nwavesdk.internal.tensors import is_plain
+from nwavesdk.solvers import Plan
+from nwavesdk.solvers.cpu.parameters import ParameterValues
+from nwavesdk.surrogate import Foreign
+
+if TYPE_CHECKING:
+    from nwavesdk.layers.neuron import NeuronLayer
+
+__all__ = ["LayerPlan", "run_planned"]
+
+MOST_PLANS = 8
+
+
+class LayerPlan:
+    """A plan with what it was made from.
+
+    Args:
+        layer: The layer, which is prepared.
+        cur: Input charge.
+        stored: The stored constants of the layer.
+    """
+
+    __slots__ = ("_page", "_settings", "_values", "learned", "plan", "state_shape", "unsqueezes")
+
+    def __init__(self, layer: "NeuronLayer", cur: Tensor, stored: list[Tensor]) -> None:
+        self._page: Page = layer.page
+        self._settings = layer.read_settings(vars(layer))
+        self.plan: Plan | None = None
+        self.unsqueezes = cur.ndim == len(layer.features)
+        # Positions of the constants that learn among the stored ones.
+        self.learned: tuple[int, ...] = ()
+        if torch.is_grad_enabled():
+            self.learned = tuple(i for i, t in enumerate(stored) if t.requires_grad)
+        if not _can_be_planned(layer, stored):
+            return
+        self._values = ParameterValues(stored)
+        with torch.inference_mode(False):
+            self.plan = _plan(layer, cur, stored, self.learned)
+        if self.plan is not None:
+            self.state_shape = self.plan.rest[0].shape
+
+    def fits(self, layer: "NeuronLayer", stored: list[Tensor]) -> bool:
+        """Whether a call of the layer still reads what the plan was made from."""
+        return (
+            layer.page is self._page
+            and layer.read_settings(vars(layer)) == self._settings
+            and (self.plan is None or self._values.are_unchanged(stored))
+        )
+
+
+def run_planned(
+    layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool
+) -> tuple[Tensor, Tensor | None] | None:
+    """Run a call by its plan.
+
+    Args:
+        layer: The layer.
+        cur: Input charge.
+        needs_membrane: Whether the membrane is returned.
+
+    Returns:
+        Spikes (of a read-out, its first state) and membrane in the user's shape, or None if the
+        call must go the general way.
+    """
+    own = vars(layer)
+    if not is_plain(cur) or not own["_is_prepared"]:
+        return None
+    stored = layer._stored_tensors()
+    has_grad = torch.is_grad_enabled()
+    found = _find_plan(layer, cur, stored, has_grad)
+    plan = found.plan
+    if plan is None:
+        return None
+    states = own["_states"]
+    needs_graph = has_grad and (cur.requires_grad or bool(found.learned))
+    if states is not None:
+        for state in states:
+            if state.shape != found.state_shape or state.dtype is not plan.dtype:
+                return None
+            if not state.is_cpu or (has_grad and state.is_inference()):
+                return None
+            needs_graph = needs_graph or (has_grad and state.requires_grad)
+    spikes, mem, last, _, count = plan.run(
+        cur[None] if found.unsqueezes else cur,
+        states,
+        [stored[i] for i in found.learned],
+        needs_membrane=needs_membrane and not plan.is_readout,
+        needs_graph=needs_graph,
+    )
+    own["_states"] = last
+    own["last_solver"] = "serial"
+    if count is not None:
+        spikes.nonzeros = count  # type: ignore[attr-defined]  # tensors take attributes, their types do not say so
+    return spikes, mem
+
+
+def _find_plan(
+    layer: "NeuronLayer", cur: Tensor, stored: list[Tensor], has_grad: bool
+) -> LayerPlan:
+    """The plan of a call; a new one if there is none, or if it does not fit any more."""
+    plans: dict[Any, LayerPlan] = vars(layer)["_plans"]
+    key = cur.shape, cur.dtype, has_grad, torch.get_num_threads()
+    found = plans.get(key)
+    if found is None or not found.fits(layer, stored):
+        found = LayerPlan(layer, cur, stored)
+        plans.pop(key, None)
+        plans[key] = found
+        while len(plans) > MOST_PLANS:
+            plans.pop(next(iter(plans)))
+    return found
+
+
+def _plan(
+    layer: "NeuronLayer", cur: Tensor, stored: list[Tensor], learned: tuple[int, ...]
+) -> Plan | None:
+    """The solvers' plan; None if the layer chooses another solver, or the input does not fit."""
+    sizes = layer._sizes(cur)
+    if sizes is None or layer._choose_solver(cur.detach().reshape(sizes)) != "serial":
+        return None
+    derivatives = layer._derivatives(learned, cur.dtype) if learned else None
+    return Plan(
+        layer._spec(),
+        sizes,
+        layer.constants(cur.dtype),
+        derivatives,
+        [stored[i] for i in learned],
+        cur.dtype,
+    )
+
+
+def _can_be_planned(layer: "NeuronLayer", stored: list[Tensor]) -> bool:
+    if layer.layer_topology != "FF" or layer.saved_dtype is not None:
+        return False
+    if isinstance(layer.spike_grad, Foreign) and torch.is_grad_enabled():
+        return False  # only a call finds out whether there is something to train in it
+    if not all(is_plain(t.detach()) and t.is_contiguous() for t in stored):
+        return False
+    # Methods of a user may read more than what a plan compares.
+    methods = (type(layer).constants, type(layer).effective_constants)
+    return all(method.__module__.startswith("nwavesdk.") for method in methods)

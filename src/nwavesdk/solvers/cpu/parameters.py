@@ -1,0 +1,100 @@
+"""What a planned call computes from parameters without torch: equality, and the chain rule."""
+
+from array import array
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.resources import files
+
+import torch
+from torch import Tensor
+
+from nwavesdk.solvers.cpu.threads import native_function
+from nwavesdk.solvers.kernel_cache import COMPILE_LOCK, compile_native, load_source
+
+__all__ = ["ParameterChain", "ParameterValues"]
+
+_DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64"}
+
+
+@cache
+def _native(name: str) -> Callable[[int], int]:
+    """A kernel over parameters by its name."""
+    text = files("nwavesdk.solvers.cpu").joinpath("parameter_kernels.py").read_text("utf-8")
+    module = load_source("parameters", text)
+    with COMPILE_LOCK:
+        kernel = compile_native(vars(module)[name], "int64(int64)")
+    return native_function(kernel.address, has_result=True)
+
+
+class ParameterValues:
+    """The values of parameters at one time, to be compared with those at a later time.
+
+    Values are compared bit by bit, because neither writes to `.data` nor fused optimizers change a
+    version counter.
+
+    Args:
+        tensors: The parameters: contiguous CPU tensors of 32 or 64 bits.
+    """
+
+    __slots__ = ("_block", "_copies", "_kernel", "_seen")
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        with torch.inference_mode(False):
+            self._copies = [tensor.detach().clone() for tensor in tensors]
+        self._seen = [(t.data_ptr(), t.dtype, t.requires_grad, t.shape) for t in tensors]
+        self._kernel = _native("are_equal")
+        words = [len(self._copies)]
+        for tensor, copy in zip(tensors, self._copies, strict=True):
+            words += (tensor.data_ptr(), copy.data_ptr(), copy.nbytes // 4)
+        self._block = array("q", words)
+
+    def are_unchanged(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether parameters have the same values, shapes, types and need of gradients as then."""
+        is_in_place = True
+        for tensor, (address, dtype, learns, shape) in zip(tensors, self._seen, strict=True):
+            if tensor.dtype is not dtype or tensor.requires_grad is not learns:
+                return False
+            if tensor.shape != shape:
+                return False
+            is_in_place = is_in_place and tensor.data_ptr() == address
+        if is_in_place:
+            return self._kernel(self._block.buffer_info()[0]) == 1
+        return all(
+            t.is_cpu and torch.equal(t, copy) for t, copy in zip(tensors, self._copies, strict=True)
+        )
+
+
+class ParameterChain:
+    """The chain rule from constants to the parameters that they are computed from.
+
+    Args:
+        derivatives: Of each constant by each parameter, for each neuron, [C, P, N] float64.
+        parameters: The parameters; each value is of as many neurons, which follow one another.
+        dtype: Data type of the constants.
+    """
+
+    def __init__(
+        self, derivatives: Tensor, parameters: Sequence[Tensor], dtype: torch.dtype
+    ) -> None:
+        self._derivatives = derivatives.contiguous()
+        self._kernel = _native(f"chain_{_DTYPE_NAMES[dtype]}")
+        self._dtype = dtype
+        self._sizes = [(p.shape, p.numel()) for p in parameters]
+
+    def __call__(self, grad_constants: Tensor) -> list[Tensor]:
+        """The gradients of the parameters, in the data type of the constants.
+
+        Args:
+            grad_constants: Those of the constants in each batch element, [C, B, N].
+        """
+        C, B, N = grad_constants.shape
+        words = [C, B, N, len(self._sizes)]
+        words += (grad_constants.data_ptr(), self._derivatives.data_ptr())
+        grads = []
+        for shape, size in self._sizes:
+            grad = torch.empty(shape, dtype=self._dtype)
+            words += (size, grad.data_ptr())
+            grads.append(grad)
+        block = array("q", words)  # lives until the call returns
+        self._kernel(block.buffer_info()[0])
+        return grads

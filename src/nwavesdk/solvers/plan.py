@@ -1,0 +1,172 @@
+"""`Plan`: a call with all that is fixed computed before, for the serial solver on the CPU.
+
+`solve` works out for each call what it runs. A layer that is called step by step cannot afford
+that: one step of the kernel takes a microsecond. So a layer keeps plans, and a planned call does
+nothing but allocate its outputs and run the kernel.
+
+Design requirements: a plan is never changed, so calls may share it, on any thread. It holds values,
+and no graph: each call reaches the parameters by its own node of the graph, whose gradients go
+from the constants of the solver to the parameters by the chain rule. What backward reads of a call
+is saved by `save_for_backward`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nwavesdk.solvers.cpu.parameters import ParameterChain
+from nwavesdk.solvers.cpu.serial import BackwardPass, backward_pass, forward_pass
+from nwavesdk.solvers.problem import (
+    Problem,
+    Solution,
+    SolutionGradient,
+    Spec,
+    load_saved_tensors,
+    program_of_spec,
+    spike_argument,
+)
+from nwavesdk.solvers.sweep import NO_SECOND_GRADIENT
+
+__all__ = ["Plan"]
+
+
+class Plan:
+    """Calls of one size, with constants of fixed value, in feed-forward layers.
+
+    Args:
+        spec: What the kernels are compiled for; it saves unchanged values.
+        sizes: B, T, N.
+        constants: Constants of the neuron, each [N]; their values are copied.
+        derivatives: Derivatives of the constants by the parameters that learn, for each neuron
+            [C, P, N], in float64; None if no parameter learns.
+        parameters: The parameters that learn.
+        dtype: That of charge, states and constants.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        sizes: tuple[int, int, int],
+        constants: Sequence[Tensor],
+        derivatives: Tensor | None,
+        parameters: Sequence[Tensor],
+        dtype: torch.dtype,
+    ) -> None:
+        assert spec.saved_dtype is None
+        B, _, N = sizes
+        self.spec = spec
+        self.sizes = sizes
+        self.is_readout = spec.neuron.is_readout
+        self.dtype = dtype
+        self.saves = "gradient" if derivatives is None else "learning"
+        self.program = program_of_spec(spec, self.saves)
+        self.adjoint = self.program.adjoint(derivatives is not None)
+        query = self.program.spike_argument if self.adjoint.uses_surrogate else self.adjoint
+        self.reads_states = bool(self.adjoint.recalled or query.recalled)
+        values = [c.detach() for c in constants]
+        self.constants = torch.stack(values) if values else torch.empty(0, N, dtype=dtype)
+        self.rest = tuple(
+            torch.full((B, N), value, dtype=dtype) for value in spec.neuron.step.initial
+        )
+        self.forward = forward_pass(
+            self.program.step, dtype, sizes, is_recurrent=False, threads=torch.get_num_threads()
+        )
+        self.chain = None if derivatives is None else ParameterChain(derivatives, parameters, dtype)
+        self._backward: dict[tuple[bool, int], BackwardPass] = {}
+
+    def run(
+        self,
+        x: Tensor,
+        states: Sequence[Tensor] | None,
+        parameters: Sequence[Tensor],
+        *,
+        needs_membrane: bool,
+        needs_graph: bool,
+    ) -> Solution:
+        """Spikes, membrane and last states; nothing is saved for a record.
+
+        Args:
+            x: Charge [B, T, N], or its values in another shape.
+            states: States before the first step, each [B, N]; None for the initial ones.
+            parameters: The parameters that learn.
+            needs_membrane: Whether the membrane after each step is returned.
+            needs_graph: Whether the result needs gradients.
+        """
+        if states is None:
+            states = self.rest
+        if not needs_graph:
+            return self.forward.run(
+                x, states, self.constants, needs_membrane=needs_membrane, needs_saved=False
+            )
+        spikes, mem, count, *last = _PlannedCall.apply(
+            self, needs_membrane, x, *states, *parameters
+        )
+        return Solution(spikes, mem, tuple(last), (), count)
+
+    def backward(self, may_overwrite: bool) -> BackwardPass:
+        """The adjoint pass, which is compiled when the first gradient is needed."""
+        threads = torch.get_num_threads()
+        found = self._backward.get((may_overwrite, threads))
+        if found is None:
+            found = self._backward[may_overwrite, threads] = backward_pass(
+                self.adjoint,
+                self.dtype,
+                self.spec.surrogate,
+                self.sizes,
+                is_recurrent=False,
+                may_overwrite=may_overwrite,
+                threads=threads,
+            )
+        return found
+
+    def surrogate_derivative(self, states: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
+        """σ' in each step [B, T, N], of a surrogate that kernels cannot compute."""
+        saved = tuple(value.reshape(self.sizes) for value in saved)
+        constants = self.constants.unbind()
+        problem = Problem(
+            self.spec, saved[0], tuple(states) or self.rest, constants, saves=self.saves
+        )
+        return self.spec.surrogate.derivative(spike_argument(problem, saved))
+
+
+class _PlannedCall(torch.autograd.Function):
+    """Outputs: spikes, `mem` or None, the number of spikes, and the last states."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, plan: Plan, needs_membrane: bool, x: Tensor, *tensors: Tensor
+    ) -> tuple[Any, ...]:
+        K = len(plan.rest)
+        states = tensors[:K]
+        spikes, mem, last, saved, count = plan.forward.run(
+            x, states, plan.constants, needs_membrane=needs_membrane, needs_saved=True
+        )
+        ctx.plan = plan
+        # A hook may keep what it sees, so nothing is written over it.
+        ctx.is_seen = torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
+        ctx.save_for_backward(*saved, *(states if plan.reads_states else ()))
+        ctx.set_materialize_grads(False)
+        return spikes, mem, count, *last
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad_s: Tensor | None, grad_mem: Tensor | None, _: None, *last: Tensor | None
+    ) -> Any:
+        if torch.is_grad_enabled():
+            raise RuntimeError(NO_SECOND_GRADIENT)
+        plan: Plan = ctx.plan
+        tensors = load_saved_tensors(ctx)
+        S = len(plan.program.saved)
+        saved = tensors[:S]
+        states = tensors[S:]
+        keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph()
+        backward = plan.backward(not (ctx.is_seen or keeps_graph))
+        sigma = plan.surrogate_derivative(states, saved) if backward.needs_sigma else None
+        grads = SolutionGradient(grad_s, grad_mem, last)
+        grad_x, grad_states, grad_constants = backward.run(
+            saved, states, plan.constants, grads, sigma
+        )
+        learned = plan.chain(grad_constants) if plan.chain and grad_constants is not None else ()
+        return None, None, grad_x, *grad_states, *learned
