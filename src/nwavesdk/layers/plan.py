@@ -94,7 +94,7 @@ def run_planned(
             if not state.is_cpu or (has_grad and state.is_inference()):
                 return None
             needs_graph = needs_graph or (has_grad and state.requires_grad)
-    spikes, mem, last, _, count = plan.run(
+    spikes, mem, last, count = plan.run(
         cur[None] if found.unsqueezes else cur,
         states,
         [stored[i] for i in found.learned],

@@ -4,7 +4,6 @@ With `checkpoint`, it runs chunk by chunk, and backward runs each chunk a second
 output and the states at the start of each chunk stay in memory.
 """
 
-import contextlib
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -79,14 +78,13 @@ class SpikingSequential(nn.Sequential):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The last spikes and membranes; see the class."""
         require_tensor("SpikingSequential", x)
-        with self._restoring_states():
-            if self.checkpoint is not None and torch.compiler.is_compiling():
-                torch._dynamo.graph_break(
-                    "SpikingSequential(checkpoint=...) is compiled in parts: no fullgraph=True"
-                )
-            if self.checkpoint is None or x.ndim < 3 or not torch.is_grad_enabled():
-                return self._run_modules(x)
-            return _run_in_chunks(self, self._run_modules, x, self.checkpoint)
+        if self.checkpoint is not None and torch.compiler.is_compiling():
+            torch._dynamo.graph_break(
+                "SpikingSequential(checkpoint=...) is compiled in parts: no fullgraph=True"
+            )
+        if self.checkpoint is None or x.ndim < 3 or not torch.is_grad_enabled():
+            return self._run(x)
+        return _run_in_chunks(self, self._run, x, self.checkpoint)
 
     def record(self, x: Tensor, charges: bool = False) -> Recording:
         """Run one pass and record each neuron layer; if it fails, all states are as before.
@@ -97,8 +95,7 @@ class SpikingSequential(nn.Sequential):
         """
         require_tensor("SpikingSequential", x)
         layers: dict[str, Record] = {}
-        with self._restoring_states():
-            spk, mem = self._run_modules(x, layers, charges=charges)
+        spk, mem = self._run(x, layers, charges)
         return Recording(spk, mem, layers)
 
     def modules_in_order(self) -> Iterator[tuple[str, nn.Module]]:
@@ -110,51 +107,79 @@ class SpikingSequential(nn.Sequential):
             >>> [name for name, _ in SpikingSequential(block, nn.Identity()).modules_in_order()]
             ['0.0', '0.1', '1']
         """
-        for name, module in self.named_children():
+        for name, module in self._modules.items():
             if isinstance(module, SpikingSequential):
                 for inner_name, inner in module.modules_in_order():
                     yield f"{name}.{inner_name}", inner
-            else:
+            elif module is not None:
                 yield name, module
 
-    @contextlib.contextmanager
-    def _restoring_states(self) -> Iterator[None]:
-        """Set all states back if an error occurs within the `with` block."""
-        restorers = [
-            module.state_restorer() for module in prepared_modules(self, "SpikingSequential")
-        ]
+    def _run(
+        self, x: Tensor, layers: dict[str, Record] | None = None, charges: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """One pass; with `layers`, it adds a record of each neuron layer to them.
+
+        If an error occurs, all states are set back.
+        """
+        restorers: list[Callable[[], None]] = []
         try:
-            yield
+            return self._run_modules(x, restorers, layers, "", charges)
         except BaseException:
-            for restore in restorers:
+            for restore in reversed(restorers):
                 restore()
             raise
 
     def _run_modules(
         self,
         x: Tensor,
-        layers: dict[str, Record] | None = None,
-        prefix: str = "",
-        charges: bool = False,
+        restorers: list[Callable[[], None]],
+        layers: dict[str, Record] | None,
+        prefix: str,
+        charges: bool,
     ) -> tuple[Tensor, Tensor]:
-        """One pass; with `layers`, it adds a record of each neuron layer to them."""
+        """Run the modules; `restorers` gets a function for each state that changes."""
         mem = x
-        last = len(self) - 1
-        for i, (name, module) in enumerate(self.named_children()):
-            if isinstance(module, SpikingSequential):
-                x, mem = module._run_modules(x, layers, f"{prefix}{name}.", charges)
-            elif not isinstance(module, NeuronLayer):
+        last = len(self._modules) - 1
+        for i, (name, module) in enumerate(self._modules.items()):
+            if isinstance(module, NeuronLayer):
+                restorers.append(module.state_restorer())
+                if layers is not None:
+                    record = layers[prefix + name] = module.record(x, charges)
+                    x, mem = record.spk, record.mem
+                elif i == last or _is_watched(module):
+                    x, mem = module(x)
+                else:
+                    # Nobody reads the membrane of an inner layer, so it is not computed.
+                    x = mem = module.spikes(x)
+            elif isinstance(module, SpikingSequential):
+                x, mem = module._run_modules(x, restorers, layers, f"{prefix}{name}.", charges)
+            elif isinstance(module, nn.Module):
+                restorers += [inner.state_restorer() for inner in _stateful_modules(module)]
                 takes_time = isinstance(module, Prepared) or x.ndim < 3
                 x = mem = module(x) if takes_time else _run_without_time(module, x)
-            elif layers is not None:
-                record = layers[prefix + name] = module.record(x, charges)
-                x, mem = record.spk, record.mem
-            elif i == last:
-                x, mem = module(x)
-            else:
-                # Nobody reads the membrane of an inner layer, so it is not computed.
-                x = mem = module.spikes(x)
         return x, mem
+
+
+def _stateful_modules(module: nn.Module) -> list[Prepared]:
+    """The modules in a module, itself included, that carry a state."""
+    if isinstance(module, Prepared):
+        return [module] if module._state_attributes else []
+    if not module._modules:
+        return []
+    inside = prepared_modules(module, "SpikingSequential")
+    return [inner for inner in inside if inner._state_attributes]
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """Whether hooks or compiled code wait for a call of the module itself."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or module._compiled_call_impl is not None
+        or nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]  # torch does not type it
+    )
 
 
 def _run_without_time(module: nn.Module, x: Tensor) -> Tensor:

@@ -20,8 +20,6 @@ from nwavesdk.solvers.cpu.parameters import ParameterChain
 from nwavesdk.solvers.cpu.serial import BackwardPass, backward_pass, forward_pass
 from nwavesdk.solvers.problem import (
     Problem,
-    Solution,
-    SolutionGradient,
     Spec,
     load_saved_tensors,
     program_of_spec,
@@ -84,8 +82,8 @@ class Plan:
         *,
         needs_membrane: bool,
         needs_graph: bool,
-    ) -> Solution:
-        """Spikes, membrane and last states; nothing is saved for a record.
+    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...], int | None]:
+        """Spikes, membrane, last states and the number of spikes.
 
         Args:
             x: Charge [B, T, N], or its values in another shape.
@@ -97,13 +95,14 @@ class Plan:
         if states is None:
             states = self.rest
         if not needs_graph:
-            return self.forward.run(
+            spikes, mem, last, _, count = self.forward.run(
                 x, states, self.constants, needs_membrane=needs_membrane, needs_saved=False
             )
-        spikes, mem, count, *last = _PlannedCall.apply(
+            return spikes, mem, last, count
+        spikes, mem, count, *states = _PlannedCall.apply(
             self, needs_membrane, x, *states, *parameters
         )
-        return Solution(spikes, mem, tuple(last), (), count)
+        return spikes, mem, tuple(states), count
 
     def backward(self, may_overwrite: bool) -> BackwardPass:
         """The adjoint pass, which is compiled when the first gradient is needed."""
@@ -164,9 +163,8 @@ class _PlannedCall(torch.autograd.Function):
         keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph()
         backward = plan.backward(not (ctx.is_seen or keeps_graph))
         sigma = plan.surrogate_derivative(states, saved) if backward.needs_sigma else None
-        grads = SolutionGradient(grad_s, grad_mem, last)
         grad_x, grad_states, grad_constants = backward.run(
-            saved, states, plan.constants, grads, sigma
+            saved, states, plan.constants, grad_s, grad_mem, last, sigma
         )
         learned = plan.chain(grad_constants) if plan.chain and grad_constants is not None else ()
         return None, None, grad_x, *grad_states, *learned

@@ -41,7 +41,7 @@ class ParameterValues:
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         with torch.inference_mode(False):
             self._copies = [tensor.detach().clone() for tensor in tensors]
-        self._seen = [(t.data_ptr(), t.dtype, t.requires_grad, t.shape) for t in tensors]
+        self._seen = [(t, t.data_ptr(), t.shape, t.requires_grad) for t in tensors]
         self._kernel = _native("are_equal")
         words = [len(self._copies)]
         for tensor, copy in zip(tensors, self._copies, strict=True):
@@ -50,17 +50,24 @@ class ParameterValues:
 
     def are_unchanged(self, tensors: Sequence[Tensor]) -> bool:
         """Whether parameters have the same values, shapes, types and need of gradients as then."""
-        is_in_place = True
-        for tensor, (address, dtype, learns, shape) in zip(tensors, self._seen, strict=True):
-            if tensor.dtype is not dtype or tensor.requires_grad is not learns:
-                return False
-            if tensor.shape != shape:
-                return False
-            is_in_place = is_in_place and tensor.data_ptr() == address
-        if is_in_place:
-            return self._kernel(self._block.buffer_info()[0]) == 1
+        for tensor, (before, address, shape, learns) in zip(tensors, self._seen, strict=True):
+            if (
+                tensor is not before
+                or tensor.data_ptr() != address
+                or tensor.shape != shape
+                or tensor.requires_grad is not learns
+            ):
+                return self._equal_elsewhere(tensors)
+        return self._kernel(self._block.buffer_info()[0]) == 1
+
+    def _equal_elsewhere(self, tensors: Sequence[Tensor]) -> bool:
+        """As `are_unchanged`, for parameters that are other tensors, or have moved in memory."""
         return all(
-            t.is_cpu and torch.equal(t, copy) for t, copy in zip(tensors, self._copies, strict=True)
+            tensor.dtype == copy.dtype
+            and tensor.requires_grad is learns
+            and tensor.is_cpu
+            and torch.equal(tensor, copy)
+            for tensor, copy, (*_, learns) in zip(tensors, self._copies, self._seen, strict=True)
         )
 
 

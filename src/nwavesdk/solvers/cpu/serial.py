@@ -196,8 +196,8 @@ class ForwardPass:
         *,
         needs_membrane: bool,
         needs_saved: bool,
-    ) -> Solution:
-        """Run without a graph; `Solution` in the shape of `x`.
+    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...], tuple[Tensor, ...], int | None]:
+        """Run without a graph; returns the fields of a `Solution`, in the shape of `x`.
 
         Args:
             x: Input charge [B, T, N], or its values in any other shape.
@@ -207,26 +207,15 @@ class ForwardPass:
             needs_membrane: Whether to write `Solution.mem`.
             needs_saved: Whether to write `Solution.saved`.
         """
-        B, T, N = self.sizes
         batch_stride, step_stride = self.strides
+        like = x
         if not x.is_contiguous():
             x, batch_stride, step_stride = self._find_strides(x)
-        spikes = _empty_like(x)
-        mem = _empty_like(x) if needs_membrane else None
-        w = _empty_like(x) if needs_saved else None
-        others = None
-        saved: tuple[Tensor, ...] = () if w is None else (w,)
-        if needs_saved and self.step.saved > 1:
-            others = x.new_empty(self.step.saved - 1, B, T, N)
-            saved += others.unbind()
-        if self.step.states == 1:
-            initial = states[0].contiguous()
-            final = torch.empty_like(initial)
-            last: tuple[Tensor, ...] = (final,)
-        else:
-            initial = _stacked(states, x)
-            final = x.new_empty(self.step.states, B, N)
-            last = final.unbind()
+            like = torch.empty(x.shape, dtype=x.dtype)
+        spikes = torch.empty_like(like)
+        mem = torch.empty_like(like) if needs_membrane else None
+        saved, others = self._allocate_saved(like) if needs_saved else ((), None)
+        initial, final, last = self._allocate_states(states)
         count = self.call.run(
             [
                 batch_stride,
@@ -235,14 +224,37 @@ class ForwardPass:
                 initial.data_ptr(),
                 constants.data_ptr(),
                 spikes.data_ptr(),
-                0 if w is None else w.data_ptr(),
+                saved[0].data_ptr() if saved else 0,
                 0 if mem is None else mem.data_ptr(),
                 0 if others is None else others.data_ptr(),
                 final.data_ptr(),
                 *(t.data_ptr() for t in recurrence),
             ]
         )
-        return Solution(spikes, mem, last, saved, None if self.step.is_readout else count)
+        return spikes, mem, last, saved, None if self.step.is_readout else count
+
+    def _allocate_saved(self, like: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """The saved values, and all but the first of them as one array if there are more."""
+        w = torch.empty_like(like)
+        if self.step.saved == 1:
+            return (w,), None
+        others = like.new_empty(self.step.saved - 1, *self.sizes)
+        return (w, *others.unbind()), others
+
+    def _allocate_states(
+        self, states: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """States before the first step and after the last one as arrays, and the latter as a tuple.
+
+        A single state is its own array, which saves views.
+        """
+        if len(states) == 1:
+            initial = states[0].contiguous()
+            final = torch.empty_like(initial)
+            return initial, final, (final,)
+        initial = stacked(states, states[0])
+        final = torch.empty_like(initial)
+        return initial, final, final.unbind()
 
     def _find_strides(self, x: Tensor) -> tuple[Tensor, int, int]:
         """The charge with its strides; copied where neurons do not lie side by side."""
@@ -317,7 +329,9 @@ class BackwardPass:
         saved: Sequence[Tensor],
         states: Sequence[Tensor],
         constants: Tensor,
-        grads: SolutionGradient,
+        grad_s: Tensor | None,
+        grad_mem: Tensor | None,
+        last: Sequence[Tensor | None],
         sigma: Tensor | None = None,
         recurrence: Sequence[Tensor] = (),
     ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
@@ -327,7 +341,9 @@ class BackwardPass:
             saved: `Solution.saved`.
             states: States before the first step, each [B, N]; read only if some are recalled.
             constants: Constants [C, N].
-            grads: Gradients of spikes, membrane and last states.
+            grad_s: ∂L/∂spikes.
+            grad_mem: ∂L/∂mem.
+            last: Gradients of the last states.
             sigma: σ' in each step if `needs_sigma`, which becomes ∂L/∂x.
             recurrence: Transposed weights [N, N], and the array for the gradient of the spikes
                 before the first step [B, N].
@@ -339,15 +355,15 @@ class BackwardPass:
         B, _, N = self.sizes
         adjoint = self.adjoint
         w = saved[0].contiguous()
-        others = _stacked(saved[1:], w) if adjoint.saved > 1 else None
-        initial = _stacked(states, w) if adjoint.recalled else None
-        grad_s = None if grads.spikes is None else grads.spikes.contiguous()
-        grad_mem = None if grads.mem is None else grads.mem.contiguous()
-        grad_last = _stacked_gradients(grads.last, w, (B, N))
+        others = stacked(saved[1:], w) if adjoint.saved > 1 else None
+        initial = stacked(states, w) if adjoint.recalled else None
+        grad_s = None if grad_s is None else grad_s.contiguous()
+        grad_mem = None if grad_mem is None else grad_mem.contiguous()
+        grad_last = _stacked_gradients(last, w, (B, N))
         grad_x = w if self.overwrites else torch.empty_like(w)
         if sigma is not None:
             grad_x.copy_(sigma)
-        grad_states = w.new_empty(adjoint.states, B, N)
+        grad_states, before = self._allocate_gradients(w)
         learned = adjoint.learns_constants
         grad_constants = w.new_empty(adjoint.constants, B, N) if learned else None
         tensors = (
@@ -358,12 +374,16 @@ class BackwardPass:
         addresses.append(self._parameters.buffer_info()[0])
         addresses += [t.data_ptr() for t in recurrence]
         self.call.run(addresses)
-        return grad_x, grad_states.unbind(), grad_constants
+        return grad_x, before, grad_constants
 
-
-def _empty_like(x: Tensor) -> Tensor:
-    """A new contiguous tensor with the shape of `x`."""
-    return torch.empty_like(x, memory_format=torch.contiguous_format)
+    def _allocate_gradients(self, w: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """∂L/∂states before the first step, as an array and as a tuple."""
+        B, _, N = self.sizes
+        if self.adjoint.states == 1:
+            grad = w.new_empty(B, N)
+            return grad, (grad,)
+        grads = w.new_empty(self.adjoint.states, B, N)
+        return grads, grads.unbind()
 
 
 def _stacked_gradients(
@@ -434,9 +454,9 @@ def forward_cpu(
         problem.recurrent is not None,
         torch.get_num_threads(),
     ).run
-    constants = _stacked(problem.constants, x)
+    constants = stacked(problem.constants, x)
     recurrence = [t.contiguous() for t in problem.recurrence]
-    return run(
+    outputs = run(
         x,
         problem.states,
         constants,
@@ -444,6 +464,7 @@ def forward_cpu(
         needs_membrane=needs_membrane,
         needs_saved=needs_saved,
     )
+    return Solution(*outputs)
 
 
 def backward_cpu(
@@ -480,14 +501,14 @@ def backward_cpu(
     sigma = None
     if backward.needs_sigma:
         sigma = surrogate.derivative(spike_argument(problem, saved))
-    constants = _stacked(problem.constants, w)
+    constants = stacked(problem.constants, w)
     through_recurrence: tuple[Tensor, ...] = ()
     arrays: tuple[Tensor, ...] = ()
     if problem.recurrent is not None:
         grad_before = w.new_empty(w.shape[0], w.shape[2])
         arrays = (problem.recurrent.t().contiguous(), grad_before)
     grad_x, grad_states, grad_constants = backward.run(
-        saved, problem.states, constants, grads, sigma, arrays
+        saved, problem.states, constants, *grads, sigma, arrays
     )
     if problem.recurrent is not None:
         (previous,) = delay_one_step(problem.recurrence[1:], [solution.spikes])
@@ -520,7 +541,7 @@ def _packed_elements(text: StepText | QueryText, B: int, N: int) -> int:
     return max(1, min(_LANES // N, share)) if can_pack else 1
 
 
-def _stacked(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
+def stacked(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
     """The tensors as one contiguous array; of no tensors, an array with the shape of `like`."""
     if not tensors:
         return like.new_empty(0, *like.shape)
