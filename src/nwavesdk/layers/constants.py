@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from nwavesdk.dynamics import Kind, Page
 from nwavesdk.internal.checks import close_name, shown
+from nwavesdk.internal.tensors import is_plain
 from nwavesdk.layers.checks import per_neuron_tensor
 from nwavesdk.layers.prepare import DIVERGED, StatefulNeurons
+from nwavesdk.solvers.cpu.parameters import ParameterValues
 
 __all__ = ["ConstantNeurons", "StoredConstant", "learned_names", "stored_constants"]
 
@@ -267,10 +269,17 @@ class ConstantNeurons(StatefulNeurons):
         return torch.stack([torch.stack(row).reshape(len(leaves), N) for row in rows])
 
     def check_parameters(self) -> None:
+        stored = self._stored_tensors()
+        if self._checked is not None and self._checked.are_unchanged(stored):
+            return
+        self._check_values(stored)
+        can_compare = all(is_plain(t.detach()) and t.is_contiguous() for t in stored)
+        self._checked = ParameterValues(stored) if can_compare else None
+
+    def _check_values(self, tensors: Sequence[Tensor]) -> None:
         owner = type(self).__name__
-        for constant in self.stored_constants:
-            stored = getattr(self, constant.key).detach()
-            lowest, highest = (bound.item() for bound in torch.aminmax(stored))
+        for constant, stored in zip(self.stored_constants, tensors, strict=True):
+            lowest, highest = (bound.item() for bound in torch.aminmax(stored.detach()))
             what = f"{owner}: values of {constant.argument}"
             if not (math.isfinite(lowest) and math.isfinite(highest)):
                 raise RuntimeError(f"{what} are not finite: {DIVERGED}")

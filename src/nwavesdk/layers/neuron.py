@@ -95,6 +95,8 @@ class NeuronLayer(ConstantNeurons):
         self.last_solver = None
         self._has_given_surrogate = spike_grad is not None
         self._spec_name = ""
+        # The settings from which `_spec_name` was made.
+        self._known_settings: tuple[Any, ...] = ()
         self._slowest_decay = 0.0
         self._uses_fixed_surrogate = False
         self.set_device(self.device)
@@ -146,15 +148,23 @@ class NeuronLayer(ConstantNeurons):
         A call cannot compute this itself, because compiled code must not read values. What is
         derived from the page is derived here, before the first call.
         """
+        settings = (self.page, *self.read_settings(vars(self)))
+        is_on_compasso = self._is_on_compasso(self.device)
+        if settings == self._known_settings and not is_on_compasso:
+            return
         self._spec_name = spec_name(self._spec())
         constants = self.constants()
-        if self._is_on_compasso(self.device):
+        if is_on_compasso:
             self._slowest_decay = float(constants[0].max())
+        self._known_settings = (self.page, *self.read_settings(vars(self)))
 
     def _is_on_compasso(self, device: str) -> bool:
         """Whether comPaSSo solves the layer; `device` is NWAVE's choice of solver, not torch's."""
         is_chosen = device == "gpu" and self.solver == "auto" and self.neuron.carry is not None
         return is_chosen or self.solver.startswith("compasso")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_known_settings": ()}
 
     def effective_recurrent_weights(self) -> Tensor | None:
         """The recurrent weights that act, [N, N], or None."""

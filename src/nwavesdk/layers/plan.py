@@ -34,7 +34,10 @@ class LayerPlan:
         stored: The stored constants of the layer.
     """
 
-    __slots__ = ("_page", "_settings", "_values", "learned", "plan", "state_shape", "unsqueezes")
+    __slots__ = (
+        *("_can_be_planned", "_page", "_settings", "_values"),
+        *("learned", "plan", "state_shape", "unsqueezes"),
+    )
 
     def __init__(self, layer: "NeuronLayer", cur: Tensor, stored: list[Tensor]) -> None:
         self._page: Page = layer.page
@@ -45,21 +48,25 @@ class LayerPlan:
         self.learned: tuple[int, ...] = ()
         if torch.is_grad_enabled():
             self.learned = tuple(i for i, t in enumerate(stored) if t.requires_grad)
-        if not _can_be_planned(layer, stored):
+        self._can_be_planned = _can_be_planned(layer, stored)
+        if not self._can_be_planned:
             return
         self._values = ParameterValues(stored)
-        with torch.inference_mode(False):
+        # Hooks that wait for what a call saves, as those of `torch.utils.checkpoint`, must not see
+        # what only the first call computes.
+        hide = torch.autograd.graph.saved_tensors_hooks(_identity, _identity)
+        with torch.inference_mode(False), torch.no_grad(), hide:
             self.plan = _plan(layer, cur, stored, self.learned)
         if self.plan is not None:
             self.state_shape = self.plan.rest[0].shape
 
     def fits(self, layer: "NeuronLayer", stored: list[Tensor]) -> bool:
         """Whether a call of the layer still reads what the plan was made from."""
-        return (
-            layer.page is self._page
-            and layer.read_settings(vars(layer)) == self._settings
-            and (self.plan is None or self._values.are_unchanged(stored))
-        )
+        if layer.page is not self._page or layer.read_settings(vars(layer)) != self._settings:
+            return False
+        if self._can_be_planned:
+            return self._values.are_unchanged(stored)
+        return not _can_be_planned(layer, stored)
 
 
 def run_planned(
@@ -76,8 +83,10 @@ def run_planned(
         Spikes (of a read-out, its first state) and membrane in the user's shape, or None if the
         call must go the general way.
     """
+    if not is_plain(cur):
+        return None
     own = vars(layer)
-    if not is_plain(cur) or not own["_is_prepared"]:
+    if not own["_is_prepared"]:
         return None
     stored = layer._stored_tensors()
     has_grad = torch.is_grad_enabled()
@@ -140,6 +149,10 @@ def _plan(
         [stored[i] for i in learned],
         cur.dtype,
     )
+
+
+def _identity(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def _can_be_planned(layer: "NeuronLayer", stored: list[Tensor]) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from nwavesdk.chip import Noise
 from nwavesdk.dynamics import Neuron, Page
 from nwavesdk.internal.checks import seed_number, shown, switch
+from nwavesdk.solvers.cpu.parameters import ParameterValues
 
 __all__ = [
     "DIVERGED",
@@ -93,6 +94,8 @@ class StatefulNeurons(Prepared):
         self._last_spikes: Tensor | None = None
         # Plans of the last calls, see `plan`; a plan is never changed.
         self._plans: dict[Any, Any] = {}
+        # The parameters when they were last checked.
+        self._checked: ParameterValues | None = None
 
     @property
     def page(self) -> Page:
@@ -159,7 +162,7 @@ class StatefulNeurons(Prepared):
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: they get the state without its graph, and no plans."""
-        return vars(self) | self._detached_state() | {"_plans": {}}
+        return vars(self) | self._detached_state() | {"_plans": {}, "_checked": None}
 
     def _detached_state(self) -> dict[str, Any]:
         """The attributes of the state, without its graph."""
