@@ -86,7 +86,8 @@ def run_planned(
     if not is_plain(cur):
         return None
     own = vars(layer)
-    if not own["_is_prepared"]:
+    # `watch_calls` replaces `_solve` to see every call.
+    if not own["_is_prepared"] or "_solve" in own:
         return None
     stored = layer._stored_tensors()
     has_grad = torch.is_grad_enabled()
