@@ -11,6 +11,7 @@ from torch import Tensor
 pytest.importorskip("lightning")
 
 from data.conftest import blocks_of
+from nwavesdk import train
 from nwavesdk.data import FrontEnd, NWaveDataloaderConfig, Standard
 from nwavesdk.data.decoding import resample
 from nwavesdk.layers import SpikingSequential, prepare_net
@@ -156,6 +157,12 @@ def test_runs_that_cannot_be_applied_to_sound_as_it_comes_are_errors(
         ValueError, match=r"has no facts in its config\.json: the run has not begun"
     ):
         LiveRun.open(tmp_path)
+
+
+def test_without_safetensors_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nwavesdk.train.find_spec", lambda _: None)
+    with pytest.raises(ModuleNotFoundError, match=r'safetensors is not.*"nwavesdk\[train\]"'):
+        train.__getattr__("LiveRun")
 
 
 def test_the_rate_of_a_sound_is_one_that_sound_has(live_run: Path) -> None:

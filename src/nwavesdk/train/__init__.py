@@ -26,9 +26,14 @@ else:
         },
     )
 
+    # Configs and folders need no extra: `nwave --help` works without.
+    NEEDED = {
+        "LiveRun": ("safetensors",),
+        "Run": ("lightning", "safetensors", "tensorboard", "matplotlib"),
+    }
+
     def __getattr__(name: str) -> object:
-        # Configs and folders need no extra: `nwave --help` works without.
-        for package in ("lightning", "safetensors", "tensorboard", "matplotlib"):
-            if name == "Run" and find_spec(package) is None:
+        for package in NEEDED.get(name, ()):
+            if find_spec(package) is None:
                 raise ModuleNotFoundError(install_hint(package, "train"), name=package)
         return _import(name)
