@@ -90,6 +90,14 @@ def require_floating(owner: object, x: object, *, needs_values: bool = True) -> 
         )
 
 
+_PLAIN = (torch.float32, torch.float64)
+# Bound to names, because `is_plain` is called in every step.
+_has_transforms = torch._C._are_functorch_transforms_active
+_count_modes = torch._C._len_torch_dispatch_stack
+_tracing_state = torch._C._get_tracing_state
+_is_compiling = torch.compiler.is_compiling
+
+
 def is_plain(x: object) -> bool:
     """Whether `x` is a dense CPU tensor of 32 or 64 bits, and only eager torch sees its use.
 
@@ -98,16 +106,16 @@ def is_plain(x: object) -> bool:
     calls, which read memory directly, leave all of these to the general way of calling.
     """
     return (
-        not torch.compiler.is_compiling()
+        not _is_compiling()
         and type(x) is Tensor
-        and x.dtype in (torch.float32, torch.float64)
+        and x.dtype in _PLAIN
         and x.is_cpu
         and x.layout is torch.strided
         and not x.is_nested
         and not x.is_neg()
-        and not torch._C._are_functorch_transforms_active()
-        and torch._C._len_torch_dispatch_stack() == 0
-        and torch._C._get_tracing_state() is None
+        and not _has_transforms()
+        and not _count_modes()
+        and _tracing_state() is None
         and forward_ad._current_level < 0
     )
 

@@ -221,16 +221,14 @@ class ConstantNeurons(StatefulNeurons):
 
     def _stored_tensors(self) -> list[Tensor]:
         """The stored constants, parametrized ones as they are computed now."""
-        parameters = vars(self)["_parameters"]
-        buffers = vars(self)["_buffers"]
-        return [
-            parameters[key]
-            if key in parameters
-            else buffers[key]
-            if key in buffers
-            else getattr(self, key)
-            for key in self._keys
-        ]
+        own = vars(self)
+        stored = []
+        for key in own["_keys"]:
+            tensor = own["_parameters"].get(key)
+            if tensor is None:
+                tensor = own["_buffers"].get(key)
+            stored.append(getattr(self, key) if tensor is None else tensor)
+        return stored
 
     def _derivatives(self, learned: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Derivatives of the constants that solvers get by stored constants.

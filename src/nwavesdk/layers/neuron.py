@@ -36,7 +36,7 @@ from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 __all__ = ["CALL_SETTINGS", "NeuronLayer"]
 
 CALL_SETTINGS = (
-    *("dt", "spike_grad", "detach_reset", "layer_topology", "features"),
+    *("dt", "spike_grad", "detach_reset", "layer_topology"),
     *("device", "solver", "compasso_spike_grad", "saved_dtype"),
     *("_slowest_decay", "_uses_fixed_surrogate"),
 )
@@ -176,7 +176,7 @@ class NeuronLayer(ConstantNeurons):
 
     def forward(self, cur: Tensor) -> tuple[Tensor, Tensor]:
         """Spikes and first state after each step; see the class for shapes and errors."""
-        planned = run_planned(self, cur, needs_membrane=True)
+        planned = run_planned(self, cur, needs_membrane=not self.page.neuron.is_readout)
         if planned is not None:
             spk, mem = planned
             return spk, spk if mem is None else mem

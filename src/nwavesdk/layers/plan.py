@@ -31,7 +31,6 @@ class LayerPlan:
     Args:
         layer: The layer, which is prepared.
         cur: Input charge.
-        stored: The stored constants of the layer.
     """
 
     __slots__ = (
@@ -39,7 +38,8 @@ class LayerPlan:
         *("learned", "plan", "state_shape", "unsqueezes"),
     )
 
-    def __init__(self, layer: "NeuronLayer", cur: Tensor, stored: list[Tensor]) -> None:
+    def __init__(self, layer: "NeuronLayer", cur: Tensor) -> None:
+        stored = layer._stored_tensors()
         self._page: Page = layer.page
         self._settings = layer.read_settings(vars(layer))
         self.plan: Plan | None = None
@@ -89,14 +89,18 @@ def run_planned(
     # `watch_calls` replaces `_solve` to see every call.
     if not own["_is_prepared"] or "_solve" in own:
         return None
-    stored = layer._stored_tensors()
     has_grad = torch.is_grad_enabled()
-    found = _find_plan(layer, cur, stored, has_grad)
+    stored = layer._stored_tensors()
+    key = cur.shape, cur.dtype, has_grad, torch.get_num_threads()
+    found: LayerPlan | None = own["_plans"].get(key)
+    if found is None or not found.fits(layer, stored):
+        found = LayerPlan(layer, cur)
+        _keep_plan(own["_plans"], key, found)
     plan = found.plan
     if plan is None:
         return None
     states = own["_states"]
-    needs_graph = has_grad and (cur.requires_grad or bool(found.learned))
+    needs_graph = has_grad and (cur.requires_grad or len(found.learned) > 0)
     if states is not None:
         for state in states:
             if state.shape != found.state_shape or state.dtype is not plan.dtype:
@@ -104,13 +108,15 @@ def run_planned(
             if not state.is_cpu or (has_grad and state.is_inference()):
                 return None
             needs_graph = needs_graph or (has_grad and state.requires_grad)
-    spikes, mem, last, count = plan.run(
-        cur[None] if found.unsqueezes else cur,
-        states,
-        [stored[i] for i in found.learned],
-        needs_membrane=needs_membrane and not plan.is_readout,
-        needs_graph=needs_graph,
-    )
+    if found.unsqueezes:
+        cur = cur[None]
+    if needs_graph:
+        learned = [stored[i] for i in found.learned]
+        spikes, mem, last, count = plan.run(cur, states or plan.rest, learned, needs_membrane)
+    else:
+        spikes, mem, last, _, count = plan.forward.run(
+            cur, states or plan.rest, plan.constants, (), needs_membrane, False
+        )
     own["_states"] = last
     own["last_solver"] = "serial"
     if count is not None:
@@ -118,20 +124,12 @@ def run_planned(
     return spikes, mem
 
 
-def _find_plan(
-    layer: "NeuronLayer", cur: Tensor, stored: list[Tensor], has_grad: bool
-) -> LayerPlan:
-    """The plan of a call; a new one if there is none, or if it does not fit any more."""
-    plans: dict[Any, LayerPlan] = vars(layer)["_plans"]
-    key = cur.shape, cur.dtype, has_grad, torch.get_num_threads()
-    found = plans.get(key)
-    if found is None or not found.fits(layer, stored):
-        found = LayerPlan(layer, cur, stored)
-        plans.pop(key, None)
-        plans[key] = found
-        while len(plans) > MOST_PLANS:
-            plans.pop(next(iter(plans)))
-    return found
+def _keep_plan(plans: dict[Any, LayerPlan], key: Any, plan: LayerPlan) -> None:
+    """Add a plan, in place of the one that was made first if there are too many."""
+    plans.pop(key, None)
+    plans[key] = plan
+    while len(plans) > MOST_PLANS:
+        plans.pop(next(iter(plans)), None)
 
 
 def _plan(

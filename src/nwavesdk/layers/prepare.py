@@ -56,13 +56,8 @@ class Prepared(nn.Module):
 
     def state_restorer(self) -> Callable[[], None]:
         """A function that sets the state back to what it is now."""
-        state = [(name, getattr(self, name)) for name in self._state_attributes]
-
-        def restore() -> None:
-            for name, value in state:
-                setattr(self, name, value)
-
-        return restore
+        names = self._state_attributes
+        return partial(_set_attributes, self, names, [getattr(self, name) for name in names])
 
     def state_tensors(self) -> list[Tensor]:
         """All that the next step needs of the past; empty before the first call after `prepare`."""
@@ -70,6 +65,11 @@ class Prepared(nn.Module):
 
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
         """Set the state to what `state_tensors` returned."""
+
+
+def _set_attributes(module: Prepared, names: tuple[str, ...], values: list[Any]) -> None:
+    for name, value in zip(names, values, strict=True):
+        setattr(module, name, value)
 
 
 class StatefulNeurons(Prepared):

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 from torch.utils.checkpoint import checkpoint as checkpoint_chunk
 
 from nwavesdk.internal.checks import shown, whole_number
@@ -146,28 +147,32 @@ class SpikingSequential(nn.Sequential):
                 if layers is not None:
                     record = layers[prefix + name] = module.record(x, charges)
                     x, mem = record.spk, record.mem
-                elif i == last or _is_watched(module):
+                elif i == last:
+                    x, mem = _call(module, x)
+                elif _is_watched(module):
                     x, mem = module(x)
                 else:
                     # Nobody reads the membrane of an inner layer, so it is not computed.
                     x = mem = module.spikes(x)
             elif isinstance(module, SpikingSequential):
                 x, mem = module._run_modules(x, restorers, layers, f"{prefix}{name}.", charges)
-            elif isinstance(module, nn.Module):
-                restorers += [inner.state_restorer() for inner in _stateful_modules(module)]
-                takes_time = isinstance(module, Prepared) or x.ndim < 3
-                x = mem = module(x) if takes_time else _run_without_time(module, x)
+            elif isinstance(module, Prepared):
+                if module._state_attributes:
+                    restorers.append(module.state_restorer())
+                x = mem = _call(module, x)
+            elif module is not None:
+                restorers += [inner.state_restorer() for inner in _prepared_within(module)]
+                x = mem = module(x) if x.ndim < 3 else _run_without_time(module, x)
         return x, mem
 
 
-def _stateful_modules(module: nn.Module) -> list[Prepared]:
-    """The modules in a module, itself included, that carry a state."""
-    if isinstance(module, Prepared):
-        return [module] if module._state_attributes else []
-    if not module._modules:
-        return []
-    inside = prepared_modules(module, "SpikingSequential")
-    return [inner for inner in inside if inner._state_attributes]
+def _prepared_within(module: nn.Module) -> list[Prepared]:
+    return prepared_modules(module, "SpikingSequential") if module._modules else []
+
+
+def _call(module: nn.Module, x: Tensor) -> Any:
+    """`module(x)`; without hooks, it saves what torch does for each call of a module."""
+    return module(x) if _is_watched(module) else module.forward(x)
 
 
 def _is_watched(module: nn.Module) -> bool:
@@ -178,13 +183,13 @@ def _is_watched(module: nn.Module) -> bool:
         or module._backward_hooks
         or module._backward_pre_hooks
         or module._compiled_call_impl is not None
-        or nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]  # torch does not type it
+        or _has_any_global_hook()  # type: ignore[no-untyped-call]  # torch does not type it
     )
 
 
 def _run_without_time(module: nn.Module, x: Tensor) -> Tensor:
     """Run a module on [B, T, ...] with batch and time as one dimension."""
-    if any(isinstance(inner, Prepared) for inner in module.modules()):
+    if _prepared_within(module):
         raise TypeError(
             f"SpikingSequential hands batch and time as one to {type(module).__name__}, but "
             "synapses or neuron layers are in it: use SpikingSequential there too."

@@ -56,7 +56,6 @@ class Plan:
         B, _, N = sizes
         self.spec = spec
         self.sizes = sizes
-        self.is_readout = spec.neuron.is_readout
         self.dtype = dtype
         self.saves = "gradient" if derivatives is None else "learning"
         self.program = program_of_spec(spec, self.saves)
@@ -77,32 +76,24 @@ class Plan:
     def run(
         self,
         x: Tensor,
-        states: Sequence[Tensor] | None,
+        states: Sequence[Tensor],
         parameters: Sequence[Tensor],
-        *,
         needs_membrane: bool,
-        needs_graph: bool,
     ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...], int | None]:
-        """Spikes, membrane, last states and the number of spikes.
+        """Spikes, membrane, last states and the number of spikes, with gradients.
+
+        Without gradients, `forward.run` is enough.
 
         Args:
             x: Charge [B, T, N], or its values in another shape.
-            states: States before the first step, each [B, N]; None for the initial ones.
+            states: States before the first step, each [B, N]; `rest` are the initial ones.
             parameters: The parameters that learn.
             needs_membrane: Whether the membrane after each step is returned.
-            needs_graph: Whether the result needs gradients.
         """
-        if states is None:
-            states = self.rest
-        if not needs_graph:
-            spikes, mem, last, _, count = self.forward.run(
-                x, states, self.constants, needs_membrane=needs_membrane, needs_saved=False
-            )
-            return spikes, mem, last, count
-        spikes, mem, count, *states = _PlannedCall.apply(
+        spikes, mem, count, *last = _PlannedCall.apply(
             self, needs_membrane, x, *states, *parameters
         )
-        return spikes, mem, tuple(states), count
+        return spikes, mem, tuple(last), count
 
     def backward(self, may_overwrite: bool) -> BackwardPass:
         """The adjoint pass, which is compiled when the first gradient is needed."""
@@ -137,10 +128,9 @@ class _PlannedCall(torch.autograd.Function):
     def forward(
         ctx: Any, plan: Plan, needs_membrane: bool, x: Tensor, *tensors: Tensor
     ) -> tuple[Any, ...]:
-        K = len(plan.rest)
-        states = tensors[:K]
+        states = tensors[: len(plan.rest)]
         spikes, mem, last, saved, count = plan.forward.run(
-            x, states, plan.constants, needs_membrane=needs_membrane, needs_saved=True
+            x, states, plan.constants, (), needs_membrane, True
         )
         ctx.plan = plan
         # A hook may keep what it sees, so nothing is written over it.

@@ -36,29 +36,30 @@ class ParameterValues:
         tensors: The parameters: contiguous CPU tensors of 32 or 64 bits.
     """
 
-    __slots__ = ("_block", "_copies", "_kernel", "_seen")
+    __slots__ = ("_address", "_block", "_copies", "_kernel", "_seen")
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         with torch.inference_mode(False):
             self._copies = [tensor.detach().clone() for tensor in tensors]
-        self._seen = [(t, t.data_ptr(), t.shape, t.requires_grad) for t in tensors]
+        self._seen = [(t, t.data_ptr(), t.nbytes, t.requires_grad) for t in tensors]
         self._kernel = _native("are_equal")
         words = [len(self._copies)]
         for tensor, copy in zip(tensors, self._copies, strict=True):
             words += (tensor.data_ptr(), copy.data_ptr(), copy.nbytes // 4)
         self._block = array("q", words)
+        self._address = self._block.buffer_info()[0]
 
     def are_unchanged(self, tensors: Sequence[Tensor]) -> bool:
         """Whether parameters have the same values, shapes, types and need of gradients as then."""
-        for tensor, (before, address, shape, learns) in zip(tensors, self._seen, strict=True):
+        for tensor, (before, address, size, learns) in zip(tensors, self._seen, strict=True):
             if (
                 tensor is not before
                 or tensor.data_ptr() != address
-                or tensor.shape != shape
+                or tensor.nbytes != size
                 or tensor.requires_grad is not learns
             ):
                 return self._equal_elsewhere(tensors)
-        return self._kernel(self._block.buffer_info()[0]) == 1
+        return self._kernel(self._address) == 1
 
     def _equal_elsewhere(self, tensors: Sequence[Tensor]) -> bool:
         """As `are_unchanged`, for parameters that are other tensors, or have moved in memory."""

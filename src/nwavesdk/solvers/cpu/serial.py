@@ -142,7 +142,10 @@ class KernelCall:
             return 0
         block = self._template[:]  # of this run alone, as the kernel writes to it
         block.fromlist(words)
-        run_native(self._function, block.buffer_info()[0], self._threads)
+        if self._threads == 1:
+            self._function(block.buffer_info()[0])
+        else:
+            run_native(self._function, block.buffer_info()[0], self._threads)
         return block[3]
 
 
@@ -192,8 +195,7 @@ class ForwardPass:
         x: Tensor,
         states: Sequence[Tensor],
         constants: Tensor,
-        recurrence: Sequence[Tensor] = (),
-        *,
+        recurrence: Sequence[Tensor],
         needs_membrane: bool,
         needs_saved: bool,
     ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...], tuple[Tensor, ...], int | None]:
@@ -215,22 +217,30 @@ class ForwardPass:
         spikes = torch.empty_like(like)
         mem = torch.empty_like(like) if needs_membrane else None
         saved, others = self._allocate_saved(like) if needs_saved else ((), None)
-        initial, final, last = self._allocate_states(states)
-        count = self.call.run(
-            [
-                batch_stride,
-                step_stride,
-                x.data_ptr(),
-                initial.data_ptr(),
-                constants.data_ptr(),
-                spikes.data_ptr(),
-                saved[0].data_ptr() if saved else 0,
-                0 if mem is None else mem.data_ptr(),
-                0 if others is None else others.data_ptr(),
-                final.data_ptr(),
-                *(t.data_ptr() for t in recurrence),
-            ]
-        )
+        last: tuple[Tensor, ...]
+        if len(states) == 1:  # a single state is its own array, which saves views
+            initial = states[0].contiguous()
+            final = torch.empty_like(initial)
+            last = (final,)
+        else:
+            initial = stacked(states, states[0])
+            final = torch.empty_like(initial)
+            last = final.unbind()
+        words = [
+            batch_stride,
+            step_stride,
+            x.data_ptr(),
+            initial.data_ptr(),
+            constants.data_ptr(),
+            spikes.data_ptr(),
+            saved[0].data_ptr() if saved else 0,
+            0 if mem is None else mem.data_ptr(),
+            0 if others is None else others.data_ptr(),
+            final.data_ptr(),
+        ]
+        if recurrence:
+            words += [t.data_ptr() for t in recurrence]
+        count = self.call.run(words)
         return spikes, mem, last, saved, None if self.step.is_readout else count
 
     def _allocate_saved(self, like: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
@@ -240,21 +250,6 @@ class ForwardPass:
             return (w,), None
         others = like.new_empty(self.step.saved - 1, *self.sizes)
         return (w, *others.unbind()), others
-
-    def _allocate_states(
-        self, states: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """States before the first step and after the last one as arrays, and the latter as a tuple.
-
-        A single state is its own array, which saves views.
-        """
-        if len(states) == 1:
-            initial = states[0].contiguous()
-            final = torch.empty_like(initial)
-            return initial, final, (final,)
-        initial = stacked(states, states[0])
-        final = torch.empty_like(initial)
-        return initial, final, final.unbind()
 
     def _find_strides(self, x: Tensor) -> tuple[Tensor, int, int]:
         """The charge with its strides; copied where neurons do not lie side by side."""
@@ -456,15 +451,7 @@ def forward_cpu(
     ).run
     constants = stacked(problem.constants, x)
     recurrence = [t.contiguous() for t in problem.recurrence]
-    outputs = run(
-        x,
-        problem.states,
-        constants,
-        recurrence,
-        needs_membrane=needs_membrane,
-        needs_saved=needs_saved,
-    )
-    return Solution(*outputs)
+    return Solution(*run(x, problem.states, constants, recurrence, needs_membrane, needs_saved))
 
 
 def backward_cpu(

@@ -68,9 +68,6 @@ def native_function(address: int, *, has_result: bool = False) -> Callable[[int]
 
 def run_native(function: Callable[[int], object], block: int, threads: int) -> None:
     """Call a `native_function` with the argument `block` on every thread."""
-    if threads == 1:
-        function(block)
-        return
     team = None if _team_is_lost else _openmp_team()
     if team is not None:
         team.GOMP_parallel(function, block, threads, 0)
