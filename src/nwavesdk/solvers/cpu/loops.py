@@ -30,6 +30,7 @@ import numpy as np
 
 from nwavesdk.solvers.cpu import rows
 from nwavesdk.solvers.cpu.rows import (
+    AHEAD,
     BACKWARD_SLOTS,
     FORWARD_SLOTS,
     SAVED,
@@ -54,6 +55,7 @@ from nwavesdk.solvers.cpu.rows import (
     load_states,
     multiply_by_weights,
     pack_lanes,
+    prefetch_step,
     real,
     store_gradients,
     store_lane_gradients,
@@ -213,6 +215,7 @@ def backward_over_time(
     stride = index(B * T * N)
     workspace = np.empty(BACKWARD_SLOTS * SLOT, real)
     grad_s = grad_s if has_grad_s else np.zeros(SLOT, real)
+    lead = max(1, AHEAD // width_of_block)
     loaded = -1
     for job in range(first, last):
         b = job % B
@@ -227,6 +230,15 @@ def backward_over_time(
         )
         for t in range(T - 1, -1, -1):
             at = index((b * T + t) * N + lo)
+            if t >= lead:
+                ahead = at - index(lead * N)
+                prefetch_step(w, ahead, width)
+                for i in range(SAVED - 1):
+                    prefetch_step(others, ahead + index(i) * stride, width)
+                if has_grad_s:
+                    prefetch_step(grad_s, ahead, width)
+                if has_grad_mem:
+                    prefetch_step(grad_mem, ahead, width)
             before = at - index(N) if t > 0 else at
             from_s = at if has_grad_s else index(0)
             if has_grad_mem:

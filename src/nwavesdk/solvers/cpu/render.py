@@ -14,6 +14,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from nwavesdk.dynamics import QueryText, StepText
 from nwavesdk.solvers.cpu.loops import (
     CONTROL_WORDS,
@@ -26,7 +28,7 @@ from nwavesdk.solvers.cpu.loops import (
     fixed_words,
     is_whole,
 )
-from nwavesdk.solvers.cpu.rows import SHARED_BATCH, SLOT, TILE, WIDTH, workspace_slots
+from nwavesdk.solvers.cpu.rows import AHEAD, SHARED_BATCH, SLOT, TILE, WIDTH, workspace_slots
 from nwavesdk.solvers.page import function_tree, join_lines, kernel_call, kernel_function
 from nwavesdk.surrogate import Surrogate
 
@@ -38,6 +40,7 @@ _HEADER = """\
 import numpy as np
 from llvmlite import ir
 from numba import carray, njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy import abs, cos, {exp}floor, log, sin, sqrt, tanh
 
@@ -61,6 +64,25 @@ def add_number(context, address, number):
         return builder.atomic_rmw("add", place, arguments[1], "monotonic")
 
     return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def prefetch_step(context, array, place, width):
+    # Requests that a step of an array is loaded into the second-level cache.
+    def generate(context, builder, signature, arguments):
+        numbers = context.make_array(array)(context, builder, arguments[0]).data
+        start, width = arguments[1:]
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        read, second_level, data = (ir.Constant(ir.IntType(32), i) for i in (0, 2, 1))
+        zero, line = (ir.Constant(width.type, i) for i in (0, LINE))
+        with cgutils.for_range_slice(builder, zero, width, line, width.type) as (n, _):
+            address = builder.gep(numbers, [builder.add(start, n)])
+            builder.call(function, [builder.bitcast(address, byte), read, second_level, data])
+        return context.get_dummy_value()
+
+    return types.void(array, place, width), generate
 
 
 @njit(inline="always")
@@ -104,14 +126,14 @@ def exp(x):
 _FORWARD_ROW = """
 @njit(error_model="numpy", inline="never")
 def forward_row(x, from_x, s, to_s, w, to_w, width, workspace):
-    count = 0
+    count = np.int32(0)  # a wider number would halve the width of the vectors
     for n in range(width):
         {read}
         result = {step}
         s[to_s + n] = result[0]
         w[to_w + n] = result[{first_saved}]
         {write}
-        count += result[0] > real(0)
+        count = np.int32(count + np.int32(result[0] > real(0)))
     return count
 
 """
@@ -243,7 +265,10 @@ def _module(
     name: str, dtype: str, slots: dict[str, Any], texts: list[str], direction: str, parameters: int
 ) -> str:
     """The texts of one neuron, with the functions and loops that all neurons share."""
-    numbers = slots | {"WIDTH": WIDTH, "SLOT": SLOT, "TILE": TILE, "SHARED_BATCH": SHARED_BATCH}
+    numbers = slots | {
+        **{"WIDTH": WIDTH, "SLOT": SLOT, "TILE": TILE, "SHARED_BATCH": SHARED_BATCH},
+        **{"LINE": 64 // np.dtype(dtype).itemsize, "AHEAD": AHEAD},
+    }
     header = _HEADER.format(
         name=name,
         dtype=dtype,
