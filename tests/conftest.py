@@ -37,15 +37,14 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def live_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a finished run that can be applied to sound as it comes."""
+    """Return the folder of a run that can be applied to sound as it comes."""
     pytest.importorskip("lightning")
-    from nwavesdk.train import Run, RunConfig
-    from train.runs import small_choices
+    from train.runs import small_choices, write_untrained
 
     folder = tmp_path_factory.mktemp("live") / "run"
     choices = small_choices(tones)
     choices["data"] |= {"level": "as_is", "hold": 2}
-    Run.new(folder, RunConfig.of(choices)).train()
+    write_untrained(folder, choices)
     return folder
 
 

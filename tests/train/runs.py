@@ -40,6 +40,16 @@ def chip_choices(tones: Path, profile: str = "h1v2", training: str = "mismatch")
     }
 
 
+def write_untrained(folder: Path, choices: dict[str, Any]) -> None:
+    """Write a run with the model of its initial weights, which takes no training."""
+    from nwavesdk.train import Run, RunConfig
+    from nwavesdk.train.model_file import save_model
+
+    run = Run.new(folder, RunConfig.of(choices))
+    net = run.network(deployed=True)
+    save_model(run.folder.model, net, run.data.standard, run.folder.identity)
+
+
 class StopError(Exception):
     """What interrupts the run."""
 

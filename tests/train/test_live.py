@@ -18,7 +18,7 @@ from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.metrics import population_counts
 from nwavesdk.train import LiveRun, Run, RunConfig
 from nwavesdk.train.classifier import evaluate_net
-from train.runs import chip_choices
+from train.runs import chip_choices, write_untrained
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -28,7 +28,7 @@ def chip_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("live_chip") / "run"
     choices = chip_choices(tones, training="plain")
     choices["data"]["level"] = "as_is"
-    Run.new(folder, RunConfig.of(choices)).train()
+    write_untrained(folder, choices)
     return folder
 
 
@@ -55,7 +55,7 @@ def test_input_and_decisions_are_those_of_the_run(folder: Path, tones: Path) -> 
     inputs = {}
     for file in sorted(tones.rglob("*.wav")):
         sound = soundfile.read(file, dtype="float32")[0]
-        x = input_of(run, blocks_of(sound, 300))
+        x = input_of(run, blocks_of(sound, 900))
         # Training cuts what is longer.
         inputs[x[: run.steps, 0].numpy().tobytes()] = x[: run.steps]
     assert len(inputs) == 48
@@ -72,6 +72,16 @@ def test_input_and_decisions_are_those_of_the_run(folder: Path, tones: Path) -> 
     assert run.classes == trained.classes
     assert predicted == expected.predicted.tolist()
     assert len(set(predicted)) > 1
+
+
+def test_the_net_is_that_of_the_run(folder: Path) -> None:
+    trained = Run.open(folder)
+    nets = [LiveRun.open(folder).net, trained.model().eval()]
+    for net in nets:
+        prepare_net(net)
+    live, expected = (net(torch.from_numpy(trained.data.test.x))[0] for net in nets)
+    assert expected.any()
+    assert torch.equal(live, expected)
 
 
 def test_a_sound_of_another_rate_is_converted(folder: Path) -> None:
@@ -136,15 +146,16 @@ def test_blocks_that_cannot_be_used_are_errors(
 
 
 def test_runs_that_cannot_be_applied_to_sound_as_it_comes_are_errors(
-    finished: Path, live_run: Path, tmp_path: Path
+    live_run: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=r"got data\.level 'peak', expected 'as_is'\): train with"):
-        LiveRun.open(finished)
     with pytest.raises(ValueError, match=r"holds no run \(no config\.json\): give the folder of"):
         LiveRun.open(tmp_path)
     config = tmp_path / "config.json"
     config.write_text((live_run / "config.json").read_text())
     with pytest.raises(ValueError, match="does not exist: the run has not finished"):
+        LiveRun.open(tmp_path)
+    config.write_text((live_run / "config.json").read_text().replace('"as_is"', '"peak"'))
+    with pytest.raises(ValueError, match=r"got data\.level 'peak', expected 'as_is'\): train with"):
         LiveRun.open(tmp_path)
     config.write_text(RunConfig().json_text())
     with pytest.raises(
