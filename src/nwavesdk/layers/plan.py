@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nwavesdk.dynamics import Page
 from nwavesdk.internal.tensors import is_plain
+from nwavesdk.layers.prepare import as_trainable
 from nwavesdk.solvers import Plan
 from nwavesdk.solvers.cpu.parameters import ParameterValues
 from nwavesdk.surrogate import Foreign
@@ -108,20 +109,41 @@ def run_planned(
             if not state.is_cpu or (has_grad and state.is_inference()):
                 return None
             needs_graph = needs_graph or (has_grad and state.requires_grad)
+    recurrence: tuple[Tensor, ...] = ()
+    if plan.is_recurrent:
+        recurrence = _recurrence(layer, plan)
+        if not all(t.is_cpu and t.dtype is plan.dtype for t in recurrence):
+            return None
+        needs_graph = has_grad and (needs_graph or any(t.requires_grad for t in recurrence))
     if found.unsqueezes:
         cur = cur[None]
+    states = states or plan.rest
     if needs_graph:
         learned = [stored[i] for i in found.learned]
-        spikes, mem, last, count = plan.run(cur, states or plan.rest, learned, needs_membrane)
+        spikes, mem, last, count, last_spikes = plan.run(
+            cur, states, recurrence, learned, needs_membrane
+        )
     else:
         spikes, mem, last, _, count = plan.forward.run(
-            cur, states or plan.rest, plan.constants, (), needs_membrane, False
+            cur, states, plan.constants, recurrence, needs_membrane, False
         )
+        last_spikes = plan.last_spikes(spikes, recurrence[1]) if recurrence else None
     own["_states"] = last
+    if recurrence:
+        own["_last_spikes"] = last_spikes
     own["last_solver"] = "serial"
     if count is not None:
         spikes.nonzeros = count  # type: ignore[attr-defined]  # tensors take attributes, their types do not say so
     return spikes, mem
+
+
+def _recurrence(layer: "NeuronLayer", plan: Plan) -> tuple[Tensor, ...]:
+    """Effective recurrent weights, and the spikes before the call."""
+    weights = layer.effective_recurrent_weights()
+    assert weights is not None
+    spikes = layer._last_spikes
+    before = plan.silence if spikes is None else as_trainable(spikes)
+    return weights.contiguous(), before.contiguous()
 
 
 def _keep_plan(plans: dict[Any, LayerPlan], key: Any, plan: LayerPlan) -> None:
@@ -147,6 +169,7 @@ def _plan(
         derivatives,
         [stored[i] for i in learned],
         cur.dtype,
+        is_recurrent=layer.layer_topology == "RC",
     )
 
 
@@ -155,12 +178,13 @@ def _identity(tensor: Tensor) -> Tensor:
 
 
 def _can_be_planned(layer: "NeuronLayer", stored: list[Tensor]) -> bool:
-    if layer.layer_topology != "FF" or layer.saved_dtype is not None:
+    if layer.saved_dtype is not None:
         return False
     if isinstance(layer.spike_grad, Foreign) and torch.is_grad_enabled():
         return False  # only a call finds out whether there is something to train in it
     if not all(is_plain(t.detach()) and t.is_contiguous() for t in stored):
         return False
     # Methods of a user may read more than what a plan compares.
-    methods = (type(layer).constants, type(layer).effective_constants)
+    kind = type(layer)
+    methods = (kind.constants, kind.effective_constants, kind.effective_recurrent_weights)
     return all(method.__module__.startswith("nwavesdk.") for method in methods)

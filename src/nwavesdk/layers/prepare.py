@@ -22,6 +22,7 @@ __all__ = [
     "ChipInstance",
     "Prepared",
     "StatefulNeurons",
+    "as_trainable",
     "detach_state",
     "prepare_net",
     "prepared_modules",
@@ -133,7 +134,7 @@ class StatefulNeurons(Prepared):
         if self._states is None:
             return []
         spikes = [] if self._last_spikes is None else [self._last_spikes]
-        return [_as_trainable(state) for state in (*self._states, *spikes)]
+        return [as_trainable(state) for state in (*self._states, *spikes)]
 
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
         K = len(self.neuron.states)
@@ -157,8 +158,8 @@ class StatefulNeurons(Prepared):
                 "call prepare_net(model) before a new batch."
             )
         spikes = x.new_zeros(B, N) if self._last_spikes is None else self._last_spikes
-        states = tuple(_as_trainable(state.to(x)) for state in self._states)
-        return states, _as_trainable(spikes.to(x))
+        states = tuple(as_trainable(state.to(x)) for state in self._states)
+        return states, as_trainable(spikes.to(x))
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: they get the state without its graph, and no plans."""
@@ -174,7 +175,7 @@ class StatefulNeurons(Prepared):
         }
 
 
-def _as_trainable(tensor: Tensor) -> Tensor:
+def as_trainable(tensor: Tensor) -> Tensor:
     """A copy if inference mode made the tensor and is over, else the tensor."""
     if torch.compiler.is_compiling():
         return tensor

@@ -31,7 +31,7 @@ __all__ = ["Plan"]
 
 
 class Plan:
-    """Calls of one size, with constants of fixed value, in feed-forward layers.
+    """Calls of one size, with constants of fixed value.
 
     Args:
         spec: What the kernels are compiled for; it saves unchanged values.
@@ -41,6 +41,7 @@ class Plan:
             [C, P, N], in float64; None if no parameter learns.
         parameters: The parameters that learn.
         dtype: That of charge, states and constants.
+        is_recurrent: Whether the layer is recurrent.
     """
 
     def __init__(
@@ -51,11 +52,14 @@ class Plan:
         derivatives: Tensor | None,
         parameters: Sequence[Tensor],
         dtype: torch.dtype,
+        *,
+        is_recurrent: bool,
     ) -> None:
         assert spec.saved_dtype is None
         B, _, N = sizes
         self.spec = spec
         self.sizes = sizes
+        self.is_recurrent = is_recurrent
         self.dtype = dtype
         self.saves = "gradient" if derivatives is None else "learning"
         self.program = program_of_spec(spec, self.saves)
@@ -67,8 +71,9 @@ class Plan:
         self.rest = tuple(
             torch.full((B, N), value, dtype=dtype) for value in spec.neuron.step.initial
         )
+        self.silence = torch.zeros(B, N, dtype=dtype)
         self.forward = forward_pass(
-            self.program.step, dtype, sizes, is_recurrent=False, threads=torch.get_num_threads()
+            self.program.step, dtype, sizes, is_recurrent, torch.get_num_threads()
         )
         self.chain = None if derivatives is None else ParameterChain(derivatives, parameters, dtype)
         self._backward: dict[tuple[bool, int], BackwardPass] = {}
@@ -77,21 +82,32 @@ class Plan:
         self,
         x: Tensor,
         states: Sequence[Tensor],
+        recurrence: Sequence[Tensor],
         parameters: Sequence[Tensor],
         needs_membrane: bool,
-    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...], int | None]:
-        """Spikes, membrane, last states and the number of spikes, with gradients.
-
-        Without gradients, `forward.run` is enough.
+    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...], int | None, Tensor | None]:
+        """A call with gradients; without them, `forward.run` is enough.
 
         Args:
             x: Charge [B, T, N], or its values in another shape.
             states: States before the first step, each [B, N]; `rest` are the initial ones.
+            recurrence: Of a recurrent layer, weights [N, N] and the spikes before the first step
+                [B, N], of which `silence` has none.
             parameters: The parameters that learn.
             needs_membrane: Whether the membrane after each step is returned.
+
+        Returns:
+            Spikes, membrane, last states, the number of spikes and, of a recurrent layer, the
+            spikes of the last step [B, N].
         """
-        spikes, mem, count, *last = _apply_planned(self, needs_membrane, x, *states, *parameters)
-        return spikes, mem, tuple(last), count
+        spikes, mem, count, last_spikes, *last = _apply_planned(
+            self, needs_membrane, x, *states, *recurrence, *parameters
+        )
+        return spikes, mem, tuple(last), count, last_spikes
+
+    def last_spikes(self, spikes: Tensor, before: Tensor) -> Tensor:
+        """A copy of the spikes of the last step [B, N]; without steps, those before."""
+        return spikes.reshape(self.sizes)[:, -1].clone() if self.sizes[1] else before.clone()
 
     def backward(self, may_overwrite: bool) -> BackwardPass:
         """The adjoint pass, which is compiled when the first gradient is needed."""
@@ -103,11 +119,18 @@ class Plan:
                 self.dtype,
                 self.spec.surrogate,
                 self.sizes,
-                is_recurrent=False,
-                may_overwrite=may_overwrite,
-                threads=threads,
+                self.is_recurrent,
+                may_overwrite,
+                threads,
             )
         return found
+
+    def add_last(self, grad_s: Tensor | None, grad_last: Tensor, like: Tensor) -> Tensor:
+        """∂L/∂spikes with the gradient of the last step [B, N] added, as a new tensor."""
+        total = torch.zeros_like(like) if grad_s is None else grad_s.contiguous().clone()
+        if self.sizes[1]:
+            total.view(self.sizes)[:, -1] += grad_last
+        return total
 
     def surrogate_derivative(self, states: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
         """σ' in each step [B, T, N], of a surrogate that kernels cannot compute."""
@@ -120,42 +143,65 @@ class Plan:
 
 
 class _PlannedCall(torch.autograd.Function):
-    """Outputs: spikes, `mem` or None, the number of spikes, and the last states."""
+    """Outputs: spikes, `mem` or None, the number of spikes, the last spikes or None, last states.
+
+    Saved: what the step saves; the states before it, if backward reads them; and, of a recurrent
+    layer, weights, spikes before the first step, and spikes.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, plan: Plan, needs_membrane: bool, x: Tensor, *tensors: Tensor
     ) -> tuple[Any, ...]:
-        states = tensors[: len(plan.rest)]
+        K = len(plan.rest)
+        states = tensors[:K]
+        recurrence = tensors[K : K + 2] if plan.is_recurrent else ()
         spikes, mem, last, saved, count = plan.forward.run(
-            x, states, plan.constants, (), needs_membrane, True
+            x, states, plan.constants, recurrence, needs_membrane, True
         )
+        last_spikes = plan.last_spikes(spikes, recurrence[1]) if recurrence else None
         ctx.plan = plan
         # A hook may keep what it sees, so nothing is written over it.
         ctx.is_seen = torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
-        ctx.save_for_backward(*saved, *(states if plan.reads_states else ()))
+        read = states if plan.reads_states else ()
+        ctx.save_for_backward(*saved, *read, *recurrence, *([spikes] if recurrence else []))
         ctx.set_materialize_grads(False)
-        return spikes, mem, count, *last
+        return spikes, mem, count, last_spikes, *last
 
     @staticmethod
     def backward(
-        ctx: Any, grad_s: Tensor | None, grad_mem: Tensor | None, _: None, *last: Tensor | None
+        ctx: Any,
+        grad_s: Tensor | None,
+        grad_mem: Tensor | None,
+        _: None,
+        grad_last_spikes: Tensor | None,
+        *last: Tensor | None,
     ) -> Any:
         if torch.is_grad_enabled():
             raise RuntimeError(NO_SECOND_GRADIENT)
         plan: Plan = ctx.plan
         tensors = load_saved_tensors(ctx)
         S = len(plan.program.saved)
+        K = len(plan.rest) if plan.reads_states else 0
         saved = tensors[:S]
-        states = tensors[S:]
+        states = tensors[S : S + K]
         keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph()
         backward = plan.backward(not (ctx.is_seen or keeps_graph))
         sigma = plan.surrogate_derivative(states, saved) if backward.needs_sigma else None
-        grad_x, grad_states, grad_constants = backward.run(
-            saved, states, plan.constants, grad_s, grad_mem, last, sigma
-        )
+        if grad_last_spikes is not None:
+            grad_s = plan.add_last(grad_s, grad_last_spikes, saved[0])
+        arguments = (saved, states, plan.constants, grad_s, grad_mem, last, sigma)
+        through_recurrence: Sequence[Tensor] = ()
+        if plan.is_recurrent:
+            *recurrence, spikes = tensors[S + K :]
+            with torch.autocast("cpu", enabled=False):
+                grad_x, grad_states, grad_constants, *through_recurrence = backward.run_recurrent(
+                    *arguments, recurrence, spikes
+                )
+        else:
+            grad_x, grad_states, grad_constants = backward.run(*arguments)
         learned = plan.chain(grad_constants) if plan.chain and grad_constants is not None else ()
-        return None, None, grad_x, *grad_states, *learned
+        return None, None, grad_x, *grad_states, *through_recurrence, *learned
 
 
 # `torch.autograd.Function.apply` looks for transforms of `torch.func` before it does this. No

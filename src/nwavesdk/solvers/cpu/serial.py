@@ -371,6 +371,45 @@ class BackwardPass:
         self.call.run(addresses)
         return grad_x, before, grad_constants
 
+    def run_recurrent(
+        self,
+        saved: Sequence[Tensor],
+        states: Sequence[Tensor],
+        constants: Tensor,
+        grad_s: Tensor | None,
+        grad_mem: Tensor | None,
+        last: Sequence[Tensor | None],
+        sigma: Tensor | None,
+        recurrence: Sequence[Tensor],
+        spikes: Tensor,
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None, Tensor, Tensor]:
+        """As `run`, for a recurrent layer.
+
+        Args:
+            saved: See `run`.
+            states: See `run`.
+            constants: See `run`.
+            grad_s: See `run`.
+            grad_mem: See `run`.
+            last: See `run`.
+            sigma: See `run`.
+            recurrence: Weights [N, N] and spikes before the first step [B, N].
+            spikes: The spikes of the forward pass.
+
+        Returns:
+            In addition, ∂L/∂weights [N, N] and the gradient of the spikes before the first step.
+        """
+        weights, spikes_before = recurrence
+        grad_before = torch.empty_like(spikes_before, memory_format=torch.contiguous_format)
+        arrays = (weights.t().contiguous(), grad_before)
+        grad_x, grad_states, grad_constants = self.run(
+            saved, states, constants, grad_s, grad_mem, last, sigma, arrays
+        )
+        (before,) = delay_one_step([spikes_before], [spikes.reshape(self.sizes)])
+        N = self.sizes[2]
+        grad_weights = weight_gradient(before.reshape(-1, N), grad_x.reshape(-1, N))
+        return grad_x, grad_states, grad_constants, grad_weights, grad_before
+
     def _allocate_gradients(self, w: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """∂L/∂states before the first step, as an array and as a tuple."""
         B, _, N = self.sizes
@@ -488,19 +527,14 @@ def backward_cpu(
     sigma = None
     if backward.needs_sigma:
         sigma = surrogate.derivative(spike_argument(problem, saved))
-    constants = stacked(problem.constants, w)
-    through_recurrence: tuple[Tensor, ...] = ()
-    arrays: tuple[Tensor, ...] = ()
-    if problem.recurrent is not None:
-        grad_before = w.new_empty(w.shape[0], w.shape[2])
-        arrays = (problem.recurrent.t().contiguous(), grad_before)
-    grad_x, grad_states, grad_constants = backward.run(
-        saved, problem.states, constants, *grads, sigma, arrays
-    )
-    if problem.recurrent is not None:
-        (previous,) = delay_one_step(problem.recurrence[1:], [solution.spikes])
-        grad_weights = weight_gradient(previous.flatten(0, 1), grad_x.flatten(0, 1))
-        through_recurrence = (grad_weights, grad_before)
+    arguments = (saved, problem.states, stacked(problem.constants, w), *grads, sigma)
+    through_recurrence: Sequence[Tensor] = ()
+    if problem.recurrent is None:
+        grad_x, grad_states, grad_constants = backward.run(*arguments)
+    else:
+        grad_x, grad_states, grad_constants, *through_recurrence = backward.run_recurrent(
+            *arguments, problem.recurrence, solution.spikes
+        )
     learned = (None,) * len(problem.constants)
     sums = learned if grad_constants is None else grad_constants.sum(1)
     return grad_x, *grad_states, *sums, *through_recurrence
