@@ -133,13 +133,15 @@ class Plan:
         return total
 
     def surrogate_derivative(self, states: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
-        """σ' in each step [B, T, N], of a surrogate that kernels cannot compute."""
+        """σ' in each step, in the shape of the saved values, where kernels cannot compute it."""
+        shape = saved[0].shape
         saved = tuple(value.reshape(self.sizes) for value in saved)
         constants = self.constants.unbind()
         problem = Problem(
             self.spec, saved[0], tuple(states) or self.rest, constants, saves=self.saves
         )
-        return self.spec.surrogate.derivative(spike_argument(problem, saved))
+        z = spike_argument(problem, saved)
+        return self.spec.surrogate.derivative(z).reshape(shape)
 
 
 class _PlannedCall(torch.autograd.Function):

@@ -1,0 +1,406 @@
+"""Planned calls give what the general way gives, and obey all that it obeys."""
+
+import copy
+import cProfile
+import pickle
+import pstats
+import sys
+import threading
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from nwavesdk.layers import (
+    AdLIFLayer,
+    H1v1Layer,
+    HWSynapse,
+    LIFLayer,
+    LIFSynapse,
+    NeuronLayer,
+    SpikingSequential,
+    detach_state,
+    prepare_net,
+)
+from nwavesdk.layers.plan import MOST_PLANS
+from nwavesdk.surrogate import atan, custom
+
+TAU = 10e-3
+N = 7
+
+
+@pytest.fixture
+def in_general(monkeypatch):
+    """A function that makes a call go the general way."""
+
+    def run(call):
+        with monkeypatch.context() as patch:
+            # `nwavesdk.layers.neuron` is a function, which hides the module.
+            module = sys.modules[NeuronLayer.__module__]
+            patch.setattr(module, "run_planned", lambda *_, **__: None)
+            return call()
+
+    return run
+
+
+LAYERS = {
+    "lif": lambda **o: LIFLayer(N, TAU, **o),
+    "zero": lambda **o: LIFLayer(N, TAU, 0.8, "zero", **o),
+    "readout": lambda **o: LIFLayer(N, TAU, reset_mechanism="none", **o),
+    "learned": lambda **o: LIFLayer(N, [TAU] * N, learn_taus=True, learn_thresholds=True, **o),
+    "shared": lambda **o: LIFLayer(N, TAU, learn_taus=True, learn_thresholds=True, **o),
+    "recurrent": lambda **o: LIFLayer(N, TAU, layer_topology="RC", **o),
+    "chip": lambda **o: H1v1Layer(N, TAU, ileak_mismatch=True, **o),
+    "several states": lambda **o: AdLIFLayer(N, learn=("tau",), **o),
+    "without a formula": lambda **o: LIFLayer(
+        N, TAU, spike_grad=custom(lambda z: 1 / (1 + 9 * z.abs())), **o
+    ),
+    "parallel": lambda **o: LIFLayer(N, TAU, device="gpu", **o),
+}
+SHAPES = {"one": (N,), "step": (3, N), "sequence": (3, 5, N), "no steps": (3, 0, N), "none": (0, N)}
+
+
+def drive(shape, dtype=torch.float32, seed=0):
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    return (0.7 * x).requires_grad_()
+
+
+def run_twice(layer, shape, dtype):
+    """Two calls with gradients: all outputs, states and gradients."""
+    layer.zero_grad()
+    prepare_net(layer, seed=3)
+    inputs = [drive(shape, dtype, seed) for seed in (1, 2)]
+    outputs = [y for x in inputs for y in layer(x)]
+    sum((y * torch.linspace(0, 1, y.numel()).view(y.shape)).sum() for y in outputs).backward()
+    parameters = [p.grad for p in layer.parameters()]
+    states = [*layer.state.values()]
+    return [*outputs, *states, *(x.grad for x in inputs), *parameters]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_planned_call_equals_the_general_way(kind, shape, dtype, in_general):
+    if dtype == torch.float64 and kind not in ("lif", "shared"):
+        pytest.skip("two layers are enough for the other dtype")
+    torch.manual_seed(0)
+    layer = LAYERS[kind]()
+    expected = in_general(lambda: run_twice(layer, SHAPES[shape], dtype))
+    assert not layer._plans
+    for _ in range(2):  # a new plan, and the same again
+        got = run_twice(layer, SHAPES[shape], dtype)
+        assert layer._plans
+        for a, b in zip(got, expected, strict=True):
+            assert (a is None) == (b is None)
+            if a is not None:
+                torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+    with torch.no_grad():
+        prepare_net(layer, seed=3)
+        for a, b in zip(layer(drive(SHAPES[shape], dtype, 1)), expected[:2], strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def change_in_place(layer):
+    with torch.no_grad():
+        layer.log_taus.sub_(0.7)
+
+
+def change_data(layer):
+    layer.log_taus.data -= 0.7
+
+
+def change_fused(layer):
+    layer.log_taus.grad = torch.ones_like(layer.log_taus)
+    torch.optim.SGD([layer.log_taus], 0.7, fused=True).step()
+
+
+def change_state_dict(layer):
+    layer.load_state_dict(LIFLayer(N, TAU / 2, 0.8, learn_taus=True).state_dict())
+
+
+def change_parameter(layer):
+    layer.log_taus = nn.Parameter(layer.log_taus.detach() - 0.7)
+
+
+def parametrize_threshold(layer):
+    class Half(nn.Module):
+        def forward(self, value):
+            return value / 2
+
+    parametrize.register_parametrization(layer, "log_taus", Half())
+
+
+CHANGES = {
+    "in place": change_in_place,
+    "data": change_data,
+    "fused optimizer": change_fused,
+    "state_dict": change_state_dict,
+    "another parameter": change_parameter,
+    "parametrization": parametrize_threshold,
+    "threshold": lambda layer: layer.thresholds.fill_(0.2),
+    "dt": lambda layer: setattr(layer, "dt", 4e-3),
+    "reset": lambda layer: setattr(layer, "reset_mechanism", "zero"),
+    "surrogate": lambda layer: setattr(layer, "spike_grad", atan(3.0)),
+    "detach_reset": lambda layer: setattr(layer, "detach_reset", False),
+    "solver": lambda layer: setattr(layer, "solver", "reference"),
+    "frozen": lambda layer: layer.log_taus.requires_grad_(False),
+    "double": lambda layer: layer.double(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_next_call_obeys_a_change(change, in_general):
+    torch.manual_seed(0)
+    layer = LIFLayer(N, TAU, 0.8, learn_taus=True)
+    before = run_twice(layer, (3, 5, N), torch.float32)
+    CHANGES[change](layer)
+    got = run_twice(layer, (3, 5, N), torch.float32)
+    expected = in_general(lambda: run_twice(layer, (3, 5, N), torch.float32))
+    differs = False
+    for a, b, old in zip(got, expected, before, strict=False):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+            differs |= old is None or a.shape != old.shape or not torch.equal(a, old)
+        differs |= a is None and old is not None
+    assert differs or change in ("double", "solver")
+
+
+def test_a_parametrized_constant_is_computed_in_each_call():
+    class Scaled(nn.Module):
+        factor = 1.0
+
+        def forward(self, value):
+            return value * self.factor
+
+    layer = LIFLayer(N, TAU)
+    scaled = Scaled()
+    parametrize.register_parametrization(layer, "thresholds", scaled)
+    prepare_net(layer)
+    x = torch.full((2, N), 0.5)
+    assert layer.spikes(x).sum() == 0
+    scaled.factor = 0.1
+    prepare_net(layer)
+    assert layer.spikes(x).sum() == 2 * N
+
+
+def test_a_layer_keeps_a_limited_number_of_plans():
+    layer = LIFLayer(N, TAU)
+    for B in range(1, 2 * MOST_PLANS):
+        prepare_net(layer)
+        layer(torch.rand(B, N))
+        assert len(layer._plans) <= MOST_PLANS
+    assert len(layer._plans) == MOST_PLANS
+
+
+def test_copies_and_pickles_carry_no_plan():
+    layer = LIFLayer(N, TAU, learn_taus=True)
+    prepare_net(layer)
+    x = torch.rand(3, 5, N)
+    expected, _ = layer(x)
+    for other in (copy.deepcopy(layer), copy.copy(layer), pickle.loads(pickle.dumps(layer))):
+        assert not other._plans
+        prepare_net(other)
+        torch.testing.assert_close(other(x)[0], expected, rtol=0, atol=0)
+        assert not {id(plan) for plan in other._plans.values()} & {*map(id, layer._plans.values())}
+
+
+def test_outputs_never_share_memory_with_the_state():
+    for kind in ("lif", "readout", "recurrent", "several states"):
+        layer = LAYERS[kind]()
+        for x in (torch.rand(3, N), torch.rand(3, 2, N), torch.rand(3, 0, N)):
+            prepare_net(layer)
+            for _ in range(2):
+                outputs = {y.untyped_storage().data_ptr() for y in layer(x) if y.numel()}
+                assert not outputs & {
+                    t.untyped_storage().data_ptr() for t in layer.state_tensors() if t.numel()
+                }
+
+
+def test_steps_of_a_sequence_are_read_without_a_copy_in_any_layout():
+    layer = LIFLayer(N, TAU)
+    x = torch.rand(4, 9, N)
+    prepare_net(layer)
+    expected, _ = layer(x)
+    by_time = x.transpose(0, 1).contiguous()
+    wide = torch.rand(4, 9, 2 * N)
+    wide[..., :N] = x
+    for same in (by_time.transpose(0, 1), wide[..., :N], x.mT.contiguous().mT):
+        prepare_net(layer)
+        torch.testing.assert_close(layer(same)[0], expected, rtol=0, atol=0)
+        prepare_net(layer)
+        steps = [layer(same[:, t])[0] for t in range(9)]
+        assert all(step.is_contiguous() for step in steps)
+        torch.testing.assert_close(torch.stack(steps, 1), expected, rtol=0, atol=0)
+    prepare_net(layer)
+    repeated = layer(x[:1, :1].expand(4, 9, N))[0]
+    prepare_net(layer)
+    torch.testing.assert_close(repeated, layer(x[:1, :1].repeat(4, 9, 1))[0], rtol=0, atol=0)
+
+
+def test_backward_in_each_step_and_across_keep_state():
+    layer = LIFLayer(N, TAU, learn_taus=True)
+    x = drive((2, 6, N))
+    prepare_net(layer)
+    layer(x)[1].sum().backward()
+    whole = layer.log_taus.grad.clone()
+    layer.zero_grad()
+    prepare_net(layer)
+    total = 0
+    for t in range(6):
+        prepare_net(layer, keep_state=True)
+        total = total + layer(x[:, t])[1].sum()
+    total.backward()
+    torch.testing.assert_close(layer.log_taus.grad, whole)
+    prepare_net(layer)
+    for t in range(6):
+        layer(x[:, t])[1].sum().backward()
+        detach_state(layer)
+    layer(x[:, 0])[1].sum().backward()
+    with pytest.raises(RuntimeError, match="whose graph it has already freed: when a layer"):
+        layer(x[:, 1])[1].sum().backward()
+
+
+@pytest.mark.parametrize("kind", ["lif", "recurrent", "several states"])
+def test_hooks_on_saved_tensors_and_two_backward_passes(kind):
+    layer = LAYERS[kind]()
+    x = drive((2, 5, N))
+    prepare_net(layer)
+    layer(x)[0].sum().backward()
+    expected = x.grad.clone()
+    packed = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: packed.append(t.clone()) or len(packed) - 1, lambda i: packed[i]
+    ):
+        prepare_net(layer)
+        loss = layer(x)[0].sum()
+    for _ in range(2):
+        x.grad = None
+        loss.backward(retain_graph=True)
+        torch.testing.assert_close(x.grad, expected, rtol=0, atol=0)
+    assert packed
+
+
+def test_a_second_derivative_and_a_changed_weight_are_refused():
+    layer = LIFLayer(N, TAU)
+    prepare_net(layer)
+    x = drive((2, N))
+    (grad,) = torch.autograd.grad(layer(x)[0].sum(), x, retain_graph=True)
+    with pytest.raises(RuntimeError, match="create_graph=True"):
+        torch.autograd.grad(layer(x)[0].sum(), x, create_graph=True)
+    recurrent = LAYERS["recurrent"]()
+    prepare_net(recurrent)
+    loss = recurrent(drive((2, N)))[0].sum()
+    with torch.no_grad():
+        recurrent.recurrent_weights.add_(1)
+    with pytest.raises(RuntimeError, match="has been modified since"):
+        loss.backward()
+    assert grad.shape == x.shape
+
+
+def test_inference_mode_and_training_take_turns():
+    layer = LIFLayer(N, TAU, learn_taus=True)
+    prepare_net(layer)
+    x = torch.rand(2, N)
+    with torch.inference_mode():
+        first = layer(x)[0]
+    layer(x)[1].sum().backward()  # from a state that inference mode made
+    assert layer.log_taus.grad is not None
+    with torch.inference_mode():
+        prepare_net(layer)
+        assert torch.equal(layer(x)[0], first)
+    prepare_net(layer)
+    assert torch.equal(layer(x)[0], first)
+
+
+def test_a_layer_on_two_threads_of_python():
+    layer = LIFLayer(N, TAU, learn_taus=True)
+    x = torch.rand(4, 20, N)
+    prepare_net(layer)
+    expected, _ = layer(x)
+    wrong = []
+
+    def work():
+        own = copy.deepcopy(layer)
+        shared = vars(own)
+        shared["_plans"] = layer._plans  # as replicas of `nn.DataParallel` share them
+        for _ in range(200):
+            prepare_net(own)
+            if not torch.equal(own(x)[0], expected):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_another_number_of_threads_needs_another_plan():
+    layer = LIFLayer(N, TAU)
+    x = torch.rand(64, 50, N, requires_grad=True)
+    results = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            x.grad = None
+            prepare_net(layer)
+            spk, _ = layer(x)
+            torch.set_num_threads(3 - threads)
+            spk.sum().backward()
+            results.append((spk, x.grad))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+    assert len(layer._plans) == 2
+
+
+def test_layers_with_hooks_run_through_call():
+    net = SpikingSequential(LIFSynapse(3, N), LIFLayer(N, TAU), LIFSynapse(N, 2), LIFLayer(2, TAU))
+    prepare_net(net)
+    seen = []
+    for module in net:
+        module.register_forward_hook(lambda module, _, output: seen.append((module, output)))
+    net(torch.rand(2, 3))
+    net(torch.rand(2, 4, 3)[:, 1:])
+    assert [module for module, _ in seen] == 2 * list(net)
+    spk, mem = seen[1][1]
+    assert spk.shape == mem.shape == (2, N)
+
+
+def test_the_same_module_may_run_twice_in_a_net():
+    double = SpikingSequential(nn.Identity(), LIFLayer(N, TAU))
+    twice = nn.Hardtanh(0, 0.5)
+    net = SpikingSequential(twice, nn.Softplus(), twice, *double)
+    prepare_net(net)
+    x = torch.full((1, N), 2.0)
+    assert torch.equal(net(x)[1], torch.full((1, N), 0.5))
+
+
+def python_calls(call):
+    """How many Python functions a call calls; built-ins do not count."""
+    for _ in range(3):
+        call()
+    profile = cProfile.Profile(builtins=False)
+    profile.enable()
+    call()
+    profile.disable()
+    return pstats.Stats(profile).total_calls
+
+
+@pytest.mark.parametrize("kind", ["lif", "learned", "chip", "recurrent", "several states"])
+@pytest.mark.parametrize("needs_gradient", [False, True])
+def test_one_step_calls_few_functions(kind, needs_gradient):
+    layer = LAYERS[kind]()
+    prepare_net(layer)
+    x = torch.rand(2, N, requires_grad=True)
+    with torch.set_grad_enabled(needs_gradient):
+        assert python_calls(lambda: layer.spikes(x)) <= 40
+    net = SpikingSequential(HWSynapse(N, N), layer)
+    prepare_net(net)
+    with torch.set_grad_enabled(needs_gradient):
+        assert python_calls(lambda: net(x)) <= 80
