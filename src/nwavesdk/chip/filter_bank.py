@@ -1,7 +1,9 @@
 """The front end of a chip: parallel band-pass filters, from a sound to one channel per filter."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.resources import files
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -142,9 +144,6 @@ class FilterBank:
 class FilterBankStream:
     """The channels of a sound that comes in blocks: together those of the whole, bit for bit.
 
-    A block costs one call of scipy for each filter, whatever its length: blocks of 10 ms or more
-    cost little.
-
     Args:
         bank: The filters.
 
@@ -158,9 +157,9 @@ class FilterBankStream:
     """
 
     def __init__(self, bank: FilterBank) -> None:
-        self._bank = bank
-        # The two delayed values of each section; 0 at rest.
-        self._delays = np.zeros((bank.count, bank.order, 2))
+        # As the kernel takes them; see `filter_samples`.
+        self._sections = np.ascontiguousarray(bank.sections.transpose(1, 2, 0))
+        self._delays = np.zeros((bank.order, 2, bank.count))
 
     def push(self, block: npt.ArrayLike) -> Samples:
         """The channels of the next block.
@@ -174,18 +173,22 @@ class FilterBankStream:
         Raises:
             ValueError: If the block is not mono.
         """
-        samples = np.asarray(block, np.float64)
+        # Always a copy: the kernel is compiled for arrays that can be written.
+        samples = np.array(block, np.float64, order="C")
         if samples.ndim != 1:
             raise ValueError(
                 "FilterBank takes a mono sound [samples], got an array of shape "
                 f"{list(samples.shape)}: average its channels, or take one."
             )
-        channels = np.empty((self._bank.count, len(samples)), np.float32)
-        if not len(samples):  # which sosfilt rejects
-            return channels
-        sosfilt = require("scipy.signal", "train").sosfilt
-        for index, sections in enumerate(self._bank.sections):
-            filtered, delays = sosfilt(sections, samples, zi=self._delays[index])
-            channels[index] = filtered
-            self._delays[index] = delays
+        channels = np.empty((self._delays.shape[2], len(samples)), np.float32)
+        _kernels().filter_samples(samples, self._sections, self._delays, channels)
         return channels
+
+
+@cache
+def _kernels() -> ModuleType:
+    # Imported on first use, because it imports numba and torch.
+    from nwavesdk.solvers.kernel_cache import load_python_kernels
+
+    text = files("nwavesdk.chip").joinpath("filter_kernel.py").read_text("utf-8")
+    return load_python_kernels("filters", text)
