@@ -20,10 +20,12 @@ from faults.world import World
 __all__ = ["EXAMPLES", "decode", "find_models", "model_cases"]
 
 _TABLE = {
+    "rows": [8],
     "inputs": [32, 64],
     "outputs": [32],
-    "forward": [[0.1], [0.1]],
-    "weight_gradient": [[0.1], [0.1]],
+    "forward": [[[0.1], [0.1]]],
+    "forward_with_graph": [[[0.1], [0.1]]],
+    "weight_gradient": [[[0.1], [0.1]]],
     "min_work": 10,
 }
 # Valid content of models that no file holds.

@@ -208,7 +208,7 @@ def test_a_subclass_may_change_weight_and_charge():
 
 def test_a_planned_call_obeys_the_table_in_use():
     never, always = (
-        CrossoverTable((8,), (8,), ((density,),), ((density,),), 0) for density in (0.0, 1.0)
+        CrossoverTable((8,), (8,), (8,), *[(((density,),),)] * 3) for density in (0.0, 1.0)
     )
     synapse = LIFSynapse(64, 32)
     x = torch.rand(7, 64)

@@ -19,7 +19,7 @@ from nwavesdk.train.sections import ArithmeticConfig
 from train.runs import model_bytes, stop_after
 
 ALWAYS, NEVER = (
-    CrossoverTable((8,), (8,), ((density,),), ((density,),), 0) for density in (1.0, 0.0)
+    CrossoverTable((8,), (8,), (8,), *[(((density,),),)] * 3) for density in (1.0, 0.0)
 )
 
 
@@ -43,7 +43,7 @@ def test_a_run_records_its_arithmetic_and_restores_the_settings(
     assert recorded.table() == ALWAYS
     text = (tmp_path / "run" / "config.json").read_text()
     assert "[ 1.0 ]" in text
-    assert json.loads(text)["arithmetic"]["crossovers"]["forward"] == [[1.0]]
+    assert json.loads(text)["arithmetic"]["crossovers"]["forward"] == [[[1.0]]]
     crossover.use_table(NEVER)
     torch.set_num_threads(1)
     with use_arithmetic(recorded):
@@ -70,24 +70,24 @@ def test_a_resumed_run_keeps_its_table_and_threads(
     torch.set_num_threads(1)
     seen: set[tuple[int, bool]] = set()
     gathered: list[bool] = []
-    product = sparse.spike_product
+    product = sparse.product_within
     gather = sparse.gather_product
 
-    def record_product(*arguments: Any, **options: Any) -> Any:
-        seen.add((torch.get_num_threads(), options["always"]))
-        return product(*arguments, **options)
+    def record_product(x: Any, weight: Any, limits: Any, *others: Any) -> Any:
+        seen.add((torch.get_num_threads(), limits == (x.numel(),) * 3))
+        return product(x, weight, limits, *others)
 
     def record_gather(*arguments: Any) -> Any:
         gathered.append(True)
         return gather(*arguments)
 
-    monkeypatch.setattr("nwavesdk.layers.synapse.spike_product", record_product)
+    monkeypatch.setattr("nwavesdk.layers.synapse.product_within", record_product)
     monkeypatch.setattr(sparse, "gather_product", record_gather)
     run = Run.open(tmp_path / "broken")
     assert run.config.arithmetic is not None
     run.train()
     assert gathered
-    assert seen == {(run.config.arithmetic.threads, False)}
+    assert seen == {(run.config.arithmetic.threads, True)}
     assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
     assert crossover.active_table() == NEVER
     gathered.clear()

@@ -66,14 +66,14 @@ def _measure_table(path: Path) -> tuple[Any, Any]:
     """Write a new table of crossovers; return the table before and the new one."""
     from datetime import date
 
-    check_target(path, make_folders=True)  # now, not after a minute of measuring
+    check_target(path, make_folders=True)  # now, not after minutes of measuring
     before = _current_table(path)
 
     import torch
 
     from nwavesdk.solvers.sparse.tuner import tune
 
-    print_note("measuring products; leave the machine idle for a minute")
+    print_note("measuring products; leave the machine idle for some minutes")
     table = tune(_print_progress)
     comment = f"nwave tune-kernels, {date.today()}, {torch.get_num_threads()} threads"
     write_atomically(path, table.toml(comment).encode(), make_folders=True)

@@ -82,12 +82,19 @@ class _ChipSynapse(_ChipWeight, Synapse):
         super().__init__(nb_inputs, nb_outputs, product=product)
 
     def _multiply(self, spk: Tensor) -> Tensor:
-        if type(self).effective_weight is not _ChipWeight.effective_weight:
-            return super()._multiply(spk)  # A subclass makes another weight of it.
         weight = parameter_of(self, "weight")
-        if spk.dtype is not weight.dtype:
+        if spk.dtype is not weight.dtype or not self._has_usual_weight():
             return super()._multiply(spk)
         return self._effective.multiply(spk, weight)
+
+    def _stored_weight(self, weight: Tensor) -> Tensor:
+        if not self._has_usual_weight():
+            return weight
+        return self._effective.stored_value(weight)
+
+    def _has_usual_weight(self) -> bool:
+        """Whether no subclass makes another weight of the effective one."""
+        return type(self).effective_weight is _ChipWeight.effective_weight
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

@@ -1,6 +1,7 @@
 """`Synapse`, the base of all dense synapses: a weight [N_in, N_out] and its product with spikes."""
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -11,8 +12,15 @@ from nwavesdk.internal.tensors import is_plain
 from nwavesdk.layers.checks import check_input, check_memory
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.weight import parameter_of
-from nwavesdk.solvers.sparse.crossover import CrossoverTable, active_table
-from nwavesdk.solvers.sparse.product import sparse_obstacle, spike_product
+from nwavesdk.solvers.sparse.crossover import CrossoverTable, Limits, active_table
+from nwavesdk.solvers.sparse.finite import FiniteWeight
+from nwavesdk.solvers.sparse.product import (
+    is_sparse_operand,
+    product_limits,
+    product_within,
+    sparse_obstacle,
+    spike_product,
+)
 
 __all__ = ["Synapse"]
 
@@ -23,13 +31,13 @@ class Plan(NamedTuple):
     """What calls with inputs of one shape and dtype have in common, after all checks.
 
     Attributes:
-        table: The crossover table from which the product was chosen; None if it was not read.
-        is_dense: Whether the product is dense, whatever the values of the input are.
+        table: The crossover table from which the limits come; None if it was not read.
+        limits: The most non-zeros with which products are sparse; None if they never are.
         is_vector: Whether the input has no batch dimension.
     """
 
     table: CrossoverTable | None
-    is_dense: bool
+    limits: Limits | None
     is_vector: bool
 
 
@@ -63,6 +71,7 @@ class Synapse(Prepared):
         self.bias = nn.Parameter(torch.zeros(self.nb_outputs)) if has_bias else None
         # By shape and dtype of the input and all else that a call reads; see `_make_plan`.
         self._plans: dict[object, Plan] = {}
+        self._finite_weight = FiniteWeight()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -90,11 +99,13 @@ class Synapse(Prepared):
             plan = self._plans.get((spk.shape, spk.dtype, self.product, self.nb_inputs))
             if plan is None or (plan.table is not None and plan.table is not active_table()):
                 plan = self._make_plan(spk)
-        if plan is not None and plan.is_dense:
-            cur = self._multiply(spk[None] if plan.is_vector else spk)
-        else:
+        if plan is None:
             check_input(self._title, spk, (self.nb_inputs,))
             cur = self.charge(spk[None] if spk.ndim == 1 else spk, self._weight_for(spk))
+        elif plan.limits is None:
+            cur = self._multiply(spk[None] if plan.is_vector else spk)
+        else:
+            cur = self._gather_or_multiply(spk, plan)
         bias: Tensor | None = parameter_of(self, "bias")
         return cur if bias is None else cur + bias
 
@@ -105,14 +116,15 @@ class Synapse(Prepared):
             weight = self._weight_for(spk)
         if sparse_obstacle(spk, weight) is not None or type(self).charge is not Synapse.charge:
             return None
-        is_dense = self.product == "dense"
         table = active_table() if self.product == "auto" else None
-        if table is not None:
-            rows = spk.numel() // max(self.nb_inputs, 1)
-            is_dense = max(table.limits(rows, *weight.shape)) < 0
+        limits = None
+        if self.product != "dense":
+            limits = product_limits(spk, weight, always=self.product == "sparse")
+        if limits is not None and max(limits) < 0:
+            limits = None
         if len(self._plans) >= _MOST_PLANS:
             self._plans.clear()
-        plan = Plan(table, is_dense, is_vector=spk.ndim == 1)
+        plan = Plan(table, limits, is_vector=spk.ndim == 1)
         self._plans[spk.shape, spk.dtype, self.product, self.nb_inputs] = plan
         return plan
 
@@ -132,6 +144,26 @@ class Synapse(Prepared):
         if weight.dtype is not spk.dtype:
             weight = self._weight_for(spk)
         return spk @ weight
+
+    def _gather_or_multiply(self, spk: Tensor, plan: Plan) -> Tensor:
+        """The product of a plain input and the effective weight, sparse within the limits."""
+        limits = plan.limits
+        assert limits is not None
+        x = spk[None] if plan.is_vector else spk
+        # A neuron layer attaches the number of its spikes to the tensor that it returns.
+        nonzeros = getattr(spk, "nonzeros", None)
+        if nonzeros is not None and nonzeros > max(limits):
+            return self._multiply(x)
+        weight = self._weight_for(spk)
+        if not is_sparse_operand(weight, spk.dtype):
+            return self.charge(x, weight)
+        stored = self._stored_weight(weight)
+        is_finite = partial(self._finite_weight.check, stored, self.times_prepared)
+        return product_within(x, weight, limits, nonzeros, is_finite)
+
+    def _stored_weight(self, weight: Tensor) -> Tensor:
+        """The tensor that keeps the values of the effective weight `weight` between two calls."""
+        return weight
 
     def charge(self, spk: Tensor, weight: Tensor) -> Tensor:
         """`spk @ weight` by the chosen product; `weight` may be that of another chip.

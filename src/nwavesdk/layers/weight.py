@@ -123,6 +123,12 @@ class EffectiveWeight:
             return x @ _apply_effective(weight, value, slope)
         return _apply_product(x, weight, value, slope)
 
+    def stored_value(self, effective: Tensor) -> Tensor:
+        """The stored tensor of which `effective`, the result of a call, is a view, if it is one."""
+        value = self._value
+        is_view = value is not None and value.data_ptr() == effective.data_ptr()
+        return value if value is not None and is_view else effective
+
     def _checked(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """The effective weight and its derivative, after a look whether they are stale."""
         value, slope, source = self._prepared(weight)

@@ -19,10 +19,13 @@ from nwavesdk.solvers.sparse.crossover import CrossoverTable
 from tolerances import GRADIENT, assert_close
 
 DTYPES = [torch.float32, torch.float64]
+FEW_AND_MANY = [50, 100]  # rows: one native call, and several
 
 
-def table(forward, gradient, min_work=0):
-    return CrossoverTable((64,), (64,), ((forward,),), ((gradient,),), min_work)
+def table(forward, gradient, min_work=0, with_graph=None):
+    with_graph = forward if with_graph is None else with_graph
+    grids = (((density,),) for density in ((forward,), (with_graph,), (gradient,)))
+    return CrossoverTable((64,), (64,), (64,), *grids, min_work)
 
 
 @pytest.fixture(autouse=True)
@@ -99,25 +102,27 @@ def test_many_blocks_and_threads():
 
 @pytest.mark.parametrize("learn", [(True, False), (False, True), (False, False)])
 @pytest.mark.parametrize("limits", [(0.3, 0.3), (0.3, 0), (0, 0.3), (0, 0)])
-def test_only_requested_gradients(learn, limits):
+@pytest.mark.parametrize("batch", [4, 40])  # few rows and many
+def test_only_requested_gradients(learn, limits, batch):
     crossover.use_table(table(*limits))
     for binary in (True, False):
         check_against_dense(
-            spikes(4, 9, 70, density=0.1, binary=binary), torch.randn(70, 33), learn
+            spikes(batch, 9, 70, density=0.1, binary=binary), torch.randn(70, 33), learn
         )
 
 
+@pytest.mark.parametrize("steps", [8, 20])  # few rows and many
 @pytest.mark.parametrize("layout", ["transposed", "strided", "expanded", "offset", "weight"])
-def test_any_layout(layout):
-    x, weight = spikes(6, 8, 90, density=0.1), torch.randn(90, 30)
+def test_any_layout(layout, steps):
+    x, weight = spikes(6, steps, 90, density=0.1), torch.randn(90, 30)
     if layout == "transposed":
-        x = spikes(90, 8, 6, density=0.1).transpose(0, 2)
+        x = spikes(90, steps, 6, density=0.1).transpose(0, 2)
     elif layout == "strided":
-        x = spikes(6, 8, 180, density=0.1)[..., ::2]
+        x = spikes(6, steps, 180, density=0.1)[..., ::2]
     elif layout == "expanded":
-        x = spikes(6, 1, 90, density=0.1).expand(6, 8, 90)
+        x = spikes(6, 1, 90, density=0.1).expand(6, steps, 90)
     elif layout == "offset":
-        x = spikes(1 + 6 * 8 * 90, density=0.1)[1:].view(6, 8, 90)
+        x = spikes(1 + 6 * steps * 90, density=0.1)[1:].view(6, steps, 90)
     else:
         weight = torch.randn(30, 90).t()
     y = sparse.spike_product(x, weight, always=True)
@@ -126,7 +131,7 @@ def test_any_layout(layout):
     sparse.spike_product(x, leaf, always=True).backward(
         torch.ones(30).expand_as(y)
     )  # an upstream gradient of stride 0
-    assert_close(leaf.grad, x.flatten(0, 1).t() @ torch.ones(48, 30), GRADIENT, layout)
+    assert_close(leaf.grad, x.flatten(0, 1).t() @ torch.ones(6 * steps, 30), GRADIENT, layout)
 
 
 def test_negative_zero_is_zero_and_tiny_values_count():
@@ -277,6 +282,63 @@ def test_an_input_known_to_be_dense_is_not_read(monkeypatch):
     assert sparse_parts(monkeypatch, torch.zeros(100, 64), weight) == (False, False, False)
 
 
+@pytest.mark.parametrize(("ones", "expected"), [
+    (0, (True, True, True)), (64, (True, True, True)), (65, (True, True, False)),
+    (128, (True, True, False)), (129, (True, False, False)), (192, (True, False, False)),
+    (193, (False, False, False)),
+])  # fmt: skip
+def test_the_table_decides_for_few_rows_to_the_last_spike(monkeypatch, ones, expected):
+    """Whether the product without a graph, the one with a graph, and the gradient are sparse."""
+    crossover.use_table(table(0.3, 0.1, with_graph=0.2))
+    weight = torch.randn(64, 64, requires_grad=True)
+    x = torch.zeros(640).index_fill_(0, torch.randperm(640)[:ones], 1.0).view(10, 64)
+    calls = []
+    for name in ("gather_few_rows", "gather_few_gradient_rows"):
+        original = getattr(sparse, name)
+
+        def record(*arguments, original=original, name=name):
+            result = original(*arguments)
+            if result is not None:
+                calls.append(name)
+            return result
+
+        monkeypatch.setattr(sparse, name, record)
+    with torch.no_grad():
+        sparse.spike_product(x, weight)
+    found = [bool(calls)]
+    calls.clear()
+    sparse.spike_product(x, weight).sum().backward()
+    found += ["gather_few_rows" in calls, "gather_few_gradient_rows" in calls]
+    assert tuple(found) == expected
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_few_rows_give_the_bits_of_many(binary, dtype):
+    x, weight = spikes(65, 300, density=0.1, dtype=dtype, binary=binary), torch.randn(300, 129)
+    weight = weight.to(dtype)
+    grad = torch.randn(65, 129, dtype=dtype)
+    grad[64] = 0
+    x[64] = 0
+    results = []
+    for rows in (64, 65):
+        leaf = weight.clone().requires_grad_()
+        y = sparse.spike_product(x[:rows], leaf, always=True)
+        y.backward(grad[:rows])
+        results.append((y.detach()[:64], leaf.grad))
+    assert all(map(torch.equal, *results))
+
+
+def test_a_step_of_a_sequence_is_not_copied():
+    x = spikes(6, 20, 90, density=0.1)
+    for t in (0, 7, 19):
+        rows, stride = sparse._with_dense_rows(x[:, t])
+        assert rows.data_ptr() == x[:, t].data_ptr()
+        assert stride == 20 * 90
+        got = sparse.spike_product(x[:, t], torch.eye(90), always=True)
+        assert torch.equal(got, x[:, t])
+
+
 def test_packing_stops_early_on_a_dense_input():
     x = torch.ones(1000, 64)
     words, counts = torch.zeros(1000, 1, dtype=torch.int64), torch.zeros(1000, dtype=torch.int64)
@@ -296,8 +358,9 @@ def test_bits_are_saved_instead_of_the_input():
     assert size == x.numel() // 8 + 8 * 101
 
 
-def test_backward_twice():
-    x, weight = spikes(100, 64, density=0.05), torch.randn(64, 64, requires_grad=True)
+@pytest.mark.parametrize("rows", FEW_AND_MANY)
+def test_backward_twice(rows):
+    x, weight = spikes(rows, 64, density=0.05), torch.randn(64, 64, requires_grad=True)
     y = sparse.spike_product(x, weight, always=True)
     y.sum().backward(retain_graph=True)
     once = weight.grad.clone()
@@ -307,9 +370,10 @@ def test_backward_twice():
         y.sum().backward()
 
 
-def test_a_weight_changed_before_backward_is_detected():
+@pytest.mark.parametrize("rows", FEW_AND_MANY)
+def test_a_weight_changed_before_backward_is_detected(rows):
     x, weight = (
-        spikes(100, 64, density=0.05).requires_grad_(),
+        spikes(rows, 64, density=0.05).requires_grad_(),
         torch.randn(64, 64, requires_grad=True),
     )
     y = sparse.spike_product(x, weight, always=True)
@@ -319,9 +383,10 @@ def test_a_weight_changed_before_backward_is_detected():
         y.sum().backward()
 
 
-def test_a_second_derivative_is_rejected_with_its_remedy():
+@pytest.mark.parametrize("rows", FEW_AND_MANY)
+def test_a_second_derivative_is_rejected_with_its_remedy(rows):
     synapse = LIFSynapse(64, 64, product="sparse")
-    y = synapse(spikes(100, 64, density=0.05).requires_grad_())
+    y = synapse(spikes(rows, 64, density=0.05).requires_grad_())
     with pytest.raises(RuntimeError, match='product="dense"'):
         torch.autograd.grad(y.square().sum(), synapse.weight, create_graph=True)
 
@@ -329,16 +394,18 @@ def test_a_second_derivative_is_rejected_with_its_remedy():
 @pytest.mark.filterwarnings(
     "ignore:.*torch.jit.script.*:DeprecationWarning"
 )  # torch's own, when first used
-def test_forward_mode_is_rejected_with_its_remedy():
-    x, weight = spikes(100, 64, density=0.05), torch.randn(64, 64)
+@pytest.mark.parametrize("rows", FEW_AND_MANY)
+def test_forward_mode_is_rejected_with_its_remedy(rows):
+    x, weight = spikes(rows, 64, density=0.05), torch.randn(64, 64)
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
         with pytest.raises(RuntimeError, match='product="dense"'):
             sparse.spike_product(dual, weight, always=True)
 
 
-def test_modes_without_gradients():
-    x, synapse = spikes(100, 64, density=0.05), LIFSynapse(64, 64, product="sparse")
+@pytest.mark.parametrize("rows", FEW_AND_MANY)
+def test_modes_without_gradients(rows):
+    x, synapse = spikes(rows, 64, density=0.05), LIFSynapse(64, 64, product="sparse")
     expected = synapse(x).detach()
     with torch.no_grad():
         assert torch.equal(synapse(x), expected)
@@ -412,8 +479,8 @@ import torch
 from nwavesdk.solvers.kernel_cache import PythonKernel
 from nwavesdk.solvers.sparse import product as sparse
 for scale in (1, 2):
-    weight = torch.randn(9, 9, requires_grad=True)
-    sparse.spike_product(scale * torch.eye(9), weight, always=True).sum().backward()
+    weight = torch.randn(65, 9, requires_grad=True)
+    sparse.spike_product(scale * torch.eye(65), weight, always=True).sum().backward()
 kernels = vars(sparse._sparse_kernels(torch.float32)).values()
 stats = [k.function.stats for k in kernels if isinstance(k, PythonKernel)]
 for name in ("cache_misses", "cache_hits"):

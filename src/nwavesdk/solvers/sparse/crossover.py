@@ -5,6 +5,7 @@ nothing is timed while a net runs: the densities come from a table that ships wi
 only `nwave tune-kernels` writes another one, for the machine of its user.
 """
 
+import itertools
 import math
 import os
 from bisect import bisect_right
@@ -13,7 +14,7 @@ from dataclasses import field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -24,6 +25,7 @@ from nwavesdk.internal.model import RISING, describe_errors
 
 __all__ = [
     "CrossoverTable",
+    "Limits",
     "active_table",
     "chosen_table",
     "read_table",
@@ -32,7 +34,8 @@ __all__ = [
     "user_table_path",
 ]
 
-# Limits of a table from a file. The shipped table has 800 bytes and a grid of five by five.
+# Limits of a table from a file. The shipped table has 5 kilobytes and a grid of four by five by
+# five.
 MOST_BYTES = 2**16
 MOST_SIZES = 64
 MOST_WORK = 2**62
@@ -41,21 +44,40 @@ Size = Annotated[int, Field(strict=True, gt=0, lt=2**31)]
 Sizes = Annotated[tuple[Size, ...], Field(min_length=1, max_length=MOST_SIZES), RISING]
 Density = Annotated[float, Field(strict=True, ge=0, le=1)]
 Densities = Annotated[tuple[Density, ...], Field(max_length=MOST_SIZES)]
-Grid = Annotated[tuple[Densities, ...], Field(max_length=MOST_SIZES)]
+Plane = Annotated[tuple[Densities, ...], Field(max_length=MOST_SIZES)]
+Grid = Annotated[tuple[Plane, ...], Field(max_length=MOST_SIZES)]
+
+_GRIDS = ("forward", "forward_with_graph", "weight_gradient")
+
+
+class Limits(NamedTuple):
+    """The most non-zeros of an input with which products are sparse; -1 means never.
+
+    The fields are those of `CrossoverTable`.
+    """
+
+    forward: int
+    forward_with_graph: int
+    weight_gradient: int
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CrossoverTable:
     """Densities at which the sparse and the dense product take the same time.
 
-    Between sizes of the grid the density is interpolated, linearly in the logarithms of both sizes.
+    Between sizes of the grid the density is interpolated, linearly in the logarithms of all sizes.
     Outside of the grid the nearest edge counts.
 
     Args:
+        rows: Rows of x (batch elements times steps) of the grid's planes, rising.
         inputs: N_in of the grid's rows, rising.
         outputs: N_out of the grid's columns, rising.
-        forward: Densities for `x @ weight`, from 0 (never sparse) to 1 (always); one row for each
-            of `inputs`, with one density for each of `outputs`.
+        forward: Densities for `x @ weight` without a graph, from 0 (never sparse) to 1 (always);
+            one plane for each of `rows`, with one row for each of `inputs`, with one density for
+            each of `outputs`.
+        forward_with_graph: Densities for `x @ weight` that has a gradient, in the same layout. The
+            sparse product then needs a Python function in the graph, which takes longer than a
+            small product.
         weight_gradient: Densities for ∂L/∂weight, in the same layout.
         min_work: Multiplications of the dense product (rows · N_in · N_out) below which it is
             always taken.
@@ -65,101 +87,113 @@ class CrossoverTable:
         ValueError: If sizes do not rise, a density is not within 0…1, or shapes disagree.
     """
 
+    rows: Sizes
     inputs: Sizes
     outputs: Sizes
     forward: Grid
+    forward_with_graph: Grid
     weight_gradient: Grid
-    min_work: Annotated[int, Field(strict=True, ge=0, le=MOST_WORK)]
+    min_work: Annotated[int, Field(strict=True, ge=0, le=MOST_WORK)] = 0
     source: str = field(default="given", compare=False)
 
     def __post_init__(self) -> None:
-        shape = [len(self.outputs)] * len(self.inputs)
-        for name, grid in (("forward", self.forward), ("weight_gradient", self.weight_gradient)):
-            if [len(row) for row in grid] != shape:
+        shape = [[len(self.outputs)] * len(self.inputs)] * len(self.rows)
+        for name in _GRIDS:
+            got = [[len(row) for row in plane] for plane in getattr(self, name)]
+            if got != shape:
                 raise ValueError(
-                    f"{name} must have {len(self.inputs)} rows (one for each of inputs) of "
-                    f"{len(self.outputs)} densities (one for each of outputs), got rows of "
-                    f"{[len(row) for row in grid]}"
+                    f"{name} must have {len(self.rows)} planes (one for each of rows) of "
+                    f"{len(self.inputs)} rows (one for each of inputs) of {len(self.outputs)} "
+                    f"densities (one for each of outputs), got planes of rows of {got}"
                 )
 
     @classmethod
     def of(cls, content: Mapping[str, Any], source: str) -> "CrossoverTable":
         """The inverse of `content`.
 
+        A table without `rows` is of an earlier form, whose densities were the same for any number
+        of rows and with or without a graph.
+
         Raises:
             ValueError: If an entry is missing, unknown or out of its range. The message names the
                 source.
         """
+        entries = {**content, "source": source}
+        if "rows" not in content:
+            planes = {name: [content[name]] for name in _GRIDS if name in content}
+            if "forward" in planes:
+                planes["forward_with_graph"] = planes["forward"]
+            entries.update(planes, rows=[1])
         try:
-            return TypeAdapter(cls).validate_python({**content, "source": source})
+            return TypeAdapter(cls).validate_python(entries)
         except ValidationError as error:
             owner = f"{printable(source)} is not a crossover table"
             raise ValueError(describe_errors(error, owner)) from None
 
     def content(self) -> dict[str, Any]:
         """The table without its source, for TOML or JSON."""
-        return {
-            "min_work": self.min_work,
-            "inputs": list(self.inputs),
-            "outputs": list(self.outputs),
-            "forward": [list(row) for row in self.forward],
-            "weight_gradient": [list(row) for row in self.weight_gradient],
+        sizes = {name: list(getattr(self, name)) for name in ("rows", "inputs", "outputs")}
+        grids = {
+            name: [[list(row) for row in plane] for plane in getattr(self, name)] for name in _GRIDS
         }
+        return {"min_work": self.min_work, **sizes, **grids}
 
     def toml(self, *comments: str) -> str:
         """The table as the text of a TOML file, under `comments`."""
         lines = [f"# {comment}" for comment in comments]
         for name, value in self.content().items():
-            if name in ("forward", "weight_gradient"):
-                lines += [f"{name} = [", *(f"  {row}," for row in value), "]"]
-            else:
+            if name not in _GRIDS:
                 lines.append(f"{name} = {value}")
+                continue
+            lines.append(f"{name} = [")
+            for rows, plane in zip(self.rows, value, strict=True):
+                lines += [f"  [  # rows: {rows}", *(f"    {row}," for row in plane), "  ],"]
+            lines.append("]")
         return "\n".join(lines) + "\n"
 
-    def limits(self, rows: int, n_in: int, n_out: int) -> tuple[int, int]:
-        """The most non-zeros in x [rows, n_in] with which the product and the gradient are sparse.
-
-        Returns:
-            Two counts, for the forward product and the weight's gradient; -1 means never.
-        """
+    def limits(self, rows: int, n_in: int, n_out: int) -> Limits:
+        """The most non-zeros in x [rows, n_in] with which products are sparse."""
         if rows * n_in * n_out < max(self.min_work, 1):
-            return -1, -1
-        forward, gradient = self.densities(n_in, n_out)
+            return Limits(-1, -1, -1)
+        densities = self.densities(rows, n_in, n_out)
+        return Limits(*(int(d * rows * n_in) if d else -1 for d in densities))
+
+    def densities(self, rows: int, n_in: int, n_out: int) -> tuple[float, float, float]:
+        """The densities of the three grids at these sizes, in the order of `Limits`."""
+        places = [
+            _grid_position(self.rows, rows),
+            _grid_position(self.inputs, n_in),
+            _grid_position(self.outputs, n_out),
+        ]
         return (
-            int(forward * rows * n_in) if forward else -1,
-            int(gradient * rows * n_in) if gradient else -1,
+            _interpolate(self.forward, places),
+            _interpolate(self.forward_with_graph, places),
+            _interpolate(self.weight_gradient, places),
         )
-
-    def densities(self, n_in: int, n_out: int) -> tuple[float, float]:
-        """The densities for the forward product and the weight's gradient at these sizes."""
-        i, a = _grid_position(self.inputs, n_in)
-        j, b = _grid_position(self.outputs, n_out)
-
-        def interpolate(grid: Grid) -> float:
-            # Bilinear between the four densities around the position; an edge counts twice.
-            upper = grid[i]
-            lower = grid[min(i + 1, len(grid) - 1)]
-            k = min(j + 1, len(upper) - 1)
-            at_upper = (1 - b) * upper[j] + b * upper[k]
-            at_lower = (1 - b) * lower[j] + b * lower[k]
-            return (1 - a) * at_upper + a * at_lower
-
-        return interpolate(self.forward), interpolate(self.weight_gradient)
 
     def differences(self, before: "CrossoverTable") -> list[str]:
         """Lines that compare the densities with those of another table, one per size."""
-        lines = [
-            f"{'N_in':>6} {'N_out':>6} {'forward':>8} {'before':>8} {'gradient':>9} {'before':>8}"
-        ]
-        for n_in in self.inputs:
-            for n_out in self.outputs:
-                forward, gradient = self.densities(n_in, n_out)
-                old_forward, old_gradient = before.densities(n_in, n_out)
-                lines.append(
-                    f"{n_in:>6} {n_out:>6} {forward:>8.2g} {old_forward:>8.2g} "
-                    f"{gradient:>9.2g} {old_gradient:>8.2g}"
-                )
+        columns = ("forward", "before", "with graph", "before", "gradient", "before")
+        head = "".join(f" {column:>10}" for column in columns)
+        lines = [f"{'rows':>6} {'N_in':>6} {'N_out':>6}{head}"]
+        for sizes in itertools.product(self.rows, self.inputs, self.outputs):
+            pairs = zip(self.densities(*sizes), before.densities(*sizes), strict=True)
+            texts = "".join(f" {density:>10.2g} {old:>10.2g}" for density, old in pairs)
+            lines.append("{:>6} {:>6} {:>6}".format(*sizes) + texts)
         return [*lines, f"least work {self.min_work:,}, before {before.min_work:,}"]
+
+
+def _interpolate(grid: Any, places: Sequence[tuple[int, float]]) -> float:
+    """The value at a place between the entries of nested sequences.
+
+    Args:
+        grid: Sequences in sequences, one level for each of `places`.
+        places: An index and the way to the next one, 0…1, for each level; see `_grid_position`.
+    """
+    (i, way), *others = places
+    ends = [grid[i], grid[i + 1]] if way else [grid[i]]
+    values = [_interpolate(end, others) if others else float(end) for end in ends]
+    return (1 - way) * values[0] + way * values[1] if way else values[0]
 
 
 def _grid_position(sizes: Sequence[int], size: int) -> tuple[int, float]:

@@ -17,9 +17,17 @@ Requirements:
 """
 
 import numpy as np
-from numba import njit
+from numba import carray, njit  # type: ignore[attr-defined]  # numba does not list it
 
-__all__ = ["order_by_input", "pack_bits", "pick_values", "sum_gradient_rows", "sum_weight_rows"]
+__all__ = [
+    "gather_few_gradient_rows",
+    "gather_few_rows",
+    "order_by_input",
+    "pack_bits",
+    "pick_values",
+    "sum_gradient_rows",
+    "sum_weight_rows",
+]
 
 
 # Bits
@@ -64,12 +72,26 @@ def pack_whole_word(x, r, offset):
 
 
 @njit(inline="never", error_model="numpy")
-def pack_last_word(x, r, offset):
-    """The bits of the columns from `offset` to the end of row r."""
+def pack_last_word(x, r, offset, end):
+    """The bits of the columns offset…end of row r."""
     word = np.uint64(0)
-    for j in range(np.uint64(x.shape[1]) - offset):
+    for j in range(end - offset):
         word |= np.uint64(x[r, offset + j] != 0) << j
     return word
+
+
+@njit(inline="always")
+def pack_row(x, r, n_in, words):
+    """Write the bits of the first `n_in` columns of row r to words[r]; returns their number."""
+    count = 0
+    for w in range(n_in // 64):
+        words[r, w] = pack_whole_word(x, r, np.uint64(64 * w))
+        count += count_bits(words[r, w])
+    if n_in % 64:
+        w = n_in // 64
+        words[r, w] = pack_last_word(x, r, np.uint64(64 * w), np.uint64(n_in))
+        count += count_bits(words[r, w])
+    return count
 
 
 @njit(inline="never", error_model="numpy")
@@ -146,24 +168,26 @@ def pack_bits(first, last, x, limit, words, counts, seen):
     to seen[0] without a lock, and an addition may get lost. It never counts too much, so giving up
     is always right, and the caller adds up the counts.
     """
-    whole_words = x.shape[1] // 64
     for r in range(first, last):
         if seen[0] > limit:
             seen[1] = 1
             return
-        count = 0
-        for w in range(whole_words):
-            word = pack_whole_word(x, r, np.uint64(64 * w))
-            words[r, w] = word
-            count += count_bits(word)
-        if whole_words < words.shape[1]:
-            word = pack_last_word(x, r, np.uint64(64 * whole_words))
-            words[r, whole_words] = word
-            count += count_bits(word)
+        count = pack_row(x, r, x.shape[1], words)
         if seen[2] == 0 and not is_binary_row(x, r):
             seen[2] = 1
         counts[r] = count
         seen[0] += count
+
+
+@njit(inline="always")
+def list_row(x, r, row_words, columns, values):
+    """Write columns and values of the non-zeros of row r, whose bits are `row_words`."""
+    end = 0
+    for w in range(len(row_words)):
+        end = append_columns(row_words[w], 64 * w, columns, end)
+    for p in range(end):
+        values[p] = x[r, columns[p]]
+    return end
 
 
 @njit(nogil=True, error_model="numpy")
@@ -190,6 +214,59 @@ def sum_weight_rows(first, last, words, start, values, weight, out):
         for j in range(width):
             out[r, j] = 0
         add_listed_rows(out, r, width, weight, columns, 0, end, values, start[r])
+
+
+def gather_few_rows(x_start, weight_start, out_start, rows, stride, n_in, n_out, most):
+    """All of the sparse product of a few rows, without words of bits that outlive the call.
+
+    It is compiled to a C function. The sums are those of `sum_weight_rows`: a product by a value
+    that is 1 is exact.
+
+    x [rows, n_in] begins at `x_start`, its rows `stride` values apart; the weight [n_in, n_out] and
+    the output [rows, n_out] are contiguous. With more than `most` non-zeros, the kernel gives up:
+    it writes no output and returns a number above `most`. Else it returns the number of non-zeros.
+    """
+    x = carray(x_start, (rows, stride))
+    weight = carray(weight_start, (n_in, n_out))
+    out = carray(out_start, (rows, n_out))
+    words = np.empty((rows, -(-n_in // 64)), np.uint64)
+    count = 0
+    for r in range(rows):
+        count += pack_row(x, r, n_in, words)
+        if count > most:
+            return count
+    columns = np.empty(n_in + 4, np.uint32)
+    values = np.empty(n_in, x.dtype)
+    width = np.uint64(n_out)
+    for r in range(np.uint64(rows)):
+        end = list_row(x, r, words[r], columns, values)
+        for j in range(width):
+            out[r, j] = 0
+        add_listed_rows(out, r, width, weight, columns, 0, end, values, 0)
+    return count
+
+
+def gather_few_gradient_rows(x_start, grad_start, out_start, rows, stride, n_in, n_out):
+    """All of the sparse product of x, transposed, and `grad` [rows, n_out], for a few rows.
+
+    It is compiled to a C function; see `gather_few_rows`. Each row of the output [n_in, n_out] adds
+    up rows of `grad` in their order.
+    """
+    x = carray(x_start, (rows, stride))
+    grad = carray(grad_start, (rows, n_out))
+    out = carray(out_start, (n_in, n_out))
+    width = np.uint64(n_out)
+    for i in range(np.uint64(n_in)):
+        for j in range(width):
+            out[i, j] = 0
+    words = np.empty((rows, -(-n_in // 64)), np.uint64)
+    columns = np.empty(n_in + 4, np.uint32)
+    values = np.empty(n_in, x.dtype)
+    for r in range(np.uint64(rows)):
+        pack_row(x, r, n_in, words)
+        end = list_row(x, r, words[r], columns, values)
+        for p in range(end):
+            add_scaled_row(out, columns[p], width, grad, r, values[p])
 
 
 @njit(nogil=True, error_model="numpy")

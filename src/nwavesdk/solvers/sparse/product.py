@@ -8,26 +8,38 @@ dense product is taken depends only on the shapes, the number of non-zeros and t
 of them is not 1.
 """
 
+import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from nwavesdk.solvers.cpu.threads import keep_large_blocks, run_jobs
-from nwavesdk.solvers.kernel_cache import load_python_kernels
+from nwavesdk.solvers.kernel_cache import COMPILE_LOCK, compile_native, load_python_kernels
 from nwavesdk.solvers.problem import load_saved_tensors
-from nwavesdk.solvers.sparse.crossover import active_table
+from nwavesdk.solvers.sparse.crossover import Limits, active_table
+from nwavesdk.solvers.sparse.finite import is_finite
 
 __all__ = [
+    "FEW_ROWS",
     "Nonzeros",
+    "count_few_rows",
     "find_nonzeros",
+    "gather_few_gradient_rows",
+    "gather_few_rows",
     "gather_product",
     "gather_weight_gradient",
+    "is_sparse_operand",
     "nonzero_values",
+    "product_limits",
+    "product_within",
     "sparse_obstacle",
     "spike_product",
     "spike_product_and_nonzeros",
@@ -35,6 +47,8 @@ __all__ = [
 ]
 
 _DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64"}
+FEW_ROWS = 64  # rows up to which one native call on one thread does the whole product
+_OWN_TYPES = (Tensor, torch.nn.Parameter)
 _SMALL = 1 << 18  # values read or added below which threads cost more than they save
 _CACHED = 1 << 18  # values of the upstream gradient that stay in the second-level cache
 _PIECES = 32  # jobs of a weight gradient
@@ -42,7 +56,7 @@ _PIECES = 32  # jobs of a weight gradient
 
 def sparse_obstacle(x: Tensor, weight: Tensor) -> str | None:
     """Why the sparse product cannot take these operands, or None if it can."""
-    if not {type(x), type(weight)} <= {Tensor, torch.nn.Parameter}:
+    if type(x) not in _OWN_TYPES or type(weight) not in _OWN_TYPES:
         return "subclasses of Tensor"
     if x.device.type != "cpu" or weight.device.type != "cpu":
         return f"{x.device.type} tensors"
@@ -59,6 +73,17 @@ def sparse_obstacle(x: Tensor, weight: Tensor) -> str | None:
     if torch._C._are_functorch_transforms_active():
         return "the transforms of torch.func"
     return None
+
+
+def is_sparse_operand(weight: Tensor, dtype: torch.dtype) -> bool:
+    """Whether the sparse product takes this weight with a plain input of that dtype."""
+    return (
+        type(weight) in _OWN_TYPES
+        and weight.dtype is dtype
+        and weight.is_cpu
+        and weight.layout is torch.strided
+        and not torch.is_autocast_enabled("cpu")
+    )
 
 
 def spike_product(
@@ -83,33 +108,90 @@ def spike_product(
     Raises:
         RuntimeError: In backward, for a gradient of a gradient, which only the dense product has.
     """
-    learn = torch.is_grad_enabled() and weight.requires_grad
-    forward_limit, gradient_limit = _nonzero_limits(x, weight, always)
-    most = max(forward_limit, gradient_limit if learn else -1)
-    if nonzeros is not None and nonzeros > most:
+    limits = product_limits(x, weight, always=always)
+    return product_within(x, weight, limits, nonzeros, partial(is_finite, weight))
+
+
+def product_limits(x: Tensor, weight: Tensor, *, always: bool = False) -> Limits:
+    """The most non-zeros of x with which each product is sparse."""
+    if always:
+        return Limits(x.numel(), x.numel(), x.numel())
+    return active_table().limits(x.numel() // max(x.shape[-1], 1), *weight.shape)
+
+
+def product_within(
+    x: Tensor,
+    weight: Tensor,
+    limits: Limits,
+    nonzeros: int | None,
+    is_weight_finite: Callable[[], bool],
+) -> Tensor:
+    """As `spike_product`, with limits that are known.
+
+    Args:
+        x: See `spike_product`.
+        weight: See `spike_product`.
+        limits: See `product_limits`.
+        nonzeros: See `spike_product`.
+        is_weight_finite: Called for products of up to `FEW_ROWS` rows. For more, reading the weight
+            takes little beside the product.
+    """
+    has_graph = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    if forward_ad._current_level >= 0:
+        has_graph = True  # The functions of the graph reject forward-mode derivatives.
+    most_forward = limits.forward_with_graph if has_graph else limits.forward
+    most_gradient = limits.weight_gradient if has_graph and weight.requires_grad else -1
+    rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+    if len(rows) > FEW_ROWS:
+        return _product_of_many_rows(x, weight, most_forward, most_gradient, nonzeros)
+    if most_forward < 0 or (nonzeros is not None and nonzeros > most_forward):
         return x @ weight
+    if not is_weight_finite():
+        return x @ weight
+    found = gather_few_rows(rows, weight, most_forward)
+    if found is None:
+        return x @ weight
+    out, count = found
+    if has_graph:
+        out = _apply_few_rows(rows, weight, [out], count <= most_gradient)
+    return out if x.ndim == 2 else out.view(*x.shape[:-1], weight.shape[1])
+
+
+def _product_of_many_rows(
+    x: Tensor, weight: Tensor, most_forward: int, most_gradient: int, nonzeros: int | None
+) -> Tensor:
+    most = max(most_forward, most_gradient)
+    if most < 0 or (nonzeros is not None and nonzeros > most) or not is_finite(weight):
+        return x @ weight
+    keep_large_blocks()
     flat = x.detach().reshape(-1, x.shape[-1])
-    active = _find_for_product(flat, weight, most)
+    active = find_nonzeros(flat.contiguous(), most)
     if active is None:
         return x @ weight
-    out: Tensor = _SparseProduct.apply(
-        x, weight, flat, active, active.count <= forward_limit, active.count <= gradient_limit
+    is_forward_sparse = active.count <= most_forward
+    is_gradient_sparse = active.count <= most_gradient
+    product: Tensor = _SparseProduct.apply(
+        x, weight, flat, active, is_forward_sparse, is_gradient_sparse
     )
-    return out
+    return product
 
 
 def spike_product_and_nonzeros(
     x: Tensor, weight: Tensor, *, always: bool = False
 ) -> "tuple[Tensor, Nonzeros | None]":
-    """As `spike_product`, without a graph, for a weight that learns.
+    """As `spike_product` within a graph, for a weight that learns; it makes no graph.
 
     Returns:
         The product, and the non-zeros of x where they were looked up.
     """
-    forward_limit, gradient_limit = _nonzero_limits(x, weight, always)
+    limits = product_limits(x, weight, always=always)
+    most = max(limits.forward_with_graph, limits.weight_gradient)
+    if most < 0 or not is_finite(weight):
+        return x @ weight, None
+    keep_large_blocks()
     flat = x.reshape(-1, x.shape[-1])
-    active = _find_for_product(flat, weight, max(forward_limit, gradient_limit))
-    if active is None or active.count > forward_limit:
+    active = find_nonzeros(flat.contiguous(), most)
+    if active is None or active.count > limits.forward_with_graph:
         return x @ weight, active
     return gather_product(active, weight).view(*x.shape[:-1], weight.shape[1]), active
 
@@ -125,33 +207,18 @@ def weight_gradient(
         active: The non-zeros of x, if they have been looked up.
         always: Whether to take the sparse product at any density.
     """
-    limit = x.numel() if always else active_table().limits(x.shape[0], x.shape[1], grad.shape[1])[1]
+    limit = x.numel()
+    if not always:
+        limit = active_table().limits(x.shape[0], x.shape[1], grad.shape[1]).weight_gradient
+    if active is None and limit >= 0 and len(x) <= FEW_ROWS:
+        if count_few_rows(x, limit) > limit:
+            return x.t() @ grad
+        return gather_few_gradient_rows(x, grad)
     if active is None and limit >= 0:
         active = find_nonzeros(x.contiguous(), limit)
     if active is None or active.count > limit:
         return x.t() @ grad
     return gather_weight_gradient(active, grad.contiguous(), x.shape[1])
-
-
-def _find_for_product(flat: Tensor, weight: Tensor, most: int) -> "Nonzeros | None":
-    """The non-zeros, or None if the dense product must be taken."""
-    if most < 0:
-        return None
-    # The sum is not finite if a value is not, or if values are too large for it. It is numpy's sum,
-    # which does not use torch's threads.
-    with np.errstate(all="ignore"):
-        is_finite = np.isfinite(weight.detach().numpy().sum())
-    if not is_finite:
-        return None
-    keep_large_blocks()
-    return find_nonzeros(flat.contiguous(), most)
-
-
-def _nonzero_limits(x: Tensor, weight: Tensor, always: bool) -> tuple[int, int]:
-    """The most non-zeros with which the product and the weight's gradient are sparse."""
-    if always:
-        return x.numel(), x.numel()
-    return active_table().limits(x.numel() // max(x.shape[-1], 1), *weight.shape)
 
 
 @dataclass(frozen=True)
@@ -220,6 +287,57 @@ def gather_product(active: Nonzeros, weight: Tensor) -> Tensor:
     return out
 
 
+def count_few_rows(x: Tensor, most: int) -> int:
+    """The number of non-zeros of a few rows x [R, N_in]; if above `most`, maybe a smaller one."""
+    x, stride = _with_dense_rows(x)
+    rows, inputs = x.shape
+    call = _few_rows_kernels(x.dtype).product
+    # Without outputs, the kernel only counts.
+    return int(call(x.data_ptr(), 0, 0, rows, stride, inputs, 0, most))
+
+
+def gather_few_rows(x: Tensor, weight: Tensor, most: int) -> tuple[Tensor, int] | None:
+    """The sparse product of a few rows x [R, N_in] without a graph, and the number of non-zeros.
+
+    Returns None if there are more than `most`.
+    """
+    x, stride = _with_dense_rows(x)
+    rows, inputs = x.shape
+    outputs = weight.shape[1]
+    weight = weight.contiguous()
+    out = torch.empty(rows, outputs, dtype=x.dtype)
+    call = _few_rows_kernels(x.dtype).product
+    addresses = x.data_ptr(), weight.data_ptr(), out.data_ptr()
+    count = call(*addresses, rows, stride, inputs, outputs, most)
+    return (out, count) if count <= most else None
+
+
+def gather_few_gradient_rows(x: Tensor, grad: Tensor) -> Tensor:
+    """The sparse product of a few rows x [R, N_in], transposed, and `grad` [R, N_out]."""
+    x, stride = _with_dense_rows(x)
+    rows, inputs = x.shape
+    outputs = grad.shape[1]
+    grad = grad.contiguous()
+    out = torch.empty(inputs, outputs, dtype=grad.dtype)
+    call = _few_rows_kernels(grad.dtype).gradient
+    call(x.data_ptr(), grad.data_ptr(), out.data_ptr(), rows, stride, inputs, outputs)
+    return out
+
+
+def _with_dense_rows(x: Tensor) -> tuple[Tensor, int]:
+    """The input [R, N_in] with rows that are contiguous, and the distance between them [values].
+
+    A step of a sequence, `x[:, t]`, has such rows and is not copied.
+    """
+    inputs = x.shape[1]
+    if x.is_contiguous():
+        return x, inputs
+    stride = x.stride(0)
+    if x.stride(1) == 1 and stride >= inputs:
+        return x, stride
+    return x.contiguous(), inputs
+
+
 def gather_weight_gradient(active: Nonzeros, grad: Tensor, inputs: int) -> Tensor:
     """The sparse product of x, transposed, and `grad` [R, N_out].
 
@@ -259,7 +377,32 @@ def _sparse_kernels(dtype: torch.dtype) -> Any:
     return load_python_kernels(f"sparse_{_DTYPE_NAMES[dtype]}", text)
 
 
+@cache
+def _few_rows_kernels(dtype: torch.dtype) -> SimpleNamespace:
+    """The C functions for a few rows: `product` and `gradient`."""
+    kernels = _sparse_kernels(dtype)
+    return SimpleNamespace(
+        product=_c_function(kernels.gather_few_rows, dtype, numbers=5, returns="int64"),
+        gradient=_c_function(kernels.gather_few_gradient_rows, dtype, numbers=4, returns="void"),
+    )
+
+
+def _c_function(function: Any, dtype: torch.dtype, numbers: int, returns: str) -> Any:
+    """A kernel of three addresses and some whole numbers, compiled for Python's ctypes."""
+    addresses = [f"CPointer({_DTYPE_NAMES[dtype]})"] * 3
+    signature = ", ".join([*addresses, *["int64"] * numbers])
+    with COMPILE_LOCK:
+        compiled = compile_native(function, f"{returns}({signature})")
+    kinds = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * numbers
+    result = ctypes.c_int64 if returns == "int64" else None
+    call = ctypes.CFUNCTYPE(result, *kinds)(compiled.address)
+    call.compiled = compiled  # type: ignore[attr-defined]  # keeps the machine code in memory
+    return call
+
+
 class _SparseProduct(torch.autograd.Function):
+    """The product of many rows."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -283,11 +426,7 @@ class _SparseProduct(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "a gradient of a gradient (create_graph=True) goes only through the dense product: "
-                'build the synapses with product="dense".'
-            )
+        _reject_second_derivative()
         weight, *saved = load_saved_tensors(ctx)
         grad = grad.reshape(-1, grad.shape[-1])
         grad_x = grad_weight = None
@@ -303,7 +442,53 @@ class _SparseProduct(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:  # noqa: ARG004
+        _reject_forward_mode()
+
+
+class _FewRowsProduct(torch.autograd.Function):
+    """The graph of a product of a few rows, which is in the list `product`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, product: list[Tensor], is_gradient_sparse: bool
+    ) -> Tensor:
+        needs_x, needs_weight, *_ = ctx.needs_input_grad
+        ctx.save_for_backward(x if needs_weight else None, weight if needs_x else None)
+        ctx.is_gradient_sparse = is_gradient_sparse
+        return product[0]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        _reject_second_derivative()
+        x, weight = load_saved_tensors(ctx)
+        grad_x = None if weight is None else grad @ weight.t()
+        grad_weight = None
+        if x is not None:
+            grad_weight = (
+                gather_few_gradient_rows(x, grad) if ctx.is_gradient_sparse else x.t() @ grad
+            )
+        return grad_x, grad_weight, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:  # noqa: ARG004
+        _reject_forward_mode()
+
+
+# Without the transforms of torch.func, which never reach it, the base of `apply` does the same in
+# half of the time.
+_apply_few_rows: Callable[..., Tensor] = super(torch.autograd.Function, _FewRowsProduct).apply
+
+
+def _reject_second_derivative() -> None:
+    if torch.is_grad_enabled():
         raise RuntimeError(
-            "forward-mode derivatives go only through the dense product: "
+            "a gradient of a gradient (create_graph=True) goes only through the dense product: "
             'build the synapses with product="dense".'
         )
+
+
+def _reject_forward_mode() -> None:
+    raise RuntimeError(
+        "forward-mode derivatives go only through the dense product: "
+        'build the synapses with product="dense".'
+    )
