@@ -50,20 +50,19 @@ from nwavesdk.solvers.cpu.rows import (
     load_lane_constants,
     load_lane_gradients,
     load_lanes,
-    load_saved,
     load_shared_blocks,
     load_states,
+    make_workspace,
     multiply_by_weights,
     pack_lanes,
     prefetch_step,
     real,
+    row_at,
     store_gradients,
     store_lane_gradients,
     store_lanes,
     store_row,
-    store_saved,
     store_shared_blocks,
-    store_step,
     unpack_lanes,
 )
 
@@ -89,9 +88,9 @@ def forward_over_time(
     x, initial, constants, s, w, mem, others, final,
 ):  # fmt: skip
     """Jobs with the same block follow one another, so that its constants are loaded once."""
-    stride = index(B * T * N)
-    workspace = np.empty(FORWARD_SLOTS * SLOT, real)
-    scratch = np.empty(SLOT, real)
+    stride = index(B * T * N if save_w else SLOT)  # between arrays of others
+    workspace = make_workspace(FORWARD_SLOTS)
+    scratch = np.empty((SAVED + 1) * SLOT, real)  # in place of mem, w and others
     count = 0
     loaded = -1
     for job in range(first, last):
@@ -106,14 +105,16 @@ def forward_over_time(
         for t in range(T):
             from_x = index(b * batch_stride + t * step_stride + lo)
             at = index((b * T + t) * N + lo)
-            if save_w:
-                count += forward_row(x, from_x, s, at, w, at, width, workspace)
-            else:
-                count += forward_row(x, from_x, s, at, scratch, index(0), width, workspace)
-            if save_mem:
-                store_step(mem, at, width, workspace, STATE_SLOT)
-            if save_w and SAVED > 1:
-                store_saved(others, at, stride, width, workspace)
+            count += forward_row(
+                row_at(x, from_x),
+                row_at(s, at),
+                row_at(w, at) if save_w else row_at(scratch, index(SLOT)),
+                row_at(mem, at) if save_mem else row_at(scratch, index(0)),
+                row_at(others, at) if save_w else row_at(scratch, index(2 * SLOT)),
+                stride,
+                width,
+                row_at(workspace, index(0)),
+            )
         for k in range(STATES):
             store_row(final[k, b, lo:hi], workspace, STATE_SLOT + k)
     return count
@@ -121,11 +122,11 @@ def forward_over_time(
 
 def forward_over_time_packed(
     first, last, group, B, T, N, save_w, save_mem, batch_stride, step_stride,
-    x, initial, constants, s, w, mem, others, final,  # noqa: ARG001  # as in the other loops
+    x, initial, constants, s, w, mem, others, final,  # as in the other loops
 ):  # fmt: skip
     """A job is `group` batch elements; neurons have one state and save one value."""
     lanes = group * N
-    workspace = np.empty(FORWARD_SLOTS * SLOT, real)
+    workspace = make_workspace(FORWARD_SLOTS)
     # A tile of each array over time, [TILE, lanes].
     tile_x = np.empty(TILE * lanes, real)
     tile_s = np.empty(TILE * lanes, real)
@@ -144,9 +145,16 @@ def forward_over_time_packed(
             pack_lanes(x, batch_stride, step_stride, N, start, stop, first_x, steps, tile_x, lanes)
             for i in range(steps):
                 at = index(i * lanes)
-                count += forward_row(tile_x, at, tile_s, at, tile_w, at, width, workspace)
-                if save_mem:
-                    store_step(tile_mem, at, width, workspace, STATE_SLOT)
+                count += forward_row(
+                    row_at(tile_x, at),
+                    row_at(tile_s, at),
+                    row_at(tile_w, at),
+                    row_at(tile_mem, at),
+                    row_at(others, index(0)),
+                    index(0),
+                    width,
+                    row_at(workspace, index(0)),
+                )
             unpack_lanes(tile_s, lanes, start, stop, t, steps, s, T, N)
             if save_w:
                 unpack_lanes(tile_w, lanes, start, stop, t, steps, w, T, N)
@@ -162,11 +170,11 @@ def forward_over_time_recurrent(
 ):  # fmt: skip
     """A job is a batch element; s[t-1] @ weights is gathered over the spikes and added to x[t]."""
     blocks = (N + WIDTH - 1) // WIDTH
-    stride = index(B * T * N)
+    stride = index(B * T * N if save_w else SLOT)
     workspaces = np.empty((blocks, FORWARD_SLOTS * SLOT), real)
     total = np.empty(N, real)  # the charge of the step, recurrence included
     active = np.empty(N + 1, np.int64)
-    scratch = np.empty(SLOT, real)
+    scratch = np.empty((SAVED + 1) * SLOT, real)  # in place of mem, w and others
     count = 0
     for b in range(first, last):
         for block in range(blocks):
@@ -182,18 +190,17 @@ def forward_over_time_recurrent(
                 add_rows_of_spikes(total, weights, s, index(row - N), active)
             for block in range(blocks):
                 lo, hi = block_bounds(block, WIDTH, N)
-                width = index(hi - lo)
-                workspace = workspaces[block]
                 at = index(row + lo)
-                from_x = index(lo)
-                if save_w:
-                    count += forward_row(total, from_x, s, at, w, at, width, workspace)
-                else:
-                    count += forward_row(total, from_x, s, at, scratch, index(0), width, workspace)
-                if save_mem:
-                    store_step(mem, at, width, workspace, STATE_SLOT)
-                if save_w and SAVED > 1:
-                    store_saved(others, at, stride, width, workspace)
+                count += forward_row(
+                    row_at(total, index(lo)),
+                    row_at(s, at),
+                    row_at(w, at) if save_w else row_at(scratch, index(SLOT)),
+                    row_at(mem, at) if save_mem else row_at(scratch, index(0)),
+                    row_at(others, at) if save_w else row_at(scratch, index(2 * SLOT)),
+                    stride,
+                    index(hi - lo),
+                    row_at(workspaces[block], index(0)),
+                )
         for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
             for k in range(STATES):
@@ -213,7 +220,7 @@ def backward_over_time(
     grad_constants, parameters,
 ):  # fmt: skip
     stride = index(B * T * N)
-    workspace = np.empty(BACKWARD_SLOTS * SLOT, real)
+    workspace = make_workspace(BACKWARD_SLOTS)
     grad_s = grad_s if has_grad_s else np.zeros(SLOT, real)
     lead = max(1, AHEAD // width_of_block)
     loaded = -1
@@ -243,23 +250,29 @@ def backward_over_time(
             from_s = at if has_grad_s else index(0)
             if has_grad_mem:
                 add_step(workspace, STATE_SLOT, grad_mem, at, width)
-            if SAVED > 1:
-                load_saved(workspace, others, at, before, stride, width)
             if t > 0:
-                later_row(w, at, before, grad_s, from_s, grad_x, at, width, workspace, parameters)
+                later_row(
+                    row_at(w, at), row_at(w, before), row_at(others, at), row_at(others, before),
+                    stride, row_at(grad_s, from_s), row_at(grad_x, at), width,
+                    row_at(workspace, index(0)), parameters,
+                )  # fmt: skip
             else:
-                first_row(w, at, before, grad_s, from_s, grad_x, at, width, workspace, parameters)
+                first_row(
+                    row_at(w, at), row_at(w, before), row_at(others, at), row_at(others, before),
+                    stride, row_at(grad_s, from_s), row_at(grad_x, at), width,
+                    row_at(workspace, index(0)), parameters,
+                )  # fmt: skip
         store_gradients(workspace, grad_states, grad_constants, b, lo, hi)
 
 
 def backward_over_time_packed(
     first, last, group, B, T, N, has_grad_s, has_grad_mem, has_grad_last, has_sigma,
-    w, others, initial, constants, grad_s, grad_mem, grad_last, grad_states, grad_x,  # noqa: ARG001  # as in the other loops
+    w, others, initial, constants, grad_s, grad_mem, grad_last, grad_states, grad_x,
     grad_constants, parameters,
 ):  # fmt: skip
     """A job is `group` batch elements; with `has_sigma`, `grad_x` holds σ' on entry."""
     lanes = group * N
-    workspace = np.empty(BACKWARD_SLOTS * SLOT, real)
+    workspace = make_workspace(BACKWARD_SLOTS)
     # A tile of each array over time, [TILE, lanes]; that of w begins one step earlier.
     tile_w = np.empty((TILE + 1) * lanes, real)
     tile_grad_s = np.zeros(TILE * lanes, real)
@@ -293,13 +306,17 @@ def backward_over_time_packed(
                     add_step(workspace, STATE_SLOT, tile_grad_mem, at, width)
                 if i + lead > 0:
                     later_row(
-                        tile_w, w_at, w_before, tile_grad_s, at, tile_grad_x, at, width,
-                        workspace, parameters,
+                        row_at(tile_w, w_at), row_at(tile_w, w_before),
+                        row_at(others, index(0)), row_at(others, index(0)), index(0),
+                        row_at(tile_grad_s, at), row_at(tile_grad_x, at), width,
+                        row_at(workspace, index(0)), parameters,
                     )  # fmt: skip
                 else:
                     first_row(
-                        tile_w, w_at, w_before, tile_grad_s, at, tile_grad_x, at, width,
-                        workspace, parameters,
+                        row_at(tile_w, w_at), row_at(tile_w, w_before),
+                        row_at(others, index(0)), row_at(others, index(0)), index(0),
+                        row_at(tile_grad_s, at), row_at(tile_grad_x, at), width,
+                        row_at(workspace, index(0)), parameters,
                     )  # fmt: skip
             unpack_lanes(tile_grad_x, lanes, start, stop, t, steps, grad_x, T, N)
         store_lane_gradients(workspace, grad_states, grad_constants, start, stop)
@@ -343,17 +360,19 @@ def backward_over_time_recurrent(
                         add_step(grad_spikes, slot, grad_s, at, width)
                     if has_grad_mem:
                         add_step(workspace, STATE_SLOT, grad_mem, at, width)
-                    if SAVED > 1:
-                        load_saved(workspace, others, at, before, stride, width)
                     if t > 0:
                         later_row(
-                            w, at, before, grad_spikes, index(slot * SLOT),
-                            grad_x, at, width, workspace, parameters,
+                            row_at(w, at), row_at(w, before), row_at(others, at),
+                            row_at(others, before), stride,
+                            row_at(grad_spikes, index(slot * SLOT)), row_at(grad_x, at), width,
+                            row_at(workspace, index(0)), parameters,
                         )  # fmt: skip
                     else:
                         first_row(
-                            w, at, before, grad_spikes, index(slot * SLOT),
-                            grad_x, at, width, workspace, parameters,
+                            row_at(w, at), row_at(w, before), row_at(others, at),
+                            row_at(others, before), stride,
+                            row_at(grad_spikes, index(slot * SLOT)), row_at(grad_x, at), width,
+                            row_at(workspace, index(0)), parameters,
                         )  # fmt: skip
                 copy_step(scale[b - start], grad_x, index((b * T + t) * N), index(N))
             multiply_by_weights(grad_spikes, scale, transposed, N)
@@ -367,9 +386,9 @@ def backward_over_time_recurrent(
 _ROW = 'error_model="numpy", inline="never"'
 _INLINE = 'error_model="numpy", inline="always"'
 _BOTH: list[tuple[Callable[..., Any], str]] = [
+    (rows.make_workspace, _ROW),
     (rows.load_row, _ROW),
     (rows.store_row, _ROW),
-    (rows.store_step, _ROW),
     (rows.load_lanes, _ROW),
     (rows.store_lanes, _ROW),
     (rows.load_lane_constants, _ROW),
@@ -383,7 +402,6 @@ FUNCTIONS: dict[str, list[tuple[Callable[..., Any], str]]] = {
     "forward": [
         *_BOTH,
         (rows.load_states, _INLINE),
-        (rows.store_saved, _ROW),
         (rows.add_weight_row, _ROW),
         (rows.add_four_weight_rows, _ROW),
         (rows.add_rows_of_spikes, _ROW),
@@ -391,7 +409,6 @@ FUNCTIONS: dict[str, list[tuple[Callable[..., Any], str]]] = {
     "backward": [
         *_BOTH,
         (rows.add_step, _ROW),
-        (rows.load_saved, _ROW),
         (rows.clear_row, _ROW),
         (rows.load_gradients, _INLINE),
         (rows.store_gradients, _INLINE),

@@ -67,6 +67,50 @@ def add_number(context, address, number):
 
 
 @intrinsic
+def row_at(context, array, place):
+    # The address of that number of a flat array, from which a row function counts.
+    def generate(context, builder, signature, arguments):
+        numbers = context.make_array(array)(context, builder, arguments[0]).data
+        return builder.gep(numbers, [arguments[1]])
+
+    return types.CPointer(array.dtype)(array, place), generate
+
+
+def accesses(name):
+    # How a row function loads and stores the numbers of the row `name`. LLVM is told that no two
+    # rows overlap, as its own checks take longer than a short row, and it makes at most eight.
+    def tell(builder, access):
+        module = builder.module
+        domain = module.add_metadata(["rows"])
+        mine = module.add_metadata([name, domain])
+        others = [module.add_metadata([other, domain]) for other in ROWS if other != name]
+        access.set_metadata("alias.scope", module.add_metadata([mine]))
+        access.set_metadata("noalias", module.add_metadata(others))
+        return access
+
+    @intrinsic
+    def load(context, row, place):
+        def generate(context, builder, signature, arguments):
+            return tell(builder, builder.load(builder.gep(arguments[0], [arguments[1]])))
+
+        return row.dtype(row, place), generate
+
+    @intrinsic
+    def store(context, row, place, number):
+        def generate(context, builder, signature, arguments):
+            row, place, number = arguments
+            tell(builder, builder.store(number, builder.gep(row, [place])))
+            return context.get_dummy_value()
+
+        return types.void(row, place, row.dtype), generate
+
+    return load, store
+
+
+{accesses}
+
+
+@intrinsic
 def prefetch_step(context, array, place, width):
     # Requests that a step of an array is loaded into the second-level cache.
     def generate(context, builder, signature, arguments):
@@ -101,6 +145,12 @@ def spike(z):
 
 """
 
+# The rows of a step, which do not overlap.
+ROWS = {
+    "forward": ("x", "s", "w", "mem", "workspace"),
+    "backward": ("w", "grad_s", "grad_x", "workspace"),
+}
+
 # LLVM has no vector form of exp here, so float32 kernels have their own. The polynomial is that of
 # S. L. Moshier's Cephes library (expf): 1 ulp.
 _EXP = """
@@ -122,35 +172,37 @@ def exp(x):
 
 """
 
-# One step of a block, from x at `from_x` to s and w. The workspace is that of `rows`.
+# One step of a block. x, s, w, mem and others are rows of arrays over time. `others` are the values
+# that a step saves except the first, `stride` apart. The workspace is that of `rows`.
 _FORWARD_ROW = """
 @njit(error_model="numpy", inline="never")
-def forward_row(x, from_x, s, to_s, w, to_w, width, workspace):
+def forward_row(x, s, w, mem, others, stride, width, workspace):
     count = np.int32(0)  # a wider number would halve the width of the vectors
     for n in range(width):
         {read}
         result = {step}
-        s[to_s + n] = result[0]
-        w[to_w + n] = result[{first_saved}]
+        store_s(s, n, result[0])
+        store_w(w, n, result[{first_saved}])
+        store_mem(mem, n, result[1])
         {write}
         count = np.int32(count + np.int32(result[0] > real(0)))
     return count
 
 """
 
-# One step of a block back, through what the step (`from_w`) and the step before it (`from_before`)
-# have saved. The first step takes initial states in place of recalled ones. It has a row function
-# of its own: a choice within the loop would not be vectorized.
+# One step of a block back, through what the step (`w`, `others`) and the step before it (`before`,
+# `others_before`) have saved. The first step takes initial states in place of recalled ones. It has
+# a row function of its own: a choice within the loop would not be vectorized.
 _BACKWARD_ROW = """
 @njit(error_model="numpy", inline="never")
 def {name}(
-    w, from_w, from_before, grad_s, from_s, grad_x, to_x, width, workspace, parameters
+    w, before, others, others_before, stride, grad_s, grad_x, width, workspace, parameters
 ):
     for n in range(width):
         {read}
         {recall}
         result = {adjoint}
-        {grad_x} = result[0]
+        {grad_x}
         {write}
 
 """
@@ -169,13 +221,15 @@ def render_forward(step: StepText, dtype: str) -> str:
     after = 1
     first_saved = after + step.states
     read = [_read_slot(name, slot) for slot, name in enumerate([*constants, *states])]
-    write = [f"{_slot(slots['STATE_SLOT'] + k)} = result[{after + k}]" for k in range(step.states)]
+    write = [
+        _write_slot(slots["STATE_SLOT"] + k, f"result[{after + k}]") for k in range(step.states)
+    ]
     write += [
-        f"{_slot(slots['FORWARD_SAVED_SLOT'] + i)} = result[{first_saved + 1 + i}]"
+        f"store_others_{i}(others, n + index({i}) * stride, result[{first_saved + 1 + i}])"
         for i in range(step.saved - 1)
     ]
     row = _FORWARD_ROW.format(
-        step=kernel_call("step", ["x[from_x + n]", *states, *constants]),
+        step=kernel_call("step", ["load_x(x, n)", *states, *constants]),
         first_saved=first_saved,
         read=join_lines(read, 8),
         write=join_lines(write, 8),
@@ -206,7 +260,7 @@ def render_backward(
     K = adjoint.states
     slots = workspace_slots(C, K, adjoint.saved, adjoint.recalled)
     names = ["sigma"] if surrogate is None else [f"k{i}" for i in range(parameters)]
-    sigma = ["grad_x[to_x + n]"]
+    sigma = ["load_grad_x(grad_x, n)"]
     texts = []
     if surrogate is not None:
         assert surrogate.pseudo_derivative is not None
@@ -230,31 +284,32 @@ def _backward_row(
     """The row function of the first step, or of all later ones."""
     C = adjoint.constants
     K = adjoint.states
-    more = range(1, adjoint.saved)
+    more = range(adjoint.saved - 1)
     constants = [f"constant_{c}" for c in range(C)]
     grads = [f"grad_{k}" for k in range(K)]
-    saved = ["w[from_w + n]", *(f"saved_{i}" for i in more)]
-    before = ["w[from_before + n]", *(f"before_{i}" for i in more)]
+    saved = ["load_w(w, n)", *(f"load_others_{i}(others, n + index({i}) * stride)" for i in more)]
     recalled = [f"state_{k}" for k in adjoint.recalled]
     read = [_read_slot(name, slot) for slot, name in enumerate([*constants, *grads])]
-    read += [_read_slot(name, slots["SAVED_SLOT"] + i) for i, name in enumerate(saved[1:])]
     recall = []
     if recalled and is_first:
         read += [_read_slot(name, slots["INITIAL_SLOT"] + i) for i, name in enumerate(recalled)]
     elif recalled:
-        read += [_read_slot(name, slots["BEFORE_SLOT"] + i) for i, name in enumerate(before[1:])]
+        before = ["load_w(before, n)"]
+        before += [f"load_others_{i}(others_before, n + index({i}) * stride)" for i in more]
         recall.append(f"recalled = {kernel_call('recall', [*before, *constants])}")
         recall += [f"{name} = recalled[{i}]" for i, name in enumerate(recalled)]
     # `adjoint` returns ∂L/∂x, ∂L/∂states and, if they are learned, ∂L/∂constants.
-    write = [f"{_slot(slots['STATE_SLOT'] + k)} = result[{1 + k}]" for k in range(K)]
+    write = [_write_slot(slots["STATE_SLOT"] + k, f"result[{1 + k}]") for k in range(K)]
     if adjoint.learns_constants:
-        first = slots["GRAD_CONSTANT_SLOT"]
-        write += [f"{_slot(first + c)} += result[{1 + K + c}]" for c in range(C)]
-    arguments = [*saved, *recalled, *constants, "grad_s[from_s + n]", *grads, *sigma]
+        for c in range(C):
+            slot = slots["GRAD_CONSTANT_SLOT"] + c
+            write.append(_write_slot(slot, f"{_slot(slot)} + result[{1 + K + c}]"))
+    arguments = [*saved, *recalled, *constants, "load_grad_s(grad_s, n)", *grads, *sigma]
+    target = "w" if reuse else "grad_x"
     return _BACKWARD_ROW.format(
         name="first_row" if is_first else "later_row",
         adjoint=kernel_call("adjoint", arguments),
-        grad_x="w[from_w + n]" if reuse else "grad_x[to_x + n]",
+        grad_x=f"store_{target}({target}, n, result[0])",
         read=join_lines(read, 8),
         recall=join_lines(recall, 8),
         write=join_lines(write, 8),
@@ -269,11 +324,14 @@ def _module(
         **{"WIDTH": WIDTH, "SLOT": SLOT, "TILE": TILE, "SHARED_BATCH": SHARED_BATCH},
         **{"LINE": 64 // np.dtype(dtype).itemsize, "AHEAD": AHEAD},
     }
+    rows = [*ROWS[direction], *(f"others_{i}" for i in range(slots["SAVED"] - 1))]
+    numbers["ROWS"] = rows
     header = _HEADER.format(
         name=name,
         dtype=dtype,
         exp="exp, " if dtype == "float64" else "",
         numbers="\n".join(f"{name} = {value}" for name, value in numbers.items()),
+        accesses="\n".join(f"load_{row}, store_{row} = accesses('{row}')" for row in rows),
     )
     parts = [header, "" if dtype == "float64" else _EXP, *texts]
     parts += [_decorated(function, options) for function, options in FUNCTIONS[direction]]
@@ -331,11 +389,15 @@ def {loop.__name__}_native(address):
 
 
 def _slot(slot: int) -> str:
-    return f"workspace[n + index({slot * SLOT})]"
+    return f"load_workspace(workspace, n + index({slot * SLOT}))"
 
 
 def _read_slot(name: str, slot: int) -> str:
     return f"{name} = {_slot(slot)}"
+
+
+def _write_slot(slot: int, value: str) -> str:
+    return f"store_workspace(workspace, n + index({slot * SLOT}), {value})"
 
 
 def _decorated(function: Callable[..., Any], options: str) -> str:

@@ -4,20 +4,23 @@
 numba and are never called from Python.
 
 Workspace. All that a block of neurons needs besides the arrays over time lies in one flat array,
-`workspace`, in slots of `WIDTH` numbers, `SLOT` apart (`workspace_slots` gives their order). LLVM
-checks at most eight pairs of pointers before it gives up vectorizing, so a row must see few
-pointers: this array is one, where constants, states and gradients in arrays of their own would be
-many.
+`workspace`, in slots of `WIDTH` numbers, `SLOT` apart (`workspace_slots` gives their order). It
+begins with a cache line, because a vector that crosses one is stored and loaded slowly.
 
 Rules that keep the kernels fast; each was found by measuring and is undone easily:
 
-- A row function is never inlined: inside a loop over time its loop would not be vectorized.
-- A row function that runs in every step takes flat arrays and places in them instead of slices:
+- The row of a neuron (`forward_row`, `later_row`) takes addresses (`row_at`), not arrays, which are
+  seven arguments each. Its loads and stores say that no two rows overlap. LLVM would check that in
+  each call, and gives up vectorizing above eight pairs.
+- A row function is a function of its own for numba (`inline="never"`): inlined by numba into a loop
+  over time, its loop would not be vectorized. LLVM may inline it.
+- The other functions that run in every step take flat arrays and places in them instead of slices:
   numba counts references to a slice with atomic instructions, which cost more than a short row,
   and the threads would compete for the counter. For the same reason no inlined helper takes arrays
   inside a loop over time.
 - Places are unsigned (`index`): a signed place may be negative and then means another address
   (Python's wrap-around), and nothing vectorizes.
+- numba frees an array after its last use, so an address is taken where it is used.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -29,7 +32,6 @@ from numpy import uint64 as index
 __all__ = [
     "AHEAD",
     "BACKWARD_SLOTS",
-    "BEFORE_SLOT",
     "CONSTANTS",
     "FORWARD_SLOTS",
     "GRAD_CONSTANT_SLOT",
@@ -37,7 +39,6 @@ __all__ = [
     "RECALLED",
     "RECALLED_STATES",
     "SAVED",
-    "SAVED_SLOT",
     "SHARED_BATCH",
     "SLOT",
     "STATES",
@@ -60,13 +61,13 @@ AHEAD = 1024
 TILE = 32  # steps that are packed together for a narrow layer
 SHARED_BATCH = 4  # batch elements that share each load of a recurrent weight in backward
 
-# Open names that `render` defines: the float type, a function, and the neuron's own slots.
+# Open names that `render` defines: the float type, functions, and the neuron's own slots.
 real: Any = np.float32
 prefetch_step: Any = None
-CONSTANTS = STATES = SAVED = RECALLED = 0
+row_at: Any = None
+LINE = CONSTANTS = STATES = SAVED = RECALLED = 0
 RECALLED_STATES = (0,)
-STATE_SLOT = GRAD_CONSTANT_SLOT = INITIAL_SLOT = SAVED_SLOT = BEFORE_SLOT = 0
-FORWARD_SAVED_SLOT = FORWARD_SLOTS = BACKWARD_SLOTS = 0
+STATE_SLOT = GRAD_CONSTANT_SLOT = INITIAL_SLOT = FORWARD_SLOTS = BACKWARD_SLOTS = 0
 
 
 def workspace_slots(
@@ -74,34 +75,32 @@ def workspace_slots(
 ) -> dict[str, Any]:
     """Sizes and slots of a workspace, by their names in the kernels.
 
-    Forward:  constants | states | saved
-    Backward: constants | ∂L/∂states | ∂L/∂constants | initial | saved | before
+    Forward:  constants | states
+    Backward: constants | ∂L/∂states | ∂L/∂constants | initial
 
-    `saved` is what the step saves except the first value, which a row writes and reads in its
-    array; `before` is the same of the step before. `initial` are the initial states that serve as
-    recalled states in the first step.
+    `initial` are the initial states that serve as recalled states in the first step.
     """
-    C = constants
-    K = states
-    more = saved - 1
-    grad_constants = C + K
-    initial = grad_constants + C
-    saved_in_backward = initial + len(recalled)
+    grad_constants = constants + states
+    initial = grad_constants + constants
     return {
-        "CONSTANTS": C,
-        "STATES": K,
+        "CONSTANTS": constants,
+        "STATES": states,
         "SAVED": saved,
         "RECALLED": len(recalled),
         "RECALLED_STATES": recalled or (0,),  # numba cannot index an empty tuple
-        "STATE_SLOT": C,  # in backward of ∂L/∂states
-        "FORWARD_SAVED_SLOT": C + K,
-        "FORWARD_SLOTS": C + K + more,
+        "STATE_SLOT": constants,  # in backward of ∂L/∂states
+        "FORWARD_SLOTS": constants + states,
         "GRAD_CONSTANT_SLOT": grad_constants,
         "INITIAL_SLOT": initial,
-        "SAVED_SLOT": saved_in_backward,
-        "BEFORE_SLOT": saved_in_backward + more,
-        "BACKWARD_SLOTS": saved_in_backward + 2 * more,
+        "BACKWARD_SLOTS": initial + len(recalled),
     }
+
+
+def make_workspace(slots):
+    """Slots that begin with a cache line: vectors that cross one are stored and loaded slowly."""
+    numbers = np.empty(slots * SLOT + LINE, real)
+    skip = -(numbers.ctypes.data // numbers.itemsize) % LINE
+    return numbers[skip : skip + slots * SLOT]
 
 
 def block_bounds(block, block_width, N):
@@ -123,11 +122,6 @@ def store_row(row, workspace, slot):
     start = index(slot * SLOT)
     for i in range(row.shape[0]):
         row[index(i)] = workspace[index(i) + start]
-
-
-def store_step(array, place, width, workspace, slot):
-    for n in range(width):
-        array[place + n] = workspace[n + index(slot * SLOT)]
 
 
 def add_step(workspace, slot, array, place, width):
@@ -176,29 +170,6 @@ def store_gradients(workspace, grad_states, grad_constants, b, lo, hi):
         store_row(grad_states[k, b, lo:hi], workspace, STATE_SLOT + k)
     for c in range(grad_constants.shape[0]):
         store_row(grad_constants[c, b, lo:hi], workspace, GRAD_CONSTANT_SLOT + c)
-
-
-# The values that a step saves except the first: `others` is flat [SAVED - 1, B, T, N]; `place` is
-# where the block begins in the first of them at step t, `before` at step t - 1, and `stride` is
-# B T N. One call moves all of them: with short rows, calls cost more than the moves.
-
-
-def store_saved(others, place, stride, width, workspace):
-    for i in range(SAVED - 1):
-        start = place + index(i) * stride
-        for n in range(width):
-            others[start + n] = workspace[n + index((FORWARD_SAVED_SLOT + i) * SLOT)]
-
-
-def load_saved(workspace, others, place, before, stride, width):
-    for i in range(SAVED - 1):
-        start = place + index(i) * stride
-        for n in range(width):
-            workspace[n + index((SAVED_SLOT + i) * SLOT)] = others[start + n]
-        if RECALLED > 0:
-            start = before + index(i) * stride
-            for n in range(width):
-                workspace[n + index((BEFORE_SLOT + i) * SLOT)] = others[start + n]
 
 
 # Lanes. In a narrow layer (fewer than five neurons) a row is too short to be worth a call. So
