@@ -330,8 +330,8 @@ def multiply_by_weights(sums, scale, weights, N):
         lo, hi = block_bounds(block, WIDTH, N)
         width = index(hi - lo)
         place = index(block * SHARED_BATCH * SLOT)
-        for m in range(index(SHARED_BATCH * SLOT)):
-            sums[place + m] = real(0)
+        for g in range(SHARED_BATCH):
+            clear_row(sums, block * SHARED_BATCH + g, width)
         for a in range(0, N - 3, 4):
             at = index(a * N + lo)
             add_four_products(sums, place, scale, a, weights, at, index(N), width)

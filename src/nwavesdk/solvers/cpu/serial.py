@@ -289,13 +289,15 @@ class BackwardPass:
         B, T, N = sizes
         self.sizes = sizes
         self.adjoint = adjoint
-        group = 1 if is_recurrent else _packed_elements(adjoint, B, N)
+        # A single step needs no loop: its recurrence is two products outside of the kernel.
+        loops = is_recurrent and T != 1
+        group = 1 if loops else _packed_elements(adjoint, B, N)
         width, jobs = _blocks(B, N)
         work = B * T * N
         has_formula = surrogate.pseudo_derivative is not None
         # Without a formula the kernel reads σ' from the array for ∂L/∂x.
         self.needs_sigma = adjoint.uses_surrogate and not has_formula
-        self.overwrites = may_overwrite and group == 1 and not is_recurrent and not self.needs_sigma
+        self.overwrites = may_overwrite and group == 1 and not loops and not self.needs_sigma
         kind = type(surrogate) if adjoint.uses_surrogate and has_formula else None
         parameters = surrogate.constants if kind is not None else ()
         self._parameters = array("d", parameters)
@@ -303,7 +305,7 @@ class BackwardPass:
         if group > 1:
             kernel = kernels.backward_over_time_packed
             jobs = -(-B // group)
-        elif is_recurrent:
+        elif loops:
             kernel = kernels.backward_over_time_recurrent
             jobs = -(-B // SHARED_BATCH)
             work *= _recurrent_cost(N)
@@ -400,13 +402,17 @@ class BackwardPass:
             In addition, ∂L/∂weights [N, N] and the gradient of the spikes before the first step.
         """
         weights, spikes_before = recurrence
+        B, T, N = self.sizes
+        if T == 1:
+            gradients = self.run(saved, states, constants, grad_s, grad_mem, last, sigma)
+            grad = gradients[0].reshape(B, N)
+            return *gradients, weight_gradient(spikes_before, grad), grad @ weights.t()
         grad_before = torch.empty_like(spikes_before, memory_format=torch.contiguous_format)
         arrays = (weights.t().contiguous(), grad_before)
         grad_x, grad_states, grad_constants = self.run(
             saved, states, constants, grad_s, grad_mem, last, sigma, arrays
         )
         (before,) = delay_one_step([spikes_before], [spikes.reshape(self.sizes)])
-        N = self.sizes[2]
         grad_weights = weight_gradient(before.reshape(-1, N), grad_x.reshape(-1, N))
         return grad_x, grad_states, grad_constants, grad_weights, grad_before
 
