@@ -6,6 +6,7 @@ import pickle
 import pstats
 import sys
 import threading
+import weakref
 
 import pytest
 import torch
@@ -185,6 +186,90 @@ def test_a_parametrized_constant_is_computed_in_each_call():
     scaled.factor = 0.1
     prepare_net(layer)
     assert layer.spikes(x).sum() == 2 * N
+
+
+class Random(nn.Module):
+    """A parametrization that each read computes from new random numbers."""
+
+    def forward(self, value):
+        return value + 0.1 * torch.randn_like(value)
+
+
+def test_a_random_parametrization_is_drawn_once_in_a_call(in_general):
+    layer = LIFLayer(N, TAU, 0.8, learn_taus=True)
+    parametrize.register_parametrization(layer, "log_taus", Random())
+
+    def run():
+        prepare_net(layer)
+        torch.manual_seed(0)
+        x = drive((3, 20, N))
+        layer.zero_grad()
+        layer(x)[1].sum().backward()
+        return x.grad, *(p.grad for p in layer.parameters()), torch.rand(1)
+
+    for a, b in zip(run(), in_general(run), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def transpose_data(layer):
+    layer.log_taus.data = layer.log_taus.data.t()
+
+
+def give_each_column_a_tau(layer):
+    layer.log_taus = nn.Parameter(layer.log_taus.detach()[0])
+
+
+@pytest.mark.parametrize("change", [transpose_data, give_each_column_a_tau])
+def test_the_next_call_obeys_another_shape_of_a_constant(change, in_general):
+    taus = torch.linspace(3e-3, 30e-3, 9).view(3, 3)
+    layer = LIFLayer((3, 3), taus, 0.8, learn_taus=True)
+    before = run_twice(layer, (2, 5, 3, 3), torch.float32)
+    change(layer)
+    got = run_twice(layer, (2, 5, 3, 3), torch.float32)
+    expected = in_general(lambda: run_twice(layer, (2, 5, 3, 3), torch.float32))
+    assert not torch.equal(got[1], before[1])
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_a_class_may_compute_a_setting(in_general):
+    class Slow(LIFLayer):
+        step = 1e-3
+
+        @property
+        def dt(self):
+            return self.step
+
+        @dt.setter
+        def dt(self, value):
+            pass
+
+    layer = Slow(N, TAU)
+    for step in (1e-3, 5e-3):
+        layer.step = step
+        got = run_twice(layer, (3, 5, N), torch.float32)
+        expected = in_general(lambda: run_twice(layer, (3, 5, N), torch.float32))
+        torch.testing.assert_close(got[1], expected[1], rtol=0, atol=0)
+
+
+def test_a_plan_holds_no_graph():
+    layer = LIFLayer(N, TAU, learn_taus=True)
+    prepare_net(layer)
+    computed = nn.Parameter(torch.tensor(-4.0)) * 1.1
+    torch.func.functional_call(layer, {"log_taus": computed}, torch.rand(2, N))
+    prepare_net(layer)
+    assert layer._plans
+    held = weakref.ref(computed)
+    del computed
+    assert held() is None
+
+
+def test_hooks_on_saved_tensors_may_be_disabled():
+    layer = LIFLayer(N, TAU, learn_taus=True)
+    prepare_net(layer)
+    with torch.autograd.graph.disable_saved_tensors_hooks("no hooks here"):
+        layer(torch.rand(2, N))[1].sum().backward()
+    assert layer.log_taus.grad is not None
 
 
 def test_a_layer_keeps_a_limited_number_of_plans():

@@ -6,7 +6,7 @@ the assumed ones.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,7 +36,7 @@ class _ChipLayer(NeuronLayer):
     """Neurons with the chip's threshold, and with leak mismatch drawn by `prepare_net`."""
 
     chip: ClassVar[str]
-    read_settings = itemgetter(*CALL_SETTINGS, "_mismatch")
+    read_settings = attrgetter(*CALL_SETTINGS, "_mismatch")
     stored_constants = (LEAKY_CONSTANTS[0], replace(LEAKY_CONSTANTS[1], is_persistent=False))
     log_taus: Tensor
     thresholds: Tensor

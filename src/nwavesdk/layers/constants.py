@@ -219,15 +219,19 @@ class ConstantNeurons(StatefulNeurons):
             for c in evaluated
         )
 
-    def _stored_tensors(self) -> list[Tensor]:
-        """The stored constants, parametrized ones as they are computed now."""
+    def _stored_tensors(self) -> list[Tensor] | None:
+        """The stored constants; None if one is parametrized, which each read computes again."""
         own = vars(self)
         stored = []
         for key in own["_keys"]:
             tensor = own["_parameters"].get(key)
             if tensor is None:
                 tensor = own["_buffers"].get(key)
-            stored.append(getattr(self, key) if tensor is None else tensor)
+            if tensor is None:
+                tensor = own.get(key)  # of pruned constants and of replicas of `nn.DataParallel`
+            if tensor is None:
+                return None
+            stored.append(tensor)
         return stored
 
     def _derivatives(self, learned: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -268,6 +272,9 @@ class ConstantNeurons(StatefulNeurons):
 
     def check_parameters(self) -> None:
         stored = self._stored_tensors()
+        if stored is None:
+            self._check_values([getattr(self, key) for key in self._keys])
+            return
         if self._checked is not None and self._checked.are_unchanged(stored):
             return
         self._check_values(stored)

@@ -9,7 +9,7 @@ import math
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import torch
@@ -63,7 +63,7 @@ class NeuronLayer(ConstantNeurons):
         ValueError: If an argument is out of its range.
     """
 
-    read_settings: ClassVar[Any] = itemgetter(*CALL_SETTINGS)
+    read_settings: ClassVar[Any] = attrgetter(*CALL_SETTINGS)
     last_solver: str | None
     recurrent_weights: nn.Parameter | None
 
@@ -148,7 +148,7 @@ class NeuronLayer(ConstantNeurons):
         A call cannot compute this itself, because compiled code must not read values. What is
         derived from the page is derived here, before the first call.
         """
-        settings = (self.page, *self.read_settings(vars(self)))
+        settings = (self.page, *self.read_settings(self))
         is_on_compasso = self._is_on_compasso(self.device)
         if settings == self._known_settings and not is_on_compasso:
             return
@@ -156,7 +156,7 @@ class NeuronLayer(ConstantNeurons):
         constants = self.constants()
         if is_on_compasso:
             self._slowest_decay = float(constants[0].max())
-        self._known_settings = (self.page, *self.read_settings(vars(self)))
+        self._known_settings = (self.page, *self.read_settings(self))
 
     def _is_on_compasso(self, device: str) -> bool:
         """Whether comPaSSo solves the layer; `device` is NWAVE's choice of solver, not torch's."""

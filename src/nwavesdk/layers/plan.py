@@ -6,6 +6,7 @@ constants. Every other call goes the general way (`NeuronLayer._solve`), which g
 results and makes all errors.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["LayerPlan", "run_planned"]
 
 MOST_PLANS = 8
+# Methods of layers in whose place a plan is.
+_METHODS = (
+    *("constants", "effective_constants", "effective_recurrent_weights"),
+    *("_evaluate_constants", "_initial_state"),
+)
 
 
 class LayerPlan:
@@ -32,6 +38,7 @@ class LayerPlan:
     Args:
         layer: The layer, which is prepared.
         cur: Input charge.
+        stored: The stored constants of the layer.
     """
 
     __slots__ = (
@@ -39,10 +46,9 @@ class LayerPlan:
         *("learned", "plan", "state_shape", "unsqueezes"),
     )
 
-    def __init__(self, layer: "NeuronLayer", cur: Tensor) -> None:
-        stored = layer._stored_tensors()
+    def __init__(self, layer: "NeuronLayer", cur: Tensor, stored: list[Tensor]) -> None:
         self._page: Page = layer.page
-        self._settings = layer.read_settings(vars(layer))
+        self._settings = layer.read_settings(layer)
         self.plan: Plan | None = None
         self.unsqueezes = cur.ndim == len(layer.features)
         # Positions of the constants that learn among the stored ones.
@@ -53,17 +59,14 @@ class LayerPlan:
         if not self._can_be_planned:
             return
         self._values = ParameterValues(stored)
-        # Hooks that wait for what a call saves, as those of `torch.utils.checkpoint`, must not see
-        # what only the first call computes.
-        hide = torch.autograd.graph.saved_tensors_hooks(_identity, _identity)
-        with torch.inference_mode(False), torch.no_grad(), hide:
+        with torch.inference_mode(False), torch.no_grad(), _hidden_from_hooks():
             self.plan = _plan(layer, cur, stored, self.learned)
         if self.plan is not None:
             self.state_shape = self.plan.rest[0].shape
 
     def fits(self, layer: "NeuronLayer", stored: list[Tensor]) -> bool:
         """Whether a call of the layer still reads what the plan was made from."""
-        if layer.page is not self._page or layer.read_settings(vars(layer)) != self._settings:
+        if layer.page is not self._page or layer.read_settings(layer) != self._settings:
             return False
         if self._can_be_planned:
             return self._values.are_unchanged(stored)
@@ -92,10 +95,12 @@ def run_planned(
         return None
     has_grad = torch.is_grad_enabled()
     stored = layer._stored_tensors()
+    if stored is None:
+        return None
     key = cur.shape, cur.dtype, has_grad, torch.get_num_threads()
     found: LayerPlan | None = own["_plans"].get(key)
     if found is None or not found.fits(layer, stored):
-        found = LayerPlan(layer, cur)
+        found = LayerPlan(layer, cur, stored)
         _keep_plan(own["_plans"], key, found)
     plan = found.plan
     if plan is None:
@@ -151,7 +156,8 @@ def _keep_plan(plans: dict[Any, LayerPlan], key: Any, plan: LayerPlan) -> None:
     plans.pop(key, None)
     plans[key] = plan
     while len(plans) > MOST_PLANS:
-        plans.pop(next(iter(plans)), None)
+        # The list, because another thread may add a plan meanwhile.
+        plans.pop(next(iter(list(plans))), None)
 
 
 def _plan(
@@ -173,6 +179,16 @@ def _plan(
     )
 
 
+def _hidden_from_hooks() -> AbstractContextManager[object]:
+    """Hide saved tensors from hooks that wait for those of a call, as `torch.utils.checkpoint` has.
+
+    They must not see what only the first call computes.
+    """
+    if torch._C._autograd._top_saved_tensors_default_hooks(False) is None:
+        return nullcontext()
+    return torch.autograd.graph.saved_tensors_hooks(_identity, _identity)
+
+
 def _identity(tensor: Tensor) -> Tensor:
     return tensor
 
@@ -184,7 +200,22 @@ def _can_be_planned(layer: "NeuronLayer", stored: list[Tensor]) -> bool:
         return False  # only a call finds out whether there is something to train in it
     if not all(is_plain(t.detach()) and t.is_contiguous() for t in stored):
         return False
+    if not all(_is_in_order_of_neurons(t, layer.features) for t in stored):
+        return False
+    if not isinstance(layer.dt, float | int):
+        return False  # a tensor may change in place
     # Methods of a user may read more than what a plan compares.
-    kind = type(layer)
-    methods = (kind.constants, kind.effective_constants, kind.effective_recurrent_weights)
+    methods = (getattr(layer, name) for name in _METHODS)
     return all(method.__module__.startswith("nwavesdk.") for method in methods)
+
+
+def _is_in_order_of_neurons(stored: Tensor, features: tuple[int, ...]) -> bool:
+    """Whether each stored value is of neurons that follow one another, as `ParameterChain` needs.
+
+    A shape such as [1, W] of neurons [H, W] is not: its gradients add up over columns.
+    """
+    leading = stored.ndim
+    while leading and stored.shape[leading - 1] == 1:
+        leading -= 1
+    is_of_all_dimensions = leading == 0 or stored.ndim == len(features)
+    return is_of_all_dimensions and tuple(stored.shape[:leading]) == features[:leading]

@@ -41,7 +41,11 @@ class ParameterValues:
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         with torch.inference_mode(False):
             self._copies = [tensor.detach().clone() for tensor in tensors]
-        self._seen = [(t, t.data_ptr(), t.nbytes, t.requires_grad) for t in tensors]
+        # A tensor that a graph has computed would keep the graph, so only leaves are kept.
+        self._seen = [
+            (t if t.grad_fn is None else None, t.data_ptr(), t.nbytes, t.shape, t.requires_grad)
+            for t in tensors
+        ]
         self._kernel = _native("are_equal")
         words = [len(self._copies)]
         for tensor, copy in zip(tensors, self._copies, strict=True):
@@ -51,11 +55,13 @@ class ParameterValues:
 
     def are_unchanged(self, tensors: Sequence[Tensor]) -> bool:
         """Whether parameters have the same values, shapes, types and need of gradients as then."""
-        for tensor, (before, address, size, learns) in zip(tensors, self._seen, strict=True):
+        for tensor, (before, address, size, shape, learns) in zip(tensors, self._seen, strict=True):
             if (
                 tensor is not before
                 or tensor.data_ptr() != address
                 or tensor.nbytes != size
+                or tensor.shape != shape
+                or not tensor.is_contiguous()
                 or tensor.requires_grad is not learns
             ):
                 return self._equal_elsewhere(tensors)
