@@ -38,7 +38,10 @@ __all__ = ["NativeKernel", "backward_cpu", "backward_kernels", "forward_cpu", "f
 
 _NARROW = 5  # neurons below which batch elements are packed side by side
 _LANES = 128  # lanes that they are packed to
-_SMALL = 1 << 14  # neuron-steps below which a second thread costs more than it saves
+# Neuron-steps below which a second thread costs more than it saves; torch begins here, too. Two
+# threads take 0.9 to 1.1 times as long for a light neuron, and 0.6 times for a heavy one in
+# backward, if both cores are free (`python -m benchmarks.threads`).
+_SMALL = 1 << 15
 _DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64"}
 
 
