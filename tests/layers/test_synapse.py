@@ -2,6 +2,7 @@
 
 import copy
 import cProfile
+import itertools
 import pickle
 import pstats
 
@@ -224,6 +225,32 @@ def test_a_planned_call_obeys_the_table_in_use():
     assert torch.equal(results[0][0], results[2][0])
     assert not torch.equal(results[0][0], results[1][0])  # another order of the sums
     assert_close(results[1][0], exact.float(), GRADIENT, "sparse")
+
+
+@pytest.mark.parametrize("rows", [10, 100])
+@pytest.mark.parametrize("name", SYNAPSES)
+@pytest.mark.parametrize("limits", list(itertools.product((0.0, 0.5), repeat=3)))
+def test_values_and_gradients_are_right_for_any_table(name, limits, rows):
+    synapse = prepared(name, 40, 20).double()
+    prepare_net(synapse)
+    crossover.use_table(CrossoverTable((8,), (8,), (8,), *[(((d,),),) for d in limits]))
+    try:
+        for density in (0.1, 0.9):
+            x = (torch.rand(rows, 40, dtype=torch.float64) < density).double().requires_grad_()
+            counted = x.detach().clone().requires_grad_()
+            counted.nonzeros = int(x.count_nonzero())
+            up = torch.randn(rows, 20, dtype=torch.float64)
+            expected = torch.autograd.grad(product(synapse, x), (x, synapse.weight), up)
+            for given in (x, counted):
+                y = synapse(given)
+                assert_close(y, product(synapse, x), GRADIENT, "with graph")
+                with torch.no_grad():
+                    assert_close(synapse(given), y.detach(), GRADIENT, "without graph")
+                got = torch.autograd.grad(y, (given, synapse.weight), up)
+                for one, other in zip(got, expected, strict=True):
+                    assert_close(one, other, GRADIENT, "gradient")
+    finally:
+        crossover.use_table(None)
 
 
 def test_a_synapse_has_at_most_eight_plans():

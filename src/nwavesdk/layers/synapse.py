@@ -16,6 +16,7 @@ from nwavesdk.solvers.sparse.crossover import CrossoverTable, Limits, active_tab
 from nwavesdk.solvers.sparse.finite import FiniteWeight
 from nwavesdk.solvers.sparse.product import (
     is_sparse_operand,
+    most_nonzeros,
     product_limits,
     product_within,
     sparse_obstacle,
@@ -152,8 +153,11 @@ class Synapse(Prepared):
         x = spk[None] if plan.is_vector else spk
         # A neuron layer attaches the number of its spikes to the tensor that it returns.
         nonzeros = getattr(spk, "nonzeros", None)
-        if nonzeros is not None and nonzeros > max(limits):
-            return self._multiply(x)
+        plain_weight = self._parameters.get("weight")
+        if plain_weight is not None:
+            most = most_nonzeros(limits, x, plain_weight)
+            if most < 0 or (nonzeros is not None and nonzeros > most):
+                return self._multiply(x)
         weight = self._weight_for(spk)
         if not is_sparse_operand(weight, spk.dtype):
             return self.charge(x, weight)

@@ -28,12 +28,8 @@ from nwavesdk.solvers.problem import (
     to_saved_dtype,
     unflatten_call,
 )
-from nwavesdk.solvers.sparse.product import (
-    Nonzeros,
-    nonzero_values,
-    spike_product_and_nonzeros,
-    weight_gradient,
-)
+from nwavesdk.solvers.sparse.many_rows import Nonzeros, nonzero_values
+from nwavesdk.solvers.sparse.product import spike_product_and_nonzeros, weight_gradient
 from nwavesdk.solvers.sweep import BACKWARD, FORWARD
 
 __all__ = ["product_in_graph", "solve_in_graph"]

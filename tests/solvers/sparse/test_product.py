@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nwavesdk.layers import H1v1Synapse, H1v2Synapse, LIFSynapse, prepare_net
-from nwavesdk.solvers.sparse import crossover
+from nwavesdk.solvers.sparse import crossover, few_rows, many_rows
 from nwavesdk.solvers.sparse import product as sparse
 from nwavesdk.solvers.sparse.crossover import CrossoverTable
 from tolerances import GRADIENT, assert_close
@@ -137,7 +137,7 @@ def test_any_layout(layout, steps):
 def test_negative_zero_is_zero_and_tiny_values_count():
     x = torch.tensor([[-0.0, 1e-45, 0.0, -2.0]])
     weight = torch.tensor([[1.0], [1.0], [1.0], [3.0]])
-    assert sparse.find_nonzeros(x, 4).count == 2
+    assert many_rows.find_nonzeros(x, 4).count == 2
     assert torch.equal(sparse.spike_product(x, weight, always=True), x @ weight)
 
 
@@ -332,7 +332,7 @@ def test_few_rows_give_the_bits_of_many(binary, dtype):
 def test_a_step_of_a_sequence_is_not_copied():
     x = spikes(6, 20, 90, density=0.1)
     for t in (0, 7, 19):
-        rows, stride = sparse._with_dense_rows(x[:, t])
+        rows, stride = few_rows._with_dense_rows(x[:, t])
         assert rows.data_ptr() == x[:, t].data_ptr()
         assert stride == 20 * 90
         got = sparse.spike_product(x[:, t], torch.eye(90), always=True)
@@ -344,7 +344,7 @@ def test_packing_stops_early_on_a_dense_input():
     words, counts = torch.zeros(1000, 1, dtype=torch.int64), torch.zeros(1000, dtype=torch.int64)
     seen = torch.zeros(3, dtype=torch.int64)
     arrays = x.numpy(), 640, words.numpy().view("uint64"), counts.numpy(), seen.numpy()
-    sparse._sparse_kernels(x.dtype).pack_bits(0, 1000, *arrays)
+    many_rows.sparse_kernels(x.dtype).pack_bits(0, 1000, *arrays)
     assert seen.tolist() == [704, 1, 0]
     assert int(counts.count_nonzero()) == 11
 
@@ -477,11 +477,12 @@ def test_synapses_take_the_choice():
 PROGRAM = """
 import torch
 from nwavesdk.solvers.kernel_cache import PythonKernel
+from nwavesdk.solvers.sparse import many_rows
 from nwavesdk.solvers.sparse import product as sparse
 for scale in (1, 2):
     weight = torch.randn(65, 9, requires_grad=True)
     sparse.spike_product(scale * torch.eye(65), weight, always=True).sum().backward()
-kernels = vars(sparse._sparse_kernels(torch.float32)).values()
+kernels = vars(many_rows.sparse_kernels(torch.float32)).values()
 stats = [k.function.stats for k in kernels if isinstance(k, PythonKernel)]
 for name in ("cache_misses", "cache_hits"):
     print(sum(sum(getattr(s, name).values()) for s in stats), end=" ")

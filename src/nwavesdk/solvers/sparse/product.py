@@ -8,36 +8,35 @@ dense product is taken depends only on the shapes, the number of non-zeros and t
 of them is not 1.
 """
 
-import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, partial
-from importlib.resources import files
-from types import SimpleNamespace
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from nwavesdk.solvers.cpu.threads import keep_large_blocks, run_jobs
-from nwavesdk.solvers.kernel_cache import COMPILE_LOCK, compile_native, load_python_kernels
+from nwavesdk.solvers.cpu.threads import keep_large_blocks
 from nwavesdk.solvers.problem import load_saved_tensors
 from nwavesdk.solvers.sparse.crossover import Limits, active_table
+from nwavesdk.solvers.sparse.few_rows import (
+    FEW_ROWS,
+    count_few_rows,
+    gather_few_gradient_rows,
+    gather_few_rows,
+)
 from nwavesdk.solvers.sparse.finite import is_finite
+from nwavesdk.solvers.sparse.many_rows import (
+    DTYPE_NAMES,
+    Nonzeros,
+    find_nonzeros,
+    gather_product,
+    gather_weight_gradient,
+)
 
 __all__ = [
-    "FEW_ROWS",
-    "Nonzeros",
-    "count_few_rows",
-    "find_nonzeros",
-    "gather_few_gradient_rows",
-    "gather_few_rows",
-    "gather_product",
-    "gather_weight_gradient",
     "is_sparse_operand",
-    "nonzero_values",
+    "most_nonzeros",
     "product_limits",
     "product_within",
     "sparse_obstacle",
@@ -46,12 +45,7 @@ __all__ = [
     "weight_gradient",
 ]
 
-_DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64"}
-FEW_ROWS = 64  # rows up to which one native call on one thread does the whole product
 _OWN_TYPES = (Tensor, torch.nn.Parameter)
-_SMALL = 1 << 18  # values read or added below which threads cost more than they save
-_CACHED = 1 << 18  # values of the upstream gradient that stay in the second-level cache
-_PIECES = 32  # jobs of a weight gradient
 
 
 def sparse_obstacle(x: Tensor, weight: Tensor) -> str | None:
@@ -60,7 +54,7 @@ def sparse_obstacle(x: Tensor, weight: Tensor) -> str | None:
         return "subclasses of Tensor"
     if x.device.type != "cpu" or weight.device.type != "cpu":
         return f"{x.device.type} tensors"
-    if x.dtype not in _DTYPE_NAMES or weight.dtype != x.dtype:
+    if x.dtype not in DTYPE_NAMES or weight.dtype != x.dtype:
         return f"inputs of {x.dtype} and weights of {weight.dtype}"
     if x.layout != torch.strided or weight.layout != torch.strided:
         return "tensors of a sparse layout"
@@ -113,10 +107,25 @@ def spike_product(
 
 
 def product_limits(x: Tensor, weight: Tensor, *, always: bool = False) -> Limits:
-    """The most non-zeros of x with which each product is sparse."""
+    """The most non-zeros of x with which each product is sparse.
+
+    Of a few rows, the gradient is sparse only where the product with a graph is.
+    """
     if always:
         return Limits(x.numel(), x.numel(), x.numel())
-    return active_table().limits(x.numel() // max(x.shape[-1], 1), *weight.shape)
+    rows = x.numel() // max(x.shape[-1], 1)
+    limits = active_table().limits(rows, *weight.shape)
+    if rows <= FEW_ROWS and limits.forward_with_graph < 0:
+        limits = limits._replace(weight_gradient=-1)
+    return limits
+
+
+def most_nonzeros(limits: Limits, x: Tensor, weight: Tensor) -> int:
+    """The most non-zeros of x with which the product or a gradient is sparse; -1 means never."""
+    if not torch.is_grad_enabled() or not (x.requires_grad or weight.requires_grad):
+        return limits.forward
+    gradient = limits.weight_gradient if weight.requires_grad else -1
+    return max(limits.forward_with_graph, gradient)
 
 
 def product_within(
@@ -219,185 +228,6 @@ def weight_gradient(
     if active is None or active.count > limit:
         return x.t() @ grad
     return gather_weight_gradient(active, grad.contiguous(), x.shape[1])
-
-
-@dataclass(frozen=True)
-class Nonzeros:
-    """The non-zeros of x [R, N_in].
-
-    Attributes:
-        words: One bit per value, [R, ⌈N_in/64⌉] int64.
-        start: How many there are before each row, and in all, [R + 1] int64.
-        values: Their values, or None if all are 1.
-        count: How many there are.
-    """
-
-    words: Tensor
-    start: Tensor
-    values: Tensor | None
-    count: int
-
-    def arrays(self) -> tuple[Any, Any, Any]:
-        """Words, start and values as numpy arrays for the kernels."""
-        values = None if self.values is None else self.values.numpy()
-        return self.words.numpy().view("uint64"), self.start.numpy(), values
-
-
-def find_nonzeros(x: Tensor, most: int) -> Nonzeros | None:
-    """The non-zeros of x [R, N_in], or None if there are more than `most`."""
-    rows, inputs = x.shape
-    kernels = _sparse_kernels(x.dtype)
-    words = x.new_empty(rows, -(-inputs // 64), dtype=torch.int64)
-    counts = x.new_empty(rows, dtype=torch.int64)
-    seen = torch.zeros(3, dtype=torch.int64)  # see `pack_bits`
-    arguments = x.numpy(), most, words.numpy().view("uint64"), counts.numpy(), seen.numpy()
-    run_jobs(lambda i, j: kernels.pack_bits(i, j, *arguments), rows, serial=x.numel() < _SMALL)
-    gave_up, has_other_values = seen[1:].tolist()
-    if gave_up:
-        return None
-    start = torch.zeros(rows + 1, dtype=torch.int64)
-    torch.cumsum(counts, 0, out=start[1:])
-    count = int(start[-1])
-    if count > most:
-        return None
-    return Nonzeros(
-        words, start, nonzero_values(x, words, start) if has_other_values else None, count
-    )
-
-
-def nonzero_values(x: Tensor, words: Tensor, start: Tensor) -> Tensor:
-    """The values of the non-zeros of x [R, N_in]; see `Nonzeros`."""
-    values = x.new_empty(int(start[-1]))
-    kernels = _sparse_kernels(x.dtype)
-    bits = words.numpy().view("uint64")
-    arguments = x.contiguous().numpy(), bits, start.numpy(), values.numpy()
-    run_jobs(lambda i, j: kernels.pick_values(i, j, *arguments), len(x), serial=x.numel() < _SMALL)
-    return values
-
-
-def gather_product(active: Nonzeros, weight: Tensor) -> Tensor:
-    """The sparse product of x and `weight`."""
-    rows = active.words.shape[0]
-    outputs = weight.shape[1]
-    out = weight.new_empty(rows, outputs)
-    arguments = *active.arrays(), weight.contiguous().numpy(), out.numpy()
-    kernels = _sparse_kernels(weight.dtype)
-    serial = (active.count + rows) * outputs < _SMALL
-    run_jobs(lambda i, j: kernels.sum_weight_rows(i, j, *arguments), rows, serial=serial)
-    return out
-
-
-def count_few_rows(x: Tensor, most: int) -> int:
-    """The number of non-zeros of a few rows x [R, N_in]; if above `most`, maybe a smaller one."""
-    x, stride = _with_dense_rows(x)
-    rows, inputs = x.shape
-    call = _few_rows_kernels(x.dtype).product
-    # Without outputs, the kernel only counts.
-    return int(call(x.data_ptr(), 0, 0, rows, stride, inputs, 0, most))
-
-
-def gather_few_rows(x: Tensor, weight: Tensor, most: int) -> tuple[Tensor, int] | None:
-    """The sparse product of a few rows x [R, N_in] without a graph, and the number of non-zeros.
-
-    Returns None if there are more than `most`.
-    """
-    x, stride = _with_dense_rows(x)
-    rows, inputs = x.shape
-    outputs = weight.shape[1]
-    weight = weight.contiguous()
-    out = torch.empty(rows, outputs, dtype=x.dtype)
-    call = _few_rows_kernels(x.dtype).product
-    addresses = x.data_ptr(), weight.data_ptr(), out.data_ptr()
-    count = call(*addresses, rows, stride, inputs, outputs, most)
-    return (out, count) if count <= most else None
-
-
-def gather_few_gradient_rows(x: Tensor, grad: Tensor) -> Tensor:
-    """The sparse product of a few rows x [R, N_in], transposed, and `grad` [R, N_out]."""
-    x, stride = _with_dense_rows(x)
-    rows, inputs = x.shape
-    outputs = grad.shape[1]
-    grad = grad.contiguous()
-    out = torch.empty(inputs, outputs, dtype=grad.dtype)
-    call = _few_rows_kernels(grad.dtype).gradient
-    call(x.data_ptr(), grad.data_ptr(), out.data_ptr(), rows, stride, inputs, outputs)
-    return out
-
-
-def _with_dense_rows(x: Tensor) -> tuple[Tensor, int]:
-    """The input [R, N_in] with rows that are contiguous, and the distance between them [values].
-
-    A step of a sequence, `x[:, t]`, has such rows and is not copied.
-    """
-    inputs = x.shape[1]
-    if x.is_contiguous():
-        return x, inputs
-    stride = x.stride(0)
-    if x.stride(1) == 1 and stride >= inputs:
-        return x, stride
-    return x.contiguous(), inputs
-
-
-def gather_weight_gradient(active: Nonzeros, grad: Tensor, inputs: int) -> Tensor:
-    """The sparse product of x, transposed, and `grad` [R, N_out].
-
-    The first kernel orders the non-zeros of each block of rows by input. The second adds up rows of
-    `grad`; its jobs are pieces of the inputs.
-    """
-    rows, outputs = grad.shape
-    kernels = _sparse_kernels(grad.dtype)
-    serial = (active.count + rows) * outputs < _SMALL
-    size = max(64, min(rows // 16, _CACHED // outputs))  # rows of a block
-    blocks = -(-rows // size)
-    words, start, values = active.arrays()
-    ends = np.empty((blocks, inputs), np.int64)
-    order = np.empty(active.count, np.uint32)
-    moved = None if values is None else grad.new_empty(active.count).numpy()
-    by_rows = size, words, start, values, ends, order, moved
-    run_jobs(lambda i, j: kernels.order_by_input(i, j, *by_rows), blocks, serial=serial)
-    out = grad.new_empty(inputs, outputs)
-    by_inputs = _input_cuts(ends), size, start, ends, order, moved, grad.numpy(), out.numpy()
-    run_jobs(lambda i, j: kernels.sum_gradient_rows(i, j, *by_inputs), _PIECES, serial=serial)
-    return out
-
-
-def _input_cuts(ends: Any) -> Any:
-    """Where the inputs are cut into pieces of about the same work."""
-    # The work of all inputs up to each, but for a constant: non-zeros, and one per row of out.
-    work = ends.sum(0) + np.arange(ends.shape[1])
-    cuts = np.searchsorted(work, np.linspace(work[0], work[-1], _PIECES + 1))
-    cuts[0] = 0
-    cuts[-1] = ends.shape[1]
-    return cuts
-
-
-@cache
-def _sparse_kernels(dtype: torch.dtype) -> Any:
-    text = files("nwavesdk.solvers.sparse").joinpath("kernels.py").read_text("utf-8")
-    return load_python_kernels(f"sparse_{_DTYPE_NAMES[dtype]}", text)
-
-
-@cache
-def _few_rows_kernels(dtype: torch.dtype) -> SimpleNamespace:
-    """The C functions for a few rows: `product` and `gradient`."""
-    kernels = _sparse_kernels(dtype)
-    return SimpleNamespace(
-        product=_c_function(kernels.gather_few_rows, dtype, numbers=5, returns="int64"),
-        gradient=_c_function(kernels.gather_few_gradient_rows, dtype, numbers=4, returns="void"),
-    )
-
-
-def _c_function(function: Any, dtype: torch.dtype, numbers: int, returns: str) -> Any:
-    """A kernel of three addresses and some whole numbers, compiled for Python's ctypes."""
-    addresses = [f"CPointer({_DTYPE_NAMES[dtype]})"] * 3
-    signature = ", ".join([*addresses, *["int64"] * numbers])
-    with COMPILE_LOCK:
-        compiled = compile_native(function, f"{returns}({signature})")
-    kinds = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * numbers
-    result = ctypes.c_int64 if returns == "int64" else None
-    call = ctypes.CFUNCTYPE(result, *kinds)(compiled.address)
-    call.compiled = compiled  # type: ignore[attr-defined]  # keeps the machine code in memory
-    return call
 
 
 class _SparseProduct(torch.autograd.Function):

@@ -13,14 +13,9 @@ from torch import Tensor
 
 from nwavesdk.solvers.cpu.threads import keep_large_blocks
 from nwavesdk.solvers.sparse.crossover import CrossoverTable, Grid
-from nwavesdk.solvers.sparse.product import (
-    FEW_ROWS,
-    find_nonzeros,
-    gather_few_gradient_rows,
-    gather_weight_gradient,
-    product_limits,
-    product_within,
-)
+from nwavesdk.solvers.sparse.few_rows import FEW_ROWS, gather_few_gradient_rows
+from nwavesdk.solvers.sparse.many_rows import find_nonzeros, gather_weight_gradient
+from nwavesdk.solvers.sparse.product import product_limits, product_within
 
 __all__ = ["INPUTS", "OUTPUTS", "ROWS", "tune"]
 

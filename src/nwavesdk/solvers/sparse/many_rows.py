@@ -1,0 +1,134 @@
+"""The sparse product of many rows and its gradient: several kernels, each on all threads."""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nwavesdk.solvers.cpu.threads import run_jobs
+from nwavesdk.solvers.kernel_cache import load_python_kernels
+
+__all__ = [
+    "DTYPE_NAMES",
+    "Nonzeros",
+    "find_nonzeros",
+    "gather_product",
+    "gather_weight_gradient",
+    "nonzero_values",
+    "sparse_kernels",
+]
+
+DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64"}
+_SMALL = 1 << 18  # values read or added below which threads cost more than they save
+_CACHED = 1 << 18  # values of the upstream gradient that stay in the second-level cache
+_PIECES = 32  # jobs of a weight gradient
+
+
+@dataclass(frozen=True)
+class Nonzeros:
+    """The non-zeros of x [R, N_in].
+
+    Attributes:
+        words: One bit per value, [R, ⌈N_in/64⌉] int64.
+        start: How many there are before each row, and in all, [R + 1] int64.
+        values: Their values, or None if all are 1.
+        count: How many there are.
+    """
+
+    words: Tensor
+    start: Tensor
+    values: Tensor | None
+    count: int
+
+    def arrays(self) -> tuple[Any, Any, Any]:
+        """Words, start and values as numpy arrays for the kernels."""
+        values = None if self.values is None else self.values.numpy()
+        return self.words.numpy().view("uint64"), self.start.numpy(), values
+
+
+def find_nonzeros(x: Tensor, most: int) -> Nonzeros | None:
+    """The non-zeros of x [R, N_in], or None if there are more than `most`."""
+    rows, inputs = x.shape
+    kernels = sparse_kernels(x.dtype)
+    words = x.new_empty(rows, -(-inputs // 64), dtype=torch.int64)
+    counts = x.new_empty(rows, dtype=torch.int64)
+    seen = torch.zeros(3, dtype=torch.int64)  # see `pack_bits`
+    arguments = x.numpy(), most, words.numpy().view("uint64"), counts.numpy(), seen.numpy()
+    run_jobs(lambda i, j: kernels.pack_bits(i, j, *arguments), rows, serial=x.numel() < _SMALL)
+    gave_up, has_other_values = seen[1:].tolist()
+    if gave_up:
+        return None
+    start = torch.zeros(rows + 1, dtype=torch.int64)
+    torch.cumsum(counts, 0, out=start[1:])
+    count = int(start[-1])
+    if count > most:
+        return None
+    return Nonzeros(
+        words, start, nonzero_values(x, words, start) if has_other_values else None, count
+    )
+
+
+def nonzero_values(x: Tensor, words: Tensor, start: Tensor) -> Tensor:
+    """The values of the non-zeros of x [R, N_in]; see `Nonzeros`."""
+    values = x.new_empty(int(start[-1]))
+    kernels = sparse_kernels(x.dtype)
+    bits = words.numpy().view("uint64")
+    arguments = x.contiguous().numpy(), bits, start.numpy(), values.numpy()
+    run_jobs(lambda i, j: kernels.pick_values(i, j, *arguments), len(x), serial=x.numel() < _SMALL)
+    return values
+
+
+def gather_product(active: Nonzeros, weight: Tensor) -> Tensor:
+    """The sparse product of x and `weight`."""
+    rows = active.words.shape[0]
+    outputs = weight.shape[1]
+    out = weight.new_empty(rows, outputs)
+    arguments = *active.arrays(), weight.contiguous().numpy(), out.numpy()
+    kernels = sparse_kernels(weight.dtype)
+    serial = (active.count + rows) * outputs < _SMALL
+    run_jobs(lambda i, j: kernels.sum_weight_rows(i, j, *arguments), rows, serial=serial)
+    return out
+
+
+def gather_weight_gradient(active: Nonzeros, grad: Tensor, inputs: int) -> Tensor:
+    """The sparse product of x, transposed, and `grad` [R, N_out].
+
+    The first kernel orders the non-zeros of each block of rows by input. The second adds up rows of
+    `grad`; its jobs are pieces of the inputs.
+    """
+    rows, outputs = grad.shape
+    kernels = sparse_kernels(grad.dtype)
+    serial = (active.count + rows) * outputs < _SMALL
+    size = max(64, min(rows // 16, _CACHED // outputs))  # rows of a block
+    blocks = -(-rows // size)
+    words, start, values = active.arrays()
+    ends = np.empty((blocks, inputs), np.int64)
+    order = np.empty(active.count, np.uint32)
+    moved = None if values is None else grad.new_empty(active.count).numpy()
+    by_rows = size, words, start, values, ends, order, moved
+    run_jobs(lambda i, j: kernels.order_by_input(i, j, *by_rows), blocks, serial=serial)
+    out = grad.new_empty(inputs, outputs)
+    by_inputs = _input_cuts(ends), size, start, ends, order, moved, grad.numpy(), out.numpy()
+    run_jobs(lambda i, j: kernels.sum_gradient_rows(i, j, *by_inputs), _PIECES, serial=serial)
+    return out
+
+
+def _input_cuts(ends: Any) -> Any:
+    """Where the inputs are cut into pieces of about the same work."""
+    # The work of all inputs up to each, but for a constant: non-zeros, and one per row of out.
+    work = ends.sum(0) + np.arange(ends.shape[1])
+    cuts = np.searchsorted(work, np.linspace(work[0], work[-1], _PIECES + 1))
+    cuts[0] = 0
+    cuts[-1] = ends.shape[1]
+    return cuts
+
+
+@cache
+def sparse_kernels(dtype: torch.dtype) -> Any:
+    """The functions of `kernels`, compiled when they are called."""
+    text = files("nwavesdk.solvers.sparse").joinpath("kernels.py").read_text("utf-8")
+    return load_python_kernels(f"sparse_{DTYPE_NAMES[dtype]}", text)
