@@ -168,7 +168,8 @@ class NeuronLayer(ConstantNeurons):
 
     def effective_recurrent_weights(self) -> Tensor | None:
         """The recurrent weights that act, [N, N], or None."""
-        return self.recurrent_weights
+        weights: Tensor | None = vars(self)["_parameters"].get("recurrent_weights")
+        return self.recurrent_weights if weights is None else weights
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:
         super().prepare(noise, keep_state)

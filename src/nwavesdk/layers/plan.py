@@ -142,13 +142,16 @@ def run_planned(
     return spikes, mem
 
 
-def _recurrence(layer: "NeuronLayer", plan: Plan) -> tuple[Tensor, ...]:
+def _recurrence(layer: "NeuronLayer", plan: Plan) -> tuple[Tensor, Tensor]:
     """Effective recurrent weights, and the spikes before the call."""
     weights = layer.effective_recurrent_weights()
     assert weights is not None
-    spikes = layer._last_spikes
-    before = plan.silence if spikes is None else as_trainable(spikes)
-    return weights.contiguous(), before.contiguous()
+    spikes = vars(layer)["_last_spikes"]
+    if spikes is None:
+        spikes = plan.silence
+    elif spikes.is_inference():
+        spikes = as_trainable(spikes)
+    return weights.contiguous(), spikes.contiguous()
 
 
 def _keep_plan(plans: dict[Any, LayerPlan], key: Any, plan: LayerPlan) -> None:

@@ -60,6 +60,8 @@ class Plan:
         self.spec = spec
         self.sizes = sizes
         self.is_recurrent = is_recurrent
+        # Recurrence does not act within a single step: backward is that of a feed-forward layer.
+        self.is_step = sizes[1] == 1
         self.dtype = dtype
         self.saves = "gradient" if derivatives is None else "learning"
         self.program = program_of_spec(spec, self.saves)
@@ -107,6 +109,8 @@ class Plan:
 
     def last_spikes(self, spikes: Tensor, before: Tensor) -> Tensor:
         """A copy of the spikes of the last step [B, N]; without steps, those before."""
+        if spikes.shape == before.shape:
+            return spikes.clone()
         return spikes.reshape(self.sizes)[:, -1].clone() if self.sizes[1] else before.clone()
 
     def backward(self, may_overwrite: bool) -> BackwardPass:
@@ -119,14 +123,24 @@ class Plan:
                 self.dtype,
                 self.spec.surrogate,
                 self.sizes,
-                self.is_recurrent,
+                self.is_recurrent and not self.is_step,
                 may_overwrite,
                 threads,
             )
         return found
 
+    def through_recurrence(
+        self, grad_x: Tensor, weights: Tensor, before: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Gradients of the weights and of the spikes before a single step."""
+        grad_charge = grad_x.view(before.shape)
+        return before.t() @ grad_charge, grad_charge @ weights.t()
+
     def add_last(self, grad_s: Tensor | None, grad_last: Tensor, like: Tensor) -> Tensor:
-        """∂L/∂spikes with the gradient of the last step [B, N] added, as a new tensor."""
+        """∂L/∂spikes with the gradient of the last step [B, N] added."""
+        if self.is_step:
+            grad = grad_last.reshape(like.shape)
+            return grad if grad_s is None else grad_s + grad
         total = torch.zeros_like(like) if grad_s is None else grad_s.contiguous().clone()
         if self.sizes[1]:
             total.view(self.sizes)[:, -1] += grad_last
@@ -148,7 +162,7 @@ class _PlannedCall(torch.autograd.Function):
     """Outputs: spikes, `mem` or None, the number of spikes, the last spikes or None, last states.
 
     Saved: what the step saves; the states before it, if backward reads them; and, of a recurrent
-    layer, weights, spikes before the first step, and spikes.
+    layer, weights, the spikes before the first step and, of several steps, the spikes.
     """
 
     @staticmethod
@@ -166,7 +180,8 @@ class _PlannedCall(torch.autograd.Function):
         # A hook may keep what it sees, so nothing is written over it.
         ctx.is_seen = torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
         read = states if plan.reads_states else ()
-        ctx.save_for_backward(*saved, *read, *recurrence, *([spikes] if recurrence else []))
+        needs_spikes = plan.is_recurrent and not plan.is_step
+        ctx.save_for_backward(*saved, *read, *recurrence, *([spikes] if needs_spikes else []))
         ctx.set_materialize_grads(False)
         return spikes, mem, count, last_spikes, *last
 
@@ -194,14 +209,17 @@ class _PlannedCall(torch.autograd.Function):
             grad_s = plan.add_last(grad_s, grad_last_spikes, saved[0])
         arguments = (saved, states, plan.constants, grad_s, grad_mem, last, sigma)
         through_recurrence: Sequence[Tensor] = ()
-        if plan.is_recurrent:
-            *recurrence, spikes = tensors[S + K :]
-            with torch.autocast("cpu", enabled=False):
-                grad_x, grad_states, grad_constants, *through_recurrence = backward.run_recurrent(
-                    *arguments, recurrence, spikes
-                )
-        else:
+        if not plan.is_recurrent or plan.is_step:
             grad_x, grad_states, grad_constants = backward.run(*arguments)
+        if plan.is_recurrent:
+            recurrence = tensors[S + K : S + K + 2]
+            with torch.autocast("cpu", enabled=False):
+                if plan.is_step:
+                    through_recurrence = plan.through_recurrence(grad_x, *recurrence)
+                else:
+                    grad_x, grad_states, grad_constants, *through_recurrence = (
+                        backward.run_recurrent(*arguments, recurrence, tensors[-1])
+                    )
         learned = plan.chain(grad_constants) if plan.chain and grad_constants is not None else ()
         return None, None, grad_x, *grad_states, *through_recurrence, *learned
 
