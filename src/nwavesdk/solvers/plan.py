@@ -60,7 +60,6 @@ class Plan:
         self.spec = spec
         self.sizes = sizes
         self.is_recurrent = is_recurrent
-        # Recurrence does not act within a single step: backward is that of a feed-forward layer.
         self.is_step = sizes[1] == 1
         self.dtype = dtype
         self.saves = "gradient" if derivatives is None else "learning"
@@ -123,18 +122,11 @@ class Plan:
                 self.dtype,
                 self.spec.surrogate,
                 self.sizes,
-                self.is_recurrent and not self.is_step,
+                self.is_recurrent,
                 may_overwrite,
                 threads,
             )
         return found
-
-    def through_recurrence(
-        self, grad_x: Tensor, weights: Tensor, before: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Gradients of the weights and of the spikes before a single step."""
-        grad_charge = grad_x.view(before.shape)
-        return before.t() @ grad_charge, grad_charge @ weights.t()
 
     def add_last(self, grad_s: Tensor | None, grad_last: Tensor, like: Tensor) -> Tensor:
         """∂L/∂spikes with the gradient of the last step [B, N] added."""
@@ -209,17 +201,14 @@ class _PlannedCall(torch.autograd.Function):
             grad_s = plan.add_last(grad_s, grad_last_spikes, saved[0])
         arguments = (saved, states, plan.constants, grad_s, grad_mem, last, sigma)
         through_recurrence: Sequence[Tensor] = ()
-        if not plan.is_recurrent or plan.is_step:
-            grad_x, grad_states, grad_constants = backward.run(*arguments)
         if plan.is_recurrent:
             recurrence = tensors[S + K : S + K + 2]
             with torch.autocast("cpu", enabled=False):
-                if plan.is_step:
-                    through_recurrence = plan.through_recurrence(grad_x, *recurrence)
-                else:
-                    grad_x, grad_states, grad_constants, *through_recurrence = (
-                        backward.run_recurrent(*arguments, recurrence, tensors[-1])
-                    )
+                grad_x, grad_states, grad_constants, *through_recurrence = backward.run_recurrent(
+                    *arguments, recurrence, tensors[-1]
+                )
+        else:
+            grad_x, grad_states, grad_constants = backward.run(*arguments)
         learned = plan.chain(grad_constants) if plan.chain and grad_constants is not None else ()
         return None, None, grad_x, *grad_states, *through_recurrence, *learned
 

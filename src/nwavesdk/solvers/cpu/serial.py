@@ -399,7 +399,7 @@ class BackwardPass:
             last: See `run`.
             sigma: See `run`.
             recurrence: Weights [N, N] and spikes before the first step [B, N].
-            spikes: The spikes of the forward pass.
+            spikes: The spikes of the forward pass, which a single step does not need.
 
         Returns:
             In addition, ∂L/∂weights [N, N] and the gradient of the spikes before the first step.
