@@ -53,7 +53,7 @@ def times(wanted: list[str]) -> dict[str, Any]:
     for name in wanted:
         case = _cases()[name]
         ours = cases.contender_of(case, *case.draw_data())
-        if not compare_outcomes(ours.call, ours.reference).agrees:
+        if not compare_outcomes(ours.call, ours.reference, ours.tolerance).agrees:
             medians[name] = None
             continue
         medians[name] = Spread.of(time_in_turn({name: ours.call})[name]).median

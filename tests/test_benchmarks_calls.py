@@ -14,7 +14,7 @@ from benchmarks.calls.cases import LayerCallCase, NetCase
 from benchmarks.calls.ways import LOOP, STEP, WHOLE, make_call
 from benchmarks.cases import contender_of
 from benchmarks.peers import NAMES, plain
-from nwavesdk.analysis.bench import Outcome
+from nwavesdk.analysis.bench import Contender, Outcome
 
 SIZES = (40, 16, 16, 4)
 
@@ -178,6 +178,23 @@ def test_the_tolerance_of_adex_is_its_rounding():
         case = LayerCallCase((8, 100, 16), neuron=neuron)
         tolerances[neuron] = contender_of(case, *case.draw_data()).tolerance
     assert tolerances["AdExLayer"] > 2 * tolerances["AdLIFLayer"]
+
+
+def test_rows_and_comparisons_use_the_tolerance_of_a_case(monkeypatch):
+    values = {"call": 1.0, "reference": 1.0005}
+    calls = {
+        name: lambda value=value: Outcome(torch.zeros(1), {"x": torch.tensor([value])})
+        for name, value in values.items()
+    }
+    loose = Contender(**calls, tolerance=1e-3)
+    monkeypatch.setattr(suite, "MOST_RUNS", suite.FEWEST_RUNS)
+    case = LayerCallCase((2, 4, 3))
+    assert suite._row(case, loose, {})["parity"]["agrees"]
+    assert not suite._row(case, replace(loose, tolerance=1e-5), {})["parity"]["agrees"]
+    monkeypatch.setattr(compare.cases, "contender_of", lambda *_: loose)
+    monkeypatch.setattr(compare, "prepare_timing", lambda: None)
+    monkeypatch.setattr(compare, "_cases", lambda: {"case": case})
+    assert compare.times(["case"])["medians"]["case"] > 0
 
 
 def test_live_numbers_of_known_steps():

@@ -82,7 +82,7 @@ def _row(
     case: NetCase | LayerCallCase, ours: Contender, others: Mapping[str, Callable[[], object]]
 ) -> Row:
     """A row as `measure_contenders` returns it, but of many short runs."""
-    parity = compare_outcomes(ours.call, ours.reference)
+    parity = compare_outcomes(ours.call, ours.reference, ours.tolerance)
     row = {"name": case.name, "parity": parity.as_json(), "times_ms": {}, "ratios": {}}
     if parity.agrees:
         calls = {"ours": ours.call, **others}
