@@ -459,6 +459,30 @@ def test_layers_with_hooks_run_through_call():
     assert spk.shape == mem.shape == (2, N)
 
 
+def test_another_call_of_all_modules_or_of_a_class_is_called(monkeypatch):
+    class Doubled(HWSynapse):
+        def __call__(self, x):
+            return 2 * super().__call__(x)
+
+    plain = SpikingSequential(HWSynapse(3, N), LIFLayer(N, TAU, reset_mechanism="none"))
+    doubled = SpikingSequential(Doubled(3, N), LIFLayer(N, TAU, reset_mechanism="none"))
+    doubled.load_state_dict(plain.state_dict())
+    prepare_net(plain)
+    prepare_net(doubled)
+    x = torch.rand(2, 3)
+    torch.testing.assert_close(doubled(x)[1], 2 * plain(x)[1])
+    seen = []
+    torch_call = nn.Module.__call__
+
+    def record_call(module, *inputs):
+        seen.append(module)
+        return torch_call(module, *inputs)
+
+    monkeypatch.setattr(nn.Module, "__call__", record_call)
+    plain(x)
+    assert seen == [plain, *plain]
+
+
 def test_the_same_module_may_run_twice_in_a_net():
     double = SpikingSequential(nn.Identity(), LIFLayer(N, TAU))
     twice = nn.Hardtanh(0, 0.5)

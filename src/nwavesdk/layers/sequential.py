@@ -22,6 +22,9 @@ from nwavesdk.layers.record import Record, Recording
 
 __all__ = ["SpikingSequential"]
 
+# Tools that watch all calls of modules replace it.
+_TORCH_CALL = nn.Module.__call__
+
 
 class SpikingSequential(nn.Sequential):
     """A net as a sequence of modules: `spk, mem = net(x)`.
@@ -176,9 +179,10 @@ def _call(module: nn.Module, x: Tensor) -> Any:
 
 
 def _is_watched(module: nn.Module) -> bool:
-    """Whether hooks or compiled code wait for a call of the module itself."""
+    """Whether hooks, compiled code or another `__call__` wait for a call of the module itself."""
     return bool(
-        module._forward_hooks
+        type(module).__call__ is not _TORCH_CALL
+        or module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
