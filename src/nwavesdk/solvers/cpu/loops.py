@@ -15,7 +15,8 @@ There are three ways through a batch, each forward and backward:
 Shapes: s, w, mem, grad_s, grad_mem, grad_x [B, T, N]; weights and transposed [N, N]; spikes_before
 [B, N]. These come flat: the step t of batch element b begins at (b T + t) N. x [B, T, N] comes with
 strides: its step begins at b batch_stride + t step_stride. The others keep their shape: constants
-[C, N]; initial, final, grad_last and grad_states [K, B, N]; grad_constants [C, B, N], or no rows;
+[C, N]; grad_constants [C, B, N], or no rows; initial, final, grad_last and grad_states [B, N], one
+array for each state;
 grad_spikes_before [B, N]. Of the values that a step saves, w is the first, and `others`
 [SAVED - 1, B, T, N], flat, are the rest. The jobs of a call are first…last. A call may leave out
 the arrays in `FLAGS`, which are then not touched. A forward loop returns its number of spikes.
@@ -73,6 +74,7 @@ __all__ = [
     "FLAT",
     "FUNCTIONS",
     "LOOPS",
+    "STATE_ARRAYS",
     "call_words",
     "fixed_words",
     "is_whole",
@@ -116,7 +118,7 @@ def forward_over_time(
                 row_at(workspace, index(0)),
             )
         for k in range(STATES):
-            store_row(final[k, b, lo:hi], workspace, STATE_SLOT + k)
+            store_row(final[k][b, lo:hi], workspace, STATE_SLOT + k)
     return count
 
 
@@ -204,7 +206,7 @@ def forward_over_time_recurrent(
         for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
             for k in range(STATES):
-                store_row(final[k, b, lo:hi], workspaces[block], STATE_SLOT + k)
+                store_row(final[k][b, lo:hi], workspaces[block], STATE_SLOT + k)
     return count
 
 
@@ -437,9 +439,10 @@ FLAT = (
 )
 DIMENSIONS = {
     **{"constants": 2, "grad_spikes_before": 2, "grad_constants": 3},
-    **dict.fromkeys(("initial", "final", "grad_last", "grad_states"), 3),
 }
 """Number of dimensions of the arrays that keep their shape."""
+STATE_ARRAYS = ("initial", "final", "grad_last", "grad_states")
+"""The arguments that are one array, and one word, for each state of the neuron."""
 FLAGS = {
     **{"save_w": "w", "save_mem": "mem"},
     **{"has_grad_s": "grad_s", "has_grad_mem": "grad_mem", "has_grad_last": "grad_last"},
@@ -454,13 +457,13 @@ def fixed_words(loop: Callable[..., Any]) -> dict[str, int]:
 
 
 def call_words(loop: Callable[..., Any]) -> list[str]:
-    """The addresses and strides that a loop takes, of one word each."""
+    """The addresses and strides that a loop takes, of one word each (see `STATE_ARRAYS`)."""
     return [name for name in _argument_names(loop) if not is_whole(name) and name not in FLAGS]
 
 
 def is_whole(name: str) -> bool:
     """Whether an argument is a whole number that all calls of one size share."""
-    return name not in (*STRIDES, *FLAT, *DIMENSIONS, *FLAGS, "parameters")
+    return name not in (*STRIDES, *FLAT, *DIMENSIONS, *STATE_ARRAYS, *FLAGS, "parameters")
 
 
 def _argument_names(loop: Callable[..., Any]) -> list[str]:

@@ -24,6 +24,7 @@ from nwavesdk.solvers.cpu.loops import (
     FLAT,
     FUNCTIONS,
     LOOPS,
+    STATE_ARRAYS,
     call_words,
     fixed_words,
     is_whole,
@@ -336,11 +337,11 @@ def _module(
     parts = [header, "" if dtype == "float64" else _EXP, *texts]
     parts += [_decorated(function, options) for function, options in FUNCTIONS[direction]]
     parts += [_decorated(loop, 'error_model="numpy"') for loop in LOOPS[direction]]
-    parts += [_native_entry(loop, parameters) for loop in LOOPS[direction]]
+    parts += [_native_entry(loop, parameters, slots["STATES"]) for loop in LOOPS[direction]]
     return "\n\n".join(parts)
 
 
-def _native_entry(loop: Callable[..., Any], parameters: int) -> str:
+def _native_entry(loop: Callable[..., Any], parameters: int, states: int) -> str:
     """The function that a thread runs: it reads arguments from a block of words and takes jobs.
 
     `NativeKernel` writes the block: the control words, then what `fixed_words` and `call_words`
@@ -356,6 +357,14 @@ def _native_entry(loop: Callable[..., Any], parameters: int) -> str:
         at += size
     flags = {array: flag for flag, array in FLAGS.items()}
     for name in call_words(loop):
+        if name in STATE_ARRAYS:
+            places = [f"words[{at + k}]" for k in range(states)]
+            arrays = "".join(f"carray(pointer({place}), (B, N), real), " for place in places)
+            lines.append(f"{name} = ({arrays})")
+            if name in flags:
+                lines.append(f"{flags[name]} = ({''.join(f'{place} != 0, ' for place in places)})")
+            at += states
+            continue
         if name in flags:
             lines.append(f"{flags[name]} = words[{at}] != 0")
         if name == "parameters":

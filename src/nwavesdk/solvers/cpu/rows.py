@@ -147,27 +147,27 @@ def load_constants(workspace, constants, lo, hi):
 
 
 def load_states(workspace, states, b, lo, hi):
-    """States [K, B, N] of the neurons lo…hi of batch element b."""
+    """The states, each [B, N], of the neurons lo…hi of batch element b."""
     for k in range(STATES):
-        load_row(workspace, STATE_SLOT + k, states[k, b, lo:hi])
+        load_row(workspace, STATE_SLOT + k, states[k][b, lo:hi])
 
 
 def load_gradients(workspace, grad_last, has_grad_last, initial, learned, b, lo, hi):
     """What backward starts from; `learned` is the number of constants that have gradients."""
     for k in range(STATES):
-        if has_grad_last:
-            load_row(workspace, STATE_SLOT + k, grad_last[k, b, lo:hi])
+        if has_grad_last[k]:
+            load_row(workspace, STATE_SLOT + k, grad_last[k][b, lo:hi])
         else:
             clear_row(workspace, STATE_SLOT + k, index(hi - lo))
     for c in range(learned):
         clear_row(workspace, GRAD_CONSTANT_SLOT + c, index(hi - lo))
     for i in range(RECALLED):
-        load_row(workspace, INITIAL_SLOT + i, initial[RECALLED_STATES[i], b, lo:hi])
+        load_row(workspace, INITIAL_SLOT + i, initial[RECALLED_STATES[i]][b, lo:hi])
 
 
 def store_gradients(workspace, grad_states, grad_constants, b, lo, hi):
     for k in range(STATES):
-        store_row(grad_states[k, b, lo:hi], workspace, STATE_SLOT + k)
+        store_row(grad_states[k][b, lo:hi], workspace, STATE_SLOT + k)
     for c in range(grad_constants.shape[0]):
         store_row(grad_constants[c, b, lo:hi], workspace, GRAD_CONSTANT_SLOT + c)
 
@@ -229,7 +229,7 @@ def load_lane_constants(workspace, constants, elements):
 
 def load_lane_gradients(workspace, grad_last, has_grad_last, initial, learned, start, stop, N):
     width = index((stop - start) * N)
-    if has_grad_last:
+    if has_grad_last[0]:
         load_lanes(workspace, STATE_SLOT, grad_last[0], start, stop)
     else:
         clear_row(workspace, STATE_SLOT, width)

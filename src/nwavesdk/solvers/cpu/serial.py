@@ -186,10 +186,9 @@ class ForwardPass:
             work *= _recurrent_cost(N)
         else:
             kernel = kernels.forward_over_time
-        states = (step.states, B, N)
         arguments: dict[str, int | tuple[int, ...]] = {
             **{"B": B, "T": T, "N": N, "width_of_block": width, "group": group},
-            **{"initial": states, "final": states, "constants": (step.constants, N)},
+            "constants": (step.constants, N),
         }
         self.call = KernelCall(kernel, jobs, arguments, serial=work < _SMALL)
 
@@ -220,26 +219,19 @@ class ForwardPass:
         spikes = torch.empty_like(like)
         mem = torch.empty_like(like) if needs_membrane else None
         saved, others = self._allocate_saved(like) if needs_saved else ((), None)
-        last: tuple[Tensor, ...]
-        if len(states) == 1:  # a single state is its own array, which saves views
-            initial = states[0].contiguous()
-            final = torch.empty_like(initial)
-            last = (final,)
-        else:
-            initial = stacked(states, states[0])
-            final = torch.empty_like(initial)
-            last = final.unbind()
+        initial = [state.contiguous() for state in states]
+        last = tuple([torch.empty_like(state) for state in initial])
         words = [
             batch_stride,
             step_stride,
             x.data_ptr(),
-            initial.data_ptr(),
+            *[state.data_ptr() for state in initial],
             constants.data_ptr(),
             spikes.data_ptr(),
             saved[0].data_ptr() if saved else 0,
             0 if mem is None else mem.data_ptr(),
             0 if others is None else others.data_ptr(),
-            final.data_ptr(),
+            *[state.data_ptr() for state in last],
         ]
         if recurrence:
             words += [t.data_ptr() for t in recurrence]
@@ -314,11 +306,9 @@ class BackwardPass:
             work *= _recurrent_cost(N)
         else:
             kernel = kernels.backward_over_time
-        states = (adjoint.states, B, N)
         learned = adjoint.constants if adjoint.learns_constants else 0
         arguments: dict[str, int | tuple[int, ...]] = {
             **{"B": B, "T": T, "N": N, "width_of_block": width, "group": group},
-            **{"initial": states, "grad_last": states, "grad_states": states},
             **{"constants": (adjoint.constants, N), "grad_constants": (learned, B, N)},
             **{"grad_spikes_before": (B, N), "has_sigma": int(self.needs_sigma)},
         }
@@ -356,23 +346,25 @@ class BackwardPass:
         adjoint = self.adjoint
         w = saved[0].contiguous()
         others = stacked(saved[1:], w) if adjoint.saved > 1 else None
-        initial = stacked(states, w) if adjoint.recalled else None
+        K = adjoint.states
         grad_s = None if grad_s is None else grad_s.contiguous()
         grad_mem = None if grad_mem is None else grad_mem.contiguous()
-        grad_last = _stacked_gradients(last, w, (B, N))
+        initial = [t.contiguous() for t in states] if adjoint.recalled else [None] * K
+        grad_last = [None if g is None else g.contiguous() for g in last]
         grad_x = w if self.overwrites else torch.empty_like(w)
         if sigma is not None:
             grad_x.copy_(sigma)
-        grad_states, before = self._allocate_gradients(w)
+        before = tuple([w.new_empty(B, N) for _ in range(K)])
         learned = adjoint.learns_constants
         grad_constants = w.new_empty(adjoint.constants, B, N) if learned else None
         tensors = (
-            *(w, others, initial, constants, grad_s, grad_mem, grad_last),
-            *(grad_states, grad_x, grad_constants),
+            *(w, others, *initial, constants, grad_s, grad_mem, *grad_last),
+            *(*before, grad_x, grad_constants),
         )
         addresses = [0 if t is None else t.data_ptr() for t in tensors]
         addresses.append(self._parameters.buffer_info()[0])
-        addresses += [t.data_ptr() for t in recurrence]
+        if recurrence:
+            addresses += [t.data_ptr() for t in recurrence]
         self.call.run(addresses)
         return grad_x, before, grad_constants
 
@@ -418,27 +410,6 @@ class BackwardPass:
         (before,) = delay_one_step([spikes_before], [spikes.reshape(self.sizes)])
         grad_weights = weight_gradient(before.reshape(-1, N), grad_x.reshape(-1, N))
         return grad_x, grad_states, grad_constants, grad_weights, grad_before
-
-    def _allocate_gradients(self, w: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """∂L/∂states before the first step, as an array and as a tuple."""
-        B, _, N = self.sizes
-        if self.adjoint.states == 1:
-            grad = w.new_empty(B, N)
-            return grad, (grad,)
-        grads = w.new_empty(self.adjoint.states, B, N)
-        return grads, grads.unbind()
-
-
-def _stacked_gradients(
-    grads: Sequence[Tensor | None], w: Tensor, shape: tuple[int, int]
-) -> Tensor | None:
-    """The gradients of the last states as one array; None if all are zero."""
-    if all(g is None for g in grads):
-        return None
-    if len(grads) == 1 and grads[0] is not None:
-        return grads[0].contiguous()
-    zeros = w.new_zeros(shape)
-    return torch.stack([zeros if g is None else g for g in grads])
 
 
 # Passes of problems
