@@ -52,7 +52,11 @@ class Synapse(Prepared):
         product: `"auto"` skips inputs that are 0 where that is faster, according to a table in the
             package (`nwavesdk.solvers.sparse.crossover`). It does so for float32 and float64
             tensors on the CPU, outside of autocast and torch.func. `"sparse"` does so at any
-            density, `"dense"` never does. Results differ by rounding.
+            density, `"dense"` never does. Results differ by rounding. A weight that is not finite
+            takes the dense product, in which 0 · inf is NaN. For up to 64 rows (batch elements
+            times steps) this is looked at when the weight changes: when it is another tensor, was
+            written to, `prepare_net` was called or an optimizer has made a step. After a write to
+            `weight.data`, call `prepare_net`.
 
     Raises:
         ValueError: If a size or `product` is out of its range.
