@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from benchmarks.calls.cases import DECAY, LayerCallCase, NetCase
 from benchmarks.calls.loop import plain_loop
-from benchmarks.calls.ways import LOOP, WHOLE, Call, Net, make_call
+from benchmarks.calls.ways import WHOLE, Call, Net, make_call
 from benchmarks.peers import forms
 from nwavesdk.analysis.bench import Outcome, compare_outcomes
+from nwavesdk.layers import prepare_net
 from nwavesdk.surrogate import fast_sigmoid
 
 
@@ -104,18 +105,20 @@ def loop_call(case: LayerCallCase, x: Tensor, grad: Tensor) -> Call:
 
 
 def with_products(case: LayerCallCase, x: Tensor, grad: Tensor) -> Callable[[], object]:
-    """Return the call of the layer without recurrence, and the products of the recurrence.
+    """Return the call of the layer without recurrence, and the products of the recurrence in torch.
 
-    These are one product of spikes and weights per step; with backward also one of gradients and
-    weights per step, and one for the gradient of the weights.
+    Step by step, it is the loop that a user would write. A whole sequence cannot be written so; it
+    is the call without recurrence, and in addition one product of spikes and weights per step, one
+    of gradients and weights per step, and one for the gradient of the weights.
     """
+    if case.way != WHOLE:
+        return _recurrence_by_hand(case, x, grad)
     feed_forward = LayerCallCase(case.shape, way=case.way)
     layer_call = feed_forward.build_call("auto", x, grad)
     spikes = layer_call().spikes.transpose(0, 1).contiguous()
     weights = case.build_layer("auto").recurrent_weights
     assert weights is not None
     weight = weights.detach()
-    has_backward = case.way in (LOOP, WHOLE)
     T, B, N = spikes.shape
     upstream = torch.randn(T, B, N, generator=torch.Generator().manual_seed(6))
     charge = torch.empty(B, N)
@@ -125,13 +128,30 @@ def with_products(case: LayerCallCase, x: Tensor, grad: Tensor) -> Callable[[], 
     def products() -> None:
         for s in spikes:
             torch.mm(s, weight, out=charge)
-        if has_backward:
-            for g in upstream:
-                torch.mm(g, weight.t(), out=charge)
-            torch.mm(spikes.view(-1, N).t(), upstream.view(-1, N), out=weight_grad)
+        for g in upstream:
+            torch.mm(g, weight.t(), out=charge)
+        torch.mm(spikes.view(-1, N).t(), upstream.view(-1, N), out=weight_grad)
 
     def call() -> None:
         layer_call()
         products()
 
     return call
+
+
+def _recurrence_by_hand(case: LayerCallCase, x: Tensor, grad: Tensor) -> Call:
+    """Return steps of the layer without recurrence; torch adds `spikes @ weights` to the charge."""
+    layer = LayerCallCase(case.shape, way=case.way).build_layer("auto")
+    weights = case.build_layer("auto").recurrent_weights
+    assert weights is not None
+    before: list[Tensor] = []
+
+    def reset() -> None:
+        prepare_net(layer)
+        before[:] = [torch.zeros(case.shape[0], case.shape[2])]
+
+    def forward(charge: Tensor) -> Tensor:
+        before[0] = layer.spikes(charge + before[0] @ weights)
+        return before[0]
+
+    return make_call(case.way, Net(reset, forward, {"recurrent_weights": weights}, True), x, grad)

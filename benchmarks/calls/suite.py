@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.calls import cases, live, rivals
 from benchmarks.calls.cases import LayerCallCase, NetCase
-from benchmarks.calls.ways import make_call
+from benchmarks.calls.ways import WHOLE, make_call
 from benchmarks.cases import contender_of
 from benchmarks.peers import plain
 from nwavesdk.analysis.bench import (
@@ -67,6 +67,10 @@ def _next_to_loop(case: LayerCallCase) -> Row:
 
 def _next_to_products(case: LayerCallCase) -> Row:
     x, grad = case.draw_data()
+    if case.way != WHOLE:
+        # Steps go on from the state that a call has left, so these calls are not used again.
+        by_hand = rivals.with_products(case, x, grad)
+        rivals.require_parity("recurrence by hand", by_hand, contender_of(case, x, grad).reference)
     others = {"LIF + products": rivals.with_products(case, x, grad)}
     return _row(case, contender_of(case, x, grad), others)
 
