@@ -386,6 +386,34 @@ def test_a_second_derivative_and_a_changed_weight_are_refused():
     assert grad.shape == x.shape
 
 
+@pytest.mark.parametrize("is_planned", [False, True])
+def test_a_state_or_recurrent_weights_of_other_sizes_are_refused(is_planned, in_general):
+    def call(layer):
+        return (
+            layer(torch.rand(3, N)) if is_planned else in_general(lambda: layer(torch.rand(3, N)))
+        )
+
+    layer = LAYERS["lif"]()
+    prepare_net(layer)
+    layer.load_state_tensors([torch.zeros(3, N - 1)])
+    with pytest.raises(RuntimeError, match=r"shapes \[\[3, 6\]\] .* expected \[\[3, 7\]\]"):
+        call(layer)
+    several = LAYERS["several states"]()
+    prepare_net(several)
+    several.load_state_tensors([torch.zeros(3, N)])
+    with pytest.raises(RuntimeError, match=r"expected \[\[3, 7\], \[3, 7\]\]"):
+        call(several)
+    recurrent = LAYERS["recurrent"]()
+    prepare_net(recurrent)
+    recurrent.load_state_tensors([torch.zeros(3, N), torch.zeros(1, N)])
+    with pytest.raises(RuntimeError, match=r"last spikes of shape \[1, 7\], expected"):
+        call(recurrent)
+    prepare_net(recurrent)
+    recurrent.recurrent_weights.data = torch.zeros(N - 1, N)
+    with pytest.raises(RuntimeError, match=r"must have the shape \[7, 7\], got \[6, 7\]"):
+        call(recurrent)
+
+
 def test_inference_mode_and_training_take_turns():
     layer = LIFLayer(N, TAU, learn_taus=True)
     prepare_net(layer)

@@ -284,6 +284,12 @@ class NeuronLayer(ConstantNeurons):
         constants = tuple(constant.to(x.device) for constant in self.constants(x.dtype))
         if weights is None:
             return Problem(spec, x, states, constants)
+        N = x.shape[2]
+        if weights.shape != (N, N):
+            raise RuntimeError(
+                f"{type(self).__name__}: recurrent_weights must have the shape {[N, N]}, got "
+                f"{list(weights.shape)}: assign weights of that shape."
+            )
         return Problem(spec, x, states, constants, weights.to(x), spikes)
 
     def _choose_solver(self, x: Tensor) -> str:

@@ -108,6 +108,8 @@ def run_planned(
     states = own["_states"]
     needs_graph = has_grad and (cur.requires_grad or len(found.learned) > 0)
     if states is not None:
+        if len(states) != len(plan.rest):
+            return None
         for state in states:
             if state.shape != found.state_shape or state.dtype is not plan.dtype:
                 return None
@@ -118,6 +120,9 @@ def run_planned(
     if plan.is_recurrent:
         recurrence = _recurrence(layer, plan)
         if not all(t.is_cpu and t.dtype is plan.dtype for t in recurrence):
+            return None
+        N = plan.sizes[2]
+        if recurrence[0].shape != (N, N) or recurrence[1].shape != found.state_shape:
             return None
         needs_graph = has_grad and (needs_graph or any(t.requires_grad for t in recurrence))
     if found.unsqueezes:

@@ -158,8 +158,20 @@ class StatefulNeurons(Prepared):
                 "call prepare_net(model) before a new batch."
             )
         spikes = x.new_zeros(B, N) if self._last_spikes is None else self._last_spikes
+        self._check_sizes([*self._states, spikes], B, N)
         states = tuple(as_trainable(state.to(x)) for state in self._states)
         return states, as_trainable(spikes.to(x))
+
+    def _check_sizes(self, tensors: list[Tensor], B: int, N: int) -> None:
+        """Check the states and, after them, the last spikes: kernels read [B, N] of each."""
+        K = len(self.neuron.states)
+        shapes = [list(tensor.shape) for tensor in tensors]
+        if shapes != [[B, N]] * (K + 1):
+            raise RuntimeError(
+                f"{type(self).__name__} has states of shapes {shapes[:-1]} and last spikes of "
+                f"shape {shapes[-1]}, expected {[[B, N]] * K} and {[B, N]}: load what "
+                "state_tensors() of this layer returned, or call prepare_net(model)."
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: they get the state without its graph, and no plans."""
