@@ -12,14 +12,14 @@ There are three ways through a batch, each forward and backward:
 - recurrent: a job is a batch element (backward: four) with all its blocks, as every neuron may
   depend on every other one in each step.
 
-Shapes: s, w, mem, grad_s, grad_mem, grad_x [B, T, N]; weights and transposed [N, N]; spikes_before
-[B, N]. These come flat: the step t of batch element b begins at (b T + t) N. x [B, T, N] comes with
-strides: its step begins at b batch_stride + t step_stride. The others keep their shape: constants
-[C, N]; grad_constants [C, B, N], or no rows; initial, final, grad_last and grad_states [B, N], one
-array for each state;
-grad_spikes_before [B, N]. Of the values that a step saves, w is the first, and `others`
-[SAVED - 1, B, T, N], flat, are the rest. The jobs of a call are first…last. A call may leave out
-the arrays in `FLAGS`, which are then not touched. A forward loop returns its number of spikes.
+Shapes: s, w, mem, grad_s, grad_mem, grad_x [B, T, N]; x [B, T, N], with strides: its step t of
+batch element b begins at b batch_stride + t step_stride; constants [C, N]; initial, final,
+grad_last and grad_states: one array [B, N] for each state; grad_constants [C, B, N], of which
+`learned` exist (C or 0); weights and transposed [N, N]; spikes_before and grad_spikes_before
+[B, N]. Of the values that a step saves, w is the first, and `others` [SAVED - 1, B, T, N] are the
+rest. All arrays are flat.
+The jobs of a call are first…last. A call may leave out the arrays in `FLAGS`, which are then not
+touched. A forward loop returns its number of spikes.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -34,11 +34,11 @@ from nwavesdk.solvers.cpu.rows import (
     AHEAD,
     BACKWARD_SLOTS,
     FORWARD_SLOTS,
+    RECALLED,
     SAVED,
     SHARED_BATCH,
     SLOT,
     STATE_SLOT,
-    STATES,
     TILE,
     WIDTH,
     add_rows_of_spikes,
@@ -49,8 +49,6 @@ from nwavesdk.solvers.cpu.rows import (
     load_constants,
     load_gradients,
     load_lane_constants,
-    load_lane_gradients,
-    load_lanes,
     load_shared_blocks,
     load_states,
     make_workspace,
@@ -59,25 +57,22 @@ from nwavesdk.solvers.cpu.rows import (
     prefetch_step,
     real,
     row_at,
+    shared_base,
     store_gradients,
-    store_lane_gradients,
-    store_lanes,
-    store_row,
     store_shared_blocks,
+    store_states,
     unpack_lanes,
 )
 
 __all__ = [
+    "ARRAYS",
     "CONTROL_WORDS",
-    "DIMENSIONS",
     "FLAGS",
-    "FLAT",
     "FUNCTIONS",
     "LOOPS",
     "STATE_ARRAYS",
     "call_words",
     "fixed_words",
-    "is_whole",
 ]
 
 forward_row: Any = None  # written by `render`
@@ -101,9 +96,9 @@ def forward_over_time(
         lo, hi = block_bounds(block, width_of_block, N)
         width = index(hi - lo)
         if block != loaded:
-            load_constants(workspace, constants, lo, hi)
+            load_constants(workspace, 0, constants, N, lo, width)
             loaded = block
-        load_states(workspace, initial, b, lo, hi)
+        load_states(workspace, 0, initial, index(b * N + lo), width)
         for t in range(T):
             from_x = index(b * batch_stride + t * step_stride + lo)
             at = index((b * T + t) * N + lo)
@@ -117,8 +112,7 @@ def forward_over_time(
                 width,
                 row_at(workspace, index(0)),
             )
-        for k in range(STATES):
-            store_row(final[k][b, lo:hi], workspace, STATE_SLOT + k)
+        store_states(final, index(b * N + lo), width, workspace, 0)
     return count
 
 
@@ -139,8 +133,8 @@ def forward_over_time_packed(
         start = job * group
         stop = min(B, start + group)
         width = index((stop - start) * N)
-        load_lane_constants(workspace, constants, stop - start)
-        load_lanes(workspace, STATE_SLOT, initial[0], start, stop)
+        load_lane_constants(workspace, constants, N, stop - start)
+        load_states(workspace, 0, initial, index(start * N), width)
         for t in range(0, T, TILE):
             steps = min(TILE, T - t)
             first_x = t * step_stride
@@ -162,7 +156,7 @@ def forward_over_time_packed(
                 unpack_lanes(tile_w, lanes, start, stop, t, steps, w, T, N)
             if save_mem:
                 unpack_lanes(tile_mem, lanes, start, stop, t, steps, mem, T, N)
-        store_lanes(final[0], workspace, STATE_SLOT, start, stop)
+        store_states(final, index(start * N), width, workspace, 0)
     return count
 
 
@@ -173,7 +167,7 @@ def forward_over_time_recurrent(
     """A job is a batch element; s[t-1] @ weights is gathered over the spikes and added to x[t]."""
     blocks = (N + WIDTH - 1) // WIDTH
     stride = index(B * T * N if save_w else SLOT)
-    workspaces = np.empty((blocks, FORWARD_SLOTS * SLOT), real)
+    workspace = make_workspace(blocks * FORWARD_SLOTS)
     total = np.empty(N, real)  # the charge of the step, recurrence included
     active = np.empty(N + 1, np.int64)
     scratch = np.empty((SAVED + 1) * SLOT, real)  # in place of mem, w and others
@@ -181,11 +175,13 @@ def forward_over_time_recurrent(
     for b in range(first, last):
         for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
-            load_constants(workspaces[block], constants, lo, hi)
-            load_states(workspaces[block], initial, b, lo, hi)
+            width = index(hi - lo)
+            base = block * FORWARD_SLOTS
+            load_constants(workspace, base, constants, N, lo, width)
+            load_states(workspace, base, initial, index(b * N + lo), width)
         for t in range(T):
             row = (b * T + t) * N
-            copy_step(total, x, index(b * batch_stride + t * step_stride), index(N))
+            copy_step(total, index(0), x, index(b * batch_stride + t * step_stride), index(N))
             if t == 0:
                 add_rows_of_spikes(total, weights, spikes_before, index(b * N), active)
             else:
@@ -201,23 +197,23 @@ def forward_over_time_recurrent(
                     row_at(others, at) if save_w else row_at(scratch, index(2 * SLOT)),
                     stride,
                     index(hi - lo),
-                    row_at(workspaces[block], index(0)),
+                    row_at(workspace, index(block * FORWARD_SLOTS * SLOT)),
                 )
         for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
-            for k in range(STATES):
-                store_row(final[k][b, lo:hi], workspaces[block], STATE_SLOT + k)
+            base = block * FORWARD_SLOTS
+            store_states(final, index(b * N + lo), index(hi - lo), workspace, base)
     return count
 
 
 # Backward. `later_row` reads what step t has saved and, to recall states before it, what step
 # t - 1 has saved (step 0 takes the initial states from their slots). It reads ∂L/∂states after the
-# step from their slots and leaves ∂L/∂states before the step there. It starts from `grad_last`, or
-# from 0, and leaves those before the first step in `grad_states`.
+# step from their slots and leaves ∂L/∂states before the step there. Backward starts from
+# `grad_last`, or from 0, and leaves those before the first step in `grad_states`.
 
 
 def backward_over_time(
-    first, last, width_of_block, B, T, N, has_grad_s, has_grad_mem, has_grad_last,
+    first, last, width_of_block, B, T, N, learned, has_grad_s, has_grad_mem, has_grad_last,
     w, others, initial, constants, grad_s, grad_mem, grad_last, grad_states, grad_x,
     grad_constants, parameters,
 ):  # fmt: skip
@@ -232,11 +228,10 @@ def backward_over_time(
         lo, hi = block_bounds(block, width_of_block, N)
         width = index(hi - lo)
         if block != loaded:
-            load_constants(workspace, constants, lo, hi)
+            load_constants(workspace, 0, constants, N, lo, width)
             loaded = block
-        load_gradients(
-            workspace, grad_last, has_grad_last, initial, grad_constants.shape[0], b, lo, hi
-        )
+        place = index(b * N + lo)
+        load_gradients(workspace, 0, grad_last, has_grad_last, initial, learned, place, width)
         for t in range(T - 1, -1, -1):
             at = index((b * T + t) * N + lo)
             if t >= lead:
@@ -252,7 +247,7 @@ def backward_over_time(
             from_s = at if has_grad_s else index(0)
             if has_grad_mem:
                 add_step(workspace, STATE_SLOT, grad_mem, at, width)
-            if t > 0:
+            if t > 0 or RECALLED == 0:
                 later_row(
                     row_at(w, at), row_at(w, before), row_at(others, at), row_at(others, before),
                     stride, row_at(grad_s, from_s), row_at(grad_x, at), width,
@@ -264,11 +259,13 @@ def backward_over_time(
                     stride, row_at(grad_s, from_s), row_at(grad_x, at), width,
                     row_at(workspace, index(0)), parameters,
                 )  # fmt: skip
-        store_gradients(workspace, grad_states, grad_constants, b, lo, hi)
+        store_gradients(
+            grad_states, grad_constants, learned, place, index(B * N), width, workspace, 0
+        )
 
 
 def backward_over_time_packed(
-    first, last, group, B, T, N, has_grad_s, has_grad_mem, has_grad_last, has_sigma,
+    first, last, group, B, T, N, learned, has_grad_s, has_grad_mem, has_grad_last, has_sigma,
     w, others, initial, constants, grad_s, grad_mem, grad_last, grad_states, grad_x,
     grad_constants, parameters,
 ):  # fmt: skip
@@ -284,10 +281,9 @@ def backward_over_time_packed(
         start = job * group
         stop = min(B, start + group)
         width = index((stop - start) * N)
-        load_lane_constants(workspace, constants, stop - start)
-        load_lane_gradients(
-            workspace, grad_last, has_grad_last, initial, grad_constants.shape[0], start, stop, N
-        )
+        load_lane_constants(workspace, constants, N, stop - start)
+        place = index(start * N)
+        load_gradients(workspace, 0, grad_last, has_grad_last, initial, learned, place, width)
         for tile in range((T + TILE - 1) // TILE - 1, -1, -1):
             t = tile * TILE
             steps = min(TILE, T - t)
@@ -306,7 +302,7 @@ def backward_over_time_packed(
                 w_before = w_at - index(lanes) if i + lead > 0 else w_at
                 if has_grad_mem:
                     add_step(workspace, STATE_SLOT, tile_grad_mem, at, width)
-                if i + lead > 0:
+                if i + lead > 0 or RECALLED == 0:
                     later_row(
                         row_at(tile_w, w_at), row_at(tile_w, w_before),
                         row_at(others, index(0)), row_at(others, index(0)), index(0),
@@ -321,11 +317,13 @@ def backward_over_time_packed(
                         row_at(workspace, index(0)), parameters,
                     )  # fmt: skip
             unpack_lanes(tile_grad_x, lanes, start, stop, t, steps, grad_x, T, N)
-        store_lane_gradients(workspace, grad_states, grad_constants, start, stop)
+        store_gradients(
+            grad_states, grad_constants, learned, place, index(B * N), width, workspace, 0
+        )
 
 
 def backward_over_time_recurrent(
-    first, last, B, T, N, has_grad_s, has_grad_mem, has_grad_last,
+    first, last, B, T, N, learned, has_grad_s, has_grad_mem, has_grad_last,
     w, others, initial, constants, grad_s, grad_mem, grad_last, grad_states, grad_x,
     grad_constants, parameters, transposed, grad_spikes_before,
 ):  # fmt: skip
@@ -335,52 +333,53 @@ def backward_over_time_recurrent(
     """
     blocks = (N + WIDTH - 1) // WIDTH
     stride = index(B * T * N)
-    workspaces = np.empty((SHARED_BATCH, blocks, BACKWARD_SLOTS * SLOT), real)
+    workspace = make_workspace(SHARED_BATCH * blocks * BACKWARD_SLOTS)
     # ∂L/∂s of a step: per block, one slot for each of the four batch elements. It holds what comes
     # through the weights from the step after, to which `grad_s` of the step is added.
     grad_spikes = np.empty(blocks * SHARED_BATCH * SLOT, real)
-    scale = np.empty((SHARED_BATCH, N), real)  # ∂L/∂x of the step
+    scale = np.empty(SHARED_BATCH * N, real)  # ∂L/∂x of the step [4, N]
     for job in range(first, last):
         start = SHARED_BATCH * job
         stop = min(B, start + SHARED_BATCH)
         grad_spikes[:] = real(0)
         scale[:] = real(0)
         load_shared_blocks(
-            workspaces, constants, grad_last, has_grad_last, initial, grad_constants.shape[0],
-            start, stop,
-        )  # fmt: skip
+            workspace, constants, grad_last, has_grad_last, initial, learned, start, stop, N
+        )
         for t in range(T - 1, -1, -1):
             for b in range(start, stop):
                 for block in range(blocks):
                     lo, hi = block_bounds(block, WIDTH, N)
                     width = index(hi - lo)
-                    workspace = workspaces[b - start, block]
+                    base = shared_base(b - start, block, blocks)
                     slot = block * SHARED_BATCH + b - start
                     at = index((b * T + t) * N + lo)
                     before = at - index(N) if t > 0 else at
                     if has_grad_s:
                         add_step(grad_spikes, slot, grad_s, at, width)
                     if has_grad_mem:
-                        add_step(workspace, STATE_SLOT, grad_mem, at, width)
-                    if t > 0:
+                        add_step(workspace, base + STATE_SLOT, grad_mem, at, width)
+                    if t > 0 or RECALLED == 0:
                         later_row(
                             row_at(w, at), row_at(w, before), row_at(others, at),
                             row_at(others, before), stride,
                             row_at(grad_spikes, index(slot * SLOT)), row_at(grad_x, at), width,
-                            row_at(workspace, index(0)), parameters,
+                            row_at(workspace, index(base * SLOT)), parameters,
                         )  # fmt: skip
                     else:
                         first_row(
                             row_at(w, at), row_at(w, before), row_at(others, at),
                             row_at(others, before), stride,
                             row_at(grad_spikes, index(slot * SLOT)), row_at(grad_x, at), width,
-                            row_at(workspace, index(0)), parameters,
+                            row_at(workspace, index(base * SLOT)), parameters,
                         )  # fmt: skip
-                copy_step(scale[b - start], grad_x, index((b * T + t) * N), index(N))
+                element = index((b - start) * N)
+                copy_step(scale, element, grad_x, index((b * T + t) * N), index(N))
             multiply_by_weights(grad_spikes, scale, transposed, N)
         store_shared_blocks(
-            workspaces, grad_spikes, grad_states, grad_constants, grad_spikes_before, start, stop
-        )
+            workspace, grad_spikes, grad_states, grad_constants, learned, grad_spikes_before,
+            start, stop, B, N,
+        )  # fmt: skip
 
 
 # What `render` writes into a module, in this order: row functions with their numba options, then
@@ -391,13 +390,12 @@ _BOTH: list[tuple[Callable[..., Any], str]] = [
     (rows.make_workspace, _ROW),
     (rows.load_row, _ROW),
     (rows.store_row, _ROW),
-    (rows.load_lanes, _ROW),
-    (rows.store_lanes, _ROW),
     (rows.load_lane_constants, _ROW),
     (rows.pack_lanes, _ROW),
     (rows.unpack_lanes, _ROW),
     (rows.copy_step, _ROW),
     (rows.load_constants, _INLINE),
+    (rows.store_states, _INLINE),
     (rows.block_bounds, _INLINE),
 ]
 FUNCTIONS: dict[str, list[tuple[Callable[..., Any], str]]] = {
@@ -414,8 +412,7 @@ FUNCTIONS: dict[str, list[tuple[Callable[..., Any], str]]] = {
         (rows.clear_row, _ROW),
         (rows.load_gradients, _INLINE),
         (rows.store_gradients, _INLINE),
-        (rows.load_lane_gradients, _INLINE),
-        (rows.store_lane_gradients, _INLINE),
+        (rows.shared_base, _INLINE),
         (rows.load_shared_blocks, _ROW),
         (rows.store_shared_blocks, _ROW),
         (rows.add_product, _ROW),
@@ -428,19 +425,14 @@ LOOPS: dict[str, tuple[Callable[..., Any], ...]] = {
     "backward": (backward_over_time, backward_over_time_packed, backward_over_time_recurrent),
 }
 
-# What a call passes to a loop, after the control words: first whole numbers and shapes, which are
-# the same in all calls of one size, then addresses and strides. An array that is left out has the
-# address 0.
+# What a call passes to a loop, after the control words: first whole numbers, which are the same in
+# all calls of one size, then addresses and strides. An array that is left out has the address 0.
 CONTROL_WORDS = 4  # the number of the next piece of work, of jobs, of pieces, and of spikes
 STRIDES = ("batch_stride", "step_stride")
-FLAT = (
-    *("x", "s", "w", "mem", "others", "weights", "spikes_before"),
-    *("transposed", "grad_s", "grad_mem", "grad_x"),
+ARRAYS = (
+    *("x", "s", "w", "mem", "others", "constants", "weights", "spikes_before"),
+    *("transposed", "grad_spikes_before", "grad_s", "grad_mem", "grad_x", "grad_constants"),
 )
-DIMENSIONS = {
-    **{"constants": 2, "grad_spikes_before": 2, "grad_constants": 3},
-}
-"""Number of dimensions of the arrays that keep their shape."""
 STATE_ARRAYS = ("initial", "final", "grad_last", "grad_states")
 """The arguments that are one array, and one word, for each state of the neuron."""
 FLAGS = {
@@ -450,20 +442,16 @@ FLAGS = {
 """The arguments that tell whether a call has an array, and that array."""
 
 
-def fixed_words(loop: Callable[..., Any]) -> dict[str, int]:
-    """The whole numbers and shapes that a loop takes, with the number of their words."""
-    names = _argument_names(loop)
-    return {name: DIMENSIONS.get(name, 1) for name in names if name in DIMENSIONS or is_whole(name)}
+def fixed_words(loop: Callable[..., Any]) -> list[str]:
+    """The whole numbers that a loop takes and that all calls of one size share."""
+    others = (*STRIDES, *ARRAYS, *STATE_ARRAYS, *FLAGS, "parameters")
+    return [name for name in _argument_names(loop) if name not in others]
 
 
 def call_words(loop: Callable[..., Any]) -> list[str]:
     """The addresses and strides that a loop takes, of one word each (see `STATE_ARRAYS`)."""
-    return [name for name in _argument_names(loop) if not is_whole(name) and name not in FLAGS]
-
-
-def is_whole(name: str) -> bool:
-    """Whether an argument is a whole number that all calls of one size share."""
-    return name not in (*STRIDES, *FLAT, *DIMENSIONS, *STATE_ARRAYS, *FLAGS, "parameters")
+    fixed = fixed_words(loop)
+    return [name for name in _argument_names(loop) if name not in (*fixed, *FLAGS)]
 
 
 def _argument_names(loop: Callable[..., Any]) -> list[str]:

@@ -18,16 +18,14 @@ import numpy as np
 
 from nwavesdk.dynamics import QueryText, StepText
 from nwavesdk.solvers.cpu.loops import (
+    ARRAYS,
     CONTROL_WORDS,
-    DIMENSIONS,
     FLAGS,
-    FLAT,
     FUNCTIONS,
     LOOPS,
     STATE_ARRAYS,
     call_words,
     fixed_words,
-    is_whole,
 )
 from nwavesdk.solvers.cpu.rows import AHEAD, SHARED_BATCH, SLOT, TILE, WIDTH, workspace_slots
 from nwavesdk.solvers.page import function_tree, join_lines, kernel_call, kernel_function
@@ -349,17 +347,11 @@ def _native_entry(loop: Callable[..., Any], parameters: int, states: int) -> str
     """
     lines = []
     at = CONTROL_WORDS  # the next word
-    shapes = {}
-    for name, size in fixed_words(loop).items():
-        shapes[name] = ", ".join(f"words[{at + i}]" for i in range(size))
-        if is_whole(name):
-            lines.append(f"{name} = words[{at}]")
-        at += size
     flags = {array: flag for flag, array in FLAGS.items()}
-    for name in call_words(loop):
+    for name in [*fixed_words(loop), *call_words(loop)]:
         if name in STATE_ARRAYS:
             places = [f"words[{at + k}]" for k in range(states)]
-            arrays = "".join(f"carray(pointer({place}), (B, N), real), " for place in places)
+            arrays = "".join(f"carray(pointer({place}), (1,), real), " for place in places)
             lines.append(f"{name} = ({arrays})")
             if name in flags:
                 lines.append(f"{flags[name]} = ({''.join(f'{place} != 0, ' for place in places)})")
@@ -372,10 +364,9 @@ def _native_entry(loop: Callable[..., Any], parameters: int, states: int) -> str
             lines.append(f"numbers = carray(pointer(words[{at}]), ({size},), np.float64)")
             values = "".join(f"real(numbers[{i}]), " for i in range(parameters))
             lines.append(f"parameters = ({values})")
-        elif name in FLAT or name in DIMENSIONS:
-            # Nobody asks for the size of a flat array.
-            shape = shapes.get(name, "1")
-            lines.append(f"{name} = carray(pointer(words[{at}]), ({shape},), real)")
+        elif name in ARRAYS:
+            # Nobody asks for the size of an array.
+            lines.append(f"{name} = carray(pointer(words[{at}]), (1,), real)")
         else:
             lines.append(f"{name} = words[{at}]")
         at += 1

@@ -108,30 +108,30 @@ def block_bounds(block, block_width, N):
     return lo, min(N, lo + block_width)
 
 
-# Between an array and a slot. `load_row` and `store_row` take a slice, once per block; the others
-# take a place in a flat array.
+# Between an array and a slot. Arrays are flat; `place` is where the row begins.
 
 
-def load_row(workspace, slot, row):
+def load_row(workspace, slot, array, place, width):
     start = index(slot * SLOT)
-    for i in range(row.shape[0]):
-        workspace[index(i) + start] = row[index(i)]
+    for n in range(width):
+        workspace[n + start] = array[place + n]
 
 
-def store_row(row, workspace, slot):
+def store_row(array, place, width, workspace, slot):
     start = index(slot * SLOT)
-    for i in range(row.shape[0]):
-        row[index(i)] = workspace[index(i) + start]
+    for n in range(width):
+        array[place + n] = workspace[n + start]
 
 
 def add_step(workspace, slot, array, place, width):
+    start = index(slot * SLOT)
     for n in range(width):
-        workspace[n + index(slot * SLOT)] += array[place + n]
+        workspace[n + start] += array[place + n]
 
 
-def copy_step(row, array, place, width):
+def copy_step(target, to, array, place, width):
     for n in range(width):
-        row[n] = array[place + n]
+        target[to + n] = array[place + n]
 
 
 def clear_row(workspace, slot, width):
@@ -140,42 +140,51 @@ def clear_row(workspace, slot, width):
         workspace[n + start] = real(0)
 
 
-def load_constants(workspace, constants, lo, hi):
-    """Constants [C, N] of the neurons lo…hi."""
+# Between the arrays of a block and its slots, of which `base` is the first. `place` is where the
+# block begins in an array [B, N]; each state has one. Of constants [C, N] and of their gradients
+# [C, B, N], N and `stride` = B N lie between rows.
+
+
+def load_constants(workspace, base, constants, N, lo, width):
     for c in range(CONSTANTS):
-        load_row(workspace, c, constants[c, lo:hi])
+        load_row(workspace, base + c, constants, index(c * N + lo), width)
 
 
-def load_states(workspace, states, b, lo, hi):
-    """The states, each [B, N], of the neurons lo…hi of batch element b."""
+def load_states(workspace, base, states, place, width):
     for k in range(STATES):
-        load_row(workspace, STATE_SLOT + k, states[k][b, lo:hi])
+        load_row(workspace, base + STATE_SLOT + k, states[k], place, width)
 
 
-def load_gradients(workspace, grad_last, has_grad_last, initial, learned, b, lo, hi):
+def store_states(states, place, width, workspace, base):
+    for k in range(STATES):
+        store_row(states[k], place, width, workspace, base + STATE_SLOT + k)
+
+
+def load_gradients(workspace, base, grad_last, has_grad_last, initial, learned, place, width):
     """What backward starts from; `learned` is the number of constants that have gradients."""
     for k in range(STATES):
+        slot = base + STATE_SLOT + k
         if has_grad_last[k]:
-            load_row(workspace, STATE_SLOT + k, grad_last[k][b, lo:hi])
+            load_row(workspace, slot, grad_last[k], place, width)
         else:
-            clear_row(workspace, STATE_SLOT + k, index(hi - lo))
+            clear_row(workspace, slot, width)
     for c in range(learned):
-        clear_row(workspace, GRAD_CONSTANT_SLOT + c, index(hi - lo))
+        clear_row(workspace, base + GRAD_CONSTANT_SLOT + c, width)
     for i in range(RECALLED):
-        load_row(workspace, INITIAL_SLOT + i, initial[RECALLED_STATES[i]][b, lo:hi])
+        load_row(workspace, base + INITIAL_SLOT + i, initial[RECALLED_STATES[i]], place, width)
 
 
-def store_gradients(workspace, grad_states, grad_constants, b, lo, hi):
-    for k in range(STATES):
-        store_row(grad_states[k][b, lo:hi], workspace, STATE_SLOT + k)
-    for c in range(grad_constants.shape[0]):
-        store_row(grad_constants[c, b, lo:hi], workspace, GRAD_CONSTANT_SLOT + c)
+def store_gradients(grad_states, grad_constants, learned, place, stride, width, workspace, base):
+    store_states(grad_states, place, width, workspace, base)
+    for c in range(learned):
+        slot = base + GRAD_CONSTANT_SLOT + c
+        store_row(grad_constants, place + index(c) * stride, width, workspace, slot)
 
 
 # Lanes. In a narrow layer (fewer than five neurons) a row is too short to be worth a call. So
 # several batch elements lie side by side: neuron n of batch element b is lane (b - start) * N + n,
-# and a step of all lanes is one row. Arrays [B, T, N] are packed one tile of `TILE` steps at a time
-# into a buffer [steps, lanes]; both are flat.
+# and a step of all lanes is one row. This is also their order in arrays [B, N]. Arrays [B, T, N]
+# are packed one tile of `TILE` steps at a time into a buffer [steps, lanes]; both are flat.
 
 
 def pack_lanes(array, batch_stride, step_stride, N, start, stop, first, steps, buffer, lanes):
@@ -203,46 +212,12 @@ def unpack_lanes(buffer, lanes, start, stop, t, steps, array, T, N):
                 array[index(i) * index(N) + write] = buffer[index(i) * index(lanes) + read]
 
 
-def load_lanes(workspace, slot, rows, start, stop):
-    """The rows start…stop of `rows` [B, N], side by side in one slot."""
-    N = rows.shape[1]
-    for b in range(start, stop):
-        for n in range(N):
-            workspace[slot * SLOT + (b - start) * N + n] = rows[b, n]
-
-
-def store_lanes(rows, workspace, slot, start, stop):
-    N = rows.shape[1]
-    for b in range(start, stop):
-        for n in range(N):
-            rows[b, n] = workspace[slot * SLOT + (b - start) * N + n]
-
-
-def load_lane_constants(workspace, constants, elements):
+def load_lane_constants(workspace, constants, N, elements):
     """Each constant of the N neurons, repeated for each batch element."""
-    N = constants.shape[1]
     for c in range(CONSTANTS):
         for b in range(elements):
-            for n in range(N):
-                workspace[c * SLOT + b * N + n] = constants[c, n]
-
-
-def load_lane_gradients(workspace, grad_last, has_grad_last, initial, learned, start, stop, N):
-    width = index((stop - start) * N)
-    if has_grad_last[0]:
-        load_lanes(workspace, STATE_SLOT, grad_last[0], start, stop)
-    else:
-        clear_row(workspace, STATE_SLOT, width)
-    for c in range(learned):
-        clear_row(workspace, GRAD_CONSTANT_SLOT + c, width)
-    if RECALLED > 0:
-        load_lanes(workspace, INITIAL_SLOT, initial[0], start, stop)
-
-
-def store_lane_gradients(workspace, grad_states, grad_constants, start, stop):
-    store_lanes(grad_states[0], workspace, STATE_SLOT, start, stop)
-    for c in range(grad_constants.shape[0]):
-        store_lanes(grad_constants[c], workspace, GRAD_CONSTANT_SLOT + c, start, stop)
+            lane = index(c * SLOT + b * N)
+            copy_step(workspace, lane, constants, index(c * N), index(N))
 
 
 # Recurrence, forward: spikes are sparse, so s[t-1] @ weights is a gather of the rows of `weights`
@@ -288,15 +263,16 @@ def add_rows_of_spikes(total, weights, spikes, place, active):
 # Recurrence, backward: gradients are not sparse, so the gradient that reaches s[t-1] is a dense
 # product of ∂L/∂x[t] and the transposed weights. Four batch elements share it: each row of weights
 # is loaded once for four sums. `sums` has, per block, one slot for each of the four batch elements;
-# scale[g, a] is ∂L/∂x[t] of batch element g and neuron a.
+# scale [4, N] is ∂L/∂x[t], flat.
 
 
 def add_product(sums, place, scale, a, weights, at, width):
     """Add scale[g, a] · (row of weights at `at`) to sums[g], for each batch element g."""
-    k0 = scale[0, a]
-    k1 = scale[1, a]
-    k2 = scale[2, a]
-    k3 = scale[3, a]
+    N = scale.size // SHARED_BATCH
+    k0 = scale[a]
+    k1 = scale[a + N]
+    k2 = scale[a + 2 * N]
+    k3 = scale[a + 3 * N]
     for n in range(width):
         m = place + n
         value = weights[at + n]
@@ -308,10 +284,13 @@ def add_product(sums, place, scale, a, weights, at, width):
 
 def add_four_products(sums, place, scale, a, weights, at, stride, width):
     """As `add_product`, for the rows a…a+3 together: a quarter of the loads and stores of sums."""
-    k00, k01, k02, k03 = scale[0, a], scale[0, a + 1], scale[0, a + 2], scale[0, a + 3]
-    k10, k11, k12, k13 = scale[1, a], scale[1, a + 1], scale[1, a + 2], scale[1, a + 3]
-    k20, k21, k22, k23 = scale[2, a], scale[2, a + 1], scale[2, a + 2], scale[2, a + 3]
-    k30, k31, k32, k33 = scale[3, a], scale[3, a + 1], scale[3, a + 2], scale[3, a + 3]
+    b = a + scale.size // SHARED_BATCH
+    c = b + scale.size // SHARED_BATCH
+    d = c + scale.size // SHARED_BATCH
+    k00, k01, k02, k03 = scale[a], scale[a + 1], scale[a + 2], scale[a + 3]
+    k10, k11, k12, k13 = scale[b], scale[b + 1], scale[b + 2], scale[b + 3]
+    k20, k21, k22, k23 = scale[c], scale[c + 1], scale[c + 2], scale[c + 3]
+    k30, k31, k32, k33 = scale[d], scale[d + 1], scale[d + 2], scale[d + 3]
     at1 = at + stride
     at2 = at1 + stride
     at3 = at2 + stride
@@ -339,27 +318,40 @@ def multiply_by_weights(sums, scale, weights, N):
             add_product(sums, place, scale, a, weights, index(a * N + lo), width)
 
 
+def shared_base(g, block, blocks):
+    """The first slot of a block of batch element g."""
+    return (g * blocks + block) * BACKWARD_SLOTS
+
+
 def load_shared_blocks(
-    workspaces, constants, grad_last, has_grad_last, initial, learned, start, stop
+    workspace, constants, grad_last, has_grad_last, initial, learned, start, stop, N
 ):
-    """All blocks of the batch elements start…stop; `workspaces` [batch element, block, …]."""
-    N = constants.shape[1]
+    """All blocks of the batch elements start…stop."""
+    blocks = (N + WIDTH - 1) // WIDTH
     for b in range(start, stop):
-        for block in range(workspaces.shape[1]):
+        for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
-            workspace = workspaces[b - start, block]
-            load_constants(workspace, constants, lo, hi)
-            load_gradients(workspace, grad_last, has_grad_last, initial, learned, b, lo, hi)
+            width = index(hi - lo)
+            base = shared_base(b - start, block, blocks)
+            load_constants(workspace, base, constants, N, lo, width)
+            place = index(b * N + lo)
+            load_gradients(
+                workspace, base, grad_last, has_grad_last, initial, learned, place, width
+            )
 
 
 def store_shared_blocks(
-    workspaces, sums, grad_states, grad_constants, grad_spikes_before, start, stop
+    workspace, sums, grad_states, grad_constants, learned, grad_spikes_before, start, stop, B, N
 ):
-    N = grad_spikes_before.shape[1]
+    blocks = (N + WIDTH - 1) // WIDTH
     for b in range(start, stop):
-        for block in range(workspaces.shape[1]):
+        for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
-            workspace = workspaces[b - start, block]
-            store_gradients(workspace, grad_states, grad_constants, b, lo, hi)
+            width = index(hi - lo)
+            place = index(b * N + lo)
+            base = shared_base(b - start, block, blocks)
+            store_gradients(
+                grad_states, grad_constants, learned, place, index(B * N), width, workspace, base
+            )
             slot = block * SHARED_BATCH + b - start
-            store_row(grad_spikes_before[b, lo:hi], sums, slot)
+            store_row(grad_spikes_before, place, width, sums, slot)

@@ -110,7 +110,7 @@ class KernelCall:
     Args:
         kernel: The kernel.
         jobs: Number of jobs.
-        sizes: The whole numbers and shapes that the kernel takes, by name.
+        sizes: The whole numbers that the kernel takes, by name.
         serial: Whether to run on one thread.
     """
 
@@ -120,15 +120,13 @@ class KernelCall:
         self,
         kernel: NativeKernel,
         jobs: int,
-        sizes: Mapping[str, int | tuple[int, ...]],
+        sizes: Mapping[str, int],
         *,
         serial: bool,
     ) -> None:
         self._threads = 1 if serial else thread_count(jobs)
         words = [0, jobs, self._threads, 0]  # the control words, see `loops`
-        for name in kernel.fixed:
-            size = sizes[name]
-            words += size if isinstance(size, tuple) else (size,)
+        words += [sizes[name] for name in kernel.fixed]
         self._template = array("q", words)
         self._function = native_function(kernel.address) if jobs else None
 
@@ -186,10 +184,7 @@ class ForwardPass:
             work *= _recurrent_cost(N)
         else:
             kernel = kernels.forward_over_time
-        arguments: dict[str, int | tuple[int, ...]] = {
-            **{"B": B, "T": T, "N": N, "width_of_block": width, "group": group},
-            "constants": (step.constants, N),
-        }
+        arguments = {"B": B, "T": T, "N": N, "width_of_block": width, "group": group}
         self.call = KernelCall(kernel, jobs, arguments, serial=work < _SMALL)
 
     def run(
@@ -306,11 +301,10 @@ class BackwardPass:
             work *= _recurrent_cost(N)
         else:
             kernel = kernels.backward_over_time
-        learned = adjoint.constants if adjoint.learns_constants else 0
-        arguments: dict[str, int | tuple[int, ...]] = {
+        arguments = {
             **{"B": B, "T": T, "N": N, "width_of_block": width, "group": group},
-            **{"constants": (adjoint.constants, N), "grad_constants": (learned, B, N)},
-            **{"grad_spikes_before": (B, N), "has_sigma": int(self.needs_sigma)},
+            "learned": adjoint.constants if adjoint.learns_constants else 0,
+            "has_sigma": int(self.needs_sigma),
         }
         self.call = KernelCall(kernel, jobs, arguments, serial=work < _SMALL)
 
