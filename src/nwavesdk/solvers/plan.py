@@ -11,6 +11,7 @@ is saved by `save_for_backward`.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -131,7 +132,7 @@ class Plan:
     def add_last(self, grad_s: Tensor | None, grad_last: Tensor, like: Tensor) -> Tensor:
         """∂L/∂spikes with the gradient of the last step [B, N] added."""
         if self.is_step:
-            grad = grad_last.reshape(like.shape)
+            grad = grad_last if grad_last.shape == like.shape else grad_last.reshape(like.shape)
             return grad if grad_s is None else grad_s + grad
         total = torch.zeros_like(like) if grad_s is None else grad_s.contiguous().clone()
         if self.sizes[1]:
@@ -203,7 +204,7 @@ class _PlannedCall(torch.autograd.Function):
         through_recurrence: Sequence[Tensor] = ()
         if plan.is_recurrent:
             recurrence = tensors[S + K : S + K + 2]
-            with torch.autocast("cpu", enabled=False):
+            with _without_autocast():
                 grad_x, grad_states, grad_constants, *through_recurrence = backward.run_recurrent(
                     *arguments, recurrence, tensors[-1]
                 )
@@ -211,6 +212,12 @@ class _PlannedCall(torch.autograd.Function):
             grad_x, grad_states, grad_constants = backward.run(*arguments)
         learned = plan.chain(grad_constants) if plan.chain and grad_constants is not None else ()
         return None, None, grad_x, *grad_states, *through_recurrence, *learned
+
+
+def _without_autocast() -> AbstractContextManager[object]:
+    """A context in which products keep their data type."""
+    is_enabled = torch.is_autocast_enabled("cpu")
+    return torch.autocast("cpu", enabled=False) if is_enabled else nullcontext()
 
 
 # `torch.autograd.Function.apply` looks for transforms of `torch.func` before it does this. No

@@ -394,8 +394,8 @@ class BackwardPass:
         B, T, N = self.sizes
         if T == 1:
             gradients = self.run(saved, states, constants, grad_s, grad_mem, last, sigma)
-            grad = gradients[0].reshape(B, N)
-            return *gradients, weight_gradient(spikes_before, grad), grad @ weights.t()
+            grad = gradients[0].view(B, N)
+            return *gradients, spikes_before.t() @ grad, grad @ weights.t()
         grad_before = torch.empty_like(spikes_before, memory_format=torch.contiguous_format)
         arrays = (weights.t().contiguous(), grad_before)
         grad_x, grad_states, grad_constants = self.run(
