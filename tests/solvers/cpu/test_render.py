@@ -1,8 +1,12 @@
 """The text of the kernels depends on the inputs alone, and its literals on the kernel's dtype."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
+from numba.core.ccallback import CFunc
+from numba.core.sigutils import normalize_signature
 
 from dynamics.written import written_page
 from nwavesdk.dynamics import LIF_PAGES, program_of
@@ -10,7 +14,7 @@ from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.solvers import Problem, Spec
 from nwavesdk.solvers.cpu import render
 from nwavesdk.solvers.cpu.render import render_backward, render_forward
-from nwavesdk.solvers.kernel_cache import load_python_kernels
+from nwavesdk.solvers.kernel_cache import load_python_kernels, load_source
 from nwavesdk.surrogate import ATan, FastSigmoid, atan, fast_sigmoid
 from solvers.parity import compare
 
@@ -32,6 +36,17 @@ def test_rendered_text_depends_on_its_inputs_alone():
     ]
     assert a not in others
     assert len({*others}) == len(others)
+
+
+def test_no_wider_number_limits_the_vectors_of_float32():
+    """A count of spikes in 64 bits would halve them."""
+    module = load_source("widths", render_forward(program_of(ZERO).step, "float32"))
+    signature = normalize_signature("void(int64)")
+    kernel = CFunc(module.forward_over_time_native, signature, {}, {"error_model": "numpy"})
+    kernel.compile()
+    code = kernel._library.get_llvm_str()
+    assert re.search(r"fmul <\d+ x float>", code)
+    assert not re.search(r"<\d+ x i64>", code)
 
 
 LOOP = """
