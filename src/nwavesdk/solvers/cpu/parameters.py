@@ -92,8 +92,8 @@ class ParameterChain:
     ) -> None:
         self._derivatives = derivatives.contiguous()
         self._kernel = _native(f"chain_{_DTYPE_NAMES[dtype]}")
-        self._dtype = dtype
-        self._sizes = [(p.shape, p.numel()) for p in parameters]
+        # Never written: `empty_like` takes half the time of `empty`.
+        self._like = [torch.empty(p.shape, dtype=dtype) for p in parameters]
 
     def __call__(self, grad_constants: Tensor) -> list[Tensor]:
         """The gradients of the parameters, in the data type of the constants.
@@ -101,14 +101,11 @@ class ParameterChain:
         Args:
             grad_constants: Those of the constants in each batch element, [C, B, N].
         """
-        C, B, N = grad_constants.shape
-        words = [C, B, N, len(self._sizes)]
+        words = [*grad_constants.shape, len(self._like)]
         words += (grad_constants.data_ptr(), self._derivatives.data_ptr())
-        grads = []
-        for shape, size in self._sizes:
-            grad = torch.empty(shape, dtype=self._dtype)
-            words += (size, grad.data_ptr())
-            grads.append(grad)
+        grads = [*map(torch.empty_like, self._like)]
+        for grad in grads:
+            words += (grad.numel(), grad.data_ptr())
         block = array("q", words)  # lives until the call returns
         self._kernel(block.buffer_info()[0])
         return grads

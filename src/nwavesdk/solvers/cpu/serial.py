@@ -214,19 +214,27 @@ class ForwardPass:
         spikes = torch.empty_like(like)
         mem = torch.empty_like(like) if needs_membrane else None
         saved, others = self._allocate_saved(like) if needs_saved else ((), None)
-        initial = [state.contiguous() for state in states]
-        last = tuple([torch.empty_like(state) for state in initial])
+        if len(states) == 1:  # without a comprehension, which costs half a microsecond
+            initial: tuple[Tensor, ...] = (states[0].contiguous(),)
+            last: tuple[Tensor, ...] = (torch.empty_like(initial[0]),)
+            before: tuple[int, ...] = (initial[0].data_ptr(),)
+            after: tuple[int, ...] = (last[0].data_ptr(),)
+        else:
+            initial = tuple([state.contiguous() for state in states])
+            last = tuple([torch.empty_like(state) for state in initial])
+            before = tuple([state.data_ptr() for state in initial])
+            after = tuple([state.data_ptr() for state in last])
         words = [
             batch_stride,
             step_stride,
             x.data_ptr(),
-            *[state.data_ptr() for state in initial],
+            *before,
             constants.data_ptr(),
             spikes.data_ptr(),
             saved[0].data_ptr() if saved else 0,
             0 if mem is None else mem.data_ptr(),
             0 if others is None else others.data_ptr(),
-            *[state.data_ptr() for state in last],
+            *after,
         ]
         if recurrence:
             words += [t.data_ptr() for t in recurrence]
@@ -356,9 +364,7 @@ class BackwardPass:
             *(*before, grad_x, grad_constants),
         )
         addresses = [0 if t is None else t.data_ptr() for t in tensors]
-        addresses.append(self._parameters.buffer_info()[0])
-        if recurrence:
-            addresses += [t.data_ptr() for t in recurrence]
+        addresses += (self._parameters.buffer_info()[0], *map(Tensor.data_ptr, recurrence))
         self.call.run(addresses)
         return grad_x, before, grad_constants
 
