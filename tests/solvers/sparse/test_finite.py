@@ -145,3 +145,16 @@ def test_the_step_of_a_compiled_optimizer_is_seen():
     weight.grad = torch.full((4, 4), math.nan)
     step()
     assert not known.check(weight, 0)
+
+
+def test_a_weight_that_was_looked_at_may_be_swapped():
+    synapse = LIFSynapse(6, 5, product="sparse")
+    prepare_net(synapse)
+    with torch.no_grad():
+        synapse(torch.ones(2, 6))
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        synapse.load_state_dict({"weight": torch.full((6, 5), math.inf)})
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+    assert synapse(torch.zeros(2, 6)).isnan().all()

@@ -5,7 +5,6 @@ dense one. To read a whole weight in each step would take longer than the produc
 """
 
 import math
-import weakref
 from functools import cache
 from typing import Any
 
@@ -38,7 +37,9 @@ class FiniteWeight:
     """
 
     def __init__(self) -> None:
-        self._last: tuple[weakref.ref[Tensor], tuple[int, ...], bool] | None = None
+        # Not a weak reference, with which torch refuses to swap the contents of a tensor
+        # (`torch.utils.swap_tensors`).
+        self._last: tuple[Tensor, tuple[int, ...], bool] | None = None
 
     def check(self, weight: Tensor, times_prepared: int) -> bool:
         """As `is_finite`.
@@ -47,15 +48,17 @@ class FiniteWeight:
             weight: The weight, on the CPU.
             times_prepared: How often `prepare_net` has prepared its module.
         """
-        if weight.is_inference():  # has no version
+        # A tensor of inference mode has no version. One that a graph has computed is new in each
+        # call, and would keep its graph here.
+        if weight.is_inference() or weight.grad_fn is not None:
             return is_finite(weight)
         _count_steps()
         state = (weight.data_ptr(), weight._version, times_prepared, _steps)
         last = self._last
-        if last is not None and last[1] == state and last[0]() is weight:
+        if last is not None and last[1] == state and last[0] is weight:
             return last[2]
         answer = is_finite(weight)
-        self._last = weakref.ref(weight), state, answer
+        self._last = weight, state, answer
         return answer
 
     def __reduce__(self) -> tuple[type["FiniteWeight"], tuple[()]]:
