@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
+from torch.utils.checkpoint import checkpoint
 
 from nwavesdk.layers import (
     AdLIFLayer,
@@ -367,6 +368,21 @@ def test_hooks_on_saved_tensors_and_two_backward_passes(kind):
         loss.backward(retain_graph=True)
         torch.testing.assert_close(x.grad, expected, rtol=0, atol=0)
     assert packed
+
+
+def test_the_first_prepare_net_may_be_in_a_checkpoint():
+    layer = LIFLayer(N, TAU, learn_taus=True)
+
+    def run(x):
+        prepare_net(layer)
+        return layer(x)[1]
+
+    x = drive((2, 5, N))
+    checkpoint(run, x, use_reentrant=False).sum().backward()
+    expected = x.grad.clone()
+    x.grad = None
+    run(x).sum().backward()
+    torch.testing.assert_close(x.grad, expected, rtol=0, atol=0)
 
 
 def test_a_second_derivative_and_a_changed_weight_are_refused():

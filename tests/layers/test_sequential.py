@@ -11,6 +11,7 @@ from nwavesdk.layers import (
     HWSynapse,
     LIFLayer,
     LIFSynapse,
+    Prepared,
     SpikingSequential,
     prepare_net,
 )
@@ -96,6 +97,35 @@ def test_a_pass_that_fails_leaves_all_states():
     with pytest.raises(RuntimeError, match="are stale"):
         net(drive(2, 5, 3))
     assert torch.equal(net[1].state["v"], before)
+
+
+def test_a_pass_that_fails_leaves_the_states_within_a_users_module():
+    class Block(Prepared):
+        def __init__(self):
+            super().__init__()
+            self.layer = LIFLayer(3, 20e-3)
+
+        def forward(self, x):
+            return self.layer.spikes(x)
+
+    class Counter(Prepared):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return x
+
+        def state_restorer(self):
+            calls = self.calls
+            return lambda: setattr(self, "calls", calls)
+
+    net = SpikingSequential(Block(), Counter(), HWSynapse(3, 2))
+    prepare_net(net)
+    net[2].weight.data.mul_(0.5)
+    with pytest.raises(RuntimeError, match="are stale"):
+        net(drive(2, 5, 3))
+    assert net[0].layer.state is None
+    assert net[1].calls == 0
 
 
 def test_containers_with_layers_inside_are_rejected():

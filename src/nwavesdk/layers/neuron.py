@@ -153,7 +153,9 @@ class NeuronLayer(ConstantNeurons):
         if settings == self._known_settings and not is_on_compasso:
             return
         self._spec_name = spec_name(self._spec())
-        constants = self.constants()
+        # Within `torch.utils.checkpoint`, this must save no tensors: it does not run a second time.
+        with torch.no_grad():
+            constants = self.constants()
         if is_on_compasso:
             self._slowest_decay = float(constants[0].max())
         self._known_settings = (self.page, *self.read_settings(self))

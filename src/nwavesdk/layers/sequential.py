@@ -160,17 +160,26 @@ class SpikingSequential(nn.Sequential):
             elif isinstance(module, SpikingSequential):
                 x, mem = module._run_modules(x, restorers, layers, f"{prefix}{name}.", charges)
             elif isinstance(module, Prepared):
-                if module._state_attributes:
-                    restorers.append(module.state_restorer())
+                if _has_state(module):
+                    restorers += [inner.state_restorer() for inner in _prepared_modules(module)]
                 x = mem = _call(module, x)
             elif module is not None:
-                restorers += [inner.state_restorer() for inner in _prepared_within(module)]
+                restorers += [inner.state_restorer() for inner in _prepared_modules(module)]
                 x = mem = module(x) if x.ndim < 3 else _run_without_time(module, x)
         return x, mem
 
 
-def _prepared_within(module: nn.Module) -> list[Prepared]:
-    return prepared_modules(module, "SpikingSequential") if module._modules else []
+def _has_state(module: Prepared) -> bool:
+    """Whether a call may change a state of the module or of modules within it."""
+    has_own_restorer = type(module).state_restorer is not Prepared.state_restorer
+    return bool(module._state_attributes or module._modules or has_own_restorer)
+
+
+def _prepared_modules(module: nn.Module) -> list[Prepared]:
+    """The module itself and all within it, as far as `prepare_net` visits them."""
+    if module._modules:
+        return prepared_modules(module, "SpikingSequential")
+    return [module] if isinstance(module, Prepared) else []
 
 
 def _call(module: nn.Module, x: Tensor) -> Any:
@@ -193,7 +202,7 @@ def _is_watched(module: nn.Module) -> bool:
 
 def _run_without_time(module: nn.Module, x: Tensor) -> Tensor:
     """Run a module on [B, T, ...] with batch and time as one dimension."""
-    if _prepared_within(module):
+    if _prepared_modules(module):
         raise TypeError(
             f"SpikingSequential hands batch and time as one to {type(module).__name__}, but "
             "synapses or neuron layers are in it: use SpikingSequential there too."
