@@ -12,7 +12,7 @@ import torch
 
 from nwavesdk.dynamics import LIF_PAGES
 from nwavesdk.solvers import Problem, Spec
-from nwavesdk.solvers.cpu import serial
+from nwavesdk.solvers.cpu import passes, serial
 from nwavesdk.solvers.problem import SolutionGradient
 from nwavesdk.surrogate import Surrogate, fast_sigmoid, sigmoid
 
@@ -40,9 +40,9 @@ def least_times(size: tuple[int, int, int], surrogate: Surrogate) -> dict[int, l
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         for threads, times in least.items():
-            serial._SMALL = 0 if threads == 2 else 2**62
-            serial.forward_pass.cache_clear()
-            serial.backward_pass.cache_clear()
+            passes._SMALL = 0 if threads == 2 else 2**62
+            passes.forward_pass.cache_clear()
+            passes.backward_pass.cache_clear()
             for i, run in enumerate(passes_of(size, surrogate)):
                 run()
                 for _ in range(20):

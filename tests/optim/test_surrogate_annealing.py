@@ -10,7 +10,7 @@ from torch import nn
 from layers.pages import LILayer
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
 from nwavesdk.optim import SurrogateAnnealing
-from nwavesdk.solvers.cpu import serial as kernel_module
+from nwavesdk.solvers.cpu import native as kernel_module
 from nwavesdk.surrogate import atan, available, custom, fast_sigmoid, parse
 
 

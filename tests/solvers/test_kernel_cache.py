@@ -37,7 +37,7 @@ root = pytest.mark.skipif(
 PROGRAM = """
 import gc, sys, torch
 from nwavesdk.layers import LIFLayer, prepare_net
-from nwavesdk.solvers.cpu.serial import NativeKernel
+from nwavesdk.solvers.cpu.native import NativeKernel
 from nwavesdk.surrogate import parse
 for text in sys.argv[1:]:
     layer = LIFLayer(8, 10e-3, spike_grad=parse(text))

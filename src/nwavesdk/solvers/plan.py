@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.solvers.cpu.parameters import ParameterChain
-from nwavesdk.solvers.cpu.serial import BackwardPass, backward_pass, forward_pass
+from nwavesdk.solvers.cpu.passes import BackwardPass, backward_pass, forward_pass
 from nwavesdk.solvers.problem import (
     Problem,
     Spec,

@@ -1,0 +1,373 @@
+"""Passes of the serial solver on the CPU with given sizes: what is allocated, which kernel runs.
+
+A pass is made once for its sizes (`forward_pass`, `backward_pass`) and runs any number of times.
+"""
+
+from array import array
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from nwavesdk.dynamics import QueryText, StepText
+from nwavesdk.solvers.cpu.native import KernelCall, backward_kernels, forward_kernels
+from nwavesdk.solvers.cpu.rows import SHARED_BATCH, WIDTH
+from nwavesdk.solvers.cpu.threads import keep_large_blocks
+from nwavesdk.solvers.problem import delay_one_step
+from nwavesdk.solvers.sparse.product import weight_gradient
+from nwavesdk.surrogate import Surrogate
+
+__all__ = ["BackwardPass", "ForwardPass", "backward_pass", "forward_pass", "stacked"]
+
+_NARROW = 5  # neurons below which batch elements are packed side by side
+_LANES = 128  # lanes that they are packed to
+# Neuron-steps below which a second thread costs more than it saves; torch begins here, too. Two
+# threads take 0.9 to 1.1 times as long for a light neuron, and 0.6 times for a heavy one in
+# backward, if both cores are free (`python -m benchmarks.threads`).
+_SMALL = 1 << 15
+_DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64"}
+
+
+class ForwardPass:
+    """Forward passes of one neuron with given sizes.
+
+    Args:
+        step: The step of the neuron.
+        dtype: `"float32"` or `"float64"`.
+        sizes: B, T, N.
+        is_recurrent: Whether the layer is recurrent.
+    """
+
+    def __init__(
+        self, step: StepText, dtype: str, sizes: tuple[int, int, int], *, is_recurrent: bool
+    ) -> None:
+        B, T, N = sizes
+        keep_large_blocks()
+        self.sizes = sizes
+        self.step = step
+        self.strides = (T * N, N)
+        kernels = forward_kernels(step, dtype)
+        group = 1 if is_recurrent else _packed_elements(step, B, N)
+        width, jobs = _blocks(B, N)
+        work = B * T * N
+        if group > 1:
+            kernel = kernels.forward_over_time_packed
+            jobs = -(-B // group)
+        elif is_recurrent:
+            kernel = kernels.forward_over_time_recurrent
+            jobs = B
+            work *= _recurrent_cost(N)
+        else:
+            kernel = kernels.forward_over_time
+        arguments = {"B": B, "T": T, "N": N, "width_of_block": width, "group": group}
+        self.call = KernelCall(kernel, jobs, arguments, serial=work < _SMALL)
+
+    def run(
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        constants: Tensor,
+        recurrence: Sequence[Tensor],
+        needs_membrane: bool,
+        needs_saved: bool,
+    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...], tuple[Tensor, ...], int | None]:
+        """Run without a graph; returns the fields of a `Solution`, in the shape of `x`.
+
+        Args:
+            x: Input charge [B, T, N], or its values in any other shape.
+            states: States before the first step, each [B, N].
+            constants: Constants [C, N].
+            recurrence: Weights [N, N] and spikes before the first step [B, N] of recurrent layers.
+            needs_membrane: Whether to write `Solution.mem`.
+            needs_saved: Whether to write `Solution.saved`.
+        """
+        batch_stride, step_stride = self.strides
+        like = x
+        if not x.is_contiguous():
+            x, batch_stride, step_stride = self._find_strides(x)
+            like = torch.empty(x.shape, dtype=x.dtype)
+        spikes = torch.empty_like(like)
+        mem = torch.empty_like(like) if needs_membrane else None
+        saved, others = self._allocate_saved(like) if needs_saved else ((), None)
+        if len(states) == 1:  # without a comprehension, which costs half a microsecond
+            initial: tuple[Tensor, ...] = (states[0].contiguous(),)
+            last: tuple[Tensor, ...] = (torch.empty_like(initial[0]),)
+            before: tuple[int, ...] = (initial[0].data_ptr(),)
+            after: tuple[int, ...] = (last[0].data_ptr(),)
+        else:
+            initial = tuple([state.contiguous() for state in states])
+            last = tuple([torch.empty_like(state) for state in initial])
+            before = tuple([state.data_ptr() for state in initial])
+            after = tuple([state.data_ptr() for state in last])
+        words = [
+            batch_stride,
+            step_stride,
+            x.data_ptr(),
+            *before,
+            constants.data_ptr(),
+            spikes.data_ptr(),
+            saved[0].data_ptr() if saved else 0,
+            0 if mem is None else mem.data_ptr(),
+            0 if others is None else others.data_ptr(),
+            *after,
+        ]
+        if recurrence:
+            words += [t.data_ptr() for t in recurrence]
+        count = self.call.run(words)
+        return spikes, mem, last, saved, None if self.step.is_readout else count
+
+    def _allocate_saved(self, like: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """The saved values, and all but the first of them as one array if there are more."""
+        w = torch.empty_like(like)
+        if self.step.saved == 1:
+            return (w,), None
+        others = like.new_empty(self.step.saved - 1, *self.sizes)
+        return (w, *others.unbind()), others
+
+    def _find_strides(self, x: Tensor) -> tuple[Tensor, int, int]:
+        """The charge with its strides; copied where neurons do not lie side by side."""
+        B, T, N = self.sizes
+        strides = x.stride()
+        if N > 1 and strides[-1] != 1:
+            return x.contiguous(), *self.strides
+        if x.shape == (B, T, N):
+            return x, strides[0], strides[1]
+        if x.shape == (B, N) and T == 1:
+            return x, strides[0], 0
+        return x.contiguous(), *self.strides
+
+
+class BackwardPass:
+    """The adjoint of `ForwardPass`.
+
+    Args:
+        adjoint: The adjoint of the neuron.
+        dtype: `"float32"` or `"float64"`.
+        surrogate: The surrogate; None for a read-out.
+        sizes: B, T, N.
+        is_recurrent: Whether the layer is recurrent.
+        may_overwrite: Whether ∂L/∂x may be written over the first saved value.
+    """
+
+    def __init__(
+        self,
+        adjoint: QueryText,
+        dtype: str,
+        surrogate: Surrogate,
+        sizes: tuple[int, int, int],
+        *,
+        is_recurrent: bool,
+        may_overwrite: bool,
+    ) -> None:
+        B, T, N = sizes
+        self.sizes = sizes
+        self.adjoint = adjoint
+        # A single step needs no loop: its recurrence is two products outside of the kernel.
+        loops = is_recurrent and T != 1
+        group = 1 if loops else _packed_elements(adjoint, B, N)
+        width, jobs = _blocks(B, N)
+        work = B * T * N
+        has_formula = surrogate.pseudo_derivative is not None
+        # Without a formula the kernel reads σ' from the array for ∂L/∂x.
+        self.needs_sigma = adjoint.uses_surrogate and not has_formula
+        self.overwrites = may_overwrite and group == 1 and not loops and not self.needs_sigma
+        kind = type(surrogate) if adjoint.uses_surrogate and has_formula else None
+        parameters = surrogate.constants if kind is not None else ()
+        self._parameters = array("d", parameters)
+        kernels = backward_kernels(adjoint, dtype, kind, len(parameters), reuse=self.overwrites)
+        if group > 1:
+            kernel = kernels.backward_over_time_packed
+            jobs = -(-B // group)
+        elif loops:
+            kernel = kernels.backward_over_time_recurrent
+            jobs = -(-B // SHARED_BATCH)
+            work *= _recurrent_cost(N)
+        else:
+            kernel = kernels.backward_over_time
+        arguments = {
+            **{"B": B, "T": T, "N": N, "width_of_block": width, "group": group},
+            "learned": adjoint.constants if adjoint.learns_constants else 0,
+            "has_sigma": int(self.needs_sigma),
+        }
+        self.call = KernelCall(kernel, jobs, arguments, serial=work < _SMALL)
+
+    def run(
+        self,
+        saved: Sequence[Tensor],
+        states: Sequence[Tensor],
+        constants: Tensor,
+        grad_s: Tensor | None,
+        grad_mem: Tensor | None,
+        last: Sequence[Tensor | None],
+        sigma: Tensor | None = None,
+        recurrence: Sequence[Tensor] = (),
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
+        """Gradients from those of the solution, each in the shape of the saved values.
+
+        Args:
+            saved: `Solution.saved`.
+            states: States before the first step, each [B, N]; read only if some are recalled.
+            constants: Constants [C, N].
+            grad_s: ∂L/∂spikes.
+            grad_mem: ∂L/∂mem.
+            last: Gradients of the last states.
+            sigma: σ' in each step if `needs_sigma`, which becomes ∂L/∂x.
+            recurrence: Transposed weights [N, N], and the array for the gradient of the spikes
+                before the first step [B, N].
+
+        Returns:
+            ∂L/∂x, ∂L/∂states (each [B, N]), and ∂L/∂constants of each batch element [C, B, N] if
+            they learn.
+        """
+        B, _, N = self.sizes
+        adjoint = self.adjoint
+        w = saved[0].contiguous()
+        others = stacked(saved[1:], w) if adjoint.saved > 1 else None
+        K = adjoint.states
+        grad_s = None if grad_s is None else grad_s.contiguous()
+        grad_mem = None if grad_mem is None else grad_mem.contiguous()
+        initial = [t.contiguous() for t in states] if adjoint.recalled else [None] * K
+        grad_last = [None if g is None else g.contiguous() for g in last]
+        grad_x = w if self.overwrites else torch.empty_like(w)
+        if sigma is not None:
+            grad_x.copy_(sigma)
+        before = tuple([w.new_empty(B, N) for _ in range(K)])
+        learned = adjoint.learns_constants
+        grad_constants = w.new_empty(adjoint.constants, B, N) if learned else None
+        tensors = (
+            *(w, others, *initial, constants, grad_s, grad_mem, *grad_last),
+            *(*before, grad_x, grad_constants),
+        )
+        addresses = [0 if t is None else t.data_ptr() for t in tensors]
+        addresses += (self._parameters.buffer_info()[0], *map(Tensor.data_ptr, recurrence))
+        self.call.run(addresses)
+        return grad_x, before, grad_constants
+
+    def run_recurrent(
+        self,
+        saved: Sequence[Tensor],
+        states: Sequence[Tensor],
+        constants: Tensor,
+        grad_s: Tensor | None,
+        grad_mem: Tensor | None,
+        last: Sequence[Tensor | None],
+        sigma: Tensor | None,
+        recurrence: Sequence[Tensor],
+        spikes: Tensor,
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None, Tensor, Tensor]:
+        """As `run`, for a recurrent layer.
+
+        Args:
+            saved: See `run`.
+            states: See `run`.
+            constants: See `run`.
+            grad_s: See `run`.
+            grad_mem: See `run`.
+            last: See `run`.
+            sigma: See `run`.
+            recurrence: Weights [N, N] and spikes before the first step [B, N].
+            spikes: The spikes of the forward pass, which a single step does not need.
+
+        Returns:
+            In addition, ∂L/∂weights [N, N] and the gradient of the spikes before the first step.
+        """
+        weights, spikes_before = recurrence
+        B, T, N = self.sizes
+        if T == 1:
+            gradients = self.run(saved, states, constants, grad_s, grad_mem, last, sigma)
+            grad = gradients[0].view(B, N)
+            return *gradients, spikes_before.t() @ grad, grad @ weights.t()
+        grad_before = torch.empty_like(spikes_before, memory_format=torch.contiguous_format)
+        arrays = (weights.t().contiguous(), grad_before)
+        grad_x, grad_states, grad_constants = self.run(
+            saved, states, constants, grad_s, grad_mem, last, sigma, arrays
+        )
+        (before,) = delay_one_step([spikes_before], [spikes.reshape(self.sizes)])
+        grad_weights = weight_gradient(before.reshape(-1, N), grad_x.reshape(-1, N))
+        return grad_x, grad_states, grad_constants, grad_weights, grad_before
+
+
+@lru_cache(maxsize=256)
+def forward_pass(
+    step: StepText,
+    dtype: torch.dtype,
+    sizes: tuple[int, int, int],
+    is_recurrent: bool,
+    threads: int,
+) -> ForwardPass:
+    """The forward pass of these sizes on that many threads."""
+    assert threads == torch.get_num_threads()
+    return ForwardPass(step, _DTYPE_NAMES[dtype], sizes, is_recurrent=is_recurrent)
+
+
+@lru_cache(maxsize=256)
+def backward_pass(
+    adjoint: QueryText,
+    dtype: torch.dtype,
+    surrogate: Surrogate,
+    sizes: tuple[int, int, int],
+    is_recurrent: bool,
+    may_overwrite: bool,
+    threads: int,
+) -> BackwardPass:
+    """The backward pass of these sizes on that many threads."""
+    assert threads == torch.get_num_threads()
+    return BackwardPass(
+        adjoint,
+        _DTYPE_NAMES[dtype],
+        surrogate,
+        sizes,
+        is_recurrent=is_recurrent,
+        may_overwrite=may_overwrite,
+    )
+
+
+def _recurrent_cost(N: int) -> int:
+    """Roughly how many steps of a plain neuron one step of a recurrent neuron costs."""
+    return 1 + N // 8
+
+
+def _blocks(B: int, N: int) -> tuple[int, int]:
+    """Neurons per block, and the number of jobs.
+
+    Blocks are cut for the threads only where they stay wide, and to multiples of 64.
+    """
+    share = -(-N * max(B, 1) // torch.get_num_threads())
+    width = min(WIDTH, max(256, 64 * -(-share // 64))) if N > 256 else max(N, 1)
+    return width, B * -(-N // width)
+
+
+def _packed_elements(text: StepText | QueryText, B: int, N: int) -> int:
+    """Batch elements that a narrow layer packs side by side; 1 where it does not pack."""
+    can_pack = text.states == 1 and text.saved == 1 and text.constants > 0 and 0 < N < _NARROW
+    share = -(-B // torch.get_num_threads())
+    return max(1, min(_LANES // N, share)) if can_pack else 1
+
+
+def stacked(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
+    """The tensors as one contiguous array; of no tensors, an array with the shape of `like`."""
+    if not tensors:
+        return like.new_empty(0, *like.shape)
+    first, *others = (t.detach() for t in tensors)
+    if not others:
+        return first.contiguous()[None]
+    if _are_adjacent(tensors):
+        return first.as_strided((len(tensors), *first.shape), (first.numel(), *first.stride()))
+    return torch.stack([first, *others])
+
+
+def _are_adjacent(tensors: Sequence[Tensor]) -> bool:
+    """Whether the tensors follow one another in one block of memory, as a forward pass saves them.
+
+    Stacking would copy whole sequences.
+    """
+    first = tensors[0]
+    size = first.numel() * first.element_size()
+    start = first.untyped_storage().data_ptr()
+    return first.is_contiguous() and all(
+        t.is_contiguous()
+        and t.untyped_storage().data_ptr() == start
+        and t.data_ptr() == first.data_ptr() + i * size
+        for i, t in enumerate(tensors)
+    )
