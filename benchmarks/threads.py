@@ -58,8 +58,8 @@ def main() -> None:
     for B, T, N in SIZES:
         for name, surrogate in (("light", fast_sigmoid()), ("heavy", sigmoid())):
             one, two = least_times((B, T, N), surrogate).values()
-            passes = zip(("forward", "backward"), one, two, strict=True)
-            text = ", ".join(f"{what} {a:.1f} and {b:.1f}" for what, a, b in passes)
+            pairs = zip(("forward", "backward"), one, two, strict=True)
+            text = ", ".join(f"{what} {a:.1f} and {b:.1f}" for what, a, b in pairs)
             print(f"{B * T * N:7} neuron-steps [{B}, {T}, {N}], {name}: {text}")
 
 
