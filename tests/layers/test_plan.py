@@ -430,6 +430,19 @@ def test_a_state_or_recurrent_weights_of_other_sizes_are_refused(is_planned, in_
         call(recurrent)
 
 
+def test_a_default_device_is_not_that_of_a_call():
+    layer = LIFLayer(N, TAU, learn_taus=True)
+    prepare_net(layer)
+    x = torch.rand(2, N, 3).mT
+    expected, _ = layer(x)
+    prepare_net(layer)
+    layer._plans.clear()
+    with torch.device("meta"):
+        got, mem = layer(x)
+        mem.sum().backward()
+    assert torch.equal(got, expected)
+
+
 def test_inference_mode_and_training_take_turns():
     layer = LIFLayer(N, TAU, learn_taus=True)
     prepare_net(layer)

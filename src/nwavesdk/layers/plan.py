@@ -6,6 +6,7 @@ constants. Every other call goes the general way (`NeuronLayer._solve`), which g
 results and makes all errors.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,38 @@ class LayerPlan:
             return self._values.are_unchanged(stored)
         return not _can_be_planned(layer, stored)
 
+    def accepts(
+        self, states: Sequence[Tensor], recurrence: Sequence[Tensor], has_grad: bool
+    ) -> bool:
+        """Whether the kernels can start from these states; other ones make an error, or change.
+
+        Args:
+            states: The states, each [B, N].
+            recurrence: Of a recurrent layer, weights [N, N] and spikes [B, N].
+            has_grad: Whether gradients are enabled, for which inference mode must not have made
+                the states.
+        """
+        plan = self.plan
+        assert plan is not None
+        if len(states) != len(plan.rest):
+            return False
+        for state in states:
+            if state.shape != self.state_shape or state.dtype is not plan.dtype:
+                return False
+            if not state.is_cpu or (has_grad and state.is_inference()):
+                return False
+        if not recurrence:
+            return True
+        weights, spikes = recurrence
+        N = plan.sizes[2]
+        return (
+            weights.shape == (N, N)
+            and spikes.shape == self.state_shape
+            and weights.dtype is spikes.dtype is plan.dtype
+            and weights.is_cpu
+            and spikes.is_cpu
+        )
+
 
 def run_planned(
     layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool
@@ -93,10 +126,10 @@ def run_planned(
     # `watch_calls` replaces `_solve` to see every call.
     if not own["_is_prepared"] or "_solve" in own:
         return None
-    has_grad = torch.is_grad_enabled()
     stored = layer._stored_tensors()
     if stored is None:
         return None
+    has_grad = torch.is_grad_enabled()
     key = cur.shape, cur.dtype, has_grad, torch.get_num_threads()
     found: LayerPlan | None = own["_plans"].get(key)
     if found is None or not found.fits(layer, stored):
@@ -105,30 +138,13 @@ def run_planned(
     plan = found.plan
     if plan is None:
         return None
-    states = own["_states"]
-    needs_graph = has_grad and (cur.requires_grad or len(found.learned) > 0)
-    if states is not None:
-        if len(states) != len(plan.rest):
-            return None
-        for state in states:
-            if state.shape != found.state_shape or state.dtype is not plan.dtype:
-                return None
-            if not state.is_cpu or (has_grad and state.is_inference()):
-                return None
-            needs_graph = needs_graph or (has_grad and state.requires_grad)
-    recurrence: tuple[Tensor, ...] = ()
-    if plan.is_recurrent:
-        recurrence = _recurrence(layer, plan)
-        if not all(t.is_cpu and t.dtype is plan.dtype for t in recurrence):
-            return None
-        N = plan.sizes[2]
-        if recurrence[0].shape != (N, N) or recurrence[1].shape != found.state_shape:
-            return None
-        needs_graph = has_grad and (needs_graph or any(t.requires_grad for t in recurrence))
+    states = plan.rest if own["_states"] is None else own["_states"]
+    recurrence = _recurrence(layer, plan) if plan.is_recurrent else ()
+    if not found.accepts(states, recurrence, has_grad):
+        return None
     if found.unsqueezes:
         cur = cur[None]
-    states = states or plan.rest
-    if needs_graph:
+    if has_grad and (found.learned or _need_gradients(cur, *states, *recurrence)):
         learned = [stored[i] for i in found.learned]
         spikes, mem, last, count, last_spikes = plan.run(
             cur, states, recurrence, learned, needs_membrane
@@ -139,12 +155,15 @@ def run_planned(
         )
         last_spikes = plan.last_spikes(spikes, recurrence[1]) if recurrence else None
     own["_states"] = last
-    if recurrence:
-        own["_last_spikes"] = last_spikes
+    own["_last_spikes"] = last_spikes
     own["last_solver"] = "serial"
     if count is not None:
         spikes.nonzeros = count  # type: ignore[attr-defined]  # tensors take attributes, their types do not say so
     return spikes, mem
+
+
+def _need_gradients(*tensors: Tensor) -> bool:
+    return any(t.requires_grad for t in tensors)
 
 
 def _recurrence(layer: "NeuronLayer", plan: Plan) -> tuple[Tensor, Tensor]:

@@ -69,11 +69,14 @@ class Plan:
         query = self.program.spike_argument if self.adjoint.uses_surrogate else self.adjoint
         self.reads_states = bool(self.adjoint.recalled or query.recalled)
         values = [c.detach() for c in constants]
-        self.constants = torch.stack(values) if values else torch.empty(0, N, dtype=dtype)
-        self.rest = tuple(
-            torch.full((B, N), value, dtype=dtype) for value in spec.neuron.step.initial
+        self.constants = (
+            torch.stack(values) if values else torch.empty(0, N, dtype=dtype, device="cpu")
         )
-        self.silence = torch.zeros(B, N, dtype=dtype)
+        self.rest = tuple(
+            torch.full((B, N), value, dtype=dtype, device="cpu")
+            for value in spec.neuron.step.initial
+        )
+        self.silence = torch.zeros(B, N, dtype=dtype, device="cpu")
         self.forward = forward_pass(
             self.program.step, dtype, sizes, is_recurrent, torch.get_num_threads()
         )

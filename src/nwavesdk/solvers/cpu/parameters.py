@@ -93,7 +93,7 @@ class ParameterChain:
         self._derivatives = derivatives.contiguous()
         self._kernel = _native(f"chain_{_DTYPE_NAMES[dtype]}")
         # Never written: `empty_like` takes half the time of `empty`.
-        self._like = [torch.empty(p.shape, dtype=dtype) for p in parameters]
+        self._like = [torch.empty(p.shape, dtype=dtype, device="cpu") for p in parameters]
 
     def __call__(self, grad_constants: Tensor) -> list[Tensor]:
         """The gradients of the parameters, in the data type of the constants.

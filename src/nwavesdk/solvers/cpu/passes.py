@@ -86,7 +86,7 @@ class ForwardPass:
         like = x
         if not x.is_contiguous():
             x, batch_stride, step_stride = self._find_strides(x)
-            like = torch.empty(x.shape, dtype=x.dtype)
+            like = torch.empty(x.shape, dtype=x.dtype, device="cpu")
         spikes = torch.empty_like(like)
         mem = torch.empty_like(like) if needs_membrane else None
         saved, others = self._allocate_saved(like) if needs_saved else ((), None)
