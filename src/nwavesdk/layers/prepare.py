@@ -83,7 +83,6 @@ class StatefulNeurons(Prepared):
         features: Shape of the neurons.
     """
 
-    _state_attributes = ("_states", "_last_spikes")
     features: tuple[int, ...]
 
     def __init__(self, features: tuple[int, ...]) -> None:
@@ -128,6 +127,13 @@ class StatefulNeurons(Prepared):
 
     def detach_state(self) -> None:
         vars(self).update(self._detached_state())
+
+    def state_restorer(self) -> Callable[[], None]:
+        return partial(self._set_state, self._states, self._last_spikes)
+
+    def _set_state(self, states: tuple[Tensor, ...] | None, last_spikes: Tensor | None) -> None:
+        self._states = states
+        self._last_spikes = last_spikes
 
     def state_tensors(self) -> list[Tensor]:
         """The states, and the last spikes of a recurrent layer; empty before the first call."""

@@ -151,14 +151,13 @@ def product_within(
     most_forward = limits.forward_with_graph if has_graph else limits.forward
     most_gradient = limits.weight_gradient if has_graph and weight.requires_grad else -1
     rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
-    if len(rows) > FEW_ROWS:
+    if rows.shape[0] > FEW_ROWS:
         return _product_of_many_rows(x, weight, most_forward, most_gradient, nonzeros)
     if most_forward < 0 or (nonzeros is not None and nonzeros > most_forward):
         return x @ weight
-    if not is_weight_finite():
-        return x @ weight
     found = gather_few_rows(rows, weight, most_forward)
-    if found is None:
+    # The weight is checked last: most inputs with too many non-zeros never ask for it.
+    if found is None or not is_weight_finite():
         return x @ weight
     out, count = found
     if has_graph:
