@@ -224,7 +224,8 @@ def test_streams_may_be_closed_or_have_no_greek(closing: str) -> None:
     code = '-c "from nwavesdk.cli import main; main()" info --chip h1v2'
     end = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{sys.executable} {code} {closing}"],
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        # An empty PYTHONUNBUFFERED is none: what cannot be written stays in a buffer.
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUNBUFFERED": ""},
         capture_output=True,
         text=True,
         check=False,

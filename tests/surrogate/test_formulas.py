@@ -373,7 +373,7 @@ def compiled_pages(dtype):
             if isinstance(node, ast.FunctionDef) and node.name == "surrogate":
                 node.name = f"page_{page}"
                 parts[page] = ast.unparse(node)
-            elif not isinstance(node, ast.FunctionDef) or node.name in ("where", "exp"):
+            elif not isinstance(node, ast.FunctionDef) or node.name in ("where", "exp", "accesses"):
                 parts.setdefault(getattr(node, "name", ast.unparse(node)), ast.unparse(node))
         constants = "".join(f", real(p[{i}])" for i in range(count))
         parts[f"loop {page}"] = (

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nwavesdk import __version__
-from nwavesdk.cli.errors import OneLineGroup, open_standard_streams
+from nwavesdk.cli.errors import OneLineGroup, leave_standard_output, open_standard_streams
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import check_folder, check_target, printable
 
@@ -155,6 +155,7 @@ def print_report(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -
     except BrokenPipeError:  # the reader, such as `head`, has enough
         raise
     except OSError as error:
+        leave_standard_output()  # it still holds the text, which Python would write at the end
         raise OSError(error.errno, error.strerror, "standard output") from None
 
 

@@ -27,7 +27,13 @@ from typer.core import TyperGroup
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import FileWriteError, printable
 
-__all__ = ["OneLineGroup", "error_text", "open_standard_streams", "print_note"]
+__all__ = [
+    "OneLineGroup",
+    "error_text",
+    "leave_standard_output",
+    "open_standard_streams",
+    "print_note",
+]
 
 USER_ERROR = 2
 INTERRUPTED = 128 + 2  # as shells report a process that SIGINT ended
@@ -58,7 +64,7 @@ class OneLineGroup(TyperGroup):
         except typer.Exit as end:
             return end.exit_code
         except BrokenPipeError:
-            _leave_standard_output()
+            leave_standard_output()
             return CLOSED_PIPE
         except KeyboardInterrupt:
             return _report("interrupted", words, INTERRUPTED)
@@ -196,11 +202,11 @@ def _report(text: str, words: Sequence[str], code: int) -> int:
         if "--json" in options:
             print(json.dumps({"error": text or "interrupted"}), flush=True)
         return code
-    _leave_standard_output()
+    leave_standard_output()
     return code
 
 
-def _leave_standard_output() -> None:
+def leave_standard_output() -> None:
     """Write what follows nowhere, so that Python's own flush at the end does not fail again."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

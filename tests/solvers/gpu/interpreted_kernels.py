@@ -5,6 +5,7 @@
 Run: TRITON_INTERPRET=1 python -m pytest tests/solvers/gpu/interpreted_kernels.py
 """
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 
 from contract import SURROGATES
 from nwavesdk.dynamics import SAVES, read_page
-from nwavesdk.layers import LIFLayer, prepare_net
+from nwavesdk.layers import LIFLayer, NeuronLayer, prepare_net
 from nwavesdk.solvers import Problem, Solution, Spec, serial, solve, spec_name
 from nwavesdk.solvers.gpu import serial as gpu_serial
 from nwavesdk.solvers.gpu.serial import backward_gpu, forward_gpu
@@ -203,11 +204,17 @@ def test_half_charge_with_float32_state(neuron, surrogate):
     assert backward_gpu(p, whole, grads, learns_constants=False)[0].dtype == torch.float16
 
 
-@pytest.mark.usefixtures("one_program")
-def test_a_layer_learns_and_streams(monkeypatch):
-    """Layers reach the kernels as they do with CUDA tensors."""
+def run_on_gpu_kernels(monkeypatch):
+    """Let layers reach these kernels as they do with CUDA tensors, which have no planned calls."""
+    # `nwavesdk.layers.neuron` is a function, which hides the module.
+    monkeypatch.setattr(sys.modules[NeuronLayer.__module__], "run_planned", lambda *_, **__: None)
     monkeypatch.setattr(serial, "forward_cpu", forward_gpu)
     monkeypatch.setattr(serial, "backward_cpu", adjoint_gpu)
+
+
+@pytest.mark.usefixtures("one_program")
+def test_a_layer_learns_and_streams(monkeypatch):
+    run_on_gpu_kernels(monkeypatch)
     x, found = 0.5 * torch.rand(3, 12, 7), {}
     for solver in ("auto", "reference"):
         layer = LIFLayer(7, 10e-3, learn_taus=True, learn_thresholds=True, solver=solver)
@@ -231,8 +238,7 @@ def test_a_layer_learns_and_streams(monkeypatch):
     [("adaptive", "custom", None), ("h1v1", "atan", "bfloat16")],
 )
 def test_the_operators_of_compiled_code(monkeypatch, neuron, surrogate, saved_dtype):
-    monkeypatch.setattr(serial, "forward_cpu", forward_gpu)
-    monkeypatch.setattr(serial, "backward_cpu", adjoint_gpu)
+    run_on_gpu_kernels(monkeypatch)
     p = leaves(problem(neuron, surrogate, True, F32, 5, 7))
     name = spec_name(replace(p.spec, saved_dtype=saved_dtype))
     arguments = (p.x, [*p.states], [*p.constants], [], name, "serial", True, p.saves)
@@ -263,8 +269,7 @@ def test_nan_neither_spikes_nor_spreads_to_other_neurons():
 @pytest.mark.parametrize("neuron", ["lif_subtraction", "lif_zero", "h1v2"])
 def test_chunks_run_on_the_kernels(monkeypatch, neuron):
     """comPaSSo's chunks and their adjoint, as with CUDA tensors."""
-    monkeypatch.setattr(serial, "forward_cpu", forward_gpu)
-    monkeypatch.setattr(serial, "backward_cpu", adjoint_gpu)
+    run_on_gpu_kernels(monkeypatch)
     monkeypatch.setattr(chunks, "chunk_length", lambda T, _: min(T, 9))
     a, b = (leaves(problem(neuron, "atan", True, F32, 40, 3, B=2)) for _ in range(2))
     expected, got = solve(a, "reference"), solve(b, "compasso")
