@@ -115,7 +115,7 @@ def test_an_unfit_tensor_is_not_plain(kind):
     assert not is_plain(make())
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated")  # of torch by torch
 def test_a_dense_tensor_is_plain_in_eager_code_only():
     assert is_plain(DENSE)
     assert is_plain(DENSE.t())

@@ -81,6 +81,7 @@ class Plan:
             self.program.step, dtype, sizes, is_recurrent, torch.get_num_threads()
         )
         self.chain = None if derivatives is None else ParameterChain(derivatives, parameters, dtype)
+        # Found when gradients are first needed, because it is then that they are compiled.
         self._backward: dict[tuple[bool, int], BackwardPass] = {}
 
     def run(
@@ -224,5 +225,5 @@ def _without_autocast() -> AbstractContextManager[object]:
 
 
 # `torch.autograd.Function.apply` looks for transforms of `torch.func` before it does this. No
-# planned call is in one, and the search takes a tenth of the time of a step.
+# planned call is in one, and the search is slow beside one step.
 _apply_planned = super(torch.autograd.Function, _PlannedCall).apply

@@ -66,8 +66,8 @@ class LiveRun:
                 a chip.
 
         Raises:
-            ValueError: If there is no run, it has not finished, it was not trained on sound, or it
-                scales each recording by its loudest sample.
+            ValueError: If the run is missing or not finished, if it was trained on something other
+                than sound, or if it scales each recording by its loudest sample.
             ModuleNotFoundError: If the extra `train` is missing.
         """
         folder = RunFolder(path)

@@ -13,8 +13,8 @@ __all__ = ["are_equal", "chain_float32", "chain_float64"]
 
 
 @intrinsic
-def pointer(context, address):  # noqa: ARG001
-    def generate(context, builder, signature, arguments):  # noqa: ARG001
+def pointer(context, address):  # noqa: ARG001  # numba gives all arguments
+    def generate(context, builder, signature, arguments):  # noqa: ARG001  # as above
         return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
 
     return types.voidptr(address), generate
@@ -48,10 +48,13 @@ def sum_batch(grad_constants, c, sums):
 
 
 @njit(error_model="numpy")
-def chain(words, grad_constants, derivatives, real):
-    """Gradients of parameters; see `chain_float32`."""
-    C, _, N = grad_constants.shape
-    P = derivatives.shape[1]
+def chain(address, real):
+    """Gradients of parameters, `real` numbers; see `chain_float32`."""
+    head = carray(pointer(address), (6,), np.int64)
+    C, B, N, P = head[0], head[1], head[2], head[3]
+    words = carray(pointer(address), (6 + 2 * P,), np.int64)
+    grad_constants = carray(pointer(head[4]), (C, B, N), real)
+    derivatives = carray(pointer(head[5]), (C, P, N), np.float64)
     sums = np.empty(N, np.float64)
     grads = np.zeros((P, N), np.float64)
     for c in range(C):
@@ -76,21 +79,11 @@ def chain_float32(address):
     the constants by the parameters [C, P, N] (float64); then, for each parameter, its number of
     values (each is of as many neurons, which follow one another) and the address of its gradient.
     """
-    head = carray(pointer(address), (6,), np.int64)
-    C, B, N, P = head[0], head[1], head[2], head[3]
-    words = carray(pointer(address), (6 + 2 * P,), np.int64)
-    grad_constants = carray(pointer(head[4]), (C, B, N), np.float32)
-    derivatives = carray(pointer(head[5]), (C, P, N), np.float64)
-    chain(words, grad_constants, derivatives, np.float32)
+    chain(address, np.float32)
     return 0
 
 
 def chain_float64(address):
     """As `chain_float32`, in float64."""
-    head = carray(pointer(address), (6,), np.int64)
-    C, B, N, P = head[0], head[1], head[2], head[3]
-    words = carray(pointer(address), (6 + 2 * P,), np.int64)
-    grad_constants = carray(pointer(head[4]), (C, B, N), np.float64)
-    derivatives = carray(pointer(head[5]), (C, P, N), np.float64)
-    chain(words, grad_constants, derivatives, np.float64)
+    chain(address, np.float64)
     return 0

@@ -76,8 +76,8 @@ def row_at(context, array, place):
 
 
 def accesses(name):
-    # How a row function loads and stores the numbers of the row `name`. LLVM is told that no two
-    # rows overlap, as its own checks take longer than a short row, and it makes at most eight.
+    # Loads and stores of the row `name`. They tell LLVM that rows do not overlap: its own checks
+    # take longer than a short row, and it makes at most eight.
     def tell(builder, access):
         module = builder.module
         domain = module.add_metadata(["rows"])
@@ -342,7 +342,7 @@ def _module(
 def _native_entry(loop: Callable[..., Any], parameters: int, states: int) -> str:
     """The function that a thread runs: it reads arguments from a block of words and takes jobs.
 
-    `NativeKernel` writes the block: the control words, then what `fixed_words` and `call_words`
+    `KernelCall` writes the block: the control words, then what `fixed_words` and `call_words`
     name. Each thread takes the next piece of work until none is left, and adds its spikes.
     """
     lines = []

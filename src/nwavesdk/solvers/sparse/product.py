@@ -270,7 +270,7 @@ class _SparseProduct(torch.autograd.Function):
         return grad_x, grad_weight, None, None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:  # noqa: ARG004
+    def jvp(ctx: Any, *tangents: Any) -> Any:  # noqa: ARG004  # torch gives all arguments
         _reject_forward_mode()
 
 
@@ -299,7 +299,7 @@ class _FewRowsProduct(torch.autograd.Function):
         return grad_x, grad_weight, None, None
 
     @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:  # noqa: ARG004
+    def jvp(ctx: Any, *tangents: Any) -> Any:  # noqa: ARG004  # torch gives all arguments
         _reject_forward_mode()
 
 
