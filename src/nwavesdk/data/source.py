@@ -1,0 +1,112 @@
+"""What the path of a data set holds before any features are computed: its recordings, unread.
+
+Every format ends in a `Source`: a list of items, and a function that reads one of them. So a data
+set that is larger than memory is read recording by recording.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from nwavesdk.data.decoding import Sound
+
+__all__ = ["Events", "Item", "Kind", "Part", "Sample", "Source", "StepTarget", "Task"]
+
+# What a recording is, before the front end.
+Kind = Literal["sound", "series", "image", "events"]
+
+# What a net learns: a class for each recording, a class for each step ("labels"), values for each
+# step, or values for each step without an input.
+Task = Literal["classification", "labels", "regression", "pattern"]
+
+# The set that an official split assigns a recording to.
+Part = Literal["train", "val", "test"]
+
+# The class of each step, int64 `[T]`, or its values, float32 `[T, D]`.
+StepTarget = npt.NDArray[np.int64] | npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Item:
+    """A recording that has not been read.
+
+    Args:
+        key: Its name, the same on every machine: a path inside the data folder, or the name of a
+            file and the place inside it, as in `"set.npz/17"`.
+        path: The file that an error names.
+        class_name: Its class, if each recording has one.
+        part: The set that it belongs to in an official split.
+        group: What it shares with others, such as a speaker or a patient.
+        target: The file of its target.
+        index: Its place in a file that holds several recordings.
+    """
+
+    key: str
+    path: Path
+    class_name: str | None = None
+    part: Part | None = None
+    group: str | None = None
+    target: Path | None = None
+    index: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """Events of a camera, a silicon cochlea or another sensor, in the order of their times.
+
+    Args:
+        times: Time of each event from the beginning of the recording [s], float64 `[n]`.
+        places: Pixel, channel or cell of each event, int64 `[n]`: an index into `shape`, flattened.
+        shape: Size of the sensor, such as `(2, 34, 34)` for polarity, y and x, or `(700,)`.
+        duration: Length of the recording [s].
+    """
+
+    times: npt.NDArray[np.float64]
+    places: npt.NDArray[np.int64]
+    shape: tuple[int, ...]
+    duration: float
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The content of a recording.
+
+    Args:
+        values: A sound; a series, float32 `[T, *features]`; an image with values from 0 to 1,
+            float32 `[H, W]` or `[H, W, colors]`; or events.
+        target: The class or the values of each step, if they are the target.
+    """
+
+    values: Sound | npt.NDArray[np.float32] | Events
+    target: StepTarget | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The recordings of a data set.
+
+    Args:
+        kind: What a recording is.
+        task: What a net learns from it.
+        items: The recordings.
+        read: Reads one of them; raises a `RecordingError` if it cannot be used.
+        digest: SHA-256 of the content of one of them, with its target.
+        classes: Names of the classes in the order of the format, or empty: then those of the items
+            are sorted. For labels per step, the names of their values.
+        shape: Features of a step, if they are known before reading.
+    """
+
+    kind: Kind
+    task: Task
+    items: tuple[Item, ...]
+    read: Callable[[Item], Sample]
+    digest: Callable[[Item], bytes]
+    classes: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
