@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["CHIP_DEFAULTS", "MOVABLE", "RunConfig"]
 
 # Choices that may change after a run has begun.
-MOVABLE = {"data.source", "machine.accelerator"}
+MOVABLE = {"data.source", "machine.accelerator", "machine.workers"}
 
 # exp(-dt/tau) of a larger ratio is 0, or of a smaller one 1, in float32 or nearly so: a neuron
 # would forget its input in one step, or never.
@@ -54,8 +54,36 @@ NEURON_DEFAULTS: dict[str, Any] = {
     for name in ("neuron", "neuron_options", "charge_gain")
 }
 
+# Fields of `data` that were added after runs had begun without them, with the values of those runs.
+LATER_DATA: dict[str, Any] = {
+    "level": "peak",
+    "task": "classification",
+    "padding": "zeros",
+    "speaker_pattern": None,
+    "folds": None,
+    "leave_one_out": None,
+    "fold": None,
+    "test": True,
+    "steps": None,
+    "encoder": "current",
+    "bin": None,
+    "events": "frames",
+}
+
 # Fields that were added after runs had been sealed without them, with the values of those runs.
-LATER_FIELDS: dict[str, dict[str, Any]] = {"net": NEURON_DEFAULTS, "data": {"level": "peak"}}
+LATER_FIELDS: dict[str, dict[str, Any]] = {
+    "net": {**NEURON_DEFAULTS, "recurrent": None},
+    "data": LATER_DATA,
+    "learning": {"class_weights": "none"},
+    "machine": {"workers": 0},
+    "facts": {
+        "task": "classification",
+        "kind": None,
+        "n_targets": 0,
+        "feature_shape": [],
+        "split_reason": "",
+    },
+}
 
 # Defaults by section and field that differ for a run for a chip.
 CHIP_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -114,7 +142,7 @@ class RunConfig(FrozenModel):
         data = choices.get("data", {})
         if not isinstance(data, Mapping):
             return choices
-        data = {"max_seconds": LONGEST, **data}
+        data = {"max_seconds": LONGEST, **LATER_DATA, **data}
         if data.get("split", "auto") == "auto":
             data["split"] = choices["facts"].get("split_by", "recording")
         return {**choices, "data": data}
@@ -281,13 +309,14 @@ class RunConfig(FrozenModel):
     def identity(self) -> str:
         """Hash of all choices and facts, except for those that may change; see `MOVABLE`."""
         content = self.model_dump(mode="json")
-        for section, defaults in LATER_FIELDS.items():
-            for field, default in defaults.items():
-                if content[section][field] == default:
-                    del content[section][field]
         for name in MOVABLE:
             section, _, key = name.partition(".")
             del content[section][key]
+        for section, defaults in LATER_FIELDS.items():
+            fields = content[section] or {}
+            for field, default in defaults.items():
+                if fields.get(field, ...) == default:
+                    del fields[field]
         return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def json_text(self) -> str:

@@ -5,7 +5,7 @@ import it when they run.
 """
 
 import ast
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -33,7 +33,11 @@ __all__ = [
 # The largest allowed `data.max_seconds` [s]: a day. Runs from before that option have no limit.
 LONGEST = 86_400.0
 
+# What a split may be decided by, apart from a table in a file.
+SPLITS = ("auto", "folder", "speaker", "group", "recording")
+
 Count = Annotated[int, Field(ge=1)]
+NoneOrMore = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 # Bounds exclude mistakes, such as a unit or an exponent, and runs that could never end or would
@@ -113,24 +117,73 @@ class DataConfig(FrozenModel):
 
     source: str = choice(
         "digits",
-        "Spoken digits, or a folder with one subfolder of .wav files per class.",
-        metavar="digits|FOLDER",
+        "Spoken digits, or a folder or file with recordings; docs/data.md lists the formats.",
+        metavar="digits|PATH",
+    )
+    task: Literal["auto", "classification", "labels", "regression", "pattern"] = choice(
+        "auto",
+        "What the net learns: a class per recording, a class per step (labels), values per step "
+        "(regression), or values per step without an input (pattern).",
+        default_text="found in the data",
     )
     limit: Annotated[int, Field(ge=1, le=10**9)] | None = choice(
         None, "Use about this many recordings.", default_text="all"
     )
     length: Annotated[int, Field(ge=1, le=10**6)] | None = choice(
         None,
-        "Frames of a recording to keep.",
-        default_text="as many as keep 9 of 10 recordings whole",
+        "Frames of a recording to keep; the rest is cut.",
+        default_text="all; --padding zeros: as many as keep 9 of 10 recordings whole",
     )
     hold: Annotated[int, Field(ge=1, le=10**4)] | None = choice(
         None, "Time steps per frame.", default_text="as many as give sequences of about 100 steps"
     )
-    split: Literal["auto", "speaker", "recording"] = choice(
+    padding: Literal["mask", "zeros"] = choice(
+        "mask",
+        "Steps after the end of a recording. mask: nothing reads them; zeros: silence, up to "
+        "--length, which the net reads as part of the recording.",
+    )
+    split: str = choice(
         "auto",
-        "Keep recordings of a speaker in one set, or split by recording; "
-        "auto: by speaker if file names show enough speakers.",
+        "What decides the training, validation and test set: the folders train, val and test, the "
+        "speakers, the groups, single recordings, or a table with file,part[,class][,group]. "
+        "auto: the first of these that can be had.",
+        metavar="auto|folder|speaker|group|recording|FILE.csv",
+        max_length=4096,
+    )
+    speaker_pattern: str | None = choice(
+        None,
+        "Regular expression for the path of a recording; its group `speaker`, or its first one, is "
+        "the speaker.",
+        metavar="REGEX",
+        default_text="the names of three known data sets",
+        max_length=200,
+    )
+    folds: Annotated[int, Field(ge=2, le=1000)] | None = choice(
+        None, "Cross-validation: this many runs, each tested on another part.", default_text="none"
+    )
+    leave_one_out: Literal["speaker", "group"] | None = choice(
+        None,
+        "Cross-validation: one run for each speaker or group, which it is tested on.",
+        default_text="none",
+    )
+    fold: Annotated[int, Field(ge=1, le=100_000)] | None = choice(
+        None, "The part of a cross-validation that a run is tested on, from 1.", default_text="all"
+    )
+    test: bool = choice(True, "Leave the test set unread, as long as choices are made.")
+    steps: Annotated[int, Field(ge=1, le=10**5)] | None = choice(
+        None, "Time steps of an image.", default_text="100"
+    )
+    encoder: Literal["current", "rate", "latency"] = choice(
+        "current",
+        "Input of an image. current: its values, in every step; rate: spikes with these "
+        "probabilities; latency: one spike per pixel, the brighter, the earlier.",
+    )
+    bin: Annotated[float, Field(ge=1e-6, le=3600, allow_inf_nan=False)] | None = choice(
+        None, "Length of a bin of events [s].", default_text="about 100 bins per recording"
+    )
+    events: Literal["frames", "lists"] = choice(
+        "frames",
+        "Input of events: frames with their counts, or lists, which the first synapse adds up.",
     )
     sample_rate: int | None = choice(
         None,
@@ -165,6 +218,23 @@ class DataConfig(FrozenModel):
             raise ValueError("expected a name in UTF-8: rename the folder") from None
         return source
 
+    @field_validator("split")
+    @classmethod
+    def _check_split(cls, split: str) -> str:
+        if split not in SPLITS and not split.lower().endswith(".csv"):
+            raise ValueError(f"expected one of {', '.join(SPLITS)} or the name of a .csv file")
+        return split
+
+    @model_validator(mode="after")
+    def _check_folds(self) -> Self:
+        if self.folds is not None and self.leave_one_out is not None:
+            raise ValueError("data.folds: has no effect with leave_one_out: leave one of them out")
+        if self.fold is not None and self.folds is None and self.leave_one_out is None:
+            raise ValueError("data.fold: has no effect without folds or leave_one_out")
+        if self.folds is not None and self.fold is not None and self.fold > self.folds:
+            raise ValueError(f"data.fold: expected at most {self.folds}, the folds")
+        return self
+
 
 class NetConfig(FrozenModel):
     """The network: a synapse and a neuron layer per hidden size, then a population per class.
@@ -186,6 +256,11 @@ class NetConfig(FrozenModel):
         "Constants of that neuron, and those to train, as in tau_w=0.1,learn=(a,b).",
         metavar="NAME=VALUE,…",
         default_text="its own",
+    )
+    recurrent: bool | None = choice(
+        None,
+        "Connect the neurons of each hidden layer with each other.",
+        default_text="for patterns only",
     )
     charge_gain: Scale | None = choice(
         None,
@@ -277,6 +352,11 @@ class LearningConfig(FrozenModel):
     sharpness: Scale = choice(
         25.0, "Logit of a class per spike and step that its neurons fire on average."
     )
+    class_weights: Literal["none", "balanced"] = choice(
+        "none",
+        "Weights of the classes in the loss. balanced: the fewer recordings of a class, the more "
+        "each of them counts.",
+    )
     patience: Epochs | None = choice(
         None,
         "Stop after this many epochs without improvement on the validation set.",
@@ -296,6 +376,9 @@ class MachineConfig(FrozenModel):
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = choice("auto", "Kind of device.")
     devices: Annotated[int, Field(ge=1, le=1024)] = choice(1, "Processes or GPUs, data-parallel.")
+    workers: Annotated[int, Field(ge=0, le=256)] = choice(
+        0, "Processes that prepare batches; 0: the process that trains."
+    )
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = choice(
         "32-true", "Precision of the numbers."
     )
@@ -332,7 +415,19 @@ class ArithmeticConfig(FrozenModel):
 class Facts(FrozenModel):
     """What the data were when the run began."""
 
-    classes: tuple[str, ...] = Field(description="Name of each class.")
+    task: Literal["classification", "labels", "regression", "pattern"] = Field(
+        default="classification", description="What the net learns."
+    )
+    kind: Literal["features", "sound", "series", "image", "events"] | None = Field(
+        default=None, description="What a recording is; None in earlier runs."
+    )
+    classes: tuple[str, ...] = Field(description="Name of each class; none for values.")
+    n_targets: NoneOrMore = Field(
+        default=0, description="Values of the target in each step; 0 for classes."
+    )
+    feature_shape: tuple[Count, ...] = Field(
+        default=(), description="Shape of the features of a frame; none in earlier runs."
+    )
     n_features: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         description="Features of a frame: the inputs of the net."
     )
@@ -340,9 +435,10 @@ class Facts(FrozenModel):
     recordings: tuple[Count, Count, Count] = Field(
         description="Recordings in the training, validation and test set."
     )
-    split_by: Literal["recording", "speaker"] = Field(
+    split_by: Literal["recording", "speaker", "group", "folder", "file"] = Field(
         default="recording", description="What the sets were split by."
     )
+    split_reason: str = Field(default="", description="Why they were split like this.")
     skipped: tuple[tuple[str, str], ...] = Field(
         default=(), description="Path inside the folder and fault of each file that was left out."
     )
