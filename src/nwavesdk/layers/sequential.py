@@ -1,21 +1,16 @@
-"""`SpikingSequential`: synapses, neuron layers and other torch modules in order, for sequences.
+"""`SpikingSequential`: synapses, neuron layers and other torch modules in order, for sequences."""
 
-With `checkpoint`, it runs chunk by chunk, and backward runs each chunk a second time. Only input,
-output and the states at the start of each chunk stay in memory.
-"""
-
-import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
-from torch.utils.checkpoint import checkpoint as checkpoint_chunk
 
 from nwavesdk.internal.checks import shown, whole_number
 from nwavesdk.internal.tensors import require_tensor
+from nwavesdk.layers.chunks import run_in_chunks
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import Prepared, prepared_modules
 from nwavesdk.layers.record import Record, Recording
@@ -88,7 +83,7 @@ class SpikingSequential(nn.Sequential):
             )
         if self.checkpoint is None or x.ndim < 3 or not torch.is_grad_enabled():
             return self._run(x)
-        return _run_in_chunks(self, self._run, x, self.checkpoint)
+        return run_in_chunks(self, self._run, x, self.checkpoint)
 
     def record(self, x: Tensor, charges: bool = False) -> Recording:
         """Run one pass and record each neuron layer; if it fails, all states are as before.
@@ -214,152 +209,3 @@ def _run_without_time(module: nn.Module, x: Tensor) -> Tensor:
             f"got {type(y).__name__}."
         )
     return y.reshape(x.shape[:2] + y.shape[1:])
-
-
-def _run_in_chunks(
-    net: nn.Module, run_net: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor, steps: int
-) -> tuple[Tensor, Tensor]:
-    """Spikes and membrane of `run_net(x)`, computed in chunks.
-
-    Args:
-        net: The net that runs.
-        run_net: One pass of the net, which carries its states from call to call.
-        x: Input [B, T, *features].
-        steps: Number of steps of a chunk.
-
-    Raises:
-        RuntimeError: If a module of the net keeps statistics; in backward, if the net was prepared
-            or changed after the forward pass.
-    """
-    _check_statistics(net, steps)
-    modules = prepared_modules(net, "SpikingSequential")
-    fingerprint = _fingerprint(net)
-
-    def run_chunk(part: Tensor, sizes: list[int], *states: Tensor) -> tuple[Any, ...]:
-        if _fingerprint(net) != fingerprint:
-            raise RuntimeError(
-                "a net with checkpoint= runs its chunks again in backward(), and it was prepared, "
-                "its weights were changed or its mode switched since forward: call backward() "
-                "before prepare_net, before the optimizer's step and before train() or eval()."
-            )
-        restorers = [module.state_restorer() for module in modules]
-        try:
-            _load_states(modules, states, sizes)
-            outputs = run_net(part)
-            new_sizes, new_states = _gather_states(modules)
-            return *outputs, new_sizes, *new_states
-        finally:
-            for restore in restorers:
-                restore()
-
-    sizes, states = _gather_states(modules)
-    sequences: list[_Sequence] = []
-    for part in torch.split(x, steps, 1):
-        spk, mem, sizes, *states = checkpoint_chunk(
-            run_chunk, part, sizes, *states, use_reentrant=False
-        )
-        # Both are one tensor if the net does not end in a neuron layer.
-        outputs = [spk] if spk is mem else [spk, mem]
-        sequences = sequences or [_Sequence(y, x.shape[1]) for y in outputs]
-        for sequence, y in zip(sequences, outputs, strict=True):
-            sequence.append(y)
-    _load_states(modules, states, sizes)
-    joined = [sequence.joined() for sequence in sequences]
-    return joined[0], joined[-1]
-
-
-def _check_statistics(net: nn.Module, steps: int) -> None:
-    """Reject modules such as batch norm: they would count every chunk, and each one twice."""
-    for name, module in net.named_modules():
-        if module.training and hasattr(module, "num_batches_tracked"):
-            raise RuntimeError(
-                f"SpikingSequential(checkpoint={steps}): module {name} ({type(module).__name__}) "
-                "keeps statistics of its inputs, and would see each chunk by itself, twice: leave "
-                "checkpoint out, or use a module without statistics."
-            )
-
-
-def _fingerprint(net: nn.Module) -> list[int]:
-    """Numbers that change when the net is prepared, or its weights or its mode change."""
-    return [
-        *(module.times_prepared for module in prepared_modules(net, "SpikingSequential")),
-        *(parameter._version for parameter in net.parameters()),
-        *(module.training for module in net.modules()),
-    ]
-
-
-def _gather_states(modules: Sequence[Prepared]) -> tuple[list[int], list[Tensor]]:
-    """The states of all modules in one list, and how many of them each module has."""
-    states = [module.state_tensors() for module in modules]
-    return [len(tensors) for tensors in states], [*itertools.chain(*states)]
-
-
-def _load_states(
-    modules: Sequence[Prepared], states: Sequence[Tensor], sizes: Sequence[int]
-) -> None:
-    remaining = iter(states)
-    for module, size in zip(modules, sizes, strict=True):
-        module.load_state_tensors([*itertools.islice(remaining, size)])
-
-
-class _Sequence:
-    """A sequence that is written part by part; `torch.cat` would store every part twice.
-
-    Autograd sees one scalar per part, the token, in place of the part. The backward pass of the
-    whole sequence stores its gradient here, and the token of each part reads its piece from it.
-    """
-
-    def __init__(self, first: Tensor, steps: int) -> None:
-        self.tensor = first.new_empty(first.shape[0], steps, *first.shape[2:])
-        self.filled = 0
-        self.tokens: list[Tensor] = []
-        self.grad: Tensor | None = None
-        self.unread = 0
-
-    def append(self, part: Tensor) -> None:
-        """Copy the part."""
-        self.tokens.append(_Append.apply(self, part))  # type: ignore[no-untyped-call]  # torch does not type it
-
-    def joined(self) -> Tensor:
-        """The sequence, with gradients for every part."""
-        whole: Tensor = _Join.apply(self, *self.tokens)  # type: ignore[no-untyped-call]  # as above
-        return whole
-
-
-class _Append(torch.autograd.Function):
-    """Part -> token. The gradient of the part is read from the gradient of the sequence."""
-
-    @staticmethod
-    def forward(ctx: Any, sequence: _Sequence, part: Tensor) -> Tensor:
-        ctx.sequence = sequence
-        ctx.steps = slice(sequence.filled, sequence.filled + part.shape[1])
-        sequence.tensor[:, ctx.steps] = part
-        sequence.filled += part.shape[1]
-        return part.new_empty(())
-
-    @staticmethod
-    def backward(ctx: Any, _: Tensor) -> tuple[None, Tensor]:
-        sequence = ctx.sequence
-        grad = sequence.grad[:, ctx.steps]
-        sequence.unread -= 1
-        if not sequence.unread:
-            sequence.grad = None
-        return None, grad
-
-
-class _Join(torch.autograd.Function):
-    """Tokens -> the sequence, whose memory then belongs to the caller alone."""
-
-    @staticmethod
-    def forward(ctx: Any, sequence: _Sequence, *tokens: Tensor) -> Tensor:
-        ctx.sequence = sequence
-        ctx.count = len(tokens)
-        tensor = sequence.tensor
-        sequence.tensor = tokens[0]
-        return tensor
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        ctx.sequence.grad = grad
-        ctx.sequence.unread = ctx.count
-        return None, *[grad.new_empty(())] * ctx.count
