@@ -99,7 +99,7 @@ def build_net_of_cell(cell: Cell, data: RunData) -> SpikingSequential:
         {"net": {"hidden": [NEURONS] * (cell.depth - 1), "population": 1, "dropout": 0.0}}
     )
     torch.manual_seed(cell.net)
-    net = build_network(config.net, data.train.x.shape[2], 10)
+    net = build_network(config.net, data.train.recordings.n_features, 10)
     layers = [module for module in net.modules() if isinstance(module, NeuronLayer)]
     if cell.state == "through reset":
         for layer in layers:
@@ -107,7 +107,7 @@ def build_net_of_cell(cell: Cell, data: RunData) -> SpikingSequential:
     elif cell.state != "initial":
         for layer in layers:
             layer.spike_grad = parse(cell.state)
-        x = torch.from_numpy(data.train.x)
+        x = data.train.whole().x
         labels = torch.from_numpy(data.train.labels)
         optimizer = torch.optim.AdamW(net.parameters(), 4e-3)
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(cell.net))
@@ -127,7 +127,7 @@ def measure_cell(cell: Cell, data: RunData, quick: bool) -> dict[str, Any]:
     chosen = order[:RECORDINGS]
     result = gradient_fidelity(
         build_net_of_cell(cell, data),
-        torch.from_numpy(data.val.x)[chosen],
+        data.val.whole().x[chosen],
         torch.from_numpy(data.val.labels)[chosen],
         loss_by_recording,
         ThresholdNoise(cell.shape, cell.width),

@@ -66,7 +66,7 @@ def recommend_on_one_batch(net: SpikingSequential, data: RunData, seed: int) -> 
     """Return what a scan of one batch recommends."""
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))
     batch = order[:BATCH]
-    x = torch.from_numpy(data.train.x)[batch]
+    x = data.train.whole().x[batch]
     labels = torch.from_numpy(data.train.labels)[batch]
     candidates = [fast_sigmoid(slope) for slope in SLOPES]
     scan = scan_slopes(net, x, lambda spk, _: mean_loss(spk, labels), candidates)
@@ -77,9 +77,9 @@ def train_net(
     net: SpikingSequential, data: RunData, seed: int, epochs: int
 ) -> list[dict[str, float]]:
     """Train the net and return loss and validation accuracy of each epoch."""
-    x = torch.from_numpy(data.train.x)
+    x = data.train.whole().x
     labels = torch.from_numpy(data.train.labels)
-    val = torch.from_numpy(data.val.x)
+    val = data.val.whole().x
     val_labels = torch.from_numpy(data.val.labels)
     optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-2)
     steps = epochs * -(-len(x) // BATCH)

@@ -35,7 +35,7 @@ def whole_decision(folder: Path, sound: np.ndarray, rate: int) -> str:
     run = LiveRun.open(folder)
     frames = run.front_end(resample((sound, rate), run.sample_rate))
     recordings = Recordings((frames,), np.zeros(1, np.int64), run.classes, ("x",), "")
-    series = Series.of(recordings, run.standard, run.steps // run.hold, run.hold)
+    series = Series(recordings, run.standard, run.hold, run.steps // run.hold, True)
     predicted = evaluate_net(run.net, series, len(run.classes), 1).predicted
     return run.classes[int(predicted)]
 

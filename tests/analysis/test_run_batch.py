@@ -80,7 +80,7 @@ def test_only_training_recordings_are_used(choices: dict[str, Any], tmp_path: Pa
     run = Run.new(tmp_path / "run", RunConfig.of(choices))
     batch = RunBatch.open(tmp_path / "run", recordings=1000)
     assert len(batch.x) == len(run.data.train)
-    train = torch.from_numpy(run.data.train.x)
+    train = run.data.train.whole().x
     assert torch.equal(
         batch.x.flatten(1).sum(1).sort().values, train.flatten(1).sum(1).sort().values
     )

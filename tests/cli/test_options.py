@@ -12,8 +12,8 @@ def test_options_have_type_default_and_help_of_their_fields() -> None:
     text = " ".join(nwave("train", "--help").stdout.split())
     for option in (
         "--seed <int> Seed of weights, order, dropout and mismatch. [0]",
-        "--data digits|FOLDER Spoken digits, or a folder with one subfolder of .wav files per "
-        "class. [digits]",
+        "--data digits|PATH Spoken digits, or a folder or file with recordings; docs/data.md lists "
+        "the formats. [digits]",
         "--epochs <int> Passes over the training set. [20; chip: 40]",
         "--hidden N,N,… Hidden layer sizes. [256,256; chip: 50]",
         "--neuron-options NAME=VALUE,… Constants of that neuron, and those to train, as in "

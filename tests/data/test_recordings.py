@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from nwavesdk.data import Recordings, Series, Standard, fit_hold, fit_length
 
@@ -32,13 +33,14 @@ def test_a_constant_feature_stays_finite_and_zero() -> None:
 def test_frames_are_cut_padded_with_silence_and_held() -> None:
     part = recordings(2, 6)
     standard = Standard.fit(part)
-    series = Series.of(part, standard, length=4, hold=3)
-    assert series.x.shape == (2, 12, 3)
-    assert series.x.dtype == np.float32
+    x, _, lengths = Series(part, standard, hold=3, length=4, pads_to_length=True).whole()
+    assert x.shape == (2, 12, 3)
+    assert x.dtype == torch.float32
+    assert lengths.tolist() == [12, 12]
     for t in range(12):
         short = standard.apply(part.frames[0])[t // 3] if t // 3 < 2 else np.zeros(3)
-        np.testing.assert_array_equal(series.x[0, t], short)
-        np.testing.assert_array_equal(series.x[1, t], standard.apply(part.frames[1])[t // 3])
+        np.testing.assert_array_equal(x[0, t], short)
+        np.testing.assert_array_equal(x[1, t], standard.apply(part.frames[1])[t // 3])
 
 
 @pytest.mark.parametrize("length", [1, 7, 25, 40, 59, 98])

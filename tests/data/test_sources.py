@@ -162,9 +162,10 @@ def test_the_default_series_have_a_hundred_steps() -> None:
     assert [len(part) for part in split] == [2100, 450, 450]
     length = fit_length(split.train)
     assert (length, fit_hold(length)) == (25, 4)
-    series = Series.of(split.test, Standard.fit(split.train), length, fit_hold(length))
-    assert series.x.shape == (450, 100, 13)
-    assert np.isfinite(series.x).all()
+    series = Series(split.test, Standard.fit(split.train), fit_hold(length), length, True)
+    x = series.whole().x
+    assert x.shape == (450, 100, 13)
+    assert x.isfinite().all()
 
 
 @needs_digits

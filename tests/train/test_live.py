@@ -60,7 +60,7 @@ def test_input_and_decisions_are_those_of_the_run(folder: Path, tones: Path) -> 
         inputs[x[: run.steps, 0].numpy().tobytes()] = x[: run.steps]
     assert len(inputs) == 48
     predicted = []
-    for whole in test.x:
+    for whole in test.whole().x.numpy():
         prepare_net(run.net)
         counts = torch.zeros(1, len(run.classes))
         with torch.inference_mode():
@@ -79,7 +79,7 @@ def test_the_net_is_that_of_the_run(folder: Path) -> None:
     nets = [LiveRun.open(folder).net, trained.model().eval()]
     for net in nets:
         prepare_net(net)
-    live, expected = (net(torch.from_numpy(trained.data.test.x))[0] for net in nets)
+    live, expected = (net(trained.data.test.whole().x)[0] for net in nets)
     assert expected.any()
     assert torch.equal(live, expected)
 

@@ -70,8 +70,8 @@ def test_a_trained_net_keeps_to_its_chip(
     assert run.config.facts is not None
     assert run.config.chip.gain is not None
     assert run.config.facts.split_by == "recording"  # these file names do not name speakers
-    assert run.data.train.x.shape[1:] == (60, 16)
-    assert (run.data.train.x > 1).mean() == pytest.approx(0.01, abs=0.003)
+    assert run.data.train.whole().x.shape[1:] == (60, 16)
+    assert (run.data.train.whole().x > 1).float().mean() == pytest.approx(0.01, abs=0.003)
 
 
 def test_drawn_chips_change_the_weights(

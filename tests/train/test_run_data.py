@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 from nwavesdk.data import RecordingError, load_wav_folder, speakers_of, split_recordings
@@ -39,7 +40,7 @@ def test_loudness_is_removed_unless_the_level_is_as_is(tmp_path: Path, chip: boo
     for level, is_kept in (("peak", False), ("as_is", True)):
         choices["data"]["level"] = level
         _, data = load_run_data(RunConfig.of(choices))
-        loudness = {round(float(x.max()), 3) for series in data for x in series.x}
+        loudness = {round(float(x.max()), 3) for series in data for x in series.whole().x}
         assert (len(loudness) > 1) == is_kept
 
 
@@ -83,7 +84,7 @@ def test_a_run_from_before_the_option_split_keeps_its_sets(spoken: Path) -> None
     del content["data"]["split"]
     config, after = load_run_data(RunConfig.of(content))
     assert config == old
-    assert np.array_equal(before.test.x, after.test.x)
+    assert torch.equal(before.test.whole().x, after.test.whole().x)
     del content["facts"]["split_by"]  # from before splits by speaker
     assert load_run_data(RunConfig.of(content))[0] == old
 
@@ -99,7 +100,7 @@ def test_a_run_for_a_chip_from_before_the_option_split_keeps_its_sets(spoken: Pa
     del content["data"]["split"]
     config, after = load_run_data(RunConfig.of(content))
     assert config == old
-    assert np.array_equal(before.train.x, after.train.x)
+    assert torch.equal(before.train.whole().x, after.train.whole().x)
 
 
 def test_a_resumed_run_accepts_its_split_by_name(spoken: Path) -> None:
@@ -132,7 +133,7 @@ def test_the_gain_is_that_of_the_training_set_and_a_limit_counts_all_sets(
     assert config.chip is not None
     assert config.chip.gain is not None
     gain = config.chip.gain
-    assert gain == float(f"{1 / np.quantile(data.train.x / gain, 0.99):.3g}")
+    assert gain == float(f"{1 / np.quantile(data.train.whole().x / gain, 0.99):.3g}")
     assert 10 <= sum(map(len, data)) <= 15
     for series in data:
         assert len(set(np.bincount(series.labels))) == 1
@@ -202,7 +203,7 @@ def test_skipped_files_are_in_a_warning_and_in_the_facts(
     assert clean.facts is not None
     assert len(config.facts.skipped) == 7
     assert config.facts.fingerprint == clean.facts.fingerprint
-    assert np.array_equal(before.train.x, after.train.x)
+    assert torch.equal(before.train.whole().x, after.train.whole().x)
     assert RunConfig.of(json.loads(config.json_text())) == config
 
 

@@ -65,15 +65,15 @@ class RunBatch:
         net, weights = _load_net(run, has_mismatch, use_initial=path.is_file())
         generator = torch.Generator().manual_seed(stream_seed(config.seed, "look"))
         order = torch.randperm(len(run.data.train), generator=generator)
-        chosen = order[: recordings or config.learning.batch_size]
-        labels = torch.from_numpy(run.data.train.labels)[chosen]
+        batch = run.data.train.batch(order[: recordings or config.learning.batch_size].numpy())
+        labels = batch.y
 
         def loss(spk: Tensor, mem: Tensor) -> Tensor:  # noqa: ARG001
             return population_loss(spk, labels, len(run.classes), config.learning.sharpness)
 
         return cls(
             net=net.eval(),
-            x=torch.from_numpy(run.data.train.x)[chosen],
+            x=batch.x,
             labels=labels,
             weights=weights,
             chip=chip_seed(config.seed, "look", drawn=False) if has_mismatch else None,

@@ -1,6 +1,6 @@
 """Where recordings come from, and how they become the `[B, T, F]` of a net.
 
-`NWaveDataGen` is imported on first use: everything else is imported without torch.
+`NWaveDataGen` and batches are imported on first use: everything else is imported without torch.
 """
 
 from typing import TYPE_CHECKING
@@ -12,26 +12,31 @@ from nwavesdk.data.recordings import (
     Frames,
     Indices,
     Recordings,
-    Series,
     Standard,
     fit_hold,
     fit_length,
 )
+from nwavesdk.data.source import Events, Item, Sample, Source
 from nwavesdk.data.sources import LogMel, load_digits, load_wav_folder
 from nwavesdk.data.split import Split, speakers_of, split_indices, split_recordings
 from nwavesdk.internal.imports import import_on_use
 
 __all__ = [
+    "Batch",
     "Channels",
+    "Events",
     "Frames",
     "FrontEnd",
     "Indices",
+    "Item",
     "LogMel",
     "NWaveDataGen",
     "NWaveDataloaderConfig",
     "RecordingError",
     "Recordings",
+    "Sample",
     "Series",
+    "Source",
     "Split",
     "Standard",
     "decode",
@@ -46,6 +51,13 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from nwavesdk.data.batches import Batch, Series
     from nwavesdk.data.nwave_data import NWaveDataGen
 else:
-    __getattr__, __dir__ = import_on_use(__name__, {"nwavesdk.data.nwave_data": ["NWaveDataGen"]})
+    __getattr__, __dir__ = import_on_use(
+        __name__,
+        {
+            "nwavesdk.data.batches": ["Batch", "Series"],
+            "nwavesdk.data.nwave_data": ["NWaveDataGen"],
+        },
+    )

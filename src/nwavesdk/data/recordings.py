@@ -1,23 +1,26 @@
-"""Labeled recordings as frames of features, and what a net gets from them.
+"""Recordings as frames of features, with what a net learns from them.
 
-`Recordings` holds frames of different lengths: every source of data ends in this form. `Standard`
-is the scale of their features, and `Series` has them as one array `[B, T, F]`: standardized, cut or
-padded to one length, with each frame held for several time steps.
+Every source of data ends in `Recordings`: frames of different lengths, which may lie in a file that
+is larger than memory. `Standard` is the scale of their features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from nwavesdk.data.source import Part, StepTarget, Task
+
 __all__ = [
     "STEPS",
+    "Chosen",
     "Frames",
     "Indices",
     "Recordings",
-    "Series",
     "Standard",
     "fit_hold",
     "fit_length",
@@ -30,32 +33,49 @@ Indices = npt.NDArray[np.int64]
 # Number of time steps that a series should have, about.
 STEPS = 100
 
+# Values of a block of frames whose sums are added up together.
+BLOCK = 2**22
+
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, eq=False)
 class Recordings:
-    """Recordings of several classes, before they are split.
+    """Recordings before they are split.
 
     Args:
         frames: One array `[L, F]` per recording: L frames of F features; L differs, F does not.
-        labels: Class index of each recording, `[B]`.
-        classes: Name of each class.
+        labels: Class index of each recording, `[B]`; all 0 if recordings have no class.
+        classes: Name of each class; of the steps if the task is `"labels"`.
         keys: A name for each recording that does not depend on the machine; it decides the set that
             the recording is assigned to.
         fingerprint: Hash of the source's content, to detect data that changed after a run began.
         sample_rate: Rate of the sound that the features were computed from [Hz], if it is known.
         skipped: Path inside the folder and fault of each file that was left out.
+        task: What a net learns.
+        targets: The class of each frame, int64 `[L]`, or its values, float32 `[L, D]`; none if
+            recordings have classes.
+        parts: The set of each recording in an official split, or `""`; empty without one.
+        groups: What each recording shares with others, such as a speaker, or `""`; empty if
+            unknown.
+        feature_shape: Shape of the features of a frame, if they have more than one axis.
 
     Raises:
         ValueError: If the fields differ in length, or the recordings in their number of features.
     """
 
-    frames: tuple[Frames, ...]
+    frames: Sequence[Frames]
     labels: Indices
     classes: tuple[str, ...]
     keys: tuple[str, ...]
     fingerprint: str
     sample_rate: int | None = None
     skipped: tuple[tuple[str, str], ...] = ()
+    task: Task = "classification"
+    targets: Sequence[StepTarget] = ()
+    parts: tuple[Part | Literal[""], ...] = ()
+    groups: tuple[str, ...] = ()
+    feature_shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.frames) == len(self.labels) == len(self.keys):
@@ -63,7 +83,7 @@ class Recordings:
                 f"Recordings need one label and one key each, got {len(self.frames)} recordings, "
                 f"{len(self.labels)} labels and {len(self.keys)} keys."
             )
-        widths = {frames.shape[1] for frames in self.frames}
+        widths = {frames.shape[1] for frames in self.frames} if type(self.frames) is tuple else ()
         if len(widths) > 1:
             raise ValueError(
                 f"Recordings need the same features in every frame, got widths {sorted(widths)}."
@@ -77,13 +97,30 @@ class Recordings:
         """Number of features of a frame."""
         return int(self.frames[0].shape[1])
 
+    @property
+    def n_targets(self) -> int:
+        """Values of the target of a frame; 0 if the target is a class."""
+        has_values = self.task in ("regression", "pattern")
+        return int(self.targets[0].shape[1]) if has_values else 0
+
+    @cached_property
+    def lengths(self) -> Indices:
+        """Number of frames of each recording, `[B]`."""
+        known = getattr(self.frames, "lengths", None)
+        if known is not None:
+            return np.asarray(known, np.int64)
+        return np.array([len(frames) for frames in self.frames], np.int64)
+
     def take(self, indices: Indices) -> "Recordings":
         """The recordings at `indices`, in that order, with the same classes."""
         return replace(
             self,
-            frames=tuple(self.frames[i] for i in indices),
+            frames=_choose(self.frames, indices),
             labels=self.labels[indices],
             keys=tuple(self.keys[i] for i in indices),
+            targets=_choose(self.targets, indices) if len(self.targets) else (),
+            parts=tuple(self.parts[i] for i in indices) if self.parts else (),
+            groups=tuple(self.groups[i] for i in indices) if self.groups else (),
         )
 
     def limit(self, count: int) -> "Recordings":
@@ -105,6 +142,36 @@ class Recordings:
             for label in range(len(self.classes))
         ]
         return self.take(np.sort(np.concatenate(chosen)))
+
+
+class Chosen(Sequence[T]):
+    """Some elements of a sequence that computes or reads each one when it is asked for.
+
+    Args:
+        elements: All of them.
+        indices: Those that are chosen, in their order.
+    """
+
+    def __init__(self, elements: Sequence[T], indices: Indices) -> None:
+        self.elements = elements
+        self.indices = indices
+        lengths = getattr(elements, "lengths", None)
+        self.lengths = None if lengths is None else lengths[indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.elements[int(self.indices[index])]
+
+
+def _choose(elements: Sequence[T], indices: Indices) -> Sequence[T]:
+    """Some elements; those in memory as a tuple."""
+    if isinstance(elements, tuple):
+        return tuple(elements[i] for i in indices)
+    if isinstance(elements, Chosen):
+        return Chosen(elements.elements, elements.indices[indices])
+    return Chosen(elements, np.asarray(indices, np.int64))
 
 
 def hash_order(keys: Sequence[str], indices: Indices) -> Indices:
@@ -136,9 +203,16 @@ class Standard:
         Args:
             recordings: The training set only.
         """
-        frames: npt.NDArray[np.float64] = np.concatenate(recordings.frames).astype(np.float64)
-        mean = frames.mean(axis=0)
-        deviation = frames.std(axis=0)
+        # Two passes over recordings that may not fit the memory: the mean, then the deviation.
+        count = int(recordings.lengths.sum())
+        mean = np.zeros(recordings.n_features)
+        for block in _blocks(recordings.frames):
+            mean += block.sum(axis=0)
+        mean /= count
+        squares = np.zeros(recordings.n_features)
+        for block in _blocks(recordings.frames):
+            squares += np.square(block - mean).sum(axis=0)
+        deviation = np.sqrt(squares / count)
         # The deviation of a constant feature (a silent mel band) is rounding noise, which must not
         # become a divisor.
         is_constant = deviation <= 1e-6 * np.maximum(1.0, np.abs(mean))
@@ -150,43 +224,19 @@ class Standard:
         return (frames - self.mean) / self.deviation
 
 
-@dataclass(frozen=True, eq=False)
-class Series:
-    """The input of a net.
-
-    Args:
-        x: Features on the scale of the training set, `[B, T, F]`.
-        labels: Class index of each recording, `[B]`.
-    """
-
-    x: Frames
-    labels: Indices
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @classmethod
-    def of(cls, recordings: Recordings, standard: Standard, length: int, hold: int) -> "Series":
-        """Bring recordings to one length.
-
-        A recording that is longer than `length` frames loses its end. A shorter one is followed by
-        zeros, the mean frame of the training set: no charge flows, so the net becomes silent and
-        gets no invented sound.
-
-        Args:
-            recordings: A training, validation or test set.
-            standard: The scale, measured on the training set.
-            length: Number of frames of each recording.
-            hold: Number of time steps that a frame is held for.
-
-        Returns:
-            Series with `T = length * hold`.
-        """
-        x = np.zeros((len(recordings), length, recordings.n_features), np.float32)
-        for padded, frames in zip(x, recordings.frames, strict=True):
-            cut = frames[:length]
-            padded[: len(cut)] = standard.apply(cut)
-        return cls(np.repeat(x, hold, axis=1), recordings.labels)
+def _blocks(frames: Sequence[Frames]) -> Iterator[npt.NDArray[np.float64]]:
+    """All frames in blocks `[L, F]`, so that short recordings do not cost a call each."""
+    waiting: list[Frames] = []
+    n_values = 0
+    for each in frames:
+        waiting.append(each)
+        n_values += each.size
+        if n_values > BLOCK:
+            yield np.concatenate(waiting).astype(np.float64)
+            waiting = []
+            n_values = 0
+    if waiting:
+        yield np.concatenate(waiting).astype(np.float64)
 
 
 def fit_length(train: Recordings) -> int:
@@ -195,7 +245,7 @@ def fit_length(train: Recordings) -> int:
     Args:
         train: The training set.
     """
-    return int(np.quantile([len(frames) for frames in train.frames], 0.9, method="higher"))
+    return int(np.quantile(train.lengths, 0.9, method="higher"))
 
 
 def fit_hold(length: int) -> int:

@@ -128,7 +128,7 @@ class ChipRun:
         test = self.run.data.test
         series = draw_series(
             self.run.model(mismatch=True),
-            torch.from_numpy(test.x),
+            test.whole().x,
             torch.from_numpy(test.labels),
             len(self.run.classes),
             n,
@@ -182,7 +182,7 @@ class ChipRun:
         net.eval()
         with ChipInstance(None).on(net):
             prepare_net(net)
-            recording = net.record(torch.from_numpy(self.run.data.val.x))
+            recording = net.record(self.run.data.val.whole().x)
         return [record.spk for record in recording.layers.values()]
 
 

@@ -7,9 +7,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader
 
-from nwavesdk.data import Series
+from nwavesdk.data import Batch, Series
+from nwavesdk.data.batches import batches_of
 from nwavesdk.layers import NeuronLayer, SpikingSequential, Synapse, find_edges, prepare_net
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.metrics import accuracy_population, population_counts
@@ -17,7 +17,6 @@ from nwavesdk.optim import SignAnnealing, SurrogateAnnealing
 from nwavesdk.train.checkpoint import check_like
 from nwavesdk.train.model_file import check_tensors
 from nwavesdk.train.network import chip_seed, stream_seed
-from nwavesdk.train.run_data import tensor_dataset
 from nwavesdk.train.sections import ChipConfig, LearningConfig
 
 __all__ = ["Classifier", "Evaluation", "Selection", "evaluate_net", "population_loss"]
@@ -111,7 +110,7 @@ class Classifier(LightningModule):
         if self.surrogate_annealing is not None and self.surrogate_annealing.form == "plateau":
             self._last_val_loss = self.trainer.callback_metrics["val_loss"].item()
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
         place = (self.current_epoch, batch_idx, self.global_rank)
         # A seed per step: Lightning and its loaders also draw from torch's generator, and a resumed
@@ -126,7 +125,7 @@ class Classifier(LightningModule):
             prog_bar=True,
             on_step=True,
             on_epoch=True,
-            batch_size=len(batch[1]),
+            batch_size=len(batch.y),
             sync_dist=True,
         )
         return loss
@@ -142,12 +141,12 @@ class Classifier(LightningModule):
                     f"{name} is not finite after epoch {self.current_epoch + 1}: {DIVERGED}"
                 )
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss, accuracy and each layer's rate on a batch of the validation set."""
         self._prepare_batch("validation", batch_idx, self.global_rank)
         loss, accuracy, rates = self._measure(batch)
         metrics = {"val_loss": loss, "val_accuracy": accuracy, **rates}
-        self.log_dict(metrics, sync_dist=True, batch_size=len(batch[1]))
+        self.log_dict(metrics, sync_dist=True, batch_size=len(batch.y))
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002
         """Log the norm of the gradient of each synapse, by depth."""
@@ -211,9 +210,9 @@ class Classifier(LightningModule):
         seed = chip_seed(self.seed, use, *place, drawn=False) if self.draws_mismatch else None
         prepare_net(self.net, seed=seed)
 
-    def _measure(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def _measure(self, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Loss, accuracy, and the mean rate of each layer."""
-        x, labels = batch
+        x, labels, _ = batch
         record = self.net.record(x)
         rates = {
             f"rate_{depth}": layer.spk.detach().float().mean()
@@ -346,7 +345,7 @@ def evaluate_net(
     device = next(net.parameters()).device
     predicted: list[Tensor] = []
     fired: list[list[Tensor]] = []  # by batch and layer: spikes per step, summed over recordings
-    for x, _ in DataLoader(tensor_dataset(series), batch_size):
+    for x, _, _ in batches_of(series, batch_size):
         prepare_net(net)
         record = net.record(x.to(device))
         predicted.append(population_counts(record.spk, n_classes).argmax(dim=1).cpu())

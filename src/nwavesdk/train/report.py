@@ -95,9 +95,10 @@ def _drawings(
     dt = config.net.dt
     net.eval()
     prepare_net(net)
-    # The first recording that fills the whole sequence, if there is one.
-    example = int(data.val.x[:, -1].any(axis=1).argmax())
-    x = torch.from_numpy(data.val.x[example : example + 1])
+    # A recording of the usual length.
+    lengths = data.val.lengths
+    example = int(abs(lengths - np.median(lengths)).argmin())
+    x = data.val.batch([example]).x
     layers = net.record(x.to(next(net.parameters()).device)).spiking
     thresholds = [_threshold(net.get_submodule(name)) for name in layers]
     traces = [

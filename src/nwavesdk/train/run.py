@@ -129,8 +129,8 @@ class Run:
         # Weights, gradients, two moments of AdamW, the best weights; four of these in a checkpoint.
         needed = 9 * WEIGHT_BYTES * self._n_weights
         if self.config.machine.accelerator == "cpu" or not CUDAAccelerator.is_available():
-            n_recordings, n_steps, _ = self.data.train.x.shape
-            batch = min(self.config.learning.batch_size, n_recordings)
+            batch = min(self.config.learning.batch_size, len(self.data.train))
+            n_steps = int(self.data.train.lengths.max())
             # Of each neuron and step: charge, saved membrane and spike.
             needed += 3 * WEIGHT_BYTES * batch * n_steps * sum(self._sizes[1:])
         self._require_memory(needed, "weights and a batch")
@@ -228,7 +228,11 @@ class Run:
         history = History(self.folder.metrics)
         selection = Selection(learning.patience)
         loaders = Loaders(
-            self.data, learning.batch_size, self.config.seed, VAL_BATCH if mismatch else None
+            self.data,
+            learning.batch_size,
+            self.config.seed,
+            VAL_BATCH if mismatch else None,
+            self.config.machine.workers,
         )
         every_epoch = EveryEpoch(self.folder.checkpoint)
         if self.config.machine.precision == "64-true":

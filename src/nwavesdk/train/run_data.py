@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
-from torch.utils.data.distributed import DistributedSampler
+from torch.utils.data import DataLoader
 
 from nwavesdk.chip import Profile, load_profile
 from nwavesdk.data import (
+    Batch,
     Channels,
     Frames,
     Indices,
@@ -29,13 +27,13 @@ from nwavesdk.data import (
     load_wav_folder,
     split_recordings,
 )
+from nwavesdk.data.batches import LengthOrder, batches_of
 from nwavesdk.data.recordings import hash_order
-from nwavesdk.internal.checks import require_memory
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.network import stream_seed
 from nwavesdk.train.sections import ChipConfig, Facts
 
-__all__ = ["Loaders", "RunData", "load_run_data", "tensor_dataset"]
+__all__ = ["Loaders", "RunData", "load_run_data"]
 
 # Fields of the config that decide how a folder of sound is read.
 SOUND_FIELDS = ("bands", "sample_rate", "window", "hop", "level", "on_error", "max_seconds")
@@ -75,12 +73,14 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
             recordings = recordings.limit(config.data.limit)
         except ValueError as error:
             raise ValueError(f"data.{error}") from None
-    split, split_by = split_recordings(recordings, config.data.split)
-    length = config.data.length or fit_length(split.train)
-    hold = config.data.hold or fit_hold(length)
+    split, split_by = split_recordings(recordings, config.data.split)  # type: ignore[arg-type]
+    pads = config.data.padding == "zeros"
+    length = config.data.length
+    if length is None and pads:
+        length = fit_length(split.train)
+    hold = config.data.hold or fit_hold(length or fit_length(split.train))
     standard = Standard.fit(split.train)
-    _check_memory(len(recordings), length * hold, recordings.n_features)
-    series = split.map(lambda recordings: Series.of(recordings, standard, length, hold))
+    series = split.map(lambda part: Series(part, standard, hold, length, pads))
     facts = Facts(
         classes=recordings.classes,
         n_features=recordings.n_features,
@@ -139,16 +139,6 @@ def _warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
         warnings.warn(f"skipped {len(skipped)} files of the data: {first}{more}", stacklevel=3)
 
 
-def _check_memory(recordings: int, steps: int, features: int) -> None:
-    """Reject sequences that the memory cannot hold."""
-    require_memory(
-        "data",
-        f"{recordings:,} sequences of {steps:,} steps and {features:,} features",
-        4.0 * recordings * steps * features,
-        "use fewer or shorter recordings (--limit, --length, --hold, --bands)",
-    )
-
-
 def _check_unchanged(config: RunConfig, fingerprint: str) -> None:
     if config.facts is not None and config.facts.fingerprint != fingerprint:
         raise ValueError(
@@ -182,7 +172,10 @@ def _load_chip_data(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, Run
         mean=np.zeros(n_channels, np.float32),
         deviation=np.full(n_channels, 1 / gain, np.float32),
     )
-    series = split.map(lambda chosen: Series(standard.apply(channels.x[chosen]), labels[chosen]))
+    recordings = Recordings(
+        tuple(channels.x), labels, channels.classes, channels.keys, channels.fingerprint
+    )
+    series = split.map(lambda chosen: Series(recordings.take(chosen), standard))
     facts = Facts(
         classes=channels.classes,
         n_features=n_channels,
@@ -258,9 +251,6 @@ def _limit_per_class(
     return np.sort(np.concatenate(chosen))
 
 
-Batches = DataLoader[tuple[Tensor, ...]]
-
-
 class Loaders(LightningDataModule):
     """The training and the validation set in batches.
 
@@ -269,35 +259,37 @@ class Loaders(LightningDataModule):
         batch_size: Recordings per batch.
         seed: The run's seed.
         val_batch_size: Recordings per batch of the validation set. [`batch_size`]
+        workers: Processes that make batches.
     """
 
     def __init__(
-        self, data: RunData, batch_size: int, seed: int, val_batch_size: int | None = None
+        self,
+        data: RunData,
+        batch_size: int,
+        seed: int,
+        val_batch_size: int | None = None,
+        workers: int = 0,
     ) -> None:
         super().__init__()
         self.data = data
         self.batch_size = batch_size
         self.val_batch_size = val_batch_size or batch_size
         self.seed = seed
+        self.workers = workers
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> DataLoader[Batch]:
         """Every recording once, in an order that is a function of the seed and the epoch."""
-        dataset = tensor_dataset(self.data.train)
         trainer = self.trainer
         assert trainer is not None
-        sampler: DistributedSampler[int] = DistributedSampler(
-            dataset,
-            num_replicas=trainer.world_size,
-            rank=trainer.global_rank,
-            seed=stream_seed(self.seed, "order"),
+        order = LengthOrder(
+            self.data.train,
+            self.batch_size,
+            stream_seed(self.seed, "order"),
+            trainer.world_size,
+            trainer.global_rank,
         )
-        return DataLoader(dataset, self.batch_size, sampler=sampler)
+        return batches_of(self.data.train, self.batch_size, order, self.workers)
 
-    def val_dataloader(self) -> Batches:
+    def val_dataloader(self) -> DataLoader[Batch]:
         """The validation set in its order."""
-        return DataLoader(tensor_dataset(self.data.val), self.val_batch_size)
-
-
-def tensor_dataset(series: Series) -> TensorDataset:
-    """A set as tensors: input `[B, T, F]` and labels `[B]`."""
-    return TensorDataset(torch.from_numpy(series.x), torch.from_numpy(series.labels))
+        return batches_of(self.data.val, self.val_batch_size, workers=self.workers)

@@ -7,8 +7,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import torch
-
 from nwavesdk.analysis.compare.study import Study
 from nwavesdk.analysis.run_batch import busiest_neuron
 from nwavesdk.internal.files import one_line, write_atomically
@@ -132,7 +130,7 @@ def _write_page(study: Study, path: Path) -> None:
     net = run.model().eval()
     with ChipInstance(None).on(net):
         prepare_net(net)
-        page.add_trace(surrogates, *busiest_neuron(net, torch.from_numpy(run.data.val.x)))
+        page.add_trace(surrogates, *busiest_neuron(net, run.data.val.whole().x))
     page.add_table(
         "Cells",
         "All runs. Equal hashes mean weights that are equal bit by bit.",

@@ -1,0 +1,206 @@
+"""Batches of recordings: padded to the longest one, with the number of steps of each.
+
+A batch is made when it is needed, from frames that may lie in a file. So neither the padding nor
+the time steps for which a frame is held take memory for the whole data set.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data.distributed import DistributedSampler
+
+from nwavesdk.data.encoders import Encoder, hold_values
+from nwavesdk.data.recordings import Frames, Indices, Recordings, Standard
+from nwavesdk.data.source import StepTarget
+from nwavesdk.internal.checks import require_memory
+
+__all__ = ["PADDING_LABEL", "Batch", "LengthOrder", "Series", "batches_of"]
+
+# The class of steps after the end of a recording.
+PADDING_LABEL = -1
+
+# Batches whose recordings are sorted by length before they are batched.
+BATCHES_SORTED = 16
+
+
+class Batch(NamedTuple):
+    """Recordings of a batch.
+
+    Attributes:
+        x: Input, float32 `[B, T, F]`; 0 after the end of a recording.
+        y: The class of each recording, int64 `[B]`; or of each step, int64 `[B, T]`, with
+            `PADDING_LABEL` after the end; or the values of each step, float32 `[B, T, D]`, with 0
+            after the end.
+        lengths: Number of steps of each recording, int64 `[B]`.
+    """
+
+    x: Tensor
+    y: Tensor
+    lengths: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Recordings as the input of a net: scaled, cut, and with each frame held for several steps.
+
+    Args:
+        recordings: A training, validation or test set.
+        standard: The scale, measured on the training set.
+        hold: Time steps for which a frame is held.
+        length: Frames after which a recording is cut; None keeps all.
+        pads_to_length: Whether a shorter recording continues with zeros, the mean frame of the
+            training set, to `length` frames, and these count as steps of the recording.
+        encoder: How an image becomes an input; None for other recordings.
+    """
+
+    recordings: Recordings
+    standard: Standard
+    hold: int = 1
+    length: int | None = None
+    pads_to_length: bool = False
+    encoder: Encoder | None = field(default=None)
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    @property
+    def labels(self) -> Indices:
+        """Class index of each recording, `[B]`."""
+        return self.recordings.labels
+
+    @cached_property
+    def lengths(self) -> Indices:
+        """Time steps of each recording, `[B]`."""
+        lengths = self.recordings.lengths
+        if self.length is not None:
+            lengths = np.minimum(lengths, self.length)
+        if self.pads_to_length and self.length is not None:
+            lengths = np.full_like(lengths, self.length)
+        return lengths * self.hold
+
+    def input_of(self, index: int) -> Frames:
+        """The input of one recording, `[T, F]`, without padding to other recordings."""
+        frames = self.standard.apply(self.recordings.frames[index][: self.length])
+        if self.encoder is not None:
+            return self.encoder(frames, self.recordings.keys[index], self.hold)
+        return hold_values(frames, self.hold)
+
+    def batch(self, indices: Sequence[int] | Indices) -> Batch:
+        """The recordings at some indices, in that order."""
+        lengths = self.lengths[indices]
+        shape = (len(lengths), int(lengths.max()))
+        x = np.zeros((*shape, self.recordings.n_features), np.float32)
+        for padded, index in zip(x, indices, strict=True):
+            values = self.input_of(int(index))
+            padded[: len(values)] = values
+        return Batch(
+            torch.from_numpy(x),
+            torch.from_numpy(self._targets(indices, shape)),
+            torch.from_numpy(lengths),
+        )
+
+    def _targets(
+        self, indices: Sequence[int] | Indices, shape: tuple[int, int]
+    ) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+        recordings = self.recordings
+        if recordings.task == "classification":
+            return recordings.labels[indices]
+        y: StepTarget = (
+            np.full(shape, PADDING_LABEL, np.int64)
+            if recordings.task == "labels"
+            else np.zeros((*shape, recordings.n_targets), np.float32)
+        )
+        for padded, index in zip(y, indices, strict=True):
+            target = np.repeat(recordings.targets[int(index)][: self.length], self.hold, axis=0)
+            padded[: len(target)] = target
+        return y
+
+    def whole(self) -> Batch:
+        """All recordings as one batch.
+
+        Raises:
+            ValueError: If they do not fit the memory.
+        """
+        n_values = len(self) * int(self.lengths.max()) * self.recordings.n_features
+        what = f"{len(self):,} recordings as one batch"
+        require_memory("data", what, 4.0 * n_values, "use fewer or shorter recordings")
+        return self.batch(np.arange(len(self)))
+
+    def take(self, indices: Indices) -> "Series":
+        """The recordings at some indices, on the same scale."""
+        return replace(self, recordings=self.recordings.take(indices))
+
+
+def batches_of(
+    series: Series,
+    batch_size: int,
+    sampler: "LengthOrder | None" = None,
+    workers: int = 0,
+) -> DataLoader[Batch]:
+    """The batches of a set.
+
+    Args:
+        series: The set.
+        batch_size: Recordings per batch; the last one may have fewer.
+        sampler: The order of the recordings; None for that of the set.
+        workers: Processes that make batches.
+    """
+    # An element of this data set is an index: a batch is made in one go, by `Series.batch`.
+    return DataLoader(
+        range(len(series)),  # type: ignore[arg-type]  # a sequence is enough
+        batch_size,
+        sampler=sampler,
+        collate_fn=series.batch,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+
+
+class LengthOrder(DistributedSampler[int]):
+    """An order for each epoch, a function of seed and epoch, in which a batch has similar lengths.
+
+    The recordings are shuffled. Those of 16 batches at a time are sorted by length and cut into
+    batches, and the batches are shuffled. So little of a batch is padding, and recordings still
+    meet different ones in each epoch. If all have one length, the order is plain shuffling.
+
+    Args:
+        series: The set.
+        batch_size: Recordings per batch.
+        seed: Seed of the orders.
+        replicas: Number of processes that share the set.
+        rank: Number of this process.
+    """
+
+    def __init__(
+        self, series: Series, batch_size: int, seed: int, replicas: int = 1, rank: int = 0
+    ) -> None:
+        super().__init__(range(len(series)), num_replicas=replicas, rank=rank, seed=seed)  # type: ignore[arg-type]  # a sequence is enough
+        self._lengths = series.lengths
+        self._batch_size = batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.fromiter(super().__iter__(), np.int64)
+        if (self._lengths == self._lengths[:1]).all():
+            return iter(order.tolist())
+        batches: list[Indices] = []
+        window = BATCHES_SORTED * self._batch_size
+        for first in range(0, len(order), window):
+            part = order[first : first + window]
+            part = part[np.argsort(self._lengths[part], kind="stable")]
+            batches += [
+                part[start : start + self._batch_size]
+                for start in range(0, len(part), self._batch_size)
+            ]
+        # A batch that is not full stays the last one, because the loader cuts at whole batches.
+        last = [batches.pop()] if len(batches[-1]) < self._batch_size else []
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        places = torch.randperm(len(batches), generator=generator).tolist()
+        shuffled = [batches[place] for place in places] + last
+        return iter(np.concatenate(shuffled).tolist())
