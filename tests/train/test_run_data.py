@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 from nwavesdk.data import RecordingError, load_wav_folder, speakers_of, split_recordings
