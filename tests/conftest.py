@@ -13,6 +13,14 @@ import pytest
 import torch
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests of the extra `events` where it is not installed, but not if they are asked for."""
+    is_asked_for = item.config.getoption("-m") == "events"
+    if item.get_closest_marker("events") and not is_asked_for:
+        for package in ("tonic", "aedat", "h5py"):
+            pytest.importorskip(package)
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)

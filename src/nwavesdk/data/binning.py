@@ -1,0 +1,174 @@
+"""Events as counts per time step: pairs of step and place, frames, and batches of lists.
+
+A bin contains its beginning, and not its end: an event at k · `bin_seconds` is in bin k. Times are
+compared in nanoseconds: an event up to half a nanosecond before the end of a bin is in the next
+one. So rounding of times in seconds does not matter, and for times and bins of whole microseconds
+the step is the quotient of whole numbers.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from nwavesdk.data.recordings import Frames
+from nwavesdk.data.source import Events
+from nwavesdk.internal.checks import finite_number, require_memory, whole_number
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Pairs", "bin_events", "collate_events", "count_steps", "to_frames"]
+
+# `[n, 2]`: step and place of each event, in the order of steps and then of places.
+Pairs = npt.NDArray[np.int32]
+
+HALF_NANOSECOND = 0.5e-9
+
+# The clocks of sensors count microseconds.
+SHORTEST_BIN = 1e-6
+
+MOST = 2**31 - 1
+
+
+def count_steps(events: Events, bin_seconds: float) -> int:
+    """The number of steps that a recording takes.
+
+    Args:
+        events: The recording.
+        bin_seconds: Length of a step [s].
+
+    Raises:
+        ValueError: If the length is not a number of at least a microsecond.
+
+    Example:
+        >>> count_steps(Events(np.array([0.0, 0.01]), np.array([0, 0]), (1,), 0.01), 1e-3)
+        11
+    """
+    seconds = _bin_length("count_steps", bin_seconds)
+    return int((events.duration + HALF_NANOSECOND) // seconds) + 1
+
+
+def bin_events(events: Events, bin_seconds: float, steps: int) -> Pairs:
+    """Step and place of each event; the events after the last step are left out.
+
+    Args:
+        events: The recording.
+        bin_seconds: Length of a step [s].
+        steps: Number of steps.
+
+    Returns:
+        int32 `[n, 2]`, in the order of steps and then of places. Events at the same step and place
+        stay apart, and count twice.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Example:
+        >>> events = Events(np.array([0.0, 0.5e-3, 1e-3]), np.array([4, 2, 0]), (6,), 1e-3)
+        >>> bin_events(events, 1e-3, 10).tolist()
+        [[0, 2], [0, 4], [1, 0]]
+    """
+    seconds = _bin_length("bin_events", bin_seconds)
+    steps = whole_number("bin_events", "steps", steps, most=MOST)
+    n_places = int(np.prod(events.shape, dtype=np.int64))
+    whole_number("bin_events", "places of the sensor", n_places, most=MOST)
+    # Times do not fall, so the events of the first steps come first.
+    step = (events.times + HALF_NANOSECOND) // seconds
+    step = step[: np.searchsorted(step, steps)].astype(np.int64)
+    # One number for both, which orders them: step · n_places + place.
+    order = np.sort(step * n_places + events.places[: len(step)])
+    pairs = np.empty((len(order), 2), np.int32)
+    np.floor_divide(order, n_places, out=pairs[:, 0], casting="unsafe")
+    np.remainder(order, n_places, out=pairs[:, 1], casting="unsafe")
+    return pairs
+
+
+def to_frames(pairs: Pairs, steps: int, n_places: int) -> Frames:
+    """How many events there are at each step and place.
+
+    Args:
+        pairs: See `bin_events`.
+        steps: Number of steps, T.
+        n_places: Number of places, F.
+
+    Returns:
+        float32 `[T, F]`.
+
+    Raises:
+        ValueError: If an event is at another step or place, or the frames need more memory than
+            there is.
+
+    Example:
+        >>> to_frames(np.array([[0, 1], [0, 1], [2, 0]], np.int32), 3, 2).tolist()
+        [[0.0, 2.0], [0.0, 0.0], [1.0, 0.0]]
+    """
+    _check_pairs("to_frames", pairs, steps, n_places)
+    what = f"frames of {steps:,} steps and {n_places:,} places"
+    require_memory("to_frames", what, 4 * steps * n_places, "use longer bins, or lists of events")
+    frames = np.zeros((steps, n_places), np.float32)
+    np.add.at(frames, (pairs[:, 0], pairs[:, 1]), 1)
+    return frames
+
+
+def collate_events(recordings: Sequence[Pairs], steps: int, n_places: int) -> "Tensor":
+    """A batch of recordings as the lists of their events, which `LIFSynapse` takes.
+
+    Args:
+        recordings: The pairs of each recording, in order; see `bin_events`.
+        steps: Number of steps of the batch, T.
+        n_places: Number of places, F.
+
+    Returns:
+        Sparse COO tensor `[B, T, F]`, float32, coalesced: the number of events at each place where
+        there are some. `to_dense()` equals the frames of all recordings.
+
+    Raises:
+        ValueError: If an event is at another step or place.
+
+    Example:
+        >>> batch = collate_events([np.array([[0, 1], [0, 1]], np.int32)], 2, 3)
+        >>> batch.to_dense().tolist()
+        [[[0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]]
+    """
+    import torch
+
+    for pairs in recordings:
+        _check_pairs("collate_events", pairs, steps, n_places)
+    lengths = [len(pairs) for pairs in recordings]
+    step, place = np.concatenate([np.zeros((0, 2), np.int32), *recordings]).T
+    row = np.repeat(np.arange(len(recordings)), lengths)
+    # Events at one place of one step follow each other: the first of them stands for all.
+    is_first = np.ones(len(row), bool)
+    is_first[1:] = (np.diff(row) != 0) | (np.diff(step) != 0) | (np.diff(place) != 0)
+    first = np.flatnonzero(is_first)
+    counts = np.diff(first, append=len(row)).astype(np.float32)
+    indices = np.stack([row[first], step[first], place[first]]).astype(np.int64)
+    return torch.sparse_coo_tensor(
+        torch.from_numpy(indices),
+        torch.from_numpy(counts),
+        (len(recordings), steps, n_places),
+        is_coalesced=True,
+        check_invariants=False,
+    )
+
+
+def _bin_length(owner: str, bin_seconds: float) -> float:
+    return finite_number(owner, "bin_seconds", bin_seconds, least=SHORTEST_BIN, unit="s")
+
+
+def _check_pairs(owner: str, pairs: Pairs, steps: int, n_places: int) -> None:
+    whole_number(owner, "steps", steps, most=MOST)
+    whole_number(owner, "n_places", n_places, most=MOST)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+        raise ValueError(
+            f"{owner} takes whole numbers [n, 2] (step and place), got {pairs.dtype} "
+            f"{list(pairs.shape)}: make them with bin_events."
+        )
+    if len(pairs) and (pairs.min() < 0 or (pairs.max(axis=0) >= (steps, n_places)).any()):
+        largest = pairs.max(axis=0).tolist()
+        raise ValueError(
+            f"{owner}: an event is at step and place {largest} or below 0, expected below "
+            f"{[steps, n_places]}: use the steps and the sensor of bin_events."
+        )

@@ -1,0 +1,101 @@
+"""Binning of events against whole-number arithmetic and plain loops."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nwavesdk.data.binning import bin_events, collate_events, count_steps, to_frames
+from nwavesdk.data.source import Events
+
+
+def events_at(microseconds: list[int], places: list[int] | None = None, n_places: int = 1):
+    ticks = np.sort(np.array(microseconds, np.int64))
+    times = ticks / 1e6
+    where = np.zeros(len(ticks), np.int64) if places is None else np.array(places, np.int64)
+    return Events(times, where, (n_places,), float(times[-1]) if len(times) else 0.0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.integers(1, 50_000),
+    st.lists(st.integers(0, 10_000), min_size=1, max_size=20),
+    st.lists(st.integers(0, 600_000_000), max_size=20),
+)
+def test_step_is_the_quotient_of_whole_microseconds(width, edges, others):
+    ticks = [min(edge * width, 600_000_000) for edge in edges] + others
+    events = events_at(ticks)
+    expected = np.sort(ticks) // width
+    pairs = bin_events(events, width / 1e6, 600_000_001)
+    assert pairs[:, 0].tolist() == expected.tolist()
+    assert count_steps(events, width / 1e6) == expected[-1] + 1
+
+
+@pytest.mark.parametrize("bin_seconds", [1e-3, 0.1, 1 / 3, 14e-3 / 3])
+def test_event_at_an_edge_belongs_to_the_bin_that_begins_there(bin_seconds):
+    edges = np.arange(1000)
+    times = edges * bin_seconds
+    events = Events(times, np.zeros(1000, np.int64), (1,), float(times[-1]))
+    assert bin_events(events, bin_seconds, 1000)[:, 0].tolist() == edges.tolist()
+
+
+def test_pairs_are_in_the_order_of_steps_and_places_and_events_after_the_end_are_left_out():
+    draw = np.random.default_rng(0)
+    ticks = np.sort(draw.integers(0, 20_000, 500))
+    events = Events(ticks / 1e6, draw.integers(0, 7, 500), (7,), 0.02)
+    expected = sorted(
+        (int(tick // 1000), int(place))
+        for tick, place in zip(ticks, events.places, strict=True)
+        if tick < 12_000
+    )
+    pairs = bin_events(events, 1e-3, 12)
+    assert pairs.dtype == np.int32
+    assert list(map(tuple, pairs.tolist())) == expected
+
+
+def test_frames_count_each_event():
+    pairs = np.array([[0, 1], [0, 1], [2, 0]], np.int32)
+    frames = to_frames(pairs, 4, 2)
+    assert frames.dtype == np.float32
+    assert frames.tolist() == [[0, 2], [0, 0], [1, 0], [0, 0]]
+
+
+def test_no_events_are_no_pairs_and_zeros():
+    pairs = bin_events(events_at([]), 1e-3, 5)
+    assert pairs.shape == (0, 2)
+    assert not to_frames(pairs, 5, 1).any()
+    assert collate_events([pairs, pairs], 5, 1).to_dense().tolist() == [[[0.0]] * 5] * 2
+
+
+def test_a_batch_of_lists_equals_the_frames():
+    draw = np.random.default_rng(1)
+    recordings = [
+        np.unique(draw.integers(0, 6, (n, 2)), axis=0).repeat(2, axis=0).astype(np.int32)
+        for n in (9, 0, 30)
+    ]
+    # The next recording begins where this one ends.
+    recordings += [np.array([[2, 3]], np.int32)] * 2
+    batch = collate_events(recordings, 6, 6)
+    frames = np.stack([to_frames(pairs, 6, 6) for pairs in recordings])
+    assert torch.equal(batch.to_dense(), torch.from_numpy(frames))
+    # The claim of being coalesced: places rise, and none is there twice.
+    indices = batch.indices().numpy()
+    assert (np.diff(np.ravel_multi_index(tuple(indices), (5, 6, 6))) > 0).all()
+
+
+def test_errors_name_the_argument():
+    events = events_at([0])
+    with pytest.raises(ValueError, match=r"bin_events: bin_seconds must be .* at least 1e-06"):
+        bin_events(events, 1e-9, 5)
+    with pytest.raises(ValueError, match="bin_events: steps must be"):
+        bin_events(events, 1e-3, 0)
+    with pytest.raises(ValueError, match="count_steps: bin_seconds must be"):
+        count_steps(events, 0)
+    outside = np.array([[0, 0], [5, 0]], np.int32)
+    with pytest.raises(ValueError, match=r"to_frames: an event is at step and place \[5, 0\]"):
+        to_frames(outside, 5, 1)
+    with pytest.raises(ValueError, match=r"collate_events: an event is at .* below 0"):
+        collate_events([-outside], 6, 1)
+    with pytest.raises(ValueError, match=r"to_frames takes whole numbers \[n, 2\]"):
+        to_frames(outside[:, 0], 6, 1)
