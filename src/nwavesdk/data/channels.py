@@ -18,7 +18,7 @@ from nwavesdk.data.decoding import (
     Samples,
     Sound,
     check_seconds,
-    check_wav,
+    check_sound,
     decode,
     fit_target,
     normalize_peak,
@@ -147,7 +147,7 @@ class _Reader:
         longest = self.config.max_seconds
         data = read_recording(file.path, longest)
         # Also for a recording in the cache, which may have got there with other limits.
-        check_wav(file.path, data)
+        check_sound(file.path, data)
         digest = sha256(data).digest()
         channels = self.cache.read(digest)
         is_hit = channels is not None

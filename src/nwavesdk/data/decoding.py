@@ -1,11 +1,11 @@
-"""The files of a recording: its wav as mono samples, its target as values per time step.
+"""The files of a recording: its sound as mono samples, its target as values per time step.
 
 Each fault of a file has its own error.
 """
 
-import struct
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,25 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 import numpy as np
 import numpy.typing as npt
 
+from nwavesdk.data.containers import (
+    CONTAINERS,
+    FLAC,
+    Container,
+    container_of,
+    content_name,
+    differs_from_md5,
+)
 from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.imports import require
 
 __all__ = [
+    "SUFFIXES",
     "RecordingError",
     "ResamplingStream",
     "Samples",
     "Sound",
     "check_seconds",
-    "check_wav",
+    "check_sound",
     "decode",
     "fit_target",
     "normalize_peak",
@@ -36,6 +45,9 @@ Samples = npt.NDArray[np.float32]
 Target = npt.NDArray[np.float32]
 # Mono samples `[samples]`, full scale 1, and their rate [Hz].
 Sound = tuple[Samples, int]
+
+# Ends of the names of files that are decoded.
+SUFFIXES = frozenset().union(*(container.suffixes for container in CONTAINERS))
 
 # Range of plausible sample rates [Hz]: it contains radio and bats, but not broken headers.
 LOWEST_RATE = 1_000
@@ -52,29 +64,6 @@ MOST_SECONDS = 600.0
 
 # The most values of a target: 56 columns at 600,000 steps.
 MOST_VALUES = 2**25
-
-# Data sizes from here on are not sizes: a recorder that writes to a pipe does not know the size,
-# and writes a number near 2^31 or 2^32.
-UNKNOWN_SIZE = 0x7FFF_F000
-
-# Chunks that are looked at in search of the sound; a wav has a handful before it.
-MOST_CHUNKS = 1000
-
-# The formats whose files are read, by the names of libsndfile.
-WAV_FORMATS = {"WAV", "WAVEX", "RF64"}
-
-# How files of other formats begin.
-OTHER_FORMATS = {
-    b"fLaC": "a FLAC file",
-    b"OggS": "an Ogg file",
-    b"ID3": "an MP3 file",
-    b"FORM": "an AIFF file",
-    b"caff": "a CAF file",
-    b".snd": "an AU file",
-    b"riff": "a W64 file",
-    b"RIFX": "a big-endian RIFX file",
-    b"RIFF": "a RIFF file of another kind",
-}
 
 
 class RecordingError(FileError):
@@ -102,11 +91,11 @@ def check_seconds(path: Path, seconds: float, max_seconds: float) -> None:
         raise RecordingError(path, what, "cut it, or raise max_seconds")
 
 
-def check_wav(path: Path, data: bytes) -> None:
-    """Reject content that is not a whole wav (RIFF or RF64), by what its chunks claim.
+def check_sound(path: Path, data: bytes) -> None:
+    """Reject content that is not a whole file of sound, by what its container claims.
 
     Args:
-        path: Name of the file, for errors.
+        path: Name of the file, whose end stands for its container; a wav if it stands for none.
         data: Its content.
 
     Raises:
@@ -114,47 +103,64 @@ def check_wav(path: Path, data: bytes) -> None:
     """
     if not data:
         raise RecordingError(path, "is empty (0 bytes)")
-    if data[:4] not in (b"RIFF", b"RF64") or not b"WAVE".startswith(data[8:12]):
-        what = f"is {_kind_of_content(data)}, expected a wav"
-        raise RecordingError(path, what, "convert or remove it")
-    missing = _missing_bytes(data)
-    if missing:
-        raise RecordingError(path, f"is cut short ({missing:,} bytes of its sound are missing)")
+    container = container_of(path)
+    if not container.begins(data):
+        is_readable = any(each.begins(data) for each in CONTAINERS)
+        what = f"is {content_name(data)}, expected {container.name}"
+        remedy = "convert or rename it" if is_readable else "convert or remove it"
+        raise RecordingError(path, what, remedy)
+    fault = container.find_fault(data)
+    if fault:
+        raise RecordingError(path, fault)
 
 
 def decode(path: Path, data: bytes, max_seconds: float = MOST_SECONDS) -> Sound:
-    """Mono samples of a wav and their rate; several channels are averaged.
+    """Mono samples of a wav, a FLAC or an Ogg file and their rate; several channels are averaged.
 
     Args:
-        path: Name of the file, for errors.
+        path: Name of the file, whose end stands for its container; a wav if it stands for none.
         data: Its content.
         max_seconds: Longest allowed sound [s], checked before the sound is decoded.
 
     Raises:
-        RecordingError: If the bytes are not a wav, the sound is too long, its rate or number of
-            channels is implausible, its end is missing, it has no samples, or some samples are not
-            finite.
+        RecordingError: If the bytes are of another format, the sound is too long, its rate or
+            number of channels is implausible, its end is missing, it is damaged, it has no samples,
+            or some samples are not finite.
     """
     soundfile = require("soundfile", "train")
-    check_wav(path, data)
-    try:
+    check_sound(path, data)
+    container = container_of(path)
+    with _naming(path, "cannot be read as sound"):
         header = soundfile.info(BytesIO(data))
-        _check_header(path, header, max_seconds)
-        samples, rate = soundfile.read(BytesIO(data), dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as error:
-        # The whole text of the error would name the bytes in memory instead of the file.
-        reason = str(getattr(error, "error_string", error)).rstrip(".")
-        raise RecordingError(path, f"cannot be read as sound ({reason})") from None
+    _check_header(path, container, header, max_seconds)
+    with _naming(path, "is cut short or damaged"):
+        samples, rate = soundfile.read(BytesIO(data), dtype=container.dtype, always_2d=True)
     if not len(samples):
         raise RecordingError(path, "has no samples")
     if len(samples) < header.frames:
         missing = header.frames - len(samples)
         raise RecordingError(path, f"is cut short ({missing:,} samples are missing)")
+    if container is FLAC:
+        if differs_from_md5(data, samples, header.subtype):
+            raise RecordingError(path, "is damaged (the MD5 of its samples is wrong)")
+        samples = samples.astype(np.float32)
+        samples *= 2.0**-31
     with np.errstate(over="ignore", invalid="ignore"):
         mono = samples.mean(axis=1)
     if not np.isfinite(mono).all():
         raise RecordingError(path, "has samples that are not finite")
     return mono, rate
+
+
+@contextmanager
+def _naming(path: Path, what: str) -> Iterator[None]:
+    """Raise an error of libsndfile as one that names the file."""
+    try:
+        yield
+    except require("soundfile", "train").SoundFileError as error:
+        # The whole text of the error would name the bytes in memory instead of the file.
+        reason = str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
+        raise RecordingError(path, f"{what} ({reason})") from None
 
 
 def resample(sound: Sound, rate: int) -> Samples:
@@ -201,9 +207,14 @@ def normalize_peak(samples: Samples) -> Samples:
     return samples / peak if peak > 0 else samples
 
 
-def _check_header(path: Path, header: Any, max_seconds: float) -> None:
-    if header.format not in WAV_FORMATS:
-        raise RecordingError(path, f"has the format {header.format}, expected WAV", "convert it")
+def _check_header(path: Path, container: Container, header: Any, max_seconds: float) -> None:
+    if header.format not in container.formats:
+        what = f"has the format {header.format}, expected {min(container.formats)}"
+        raise RecordingError(path, what, "convert it")
+    if container.encodings and header.subtype not in container.encodings:
+        expected = " or ".join(sorted(container.encodings))
+        what = f"has the encoding {header.subtype}, expected {expected}"
+        raise RecordingError(path, what, "convert it")
     if not LOWEST_RATE <= header.samplerate <= HIGHEST_RATE:
         raise RecordingError(
             path,
@@ -225,38 +236,6 @@ def _check_header(path: Path, header: Any, max_seconds: float) -> None:
             f"{max_seconds * BYTES_PER_SECOND / 4:,.0f}",
             "cut it, keep fewer channels, or raise max_seconds",
         )
-
-
-def _kind_of_content(data: bytes) -> str:
-    names = (name for begin, name in OTHER_FORMATS.items() if data.startswith(begin))
-    if data[4:8] == b"ftyp":
-        return "an MP4 file"
-    if data[0] == 0xFF and data[1:2] >= b"\xe0":  # a frame without a header begins with 11 ones
-        return "an MP3 or AAC file"
-    return next(names, f"not sound (it begins {data[:8]!r})")
-
-
-def _missing_bytes(data: bytes) -> int:
-    """Bytes of sound that are missing at the end of a wav; libsndfile ignores them."""
-    # The header "RIFF<size>WAVE" has 12 bytes. Each chunk has a name, a size and its content, which
-    # is padded to an even length. The chunk "ds64" of RF64 has the true sizes: 8 bytes each, of the
-    # file and of the sound.
-    start = 12
-    sound_bytes = 0
-    for _ in range(MOST_CHUNKS):
-        if start + 8 > len(data):
-            break
-        name: bytes
-        size: int
-        name, size = struct.unpack_from("<4sI", data, start)
-        if name == b"ds64" and start + 24 <= len(data):
-            (sound_bytes,) = struct.unpack_from("<Q", data, start + 16)
-        if name == b"data":
-            if size >= UNKNOWN_SIZE:
-                size = sound_bytes
-            return max(0, start + 8 + size - len(data))
-        start += 8 + size + size % 2
-    return 0
 
 
 def read_target(path: Path, data: bytes) -> Target:
