@@ -1,0 +1,196 @@
+"""A series in a file: `.npy` of `[T, *features]`, or `.csv` with one line per time step.
+
+A csv has numbers between commas, semicolons or tabs. Its first line may hold names, also in quotes.
+"""
+
+import codecs
+import csv
+from collections.abc import Iterator
+from contextlib import suppress
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+
+import numpy as np
+
+from nwavesdk.data.decoding import RecordingError
+from nwavesdk.data.readers.npy import parse_header
+from nwavesdk.data.readers.values import (
+    MOST_VALUES,
+    NUMBER_KINDS,
+    Values,
+    excerpt,
+    find_not_finite,
+    is_number,
+    parse_rows,
+    to_float32,
+)
+from nwavesdk.data.source import Sample
+from nwavesdk.internal.files import one_line
+
+__all__ = ["SUFFIXES", "read_csv", "read_npy"]
+
+SUFFIXES = frozenset({".npy", ".csv"})
+
+SAVE_NUMBERS = "write it with numpy.save from an array of numbers"
+FILL_IN = "fill in missing values, or remove the recording"
+WRITE_NUMBERS = "write numbers such as -1.5, with commas, semicolons or tabs between them"
+
+
+def read_npy(path: Path, data: bytes) -> Sample:
+    """The series in a `.npy`; no code in the file is run.
+
+    Args:
+        path: Name of the file, for errors.
+        data: Its content.
+
+    Returns:
+        Values `[T, *features]`, float32; an array `[T]` becomes `[T, 1]`.
+
+    Raises:
+        RecordingError: If it is not an array of finite real numbers with at least one time step, it
+            is cut short, or it has more than `MOST_VALUES` values. Structured arrays are events,
+            and not read here.
+    """
+    try:
+        header = parse_header(data)
+    except ValueError as error:
+        raise RecordingError(path, f"is not a .npy file ({error})", SAVE_NUMBERS) from None
+    if header.dtype.names is not None:
+        fields = ", ".join(header.dtype.names)
+        what = f"holds events (records with the fields {fields}), expected a series"
+        raise RecordingError(path, what, "put series and events into separate data folders")
+    if header.dtype.kind not in NUMBER_KINDS:
+        what = f"holds values of dtype {header.dtype}, expected real numbers"
+        raise RecordingError(path, what, SAVE_NUMBERS)
+    if not header.shape or not header.n_values:
+        what = f"holds an array of shape {list(header.shape)}, expected [T, *features]"
+        raise RecordingError(path, what, "save at least one time step, or remove it")
+    _check_count(path, header.n_values)
+    if header.file_size != len(data):
+        what = f"has {len(data):,} bytes, expected {header.file_size:,} for the shape in its header"
+        raise RecordingError(path, what, "copy it again")
+    # In Fortran order, the values lie in the order of the reversed axes.
+    shape = header.shape[::-1] if header.is_fortran else header.shape
+    stored = np.frombuffer(data, header.dtype, offset=header.size).reshape(shape)
+    values = to_float32(stored.T if header.is_fortran else stored)
+    place = find_not_finite(values)
+    if place is not None:
+        what = f"has {values[place]} at index {list(place)}, expected finite float32 numbers"
+        raise RecordingError(path, what, FILL_IN)
+    return Sample(values.reshape(len(values), 1) if values.ndim == 1 else values)
+
+
+def read_csv(path: Path, data: bytes) -> Sample:
+    """The series in a `.csv`, one line per time step and one column per feature.
+
+    Args:
+        path: Name of the file, for errors.
+        data: Its content, in UTF-8.
+
+    Returns:
+        Values `[T, C]`, float32.
+
+    Raises:
+        RecordingError: If it is not text, a cell is not a finite number, lines have different
+            numbers of cells, or there is no line with numbers. The error names line and column.
+    """
+    content = _normalize(path, data)
+    # No number holds a tab or a semicolon, so the last line tells what separates its cells.
+    last_line = content[content.rfind(b"\n") + 1 :]
+    delimiter = next((letter for letter in "\t;" if letter.encode() in last_line), ",")
+    n_lines = content.count(b"\n") + 1
+    _check_count(path, content.count(delimiter.encode()) + n_lines)
+    n_header_lines = _count_header_lines(path, content, delimiter)
+    if n_header_lines == n_lines:
+        raise RecordingError(path, "has no line with numbers", "write one line per time step")
+    values = _parse_body(path, content, delimiter, n_header_lines)
+    place = find_not_finite(values)
+    if place is not None:
+        where = f"line {n_header_lines + place[0] + 1}, column {place[1] + 1}"
+        what = f"has {values[place]} in {where}, expected finite float32 numbers"
+        raise RecordingError(path, what, FILL_IN)
+    return Sample(values)
+
+
+def _check_count(path: Path, n_values: int) -> None:
+    if n_values > MOST_VALUES:
+        what = f"has {n_values:,} values, expected at most {MOST_VALUES:,}"
+        raise RecordingError(path, what, "cut it, or average over time steps")
+
+
+def _normalize(path: Path, data: bytes) -> bytes:
+    """The text of a csv in UTF-8, with line feeds between lines and no empty lines at the end."""
+    content = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        is_text = "\0" not in content.decode()
+    except UnicodeDecodeError:
+        is_text = False
+    if not is_text:
+        raise RecordingError(path, "is not text in UTF-8", "export it as CSV in UTF-8")
+    if b"\r" in content:
+        content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    content = content.rstrip(b" \n")
+    if not content:
+        raise RecordingError(path, f"is empty ({len(data):,} bytes, none of them visible)")
+    return content
+
+
+def _lines_of(content: bytes) -> Iterator[str]:
+    # Decoded line by line: all lines as strings would take many times the memory of the file.
+    return TextIOWrapper(BytesIO(content), "utf-8", newline="\n")
+
+
+def _count_header_lines(path: Path, content: bytes, delimiter: str) -> int:
+    """Lines with the names of columns: none, one, or more if a name in quotes has line ends."""
+    reader = csv.reader(_lines_of(content), delimiter=delimiter, skipinitialspace=True)
+    try:
+        names = next(reader)
+        n_lines = reader.line_num
+        first_row = next(reader, names)
+    except csv.Error as error:
+        what = f"is not a table of numbers ({one_line(error)})"
+        raise RecordingError(path, what, WRITE_NUMBERS) from None
+    # A first line in which some cells are numbers is a damaged line of numbers.
+    if any(map(is_number, names)) or not "".join(names).strip():
+        return 0
+    if len(names) != len(first_row):
+        what = f"has {len(names)} names in its first line, and {len(first_row)} columns below"
+        raise RecordingError(path, what, "write one name for each column, or none")
+    return n_lines
+
+
+def _parse_body(path: Path, content: bytes, delimiter: str, n_header_lines: int) -> Values:
+    lines = _lines_of(content)
+    for _ in range(n_header_lines):
+        next(lines)
+    try:
+        values = parse_rows(lines, delimiter, has_quotes=b'"' in content)
+        if len(values) <= content.count(b"\n") - n_header_lines:
+            raise ValueError("it has lines without numbers")
+    except ValueError as error:
+        what = f"is not a table of numbers ({one_line(error)})"
+        what = _find_fault(content, delimiter, n_header_lines) or what
+        raise RecordingError(path, what, WRITE_NUMBERS) from None
+    return values
+
+
+def _find_fault(content: bytes, delimiter: str, n_header_lines: int) -> str:
+    """What is wrong in the first line that is not like the others; empty if none is."""
+    reader = csv.reader(_lines_of(content), delimiter=delimiter, skipinitialspace=True)
+    width = 0
+    with suppress(csv.Error):
+        for cells in reader:
+            line = reader.line_num
+            if line <= n_header_lines:
+                continue
+            width = width or len(cells)
+            if not "".join(cells).strip():
+                return f"has no numbers in line {line}"
+            if len(cells) != width:
+                return (
+                    f"has a wrong number of cells in line {line} ({len(cells)}, expected {width})"
+                )
+            for column, cell in enumerate(cells, 1):
+                if not is_number(cell):
+                    return f"has {excerpt(cell)} in line {line}, column {column}, expected a number"
+    return ""
