@@ -1,11 +1,11 @@
-"""Splits by recording; speakers from file names; splits by speaker over made-up sets."""
+"""Splits by recording and by speaker over made-up sets."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nwavesdk.data import Recordings, Split, speakers_of, split_indices, split_recordings
+from nwavesdk.data import Recordings, Split, split_indices, split_recordings
 
 
 def recordings(per_class: dict[str, int], order: int | None = None) -> Recordings:
@@ -106,45 +106,6 @@ def test_recordings_are_split_by_speaker_if_file_names_show_enough_of_them() -> 
 
 # The number of recordings of each of two classes, for each speaker.
 SIZES = st.lists(st.lists(st.integers(0, 6), min_size=2, max_size=2), min_size=3, max_size=30)
-
-
-@pytest.mark.parametrize(
-    ("key", "speaker"),
-    [
-        ("yes/0a7c2a8d_nohash_0.wav", "0a7c2a8d"),
-        ("yes/FF_nohash_12.WAV", "FF"),
-        ("3/3_jackson_4.wav", "jackson"),
-        ("deep/er/0_theo_44.wav", "theo"),
-    ],
-)
-def test_file_names_of_two_data_sets_show_the_speaker(key: str, speaker: str) -> None:
-    assert speakers_of([key]) == (speaker,)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "0.wav",
-        "xyz_nohash_0.wav",
-        "0a_nohash_.wav",
-        "0a_nohash_1.wav.wav",
-        "33_a_1.wav",
-        "3__1.wav",
-        "3_a_b_1.wav",
-    ],
-)
-def test_other_file_names_are_rejected(name: str) -> None:
-    with pytest.raises(ValueError, match="do not show who speaks"):
-        speakers_of([f"yes/{name}"])
-
-
-def test_the_first_name_that_does_not_follow_the_most_common_pattern_is_reported() -> None:
-    with pytest.raises(
-        ValueError, match=r"got 'b/1_ann_1.wav', expected all like <speaker>_nohash_<n>.wav or all"
-    ):
-        speakers_of(["a/0a_nohash_1.wav", "b/1_ann_1.wav"])
-    with pytest.raises(ValueError, match="got 'a/0a_nohash_1.wav'"):
-        speakers_of(["a/0a_nohash_1.wav", "b/1_ann_1.wav", "b/1_ann_2.wav"])
 
 
 def spoken(

@@ -1,70 +1,54 @@
 """Training, validation and test set: which recordings are learned from, selected on and reported.
 
-Every order is that of SHA-256 hashes. So the set of a recording does not depend on a seed, on the
-machine or on the order of files, and a recording that is added later moves few others.
+A split keeps together what belongs together. The best one is official: the same for everybody who
+uses the data. The next best has no speaker (or patient, or other group) in two sets. The last one
+is by recording. `choose_split` takes the best that can be had, or the one that was asked for, and
+describes it in one line.
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from nwavesdk.data.recordings import Indices, Recordings, hash_order
+from nwavesdk.data.assignment import CannotSplitError, assign_recordings, require_rest
+from nwavesdk.data.recordings import Indices, Recordings
+from nwavesdk.data.source import Part
+from nwavesdk.data.speakers import speakers_of
+from nwavesdk.data.split_case import (
+    TEST,
+    TRAIN,
+    VAL,
+    ChosenSplit,
+    KeptTogether,
+    Noun,
+    Split,
+    SplitCase,
+    SplitChoice,
+    SplitKind,
+    describe_reason,
+)
+from nwavesdk.internal.files import printable
 
-__all__ = ["Split", "SplitBy", "check_shares", "speakers_of", "split_indices", "split_recordings"]
+__all__ = [
+    "ChosenSplit",
+    "KeptTogether",
+    "Split",
+    "SplitBy",
+    "SplitChoice",
+    "SplitKind",
+    "check_shares",
+    "choose_split",
+    "speakers_of",
+    "split_indices",
+    "split_recordings",
+]
 
 # What to keep together; "auto" is by speaker if file names show enough speakers.
 SplitBy = Literal["auto", "speaker", "recording"]
 
-# File names of Speech Commands (a speaker is a hexadecimal number) and of the Free Spoken Digit
-# Dataset.
-PATTERNS = {
-    "<speaker>_nohash_<n>.wav": re.compile(r"([0-9a-f]+)_nohash_[0-9]+\.wav", re.IGNORECASE),
-    "<digit>_<speaker>_<index>.wav": re.compile(r"[0-9]_([^\W_]+)_[0-9]+\.wav", re.IGNORECASE),
-}
-
-# The sets of a split, as integers.
-TRAIN = 0
-VAL = 1
-TEST = 2
-
-Goals = npt.NDArray[np.float64]
-
-T = TypeVar("T")
-U = TypeVar("U")
-
-
-@dataclass(frozen=True, eq=False)
-class Split(Generic[T]):
-    """One value for each of the three sets; iteration gives them in this order.
-
-    Args:
-        train: For the training set, to learn from.
-        val: For the validation set, to select on.
-        test: For the test set, to report once.
-
-    Example:
-        >>> Split(70, 15, 15).map(float).as_dict()
-        {'train': 70.0, 'val': 15.0, 'test': 15.0}
-    """
-
-    train: T
-    val: T
-    test: T
-
-    def __iter__(self) -> Iterator[T]:
-        yield from (self.train, self.val, self.test)
-
-    def map(self, function: Callable[[T], U]) -> "Split[U]":
-        """The function of each value."""
-        return Split(*map(function, self))
-
-    def as_dict(self) -> dict[str, T]:
-        """The values by the name of their set."""
-        return {"train": self.train, "val": self.val, "test": self.test}
+SET_OF_PART: dict[str, int] = {"train": TRAIN, "val": VAL, "test": TEST}
+SET_NAMES = {VAL: "validation", TEST: "test"}
 
 
 def check_shares(val: float, test: float) -> None:
@@ -80,6 +64,70 @@ def check_shares(val: float, test: float) -> None:
         )
 
 
+def choose_split(
+    keys: Sequence[str],
+    labels: Indices,
+    classes: Sequence[str] = (),
+    parts: Sequence[Part | Literal[""]] = (),
+    groups: Sequence[str] = (),
+    choice: SplitChoice = SplitChoice(),  # noqa: B008  # frozen
+) -> ChosenSplit:
+    """Split recordings as wanted, or in the best way that can be had.
+
+    - An official split (parts of folders, of a file or of a table) is used unchanged. A validation
+      or a test set that it lacks is split off its training set: by group or speaker, if they are
+      known and enough, otherwise by recording.
+    - By speaker or group, none is in two sets. By recording, each class is split by the hashes of
+      its keys. See `nwavesdk.data.assignment`.
+    - Folds are by group or speaker, if they are known and enough, otherwise by recording. Each
+      recording is tested in exactly one fold. The validation set is split off the rest like that
+      of an official split.
+    - Leaving one out, fold i tests the i-th speaker or group in the order of their names.
+
+    Args:
+        keys: A name for each recording, which decides its set; `B` of them.
+        labels: Class index of each recording, `[B]`; ignored without classes.
+        classes: Name of each class; empty if recordings have none, as in regression or with labels
+            per step.
+        parts: The set of each recording in an official split; empty, or `""` for all, without one.
+        groups: The group of each recording; empty, or `""` for all, without groups.
+        choice: The split that is wanted.
+
+    Returns:
+        The split; each set has every class, except for those of an official split and the test
+        set that leaves one out.
+
+    Raises:
+        ValueError: If the split that is wanted cannot be had; the text has the reason and the
+            remedy.
+
+    Example:
+        >>> keys = [f"yes/{name}-{index}.wav" for name in ("ann", "bob", "eve") for index in "12"]
+        >>> choice = SplitChoice("speaker", pattern="/([a-z]+)-")
+        >>> choose_split(keys, np.zeros(6, np.int64), ["yes"], choice=choice).line
+        'split by speaker: 2 training, 2 validation and 2 test recordings of 3 speakers'
+    """
+    check_shares(choice.val, choice.test)
+    if not classes:
+        labels = np.zeros(len(keys), np.int64)
+        classes = ("",)
+    case = SplitCase(
+        tuple(keys),
+        labels,
+        tuple(classes),
+        tuple(parts) if any(parts) else (),
+        tuple(groups) if any(groups) else (),
+        choice,
+    )
+    case.check_pattern()
+    if choice.folds is not None or choice.leave_one_out is not None:
+        return _choose_fold(case)
+    is_official = choice.by in ("auto", "file") and case.parts
+    if choice.by == "folder" or is_official:
+        return _take_parts(case)
+    return _take_best(case)
+
+
 def split_indices(
     keys: Sequence[str],
     labels: Indices,
@@ -88,10 +136,7 @@ def split_indices(
     val: float = 0.15,
     test: float = 0.15,
 ) -> tuple[Split[Indices], tuple[str, ...]]:
-    """Split recordings by speaker or by recording.
-
-    By recording, each class is split by the hashes of its keys. By speaker, no speaker is in two
-    sets, and shares are met as well as whole speakers allow; see `_assign_speakers`.
+    """Split recordings by speaker or by recording; see `choose_split`.
 
     Args:
         keys: A name for each recording, which shows the speaker for a split by speaker; see
@@ -110,16 +155,8 @@ def split_indices(
         ValueError: If the shares leave nothing to learn from, a class is too small, or `by` is
             `"speaker"` and file names do not show who speaks or there are too few speakers.
     """
-    check_shares(val, test)
-    if by != "recording":
-        try:
-            speakers = speakers_of(keys)
-            set_of = _assign_speakers(speakers, labels, classes, val, test)
-            return _group(set_of), speakers
-        except ValueError:
-            if by == "speaker":
-                raise
-    return _group(_assign_recordings(keys, labels, classes, val, test)), ()
+    chosen = choose_split(keys, labels, classes, choice=SplitChoice(by, val, test))
+    return chosen.indices, chosen.groups if chosen.by == "speaker" else ()
 
 
 def split_recordings(
@@ -136,147 +173,113 @@ def split_recordings(
     return indices.map(recordings.take), "speaker" if speakers else "recording"
 
 
-def speakers_of(keys: Sequence[str]) -> tuple[str, ...]:
-    """The speaker of each recording.
-
-    Args:
-        keys: Paths whose last part is a file name.
-
-    Returns:
-        One name for each key.
-
-    Raises:
-        ValueError: If the names do not all follow one pattern. The message has the first name that
-            does not follow the most common pattern.
-
-    Example:
-        >>> speakers_of(["no/03401e93_nohash_0.wav", "yes/0c40e715_nohash_1.wav"])
-        ('03401e93', '0c40e715')
-        >>> speakers_of(["7/7_george_12.wav"])
-        ('george',)
-
-    References:
-        Speech Commands: Warden, 2018, arXiv 1804.03209. Spoken digits: Jackson et al.,
-        doi:10.5281/zenodo.1342401.
-    """
-    names = [key.rpartition("/")[2] for key in keys]
-    matches = [[pattern.fullmatch(name) for name in names] for pattern in PATTERNS.values()]
-    best = max(matches, key=lambda of_pattern: sum(match is not None for match in of_pattern))
-    for key, match in zip(keys, best, strict=True):
-        if match is None:
+def _take_parts(case: SplitCase) -> ChosenSplit:
+    """The official split; what it lacks is split off its training set."""
+    by: KeptTogether = "file" if case.choice.by == "file" else "folder"
+    place = "the table" if by == "file" else "the data"
+    if not case.parts:
+        raise ValueError(
+            "data.split: the data have no official split: put the recordings into folders train, "
+            "val and test, or choose another split."
+        )
+    if "" in case.parts:
+        key = case.keys[case.parts.index("")]
+        raise ValueError(
+            f"data.split: {case.parts.count('')} recordings are in none of train, val and test, "
+            f"such as '{printable(key)}': move or remove them."
+        )
+    set_of = np.array([SET_OF_PART[part] for part in case.parts if part], np.int64)
+    train = np.flatnonzero(set_of == TRAIN)
+    if not len(train):
+        raise ValueError(f"data.split: {place} have no training set: add the part train.")
+    missing = [subset for subset in (VAL, TEST) if not (set_of == subset).any()]
+    notes: list[str] = []
+    if missing:
+        shares = [case.choice.val if subset == VAL else case.choice.test for subset in missing]
+        drawn, how = case.split_off(train, shares)
+        set_of[train] = np.array([TRAIN, *missing])[drawn]
+        names = " and ".join(SET_NAMES[subset] for subset in missing)
+        notes = [f"the {names} set is split off the training set by {how}"]
+    for label, name in enumerate(case.classes):
+        if not (case.labels[set_of == TRAIN] == label).any():
             raise ValueError(
-                f"The file names do not show who speaks: got {key!r}, expected all like "
-                f"{' or all like '.join(PATTERNS)}: rename the files, or split by recording."
+                f"data.split: class {name!r} has no recording in the training set of the official "
+                "split: add some, or leave the class out."
             )
-    return tuple(match[1] for match in best if match)
+    return case.result(set_of, by, notes=notes)
 
 
-def _assign_recordings(
-    keys: Sequence[str], labels: Indices, classes: Sequence[str], val: float, test: float
-) -> Indices:
-    """The set of each recording, in the order of the hashes of the keys of a class."""
-    set_of = np.full(len(keys), TRAIN, np.int64)
-    for label, name in enumerate(classes):
-        order = hash_order(keys, np.flatnonzero(labels == label))
-        if len(order) < 3:
-            raise ValueError(
-                f"Class {name!r} has {len(order)} recordings, expected at least 3 (train, "
-                "validation, test): add recordings or leave the class out."
-            )
-        n_test = max(1, round(test * len(order)))
-        n_val = max(1, round(val * len(order)))
-        set_of[order[:n_test]] = TEST
-        set_of[order[n_test : n_test + n_val]] = VAL
-    return set_of
+def _take_best(case: SplitCase) -> ChosenSplit:
+    """The first of speaker, group and recording that can be had, and why those before cannot."""
+    everything = np.arange(len(case.keys))
+    shares = (case.choice.val, case.choice.test)
+    is_free = case.choice.by in ("auto", "file")
+    reasons = ["not by folder: there is no official split"] if is_free else []
+    for noun in case.nouns():
+        try:
+            return case.result(case.assign(noun, everything, shares), noun, notes=reasons)
+        except CannotSplitError as error:
+            if case.is_noun_wanted:
+                raise
+            reasons.append(f"not by {noun}: {describe_reason(error)}")
+    set_of = assign_recordings(case.keys, case.labels, case.classes, shares)
+    return case.result(set_of, "recording", notes=reasons)
 
 
-def _group(set_of: Indices) -> Split[Indices]:
-    return Split(*(np.flatnonzero(set_of == subset) for subset in (TRAIN, VAL, TEST)))
+def _choose_fold(case: SplitCase) -> ChosenSplit:
+    """The sets of one fold of a cross-validation."""
+    choice = case.choice
+    option = "folds" if choice.leave_one_out is None else "leave_one_out"
+    if case.parts and choice.by in ("auto", "folder", "file"):
+        raise ValueError(
+            f"data.{option}: the data have an official split, which folds would mix: choose "
+            "--split speaker, group or recording to mix it, or leave the folds out."
+        )
+    if choice.by == "folder":
+        raise ValueError(f"data.{option}: folds are not those of folders: leave --split out.")
+    if choice.fold is None:
+        raise ValueError(f"data.fold: {option} needs the fold to test, from 1: give it.")
+    if choice.leave_one_out is not None:
+        return _leave_one_out(case, choice.leave_one_out, choice.fold)
+    assert choice.folds is not None
+    if choice.folds < 2:
+        raise ValueError(f"data.folds: expected 2 or more, got {choice.folds}.")
+    if not 1 <= choice.fold <= choice.folds:
+        raise ValueError(f"data.fold: expected 1 to {choice.folds}, got {choice.fold}.")
+    fold_of, by, reasons = case.folds(choice.folds)
+    set_of = np.where(fold_of == choice.fold - 1, TEST, TRAIN)
+    reasons.append(_split_validation_off(case, set_of, by))
+    return case.result(set_of, by, n_folds=choice.folds, notes=reasons)
 
 
-def _assign_speakers(
-    speakers: Sequence[str], labels: Indices, classes: Sequence[str], val: float, test: float
-) -> Indices:
-    """Assign every speaker, with all their recordings, to one of three sets.
-
-    Speakers are taken in the order of their names' hashes. A speaker is assigned to the test set
-    if that brings its number of recordings of each class, summed over classes, closer to `test`;
-    otherwise to the validation set by the same rule; otherwise to the training set. If a class is
-    then missing in a set, the speaker whose move changes the shares least is moved there.
-
-    Args:
-        speakers: Who speaks in each recording, `B` names.
-        labels: Class index of each recording, `[B]`; all 0 if there are no classes.
-        classes: Name of each class.
-        val: Share of each class in the validation set.
-        test: Share of each class in the test set.
-
-    Returns:
-        The set of each recording, `[B]`: `TRAIN`, `VAL` or `TEST`. Each set has every class. The
-        shares are met as well as whole speakers allow.
-
-    Raises:
-        ValueError: If there are too few speakers for every class in each set.
-    """
-    names = sorted(set(speakers))
-    order = hash_order(names, np.arange(len(names)))
-    number = {names[index]: rank for rank, index in enumerate(order)}
-    number_of = np.array([number[speaker] for speaker in speakers], np.int64)
-    counts = np.zeros((len(names), len(classes)), np.int64)
-    np.add.at(counts, (number_of, labels), 1)
-    # Goals of the validation and the test set: recordings of each class, [2, classes].
-    goals = np.maximum(1, np.round(np.array([[val], [test]]) * counts.sum(0)))
-    set_of = _assign_in_order(counts, goals)
-    _bring_missing_classes(counts, goals, set_of, classes)
-    return set_of[number_of]
+def _leave_one_out(case: SplitCase, noun: Noun, fold: int) -> ChosenSplit:
+    by = case.choice.by
+    if by not in ("auto", "file", noun):
+        raise ValueError(
+            f"data.leave_one_out: leaving one {noun} out is a split by {noun}, got the split by "
+            f"{by}: leave --split out."
+        )
+    names = case.names(noun, np.arange(len(case.keys)))
+    unique = sorted(set(names))
+    if len(unique) < 2:
+        raise ValueError(
+            f"data.leave_one_out: there is one {noun}, '{printable(unique[0])}', expected two or "
+            f"more: add {noun}s, or leave it out."
+        )
+    if not 1 <= fold <= len(unique):
+        raise ValueError(f"data.fold: expected 1 to {len(unique)}, the {noun}s, got {fold}.")
+    number = {name: index for index, name in enumerate(unique)}
+    fold_of = np.array([number[name] for name in names], np.int64)
+    shown = [f"{noun} '{printable(name)}'" for name in unique]
+    require_rest(fold_of, case.labels, case.classes, shown)
+    set_of = np.where(fold_of == fold - 1, TEST, TRAIN)
+    note = _split_validation_off(case, set_of, noun)
+    return case.result(set_of, noun, n_folds=len(unique), notes=[note])
 
 
-def _assign_in_order(counts: Indices, goals: Goals) -> Indices:
-    """The set of each speaker, from `counts` of recordings `[speakers, classes]`."""
-    set_of = np.full(len(counts), TRAIN, np.int64)
-    # Recordings of each set and class; those of the training set are not needed.
-    sums = np.zeros((3, counts.shape[1]), np.int64)
-    for speaker, count in enumerate(counts):
-        for subset in (TEST, VAL):
-            if _move_gain(count, sums, goals, TRAIN, subset) > 0:
-                set_of[speaker] = subset
-                sums[subset] += count
-                break
-    return set_of
-
-
-def _bring_missing_classes(
-    counts: Indices, goals: Goals, set_of: Indices, classes: Sequence[str]
-) -> None:
-    """Move speakers, in place, until each set has every class; no move takes a class from a set."""
-    while True:
-        sums = np.stack([counts[set_of == subset].sum(0) for subset in (TRAIN, VAL, TEST)])
-        missing = np.argwhere(sums == 0)
-        if not len(missing):
-            return
-        subset, label = (int(index) for index in missing[-1])
-        candidates = [
-            speaker
-            for speaker in np.flatnonzero((set_of != subset) & (counts[:, label] > 0))
-            if (sums[set_of[speaker]] > counts[speaker])[counts[speaker] > 0].all()
-        ]
-        if not candidates:
-            raise ValueError(
-                f"{len(counts)} speakers are too few for three sets that each have every class and "
-                f"no speaker in two of them (class {classes[label]!r} is missing in one): add "
-                "speakers, or split by recording."
-            )
-        gains = [
-            _move_gain(counts[speaker], sums, goals, int(set_of[speaker]), subset)
-            for speaker in candidates
-        ]
-        set_of[candidates[int(np.argmax(gains))]] = subset
-
-
-def _move_gain(count: Indices, sums: Indices, goals: Goals, source: int, target: int) -> float:
-    """By how many recordings the sets come closer to their goals when a speaker is moved."""
-    moved = sums.copy()
-    moved[source] -= count
-    moved[target] += count
-    # The training set, which is the first one, has no goal.
-    return float((np.abs(sums[VAL:] - goals) - np.abs(moved[VAL:] - goals)).sum())
+def _split_validation_off(case: SplitCase, set_of: Indices, by: KeptTogether) -> str:
+    """Move a part of the training set to the validation set, in place; returns how, as a note."""
+    rest = np.flatnonzero(set_of == TRAIN)
+    drawn, how = case.split_off(rest, [case.choice.val], by_recording=by == "recording")
+    set_of[rest] = np.array([TRAIN, VAL])[drawn]
+    return "" if how == by else f"the validation set is by {how}"
