@@ -14,7 +14,14 @@ from torch.masked import MaskedTensor
 
 from nwavesdk.internal.checks import shown
 
-__all__ = ["FLOATING", "have_equal_bits", "is_plain", "require_floating", "require_tensor"]
+__all__ = [
+    "FLOATING",
+    "have_equal_bits",
+    "is_list",
+    "is_plain",
+    "require_floating",
+    "require_tensor",
+]
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The dtypes of floating numbers that layers take."""
@@ -118,6 +125,11 @@ def is_plain(x: object) -> bool:
         and _tracing_state() is None
         and forward_ad._current_level < 0
     )
+
+
+def is_list(x: object) -> bool:
+    """Whether `x` lists its non-zeros: torch's sparse COO layout."""
+    return isinstance(x, Tensor) and x.layout is torch.sparse_coo
 
 
 def have_equal_bits(a: Tensor, b: Tensor) -> bool:

@@ -24,6 +24,7 @@ __all__ = [
     "check_device",
     "check_input",
     "check_memory",
+    "check_shape",
     "check_unchanged",
     "neuron_shape",
     "per_neuron_tensor",
@@ -178,7 +179,15 @@ def check_input(owner: str, x: object, features: tuple[int, ...]) -> None:
     """
     require_floating(owner, x)
     assert isinstance(x, Tensor)
-    shape = tuple(x.shape)
+    check_shape(owner, tuple(x.shape), features)
+
+
+def check_shape(owner: str, shape: tuple[int, ...], features: tuple[int, ...]) -> None:
+    """Raise an error unless the last dimensions of an input are `features`.
+
+    Raises:
+        ValueError: If it is not [*features], [B, *features] or [B, T, *features].
+    """
     leading = len(shape) - len(features)
     if 0 <= leading <= 2 and shape[leading:] == features:
         return

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as checkpoint_chunk
 
+from nwavesdk.internal.tensors import is_list
 from nwavesdk.layers.prepare import Prepared, prepared_modules
 
 __all__ = ["run_in_chunks"]
@@ -54,7 +55,7 @@ def run_in_chunks(
 
     sizes, states = _gather_states(modules)
     sequences: list[_Sequence] = []
-    for part in torch.split(x, steps, 1):
+    for part in _split_steps(x, steps):
         spk, mem, sizes, *states = checkpoint_chunk(
             run_chunk, part, sizes, *states, use_reentrant=False
         )
@@ -66,6 +67,25 @@ def run_in_chunks(
     _load_states(modules, states, sizes)
     joined = [sequence.joined() for sequence in sequences]
     return joined[0], joined[-1]
+
+
+def _split_steps(x: Tensor, steps: int) -> Sequence[Tensor]:
+    """`x` [B, T, *features] in parts of `steps` steps; of a list of events, parts are lists."""
+    if not is_list(x):
+        return torch.split(x, steps, 1)
+    whole = x.coalesce()
+    step = whole.indices()[1]
+    parts = []
+    for first in range(0, x.shape[1], steps):
+        is_inside = (step >= first) & (step < first + steps)
+        indices = whole.indices()[:, is_inside]
+        indices[1] -= first
+        size = (x.shape[0], min(steps, x.shape[1] - first), *x.shape[2:])
+        part = torch.sparse_coo_tensor(
+            indices, whole.values()[is_inside], size, is_coalesced=True, check_invariants=False
+        )
+        parts.append(part)
+    return parts
 
 
 def _check_statistics(net: nn.Module, steps: int) -> None:

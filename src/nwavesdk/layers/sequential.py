@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
 from nwavesdk.internal.checks import shown, whole_number
-from nwavesdk.internal.tensors import require_tensor
+from nwavesdk.internal.tensors import is_list, require_tensor
 from nwavesdk.layers.chunks import run_in_chunks
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import Prepared, prepared_modules
 from nwavesdk.layers.record import Record, Recording
+from nwavesdk.layers.synapse import Synapse
 
 __all__ = ["SpikingSequential"]
 
@@ -76,7 +77,7 @@ class SpikingSequential(nn.Sequential):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The last spikes and membranes; see the class."""
-        require_tensor("SpikingSequential", x)
+        self._require_input(x)
         if self.checkpoint is not None and torch.compiler.is_compiling():
             torch._dynamo.graph_break(
                 "SpikingSequential(checkpoint=...) is compiled in parts: no fullgraph=True"
@@ -92,10 +93,23 @@ class SpikingSequential(nn.Sequential):
             x: See the class.
             charges: Whether to hold the input charge of each layer (`Record.cur`).
         """
-        require_tensor("SpikingSequential", x)
+        self._require_input(x)
         layers: dict[str, Record] = {}
         spk, mem = self._run(x, layers, charges)
         return Recording(spk, mem, layers)
+
+    def _require_input(self, x: Tensor) -> None:
+        """Reject what is not a dense tensor, or a list of events for a synapse that takes it."""
+        if is_list(x) and not torch.compiler.is_compiling():
+            first = next((module for _, module in self.modules_in_order()), None)
+            if isinstance(first, Synapse) and first.takes_lists:
+                return
+            raise TypeError(
+                f"SpikingSequential takes a dense tensor for its first module, "
+                f"{type(first).__name__}, got torch.sparse_coo: convert it, as in x.to_dense(), or "
+                "begin with LIFSynapse."
+            )
+        require_tensor("SpikingSequential", x)
 
     def modules_in_order(self) -> Iterator[tuple[str, nn.Module]]:
         """Names and modules in the order in which they run; a nested `SpikingSequential` unfolds.

@@ -8,14 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.internal.checks import choice, switch, whole_number
-from nwavesdk.internal.tensors import is_plain
-from nwavesdk.layers.checks import check_input, check_memory
+from nwavesdk.internal.tensors import is_list, is_plain
+from nwavesdk.layers.checks import check_input, check_memory, check_shape
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.weight import parameter_of
 from nwavesdk.solvers.sparse.crossover import CrossoverTable, Limits, active_table
 from nwavesdk.solvers.sparse.finite import FiniteWeight
 from nwavesdk.solvers.sparse.product import (
     is_sparse_operand,
+    list_obstacle,
+    list_product,
     most_nonzeros,
     product_limits,
     product_within,
@@ -93,6 +95,10 @@ class Synapse(Prepared):
     def forward(self, spk: Tensor) -> Tensor:
         """Charge [..., N_out] for spikes or other values [..., N_in].
 
+        A sparse COO tensor [B, N_in] or [B, T, N_in] is a list of events, such as
+        `nwavesdk.data.binning.collate_events` makes. Its sparse product has the bits of a dense
+        input's. It runs on the CPU, and has no gradient for the events.
+
         Raises:
             TypeError: If the input is not floating, or its dtype is not that of the weights.
             ValueError: If the input has another width.
@@ -104,7 +110,9 @@ class Synapse(Prepared):
             plan = self._plans.get((spk.shape, spk.dtype, self.product, self.nb_inputs))
             if plan is None or (plan.table is not None and plan.table is not active_table()):
                 plan = self._make_plan(spk)
-        if plan is None:
+        if plan is None and self.takes_lists and is_list(spk):
+            cur = self._multiply_list(spk)
+        elif plan is None:
             check_input(self._title, spk, (self.nb_inputs,))
             cur = self.charge(spk[None] if spk.ndim == 1 else spk, self._weight_for(spk))
         elif plan.limits is None:
@@ -113,6 +121,23 @@ class Synapse(Prepared):
             cur = self._gather_or_multiply(spk, plan)
         bias: Tensor | None = parameter_of(self, "bias")
         return cur if bias is None else cur + bias
+
+    @property
+    def takes_lists(self) -> bool:
+        """Whether the input may be a list of events."""
+        return self.product != "dense" and type(self).charge is Synapse.charge
+
+    def _multiply_list(self, spk: Tensor) -> Tensor:
+        """The product of a list of events and the effective weight."""
+        check_shape(self._title, spk.shape, (self.nb_inputs,))
+        weight = self._weight_for(spk)
+        obstacle = list_obstacle(spk, weight)
+        if obstacle is not None:
+            raise RuntimeError(
+                f"{self._title}: a list of events does not work with {obstacle}: give a dense "
+                "input, as in x.to_dense()."
+            )
+        return list_product(spk, weight)
 
     def _make_plan(self, spk: Tensor) -> Plan | None:
         """Check a plain input and the weight; None where every call has to choose its product."""

@@ -1,5 +1,6 @@
 """The sparse product of many rows and its gradient: several kernels, each on all threads."""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -18,6 +19,7 @@ __all__ = [
     "find_nonzeros",
     "gather_product",
     "gather_weight_gradient",
+    "listed_nonzeros",
     "nonzero_values",
     "sparse_kernels",
 ]
@@ -69,6 +71,36 @@ def find_nonzeros(x: Tensor, most: int) -> Nonzeros | None:
         return None
     return Nonzeros(
         words, start, nonzero_values(x, words, start) if has_other_values else None, count
+    )
+
+
+def listed_nonzeros(x: Tensor) -> Nonzeros:
+    """The non-zeros of a sparse COO tensor x [..., N_in]; all its other dimensions are rows.
+
+    Values at the same place are added up.
+    """
+    listed = x.detach().coalesce()
+    indices = listed.indices()
+    values = listed.values()
+    if not values.all():
+        is_nonzero = values != 0
+        indices = indices[:, is_nonzero]
+        values = values[is_nonzero]
+    *leading, column = indices
+    row = torch.zeros_like(column)
+    for size, index in zip(x.shape[:-1], leading, strict=True):
+        row = row * size + index
+    rows = math.prod(x.shape[:-1])
+    # Column c is bit c % 64 of word c // 64 of its row. No column is there twice, so a sum of bits
+    # sets each of them.
+    n_words = -(-x.shape[-1] // 64)
+    words = column.new_zeros(rows * n_words)
+    words.scatter_add_(0, row * n_words + (column >> 6), torch.bitwise_left_shift(1, column & 63))
+    start = column.new_zeros(rows + 1)
+    torch.cumsum(torch.bincount(row, minlength=rows), 0, out=start[1:])
+    is_binary = bool((values == 1).all())
+    return Nonzeros(
+        words.view(rows, n_words), start, None if is_binary else values.contiguous(), len(values)
     )
 
 

@@ -32,10 +32,13 @@ from nwavesdk.solvers.sparse.many_rows import (
     find_nonzeros,
     gather_product,
     gather_weight_gradient,
+    listed_nonzeros,
 )
 
 __all__ = [
     "is_sparse_operand",
+    "list_obstacle",
+    "list_product",
     "most_nonzeros",
     "product_limits",
     "product_within",
@@ -67,6 +70,19 @@ def sparse_obstacle(x: Tensor, weight: Tensor) -> str | None:
     if torch._C._are_functorch_transforms_active():
         return "the transforms of torch.func"
     return None
+
+
+def list_obstacle(x: Tensor, weight: Tensor) -> str | None:
+    """Why `list_product` cannot take a sparse COO tensor and a weight, or None if it can."""
+    if torch.compiler.is_compiling():
+        return "torch.compile"
+    if torch._C._are_functorch_transforms_active():
+        return "the transforms of torch.func"
+    if x.requires_grad:
+        return "a gradient of the list"
+    if x.dense_dim() or x.ndim < 2:
+        return "sparse tensors of other dimensions than [B, N_in] and [B, T, N_in]"
+    return sparse_obstacle(x.detach()._values(), weight)
 
 
 def is_sparse_operand(weight: Tensor, dtype: torch.dtype) -> bool:
@@ -104,6 +120,30 @@ def spike_product(
     """
     limits = product_limits(x, weight, always=always)
     return product_within(x, weight, limits, nonzeros, partial(is_finite, weight))
+
+
+def list_product(x: Tensor, weight: Tensor) -> Tensor:
+    """`x @ weight` for an x that lists its non-zeros, by the sparse product at any density.
+
+    Result and gradient of the weight have the bits of `spike_product(x.to_dense(), weight,
+    always=True)`, without a dense x. A weight that is not finite needs the dense product.
+
+    Args:
+        x: Sparse COO tensor [..., N_in]; values at the same place are added up. `list_obstacle`
+            must be None for the operands.
+        weight: Weight [N_in, N_out].
+
+    Returns:
+        The product [..., N_out].
+
+    Raises:
+        RuntimeError: See `spike_product`.
+    """
+    if not is_finite(weight):
+        return x.to_dense() @ weight
+    keep_large_blocks()
+    product: Tensor = _SparseProduct.apply(x, weight, x, listed_nonzeros(x), True, True)
+    return product
 
 
 def product_limits(x: Tensor, weight: Tensor, *, always: bool = False) -> Limits:
