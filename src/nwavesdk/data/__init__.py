@@ -5,9 +5,12 @@
 
 from typing import TYPE_CHECKING
 
-from nwavesdk.data.channels import Channels, FrontEnd, generate
+from nwavesdk.data.channels import Channels, generate
 from nwavesdk.data.decoding import RecordingError, decode
+from nwavesdk.data.front_end import FrontEnd
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
+from nwavesdk.data.loading import load_digits, load_wav_folder
+from nwavesdk.data.log_mel import LogMel
 from nwavesdk.data.recordings import (
     Frames,
     Indices,
@@ -17,7 +20,6 @@ from nwavesdk.data.recordings import (
     fit_length,
 )
 from nwavesdk.data.source import Events, Item, Sample, Source
-from nwavesdk.data.sources import LogMel, load_digits, load_wav_folder
 from nwavesdk.data.split import Split, speakers_of, split_indices, split_recordings
 from nwavesdk.internal.imports import import_on_use
 

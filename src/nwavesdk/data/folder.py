@@ -1,4 +1,4 @@
-"""The recordings of a data folder, and its files that look like recordings but cannot be used.
+"""The recordings in the class folders of a data folder, and files that cannot be used.
 
 Links to files and folders are followed, also out of the data folder. A recording is used once,
 however many links lead to it: otherwise it would be in two classes, or in two sets of a split.
@@ -6,19 +6,42 @@ however many links lead to it: otherwise it would be in two classes, or in two s
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from nwavesdk.data import decoding
 from nwavesdk.data.decoding import RecordingError
+from nwavesdk.data.readers import events, series
+from nwavesdk.data.source import Item, Kind, Part
 from nwavesdk.internal.files import FileError, kind_of, printable, reason_of, shown_path
 
-__all__ = ["Faults", "RecordingFile", "list_classes", "list_targets"]
+__all__ = [
+    "PARTS",
+    "Faults",
+    "find_kind",
+    "is_official",
+    "list_classes",
+    "list_files",
+    "list_targets",
+    "visible_folders",
+]
 
-OTHER_SOUNDS = {".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mp3", ".oga"}
-OTHER_SOUNDS |= {".ogg", ".opus", ".w64", ".wma"}
+# Files of sound that are not read, and those of the other kinds.
+OTHER_SOUNDS = {".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".m4a", ".mp3", ".w64", ".wma"}
+SUFFIXES_OF: dict[Kind, frozenset[str]] = {
+    "sound": decoding.SUFFIXES,
+    "series": series.SUFFIXES,
+    "image": frozenset({".png", ".jpg", ".jpeg"}),
+    "events": frozenset({".bin", ".npy", ".aedat4"}),
+}
+ALL_SUFFIXES = frozenset().union(*SUFFIXES_OF.values())
+
+# The folders of an official split.
+PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 # Python's letters for the bytes of a name that are not UTF-8 (PEP 383).
 UNDECODED = frozenset(map(chr, range(0xDC80, 0xDD00)))
@@ -28,24 +51,10 @@ CHANGE_PERMISSIONS = "change its permissions or remove it"
 # Folders that a file may lie in, below the data folder.
 MOST_FOLDERS = 32
 
+# The header of a `.npy` file is in its first bytes.
+NPY_HEADER_BYTES = 4096
+
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class RecordingFile:
-    """A recording in a data folder.
-
-    Args:
-        path: Its file.
-        key: Its path inside the data folder.
-        label: Index of its class; 0 if there are no classes.
-        target: The file of its target.
-    """
-
-    path: Path
-    key: str
-    label: int
-    target: Path | None = None
 
 
 @dataclass
@@ -73,59 +82,128 @@ class Faults:
             raise RecordingError(fault.path, fault.what, remedy) from None
         self.skipped.append((printable(path.relative_to(self.root).as_posix()), fault.what))
 
-    def collect(
-        self, files: Sequence[RecordingFile], read: Callable[[RecordingFile], T]
-    ) -> Iterator[tuple[RecordingFile, T]]:
-        """Each file with what is read from it; files that cannot be read are reported."""
-        for file in files:
+    def collect(self, items: Iterable[Item], read: Callable[[Item], T]) -> Iterator[tuple[Item, T]]:
+        """Each recording with what is read from it; those that cannot be read are reported."""
+        for item in items:
             try:
-                value = read(file)
+                value = read(item)
             except FileError as fault:
-                self.report(file.path, fault)
+                self.report(item.path, fault)
             else:
-                yield file, value
+                yield item, value
 
 
-def list_classes(root: Path, faults: Faults) -> tuple[tuple[str, ...], list[RecordingFile]]:
-    """The classes and recordings of `root/<class>/**/*.wav`.
+def is_official(root: Path) -> bool:
+    """Whether a folder has the folders of an official split: train, with val, test or both."""
+    folders = {path.name for path in visible_folders(root)}
+    return "train" in folders and len(folders & set(PARTS)) > 1 and folders <= set(PARTS)
+
+
+def visible_folders(root: Path) -> list[Path]:
+    """The folders in a folder, without hidden ones."""
+    with suppress(OSError):
+        return [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return []
+
+
+def find_kind(root: Path) -> Kind | None:
+    """What most files of a folder are, or None if no file can be a recording.
+
+    A `.npy` file is a series, or events, which its header shows.
+    """
+    counts: Counter[str] = Counter()
+    first_npy: Path | None = None
+    for _, paths in _walk_files(root):
+        counts.update(path.suffix.lower() for path in paths)
+        first_npy = first_npy or next((p for p in paths if p.suffix.lower() == ".npy"), None)
+    counts_of = {
+        kind: sum(counts[suffix] for suffix in suffixes) for kind, suffixes in SUFFIXES_OF.items()
+    }
+    if first_npy is not None and counts[".npy"]:
+        counts_of["series" if _holds_events(first_npy) else "events"] -= counts[".npy"]
+    kind = max(counts_of, key=lambda kind: counts_of[kind])
+    if counts_of[kind]:
+        return kind
+    return "sound" if any(counts[suffix] for suffix in OTHER_SOUNDS) else None
+
+
+def _holds_events(path: Path) -> bool:
+    with suppress(OSError), open(path, "rb") as file:
+        return events.holds_events(file.read(NPY_HEADER_BYTES))
+    return False
+
+
+def list_classes(root: Path, faults: Faults, kind: Kind = "sound") -> list[Item]:
+    """The recordings of `root/<class>/**`, or of `root/{train,val,test}/<class>/**`.
 
     Hidden files and folders are left out.
+
+    Args:
+        root: The data folder.
+        faults: Receives what cannot be used.
+        kind: What the recordings are.
 
     Raises:
         ValueError: If there is no folder, or fewer than two classes with recordings.
         RecordingError: If something in it is not what it should be; see `Faults`.
     """
-    _check_folder(root, "expected a folder with one subfolder of .wav files for each class")
-    walk = _Walk(root, faults, root)
-    paths_of: dict[str, list[Path]] = {}
-    for path, is_folder in walk.entries(root, ".wav"):
-        if is_folder:
-            paths_of[path.name] = list(walk.files(path, ".wav"))
-        else:
+    _check_folder(root, "expected a folder with one subfolder of recordings for each class")
+    walk = _Walk(root, faults, root, SUFFIXES_OF[kind])
+    if is_official(root):
+        parts = [part for part in PARTS if (root / part).is_dir()]
+        items = [
+            replace(item, part=part)
+            for part in parts
+            for item in _list_classes(root, root / part, walk)
+        ]
+    else:
+        items = _list_classes(root, root, walk)
+    classes = sorted({item.class_name for item in items if item.class_name is not None})
+    if len(classes) < 2:
+        got = f"only one class ({classes[0]!r})" if classes else "no class folders"
+        raise ValueError(
+            f"Data folder {printable(root)} has {got}, expected at least two, each with the "
+            f"{walk.form} files of a class."
+        )
+    return items
+
+
+def _list_classes(root: Path, folder: Path, walk: "_Walk") -> list[Item]:
+    """The recordings in the class folders of a folder inside the data folder."""
+    items: list[Item] = []
+    for path, is_folder in walk.entries(folder):
+        if not is_folder:
             what = "is not in a class folder"
-            faults.report(path, RecordingError(path, what, "move it to the folder of its class"))
-    for name, paths in paths_of.items():
-        if not paths:
+            walk.report(path, RecordingError(path, what, "move it to the folder of its class"))
+            continue
+        files = list(walk.files(path))
+        if not files:
             raise ValueError(
-                f"Class folder {printable(root / name)} has no .wav file: add recordings or remove "
+                f"Class folder {printable(path)} has no {walk.form} file: add recordings or remove "
                 "the folder."
             )
-    if len(paths_of) < 2:
-        got = f"only one class ({next(iter(paths_of))!r})" if paths_of else "no class folders"
-        raise ValueError(
-            f"Data folder {printable(root)} has {got}, expected at least two, each with the .wav "
-            "files of a class."
-        )
-    recordings = [
-        RecordingFile(path, path.relative_to(root).as_posix(), label)
-        for label, paths in enumerate(paths_of.values())
-        for path in paths
-    ]
-    return tuple(paths_of), recordings
+        items += [
+            Item(file.relative_to(root).as_posix(), file, class_name=path.name) for file in files
+        ]
+    return items
 
 
-def list_targets(root: Path, faults: Faults) -> list[RecordingFile]:
-    """The recordings of `root/wavs/**/<stem>.wav`, each with its `root/target/**/<stem>.pt`.
+def list_files(root: Path, faults: Faults, kind: Kind) -> list[Item]:
+    """All recordings below a folder, without classes: a table gives them.
+
+    Raises:
+        ValueError: If there is no folder.
+        RecordingError: If something in it is not what it should be; see `Faults`.
+    """
+    _check_folder(root, "expected a folder of recordings")
+    walk = _Walk(root, faults, root, SUFFIXES_OF[kind])
+    return [Item(file.relative_to(root).as_posix(), file) for file in walk.files(root)]
+
+
+def list_targets(root: Path, faults: Faults) -> list[Item]:
+    """The sounds of `root/wavs/**/<stem>.wav`, each with its `root/target/**/<stem>.pt`.
+
+    Sounds of other formats are in `wavs` too.
 
     Raises:
         ValueError: If a folder is missing or empty.
@@ -136,25 +214,26 @@ def list_targets(root: Path, faults: Faults) -> list[RecordingFile]:
     targets = root / "target"
     for folder in (root, wavs, targets):
         _check_folder(folder, expected)
-    walk = _Walk(root, faults, wavs)
-    recordings: list[RecordingFile] = []
-    present = set(walk.files(targets, ".pt"))
-    for path in walk.files(wavs, ".wav"):
+    walk = _Walk(root, faults, wavs, SUFFIXES_OF["sound"])
+    target_walk = _Walk(root, faults, targets, frozenset({".pt"}))
+    items: list[Item] = []
+    present = set(target_walk.files(targets))
+    for path in walk.files(wavs):
         target = targets / path.relative_to(wavs).with_suffix(".pt")
         if target in present:
-            recordings.append(RecordingFile(path, path.relative_to(root).as_posix(), 0, target))
+            items.append(Item(path.relative_to(root).as_posix(), path, target=target))
         else:
             what = f"has no target {shown_path(target)}"
             faults.report(path, RecordingError(path, what, "add it, or remove the recording"))
-    for target in sorted(present - {recording.target for recording in recordings}):
+    for target in sorted(present - {item.target for item in items}):
         wav = wavs / target.relative_to(targets).with_suffix(".wav")
         what = f"is a target without its {printable(wav)}"
         faults.report(target, RecordingError(target, what, "add the wav, or remove the target"))
-    if not recordings:
+    if not items:
         raise ValueError(
             f"Data folder {printable(root)} has no recording with its target, {expected}."
         )
-    return recordings
+    return items
 
 
 def _check_folder(folder: Path, expected: str) -> None:
@@ -177,47 +256,52 @@ class _Walk:
     Args:
         root: The data folder.
         faults: Receives what cannot be used.
-        wavs: The folder inside it, or itself, that has the recordings.
+        top: The folder inside it, or itself, that has the recordings.
+        suffixes: The ends of their names.
     """
 
-    def __init__(self, root: Path, faults: Faults, wavs: Path) -> None:
-        self.faults = faults
+    def __init__(self, root: Path, faults: Faults, top: Path, suffixes: frozenset[str]) -> None:
+        self.report = faults.report
         self.root = root
+        self.suffixes = suffixes
+        self.form = " or ".join(sorted(suffixes, key=_commonest_first))
+        # Files of other kinds among recordings are a mistake; those of no kind are left out.
+        self.others = OTHER_SOUNDS | (ALL_SUFFIXES - suffixes)
         self.above = (root, *root.resolve().parents)
         # The path of every file and folder, by device and inode, which all its links share. A path
         # without links comes before others, so that no link takes the place of what it leads to.
         self.first_paths = {_identity(os.stat(folder)): folder for folder in self.above}
-        for path, status in _walk_without_links(wavs):
+        for path, status in _walk_without_links(top, suffixes):
             self.first_paths.setdefault(_identity(status), path)
 
-    def files(self, folder: Path, suffix: str) -> Iterator[Path]:
-        """The usable files with the suffix below a folder, in order of their names."""
-        for path, is_folder in self.entries(folder, suffix):
+    def files(self, folder: Path) -> Iterator[Path]:
+        """The usable recordings below a folder, in order of their names."""
+        for path, is_folder in self.entries(folder):
             if is_folder:
-                yield from self.files(path, suffix)
+                yield from self.files(path)
             else:
                 yield path
 
-    def entries(self, folder: Path, suffix: str) -> Iterator[tuple[Path, bool]]:
-        """The usable folders, and files with the suffix, in a folder; whether it is a folder."""
+    def entries(self, folder: Path) -> Iterator[tuple[Path, bool]]:
+        """The usable folders and recordings in a folder; whether an entry is a folder."""
         try:
             paths = sorted(folder.iterdir())
         except OSError as error:
             fault = RecordingError(folder, f"cannot be read ({error.strerror})", CHANGE_PERMISSIONS)
-            self.faults.report(folder, fault)
+            self.report(folder, fault)
             return
         for path in paths:
             if path.name.startswith("."):
                 continue
             try:
-                is_folder = self._check(path, suffix)
+                is_folder = self._check(path)
             except RecordingError as fault:
-                self.faults.report(path, fault)
+                self.report(path, fault)
                 continue
             if is_folder is not None:
                 yield path, is_folder
 
-    def _check(self, path: Path, suffix: str) -> bool | None:
+    def _check(self, path: Path) -> bool | None:
         """Whether an entry is a folder; None if it neither is one nor looks like a recording.
 
         Raises:
@@ -230,21 +314,24 @@ class _Walk:
                 raise RecordingError(path, "is a link that leads nowhere", "remove it") from None
             what = f"cannot be read ({error.strerror})"
             raise RecordingError(path, what, CHANGE_PERMISSIONS) from None
+        suffix = path.suffix.lower()
         is_folder = stat.S_ISDIR(status.st_mode)
-        has_suffix = path.suffix.lower() == suffix
-        if not is_folder and not has_suffix and path.suffix.lower() not in OTHER_SOUNDS:
+        is_recording = suffix in self.suffixes
+        # A table or a picture at the top describes the data.
+        is_other = suffix in self.others and (path.parent != self.root or suffix in OTHER_SOUNDS)
+        if not (is_folder or is_recording or is_other):
             return None
         if any(letter in UNDECODED for letter in path.name):
             raise RecordingError(path, "has a name that is not UTF-8", "rename it")
-        if is_folder and has_suffix:
+        if is_folder and is_recording:
             raise RecordingError(path, "is a folder, expected a file", "rename it")
-        if not is_folder and not has_suffix:
-            raise RecordingError(path, f"is not a {suffix} file", "convert it")
+        if not (is_folder or is_recording):
+            raise RecordingError(path, f"is not a {self.form} file", "convert or remove it")
         if not is_folder and not stat.S_ISREG(status.st_mode):
             what = f"is {kind_of(status.st_mode)}, expected a file"
             raise RecordingError(path, what, "remove it")
         # Recordings may share a target, as they may share a class.
-        if is_folder or suffix == ".wav":
+        if is_folder or ".pt" not in self.suffixes:
             self._check_first(path, status)
         if is_folder and len(path.relative_to(self.root).parts) > MOST_FOLDERS:
             raise RecordingError(path, f"is nested deeper than {MOST_FOLDERS} folders", "move it")
@@ -260,17 +347,29 @@ class _Walk:
             raise RecordingError(path, what, "remove one of the two")
 
 
-def _walk_without_links(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """The folders and wavs below a folder that are reached through no link."""
+def _walk_files(root: Path) -> Iterator[tuple[list[Path], list[Path]]]:
+    """The folders and the files in a folder and in each one below it, without hidden ones."""
     for folder, folders, files in os.walk(root):
         too_deep = len(Path(folder).relative_to(root).parts) > MOST_FOLDERS
         folders[:] = [] if too_deep else sorted(f for f in folders if not f.startswith("."))
-        wavs = sorted(f for f in files if f.lower().endswith(".wav") and not f.startswith("."))
-        for path in (Path(folder, name) for name in (*folders, *wavs)):
+        names = sorted(file for file in files if not file.startswith("."))
+        yield [Path(folder, name) for name in folders], [Path(folder, name) for name in names]
+
+
+def _walk_without_links(
+    root: Path, suffixes: frozenset[str]
+) -> Iterator[tuple[Path, os.stat_result]]:
+    """The folders and recordings below a folder that are reached through no link."""
+    for folders, files in _walk_files(root):
+        for path in (*folders, *(file for file in files if file.suffix.lower() in suffixes)):
             with suppress(OSError):  # it may be gone already
                 status = path.lstat()
                 if not stat.S_ISLNK(status.st_mode):
                     yield path, status
+
+
+def _commonest_first(suffix: str) -> tuple[bool, str]:
+    return suffix != ".wav", suffix
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

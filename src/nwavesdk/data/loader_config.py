@@ -12,10 +12,10 @@ import numpy.typing as npt
 from pydantic import Field
 
 from nwavesdk.chip import FilterBank, Profile, load_profile
-from nwavesdk.data.split import SplitBy, check_shares
+from nwavesdk.data.split import check_shares
 from nwavesdk.internal.model import check_fields, expect
 
-__all__ = ["NWaveDataloaderConfig"]
+__all__ = ["NWaveDataloaderConfig", "default_cache_folder"]
 
 NotEmpty = Annotated[str, Field(min_length=1)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -36,8 +36,9 @@ class NWaveDataloaderConfig:
         batch_size: Recordings in a batch.
         val: Share of the recordings in the validation set.
         test: Share of the recordings in the test set.
-        split: `"speaker"` keeps all recordings of a speaker in one set, `"recording"` splits
-            single recordings, and `"auto"` splits by speaker if file names show enough speakers.
+        split: `"folder"` takes the folders train, val and test unchanged, `"speaker"` keeps all
+            recordings of a speaker in one set, `"recording"` splits single recordings, and
+            `"auto"` takes the first of these that can be had.
         level: `"peak"` scales the loudest sample of each recording to full scale, `"as_is"` does
             not change loudness.
         chip: The chip whose filter bank is used: a name, a profile, or the path of a profile.
@@ -67,7 +68,7 @@ class NWaveDataloaderConfig:
     batch_size: Annotated[int, Field(ge=1, le=10**9)] = 64
     val: Share = 0.15
     test: Share = 0.15
-    split: SplitBy = "auto"
+    split: Literal["auto", "folder", "speaker", "recording"] = "auto"
     level: Literal["as_is", "peak"] = "as_is"
     chip: Annotated[str | Path | Profile, expect("a name, a path or a Profile")] = "h1v1"
     on_error: Literal["raise", "skip"] = "raise"
@@ -129,9 +130,14 @@ class NWaveDataloaderConfig:
     def cache_folder(self) -> Path | None:
         """The folder of computed channels; None without a cache."""
         if self.cache is None:
-            default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "nwavesdk")
-            return _expanded(os.environ.get("NWAVESDK_CACHE") or default) / "data"
+            return default_cache_folder()
         return _expanded(self.cache) if self.cache else None
+
+
+def default_cache_folder() -> Path:
+    """The folder of computed frames: `data` in `NWAVESDK_CACHE` or in `~/.cache/nwavesdk`."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "nwavesdk")
+    return _expanded(os.environ.get("NWAVESDK_CACHE") or default) / "data"
 
 
 def _expanded(path: str | Path) -> Path:

@@ -90,7 +90,7 @@ class NWaveDataGen:
 
     @property
     def split_by(self) -> str:
-        """What the split keeps together: `"speaker"` or `"recording"`."""
+        """What decides the split: `"folder"`, `"speaker"` or `"recording"`."""
         return self.channels.split_by
 
     @property

@@ -24,6 +24,7 @@ __all__ = [
     "FileWriteError",
     "check_folder",
     "check_target",
+    "draft_of",
     "is_draft",
     "kind_of",
     "make_private_folder",
@@ -136,7 +137,7 @@ def check_target(path: Path, make_folders: bool = False) -> None:
             no file can have this name, or if its folder is missing or cannot be written.
     """
     _check_replaceable(path)
-    _check_replaceable(path, _draft_of(path))  # Its name is longer.
+    _check_replaceable(path, draft_of(path))  # Its name is longer.
     _check_parent(path, make_folders)
 
 
@@ -223,7 +224,7 @@ def write_atomically(
         FileWriteError: If the disk is full or the folder cannot be written.
     """
     _check_replaceable(path)
-    draft = _draft_of(path)
+    draft = draft_of(path)
     try:
         if make_folders:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -246,7 +247,8 @@ def write_atomically(
             draft.unlink(missing_ok=True)
 
 
-def _draft_of(path: Path) -> Path:
+def draft_of(path: Path) -> Path:
+    """A new name for the draft of a file, in its folder."""
     # A process number alone is not unique: containers that share a folder have the same numbers,
     # and so have threads.
     return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.draft")

