@@ -212,6 +212,53 @@ def test_half_precision_counts_beyond_its_integers():
     assert got.item() == pytest.approx(1.0, rel=1e-2)
 
 
+def losses_on_rates(spk, targets, lengths):
+    return (
+        firing_rate_target_mse_loss([spk, spk[..., :3]], [0.1, 0.2], [3.0, 2.0], lengths),
+        balanced_population_mse(spk, targets, 2, lengths=lengths),
+    )
+
+
+def test_rates_and_counts_with_lengths_leave_padding_out():
+    targets, lengths = torch.tensor([0, 1, 1]), torch.tensor([4, 1, 7])
+    spk = (torch.rand(3, 7, 4) < 0.4).float()
+    alone = [x[None, :n] for x, n in zip(spk, lengths, strict=True)]
+    valid = torch.cat(alone, dim=1)
+    rates, _ = losses_on_rates(valid, targets[:1], None)
+    counts = [losses_on_rates(x, y[None], None)[1] for x, y in zip(alone, targets, strict=True)]
+    padding = torch.arange(7) >= lengths[:, None]
+    spk = spk.masked_fill(padding[..., None], torch.nan).requires_grad_()
+    got = losses_on_rates(spk, targets, lengths)
+    assert torch.equal(got[0], rates)
+    assert got[1].item() == pytest.approx(sum(counts).item() / 3)
+    sum(got).backward()
+    assert not spk.grad[padding].any()
+    assert spk.grad[~padding].all()
+
+
+def test_without_padding_losses_have_the_bits_of_those_without_lengths():
+    targets = torch.tensor([0, 1, 1])
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        grads = []
+        for lengths in (None, torch.full((3,), 7)):
+            spk = torch.rand(3, 7, 4, generator=torch.Generator().manual_seed(3)).to(dtype)
+            losses = losses_on_rates(spk.requires_grad_(), targets, lengths)
+            sum(losses).backward()
+            grads.append((*losses, spk.grad))
+        assert all(map(torch.equal, *grads))
+
+
+def test_lengths_are_checked():
+    spk, targets = torch.ones(2, 3, 4), torch.tensor([0, 1])
+    lengths = torch.tensor([0, 3])
+    with pytest.raises(ValueError, match="loss: layer 0: lengths must be from 1 to the 3 steps of"):
+        firing_rate_target_mse_loss([spk], [0.1], [1.0], lengths)
+    with pytest.raises(
+        ValueError, match="balanced_population_mse: lengths must be from 1 to the 3"
+    ):
+        balanced_population_mse(spk, targets, 2, lengths=lengths)
+
+
 def test_models_are_checked():
     for loss in (weight_magnitude_loss, topology_loss):
         with pytest.raises(
@@ -261,6 +308,11 @@ def test_models_are_checked():
             r"layer 0: got empty spikes of shape \[0, 3, 4\]",
         ),
         ({"spikes_list": torch.zeros(2, 3, 4)}, TypeError, "got one tensor: put it in a list"),
+        (
+            {"spikes_list": [torch.zeros(2, 3, 4), torch.zeros(2)]},
+            ValueError,
+            r"layer 1: spikes have the shape \[2\], expected \[B, T, neurons\]",
+        ),
         (
             {"spikes_list": [torch.zeros(2, 3, 4).long()] * 2},
             TypeError,

@@ -9,6 +9,7 @@ from nwavesdk.chip import disagreement
 from nwavesdk.internal.checks import finite_number, positive_number, shown, whole_number
 from nwavesdk.internal.tensors import require_floating, require_tensor
 from nwavesdk.layers.edges import find_edges
+from nwavesdk.layers.lengths import check_lengths, mean_over_steps, sum_over_steps
 
 __all__ = [
     "balanced_population_mse",
@@ -115,23 +116,28 @@ def topology_loss(model: nn.Module, block: int = 5, axis: str = "inputs") -> Ten
 
 
 def firing_rate_target_mse_loss(
-    spikes_list: Sequence[Tensor], offsets: Sequence[float], multipliers: Sequence[float]
+    spikes_list: Sequence[Tensor],
+    offsets: Sequence[float],
+    multipliers: Sequence[float],
+    lengths: Tensor | None = None,
 ) -> Tensor:
     """The distance of mean rates to target rates: Σ_i ((r_i - o_i) · m_i)² over the layers i.
 
     Args:
         spikes_list: Spikes of each layer, [B, T, N_i], as in `net.record(x).spiking`; r_i is
-            their mean. Read-outs do not belong in it.
+            their mean over valid steps. Read-outs do not belong in it.
         offsets: Target rate o_i of each layer [spikes per step and neuron].
         multipliers: Weight m_i of each layer.
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
 
     Returns:
         A scalar.
 
     Raises:
-        TypeError: If spikes are not floating tensors.
+        TypeError: If spikes are not floating tensors, or `lengths` is not an int64 tensor.
         ValueError: If the three lists are empty or differ in length, a layer has no spikes to
-            count, an offset is outside [0, 1], or a multiplier is not finite.
+            count, an offset is outside [0, 1], a multiplier is not finite, or a length is not from
+            1 to T.
 
     Example:
         >>> spk = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
@@ -158,17 +164,23 @@ def firing_rate_target_mse_loss(
         _check_spikes(f"{owner}: layer {i}", spk)
         _check_rate(f"{owner}: the offset of layer {i}", offset)
         finite_number(owner, f"the multiplier of layer {i}", multiplier)
-        rate = _at_least_float32(spk).mean()
+        rate = _mean_rate(f"{owner}: layer {i}", spk, lengths)
         total = total.to(spk.device) + ((rate - offset) * multiplier).square()
     return total
 
 
 def balanced_population_mse(
-    spk: Tensor, targets: Tensor, num_classes: int, high_rate: float = 0.2, low_rate: float = 0.02
+    spk: Tensor,
+    targets: Tensor,
+    num_classes: int,
+    high_rate: float = 0.2,
+    low_rate: float = 0.02,
+    lengths: Tensor | None = None,
 ) -> Tensor:
     """The distance of output spike counts to target counts: high for the right class, else low.
 
-    The mean over recordings and neurons of (count - T · rate)². NWAVE documents the idea, but
+    The mean over recordings and neurons of (count - T · rate)², where T is the number of valid
+    steps. NWAVE documents the idea, but
     neither arguments nor rates. The defaults are our choice: 0.2 is a fifth of what a neuron can
     do, and at 0.02 silent neurons still get a gradient.
 
@@ -179,14 +191,16 @@ def balanced_population_mse(
         num_classes: Number of groups.
         high_rate: Target rate of the right class's neurons [spikes per step].
         low_rate: Target rate of the others [spikes per step].
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
 
     Returns:
         A scalar.
 
     Raises:
-        TypeError: If spikes are not floating, or targets are not whole numbers.
+        TypeError: If spikes are not floating, or targets or lengths are not whole numbers.
         ValueError: If a shape differs from the above, O is not a multiple of `num_classes`, a
-            target is not a class, or not 0 ≤ `low_rate` < `high_rate` ≤ 1.
+            target is not a class, not 0 ≤ `low_rate` < `high_rate` ≤ 1, or a length is not from 1
+            to T.
 
     Example:
         >>> spk = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
@@ -214,11 +228,28 @@ def balanced_population_mse(
         raise ValueError(
             f"{owner}: low_rate must be below high_rate, got {low_rate} and {high_rate}."
         )
-    counts = _at_least_float32(spk).sum(dim=1)
+    if lengths is not None:
+        lengths = check_lengths(owner, lengths, spk)
+    counts = sum_over_steps(spk, lengths)
     class_of_neuron = torch.arange(outputs, device=spk.device) // (outputs // num_classes)
     is_right = targets.to(spk.device)[:, None] == class_of_neuron
-    target_counts = torch.where(is_right, T * high_rate, T * low_rate).to(counts.dtype)
+    steps = torch.full_like(counts[:, :1], T) if lengths is None else lengths[:, None]
+    # In float64, so that the product is rounded once.
+    steps = steps.double()
+    target_counts = torch.where(is_right, steps * high_rate, steps * low_rate).to(counts.dtype)
     return (counts - target_counts).square().mean()
+
+
+def _mean_rate(owner: str, spk: Tensor, lengths: Tensor | None) -> Tensor:
+    """Mean spikes per valid step and neuron."""
+    if spk.ndim < 2:
+        raise ValueError(
+            f"{owner}: spikes have the shape {list(spk.shape)}, expected [B, T, neurons]."
+        )
+    if lengths is not None:
+        lengths = check_lengths(owner, lengths, spk)
+    rate = mean_over_steps(spk, lengths).mean()
+    return rate.to(torch.promote_types(spk.dtype, torch.float32))
 
 
 def _at_least_float32(values: Tensor) -> Tensor:

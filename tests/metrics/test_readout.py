@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nwavesdk.metrics import accuracy, accuracy_population, population_counts
+from nwavesdk.metrics.readout import correct_recordings
 
 
 @given(
@@ -50,6 +51,22 @@ def test_gradients_reach_every_spike_once() -> None:
 def test_half_precision_counts_beyond_its_integers() -> None:
     counts = population_counts(torch.ones(1, 3001, 1, dtype=torch.bfloat16), 1)
     assert counts.item() == 3001
+
+
+def test_padding_is_not_counted() -> None:
+    lengths = torch.tensor([3, 1, 5])
+    spk = (torch.rand(3, 5, 4) < 0.5).float()
+    targets = torch.tensor([0, 1, 1])
+    counts = [population_counts(x[None, :n], 2)[0] for x, n in zip(spk, lengths, strict=True)]
+    for b, n in enumerate(lengths):
+        spk[b, n:] = torch.nan
+    assert torch.equal(population_counts(spk, 2, lengths), torch.stack(counts))
+    right = torch.stack(counts).argmax(1) == targets
+    assert torch.equal(correct_recordings(spk, targets, 2, lengths), right)
+    assert accuracy_population(spk, targets, 2, lengths) == right.float().mean()
+    assert accuracy(spk, targets, lengths) == accuracy_population(spk, targets, 4, lengths)
+    with pytest.raises(ValueError, match="population_counts: lengths must be from 1 to the 5 step"):
+        accuracy(spk, targets, lengths - 1)
 
 
 def test_wrong_shapes_are_rejected() -> None:

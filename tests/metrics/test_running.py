@@ -43,6 +43,21 @@ def test_counts_equal_those_worked_by_hand_also_after_a_reset():
     assert metric.compute() == 0
 
 
+def test_padding_is_not_counted():
+    lengths = torch.tensor([2, 6, 1, 4, 3])
+    spk, targets = draw(1, [5], 6, 3)
+    expected = accuracy(spk, targets, lengths), accuracy_population(spk, targets, 3, lengths)
+    metrics = SpikeAccuracy(), SpikeAccuracyPopulation(3)
+    for metric, share in zip(metrics, expected, strict=True):
+        metric.update(spk[:2], targets[:2], lengths[:2])
+        metric.update(spk[2:], targets[2:], lengths[2:])
+        assert metric.compute() == share
+        assert metric(spk, targets, lengths) == share
+        metric.reset()
+        metric.update(spk, targets)
+        assert metric.compute() != share  # padding has spikes that matter
+
+
 def test_two_processes_add_up():
     halves = [SpikeAccuracyPopulation(3), SpikeAccuracyPopulation(3)]
     spk, targets = draw(0, [5, 2], 6, 3)

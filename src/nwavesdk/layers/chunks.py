@@ -18,14 +18,19 @@ __all__ = ["run_in_chunks"]
 
 
 def run_in_chunks(
-    net: nn.Module, run_net: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor, steps: int
+    net: nn.Module,
+    run_net: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]],
+    x: Tensor,
+    lengths: Tensor | None,
+    steps: int,
 ) -> tuple[Tensor, Tensor]:
-    """Spikes and membrane of `run_net(x)`, computed in chunks.
+    """Spikes and membrane of `run_net(x, lengths)`, computed in chunks.
 
     Args:
         net: The net that runs.
         run_net: One pass of the net, which carries its states from call to call.
         x: Input [B, T, *features].
+        lengths: Number of steps of each recording, int64 [B], or None.
         steps: Number of steps of a chunk.
 
     Raises:
@@ -36,7 +41,9 @@ def run_in_chunks(
     modules = prepared_modules(net, "SpikingSequential")
     fingerprint = _fingerprint(net)
 
-    def run_chunk(part: Tensor, sizes: list[int], *states: Tensor) -> tuple[Any, ...]:
+    def run_chunk(
+        part: Tensor, lengths: Tensor | None, sizes: list[int], *states: Tensor
+    ) -> tuple[Any, ...]:
         if _fingerprint(net) != fingerprint:
             raise RuntimeError(
                 "a net with checkpoint= runs its chunks again in backward(), and it was prepared, "
@@ -46,7 +53,7 @@ def run_in_chunks(
         restorers = [module.state_restorer() for module in modules]
         try:
             _load_states(modules, states, sizes)
-            outputs = run_net(part)
+            outputs = run_net(part, lengths)
             new_sizes, new_states = _gather_states(modules)
             return *outputs, new_sizes, *new_states
         finally:
@@ -55,9 +62,11 @@ def run_in_chunks(
 
     sizes, states = _gather_states(modules)
     sequences: list[_Sequence] = []
-    for part in _split_steps(x, steps):
+    for i, part in enumerate(_split_steps(x, steps)):
+        # A recording has 0 steps in the chunks after its end.
+        own = None if lengths is None else (lengths - i * steps).clamp(0, part.shape[1])
         spk, mem, sizes, *states = checkpoint_chunk(
-            run_chunk, part, sizes, *states, use_reentrant=False
+            run_chunk, part, own, sizes, *states, use_reentrant=False
         )
         # Both are one tensor if the net does not end in a neuron layer.
         outputs = [spk] if spk is mem else [spk, mem]

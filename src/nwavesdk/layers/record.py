@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from nwavesdk.layers.lengths import mean_over_steps
 from nwavesdk.solvers import (
     Problem,
     charge_gradient,
@@ -29,6 +30,8 @@ class Record:
         spk: Spikes, with gradient; of a read-out, the first state after each step.
         mem: First state after each step, with gradient.
         cur: Input charge, with gradient; None unless requested.
+        lengths: Number of steps of each recording, int64 [B]; the steps after them are padding.
+            None if there is none.
     """
 
     spk: Tensor
@@ -36,11 +39,38 @@ class Record:
     cur: Tensor | None
     _problem: Problem
     _saved: tuple[Tensor, ...]
+    lengths: Tensor | None = None
+
+    def with_lengths(self, lengths: Tensor | None) -> "Record":
+        """The record of a call with recordings of these lengths."""
+        return self if lengths is None else replace(self, lengths=lengths)
 
     @property
     def is_readout(self) -> bool:
         """Whether the layer has no spikes."""
         return self._problem.spec.neuron.is_readout
+
+    def rate(self) -> Tensor:
+        """Mean spikes per valid step and neuron: a scalar in float64, with gradient.
+
+        More padding does not change a bit of it. It is NaN if there is no valid step.
+
+        Raises:
+            ValueError: If the layer is a read-out.
+        """
+        return self.neuron_rates().mean()
+
+    def neuron_rates(self) -> Tensor:
+        """Mean spikes per valid step of each neuron: float64 [N], with gradient.
+
+        N neurons are in the order of the flattened features. The mean is over all valid steps of
+        all recordings, so long recordings count more.
+
+        Raises:
+            ValueError: If the layer is a read-out.
+        """
+        self._require_spikes("rate")
+        return mean_over_steps(self.spk.reshape(self._saved[0].shape), self.lengths)
 
     @cached_property
     def z(self) -> Tensor:
@@ -49,11 +79,7 @@ class Record:
         Raises:
             ValueError: If the layer is a read-out.
         """
-        if self.is_readout:
-            raise ValueError(
-                f"{self._problem.spec.neuron.name} is a read-out, which has no spikes and no z: "
-                "read mem or states."
-            )
+        self._require_spikes("z")
         return self._in_user_shape(spike_argument(self._problem, self._saved))
 
     @cached_property
@@ -77,6 +103,13 @@ class Record:
             other = "states" if self.is_readout else "z (the argument of its spike) or states"
             raise AttributeError(f"the page of {neuron.name} names no value u: read {other}.")
         return self._in_user_shape(named_value(self._problem, self._saved, "u"))
+
+    def _require_spikes(self, name: str) -> None:
+        if self.is_readout:
+            raise ValueError(
+                f"{self._problem.spec.neuron.name} is a read-out, which has no spikes and no "
+                f"{name}: read mem or states."
+            )
 
     def _in_user_shape(self, value: Tensor) -> Tensor:
         sequence = value.detach().expand_as(self._saved[0])
@@ -130,13 +163,20 @@ class Recording:
         spk: What the net returns as spikes.
         mem: What the net returns as membrane.
         layers: Record of each neuron layer, by its name in the net.
+        lengths: Number of steps of each recording, int64 [B]; the steps after them are padding,
+            whose values are not defined. None if there is none.
     """
 
     spk: Tensor
     mem: Tensor
     layers: dict[str, Record]
+    lengths: Tensor | None = None
 
     @property
     def spiking(self) -> dict[str, Record]:
         """The records of layers with spikes, for rates and the like: read-outs have none."""
         return {name: record for name, record in self.layers.items() if not record.is_readout}
+
+    def rates(self) -> dict[str, Tensor]:
+        """`Record.rate` of each layer with spikes, by its name in the net."""
+        return {name: record.rate() for name, record in self.spiking.items()}

@@ -11,6 +11,7 @@ from torch.nn.modules.module import _has_any_global_hook
 from nwavesdk.internal.checks import shown, whole_number
 from nwavesdk.internal.tensors import is_list, require_tensor
 from nwavesdk.layers.chunks import run_in_chunks
+from nwavesdk.layers.lengths import check_lengths, reads_batch, takes_lengths, valid_places
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import Prepared, prepared_modules
 from nwavesdk.layers.record import Record, Recording
@@ -27,7 +28,17 @@ class SpikingSequential(nn.Sequential):
 
     Modules of `nwavesdk.layers` take the whole sequence, and neuron layers pass on their spikes.
     Modules without time (Flatten, convolutions, `torch.nn.Dropout`) see batch and time as one
-    dimension.
+    dimension. Where recordings have different lengths, modules see padding as follows:
+
+    - Neuron layers and synapses run on all steps. They are causal, so valid steps do not depend on
+      padding, which must be finite.
+    - Modules without time that keep statistics of their inputs, such as BatchNorm, see valid steps
+      only. They return zeros in padding.
+    - A module whose `forward` has a parameter `lengths` takes the whole sequence and the lengths;
+      None if there are none.
+
+    What the net returns in padding is not defined, and so is the state that an ended recording
+    leaves.
 
     Args:
         modules: The modules, in the order in which they run.
@@ -41,13 +52,15 @@ class SpikingSequential(nn.Sequential):
     Shape:
         `x` [B, T, *features] is a sequence; [N] or [B, N] is one step of a net with flat layers.
         Returns `spk, mem` of the last neuron layer. If the net ends in another module, returns its
-        output twice.
+        output twice. `lengths` int64 [B] has the number of steps of each recording, up to T; None
+        if all have T. A part of a sequence has 0 steps of a recording that ended before.
 
     Raises:
+        TypeError: If `lengths` is not an int64 tensor.
         RuntimeError: See `NeuronLayer`; with `checkpoint`, if the net was prepared or changed
             before `backward()`.
-        ValueError: If the sizes of consecutive layers do not match, or `checkpoint` is not a whole
-            number above 0.
+        ValueError: If the sizes of consecutive layers do not match, `checkpoint` is not a whole
+            number above 0, or `lengths` are not one per recording of a sequence, from 0 to T.
 
     Example:
         >>> import torch
@@ -60,6 +73,9 @@ class SpikingSequential(nn.Sequential):
         >>> spk, mem = net(torch.rand(4, 50, 3))
         >>> mem.shape
         torch.Size([4, 50, 2])
+        >>> lengths = torch.tensor([50, 20, 35, 50])
+        >>> prepare_net(net)
+        >>> spk, mem = net(torch.rand(4, 50, 3), lengths)
     """
 
     def __init__(self, *modules: Any, checkpoint: int | None = None) -> None:
@@ -75,28 +91,33 @@ class SpikingSequential(nn.Sequential):
             else whole_number("SpikingSequential", "checkpoint", checkpoint)
         )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The last spikes and membranes; see the class."""
         self._require_input(x)
+        if lengths is not None:
+            lengths = _checked_lengths(lengths, x)
         if self.checkpoint is not None and torch.compiler.is_compiling():
             torch._dynamo.graph_break(
                 "SpikingSequential(checkpoint=...) is compiled in parts: no fullgraph=True"
             )
         if self.checkpoint is None or x.ndim < 3 or not torch.is_grad_enabled():
-            return self._run(x)
-        return run_in_chunks(self, self._run, x, self.checkpoint)
+            return self._run(x, lengths)
+        return run_in_chunks(self, self._run, x, lengths, self.checkpoint)
 
-    def record(self, x: Tensor, charges: bool = False) -> Recording:
+    def record(self, x: Tensor, charges: bool = False, lengths: Tensor | None = None) -> Recording:
         """Run one pass and record each neuron layer; if it fails, all states are as before.
 
         Args:
             x: See the class.
             charges: Whether to hold the input charge of each layer (`Record.cur`).
+            lengths: See the class; the recording and its records hold them.
         """
         self._require_input(x)
+        if lengths is not None:
+            lengths = _checked_lengths(lengths, x)
         layers: dict[str, Record] = {}
-        spk, mem = self._run(x, layers, charges)
-        return Recording(spk, mem, layers)
+        spk, mem = self._run(x, lengths, layers, charges)
+        return Recording(spk, mem, layers, lengths)
 
     def _require_input(self, x: Tensor) -> None:
         """Reject what is not a dense tensor, or a list of events for a synapse that takes it."""
@@ -128,7 +149,11 @@ class SpikingSequential(nn.Sequential):
                 yield name, module
 
     def _run(
-        self, x: Tensor, layers: dict[str, Record] | None = None, charges: bool = False
+        self,
+        x: Tensor,
+        lengths: Tensor | None,
+        layers: dict[str, Record] | None = None,
+        charges: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """One pass; with `layers`, it adds a record of each neuron layer to them.
 
@@ -136,7 +161,7 @@ class SpikingSequential(nn.Sequential):
         """
         restorers: list[Callable[[], None]] = []
         try:
-            return self._run_modules(x, restorers, layers, "", charges)
+            return self._run_modules(x, lengths, restorers, layers, "", charges)
         except BaseException:
             for restore in reversed(restorers):
                 restore()
@@ -145,6 +170,7 @@ class SpikingSequential(nn.Sequential):
     def _run_modules(
         self,
         x: Tensor,
+        lengths: Tensor | None,
         restorers: list[Callable[[], None]],
         layers: dict[str, Record] | None,
         prefix: str,
@@ -157,7 +183,8 @@ class SpikingSequential(nn.Sequential):
             if isinstance(module, NeuronLayer):
                 restorers.append(module.state_restorer())
                 if layers is not None:
-                    record = layers[prefix + name] = module.record(x, charges)
+                    record = module.record(x, charges)
+                    layers[prefix + name] = record.with_lengths(lengths)
                     x, mem = record.spk, record.mem
                 elif i == last:
                     x, mem = _call(module, x)
@@ -167,15 +194,26 @@ class SpikingSequential(nn.Sequential):
                     # Nobody reads the membrane of an inner layer, so it is not computed.
                     x = mem = module.spikes(x)
             elif isinstance(module, SpikingSequential):
-                x, mem = module._run_modules(x, restorers, layers, f"{prefix}{name}.", charges)
+                inner = f"{prefix}{name}."
+                x, mem = module._run_modules(x, lengths, restorers, layers, inner, charges)
             elif isinstance(module, Prepared):
                 if _has_state(module):
                     restorers += [inner.state_restorer() for inner in _prepared_modules(module)]
-                x = mem = _call(module, x)
+                x = mem = _call(module, x) if lengths is None else _call_padded(module, x, lengths)
             elif module is not None:
                 restorers += [inner.state_restorer() for inner in _prepared_modules(module)]
-                x = mem = module(x) if x.ndim < 3 else _run_without_time(module, x)
+                x = mem = module(x) if x.ndim < 3 else _run_other(module, x, lengths)
         return x, mem
+
+
+def _checked_lengths(lengths: Tensor, x: Tensor) -> Tensor:
+    """The lengths, which start at 0 because a recording may have ended in an earlier call."""
+    if x.ndim < 3:
+        raise ValueError(
+            "SpikingSequential: lengths belong to sequences [B, T, *features], got an input of "
+            f"shape {list(x.shape)}: leave them out for single steps."
+        )
+    return check_lengths("SpikingSequential", lengths, x, least=0)
 
 
 def _has_state(module: Prepared) -> bool:
@@ -209,17 +247,48 @@ def _is_watched(module: nn.Module) -> bool:
     )
 
 
-def _run_without_time(module: nn.Module, x: Tensor) -> Tensor:
-    """Run a module on [B, T, ...] with batch and time as one dimension."""
+def _call_padded(module: Prepared, x: Tensor, lengths: Tensor) -> Any:
+    """`module(x)` of a module that takes sequences, with the lengths if it takes them, too."""
+    if takes_lengths(type(module)):
+        return module(x, lengths=lengths)
+    if module._modules and reads_batch(module) and valid_places(lengths, x.shape[1]) is not None:
+        raise RuntimeError(
+            f"SpikingSequential: {type(module).__name__} holds a module that keeps statistics of "
+            "its inputs, and would see padding: add a parameter lengths to its forward, and leave "
+            "padding out there."
+        )
+    return _call(module, x)
+
+
+def _run_other(module: nn.Module, x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Run a module of torch or of a user on a sequence [B, T, ...]."""
+    if takes_lengths(type(module)):
+        return _require_output(module, module(x, lengths=lengths))
     if _prepared_modules(module):
         raise TypeError(
             f"SpikingSequential hands batch and time as one to {type(module).__name__}, but "
             "synapses or neuron layers are in it: use SpikingSequential there too."
         )
-    y = module(x.flatten(0, 1))
+    rows = x.flatten(0, 1)
+    if lengths is None or not reads_batch(module):
+        y = _require_output(module, module(rows))
+    else:
+        y = _run_on_valid_rows(module, rows, valid_places(lengths, x.shape[1]))
+    return y.reshape(x.shape[:2] + y.shape[1:])
+
+
+def _run_on_valid_rows(module: nn.Module, rows: Tensor, places: Tensor | None) -> Tensor:
+    """The module's output for the rows at `places`, zeros at the others; None is all rows."""
+    if places is None:
+        return _require_output(module, module(rows))
+    y = _require_output(module, module(rows.index_select(0, places)))
+    return y.new_zeros(len(rows), *y.shape[1:]).index_copy(0, places, y)
+
+
+def _require_output(module: nn.Module, y: object) -> Tensor:
     if not isinstance(y, Tensor):
         raise TypeError(
             f"{type(module).__name__} in a SpikingSequential must give a tensor, "
             f"got {type(y).__name__}."
         )
-    return y.reshape(x.shape[:2] + y.shape[1:])
+    return y

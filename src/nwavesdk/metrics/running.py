@@ -62,14 +62,16 @@ class SpikeAccuracy(_CorrectShare):
         tensor(0.6667)
     """
 
-    def update(self, spk: Tensor, targets: Tensor) -> None:
-        """Add a batch: output spikes `[B, T, C]` and class indices `[B]`.
+    def update(self, spk: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
+        """Add a batch: output spikes `[B, T, C]`, class indices `[B]` and lengths `[B]`.
 
         Raises:
+            TypeError: As `accuracy`.
             ValueError: As `accuracy`.
         """
         # Spikes of another rank are rejected with any number of classes.
-        self._count(correct_recordings(spk, targets, spk.shape[2] if spk.ndim == 3 else 1))
+        num_classes = spk.shape[2] if spk.ndim == 3 else 1
+        self._count(correct_recordings(spk, targets, num_classes, lengths))
 
 
 class SpikeAccuracyPopulation(_CorrectShare):
@@ -93,10 +95,11 @@ class SpikeAccuracyPopulation(_CorrectShare):
         super().__init__(**settings)
         self.num_classes = whole_number("SpikeAccuracyPopulation", "num_classes", num_classes)
 
-    def update(self, spk: Tensor, targets: Tensor) -> None:
-        """Add a batch: output spikes `[B, T, O]`, group after group, and class indices `[B]`.
+    def update(self, spk: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
+        """Add a batch: spikes `[B, T, O]`, group after group, classes `[B]` and lengths `[B]`.
 
         Raises:
+            TypeError: As `accuracy_population`.
             ValueError: As `accuracy_population`.
         """
-        self._count(correct_recordings(spk, targets, self.num_classes))
+        self._count(correct_recordings(spk, targets, self.num_classes, lengths))

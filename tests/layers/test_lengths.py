@@ -1,0 +1,104 @@
+"""Masks, sums and means over valid steps, and which modules lengths are for."""
+
+import pytest
+import torch
+from torch import nn
+
+from nwavesdk.layers import Dropout, LIFLayer, SpikingSequential
+from nwavesdk.layers.lengths import (
+    check_lengths,
+    mean_over_steps,
+    reads_batch,
+    sum_over_steps,
+    takes_lengths,
+    valid_places,
+    valid_steps,
+)
+
+X = torch.zeros(3, 5, 2)
+
+
+def test_the_mask_has_as_many_steps_as_each_recording():
+    mask = valid_steps(torch.tensor([0, 3, 5]), 5)
+    assert mask.tolist() == [[False] * 5, [True] * 3 + [False] * 2, [True] * 5]
+    assert valid_places(torch.tensor([1, 0, 2]), 2).tolist() == [0, 4, 5]
+    assert valid_places(torch.tensor([2, 2]), 2) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("features", [(4,), (2, 3)])
+def test_sums_and_means_equal_those_of_each_recording_alone(dtype, features):
+    lengths = torch.tensor([7, 1, 4])
+    values = (torch.rand(3, 7, *features) < 0.4).to(dtype)
+    alone = [v[:n].double().clone() for v, n in zip(values, lengths, strict=True)]
+    for b, n in enumerate(lengths):
+        values[b, n:] = torch.nan
+    values.requires_grad_()
+    sums = sum_over_steps(values, lengths)
+    means = mean_over_steps(values, lengths)
+    assert torch.equal(sums.double(), torch.stack([v.sum(0) for v in alone]))
+    assert torch.equal(means, torch.cat(alone).sum(0) / 12)
+    (sums.sum() + means.sum()).backward()
+    expected = valid_steps(lengths, 7) * (1 + 1 / 12)
+    expected = expected.to(dtype).reshape(3, 7, *[1] * len(features)).expand_as(values)
+    torch.testing.assert_close(values.grad, expected)
+
+
+def test_without_padding_the_bits_are_those_without_lengths():
+    values = torch.randn(3, 7, 5)
+    whole = torch.tensor([7, 7, 7])
+    assert torch.equal(mean_over_steps(values), mean_over_steps(values, whole))
+    assert torch.equal(sum_over_steps(values), sum_over_steps(values, whole))
+
+
+def test_lengths_are_returned_as_they_are():
+    lengths = torch.tensor([1, 5, 2])
+    assert check_lengths("net", lengths, X) is lengths
+    check_lengths("net", torch.tensor([0, 5, 2]), X, least=0)
+    check_lengths("net", lengths[:0], X[:0])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "kind", "words"),
+    [
+        ([1, 2, 3], TypeError, "net: lengths takes a tensor, got list"),
+        (torch.ones(3), TypeError, "net: lengths must be int64, got torch.float32: convert them"),
+        (torch.ones(2).long(), ValueError, r"shape \[2\], expected \[3\]: one per recording"),
+        (torch.ones(3, 1).long(), ValueError, r"shape \[3, 1\], expected \[3\]"),
+        (torch.tensor([1, 0, 2]), ValueError, "from 1 to the 5 steps of the input, got 0 to 2"),
+        (torch.tensor([1, 6, 2]), ValueError, "got 1 to 6: give the number of steps of each"),
+    ],
+)
+def test_lengths_are_checked(lengths, kind, words):
+    with pytest.raises(kind, match=words):
+        check_lengths("net", lengths, X)
+
+
+def test_a_mask_needs_whole_numbers():
+    with pytest.raises(TypeError, match="valid_steps: lengths must be int64, got torch.bool"):
+        valid_steps(torch.ones(3, dtype=torch.bool), 5)
+    with pytest.raises(ValueError, match=r"lengths have the shape \[3, 1\], expected \[B\]"):
+        valid_steps(torch.ones(3, 1).long(), 5)
+    with pytest.raises(ValueError, match="T must be a whole number of at least 0, got 2.5"):
+        valid_steps(torch.ones(3).long(), 2.5)
+
+
+class WithLengths(nn.Module):
+    def forward(self, x, *, lengths=None):
+        return x if lengths is None else x[: len(lengths)]
+
+
+def test_modules_with_lengths_have_a_parameter_of_that_name():
+    assert takes_lengths(WithLengths)
+    assert takes_lengths(SpikingSequential)
+    assert not takes_lengths(LIFLayer)
+    assert not takes_lengths(nn.Linear)
+    assert not takes_lengths(nn.Sequential)
+
+
+def test_batch_norm_reads_its_batch_unless_it_has_statistics():
+    assert reads_batch(nn.BatchNorm1d(2))
+    assert reads_batch(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+    assert not reads_batch(nn.BatchNorm1d(2).eval())
+    assert reads_batch(nn.BatchNorm1d(2, track_running_stats=False).eval())
+    assert not reads_batch(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), Dropout()))
