@@ -40,6 +40,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in PAT
 MODULES = [name for name in PATHS if name != "nwavesdk"]
 PEERS = {"snntorch", "spikingjelly", "norse", "sinabs"}
 EXTRAS = {
+    "PIL",
     "lightning",
     "matplotlib",
     "plotly",
