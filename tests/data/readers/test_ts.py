@@ -170,7 +170,7 @@ def test_lengths_are_compared_with_the_tags(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"has 3 time steps in line 13, expected 2"):
         source.read(source.items[0])
     assert len(source.read(source.items[1]).values) == 2  # type: ignore[arg-type]
-    tags = TAGS.replace("@equalLength false", "@equalLength false\n@seriesLength 0")
+    tags = TAGS.replace("@equalLength false", "@equalLength false\n@seriesLength 7")
     assert len(read_all(open_ts(*write(tmp_path, tags + SERIES)))) == 6
 
 
