@@ -135,17 +135,19 @@ def _restore() -> None:
 
 def _shorten_commands() -> None:
     """Replace what takes a minute or many processes; other tests run it as it is."""
-    from nwavesdk.analysis.compare import study
+    from nwavesdk.analysis import cells
     from nwavesdk.solvers.sparse import tuner
     from nwavesdk.solvers.sparse.crossover import shipped_table
 
-    def finish_here(study_: Any, cells: Any, jobs: int, on_finished: Any) -> None:
+    def finish_here(
+        study: Any, chosen: Any, jobs: int, on_finished: Any, work: Any = cells.run_cell
+    ) -> None:
         del jobs
-        for cell in cells:
-            study.run_cell(study_.job(cell))
+        for cell in chosen:
+            work(study.job(cell))
             on_finished(cell)
 
-    study.finish_on_processes = finish_here
+    cells.finish_on_processes = finish_here
     tuner.tune = lambda progress: progress(1.0) or shipped_table()
 
 

@@ -210,8 +210,8 @@ def replaced() -> Iterator[None]:
     fork = multiprocessing.get_context("fork")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nwavesdk.train.report.render_png", lambda *_: PNG)
-        study = importlib.import_module("nwavesdk.analysis.compare.study")
-        patch.setattr(study.multiprocessing, "get_context", lambda *_: fork)
+        cells = importlib.import_module("nwavesdk.analysis.cells")
+        patch.setattr(cells.multiprocessing, "get_context", lambda *_: fork)
         yield
 
 

@@ -102,9 +102,9 @@ def _write_runs(path: Path) -> None:
 
 def _write_study(path: Path, plain: dict[str, Any]) -> None:
     """A finished study, as `nwave compare` with the words of its base call leaves it."""
+    from nwavesdk.analysis.cells import evaluate_cell, run_cell
     from nwavesdk.analysis.compare import Study
     from nwavesdk.analysis.compare.report import write_comparison
-    from nwavesdk.analysis.compare.study import run_cell
 
     choices = {
         "data": {"source": plain["data"]["source"], "hold": 1},
@@ -115,6 +115,7 @@ def _write_study(path: Path, plain: dict[str, Any]) -> None:
     study = Study.open(path, STUDY_ARMS, 1, choices, 1)
     for cell in study.missing():
         run_cell(study.job(cell))
+        evaluate_cell(study.job(cell))
     write_comparison(study)
 
 

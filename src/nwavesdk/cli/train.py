@@ -150,22 +150,22 @@ def compare_surrogates(
     continues a study that was killed; finished runs are not repeated.
     """
     choices["machine"] = {"accelerator": "cpu"}
+    from nwavesdk.analysis import cells
     from nwavesdk.analysis.compare import Study
     from nwavesdk.analysis.compare.report import (
         comparison_json,
         comparison_lines,
         write_comparison,
     )
-    from nwavesdk.analysis.compare.study import finish_on_processes, finish_on_ray
 
     study = Study.open(out, surrogate_texts("--surrogates", surrogates), seeds, choices, threads)
-    missing = study.missing()
-    print_cell = partial(_print_cell, study)
-    if ray:
-        finish_on_ray(study, missing, print_cell)
-    elif missing:
-        n_jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
-        finish_on_processes(study, missing, n_jobs, print_cell)
+    n_jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
+    finish = cells.finish_on_ray if ray else partial(cells.finish_on_processes, jobs=n_jobs)
+    if missing := study.missing():
+        finish(study, missing, on_finished=partial(_print_cell, study))
+    # Nothing has read the test set so far.
+    if untested := study.untested():
+        finish(study, untested, on_finished=_ignore, work=cells.evaluate_cell)
     report = write_comparison(study)
     lines = [*comparison_lines(study), f"look at {report}"]
     print_report(as_json, comparison_json(study), lines)
@@ -174,5 +174,9 @@ def compare_surrogates(
 def _print_cell(study: Any, cell: Any) -> None:
     n_cells = len(study.cells)
     n_finished = n_cells - len(study.missing())
-    accuracy = cell.result["test_accuracy"]
-    print_note(f"{n_finished}/{n_cells}  {cell.arm}, seed {cell.seed}: {accuracy:.4f}")
+    score = cell.result[f"val_{study.measure}"]
+    print_note(f"{n_finished}/{n_cells}  {cell.name}: {score:.4f} on the validation set")
+
+
+def _ignore(cell: Any) -> None:
+    """The test of a cell takes a second and has no line of progress."""

@@ -8,8 +8,8 @@ import torch
 
 pytest.importorskip("lightning")
 
+from nwavesdk.analysis.cells import evaluate_cell, run_cell
 from nwavesdk.analysis.compare import Cell, Study
-from nwavesdk.analysis.compare.study import run_cell
 
 ARMS = ["fast_sigmoid", "fast_sigmoid(slope=25)", "atan"]
 
@@ -19,6 +19,8 @@ def finish_here(study: Study, cells: list[Cell] | None = None) -> None:
     threads = torch.get_num_threads()
     for cell in study.missing() if cells is None else cells:
         run_cell(study.job(cell))
+    for cell in study.untested() if cells is None else cells:
+        evaluate_cell(study.job(cell))
     torch.set_num_threads(threads)
 
 

@@ -9,13 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("lightning")
 
 from analysis.compare.conftest import ARMS, finish_here
+from nwavesdk.analysis.cells import _CellLog, finish_on_processes, finish_on_ray
 from nwavesdk.analysis.compare import Study
-from nwavesdk.analysis.compare.study import _CellLog, finish_on_processes, finish_on_ray
+from nwavesdk.analysis.tested import read_tested, tested_file
 from nwavesdk.internal.files import FileError
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
 from nwavesdk.train.run_folder import lock
@@ -103,8 +105,8 @@ def test_threads_are_those_of_the_study(finished_study: Study) -> None:
 BEGIN = """
 import json, sys
 from pathlib import Path
+from nwavesdk.analysis.cells import finish_on_processes
 from nwavesdk.analysis.compare import Study
-from nwavesdk.analysis.compare.study import finish_on_processes
 
 if __name__ == "__main__":
     study = Study.open(Path(sys.argv[1]), ["fast_sigmoid", "atan"], 1, json.loads(sys.argv[2]), 1)
@@ -231,7 +233,7 @@ def test_an_error_names_its_cell_and_no_log_is_written_through_a_link(
     study_choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "nwavesdk.analysis.compare.study.ProcessPoolExecutor",
+        "nwavesdk.analysis.cells.ProcessPoolExecutor",
         lambda *_, **__: ThreadPoolExecutor(1),
     )
     study = two_arms(tmp_path / "study", study_choices)
@@ -251,3 +253,40 @@ def test_an_error_names_its_cell_and_no_log_is_written_through_a_link(
     log.unlink()
     _CellLog(log).write("progress")
     assert log.read_text() == "progress"
+
+
+def test_the_test_set_is_read_when_all_cells_are_finished(
+    finished_study: Study,
+) -> None:
+    for cell in finished_study.cells:
+        folder = RunFolder(cell.path)
+        assert not folder.read_config().data.test
+        tested = read_tested(cell.path)
+        assert tested.measures["test_accuracy"] == cell.result["test_accuracy"]
+        assert np.sum(tested.confusion) == folder.read_config().facts.recordings[2]
+        assert np.trace(tested.confusion) / np.sum(tested.confusion) == pytest.approx(
+            cell.result["test_accuracy"]
+        )
+    assert not finished_study.untested()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"{", "test.json is not JSON"),
+        (b'{"measures": {"test_accuracy": 1.0}}', "is damaged .*its checksum is wrong"),
+        (None, "is damaged"),
+    ],
+)
+def test_a_damaged_test_of_a_cell_is_an_error_with_the_remedy(
+    finished_study: Study, content: bytes | None, words: str
+) -> None:
+    cell, _, other = finished_study.cells[:3]
+    file = tested_file(cell.path)
+    intact = file.read_bytes()
+    file.write_bytes(tested_file(other.path).read_bytes() if content is None else content)
+    try:
+        with pytest.raises(FileError, match=f"{words}.*: remove it; the same command writes it"):
+            _ = cell.result
+    finally:
+        file.write_bytes(intact)

@@ -9,6 +9,7 @@ from typing import Any
 
 from nwavesdk.analysis.compare.study import Study
 from nwavesdk.analysis.run_batch import busiest_neuron
+from nwavesdk.analysis.tested import MEASURE_TEXTS
 from nwavesdk.internal.files import one_line, write_atomically
 from nwavesdk.layers import ChipInstance, prepare_net
 from nwavesdk.surrogate import parse
@@ -19,25 +20,26 @@ from nwavesdk.train.run_folder import lock
 
 __all__ = ["comparison_json", "comparison_lines", "write_comparison"]
 
-# Numbers of a run's result that `comparison.json` repeats for each cell.
-RESULT_KEYS = ("test_accuracy", "val_accuracy", "rates", "dead", "saturated", "seconds")
+# Numbers of a run's result that `comparison.json` repeats for each cell, next to its measures.
+RESULT_KEYS = ("rates", "dead", "saturated", "seconds")
 
 # Columns of `metrics.csv` that the page plots, next to rates and gradient norms of each layer.
-PLOTTED_COLUMNS = ("val_accuracy", "val_loss", "train_loss", "train_rate")
+PLOTTED_COLUMNS = ("val_loss", "train_loss", "train_rate")
 
 
 def comparison_json(study: Study) -> dict[str, Any]:
     """Cells, arms and pairs of a finished study; null where a number is not defined."""
+    keys = (f"test_{study.measure}", f"val_{study.measure}", *RESULT_KEYS)
     cells = [
         {
             "arm": cell.arm,
             "surrogate": cell.surrogate,
             "seed": cell.seed,
-            **{key: cell.result[key] for key in RESULT_KEYS},
+            **{key: result[key] for key in keys},
             "weights_sha256": cell.weights_sha256,
             "run": str(cell.path),
         }
-        for cell in study.cells
+        for cell, result in ((cell, cell.result) for cell in study.cells)
     ]
     arms = {
         arm: {
@@ -70,6 +72,7 @@ def comparison_json(study: Study) -> dict[str, Any]:
 def comparison_lines(study: Study) -> list[str]:
     """Arms and pairs of a finished study, for a terminal."""
     width = max(len(arm) for arm in study.arms)
+    text = MEASURE_TEXTS[study.measure]
     arms = [
         f"{arm:<{width}}  {summary.mean:.4f}  {_interval_text(summary.low, summary.high)}"
         for arm, summary in study.summaries().items()
@@ -80,7 +83,7 @@ def comparison_lines(study: Study) -> list[str]:
         for pair in study.pairs()
     ]
     return [
-        f"{'surrogate':<{width}}   mean  95 % interval      test accuracy, {study.seeds} seed(s)",
+        f"{'surrogate':<{width}}   mean  95 % interval      test {text}, {study.seeds} seed(s)",
         *arms,
         "paired differences; intervals and p hold for all pairs jointly (Bonferroni, Holm)",
         *pairs,
@@ -134,9 +137,9 @@ def _write_page(study: Study, path: Path) -> None:
     page.add_table(
         "Cells",
         "All runs. Equal hashes mean weights that are equal bit by bit.",
-        ["surrogate", "seed", "test accuracy", "weights"],
+        ["surrogate", "seed", f"test {MEASURE_TEXTS[study.measure]}", "weights"],
         [
-            [cell.arm, cell.seed, cell.result["test_accuracy"], cell.weights_sha256[:12]]
+            [cell.arm, cell.seed, cell.result[f"test_{study.measure}"], cell.weights_sha256[:12]]
             for cell in study.cells
         ],
     )
@@ -152,8 +155,9 @@ def _add_tables(page: Page, study: Study) -> None:
 
     page.add_table(
         "Arms",
-        "Test accuracy over seeds with its 95 % interval (Student's t); on the test set, the mean "
-        "rate and the shares of neurons that never fire or fire nearly always.",
+        f"Test {MEASURE_TEXTS[study.measure]} over seeds with its 95 % interval (Student's t); on "
+        "the test set, the mean rate and the shares of neurons that never fire or fire nearly "
+        "always.",
         ["surrogate", "mean", "low", "high", "rate", "dead", "saturated"],
         [
             [
@@ -178,7 +182,7 @@ def _courses(study: Study) -> dict[str, dict[str, list[list[float]]]]:
     for cell in study.cells:
         epochs = RunFolder(cell.path).read_metrics()
         by_layer = [name for name in epochs[0] if name.startswith(("grad_", "rate_"))]
-        for name in (*PLOTTED_COLUMNS, *by_layer):
+        for name in (f"val_{study.measure}", *PLOTTED_COLUMNS, *by_layer):
             courses[name][cell.arm].append([epoch[name] for epoch in epochs])
     return courses
 
