@@ -45,14 +45,15 @@ def make_socket(path: Path) -> None:
         os.chdir(folder)
 
 
+def write_csv(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("1,2\n")
+
+
 FAULTS: list[tuple[str, Spoil, str]] = [
     ("yes/x.wav", lambda root: (root / "yes/x.wav").mkdir(), "is a folder, expected a file"),
-    ("yes/x.mp3", lambda root: (root / "yes/x.mp3").touch(), r"is not a \.wav file"),
-    (
-        "no/deep/x.FLAC",
-        lambda root: write(root / "no/deep/y.wav").rename(root / "no/deep/x.FLAC"),
-        r"is not a \.wav file",
-    ),
+    ("yes/x.mp3", lambda root: (root / "yes/x.mp3").touch(), r"is not a \.wav, \.flac or"),
+    ("no/deep/x.csv", lambda root: write_csv(root / "no/deep/x.csv"), r"is not a \.wav, \.flac or"),
     ("x.wav", lambda root: (root / "x.wav").touch(), "is not in a class folder"),
     (
         "yes/x.wav",
@@ -126,9 +127,8 @@ def test_classes_labels_and_keys_of_a_folder(words: Path) -> None:
         words / "yes" / "._0.wav",
     ):
         write(hidden)
-    classes, listed = list_classes(words, Faults(words, "raise"))
-    assert classes == ("no", "yes")
-    assert [one.label for one in listed] == [0] * 6 + [1] * 7
+    listed = list_classes(words, Faults(words, "raise"))
+    assert [one.class_name for one in listed] == ["no"] * 6 + ["yes"] * 7
     assert [one.key for one in listed][-2:] == ["yes/00000005_nohash_0.wav", "yes/deep/9.WAV"]
     assert all(one.path == words / one.key for one in listed)
 
@@ -139,8 +139,8 @@ def test_links_to_files_and_folders_are_followed(words: Path, tmp_path: Path) ->
     (words / "yes" / "outside.wav").symlink_to(write(elsewhere / "1.wav"))
     (words / "maybe").symlink_to(write(elsewhere / "maybe" / "1.wav").parent)
     (words / "no" / "more").symlink_to(write(elsewhere / "more" / "1.wav").parent)
-    classes, listed = list_classes(words, Faults(words, "raise"))
-    assert classes == ("maybe", "no", "yes")
+    listed = list_classes(words, Faults(words, "raise"))
+    assert {one.class_name for one in listed} == {"maybe", "no", "yes"}
     linked = {"maybe/1.wav", "no/more/1.wav", "yes/inside.wav", "yes/outside.wav"}
     assert linked < {one.key for one in listed}
     assert len(listed) == 12 + len(linked)
@@ -173,7 +173,7 @@ def test_many_links_to_one_folder_are_listed_fast(words: Path) -> None:
         (folder / "b").symlink_to(inner)
     (words / "yes" / "first").symlink_to(folders[0])
     faults = Faults(words, "skip")
-    assert len(list_classes(words, faults)[1]) == 12
+    assert len(list_classes(words, faults)) == 12
     assert len(faults.skipped) == 29
 
 
@@ -185,7 +185,7 @@ def test_recordings_may_share_a_target(curves: Path) -> None:
 
 def test_the_data_folder_itself_may_be_a_link(words: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(words)
-    assert len(list_classes(tmp_path / "link", Faults(tmp_path / "link", "raise"))[1]) == 12
+    assert len(list_classes(tmp_path / "link", Faults(tmp_path / "link", "raise"))) == 12
 
 
 def test_folders_without_classes_or_recordings_are_rejected(words: Path, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_folders_without_classes_or_recordings_are_rejected(words: Path, tmp_pat
     with pytest.raises(ValueError, match=r"only one class \('yes'\)"):
         list_classes(tmp_path / "single", Faults(tmp_path, "skip"))
     (words / "maybe").mkdir()
-    with pytest.raises(ValueError, match=r"maybe has no \.wav file"):
+    with pytest.raises(ValueError, match=r"maybe has no \.wav, \.flac or \.ogg file"):
         list_classes(words, Faults(words, "skip"))
 
 

@@ -56,7 +56,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"val": 0.0}, "val: expected a number greater than 0 (got 0.0)"),
     ({"test": 1.0}, "test: expected a number less than 1 (got 1.0)"),
     ({"val": 0.6, "test": 0.6}, "must be positive and sum below 1, got 0.6 and 0.6"),
-    ({"split": "month"}, "split: expected 'auto', 'speaker' or 'recording' (got 'month')"),
+    (
+        {"split": "month"},
+        "split: expected 'auto', 'folder', 'speaker' or 'recording' (got 'month')",
+    ),
     ({"level": "loud"}, "level: expected 'as_is' or 'peak' (got 'loud')"),
     ({"on_error": "ignore"}, "on_error: expected 'raise' or 'skip' (got 'ignore')"),
     (

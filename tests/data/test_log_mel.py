@@ -108,7 +108,7 @@ def test_the_split_does_not_depend_on_where_the_folder_lies(
 def test_a_missing_folder_and_one_without_classes_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not exist, expected a folder with one subfolder"):
         load_wav_folder(tmp_path / "none")
-    with pytest.raises(ValueError, match="has no class folders"):
+    with pytest.raises(ValueError, match="has no recordings, expected a folder with one subfolder"):
         load_wav_folder(tmp_path)
     write(tmp_path / "sound.wav")
     with pytest.raises(ValueError, match="is a file"):
@@ -123,14 +123,14 @@ def test_a_single_class_is_rejected(tmp_path: Path) -> None:
 
 def test_a_class_without_recordings_is_named(tree: Path) -> None:
     (tree / "maybe").mkdir()
-    with pytest.raises(ValueError, match=r"maybe has no \.wav file"):
+    with pytest.raises(ValueError, match=r"maybe has no \.wav, \.flac or \.ogg file"):
         load_wav_folder(tree)
 
 
 def test_a_folder_without_a_usable_file_is_rejected(tree: Path) -> None:
     for file in tree.rglob("*.wav"):
         file.write_bytes(b"not a wav")
-    with pytest.raises(ValueError, match=r"has no usable recording, expected \.wav files"):
+    with pytest.raises(ValueError, match=r"has no usable recording"):
         load_wav_folder(tree, on_error="skip")
 
 
@@ -262,9 +262,7 @@ def test_a_window_or_hop_of_too_few_samples_is_rejected(
 
 def test_what_memory_cannot_hold_is_rejected(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nwavesdk.internal.checks._free_memory", lambda: 1e5)
-    with pytest.raises(
-        ValueError, match=r"8 recordings of 2 s in 4,096 bands need .* GB.*fewer bands"
-    ):
+    with pytest.raises(ValueError, match=r"0\.2 s of sound in 4,096 bands need .* GB.*fewer bands"):
         load_wav_folder(tree, bands=4096)
 
 

@@ -23,6 +23,7 @@ from nwavesdk.data.log_mel import LogMel
 from nwavesdk.data.readers.events import fit_shape
 from nwavesdk.data.recordings import STEPS, Frames
 from nwavesdk.data.source import Events, Item, Sample, StepTarget
+from nwavesdk.internal.checks import require_memory
 
 __all__ = [
     "ChipFeatures",
@@ -112,6 +113,7 @@ class LogMelFeatures:
 
     def __call__(self, item: Item, sample: Sample) -> Featured:
         sound: Sound = sample.values  # type: ignore[assignment]  # of a source of sound
+        self._require_memory(len(sound[0]) / sound[1])
         with np.errstate(over="ignore", invalid="ignore"):
             samples = resample(sound, self.log_mel.sample_rate)
             frames = self.log_mel(normalize_peak(samples) if self.level == "peak" else samples)
@@ -123,6 +125,17 @@ class LogMelFeatures:
         first_middle = self.log_mel.window / 2
         middles = first_middle + self.log_mel.hop * np.arange(len(frames), dtype=np.float64)
         return Featured(frames, _target_at(sample.target, middles / seconds))
+
+    def _require_memory(self, seconds: float) -> None:
+        """Reject a sound whose frames the memory cannot hold."""
+        log_mel = self.log_mel
+        n_samples = seconds * log_mel.sample_rate
+        n_frames = 1 + n_samples // log_mel.step
+        # Its samples, its frames, and the complex spectra of its windows.
+        n_bytes = 4 * n_samples + 4 * n_frames * log_mel.bands + 8 * n_frames * log_mel.width
+        what = f"{seconds:,.1f} s of sound in {log_mel.bands:,} bands"
+        remedy = "use shorter recordings, fewer bands, a lower sample_rate or a longer hop"
+        require_memory("log-mel frames", what, n_bytes, remedy)
 
 
 def _target_at(target: StepTarget, places: npt.NDArray[np.float64]) -> StepTarget:

@@ -22,6 +22,7 @@ from nwavesdk.internal.files import FileError, kind_of, printable, reason_of, sh
 __all__ = [
     "PARTS",
     "Faults",
+    "check_folder",
     "find_kind",
     "is_official",
     "list_classes",
@@ -37,6 +38,13 @@ SUFFIXES_OF: dict[Kind, frozenset[str]] = {
     "series": series.SUFFIXES,
     "image": frozenset({".png", ".jpg", ".jpeg"}),
     "events": frozenset({".bin", ".npy", ".aedat4"}),
+}
+# The same for messages.
+FORMS: dict[Kind, str] = {
+    "sound": ".wav, .flac or .ogg",
+    "series": ".npy or .csv",
+    "image": ".png or .jpg",
+    "events": ".bin, .npy or .aedat4",
 }
 ALL_SUFFIXES = frozenset().union(*SUFFIXES_OF.values())
 
@@ -147,8 +155,8 @@ def list_classes(root: Path, faults: Faults, kind: Kind = "sound") -> list[Item]
         ValueError: If there is no folder, or fewer than two classes with recordings.
         RecordingError: If something in it is not what it should be; see `Faults`.
     """
-    _check_folder(root, "expected a folder with one subfolder of recordings for each class")
-    walk = _Walk(root, faults, root, SUFFIXES_OF[kind])
+    check_folder(root, "expected a folder with one subfolder of recordings for each class")
+    walk = _Walk(root, faults, root, SUFFIXES_OF[kind], FORMS[kind])
     if is_official(root):
         parts = [part for part in PARTS if (root / part).is_dir()]
         items = [
@@ -195,8 +203,8 @@ def list_files(root: Path, faults: Faults, kind: Kind) -> list[Item]:
         ValueError: If there is no folder.
         RecordingError: If something in it is not what it should be; see `Faults`.
     """
-    _check_folder(root, "expected a folder of recordings")
-    walk = _Walk(root, faults, root, SUFFIXES_OF[kind])
+    check_folder(root, "expected a folder of recordings")
+    walk = _Walk(root, faults, root, SUFFIXES_OF[kind], FORMS[kind])
     return [Item(file.relative_to(root).as_posix(), file) for file in walk.files(root)]
 
 
@@ -213,9 +221,9 @@ def list_targets(root: Path, faults: Faults) -> list[Item]:
     wavs = root / "wavs"
     targets = root / "target"
     for folder in (root, wavs, targets):
-        _check_folder(folder, expected)
-    walk = _Walk(root, faults, wavs, SUFFIXES_OF["sound"])
-    target_walk = _Walk(root, faults, targets, frozenset({".pt"}))
+        check_folder(folder, expected)
+    walk = _Walk(root, faults, wavs, SUFFIXES_OF["sound"], FORMS["sound"])
+    target_walk = _Walk(root, faults, targets, frozenset({".pt"}), ".pt")
     items: list[Item] = []
     present = set(target_walk.files(targets))
     for path in walk.files(wavs):
@@ -236,7 +244,16 @@ def list_targets(root: Path, faults: Faults) -> list[Item]:
     return items
 
 
-def _check_folder(folder: Path, expected: str) -> None:
+def check_folder(folder: Path, expected: str) -> None:
+    """Reject what is not a folder that can be listed.
+
+    Args:
+        folder: The path.
+        expected: What it should be, for the message.
+
+    Raises:
+        ValueError: If it is not.
+    """
     what = "does not exist"
     try:
         mode = os.stat(folder).st_mode
@@ -258,13 +275,16 @@ class _Walk:
         faults: Receives what cannot be used.
         top: The folder inside it, or itself, that has the recordings.
         suffixes: The ends of their names.
+        form: The same for messages.
     """
 
-    def __init__(self, root: Path, faults: Faults, top: Path, suffixes: frozenset[str]) -> None:
+    def __init__(
+        self, root: Path, faults: Faults, top: Path, suffixes: frozenset[str], form: str
+    ) -> None:
         self.report = faults.report
         self.root = root
         self.suffixes = suffixes
-        self.form = " or ".join(sorted(suffixes, key=_commonest_first))
+        self.form = form
         # Files of other kinds among recordings are a mistake; those of no kind are left out.
         self.others = OTHER_SOUNDS | (ALL_SUFFIXES - suffixes)
         self.above = (root, *root.resolve().parents)
@@ -366,10 +386,6 @@ def _walk_without_links(
                 status = path.lstat()
                 if not stat.S_ISLNK(status.st_mode):
                     yield path, status
-
-
-def _commonest_first(suffix: str) -> tuple[bool, str]:
-    return suffix != ".wav", suffix
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from nwavesdk.data.folder import (
     PARTS,
     SUFFIXES_OF,
     Faults,
+    check_folder,
     find_kind,
     is_official,
     list_classes,
@@ -140,9 +141,7 @@ def open_source(
         found = find(path)
         if found:
             return open_it(found, task)
-    if not path.is_dir():
-        state = "is not a data set" if path.exists() else "does not exist"
-        raise ValueError(f"Data path {printable(path)} {state}, expected {EXPECTED}.")
+    check_folder(path, f"expected {EXPECTED}")
     if is_official(path) and not _holds_classes(path):
         return _open_parts(path, faults, task, max_seconds)
     if (path / "wavs").is_dir() and (path / "target").is_dir():
@@ -156,7 +155,8 @@ def open_source(
 
 def _of_files(kind: Kind, task: Task, items: list[Item], max_seconds: float) -> Source:
     reader = FileReader(kind, max_seconds)
-    return Source(kind, task, tuple(items), reader.read, reader.digest)
+    limits = f"at most {max_seconds} s"
+    return Source(kind, task, tuple(items), reader.read, reader.digest, limits=limits)
 
 
 def _holds_classes(root: Path) -> bool:
@@ -193,6 +193,7 @@ def _open_parts(root: Path, faults: Faults, task: Task | None, max_seconds: floa
         lambda item: source_of[item.key][0].digest(source_of[item.key][1]),
         first.classes,
         first.shape,
+        first.limits,
     )
 
 

@@ -175,7 +175,8 @@ def load_recordings(
     path = None
     store = None
     if cache is not None:
-        path = cache / (_fingerprint(features, digests) + SUFFIX)
+        name = sha256(f"{_fingerprint(features, digests)} {source.limits}".encode())
+        path = cache / (name.hexdigest() + SUFFIX)
         store = open_store(path)
     if store is not None and store.facts["skipped"] and faults.on_error == "raise":
         store = None  # computing the frames again raises the fault

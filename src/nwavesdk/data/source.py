@@ -101,6 +101,8 @@ class Source:
         classes: Names of the classes in the order of the format, or empty: then those of the items
             are sorted. For labels per step, the names of their values.
         shape: Features of a step, if they are known before reading.
+        limits: Text of the limits that `read` checks. Frames that were computed under others are
+            not taken from the cache.
     """
 
     kind: Kind
@@ -110,3 +112,4 @@ class Source:
     digest: Callable[[Item], bytes]
     classes: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
+    limits: str = ""

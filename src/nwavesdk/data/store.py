@@ -186,7 +186,7 @@ class StoreWriter:
         if self._file is not None:
             self._write(self._file, values.tobytes())
             return
-        what = f"frames of {len(self._lengths):,} recordings"
+        what = f"the frames of recording {len(self._lengths):,}"
         remedy = "set NWAVESDK_CACHE to a folder that can be written, or use fewer recordings"
         require_memory(self._owner, what, values.nbytes, remedy)
         self._memory.append(values.reshape(-1))

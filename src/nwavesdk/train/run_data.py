@@ -42,10 +42,11 @@ from nwavesdk.data.recordings import hash_order
 from nwavesdk.data.source import Kind
 from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
 from nwavesdk.data.split_table import read_split_table
+from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
 from nwavesdk.train.network import stream_seed
-from nwavesdk.train.sections import ChipConfig, Facts
+from nwavesdk.train.sections import Facts
 
 __all__ = ["Loaders", "RunData", "load_run_data"]
 
@@ -124,13 +125,13 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
         "sample_rate": recordings.sample_rate or config.data.sample_rate,
         "split": config.data.split if is_table else split.by,
     }
-    sections: dict[str, Any] = {"data": config.data.model_copy(update=completed), "facts": facts}
+    sections: dict[str, Any] = {"facts": facts}
     if config.chip is not None and profile is not None:
         bits = config.chip.bits or profile.count("weight_bits")
-        gain = 1 / float(data.standard.deviation[0])
         sections["chip"] = config.chip.model_copy(
-            update={"gain": config.chip.gain or gain, "bits": bits}
+            update={"gain": completed.pop("gain"), "bits": bits}
         )
+    sections["data"] = config.data.model_copy(update=completed)
     return config.model_copy(update=sections), data
 
 
@@ -140,6 +141,10 @@ def _load(config: RunConfig, profile: Profile | None) -> tuple[Loaded, DataKind,
     if data.source == "digits":
         _check_digits(config)
         return Loaded(load_digits(), SeriesFeatures(), is_cached=False), "features", ""
+    if config.chip is not None and data.sample_rate is None:
+        raise ValueError(
+            "data.sample_rate: a run for a chip needs the sample rate of the sound [Hz], got None."
+        )
     path = Path(data.source)
     faults = Faults(path, data.on_error)
     has_table = data.split.endswith(".csv")
@@ -305,9 +310,14 @@ def _as_series(
     split = indices.map(take)
     train = split.train
     if config.chip is not None:
-        standard = _amplification(config.chip, train)
+        gain = config.chip.gain or _fit_gain(np.concatenate(list(train.frames)))
+        # The gain of the amplifier is the scale of all channels: (x - 0) / (1 / gain).
+        standard = Standard(
+            mean=np.zeros(train.n_features, np.float32),
+            deviation=np.full(train.n_features, 1 / gain, np.float32),
+        )
         series = split.map(lambda part: Series(part, standard))
-        return RunData(series.train, series.val, series.test, standard), {}
+        return RunData(series.train, series.val, series.test, standard), {"gain": gain}
     length = data.length
     if length is None and data.padding == "zeros":
         length = fit_length(train)
@@ -318,6 +328,7 @@ def _as_series(
         lambda part: Series(part, standard, hold, length, data.padding == "zeros", encoder)
     )
     completed = {"length": length, "hold": hold}
+    _check_memory(min(config.learning.batch_size, len(series.train)), series)
     return RunData(series.train, series.val, series.test, standard), completed
 
 
@@ -336,6 +347,18 @@ def _scale(kind: DataKind, train: Recordings, encoder: str) -> Standard:
     return Standard(np.full_like(own.mean, mean), np.full_like(own.mean, np.sqrt(variance)))
 
 
+def _check_memory(batch_size: int, series: Split[Series]) -> None:
+    """Reject sequences of which the memory cannot hold a batch."""
+    longest = max(int(part.lengths.max()) for part in series)
+    n_features = series.train.recordings.n_features
+    require_memory(
+        "data",
+        f"{batch_size:,} sequences of {longest:,} steps and {n_features:,} features",
+        4.0 * batch_size * longest * n_features,
+        "use shorter recordings or smaller batches (--length, --hold, --bands, --batch-size)",
+    )
+
+
 def _check_neuron_count(config: RunConfig, profile: Profile, recordings: Recordings) -> None:
     """Reject a net with more neurons than the chip; `nwave map` checks that layers fit cores."""
     n_outputs = len(recordings.classes) or recordings.n_targets
@@ -347,16 +370,6 @@ def _check_neuron_count(config: RunConfig, profile: Profile, recordings: Recordi
             f"populations) do not fit on {profile.name}: got {sum(sizes)}, expected at most "
             f"{available}: lower --hidden or --population."
         )
-
-
-def _amplification(chip: ChipConfig, train: Recordings) -> Standard:
-    """The gain of the amplifier as a scale of all channels: (x - 0) / (1 / gain)."""
-    gain = chip.gain or _fit_gain(np.concatenate(list(train.frames)))
-    n_channels = train.n_features
-    return Standard(
-        mean=np.zeros(n_channels, np.float32),
-        deviation=np.full(n_channels, 1 / gain, np.float32),
-    )
 
 
 def _fit_gain(x: Frames) -> float:
