@@ -1,6 +1,7 @@
 """Nets with one defect by construction, and one without."""
 
 import math
+from dataclasses import astuple
 
 import pytest
 import torch
@@ -149,6 +150,45 @@ def test_no_gradient_at_all():
         layer.starved == 1 and layer.norm == 0 and math.isnan(layer.depth)
         for layer in health.layers
     )
+
+
+def test_padding_does_not_count():
+    net, x = net_of(tau=2e-3), torch.rand(B, T, 10)
+    net[2].weight.data[:, :5] = -1.0
+    net[0].weight.data[:, :10] = 5.0
+    steps = T // 2
+
+    def loss(spk, mem):
+        return last_step(spk[:, :steps], mem[:, :steps])
+
+    short, padded = (
+        RecordedPass(net, inputs, loss, lengths=lengths)
+        for inputs, lengths in ((x[:, :steps], None), (x, torch.full((B,), steps)))
+    )
+    expected = examine(short.recording, short.charge_gradients())
+    gradients = {name: grad.clone() for name, grad in padded.charge_gradients().items()}
+    for grad in gradients.values():
+        grad[:, steps:] = torch.nan
+    health = examine(padded.recording, gradients)
+    assert kinds(health) == kinds(expected)
+    assert kinds(health) >= {("dead", "3"), ("saturated", "1"), ("vanishing over time", "5")}
+    for got, layer in zip(health.layers, expected.layers, strict=True):
+        assert astuple(got)[1:] == pytest.approx(astuple(layer)[1:], rel=1e-5)
+
+
+def test_each_recording_has_its_own_quarters():
+    recorded = RecordedPass(
+        net_of(), torch.rand(2, 8, 10), every_step, lengths=torch.tensor([8, 4])
+    )
+    ramps = torch.tensor([[1.0, 1, 9, 9, 4, 4, 9, 9], [2.0, 9, 8, 9, 7, 7, 7, 7]])
+    gradients = {
+        name: ramps[..., None].expand(record.spk.shape)
+        for name, record in recorded.recording.layers.items()
+    }
+    # √(1 + 1 + 2²) over √(4² + 4² + 8²)
+    expected = math.sqrt(6 / 96)
+    health = examine(recorded.recording, gradients)
+    assert all(layer.time == pytest.approx(expected) for layer in health.layers)
 
 
 def test_each_layer_needs_its_gradient():

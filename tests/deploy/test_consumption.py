@@ -54,6 +54,23 @@ def test_spikes_may_be_given_by_name_or_in_order_and_silence_costs_what_is_alway
     assert power == get_chip_consumption(net, dict(zip("135", silent, strict=True)), 1e-3)
 
 
+def test_padding_costs_nothing():
+    net, x = chip_net(sizes=(7, 4)), sound(3, 30, 16)
+    lengths = torch.tensor([12, 30, 5])
+    prepare_net(net)
+    recording = net.record(x, lengths=lengths)
+    spikes = [layer.spk for layer in recording.layers.values()]
+    power = get_chip_consumption(net, recording, 1e-3)
+    assert power == get_chip_consumption(net, spikes, 1e-3, lengths=lengths)
+    total = 0.0
+    for b, n in enumerate(lengths):
+        alone = get_chip_consumption(net, [spk[b : b + 1, :n] for spk in spikes], 1e-3)
+        total += int(n) / 47 * alone.neuron
+    assert 0 < total == pytest.approx(power.neuron)
+    with pytest.raises(ValueError, match="lengths must be from 1 to the 30 steps"):
+        get_chip_consumption(net, spikes, 1e-3, lengths=lengths - 5)
+
+
 def test_filters_of_a_net_without_a_front_end_need_no_power():
     net = chip_net(sizes=(7,), frontend=False)
     assert get_chip_consumption(net, [torch.ones(1, 5, 7)], 1e-3).front_end == 0

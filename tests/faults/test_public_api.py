@@ -52,12 +52,14 @@ def net():
 
 # Values of parameters without a default, by name; all other ones are None.
 VALID = {
+    "T": lambda: 5,
     "bits": lambda: 5,
     "derivative": lambda: torch.relu,
     "dt": lambda: 1e-3,
     "features": lambda: (4,),
     "high": lambda: 1.0,
     "inputs": lambda: [torch.rand(2, 5, 4)],
+    "lengths": lambda: torch.tensor([5, 2]),
     "low": lambda: 0.0,
     "model": net,
     "multipliers": lambda: [1.0],

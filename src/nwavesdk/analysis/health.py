@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nwavesdk.layers import Recording
+from nwavesdk.layers import Record, Recording
+from nwavesdk.layers.lengths import valid_steps
 
 __all__ = ["Finding", "Health", "LayerHealth", "Limits", "examine"]
 
@@ -55,9 +56,9 @@ class Limits:
             of the last layer.
         depth: Factor by which the gradient of a layer may be smaller or larger than that of the
             last layer.
-        time: Factor by which it may be smaller or larger in the first quarter of the steps than in
-            the third quarter. The last quarter is left out, because what happens there has little
-            time to have an effect.
+        time: Factor by which it may be smaller or larger in the first quarter of each recording
+            than in the third quarter. The last quarter is left out, because what happens there has
+            little time to have an effect.
     """
 
     few: float = 0.05
@@ -127,7 +128,7 @@ class Health:
 def examine(
     recording: Recording, gradients: Mapping[str, Tensor], limits: Limits | None = None
 ) -> Health:
-    """Diagnose a net from a recorded pass and its gradients.
+    """Diagnose a net from a recorded pass and its gradients; padding does not count.
 
     Args:
         recording: Recording of sequences by a net with at least one layer of spiking neurons.
@@ -146,10 +147,11 @@ def examine(
             f"examine needs the gradient of every neuron layer, got none for {', '.join(missing)}."
         )
     limits = limits or Limits()
-    grads = {name: gradients[name].double().flatten(2) for name in records}
+    lengths = recording.lengths
+    grads = {name: _valid_gradient(gradients[name], lengths) for name in records}
     last = [*grads.values()][-1]
     layers = [
-        _layer_health(name, records[name].spk, grad, last, limits) for name, grad in grads.items()
+        _layer_health(name, records[name], grad, last, limits) for name, grad in grads.items()
     ]
     findings = [
         Finding(kind, layer.layer, value, f"layer {depth} ({layer.layer}): {text}", REMEDIES[kind])
@@ -159,16 +161,22 @@ def examine(
     return Health(tuple(layers), tuple(findings))
 
 
+def _valid_gradient(gradient: Tensor, lengths: Tensor | None) -> Tensor:
+    """The gradient as float64 [B, T, N], and 0 in padding."""
+    gradient = gradient.double().flatten(2)
+    if lengths is None:
+        return gradient
+    return gradient.where(valid_steps(lengths, gradient.shape[1])[..., None], 0)
+
+
 def _layer_health(
-    name: str, spk: Tensor, grad: Tensor, last: Tensor, limits: Limits
+    name: str, record: Record, grad: Tensor, last: Tensor, limits: Limits
 ) -> LayerHealth:
     """The numbers of a layer; `grad` and `last` are the gradients of it and of the last layer."""
-    rates = spk.double().flatten(2).mean((0, 1))
+    rates = record.neuron_rates()
     received = grad.abs().sum((0, 1))
     is_starved = (received < limits.starved * last.abs().sum((0, 1)).mean()) | (received == 0)
-    quarter = grad.shape[1] // 4
-    early = grad[:, :quarter]
-    late = grad[:, 2 * quarter : 3 * quarter]
+    early, late = _quarters(record.lengths, grad)
     return LayerHealth(
         layer=name,
         rate=float(rates.mean()),
@@ -179,6 +187,17 @@ def _layer_health(
         depth=_norm_ratio(grad, last),
         time=_norm_ratio(early, late),
     )
+
+
+def _quarters(lengths: Tensor | None, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient in the first and in the third quarter of each recording, 0 elsewhere."""
+    B, T = grad.shape[:2]
+    steps = torch.arange(T, device=grad.device)[:, None]
+    if lengths is None:
+        lengths = torch.full((B,), T, device=grad.device)
+    quarter = (lengths // 4)[:, None, None]
+    is_late = (steps >= 2 * quarter) & (steps < 3 * quarter)
+    return grad.where(steps < quarter, 0), grad.where(is_late, 0)
 
 
 def _share(mask: Tensor) -> float:

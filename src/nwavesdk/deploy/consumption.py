@@ -11,6 +11,7 @@ from nwavesdk.chip import Power, Profile
 from nwavesdk.deploy.stages import Stage, check_finite, stages_and_profile, stored_weight
 from nwavesdk.internal.checks import positive_number, shown
 from nwavesdk.layers import Recording
+from nwavesdk.layers.lengths import check_lengths, sum_over_steps
 
 __all__ = ["Consumption", "get_chip_consumption"]
 
@@ -36,6 +37,7 @@ def get_chip_consumption(
     spikes: Recording | Mapping[str, Tensor] | Sequence[Tensor],
     dt: float,
     profile: Profile | None = None,
+    lengths: Tensor | None = None,
 ) -> Consumption:
     """Average power of a net on its chip during a recording of its spikes.
 
@@ -50,14 +52,18 @@ def get_chip_consumption(
             tensors by layer name, or tensors in the order of the layers.
         dt: Length of a step [s].
         profile: The chip. [the one that the net was built for]
+        lengths: Number of steps of each recording, int64 [B]; padding does not count. [those of the
+            `Recording`, else all steps]
 
     Returns:
         Power [W], averaged over time and over the recordings of the batch.
 
     Raises:
-        TypeError: If the model is not a net of chip modules, or spikes are not dense tensors.
+        TypeError: If the model is not a net of chip modules, spikes are not dense tensors, or
+            `lengths` is not an int64 tensor.
         ValueError: If spikes are missing, negative or not finite, or have another shape, if `dt` is
-            not positive, or if the net holds a number that is not finite.
+            not positive, if a length is not from 1 to T, or if the net holds a number that is not
+            finite.
 
     Example:
         >>> import torch
@@ -72,8 +78,13 @@ def get_chip_consumption(
     check_finite(stages, "get_chip_consumption")
     dt = positive_number("get_chip_consumption", "dt", dt, "s")
     layer_spikes = _spikes_by_layer(stages, spikes)
-    B, T = layer_spikes[0].shape[:2]
-    counts = [spk.detach().double().sum((0, 1)) for spk in layer_spikes]
+    if lengths is None and isinstance(spikes, Recording):
+        lengths = spikes.lengths
+    steps = math.prod(layer_spikes[0].shape[:2])
+    if lengths is not None:
+        lengths = check_lengths("get_chip_consumption", lengths, layer_spikes[0])
+        steps = int(lengths.sum())
+    counts = [sum_over_steps(spk.detach().double(), lengths).sum(0) for spk in layer_spikes]
     events = 0.0
     for i, stage in enumerate(stages):
         feedforward, *recurrent = map(stored_weight, stage.edges)
@@ -82,7 +93,7 @@ def get_chip_consumption(
         events += sum(_synaptic_events(counts[i], weight) for weight in recurrent)
     filters = chip.count("filters") if stages[0].is_frontend else 0
     n_spikes = sum(float(count.sum()) for count in counts)
-    power = chip.energies.power(n_spikes, events, B * T * dt, filters)
+    power = chip.energies.power(n_spikes, events, steps * dt, filters)
     assumed = chip.assumed("static_power", "neuron_energy", "synapse_energy", "filter_power")
     return Consumption(power.static, power.neuron, power.synapse, power.front_end, assumed)
 

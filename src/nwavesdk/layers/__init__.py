@@ -25,6 +25,7 @@ from nwavesdk.layers.chip_synapse import (
 from nwavesdk.layers.dropout import Dropout
 from nwavesdk.layers.edges import Edge, NetEdges, find_edges
 from nwavesdk.layers.equation import neuron
+from nwavesdk.layers.lengths import valid_steps
 from nwavesdk.layers.lif import LIFLayer, LIFSynapse
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import ChipInstance, Prepared, detach_state, prepare_net
@@ -106,6 +107,7 @@ __all__ = [
     "spike",
     "to_cpu",
     "to_gpu",
+    "valid_steps",
 ]
 
 if not TYPE_CHECKING:

@@ -42,6 +42,20 @@ def test_numbers_are_those_of_whole_passes():
             assert norms[row] == pytest.approx(float(parameters[name].norm()), rel=1e-9)
 
 
+def test_padding_does_not_count():
+    net = lif_net().double().eval()
+    x = input_charge()
+    short = scan_slopes(net, x[:, :25], loss_fn, [atan(2)], seed=4)
+
+    def loss(spk, mem):
+        return loss_fn(spk[:, :25], mem[:, :25])
+
+    padded = scan_slopes(net, x, loss, [atan(2)], seed=4, lengths=torch.full((B,), 25))
+    assert padded.rates == short.rates
+    assert padded.norm == pytest.approx(short.norm, rel=1e-10)
+    assert padded.usable.tolist() == short.usable.tolist()
+
+
 def test_the_net_does_not_change():
     net = lif_net().double()
     x = input_charge()

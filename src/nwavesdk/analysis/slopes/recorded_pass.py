@@ -47,6 +47,8 @@ class RecordedPass:
         loss_fn: `loss_fn(spk, mem)`, from what the net returns to a scalar.
         seed: Seed of the mismatch; see `prepare_net`.
         weights: Whether gradients of weights will be needed.
+        lengths: Number of steps of each recording, int64 [B]; None for all steps. The loss must not
+            depend on padding.
 
     Attributes:
         recording: The recording of the pass.
@@ -70,6 +72,7 @@ class RecordedPass:
         loss_fn: LossFunction,
         seed: int | None = None,
         weights: bool = False,
+        lengths: Tensor | None = None,
     ) -> None:
         if not isinstance(net, SpikingSequential):
             raise TypeError(
@@ -85,7 +88,8 @@ class RecordedPass:
             net.requires_grad_(False)
         with torch.enable_grad():
             prepare_net(net, seed)
-            self.recording = net.record(x.detach().requires_grad_(), charges=True)
+            leaf = x.detach().requires_grad_()
+            self.recording = net.record(leaf, charges=True, lengths=lengths)
             self.loss = loss_fn(self.recording.spk, self.recording.mem)
         self.names = tuple(self.recording.spiking)
         self.records = tuple(self.recording.spiking.values())

@@ -138,6 +138,7 @@ def scan_slopes(
     seed: int | None = None,
     weights: bool = False,
     usable_share: float = USABLE_SHARE,
+    lengths: Tensor | None = None,
 ) -> SlopeScan:
     """Run the net forward once, and backward once for each candidate.
 
@@ -153,6 +154,8 @@ def scan_slopes(
         weights: Whether to measure the gradients of the weights, too. This costs another product
             per layer and candidate.
         usable_share: See `SlopeScan.usable`.
+        lengths: Number of steps of each recording, int64 [B]; None for all steps. The loss must not
+            depend on padding.
 
     Raises:
         TypeError: If the net is not a `SpikingSequential`, or a candidate is not a surrogate.
@@ -171,7 +174,7 @@ def scan_slopes(
         >>> scan.norm.shape
         (1, 2)
     """
-    recorded = RecordedPass(net, x, loss_fn, seed, weights)
+    recorded = RecordedPass(net, x, loss_fn, seed, weights, lengths)
     return scan_recorded_pass(recorded, surrogates, usable_share=usable_share)
 
 
@@ -210,7 +213,7 @@ def scan_recorded_pass(
         by_time=by_time,
         usable=usable,
         weight_norm=dict(weight_norm),
-        rates=tuple(record.spk.detach().double().mean().item() for record in recorded.records),
+        rates=tuple(record.rate().item() for record in recorded.records),
         usable_share=usable_share,
     )
 
