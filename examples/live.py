@@ -6,7 +6,8 @@
 The file is played in real time, silently; `--fast` does not wait. Each change of the decision is
 printed with the time in the sound. The net decides as in training, by the spikes of each class
 since the beginning of the recording, so its last decision is that of `nwave eval`. A sound that is
-longer than the recordings of the run is several recordings, one after the other.
+longer than nine of ten recordings of the run is several recordings, one after the other, each from
+rest. `--window` sets another length of these; `--window inf` makes the sound one recording.
 
 `listen` takes any source of blocks. For a microphone, with the package sounddevice:
 
@@ -19,10 +20,12 @@ longer than the recordings of the run is several recordings, one after the other
 """
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,18 +43,30 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a run with --data FOLDER --level as_is")
     parser.add_argument("sound", type=Path, help="a wav of any sample rate")
     parser.add_argument("--block", type=float, default=10e-3, help="length of a block [s]")
+    parser.add_argument("--window", type=float, help="length of a recording [s]; that of the run")
     parser.add_argument("--fast", action="store_true", help="do not wait for the time of a block")
     options = parser.parse_args()
     if not 0 < options.block <= MOST_SECONDS:
         sys.exit(f"live.py: --block: expected a time above 0 [s], got {options.block:g}.")
+    if options.window is not None and not options.window > 0:
+        sys.exit(f"live.py: --window: expected a time above 0 [s], got {options.window:g}.")
     try:
         run = LiveRun.open(options.run)
+        if options.window is not None:
+            run = replace(run, steps=steps_of(run, options.window))
         samples, rate = decode(options.sound, read_recording(options.sound, MOST_SECONDS))
         length = max(1, round(options.block * rate))
         blocks = [samples[start : start + length] for start in range(0, len(samples), length)]
         listen(run, blocks if options.fast else play(blocks, rate), rate)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         sys.exit(f"live.py: {error}")
+
+
+def steps_of(run: LiveRun, seconds: float) -> int | None:
+    """The steps of a recording of some length [s]; None if it has no end."""
+    if math.isinf(seconds):
+        return None
+    return run.hold * max(1, round(seconds / run.frame_seconds))
 
 
 def play(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:
@@ -84,6 +99,7 @@ def listen(run: LiveRun, blocks: Iterable[Samples], rate: int) -> None:
     began = time.perf_counter()
     for x in stream.finish():
         decision.step(x, heard / rate)
+    decision.finish(heard / rate)
     computing += time.perf_counter() - began
 
     seconds = heard / rate
@@ -119,7 +135,7 @@ class Decision:
         self.printed = -1
 
     def step(self, x: torch.Tensor, seconds: float) -> None:
-        """Run one step; print the decision if it changes, and at the end of a recording.
+        """Run one step; print the decision if it changes, and at the end of a whole recording.
 
         Args:
             x: Input of the net, `[1, F]`.
@@ -133,17 +149,29 @@ class Decision:
         best = int(self.counts.argmax())
         self.latencies.append(time.perf_counter() - began)
         self.steps += 1
-        spikes = int(self.counts.sum())
-        is_end = self.steps == self.run.steps
-        if is_end or (spikes and best != self.printed):
-            share = f"{self.counts[0, best] / max(1, spikes):4.0%} of {spikes} spikes"
-            end = ", end of the recording" if is_end else ""
-            print(f"{seconds:7.2f} s  {self.run.classes[best]:12} {share}{end}", flush=True)
+        if self.steps == self.run.steps:
+            self.finish(seconds)
+        elif self.counts.any() and best != self.printed:
+            self._print(seconds, "")
             self.printed = best
-        if is_end:
-            self.steps = 0
-            self.counts.zero_()
-            self.printed = -1
+
+    def finish(self, seconds: float) -> None:
+        """Print the decision at the end of a recording, if one has begun.
+
+        Args:
+            seconds: Time in the sound [s].
+        """
+        if self.steps:
+            self._print(seconds, ", end of the recording")
+        self.steps = 0
+        self.counts.zero_()
+        self.printed = -1
+
+    def _print(self, seconds: float, end: str) -> None:
+        best = int(self.counts.argmax())
+        spikes = int(self.counts.sum())
+        share = f"{self.counts[0, best] / max(1, spikes):4.0%} of {spikes} spikes"
+        print(f"{seconds:7.2f} s  {self.run.classes[best]:12} {share}{end}", flush=True)
 
 
 if __name__ == "__main__":

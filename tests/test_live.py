@@ -35,7 +35,7 @@ def whole_decision(folder: Path, sound: np.ndarray, rate: int) -> str:
     run = LiveRun.open(folder)
     frames = run.front_end(resample((sound, rate), run.sample_rate))
     recordings = Recordings((frames,), np.zeros(1, np.int64), run.classes, ("x",), "")
-    series = Series(recordings, run.standard, run.hold, run.steps // run.hold, True)
+    series = Series(recordings, run.standard, run.hold, run.steps // run.hold)
     predicted = evaluate_net(run.net, series, len(run.classes), 1).predicted
     return run.classes[int(predicted)]
 
@@ -98,10 +98,19 @@ def test_each_recording_begins_at_rest(listen, live_run, tmp_path):
     silent = np.zeros(run.front_end.width, np.float32)
     noise = np.random.default_rng(0).uniform(-1, 1, length - 2 * len(silent))
     sound = np.concatenate([silent, noise.astype(np.float32), silent])
-    soundfile.write(tmp_path / "a.wav", np.concatenate([sound, sound]), 8000, "FLOAT")
+    soundfile.write(tmp_path / "a.wav", np.tile(sound, 3), 8000, "FLOAT")
     lines = listen(live_run, tmp_path / "a.wav", "--fast")
-    first, second = (line.split()[2:] for line in lines if line.endswith("end of the recording"))
-    assert first == second
+    at_end = [line.split()[2:] for line in lines if line.endswith("end of the recording")]
+    assert at_end[0] == at_end[1]
+    assert len(at_end) == 3
+
+
+@pytest.mark.parametrize(("window", "count"), [("0.15", 7), ("1", 1), ("inf", 1)])
+def test_the_length_of_a_recording_can_be_chosen(listen, live_run, tmp_path, window, count):
+    sound = np.random.default_rng(0).uniform(-1, 1, 8000).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", sound, 8000, "FLOAT")
+    lines = listen(live_run, tmp_path / "a.wav", "--fast", "--window", window)
+    assert sum(line.endswith("end of the recording") for line in lines) == count
 
 
 @pytest.mark.parametrize(
@@ -110,6 +119,7 @@ def test_each_recording_begins_at_rest(listen, live_run, tmp_path):
         (["NONE", "WAV"], r"holds no run \(no config\.json\): give the folder"),
         (["RUN", "NONE/a.wav"], r"a\.wav"),
         (["RUN", "TEXT"], r"a\.txt is not sound .*, expected a wav: convert or remove it"),
+        (["RUN", "WAV", "--window", "nan"], r"--window: expected a time above 0 \[s\], got nan"),
         (["RUN", "WAV", "--block", "nan"], r"--block: expected a time above 0 \[s\], got nan"),
     ],
 )

@@ -18,7 +18,7 @@ from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.metrics import population_counts
 from nwavesdk.train import LiveRun, Run, RunConfig
 from nwavesdk.train.classifier import evaluate_net
-from train.runs import chip_choices, write_untrained
+from train.runs import chip_choices, small_choices, write_untrained
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -32,7 +32,17 @@ def chip_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["live_run", "chip_run"])
+@pytest.fixture(scope="module")
+def padded_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose recordings are padded with zeros to one length, instead of ending themselves."""
+    folder = tmp_path_factory.mktemp("live_padded") / "run"
+    choices = small_choices(tones)
+    choices["data"] |= {"level": "as_is", "hold": 2, "padding": "zeros"}
+    write_untrained(folder, choices)
+    return folder
+
+
+@pytest.fixture(params=["live_run", "padded_run", "chip_run"])
 def folder(request: pytest.FixtureRequest) -> Path:
     path: Path = request.getfixturevalue(request.param)
     return path
@@ -56,11 +66,13 @@ def test_input_and_decisions_are_those_of_the_run(folder: Path, tones: Path) -> 
     for file in sorted(tones.rglob("*.wav")):
         sound = soundfile.read(file, dtype="float32")[0]
         x = input_of(run, blocks_of(sound, 900))
-        # Training cuts what is longer.
-        inputs[x[: run.steps, 0].numpy().tobytes()] = x[: run.steps]
+        # Training cuts what is longer than a padded recording.
+        x = x[: run.steps] if run.pads else x
+        inputs[x[:, 0].numpy().tobytes()] = x
     assert len(inputs) == 48
     predicted = []
-    for whole in test.whole().x.numpy():
+    for index in range(len(test)):
+        whole = test.batch([index]).x[0].numpy()
         prepare_net(run.net)
         counts = torch.zeros(1, len(run.classes))
         with torch.inference_mode():
@@ -92,8 +104,11 @@ def test_a_sound_of_another_rate_is_converted(folder: Path) -> None:
     assert torch.equal(x, expected)
 
 
-def test_a_long_sound_is_several_recordings_and_the_last_one_is_padded(folder: Path) -> None:
-    run = LiveRun.open(folder)
+@pytest.mark.parametrize("name", ["padded_run", "chip_run"])
+def test_a_long_sound_is_several_recordings_and_the_last_one_is_padded(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    run = LiveRun.open(request.getfixturevalue(name))
     stream = run.stream()
     x = stream.push(noise(1.0))
     assert len(x) > 2 * run.steps
@@ -102,6 +117,15 @@ def test_a_long_sound_is_several_recordings_and_the_last_one_is_padded(folder: P
     assert len(rest) < run.steps
     with pytest.raises(ValueError, match=r"has ended: call LiveRun\.stream\(\)"):
         stream.push(noise(0.1))
+
+
+def test_recordings_that_end_with_their_sound_are_not_padded(live_run: Path) -> None:
+    run = LiveRun.open(live_run)
+    trained = Run.open(live_run)
+    lengths = trained.data.train.lengths
+    assert np.mean(lengths < run.steps) < 0.9 <= np.mean(lengths <= run.steps)
+    x = input_of(run, [noise(1.0)])
+    assert len(x) == 98 * run.hold  # 25 ms in 1 s, every 10 ms
 
 
 @pytest.mark.parametrize("count", [0, 1, 90, 100, 101, 167, 200])
@@ -113,7 +137,7 @@ def test_channels_are_padded_with_silence_in_steps_of_unequal_length(count: int)
     front_end = FrontEnd(config)
     standard = Standard(np.zeros(16, np.float32), np.ones(16, np.float32))
     net = SpikingSequential()
-    run = LiveRun(net, (), config.sample_rate, front_end, standard, hold=1, steps=config.T)
+    run = LiveRun(net, (), config.sample_rate, front_end, standard, 1, config.T, pads=True)
     sound = noise(1.0)[:count]
     expected = front_end(front_end.prepare((sound, 8000)))
     np.testing.assert_array_equal(input_of(run, [sound])[:, 0], expected)
@@ -124,7 +148,7 @@ def test_a_sound_shorter_than_a_window_is_padded(folder: Path, seconds: float) -
     run = LiveRun.open(folder)
     sound = noise(seconds)
     x = input_of(run, [sound])
-    assert x.shape[:2] == (run.steps, 1)
+    assert x.shape[:2] == (run.steps if run.pads else run.hold, 1)
     padded = input_of(run, [np.pad(sound, (0, 200 - len(sound)))])
     assert torch.equal(x, padded)
 

@@ -81,6 +81,7 @@ LATER_FIELDS: dict[str, dict[str, Any]] = {
         "kind": None,
         "n_targets": 0,
         "feature_shape": [],
+        "typical_steps": None,
         "split_reason": "",
     },
 }

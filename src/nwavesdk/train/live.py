@@ -35,8 +35,11 @@ class LiveRun:
         front_end: From sound to features.
         standard: The scale of the features.
         hold: Time steps of the net for each frame of features.
-        steps: Time steps of a recording. The net was trained on recordings of this length, and
-            decides by the spikes of its populations since their beginning.
+        steps: Time steps of a recording: the net was trained on recordings of this length, and
+            decides by the spikes of its populations since their beginning. If the recordings of the
+            run end where their sound does, nine of ten have at most these; None in earlier runs.
+        pads: Whether a sound is padded to recordings of that length, for a chip and with
+            `--padding zeros`. Otherwise it ends where it does.
 
     Example:
         .. code-block:: python
@@ -55,7 +58,8 @@ class LiveRun:
     front_end: FrontEnd | LogMel
     standard: Standard
     hold: int
-    steps: int
+    steps: int | None
+    pads: bool
 
     @classmethod
     def open(cls, path: Path) -> "LiveRun":
@@ -79,8 +83,18 @@ class LiveRun:
         assert sample_rate is not None
         net = build_run_network(config.net, config.chip, facts, deployed=True)
         standard = load_model(folder.model, net, facts.n_features, folder.identity)
-        front_end, hold, steps = _front_end(config)
-        return cls(net.eval(), facts.classes, sample_rate, front_end, standard, hold, steps)
+        front_end, hold, length = _front_end(config)
+        pads = config.chip is not None or config.data.padding == "zeros"
+        steps = length * hold if pads and length else facts.typical_steps
+        return cls(net.eval(), facts.classes, sample_rate, front_end, standard, hold, steps, pads)
+
+    @property
+    def frame_seconds(self) -> float:
+        """Time from the beginning of a frame of features to that of the next one [s]."""
+        front_end = self.front_end
+        if isinstance(front_end, FrontEnd):
+            return front_end.config.sim_time_s
+        return front_end.hop
 
     def stream(self, sample_rate: int | None = None) -> "LiveInput":
         """The input of the net for a sound that begins now.
@@ -100,8 +114,8 @@ class LiveRun:
 class LiveInput:
     """The input of a run's net for a sound that comes in blocks.
 
-    The steps are those that the run computes from the whole sound, bit for bit. Training cuts a
-    recording after `run.steps` steps; here they go on as long as the sound does.
+    The steps are those that the run computes from the whole sound, bit for bit. Where training cuts
+    a recording, they go on as long as the sound does.
 
     Args:
         run: The run.
@@ -134,11 +148,14 @@ class LiveInput:
     def finish(self) -> Tensor:
         """The steps from the end of the sound to the end of the recording, as `push` returns them.
 
-        A sound that is shorter than a recording of the run is padded as in training. Of a longer
-        one, the last recording is.
+        If the run pads recordings, a sound that is shorter than one is padded as in training, and
+        of a longer one the last recording is. Otherwise only a sound without a frame is padded, to
+        one frame.
         """
         frames = self._frames(np.zeros(0, np.float32), last=True)
-        per_recording = self._run.steps // self._run.hold
+        per_recording = 1
+        if self._run.pads and self._run.steps is not None:
+            per_recording = self._run.steps // self._run.hold
         missing = -self._n_frames % per_recording if self._n_frames else per_recording
         self._has_ended = True
         return self._net_input(np.concatenate([frames, self._padding(missing)]))
@@ -192,7 +209,7 @@ def _check_streams(path: Path, config: RunConfig) -> None:
         )
     needed = {"facts": config.facts, "data.sample_rate": config.data.sample_rate}
     if config.chip is None:
-        needed |= {"data.length": config.data.length, "data.hold": config.data.hold}
+        needed["data.hold"] = config.data.hold
     missing = [field for field, value in needed.items() if value is None]
     if missing:
         raise ValueError(
@@ -201,8 +218,8 @@ def _check_streams(path: Path, config: RunConfig) -> None:
         )
 
 
-def _front_end(config: RunConfig) -> tuple[FrontEnd | LogMel, int, int]:
-    """The front end of a run, the steps for each of its frames, and those of a recording."""
+def _front_end(config: RunConfig) -> tuple[FrontEnd | LogMel, int, int | None]:
+    """The front end of a run, the steps for each of its frames, and frames of a recording."""
     data = config.data
     if config.chip is not None:
         assert config.facts is not None
@@ -210,10 +227,9 @@ def _front_end(config: RunConfig) -> tuple[FrontEnd | LogMel, int, int]:
         channels = config.channel_choices(config.facts.chip)
         return FrontEnd(channels), 1, channels.T
     assert data.sample_rate is not None
-    assert data.length is not None
     assert data.hold is not None
     log_mel = LogMel(data.sample_rate, data.bands, data.window, data.hop)
-    return log_mel, data.hold, data.length * data.hold
+    return log_mel, data.hold, data.length
 
 
 def _as_mono(block: npt.NDArray[np.floating]) -> Samples:

@@ -114,6 +114,7 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
         feature_shape=recordings.feature_shape,
         fingerprint=recordings.fingerprint,
         recordings=(len(data.train), len(data.val), len(data.test)),
+        typical_steps=_typical_steps(config, data.train),
         split_by=split.by,
         split_reason=split.line if config.facts is None else config.facts.split_reason,
         skipped=recordings.skipped,
@@ -330,6 +331,13 @@ def _as_series(
     completed = {"length": length, "hold": hold}
     _check_memory(min(config.learning.batch_size, len(series.train)), series)
     return RunData(series.train, series.val, series.test, standard), completed
+
+
+def _typical_steps(config: RunConfig, train: Series) -> int | None:
+    """The steps within which nine of ten recordings end; a run that began earlier keeps its own."""
+    if config.facts is not None:
+        return config.facts.typical_steps
+    return int(np.quantile(train.lengths, 0.9, method="higher"))
 
 
 def _scale(kind: DataKind, train: Recordings, encoder: str) -> Standard:

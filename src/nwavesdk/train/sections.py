@@ -435,6 +435,11 @@ class Facts(FrozenModel):
     recordings: tuple[Count, Count, Count] = Field(
         description="Recordings in the training, validation and test set."
     )
+    typical_steps: Count | None = Field(
+        default=None,
+        description="Time steps within which nine of ten recordings of the training set end; None "
+        "in earlier runs.",
+    )
     split_by: Literal["recording", "speaker", "group", "folder", "file"] = Field(
         default="recording", description="What the sets were split by."
     )
