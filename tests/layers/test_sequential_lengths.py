@@ -1,5 +1,7 @@
 """Nets with recordings of different lengths: more padding changes nothing, each kind of module."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -354,3 +356,14 @@ def test_a_compiled_net_with_batch_norm_is_compiled_in_parts():
         torch.compile(net, backend="eager", fullgraph=True)(draw_input(), LENGTHS)
     torch._dynamo.reset()
     assert torch.equal(torch.compile(net, backend="eager")(draw_input(), LENGTHS)[0], expected)
+
+
+def test_the_example_of_the_docs_runs():
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    _, section = page.split("## Variable length")
+    example = section.split("```python\n")[1].split("```")[0]
+    names = {}
+    exec(example, names)
+    names["loss"].backward()
+    assert names["net"][0].weight.grad.abs().sum() > 0
+    assert names["error"] > 0
