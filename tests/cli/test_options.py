@@ -35,7 +35,9 @@ def test_train_has_the_options_that_it_always_had() -> None:
         "--dropout", "--learning-rate", "--batch-size", "--patience", "--limit", "--split",
         "--length", "--hold", "--bands", "--sample-rate", "--level", "--accelerator", "--devices",
         "--precision", "--on-error", "--max-seconds", "--neuron", "--neuron-options",
-        "--charge-gain", "--json", "--help",
+        "--charge-gain", "--json", "--help", "--task", "--recurrent", "--class-weights",
+        "--speaker-pattern", "--folds", "--leave-one-out", "--no-test", "--padding", "--steps",
+        "--encoder", "--bin", "--events", "--workers",
     }  # fmt: skip
 
 

@@ -22,7 +22,12 @@ from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
 __all__ = ["ChoiceOption", "add_choices", "add_run_choices", "surrogate_texts"]
 
 # Options of a run whose names differ from those of their fields.
-OPTION_NAMES = {"data.source": "data", "chip.profile": "chip", "learning.rate": "learning_rate"}
+OPTION_NAMES = {
+    "data.source": "data",
+    "data.test": "no_test",
+    "chip.profile": "chip",
+    "learning.rate": "learning_rate",
+}
 
 # Fields of a run that hold a path, and the names that they accept instead.
 NOT_PATHS = {"data.source": {"digits"}, "chip.profile": {"h1v1", "h1v2"}}
@@ -37,7 +42,7 @@ class ChoiceOption:
     Args:
         name: The parameter; the option has hyphens instead of underscores.
         field: The field, as `name` or `section.name`.
-        kind: Type of the value: int, float or str.
+        kind: Type of the value: int, float or str; bool of a flag without a value.
         help: What it means, with the default in brackets.
         metavar: The form of the value, if not that of the type.
     """
@@ -53,9 +58,16 @@ class ChoiceOption:
         """The option as typed."""
         return f"--{self.name.replace('_', '-')}"
 
+    @property
+    def opposite(self) -> str | None:
+        """The flag that turns off what this flag turns on, if there is one."""
+        is_switch = self.kind is bool and not self.name.startswith("no_")
+        return f"--no-{self.name.replace('_', '-')}" if is_switch else None
+
     def parameter(self) -> inspect.Parameter:
         """The option as a parameter for typer; None if it is not given."""
-        option = typer.Option(self.typed, metavar=self.metavar, help=self.help)
+        names = (self.typed, self.opposite) if self.opposite else (self.typed,)
+        option = typer.Option("/".join(names), metavar=self.metavar, help=self.help)
         value_type: Any = self.kind
         return inspect.Parameter(
             self.name,
@@ -79,7 +91,8 @@ def add_choices(options: list[ChoiceOption]) -> Callable[[Command], Command]:
                 if (value := values.pop(option.name)) is not None:
                     section, _, name = option.field.rpartition(".")
                     target = choices.setdefault(section, {}) if section else choices
-                    target[name] = _converted(option.field, value)
+                    is_negated = option.kind is bool and option.name.startswith("no_")
+                    target[name] = not value if is_negated else _converted(option.field, value)
             try:
                 return command(choices=choices, **values)
             except ValueError as error:
@@ -170,12 +183,14 @@ def _run_option(field: str) -> ChoiceOption:
     default = str(printed["default_text"]) or _value_text(info.default)
     if name in CHIP_DEFAULTS.get(section, {}):
         default += f"; chip: {_value_text(CHIP_DEFAULTS[section][name])}"
+    if info.annotation is bool:
+        default = "off"
     is_choice = get_origin(value_type) is Literal
     metavar = "|".join(get_args(value_type)) if is_choice else str(printed["metavar"])
     return ChoiceOption(
         name=OPTION_NAMES.get(field, name),
         field=field,
-        kind=value_type if value_type in (int, float) else str,
+        kind=value_type if value_type in (int, float, bool) else str,
         help=f"{info.description} [{default}]",
         metavar=metavar or None,
     )
@@ -201,6 +216,7 @@ def _converted(field: str, value: Any) -> Any:
         # no endless text to one.
         is_size = [size.isascii() and size.isdecimal() and len(size) < 20 for size in sizes]
         return [int(size) if ok else size for size, ok in zip(sizes, is_size, strict=True)]
-    if field in NOT_PATHS and value not in NOT_PATHS[field]:
+    is_table = field == "data.split" and value.lower().endswith(".csv")
+    if is_table or (field in NOT_PATHS and value not in NOT_PATHS[field]):
         return os.path.realpath(value)
     return value

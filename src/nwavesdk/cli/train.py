@@ -18,8 +18,10 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
 @add_run_choices(
     "seed",
     "data.source",
+    "data.task",
     "learning.epochs",
     "net.hidden",
+    "net.recurrent",
     "net.neuron",
     "net.neuron_options",
     "net.charge_gain",
@@ -35,10 +37,20 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
     "learning.rate",
     "learning.batch_size",
     "learning.patience",
+    "learning.class_weights",
     "data.limit",
     "data.split",
+    "data.speaker_pattern",
+    "data.folds",
+    "data.leave_one_out",
+    "data.test",
     "data.length",
     "data.hold",
+    "data.padding",
+    "data.steps",
+    "data.encoder",
+    "data.bin",
+    "data.events",
     "data.bands",
     "data.sample_rate",
     "data.level",
@@ -46,6 +58,7 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
     "data.on_error",
     "machine.accelerator",
     "machine.devices",
+    "machine.workers",
     "machine.precision",
 )
 def train_run(
@@ -71,6 +84,8 @@ def train_run(
             _print_result(out, recorded, as_json)
             return
     run = Run.open(out) if resume else Run.new(out, RunConfig.of(choices))
+    if not resume and run.config.facts is not None:
+        print_note(run.config.facts.split_reason)
     result = run.train()
     if result is not None:
         _print_result(out, result, as_json)
