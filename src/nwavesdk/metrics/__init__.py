@@ -1,4 +1,4 @@
-"""Accuracy of a net's output: pure functions of a batch, and running metrics over many batches.
+"""How good a net's output is: pure functions of a batch, and running metrics over many batches.
 
 The running metrics are imported on first use, because they need the optional torchmetrics.
 """
@@ -6,15 +6,23 @@ The running metrics are imported on first use, because they need the optional to
 from typing import TYPE_CHECKING
 
 from nwavesdk.internal.imports import import_on_use
+from nwavesdk.metrics.classes import balanced_accuracy, confusion_matrix, macro_f1
 from nwavesdk.metrics.readout import accuracy, accuracy_population, population_counts
+from nwavesdk.metrics.values import correlation, mse, r2
 
 __all__ = [
     "SpikeAccuracy",
     "SpikeAccuracyPopulation",
     "accuracy",
     "accuracy_population",
+    "balanced_accuracy",
+    "confusion_matrix",
+    "correlation",
     "get_chip_consumption",
+    "macro_f1",
+    "mse",
     "population_counts",
+    "r2",
 ]
 
 if TYPE_CHECKING:

@@ -1,0 +1,184 @@
+"""What follows a net on the host: from the spikes or the membranes of its output layer to outputs.
+
+A decoder is causal. It has no weights, but the decoders of values have the scale of the targets.
+Those with memory continue from call to call until `prepare_net(decoder)`, as layers do.
+"""
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from nwavesdk.data import Standard
+from nwavesdk.layers import LILayer
+from nwavesdk.layers.lengths import sum_over_steps
+from nwavesdk.metrics import population_counts
+
+__all__ = [
+    "ClassDecoder",
+    "Decoder",
+    "MembraneDecoder",
+    "RateDecoder",
+    "ValueDecoder",
+    "class_logits",
+]
+
+
+class Decoder(Protocol):
+    """A module from the spikes and the membranes of the output layer to outputs."""
+
+    def __call__(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Outputs of a batch.
+
+        Args:
+            spk: Spikes of the output layer, `[B, T, N]`.
+            mem: Its membranes, `[B, T, N]`.
+            lengths: Steps of each recording, `[B]`; None for all.
+
+        Returns:
+            `[B, C]` for classes, `[B, T, C]` for classes of steps, `[B, T, D]` for values.
+        """
+
+
+class ClassDecoder(nn.Module):
+    """Logits of the classes: the firing rates of their populations over the recording.
+
+    Args:
+        n_classes: Number of populations.
+        sharpness: Logit per spike and step; see `class_logits`.
+    """
+
+    def __init__(self, n_classes: int, sharpness: float) -> None:
+        super().__init__()
+        self.n_classes = n_classes
+        self.sharpness = sharpness
+
+    def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Logits `[B, C]`."""
+        return class_logits(spk, self.n_classes, self.sharpness, lengths)
+
+
+class MembraneDecoder(nn.Module):
+    """The membranes of a read-out as outputs of each step.
+
+        output[t] = √(1 - β²) · v[t],  β = exp(-dt/tau)
+
+    The factor cancels what the leaky integration adds: if the charges of the steps are independent,
+    an output has the deviation of a charge.
+
+    Args:
+        tau: Time constant of the read-out [s].
+        dt: Time step [s].
+    """
+
+    def __init__(self, tau: float, dt: float) -> None:
+        super().__init__()
+        self.scale = math.sqrt(-math.expm1(-2 * dt / tau))
+
+    def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Outputs `[B, T, N]`."""
+        return self.scale * mem
+
+
+class RateDecoder(nn.Module):
+    """The firing rates of populations as outputs of each step, for neurons that must spike.
+
+        r[t] = β · r[t-1] + (1 - β) · (mean spikes of the population in step t),  β = exp(-dt/tau)
+        output[t] = scale · r[t]
+
+    With `is_signed`, the first half of a population adds and the second half subtracts, each with
+    the mean of its half. A computer next to the chip runs the filter; it needs one number per
+    output.
+
+    Args:
+        n_outputs: Number of populations.
+        tau: Time constant of the filter [s].
+        dt: Time step [s].
+        scale: Output per spike and step.
+        is_signed: Whether outputs can be negative.
+    """
+
+    def __init__(
+        self, n_outputs: int, tau: float, dt: float, scale: float, *, is_signed: bool = False
+    ) -> None:
+        super().__init__()
+        self.n_outputs = n_outputs
+        self.scale = -math.expm1(-dt / tau) * scale
+        self.is_signed = is_signed
+        self.filter = LILayer(n_outputs, tau=tau, dt=dt)
+
+    def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Outputs `[B, T, n_outputs]`."""
+        # Half precision cannot hold the filter's slow decay.
+        spikes = spk.to(torch.promote_types(spk.dtype, torch.float32))
+        populations = spikes.unflatten(2, (self.n_outputs, -1))
+        if self.is_signed:
+            positive, negative = populations.chunk(2, dim=3)
+            rates = positive.mean(dim=3) - negative.mean(dim=3)
+        else:
+            rates = populations.mean(dim=3)
+        filtered: Tensor = self.filter(rates)[1]
+        return self.scale * filtered
+
+
+class ValueDecoder(nn.Module):
+    """Outputs of another decoder in the units of the targets: `mean + deviation · output`.
+
+    Args:
+        outputs: The decoder of standardized values.
+        n_values: D.
+
+    Attributes:
+        mean: Mean of each value over the steps of the training set, `[D]`.
+        deviation: Its standard deviation; 1 if it does not vary.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, outputs: nn.Module, n_values: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+        self.register_buffer("mean", torch.zeros(n_values))
+        self.register_buffer("deviation", torch.ones(n_values))
+
+    def set_scale(self, targets: Standard) -> None:
+        """Take the scale of the targets of a training set."""
+        self.mean.copy_(torch.from_numpy(targets.mean))
+        self.deviation.copy_(torch.from_numpy(targets.deviation))
+
+    def standardize(self, values: Tensor) -> Tensor:
+        """Values without their units: `(value - mean) / deviation`."""
+        return (values - self.mean) / self.deviation
+
+    def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Values `[B, T, D]`."""
+        return self.mean + self.deviation * self.outputs(spk, mem, lengths)
+
+
+def class_logits(
+    spk: Tensor, n_classes: int, sharpness: float, lengths: Tensor | None = None
+) -> Tensor:
+    """Logits of classes from the mean firing rates of their populations.
+
+    `logit[c] = sharpness * (spikes of population c) / (neurons of population c * T)`: neither T nor
+    the size of a population changes how sharp the decision is.
+
+    Args:
+        spk: Output spikes, `[B, T, n_classes * population]`.
+        n_classes: Number of populations.
+        sharpness: Logit per spike and step.
+        lengths: Steps of each recording, `[B]`, which take the place of T. [T]
+
+    Returns:
+        `[B, C]`.
+    """
+    if lengths is None:
+        most_spikes = spk.shape[1] * spk.shape[2] / n_classes
+        return population_counts(spk, n_classes) * (sharpness / most_spikes)
+    wide = torch.promote_types(spk.dtype, torch.float32)
+    of_neurons = sum_over_steps(spk, lengths, wide)
+    counts = of_neurons.unflatten(1, (n_classes, -1)).sum(dim=2)
+    most_of_each = lengths.double() * spk.shape[2] / n_classes
+    return counts * (sharpness / most_of_each).to(counts)[:, None]
