@@ -26,9 +26,9 @@ from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.surrogate import Surrogate, atan, available, fast_sigmoid, parse, sigmoid
 from nwavesdk.train import RunConfig
-from nwavesdk.train.classifier import population_loss
 from nwavesdk.train.network import build_network
 from nwavesdk.train.run_data import RunData, load_run_data
+from nwavesdk.train.tasks import population_loss
 from research import RESULTS
 from research.fidelity import SHAPES, ThresholdNoise, gradient_fidelity
 

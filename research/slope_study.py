@@ -26,9 +26,9 @@ from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.metrics import accuracy_population
 from nwavesdk.surrogate import Surrogate, fast_sigmoid
 from nwavesdk.train import RunConfig
-from nwavesdk.train.classifier import population_loss
 from nwavesdk.train.network import build_network
 from nwavesdk.train.run_data import RunData, load_run_data
+from nwavesdk.train.tasks import population_loss
 from research import RESULTS
 
 DEPTHS = (2, 4, 8, 12)

@@ -29,14 +29,16 @@ def whole_decision(folder: Path, sound: np.ndarray, rate: int) -> str:
     """Return the class that the run predicts for a whole recording."""
     from nwavesdk.data import Recordings, Series
     from nwavesdk.data.decoding import resample
-    from nwavesdk.train import LiveRun
-    from nwavesdk.train.classifier import evaluate_net
+    from nwavesdk.train import LiveRun, RunFolder
+    from nwavesdk.train.evaluation import evaluate_net
+    from nwavesdk.train.tasks import task_of
 
     run = LiveRun.open(folder)
     frames = run.front_end(resample((sound, rate), run.sample_rate))
     recordings = Recordings((frames,), np.zeros(1, np.int64), run.classes, ("x",), "")
     series = Series(recordings, run.standard, run.hold, run.steps // run.hold)
-    predicted = evaluate_net(run.net, series, len(run.classes), 1).predicted
+    task = task_of(RunFolder(folder).read_config())
+    predicted = evaluate_net(run.net, task, series, 1).predicted
     return run.classes[int(predicted)]
 
 

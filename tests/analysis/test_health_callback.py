@@ -9,12 +9,14 @@ import torch
 pytest.importorskip("lightning")
 
 from lightning.pytorch import LightningModule, Trainer
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from nwavesdk.analysis.health_callback import HealthCallback
+from nwavesdk.data import Batch
 from nwavesdk.layers import Dropout, LIFLayer, LIFSynapse, SpikingSequential, prepare_net
-from nwavesdk.train.classifier import Classifier
+from nwavesdk.train.learner import Learner
 from nwavesdk.train.sections import LearningConfig
+from nwavesdk.train.tasks import Classification, OutputLayer
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers.*",
@@ -22,6 +24,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*have no `val_dataloader`.*",
 )
 LEARNING = LearningConfig(epochs=2, batch_size=8)
+TASK = Classification(OutputLayer(2, 2, False, 10e-3, 1e-3), LEARNING.sharpness)
 
 
 def spikes_of(spk, mem, labels):  # noqa: ARG001
@@ -39,7 +42,11 @@ def net_of():
 
 def fitted(module, *callbacks, folder):
     torch.manual_seed(2)
-    data = TensorDataset(torch.rand(16, 30, 6), torch.arange(16) % 2)
+    x, labels = torch.rand(16, 30, 6), torch.arange(16) % 2
+
+    def batch_of(chosen):
+        return Batch(x[chosen], labels[chosen], torch.full((len(chosen),), 30))
+
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=2,
@@ -50,12 +57,12 @@ def fitted(module, *callbacks, folder):
         enable_model_summary=False,
         default_root_dir=folder,
     )
-    trainer.fit(module, DataLoader(data, 8))
+    trainer.fit(module, DataLoader(range(16), 8, collate_fn=batch_of))
     return trainer
 
 
 def test_findings_are_logged_once_and_training_does_not_change(tmp_path, caplog):
-    alone, watched = (Classifier(net_of(), 2, LEARNING, seed=3) for _ in range(2))
+    alone, watched = (Learner(net_of(), TASK, LEARNING, seed=3) for _ in range(2))
     fitted(alone, folder=tmp_path)
     health = HealthCallback()
     with caplog.at_level(logging.WARNING, "nwavesdk"):
@@ -88,11 +95,11 @@ class Plain(LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def test_a_module_that_is_not_a_classifier(tmp_path):
+def test_a_module_that_is_not_a_learner(tmp_path):
     health = HealthCallback(spikes_of, every=2)
     fitted(Plain(net_of()), health, folder=tmp_path)
     assert sorted(health.found) == [0]
-    with pytest.raises(TypeError, match="needs loss=, because Plain is not a Classifier"):
+    with pytest.raises(TypeError, match="needs loss=, because Plain is not a Learner"):
         fitted(Plain(net_of()), HealthCallback(), folder=tmp_path)
     with pytest.raises(TypeError, match="module.net, a SpikingSequential, which Plain lacks"):
         fitted(Plain(torch.nn.Linear(1, 1)), HealthCallback(spikes_of), folder=tmp_path)

@@ -25,9 +25,7 @@ def test_measures_equal_those_of_torchmetrics() -> None:
     p, y = prediction.flatten(0, 1), target.flatten(0, 1)
     expected = torchmetrics.r2_score(p, y, multioutput="raw_values")
     torch.testing.assert_close(r2(prediction, target), expected)
-    torch.testing.assert_close(
-        correlation(prediction, target), torchmetrics.pearson_corrcoef(p, y)
-    )
+    torch.testing.assert_close(correlation(prediction, target), torchmetrics.pearson_corrcoef(p, y))
     error = torchmetrics.mean_squared_error(p, y, num_outputs=2)
     torch.testing.assert_close(mse(prediction, target), error)
 

@@ -17,7 +17,7 @@ from nwavesdk.data.decoding import resample
 from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.metrics import population_counts
 from nwavesdk.train import LiveRun, Run, RunConfig
-from nwavesdk.train.classifier import evaluate_net
+from nwavesdk.train.evaluation import evaluate_net
 from train.runs import chip_choices, small_choices, write_untrained
 
 soundfile = pytest.importorskip("soundfile")
@@ -80,7 +80,7 @@ def test_input_and_decisions_are_those_of_the_run(folder: Path, tones: Path) -> 
                 spk, _ = run.net(x)
                 counts += population_counts(spk[:, None], len(run.classes))
         predicted.append(int(counts.argmax()))
-    expected = evaluate_net(trained.model(), test, len(run.classes), batch_size=4)
+    expected = evaluate_net(trained.model(), trained.task, test, batch_size=4)
     assert run.classes == trained.classes
     assert predicted == expected.predicted.tolist()
     assert len(set(predicted)) > 1

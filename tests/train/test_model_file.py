@@ -24,7 +24,8 @@ STANDARD = Standard(np.array([1.0, 2.0], np.float32), np.array([3.0, 4.0], np.fl
 def test_weights_and_scale_are_read_back(tmp_path: Path) -> None:
     net, other = nn.Linear(2, 3), nn.Linear(2, 3)
     save_model(tmp_path / "model.safetensors", net, STANDARD)
-    standard = load_model(tmp_path / "model.safetensors", other, 2)
+    standard, targets = load_model(tmp_path / "model.safetensors", other, 2)
+    assert targets is None
     assert torch.equal(net.weight, other.weight)
     np.testing.assert_array_equal(standard.mean, STANDARD.mean)
     np.testing.assert_array_equal(standard.deviation, STANDARD.deviation)

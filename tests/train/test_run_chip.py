@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from nwavesdk.deploy import find_violations
 from nwavesdk.layers import H1v1Layer, H1v2Layer, prepare_net
 from nwavesdk.optim import SignAnnealing
-from nwavesdk.train import Run, RunConfig, RunFolder, classifier
+from nwavesdk.train import Run, RunConfig, RunFolder, learner
 from train.runs import chip_choices, model_bytes, stop_after
 
 TRAINED = [
@@ -110,7 +110,7 @@ def test_each_batch_has_its_chip_and_each_epoch_the_same_chips_to_select_on(
         epochs.append(epoch)
         return step(self, net, epoch)
 
-    monkeypatch.setattr(classifier, "prepare_net", record_seed)
+    monkeypatch.setattr(learner, "prepare_net", record_seed)
     monkeypatch.setattr("nwavesdk.train.run.VAL_BATCH", 2)
     monkeypatch.setattr(SignAnnealing, "step", record_step)
     Run.new(tmp_path / "run", RunConfig.of(choices)).train()

@@ -150,7 +150,7 @@ def test_every_changed_bit_of_a_result_is_found(tmp_path: Path) -> None:
     [
         ("", r"result\.json is not JSON \(it is empty\): remove it; `nwave train --resume`"),
         ("[1]", "holds a JSON list"),
-        ('{"test_accuracy": 1.0}', r"is not the result of a run \(val_accuracy: missing"),
+        ('{"test_accuracy": 1.0}', r"is not the result of a run \(val_loss: missing"),
         (json.dumps({**RESULT, "test_accuracy": 2}), "test_accuracy: .*at most 1"),
         (json.dumps({**RESULT, "rates": "none"}), "rates: .*a tuple"),
         (json.dumps({**RESULT, "rates": [0.5]}), "expected a number for each layer"),

@@ -9,8 +9,9 @@ pytest.importorskip("lightning")
 
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.train import Run, RunConfig
-from nwavesdk.train.classifier import Classifier
+from nwavesdk.train.learner import Learner
 from nwavesdk.train.network import build_network
+from nwavesdk.train.tasks import Classification, OutputLayer
 from train.runs import model_bytes, stop_after
 
 
@@ -41,7 +42,8 @@ def test_scaled_weights_learn_and_decay_as_others_do() -> None:
         {"net": {"hidden": [5], "neuron": "adlif", "neuron_options": "learn=a", "charge_gain": 10}}
     )
     learning = config.learning
-    model = Classifier(build_network(config.net, 3, 2), 2, learning, 0, charge_gain=10)
+    task = Classification(OutputLayer(2, 10, False, 10e-3, 1e-3), learning.sharpness)
+    model = Learner(build_network(config.net, 3, 2), task, learning, 0, charge_gain=10)
     others, scaled, constants = model._parameter_groups()
     assert others["params"] == [model.net[-2].weight]
     assert scaled["params"] == [model.net[0].weight]
@@ -50,5 +52,5 @@ def test_scaled_weights_learn_and_decay_as_others_do() -> None:
     assert constants["params"] == [model.net[1].logit_a]
     assert constants["weight_decay"] == 0
     net = build_network(RunConfig().net, 3, 2)
-    (group,) = Classifier(net, 2, learning, 0)._parameter_groups()
+    (group,) = Learner(net, task, learning, 0)._parameter_groups()
     assert group == {"params": list(net.parameters())}

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from nwavesdk.analysis.health import Health, Limits, examine
 from nwavesdk.analysis.slopes import RecordedPass
-from nwavesdk.layers import SpikingSequential
-from nwavesdk.train.classifier import Classifier, population_loss
+from nwavesdk.layers import SpikingSequential, prepare_net
+from nwavesdk.train.learner import Learner
 
 __all__ = ["HealthCallback"]
 
@@ -28,7 +28,7 @@ class HealthCallback(Callback):
     `health_starved_1`, … are logged as metrics of the epoch.
 
     Args:
-        loss: `loss(spk, mem, labels)`. Needed if the module is not a `Classifier`.
+        loss: `loss(spk, mem, labels)`. Needed if the module is not a `Learner`.
         every: Number of epochs from one examination to the next.
         limits: Limits from which on something is reported.
         seed: Seed of the mismatch; see `prepare_net`.
@@ -58,8 +58,8 @@ class HealthCallback(Callback):
             raise TypeError(
                 f"HealthCallback examines module.net, a SpikingSequential, which {title} lacks."
             )
-        if self.loss is None and not isinstance(pl_module, Classifier):
-            raise TypeError(f"HealthCallback needs loss=, because {title} is not a Classifier.")
+        if self.loss is None and not isinstance(pl_module, Learner):
+            raise TypeError(f"HealthCallback needs loss=, because {title} is not a Learner.")
 
     def on_train_batch_start(
         self,
@@ -78,7 +78,7 @@ class HealthCallback(Callback):
             return
         x, labels = self._batch
         self._batch = None
-        loss = self.loss or _classifier_loss(pl_module)
+        loss = self.loss or _learner_loss(pl_module)
         net = copy.deepcopy(pl_module.net)
         assert isinstance(net, SpikingSequential)
         recorded = RecordedPass(net.eval(), x, lambda spk, mem: loss(spk, mem, labels), self.seed)
@@ -94,8 +94,12 @@ class HealthCallback(Callback):
                 pl_module.log(f"health_{kind}_{depth}", getattr(layer, kind), sync_dist=True)
 
 
-def _classifier_loss(module: LightningModule) -> Loss:
-    assert isinstance(module, Classifier)
-    return lambda spk, _, labels: population_loss(
-        spk, labels, module.n_classes, module.learning.sharpness
-    )
+def _learner_loss(module: LightningModule) -> Loss:
+    assert isinstance(module, Learner)
+    task, decoder = module.task, copy.deepcopy(module.decoder)
+
+    def loss(spk: Tensor, mem: Tensor, y: Tensor) -> Tensor:
+        prepare_net(decoder)
+        return task.loss(decoder(spk, mem), y)
+
+    return loss

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nwavesdk.layers import NeuronLayer, SpikingSequential
+from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.checkpoint import damaged_checkpoint, read_checkpoint
-from nwavesdk.train.classifier import population_loss
+from nwavesdk.train.learner import lengths_of
 from nwavesdk.train.model_file import check_tensors
 from nwavesdk.train.network import chip_seed, stream_seed
 from nwavesdk.train.run_data import load_run_data
@@ -25,7 +25,7 @@ class RunBatch:
     Attributes:
         net: The net in `eval()`, without dropout.
         x: Input [B, T, F].
-        labels: Classes [B].
+        y: What the net learns; see `Batch`.
         weights: Origin of the weights: `"initial"`, `"checkpoint"` or `"trained"`.
         chip: Seed of the drawn chip, or None if the run trains without mismatch.
         loss: The loss of the run, `loss(spk, mem)`.
@@ -34,7 +34,7 @@ class RunBatch:
 
     net: SpikingSequential
     x: Tensor
-    labels: Tensor
+    y: Tensor
     weights: str
     chip: int | None
     loss: Callable[[Tensor, Tensor], Tensor]
@@ -66,15 +66,19 @@ class RunBatch:
         generator = torch.Generator().manual_seed(stream_seed(config.seed, "look"))
         order = torch.randperm(len(run.data.train), generator=generator)
         batch = run.data.train.batch(order[: recordings or config.learning.batch_size].numpy())
-        labels = batch.y
+        is_balanced = config.learning.class_weights == "balanced"
+        task = run.task.fitted(run.data.train, is_balanced=is_balanced)
+        decoder = task.decoder()
+        lengths = lengths_of(batch)
 
-        def loss(spk: Tensor, mem: Tensor) -> Tensor:  # noqa: ARG001
-            return population_loss(spk, labels, len(run.classes), config.learning.sharpness)
+        def loss(spk: Tensor, mem: Tensor) -> Tensor:
+            prepare_net(decoder)
+            return task.loss(decoder(spk, mem, lengths), batch.y, lengths)
 
         return cls(
             net=net.eval(),
             x=batch.x,
-            labels=labels,
+            y=batch.y,
             weights=weights,
             chip=chip_seed(config.seed, "look", drawn=False) if has_mismatch else None,
             loss=loss,

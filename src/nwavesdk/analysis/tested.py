@@ -14,7 +14,7 @@ from nwavesdk.internal.files import FileError, one_line, read_bytes, write_atomi
 from nwavesdk.internal.formats import UNSEALED, check_seal, parse_json, seal
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train import Run, RunFolder
-from nwavesdk.train.classifier import evaluate_net
+from nwavesdk.train.evaluation import evaluate_net
 from nwavesdk.train.run import use_arithmetic
 
 __all__ = ["MEASURE_TEXTS", "Tested", "first_measure", "read_tested", "tested_file", "write_tested"]
@@ -82,15 +82,15 @@ def write_tested(run: Run) -> None:
         ValueError: If a file of the run is missing or damaged.
         FileWriteError: If the disk is full.
     """
-    net = run.model()
+    net, task = run.trained()
     with use_arithmetic(run.config.arithmetic):
         batch_size = run.config.learning.batch_size
-        test = evaluate_net(net, run.data.test, len(run.classes), batch_size)
-    n_classes = len(run.classes)
-    confusion = test.confusion(n_classes).tolist() if 0 < n_classes <= MOST_CLASSES else []
+        test = evaluate_net(net, task, run.data.test, batch_size)
+    has_confusion = 0 < len(run.classes) <= MOST_CLASSES
+    confusion = test.tally.tolist() if has_confusion else []
     tested = Tested.of(
         {
-            "measures": {"test_accuracy": test.accuracy},
+            "measures": test.named_measures("test"),
             "rates": test.rates,
             "dead": test.dead,
             "saturated": test.saturated,

@@ -239,11 +239,11 @@ def scan_run(
 
 
 def _batch_text(batch: Any) -> str:
-    return f"{len(batch.labels)} recordings, {batch.weights} weights"
+    return f"{len(batch.y)} recordings, {batch.weights} weights"
 
 
 def _batch_facts(run: Path, batch: Any) -> dict[str, Any]:
-    return {"run": run, "weights": batch.weights, "recordings": len(batch.labels)}
+    return {"run": run, "weights": batch.weights, "recordings": len(batch.y)}
 
 
 @app.command("diagnose")

@@ -92,11 +92,22 @@ def train_run(
 
 
 def _print_result(out: Path, result: dict[str, Any], as_json: bool) -> None:
+    validation = _measures_text(result, "val")
+    tested = _measures_text(result, "test")
     lines = [
-        f"test accuracy {result['test_accuracy']:.4f}, validation {result['val_accuracy']:.4f}",
+        f"test {tested}, validation {validation}"
+        if tested
+        else f"validation {validation}; the test set is not read: nwave eval {out} reads it",
         f"trained in {result['seconds']:.1f} s; look at {out / 'report.html'}",
     ]
     print_report(as_json, {"run": out, **result}, lines)
+
+
+def _measures_text(result: dict[str, Any], part: str) -> str:
+    """The score of a set with its name; of values also the correlation. Empty if not measured."""
+    names = {"accuracy": "accuracy", "r2": "R²", "correlation": "correlation"}
+    measured = {name: result.get(f"{part}_{measure}") for measure, name in names.items()}
+    return ", ".join(f"{name} {value:.4f}" for name, value in measured.items() if value is not None)
 
 
 @app.command("eval")
@@ -106,10 +117,13 @@ def eval_run(run: RunPath, as_json: Json = False) -> None:
 
     result = Run.open(run).test()
     folder = RunFolder(run)
-    recorded = folder.read_result()["test_accuracy"] if folder.finished else None
-    accuracy = f"test accuracy {result['test_accuracy']:.4f}"
-    line = f"{accuracy} on {result['recordings']} recordings (recorded: {recorded})"
-    print_report(as_json, {"run": run, **result, "recorded_test_accuracy": recorded}, [line])
+    score = next(iter(result))  # test_accuracy or test_r2
+    recorded = folder.read_result().get(score) if folder.finished else None
+    line = (
+        f"test {_measures_text(result, 'test')} on {result['recordings']} recordings "
+        f"(recorded: {recorded})"
+    )
+    print_report(as_json, {"run": run, **result, f"recorded_{score}": recorded}, [line])
 
 
 @app.command("compare")

@@ -33,6 +33,5 @@ def select_steps(
         return prediction, target
     if lengths is None:
         return prediction.flatten(0, 1), target.flatten(0, 1)
-    sequences = prediction if prediction.ndim > 2 else prediction[..., None]
-    is_valid = valid_steps(check_lengths(owner, lengths, sequences), prediction.shape[1])
+    is_valid = valid_steps(check_lengths(owner, lengths, prediction), prediction.shape[1])
     return prediction[is_valid], target[is_valid.to(target.device)]

@@ -154,7 +154,8 @@ def _sums_around_mean(
     if not len(steps):
         raise ValueError(f"{owner}: got no step, expected at least 1.")
     mean = steps.detach().cpu().double().mean(dim=0)
-    return _value_sums(owner, prediction.cpu().double() - mean, target.cpu().double() - mean, lengths)
+    prediction, target = (values.cpu().double() - mean for values in (prediction, target))
+    return _value_sums(owner, prediction, target, lengths)
 
 
 def _value_sums(owner: str, prediction: Tensor, target: Tensor, lengths: Tensor | None) -> Tensor:

@@ -1,44 +1,24 @@
 """What follows a net on the host: from the spikes or the membranes of its output layer to outputs.
 
-A decoder is causal. It has no weights, but the decoders of values have the scale of the targets.
-Those with memory continue from call to call until `prepare_net(decoder)`, as layers do.
+A decoder is causal and has no weights. One with memory continues from call to call until
+`prepare_net(decoder)`, as layers do. Each is called as `decoder(spk, mem, lengths)`, with spikes
+and membranes of the output layer, `[B, T, N]`, and the steps of each recording, `[B]`, or None.
 """
 
 import math
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.data import Standard
 from nwavesdk.layers import LILayer
-from nwavesdk.layers.lengths import sum_over_steps
 from nwavesdk.metrics import population_counts
 
 __all__ = [
     "ClassDecoder",
-    "Decoder",
     "MembraneDecoder",
     "RateDecoder",
-    "ValueDecoder",
     "class_logits",
 ]
-
-
-class Decoder(Protocol):
-    """A module from the spikes and the membranes of the output layer to outputs."""
-
-    def __call__(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Outputs of a batch.
-
-        Args:
-            spk: Spikes of the output layer, `[B, T, N]`.
-            mem: Its membranes, `[B, T, N]`.
-            lengths: Steps of each recording, `[B]`; None for all.
-
-        Returns:
-            `[B, C]` for classes, `[B, T, C]` for classes of steps, `[B, T, D]` for values.
-        """
 
 
 class ClassDecoder(nn.Module):
@@ -112,7 +92,7 @@ class RateDecoder(nn.Module):
         """Outputs `[B, T, n_outputs]`."""
         # Half precision cannot hold the filter's slow decay.
         spikes = spk.to(torch.promote_types(spk.dtype, torch.float32))
-        populations = spikes.unflatten(2, (self.n_outputs, -1))
+        populations = spikes.reshape(*spikes.shape[:2], self.n_outputs, -1)
         if self.is_signed:
             positive, negative = populations.chunk(2, dim=3)
             rates = positive.mean(dim=3) - negative.mean(dim=3)
@@ -120,41 +100,6 @@ class RateDecoder(nn.Module):
             rates = populations.mean(dim=3)
         filtered: Tensor = self.filter(rates)[1]
         return self.scale * filtered
-
-
-class ValueDecoder(nn.Module):
-    """Outputs of another decoder in the units of the targets: `mean + deviation · output`.
-
-    Args:
-        outputs: The decoder of standardized values.
-        n_values: D.
-
-    Attributes:
-        mean: Mean of each value over the steps of the training set, `[D]`.
-        deviation: Its standard deviation; 1 if it does not vary.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, outputs: nn.Module, n_values: int) -> None:
-        super().__init__()
-        self.outputs = outputs
-        self.register_buffer("mean", torch.zeros(n_values))
-        self.register_buffer("deviation", torch.ones(n_values))
-
-    def set_scale(self, targets: Standard) -> None:
-        """Take the scale of the targets of a training set."""
-        self.mean.copy_(torch.from_numpy(targets.mean))
-        self.deviation.copy_(torch.from_numpy(targets.deviation))
-
-    def standardize(self, values: Tensor) -> Tensor:
-        """Values without their units: `(value - mean) / deviation`."""
-        return (values - self.mean) / self.deviation
-
-    def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Values `[B, T, D]`."""
-        return self.mean + self.deviation * self.outputs(spk, mem, lengths)
 
 
 def class_logits(
@@ -174,11 +119,9 @@ def class_logits(
     Returns:
         `[B, C]`.
     """
+    counts = population_counts(spk, n_classes, lengths)
     if lengths is None:
         most_spikes = spk.shape[1] * spk.shape[2] / n_classes
-        return population_counts(spk, n_classes) * (sharpness / most_spikes)
-    wide = torch.promote_types(spk.dtype, torch.float32)
-    of_neurons = sum_over_steps(spk, lengths, wide)
-    counts = of_neurons.unflatten(1, (n_classes, -1)).sum(dim=2)
-    most_of_each = lengths.double() * spk.shape[2] / n_classes
-    return counts * (sharpness / most_of_each).to(counts)[:, None]
+        return counts * (sharpness / most_spikes)
+    most_spikes_each = lengths[:, None] * spk.shape[2] / n_classes
+    return counts * (sharpness / most_spikes_each)

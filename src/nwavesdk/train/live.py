@@ -82,7 +82,7 @@ class LiveRun:
         assert facts is not None
         assert sample_rate is not None
         net = build_run_network(config.net, config.chip, facts, deployed=True)
-        standard = load_model(folder.model, net, facts.n_features, folder.identity)
+        standard, _ = load_model(folder.model, net, facts.n_features, folder.identity)
         front_end, hold, length = _front_end(config)
         pads = config.chip is not None or config.data.padding == "zeros"
         steps = length * hold if pads and length else facts.typical_steps

@@ -1,10 +1,11 @@
-"""The file of the trained model: the weights of its net, and the scale of the inputs.
+"""The file of the trained model: the weights of its net, and the scales of inputs and targets.
 
 It is written completely or not at all. Reading it cannot run code, and checks every value.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +17,14 @@ from nwavesdk.internal.files import FileError, printable, read_bytes, write_atom
 from nwavesdk.internal.formats import UNSEALED, check_seal, load_tensors, safetensors_texts, seal
 from nwavesdk.train.run_folder import reading
 
-__all__ = ["check_model_seal", "check_tensor", "check_tensors", "load_model", "save_model"]
+__all__ = [
+    "Scales",
+    "check_model_seal",
+    "check_tensor",
+    "check_tensors",
+    "load_model",
+    "save_model",
+]
 
 
 def check_tensors(tensors: Mapping[str, object], expected: Mapping[str, Tensor]) -> None:
@@ -60,24 +68,47 @@ def check_tensor(name: str, value: object, like: Tensor) -> None:
         raise ValueError(f"{name} has logarithms of numbers that are 0 or infinite")
 
 
-def save_model(path: Path, net: nn.Module, standard: Standard, owner: str = "") -> None:
-    """Write weights as `net.…` and the scale of the inputs as `standard.…`, with a checksum.
+class Scales(NamedTuple):
+    """What a model file holds next to the weights.
+
+    Attributes:
+        standard: The scale of the inputs.
+        targets: The scale of the targets, if they are values.
+    """
+
+    standard: Standard
+    targets: Standard | None = None
+
+
+def save_model(
+    path: Path,
+    net: nn.Module,
+    standard: Standard,
+    owner: str = "",
+    targets: Standard | None = None,
+) -> None:
+    """Write weights as `net.…` and scales as `standard.…` and `targets.…`, with a checksum.
 
     Args:
         path: The file, in the format of safetensors.
         net: The network.
         standard: The scale of its inputs.
         owner: Identity of the run; see `RunFolder.identity`.
+        targets: The scale of its targets, if they are values.
     """
     content = {
         f"net.{name}": value.detach().cpu().contiguous() for name, value in net.state_dict().items()
     }
-    content["standard.mean"] = torch.from_numpy(standard.mean)
-    content["standard.deviation"] = torch.from_numpy(standard.deviation)
+    for name, scale in {"standard": standard, "targets": targets}.items():
+        if scale is not None:
+            content[f"{name}.mean"] = torch.from_numpy(scale.mean)
+            content[f"{name}.deviation"] = torch.from_numpy(scale.deviation)
     write_atomically(path, seal(save(content, {"sha256": UNSEALED}), owner))
 
 
-def load_model(path: Path, net: nn.Module, n_inputs: int, owner: str = "") -> Standard:
+def load_model(
+    path: Path, net: nn.Module, n_inputs: int, owner: str = "", n_targets: int = 0
+) -> Scales:
     """Read weights into `net`.
 
     Args:
@@ -85,9 +116,10 @@ def load_model(path: Path, net: nn.Module, n_inputs: int, owner: str = "") -> St
         net: A network of the same config.
         n_inputs: Its inputs.
         owner: Identity of the run that wrote the file.
+        n_targets: Values of its targets; 0 for classes.
 
     Returns:
-        The scale of its inputs.
+        The scales of its inputs and targets.
 
     Raises:
         FileError: If the file is missing or damaged, belongs to another network, or has values
@@ -97,11 +129,11 @@ def load_model(path: Path, net: nn.Module, n_inputs: int, owner: str = "") -> St
         what = "does not exist: the run has not finished"
         raise FileError(path, what, "`nwave train --resume` continues it")
     state = net.state_dict()
-    scale = torch.zeros(n_inputs)
+    sizes = {"standard": n_inputs, **({"targets": n_targets} if n_targets else {})}
     expected = {
         **{f"net.{name}": value for name, value in state.items()},
-        "standard.mean": scale,
-        "standard.deviation": scale,
+        **{f"{name}.mean": torch.zeros(size) for name, size in sizes.items()},
+        **{f"{name}.deviation": torch.zeros(size) for name, size in sizes.items()},
     }
     n_bytes = sum(value.numel() * value.element_size() for value in expected.values())
     with reading(path, "does not hold the weights of this run's network"):
@@ -109,10 +141,17 @@ def load_model(path: Path, net: nn.Module, n_inputs: int, owner: str = "") -> St
         check_model_seal(content, path, owner)
         tensors = load_tensors(content)
         check_tensors(tensors, expected)
-        if not (tensors["standard.deviation"] > 0).all():
-            raise ValueError("standard.deviation has values that are not above 0")
+        for name in sizes:
+            if not (tensors[f"{name}.deviation"] > 0).all():
+                raise ValueError(f"{name}.deviation has values that are not above 0")
     net.load_state_dict({name: tensors[f"net.{name}"] for name in state})
-    return Standard(np.asarray(tensors["standard.mean"]), np.asarray(tensors["standard.deviation"]))
+    scales = {
+        name: Standard(
+            np.asarray(tensors[f"{name}.mean"]), np.asarray(tensors[f"{name}.deviation"])
+        )
+        for name in sizes
+    }
+    return Scales(**scales)
 
 
 def check_model_seal(content: bytes, path: Path, owner: str = "") -> None:

@@ -10,7 +10,15 @@ from matplotlib.ticker import MaxNLocator
 
 from nwavesdk.train.theme import Theme, label_text
 
-__all__ = ["Trace", "confusion_matrix", "learning_curves", "membrane_traces", "spike_raster"]
+__all__ = [
+    "Trace",
+    "confusion_matrix",
+    "draw_input",
+    "layer_names",
+    "learning_curves",
+    "membrane_traces",
+    "spike_raster",
+]
 
 Array = npt.NDArray[np.float32]
 # Spikes s, u = z + threshold (of LIF neurons, the membrane before reset) and membrane after reset v
@@ -21,33 +29,66 @@ Trace = tuple[Array, Array, Array]
 MOST_CLASSES_WITH_COUNTS = 24
 
 
-def learning_curves(history: Sequence[dict[str, float]], best_epoch: int, theme: Theme) -> Figure:
-    """Draw loss, accuracy and firing rates over the epochs of a run.
+# Titles of the measures that are drawn over the epochs.
+SCORE_TITLES = {"accuracy": "Accuracy", "r2": "R²"}
+# R² of a net that has not learned yet can be far below 0, where it says nothing.
+LOWEST_R2 = -1.0
+
+
+def layer_names(n_layers: int, *, has_output: bool = True) -> list[str]:
+    """Names of the layers that spike, by depth.
+
+    Args:
+        n_layers: Number of layers that spike.
+        has_output: Whether the last of them is the output layer; a read-out does not spike.
+
+    Example:
+        >>> layer_names(3)
+        ['hidden 1', 'hidden 2', 'output']
+    """
+    hidden = n_layers - 1 if has_output else n_layers
+    return [f"hidden {k}" for k in range(1, hidden + 1)] + ["output"] * has_output
+
+
+def learning_curves(
+    history: Sequence[dict[str, float]],
+    best_epoch: int,
+    theme: Theme,
+    measure: str = "accuracy",
+    *,
+    has_output: bool = True,
+) -> Figure:
+    """Draw loss, score and firing rates over the epochs of a run.
 
     Args:
         history: The metrics of each epoch, as in `metrics.csv`.
         best_epoch: The selected epoch, from 1.
         theme: Colors.
+        measure: The score: `"accuracy"` or `"r2"`.
+        has_output: See `layer_names`.
     """
     figure = Figure(figsize=(10, 3.2))
-    loss, accuracy, rate = figure.subplots(1, 3)
+    loss, score, rate = figure.subplots(1, 3)
     n_layers = sum(name.startswith("rate_") for name in history[0])
-    layers = {f"rate_{k}": _layer_name(k, n_layers) for k in range(1, n_layers + 1)}
+    names = layer_names(n_layers, has_output=has_output)
+    layers = {f"rate_{k}": name for k, name in enumerate(names, 1)}
     _plot_columns(loss, history, {"train_loss": "training", "val_loss": "validation"}, theme)
     loss.set(title="Loss", yscale="log")
-    _plot_columns(
-        accuracy, history, {"train_accuracy": "training", "val_accuracy": "validation"}, theme
-    )
-    accuracy.set_title("Accuracy")
+    columns = {f"train_{measure}": "training", f"val_{measure}": "validation"}
+    _plot_columns(score, history, columns, theme)
+    score.set_title(SCORE_TITLES[measure])
+    lowest = min(row[column] for row in history for column in columns)
+    if measure == "r2" and lowest < LOWEST_R2:
+        score.set_ylim(LOWEST_R2, 1.05)
     _plot_columns(rate, history, layers, theme)
     rate.set(title="Firing rate [spikes per step and neuron]", ylim=(0, None))
-    for axes in (loss, accuracy, rate):
+    for axes in (loss, score, rate):
         axes.axvline(best_epoch, color=theme.ink, linewidth=0.8, linestyle=":")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y")
         axes.legend()
-    accuracy.annotate(
+    score.annotate(
         "selected",
         (best_epoch, 0.02),
         xycoords=("data", "axes fraction"),
@@ -58,10 +99,6 @@ def learning_curves(history: Sequence[dict[str, float]], best_epoch: int, theme:
         fontsize=8,
     )
     return figure
-
-
-def _layer_name(depth: int, n_layers: int) -> str:
-    return "output" if depth == n_layers else f"hidden {depth}"
 
 
 def _plot_columns(
@@ -77,7 +114,14 @@ def _plot_columns(
 
 
 def spike_raster(
-    x: Array, spikes: Sequence[Array], dt: float, classes: Sequence[str], label: int, theme: Theme
+    x: Array,
+    spikes: Sequence[Array],
+    dt: float,
+    classes: Sequence[str],
+    label: int,
+    theme: Theme,
+    *,
+    has_output: bool = True,
 ) -> Figure:
     """Draw one recording: the input at the top, the spikes of each layer below.
 
@@ -86,16 +130,19 @@ def spike_raster(
         spikes: Spikes of each neuron layer, by depth, `[T, N]`; the last layer has one group of
             neurons per class.
         dt: Time step [s].
-        classes: Name of each class.
+        classes: Name of each class; none if recordings have no class.
         label: The true class.
         theme: Colors.
+        has_output: See `layer_names`.
     """
     names = [label_text(name) for name in classes]
+    layers = layer_names(len(spikes), has_output=has_output)
     figure = Figure(figsize=(9, 2.2 + 2.1 * len(spikes)))
     axes = figure.subplots(1 + len(spikes), 2, sharex="col", width_ratios=(12, 1.6), squeeze=False)
     duration = len(x) * dt * 1e3
-    _draw_input(axes[0, 0], x, duration, theme)
-    axes[0, 0].set_title(f"A recording of '{names[label]}': input features, scaled")
+    draw_input(axes[0, 0], x, duration, theme)
+    recording = f"A recording of '{names[label]}'" if names else "A recording"
+    axes[0, 0].set_title(f"{recording}: input features, scaled")
     axes[0, 1].axis("off")
     for depth, (layer, (raster, rates)) in enumerate(zip(spikes, axes[1:], strict=True), 1):
         hue = theme.hues[(depth - 1) % len(theme.hues)]
@@ -103,9 +150,9 @@ def spike_raster(
         rates.barh(np.arange(layer.shape[1]), layer.mean(0), height=1.0, color=hue, linewidth=0)
         rates.set(ylim=raster.get_ylim(), yticks=[])
         rate = f"{layer.mean():.3f} spikes per step and neuron"
-        title = f"{_layer_name(depth, len(spikes))}: {layer.shape[1]} neurons, {rate}"
+        title = f"{layers[depth - 1]}: {layer.shape[1]} neurons, {rate}"
         raster.set_ylabel("neuron")
-        if depth == len(spikes):
+        if names and depth == len(spikes):
             predicted = _mark_classes((raster, rates), layer, names, label, theme)
             verdict = "correct" if predicted == label else "wrong"
             title += f"; predicted '{names[predicted]}' ({verdict}), band: true class"
@@ -115,7 +162,15 @@ def spike_raster(
     return figure
 
 
-def _draw_input(axes: Axes, x: Array, duration: float, theme: Theme) -> None:
+def draw_input(axes: Axes, x: Array, duration: float, theme: Theme) -> None:
+    """Draw the input of a recording as colors.
+
+    Args:
+        axes: Where to draw.
+        x: Input, `[T, F]`.
+        duration: Length of the recording [ms].
+        theme: Colors.
+    """
     largest = float(np.abs(x).max()) or 1.0
     axes.imshow(
         x.T,
@@ -154,7 +209,12 @@ def _mark_classes(
 
 
 def membrane_traces(
-    layers: Sequence[Trace], dt: float, thresholds: Sequence[float], theme: Theme
+    layers: Sequence[Trace],
+    dt: float,
+    thresholds: Sequence[float],
+    theme: Theme,
+    *,
+    has_output: bool = True,
 ) -> Figure:
     """Draw the membranes of a busy and an average neuron of each layer with their spikes.
 
@@ -163,12 +223,13 @@ def membrane_traces(
         dt: Time step [s].
         thresholds: The threshold of each layer.
         theme: Colors.
+        has_output: See `layer_names`.
     """
+    names = layer_names(len(layers), has_output=has_output)
     figure = Figure(figsize=(10, 0.8 + 2.0 * len(layers)))
     axes = figure.subplots(len(layers), 2, sharex=True, squeeze=False)
-    rows = zip(layers, thresholds, axes, strict=True)
-    for depth, ((s, u, v), threshold, row) in enumerate(rows, 1):
-        name = _layer_name(depth, len(layers))
+    rows = zip(names, layers, thresholds, axes, strict=True)
+    for name, (s, u, v), threshold, row in rows:
         for panel, neuron in zip(row, _busy_and_average(s), strict=True):
             trace = (s[:, neuron], u[:, neuron], v[:, neuron])
             _draw_membrane(panel, trace, dt, threshold, theme)
@@ -204,13 +265,19 @@ def _draw_membrane(axes: Axes, trace: Trace, dt: float, threshold: float, theme:
     axes.grid(axis="y")
 
 
-def confusion_matrix(counts: npt.NDArray[np.int64], classes: Sequence[str], theme: Theme) -> Figure:
+def confusion_matrix(
+    counts: npt.NDArray[np.int64],
+    classes: Sequence[str],
+    theme: Theme,
+    decisions: str = "test recordings",
+) -> Figure:
     """Draw counts by true and predicted class; the color is the fraction of the true class.
 
     Args:
-        counts: Recordings, `[C, C]`; rows are true classes.
+        counts: Decisions, `[C, C]`; rows are true classes.
         classes: Name of each class.
         theme: Colors.
+        decisions: What is counted.
     """
     names = [label_text(name) for name in classes]
     side = float(np.clip(1.6 + 0.42 * len(classes), 3.4, 12))
@@ -223,7 +290,7 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: Sequence[str], them
         _write_counts(axes, counts, shade, theme)
     errors = int(counts.sum() - np.trace(counts))
     axes.set(
-        title=f"{errors} errors in {counts.sum()} test recordings",
+        title=f"{errors} errors in {counts.sum()} {decisions}",
         xlabel="predicted class",
         ylabel="true class",
     )

@@ -88,14 +88,19 @@ class History(Callback):
         self.rows = list(state_dict["rows"])
 
 
-def progress_callbacks(history: History) -> list[Callback]:
-    """A line per epoch, and on a terminal a bar for the steps."""
+def progress_callbacks(history: History, score: str) -> list[Callback]:
+    """A line per epoch, and on a terminal a bar for the steps.
+
+    Args:
+        history: The metrics.
+        score: The measure to print, such as `"accuracy"`.
+    """
     bar: list[Callback] = [StepBar()] if sys.stderr.isatty() else []
-    return [*bar, EpochLines(history)]
+    return [*bar, EpochLines(history, score)]
 
 
 class StepBar(TQDMProgressBar):
-    """A bar per epoch with loss, accuracy and firing rate of the latest batch."""
+    """A bar per epoch with loss, score and firing rate of the latest batch."""
 
     def __init__(self) -> None:
         super().__init__(leave=False)
@@ -115,10 +120,12 @@ class EpochLines(Callback):
 
     Args:
         history: The metrics; it must run before this callback.
+        score: The measure to print, such as `"accuracy"`.
     """
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, score: str) -> None:
         self.history = history
+        self.score = score
 
     def on_exception(
         self,
@@ -136,10 +143,11 @@ class EpochLines(Callback):
         if not trainer.is_global_zero:
             return
         row = self.history.rows[-1]
+        score = self.score
         line = (
             f"epoch {row['epoch']:>3}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
-            f"accuracy {row['train_accuracy']:.4f}  rate {row['train_rate']:.3f}  "
-            f"validation loss {row['val_loss']:.4f}  accuracy {row['val_accuracy']:.4f}  "
+            f"{score} {row[f'train_{score}']:.4f}  rate {row['train_rate']:.3f}  "
+            f"validation loss {row['val_loss']:.4f}  {score} {row[f'val_{score}']:.4f}  "
             f"{row['seconds']:.1f} s"
         )
         bar = trainer.progress_bar_callback

@@ -1,7 +1,6 @@
 """The report of a finished run: `pictures/*.png`, and `report.html`, which has all in one file."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,19 +11,12 @@ from nwavesdk.chip import Profile
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.layers.catalogue import find_neuron
-from nwavesdk.train.classifier import Evaluation
 from nwavesdk.train.config import RunConfig
-from nwavesdk.train.network import hidden_layer
+from nwavesdk.train.network import has_recurrence, hidden_layer
 from nwavesdk.train.page import Page
-from nwavesdk.train.pictures import (
-    confusion_matrix,
-    learning_curves,
-    membrane_traces,
-    spike_raster,
-)
-from nwavesdk.train.run_data import RunData
-from nwavesdk.train.run_folder import RunFolder
-from nwavesdk.train.sections import Facts, NetConfig
+from nwavesdk.train.pictures import learning_curves, membrane_traces, spike_raster
+from nwavesdk.train.sections import NetConfig
+from nwavesdk.train.task_reports import REPORTS, FinishedRun
 from nwavesdk.train.theme import DARK, LIGHT, Draw, render_png
 
 __all__ = ["write_report"]
@@ -33,10 +25,10 @@ CAPTIONS = {
     "learning_curves": "Course of the run. Dotted: the epoch selected on the validation set.",
     "spike_raster": "One recording of the validation set as it passes through the layers.",
     "membrane_traces": "The same recording in a busy and in an average neuron of each layer.",
-    "confusion_matrix": "All recordings of the test set by true class and predicted class.",
 }
 
-# What the validation accuracy of a run for a chip refers to, by what training knew of the chip.
+# What the measures of the validation set of a run for a chip refer to, by what training knew of
+# the chip.
 VALIDATED_ON = {
     "plain": "the weights as trained, before they were moved to values that the chip can hold",
     "hardware": "the chip as designed",
@@ -44,61 +36,45 @@ VALIDATED_ON = {
 }
 
 
-def write_report(
-    folder: RunFolder,
-    config: RunConfig,
-    data: RunData,
-    net: SpikingSequential,
-    history: Sequence[dict[str, float]],
-    test: Evaluation,
-    result: Mapping[str, Any],
-) -> None:
-    """Write `pictures/*.png` and `report.html`.
-
-    Args:
-        folder: The folder of the run.
-        config: The config of the run, with facts.
-        data: The data of the run.
-        net: The net with the selected weights.
-        history: The metrics of each epoch, as in `metrics.csv`.
-        test: Predictions on the test set.
-        result: The content of `result.json`.
-    """
-    facts = config.facts
-    assert facts is not None
+def write_report(run: FinishedRun) -> None:
+    """Write `pictures/*.png` and `report.html`."""
+    config, folder = run.config, run.folder
+    report = REPORTS[run.task.name](run)
     folder.pictures.mkdir(exist_ok=True)
     page = Page(
         f"Run {folder.path.name}",
-        _summary(config, facts, result),
-        headline=(f"{100 * result['test_accuracy']:.2f} %", "test accuracy"),
+        f"{report.summary} {_course(run)}",
+        headline=report.headline,
     )
-    page.add_facts(_facts(config, facts, net, result))
-    for name, draw in _drawings(config, facts, data, net, history, test, result).items():
+    page.add_facts({**report.facts, **_facts(run)})
+    drawings = _drawings(run, report.raster_classes)
+    pictures = {name: (CAPTIONS[name], draw) for name, draw in drawings.items()}
+    for name, (caption, draw) in {**pictures, **report.pictures}.items():
         light = render_png(draw, LIGHT)
         write_atomically(folder.pictures / f"{name}.png", light)
-        page.add_picture(CAPTIONS[name], light, render_png(draw, DARK))
+        page.add_picture(caption, light, render_png(draw, DARK))
+    for table in report.tables:
+        page.add_table(*table)
     page.add_details("config.json", config.json_text())
     page.write(folder.report)
 
 
 @torch.no_grad()
-def _drawings(
-    config: RunConfig,
-    facts: Facts,
-    data: RunData,
-    net: SpikingSequential,
-    history: Sequence[dict[str, float]],
-    test: Evaluation,
-    result: Mapping[str, Any],
-) -> dict[str, Draw]:
-    classes = facts.classes
-    dt = config.net.dt
+def _drawings(run: FinishedRun, classes: Sequence[str]) -> dict[str, Draw]:
+    """The pictures that all tasks have.
+
+    Args:
+        run: The run.
+        classes: Classes of a recording, if it has one.
+    """
+    net, val = run.net, run.data.val
+    dt = run.config.net.dt
+    has_output = not run.task.output.is_readout
     net.eval()
     prepare_net(net)
     # A recording of the usual length.
-    lengths = data.val.lengths
-    example = int(abs(lengths - np.median(lengths)).argmin())
-    x = data.val.batch([example]).x
+    example = int(abs(val.lengths - np.median(val.lengths)).argmin())
+    x = val.batch([example]).x
     layers = net.record(x.to(next(net.parameters()).device)).spiking
     thresholds = [_threshold(net.get_submodule(name)) for name in layers]
     traces = [
@@ -106,13 +82,21 @@ def _drawings(
         for layer, threshold in zip(layers.values(), thresholds, strict=True)
     ]
     spikes = [s for s, _, _ in traces]
-    label = int(data.val.labels[example])
-    counts = test.confusion(len(classes)).numpy()
+    label = int(val.labels[example])
     return {
-        "learning_curves": lambda theme: learning_curves(history, result["best_epoch"], theme),
-        "spike_raster": lambda theme: spike_raster(x[0].numpy(), spikes, dt, classes, label, theme),
-        "membrane_traces": lambda theme: membrane_traces(traces, dt, thresholds, theme),
-        "confusion_matrix": lambda theme: confusion_matrix(counts, classes, theme),
+        "learning_curves": lambda theme: learning_curves(
+            run.history,
+            run.result["best_epoch"],
+            theme,
+            run.task.batch_score_name,
+            has_output=has_output,
+        ),
+        "spike_raster": lambda theme: spike_raster(
+            x[0].numpy(), spikes, dt, classes, label, theme, has_output=has_output
+        ),
+        "membrane_traces": lambda theme: membrane_traces(
+            traces, dt, thresholds, theme, has_output=has_output
+        ),
     }
 
 
@@ -127,31 +111,27 @@ def _first(batch: torch.Tensor) -> npt.NDArray[np.float32]:
     return np.asarray(batch[0].float().cpu())
 
 
-def _summary(config: RunConfig, facts: Facts, result: Mapping[str, Any]) -> str:
-    source = "spoken digits" if config.data.source == "digits" else config.data.source
-    return (
-        f"{len(facts.classes)} classes of {source}; "
-        f"{facts.recordings[2]} test recordings, used once. "
-        f"{result['epochs']} epochs in {result['seconds']:.0f} s, seed {result['seed']}."
-    )
+def _course(run: FinishedRun) -> str:
+    result = run.result
+    return f"{result['epochs']} epochs in {result['seconds']:.0f} s, seed {result['seed']}."
 
 
-def _facts(
-    config: RunConfig, facts: Facts, net: SpikingSequential, result: Mapping[str, Any]
-) -> dict[str, str]:
+def _facts(run: FinishedRun) -> dict[str, str]:
+    """The facts that all tasks have."""
+    config, facts, result = run.config, run.facts, run.result
     train, val, test = facts.recordings
-    n_outputs = len(facts.classes) * config.net.population
-    sizes = (facts.n_features, *config.net.hidden, n_outputs)
+    output = run.task.output
+    sizes = (facts.n_features, *config.net.hidden, output.n_neurons)
+    recurrence = ", recurrent hidden layers" if has_recurrence(config.net, facts) else ""
+    readout = ", the last layer is a read-out" if output.is_readout else ""
     rates = " / ".join(f"{rate:.3f}" for rate in result["rates"])
     return {
-        "test accuracy": f"{result['test_accuracy']:.4f}",
-        "validation accuracy": f"{result['val_accuracy']:.4f} "
-        f"(epoch {result['best_epoch']} of {result['epochs']})",
         "validation loss": f"{result['val_loss']:.4f}",
         "recordings (train / validation / test)": f"{train} / {val} / {test}, "
         f"split by {facts.split_by}",
-        "network": f"{'–'.join(map(str, sizes))}, {result['parameters']:,} weights",
-        **_neuron_facts(config.net, net),
+        "network": f"{'–'.join(map(str, sizes))}, {result['parameters']:,} weights{recurrence}"
+        f"{readout}",
+        **_neuron_facts(config.net, run.net),
         "surrogate": config.net.surrogate + _schedule_text(config),
         "time": _time_text(config, facts.chip),
         **_chip_facts(config, facts.chip),
@@ -207,7 +187,7 @@ def _chip_facts(config: RunConfig, chip: Profile | None) -> dict[str, str]:
         "chip": f"{chip.name}, {config.chip.bits} bits per weight; {len(chip.assumed())} of its "
         f"{len(chip.entries)} numbers are assumed, see nwave info --chip",
         "what training knew of the chip": config.chip.training,
-        "test accuracy refers to": "the chip as designed, without mismatch; "
+        "the numbers of the test set refer to": "the chip as designed, without mismatch; "
         "nwave chips draws chips with mismatch",
-        "validation accuracy refers to": VALIDATED_ON[config.chip.training],
+        "those of the validation set refer to": VALIDATED_ON[config.chip.training],
     }

@@ -23,6 +23,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
+from nwavesdk.data import Series
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import FileError, FileWriteError, check_target, one_line
 from nwavesdk.layers import SpikingSequential, project
@@ -33,8 +34,9 @@ from nwavesdk.train.checkpoint import (
     EveryEpoch,
     damaged_checkpoint,
 )
-from nwavesdk.train.classifier import Classifier, Evaluation, Selection, evaluate_net
 from nwavesdk.train.config import RunConfig
+from nwavesdk.train.evaluation import Evaluation, evaluate_net
+from nwavesdk.train.learner import Learner, Selection
 from nwavesdk.train.model_file import load_model, save_model
 from nwavesdk.train.network import build_run_network, hidden_gain, stream_seed
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON
@@ -43,6 +45,8 @@ from nwavesdk.train.report import write_report
 from nwavesdk.train.run_data import Loaders, RunData, load_run_data
 from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 from nwavesdk.train.sections import ArithmeticConfig, MachineConfig
+from nwavesdk.train.task_reports import FinishedRun
+from nwavesdk.train.tasks import TrainingTask, task_of
 
 __all__ = ["Run", "check_machine", "current_arithmetic", "use_arithmetic"]
 
@@ -59,18 +63,24 @@ class Run:
         folder: The folder of the run.
         config: The config of the run, with facts.
         data: The data of the run.
+
+    Attributes:
+        task: What the net learns, before it is fitted to the training set.
+
+    Raises:
+        ValueError: If the net cannot learn the task, or its weights do not fit the memory.
     """
 
     def __init__(self, folder: RunFolder, config: RunConfig, data: RunData) -> None:
         assert config.facts is not None
         self.folder = folder
+        self.task = task_of(config)
         self.config = config
         self.data = data
         self.classes = config.facts.classes
         self.n_features = config.facts.n_features
         self.profile = config.facts.chip
-        n_outputs = len(self.classes) * config.net.population
-        self._sizes = (self.n_features, *config.net.hidden, n_outputs)
+        self._sizes = (self.n_features, *config.net.hidden, self.task.output.n_neurons)
         self._require_memory(WEIGHT_BYTES * self._n_weights, "weights")
 
     @classmethod
@@ -155,9 +165,25 @@ class Run:
         Raises:
             ValueError: If the file is missing or damaged.
         """
-        net = self.network(deployed=True, mismatch=mismatch)
-        load_model(self.folder.model, net, self.n_features, self.folder.identity)
+        net, _ = self.trained(mismatch=mismatch)
         return net
+
+    def trained(self, *, mismatch: bool = False) -> tuple[SpikingSequential, TrainingTask]:
+        """The trained network and its task with the scale of the targets, read from their file.
+
+        Raises:
+            ValueError: If the file is missing or damaged.
+        """
+        net = self.network(deployed=True, mismatch=mismatch)
+        assert self.config.facts is not None
+        scales = load_model(
+            self.folder.model,
+            net,
+            self.n_features,
+            self.folder.identity,
+            self.config.facts.n_targets,
+        )
+        return net, self.task.scaled(scales.targets)
 
     def train(self) -> dict[str, Any] | None:
         """Train, from the checkpoint if there is one; test once; write model, result and report.
@@ -201,22 +227,22 @@ class Run:
             check_target(file)
 
     def test(self) -> dict[str, Any]:
-        """Read the model from its file and test it.
+        """Read the model from its file and test it, also if the run left the test set unread.
 
         Raises:
             ValueError: If the file is missing or damaged.
         """
-        net = self.model()
+        net, task = self.trained()
         with use_arithmetic(self.config.arithmetic):
-            test = self._evaluate_test_set(net)
+            test = self._evaluate(net, task, self.data.test)
         return {
-            "test_accuracy": test.accuracy,
-            "recordings": len(test.labels),
+            **test.named_measures("test"),
+            "recordings": len(test.lengths),
             "rates": list(test.rates),
         }
 
-    def _evaluate_test_set(self, net: SpikingSequential) -> Evaluation:
-        return evaluate_net(net, self.data.test, len(self.classes), self.config.learning.batch_size)
+    def _evaluate(self, net: SpikingSequential, task: TrainingTask, series: Series) -> Evaluation:
+        return evaluate_net(net, task, series, self.config.learning.batch_size)
 
     def _fit_and_finish(self) -> dict[str, Any] | None:
         learning = self.config.learning
@@ -224,9 +250,11 @@ class Run:
         mismatch = chip is not None and chip.training == "mismatch"
         net = self.network(mismatch=mismatch)
         gain = hidden_gain(self.config.net)
-        model = Classifier(net, len(self.classes), learning, self.config.seed, chip, gain)
+        is_balanced = learning.class_weights == "balanced"
+        task = self.task.fitted(self.data.train, is_balanced=is_balanced)
+        model = Learner(net, task, learning, self.config.seed, chip, gain)
         history = History(self.folder.metrics)
-        selection = Selection(learning.patience)
+        selection = Selection(task.score, learning.patience)
         loaders = Loaders(
             self.data,
             learning.batch_size,
@@ -254,12 +282,16 @@ class Run:
         history.write()
         net = self.network(deployed=True).to(model.device)
         net.load_state_dict(
-            {name.removeprefix("net."): value for name, value in selection.weights.items()}
+            {
+                name.removeprefix("net."): value
+                for name, value in selection.weights.items()
+                if name.startswith("net.")
+            }
         )
         if chip is not None and chip.training == "plain":
             project(net)
-        save_model(self.folder.model, net, self.data.standard, self.folder.identity)
-        return self._finish(net, history, selection)
+        save_model(self.folder.model, net, self.data.standard, self.folder.identity, task.targets)
+        return self._finish(net, task, history, selection)
 
     def _trainer(self, history: History, selection: Selection, every_epoch: EveryEpoch) -> Trainer:
         machine = self.config.machine
@@ -271,7 +303,7 @@ class Run:
             callbacks=[
                 history,
                 selection,
-                *progress_callbacks(history),
+                *progress_callbacks(history, self.task.batch_score_name),
                 every_epoch,
             ],
             plugins=[AtomicCheckpointIO(self.config)],
@@ -284,27 +316,42 @@ class Run:
         )
 
     def _finish(
-        self, net: SpikingSequential, history: History, selection: Selection
+        self,
+        net: SpikingSequential,
+        task: TrainingTask,
+        history: History,
+        selection: Selection,
     ) -> dict[str, Any]:
         """Test the net, and write the result and, last, the report."""
-        test = self._evaluate_test_set(net)
-        val_accuracy, negative_val_loss = selection.score
+        has_test = self.config.data.test
+        evaluated = self._evaluate(net, task, self.data.test if has_test else self.data.val)
+        best = history.rows[selection.epoch]
+        measures = [f"val_{name}" for name in (*evaluated.measures, "loss")]
         result = {
-            "test_accuracy": test.accuracy,
-            "val_accuracy": round(val_accuracy, 6),
-            "val_loss": round(-negative_val_loss, 6),
+            **(evaluated.named_measures("test") if has_test else {}),
+            **{name: round(best[name], 6) for name in measures if name in best},
             "seed": self.config.seed,
             "seconds": round(history.seconds, 2),
             "epochs": len(history.rows),
             "best_epoch": selection.epoch + 1,
-            "rates": list(test.rates),
-            "dead": list(test.dead),
-            "saturated": list(test.saturated),
+            "rates": list(evaluated.rates),
+            "dead": list(evaluated.dead),
+            "saturated": list(evaluated.saturated),
             "parameters": sum(parameter.numel() for parameter in net.parameters()),
         }
         self.folder.write_result(result)
         try:
-            write_report(self.folder, self.config, self.data, net, history.rows, test, result)
+            finished = FinishedRun(
+                folder=self.folder,
+                config=self.config,
+                data=self.data,
+                net=net,
+                task=task,
+                history=history.rows,
+                evaluation=evaluated,
+                result=result,
+            )
+            write_report(finished)
         except Exception as error:  # Whatever a picture raises, the run is finished.
             print_line(
                 f"nwave: warning: the run is finished, but {self.folder.report} was not written "

@@ -44,11 +44,17 @@ __all__ = [
 # The remedy for files of a finished run: they follow from its checkpoint.
 WRITTEN_AGAIN = "remove it; `nwave train --resume` writes it again"
 
-# Columns that `metrics.csv` has, next to those of each layer.
-METRICS = {"epoch", "train_loss", "train_accuracy", "train_rate", "val_loss", "val_accuracy"}
+# Columns that `metrics.csv` has, next to those of each layer: for all tasks, and for each score.
+METRICS = {"epoch", "train_loss", "train_rate", "val_loss"}
+SCORES = ({"train_accuracy", "val_accuracy"}, {"train_r2", "val_r2"})
 
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+AtMostOne = Annotated[float, Field(le=1, allow_inf_nan=False)]
+Correlation = Annotated[float, Field(ge=-1, le=1)]
+
+# The measures of each kind of task; the first one is always there.
+MEASURES = (("accuracy", "balanced_accuracy", "f1"), ("r2", "mse", "correlation"))
 
 
 class BrokenRunError(RuntimeError):
@@ -56,10 +62,25 @@ class BrokenRunError(RuntimeError):
 
 
 class Result(FrozenModel):
-    """The content of `result.json`."""
+    """The content of `result.json`.
 
-    test_accuracy: Share
-    val_accuracy: Share
+    Classes have accuracies and F1, values have R², mean squared error and correlation. The
+    measures of the test set are missing as long as it was not read, and `balanced_accuracy` and
+    `f1` in results of earlier versions.
+    """
+
+    test_accuracy: Share | None = None
+    test_balanced_accuracy: Share | None = None
+    test_f1: Share | None = None
+    test_r2: AtMostOne | None = None
+    test_mse: NotNegative | None = None
+    test_correlation: Correlation | None = None
+    val_accuracy: Share | None = None
+    val_balanced_accuracy: Share | None = None
+    val_f1: Share | None = None
+    val_r2: AtMostOne | None = None
+    val_mse: NotNegative | None = None
+    val_correlation: Correlation | None = None
     val_loss: NotNegative
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     seconds: NotNegative
@@ -72,6 +93,18 @@ class Result(FrozenModel):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
+        names = {name for name in self.model_fields_set if getattr(self, name) is not None}
+        of_classes, of_values = (
+            {f"{part}_{measure}" for part in ("test", "val") for measure in measures} & names
+            for measures in MEASURES
+        )
+        if bool(of_classes) == bool(of_values):
+            raise ValueError("val_accuracy, val_r2: expected one of both")
+        first = MEASURES[0][0] if of_classes else MEASURES[1][0]
+        if f"val_{first}" not in names:
+            raise ValueError(f"val_{first}: missing")
+        if any(name.startswith("test_") for name in names) and f"test_{first}" not in names:
+            raise ValueError(f"test_{first}: missing, although there are others of the test set")
         if self.best_epoch > self.epochs:
             raise ValueError(
                 f"best_epoch: expected at most {self.epochs}, the epochs, got {self.best_epoch}"
@@ -275,7 +308,7 @@ class RunFolder:
             values = parse_json(content, self.result)
             if "sha256" in values:  # results of earlier versions have no checksum
                 check_seal(content, values.pop("sha256"), self.result, owner)
-            return Result.of(values).model_dump(mode="json")
+            return Result.of(values).model_dump(mode="json", exclude_none=True)
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write the numbers with a checksum, which marks the run as finished."""
@@ -292,8 +325,9 @@ class RunFolder:
             text = read_bytes(self.metrics).decode()
             table = csv.DictReader(io.StringIO(text), strict=True)
             rows = [{name: float(cell) for name, cell in row.items()} for row in table]
-            if not rows or not rows[0].keys() >= METRICS:
-                raise ValueError(f"expected a table with {', '.join(sorted(METRICS))}")
+            names = rows[0].keys() if rows else set()
+            if not names >= METRICS or not any(names >= score for score in SCORES):
+                raise ValueError(f"expected a table with {', '.join(sorted(METRICS))} and scores")
             if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
                 raise ValueError("expected a row for each epoch")
             return rows

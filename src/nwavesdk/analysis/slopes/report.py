@@ -222,7 +222,7 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
     """
     page = Page(
         "How much gradient reaches each layer",
-        f"{len(batch.labels)} training recordings, {batch.weights} weights, "
+        f"{len(batch.y)} training recordings, {batch.weights} weights, "
         f"loss {report.loss:.4g}. Spikes do not depend on the surrogate, so all candidates share "
         "one forward pass.",
     )

@@ -7,9 +7,12 @@ import torch
 pytest.importorskip("lightning")
 
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
-from nwavesdk.train.classifier import Classifier, population_loss
+from nwavesdk.train.learner import Learner
 from nwavesdk.train.network import stream_seed
 from nwavesdk.train.sections import LearningConfig
+from nwavesdk.train.tasks import Classification, OutputLayer, population_loss
+
+TASK = Classification(OutputLayer(2, 2, False, 10e-3, 1e-3), 25.0)
 
 
 def test_silence_is_undecided() -> None:
@@ -53,9 +56,9 @@ def test_the_rate_may_rise_for_one_step(
     warmup: float, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = SpikingSequential(LIFSynapse(2, 4), LIFLayer(4, 10e-3))
-    model = Classifier(net, 2, LearningConfig(warmup=warmup), seed=0)
+    model = Learner(net, TASK, LearningConfig(warmup=warmup), seed=0)
     trainer = SimpleNamespace(estimated_stepping_batches=steps)
-    monkeypatch.setattr(Classifier, "trainer", trainer)
+    monkeypatch.setattr(Learner, "trainer", trainer)
     config = model.configure_optimizers()
     for _ in range(steps - 1):
         config["optimizer"].step()

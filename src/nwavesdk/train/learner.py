@@ -1,36 +1,37 @@
-"""Steps of training and validation, the best epoch's weights, and the evaluation of a net."""
+"""Steps of training and validation, and the best epoch's weights."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from nwavesdk.data import Batch, Series
-from nwavesdk.data.batches import batches_of
-from nwavesdk.layers import NeuronLayer, SpikingSequential, Synapse, find_edges, prepare_net
+from nwavesdk.data import Batch
+from nwavesdk.layers import (
+    NeuronLayer,
+    SpikingSequential,
+    Synapse,
+    find_edges,
+    prepare_net,
+)
+from nwavesdk.layers.lengths import mean_over_steps
 from nwavesdk.layers.prepare import DIVERGED
-from nwavesdk.metrics import accuracy_population, population_counts
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing
 from nwavesdk.train.checkpoint import check_like
 from nwavesdk.train.model_file import check_tensors
 from nwavesdk.train.network import chip_seed, stream_seed
 from nwavesdk.train.sections import ChipConfig, LearningConfig
+from nwavesdk.train.tasks import TrainingTask
 
-__all__ = ["Classifier", "Evaluation", "Selection", "evaluate_net", "population_loss"]
-
-# Spikes per step above which a neuron counts as saturated: it hardly carries information.
-SATURATED = 0.9
+__all__ = ["Learner", "Selection", "lengths_of", "mean_rate"]
 
 
-class Classifier(LightningModule):
-    """A spiking net that predicts classes by the firing rates of its output populations.
+class Learner(LightningModule):
+    """A spiking net that learns a task.
 
     Args:
-        net: A net from input `[B, T, F]` to output spikes `[B, T, n_classes * population]`.
-        n_classes: Number of populations.
+        net: A net from input `[B, T, F]` to the output layer of the task.
+        task: The task, fitted to the training set.
         learning: How weights are learned.
         seed: The run's seed; dropout has its own stream of random numbers in every step.
         chip: The chip of the net. Depending on its `training`, `SignAnnealing` gives weights shared
@@ -43,7 +44,7 @@ class Classifier(LightningModule):
     def __init__(
         self,
         net: SpikingSequential,
-        n_classes: int,
+        task: TrainingTask,
         learning: LearningConfig,
         seed: int,
         chip: ChipConfig | None = None,
@@ -51,8 +52,9 @@ class Classifier(LightningModule):
     ) -> None:
         super().__init__()
         self.net = net
+        self.decoder = task.decoder()
+        self.task = task
         self.charge_gain = charge_gain
-        self.n_classes = n_classes
         self.learning = learning
         self.seed = seed
         self.draws_mismatch = chip is not None and chip.training == "mismatch"
@@ -66,6 +68,7 @@ class Classifier(LightningModule):
             else SurrogateAnnealing(net, learning.epochs, **schedule.model_dump())
         )
         self._last_val_loss: float | None = None  # the metric of a plateau
+        self._val_tally: Tensor | None = None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check weights and schedules, and restore the schedules.
@@ -117,21 +120,25 @@ class Classifier(LightningModule):
         # run draws other numbers of times than one that was not interrupted.
         torch.manual_seed(stream_seed(self.seed, "dropout", *place))
         self._prepare_batch("mismatch", *place)
-        loss, accuracy, rates = self._measure(batch)
-        mean_rate = torch.stack(list(rates.values())).mean()
-        metrics = {"train_loss": loss, "train_accuracy": accuracy, "train_rate": mean_rate}
+        outputs, loss, rates = self._run(batch)
+        score, weight = self.task.batch_score(outputs.detach(), batch.y, lengths_of(batch))
+        metrics = {
+            "train_loss": loss,
+            f"train_{self.task.batch_score_name}": score,
+            "train_rate": torch.stack(list(rates.values())).mean(),
+        }
         self.log_dict(
             metrics,
             prog_bar=True,
             on_step=True,
             on_epoch=True,
-            batch_size=len(batch.y),
+            batch_size=max(weight, 1),
             sync_dist=True,
         )
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Reject weights that are not finite.
+        """Reject weights that are not finite, and begin to count.
 
         A neuron that is NaN never spikes, so neither loss nor rates show it.
         """
@@ -140,13 +147,28 @@ class Classifier(LightningModule):
                 raise RuntimeError(
                     f"{name} is not finite after epoch {self.current_epoch + 1}: {DIVERGED}"
                 )
+        self._val_tally = None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log loss, accuracy and each layer's rate on a batch of the validation set."""
+        """Log loss and rates on a batch of the validation set, and add it to the measures."""
         self._prepare_batch("validation", batch_idx, self.global_rank)
-        loss, accuracy, rates = self._measure(batch)
-        metrics = {"val_loss": loss, "val_accuracy": accuracy, **rates}
-        self.log_dict(metrics, sync_dist=True, batch_size=len(batch.y))
+        outputs, loss, rates = self._run(batch)
+        lengths = lengths_of(batch)
+        _, weight = self.task.batch_score(outputs, batch.y, lengths)
+        self.log_dict({"val_loss": loss, **rates}, sync_dist=True, batch_size=max(weight, 1))
+        tally = self.task.tally(outputs, batch.y, lengths)
+        self._val_tally = tally if self._val_tally is None else self._val_tally + tally
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the measures of the whole validation set."""
+        tally = self._val_tally
+        assert tally is not None
+        if self.trainer.world_size > 1:
+            of_all = self.trainer.strategy.reduce(tally.to(self.device), reduce_op="sum")
+            assert isinstance(of_all, Tensor)
+            tally = of_all.cpu()
+        measures = self.task.measures(tally)
+        self.log_dict({f"val_{name}": value for name, value in measures.items()})
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002
         """Log the norm of the gradient of each synapse, by depth."""
@@ -209,59 +231,52 @@ class Classifier(LightningModule):
     def _prepare_batch(self, use: str, *place: int) -> None:
         seed = chip_seed(self.seed, use, *place, drawn=False) if self.draws_mismatch else None
         prepare_net(self.net, seed=seed)
+        prepare_net(self.decoder)
 
-    def _measure(self, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Loss, accuracy, and the mean rate of each layer."""
-        x, labels, _ = batch
-        record = self.net.record(x)
+    def _run(self, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Outputs, loss, and the mean rate of each layer."""
+        lengths = lengths_of(batch)
+        record = self.net.record(batch.x, lengths=lengths)
         rates = {
-            f"rate_{depth}": layer.spk.detach().float().mean()
+            f"rate_{depth}": mean_rate(layer.spk.detach(), lengths)
             for depth, layer in enumerate(record.spiking.values(), 1)
         }
-        loss = population_loss(record.spk, labels, self.n_classes, self.learning.sharpness)
-        return loss, accuracy_population(record.spk.detach(), labels, self.n_classes), rates
+        outputs = self.decoder(record.spk, record.mem, lengths)
+        return outputs, self.task.loss(outputs, batch.y, lengths), rates
 
 
-def population_loss(
-    spk: Tensor, labels: Tensor, n_classes: int, sharpness: float, reduction: str = "mean"
-) -> Tensor:
-    """Cross-entropy of the mean firing rates of the populations.
+def lengths_of(batch: Batch) -> Tensor | None:
+    """Steps of each recording, `[B]`; None if the batch has no padding, which takes less time."""
+    has_padding = bool((batch.lengths < batch.x.shape[1]).any())
+    return batch.lengths if has_padding else None
 
-    `logit[c] = sharpness * (spikes of population c) / (neurons of population c * T)`: neither T nor
-    the size of a population changes how sharp the decision is.
 
-    Args:
-        spk: Output spikes, `[B, T, n_classes * population]`.
-        labels: Class indices, `[B]`.
-        n_classes: Number of populations.
-        sharpness: Logit per spike and step.
-        reduction: `"mean"` over the recordings, or `"none"`.
-
-    Returns:
-        A scalar, or `[B]` without reduction.
-    """
-    spikes = population_counts(spk, n_classes)
-    most_spikes = spk.shape[1] * spk.shape[2] / n_classes
-    return cross_entropy(spikes * (sharpness / most_spikes), labels, reduction=reduction)
+def mean_rate(spk: Tensor, lengths: Tensor | None) -> Tensor:
+    """Spikes per step and neuron over all valid steps, a scalar."""
+    if lengths is None:
+        return spk.float().mean()
+    return mean_over_steps(spk, lengths).mean().float()
 
 
 class Selection(Callback):
     """Keeps the weights of the best epoch, and ends a run that no longer improves.
 
-    The best epoch has the highest validation accuracy and, among equals, the lowest validation
-    loss. Its weights are part of the checkpoint, so that one file holds the whole state of a run.
-    (Lightning's EarlyStopping forgets on resuming that it had decided to stop.)
+    The best epoch has the highest score of the task on the validation set and, among equals, the
+    lowest validation loss. Its weights are part of the checkpoint, so that one file holds the whole
+    state of a run. (Lightning's EarlyStopping forgets on resuming that it had decided to stop.)
 
     Args:
+        measure: The score; see `TrainingTask.score`.
         patience: Epochs without improvement after which the run ends; None never ends it early.
 
     Attributes:
         epoch: The best epoch, from 0; -1 before the first.
-        score: Validation accuracy and negative validation loss of the best epoch.
+        score: Score on the validation set and negative validation loss of the best epoch.
         weights: Weights of the best epoch, on the CPU.
     """
 
-    def __init__(self, patience: int | None) -> None:
+    def __init__(self, measure: str, patience: int | None) -> None:
+        self.measure = measure
         self.patience = patience
         self.epoch = -1
         self.score = (-1.0, 0.0)
@@ -274,7 +289,7 @@ class Selection(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare this epoch with the best one."""
         metrics = trainer.callback_metrics
-        score = (metrics["val_accuracy"].item(), -metrics["val_loss"].item())
+        score = (metrics[f"val_{self.measure}"].item(), -metrics["val_loss"].item())
         if score > self.score or self.epoch < 0:
             self.epoch = trainer.current_epoch
             self.score = score
@@ -292,71 +307,5 @@ class Selection(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epoch = state_dict["epoch"]
         self.weights = state_dict["weights"]
-        accuracy, negative_loss = state_dict["score"]
-        self.score = (accuracy, negative_loss)
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """Predictions on one set.
-
-    Args:
-        predicted: Class with the most spikes, `[B]`.
-        labels: True class, `[B]`.
-        rates: Mean firing rate of each neuron layer, by depth [spikes per step and neuron].
-        dead: Fraction of each layer's neurons that never fired.
-        saturated: Fraction of each layer's neurons that fired in more than `SATURATED` of steps.
-    """
-
-    predicted: Tensor
-    labels: Tensor
-    rates: tuple[float, ...]
-    dead: tuple[float, ...]
-    saturated: tuple[float, ...]
-
-    @property
-    def accuracy(self) -> float:
-        """Fraction of correct predictions."""
-        return (self.predicted == self.labels).double().mean().item()
-
-    def confusion(self, n_classes: int) -> Tensor:
-        """Number of recordings by true class (rows) and predicted class (columns), `[C, C]`."""
-        cells = self.labels * n_classes + self.predicted
-        return torch.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
-
-
-@torch.no_grad()
-def evaluate_net(
-    net: SpikingSequential, series: Series, n_classes: int, batch_size: int
-) -> Evaluation:
-    """Run a set through a net without dropout, on the device of the net.
-
-    Args:
-        net: A net from input `[B, T, F]` to output spikes `[B, T, n_classes * population]`.
-        series: The set.
-        n_classes: Number of populations.
-        batch_size: Recordings per batch; it changes only the time.
-
-    Returns:
-        Predictions in the order of the set.
-    """
-    was_training = net.training
-    net.eval()
-    device = next(net.parameters()).device
-    predicted: list[Tensor] = []
-    fired: list[list[Tensor]] = []  # by batch and layer: spikes per step, summed over recordings
-    for x, _, _ in batches_of(series, batch_size):
-        prepare_net(net)
-        record = net.record(x.to(device))
-        predicted.append(population_counts(record.spk, n_classes).argmax(dim=1).cpu())
-        spiking = record.spiking.values()
-        fired.append([layer.spk.double().mean(1).sum(0).cpu() for layer in spiking])
-    net.train(was_training)
-    rates = [sum(batches[1:], batches[0]) / len(series) for batches in zip(*fired, strict=True)]
-    return Evaluation(
-        torch.cat(predicted),
-        torch.from_numpy(series.labels),
-        rates=tuple(r.mean().item() for r in rates),
-        dead=tuple((r == 0).double().mean().item() for r in rates),
-        saturated=tuple((r > SATURATED).double().mean().item() for r in rates),
-    )
+        measure, negative_loss = state_dict["score"]
+        self.score = (measure, negative_loss)

@@ -1,0 +1,131 @@
+"""The evaluation of a trained net on a set."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nwavesdk.data import Batch, Series
+from nwavesdk.data.batches import batches_of
+from nwavesdk.layers import SpikingSequential, prepare_net
+from nwavesdk.layers.lengths import sum_over_steps, valid_steps
+from nwavesdk.train.learner import lengths_of
+from nwavesdk.train.tasks import TrainingTask
+
+__all__ = ["SATURATED", "Evaluation", "evaluate_net"]
+
+# Spikes per step above which a neuron counts as saturated: it hardly carries information.
+SATURATED = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Predictions on one set, as one row of decisions: all recordings, one after the other.
+
+    Args:
+        predicted: Class of each recording, int64 `[B]`; class of each step, int64 `[steps]`; or
+            values of each step in the units of the target, float32 `[steps, D]`.
+        targets: What is right, in the same shape.
+        lengths: Decisions of each recording, `[B]`: 1, or its steps.
+        tally: The sums from which the measures follow; see `TrainingTask.tally`.
+        measures: Accuracy and others, or R² and others, by name.
+        rates: Mean firing rate of each neuron layer that spikes, by depth [spikes per step and
+            neuron].
+        dead: Fraction of each layer's neurons that never fired.
+        saturated: Fraction of each layer's neurons that fired in more than `SATURATED` of steps.
+    """
+
+    predicted: Tensor
+    targets: Tensor
+    lengths: Tensor
+    tally: Tensor
+    measures: dict[str, float]
+    rates: tuple[float, ...]
+    dead: tuple[float, ...]
+    saturated: tuple[float, ...]
+
+    def named_measures(self, part: str) -> dict[str, float]:
+        """The measures with the name of the set, as in `test_accuracy`."""
+        return {f"{part}_{name}": value for name, value in self.measures.items()}
+
+    def recording(self, index: int) -> tuple[Tensor, Tensor]:
+        """Predictions and targets of one recording."""
+        end = int(self.lengths[: index + 1].sum())
+        decisions = slice(end - int(self.lengths[index]), end)
+        return self.predicted[decisions], self.targets[decisions]
+
+
+@torch.no_grad()
+def evaluate_net(
+    net: SpikingSequential, task: TrainingTask, series: Series, batch_size: int
+) -> Evaluation:
+    """Run a set through a net without dropout, on the device of the net.
+
+    Args:
+        net: A net from input `[B, T, F]` to the output layer of the task.
+        task: The task, fitted or scaled.
+        series: The set.
+        batch_size: Recordings per batch; it changes only the time.
+
+    Returns:
+        Predictions in the order of the set.
+    """
+    was_training = net.training
+    net.eval()
+    weight = next(net.parameters())
+    decoder = task.decoder().to(weight.device, weight.dtype)
+    batches = [
+        _evaluate_batch(net, decoder, task, batch) for batch in batches_of(series, batch_size)
+    ]
+    net.train(was_training)
+    fired = [sum(layer[1:], layer[0]) for layer in zip(*(b.fired for b in batches), strict=True)]
+    rates = [spikes / len(series) for spikes in fired]
+    tally = torch.stack([batch.tally for batch in batches]).sum(dim=0)
+    return Evaluation(
+        predicted=torch.cat([batch.predicted for batch in batches]),
+        targets=torch.cat([batch.targets for batch in batches]),
+        lengths=torch.cat([batch.lengths for batch in batches]),
+        tally=tally,
+        measures=task.measures(tally),
+        rates=tuple(r.mean().item() for r in rates),
+        dead=tuple((r == 0).double().mean().item() for r in rates),
+        saturated=tuple((r > SATURATED).double().mean().item() for r in rates),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _EvaluatedBatch:
+    """As `Evaluation`; `fired` has each layer's spikes per step, summed over recordings, `[N]`."""
+
+    predicted: Tensor
+    targets: Tensor
+    lengths: Tensor
+    tally: Tensor
+    fired: list[Tensor]
+
+
+def _evaluate_batch(
+    net: SpikingSequential, decoder: nn.Module, task: TrainingTask, batch: Batch
+) -> _EvaluatedBatch:
+    prepare_net(net)
+    prepare_net(decoder)
+    device = next(net.parameters()).device
+    lengths = lengths_of(batch)
+    on_device = None if lengths is None else lengths.to(device)
+    record = net.record(batch.x.to(device), lengths=on_device)
+    outputs = decoder(record.spk, record.mem, on_device)
+    predicted = task.predict(outputs).cpu()
+    fired = [_mean_spikes(layer.spk, on_device).cpu() for layer in record.spiking.values()]
+    tally = task.tally(outputs, batch.y.to(device), on_device)
+    is_per_step = predicted.ndim > 1
+    if is_per_step:
+        is_valid = valid_steps(batch.lengths, batch.x.shape[1])
+        return _EvaluatedBatch(predicted[is_valid], batch.y[is_valid], batch.lengths, tally, fired)
+    return _EvaluatedBatch(predicted, batch.y, torch.ones_like(batch.y), tally, fired)
+
+
+def _mean_spikes(spk: Tensor, lengths: Tensor | None) -> Tensor:
+    """Spikes per step of each neuron, summed over recordings, `[N]`."""
+    if lengths is None:
+        return spk.double().mean(1).sum(0)
+    return (sum_over_steps(spk, lengths).double() / lengths[:, None]).sum(0)
