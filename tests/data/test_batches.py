@@ -10,6 +10,8 @@ import torch
 from nwavesdk.data import Recordings, Series, Standard
 from nwavesdk.data.batches import PADDING_LABEL, LengthOrder, batches_of
 from nwavesdk.data.encoders import Latency
+from nwavesdk.data.features import EventBins
+from nwavesdk.data.store import StoreWriter
 
 LENGTHS = (3, 5, 2, 4)
 
@@ -139,3 +141,21 @@ def test_what_memory_cannot_hold_is_rejected(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("nwavesdk.internal.checks._free_memory", lambda: 100)
     with pytest.raises(ValueError, match="4 recordings as one batch need"):
         series(recordings()).whole()
+
+
+def test_lists_of_events_are_the_frames() -> None:
+    writer = StoreWriter(None, "data")
+    draw = np.random.default_rng(0)
+    for steps in (4, 2, 6):
+        pairs = draw.integers(0, (steps, 3), (8, 2)).astype(np.int32)
+        pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+        writer.append(EventBins(pairs, steps, 3), None)
+    frames = writer.finish(3, {}).frames
+    part = replace(recordings((1, 1, 1)), frames=frames).take(np.array([2, 0, 1]))
+    own = Standard(np.zeros(3, np.float32), np.ones(3, np.float32))
+    for choices in ({}, {"hold": 3}, {"length": 3}):
+        dense = Series(part, own, **choices).batch([1, 0])
+        lists = Series(part, own, **choices, as_lists=True).batch([1, 0])
+        assert lists.x.layout == torch.sparse_coo
+        assert torch.equal(lists.x.to_dense(), dense.x)
+        assert torch.equal(lists.lengths, dense.lengths)

@@ -7,7 +7,7 @@ the time steps for which a frame is held take memory for the whole data set.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
+from nwavesdk.data.binning import collate_events
 from nwavesdk.data.encoders import Encoder, hold_values
-from nwavesdk.data.recordings import Frames, Indices, Recordings, Standard
+from nwavesdk.data.recordings import Frames, Indices, Pairs, Recordings, Standard
 from nwavesdk.data.source import StepTarget
 from nwavesdk.internal.checks import require_memory
 
@@ -58,6 +59,7 @@ class Series:
         pads_to_length: Whether a shorter recording continues with zeros, the mean frame of the
             training set, to `length` frames, and these count as steps of the recording.
         encoder: How an image becomes an input; None for other recordings.
+        as_lists: Whether the input of events is a sparse tensor: the list of those that there are.
     """
 
     recordings: Recordings
@@ -66,6 +68,7 @@ class Series:
     length: int | None = None
     pads_to_length: bool = False
     encoder: Encoder | None = field(default=None)
+    as_lists: bool = False
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -96,15 +99,34 @@ class Series:
         """The recordings at some indices, in that order."""
         lengths = self.lengths[indices]
         shape = (len(lengths), int(lengths.max()))
+        x = self._event_lists(indices, shape[1]) if self.as_lists else self._frames(indices, shape)
+        y = torch.from_numpy(self._targets(indices, shape))
+        return Batch(x, y, torch.from_numpy(lengths))
+
+    def _frames(self, indices: Sequence[int] | Indices, shape: tuple[int, int]) -> Tensor:
         x = np.zeros((*shape, self.recordings.n_features), np.float32)
         for padded, index in zip(x, indices, strict=True):
             values = self.input_of(int(index))
             padded[: len(values)] = values
-        return Batch(
-            torch.from_numpy(x),
-            torch.from_numpy(self._targets(indices, shape)),
-            torch.from_numpy(lengths),
+        return torch.from_numpy(x)
+
+    def _event_lists(self, indices: Sequence[int] | Indices, steps: int) -> Tensor:
+        return collate_events(
+            [self._pairs_of(int(index)) for index in indices], steps, self.recordings.n_features
         )
+
+    def _pairs_of(self, index: int) -> Pairs:
+        """Step and place of the events of a recording, cut, and held for several steps."""
+        frames: Any = self.recordings.frames
+        pairs: Pairs = frames.pairs(index)
+        if self.length is not None:
+            pairs = pairs[pairs[:, 0] < self.length]
+        if self.hold == 1:
+            return pairs
+        held = np.repeat(pairs, self.hold, axis=0)
+        held[:, 0] *= self.hold
+        held[:, 0] += np.tile(np.arange(self.hold, dtype=np.int32), len(pairs))
+        return held[np.lexsort((held[:, 1], held[:, 0]))]
 
     def _targets(
         self, indices: Sequence[int] | Indices, shape: tuple[int, int]

@@ -10,19 +10,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from nwavesdk.data.recordings import Frames
+from nwavesdk.data.recordings import Frames, Pairs
 from nwavesdk.data.source import Events
 from nwavesdk.internal.checks import finite_number, require_memory, whole_number
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Pairs", "bin_events", "collate_events", "count_steps", "to_frames"]
-
-# `[n, 2]`: step and place of each event, in the order of steps and then of places.
-Pairs = npt.NDArray[np.int32]
+__all__ = ["bin_events", "collate_events", "count_steps", "to_frames"]
 
 HALF_NANOSECOND = 0.5e-9
 

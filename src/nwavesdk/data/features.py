@@ -15,13 +15,13 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.binning import Pairs, bin_events, count_steps
+from nwavesdk.data.binning import bin_events, count_steps
 from nwavesdk.data.decoding import RecordingError, Sound, fit_target, normalize_peak, resample
 from nwavesdk.data.front_end import FrontEnd
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
 from nwavesdk.data.log_mel import LogMel
 from nwavesdk.data.readers.events import fit_shape
-from nwavesdk.data.recordings import STEPS, Frames
+from nwavesdk.data.recordings import STEPS, Frames, Pairs
 from nwavesdk.data.source import Events, Item, Sample, StepTarget
 from nwavesdk.internal.checks import require_memory
 

@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 Frames = npt.NDArray[np.float32]
+# Step and place of each event of a recording, int32 `[n, 2]`.
+Pairs = npt.NDArray[np.int32]
 Indices = npt.NDArray[np.int64]
 
 # Number of time steps that a series should have, about.
@@ -163,6 +165,12 @@ class Chosen(Sequence[T]):
 
     def __getitem__(self, index: Any) -> Any:
         return self.elements[int(self.indices[index])]
+
+    def pairs(self, index: int) -> Pairs:
+        """Step and place of each event of a recording, if elements are events."""
+        elements: Any = self.elements
+        pairs: Pairs = elements.pairs(int(self.indices[index]))
+        return pairs
 
 
 def _choose(elements: Sequence[T], indices: Indices) -> Sequence[T]:

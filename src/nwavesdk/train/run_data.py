@@ -326,7 +326,9 @@ def _as_series(
     standard = _scale(kind, train, data.encoder)
     encoder = encoder_of(data.encoder, config.seed)
     series = split.map(
-        lambda part: Series(part, standard, hold, length, data.padding == "zeros", encoder)
+        lambda part: Series(
+            part, standard, hold, length, data.padding == "zeros", encoder, data.events == "lists"
+        )
     )
     completed = {"length": length, "hold": hold}
     _check_memory(min(config.learning.batch_size, len(series.train)), series)
