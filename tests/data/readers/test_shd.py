@@ -1,0 +1,206 @@
+"""Files in the format of SHD that are written here, damaged ones, and ones that refer to others."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nwavesdk.data.decoding import RecordingError
+from nwavesdk.data.readers.shd import is_shd, open_shd
+
+pytestmark = pytest.mark.events
+
+WORDS = np.array([b"null", b"eins"])
+
+
+def write(path: Path, times: Any, units: Any, labels: Any, kinds: Any = ("f2", "u2"), **extra: Any):
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for name, rows, kind in zip(("times", "units"), (times, units), kinds, strict=True):
+            data = file.create_dataset(f"spikes/{name}", (len(rows),), h5py.vlen_dtype(kind))
+            for index, row in enumerate(rows):
+                data[index] = row
+        file["labels"] = labels
+        for name, values in extra.items():
+            file[f"extra/{name}"] = values
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A training set of three recordings and a test set of one."""
+    times = [[0.5, 0.25], [0.0, 0.125, 0.125], [1.0]]
+    units = [[3, 699], [0, 2, 1], [5]]
+    extra = {"speaker": [4, 7, 4], "keys": WORDS}
+    write(tmp_path / "shd_train.h5", times, units, [1, 0, 1], **extra)
+    write(tmp_path / "shd_test.h5", [[0.5]], [[9]], [0], speaker=[2], keys=WORDS)
+    return tmp_path
+
+
+def first_recording(path: Path, **how: Any) -> Any:
+    source = open_shd(path, **how)
+    return source.read(source.items[0]).values
+
+
+def fault(path: Path, **how: Any) -> str:
+    with pytest.raises(RecordingError) as caught:
+        first_recording(path, **how)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_folder_has_parts_speakers_and_words(folder):
+    source = open_shd(folder)
+    assert (source.kind, source.task) == ("events", "classification")
+    assert source.classes == ("null", "eins")
+    assert source.shape == (700,)
+    found = [(i.key, i.class_name, i.part, i.group, i.index) for i in source.items]
+    assert found == [
+        ("shd_test.h5/0", "null", "test", "2", 0),
+        ("shd_train.h5/0", "eins", "train", "4", 0),
+        ("shd_train.h5/1", "null", "train", "7", 1),
+        ("shd_train.h5/2", "eins", "train", "4", 2),
+    ]
+
+
+def test_events_are_sorted_by_time_and_events_of_one_time_keep_their_order(folder):
+    source = open_shd(folder)
+    first, second = (source.read(item).values for item in source.items[1:3])
+    assert first.times.tolist() == [0.25, 0.5]
+    assert first.places.tolist() == [699, 3]
+    assert second.places.tolist() == [0, 2, 1]
+    assert (second.shape, second.duration) == ((700,), 0.125)
+
+
+def test_file_alone_has_no_parts_and_labels_may_have_no_names(tmp_path):
+    path = write(tmp_path / "ssc_valid.h5", [[1000], [5]], [[3], [0]], [10, 9], ("u4", "u2"))
+    source = open_shd(path, channels=4)
+    assert source.classes == ("9", "10")
+    assert [(i.class_name, i.part, i.group) for i in source.items] == [
+        ("10", None, None),
+        ("9", None, None),
+    ]
+    assert first_recording(path).times.tolist() == [1e-3]
+
+
+def test_digest_changes_with_the_content_of_the_recording_only(folder):
+    before = open_shd(folder)
+    digests = [before.digest(item) for item in before.items]
+    (folder / "shd_test.h5").unlink()
+    write(folder / "shd_test.h5", [[0.5]], [[8]], [0], speaker=[2], keys=WORDS)
+    after = open_shd(folder)
+    changed = [after.digest(i) != d for i, d in zip(after.items, digests, strict=True)]
+    assert changed == [True, False, False, False]
+
+
+def test_file_that_was_replaced_is_opened_again(tmp_path):
+    path = write(tmp_path / "set.h5", [[0.5]], [[9]], [0])
+    assert first_recording(path).places.tolist() == [9]
+    path.unlink()
+    write(path, [[0.5]], [[8]], [0])
+    assert first_recording(path).places.tolist() == [8]
+
+
+def test_what_is_such_a_file(folder):
+    assert is_shd(folder)
+    assert is_shd(folder / "shd_test.h5")
+    assert not is_shd(folder.parent / "words")
+    assert not is_shd(Path(__file__).parent)
+
+
+def test_folders_that_cannot_be_used(folder, tmp_path_factory):
+    (folder / "more.h5").write_bytes(b"")
+    assert "more.h5 has no part in its name, but other files" in fault(folder)
+    write(folder / "more_val.h5", [[0.5]], [[9]], [0], keys=np.array([b"no", b"yes"]))
+    (folder / "more.h5").unlink()
+    assert "has other names of classes (extra/keys) than" in fault(folder)
+    other = tmp_path_factory.mktemp("other")
+    assert "has no .h5 file: name the folder that has them" in fault(other)
+    (other / "shd_train.h5.gz").write_bytes(b"")
+    assert "shd_train.h5.gz is compressed, expected .h5: unpack it" in fault(other)
+
+
+@pytest.mark.parametrize(
+    ("times", "units", "labels", "extra", "words"),
+    [
+        ([[0.5]], [[700]], [0], {}, "has an event at x = 700, expected 0 to 699"),
+        ([[-0.5]], [[0]], [0], {}, "has a time of -0.5 s, expected none before 0"),
+        ([[np.nan]], [[0]], [0], {}, "has times that are not finite"),
+        ([[1e4]], [[0]], [0], {}, "lasts 10,000.0 s, expected at most 600 s"),
+        ([[]], [[]], [0], {}, "has no events, in recording 0"),
+        ([[0.5, 1.0]], [[0]], [0], {}, "has 2 times and 1 units, expected as many"),
+        ([[0.5]], [[0]], [0, 1], {}, "has spikes/times of shape [1], expected one axis of 2 to 2"),
+        ([[0.5]], [[0]], [[0]], {}, "has labels of shape [1, 1], expected one axis"),
+        ([[0.5]], [[0]], [0.5], {}, "has labels of float64, expected whole numbers"),
+        ([[0.5]], [[0]], [-1], {}, "has a label -1, expected none below 0"),
+        ([[0.5]], [[0]], [2], {"keys": WORDS}, "has a label 2, expected 0 to 1"),
+        ([[0.5]], [[0]], [0], {"keys": [b"a", b"a"]}, "has equal, empty or very long names"),
+        ([[0.5]], [[0]], [0], {"keys": [1, 2]}, "has extra/keys of int64"),
+        ([[0.5]], [[0]], [0], {"speaker": [1, 2]}, "has extra/speaker of shape [2]"),
+    ],
+)
+def test_unfit_contents(tmp_path, times, units, labels, extra, words):
+    path = write(tmp_path / "set.h5", times, units, labels, ("f8", "i4"), **extra)
+    assert words in fault(path)
+
+
+def test_units_must_be_whole_numbers(tmp_path):
+    path = write(tmp_path / "set.h5", [[0.5]], [[1.5]], [0], ("f4", "f4"))
+    assert "has spikes/units of float32, expected numbers of variable length" in fault(path)
+
+
+def test_files_that_are_not_hdf5(tmp_path, folder):
+    path = tmp_path / "set.h5"
+    assert "does not exist" in fault(path) or "No such file" in fault(path)
+    path.write_bytes(b"not HDF5")
+    assert "cannot be read (" in fault(path)
+    assert "in the format of the Spiking Heidelberg Digits" in fault(path)
+    whole = (folder / "shd_train.h5").read_bytes()
+    for length in (100, 1000, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert "set.h5 " in fault(path)
+
+
+def test_only_what_the_file_itself_contains_is_read(tmp_path):
+    import h5py
+
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(bytes(range(64)))
+    path = tmp_path / "set.h5"
+    for way in ("external", "link", "virtual", "soft"):
+        write(path, [[0.5]], [[1]], [0])
+        with h5py.File(path, "a") as file:
+            file.move("labels", "moved")
+            if way == "external":
+                external = [(str(secret), 0, 8)]
+                file.create_dataset("labels", (1,), "i8", external=external)
+            elif way == "link":
+                file["labels"] = h5py.ExternalLink(str(secret), "labels")
+            elif way == "soft":
+                file["labels"] = h5py.SoftLink("/moved")
+            else:
+                layout = h5py.VirtualLayout((1,), "i8")
+                layout[0] = h5py.VirtualSource(str(secret), "labels", (1,))[0]
+                file.create_virtual_dataset("labels", layout)
+        assert "has no " in fault(path), way
+
+
+def test_damaged_references_are_one_error_each(folder):
+    path = folder / "shd_train.h5"
+    whole = path.read_bytes()
+    draw = np.random.default_rng(0)
+    found = 0
+    for _ in range(60):
+        data = bytearray(whole)
+        for place in draw.integers(0, len(data), 8):
+            data[place] = draw.integers(0, 256)
+        path.write_bytes(data)
+        try:
+            source = open_shd(path)
+            for item in source.items[:5]:
+                source.read(item)
+        except RecordingError as error:
+            found += "\n" not in str(error)
+    assert found > 5
