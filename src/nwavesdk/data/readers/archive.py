@@ -24,6 +24,7 @@ The rule for the task: `y` `[R]` is a classification; integers with one value pe
 everything else with values for steps is a regression. `task="regression"` takes integers as values.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -61,7 +62,7 @@ PARTS: tuple[Part, ...] = ("train", "val", "test")
 INTEGER_KINDS = "biu"
 TEXT_KINDS = "SU"
 
-# Integers with more different values than this are not labels of steps.
+# Integers with more different values are not labels of steps.
 MOST_CLASSES = 1000
 
 FILL_IN = "fill in missing values, or remove the recording"
@@ -96,7 +97,7 @@ def open_npz(path: Path, task: Task | None = None) -> Source:
         _check_axes(path, y[0], steps)
     outputs = None if has_classes else lay_out(path, "y", y, steps)
     task = _choose_task(path, inputs, outputs, task)
-    names = _texts_of(path, members["classes"][0]) if "classes" in members else ()
+    names = _names_of(path, members)
     class_names: Sequence[str | None] = len(steps) * [None]
     values = None
     if outputs is None:
@@ -190,6 +191,16 @@ def _check_kinds(path: Path, name: str, rows: Rows, allowed: str) -> None:
             raise RecordingError(path, what, "save an array of integers or floats")
 
 
+def _names_of(path: Path, members: dict[str, tuple[Member, ...]]) -> tuple[str, ...]:
+    """The names of classes in the file; none if they are not given."""
+    names = _texts_of(path, members["classes"][0]) if "classes" in members else ()
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        what = f"has {excerpt(twice)} twice in classes, expected different names"
+        raise RecordingError(path, what, "save one name for each class")
+    return names
+
+
 def _choose_task(path: Path, inputs: Rows | None, outputs: Rows | None, task: Task | None) -> Task:
     """The task by the rule of the module, or the one that is asked for, if the data are for it."""
     found: Task = "regression"
@@ -221,9 +232,9 @@ def _read_classes(
     if dtype.kind in TEXT_KINDS:
         classes = _texts_of(path, member)
         names = names or tuple(sorted(set(classes)))
-        unknown = next((name for name in classes if name not in names), None)
-        if unknown is not None:
-            what = f"has {excerpt(unknown)} in y, which is not in classes"
+        unknown = sorted(set(classes) - set(names))
+        if unknown:
+            what = f"has {excerpt(unknown[0])} in y, which is not in classes"
             raise RecordingError(path, what, "add it")
         return list(classes), names
     if dtype.kind not in INTEGER_KINDS:
@@ -242,7 +253,10 @@ def _find_labels(path: Path, rows: Rows, names: tuple[str, ...]) -> tuple[Array,
         if len(found) > MOST_CLASSES:
             what = f"has more than {MOST_CLASSES:,} different integers in y, too many for classes"
             raise RecordingError(path, what, "save floats, or choose the task regression")
-    return _name_labels(path, np.array(sorted(found)), names)
+    if max(found) > np.iinfo(np.int64).max:
+        what = f"has the label {max(found)} in y, expected labels below 2^63"
+        raise RecordingError(path, what, "save the place of each class in classes")
+    return _name_labels(path, np.array(sorted(found), np.int64), names)
 
 
 def _name_labels(path: Path, found: Array, names: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
@@ -300,7 +314,7 @@ def _texts_of(path: Path, member: Member, allow_integers: bool = False) -> tuple
     try:
         values = member.read_all().tolist()
         texts = tuple(v.decode() if isinstance(v, bytes) else str(v) for v in values)
-    except ValueError:  # of bytes that are not UTF-8, and of numbers that are not letters
+    except (ValueError, SystemError):  # bytes that are not UTF-8, numbers that are not letters
         texts = ("",)
     if not all(text and text.isprintable() for text in texts):
         what = f"has an empty or unprintable text in {member.name}"

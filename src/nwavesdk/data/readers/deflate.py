@@ -11,7 +11,7 @@ __all__ = ["Content", "Deflated", "Stored"]
 
 # Packed content that is read at a time, and the most that is unpacked at a time [bytes].
 PACKED_PIECE = 2**16
-UNPACKED_PIECE = 2**20
+UNPACKED_PIECE = 2**18
 
 
 class Content(Protocol):
