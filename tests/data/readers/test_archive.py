@@ -236,7 +236,7 @@ def test_integers_are_values_if_that_task_is_chosen(path: Path) -> None:
     [
         ("labels", {"x": X, "y": X[:, :, 0, 0]}, "values for each step in y, which is for the ta"),
         ("classification", {"x": X, "y": X[:, :, 0, 0] > 0}, "one integer for each step in y, wh"),
-        ("regression", {"x": X, "y": [0, 1, 1, 0]}, "one class for each recording in y, which is"),
+        ("regression", {"x": X, "y": [0, 1, 1, 0]}, "one value for each recording in y, which is"),
         ("pattern", {"x": X, "y": X[:, :, 0]}, "for the task regression, not for pattern"),
         ("regression", {"y": X[:, :, 0]}, "has no x, which is for the task pattern, not for regr"),
     ],

@@ -216,7 +216,7 @@ def _choose_task(path: Path, inputs: Rows | None, outputs: Rows | None, task: Ta
         return "regression"
     given = {
         "pattern": "no x",
-        "classification": "one class for each recording in y",
+        "classification": "one value for each recording in y",
         "labels": "one integer for each step in y",
         "regression": "values for each step in y",
     }
