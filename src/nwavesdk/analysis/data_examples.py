@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from nwavesdk.analysis.data_pictures import DataPicture, choose_examples, draw_data
 from nwavesdk.analysis.data_report import (
     count_classes,
@@ -112,16 +110,15 @@ def _example(config: RunConfig, train: Series, index: int, sample: Sample | None
     recordings = train.recordings
     facts = config.facts
     assert facts is not None
-    target = None
-    if facts.task == "labels":
-        target = recordings.targets[index]
-    elif facts.task != "classification":
-        target = np.repeat(recordings.targets[index][: train.length], train.hold, axis=0)
     has_class = facts.task == "classification"
+    target = None if has_class else recordings.targets[index]
+    if target is not None and target.ndim == 2:
+        # As long as the input; labels are drawn along the whole recording.
+        target = target[: train.length].repeat(train.hold, axis=0)
     key = recordings.keys[index]
     return Example(
         name=facts.classes[recordings.labels[index]] if has_class else key,
-        kind="series" if facts.kind in (None, "features") else facts.kind,
+        kind="series" if facts.kind is None or facts.kind == "features" else facts.kind,
         values=None if sample is None else sample.values,
         frames=train.input_of(index),
         target=target,

@@ -78,6 +78,7 @@ def data_report(config: RunConfig, data: RunData, is_task_given: bool = False) -
         "group_name": group_name,
         "groups": groups,
         "skipped": [{"file": file, "reason": reason} for file, reason in facts.skipped],
+        "cached": data.is_cached,
         "fingerprint": facts.fingerprint,
     }
 
@@ -184,7 +185,7 @@ def data_lines(report: dict[str, Any]) -> list[str]:
     targets = f", {report['targets']} values per step" if report["targets"] else ""
     skipped = [f"skipped {entry['file']}: {entry['reason']}" for entry in report["skipped"]]
     return [
-        f"{count:,} {kind}, {len(skipped):,} skipped",
+        f"{count:,} {kind}, {'from the cache, ' * report['cached']}{len(skipped):,} skipped",
         f"task: {report['task']}{targets} ({found})",
         f"lengths: {_length_text(report['lengths'])}",
         f"input of the net: {report['feature_text']}",
