@@ -9,7 +9,7 @@ import typer
 
 from nwavesdk.cli.app import Json, RunPath, app, checked_option, folder_option, print_report
 from nwavesdk.cli.errors import print_note
-from nwavesdk.cli.options import DATA_FIELDS, add_run_choices, surrogate_texts
+from nwavesdk.cli.options import add_run_choices, surrogate_texts
 
 __all__ = ["compare_surrogates", "eval_run", "train_run"]
 
@@ -38,10 +38,24 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
     "learning.batch_size",
     "learning.patience",
     "learning.class_weights",
-    *DATA_FIELDS,
+    "data.limit",
+    "data.split",
+    "data.speaker_pattern",
     "data.folds",
     "data.leave_one_out",
     "data.test",
+    "data.length",
+    "data.hold",
+    "data.padding",
+    "data.steps",
+    "data.encoder",
+    "data.bin",
+    "data.events",
+    "data.bands",
+    "data.sample_rate",
+    "data.level",
+    "data.max_seconds",
+    "data.on_error",
     "machine.accelerator",
     "machine.devices",
     "machine.workers",
@@ -56,11 +70,27 @@ def train_run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in DIR after its last epoch.")
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Folds at a time, on one thread each. [cores; GPU: 1]"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a spiking net on recordings; write weights, numbers and report.html to DIR."""
+    """Train a spiking net on recordings; write weights, numbers and report.html to DIR.
+
+    With --folds or --leave-one-out, DIR gets a run for each fold and a report of all. The same
+    command continues what was killed.
+    """
     from nwavesdk.train import Run, RunConfig, RunFolder
 
+    if resume:
+        choices = _with_recorded_folds(out, choices)
+    data = choices.get("data", {})
+    if {"folds", "leave_one_out"} & data.keys() and "fold" not in data:
+        _train_folds(out, choices, jobs, as_json)
+        return
+    if jobs is not None:
+        raise ValueError("--jobs: has no effect on a single run: leave it out, or give --folds.")
     folder = RunFolder(out)
     if resume:
         folder.read_config().check_same(choices)
@@ -75,6 +105,46 @@ def train_run(
     result = run.train()
     if result is not None:
         _print_result(out, result, as_json)
+
+
+def _train_folds(out: Path, choices: dict[str, Any], jobs: int | None, as_json: bool) -> None:
+    """All folds of a cross-validation, and their report."""
+    from nwavesdk.analysis import cells
+    from nwavesdk.analysis.folds import FoldStudy
+    from nwavesdk.analysis.folds.report import folds_json, folds_lines, write_folds
+    from nwavesdk.analysis.folds.study import run_fold
+
+    study = FoldStudy.open(out, choices, threads=1)
+    if missing := study.missing():
+        n_jobs = jobs or (1 if study.uses_gpu else os.cpu_count() or 1)
+        print_fold = partial(_print_fold, study)
+        cells.finish_on_processes(study, missing, n_jobs, print_fold, run_fold)
+    report = write_folds(study)
+    lines = [*folds_lines(study), f"look at {report}"]
+    print_report(as_json, folds_json(study), lines)
+
+
+def _with_recorded_folds(out: Path, choices: dict[str, Any]) -> dict[str, Any]:
+    """The choices of the cross-validation in a folder, if it holds one, and those that are given.
+
+    Given choices that differ are an error later on.
+    """
+    if not (out / "folds.json").is_file():
+        return choices
+    from nwavesdk.analysis.folds import FoldStudy
+
+    recorded = FoldStudy.recorded_choices(out) or {}
+    sections = {
+        name: {**recorded.get(name, {}), **value} if isinstance(value, dict) else value
+        for name, value in choices.items()
+    }
+    return {**recorded, **sections}
+
+
+def _print_fold(study: Any, fold: Any) -> None:
+    n_finished = study.n_folds - len(study.missing())
+    score = fold.result[study.headline]
+    print_note(f"{n_finished}/{study.n_folds}  {fold.name}: {score:.4f}")
 
 
 def _print_result(out: Path, result: dict[str, Any], as_json: bool) -> None:

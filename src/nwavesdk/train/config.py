@@ -83,6 +83,8 @@ LATER_FIELDS: dict[str, dict[str, Any]] = {
         "feature_shape": [],
         "typical_steps": None,
         "split_reason": "",
+        "n_folds": 0,
+        "tested": [],
     },
 }
 

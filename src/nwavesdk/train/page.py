@@ -182,8 +182,13 @@ class Page:
             '<svg role="img" aria-label="z and derivative"></svg><p class="reached"></p>',
         )
 
-    def add_courses(self, courses: Courses) -> None:
-        """Add quantities over epochs, one line per run."""
+    def add_courses(self, courses: Courses, text: str = "One line per seed.") -> None:
+        """Add quantities over epochs, one line per run.
+
+        Args:
+            courses: The values.
+            text: Explanation above the plot.
+        """
         data = {
             quantity: {
                 arm: [
@@ -198,7 +203,7 @@ class Page:
             "courses",
             data,
             "Course of the runs",
-            "One line per seed.",
+            text,
             '<div class="controls"><select aria-label="quantity"></select></div>'
             '<div class="keys"></div><svg role="img" aria-label="quantity over epochs"></svg>',
         )

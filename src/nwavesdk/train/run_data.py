@@ -77,11 +77,9 @@ class RunData(Split[Series]):
 
     Args:
         standard: The scale of the features, from the training set.
-        is_cached: Whether the frames came from the cache.
     """
 
     standard: Standard
-    is_cached: bool = False
 
 
 def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
@@ -105,7 +103,6 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
         _check_neuron_count(config, profile, recordings)
     recordings, split = _split(config, recordings, note)
     data, completed = _as_series(config, kind, recordings.take, split.indices)
-    data = replace(data, is_cached=loaded.is_cached)
     if isinstance(loaded.features, EventFeatures):
         completed["bin"] = loaded.features.bin
     facts = Facts(
@@ -120,6 +117,8 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
         typical_steps=_typical_steps(config, data.train),
         split_by=split.by,
         split_reason=split.line if config.facts is None else config.facts.split_reason,
+        n_folds=split.n_folds,
+        tested=split.tested,
         skipped=recordings.skipped,
         profile=None if profile is None else profile.to_json(),
     )

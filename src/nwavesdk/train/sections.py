@@ -444,6 +444,12 @@ class Facts(FrozenModel):
         default="recording", description="What the sets were split by."
     )
     split_reason: str = Field(default="", description="Why they were split like this.")
+    n_folds: NoneOrMore = Field(
+        default=0, description="Folds of the cross-validation; 0 without one."
+    )
+    tested: tuple[str, ...] = Field(
+        default=(), description="Speakers or groups that the fold is tested on, if they are known."
+    )
     skipped: tuple[tuple[str, str], ...] = Field(
         default=(), description="Path inside the folder and fault of each file that was left out."
     )
