@@ -67,7 +67,7 @@ KINDS = {
     [
         ("sound", "a: sound, 0.113 s", 2),
         ("series", "a: 20 steps of 2 values", 2),
-        ("image", "a: 8 × 8", 2),
+        ("image", "a: 8 × 8 values", 2),
         ("events", "a: 2 events in 0.3 s", 3),
         ("cochlea", "a: 1 events in 0.3 s", 2),
     ],
@@ -79,7 +79,7 @@ def test_a_row_for_each_example_of_each_kind(kind: str, first: str, n_columns: i
     got = titles(figure)
     assert got[0] == first
     assert got[n_columns - 1] == "Input of the net: things"
-    assert ("Its events, accumulated" in got) == (kind == "events")
+    assert ("Events, accumulated" in got) == (kind == "events")
 
 
 def test_the_features_are_those_of_the_example() -> None:
@@ -117,10 +117,16 @@ def test_targets_have_their_own_column(task: str) -> None:
     drawn = np.array([line.get_ydata() for line in figure.axes[-3].lines])
     np.testing.assert_array_equal(drawn, target.T)
     assert titles(figure)[0] == (
-        "r/1: no input was recorded" if task == "pattern" else "r/1: 20 steps of 2 values"
+        "r/1: target" if task == "pattern" else "r/1: 20 steps of 2 values"
     )
     bars = [bar.get_height() for bar in figure.axes[-1].patches]
     assert bars == [4, 1, 1]
+
+
+def test_features_that_have_no_recording_are_described_in_each_row() -> None:
+    example = Example("7", "series", None, series())
+    figure = draw_data(picture([example] * 2, classes=["7"]), LIGHT)
+    assert titles(figure)[:2] == ["7: input of the net: things"] * 2
 
 
 def test_bars_count_each_class_in_each_set() -> None:

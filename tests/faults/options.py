@@ -55,7 +55,9 @@ BASES = {
     "chips": Base(("chip", "--n", "2", "--no-plot"), ("chip",)),
     "check": Base(("chip",), ("chip",)),
     "compare": Base(_STUDY, ("study",), seconds=240),
-    "data": Base(("TONES", "--no-plot", "--sample-rate", "8000", "--duration", "0.2")),
+    "data": Base(
+        ("TONES", "--no-plot", "--sample-rate", "8000", "--chip", "h1v1", "--duration", "0.2")
+    ),
     "diagnose": Base(("run", "--recordings", "4"), ("run",)),
     "eval": Base(("run",), ("run",)),
     "export": Base(("chip",), ("chip",)),

@@ -1,11 +1,14 @@
 """What drives a layer, and the inputs that arrive there."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from torch import nn
 
 from init.nets import deep, events
 from layers.pages import LILayer
+from nwavesdk.init import fluct_init
 from nwavesdk.init.driven import driver_inputs, find_driven_layers, first_batches
 from nwavesdk.layers import H1v2Frontend, LIFLayer, LIFSynapse, SpikingSequential
 
@@ -78,6 +81,31 @@ def test_inputs_come_in_many_forms():
         batches = first_batches("f", model, inputs, 4)
         assert torch.equal(torch.cat(batches), x.double())
     assert torch.equal(first_batches("f", model, loader, 1)[0], x[:4].double())
+
+
+class Padded(NamedTuple):
+    x: torch.Tensor
+    y: torch.Tensor
+    lengths: torch.Tensor
+
+
+def test_padding_does_not_count():
+    lengths = torch.tensor([9, 3, 9, 1])
+    x = events(0.2, 4, 9, 16)
+    alone = torch.cat([recording[:n] for recording, n in zip(x, lengths, strict=True)])
+    for b, n in enumerate(lengths):
+        x[b, n:] = 1e9
+    model = SpikingSequential(LIFSynapse(16, 5), LIFLayer(5, 10e-3))
+    batch = Padded(x, torch.zeros(4), lengths)
+    parts = first_batches("f", model, batch, 4)
+    assert [part.shape for part in parts] == [(1, 1, 16), (1, 3, 16), (2, 9, 16)]
+    assert sum(part.sum() for part in parts) == alone.sum()
+    (driven,) = find_driven_layers(model, parts[0])
+    spikes = [driven.charge_and_spikes(part)[1].sum() for part in parts]
+    torch.testing.assert_close(driven.rates(parts).sum(), (sum(spikes) / 22).double())
+    assert fluct_init(model, [batch], seed=0).layers[0].dead == 0
+    with pytest.raises(ValueError, match="f: lengths must be from 1 to the 9 steps"):
+        first_batches("f", model, batch._replace(lengths=lengths - 1), 4)
 
 
 @pytest.mark.parametrize(

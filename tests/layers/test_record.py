@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from layers.nets import LAYERS, drive
-from nwavesdk.layers import prepare_net
+from nwavesdk.layers import LIFLayer, LILayer, SpikingSequential, prepare_net
 from nwavesdk.surrogate import fast_sigmoid
 from tolerances import GRADIENT, assert_close
 
@@ -44,3 +44,25 @@ def test_charge_gradient_equals_backward_under_another_surrogate(kind):
     assert not torch.equal(grads[0][0], grads[1][0])
     for _, other in grads:
         assert_close(other, grads[1][0], GRADIENT, "gradient")
+
+
+@pytest.mark.parametrize("leading", [(2,), (2, 9)])
+def test_rates_are_means_of_each_neuron_for_every_shape(leading):
+    layer = LIFLayer((3, 2), 15e-3)
+    prepare_net(layer)
+    x = 2 * drive(*leading, 3, 2)
+    record = layer.record(x.requires_grad_())
+    neurons = record.spk.reshape(-1, 6).double()
+    assert torch.equal(record.neuron_rates(), neurons.mean(0))
+    assert 0 < record.rate() == neurons.mean(0).mean()
+    record.rate().backward()
+    assert x.grad.all()
+
+
+def test_a_read_out_has_no_rate():
+    net = SpikingSequential(LIFLayer(4, 15e-3), LILayer(4, solver="reference"))
+    prepare_net(net)
+    recording = net.record(drive(2, 9, 4))
+    assert [*recording.rates()] == ["0"]
+    with pytest.raises(ValueError, match="LILayer is a read-out, which has no spikes and no rate"):
+        recording.layers["1"].rate()

@@ -242,6 +242,16 @@ def test_two_halves_equal_the_whole(kind, checkpoint):
         assert_close(got, expected, GRADIENT, "gradient")
 
 
+@pytest.mark.parametrize("checkpoint", [None, 7])
+def test_lists_of_events_have_lengths_too(checkpoint):
+    x = padded(draw_input(), T, 0.0)
+    results = [
+        outcome(make_net(BETWEEN["dropout"], checkpoint=checkpoint), given, LENGTHS, record=False)
+        for given in (x.to_sparse(), x)
+    ]
+    require_same(*results)
+
+
 class LastStep(Prepared):
     """Adds the input of each recording's last step to all its steps."""
 

@@ -160,9 +160,10 @@ def _draw_examples(overview: SubFigure, picture: DataPicture, theme: Theme) -> N
     for place, column in enumerate(columns):
         _draw_column(list(grid[:, place]), column, picture, theme)
         if place:
-            grid[0, place].set_title(_column_text(column, picture))
+            grid[0, place].set_title(_sentence(_column_text(column, picture)))
     for axes, example in zip(grid[:, 0], picture.examples, strict=True):
-        axes.set_title(_example_text(example))
+        text = _example_text(example) or _column_text(columns[0], picture)
+        axes.set_title(f"{label_text(example.name, most=40)}: {text}")
     if picture.task == "labels":
         names = [label_text(name) for name in picture.classes]
         handles = label_legend(names, class_colors(len(names), theme))
@@ -222,26 +223,29 @@ def _draw_in_time(
 
 def _column_text(column: str, picture: DataPicture) -> str:
     if column == "frames":
-        return "Its events, accumulated"
+        return "events, accumulated"
     if column == "target":
-        return "Target"
-    return f"Input of the net: {picture.feature_text}"
+        return "target"
+    return f"input of the net: {picture.feature_text}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _example_text(example: Example) -> str:
-    """What a recording is, as in `"yes: sound, 0.98 s"`."""
-    name = label_text(example.name, most=40)
+    """What was recorded, as in `"sound, 0.98 s"`; empty if it is not known."""
     values = example.values
     if isinstance(values, Events):
-        return f"{name}: {len(values):,} events in {values.duration:.3g} s"
+        return f"{len(values):,} events in {values.duration:.3g} s"
     if isinstance(values, tuple):
-        return f"{name}: sound, {example.duration:.3g} s"
+        return f"sound, {example.duration:.3g} s"
     if values is None:
-        return f"{name}: no input was recorded"
+        return ""
     if example.kind == "image":
-        return f"{name}: {' × '.join(map(str, values.shape))}"
+        return f"{' × '.join(map(str, values.shape))} values"
     width = values[0].size
-    return f"{name}: {len(values):,} steps of {width:,} value{'s' if width > 1 else ''}"
+    return f"{len(values):,} steps of {width:,} value{'s' if width > 1 else ''}"
 
 
 def _draw_lengths(axes: Axes, picture: DataPicture, theme: Theme) -> None:

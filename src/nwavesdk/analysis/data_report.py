@@ -1,66 +1,247 @@
-"""The report of `nwave data`: the content of a data folder in numbers."""
+"""The report of `nwave data`: what a data set holds, and what a net gets of it, in numbers."""
 
 from typing import Any
 
 import numpy as np
 
-from nwavesdk.data import NWaveDataGen
+from nwavesdk.data import Indices, Recordings, Series, Split
+from nwavesdk.data.assignment import CannotSplitError
+from nwavesdk.data.speakers import match_speakers, speakers_of
+from nwavesdk.internal.files import printable
+from nwavesdk.train.config import RunConfig
+from nwavesdk.train.run_data import RunData
 
-__all__ = ["data_lines", "data_report"]
+__all__ = [
+    "count_classes",
+    "count_groups",
+    "data_lines",
+    "data_report",
+    "describe_features",
+    "step_seconds",
+]
+
+# What shows the task of a data set.
+TASK_SIGNS = {
+    "classification": "each recording has a class",
+    "labels": "each step has a class",
+    "regression": "each step has values as its target",
+    "pattern": "there are targets, but no inputs",
+}
+
+# A table of more classes has a line for each of them instead of a column.
+MOST_COLUMNS = 8
+
+# Lines of a table of classes, and letters of the name of a class.
+MOST_LINES = 40
+MOST_LETTERS = 24
 
 
-def data_report(gen: NWaveDataGen) -> dict[str, Any]:
-    """Read a data folder and count its recordings.
+def data_report(config: RunConfig, data: RunData, is_task_given: bool = False) -> dict[str, Any]:
+    """What a data set holds.
 
     Args:
-        gen: The folder, and how it is read.
+        config: The config, completed by `load_run_data`.
+        data: The sets.
+        is_task_given: Whether the task was asked for, rather than found in the data.
 
-    Raises:
-        ValueError: If the folder, or a file in it, cannot be used.
+    Returns:
+        The content of the JSON object that `nwave data --json` prints.
     """
-    channels = gen.channels
-    per_class = {}
-    if gen.classes:
-        for name, indices in channels.split.as_dict().items():
-            counts = np.bincount(channels.y[indices], minlength=len(gen.classes))
-            per_class[name] = dict(zip(gen.classes, counts.tolist(), strict=True))
+    facts = config.facts
+    assert facts is not None
+    groups, group_name = count_groups(config, data)
+    counts = count_classes(data)
+    names = facts.classes
     return {
-        "folder": str(gen.config.folder),
-        "task": gen.config.task,
-        "classes": list(gen.classes),
-        "steps": gen.T,
-        "channels": channels.x.shape[2],
-        "recordings": gen.recordings,
-        "per_class": per_class,
-        "split_by": gen.split_by,
-        "speakers": gen.speakers,
-        "cached": channels.cached,
-        "skipped": [{"file": file, "reason": reason} for file, reason in gen.skipped],
-        "fingerprint": channels.fingerprint,
+        "path": config.data.source,
+        "kind": facts.kind,
+        "task": facts.task,
+        "task_found_by": "--task" if is_task_given else TASK_SIGNS[facts.task],
+        "recordings": data.map(len).as_dict(),
+        "lengths": _summarize(np.concatenate([series.lengths for series in data]), config),
+        "lengths_by_set": {
+            part: _summarize(series.lengths, config) for part, series in data.as_dict().items()
+        },
+        "features": facts.n_features,
+        "feature_shape": list(facts.feature_shape),
+        "feature_text": describe_features(config),
+        "targets": facts.n_targets,
+        "classes": list(names),
+        "per_class": {
+            part: dict(zip(names, count.tolist(), strict=True))
+            for part, count in counts.items()
+            if names
+        },
+        "counted": "steps" if facts.task == "labels" else "recordings",
+        "split_by": facts.split_by,
+        "split": facts.split_reason,
+        "group_name": group_name,
+        "groups": groups,
+        "skipped": [{"file": file, "reason": reason} for file, reason in facts.skipped],
+        "cached": data.is_cached,
+        "fingerprint": facts.fingerprint,
+    }
+
+
+def step_seconds(config: RunConfig) -> float | None:
+    """How much of a recording a time step of the net gets [s], or None if it is not known.
+
+    Args:
+        config: The config, completed by `load_run_data`.
+    """
+    facts = config.facts
+    assert facts is not None
+    if config.chip is not None and facts.kind == "sound":
+        return config.net.dt
+    seconds = {"sound": config.data.hop, "events": config.data.bin}.get(facts.kind or "")
+    return None if seconds is None else seconds / (config.data.hold or 1)
+
+
+def describe_features(config: RunConfig) -> str:
+    """What a net gets in each step, as in `"32 log-mel bands of 25 ms every 10 ms, scaled"`.
+
+    Args:
+        config: The config, completed by `load_run_data`.
+    """
+    facts = config.facts
+    assert facts is not None
+    data = config.data
+    count = f"{facts.n_features:,}"
+    hold = f", each for {data.hold} steps" if (data.hold or 1) > 1 else ""
+    if facts.task == "pattern":
+        return f"{count} channels of frozen noise"
+    if facts.kind == "sound" and config.chip is not None:
+        return f"{count} rectified channels, averaged over {config.net.dt * 1e3:g} ms, amplified"
+    if facts.kind == "sound":
+        frames = f"of {data.window * 1e3:g} ms every {data.hop * 1e3:g} ms"
+        return f"{count} log-mel bands {frames}, scaled{hold}"
+    if facts.kind == "events":
+        return f"events at {count} places in bins of {(data.bin or 0) * 1e3:g} ms{hold}"
+    if facts.kind == "image":
+        forms = {
+            "current": "as constant currents, scaled",
+            "rate": "as probabilities of spikes",
+            "latency": "as times of spikes",
+        }
+        return f"{count} pixels {forms[data.encoder]}"
+    noun = "feature" if facts.kind == "features" else "value"
+    return f"{count} {noun}{'s' if facts.n_features > 1 else ''}, scaled{hold}"
+
+
+def count_classes(data: Split[Series]) -> dict[str, Indices]:
+    """Recordings of each class and set; steps, if each step has a class.
+
+    Without classes, there is one number: the recordings.
+    """
+    return {part: _count(series.recordings) for part, series in data.as_dict().items()}
+
+
+def _count(recordings: Recordings) -> Indices:
+    n_classes = max(1, len(recordings.classes))
+    if recordings.task != "labels":
+        return np.bincount(recordings.labels, minlength=n_classes)
+    counts = np.zeros(n_classes, np.int64)
+    for target in recordings.targets:
+        counts += np.bincount(target[target >= 0], minlength=n_classes)
+    return counts
+
+
+def count_groups(config: RunConfig, data: Split[Series]) -> tuple[dict[str, int], str]:
+    """Speakers or groups of each set, and which of both; none if they are not known."""
+    has_groups = any(series.recordings.groups for series in data)
+    try:
+        names = data.map(lambda series: _groups_of(config, series.recordings))
+    except CannotSplitError:
+        return {}, ""
+    counts = names.map(lambda of_set: len(set(of_set) - {""}))
+    return counts.as_dict(), "groups" if has_groups else "speakers"
+
+
+def _groups_of(config: RunConfig, recordings: Recordings) -> tuple[str, ...]:
+    if recordings.groups:
+        return recordings.groups
+    pattern = config.data.speaker_pattern
+    keys = recordings.keys
+    return speakers_of(keys) if pattern is None else match_speakers(keys, pattern)
+
+
+def _summarize(steps: Indices, config: RunConfig) -> dict[str, Any]:
+    """The shortest, the middle and the longest recording, in steps and in seconds."""
+    step = step_seconds(config)
+    values = {"min": steps.min(), "median": np.median(steps), "max": steps.max()}
+    return {
+        "steps": {name: float(value) for name, value in values.items()},
+        "seconds": step and {name: float(value * step) for name, value in values.items()},
     }
 
 
 def data_lines(report: dict[str, Any]) -> list[str]:
     """The report for a terminal."""
-    speakers = report["speakers"] or {}
-    rows = [["", *report["classes"], "all", *(["speakers"] if speakers else [])]]
-    for name, count in report["recordings"].items():
-        by_class = report["per_class"].get(name, {}).values()
-        row = [name, *by_class, count, *([speakers[name]] if speakers else [])]
-        rows.append([*map(str, row)])
-    widths = [5, *(max(6, len(head)) for head in rows[0][1:])]
-    table = [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
+    count = sum(report["recordings"].values())
+    kind = {"image": "images", "sound": "recordings of sound", "features": "spoken digits"}.get(
+        report["kind"], f"recordings of {report['kind']}"
+    )
+    found = report["task_found_by"]
+    targets = f", {report['targets']} values per step" if report["targets"] else ""
     skipped = [f"skipped {entry['file']}: {entry['reason']}" for entry in report["skipped"]]
     return [
-        f"{sum(report['recordings'].values())} recordings of {report['steps']} steps and "
-        f"{report['channels']} channels; {report['cached']} from the cache, {len(skipped)} "
-        f"skipped; split by {report['split_by']}",
-        *table,
+        f"{count:,} {kind}, {'from the cache, ' * report['cached']}{len(skipped):,} skipped",
+        f"task: {report['task']}{targets} ({found})",
+        f"lengths: {_length_text(report['lengths'])}",
+        f"input of the net: {report['feature_text']}",
+        report["split"],
+        *_table(report),
         *skipped,
     ]
+
+
+def _length_text(lengths: dict[str, Any]) -> str:
+    """As in `"20 to 98 steps, median 60 (0.2 to 0.98 s, median 0.6 s)"`."""
+    low, median, high = (f"{value:,.0f}" for value in lengths["steps"].values())
+    text = f"{low} to {high} steps, median {median}" if low != high else f"all have {low} steps"
+    if lengths["seconds"] is None:
+        return text
+    low, median, high = (f"{value:.3g} s" for value in lengths["seconds"].values())
+    return f"{text} ({low} to {high}, median {median})" if low != high else f"{text} ({low})"
+
+
+def _table(report: dict[str, Any]) -> list[str]:
+    """What is in each set: classes as columns, or as lines if there are many."""
+    groups = report["groups"]
+    by_class = report["per_class"]
+    names = [_shorten(name) for name in report["classes"]]
+    heads = ["steps" if report["counted"] == "steps" else "", *names, "all"]
+    if groups:
+        heads.append(report["group_name"])
+    rows = [heads]
+    for part, recordings in report["recordings"].items():
+        counts = list(by_class[part].values()) if by_class else []
+        row = [part, *counts, sum(counts) if counts else recordings]
+        if groups:
+            row.append(groups[part])
+        rows.append([f"{cell:,}" if isinstance(cell, int) else cell for cell in row])
+    if len(names) > MOST_COLUMNS:
+        rows = _as_lines(rows, len(names))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [_table_line(row, widths) for row in rows]
+
+
+def _as_lines(rows: list[list[str]], n_classes: int) -> list[list[str]]:
+    """A table with one line per class, and no more than `MOST_LINES` of them."""
+    lines = [list(cells) for cells in zip(*rows, strict=True)]
+    n_more = n_classes - MOST_LINES
+    if n_more > 0:
+        note = [f"and {n_more:,} more", *[""] * (len(rows) - 1)]
+        lines[1 + MOST_LINES : 1 + n_classes] = [note]
+    return lines
+
+
+def _table_line(row: list[str], widths: list[int]) -> str:
+    first, *others = zip(row, widths, strict=True)
+    cells = [cell.rjust(max(6, width)) for cell, width in others]
+    return "  ".join([first[0].ljust(max(5, first[1])), *cells])
+
+
+def _shorten(name: str) -> str:
+    text = printable(name)
+    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"

@@ -1,70 +1,23 @@
-"""Pictures of `nwave data` and `nwave surrogates`: front end and recording, and derivatives."""
+"""The picture of `nwave surrogates`: their derivatives."""
 
 import math
 from pathlib import Path
 
-import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nwavesdk.analysis.filter_pictures import draw_channels, draw_response
-from nwavesdk.data import FrontEnd, NWaveDataloaderConfig, decode
-from nwavesdk.data.decoding import read_recording
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.surrogate import Surrogate, available, text
-from nwavesdk.train.theme import LIGHT, Theme, label_text, render_png
+from nwavesdk.train.theme import LIGHT, Theme, render_png
 
-__all__ = ["plot_derivatives", "plot_front_end"]
+__all__ = ["plot_derivatives"]
 
 # The derivatives are drawn in this many columns, for z within ±REACH. The number in a panel is the
 # derivative at z = FAR relative to its peak.
 COLUMNS = 6
 REACH = 2.0
 FAR = 1.0
-
-
-def plot_front_end(path: Path, config: NWaveDataloaderConfig, recording: Path) -> None:
-    """Write a PNG of the filter bank's response, and of waveform and channels of a recording.
-
-    Args:
-        path: The file. Its folder is made if it does not exist.
-        config: Settings of the front end.
-        recording: A wav file.
-
-    Raises:
-        RecordingError: If the recording cannot be read.
-    """
-    front_end = FrontEnd(config)
-    data = read_recording(recording, config.max_seconds)
-    samples = front_end.prepare(decode(recording, data, config.max_seconds))
-    channels = front_end(samples)
-    bank = config.bank
-
-    def draw(theme: Theme) -> Figure:
-        figure = Figure(figsize=(10, 9))
-        response, waveform, ridges = figure.subplots(3, 1, height_ratios=(3, 1.3, 5))
-        draw_response(response, bank, theme)
-        time = np.arange(len(samples)) / bank.sample_rate
-        reach = 1.1 * (float(np.abs(samples).max()) or 1.0)
-        waveform.plot(time, samples, color=theme.ink, linewidth=0.5)
-        waveform.set(ylabel="full scale 1", ylim=(-reach, reach))
-        name = f"{recording.parent.name}/{recording.name}"
-        waveform.set_title(f"A recording: {label_text(name, most=60)}")
-        waveform.tick_params(labelbottom=False)
-        duration = config.T * config.sim_time_s
-        draw_channels(ridges, channels, duration, bank, theme)
-        ridges.set_xlabel("time [s]")
-        ridges.set_title(
-            f"Input of the net: {bank.count} rectified channels, averaged over steps of "
-            f"{config.sim_time_s * 1e3:g} ms"
-        )
-        for axes in (waveform, ridges):
-            axes.set_xlim(0, duration)
-        figure.align_ylabels()
-        return figure
-
-    write_atomically(path, render_png(draw, LIGHT), make_folders=True)
 
 
 def plot_derivatives(path: Path) -> None:

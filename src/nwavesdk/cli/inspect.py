@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +22,11 @@ from nwavesdk.cli.app import (
     picture_option,
     print_report,
 )
-from nwavesdk.cli.options import ChoiceOption, add_choices, surrogate_texts
+from nwavesdk.cli.options import (
+    DATA_FIELDS,
+    add_run_choices,
+    surrogate_texts,
+)
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.imports import missing_packages, require
 
@@ -33,59 +39,52 @@ Recordings = Annotated[
 
 
 @app.command("data")
-@add_choices(
-    [
-        ChoiceOption(
-            "task",
-            "task",
-            str,
-            "Task of the targets. [classification]",
-            "classification|regression",
-        ),
-        ChoiceOption("duration", "recording_duration_s", float, "Length of a recording [s]. [1.0]"),
-        ChoiceOption("sim_time", "sim_time_s", float, "Time step [s]. [0.001]"),
-        ChoiceOption("sample_rate", "sample_rate", int, "Sample rate of the sound [Hz]. [16000]"),
-        ChoiceOption("chip", "chip", str, "Chip whose filter bank is used. [h1v1]", "NAME|FILE"),
-        ChoiceOption(
-            "on_error",
-            "on_error",
-            str,
-            "Stop at files that cannot be used, or skip them. [raise]",
-            "raise|skip",
-        ),
-        ChoiceOption(
-            "max_seconds",
-            "max_seconds",
-            float,
-            "Length above which a recording is an error [s]. [600]",
-        ),
-    ]
+@add_run_choices(
+    "data.task",
+    "chip.profile",
+    "chip.duration",
+    *DATA_FIELDS,
+    "data.folds",
+    "data.leave_one_out",
+    "data.fold",
+    "seed",
 )
 def inspect_data(
-    folder: Annotated[
+    path: Annotated[
         Path,
         typer.Argument(
-            metavar="FOLDER", help="<class>/*.wav, or wavs/*.wav and target/*.pt for regression."
+            metavar="PATH",
+            help="A folder or file with recordings (docs/data.md lists the formats), or digits.",
         ),
     ],
     choices: dict[str, Any],
-    plot: Annotated[Path | None, picture_option("File of the picture. [front_end.png]")] = None,
+    plot: Annotated[Path | None, picture_option("File of the picture. [data.png]")] = None,
     no_plot: NoPlot = False,
     as_json: Json = False,
 ) -> None:
-    """Filter the recordings of FOLDER as a chip does, cache and count them; draw the filters."""
-    from nwavesdk.analysis import data_lines, data_report
-    from nwavesdk.data import NWaveDataGen
+    """Read the recordings of PATH as `nwave train` does; report and draw what a net gets.
 
-    picture = None if no_plot else plot or Path("front_end.png")
+    With --chip, sound passes the filter bank of the chip, which is drawn, too.
+    """
+    from nwavesdk.analysis import data_lines, data_report
+    from nwavesdk.train import RunConfig
+    from nwavesdk.train.run_data import load_run_data
+
+    picture = None if no_plot else plot or Path("data.png")
     if picture is not None:
         require("matplotlib", "train")
-    gen = NWaveDataGen(data_parent=folder, **choices)
-    report = data_report(gen)
+    source = str(path) if str(path) == "digits" else os.path.realpath(path)
+    data_choices = {**choices.get("data", {}), "source": source}
+    # No net is made: the smallest one fits on every chip.
+    net = {"hidden": (1,), "population": 1}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "skipped ")  # the report lists them
+        config, data = load_run_data(RunConfig.of({**choices, "data": data_choices, "net": net}))
+    report = data_report(config, data, is_task_given="task" in data_choices)
     if picture is not None:
-        from nwavesdk.analysis.pictures import plot_front_end
+        from nwavesdk.analysis.data_examples import plot_data
 
-        plot_front_end(picture, gen.config, gen.config.folder / gen.channels.keys[0])
+        plot_data(picture, config, data)
     lines = [*data_lines(report), *picture_lines(picture)]
     print_report(as_json, {**report, "plot": picture}, lines)
 

@@ -19,7 +19,26 @@ from pydantic.fields import FieldInfo
 from nwavesdk.cli.app import split_commas
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
 
-__all__ = ["ChoiceOption", "add_choices", "add_run_choices", "surrogate_texts"]
+__all__ = ["DATA_FIELDS", "ChoiceOption", "add_choices", "add_run_choices", "surrogate_texts"]
+
+# What decides the data of a run, apart from where they are, their task, and folds.
+DATA_FIELDS = (
+    "data.limit",
+    "data.split",
+    "data.speaker_pattern",
+    "data.length",
+    "data.hold",
+    "data.padding",
+    "data.steps",
+    "data.encoder",
+    "data.bin",
+    "data.events",
+    "data.bands",
+    "data.sample_rate",
+    "data.level",
+    "data.max_seconds",
+    "data.on_error",
+)
 
 # Options of a run whose names differ from those of their fields.
 OPTION_NAMES = {

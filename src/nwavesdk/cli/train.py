@@ -9,7 +9,7 @@ import typer
 
 from nwavesdk.cli.app import Json, RunPath, app, checked_option, folder_option, print_report
 from nwavesdk.cli.errors import print_note
-from nwavesdk.cli.options import add_run_choices, surrogate_texts
+from nwavesdk.cli.options import DATA_FIELDS, add_run_choices, surrogate_texts
 
 __all__ = ["compare_surrogates", "eval_run", "train_run"]
 
@@ -38,24 +38,10 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
     "learning.batch_size",
     "learning.patience",
     "learning.class_weights",
-    "data.limit",
-    "data.split",
-    "data.speaker_pattern",
+    *DATA_FIELDS,
     "data.folds",
     "data.leave_one_out",
     "data.test",
-    "data.length",
-    "data.hold",
-    "data.padding",
-    "data.steps",
-    "data.encoder",
-    "data.bin",
-    "data.events",
-    "data.bands",
-    "data.sample_rate",
-    "data.level",
-    "data.max_seconds",
-    "data.on_error",
     "machine.accelerator",
     "machine.devices",
     "machine.workers",

@@ -18,6 +18,7 @@ from nwavesdk.layers import (
     prepare_net,
 )
 from nwavesdk.layers.edges import module_title, watch_calls
+from nwavesdk.layers.lengths import check_lengths
 
 __all__ = ["DrivenLayer", "Driver", "driver_inputs", "find_driven_layers", "first_batches"]
 
@@ -112,12 +113,18 @@ def first_batches(caller: str, model: nn.Module, inputs: Any, count: int) -> lis
         caller: Name of the function that the user called, for error messages.
         model: The model.
         inputs: One batch [B, T, N_in], or one tuple (inputs, targets), or an iterable of either,
-            such as a DataLoader.
+            such as a DataLoader. A tuple may have an attribute `lengths`, as `Batch` of
+            `nwavesdk.data` has.
         count: Largest number of batches.
 
+    Returns:
+        Batches without padding: a batch with lengths is split by them.
+
     Raises:
-        TypeError: If `model` is not a module, or `inputs` or a batch is none of these.
-        ValueError: If there is no batch, or a batch is empty, not finite or not a sequence.
+        TypeError: If `model` is not a module, `inputs` or a batch is none of these, or lengths are
+            not int64.
+        ValueError: If there is no batch, a batch is empty, not finite or not a sequence, or a
+            length is not from 1 to T.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"{caller} takes a torch module, got {type(model).__name__}.")
@@ -130,10 +137,20 @@ def first_batches(caller: str, model: nn.Module, inputs: Any, count: int) -> lis
         )
     count = whole_number(caller, "max_batches", count)
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(()))
-    batches = [_batch_inputs(caller, batch).to(like) for batch in itertools.islice(inputs, count)]
+    batches: list[Tensor] = []
+    for batch in itertools.islice(inputs, count):
+        x = _batch_inputs(caller, batch).to(like)
+        lengths = getattr(batch, "lengths", None)
+        batches += [x] if lengths is None else _split_by_length(caller, x, lengths)
     if not batches:
         raise ValueError(f"{caller}: inputs have no batch, expected at least one.")
     return batches
+
+
+def _split_by_length(caller: str, x: Tensor, lengths: Tensor) -> list[Tensor]:
+    """The recordings without padding, in one batch for each length."""
+    lengths = check_lengths(caller, lengths, x)
+    return [x[lengths == steps, :steps] for steps in sorted(set(lengths.tolist()))]
 
 
 def _batch_inputs(caller: str, batch: Any) -> Tensor:

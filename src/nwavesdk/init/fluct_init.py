@@ -108,7 +108,8 @@ def fluct_init(
         model: A `SpikingSequential`, or any module in which layers take the output of synapses
             unchanged.
         inputs: One batch [B, T, N_in] for the model, or (inputs, targets), or an iterable of these
-            such as a DataLoader, of which the first `max_batches` are used.
+            such as a DataLoader, of which the first `max_batches` are used. Padding does not count
+            in batches with an attribute `lengths`, as `Batch` of `nwavesdk.data` has.
         xi_targets: ξ, one number or one per layer. A smaller ξ means more spikes. None is 2, and
             more on a chip that could not hold the weights, so that the limit is at least 2 σ_W.
         alpha: Share of the variance that comes from feed-forward weights in a recurrent layer,

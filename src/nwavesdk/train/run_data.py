@@ -77,9 +77,11 @@ class RunData(Split[Series]):
 
     Args:
         standard: The scale of the features, from the training set.
+        is_cached: Whether the frames came from the cache.
     """
 
     standard: Standard
+    is_cached: bool = False
 
 
 def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
@@ -103,6 +105,7 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
         _check_neuron_count(config, profile, recordings)
     recordings, split = _split(config, recordings, note)
     data, completed = _as_series(config, kind, recordings.take, split.indices)
+    data = replace(data, is_cached=loaded.is_cached)
     if isinstance(loaded.features, EventFeatures):
         completed["bin"] = loaded.features.bin
     facts = Facts(

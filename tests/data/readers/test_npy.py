@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from nwavesdk.data.readers.npy import is_structured, parse_header
+from nwavesdk.data.readers.npy import parse_header
 
 EVENTS = np.dtype([("t", "<f8"), ("x", "<i2"), ("y", "<i2"), ("p", "?")])
 
@@ -85,9 +85,3 @@ def test_a_header_is_found_at_the_begin_of_a_file() -> None:
 def test_a_damaged_header_is_an_error(content: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         parse_header(content)
-    assert not is_structured(content)
-
-
-def test_records_are_distinguished_from_series() -> None:
-    assert is_structured(saved(np.zeros(5, EVENTS)))
-    assert not is_structured(saved(np.zeros((5, 4))))

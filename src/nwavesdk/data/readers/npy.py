@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["HEADER_BYTES", "NpyHeader", "is_structured", "parse_header"]
+__all__ = ["HEADER_BYTES", "NpyHeader", "parse_header"]
 
 # The begin of a file that surely holds a header of arrays without fields: numpy reads headers of at
 # most 10,000 bytes, too.
@@ -75,11 +75,3 @@ def parse_header(content: bytes) -> NpyHeader:
     if any(length < 0 for length in shape):
         raise ValueError(f"its header has the shape {list(shape)}")
     return NpyHeader(dtype, tuple(map(int, shape)), bool(is_fortran), stream.tell())
-
-
-def is_structured(content: bytes) -> bool:
-    """Whether a `.npy` holds records with named fields, such as events, and not a series."""
-    try:
-        return parse_header(content).dtype.names is not None
-    except ValueError:
-        return False

@@ -1,0 +1,126 @@
+"""The picture of `nwave data`: recordings read again, next to what a net gets of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nwavesdk.analysis.data_pictures import DataPicture, choose_examples, draw_data
+from nwavesdk.analysis.data_report import (
+    count_classes,
+    count_groups,
+    describe_features,
+    step_seconds,
+)
+from nwavesdk.analysis.recording_pictures import Example
+from nwavesdk.chip import FilterBank
+from nwavesdk.data import Series
+from nwavesdk.data.folder import Faults
+from nwavesdk.data.formats import open_source
+from nwavesdk.data.source import Sample
+from nwavesdk.internal.files import write_atomically
+from nwavesdk.train.config import RunConfig
+from nwavesdk.train.run_data import RunData
+from nwavesdk.train.theme import LIGHT, render_png
+
+__all__ = ["data_picture", "plot_data"]
+
+# Recordings of a picture with the channels of a chip, which are high.
+MOST_WITH_CHANNELS = 3
+
+
+def plot_data(path: Path, config: RunConfig, data: RunData) -> None:
+    """Write a PNG of some recordings, all lengths, and what is in each set.
+
+    Args:
+        path: The file. Its folder is made if it does not exist.
+        config: The config, completed by `load_run_data`.
+        data: The sets.
+
+    Raises:
+        RecordingError: If a recording cannot be read any more.
+    """
+    picture = data_picture(config, data)
+    content = render_png(lambda theme: draw_data(picture, theme), LIGHT)
+    write_atomically(path, content, make_folders=True)
+
+
+def data_picture(config: RunConfig, data: RunData) -> DataPicture:
+    """What the picture of a data set shows; see `plot_data`."""
+    facts = config.facts
+    assert facts is not None
+    bank = _bank_of(config)
+    groups, group_name = count_groups(config, data)
+    # Examples are of the training set: nothing else of the test set is looked at than its sizes.
+    train = data.train
+    has_classes = facts.task == "classification"
+    chosen = choose_examples(
+        train.labels,
+        train.lengths,
+        len(facts.classes) if has_classes else 0,
+        *([MOST_WITH_CHANNELS] if bank else []),
+    )
+    samples = _read_again(config, [train.recordings.keys[index] for index in chosen])
+    examples = [
+        _example(config, train, index, sample)
+        for index, sample in zip(chosen, samples, strict=True)
+    ]
+    return DataPicture(
+        task=facts.task,
+        classes=facts.classes,
+        examples=tuple(examples),
+        feature_text=describe_features(config),
+        lengths=data.map(lambda series: series.lengths).as_dict(),
+        step=step_seconds(config),
+        counts=count_classes(data),
+        groups=groups,
+        group_name=group_name,
+        bank=bank,
+    )
+
+
+def _bank_of(config: RunConfig) -> FilterBank | None:
+    """The filters of the chip, if recordings pass them."""
+    facts = config.facts
+    assert facts is not None
+    profile = facts.chip
+    if profile is None or facts.kind != "sound" or facts.task == "pattern":
+        return None
+    return config.channel_choices(profile).bank
+
+
+def _read_again(config: RunConfig, keys: Sequence[str]) -> list[Sample | None]:
+    """The content of recordings; None for those of which there are features or targets only."""
+    facts = config.facts
+    assert facts is not None
+    if facts.kind == "features" or facts.task == "pattern":
+        return [None] * len(keys)
+    path = Path(config.data.source)
+    source = open_source(
+        path,
+        # What cannot be used is known already.
+        Faults(path, "skip"),
+        task=facts.task,
+        max_seconds=config.data.max_seconds,
+        has_table=config.data.split.endswith(".csv"),
+    )
+    items = {item.key: item for item in source.items}
+    return [source.read(items[key]) for key in keys]
+
+
+def _example(config: RunConfig, train: Series, index: int, sample: Sample | None) -> Example:
+    recordings = train.recordings
+    facts = config.facts
+    assert facts is not None
+    has_class = facts.task == "classification"
+    target = None if has_class else recordings.targets[index]
+    if target is not None and target.ndim == 2:
+        # As long as the input; labels are drawn along the whole recording.
+        target = target[: train.length].repeat(train.hold, axis=0)
+    key = recordings.keys[index]
+    return Example(
+        name=facts.classes[recordings.labels[index]] if has_class else key,
+        kind="series" if facts.kind is None or facts.kind == "features" else facts.kind,
+        values=None if sample is None else sample.values,
+        frames=train.input_of(index),
+        target=target,
+        step=step_seconds(config),
+    )

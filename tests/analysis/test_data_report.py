@@ -1,0 +1,143 @@
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("lightning")
+
+from nwavesdk.analysis.data_report import data_lines, data_report
+from nwavesdk.data import Recordings, Series, Standard
+from nwavesdk.train import RunConfig
+from nwavesdk.train.run_data import RunData, load_run_data
+from nwavesdk.train.sections import Facts
+
+
+def report_of(source: Path, choices: dict[str, Any] | None = None) -> dict[str, Any]:
+    config, data = load_run_data(RunConfig.of({"data": {"source": str(source), **(choices or {})}}))
+    return data_report(config, data)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NWAVESDK_CACHE", str(tmp_path / "cache"))
+
+
+def made(
+    recordings: Recordings, config: RunConfig, sizes: tuple[int, int, int]
+) -> tuple[RunConfig, RunData]:
+    """The sets and the config of recordings that were never in a file; sets follow each other."""
+    edges = np.cumsum((0, *sizes))
+    standard = Standard(np.zeros(recordings.n_features), np.ones(recordings.n_features))
+    sets = [
+        Series(recordings.take(np.arange(start, end)), standard) for start, end in pairwise(edges)
+    ]
+    facts = Facts(
+        task=recordings.task,
+        kind="series",
+        classes=recordings.classes,
+        n_features=recordings.n_features,
+        n_targets=recordings.n_targets,
+        fingerprint="0",
+        recordings=sizes,
+        split_reason="split by recording",
+    )
+    return config.model_copy(update={"facts": facts}), RunData(*sets, standard)
+
+
+def series_of(lengths: list[int], **fields: Any) -> Recordings:
+    return Recordings(
+        frames=tuple(np.ones((length, 2), np.float32) for length in lengths),
+        keys=tuple(f"{index}.npy" for index in range(len(lengths))),
+        fingerprint="0",
+        **{"labels": np.zeros(len(lengths), np.int64), "classes": (), **fields},
+    )
+
+
+def test_recordings_of_each_class_and_set_are_counted() -> None:
+    labels = np.array([0, 0, 1, 0, 1, 1])
+    recordings = series_of([5, 7, 9, 1, 1, 1], labels=labels, classes=("no", "yes"))
+    report = data_report(*made(recordings, RunConfig(), (3, 2, 1)))
+    assert report["per_class"] == {
+        "train": {"no": 2, "yes": 1},
+        "val": {"no": 1, "yes": 1},
+        "test": {"no": 0, "yes": 1},
+    }
+    assert report["lengths"]["steps"] == {"min": 1, "median": 3, "max": 9}
+    assert report["lengths_by_set"]["train"]["steps"] == {"min": 5, "median": 7, "max": 9}
+    assert report["lengths"]["seconds"] is None
+    assert data_lines(report) == [
+        "6 recordings of series, 0 skipped",
+        "task: classification (each recording has a class)",
+        "lengths: 1 to 9 steps, median 3",
+        "input of the net: 2 values, scaled",
+        "split by recording",
+        "           no     yes     all",
+        "train       2       1       3",
+        "val         1       1       2",
+        "test        0       1       1",
+    ]
+
+
+def test_steps_are_counted_if_they_have_classes() -> None:
+    targets = tuple(np.array(row) for row in ([0, 0, 1], [1, -1, 1], [2, 2, 2]))
+    recordings = series_of([3, 3, 3], classes=("P", "Q", "R"), targets=targets, task="labels")
+    report = data_report(*made(recordings, RunConfig(), (1, 1, 1)))
+    assert report["counted"] == "steps"
+    assert report["per_class"]["train"] == {"P": 2, "Q": 1, "R": 0}
+    assert report["per_class"]["val"] == {"P": 0, "Q": 2, "R": 0}
+    lines = data_lines(report)
+    assert lines[1] == "task: labels (each step has a class)"
+    assert lines[5].split() == ["steps", "P", "Q", "R", "all"]
+    assert lines[6].split() == ["train", "2", "1", "0", "3"]
+
+
+def test_values_have_no_classes() -> None:
+    targets = tuple(np.ones((4, 3), np.float32) for _ in range(3))
+    recordings = series_of([4, 4, 4], targets=targets, task="regression")
+    report = data_report(*made(recordings, RunConfig(), (1, 1, 1)), is_task_given=True)
+    assert (report["classes"], report["per_class"], report["targets"]) == ([], {}, 3)
+    lines = data_lines(report)
+    assert lines[1] == "task: regression, 3 values per step (--task)"
+    assert lines[2] == "lengths: all have 4 steps"
+    assert [line.split() for line in lines[5:]] == [
+        ["all"], ["train", "1"], ["val", "1"], ["test", "1"],
+    ]  # fmt: skip
+
+
+def test_groups_of_each_set_are_counted() -> None:
+    recordings = series_of([4] * 5, groups=("a", "a", "b", "c", "b"))
+    report = data_report(*made(recordings, RunConfig(), (3, 1, 1)))
+    assert (report["group_name"], report["groups"]) == ("groups", {"train": 2, "val": 1, "test": 1})
+    assert data_lines(report)[6].split() == ["train", "3", "2"]
+
+
+@pytest.mark.parametrize("count", [8, 9, 200])
+def test_a_table_of_many_classes_has_a_line_for_each(count: int) -> None:
+    names = tuple(f"class_{index}_{'x' * 300}" for index in range(count))
+    labels = np.arange(3 * count) % count
+    recordings = series_of([1] * (3 * count), labels=labels, classes=names)
+    lines = data_lines(data_report(*made(recordings, RunConfig(), (count, count, count))))[5:]
+    assert max(map(len, lines)) < 300
+    if count == 8:
+        assert len(lines) == 4
+        return
+    assert lines[0].split() == ["train", "val", "test"]
+    assert lines[1].split() == [f"class_0_{'x' * 15}…", "1", "1", "1"]
+    assert lines[-1].split() == ["all", *[str(count)] * 3]
+    if count == 200:
+        assert len(lines) == 1 + 40 + 1 + 1
+        assert lines[-2].strip() == "and 160 more"
+
+
+def test_a_folder_of_sound(tones: Path) -> None:
+    report = report_of(tones, {"bands": 12})
+    assert (report["kind"], report["task"], report["cached"]) == ("sound", "classification", False)
+    assert report["recordings"] == {"train": 36, "val": 6, "test": 6}
+    assert report["per_class"]["test"] == {"high": 2, "low": 2, "middle": 2}
+    seconds = report["lengths"]["seconds"]
+    assert 0.22 < seconds["min"] < seconds["median"] < seconds["max"] < 0.35
+    assert report["feature_text"].startswith("12 log-mel bands of 25 ms every 10 ms, scaled, each")
+    assert report["groups"] == {}
+    assert report_of(tones, {"bands": 12})["cached"]
