@@ -34,6 +34,9 @@ __all__ = ["open_files", "open_source"]
 # The largest file of a recording that is not sound [bytes].
 MOST_FILE_BYTES = 2**30
 
+# Number of data sets in one folder that an error names.
+MOST_NAMED = 5
+
 # The forms that `--data` takes, for the error of a path that has none of them.
 EXPECTED = (
     "a folder with one subfolder of recordings per class (.wav, .flac, .ogg; .npy, .csv; .png, "
@@ -201,11 +204,21 @@ def _open_parts(root: Path, faults: Faults, task: Task | None, max_seconds: floa
 
 
 def _find_one(path: Path, pattern: str) -> Path | None:
-    """The path itself, or the only file in it, that has a name of this pattern."""
+    """The path itself, or the only file in it, that has a name of this pattern.
+
+    Raises:
+        ValueError: If a folder has several.
+    """
     if path.is_file():
         return path if re.fullmatch(pattern, path.name, re.IGNORECASE) else None
     files = _matching(path, pattern)
-    return files[0] if len(files) == 1 else None
+    if len(files) > 1:
+        names = ", ".join(printable(file.name) for file in files[:MOST_NAMED])
+        raise ValueError(
+            f"Data folder {printable(path)} has {len(files)} data sets ({names}), expected one: "
+            "name a file."
+        )
+    return files[0] if files else None
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
