@@ -15,7 +15,8 @@ from typing import Literal, TypeVar
 
 from nwavesdk.data import decoding
 from nwavesdk.data.decoding import RecordingError
-from nwavesdk.data.readers import events, series
+from nwavesdk.data.readers import events, images, series
+from nwavesdk.data.readers.aedat4 import AEDAT4_SUFFIXES
 from nwavesdk.data.source import Item, Kind, Part
 from nwavesdk.internal.files import FileError, kind_of, printable, reason_of, shown_path
 
@@ -36,8 +37,8 @@ OTHER_SOUNDS = {".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".m4a", ".mp3",
 SUFFIXES_OF: dict[Kind, frozenset[str]] = {
     "sound": decoding.SUFFIXES,
     "series": series.SUFFIXES,
-    "image": frozenset({".png", ".jpg", ".jpeg"}),
-    "events": frozenset({".bin", ".npy", ".aedat4"}),
+    "image": images.SUFFIXES,
+    "events": events.SUFFIXES | AEDAT4_SUFFIXES | {".npy"},
 }
 # The same for messages.
 FORMS: dict[Kind, str] = {

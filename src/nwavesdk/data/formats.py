@@ -26,6 +26,12 @@ from nwavesdk.data.folder import (
     visible_folders,
 )
 from nwavesdk.data.readers import events, series
+from nwavesdk.data.readers.aedat4 import read_aedat4
+from nwavesdk.data.readers.archive import open_npz
+from nwavesdk.data.readers.idx import holds_idx, open_idx
+from nwavesdk.data.readers.images import read_image
+from nwavesdk.data.readers.shd import is_shd, open_shd
+from nwavesdk.data.readers.ts import open_ts
 from nwavesdk.data.source import Item, Kind, Sample, Source, Task
 from nwavesdk.internal.files import FileError, printable, read_bytes
 
@@ -246,35 +252,12 @@ def _find_ts(path: Path) -> tuple[Path, Path] | None:
 
 
 def _find_idx(path: Path) -> Path | None:
-    return path if _matching(path, r"[^.].*idx\d-ubyte(\.gz)?") else None
+    has_files = path.is_dir() and not visible_folders(path)
+    return path if has_files and holds_idx(path) else None
 
 
 def _find_qtdb(path: Path) -> Path | None:
     return path if _matching(path, r"QTDB_(train|test)\.mat") else None
-
-
-def _find_shd(path: Path) -> Path | None:
-    if path.is_file():
-        return path if path.suffix.lower() in {".h5", ".hdf5"} else None
-    return path if _matching(path, r"[^.].*\.(h5|hdf5)") else None
-
-
-def _open_npz(path: Path, task: Task | None) -> Source:
-    from nwavesdk.data.readers.archive import open_npz
-
-    return open_npz(path, task)
-
-
-def _open_ts(files: tuple[Path, Path], _: Task | None) -> Source:
-    from nwavesdk.data.readers.ts import open_ts
-
-    return open_ts(*files)
-
-
-def _open_idx(folder: Path, _: Task | None) -> Source:
-    from nwavesdk.data.readers.idx import open_idx
-
-    return open_idx(folder)
 
 
 def _open_qtdb(folder: Path, _: Task | None) -> Source:
@@ -283,36 +266,25 @@ def _open_qtdb(folder: Path, _: Task | None) -> Source:
     return open_qtdb(folder)
 
 
-def _open_shd(path: Path, _: Task | None) -> Source:
-    from nwavesdk.data.readers.shd import open_shd
-
-    return open_shd(path)
-
-
-def _read_image(path: Path, data: bytes) -> Sample:
-    from nwavesdk.data.readers.images import read_image
-
-    return read_image(path, data)
+def _find_shd(path: Path) -> Path | None:
+    if path.is_dir() and visible_folders(path):
+        return None
+    return path if path.exists() and is_shd(path) else None
 
 
-def _read_aedat4(path: Path, data: bytes) -> Sample:
-    from nwavesdk.data.readers.aedat import read_aedat4
-
-    return read_aedat4(path, data)
-
-
+# Finds the files of a format in a path, and opens what it found.
 FORMATS: tuple[tuple[Callable[[Path], Any], Callable[[Any, Task | None], Source]], ...] = (
-    (partial(_find_one, pattern=r"[^.].*\.npz"), _open_npz),
-    (_find_ts, _open_ts),
-    (_find_idx, _open_idx),
+    (partial(_find_one, pattern=r"[^.].*\.npz"), open_npz),
+    (_find_ts, lambda files, _: open_ts(*files)),
+    (_find_idx, lambda folder, _: open_idx(folder)),
     (_find_qtdb, _open_qtdb),
-    (_find_shd, _open_shd),
+    (_find_shd, lambda path, _: open_shd(path)),
 )
 
 READERS: dict[str, Reader] = {
     ".npy": series.read_npy,
     ".csv": series.read_csv,
-    **dict.fromkeys(SUFFIXES_OF["image"], _read_image),
+    **dict.fromkeys(SUFFIXES_OF["image"], read_image),
     ".bin": events.read_bin,
-    ".aedat4": _read_aedat4,
+    ".aedat4": read_aedat4,
 }

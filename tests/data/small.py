@@ -1,0 +1,237 @@
+"""Small data sets of every format, made on the spot: what `--data` takes."""
+
+import gzip
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.io import savemat
+
+from data.conftest import tone, write
+
+RECORDINGS = 8  # of each class
+CLASSES = ("high", "low")
+
+Make = Callable[[Path], Path]
+
+
+def random() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def series_of(label: int, index: int) -> np.ndarray:
+    """Two channels whose sign is that of the class; each recording has another length."""
+    draw = np.random.default_rng(10 * index + label)
+    return draw.standard_normal((12 + index, 2)).astype(np.float32) + (1 - 2 * label)
+
+
+def make_sounds(folder: Path, suffix: str = ".wav") -> Path:
+    import soundfile
+
+    for label, name in enumerate(CLASSES):
+        for index in range(RECORDINGS):
+            path = folder / name / f"{index}{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            frequency = (1200, 300)[label] + 20 * index
+            soundfile.write(path, tone(frequency, 0.15 + 0.01 * index), 8000)
+    return folder
+
+
+def make_flac(folder: Path) -> Path:
+    return make_sounds(folder, ".flac")
+
+
+def make_ogg(folder: Path) -> Path:
+    return make_sounds(folder, ".ogg")
+
+
+def make_npy(folder: Path) -> Path:
+    for label, name in enumerate(CLASSES):
+        (folder / name).mkdir(parents=True)
+        for index in range(RECORDINGS):
+            np.save(folder / name / f"{index}.npy", series_of(label, index))
+    return folder
+
+
+def make_csv(folder: Path) -> Path:
+    for label, name in enumerate(CLASSES):
+        (folder / name).mkdir(parents=True)
+        for index in range(RECORDINGS):
+            np.savetxt(
+                folder / name / f"{index}.csv",
+                series_of(label, index),
+                delimiter=",",
+                header="left,right",
+                comments="",
+            )
+    return folder
+
+
+def make_parts(folder: Path) -> Path:
+    """Series in an official split."""
+    for part, indices in (("train", range(5)), ("val", range(5, 6)), ("test", range(6, 8))):
+        for label, name in enumerate(CLASSES):
+            (folder / part / name).mkdir(parents=True)
+            for index in indices:
+                np.save(folder / part / name / f"{index}.npy", series_of(label, index))
+    return folder
+
+
+def images_of(label: int) -> np.ndarray:
+    """Pictures `[recordings, 4, 5]` of uint8, bright on one side."""
+    pictures = random().integers(0, 60, (RECORDINGS, 4, 5))
+    pictures[:, :, slice(0, 2) if label else slice(3, 5)] += 150
+    return pictures.astype(np.uint8)
+
+
+def make_png(folder: Path) -> Path:
+    from PIL import Image
+
+    for label, name in enumerate(CLASSES):
+        (folder / name).mkdir(parents=True)
+        for index, picture in enumerate(images_of(label)):
+            Image.fromarray(picture).save(folder / name / f"{index}.png")
+    return folder
+
+
+def make_idx(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    pictures = np.concatenate([images_of(0), images_of(1)])
+    labels = np.repeat([0, 1], RECORDINGS).astype(np.uint8)
+    for part in ("train", "t10k"):
+        for kind, values in (("images-idx3", pictures), ("labels-idx1", labels)):
+            header = struct.pack(f">I{values.ndim}I", 0x800 + values.ndim, *values.shape)
+            content = gzip.compress(header + values.tobytes())
+            (folder / f"{part}-{kind}-ubyte.gz").write_bytes(content)
+    return folder
+
+
+def make_ts(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    head = "@problemName Small\n@timeStamps false\n@univariate false\n@dimensions 2\n"
+    head += f"@equalLength false\n@classLabel true {' '.join(CLASSES)}\n@data\n"
+    lines = [
+        ":".join(",".join(f"{v:g}" for v in column) for column in series_of(label, index).T)
+        + f":{name}\n"
+        for label, name in enumerate(CLASSES)
+        for index in range(RECORDINGS)
+    ]
+    for part in ("TRAIN", "TEST"):
+        (folder / f"Small_{part}.ts").write_text(head + "".join(lines))
+    return folder / "Small_TRAIN.ts"
+
+
+def make_npz(folder: Path) -> Path:
+    """Series of one length, with classes and groups."""
+    folder.mkdir(parents=True)
+    x = [series_of(label, index)[:12] for label in (0, 1) for index in range(RECORDINGS)]
+    groups = np.tile(np.arange(RECORDINGS) // 2, 2)
+    np.savez(folder / "small.npz", x=np.stack(x), y=np.repeat(CLASSES, RECORDINGS), group=groups)
+    return folder / "small.npz"
+
+
+def make_npz_labels(folder: Path) -> Path:
+    """The class of a step is the sign of the first channel."""
+    folder.mkdir(parents=True)
+    x = random().standard_normal((2 * RECORDINGS, 20, 2)).astype(np.float32)
+    np.savez(folder / "labels.npz", x=x, y=(x[:, :, 0] > 0).astype(np.int64))
+    return folder / "labels.npz"
+
+
+def make_npz_values(folder: Path) -> Path:
+    """The value of a step is the sum of both channels."""
+    folder.mkdir(parents=True)
+    x = random().standard_normal((2 * RECORDINGS, 20, 2)).astype(np.float32)
+    np.savez(folder / "values.npz", x=x, y=x.sum(2, keepdims=True))
+    return folder / "values.npz"
+
+
+def make_npz_pattern(folder: Path) -> Path:
+    """Two waves over 60 steps, without an input."""
+    folder.mkdir(parents=True)
+    phases = np.linspace(0, 2 * np.pi, 60)
+    np.savez(folder / "pattern.npz", y=np.stack([np.sin(phases), np.cos(phases)], axis=1))
+    return folder / "pattern.npz"
+
+
+def make_targets(folder: Path) -> Path:
+    """Sounds with one value for each of 15 steps."""
+    (folder / "target").mkdir(parents=True)
+    for index in range(RECORDINGS):
+        write(folder / "wavs" / f"{index}.wav", tone(300.0 + 50 * index, 0.15))
+        torch.save(torch.linspace(0, 1, 15) + index, folder / "target" / f"{index}.pt")
+    return folder
+
+
+def make_structured(folder: Path) -> Path:
+    """Events on a sensor of 3 × 4 pixels, on one side of it."""
+    dtype = np.dtype([("t", np.int64), ("x", np.int16), ("y", np.int16), ("p", np.int8)])
+    for label, name in enumerate(CLASSES):
+        (folder / name).mkdir(parents=True)
+        for index in range(RECORDINGS):
+            draw = np.random.default_rng(10 * index + label)
+            events = np.zeros(60, dtype)
+            events["t"] = np.sort(draw.integers(0, 50_000 + 1000 * index, 60))
+            events["x"] = draw.integers(0, 2, 60) + 2 * label
+            events["y"] = draw.integers(0, 3, 60)
+            events["p"] = draw.integers(0, 2, 60)
+            events[:2] = [(0, 3, 2, 0), (1, 0, 0, 1)]
+            np.save(folder / name / f"{index}.npy", events)
+    return folder
+
+
+def make_bin(folder: Path) -> Path:
+    """Events in the form of N-MNIST."""
+    for label, name in enumerate(CLASSES):
+        (folder / name).mkdir(parents=True)
+        for index in range(RECORDINGS):
+            draw = np.random.default_rng(10 * index + label)
+            times = np.sort(draw.integers(0, 100_000, 80))
+            rows = [
+                bytes([int(x) + 17 * label, int(y)]) + int(p << 23 | int(t)).to_bytes(3, "big")
+                for t, x, y, p in zip(
+                    times,
+                    draw.integers(0, 17, 80),
+                    draw.integers(0, 34, 80),
+                    draw.integers(0, 2, 80).tolist(),
+                    strict=True,
+                )
+            ]
+            (folder / name / f"{index}.bin").write_bytes(b"".join(rows))
+    return folder
+
+
+def make_shd(folder: Path) -> Path:
+    """Spikes of 700 channels in the form of the Spiking Heidelberg Digits."""
+    import h5py
+
+    folder.mkdir(parents=True)
+    for part in ("train", "test"):
+        times, units = [], []
+        labels = np.repeat([0, 1], RECORDINGS)
+        for number, label in enumerate(labels):
+            draw = np.random.default_rng(number)
+            times.append(np.sort(draw.random(50)).astype(np.float16))
+            units.append((draw.integers(0, 350, 50) + 350 * label).astype(np.int64))
+        with h5py.File(folder / f"shd_{part}.h5", "w") as file:
+            for name, rows, kind in (("times", times, np.float16), ("units", units, np.int64)):
+                data = file.create_dataset(f"spikes/{name}", len(rows), h5py.vlen_dtype(kind))
+                for place, row in enumerate(rows):
+                    data[place] = row
+            file["labels"] = labels
+    return folder
+
+
+def make_qtdb(folder: Path) -> Path:
+    """Levels of two leads in four channels, with the wave of each step."""
+    folder.mkdir(parents=True)
+    for part, count in (("train", 12), ("test", 4)):
+        waves = np.tile(np.repeat(np.arange(6), 10), (count, 1))
+        x = random().integers(-1, 2, (count, 60, 4)).astype(float)
+        y = np.eye(6)[waves]
+        t = np.tile(np.arange(60), (count, 1))
+        content = {"x": x.astype(np.int16), "y": y.astype(np.uint8), "t": t, "max_i": t[:, -1:] + 1}
+        savemat(folder / f"QTDB_{part}.mat", content)
+    return folder

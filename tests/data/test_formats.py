@@ -1,0 +1,283 @@
+"""Every format of a data set, from its files to the frames of a net, and its faults."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data import small
+from data.small import CLASSES, RECORDINGS
+from nwavesdk.data import Recordings
+from nwavesdk.data.features import Features
+from nwavesdk.data.folder import Faults
+from nwavesdk.data.formats import open_files, open_source
+from nwavesdk.data.loading import FeatureOptions, Loaded, load_recordings
+from nwavesdk.data.source import Source
+
+for package in ("soundfile", "soxr", "scipy.io", "PIL"):
+    pytest.importorskip(package)
+
+Make = Callable[[Path], Path]
+
+
+def load(path: Path, on_error: str = "raise", **options: Any) -> Loaded:
+    faults = Faults(path if path.is_dir() else path.parent, on_error)  # type: ignore[arg-type]
+    return load_recordings(open_source(path, faults), faults, FeatureOptions(**options))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Make], Path]:
+    """The path of a data set, which is made once."""
+    paths: dict[Make, Path] = {}
+
+    def get(make: Make) -> Path:
+        if make not in paths:
+            paths[make] = make(tmp_path_factory.mktemp("data") / make.__name__)
+        return paths[make]
+
+    return get
+
+
+# Maker, kind, features of a step, recordings, and the parts of an official split.
+CLASSIFIED = [
+    (small.make_sounds, "sound", 32, 16, ()),
+    (small.make_flac, "sound", 32, 16, ()),
+    (small.make_ogg, "sound", 32, 16, ()),
+    (small.make_npy, "series", 2, 16, ()),
+    (small.make_csv, "series", 2, 16, ()),
+    (small.make_parts, "series", 2, 16, ("test", "train", "val")),
+    (small.make_png, "image", 20, 16, ()),
+    (small.make_idx, "image", 20, 32, ("test", "train")),
+    (small.make_ts, "series", 2, 32, ("test", "train")),
+    (small.make_npz, "series", 2, 16, ()),
+    (small.make_structured, "events", 24, 16, ()),
+    pytest.param(*(small.make_bin, "events", 2 * 34 * 34, 16, ()), marks=pytest.mark.events),
+    pytest.param(*(small.make_shd, "events", 700, 32, ("test", "train")), marks=pytest.mark.events),
+]
+
+
+@pytest.mark.parametrize(("make", "kind", "n_features", "count", "parts"), CLASSIFIED)
+def test_recordings_with_classes(
+    made: Callable[[Make], Path],
+    make: Make,
+    kind: str,
+    n_features: int,
+    count: int,
+    parts: tuple[str, ...],
+) -> None:
+    path = made(make)
+    source = open_source(path, Faults(path, "raise"))
+    assert (source.kind, source.task) == (kind, "classification")
+    recordings = load(path).recordings
+    assert len(recordings) == count
+    assert recordings.n_features == n_features
+    assert len(recordings.classes) == 2
+    assert np.bincount(recordings.labels).tolist() == [count // 2] * 2
+    assert tuple(sorted(set(recordings.parts))) == parts
+    assert len(set(recordings.keys)) == count
+    assert all(np.isfinite(frames).all() for frames in recordings.frames)
+
+
+def test_npz_and_npy_have_the_same_values(made: Callable[[Make], Path]) -> None:
+    first = load(made(small.make_npz)).recordings
+    second = load(made(small.make_npy)).recordings
+    third = load(made(small.make_csv)).recordings
+    assert first.classes == second.classes == third.classes == CLASSES
+    assert first.groups[:3] == ("0", "0", "1")
+    for one, two, three in zip(first.frames, second.frames, third.frames, strict=True):
+        np.testing.assert_array_equal(one, two[:12])
+        np.testing.assert_array_equal(two, three)
+
+
+# Maker, task, classes of steps, columns of values, recordings.
+STEPWISE = [
+    (small.make_npz_labels, "labels", 2, 0, 16),
+    (small.make_npz_values, "regression", 0, 1, 16),
+    (small.make_targets, "regression", 0, 1, 8),
+    (small.make_qtdb, "labels", 6, 0, 16),
+]
+
+
+@pytest.mark.parametrize(("make", "task", "n_classes", "n_targets", "count"), STEPWISE)
+def test_recordings_with_a_target_in_each_step(
+    made: Callable[[Make], Path], make: Make, task: str, n_classes: int, n_targets: int, count: int
+) -> None:
+    recordings = load(made(make)).recordings
+    assert recordings.task == task
+    assert (len(recordings.classes), recordings.n_targets) == (n_classes, n_targets)
+    assert len(recordings) == count
+    for frames, target in zip(recordings.frames, recordings.targets, strict=True):
+        assert len(frames) == len(target)
+        assert target.dtype == (np.int64 if task == "labels" else np.float32)
+
+
+def test_the_target_of_a_sound_is_interpolated_at_its_frames(
+    made: Callable[[Make], Path],
+) -> None:
+    recordings = load(made(small.make_targets)).recordings
+    target = recordings.targets[3]
+    # A line from 3 to 4 over 0.15 s, at the middles of frames of 25 ms every 10 ms. Its 15 steps
+    # have their middles every 10 ms.
+    middles = 12.5e-3 + 10e-3 * np.arange(len(target))
+    expected = 3 + (middles - 5e-3) / (14 * 10e-3)
+    np.testing.assert_allclose(target[:, 0], expected, rtol=1e-5)
+
+
+def test_an_official_split_holds_any_format(made: Callable[[Make], Path], tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        small.make_npz_labels(tmp_path / part)
+    recordings = load(tmp_path).recordings
+    assert recordings.task == "labels"
+    assert recordings.parts == ("train",) * 16 + ("test",) * 16
+    assert recordings.keys[0] == "train/labels.npz/0"
+    np.testing.assert_array_equal(recordings.frames[0], recordings.frames[16])
+
+
+def test_parts_of_different_kinds_are_rejected(tmp_path: Path) -> None:
+    small.make_npz_labels(tmp_path / "train")
+    small.make_npy(tmp_path / "test")
+    with pytest.raises(ValueError, match="test holds series for classification, expected series "):
+        open_source(tmp_path, Faults(tmp_path, "raise"))
+
+
+def test_what_is_no_data_set_is_one_line_with_all_formats(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ValueError, match=r"has no recordings, expected a folder .*\.npz file"):
+        open_source(tmp_path, Faults(tmp_path, "raise"))
+    with pytest.raises(ValueError, match="is a file, expected a folder"):
+        open_source(tmp_path / "notes.txt", Faults(tmp_path, "raise"))
+    with pytest.raises(ValueError, match="does not exist, expected a folder"):
+        open_source(tmp_path / "none", Faults(tmp_path, "raise"))
+
+
+def test_several_data_sets_in_one_folder_are_named(made: Callable[[Make], Path]) -> None:
+    folder = small.make_ts(made(small.make_npz).parent / "two").parent
+    for part in ("TRAIN", "TEST"):
+        (folder / f"Other_{part}.ts").write_bytes((folder / f"Small_{part}.ts").read_bytes())
+    with pytest.raises(ValueError, match=r"2 data sets \(Other_TRAIN\.ts, Small_TRAIN\.ts\)"):
+        open_source(folder, Faults(folder, "raise"))
+    source = open_source(folder / "Small", Faults(folder, "raise"))
+    assert source.items[0].key == "Small_TRAIN.ts/0"
+
+
+# Maker, file to spoil, its new content, and the fault.
+SPOILED = [
+    (small.make_sounds, "low/3.wav", b"RIFF", "low/3.wav"),
+    (small.make_flac, "low/3.flac", b"fLaC", "low/3.flac"),
+    (small.make_npy, "low/3.npy", b"\x93NUMPY", "low/3.npy"),
+    (small.make_csv, "low/3.csv", b"1,2\n3,four\n", "low/3.csv"),
+    (small.make_png, "low/3.png", b"\x89PNG\r\n\x1a\n", "low/3.png"),
+    (small.make_structured, "low/3.npy", b"\x93NUMPY", "low/3.npy"),
+    pytest.param(*(small.make_bin, "low/3.bin", b"abc", "low/3.bin"), marks=pytest.mark.events),
+]
+
+
+@pytest.mark.parametrize(("make", "name", "content", "key"), SPOILED)
+def test_a_wrong_file_is_one_line_or_is_skipped(
+    tmp_path: Path, make: Make, name: str, content: bytes, key: str
+) -> None:
+    path = make(tmp_path / "data")
+    (path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name} .*: .*; on_error=.skip. leaves it out\.$"):
+        load(path)
+    recordings = load(path, "skip").recordings
+    assert len(recordings) == 2 * RECORDINGS - 1
+    assert [file for file, _ in recordings.skipped] == [key]
+
+
+WHOLE_FILES = [
+    (small.make_idx, "train-images-idx3-ubyte.gz"),
+    (small.make_ts, "Small_TEST.ts"),
+    (small.make_npz, "small.npz"),
+    (small.make_qtdb, "QTDB_test.mat"),
+    pytest.param(small.make_shd, "shd_test.h5", marks=pytest.mark.events),
+]
+
+
+@pytest.mark.parametrize(("make", "name"), WHOLE_FILES)
+def test_a_wrong_file_of_many_recordings_is_one_line(tmp_path: Path, make: Make, name: str) -> None:
+    path = make(tmp_path / "data")
+    folder = path if path.is_dir() else path.parent
+    (folder / name).write_bytes(b"something else")
+    with pytest.raises(ValueError, match=rf"{name} [^\n]*: [^\n]*\.$"):
+        load(path)
+
+
+def test_a_series_of_another_width_is_a_fault(tmp_path: Path) -> None:
+    path = small.make_npy(tmp_path / "data")
+    np.save(path / "low" / "3.npy", np.zeros((5, 3), np.float32))
+    with pytest.raises(ValueError, match=r"low/3\.npy has 3 features in a step, expected 2"):
+        load(path)
+    assert load(path, "skip").recordings.skipped[0][0] == "low/3.npy"
+
+
+def test_an_image_of_another_size_is_a_fault(tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = small.make_png(tmp_path / "data")
+    Image.new("L", (7, 4)).save(path / "low" / "3.png")
+    with pytest.raises(ValueError, match=r"low/3\.png is an image of 4×7 values, expected 4×5"):
+        load(path)
+
+
+def test_files_without_classes_are_opened_by_their_names(made: Callable[[Make], Path]) -> None:
+    folder = made(small.make_csv)
+    source = open_files(sorted(folder.rglob("*.csv"))[:3])
+    assert (source.kind, len(source.items)) == ("series", 3)
+    with pytest.raises(ValueError, match=r"3\.png is image, expected series like .*0\.csv"):
+        open_files([folder / "high" / "0.csv", made(small.make_png) / "low" / "3.png"])
+    with pytest.raises(ValueError, match=r"README is not a recording by its name"):
+        open_files([folder / "README"])
+
+
+# The cache
+
+
+def load_cached(path: Path, cache: Path, features: Features | FeatureOptions) -> Loaded:
+    faults = Faults(path, "raise")
+    return load_recordings(open_source(path, faults), faults, features, cache=cache)
+
+
+def same(first: Recordings, second: Recordings) -> None:
+    assert first.keys == second.keys
+    assert first.fingerprint == second.fingerprint
+    assert (first.classes, first.parts, first.task) == (second.classes, second.parts, second.task)
+    for one, two in zip(first.frames, second.frames, strict=True):
+        np.testing.assert_array_equal(one, two)
+    for one, two in zip(first.targets, second.targets, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [small.make_sounds, small.make_structured, small.make_npz_labels, small.make_targets],
+)
+def test_frames_from_the_cache_are_the_same(
+    made: Callable[[Make], Path], make: Make, tmp_path: Path
+) -> None:
+    path = made(make)
+    first = load_cached(path, tmp_path, FeatureOptions())
+    second = load_cached(path, tmp_path, FeatureOptions())
+    assert (first.is_cached, second.is_cached) == (False, True)
+    same(first.recordings, second.recordings)
+    # What was found in the recordings is a choice of a run that continues.
+    third = load_cached(path, tmp_path, first.features)
+    assert third.is_cached
+    same(first.recordings, third.recordings)
+
+
+def test_reading_stops_at_the_first_fault_and_goes_on_without_it(tmp_path: Path) -> None:
+    path = small.make_npy(tmp_path / "data")
+    (path / "low" / "3.npy").write_bytes(b"")
+    faults = Faults(path, "skip")
+    source: Source = open_source(path, faults)
+    first = load_recordings(source, faults, FeatureOptions(), cache=tmp_path / "cache")
+    again = Faults(path, "skip")
+    second = load_recordings(source, again, FeatureOptions(), cache=tmp_path / "cache")
+    assert second.is_cached
+    assert first.recordings.skipped == second.recordings.skipped
+    # The cache of a data set with faults is of no use to a reader that accepts none.
+    with pytest.raises(ValueError, match=r"low/3\.npy is not a \.npy file \(it is empty"):
+        load_cached(path, tmp_path / "cache", FeatureOptions())
