@@ -125,7 +125,7 @@ def test_the_target_of_a_sound_is_interpolated_at_its_frames(
     np.testing.assert_allclose(target[:, 0], expected, rtol=1e-5)
 
 
-def test_an_official_split_holds_any_format(made: Callable[[Make], Path], tmp_path: Path) -> None:
+def test_an_official_split_holds_any_format(tmp_path: Path) -> None:
     for part in ("train", "test"):
         small.make_npz_labels(tmp_path / part)
     recordings = load(tmp_path).recordings
