@@ -74,7 +74,8 @@ def frontend_firing_init(
     Args:
         model: A net with one front end, or a tuple (front end, layer).
         inputs: One batch [B, T, channels] for the model, or (inputs, targets), or an iterable of
-            these such as a DataLoader, of which the first `max_batches` are used.
+            these such as a DataLoader, of which the first `max_batches` are used. Padding does not
+            count in batches with an attribute `lengths`, as `Batch` of `nwavesdk.data` has.
         rate: Spikes per step, between 0 and 1, a number or one per channel.
         max_batches: Largest number of batches of `inputs`.
 
