@@ -2,6 +2,7 @@
 
 import logging
 import re
+from dataclasses import astuple
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader
 from nwavesdk.analysis.health_callback import HealthCallback
 from nwavesdk.data import Batch
 from nwavesdk.layers import Dropout, LIFLayer, LIFSynapse, SpikingSequential, prepare_net
+from nwavesdk.layers.lengths import mean_over_steps
 from nwavesdk.train.learner import Learner
 from nwavesdk.train.sections import LearningConfig
 from nwavesdk.train.tasks import Classification, OutputLayer
@@ -40,9 +42,10 @@ def net_of():
     return net
 
 
-def fitted(module, *callbacks, folder):
+def fitted(module, *callbacks, folder, padding=0):
     torch.manual_seed(2)
     x, labels = torch.rand(16, 30, 6), torch.arange(16) % 2
+    x = torch.cat([x, torch.ones(16, padding, 6)], 1)
 
     def batch_of(chosen):
         return Batch(x[chosen], labels[chosen], torch.full((len(chosen),), 30))
@@ -80,6 +83,22 @@ def test_findings_are_logged_once_and_training_does_not_change(tmp_path, caplog)
         warnings[0],
     )
     assert trainer.callback_metrics["health_dead_1"] >= 0.5
+
+
+def valid_mean(spk, mem, labels, lengths=None):  # noqa: ARG001
+    return mean_over_steps(spk, lengths).mean()
+
+
+@pytest.mark.parametrize("loss", [None, valid_mean])
+def test_padding_does_not_count(tmp_path, loss):
+    found = []
+    for padding in (0, 20):
+        health = HealthCallback(loss)
+        module = Learner(net_of(), TASK, LEARNING, seed=3)
+        fitted(module, health, folder=tmp_path, padding=padding)
+        found.append([astuple(layer)[1:] for layer in health.found[0].layers])
+    for got, expected in zip(*found, strict=True):
+        assert got == pytest.approx(expected, rel=1e-5)
 
 
 class Plain(LightningModule):

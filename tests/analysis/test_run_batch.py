@@ -72,7 +72,7 @@ def test_weights_are_the_latest_and_the_batch_stays_the_same(
         assert one | {"seconds": 0} == other | {"seconds": 0}, (
             "chip and batch must be those of the run"
         )
-        recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip)
+        recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths)
         assert len(examine(recorded.recording, recorded.charge_gradients()).layers) == 3
 
 

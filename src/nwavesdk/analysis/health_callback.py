@@ -10,14 +10,15 @@ from torch import Tensor
 
 from nwavesdk.analysis.health import Health, Limits, examine
 from nwavesdk.analysis.slopes import RecordedPass
+from nwavesdk.data import Batch
 from nwavesdk.layers import SpikingSequential, prepare_net
-from nwavesdk.train.learner import Learner
+from nwavesdk.train.learner import Learner, lengths_of
 
 __all__ = ["HealthCallback"]
 
 _log = logging.getLogger(__name__)
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+Loss = Callable[..., Tensor]
 
 
 class HealthCallback(Callback):
@@ -28,7 +29,8 @@ class HealthCallback(Callback):
     `health_starved_1`, … are logged as metrics of the epoch.
 
     Args:
-        loss: `loss(spk, mem, labels)`. Needed if the module is not a `Learner`.
+        loss: `loss(spk, mem, labels)`, and `loss(spk, mem, labels, lengths)` of a `Batch` with
+            padding. Needed if the module is not a `Learner`.
         every: Number of epochs from one examination to the next.
         limits: Limits from which on something is reported.
         seed: Seed of the mismatch; see `prepare_net`.
@@ -49,7 +51,7 @@ class HealthCallback(Callback):
         self.limits = limits
         self.seed = seed
         self.found: dict[int, Health] = {}
-        self._batch: tuple[Tensor, Tensor] | None = None
+        self._batch: Any = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Require a net that can be examined."""
@@ -70,18 +72,23 @@ class HealthCallback(Callback):
     ) -> None:
         """Store the first batch of the epoch."""
         if batch_idx == 0:
-            self._batch = batch[0], batch[1]
+            self._batch = batch
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Examine the net, and log what is new."""
         if self._batch is None or trainer.current_epoch % self.every:
             return
-        x, labels = self._batch
+        x, *targets = self._batch[:2]
+        lengths = lengths_of(self._batch) if isinstance(self._batch, Batch) else None
+        if lengths is not None:
+            targets.append(lengths)
         self._batch = None
         loss = self.loss or _learner_loss(pl_module)
         net = copy.deepcopy(pl_module.net)
         assert isinstance(net, SpikingSequential)
-        recorded = RecordedPass(net.eval(), x, lambda spk, mem: loss(spk, mem, labels), self.seed)
+        recorded = RecordedPass(
+            net.eval(), x, lambda spk, mem: loss(spk, mem, *targets), self.seed, lengths=lengths
+        )
         health = examine(recorded.recording, recorded.charge_gradients(), self.limits)
         before = self.found[max(self.found)].findings if self.found else ()
         known = {(finding.kind, finding.layer) for finding in before}
@@ -98,8 +105,8 @@ def _learner_loss(module: LightningModule) -> Loss:
     assert isinstance(module, Learner)
     task, decoder = module.task, copy.deepcopy(module.decoder)
 
-    def loss(spk: Tensor, mem: Tensor, y: Tensor) -> Tensor:
+    def loss(spk: Tensor, mem: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
         prepare_net(decoder)
-        return task.loss(decoder(spk, mem), y)
+        return task.loss(decoder(spk, mem, lengths), y, lengths)
 
     return loss

@@ -26,6 +26,7 @@ class RunBatch:
         net: The net in `eval()`, without dropout.
         x: Input [B, T, F].
         y: What the net learns; see `Batch`.
+        lengths: Number of steps of each recording, int64 [B]; None if there is no padding.
         weights: Origin of the weights: `"initial"`, `"checkpoint"` or `"trained"`.
         chip: Seed of the drawn chip, or None if the run trains without mismatch.
         loss: The loss of the run, `loss(spk, mem)`.
@@ -35,6 +36,7 @@ class RunBatch:
     net: SpikingSequential
     x: Tensor
     y: Tensor
+    lengths: Tensor | None
     weights: str
     chip: int | None
     loss: Callable[[Tensor, Tensor], Tensor]
@@ -79,6 +81,7 @@ class RunBatch:
             net=net.eval(),
             x=batch.x,
             y=batch.y,
+            lengths=lengths,
             weights=weights,
             chip=chip_seed(config.seed, "look", drawn=False) if has_mismatch else None,
             loss=loss,

@@ -253,7 +253,7 @@ def diagnose_run(run: RunPath, recordings: Recordings = None, as_json: Json = Fa
     from nwavesdk.analysis.slopes import RecordedPass
 
     batch = RunBatch.open(run, recordings)
-    recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip)
+    recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths)
     health = examine(recorded.recording, recorded.charge_gradients())
     loss = recorded.loss.item()
     content = {

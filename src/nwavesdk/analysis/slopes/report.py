@@ -68,7 +68,7 @@ class SlopeReport:
             kind: Class of the recommended surrogates. [that of the net's surrogates]
         """
         start = time.perf_counter()
-        recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip)
+        recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths)
         if surrogates is not None:
             present = {*recorded.surrogates}
             surrogates = [*dict.fromkeys([*surrogates, *(present if len(present) == 1 else ())])]
