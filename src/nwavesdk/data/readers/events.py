@@ -4,7 +4,6 @@ All readers make the same checks: coordinates are on the sensor, times are finit
 never fall, and there are not too many events. `read_aedat4` is in `aedat4`, which shares them.
 """
 
-import warnings
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
@@ -14,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.decoding import MOST_SECONDS, RecordingError
+from nwavesdk.data.readers.npy import parse_header
 from nwavesdk.data.source import Events, Sample
-from nwavesdk.internal.files import one_line
 from nwavesdk.internal.imports import require
 
 __all__ = [
@@ -107,10 +106,9 @@ def holds_events(data: bytes) -> bool:
         True
     """
     try:
-        _, dtype = _read_header(BytesIO(data))
+        return parse_header(data).dtype.names is not None
     except ValueError:
         return False
-    return dtype.names is not None
 
 
 def read_structured_npy(path: Path, data: bytes, sensor: Sensor | None = None) -> Sample:
@@ -132,43 +130,19 @@ def read_structured_npy(path: Path, data: bytes, sensor: Sensor | None = None) -
         RecordingError: If the content is not such an array, is cut short, or fails a check of the
             module.
     """
-    file = BytesIO(data)
     try:
-        shape, dtype = _read_header(file)
+        header = parse_header(data)
     except ValueError as error:
-        raise RecordingError(path, f"is not a .npy file ({one_line(error)})", REWRITE) from None
-    _check_fields(path, shape, dtype)
-    _check_count(path, shape[0])
-    expected = shape[0] * dtype.itemsize
-    rest = len(data) - file.tell()
-    if rest != expected:
-        fault = "is cut short" if rest < expected else "is too long"
-        what = f"{fault} ({rest:,} bytes of events, expected {expected:,})"
+        raise RecordingError(path, f"cannot be read as .npy ({error})", REWRITE) from None
+    _check_fields(path, header.shape, header.dtype)
+    _check_count(path, header.n_values)
+    if len(data) != header.file_size:
+        fault = "is cut short" if len(data) < header.file_size else "is too long"
+        what = f"{fault} ({len(data):,} bytes, expected {header.file_size:,})"
         raise RecordingError(path, what)
-    array = np.frombuffer(data, dtype, offset=file.tell())
-    return gather_events(path, {name: array[name] for name in dtype.names or ()}, sensor)
-
-
-def _read_header(file: BytesIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of a .npy; afterwards, the file is at its values.
-
-    Raises:
-        ValueError: If it is not one.
-    """
-    version = np.lib.format.read_magic(file)
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    if version not in readers:
-        raise ValueError(f"version {version[0]}.{version[1]}, expected 1.0 or 2.0")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of headers that Python 2 wrote
-            shape, _, dtype = readers[version](file)
-    except Exception as error:  # the text of the header is parsed as Python
-        raise ValueError(one_line(error)) from None
-    return shape, dtype
+    array = np.frombuffer(data, header.dtype, offset=header.size)
+    columns = {name: array[name] for name in header.dtype.names or ()}
+    return gather_events(path, columns, sensor)
 
 
 def _check_fields(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
