@@ -273,6 +273,8 @@ def _check_unchanged(config: RunConfig, recordings: Recordings, kind: DataKind) 
 
 def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Recordings, ChosenSplit]:
     """The split of the recordings, with as many of them as `data.limit` wants."""
+    if recordings.task == "pattern":
+        return recordings, _split_pattern(config, recordings)
     data = config.data
     limit = data.limit
     # Of an official split, and for a chip, each set is limited; otherwise, the whole.
@@ -303,6 +305,23 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
         chosen = split.indices.map(lambda part: _limit_per_class(part, recordings, limit, n_all))
         split = replace(split, indices=chosen)
     return recordings, split
+
+
+def _split_pattern(config: RunConfig, recordings: Recordings) -> ChosenSplit:
+    """A pattern is all three sets: the net is asked to reproduce it, not to do others."""
+    if config.facts is None:
+        reason = "the sets of a pattern are the pattern itself"
+        fields = ("split", "folds", "leave_one_out", "limit")
+        _check_left_out(config, "data", fields, reason)
+    each = np.arange(len(recordings))
+    return ChosenSplit(
+        Split(each, each, each),
+        by="recording",
+        groups=(),
+        n_folds=0,
+        tested=(),
+        line="training, validation and test set are the same pattern",
+    )
 
 
 def _as_series(
