@@ -35,7 +35,7 @@ from nwavesdk.data import decode
 from nwavesdk.data.decoding import MOST_SECONDS, Samples, read_recording
 from nwavesdk.layers import prepare_net
 from nwavesdk.metrics import population_counts
-from nwavesdk.train import LiveRun
+from nwavesdk.train import TrainedRun, load
 
 
 def main() -> None:
@@ -51,7 +51,10 @@ def main() -> None:
     if options.window is not None and not options.window > 0:
         sys.exit(f"live.py: --window: expected a time above 0 [s], got {options.window:g}.")
     try:
-        run = LiveRun.open(options.run)
+        run = load(options.run)
+        run.stream()  # the error of a run that cannot be applied to live sound
+        if run.task.name != "classification":
+            sys.exit(f"live.py: {options.run} has no class for each recording, expected one.")
         if options.window is not None:
             run = replace(run, steps=steps_of(run, options.window))
         samples, rate = decode(options.sound, read_recording(options.sound, MOST_SECONDS))
@@ -62,10 +65,11 @@ def main() -> None:
         sys.exit(f"live.py: {error}")
 
 
-def steps_of(run: LiveRun, seconds: float) -> int | None:
+def steps_of(run: TrainedRun, seconds: float) -> int | None:
     """The steps of a recording of some length [s]; None if it has no end."""
     if math.isinf(seconds):
         return None
+    assert run.frame_seconds is not None
     return run.hold * max(1, round(seconds / run.frame_seconds))
 
 
@@ -80,7 +84,7 @@ def play(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:
 
 
 @torch.inference_mode()
-def listen(run: LiveRun, blocks: Iterable[Samples], rate: int) -> None:
+def listen(run: TrainedRun, blocks: Iterable[Samples], rate: int) -> None:
     """Print the decisions on a sound in blocks and, at its end, how long they took."""
     first = warm_up(run, rate)
     stream = run.stream(rate)
@@ -109,7 +113,7 @@ def listen(run: LiveRun, blocks: Iterable[Samples], rate: int) -> None:
     print(f"latency of a step: p50 {middle:.3f} ms, p99 {high:.3f} ms")
 
 
-def warm_up(run: LiveRun, rate: int) -> float:
+def warm_up(run: TrainedRun, rate: int) -> float:
     """Run one step of silence, which loads libraries and kernels; return how long it took [s]."""
     began = time.perf_counter()
     prepare_net(run.net)
@@ -127,7 +131,7 @@ class Decision:
         latencies: The time that each step took [s].
     """
 
-    def __init__(self, run: LiveRun) -> None:
+    def __init__(self, run: TrainedRun) -> None:
         self.run = run
         self.latencies: list[float] = []
         self.steps = 0

@@ -29,16 +29,14 @@ def whole_decision(folder: Path, sound: np.ndarray, rate: int) -> str:
     """Return the class that the run predicts for a whole recording."""
     from nwavesdk.data import Recordings, Series
     from nwavesdk.data.decoding import resample
-    from nwavesdk.train import LiveRun, RunFolder
+    from nwavesdk.train import load
     from nwavesdk.train.evaluation import evaluate_net
-    from nwavesdk.train.tasks import task_of
 
-    run = LiveRun.open(folder)
+    run = load(folder)
     frames = run.front_end(resample((sound, rate), run.sample_rate))
     recordings = Recordings((frames,), np.zeros(1, np.int64), run.classes, ("x",), "")
     series = Series(recordings, run.standard, run.hold, run.steps // run.hold)
-    task = task_of(RunFolder(folder).read_config())
-    predicted = evaluate_net(run.net, task, series, 1).predicted
+    predicted = evaluate_net(run.net, run.task, series, 1).predicted
     return run.classes[int(predicted)]
 
 
@@ -63,9 +61,9 @@ def test_other_rates_and_stereo_are_converted(listen, live_run, tmp_path):
 
 
 def test_a_long_sound_is_several_recordings(listen, live_run, tones, tmp_path):
-    from nwavesdk.train import LiveRun
+    from nwavesdk.train import load
 
-    run = LiveRun.open(live_run)
+    run = load(live_run)
     length = run.steps // run.hold * run.front_end.step
     names = ("low", "high", "middle", "low")
     parts = [soundfile.read(tones / name / "0.wav", dtype="float32")[0] for name in names]
@@ -92,9 +90,9 @@ def test_a_file_is_played_in_real_time(listen, live_run, tones, monkeypatch):
 
 
 def test_each_recording_begins_at_rest(listen, live_run, tmp_path):
-    from nwavesdk.train import LiveRun
+    from nwavesdk.train import load
 
-    run = LiveRun.open(live_run)
+    run = load(live_run)
     length = run.steps // run.hold * run.front_end.step
     # Frames at the border of two recordings hold only silence.
     silent = np.zeros(run.front_end.width, np.float32)

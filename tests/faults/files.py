@@ -39,11 +39,12 @@ _DATA = "--no-plot", "--sample-rate", "8000"
 _DATA_CHIP = *_DATA, "--chip", "h1v1", "--duration", "0.2"
 
 
-def _readers(run: str) -> list[Reader]:
+def _readers(world: World, run: str) -> list[Reader]:
     return [
         Reader(("eval", run, "--json")),
         Reader(("diagnose", run, "--recordings", "4")),
         Reader(("slopes", run, *_RUN)),
+        Reader(("predict", run, str(world / "tones"), "--json")),
         Reader(("train", "--out", run, "--resume", "--json"), may_write=True),
     ]
 
@@ -52,9 +53,9 @@ def subjects(world: World) -> dict[str, list[Reader]]:
     """The parts of the world, and the commands that read them."""
     study = ["study" if word == "new" else word for word in base_words(world, "compare")]
     return {
-        "run": _readers("run"),
+        "run": _readers(world, "run"),
         "chip": [
-            *_readers("chip"),
+            *_readers(world, "chip"),
             Reader(("check", "chip", "--json")),
             Reader(("map", "chip", "--no-plot")),
             Reader(("export", "chip", "--out", "out.safetensors")),
@@ -65,6 +66,7 @@ def subjects(world: World) -> dict[str, list[Reader]]:
         "tones": [
             Reader(("data", "tones", *_DATA, "--json")),
             Reader(("data", "tones", *_DATA_CHIP)),
+            Reader(("predict", str(world / "run"), "tones")),
             Reader(("train", "--out", "new", "--data", "tones", *_TRAIN, "--bands", "4")),
             Reader(("train", "--out", "new", "--data", "tones", "--chip", "h1v1", *_TRAIN, *_CHIP)),
         ],
@@ -172,7 +174,9 @@ WRONG_TENSORS = (
     *("float64", "float16", "bfloat16", "int64", "int8", "bool"),
 )
 # Commands that use the weights of a finished run or an export.
-USES_WEIGHTS = ("eval", "check", "map", "export", "chips", "diagnose", "slopes", "load_export")
+USES_WEIGHTS = {
+    *("eval", "predict", "check", "map", "export", "chips", "diagnose", "slopes", "load_export"),
+}
 
 
 def _is_wrong(file: Path, reader: Reader, label: str) -> bool:

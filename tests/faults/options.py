@@ -64,6 +64,7 @@ BASES = {
     "info": Base(()),
     "map": Base(("chip", "--no-plot"), ("chip",)),
     "neurons": Base(("li",)),
+    "predict": Base(("run", "TONES", "--on-error", "skip"), ("run",)),
     "slopes": Base(
         ("run", "--recordings", "4", "--surrogates", "atan,fast_sigmoid", "--no-plot"), ("run",)
     ),

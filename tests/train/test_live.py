@@ -1,6 +1,7 @@
 """A trained run on sound in blocks: its input and decisions are those of whole recordings."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from data.conftest import blocks_of
 from nwavesdk import train
 from nwavesdk.data import FrontEnd, NWaveDataloaderConfig, Standard
 from nwavesdk.data.decoding import resample
-from nwavesdk.layers import SpikingSequential, prepare_net
+from nwavesdk.data.features import SeriesFeatures
+from nwavesdk.layers import prepare_net
 from nwavesdk.metrics import population_counts
-from nwavesdk.train import LiveRun, Run, RunConfig
+from nwavesdk.train import Run, TrainedRun, load
 from nwavesdk.train.evaluation import evaluate_net
+from nwavesdk.train.live import LiveInput
 from train.runs import chip_choices, small_choices, write_untrained
 
 soundfile = pytest.importorskip("soundfile")
@@ -48,7 +51,7 @@ def folder(request: pytest.FixtureRequest) -> Path:
     return path
 
 
-def input_of(run: LiveRun, blocks: Iterable[np.ndarray], rate: int | None = None) -> Tensor:
+def input_of(run: TrainedRun, blocks: Iterable[np.ndarray], rate: int | None = None) -> Tensor:
     """The input of the net for a sound in blocks, `[steps, 1, F]`."""
     stream = run.stream(rate)
     return torch.cat([*(stream.push(block) for block in blocks), stream.finish()])
@@ -59,7 +62,7 @@ def noise(seconds: float, rate: int = 8000) -> np.ndarray:
 
 
 def test_input_and_decisions_are_those_of_the_run(folder: Path, tones: Path) -> None:
-    run = LiveRun.open(folder)
+    run = load(folder)
     trained = Run.open(folder)
     test = trained.data.test
     inputs = {}
@@ -88,7 +91,7 @@ def test_input_and_decisions_are_those_of_the_run(folder: Path, tones: Path) -> 
 
 def test_the_net_is_that_of_the_run(folder: Path) -> None:
     trained = Run.open(folder)
-    nets = [LiveRun.open(folder).net, trained.model().eval()]
+    nets = [load(folder).net, trained.model().eval()]
     for net in nets:
         prepare_net(net)
     live, expected = (net(trained.data.test.whole().x)[0] for net in nets)
@@ -97,7 +100,7 @@ def test_the_net_is_that_of_the_run(folder: Path) -> None:
 
 
 def test_a_sound_of_another_rate_is_converted(folder: Path) -> None:
-    run = LiveRun.open(folder)
+    run = load(folder)
     sound = noise(0.25, 11025)
     x = input_of(run, blocks_of(sound, 500), 11025)
     expected = input_of(run, [resample((sound, 11025), 8000)])
@@ -108,19 +111,19 @@ def test_a_sound_of_another_rate_is_converted(folder: Path) -> None:
 def test_a_long_sound_is_several_recordings_and_the_last_one_is_padded(
     name: str, request: pytest.FixtureRequest
 ) -> None:
-    run = LiveRun.open(request.getfixturevalue(name))
+    run = load(request.getfixturevalue(name))
     stream = run.stream()
     x = stream.push(noise(1.0))
     assert len(x) > 2 * run.steps
     rest = stream.finish()
     assert (len(x) + len(rest)) % run.steps == 0
     assert len(rest) < run.steps
-    with pytest.raises(ValueError, match=r"has ended: call LiveRun\.stream\(\)"):
+    with pytest.raises(ValueError, match=r"has ended: call TrainedRun\.stream\(\)"):
         stream.push(noise(0.1))
 
 
 def test_recordings_that_end_with_their_sound_are_not_padded(live_run: Path) -> None:
-    run = LiveRun.open(live_run)
+    run = load(live_run)
     trained = Run.open(live_run)
     lengths = trained.data.train.lengths
     assert np.mean(lengths < run.steps) < 0.9 <= np.mean(lengths <= run.steps)
@@ -136,16 +139,16 @@ def test_channels_are_padded_with_silence_in_steps_of_unequal_length(count: int)
     )
     front_end = FrontEnd(config)
     standard = Standard(np.zeros(16, np.float32), np.ones(16, np.float32))
-    net = SpikingSequential()
-    run = LiveRun(net, (), config.sample_rate, front_end, standard, 1, config.T, pads=True)
     sound = noise(1.0)[:count]
+    stream = LiveInput(front_end, standard, 8000, length=config.T)
+    x = torch.cat([stream.push(sound), stream.finish()])
     expected = front_end(front_end.prepare((sound, 8000)))
-    np.testing.assert_array_equal(input_of(run, [sound])[:, 0], expected)
+    np.testing.assert_array_equal(x[:, 0], expected)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01])
 def test_a_sound_shorter_than_a_window_is_padded(folder: Path, seconds: float) -> None:
-    run = LiveRun.open(folder)
+    run = load(folder)
     sound = noise(seconds)
     x = input_of(run, [sound])
     assert x.shape[:2] == (run.steps if run.pads else run.hold, 1)
@@ -166,40 +169,27 @@ def test_blocks_that_cannot_be_used_are_errors(
     live_run: Path, block: np.ndarray, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        LiveRun.open(live_run).stream().push(block)
+        load(live_run).stream().push(block)
 
 
 def test_runs_that_cannot_be_applied_to_sound_as_it_comes_are_errors(
-    live_run: Path, tmp_path: Path
+    tones: Path, tmp_path: Path, live_run: Path
 ) -> None:
-    with pytest.raises(ValueError, match=r"holds no run \(no config\.json\): give the folder of"):
-        LiveRun.open(tmp_path)
-    config = tmp_path / "config.json"
-    config.write_text((live_run / "config.json").read_text())
-    with pytest.raises(ValueError, match="does not exist: the run has not finished"):
-        LiveRun.open(tmp_path)
-    config.write_text((live_run / "config.json").read_text().replace('"as_is"', '"peak"'))
-    with pytest.raises(ValueError, match=r"got data\.level 'peak', expected 'as_is'\): train with"):
-        LiveRun.open(tmp_path)
-    config.write_text(RunConfig().json_text())
-    with pytest.raises(
-        ValueError, match="on the spoken digits, which are features, expected sound"
-    ):
-        LiveRun.open(tmp_path)
-    choices = {"data": {"source": "words", "level": "as_is", "sample_rate": 8000}}
-    config.write_text(RunConfig.of(choices).json_text())
-    with pytest.raises(
-        ValueError, match=r"has no facts in its config\.json: the run has not begun"
-    ):
-        LiveRun.open(tmp_path)
+    peak = tmp_path / "peak"
+    write_untrained(peak, small_choices(tones))
+    with pytest.raises(ValueError, match=r"peak scales each .* \(got data\.level 'peak', expected"):
+        load(peak).stream()
+    run = replace(load(live_run), features=SeriesFeatures(), kind="series")
+    with pytest.raises(ValueError, match="was trained on series, expected sound: train with `nwa"):
+        run.stream()
 
 
 def test_without_safetensors_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nwavesdk.train.find_spec", lambda _: None)
     with pytest.raises(ModuleNotFoundError, match=r'safetensors is not.*"nwavesdk\[train\]"'):
-        train.__getattr__("LiveRun")
+        train.__getattr__("load")
 
 
 def test_the_rate_of_a_sound_is_one_that_sound_has(live_run: Path) -> None:
     with pytest.raises(ValueError, match="sample_rate must be a whole number from 1000 to 1000000"):
-        LiveRun.open(live_run).stream(0)
+        load(live_run).stream(0)

@@ -3,7 +3,8 @@
 Commands import torch and everything else that is heavy when they run, so that help is instant.
 """
 
-from nwavesdk.cli import bench, deploy, inspect, neurons, train  # importing registers the commands
+# Importing a module registers its commands.
+from nwavesdk.cli import bench, deploy, inspect, neurons, predict, train
 from nwavesdk.cli.app import app, main
 
-__all__ = ["app", "bench", "deploy", "inspect", "main", "neurons", "train"]
+__all__ = ["app", "bench", "deploy", "inspect", "main", "neurons", "predict", "train"]

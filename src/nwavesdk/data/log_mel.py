@@ -18,6 +18,9 @@ __all__ = ["LogMel", "LogMelStream"]
 # The taper of a shorter window would be zero, or nearly so [samples].
 LEAST_WINDOW = 4
 
+# Samples of a long sound whose windows and spectra are in memory together.
+BLOCK_SAMPLES = 2**18
+
 # Power added to each band, so that digital silence does not set the scale; full scale is 1.
 SILENCE = 1e-4
 
@@ -82,7 +85,10 @@ class LogMel:
         Raises:
             ValueError: If the sound is not mono.
         """
-        return self.stream().push(np.pad(sound, (0, max(0, self.width - len(sound)))))
+        padded = np.pad(sound, (0, max(0, self.width - len(sound))))
+        stream = self.stream()
+        starts = range(0, len(padded), BLOCK_SAMPLES)
+        return np.concatenate([stream.push(padded[s : s + BLOCK_SAMPLES]) for s in starts])
 
     def stream(self) -> "LogMelStream":
         """The frames of a sound that comes in blocks."""

@@ -8,27 +8,38 @@ from typing import TYPE_CHECKING
 
 from nwavesdk.internal.imports import import_on_use, install_hint
 
-__all__ = ["BrokenRunError", "LiveRun", "Run", "RunConfig", "RunFolder"]
+__all__ = [
+    "BrokenRunError",
+    "LiveRun",
+    "Prediction",
+    "Run",
+    "RunConfig",
+    "RunFolder",
+    "TrainedRun",
+    "load",
+]
 
 if TYPE_CHECKING:
     from nwavesdk.train.config import RunConfig
-    from nwavesdk.train.live import LiveRun
+    from nwavesdk.train.predictions import Prediction
     from nwavesdk.train.run import Run
     from nwavesdk.train.run_folder import BrokenRunError, RunFolder
+    from nwavesdk.train.trained import LiveRun, TrainedRun, load
 else:
     _import, __dir__ = import_on_use(
         __name__,
         {
             "nwavesdk.train.config": ["RunConfig"],
-            "nwavesdk.train.live": ["LiveRun"],
+            "nwavesdk.train.predictions": ["Prediction"],
             "nwavesdk.train.run": ["Run"],
             "nwavesdk.train.run_folder": ["BrokenRunError", "RunFolder"],
+            "nwavesdk.train.trained": ["LiveRun", "TrainedRun", "load"],
         },
     )
 
     # Configs and folders need no extra: `nwave --help` works without.
     NEEDED = {
-        "LiveRun": ("safetensors",),
+        **dict.fromkeys(("LiveRun", "TrainedRun", "load"), ("safetensors",)),
         "Run": ("lightning", "safetensors", "tensorboard", "matplotlib"),
     }
 

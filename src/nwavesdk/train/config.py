@@ -82,6 +82,7 @@ LATER_FIELDS: dict[str, dict[str, Any]] = {
         "n_targets": 0,
         "feature_shape": [],
         "typical_steps": None,
+        "patterns": [],
         "split_reason": "",
         "n_folds": 0,
         "tested": [],

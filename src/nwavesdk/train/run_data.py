@@ -26,18 +26,11 @@ from nwavesdk.data import (
 )
 from nwavesdk.data.batches import LengthOrder, batches_of
 from nwavesdk.data.channels import check_filter_memory
-from nwavesdk.data.encoders import encoder_of
-from nwavesdk.data.features import (
-    ChipFeatures,
-    EventFeatures,
-    Features,
-    NoiseFeatures,
-    SeriesFeatures,
-)
+from nwavesdk.data.features import ChipFeatures, EventFeatures, SeriesFeatures
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.loader_config import default_cache_folder
-from nwavesdk.data.loading import FeatureOptions, Loaded, content_fingerprint, load_recordings
+from nwavesdk.data.loading import Loaded, content_fingerprint, load_recordings
 from nwavesdk.data.recordings import hash_order
 from nwavesdk.data.source import Kind
 from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
@@ -45,6 +38,7 @@ from nwavesdk.data.split_table import read_split_table
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
+from nwavesdk.train.inputs import encoder_of_run, features_of
 from nwavesdk.train.network import stream_seed
 from nwavesdk.train.sections import Facts
 
@@ -63,9 +57,6 @@ FIELDS_OF: dict[Kind, tuple[str, ...]] = {
 
 # What the recordings of a run are; the built-in spoken digits are features.
 DataKind = Kind | Literal["features"]
-
-# Channels of the frozen noise that a pattern is generated from.
-NOISE_CHANNELS = 100
 
 # Number of skipped files that a warning names.
 MOST_NAMED = 5
@@ -118,6 +109,7 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
         fingerprint=recordings.fingerprint,
         recordings=(len(data.train), len(data.val), len(data.test)),
         typical_steps=_typical_steps(config, data.train),
+        patterns=_patterns_of(recordings),
         split_by=split.by,
         split_reason=split.line if config.facts is None else config.facts.split_reason,
         n_folds=split.n_folds,
@@ -172,33 +164,11 @@ def _load(config: RunConfig, profile: Profile | None) -> tuple[Loaded, DataKind,
             "leave the option out."
         )
     _check_used(config, source)
-    features = _features(config, source, profile)
+    features = features_of(config, source.kind, source.task, profile)
     if isinstance(features, ChipFeatures):
         check_filter_memory(features.config)
     loaded = load_recordings(source, faults, features, cache=default_cache_folder())
     return loaded, source.kind, note
-
-
-def _features(
-    config: RunConfig, source: Source, profile: Profile | None
-) -> Features | FeatureOptions:
-    """How the recordings of a run become frames."""
-    data = config.data
-    if source.task == "pattern":
-        channels = NOISE_CHANNELS if profile is None else profile.count("filters")
-        return NoiseFeatures(config.seed, channels)
-    if profile is not None and source.kind == "sound":
-        return ChipFeatures(config.channel_choices(profile))
-    facts = config.facts
-    return FeatureOptions(
-        data.sample_rate,
-        data.bands,
-        data.window,
-        data.hop,
-        data.level,
-        data.bin,
-        facts.feature_shape if facts else (),
-    )
 
 
 def _check_digits(config: RunConfig) -> None:
@@ -348,7 +318,7 @@ def _as_series(
         length = fit_length(train)
     hold = data.hold or data.steps or fit_hold(length or fit_length(train))
     standard = _scale(kind, train, data.encoder)
-    encoder = encoder_of(data.encoder, config.seed)
+    encoder = encoder_of_run(config)
     series = split.map(
         lambda part: Series(
             part, standard, hold, length, data.padding == "zeros", encoder, data.events == "lists"
@@ -364,6 +334,13 @@ def _typical_steps(config: RunConfig, train: Series) -> int | None:
     if config.facts is not None:
         return config.facts.typical_steps
     return int(np.quantile(train.lengths, 0.9, method="higher"))
+
+
+def _patterns_of(recordings: Recordings) -> tuple[tuple[str, int], ...]:
+    """Name and frames of each pattern; none if recordings have an input."""
+    if recordings.task != "pattern":
+        return ()
+    return tuple(zip(recordings.keys, recordings.lengths.tolist(), strict=True))
 
 
 def _scale(kind: DataKind, train: Recordings, encoder: str) -> Standard:

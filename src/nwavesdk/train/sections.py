@@ -440,6 +440,11 @@ class Facts(FrozenModel):
         description="Time steps within which nine of ten recordings of the training set end; None "
         "in earlier runs.",
     )
+    patterns: tuple[tuple[str, Count], ...] = Field(
+        default=(),
+        description="Name and frames of each pattern, which the noise it is generated from is "
+        "drawn by.",
+    )
     split_by: Literal["recording", "speaker", "group", "folder", "file"] = Field(
         default="recording", description="What the sets were split by."
     )

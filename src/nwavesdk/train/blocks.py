@@ -1,0 +1,250 @@
+"""A pass of recordings through a trained net in blocks of steps, which bounds its memory.
+
+Recordings that are short run in batches. A long one runs in blocks: the states of the net are kept
+from block to block, so its spikes are those of one call, up to the rounding of the products, whose
+order of sums may depend on the number of rows.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nwavesdk.data import Standard
+from nwavesdk.data.binning import to_frames
+from nwavesdk.data.encoders import Encoder, hold_values
+from nwavesdk.data.features import EventBins
+from nwavesdk.data.recordings import Frames
+from nwavesdk.layers import SpikingSequential, prepare_net
+from nwavesdk.layers.lengths import sum_over_steps, valid_steps
+from nwavesdk.train.predictions import Prediction
+from nwavesdk.train.tasks import Classification, StepLabels, TrainingTask
+
+__all__ = ["MOST_STEPS", "NetInput", "NetPass", "Predictor"]
+
+# Steps of all recordings of a batch together, and of a block of a long recording.
+MOST_STEPS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class NetInput:
+    """From the frames of a recording to the input of a net, as `Series` makes it in training.
+
+    Args:
+        standard: The scale of the features.
+        hold: Time steps for each frame.
+        length: Frames after which a recording is cut; None cuts none.
+        pads_to_length: Whether a shorter recording continues with zeros to `length` frames.
+        encoder: How an image becomes spikes; None for a constant current and without images.
+    """
+
+    standard: Standard
+    hold: int = 1
+    length: int | None = None
+    pads_to_length: bool = False
+    encoder: Encoder | None = None
+
+    def n_steps(self, frames: Frames | EventBins) -> int:
+        """Time steps of a recording."""
+        if self.pads_to_length and self.length is not None:
+            return self.length * self.hold
+        return self._n_frames(frames) * self.hold
+
+    def _n_frames(self, frames: Frames | EventBins) -> int:
+        count = frames.steps if isinstance(frames, EventBins) else len(frames)
+        return count if self.length is None else min(count, self.length)
+
+    def blocks(self, frames: Frames | EventBins, key: str) -> Iterator[Frames]:
+        """The input `[t, F]` in blocks of at most `MOST_STEPS` steps, or of one frame.
+
+        Args:
+            frames: The frames of a recording.
+            key: Its name, which decides random spikes.
+        """
+        if self.encoder is not None and not isinstance(frames, EventBins):
+            x = self.encoder(self.standard.apply(frames), key, self.hold)
+            yield from (x[start : start + MOST_STEPS] for start in range(0, len(x), MOST_STEPS))
+            return
+        per_block = max(1, MOST_STEPS // self.hold)
+        count = self._n_frames(frames)
+        for first in range(0, count, per_block):
+            part = _dense(frames, first, min(first + per_block, count))
+            yield hold_values(self.standard.apply(part), self.hold)
+        n_missing = self.n_steps(frames) - count * self.hold
+        for first in range(0, n_missing, MOST_STEPS):
+            n_zeros = min(MOST_STEPS, n_missing - first)
+            yield np.zeros((n_zeros, len(self.standard.mean)), np.float32)
+
+
+def _dense(frames: Frames | EventBins, first: int, after: int) -> Frames:
+    """Some frames; of events, their counts."""
+    if not isinstance(frames, EventBins):
+        return frames[first:after]
+    start, stop = np.searchsorted(frames.pairs[:, 0], [first, after])
+    pairs = frames.pairs[start:stop] - np.array([first, 0], np.int32)
+    return to_frames(pairs, after - first, frames.n_places)
+
+
+class NetPass:
+    """A pass of a batch of recordings through a net, in blocks of steps.
+
+    Args:
+        net: A trained net in `eval()`; it is prepared here.
+        task: What it has learned.
+        n_recordings: Recordings of the batch, B.
+        spikes: Whether to record the output spikes.
+    """
+
+    def __init__(
+        self, net: SpikingSequential, task: TrainingTask, n_recordings: int, *, spikes: bool
+    ) -> None:
+        self._net = net
+        self._task = task
+        self._decoder = task.decoder()
+        prepare_net(net)
+        prepare_net(self._decoder)
+        self._records_spikes = spikes
+        self._lengths = torch.zeros(n_recordings, dtype=torch.int64)
+        self._outputs: list[list[Tensor]] = [[] for _ in range(n_recordings)]
+        self._events: list[list[Tensor]] = [[] for _ in range(n_recordings)]
+        self._fired = torch.zeros(n_recordings, task.output.n_neurons, dtype=torch.float64)
+
+    @property
+    def _decides_at_end(self) -> bool:
+        return isinstance(self._task, Classification)
+
+    @torch.inference_mode()
+    def push(self, x: Tensor, lengths: Tensor) -> None:
+        """Run the next block.
+
+        Args:
+            x: Input, `[B, T, F]`.
+            lengths: Steps of each recording in this block, int64 `[B]`; the others are padding.
+        """
+        spk, mem = self._net(x)
+        if not self._task.output.is_readout:
+            self._fired += sum_over_steps(spk, lengths)
+        if not self._decides_at_end:
+            outputs = self._decoder(spk, mem)
+            for parts, values, length in zip(self._outputs, outputs, lengths, strict=True):
+                parts.append(values[: int(length)])
+        if self._records_spikes:
+            is_valid = valid_steps(lengths, x.shape[1])
+            for index, events in enumerate(self._events):
+                event = (spk[index] * is_valid[index, :, None]).nonzero()
+                event[:, 0] += self._lengths[index]
+                events.append(event.to(torch.int32))
+        self._lengths += lengths
+
+    @torch.inference_mode()
+    def outputs(self) -> list[Tensor]:
+        """What the decoder gives for each recording, `[C]` or `[T, D]`."""
+        if not self._decides_at_end:
+            return [torch.cat(parts) for parts in self._outputs]
+        # The decoder divides by the steps and is linear in the spikes: that of their sum, as one
+        # step, over the number of steps is that of the sequence.
+        summed = self._fired[:, None].float()
+        return list(self._decoder(summed, summed) / self._lengths[:, None])
+
+    def counts(self) -> list[npt.NDArray[np.int64] | None]:
+        """Output spikes of each class or value, `[C]`; None for membranes."""
+        output = self._task.output
+        if output.is_readout:
+            return [None] * len(self._lengths)
+        counts = self._fired.reshape(len(self._lengths), output.n_outputs, -1).sum(dim=2)
+        return list(counts.to(torch.int64).numpy())
+
+    def spikes(self) -> list[npt.NDArray[np.int32] | None]:
+        """Step and neuron of each output spike, `[n, 2]`; None if they are not recorded."""
+        if not self._records_spikes:
+            return [None] * len(self._lengths)
+        return [torch.cat(events).numpy() for events in self._events]
+
+
+@dataclass(frozen=True, eq=False)
+class Waiting:
+    """A recording that waits for its batch: name, frames and steps."""
+
+    key: str
+    frames: Frames | EventBins
+    steps: int
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """Predicts from the frames of recordings.
+
+    Args:
+        net: A trained net in `eval()`.
+        task: What it has learned.
+        net_input: From frames to its input.
+        classes: Name of each class.
+        step_seconds: Time between two steps [s], if steps have a duration.
+        spikes: Whether to record the output spikes.
+    """
+
+    net: SpikingSequential
+    task: TrainingTask
+    net_input: NetInput
+    classes: tuple[str, ...]
+    step_seconds: float | None
+    spikes: bool
+
+    def predict(self, recordings: Iterable[tuple[str, Frames | EventBins]]) -> Iterator[Prediction]:
+        """The prediction for each recording, in their order.
+
+        Args:
+            recordings: Name and frames of each one.
+        """
+        batch: list[Waiting] = []
+        for key, frames in recordings:
+            steps = self.net_input.n_steps(frames)
+            longest = max([steps, *(one.steps for one in batch)])
+            if batch and longest * (len(batch) + 1) > MOST_STEPS:
+                yield from self._predict_batch(batch)
+                batch = []
+            batch.append(Waiting(key, frames, steps))
+        if batch:
+            yield from self._predict_batch(batch)
+
+    def _predict_batch(self, batch: list[Waiting]) -> Iterator[Prediction]:
+        net_pass = NetPass(self.net, self.task, len(batch), spikes=self.spikes)
+        for x, lengths in self._blocks(batch):
+            net_pass.push(x, lengths)
+        results = zip(batch, net_pass.outputs(), net_pass.counts(), net_pass.spikes(), strict=True)
+        for one, outputs, counts, spikes in results:
+            yield Prediction(
+                one.key,
+                self.task.name,
+                one.steps,
+                self.classes,
+                self.task.predict(outputs).numpy(),
+                self._probabilities(outputs),
+                self.step_seconds,
+                counts,
+                spikes,
+            )
+
+    def _blocks(self, batch: list[Waiting]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Input `[B, T, F]` and steps `[B]` of each block: a batch has one, a recording several."""
+        if len(batch) == 1:
+            for block in self.net_input.blocks(batch[0].frames, batch[0].key):
+                yield torch.from_numpy(block)[None], torch.tensor([len(block)])
+            return
+        longest = max(one.steps for one in batch)
+        x = np.zeros((len(batch), longest, len(self.net_input.standard.mean)), np.float32)
+        for padded, one in zip(x, batch, strict=True):
+            first = 0
+            for block in self.net_input.blocks(one.frames, one.key):
+                padded[first : first + len(block)] = block
+                first += len(block)
+        yield torch.from_numpy(x), torch.tensor([one.steps for one in batch])
+
+    def _probabilities(self, outputs: Tensor) -> npt.NDArray[np.float32] | None:
+        if not isinstance(self.task, Classification | StepLabels):
+            return None
+        probabilities: npt.NDArray[np.float32] = self.task.probabilities(outputs).numpy()
+        return probabilities

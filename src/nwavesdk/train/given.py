@@ -1,0 +1,226 @@
+"""Recordings that a trained run is given: files, folders and values in memory, as frames.
+
+Each one is read as the data of the run were: same rate, same features, same sensor.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, RecordingError, Samples
+from nwavesdk.data.features import EventBins, EventFeatures, Features, ImageFeatures
+from nwavesdk.data.folder import Faults
+from nwavesdk.data.formats import FORMATS, open_files, open_source
+from nwavesdk.data.recordings import Frames
+from nwavesdk.data.source import Events, Item, Kind, Sample, Source
+from nwavesdk.internal.checks import shown, whole_number
+from nwavesdk.internal.files import FileError, printable
+
+__all__ = ["GivenReader", "GivenRecording", "as_list", "as_mono"]
+
+# The path of a file or a folder; or a recording in memory.
+GivenRecording = str | Path | npt.NDArray[Any] | tuple[npt.NDArray[Any], int] | Events
+
+# Name and frames of a recording.
+Given = tuple[str, Frames | EventBins]
+
+
+@dataclass(frozen=True, eq=False)
+class GivenReader:
+    """Reads recordings for a trained run.
+
+    Args:
+        kind: What the recordings of the run are.
+        features: How they become frames.
+        n_features: Features of a frame.
+        sample_rate: Rate of sound in memory without a rate of its own [Hz]; None without sound.
+        max_seconds: Length above which a sound is an error [s].
+    """
+
+    kind: Kind
+    features: Features
+    n_features: int
+    sample_rate: int | None
+    max_seconds: float
+
+    def read(
+        self,
+        given: Sequence[GivenRecording],
+        skipped: list[tuple[str, str]],
+        on_error: Literal["raise", "skip"] = "raise",
+    ) -> Iterator[Given]:
+        """Name and frames of each recording; one is in memory at a time.
+
+        Args:
+            given: Paths and recordings in memory.
+            skipped: Receives name and fault of each file that is left out.
+            on_error: Whether a file that cannot be used is an error, or is left out.
+
+        Raises:
+            FileError: If a recording cannot be used.
+            ValueError: If a folder cannot be used.
+            TypeError: If a recording is neither a path nor values.
+        """
+        for index, recording in enumerate(given):
+            try:
+                if isinstance(recording, (str, Path)):
+                    items = self._open(Path(recording), skipped, on_error)
+                else:
+                    items = iter([self._in_memory(f"recording {index}", recording)])
+            except FileError as fault:
+                _report(fault, skipped, on_error)
+                continue
+            for key, read in items:
+                try:
+                    frames = read()
+                except FileError as fault:
+                    _report(fault, skipped, on_error)
+                    continue
+                yield key, frames
+
+    def _open(
+        self, path: Path, skipped: list[tuple[str, str]], on_error: Literal["raise", "skip"]
+    ) -> Iterator[tuple[str, Callable[[], Frames | EventBins]]]:
+        """The recordings of a path, which are read when they are called."""
+        if not path.exists():
+            raise FileError(path, "does not exist", "check the name")
+        is_set = path.is_dir() or any(find(path) for find, _ in FORMATS)
+        if is_set:
+            faults = Faults(path, on_error)
+            source = open_source(path, faults, max_seconds=self.max_seconds, has_table=True)
+            skipped += [(f"{printable(path)}/{file}", fault) for file, fault in faults.skipped]
+        else:
+            source = open_files([path], self.max_seconds)
+        if source.kind != self.kind:
+            what = f"holds {source.kind}, expected {self.kind} like the data of the run"
+            raise FileError(path, what, "leave it out, or convert it")
+        items = source.items
+        if is_set and path.is_file():  # one of the two files of a format
+            items = tuple(item for item in items if item.path == path) or items
+        prefix = f"{path.as_posix()}/" if is_set and path.is_dir() else ""
+        return ((prefix + item.key, partial(self._read, source, item)) for item in items)
+
+    def _read(self, source: Source, item: Item) -> Frames | EventBins:
+        return self._frames(item, replace(source.read(item), target=None))
+
+    def _in_memory(
+        self, key: str, recording: object
+    ) -> tuple[str, Callable[[], Frames | EventBins]]:
+        item = Item(key, Path(key))
+        values = self._checked(item, recording)
+        return key, partial(self._frames, item, Sample(values))
+
+    def _frames(self, item: Item, sample: Sample) -> Frames | EventBins:
+        """The frames of a recording; its shape is that of the recordings of the run."""
+        values = sample.values
+        if isinstance(self.features, ImageFeatures):
+            _check_shape(item, "an image", np.shape(values), self.features.shape)  # type: ignore[arg-type]  # an image
+        if isinstance(self.features, EventFeatures) and isinstance(values, Events):
+            is_inside = len(values.shape) == len(self.features.shape) and all(
+                map(int.__le__, values.shape, self.features.shape)
+            )
+            if not is_inside:
+                _check_shape(item, "from a sensor", values.shape, self.features.shape)
+        frames = self.features(item, sample).frames
+        width = frames.n_places if isinstance(frames, EventBins) else frames.shape[1]
+        if width != self.n_features:
+            what = f"has {width} features in a step, expected {self.n_features} as in training"
+            raise RecordingError(item.path, what, "give a recording like those of the run")
+        return frames
+
+    def _checked(self, item: Item, recording: object) -> Any:
+        """A recording in memory as the values of a `Sample`."""
+        if self.kind == "events":
+            if isinstance(recording, Events):
+                return recording
+            raise TypeError(
+                f"{item.key} is {_name_of(recording)}, expected Events or a path: make them with "
+                "nwavesdk.data.Events(times, places, shape, duration)."
+            )
+        if self.kind == "sound":
+            return self._checked_sound(item, recording)
+        if not hasattr(recording, "__array__"):
+            raise TypeError(f"{item.key} is {_name_of(recording)}, expected an array or a path.")
+        values = np.asarray(recording)
+        if values.dtype.kind not in "fiub" or values.ndim < 2 or not values.size:
+            expected = "[T, features]" if self.kind == "series" else "[H, W]"
+            what = f"has the shape {list(values.shape)} of {values.dtype}, expected {expected}"
+            raise RecordingError(item.path, what, "give real numbers of this shape")
+        if not np.isfinite(values).all():
+            raise RecordingError(item.path, "has values that are not finite", "replace them")
+        return values.astype(np.float32)
+
+    def _checked_sound(self, item: Item, recording: object) -> tuple[Samples, int]:
+        rate = self.sample_rate
+        if isinstance(recording, tuple) and len(recording) == 2:
+            recording, rate = recording
+            limits = {"least": LOWEST_RATE, "most": HIGHEST_RATE}
+            rate = whole_number(item.key, "sample rate", rate, **limits)
+        if not hasattr(recording, "__array__"):
+            raise TypeError(
+                f"{item.key} is {_name_of(recording)}, expected samples [n], (samples, rate) or a "
+                "path."
+            )
+        samples = as_mono(recording)
+        if not len(samples) or not np.isfinite(samples).all():
+            fault = "values that are not finite" if len(samples) else "no samples"
+            raise RecordingError(item.path, f"has {fault}", "give finite samples")
+        assert rate is not None
+        return samples, rate
+
+
+def as_list(given: GivenRecording | Sequence[GivenRecording]) -> list[GivenRecording]:
+    """Recordings as a list, also if there is only one."""
+    is_sound = isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], int)
+    if isinstance(given, (str, Path, Events)) or is_sound or hasattr(given, "__array__"):
+        return [given]  # type: ignore[list-item]  # one of these
+    return list(given)  # type: ignore[arg-type]  # a sequence
+
+
+def as_mono(block: Any) -> Samples:
+    """Samples as float32 `[samples]`; integers are rejected: their full scale is not known.
+
+    Raises:
+        TypeError: If the samples are not floating numbers.
+        ValueError: If they are not mono.
+    """
+    samples = np.asarray(block)
+    if samples.dtype.kind != "f":
+        raise TypeError(
+            f"A block of sound has floating samples with full scale 1, got {samples.dtype}: divide "
+            "by the full scale, as in block / 32768."
+        )
+    if samples.ndim != 1:
+        raise ValueError(
+            f"A block of sound is mono [samples], got an array of shape {list(samples.shape)}: "
+            "average its channels, or take one."
+        )
+    return samples.astype(np.float32)
+
+
+def _report(
+    fault: FileError, skipped: list[tuple[str, str]], on_error: Literal["raise", "skip"]
+) -> None:
+    if on_error == "raise":
+        raise fault
+    skipped.append((printable(fault.path), fault.what))
+
+
+def _check_shape(item: Item, what: str, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if got != expected:
+        sizes = ["×".join(map(str, shape)) for shape in (got, expected)]
+        fault = f"is {what} of {sizes[0]} values, expected {sizes[1]} as in training"
+        raise RecordingError(item.path, fault, "give a recording like those of the run")
+
+
+def _name_of(value: object) -> str:
+    return (
+        f"{type(value).__name__} {shown(value)}"
+        if isinstance(value, (int, float))
+        else (type(value).__name__)
+    )

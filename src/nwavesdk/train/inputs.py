@@ -1,0 +1,52 @@
+"""How recordings become the input of a run's net: what its config alone decides."""
+
+from nwavesdk.chip import Profile
+from nwavesdk.data.encoders import Encoder, encoder_of
+from nwavesdk.data.features import ChipFeatures, Features, NoiseFeatures
+from nwavesdk.data.loading import FeatureOptions
+from nwavesdk.data.source import Kind, Task
+from nwavesdk.train.config import RunConfig
+
+__all__ = ["encoder_of_run", "features_of"]
+
+# Channels of the frozen noise that a pattern is generated from.
+NOISE_CHANNELS = 100
+
+
+def features_of(
+    config: RunConfig, kind: Kind, task: Task, profile: Profile | None
+) -> Features | FeatureOptions:
+    """How the recordings of a run become frames.
+
+    Args:
+        config: The config of the run.
+        kind: What a recording is.
+        task: What the net learns.
+        profile: The chip of the run, if it has one.
+
+    Returns:
+        Features; or options, of which some may still be found in the recordings.
+    """
+    data = config.data
+    if task == "pattern":
+        channels = NOISE_CHANNELS if profile is None else profile.count("filters")
+        return NoiseFeatures(config.seed, channels)
+    if profile is not None and kind == "sound":
+        return ChipFeatures(config.channel_choices(profile))
+    return FeatureOptions(
+        data.sample_rate,
+        data.bands,
+        data.window,
+        data.hop,
+        data.level,
+        data.bin,
+        config.facts.feature_shape if config.facts else (),
+    )
+
+
+def encoder_of_run(config: RunConfig) -> Encoder | None:
+    """How images become the input of a run's net; None for a constant current and without images.
+
+    A net for a chip has the values themselves as its input.
+    """
+    return None if config.chip is not None else encoder_of(config.data.encoder, config.seed)

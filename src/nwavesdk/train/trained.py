@@ -1,0 +1,352 @@
+"""A trained run without its data: its net, and what it predicts about recordings.
+
+Design requirements:
+
+- Only `config.json` and `model.safetensors` are read.
+- A recording becomes the input of the net as in training, and the prediction for a recording of the
+  run is that of `nwave eval`.
+- Memory does not grow with the length of a recording, apart from its samples and its predictions:
+  the net runs in blocks of steps and keeps its states.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from nwavesdk.data import FrontEnd, LogMel, Standard
+from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE
+from nwavesdk.data.features import (
+    ChipFeatures,
+    EventBins,
+    EventFeatures,
+    Features,
+    LogMelFeatures,
+    NoiseFeatures,
+)
+from nwavesdk.data.loading import FeatureOptions
+from nwavesdk.data.recordings import Frames
+from nwavesdk.data.source import Item, Kind, Sample
+from nwavesdk.internal.checks import whole_number
+from nwavesdk.internal.files import FileError, printable
+from nwavesdk.layers import SpikingSequential
+from nwavesdk.train.blocks import NetInput, Predictor
+from nwavesdk.train.config import RunConfig
+from nwavesdk.train.given import GivenReader, GivenRecording, as_list
+from nwavesdk.train.inputs import encoder_of_run, features_of
+from nwavesdk.train.live import LiveInput, rate_of
+from nwavesdk.train.model_file import load_model
+from nwavesdk.train.network import build_run_network
+from nwavesdk.train.predictions import Prediction
+from nwavesdk.train.run_folder import RunFolder
+from nwavesdk.train.sections import Facts
+from nwavesdk.train.tasks import TrainingTask, task_of
+
+__all__ = ["LiveRun", "TrainedRun", "load", "warn_of_skipped"]
+
+
+# Number of skipped files that a warning names.
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """A trained run, without its recordings; `load` reads it.
+
+    Attributes:
+        net: The trained net in `eval()`; for a chip, the chip as designed.
+        task: What the net has learned, with the scale of its targets.
+        classes: Name of each class; none for values.
+        kind: What a recording is.
+        features: How a recording becomes frames.
+        net_input: How frames become the input of the net.
+        steps: Time steps of a recording of the run: of each one, if they are padded to one length;
+            otherwise, nine of ten in the training set have at most these. None in earlier runs.
+        pads: Whether a shorter recording is padded to `steps`: for a chip and with
+            `--padding zeros`.
+        dt: Time step of the net [s].
+        max_seconds: Length above which a sound is an error [s].
+        name: The path of its folder, for messages.
+        patterns: Name and frames of each pattern that the net generates.
+
+    Example:
+        .. code-block:: python
+
+            run = load(Path("runs/words"))
+            for prediction in run.predict(["new/1.wav", "new/2.wav"]):
+                print(prediction.key, prediction.class_name, prediction.ranking)
+    """
+
+    net: SpikingSequential
+    task: TrainingTask
+    classes: tuple[str, ...]
+    kind: Kind
+    features: Features
+    net_input: NetInput
+    steps: int | None
+    pads: bool
+    dt: float
+    max_seconds: float
+    name: str = "The run"
+    patterns: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def open(cls, path: str | Path) -> "TrainedRun":
+        """As `load`."""
+        return load(path)
+
+    def predict(
+        self,
+        recordings: GivenRecording | Sequence[GivenRecording] = (),
+        *,
+        on_error: Literal["raise", "skip"] = "raise",
+        spikes: bool = False,
+    ) -> list[Prediction]:
+        """What the net predicts about recordings.
+
+        Args:
+            recordings: Paths of files and folders, and recordings in memory, one or several. A path
+                may be all that `nwave train --data` takes, and a folder without classes. In memory,
+                a sound is samples `[n]` at the run's sample rate, or samples and their rate; a
+                series `[T, *features]`, an image of values from 0 to 1 with the shape of those of
+                the run, and `Events`. Nothing generates the pattern of a run that learned one.
+            on_error: Whether a file that cannot be used is an error (`"raise"`), or is left out
+                with a warning (`"skip"`).
+            spikes: Whether to return the output spikes.
+
+        Returns:
+            The predictions, in the order of the recordings.
+
+        Raises:
+            ValueError: If a recording cannot be used, or if the outputs of the net are membranes
+                and `spikes` are asked for.
+            TypeError: If a recording is none of these.
+        """
+        skipped: list[tuple[str, str]] = []
+        predictions = list(self.predictions(recordings, skipped, on_error=on_error, spikes=spikes))
+        warn_of_skipped(skipped)
+        return predictions
+
+    def predictions(
+        self,
+        recordings: GivenRecording | Sequence[GivenRecording],
+        skipped: list[tuple[str, str]],
+        *,
+        on_error: Literal["raise", "skip"] = "raise",
+        spikes: bool = False,
+    ) -> Iterator[Prediction]:
+        """`predict` for more recordings than the memory holds: one batch of them is in it.
+
+        Args:
+            recordings: See `predict`.
+            skipped: Receives name and fault of each file that is left out.
+            on_error: See `predict`.
+            spikes: See `predict`.
+        """
+        if spikes and self.task.output.is_readout:
+            raise ValueError(
+                "The outputs of this net are membranes, which do not spike: leave the spikes out."
+            )
+        given = as_list(recordings)
+        if self.task.name == "pattern":
+            frames = self._pattern_frames(given)
+        elif not given:
+            raise ValueError("Nothing to predict: got no recording, expected files or arrays.")
+        else:
+            frames = self._reader.read(given, skipped, on_error)
+        predictor = Predictor(
+            self.net, self.task, self.net_input, self.classes, self.step_seconds, spikes
+        )
+        return predictor.predict(frames)
+
+    def _pattern_frames(
+        self, given: list[GivenRecording]
+    ) -> Iterator[tuple[str, Frames | EventBins]]:
+        """The frozen noise that each pattern is generated from."""
+        if given:
+            raise ValueError(
+                "This run generates a pattern and has no input, got recordings: leave them out."
+            )
+        for key, n_frames in self.patterns:
+            target = np.zeros((n_frames, 1), np.float32)
+            sample = Sample(target, target)  # whose length is that of the noise
+            yield key, self.features(Item(key, Path(key)), sample).frames
+
+    @property
+    def _reader(self) -> GivenReader:
+        n_features = len(self.net_input.standard.mean)
+        return GivenReader(
+            self.kind, self.features, n_features, self._rate_of_sound, self.max_seconds
+        )
+
+    @property
+    def _rate_of_sound(self) -> int | None:
+        return None if self.front_end is None else self.sample_rate
+
+    @property
+    def front_end(self) -> FrontEnd | LogMel | None:
+        """From sound to frames; None if the run was not trained on sound."""
+        if isinstance(self.features, ChipFeatures):
+            return FrontEnd(self.features.config)
+        return self.features.log_mel if isinstance(self.features, LogMelFeatures) else None
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of the sound that the run was trained on [Hz].
+
+        Raises:
+            ValueError: If it was trained on something else.
+        """
+        front_end = self.front_end
+        if front_end is None:
+            raise ValueError(f"The run was trained on {self.kind}, expected sound.")
+        return rate_of(front_end)
+
+    @property
+    def frame_seconds(self) -> float | None:
+        """Time from a frame to the next one [s]; None if frames have no duration."""
+        if isinstance(self.features, LogMelFeatures):
+            return self.features.log_mel.hop
+        if isinstance(self.features, EventFeatures):
+            return self.features.bin
+        return self.dt if isinstance(self.features, (ChipFeatures, NoiseFeatures)) else None
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Time from a step of the net to the next one [s]; None if steps have no duration."""
+        return None if self.frame_seconds is None else self.frame_seconds / self.net_input.hold
+
+    @property
+    def hold(self) -> int:
+        """Time steps of the net for each frame."""
+        return self.net_input.hold
+
+    @property
+    def standard(self) -> Standard:
+        """The scale of the features."""
+        return self.net_input.standard
+
+    def stream(self, sample_rate: int | None = None) -> LiveInput:
+        """The input of the net for a sound that begins now.
+
+        Args:
+            sample_rate: Rate of the sound [Hz]; another rate than that of the run is converted,
+                which delays the input by some 40 to 120 ms. [the rate of the run]
+
+        Raises:
+            ValueError: If there is no sound of this rate, if the run was trained on something other
+                than sound, or if it scales each recording by its loudest sample.
+        """
+        if isinstance(self.features, LogMelFeatures):
+            level = self.features.level
+        elif isinstance(self.features, ChipFeatures):
+            level = self.features.config.level
+        else:
+            raise ValueError(
+                f"{self.name} was trained on {self.kind}, expected sound: train with `nwave train "
+                "--data FOLDER --level as_is`."
+            )
+        if level == "peak":
+            raise ValueError(
+                f"{self.name} scales each recording by its loudest sample, which is known only at "
+                "the end of the sound (got data.level 'peak', expected 'as_is'): train with "
+                "`nwave train --level as_is`."
+            )
+        limits = {"least": LOWEST_RATE, "most": HIGHEST_RATE}
+        rate = self.sample_rate if sample_rate is None else sample_rate
+        rate = whole_number("TrainedRun.stream", "sample_rate", rate, **limits)
+        front_end = self.front_end
+        assert front_end is not None
+        length = self.steps // self.hold if self.pads and self.steps is not None else 1
+        return LiveInput(front_end, self.standard, rate, self.hold, length)
+
+
+def load(path: str | Path) -> TrainedRun:
+    """Load a finished run of `nwave train`, without its recordings.
+
+    Args:
+        path: The folder of the run.
+
+    Raises:
+        ValueError: If the run is missing, damaged or not finished.
+        ModuleNotFoundError: If the extra `train` is missing.
+
+    Example:
+        .. code-block:: python
+
+            run = nwavesdk.train.load("runs/words")
+            run.predict("new/1.wav")[0].class_name
+    """
+    folder = RunFolder(Path(path))
+    config = folder.read_config()
+    facts = config.facts
+    if facts is None:
+        raise ValueError(
+            f"{printable(path)} has no facts in its config.json: the run has not begun; train it "
+            "with `nwave train`."
+        )
+    data = config.data
+    kind = _kind_of(config, facts)
+    needed = {"hold": data.hold is None and config.chip is None}
+    needed["sample_rate"] = data.sample_rate is None and kind == "sound"
+    needed["bin"] = data.bin is None and kind == "events"
+    if any(needed.values()):
+        field = next(name for name, is_missing in needed.items() if is_missing)
+        raise FileError(folder.config, f"has no data.{field}", "restore it, or begin a new run")
+    net = build_run_network(config.net, config.chip, facts, deployed=True)
+    scales = load_model(folder.model, net, facts.n_features, folder.identity, facts.n_targets)
+    features = features_of(config, kind, facts.task, facts.chip)
+    pads = config.chip is None and data.padding == "zeros"
+    net_input = NetInput(
+        scales.standard,
+        1 if config.chip is not None else data.hold or 1,
+        None if config.chip is not None else data.length,
+        pads,
+        encoder_of_run(config),
+    )
+    return TrainedRun(
+        name=printable(path),
+        net=net.eval(),
+        task=task_of(config).scaled(scales.targets),
+        classes=facts.classes,
+        kind=kind,
+        features=features.features(kind) if isinstance(features, FeatureOptions) else features,
+        net_input=net_input,
+        steps=_steps_of(config, facts, features),
+        pads=config.chip is not None or pads,
+        dt=config.net.dt,
+        max_seconds=data.max_seconds,
+        patterns=facts.patterns,
+    )
+
+
+def _kind_of(config: RunConfig, facts: Facts) -> Kind:
+    """What the recordings of a run are; the built-in digits are series of features."""
+    if facts.kind is None:  # of an earlier run
+        return "series" if config.data.source == "digits" else "sound"
+    return "series" if facts.kind == "features" else facts.kind
+
+
+def _steps_of(config: RunConfig, facts: Facts, features: object) -> int | None:
+    """Time steps of a recording; see `TrainedRun`."""
+    if isinstance(features, ChipFeatures):
+        return features.config.T
+    data = config.data
+    if data.padding == "zeros" and data.length is not None and config.chip is None:
+        return data.length * (data.hold or 1)
+    return facts.typical_steps
+
+
+# The name of `TrainedRun` for sound in blocks.
+LiveRun = TrainedRun
+
+
+def warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
+    """Give one warning for all files that were left out."""
+    if skipped:
+        first = "; ".join(f"{file} {fault}" for file, fault in skipped[:MOST_NAMED])
+        more = "; ..." if len(skipped) > MOST_NAMED else ""
+        warnings.warn(f"skipped {len(skipped)} files: {first}{more}", stacklevel=3)

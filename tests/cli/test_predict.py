@@ -1,0 +1,169 @@
+"""`nwave predict`: a table, files and JSON of what a run predicts, without the data of the run."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cli.command import json_object, nwave
+
+soundfile = pytest.importorskip("soundfile")
+pytest.importorskip("lightning")
+
+
+@pytest.fixture
+def files(tones: Path) -> list[Path]:
+    return [tones / name / "0.wav" for name in ("high", "low", "middle")]
+
+
+def test_a_table_has_class_probability_and_the_next_best(run: Path, files: list[Path]) -> None:
+    result = nwave("predict", run, *files)
+    assert result.exit_code == 0
+    head, *rows = result.stdout.splitlines()
+    assert head.split() == ["file", "class", "probability", "next", "best"]
+    assert [row.split()[0] for row in rows] == [str(file) for file in files]
+    for row in rows:
+        _, name, share, other, other_share = row.split()
+        assert {name, other} < {"high", "low", "middle"}
+        assert float(share) >= float(other_share)
+
+
+def test_json_is_one_object_with_the_predictions_of_the_api(run: Path, files: list[Path]) -> None:
+    from nwavesdk.train import load
+
+    content = json_object(nwave("predict", run, *files, "--spikes", "--json"))
+    assert content["task"] == "classification"
+    assert content["skipped"] == []
+    expected = load(run).predict(files, spikes=True)
+    for got, one in zip(content["predictions"], expected, strict=True):
+        assert got["file"] == one.key
+        assert got["class"] == one.class_name
+        assert list(got["probabilities"]) == ["high", "low", "middle"]
+        assert list(got["probabilities"].values()) == one.probabilities.tolist()
+        assert got["spike_counts"] == one.counts.tolist()
+        assert "spikes" not in got
+
+
+def test_the_data_of_the_run_are_not_needed(run: Path, files: list[Path], tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(run / name, tmp_path / name)
+    config = tmp_path / "config.json"
+    source = json.loads(config.read_text())["data"]["source"]
+    # The source may move: it is no part of the seal.
+    config.write_text(config.read_text().replace(source, "/nowhere"))
+    expected = nwave("predict", run, *files).stdout
+    assert nwave("predict", tmp_path, *files).stdout == expected
+
+
+def test_files_hold_all_predictions(run: Path, files: list[Path], tmp_path: Path) -> None:
+    from nwavesdk.train import load
+
+    expected = load(run).predict(files, spikes=True)
+    for suffix in ("csv", "npz", "json"):
+        out = tmp_path / "new" / f"a.{suffix}"
+        result = nwave("predict", run, *files, "--spikes", "--out", out)
+        assert result.exit_code == 0
+        assert result.stdout.splitlines()[-1] == f"written to {out}"
+    rows = list(csv.DictReader((tmp_path / "new" / "a.csv").read_text().splitlines()))
+    arrays = np.load(tmp_path / "new" / "a.npz")
+    objects = json.loads((tmp_path / "new" / "a.json").read_text())
+    np.testing.assert_array_equal(arrays["predicted"], [one.predicted for one in expected])
+    np.testing.assert_array_equal(arrays["probabilities"], [one.probabilities for one in expected])
+    for index, one in enumerate(expected):
+        assert rows[index]["class"] == objects[index]["class"] == one.class_name
+        shares = [np.float32(rows[index][f"p({name})"]) for name in one.classes]
+        np.testing.assert_array_equal(shares, one.probabilities)
+        spikes = arrays["spikes"]
+        np.testing.assert_array_equal(spikes[spikes[:, 0] == index, 1:], one.spikes)
+        assert objects[index]["spikes"] == one.spikes.tolist()
+
+
+def test_many_recordings_do_not_flood_the_terminal(run: Path, tones: Path) -> None:
+    lines = nwave("predict", run, tones).stdout.splitlines()
+    assert len(lines) == 42
+    assert lines[-1] == "and 8 more; --out FILE.csv writes all of them"
+    assert len(json_object(nwave("predict", run, tones, "--json"))["predictions"]) == 48
+
+
+def test_files_that_cannot_be_used_are_skipped_and_listed(
+    run: Path, files: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "a.wav").write_text("a text")
+    words = ["predict", run, files[0], tmp_path / "a.wav", tmp_path / "b.wav"]
+    result = nwave(*words)
+    assert result.exit_code == 2
+    assert "a.wav is not sound" in result.stderr
+    assert result.stderr.count("\n") == 1
+    content = json_object(nwave(*words, "--on-error", "skip", "--json"))
+    assert len(content["predictions"]) == 1
+    assert [file for file, _ in content["skipped"]] == [str(tmp_path / f"{n}.wav") for n in "ab"]
+    notes = nwave(*words, "--on-error", "skip").stderr.splitlines()
+    assert notes[0].startswith(f"skipped: {tmp_path}/a.wav is not sound")
+    result = nwave("predict", run, tmp_path / "a.wav", "--on-error", "skip")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith("nwave: none of the 1 recordings can be used")
+
+
+def test_a_long_sound_can_be_allowed(run: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(8000), 8000)
+    result = nwave("predict", run, tmp_path / "a.wav", "--max-seconds", 0.5)
+    assert result.exit_code == 2
+    assert "lasts 1.0 s, expected at most 0.5 s" in result.stderr
+    assert nwave("predict", run, tmp_path / "a.wav", "--max-seconds", 1).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "Nothing to predict: got no recording"),
+        (("NONE.wav",), "NONE.wav does not exist: check the name"),
+        (("--out", "a.txt"), "--out: expected a name that ends in .csv, .npz, .json, got 'a.txt'"),
+        (("--out", "RUN/result.json"), "--out: "),
+    ],
+)
+def test_errors_are_one_line(run: Path, words: tuple[str, ...], message: str) -> None:
+    result = nwave("predict", run, *(word.replace("RUN", str(run)) for word in words))
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_classes_of_steps_and_values_are_summed_up(tmp_path: Path) -> None:
+    from nwavesdk.cli.predict import _lines
+    from nwavesdk.train import Prediction
+    from nwavesdk.train.prediction_files import prediction_json, write_predictions
+
+    labels = np.array([0, 0, 1, 1, 1, 0])
+    shares = np.eye(2, dtype=np.float32)[labels]
+    steps = Prediction("x", "labels", 6, ("P", "QRS"), labels, shares, 0.5)
+    assert _lines([steps], None) == ["x     P 0-1, QRS 2-4, P 5"]
+    many = Prediction("x", "labels", 999, ("P", "QRS"), np.arange(999) % 2, None, None)
+    assert _lines([many], None)[0].endswith(", … (999 spans)")
+    assert len(_lines([many], None)[0]) < 130
+    assert prediction_json(steps, in_full=False)["spans"] == [
+        ["P", 0, 1],
+        ["QRS", 2, 4],
+        ["P", 5, 5],
+    ]
+    values = Prediction(
+        "y", "regression", 3, (), np.array([[1.0], [2], [6]], np.float32), None, None
+    )
+    assert _lines([values], None) == [
+        "y     3 steps: 1 to 6, mean 3",
+        "--out FILE.csv writes the values of all steps",
+    ]
+    write_predictions(tmp_path / "x.csv", [steps])
+    rows = list(csv.reader((tmp_path / "x.csv").read_text().splitlines()))
+    assert rows[0] == ["file", "step", "time [s]", "class", "p(P)", "p(QRS)"]
+    assert rows[3] == ["x", "2", "1", "QRS", "0", "1"]
+    write_predictions(tmp_path / "y.csv", [values, values])
+    rows = list(csv.reader((tmp_path / "y.csv").read_text().splitlines()))
+    assert rows[0] == ["file", "step", "value 1"]
+    assert rows[-1] == ["y", "2", "6"]
+    write_predictions(tmp_path / "y.npz", [values, values])
+    assert np.load(tmp_path / "y.npz")["predicted"].shape == (6, 1)
+    write_predictions(tmp_path / "y.json", [values])
+    assert json.loads((tmp_path / "y.json").read_text())[0]["values"] == [[1], [2], [6]]
