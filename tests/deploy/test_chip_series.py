@@ -7,7 +7,7 @@ import torch
 from deploy.nets import chip_net, sound
 from nwavesdk.deploy import ChipSeries, chip_series, draw_series
 from nwavesdk.deploy.chip_series import Tile, count_right, tile_for
-from nwavesdk.layers import Dropout, H1v1Layer, SpikingSequential, prepare_net
+from nwavesdk.layers import ChipInstance, Dropout, H1v1Layer, SpikingSequential, prepare_net
 from nwavesdk.metrics import accuracy_population
 from nwavesdk.train.network import chip_seed
 
@@ -55,6 +55,24 @@ def test_every_tile_gives_the_result_of_a_loop(name, tile):
     expected = one_by_one(net, x, labels, 4, seeds)
     assert count_right(net, x, labels, 4, seeds, tile).tolist() == expected
     assert len(set(expected)) > (1 if "without" not in name else 0)  # the chips differ
+
+
+@pytest.mark.parametrize("tile", [None, Tile(7, 4)], ids=str)
+def test_padding_is_not_counted(tile):
+    net = make_undecided(NETS["no front end"]()).double()
+    x, labels, seeds = recordings(12).double(), torch.arange(12) % 4, list(range(5))
+    lengths = torch.arange(12) * 3 + 1
+    expected = torch.zeros(5, dtype=torch.int64)
+    for b, n in enumerate(lengths):
+        expected += count_right(net, x[b : b + 1, :n], labels[b : b + 1], 4, seeds)
+    assert torch.equal(count_right(net, x, labels, 4, seeds, tile, lengths), expected)
+    assert not torch.equal(count_right(net, x, labels, 4, seeds, tile), expected)
+    designed = draw_series(net, x, labels, 4, n=1, lengths=lengths).designed
+    with ChipInstance(None).on(net), torch.no_grad():
+        prepare_net(net)
+        assert designed == accuracy_population(net(x)[0], labels, 4, lengths).double()
+    with pytest.raises(ValueError, match="count_right: lengths must be from 1 to the"):
+        draw_series(net, x, labels, 4, n=1, lengths=lengths - 1)
 
 
 def test_mismatch_of_a_later_layer_alone():

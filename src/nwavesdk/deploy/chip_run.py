@@ -115,7 +115,9 @@ class ChipRun:
     def power(self) -> Consumption:
         """Average power on the validation set, on the chip as designed."""
         spikes = self._validation_spikes(self.net)
-        return get_chip_consumption(self.net, spikes, self.run.config.net.dt, self.profile)
+        lengths = torch.from_numpy(self.run.data.val.lengths)
+        dt = self.run.config.net.dt
+        return get_chip_consumption(self.net, spikes, dt, self.profile, lengths)
 
     def series(self, n: int, seed: int, wanted: float) -> ChipSeries:
         """Test the net on `n` drawn chips and write their accuracies; see `draw_series`.
@@ -125,15 +127,16 @@ class ChipRun:
         """
         path = self.run.folder.path / f"chips-{seed}.json"
         check_target(path)
-        test = self.run.data.test
+        test = self.run.data.test.whole()
         series = draw_series(
             self.run.model(mismatch=True),
-            test.whole().x,
-            torch.from_numpy(test.labels),
+            test.x,
+            test.y,
             len(self.run.classes),
             n,
             seed,
             wanted,
+            test.lengths,
         )
         content = {
             "seed": series.seed,

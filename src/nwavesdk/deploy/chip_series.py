@@ -22,6 +22,7 @@ from nwavesdk.chip import Noise
 from nwavesdk.deploy.stages import Stage, check_finite, chip_stages
 from nwavesdk.internal.checks import finite_number, shown, whole_number
 from nwavesdk.layers import ChipInstance, SpikingSequential, prepare_net
+from nwavesdk.layers.lengths import check_lengths
 from nwavesdk.layers.prepare import prepared_modules
 from nwavesdk.metrics import population_counts
 from nwavesdk.solvers import Problem, Spec, has_serial_kernel, solve
@@ -89,6 +90,7 @@ def draw_series(
     n: int = 200,
     seed: int = 0,
     wanted: float = 0.9,
+    lengths: Tensor | None = None,
 ) -> ChipSeries:
     """Test a net on many chips, in the fastest way that its sizes allow.
 
@@ -104,9 +106,10 @@ def draw_series(
         n: Number of chips, from 1 to 100,000.
         seed: Selects the chips, from 0 to 2^32 - 1.
         wanted: Accuracy from which on a chip counts as good, from 0 to 1.
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
 
     Raises:
-        TypeError: If the model is not a net of chip modules.
+        TypeError: If the model is not a net of chip modules, or `lengths` is not an int64 tensor.
         ValueError: If there are no recordings, if their number differs from that of labels, if an
             argument is out of its range, or if the net holds a number that is not finite.
     """
@@ -122,10 +125,10 @@ def draw_series(
     seeds = [chip_seed(seed, "chips", i, drawn=True) for i in range(n)]
     model.eval()
     try:
-        right = count_right(model, x, labels, n_classes, seeds)
+        right = count_right(model, x, labels, n_classes, seeds, lengths=lengths)
         with torch.no_grad(), ChipInstance(None).on(model):
             prepare_net(model)
-            predicted = population_counts(model(x)[0], n_classes).argmax(1)
+            predicted = population_counts(model(x)[0], n_classes, lengths).argmax(1)
     finally:
         model.train(was_training)
     designed = (predicted == labels).double().mean().item()
@@ -162,6 +165,7 @@ def count_right(
     n_classes: int,
     seeds: Sequence[int],
     tile: Tile | None = None,
+    lengths: Tensor | None = None,
 ) -> Tensor:
     """Number of recordings that each chip classifies correctly.
 
@@ -172,14 +176,16 @@ def count_right(
         n_classes: Number of populations of the output layer.
         seeds: One for each chip: the chip is that of `prepare_net(model, seed)`.
         tile: How many recordings and chips are computed at a time. [`tile_for`]
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
 
     Returns:
         Counts, int64 [chips].
 
     Raises:
-        TypeError: If the model is not a net of chip modules.
+        TypeError: If the model is not a net of chip modules, or `lengths` is not an int64 tensor.
         ValueError: If there is no chip, if x or labels have another shape or type, if the net has
-            a number that is not finite, or if a tile of a recurrent net has more than one chip.
+            a number that is not finite, if a tile of a recurrent net has more than one chip, or if
+            a length is not from 1 to T.
     """
     stages = chip_stages(model, "count_right")
     for name, tensor in (("x", x), ("labels", labels)):
@@ -192,6 +198,9 @@ def count_right(
         )
     check_finite(stages, "count_right")
     _check_recordings(stages, x, labels, n_classes)
+    steps = torch.full((len(x),), x.shape[1], device=x.device)
+    if lengths is not None:
+        steps = check_lengths("count_right", lengths, x)
     tile = tile or tile_for(model, len(x), x.shape[1], len(seeds))
     if tile.chips > 1 and any(stage.is_recurrent for stage in stages):
         raise ValueError(
@@ -202,7 +211,7 @@ def count_right(
     counts = []
     for first in range(0, len(seeds), block):
         chips = _draw_chips(model, stages, seeds[first : first + block], x)
-        counts.append(_count_right_of(stages, chips, x, labels, n_classes, tile))
+        counts.append(_count_right_of(stages, chips, x, steps, labels, n_classes, tile))
     return torch.cat(counts)
 
 
@@ -228,22 +237,24 @@ def _count_right_of(
     stages: Sequence[Stage],
     chips: Sequence[Sequence["_DrawnStage"]],
     x: Tensor,
+    steps: Tensor,
     labels: Tensor,
     n_classes: int,
     tile: Tile,
 ) -> Tensor:
-    """`count_right` for chips that are drawn."""
+    """`count_right` for chips that are drawn; `steps` are the lengths of the recordings."""
     right = torch.zeros(len(chips), dtype=torch.int64)
-    for x_tile, label_tile in zip(
-        torch.split(x, tile.recordings), torch.split(labels, tile.recordings), strict=True
-    ):
+    tiles = (torch.split(values, tile.recordings) for values in (x, steps, labels))
+    for x_tile, step_tile, label_tile in zip(*tiles, strict=True):
         shared = _run_shared_stages(stages, chips[0], x_tile)
         for first in range(0, len(chips), tile.chips):
             group = chips[first : first + tile.chips]
             spk = _run_group(stages, group, shared)
             # [B, T, chips * N] -> [B * chips, T, N], each chip of each recording as a recording.
             by_chip = spk.reshape(*spk.shape[:2], len(group), -1).transpose(1, 2).flatten(0, 1)
-            predicted = population_counts(by_chip, n_classes).argmax(1).reshape(-1, len(group))
+            lengths = step_tile.repeat_interleave(len(group))
+            counts = population_counts(by_chip, n_classes, lengths)
+            predicted = counts.argmax(1).reshape(-1, len(group))
             right[first : first + len(group)] += (predicted == label_tile[:, None]).sum(0).cpu()
     return right
 
