@@ -214,6 +214,14 @@ def test_a_member_whose_place_is_wrong_is_an_error(path: Path) -> None:
     fails(path, "is damaged at its member 'x': copy it again")
 
 
+def test_a_member_that_ends_behind_the_file_is_an_error(path: Path) -> None:
+    np.savez(path, x=X)
+    with ZipFile(path, "a") as archive:
+        archive.getinfo("x.npy").compress_size += 10**6
+        archive.writestr("y.npy", b"")
+    fails(path, r"is cut short \([0-9,]+ bytes of its member 'x' are missing\): copy it again")
+
+
 def test_a_list_of_members_that_is_too_long_is_an_error(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
