@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nwavesdk.data.decoding import RecordingError
-from nwavesdk.data.readers.qtdb import CLASSES, holds_qtdb, open_qtdb
+from nwavesdk.data.readers.qtdb import CLASSES, open_qtdb
 from nwavesdk.internal.files import FileError
 
 scipy_io = pytest.importorskip("scipy.io")
@@ -25,9 +25,7 @@ def written(folder: Path, part: str = "", **arrays: Any) -> Path:
 
 
 def test_both_files_become_series_with_a_class_for_each_step(tmp_path: Path) -> None:
-    assert not holds_qtdb(tmp_path)
     source = open_qtdb(written(tmp_path))
-    assert holds_qtdb(tmp_path)
     assert (source.kind, source.task, source.shape) == ("series", "labels", (4,))
     assert source.classes == CLASSES == ("P", "PQ", "QR", "RS", "ST", "TP")
     assert [item.part for item in source.items] == ["train"] * 3 + ["test"] * 2
@@ -100,7 +98,6 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path, name: str) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     (written(tmp_path) / "QTDB_test.mat").unlink()
-    assert holds_qtdb(tmp_path)
     with pytest.raises(FileError, match=r"QTDB_test\.mat does not exist"):
         open_qtdb(tmp_path)
 

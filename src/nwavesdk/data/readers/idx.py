@@ -155,7 +155,7 @@ def _list_files(folder: Path) -> Iterator[_File]:
         names = sorted(os.listdir(folder))
     except OSError as error:
         what = f"cannot be read ({reason_of(error)})"
-        raise RecordingError(folder, what, "name a folder with idx files") from None
+        raise RecordingError(folder, what, "check its name and its permissions") from None
     for name in names:
         match = NAME.fullmatch(name)
         if match is not None:

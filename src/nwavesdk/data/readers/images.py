@@ -26,13 +26,10 @@ from nwavesdk.data.source import Sample
 from nwavesdk.internal.files import one_line
 from nwavesdk.internal.imports import require
 
-__all__ = ["MOST_BYTES", "MOST_PIXELS", "SUFFIXES", "read_image"]
+__all__ = ["MOST_PIXELS", "SUFFIXES", "read_image"]
 
 # The most pixels of an image, 4,096 x 4,096: 200 MB as float32 in three colors.
 MOST_PIXELS = 2**24
-
-# The largest file: that many pixels of 16 bits in four channels do not compress at all.
-MOST_BYTES = 8 * MOST_PIXELS
 
 # Parts of a file: chunks of a PNG, which some encoders write every 4 kB, or segments of a JPEG.
 MOST_PARTS = 100_000

@@ -17,7 +17,7 @@ from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.mat import Array, read_mat
 from nwavesdk.data.source import Item, Part, Sample, Source
 
-__all__ = ["CLASSES", "holds_qtdb", "open_qtdb"]
+__all__ = ["CLASSES", "open_qtdb"]
 
 FILES: dict[Part, str] = {"train": "QTDB_train.mat", "test": "QTDB_test.mat"}
 
@@ -52,11 +52,6 @@ class _Recordings:
         assert sample.target is not None
         content = sample.values.tobytes() + sample.target.tobytes()
         return sha256(repr(sample.values.shape).encode() + content).digest()
-
-
-def holds_qtdb(folder: Path) -> bool:
-    """Whether a folder has one of the files that `open_qtdb` reads, by its name."""
-    return any((folder / name).exists() for name in FILES.values())
 
 
 def open_qtdb(folder: Path) -> Source:
