@@ -67,7 +67,7 @@ KINDS = {
     [
         ("sound", "a: sound, 0.113 s", 2),
         ("series", "a: 20 steps of 2 values", 2),
-        ("image", "a: 8 × 8 values", 2),
+        ("image", "a: image, 8 × 8", 2),
         ("events", "a: 2 events in 0.3 s", 3),
         ("cochlea", "a: 1 events in 0.3 s", 2),
     ],

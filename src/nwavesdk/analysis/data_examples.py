@@ -26,6 +26,9 @@ __all__ = ["data_picture", "plot_data"]
 # Recordings of a picture with the channels of a chip, which are high.
 MOST_WITH_CHANNELS = 3
 
+# Letters of the key of a recording that has no class.
+MOST_LETTERS = 40
+
 
 def plot_data(path: Path, config: RunConfig, data: RunData) -> None:
     """Write a PNG of some recordings, all lengths, and what is in each set.
@@ -115,7 +118,9 @@ def _example(config: RunConfig, train: Series, index: int, sample: Sample | None
     if target is not None and target.ndim == 2:
         # As long as the input; labels are drawn along the whole recording.
         target = target[: train.length].repeat(train.hold, axis=0)
+    # The end of a path is what tells recordings apart.
     key = recordings.keys[index]
+    key = key if len(key) <= MOST_LETTERS else f"…{key[1 - MOST_LETTERS :]}"
     return Example(
         name=facts.classes[recordings.labels[index]] if has_class else key,
         kind="series" if facts.kind is None or facts.kind == "features" else facts.kind,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -29,6 +30,10 @@ __all__ = ["DataPicture", "choose_examples", "draw_data"]
 
 # Rows of the picture.
 MOST_EXAMPLES = 6
+
+# Width of the picture [inches], and letters of a title that an inch has space for.
+WIDTH = 12.0
+LETTERS_PER_INCH = 11
 
 # Heights of panels [inches]: a row, a row with channels of a chip, the response of their filters,
 # and the panels below all rows.
@@ -122,7 +127,7 @@ def draw_data(picture: DataPicture, theme: Theme) -> Figure:
     heights = [0.5 + row_height * len(picture.examples), SUMMARY_HEIGHT]
     if picture.bank is not None:
         heights.insert(0, RESPONSE_HEIGHT)
-    figure = Figure(figsize=(12, sum(heights)))
+    figure = Figure(figsize=(WIDTH, sum(heights)))
     parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     *above, overview, summary = parts
     if picture.bank is not None:
@@ -157,13 +162,16 @@ def _draw_examples(overview: SubFigure, picture: DataPicture, theme: Theme) -> N
         squeeze=False,
         width_ratios=[WIDTHS[name] for name in columns],
     )
+    widths = [WIDTH * WIDTHS[name] / sum(WIDTHS[name] for name in columns) for name in columns]
     for place, column in enumerate(columns):
         _draw_column(list(grid[:, place]), column, picture, theme)
         if place:
-            grid[0, place].set_title(_sentence(_column_text(column, picture)))
+            text = _sentence(_column_text(column, picture))
+            grid[0, place].set_title(_wrapped(text, widths[place]))
     for axes, example in zip(grid[:, 0], picture.examples, strict=True):
         text = _example_text(example) or _column_text(columns[0], picture)
-        axes.set_title(f"{label_text(example.name, most=40)}: {text}")
+        name = label_text(example.name, most=40)
+        axes.set_title(_wrapped(f"{name}: {text}", widths[0]))
     if picture.task == "labels":
         names = [label_text(name) for name in picture.classes]
         handles = label_legend(names, class_colors(len(names), theme))
@@ -215,7 +223,8 @@ def _draw_in_time(
     elif column == "target" and example.target is not None:
         span = len(example.target) * step
         draw_series(axes, example.target.astype(np.float32), span, theme, name="target")
-    axes.set_xlabel("time [s]" if is_in_seconds else "step")
+    steps = "step" if column == "recording" else "step of the net"
+    axes.set_xlabel("time [s]" if is_in_seconds else steps)
     if not is_in_seconds:
         _count_on(axes.xaxis)
     return span
@@ -227,6 +236,11 @@ def _column_text(column: str, picture: DataPicture) -> str:
     if column == "target":
         return "target"
     return f"input of the net: {picture.feature_text}"
+
+
+def _wrapped(text: str, width: float) -> str:
+    """A title in lines that fit a panel and the space beside it [inches]."""
+    return "\n".join(wrap(text, max(12, int(width * LETTERS_PER_INCH))))
 
 
 def _sentence(text: str) -> str:
@@ -243,7 +257,7 @@ def _example_text(example: Example) -> str:
     if values is None:
         return ""
     if example.kind == "image":
-        return f"{' × '.join(map(str, values.shape))} values"
+        return f"image, {' × '.join(map(str, values.shape))}"
     width = values[0].size
     return f"{len(values):,} steps of {width:,} value{'s' if width > 1 else ''}"
 

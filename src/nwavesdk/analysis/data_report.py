@@ -116,16 +116,22 @@ def describe_features(config: RunConfig) -> str:
         frames = f"of {data.window * 1e3:g} ms every {data.hop * 1e3:g} ms"
         return f"{count} log-mel bands {frames}, scaled{hold}"
     if facts.kind == "events":
-        return f"events at {count} places in bins of {(data.bin or 0) * 1e3:g} ms{hold}"
+        return f"events at {count} places, bins of {(data.bin or 0) * 1e3:g} ms{hold}"
     if facts.kind == "image":
         forms = {
             "current": "as constant currents, scaled",
             "rate": "as probabilities of spikes",
             "latency": "as times of spikes",
         }
-        return f"{count} pixels {forms[data.encoder]}"
+        return f"{_pixel_text(facts.feature_shape)} {forms[data.encoder]}"
     noun = "feature" if facts.kind == "features" else "value"
     return f"{count} {noun}{'s' if facts.n_features > 1 else ''}, scaled{hold}"
+
+
+def _pixel_text(shape: tuple[int, ...]) -> str:
+    """As in `"784 pixels of 3 colors"`."""
+    height, width, *colors = shape
+    return f"{height * width:,} pixels" + (f" of {colors[0]} colors" if colors else "")
 
 
 def count_classes(data: Split[Series]) -> dict[str, Indices]:
