@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from nwavesdk.analysis.data_report import data_lines, data_report
+from nwavesdk.analysis.data_report import data_lines, data_report, describe_features, step_seconds
 from nwavesdk.data import Recordings, Series, Standard
 from nwavesdk.train import RunConfig
 from nwavesdk.train.run_data import RunData, load_run_data
@@ -104,6 +104,65 @@ def test_values_have_no_classes() -> None:
     assert [line.split() for line in lines[5:]] == [
         ["all"], ["train", "1"], ["val", "1"], ["test", "1"],
     ]  # fmt: skip
+
+
+def test_a_pattern_in_all_sets_is_one_recording() -> None:
+    targets = tuple(np.ones((4, 3), np.float32) for _ in range(3))
+    patterns = series_of([4] * 3, targets=targets, task="pattern")
+    config, data = made(patterns, RunConfig(), (1, 1, 1))
+    report = data_report(config, RunData(data.train, data.train, data.train, data.standard))
+    lines = data_lines(report)
+    assert (report["count"], lines[0]) == (1, "1 recording of series, 0 skipped")
+    assert lines[1] == "task: pattern, 3 values per step (there are targets, but no inputs)"
+    assert lines[3] == "input of the net: 2 channels of frozen noise"
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_features", "shape", "choices", "text"),
+    [
+        ("sound", 32, (32,), {"hold": 1}, "32 log-mel bands of 25 ms every 10 ms, scaled"),
+        ("series", 1, (), {"hold": 5}, "1 value, scaled, each for 5 steps"),
+        ("features", 13, (), {"hold": 4}, "13 features, scaled, each for 4 steps"),
+        ("events", 2312, (2, 34, 34), {"bin": 3e-3}, "events at 2,312 places, bins of 3 ms"),
+        ("image", 784, (28, 28), {"hold": 100}, "784 pixels as constant currents, scaled"),
+        (
+            "image",
+            75,
+            (5, 5, 3),
+            {"encoder": "rate"},
+            "25 pixels of 3 colors as probabilities of spikes",
+        ),
+        ("image", 4, (2, 2, 1), {"encoder": "latency"}, "4 pixels as times of spikes"),
+    ],
+)
+def test_features_are_described(
+    kind: str, n_features: int, shape: tuple[int, ...], choices: dict[str, Any], text: str
+) -> None:
+    facts = Facts(
+        kind=kind,
+        classes=("a", "b"),
+        n_features=n_features,
+        feature_shape=shape,
+        fingerprint="0",
+        recordings=(1, 1, 1),
+    )
+    assert describe_features(RunConfig.of({"data": choices, "facts": facts})) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "choices", "seconds"),
+    [
+        ("sound", {"hold": 4}, 2.5e-3),
+        ("events", {"bin": 3e-3}, 3e-3),
+        ("image", {}, None),
+        ("series", {"hold": 2}, None),
+    ],
+)
+def test_the_length_of_a_step_follows_from_the_recording(
+    kind: str, choices: dict[str, Any], seconds: float | None
+) -> None:
+    facts = Facts(kind=kind, classes=(), n_features=1, fingerprint="0", recordings=(1, 1, 1))
+    assert step_seconds(RunConfig.of({"data": choices, "facts": facts})) == seconds
 
 
 def test_groups_of_each_set_are_counted() -> None:

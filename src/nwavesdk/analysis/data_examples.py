@@ -118,7 +118,7 @@ def _example(config: RunConfig, train: Series, index: int, sample: Sample | None
     if target is not None and target.ndim == 2:
         # As long as the input; labels are drawn along the whole recording.
         target = target[: train.length].repeat(train.hold, axis=0)
-    # The end of a path is what tells recordings apart.
+    # Paths of one folder differ in their ends.
     key = recordings.keys[index]
     key = key if len(key) <= MOST_LETTERS else f"…{key[1 - MOST_LETTERS :]}"
     return Example(

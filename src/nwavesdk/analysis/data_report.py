@@ -57,6 +57,8 @@ def data_report(config: RunConfig, data: RunData, is_task_given: bool = False) -
         "kind": facts.kind,
         "task": facts.task,
         "task_found_by": "--task" if is_task_given else TASK_SIGNS[facts.task],
+        # A single pattern is in all sets.
+        "count": len({key for series in data for key in series.recordings.keys}),
         "recordings": data.map(len).as_dict(),
         "lengths": _summarize(np.concatenate([series.lengths for series in data]), config),
         "lengths_by_set": {
@@ -131,7 +133,8 @@ def describe_features(config: RunConfig) -> str:
 def _pixel_text(shape: tuple[int, ...]) -> str:
     """As in `"784 pixels of 3 colors"`."""
     height, width, *colors = shape
-    return f"{height * width:,} pixels" + (f" of {colors[0]} colors" if colors else "")
+    of_colors = f" of {colors[0]} colors" if colors and colors[0] > 1 else ""
+    return f"{height * width:,} pixels{of_colors}"
 
 
 def count_classes(data: Split[Series]) -> dict[str, Indices]:
@@ -183,15 +186,16 @@ def _summarize(steps: Indices, config: RunConfig) -> dict[str, Any]:
 
 def data_lines(report: dict[str, Any]) -> list[str]:
     """The report for a terminal."""
-    count = sum(report["recordings"].values())
-    kind = {"image": "images", "sound": "recordings of sound", "features": "spoken digits"}.get(
-        report["kind"], f"recordings of {report['kind']}"
-    )
+    kind = {"image": "image", "features": "spoken digit"}.get(report["kind"], "recording")
+    kind += "s" * (report["count"] != 1)
+    if report["kind"] in ("sound", "series", "events"):
+        kind += f" of {report['kind']}"
     found = report["task_found_by"]
     targets = f", {report['targets']} values per step" if report["targets"] else ""
+    cache = "from the cache, " if report["cached"] else ""
     skipped = [f"skipped {entry['file']}: {entry['reason']}" for entry in report["skipped"]]
     return [
-        f"{count:,} {kind}, {'from the cache, ' * report['cached']}{len(skipped):,} skipped",
+        f"{report['count']:,} {kind}, {cache}{len(skipped):,} skipped",
         f"task: {report['task']}{targets} ({found})",
         f"lengths: {_length_text(report['lengths'])}",
         f"input of the net: {report['feature_text']}",
