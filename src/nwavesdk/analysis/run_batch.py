@@ -79,7 +79,7 @@ class RunBatch:
 
         return cls(
             net=net.eval(),
-            x=batch.x,
+            x=batch.x.to_dense(),  # lists of events have no gradient
             y=batch.y,
             lengths=lengths,
             weights=weights,

@@ -92,7 +92,7 @@ def _drawings(run: FinishedRun, classes: Sequence[str]) -> dict[str, Draw]:
             has_output=has_output,
         ),
         "spike_raster": lambda theme: spike_raster(
-            x[0].numpy(), spikes, dt, classes, label, theme, has_output=has_output
+            x[0].to_dense().numpy(), spikes, dt, classes, label, theme, has_output=has_output
         ),
         "membrane_traces": lambda theme: membrane_traces(
             traces, dt, thresholds, theme, has_output=has_output

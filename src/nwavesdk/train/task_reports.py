@@ -119,7 +119,7 @@ def _report_step_labels(run: FinishedRun) -> TaskReport:
     counts = evaluation.tally.numpy()
     index = _usual_recording(evaluation)
     predicted, target = (values.numpy() for values in evaluation.recording(index))
-    x = run.evaluated.batch([index]).x[0].numpy()
+    x = run.evaluated.batch([index]).x[0].to_dense().numpy()
     dt = run.config.net.dt
     decisions = f"steps of the {run.part} set"
     name = "accuracy, of all steps"

@@ -1,0 +1,71 @@
+"""Runs on lists of events: from files to the report, resumed to the same bits, and examined."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("lightning")
+
+from data import small
+from nwavesdk.analysis.run_batch import RunBatch
+from nwavesdk.analysis.slopes import RecordedPass
+from nwavesdk.train import Run, RunConfig
+from train.runs import metrics_without_time, model_bytes, stop_after
+
+
+def choices_of(folder: Path, events: str) -> dict[str, Any]:
+    return {
+        "seed": 3,
+        "data": {"source": str(folder), "events": events, "bin": 1e-3},
+        "net": {"hidden": [12], "population": 2},
+        "learning": {"epochs": 3, "batch_size": 4, "rate": 0.02},
+        "machine": {"accelerator": "cpu"},
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.make_structured(tmp_path_factory.mktemp("events") / "files")
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = Run.new(
+        tmp_path_factory.mktemp("run") / "lists", RunConfig.of(choices_of(folder, "lists"))
+    )
+    run.train()
+    return run.folder.path
+
+
+@pytest.fixture
+def _without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no pictures, which take longer than the training."""
+    monkeypatch.setattr("nwavesdk.train.run.write_report", lambda _: None)
+
+
+@pytest.mark.usefixtures("_without_report")
+def test_lists_have_the_loss_of_frames(folder: Path, finished: Path, tmp_path: Path) -> None:
+    Run.new(tmp_path / "frames", RunConfig.of(choices_of(folder, "frames"))).train()
+    of_lists, *_ = metrics_without_time(finished)
+    of_frames, *_ = metrics_without_time(tmp_path / "frames")
+    # The two products add up in other orders.
+    assert float(of_lists["train_loss"]) == pytest.approx(float(of_frames["train_loss"]), rel=1e-4)
+
+
+def test_a_run_on_lists_has_its_report(finished: Path) -> None:
+    assert (finished / "report.html").is_file()
+
+
+@pytest.mark.usefixtures("_without_report")
+def test_a_resumed_run_has_the_same_bits(folder: Path, finished: Path, tmp_path: Path) -> None:
+    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices_of(folder, "lists"))), 1)
+    Run.open(tmp_path / "broken").train()
+    assert model_bytes(tmp_path / "broken") == model_bytes(finished)
+    assert metrics_without_time(tmp_path / "broken") == metrics_without_time(finished)
+
+
+def test_diagnosis_takes_gradients_of_a_dense_batch(finished: Path) -> None:
+    batch = RunBatch.open(finished)
+    recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths)
+    assert len(recorded.charge_gradients()) == 2
