@@ -111,9 +111,10 @@ class Series:
         return torch.from_numpy(x)
 
     def _event_lists(self, indices: Sequence[int] | Indices, steps: int) -> Tensor:
-        return collate_events(
-            [self._pairs_of(int(index)) for index in indices], steps, self.recordings.n_features
-        )
+        pairs = [self._pairs_of(int(index)) for index in indices]
+        counts = collate_events(pairs, steps, self.recordings.n_features)
+        # Events have one scale, and 0 stays 0.
+        return counts / float(self.standard.deviation[0])
 
     def _pairs_of(self, index: int) -> Pairs:
         """Step and place of the events of a recording, cut, and held for several steps."""

@@ -30,6 +30,7 @@ from nwavesdk.data.readers.aedat4 import read_aedat4
 from nwavesdk.data.readers.archive import open_npz
 from nwavesdk.data.readers.idx import holds_idx, open_idx
 from nwavesdk.data.readers.images import read_image
+from nwavesdk.data.readers.qtdb import open_qtdb
 from nwavesdk.data.readers.shd import is_shd, open_shd
 from nwavesdk.data.readers.ts import open_ts
 from nwavesdk.data.source import Item, Kind, Sample, Source, Task
@@ -260,12 +261,6 @@ def _find_qtdb(path: Path) -> Path | None:
     return path if _matching(path, r"QTDB_(train|test)\.mat") else None
 
 
-def _open_qtdb(folder: Path, _: Task | None) -> Source:
-    from nwavesdk.data.readers.qtdb import open_qtdb
-
-    return open_qtdb(folder)
-
-
 def _find_shd(path: Path) -> Path | None:
     if path.is_dir() and visible_folders(path):
         return None
@@ -277,7 +272,7 @@ FORMATS: tuple[tuple[Callable[[Path], Any], Callable[[Any, Task | None], Source]
     (partial(_find_one, pattern=r"[^.].*\.npz"), open_npz),
     (_find_ts, lambda files, _: open_ts(*files)),
     (_find_idx, lambda folder, _: open_idx(folder)),
-    (_find_qtdb, _open_qtdb),
+    (_find_qtdb, lambda folder, _: open_qtdb(folder)),
     (_find_shd, lambda path, _: open_shd(path)),
 )
 

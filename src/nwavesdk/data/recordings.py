@@ -213,13 +213,11 @@ class Standard:
         """
         # Two passes over recordings that may not fit the memory: the mean, then the deviation.
         count = int(recordings.lengths.sum())
-        mean = np.zeros(recordings.n_features)
+        mean = sum(block.sum(0, np.float64) for block in _blocks(recordings.frames)) / count
+        squares: npt.NDArray[np.float64] = np.zeros(recordings.n_features)
         for block in _blocks(recordings.frames):
-            mean += block.sum(axis=0)
-        mean /= count
-        squares = np.zeros(recordings.n_features)
-        for block in _blocks(recordings.frames):
-            squares += np.square(block - mean).sum(axis=0)
+            centered = block - mean
+            squares += np.einsum("tf,tf->f", centered, centered)
         deviation = np.sqrt(squares / count)
         # The deviation of a constant feature (a silent mel band) is rounding noise, which must not
         # become a divisor.
@@ -232,7 +230,7 @@ class Standard:
         return (frames - self.mean) / self.deviation
 
 
-def _blocks(frames: Sequence[Frames]) -> Iterator[npt.NDArray[np.float64]]:
+def _blocks(frames: Sequence[Frames]) -> Iterator[Frames]:
     """All frames in blocks `[L, F]`, so that short recordings do not cost a call each."""
     waiting: list[Frames] = []
     n_values = 0
@@ -240,11 +238,11 @@ def _blocks(frames: Sequence[Frames]) -> Iterator[npt.NDArray[np.float64]]:
         waiting.append(each)
         n_values += each.size
         if n_values > BLOCK:
-            yield np.concatenate(waiting).astype(np.float64)
+            yield np.concatenate(waiting)
             waiting = []
             n_values = 0
     if waiting:
-        yield np.concatenate(waiting).astype(np.float64)
+        yield np.concatenate(waiting)
 
 
 def fit_length(train: Recordings) -> int:

@@ -201,8 +201,14 @@ def _check_used(config: RunConfig, source: Source) -> None:
                 f"{printable(config.data.source)} holds {source.kind}, not {kind}",
             )
     if config.chip is not None:
+        if source.kind not in ("sound", "series"):
+            raise ValueError(
+                f"a chip takes sound, or series with a channel for each of its filters, got "
+                f"{source.kind}: leave --chip out."
+            )
         reason = "the chip's filters and neurons determine it"
-        _check_left_out(config, "data", ("bands", "length", "hold", "window", "hop"), reason)
+        fields = ("bands", "length", "hold", "window", "hop", "padding")
+        _check_left_out(config, "data", fields, reason)
         _check_left_out(config, "net", ("threshold",), reason)
 
 
@@ -344,18 +350,21 @@ def _patterns_of(recordings: Recordings) -> tuple[tuple[str, int], ...]:
 
 
 def _scale(kind: DataKind, train: Recordings, encoder: str) -> Standard:
-    """The scale of the features: that of events and of encoded images is their own."""
-    n_features = train.n_features
-    own = Standard(np.zeros(n_features, np.float32), np.ones(n_features, np.float32))
-    if kind == "events" or train.task == "pattern" or encoder != "current":
-        return own
+    """The scale of the features: each has its own, except for images, events and noise."""
+    zeros = np.zeros(train.n_features, np.float32)
+    if encoder != "current":
+        return Standard(zeros, np.ones_like(zeros))
     standard = Standard.fit(train)
-    if kind != "image":
-        return standard
     # All pixels have one scale: one that is nearly always black would have a tiny deviation.
-    mean = standard.mean.mean()
-    variance = np.mean(standard.deviation**2 + (standard.mean - mean) ** 2)
-    return Standard(np.full_like(own.mean, mean), np.full_like(own.mean, np.sqrt(variance)))
+    if kind == "image":
+        mean = standard.mean.mean()
+        variance = np.mean(standard.deviation**2 + (standard.mean - mean) ** 2)
+        return Standard(np.full_like(zeros, mean), np.full_like(zeros, np.sqrt(variance)))
+    # No event stays no input. The mean square of the input is 1, however few events there are.
+    if kind == "events" or train.task == "pattern":
+        mean_square = np.mean(standard.deviation**2 + standard.mean**2)
+        return Standard(zeros, np.full_like(zeros, np.sqrt(mean_square)))
+    return standard
 
 
 def _check_memory(batch_size: int, series: Split[Series]) -> None:
@@ -372,6 +381,12 @@ def _check_memory(batch_size: int, series: Split[Series]) -> None:
 
 def _check_neuron_count(config: RunConfig, profile: Profile, recordings: Recordings) -> None:
     """Reject a net with more neurons than the chip; `nwave map` checks that layers fit cores."""
+    n_filters = profile.count("filters")
+    if recordings.n_features > n_filters:
+        raise ValueError(
+            f"{profile.name} has {n_filters} filters, each with a neuron, got series with "
+            f"{recordings.n_features} channels: use fewer channels, or leave --chip out."
+        )
     n_outputs = len(recordings.classes) or recordings.n_targets
     sizes = (recordings.n_features, *config.net.hidden, n_outputs * config.net.population)
     available = sum(profile.cores)

@@ -1,0 +1,44 @@
+"""A data set that is larger than the memory of the process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("lightning")
+
+# A run in a process with 1 GiB for all that it allocates, apart from files that it maps.
+TRAIN = """
+import resource, sys
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_DATA, (2**30, 2**30))
+from nwavesdk.train import Run, RunConfig, run_data
+run_data.default_cache_folder = lambda: Path(sys.argv[2]).parent / "cache"
+data = {"source": sys.argv[1], "hold": 1}
+net = {"hidden": [4], "population": 1}
+learning = {"epochs": 1, "batch_size": 8}
+choices = {"data": data, "net": net, "learning": learning, "machine": {"accelerator": "cpu"}}
+run = Run.new(Path(sys.argv[2]), RunConfig.of(choices))
+values = sum(int(part.lengths.sum()) * 1000 for part in run.data)
+print(4 * values, run.train()["epochs"])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+def test_a_data_set_larger_than_memory_is_trained_on(tmp_path: Path) -> None:
+    x = np.zeros((300, 1000, 1000), np.int8)
+    y = np.arange(300) % 2
+    x[y == 1, ::10] = 1
+    np.savez(tmp_path / "large.npz", x=x, y=y)
+    del x
+    result = subprocess.run(
+        [sys.executable, "-c", TRAIN, tmp_path / "large.npz", tmp_path / "run"],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    n_bytes, epochs = map(int, result.stdout.split())
+    assert n_bytes > 1.1 * 2**30
+    assert epochs == 1
