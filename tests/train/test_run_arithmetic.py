@@ -14,7 +14,7 @@ from nwavesdk.solvers.sparse import crossover
 from nwavesdk.solvers.sparse import product as sparse
 from nwavesdk.solvers.sparse.crossover import CrossoverTable
 from nwavesdk.train import Run, RunConfig, RunFolder
-from nwavesdk.train.run import current_arithmetic, use_arithmetic
+from nwavesdk.train.arithmetic import current_arithmetic, use_arithmetic
 from nwavesdk.train.sections import ArithmeticConfig
 from train.runs import model_bytes, stop_after
 

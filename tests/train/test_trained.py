@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -347,3 +348,11 @@ def test_runs_that_cannot_be_loaded_are_errors(finished: Path, tmp_path: Path) -
     config.write_text('{"data": {"source": "words"}}')
     with pytest.raises(ValueError, match=r"has no facts in its config\.json: the run has not beg"):
         load(tmp_path)
+
+
+def test_sums_are_those_of_the_run(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = load(finished)
+    assert run.arithmetic == Run.open(finished).config.arithmetic
+    monkeypatch.setattr(torch, "set_num_threads", threads := MagicMock())
+    replace(SERIES, arithmetic=run.arithmetic).predict(series(5))
+    assert threads.call_args_list[0].args == (run.arithmetic.threads,)

@@ -14,8 +14,8 @@ from nwavesdk.internal.files import FileError, one_line, read_bytes, write_atomi
 from nwavesdk.internal.formats import UNSEALED, check_seal, parse_json, seal
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train import Run, RunFolder
+from nwavesdk.train.arithmetic import use_arithmetic
 from nwavesdk.train.evaluation import evaluate_net
-from nwavesdk.train.run import use_arithmetic
 
 __all__ = ["MEASURE_TEXTS", "Tested", "first_measure", "read_tested", "tested_file", "write_tested"]
 

@@ -20,7 +20,9 @@ from nwavesdk.data.features import EventBins
 from nwavesdk.data.recordings import Frames
 from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.layers.lengths import sum_over_steps, valid_steps
+from nwavesdk.train.arithmetic import use_arithmetic
 from nwavesdk.train.predictions import Prediction
+from nwavesdk.train.sections import ArithmeticConfig
 from nwavesdk.train.tasks import Classification, StepLabels, TrainingTask
 
 __all__ = ["MOST_STEPS", "NetInput", "NetPass", "Predictor"]
@@ -183,6 +185,7 @@ class Predictor:
         net_input: From frames to its input.
         classes: Name of each class.
         step_seconds: Time between two steps [s], if steps have a duration.
+        arithmetic: Threads and crossovers of the run; None for those of the process.
         spikes: Whether to record the output spikes.
     """
 
@@ -191,6 +194,7 @@ class Predictor:
     net_input: NetInput
     classes: tuple[str, ...]
     step_seconds: float | None
+    arithmetic: ArithmeticConfig | None
     spikes: bool
 
     def predict(self, recordings: Iterable[tuple[str, Frames | EventBins]]) -> Iterator[Prediction]:
@@ -211,9 +215,10 @@ class Predictor:
             yield from self._predict_batch(batch)
 
     def _predict_batch(self, batch: list[Waiting]) -> Iterator[Prediction]:
-        net_pass = NetPass(self.net, self.task, len(batch), spikes=self.spikes)
-        for x, lengths in self._blocks(batch):
-            net_pass.push(x, lengths)
+        with use_arithmetic(self.arithmetic):
+            net_pass = NetPass(self.net, self.task, len(batch), spikes=self.spikes)
+            for x, lengths in self._blocks(batch):
+                net_pass.push(x, lengths)
         results = zip(batch, net_pass.outputs(), net_pass.counts(), net_pass.spikes(), strict=True)
         for one, outputs, counts, spikes in results:
             yield Prediction(

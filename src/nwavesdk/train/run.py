@@ -28,7 +28,7 @@ from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import FileError, FileWriteError, check_target, one_line
 from nwavesdk.layers import SpikingSequential, project
 from nwavesdk.layers.prepare import DIVERGED
-from nwavesdk.solvers.sparse import crossover
+from nwavesdk.train.arithmetic import current_arithmetic, use_arithmetic
 from nwavesdk.train.checkpoint import (
     AtomicCheckpointIO,
     EveryEpoch,
@@ -44,11 +44,11 @@ from nwavesdk.train.progress import EventLog, History, print_line, progress_call
 from nwavesdk.train.report import write_report
 from nwavesdk.train.run_data import Loaders, RunData, load_run_data
 from nwavesdk.train.run_folder import BrokenRunError, RunFolder
-from nwavesdk.train.sections import ArithmeticConfig, MachineConfig
+from nwavesdk.train.sections import MachineConfig
 from nwavesdk.train.task_reports import FinishedRun
 from nwavesdk.train.tasks import TrainingTask, task_of
 
-__all__ = ["Run", "check_machine", "current_arithmetic", "use_arithmetic"]
+__all__ = ["Run", "check_machine"]
 
 WEIGHT_BYTES = 4  # of float32
 
@@ -400,42 +400,3 @@ def check_machine(machine: MachineConfig) -> None:
             f"machine.devices: got {machine.devices} processes for {os.cpu_count()} cores, "
             f"expected at most {most}: use fewer --devices."
         )
-
-
-def current_arithmetic() -> ArithmeticConfig:
-    """The threads and crossovers of this process.
-
-    Raises:
-        ValueError: If the user's own table of crossovers is damaged.
-    """
-    return ArithmeticConfig(
-        threads=torch.get_num_threads(), crossovers=crossover.active_table().content()
-    )
-
-
-@contextlib.contextmanager
-def use_arithmetic(config: ArithmeticConfig | None) -> Iterator[None]:
-    """Compute with the threads and crossovers with which a run began.
-
-    Runs that were begun before these were recorded use the current ones.
-    """
-    if config is None:
-        yield
-        return
-    threads = torch.get_num_threads()
-    table = crossover.chosen_table()
-    cores = os.cpu_count() or 1
-    if config.threads > max(threads, cores):
-        warnings.warn(
-            f"the run began with {config.threads} threads, this machine has {cores} cores: it "
-            f"continues with {config.threads} threads for the same weights, more slowly than a "
-            "new run.",
-            stacklevel=3,
-        )
-    try:
-        torch.set_num_threads(config.threads)
-        crossover.use_table(config.table())
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        crossover.use_table(table)

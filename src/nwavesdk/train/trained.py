@@ -42,7 +42,7 @@ from nwavesdk.train.model_file import load_model
 from nwavesdk.train.network import build_run_network
 from nwavesdk.train.predictions import Prediction
 from nwavesdk.train.run_folder import RunFolder
-from nwavesdk.train.sections import Facts
+from nwavesdk.train.sections import ArithmeticConfig, Facts
 from nwavesdk.train.tasks import TrainingTask, task_of
 
 __all__ = ["LiveRun", "TrainedRun", "load", "warn_of_skipped"]
@@ -69,6 +69,8 @@ class TrainedRun:
             `--padding zeros`.
         dt: Time step of the net [s].
         max_seconds: Length above which a sound is an error [s].
+        arithmetic: Threads and crossovers of the run, which decide the last bits of sums; None for
+            those of the process.
         name: The path of its folder, for messages.
         patterns: Name and frames of each pattern that the net generates.
 
@@ -90,6 +92,7 @@ class TrainedRun:
     pads: bool
     dt: float
     max_seconds: float
+    arithmetic: ArithmeticConfig | None = None
     name: str = "The run"
     patterns: tuple[tuple[str, int], ...] = ()
 
@@ -158,7 +161,13 @@ class TrainedRun:
         else:
             frames = self._reader.read(given, skipped, on_error)
         predictor = Predictor(
-            self.net, self.task, self.net_input, self.classes, self.step_seconds, spikes
+            self.net,
+            self.task,
+            self.net_input,
+            self.classes,
+            self.step_seconds,
+            self.arithmetic,
+            spikes,
         )
         return predictor.predict(frames)
 
@@ -319,6 +328,7 @@ def load(path: str | Path) -> TrainedRun:
         pads=config.chip is not None or pads,
         dt=config.net.dt,
         max_seconds=data.max_seconds,
+        arithmetic=config.arithmetic,
         patterns=facts.patterns,
     )
 
