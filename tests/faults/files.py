@@ -63,6 +63,7 @@ def subjects(world: World) -> dict[str, list[Reader]]:
         ],
         "half": [Reader(("train", "--out", "half", "--resume"), may_write=True)],
         "study": [Reader(("compare", *study), may_write=True)],
+        "folds": [Reader(("train", "--out", "folds", "--resume", "--json"), may_write=True)],
         "tones": [
             Reader(("data", "tones", *_DATA, "--json")),
             Reader(("data", "tones", *_DATA_CHIP)),
@@ -103,7 +104,7 @@ def subjects(world: World) -> dict[str, list[Reader]]:
 
 
 # Files that carry a checksum: damage is found, or has no effect.
-SEALED = (".safetensors", "result.json")
+SEALED = (".safetensors", "result.json", "test.json")
 # Files that no command reads get little damage.
 WRITE_ONLY = (".png", ".html", ".yaml", ".log")
 

@@ -40,6 +40,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "recordings": [3, 2, 1],
     },
     "CrossoverTable": _TABLE,
+    "Tested": {
+        "measures": {"test_accuracy": 0.5},
+        "rates": [0.1],
+        "dead": [0.0],
+        "saturated": [0.0],
+        "confusion": [[1, 0], [1, 0]],
+    },
     "NWaveDataloaderConfig": {"data_parent": "words"},
 }
 # What a field is replaced by: values of JSON, and names of values that JSON does not have.

@@ -35,7 +35,8 @@ class World:
     Attributes:
         path: The folder, with `tones` (wavs by class), `regression` (wavs and targets), `run` and
             `chip` (finished runs), `half` (a run that was interrupted), `study` (a finished study),
-            `export.safetensors`, `profile.toml`, `crossover.toml` and `cache`.
+            `folds` (a finished cross-validation), `export.safetensors`, `profile.toml`,
+            `crossover.toml` and `cache`.
     """
 
     path: Path
@@ -98,6 +99,7 @@ def _write_runs(path: Path) -> None:
     Run.new(path / "chip", RunConfig.of(chip)).train()
     ChipRun.open(path / "chip").export(path / "export.safetensors")
     _write_study(path / "study", plain)
+    _write_folds(path / "folds", plain)
 
 
 def _write_study(path: Path, plain: dict[str, Any]) -> None:
@@ -119,13 +121,31 @@ def _write_study(path: Path, plain: dict[str, Any]) -> None:
     write_comparison(study)
 
 
+def _write_folds(path: Path, plain: dict[str, Any]) -> None:
+    """A finished cross-validation."""
+    from nwavesdk.analysis.folds import FoldStudy
+    from nwavesdk.analysis.folds.report import write_folds
+    from nwavesdk.analysis.folds.study import run_fold
+
+    choices = {
+        "data": {**plain["data"], "folds": 2},
+        "net": {"hidden": [4], "population": 1},
+        "learning": {"epochs": 1},
+        "machine": MACHINE,
+    }
+    study = FoldStudy.open(path, choices, threads=1)
+    for fold in study.missing():
+        run_fold(study.job(fold))
+    write_folds(study)
+
+
 def _write_cache(path: Path) -> None:
     """The cache of channels that `nwave data` leaves behind."""
-    from nwavesdk.analysis import data_report
     from nwavesdk.data import NWaveDataGen
 
     options = {"recording_duration_s": 0.2, "sample_rate": 8000, "progress": False}
-    data_report(NWaveDataGen(data_parent=path / "tones", cache=path / "cache" / "data", **options))
+    data = NWaveDataGen(data_parent=path / "tones", cache=path / "cache" / "data", **options)
+    assert len(data.channels.keys)
 
 
 def _write_tones(path: Path) -> None:

@@ -4,7 +4,7 @@ Design requirement: a fold is an ordinary run, in a folder of its own, with the 
 study and its number as `data.fold`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,9 +53,15 @@ class Fold:
 
     @property
     def facts(self) -> Facts:
-        """What the data of the fold are."""
-        facts = RunFolder(self.path).read_config().facts
-        assert facts is not None
+        """What the data of the fold are.
+
+        Raises:
+            FileError: If the config of the run is damaged.
+        """
+        folder = RunFolder(self.path)
+        facts = folder.read_config().facts
+        if facts is None:
+            raise FileError(folder.config, "has no facts of its data", "restore it")
         return facts
 
     @property
@@ -115,13 +121,7 @@ class FoldStudy:
         )
         # Leaving one out, the number of speakers is the number of folds.
         if not study.n_folds:
-            first = RunFolder(path / "fold-1")
-            facts = first.read_config().facts if first.config.is_file() else None
-            if facts is None:
-                run = prepared[0] if prepared else Run.prepare(first.path, config)
-                facts = run.config.facts
-            assert facts is not None
-            study.n_folds = facts.n_folds
+            study.n_folds = _count_folds(study, config, prepared)
         return study
 
     @staticmethod
@@ -203,6 +203,16 @@ class FoldStudy:
             return np.zeros((0, 0), np.int64)
         total: npt.NDArray[np.int64] = np.sum([fold.confusion for fold in self.folds], axis=0)
         return total
+
+
+def _count_folds(study: FoldStudy, config: RunConfig, prepared: Sequence[Run]) -> int:
+    """Number of folds by the facts of the first one, which may have begun or been prepared."""
+    first = Fold(1, study.path / "fold-1")
+    if not RunFolder(first.path).config.is_file():
+        run = prepared[0] if prepared else Run.prepare(first.path, config)
+        assert run.config.facts is not None
+        return run.config.facts.n_folds
+    return max(1, first.facts.n_folds)
 
 
 def run_fold(job: Job) -> None:
