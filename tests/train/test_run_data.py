@@ -10,17 +10,32 @@ import torch
 
 pytest.importorskip("lightning")
 
-from nwavesdk.data import RecordingError, load_wav_folder, speakers_of, split_recordings
+from nwavesdk.data import (
+    RecordingError,
+    Recordings,
+    Split,
+    SplitChoice,
+    choose_split,
+    load_wav_folder,
+    speakers_of,
+)
 from nwavesdk.train import RunConfig
 from nwavesdk.train.run_data import load_run_data
 from nwavesdk.train.sections import LONGEST
 from train.runs import chip_choices
 
 
+def split_by(recordings: Recordings, by: Any) -> Split[Recordings]:
+    chosen = choose_split(
+        recordings.keys, recordings.labels, recordings.classes, choice=SplitChoice(by)
+    )
+    return chosen.indices.map(recordings.take)
+
+
 def test_the_scale_is_that_of_the_training_set(tones: Path) -> None:
     _, data = load_run_data(RunConfig.of({"data": {"source": str(tones), "bands": 12}}))
     recordings = load_wav_folder(tones, bands=12)
-    mean = np.concatenate(split_recordings(recordings, "recording")[0].train.frames).mean(0)
+    mean = np.concatenate(split_by(recordings, "recording").train.frames).mean(0)
     np.testing.assert_allclose(data.standard.mean, mean, rtol=1e-4)
     assert np.abs(np.concatenate(recordings.frames).mean(0) - mean).max() > 1e-3
 
@@ -63,7 +78,7 @@ def test_a_speaker_is_in_one_set(spoken: Path) -> None:
     config, data = load_run_data(RunConfig.of(choices))
     assert config.facts is not None
     assert config.facts.split_by == "speaker"
-    split, _ = split_recordings(load_wav_folder(spoken, bands=4), "speaker")
+    split = split_by(load_wav_folder(spoken, bands=4), "speaker")
     assert np.array_equal(split.test.labels, data.test.labels)
     speakers = [set(speakers_of(part.keys)) for part in split]
     assert sum(map(len, speakers)) == len(set.union(*speakers)) == 8

@@ -1,8 +1,11 @@
 """The sections of the config of a run; `test_config.py` tests their bounds with the config."""
 
-from nwavesdk.data.split import SplitBy
-from nwavesdk.train.sections import DataConfig
+from typing import get_args
+
+from nwavesdk.data.split import SplitKind
+from nwavesdk.train.sections import SPLITS
 
 
 def test_splits_are_those_of_the_data_package() -> None:
-    assert DataConfig.model_fields["split"].annotation == SplitBy
+    """The name of a table takes the place of `"file"`."""
+    assert set(SPLITS) == set(get_args(SplitKind)) - {"file"}

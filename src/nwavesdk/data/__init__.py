@@ -20,12 +20,14 @@ from nwavesdk.data.recordings import (
     fit_length,
 )
 from nwavesdk.data.source import Events, Item, Sample, Source
-from nwavesdk.data.split import Split, speakers_of, split_indices, split_recordings
+from nwavesdk.data.speakers import speakers_of
+from nwavesdk.data.split import ChosenSplit, Split, SplitChoice, choose_split
 from nwavesdk.internal.imports import import_on_use
 
 __all__ = [
     "Batch",
     "Channels",
+    "ChosenSplit",
     "Events",
     "Frames",
     "FrontEnd",
@@ -40,7 +42,9 @@ __all__ = [
     "Series",
     "Source",
     "Split",
+    "SplitChoice",
     "Standard",
+    "choose_split",
     "decode",
     "fit_hold",
     "fit_length",
@@ -48,8 +52,6 @@ __all__ = [
     "load_digits",
     "load_wav_folder",
     "speakers_of",
-    "split_indices",
-    "split_recordings",
 ]
 
 if TYPE_CHECKING:

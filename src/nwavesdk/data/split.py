@@ -12,9 +12,8 @@ from typing import Literal
 import numpy as np
 
 from nwavesdk.data.assignment import CannotSplitError, assign_recordings, require_rest
-from nwavesdk.data.recordings import Indices, Recordings
+from nwavesdk.data.recordings import Indices
 from nwavesdk.data.source import Part
-from nwavesdk.data.speakers import speakers_of
 from nwavesdk.data.split_case import (
     TEST,
     TRAIN,
@@ -34,18 +33,11 @@ __all__ = [
     "ChosenSplit",
     "KeptTogether",
     "Split",
-    "SplitBy",
     "SplitChoice",
     "SplitKind",
     "check_shares",
     "choose_split",
-    "speakers_of",
-    "split_indices",
-    "split_recordings",
 ]
-
-# What to keep together; "auto" is by speaker if file names show enough speakers.
-SplitBy = Literal["auto", "speaker", "recording"]
 
 SET_OF_PART: dict[str, int] = {"train": TRAIN, "val": VAL, "test": TEST}
 SET_NAMES = {VAL: "validation", TEST: "test"}
@@ -126,51 +118,6 @@ def choose_split(
     if choice.by == "folder" or is_official:
         return _take_parts(case)
     return _take_best(case)
-
-
-def split_indices(
-    keys: Sequence[str],
-    labels: Indices,
-    classes: Sequence[str],
-    by: SplitBy = "auto",
-    val: float = 0.15,
-    test: float = 0.15,
-) -> tuple[Split[Indices], tuple[str, ...]]:
-    """Split recordings by speaker or by recording; see `choose_split`.
-
-    Args:
-        keys: A name for each recording, which shows the speaker for a split by speaker; see
-            `speakers_of`.
-        labels: Class index of each recording, `[B]`; all 0 if there are no classes.
-        classes: Name of each class.
-        by: What to keep together.
-        val: Share of each class in the validation set.
-        test: Share of each class in the test set.
-
-    Returns:
-        Rising indices, where each set has every class, and who speaks in each recording; no
-        speakers if the split is by recording.
-
-    Raises:
-        ValueError: If the shares leave nothing to learn from, a class is too small, or `by` is
-            `"speaker"` and file names do not show who speaks or there are too few speakers.
-    """
-    chosen = choose_split(keys, labels, classes, choice=SplitChoice(by, val, test))
-    return chosen.indices, chosen.groups if chosen.by == "speaker" else ()
-
-
-def split_recordings(
-    recordings: Recordings, by: SplitBy = "auto", val: float = 0.15, test: float = 0.15
-) -> tuple[Split[Recordings], Literal["speaker", "recording"]]:
-    """Split a set of recordings; see `split_indices`.
-
-    Returns:
-        The three sets, and what was kept together.
-    """
-    indices, speakers = split_indices(
-        recordings.keys, recordings.labels, recordings.classes, by, val, test
-    )
-    return indices.map(recordings.take), "speaker" if speakers else "recording"
 
 
 def _take_parts(case: SplitCase) -> ChosenSplit:
