@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nwavesdk.layers import prepare_net
+from nwavesdk.layers import LILayer, prepare_net
 from nwavesdk.train.decoders import ClassDecoder, MembraneDecoder, RateDecoder, class_logits
 
 TAU, DT = 20e-3, 1e-3
@@ -17,12 +17,13 @@ def spikes(B: int = 2, T: int = 30, N: int = 8, seed: int = 0) -> torch.Tensor:
     return (torch.rand(B, T, N, generator=generator) < 0.3).float()
 
 
-def test_a_constant_charge_is_its_own_output() -> None:
-    steps = torch.arange(2000)
-    membrane = 0.7 * (1 - BETA ** (steps + 1.0)) / (1 - BETA)
-    mem = membrane.reshape(1, -1, 1)
+def test_outputs_have_the_deviation_of_independent_charges() -> None:
+    layer = LILayer(1, tau=TAU, dt=DT)
+    prepare_net(layer)
+    charges = torch.randn(50, 2000, 1, generator=torch.Generator().manual_seed(0))
+    mem, _ = layer(charges)
     outputs = MembraneDecoder(TAU, DT)(mem, mem)
-    assert outputs[0, -1].item() == pytest.approx(0.7, rel=1e-5)
+    assert outputs[:, 200:].std().item() == pytest.approx(1, abs=0.02)
 
 
 def test_rates_are_filtered_as_the_equation_says() -> None:

@@ -146,8 +146,12 @@ def _print_result(out: Path, result: dict[str, Any], as_json: bool) -> None:
 
 
 def _measures_text(result: dict[str, Any], part: str) -> str:
-    """The score of a set with its name; of values also the correlation. Empty if not measured."""
+    """The measures of a set to print with their names; empty if the set was not read."""
     names = {"accuracy": "accuracy", "r2": "R²", "correlation": "correlation"}
+    accuracy, balanced = result.get(f"{part}_accuracy"), result.get(f"{part}_balanced_accuracy")
+    # With balanced classes, both are the same.
+    if accuracy is not None and balanced is not None and abs(accuracy - balanced) >= 0.005:
+        names["balanced_accuracy"] = "balanced accuracy"
     measured = {name: result.get(f"{part}_{measure}") for measure, name in names.items()}
     return ", ".join(f"{name} {value:.4f}" for name, value in measured.items() if value is not None)
 

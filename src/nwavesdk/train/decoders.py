@@ -42,10 +42,10 @@ class ClassDecoder(nn.Module):
 class MembraneDecoder(nn.Module):
     """The membranes of a read-out as outputs of each step.
 
-        output[t] = (1 - β) · v[t],  β = exp(-dt/tau)
+        output[t] = √(1 - β²) · v[t],  β = exp(-dt/tau)
 
-    An output is then the exponential mean of the charges: a constant charge x gives x, whatever tau
-    and dt are.
+    The factor cancels what the leaky integration adds: if the charges of the steps are independent,
+    an output has the deviation of a charge, whatever tau and dt are.
 
     Args:
         tau: Time constant of the read-out [s].
@@ -54,7 +54,7 @@ class MembraneDecoder(nn.Module):
 
     def __init__(self, tau: float, dt: float) -> None:
         super().__init__()
-        self.scale = -math.expm1(-dt / tau)
+        self.scale = math.sqrt(-math.expm1(-2 * dt / tau))
 
     def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Outputs `[B, T, N]`."""

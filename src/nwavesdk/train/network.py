@@ -42,6 +42,10 @@ __all__ = [
     "stream_seed",
 ]
 
+# Factor of the initial weights to a read-out. Those of neurons that must spike would give outputs
+# far outside of the targets, which it would take many steps to unlearn.
+READOUT_GAIN = 0.1
+
 
 def stream_seed(seed: int, use: str, *place: int) -> int:
     """The seed of a stream of random numbers.
@@ -154,6 +158,7 @@ def build_network(
         for a read-out.
     """
     gain = hidden_gain(config)
+    readout_gain = READOUT_GAIN if is_readout else 1.0
     topology = "RC" if is_recurrent else "FF"
     hidden = [hidden_layer(config, size, layer_topology=topology) for size in config.hidden]
     output = _output_layer(config, n_outputs, is_readout)
@@ -164,9 +169,10 @@ def build_network(
         if modules and config.dropout:
             modules.append(Dropout(config.dropout))
         synapse = LIFSynapse(n_in, n_out)
-        if neurons is not output and gain != 1:
+        factor = readout_gain if neurons is output else gain
+        if factor != 1:
             with torch.no_grad():
-                synapse.weight.mul_(gain)
+                synapse.weight.mul_(factor)
         modules += [synapse, neurons]
     return SpikingSequential(*modules)
 

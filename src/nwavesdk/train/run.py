@@ -255,6 +255,10 @@ class Run:
         model = Learner(net, task, learning, self.config.seed, chip, gain)
         history = History(self.folder.metrics)
         selection = Selection(task.score, learning.patience)
+        advice = task.advice(self.data.train)
+        is_first = getattr(rank_zero_only, "rank", 0) == 0
+        if advice is not None and is_first and not self.folder.checkpoint.exists():
+            print_line(f"nwave: note: {advice}")
         loaders = Loaders(
             self.data,
             learning.batch_size,

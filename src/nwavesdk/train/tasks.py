@@ -48,6 +48,9 @@ __all__ = [
 # population fires more than the negative one. A rate of 0.1 is then two deviations.
 VALUE_PER_RATE = 20.0
 
+# Ratio of the largest and the smallest class above which they count as unbalanced.
+UNBALANCED = 1.5
+
 
 @dataclass(frozen=True)
 class OutputLayer:
@@ -129,6 +132,9 @@ class TrainingTask(Protocol):
             is_balanced: Whether rare classes get larger weights.
         """
 
+    def advice(self, train: Series) -> str | None:
+        """What to know about the training set before a run, or None."""
+
     def scaled(self, targets: Standard | None) -> Self:
         """The task with a scale of the targets that was fitted earlier."""
 
@@ -205,6 +211,24 @@ class _Classes:
         # n / (C n_c); a class that the training set lacks has no weight.
         weights = counts.sum() / (self.n_classes * np.maximum(counts, 1)) * (counts > 0)
         return replace(self, weights=tuple(weights.tolist()))
+
+    def advice(self, train: Series) -> str | None:
+        """A note on classes that are not balanced, if the loss does not make up for it."""
+        counts = class_counts(train, self.n_classes)
+        present = counts[counts > 0]
+        if self.weights is not None or present.max() <= UNBALANCED * present.min():
+            return None
+        names = train.recordings.classes
+        most, fewest = (
+            int(counts.argmax()),
+            int(np.where(counts > 0, counts, counts.max()).argmin()),
+        )
+        return (
+            f"the classes are not balanced: of the training set, {counts[most] / counts.sum():.1%} "
+            f"are {names[most]!r} and {counts[fewest] / counts.sum():.1%} {names[fewest]!r}. "
+            "Balanced accuracy and F1 are in the result; --class-weights balanced makes errors in "
+            "rare classes cost more."
+        )
 
     def scaled(self, targets: Standard | None) -> Self:
         del targets
@@ -329,6 +353,10 @@ class Regression:
     def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:
         del is_balanced  # there are no classes
         return replace(self, targets=fit_targets(train))
+
+    def advice(self, train: Series) -> str | None:
+        del train
+        return None
 
     def scaled(self, targets: Standard | None) -> Self:
         return replace(self, targets=targets)

@@ -1,0 +1,170 @@
+"""Runs of each task from a file: they learn, report, are evaluated, and resume to the same bits."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("lightning")
+
+from nwavesdk.data import Series
+from nwavesdk.layers import LILayer
+from nwavesdk.train import Run, RunConfig, RunFolder
+from nwavesdk.train.model_file import load_model
+from train.runs import metrics, model_bytes, stop_after
+
+T = 40
+
+
+def write_labels(path: Path) -> None:
+    """Noisy recordings of different lengths; class 1 is rare."""
+    draw = np.random.default_rng(0)
+    shape = (30, T)
+    y = (draw.random(shape) < 0.2).astype(np.int64).repeat(4, axis=1)[:, :T]
+    x = np.stack([y, 1 - y], axis=2) + 0.3 * draw.normal(size=(*shape, 2))
+    np.savez(path, x=x.astype(np.float32), y=y)
+
+
+def write_values(path: Path) -> None:
+    """Two filtered inputs in other units."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(30, T, 2)).cumsum(axis=1) * 0.3
+    y = 100 + 10 * x[:, :, ::-1]
+    np.savez(path, x=x.astype(np.float32), y=y.astype(np.float32))
+
+
+def write_pattern(path: Path) -> None:
+    """A period of a sine."""
+    y = np.sin(np.arange(T) / T * 2 * np.pi)
+    np.savez(path, y=y[None, :, None].astype(np.float32))
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "labels": write_labels,
+    "regression": write_values,
+    "pattern": write_pattern,
+}
+# The pictures of each task next to those of all tasks.
+PICTURES = {
+    "labels": {"step_labels", "confusion_matrix"},
+    "regression": {"predictions", "scatter"},
+    "pattern": {"predictions", "scatter"},
+}
+ALL_PICTURES = {"learning_curves", "spike_raster", "membrane_traces"}
+
+
+def choices_of(task: str, folder: Path, chip: str = "") -> dict[str, Any]:
+    """A run of a second."""
+    file = folder / f"{task}.npz"
+    WRITERS[task](file)
+    choices: dict[str, Any] = {
+        "data": {"source": str(file), "hold": 1},
+        "net": {"hidden": [12], "dropout": 0.0, "tau": 5e-3},
+        "learning": {"epochs": 3, "batch_size": 8, "rate": 0.02},
+        "machine": {"accelerator": "cpu"},
+    }
+    if chip:
+        choices["chip"] = {"profile": chip}
+        choices["net"] |= {"population": 4}
+        del choices["data"]["hold"]
+    return choices
+
+
+CASES = ["labels", "regression", "pattern", "pattern on h1v2"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_reports_is_evaluated_and_resumes(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, _, chip = case.partition(" on ")
+    choices = choices_of(task, tmp_path, chip)
+    run = Run.new(tmp_path / "whole", RunConfig.of(choices))
+    assert run.task.name == task
+    result = run.train()
+    assert result == RunFolder(tmp_path / "whole").read_result()
+    score = "accuracy" if task == "labels" else "r2"
+    tested = Run.open(tmp_path / "whole").test()
+    assert next(iter(tested)) == f"test_{score}"
+    assert tested[f"test_{score}"] == result[f"test_{score}"]
+    best = metrics(tmp_path / "whole")[result["best_epoch"] - 1]
+    assert float(best[f"val_{score}"]) == pytest.approx(result[f"val_{score}"], rel=1e-4)
+    pictures = {file.stem for file in RunFolder(tmp_path / "whole").pictures.iterdir()}
+    assert pictures == ALL_PICTURES | PICTURES[task]
+    page = RunFolder(tmp_path / "whole").report.read_text()
+    assert ("Training, validation and test set are this same pattern" in page) == (
+        task == "pattern"
+    )
+    monkeypatch.setattr("nwavesdk.train.run.write_report", lambda _: None)
+    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
+    Run.open(tmp_path / "broken").train()
+    assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
+
+
+def test_targets_keep_their_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nwavesdk.train.run.write_report", lambda _: None)
+    choices = choices_of("regression", tmp_path)
+    choices["learning"] |= {"epochs": 12, "rate": 0.05}
+    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    result = run.train()
+    assert result is not None
+    assert result["test_r2"] > 0.5
+    assert isinstance(run.model()[-1], LILayer)
+    net, folder = run.network(), run.folder
+    targets = load_model(folder.model, net, 2, folder.identity, n_targets=2).targets
+    assert targets is not None
+    assert targets.mean.tolist() == pytest.approx([100, 100], abs=5)
+    variance = float((targets.deviation**2).mean())
+    # 1 - R² is the error relative to the variance, which is about that of the training set.
+    assert result["test_mse"] == pytest.approx((1 - result["test_r2"]) * variance, rel=0.5)
+
+
+@pytest.mark.parametrize("is_balanced", [False, True])
+def test_unbalanced_classes_are_noted_or_weighted(
+    is_balanced: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("nwavesdk.train.run.write_report", lambda _: None)
+    choices = choices_of("labels", tmp_path)
+    choices["learning"] |= {"epochs": 2}
+    if is_balanced:
+        choices["learning"]["class_weights"] = "balanced"
+    result = Run.new(tmp_path / "run", RunConfig.of(choices)).train()
+    assert result is not None
+    notes = [line for line in capsys.readouterr().err.splitlines() if "note: the classes" in line]
+    assert len(notes) == (not is_balanced)
+    if notes:
+        assert "are '0' and" in notes[0]
+        assert "--class-weights balanced" in notes[0]
+    assert {"test_balanced_accuracy", "test_f1", "val_balanced_accuracy"} <= result.keys()
+    assert 0 < result["test_balanced_accuracy"] <= 1
+
+
+def test_no_test_leaves_the_test_set_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices = choices_of("labels", tmp_path)
+    choices["data"]["test"] = False
+    choices["learning"]["epochs"] = 1
+    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    batch = Series.batch
+
+    def unreadable(self: Series, indices: Any) -> Any:
+        assert self is not run.data.test, "the test set is read"
+        return batch(self, indices)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Series, "batch", unreadable)
+        result = run.train()
+    assert result is not None
+    assert not any(name.startswith("test_") for name in result)
+    assert result == run.folder.read_result()
+    page = run.folder.report.read_text()
+    assert "the test set was not read" in page
+    assert "not read (--no-test); `nwave eval run` reads it" in page
+    tested = Run.open(tmp_path / "run").test()
+    assert 0 < tested["test_accuracy"] <= 1
