@@ -111,7 +111,7 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
         typical_steps=_typical_steps(config, data.train),
         patterns=_patterns_of(recordings),
         split_by=split.by,
-        split_reason=split.line if config.facts is None else config.facts.split_reason,
+        split_reason=split.line,
         n_folds=split.n_folds,
         tested=split.tested,
         skipped=recordings.skipped,
@@ -123,7 +123,8 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
         "sample_rate": recordings.sample_rate or config.data.sample_rate,
         "split": config.data.split if is_table else split.by,
     }
-    sections: dict[str, Any] = {"facts": facts}
+    # A run that began earlier keeps its facts, which may lack what was not recorded then.
+    sections: dict[str, Any] = {"facts": config.facts or facts}
     if config.chip is not None and profile is not None:
         bits = config.chip.bits or profile.count("weight_bits")
         sections["chip"] = config.chip.model_copy(

@@ -251,8 +251,8 @@ class _Classes:
         """Accuracy, balanced accuracy and F1; see `nwavesdk.metrics`."""
         return {
             "accuracy": (tally.diagonal().sum().double() / tally.sum()).item(),
-            "balanced_accuracy": balanced_accuracy(tally).item(),
-            "f1": macro_f1(tally).item(),
+            "balanced_accuracy": round(balanced_accuracy(tally).item(), 6),
+            "f1": round(macro_f1(tally).item(), 6),
         }
 
     def predict(self, outputs: Tensor) -> Tensor:
