@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,20 @@ def test_a_long_sound_can_be_allowed(run: Path, tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "lasts 1.0 s, expected at most 0.5 s" in result.stderr
     assert nwave("predict", run, tmp_path / "a.wav", "--max-seconds", 1).exit_code == 0
+
+
+def test_a_note_names_recordings_that_are_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    from nwavesdk.cli.predict import _note_cut
+    from nwavesdk.train import Prediction
+
+    shares = np.array([0.2, 0.8], np.float32)
+    short = Prediction("a.wav", "classification", 50, ("x", "y"), np.int64(1), shares, None)
+    _note_cut([short, short])
+    assert not capsys.readouterr().err
+    _note_cut([short, replace(short, key="b.wav", is_cut=True)])
+    note = capsys.readouterr().err
+    assert note.startswith("1 of 2 recordings, such as b.wav, are longer than those of the run")
+    assert "only their first 50 steps were used, as in training" in note
 
 
 @pytest.mark.parametrize(

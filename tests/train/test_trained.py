@@ -135,6 +135,17 @@ def test_predictions_for_the_test_set_are_those_of_the_run(
         assert one.probabilities.sum() == pytest.approx(1)
 
 
+def test_recordings_that_are_longer_than_those_of_the_run_are_cut(
+    finished: Path, padded_run: Path, chip_run: Path
+) -> None:
+    for folder in (padded_run, chip_run):
+        run = load(folder)
+        short, long = run.predict([noise(0.27), noise(0.32)])
+        assert (short.is_cut, long.is_cut) == (False, True)
+        assert short.steps == long.steps == run.steps
+    assert not load(finished).predict(noise(2.0))[0].is_cut
+
+
 def test_a_recording_in_memory_is_that_of_its_file(finished: Path, tones: Path) -> None:
     run = load(finished)
     file = tones / "low" / "0.wav"
@@ -209,9 +220,8 @@ def test_blocks_of_a_long_recording_are_one_call(
 def test_one_call_of_the_net_gives_the_same(form: str) -> None:
     run, recording = FORMS[form]()
     predicted = run.predict(recording)[0]
-    given = run._reader.read([recording], [])
-    key, frames = next(given)
-    x = np.concatenate(list(run.net_input.blocks(frames, key)))
+    given = next(run._reader.read([recording], []))
+    x = np.concatenate(list(run.net_input.blocks(given)))
     prepare_net(run.net)
     decoder = run.task.decoder()
     prepare_net(decoder)

@@ -77,6 +77,7 @@ def predict_run(
     skipped: list[tuple[str, str]] = []
     predictions = list(trained.predictions(files or [], skipped, on_error=on_error, spikes=spikes))
     _note_skipped(skipped)
+    _note_cut(predictions)
     if not predictions:
         raise ValueError(f"none of the {len(skipped)} recordings can be used: see the lines above.")
     if out is not None:
@@ -97,6 +98,16 @@ def _note_skipped(skipped: Sequence[tuple[str, str]]) -> None:
         print_note(f"skipped: {file} {fault}")
     if len(skipped) > MOST_ROWS:
         print_note(f"and {len(skipped) - MOST_ROWS:,} more; --json lists all of them")
+
+
+def _note_cut(predictions: Sequence["Prediction"]) -> None:
+    cut = [one for one in predictions if one.is_cut]
+    if cut:
+        print_note(
+            f"{len(cut):,} of {len(predictions):,} recordings, such as {cut[0].key}, are longer "
+            f"than those of the run: only their first {cut[0].steps:,} steps were used, as in "
+            "training. Split them to get more."
+        )
 
 
 def _lines(predictions: Sequence["Prediction"], out: Path | None) -> list[str]:

@@ -21,6 +21,7 @@ from nwavesdk.data.recordings import Frames
 from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.layers.lengths import sum_over_steps, valid_steps
 from nwavesdk.train.arithmetic import use_arithmetic
+from nwavesdk.train.given import Given
 from nwavesdk.train.predictions import Prediction
 from nwavesdk.train.sections import ArithmeticConfig
 from nwavesdk.train.tasks import Classification, StepLabels, TrainingTask
@@ -59,15 +60,20 @@ class NetInput:
         count = frames.steps if isinstance(frames, EventBins) else len(frames)
         return count if self.length is None else min(count, self.length)
 
-    def blocks(self, frames: Frames | EventBins, key: str) -> Iterator[Frames]:
+    def cuts(self, frames: Frames | EventBins) -> bool:
+        """Whether the end of a recording is left out."""
+        count = frames.steps if isinstance(frames, EventBins) else len(frames)
+        return self._n_frames(frames) < count
+
+    def blocks(self, given: Given) -> Iterator[Frames]:
         """The input `[t, F]` in blocks of at most `MOST_STEPS` steps, or of one frame.
 
         Args:
-            frames: The frames of a recording.
-            key: Its name, which decides random spikes.
+            given: A recording. Its name decides random spikes.
         """
+        frames = given.frames
         if self.encoder is not None and not isinstance(frames, EventBins):
-            x = self.encoder(self.standard.apply(frames), key, self.hold)
+            x = self.encoder(self.standard.apply(frames), given.key, self.hold)
             yield from (x[start : start + MOST_STEPS] for start in range(0, len(x), MOST_STEPS))
             return
         per_block = max(1, MOST_STEPS // self.hold)
@@ -168,10 +174,9 @@ class NetPass:
 
 @dataclass(frozen=True, eq=False)
 class Waiting:
-    """A recording that waits for its batch: name, frames and steps."""
+    """A recording that waits for its batch, and its time steps."""
 
-    key: str
-    frames: Frames | EventBins
+    given: Given
     steps: int
 
 
@@ -197,20 +202,16 @@ class Predictor:
     arithmetic: ArithmeticConfig | None
     spikes: bool
 
-    def predict(self, recordings: Iterable[tuple[str, Frames | EventBins]]) -> Iterator[Prediction]:
-        """The prediction for each recording, in their order.
-
-        Args:
-            recordings: Name and frames of each one.
-        """
+    def predict(self, recordings: Iterable[Given]) -> Iterator[Prediction]:
+        """The prediction for each recording, in their order."""
         batch: list[Waiting] = []
-        for key, frames in recordings:
-            steps = self.net_input.n_steps(frames)
+        for given in recordings:
+            steps = self.net_input.n_steps(given.frames)
             longest = max([steps, *(one.steps for one in batch)])
             if batch and longest * (len(batch) + 1) > MOST_STEPS:
                 yield from self._predict_batch(batch)
                 batch = []
-            batch.append(Waiting(key, frames, steps))
+            batch.append(Waiting(given, steps))
         if batch:
             yield from self._predict_batch(batch)
 
@@ -222,7 +223,7 @@ class Predictor:
         results = zip(batch, net_pass.outputs(), net_pass.counts(), net_pass.spikes(), strict=True)
         for one, outputs, counts, spikes in results:
             yield Prediction(
-                one.key,
+                one.given.key,
                 self.task.name,
                 one.steps,
                 self.classes,
@@ -231,19 +232,20 @@ class Predictor:
                 self.step_seconds,
                 counts,
                 spikes,
+                one.given.is_cut or self.net_input.cuts(one.given.frames),
             )
 
     def _blocks(self, batch: list[Waiting]) -> Iterator[tuple[Tensor, Tensor]]:
         """Input `[B, T, F]` and steps `[B]` of each block: a batch has one, a recording several."""
         if len(batch) == 1:
-            for block in self.net_input.blocks(batch[0].frames, batch[0].key):
+            for block in self.net_input.blocks(batch[0].given):
                 yield torch.from_numpy(block)[None], torch.tensor([len(block)])
             return
         longest = max(one.steps for one in batch)
         x = np.zeros((len(batch), longest, len(self.net_input.standard.mean)), np.float32)
         for padded, one in zip(x, batch, strict=True):
             first = 0
-            for block in self.net_input.blocks(one.frames, one.key):
+            for block in self.net_input.blocks(one.given):
                 padded[first : first + len(block)] = block
                 first += len(block)
         yield torch.from_numpy(x), torch.tensor([one.steps for one in batch])

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, RecordingError, Samples
-from nwavesdk.data.features import EventBins, EventFeatures, Features, ImageFeatures
+from nwavesdk.data.features import ChipFeatures, EventBins, EventFeatures, Features, ImageFeatures
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import FORMATS, open_files, open_source
 from nwavesdk.data.recordings import Frames
@@ -21,13 +21,24 @@ from nwavesdk.data.source import Events, Item, Kind, Sample, Source
 from nwavesdk.internal.checks import shown, whole_number
 from nwavesdk.internal.files import FileError, printable
 
-__all__ = ["GivenReader", "GivenRecording", "as_list", "as_mono"]
+__all__ = ["Given", "GivenReader", "GivenRecording", "as_list", "as_mono"]
 
 # The path of a file or a folder; or a recording in memory.
 GivenRecording = str | Path | npt.NDArray[Any] | tuple[npt.NDArray[Any], int] | Events
 
-# Name and frames of a recording.
-Given = tuple[str, Frames | EventBins]
+
+class Given(NamedTuple):
+    """A recording as a net gets it.
+
+    Attributes:
+        key: Its name.
+        frames: Its frames, or bins of its events.
+        is_cut: Whether the front end has left out its end.
+    """
+
+    key: str
+    frames: Frames | EventBins
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +65,7 @@ class GivenReader:
         skipped: list[tuple[str, str]],
         on_error: Literal["raise", "skip"] = "raise",
     ) -> Iterator[Given]:
-        """Name and frames of each recording; one is in memory at a time.
+        """The frames of each recording; one is in memory at a time.
 
         Args:
             given: Paths and recordings in memory.
@@ -69,23 +80,23 @@ class GivenReader:
         for index, recording in enumerate(given):
             try:
                 if isinstance(recording, (str, Path)):
-                    items = self._open(Path(recording), skipped, on_error)
+                    reads = self._open(Path(recording), skipped, on_error)
                 else:
-                    items = iter([self._in_memory(f"recording {index}", recording)])
+                    reads = iter([self._in_memory(f"recording {index}", recording)])
             except FileError as fault:
                 _report(fault, skipped, on_error)
                 continue
-            for key, read in items:
+            for read in reads:
                 try:
-                    frames = read()
+                    one = read()
                 except FileError as fault:
                     _report(fault, skipped, on_error)
                     continue
-                yield key, frames
+                yield one
 
     def _open(
         self, path: Path, skipped: list[tuple[str, str]], on_error: Literal["raise", "skip"]
-    ) -> Iterator[tuple[str, Callable[[], Frames | EventBins]]]:
+    ) -> Iterator[Callable[[], Given]]:
         """The recordings of a path, which are read when they are called."""
         if not path.exists():
             raise FileError(path, "does not exist", "check the name")
@@ -103,20 +114,18 @@ class GivenReader:
         if is_set and path.is_file():  # one of the two files of a format
             items = tuple(item for item in items if item.path == path) or items
         prefix = f"{path.as_posix()}/" if is_set and path.is_dir() else ""
-        return ((prefix + item.key, partial(self._read, source, item)) for item in items)
+        return (partial(self._read, prefix + item.key, source, item) for item in items)
 
-    def _read(self, source: Source, item: Item) -> Frames | EventBins:
-        return self._frames(item, replace(source.read(item), target=None))
+    def _read(self, key: str, source: Source, item: Item) -> Given:
+        return self._given(key, item, replace(source.read(item), target=None))
 
-    def _in_memory(
-        self, key: str, recording: object
-    ) -> tuple[str, Callable[[], Frames | EventBins]]:
+    def _in_memory(self, key: str, recording: object) -> Callable[[], Given]:
         item = Item(key, Path(key))
         values = self._checked(item, recording)
-        return key, partial(self._frames, item, Sample(values))
+        return partial(self._given, key, item, Sample(values))
 
-    def _frames(self, item: Item, sample: Sample) -> Frames | EventBins:
-        """The frames of a recording; its shape is that of the recordings of the run."""
+    def _given(self, key: str, item: Item, sample: Sample) -> Given:
+        """A recording as frames, if its shape is that of the recordings of the run."""
         values = sample.values
         if isinstance(self.features, ImageFeatures):
             _check_shape(item, "an image", np.shape(values), self.features.shape)  # type: ignore[arg-type]  # an image
@@ -131,7 +140,15 @@ class GivenReader:
         if width != self.n_features:
             what = f"has {width} features in a step, expected {self.n_features} as in training"
             raise RecordingError(item.path, what, "give a recording like those of the run")
-        return frames
+        return Given(key, frames, self._is_cut(sample))
+
+    def _is_cut(self, sample: Sample) -> bool:
+        """Whether the front end leaves out the end of a recording, as that of a chip does."""
+        if not isinstance(self.features, ChipFeatures) or not isinstance(sample.values, tuple):
+            return False
+        samples, rate = sample.values
+        config = self.features.config
+        return config.steps(len(samples) / rate) > config.T
 
     def _checked(self, item: Item, recording: object) -> Any:
         """A recording in memory as the values of a `Sample`."""

@@ -32,7 +32,7 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
 
     - `.csv`: a row for each recording, or for each step of each recording: file, step, time, and
       class with probabilities, or values.
-    - `.npz`: `files` `[R]`, `steps` `[R]`, `classes`; `predicted` and `probabilities` of all
+    - `.npz`: `files`, `steps` and `is_cut` `[R]`, `classes`; `predicted` and `probabilities` of all
       recordings, or of all steps of all recordings one after the other. With spikes, `spikes`
       `[n, 3]`: recording, step and neuron of each.
     - `.json`: a list with an object for each recording.
@@ -66,6 +66,7 @@ def prediction_json(prediction: Prediction, *, in_full: bool) -> dict[str, Any]:
             are summed up by their least, mean and largest one.
     """
     content: dict[str, Any] = {"file": prediction.key, "steps": prediction.steps}
+    content["is_cut"] = prediction.is_cut
     if prediction.step_seconds is not None:
         content["step_seconds"] = prediction.step_seconds
     if prediction.task == "classification":
@@ -154,6 +155,7 @@ def _npz_bytes(predictions: Sequence[Prediction]) -> bytes:
     arrays: dict[str, Any] = {
         "files": np.array([one.key for one in predictions]),
         "steps": np.array([one.steps for one in predictions], np.int64),
+        "is_cut": np.array([one.is_cut for one in predictions]),
         "predicted": join([one.predicted for one in predictions]),
     }
     if first.classes:

@@ -35,6 +35,8 @@ class Prediction:
             are membranes.
         spikes: Step and output neuron of each spike, int32 `[n, 2]`, in the order of steps; None if
             they were not asked for.
+        is_cut: Whether the recording is longer, and only its first T steps were used, as in
+            training.
     """
 
     key: str
@@ -46,6 +48,7 @@ class Prediction:
     step_seconds: float | None
     counts: Integers | None = None
     spikes: npt.NDArray[np.int32] | None = None
+    is_cut: bool = False
 
     @property
     def class_name(self) -> str:

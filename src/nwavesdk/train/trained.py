@@ -21,21 +21,19 @@ from nwavesdk.data import FrontEnd, LogMel, Standard
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE
 from nwavesdk.data.features import (
     ChipFeatures,
-    EventBins,
     EventFeatures,
     Features,
     LogMelFeatures,
     NoiseFeatures,
 )
 from nwavesdk.data.loading import FeatureOptions
-from nwavesdk.data.recordings import Frames
 from nwavesdk.data.source import Item, Kind, Sample
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable
 from nwavesdk.layers import SpikingSequential
 from nwavesdk.train.blocks import NetInput, Predictor
 from nwavesdk.train.config import RunConfig
-from nwavesdk.train.given import GivenReader, GivenRecording, as_list
+from nwavesdk.train.given import Given, GivenReader, GivenRecording, as_list
 from nwavesdk.train.inputs import encoder_of_run, features_of
 from nwavesdk.train.live import LiveInput, rate_of
 from nwavesdk.train.model_file import load_model
@@ -171,9 +169,7 @@ class TrainedRun:
         )
         return predictor.predict(frames)
 
-    def _pattern_frames(
-        self, given: list[GivenRecording]
-    ) -> Iterator[tuple[str, Frames | EventBins]]:
+    def _pattern_frames(self, given: list[GivenRecording]) -> Iterator[Given]:
         """The frozen noise that each pattern is generated from."""
         if given:
             raise ValueError(
@@ -182,7 +178,7 @@ class TrainedRun:
         for key, n_frames in self.patterns:
             target = np.zeros((n_frames, 1), np.float32)
             sample = Sample(target, target)  # whose length is that of the noise
-            yield key, self.features(Item(key, Path(key)), sample).frames
+            yield Given(key, self.features(Item(key, Path(key)), sample).frames)
 
     @property
     def _reader(self) -> GivenReader:
