@@ -183,6 +183,7 @@ def draw_input(axes: Axes, x: Array, duration: float, theme: Theme) -> None:
         vmax=largest,
     )
     axes.set_ylabel("feature")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _draw_spikes(axes: Axes, layer: Array, dt: float, hue: str) -> None:

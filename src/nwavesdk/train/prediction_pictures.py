@@ -169,7 +169,7 @@ def value_scatter(
     """
     n_outputs = target.shape[1]
     shown = min(n_outputs, MOST_OUTPUTS)
-    figure = Figure(figsize=(max(4.2, 3.0 * shown), 3.7))
+    figure = Figure(figsize=(max(4.2, 3.0 * shown), 3.9))
     # Every so many steps, so that all recordings and all phases of a period have points.
     chosen = np.linspace(0, len(target) - 1, min(len(target), MOST_POINTS)).astype(np.int64)
     for output, axes in enumerate(figure.subplots(1, shown, squeeze=False)[0]):
@@ -179,7 +179,8 @@ def value_scatter(
         axes.scatter(x, y, s=5, alpha=0.25, color=theme.hues[0], linewidths=0, rasterized=True)
         name = _output_name(output, n_outputs, names)
         values = measures[output]
-        axes.set_title(f"{name}: R² {values['r2']:.3f}, correlation {values['correlation']:.3f}")
+        numbers = f"R² = {values['r2']:.3f}, correlation {values['correlation']:.3f}"
+        axes.set_title(f"{name}\n{numbers}")
         axes.set_xlabel("target")
         axes.grid()
         if output == 0:
