@@ -77,7 +77,7 @@ def speakers_of(keys: Sequence[str]) -> tuple[str, ...]:
             raise CannotSplitError(
                 f"The file names do not show who speaks: got '{printable(key)}', expected all like "
                 f"{' or all like '.join(PATTERNS)}",
-                "give a pattern with --speaker-pattern, rename the files",
+                "give a pattern with --speaker-pattern or rename the files",
                 OR_BY_RECORDING,
             )
     return tuple(match[1] for match in best if match)
