@@ -143,7 +143,8 @@ def test_what_memory_cannot_hold_is_rejected(monkeypatch: pytest.MonkeyPatch) ->
         series(recordings()).whole()
 
 
-def test_lists_of_events_are_the_frames() -> None:
+def event_recordings() -> Recordings:
+    """Three recordings of 4, 2 and 6 steps, with 8 events each at 3 places."""
     writer = StoreWriter(None, "data")
     draw = np.random.default_rng(0)
     for steps in (4, 2, 6):
@@ -151,7 +152,11 @@ def test_lists_of_events_are_the_frames() -> None:
         pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
         writer.append(EventBins(pairs, steps, 3), None)
     frames = writer.finish(3, {}).frames
-    part = replace(recordings((1, 1, 1)), frames=frames).take(np.array([2, 0, 1]))
+    return replace(recordings((1, 1, 1)), frames=frames)
+
+
+def test_lists_of_events_are_the_frames() -> None:
+    part = event_recordings().take(np.array([2, 0, 1]))
     own = Standard(np.zeros(3, np.float32), np.ones(3, np.float32))
     for choices in ({}, {"hold": 3}, {"length": 3}):
         dense = Series(part, own, **choices).batch([1, 0])
@@ -159,3 +164,11 @@ def test_lists_of_events_are_the_frames() -> None:
         assert lists.x.layout == torch.sparse_coo
         assert torch.equal(lists.x.to_dense(), dense.x)
         assert torch.equal(lists.lengths, dense.lengths)
+
+
+def test_lists_come_from_workers_without_a_warning() -> None:
+    own = Standard(np.zeros(3, np.float32), np.ones(3, np.float32))
+    made = Series(event_recordings(), own, as_lists=True)
+    for here, there in zip(batches_of(made, 2), batches_of(made, 2, workers=1), strict=True):
+        assert there.x.is_coalesced()
+        assert torch.equal(there.x.to_dense(), here.x.to_dense())

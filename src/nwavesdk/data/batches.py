@@ -4,6 +4,7 @@ A batch is made when it is needed, from frames that may lie in a file. So neithe
 the time steps for which a frame is held take memory for the whole data set.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -175,6 +176,8 @@ def batches_of(
         sampler: The order of the recordings; None for that of the set.
         workers: Processes that make batches.
     """
+    if workers and series.as_lists:
+        _quiet_torch_about_lists()
     # An element of this data set is an index: a batch is made in one go, by `Series.batch`.
     return DataLoader(
         range(len(series)),  # type: ignore[arg-type]  # a sequence is enough
@@ -184,6 +187,16 @@ def batches_of(
         num_workers=workers,
         persistent_workers=workers > 0,
     )
+
+
+def _quiet_torch_about_lists() -> None:
+    """Let torch's warning that it does not check sparse tensors pass unseen.
+
+    It comes once in a process, when it first receives one from a worker. Ours need no check.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.sparse_coo_tensor(torch.zeros(1, 0, dtype=torch.int64), torch.zeros(0), (1,))
 
 
 class LengthOrder(DistributedSampler[int]):
