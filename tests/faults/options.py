@@ -227,7 +227,8 @@ def _value_kind(parameter: Any) -> str:
     """`int`, `float`, `path` or `text`; versions of typer keep the type in different places."""
     if (descriptor := getattr(parameter, "type_descriptor", None)) is not None:
         kind = descriptor.annotation
-        return "path" if issubclass(kind, Path) else {int: "int", float: "float"}.get(kind, "text")
+        is_path = isinstance(kind, type) and issubclass(kind, Path)
+        return "path" if is_path else {int: "int", float: "float"}.get(kind, "text")
     name = parameter.type.name
     numbers = {"integer": "int", "integer range": "int", "float": "float", "float range": "float"}
     return "path" if name in ("path", "file", "directory") else numbers.get(name, "text")
