@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data import small
-from data.small import CLASSES, RECORDINGS
+from examples import small_data as small
+from examples.small_data import CLASSES, RECORDINGS
 from nwavesdk.data import Recordings
 from nwavesdk.data.features import Features
 from nwavesdk.data.folder import Faults

@@ -1,28 +1,38 @@
-"""Small data sets of every format, made on the spot: what `--data` takes."""
+"""Make a small data set of any format that `nwave train --data` takes.
 
+    python examples/small_data.py csv data/csv
+    nwave train --out runs/csv --data data/csv
+
+docs/data.md has such lines for all formats.
+"""
+
+import argparse
 import gzip
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
-from scipy.io import savemat
+import numpy.typing as npt
 
-from data.conftest import tone, write
-
+RATE = 8000  # Hz
 RECORDINGS = 8  # of each class
 CLASSES = ("high", "low")
 
-Make = Callable[[Path], Path]
+Array = npt.NDArray[np.float32]
 
 
 def random() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def series_of(label: int, index: int) -> np.ndarray:
-    """Two channels whose sign is that of the class; each recording has another length."""
+def tone(frequency: float, seconds: float) -> Array:
+    times = np.arange(round(RATE * seconds)) / RATE
+    return (0.5 * np.sin(2 * np.pi * frequency * times)).astype(np.float32)
+
+
+def series_of(label: int, index: int) -> Array:
+    """Two channels, positive for one class and negative for the other; all lengths differ."""
     draw = np.random.default_rng(10 * index + label)
     return draw.standard_normal((12 + index, 2)).astype(np.float32) + (1 - 2 * label)
 
@@ -35,7 +45,7 @@ def make_sounds(folder: Path, suffix: str = ".wav") -> Path:
             path = folder / name / f"{index}{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
             frequency = (1200, 300)[label] + 20 * index
-            soundfile.write(path, tone(frequency, 0.15 + 0.01 * index), 8000)
+            soundfile.write(path, tone(frequency, 0.15 + 0.01 * index), RATE)
     return folder
 
 
@@ -79,7 +89,7 @@ def make_parts(folder: Path) -> Path:
     return folder
 
 
-def images_of(label: int) -> np.ndarray:
+def images_of(label: int) -> npt.NDArray[np.uint8]:
     """Pictures `[recordings, 4, 5]` of uint8, bright on one side."""
     pictures = random().integers(0, 60, (RECORDINGS, 4, 5))
     pictures[:, :, slice(0, 2) if label else slice(3, 5)] += 150
@@ -158,9 +168,13 @@ def make_npz_pattern(folder: Path) -> Path:
 
 def make_targets(folder: Path) -> Path:
     """Sounds with one value for each of 15 steps."""
-    (folder / "target").mkdir(parents=True)
+    import soundfile
+    import torch
+
+    (folder / "wavs").mkdir(parents=True)
+    (folder / "target").mkdir()
     for index in range(RECORDINGS):
-        write(folder / "wavs" / f"{index}.wav", tone(300.0 + 50 * index, 0.15))
+        soundfile.write(folder / "wavs" / f"{index}.wav", tone(300.0 + 50 * index, 0.15), RATE)
         torch.save(torch.linspace(0, 1, 15) + index, folder / "target" / f"{index}.pt")
     return folder
 
@@ -226,6 +240,8 @@ def make_shd(folder: Path) -> Path:
 
 def make_qtdb(folder: Path) -> Path:
     """Levels of two leads in four channels, with the wave of each step."""
+    from scipy.io import savemat
+
     folder.mkdir(parents=True)
     for part, count in (("train", 12), ("test", 4)):
         waves = np.tile(np.repeat(np.arange(6), 10), (count, 1))
@@ -235,3 +251,40 @@ def make_qtdb(folder: Path) -> Path:
         content = {"x": x.astype(np.int16), "y": y.astype(np.uint8), "t": t, "max_i": t[:, -1:] + 1}
         savemat(folder / f"QTDB_{part}.mat", content)
     return folder
+
+
+# What makes a data set in a folder, and returns the path for `--data`, by the name of its format.
+FORMATS: dict[str, Callable[[Path], Path]] = {
+    "wav": make_sounds,
+    "flac": make_flac,
+    "ogg": make_ogg,
+    "targets": make_targets,
+    "npy": make_npy,
+    "csv": make_csv,
+    "parts": make_parts,
+    "png": make_png,
+    "idx": make_idx,
+    "ts": make_ts,
+    "npz": make_npz,
+    "labels": make_npz_labels,
+    "values": make_npz_values,
+    "pattern": make_npz_pattern,
+    "events": make_structured,
+    "bin": make_bin,
+    "shd": make_shd,
+    "ecg": make_qtdb,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make a small data set.")
+    parser.add_argument("format", choices=FORMATS)
+    parser.add_argument("folder", type=Path, help="a new folder")
+    given = parser.parse_args()
+    if given.folder.exists():
+        parser.error(f"{given.folder} exists, expected a new folder: choose another one")
+    print(FORMATS[given.format](given.folder))
+
+
+if __name__ == "__main__":
+    main()
