@@ -45,7 +45,7 @@ def test_it_stays_short():
 
 ROOT = README.parent
 PAGES = [*ROOT.glob("*.md"), ROOT / "benchmarks" / "README.md", *ROOT.glob("docs/**/*.md")]
-EXAMPLES = {"a/b.py", "tests/a/test_b.py"}
+EXAMPLES = {"a/b.py", "tests/a/test_b.py", "yes/ann-1.wav"}
 """Names of files that stand for any file."""
 
 
@@ -65,6 +65,7 @@ LAST_LINE = {
     "live": r"latency of a step: p50 [\d.]+ ms, p99 [\d.]+ ms",
     "mismatch": r"\| h1v2 \| mismatch( \| [\d.]+){2} \| [\d.]+ \[[\d., ]+\]"
     r" \| [\d.]+% \| [\d.]+ \|",
+    "small_data": r"/sounds",
     "wake_up": r"dead neurons: 0",
 }
 
@@ -78,6 +79,8 @@ def test_examples_run(path, capsys, monkeypatch, tmp_path, request):
     if path.stem == "mismatch":
         small = "--profiles h1v2 --seeds 0 --chips 3 --epochs 1"
         arguments = [request.getfixturevalue("tones"), "--out", tmp_path / "out", *small.split()]
+    if path.stem == "small_data":
+        arguments = ["wav", tmp_path / "sounds"]
     if path.stem == "live":
         tones = request.getfixturevalue("tones")
         arguments = [request.getfixturevalue("live_run"), tones / "low" / "0.wav"]

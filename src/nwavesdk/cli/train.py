@@ -31,6 +31,7 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
     "chip.duration",
     "net.population",
     "net.tau",
+    "net.dt",
     "net.surrogate",
     "learning.surrogate_schedule",
     "net.dropout",

@@ -1,0 +1,54 @@
+"""The lines of docs/data.md: every format is trained on, and predicted from, by one command."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from cli.command import nwave
+from examples.small_data import FORMATS
+
+pytest.importorskip("lightning")
+pytest.importorskip("soundfile")
+
+PAGE = Path(__file__).parents[2] / "docs" / "data.md"
+LINE = re.compile(r"`python examples/small_data.py (\w+) (\S+) && nwave train ([^`]*)`")
+LINES = LINE.findall(PAGE.read_text())
+NEEDS_EVENTS = {"bin", "shd"}
+# One report for each task and kind of picture; drawing takes most of the time.
+WITH_REPORT = {"data/png", "data/labels", "data/values", "data/pattern2", "data/events"}
+
+
+def test_every_format_has_a_line() -> None:
+    # wav and ogg are read like flac.
+    assert {name for name, _, _ in LINES} == FORMATS.keys() - {"wav", "ogg"}
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "words"),
+    [
+        pytest.param(*line, marks=[pytest.mark.events] if line[0] in NEEDS_EVENTS else [])
+        for line in LINES
+    ],
+    ids=[folder for _, folder, _ in LINES],
+)
+def test_a_format_is_trained_on_and_predicted_from(
+    name: str, folder: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if folder not in WITH_REPORT:
+        monkeypatch.setattr("nwavesdk.train.run.write_report", lambda *_: None)
+    path = FORMATS[name](Path(folder))
+    few = ["--epochs", "1", "--hidden", "6", "--population", "2", "--seed", "1"]
+    result = nwave("train", *words.split(), *few, "--json")
+    assert result.exit_code == 0, result.stderr
+    trained = json.loads(result.stdout)
+    assert 0 <= trained.get("test_accuracy", 0) <= 1
+    assert {"test_accuracy", "test_r2"} & trained.keys()
+    assert (Path(trained["run"]) / "report.html").is_file() == (folder in WITH_REPORT)
+    assert "warning" not in result.stderr
+    files = [] if name == "pattern" else [path]
+    predicted = nwave("predict", trained["run"], *files, "--json")
+    assert predicted.exit_code == 0, predicted.stderr
+    assert json.loads(predicted.stdout)
