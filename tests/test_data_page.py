@@ -12,7 +12,7 @@ from examples.small_data import FORMATS
 pytest.importorskip("lightning")
 pytest.importorskip("soundfile")
 
-PAGE = Path(__file__).parents[2] / "docs" / "data.md"
+PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 LINE = re.compile(r"`python examples/small_data.py (\w+) (\S+) && nwave train ([^`]*)`")
 LINES = LINE.findall(PAGE.read_text())
 NEEDS_EVENTS = {"bin", "shd"}
