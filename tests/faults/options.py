@@ -6,9 +6,9 @@ A new option is covered without being named here; a new command needs a line in 
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import combinations, takewhile
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import hypothesis
 import typer
@@ -64,7 +64,7 @@ BASES = {
     "info": Base(()),
     "map": Base(("chip", "--no-plot"), ("chip",)),
     "neurons": Base(("li",)),
-    "predict": Base(("run", "TONES", "--on-error", "skip"), ("run",)),
+    "predict": Base(("run", "TONES"), ("run",)),
     "slopes": Base(
         ("run", "--recordings", "4", "--surrogates", "atan,fast_sigmoid", "--no-plot"), ("run",)
     ),
@@ -227,6 +227,7 @@ def _value_kind(parameter: Any) -> str:
     """`int`, `float`, `path` or `text`; versions of typer keep the type in different places."""
     if (descriptor := getattr(parameter, "type_descriptor", None)) is not None:
         kind = descriptor.annotation
+        kind = next(iter(get_args(kind)), kind)  # of a list, the type of its elements
         is_path = isinstance(kind, type) and issubclass(kind, Path)
         return "path" if is_path else {int: "int", float: "float"}.get(kind, "text")
     name = parameter.type.name
@@ -289,8 +290,12 @@ def base_words(world: World, name: str) -> list[str]:
 
 def _with_value(words: list[str], parameter: Any, value: BadValue) -> list[str]:
     if parameter.param_type_name == "argument":
-        # Our commands have one argument, the first word. "--" lets it begin with a hyphen.
-        return [*words[1:], "--", value.text]
+        # The arguments of our commands are the first words. "--" lets one begin with a hyphen.
+        if parameter.nargs == -1:
+            return [words[0], "--", value.text]
+        n_others = len(list(takewhile(lambda word: not word.startswith("--"), words[1:])))
+        others = words[1 : 1 + n_others]
+        return [*words[1 + n_others :], "--", value.text, *others]
     option = parameter.opts[0]
     if _value_kind(parameter) == "path":
         words = [word for word in words if word != "--no-plot"]
