@@ -133,7 +133,7 @@ def _facts(run: FinishedRun) -> dict[str, str]:
         f"{readout}",
         **_neuron_facts(config.net, run.net),
         "surrogate": config.net.surrogate + _schedule_text(config),
-        "time": _time_text(config, facts.chip),
+        "time": _time_text(config, facts),
         **_chip_facts(config, facts.chip),
         "firing rates by layer [spikes per step and neuron]": rates,
         "training time": f"{result['seconds']:.1f} s",
@@ -167,13 +167,20 @@ def _schedule_text(config: RunConfig) -> str:
     )
 
 
-def _time_text(config: RunConfig, chip: Profile | None) -> str:
+def _time_text(config: RunConfig, facts: Facts) -> str:
+    chip = facts.chip
+    # The filters of a chip cut sound to one length; None is the kind of earlier runs, on sound.
+    is_filtered = config.chip is not None and facts.kind in ("sound", None)
     steps = f"steps of {1e3 * config.net.dt:g} ms"
-    duration = (
-        f"{config.data.length} frames × {config.data.hold} {steps}"
-        if config.chip is None
-        else f"{config.chip.duration:g} s in {steps}"
-    )
+    hold, length = config.data.hold, config.data.length
+    if is_filtered and config.chip is not None:
+        duration = f"{config.chip.duration:g} s in {steps}"
+    elif length is not None:
+        duration = f"{length} frames × {hold} {steps}"
+    elif hold in (1, None):
+        duration = f"whole recordings in {steps}"
+    else:
+        duration = f"whole recordings in {steps}, {hold} for each frame"
     has_profiles = chip is not None and chip.tau_profiles
     nearest = ", or the nearest of the chip's tau profiles" if has_profiles else ""
     where = "" if config.net.has_default_neuron else " in the output layer"
