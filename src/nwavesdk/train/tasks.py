@@ -45,8 +45,9 @@ __all__ = [
 ]
 
 # Value, in deviations of the target, for each spike per step by which the positive half of a
-# population fires more than the negative one. A rate of 0.1 is then two deviations.
-VALUE_PER_RATE = 20.0
+# population fires more than the negative one. With ten neurons in each half and a rate of 0.1, a
+# half adds or subtracts two deviations; more neurons have a wider range with the same resolution.
+VALUE_PER_SPIKE = 2.0
 
 # Ratio of the largest and the smallest class above which they count as unbalanced.
 UNBALANCED = 1.5
@@ -362,7 +363,9 @@ class Regression:
         return replace(self, targets=targets)
 
     def decoder(self) -> nn.Module:
-        return self.output.step_decoder(VALUE_PER_RATE, is_signed=True)
+        # The decoder takes the mean of each half.
+        scale = VALUE_PER_SPIKE * self.output.population / 2
+        return self.output.step_decoder(scale, is_signed=True)
 
     def loss(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Mean squared error of the values without units, over all steps within the lengths."""
