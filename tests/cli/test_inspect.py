@@ -98,14 +98,15 @@ def test_data_for_a_chip_counts_recordings_and_draws_filters(
     monkeypatch.setattr(
         "nwavesdk.analysis.data_examples.plot_data", lambda path, *_: drawn_to.append(path)
     )
-    words = ("data", tones, "--chip", "h1v1", "--sample-rate", 8000, "--duration", 0.3)
+    chip = ("--chip", "h1v1", "--duration", 0.3, "--dt", 0.01)
+    words = ("data", tones, *chip, "--sample-rate", 8000)
     result = nwave(*words)
     assert result.exit_code == 0
     first, task, lengths, features, split, heads, train, *_, drawn = result.stdout.splitlines()
     assert first == "48 recordings of sound, 0 skipped"
     assert task == "task: classification (each recording has a class)"
-    assert lengths == "lengths: all have 300 steps (0.3 s)"
-    assert features == ("input of the net: 16 rectified channels, averaged over 1 ms, amplified")
+    assert lengths == "lengths: all have 30 steps (0.3 s)"
+    assert features == ("input of the net: 16 rectified channels, averaged over 10 ms, amplified")
     assert split.startswith("split by recording: 36 training, 6 validation and 6 test recordings")
     assert heads.split() == ["high", "low", "middle", "all"]
     assert train.split() == ["train", "12", "12", "12", "36"]

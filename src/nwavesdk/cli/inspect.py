@@ -43,6 +43,7 @@ Recordings = Annotated[
     "data.task",
     "chip.profile",
     "chip.duration",
+    "net.dt",
     *DATA_FIELDS,
     "data.folds",
     "data.leave_one_out",
@@ -76,7 +77,7 @@ def inspect_data(
     source = str(path) if str(path) == "digits" else os.path.realpath(path)
     data_choices = {**choices.get("data", {}), "source": source}
     # No net is made: the smallest one fits on every chip.
-    net = {"hidden": (1,), "population": 1}
+    net = {**choices.get("net", {}), "hidden": (1,), "population": 1}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "skipped ")  # the report lists them
         config, data = load_run_data(RunConfig.of({**choices, "data": data_choices, "net": net}))
