@@ -179,6 +179,9 @@ def test_folders_with_and_without_classes_and_files_with_many_recordings(
     many = SERIES.predict([tmp_path / "many.npz"])
     assert [one.key for one in many] == ["many.npz/0", "many.npz/1"]
     assert_same(many[0], SERIES.predict(series(9))[0])
+    np.savez(tmp_path / "new.npz", x=np.stack([series(9), series(9) + 1]))
+    for new, known in zip(SERIES.predict(tmp_path / "new.npz"), many, strict=True):
+        assert_same(new, known)
 
 
 FORMS: dict[str, Callable[[], tuple[TrainedRun, Any]]] = {

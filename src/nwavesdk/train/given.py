@@ -16,6 +16,7 @@ from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, RecordingError, Sa
 from nwavesdk.data.features import ChipFeatures, EventBins, EventFeatures, Features, ImageFeatures
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import FORMATS, open_files, open_source
+from nwavesdk.data.readers.archive import open_npz
 from nwavesdk.data.recordings import Frames
 from nwavesdk.data.source import Events, Item, Kind, Sample, Source
 from nwavesdk.internal.checks import shown, whole_number
@@ -101,7 +102,9 @@ class GivenReader:
         if not path.exists():
             raise FileError(path, "does not exist", "check the name")
         is_set = path.is_dir() or any(find(path) for find, _ in FORMATS)
-        if is_set:
+        if path.suffix.lower() == ".npz":
+            source = open_npz(path, needs_y=False)
+        elif is_set:
             faults = Faults(path, on_error)
             source = open_source(path, faults, max_seconds=self.max_seconds, has_table=True)
             skipped += [(f"{printable(path)}/{file}", fault) for file, fault in faults.skipped]

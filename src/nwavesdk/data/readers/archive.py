@@ -70,12 +70,13 @@ FILL_IN = "fill in missing values, or remove the recording"
 Array = npt.NDArray[Any]
 
 
-def open_npz(path: Path, task: Task | None = None) -> Source:
+def open_npz(path: Path, task: Task | None = None, *, needs_y: bool = True) -> Source:
     """The recordings in a `.npz`; the module describes its arrays.
 
     Args:
         path: The file.
         task: What a net learns; None finds it by the rule of the module.
+        needs_y: Whether a file without y is an error. Otherwise its recordings have no class.
 
     Returns:
         A source of series with the keys `"FILE.npz/17"`. A pattern has values `[T, 0]`. Recordings
@@ -87,10 +88,17 @@ def open_npz(path: Path, task: Task | None = None) -> Source:
             dtype than the module describes, or its data are for another task.
     """
     members = group_members(Archive(path), NAMES, ("x", "y"))
-    if "y" not in members:
+    if "y" not in members and (needs_y or "x" not in members):
         raise RecordingError(path, "has no array y", "add classes [R], or values [R, T, D]")
     steps = _steps_of(path, members)
     inputs = _inputs_of(path, members, steps)
+    if "y" not in members:
+        assert inputs is not None
+        items = _list_items(path, members, len(steps) * [None])
+        reader = _Reader(path, inputs, None, None)
+        return Source(
+            "series", "classification", items, reader.read, reader.digest, (), inputs.features
+        )
     y = members["y"]
     has_classes = inputs is not None and y[0].shape == (len(steps),) and y[0].name == "y"
     if inputs is not None and not has_classes:
