@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("lightning")
 
 from nwavesdk.data import Series
+from nwavesdk.deploy.chip_run import ChipRun
 from nwavesdk.layers import LILayer
 from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.model_file import load_model
@@ -97,6 +98,9 @@ def test_a_run_reports_is_evaluated_and_resumes(
     assert ("Training, validation and test set are this same pattern" in page) == (
         task == "pattern"
     )
+    if chip:
+        with pytest.raises(ValueError, match="got a run for pattern, expected classification"):
+            ChipRun.open(tmp_path / "whole").series(2, 0, 0.9)
     monkeypatch.setattr("nwavesdk.train.run.write_report", lambda _: None)
     stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
     Run.open(tmp_path / "broken").train()

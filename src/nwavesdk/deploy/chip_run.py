@@ -125,6 +125,13 @@ class ChipRun:
         Raises:
             ValueError: If an argument is out of its range, or the file cannot be written.
         """
+        task = self.run.task.name
+        if task != "classification":
+            raise ValueError(
+                f"{printable(self.run.folder.path)}: drawn chips are compared by the accuracy of "
+                f"recordings, got a run for {task}, expected classification: nwave eval tests the "
+                "chip as designed."
+            )
         path = self.run.folder.path / f"chips-{seed}.json"
         check_target(path)
         test = self.run.data.test.whole()
