@@ -338,7 +338,9 @@ def test_values_that_are_no_recording_are_errors(run: TrainedRun, value: object)
 def test_files_that_cannot_be_used_are_left_out(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "b.csv", series(9), delimiter=",")
     files = [csv_file(tmp_path), tmp_path / "b.csv", tmp_path / "c.csv"]
-    with pytest.warns(UserWarning, match=r"skipped 2 files: .*a\.csv has 5 features .*; .*c\.csv"):
+    with pytest.warns(
+        UserWarning, match=r"skipped 2 files of the data: .*a\.csv has 5 features .*; .*c\.csv"
+    ):
         predictions = SERIES.predict(files, on_error="skip")
     assert [one.key for one in predictions] == [str(tmp_path / "b.csv")]
 

@@ -1,5 +1,8 @@
 """How recordings become the input of a run's net: what its config alone decides."""
 
+import warnings
+from collections.abc import Sequence
+
 from nwavesdk.chip import Profile
 from nwavesdk.data.encoders import Encoder, encoder_of
 from nwavesdk.data.feature_options import FeatureOptions
@@ -7,10 +10,13 @@ from nwavesdk.data.features import ChipFeatures, Features, NoiseFeatures
 from nwavesdk.data.source import Kind, Task
 from nwavesdk.train.config import RunConfig
 
-__all__ = ["encoder_of_run", "features_of"]
+__all__ = ["encoder_of_run", "features_of", "warn_of_skipped"]
 
 # Channels of the frozen noise that a pattern is generated from.
 NOISE_CHANNELS = 100
+
+# Number of skipped files that a warning names.
+MOST_NAMED = 5
 
 
 def features_of(
@@ -50,3 +56,15 @@ def encoder_of_run(config: RunConfig) -> Encoder | None:
     A net for a chip has the values themselves as its input.
     """
     return None if config.chip is not None else encoder_of(config.data.encoder, config.seed)
+
+
+def warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
+    """Give one warning for all files that were left out.
+
+    Args:
+        skipped: Name and fault of each.
+    """
+    if skipped:
+        first = "; ".join(f"{file} {fault}" for file, fault in skipped[:MOST_NAMED])
+        more = "; ..." if len(skipped) > MOST_NAMED else ""
+        warnings.warn(f"skipped {len(skipped)} files of the data: {first}{more}", stacklevel=3)

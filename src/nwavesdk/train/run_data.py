@@ -1,6 +1,5 @@
 """The data of a run: its recordings as sequences in three sets, and their batches."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,7 +37,7 @@ from nwavesdk.data.split_table import read_split_table
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
-from nwavesdk.train.inputs import encoder_of_run, features_of
+from nwavesdk.train.inputs import encoder_of_run, features_of, warn_of_skipped
 from nwavesdk.train.network import stream_seed
 from nwavesdk.train.sections import Facts
 
@@ -57,9 +56,6 @@ FIELDS_OF: dict[Kind, tuple[str, ...]] = {
 
 # What the recordings of a run are; the built-in spoken digits are features.
 DataKind = Kind | Literal["features"]
-
-# Number of skipped files that a warning names.
-MOST_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +86,7 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
         profile = (config.facts and config.facts.chip) or load_profile(config.chip.profile)
     loaded, kind, note = _load(config, profile)
     recordings = loaded.recordings
-    _warn_of_skipped(recordings.skipped)
+    warn_of_skipped(recordings.skipped)
     _check_unchanged(config, recordings, kind)
     if config.facts is None and config.chip is not None and profile is not None:
         _check_neuron_count(config, profile, recordings)
@@ -223,14 +219,6 @@ def _check_left_out(config: RunConfig, section: str, names: Sequence[str], reaso
             default = CHIP_DEFAULTS.get(section, {}).get(name, default)
         if got != default:
             raise ValueError(f"{section}.{name}: {reason}, got {got!r}: leave the option out.")
-
-
-def _warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
-    """Give one warning for all files that were left out; the config of the run lists them."""
-    if skipped:
-        first = "; ".join(f"{file} {fault}" for file, fault in skipped[:MOST_NAMED])
-        more = "; ..." if len(skipped) > MOST_NAMED else ""
-        warnings.warn(f"skipped {len(skipped)} files of the data: {first}{more}", stacklevel=3)
 
 
 def _check_unchanged(config: RunConfig, recordings: Recordings, kind: DataKind) -> None:

@@ -9,7 +9,6 @@ Design requirements:
   the net runs in blocks of steps and keeps its states.
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ from nwavesdk.layers import SpikingSequential
 from nwavesdk.train.blocks import NetInput, Predictor
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.given import Given, GivenReader, GivenRecording, as_list
-from nwavesdk.train.inputs import encoder_of_run, features_of
+from nwavesdk.train.inputs import encoder_of_run, features_of, warn_of_skipped
 from nwavesdk.train.live import LiveInput, rate_of
 from nwavesdk.train.model_file import load_model
 from nwavesdk.train.network import build_run_network
@@ -43,11 +42,7 @@ from nwavesdk.train.run_folder import RunFolder
 from nwavesdk.train.sections import ArithmeticConfig, Facts
 from nwavesdk.train.tasks import TrainingTask, task_of
 
-__all__ = ["LiveRun", "TrainedRun", "load", "warn_of_skipped"]
-
-
-# Number of skipped files that a warning names.
-MOST_NAMED = 5
+__all__ = ["LiveRun", "TrainedRun", "load"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,14 +177,9 @@ class TrainedRun:
 
     @property
     def _reader(self) -> GivenReader:
-        n_features = len(self.net_input.standard.mean)
-        return GivenReader(
-            self.kind, self.features, n_features, self._rate_of_sound, self.max_seconds
-        )
-
-    @property
-    def _rate_of_sound(self) -> int | None:
-        return None if self.front_end is None else self.sample_rate
+        rate = None if self.front_end is None else self.sample_rate
+        n_features = len(self.standard.mean)
+        return GivenReader(self.kind, self.features, n_features, rate, self.max_seconds)
 
     @property
     def front_end(self) -> FrontEnd | LogMel | None:
@@ -348,11 +338,3 @@ def _steps_of(config: RunConfig, facts: Facts, features: object) -> int | None:
 
 # The name of `TrainedRun` for sound in blocks.
 LiveRun = TrainedRun
-
-
-def warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
-    """Give one warning for all files that were left out."""
-    if skipped:
-        first = "; ".join(f"{file} {fault}" for file, fault in skipped[:MOST_NAMED])
-        more = "; ..." if len(skipped) > MOST_NAMED else ""
-        warnings.warn(f"skipped {len(skipped)} files: {first}{more}", stacklevel=3)
