@@ -144,8 +144,7 @@ def _report_step_labels(run: FinishedRun) -> TaskReport:
 def _report_values(run: FinishedRun) -> TaskReport:
     return _report_of_values(
         run,
-        summary=f"{run.facts.n_targets} values for each step from {run.source}; "
-        f"{_use_of_test(run)}.",
+        summary=f"{_values_text(run)} for each step from {run.source}; {_use_of_test(run)}.",
         headline_name=f"R² on the {run.part} set",
     )
 
@@ -153,7 +152,7 @@ def _report_values(run: FinishedRun) -> TaskReport:
 def _report_pattern(run: FinishedRun) -> TaskReport:
     return _report_of_values(
         run,
-        summary=f"A pattern of {run.facts.n_targets} values for each step, {run.source}, from "
+        summary=f"A pattern of {_values_text(run)} for each step, {run.source}, from "
         "noise that is always the same. Training, validation and test set are this same pattern: "
         "the numbers describe how well the net reproduces it, not how it would do on other data.",
         headline_name="R² on the pattern that it was trained on",
@@ -195,6 +194,11 @@ def _report_of_values(run: FinishedRun, summary: str, headline_name: str) -> Tas
         },
         tables=(table,) if len(rows) > 1 else (),
     )
+
+
+def _values_text(run: FinishedRun) -> str:
+    count = run.facts.n_targets
+    return f"{count} value{'s' * (count > 1)}"
 
 
 def _accuracy_headline(run: FinishedRun, name: str) -> tuple[str, str]:
