@@ -1,6 +1,7 @@
 """Every format of a data set, from its files to the frames of a net, and its faults."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -282,3 +283,15 @@ def test_reading_stops_at_the_first_fault_and_goes_on_without_it(tmp_path: Path)
     # The cache of a data set with faults is of no use to a reader that accepts none.
     with pytest.raises(ValueError, match=r"low/3\.npy is not a \.npy file \(it is empty"):
         load_cached(path, tmp_path / "cache", FeatureOptions())
+
+
+def test_the_fingerprint_covers_what_a_table_says_of_a_recording(tmp_path: Path) -> None:
+    path = small.make_npy(tmp_path / "data")
+    faults = Faults(path, "raise")
+    source = open_source(path, faults)
+    fingerprints = set()
+    for change in ({}, {"part": "test"}, {"group": "ann"}, {"class_name": "other"}):
+        items = (replace(source.items[0], **change), *source.items[1:])
+        loaded = load_recordings(replace(source, items=items), faults, FeatureOptions())
+        fingerprints.add(loaded.recordings.fingerprint)
+    assert len(fingerprints) == 4

@@ -5,8 +5,9 @@ import torch
 
 from nwavesdk.chip import load_profile
 from nwavesdk.layers import LILayer, NeuronLayer, prepare_net
+from nwavesdk.train.facts import Facts
 from nwavesdk.train.network import build_network, build_run_network, has_recurrence
-from nwavesdk.train.sections import ChipConfig, Facts, NetConfig
+from nwavesdk.train.sections import ChipConfig, NetConfig
 
 
 def facts(task: str) -> Facts:

@@ -10,7 +10,8 @@ from torch.nn.functional import cross_entropy
 
 from nwavesdk.data import Recordings, Series, Standard
 from nwavesdk.metrics import correlation, mse, r2
-from nwavesdk.train.sections import ChipConfig, Facts, NetConfig
+from nwavesdk.train.facts import Facts
+from nwavesdk.train.sections import ChipConfig, NetConfig
 from nwavesdk.train.tasks import (
     TASKS,
     Classification,

@@ -106,10 +106,17 @@ def _digests_of(source: Source, faults: Faults, progress: bool | None) -> dict[I
 
 
 def _fingerprint(features: Features, digests: Mapping[Item, bytes]) -> str:
-    """Hash of the content of recordings, of their names, and of all that decides their frames."""
+    """Hash of the content of recordings, of their names, and of all that decides their frames.
+
+    Also of a class, a set or a group that a table or a file gives them.
+    """
     content = sha256(features.settings.encode())
     for item, digest in digests.items():
         content.update(f"{item.key}\0".encode() + digest)
+        is_named = item.class_name is None or item.class_name in item.key.split("/")
+        given = (None if is_named else item.class_name, item.part, item.group)
+        if any(given):
+            content.update(repr(given).encode())
     return content.hexdigest()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from nwavesdk.solvers.sparse import crossover
-from nwavesdk.train.sections import ArithmeticConfig
+from nwavesdk.train.facts import ArithmeticConfig
 
 __all__ = ["current_arithmetic", "use_arithmetic"]
 

@@ -21,9 +21,9 @@ from nwavesdk.data.recordings import Frames
 from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.layers.lengths import sum_over_steps, valid_steps
 from nwavesdk.train.arithmetic import use_arithmetic
+from nwavesdk.train.facts import ArithmeticConfig
 from nwavesdk.train.given import Given
 from nwavesdk.train.predictions import Prediction
-from nwavesdk.train.sections import ArithmeticConfig
 from nwavesdk.train.tasks import Classification, StepLabels, TrainingTask
 
 __all__ = ["MOST_STEPS", "NetInput", "NetPass", "Predictor"]

@@ -17,6 +17,7 @@ from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import FrozenModel, differences
+from nwavesdk.train.facts import ArithmeticConfig, Facts
 from nwavesdk.train.neuron_choice import (
     complete_neuron,
     neuron_name,
@@ -24,10 +25,8 @@ from nwavesdk.train.neuron_choice import (
 )
 from nwavesdk.train.sections import (
     LONGEST,
-    ArithmeticConfig,
     ChipConfig,
     DataConfig,
-    Facts,
     LearningConfig,
     MachineConfig,
     NetConfig,

@@ -27,8 +27,9 @@ from nwavesdk.layers import (
 )
 from nwavesdk.layers.catalogue import find_neuron
 from nwavesdk.surrogate import parse
+from nwavesdk.train.facts import Facts
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON, SHARED
-from nwavesdk.train.sections import ChipConfig, Facts, NetConfig
+from nwavesdk.train.sections import ChipConfig, NetConfig
 from nwavesdk.train.tasks import TASKS
 
 __all__ = [

@@ -12,10 +12,11 @@ from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.layers.catalogue import find_neuron
 from nwavesdk.train.config import RunConfig
+from nwavesdk.train.facts import Facts
 from nwavesdk.train.network import has_recurrence, hidden_layer
 from nwavesdk.train.page import Page
 from nwavesdk.train.pictures import learning_curves, membrane_traces, spike_raster
-from nwavesdk.train.sections import Facts, NetConfig
+from nwavesdk.train.sections import NetConfig
 from nwavesdk.train.task_reports import REPORTS, FinishedRun
 from nwavesdk.train.theme import DARK, LIGHT, Draw, render_png
 

@@ -37,12 +37,13 @@ from nwavesdk.train.checkpoint import (
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.evaluation import Evaluation, evaluate_net
 from nwavesdk.train.learner import Learner, Selection
+from nwavesdk.train.loaders import Loaders
 from nwavesdk.train.model_file import load_model, save_model
 from nwavesdk.train.network import build_run_network, hidden_gain, stream_seed
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON
 from nwavesdk.train.progress import EventLog, History, print_line, progress_callbacks
 from nwavesdk.train.report import write_report
-from nwavesdk.train.run_data import Loaders, RunData, load_run_data
+from nwavesdk.train.run_data import RunData, load_run_data
 from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 from nwavesdk.train.sections import MachineConfig
 from nwavesdk.train.task_reports import FinishedRun

@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
 
 from nwavesdk.chip import Profile, load_profile
 from nwavesdk.data import (
-    Batch,
     Frames,
     Indices,
     Recordings,
@@ -23,7 +20,6 @@ from nwavesdk.data import (
     fit_length,
     load_digits,
 )
-from nwavesdk.data.batches import LengthOrder, batches_of
 from nwavesdk.data.channels import check_filter_memory
 from nwavesdk.data.features import ChipFeatures, EventFeatures, SeriesFeatures
 from nwavesdk.data.folder import Faults
@@ -37,11 +33,10 @@ from nwavesdk.data.split_table import read_split_table
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
+from nwavesdk.train.facts import Facts
 from nwavesdk.train.inputs import encoder_of_run, features_of, warn_of_skipped
-from nwavesdk.train.network import stream_seed
-from nwavesdk.train.sections import Facts
 
-__all__ = ["Loaders", "RunData", "load_run_data"]
+__all__ = ["RunData", "load_run_data"]
 
 # Fields of `data` that have an effect on one kind of recording only.
 SOUND_FIELDS = ("bands", "sample_rate", "window", "hop", "level", "max_seconds")
@@ -405,47 +400,3 @@ def _limit_per_class(members: Indices, recordings: Recordings, limit: int, n_all
         for label in classes
     ]
     return np.sort(np.concatenate(chosen))
-
-
-class Loaders(LightningDataModule):
-    """The training and the validation set in batches.
-
-    Args:
-        data: The data.
-        batch_size: Recordings per batch.
-        seed: The run's seed.
-        val_batch_size: Recordings per batch of the validation set. [`batch_size`]
-        workers: Processes that make batches.
-    """
-
-    def __init__(
-        self,
-        data: RunData,
-        batch_size: int,
-        seed: int,
-        val_batch_size: int | None = None,
-        workers: int = 0,
-    ) -> None:
-        super().__init__()
-        self.data = data
-        self.batch_size = batch_size
-        self.val_batch_size = val_batch_size or batch_size
-        self.seed = seed
-        self.workers = workers
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Every recording once, in an order that is a function of the seed and the epoch."""
-        trainer = self.trainer
-        assert trainer is not None
-        order = LengthOrder(
-            self.data.train,
-            self.batch_size,
-            stream_seed(self.seed, "order"),
-            trainer.world_size,
-            trainer.global_rank,
-        )
-        return batches_of(self.data.train, self.batch_size, order, self.workers)
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation set in its order."""
-        return batches_of(self.data.val, self.val_batch_size, workers=self.workers)

@@ -1,31 +1,26 @@
-"""The sections of a run's config, and the facts that it records.
+"""The sections of a run's config: the choices that a user can make.
 
 As `nwavesdk.train.config`, the module imports neither torch nor numba. Validators that need more
 import it when they run.
 """
 
 import ast
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON, LEARN
 
-if TYPE_CHECKING:
-    from nwavesdk.chip import Profile
-    from nwavesdk.solvers.sparse.crossover import CrossoverTable
-
 __all__ = [
     "LONGEST",
-    "ArithmeticConfig",
     "ChipConfig",
     "Count",
     "DataConfig",
-    "Facts",
     "LearningConfig",
     "MachineConfig",
     "NetConfig",
+    "NoneOrMore",
     "SurrogateScheduleConfig",
     "choice",
 ]
@@ -382,96 +377,3 @@ class MachineConfig(FrozenModel):
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = choice(
         "32-true", "Precision of the numbers."
     )
-
-
-class ArithmeticConfig(FrozenModel):
-    """What decides the order of sums on a CPU and so the last bits of the weights.
-
-    A resumed run keeps it.
-    """
-
-    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
-        description="Threads of torch and of our kernels."
-    )
-    crossovers: dict[str, Any] = Field(
-        description="Densities below which sparse products are used; "
-        "see `nwavesdk.solvers.sparse.crossover`."
-    )
-
-    @field_validator("crossovers")
-    @classmethod
-    def _check_crossovers(cls, content: dict[str, Any]) -> dict[str, Any]:
-        from nwavesdk.solvers.sparse.crossover import CrossoverTable
-
-        return CrossoverTable.of(content, "the content").content()
-
-    def table(self) -> "CrossoverTable":
-        """The crossover table."""
-        from nwavesdk.solvers.sparse.crossover import CrossoverTable
-
-        return CrossoverTable.of(self.crossovers, "the run's config")
-
-
-class Facts(FrozenModel):
-    """What the data were when the run began."""
-
-    task: Literal["classification", "labels", "regression", "pattern"] = Field(
-        default="classification", description="What the net learns."
-    )
-    kind: Literal["features", "sound", "series", "image", "events"] | None = Field(
-        default=None, description="What a recording is; None in earlier runs."
-    )
-    classes: tuple[str, ...] = Field(description="Name of each class; none for values.")
-    n_targets: NoneOrMore = Field(
-        default=0, description="Values of the target in each step; 0 for classes."
-    )
-    feature_shape: tuple[Count, ...] = Field(
-        default=(), description="Shape of the features of a frame; none in earlier runs."
-    )
-    n_features: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        description="Features of a frame: the inputs of the net."
-    )
-    fingerprint: str = Field(description="Hash of the content of the data.")
-    recordings: tuple[Count, Count, Count] = Field(
-        description="Recordings in the training, validation and test set."
-    )
-    typical_steps: Count | None = Field(
-        default=None,
-        description="Time steps within which nine of ten recordings of the training set end; None "
-        "in earlier runs.",
-    )
-    patterns: tuple[tuple[str, Count], ...] = Field(
-        default=(),
-        description="Name and frames of each pattern, which the noise it is generated from is "
-        "drawn by.",
-    )
-    split_by: Literal["recording", "speaker", "group", "folder", "file"] = Field(
-        default="recording", description="What the sets were split by."
-    )
-    split_reason: str = Field(default="", description="Why they were split like this.")
-    n_folds: NoneOrMore = Field(
-        default=0, description="Folds of the cross-validation; 0 without one."
-    )
-    tested: tuple[str, ...] = Field(
-        default=(), description="Speakers or groups that the fold is tested on, if they are known."
-    )
-    skipped: tuple[tuple[str, str], ...] = Field(
-        default=(), description="Path inside the folder and fault of each file that was left out."
-    )
-    profile: str | None = Field(
-        default=None, description="All numbers of the chip as JSON, for a run for a chip."
-    )
-
-    @field_validator("profile")
-    @classmethod
-    def _check_profile(cls, text: str | None) -> str | None:
-        from nwavesdk.chip import Profile
-
-        return None if text is None else Profile.from_json(text).to_json()
-
-    @property
-    def chip(self) -> "Profile | None":
-        """The chip as it was when the run began."""
-        from nwavesdk.chip import Profile
-
-        return None if self.profile is None else Profile.from_json(self.profile)

@@ -12,11 +12,11 @@ from nwavesdk.layers import SpikingSequential
 from nwavesdk.metrics import r2
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.evaluation import Evaluation
+from nwavesdk.train.facts import Facts
 from nwavesdk.train.pictures import confusion_matrix
 from nwavesdk.train.prediction_pictures import Example, label_bands, value_courses, value_scatter
 from nwavesdk.train.run_data import RunData
 from nwavesdk.train.run_folder import RunFolder
-from nwavesdk.train.sections import Facts
 from nwavesdk.train.tasks import Regression, TrainingTask
 from nwavesdk.train.theme import Draw
 

@@ -25,7 +25,8 @@ from nwavesdk.train.decoders import (
     RateDecoder,
     class_logits,
 )
-from nwavesdk.train.sections import ChipConfig, Facts, NetConfig
+from nwavesdk.train.facts import Facts
+from nwavesdk.train.sections import ChipConfig, NetConfig
 
 if TYPE_CHECKING:
     from nwavesdk.train.config import RunConfig

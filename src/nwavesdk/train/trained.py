@@ -32,6 +32,7 @@ from nwavesdk.internal.files import FileError, printable
 from nwavesdk.layers import SpikingSequential
 from nwavesdk.train.blocks import NetInput, Predictor
 from nwavesdk.train.config import RunConfig
+from nwavesdk.train.facts import ArithmeticConfig, Facts
 from nwavesdk.train.given import Given, GivenReader, GivenRecording, as_list
 from nwavesdk.train.inputs import encoder_of_run, features_of, warn_of_skipped
 from nwavesdk.train.live import LiveInput, rate_of
@@ -39,7 +40,6 @@ from nwavesdk.train.model_file import load_model
 from nwavesdk.train.network import build_run_network
 from nwavesdk.train.predictions import Prediction
 from nwavesdk.train.run_folder import RunFolder
-from nwavesdk.train.sections import ArithmeticConfig, Facts
 from nwavesdk.train.tasks import TrainingTask, task_of
 
 __all__ = ["LiveRun", "TrainedRun", "load"]

@@ -1,0 +1,55 @@
+"""The batches of a run, for Lightning."""
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from nwavesdk.data import Batch
+from nwavesdk.data.batches import LengthOrder, batches_of
+from nwavesdk.train.network import stream_seed
+from nwavesdk.train.run_data import RunData
+
+__all__ = ["Loaders"]
+
+
+class Loaders(LightningDataModule):
+    """The training and the validation set in batches.
+
+    Args:
+        data: The data.
+        batch_size: Recordings per batch.
+        seed: The run's seed.
+        val_batch_size: Recordings per batch of the validation set. [`batch_size`]
+        workers: Processes that make batches.
+    """
+
+    def __init__(
+        self,
+        data: RunData,
+        batch_size: int,
+        seed: int,
+        val_batch_size: int | None = None,
+        workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.data = data
+        self.batch_size = batch_size
+        self.val_batch_size = val_batch_size or batch_size
+        self.seed = seed
+        self.workers = workers
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Every recording once, in an order that is a function of the seed and the epoch."""
+        trainer = self.trainer
+        assert trainer is not None
+        order = LengthOrder(
+            self.data.train,
+            self.batch_size,
+            stream_seed(self.seed, "order"),
+            trainer.world_size,
+            trainer.global_rank,
+        )
+        return batches_of(self.data.train, self.batch_size, order, self.workers)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The validation set in its order."""
+        return batches_of(self.data.val, self.val_batch_size, workers=self.workers)
