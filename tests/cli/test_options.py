@@ -38,7 +38,7 @@ def test_train_has_the_options_that_it_always_had() -> None:
         "--precision", "--on-error", "--max-seconds", "--neuron", "--neuron-options",
         "--charge-gain", "--json", "--help", "--task", "--recurrent", "--class-weights",
         "--speaker-pattern", "--folds", "--leave-one-out", "--no-test", "--padding", "--steps",
-        "--encoder", "--bin", "--events", "--workers", "--jobs", "--dt",
+        "--encoder", "--bin", "--events", "--workers", "--jobs", "--dt", "--gain",
     }  # fmt: skip
 
 

@@ -78,9 +78,11 @@ def test_chips_have_their_own_neurons() -> None:
 
 
 def test_earlier_runs_keep_their_identity() -> None:
-    """The seals of their files have it; these hashes are older than neurons and levels."""
-    assert RunConfig().identity().startswith("b0e2dfb15b16b85a")
-    chip = {"seed": 3, "net": {"hidden": [5], "tau": 0.02}, "chip": {"profile": "h1v2"}}
+    """The seals of their files have it; these hashes are older than neurons, levels and tasks."""
+    earlier = {"task": "classification", "padding": "zeros"}
+    assert RunConfig.of({"data": earlier}).identity().startswith("b0e2dfb15b16b85a")
+    net = {"hidden": [5], "tau": 0.02}
+    chip = {"seed": 3, "data": earlier, "net": net, "chip": {"profile": "h1v2"}}
     assert RunConfig.of(chip).identity().startswith("717baa57cf082601")
     assert config_of(neuron="lif").identity() == config_of().identity()
     as_is = RunConfig.of({"data": {"level": "as_is"}})

@@ -28,6 +28,7 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
     "chip.profile",
     "chip.training",
     "chip.bits",
+    "chip.gain",
     "chip.duration",
     "net.population",
     "net.tau",

@@ -49,6 +49,9 @@ FIELDS_OF: dict[Kind, tuple[str, ...]] = {
     "events": EVENT_FIELDS,
 }
 
+# Gain with which frozen noise makes the neurons of a chip's front end spike in a few of 100 steps.
+NOISE_GAIN = 3.0
+
 # What the recordings of a run are; the built-in spoken digits are features.
 DataKind = Kind | Literal["features"]
 
@@ -295,7 +298,9 @@ def _as_series(
     split = indices.map(take)
     train = split.train
     if config.chip is not None:
-        gain = config.chip.gain or _fit_gain(np.concatenate(list(train.frames)))
+        is_noise = train.task == "pattern"
+        fitted = NOISE_GAIN if is_noise else _fit_gain(np.concatenate(list(train.frames)))
+        gain = config.chip.gain or fitted
         # The gain of the amplifier is the scale of all channels: (x - 0) / (1 / gain).
         standard = Standard(
             mean=np.zeros(train.n_features, np.float32),
