@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -76,6 +78,15 @@ def test_a_limit_is_even_over_classes_and_does_not_depend_on_order() -> None:
         ValueError, match=r"limit: 5 recordings leave 2 for each of 2 classes.*use 6 or more"
     ):
         whole.limit(5)
+
+
+def test_a_limit_counts_recordings_without_a_class() -> None:
+    whole = recordings_of({"a": 30, "b": 50})
+    for task in ("labels", "regression"):
+        each = replace(whole, labels=np.zeros(80, np.int64), task=task)
+        assert len(each.limit(20)) == 20
+        with pytest.raises(ValueError, match=r"limit: 2 recordings leave 2, expected at least 3"):
+            each.limit(2)
 
 
 def test_recordings_that_disagree_are_rejected() -> None:

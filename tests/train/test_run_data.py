@@ -199,6 +199,35 @@ def test_choices_that_a_chip_cannot_have_are_rejected(
 FOR_CHIP = {"chip": {"profile": "h1v2", "duration": 0.2}}
 
 
+@pytest.mark.parametrize("choice", [{"length": 2}, {"hold": 5}, {"padding": "zeros"}], ids=str)
+def test_an_image_lasts_as_many_steps_as_were_chosen(
+    choice: dict[str, Any], tmp_path: Path
+) -> None:
+    values = {"images": (b"\x00\x00\x08\x03", (12, 2, 2)), "labels": (b"\x00\x00\x08\x01", (12,))}
+    for part in ("train", "t10k"):
+        for name, (magic, shape) in values.items():
+            content = np.arange(np.prod(shape)).reshape(shape) % 2
+            header = magic + np.array(shape, ">i4").tobytes()
+            file = tmp_path / f"{part}-{name}-idx{len(shape)}-ubyte"
+            file.write_bytes(header + content.astype(np.uint8).tobytes())
+    data = {"source": str(tmp_path), "steps": 9}
+    _, series = load_run_data(RunConfig.of({"data": data}))
+    assert series.train.lengths.tolist() == [9] * len(series.train)
+    (name,) = choice
+    with pytest.raises(ValueError, match=rf"data\.{name}: an image is one frame"):
+        load_run_data(RunConfig.of({"data": data | choice}))
+
+
+def test_the_name_of_a_table_may_end_in_capitals(spoken: Path, tmp_path: Path) -> None:
+    table = tmp_path / "TABLE.CSV"
+    files = sorted(file.relative_to(spoken) for file in spoken.glob("*/*.wav"))
+    rows = [f"{file.as_posix()},{'train' if n % 3 else 'test'}" for n, file in enumerate(files)]
+    table.write_text("\n".join(["file,part", *rows]))
+    config, _ = load_run_data(RunConfig.of({"data": {"source": str(spoken), "split": str(table)}}))
+    assert config.facts is not None
+    assert (config.facts.split_by, config.data.split) == ("file", str(table))
+
+
 @pytest.mark.parametrize("extra", [{}, FOR_CHIP], ids=["frames", "channels"])
 def test_skipped_files_are_in_a_warning_and_in_the_facts(
     spoken: Path, extra: dict[str, Any]

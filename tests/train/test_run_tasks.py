@@ -14,6 +14,7 @@ from nwavesdk.deploy.chip_run import ChipRun
 from nwavesdk.layers import LILayer
 from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.model_file import load_model
+from nwavesdk.train.run_data import load_run_data
 from train.runs import metrics, model_bytes, stop_after
 
 T = 40
@@ -172,3 +173,43 @@ def test_no_test_leaves_the_test_set_unread(
     assert "not read (--no-test); `nwave eval run` reads it" in page
     tested = Run.open(tmp_path / "run").test()
     assert 0 < tested["test_accuracy"] <= 1
+
+
+@pytest.mark.parametrize("first", ["labels", "regression"])
+def test_frames_in_the_cache_are_those_of_one_task(
+    first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NWAVESDK_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "labels.npz"
+    write_labels(file)
+    shapes = {"labels": (T,), "regression": (T, 1)}
+    for task in (first, *shapes):
+        _, data = load_run_data(RunConfig.of({"data": {"source": str(file), "task": task}}))
+        assert data.train.recordings.targets[0].shape == shapes[task]
+
+
+@pytest.mark.parametrize("task", ["labels", "regression"])
+def test_a_limit_counts_recordings_of_every_task(task: str, tmp_path: Path) -> None:
+    choices = choices_of(task, tmp_path)
+    choices["data"]["limit"] = 10
+    config, _ = load_run_data(RunConfig.of(choices))
+    assert config.facts is not None
+    assert sum(config.facts.recordings) == 10
+
+
+@pytest.mark.parametrize(
+    ("task", "section", "choice", "reason"),
+    [
+        ("regression", "learning", {"class_weights": "balanced"}, "values have no classes"),
+        ("pattern", "learning", {"class_weights": "balanced"}, "values have no classes"),
+        ("labels", "net", {"population": 4}, "each output is the membrane of one neuron"),
+        ("regression", "net", {"population": 4}, "each output is the membrane of one neuron"),
+    ],
+)
+def test_choices_without_an_effect_on_a_task_are_rejected(
+    task: str, section: str, choice: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    choices = choices_of(task, tmp_path)
+    choices[section] |= choice
+    with pytest.raises(ValueError, match=rf"{section}\.{next(iter(choice))}: {reason}"):
+        load_run_data(RunConfig.of(choices))

@@ -19,6 +19,7 @@ from nwavesdk.data.source import Sample
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.run_data import RunData
+from nwavesdk.train.sections import is_table
 from nwavesdk.train.theme import LIGHT, render_png
 
 __all__ = ["data_picture", "plot_data"]
@@ -103,7 +104,7 @@ def _read_again(config: RunConfig, keys: Sequence[str]) -> list[Sample | None]:
         Faults(path, "skip"),
         task=facts.task,
         max_seconds=config.data.max_seconds,
-        has_table=config.data.split.endswith(".csv"),
+        has_table=is_table(config.data.split),
     )
     items = {item.key: item for item in source.items}
     return [source.read(items[key]) for key in keys]

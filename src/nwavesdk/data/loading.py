@@ -82,7 +82,9 @@ def load_recordings(
     path = None
     store = None
     if cache is not None:
-        name = sha256(f"{_fingerprint(features, digests)} {source.limits}".encode())
+        # The same integers are classes of steps for one task, and values for another.
+        settings = f"{_fingerprint(features, digests)} {source.task} {source.limits}"
+        name = sha256(settings.encode())
         path = cache / (name.hexdigest() + SUFFIX)
         store = open_store(path)
     if store is not None and store.facts["skipped"] and faults.on_error == "raise":

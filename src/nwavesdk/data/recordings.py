@@ -129,19 +129,21 @@ class Recordings:
         """About `count` recordings, equally many of each class; the same ones on every machine.
 
         Raises:
-            ValueError: If `count` leaves fewer than three recordings of each class, too few for
-                three sets.
+            ValueError: If `count` leaves fewer than three recordings of each class, or of all if
+                recordings have no class: too few for three sets.
         """
-        per_class = count // len(self.classes)
+        has_classes = self.task == "classification"
+        n_classes = len(self.classes) if has_classes else 1
+        per_class = count // n_classes
         if per_class < 3:
+            each = f" for each of {n_classes} classes" if has_classes else ""
             raise ValueError(
-                f"limit: {count} recordings leave {per_class} for each of "
-                f"{len(self.classes)} classes, expected at least 3 (train, validation, test): use "
-                f"{3 * len(self.classes)} or more."
+                f"limit: {count} recordings leave {per_class}{each}, expected at least 3 (train, "
+                f"validation, test): use {3 * n_classes} or more."
             )
         chosen = [
             hash_order(self.keys, np.flatnonzero(self.labels == label))[:per_class]
-            for label in range(len(self.classes))
+            for label in range(n_classes)
         ]
         return self.take(np.sort(np.concatenate(chosen)))
 

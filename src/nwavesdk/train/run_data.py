@@ -35,6 +35,7 @@ from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
 from nwavesdk.train.facts import Facts
 from nwavesdk.train.inputs import encoder_of_run, features_of, warn_of_skipped
+from nwavesdk.train.sections import is_table
 
 __all__ = ["RunData", "load_run_data"]
 
@@ -111,11 +112,10 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
         skipped=recordings.skipped,
         profile=None if profile is None else profile.to_json(),
     )
-    is_table = config.data.split.endswith(".csv")
     completed |= {
         "task": recordings.task,
         "sample_rate": recordings.sample_rate or config.data.sample_rate,
-        "split": config.data.split if is_table else split.by,
+        "split": config.data.split if is_table(config.data.split) else split.by,
     }
     # A run that began earlier keeps its facts, which may lack what was not recorded then.
     sections: dict[str, Any] = {"facts": config.facts or facts}
@@ -140,8 +140,7 @@ def _load(config: RunConfig, profile: Profile | None) -> tuple[Loaded, DataKind,
         )
     path = Path(data.source)
     faults = Faults(path, data.on_error)
-    has_table = data.split.endswith(".csv")
-    table = read_split_table(Path(data.split)) if has_table else None
+    table = read_split_table(Path(data.split)) if is_table(data.split) else None
     source = open_source(
         path,
         faults,
@@ -195,6 +194,14 @@ def _check_used(config: RunConfig, source: Source) -> None:
                 fields,
                 f"{printable(config.data.source)} holds {source.kind}, not {kind}",
             )
+    if source.kind == "image":
+        reason = "an image is one frame, which --steps continues"
+        _check_left_out(config, "data", ("length", "hold", "padding"), reason)
+    if source.task in ("regression", "pattern"):
+        _check_left_out(config, "learning", ("class_weights",), "values have no classes")
+    if source.task != "classification" and config.chip is None:
+        reason = "each output is the membrane of one neuron"
+        _check_left_out(config, "net", ("population",), reason)
     if config.chip is not None:
         if source.kind not in ("sound", "series"):
             raise ValueError(
@@ -242,7 +249,7 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
     limit = data.limit
     # Of an official split, and for a chip, each set is limited; otherwise, the whole.
     limits_whole = limit is not None and config.chip is None and not recordings.parts
-    if limit is not None and limits_whole and recordings.classes:
+    if limit is not None and limits_whole:
         try:
             recordings = recordings.limit(limit)
         except ValueError as error:
@@ -255,7 +262,7 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
         recordings.parts,
         recordings.groups,
         SplitChoice(
-            by="file" if data.split.endswith(".csv") else data.split,  # type: ignore[arg-type]  # validated
+            by="file" if is_table(data.split) else data.split,  # type: ignore[arg-type]  # validated
             pattern=data.speaker_pattern,
             folds=data.folds,
             leave_one_out=data.leave_one_out,

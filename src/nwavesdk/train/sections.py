@@ -23,6 +23,7 @@ __all__ = [
     "NoneOrMore",
     "SurrogateScheduleConfig",
     "choice",
+    "is_table",
 ]
 
 # The largest allowed `data.max_seconds` [s]: a day. Runs from before that option have no limit.
@@ -62,6 +63,11 @@ def choice(
     """
     printed: dict[str, Any] = {"metavar": metavar, "default_text": default_text}
     return Field(default, description=description, json_schema_extra=printed, **limits)
+
+
+def is_table(split: str) -> bool:
+    """Whether a value of `data.split` is the name of a table."""
+    return split.lower().endswith(".csv")
 
 
 class SurrogateScheduleConfig(FrozenModel):
@@ -216,7 +222,7 @@ class DataConfig(FrozenModel):
     @field_validator("split")
     @classmethod
     def _check_split(cls, split: str) -> str:
-        if split not in SPLITS and not split.lower().endswith(".csv"):
+        if split not in SPLITS and not is_table(split):
             raise ValueError(f"expected one of {', '.join(SPLITS)} or the name of a .csv file")
         return split
 
