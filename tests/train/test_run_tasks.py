@@ -175,6 +175,22 @@ def test_no_test_leaves_the_test_set_unread(
     assert 0 < tested["test_accuracy"] <= 1
 
 
+def test_a_run_with_workers_resumes_to_the_bits_of_one_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nwavesdk.train.run.write_report", lambda _: None)
+    choices = choices_of("regression", tmp_path)
+    Run.new(tmp_path / "whole", RunConfig.of(choices)).train()
+    choices["machine"] |= {"workers": 1}
+    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
+    Run.open(tmp_path / "broken").train()
+    names = ("train_loss", "val_loss")
+    rows = [metrics(tmp_path / run) for run in ("whole", "broken")]
+    assert [[row[name] for name in names] for row in rows[0]] == [
+        [row[name] for name in names] for row in rows[1]
+    ]
+
+
 @pytest.mark.parametrize("first", ["labels", "regression"])
 def test_frames_in_the_cache_are_those_of_one_task(
     first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

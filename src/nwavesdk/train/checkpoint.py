@@ -198,11 +198,11 @@ class EveryEpoch(Checkpoint):
 
     def on_load_checkpoint(
         self,
-        trainer: Trainer,  # noqa: ARG002  # Lightning passes it
+        trainer: Trainer,
         pl_module: LightningModule,
         checkpoint: dict[str, Any],
     ) -> None:
-        """Check what the callbacks restore."""
+        """Check what the callbacks restore, and let the loaders begin with the next epoch."""
         self._resumed = checkpoint
         n_epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         _check_history(checkpoint["callbacks"]["History"], n_epochs)
@@ -211,6 +211,8 @@ class EveryEpoch(Checkpoint):
         check_like(selection, like, "selection")
         if selection["epoch"] >= n_epochs:
             raise ValueError(f"the selected epoch is {selection['epoch']} of {n_epochs}")
+        loaders: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by fit
+        loaders.first_epoch = n_epochs
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Check what optimizer, learning rate and loops restore: Lightning does so after this."""

@@ -20,6 +20,9 @@ class Loaders(LightningDataModule):
         seed: The run's seed.
         val_batch_size: Recordings per batch of the validation set. [`batch_size`]
         workers: Processes that make batches.
+
+    Attributes:
+        first_epoch: Epochs before the one that the training begins with: those of a checkpoint.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Loaders(LightningDataModule):
         self.val_batch_size = val_batch_size or batch_size
         self.seed = seed
         self.workers = workers
+        self.first_epoch = 0
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Every recording once, in an order that is a function of the seed and the epoch."""
@@ -48,6 +52,8 @@ class Loaders(LightningDataModule):
             trainer.world_size,
             trainer.global_rank,
         )
+        # Workers read their first batches before Lightning sets the epoch of a resumed run.
+        order.set_epoch(self.first_epoch)
         return batches_of(self.data.train, self.batch_size, order, self.workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
