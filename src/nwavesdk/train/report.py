@@ -126,10 +126,10 @@ def _facts(run: FinishedRun) -> dict[str, str]:
     recurrence = ", recurrent hidden layers" if has_recurrence(config.net, facts) else ""
     readout = ", the last layer is a read-out" if output.is_readout else ""
     rates = " / ".join(f"{rate:.3f}" for rate in result["rates"])
+    how = "the same" if facts.task == "pattern" else f"split by {facts.split_by}"
     return {
         "validation loss": f"{result['val_loss']:.4f}",
-        "recordings (train / validation / test)": f"{train} / {val} / {test}, "
-        f"split by {facts.split_by}",
+        "recordings (train / validation / test)": f"{train} / {val} / {test}, {how}",
         "network": f"{'–'.join(map(str, sizes))}, {result['parameters']:,} weights{recurrence}"
         f"{readout}",
         **_neuron_facts(config.net, run.net),
