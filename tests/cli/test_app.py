@@ -47,7 +47,7 @@ def test_version() -> None:
         ),
         (
             ("compare", "--out", "{}/run", "--split", "some"),
-            "--split: expected 'auto', 'speaker' or 'recording'",
+            "--split: expected one of auto, folder, speaker, group, recording or the name of",
         ),
         (
             ("surrogates", "--plot", "{}/x.svg"),

@@ -33,7 +33,10 @@ HELPFUL = re.compile(
     re.IGNORECASE,
 )
 # Lines that a command prints on its way, before the line of an error.
-PROGRESS = re.compile(r"^nwave: warning: |^epoch +\d|^\d+/\d+ |^measuring|^\r|^ *\d+%")
+PROGRESS = re.compile(
+    r"^nwave: warning: |^epoch +\d|^split by |^training, validation and test"
+    r"|^\d+/\d+ |^measuring|^\r|^ *\d+%"
+)
 # Errors about two options together, which may name others than the one that is tried.
 TOGETHER = re.compile(r"has no effect|have no effect|although other options|leave one of them out")
 

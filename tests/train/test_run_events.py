@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from data import small
+from examples import small_data as small
 from nwavesdk.analysis.run_batch import RunBatch
 from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.train import Run, RunConfig

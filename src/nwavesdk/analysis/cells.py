@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from nwavesdk.analysis.tested import tested_file, write_tested
+from nwavesdk.analysis.tested import file_of_test, write_tested
 from nwavesdk.internal.files import printable, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.imports import require
@@ -128,7 +128,7 @@ def evaluate_cell(job: Job) -> None:
     """Test the finished run of a cell, unless it has been tested."""
     path, _, threads = job
     torch.set_num_threads(threads)
-    if not tested_file(Path(path)).is_file():
+    if not file_of_test(Path(path)).is_file():
         write_tested(Run.open(Path(path)))
 
 

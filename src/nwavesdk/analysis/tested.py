@@ -17,7 +17,14 @@ from nwavesdk.train import Run, RunFolder
 from nwavesdk.train.arithmetic import use_arithmetic
 from nwavesdk.train.evaluation import evaluate_net
 
-__all__ = ["MEASURE_TEXTS", "Tested", "first_measure", "read_tested", "tested_file", "write_tested"]
+__all__ = [
+    "MEASURE_TEXTS",
+    "Tested",
+    "file_of_test",
+    "first_measure",
+    "read_tested",
+    "write_tested",
+]
 
 # The first measure of each kind of task, and its name in texts.
 MEASURE_TEXTS = {"accuracy": "accuracy", "r2": "R²"}
@@ -70,7 +77,7 @@ def first_measure(result: Mapping[str, Any]) -> str:
     return next(name for name in MEASURE_TEXTS if f"val_{name}" in result)
 
 
-def tested_file(run: Path) -> Path:
+def file_of_test(run: Path) -> Path:
     """The file in the folder of a run."""
     return run / "test.json"
 
@@ -99,7 +106,7 @@ def write_tested(run: Run) -> None:
     )
     content = json.dumps({**tested.model_dump(mode="json"), "sha256": UNSEALED}) + "\n"
     sealed = seal(content.encode(), run.folder.identity)
-    write_atomically(tested_file(run.folder.path), sealed)
+    write_atomically(file_of_test(run.folder.path), sealed)
 
 
 def read_tested(run: Path) -> Tested:
@@ -108,7 +115,7 @@ def read_tested(run: Path) -> Tested:
     Raises:
         FileError: If the file is missing or damaged, or belongs to another run.
     """
-    file = tested_file(run)
+    file = file_of_test(run)
     remedy = "remove it; the same command writes it again"
     try:
         content = read_bytes(file)

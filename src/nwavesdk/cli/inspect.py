@@ -76,8 +76,10 @@ def inspect_data(
         require("matplotlib", "train")
     source = str(path) if str(path) == "digits" else os.path.realpath(path)
     data_choices = {**choices.get("data", {}), "source": source}
-    # No net is made: the smallest one fits on every chip.
-    net = {**choices.get("net", {}), "hidden": (1,), "population": 1}
+    net = dict(choices.get("net", {}))
+    if choices.get("chip"):
+        # No net is made: the smallest one fits on every chip.
+        net |= {"hidden": (1,), "population": 1}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "skipped ")  # the report lists them
         config, data = load_run_data(RunConfig.of({**choices, "data": data_choices, "net": net}))

@@ -91,20 +91,20 @@ def check_speaker_pattern(pattern: str) -> None:
     """
     if len(pattern) > MOST_PATTERN:
         raise ValueError(
-            f"The speaker pattern has {len(pattern)} letters, expected at most {MOST_PATTERN}: "
-            "shorten it."
+            f"data.speaker_pattern: the pattern has {len(pattern)} letters, expected at most "
+            f"{MOST_PATTERN}: shorten it."
         )
     try:
         compiled = re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(
-            f"The speaker pattern is not a regular expression of Python ({error}): got "
-            f"{pattern!r}: correct it."
+            f"data.speaker_pattern: the pattern is not a regular expression of Python ({error}): "
+            f"got {pattern!r}: correct it."
         ) from None
     if not compiled.groups:
         raise ValueError(
-            f"The speaker pattern has no group: got {pattern!r}, expected the speaker in "
-            r"parentheses, as in '/(?P<speaker>\w+)_\d+\.wav$': add them."
+            f"data.speaker_pattern: the pattern has no group: got {pattern!r}, expected the "
+            r"speaker in parentheses, as in '/(?P<speaker>\w+)_\d+\.wav$': add them."
         )
 
 
@@ -131,7 +131,8 @@ def match_speakers(keys: Sequence[str], pattern: str) -> tuple[str, ...]:
     longest = max(keys, key=len, default="")
     if len(longest) > MOST_KEY:
         raise ValueError(
-            f"The speaker pattern is not searched in names of more than {MOST_KEY} letters: got "
+            f"data.speaker_pattern: the pattern is not searched in names of more than "
+            f"{MOST_KEY} letters: got "
             f"{len(longest)} letters ('{printable(longest[:60])}…'): shorten the name."
         )
     speakers = _search(keys, pattern)
@@ -139,7 +140,8 @@ def match_speakers(keys: Sequence[str], pattern: str) -> tuple[str, ...]:
         if not speaker:
             what = "is not found" if speaker is None else "finds an empty name"
             raise ValueError(
-                f"The speaker pattern {what} in '{printable(key)}': got {pattern!r}, expected one "
+                f"data.speaker_pattern: the pattern {what} in '{printable(key)}': got "
+                f"{pattern!r}, expected one "
                 "that finds the speaker in the name of each recording: correct it."
             )
     return tuple(map(str, speakers))
@@ -158,13 +160,15 @@ def _search(keys: Sequence[str], pattern: str) -> list[str | None]:
         )
     except subprocess.TimeoutExpired:
         raise ValueError(
-            f"The speaker pattern takes longer than {MOST_SEARCH_SECONDS:g} s: got {pattern!r}: "
+            f"data.speaker_pattern: the pattern takes longer than {MOST_SEARCH_SECONDS:g} s: "
+            f"got {pattern!r}: "
             "leave out repetitions inside of repetitions, such as (a+)+."
         ) from None
     except subprocess.CalledProcessError as error:
         reason = error.stderr.strip().rpartition("\n")[2]
         raise ValueError(
-            f"The speaker pattern cannot be searched ({printable(reason)}): got {pattern!r}: "
+            f"data.speaker_pattern: the pattern cannot be searched ({printable(reason)}): got "
+            f"{pattern!r}: "
             "simplify it."
         ) from None
     found: list[str | None] = json.loads(finished.stdout)

@@ -130,8 +130,6 @@ def mean_over_steps(values: Tensor, lengths: Tensor | None = None) -> Tensor:
     return total / (values.shape[0] * values.shape[1] if lengths is None else lengths.sum())
 
 
-# Compiled code has the answer as a constant.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch does not type it
 def takes_lengths(kind: type[nn.Module]) -> bool:
     """Whether `forward` of a class has a parameter `lengths`."""
     known = _takes_lengths.get(kind)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["CHIP_DEFAULTS", "MOVABLE", "RunConfig"]
 
 # Choices that may change after a run has begun.
-MOVABLE = {"data.source", "machine.accelerator", "machine.workers"}
+MOVABLE = {"data.source", "machine.accelerator", "machine.workers", "facts.split_reason"}
 
 # exp(-dt/tau) of a larger ratio is 0, or of a smaller one 1, in float32 or nearly so: a neuron
 # would forget its input in one step, or never.
@@ -313,7 +313,8 @@ class RunConfig(FrozenModel):
         content = self.model_dump(mode="json")
         for name in MOVABLE:
             section, _, key = name.partition(".")
-            del content[section][key]
+            if content[section] is not None:
+                del content[section][key]
         for section, defaults in LATER_FIELDS.items():
             fields = content[section] or {}
             for field, default in defaults.items():

@@ -99,7 +99,11 @@ class Result(FrozenModel):
             for measures in MEASURES
         )
         if bool(of_classes) == bool(of_values):
-            raise ValueError("val_accuracy, val_r2: expected one of both")
+            got = ", ".join(sorted(of_classes | of_values)) or "none"
+            raise ValueError(
+                "val_accuracy, val_r2: expected the measures of classes or those of values, got "
+                f"{got}"
+            )
         first = MEASURES[0][0] if of_classes else MEASURES[1][0]
         if f"val_{first}" not in names:
             raise ValueError(f"val_{first}: missing")

@@ -17,7 +17,7 @@ pytest.importorskip("lightning")
 from analysis.compare.conftest import ARMS, finish_here
 from nwavesdk.analysis.cells import _CellLog, finish_on_processes, finish_on_ray
 from nwavesdk.analysis.compare import Study
-from nwavesdk.analysis.tested import read_tested, tested_file
+from nwavesdk.analysis.tested import file_of_test, read_tested
 from nwavesdk.internal.files import FileError
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
 from nwavesdk.train.run_folder import lock
@@ -282,9 +282,9 @@ def test_a_damaged_test_of_a_cell_is_an_error_with_the_remedy(
     finished_study: Study, content: bytes | None, words: str
 ) -> None:
     cell, _, other = finished_study.cells[:3]
-    file = tested_file(cell.path)
+    file = file_of_test(cell.path)
     intact = file.read_bytes()
-    file.write_bytes(tested_file(other.path).read_bytes() if content is None else content)
+    file.write_bytes(file_of_test(other.path).read_bytes() if content is None else content)
     try:
         with pytest.raises(FileError, match=f"{words}.*: remove it; the same command writes it"):
             _ = cell.result

@@ -22,7 +22,8 @@ def batch(tmp_path_factory):
     return RunBatch(
         net=net,
         x=2 * torch.rand(4, 50, 5),
-        labels=torch.zeros(4),
+        y=torch.zeros(4),
+        lengths=None,
         weights="initial",
         chip=None,
         loss=lambda spk, _: (spk.mean((0, 1)) * torch.tensor([1.0, 2.0, -1.0])).sum(),

@@ -14,7 +14,7 @@ from typing import Any
 
 from nwavesdk.analysis.cells import MOST_THREADS, Job, begin_study
 from nwavesdk.analysis.statistics import Pair, Summary, compare_pairs, summarize
-from nwavesdk.analysis.tested import first_measure, read_tested, tested_file
+from nwavesdk.analysis.tested import file_of_test, first_measure, read_tested
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import read_bytes
 from nwavesdk.train import Run, RunConfig, RunFolder
@@ -55,7 +55,7 @@ class Cell:
     def result(self) -> dict[str, Any]:
         """The numbers of the finished run, with those of its test if it has been tested."""
         result = RunFolder(self.path).read_result()
-        if tested_file(self.path).is_file():
+        if file_of_test(self.path).is_file():
             result |= read_tested(self.path).numbers
         return result
 
@@ -63,7 +63,7 @@ class Cell:
     def is_tested(self) -> bool:
         """Whether the test set has been read; runs of earlier versions did that themselves."""
         folder = RunFolder(self.path)
-        return tested_file(self.path).is_file() or folder.read_config().data.test
+        return file_of_test(self.path).is_file() or folder.read_config().data.test
 
     @property
     def weights_sha256(self) -> str:

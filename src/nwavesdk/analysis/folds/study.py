@@ -16,7 +16,7 @@ import torch
 
 from nwavesdk.analysis.cells import MOST_THREADS, Job, begin_study, evaluate_cell, run_cell
 from nwavesdk.analysis.statistics import Summary, summarize
-from nwavesdk.analysis.tested import first_measure, read_tested, tested_file
+from nwavesdk.analysis.tested import file_of_test, first_measure, read_tested
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable, read_bytes
 from nwavesdk.internal.formats import parse_json
@@ -173,7 +173,7 @@ class FoldStudy:
         return [fold for fold in self.folds if not self._is_complete(fold)]
 
     def _is_complete(self, fold: Fold) -> bool:
-        is_tested = not self.has_test or tested_file(fold.path).is_file()
+        is_tested = not self.has_test or file_of_test(fold.path).is_file()
         return is_tested and RunFolder(fold.path).complete
 
     @cached_property
