@@ -139,6 +139,12 @@ def _take_parts(case: SplitCase) -> ChosenSplit:
     train = np.flatnonzero(set_of == TRAIN)
     if not len(train):
         raise ValueError(f"data.split: {place} have no training set: add the part train.")
+    for label, name in enumerate(case.classes):
+        if not (case.labels[set_of == TRAIN] == label).any():
+            raise ValueError(
+                f"data.split: class {name!r} has no recording in the training set of the official "
+                "split: add some, or leave the class out."
+            )
     missing = [subset for subset in (VAL, TEST) if not (set_of == subset).any()]
     notes: list[str] = []
     if missing:
@@ -147,12 +153,6 @@ def _take_parts(case: SplitCase) -> ChosenSplit:
         set_of[train] = np.array([TRAIN, *missing])[drawn]
         names = " and ".join(SET_NAMES[subset] for subset in missing)
         notes = [f"the {names} set is split off the training set by {how}"]
-    for label, name in enumerate(case.classes):
-        if not (case.labels[set_of == TRAIN] == label).any():
-            raise ValueError(
-                f"data.split: class {name!r} has no recording in the training set of the official "
-                "split: add some, or leave the class out."
-            )
     return case.result(set_of, by, notes=notes)
 
 
