@@ -1,6 +1,7 @@
 """The data of a run: the scale, the three sets, and what a chip requires of them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 pytest.importorskip("lightning")
 
+from examples import small_data
 from nwavesdk.data import (
     RecordingError,
     Recordings,
@@ -321,3 +323,47 @@ def test_absurd_choices_are_one_line(choices: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"data\.{name}: ") as error:
         RunConfig.of({"data": choices})
     assert len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize("make", [small_data.make_parts, small_data.make_npy])
+def test_a_test_set_that_is_not_wanted_is_not_read(
+    make: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    path = make(tmp_path / "data")
+    with_test, all_sets = load_run_data(RunConfig.of({"data": {"source": str(path)}}))
+    choices = {"data": {"source": str(path), "test": False, "limit": None}}
+    before, data = load_run_data(RunConfig.of(choices))
+    assert before.facts is not None
+    assert with_test.facts is not None
+    assert before.facts.recordings == with_test.facts.recordings
+    assert data.train.recordings.keys == all_sets.train.recordings.keys
+    assert torch.equal(data.val.whole().x, all_sets.val.whole().x)
+    assert not len(data.test)
+    config, whole = load_run_data(before, reads_test=True)
+    assert config == before
+    assert whole.test.recordings.keys == all_sets.test.recordings.keys
+    assert torch.equal(whole.test.whole().x, all_sets.test.whole().x)
+    # A file of the test set is no file of the run until the test set is read.
+    spoiled = path / all_sets.test.recordings.keys[0]
+    spoiled.write_bytes(b"not an array")
+    assert load_run_data(RunConfig.of(choices))[0] == before
+    assert load_run_data(before)[0] == before
+    with pytest.raises(ValueError, match=spoiled.name):
+        load_run_data(before, reads_test=True)
+    (path / all_sets.train.recordings.keys[0]).write_bytes(b"not an array")
+    with pytest.raises(ValueError, match="is not a .npy file"):
+        load_run_data(before)
+
+
+def test_one_class_is_not_enough(tmp_path: Path) -> None:
+    x = np.zeros((6, 5, 2), np.float32)
+    np.savez(tmp_path / "one.npz", x=x, y=np.array(["a"] * 6))
+    with pytest.raises(ValueError, match=r"one\.npz has only one class \('a'\), expected at least"):
+        load_run_data(RunConfig.of({"data": {"source": str(tmp_path / "one.npz")}}))
+
+
+def test_a_chip_takes_a_channel_for_each_of_its_filters(tmp_path: Path) -> None:
+    path = small_data.make_npy(tmp_path / "data")
+    choices = {"data": {"source": str(path)}, "chip": {"profile": "h1v2"}}
+    with pytest.raises(ValueError, match="h1v2 has 16 filters.*got series with 2 channels"):
+        load_run_data(RunConfig.of(choices))

@@ -163,7 +163,7 @@ def eval_run(run: RunPath, as_json: Json = False) -> None:
     """Build the net of RUN from its config and its weights, and test it again."""
     from nwavesdk.train import Run, RunFolder
 
-    result = Run.open(run).test()
+    result = Run.open(run, reads_test=True).test()
     folder = RunFolder(run)
     score = next(iter(result))  # test_accuracy or test_r2
     recorded = folder.read_result().get(score) if folder.finished else None

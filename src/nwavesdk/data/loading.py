@@ -2,9 +2,9 @@
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -44,11 +44,25 @@ class Loaded:
         recordings: The recordings.
         features: How they became frames.
         is_cached: Whether the frames came from the cache.
+        digests: The hash of the content of each recording.
     """
 
     recordings: Recordings
     features: Features
     is_cached: bool
+    digests: Mapping[Item, bytes] = field(default_factory=dict)
+
+    def fingerprint_without(self, keys: Container[str]) -> str:
+        """The fingerprint of the recordings, as if those with some keys were not there."""
+        used = set(self.recordings.keys)
+        return _fingerprint(
+            self.features,
+            {
+                item: digest
+                for item, digest in self.digests.items()
+                if item.key in used and item.key not in keys
+            },
+        )
 
 
 def load_recordings(
@@ -93,7 +107,7 @@ def load_recordings(
         store = _compute(source, features, faults, path, progress)
     faults.skipped += [(file, fault) for file, fault in store.facts["skipped"]]
     recordings = _recordings_of(source, digests, features, faults, store)
-    return Loaded(recordings, features, store.is_cached)
+    return Loaded(recordings, features, store.is_cached, digests)
 
 
 def _digests_of(source: Source, faults: Faults, progress: bool | None) -> dict[Item, bytes]:

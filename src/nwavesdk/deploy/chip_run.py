@@ -51,7 +51,7 @@ class ChipRun:
             ValueError: If there is no finished run, if it was not trained for a chip, or if the
                 neurons of `chip` are of another kind.
         """
-        run = Run.open(path)
+        run = Run.open(path, reads_test=True)
         if run.profile is None:
             raise ValueError(
                 f"{printable(path)} was not trained for a chip, and a chip does not have its "

@@ -121,14 +121,18 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, path: Path) -> "Run":
+    def open(cls, path: Path, *, reads_test: bool | None = None) -> "Run":
         """Open a run that was begun earlier.
+
+        Args:
+            path: Its folder.
+            reads_test: Whether to read the recordings of the test set. [`data.test`]
 
         Raises:
             ValueError: If there is no run, or its data have changed.
         """
         folder = RunFolder(path)
-        config, data = load_run_data(folder.read_config())
+        config, data = load_run_data(folder.read_config(), reads_test=reads_test)
         return cls(folder, config, data)
 
     @property

@@ -70,8 +70,14 @@ class RunData(Split[Series]):
     is_cached: bool = False
 
 
-def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
+def load_run_data(
+    config: RunConfig, *, reads_test: bool | None = None
+) -> tuple[RunConfig, RunData]:
     """Read the recordings, split them and bring them to one scale.
+
+    Args:
+        config: The config of the run.
+        reads_test: Whether to read the recordings of the test set. [`data.test`]
 
     Returns:
         The config, completed by what follows from the data, and the data.
@@ -83,13 +89,12 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
     profile = None
     if config.chip is not None:
         profile = (config.facts and config.facts.chip) or load_profile(config.chip.profile)
-    loaded, kind, note = _load(config, profile)
-    recordings = loaded.recordings
+    wants_test = config.data.test if reads_test is None else reads_test
+    loaded, kind, recordings, split = _load_and_split(config, profile, wants_test)
     warn_of_skipped(recordings.skipped)
     _check_unchanged(config, recordings, kind)
     if config.facts is None and config.chip is not None and profile is not None:
         _check_neuron_count(config, profile, recordings)
-    recordings, split = _split(config, recordings, note)
     data, completed = _as_series(config, kind, recordings.take, split.indices)
     data = replace(data, is_cached=loaded.is_cached)
     if isinstance(loaded.features, EventFeatures):
@@ -102,7 +107,7 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
         n_targets=recordings.n_targets,
         feature_shape=recordings.feature_shape,
         fingerprint=recordings.fingerprint,
-        recordings=(len(data.train), len(data.val), len(data.test)),
+        recordings=(len(data.train), len(data.val), len(data.test) or split.n_unread),
         typical_steps=_typical_steps(config, data.train),
         patterns=_patterns_of(recordings),
         split_by=split.by,
@@ -128,12 +133,76 @@ def load_run_data(config: RunConfig) -> tuple[RunConfig, RunData]:
     return config.model_copy(update=sections), data
 
 
-def _load(config: RunConfig, profile: Profile | None) -> tuple[Loaded, DataKind, str]:
-    """The recordings as frames, what they are, and a note on those that a table leaves out."""
-    data = config.data
-    if data.source == "digits":
+@dataclass(frozen=True, eq=False)
+class _RunSplit(ChosenSplit):
+    """A split of the recordings that were read.
+
+    Args:
+        n_unread: Recordings of the test set, if it was not read.
+    """
+
+    n_unread: int = 0
+
+
+def _load_and_split(
+    config: RunConfig, profile: Profile | None, reads_test: bool
+) -> tuple[Loaded, DataKind, Recordings, _RunSplit]:
+    """The recordings as frames, what they are, those that are used, and their sets."""
+    if config.data.source == "digits":
         _check_digits(config)
-        return Loaded(load_digits(), SeriesFeatures(), is_cached=False), "features", ""
+        loaded = Loaded(load_digits(), SeriesFeatures(), is_cached=False)
+        recordings, split = _split(config, loaded.recordings, "")
+        return loaded, "features", recordings, _RunSplit(**vars(split))
+    source, faults, note = _open(config)
+    features = features_of(config, source.kind, source.task, profile)
+    if isinstance(features, ChipFeatures):
+        check_filter_memory(features.config)
+    cache = default_cache_folder()
+    if config.data.test or source.task == "pattern":
+        loaded = load_recordings(source, faults, features, cache=cache)
+        recordings, split = _split(config, loaded.recordings, note)
+        return loaded, source.kind, recordings, _RunSplit(**vars(split))
+    # The sets are made of names alone, so that the test set can stay unread.
+    listed, split = _split(config, _listing(source), note)
+    keys = split.indices.map(lambda part: [listed.keys[index] for index in part])
+    read = {*keys.train, *keys.val, *(keys.test if reads_test else ())}
+    source = replace(source, items=tuple(item for item in source.items if item.key in read))
+    loaded = load_recordings(source, faults, features, cache=cache)
+    # The fingerprint of such a run is that of what it learns from and selects on.
+    recordings = replace(loaded.recordings, fingerprint=loaded.fingerprint_without(set(keys.test)))
+    place = {key: index for index, key in enumerate(recordings.keys)}
+    indices = keys.map(
+        lambda part: np.array([place[key] for key in part if key in place], np.int64)
+    )
+    for name, chosen in indices.as_dict().items():
+        if not len(chosen) and (name != "test" or reads_test):
+            raise ValueError(f"The {name} set of {printable(faults.root)} has no usable recording.")
+    fields = {**vars(split), "indices": indices}
+    return loaded, source.kind, recordings, _RunSplit(**fields, n_unread=len(keys.test))
+
+
+def _listing(source: Source) -> Recordings:
+    """The recordings of a source without their frames: names, classes, parts and groups."""
+    names = [item.class_name or "" for item in source.items]
+    has_classes = source.task == "classification"
+    classes = source.classes or tuple(sorted(set(names) - {""}))
+    labels = [classes.index(name) for name in names] if has_classes else [0] * len(names)
+    parts = tuple(item.part or "" for item in source.items)
+    return Recordings(
+        frames=(np.zeros((0, 1), np.float32),) * len(names),
+        labels=np.array(labels, np.int64),
+        classes=classes,
+        keys=tuple(item.key for item in source.items),
+        fingerprint="",
+        task=source.task,
+        parts=parts if any(parts) else (),
+        groups=tuple(item.group or "" for item in source.items),
+    )
+
+
+def _open(config: RunConfig) -> tuple[Source, Faults, str]:
+    """The recordings before they are read, and a note on those that a table leaves out."""
+    data = config.data
     if config.chip is not None and data.sample_rate is None:
         raise ValueError(
             "data.sample_rate: a run for a chip needs the sample rate of the sound [Hz], got None."
@@ -158,11 +227,13 @@ def _load(config: RunConfig, profile: Profile | None) -> tuple[Loaded, DataKind,
             "leave the option out."
         )
     _check_used(config, source)
-    features = features_of(config, source.kind, source.task, profile)
-    if isinstance(features, ChipFeatures):
-        check_filter_memory(features.config)
-    loaded = load_recordings(source, faults, features, cache=default_cache_folder())
-    return loaded, source.kind, note
+    names = {item.class_name for item in source.items}
+    if source.task == "classification" and len(names) < 2:
+        raise ValueError(
+            f"{printable(path)} has only one class ({printable(names.pop())!r}), expected at least "
+            "two: add recordings of another class."
+        )
+    return source, faults, note
 
 
 def _check_digits(config: RunConfig) -> None:
@@ -365,7 +436,7 @@ def _scale(kind: DataKind, train: Recordings, encoder: str) -> Standard:
 
 def _check_memory(batch_size: int, series: Split[Series]) -> None:
     """Reject sequences of which the memory cannot hold a batch."""
-    longest = max(int(part.lengths.max()) for part in series)
+    longest = max(int(part.lengths.max()) for part in series if len(part))
     n_features = series.train.recordings.n_features
     require_memory(
         "data",
@@ -378,10 +449,10 @@ def _check_memory(batch_size: int, series: Split[Series]) -> None:
 def _check_neuron_count(config: RunConfig, profile: Profile, recordings: Recordings) -> None:
     """Reject a net with more neurons than the chip; `nwave map` checks that layers fit cores."""
     n_filters = profile.count("filters")
-    if recordings.n_features > n_filters:
+    if recordings.n_features != n_filters:
         raise ValueError(
             f"{profile.name} has {n_filters} filters, each with a neuron, got series with "
-            f"{recordings.n_features} channels: use fewer channels, or leave --chip out."
+            f"{recordings.n_features} channels: give one channel per filter, or leave --chip out."
         )
     n_outputs = len(recordings.classes) or recordings.n_targets
     sizes = (recordings.n_features, *config.net.hidden, n_outputs * config.net.population)
