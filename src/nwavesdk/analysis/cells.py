@@ -5,13 +5,10 @@ number of threads, so with the same results.
 """
 
 import contextlib
-import ctypes
 import io
 import json
 import multiprocessing
 import os
-import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -25,6 +22,7 @@ from nwavesdk.internal.files import printable, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.imports import require
 from nwavesdk.internal.model import differences
+from nwavesdk.internal.processes import die_with_the_parent
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
 from nwavesdk.train.run_folder import is_free, lock, write_first
 
@@ -157,7 +155,7 @@ def finish_on_processes(
     workers = max(1, min(jobs, len(cells)))
     with (
         lock(study.file, "works on the study"),
-        ProcessPoolExecutor(workers, context, initializer=_die_with_the_parent) as pool,
+        ProcessPoolExecutor(workers, context, initializer=die_with_the_parent) as pool,
     ):
         futures = {pool.submit(_work_with_log, work, study.job(cell)): cell for cell in cells}
         try:
@@ -247,13 +245,3 @@ def _work_with_log(work: Work, job: Job) -> None:
     log = _CellLog(Path(job[0]).with_suffix(".log"))
     with contextlib.redirect_stderr(log):
         work(job)
-
-
-def _die_with_the_parent() -> None:
-    """End this process with its parent.
-
-    Otherwise the processes of a killed study would write to cells that its continuation begins.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -163,14 +163,14 @@ def eval_run(run: RunPath, as_json: Json = False) -> None:
     """Build the net of RUN from its config and its weights, and test it again."""
     from nwavesdk.train import Run, RunFolder
 
-    result = Run.open(run, reads_test=True).test()
+    result = Run.open(run).test()
     folder = RunFolder(run)
     score = next(iter(result))  # test_accuracy or test_r2
     recorded = folder.read_result().get(score) if folder.finished else None
-    line = (
-        f"test {_measures_text(result, 'test')} on {result['recordings']} recordings "
-        f"(recorded: {recorded})"
-    )
+    count = result["recordings"]
+    recordings = f"{count} recording{'' if count == 1 else 's'}"
+    text = "none" if recorded is None else f"{recorded:.4f}"
+    line = f"test {_measures_text(result, 'test')} on {recordings} (recorded: {text})"
     print_report(as_json, {"run": run, **result, f"recorded_{score}": recorded}, [line])
 
 

@@ -22,6 +22,7 @@ from nwavesdk.data.encoders import Encoder, hold_values
 from nwavesdk.data.recordings import Frames, Indices, Pairs, Recordings, Standard
 from nwavesdk.data.source import StepTarget
 from nwavesdk.internal.checks import require_memory
+from nwavesdk.internal.processes import die_with_the_parent
 
 __all__ = ["PADDING_LABEL", "Batch", "LengthOrder", "Series", "batches_of"]
 
@@ -186,6 +187,7 @@ def batches_of(
         collate_fn=series.batch,
         num_workers=workers,
         persistent_workers=workers > 0,
+        worker_init_fn=_begin_worker,
     )
 
 
@@ -197,6 +199,10 @@ def _quiet_torch_about_lists() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.sparse_coo_tensor(torch.zeros(1, 0, dtype=torch.int64), torch.zeros(0), (1,))
+
+
+def _begin_worker(_: int) -> None:
+    die_with_the_parent()
 
 
 class LengthOrder(DistributedSampler[int]):

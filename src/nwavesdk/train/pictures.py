@@ -28,6 +28,9 @@ Trace = tuple[Array, Array, Array]
 # A confusion matrix of more classes shows colors without numbers.
 MOST_CLASSES_WITH_COUNTS = 24
 
+# Classes up to which each one has its name next to a confusion matrix.
+MOST_NAMES = 50
+
 
 # Titles of the measures that are drawn over the epochs.
 SCORE_TITLES = {"accuracy": "Accuracy", "r2": "R²"}
@@ -295,9 +298,11 @@ def confusion_matrix(
         xlabel="predicted class",
         ylabel="true class",
     )
-    places = np.arange(len(classes))
-    axes.set_xticks(places, names, rotation=0 if max(map(len, names)) <= 3 else 60)
-    axes.set_yticks(places, names)
+    # Of many classes, some have their names.
+    places = np.arange(0, len(classes), 1 + len(classes) // MOST_NAMES)
+    shown = [names[place] for place in places]
+    axes.set_xticks(places, shown, rotation=0 if max(map(len, shown)) <= 3 else 60)
+    axes.set_yticks(places, shown)
     axes.spines[:].set_visible(True)
     axes.tick_params(length=0)
     return figure

@@ -17,14 +17,15 @@ from nwavesdk.train.network import has_recurrence, hidden_layer
 from nwavesdk.train.page import Page
 from nwavesdk.train.pictures import learning_curves, membrane_traces, spike_raster
 from nwavesdk.train.sections import NetConfig
-from nwavesdk.train.task_reports import REPORTS, FinishedRun
+from nwavesdk.train.task_reports import MOST_STEPS_DRAWN, REPORTS, FinishedRun
 from nwavesdk.train.theme import DARK, LIGHT, Draw, render_png
 
 __all__ = ["write_report"]
 
 CAPTIONS = {
     "learning_curves": "Course of the run. Dotted: the epoch selected on the validation set.",
-    "spike_raster": "One recording of the validation set as it passes through the layers.",
+    "spike_raster": "One recording of the validation set as it passes through the layers"
+    f" (of a long one, the first {MOST_STEPS_DRAWN:,} steps).",
     "membrane_traces": "The same recording in a busy and in an average neuron of each layer.",
 }
 
@@ -76,6 +77,8 @@ def _drawings(run: FinishedRun, classes: Sequence[str]) -> dict[str, Draw]:
     # A recording of the usual length.
     example = int(abs(val.lengths - np.median(val.lengths)).argmin())
     x = val.batch([example]).x
+    if not x.is_sparse:
+        x = x[:, :MOST_STEPS_DRAWN]
     layers = net.record(x.to(next(net.parameters()).device)).spiking
     thresholds = [_threshold(net.get_submodule(name)) for name in layers]
     traces = [

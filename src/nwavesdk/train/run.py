@@ -237,9 +237,12 @@ class Run:
         Raises:
             ValueError: If the file is missing or damaged.
         """
+        data = self.data
+        if not len(data.test):  # it was not wanted while the run was trained
+            _, data = load_run_data(self.config, reads_test=True)
         net, task = self.trained()
         with use_arithmetic(self.config.arithmetic):
-            test = self._evaluate(net, task, self.data.test)
+            test = self._evaluate(net, task, data.test)
         return {
             **test.named_measures("test"),
             "recordings": len(test.lengths),

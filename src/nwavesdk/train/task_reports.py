@@ -26,6 +26,10 @@ __all__ = ["REPORTS", "FinishedRun", "TaskReport"]
 Table = tuple[str, str, Sequence[str], Sequence[Sequence[str | int | float]]]
 
 
+# Steps of a recording that pictures show: more would be narrower than a pixel.
+MOST_STEPS_DRAWN = 20_000
+
+
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
     """A run with its results.
@@ -118,8 +122,10 @@ def _report_step_labels(run: FinishedRun) -> TaskReport:
     evaluation = run.evaluation
     counts = evaluation.tally.numpy()
     index = _usual_recording(evaluation)
-    predicted, target = (values.numpy() for values in evaluation.recording(index))
-    x = run.evaluated.batch([index]).x[0].to_dense().numpy()
+    predicted, target = (
+        values[:MOST_STEPS_DRAWN].numpy() for values in evaluation.recording(index)
+    )
+    x = run.evaluated.batch([index]).x[0].to_dense()[:MOST_STEPS_DRAWN].numpy()
     dt = run.config.net.dt
     decisions = f"steps of the {run.part} set"
     name = "accuracy, of all steps"
@@ -268,7 +274,9 @@ def _examples(evaluation: Evaluation) -> list[Example]:
     examples = []
     for index, name in names.items():
         predicted, target = evaluation.recording(index)
-        examples.append(Example(name, predicted.numpy(), target.numpy(), scores[index]))
+        course = predicted[:MOST_STEPS_DRAWN].numpy()
+        aim = target[:MOST_STEPS_DRAWN].numpy()
+        examples.append(Example(name, course, aim, scores[index]))
     return examples
 
 

@@ -406,3 +406,16 @@ def test_too_much_is_an_error_before_it_is_read(
     for arrays in ({"x": X}, {"x": X, "lengths": [5, 5, 5, 5]}):
         with pytest.raises(RecordingError, match="has 4 recordings, expected at most 3: split"):
             opened(path, y=[0, 1, 0, 1], **arrays)
+
+
+def test_a_step_without_a_class_is_minus_one_if_classes_have_names(tmp_path: Path) -> None:
+    y = np.array([[0, -1, 1, 1], [1, 1, 0, -1]])
+    x = np.zeros((2, 4, 3), np.float32)
+    np.savez(tmp_path / "named.npz", x=x, y=y, classes=["rest", "move"])
+    source = open_npz(tmp_path / "named.npz")
+    assert source.classes == ("rest", "move")
+    assert source.read(source.items[0]).target.tolist() == [0, -1, 1, 1]
+    np.savez(tmp_path / "signs.npz", x=x, y=y)
+    source = open_npz(tmp_path / "signs.npz")
+    assert source.classes == ("-1", "0", "1")
+    assert source.read(source.items[0]).target.tolist() == [1, 0, 2, 2]

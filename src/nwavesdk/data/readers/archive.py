@@ -62,6 +62,9 @@ PARTS: tuple[Part, ...] = ("train", "val", "test")
 INTEGER_KINDS = "biu"
 TEXT_KINDS = "SU"
 
+# The label of a step without a class, if the classes have names.
+NO_CLASS = -1
+
 # Integers with more different values are not labels of steps.
 MOST_CLASSES = 1000
 
@@ -148,7 +151,10 @@ class _Reader:
     def read(self, item: Item) -> Sample:
         target: npt.NDArray[np.int64] | Values | None = None
         if self.outputs is not None and self.labels is not None:
-            target = np.searchsorted(self.labels, self.outputs.read(item.index)).astype(np.int64)
+            stored = self.outputs.read(item.index)
+            target = np.searchsorted(self.labels, stored).astype(np.int64)
+            if self.labels[0] >= 0:
+                target[stored == NO_CLASS] = NO_CLASS
         elif self.outputs is not None:
             target = self._read_values("y", self.outputs, item.index)
             target = target.reshape(len(target), -1)
@@ -264,6 +270,8 @@ def _find_labels(path: Path, rows: Rows, names: tuple[str, ...]) -> tuple[Array,
     if max(found) > np.iinfo(np.int64).max:
         what = f"has the label {max(found)} in y, expected labels below 2^63"
         raise RecordingError(path, what, "save the place of each class in classes")
+    if names and len(found) > 1:
+        found.discard(NO_CLASS)
     return _name_labels(path, np.array(sorted(found), np.int64), names)
 
 
