@@ -69,7 +69,8 @@ def test_files_hold_all_predictions(run: Path, files: list[Path], tmp_path: Path
         assert result.exit_code == 0
         assert result.stdout.splitlines()[-1] == f"written to {out}"
     rows = list(csv.DictReader((tmp_path / "new" / "a.csv").read_text().splitlines()))
-    arrays = np.load(tmp_path / "new" / "a.npz")
+    with np.load(tmp_path / "new" / "a.npz") as file:
+        arrays = dict(file)
     objects = json.loads((tmp_path / "new" / "a.json").read_text())
     np.testing.assert_array_equal(arrays["predicted"], [one.predicted for one in expected])
     np.testing.assert_array_equal(arrays["probabilities"], [one.probabilities for one in expected])
@@ -179,6 +180,7 @@ def test_classes_of_steps_and_values_are_summed_up(tmp_path: Path) -> None:
     assert rows[0] == ["file", "step", "value 1"]
     assert rows[-1] == ["y", "2", "6"]
     write_predictions(tmp_path / "y.npz", [values, values])
-    assert np.load(tmp_path / "y.npz")["predicted"].shape == (6, 1)
+    with np.load(tmp_path / "y.npz") as arrays:
+        assert arrays["predicted"].shape == (6, 1)
     write_predictions(tmp_path / "y.json", [values])
     assert json.loads((tmp_path / "y.json").read_text())[0]["values"] == [[1], [2], [6]]
