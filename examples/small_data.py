@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 RATE = 8000  # Hz
 RECORDINGS = 8  # of each class
+EVENTS = 400  # of a recording of a sensor with many places
 CLASSES = ("high", "low")
 
 Array = npt.NDArray[np.float32]
@@ -202,14 +203,14 @@ def make_bin(folder: Path) -> Path:
         (folder / name).mkdir(parents=True)
         for index in range(RECORDINGS):
             draw = np.random.default_rng(10 * index + label)
-            times = np.sort(draw.integers(0, 100_000, 80))
+            times = np.sort(draw.integers(0, 100_000, EVENTS))
             rows = [
                 bytes([int(x) + 17 * label, int(y)]) + int(p << 23 | int(t)).to_bytes(3, "big")
                 for t, x, y, p in zip(
                     times,
-                    draw.integers(0, 17, 80),
-                    draw.integers(0, 34, 80),
-                    draw.integers(0, 2, 80).tolist(),
+                    draw.integers(0, 17, EVENTS),
+                    draw.integers(0, 34, EVENTS),
+                    draw.integers(0, 2, EVENTS).tolist(),
                     strict=True,
                 )
             ]
@@ -227,8 +228,8 @@ def make_shd(folder: Path) -> Path:
         labels = np.repeat([0, 1], RECORDINGS)
         for number, label in enumerate(labels):
             draw = np.random.default_rng(number)
-            times.append(np.sort(draw.random(50)).astype(np.float16))
-            units.append((draw.integers(0, 350, 50) + 350 * label).astype(np.int64))
+            times.append(np.sort(draw.random(EVENTS)).astype(np.float16))
+            units.append((draw.integers(0, 350, EVENTS) + 350 * label).astype(np.int64))
         with h5py.File(folder / f"shd_{part}.h5", "w") as file:
             for name, rows, kind in (("times", times, np.float16), ("units", units, np.int64)):
                 data = file.create_dataset(f"spikes/{name}", len(rows), h5py.vlen_dtype(kind))
