@@ -127,7 +127,7 @@ def evaluate_cell(job: Job) -> None:
     path, _, threads = job
     torch.set_num_threads(threads)
     if not file_of_test(Path(path)).is_file():
-        write_tested(Run.open(Path(path), reads_test=True))
+        write_tested(Run.open(Path(path)))
 
 
 def finish_on_processes(

@@ -92,7 +92,7 @@ def write_tested(run: Run) -> None:
     net, task = run.trained()
     with use_arithmetic(run.config.arithmetic):
         batch_size = run.config.learning.batch_size
-        test = evaluate_net(net, task, run.data.test, batch_size)
+        test = evaluate_net(net, task, run.test_set, batch_size)
     has_confusion = 0 < len(run.classes) <= MOST_CLASSES
     confusion = test.tally.tolist() if has_confusion else []
     tested = Tested.of(

@@ -51,7 +51,7 @@ class ChipRun:
             ValueError: If there is no finished run, if it was not trained for a chip, or if the
                 neurons of `chip` are of another kind.
         """
-        run = Run.open(path, reads_test=True)
+        run = Run.open(path)
         if run.profile is None:
             raise ValueError(
                 f"{printable(path)} was not trained for a chip, and a chip does not have its "
@@ -134,7 +134,7 @@ class ChipRun:
             )
         path = self.run.folder.path / f"chips-{seed}.json"
         check_target(path)
-        test = self.run.data.test.whole()
+        test = self.run.test_set.whole()
         series = draw_series(
             self.run.model(mismatch=True),
             test.x,

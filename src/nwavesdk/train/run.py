@@ -14,6 +14,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -121,18 +122,14 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, path: Path, *, reads_test: bool | None = None) -> "Run":
+    def open(cls, path: Path) -> "Run":
         """Open a run that was begun earlier.
-
-        Args:
-            path: Its folder.
-            reads_test: Whether to read the recordings of the test set. [`data.test`]
 
         Raises:
             ValueError: If there is no run, or its data have changed.
         """
         folder = RunFolder(path)
-        config, data = load_run_data(folder.read_config(), reads_test=reads_test)
+        config, data = load_run_data(folder.read_config())
         return cls(folder, config, data)
 
     @property
@@ -231,18 +228,22 @@ class Run:
         for file in (folder.checkpoint, folder.metrics, folder.model, folder.result):
             check_target(file)
 
+    @cached_property
+    def test_set(self) -> Series:
+        """The test set; of a run with `--no-test`, it is read at the first access."""
+        if self.config.data.test:
+            return self.data.test
+        return load_run_data(self.config, reads_test=True)[1].test
+
     def test(self) -> dict[str, Any]:
         """Read the model from its file and test it, also if the run left the test set unread.
 
         Raises:
             ValueError: If the file is missing or damaged.
         """
-        data = self.data
-        if not len(data.test):  # it was not wanted while the run was trained
-            _, data = load_run_data(self.config, reads_test=True)
         net, task = self.trained()
         with use_arithmetic(self.config.arithmetic):
-            test = self._evaluate(net, task, data.test)
+            test = self._evaluate(net, task, self.test_set)
         return {
             **test.named_measures("test"),
             "recordings": len(test.lengths),
