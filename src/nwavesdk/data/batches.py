@@ -6,7 +6,7 @@ the time steps for which a frame is held take memory for the whole data set.
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -69,7 +69,7 @@ class Series:
     hold: int = 1
     length: int | None = None
     pads_to_length: bool = False
-    encoder: Encoder | None = field(default=None)
+    encoder: Encoder | None = None
     as_lists: bool = False
 
     def __len__(self) -> int:
@@ -180,8 +180,9 @@ def batches_of(
     if workers and series.as_lists:
         _quiet_torch_about_lists()
     # An element of this data set is an index: a batch is made in one go, by `Series.batch`.
+    indices: Any = range(len(series))
     return DataLoader(
-        range(len(series)),  # type: ignore[arg-type]  # a sequence is enough
+        indices,
         batch_size,
         sampler=sampler,
         collate_fn=series.batch,
@@ -223,7 +224,8 @@ class LengthOrder(DistributedSampler[int]):
     def __init__(
         self, series: Series, batch_size: int, seed: int, replicas: int = 1, rank: int = 0
     ) -> None:
-        super().__init__(range(len(series)), num_replicas=replicas, rank=rank, seed=seed)  # type: ignore[arg-type]  # a sequence is enough
+        indices: Any = range(len(series))  # its length is enough
+        super().__init__(indices, num_replicas=replicas, rank=rank, seed=seed)
         self._lengths = series.lengths
         self._batch_size = batch_size
 

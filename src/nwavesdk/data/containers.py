@@ -162,7 +162,7 @@ def differs_from_md5(data: bytes, samples: npt.NDArray[np.int32], encoding: str)
     Args:
         data: The file.
         samples: `[samples, channels]`, full scale 2^31.
-        encoding: What libsndfile calls their encoding, which tells their width.
+        encoding: Their encoding by its name in libsndfile, from which their width follows.
     """
     expected = data[STREAMINFO + 18 : STREAMINFO + STREAMINFO_SIZE]
     if not any(expected):

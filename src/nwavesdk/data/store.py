@@ -117,10 +117,6 @@ class StoredEvents(Sequence[Frames]):
         return to_frames(self.pairs(index), int(self.lengths[index]), self.n_places)
 
 
-class StoredTargets(StoredFrames):
-    """Targets of recordings that lie one after the other in one array."""
-
-
 @dataclass(frozen=True, eq=False)
 class FrameStore:
     """The frames of a data set.
@@ -309,15 +305,13 @@ def _map_store(path: Path, footer: dict[str, Any], *, is_cached: bool) -> FrameS
     return _store_of(values, targets, footer, is_cached=is_cached)
 
 
-def _store_of(
-    values: Values, targets: StepTarget, footer: dict[str, Any], *, is_cached: bool
-) -> FrameStore:
+def _store_of(values: Any, targets: Any, footer: dict[str, Any], *, is_cached: bool) -> FrameStore:
     lengths = np.array(footer["lengths"], np.int64)
     values = values.reshape(_values_shape(footer))
     if footer["n_places"]:
         counts = np.array(footer["counts"], np.int64)
-        frames: Sequence[Frames] = StoredEvents(values, counts, lengths, footer["n_places"])  # type: ignore[arg-type]  # their dtype follows from the footer
+        frames: Sequence[Frames] = StoredEvents(values, counts, lengths, footer["n_places"])
     else:
-        frames = StoredFrames(values, lengths)  # type: ignore[arg-type]  # as above
-    stored: Sequence[Any] = StoredTargets(targets, lengths) if len(targets) else ()  # type: ignore[arg-type]  # as above
+        frames = StoredFrames(values, lengths)
+    stored: Sequence[Any] = StoredFrames(targets, lengths) if len(targets) else ()
     return FrameStore(frames, stored, footer["facts"], is_cached)

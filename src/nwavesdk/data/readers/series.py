@@ -95,7 +95,7 @@ def read_csv(path: Path, data: bytes) -> Sample:
             numbers of cells, or there is no line with numbers. The error names line and column.
     """
     content = _normalize(path, data)
-    # No number holds a tab or a semicolon, so the last line tells what separates its cells.
+    # No number holds a tab or a semicolon, so the last line shows the separator.
     last_line = content[content.rfind(b"\n") + 1 :]
     delimiter = next((letter for letter in "\t;" if letter.encode() in last_line), ",")
     n_lines = content.count(b"\n") + 1
