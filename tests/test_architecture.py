@@ -19,6 +19,7 @@ LAYERS = [
     {"solvers"},
     {"chip"},
     {"layers"},
+    {"net"},
     {"init", "loss", "metrics", "optim"},
     {"data"},
     {"train"},
@@ -54,7 +55,14 @@ EXTRAS = {
     "torchmetrics",
     *PEERS,
 }
-TYPED_ONLY = {("metrics", "nwavesdk.deploy", "get_chip_consumption")}
+OF_NETS = (
+    *("Edge", "Family", "NetEdges", "SpikingSequential", "family_of", "find_edges", "project"),
+    *("to_cpu", "to_gpu"),
+)
+TYPED_ONLY = {
+    ("metrics", "nwavesdk.deploy", "get_chip_consumption"),
+    *(("layers", "nwavesdk.net", name) for name in OF_NETS),
+}
 """Names that NWAVE documents in a lower layer than ours: imported on first use and for types."""
 
 

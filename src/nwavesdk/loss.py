@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from nwavesdk.chip import disagreement
 from nwavesdk.internal.checks import finite_number, positive_number, shown, whole_number
 from nwavesdk.internal.tensors import require_floating, require_tensor
-from nwavesdk.layers.edges import find_edges
 from nwavesdk.layers.lengths import check_lengths, mean_over_steps, sum_over_steps
+from nwavesdk.net.edges import find_edges
 
 __all__ = [
     "balanced_population_mse",

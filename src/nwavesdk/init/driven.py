@@ -17,8 +17,8 @@ from nwavesdk.layers import (
     find_edges,
     prepare_net,
 )
-from nwavesdk.layers.edges import module_title, watch_calls
 from nwavesdk.layers.lengths import check_lengths
+from nwavesdk.net.edges import module_title, watch_calls
 
 __all__ = ["DrivenLayer", "Driver", "driver_inputs", "find_driven_layers", "first_batches"]
 

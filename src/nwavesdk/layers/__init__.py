@@ -1,4 +1,8 @@
-"""Torch modules of spiking nets: synapses, neuron layers, `SpikingSequential`, `prepare_net`."""
+"""Torch modules of spiking nets: synapses, neuron layers, `prepare_net`.
+
+NWAVE documents some functions and classes for whole nets here. They come from `nwavesdk.net` on
+first use.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -23,16 +27,13 @@ from nwavesdk.layers.chip_synapse import (
     HWSynapse,
 )
 from nwavesdk.layers.dropout import Dropout
-from nwavesdk.layers.edges import Edge, NetEdges, find_edges
 from nwavesdk.layers.equation import neuron
 from nwavesdk.layers.lengths import valid_steps
 from nwavesdk.layers.lif import LIFLayer, LIFSynapse
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import ChipInstance, Prepared, detach_state, prepare_net
 from nwavesdk.layers.record import Record, Recording
-from nwavesdk.layers.sequential import SpikingSequential
 from nwavesdk.layers.synapse import Synapse
-from nwavesdk.layers.whole_net import Family, family_of, project, to_cpu, to_gpu
 from nwavesdk.layers.zoo import (
     AdExLayer,
     AdLIFLayer,
@@ -110,6 +111,25 @@ __all__ = [
     "valid_steps",
 ]
 
-if not TYPE_CHECKING:
-    # For errors that suggest a near name.
-    __getattr__, __dir__ = import_on_use(__name__, {})
+if TYPE_CHECKING:
+    from nwavesdk.net import (
+        Edge,
+        Family,
+        NetEdges,
+        SpikingSequential,
+        family_of,
+        find_edges,
+        project,
+        to_cpu,
+        to_gpu,
+    )
+else:
+    __getattr__, __dir__ = import_on_use(
+        __name__,
+        {
+            "nwavesdk.net": [
+                *("Edge", "Family", "NetEdges", "SpikingSequential", "family_of", "find_edges"),
+                *("project", "to_cpu", "to_gpu"),
+            ]
+        },
+    )

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from nwavesdk.layers.edges import find_edges
+from nwavesdk.net.edges import find_edges
 from nwavesdk.optim.signed_blocks import SignedBlocks
 
 __all__ = ["AnnealedWeight", "annealed_weights", "attach"]

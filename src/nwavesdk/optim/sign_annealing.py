@@ -12,7 +12,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
 from nwavesdk.internal.checks import choice, positive_number, whole_number
-from nwavesdk.layers.edges import Edge, find_edges
+from nwavesdk.net.edges import Edge, find_edges
 from nwavesdk.optim.annealed_weights import annealed_weights, attach
 from nwavesdk.optim.signed_blocks import SignedBlocks
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from nwavesdk.internal.checks import choice, finite_number, shown, whole_number
-from nwavesdk.layers.edges import find_edges
 from nwavesdk.layers.neuron import NeuronLayer
+from nwavesdk.net.edges import find_edges
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["FORMS", "SurrogateAnnealing"]

@@ -30,7 +30,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from nwavesdk.chip import Profile
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import Prepared, prepare_net
-from nwavesdk.layers.sequential import SpikingSequential
+from nwavesdk.net.sequential import SpikingSequential
 
 __all__ = ["Edge", "NetEdges", "find_edges", "module_title", "watch_calls"]
 

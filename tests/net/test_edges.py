@@ -17,7 +17,7 @@ from nwavesdk.layers import (
     find_edges,
     prepare_net,
 )
-from nwavesdk.layers.edges import watch_calls
+from nwavesdk.net.edges import watch_calls
 from nwavesdk.optim import SignAnnealing
 
 TAU = 10e-3

@@ -10,12 +10,12 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from nwavesdk.internal.checks import shown, whole_number
 from nwavesdk.internal.tensors import is_list, require_tensor
-from nwavesdk.layers.chunks import run_in_chunks
 from nwavesdk.layers.lengths import check_lengths, reads_batch, takes_lengths, valid_places
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import Prepared, prepared_modules
 from nwavesdk.layers.record import Record, Recording
 from nwavesdk.layers.synapse import Synapse
+from nwavesdk.net.chunks import run_in_chunks
 
 __all__ = ["SpikingSequential"]
 

@@ -13,7 +13,7 @@ from nwavesdk.chip import Profile, nearest_agreeing_weight
 from nwavesdk.internal.checks import shown
 from nwavesdk.layers.chip_layer import H1v1Layer, H1v2Layer
 from nwavesdk.layers.chip_synapse import H1v1Frontend, H1v1Synapse, H1v2Frontend, H1v2Synapse
-from nwavesdk.layers.edges import find_edges
+from nwavesdk.net.edges import find_edges
 
 __all__ = ["Family", "family_of", "project", "to_cpu", "to_gpu"]
 

@@ -1,0 +1,17 @@
+"""Nets as wholes: containers of modules, the walk over all weights, conversion."""
+
+from nwavesdk.net.conversion import Family, family_of, project, to_cpu, to_gpu
+from nwavesdk.net.edges import Edge, NetEdges, find_edges
+from nwavesdk.net.sequential import SpikingSequential
+
+__all__ = [
+    "Edge",
+    "Family",
+    "NetEdges",
+    "SpikingSequential",
+    "family_of",
+    "find_edges",
+    "project",
+    "to_cpu",
+    "to_gpu",
+]
