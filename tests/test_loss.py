@@ -9,13 +9,13 @@ from torch import nn
 
 from nwavesdk.chip import load_profile, nearest_agreeing_weight
 from nwavesdk.layers import (
+    DenseSynapse,
     H1v1Layer,
     H1v1Synapse,
     H1v2Synapse,
     LIFLayer,
     LIFSynapse,
     SpikingSequential,
-    Synapse,
     prepare_net,
 )
 from nwavesdk.loss import (
@@ -75,7 +75,7 @@ def test_each_module_has_the_limit_of_its_chip_and_a_desk_none():
     assert weight_magnitude_loss(net, limit=None).item() == pytest.approx(expected, rel=1e-5)
 
 
-class FrontEnd(Synapse):
+class FrontEnd(DenseSynapse):
     """One weight an input, as front ends have it."""
 
     def __init__(self, n):

@@ -1,4 +1,4 @@
-"""`Synapse`: product, bias and shapes; what a planned call obeys, rejects and costs."""
+"""`Synapse`: its contract; the product, bias and shapes; what a planned call obeys and costs."""
 
 import copy
 import cProfile
@@ -14,7 +14,11 @@ from torch.nn.utils import parametrize, prune
 from nwavesdk.layers import (
     H1v2Synapse,
     HWSynapse,
+    LIFLayer,
     LIFSynapse,
+    SpikingSequential,
+    Synapse,
+    find_edges,
     prepare_net,
 )
 from nwavesdk.solvers.sparse import crossover
@@ -47,6 +51,32 @@ def test_product_bias_and_shapes():
     torch.testing.assert_close(synapse(x), x @ synapse.weight + 0.25)
     assert synapse(x[0, 0]).shape == (1, 5)
     assert LIFSynapse(3, 5).bias is None
+
+
+class Shunted(Synapse):
+    """A synapse whose charge is not a product with its weight."""
+
+    def charge(self, spk, weight):
+        return (spk @ weight).tanh()
+
+    def forward(self, spk):
+        return self.charge(spk, self.effective_weight())
+
+
+def test_a_subclass_needs_no_product_to_be_a_synapse_of_a_net():
+    net = SpikingSequential(Shunted(3, 5), LIFLayer(5, 10e-3))
+    prepare_net(net)
+    x = 3 * torch.rand(2, 7, 3)
+    expected, _ = SpikingSequential(net[1])((x @ net[0].weight).tanh())
+    prepare_net(net)
+    assert torch.equal(net(x)[0], expected)
+    (edge,) = find_edges(net).edges
+    assert (edge.module, edge.target, edge.fan_in, net[0].fan_in) == (net[0], net[1], 3, 3)
+    assert torch.equal(edge.effective_weight(), net[0].weight)
+    assert repr(net[0]) == "Shunted(3, 5)"
+    assert not net[0].takes_lists
+    with pytest.raises(NotImplementedError, match="Synapse does not define charge"):
+        Synapse(3, 5).charge(x, net[0].weight)
 
 
 @pytest.mark.parametrize("name", SYNAPSES)

@@ -13,12 +13,12 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 from nwavesdk.chip import load_profile
 from nwavesdk.layers import (
+    DenseSynapse,
     H1v2Layer,
     H1v2Synapse,
     LIFLayer,
     LIFSynapse,
     SpikingSequential,
-    Synapse,
 )
 from nwavesdk.loss import topology_loss
 from nwavesdk.optim import SignAnnealing
@@ -38,7 +38,7 @@ def test_each_module_takes_block_axis_and_limit_of_its_chip_unless_given():
     assert (signed.block, signed.axis, signed.limit) == (3, "outputs", 0.5)
 
 
-class FrontEnd(Synapse):
+class FrontEnd(DenseSynapse):
     def __init__(self, n):
         super().__init__(n, n)
         self.weight = nn.Parameter(torch.ones(n))

@@ -33,7 +33,7 @@ from nwavesdk.layers.lif import LIFLayer, LIFSynapse
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import ChipInstance, Prepared, detach_state, prepare_net
 from nwavesdk.layers.record import Record, Recording
-from nwavesdk.layers.synapse import Synapse
+from nwavesdk.layers.synapse import DenseSynapse, Synapse
 from nwavesdk.layers.zoo import (
     AdExLayer,
     AdLIFLayer,
@@ -62,6 +62,7 @@ __all__ = [
     "Bounded",
     "ChipInstance",
     "CubaLIFLayer",
+    "DenseSynapse",
     "Dropout",
     "EIFLayer",
     "Edge",

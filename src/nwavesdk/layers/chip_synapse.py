@@ -17,7 +17,7 @@ from nwavesdk.internal.checks import positive_number, whole_number
 from nwavesdk.internal.tensors import is_plain
 from nwavesdk.layers.checks import check_input, check_memory, per_neuron_tensor, profile_of_chip
 from nwavesdk.layers.prepare import Prepared
-from nwavesdk.layers.synapse import Synapse
+from nwavesdk.layers.synapse import DenseSynapse
 from nwavesdk.layers.weight import EffectiveWeight, parameter_of
 
 __all__ = ["Frontend", "H1v1Frontend", "H1v1Synapse", "H1v2Frontend", "H1v2Synapse", "HWSynapse"]
@@ -63,7 +63,7 @@ class _ChipWeight(Prepared):
         return text
 
 
-class _ChipSynapse(_ChipWeight, Synapse):
+class _ChipSynapse(_ChipWeight, DenseSynapse):
     """Dense weights on a chip."""
 
     def __init__(
@@ -76,7 +76,7 @@ class _ChipSynapse(_ChipWeight, Synapse):
         profile: str | Path | Profile | None,
     ) -> None:
         # `reset_parameters` needs the profile, so the options come first. nn.Module is initialized
-        # a second time by Synapse, which keeps plain attributes.
+        # a second time by DenseSynapse, which keeps plain attributes.
         nn.Module.__init__(self)
         self._set_chip_options(quantization_bits, stddev, profile)
         super().__init__(nb_inputs, nb_outputs, product=product)

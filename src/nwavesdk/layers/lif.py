@@ -11,7 +11,7 @@ from nwavesdk.internal.checks import choice, switch
 from nwavesdk.layers.checks import LayerOptions
 from nwavesdk.layers.constants import StoredConstant
 from nwavesdk.layers.neuron import NeuronLayer
-from nwavesdk.layers.synapse import Synapse
+from nwavesdk.layers.synapse import DenseSynapse
 
 __all__ = ["LEAKY_CONSTANTS", "LIFLayer", "LIFSynapse"]
 
@@ -25,7 +25,7 @@ LEAKY_CONSTANTS = (
 """How layers store the constants of LIF neurons: as NWAVE names them."""
 
 
-class LIFSynapse(Synapse):
+class LIFSynapse(DenseSynapse):
     """Weights between two layers: `cur = spk @ weight (+ bias)`.
 
     Weights are drawn from a normal distribution of standard deviation 2/√nb_inputs. A chain of LIF

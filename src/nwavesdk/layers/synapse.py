@@ -1,4 +1,4 @@
-"""`Synapse`, the base of all dense synapses: a weight [N_in, N_out] and its product with spikes."""
+"""`Synapse`, the contract of all synapses, and `DenseSynapse`: the product with a dense weight."""
 
 import math
 from functools import partial
@@ -25,7 +25,7 @@ from nwavesdk.solvers.sparse.product import (
     spike_product,
 )
 
-__all__ = ["Synapse"]
+__all__ = ["DenseSynapse", "Synapse"]
 
 _MOST_PLANS = 8
 
@@ -45,7 +45,79 @@ class Plan(NamedTuple):
 
 
 class Synapse(Prepared):
-    """Base of all synapses: `cur = spk @ weight (+ bias)`; subclasses define the effective weight.
+    """Contract of all synapses: spikes of N_in neurons become the charge of N_out neurons.
+
+    A subclass defines `charge` and `forward`. It may have another effective weight, and a state.
+    Tools that walk a net use what is described here, and do not assume that the charge is
+    `spk @ weight`.
+
+    Args:
+        nb_inputs: N_in.
+        nb_outputs: N_out.
+        bias: Whether to learn a constant charge per step and neuron.
+
+    Attributes:
+        nb_inputs: N_in.
+        nb_outputs: N_out.
+        weight: One number per connection, [N_in, N_out].
+        bias: [N_out], or None.
+
+    Raises:
+        ValueError: If a size is out of its range.
+    """
+
+    def __init__(self, nb_inputs: int, nb_outputs: int, *, bias: bool = False) -> None:
+        super().__init__()
+        owner = type(self).__name__
+        self.nb_inputs = whole_number(owner, "nb_inputs", nb_inputs)
+        self.nb_outputs = whole_number(owner, "nb_outputs", nb_outputs)
+        check_memory(owner, self.nb_inputs, self.nb_outputs)
+        self.weight = nn.Parameter(torch.empty(self.nb_inputs, self.nb_outputs))
+        has_bias = switch(owner, "bias", bias)
+        self.bias = nn.Parameter(torch.zeros(self.nb_outputs)) if has_bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new normal weights of standard deviation 2/√N_in; set a bias to 0."""
+        nn.init.normal_(self.weight, std=2 / math.sqrt(self.nb_inputs))
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    @property
+    def fan_in(self) -> int:
+        """Number of inputs of each target neuron."""
+        return self.nb_inputs
+
+    def effective_weight(self) -> Tensor:
+        """The weight that acts, in the shape of `weight`, with gradient for it."""
+        weight: Tensor = parameter_of(self, "weight")
+        return weight
+
+    def charge(self, spk: Tensor, weight: Tensor) -> Tensor:
+        """Charge [..., N_out] of spikes [..., N_in], without bias.
+
+        Args:
+            spk: Spikes or other values, one step or a sequence.
+            weight: The effective weight, of this module or of another drawn chip.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define charge(spk, weight).")
+
+    @property
+    def takes_lists(self) -> bool:
+        """Whether the input may be a list of events, see `DenseSynapse.forward`."""
+        return False
+
+    @property
+    def _title(self) -> str:
+        return f"{type(self).__name__}({self.nb_inputs}, {self.nb_outputs})"
+
+    def extra_repr(self) -> str:
+        bias = ", bias=True" if self.bias is not None else ""
+        return f"{self.nb_inputs}, {self.nb_outputs}{bias}"
+
+
+class DenseSynapse(Synapse):
+    """Base of all dense synapses: `cur = spk @ weight (+ bias)`; subclasses define the weight.
 
     Args:
         nb_inputs: N_in.
@@ -67,30 +139,11 @@ class Synapse(Prepared):
     def __init__(
         self, nb_inputs: int, nb_outputs: int, *, bias: bool = False, product: str = "auto"
     ) -> None:
-        super().__init__()
-        owner = type(self).__name__
-        self.product = choice(owner, "product", product, ("auto", "dense", "sparse"))
-        self.nb_inputs = whole_number(owner, "nb_inputs", nb_inputs)
-        self.nb_outputs = whole_number(owner, "nb_outputs", nb_outputs)
-        check_memory(owner, self.nb_inputs, self.nb_outputs)
-        self.weight = nn.Parameter(torch.empty(self.nb_inputs, self.nb_outputs))
-        has_bias = switch(owner, "bias", bias)
-        self.bias = nn.Parameter(torch.zeros(self.nb_outputs)) if has_bias else None
+        super().__init__(nb_inputs, nb_outputs, bias=bias)
+        self.product = choice(type(self).__name__, "product", product, ("auto", "dense", "sparse"))
         # By shape and dtype of the input and all else that a call reads; see `_make_plan`.
         self._plans: dict[object, Plan] = {}
         self._finite_weight = FiniteWeight()
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw new normal weights of standard deviation 2/√N_in; set a bias to 0."""
-        nn.init.normal_(self.weight, std=2 / math.sqrt(self.nb_inputs))
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
-
-    def effective_weight(self) -> Tensor:
-        """The weight that acts, [N_in, N_out], with gradient for `weight`."""
-        weight: Tensor = parameter_of(self, "weight")
-        return weight
 
     def forward(self, spk: Tensor) -> Tensor:
         """Charge [..., N_out] for spikes or other values [..., N_in].
@@ -125,7 +178,7 @@ class Synapse(Prepared):
     @property
     def takes_lists(self) -> bool:
         """Whether the input may be a list of events."""
-        return self.product != "dense" and type(self).charge is Synapse.charge
+        return self.product != "dense" and type(self).charge is DenseSynapse.charge
 
     def _multiply_list(self, spk: Tensor) -> Tensor:
         """The product of a list of events and the effective weight."""
@@ -144,7 +197,7 @@ class Synapse(Prepared):
         check_input(self._title, spk, (self.nb_inputs,))
         with torch.no_grad():
             weight = self._weight_for(spk)
-        if sparse_obstacle(spk, weight) is not None or type(self).charge is not Synapse.charge:
+        if sparse_obstacle(spk, weight) is not None or type(self).charge is not DenseSynapse.charge:
             return None
         table = active_table() if self.product == "auto" else None
         limits = None
@@ -226,11 +279,6 @@ class Synapse(Prepared):
         """For copies and pickles: they make their own plans."""
         return vars(self) | {"_plans": {}}
 
-    @property
-    def _title(self) -> str:
-        return f"{type(self).__name__}({self.nb_inputs}, {self.nb_outputs})"
-
     def extra_repr(self) -> str:
-        bias = ", bias=True" if self.bias is not None else ""
         product = f", product={self.product!r}" if self.product != "auto" else ""
-        return f"{self.nb_inputs}, {self.nb_outputs}{bias}{product}"
+        return super().extra_repr() + product
