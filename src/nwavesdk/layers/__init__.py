@@ -30,6 +30,7 @@ from nwavesdk.layers.dropout import Dropout
 from nwavesdk.layers.equation import neuron
 from nwavesdk.layers.lengths import valid_steps
 from nwavesdk.layers.lif import LIFLayer, LIFSynapse
+from nwavesdk.layers.masks import keep_blocks, keep_n_of_m
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import ChipInstance, Prepared, detach_state, prepare_net
 from nwavesdk.layers.record import Record, Recording
@@ -103,6 +104,8 @@ __all__ = [
     "family_of",
     "find_edges",
     "held",
+    "keep_blocks",
+    "keep_n_of_m",
     "neuron",
     "prepare_net",
     "project",

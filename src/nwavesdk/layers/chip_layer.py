@@ -19,7 +19,7 @@ from nwavesdk.internal.checks import switch
 from nwavesdk.layers.checks import LayerOptions, neuron_shape, per_neuron_tensor, profile_of_chip
 from nwavesdk.layers.lif import LEAKY_CONSTANTS
 from nwavesdk.layers.neuron import CALL_SETTINGS, NeuronLayer
-from nwavesdk.layers.weight import EffectiveWeight
+from nwavesdk.layers.weight import EffectiveWeight, parameter_of
 
 __all__ = ["H1v1Layer", "H1v2Layer", "HWLayer"]
 
@@ -85,19 +85,22 @@ class _ChipLayer(NeuronLayer):
 
     def check_parameters(self) -> None:
         super().check_parameters()
-        if self.recurrent_weights is not None:
-            self._recurrent.check_finite(self.recurrent_weights)
+        weights = parameter_of(self, "recurrent_weights")
+        if weights is not None:
+            self._recurrent.check_finite(weights)
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:
         # The order of the draws is part of what a seed means: mismatch, then recurrent weights.
         if self.ileak_mismatch:
             self._mismatch = self._draw_mismatch(noise)
         super().prepare(noise, keep_state)
-        if self.recurrent_weights is not None:
-            self._recurrent.prepare(self.recurrent_weights, noise)
+        weights = parameter_of(self, "recurrent_weights")
+        if weights is not None:
+            self._recurrent.prepare(weights, noise)
 
     def effective_recurrent_weights(self) -> Tensor | None:
-        return None if self.recurrent_weights is None else self._recurrent(self.recurrent_weights)
+        weights = parameter_of(self, "recurrent_weights")
+        return None if weights is None else self._recurrent(weights)
 
     @property
     def taus(self) -> Tensor:

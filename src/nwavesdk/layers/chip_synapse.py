@@ -6,7 +6,7 @@ the assumed ones.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from nwavesdk.dynamics import Kind
 from nwavesdk.internal.checks import positive_number, whole_number
 from nwavesdk.internal.tensors import is_plain
 from nwavesdk.layers.checks import check_input, check_memory, per_neuron_tensor, profile_of_chip
+from nwavesdk.layers.masks import without_graphs
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.synapse import DenseSynapse
 from nwavesdk.layers.weight import EffectiveWeight, parameter_of
@@ -42,10 +43,10 @@ class _ChipWeight(Prepared):
         self._effective = EffectiveWeight(owner, self.profile, quantization_bits, stddev)
 
     def check_parameters(self) -> None:
-        self._effective.check_finite(self.weight)
+        self._effective.check_finite(parameter_of(self, "weight"))
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
-        self._effective.prepare(self.weight, noise)
+        self._effective.prepare(parameter_of(self, "weight"), noise)
 
     def draw_weight(self, noise: Noise) -> Tensor:
         """The effective weight that `prepare_net` would draw with that noise; no gradient."""
@@ -219,6 +220,10 @@ class _Frontend(_ChipWeight):
                 f"{owner} has weights of {weight.dtype} and got an input of {x.dtype}: convert one."
             )
         return (x[None] if x.ndim == 1 else x) * weight
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles."""
+        return without_graphs(vars(self))
 
     def extra_repr(self) -> str:
         return f"{self.nb_inputs}" + super().extra_repr()

@@ -19,8 +19,10 @@ from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import positive_number, switch
 from nwavesdk.layers.checks import LayerOptions, check_input, check_memory, neuron_shape
 from nwavesdk.layers.constants import ConstantNeurons
+from nwavesdk.layers.masks import without_graphs
 from nwavesdk.layers.plan import run_planned
 from nwavesdk.layers.record import Record
+from nwavesdk.layers.weight import parameter_of
 from nwavesdk.solvers import (
     NOT_COMPILED,
     Problem,
@@ -166,12 +168,12 @@ class NeuronLayer(ConstantNeurons):
         return is_chosen or self.solver.startswith("compasso")
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_known_settings": ()}
+        return without_graphs(super().__getstate__()) | {"_known_settings": ()}
 
     def effective_recurrent_weights(self) -> Tensor | None:
         """The recurrent weights that act, [N, N], or None."""
-        weights: Tensor | None = vars(self)["_parameters"].get("recurrent_weights")
-        return self.recurrent_weights if weights is None else weights
+        weights: Tensor | None = parameter_of(self, "recurrent_weights")
+        return weights
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:
         super().prepare(noise, keep_state)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nwavesdk.internal.checks import choice, switch, whole_number
 from nwavesdk.internal.tensors import is_list, is_plain
 from nwavesdk.layers.checks import check_input, check_memory, check_shape
+from nwavesdk.layers.masks import without_graphs
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.weight import parameter_of
 from nwavesdk.solvers.sparse.crossover import CrossoverTable, Limits, active_table
@@ -101,6 +102,10 @@ class Synapse(Prepared):
             weight: The effective weight, of this module or of another drawn chip.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define charge(spk, weight).")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles."""
+        return without_graphs(vars(self))
 
     @property
     def takes_lists(self) -> bool:
@@ -277,7 +282,7 @@ class DenseSynapse(Synapse):
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: they make their own plans."""
-        return vars(self) | {"_plans": {}}
+        return super().__getstate__() | {"_plans": {}}
 
     def extra_repr(self) -> str:
         product = f", product={self.product!r}" if self.product != "auto" else ""

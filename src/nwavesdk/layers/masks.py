@@ -1,0 +1,141 @@
+"""Masks of weights: which connections exist, and the values of weights that torch has pruned.
+
+A mask is made here and applied by torch: `prune.custom_from_mask(synapse, "weight", mask)`. torch
+then trains `weight_orig`, and computes `weight` from it in each call through `__call__`. Plans,
+recordings and `prepare_net` read weights without such a call, so they read `current_parameter`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from nwavesdk.internal.checks import finite_number, shown, whole_number
+from nwavesdk.internal.tensors import require_floating
+
+__all__ = [
+    "current_parameter",
+    "is_pruned",
+    "keep_blocks",
+    "keep_n_of_m",
+    "without_graphs",
+]
+
+
+@torch.no_grad()
+def keep_n_of_m(weight: Tensor, n: int, m: int, axis: int = 0) -> Tensor:
+    """The mask that keeps the `n` largest of every `m` consecutive weights along an axis.
+
+    Args:
+        weight: Weights of any shape. Of synapses, [N_in, N_out]; of `nn.Linear`, [N_out, N_in].
+        n: Number of weights that are kept in each group, by magnitude.
+        m: Size of a group; the last one may be smaller.
+        axis: The axis along which groups are made. Of synapses, 0 is that of the inputs.
+
+    Returns:
+        1 where a weight is kept, else 0, in the shape and dtype of `weight`.
+
+    Raises:
+        TypeError: If `weight` is not a floating tensor.
+        ValueError: If not 1 ≤ `n` ≤ `m`, or `weight` has no such axis.
+
+    Example:
+        >>> keep_n_of_m(torch.tensor([[0.1], [-0.4], [0.2], [0.3]]), n=2, m=4).flatten()
+        tensor([0., 1., 0., 1.])
+    """
+    owner = "keep_n_of_m"
+    require_floating(owner, weight)
+    m = whole_number(owner, "m", m)
+    n = whole_number(owner, "n", n, most=m)
+    if isinstance(axis, bool) or axis not in range(-weight.ndim, weight.ndim):
+        raise ValueError(
+            f"{owner}: axis must be one of the {weight.ndim} of the weight, from "
+            f"{-weight.ndim} to {weight.ndim - 1}, got {shown(axis)}."
+        )
+    sizes = weight.abs().movedim(axis, -1)
+    length = sizes.shape[-1]
+    # Groups side by side, [..., groups, m]; padding is smaller than any magnitude.
+    groups = _in_groups(sizes, m, padding=-1.0)
+    kept = torch.zeros_like(groups).scatter_(-1, groups.topk(n).indices, 1.0)
+    return kept.flatten(-2)[..., :length].movedim(-1, axis).contiguous()
+
+
+@torch.no_grad()
+def keep_blocks(weight: Tensor, block: int | Sequence[int], share: float) -> Tensor:
+    """The mask that keeps whole blocks of weights: those with the largest sum of squares.
+
+    Args:
+        weight: Weights of any shape.
+        block: Size of a block along each axis, or one number for all. Blocks at the end of an axis
+            may be smaller.
+        share: Share of the blocks that is kept, above 0 and at most 1; at least one block is.
+
+    Returns:
+        1 where a weight is kept, else 0, in the shape and dtype of `weight`.
+
+    Raises:
+        TypeError: If `weight` is not a floating tensor.
+        ValueError: If `block` is not one size per axis, or `share` is out of its range.
+
+    Example:
+        >>> keep_blocks(torch.tensor([[0.1, 0.2, 0.9], [0.1, 0.1, 0.0]]), block=(2, 1), share=0.4)
+        tensor([[0., 0., 1.],
+                [0., 0., 1.]])
+    """
+    owner = "keep_blocks"
+    require_floating(owner, weight)
+    share = finite_number(owner, "share", share, above=0, most=1)
+    sizes = list(block) if isinstance(block, Sequence) else [block] * weight.ndim
+    if len(sizes) != weight.ndim:
+        raise ValueError(
+            f"{owner}: block must be one size, or one for each of the {weight.ndim} axes of the "
+            f"weight, got {shown(block)}."
+        )
+    sizes = [whole_number(owner, "block", size) for size in sizes]
+    energy = weight.square()
+    for axis, size in enumerate(sizes):
+        # Sum of each `size` values along the axis, which becomes that of the blocks.
+        energy = _in_groups(energy.movedim(axis, -1), size, padding=0.0).sum(-1).movedim(-1, axis)
+    count = max(1, round(share * energy.numel()))
+    kept = torch.zeros_like(energy).flatten()
+    kept[energy.flatten().topk(count).indices] = 1.0
+    mask = kept.reshape(energy.shape)
+    for axis, size in enumerate(sizes):
+        mask = mask.repeat_interleave(size, axis).narrow(axis, 0, weight.shape[axis])
+    return mask.contiguous()
+
+
+def _in_groups(values: Tensor, size: int, padding: float) -> Tensor:
+    """The last axis in groups, [..., groups, size]; the last group is filled up by `padding`."""
+    padded = pad(values, (0, -values.shape[-1] % size), value=padding)
+    return padded.reshape(*values.shape[:-1], -1, size)
+
+
+def is_pruned(module: nn.Module, name: str) -> bool:
+    """Whether `torch.nn.utils.prune` has put a mask on the parameter."""
+    return f"{name}_orig" in module._parameters and f"{name}_mask" in module._buffers
+
+
+def current_parameter(module: nn.Module, name: str) -> Any:
+    """The value of a parameter; of a pruned one, from its trained tensor and its mask, as they are.
+
+    torch computes a pruned parameter in a call of the module. In between, its attribute is stale.
+    """
+    original = module._parameters.get(f"{name}_orig")
+    mask = module._buffers.get(f"{name}_mask")
+    if original is None or mask is None:
+        return getattr(module, name)
+    return mask.to(original.dtype) * original
+
+
+def without_graphs(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a module for copies and pickles, in which no tensor has a graph.
+
+    A pruned parameter has one. torch rejects copies of such tensors.
+    """
+    return {
+        name: value.detach() if isinstance(value, Tensor) and value.grad_fn is not None else value
+        for name, value in state.items()
+    }
