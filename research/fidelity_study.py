@@ -19,16 +19,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from benchmarks import results
 from nwavesdk.analysis.compare import summarize
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
+from nwavesdk.loss import rate_logits
 from nwavesdk.surrogate import Surrogate, atan, available, fast_sigmoid, parse, sigmoid
 from nwavesdk.train import RunConfig
 from nwavesdk.train.network import build_network
 from nwavesdk.train.run_data import RunData, load_run_data
-from nwavesdk.train.tasks import population_loss
 from research import RESULTS
 from research.fidelity import SHAPES, ThresholdNoise, gradient_fidelity
 
@@ -90,7 +91,7 @@ def candidates() -> dict[str, Surrogate]:
 
 def loss_by_recording(spk: Tensor, _mem: Tensor, labels: Tensor) -> Tensor:
     """Return the loss of `nwave train` for each recording."""
-    return population_loss(spk, labels, 10, SHARPNESS, reduction="none")
+    return cross_entropy(rate_logits(spk, 10, SHARPNESS), labels, reduction="none")
 
 
 def build_net_of_cell(cell: Cell, data: RunData) -> SpikingSequential:

@@ -23,12 +23,12 @@ from nwavesdk.analysis import scan_slopes
 from nwavesdk.analysis.slopes.candidates import SLOPES, surrogate_label
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
+from nwavesdk.loss import rate_cross_entropy
 from nwavesdk.metrics import accuracy_population
 from nwavesdk.surrogate import Surrogate, fast_sigmoid
 from nwavesdk.train import RunConfig
 from nwavesdk.train.network import build_network
 from nwavesdk.train.run_data import RunData, load_run_data
-from nwavesdk.train.tasks import population_loss
 from research import RESULTS
 
 DEPTHS = (2, 4, 8, 12)
@@ -52,7 +52,7 @@ def config_of(depth: int, limit: int | None) -> RunConfig:
 
 def mean_loss(spk: Tensor, labels: Tensor) -> Tensor:
     """Return the loss of `nwave train`."""
-    return population_loss(spk, labels, 10, SHARPNESS)
+    return rate_cross_entropy(spk, labels, 10, SHARPNESS)
 
 
 def build_net_of_seed(config: RunConfig, seed: int) -> SpikingSequential:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from nwavesdk.layers import LILayer, prepare_net
-from nwavesdk.train.decoders import ClassDecoder, MembraneDecoder, RateDecoder, class_logits
+from nwavesdk.loss import rate_logits
+from nwavesdk.train.decoders import ClassDecoder, MembraneDecoder, RateDecoder
 
 TAU, DT = 20e-3, 1e-3
 BETA = math.exp(-DT / TAU)
@@ -63,7 +64,7 @@ def test_padding_does_not_change_logits() -> None:
         padded[row, length:] = 1
     got = ClassDecoder(3, 25.0)(padded, padded, lengths)
     for row, length in enumerate(lengths.tolist()):
-        alone = class_logits(spk[row : row + 1, :length], 3, 25.0)
+        alone = rate_logits(spk[row : row + 1, :length], 3, 25.0)
         torch.testing.assert_close(got[row : row + 1], alone)
     full = torch.full((3,), 12)
-    torch.testing.assert_close(class_logits(spk, 3, 25.0, full), class_logits(spk, 3, 25.0))
+    torch.testing.assert_close(rate_logits(spk, 3, 25.0, full), rate_logits(spk, 3, 25.0))

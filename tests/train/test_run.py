@@ -16,11 +16,11 @@ pytest.importorskip("lightning")
 
 from cli.command import json_object, nwave
 from nwavesdk.layers import prepare_net
+from nwavesdk.loss import rate_cross_entropy
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
 from nwavesdk.train.checkpoint import read_checkpoint
 from nwavesdk.train.model_file import load_model
 from nwavesdk.train.progress import EventLog
-from nwavesdk.train.tasks import population_loss
 from train.runs import (
     metrics,
     metrics_without_time,
@@ -220,7 +220,7 @@ def test_patience_ends_a_run_and_the_best_epoch_is_selected(stopped_early: Path)
     prepare_net(net)
     spk, _ = net(run.data.val.whole().x)
     labels = torch.from_numpy(run.data.val.labels)
-    loss = population_loss(spk, labels, 3, run.config.learning.sharpness)
+    loss = rate_cross_entropy(spk, labels, 3, run.config.learning.sharpness)
     assert loss.item() == pytest.approx(float(best["val_loss"]), rel=1e-3, abs=1e-5)
     checkpoint = read_checkpoint(run.folder.checkpoint)
     selected = checkpoint["callbacks"]["Selection"]["weights"]

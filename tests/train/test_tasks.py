@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from nwavesdk.data import Recordings, Series, Standard
+from nwavesdk.loss import rate_cross_entropy
 from nwavesdk.metrics import correlation, mse, r2
 from nwavesdk.train.facts import Facts
 from nwavesdk.train.sections import ChipConfig, NetConfig
@@ -20,7 +21,6 @@ from nwavesdk.train.tasks import (
     StepLabels,
     class_counts,
     fit_targets,
-    population_loss,
     task_of,
 )
 
@@ -80,7 +80,7 @@ def test_the_loss_of_classes_is_that_of_the_rates() -> None:
     spk, y = (torch.rand(6, 10, 12) < 0.2).float(), torch.randint(0, 3, (6,))
     task = Classification(OutputLayer(3, 4, False, 10e-3, 1e-3), 25.0)
     outputs = task.decoder()(spk, spk)
-    assert torch.equal(task.loss(outputs, y), population_loss(spk, y, 3, 25.0))
+    assert torch.equal(task.loss(outputs, y), rate_cross_entropy(spk, y, 3, 25.0))
 
 
 def test_only_labeled_steps_count() -> None:

@@ -14,6 +14,7 @@ from nwavesdk.internal.tensors import require_tensor
 
 __all__ = [
     "check_lengths",
+    "fill_padding",
     "mean_over_steps",
     "reads_batch",
     "sum_over_steps",
@@ -93,6 +94,26 @@ def check_lengths(owner: str, lengths: object, x: Tensor, least: int = 1) -> Ten
     return lengths.to(x.device)
 
 
+def fill_padding(values: Tensor, lengths: Tensor | None, value: float = 0.0) -> Tensor:
+    """The values with another one in padding, from which no gradient comes, even if it is NaN.
+
+    Args:
+        values: A value per step, [B, T, *features].
+        lengths: Number of steps of each recording, int64 [B]; None if there is no padding.
+        value: What padding gets.
+
+    Example:
+        >>> fill_padding(torch.ones(2, 3), torch.tensor([1, 3]))
+        tensor([[1., 0., 0.],
+                [1., 1., 1.]])
+    """
+    if lengths is None:
+        return values
+    mask = valid_steps(lengths, values.shape[1])
+    # Not a product, because padding may be NaN.
+    return torch.where(mask.reshape(*mask.shape, *[1] * (values.ndim - 2)), values, value)
+
+
 def sum_over_steps(values: Tensor, lengths: Tensor | None = None) -> Tensor:
     """The sum over the valid steps of each recording, with gradient.
 
@@ -104,11 +125,8 @@ def sum_over_steps(values: Tensor, lengths: Tensor | None = None) -> Tensor:
         Sums, [B, *features]; float32 for half precision, which cannot count far. Spikes are counted
         without rounding, so more padding does not change a bit.
     """
-    if lengths is not None:
-        mask = valid_steps(lengths, values.shape[1])
-        # Not a product, because padding may be NaN.
-        values = torch.where(mask.reshape(*mask.shape, *[1] * (values.ndim - 2)), values, 0)
-    return values.sum(dim=1, dtype=torch.promote_types(values.dtype, torch.float32))
+    dtype = torch.promote_types(values.dtype, torch.float32)
+    return fill_padding(values, lengths).sum(dim=1, dtype=dtype)
 
 
 def mean_over_steps(values: Tensor, lengths: Tensor | None = None) -> Tensor:

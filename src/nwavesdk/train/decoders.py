@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.layers import LILayer
-from nwavesdk.metrics import population_counts
+from nwavesdk.loss import rate_logits
 
 __all__ = [
     "ClassDecoder",
     "MembraneDecoder",
     "RateDecoder",
-    "class_logits",
 ]
 
 
@@ -26,7 +25,7 @@ class ClassDecoder(nn.Module):
 
     Args:
         n_classes: Number of populations.
-        sharpness: Logit per spike and step; see `class_logits`.
+        sharpness: Logit per spike and step; see `nwavesdk.loss.rate_logits`.
     """
 
     def __init__(self, n_classes: int, sharpness: float) -> None:
@@ -36,7 +35,7 @@ class ClassDecoder(nn.Module):
 
     def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Logits `[B, C]`."""
-        return class_logits(spk, self.n_classes, self.sharpness, lengths)
+        return rate_logits(spk, self.n_classes, self.sharpness, lengths)
 
 
 class MembraneDecoder(nn.Module):
@@ -100,28 +99,3 @@ class RateDecoder(nn.Module):
             rates = populations.mean(dim=3)
         filtered: Tensor = self.filter(rates)[1]
         return self.scale * filtered
-
-
-def class_logits(
-    spk: Tensor, n_classes: int, sharpness: float, lengths: Tensor | None = None
-) -> Tensor:
-    """Logits of classes from the mean firing rates of their populations.
-
-    `logit[c] = sharpness * (spikes of population c) / (neurons of population c * T)`: neither T nor
-    the size of a population changes how sharp the decision is.
-
-    Args:
-        spk: Output spikes, `[B, T, n_classes * population]`.
-        n_classes: Number of populations.
-        sharpness: Logit per spike and step.
-        lengths: Steps of each recording, `[B]`, which take the place of T. [T]
-
-    Returns:
-        `[B, C]`.
-    """
-    counts = population_counts(spk, n_classes, lengths)
-    if lengths is None:
-        most_spikes = spk.shape[1] * spk.shape[2] / n_classes
-        return counts * (sharpness / most_spikes)
-    most_spikes_each = lengths[:, None] * spk.shape[2] / n_classes
-    return counts * (sharpness / most_spikes_each)

@@ -23,7 +23,6 @@ from nwavesdk.train.decoders import (
     ClassDecoder,
     MembraneDecoder,
     RateDecoder,
-    class_logits,
 )
 from nwavesdk.train.facts import Facts
 from nwavesdk.train.sections import ChipConfig, NetConfig
@@ -41,7 +40,6 @@ __all__ = [
     "TrainingTask",
     "class_counts",
     "fit_targets",
-    "population_loss",
     "task_of",
 ]
 
@@ -286,7 +284,7 @@ class Classification(_Classes):
         return ClassDecoder(self.n_classes, self.sharpness)
 
     def loss(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Cross-entropy of the firing rates; see `population_loss`."""
+        """Cross-entropy of the firing rates; see `nwavesdk.loss.rate_cross_entropy`."""
         del lengths
         return self._cross_entropy(outputs, y)
 
@@ -459,21 +457,3 @@ def fit_targets(train: Series) -> Standard:
     recordings = train.recordings
     values = tuple(target[: train.length] for target in recordings.targets)
     return Standard.fit(replace(recordings, frames=values, targets=()))  # type: ignore[arg-type]  # values, not classes
-
-
-def population_loss(
-    spk: Tensor, labels: Tensor, n_classes: int, sharpness: float, reduction: str = "mean"
-) -> Tensor:
-    """Cross-entropy of the mean firing rates of the populations; see `class_logits`.
-
-    Args:
-        spk: Output spikes, `[B, T, n_classes * population]`.
-        labels: Class indices, `[B]`.
-        n_classes: Number of populations.
-        sharpness: Logit per spike and step.
-        reduction: `"mean"` over the recordings, or `"none"`.
-
-    Returns:
-        A scalar, or `[B]` without reduction.
-    """
-    return cross_entropy(class_logits(spk, n_classes, sharpness), labels, reduction=reduction)

@@ -1,0 +1,72 @@
+"""Losses of nets: functions that return a scalar with gradient, and modules with their options.
+
+`docs/losses.md` has the formulas in one table. Losses on spikes and membranes take `lengths`, the
+number of steps of each recording; padding never counts.
+"""
+
+from typing import TYPE_CHECKING
+
+from nwavesdk.internal.imports import import_on_use
+from nwavesdk.loss.activity import (
+    RateBoundsLoss,
+    firing_rate_target_mse_loss,
+    rate_bounds_loss,
+)
+from nwavesdk.loss.distances import VanRossumDistance, van_rossum_distance
+from nwavesdk.loss.first_spikes import (
+    FirstSpikeCrossEntropy,
+    first_spike_cross_entropy,
+    first_spike_steps,
+)
+from nwavesdk.loss.membranes import (
+    MembraneCrossEntropy,
+    TETLoss,
+    membrane_cross_entropy,
+    membrane_readout,
+    tet_loss,
+)
+from nwavesdk.loss.rates import (
+    CountCrossEntropy,
+    CountMSE,
+    RateCrossEntropy,
+    RateMSE,
+    balanced_population_mse,
+    count_cross_entropy,
+    count_mse,
+    rate_cross_entropy,
+    rate_logits,
+    rate_mse,
+)
+from nwavesdk.loss.weights import topology_loss, weight_magnitude_loss
+
+__all__ = [
+    "CountCrossEntropy",
+    "CountMSE",
+    "FirstSpikeCrossEntropy",
+    "MembraneCrossEntropy",
+    "RateBoundsLoss",
+    "RateCrossEntropy",
+    "RateMSE",
+    "TETLoss",
+    "VanRossumDistance",
+    "balanced_population_mse",
+    "count_cross_entropy",
+    "count_mse",
+    "firing_rate_target_mse_loss",
+    "first_spike_cross_entropy",
+    "first_spike_steps",
+    "membrane_cross_entropy",
+    "membrane_readout",
+    "rate_bounds_loss",
+    "rate_cross_entropy",
+    "rate_logits",
+    "rate_mse",
+    "tet_loss",
+    "topology_loss",
+    "van_rossum_distance",
+    "weight_magnitude_loss",
+]
+
+if not TYPE_CHECKING:
+    # For errors that suggest a near name.
+    __getattr__, __dir__ = import_on_use(__name__, {})

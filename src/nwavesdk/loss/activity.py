@@ -1,0 +1,197 @@
+"""Losses that keep the rates of layers near targets or within bounds: scalars with gradient."""
+
+from collections.abc import Sequence
+from typing import Literal, cast, get_args
+
+import torch
+from torch import Tensor
+
+from nwavesdk.internal.checks import choice, finite_number
+from nwavesdk.layers.lengths import check_lengths, mean_over_steps
+from nwavesdk.loss.arguments import LossModule, check_list, check_rate, check_spikes
+
+__all__ = ["RateBoundsLoss", "firing_rate_target_mse_loss", "rate_bounds_loss"]
+
+Per = Literal["neuron", "layer"]
+Bounds = float | Sequence[float]
+
+
+def firing_rate_target_mse_loss(
+    spikes_list: Sequence[Tensor],
+    offsets: Sequence[float],
+    multipliers: Sequence[float],
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """The distance of mean rates to target rates: Σ_i ((r_i - o_i) · m_i)² over the layers i.
+
+    Args:
+        spikes_list: Spikes of each layer, [B, T, N_i], as those of the records in
+            `net.record(x).spiking.values()`; r_i is their mean over valid steps. Read-outs do not
+            belong in it.
+        offsets: Target rate o_i of each layer [spikes per step and neuron].
+        multipliers: Weight m_i of each layer.
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: If spikes are not floating tensors, or `lengths` is not an int64 tensor.
+        ValueError: If the three lists are empty or differ in length, a layer has no spikes to
+            count, an offset is outside [0, 1], a multiplier is not finite, or a length is not from
+            1 to T.
+
+    Example:
+        >>> spk = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+        >>> firing_rate_target_mse_loss([spk], offsets=[0.05], multipliers=[10.0])
+        tensor(4.)
+    """
+    owner = "firing_rate_target_mse_loss"
+    _check_layers(owner, spikes_list)
+    check_list(owner, "offsets", offsets)
+    check_list(owner, "multipliers", multipliers)
+    if not len(spikes_list) == len(offsets) == len(multipliers) > 0:
+        raise ValueError(
+            f"{owner} takes one offset and one multiplier for each layer, at least one layer, got "
+            f"{len(spikes_list)} layers, {len(offsets)} offsets and {len(multipliers)} multipliers."
+        )
+    total = torch.zeros(())
+    layers = zip(spikes_list, offsets, multipliers, strict=True)
+    for i, (spk, offset, multiplier) in enumerate(layers):
+        check_rate(f"{owner}: the offset of layer {i}", offset)
+        finite_number(owner, f"the multiplier of layer {i}", multiplier)
+        rate = _mean_rates(f"{owner}: layer {i}", spk, lengths, "layer")
+        total = total.to(spk.device) + ((rate - offset) * multiplier).square()
+    return total
+
+
+def rate_bounds_loss(
+    spikes_list: Sequence[Tensor],
+    lower: Bounds,
+    upper: Bounds,
+    per: Per = "neuron",
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """How far mean rates are outside of bounds; it is 0, without gradient, where they are within.
+
+        loss = Σ over layers i of the mean over neurons of max(lower - r, 0)² + max(r - upper, 0)²
+
+    r is the mean rate over all valid steps of the batch: of each neuron, or, with `per="layer"`, of
+    the layer as a whole, which leaves its neurons free to specialize.
+
+    Args:
+        spikes_list: Spikes of each layer, [B, T, N_i], as those of the records in
+            `net.record(x).spiking.values()`.
+        lower: Lower bound [spikes per step and neuron], or one per layer; 0 for none.
+        upper: Upper bound [spikes per step and neuron], or one per layer; 1 for none.
+        per: `"neuron"` or `"layer"`.
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: If spikes are not floating tensors, or `lengths` is not an int64 tensor.
+        ValueError: If there is no layer, or there are other than one bound per layer, a layer has
+            no spikes to count, not 0 ≤ lower ≤ upper ≤ 1, `per` is another word, or a length is not
+            from 1 to T.
+
+    References:
+        Zenke and Vogels 2021, "The remarkable robustness of surrogate gradient learning", section
+        "Activity regularization", doi:10.1162/neco_a_01367: squared lower bounds of neurons, and
+        upper bounds of populations, there on the counts of each recording. Here both are rates over
+        the batch, so a neuron may be silent in the recordings that do not concern it.
+
+    Example:
+        >>> spk = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+        >>> rate_bounds_loss([spk], lower=0.1, upper=0.3)
+        tensor(0.0250)
+    """
+    owner = "rate_bounds_loss"
+    _check_layers(owner, spikes_list)
+    per = _check_per(owner, per)
+    if not len(spikes_list):
+        raise ValueError(f"{owner} takes at least one layer, got an empty list.")
+    lowest = _one_per_layer(owner, "lower", lower, len(spikes_list))
+    highest = _one_per_layer(owner, "upper", upper, len(spikes_list))
+    total = torch.zeros(())
+    layers = zip(spikes_list, lowest, highest, strict=True)
+    for i, (spk, least, most) in enumerate(layers):
+        if least > most:
+            raise ValueError(
+                f"{owner}: lower must be at most upper, got {least} and {most} for layer {i}."
+            )
+        rates = _mean_rates(f"{owner}: layer {i}", spk, lengths, per)
+        outside = (least - rates).clamp(min=0).square() + (rates - most).clamp(min=0).square()
+        total = total.to(rates) + outside.mean()
+    return total
+
+
+def _check_layers(owner: str, spikes_list: object) -> None:
+    """Reject what is not a list, for instance the spikes of one layer."""
+    if isinstance(spikes_list, Tensor):
+        raise TypeError(
+            f"{owner} takes a list of spikes, one tensor per layer, got one tensor: put it in a "
+            "list."
+        )
+    check_list(owner, "spikes_list", spikes_list)
+
+
+def _check_per(owner: str, per: str) -> Per:
+    return cast(Per, choice(owner, "per", per, get_args(Per)))
+
+
+def _check_bounds(owner: str, name: str, bounds: Bounds) -> float | list[float]:
+    """A rate, or a list of rates."""
+    if not isinstance(bounds, (list, tuple)):
+        check_rate(f"{owner}: {name}", cast(float, bounds))
+        return float(cast(float, bounds))
+    for i, bound in enumerate(bounds):
+        check_rate(f"{owner}: {name} of layer {i}", bound)
+    return [float(bound) for bound in bounds]
+
+
+def _one_per_layer(owner: str, name: str, bounds: Bounds, n_layers: int) -> list[float]:
+    checked = _check_bounds(owner, name, bounds)
+    each = checked if isinstance(checked, list) else [checked] * n_layers
+    if len(each) != n_layers:
+        raise ValueError(
+            f"{owner}: {name} must be a rate or one per layer, got {len(each)} rates for "
+            f"{n_layers} layers."
+        )
+    return each
+
+
+def _mean_rates(owner: str, spk: Tensor, lengths: Tensor | None, per: Per) -> Tensor:
+    """Mean spikes per valid step of each neuron, [*features], or of the layer, a scalar."""
+    check_spikes(owner, spk)
+    if spk.ndim < 2:
+        raise ValueError(
+            f"{owner}: spikes have the shape {list(spk.shape)}, expected [B, T, neurons]."
+        )
+    if lengths is not None:
+        lengths = check_lengths(owner, lengths, spk)
+    rates = mean_over_steps(spk, lengths)
+    if per == "layer":
+        rates = rates.mean()
+    return rates.to(torch.promote_types(spk.dtype, torch.float32))
+
+
+class RateBoundsLoss(LossModule):
+    """`rate_bounds_loss` as a module: `loss(spikes_list, lengths)`.
+
+    Args:
+        lower: Lower bound [spikes per step and neuron], or one per layer; 0 for none.
+        upper: Upper bound [spikes per step and neuron], or one per layer; 1 for none.
+        per: `"neuron"` or `"layer"`.
+    """
+
+    def __init__(self, lower: Bounds, upper: Bounds, per: Per = "neuron") -> None:
+        super().__init__()
+        self.lower = _check_bounds("RateBoundsLoss", "lower", lower)
+        self.upper = _check_bounds("RateBoundsLoss", "upper", upper)
+        self.per = _check_per("RateBoundsLoss", per)
+
+    def forward(self, spikes_list: Sequence[Tensor], lengths: Tensor | None = None) -> Tensor:
+        """A scalar; see `rate_bounds_loss`."""
+        return rate_bounds_loss(spikes_list, self.lower, self.upper, self.per, lengths)

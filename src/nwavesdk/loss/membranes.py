@@ -1,0 +1,232 @@
+"""Losses on the membranes of output neurons: of the whole recording, or of each step."""
+
+from typing import Literal, cast, get_args
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from nwavesdk.internal.checks import choice, finite_number
+from nwavesdk.internal.tensors import require_floating
+from nwavesdk.layers.lengths import check_lengths, fill_padding, sum_over_steps
+from nwavesdk.loss.arguments import LossModule, check_classes, check_outputs, check_targets
+
+__all__ = [
+    "MembraneCrossEntropy",
+    "TETLoss",
+    "membrane_cross_entropy",
+    "membrane_readout",
+    "tet_loss",
+]
+
+OverTime = Literal["sum", "mean", "max", "last", "logsumexp"]
+
+
+def membrane_readout(
+    mem: Tensor, over_time: OverTime = "mean", lengths: Tensor | None = None
+) -> Tensor:
+    """One value per recording and neuron from a membrane, over the valid steps t.
+
+        "sum"        Σ v[t]
+        "mean"       Σ v[t] / T
+        "max"        max v[t]
+        "last"       v[T-1]
+        "logsumexp"  log Σ exp(v[t]): between the maximum and the sum
+
+    The gradient of `"last"` and `"max"` reaches one step, that of the others all steps; `"sum"`
+    grows with the length of the recording.
+
+    Args:
+        mem: Membranes, [B, T, *features], usually of a read-out that does not spike.
+        over_time: Which value.
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+
+    Returns:
+        Values, [B, *features]; float32 for membranes in half precision.
+
+    Raises:
+        TypeError: If membranes are not floating, or `lengths` is not an int64 tensor.
+        ValueError: If `mem` has no step, `over_time` is another word, or a length is not from 1
+            to T.
+
+    References:
+        Zenke and Vogels 2021, "The remarkable robustness of surrogate gradient learning",
+        doi:10.1162/neco_a_01367, for `"max"` and `"sum"` (there over time, before softmax).
+        Cramer et al. 2022, "The Heidelberg spiking data sets for the systematic evaluation of
+        spiking neural networks", doi:10.1109/TNNLS.2020.3044364, for `"max"` and `"last"`.
+
+    Example:
+        >>> mem = torch.tensor([[[1.0], [3.0], [2.0]]])
+        >>> [membrane_readout(mem, over_time).item() for over_time in ("sum", "max", "last")]
+        [6.0, 3.0, 2.0]
+    """
+    owner = "membrane_readout"
+    require_floating(f"{owner}: the membrane", mem)
+    over_time = _check_over_time(owner, over_time)
+    if mem.ndim < 2 or not mem.shape[1]:
+        raise ValueError(
+            f"{owner}: the membrane has the shape {list(mem.shape)}, expected [B, T, *features] "
+            "with at least one step."
+        )
+    mem = mem.to(torch.promote_types(mem.dtype, torch.float32))
+    if lengths is not None:
+        lengths = check_lengths(owner, lengths, mem)
+    if over_time in ("sum", "mean"):
+        total = sum_over_steps(mem, lengths)
+        return total if over_time == "sum" else _divided_by_steps(total, mem.shape[1], lengths)
+    if over_time == "last":
+        if lengths is None:
+            return mem[:, -1]
+        return mem[torch.arange(len(mem), device=mem.device), lengths - 1]
+    mem = fill_padding(mem, lengths, -torch.inf)
+    return mem.amax(dim=1) if over_time == "max" else mem.logsumexp(dim=1)
+
+
+def membrane_cross_entropy(
+    mem: Tensor,
+    targets: Tensor,
+    num_classes: int | None = None,
+    over_time: OverTime = "mean",
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """The cross-entropy of softmax(`membrane_readout`), the mean over recordings.
+
+    The logit of a class is the mean over the neurons of its population.
+
+    Args:
+        mem: Membranes of the output neurons, [B, T, O].
+        targets: Class indices, [B].
+        num_classes: Number of equal groups of the O neurons; None is one neuron per class.
+        over_time: See `membrane_readout`.
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: If membranes are not floating, or targets or lengths are not whole numbers.
+        ValueError: If a shape differs from the above, O is not a multiple of `num_classes`,
+            `over_time` is another word, a target is not a class, or a length is not from 1 to T.
+
+    References:
+        See `membrane_readout`.
+
+    Example:
+        >>> mem = torch.tensor([[[1.0, 0.0], [3.0, 1.0], [2.0, 5.0]]])
+        >>> membrane_cross_entropy(mem, torch.tensor([1]), over_time="max")
+        tensor(0.1269)
+    """
+    owner = "membrane_cross_entropy"
+    mem, num_classes, lengths = check_outputs(owner, mem, num_classes, lengths)
+    check_targets(owner, targets, len(mem), num_classes)
+    values = membrane_readout(mem, over_time, lengths)
+    logits = values.reshape(len(mem), num_classes, -1).mean(dim=2)
+    return cross_entropy(logits, targets.to(logits.device).long())
+
+
+def tet_loss(
+    mem: Tensor,
+    targets: Tensor,
+    num_classes: int | None = None,
+    mse_share: float = 0.05,
+    mse_target: float = 1.0,
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """Temporal efficient training: every step must decide for the right class by itself.
+
+        loss = (1 - λ) · mean over t of CE(softmax(o[t]), target) + λ · mean over t of MSE(o[t], φ)
+
+    o[t, c] is the mean of the membranes of class c's population in step t. The mean over the steps
+    is that of each recording; the loss is the mean over recordings.
+
+    Args:
+        mem: Outputs of each step, [B, T, O]: membranes of a read-out in the paper, or spikes.
+        targets: Class indices, [B].
+        num_classes: Number of equal groups of the O neurons; None is one neuron per class.
+        mse_share: λ, from 0 to 1: how much outputs are kept near φ, so that single steps do not
+            run away.
+        mse_target: φ [membrane]; in the paper, the threshold.
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: As `membrane_cross_entropy`.
+        ValueError: As `membrane_cross_entropy`, and if `mse_share` is not from 0 to 1 or
+            `mse_target` is not finite.
+
+    References:
+        Deng, Li, Zhang and Gu 2022, "Temporal efficient training of spiking neural network via
+        gradient re-weighting", section 4, arXiv:2202.11946.
+
+    Example:
+        >>> mem = torch.tensor([[[2.0, 0.0], [0.0, 2.0]]])
+        >>> tet_loss(mem, torch.tensor([0]), mse_share=0.0)
+        tensor(1.1269)
+    """
+    owner = "tet_loss"
+    mem, num_classes, lengths = check_outputs(owner, mem, num_classes, lengths)
+    B, T, _ = mem.shape
+    check_targets(owner, targets, B, num_classes)
+    mse_share = finite_number(owner, "mse_share", mse_share, least=0, most=1)
+    mse_target = finite_number(owner, "mse_target", mse_target, unit="membrane")
+    outputs = mem.reshape(B, T, num_classes, -1).mean(dim=3)
+    classes = targets.to(mem.device).long()[:, None].expand(B, T)
+    # [B, C, T] and [B, T] -> [B, T]
+    entropy = cross_entropy(outputs.mT, classes, reduction="none")
+    distance = (outputs - mse_target).square().mean(dim=2)
+    of_steps = (1 - mse_share) * entropy + mse_share * distance
+    return _divided_by_steps(sum_over_steps(of_steps, lengths), T, lengths).mean()
+
+
+def _check_over_time(owner: str, over_time: str) -> OverTime:
+    word = choice(owner, "over_time", over_time, get_args(OverTime))
+    return cast(OverTime, word)
+
+
+def _divided_by_steps(total: Tensor, T: int, lengths: Tensor | None) -> Tensor:
+    """Sums over valid steps, [B, *features], as means."""
+    if lengths is None:
+        return total / T
+    return total / lengths.reshape(-1, *[1] * (total.ndim - 1))
+
+
+class MembraneCrossEntropy(LossModule):
+    """`membrane_cross_entropy` as a module: `loss(mem, targets, lengths)`.
+
+    Args:
+        num_classes: Number of equal groups of the output neurons; None is one neuron per class.
+        over_time: See `membrane_readout`.
+    """
+
+    def __init__(self, num_classes: int | None = None, over_time: OverTime = "mean") -> None:
+        super().__init__()
+        self.num_classes = check_classes("MembraneCrossEntropy", num_classes)
+        self.over_time = _check_over_time("MembraneCrossEntropy", over_time)
+
+    def forward(self, mem: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """A scalar; see `membrane_cross_entropy`."""
+        return membrane_cross_entropy(mem, targets, self.num_classes, self.over_time, lengths)
+
+
+class TETLoss(LossModule):
+    """`tet_loss` as a module: `loss(mem, targets, lengths)`.
+
+    Args:
+        num_classes: Number of equal groups of the output neurons; None is one neuron per class.
+        mse_share: λ, from 0 to 1.
+        mse_target: φ [membrane].
+    """
+
+    def __init__(
+        self, num_classes: int | None = None, mse_share: float = 0.05, mse_target: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.num_classes = check_classes("TETLoss", num_classes)
+        self.mse_share = finite_number("TETLoss", "mse_share", mse_share, least=0, most=1)
+        self.mse_target = finite_number("TETLoss", "mse_target", mse_target, unit="membrane")
+
+    def forward(self, mem: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """A scalar; see `tet_loss`."""
+        return tet_loss(mem, targets, self.num_classes, self.mse_share, self.mse_target, lengths)

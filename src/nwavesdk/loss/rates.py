@@ -1,0 +1,414 @@
+"""Losses on the spikes that the populations of the classes have in a recording.
+
+The output neurons form equal groups, the populations, one after the other, one for each class. A
+count is all spikes of a population; a rate is the mean over its neurons and over the valid steps.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from nwavesdk.internal.checks import finite_number, positive_number
+from nwavesdk.layers.lengths import sum_over_steps
+from nwavesdk.loss.arguments import (
+    LossModule,
+    check_classes,
+    check_outputs,
+    check_rates,
+    check_targets,
+)
+from nwavesdk.metrics import population_counts
+
+__all__ = [
+    "CountCrossEntropy",
+    "CountMSE",
+    "RateCrossEntropy",
+    "RateMSE",
+    "balanced_population_mse",
+    "count_cross_entropy",
+    "count_mse",
+    "rate_cross_entropy",
+    "rate_logits",
+    "rate_mse",
+]
+
+
+def rate_logits(
+    spk: Tensor,
+    num_classes: int | None = None,
+    sharpness: float = 25.0,
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """Logits of the classes from the mean firing rates of their populations.
+
+        logit[c] = sharpness · (spikes of population c) / (neurons of population c · T)
+
+    Neither T nor the size of a population changes how sharp the decision is.
+
+    Args:
+        spk: Output spikes, [B, T, O].
+        num_classes: Number of populations; None is one neuron per class.
+        sharpness: Logit per spike and step. The default is that of `nwave train`.
+        lengths: Number of steps of each recording, int64 [B], in place of T; None for all steps.
+
+    Returns:
+        Logits, [B, C]; float32 for spikes in half precision.
+
+    Raises:
+        TypeError: If spikes are not floating, or `lengths` is not an int64 tensor.
+        ValueError: If a shape differs from the above, O is not a multiple of `num_classes`,
+            `sharpness` is not above 0, or a length is not from 1 to T.
+
+    Example:
+        >>> spk = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
+        >>> rate_logits(spk, sharpness=8.0)
+        tensor([[8., 4.]])
+    """
+    spk, num_classes, lengths = check_outputs("rate_logits", spk, num_classes, lengths)
+    sharpness = positive_number("rate_logits", "sharpness", sharpness)
+    counts = population_counts(spk, num_classes)
+    if lengths is None:
+        most_spikes = spk.shape[1] * spk.shape[2] / num_classes
+        return counts * (sharpness / most_spikes)
+    most_spikes_each = lengths[:, None] * spk.shape[2] / num_classes
+    return counts * (sharpness / most_spikes_each)
+
+
+def rate_cross_entropy(
+    spk: Tensor,
+    targets: Tensor,
+    num_classes: int | None = None,
+    sharpness: float = 25.0,
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """The cross-entropy of softmax(`rate_logits`), the mean over recordings.
+
+    For other options, such as weights of the classes, call torch's `cross_entropy` on
+    `rate_logits`. (snnTorch's `ce_rate_loss` takes the spikes of each step as logits and averages
+    over the steps: that is `tet_loss` of spikes, with `mse_share=0`.)
+
+    Args:
+        spk: Output spikes, [B, T, O].
+        targets: Class indices, [B].
+        num_classes: Number of populations; None is one neuron per class.
+        sharpness: Logit per spike and step.
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: As `rate_logits`, and if targets are not whole numbers.
+        ValueError: As `rate_logits`, and if targets are not one class per recording.
+
+    References:
+        Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs",
+        doi:10.1007/978-3-642-76153-9_28, for softmax and cross-entropy.
+
+    Example:
+        >>> spk = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
+        >>> rate_cross_entropy(spk, torch.tensor([0]), sharpness=8.0)
+        tensor(0.0181)
+    """
+    return _cross_entropy("rate_cross_entropy", spk, targets, num_classes, lengths, sharpness)
+
+
+def count_cross_entropy(
+    spk: Tensor, targets: Tensor, num_classes: int | None = None, lengths: Tensor | None = None
+) -> Tensor:
+    """The cross-entropy of softmax(counts), the mean over recordings: a spike more is a logit more.
+
+    Long recordings and large populations make sharp decisions, and gradients that vanish once a
+    class leads by some spikes; `rate_cross_entropy` does not depend on them.
+
+    Args:
+        spk: Output spikes, [B, T, O].
+        targets: Class indices, [B].
+        num_classes: Number of populations; None is one neuron per class.
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: If spikes are not floating, or targets or lengths are not whole numbers.
+        ValueError: If a shape differs from the above, O is not a multiple of `num_classes`, a
+            target is not a class, or a length is not from 1 to T.
+
+    References:
+        Eshraghian et al. 2023, "Training spiking neural networks using lessons from deep
+        learning", doi:10.1109/JPROC.2023.3308088.
+
+    Example:
+        >>> spk = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
+        >>> count_cross_entropy(spk, torch.tensor([0]))
+        tensor(0.3133)
+    """
+    return _cross_entropy("count_cross_entropy", spk, targets, num_classes, lengths, None)
+
+
+def rate_mse(
+    spk: Tensor,
+    targets: Tensor,
+    num_classes: int | None = None,
+    high_rate: float = 0.2,
+    low_rate: float = 0.02,
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """The distance of the populations' rates to target rates: high for the right class, else low.
+
+    The mean over recordings and classes of (rate[c] - target[c])². The neurons of a population may
+    share its rate as they like; `balanced_population_mse` has a target for each neuron.
+
+    Args:
+        spk: Output spikes, [B, T, O].
+        targets: Class indices, [B].
+        num_classes: Number of populations; None is one neuron per class.
+        high_rate: Target rate of the right class [spikes per step and neuron]; the defaults are
+            those of `balanced_population_mse`.
+        low_rate: Target rate of the others [spikes per step and neuron].
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: As `count_cross_entropy`.
+        ValueError: As `count_cross_entropy`, and unless 0 ≤ `low_rate` < `high_rate` ≤ 1.
+
+    References:
+        Shrestha and Orchard 2018, "SLAYER: spike layer error reassignment in time",
+        arXiv:1810.08646, for target numbers of spikes; here they are divided by neurons and steps.
+
+    Example:
+        >>> spk = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
+        >>> rate_mse(spk, torch.tensor([0]), high_rate=1.0, low_rate=0.0)
+        tensor(0.1250)
+    """
+    owner = "rate_mse"
+    spk, num_classes, lengths = check_outputs(owner, spk, num_classes, lengths)
+    check_targets(owner, targets, len(spk), num_classes)
+    check_rates(owner, high_rate, low_rate)
+    rates = rate_logits(spk, num_classes, 1.0, lengths)
+    return _squared_distance(rates, targets, high_rate, low_rate)
+
+
+def count_mse(
+    spk: Tensor,
+    targets: Tensor,
+    num_classes: int | None = None,
+    *,
+    high_count: float,
+    low_count: float,
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """The distance of the populations' counts to target counts: high for the right class, else low.
+
+    The mean over recordings and classes of (count[c] - target[c])². The targets do not depend on
+    the length of a recording.
+
+    Args:
+        spk: Output spikes, [B, T, O].
+        targets: Class indices, [B].
+        num_classes: Number of populations; None is one neuron per class.
+        high_count: Spikes that the population of the right class should have in a recording.
+        low_count: Spikes that the other populations should have.
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: As `count_cross_entropy`.
+        ValueError: As `count_cross_entropy`, and unless 0 ≤ `low_count` < `high_count`.
+
+    References:
+        Shrestha and Orchard 2018, "SLAYER: spike layer error reassignment in time",
+        arXiv:1810.08646.
+
+    Example:
+        >>> spk = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
+        >>> count_mse(spk, torch.tensor([0]), high_count=4, low_count=0)
+        tensor(2.5000)
+    """
+    owner = "count_mse"
+    spk, num_classes, _ = check_outputs(owner, spk, num_classes, lengths)
+    check_targets(owner, targets, len(spk), num_classes)
+    high_count, low_count = _check_counts(owner, high_count, low_count)
+    counts = population_counts(spk, num_classes)
+    return _squared_distance(counts, targets, high_count, low_count)
+
+
+def balanced_population_mse(
+    spk: Tensor,
+    targets: Tensor,
+    num_classes: int,
+    high_rate: float = 0.2,
+    low_rate: float = 0.02,
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """The distance of output spike counts to target counts: high for the right class, else low.
+
+    The mean over recordings and neurons of (count - T · rate)², where T is the number of valid
+    steps. NWAVE documents the idea, but neither arguments nor rates. The defaults are our
+    choice: 0.2 is a fifth of what a neuron can do, and at 0.02 silent neurons still get a gradient.
+
+    Args:
+        spk: Output spikes, [B, T, O]; the O neurons form `num_classes` equal groups, one after the
+            other.
+        targets: Class indices, [B].
+        num_classes: Number of groups.
+        high_rate: Target rate of the right class's neurons [spikes per step].
+        low_rate: Target rate of the others [spikes per step].
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: If spikes are not floating, or targets or lengths are not whole numbers.
+        ValueError: If a shape differs from the above, O is not a multiple of `num_classes`, a
+            target is not a class, not 0 ≤ `low_rate` < `high_rate` ≤ 1, or a length is not from 1
+            to T.
+
+    Example:
+        >>> spk = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
+        >>> target = torch.tensor([0])
+        >>> balanced_population_mse(spk, target, num_classes=2, high_rate=1.0, low_rate=0.0)
+        tensor(0.5000)
+    """
+    owner = "balanced_population_mse"
+    spk, num_classes, lengths = check_outputs(owner, spk, num_classes, lengths)
+    B, T, outputs = spk.shape
+    check_targets(owner, targets, B, num_classes)
+    check_rates(owner, high_rate, low_rate)
+    counts = sum_over_steps(spk)
+    class_of_neuron = torch.arange(outputs, device=spk.device) // (outputs // num_classes)
+    is_right = targets.to(spk.device)[:, None] == class_of_neuron
+    steps = torch.full_like(counts[:, :1], T) if lengths is None else lengths[:, None]
+    # In float64, so that the product is rounded once.
+    steps = steps.double()
+    target_counts = torch.where(is_right, steps * high_rate, steps * low_rate).to(counts.dtype)
+    return (counts - target_counts).square().mean()
+
+
+def _cross_entropy(
+    owner: str,
+    spk: Tensor,
+    targets: Tensor,
+    num_classes: int | None,
+    lengths: Tensor | None,
+    sharpness: float | None,
+) -> Tensor:
+    """Mean cross-entropy of the rates multiplied by `sharpness`, or, without it, of the counts."""
+    spk, num_classes, lengths = check_outputs(owner, spk, num_classes, lengths)
+    check_targets(owner, targets, len(spk), num_classes)
+    if sharpness is None:
+        logits = population_counts(spk, num_classes)
+    else:
+        logits = rate_logits(spk, num_classes, sharpness, lengths)
+    return cross_entropy(logits, targets.to(logits.device).long())
+
+
+def _check_counts(owner: str, high_count: float, low_count: float) -> tuple[float, float]:
+    """Target counts with 0 ≤ `low_count` < `high_count`."""
+    low_count = finite_number(owner, "low_count", low_count, least=0, unit="spikes")
+    high_count = finite_number(owner, "high_count", high_count, above=low_count, unit="spikes")
+    return high_count, low_count
+
+
+def _squared_distance(values: Tensor, targets: Tensor, high: float, low: float) -> Tensor:
+    """The mean of (values [B, C] - high in the column of the target, else low)²."""
+    classes = torch.arange(values.shape[1], device=values.device)
+    is_right = targets.to(values.device)[:, None] == classes
+    wanted = torch.full_like(values, low).masked_fill(is_right, high)
+    return (values - wanted).square().mean()
+
+
+class RateCrossEntropy(LossModule):
+    """`rate_cross_entropy` as a module: `loss(spk, targets, lengths)`.
+
+    Args:
+        num_classes: Number of populations; None is one neuron per class.
+        sharpness: Logit per spike and step.
+
+    Example:
+        >>> RateCrossEntropy(num_classes=2)(torch.ones(1, 3, 4), torch.tensor([1]))
+        tensor(0.6931)
+    """
+
+    def __init__(self, num_classes: int | None = None, sharpness: float = 25.0) -> None:
+        super().__init__()
+        self.num_classes = check_classes("RateCrossEntropy", num_classes)
+        self.sharpness = positive_number("RateCrossEntropy", "sharpness", sharpness)
+
+    def forward(self, spk: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """A scalar; see `rate_cross_entropy`."""
+        return rate_cross_entropy(spk, targets, self.num_classes, self.sharpness, lengths)
+
+
+class CountCrossEntropy(LossModule):
+    """`count_cross_entropy` as a module: `loss(spk, targets, lengths)`.
+
+    Args:
+        num_classes: Number of populations; None is one neuron per class.
+    """
+
+    def __init__(self, num_classes: int | None = None) -> None:
+        super().__init__()
+        self.num_classes = check_classes("CountCrossEntropy", num_classes)
+
+    def forward(self, spk: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """A scalar; see `count_cross_entropy`."""
+        return count_cross_entropy(spk, targets, self.num_classes, lengths)
+
+
+class RateMSE(LossModule):
+    """`rate_mse` as a module: `loss(spk, targets, lengths)`.
+
+    Args:
+        num_classes: Number of populations; None is one neuron per class.
+        high_rate: Target rate of the right class [spikes per step and neuron].
+        low_rate: Target rate of the others [spikes per step and neuron].
+    """
+
+    def __init__(
+        self, num_classes: int | None = None, high_rate: float = 0.2, low_rate: float = 0.02
+    ) -> None:
+        super().__init__()
+        self.num_classes = check_classes("RateMSE", num_classes)
+        check_rates("RateMSE", high_rate, low_rate)
+        self.high_rate = high_rate
+        self.low_rate = low_rate
+
+    def forward(self, spk: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """A scalar; see `rate_mse`."""
+        return rate_mse(spk, targets, self.num_classes, self.high_rate, self.low_rate, lengths)
+
+
+class CountMSE(LossModule):
+    """`count_mse` as a module: `loss(spk, targets, lengths)`.
+
+    Args:
+        num_classes: Number of populations; None is one neuron per class.
+        high_count: Spikes that the population of the right class should have in a recording.
+        low_count: Spikes that the other populations should have.
+    """
+
+    def __init__(
+        self, num_classes: int | None = None, *, high_count: float, low_count: float
+    ) -> None:
+        super().__init__()
+        self.num_classes = check_classes("CountMSE", num_classes)
+        self.high_count, self.low_count = _check_counts("CountMSE", high_count, low_count)
+
+    def forward(self, spk: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """A scalar; see `count_mse`."""
+        return count_mse(
+            spk,
+            targets,
+            self.num_classes,
+            high_count=self.high_count,
+            low_count=self.low_count,
+            lengths=lengths,
+        )

@@ -1,0 +1,157 @@
+"""Losses on weights against sums in plain Python, and finite differences."""
+
+import pytest
+import torch
+from torch import nn
+
+from nwavesdk.chip import load_profile, nearest_agreeing_weight
+from nwavesdk.layers import (
+    DenseSynapse,
+    H1v1Layer,
+    H1v1Synapse,
+    H1v2Synapse,
+    LIFLayer,
+    LIFSynapse,
+    SpikingSequential,
+)
+from nwavesdk.loss import topology_loss, weight_magnitude_loss
+
+
+def mixed_net():
+    net = SpikingSequential(
+        H1v1Synapse(6, 7),
+        H1v1Layer(7, 20e-3, layer_topology="RC"),
+        H1v2Synapse(7, 3),
+        LIFLayer(3, 20e-3),
+        LIFSynapse(3, 2),
+        LIFLayer(2, 20e-3, layer_topology="RC"),
+    )
+    for module, chip in ((net[0], "h1v1"), (net[1], "h1v1"), (net[2], "h1v2")):
+        module.profile = load_profile(chip)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0, 1.5)
+    return net
+
+
+def weights_of(net):
+    return [
+        net[0].weight,
+        net[1].recurrent_weights,
+        net[2].weight,
+        net[4].weight,
+        net[5].recurrent_weights,
+    ]
+
+
+def excess(weights, limits):
+    values = []
+    for weight, limit in zip(weights, limits, strict=True):
+        values += [max(abs(w) - limit, 0.0) ** 2 for w in weight.detach().flatten().tolist()]
+    return sum(values) / len(values)
+
+
+def test_magnitudes_of_all_weights_count():
+    net = mixed_net()
+    for limit in (0.9, 1.66):
+        expected = excess(weights_of(net), [limit] * 5)
+        assert weight_magnitude_loss(net, limit).item() == pytest.approx(expected, rel=1e-5)
+    assert weight_magnitude_loss(net) == weight_magnitude_loss(net, limit=0.9)
+
+
+def test_each_module_has_the_limit_of_its_chip_and_a_desk_none():
+    net = mixed_net()
+    expected = excess(weights_of(net)[:3], [0.9, 0.9, 1.66])
+    assert weight_magnitude_loss(net, limit=None).item() == pytest.approx(expected, rel=1e-5)
+
+
+class FrontEnd(DenseSynapse):
+    """One weight an input, as front ends have it."""
+
+    def __init__(self, n):
+        super().__init__(n, n)
+        self.weight = nn.Parameter(torch.full((n,), 1.9))
+
+
+def test_a_front_end_has_a_magnitude_but_no_shared_signs():
+    net = SpikingSequential(FrontEnd(4), LIFSynapse(4, 3))
+    net[1].weight.data.fill_(0.5)
+    assert weight_magnitude_loss(net, 0.9).item() == pytest.approx(4 / 16)
+    assert topology_loss(net) == 0
+    with pytest.raises(ValueError, match="topology_loss: FrontEnd has no 2-D weights"):
+        topology_loss(net[0])
+
+
+def minority(weight, block):
+    """Smaller of the two sums of squares of each block of rows, in each column."""
+    total = 0.0
+    for column in weight.detach().double().numpy().T:
+        for k in range(0, len(column), block):
+            piece = column[k : k + block]
+            total += min((piece[piece > 0] ** 2).sum(), (piece[piece < 0] ** 2).sum())
+    return total
+
+
+def test_disagreement_of_all_planes_counts():
+    net, number = mixed_net(), 6 * 7 + 7 * 7 + 7 * 3 + 3 * 2 + 2 * 2
+    expected = sum(minority(w, 5) for w in weights_of(net)) / number
+    assert topology_loss(net).item() == pytest.approx(expected, rel=1e-5)
+    turned = sum(minority(w.mT, 3) for w in weights_of(net)) / number
+    assert topology_loss(net, block=3, axis="outputs").item() == pytest.approx(turned, rel=1e-5)
+
+
+def test_topology_loss_is_zero_where_signs_agree_and_descent_gets_there():
+    synapse = LIFSynapse(11, 4)
+    start, before = synapse.weight.detach().clone(), topology_loss(synapse)
+    for _ in range(200):
+        synapse.weight.grad = None
+        loss = topology_loss(synapse)
+        loss.backward()
+        with torch.no_grad():
+            synapse.weight -= 5.0 * synapse.weight.grad
+    assert before > 0.01
+    assert topology_loss(synapse) < 1e-12
+    torch.testing.assert_close(synapse.weight.detach(), nearest_agreeing_weight(start, 5, "inputs"))
+    synapse.weight.data = nearest_agreeing_weight(start, 5, "inputs")
+    assert topology_loss(synapse) == 0
+
+
+@pytest.mark.parametrize("loss", [weight_magnitude_loss, topology_loss], ids=lambda f: f.__name__)
+def test_gradients_of_weight_losses_are_those_of_finite_differences(loss):
+    net = mixed_net().double()
+
+    def as_function(*weights):
+        names = ["0.weight", "1.recurrent_weights", "2.weight", "4.weight", "5.recurrent_weights"]
+        with torch.nn.utils.stateless._reparametrize_module(
+            net, dict(zip(names, weights, strict=True))
+        ):
+            return loss(net)
+
+    weights = [w.detach().clone().requires_grad_() for w in weights_of(net)]
+    assert torch.autograd.gradcheck(as_function, weights)
+
+
+def test_half_precision_does_not_underflow():
+    synapse = LIFSynapse(2, 1).half()
+    synapse.weight.data = torch.tensor([[1e-5], [-1e-5]], dtype=torch.float16)
+    assert topology_loss(synapse).item() == pytest.approx(0.5e-10, rel=0.01)
+
+
+def test_models_are_checked():
+    for loss in (weight_magnitude_loss, topology_loss):
+        with pytest.raises(
+            ValueError,
+            match=f"{loss.__name__}: Linear has no .*weights of synapses or neuron layers",
+        ):
+            loss(nn.Linear(2, 2))
+        with pytest.raises(TypeError, match="expected a torch module with weights, got list"):
+            loss([])
+    with pytest.raises(
+        ValueError, match="LIFSynapse has no weights of a chip's modules: give a limit"
+    ):
+        weight_magnitude_loss(LIFSynapse(2, 2), limit=None)
+    with pytest.raises(ValueError, match="limit must be a finite number above 0"):
+        weight_magnitude_loss(LIFSynapse(2, 2), limit=0.0)
+    with pytest.raises(ValueError, match="axis must be one of 'inputs'"):
+        topology_loss(LIFSynapse(2, 2), axis="rows")
