@@ -35,6 +35,7 @@ from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import ChipInstance, Prepared, detach_state, prepare_net
 from nwavesdk.layers.record import Record, Recording
 from nwavesdk.layers.synapse import DenseSynapse, Synapse
+from nwavesdk.layers.temporal_conv import TemporalConv
 from nwavesdk.layers.zoo import (
     AdExLayer,
     AdLIFLayer,
@@ -98,6 +99,7 @@ __all__ = [
     "SiLIFLayer",
     "SpikingSequential",
     "Synapse",
+    "TemporalConv",
     "TimeConstant",
     "decay",
     "detach_state",

@@ -58,9 +58,9 @@ class Synapse(Prepared):
         bias: Whether to learn a constant charge per step and neuron.
 
     Attributes:
-        nb_inputs: N_in.
-        nb_outputs: N_out.
-        weight: One number per connection, [N_in, N_out].
+        nb_inputs: N_in; of a convolution, its input channels.
+        nb_outputs: N_out; of a convolution, its output channels.
+        weight: [N_in, N_out], or of `weight_shape`.
         bias: [N_out], or None.
 
     Raises:
@@ -72,17 +72,22 @@ class Synapse(Prepared):
         owner = type(self).__name__
         self.nb_inputs = whole_number(owner, "nb_inputs", nb_inputs)
         self.nb_outputs = whole_number(owner, "nb_outputs", nb_outputs)
-        check_memory(owner, self.nb_inputs, self.nb_outputs)
-        self.weight = nn.Parameter(torch.empty(self.nb_inputs, self.nb_outputs))
+        check_memory(owner, *self.weight_shape)
+        self.weight = nn.Parameter(torch.empty(self.weight_shape))
         has_bias = switch(owner, "bias", bias)
         self.bias = nn.Parameter(torch.zeros(self.nb_outputs)) if has_bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw new normal weights of standard deviation 2/√N_in; set a bias to 0."""
-        nn.init.normal_(self.weight, std=2 / math.sqrt(self.nb_inputs))
+        """Draw new normal weights of standard deviation 2/√fan_in; set a bias to 0."""
+        nn.init.normal_(self.weight, std=2 / math.sqrt(self.fan_in))
         if self.bias is not None:
             nn.init.zeros_(self.bias)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weight."""
+        return self.nb_inputs, self.nb_outputs
 
     @property
     def fan_in(self) -> int:
@@ -106,6 +111,16 @@ class Synapse(Prepared):
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles."""
         return without_graphs(vars(self))
+
+    def _weight_for(self, spk: Tensor) -> Tensor:
+        """The effective weight, after a check that it has the dtype of the input."""
+        weight = self.effective_weight()
+        if spk.dtype is not weight.dtype and not torch.is_autocast_enabled(spk.device.type):
+            raise TypeError(
+                f"{self._title} has weights of {weight.dtype} and got an input of {spk.dtype}: "
+                "convert one, as in spk.to(synapse.weight.dtype), or use torch.autocast."
+            )
+        return weight
 
     @property
     def takes_lists(self) -> bool:
@@ -215,16 +230,6 @@ class DenseSynapse(Synapse):
         plan = Plan(table, limits, is_vector=spk.ndim == 1)
         self._plans[spk.shape, spk.dtype, self.product, self.nb_inputs] = plan
         return plan
-
-    def _weight_for(self, spk: Tensor) -> Tensor:
-        """The effective weight, after a check that it has the dtype of the input."""
-        weight = self.effective_weight()
-        if spk.dtype is not weight.dtype and not torch.is_autocast_enabled(spk.device.type):
-            raise TypeError(
-                f"{self._title} has weights of {weight.dtype} and got an input of {spk.dtype}: "
-                "convert one, as in spk.to(synapse.weight.dtype), or use torch.autocast."
-            )
-        return weight
 
     def _multiply(self, spk: Tensor) -> Tensor:
         """The dense product of a plain input and the effective weight."""

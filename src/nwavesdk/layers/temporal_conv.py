@@ -1,0 +1,335 @@
+"""`TemporalConv`: a causal convolution over time, and over feature axes, that streams."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nwavesdk.chip import Noise
+from nwavesdk.internal.checks import shown, whole_number
+from nwavesdk.internal.tensors import require_floating
+from nwavesdk.layers.prepare import as_trainable
+from nwavesdk.layers.synapse import Synapse
+from nwavesdk.layers.weight import parameter_of
+
+__all__ = ["TemporalConv"]
+
+# Torch's convolutions have up to three axes, and time is one of them.
+_MOST_FEATURE_AXES = 2
+_CONVOLUTIONS = {1: functional.conv2d, 2: functional.conv3d}
+
+
+class TemporalConv(Synapse):
+    """Convolution over time that sees no future, and over one or two feature axes as well.
+
+        y[t] = Σ_k W_k ∗ x[t − (taps − 1 − k) · dilation] + b,    k = 0, ..., taps − 1
+
+    The last tap, `weight[:, :, -1]`, meets the present step, as in `torch.nn.Conv1d` with
+    (taps − 1) · dilation zeros in front. With a `kernel`, ∗ is a convolution over the feature axes;
+    without, it is a product. There are as many steps out as in: nothing strides or pools over time,
+    because every layer of a net shares one clock.
+
+    The state is the input of the last (taps − 1) · dilation steps. It is 0 after `prepare_net`.
+    Parts of a sequence, or single steps, give what the whole sequence gives, with gradients.
+
+    New weights are normal with standard deviation 2/√fan_in, where the fan-in is
+    (in_channels / groups) · taps · kernel; see `nwavesdk.init.fan_in_init`.
+
+    Args:
+        in_channels: C.
+        out_channels: C'.
+        taps: Number of time steps that an output sees.
+        dilation: Distance of two taps in time [steps].
+        kernel: Sizes over the feature axes: () for none, a number for one axis, or one per axis.
+        stride: Strides over the feature axes; one number, or one per axis.
+        padding: Zeros at both ends of the feature axes; one number, or one per axis.
+        groups: Number of groups of channels that are convolved separately.
+        bias: Whether to learn a constant charge per step and channel.
+
+    Attributes:
+        weight: [C', C / groups, taps, *kernel], as in torch's convolutions over (time, *features).
+        bias: [C'], or None.
+
+    Shape:
+        `x` [B, T, C, *features] is a sequence; [B, C, *features] or [C, *features] is one step.
+        Without a kernel there are no further axes. Returns the same with C' channels, of features
+        as torch's convolutions give. Whatever the layout of the input in memory, that of the
+        output is channels-last where torch has such a convolution (float32, for example).
+
+    Raises:
+        TypeError: If the input is not floating, or its dtype is not that of the weights.
+        ValueError: If an argument is out of its range, or the input has another shape.
+        RuntimeError: If `prepare_net` is missing, or the shape of a step changed without it.
+
+    Example:
+        >>> import torch
+        >>> from nwavesdk.layers import prepare_net
+        >>> conv = TemporalConv(1, 16, taps=3, kernel=5, stride=2)
+        >>> x = torch.rand(4, 98, 1, 40)
+        >>> prepare_net(conv)
+        >>> y = conv(x)
+        >>> y.shape
+        torch.Size([4, 98, 16, 18])
+        >>> prepare_net(conv)
+        >>> bool(torch.isclose(conv(x[:, 0]), y[:, 0], atol=1e-6).all())
+        True
+    """
+
+    _state_attributes = ("_past",)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        taps: int,
+        *,
+        dilation: int = 1,
+        kernel: int | Sequence[int] = (),
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        groups: int = 1,
+        bias: bool = False,
+    ) -> None:
+        check = partial(whole_number, type(self).__name__)
+        self.in_channels = check("in_channels", in_channels)
+        self.out_channels = check("out_channels", out_channels)
+        self.groups = check("groups", groups)
+        _check_groups(type(self).__name__, self.in_channels, self.out_channels, self.groups)
+        self.taps = check("taps", taps)
+        self.dilation = check("dilation", dilation)
+        self.kernel = _kernel_sizes(type(self).__name__, kernel)
+        axes = len(self.kernel)
+        self.stride = _sizes(type(self).__name__, "stride", stride, axes, least=1)
+        self.padding = _sizes(type(self).__name__, "padding", padding, axes, least=0)
+        super().__init__(self.in_channels, self.out_channels, bias=bias)
+        # The last inputs, channels-last: [B, (taps - 1) * dilation, *features, C].
+        self._past: Tensor | None = None
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """[C', C / groups, taps, *kernel]."""
+        return (self.out_channels, self.in_channels // self.groups, self.taps, *self.kernel)
+
+    @property
+    def fan_in(self) -> int:
+        """Number of inputs of each target neuron, over all taps; at the borders there are fewer."""
+        return self.in_channels // self.groups * self.taps * math.prod(self.kernel)
+
+    @property
+    def past_steps(self) -> int:
+        """Number of earlier steps that an output sees, and that the state holds."""
+        return (self.taps - 1) * self.dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The charge of a sequence or of one step; see the class."""
+        is_sequence = self._check_input(x)
+        if not self.times_prepared:
+            raise RuntimeError(
+                f"{self._title} is not prepared: call prepare_net(model) before the first batch."
+            )
+        steps = self._as_steps(x)
+        past = self._past_for(steps)
+        weight = self._weight_for(x)
+        bias: Tensor | None = parameter_of(self, "bias")
+        y = self._convolve(past, steps, weight, bias)
+        if self.past_steps:
+            # A copy, because the caller may write to its input afterwards.
+            kept = steps[:, max(steps.shape[1] - self.past_steps, 0) :]
+            self._past = torch.cat([past[:, kept.shape[1] :], kept], 1)
+        return y if is_sequence else y[:, 0]
+
+    def charge(self, spk: Tensor, weight: Tensor) -> Tensor:
+        """The charge after silence, without bias; it neither reads nor changes the state."""
+        is_sequence = self._check_input(spk)
+        steps = self._as_steps(spk)
+        y = self._convolve(self._silence(steps), steps, weight, None)
+        return y if is_sequence else y[:, 0]
+
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
+        """Forget the last inputs, unless `keep_state`."""
+        if not keep_state:
+            self._past = None
+
+    def detach_state(self) -> None:
+        if self._past is not None:
+            self._past = self._past.detach()
+
+    def state_tensors(self) -> list[Tensor]:
+        """The last inputs, channels-last; empty before the first call after `prepare_net`."""
+        return [] if self._past is None else [as_trainable(self._past)]
+
+    def load_state_tensors(self, tensors: list[Tensor]) -> None:
+        self._past = tensors[0] if tensors else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: they get the state without its graph."""
+        past = None if self._past is None else self._past.detach()
+        return super().__getstate__() | {"_past": past}
+
+    def _check_input(self, x: object) -> bool:
+        """Check an input; return whether it is a sequence."""
+        require_floating(self._title, x)
+        assert isinstance(x, Tensor)
+        axes = len(self.kernel)
+        place = x.ndim - axes - 1
+        if not 0 <= place <= 2 or x.shape[place] != self.in_channels:
+            raise ValueError(self._shape_error(x))
+        sizes = x.shape[x.ndim - axes :]
+        if min(self._output_sizes(sizes), default=1) < 1:
+            raise ValueError(
+                f"{self._title}: features of shape {list(sizes)} are smaller than the kernel "
+                f"{list(self.kernel)}, with padding {list(self.padding)}: choose a smaller kernel "
+                "or more padding."
+            )
+        return place == 2
+
+    def _shape_error(self, x: Tensor) -> str:
+        names = ("F",) if len(self.kernel) == 1 else ("H", "W")[: len(self.kernel)]
+        tail = ", ".join([str(self.in_channels), *names])
+        remedy = "the sizes of consecutive layers must match"
+        if self.in_channels == 1 and x.ndim == len(self.kernel) + 2:
+            remedy = "a sequence without channels needs one, as in x.unsqueeze(2)"
+        elif not self.kernel and x.ndim > 3:
+            remedy = "join the features of a step, as nn.Flatten() does, or give a kernel"
+        return (
+            f"{self._title} takes [{tail}], [B, {tail}] (one step) or [B, T, {tail}] (a sequence), "
+            f"got an input of shape {list(x.shape)}: {remedy}."
+        )
+
+    def _output_sizes(self, sizes: Sequence[int]) -> list[int]:
+        """Sizes of the feature axes of the output."""
+        return [
+            (size + 2 * padding - kernel) // stride + 1
+            for size, kernel, stride, padding in zip(
+                sizes, self.kernel, self.stride, self.padding, strict=True
+            )
+        ]
+
+    def _as_steps(self, x: Tensor) -> Tensor:
+        """An input as a sequence, channels-last: [B, T, *features, C], without a copy."""
+        axes = len(self.kernel)
+        missing = axes + 3 - x.ndim
+        if missing == 2:
+            x = x[None]
+        if missing:
+            x = x[:, None]
+        return x.movedim(2, -1) if axes else x
+
+    def _silence(self, steps: Tensor) -> Tensor:
+        return steps.new_zeros(len(steps), self.past_steps, *steps.shape[2:])
+
+    def _past_for(self, steps: Tensor) -> Tensor:
+        """The inputs before `steps`, [B, (taps - 1) * dilation, *features, C]."""
+        if self._past is None:
+            return self._silence(steps)
+        past = self._past
+        if len(past) != len(steps):
+            raise RuntimeError(
+                f"{self._title} has state for a batch of {len(past)}, the input has {len(steps)}: "
+                "call prepare_net(model) before a new batch."
+            )
+        expected = (len(steps), self.past_steps, *steps.shape[2:])
+        if past.shape != expected:
+            raise RuntimeError(
+                f"{self._title} has a state of shape {list(past.shape)}, expected "
+                f"{list(expected)}: call prepare_net(model) before inputs of another shape."
+            )
+        return as_trainable(past.to(steps))
+
+    def _convolve(self, past: Tensor, steps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The charge [B, T, C', *features'] of inputs channels-last, in one call of torch."""
+        B, T = steps.shape[:2]
+        if not T:
+            # Torch's convolutions refuse an empty axis.
+            sizes = self._output_sizes(steps.shape[2:-1])
+            return steps.new_zeros(B, 0, self.out_channels, *sizes)
+        dilation = self.dilation
+        if T == 1:
+            # A single step reads only the steps at its taps.
+            past = past[:, ::dilation]
+            dilation = 1
+        # [B, T + past, *features, C]: one copy brings the past and the channels to their place.
+        window = torch.cat([past, steps], 1)
+        if self.kernel:
+            return self._convolve_features(window, weight, bias, dilation)
+        if T == 1 and self.groups == 1:
+            # For one step, a product takes two thirds of the time of a convolution.
+            return functional.linear(window.transpose(1, 2).flatten(1), weight.flatten(1), bias)[
+                :, None
+            ]
+        # Torch's convolution over one axis runs channels-first and copies. As an image of height 1
+        # and width T, channels-last, the sequence is convolved where it is.
+        image = window.transpose(1, 2).unsqueeze(2)
+        y = functional.conv2d(
+            image, weight.unsqueeze(2), bias, dilation=(1, dilation), groups=self.groups
+        )
+        return y.squeeze(2).transpose(1, 2)
+
+    def _convolve_features(
+        self, window: Tensor, weight: Tensor, bias: Tensor | None, dilation: int
+    ) -> Tensor:
+        """The convolution over time and features; `window` [B, T + past, *features, C]."""
+        axes = len(self.kernel)
+        y = _CONVOLUTIONS[axes](
+            window.movedim(-1, 1),
+            weight,
+            bias,
+            stride=(1, *self.stride),
+            padding=(0, *self.padding),
+            dilation=(dilation, *[1] * axes),
+            groups=self.groups,
+        )
+        return y.transpose(1, 2)
+
+    def extra_repr(self) -> str:
+        texts = [f"{self.in_channels}, {self.out_channels}, taps={self.taps}"]
+        axes = len(self.kernel)
+        defaults: dict[str, Any] = {
+            "dilation": 1,
+            "kernel": (),
+            "stride": (1,) * axes,
+            "padding": (0,) * axes,
+            "groups": 1,
+        }
+        texts += [
+            f"{name}={getattr(self, name)}"
+            for name, default in defaults.items()
+            if getattr(self, name) != default
+        ]
+        return ", ".join(texts + (["bias=True"] if self.bias is not None else []))
+
+
+def _kernel_sizes(owner: str, kernel: object) -> tuple[int, ...]:
+    """The sizes over the feature axes."""
+    sizes = tuple(kernel) if isinstance(kernel, Sequence) else (kernel,)
+    if len(sizes) > _MOST_FEATURE_AXES:
+        raise ValueError(
+            f"{owner}: kernel must have at most {_MOST_FEATURE_AXES} sizes besides time, got "
+            f"{shown(kernel)}: convolve over fewer axes, or join some of them."
+        )
+    return tuple(whole_number(owner, "kernel", size) for size in sizes)
+
+
+def _sizes(owner: str, name: str, value: object, axes: int, least: int) -> tuple[int, ...]:
+    """One number per feature axis; a single number is for all of them."""
+    sizes = tuple(value) if isinstance(value, Sequence) else (value,) * axes
+    if len(sizes) != axes:
+        raise ValueError(
+            f"{owner}: {name} must be one number or one per size of kernel ({axes}), "
+            f"got {shown(value)}."
+        )
+    if not isinstance(value, Sequence):
+        whole_number(owner, name, value, least=least)
+    return tuple(whole_number(owner, name, size, least=least) for size in sizes)
+
+
+def _check_groups(owner: str, in_channels: int, out_channels: int, groups: int) -> None:
+    if in_channels % groups or out_channels % groups:
+        raise ValueError(
+            f"{owner}: groups must divide in_channels {in_channels} and out_channels "
+            f"{out_channels}, got {groups}."
+        )
