@@ -32,8 +32,10 @@ from nwavesdk.layers.lengths import valid_steps
 from nwavesdk.layers.lif import LIFLayer, LIFSynapse
 from nwavesdk.layers.masks import keep_blocks, keep_n_of_m
 from nwavesdk.layers.neuron import NeuronLayer
+from nwavesdk.layers.norms import ThresholdBatchNorm, TimeBatchNorm
 from nwavesdk.layers.prepare import ChipInstance, Prepared, detach_state, prepare_net
 from nwavesdk.layers.record import Record, Recording
+from nwavesdk.layers.step_norms import StepBatchNorm, TemporalEffectiveBatchNorm
 from nwavesdk.layers.synapse import DenseSynapse, Synapse
 from nwavesdk.layers.temporal_conv import TemporalConv
 from nwavesdk.layers.zoo import (
@@ -98,8 +100,12 @@ __all__ = [
     "SEAdLIFLayer",
     "SiLIFLayer",
     "SpikingSequential",
+    "StepBatchNorm",
     "Synapse",
     "TemporalConv",
+    "TemporalEffectiveBatchNorm",
+    "ThresholdBatchNorm",
+    "TimeBatchNorm",
     "TimeConstant",
     "decay",
     "detach_state",

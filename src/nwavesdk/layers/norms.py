@@ -1,0 +1,304 @@
+"""Batch normalization of sequences over batch and time; what all norms of sequences share.
+
+Design requirements:
+    - Padding never enters statistics.
+    - In `eval()` every norm multiplies and adds once per value, with the same bits for a whole
+      sequence, its parts and single steps, and in any memory layout.
+    - In `train()` the statistics and their gradient are those of `torch.nn.functional.batch_norm`,
+      on a view of the sequence.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nwavesdk.chip import Noise
+from nwavesdk.internal.checks import finite_number, positive_number, switch, whole_number
+from nwavesdk.internal.tensors import require_floating
+from nwavesdk.layers.checks import check_memory
+from nwavesdk.layers.lengths import check_lengths, valid_places
+from nwavesdk.layers.prepare import Prepared
+
+__all__ = [
+    "SequenceNorm",
+    "ThresholdBatchNorm",
+    "TimeBatchNorm",
+    "scale_and_shift",
+]
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+class SequenceNorm(Prepared):
+    """Base of all norms: input shapes, running statistics, and the choice between them and a batch.
+
+    Args:
+        num_features: C, the channels: the first dimension of the features.
+        table: Shape of the running statistics.
+        eps: ε, added to the variance.
+        momentum: Weight of a batch in the running statistics.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(
+        self, num_features: int, table: tuple[int, ...], eps: float, momentum: float
+    ) -> None:
+        super().__init__()
+        owner = type(self).__name__
+        self.num_features = num_features
+        self.eps = positive_number(owner, "eps", eps)
+        self.momentum = finite_number(owner, "momentum", momentum, above=0, most=1)
+        check_memory(owner, *table)
+        self.register_buffer("running_mean", torch.zeros(table))
+        self.register_buffer("running_var", torch.ones(table))
+        # As in torch's norms: it also marks a module that reads its whole batch.
+        self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.int64))
+
+    def forward(
+        self, x: Tensor, lengths: Tensor | None = None, single_step: bool = False
+    ) -> Tensor:
+        """The normalized input, in its shape.
+
+        Args:
+            x: A sequence [B, T, C, ...], or one step [C] or [B, C].
+            lengths: Number of steps of each recording, int64 [B]; None for all steps.
+            single_step: Whether `x` is one step [B, C, ...] of any shape.
+        """
+        is_sequence = self._is_sequence(x, single_step)
+        if lengths is not None and not is_sequence:
+            raise ValueError(
+                f"{type(self).__name__}: lengths belong to sequences [B, T, C, ...], got an input "
+                f"of shape {list(x.shape)}: leave them out for single steps."
+            )
+        # One step is a sequence of length 1: [B, 1, C, ...].
+        sequence = x if is_sequence else x.reshape(-1, 1, *x.shape[min(x.ndim - 1, 1) :])
+        if self.training:
+            if lengths is not None:
+                lengths = check_lengths(type(self).__name__, lengths, x, least=0)
+            y = self._normalize_batch(sequence, lengths, is_sequence)
+        else:
+            places = self._take_steps(sequence.shape[1])
+            scale, shift = self.scale_and_shift(sequence.shape[1], places)
+            by_channel = (*scale.shape, *[1] * (sequence.ndim - 3))
+            # Of 16 bits, the result is rounded once.
+            y = torch.addcmul(shift.reshape(by_channel), sequence, scale.reshape(by_channel))
+            y = y.to(x.dtype)
+        return y if is_sequence else y.reshape(x.shape)
+
+    def scale_and_shift(self, T: int, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`y = scale · x + shift` of a call in `eval()`, each [C], or [T, C] if steps differ.
+
+        Args:
+            T: Number of steps.
+            places: Places of these steps in the sequence, int64 [T]; None for the first steps.
+        """
+        raise NotImplementedError
+
+    def _take_steps(self, T: int) -> Tensor | None:  # noqa: ARG002
+        """Count the next T steps; their places, or None for the first steps."""
+        return None
+
+    def _normalize_batch(self, x: Tensor, lengths: Tensor | None, is_sequence: bool) -> Tensor:
+        """Normalize [B, T, C, ...] with its own statistics, and update the running ones."""
+        raise NotImplementedError
+
+    def _is_sequence(self, x: Tensor, single_step: bool) -> bool:
+        """Whether the input is a sequence, after all checks of the input."""
+        owner = type(self).__name__
+        require_floating(owner, x)
+        is_sequence = x.ndim >= 3 and not single_step
+        C = self.num_features
+        axis = 2 if is_sequence else min(x.ndim - 1, 1)
+        if axis < 0 or x.shape[axis] != C:
+            raise ValueError(
+                f"{owner}({C}) takes a sequence [B, T, {C}, ...] or one step [{C}] or [B, {C}], "
+                f"got an input of shape {list(x.shape)}: the channels are the first dimension of "
+                "the features."
+            )
+        if x.dtype is not self.running_mean.dtype and x.dtype not in _HALF:
+            raise TypeError(
+                f"{owner} has statistics of {self.running_mean.dtype} and got an input of "
+                f"{x.dtype}: convert one, as in norm.to(x.dtype)."
+            )
+        return is_sequence
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps:g}, momentum={self.momentum:g}"
+
+
+class TimeBatchNorm(SequenceNorm):
+    """Batch normalization with statistics over batch and time.
+
+        μ_c, σ²_c = mean and variance of x[b, t, c, ...] over recordings, valid steps and space
+        y[b, t, c] = γ_c · (x[b, t, c] - μ_c) / √(σ²_c + ε) + β_c
+
+    In `eval()`, μ and σ² are running statistics: each batch counts with `momentum`, its variance
+    unbiased, as in `torch.nn.BatchNorm1d`, whose `state_dict` fits. A `torch.nn.BatchNorm1d` or
+    `2d` in a `SpikingSequential` computes the same. This module also works outside of one, rejects
+    what would give other statistics than those of the whole sequence, and runs faster.
+
+    Args:
+        num_features: C, the channels: the first dimension of the features.
+        eps: ε, added to the variance.
+        momentum: Weight of a batch in the running statistics.
+        affine: Whether to learn γ and β; they start at 1 and 0.
+
+    Shape:
+        `x` [B, T, C, ...] is a sequence; [C] or [B, C] is one step, and so is [B, C, ...] with
+        `single_step=True`. Returns the same shape. In `train()`, padding after `lengths` gives 0.
+
+    Raises:
+        TypeError: If the input is not floating, or not of the dtype of the statistics.
+        ValueError: If an argument is out of its range, or the input has other channels.
+        RuntimeError: In `train()`, if the input is one step or a second part of a sequence, or has
+            fewer than two values per channel.
+
+    References:
+        Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing
+        internal covariate shift", 2015, algorithm 1, arXiv:1502.03167.
+
+    Example:
+        >>> norm = TimeBatchNorm(3)
+        >>> y = norm(5 + torch.rand(4, 10, 3))
+        >>> y.mean((0, 1)).abs().max() < 1e-5
+        tensor(True)
+    """
+
+    _state_attributes: tuple[str, ...] = ("_has_run",)
+
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
+    ) -> None:
+        owner = type(self).__name__
+        C = whole_number(owner, "num_features", num_features)
+        is_affine = switch(owner, "affine", affine)
+        super().__init__(C, (C,), eps, momentum)
+        self.register_parameter("weight", nn.Parameter(torch.ones(C)) if is_affine else None)
+        self.register_parameter("bias", nn.Parameter(torch.zeros(C)) if is_affine else None)
+        # Whether a call in `train()` has followed `prepare_net`.
+        self._has_run = False
+
+    @property
+    def scale(self) -> Tensor | None:
+        """γ, which multiplies the normalized input, [C]; None is 1."""
+        return self.weight
+
+    def scale_and_shift(self, T: int, places: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        return scale_and_shift(self, self.running_mean, self.running_var, self.scale, self.bias)
+
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
+        """Expect the start of a sequence, unless `keep_state`."""
+        if not keep_state:
+            self._has_run = False
+
+    def _normalize_batch(self, x: Tensor, lengths: Tensor | None, is_sequence: bool) -> Tensor:
+        self._require_whole_sequence(x, is_sequence)
+        rows = x.flatten(0, 1)
+        places = None if lengths is None else valid_places(lengths, x.shape[1])
+        if places is None:
+            y = self._normalize_rows(rows)
+        else:
+            valid = self._normalize_rows(rows.index_select(0, places))
+            y = torch.zeros_like(rows).index_copy(0, places, valid)
+        self._has_run = True
+        return y.reshape(x.shape)
+
+    def _require_whole_sequence(self, x: Tensor, is_sequence: bool) -> None:
+        got = f"one step of shape {[len(x), *x.shape[2:]]}" if not is_sequence else ""
+        if self._has_run and self.times_prepared:
+            got = got or "a second part of one"
+        if got:
+            raise RuntimeError(
+                f"{type(self).__name__} in train() has statistics over all steps of a sequence, "
+                f"got {got}: give the whole sequence after prepare_net(model), call eval() to "
+                "stream, or use StepBatchNorm."
+            )
+
+    def _normalize_rows(self, rows: Tensor) -> Tensor:
+        """Normalize [M, C, ...] with its statistics."""
+        count = rows.numel() // self.num_features
+        if count < 2:
+            raise RuntimeError(
+                f"{type(self).__name__} needs at least 2 values per channel in train(), got "
+                f"{count}: give longer sequences or more recordings, or call eval()."
+            )
+        self.num_batches_tracked += 1
+        return functional.batch_norm(
+            rows,
+            self.running_mean,
+            self.running_var,
+            self.scale,
+            self.bias,
+            training=True,
+            momentum=self.momentum,
+            eps=self.eps,
+        )
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.weight is not None else ", affine=False")
+
+
+class ThresholdBatchNorm(TimeBatchNorm):
+    """tdBN: batch normalization over batch and time, scaled to the threshold of the neurons.
+
+        y[b, t, c] = γ_c · α · V_th · (x[b, t, c] - μ_c) / √(σ²_c + ε) + β_c
+
+    Statistics, shapes, steps and errors are those of `TimeBatchNorm`. With γ = 1, the charge has
+    the standard deviation α · V_th.
+
+    Args:
+        num_features: C, the channels: the first dimension of the features.
+        threshold: V_th of the neurons that follow [membrane].
+        alpha: α. The source has 1, and 1/√2 before each of two charges that are added, as at the
+            end of a residual block.
+        eps: ε, added to the variance.
+        momentum: Weight of a batch in the running statistics.
+
+    References:
+        Zheng, Wu, Deng, Hu and Li, "Going deeper with directly-trained larger spiking neural
+        networks", AAAI 2021, equations 9 to 11, doi:10.1609/aaai.v35i12.17320.
+
+    Example:
+        >>> y = ThresholdBatchNorm(3, threshold=0.5)(torch.rand(40, 10, 3))
+        >>> y.std().round(decimals=2)
+        tensor(0.5000, grad_fn=<RoundBackward1>)
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        threshold: float = 1.0,
+        alpha: float = 1.0,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+    ) -> None:
+        super().__init__(num_features, eps, momentum)
+        owner = type(self).__name__
+        self.threshold = positive_number(owner, "threshold", threshold, "membrane")
+        self.alpha = positive_number(owner, "alpha", alpha)
+
+    @property
+    def scale(self) -> Tensor:
+        """γ · α · V_th, [C]."""
+        return self.weight * (self.alpha * self.threshold)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, threshold={self.threshold:g}, alpha={self.alpha:g}"
+
+
+def scale_and_shift(
+    norm: SequenceNorm, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The normalization by given statistics as `scale · x + shift`, with gradient."""
+    scale = torch.rsqrt(variance + norm.eps)
+    scale = scale if weight is None else scale * weight
+    shift = -mean * scale
+    return scale, shift if bias is None else shift + bias
