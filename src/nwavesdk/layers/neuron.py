@@ -1,8 +1,8 @@
 """`NeuronLayer`, the base of all neuron layers: shapes of tensors and choice of solver.
 
-A call runs by its plan (`plan`) where it can. The general way goes: check the input, reshape it to
-[B, T, N], build a `Problem`, choose a solver, `solve`, store the new state, reshape the result to
-the user's shape.
+A call runs by its plan (`plan`) where it can. The general way goes: check the input, view it as
+[B, T, N] in the order of its memory (`layout`), build a `Problem`, choose a solver, `solve`, store
+the new state, give the result the user's shape.
 """
 
 import math
@@ -19,6 +19,7 @@ from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import positive_number, switch
 from nwavesdk.layers.checks import LayerOptions, check_input, check_memory, neuron_shape
 from nwavesdk.layers.constants import ConstantNeurons
+from nwavesdk.layers.layout import Layout, is_channels_last
 from nwavesdk.layers.masks import without_graphs
 from nwavesdk.layers.plan import run_planned
 from nwavesdk.layers.record import Record
@@ -196,6 +197,15 @@ class NeuronLayer(ConstantNeurons):
         _, solution = self._solve(cur, needs_membrane=False, needs_saved=False)
         return self._spikes_of(solution, cur)
 
+    def layout_of(self, cur: Tensor) -> Layout:
+        """The order in which neurons are run: that of the input, or channels first.
+
+        Recurrent weights connect neurons in the order of the features, so a recurrent layer runs in
+        that order.
+        """
+        follows = self.layer_topology != "RC"
+        return Layout(self.features, follows and is_channels_last(cur, len(self.features)))
+
     def record(self, cur: Tensor, charge: bool = False) -> Record:
         """Run a call and record it, with all states.
 
@@ -221,22 +231,25 @@ class NeuronLayer(ConstantNeurons):
             saves="record",
         )
         spk, mem = self._outputs(solution, cur)
-        return Record(spk, mem, cur if charge else None, problem, solution.saved)
+        charges = cur if charge else None
+        return Record(spk, mem, charges, problem, solution.saved, self.layout_of(cur))
 
     def _solve(
         self, cur: Tensor, needs_membrane: bool, needs_saved: bool
     ) -> tuple[Problem, Solution]:
         """Run a call in the solvers' shape [B, T, N], and store the state after it."""
         check_input(type(self).__name__, cur, self.features)
-        B = self._user_shape(cur)[0]
-        T = cur.shape[1] if cur.ndim == len(self.features) + 2 else 1
+        sizes = self._sizes(cur)
+        assert sizes is not None
+        T = sizes[1]
+        layout = self.layout_of(cur)
         is_half = cur.dtype in (torch.float16, torch.bfloat16)
-        x = cur.reshape(B, T, math.prod(self.features))
+        x = layout.flatten(cur).reshape(sizes)
         x = x.float() if is_half else x
-        problem = self._problem(x)
+        problem = self._problem(x, layout)
         solver = self._choose_solver(x)
         solution = solve(problem, solver, needs_membrane, needs_saved, self._spec_name)
-        self._states = solution.last
+        self._states = tuple(layout.unflatten(state) for state in solution.last)
         if problem.recurrent is not None:
             self._last_spikes = solution.spikes[:, -1].clone() if T else problem.spikes
         return problem, solution
@@ -249,11 +262,10 @@ class NeuronLayer(ConstantNeurons):
         B, T = (*cur.shape[:leading], 1, 1)[:2]
         return B, T, math.prod(self.features)
 
-    def _user_shape(self, cur: Tensor) -> tuple[int, ...]:
-        return (1, *cur.shape) if cur.ndim == len(self.features) else tuple(cur.shape)
-
     def _to_user_shape(self, y: Tensor, cur: Tensor) -> Tensor:
-        return y.to(cur.dtype).reshape(self._user_shape(cur))
+        """A sequence [B, T, N] in shape, dtype and layout of the input; [*features] has B = 1."""
+        leading = cur.shape[: cur.ndim - len(self.features)] or (1,)
+        return self.layout_of(cur).unflatten(y.to(cur.dtype).reshape(*leading, y.shape[-1]))
 
     def _outputs(self, solution: Solution, cur: Tensor) -> tuple[Tensor, Tensor]:
         spk = self._spikes_of(solution, cur)
@@ -281,11 +293,12 @@ class NeuronLayer(ConstantNeurons):
         surrogate = self.spike_grad if self.uses_spike_grad else FastSigmoid()
         return Spec(self.neuron, surrogate, self.detach_reset, self.saved_dtype)
 
-    def _problem(self, x: Tensor) -> Problem:
-        states, spikes = self._initial_state(x)
+    def _problem(self, x: Tensor, layout: Layout) -> Problem:
+        """The problem of a charge [B, T, N] in the order of `layout`."""
+        states, spikes = self._initial_state(x, layout)
         weights = self.effective_recurrent_weights()
         spec = self._spec()
-        constants = tuple(constant.to(x.device) for constant in self.constants(x.dtype))
+        constants = tuple(layout.arrange(c.to(x.device)) for c in self.constants(x.dtype))
         if weights is None:
             return Problem(spec, x, states, constants)
         N = x.shape[2]

@@ -6,6 +6,7 @@ constants. Every other call goes the general way (`NeuronLayer._solve`), which g
 results and makes all errors.
 """
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,10 @@ from torch import Tensor
 
 from nwavesdk.dynamics import Page
 from nwavesdk.internal.tensors import is_plain
+from nwavesdk.layers.layout import Layout
 from nwavesdk.layers.prepare import as_trainable
 from nwavesdk.solvers import Plan
-from nwavesdk.solvers.cpu.parameters import ParameterValues
+from nwavesdk.solvers.cpu.parameters import ParameterChain, ParameterValues
 from nwavesdk.surrogate import Foreign
 
 if TYPE_CHECKING:
@@ -39,16 +41,20 @@ class LayerPlan:
     Args:
         layer: The layer, which is prepared.
         cur: Input charge.
+        layout: The order in which the neurons are run.
         stored: The stored constants of the layer.
     """
 
     __slots__ = (
         *("_can_be_planned", "_page", "_settings", "_values"),
-        *("learned", "plan", "state_shape", "unsqueezes"),
+        *("layout", "learned", "plan", "state_shape", "unsqueezes"),
     )
 
-    def __init__(self, layer: "NeuronLayer", cur: Tensor, stored: list[Tensor]) -> None:
+    def __init__(
+        self, layer: "NeuronLayer", cur: Tensor, layout: Layout, stored: list[Tensor]
+    ) -> None:
         self._page: Page = layer.page
+        self.layout = layout
         self._settings = layer.read_settings(layer)
         self.plan: Plan | None = None
         self.unsqueezes = cur.ndim == len(layer.features)
@@ -56,14 +62,14 @@ class LayerPlan:
         self.learned: tuple[int, ...] = ()
         if torch.is_grad_enabled():
             self.learned = tuple(i for i, t in enumerate(stored) if t.requires_grad)
-        self._can_be_planned = _can_be_planned(layer, stored)
+        self._can_be_planned = self._can_plan(layer, stored)
         if not self._can_be_planned:
             return
         self._values = ParameterValues(stored)
         with torch.inference_mode(False), torch.no_grad(), _hidden_from_hooks():
-            self.plan = _plan(layer, cur, stored, self.learned)
+            self.plan = _plan(layer, cur, layout, stored, self.learned)
         if self.plan is not None:
-            self.state_shape = self.plan.rest[0].shape
+            self.state_shape = torch.Size((self.plan.sizes[0], *layer.features))
 
     def fits(self, layer: "NeuronLayer", stored: list[Tensor]) -> bool:
         """Whether a call of the layer still reads what the plan was made from."""
@@ -71,24 +77,27 @@ class LayerPlan:
             return False
         if self._can_be_planned:
             return self._values.are_unchanged(stored)
-        return not _can_be_planned(layer, stored)
+        return not self._can_plan(layer, stored)
+
+    def _can_plan(self, layer: "NeuronLayer", stored: list[Tensor]) -> bool:
+        return _can_be_planned(layer, stored, self.layout)
 
     def accepts(
-        self, states: Sequence[Tensor], recurrence: Sequence[Tensor], has_grad: bool
+        self, states: Sequence[Tensor] | None, recurrence: Sequence[Tensor], has_grad: bool
     ) -> bool:
         """Whether the kernels can start from these states; other ones make an error, or change.
 
         Args:
-            states: The states, each [B, N].
+            states: The states, each [B, *features]; None for the initial ones.
             recurrence: Of a recurrent layer, weights [N, N] and spikes [B, N].
             has_grad: Whether gradients are enabled, for which inference mode must not have made
                 the states.
         """
         plan = self.plan
         assert plan is not None
-        if len(states) != len(plan.rest):
+        if states is not None and len(states) != len(plan.rest):
             return False
-        for state in states:
+        for state in states or ():
             if state.shape != self.state_shape or state.dtype is not plan.dtype:
                 return False
             if not state.is_cpu or (has_grad and state.is_inference()):
@@ -99,7 +108,7 @@ class LayerPlan:
         N = plan.sizes[2]
         return (
             weights.shape == (N, N)
-            and spikes.shape == self.state_shape
+            and spikes.shape == plan.silence.shape
             and weights.dtype is spikes.dtype is plan.dtype
             and weights.is_cpu
             and spikes.is_cpu
@@ -130,20 +139,28 @@ def run_planned(
     if stored is None:
         return None
     has_grad = torch.is_grad_enabled()
-    key = cur.shape, cur.dtype, has_grad, torch.get_num_threads()
+    is_flat = len(own["features"]) == 1
+    # Of flat neurons, no layout is looked for, because this takes time.
+    layout = None if is_flat else layer.layout_of(cur)
+    key = cur.shape, cur.dtype, has_grad, torch.get_num_threads(), layout
     found: LayerPlan | None = own["_plans"].get(key)
     if found is None or not found.fits(layer, stored):
-        found = LayerPlan(layer, cur, stored)
+        found = LayerPlan(layer, cur, layout or layer.layout_of(cur), stored)
         _keep_plan(own["_plans"], key, found)
     plan = found.plan
     if plan is None:
         return None
-    states = plan.rest if own["_states"] is None else own["_states"]
+    before = own["_states"]
     recurrence = _recurrence(layer, plan) if plan.is_recurrent else ()
-    if not found.accepts(states, recurrence, has_grad):
+    if not found.accepts(before, recurrence, has_grad):
         return None
     if found.unsqueezes:
         cur = cur[None]
+    layout = found.layout
+    states = plan.rest if before is None else before
+    if not is_flat:
+        cur = layout.flatten(cur)
+        states = states if before is None else tuple(map(layout.flatten, before))
     if has_grad and (found.learned or _need_gradients(cur, *states, *recurrence)):
         learned = [stored[i] for i in found.learned]
         spikes, mem, last, count, last_spikes = plan.run(
@@ -154,6 +171,10 @@ def run_planned(
             cur, states, plan.constants, recurrence, needs_membrane, False
         )
         last_spikes = plan.last_spikes(spikes, recurrence[1]) if recurrence else None
+    if not is_flat:
+        spikes = layout.unflatten(spikes)
+        mem = None if mem is None else layout.unflatten(mem)
+        last = tuple(map(layout.unflatten, last))
     own["_states"] = last
     own["_last_spikes"] = last_spikes
     own["last_solver"] = "serial"
@@ -188,19 +209,27 @@ def _keep_plan(plans: dict[Any, LayerPlan], key: Any, plan: LayerPlan) -> None:
 
 
 def _plan(
-    layer: "NeuronLayer", cur: Tensor, stored: list[Tensor], learned: tuple[int, ...]
+    layer: "NeuronLayer",
+    cur: Tensor,
+    layout: Layout,
+    stored: list[Tensor],
+    learned: tuple[int, ...],
 ) -> Plan | None:
     """The solvers' plan; None if the layer chooses another solver, or the input does not fit."""
     sizes = layer._sizes(cur)
     if sizes is None or layer._choose_solver(cur.detach().reshape(sizes)) != "serial":
         return None
-    derivatives = layer._derivatives(learned, cur.dtype) if learned else None
+    chain = None
+    if learned:
+        derivatives = layout.arrange(layer._derivatives(learned, cur.dtype))
+        parameters = [_arranged(stored[i], layout) for i in learned]
+        runs = [_run(stored[i], layout) for i in learned]
+        chain = ParameterChain(derivatives, parameters, runs, cur.dtype)
     return Plan(
         layer._spec(),
         sizes,
-        layer.constants(cur.dtype),
-        derivatives,
-        [stored[i] for i in learned],
+        [layout.arrange(constant) for constant in layer.constants(cur.dtype)],
+        chain,
         cur.dtype,
         is_recurrent=layer.layer_topology == "RC",
     )
@@ -220,14 +249,14 @@ def _identity(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _can_be_planned(layer: "NeuronLayer", stored: list[Tensor]) -> bool:
+def _can_be_planned(layer: "NeuronLayer", stored: list[Tensor], layout: Layout) -> bool:
     if layer.saved_dtype is not None:
         return False
     if isinstance(layer.spike_grad, Foreign) and torch.is_grad_enabled():
         return False  # only a call finds out whether there is something to train in it
     if not all(is_plain(t.detach()) and t.is_contiguous() for t in stored):
         return False
-    if not all(_is_in_order_of_neurons(t, layer.features) for t in stored):
+    if not all(_is_in_order_of_neurons(t, layout) for t in stored):
         return False
     if not isinstance(layer.dt, float | int):
         return False  # a tensor may change in place
@@ -236,13 +265,37 @@ def _can_be_planned(layer: "NeuronLayer", stored: list[Tensor]) -> bool:
     return all(method.__module__.startswith("nwavesdk.") for method in methods)
 
 
-def _is_in_order_of_neurons(stored: Tensor, features: tuple[int, ...]) -> bool:
-    """Whether each stored value is of neurons that follow one another, as `ParameterChain` needs.
+def _is_in_order_of_neurons(stored: Tensor, layout: Layout) -> bool:
+    """Whether values and neurons lie in one order, as `ParameterChain` needs.
 
-    A shape such as [1, W] of neurons [H, W] is not: its gradients add up over columns.
+    A shape such as [1, W] of neurons [H, W] does not: its gradients add up over columns.
     """
+    leading = _leading_dimensions(stored)
+    features = layout.features
+    is_of_all_dimensions = leading == 0 or stored.ndim == len(features)
+    if layout.is_channels_last and leading > 1 and stored.shape != features:
+        return False
+    return is_of_all_dimensions and tuple(stored.shape[:leading]) == features[:leading]
+
+
+def _leading_dimensions(stored: Tensor) -> int:
+    """How many dimensions are before those of size 1 at the end."""
     leading = stored.ndim
     while leading and stored.shape[leading - 1] == 1:
         leading -= 1
-    is_of_all_dimensions = leading == 0 or stored.ndim == len(features)
-    return is_of_all_dimensions and tuple(stored.shape[:leading]) == features[:leading]
+    return leading
+
+
+def _run(stored: Tensor, layout: Layout) -> int:
+    """How many neurons that follow one another in memory share a stored value."""
+    is_by_channel = _leading_dimensions(stored) == 1
+    if is_by_channel and layout.is_channels_last:
+        return 1
+    return math.prod(layout.features) // stored.numel()
+
+
+def _arranged(stored: Tensor, layout: Layout) -> Tensor:
+    """A parameter with its values in the order of memory; one of all neurons may have another."""
+    if stored.shape != layout.features:
+        return stored
+    return layout.unflatten(layout.flatten(stored))

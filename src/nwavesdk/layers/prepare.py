@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from nwavesdk.chip import Noise
 from nwavesdk.dynamics import Neuron, Page
 from nwavesdk.internal.checks import seed_number, shown, switch
+from nwavesdk.layers.layout import Layout
 from nwavesdk.solvers.cpu.parameters import ParameterValues
 
 __all__ = [
@@ -89,7 +90,8 @@ class StatefulNeurons(Prepared):
         super().__init__()
         self.features = features
         self._is_prepared = False
-        # Each [B, N]: the states, and, in recurrent layers, the spikes after the last step.
+        # The states, each [B, *features] in any layout, and the spikes [B, N] after the last step
+        # of a recurrent layer.
         self._states: tuple[Tensor, ...] | None = None
         self._last_spikes: Tensor | None = None
         # Plans of the last calls, see `plan`; a plan is never changed.
@@ -114,10 +116,7 @@ class StatefulNeurons(Prepared):
         """The states by name, each [B, *features]; None from `prepare_net` to the first call."""
         if self._states is None:
             return None
-        return {
-            name: state.reshape(-1, *self.features)
-            for name, state in zip(self.neuron.states, self._states, strict=True)
-        }
+        return dict(zip(self.neuron.states, self._states, strict=True))
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
         """Allow calls and, unless `keep_state`, reset the state."""
@@ -147,8 +146,8 @@ class StatefulNeurons(Prepared):
         self._states = tuple(tensors[:K]) or None
         self._last_spikes = tensors[K] if len(tensors) > K else None
 
-    def _initial_state(self, x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The states and the last spikes, each [B, N], before the input x [B, T, N]."""
+    def _initial_state(self, x: Tensor, layout: Layout) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The states and the last spikes, each [B, N], before the input x [B, T, N] in `layout`."""
         owner = type(self).__name__
         B, _, N = x.shape
         if not self._is_prepared:
@@ -165,17 +164,17 @@ class StatefulNeurons(Prepared):
             )
         spikes = x.new_zeros(B, N) if self._last_spikes is None else self._last_spikes
         self._check_sizes([*self._states, spikes], B, N)
-        states = tuple(as_trainable(state.to(x)) for state in self._states)
+        states = tuple(layout.flatten(as_trainable(state.to(x))) for state in self._states)
         return states, as_trainable(spikes.to(x))
 
     def _check_sizes(self, tensors: list[Tensor], B: int, N: int) -> None:
-        """Check the states and, after them, the last spikes: kernels read [B, N] of each."""
-        K = len(self.neuron.states)
+        """Check the states and, after them, the last spikes: kernels read B · N of each."""
         shapes = [list(tensor.shape) for tensor in tensors]
-        if shapes != [[B, N]] * (K + 1):
+        expected = [[B, *self.features]] * len(self.neuron.states)
+        if shapes != [*expected, [B, N]]:
             raise RuntimeError(
                 f"{type(self).__name__} has states of shapes {shapes[:-1]} and last spikes of "
-                f"shape {shapes[-1]}, expected {[[B, N]] * K} and {[B, N]}: load what "
+                f"shape {shapes[-1]}, expected {expected} and {[B, N]}: load what "
                 "state_tensors() of this layer returned, or call prepare_net(model)."
             )
 

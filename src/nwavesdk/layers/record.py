@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from nwavesdk.layers.layout import Layout
 from nwavesdk.layers.lengths import mean_over_steps
 from nwavesdk.solvers import (
     Problem,
@@ -39,6 +40,7 @@ class Record:
     cur: Tensor | None
     _problem: Problem
     _saved: tuple[Tensor, ...]
+    _layout: Layout
     lengths: Tensor | None = None
 
     def with_lengths(self, lengths: Tensor | None) -> "Record":
@@ -70,7 +72,9 @@ class Record:
             ValueError: If the layer is a read-out.
         """
         self._require_spikes("rate")
-        return mean_over_steps(self.spk.reshape(self._saved[0].shape), self.lengths)
+        B, T, _ = self._saved[0].shape
+        spikes = self.spk.reshape(B, T, *self._layout.features)
+        return mean_over_steps(spikes, self.lengths).flatten()
 
     @cached_property
     def z(self) -> Tensor:
@@ -112,8 +116,9 @@ class Record:
             )
 
     def _in_user_shape(self, value: Tensor) -> Tensor:
-        sequence = value.detach().expand_as(self._saved[0])
-        return sequence.to(self.mem.dtype).reshape(self.mem.shape)
+        sequence = value.detach().expand_as(self._saved[0]).to(self.mem.dtype)
+        leading = self.mem.shape[: self.mem.ndim - len(self._layout.features)]
+        return self._layout.unflatten(sequence.reshape(*leading, sequence.shape[-1]))
 
     @property
     def surrogate(self) -> Surrogate:
@@ -147,12 +152,12 @@ class Record:
         if surrogate is not None:
             problem = replace(problem, spec=replace(problem.spec, surrogate=surrogate))
         spk, *grads = (
-            None if t is None else t.detach().to(w.dtype).reshape(w.shape)
+            None if t is None else self._layout.flatten(t.detach().to(w.dtype)).reshape(w.shape)
             for t in (self.spk, grad_spk, grad_mem)
         )
         assert spk is not None
         grad_x, grad_recurrent = charge_gradient(problem, spk, self._saved, *grads)
-        return grad_x.to(self.spk.dtype).reshape(self.spk.shape), grad_recurrent
+        return self._in_user_shape(grad_x).to(self.spk.dtype), grad_recurrent
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,9 +38,7 @@ class Plan:
         spec: What the kernels are compiled for; it saves unchanged values.
         sizes: B, T, N.
         constants: Constants of the neuron, each [N]; their values are copied.
-        derivatives: Derivatives of the constants by the parameters that learn, for each neuron
-            [C, P, N], in float64; None if no parameter learns.
-        parameters: The parameters that learn.
+        chain: The chain rule from the constants to the parameters that learn; None if none learns.
         dtype: That of charge, states and constants.
         is_recurrent: Whether the layer is recurrent.
     """
@@ -50,8 +48,7 @@ class Plan:
         spec: Spec,
         sizes: tuple[int, int, int],
         constants: Sequence[Tensor],
-        derivatives: Tensor | None,
-        parameters: Sequence[Tensor],
+        chain: ParameterChain | None,
         dtype: torch.dtype,
         *,
         is_recurrent: bool,
@@ -63,9 +60,9 @@ class Plan:
         self.is_recurrent = is_recurrent
         self.is_step = sizes[1] == 1
         self.dtype = dtype
-        self.saves = "gradient" if derivatives is None else "learning"
+        self.saves = "gradient" if chain is None else "learning"
         self.program = program_of_spec(spec, self.saves)
-        self.adjoint = self.program.adjoint(derivatives is not None)
+        self.adjoint = self.program.adjoint(chain is not None)
         query = self.program.spike_argument if self.adjoint.uses_surrogate else self.adjoint
         self.reads_states = bool(self.adjoint.recalled or query.recalled)
         values = [c.detach() for c in constants]
@@ -80,7 +77,7 @@ class Plan:
         self.forward = forward_pass(
             self.program.step, dtype, sizes, is_recurrent, torch.get_num_threads()
         )
-        self.chain = None if derivatives is None else ParameterChain(derivatives, parameters, dtype)
+        self.chain = chain
         # Found when gradients are first needed, because it is then that they are compiled.
         self._backward: dict[tuple[bool, int], BackwardPass] = {}
 

@@ -52,7 +52,7 @@ def chain(address, real):
     """Gradients of parameters, `real` numbers; see `chain_float32`."""
     head = carray(pointer(address), (6,), np.int64)
     C, B, N, P = head[0], head[1], head[2], head[3]
-    words = carray(pointer(address), (6 + 2 * P,), np.int64)
+    words = carray(pointer(address), (6 + 3 * P,), np.int64)
     grad_constants = carray(pointer(head[4]), (C, B, N), real)
     derivatives = carray(pointer(head[5]), (C, P, N), np.float64)
     sums = np.empty(N, np.float64)
@@ -63,13 +63,18 @@ def chain(address, real):
             for n in range(np.uint64(N)):
                 grads[p, n] += sums[n] * derivatives[c, p, n]
     for p in range(P):
-        groups = words[6 + 2 * p]
-        out = carray(pointer(words[7 + 2 * p]), (groups,), real)
-        for g in range(groups):
+        groups = words[6 + 3 * p]
+        run = words[7 + 3 * p]
+        totals = np.zeros(groups, np.float64)
+        # Runs of neurons that share a value: those of all values, one after the other, repeated.
+        for k in range(N // run):
             total = 0.0
-            for n in range(N * g // groups, N * (g + 1) // groups):
+            for n in range(k * run, (k + 1) * run):
                 total += grads[p, n]
-            out[g] = total
+            totals[k % groups] += total
+        out = carray(pointer(words[8 + 3 * p]), (groups,), real)
+        for g in range(groups):
+            out[g] = totals[g]
 
 
 def chain_float32(address):
@@ -77,7 +82,7 @@ def chain_float32(address):
 
     Words: C, B, N, P, the address of the constants' gradients [C, B, N], that of the derivatives of
     the constants by the parameters [C, P, N] (float64); then, for each parameter, its number of
-    values (each is of as many neurons, which follow one another) and the address of its gradient.
+    values, how many neurons that follow one another share a value, and the address of its gradient.
     """
     chain(address, np.float32)
     return 0

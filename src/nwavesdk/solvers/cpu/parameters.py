@@ -83,17 +83,24 @@ class ParameterChain:
 
     Args:
         derivatives: Of each constant by each parameter, for each neuron, [C, P, N] float64.
-        parameters: The parameters; each value is of as many neurons, which follow one another.
+        parameters: The parameters, with their values in the order of the neurons.
+        runs: For each parameter, how many neurons that follow one another share a value. Those of
+            the next value come after them; after the last value, the first one comes again.
         dtype: Data type of the constants.
     """
 
     def __init__(
-        self, derivatives: Tensor, parameters: Sequence[Tensor], dtype: torch.dtype
+        self,
+        derivatives: Tensor,
+        parameters: Sequence[Tensor],
+        runs: Sequence[int],
+        dtype: torch.dtype,
     ) -> None:
         self._derivatives = derivatives.contiguous()
         self._kernel = _native(f"chain_{_DTYPE_NAMES[dtype]}")
         # Never written: `empty_like` takes half the time of `empty`.
-        self._like = [torch.empty(p.shape, dtype=dtype, device="cpu") for p in parameters]
+        self._like = [torch.empty_like(p, dtype=dtype, device="cpu") for p in parameters]
+        self._runs = tuple(runs)
 
     def __call__(self, grad_constants: Tensor) -> list[Tensor]:
         """The gradients of the parameters, in the data type of the constants.
@@ -104,8 +111,8 @@ class ParameterChain:
         words = [*grad_constants.shape, len(self._like)]
         words += (grad_constants.data_ptr(), self._derivatives.data_ptr())
         grads = [*map(torch.empty_like, self._like)]
-        for grad in grads:
-            words += (grad.numel(), grad.data_ptr())
+        for grad, run in zip(grads, self._runs, strict=True):
+            words += (grad.numel(), run, grad.data_ptr())
         block = array("q", words)  # lives until the call returns
         self._kernel(block.buffer_info()[0])
         return grads

@@ -1,0 +1,77 @@
+"""How images lie in memory: channels first, or channels last.
+
+Kernels of neurons are elementwise: they run [B, T, N] in any order of the neurons. So a layer takes
+its input in the order that it has in memory, without a copy, and returns outputs in that order.
+
+Design requirements: shapes never depend on the layout, only strides do. Constants and recurrent
+weights are stored in the order of the features, and states in any order.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["Layout", "is_channels_last", "layout_of"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The order of neurons in memory.
+
+    Attributes:
+        features: Shape of the neurons, such as (C, H, W).
+        is_channels_last: Whether the first of them, the channel, comes last in memory.
+    """
+
+    features: tuple[int, ...]
+    is_channels_last: bool
+
+    def flatten(self, x: Tensor) -> Tensor:
+        """[..., *features] as [..., N] in the order of memory; a copy only of another order."""
+        if len(self.features) == 1:
+            return x
+        if self.is_channels_last:
+            x = x.movedim(-len(self.features), -1)
+        return x.flatten(-len(self.features))
+
+    def unflatten(self, y: Tensor) -> Tensor:
+        """The inverse of `flatten`, as a view of an array."""
+        if len(self.features) == 1:
+            return y
+        if not self.is_channels_last:
+            return y.reshape(*y.shape[:-1], *self.features)
+        channels, *places = self.features
+        return y.reshape(*y.shape[:-1], *places, channels).movedim(-1, -len(self.features))
+
+    def arrange(self, values: Tensor) -> Tensor:
+        """Values [..., N] in the order of the features, in the order of memory."""
+        if not self.is_channels_last:
+            return values
+        return self.flatten(values.reshape(*values.shape[:-1], *self.features))
+
+
+def layout_of(x: Tensor, features: tuple[int, ...]) -> Layout:
+    """The layout in which [..., *features] is run: its own, or channels first."""
+    return Layout(features, is_channels_last(x, len(features)))
+
+
+def is_channels_last(x: Tensor, dimensions: int) -> bool:
+    """Whether the last dimensions of `x`, of which the first is the channel, are channels-last.
+
+    Only their strides are read: batch and time may lie anywhere. With one channel or one place,
+    both orders are the same, and the answer is False.
+
+    Args:
+        x: A tensor.
+        dimensions: How many dimensions the features have.
+    """
+    if dimensions < 2 or x.ndim < dimensions or x.is_contiguous():
+        return False
+    channels, *places = x.shape[-dimensions:]
+    step, *strides = x.stride()[-dimensions:]
+    expected = channels
+    for size, stride in zip(reversed(places), reversed(strides), strict=True):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return step == 1 and channels > 1 and expected > channels
