@@ -63,6 +63,7 @@ VALID = {
     "inputs": lambda: [torch.rand(2, 5, 4)],
     "lengths": lambda: torch.tensor([5, 2]),
     "low": lambda: 0.0,
+    "max_delay": lambda: 6,
     "max_steps": lambda: 5,
     "model": net,
     "multipliers": lambda: [1.0],

@@ -26,6 +26,7 @@ from nwavesdk.layers.chip_synapse import (
     H1v2Synapse,
     HWSynapse,
 )
+from nwavesdk.layers.delays import DelayedSynapse
 from nwavesdk.layers.dropout import Dropout
 from nwavesdk.layers.equation import neuron
 from nwavesdk.layers.lengths import valid_steps
@@ -66,6 +67,7 @@ __all__ = [
     "Bounded",
     "ChipInstance",
     "CubaLIFLayer",
+    "DelayedSynapse",
     "DenseSynapse",
     "Dropout",
     "EIFLayer",

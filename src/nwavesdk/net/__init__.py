@@ -1,6 +1,7 @@
 """Nets as wholes: containers of modules, the walk over all weights, conversion."""
 
 from nwavesdk.net.conversion import Family, family_of, project, to_cpu, to_gpu
+from nwavesdk.net.delays import RoundingChange, narrow_delays, rounding_change
 from nwavesdk.net.edges import Edge, NetEdges, find_edges
 from nwavesdk.net.sequential import SpikingSequential
 
@@ -8,10 +9,13 @@ __all__ = [
     "Edge",
     "Family",
     "NetEdges",
+    "RoundingChange",
     "SpikingSequential",
     "family_of",
     "find_edges",
+    "narrow_delays",
     "project",
+    "rounding_change",
     "to_cpu",
     "to_gpu",
 ]

@@ -1,0 +1,241 @@
+"""`DelayedSynapse`: spikes that arrive after a delay of their connection or input."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nwavesdk.chip import Noise
+from nwavesdk.internal.checks import choice, switch
+from nwavesdk.layers.checks import check_input, check_memory
+from nwavesdk.layers.prepare import as_trainable
+from nwavesdk.layers.stored_delays import delay_range, first_width, narrowed
+from nwavesdk.layers.synapse import Synapse
+from nwavesdk.layers.weight import parameter_of
+from nwavesdk.solvers.sparse.delays_reference import delayed_product
+
+__all__ = ["DelayedSynapse"]
+
+
+class DelayedSynapse(Synapse):
+    """Weights with delays: a spike of input i reaches neuron o after `delays[i, o]` steps.
+
+        cur[t, o] = Σ_i weight[i, o] · Σ_k κ_k(delays[i, o]) · spk[t - k, i]   (+ bias[o])
+
+    k runs from 0 to `max_delay`, and the shares κ add up to 1. In training, a delay between two
+    steps divides the spike, and the gradient of the delay is that of the shares:
+
+        linear:    1 - p arrives after f steps and p after f + 1, with f = ⌊delay⌋, p = delay - f
+        gaussian:  κ_k ∝ exp(-(k - delay)² / 2 width²)
+
+    In `eval()`, delays are rounded to whole steps. With `"linear"`, a delay moves by the difference
+    of two neighboring steps only. `"gaussian"` sees farther: train with a large `width`, and call
+    `narrow` until it is half a step.
+
+    Weights are drawn from a normal distribution of standard deviation 2/√nb_inputs, delays from a
+    uniform one. Delays are stored in `scaled_delays`, in units of the smallest power of two that
+    is not below `max_delay`, which suits the learning rates of weights. Decay of weights would
+    shorten them: give them a group without it. Delays that an optimizer puts beyond 0 or
+    `max_delay` are reflected there, gradient included.
+
+    Args:
+        nb_inputs: N_in.
+        nb_outputs: N_out.
+        max_delay: Largest delay in `unit`.
+        delays: One number, or a tensor [N_in, N_out], or for `per="input"` [N_in], in `unit`. None
+            draws them from 0 to `max_delay`, in whole steps if they are not learned.
+        unit: `"steps"`, or `"seconds"`, for which `dt` is needed.
+        dt: Length of a step [s].
+        per: `"connection"` for synaptic delays, one per weight, or `"input"` for axonal ones, one
+            per input neuron, which take a fraction of the time.
+        learn_delays: Whether to train delays.
+        interpolation: `"linear"` or `"gaussian"`.
+        width: Standard deviation of the Gaussian at the start [steps]; None is half of `max_delay`.
+        bias: Whether to learn a constant charge per step and neuron. It is not delayed.
+
+    Attributes:
+        max_delay: Largest delay [steps].
+        width: Standard deviation of the Gaussian [steps], see `narrow`. It is not in `state_dict`.
+        interpolates_in_eval: Whether `eval()` leaves delays between steps as in training; False.
+
+    Shape:
+        `[N_in]`, `[B, N_in]` or `[B, T, N_in]` -> the same with N_out; `[N_in]` gives `[1, N_out]`.
+        The state is the last `max_delay` inputs, [B, max_delay, N_in].
+
+    Raises:
+        ValueError: If an argument is out of its range, or the input has another width.
+        TypeError: If the input is not floating, or its dtype is not that of the weights.
+        RuntimeError: If `prepare_net` is missing, or the batch size changed without it.
+
+    References:
+        Hammouamri, Khalfaoui-Hassani and Masquelier 2024, "Learning delays in spiking neural
+        networks using dilated convolutions with learnable spacings", ICLR, arXiv:2306.17670.
+
+    Example:
+        >>> import torch
+        >>> from nwavesdk.layers import prepare_net
+        >>> synapse = DelayedSynapse(1, 1, max_delay=3, delays=1.25)
+        >>> _ = torch.nn.init.ones_(synapse.weight)
+        >>> prepare_net(synapse)
+        >>> synapse(torch.tensor([1.0, 0, 0, 0]).reshape(1, 4, 1)).flatten().detach()
+        tensor([0.0000, 0.7500, 0.2500, 0.0000])
+    """
+
+    _state_attributes = ("_past",)
+    _draws_delays = False
+    scaled_delays: Tensor
+
+    def __init__(
+        self,
+        nb_inputs: int,
+        nb_outputs: int,
+        max_delay: float,
+        *,
+        delays: float | Tensor | None = None,
+        unit: str = "steps",
+        dt: float | None = None,
+        per: str = "connection",
+        learn_delays: bool = True,
+        interpolation: str = "linear",
+        width: float | None = None,
+        bias: bool = False,
+    ) -> None:
+        super().__init__(nb_inputs, nb_outputs, bias=bias)
+        owner = type(self).__name__
+        self._range = delay_range(owner, max_delay, unit, dt)
+        self.max_delay = self._range.max_delay
+        self.interpolation = choice(owner, "interpolation", interpolation, ("linear", "gaussian"))
+        self.interpolates_in_eval = False
+        self._first_width = first_width(owner, width, self.max_delay)
+        self.width = self._first_width
+        self.per = choice(owner, "per", per, ("connection", "input"))
+        learns = switch(owner, "learn_delays", learn_delays)
+        shape = (self.nb_inputs, 1 if self.per == "input" else self.nb_outputs)
+        check_memory(owner, *shape)
+        if delays is None:
+            steps = self._range.draw(shape, whole=not learns)
+        else:
+            steps = self._range.given(delays, shape)
+        self._draws_delays = delays is None
+        stored = self._range.store(steps)
+        if learns:
+            self.scaled_delays = nn.Parameter(stored)
+        else:
+            self.register_buffer("scaled_delays", stored)
+        # The inputs of the last `max_delay` steps [B, max_delay, N_in], the most recent one last.
+        self._past: Tensor | None = None
+
+    @property
+    def delays(self) -> Tensor:
+        """Delays [steps], [N_in, N_out] or [N_in, 1] for `per="input"`, with gradient."""
+        return self._range.read(parameter_of(self, "scaled_delays"))
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw new weights, and new delays unless they were given; set a bias to 0."""
+        super().reset_parameters()
+        if self._draws_delays:
+            stored = self.scaled_delays
+            drawn = self._range.draw(tuple(stored.shape), whole=not stored.requires_grad)
+            stored.copy_(self._range.store(drawn))
+
+    def narrow(self, progress: float) -> None:
+        """Set the width of the Gaussian by a share of training, from 0 to 1.
+
+            width = first^(1 - progress) · 0.5^progress
+
+        Call it with 0 at the start and 1 when the Gaussian is to be half a step wide. Hammouamri
+        et al. reach that after a quarter of all epochs. After loading a checkpoint, call it again.
+
+        Raises:
+            ValueError: If `progress` is not from 0 to 1.
+        """
+        self.width = narrowed(type(self).__name__, self._first_width, progress)
+
+    def forward(self, spk: Tensor) -> Tensor:
+        """Charge [..., N_out] for spikes or other values [..., N_in]; see the class."""
+        check_input(self._title, spk, (self.nb_inputs,))
+        self._require_call()
+        weight = self._weight_for(spk)
+        x = self._as_steps(spk)
+        past = self._past_of(x)
+        cur = self._delayed(x, past, weight)
+        self._past = self._next_past(x, past)
+        bias: Tensor | None = parameter_of(self, "bias")
+        cur = cur if bias is None else cur + bias
+        return cur if spk.ndim == 3 else cur[:, 0]
+
+    def charge(self, spk: Tensor, weight: Tensor) -> Tensor:
+        """Charge after silence, without bias; it neither reads nor changes the state."""
+        x = self._as_steps(spk)
+        cur = self._delayed(x, self._silence(x), weight)
+        return cur if spk.ndim == 3 else cur[:, 0]
+
+    def _as_steps(self, spk: Tensor) -> Tensor:
+        """An input as a sequence [B, T, N_in]."""
+        return spk if spk.ndim == 3 else spk.reshape(-1, 1, self.nb_inputs)
+
+    def _silence(self, x: Tensor) -> Tensor:
+        return x.new_zeros(len(x), self.max_delay, self.nb_inputs)
+
+    def _delayed(self, x: Tensor, past: Tensor, weight: Tensor) -> Tensor:
+        """Charge [B, T, N_out] of inputs [B, T, N_in] after those of `past`."""
+        interpolates = self.training or self.interpolates_in_eval
+        interpolation = self.interpolation if interpolates else "none"
+        return delayed_product(
+            x, past, weight, self.delays, self.max_delay, interpolation, self.width
+        )
+
+    def _past_of(self, x: Tensor) -> Tensor:
+        """The inputs before `x` [B, T, N_in]."""
+        if self._past is None:
+            return self._silence(x)
+        shape = (len(x), self.max_delay, self.nb_inputs)
+        if self._past.shape != shape:
+            raise RuntimeError(
+                f"{self._title} has past spikes of shape {list(self._past.shape)}, the input needs "
+                f"{list(shape)}: call prepare_net(model) before a new batch."
+            )
+        return as_trainable(self._past.to(x))
+
+    def _next_past(self, x: Tensor, past: Tensor) -> Tensor:
+        """The inputs of the last `max_delay` steps, after `x` [B, T, N_in]."""
+        kept = x[:, -self.max_delay :]
+        # A copy, which does not keep the whole sequence in memory.
+        return torch.cat([past[:, kept.shape[1] :], kept], 1)
+
+    def _require_call(self) -> None:
+        if not self.times_prepared:
+            raise RuntimeError(
+                f"{self._title} is not prepared: call prepare_net(model) before the first batch."
+            )
+
+    def check_parameters(self) -> None:
+        self._range.check(self.scaled_delays)
+
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
+        """Forget past spikes, unless `keep_state`."""
+        if not keep_state:
+            self._past = None
+
+    def detach_state(self) -> None:
+        self._past = None if self._past is None else self._past.detach()
+
+    def state_tensors(self) -> list[Tensor]:
+        return [] if self._past is None else [as_trainable(self._past)]
+
+    def load_state_tensors(self, tensors: list[Tensor]) -> None:
+        self._past = tensors[0] if tensors else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: past spikes without their graph."""
+        past = None if self._past is None else self._past.detach()
+        return super().__getstate__() | {"_past": past}
+
+    def extra_repr(self) -> str:
+        texts = [super().extra_repr(), f"max_delay={self.max_delay}"]
+        texts += ['per="input"'] if self.per == "input" else []
+        texts += [] if self.scaled_delays.requires_grad else ["learn_delays=False"]
+        if self.interpolation == "gaussian":
+            texts.append(f'interpolation="gaussian", width={self.width:.4g}')
+        return ", ".join(texts)

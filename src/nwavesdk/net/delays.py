@@ -1,0 +1,126 @@
+"""All delays of a net: the width of their Gaussians, and what rounding them changes."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nwavesdk.internal.checks import shown
+from nwavesdk.layers.delays import DelayedSynapse
+from nwavesdk.layers.prepare import prepared_modules
+
+__all__ = ["RoundingChange", "narrow_delays", "rounding_change"]
+
+
+def _delayed_modules(model: nn.Module, caller: str) -> list[DelayedSynapse]:
+    """All modules of a net that have delays.
+
+    Raises:
+        TypeError: If `model` is not a module.
+        ValueError: If it has no delays.
+    """
+    modules = prepared_modules(model, caller)
+    delayed = [module for module in modules if isinstance(module, DelayedSynapse)]
+    if not delayed:
+        raise ValueError(
+            f"{caller}: {type(model).__name__} has no delays, expected a DelayedSynapse in it."
+        )
+    return delayed
+
+
+def narrow_delays(model: nn.Module, progress: float) -> None:
+    """Set the width of all Gaussians of a net; see `DelayedSynapse.narrow`.
+
+    Args:
+        model: Any module.
+        progress: Share of the narrowing, from 0 to 1, such as `min(1, 4 * epoch / epochs)`.
+
+    Raises:
+        TypeError: If `model` is not a module.
+        ValueError: If it has no delays, or `progress` is not from 0 to 1.
+
+    Example:
+        >>> from nwavesdk.layers import DelayedSynapse
+        >>> synapse = DelayedSynapse(3, 5, max_delay=24, interpolation="gaussian")
+        >>> narrow_delays(synapse, 0.5)
+        >>> round(synapse.width, 2)
+        2.45
+    """
+    for module in _delayed_modules(model, "narrow_delays"):
+        module.narrow(progress)
+
+
+class RoundingChange(NamedTuple):
+    """What a net measures in `eval()` with delays between steps, and in whole steps.
+
+    Attributes:
+        interpolated: The measure with delays between steps.
+        rounded: The measure with delays in whole steps, as in `eval()`.
+        distance: Mean distance of delays from whole steps [steps].
+    """
+
+    interpolated: float
+    rounded: float
+    distance: float
+
+
+@torch.no_grad()
+def rounding_change(
+    model: nn.Module, measure: Callable[[nn.Module], float | Tensor]
+) -> RoundingChange:
+    """Measure a net in `eval()` with and without rounding its delays to whole steps.
+
+    Gaussians are used at their current width. The modes of all modules are as before afterwards.
+
+    Args:
+        model: Any module with delays.
+        measure: Computes a number of the net, such as its accuracy on a set.
+
+    Raises:
+        TypeError: If `model` is not a module, or `measure` is not a function.
+        ValueError: If it has no delays.
+
+    Example:
+        >>> from nwavesdk.layers import DelayedSynapse, prepare_net
+        >>> synapse = DelayedSynapse(1, 1, max_delay=3, delays=1.25)
+        >>> x = torch.tensor([1.0, 0, 0, 0]).reshape(1, 4, 1)
+        >>> def largest_charge(net):
+        ...     prepare_net(net)
+        ...     return net(x).abs().max() / net.weight.abs()
+        >>> rounding_change(synapse, largest_charge)
+        RoundingChange(interpolated=0.75, rounded=1.0, distance=0.25)
+    """
+    delayed = _delayed_modules(model, "rounding_change")
+    if not callable(measure):
+        raise TypeError(
+            "rounding_change: measure must be a function of the net that returns a number, got "
+            f"{shown(measure)}."
+        )
+    distances = [(module.delays - module.delays.round()).abs().flatten() for module in delayed]
+    values = []
+    with _evaluating(model):
+        for interpolates in (True, False):
+            for module in delayed:
+                module.interpolates_in_eval = interpolates
+            values.append(float(measure(model)))
+    return RoundingChange(values[0], values[1], float(torch.cat(distances).mean()))
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a net in `eval()` within a `with` block; then restore the modes of all its modules."""
+    names = ("training", "interpolates_in_eval")
+    before = [
+        (module, name, getattr(module, name))
+        for module in model.modules()
+        for name in names
+        if name in vars(module)
+    ]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
