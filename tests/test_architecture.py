@@ -171,6 +171,7 @@ ACROSS_MODULES = {
     "layers/zoo/test_peers.py",  # neurons of the zoo equal those of other libraries
     "layers/zoo/test_peers_norse.py",
     "layers/zoo/test_zoo.py",  # laws of all neurons of the zoo
+    "net/test_convolution.py",  # modules of torch in a container
     "surrogate/test_formulas.py",  # every surrogate equals its documented formula
     "surrogate/test_peers.py",  # and the surrogate of another library
 }

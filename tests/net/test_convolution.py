@@ -1,0 +1,205 @@
+"""Convolutions, pooling and changes of shape of torch in a `SpikingSequential`.
+
+Nothing here uses the library for what is expected: every step runs module by module, and the
+neurons are three lines of torch.
+"""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
+from tolerances import GRADIENT, STATE, assert_close
+
+TAU = 10e-3
+B = 3
+T = 9
+
+
+def neurons(*features):
+    return LIFLayer(features, TAU)
+
+
+def classify_signals():
+    return [nn.Conv1d(2, 4, 3, stride=2), neurons(4, 6), nn.MaxPool1d(2), nn.Flatten(),
+            nn.Linear(12, 5), neurons(5)]  # fmt: skip
+
+
+def classify_images():
+    return [nn.Conv2d(2, 4, 3, padding=1), neurons(4, 8, 8), nn.MaxPool2d(2),
+            nn.Conv2d(4, 6, 3, groups=2), nn.AdaptiveAvgPool2d(2), neurons(6, 2, 2), nn.Flatten(),
+            LIFSynapse(24, 5), neurons(5)]  # fmt: skip
+
+
+def classify_volumes():
+    return [nn.Conv3d(1, 4, 2), neurons(4, 3, 4, 4), nn.MaxPool3d((1, 2, 2)),
+            nn.Conv3d(4, 3, (3, 1, 1)), nn.AvgPool3d((1, 2, 2)), neurons(3, 1, 1, 1)]  # fmt: skip
+
+
+def generate_signals():
+    return [nn.Linear(4, 6), neurons(6), nn.Unflatten(1, (2, 3)), nn.Upsample(scale_factor=2),
+            nn.ConvTranspose1d(2, 3, 3, stride=2), neurons(3, 13), nn.AvgPool1d(3),
+            neurons(3, 4)]  # fmt: skip
+
+
+def generate_images():
+    return [LIFSynapse(4, 12), neurons(12), nn.Unflatten(1, (3, 2, 2)),
+            nn.ConvTranspose2d(3, 4, 2, stride=2), neurons(4, 4, 4),
+            nn.Upsample(scale_factor=2, mode="nearest"), nn.AvgPool2d(2), nn.AdaptiveMaxPool2d(2),
+            neurons(4, 2, 2)]  # fmt: skip
+
+
+def generate_volumes():
+    return [nn.ConvTranspose3d(2, 3, 2), neurons(3, 3, 3, 3), nn.ZeroPad3d(1), nn.MaxPool3d(3),
+            neurons(3, 1, 1, 1)]  # fmt: skip
+
+
+# A net, and the shape of one step.
+NETS = {
+    "signals": (classify_signals, (2, 13)),
+    "images": (classify_images, (2, 8, 8)),
+    "volumes": (classify_volumes, (1, 4, 5, 5)),
+    "to signals": (generate_signals, (4,)),
+    "to images": (generate_images, (4,)),
+    "to volumes": (generate_volumes, (2, 2, 2, 2)),
+}
+OF_IMAGES = [name for name, (_, features) in NETS.items() if len(features) > 1]
+
+
+def build(name, **options):
+    make, features = NETS[name]
+    net = SpikingSequential(*make(), **options)
+    torch.manual_seed(1)
+    for parameter in net.parameters():
+        # Sums of such weights are exact, so that every order of adding gives the same spikes.
+        parameter.data = torch.randint(-12, 15, parameter.shape) / 16
+    x = torch.randint(-2, 5, (B, T, *features)) / 4
+    return net, x.requires_grad_()
+
+
+class Spike(torch.autograd.Function):
+    """1 above 0; the derivative is that of fast_sigmoid(25)."""
+
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return (z > 0).to(z)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (z,) = ctx.saved_tensors
+        return grad / (25 * z.abs() + 1) ** 2
+
+
+def run_step_by_step(net, x):
+    """Spikes and membranes of the last layer, and the spikes of every layer by name."""
+    membranes = {}
+    spikes = {name: [] for name, module in net.named_children() if isinstance(module, LIFLayer)}
+    last = []
+    for step in x.unbind(1):
+        y = step
+        for name, module in net.named_children():
+            if name in spikes:
+                u = math.exp(-1e-3 / TAU) * membranes.get(name, 0.0) + y
+                y = Spike.apply(u - 1)
+                membranes[name] = u - y.detach()
+                spikes[name].append(y)
+            else:
+                y = module(y)
+        last.append(membranes[name])
+    return torch.stack(last, 1), {name: torch.stack(steps, 1) for name, steps in spikes.items()}
+
+
+def gradients(mem, net, x):
+    weights = torch.sin(torch.arange(mem.numel(), dtype=mem.dtype)).reshape(mem.shape)
+    return torch.autograd.grad((mem * weights).sum(), [x, *net.parameters()])
+
+
+def to_channels_last(x):
+    return x.detach().movedim(2, -1).contiguous().movedim(-1, 2).requires_grad_()
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_sequence_is_a_loop_over_its_steps(name):
+    net, x = build(name)
+    expected, spikes = run_step_by_step(net, x)
+    prepare_net(net)
+    spk, mem = net(x)
+    last = list(spikes)[-1]
+    for steps in spikes.values():
+        assert 0.05 < steps.mean() < 0.95
+    assert torch.equal(spk, spikes[last])
+    assert_close(mem, expected, STATE, "membrane")
+    pairs = zip(gradients(mem, net, x), gradients(expected, net, x), strict=True)
+    for mine, theirs in pairs:
+        assert_close(mine, theirs, GRADIENT, "gradient")
+
+
+@pytest.mark.parametrize("name", OF_IMAGES)
+def test_the_layout_in_memory_changes_nothing(name):
+    net, x = build(name)
+    x = to_channels_last(x)
+    expected, spikes = run_step_by_step(net, x)
+    prepare_net(net)
+    recording = net.record(x)
+    for layer, steps in spikes.items():
+        assert torch.equal(recording.layers[layer].spk, steps)
+    prepare_net(net)
+    _, mem = net(x)
+    pairs = zip(gradients(mem, net, x), gradients(expected, net, x), strict=True)
+    for mine, theirs in pairs:
+        assert_close(mine, theirs, GRADIENT, "gradient")
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_recording_has_every_layer(name):
+    net, x = build(name)
+    _, spikes = run_step_by_step(net, x)
+    prepare_net(net)
+    recording = net.record(x)
+    assert list(recording.layers) == list(spikes)
+    for layer, steps in spikes.items():
+        assert torch.equal(recording.layers[layer].spk, steps)
+        assert recording.layers[layer].u.shape == steps.shape
+
+
+@pytest.mark.parametrize("name", ["signals", "images"])
+def test_padding_changes_no_valid_step(name):
+    net, x = build(name)
+    _, spikes = run_step_by_step(net, x)
+    lengths = torch.tensor([T, 2, 5])
+    is_valid = torch.arange(T) < lengths[:, None]
+    padded = x.detach().clone()
+    padded[~is_valid] = 1e3
+    prepare_net(net)
+    recording = net.record(padded, lengths=lengths)
+    for layer, steps in spikes.items():
+        record = recording.layers[layer]
+        assert torch.equal(record.spk[is_valid], steps[is_valid])
+        rate = record.rate().detach().float()
+        assert_close(rate, steps[is_valid].detach().mean(), STATE, "rate")
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_chunks_give_the_same_gradients(name):
+    net, x = build(name)
+    prepare_net(net)
+    expected = gradients(net(x)[1], net, x)
+    net, x = build(name, checkpoint=4)
+    prepare_net(net)
+    for mine, theirs in zip(gradients(net(x)[1], net, x), expected, strict=True):
+        assert_close(mine, theirs, GRADIENT, "gradient")
+
+
+def test_compiled_code_gives_the_same():
+    net, x = build("images")
+    prepare_net(net)
+    spk, mem = net(x)
+    expected = gradients(mem, net, x)
+    prepare_net(net)
+    compiled_spk, mem = torch.compile(net, backend="aot_eager")(x)
+    assert torch.equal(compiled_spk, spk)
+    for mine, theirs in zip(gradients(mem, net, x), expected, strict=True):
+        assert_close(mine, theirs, GRADIENT, "gradient")
