@@ -122,7 +122,7 @@ class TestWaking:
 
     def test_the_report_lists_the_modules_that_it_does_not_cover(self):
         hidden = deep("lif", depth=1)
-        net = SpikingSequential(*hidden, nn.Linear(hidden[1].features[0], 2))
+        net = SpikingSequential(*hidden, nn.LayerNorm(hidden[1].features[0]))
         report = fluct_init(net, events(0.02, 4, 100, 16), seed=0)
         assert report.uncovered == ("2",)
         assert str(report).endswith("Not initialized, neither synapse nor neuron layer: 2.")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from nwavesdk.chip import load_profile, nearest_agreeing_weight
 from nwavesdk.layers import (
@@ -138,13 +139,35 @@ def test_half_precision_does_not_underflow():
     assert topology_loss(synapse).item() == pytest.approx(0.5e-10, rel=0.01)
 
 
+def test_weights_of_torch_count_by_their_own_layout():
+    linear, conv = nn.Linear(7, 4), nn.Conv2d(2, 3, 3)
+    net = nn.ModuleList([linear, conv])
+    assert weight_magnitude_loss(net, 0.1).item() == pytest.approx(
+        excess([linear.weight, conv.weight], [0.1] * 2), rel=1e-5
+    )
+    with pytest.raises(ValueError, match="no weights of a chip's modules"):
+        weight_magnitude_loss(net, limit=None)
+    expected = minority(linear.weight.T, 5) / 28
+    assert topology_loss(linear).item() == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match=r"topology_loss: Conv2d '1' is not dense, and chips have"):
+        topology_loss(net)
+
+
+def test_a_pruned_weight_counts_with_its_mask():
+    synapse = prune.l1_unstructured(LIFSynapse(6, 4), "weight", 12)
+    expected = excess([synapse.weight_orig * synapse.weight_mask], [0.1])
+    assert weight_magnitude_loss(synapse, 0.1).item() == pytest.approx(expected, rel=1e-5)
+    topology_loss(synapse).backward()
+    assert not synapse.weight_orig.grad[synapse.weight_mask == 0].any()
+
+
 def test_models_are_checked():
     for loss in (weight_magnitude_loss, topology_loss):
         with pytest.raises(
             ValueError,
-            match=f"{loss.__name__}: Linear has no .*weights of synapses or neuron layers",
+            match=f"{loss.__name__}: BatchNorm1d has no .*weights of synapses or neuron layers",
         ):
-            loss(nn.Linear(2, 2))
+            loss(nn.BatchNorm1d(2))
         with pytest.raises(TypeError, match="expected a torch module with weights, got list"):
             loss([])
     with pytest.raises(

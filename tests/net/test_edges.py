@@ -1,7 +1,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 
 from nwavesdk.layers import (
     Dropout,
@@ -17,7 +17,8 @@ from nwavesdk.layers import (
     find_edges,
     prepare_net,
 )
-from nwavesdk.net.edges import watch_calls
+from nwavesdk.net.edges import connection_sparsity
+from nwavesdk.net.wiring import watch_calls
 from nwavesdk.optim import SignAnnealing
 
 TAU = 10e-3
@@ -131,11 +132,11 @@ def test_a_loop_has_edges_of_unknown_order():
     net_edges = find_edges(net)
     assert wiring(net_edges) == [
         ("readout.weight", (), None), ("hidden.recurrent_weights", ("hidden",), "hidden"),
-        ("up.weight", (), None),
+        ("up.weight", (), None), ("scale.weight", (), None),
     ]  # fmt: skip
     assert net_edges.order == ()
     assert list(net_edges.layers) == ["out", "hidden"]
-    assert net_edges.uncovered == ("", "scale")
+    assert net_edges.uncovered == ("",)
 
 
 def test_example_inputs_show_the_order_of_a_loop():
@@ -144,9 +145,9 @@ def test_example_inputs_show_the_order_of_a_loop():
     net_edges = find_edges(net, torch.rand(2, 6, 5))
     assert wiring(net_edges) == [
         ("hidden.recurrent_weights", ("hidden",), "hidden"), ("up.weight", ("hidden",), "out"),
-        ("readout.weight", ("out",), None),
+        ("readout.weight", ("out",), None), ("scale.weight", (), None),
     ]  # fmt: skip
-    assert net_edges.order == ("hidden", "up", "out", "readout")
+    assert net_edges.order == ("hidden", "up", "out", "readout", "scale")
     assert net_edges.edges[1].target is net.out
     assert net_edges.edges[1].module is net.up
     assert net.hidden.state is None  # the net itself has not run
@@ -223,10 +224,11 @@ def test_uncovered_modules_are_those_with_parameters_of_their_own():
 
     net = nn.ModuleDict({
         "flat": nn.Flatten(), "layer": LIFLayer(3, TAU, learn_taus=True),
-        "drop": Dropout(0.5), "gain": Gain(), "conv": nn.Conv1d(1, 1, 3),
+        "drop": Dropout(0.5), "gain": Gain(), "norm": nn.BatchNorm1d(1),
+        "lazy": nn.LazyLinear(3), "rnn": nn.RNN(2, 2),
         "normed": parametrizations.weight_norm(nn.Linear(2, 2, bias=False)),
     })  # fmt: skip
-    assert find_edges(net).uncovered == ("gain", "conv", "normed")
+    assert find_edges(net).uncovered == ("gain", "norm", "lazy", "rnn")
     assert find_edges(net).parametrized == ("normed",)
 
 
@@ -256,3 +258,129 @@ def test_watched_calls_report_every_way_to_call_a_layer():
 def test_what_is_not_a_module_has_no_edges():
     with pytest.raises(TypeError, match="expected a torch module with weights, got list"):
         find_edges([LIFSynapse(1, 1)])
+
+
+class ScaledNorm(Prepared):
+    """A module of ours with a weight that connects nothing."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(n))
+
+    def forward(self, x):
+        return x * self.weight
+
+
+def test_modules_of_torch_are_edges_of_a_sequential():
+    net = SpikingSequential(
+        nn.Conv2d(2, 4, 3), ScaledNorm(6), LIFLayer((4, 6, 6), TAU), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(36, 5), LIFLayer(5, TAU), nn.Linear(5, 2, bias=False),
+    )  # fmt: skip
+    expected = [("0.weight", (), "2"), ("5.weight", ("2",), "6"), ("7.weight", ("6",), None)]
+    assert wiring(find_edges(net)) == expected
+    assert find_edges(net).order == ("0", "2", "5", "6", "7")
+    assert find_edges(net).uncovered == ("1",)
+    del net[1]
+    by_run = find_edges(net, torch.rand(2, 3, 2, 8, 8))
+    assert [edge.target_name for edge in by_run.edges] == ["1", "5", None]
+    assert by_run.edges[2].sources == ("5",)
+
+
+def test_a_sequential_inside_another_module_has_its_own_wiring():
+    class Shortcut(nn.Module):
+        def __init__(self, *modules):
+            super().__init__()
+            self.body = SpikingSequential(*modules)
+
+        def forward(self, x):
+            return x + self.body(x)[0]
+
+    block = Shortcut(LIFSynapse(3, 3), LIFLayer(3, TAU))
+    net = SpikingSequential(nn.Linear(3, 3), LIFLayer(3, TAU), block, LIFSynapse(3, 2))
+    assert wiring(find_edges(net)) == [
+        ("0.weight", (), "1"), ("2.body.0.weight", (), "2.body.1"), ("3.weight", (), None),
+    ]  # fmt: skip
+
+
+CONVOLUTIONS = [
+    nn.Conv1d(4, 6, 3, padding=1),
+    nn.Conv2d(4, 6, (3, 2), stride=2, dilation=2, groups=2),
+    nn.Conv3d(2, 4, 2),
+    nn.ConvTranspose1d(4, 6, 3, stride=2),
+    nn.ConvTranspose2d(4, 6, (4, 3), stride=(2, 3), groups=2),
+    nn.ConvTranspose2d(4, 2, 5, stride=4, dilation=2),
+]
+
+
+@pytest.mark.parametrize("module", CONVOLUTIONS, ids=str)
+def test_fan_in_and_columns_are_those_of_the_jacobian(module):
+    """The most inputs of a target, and their weights, without a look at kernels."""
+    axes = module.weight.ndim - 2
+    sizes = (module.in_channels, *[12 if axes < 3 else 5] * axes)
+    jacobian = torch.autograd.functional.jacobian(lambda x: module(x[None])[0], torch.rand(sizes))
+    C_out = jacobian.shape[0]
+    # One row for each target, [C_out, positions, inputs].
+    rows = jacobian.reshape(C_out, -1, torch.rand(sizes).numel())
+    (edge,) = find_edges(module).edges
+    assert edge.fan_in == int((rows != 0).sum(-1).max())
+    columns = edge.by_target(edge.effective_weight())
+    assert columns.shape[1] == C_out
+    for channel in range(C_out):
+        # Over all positions, each weight of the channel appears.
+        seen = rows[channel][rows[channel] != 0].unique()
+        torch.testing.assert_close(seen, columns[:, channel].detach().unique())
+
+
+def test_dense_edges_know_their_axes():
+    linear, synapse, frontend = nn.Linear(3, 5), LIFSynapse(3, 5), H1v1Frontend(4)
+    (edge,) = find_edges(linear).edges
+    assert (edge.fan_in, edge.output_axis, edge.is_dense) == (3, 0, True)
+    assert torch.equal(edge.by_target(edge.weight), linear.weight.T)
+    (edge,) = find_edges(synapse).edges
+    assert (edge.fan_in, edge.output_axis, edge.is_dense) == (3, 1, True)
+    assert torch.equal(edge.by_target(edge.weight), synapse.weight)
+    (edge,) = find_edges(frontend).edges
+    assert (edge.fan_in, edge.output_axis, edge.is_dense) == (1, 0, False)
+    assert not find_edges(nn.Conv1d(2, 2, 1)).edges[0].is_dense
+
+
+def test_pruned_and_parametrized_weights_of_torch_are_those_that_act():
+    linear = prune.random_unstructured(nn.Linear(8, 6), "weight", 0.5)
+    conv = parametrizations.weight_norm(nn.Conv1d(2, 4, 3))
+    net = nn.ModuleDict({"linear": linear, "conv": conv})
+    first, second = find_edges(net).edges
+    assert [*first.trained_parameters()] == ["linear.weight_orig"]
+    assert [*second.trained_parameters()] == [
+        f"conv.parametrizations.weight.original{i}" for i in (0, 1)
+    ]
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(2)  # what torch has computed before is stale
+    for edge in (first, second):
+        x = torch.rand(3, 8) if edge is first else torch.rand(3, 2, 9)
+        expected = edge.module(x)
+        edge.effective_weight().sum().backward()
+        assert all(p.grad is not None for p in edge.trained_parameters().values())
+        function = nn.functional.linear if edge is first else nn.functional.conv1d
+        y = function(x, edge.effective_weight(), edge.module.bias)
+        torch.testing.assert_close(y, expected)
+    assert wiring(find_edges(SpikingSequential(linear, LIFLayer(6, TAU)), torch.rand(2, 3, 8))) == [
+        ("0.weight", (), "1")
+    ]  # the copy that runs is of a pruned net, which torch does not copy
+
+
+def test_connection_sparsity_counts_masks_and_quantized_zeros():
+    net = SpikingSequential(
+        nn.Conv1d(1, 2, 5), nn.Flatten(), H1v1Synapse(8, 4, 3, 0.05),
+        H1v1Layer(4, TAU, layer_topology="RC"), nn.Linear(4, 2),
+    )  # fmt: skip
+    prune.l1_unstructured(net[0], "weight", 3)
+    prune.l1_unstructured(net[3], "recurrent_weights", 4)
+    net[2].weight.data = torch.linspace(-0.9, 0.9, 32).reshape(8, 4)
+    prepare_net(net)  # mismatch moves all weights away from 0
+    levels = 0.9 / 3  # three bits: from -3 to 3 steps
+    zeros = (net[2].weight.abs() < levels / 2).float().mean().item()
+    assert connection_sparsity(net) == {
+        "0.weight": 0.3, "2.weight": zeros, "3.recurrent_weights": 0.25, "4.weight": 0.0
+    }  # fmt: skip
+    assert zeros > 0

@@ -8,7 +8,7 @@ import weakref
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrize, prune
 from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 from nwavesdk.chip import load_profile
@@ -42,6 +42,15 @@ class FrontEnd(DenseSynapse):
     def __init__(self, n):
         super().__init__(n, n)
         self.weight = nn.Parameter(torch.ones(n))
+
+
+def test_a_linear_layer_has_the_signs_of_the_synapse_with_its_transposed_weight():
+    synapse, linear = LIFSynapse(7, 4), nn.Linear(7, 4)
+    linear.weight.data = synapse.weight.detach().T.clone()
+    for module in (synapse, linear):
+        SignAnnealing(module, 1).finish()
+    assert torch.equal(linear.weight, synapse.weight.T)
+    assert topology_loss(linear) == topology_loss(synapse) == 0
 
 
 def test_front_ends_keep_their_weight():
@@ -231,9 +240,19 @@ def test_the_guard_disappears_with_the_annealing():
         ({"axis": "rows"}, ValueError, "axis must be one of 'inputs', 'outputs', got 'rows'"),
         ({"limit": -1.0}, ValueError, "limit must be a finite number above 0"),
         (
-            {"net": nn.Linear(2, 2)},
+            {"net": nn.BatchNorm1d(2)},
             ValueError,
-            "SignAnnealing: Linear has no 2-D weights of synapses or neuron layers",
+            "SignAnnealing: BatchNorm1d has no 2-D weights of synapses or neuron layers",
+        ),
+        (
+            {"net": nn.Sequential(nn.Conv1d(1, 1, 3), LIFSynapse(2, 2))},
+            ValueError,
+            "SignAnnealing: Conv1d '0' is not dense, and chips have dense synapses only",
+        ),
+        (
+            {"net": prune.random_unstructured(LIFSynapse(4, 4), "weight", 0.5)},
+            RuntimeError,
+            "SignAnnealing: weight is pruned, and annealed weights are never 0",
         ),
         ({"net": "net"}, TypeError, "expected a torch module with weights, got str"),
     ],

@@ -12,6 +12,7 @@ from nwavesdk.analysis.health import Health, Limits, examine
 from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.data import Batch
 from nwavesdk.layers import SpikingSequential, prepare_net
+from nwavesdk.layers.masks import copy_module
 from nwavesdk.train.learner import Learner, lengths_of
 
 __all__ = ["HealthCallback"]
@@ -84,8 +85,8 @@ class HealthCallback(Callback):
             targets.append(lengths)
         self._batch = None
         loss = self.loss or _learner_loss(pl_module)
-        net = copy.deepcopy(pl_module.net)
-        assert isinstance(net, SpikingSequential)
+        assert isinstance(pl_module.net, SpikingSequential)
+        net = copy_module(pl_module.net)
         recorded = RecordedPass(
             net.eval(), x, lambda spk, mem: loss(spk, mem, *targets), self.seed, lengths=lengths
         )

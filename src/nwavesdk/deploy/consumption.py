@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import Power, Profile
-from nwavesdk.deploy.stages import Stage, check_finite, stages_and_profile, stored_weight
+from nwavesdk.deploy.stages import Stage, check_finite, stages_and_profile
 from nwavesdk.internal.checks import positive_number, shown
 from nwavesdk.layers import Recording
 from nwavesdk.layers.lengths import check_lengths, sum_over_steps
@@ -87,7 +87,7 @@ def get_chip_consumption(
     counts = [sum_over_steps(spk.detach().double(), lengths).sum(0) for spk in layer_spikes]
     events = 0.0
     for i, stage in enumerate(stages):
-        feedforward, *recurrent = map(stored_weight, stage.edges)
+        feedforward, *recurrent = (edge.stored_weight() for edge in stage.edges)
         if i:
             events += _synaptic_events(counts[i - 1], feedforward)
         events += sum(_synaptic_events(counts[i], weight) for weight in recurrent)

@@ -8,7 +8,7 @@ from torch import nn
 
 from nwavesdk.chip import TAU_RANGE, Profile, disagreeing_weights
 from nwavesdk.deploy.placement import place_stages
-from nwavesdk.deploy.stages import Stage, stages_and_profile, stored_weight, weight_bits
+from nwavesdk.deploy.stages import Stage, stages_and_profile, weight_bits
 from nwavesdk.layers import Edge
 
 __all__ = ["Violation", "find_violations"]
@@ -123,7 +123,7 @@ def _weight_violations(edge: Edge, chip: Profile) -> Iterator[Violation]:
     # NaN and infinity have no quantization level, so they are read from the trained tensor.
     trained = edge.weight.detach()
     is_finite = trained.isfinite()
-    stored = stored_weight(edge).where(is_finite, trained)
+    stored = edge.stored_weight().where(is_finite, trained)
     outside = ~(stored.abs() <= limit * (1 + 1e-6))
     for index in map(tuple, outside.nonzero().tolist()):
         value = stored[index].item()

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import nn
 
-from nwavesdk.chip import CHIPS, Profile, Quantizer, load_profile
+from nwavesdk.chip import CHIPS, Profile, load_profile
 from nwavesdk.internal.checks import shown
 from nwavesdk.layers import (
     Dropout,
@@ -24,7 +24,6 @@ __all__ = [
     "check_finite",
     "chip_stages",
     "stages_and_profile",
-    "stored_weight",
     "weight_bits",
 ]
 
@@ -77,15 +76,6 @@ def weight_bits(edge: Edge) -> int | None:
     return cast("int | None", edge.module.quantization_bits)
 
 
-def stored_weight(edge: Edge) -> Tensor:
-    """The weights of an edge as the chip stores them: quantized if the net quantizes them."""
-    weight = edge.weight.detach()
-    bits = weight_bits(edge)
-    if bits is None or edge.profile is None:
-        return weight
-    return Quantizer(bits, edge.profile.number("weight_limit")).quantize(weight)
-
-
 def chip_stages(model: nn.Module, caller: str) -> list[Stage]:
     """The stages of a net of chip modules, in order.
 
@@ -106,9 +96,9 @@ def chip_stages(model: nn.Module, caller: str) -> list[Stage]:
     for name, module in model.modules_in_order():
         if not isinstance(module, (*deployable, *PASSIVE_MODULES)):
             raise TypeError(
-                f"{caller}: module {name} ({type(module).__name__}) is not a module of a chip: "
-                "build the net from H1v1… or H1v2… front ends, synapses and layers, as "
-                "`nwave train --chip h1v2` does."
+                f"{caller}: module {name} ({type(module).__name__}) is not a module of a chip, "
+                "and chips have dense synapses only: build the net from H1v1… or H1v2… front ends, "
+                "synapses and layers, as `nwave train --chip h1v2` does."
             )
     net = find_edges(model)
     for edge in net.edges:

@@ -18,7 +18,7 @@ from nwavesdk.layers import (
     prepare_net,
 )
 from nwavesdk.layers.lengths import check_lengths
-from nwavesdk.net.edges import module_title, watch_calls
+from nwavesdk.net.wiring import module_title, watch_calls
 
 __all__ = ["DrivenLayer", "Driver", "driver_inputs", "find_driven_layers", "first_batches"]
 

@@ -1,6 +1,5 @@
 """Fluctuation-driven initialization: every layer fires from the first step of training on."""
 
-import copy
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from nwavesdk.init.fluctuation import Fluctuation, LayerFluctuation
 from nwavesdk.init.weights import generator_for, reject_parametrized
 from nwavesdk.internal.checks import finite_number, whole_number
 from nwavesdk.layers import ChipInstance, Synapse, find_edges
+from nwavesdk.layers.masks import copy_module
 
 __all__ = ["FluctReport", "fluct_init"]
 
@@ -157,7 +157,7 @@ def fluct_init(
     net = find_edges(model)
     reject_parametrized(_OWNER, model, net)
     generator = generator_for(seed)
-    work = copy.deepcopy(model).eval()
+    work = copy_module(model).eval()
     ChipInstance(None).hold(work)
     layers = [d for d in find_driven_layers(work, batches[0][:1]) if isinstance(d.driver, Synapse)]
     if not layers:

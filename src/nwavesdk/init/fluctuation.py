@@ -13,7 +13,7 @@ from nwavesdk.chip import Noise
 from nwavesdk.init.driven import DrivenLayer
 from nwavesdk.init.weights import charge_limit, set_charges, share_at_limit
 from nwavesdk.layers import NeuronLayer
-from nwavesdk.net.edges import module_title
+from nwavesdk.net.wiring import module_title
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["Fluctuation", "LayerFluctuation", "psp_kernel", "rest_distance"]

@@ -1,6 +1,5 @@
 """Front ends by firing rate: each channel gets the weight that makes its neuron fire as wanted."""
 
-import copy
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from nwavesdk.layers import (
     SpikingSequential,
     find_edges,
 )
+from nwavesdk.layers.masks import copy_module
 
 __all__ = ["FrontendReport", "frontend_firing_init"]
 
@@ -103,7 +103,7 @@ def frontend_firing_init(
         model = SpikingSequential(*model)
     batches = first_batches(_OWNER, model, inputs, max_batches)
     reject_parametrized(_OWNER, model, find_edges(model))
-    work = copy.deepcopy(model).eval()
+    work = copy_module(model).eval()
     ChipInstance(None).hold(work)
     driven = _find_frontend(work, batches[0][:1])
     wanted = _rate_per_channel(rate, driven.driver.nb_inputs)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nwavesdk.chip import ChargeLaw, LinearCharge, Profile
 from nwavesdk.internal.checks import positive_number, seed_number
 from nwavesdk.layers import NetEdges, NeuronLayer, find_edges
-from nwavesdk.net.edges import module_title
+from nwavesdk.net.wiring import module_title
 
 __all__ = [
     "charge_limit",

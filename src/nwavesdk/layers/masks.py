@@ -5,8 +5,9 @@ then trains `weight_orig`, and computes `weight` from it in each call through `_
 recordings and `prepare_net` read weights without such a call, so they read `current_parameter`.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,15 @@ from nwavesdk.internal.checks import finite_number, shown, whole_number
 from nwavesdk.internal.tensors import require_floating
 
 __all__ = [
+    "copy_module",
     "current_parameter",
     "is_pruned",
     "keep_blocks",
     "keep_n_of_m",
     "without_graphs",
 ]
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 @torch.no_grad()
@@ -128,6 +132,17 @@ def current_parameter(module: nn.Module, name: str) -> Any:
     if original is None or mask is None:
         return getattr(module, name)
     return mask.to(original.dtype) * original
+
+
+def copy_module(module: ModuleT) -> ModuleT:
+    """A deep copy, also where modules of torch are pruned, which `copy.deepcopy` rejects."""
+    graphs = {
+        id(value): value.detach().clone()
+        for inner in module.modules()
+        for value in vars(inner).values()
+        if isinstance(value, Tensor) and value.grad_fn is not None
+    }
+    return copy.deepcopy(module, graphs)
 
 
 def without_graphs(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from nwavesdk.chip import disagreement
 from nwavesdk.internal.checks import positive_number
-from nwavesdk.net.edges import find_edges
+from nwavesdk.net.edges import dense_edges, find_edges
 
 __all__ = ["topology_loss", "weight_magnitude_loss"]
 
@@ -13,8 +13,8 @@ __all__ = ["topology_loss", "weight_magnitude_loss"]
 def weight_magnitude_loss(model: nn.Module, limit: float | None = 0.9) -> Tensor:
     """The mean over all weights of max(|w| - limit, 0)²: how far they are outside a chip's range.
 
-    It covers all weights of the modules of `nwavesdk.layers`: feed-forward, recurrent and front
-    ends.
+    It covers all weights that `find_edges` sees: feed-forward, recurrent, front ends, linear layers
+    and convolutions.
 
     Args:
         model: Any module.
@@ -65,8 +65,8 @@ def topology_loss(model: nn.Module, block: int = 5, axis: str = "inputs") -> Ten
     over blocks is divided by the number of weights. It is 0 where signs agree. NWAVE documents no
     formula; this one is our choice.
 
-    It covers all 2-D weights of the modules of `nwavesdk.layers`, feed-forward and recurrent, but
-    no front ends.
+    It covers all dense weights, feed-forward and recurrent, also those of `nn.Linear`, but no front
+    ends.
 
     Args:
         model: Any module.
@@ -81,8 +81,8 @@ def topology_loss(model: nn.Module, block: int = 5, axis: str = "inputs") -> Ten
 
     Raises:
         TypeError: If `model` is not a module.
-        ValueError: If `block` is not a whole number above 0, `axis` is another word, or there are
-            no 2-D weights.
+        ValueError: If `block` is not a whole number above 0, `axis` is another word, there are no
+            2-D weights, or the net has others than dense ones, such as a convolution.
 
     Example:
         >>> from nwavesdk.layers import LIFSynapse
@@ -93,16 +93,10 @@ def topology_loss(model: nn.Module, block: int = 5, axis: str = "inputs") -> Ten
     """
     total = torch.zeros(())
     count = 0
-    for edge in find_edges(model).edges:
-        weight = edge.weight
-        if weight.ndim == 2:
-            total = total.to(weight.device) + disagreement(weight, block, axis).sum()
-            count += weight.numel()
-    if not count:
-        raise ValueError(
-            f"topology_loss: {type(model).__name__} has no 2-D weights of synapses or neuron "
-            "layers."
-        )
+    for edge in dense_edges("topology_loss", model):
+        weight = edge.by_target(edge.weight)
+        total = total.to(weight.device) + disagreement(weight, block, axis).sum()
+        count += weight.numel()
     return total / count
 
 

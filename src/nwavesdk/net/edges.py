@@ -3,6 +3,8 @@
 Design requirements:
     - Any `nn.Module` works. Where the order of its modules is unknown, an edge has no sources and
       no target.
+    - Synapses, front ends, linear layers and convolutions of torch are edges, also where their
+      weights are pruned or parametrized.
     - A `SpikingSequential` defines the order. For other nets, example inputs show which layer each
       synapse drives.
     - Modules with parameters that are not described by an edge are listed, so that reports can name
@@ -17,22 +19,29 @@ Two other walks remain, because they are not about weights:
       serves to cut a net at a layer, and to reject a module that a chip cannot run.
 """
 
-import contextlib
-import copy
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.parametrize import is_parametrized
 
-from nwavesdk.chip import Profile
+from nwavesdk.chip import Profile, Quantizer
+from nwavesdk.layers.masks import current_parameter, is_pruned
 from nwavesdk.layers.neuron import NeuronLayer
-from nwavesdk.layers.prepare import Prepared, prepare_net
-from nwavesdk.net.sequential import SpikingSequential
+from nwavesdk.layers.synapse import DenseSynapse
+from nwavesdk.net.wiring import (
+    Wiring,
+    has_weight,
+    is_synapse,
+    module_title,
+    wiring_by_run,
+    wiring_by_structure,
+)
 
-__all__ = ["Edge", "NetEdges", "find_edges", "module_title", "watch_calls"]
+__all__ = ["Edge", "NetEdges", "connection_sparsity", "dense_edges", "find_edges"]
 
 _RECURRENT = "recurrent_weights"
 
@@ -43,7 +52,8 @@ class Edge:
 
     Attributes:
         module_name: Name of `module` in the net.
-        module: The synapse or front end; for recurrent weights, the neuron layer.
+        module: The synapse, front end, linear layer or convolution; for recurrent weights, the
+            neuron layer.
         key: Name of the weight in `module`: `"weight"` or `"recurrent_weights"`.
         profile: Profile of the module's chip; None for modules without a chip, whose weights have
             no bounds.
@@ -64,7 +74,7 @@ class Edge:
 
     @property
     def name(self) -> str:
-        """The weight's name in the net, as in `state_dict`."""
+        """The weight's name in the net, as in `state_dict` if it is a plain parameter."""
         return f"{self.module_name}.{self.key}" if self.module_name else self.key
 
     @property
@@ -73,11 +83,39 @@ class Edge:
         return self.key == _RECURRENT
 
     @property
+    def is_dense(self) -> bool:
+        """Whether each input has one weight to each target, as chips have: no delays, no kernel."""
+        is_kind = self.is_recurrent or isinstance(self.module, DenseSynapse | nn.Linear)
+        return is_kind and self.weight.ndim == 2
+
+    @property
     def weight(self) -> Tensor:
-        """The weight before charge law and mismatch: [N_in, N_out], or [N] for a front end."""
-        weight = getattr(self.module, self.key)
+        """The weight before charge law and mismatch, with its mask if it is pruned.
+
+        Its shape is [N_in, N_out]; [N] for a front end, [N_out, N_in] for `nn.Linear`, and that of
+        torch for convolutions.
+        """
+        weight = current_parameter(self.module, self.key)
         assert isinstance(weight, Tensor)
         return weight
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters of which the weight is made, by their names in the net.
+
+        One, or those of a parametrization.
+        """
+        prefix = f"{self.module_name}." if self.module_name else ""
+        if is_parametrized(self.module, self.key):
+            inside = f"parametrizations.{self.key}."
+            found = {
+                name: parameter
+                for name, parameter in self.module.named_parameters()
+                if name.startswith(inside)
+            }
+        else:
+            name = f"{self.key}_orig" if is_pruned(self.module, self.key) else self.key
+            found = {name: self.module.get_parameter(name)}
+        return {prefix + name: parameter for name, parameter in found.items()}
 
     def effective_weight(self) -> Tensor:
         """The weight that acts, in the shape of `weight`, with gradient for it.
@@ -87,16 +125,70 @@ class Edge:
                 changed since.
         """
         module: Any = self.module
+        if isinstance(module, nn.Linear | _ConvNd):
+            return self.weight
         effective: Tensor = (
             module.effective_recurrent_weights() if self.is_recurrent else module.effective_weight()
         )
         return effective
 
+    def stored_weight(self) -> Tensor:
+        """The weight as a chip stores it, in the shape of `weight`: quantized if the net does so.
+
+        It has no gradient.
+        """
+        weight = self.weight.detach()
+        bits = getattr(self.module, "quantization_bits", None)
+        if bits is None or self.profile is None:
+            return weight
+        return Quantizer(bits, self.profile.number("weight_limit")).quantize(weight)
+
+    @property
+    def output_axis(self) -> int:
+        """The axis of `weight` that counts targets, or output channels.
+
+        Of a transposed convolution, it counts those of one group.
+        """
+        if isinstance(self.module, _ConvTransposeNd):
+            return 1
+        is_first = isinstance(self.module, nn.Linear) or self.weight.ndim != 2
+        return 0 if is_first else 1
+
     @property
     def fan_in(self) -> int:
-        """Number of inputs of each target neuron; 1 for a front end, which is diagonal."""
-        weight = self.weight
-        return len(weight) if weight.ndim == 2 else 1
+        """Number of inputs of each target neuron, without mask; 1 for a front end.
+
+        Of a convolution it is that of a target far from borders; of a transposed one with a stride,
+        the largest.
+        """
+        module: Any = self.module
+        if isinstance(module, _ConvTransposeNd):
+            taps = map(_most_taps, module.kernel_size, module.stride, module.dilation)
+            return int(module.in_channels) // int(module.groups) * math.prod(taps)
+        if isinstance(module, _ConvNd):
+            return math.prod(self.weight.shape[1:])
+        if isinstance(module, nn.Linear):
+            return int(module.in_features)
+        if self.is_recurrent:
+            return len(self.weight)
+        return int(getattr(module, "fan_in", 1))
+
+    def by_target(self, weight: Tensor) -> Tensor:
+        """A tensor like `weight` as a matrix [inputs of a target, targets or output channels]."""
+        if isinstance(self.module, _ConvTransposeNd):
+            # [C_in, C_out / groups, ...]: each group of inputs reaches its own group of outputs.
+            groups = int(self.module.groups)
+            grouped = weight.reshape(groups, -1, weight.shape[1], weight[0, 0].numel())
+            return grouped.permute(1, 3, 0, 2).flatten(2).flatten(0, 1)
+        if weight.ndim == 1:
+            return weight[None]
+        return weight.movedim(self.output_axis, -1).flatten(0, -2)
+
+
+def _most_taps(size: int, stride: int, dilation: int) -> int:
+    """Along one axis of a transposed convolution, the most taps that reach one target."""
+    period = stride // math.gcd(stride, dilation)
+    return -(-size // period)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +214,10 @@ class NetEdges:
 
 
 def find_edges(model: nn.Module, inputs: Tensor | None = None) -> NetEdges:
-    """Find all weights of the modules of `nwavesdk.layers` in `model`, and what they connect.
+    """Find all weights of a net, and what they connect.
+
+    They are those of the modules of `nwavesdk.layers`, of `nn.Linear`, and of the convolutions of
+    torch. Pruned and parametrized ones are included.
 
     Within a `SpikingSequential`, a synapse's target is the next neuron layer in front of the next
     synapse. Modules between them (dropout, normalization) do not change this. With `inputs`, a copy
@@ -139,24 +234,25 @@ def find_edges(model: nn.Module, inputs: Tensor | None = None) -> NetEdges:
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
         >>> layer = LIFLayer(8, taus=10e-3, layer_topology="RC")
-        >>> net = SpikingSequential(LIFSynapse(3, 8), layer, nn.Linear(8, 2))
+        >>> net = SpikingSequential(LIFSynapse(3, 8), layer, nn.Linear(8, 2), nn.LayerNorm(2))
         >>> found = find_edges(net)
-        >>> [(edge.name, edge.sources, edge.target_name, edge.fan_in) for edge in found.edges]
-        [('0.weight', (), '1', 3), ('1.recurrent_weights', ('1',), '1', 8)]
+        >>> for edge in found.edges:
+        ...     print(edge.name, edge.sources, edge.target_name, edge.fan_in)
+        0.weight () 1 3
+        1.recurrent_weights ('1',) 1 8
+        2.weight ('1',) None 8
         >>> found.uncovered
-        ('2',)
+        ('3',)
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch module with weights, got {type(model).__name__}.")
     named = dict(model.named_modules())
     layers = {name: module for name, module in named.items() if isinstance(module, NeuronLayer)}
-    wiring = _wiring_by_structure(model) if inputs is None else _wiring_by_run(model, inputs)
+    wiring = wiring_by_structure(model) if inputs is None else wiring_by_run(model, inputs)
     edges = [
         _edge(name, module, key, wiring, layers)
         for name, module in named.items()
-        if isinstance(module, Prepared)
-        for key in ("weight", _RECURRENT)
-        if _has_weight(module, key)
+        for key in _weight_names(module)
     ]
     if inputs is not None:
         place = {name: i for i, name in enumerate(wiring.order)}
@@ -175,23 +271,8 @@ def find_edges(model: nn.Module, inputs: Tensor | None = None) -> NetEdges:
     )
 
 
-@dataclass(eq=False)
-class _Wiring:
-    """What drives what, by names of modules.
-
-    Attributes:
-        order: Synapses and neuron layers in the order in which they run; empty if it is unknown.
-        sources: For each synapse, the neuron layers whose spikes come in, where they are known.
-        targets: For each synapse, the neuron layer that it drives, where it is known.
-    """
-
-    order: list[str] = field(default_factory=list)
-    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    targets: dict[str, str] = field(default_factory=dict)
-
-
 def _edge(
-    name: str, module: nn.Module, key: str, wiring: _Wiring, layers: Mapping[str, NeuronLayer]
+    name: str, module: nn.Module, key: str, wiring: Wiring, layers: Mapping[str, NeuronLayer]
 ) -> Edge:
     is_recurrent = key == _RECURRENT
     sources = (name,) if is_recurrent else wiring.sources.get(name, ())
@@ -207,145 +288,59 @@ def _has_own_parameters(name: str, module: nn.Module) -> bool:
     return is_parametrized(module) or any(True for _ in module.parameters(recurse=False))
 
 
-def _has_weight(module: nn.Module, key: str) -> bool:
-    """Whether a module has a weight of this name."""
-    # A parametrized weight is not read, because that would compute it.
-    return is_parametrized(module, key) or isinstance(getattr(module, key, None), Tensor)
+def _weight_names(module: nn.Module) -> list[str]:
+    """Names of the weights of the module itself that are edges."""
+    names = ["weight"] if is_synapse(module) else []
+    is_recurrent = isinstance(module, NeuronLayer) and has_weight(module, _RECURRENT)
+    return [*names, _RECURRENT] if is_recurrent else names
 
 
-def _is_synapse(module: nn.Module) -> bool:
-    """Whether a module is a synapse or front end."""
-    return isinstance(module, Prepared) and _has_weight(module, "weight")
+def dense_edges(caller: str, model: nn.Module) -> list[Edge]:
+    """The edges of a net for rules that a chip has for its dense weights; no front ends.
 
-
-def module_title(name: str, module: nn.Module) -> str:
-    """A module of a net, as error messages name it."""
-    return f"{type(module).__name__} {name!r}" if name else type(module).__name__
-
-
-def _wiring_by_structure(model: nn.Module) -> _Wiring:
-    """The wiring within each `SpikingSequential` that is not part of another one."""
-    wiring = _Wiring()
-    nested: set[nn.Module] = set()
-    for name, net in model.named_modules():
-        if isinstance(net, SpikingSequential) and net not in nested:
-            nested.update(net.modules())
-            _follow_sequential(net, f"{name}." if name else "", wiring)
-    if not isinstance(model, SpikingSequential):
-        wiring.order.clear()
-    return wiring
-
-
-def _follow_sequential(net: SpikingSequential, prefix: str, wiring: _Wiring) -> None:
-    """Add the wiring of one `SpikingSequential`, whose names begin with `prefix`."""
-    source: str | None = None
-    synapse: str | None = None
-    for name_in_net, module in net.modules_in_order():
-        name = prefix + name_in_net
-        if isinstance(module, NeuronLayer):
-            wiring.order.append(name)
-            if synapse is not None:
-                wiring.targets[synapse] = name
-            source = name
-            synapse = None
-        elif _is_synapse(module):
-            wiring.order.append(name)
-            wiring.sources[name] = () if source is None else (source,)
-            source = None
-            synapse = name
-        elif any(isinstance(m, NeuronLayer) or _is_synapse(m) for m in module.modules()):
-            # A module of the user with weights inside: it is unknown what drives what in there.
-            source = synapse = None
-
-
-def _wiring_by_run(model: nn.Module, inputs: Tensor) -> _Wiring:
-    """The wiring that one pass of a copy shows: a tensor keeps its storage on its way."""
-    work = copy.deepcopy(model)
-    names = {module: name for name, module in work.named_modules()}
-    wiring = _Wiring()
-    # Tensors by storage; they are held until the end, so that no other tensor gets their storage.
-    charges: dict[int, tuple[nn.Module, Tensor]] = {}
-    spikes: dict[int, tuple[nn.Module, Tensor]] = {}
-    driven: dict[nn.Module, NeuronLayer] = {}
-
-    def note_call(module: nn.Module) -> None:
-        if names[module] not in wiring.order:
-            wiring.order.append(names[module])
-
-    def on_synapse(synapse: nn.Module, received: Tensor, charge: Tensor) -> None:
-        note_call(synapse)
-        source = _sender(spikes, received)
-        if source is not None:
-            wiring.sources[names[synapse]] = (names[source],)
-        charges[_storage(charge)] = synapse, charge
-
-    def on_layer(layer: NeuronLayer, charge: Tensor, fired: Tensor) -> None:
-        note_call(layer)
-        spikes[_storage(fired)] = layer, fired
-        synapse = _sender(charges, charge)
-        if synapse is None:
-            return
-        first = driven.setdefault(synapse, layer)
-        if first is not layer:
-            raise RuntimeError(
-                f"{module_title(names[synapse], synapse)} drives both "
-                f"{module_title(names[first], first)} and {module_title(names[layer], layer)}, "
-                "expected one layer for each synapse: its weights cannot suit both."
+    Raises:
+        TypeError: If `model` is not a module.
+        ValueError: If the net has other weights, such as a convolution, or no dense one.
+    """
+    edges = [edge for edge in find_edges(model).edges if edge.weight.ndim > 1]
+    for edge in edges:
+        if not edge.is_dense:
+            raise ValueError(
+                f"{caller}: {module_title(edge.module_name, edge.module)} is not dense, and chips "
+                "have dense synapses only: give the part of the net that is for the chip."
             )
-        wiring.targets[names[synapse]] = names[layer]
-
-    prepare_net(work)
-    with watch_calls(work, on_synapse, on_layer):
-        work(inputs)
-    return wiring
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+    if not edges:
+        raise ValueError(
+            f"{caller}: {type(model).__name__} has no 2-D weights of synapses or neuron layers."
+        )
+    return edges
 
 
-def _sender(sent: Mapping[int, tuple[nn.Module, Tensor]], received: Tensor) -> nn.Module | None:
-    """The module that made the tensor, if the whole tensor arrived."""
-    module, tensor = sent.get(_storage(received), (None, received))
-    return module if tensor.numel() == received.numel() else None
+def connection_sparsity(model: nn.Module) -> dict[str, float]:
+    """Share of the connections of each edge that carry nothing, because their weight is 0.
 
-
-@contextlib.contextmanager
-def watch_calls(
-    model: nn.Module,
-    on_synapse: Callable[[nn.Module, Tensor, Tensor], None],
-    on_layer: Callable[[NeuronLayer, Tensor, Tensor], None],
-) -> Iterator[None]:
-    """Report the calls of all synapses and neuron layers of `model` within a `with` block.
+    Pruned weights are 0, and those of a chip that quantization rounds to 0. Mismatch does not
+    count.
 
     Args:
         model: Any module.
-        on_synapse: Called with each synapse, or front end, its input and its charge.
-        on_layer: Called with each neuron layer, its input charge and its spikes.
+
+    Returns:
+        The share of each weight by its name in the net, from 0 to 1.
+
+    Raises:
+        TypeError: If `model` is not a module.
+
+    Example:
+        >>> import torch
+        >>> from torch.nn.utils import prune
+        >>> from nwavesdk.layers import LIFSynapse, keep_n_of_m
+        >>> synapse = LIFSynapse(8, 5)
+        >>> _ = prune.custom_from_mask(synapse, "weight", keep_n_of_m(synapse.weight, 1, 4))
+        >>> connection_sparsity(synapse)
+        {'weight': 0.75}
     """
-
-    def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], charge: Tensor) -> None:
-        (received,) = (*args, *kwargs.values())
-        on_synapse(module, received, charge)
-
-    def solve(layer: NeuronLayer, call: Callable[..., Any], cur: Tensor, **options: bool) -> Any:
-        problem, solution = call(cur, **options)
-        on_layer(layer, cur, solution.spikes)
-        return problem, solution
-
-    layers = [module for module in model.modules() if isinstance(module, NeuronLayer)]
-    handles = [
-        module.register_forward_hook(hook, with_kwargs=True)
-        for module in model.modules()
-        if _is_synapse(module) and not isinstance(module, NeuronLayer)
-    ]
-    for layer in layers:
-        # Every kind of call ends in `_solve`. Torch's hooks do not see `spikes` and `record`.
-        vars(layer)["_solve"] = partial(solve, layer, layer._solve)
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for layer in layers:
-            del vars(layer)["_solve"]
+    return {
+        edge.name: float((edge.stored_weight() == 0).double().mean())
+        for edge in find_edges(model).edges
+    }

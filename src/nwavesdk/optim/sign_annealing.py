@@ -12,7 +12,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
 from nwavesdk.internal.checks import choice, positive_number, whole_number
-from nwavesdk.net.edges import Edge, find_edges
+from nwavesdk.layers.masks import is_pruned
+from nwavesdk.net.edges import Edge, dense_edges
 from nwavesdk.optim.annealed_weights import annealed_weights, attach
 from nwavesdk.optim.signed_blocks import SignedBlocks
 
@@ -33,10 +34,10 @@ class SignAnnealing:
     documents the ends of the schedule, but neither its form nor a formula: both are ours.
 
     Build it after the weights are initialized and before the optimizer: it replaces the parameters
-    `weight` and `recurrent_weights` of synapses and neuron layers by s and m (not those of front
-    ends). Call `step`, then `prepare_net`, then the pass. At the start alpha · s is 2 Σw / Σ|w| of
-    the block, and weights keep their magnitudes as far as tanh(alpha · |s|) · limit allows. From
-    then on all weights of a block have one sign.
+    `weight` and `recurrent_weights` of synapses, linear layers and neuron layers by s and m (not
+    those of front ends). Call `step`, then `prepare_net`, then the pass. At the start alpha · s is
+    2 Σw / Σ|w| of the block, and weights keep their magnitudes as far as tanh(alpha · |s|) · limit
+    allows. From then on all weights of a block have one sign.
 
     `net.state_dict()` has the keys of a plain net and the weights that act, and loads such states.
     `state_dict()` of the annealing has what else a resumed run needs. Load the net first, then the
@@ -60,10 +61,10 @@ class SignAnnealing:
 
     Raises:
         TypeError: If `net` is not a module.
-        ValueError: If an argument is out of its range, there are no 2-D weights, or two modules
-            share one.
-        RuntimeError: If a weight is already parametrized. An optimizer that was built before raises
-            it in its next step.
+        ValueError: If an argument is out of its range, there are no 2-D weights, two modules share
+            one, or the net has others than dense ones, such as a convolution.
+        RuntimeError: If a weight is pruned or already parametrized. An optimizer that was built
+            before raises it in its next step.
 
     Example:
         >>> from nwavesdk.layers import H1v1Layer, H1v1Synapse, SpikingSequential
@@ -237,17 +238,18 @@ class SignAnnealing:
 
 
 def _edges_to_anneal(net: nn.Module) -> list[Edge]:
-    edges = [edge for edge in find_edges(net).edges if edge.weight.ndim == 2]
-    if not edges:
-        raise ValueError(
-            f"SignAnnealing: {type(net).__name__} has no 2-D weights of synapses or neuron layers."
-        )
+    edges = dense_edges("SignAnnealing", net)
     first: dict[int, str] = {}
     for edge in edges:
         if parametrize.is_parametrized(edge.module, edge.key):
             raise RuntimeError(
                 f"SignAnnealing: {edge.name} is already parametrized: before a new one, call "
                 "finish() of the SignAnnealing that holds it, or remove the parametrization."
+            )
+        if is_pruned(edge.module, edge.key):
+            raise RuntimeError(
+                f"SignAnnealing: {edge.name} is pruned, and annealed weights are never 0: make the "
+                "mask permanent by torch.nn.utils.prune.remove, or prune after finish()."
             )
         other = first.setdefault(id(edge.weight), edge.name)
         if other != edge.name:
@@ -263,10 +265,14 @@ def _signed_blocks(
 ) -> SignedBlocks:
     """The parametrization of a weight; where an argument is None, the value of its chip or H1v1."""
     chip = edge.profile
+    axis = axis or (_AXIS if chip is None else chip.text("sign_axis"))
+    if edge.output_axis == 0:
+        # nn.Linear has [N_out, N_in], where the blocks lie the other way.
+        axis = "outputs" if axis == "inputs" else "inputs"
     return SignedBlocks(
         tuple(edge.weight.shape),
         block or (_BLOCK if chip is None else chip.count("sign_block")),
-        axis or (_AXIS if chip is None else chip.text("sign_axis")),
+        axis,
         limit or (_LIMIT if chip is None else chip.number("weight_limit")),
         alpha,
     )

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from analysis.slopes.nets import (
     CANDIDATES,
@@ -75,6 +76,27 @@ def test_adjacent_layers():
     assert_close(gradients[1].weights["0.weight"], net[0].weight.grad, GRADIENT, "0.weight")
 
 
+def test_gradients_of_pruned_and_convolved_nets_are_those_of_training():
+    net = SpikingSequential(
+        torch.nn.Unflatten(1, (1, N)), torch.nn.Conv1d(1, 2, 3), LIFLayer((2, N - 2), 8e-3),
+        torch.nn.Flatten(), torch.nn.Linear(2 * (N - 2), 4),
+        LIFLayer(4, 8e-3, layer_topology="RC"), LIFSynapse(4, 2), LIFLayer(2, 8e-3),
+    ).double()  # fmt: skip
+    for place, key in ((1, "weight"), (4, "weight"), (5, "recurrent_weights"), (6, "weight")):
+        prune.l1_unstructured(net[place], key, 0.4)
+    x = input_charge()
+    recorded = RecordedPass(net, x, loss_fn, weights=True)
+    weights = {}
+    for gradient in recorded.gradients():
+        weights |= gradient.weights
+    prepare_net(net)
+    loss_fn(*net(x)).backward()
+    expected = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+    assert weights.keys() == {name for name in expected if "weight" in name or "bias" in name}
+    for name, grad in weights.items():
+        assert_close(grad, expected[name], GRADIENT, name)
+
+
 def test_read_outs_pass_gradients_and_have_no_surrogate():
     net = SpikingSequential(
         *(LIFSynapse(N, 5), AdaptiveLayer(5, tau=8e-3), LIFSynapse(5, 4), LILayer(4)),
@@ -104,7 +126,8 @@ def test_read_outs_pass_gradients_and_have_no_surrogate():
 
 def test_other_modules_with_parameters_are_listed_as_uncovered():
     net = lif_net().double().eval()
-    assert RecordedPass(net, input_charge(), loss_fn).uncovered == ("4",)  # the linear module
+    net.insert(5, torch.nn.LayerNorm(5).double())
+    assert RecordedPass(net, input_charge(), loss_fn).uncovered == ("5",)
 
 
 def test_invalid_nets_inputs_and_losses_are_refused():

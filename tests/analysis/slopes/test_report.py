@@ -17,7 +17,11 @@ from nwavesdk.surrogate import fast_sigmoid
 def batch(tmp_path_factory):
     torch.manual_seed(0)
     net = SpikingSequential(
-        LIFSynapse(5, 20), LIFLayer(20, 10e-3), torch.nn.Linear(20, 3), LIFLayer(3, 10e-3)
+        LIFSynapse(5, 20),
+        LIFLayer(20, 10e-3),
+        torch.nn.LayerNorm(20),
+        torch.nn.Linear(20, 3),
+        LIFLayer(3, 10e-3),
     ).eval()
     return RunBatch(
         net=net,
@@ -40,10 +44,10 @@ def test_json_has_every_candidate_and_the_recommendation(report):
     content = json.loads(json.dumps(report.as_json(), allow_nan=False))
     names = [f"fast_sigmoid(slope={slope})" for slope in (2, 8, 25)]
     assert [candidate["name"] for candidate in content["candidates"]] == names
-    assert content["layers"] == ["1", "3"]
+    assert content["layers"] == ["1", "4"]
     assert content["uncovered"] == ["2"]
     advice = content["recommended"]["advice"]
-    assert [one["layer"] for one in advice] == ["1", "3"]
+    assert [one["layer"] for one in advice] == ["1", "4"]
     assert content["recommended"]["surrogates"] == [one["surrogate"] for one in advice]
 
 

@@ -6,7 +6,6 @@ surrogates, the backward pass is then one adjoint recurrence per neuron layer
 product with its transposed weight.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.layers import NeuronLayer, SpikingSequential, find_edges, prepare_net
+from nwavesdk.layers.masks import copy_module
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["LayerGradient", "LossFunction", "RecordedPass"]
@@ -82,7 +82,7 @@ class RecordedPass:
             raise ValueError(
                 f"a scan needs sequences [B, T, *features], got an input of shape {list(x.shape)}."
             )
-        net = copy.deepcopy(net)
+        net = copy_module(net)
         if not weights:
             # Gradients of constants are not computed along the way.
             net.requires_grad_(False)
@@ -176,13 +176,18 @@ class RecordedPass:
     def _recurrent_gradient(self, name: str, effective_grad: Tensor | None) -> dict[str, Tensor]:
         """The gradient of the recurrent weights of a layer, from that of the effective ones."""
         edge = self._recurrent.get(name)
-        if edge is None or effective_grad is None or not edge.weight.requires_grad:
+        if edge is None or effective_grad is None:
+            return {}
+        trained = {k: p for k, p in edge.trained_parameters().items() if p.requires_grad}
+        if not trained:
             return {}
         with torch.enable_grad():
             # The product gives a graph even where the effective weights are the weights.
             effective = edge.effective_weight() * 1
-            (grad,) = torch.autograd.grad(effective, [edge.weight], effective_grad.to(effective))
-        return {edge.name: grad}
+            grads = torch.autograd.grad(
+                effective, [*trained.values()], effective_grad.to(effective)
+            )
+        return dict(zip(trained, grads, strict=True))
 
 
 def _feeding_parameters(net: SpikingSequential) -> list[dict[str, nn.Parameter]]:

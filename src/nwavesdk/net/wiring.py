@@ -1,0 +1,203 @@
+"""What drives what in a net: by the order of its modules, or as one pass of a copy shows it."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import is_parametrized
+
+from nwavesdk.layers.masks import copy_module
+from nwavesdk.layers.neuron import NeuronLayer
+from nwavesdk.layers.prepare import Prepared, prepare_net
+from nwavesdk.net.sequential import SpikingSequential
+
+__all__ = [
+    "Wiring",
+    "has_weight",
+    "is_synapse",
+    "module_title",
+    "watch_calls",
+    "wiring_by_run",
+    "wiring_by_structure",
+]
+
+
+@dataclass(eq=False)
+class Wiring:
+    """What drives what, by names of modules.
+
+    Attributes:
+        order: Synapses and neuron layers in the order in which they run; empty if it is unknown.
+        sources: For each synapse, the neuron layers whose spikes come in, where they are known.
+        targets: For each synapse, the neuron layer that it drives, where it is known.
+    """
+
+    order: list[str] = field(default_factory=list)
+    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    targets: dict[str, str] = field(default_factory=dict)
+
+
+def has_weight(module: nn.Module, key: str) -> bool:
+    """Whether a module has a weight of this name."""
+    # A parametrized weight is not read, because that would compute it.
+    if is_parametrized(module, key):
+        return True
+    weight = getattr(module, key, None)
+    return isinstance(weight, Tensor) and not is_lazy(weight)
+
+
+def is_synapse(module: nn.Module) -> bool:
+    """Whether a module is a synapse or front end, a linear layer, or a convolution of torch."""
+    if isinstance(module, NeuronLayer) or not has_weight(module, "weight"):
+        return False
+    # Norms are prepared and have a weight, too.
+    is_ours = isinstance(module, Prepared) and hasattr(module, "effective_weight")
+    return is_ours or isinstance(module, nn.Linear | _ConvNd)
+
+
+def module_title(name: str, module: nn.Module) -> str:
+    """A module of a net, as error messages name it."""
+    return f"{type(module).__name__} {name!r}" if name else type(module).__name__
+
+
+def wiring_by_structure(model: nn.Module) -> Wiring:
+    """The wiring within each `SpikingSequential`, also of those within other modules."""
+    wiring = Wiring()
+    unfolded: set[nn.Module] = set()
+    for name, net in model.named_modules():
+        if isinstance(net, SpikingSequential) and net not in unfolded:
+            unfolded.update(_unfolded_parts(net))
+            _follow_sequential(net, f"{name}." if name else "", wiring)
+    if not isinstance(model, SpikingSequential):
+        wiring.order.clear()
+    return wiring
+
+
+def _unfolded_parts(net: SpikingSequential) -> Iterator[nn.Module]:
+    """The parts of a net that `modules_in_order` unfolds."""
+    for module in net.children():
+        if isinstance(module, SpikingSequential):
+            yield module
+            yield from _unfolded_parts(module)
+
+
+def _follow_sequential(net: SpikingSequential, prefix: str, wiring: Wiring) -> None:
+    """Add the wiring of one `SpikingSequential`, whose names begin with `prefix`."""
+    source: str | None = None
+    synapse: str | None = None
+    for name_in_net, module in net.modules_in_order():
+        name = prefix + name_in_net
+        if isinstance(module, NeuronLayer):
+            wiring.order.append(name)
+            if synapse is not None:
+                wiring.targets[synapse] = name
+            source = name
+            synapse = None
+        elif is_synapse(module):
+            wiring.order.append(name)
+            wiring.sources[name] = () if source is None else (source,)
+            source = None
+            synapse = name
+        elif any(isinstance(m, NeuronLayer) or is_synapse(m) for m in module.modules()):
+            # Branches, or a module of the user: it is unknown what drives what in there.
+            source = synapse = None
+
+
+def wiring_by_run(model: nn.Module, inputs: Tensor) -> Wiring:
+    """The wiring that one pass of a copy shows: a tensor keeps its storage on its way."""
+    work = copy_module(model)
+    names = {module: name for name, module in work.named_modules()}
+    wiring = Wiring()
+    # Tensors by storage; they are held until the end, so that no other tensor gets their storage.
+    charges: dict[int, tuple[nn.Module, Tensor]] = {}
+    spikes: dict[int, tuple[nn.Module, Tensor]] = {}
+    driven: dict[nn.Module, NeuronLayer] = {}
+
+    def note_call(module: nn.Module) -> None:
+        if names[module] not in wiring.order:
+            wiring.order.append(names[module])
+
+    def on_synapse(synapse: nn.Module, received: Tensor, charge: Tensor) -> None:
+        note_call(synapse)
+        source = _sender(spikes, received)
+        if source is not None:
+            wiring.sources[names[synapse]] = (names[source],)
+        charges[_storage(charge)] = synapse, charge
+
+    def on_layer(layer: NeuronLayer, charge: Tensor, fired: Tensor) -> None:
+        note_call(layer)
+        spikes[_storage(fired)] = layer, fired
+        synapse = _sender(charges, charge)
+        if synapse is None:
+            return
+        first = driven.setdefault(synapse, layer)
+        if first is not layer:
+            raise RuntimeError(
+                f"{module_title(names[synapse], synapse)} drives both "
+                f"{module_title(names[first], first)} and {module_title(names[layer], layer)}, "
+                "expected one layer for each synapse: its weights cannot suit both."
+            )
+        wiring.targets[names[synapse]] = names[layer]
+
+    prepare_net(work)
+    with watch_calls(work, on_synapse, on_layer):
+        work(inputs)
+    return wiring
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _sender(sent: Mapping[int, tuple[nn.Module, Tensor]], received: Tensor) -> nn.Module | None:
+    """The module that made the tensor, if the whole tensor arrived."""
+    module, tensor = sent.get(_storage(received), (None, received))
+    return module if tensor.numel() == received.numel() else None
+
+
+@contextlib.contextmanager
+def watch_calls(
+    model: nn.Module,
+    on_synapse: Callable[[nn.Module, Tensor, Tensor], None],
+    on_layer: Callable[[NeuronLayer, Tensor, Tensor], None],
+) -> Iterator[None]:
+    """Report the calls of all synapses and neuron layers of `model` within a `with` block.
+
+    A linear layer or convolution of torch may get batch and time as one dimension.
+
+    Args:
+        model: Any module.
+        on_synapse: Called with each synapse, or front end, its input and its charge.
+        on_layer: Called with each neuron layer, its input charge and its spikes.
+    """
+
+    def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], charge: Tensor) -> None:
+        received = args[0] if args else next(iter(kwargs.values()))
+        on_synapse(module, received, charge)
+
+    def solve(layer: NeuronLayer, call: Callable[..., Any], cur: Tensor, **options: bool) -> Any:
+        problem, solution = call(cur, **options)
+        on_layer(layer, cur, solution.spikes)
+        return problem, solution
+
+    layers = [module for module in model.modules() if isinstance(module, NeuronLayer)]
+    handles = [
+        module.register_forward_hook(hook, with_kwargs=True)
+        for module in model.modules()
+        if is_synapse(module)
+    ]
+    for layer in layers:
+        # Every kind of call ends in `_solve`. Torch's hooks do not see `spikes` and `record`.
+        vars(layer)["_solve"] = partial(solve, layer, layer._solve)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for layer in layers:
+            del vars(layer)["_solve"]
