@@ -57,8 +57,8 @@ EXTRAS = {
     *PEERS,
 }
 OF_NETS = (
-    *("Edge", "Family", "NetEdges", "SpikingSequential", "family_of", "find_edges", "project"),
-    *("to_cpu", "to_gpu"),
+    *("ChipInstance", "Edge", "Family", "NetEdges", "SpikingSequential", "detach_state"),
+    *("family_of", "find_edges", "prepare_net", "project", "to_cpu", "to_gpu"),
 )
 TYPED_ONLY = {
     ("metrics", "nwavesdk.deploy", "get_chip_consumption"),

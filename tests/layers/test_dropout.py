@@ -67,10 +67,10 @@ class TestDropout:
         net(torch.ones(5, 3, 9))  # no mask for a batch of two was left behind
 
 
-def test_training_needs_prepare_net():
+def test_a_step_in_training_needs_prepare_net():
     drop = Dropout(0.5)
     with pytest.raises(RuntimeError, match=r"Dropout is not prepared: call prepare_net"):
-        drop(torch.ones(2, 3, 4))
+        drop(torch.ones(2, 4))
     prepare_net(drop)
     drop(torch.ones(2, 3, 4))
     with pytest.raises(TypeError, match=r"Dropout takes a floating input, got torch.int64"):

@@ -10,10 +10,10 @@ from nwavesdk.layers.lengths import (
     mean_over_steps,
     reads_batch,
     sum_over_steps,
-    takes_lengths,
     valid_places,
     valid_steps,
 )
+from nwavesdk.net.container import takes_argument
 
 X = torch.zeros(3, 5, 2)
 
@@ -89,11 +89,11 @@ class WithLengths(nn.Module):
 
 
 def test_modules_with_lengths_have_a_parameter_of_that_name():
-    assert takes_lengths(WithLengths)
-    assert takes_lengths(SpikingSequential)
-    assert not takes_lengths(LIFLayer)
-    assert not takes_lengths(nn.Linear)
-    assert not takes_lengths(nn.Sequential)
+    assert takes_argument(WithLengths, "lengths")
+    assert takes_argument(SpikingSequential, "lengths")
+    assert not takes_argument(LIFLayer, "lengths")
+    assert not takes_argument(nn.Linear, "lengths")
+    assert not takes_argument(nn.Sequential, "lengths")
 
 
 def test_batch_norm_reads_its_batch_unless_it_has_statistics():

@@ -300,11 +300,11 @@ def test_training_continues_from_a_state_of_inference_mode(kind, topology):
     assert net[0].weight.grad.abs().sum() > 0
 
 
-def test_a_call_without_prepare_net(kind):
+def test_a_step_without_prepare_net(kind):
     with pytest.raises(
-        RuntimeError, match=r"is not prepared: call prepare_net\(model\) before the first batch"
+        RuntimeError, match=r"is not prepared: call prepare_net\(model\) before the first step"
     ):
-        LAYERS[kind](3)(drive(2, 5, 3))
+        LAYERS[kind](3)(drive(2, 3))
 
 
 def test_a_changed_batch_size_leaves_the_state(kind):

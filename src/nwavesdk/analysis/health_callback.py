@@ -11,8 +11,9 @@ from torch import Tensor
 from nwavesdk.analysis.health import Health, Limits, examine
 from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.data import Batch
-from nwavesdk.layers import SpikingSequential, prepare_net
+from nwavesdk.layers import SpikingSequential
 from nwavesdk.layers.masks import copy_module
+from nwavesdk.net.preparation import prepared
 from nwavesdk.train.learner import Learner, lengths_of
 
 __all__ = ["HealthCallback"]
@@ -107,7 +108,7 @@ def _learner_loss(module: LightningModule) -> Loss:
     task, decoder = module.task, copy.deepcopy(module.decoder)
 
     def loss(spk: Tensor, mem: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
-        prepare_net(decoder)
-        return task.loss(decoder(spk, mem, lengths), y, lengths)
+        with prepared(decoder):
+            return task.loss(decoder(spk, mem, lengths), y, lengths)
 
     return loss

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
+from nwavesdk.layers import NeuronLayer, SpikingSequential
+from nwavesdk.net.preparation import prepared
 from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.checkpoint import damaged_checkpoint, read_checkpoint
 from nwavesdk.train.learner import lengths_of
@@ -74,8 +75,8 @@ class RunBatch:
         lengths = lengths_of(batch)
 
         def loss(spk: Tensor, mem: Tensor) -> Tensor:
-            prepare_net(decoder)
-            return task.loss(decoder(spk, mem, lengths), batch.y, lengths)
+            with prepared(decoder):
+                return task.loss(decoder(spk, mem, lengths), batch.y, lengths)
 
         return cls(
             net=net.eval(),

@@ -19,7 +19,8 @@ from nwavesdk.deploy.limits import Violation, find_violations
 from nwavesdk.deploy.placement import Placement, place_layers
 from nwavesdk.deploy.stages import chip_stages
 from nwavesdk.internal.files import check_target, printable, write_atomically
-from nwavesdk.layers import ChipInstance, SpikingSequential, prepare_net
+from nwavesdk.layers import ChipInstance, SpikingSequential
+from nwavesdk.net.preparation import prepared
 from nwavesdk.train import Run
 from nwavesdk.train.theme import LIGHT, Draw, Theme, label_text, render_png
 
@@ -190,8 +191,7 @@ class ChipRun:
     def _validation_spikes(self, net: SpikingSequential) -> list[torch.Tensor]:
         """Spikes of every layer on the validation set, on the chip as designed."""
         net.eval()
-        with ChipInstance(None).on(net):
-            prepare_net(net)
+        with ChipInstance(None).on(net), prepared(net):
             recording = net.record(self.run.data.val.whole().x)
         return [record.spk for record in recording.layers.values()]
 

@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from nwavesdk.chip import Noise
 from nwavesdk.deploy.stages import Stage, check_finite, chip_stages
 from nwavesdk.internal.checks import finite_number, shown, whole_number
-from nwavesdk.layers import ChipInstance, SpikingSequential, prepare_net
+from nwavesdk.layers import ChipInstance, SpikingSequential
 from nwavesdk.layers.lengths import check_lengths
-from nwavesdk.layers.prepare import prepared_modules
+from nwavesdk.layers.prepare import prepare_modules, prepared_modules
 from nwavesdk.metrics import population_counts
+from nwavesdk.net.preparation import prepared
 from nwavesdk.solvers import Problem, Spec, has_serial_kernel, solve
 from nwavesdk.surrogate import FastSigmoid
 from nwavesdk.train.network import chip_seed
@@ -126,8 +127,7 @@ def draw_series(
     model.eval()
     try:
         right = count_right(model, x, labels, n_classes, seeds, lengths=lengths)
-        with torch.no_grad(), ChipInstance(None).on(model):
-            prepare_net(model)
+        with torch.no_grad(), ChipInstance(None).on(model), prepared(model):
             predicted = population_counts(model(x)[0], n_classes, lengths).argmax(1)
     finally:
         model.train(was_training)
@@ -283,7 +283,7 @@ def _draw_chips(
 ) -> list[list[_DrawnStage]]:
     """The stages of each chip, as `prepare_net(model, seed)` would draw them."""
     # What does not differ between chips is computed once, by this call.
-    prepare_net(model, seed=0)
+    prepare_modules(prepared_modules(model, "count_right"), seed=0)
     # A module draws from a stream that is given by the seed and by its position in the net.
     position = {id(m): i for i, m in enumerate(prepared_modules(model, "count_right"))}
     chips = []

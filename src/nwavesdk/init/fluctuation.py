@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nwavesdk.chip import Noise
 from nwavesdk.init.driven import DrivenLayer
 from nwavesdk.init.weights import charge_limit, set_charges, share_at_limit
 from nwavesdk.layers import NeuronLayer
+from nwavesdk.net.preparation import ChipInstance, prepare_net
 from nwavesdk.net.wiring import module_title
 from nwavesdk.surrogate import Surrogate
 
@@ -342,7 +342,7 @@ def _free_z(layer: NeuronLayer, cur: Tensor) -> Tensor:
     probe = _copy_for_measurement(layer)
     probe.solver = "reference"
     probe.spike_grad = silent = _NoSpikes()
-    probe.prepare(Noise(ideal=True), keep_state=False)
+    prepare_net(probe)
     probe(cur)
     z = torch.stack(silent.z, 1)
     silent.z = []
@@ -355,5 +355,6 @@ def _copy_for_measurement(layer: NeuronLayer) -> NeuronLayer:
     # All solvers give the same states, and this one accepts any length.
     probe.solver = "auto"
     probe.set_device("cpu")
-    probe.prepare(Noise(ideal=True), keep_state=False)
+    ChipInstance(None).hold(probe)
+    prepare_net(probe)
     return probe

@@ -34,7 +34,7 @@ from nwavesdk.layers.lif import LIFLayer, LIFSynapse
 from nwavesdk.layers.masks import keep_blocks, keep_n_of_m
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.norms import ThresholdBatchNorm, TimeBatchNorm
-from nwavesdk.layers.prepare import ChipInstance, Prepared, detach_state, prepare_net
+from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.record import Record, Recording
 from nwavesdk.layers.step_norms import StepBatchNorm, TemporalEffectiveBatchNorm
 from nwavesdk.layers.synapse import DenseSynapse, Synapse
@@ -127,12 +127,15 @@ __all__ = [
 
 if TYPE_CHECKING:
     from nwavesdk.net import (
+        ChipInstance,
         Edge,
         Family,
         NetEdges,
         SpikingSequential,
+        detach_state,
         family_of,
         find_edges,
+        prepare_net,
         project,
         to_cpu,
         to_gpu,
@@ -142,8 +145,9 @@ else:
         __name__,
         {
             "nwavesdk.net": [
-                *("Edge", "Family", "NetEdges", "SpikingSequential", "family_of", "find_edges"),
-                *("project", "to_cpu", "to_gpu"),
+                *("ChipInstance", "Edge", "Family", "NetEdges", "SpikingSequential"),
+                *("detach_state", "family_of", "find_edges", "prepare_net", "project"),
+                *("to_cpu", "to_gpu"),
             ]
         },
     )

@@ -4,8 +4,9 @@ The older names are those of H1v1. The numbers of the chips come from `chip/prof
 the assumed ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from nwavesdk.internal.checks import switch
 from nwavesdk.layers.checks import LayerOptions, neuron_shape, per_neuron_tensor, profile_of_chip
 from nwavesdk.layers.lif import LEAKY_CONSTANTS
 from nwavesdk.layers.neuron import CALL_SETTINGS, NeuronLayer
-from nwavesdk.layers.weight import EffectiveWeight, parameter_of
+from nwavesdk.layers.weight import EffectiveWeight, parameter_of, require_eager
 
 __all__ = ["H1v1Layer", "H1v2Layer", "HWLayer"]
 
@@ -97,6 +98,22 @@ class _ChipLayer(NeuronLayer):
         weights = parameter_of(self, "recurrent_weights")
         if weights is not None:
             self._recurrent.prepare(weights, noise)
+
+    def prepare_in_graph(self) -> None:
+        if self.ileak_mismatch or self.recurrent_weights is not None:
+            require_eager(type(self).__name__)
+        super().prepare_in_graph()
+
+    def preparation_restorer(self) -> Callable[[], None]:
+        own = vars(self)
+        restore_mismatch = partial(own.update, {"_mismatch": self._mismatch})
+        restore_recurrent = self._recurrent.restorer()
+
+        def restore() -> None:
+            restore_mismatch()
+            restore_recurrent()
+
+        return restore
 
     def effective_recurrent_weights(self) -> Tensor | None:
         weights = parameter_of(self, "recurrent_weights")

@@ -4,7 +4,7 @@ The older names are those of H1v1. The numbers of the chips come from `chip/prof
 the assumed ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from nwavesdk.layers.checks import check_input, check_memory, per_neuron_tensor,
 from nwavesdk.layers.masks import without_graphs
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.synapse import DenseSynapse
-from nwavesdk.layers.weight import EffectiveWeight, parameter_of
+from nwavesdk.layers.weight import EffectiveWeight, parameter_of, require_eager
 
 __all__ = ["Frontend", "H1v1Frontend", "H1v1Synapse", "H1v2Frontend", "H1v2Synapse", "HWSynapse"]
 
@@ -47,6 +47,12 @@ class _ChipWeight(Prepared):
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
         self._effective.prepare(parameter_of(self, "weight"), noise)
+
+    def prepare_in_graph(self) -> None:
+        require_eager(type(self).__name__)
+
+    def preparation_restorer(self) -> Callable[[], None]:
+        return self._effective.restorer()
 
     def draw_weight(self, noise: Noise) -> Tensor:
         """The effective weight that `prepare_net` would draw with that noise; no gradient."""
@@ -81,6 +87,11 @@ class _ChipSynapse(_ChipWeight, DenseSynapse):
         nn.Module.__init__(self)
         self._set_chip_options(quantization_bits, stddev, profile)
         super().__init__(nb_inputs, nb_outputs, product=product)
+
+    def forward(self, spk: Tensor) -> Tensor:
+        if not self._is_prepared:
+            self._require_prepared(spk.ndim > 2)
+        return super().forward(spk)
 
     def _multiply(self, spk: Tensor) -> Tensor:
         weight = parameter_of(self, "weight")
@@ -205,6 +216,8 @@ class _Frontend(_ChipWeight):
 
     def forward(self, x: Tensor) -> Tensor:
         """Charge of each channel of the filter bank for its own neuron; see the class."""
+        if not self._is_prepared:
+            self._require_prepared(x.ndim > 2)
         if is_plain(x) and 1 < x.ndim < 4 and x.shape[-1] == self.nb_inputs:
             weight = self.effective_weight()
             if weight.dtype is x.dtype:

@@ -12,7 +12,8 @@ from nwavesdk.dynamics import Kind, Page
 from nwavesdk.internal.checks import close_name, shown
 from nwavesdk.internal.tensors import is_plain
 from nwavesdk.layers.checks import per_neuron_tensor
-from nwavesdk.layers.prepare import DIVERGED, StatefulNeurons
+from nwavesdk.layers.prepare import DIVERGED
+from nwavesdk.layers.stateful import StatefulNeurons
 from nwavesdk.solvers.cpu.parameters import ParameterValues
 
 __all__ = ["ConstantNeurons", "StoredConstant", "learned_names", "stored_constants"]

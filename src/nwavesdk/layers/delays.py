@@ -155,7 +155,8 @@ class DelayedSynapse(Synapse):
     def forward(self, spk: Tensor) -> Tensor:
         """Charge [..., N_out] for spikes or other values [..., N_in]; see the class."""
         check_input(self._title, spk, (self.nb_inputs,))
-        self._require_call()
+        if not self._is_prepared:
+            self._require_prepared(spk.ndim == 3)
         weight = self._weight_for(spk)
         x = self._as_steps(spk)
         past = self._past_of(x)
@@ -203,12 +204,6 @@ class DelayedSynapse(Synapse):
         kept = x[:, -self.max_delay :]
         # A copy, which does not keep the whole sequence in memory.
         return torch.cat([past[:, kept.shape[1] :], kept], 1)
-
-    def _require_call(self) -> None:
-        if not self.times_prepared:
-            raise RuntimeError(
-                f"{self._title} is not prepared: call prepare_net(model) before the first batch."
-            )
 
     def check_parameters(self) -> None:
         self._range.check(self.scaled_delays)

@@ -24,7 +24,8 @@ class Dropout(Prepared):
         p: Probability that a neuron is silenced, 0 ≤ p < 1; the others are scaled by 1 / (1 - p).
 
     Shape:
-        `x` [B, T, *features] is a sequence; [N] or [B, N] is one step. Returns the same shape.
+        `x` [B, T, *features] is a sequence; [N] or [B, N] is one step, and with `single_step=True`
+        also [B, *features]. Returns the same shape.
 
     Raises:
         TypeError: If the input is not floating.
@@ -53,17 +54,18 @@ class Dropout(Prepared):
         self.p = finite_number("Dropout", "p", p, least=0, below=1)
         self._mask: Tensor | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, single_step: bool = False) -> Tensor:
         """`x` with the neurons of the mask silenced; see the class."""
         require_floating("Dropout", x)
         if not self.training or self.p == 0:
             return x
-        if not self.times_prepared:
-            raise RuntimeError(
-                "Dropout is not prepared: call prepare_net(model) before the first batch."
-            )
-        is_sequence = x.ndim > 2
-        step_shape = (x.shape[0], *x.shape[2:]) if is_sequence else (1, *x.shape)[-2:]
+        is_sequence = x.ndim > 2 and not single_step
+        if not self._is_prepared:
+            self._require_prepared(is_sequence)
+        if is_sequence:
+            step_shape = (x.shape[0], *x.shape[2:])
+        else:
+            step_shape = (1, *x.shape) if x.ndim == 1 else tuple(x.shape)
         if self._mask is None:
             self._mask = torch.rand(step_shape, device=x.device) >= self.p
         if self._mask.shape != step_shape:

@@ -4,8 +4,6 @@ A batch [B, T, *features] has as many steps as its longest recording. Recording 
 of them, the valid steps; the others are padding. No result may depend on padding.
 """
 
-import inspect
-
 import torch
 from torch import Tensor, nn
 
@@ -18,13 +16,9 @@ __all__ = [
     "mean_over_steps",
     "reads_batch",
     "sum_over_steps",
-    "takes_lengths",
     "valid_places",
     "valid_steps",
 ]
-
-# Whether the class of a module takes lengths, by class.
-_takes_lengths: dict[type[nn.Module], bool] = {}
 
 
 def valid_steps(lengths: Tensor, T: int) -> Tensor:
@@ -146,18 +140,6 @@ def mean_over_steps(values: Tensor, lengths: Tensor | None = None) -> Tensor:
     """
     total = sum_over_steps(values, lengths).double().sum(0)
     return total / (values.shape[0] * values.shape[1] if lengths is None else lengths.sum())
-
-
-def takes_lengths(kind: type[nn.Module]) -> bool:
-    """Whether `forward` of a class has a parameter `lengths`."""
-    known = _takes_lengths.get(kind)
-    if known is None:
-        try:
-            known = "lengths" in inspect.signature(kind.forward).parameters
-        except (AttributeError, TypeError, ValueError):  # scripted and native modules
-            known = False
-        _takes_lengths[kind] = known
-    return known
 
 
 def reads_batch(module: nn.Module) -> bool:

@@ -142,7 +142,7 @@ class NeuronLayer(ConstantNeurons):
                 'compasso_spike_grad="layer", or solver="serial".',
                 stacklevel=4,
             )
-        if self._is_prepared:
+        if self._spec_name:
             self._update_call_settings()
 
     def _update_call_settings(self) -> None:
@@ -180,8 +180,20 @@ class NeuronLayer(ConstantNeurons):
         super().prepare(noise, keep_state)
         self._update_call_settings()
 
+    def prepare_in_graph(self) -> None:
+        super().prepare_in_graph()
+        if not self._spec_name:
+            _update_call_settings(self)
+
+    def _prepare_for(self, cur: Tensor) -> None:
+        """Prepare the layer for a call with this input, if the call itself has to."""
+        check_input(type(self).__name__, cur, self.features)
+        self._require_prepared(cur.ndim == len(self.features) + 2)
+
     def forward(self, cur: Tensor) -> tuple[Tensor, Tensor]:
         """Spikes and first state after each step; see the class for shapes and errors."""
+        if not self._is_prepared:
+            self._prepare_for(cur)
         planned = run_planned(self, cur, needs_membrane=not self.page.neuron.is_readout)
         if planned is not None:
             spk, mem = planned
@@ -191,6 +203,8 @@ class NeuronLayer(ConstantNeurons):
 
     def spikes(self, cur: Tensor) -> Tensor:
         """The first output of a call, without computing the second: spikes, or v of a read-out."""
+        if not self._is_prepared:
+            self._prepare_for(cur)
         planned = run_planned(self, cur, needs_membrane=False)
         if planned is not None:
             return planned[0]
@@ -218,6 +232,8 @@ class NeuronLayer(ConstantNeurons):
             ValueError: If the input has another width.
             RuntimeError: If `prepare_net` is missing, or the batch size changed without it.
         """
+        if not self._is_prepared:
+            self._prepare_for(cur)
         is_readout = self.neuron.is_readout
         problem, solution = self._solve(cur, needs_membrane=not is_readout, needs_saved=True)
         # Copies, because a record is read later and must not change when the layer learns.
@@ -231,8 +247,12 @@ class NeuronLayer(ConstantNeurons):
             saves="record",
         )
         spk, mem = self._outputs(solution, cur)
+        is_single_step = cur.ndim < len(self.features) + 2
         charges = cur if charge else None
-        return Record(spk, mem, charges, problem, solution.saved, self.layout_of(cur))
+        layout = self.layout_of(cur)
+        return Record(
+            *(spk, mem, charges, problem, solution.saved, layout), is_single_step=is_single_step
+        )
 
     def _solve(
         self, cur: Tensor, needs_membrane: bool, needs_saved: bool
@@ -344,3 +364,9 @@ class NeuronLayer(ConstantNeurons):
         texts += [f'layer_topology="{self.layer_topology}"'] if self.layer_topology != "FF" else []
         texts += [f'device="{self.device}"'] if self.device != "cpu" else []
         return ", ".join(texts)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
+def _update_call_settings(layer: NeuronLayer) -> None:
+    """Update the settings outside of the graph of a compiled call, the first of its layer."""
+    layer._update_call_settings()

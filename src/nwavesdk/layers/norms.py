@@ -213,7 +213,7 @@ class TimeBatchNorm(SequenceNorm):
 
     def _require_whole_sequence(self, x: Tensor, is_sequence: bool) -> None:
         got = f"one step of shape {[len(x), *x.shape[2:]]}" if not is_sequence else ""
-        if self._has_run and self.times_prepared:
+        if self._has_run and self._is_prepared:
             got = got or "a second part of one"
         if got:
             raise RuntimeError(

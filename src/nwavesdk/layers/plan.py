@@ -133,7 +133,7 @@ def run_planned(
         return None
     own = vars(layer)
     # `watch_calls` replaces `_solve` to see every call.
-    if not own["_is_prepared"] or "_solve" in own:
+    if "_solve" in own:
         return None
     stored = layer._stored_tensors()
     if stored is None:
@@ -151,6 +151,8 @@ def run_planned(
     if plan is None:
         return None
     before = own["_states"]
+    if before is not None:
+        layer._require_own_state()
     recurrence = _recurrence(layer, plan) if plan.is_recurrent else ()
     if not found.accepts(before, recurrence, has_grad):
         return None

@@ -1,11 +1,12 @@
-"""`prepare_net` prepares a net for a batch; `ChipInstance` fixes the mismatch that it draws.
+"""Modules that are prepared for a batch: states, mismatch and effective weights.
 
-`StatefulNeurons` holds what a layer carries from one call to the next.
+Who prepares: as long as nobody has called `prepare_net` on a module, each call with a whole
+sequence prepares it, and what it calls. The outermost module of this library in the call does it.
+From the first `prepare_net` on, only `prepare_net` and `streaming` prepare the module.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,38 +14,89 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import Noise
-from nwavesdk.dynamics import Neuron, Page
-from nwavesdk.internal.checks import seed_number, shown, switch
-from nwavesdk.layers.layout import Layout
-from nwavesdk.solvers.cpu.parameters import ParameterValues
 
 __all__ = [
     "DIVERGED",
-    "ChipInstance",
     "Prepared",
-    "StatefulNeurons",
+    "SelfPreparing",
     "as_trainable",
-    "detach_state",
-    "prepare_net",
+    "backward_pass",
+    "hold_prepared",
+    "mixed_modes",
+    "prepare_modules",
     "prepared_modules",
+    "self_preparing_modules",
 ]
 
 DIVERGED = "training diverged; lower the learning rate and go back to an earlier checkpoint."
 
 
-class Prepared(nn.Module):
+class SelfPreparing(nn.Module):
+    """Base of modules whose calls prepare themselves until `prepare_net` is called.
+
+    Attributes:
+        _is_prepared: Whether a call may start at once: `prepare_net` was called, or a call or
+            `streaming` around this one has prepared the module.
+        _is_explicit: Whether `prepare_net` was called. Copies and pickles keep this.
+    """
+
+    _is_prepared = False
+    _is_explicit = False
+
+    def _require_prepared(self, is_sequence: bool) -> None:
+        """Prepare the module for this call, if nobody has and it may prepare itself.
+
+        A module with other modules in it has to hold them, too; see `hold_prepared`.
+
+        Args:
+            is_sequence: Whether the input is a whole sequence.
+
+        Raises:
+            RuntimeError: If the input is a single step, or `prepare_net` was called on a part of
+                the module only.
+        """
+        if not self._is_prepared:
+            modules = self_preparing_modules(self)
+            self._require_self_preparation(modules, is_sequence)
+            prepare_modules(modules)
+
+    def _require_self_preparation(
+        self, modules: Sequence["SelfPreparing"], is_sequence: bool
+    ) -> None:
+        """Check that a call may prepare these modules; see `_require_prepared`."""
+        owner = type(self).__name__
+        for module in modules:
+            if not isinstance(module, Prepared):
+                continue
+            if module._is_explicit:
+                raise mixed_modes(owner, module)
+            has_state = type(module).prepare is not Prepared.prepare
+            if has_state and not is_sequence:
+                raise RuntimeError(
+                    f"{owner} is not prepared: call prepare_net(model) before the first step, or "
+                    "use `with streaming(model):`. Only calls with a whole sequence [B, T, ...] "
+                    "prepare themselves."
+                )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which may be made within a call."""
+        return vars(self) | {"_is_prepared": self._is_explicit}
+
+
+class Prepared(SelfPreparing):
     """Base of all modules that `prepare_net` prepares before each batch.
 
     A `SpikingSequential` passes whole sequences to these modules.
 
     Attributes:
-        times_prepared: How often `prepare_net` has visited the module.
+        times_prepared: How often the module was prepared.
         chip_noise: Source of the module's mismatch while a `ChipInstance` is held. None: each
-            `prepare_net` draws again.
+            preparation draws again.
     """
 
     times_prepared = 0
     chip_noise: Callable[[], Noise] | None = None
+    # Their values are replaced, never changed in place.
     _state_attributes: tuple[str, ...] = ()
 
     def check_parameters(self) -> None:
@@ -52,6 +104,19 @@ class Prepared(nn.Module):
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:
         """Draw mismatch, compute effective weights and, unless `keep_state`, reset the state."""
+
+    def prepare_in_graph(self) -> None:
+        """What `prepare` does in compiled code, which must not read values: reset the state.
+
+        Raises:
+            RuntimeError: If the module draws mismatch or has effective weights.
+        """
+        self.forget_state()
+
+    def forget_state(self) -> None:
+        """Reset the state to that before the first call."""
+        for name in self._state_attributes:
+            setattr(self, name, None)
 
     def detach_state(self) -> None:
         """Keep the state and drop the graph behind it."""
@@ -61,6 +126,10 @@ class Prepared(nn.Module):
         names = self._state_attributes
         return partial(_set_attributes, self, names, [getattr(self, name) for name in names])
 
+    def preparation_restorer(self) -> Callable[[], None]:
+        """A function that sets effective weights and mismatch back to what they are now."""
+        return _do_nothing
+
     def state_tensors(self) -> list[Tensor]:
         """All that the next step needs of the past; empty before the first call after `prepare`."""
         return []
@@ -69,135 +138,31 @@ class Prepared(nn.Module):
         """Set the state to what `state_tensors` returned."""
 
 
-def _set_attributes(module: Prepared, names: tuple[str, ...], values: list[Any]) -> None:
+def _set_attributes(module: nn.Module, names: Sequence[str], values: list[Any]) -> None:
     for name, value in zip(names, values, strict=True):
         setattr(module, name, value)
 
 
-class StatefulNeurons(Prepared):
-    """Base of `NeuronLayer` that holds its state.
-
-    The state is None from `prepare_net` until the first call. It then starts at the initial values
-    of the page, and takes batch size, dtype and device from the input.
-
-    Args:
-        features: Shape of the neurons.
-    """
-
-    features: tuple[int, ...]
-
-    def __init__(self, features: tuple[int, ...]) -> None:
-        super().__init__()
-        self.features = features
-        self._is_prepared = False
-        # The states, each [B, *features] in any layout, and the spikes [B, N] after the last step
-        # of a recurrent layer.
-        self._states: tuple[Tensor, ...] | None = None
-        self._last_spikes: Tensor | None = None
-        # Plans of the last calls, see `plan`; a plan is never changed.
-        self._plans: dict[Any, Any] = {}
-        # The parameters when they were last checked.
-        self._checked: ParameterValues | None = None
-
-    @property
-    def page(self) -> Page:
-        """The page of the neuron; a class with several pages chooses one."""
-        raise NotImplementedError(
-            f"{type(self).__name__} has no page: use @neuron to make a layer."
-        )
-
-    @property
-    def neuron(self) -> Neuron:
-        """The neuron's equation."""
-        return self.page.neuron
-
-    @property
-    def state(self) -> dict[str, Tensor] | None:
-        """The states by name, each [B, *features]; None from `prepare_net` to the first call."""
-        if self._states is None:
-            return None
-        return dict(zip(self.neuron.states, self._states, strict=True))
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
-        """Allow calls and, unless `keep_state`, reset the state."""
-        self._is_prepared = True
-        if not keep_state:
-            self._states = self._last_spikes = None
-
-    def detach_state(self) -> None:
-        vars(self).update(self._detached_state())
-
-    def state_restorer(self) -> Callable[[], None]:
-        return partial(self._set_state, self._states, self._last_spikes)
-
-    def _set_state(self, states: tuple[Tensor, ...] | None, last_spikes: Tensor | None) -> None:
-        self._states = states
-        self._last_spikes = last_spikes
-
-    def state_tensors(self) -> list[Tensor]:
-        """The states, and the last spikes of a recurrent layer; empty before the first call."""
-        if self._states is None:
-            return []
-        spikes = [] if self._last_spikes is None else [self._last_spikes]
-        return [as_trainable(state) for state in (*self._states, *spikes)]
-
-    def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        K = len(self.neuron.states)
-        self._states = tuple(tensors[:K]) or None
-        self._last_spikes = tensors[K] if len(tensors) > K else None
-
-    def _initial_state(self, x: Tensor, layout: Layout) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The states and the last spikes, each [B, N], before the input x [B, T, N] in `layout`."""
-        owner = type(self).__name__
-        B, _, N = x.shape
-        if not self._is_prepared:
-            raise RuntimeError(
-                f"{owner} is not prepared: call prepare_net(model) before the first batch."
-            )
-        if self._states is None:
-            initial = self.neuron.step.initial
-            return tuple(x.new_full((B, N), value) for value in initial), x.new_zeros(B, N)
-        if self._states[0].shape[0] != B:
-            raise RuntimeError(
-                f"{owner} has state for a batch of {self._states[0].shape[0]}, the input has {B}: "
-                "call prepare_net(model) before a new batch."
-            )
-        spikes = x.new_zeros(B, N) if self._last_spikes is None else self._last_spikes
-        self._check_sizes([*self._states, spikes], B, N)
-        states = tuple(layout.flatten(as_trainable(state.to(x))) for state in self._states)
-        return states, as_trainable(spikes.to(x))
-
-    def _check_sizes(self, tensors: list[Tensor], B: int, N: int) -> None:
-        """Check the states and, after them, the last spikes: kernels read B · N of each."""
-        shapes = [list(tensor.shape) for tensor in tensors]
-        expected = [[B, *self.features]] * len(self.neuron.states)
-        if shapes != [*expected, [B, N]]:
-            raise RuntimeError(
-                f"{type(self).__name__} has states of shapes {shapes[:-1]} and last spikes of "
-                f"shape {shapes[-1]}, expected {expected} and {[B, N]}: load what "
-                "state_tensors() of this layer returned, or call prepare_net(model)."
-            )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: they get the state without its graph, and no plans."""
-        return vars(self) | self._detached_state() | {"_plans": {}, "_checked": None}
-
-    def _detached_state(self) -> dict[str, Any]:
-        """The attributes of the state, without its graph."""
-        states = self._states
-        spikes = self._last_spikes
-        return {
-            "_states": None if states is None else tuple(state.detach() for state in states),
-            "_last_spikes": None if spikes is None else spikes.detach(),
-        }
+def _do_nothing() -> None:
+    pass
 
 
-def as_trainable(tensor: Tensor) -> Tensor:
-    """A copy if inference mode made the tensor and is over, else the tensor."""
-    if torch.compiler.is_compiling():
-        return tensor
-    is_unfit = tensor.is_inference() and not torch.is_inference_mode_enabled()
-    return tensor.clone() if is_unfit else tensor
+def backward_pass() -> int:
+    """The number of the backward pass that is running in this thread; -1 outside of all."""
+    return -1 if torch.compiler.is_compiling() else torch._C._current_graph_task_id()
+
+
+def mixed_modes(owner: str, part: nn.Module) -> RuntimeError:
+    """The error of a net of which only a part was prepared by `prepare_net`."""
+    return RuntimeError(
+        f"{owner}: prepare_net was called on a part of it ({type(part).__name__}), but not on the "
+        "whole: call prepare_net on the whole net, also after a module was added, or on none of it."
+    )
+
+
+def self_preparing_modules(model: nn.Module) -> list[SelfPreparing]:
+    """All modules of `model` that calls or `prepare_net` prepare, and the containers of them."""
+    return [module for module in model.modules() if isinstance(module, SelfPreparing)]
 
 
 def prepared_modules(model: nn.Module, caller: str) -> list[Prepared]:
@@ -215,113 +180,44 @@ def prepared_modules(model: nn.Module, caller: str) -> list[Prepared]:
     return [module for module in model.modules() if isinstance(module, Prepared)]
 
 
-def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = False) -> None:
-    """Prepare every layer of `model` for a new batch: states, mismatch and effective weights.
-
-    Call it once per batch, before the sequence or before the loop over time steps.
-
-    Args:
-        model: Any module; all its submodules are visited.
-        seed: Seed of the draws. They are then the same on every device and in every process: those
-            of `ChipInstance(seed)`. None draws from torch's global generator, or from the
-            `ChipInstance` that is held.
-        keep_state: Keep the current state; only mismatch and effective weights are new.
+def prepare_modules(
+    modules: Sequence[nn.Module], seed: int | None = None, keep_state: bool = False
+) -> None:
+    """Prepare those of `modules` that are `Prepared`, all or none; see `prepare_net`.
 
     Raises:
-        TypeError: If `model` is not a module.
-        ValueError: If `seed` is not a whole number of 64 bits, or `keep_state` not True or False.
-        RuntimeError: If weights or constants are not finite, or a threshold is not above 0. No
-            layer has changed then.
-
-    Example:
-        >>> import torch
-        >>> from nwavesdk.layers import LIFLayer
-        >>> layer = LIFLayer(2, taus=20e-3)
-        >>> prepare_net(layer)
-        >>> spk, mem = layer(torch.tensor([0.5, 1.5]))
-        >>> spk
-        tensor([[0., 1.]])
+        RuntimeError: If weights or constants are not finite, or a threshold is not above 0.
     """
-    modules = prepared_modules(model, "prepare_net")
-    seed = None if seed is None else seed_number("prepare_net", seed)
-    keep_state = switch("prepare_net", "keep_state", keep_state)
-    for module in modules:
+    prepared = [module for module in modules if isinstance(module, Prepared)]
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        for module in prepared:
+            module.prepare_in_graph()
+        return
+    for module in prepared:
         module.check_parameters()
-    for place, module in enumerate(modules):
+    for place, module in enumerate(prepared):
         draw_noise = module.chip_noise or Noise
         noise = draw_noise() if seed is None else Noise.of(seed, place)
         module.prepare(noise, keep_state)
         module.times_prepared += 1
 
 
-def detach_state(model: nn.Module) -> None:
-    """Drop the graph behind every layer's state: truncated backpropagation through time.
+@contextlib.contextmanager
+def hold_prepared(modules: Sequence[SelfPreparing]) -> Iterator[None]:
+    """Mark modules as prepared within a `with` block, so that calls in it do not prepare them."""
+    before = [module._is_prepared for module in modules]
+    for module in modules:
+        module._is_prepared = True
+    try:
+        yield
+    finally:
+        for module, was_prepared in zip(modules, before, strict=True):
+            module._is_prepared = was_prepared or module._is_explicit
 
-    Raises:
-        TypeError: If `model` is not a module.
-    """
-    for module in prepared_modules(model, "detach_state"):
-        module.detach_state()
 
-
-@dataclass(frozen=True)
-class ChipInstance:
-    """One chip of a series, with the same mismatch in every `prepare_net` while it is held.
-
-    What `prepare_net` draws for a module depends on the seed and on the module's position in the
-    net. It does not depend on whether other modules quantize or have mismatch. So two nets of the
-    same structure can be compared on the same chip.
-
-    Args:
-        seed: Seed of the draws; None is the ideal chip, without mismatch.
-
-    Raises:
-        TypeError: If `seed` is neither a whole number nor None.
-
-    Example:
-        >>> from nwavesdk.layers import HWSynapse, prepare_net
-        >>> synapse = HWSynapse(16, 4, stddev=0.02)
-        >>> with ChipInstance(7).on(synapse):
-        ...     prepare_net(synapse)
-        ...     once = synapse.effective_weight()
-        ...     prepare_net(synapse)
-        >>> bool((synapse.effective_weight() == once).all())
-        True
-    """
-
-    seed: int | None
-
-    def __post_init__(self) -> None:
-        is_number = isinstance(self.seed, int) and not isinstance(self.seed, bool)
-        if self.seed is not None and not is_number:
-            raise TypeError(
-                "ChipInstance: seed must be a whole number or None (the ideal chip), "
-                f"got {shown(self.seed)}."
-            )
-
-    def noise(self, place: int) -> Noise:
-        """The noise of the module at position `place` of the net."""
-        return Noise(ideal=True) if self.seed is None else Noise.of(self.seed, place)
-
-    def hold(self, model: nn.Module) -> None:
-        """Make every `prepare_net` without a seed use this chip, on `model` and on its parts."""
-        for place, module in enumerate(prepared_modules(model, "ChipInstance.hold")):
-            module.chip_noise = partial(self.noise, place)
-
-    @staticmethod
-    def release(model: nn.Module) -> None:
-        """End `hold`: every `prepare_net` draws again."""
-        for module in prepared_modules(model, "ChipInstance.release"):
-            module.chip_noise = None
-
-    @contextlib.contextmanager
-    def on(self, model: nn.Module) -> Iterator[nn.Module]:
-        """Hold this chip within a `with` block; afterwards, the chip held before is held again."""
-        modules = prepared_modules(model, "ChipInstance.on")
-        before = [module.chip_noise for module in modules]
-        self.hold(model)
-        try:
-            yield model
-        finally:
-            for module, noise in zip(modules, before, strict=True):
-                module.chip_noise = noise
+def as_trainable(tensor: Tensor) -> Tensor:
+    """A copy if inference mode made the tensor and is over, else the tensor."""
+    if torch.compiler.is_compiling():
+        return tensor
+    is_unfit = tensor.is_inference() and not torch.is_inference_mode_enabled()
+    return tensor.clone() if is_unfit else tensor

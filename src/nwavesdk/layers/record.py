@@ -3,6 +3,7 @@
 A record gives spikes, states and z, and the gradient of the call under any surrogate.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -33,6 +34,7 @@ class Record:
         cur: Input charge, with gradient; None unless requested.
         lengths: Number of steps of each recording, int64 [B]; the steps after them are padding.
             None if there is none.
+        is_single_step: Whether the call was one step.
     """
 
     spk: Tensor
@@ -42,10 +44,26 @@ class Record:
     _saved: tuple[Tensor, ...]
     _layout: Layout
     lengths: Tensor | None = None
+    is_single_step: bool = False
 
     def with_lengths(self, lengths: Tensor | None) -> "Record":
         """The record of a call with recordings of these lengths."""
         return self if lengths is None else replace(self, lengths=lengths)
+
+    @classmethod
+    def of_steps(cls, records: Sequence["Record"]) -> "Record":
+        """The record of a sequence that a layer ran step by step, from the records of its steps."""
+        first = records[0]
+        charges = [record.cur for record in records if record.cur is not None]
+        saved = zip(*(record._saved for record in records), strict=True)
+        return replace(
+            first,
+            spk=torch.stack([record.spk for record in records], 1),
+            mem=torch.stack([record.mem for record in records], 1),
+            cur=torch.stack(charges, 1) if charges else None,
+            is_single_step=False,
+            _saved=tuple(torch.cat(values, 1) for values in saved),
+        )
 
     @property
     def is_readout(self) -> bool:

@@ -127,10 +127,8 @@ class TemporalConv(Synapse):
     def forward(self, x: Tensor) -> Tensor:
         """The charge of a sequence or of one step; see the class."""
         is_sequence = self._check_input(x)
-        if not self.times_prepared:
-            raise RuntimeError(
-                f"{self._title} is not prepared: call prepare_net(model) before the first batch."
-            )
+        if not self._is_prepared:
+            self._require_prepared(is_sequence)
         steps = self._as_steps(x)
         past = self._past_for(steps)
         weight = self._weight_for(x)

@@ -7,6 +7,7 @@ several backward passes may follow one `prepare_net`.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from nwavesdk.layers.checks import check_unchanged
 from nwavesdk.layers.masks import current_parameter
 from nwavesdk.layers.prepare import DIVERGED
 
-__all__ = ["EffectiveWeight", "parameter_of"]
+__all__ = ["EffectiveWeight", "parameter_of", "require_eager"]
 
 
 def parameter_of(module: nn.Module, name: str) -> Any:
@@ -31,6 +32,14 @@ def parameter_of(module: nn.Module, name: str) -> Any:
     """
     value = module._parameters.get(name)
     return current_parameter(module, name) if value is None else value
+
+
+def require_eager(owner: str) -> None:
+    """Reject preparation in compiled or transformed code, which cannot draw or compare values."""
+    raise RuntimeError(
+        f"{owner} has effective weights or mismatch, which compiled code and torch.func cannot "
+        "prepare: call prepare_net(model) before."
+    )
 
 
 class EffectiveWeight:
@@ -70,6 +79,12 @@ class EffectiveWeight:
         """Raise a RuntimeError if the weight is not finite."""
         if not bool(torch.isfinite(weight).all()):
             raise RuntimeError(f"{self.owner}: weights are not finite: {DIVERGED}")
+
+    def restorer(self) -> Callable[[], None]:
+        """A function that sets what `prepare` computed back to what it is now."""
+        own = vars(self)
+        names = ("_designed", "_value", "_slope", "_source", "_is_finite")
+        return partial(own.update, {name: own[name] for name in names})
 
     @torch.inference_mode(False)
     @torch.no_grad()

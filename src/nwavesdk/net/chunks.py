@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as checkpoint_chunk
 
 from nwavesdk.internal.tensors import is_list
-from nwavesdk.layers.prepare import Prepared, prepared_modules
+from nwavesdk.layers.prepare import (
+    Prepared,
+    hold_prepared,
+    prepared_modules,
+    self_preparing_modules,
+)
 
 __all__ = ["run_in_chunks"]
 
@@ -34,26 +39,33 @@ def run_in_chunks(
         steps: Number of steps of a chunk.
 
     Raises:
-        RuntimeError: If a module of the net keeps statistics; in backward, if the net was prepared
-            or changed after the forward pass.
+        RuntimeError: If a module of the net keeps statistics; in backward, if the net was changed
+            after the forward pass.
     """
     _check_statistics(net, steps)
     modules = prepared_modules(net, "SpikingSequential")
+    everything = self_preparing_modules(net)
     fingerprint = _fingerprint(net)
+    # Backward may come after the net was prepared again.
+    of_forward = [module.preparation_restorer() for module in modules]
 
     def run_chunk(
         part: Tensor, lengths: Tensor | None, sizes: list[int], *states: Tensor
     ) -> tuple[Any, ...]:
         if _fingerprint(net) != fingerprint:
             raise RuntimeError(
-                "a net with checkpoint= runs its chunks again in backward(), and it was prepared, "
-                "its weights were changed or its mode switched since forward: call backward() "
-                "before prepare_net, before the optimizer's step and before train() or eval()."
+                "a net with checkpoint= runs its chunks again in backward(), and its weights were "
+                "changed or its mode switched since forward: call backward() before the "
+                "optimizer's step and before train() or eval()."
             )
         restorers = [module.state_restorer() for module in modules]
+        restorers += [module.preparation_restorer() for module in modules]
         try:
+            for restore in of_forward:
+                restore()
             _load_states(modules, states, sizes)
-            outputs = run_net(part, lengths)
+            with hold_prepared(everything):
+                outputs = run_net(part, lengths)
             new_sizes, new_states = _gather_states(modules)
             return *outputs, new_sizes, *new_states
         finally:
@@ -109,9 +121,8 @@ def _check_statistics(net: nn.Module, steps: int) -> None:
 
 
 def _fingerprint(net: nn.Module) -> list[int]:
-    """Numbers that change when the net is prepared, or its weights or its mode change."""
+    """Numbers that change when the weights of the net or its mode change."""
     return [
-        *(module.times_prepared for module in prepared_modules(net, "SpikingSequential")),
         *(parameter._version for parameter in net.parameters()),
         *(module.training for module in net.modules()),
     ]

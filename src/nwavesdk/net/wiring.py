@@ -13,7 +13,8 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from nwavesdk.layers.masks import copy_module
 from nwavesdk.layers.neuron import NeuronLayer
-from nwavesdk.layers.prepare import Prepared, prepare_net
+from nwavesdk.layers.prepare import Prepared
+from nwavesdk.net.preparation import prepare_net
 from nwavesdk.net.sequential import SpikingSequential
 
 __all__ = [

@@ -5,6 +5,7 @@ from block to block, so its spikes are those of one call, up to the rounding of 
 order of sums may depend on the number of rows.
 """
 
+import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -109,7 +110,8 @@ class NetPass:
     def __init__(
         self, net: SpikingSequential, task: TrainingTask, n_recordings: int, *, spikes: bool
     ) -> None:
-        self._net = net
+        # A copy, because the state goes on from block to block.
+        self._net = net = copy.deepcopy(net)
         self._task = task
         self._decoder = task.decoder()
         prepare_net(net)

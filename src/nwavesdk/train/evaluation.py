@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from nwavesdk.data import Batch, Series
 from nwavesdk.data.batches import batches_of
-from nwavesdk.layers import SpikingSequential, prepare_net
+from nwavesdk.layers import SpikingSequential
 from nwavesdk.layers.lengths import sum_over_steps, valid_steps
+from nwavesdk.net.preparation import prepared
 from nwavesdk.train.learner import lengths_of
 from nwavesdk.train.tasks import TrainingTask
 
@@ -107,13 +108,12 @@ class _EvaluatedBatch:
 def _evaluate_batch(
     net: SpikingSequential, decoder: nn.Module, task: TrainingTask, batch: Batch
 ) -> _EvaluatedBatch:
-    prepare_net(net)
-    prepare_net(decoder)
     device = next(net.parameters()).device
     lengths = lengths_of(batch)
     on_device = None if lengths is None else lengths.to(device)
-    record = net.record(batch.x.to(device), lengths=on_device)
-    outputs = decoder(record.spk, record.mem, on_device)
+    with prepared(net), prepared(decoder):
+        record = net.record(batch.x.to(device), lengths=on_device)
+        outputs = decoder(record.spk, record.mem, on_device)
     predicted = task.predict(outputs).cpu()
     fired = [_mean_spikes(layer.spk, on_device).cpu() for layer in record.spiking.values()]
     tally = task.tally(outputs, batch.y.to(device), on_device)

@@ -12,10 +12,10 @@ from nwavesdk.layers import (
     SpikingSequential,
     Synapse,
     find_edges,
-    prepare_net,
 )
 from nwavesdk.layers.lengths import mean_over_steps
 from nwavesdk.layers.prepare import DIVERGED
+from nwavesdk.net.preparation import prepared
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing
 from nwavesdk.train.checkpoint import check_like
 from nwavesdk.train.model_file import check_tensors
@@ -119,8 +119,7 @@ class Learner(LightningModule):
         # A seed per step: Lightning and its loaders also draw from torch's generator, and a resumed
         # run draws other numbers of times than one that was not interrupted.
         torch.manual_seed(stream_seed(self.seed, "dropout", *place))
-        self._prepare_batch("mismatch", *place)
-        outputs, loss, rates = self._run(batch)
+        outputs, loss, rates = self._run(batch, "mismatch", *place)
         score, weight = self.task.batch_score(outputs.detach(), batch.y, lengths_of(batch))
         metrics = {
             "train_loss": loss,
@@ -151,8 +150,7 @@ class Learner(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss and rates on a batch of the validation set, and add it to the measures."""
-        self._prepare_batch("validation", batch_idx, self.global_rank)
-        outputs, loss, rates = self._run(batch)
+        outputs, loss, rates = self._run(batch, "validation", batch_idx, self.global_rank)
         lengths = lengths_of(batch)
         _, weight = self.task.batch_score(outputs, batch.y, lengths)
         self.log_dict({"val_loss": loss, **rates}, sync_dist=True, batch_size=max(weight, 1))
@@ -228,20 +226,17 @@ class Learner(LightningModule):
             edge.module for edge in find_edges(self.net).edges if isinstance(edge.module, Synapse)
         ]
 
-    def _prepare_batch(self, use: str, *place: int) -> None:
+    def _run(self, batch: Batch, use: str, *place: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Outputs, loss, and the mean rate of each layer; `use` and `place` choose the chip."""
         seed = chip_seed(self.seed, use, *place, drawn=False) if self.draws_mismatch else None
-        prepare_net(self.net, seed=seed)
-        prepare_net(self.decoder)
-
-    def _run(self, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Outputs, loss, and the mean rate of each layer."""
         lengths = lengths_of(batch)
-        record = self.net.record(batch.x, lengths=lengths)
+        with prepared(self.net, seed), prepared(self.decoder):
+            record = self.net.record(batch.x, lengths=lengths)
+            outputs = self.decoder(record.spk, record.mem, lengths)
         rates = {
             f"rate_{depth}": mean_rate(layer.spk.detach(), lengths)
             for depth, layer in enumerate(record.spiking.values(), 1)
         }
-        outputs = self.decoder(record.spk, record.mem, lengths)
         return outputs, self.task.loss(outputs, batch.y, lengths), rates
 
 

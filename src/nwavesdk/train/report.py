@@ -9,8 +9,9 @@ from torch import nn
 
 from nwavesdk.chip import Profile
 from nwavesdk.internal.files import write_atomically
-from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
+from nwavesdk.layers import NeuronLayer, SpikingSequential
 from nwavesdk.layers.catalogue import find_neuron
+from nwavesdk.net.preparation import prepared
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.facts import Facts
 from nwavesdk.train.network import has_recurrence, hidden_layer
@@ -73,13 +74,13 @@ def _drawings(run: FinishedRun, classes: Sequence[str]) -> dict[str, Draw]:
     dt = run.config.net.dt
     has_output = not run.task.output.is_readout
     net.eval()
-    prepare_net(net)
     # A recording of the usual length.
     example = int(abs(val.lengths - np.median(val.lengths)).argmin())
     x = val.batch([example]).x
     if not x.is_sparse:
         x = x[:, :MOST_STEPS_DRAWN]
-    layers = net.record(x.to(next(net.parameters()).device)).spiking
+    with prepared(net):
+        layers = net.record(x.to(next(net.parameters()).device)).spiking
     thresholds = [_threshold(net.get_submodule(name)) for name in layers]
     traces = [
         (_first(layer.spk), _first(layer.z + threshold), _first(layer.mem))

@@ -11,7 +11,8 @@ from nwavesdk.analysis.compare.study import Study
 from nwavesdk.analysis.run_batch import busiest_neuron
 from nwavesdk.analysis.tested import MEASURE_TEXTS
 from nwavesdk.internal.files import one_line, write_atomically
-from nwavesdk.layers import ChipInstance, prepare_net
+from nwavesdk.layers import ChipInstance
+from nwavesdk.net.preparation import prepared
 from nwavesdk.surrogate import parse
 from nwavesdk.train import Run, RunFolder
 from nwavesdk.train.page import Page
@@ -131,8 +132,7 @@ def _write_page(study: Study, path: Path) -> None:
     page.add_curves(surrogates)
     run = Run.open(study.cells[0].path)
     net = run.model().eval()
-    with ChipInstance(None).on(net):
-        prepare_net(net)
+    with ChipInstance(None).on(net), prepared(net):
         page.add_trace(surrogates, *busiest_neuron(net, run.data.val.whole().x))
     page.add_table(
         "Cells",

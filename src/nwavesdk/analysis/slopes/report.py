@@ -16,7 +16,7 @@ from nwavesdk.analysis.slopes.candidates import surrogate_label
 from nwavesdk.analysis.slopes.recorded_pass import RecordedPass
 from nwavesdk.analysis.slopes.scan import Advice, Array, SlopeScan, percent, scan_recorded_pass
 from nwavesdk.internal.files import write_atomically
-from nwavesdk.layers import prepare_net
+from nwavesdk.net.preparation import prepared
 from nwavesdk.surrogate import Surrogate
 from nwavesdk.train.page import Page
 from nwavesdk.train.theme import LIGHT, Theme, render_png
@@ -239,8 +239,8 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
     surrogates = {surrogate_label(s): s for chosen in report.scan.surrogates for s in chosen}
     shown = dict(list(surrogates.items())[:MAX_CURVES])
     page.add_curves(shown)
-    prepare_net(batch.net, seed=batch.chip)
-    page.add_trace(shown, *busiest_neuron(batch.net, batch.x))
+    with prepared(batch.net, seed=batch.chip):
+        page.add_trace(shown, *busiest_neuron(batch.net, batch.x))
     page.write(path)
 
 

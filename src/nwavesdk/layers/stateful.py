@@ -1,0 +1,150 @@
+"""`StatefulNeurons`: what a neuron layer carries from one call to the next."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from nwavesdk.chip import Noise
+from nwavesdk.dynamics import Neuron, Page
+from nwavesdk.layers.layout import Layout
+from nwavesdk.layers.prepare import Prepared, as_trainable, backward_pass
+from nwavesdk.solvers.cpu.parameters import ParameterValues
+
+__all__ = ["StatefulNeurons"]
+
+
+class StatefulNeurons(Prepared):
+    """Base of `NeuronLayer` that holds its state.
+
+    The state is None from `prepare_net` until the first call. It then starts at the initial values
+    of the page, and takes batch size, dtype and device from the input.
+
+    Args:
+        features: Shape of the neurons.
+    """
+
+    features: tuple[int, ...]
+
+    def __init__(self, features: tuple[int, ...]) -> None:
+        super().__init__()
+        self.features = features
+        # The states, each [B, *features] in any layout, and the spikes [B, N] after the last step
+        # of a recurrent layer.
+        self._states: tuple[Tensor, ...] | None = None
+        self._last_spikes: Tensor | None = None
+        # The backward pass in which the state was set from outside, -1 outside of all.
+        self._state_pass = -1
+        # Plans of the last calls, see `plan`; a plan is never changed.
+        self._plans: dict[Any, Any] = {}
+        # The parameters when they were last checked.
+        self._checked: ParameterValues | None = None
+
+    @property
+    def page(self) -> Page:
+        """The page of the neuron; a class with several pages chooses one."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no page: use @neuron to make a layer."
+        )
+
+    @property
+    def neuron(self) -> Neuron:
+        """The neuron's equation."""
+        return self.page.neuron
+
+    @property
+    def state(self) -> dict[str, Tensor] | None:
+        """The states by name, each [B, *features]; None from `prepare_net` to the first call."""
+        if self._states is None:
+            return None
+        return dict(zip(self.neuron.states, self._states, strict=True))
+
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
+        """Reset the state, unless `keep_state`."""
+        if not keep_state:
+            self.forget_state()
+
+    def forget_state(self) -> None:
+        self._set_state(None, None)
+
+    def detach_state(self) -> None:
+        vars(self).update(self._detached_state())
+
+    def state_restorer(self) -> Callable[[], None]:
+        names = ("_states", "_last_spikes", "_state_pass")
+        own = vars(self)
+        return partial(own.update, {name: own[name] for name in names})
+
+    def _set_state(self, states: tuple[Tensor, ...] | None, last_spikes: Tensor | None) -> None:
+        self._states = states
+        self._last_spikes = last_spikes
+        self._state_pass = backward_pass()
+
+    def _require_own_state(self) -> None:
+        """Reject a call within backward that would continue from the state after forward.
+
+        Raises:
+            RuntimeError: If it would.
+        """
+        running = backward_pass()
+        if running not in (-1, self._state_pass):
+            raise RuntimeError(
+                f"{type(self).__name__} is called again within backward(), with the state that its "
+                "forward pass left: prepare the net within the function that is checkpointed, "
+                "never call prepare_net on it, or use SpikingSequential(checkpoint=...)."
+            )
+
+    def state_tensors(self) -> list[Tensor]:
+        """The states, and the last spikes of a recurrent layer; empty before the first call."""
+        if self._states is None:
+            return []
+        spikes = [] if self._last_spikes is None else [self._last_spikes]
+        return [as_trainable(state) for state in (*self._states, *spikes)]
+
+    def load_state_tensors(self, tensors: list[Tensor]) -> None:
+        K = len(self.neuron.states)
+        self._set_state(tuple(tensors[:K]) or None, tensors[K] if len(tensors) > K else None)
+
+    def _initial_state(self, x: Tensor, layout: Layout) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The states and the last spikes, each [B, N], before the input x [B, T, N] in `layout`."""
+        owner = type(self).__name__
+        B, _, N = x.shape
+        if self._states is None:
+            initial = self.neuron.step.initial
+            return tuple(x.new_full((B, N), value) for value in initial), x.new_zeros(B, N)
+        self._require_own_state()
+        if self._states[0].shape[0] != B:
+            raise RuntimeError(
+                f"{owner} has state for a batch of {self._states[0].shape[0]}, the input has {B}: "
+                "call prepare_net(model) before a new batch."
+            )
+        spikes = x.new_zeros(B, N) if self._last_spikes is None else self._last_spikes
+        self._check_sizes([*self._states, spikes], B, N)
+        states = tuple(layout.flatten(as_trainable(state.to(x))) for state in self._states)
+        return states, as_trainable(spikes.to(x))
+
+    def _check_sizes(self, tensors: list[Tensor], B: int, N: int) -> None:
+        """Check the states and, after them, the last spikes: kernels read B · N of each."""
+        shapes = [list(tensor.shape) for tensor in tensors]
+        expected = [[B, *self.features]] * len(self.neuron.states)
+        if shapes != [*expected, [B, N]]:
+            raise RuntimeError(
+                f"{type(self).__name__} has states of shapes {shapes[:-1]} and last spikes of "
+                f"shape {shapes[-1]}, expected {expected} and {[B, N]}: load what "
+                "state_tensors() of this layer returned, or call prepare_net(model)."
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: they get the state without its graph, and no plans."""
+        fresh: dict[str, Any] = {"_plans": {}, "_checked": None, "_state_pass": -1}
+        return super().__getstate__() | self._detached_state() | fresh
+
+    def _detached_state(self) -> dict[str, Any]:
+        """The attributes of the state, without its graph."""
+        states = self._states
+        spikes = self._last_spikes
+        return {
+            "_states": None if states is None else tuple(state.detach() for state in states),
+            "_last_spikes": None if spikes is None else spikes.detach(),
+        }

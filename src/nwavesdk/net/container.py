@@ -1,0 +1,393 @@
+"""`Container`, the base of modules that run other modules on sequences, and how each is run."""
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from textwrap import indent
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.module import _has_any_global_hook
+
+from nwavesdk.internal.tensors import is_list, require_tensor
+from nwavesdk.layers.lengths import check_lengths, reads_batch, valid_places
+from nwavesdk.layers.neuron import NeuronLayer
+from nwavesdk.layers.prepare import (
+    Prepared,
+    SelfPreparing,
+    hold_prepared,
+    prepare_modules,
+    self_preparing_modules,
+)
+from nwavesdk.layers.record import Recording
+from nwavesdk.layers.synapse import DenseSynapse, Synapse
+from nwavesdk.net.folding import require_tensor_output, run_folded
+from nwavesdk.net.recording import record
+
+__all__ = [
+    "Container",
+    "Pass",
+    "input_features",
+    "is_watched",
+    "output_features",
+    "require_matching_sizes",
+    "run_module",
+    "takes_argument",
+]
+
+# Tools that watch all calls of modules replace it.
+_TORCH_CALL = nn.Module.__call__
+# Whether `forward` of a class has a parameter, by class and name.
+_takes_argument: dict[tuple[type[nn.Module], str], bool] = {}
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What all modules of a container share in one call.
+
+    Attributes:
+        lengths: Number of steps of each recording, int64 [B], or None.
+        single_step: Whether the input is one step, whatever its shape.
+        restorers: A function for each state that the call may change, which sets it back.
+    """
+
+    lengths: Tensor | None = None
+    single_step: bool = False
+    restorers: list[Callable[[], None]] = field(default_factory=list)
+
+    def is_sequence(self, x: Tensor) -> bool:
+        """Whether `x` has a dimension of time."""
+        return x.ndim > 2 and not self.single_step
+
+
+class Container(SelfPreparing):
+    """Base of modules that run other modules on sequences: `spk, mem = net(x)`.
+
+    A subclass says in `_run_inside` in which order. If a call fails, all states are as before.
+    """
+
+    time_first = False
+
+    @abstractmethod
+    def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+        """One pass with an input that was checked; adds to `run.restorers`."""
+
+    def forward(
+        self, x: Tensor, lengths: Tensor | None = None, single_step: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """The last spikes and membranes; see the class."""
+        self._require_input(x, single_step)
+        is_sequence = x.ndim > 2 and not single_step
+        is_turned = self.time_first and is_sequence
+        if is_turned:
+            x = x.transpose(0, 1)
+        if lengths is not None:
+            lengths = _checked_lengths(type(self).__name__, lengths, x, is_sequence)
+        if self._is_prepared:
+            outputs = self._run(x, lengths, single_step)
+        else:
+            outputs = self._prepare_and_run(x, lengths, single_step)
+        if not is_turned:
+            return outputs
+        spk, mem = outputs
+        spk_first = spk.transpose(0, 1)
+        return spk_first, spk_first if mem is spk else mem.transpose(0, 1)
+
+    def step(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """One step, of any shape: [B, *features], such as images [B, C, H, W].
+
+        Raises:
+            RuntimeError: If `prepare_net` is missing.
+            ValueError: If the input has another shape.
+        """
+        spk, mem = self(x, single_step=True)
+        return spk, mem
+
+    def record(self, x: Tensor, charges: bool = False, lengths: Tensor | None = None) -> Recording:
+        """Run one pass and record each neuron layer; see `nwavesdk.net.record`."""
+        return record(self, x, charges, lengths)
+
+    def _prepare_and_run(
+        self, x: Tensor, lengths: Tensor | None, single_step: bool
+    ) -> tuple[Tensor, Tensor]:
+        """A pass of a net that nobody has prepared as a whole."""
+        modules = self_preparing_modules(self)
+        # Of each part, `prepare_net` may have been called by itself.
+        if not all(module._is_prepared for module in modules if isinstance(module, Prepared)):
+            self._require_self_preparation(modules, x.ndim > 2 and not single_step)
+            prepare_modules(modules)
+        with hold_prepared(modules):
+            return self._run(x, lengths, single_step)
+
+    def _run(
+        self, x: Tensor, lengths: Tensor | None, single_step: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """One pass of a prepared net; if an error occurs, all states are set back."""
+        run = Pass(lengths, single_step)
+        try:
+            return self._run_inside(x, run)
+        except BaseException:
+            for restore in reversed(run.restorers):
+                restore()
+            raise
+
+    def _require_input(self, x: Tensor, single_step: bool) -> None:
+        """Reject what is not a dense tensor, or a list of events for a synapse that takes it."""
+        first = self._first_module()
+        owner = type(self).__name__
+        if is_list(x) and not torch.compiler.is_compiling():
+            if isinstance(first, DenseSynapse) and first.takes_lists:
+                return
+            raise TypeError(
+                f"{owner} takes a dense tensor for its first module, {type(first).__name__}, got "
+                "torch.sparse_coo: convert it, as in x.to_dense(), or begin with LIFSynapse."
+            )
+        require_tensor(owner, x)
+        if isinstance(first, _ConvNd):
+            _check_axes(owner, first, x, single_step)
+
+    def _first_module(self) -> nn.Module | None:
+        """The module that gets the input, if there is only one; nested containers are entered."""
+        first = next(iter(self._modules.values()), None)
+        return first._first_module() if isinstance(first, Container) else first
+
+    def __repr__(self) -> str:
+        """The modules with the shape of a step of their output, if it is known, and parameters."""
+        lines = [indent(_describe(name, module), "  ") for name, module in self._modules.items()]
+        options = self.extra_repr()
+        head = f"{type(self).__name__}(" + (f"{options}," if options else "")
+        return "\n".join([head, *lines, f")  # {_count(self)}"])
+
+
+def _describe(name: str, module: nn.Module | None) -> str:
+    """A module of a container, as `print` shows it."""
+    text = f"({name}): {module!r}"
+    if module is None or isinstance(module, Container):
+        return text
+    shape = output_features(module)
+    notes = [] if shape is None else [f"[{', '.join(map(str, shape))}]"]
+    notes += [_count(module)] if next(module.parameters(), None) is not None else []
+    return text + (f"  # {', '.join(notes)}" if notes else "")
+
+
+def _count(module: nn.Module) -> str:
+    count = sum(parameter.numel() for parameter in module.parameters())
+    return f"{count:,} parameter{'' if count == 1 else 's'}"
+
+
+def output_features(module: nn.Module) -> tuple[int, ...] | None:
+    """The shape of a step of the module's output, if the module alone decides it."""
+    if isinstance(module, NeuronLayer):
+        return module.features
+    if isinstance(module, Synapse):
+        return (module.nb_outputs,)
+    return (module.out_features,) if isinstance(module, nn.Linear) else None
+
+
+def input_features(module: nn.Module) -> tuple[int, ...] | None:
+    """The last dimensions of an input that the module takes, if the module alone decides them."""
+    if isinstance(module, NeuronLayer):
+        return module.features
+    if isinstance(module, Synapse):
+        return (module.nb_inputs,)
+    return (module.in_features,) if isinstance(module, nn.Linear) else None
+
+
+def require_matching_sizes(
+    before: nn.Module | None, module: nn.Module, x: Tensor, error: Exception
+) -> None:
+    """Name both modules if the output of one does not fit the next one, which has raised `error`.
+
+    Raises:
+        ValueError: If the sizes do not match.
+    """
+    expected = input_features(module)
+    if expected is None or before is None or tuple(x.shape[x.ndim - len(expected) :]) == expected:
+        return
+    raise ValueError(
+        f"{_title(module)} takes {list(expected)}, but {_title(before)} before it gives "
+        f"{list(x.shape[2:] or x.shape[1:])}: the sizes of consecutive layers must match."
+    ) from error
+
+
+def _title(module: nn.Module) -> str:
+    """A module as errors name it: its class and its sizes."""
+    if isinstance(module, NeuronLayer):
+        return f"{type(module).__name__}({', '.join(map(str, module.features))})"
+    inputs = input_features(module)
+    outputs = output_features(module)
+    sizes = [*(inputs or ()), *(outputs or ())]
+    return type(module).__name__ + (f"({', '.join(map(str, sizes))})" if sizes else "")
+
+
+def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tuple[Tensor, Tensor]:
+    """Run one module of a container on a sequence [B, T, ...] or a step [B, ...].
+
+    Args:
+        module: Any module.
+        x: Its input.
+        run: What the modules of the call share.
+        is_last: Whether somebody may read the membrane of a neuron layer.
+
+    Returns:
+        Spikes and membranes, or what the module returns twice.
+
+    Raises:
+        RuntimeError: If the module is not prepared.
+        TypeError: If the module does not return a tensor, or two of them.
+        ValueError: If a single step has too many dimensions.
+    """
+    if isinstance(module, NeuronLayer):
+        _require_prepared(module)
+        run.restorers.append(module.state_restorer())
+        if run.single_step:
+            _check_step(module, x, len(module.features))
+        if is_last:
+            return _call(module, x)  # type: ignore[no-any-return]  # layers return two tensors
+        spk = module(x)[0] if is_watched(module) else module.spikes(x)
+        return spk, spk
+    if isinstance(module, Container) and not is_watched(module):
+        _require_prepared(module)
+        return module._run_inside(x, run)
+    if isinstance(module, Prepared) and not module._modules:
+        _require_prepared(module)
+        if _has_state(module):
+            run.restorers.append(module.state_restorer())
+        if run.single_step and isinstance(module, Synapse):
+            _check_step(module, x, 1)
+        options = _options(module, run)
+        y = _call(module, x) if not options else module(x, **options)
+        return y, y
+    return _run_other(module, x, run)
+
+
+def _run_other(module: nn.Module, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+    """Run a module of torch or of a user, with or without modules of this library in it."""
+    inside = _prepared_inside(module)
+    for inner in inside:
+        _require_prepared(inner)
+    run.restorers.extend(inner.state_restorer() for inner in inside)
+    if not run.is_sequence(x) or inside or takes_argument(type(module), "lengths"):
+        if run.lengths is not None:
+            _check_padding(module, x, run.lengths)
+        outputs = module(x, **_options(module, run))
+        is_ours = bool(inside) or isinstance(module, Container)
+        if is_ours and isinstance(outputs, tuple) and len(outputs) == 2:
+            return outputs
+        y = require_tensor_output(module, outputs)
+        return y, y
+    return run_folded(module, x, run.lengths)
+
+
+def _options(module: nn.Module, run: Pass) -> dict[str, Any]:
+    """The keywords that the module's `forward` takes and that this call has."""
+    options: dict[str, Any] = {}
+    if not run.single_step and takes_argument(type(module), "lengths"):
+        options["lengths"] = run.lengths
+    if run.single_step and takes_argument(type(module), "single_step"):
+        options["single_step"] = True
+    return options
+
+
+def _check_padding(module: nn.Module, x: Tensor, lengths: Tensor) -> None:
+    """Reject a module that would keep statistics of padding in modules within it."""
+    if takes_argument(type(module), "lengths") or not reads_batch(module):
+        return
+    if valid_places(lengths, x.shape[1]) is not None:
+        raise RuntimeError(
+            f"SpikingSequential: {type(module).__name__} holds a module that keeps statistics of "
+            "its inputs, and would see padding: add a parameter lengths to its forward, and leave "
+            "padding out there."
+        )
+
+
+def _require_prepared(module: SelfPreparing) -> None:
+    """Reject a module that was added to a net after `prepare_net`."""
+    if not module._is_prepared:
+        raise RuntimeError(
+            f"{type(module).__name__} is not prepared, but the net around it is: call prepare_net "
+            "on the whole net, also after a module was added."
+        )
+
+
+def _check_step(module: nn.Module, x: Tensor, axes: int) -> None:
+    """Reject a sequence where a single step is expected."""
+    if x.ndim > axes + 1:
+        raise ValueError(
+            f"net.step(x): {type(module).__name__} takes one step with {axes} dimensions after the "
+            f"batch, got an input of shape {list(x.shape)}: give a sequence to net(x)."
+        )
+
+
+def _check_axes(owner: str, first: _ConvNd, x: Tensor, single_step: bool) -> None:
+    """Reject an input of which it is unclear what its dimensions are, before a convolution."""
+    axes = len(first.kernel_size) + 1
+    if single_step and axes <= x.ndim <= axes + 1:
+        return
+    # One step [C, L] without a batch is not mistaken for a sequence.
+    if not single_step and x.ndim in {axes + 2, min(axes, 2)}:
+        return
+    features = {2: "C, L", 3: "C, H, W", 4: "C, D, H, W"}[axes]
+    raise ValueError(
+        f"{owner} begins with {type(first).__name__}: net(x) takes a sequence "
+        f"[B, T, {features}], and net.step(x) one step [B, {features}], got an input of shape "
+        f"{list(x.shape)} in net{'.step' if single_step else ''}(x): use the "
+        "other one, or add the dimension that is missing, as in x.unsqueeze(1) for T = 1 or "
+        "x.unsqueeze(2) for one channel."
+    )
+
+
+def _checked_lengths(owner: str, lengths: Tensor, x: Tensor, is_sequence: bool) -> Tensor:
+    """The lengths, which start at 0 because a recording may have ended in an earlier call."""
+    if not is_sequence:
+        raise ValueError(
+            f"{owner}: lengths belong to sequences [B, T, *features], got an input of shape "
+            f"{list(x.shape)}: leave them out for single steps."
+        )
+    return check_lengths(owner, lengths, x, least=0)
+
+
+def _has_state(module: Prepared) -> bool:
+    """Whether a call may change a state of the module."""
+    has_own_restorer = type(module).state_restorer is not Prepared.state_restorer
+    return bool(module._state_attributes or has_own_restorer)
+
+
+def _prepared_inside(module: nn.Module) -> list[Prepared]:
+    """The module itself and all within it, as far as `prepare_net` visits them."""
+    if not module._modules:
+        return [module] if isinstance(module, Prepared) else []
+    return [inner for inner in module.modules() if isinstance(inner, Prepared)]
+
+
+def _call(module: nn.Module, x: Tensor) -> Any:
+    """`module(x)`; without hooks, it saves what torch does for each call of a module."""
+    return module(x) if is_watched(module) else module.forward(x)
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Whether hooks, compiled code or another `__call__` wait for a call of the module itself."""
+    return bool(
+        type(module).__call__ is not _TORCH_CALL
+        or module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or module._compiled_call_impl is not None
+        or _has_any_global_hook()  # type: ignore[no-untyped-call]  # torch does not type it
+    )
+
+
+def takes_argument(kind: type[nn.Module], name: str) -> bool:
+    """Whether `forward` of a class has a parameter of that name."""
+    known = _takes_argument.get((kind, name))
+    if known is None:
+        try:
+            known = name in inspect.signature(kind.forward).parameters
+        except (AttributeError, TypeError, ValueError):  # scripted and native modules
+            known = False
+        _takes_argument[kind, name] = known
+    return known

@@ -1,0 +1,267 @@
+"""Containers that are not a sequence: `Residual`, `Branches`, `Repeat` and `Feedback`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nwavesdk.chip import Noise
+from nwavesdk.internal.checks import choice, shown, whole_number
+from nwavesdk.layers.prepare import Prepared, as_trainable
+from nwavesdk.net.container import Container, Pass, run_module
+from nwavesdk.net.sequential import SpikingSequential
+
+__all__ = ["Branches", "Feedback", "Repeat", "Residual"]
+
+
+class Residual(Container):
+    """Modules in order, and a shortcut past them: `y = body(x) + shortcut(x)`.
+
+    Spikes of the body and of the input add up, so a neuron that follows gets 0, 1 or 2 of them.
+    The sum keeps gradients alive in deep nets, because the shortcut has none of the surrogate in
+    it.
+
+    Args:
+        modules: The body; it runs as a `SpikingSequential`.
+        shortcut: What the input passes on its way around the body, where the shapes differ; None
+            leaves it unchanged.
+
+    Shape:
+        `x` as `SpikingSequential`. Returns the sum twice: it has no membrane.
+
+    Raises:
+        TypeError: If a module is not a torch module.
+        ValueError: If the outputs of body and shortcut have different shapes.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse
+        >>> block = Residual(LIFSynapse(8, 8), LIFLayer(8, taus=10e-3))
+        >>> block(torch.zeros(2, 50, 8))[0].shape
+        torch.Size([2, 50, 8])
+
+    References:
+        W. Fang, Z. Yu, Y. Chen, T. Huang, T. Masquelier and Y. Tian, "Deep residual learning in
+        spiking neural networks", 2021, doi:10.48550/arXiv.2102.04159, section 3.2 (ADD).
+    """
+
+    def __init__(self, *modules: nn.Module, shortcut: nn.Module | None = None) -> None:
+        super().__init__()
+        self.body = SpikingSequential(*modules)
+        _require_module("Residual", "shortcut", shortcut)
+        self.shortcut = shortcut
+
+    def _first_module(self) -> nn.Module | None:
+        return self.body._first_module()
+
+    def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+        y, _ = run_module(self.body, x, run, is_last=False)
+        skipped = x
+        if self.shortcut is not None:
+            skipped, _ = run_module(self.shortcut, x, run, is_last=False)
+        if y.shape != skipped.shape:
+            raise ValueError(
+                f"Residual adds the output of its body, of shape {list(y.shape)}, and "
+                f"{'its input' if self.shortcut is None else 'that of its shortcut'}, of shape "
+                f"{list(skipped.shape)}: they must be equal; give a shortcut, such as a synapse, "
+                "that makes them so."
+            )
+        y = y + skipped
+        return y, y
+
+
+class Branches(Container):
+    """Modules side by side that all get the input; their outputs are concatenated or added.
+
+    Args:
+        modules: The branches; each may be a `SpikingSequential`.
+        join: `"concatenate"` joins the outputs along their first feature dimension, which is that
+            of channels; `"add"` adds them.
+
+    Shape:
+        `x` as `SpikingSequential`. Returns the joined outputs twice: they have no membrane.
+
+    Raises:
+        TypeError: If a module is not a torch module.
+        ValueError: If there is no branch, `join` is unknown, or the outputs do not fit.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse
+        >>> fast = SpikingSequential(LIFSynapse(3, 8), LIFLayer(8, taus=5e-3))
+        >>> slow = SpikingSequential(LIFSynapse(3, 8), LIFLayer(8, taus=50e-3))
+        >>> Branches(fast, slow)(torch.zeros(2, 50, 3))[0].shape
+        torch.Size([2, 50, 16])
+    """
+
+    def __init__(self, *modules: nn.Module, join: str = "concatenate") -> None:
+        super().__init__()
+        if not modules:
+            raise ValueError("Branches takes at least one module, got none.")
+        self.join = choice("Branches", "join", join, ("concatenate", "add"))
+        for i, module in enumerate(modules):
+            _require_module("Branches", f"branch {i}", module)
+            self.add_module(str(i), module)
+
+    def _first_module(self) -> nn.Module | None:
+        return None
+
+    def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+        outputs = [
+            run_module(module, x, run, is_last=False)[0]
+            for module in self._modules.values()
+            if module is not None
+        ]
+        axis = 2 if run.is_sequence(x) else 1
+        shapes = [list(y.shape) for y in outputs]
+        for shape in shapes[1:]:
+            others = shape[:axis] + shape[axis + 1 :]
+            fits = others == shapes[0][:axis] + shapes[0][axis + 1 :]
+            if not fits or (self.join == "add" and shape != shapes[0]):
+                what = "outputs" if self.join == "add" else "all dimensions but the channels"
+                raise ValueError(
+                    f"Branches(join={self.join!r}): the outputs have the shapes {shapes}, expected "
+                    f"equal {what}: change the sizes of the branches."
+                )
+        y = torch.cat(outputs, axis) if self.join == "concatenate" else sum(outputs[1:], outputs[0])
+        return y, y
+
+    def extra_repr(self) -> str:
+        return f"join={self.join!r}"
+
+
+class Repeat(SpikingSequential):
+    """A block several times in a row, each time with its own weights and state.
+
+    Args:
+        times: Number of blocks.
+        build: A function without arguments that makes a block.
+        checkpoint: See `SpikingSequential`.
+
+    Raises:
+        TypeError: If `build` is not a function that returns a torch module, or returns the same one
+            twice.
+        ValueError: If `times` is not a whole number above 0.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse
+        >>> net = Repeat(3, lambda: Residual(LIFSynapse(8, 8), LIFLayer(8, taus=10e-3)))
+        >>> len(net)
+        3
+    """
+
+    def __init__(
+        self, times: int, build: Callable[[], nn.Module], checkpoint: int | None = None
+    ) -> None:
+        times = whole_number("Repeat", "times", times)
+        if isinstance(build, nn.Module) or not callable(build):
+            raise TypeError(
+                f"Repeat takes a function that makes a block, got {shown(build)}: give "
+                "lambda: SpikingSequential(...), so that each block has its own weights."
+            )
+        blocks = [build() for _ in range(times)]
+        if len({id(block) for block in blocks}) < times:
+            raise TypeError(
+                "Repeat: build() returned the same module twice, expected a new one each time: "
+                "make the block within the function."
+            )
+        super().__init__(*blocks, checkpoint=checkpoint)
+
+
+class _Memory(Prepared):
+    """The output of a net after the last step; it is the state of `Feedback`."""
+
+    _state_attributes = ("output",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output: Tensor | None = None
+
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
+        """Forget the output, unless `keep_state`."""
+        if not keep_state:
+            self.output = None
+
+    def detach_state(self) -> None:
+        self.output = None if self.output is None else self.output.detach()
+
+    def state_tensors(self) -> list[Tensor]:
+        return [] if self.output is None else [as_trainable(self.output)]
+
+    def load_state_tensors(self, tensors: list[Tensor]) -> None:
+        self.output = tensors[0] if tensors else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which get the output without its graph."""
+        output = None if self.output is None else self.output.detach()
+        return super().__getstate__() | {"output": output}
+
+
+class Feedback(Container):
+    """A net whose output comes back to its input one step later: recurrence over several layers.
+
+        y[t] = body(x[t] + feedback(y[t-1])),  y[-1] = 0
+
+    Modules run step by step, in a loop of Python: a layer with `layer_topology="RC"` is much faster
+    where one layer drives only itself.
+
+    Args:
+        modules: The body; it runs as a `SpikingSequential`.
+        feedback: The module from the output of the body to its input, such as a synapse; None adds
+            the output itself.
+
+    Shape:
+        `x` as `SpikingSequential`. Returns the body's outputs.
+
+    Raises:
+        TypeError: If a module is not a torch module.
+        ValueError: If the feedback's output has another shape than the input.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse
+        >>> layers = LIFSynapse(3, 8), LIFLayer(8, 10e-3), LIFSynapse(8, 5), LIFLayer(5, 10e-3)
+        >>> net = Feedback(*layers, feedback=LIFSynapse(5, 3))
+        >>> net(torch.zeros(2, 50, 3))[0].shape
+        torch.Size([2, 50, 5])
+    """
+
+    def __init__(self, *modules: nn.Module, feedback: nn.Module | None = None) -> None:
+        super().__init__()
+        self.body = SpikingSequential(*modules)
+        _require_module("Feedback", "feedback", feedback)
+        self.feedback = feedback
+        self.memory = _Memory()
+
+    def _first_module(self) -> nn.Module | None:
+        return self.body._first_module()
+
+    def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+        run.restorers.append(self.memory.state_restorer())
+        # One step at a time, because the step after it needs the output.
+        one_step = Pass(single_step=True, restorers=run.restorers)
+        if not run.is_sequence(x):
+            return self._run_step(x, one_step)
+        outputs = [self._run_step(x[:, t], one_step) for t in range(x.shape[1])]
+        if not outputs:
+            raise ValueError("Feedback takes sequences of at least one step, got none.")
+        spk = torch.stack([s for s, _ in outputs], 1)
+        is_one = all(s is m for s, m in outputs)
+        return spk, spk if is_one else torch.stack([m for _, m in outputs], 1)
+
+    def _run_step(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+        y = self.memory.output
+        if y is not None and self.feedback is not None:
+            y, _ = run_module(self.feedback, y, run, is_last=False)
+        if y is not None and y.shape != x.shape:
+            raise ValueError(
+                f"Feedback: what comes back has the shape {list(y.shape)}, the input of a step "
+                f"{list(x.shape)}: the feedback must give the shape of the input; if the batch "
+                "changed, call prepare_net(model)."
+            )
+        spk, mem = run_module(self.body, x if y is None else x + y, run, is_last=True)
+        self.memory.output = spk
+        return spk, mem
+
+
+def _require_module(owner: str, name: str, module: object) -> None:
+    if module is not None and not isinstance(module, nn.Module):
+        raise TypeError(f"{owner}: {name} must be a torch module, got {shown(module)}.")
