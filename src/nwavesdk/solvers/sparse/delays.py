@@ -1,0 +1,159 @@
+"""The product of spikes and delayed weights, and its gradients: fast on the CPU, right everywhere.
+
+The equation, and what interpolation means, are in `delays_reference`. Each connection delays its
+spikes by two neighboring steps or one, so a product costs two multiplications per value and
+connection, however large the largest delay is; and a sparse input costs only its non-zeros. A delay
+per input shifts the input, and an ordinary product follows.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn.functional import conv1d
+
+from nwavesdk.solvers.cpu.threads import keep_large_blocks
+from nwavesdk.solvers.problem import load_saved_tensors
+from nwavesdk.solvers.sparse import delay_rows, delays_reference
+from nwavesdk.solvers.sparse.delay_rows import SpikeList
+from nwavesdk.solvers.sparse.delays_reference import delay_kernel
+from nwavesdk.solvers.sparse.finite import is_finite
+from nwavesdk.solvers.sparse.many_rows import find_nonzeros
+from nwavesdk.solvers.sparse.product import sparse_obstacle, spike_product
+from nwavesdk.solvers.sparse.shifted_input import reject_second_derivative, shift_input
+
+__all__ = ["delayed_product"]
+
+
+def delayed_product(
+    spk: Tensor,
+    past: Tensor,
+    weight: Tensor,
+    delay: Tensor,
+    max_delay: int,
+    interpolation: str,
+    width: float,
+) -> Tensor:
+    """The charge of spikes that arrive after a delay of their connection.
+
+    Values and gradients are those of `delays_reference.delayed_product`, but for rounding. Results
+    do not depend on the number of threads. An upstream gradient that is not finite reaches only the
+    weights and delays of active inputs.
+
+    Args:
+        spk: Spikes or other values [B, T, N_in].
+        past: The values before the first step [B, D, N_in], the most recent one last, with
+            D ≥ `max_delay`.
+        weight: Weights [N_in, N_out].
+        delay: Delays [steps], each from 0 to `max_delay`: [N_in, N_out], or [N_in, 1] for one delay
+            per input.
+        max_delay: Largest delay [steps].
+        interpolation: `"linear"`, `"gaussian"` or `"none"`; see `delays_reference.delay_kernel`.
+        width: Standard deviation of the Gaussian [steps]; not used by the others.
+
+    Returns:
+        Charge [B, T, N_out], with gradient for `spk`, `past`, `weight` and `delay`.
+
+    Raises:
+        RuntimeError: In backward, for a gradient of a gradient.
+    """
+    if not _is_plain_case(spk, past, weight, delay, interpolation):
+        return _convolve(spk, past, weight, delay, max_delay, interpolation, width)
+    if max_delay == 0:
+        return spike_product(spk, weight * delay_kernel(delay, 0, interpolation, width)[0])
+    if interpolation == "none":
+        delay = delay.detach().round()
+    if not (_are_delays(delay, max_delay) and is_finite(weight)):
+        return _convolve(spk, past, weight, delay, max_delay, interpolation, width)
+    keep_large_blocks()
+    past = past[:, past.shape[1] - max_delay :]
+    # Most often there is no past, and then nothing is copied.
+    given_past = past if past.requires_grad or past.any() else None
+    if delay.shape[1] == 1:
+        return spike_product(shift_input(spk, given_past, delay, max_delay), weight)
+    product: Tensor = _DelayedProduct.apply(spk, given_past, weight, delay, max_delay)
+    return product
+
+
+def _is_plain_case(
+    spk: Tensor, past: Tensor, weight: Tensor, delay: Tensor, interpolation: str
+) -> bool:
+    """Whether the kernels take these operands."""
+    if interpolation == "gaussian" or torch.compiler.is_compiling():
+        return False
+    if forward_ad._current_level >= 0 or not spk.numel() or not weight.numel():
+        return False
+    return all(sparse_obstacle(spk, other) is None for other in (past, weight, delay))
+
+
+def _are_delays(delay: Tensor, max_delay: int) -> bool:
+    """Whether all values are within 0…max_delay; the kernels use them as addresses."""
+    least, most = torch.aminmax(delay.detach())
+    return bool(least >= 0) and bool(most <= max_delay)
+
+
+def _convolve(
+    spk: Tensor,
+    past: Tensor,
+    weight: Tensor,
+    delay: Tensor,
+    max_delay: int,
+    interpolation: str,
+    width: float,
+) -> Tensor:
+    """The product by a convolution with one tap per step, for any device and dtype."""
+    if delay.shape[1] == 1 or not spk.numel() or not weight.numel():
+        return delays_reference.delayed_product(
+            spk, past, weight, delay, max_delay, interpolation, width
+        )
+    sequence = torch.cat([past[:, past.shape[1] - max_delay :], spk], 1)
+    taps = weight * delay_kernel(delay, max_delay, interpolation, width).to(weight.dtype)
+    # From [taps, N_in, N_out], the latest step first, to [N_out, N_in, taps], the earliest first.
+    kernel = taps.permute(2, 1, 0).flip(-1)
+    return conv1d(sequence.transpose(1, 2), kernel).transpose(1, 2)
+
+
+class _DelayedProduct(torch.autograd.Function):
+    """The product with one delay per connection, of plain tensors on the CPU."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, spk: Tensor, past: Tensor | None, weight: Tensor, delay: Tensor, max_delay: int
+    ) -> Tensor:
+        needs_parameters = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
+        sequence = spk.contiguous() if past is None else torch.cat([past, spk], 1)
+        batch, steps, inputs = spk.shape
+        limit = delay_rows.most_spikes(batch, steps, inputs, weight.shape[1], spk.dtype)
+        most = sequence.numel() if needs_parameters else limit
+        active = find_nonzeros(sequence.view(-1, inputs), most)
+        spikes = None if active is None else delay_rows.list_spikes(active, sequence, max_delay)
+        ctx.max_delay = max_delay
+        ctx.past = 0 if past is None else max_delay
+        ctx.save_for_backward(weight, delay, *_tensors_of(spikes if needs_parameters else None))
+        ctx.sizes = None if spikes is None else (spikes.lanes, spikes.length)
+        if spikes is not None and len(spikes.places) <= limit:
+            return delay_rows.add_listed_spikes(spikes, weight, delay, max_delay, spk.shape)
+        return delay_rows.add_all_inputs(sequence, weight, delay, max_delay, steps)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        reject_second_derivative()
+        weight, delay, *listed = load_saved_tensors(ctx)
+        needs_spk, needs_past, needs_weight, needs_delay, _ = ctx.needs_input_grad
+        grad_spk = grad_past = grad_weight = grad_delay = None
+        operands = weight, delay, ctx.max_delay
+        if needs_spk or needs_past:
+            past = ctx.past if needs_past else 0
+            grad_sequence = delay_rows.add_upstream(grad, *operands, past)
+            grad_past = grad_sequence[:, :past] if needs_past else None
+            grad_spk = grad_sequence[:, past:] if needs_spk else None
+        if needs_weight or needs_delay:
+            ends, places, values = listed
+            spikes = SpikeList(ends, places, values, *ctx.sizes)
+            grad_weight, grad_delay = delay_rows.parameter_gradients(spikes, *operands, grad)
+        return grad_spk, grad_past, grad_weight, grad_delay if needs_delay else None, None
+
+
+def _tensors_of(spikes: SpikeList | None) -> list[Tensor | None]:
+    return [] if spikes is None else [spikes.ends, spikes.places, spikes.values]
