@@ -68,7 +68,7 @@ class TestProduct:
             0.8,
         )
         bias = 0 if synapse.bias is None else synapse.bias
-        assert torch.equal(synapse(x), expected + bias)
+        assert_close(synapse(x), expected + bias, GRADIENT, "charge")
 
     def test_given_whole_delays_shift_spikes(self):
         delays = torch.tensor([[0.0, 3.0], [2.0, 1.0]])

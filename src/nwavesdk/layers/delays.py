@@ -12,7 +12,7 @@ from nwavesdk.layers.prepare import as_trainable
 from nwavesdk.layers.stored_delays import delay_range, first_width, narrowed
 from nwavesdk.layers.synapse import Synapse
 from nwavesdk.layers.weight import parameter_of
-from nwavesdk.solvers.sparse.delays_reference import delayed_product
+from nwavesdk.solvers.sparse.delays import delayed_product
 
 __all__ = ["DelayedSynapse"]
 
