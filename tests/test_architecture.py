@@ -21,7 +21,7 @@ LAYERS = [
     {"layers"},
     {"net"},
     {"init", "metrics", "optim"},
-    {"loss"},
+    {"encoding", "loss"},
     {"data"},
     {"train"},
     {"deploy"},

@@ -35,6 +35,8 @@ assert_type(nw.metrics.accuracy(spk, torch.zeros(2)), Tensor)
 nw.init.fluct_init(net, torch.zeros(2, 5, 3))
 nw.optim.SignAnnealing(net, total_epochs=3)
 nw.surrogate.triangle(alpha=0.3)
+assert_type(nw.encoding.encode_latency(torch.zeros(2, 3), 5), Tensor)
+assert_type(nw.loss.tet_loss(mem, torch.zeros(2)), Tensor)
 nw.misspelled
 nw.metrics.misspelled
 nw.surrogate.misspelled
@@ -46,7 +48,8 @@ nw.surrogate.triangle(slope=3)
 def test_names_and_modules_are_there():
     for name in dir(nwavesdk):
         assert getattr(nwavesdk, name) is not None
-    assert {*nwavesdk.__all__, "layers", "surrogate", "train"} <= set(dir(nwavesdk))
+    modules = {"encoding", "layers", "loss", "surrogate", "train"}
+    assert {*nwavesdk.__all__, *modules} <= set(dir(nwavesdk))
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from nwavesdk import chip as chip
     from nwavesdk import data as data
     from nwavesdk import deploy as deploy
+    from nwavesdk import encoding as encoding
     from nwavesdk import init as init
     from nwavesdk import layers as layers
     from nwavesdk import loss as loss
@@ -96,6 +97,7 @@ else:
             "chip",
             "data",
             "deploy",
+            "encoding",
             "init",
             "layers",
             "loss",

@@ -16,7 +16,7 @@ from nwavesdk.chip import load_profile
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
 from nwavesdk.layers.checks import LayerOptions
 
-PACKAGES = ["surrogate", "layers", "metrics", "loss", "init", "optim"]
+PACKAGES = ["surrogate", "layers", "metrics", "loss", "encoding", "init", "optim"]
 
 HOSTILE = {
     "none": None,
@@ -53,6 +53,7 @@ def net():
 # Values of parameters without a default, by name; all other ones are None.
 VALID = {
     "T": lambda: 5,
+    "activations": lambda: torch.rand(2, 5, 8),
     "bits": lambda: 5,
     "confusion": lambda: torch.ones(2, 2),
     "derivative": lambda: torch.relu,
@@ -73,6 +74,7 @@ VALID = {
     "net": net,
     "num_features": lambda: 4,
     "num_classes": lambda: 2,
+    "n_steps": lambda: 5,
     "offsets": lambda: [0.1],
     "options": lambda: LayerOptions("FF", "cpu", True, "auto", "fixed", None),
     "out_channels": lambda: 4,
@@ -80,6 +82,8 @@ VALID = {
     "predicted": lambda: torch.tensor([0, 1]),
     "prediction": lambda: torch.rand(2, 5, 4),
     "profile": lambda: load_profile("h1v1"),
+    "rates": lambda: torch.rand(2, 4),
+    "spikes": lambda: torch.ones(2, 8, 4),
     "spikes_list": lambda: [torch.rand(2, 5, 4)],
     "spk": lambda: torch.ones(2, 5, 4),
     "start": lambda: 5.0,
@@ -89,8 +93,11 @@ VALID = {
     "targets": lambda: torch.tensor([0, 1]),
     "taus": lambda: 20e-3,
     "text": lambda: "atan",
+    "threshold": lambda: 0.1,
     "total_epochs": lambda: 3,
+    "values": lambda: torch.rand(2, 4),
     "weight": lambda: torch.rand(4, 4),
+    "x": lambda: torch.rand(2, 5, 4),
     "z": lambda: torch.rand(3),
 }
 # Records, named tuples and bases, which are built by the package and check nothing, and what takes
@@ -98,6 +105,7 @@ VALID = {
 INTERNAL = {
     "Custom",
     "Edge",
+    "Encoder",
     "Family",
     "Foreign",
     "NetEdges",

@@ -6,8 +6,10 @@ from hashlib import sha256
 from typing import Literal
 
 import numpy as np
+import torch
 
 from nwavesdk.data.recordings import Frames
+from nwavesdk.encoding import encode_latency
 
 __all__ = ["Encoder", "Latency", "Rate", "encoder_of", "hold_values"]
 
@@ -32,7 +34,8 @@ def hold_values(frames: Frames, hold: int) -> Frames:
 class Rate:
     """Spikes with the values as their probabilities, independent in every step.
 
-    A recording has the same spikes in every epoch and on every machine.
+    A recording has the same spikes in every epoch and on every machine, which
+    `nwavesdk.encoding.encode_rate` with torch's generators does not promise.
 
     Args:
         seed: Seed of the spikes.
@@ -55,8 +58,8 @@ class Rate:
 class Latency:
     """One spike for each value above 0: the larger the value, the earlier.
 
-    A value of 1 spikes in the first step, and the time falls linearly with the value: the step is
-    `round((1 - value) * (hold - 1))`.
+    `nwavesdk.encoding.encode_latency` has the formula; values outside of 0 to 1 count as the nearer
+    of both.
 
     Example:
         >>> Latency()(np.array([[1.0, 0.5, 0.0]], np.float32), "image", 3).tolist()
@@ -64,11 +67,8 @@ class Latency:
     """
 
     def __call__(self, frames: Frames, key: str, hold: int) -> Frames:  # noqa: ARG002
-        n_frames, n_features = frames.shape
-        spikes = np.zeros((n_frames, hold, n_features), np.float32)
-        step = np.rint((1 - np.clip(frames, 0, 1)) * (hold - 1)).astype(np.int64)
-        np.put_along_axis(spikes, step[:, None], (frames > 0)[:, None].astype(np.float32), axis=1)
-        return spikes.reshape(n_frames * hold, n_features)
+        values = torch.from_numpy(frames).clamp(0, 1)
+        return encode_latency(values, hold).flatten(0, 1).numpy()
 
 
 def encoder_of(name: Literal["current", "rate", "latency"], seed: int) -> Encoder | None:

@@ -1,0 +1,102 @@
+"""Draws the pictures of the documentation.
+
+python docs/pictures/make.py [NAME ...]
+"""
+
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from nwavesdk import encoding
+
+FOLDER = Path(__file__).parent
+INK, BLUE, ORANGE = "#30343b", "#2b6cb0", "#d9662b"
+T = 96
+
+
+def wave() -> Tensor:
+    """A value from 0 to 1 that changes over time, [1, T, 1]."""
+    time = torch.arange(T) / T
+    value = 0.5 + 0.3 * torch.sin(2 * math.pi * time) + 0.15 * torch.sin(10 * math.pi * time)
+    return value[None, :, None]
+
+
+def encoders() -> Figure:
+    """What each encoder of `nwavesdk.encoding` makes of one value."""
+    figure = Figure(figsize=(10, 8.4), layout="constrained")
+    panels = figure.subplots(4, 2).flatten()
+    generator = torch.Generator().manual_seed(1)
+    ramp = torch.linspace(0, 1, 33)[None]
+    _draw_values(panels[0], encoding.encode_rate(ramp, 48, generator), "rate: value = probability")
+    rates = 300 * ramp
+    spikes = encoding.encode_poisson(rates, 48, generator=generator)
+    _draw_values(panels[1], spikes, "Poisson: 0 to 300 Hz, steps of 1 ms")
+    _draw_values(panels[2], encoding.encode_latency(ramp, 48), "latency: the larger, the earlier")
+    _draw_values(panels[3], encoding.encode_phase(ramp, 16, 8), "phase: bits, two periods of eight")
+    _draw_changes(panels[4], "delta", encoding.encode_delta, encoding.decode_delta)
+    step_forward = encoding.encode_step_forward, encoding.decode_step_forward
+    _draw_changes(panels[5], "step forward", *step_forward)
+    _draw_fields(panels[6])
+    activations = encoding.encode_population(wave(), 8, axis=2)
+    panels[7].imshow(activations[0].T, aspect="auto", origin="lower", cmap="Blues")
+    panels[7].plot(8 * wave().flatten() * 0.75 + 0.5, color=ORANGE, linewidth=1)
+    panels[7].set(title="population: activations of a value over time", xlabel="step")
+    panels[7].set_ylabel("neuron")
+    return figure
+
+
+def _draw_values(axes: Axes, spikes: Tensor, title: str) -> None:
+    """Draw the spikes of values from 0 to 1, [1, steps, values]."""
+    step, place = spikes[0].nonzero(as_tuple=True)
+    values = place / (spikes.shape[2] - 1)
+    axes.scatter(step, values, s=14, marker="|", color=BLUE, linewidths=1.1)
+    axes.set(title=title, xlabel="step", ylabel="value")
+
+
+def _draw_changes(
+    axes: Axes, title: str, encode: Callable[..., Tensor], decode: Callable[..., Tensor]
+) -> None:
+    """Draw a value, what the decoder makes of its spikes, and the spikes below."""
+    x, threshold = wave(), 0.06
+    x[:, 60:] += 0.25  # a jump
+    spikes = encode(x, threshold)
+    axes.plot(x.flatten(), color=INK, linewidth=1, label="value")
+    decoded = decode(spikes, threshold, x[:, 0]).flatten()
+    axes.step(torch.arange(T), decoded, where="mid", color=BLUE, linewidth=1, label="decoded")
+    for channel, (name, color) in enumerate((("ON", BLUE), ("OFF", ORANGE))):
+        count = spikes[0, :, channel]
+        (step,) = count.nonzero(as_tuple=True)
+        place = torch.full((len(step),), -0.1 - 0.12 * channel)
+        axes.scatter(step, place, s=30 * count[step], marker="|", color=color, label=name)
+    axes.set(title=f"{title}: threshold {threshold}", xlabel="step", ylabel="value")
+    axes.legend(loc="upper left", ncols=4, fontsize=7)
+    axes.set_ylim(-0.3, 1.45)
+
+
+def _draw_fields(axes: Axes) -> None:
+    values = torch.linspace(0, 1, 201)[:, None]
+    axes.plot(values, encoding.encode_population(values, 8), linewidth=1.2)
+    axes.set(title="population: eight receptive fields", xlabel="value", ylabel="activation")
+
+
+PICTURES = {"encoders": encoders}
+
+
+def main() -> None:
+    """Draw the pictures that the command line names, or all."""
+    for name in sys.argv[1:] or PICTURES:
+        path = FOLDER / f"{name}.png"
+        PICTURES[name]().savefig(path, dpi=72)
+        # A palette makes the file a third as large.
+        Image.open(path).quantize(48, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,329 @@
+"""Changes of values as spikes of two signs: `delta` (level crossing) and `step_forward`.
+
+Both follow a sequence with a level k, a whole number of thresholds from the first value. With
+y[t] = (x[t] − x[0]) / threshold:
+
+    delta         k[t] = min(max(k[t−1], floor(y[t])), ceil(y[t])): at once, |y − k| < 1
+    step forward  k[t] = k[t−1] + (y[t] − k[t−1] > 1) − (k[t−1] − y[t] > 1): one level per step
+
+and the ON and OFF spikes of a step are the levels by which k rises or falls.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nwavesdk.dynamics import read_page
+from nwavesdk.encoding.encoder import Encoder, require_sequence
+from nwavesdk.internal.checks import finite_number, positive_number
+from nwavesdk.internal.tensors import require_tensor
+from nwavesdk.layers.lengths import check_lengths, fill_padding
+from nwavesdk.solvers import Problem, Spec, has_serial_kernel, solve, spec_name
+from nwavesdk.surrogate import atan
+
+__all__ = [
+    "DeltaEncoder",
+    "StepForwardEncoder",
+    "decode_delta",
+    "decode_step_forward",
+    "encode_delta",
+    "encode_step_forward",
+]
+
+
+# From y [B, T, *features] and the level before it, [B, *features], to the level after each step.
+Levels = Callable[[Tensor, Tensor], Tensor]
+
+
+def encode_delta(x: Tensor, threshold: float, lengths: Tensor | None = None) -> Tensor:
+    """A spike for each level that the values cross, ON upwards and OFF downwards.
+
+    The levels are the first value and its distances of one threshold. A crossing counts once the
+    next level is reached, so noise at a level makes no spikes (hysteresis). Several levels that are
+    crossed in one step are several spikes: the output is their number, as in the frames of an event
+    camera. It is computed for all steps at the same time.
+
+    Args:
+        x: Values, [B, T, F, ...].
+        threshold: Distance of two levels [unit of the values].
+        lengths: Number of steps of each recording, int64 [B]; there are no spikes in padding.
+
+    Returns:
+        Numbers of spikes, [B, T, 2 F, ...]: for each feature ON, then OFF. The first step has none.
+
+    Raises:
+        TypeError: If values are not floating, or `lengths` is not an int64 tensor.
+        ValueError: If `x` is not a sequence, `threshold` is not above 0, or a length is not from 1
+            to T.
+
+    References:
+        Miskowicz 2006, "Send-on-delta concept: an event-based data reporting strategy",
+        doi:10.3390/s6010049. snnTorch's `delta` compares two consecutive steps, so slow changes
+        never spike.
+
+    Example:
+        >>> encode_delta(torch.tensor([[[0.0], [0.3], [0.1], [-0.4]]]), 0.125)
+        tensor([[[0., 0.],
+                 [2., 0.],
+                 [0., 1.],
+                 [0., 4.]]])
+    """
+    return _encode("encode_delta", _delta_levels, x, threshold, lengths)
+
+
+def encode_step_forward(x: Tensor, threshold: float, lengths: Tensor | None = None) -> Tensor:
+    """At most one spike per step and feature: the level follows the values by one threshold.
+
+    Args:
+        x: Values, [B, T, F, ...].
+        threshold: Size of a step of the level [unit of the values].
+        lengths: Number of steps of each recording, int64 [B]; there are no spikes in padding.
+
+    Returns:
+        Spikes, [B, T, 2 F, ...]: for each feature ON, then OFF. The first step has none.
+
+    Raises:
+        TypeError: If values are not floating, or `lengths` is not an int64 tensor.
+        ValueError: If `x` is not a sequence, `threshold` is not above 0, or a length is not from 1
+            to T.
+
+    References:
+        Petro, Kasabov and Kiss 2020, "Selection and optimization of temporal spike encoding methods
+        for spiking neural networks", doi:10.1109/TNNLS.2019.2906158.
+
+    Example:
+        >>> encode_step_forward(torch.tensor([[[0.0], [0.25], [0.25], [0.25]]]), 0.1)
+        tensor([[[0., 0.],
+                 [1., 0.],
+                 [1., 0.],
+                 [0., 0.]]])
+    """
+    return _encode("encode_step_forward", _step_forward_levels, x, threshold, lengths)
+
+
+def decode_delta(spikes: Tensor, threshold: float, initial: Tensor | float = 0.0) -> Tensor:
+    """The values of delta-coded spikes: the levels that they reach.
+
+        value[t] = initial + threshold · Σ over k ≤ t of (ON[k] − OFF[k])
+
+    The error is below one threshold in every step, up to rounding.
+
+    Args:
+        spikes: [B, T, 2 F, ...].
+        threshold: That of the encoder [unit of the values].
+        initial: The first value, `x[:, 0]`, [B, F, ...] or one number.
+
+    Returns:
+        Values, [B, T, F, ...], in at least 32 bits.
+
+    Raises:
+        TypeError: If spikes are not floating.
+        ValueError: If `spikes` is not a sequence of ON and OFF, `threshold` is not above 0, or
+            `initial` does not suit the shape.
+
+    Example:
+        >>> x = torch.tensor([[[0.0], [0.3], [0.1], [-0.4]]])
+        >>> decode_delta(encode_delta(x, 0.125), 0.125).flatten()
+        tensor([ 0.0000,  0.2500,  0.1250, -0.3750])
+    """
+    return _decode("decode_delta", spikes, threshold, initial)
+
+
+def decode_step_forward(spikes: Tensor, threshold: float, initial: Tensor | float = 0.0) -> Tensor:
+    """The values of step-forward-coded spikes, by the formula of `decode_delta`.
+
+    The error is at most one threshold, up to rounding, as long as values change by at most one
+    threshold per step. After a larger jump, it shrinks by one threshold per step.
+
+    Args:
+        spikes: [B, T, 2 F, ...].
+        threshold: That of the encoder [unit of the values].
+        initial: The first value, `x[:, 0]`, [B, F, ...] or one number.
+
+    Returns:
+        Values, [B, T, F, ...], in at least 32 bits.
+
+    Raises:
+        TypeError: As `decode_delta`.
+        ValueError: As `decode_delta`.
+    """
+    return _decode("decode_step_forward", spikes, threshold, initial)
+
+
+def _delta_levels(y: Tensor, before: Tensor) -> Tensor:
+    """The level after each step.
+
+    A step clamps the level to [floor(y), ceil(y)]. A clamp after a clamp is a clamp, so the clamp
+    of all steps up to t follows in log2(T) passes: pass by pass, that of the last 1, 2, 4, ...
+    steps.
+    """
+    low, high = y.floor(), y.ceil()
+    shift = 1
+    while shift < y.shape[1]:
+        # After the clamp of the steps before, [:-shift], comes that of the last `shift` steps.
+        later_low, later_high = low[:, shift:], high[:, shift:]
+        joined_low = low[:, :-shift].clamp(later_low, later_high)
+        joined_high = high[:, :-shift].clamp(later_low, later_high)
+        low = torch.cat([low[:, :shift], joined_low], 1)
+        high = torch.cat([high[:, :shift], joined_high], 1)
+        shift *= 2
+    return before[:, None].clamp(low, high)
+
+
+def _step_forward(x, level):  # type: ignore[no-untyped-def]  # a page
+    """A level that follows x by up to 1 per step."""
+    up = torch.where(x - level > 1.0, 1.0, 0.0)
+    down = torch.where(level - x > 1.0, 1.0, 0.0)
+    return level + up - down
+
+
+# As the page of a read-out, the recurrence runs on the solvers, which have loops for each device.
+_SPEC = Spec(read_page(_step_forward).neuron, atan())
+_SPEC_NAME = spec_name(_SPEC)
+
+
+def _step_forward_levels(y: Tensor, before: Tensor) -> Tensor:
+    """The level after each step."""
+    problem = Problem(_SPEC, y.flatten(2).contiguous(), (before.flatten(1).contiguous(),), ())
+    solver = "serial" if has_serial_kernel(problem.x, recurrent=False) else "reference"
+    return solve(problem, solver, needs_saved=False, name=_SPEC_NAME).spikes.reshape(y.shape)
+
+
+def _encode(
+    owner: str, levels_of: Levels, x: Tensor, threshold: float, lengths: Tensor | None
+) -> Tensor:
+    """The spikes of a whole sequence."""
+    values = require_sequence(owner, x)
+    threshold = positive_number(owner, "threshold", threshold)
+    if lengths is not None:
+        lengths = check_lengths(owner, lengths, values)
+        values = fill_padding(values, lengths)
+    if not values.shape[1]:
+        return _as_spikes(values).to(x.dtype)
+    first = values[:, 0].detach()
+    levels = _follow(levels_of, values, threshold, first, torch.zeros_like(first))
+    return fill_padding(_as_spikes(levels).to(x.dtype), lengths)
+
+
+@torch.no_grad()
+def _follow(
+    levels_of: Levels, x: Tensor, threshold: float, first: Tensor, before: Tensor
+) -> Tensor:
+    """The levels before the first step and after each step, [B, 1 + T, *features]."""
+    levels = levels_of((x.detach() - first[:, None]) / threshold, before)
+    return torch.cat([before[:, None], levels], 1)
+
+
+def _as_spikes(levels: Tensor) -> Tensor:
+    """ON and OFF spikes [B, T, 2 F, ...] of the levels [B, 1 + T, F, ...]."""
+    rise = levels.diff(dim=1)
+    return torch.stack([rise.clamp(min=0), rise.clamp(max=0).abs()], 3).flatten(2, 3)
+
+
+def _decode(owner: str, spikes: Tensor, threshold: float, initial: Tensor | float) -> Tensor:
+    spikes = require_sequence(owner, spikes)
+    threshold = positive_number(owner, "threshold", threshold)
+    if spikes.shape[2] % 2:
+        raise ValueError(
+            f"{owner}: spikes have the shape {list(spikes.shape)}, expected [B, T, 2 F, ...], with "
+            "ON and OFF of each feature."
+        )
+    on, off = spikes[:, :, 0::2], spikes[:, :, 1::2]
+    levels = (on - off).cumsum(dim=1)
+    if not isinstance(initial, Tensor):
+        initial = torch.tensor(finite_number(owner, "initial", initial))
+    require_tensor(f"{owner}: initial", initial)
+    start = initial.to(spikes)
+    step_shape = levels.shape[:1] + levels.shape[2:]
+    if start.ndim and start.shape != step_shape:
+        raise ValueError(
+            f"{owner}: initial has the shape {list(start.shape)}, expected {list(step_shape)}, as "
+            "that of x[:, 0], or one number."
+        )
+    values: Tensor = (start[:, None] if start.ndim else start) + threshold * levels
+    return values
+
+
+class _Follower(Encoder):
+    """Base of the modules: the state is the first value and the level."""
+
+    _state_attributes = ("_first", "_level")
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.threshold = positive_number(type(self).__name__, "threshold", threshold)
+        # Each [B, *features].
+        self._first: Tensor | None = None
+        self._level: Tensor | None = None
+
+    @property
+    def initial(self) -> Tensor | None:
+        """The first value, which `decode` adds, [B, F, ...]; None before the first call."""
+        return self._first
+
+    def decode(self, spikes: Tensor, initial: Tensor | float | None = None) -> Tensor:
+        """The values of the spikes since `prepare_net`; see `decode_delta`.
+
+        Args:
+            spikes: [B, T, 2 F, ...].
+            initial: The first value; None is that of the last sequence that was encoded.
+        """
+        if initial is None:
+            initial = 0.0 if self._first is None else self._first
+        return _decode(f"{type(self).__name__}.decode", spikes, self.threshold, initial)
+
+    def _follow(self, levels_of: Levels, x: Tensor) -> Tensor:
+        """The spikes of x [B, T, *features] after the state, which they change."""
+        if not x.shape[1]:
+            return x.repeat_interleave(2, dim=2)
+        values = require_sequence(type(self).__name__, x)
+        first, level = self._first, self._level
+        if first is None or level is None:
+            first = values[:, 0].detach().clone()
+            level = torch.zeros_like(first)
+        if first.shape != values[:, 0].shape:
+            raise RuntimeError(
+                f"{type(self).__name__} has state for steps of shape {list(first.shape)}, got one "
+                f"of {list(values[:, 0].shape)}: call prepare_net(model) before a new batch."
+            )
+        first, level = first.to(values), level.to(values)
+        levels = _follow(levels_of, values, self.threshold, first, level)
+        self._first = first
+        self._level = levels[:, -1].clone()
+        return _as_spikes(levels).to(x.dtype)
+
+
+class DeltaEncoder(_Follower):
+    """`encode_delta` as a module that streams: parts of a sequence give what the whole gives.
+
+    See `Encoder` for shapes; there are two neurons per value, ON and OFF.
+
+    Args:
+        threshold: Distance of two levels [unit of the values].
+
+    Example:
+        >>> from nwavesdk.layers import prepare_net
+        >>> encoder = DeltaEncoder(0.1)
+        >>> prepare_net(encoder)
+        >>> x = torch.rand(2, 50, 3)
+        >>> spikes = encoder(x)
+        >>> bool((encoder.decode(spikes) - x).abs().max() < 0.1001)
+        True
+    """
+
+    def _encode(self, x: Tensor) -> Tensor:
+        return self._follow(_delta_levels, x)
+
+
+class StepForwardEncoder(_Follower):
+    """`encode_step_forward` as a module that streams: parts give what the whole gives.
+
+    See `Encoder` for shapes; there are two neurons per value, ON and OFF.
+
+    Args:
+        threshold: Size of a step of the level [unit of the values].
+    """
+
+    def _encode(self, x: Tensor) -> Tensor:
+        return self._follow(_step_forward_levels, x)

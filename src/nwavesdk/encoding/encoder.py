@@ -1,0 +1,113 @@
+"""What encoders share: the base of the modules, and checks of values."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from nwavesdk.chip import Noise
+from nwavesdk.internal.tensors import require_floating
+from nwavesdk.layers.lengths import check_lengths, fill_padding
+from nwavesdk.layers.prepare import Prepared
+
+__all__ = ["Encoder", "check_bounds", "require_sequence"]
+
+
+class Encoder(Prepared):
+    """Base of the encoders: a module from values to spikes, step for step.
+
+    Shape:
+        `x` [B, T, *features] is a sequence; [N] or [B, N] is one step, and with `single_step=True`
+        [B, *features], whatever its shape. Returns the same shape; encoders with several neurons
+        per value have k times as many along the first axis of the features, the k neurons of a
+        value next to each other. In padding, there are no spikes.
+
+    Raises:
+        TypeError: If the input is not floating, or `lengths` is not an int64 tensor.
+        ValueError: If values are outside of what the encoder takes, or `lengths` are not one per
+            recording of a sequence, from 0 to T.
+        RuntimeError: Of encoders with state: if `prepare_net` is missing, or the shape of a step
+            changed without it.
+    """
+
+    def forward(
+        self, x: Tensor, lengths: Tensor | None = None, single_step: bool = False
+    ) -> Tensor:
+        """The spikes of a sequence or of one step; see the class."""
+        owner = type(self).__name__
+        require_floating(owner, x)
+        if self._state_attributes and not self.times_prepared:
+            raise RuntimeError(
+                f"{owner} is not prepared: call prepare_net(model) before the first batch."
+            )
+        if x.ndim > 2 and not single_step:
+            if lengths is not None:
+                lengths = check_lengths(owner, lengths, x, least=0)
+                x = fill_padding(x, lengths)
+            return fill_padding(self._encode(x), lengths)
+        if lengths is not None:
+            raise ValueError(
+                f"{owner}: lengths belong to sequences [B, T, *features], got one step of shape "
+                f"{list(x.shape)}: leave them out for single steps."
+            )
+        if x.ndim < 2:
+            x = x.reshape(1, -1)
+        return self._encode(x[:, None])[:, 0]
+
+    @abstractmethod
+    def _encode(self, x: Tensor) -> Tensor:
+        """The spikes of a sequence [B, T, *features]."""
+
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
+        """Start again with the next step, unless `keep_state`."""
+        if not keep_state:
+            for name in self._state_attributes:
+                setattr(self, name, None)
+
+    def state_tensors(self) -> list[Tensor]:
+        """The state; empty before the first call after `prepare_net`."""
+        tensors = (getattr(self, name) for name in self._state_attributes)
+        return [tensor for tensor in tensors if tensor is not None]
+
+    def load_state_tensors(self, tensors: list[Tensor]) -> None:
+        for i, name in enumerate(self._state_attributes):
+            setattr(self, name, tensors[i] if tensors else None)
+
+    def extra_repr(self) -> str:
+        options = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        ours = {n: v for n, v in options.items() if n not in ("training", "times_prepared")}
+        return ", ".join(f"{name}={value!r}" for name, value in ours.items())
+
+
+def check_bounds(owner: str, values: Tensor, low: float, high: float, remedy: str) -> None:
+    """Reject values that are NaN or not from `low` to `high`.
+
+    Args:
+        owner: What takes them, for the message.
+        values: The values.
+        low: Smallest value.
+        high: Largest value.
+        remedy: What to do about others.
+
+    Raises:
+        ValueError: If a value is outside; in compiled code a RuntimeError.
+    """
+    is_within = ((values >= low) & (values <= high)).all()
+    text = f"{owner}: values must be from {low:g} to {high:g}"
+    if torch.compiler.is_compiling():  # which must not read values
+        torch._assert_async(is_within, f"{text}.")
+    elif not is_within:
+        lowest, highest = (float(bound) for bound in torch.aminmax(values))
+        raise ValueError(f"{text}, got {lowest:g} to {highest:g}: {remedy}.")
+
+
+def require_sequence(owner: str, x: object) -> Tensor:
+    """A floating sequence [B, T, *features], in at least 32 bits."""
+    require_floating(owner, x)
+    assert isinstance(x, Tensor)
+    if x.ndim < 3:
+        raise ValueError(
+            f"{owner} takes a sequence [B, T, *features], got the shape {list(x.shape)}: add the "
+            "axes that are missing, as in x[None] or x[..., None]."
+        )
+    return x.to(torch.promote_types(x.dtype, torch.float32))

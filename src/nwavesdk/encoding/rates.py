@@ -1,0 +1,230 @@
+"""Values as the rates of random spikes: `rate` (probabilities) and `poisson` (rates in Hz)."""
+
+import torch
+from torch import Generator, Tensor
+
+from nwavesdk.encoding.encoder import Encoder, check_bounds
+from nwavesdk.internal.checks import positive_number, shown, whole_number
+from nwavesdk.internal.tensors import require_floating
+from nwavesdk.layers.lengths import check_lengths, sum_over_steps
+
+__all__ = [
+    "PoissonEncoder",
+    "RateEncoder",
+    "decode_poisson",
+    "decode_rate",
+    "encode_poisson",
+    "encode_rate",
+]
+
+_LARGEST = 3.4e38
+
+
+def encode_rate(
+    values: Tensor, n_steps: int | None = None, generator: Generator | None = None
+) -> Tensor:
+    """Spikes with the values as their probabilities, independent in every step (Bernoulli).
+
+        P(s[t] = 1) = value
+
+    Args:
+        values: Probabilities from 0 to 1: [B, *features], or, without `n_steps`, one per step,
+            [B, T, *features].
+        n_steps: Number of steps T, which repeat the values; None if the values have steps.
+        generator: Source of the draws, on the device of the values; None is torch's global one.
+
+    Returns:
+        Spikes, [B, T, *features], in the dtype of the values.
+
+    Raises:
+        TypeError: If values are not floating, or `generator` is not a torch generator.
+        ValueError: If a value is not from 0 to 1, or `n_steps` is not a whole number above 0.
+        RuntimeError: If the generator is on another device.
+
+    Example:
+        >>> encode_rate(torch.tensor([[0.0, 1.0]]), 3)
+        tensor([[[0., 1.],
+                 [0., 1.],
+                 [0., 1.]]])
+    """
+    owner = "encode_rate"
+    require_floating(owner, values)
+    check_bounds(owner, values, 0, 1, "scale them, as in x / x.max()")
+    return _draw(owner, values, n_steps, generator)
+
+
+def decode_rate(spikes: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """The values of rate-coded spikes: their mean over time.
+
+    The estimate has no bias, and the standard deviation √(p (1 − p) / T) for a value p.
+
+    Args:
+        spikes: [B, T, *features].
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+
+    Returns:
+        Values, [B, *features].
+
+    Raises:
+        TypeError: If spikes are not floating, or `lengths` is not an int64 tensor.
+        ValueError: If there is no step, or a length is not from 1 to T.
+
+    Example:
+        >>> decode_rate(torch.tensor([[[0.0], [1.0], [1.0], [0.0]]]))
+        tensor([[0.5000]])
+    """
+    return _mean_over_time("decode_rate", spikes, lengths)
+
+
+def encode_poisson(
+    rates: Tensor,
+    n_steps: int | None = None,
+    dt: float = 1e-3,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Spikes of Poisson processes: 1 in a step with at least one event.
+
+        P(s[t] = 1) = 1 − exp(−rate · dt)
+
+    Args:
+        rates: Rates of at least 0 [Hz]: [B, *features], or, without `n_steps`, one per step,
+            [B, T, *features].
+        n_steps: Number of steps T, which repeat the rates; None if the rates have steps.
+        dt: Time step [s].
+        generator: Source of the draws, on the device of the rates; None is torch's global one.
+
+    Returns:
+        Spikes, [B, T, *features], in the dtype of the rates.
+
+    Raises:
+        TypeError: If rates are not floating, or `generator` is not a torch generator.
+        ValueError: If a rate is below 0 or not finite, `n_steps` is not a whole number above 0, or
+            `dt` is not above 0.
+        RuntimeError: If the generator is on another device.
+
+    References:
+        Dayan and Abbott 2001, Theoretical Neuroscience, section 1.4.
+
+    Example:
+        >>> spikes = encode_poisson(torch.full((1, 1000), 50.0), 1000)
+        >>> 0.048 < spikes.mean().item() < 0.0496  # 1 - exp(-0.05) = 0.0488
+        True
+    """
+    owner = "encode_poisson"
+    require_floating(owner, rates)
+    dt = positive_number(owner, "dt", dt, "s")
+    check_bounds(owner, rates, 0, _LARGEST, "rates are in Hz, at least 0 and finite")
+    return _draw(owner, -torch.expm1(-dt * rates), n_steps, generator)
+
+
+def decode_poisson(spikes: Tensor, dt: float = 1e-3, lengths: Tensor | None = None) -> Tensor:
+    """The rates of Poisson-coded spikes: −log(1 − mean over time) / dt, the most likely ones.
+
+    For T steps and q = 1 − exp(−rate · dt), the deviation is about √(q / (T (1 − q))) / dt.
+
+    Args:
+        spikes: [B, T, *features].
+        dt: Time step [s].
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+
+    Returns:
+        Rates, [B, *features] [Hz]; infinite if there is a spike in every step.
+
+    Raises:
+        TypeError: If spikes are not floating, or `lengths` is not an int64 tensor.
+        ValueError: If there is no step, `dt` is not above 0, or a length is not from 1 to T.
+
+    Example:
+        >>> decode_poisson(torch.tensor([[[0.0], [1.0]]]), dt=1.0)
+        tensor([[0.6931]])
+    """
+    dt = positive_number("decode_poisson", "dt", dt, "s")
+    return -torch.log1p(-_mean_over_time("decode_poisson", spikes, lengths)) / dt
+
+
+def _draw(
+    owner: str, probabilities: Tensor, n_steps: int | None, generator: Generator | None
+) -> Tensor:
+    """Spikes with given probabilities, [B, T, *features]."""
+    if n_steps is not None:
+        n_steps = whole_number(owner, "n_steps", n_steps)
+        if not probabilities.ndim:
+            raise ValueError(f"{owner} takes values [B, *features], got one number: add an axis.")
+        B, *features = probabilities.shape
+        probabilities = probabilities[:, None].expand(B, n_steps, *features)
+    elif probabilities.ndim < 2:
+        raise ValueError(
+            f"{owner}: values without n_steps are [B, T, *features], got the shape "
+            f"{list(probabilities.shape)}: give n_steps."
+        )
+    device = probabilities.device
+    if not isinstance(generator, Generator | None):
+        raise TypeError(
+            f"{owner}: generator must be a torch.Generator, got {shown(generator)}: make it, as in "
+            "torch.Generator().manual_seed(0)."
+        )
+    if generator is not None and generator.device.type != device.type:
+        raise RuntimeError(
+            f"{owner}: the generator is on {generator.device} and the values are on {device}: "
+            f"make it there, as in torch.Generator({device.type!r})."
+        )
+    # Draws in half precision would be too coarse: 0 comes up once in 256 steps of bfloat16.
+    dtype = torch.promote_types(probabilities.dtype, torch.float32)
+    uniform = torch.rand(probabilities.shape, dtype=dtype, device=device, generator=generator)
+    return (uniform < probabilities).to(probabilities.dtype)
+
+
+def _mean_over_time(owner: str, spikes: Tensor, lengths: Tensor | None) -> Tensor:
+    require_floating(owner, spikes)
+    if spikes.ndim < 2 or not spikes.shape[1]:
+        raise ValueError(
+            f"{owner}: spikes have the shape {list(spikes.shape)}, expected [B, T, *features] with "
+            "at least one step."
+        )
+    if lengths is None:
+        return sum_over_steps(spikes) / spikes.shape[1]
+    lengths = check_lengths(owner, lengths, spikes)
+    total = sum_over_steps(spikes, lengths)
+    return total / lengths.reshape(-1, *[1] * (total.ndim - 1))
+
+
+class RateEncoder(Encoder):
+    """`encode_rate` of the values of each step, as a module; see `Encoder` for shapes.
+
+    It draws from torch's global generator, as `Dropout` does.
+
+    Example:
+        >>> RateEncoder()(torch.ones(2, 5, 3)).mean()
+        tensor(1.)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def _encode(self, x: Tensor) -> Tensor:
+        return encode_rate(x)
+
+    def decode(self, spikes: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """See `decode_rate`."""
+        return decode_rate(spikes, lengths)
+
+
+class PoissonEncoder(Encoder):
+    """`encode_poisson` of the rates of each step [Hz], as a module; see `Encoder` for shapes.
+
+    It draws from torch's global generator, as `Dropout` does.
+
+    Args:
+        dt: Time step [s].
+    """
+
+    def __init__(self, dt: float = 1e-3) -> None:
+        super().__init__()
+        self.dt = positive_number("PoissonEncoder", "dt", dt, "s")
+
+    def _encode(self, x: Tensor) -> Tensor:
+        return encode_poisson(x, dt=self.dt)
+
+    def decode(self, spikes: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """See `decode_poisson`."""
+        return decode_poisson(spikes, self.dt, lengths)
