@@ -1,6 +1,7 @@
 """First weights of a net: fluctuation-driven, front ends by firing rate, and ready for a chip."""
 
+from nwavesdk.init.fan_in import fan_in_init
 from nwavesdk.init.fluct_init import fluct_init
 from nwavesdk.init.frontend import frontend_firing_init
 
-__all__ = ["fluct_init", "frontend_firing_init"]
+__all__ = ["fan_in_init", "fluct_init", "frontend_firing_init"]
