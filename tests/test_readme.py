@@ -67,6 +67,7 @@ LAST_LINE = {
     "live": r"latency of a step: p50 [\d.]+ ms, p99 [\d.]+ ms",
     "mismatch": r"\| h1v2 \| mismatch( \| [\d.]+){2} \| [\d.]+ \[[\d., ]+\]"
     r" \| [\d.]+% \| [\d.]+ \|",
+    "moving_bars": r"accuracy: (0\.9|1\.0)\d+",
     "small_data": r"/sounds",
     "wake_up": r"dead neurons: 0",
 }
