@@ -78,6 +78,7 @@ class SequenceNorm(Prepared):
                 f"{type(self).__name__}: lengths belong to sequences [B, T, C, ...], got an input "
                 f"of shape {list(x.shape)}: leave them out for single steps."
             )
+        self._require_prepared(is_sequence)
         # One step is a sequence of length 1: [B, 1, C, ...].
         sequence = x if is_sequence else x.reshape(-1, 1, *x.shape[min(x.ndim - 1, 1) :])
         if self.training:
@@ -92,6 +93,11 @@ class SequenceNorm(Prepared):
             y = torch.addcmul(shift.reshape(by_channel), sequence, scale.reshape(by_channel))
             y = y.to(x.dtype)
         return y if is_sequence else y.reshape(x.shape)
+
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
+        """Expect the start of a sequence, unless `keep_state`."""
+        if not keep_state:
+            self.forget_state()
 
     def scale_and_shift(self, T: int, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`y = scale · x + shift` of a call in `eval()`, each [C], or [T, C] if steps differ.
@@ -184,7 +190,7 @@ class TimeBatchNorm(SequenceNorm):
         self.register_parameter("weight", nn.Parameter(torch.ones(C)) if is_affine else None)
         self.register_parameter("bias", nn.Parameter(torch.zeros(C)) if is_affine else None)
         # Whether a call in `train()` has followed `prepare_net`.
-        self._has_run = False
+        self._has_run: bool | None = None
 
     @property
     def scale(self) -> Tensor | None:
@@ -193,11 +199,6 @@ class TimeBatchNorm(SequenceNorm):
 
     def scale_and_shift(self, T: int, places: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         return scale_and_shift(self, self.running_mean, self.running_var, self.scale, self.bias)
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
-        """Expect the start of a sequence, unless `keep_state`."""
-        if not keep_state:
-            self._has_run = False
 
     def _normalize_batch(self, x: Tensor, lengths: Tensor | None, is_sequence: bool) -> Tensor:
         self._require_whole_sequence(x, is_sequence)

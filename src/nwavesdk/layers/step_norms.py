@@ -4,28 +4,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.layers.checks import check_memory
 from nwavesdk.layers.lengths import valid_steps
 from nwavesdk.layers.norms import SequenceNorm, TimeBatchNorm, scale_and_shift
 
-__all__ = ["StepBatchNorm", "TemporalEffectiveBatchNorm"]
+__all__ = ["StepBatchNorm", "StepNorm", "TemporalEffectiveBatchNorm"]
 
 
-class _StepCount(SequenceNorm):
+class StepNorm(SequenceNorm):
     """Base of norms that differ by step: their state is the number of steps since `prepare_net`."""
 
     _state_attributes: tuple[str, ...] = ("_step",)
 
     max_steps: int
     _step: Tensor | None = None
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:
-        """Start again at the first step, unless `keep_state`."""
-        super().prepare(noise, keep_state)
-        if not keep_state:
-            self._step = None
 
     def state_tensors(self) -> list[Tensor]:
         return [] if self._step is None else [self._step]
@@ -53,7 +46,7 @@ class _StepCount(SequenceNorm):
         return f"{super().extra_repr()}, max_steps={self.max_steps}"
 
 
-class StepBatchNorm(_StepCount, SequenceNorm):
+class StepBatchNorm(StepNorm, SequenceNorm):
     """BNTT: batch normalization with statistics and a scale of its own in each step.
 
         μ_tc, σ²_tc = mean and variance of x[b, t, c, ...] over recordings and space
@@ -173,7 +166,7 @@ class StepBatchNorm(_StepCount, SequenceNorm):
         return (centered * scale.reshape(by_channel)).to(dtype)
 
 
-class TemporalEffectiveBatchNorm(_StepCount, TimeBatchNorm):
+class TemporalEffectiveBatchNorm(StepNorm, TimeBatchNorm):
     """TEBN: batch normalization over batch and time, with a learned factor for each step.
 
         y[b, t, c] = p_t · (γ_c · (x[b, t, c] - μ_c) / √(σ²_c + ε) + β_c)

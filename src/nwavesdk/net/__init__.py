@@ -3,6 +3,7 @@
 from nwavesdk.net.conversion import Family, family_of, project, to_cpu, to_gpu
 from nwavesdk.net.delays import RoundingChange, narrow_delays, rounding_change
 from nwavesdk.net.edges import Edge, NetEdges, connection_sparsity, find_edges
+from nwavesdk.net.fold import Folded, fold
 from nwavesdk.net.preparation import ChipInstance, detach_state, prepare_net, streaming
 from nwavesdk.net.recording import record
 from nwavesdk.net.sequential import SpikingSequential
@@ -14,6 +15,7 @@ __all__ = [
     "Edge",
     "Family",
     "Feedback",
+    "Folded",
     "NetEdges",
     "Repeat",
     "Residual",
@@ -23,6 +25,7 @@ __all__ = [
     "detach_state",
     "family_of",
     "find_edges",
+    "fold",
     "narrow_delays",
     "prepare_net",
     "project",

@@ -1,0 +1,284 @@
+"""`fold` moves norms into the weights and biases of the synapses before them.
+
+In `eval()` a norm is `y = scale · x + shift` per channel. After a synapse of weight W and bias b,
+that is a synapse of weight `scale · W` and bias `scale · b + shift`: the same function of real
+numbers. Floating-point numbers round elsewhere, see `fold`.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvTransposeNd
+from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.utils.parametrize import is_parametrized
+
+from nwavesdk.layers.masks import is_pruned
+from nwavesdk.layers.neuron import NeuronLayer
+from nwavesdk.layers.norms import SequenceNorm, scale_and_shift
+from nwavesdk.layers.step_norms import StepNorm
+from nwavesdk.net.edges import Edge, find_edges
+from nwavesdk.net.sequential import SpikingSequential
+
+__all__ = ["Folded", "fold"]
+
+_OTHER_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm, _InstanceNorm)
+_NORMS = (_BatchNorm, SequenceNorm, *_OTHER_NORMS)
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """What `fold` returns.
+
+    Attributes:
+        net: A copy of the net, in which `nn.Identity` has the place of each folded norm. Names of
+            the other modules are unchanged.
+        folded: For each folded norm, by its name in the net, the name of the synapse that has taken
+            it in.
+        kept: For each norm that is not folded, by its name, the reason.
+    """
+
+    net: nn.Module
+    folded: Mapping[str, str]
+    kept: Mapping[str, str]
+
+
+class _KeepError(Exception):
+    """The reason why a norm is not folded."""
+
+
+def fold(net: nn.Module) -> Folded:
+    """Move norms into the weights and biases of the synapses before them, in a copy of the net.
+
+    It folds batch norms of torch and of this library, in `eval()`, that directly follow a synapse
+    (`LIFSynapse`, `DelayedSynapse`, `TemporalConv`, `nn.Linear`, a convolution of torch) in a
+    `SpikingSequential` or an `nn.Sequential`. `Folded.kept` has the reason for every other norm.
+
+    The spikes of LIF neurons are those of `net.eval()` up to the first step in which |z| =
+    |u - threshold| of some neuron is at most its
+
+        bound[t] = decay · bound[t-1] + 8 · ε · (|v[t-1]| + |x[t]|)
+                   + (2n + 16) · ε · (|scale| · (Σ_i |W_i · s_i[t]| + |b| + |μ|) + |β|)
+
+    Here ε is half of `torch.finfo(dtype).eps`, s are the inputs of the synapse, n of them not 0, μ
+    and β are the norm's mean and bias, and x is the charge. `docs/normalization.md` derives it.
+
+    Args:
+        net: Any module, in `eval()`.
+
+    Returns:
+        The copy, what was folded, and what was not. Call `prepare_net` on the copy.
+
+    Raises:
+        TypeError: If `net` is not a module.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, TimeBatchNorm
+        >>> net = SpikingSequential(LIFSynapse(3, 8), TimeBatchNorm(8), LIFLayer(8, taus=10e-3))
+        >>> result = fold(net.eval())
+        >>> result.folded, result.kept
+        ({'1': '0'}, {})
+        >>> fold(net.train()).kept
+        {'1': 'it is in train() and has the statistics of each batch: call eval() first'}
+    """
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"fold takes a torch module, got {type(net).__name__}.")
+    work = copy.deepcopy(net)
+    names = {module: name for name, module in work.named_modules()}
+    norms = [module for module in names if isinstance(module, _NORMS)]
+    folder = _Folder(work, names)
+    reasons = dict.fromkeys(norms, "its place in the order of the net is unknown")
+    folded: dict[str, str] = {}
+    for chain in _chains(work):
+        for place, norm in enumerate(chain):
+            if isinstance(norm, _NORMS):
+                try:
+                    folded[names[norm]] = folder.fold(chain, place)
+                    del reasons[norm]
+                except _KeepError as reason:
+                    reasons[norm] = str(reason)
+    for name in folded:
+        parent, _, key = name.rpartition(".")
+        work.get_submodule(parent)._modules[key] = nn.Identity().eval()
+    return Folded(work, folded, {names[norm]: reason for norm, reason in reasons.items()})
+
+
+def _chains(work: nn.Module) -> Iterator[list[nn.Module]]:
+    """The modules of each container that runs them in order; inner containers unfold."""
+    inner: set[nn.Module] = set()
+    for module in work.modules():
+        if _runs_in_order(module) and module not in inner:
+            inner.update(m for m in module.modules() if _runs_in_order(m))
+            yield list(_in_order(module))
+
+
+def _in_order(container: nn.Module) -> Iterator[nn.Module]:
+    for module in container.children():
+        if _runs_in_order(module):
+            yield from _in_order(module)
+        else:
+            yield module
+
+
+def _runs_in_order(module: nn.Module) -> bool:
+    """Whether a module is a container whose `forward` runs its modules one after the other."""
+    kind = SpikingSequential if isinstance(module, SpikingSequential) else nn.Sequential
+    return isinstance(module, kind) and type(module).forward is kind.forward
+
+
+class _Folder:
+    """Folds single norms of a net in place."""
+
+    def __init__(self, work: nn.Module, names: Mapping[nn.Module, str]) -> None:
+        self.names = names
+        every_place = [module for _, module in work.named_modules(remove_duplicate=False)]
+        self.uses = Counter(every_place)
+        self.owners = Counter(
+            parameter
+            for module in names
+            for parameter in module._parameters.values()
+            if parameter is not None
+        )
+        self.edges = {edge.module: edge for edge in find_edges(work).edges if not edge.is_recurrent}
+        self.done: set[nn.Module] = set()
+
+    def fold(self, chain: list[nn.Module], place: int) -> str:
+        """Fold the norm at that place of a chain; the name of the synapse.
+
+        Raises:
+            _KeepError: With the reason, if the norm cannot be folded. Nothing has changed then.
+        """
+        norm: Any = chain[place]
+        self._require_alone(norm, "it")
+        scale, shift = _constant_scale_and_shift(norm)
+        edge = self._synapse_before(chain, place)
+        title = self._title(edge.module)
+        self._require_alone(edge.module, title)
+        self._require_plain_weight(edge, title)
+        channels = edge.by_target(edge.weight).shape[1]
+        if len(scale) != channels:
+            raise _KeepError(f"it has {len(scale)} channels, and {title} has {channels}")
+        if edge.profile is None:
+            _fold_plain(edge, scale, shift)
+        else:
+            _fold_on_chip(edge, scale, shift, title)
+        self.done.add(norm)
+        return self.names[edge.module]
+
+    def _title(self, module: nn.Module) -> str:
+        return f"{type(module).__name__} {self.names[module]!r}"
+
+    def _synapse_before(self, chain: list[nn.Module], place: int) -> Edge:
+        """The synapse of which the norm at `place` takes the output."""
+        for module in reversed(chain[:place]):
+            if module in self.edges:
+                return self.edges[module]
+            if isinstance(module, NeuronLayer):
+                raise _KeepError(f"it follows neurons, {self._title(module)}, and not a synapse")
+            if not isinstance(module, nn.Identity) and module not in self.done:
+                raise _KeepError(f"{self._title(module)} is between it and the synapse before it")
+        raise _KeepError("no synapse is before it in its container")
+
+    def _require_alone(self, module: nn.Module, title: str) -> None:
+        """Reject a module that others use, or whose calls others watch."""
+        if self.uses[module] > 1:
+            raise _KeepError(f"{title} is used at {self.uses[module]} places of the net")
+        if any(self.owners[p] > 1 for p in module._parameters.values() if p is not None):
+            raise _KeepError(f"{title} shares a parameter with another module")
+        is_pruned_module = any(is_pruned(module, name) for name in ("weight", "bias"))
+        if (module._forward_hooks or module._forward_pre_hooks) and not is_pruned_module:
+            raise _KeepError(f"{title} has hooks, which would see other values")
+
+    def _require_plain_weight(self, edge: Edge, title: str) -> None:
+        for name in ("weight", "bias"):
+            if is_pruned(edge.module, name):
+                raise _KeepError(f"the {name} of {title} is pruned: call prune.remove first")
+            if is_parametrized(edge.module, name):
+                raise _KeepError(
+                    f"the {name} of {title} is parametrized: call remove_parametrizations first"
+                )
+
+
+def _constant_scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
+    """The norm as `scale · x + shift`, each float64 [C].
+
+    Raises:
+        _KeepError: If it is not such a function.
+    """
+    if isinstance(norm, _OTHER_NORMS):
+        raise _KeepError(
+            f"{type(norm).__name__} normalizes by the values of each call, which no weight can do"
+        )
+    if norm.training:
+        raise _KeepError("it is in train() and has the statistics of each batch: call eval() first")
+    if norm.running_mean is None:
+        raise _KeepError("it has no running statistics: build it with track_running_stats=True")
+    exact = copy.deepcopy(norm).double()
+    with torch.no_grad():
+        if isinstance(norm, _BatchNorm):
+            mean, variance = exact.running_mean, exact.running_var
+            return scale_and_shift(exact, mean, variance, exact.weight, exact.bias)
+        if not isinstance(norm, StepNorm):
+            scale, shift = exact.scale_and_shift(1)
+            return scale, shift
+        scales, shifts = exact.scale_and_shift(norm.max_steps)
+    if bool((scales != scales[0]).any() or (shifts != shifts[0]).any()):
+        raise _KeepError("its factors differ from step to step, and a synapse has one weight")
+    return scales[0], shifts[0]
+
+
+@torch.no_grad()
+def _fold_plain(edge: Edge, scale: Tensor, shift: Tensor) -> None:
+    """Scale the weight of a synapse without a chip, and set its bias."""
+    module: Any = edge.module
+    weight = edge.weight
+    weight.copy_(weight.double() * _by_output(edge, scale))
+    if module.bias is None:
+        module.bias = nn.Parameter(shift.to(weight.dtype), weight.requires_grad)
+    else:
+        module.bias.copy_(module.bias.double() * scale + shift)
+
+
+def _by_output(edge: Edge, scale: Tensor) -> Tensor:
+    """A factor per output, in a shape that multiplies the weight."""
+    weight = edge.weight
+    if isinstance(edge.module, _ConvTransposeNd):
+        # [C_in, C_out / groups, ...]: the channels of group g are the outputs of its inputs.
+        groups = edge.module.groups
+        factors = scale.reshape(groups, 1, -1).expand(-1, len(weight) // groups, -1)
+        return factors.reshape(*weight.shape[:2], *[1] * (weight.ndim - 2))
+    shape = [1] * weight.ndim
+    shape[edge.output_axis] = -1
+    return scale.reshape(shape)
+
+
+@torch.no_grad()
+def _fold_on_chip(edge: Edge, scale: Tensor, shift: Tensor, title: str) -> None:
+    """Scale the charges of a chip's synapse, which has no bias.
+
+    Raises:
+        _KeepError: If the chip cannot store such weights.
+    """
+    module: Any = edge.module
+    assert edge.profile is not None
+    if module.quantization_bits is not None:
+        raise _KeepError(f"{title} quantizes its weights, and scaled weights have other levels")
+    if module.stddev:
+        raise _KeepError(f"{title} has mismatch, which would not be scaled")
+    if bool(shift.any()):
+        largest = float(shift.abs().max())
+        raise _KeepError(f"{title} has no bias, and the norm adds up to {largest:.3g}")
+    law = edge.profile.charge_law
+    weight = law.weight(law.charge(edge.weight.double()) * _by_output(edge, scale))
+    limit = edge.profile.number("weight_limit")
+    largest = float(weight.abs().max())
+    if largest > limit:
+        raise _KeepError(
+            f"{title} would have weights up to {largest:.3g}, beyond the {limit:g} of its chip"
+        )
+    edge.weight.copy_(weight)
