@@ -323,8 +323,9 @@ def test_fan_in_and_columns_are_those_of_the_jacobian(module):
     rows = jacobian.reshape(C_out, -1, torch.rand(sizes).numel())
     (edge,) = find_edges(module).edges
     assert edge.fan_in == int((rows != 0).sum(-1).max())
-    columns = edge.by_target(edge.effective_weight())
+    columns = edge.to_columns(edge.effective_weight())
     assert columns.shape[1] == C_out
+    assert torch.equal(edge.from_columns(columns), edge.weight)
     for channel in range(C_out):
         # Over all positions, each weight of the channel appears.
         seen = rows[channel][rows[channel] != 0].unique()
@@ -335,10 +336,11 @@ def test_dense_edges_know_their_axes():
     linear, synapse, frontend = nn.Linear(3, 5), LIFSynapse(3, 5), H1v1Frontend(4)
     (edge,) = find_edges(linear).edges
     assert (edge.fan_in, edge.output_axis, edge.is_dense) == (3, 0, True)
-    assert torch.equal(edge.by_target(edge.weight), linear.weight.T)
+    assert torch.equal(edge.to_columns(edge.weight), linear.weight.T)
+    assert torch.equal(edge.from_columns(linear.weight.T), linear.weight)
     (edge,) = find_edges(synapse).edges
     assert (edge.fan_in, edge.output_axis, edge.is_dense) == (3, 1, True)
-    assert torch.equal(edge.by_target(edge.weight), synapse.weight)
+    assert torch.equal(edge.to_columns(edge.weight), synapse.weight)
     (edge,) = find_edges(frontend).edges
     assert (edge.fan_in, edge.output_axis, edge.is_dense) == (1, 0, False)
     assert not find_edges(nn.Conv1d(2, 2, 1)).edges[0].is_dense

@@ -1,52 +1,80 @@
 """The layers of a net with what drives them, and the inputs that arrive there."""
 
 import itertools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
 
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.layers import (
+    Edge,
     H1v1Frontend,
     H1v2Frontend,
     NeuronLayer,
-    Synapse,
+    Prepared,
+    SpikingSequential,
+    TemporalConv,
     find_edges,
     prepare_net,
 )
 from nwavesdk.layers.lengths import check_lengths
-from nwavesdk.net.wiring import module_title, watch_calls
+from nwavesdk.layers.norms import SequenceNorm
+from nwavesdk.net.wiring import is_synapse, module_title, watch_calls
 
-__all__ = ["DrivenLayer", "Driver", "driver_inputs", "find_driven_layers", "first_batches"]
+__all__ = [
+    "DrivenLayer",
+    "driver_inputs",
+    "find_driven_layers",
+    "first_batches",
+    "weights_before_norms",
+]
 
-Driver = Synapse | H1v1Frontend | H1v2Frontend
+
+NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, SequenceNorm)
 
 
 @dataclass(frozen=True, eq=False)
 class DrivenLayer:
-    """A neuron layer, and the synapse or front end whose charge drives it.
+    """A neuron layer, and the module whose charge drives it.
 
     Attributes:
-        driver_name: Name of the driver in the model.
-        driver: The synapse or front end.
+        edge: The edge from the driver to the layer.
         layer_name: Name of the layer in the model.
         layer: The neuron layer.
     """
 
-    driver_name: str
-    driver: Driver
+    edge: Edge
     layer_name: str
     layer: NeuronLayer
 
-    def charge_and_spikes(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Both [B, T, *features], from rest, for the driver's input [B, T, N_in]."""
+    @property
+    def driver_name(self) -> str:
+        """Name of the driver in the model."""
+        return self.edge.module_name
+
+    @property
+    def driver(self) -> Any:
+        """The synapse, front end, linear layer or convolution."""
+        return self.edge.module
+
+    def charge(self, x: Tensor) -> Tensor:
+        """Charge [B, T, *features] from rest, for the driver's input [B, T, *inputs]."""
         prepare_net(self.driver)
+        # Modules without time see batch and time as one dimension.
+        takes_time = isinstance(self.driver, Prepared)
+        cur: Tensor = self.driver(x if takes_time else x.flatten(0, 1))
+        return cur.reshape(*x.shape[:2], *self.layer.features)
+
+    def charge_and_spikes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both [B, T, *features], from rest, for the driver's input [B, T, *inputs]."""
+        cur = self.charge(x)
         prepare_net(self.layer)
-        cur = self.driver(x)
-        cur = cur.reshape(*cur.shape[:2], *self.layer.features)
         return cur, self.layer.spikes(cur)
 
     def rates(self, inputs: Iterable[Tensor]) -> Tensor:
@@ -56,22 +84,25 @@ class DrivenLayer:
 
 
 def find_driven_layers(model: nn.Module, x: Tensor) -> list[DrivenLayer]:
-    """All spiking layers that a synapse or front end drives, in their order on a batch.
+    """All spiking layers that a weight drives, in their order on a batch.
 
     Raises:
-        RuntimeError: If a synapse in front of a layer does not pass its charge to one layer,
+        RuntimeError: If a weight in front of a layer does not pass its charge to one layer,
             unchanged.
     """
     net = find_edges(model, x)
+    normalized = weights_before_norms(model)
     driven = []
     for edge in net.edges:
-        if edge.is_recurrent or not isinstance(edge.module, Driver):
+        if edge.is_recurrent:
             continue
         if edge.target is not None and edge.target.neuron.is_readout:
             continue
         if edge.target is not None and edge.target_name is not None:
-            driven.append(DrivenLayer(edge.module_name, edge.module, edge.target_name, edge.target))
-        elif isinstance(edge.module, Synapse) and edge.module_name in net.order:
+            driven.append(DrivenLayer(edge, edge.target_name, edge.target))
+        elif _is_frontend(edge.module) or edge.module_name in normalized:
+            continue
+        elif edge.module_name in net.order:
             # A synapse after which no spiking layer runs is a read-out, and has no layer to drive.
             later = net.order[net.order.index(edge.module_name) :]
             if any(name in net.layers and not net.layers[name].neuron.is_readout for name in later):
@@ -79,13 +110,38 @@ def find_driven_layers(model: nn.Module, x: Tensor) -> list[DrivenLayer]:
                     f"{module_title(edge.module_name, edge.module)}: its charge does not reach a "
                     "neuron layer unchanged, expected layer(synapse(x)) with nothing between and "
                     "nothing added: initialize the parts one by one, each as "
-                    "SpikingSequential(synapse, layer) with the input that it gets."
+                    "SpikingSequential(synapse, layer) with the input that it gets. To pool, pool "
+                    "spikes; nwavesdk.init.fan_in_init takes any net."
                 )
     return driven
 
 
-def driver_inputs(model: nn.Module, driver: Driver, batches: Iterable[Tensor]) -> list[Tensor]:
-    """What `driver` receives when the model runs: [B, T, N_in] for each batch.
+def _is_frontend(module: nn.Module) -> bool:
+    return isinstance(module, H1v1Frontend | H1v2Frontend)
+
+
+def weights_before_norms(model: nn.Module) -> tuple[str, ...]:
+    """Names of the weights behind which, in front of a layer, a norm sets the scale of the charge.
+
+    They are looked for in each `SpikingSequential`.
+    """
+    found: dict[str, None] = {}
+    for name, net in model.named_modules():
+        if not isinstance(net, SpikingSequential):
+            continue
+        weight: str | None = None
+        for name_in_net, module in net.modules_in_order():
+            if is_synapse(module):
+                weight = f"{name}.{name_in_net}" if name else name_in_net
+            elif isinstance(module, NeuronLayer):
+                weight = None
+            elif isinstance(module, NORMS) and weight is not None:
+                found[weight] = None
+    return tuple(found)
+
+
+def driver_inputs(model: nn.Module, driver: nn.Module, batches: Iterable[Tensor]) -> list[Tensor]:
+    """What `driver` receives when the model runs: [B, T, *inputs] for each batch.
 
     Single steps are joined to a sequence.
     """
@@ -94,16 +150,39 @@ def driver_inputs(model: nn.Module, driver: Driver, batches: Iterable[Tensor]) -
         parts: list[Tensor] = []
 
         def keep_input(
-            module: nn.Module, values: Tensor, _: Tensor, parts: list[Tensor] = parts
+            module: nn.Module,
+            values: Tensor,
+            _: Tensor,
+            parts: list[Tensor] = parts,
+            sizes: tuple[int, ...] = tuple(x.shape[:2]),
         ) -> None:
             if module is driver:
-                parts.append(values if values.ndim > 2 else values.reshape(-1, 1, values.shape[-1]))
+                parts.append(_as_sequence(module, values, sizes))
 
         prepare_net(model)
         with watch_calls(model, keep_input, lambda *_: None):
             model(x)
         received.append(torch.cat(parts, 1))
     return received
+
+
+def _as_sequence(module: nn.Module, values: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """The input of one call as [B, T, *inputs]; `sizes` are B and T of the net's input.
+
+    It may be a sequence, one step [B, *inputs] or [*inputs], or, for modules without time, the
+    steps of a sequence as one dimension [B * T, *inputs].
+    """
+    axes = 1
+    if isinstance(module, _ConvNd):
+        axes = len(module.kernel_size) + 1
+    elif isinstance(module, TemporalConv):
+        axes = len(module.kernel) + 1
+    leading = values.ndim - axes
+    if leading > 1:
+        return values
+    steps = values if leading else values[None]
+    is_folded = not isinstance(module, Prepared) and len(steps) == math.prod(sizes)
+    return steps.reshape(*sizes, *steps.shape[1:]) if is_folded else steps[:, None]
 
 
 def first_batches(caller: str, model: nn.Module, inputs: Any, count: int) -> list[Tensor]:

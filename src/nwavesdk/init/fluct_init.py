@@ -8,11 +8,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.init.driven import DrivenLayer, driver_inputs, find_driven_layers, first_batches
+from nwavesdk.init.driven import (
+    DrivenLayer,
+    driver_inputs,
+    find_driven_layers,
+    first_batches,
+    weights_before_norms,
+)
 from nwavesdk.init.fluctuation import Fluctuation, LayerFluctuation
 from nwavesdk.init.weights import generator_for, reject_parametrized
 from nwavesdk.internal.checks import finite_number, whole_number
-from nwavesdk.layers import ChipInstance, Synapse, find_edges
+from nwavesdk.layers import ChipInstance, H1v1Frontend, H1v2Frontend, find_edges
 from nwavesdk.layers.masks import copy_module
 
 __all__ = ["FluctReport", "fluct_init"]
@@ -41,10 +47,13 @@ class FluctReport:
         layers: One entry for each initialized layer, in the order in which they run.
         uncovered: Names of modules whose parameters were not initialized, because they are neither
             a synapse nor a neuron layer; see `NetEdges`.
+        normalized: Names of weights that were not initialized, because a norm follows in front of
+            the neurons: it sets the scale of their charge.
     """
 
     layers: tuple[LayerFluctuation, ...]
     uncovered: tuple[str, ...] = ()
+    normalized: tuple[str, ...] = ()
 
     @property
     def dead(self) -> float:
@@ -64,6 +73,11 @@ class FluctReport:
         if self.uncovered:
             names = ", ".join(name or "the net itself" for name in self.uncovered)
             lines.append(f"Not initialized, neither synapse nor neuron layer: {names}.")
+        if self.normalized:
+            names = ", ".join(self.normalized)
+            lines.append(
+                f"Not initialized, because a norm sets the scale of their charge: {names}."
+            )
         return "\n".join(lines)
 
 
@@ -79,7 +93,7 @@ def fluct_init(
     max_batches: int = 4,
     seed: int | None = None,
 ) -> FluctReport:
-    """Draw the weights of all synapses so that fluctuations carry each membrane over threshold.
+    """Draw the weights of a net so that fluctuations carry each membrane over threshold.
 
         ξ = (θ − μ_U) / σ_U                     distance of the membrane from threshold
         μ_W = μ_U / (n ν ε̄)                     ε̄ = Σ ε[t],  ε̂ = Σ ε[t]²
@@ -97,10 +111,15 @@ def fluct_init(
     the other neurons, do not change.
 
     Weights are drawn for the ideal chip, without mismatch but with quantization. Biases become 0.
-    Front ends do not change: set them first with `frontend_firing_init`. A read-out, a synapse
-    after which no spiking layer runs, does not change either. Apart from the weights, the model is
-    in the state before the call: call `prepare_net` before the next batch. After an error nothing
-    has changed.
+    The synapses of `nwavesdk.layers`, `nn.Linear` and the convolutions of torch are initialized.
+    Pruned weights stay 0, and n counts the others. Delays are those of `eval()`, and do not change.
+    Of a convolution, what is written here of a neuron is true of an output channel: it has one mean
+    and one spread, and is dead if none of its neurons fires. n is then the mean over positions.
+
+    Front ends do not change: set them first with `frontend_firing_init`. A read-out, a weight after
+    which no spiking layer runs, does not change either, nor does a weight with a norm behind it.
+    Apart from the weights, the model is in the state before the call: call `prepare_net` before the
+    next batch. After an error nothing has changed.
 
     NWAVE documents the name of the function, `alpha` and `xi_targets`. The rest is our choice.
 
@@ -159,18 +178,22 @@ def fluct_init(
     generator = generator_for(seed)
     work = copy_module(model).eval()
     ChipInstance(None).hold(work)
-    layers = [d for d in find_driven_layers(work, batches[0][:1]) if isinstance(d.driver, Synapse)]
+    layers = [
+        driven
+        for driven in find_driven_layers(work, batches[0][:1])
+        if not isinstance(driven.driver, H1v1Frontend | H1v2Frontend)
+    ]
     if not layers:
         raise RuntimeError(
             f"fluct_init found no synapse with a neuron layer in {type(model).__name__}, expected "
-            "at least one: layers must take the output of a Synapse unchanged."
+            "at least one: layers must take the output of a synapse unchanged."
         )
     xis = _xi_per_layer(xi_targets, layers)
     fluctuations = tuple(
         _initialize(driven, driver_inputs(work, driven.driver, batches), xi, targets, generator)
         for driven, xi in zip(layers, xis, strict=True)
     )
-    report = FluctReport(fluctuations, net.uncovered)
+    report = FluctReport(fluctuations, net.uncovered, weights_before_norms(model))
     _copy_weights(layers, model)
     _warn_of_dead_neurons(report, targets.max_dead)
     return report
@@ -206,9 +229,9 @@ def _initialize(
     generator: torch.Generator | None,
 ) -> LayerFluctuation:
     alpha, mu_u, max_dead = targets
-    assert isinstance(driven.driver, Synapse)
-    if driven.driver.bias is not None:
-        driven.driver.bias.zero_()
+    bias = driven.driver._parameters.get("bias_orig", driven.driver.bias)
+    if bias is not None:
+        bias.zero_()
     fluctuation = Fluctuation(driven, inputs, generator)
     if xi is None:
         is_recurrent = driven.layer.recurrent_weights is not None
@@ -224,10 +247,10 @@ def _copy_weights(layers: list[DrivenLayer], model: nn.Module) -> None:
         driver = model.get_submodule(driven.driver_name)
         for name, value in driven.driver.named_parameters(recurse=False):
             getattr(driver, name).copy_(value)
-        recurrent = driven.layer.recurrent_weights
-        if recurrent is not None:
-            layer: Any = model.get_submodule(driven.layer_name)
-            layer.recurrent_weights.copy_(recurrent)
+        layer = model.get_submodule(driven.layer_name)
+        for name, value in driven.layer.named_parameters(recurse=False):
+            if name.startswith("recurrent_weights"):
+                layer.get_parameter(name).copy_(value)
 
 
 def _warn_of_dead_neurons(report: FluctReport, max_dead: float) -> None:

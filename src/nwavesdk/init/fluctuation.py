@@ -12,6 +12,7 @@ from torch import Tensor
 from nwavesdk.init.driven import DrivenLayer
 from nwavesdk.init.weights import charge_limit, set_charges, share_at_limit
 from nwavesdk.layers import NeuronLayer
+from nwavesdk.layers.masks import is_pruned
 from nwavesdk.net.preparation import ChipInstance, prepare_net
 from nwavesdk.net.wiring import module_title
 from nwavesdk.surrogate import Surrogate
@@ -98,29 +99,57 @@ class Fluctuation:
                 "give inputs with more of them, or set front ends first with "
                 "frontend_firing_init. The model has not changed."
             )
-        N_in = driven.driver.nb_inputs
+        # One column for each target: neuron, or output channel of a convolution.
+        self.columns = driven.edge.to_columns(driven.edge.weight).shape
         kernel = psp_kernel(driven.layer)
-        self.threshold = rest_distance(driven.layer)
+        distance = rest_distance(driven.layer)
+        self.threshold = self._mean_by_target(distance)
         self.limit = charge_limit(driven.driver)
+        n = self._inputs_by_target()
         # ε̂, and the membrane's variance for weights of variance 1.
-        self.energy = kernel.square().sum(0)
-        self.variance_per_weight = N_in * self.mean_square * self.energy
+        self.energy = self._mean_by_target(kernel.square().sum(0))
+        self.variance_per_weight = n * self.mean_square * self.energy
         # A mean near 0 of values of both signs drives nothing. The search then uses their size.
         size = math.sqrt(self.mean_square)
         drive = mean if abs(mean) > 1e-3 * size else size
         # The mean charge for a mean membrane of one threshold: θ / (n ν ε̄).
-        self.charge_per_threshold = self.threshold / (N_in * drive * kernel.sum(0))
-        self.z = self._draw_z(N_in, generator)
-        is_recurrent = driven.layer.recurrent_weights is not None
-        N = self.threshold.numel()
-        self.z_recurrent = self._draw_z(N, generator) if is_recurrent else None
+        kernel_sum = self._mean_by_target(kernel.sum(0))
+        self.charge_per_threshold = self.threshold / (n * drive * kernel_sum)
+        self.z = torch.randn(self.columns, generator=generator).to(self.threshold)
+        self.z_recurrent: Tensor | None = None
+        if driven.layer.recurrent_weights is not None:
+            N = distance.numel()
+            self.z_recurrent = torch.randn(N, N, generator=generator).to(self.threshold)
         self.std = torch.zeros_like(self.threshold)
         self.passes = 0
         self.raised = 0.0
 
-    def _draw_z(self, N_in: int, generator: torch.Generator | None) -> Tensor:
-        z = torch.randn(N_in, self.threshold.numel(), generator=generator)
-        return z.to(self.threshold)
+    def _mean_by_target(self, values: Tensor) -> Tensor:
+        """The mean of a value of all neurons [N] over those of a target, [targets]."""
+        return values.reshape(self.columns[1], -1).mean(1)
+
+    def _by_neuron(self, values: Tensor) -> Tensor:
+        """The value of each neuron's target, [N]."""
+        N = math.prod(self.driven.layer.features)
+        return values.repeat_interleave(N // self.columns[1])
+
+    def _inputs_by_target(self) -> int | Tensor:
+        """n: the inputs of a target, [targets] if they differ."""
+        edge = self.driven.edge
+        if is_pruned(edge.module, edge.key) and edge.is_dense:
+            mask = edge.module.get_buffer(f"{edge.key}_mask")
+            n = edge.to_columns(mask).double().sum(0).to(self.threshold)
+        elif edge.is_dense:
+            return edge.fan_in
+        else:
+            # The charge of weights of 1 is the sum of a target's inputs. It knows masks, strides,
+            # and the borders of space and time. Squares are summed, as in the variance of charges.
+            set_charges(edge.module, torch.ones_like(edge.weight))
+            powers = [self.driven.charge(x.square()).double() for x in self.inputs]
+            power = torch.cat([part.flatten(2).flatten(0, 1) for part in powers]).mean(0)
+            n = self._mean_by_target(power) / self.mean_square
+        # Whatever its weights are, a target without inputs stays silent.
+        return n.where(n > 0, edge.fan_in)
 
     def mean_charge(self, mu_u: float | Tensor) -> Tensor:
         """The mean charge of a weight for a mean membrane of `mu_u` thresholds, [N]."""
@@ -163,13 +192,14 @@ class Fluctuation:
             rate = float(self.set_mean_and_run(mu_u).mean()) or self.mean_square
             self.std = variance.sqrt()
             recurrent_variance = (1 - alpha) * wanted / (len(self.z_recurrent) * rate * self.energy)
-            set_charges(layer, recurrent_variance.sqrt() * self.z_recurrent)
+            set_charges(layer, self._by_neuron(recurrent_variance.sqrt()) * self.z_recurrent)
 
     def set_mean_and_run(self, mu_u: float | Tensor) -> Tensor:
-        """Set the mean of each neuron's weights, and return its rate [spikes per step], [N]."""
-        set_charges(self.driven.driver, self.mean_charge(mu_u) + self.std * self.z)
+        """Set the mean of each target's weights; return its rate [spikes per step], [targets]."""
+        charges = self.mean_charge(mu_u) + self.std * self.z
+        set_charges(self.driven.driver, self.driven.edge.from_columns(charges))
         self.passes += 1
-        return self.driven.rates(self.inputs)
+        return self._mean_by_target(self.driven.rates(self.inputs))
 
     def wake_dead_neurons(self, mu_u: float, max_dead: float) -> Tensor:
         """Raise the mean of each dead neuron as little as wakes it; return the rates, [N].
@@ -208,7 +238,9 @@ class Fluctuation:
     def report(self, xi: float, rates: Tensor) -> LayerFluctuation:
         """The state of the layer after the search."""
         driver = self.driven.driver
-        weight = driver.weight.detach()
+        weight = self.driven.edge.weight.detach()
+        if is_pruned(driver, "weight"):
+            weight = weight[driver.weight_mask.bool()]
         return LayerFluctuation(
             synapse=self.driven.driver_name,
             layer=self.driven.layer_name,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nwavesdk.chip import ChargeLaw, LinearCharge, Profile
 from nwavesdk.internal.checks import positive_number, seed_number
 from nwavesdk.layers import NetEdges, NeuronLayer, find_edges
+from nwavesdk.layers.masks import is_pruned
 from nwavesdk.net.wiring import module_title
 
 __all__ = [
@@ -83,10 +84,16 @@ def _draw_signs(
 
 
 def set_charges(module: nn.Module, charges: Tensor) -> None:
-    """Set the weights of a synapse or front end, or a layer's recurrent ones, by their charges."""
+    """Set the weights of a module, or a layer's recurrent ones, by their charges.
+
+    Args:
+        module: A synapse, front end, linear layer, convolution or neuron layer.
+        charges: In the shape of the weight. Pruned weights stay 0.
+    """
     law, limit = _law_and_limit(module)
-    weight = module.recurrent_weights if isinstance(module, NeuronLayer) else module.weight
-    assert isinstance(weight, Tensor)
+    key = "recurrent_weights" if isinstance(module, NeuronLayer) else "weight"
+    # A pruned weight is computed from the tensor that is trained.
+    weight = module.get_parameter(f"{key}_orig" if is_pruned(module, key) else key)
     with torch.no_grad():
         weight.copy_(law.weight(charges.to(weight)).clamp(-limit, limit))
 

@@ -94,7 +94,7 @@ def topology_loss(model: nn.Module, block: int = 5, axis: str = "inputs") -> Ten
     total = torch.zeros(())
     count = 0
     for edge in dense_edges("topology_loss", model):
-        weight = edge.by_target(edge.weight)
+        weight = edge.to_columns(edge.weight)
         total = total.to(weight.device) + disagreement(weight, block, axis).sum()
         count += weight.numel()
     return total / count

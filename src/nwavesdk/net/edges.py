@@ -173,7 +173,7 @@ class Edge:
             return len(self.weight)
         return int(getattr(module, "fan_in", 1))
 
-    def by_target(self, weight: Tensor) -> Tensor:
+    def to_columns(self, weight: Tensor) -> Tensor:
         """A tensor like `weight` as a matrix [inputs of a target, targets or output channels]."""
         if isinstance(self.module, _ConvTransposeNd):
             # [C_in, C_out / groups, ...]: each group of inputs reaches its own group of outputs.
@@ -183,6 +183,20 @@ class Edge:
         if weight.ndim == 1:
             return weight[None]
         return weight.movedim(self.output_axis, -1).flatten(0, -2)
+
+    def from_columns(self, columns: Tensor) -> Tensor:
+        """The inverse of `to_columns`: a tensor in the shape of `weight`."""
+        shape = self.weight.shape
+        if isinstance(self.module, _ConvTransposeNd):
+            groups = int(self.module.groups)
+            # [C_in / groups, taps, groups, C_out / groups], see `to_columns`.
+            grouped = columns.reshape(shape[0] // groups, -1, groups, shape[1])
+            return grouped.permute(2, 0, 3, 1).reshape(shape)
+        if len(shape) == 1:
+            return columns[0]
+        axis = self.output_axis
+        others = shape[:axis] + shape[axis + 1 :]
+        return columns.reshape(*others, shape[axis]).movedim(-1, axis)
 
 
 def _most_taps(size: int, stride: int, dilation: int) -> int:
