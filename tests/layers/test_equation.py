@@ -66,7 +66,7 @@ class TestClass:
         assert list(parameters) == [
             *("n_neurons", "tau", "tau_a", "threshold", "kappa", "learn", "dt", "spike_grad"),
             *("layer_topology", "device", "detach_reset", "solver", "compasso_spike_grad"),
-            "saved_dtype",
+            *("saved_dtype", "recurrent_delays"),
         ]
         assert parameters["tau_a"].default == 0.1
         assert parameters["detach_reset"].default is True

@@ -36,6 +36,7 @@ from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.norms import ThresholdBatchNorm, TimeBatchNorm
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.record import Record, Recording
+from nwavesdk.layers.recurrent_delays import DelayOptions
 from nwavesdk.layers.step_norms import StepBatchNorm, TemporalEffectiveBatchNorm
 from nwavesdk.layers.synapse import DenseSynapse, Synapse
 from nwavesdk.layers.temporal_conv import TemporalConv
@@ -67,6 +68,7 @@ __all__ = [
     "Bounded",
     "ChipInstance",
     "CubaLIFLayer",
+    "DelayOptions",
     "DelayedSynapse",
     "DenseSynapse",
     "Dropout",

@@ -51,6 +51,7 @@ class LayerOptions:
     solver: str
     compasso_spike_grad: str
     saved_dtype: str | None
+    recurrent_delays: object = None
 
     def check(self, owner: str) -> None:
         """Raise a ValueError if an option has an unknown value."""
@@ -61,6 +62,18 @@ class LayerOptions:
         if self.saved_dtype is not None and shown(self.saved_dtype) != "'bfloat16'":
             raise ValueError(
                 f'{owner}: saved_dtype must be None or "bfloat16", got {shown(self.saved_dtype)}.'
+            )
+        if self.recurrent_delays is None:
+            return
+        if self.layer_topology != "RC":
+            raise ValueError(
+                f"{owner}: recurrent_delays belong to recurrent weights, got "
+                f'layer_topology="{self.layer_topology}": use layer_topology="RC".'
+            )
+        if self.solver not in ("auto", "reference"):
+            raise ValueError(
+                f"{owner}: recurrent_delays run on the reference solver only, got "
+                f'solver="{self.solver}": use solver="auto".'
             )
 
 

@@ -13,6 +13,7 @@ from nwavesdk.internal.checks import choice, close_name, shown, switch
 from nwavesdk.layers.checks import LayerOptions
 from nwavesdk.layers.constants import learned_names, stored_constants
 from nwavesdk.layers.neuron import NeuronLayer
+from nwavesdk.layers.recurrent_delays import DelayOptions
 
 __all__ = ["EquationLayer", "equation_lines", "neuron"]
 
@@ -23,9 +24,14 @@ _ARGUMENTS = """\
     constants: Those of the equation: a number, one per neuron, or one per channel [C, 1, 1].
     learn: Names of the constants to train, one or several. A number is one shared parameter.
     dt: Length of a step [s].
-    spike_grad, layer_topology, device, detach_reset, solver, compasso_spike_grad, saved_dtype: See
-        `LIFLayer`. Where comPaSSo is not exact for the neuron, "gpu" is the serial solver.
+    spike_grad, layer_topology, device, detach_reset, solver, compasso_spike_grad, saved_dtype,
+        recurrent_delays: See `LIFLayer`. Where comPaSSo is not exact for the neuron, "gpu" is the
+        serial solver.
 """
+
+
+# Arguments that a read-out does not have.
+_OF_SPIKES = ("spike_grad", "detach_reset", "recurrent_delays")
 
 
 class EquationLayer(NeuronLayer):
@@ -44,6 +50,7 @@ class EquationLayer(NeuronLayer):
         solver: See `LIFLayer`.
         compasso_spike_grad: See `LIFLayer`.
         saved_dtype: See `LIFLayer`.
+        recurrent_delays: See `LIFLayer`.
         constants: The constants of the page, each a number, one per neuron, or one per channel
             [C, 1, 1] of neurons [C, H, W]. [the defaults of the page]
 
@@ -65,6 +72,7 @@ class EquationLayer(NeuronLayer):
         solver: str = "auto",
         compasso_spike_grad: str = "fixed",
         saved_dtype: str | None = None,
+        recurrent_delays: int | DelayOptions | None = None,
         **constants: Value,
     ) -> None:
         owner = type(self).__name__
@@ -73,6 +81,7 @@ class EquationLayer(NeuronLayer):
             topology = choice(owner, "layer_topology", layer_topology, ["FF", "RC"])
             given = {"spike_grad": spike_grad, "detach_reset": detach_reset}
             given["layer_topology"] = None if topology == "FF" else topology
+            given["recurrent_delays"] = recurrent_delays
             for name, value in given.items():
                 if value is not None:
                     raise ValueError(
@@ -86,7 +95,13 @@ class EquationLayer(NeuronLayer):
                 "detached, got a page without: leave it out, or use held in the page."
             )
         options = LayerOptions(
-            layer_topology, device, detach_reset, solver, compasso_spike_grad, saved_dtype
+            layer_topology,
+            device,
+            detach_reset,
+            solver,
+            compasso_spike_grad,
+            saved_dtype,
+            recurrent_delays,
         )
         values = self._values_of(constants)
         learned = learned_names(owner, learn, values)
@@ -180,7 +195,7 @@ def _signature(function: Callable[..., Any], page: Page) -> inspect.Signature:
     own = {**inspect.signature(EquationLayer).parameters}
     own["detach_reset"] = own["detach_reset"].replace(default=True, annotation=bool)
     if page.neuron.is_readout:
-        own = {n: p for n, p in own.items() if n not in ("spike_grad", "detach_reset")}
+        own = {n: p for n, p in own.items() if n not in _OF_SPIKES}
     parameters = inspect.signature(function).parameters
     constants = [parameters[name].replace(annotation=Value) for name in page.constants]
     first, *keywords, _ = own.values()

@@ -11,6 +11,7 @@ from nwavesdk.internal.checks import choice, switch
 from nwavesdk.layers.checks import LayerOptions
 from nwavesdk.layers.constants import StoredConstant
 from nwavesdk.layers.neuron import NeuronLayer
+from nwavesdk.layers.recurrent_delays import DelayOptions
 from nwavesdk.layers.synapse import DenseSynapse
 
 __all__ = ["LEAKY_CONSTANTS", "LIFLayer", "LIFSynapse"]
@@ -93,6 +94,8 @@ class LIFLayer(NeuronLayer):
         saved_dtype: Data type in which each step is saved for backward. None saves the dtype of
             `cur` (4 bytes per neuron and step in float32). `"bfloat16"` saves 2 bytes; gradients
             are then off by about 1 %, spikes are unchanged.
+        recurrent_delays: Delays of recurrent weights, in addition to their one step: the largest
+            one in steps, or `DelayOptions`. None has no delays. They run on the reference solver.
 
     Shape:
         `cur` `[N]` or `[B, N]` is one step, `[B, T, N]` a sequence, from the current state.
@@ -138,6 +141,7 @@ class LIFLayer(NeuronLayer):
         solver: str = "auto",
         compasso_spike_grad: str = "fixed",
         saved_dtype: str | None = None,
+        recurrent_delays: int | DelayOptions | None = None,
     ) -> None:
         self.reset_mechanism = choice(
             "LIFLayer", "reset_mechanism", reset_mechanism, list(LIF_PAGES)
@@ -147,7 +151,13 @@ class LIFLayer(NeuronLayer):
             "threshold": switch("LIFLayer", "learn_thresholds", learn_thresholds),
         }
         options = LayerOptions(
-            layer_topology, device, detach_reset, solver, compasso_spike_grad, saved_dtype
+            layer_topology,
+            device,
+            detach_reset,
+            solver,
+            compasso_spike_grad,
+            saved_dtype,
+            recurrent_delays,
         )
         super().__init__(
             n_neurons,

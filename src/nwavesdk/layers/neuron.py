@@ -23,6 +23,7 @@ from nwavesdk.layers.layout import Layout, is_channels_last
 from nwavesdk.layers.masks import without_graphs
 from nwavesdk.layers.plan import run_planned
 from nwavesdk.layers.record import Record
+from nwavesdk.layers.recurrent_delays import RecurrentDelays
 from nwavesdk.layers.weight import parameter_of
 from nwavesdk.solvers import (
     NOT_COMPILED,
@@ -31,6 +32,7 @@ from nwavesdk.solvers import (
     Spec,
     choose_solver,
     has_serial_kernel,
+    recent_spikes,
     solve,
     spec_name,
 )
@@ -69,6 +71,7 @@ class NeuronLayer(ConstantNeurons):
     read_settings: ClassVar[Any] = attrgetter(*CALL_SETTINGS)
     last_solver: str | None
     recurrent_weights: nn.Parameter | None
+    recurrent_delays: RecurrentDelays | None
 
     def __init__(
         self,
@@ -95,6 +98,10 @@ class NeuronLayer(ConstantNeurons):
         if self.layer_topology == "RC":
             check_memory(owner, N, N)
             self.recurrent_weights = nn.Parameter(torch.randn(N, N) * (0.5 / math.sqrt(N)))
+        self.recurrent_delays = None
+        if options.recurrent_delays is not None:
+            self.recurrent_delays = RecurrentDelays(owner, options.recurrent_delays, N, dt)
+            self._ring_steps = self.recurrent_delays.ring_steps
         self.last_solver = None
         self._has_given_surrogate = spike_grad is not None
         self._spec_name = ""
@@ -261,7 +268,6 @@ class NeuronLayer(ConstantNeurons):
         check_input(type(self).__name__, cur, self.features)
         sizes = self._sizes(cur)
         assert sizes is not None
-        T = sizes[1]
         layout = self.layout_of(cur)
         is_half = cur.dtype in (torch.float16, torch.bfloat16)
         x = layout.flatten(cur).reshape(sizes)
@@ -271,7 +277,7 @@ class NeuronLayer(ConstantNeurons):
         solution = solve(problem, solver, needs_membrane, needs_saved, self._spec_name)
         self._states = tuple(layout.unflatten(state) for state in solution.last)
         if problem.recurrent is not None:
-            self._last_spikes = solution.spikes[:, -1].clone() if T else problem.spikes
+            self._last_spikes = recent_spikes(problem, solution.spikes)
         return problem, solution
 
     def _sizes(self, cur: Tensor) -> tuple[int, int, int] | None:
@@ -327,6 +333,8 @@ class NeuronLayer(ConstantNeurons):
                 f"{type(self).__name__}: recurrent_weights must have the shape {[N, N]}, got "
                 f"{list(weights.shape)}: assign weights of that shape."
             )
+        if self.recurrent_delays is not None:
+            weights = self.recurrent_delays(weights)
         return Problem(spec, x, states, constants, weights.to(x), spikes)
 
     def _choose_solver(self, x: Tensor) -> str:
@@ -337,7 +345,10 @@ class NeuronLayer(ConstantNeurons):
             solver = choose_solver(x.device.type, self.neuron, B * N, T, self._slowest_decay)
         elif solver == "auto":
             has_kernel = has_serial_kernel(x, self.layer_topology == "RC") and not is_learnable
+            has_kernel = has_kernel and self.recurrent_delays is None
             solver = "serial" if has_kernel else "reference"
+        if self.recurrent_delays is not None:
+            self.recurrent_delays.require_reference(solver)
         if is_learnable and solver != "reference":
             raise RuntimeError(
                 f"{type(self).__name__}: spike_grad has parameters to train, which only the "

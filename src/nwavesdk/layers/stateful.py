@@ -26,6 +26,8 @@ class StatefulNeurons(Prepared):
     """
 
     features: tuple[int, ...]
+    # The number of past steps whose spikes a step of a recurrent layer reads.
+    _ring_steps = 1
 
     def __init__(self, features: tuple[int, ...]) -> None:
         super().__init__()
@@ -112,26 +114,28 @@ class StatefulNeurons(Prepared):
         B, _, N = x.shape
         if self._states is None:
             initial = self.neuron.step.initial
-            return tuple(x.new_full((B, N), value) for value in initial), x.new_zeros(B, N)
+            states = tuple(x.new_full((B, N), value) for value in initial)
+            return states, x.new_zeros(B, self._ring_steps * N)
         self._require_own_state()
         if self._states[0].shape[0] != B:
             raise RuntimeError(
                 f"{owner} has state for a batch of {self._states[0].shape[0]}, the input has {B}: "
                 "call prepare_net(model) before a new batch."
             )
-        spikes = x.new_zeros(B, N) if self._last_spikes is None else self._last_spikes
-        self._check_sizes([*self._states, spikes], B, N)
+        M = self._ring_steps * N
+        spikes = x.new_zeros(B, M) if self._last_spikes is None else self._last_spikes
+        self._check_sizes([*self._states, spikes], B, M)
         states = tuple(layout.flatten(as_trainable(state.to(x))) for state in self._states)
         return states, as_trainable(spikes.to(x))
 
-    def _check_sizes(self, tensors: list[Tensor], B: int, N: int) -> None:
-        """Check the states and, after them, the last spikes: kernels read B · N of each."""
+    def _check_sizes(self, tensors: list[Tensor], B: int, M: int) -> None:
+        """Check the states and, after them, the last spikes [B, M]: kernels read all of them."""
         shapes = [list(tensor.shape) for tensor in tensors]
         expected = [[B, *self.features]] * len(self.neuron.states)
-        if shapes != [*expected, [B, N]]:
+        if shapes != [*expected, [B, M]]:
             raise RuntimeError(
                 f"{type(self).__name__} has states of shapes {shapes[:-1]} and last spikes of "
-                f"shape {shapes[-1]}, expected {expected} and {[B, N]}: load what "
+                f"shape {shapes[-1]}, expected {expected} and {[B, M]}: load what "
                 "state_tensors() of this layer returned, or call prepare_net(model)."
             )
 

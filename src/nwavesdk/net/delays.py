@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from nwavesdk.internal.checks import shown
 from nwavesdk.layers.delays import DelayedSynapse
 from nwavesdk.layers.prepare import prepared_modules
+from nwavesdk.layers.recurrent_delays import RecurrentDelays
 
 __all__ = ["RoundingChange", "narrow_delays", "rounding_change"]
 
 
-def _delayed_modules(model: nn.Module, caller: str) -> list[DelayedSynapse]:
+def _delayed_modules(model: nn.Module, caller: str) -> list[DelayedSynapse | RecurrentDelays]:
     """All modules of a net that have delays.
 
     Raises:
@@ -22,10 +23,11 @@ def _delayed_modules(model: nn.Module, caller: str) -> list[DelayedSynapse]:
         ValueError: If it has no delays.
     """
     modules = prepared_modules(model, caller)
-    delayed = [module for module in modules if isinstance(module, DelayedSynapse)]
+    delayed = [module for module in modules if isinstance(module, DelayedSynapse | RecurrentDelays)]
     if not delayed:
         raise ValueError(
-            f"{caller}: {type(model).__name__} has no delays, expected a DelayedSynapse in it."
+            f"{caller}: {type(model).__name__} has no delays, expected a DelayedSynapse in it, "
+            "or a layer with recurrent_delays."
         )
     return delayed
 

@@ -31,6 +31,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from nwavesdk.chip import Profile, Quantizer
 from nwavesdk.layers.masks import current_parameter, is_pruned
 from nwavesdk.layers.neuron import NeuronLayer
+from nwavesdk.layers.recurrent_delays import RecurrentDelays
 from nwavesdk.layers.synapse import DenseSynapse
 from nwavesdk.net.wiring import (
     Wiring,
@@ -298,6 +299,9 @@ def _edge(
 def _has_own_parameters(name: str, module: nn.Module) -> bool:
     # The parameters of a parametrization belong to the parametrized module.
     if "parametrizations" in name.split("."):
+        return False
+    # Delays belong to the recurrent weights.
+    if isinstance(module, RecurrentDelays):
         return False
     return is_parametrized(module) or any(True for _ in module.parameters(recurse=False))
 

@@ -27,6 +27,7 @@ __all__ = [
     "named_value",
     "program_of_spec",
     "query_saved",
+    "recent_spikes",
     "spec_name",
     "specs_by_name",
     "spike_argument",
@@ -99,8 +100,10 @@ class Problem:
         states: States before the first step, each [B, N], on the device of `x` and (except for half
             `x`) in its dtype.
         constants: Constants of the neuron, each [N].
-        recurrent: Weights [N, N] (from, to) by which s[t-1] adds to x[t], or None.
-        spikes: s before the first step [B, N]; required with `recurrent`.
+        recurrent: Weights [N, N] (from, to) by which s[t-1] adds to x[t], or None. Weights
+            [K·N, N] read s[t-1], …, s[t-K], in this order; only the reference solver runs them.
+        spikes: s before the first step [B, N], or [B, K·N] in this order; required with
+            `recurrent`.
         saves: What a forward pass saves for, one of `nwavesdk.dynamics.SAVES`.
     """
 
@@ -152,6 +155,17 @@ class SolutionGradient(NamedTuple):
 
 
 # Quantities that follow from what a forward pass has saved
+
+
+def recent_spikes(problem: Problem, spikes: Tensor) -> Tensor:
+    """What the step after `spikes` [B, T, N] reads: [B, K·N], the most recent step first."""
+    assert problem.spikes is not None
+    T, N = spikes.shape[1:]
+    K = problem.spikes.shape[1] // N
+    if K == 1:
+        return spikes[:, -1].clone() if T else problem.spikes
+    latest = spikes[:, -K:].flip(1).flatten(1)
+    return torch.cat([latest, problem.spikes[:, : K * N - latest.shape[1]]], 1)
 
 
 def delay_one_step(initial: Sequence[Tensor], sequences: Sequence[Tensor]) -> list[Tensor]:

@@ -32,14 +32,16 @@ def solve_reference(problem: Problem) -> Solution:
     )
     states = problem.states
     K = len(states)
-    output = problem.spikes
+    recent = problem.spikes
     steps: list[tuple[Tensor, ...]] = []
     for x in problem.x.unbind(1):
         if problem.recurrent is not None:
-            assert output is not None
-            x = x + output @ problem.recurrent
+            assert recent is not None
+            x = x + recent @ problem.recurrent
         output, *others = (t.expand_as(x) for t in step(x, *states, *problem.constants))
         states = tuple(others[:K])
+        if recent is not None:
+            recent = _with_latest(recent, output)
         steps.append((output, states[0], *(value.detach() for value in others[K:])))
     if not steps:
         nothing = (problem.x.detach(),) * len(program.saved)
@@ -92,6 +94,12 @@ def backward_reference(
     (previous,) = delay_one_step(problem.recurrence[1:], [solution.spikes])
     grad_recurrent = previous.flatten(0, 1).t() @ grad.flatten(0, 1)
     return grad, *grad_states, *sums, grad_recurrent, grad_s
+
+
+def _with_latest(recent: Tensor, latest: Tensor) -> Tensor:
+    """The spikes [B, K·N] that the next step reads, the most recent step first."""
+    kept = recent.shape[1] - latest.shape[1]
+    return torch.cat([latest, recent[:, :kept]], 1) if kept else latest
 
 
 def _identity(value: Any) -> Any:

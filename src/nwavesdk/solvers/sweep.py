@@ -156,7 +156,15 @@ def charge_gradient(
 
     Returns:
         ∂L/∂x [B, T, N]; and ∂L/∂recurrent [N, N], or None without recurrence.
+
+    Raises:
+        RuntimeError: If recurrent weights have delays.
     """
+    if problem.recurrent is not None and len(problem.recurrent) > spikes.shape[2]:
+        raise RuntimeError(
+            "a record of a layer with recurrent_delays gives no gradients, which are those of "
+            "other solvers: use backward(), or the layer without delays."
+        )
     # Round `saved` as autograd would have saved it.
     rounded = from_saved_dtype(problem, to_saved_dtype(problem, saved))
     grads = SolutionGradient(grad_spikes, grad_mem, (None,) * len(problem.states))
