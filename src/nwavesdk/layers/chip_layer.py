@@ -20,7 +20,8 @@ from nwavesdk.internal.checks import switch
 from nwavesdk.layers.checks import LayerOptions, neuron_shape, per_neuron_tensor, profile_of_chip
 from nwavesdk.layers.lif import LEAKY_CONSTANTS
 from nwavesdk.layers.neuron import CALL_SETTINGS, NeuronLayer
-from nwavesdk.layers.weight import EffectiveWeight, parameter_of, require_eager
+from nwavesdk.layers.prepare import leave_graph
+from nwavesdk.layers.weight import EffectiveWeight, parameter_of
 
 __all__ = ["H1v1Layer", "H1v2Layer", "HWLayer"]
 
@@ -101,7 +102,7 @@ class _ChipLayer(NeuronLayer):
 
     def prepare_in_graph(self) -> None:
         if self.ileak_mismatch or self.recurrent_weights is not None:
-            require_eager(type(self).__name__)
+            leave_graph(type(self).__name__)
         super().prepare_in_graph()
 
     def preparation_restorer(self) -> Callable[[], None]:

@@ -17,9 +17,9 @@ from nwavesdk.internal.checks import positive_number, whole_number
 from nwavesdk.internal.tensors import is_plain
 from nwavesdk.layers.checks import check_input, check_memory, per_neuron_tensor, profile_of_chip
 from nwavesdk.layers.masks import without_graphs
-from nwavesdk.layers.prepare import Prepared
+from nwavesdk.layers.prepare import Prepared, leave_graph
 from nwavesdk.layers.synapse import DenseSynapse
-from nwavesdk.layers.weight import EffectiveWeight, parameter_of, require_eager
+from nwavesdk.layers.weight import EffectiveWeight, parameter_of
 
 __all__ = ["Frontend", "H1v1Frontend", "H1v1Synapse", "H1v2Frontend", "H1v2Synapse", "HWSynapse"]
 
@@ -49,7 +49,7 @@ class _ChipWeight(Prepared):
         self._effective.prepare(parameter_of(self, "weight"), noise)
 
     def prepare_in_graph(self) -> None:
-        require_eager(type(self).__name__)
+        leave_graph(type(self).__name__)
 
     def preparation_restorer(self) -> Callable[[], None]:
         return self._effective.restorer()

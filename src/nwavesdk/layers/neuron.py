@@ -22,6 +22,7 @@ from nwavesdk.layers.constants import ConstantNeurons
 from nwavesdk.layers.layout import Layout, is_channels_last
 from nwavesdk.layers.masks import without_graphs
 from nwavesdk.layers.plan import run_planned
+from nwavesdk.layers.prepare import leave_graph
 from nwavesdk.layers.record import Record
 from nwavesdk.layers.recurrent_delays import RecurrentDelays
 from nwavesdk.layers.weight import parameter_of
@@ -189,8 +190,8 @@ class NeuronLayer(ConstantNeurons):
 
     def prepare_in_graph(self) -> None:
         super().prepare_in_graph()
-        if not self._spec_name:
-            _update_call_settings(self)
+        if not self._spec_name and torch.compiler.is_compiling():
+            leave_graph(type(self).__name__)
 
     def _prepare_for(self, cur: Tensor) -> None:
         """Prepare the layer for a call with this input, if the call itself has to."""
@@ -375,9 +376,3 @@ class NeuronLayer(ConstantNeurons):
         texts += [f'layer_topology="{self.layer_topology}"'] if self.layer_topology != "FF" else []
         texts += [f'device="{self.device}"'] if self.device != "cpu" else []
         return ", ".join(texts)
-
-
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
-def _update_call_settings(layer: NeuronLayer) -> None:
-    """Update the settings outside of the graph of a compiled call, the first of its layer."""
-    layer._update_call_settings()

@@ -6,8 +6,9 @@ From the first `prepare_net` on, only `prepare_net` and `streaming` prepare the 
 """
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ __all__ = [
     "as_trainable",
     "backward_pass",
     "hold_prepared",
+    "leave_graph",
     "mixed_modes",
     "prepare_modules",
     "prepared_modules",
@@ -108,8 +110,7 @@ class Prepared(SelfPreparing):
     def prepare_in_graph(self) -> None:
         """What `prepare` does in compiled code, which must not read values: reset the state.
 
-        Raises:
-            RuntimeError: If the module draws mismatch or has effective weights.
+        A module that has more to do interrupts the graph, or raises a RuntimeError in torch.func.
         """
         self.forget_state()
 
@@ -152,6 +153,23 @@ def backward_pass() -> int:
     return -1 if torch.compiler.is_compiling() else torch._C._current_graph_task_id()
 
 
+def leave_graph(owner: str) -> None:
+    """Interrupt the graph of a compiled call, to prepare a module outside of it.
+
+    Raises:
+        RuntimeError: In a transform of torch.func, which cannot be interrupted.
+    """
+    if not torch.compiler.is_compiling():
+        raise RuntimeError(
+            f"{owner} has effective weights or mismatch, which torch.func cannot prepare: call "
+            "prepare_net(model) before."
+        )
+    torch._dynamo.graph_break(
+        f"{owner} is prepared outside of the graph: call prepare_net(model) before, or leave out "
+        "fullgraph=True"
+    )
+
+
 def mixed_modes(owner: str, part: nn.Module) -> RuntimeError:
     """The error of a net of which only a part was prepared by `prepare_net`."""
     return RuntimeError(
@@ -192,7 +210,22 @@ def prepare_modules(
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         for module in prepared:
             module.prepare_in_graph()
-        return
+    elif "torch._dynamo" in sys.modules:
+        # Around a call that is compiled in parts, none of the following may become one of them.
+        _uncompiled(_prepare_by_value)(prepared, seed, keep_state)
+    else:
+        _prepare_by_value(prepared, seed, keep_state)
+
+
+@cache
+def _uncompiled(function: Callable[..., None]) -> Callable[..., None]:
+    """The function, which `torch.compile` then leaves alone."""
+    disabled: Callable[..., None] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]  # torch does not type it
+    return disabled
+
+
+def _prepare_by_value(prepared: Sequence[Prepared], seed: int | None, keep_state: bool) -> None:
+    """Prepare the modules by reading the values of their parameters."""
     for module in prepared:
         module.check_parameters()
     for place, module in enumerate(prepared):

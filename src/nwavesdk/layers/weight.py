@@ -21,7 +21,7 @@ from nwavesdk.layers.checks import check_unchanged
 from nwavesdk.layers.masks import current_parameter
 from nwavesdk.layers.prepare import DIVERGED
 
-__all__ = ["EffectiveWeight", "parameter_of", "require_eager"]
+__all__ = ["EffectiveWeight", "parameter_of"]
 
 
 def parameter_of(module: nn.Module, name: str) -> Any:
@@ -32,14 +32,6 @@ def parameter_of(module: nn.Module, name: str) -> Any:
     """
     value = module._parameters.get(name)
     return current_parameter(module, name) if value is None else value
-
-
-def require_eager(owner: str) -> None:
-    """Reject preparation in compiled or transformed code, which cannot draw or compare values."""
-    raise RuntimeError(
-        f"{owner} has effective weights or mismatch, which compiled code and torch.func cannot "
-        "prepare: call prepare_net(model) before."
-    )
 
 
 class EffectiveWeight:
