@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compare, fresh, growth, pictures, results, table, timed
+from benchmarks import compare, delays, fresh, growth, pictures, results, table, timed
 from benchmarks.calls import suite as calls
 from benchmarks.peers import installed
 from nwavesdk.analysis.bench import LoadMonitor, machine_limits, prepare_timing
@@ -21,6 +21,7 @@ SUITES: dict[str, Callable[..., Iterator[list[dict[str, Any]]]]] = {
     "recurrent": timed.recurrent,
     "neurons": timed.neurons,
     "calls": calls.measure,
+    "delays": delays.measure,
     "memory": fresh.memory,
     "startup": fresh.startup,
     "job": fresh.job,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cases, results
+from benchmarks import cases, delays, results
 from benchmarks.calls import table as calls
 from benchmarks.peers import NAMES
 from nwavesdk.analysis.bench import difference_text, load_warning
@@ -134,7 +134,7 @@ def readme_table(measured: dict[str, Any]) -> str:
         "Lower bound: a layer's bytes at the speed of a copy, or the dense products of the step."
     )
     text = f"{origin}\n\n{as_markdown(rows)}"
-    parts = {"neurons": neuron_table, "calls": call_table}
+    parts = {"neurons": neuron_table, "calls": call_table, "delays": delay_table}
     tables = [table(measured) for name, table in parts.items() if name in measured["sections"]]
     return "\n\n".join([text, *tables])
 
@@ -161,6 +161,14 @@ def call_table(measured: dict[str, Any]) -> str:
     return "\n\n".join([f"{origin} {calls.origin_of(section)}", *tables])
 
 
+def delay_table(measured: dict[str, Any]) -> str:
+    """Return the origin of the numbers of delays, and their table."""
+    section = measured["sections"]["delays"]
+    run = section["run"]
+    origin = f"Delays, {run['date'][:10]}, commit {run['commit'][:9]}{'+' * run['dirty']}."
+    return f"{origin} {delays.ORIGIN}\n\n{as_markdown(delays.table_of(section))}"
+
+
 def write_between_markers(file: Path, content: str) -> None:
     """Replace what is between the markers of a file.
 
@@ -181,6 +189,8 @@ def section_text(name: str, section: dict[str, Any]) -> str:
     rows = section["rows"]
     if name == "calls":
         lines += [calls.origin_of(section), *map(as_text, calls.tables_of(section))]
+    elif name == "delays":
+        lines.append(as_text(delays.table_of(section)))
     elif name == "neurons":
         lines.append(as_text([NEURON_HEAD, *(neuron_cells(row, limits) for row in rows)]))
     elif rows and "parity" in rows[0]:

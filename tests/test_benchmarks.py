@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from benchmarks import cases, compare, growth, results, slopes, table, timed
+from benchmarks import cases, compare, delays, growth, results, slopes, table, timed
 from benchmarks.peers import NAMES, forms
 from nwavesdk.analysis.bench import (
     LayerCase,
@@ -349,3 +349,21 @@ def test_the_pages_have_the_tables_of_the_stored_results():
     for file in sorted((RESULTS / "which_surrogate").glob("*.json")):
         content = json.loads(file.read_text("utf-8"))
         assert which_surrogate.accuracy_table(content) in pages["docs/which-surrogate.md"]
+
+
+@pytest.mark.parametrize(("way", "per"), [
+    ("first", "connection"), ("hidden", "input"), ("step", "connection"),
+])  # fmt: skip
+def test_delays_are_measured_next_to_a_convolution(monkeypatch, way, per):
+    steps = 1 if way == "step" else 8
+    case = delays.DelayCase(way, per=per, B=2, T=steps, sizes=(12, 4), density=0.3)
+    monkeypatch.setattr(delays, "CASES", [case])
+    ((row,),) = delays.measure({}, False, lambda _: True)
+    assert row["parity"]["agrees"]
+    assert row["ratios"]["conv1d"]["median"] > 0
+    title, ours, *_, target = delays.cells(row)
+    assert title == f"{way}/2x{steps}/12-4/{per}/density 0.3"
+    assert float(ours) > 0
+    assert (target == "-") == (way != "first")
+    differing = row | {"parity": row["parity"] | {"agrees": False, "gradient_error": 1.0}}
+    assert "no number" in delays.cells(differing)[1]
