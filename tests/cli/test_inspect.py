@@ -74,6 +74,16 @@ def test_diagnose_lists_findings(run: Path) -> None:
     assert report["findings"] or "no problem found" in text.stdout
 
 
+def test_diagnose_reports_missing_connections(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = json_object(nwave("diagnose", run, "--json"))["sparsity"]
+    assert [*shares] == ["0.weight", "3.weight", "6.weight"]
+    assert not any(shares.values())
+    assert "of weight 0" not in nwave("diagnose", run).stdout
+    monkeypatch.setattr("nwavesdk.net.connection_sparsity", lambda _: dict.fromkeys(shares, 0.5))
+    line = "Connections of weight 0: 0.weight 50%, 3.weight 50%, 6.weight 50%."
+    assert line in nwave("diagnose", run).stdout
+
+
 def test_info_lists_versions_and_extras() -> None:
     report = json_object(nwave("info", "--json"))
     assert report["nwavesdk"] == __version__

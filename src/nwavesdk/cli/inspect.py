@@ -254,15 +254,18 @@ def diagnose_run(run: RunPath, recordings: Recordings = None, as_json: Json = Fa
     from nwavesdk.analysis import examine
     from nwavesdk.analysis.run_batch import RunBatch
     from nwavesdk.analysis.slopes import RecordedPass
+    from nwavesdk.net import connection_sparsity
 
     batch = RunBatch.open(run, recordings)
     recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths)
     health = examine(recorded.recording, recorded.charge_gradients())
     loss = recorded.loss.item()
+    sparsity = connection_sparsity(batch.net)
     content = {
         **_batch_facts(run, batch),
         "loss": loss,
         "uncovered": recorded.uncovered,
+        "sparsity": sparsity,
         "layers": [_finite_values(layer) for layer in health.layers],
         "findings": [_finite_values(finding) for finding in health.findings],
     }
@@ -279,6 +282,9 @@ def diagnose_run(run: RunPath, recordings: Recordings = None, as_json: Json = Fa
         lines += ["", kind.upper(), *texts, f"Remedy: {remedy}."]
     if not health.findings:
         lines.append("no problem found")
+    if any(sparsity.values()):
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in sparsity.items())
+        lines.append(f"Connections of weight 0: {shares}.")
     if recorded.uncovered:
         lines.append(f"Not examined, without neurons: {', '.join(recorded.uncovered)}.")
     print_report(as_json, content, lines)
