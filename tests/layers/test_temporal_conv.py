@@ -12,6 +12,7 @@ from torch.nn.utils import prune
 
 from nwavesdk.layers import LIFLayer, SpikingSequential, TemporalConv, prepare_net
 from nwavesdk.layers.prepare import Prepared
+from nwavesdk.net import streaming
 from pairwise import pairwise
 from tolerances import GRADIENT, STATE, assert_close
 
@@ -136,6 +137,15 @@ class TestState:
         prepare_net(conv, keep_state=True)
         assert not torch.equal(conv(x), first)
         assert list(conv.state_dict()) == ["weight", "bias"]
+
+    def test_calls_with_a_sequence_prepare_themselves(self):
+        conv = build((3,))
+        x = draw_input((3,))
+        assert torch.equal(conv(x), conv(x))
+        with streaming(conv):
+            first = conv(x)
+            assert not torch.equal(conv(x), first)
+        assert conv.state_tensors() == []
 
     @pytest.mark.parametrize("kernel", FEATURES)
     def test_it_goes_on_after_tensors_copies_and_pickles(self, kernel):

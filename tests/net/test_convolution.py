@@ -5,12 +5,14 @@ neurons are three lines of torch.
 """
 
 import math
+import re
 
 import pytest
 import torch
 from torch import nn
 
-from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
+from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, TemporalConv, prepare_net
+from nwavesdk.net import streaming
 from tolerances import GRADIENT, STATE, assert_close
 
 TAU = 10e-3
@@ -203,3 +205,100 @@ def test_compiled_code_gives_the_same():
     assert torch.equal(compiled_spk, spk)
     for mine, theirs in zip(gradients(mem, net, x), expected, strict=True):
         assert_close(mine, theirs, GRADIENT, "gradient")
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_single_steps_are_the_sequence(name):
+    net, x = build(name)
+    expected, spikes = run_step_by_step(net, x)
+    with streaming(net):
+        steps = [net.step(step) for step in x.unbind(1)]
+    spk, mem = (torch.stack(outputs, 1) for outputs in zip(*steps, strict=True))
+    assert torch.equal(spk, list(spikes.values())[-1])
+    pairs = zip(gradients(mem, net, x), gradients(expected, net, x), strict=True)
+    for mine, theirs in pairs:
+        assert_close(mine, theirs, GRADIENT, "gradient")
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_time_may_come_first(name):
+    net, x = build(name)
+    expected, _ = net(x)
+    turned, _ = build(name, time_first=True)
+    spk, _ = turned(x.transpose(0, 1))
+    assert torch.equal(spk, expected.transpose(0, 1))
+
+
+def begin_with_images():
+    return SpikingSequential(nn.Conv2d(2, 4, 3), neurons(4, 6, 6))
+
+
+def begin_over_time():
+    return SpikingSequential(TemporalConv(2, 4, 3, kernel=(3, 3)), neurons(4, 6, 6))
+
+
+def begin_with_a_block():
+    return SpikingSequential(SpikingSequential(nn.ConvTranspose2d(2, 4, 3)), neurons(4, 10, 10))
+
+
+BOTH_WAYS = (
+    r"SpikingSequential begins with \w+: net\(x\) takes a sequence \[B, T, C, H, W\], and "
+    r"net.step\(x\) one step \[B, C, H, W\], got an input of shape {shape} in {call}\(x\): use "
+    r"the other one, or add the dimension that is missing, as in x.unsqueeze\(1\) for T = 1 or "
+    r"x.unsqueeze\(2\) for one channel."
+)
+
+
+@pytest.mark.parametrize("make", [begin_with_images, begin_over_time, begin_with_a_block])
+class TestANetThatBeginsWithAConvolution:
+    @pytest.mark.parametrize("shape", [(3, 2, 8, 8), (2, 8, 8), (1, 3, 7, 2, 8, 8)])
+    def test_takes_sequences_in_a_call(self, make, shape):
+        words = BOTH_WAYS.format(shape=re.escape(str(list(shape))), call="net")
+        with pytest.raises(ValueError, match=words):
+            make()(torch.zeros(shape))
+
+    @pytest.mark.parametrize("shape", [(3, 7, 2, 8, 8), (8, 8)])
+    def test_takes_one_step_in_step(self, make, shape):
+        net = make()
+        prepare_net(net)
+        words = BOTH_WAYS.format(shape=re.escape(str(list(shape))), call="net.step")
+        with pytest.raises(ValueError, match=words):
+            net.step(torch.zeros(shape))
+
+    def test_takes_one_step_of_channels_as_one_step(self, make):
+        net = make()
+        prepare_net(net)
+        one, _ = net.step(torch.ones(3, 2, 8, 8))
+        prepare_net(net)
+        sequence, _ = net(torch.ones(3, 1, 2, 8, 8))
+        assert torch.equal(one, sequence[:, 0])
+
+
+def test_a_step_of_signals_is_not_a_sequence():
+    net = SpikingSequential(nn.Conv1d(2, 4, 3), neurons(4, 6))
+    words = r"begins with Conv1d: net\(x\) takes a sequence \[B, T, C, L\], and net.step\(x\) one"
+    with pytest.raises(ValueError, match=words):
+        net(torch.zeros(3, 2, 8))
+    prepare_net(net)
+    one, _ = net.step(torch.zeros(3, 2, 8))
+    assert one.shape == (3, 4, 6)
+
+
+def test_flat_steps_keep_their_meaning():
+    net = SpikingSequential(TemporalConv(2, 4, 3), neurons(4))
+    prepare_net(net)
+    assert net(torch.zeros(3, 2))[0].shape == (3, 4)
+    prepare_net(net)
+    assert net.step(torch.zeros(3, 2))[0].shape == (3, 4)
+    with pytest.raises(ValueError, match=r"net.step\(x\): TemporalConv takes one step with 1 dim"):
+        net.step(torch.zeros(3, 5, 2))
+
+
+def test_sizes_that_do_not_match_name_the_convolution():
+    net = SpikingSequential(nn.Conv2d(2, 4, 3), neurons(4, 7, 7))
+    words = r"LIFLayer\(4, 7, 7\) takes \[4, 7, 7\], but Conv2d before it gives \[4, 6, 6\]"
+    with pytest.raises(ValueError, match=words):
+        net(torch.zeros(3, 5, 2, 8, 8))
+    net = SpikingSequential(TemporalConv(2, 4, 3, kernel=3), nn.Flatten(), LIFSynapse(25, 2))
+    with pytest.raises(ValueError, match=r"LIFSynapse\(25, 2\) takes \[25\], but Flatten before"):
+        net(torch.zeros(3, 5, 2, 8))

@@ -94,6 +94,11 @@ class Synapse(Prepared):
         """Number of inputs of each target neuron."""
         return self.nb_inputs
 
+    @property
+    def step_axes(self) -> int:
+        """Dimensions of one step of the input, without the batch; more than 1 only of images."""
+        return 1
+
     def effective_weight(self) -> Tensor:
         """The weight that acts, in the shape of `weight`, with gradient for it."""
         weight: Tensor = parameter_of(self, "weight")

@@ -120,6 +120,11 @@ class TemporalConv(Synapse):
         return self.in_channels // self.groups * self.taps * math.prod(self.kernel)
 
     @property
+    def step_axes(self) -> int:
+        """Dimensions of one step of the input, without the batch: channels and feature axes."""
+        return 1 + len(self.kernel)
+
+    @property
     def past_steps(self) -> int:
         """Number of earlier steps that an output sees, and that the state holds."""
         return (self.taps - 1) * self.dilation

@@ -146,7 +146,7 @@ class Container(SelfPreparing):
                 "torch.sparse_coo: convert it, as in x.to_dense(), or begin with LIFSynapse."
             )
         require_tensor(owner, x)
-        if isinstance(first, _ConvNd):
+        if isinstance(first, _ConvNd | Synapse):
             _check_axes(owner, first, x, single_step)
 
     def _first_module(self) -> nn.Module | None:
@@ -182,7 +182,7 @@ def output_features(module: nn.Module) -> tuple[int, ...] | None:
     """The shape of a step of the module's output, if the module alone decides it."""
     if isinstance(module, NeuronLayer):
         return module.features
-    if isinstance(module, Synapse):
+    if isinstance(module, Synapse) and module.step_axes == 1:
         return (module.nb_outputs,)
     return (module.out_features,) if isinstance(module, nn.Linear) else None
 
@@ -191,7 +191,7 @@ def input_features(module: nn.Module) -> tuple[int, ...] | None:
     """The last dimensions of an input that the module takes, if the module alone decides them."""
     if isinstance(module, NeuronLayer):
         return module.features
-    if isinstance(module, Synapse):
+    if isinstance(module, Synapse) and module.step_axes == 1:
         return (module.nb_inputs,)
     return (module.in_features,) if isinstance(module, nn.Linear) else None
 
@@ -257,7 +257,7 @@ def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tup
         if _has_state(module):
             run.restorers.append(module.state_restorer())
         if run.single_step and isinstance(module, Synapse):
-            _check_step(module, x, 1)
+            _check_step(module, x, module.step_axes)
         options = _options(module, run)
         y = _call(module, x) if not options else module(x, **options)
         return y, y
@@ -322,9 +322,11 @@ def _check_step(module: nn.Module, x: Tensor, axes: int) -> None:
         )
 
 
-def _check_axes(owner: str, first: _ConvNd, x: Tensor, single_step: bool) -> None:
+def _check_axes(owner: str, first: _ConvNd | Synapse, x: Tensor, single_step: bool) -> None:
     """Reject an input of which it is unclear what its dimensions are, before a convolution."""
-    axes = len(first.kernel_size) + 1
+    axes = first.step_axes if isinstance(first, Synapse) else len(first.kernel_size) + 1
+    if axes == 1:
+        return
     if single_step and axes <= x.ndim <= axes + 1:
         return
     # One step [C, L] without a batch is not mistaken for a sequence.
