@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.nn.modules.module import _has_any_global_hook
 
 from nwavesdk.internal.tensors import is_list, require_tensor
 from nwavesdk.layers.lengths import check_lengths, reads_batch, valid_places
@@ -24,22 +23,20 @@ from nwavesdk.layers.prepare import (
 )
 from nwavesdk.layers.record import Recording
 from nwavesdk.layers.synapse import DenseSynapse, Synapse
-from nwavesdk.net.folding import require_tensor_output, run_folded
+from nwavesdk.net.calls import call_module, is_watched
+from nwavesdk.net.folding import require_tensor_output, run_folded, run_rows
 from nwavesdk.net.recording import record
 
 __all__ = [
     "Container",
     "Pass",
     "input_features",
-    "is_watched",
     "output_features",
     "require_matching_sizes",
     "run_module",
     "takes_argument",
 ]
 
-# Tools that watch all calls of modules replace it.
-_TORCH_CALL = nn.Module.__call__
 # Whether `forward` of a class has a parameter, by class and name.
 _takes_argument: dict[tuple[type[nn.Module], str], bool] = {}
 
@@ -246,7 +243,7 @@ def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tup
         if run.single_step:
             _check_step(module, x, len(module.features))
         if is_last:
-            return _call(module, x)  # type: ignore[no-any-return]  # layers return two tensors
+            return call_module(module, x)  # type: ignore[no-any-return]  # layers return two tensors
         spk = module(x)[0] if is_watched(module) else module.spikes(x)
         return spk, spk
     if isinstance(module, Container) and not is_watched(module):
@@ -259,7 +256,7 @@ def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tup
         if run.single_step and isinstance(module, Synapse):
             _check_step(module, x, module.step_axes)
         options = _options(module, run)
-        y = _call(module, x) if not options else module(x, **options)
+        y = call_module(module, x) if not options else module(x, **options)
         return y, y
     return _run_other(module, x, run)
 
@@ -270,7 +267,7 @@ def _run_other(module: nn.Module, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]
     for inner in inside:
         _require_prepared(inner)
     run.restorers.extend(inner.state_restorer() for inner in inside)
-    if not run.is_sequence(x) or inside or takes_argument(type(module), "lengths"):
+    if inside or takes_argument(type(module), "lengths"):
         if run.lengths is not None:
             _check_padding(module, x, run.lengths)
         outputs = module(x, **_options(module, run))
@@ -279,7 +276,10 @@ def _run_other(module: nn.Module, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]
             return outputs
         y = require_tensor_output(module, outputs)
         return y, y
-    return run_folded(module, x, run.lengths)
+    if run.is_sequence(x):
+        return run_folded(module, x, run.lengths)
+    y = run_rows(module, x, **_options(module, run))
+    return y, y
 
 
 def _options(module: nn.Module, run: Pass) -> dict[str, Any]:
@@ -363,24 +363,6 @@ def _prepared_inside(module: nn.Module) -> list[Prepared]:
     if not module._modules:
         return [module] if isinstance(module, Prepared) else []
     return [inner for inner in module.modules() if isinstance(inner, Prepared)]
-
-
-def _call(module: nn.Module, x: Tensor) -> Any:
-    """`module(x)`; without hooks, it saves what torch does for each call of a module."""
-    return module(x) if is_watched(module) else module.forward(x)
-
-
-def is_watched(module: nn.Module) -> bool:
-    """Whether hooks, compiled code or another `__call__` wait for a call of the module itself."""
-    return bool(
-        type(module).__call__ is not _TORCH_CALL
-        or module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or module._compiled_call_impl is not None
-        or _has_any_global_hook()  # type: ignore[no-untyped-call]  # torch does not type it
-    )
 
 
 def takes_argument(kind: type[nn.Module], name: str) -> bool:

@@ -1,10 +1,16 @@
-"""A module without time, such as a convolution, on a sequence: batch and time are one dimension."""
+"""A module without time, such as a convolution, on a sequence: batch and time are one dimension.
+
+Folding [B, T, C, H, W] to [B · T, C, H, W] needs no copy in either layout of images; see `images`.
+"""
+
+from typing import Any
 
 from torch import Tensor, nn
 
 from nwavesdk.layers.lengths import reads_batch, valid_places
+from nwavesdk.net.images import as_module_runs_fastest, run_on_images
 
-__all__ = ["require_tensor_output", "run_folded"]
+__all__ = ["require_tensor_output", "run_folded", "run_rows"]
 
 
 def run_folded(module: nn.Module, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -21,18 +27,29 @@ def run_folded(module: nn.Module, x: Tensor, lengths: Tensor | None) -> tuple[Te
     """
     rows = x.flatten(0, 1)
     if lengths is None or not reads_batch(module):
-        y = require_tensor_output(module, module(rows))
+        y = run_rows(module, rows)
     else:
         y = _run_on_valid_rows(module, rows, valid_places(lengths, x.shape[1]))
     y = y.reshape(x.shape[:2] + y.shape[1:])
     return y, y
 
 
+def run_rows(module: nn.Module, rows: Tensor, **options: Any) -> Tensor:
+    """The output of a module for [R, *features], with images in the layout that suits it.
+
+    Raises:
+        TypeError: If the module does not return a tensor.
+    """
+    rows = as_module_runs_fastest(module, rows)
+    y = module(rows, **options) if options else run_on_images(module, rows)
+    return require_tensor_output(module, y)
+
+
 def _run_on_valid_rows(module: nn.Module, rows: Tensor, places: Tensor | None) -> Tensor:
     """The module's output for the rows at `places`, zeros at the others; None is all rows."""
     if places is None:
-        return require_tensor_output(module, module(rows))
-    y = require_tensor_output(module, module(rows.index_select(0, places)))
+        return run_rows(module, rows)
+    y = run_rows(module, rows.index_select(0, places))
     return y.new_zeros(len(rows), *y.shape[1:]).index_copy(0, places, y)
 
 

@@ -1,0 +1,168 @@
+"""Images in a net: channels-last from the first convolution on, with torch's results."""
+
+import pytest
+import torch
+from torch import nn
+
+from nwavesdk.layers import LIFLayer, SpikingSequential, prepare_net
+from nwavesdk.layers.layout import is_channels_last
+from nwavesdk.net.images import as_module_runs_fastest, run_on_images
+
+
+def conv_net(**options):
+    torch.manual_seed(0)
+    return SpikingSequential(
+        nn.Conv2d(2, 6, 3),
+        LIFLayer((6, 9, 9), 10e-3, learn_taus=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 5, 3),
+        nn.BatchNorm2d(5),
+        LIFLayer((5, 2, 2), torch.linspace(5e-3, 9e-3, 5).view(5, 1, 1), learn_taus=True),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(5, 3),
+        LIFLayer(3, 10e-3),
+        **options,
+    )
+
+
+def frames(*leading, seed=1):
+    x = torch.rand(*leading, 2, 11, 11, generator=torch.Generator().manual_seed(seed))
+    return 3 * (x < 0.4).float()
+
+
+def results(net, x):
+    net.zero_grad()
+    prepare_net(net)
+    spk, mem = net(x)
+    (spk.sum() + mem.pow(2).sum()).backward()
+    return [spk, mem, *(p.grad for p in net.parameters())]
+
+
+def test_images_are_channels_last_from_the_first_convolution_on():
+    net, seen = conv_net(), {}
+
+    def note(module, _, outputs):
+        seen[module] = outputs[0] if isinstance(outputs, tuple) else outputs
+
+    for module in net:
+        module.register_forward_hook(note)
+    prepare_net(net)
+    net(frames(4, 9))
+    followed = [is_channels_last(seen[module], 3) for module in net]
+    assert followed == [True] * 6 + [False] * 4  # the second pool leaves one place
+
+
+@pytest.mark.parametrize("layout", ["first", "last"])
+def test_the_net_equals_that_of_channels_first_modules(layout, monkeypatch):
+    """With convolutions and pools of torch in channels-first, results differ by rounding only."""
+    net, x = conv_net(), frames(3, 7)
+    net.eval()
+    if layout == "last":
+        x = x.movedim(2, -1).contiguous().movedim(-1, 2)
+    got = results(net, x)
+    monkeypatch.setattr(
+        "nwavesdk.net.folding.as_module_runs_fastest", lambda _, rows: rows.contiguous()
+    )
+    monkeypatch.setattr("nwavesdk.net.folding.run_on_images", nn.Module.__call__)
+    expected = results(net, x.contiguous())
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_no_image_is_copied_between_the_modules():
+    """After the conversion of the input, only the weights of convolutions are reordered."""
+    net, x = conv_net().eval(), frames(8, 6)
+    results(net, x)
+    with torch.profiler.profile(record_shapes=True) as seen:
+        results(net, x)
+    copied = [e.input_shapes[0] for e in seen.events() if e.name == "aten::copy_"]
+    images = [shape for shape in copied if shape and shape[0] == 48 and len(shape) == 4]
+    # The input, and what Flatten has to reorder: an image of one place has no order.
+    assert images == [[48, 2, 11, 11]]
+
+
+def test_a_convolution_with_many_weights_runs_channels_first():
+    rows = torch.zeros(2, 8, 5, 5)
+    small, large = nn.Conv2d(8, 1, 1), nn.Conv2d(8, 64, 3)
+    last = as_module_runs_fastest(small, rows)
+    assert is_channels_last(last, 3)
+    assert as_module_runs_fastest(large, last).is_contiguous()
+    large.to(memory_format=torch.channels_last)
+    assert as_module_runs_fastest(large, last) is last
+    assert is_channels_last(as_module_runs_fastest(nn.Sequential(large), rows), 3)
+
+
+@pytest.mark.parametrize(
+    ("module", "x"),
+    [
+        (nn.MaxPool2d(2), torch.zeros(2, 3, 4, 4)),
+        (nn.Conv2d(3, 2, 1), torch.zeros(2, 3, 4, 4, dtype=torch.float64)),
+        (nn.Conv1d(3, 2, 1), torch.zeros(2, 3, 40)),
+        (nn.Conv3d(3, 2, 1), torch.zeros(2, 3, 4, 4, 4)),
+        (nn.Linear(4, 2), torch.zeros(2, 3, 4, 4)),
+    ],
+)
+def test_other_inputs_stay(module, x):
+    assert as_module_runs_fastest(module, x) is x
+
+
+def test_one_channel_is_made_channels_last_without_a_copy():
+    rows = torch.rand(40, 1, 5, 5)
+    last = as_module_runs_fastest(nn.Conv2d(1, 4, 3), rows)
+    assert last.data_ptr() == rows.data_ptr()
+    assert torch.equal(last, rows)
+    assert is_channels_last(nn.Conv2d(1, 4, 3)(last), 3)
+
+
+POOLS = [
+    nn.MaxPool2d(2),
+    nn.MaxPool2d((2, 2), stride=[3, 3], padding=(0, 0), dilation=(1, 1)),
+    nn.AvgPool2d(3),
+    nn.AvgPool2d(2, count_include_pad=False),
+    # Those of torch.
+    nn.MaxPool2d(3, 2),
+    nn.MaxPool2d((2, 3)),
+    nn.MaxPool2d(2, padding=1),
+    nn.MaxPool2d(2, dilation=2),
+    nn.MaxPool2d(2, ceil_mode=True),
+    nn.AvgPool2d(2, divisor_override=3),
+    nn.AvgPool2d(16),
+]
+
+
+@pytest.mark.parametrize("pool", POOLS, ids=str)
+def test_pools_are_those_of_torch(pool):
+    x = torch.rand(2, 3, 17, 17).contiguous(memory_format=torch.channels_last).requires_grad_()
+    y = x.detach().contiguous().requires_grad_()
+    got, expected = run_on_images(pool, x), pool(y)
+    ours = type(got.grad_fn).__name__ == f"_{'Max' if 'Max' in str(pool) else 'Mean'}PoolBackward"
+    assert ours == (POOLS.index(pool) < 4)
+    assert torch.equal(got, expected)
+    grad = torch.rand_like(expected)
+    got.backward(grad)
+    expected.backward(grad)
+    torch.testing.assert_close(x.grad, y.grad)
+
+
+def test_a_watched_pool_is_called():
+    pool, calls = nn.MaxPool2d(2), []
+    pool.register_forward_hook(lambda *_: calls.append(1))
+    run_on_images(pool, torch.rand(2, 3, 4, 4).contiguous(memory_format=torch.channels_last))
+    assert calls
+
+
+def test_single_steps_give_the_spikes_of_the_sequence():
+    net, x = conv_net().eval(), frames(3, 6)
+    prepare_net(net)
+    whole, _ = net(x)
+    prepare_net(net)
+    steps = [net.step(x[:, t])[0] for t in range(6)]
+    assert torch.equal(torch.stack(steps, 1), whole)
+
+
+def test_a_checkpointed_net_has_the_same_gradients():
+    x = frames(3, 6)
+    net, whole = conv_net(checkpoint=2).eval(), conv_net().eval()
+    for a, b in zip(results(net, x), results(whole, x), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
