@@ -149,7 +149,9 @@ def test_modules_are_the_functions_and_decode():
 def test_state_is_checked():
     encoder = DeltaEncoder(0.1)
     with pytest.raises(RuntimeError, match="DeltaEncoder is not prepared: call prepare_net"):
-        encoder(draw(2, 3, 4))
+        encoder(draw(2, 4))
+    x = draw(2, 3, 4)
+    assert torch.equal(encoder(x), encoder(x))  # each whole sequence starts again
     prepare_net(encoder)
     encoder(draw(2, 3, 4))
     with pytest.raises(RuntimeError, match=r"steps of shape \[2, 4\], got one of \[5, 4\]: call"):

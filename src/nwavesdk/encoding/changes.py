@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.dynamics import read_page
-from nwavesdk.encoding.encoder import Encoder, require_sequence
+from nwavesdk.encoding.encoder import StatefulEncoder, require_sequence
 from nwavesdk.internal.checks import finite_number, positive_number
 from nwavesdk.internal.tensors import require_tensor
 from nwavesdk.layers.lengths import check_lengths, fill_padding
@@ -245,7 +245,7 @@ def _decode(owner: str, spikes: Tensor, threshold: float, initial: Tensor | floa
     return values
 
 
-class _Follower(Encoder):
+class _Follower(StatefulEncoder):
     """Base of the modules: the state is the first value and the level."""
 
     _state_attributes = ("_first", "_level")

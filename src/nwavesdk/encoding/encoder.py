@@ -10,7 +10,7 @@ from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.lengths import check_lengths, fill_padding
 from nwavesdk.layers.prepare import Prepared
 
-__all__ = ["Encoder", "check_bounds", "require_sequence"]
+__all__ = ["Encoder", "StatefulEncoder", "check_bounds", "require_sequence"]
 
 
 class Encoder(Prepared):
@@ -26,8 +26,8 @@ class Encoder(Prepared):
         TypeError: If the input is not floating, or `lengths` is not an int64 tensor.
         ValueError: If values are outside of what the encoder takes, or `lengths` are not one per
             recording of a sequence, from 0 to T.
-        RuntimeError: Of encoders with state: if `prepare_net` is missing, or the shape of a step
-            changed without it.
+        RuntimeError: Of encoders with state: if a single step comes before `prepare_net`, or the
+            shape of a step changed without it.
     """
 
     def forward(
@@ -36,11 +36,10 @@ class Encoder(Prepared):
         """The spikes of a sequence or of one step; see the class."""
         owner = type(self).__name__
         require_floating(owner, x)
-        if self._state_attributes and not self.times_prepared:
-            raise RuntimeError(
-                f"{owner} is not prepared: call prepare_net(model) before the first batch."
-            )
-        if x.ndim > 2 and not single_step:
+        is_sequence = x.ndim > 2 and not single_step
+        if self._state_attributes and not self._is_prepared:
+            self._require_prepared(is_sequence)
+        if is_sequence:
             if lengths is not None:
                 lengths = check_lengths(owner, lengths, x, least=0)
                 x = fill_padding(x, lengths)
@@ -58,11 +57,19 @@ class Encoder(Prepared):
     def _encode(self, x: Tensor) -> Tensor:
         """The spikes of a sequence [B, T, *features]."""
 
+    def extra_repr(self) -> str:
+        options = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        ours = {n: v for n, v in options.items() if n not in ("training", "times_prepared")}
+        return ", ".join(f"{name}={value!r}" for name, value in ours.items())
+
+
+class StatefulEncoder(Encoder):
+    """Base of encoders that read the past; `_state_attributes` names what they carry on."""
+
     def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
         """Start again with the next step, unless `keep_state`."""
         if not keep_state:
-            for name in self._state_attributes:
-                setattr(self, name, None)
+            self.forget_state()
 
     def state_tensors(self) -> list[Tensor]:
         """The state; empty before the first call after `prepare_net`."""
@@ -72,11 +79,6 @@ class Encoder(Prepared):
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
         for i, name in enumerate(self._state_attributes):
             setattr(self, name, tensors[i] if tensors else None)
-
-    def extra_repr(self) -> str:
-        options = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        ours = {n: v for n, v in options.items() if n not in ("training", "times_prepared")}
-        return ", ".join(f"{name}={value!r}" for name, value in ours.items())
 
 
 def check_bounds(owner: str, values: Tensor, low: float, high: float, remedy: str) -> None:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nwavesdk.encoding.encoder import Encoder, check_bounds
+from nwavesdk.encoding.encoder import StatefulEncoder, check_bounds
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.tensors import require_floating
 
@@ -189,7 +189,7 @@ def _phase_spikes(x: Tensor, phases: Tensor, n_phases: int) -> Tensor:
     return ((levels >> places) & 1).to(x.dtype)
 
 
-class _Periodic(Encoder):
+class _Periodic(StatefulEncoder):
     """Base of encoders with a window that repeats; the state is the number of steps so far."""
 
     _state_attributes = ("_steps_so_far",)
