@@ -160,7 +160,7 @@ class _Folder:
         title = self._title(edge.module)
         self._require_alone(edge.module, title)
         self._require_plain_weight(edge, title)
-        channels = edge.by_target(edge.weight).shape[1]
+        channels = edge.to_columns(edge.weight).shape[1]
         if len(scale) != channels:
             raise _KeepError(f"it has {len(scale)} channels, and {title} has {channels}")
         if edge.profile is None:
