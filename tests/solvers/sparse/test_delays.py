@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers.sparse import delay_rows, delays, delays_reference
+from nwavesdk.solvers.sparse import delay_rows, delays_reference
+from nwavesdk.solvers.sparse.delay_costs import DelayedWork, Way
 from nwavesdk.solvers.sparse.delays import delayed_product
 from tolerances import GRADIENT, assert_close
 
@@ -129,13 +130,29 @@ def test_empty_sequences(shape):
 
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-def test_the_dense_and_the_sparse_kernel_give_the_same_bits(monkeypatch, sizes, binary):
+def test_all_kernels_give_the_same_bits(monkeypatch, sizes, binary):
     operands = case(*sizes, binary=binary)
-    found = []
-    for limit in (-1, math.prod(sizes)):
-        monkeypatch.setattr(delay_rows, "most_spikes", lambda *_, limit=limit: limit)
-        found.append(run(delayed_product, operands, sizes[-1]))
-    assert all(map(torch.equal, *found))
+    charges = []
+    gradients = []
+    for way in Way:
+        monkeypatch.setattr(DelayedWork, "choose", lambda *_, way=way, **__: way)
+        charges.append(run(delayed_product, operands, sizes[-1], needs=(True, False, False, False)))
+        if way is not Way.STEPS:  # never taken where weights learn
+            gradients.append(run(delayed_product, operands, sizes[-1]))
+    assert all(map(torch.equal, *gradients))
+    for charge, grad, *_ in charges:
+        assert torch.equal(charge, gradients[0][0])
+        assert torch.equal(grad, gradients[0][1])
+
+
+def test_the_kernel_follows_the_sizes_and_the_spikes():
+    whole = DelayedWork(64, 100, 700, 256, 24, torch.float32)
+    assert whole.choose(134_400, with_steps=True) is Way.PLACES
+    assert whole.choose(1_000_000, with_steps=True) is Way.DENSE
+    step = DelayedWork(1, 1, 700, 256, 24, torch.float32)
+    assert step.choose(500, with_steps=True) is Way.STEPS
+    assert step.choose(500, with_steps=False) is Way.PLACES
+    assert step.choose(step.most_spikes() + 1, with_steps=True) is Way.DENSE
 
 
 @pytest.mark.parametrize("per_input", [False, True])
@@ -279,5 +296,5 @@ def test_lists_of_spikes_are_saved_instead_of_the_input():
 def test_a_long_sequence_is_cut_into_chunks(monkeypatch):
     monkeypatch.setattr(delay_rows, "_CACHED", 1 << 9)
     assert_parity(case(5, 30, 6, 70, 4), 4)
-    monkeypatch.setattr(delays, "find_nonzeros", lambda *_: None)
+    monkeypatch.setattr(DelayedWork, "most_spikes", lambda _: -1)
     assert_parity(case(5, 30, 6, 70, 4), 4, needs=(True, True, False, False))

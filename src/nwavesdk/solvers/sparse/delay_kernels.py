@@ -122,9 +122,9 @@ def split_delays(first, last, weight, delay, max_delay, is_mirrored, whole, shar
                     shares[quad, r, 2 * m + 1] = 0
                     continue
                 steps = min(int(delay[r, column]), max_delay - 1)
-                part = delay[r, column] - steps
+                part = delay[r, column] - shares.dtype.type(steps)
                 late = weight[r, column] * part
-                early = weight[r, column] * (1 - part)
+                early = weight[r, column] * (shares.dtype.type(1) - part)
                 whole[quad, r, m] = max_delay - 1 - steps if is_mirrored else steps
                 shares[quad, r, 2 * m] = late if is_mirrored else early
                 shares[quad, r, 2 * m + 1] = early if is_mirrored else late

@@ -16,29 +16,22 @@ from torch import Tensor
 
 from nwavesdk.solvers.cpu.threads import run_jobs
 from nwavesdk.solvers.kernel_cache import load_python_kernels
+from nwavesdk.solvers.sparse.delay_costs import QUAD, DelayedWork, quads
 from nwavesdk.solvers.sparse.many_rows import DTYPE_NAMES, Nonzeros, sparse_kernels
 
 __all__ = [
     "SpikeList",
     "add_all_inputs",
     "add_listed_spikes",
+    "add_recent_spikes",
     "add_upstream",
     "list_spikes",
-    "most_spikes",
     "parameter_gradients",
 ]
 
-QUAD = 4  # rows that a kernel reads or writes together
 _CACHED = 1 << 15  # bytes of the first-level cache
-_VECTOR = 64  # bytes of a vector
 _TILE = 64  # columns of a job of the dense kernel
-_SMALL = 1 << 16  # multiplications below which threads cost more than they save
-
-# Costs in clock cycles, measured on an AMD EPYC (model 17): a call for one quad and input, a
-# non-zero in it, and a vector of the dense kernel.
-_CALL = 60
-_SPIKE = 5
-_DENSE_VECTOR = 13
+_SMALL = 1 << 18  # multiplications below which threads cost more than they save
 
 
 @dataclass(frozen=True)
@@ -68,13 +61,23 @@ class SpikeList:
         return self.ends.numpy(), places, values, self.lanes, self.length
 
 
-def list_spikes(active: Nonzeros, sequence: Tensor, max_delay: int) -> SpikeList:
-    """The list of a sequence [B, S, N_in] whose non-zeros, as rows [B · S], have been looked up."""
+def list_spikes(
+    active: Nonzeros, sequence: Tensor, max_delay: int, *, lanes: int | None = None
+) -> SpikeList:
+    """The list of a sequence [B, S, N_in] whose non-zeros, as rows [B · S], have been looked up.
+
+    Args:
+        active: The non-zeros.
+        sequence: The sequence.
+        max_delay: Largest delay [steps].
+        lanes: Batch elements in a block. [as many as the first-level cache holds]
+    """
     batch, steps, inputs = sequence.shape
     dtype = sequence.dtype
     length = steps + max_delay
-    # The rows of a quad stay in the first-level cache.
-    lanes = max(1, min(batch, _CACHED // (QUAD * length * dtype.itemsize)))
+    if lanes is None:
+        # The rows of a quad stay in the first-level cache.
+        lanes = max(1, min(batch, _CACHED // (QUAD * length * dtype.itemsize)))
     blocks = -(-batch // lanes)
     size = lanes * steps
     words, start, values = active.arrays()
@@ -93,19 +96,6 @@ def list_spikes(active: Nonzeros, sequence: Tensor, max_delay: int) -> SpikeList
     return SpikeList(ends, places, moved, lanes, length)
 
 
-def most_spikes(batch: int, steps: int, inputs: int, outputs: int, dtype: torch.dtype) -> int:
-    """The most non-zeros of an input with which the sparse kernel is faster than the dense one."""
-    lanes = _dense_lanes(batch, steps, dtype)
-    blocks = -(-batch // lanes)
-    vectors = -(-steps * lanes * dtype.itemsize // _VECTOR)
-    dense = blocks * _quads(inputs) * outputs * (_CALL + _DENSE_VECTOR * vectors)
-    budget = dense // _quads(outputs)
-    # Few non-zeros have a call each, more share those of their block and input.
-    calls = blocks * inputs
-    few = budget // (_CALL + _SPIKE)
-    return few if few < calls else (budget - calls * _CALL) // _SPIKE
-
-
 def add_listed_spikes(
     spikes: SpikeList, weight: Tensor, delay: Tensor, max_delay: int, shape: torch.Size
 ) -> Tensor:
@@ -117,9 +107,24 @@ def add_listed_spikes(
     past = spikes.length - max_delay - steps
     arguments = *spikes.arguments(), past, *split, out.numpy()
     kernel = delay_kernels(weight.dtype).add_places
-    jobs = spikes.ends.shape[0] * _quads(outputs)
+    jobs = spikes.ends.shape[0] * quads(outputs)
     serial = len(spikes.places) * outputs < _SMALL
     run_jobs(lambda i, j: kernel(i, j, *arguments), jobs, serial=serial)
+    return out
+
+
+def add_recent_spikes(
+    spikes: SpikeList, weight: Tensor, delay: Tensor, max_delay: int, shape: torch.Size
+) -> Tensor:
+    """As `add_listed_spikes` for a few steps, of spikes listed with one lane."""
+    out = weight.new_empty(*shape[:2], weight.shape[1])
+    ends, places, values, _, length = spikes.arguments()
+    past = length - max_delay - shape[1]
+    operands = weight.contiguous().numpy(), delay.contiguous().numpy(), out.numpy()
+    arguments = ends, places, values, past, max_delay, *operands
+    kernel = _step_kernels(weight.dtype).add_recent
+    serial = len(places) * weight.shape[1] < _SMALL
+    run_jobs(lambda i, j: kernel(i, j, *arguments), len(out), serial=serial)
     return out
 
 
@@ -160,9 +165,9 @@ def _add_rows(
         columns: Number of sums per step.
     """
     batch, _, inputs = x.shape
-    lanes = _dense_lanes(batch, steps, x.dtype)
+    lanes = DelayedWork(batch, steps, inputs, columns, length - steps, x.dtype).lanes
     blocks = -(-batch // lanes)
-    rows = x.new_empty(blocks, QUAD * _quads(inputs), length, lanes)
+    rows = x.new_empty(blocks, QUAD * quads(inputs), length, lanes)
     kernels = delay_kernels(x.dtype)
     serial = batch * steps * inputs * columns < _SMALL
     written = x.contiguous().numpy(), before, rows.numpy()
@@ -196,7 +201,7 @@ def parameter_gradients(
     )
     kernel = delay_kernels(weight.dtype).sum_places
     serial = len(spikes.places) * weight.shape[1] < _SMALL
-    run_jobs(lambda i, j: kernel(i, j, *arguments), _quads(weight.shape[1]), serial=serial)
+    run_jobs(lambda i, j: kernel(i, j, *arguments), quads(weight.shape[1]), serial=serial)
     return grad_weight, grad_delay
 
 
@@ -205,30 +210,17 @@ def _split_delays(
 ) -> tuple[Any, Any]:
     """Whole steps and shares of the quads of columns of a weight; see `delay_kernels`."""
     rows, columns = weight.shape
-    quads = _quads(columns)
-    whole = np.empty((quads, rows, QUAD), np.uint32)
-    shares = torch.empty(quads, rows, 2 * QUAD, dtype=weight.dtype).numpy()
+    count = quads(columns)
+    whole = np.empty((count, rows, QUAD), np.uint32)
+    shares = torch.empty(count, rows, 2 * QUAD, dtype=weight.dtype).numpy()
     arguments = (
         *(weight.contiguous().numpy(), delay.contiguous().numpy()),
         *(max_delay, is_mirrored, whole, shares),
     )
     kernel = delay_kernels(weight.dtype).split_delays
     serial = weight.numel() < _SMALL
-    run_jobs(lambda i, j: kernel(i, j, *arguments), quads, serial=serial)
+    run_jobs(lambda i, j: kernel(i, j, *arguments), count, serial=serial)
     return whole, shares
-
-
-def _dense_lanes(batch: int, steps: int, dtype: torch.dtype) -> int:
-    """Batch elements in a block of the dense kernel.
-
-    They fill a vector, and those of all steps at least eight.
-    """
-    vector = _VECTOR // dtype.itemsize
-    return min(batch, max(vector, -(-8 * vector // steps)))
-
-
-def _quads(count: int) -> int:
-    return -(-count // QUAD)
 
 
 @cache
@@ -236,3 +228,10 @@ def delay_kernels(dtype: torch.dtype) -> Any:
     """The functions of `delay_kernels`, compiled when they are called."""
     text = files("nwavesdk.solvers.sparse").joinpath("delay_kernels.py").read_text("utf-8")
     return load_python_kernels(f"delays_{DTYPE_NAMES[dtype]}", text)
+
+
+@cache
+def _step_kernels(dtype: torch.dtype) -> Any:
+    """The function of `step_kernels`, compiled when it is called."""
+    text = files("nwavesdk.solvers.sparse").joinpath("step_kernels.py").read_text("utf-8")
+    return load_python_kernels(f"delayed_steps_{DTYPE_NAMES[dtype]}", text)

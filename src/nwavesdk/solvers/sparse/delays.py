@@ -16,6 +16,7 @@ from torch.nn.functional import conv1d
 from nwavesdk.solvers.cpu.threads import keep_large_blocks
 from nwavesdk.solvers.problem import load_saved_tensors
 from nwavesdk.solvers.sparse import delay_rows, delays_reference
+from nwavesdk.solvers.sparse.delay_costs import DelayedWork, Way
 from nwavesdk.solvers.sparse.delay_rows import SpikeList
 from nwavesdk.solvers.sparse.delays_reference import delay_kernel
 from nwavesdk.solvers.sparse.finite import is_finite
@@ -69,7 +70,7 @@ def delayed_product(
     keep_large_blocks()
     past = past[:, past.shape[1] - max_delay :]
     # Most often there is no past, and then nothing is copied.
-    given_past = past if past.requires_grad or past.any() else None
+    given_past = past if past.requires_grad or _has_spikes(past) else None
     if delay.shape[1] == 1:
         return spike_product(shift_input(spk, given_past, delay, max_delay), weight)
     product: Tensor = _DelayedProduct.apply(spk, given_past, weight, delay, max_delay)
@@ -91,6 +92,12 @@ def _are_delays(delay: Tensor, max_delay: int) -> bool:
     """Whether all values are within 0…max_delay; the kernels use them as addresses."""
     least, most = torch.aminmax(delay.detach())
     return bool(least >= 0) and bool(most <= max_delay)
+
+
+def _has_spikes(past: Tensor) -> bool:
+    """Whether a value is not 0. Finding the extremes takes a fraction of the time of `any`."""
+    least, most = torch.aminmax(past)
+    return bool(least != 0) or bool(most != 0)
 
 
 def _convolve(
@@ -123,18 +130,18 @@ class _DelayedProduct(torch.autograd.Function):
     ) -> Tensor:
         needs_parameters = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
         sequence = spk.contiguous() if past is None else torch.cat([past, spk], 1)
-        batch, steps, inputs = spk.shape
-        limit = delay_rows.most_spikes(batch, steps, inputs, weight.shape[1], spk.dtype)
-        most = sequence.numel() if needs_parameters else limit
-        active = find_nonzeros(sequence.view(-1, inputs), most)
-        spikes = None if active is None else delay_rows.list_spikes(active, sequence, max_delay)
         ctx.max_delay = max_delay
         ctx.past = 0 if past is None else max_delay
-        ctx.save_for_backward(weight, delay, *_tensors_of(spikes if needs_parameters else None))
+        spikes, way = _look_up(sequence, spk.shape[1], weight.shape[1], max_delay, needs_parameters)
+        saved = _tensors_of(spikes if needs_parameters else None)
+        ctx.save_for_backward(weight, delay, *saved)
         ctx.sizes = None if spikes is None else (spikes.lanes, spikes.length)
-        if spikes is not None and len(spikes.places) <= limit:
-            return delay_rows.add_listed_spikes(spikes, weight, delay, max_delay, spk.shape)
-        return delay_rows.add_all_inputs(sequence, weight, delay, max_delay, steps)
+        operands = weight, delay, max_delay
+        if spikes is None or way is Way.DENSE:
+            return delay_rows.add_all_inputs(sequence, *operands, spk.shape[1])
+        if way is Way.STEPS:
+            return delay_rows.add_recent_spikes(spikes, *operands, spk.shape)
+        return delay_rows.add_listed_spikes(spikes, *operands, spk.shape)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
@@ -153,6 +160,26 @@ class _DelayedProduct(torch.autograd.Function):
             spikes = SpikeList(ends, places, values, *ctx.sizes)
             grad_weight, grad_delay = delay_rows.parameter_gradients(spikes, *operands, grad)
         return grad_spk, grad_past, grad_weight, grad_delay if needs_delay else None, None
+
+
+def _look_up(
+    sequence: Tensor, steps: int, outputs: int, max_delay: int, needs_parameters: bool
+) -> tuple[SpikeList | None, Way]:
+    """The list of spikes of a sequence [B, S, N_in], and the kernel for its last `steps` steps.
+
+    Gradients of parameters always need the list.
+    """
+    batch, _, inputs = sequence.shape
+    work = DelayedWork(batch, steps, inputs, outputs, max_delay, sequence.dtype)
+    most = sequence.numel() if needs_parameters else work.most_spikes()
+    active = find_nonzeros(sequence.view(-1, inputs), most)
+    if active is None:
+        return None, Way.DENSE
+    way = work.choose(active.count, with_steps=not needs_parameters)
+    if way is Way.DENSE and not needs_parameters:
+        return None, way
+    lanes = 1 if way is Way.STEPS else None
+    return delay_rows.list_spikes(active, sequence, max_delay, lanes=lanes), way
 
 
 def _tensors_of(spikes: SpikeList | None) -> list[Tensor | None]:
