@@ -188,6 +188,7 @@ def test_other_specs_have_other_names():
     lif = Spec(NEURONS["lif_zero"].neuron, SURROGATES["atan"])
     others = [
         replace(lif, detach_reset=False),
+        replace(lif, max_loop_gain=1.0),
         replace(lif, saved_dtype="bfloat16"),
         replace(lif, surrogate=type(lif.surrogate)(9.0)),
         replace(lif, surrogate=custom(lambda z: 1 / (1 + z * z))),

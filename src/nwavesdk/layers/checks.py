@@ -12,6 +12,7 @@ from nwavesdk.chip import Profile, load_profile
 from nwavesdk.dynamics import Kind
 from nwavesdk.internal.checks import (
     choice,
+    finite_number,
     require_memory,
     shown,
     whole_number,
@@ -52,6 +53,7 @@ class LayerOptions:
     compasso_spike_grad: str
     saved_dtype: str | None
     recurrent_delays: object = None
+    max_loop_gain: float | None = None
 
     def check(self, owner: str) -> None:
         """Raise a ValueError if an option has an unknown value."""
@@ -63,6 +65,8 @@ class LayerOptions:
             raise ValueError(
                 f'{owner}: saved_dtype must be None or "bfloat16", got {shown(self.saved_dtype)}.'
             )
+        if self.max_loop_gain is not None:
+            finite_number(owner, "max_loop_gain", self.max_loop_gain, least=0)
         if self.recurrent_delays is None:
             return
         if self.layer_topology != "RC":

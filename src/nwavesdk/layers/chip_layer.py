@@ -57,6 +57,7 @@ class _ChipLayer(NeuronLayer):
         solver: str = "auto",
         compasso_spike_grad: str = "fixed",
         saved_dtype: str | None = None,
+        max_loop_gain: float | None = 1.0,
         quantization_bits: int | None = None,
         stddev: float | None = None,
         profile: str | Path | Profile | None = None,
@@ -72,7 +73,13 @@ class _ChipLayer(NeuronLayer):
             distance = (requested.float().log()[..., None] - series.float().log()).abs()
             taus = series[distance.argmin(-1)]
         options = LayerOptions(
-            layer_topology, device, detach_reset, solver, compasso_spike_grad, saved_dtype
+            layer_topology,
+            device,
+            detach_reset,
+            solver,
+            compasso_spike_grad,
+            saved_dtype,
+            max_loop_gain=max_loop_gain,
         )
         values = {"tau": taus, "threshold": chip.number("threshold")}
         super().__init__(n_neurons, values, (), dt, spike_grad, options)
@@ -183,6 +190,7 @@ class H1v1Layer(_ChipLayer):
         solver: See `LIFLayer`.
         compasso_spike_grad: See `LIFLayer`.
         saved_dtype: See `LIFLayer`.
+        max_loop_gain: See `LIFLayer`.
         quantization_bits: Number of bits of the recurrent weights, from 2 to 8, or None.
         stddev: Standard deviation of the mismatch of the recurrent weights, or None.
         profile: Profile of a custom chip: the path of a TOML file, or a `Profile`. None is H1v1's.
@@ -232,6 +240,7 @@ class H1v2Layer(_ChipLayer):
         solver: See `H1v1Layer`.
         compasso_spike_grad: See `H1v1Layer`.
         saved_dtype: See `H1v1Layer`.
+        max_loop_gain: See `H1v1Layer`.
         quantization_bits: See `H1v1Layer`.
         stddev: See `H1v1Layer`.
         profile: See `H1v1Layer`; None is H1v2's.

@@ -96,6 +96,10 @@ class LIFLayer(NeuronLayer):
             are then off by about 1 %, spikes are unchanged.
         recurrent_delays: Delays of recurrent weights, in addition to their one step: the largest
             one in steps, or `DelayOptions`. None has no delays. They run on the reference solver.
+        max_loop_gain: The largest loop gain of the gradient through `recurrent_weights`. Above it,
+            the gradient that goes through them to earlier steps is scaled down, so that it does not
+            grow from step to step; spikes, and the gradient of the weights, are not scaled. 0 cuts
+            this path, None bounds nothing. See `docs/recurrence.md`.
 
     Shape:
         `cur` `[N]` or `[B, N]` is one step, `[B, T, N]` a sequence, from the current state.
@@ -142,6 +146,7 @@ class LIFLayer(NeuronLayer):
         compasso_spike_grad: str = "fixed",
         saved_dtype: str | None = None,
         recurrent_delays: int | DelayOptions | None = None,
+        max_loop_gain: float | None = 1.0,
     ) -> None:
         self.reset_mechanism = choice(
             "LIFLayer", "reset_mechanism", reset_mechanism, list(LIF_PAGES)
@@ -158,6 +163,7 @@ class LIFLayer(NeuronLayer):
             compasso_spike_grad,
             saved_dtype,
             recurrent_delays,
+            max_loop_gain=max_loop_gain,
         )
         super().__init__(
             n_neurons,

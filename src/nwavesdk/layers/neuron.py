@@ -43,7 +43,7 @@ __all__ = ["CALL_SETTINGS", "NeuronLayer"]
 
 CALL_SETTINGS = (
     *("dt", "spike_grad", "detach_reset", "layer_topology"),
-    *("device", "solver", "compasso_spike_grad", "saved_dtype"),
+    *("device", "solver", "compasso_spike_grad", "saved_dtype", "max_loop_gain"),
     *("_slowest_decay", "_uses_fixed_surrogate"),
 )
 """The attributes that a call reads, besides the constants and the state."""
@@ -72,6 +72,7 @@ class NeuronLayer(ConstantNeurons):
     read_settings: ClassVar[Any] = attrgetter(*CALL_SETTINGS)
     last_solver: str | None
     recurrent_weights: nn.Parameter | None
+    max_loop_gain: float | None = None
     recurrent_delays: RecurrentDelays | None
 
     def __init__(
@@ -92,6 +93,7 @@ class NeuronLayer(ConstantNeurons):
         self.solver = options.solver
         self.compasso_spike_grad = options.compasso_spike_grad
         self.saved_dtype = options.saved_dtype
+        self.max_loop_gain = options.max_loop_gain
         self.detach_reset = switch(owner, "detach_reset", options.detach_reset)
         self.spike_grad: Surrogate = as_surrogate(spike_grad)
         N = math.prod(self.features)
@@ -318,7 +320,8 @@ class NeuronLayer(ConstantNeurons):
 
     def _spec(self) -> Spec:
         surrogate = self.spike_grad if self.uses_spike_grad else FastSigmoid()
-        return Spec(self.neuron, surrogate, self.detach_reset, self.saved_dtype)
+        limit = self.max_loop_gain if self.layer_topology == "RC" else None
+        return Spec(self.neuron, surrogate, self.detach_reset, self.saved_dtype, limit)
 
     def _problem(self, x: Tensor, layout: Layout) -> Problem:
         """The problem of a charge [B, T, N] in the order of `layout`."""

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from nwavesdk.solvers.cpu.parameters import ParameterChain
 from nwavesdk.solvers.cpu.passes import BackwardPass, backward_pass, forward_pass
+from nwavesdk.solvers.feedback import bounded_feedback
 from nwavesdk.solvers.problem import (
     Problem,
     Spec,
@@ -78,6 +79,8 @@ class Plan:
             self.program.step, dtype, sizes, is_recurrent, torch.get_num_threads()
         )
         self.chain = chain
+        # A copy of the weights of the last step, and `bounded_feedback` of them.
+        self._last_feedback: tuple[Tensor, Tensor] | None = None
         # Found when gradients are first needed, because it is then that they are compiled.
         self._backward: dict[tuple[bool, int], BackwardPass] = {}
 
@@ -129,6 +132,18 @@ class Plan:
                 threads,
             )
         return found
+
+    def feedback(self, weights: Tensor) -> Tensor:
+        """See `bounded_feedback`; steps that share their weights compute it once."""
+        last = self._last_feedback
+        if last is not None and torch.equal(last[0], weights):
+            return last[1]
+        problem = Problem(self.spec, weights, (), self.constants.unbind(), weights)
+        feedback = bounded_feedback(problem)
+        # With several steps per call, weights change from call to call.
+        if self.is_step and feedback is not weights:
+            self._last_feedback = (weights.detach().clone(), feedback)
+        return feedback
 
     def add_last(self, grad_s: Tensor | None, grad_last: Tensor, like: Tensor) -> Tensor:
         """∂L/∂spikes with the gradient of the last step [B, N] added."""
@@ -204,7 +219,8 @@ class _PlannedCall(torch.autograd.Function):
         arguments = (saved, states, plan.constants, grad_s, grad_mem, last, sigma)
         through_recurrence: Sequence[Tensor] = ()
         if plan.is_recurrent:
-            recurrence = tensors[S + K : S + K + 2]
+            weights, spikes_before = tensors[S + K : S + K + 2]
+            recurrence = (plan.feedback(weights), spikes_before)
             with _without_autocast():
                 grad_x, grad_states, grad_constants, *through_recurrence = backward.run_recurrent(
                     *arguments, recurrence, tensors[-1]

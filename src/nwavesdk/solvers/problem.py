@@ -48,12 +48,15 @@ class Spec:
         detach_reset: Whether no gradient flows through the reset.
         saved_dtype: None saves what backward needs unchanged; `"bfloat16"` saves it in half the
             memory (see `to_saved_dtype`).
+        max_loop_gain: The largest loop gain of the gradient through recurrent weights; see
+            `nwavesdk.solvers.feedback`. None bounds nothing.
     """
 
     neuron: Neuron
     surrogate: Surrogate
     detach_reset: bool = True
     saved_dtype: str | None = None
+    max_loop_gain: float | None = None
 
 
 specs_by_name: dict[str, Spec] = {}  # those that `spec_name` has named
@@ -72,7 +75,8 @@ def spec_name(spec: Spec) -> str:
     surrogate = repr(spec.surrogate) if is_formula else f"function {len(specs_by_name)}"
     name = (
         f"{spec.neuron.name} {spec.neuron.identity}, {surrogate}, "
-        f"detach_reset={spec.detach_reset}, saves {saved} {spec.saved_dtype}"
+        f"detach_reset={spec.detach_reset}, saves {saved} {spec.saved_dtype}, "
+        f"max_loop_gain={spec.max_loop_gain}"
     )
     specs_by_name[name] = spec
     return name

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.dynamics import torch_function
+from nwavesdk.solvers.feedback import bounded_feedback, feedback_scale
 from nwavesdk.solvers.problem import (
     Problem,
     Solution,
@@ -33,11 +34,12 @@ def solve_reference(problem: Problem) -> Solution:
     states = problem.states
     K = len(states)
     recent = problem.spikes
+    scale = feedback_scale(problem) if torch.is_grad_enabled() else None
     steps: list[tuple[Tensor, ...]] = []
     for x in problem.x.unbind(1):
         if problem.recurrent is not None:
             assert recent is not None
-            x = x + recent @ problem.recurrent
+            x = x + _scale_gradient(recent, scale) @ problem.recurrent
         output, *others = (t.expand_as(x) for t in step(x, *states, *problem.constants))
         states = tuple(others[:K])
         if recent is not None:
@@ -72,6 +74,7 @@ def backward_reference(
     zeros = torch.zeros_like(problem.states[0])
     grad_states = [zeros if g is None else g for g in grads.last]
     grad_constants = [torch.zeros_like(zeros) for _ in problem.constants]
+    feedback = None if problem.recurrent is None else bounded_feedback(problem).t()
     grad_s = zeros
     grads_x: list[Tensor] = []
     for t in reversed(range(saved[0].shape[1])):
@@ -85,7 +88,7 @@ def backward_reference(
         grad_states = others[:K]
         if learns_constants:
             grad_constants = [a + b for a, b in zip(grad_constants, others[K:], strict=True)]
-        grad_s = zeros if problem.recurrent is None else grad_x @ problem.recurrent.t()
+        grad_s = zeros if feedback is None else grad_x @ feedback
         grads_x.append(grad_x)
     grad = torch.stack(grads_x[::-1], 1) if grads_x else torch.zeros_like(saved[0])
     sums = [g.sum(0) if learns_constants else None for g in grad_constants]
@@ -100,6 +103,15 @@ def _with_latest(recent: Tensor, latest: Tensor) -> Tensor:
     """The spikes [B, K·N] that the next step reads, the most recent step first."""
     kept = recent.shape[1] - latest.shape[1]
     return torch.cat([latest, recent[:, :kept]], 1) if kept else latest
+
+
+def _scale_gradient(value: Tensor, scale: Tensor | None) -> Tensor:
+    """The value, whose gradient is multiplied by `scale`."""
+    if scale is None:
+        return value
+    held = value.detach()
+    # The difference is exactly 0.
+    return held + scale * (value - held)
 
 
 def _identity(value: Any) -> Any:

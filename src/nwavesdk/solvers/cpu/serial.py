@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.solvers.cpu.passes import backward_pass, forward_pass, stacked
+from nwavesdk.solvers.feedback import bounded_feedback
 from nwavesdk.solvers.problem import Problem, Solution, SolutionGradient, spike_argument
 
 __all__ = ["backward_cpu", "forward_cpu"]
@@ -74,7 +75,7 @@ def backward_cpu(
         grad_x, grad_states, grad_constants = backward.run(*arguments)
     else:
         grad_x, grad_states, grad_constants, *through_recurrence = backward.run_recurrent(
-            *arguments, problem.recurrence, solution.spikes
+            *arguments, (bounded_feedback(problem), *problem.recurrence[1:]), solution.spikes
         )
     learned = (None,) * len(problem.constants)
     sums = learned if grad_constants is None else grad_constants.sum(1)
