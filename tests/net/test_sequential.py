@@ -253,12 +253,3 @@ def test_chunks_continue_from_a_state_of_inference_mode():
         model(torch.rand(4, 20, 5))
     model(torch.rand(4, 20, 5))[1].sum().backward()
     assert model[0].weight.grad.abs().sum() > 0
-
-
-def test_modules_with_statistics_are_rejected():
-    model = SpikingSequential(LIFSynapse(5, 4), nn.BatchNorm1d(4), LIFLayer(4, 10e-3), checkpoint=3)
-    prepare_net(model)
-    with pytest.raises(RuntimeError, match=r"module 1 \(BatchNorm1d\) keeps statistics"):
-        model(torch.rand(2, 9, 5))
-    model.eval()
-    model(torch.rand(2, 9, 5))

@@ -1,15 +1,22 @@
 """`SpikingSequential`: synapses, neuron layers and other torch modules in order, for sequences."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nwavesdk.internal.checks import shown, switch, whole_number
+from nwavesdk.layers.lengths import reads_batch
 from nwavesdk.net.chunks import run_in_chunks
-from nwavesdk.net.container import Container, Pass, require_matching_sizes, run_module
+from nwavesdk.net.container import (
+    Container,
+    Pass,
+    is_watched,
+    require_matching_sizes,
+    run_module,
+)
 
 __all__ = ["SpikingSequential"]
 
@@ -41,7 +48,8 @@ class SpikingSequential(Container, nn.Sequential):
             states at its start, and backward runs each chunk a second time. Apart from input and
             output, memory grows as T / checkpoint states + checkpoint steps, for about a third more
             time. Spikes, gradients and the masks of `Dropout` are the same in both runs. `record`
-            runs in one piece. Modules that keep statistics, such as BatchNorm, are rejected.
+            runs in one piece. In `train()`, the inputs of batch norms stay in memory, too, because
+            their statistics are of all steps; each batch counts once in running statistics.
         time_first: Whether sequences are [T, B, *features], as input and as output. Modules see
             [B, T, *features].
 
@@ -115,24 +123,47 @@ class SpikingSequential(Container, nn.Sequential):
             torch._dynamo.graph_break(
                 "SpikingSequential(checkpoint=...) is compiled in parts: no fullgraph=True"
             )
-        return run_in_chunks(self, self._run_piece, x, run.lengths, self.checkpoint)
+        modules = list(self._unfold_norms())
+        return run_in_chunks(self, modules, _run_piece, x, run.lengths, self.checkpoint)
 
-    def _run_piece(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-        """One pass of a chunk of time; if it fails, `run_in_chunks` sets all states back."""
-        return self._run_modules(x, Pass(lengths))
-
-    def _run_modules(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
-        mem = x
-        before: nn.Module | None = None
-        last = len(self._modules) - 1
-        for i, module in enumerate(self._modules.values()):
+    def _unfold_norms(self) -> Iterator[nn.Module]:
+        """The modules in order; a nested net unfolds if a norm in it reads the whole sequence."""
+        for module in self._modules.values():
             if module is None:
                 continue
-            try:
-                y, mem = run_module(module, x, run, is_last=i == last)
-            except (RuntimeError, ValueError) as error:
-                require_matching_sizes(before, module, x, error)
-                raise
-            x = y
-            before = module
-        return x, mem
+            if (
+                isinstance(module, SpikingSequential)
+                and reads_batch(module)
+                and not is_watched(module)
+            ):
+                yield from module._unfold_norms()
+            else:
+                yield module
+
+    def _run_modules(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+        return _run_in_order([m for m in self._modules.values() if m is not None], x, run)
+
+
+def _run_piece(
+    modules: Sequence[nn.Module], x: Tensor, lengths: Tensor | None, is_last: bool
+) -> tuple[Tensor, Tensor]:
+    """Some modules on a chunk of time; if they fail, `run_in_chunks` sets all states back."""
+    return _run_in_order(modules, x, Pass(lengths), is_last=is_last)
+
+
+def _run_in_order(
+    modules: Sequence[nn.Module], x: Tensor, run: Pass, *, is_last: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Run modules one after the other; `is_last` says whether they end the net."""
+    mem = x
+    before: nn.Module | None = None
+    last = len(modules) - 1
+    for i, module in enumerate(modules):
+        try:
+            y, mem = run_module(module, x, run, is_last=is_last and i == last)
+        except (RuntimeError, ValueError) as error:
+            require_matching_sizes(before, module, x, error)
+            raise
+        x = y
+        before = module
+    return x, mem

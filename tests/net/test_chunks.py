@@ -1,0 +1,211 @@
+"""Nets with norms over batch and time in chunks: values, gradients, statistics, memory, errors."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from nwavesdk.layers import (
+    Dropout,
+    LIFLayer,
+    LIFSynapse,
+    SpikingSequential,
+    StepBatchNorm,
+    TemporalEffectiveBatchNorm,
+    ThresholdBatchNorm,
+    TimeBatchNorm,
+    prepare_net,
+)
+from nwavesdk.layers.lengths import mean_over_steps
+from pairwise import pairwise
+from tolerances import GRADIENT, assert_close
+
+B, T = 4, 23
+LENGTHS = torch.tensor([23, 4, 12, 9])
+NORMS = {
+    "torch": nn.BatchNorm1d,
+    "plain": TimeBatchNorm,
+    "tdBN": ThresholdBatchNorm,
+    "BNTT": lambda n: StepBatchNorm(n, T),
+    "TEBN": lambda n: TemporalEffectiveBatchNorm(n, T),
+}
+
+
+class Block(nn.Module):
+    """A user's module with statistics of its input, and with a part that draws."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(n)
+        self.drop = nn.Dropout(0.2)
+
+    def forward(self, x, lengths=None):  # noqa: ARG002
+        return self.drop(self.norm(x.flatten(0, 1)).relu()).reshape(x.shape)
+
+
+def dense_net(norm, checkpoint=None):
+    torch.manual_seed(0)
+    inner = SpikingSequential(LIFSynapse(12, 8), norm(8), LIFLayer(8, 10e-3, learn_taus=True))
+    return SpikingSequential(
+        LIFSynapse(5, 12), norm(12), LIFLayer(12, 10e-3, layer_topology="RC"), Dropout(0.2),
+        inner, LIFSynapse(8, 3), norm(3), LIFLayer(3, 10e-3, reset_mechanism="none"),
+        checkpoint=checkpoint,
+    )  # fmt: skip
+
+
+def first_norm_net(norm, checkpoint=None):
+    torch.manual_seed(0)
+    return SpikingSequential(
+        norm(5), norm(5), LIFSynapse(5, 4), LIFLayer(4, 10e-3), LIFSynapse(4, 3), norm(3),
+        checkpoint=checkpoint,
+    )  # fmt: skip
+
+
+NETS = {"dense": dense_net, "norms first and last": first_norm_net}
+
+
+def outcome(net, x, lengths=None):
+    prepare_net(net)
+    torch.manual_seed(7)
+    spk, mem = net(x, lengths)
+    loss = mean_over_steps(mem, lengths).square().sum() + spk[:, 0].sum()
+    loss.backward()
+    return {
+        "spk": spk.detach(),
+        "mem": mem.detach(),
+        **{f"{name}.grad": p.grad.clone() for name, p in net.named_parameters()},
+        **{name: buffer.double() for name, buffer in net.named_buffers()},
+    }
+
+
+def require_same(got, expected):
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
+        if name.endswith("grad"):
+            assert_close(got[name], value, GRADIENT, name)
+        else:
+            assert torch.equal(got[name], value), name
+
+
+CASES = pairwise(
+    net=[*NETS], norm=[*NORMS], steps=[1, 7, 23, 1000], lengths=[None, LENGTHS], evaluates=[0, 1]
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values()))[:40])
+def test_chunks_have_the_values_and_statistics_of_the_whole(case):
+    x = (torch.rand(B, T, 5) < 0.4).float()
+    results = []
+    for checkpoint in None, case["steps"]:
+        net = NETS[case["net"]](NORMS[case["norm"]], checkpoint)
+        net.train(not case["evaluates"])
+        results.append(outcome(net, x, case["lengths"]))
+    require_same(results[1], results[0])
+
+
+@pytest.mark.parametrize("steps", [5, 100])
+def test_a_users_module_with_statistics_runs_again_as_a_whole(steps):
+    x = (torch.rand(B, T, 5) < 0.4).float()
+    results = []
+    for checkpoint in None, steps:
+        results.append(outcome(dense_net(Block, checkpoint), x))
+    require_same(results[1], results[0])
+
+
+def test_images_with_batch_norm_run_in_chunks():
+    x = (torch.rand(2, 9, 2, 8, 8) < 0.4).float()
+    results = []
+    for checkpoint in None, 4:
+        torch.manual_seed(0)
+        net = SpikingSequential(
+            nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), LIFLayer((4, 6, 6), 10e-3), nn.MaxPool2d(2),
+            nn.Conv2d(4, 3, 3), TimeBatchNorm(3), LIFLayer((3, 1, 1), 10e-3), nn.Flatten(),
+            checkpoint=checkpoint,
+        )  # fmt: skip
+        results.append(outcome(net, x))
+    require_same(results[1], results[0])
+
+
+def test_backward_runs_twice_and_for_some_of_the_leaves():
+    x = (torch.rand(B, T, 5) < 0.4).float().requires_grad_()
+    results = []
+    for checkpoint in None, 7:
+        net = dense_net(TimeBatchNorm, checkpoint)
+        prepare_net(net)
+        torch.manual_seed(7)
+        loss = net(x)[1].square().sum()
+        last = torch.autograd.grad(loss, net[-3].weight, retain_graph=True)
+        some = torch.autograd.grad(loss, [net[1].weight], retain_graph=True)
+        leaves = [x, *net.parameters()]
+        grads = torch.autograd.grad(loss, leaves, retain_graph=True)
+        again = torch.autograd.grad(loss, leaves)
+        assert all(map(torch.equal, grads, again))
+        results.append([*last, *some, *grads])
+    for got, expected in zip(*reversed(results), strict=True):
+        assert_close(got, expected, GRADIENT, "gradient")
+
+
+def test_a_loss_of_a_few_steps_has_its_gradients():
+    x = (torch.rand(B, T, 5) < 0.4).float()
+    results = []
+    for checkpoint in None, 7:
+        net = dense_net(TimeBatchNorm, checkpoint)
+        prepare_net(net)
+        torch.manual_seed(7)
+        net(x)[1][:, :3].sum().backward()
+        results.append([p.grad for p in net.parameters()])
+    for got, expected in zip(*reversed(results), strict=True):
+        assert_close(got, expected, GRADIENT, "gradient")
+
+
+@pytest.mark.parametrize("norm", [TimeBatchNorm, Block])
+def test_a_net_with_norms_does_not_run_again_after_a_change(norm):
+    net = dense_net(norm, 7)
+    prepare_net(net)
+    loss = net(torch.rand(B, T, 5))[1].sum()
+    net.eval()
+    with pytest.raises(RuntimeError, match="its weights were changed or its mode switched since"):
+        loss.backward()
+
+
+def test_an_error_leaves_all_states():
+    net = dense_net(TimeBatchNorm, 7)
+    net[-3] = LIFSynapse(9, 3)
+    prepare_net(net)
+    with pytest.raises(ValueError, match=r"LIFSynapse\(9, 3\)"):
+        net(torch.rand(B, T, 5))
+    assert net[2].state is None
+    assert not net[1]._has_run
+
+
+def peak_bytes(net, x):
+    """The most memory that one training step holds, beyond that before it."""
+
+    def step():
+        net.zero_grad()
+        prepare_net(net)
+        net(x)[1].square().sum().backward()
+
+    step()
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profiler:
+        step()
+    events = profiler.profiler.kineto_results.events()
+    changes = [event for event in events if event.name() == "[memory]"]
+    changes.sort(key=lambda event: event.start_ns())
+    return max(itertools.accumulate(event.nbytes() for event in changes))
+
+
+def test_half_of_the_memory_grows_with_a_layer_that_has_a_norm():
+    x = (torch.rand(16, 200, 128) < 0.1).float()
+    peaks = {}
+    for checkpoint, hidden in itertools.product([None, 25], [1, 3]):
+        modules = []
+        for _ in range(hidden):
+            modules += [LIFSynapse(128, 128), TimeBatchNorm(128), LIFLayer(128, 10e-3)]
+        net = SpikingSequential(*modules, LIFSynapse(128, 4), checkpoint=checkpoint)
+        peaks[checkpoint, hidden] = peak_bytes(net, x) / x.nbytes
+    growth = peaks[None, 3] - peaks[None, 1]
+    assert peaks[25, 3] - peaks[25, 1] < 0.6 * growth
