@@ -120,5 +120,8 @@ def test_a_module_that_is_not_a_learner(tmp_path):
     assert sorted(health.found) == [0]
     with pytest.raises(TypeError, match="needs loss=, because Plain is not a Learner"):
         fitted(Plain(net_of()), HealthCallback(), folder=tmp_path)
-    with pytest.raises(TypeError, match="module.net, a SpikingSequential, which Plain lacks"):
-        fitted(Plain(torch.nn.Linear(1, 1)), HealthCallback(spikes_of), folder=tmp_path)
+    nameless = Plain(net_of())
+    nameless.other = nameless.net
+    del nameless.net
+    with pytest.raises(TypeError, match="module.net, a torch module, which Plain lacks"):
+        fitted(nameless, HealthCallback(spikes_of), folder=tmp_path)

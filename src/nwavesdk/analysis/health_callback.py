@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from nwavesdk.analysis.health import Health, Limits, examine
 from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.data import Batch
-from nwavesdk.layers import SpikingSequential
 from nwavesdk.layers.masks import copy_module
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train.learner import Learner, lengths_of
@@ -41,7 +40,7 @@ class HealthCallback(Callback):
         found: The results, by epoch from 0.
 
     Raises:
-        TypeError: When training starts, if the module's `net` is not a `SpikingSequential`, or if
+        TypeError: When training starts, if the module has no `net` that is a torch module, or if
             `loss` is missing.
     """
 
@@ -58,9 +57,9 @@ class HealthCallback(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Require a net that can be examined."""
         title = type(pl_module).__name__
-        if not isinstance(getattr(pl_module, "net", None), SpikingSequential):
+        if not isinstance(getattr(pl_module, "net", None), nn.Module):
             raise TypeError(
-                f"HealthCallback examines module.net, a SpikingSequential, which {title} lacks."
+                f"HealthCallback examines module.net, a torch module, which {title} lacks."
             )
         if self.loss is None and not isinstance(pl_module, Learner):
             raise TypeError(f"HealthCallback needs loss=, because {title} is not a Learner.")
@@ -86,7 +85,7 @@ class HealthCallback(Callback):
             targets.append(lengths)
         self._batch = None
         loss = self.loss or _learner_loss(pl_module)
-        assert isinstance(pl_module.net, SpikingSequential)
+        assert isinstance(pl_module.net, nn.Module)
         net = copy_module(pl_module.net)
         recorded = RecordedPass(
             net.eval(), x, lambda spk, mem: loss(spk, mem, *targets), self.seed, lengths=lengths

@@ -50,6 +50,14 @@ class Record:
         """The record of a call with recordings of these lengths."""
         return self if lengths is None else replace(self, lengths=lengths)
 
+    def cut(self) -> "Record":
+        """The same, in which spikes and membrane are leaves of the graph, with gradient."""
+        spk = self.spk.detach().requires_grad_()
+        if hasattr(self.spk, "nonzeros"):
+            spk.nonzeros = self.spk.nonzeros  # type: ignore[attr-defined]  # see NeuronLayer
+        mem = spk if self.mem is self.spk else self.mem.detach().requires_grad_()
+        return replace(self, spk=spk, mem=mem)
+
     @classmethod
     def of_steps(cls, records: Sequence["Record"]) -> "Record":
         """The record of a sequence that a layer ran step by step, from the records of its steps."""

@@ -14,7 +14,11 @@ __all__ = ["record"]
 
 
 def record(
-    model: nn.Module, x: Tensor, charges: bool = False, lengths: Tensor | None = None
+    model: nn.Module,
+    x: Tensor,
+    charges: bool = False,
+    lengths: Tensor | None = None,
+    cut: bool = False,
 ) -> Recording:
     """Run one pass of a net and record each neuron layer; if it fails, all states are as before.
 
@@ -27,6 +31,8 @@ def record(
         charges: Whether to hold the input charge of each layer (`Record.cur`).
         lengths: Number of steps of each recording, int64 [B], or None. A model that gets lengths
             must take them as `model(x, lengths)`; the recording and its records hold them.
+        cut: Whether the graph ends at each layer: spikes and membranes are then its leaves, and the
+            gradient of a charge goes back to those of the layers that it comes from.
 
     Raises:
         TypeError: If `model` is not a module, or returns something else.
@@ -36,7 +42,7 @@ def record(
     restorers = [module.state_restorer() for module in modules]
     calls: dict[str, list[Record]] = {}
     try:
-        with _recorded(model, charges, calls):
+        with _recorded(model, charges, cut, calls):
             outputs = model(x) if lengths is None else model(x, lengths)
     except BaseException:
         for restore in restorers:
@@ -53,11 +59,14 @@ def record(
 
 
 @contextlib.contextmanager
-def _recorded(model: nn.Module, charges: bool, calls: dict[str, list[Record]]) -> Iterator[None]:
+def _recorded(
+    model: nn.Module, charges: bool, cut: bool, calls: dict[str, list[Record]]
+) -> Iterator[None]:
     """Within a `with` block, each call of a neuron layer adds its record to `calls`."""
 
     def call(name: str, layer: NeuronLayer, cur: Tensor) -> tuple[Tensor, Tensor]:
         made = layer.record(cur, charges)
+        made = made.cut() if cut else made
         calls.setdefault(name, []).append(made)
         return made.spk, made.mem
 

@@ -17,6 +17,7 @@ from analysis.slopes.nets import (
 from layers.pages import AdaptiveLayer, LILayer
 from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
+from nwavesdk.net import Branches, Feedback, Residual, record
 from nwavesdk.surrogate import atan, fast_sigmoid
 from tolerances import GRADIENT, assert_close
 
@@ -97,6 +98,61 @@ def test_gradients_of_pruned_and_convolved_nets_are_those_of_training():
         assert_close(grad, expected[name], GRADIENT, name)
 
 
+class Crossed(torch.nn.Module):
+    """A net of a user, with two paths, a shared synapse and an inner membrane."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.out = (LIFLayer(n, 8e-3) for n in (5, 5, 4))
+        self.up, self.shared = LIFSynapse(N, 5), LIFSynapse(5, 5)
+        self.join, self.behind = torch.nn.Linear(10, 4), torch.nn.Linear(4, 3)
+
+    def forward(self, x):
+        spk, mem = self.first(self.up(x))
+        later, _ = self.second(self.shared(spk))
+        spk, _ = self.out(self.join(torch.cat([later, mem + self.shared(spk)], -1)))
+        return self.behind(spk)
+
+
+def branched():
+    block = Residual(LIFSynapse(8, 8), LIFLayer(8, 8e-3), LIFSynapse(8, 8), LIFLayer(8, 8e-3))
+    sides = [SpikingSequential(LIFSynapse(N, 4), LIFLayer(4, tau)) for tau in (5e-3, 20e-3)]
+    return SpikingSequential(Branches(*sides), block, torch.nn.Linear(8, 3), LIFLayer(3, 8e-3))
+
+
+@pytest.mark.parametrize("make", [Crossed, branched])
+def test_layers_may_be_connected_in_any_way(make):
+    torch.manual_seed(1)
+    net = make().double()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(2)
+    x = input_charge()
+
+    def loss_of(spk, mem):
+        return loss_fn(spk[..., :3], mem[..., :3])
+
+    recorded = RecordedPass(net, x, loss_of, weights=True)
+    assert all(layer.spk.any() for layer in recorded.records)
+    chosen = [fast_sigmoid(2 + place) for place in range(len(recorded.names))]
+    charges, weights = {}, {}
+    for gradient in recorded.gradients(chosen):
+        charges[recorded.names[gradient.index]] = gradient.charge
+        weights |= gradient.weights
+    for name, surrogate in zip(recorded.names, chosen, strict=True):
+        net.get_submodule(name).spike_grad = surrogate
+    prepare_net(net)
+    recording = record(net, x.requires_grad_(), charges=True)
+    for layer in recording.layers.values():
+        layer.cur.retain_grad()
+    loss_of(recording.spk, recording.mem).backward()
+    for name, charge in charges.items():
+        assert_close(charge, recording.layers[name].cur.grad, GRADIENT, name)
+    for name, parameter in net.named_parameters():
+        assert_close(weights.pop(name), parameter.grad, GRADIENT, name)
+    assert not weights
+
+
 def test_read_outs_pass_gradients_and_have_no_surrogate():
     net = SpikingSequential(
         *(LIFSynapse(N, 5), AdaptiveLayer(5, tau=8e-3), LIFSynapse(5, 4), LILayer(4)),
@@ -133,8 +189,11 @@ def test_other_modules_with_parameters_are_listed_as_uncovered():
 def test_invalid_nets_inputs_and_losses_are_refused():
     net = lif_net().double().eval()
     x = input_charge()
-    with pytest.raises(TypeError, match="SpikingSequential, got Sequential"):
-        RecordedPass(torch.nn.Sequential(*net), x, loss_fn)
+    with pytest.raises(TypeError, match="recorded in a torch module, got 'net'"):
+        RecordedPass("net", x, loss_fn)
+    steps = Feedback(LIFSynapse(N, N), LIFLayer(N, 8e-3)).double()
+    with pytest.raises(ValueError, match="Feedback runs 'body.1' step by step"):
+        RecordedPass(steps, x, loss_fn)
     with pytest.raises(
         ValueError, match=r"sequences \[B, T, \*features\], got an input of shape \[40, 6\]"
     ):
@@ -143,5 +202,7 @@ def test_invalid_nets_inputs_and_losses_are_refused():
         RecordedPass(SpikingSequential(LIFSynapse(N, 3)).double(), x, loss_fn)
     with pytest.raises(ValueError, match="depends on what the net returns"):
         RecordedPass(net, x, lambda *_: torch.zeros(()))
+    with pytest.raises(ValueError, match="the loss does not depend on the net's neuron layers"):
+        RecordedPass(net, x, lambda *_: torch.zeros((), requires_grad=True))
     with pytest.raises(ValueError, match="has 3 neuron layers, got 2 surrogates"):
         next(RecordedPass(net, x, loss_fn).gradients([atan(2)] * 2))

@@ -3,7 +3,8 @@
 Spikes of a forward pass do not depend on the surrogate, so the pass is run once. For each choice of
 surrogates, the backward pass is then one adjoint recurrence per neuron layer
 (`Record.charge_gradient`). Between two layers, it is what autograd computes: for a synapse, a
-product with its transposed weight.
+product with its transposed weight. The graph of the pass ends at each layer, so layers may be
+connected in any way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.layers import NeuronLayer, SpikingSequential, find_edges, prepare_net
+from nwavesdk.internal.checks import shown
+from nwavesdk.layers import Record, find_edges, prepare_net
 from nwavesdk.layers.masks import copy_module
+from nwavesdk.net.recording import record as record_pass
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["LayerGradient", "LossFunction", "RecordedPass"]
@@ -60,24 +63,22 @@ class RecordedPass:
         loss: The loss.
 
     Raises:
-        TypeError: If the net is not a `SpikingSequential`.
-        ValueError: If it has no neuron layer, if `x` is not a sequence, or if the loss does not
-            depend on the last layer.
+        TypeError: If the net is not a module.
+        ValueError: If it has no neuron layer, if a layer runs step by step, if `x` is not a
+            sequence, or if the loss depends on no layer.
     """
 
     def __init__(
         self,
-        net: SpikingSequential,
+        net: nn.Module,
         x: Tensor,
         loss_fn: LossFunction,
         seed: int | None = None,
         weights: bool = False,
         lengths: Tensor | None = None,
     ) -> None:
-        if not isinstance(net, SpikingSequential):
-            raise TypeError(
-                f"gradients are recorded in a SpikingSequential, got {type(net).__name__}."
-            )
+        if not isinstance(net, nn.Module):
+            raise TypeError(f"gradients are recorded in a torch module, got {shown(net)}.")
         if x.ndim < 3:
             raise ValueError(
                 f"a scan needs sequences [B, T, *features], got an input of shape {list(x.shape)}."
@@ -89,7 +90,7 @@ class RecordedPass:
         with torch.enable_grad():
             prepare_net(net, seed)
             leaf = x.detach().requires_grad_()
-            self.recording = net.record(leaf, charges=True, lengths=lengths)
+            self.recording = record_pass(net, leaf, charges=True, lengths=lengths, cut=True)
             self.loss = loss_fn(self.recording.spk, self.recording.mem)
         self.names = tuple(self.recording.spiking)
         self.records = tuple(self.recording.spiking.values())
@@ -98,8 +99,9 @@ class RecordedPass:
         edges = find_edges(net)
         self.uncovered = edges.uncovered
         self._layers = tuple(self.recording.layers.items())
+        _require_sequences(net, self._layers)
         self._recurrent = {edge.module_name: edge for edge in edges.edges if edge.is_recurrent}
-        self._feeding_parameters = _feeding_parameters(net)
+        self._parameters = {n: p for n, p in net.named_parameters() if p.requires_grad}
         self._output_gradients = self._differentiate_loss()
 
     @property
@@ -121,21 +123,30 @@ class RecordedPass:
             raise ValueError(
                 f"the net has {len(self.records)} neuron layers, got {len(chosen)} surrogates."
             )
-        grad_spk, grad_mem = self._output_gradients
+        outputs, totals = self._output_gradients
+        received = dict(outputs)
+        totals = dict(totals)
+        behind = dict(totals)
         index = len(self.records)
-        behind: dict[str, Tensor] = {}
         for place in reversed(range(len(self._layers))):
             name, record = self._layers[place]
             index -= not record.is_readout
             surrogate = None if record.is_readout else chosen[index]
+            grad_spk = received.get(id(record.spk))
+            grad_mem = None if record.is_readout else received.get(id(record.mem))
+            if grad_spk is None and grad_mem is None:
+                grad_spk = torch.zeros_like(record.spk)
             charge, recurrent = record.charge_gradient(grad_spk, grad_mem, surrogate)
-            grad_spk, weights = self._pass_back(place, charge)
-            grad_mem = None  # A layer hands only its spikes on.
-            weights |= self._recurrent_gradient(name, recurrent)
+            weights = self._pass_back(place, charge, received) | self._recurrent_gradient(
+                name, recurrent
+            )
+            for key, grad in weights.items():
+                # A module that is used twice feeds two layers.
+                totals[key] = totals[key] + grad if key in totals else grad
+                behind[key] = totals[key]
             if record.is_readout:
-                behind |= weights
                 continue
-            yield LayerGradient(index, charge, behind | weights)
+            yield LayerGradient(index, charge, behind)
             behind = {}
 
     def charge_gradients(self, surrogates: Sequence[Surrogate] | None = None) -> dict[str, Tensor]:
@@ -144,34 +155,53 @@ class RecordedPass:
             self.names[gradient.index]: gradient.charge for gradient in self.gradients(surrogates)
         }
 
-    def _differentiate_loss(self) -> tuple[Tensor | None, Tensor | None]:
-        """∂L/∂spk and ∂L/∂mem of the last layer."""
-        _, last = self._layers[-1]
+    def _differentiate_loss(self) -> tuple[dict[int, Tensor], dict[str, Tensor]]:
+        """∂L/∂(outputs of layers) by id of the tensor, and ∂L/∂(weights behind the last layer)."""
         if not self.loss.requires_grad or self.loss.numel() != 1:
             raise ValueError(
                 "loss_fn(spk, mem) must return one number that depends on what the net returns."
             )
-        # A read-out returns one tensor twice.
-        outputs = [last.spk] if last.is_readout else [last.spk, last.mem]
-        grads = torch.autograd.grad(self.loss, outputs, retain_graph=True, allow_unused=True)
-        grad_spk, grad_mem = (*grads, None)[:2]
-        if grad_spk is None and grad_mem is None:
-            raise ValueError("the loss does not depend on the net's last neuron layer.")
-        return grad_spk, grad_mem
+        received: dict[int, Tensor] = {}
+        weights = self._add_gradients(self.loss, None, len(self._layers), received)
+        if not received:
+            raise ValueError("the loss does not depend on the net's neuron layers.")
+        return received, weights
 
-    def _pass_back(self, place: int, charge: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """Gradients of the spikes of the layer below, if there is one, and of the weights."""
+    def _pass_back(
+        self, place: int, charge: Tensor, received: dict[int, Tensor]
+    ) -> dict[str, Tensor]:
+        """Add the gradients of the spikes of earlier layers; return those of the weights."""
         cur = self._layers[place][1].cur
         assert cur is not None
-        below = [self._layers[place - 1][1].spk] if place else []
-        parameters = self._feeding_parameters[place]
-        inputs = [*below, *parameters.values()]
+        if not cur.requires_grad:
+            return {}
+        return self._add_gradients(cur, charge, place, received)
+
+    def _add_gradients(
+        self, y: Tensor, grad: Tensor | None, place: int, received: dict[int, Tensor]
+    ) -> dict[str, Tensor]:
+        """Differentiate `y` with respect to the outputs of the layers before `place`, and weights.
+
+        Args:
+            y: The charge of a layer, or the loss.
+            grad: ∂L/∂y.
+            place: Place of the layer.
+            received: ∂L/∂(outputs of layers) by id; what comes from `y` is added.
+
+        Returns:
+            ∂L/∂(weights) through `y`, by name.
+        """
+        leaves = [leaf for _, record in self._layers[:place] for leaf in _outputs(record)]
+        inputs = [*leaves, *self._parameters.values()]
         if not inputs:
-            return None, {}
-        grads = torch.autograd.grad(cur, inputs, charge, retain_graph=True, allow_unused=True)
-        by_name = zip(parameters, grads[len(below) :], strict=True)
-        weights = {name: grad for name, grad in by_name if grad is not None}
-        return grads[0] if below else None, weights
+            return {}
+        grads = torch.autograd.grad(y, inputs, grad, retain_graph=True, allow_unused=True)
+        for leaf, part in zip(leaves, grads[: len(leaves)], strict=True):
+            if part is not None:
+                before = received.get(id(leaf))
+                received[id(leaf)] = part if before is None else before + part
+        by_name = zip(self._parameters, grads[len(leaves) :], strict=True)
+        return {name: part for name, part in by_name if part is not None}
 
     def _recurrent_gradient(self, name: str, effective_grad: Tensor | None) -> dict[str, Tensor]:
         """The gradient of the recurrent weights of a layer, from that of the effective ones."""
@@ -190,16 +220,17 @@ class RecordedPass:
         return dict(zip(trained, grads, strict=True))
 
 
-def _feeding_parameters(net: SpikingSequential) -> list[dict[str, nn.Parameter]]:
-    """For each neuron layer, the trainable parameters between it and the layer before, by name."""
-    by_layer: list[dict[str, nn.Parameter]] = []
-    pending: dict[str, nn.Parameter] = {}
-    for name, module in net.modules_in_order():
-        if isinstance(module, NeuronLayer):
-            by_layer.append(pending)
-            pending = {}
-            continue
-        for key, parameter in module.named_parameters():
-            if parameter.requires_grad:
-                pending[f"{name}.{key}"] = parameter
-    return by_layer
+def _outputs(record: Record) -> list[Tensor]:
+    """Spikes and membrane of a layer; of a read-out, which returns one tensor twice, that one."""
+    return [record.spk] if record.mem is record.spk else [record.spk, record.mem]
+
+
+def _require_sequences(net: nn.Module, layers: Sequence[tuple[str, Record]]) -> None:
+    """Reject a net in which a layer was called more than once: spikes may then come back to it."""
+    for name, record in layers:
+        if not record.spk.is_leaf:
+            raise ValueError(
+                f"gradients are recorded of layers that get a whole sequence, {type(net).__name__} "
+                f"runs {name!r} step by step, as Feedback does: train it, and look at the "
+                "gradients of its parameters."
+            )

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nwavesdk.analysis.slopes.candidates import Candidates, name_candidates, surrogate_label
 from nwavesdk.analysis.slopes.recorded_pass import LossFunction, RecordedPass
-from nwavesdk.layers import SpikingSequential
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["USABLE_SHARE", "Advice", "SlopeScan", "percent", "scan_recorded_pass", "scan_slopes"]
@@ -130,7 +129,7 @@ class SlopeScan:
 
 
 def scan_slopes(
-    net: SpikingSequential,
+    net: nn.Module,
     x: Tensor,
     loss_fn: LossFunction,
     surrogates: Candidates | None = None,
@@ -158,12 +157,12 @@ def scan_slopes(
             depend on padding.
 
     Raises:
-        TypeError: If the net is not a `SpikingSequential`, or a candidate is not a surrogate.
+        TypeError: If the net is not a module, or a candidate is not a surrogate.
         ValueError: If the input is not a sequence, if the loss does not depend on the net, or if a
             candidate does not have one surrogate for each layer.
 
     Example:
-        >>> from nwavesdk.layers import LIFLayer, LIFSynapse
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
         >>> from nwavesdk.surrogate import fast_sigmoid
         >>> _ = torch.manual_seed(0)
         >>> net = SpikingSequential(
