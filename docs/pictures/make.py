@@ -15,6 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from nwavesdk import encoding
+from nwavesdk.layers import DelayedSynapse
+from nwavesdk.solvers.sparse.delays_reference import delay_kernel
+from research import planted_delays
 
 FOLDER = Path(__file__).parent
 INK, BLUE, ORANGE = "#30343b", "#2b6cb0", "#d9662b"
@@ -86,7 +89,50 @@ def _draw_fields(axes: Axes) -> None:
     axes.set(title="population: eight receptive fields", xlabel="value", ylabel="activation")
 
 
-PICTURES = {"encoders": encoders}
+def delays() -> Figure:
+    """Shares of a delay, reflection at the borders, and planted delays after training."""
+    figure = Figure(figsize=(10, 3.1), layout="constrained")
+    panels = figure.subplots(1, 3)
+    steps = torch.arange(9)
+    curves = {
+        "linear": ("linear", 1.0),
+        "width 2": ("gaussian", 2.0),
+        "width 0.5": ("gaussian", 0.5),
+    }
+    for (name, (interpolation, width)), color in zip(
+        curves.items(), (INK, BLUE, ORANGE), strict=True
+    ):
+        shares = delay_kernel(torch.tensor(3.25), 8, interpolation, width)
+        panels[0].plot(steps, shares, marker="o", markersize=4, color=color, label=name)
+    panels[0].axvline(3.25, color=INK, linewidth=0.8, linestyle=":")
+    panels[0].set(title="shares of a delay of 3.25 steps", xlabel="step", ylabel="share")
+    panels[0].legend(fontsize=8)
+    synapse = DelayedSynapse(200, 1, 24)
+    stored = torch.linspace(-16, 40, 200)
+    synapse.scaled_delays.data = stored[:, None] / 32
+    panels[1].plot(stored, synapse.delays.detach(), color=BLUE)
+    panels[1].axvspan(0, 24, color=INK, alpha=0.08)
+    panels[1].set(title="reflection beyond 0 and max_delay = 24", xlabel="stored [steps]")
+    panels[1].set_ylabel("delay [steps]")
+    _draw_planted(panels[2])
+    return figure
+
+
+def _draw_planted(axes: Axes) -> None:
+    """Draw learned over planted delays, with the size of the planted weight."""
+    torch.manual_seed(0)
+    teacher = planted_delays.readout(16, 8, 20, learn_delays=False).eval()
+    student = planted_delays.readout(16, 8, 20, interpolation="gaussian")
+    planted_delays.train(student, teacher, 250)
+    planted, learned = (net[0].delays.detach().flatten() for net in (teacher, student))
+    axes.plot([0, 20], [0, 20], color=INK, linewidth=0.8)
+    size = 40 * teacher[0].weight.detach().abs().flatten()
+    axes.scatter(planted, learned, s=size, color=ORANGE, alpha=0.6, linewidths=0)
+    axes.set(title="learned from the data of a net", xlabel="planted delay [steps]")
+    axes.set_ylabel("learned delay [steps]")
+
+
+PICTURES = {"encoders": encoders, "delays": delays}
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from nwavesdk.layers import (
     find_edges,
     prepare_net,
 )
+from nwavesdk.net import streaming
 from nwavesdk.solvers.sparse.delays_reference import delayed_product
 from tolerances import GRADIENT, assert_close
 
@@ -299,6 +300,19 @@ class TestInNets:
             self.outputs(self.net(checkpoint=4), 3 * spikes()), whole, strict=True
         ):
             assert_close(got, expected, GRADIENT, "checkpoint")
+
+    @pytest.mark.parametrize("recurrent", [False, True])
+    def test_without_prepare_net_each_call_starts_at_rest_and_streaming_carries_on(self, recurrent):
+        net = self.net()
+        if recurrent:
+            net[1] = LIFLayer(8, taus=10e-3, layer_topology="RC", recurrent_delays=5)
+        x = 3 * spikes()
+        whole = net(x)[1]
+        assert torch.equal(net(x)[1], whole)
+        with streaming(net):
+            parts = [net(x[:, :5])[1], *(net.step(x[:, t])[1][:, None] for t in range(5, 14))]
+        assert_close(torch.cat(parts, 1), whole, GRADIENT, "streaming")
+        assert torch.equal(net(x)[1], whole)
 
     def test_compiled_equals_eager(self):
         net = self.net()
