@@ -12,10 +12,17 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from nwavesdk import encoding
-from nwavesdk.layers import DelayedSynapse
+from nwavesdk.layers import (
+    DelayedSynapse,
+    LIFLayer,
+    LIFSynapse,
+    ThresholdBatchNorm,
+    TimeBatchNorm,
+)
+from nwavesdk.net import SpikingSequential
 from nwavesdk.solvers.sparse.delays_reference import delay_kernel
 from research import planted_delays
 
@@ -132,7 +139,39 @@ def _draw_planted(axes: Axes) -> None:
     axes.set_ylabel("learned delay [steps]")
 
 
-PICTURES = {"encoders": encoders, "delays": delays}
+def normalization() -> Figure:
+    """Firing rates of eight layers by the scale of their weights, without and with norms."""
+    norms: dict[str, Callable[[int], nn.Module]] = {
+        "no norm": lambda _: nn.Identity(),
+        "TimeBatchNorm": TimeBatchNorm,
+        "ThresholdBatchNorm, alpha=0.5": lambda n: ThresholdBatchNorm(n, alpha=0.5),
+    }
+    figure = Figure(figsize=(10, 3), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    for axes, (title, norm) in zip(panels, norms.items(), strict=True):
+        for scale, color in zip((0.3, 1, 3), (ORANGE, INK, BLUE), strict=True):
+            # Lines that lie on each other stay visible.
+            axes.plot(
+                range(1, 9), _rates(norm, scale), color=color, linewidth=4 - scale, marker="."
+            )
+        axes.set(title=title, xlabel="layer", ylim=(-0.02, 0.6))
+    panels[0].set_ylabel("firing rate")
+    panels[0].legend([f"weights × {scale}" for scale in (0.3, 1, 3)], fontsize=8)
+    return figure
+
+
+def _rates(norm: Callable[[int], nn.Module], scale: float) -> list[float]:
+    torch.manual_seed(0)
+    modules: list[nn.Module] = []
+    for _ in range(8):
+        synapse = LIFSynapse(100, 100)
+        synapse.weight.data *= scale
+        modules += [synapse, norm(100), LIFLayer(100, 20e-3)]
+    recording = SpikingSequential(*modules).record((torch.rand(16, 100, 100) < 0.05).float())
+    return [rate.item() for rate in recording.rates().values()]
+
+
+PICTURES = {"encoders": encoders, "delays": delays, "normalization": normalization}
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -311,3 +312,12 @@ def test_a_norm_folds_into_the_charge_of_a_chip():
 def test_fold_takes_a_module():
     with pytest.raises(TypeError, match="fold takes a torch module, got list"):
         fold([])
+
+
+def test_the_example_of_the_docs_runs(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "normalization.md").read_text(encoding="utf-8")
+    example = page.split("```python\n")[1].split("```")[0]
+    exec(example, {})
+    printed = capsys.readouterr().out.splitlines()
+    comments = [line.split("# ")[1] for line in example.splitlines() if line.startswith("print")]
+    assert printed == comments
