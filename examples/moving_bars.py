@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from nwavesdk.layers import LIFLayer, SpikingSequential, TemporalConv, prepare_net
+from nwavesdk.layers import LIFLayer, SpikingSequential, TemporalConv
+from nwavesdk.net import streaming
 
 DIRECTIONS = ["left", "right", "up", "down"]
 FRAMES = 16
@@ -55,7 +56,6 @@ def train(net: SpikingSequential) -> None:
     optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
     for _ in range(BATCHES):
         frames, direction = draw_batch(BATCH)
-        prepare_net(net)
         _, mem = net(frames)
         loss = cross_entropy(mem.mean(1), direction)
         optimizer.zero_grad()
@@ -66,13 +66,12 @@ def train(net: SpikingSequential) -> None:
 @torch.no_grad()
 def follow(net: SpikingSequential, frames: Tensor, direction: str) -> None:
     """Print what the net predicts after each frame [1, H, W] of a recording."""
-    prepare_net(net)
     total = torch.zeros(4)
-    for frame in frames:
-        # One frame is a sequence of one step; convolutions and neurons go on from their states.
-        _, mem = net(frame[None, None])
-        total += mem[0, 0]
-        print(DIRECTIONS[int(total.argmax())], end=" ")
+    with streaming(net):
+        for frame in frames:
+            _, mem = net.step(frame[None])
+            total += mem[0]
+            print(DIRECTIONS[int(total.argmax())], end=" ")
     print("| it moves", direction)
 
 
@@ -85,7 +84,6 @@ def main() -> None:
         train(net)
     frames, direction = draw_batch(256)
     follow(net, frames[0], DIRECTIONS[int(direction[0])])
-    prepare_net(net)
     recording = net.record(frames)
     accuracy = (recording.mem.mean(1).argmax(1) == direction).float().mean()
     for name, layer in list(recording.layers.items())[:2]:

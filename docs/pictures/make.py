@@ -4,6 +4,7 @@ python docs/pictures/make.py [NAME ...]
 """
 
 import math
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -171,7 +172,50 @@ def _rates(norm: Callable[[int], nn.Module], scale: float) -> list[float]:
     return [rate.item() for rate in recording.rates().values()]
 
 
-PICTURES = {"encoders": encoders, "delays": delays, "normalization": normalization}
+def convolution() -> Figure:
+    """A recording of `examples/moving_bars.py`, and what the trained net makes of it."""
+    example = runpy.run_path(str(FOLDER.parents[1] / "examples" / "moving_bars.py"))
+    torch.manual_seed(0)
+    net = example["build"]()
+    example["train"](net)
+    frames, direction = example["draw_batch"](1)
+    recording = net.record(frames)
+    layers = list(recording.layers.values())
+    # The channel that fires most, and the number of channels that fire at a place.
+    most = int(layers[0].spk.mean((0, 1, 3, 4)).argmax())
+    images = {
+        "frames": frames[0, :, 0],
+        f"layer 1, channel {most}": layers[0].spk[0, :, most].detach(),
+        "layer 2, all channels": layers[1].spk[0].detach().sum(1),
+    }
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    shown_steps = range(1, 13, 2)
+    panels = figure.subplots(3, len(shown_steps) + 2)
+    for row, (title, sequence) in zip(panels, images.items(), strict=True):
+        for axes, step in zip(row, shown_steps, strict=False):
+            axes.imshow(sequence[step], cmap="Blues")
+            axes.set(xticks=[], yticks=[])
+        row[0].set_ylabel(title, fontsize=8)
+    for axes, step in zip(panels[0], shown_steps, strict=False):
+        axes.set_title(f"step {step}", fontsize=8)
+    for axes in panels[:, -2:].flatten():
+        axes.remove()
+    axes = figure.add_subplot(panels[0, 0].get_gridspec()[:, -2:])
+    for name, membrane in zip(example["DIRECTIONS"], recording.mem[0].detach().T, strict=True):
+        axes.plot(membrane, label=name, linewidth=1.2)
+    truth = example["DIRECTIONS"][int(direction)]
+    axes.set_title(f"membranes: it moves {truth}", fontsize=9)
+    axes.set_xlabel("step")
+    axes.legend(fontsize=7)
+    return figure
+
+
+PICTURES = {
+    "convolution": convolution,
+    "delays": delays,
+    "encoders": encoders,
+    "normalization": normalization,
+}
 
 
 def main() -> None:

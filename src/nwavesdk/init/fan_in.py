@@ -20,11 +20,12 @@ def fan_in_init(model: nn.Module, gain: float = 2.0, seed: int | None = None) ->
     C_in / groups · kernel of a convolution, over time too. A neuron with inputs of rate ν then gets
     a charge of standard deviation gain · √ν [thresholds], whatever the size of its layer.
 
-    With the default gain of 2, four layers of convolutions and LIF neurons keep firing in 1 to 20 %
-    of all steps, for time constants from 5 to 100 steps, inputs that spike in 2 to 30 % of all
-    steps, and with pooling between the layers. Torch's own initialization has a standard deviation
-    of 0.58/√fan_in, in front of which deeper layers starve. `docs/convolution.md` has the table.
-    Behind batch norm, the scale of weights does not matter. `LIFSynapse`, `DelayedSynapse` and
+    With the default gain of 2, four layers of convolutions and LIF neurons keep firing in 1 to 27 %
+    of all steps, for time constants from 5 to 100 steps, inputs that spike in 10 % of all steps,
+    and with pooling between the layers. Weaker inputs with time constants of a few steps, or with
+    average pooling, need a gain of 3. Torch's own initialization has a standard deviation of
+    0.58/√fan_in, behind which deeper layers starve. `docs/convolution.md` has the table. In front
+    of batch norm, the scale of weights does not matter. `LIFSynapse`, `DelayedSynapse` and
     `TemporalConv` begin like this.
 
     Recurrent weights, front ends and the synapses of chips do not change; see `init_weights` of
