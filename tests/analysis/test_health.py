@@ -1,6 +1,7 @@
 """Nets with one defect by construction, and one without."""
 
 import math
+import re
 from dataclasses import astuple
 
 import pytest
@@ -11,7 +12,7 @@ from nwavesdk.analysis import Limits, examine
 from nwavesdk.analysis.health import REMEDIES
 from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
-from nwavesdk.surrogate import fast_sigmoid
+from nwavesdk.surrogate import atan, fast_sigmoid
 
 B, T = 4, 80
 
@@ -43,6 +44,10 @@ def examine_net(net, loss=every_step, limits=None):
 
 def kinds(health):
     return {(one.kind, one.layer) for one in health.findings}
+
+
+def numbers(layer):
+    return [value for value in astuple(layer)[1:] if value is not None]
 
 
 def test_a_healthy_net():
@@ -139,6 +144,53 @@ def test_exploding_over_time():
     assert "recurrent weights" in REMEDIES["exploding over time"]
 
 
+def loop_of(**options):
+    torch.manual_seed(2)
+    layer = LIFLayer(40, 20e-3, spike_grad=atan(2), layer_topology="RC", **options)
+    net = SpikingSequential(LIFSynapse(10, 40), layer)
+    net[0].weight.data.mul_(0.5)
+    layer.recurrent_weights.data.mul_(4)
+    return net
+
+
+def test_a_loop_whose_gradients_grow():
+    health = examine_net(loop_of(max_loop_gain=None))
+    (one,) = (one for one in health.findings if one.kind == "recurrent gain")
+    assert re.fullmatch(
+        r"layer 1 \(1\): recurrent loop gain [\d.]+: gradients grow by 1\.\d+ per step, "
+        r"[\d.e+]+ times in 80 steps: keep max_loop_gain=1 .*",
+        str(one),
+    )
+    layer = health.layers[0]
+    assert one.value == layer.growth > 1.05
+    assert layer.loop_gain > 1
+    tolerant = examine_net(loop_of(max_loop_gain=None), limits=Limits(loop=1e30))
+    assert ("recurrent gain", "1") not in kinds(tolerant)
+
+
+def test_a_bound_on_the_loop_gain_ends_the_growth():
+    health = examine_net(loop_of())
+    assert ("recurrent gain", "1") not in kinds(health)
+    assert health.layers[0].growth < 1
+    # The gain is that of the weights.
+    exact = examine_net(loop_of(max_loop_gain=None))
+    assert health.layers[0].loop_gain == exact.layers[0].loop_gain
+
+
+def test_the_loop_of_any_neuron_is_measured(monkeypatch):
+    # As of neurons with several states, whose kernels would take long to compile here.
+    monkeypatch.setattr("nwavesdk.layers.record.has_loop_gain", lambda _: False)
+    health = examine_net(loop_of(max_loop_gain=None))
+    assert health.layers[0].loop_gain is None
+    (one,) = (one for one in health.findings if one.kind == "recurrent gain")
+    assert "recurrent loop: gradients grow by 1." in one.text
+
+
+def test_layers_without_recurrence_have_no_loop():
+    layers = examine_net(net_of()).layers
+    assert all(layer.growth is None and layer.loop_gain is None for layer in layers)
+
+
 def test_a_gradient_that_is_not_finite():
     health = examine_net(net_of(), lambda spk, mem: every_step(spk, mem) * math.inf)
     assert ("not finite", "5") in kinds(health)
@@ -173,7 +225,7 @@ def test_padding_does_not_count():
     assert kinds(health) == kinds(expected)
     assert kinds(health) >= {("dead", "3"), ("saturated", "1"), ("vanishing over time", "5")}
     for got, layer in zip(health.layers, expected.layers, strict=True):
-        assert astuple(got)[1:] == pytest.approx(astuple(layer)[1:], rel=1e-5)
+        assert numbers(got) == pytest.approx(numbers(layer), rel=1e-5)
 
 
 def test_each_recording_has_its_own_quarters():

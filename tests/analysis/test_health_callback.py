@@ -12,10 +12,12 @@ pytest.importorskip("lightning")
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
+from nwavesdk.analysis import Limits
 from nwavesdk.analysis.health_callback import HealthCallback
 from nwavesdk.data import Batch
 from nwavesdk.layers import Dropout, LIFLayer, LIFSynapse, SpikingSequential, prepare_net
 from nwavesdk.layers.lengths import mean_over_steps
+from nwavesdk.surrogate import atan
 from nwavesdk.train.learner import Learner
 from nwavesdk.train.sections import LearningConfig
 from nwavesdk.train.tasks import Classification, OutputLayer
@@ -85,6 +87,24 @@ def test_findings_are_logged_once_and_training_does_not_change(tmp_path, caplog)
     assert trainer.callback_metrics["health_dead_1"] >= 0.5
 
 
+def numbers(layer):
+    return [value for value in astuple(layer)[1:] if value is not None]
+
+
+def test_a_growing_loop_is_logged_while_it_happens(tmp_path, caplog):
+    torch.manual_seed(1)
+    hidden = LIFLayer(20, 20e-3, spike_grad=atan(2), layer_topology="RC", max_loop_gain=None)
+    hidden.recurrent_weights.data.mul_(5)
+    net = SpikingSequential(LIFSynapse(6, 20), hidden, LIFSynapse(20, 4), LIFLayer(4, 10e-3))
+    health = HealthCallback(limits=Limits(loop=10))
+    with caplog.at_level(logging.WARNING, "nwavesdk"):
+        trainer = fitted(Learner(net, TASK, LEARNING, seed=3), health, folder=tmp_path)
+    (warning,) = (text for text in caplog.messages if "recurrent loop gain" in text)
+    assert warning.startswith("epoch 1, layer 1 (1): recurrent loop gain")
+    assert trainer.callback_metrics["health_growth_1"] > 1.05
+    assert "health_growth_2" not in trainer.callback_metrics
+
+
 def valid_mean(spk, mem, labels, lengths=None):  # noqa: ARG001
     return mean_over_steps(spk, lengths).mean()
 
@@ -96,7 +116,7 @@ def test_padding_does_not_count(tmp_path, loss):
         health = HealthCallback(loss)
         module = Learner(net_of(), TASK, LEARNING, seed=3)
         fitted(module, health, folder=tmp_path, padding=padding)
-        found.append([astuple(layer)[1:] for layer in health.found[0].layers])
+        found.append([numbers(layer) for layer in health.found[0].layers])
     for got, expected in zip(*found, strict=True):
         assert got == pytest.approx(expected, rel=1e-5)
 

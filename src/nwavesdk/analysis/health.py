@@ -42,6 +42,10 @@ REMEDIES = {
         "early steps dominate all others: lower recurrent weights, keep detach_reset=True, raise "
         "slope or alpha a bit, or clip gradients"
     ),
+    "recurrent gain": (
+        "keep max_loop_gain=1 (LIF and chip neurons have it), lower recurrent weights, shorten "
+        "taus, or use a surrogate of less area, such as fast_sigmoid(); see `docs/recurrence.md`"
+    ),
 }
 
 
@@ -59,6 +63,7 @@ class Limits:
         time: Factor by which it may be smaller or larger in the first quarter of each recording
             than in the third quarter. The last quarter is left out, because what happens there has
             little time to have an effect.
+        loop: Factor by which a gradient may grow through a recurrent layer over a whole recording.
     """
 
     few: float = 0.05
@@ -66,6 +71,7 @@ class Limits:
     starved: float = 1e-3
     depth: float = 100.0
     time: float = 1000.0
+    loop: float = 100.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,10 @@ class LayerHealth:
         depth: The norm as a multiple of that of the last layer; NaN if both are 0.
         time: Norm in the first quarter of the steps as a multiple of that in the third quarter; NaN
             if both are 0.
+        steps: Mean number of valid steps of a recording.
+        loop_gain: The gain of the recurrent loop, see `Record.loop_gain`; None where it has none.
+        growth: Factor per step by which a gradient of the last membranes grows, back in time; None
+            without recurrence.
     """
 
     layer: str
@@ -114,6 +124,9 @@ class LayerHealth:
     norm: float
     depth: float
     time: float
+    steps: float
+    loop_gain: float | None = None
+    growth: float | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +190,7 @@ def _layer_health(
     received = grad.abs().sum((0, 1))
     is_starved = (received < limits.starved * last.abs().sum((0, 1)).mean()) | (received == 0)
     early, late = _quarters(record.lengths, grad)
+    lengths = _lengths(record.lengths, grad)
     return LayerHealth(
         layer=name,
         rate=float(rates.mean()),
@@ -186,18 +200,40 @@ def _layer_health(
         norm=float(grad.norm()),
         depth=_norm_ratio(grad, last),
         time=_norm_ratio(early, late),
+        steps=float(lengths.double().mean()),
+        loop_gain=record.loop_gain(),
+        growth=_growth(record, lengths) if record.is_recurrent else None,
     )
+
+
+def _growth(record: Record, lengths: Tensor) -> float:
+    """Factor per step by which a random gradient of the last membranes grows, back in time."""
+    generator = torch.Generator().manual_seed(0)
+    B = record.mem.shape[0]
+    last = (lengths - 1).clamp(min=0)
+    grad_mem = torch.zeros_like(record.mem)
+    direction = torch.randn(B, *record.mem.shape[2:], generator=generator)
+    grad_mem[torch.arange(B), last] = direction.to(grad_mem)
+    charge = _valid_gradient(record.charge_gradient(None, grad_mem)[0], record.lengths)
+    if not bool(charge.isfinite().all()):
+        return math.inf
+    steps_between = 2 * float((lengths // 4).double().mean())
+    ratio = _norm_ratio(*_quarters(record.lengths, charge))
+    return ratio ** (1 / steps_between) if steps_between else math.nan
 
 
 def _quarters(lengths: Tensor | None, grad: Tensor) -> tuple[Tensor, Tensor]:
     """The gradient in the first and in the third quarter of each recording, 0 elsewhere."""
-    B, T = grad.shape[:2]
-    steps = torch.arange(T, device=grad.device)[:, None]
-    if lengths is None:
-        lengths = torch.full((B,), T, device=grad.device)
-    quarter = (lengths // 4)[:, None, None]
+    steps = torch.arange(grad.shape[1], device=grad.device)[:, None]
+    quarter = (_lengths(lengths, grad) // 4)[:, None, None]
     is_late = (steps >= 2 * quarter) & (steps < 3 * quarter)
     return grad.where(steps < quarter, 0), grad.where(is_late, 0)
+
+
+def _lengths(lengths: Tensor | None, grad: Tensor) -> Tensor:
+    """The number of valid steps of each recording, [B]."""
+    B, T = grad.shape[:2]
+    return torch.full((B,), T, device=grad.device) if lengths is None else lengths
 
 
 def _share(mask: Tensor) -> float:
@@ -233,8 +269,23 @@ def _findings(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, float, 
             "its gradient in the first quarter of the steps is {:.1e} times that in the third",
         ),
     )
+    if layer.growth is not None and layer.growth**layer.steps > limits.loop:
+        yield "recurrent gain", layer.growth, _describe_loop(layer)
     for suffix, factor, limit, text in factors:
         if factor < 1 / limit:
             yield f"vanishing{suffix}", factor, text.format(factor)
         if factor > limit and math.isfinite(layer.norm):
             yield f"exploding{suffix}", factor, text.format(factor)
+
+
+def _describe_loop(layer: LayerHealth) -> str:
+    assert layer.growth is not None
+    gain = (
+        "recurrent loop"
+        if layer.loop_gain is None
+        else f"recurrent loop gain {layer.loop_gain:.2g}"
+    )
+    return (
+        f"{gain}: gradients grow by {layer.growth:.3g} per step, "
+        f"{layer.growth**layer.steps:.1e} times in {layer.steps:.0f} steps"
+    )

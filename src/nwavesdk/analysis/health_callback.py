@@ -27,7 +27,8 @@ class HealthCallback(Callback):
 
     It works on a copy in `eval()`, so that training is the same bit by bit as without it. A finding
     that the previous examination did not have is logged as a warning. `health_dead_1`,
-    `health_starved_1`, … are logged as metrics of the epoch.
+    `health_starved_1`, … are logged as metrics of the epoch, and `health_growth_1`, … of recurrent
+    layers.
 
     Args:
         loss: `loss(spk, mem, labels)`, and `loss(spk, mem, labels, lengths)` of a `Batch` with
@@ -100,6 +101,8 @@ class HealthCallback(Callback):
         for depth, layer in enumerate(health.layers, 1):
             for kind in ("dead", "saturated", "starved"):
                 pl_module.log(f"health_{kind}_{depth}", getattr(layer, kind), sync_dist=True)
+            if layer.growth is not None:
+                pl_module.log(f"health_growth_{depth}", layer.growth, sync_dist=True)
 
 
 def _learner_loss(module: LightningModule) -> Loss:

@@ -277,6 +277,12 @@ def diagnose_run(run: RunPath, recordings: Recordings = None, as_json: Json = Fa
         fractions = f"{layer.dead:>8.0%}{layer.saturated:>11.0%}{layer.starved:>9.0%}"
         gradients = f"{layer.norm:>10.2e}{layer.depth:>15.3g}{layer.time:>14.3g}"
         lines.append(f"{depth:<6}{layer.rate:>10.3g}{fractions}{gradients}")
+    for depth, layer in enumerate(health.layers, 1):
+        if layer.growth is not None:
+            gain = "" if layer.loop_gain is None else f"gain {layer.loop_gain:.2g}, "
+            lines.append(
+                f"recurrent loop of layer {depth}: {gain}gradients × {layer.growth:.3g} per step"
+            )
     for kind, remedy in {finding.kind: finding.remedy for finding in health.findings}.items():
         texts = [finding.text for finding in health.findings if finding.kind == kind]
         lines += ["", kind.upper(), *texts, f"Remedy: {remedy}."]

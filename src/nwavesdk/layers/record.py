@@ -15,6 +15,8 @@ from nwavesdk.layers.lengths import mean_over_steps
 from nwavesdk.solvers import (
     Problem,
     charge_gradient,
+    has_loop_gain,
+    loop_gain,
     named_value,
     spike_argument,
     state_trajectories,
@@ -145,6 +147,25 @@ class Record:
         sequence = value.detach().expand_as(self._saved[0]).to(self.mem.dtype)
         leading = self.mem.shape[: self.mem.ndim - len(self._layout.features)]
         return self._layout.unflatten(sequence.reshape(*leading, sequence.shape[-1]))
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether the layer has recurrent weights."""
+        return self._problem.recurrent is not None
+
+    @torch.no_grad()
+    def loop_gain(self) -> float | None:
+        """The gain of the recurrent loop at the mean slopes of this call; see `docs/recurrence.md`.
+
+        It is that of the recurrent weights, whatever `max_loop_gain` is. None without recurrence,
+        and for neurons with more than one leaky state.
+        """
+        problem = self._problem
+        if problem.recurrent is None or not has_loop_gain(problem.spec):
+            return None
+        slopes = self.surrogate.derivative(self.z).reshape(self._saved[0].shape)
+        means = mean_over_steps(slopes, self.lengths).to(problem.recurrent)
+        return float(loop_gain(problem.spec, problem.constants, problem.recurrent, means))
 
     @property
     def surrogate(self) -> Surrogate:
