@@ -23,11 +23,11 @@ from torch import Tensor
 from benchmarks import results
 from nwavesdk.analysis.bench import Spread, prepare_timing, time_in_turn
 from nwavesdk.dynamics import H1_PAGES, LIF_PAGES, Neuron
+from nwavesdk.plot.theme import LIGHT, Theme, render_png
 from nwavesdk.solvers import Problem, Spec, choose_solver, solve
 from nwavesdk.solvers.parallel.chunks import Effort, forward_chunks
 from nwavesdk.solvers.parallel.iteration import forward_iteration, forward_jump
 from nwavesdk.surrogate import fast_sigmoid
-from nwavesdk.train.theme import LIGHT, Theme, render_png
 
 PAGES = [LIF_PAGES[reset] for reset in ("none", "zero", "subtraction")] + [*H1_PAGES.values()]
 NEURONS = {page.neuron.name: page.neuron for page in PAGES}

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.peers import NAMES
 from nwavesdk.analysis.bench import BYTES
-from nwavesdk.train.theme import LIGHT, Theme, render_png
+from nwavesdk.plot.theme import LIGHT, Theme, render_png
 
 LABELS = {
     "T": "T, time steps (B = 64, N = 128)",

@@ -238,7 +238,7 @@ def draw_widths(table: Table, path: Path) -> None:
     """Plot the cosine against the surrogate's width, by depth and width of the noise."""
     from matplotlib.figure import Figure
 
-    from nwavesdk.train.theme import LIGHT, Theme, render_png
+    from nwavesdk.plot.theme import LIGHT, Theme, render_png
 
     def curves(theme: Theme) -> Figure:
         depths = sorted({row["depth"] for row in table.rows})

@@ -177,7 +177,7 @@ def draw_curves(cells: list[dict[str, Any]], path: Path) -> None:
     """Plot validation accuracy by epoch, one panel per depth, one line per seed."""
     from matplotlib.figure import Figure
 
-    from nwavesdk.train.theme import LIGHT, Theme, render_png
+    from nwavesdk.plot.theme import LIGHT, Theme, render_png
 
     def curves(theme: Theme) -> Figure:
         depths = sorted({one["depth"] for one in cells})

@@ -132,7 +132,7 @@ def draw_accuracy(contents: dict[str, dict[str, Any]], path: Path) -> None:
     """Plot accuracy with its interval: one panel per study, arms from narrow to wide."""
     from matplotlib.figure import Figure
 
-    from nwavesdk.train.theme import LIGHT, Theme, render_png
+    from nwavesdk.plot.theme import LIGHT, Theme, render_png
 
     def points(theme: Theme) -> Figure:
         about = {study.name: study.about for study in studies() if study.name in contents}

@@ -21,7 +21,7 @@ LAYERS = [
     {"layers"},
     {"net"},
     {"init", "metrics", "optim"},
-    {"encoding", "loss"},
+    {"encoding", "loss", "plot"},
     {"data"},
     {"train"},
     {"deploy"},

@@ -48,7 +48,7 @@ nw.surrogate.triangle(slope=3)
 def test_names_and_modules_are_there():
     for name in dir(nwavesdk):
         assert getattr(nwavesdk, name) is not None
-    modules = {"encoding", "layers", "loss", "surrogate", "train"}
+    modules = {"encoding", "layers", "loss", "plot", "surrogate", "train"}
     assert {*nwavesdk.__all__, *modules} <= set(dir(nwavesdk))
 
 

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from nwavesdk import encoding
+from nwavesdk import encoding, plot
+from nwavesdk.init import fluct_init
 from nwavesdk.layers import (
     DelayedSynapse,
     LIFLayer,
@@ -210,11 +211,52 @@ def convolution() -> Figure:
     return figure
 
 
+def plots() -> Figure:
+    """What each function of `nwavesdk.plot` draws: a net with random weights, a moving bar."""
+    torch.manual_seed(4)
+    x = encoding.encode_rate(torch.full((1, 40), 0.1), 100)
+    delayed = DelayedSynapse(40, 30, max_delay=20)
+    net = SpikingSequential(delayed, LIFLayer(30, 20e-3), LIFSynapse(30, 12), LIFLayer(12, 20e-3))
+    fluct_init(net, x)
+    for synapse in (delayed, net[2]):
+        synapse.weight.data *= 1.8
+    recording = net.record(x)
+    hidden, output = recording.spiking.values()
+    figure = Figure(figsize=(10, 9), layout="constrained")
+    grid = figure.add_gridspec(4, 2, width_ratios=(3, 1))
+    spikes = hidden.spk[0]
+    plot.raster(spikes, figure.add_subplot(grid[0, 0]), dt=1e-3).set_title("raster")
+    plot.rates(spikes, figure.add_subplot(grid[0, 1]), dt=1e-3).set_title("rates")
+    busy = output.spk[0].sum(0).argsort(descending=True)[:2]
+    traces = figure.add_subplot(grid[1, 0])
+    plot.membranes(
+        output.mem[0][:, busy], traces, spikes=output.spk[0][:, busy], threshold=1.0, dt=1e-3
+    )
+    traces.set_title("membranes")
+    plot.delays(delayed, figure.add_subplot(grid[1, 1])).set_title("delays")
+    plot.weights(net[2], figure.add_subplot(grid[2, 0])).set_title("weights")
+    kernels = torch.nn.Conv2d(2, 4, 5)
+    plot.weights(kernels, figure.add_subplot(grid[2, 1])).set_title("weights of a convolution")
+    frames = moving_bar()
+    plot.event_frames(frames, figure.add_subplot(grid[3, :]), dt=5e-3).set_title("event frames")
+    return figure
+
+
+def moving_bar() -> Tensor:
+    """Events of a bar that moves to the right, ON in front and OFF behind, [T, 2, H, W]."""
+    frames = torch.zeros(30, 2, 24, 32)
+    for t in range(30):
+        frames[t, 0, 2:22, t + 2] = 1 + t % 2
+        frames[t, 1, 6:18, t] = 1
+    return frames
+
+
 PICTURES = {
     "convolution": convolution,
     "delays": delays,
     "encoders": encoders,
     "normalization": normalization,
+    "plots": plots,
 }
 
 

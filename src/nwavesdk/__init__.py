@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from nwavesdk import loss as loss
     from nwavesdk import metrics as metrics
     from nwavesdk import optim as optim
+    from nwavesdk import plot as plot
     from nwavesdk import surrogate as surrogate
     from nwavesdk import train as train
     from nwavesdk.data import NWaveDataGen, NWaveDataloaderConfig
@@ -103,6 +104,7 @@ else:
             "loss",
             "metrics",
             "optim",
+            "plot",
             "surrogate",
             "train",
         ],

@@ -14,9 +14,9 @@ from matplotlib.image import imread
 from nwavesdk.analysis.data_examples import data_picture, plot_data
 from nwavesdk.analysis.data_pictures import draw_data
 from nwavesdk.data import RecordingError
+from nwavesdk.plot.theme import LIGHT
 from nwavesdk.train import RunConfig
 from nwavesdk.train.run_data import load_run_data
-from nwavesdk.train.theme import LIGHT
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from nwavesdk.analysis.data_pictures import DataPicture, choose_examples, draw_d
 from nwavesdk.analysis.recording_pictures import Example
 from nwavesdk.chip import FilterBank
 from nwavesdk.data.source import Events
-from nwavesdk.train.theme import DARK, LIGHT, Theme, render_png
+from nwavesdk.plot.theme import DARK, LIGHT, Theme, render_png
 
 HOSTILE = ("$x_{$", "two\nlines \x1b[31m", "\u202eabc", "n" * 300)
 

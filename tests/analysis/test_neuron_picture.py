@@ -8,7 +8,7 @@ pytest.importorskip("matplotlib")
 from nwavesdk.analysis.neuron_picture import _draw_neuron, plot_neuron
 from nwavesdk.analysis.neurons import neuron_responses
 from nwavesdk.layers.catalogue import find_neuron
-from nwavesdk.train.theme import LIGHT
+from nwavesdk.plot.theme import LIGHT
 
 
 def test_panels_show_states_spikes_rates_and_derivatives():

@@ -18,7 +18,7 @@ from nwavesdk.analysis.recording_pictures import (
     shrink,
 )
 from nwavesdk.data.source import Events
-from nwavesdk.train.theme import DARK, LIGHT
+from nwavesdk.plot.theme import DARK, LIGHT
 
 
 def panel() -> Axes:

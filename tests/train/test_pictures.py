@@ -3,13 +3,13 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+from nwavesdk.plot.theme import DARK, LIGHT, render_png
 from nwavesdk.train.pictures import (
     confusion_matrix,
     learning_curves,
     membrane_traces,
     spike_raster,
 )
-from nwavesdk.train.theme import DARK, LIGHT, render_png
 
 T, N = 20, 6
 

@@ -17,10 +17,10 @@ from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.source import Sample
 from nwavesdk.internal.files import write_atomically
+from nwavesdk.plot.theme import LIGHT, render_png
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.run_data import RunData
 from nwavesdk.train.sections import is_table
-from nwavesdk.train.theme import LIGHT, render_png
 
 __all__ = ["data_picture", "plot_data"]
 

@@ -24,7 +24,7 @@ from nwavesdk.analysis.recording_pictures import (
 from nwavesdk.chip import FilterBank
 from nwavesdk.data.recordings import Indices
 from nwavesdk.data.source import Events, Task
-from nwavesdk.train.theme import Theme, label_text
+from nwavesdk.plot.theme import Theme, label_text
 
 __all__ = ["DataPicture", "choose_examples", "draw_data"]
 

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
 from nwavesdk.chip import FilterBank
-from nwavesdk.train.theme import Theme
+from nwavesdk.plot.theme import Theme
 
 __all__ = ["draw_channels", "draw_response"]
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from nwavesdk.analysis.neurons import STEP_FACTOR, NeuronResponses, Response
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers.catalogue import CataloguedNeuron
+from nwavesdk.plot.theme import LIGHT, Theme, render_png
 from nwavesdk.surrogate import text
-from nwavesdk.train.theme import LIGHT, Theme, render_png
 
 __all__ = ["plot_neuron"]
 

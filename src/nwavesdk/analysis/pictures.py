@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nwavesdk.internal.files import write_atomically
+from nwavesdk.plot.theme import LIGHT, Theme, render_png
 from nwavesdk.surrogate import Surrogate, available, text
-from nwavesdk.train.theme import LIGHT, Theme, render_png
 
 __all__ = ["plot_derivatives"]
 

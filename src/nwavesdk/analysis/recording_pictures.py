@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from nwavesdk.data.decoding import Sound
 from nwavesdk.data.source import Events, Kind, StepTarget
-from nwavesdk.train.theme import Theme
+from nwavesdk.plot.recordings import event_frames
+from nwavesdk.plot.theme import Theme
 
 __all__ = [
     "Example",
@@ -164,26 +165,13 @@ def draw_event_frames(axes: Axes, events: Events, theme: Theme) -> None:
 
     The color of a pixel grows with the square root of its number of events.
     """
-    counts = _event_frames(events)
-    n_frames, _, height, width = counts.shape
-    shades = np.sqrt(counts / max(1, counts.max()))
-    paper = np.array(to_rgb(theme.paper))
-    gap = max(1, width // 12)
-    strip = np.tile(paper, (height, n_frames * (width + gap) - gap, 1))
-    for place, shade in enumerate(shades):
-        left = place * (width + gap)
-        for hue, of_polarity in zip(theme.hues, shade, strict=False):
-            # From paper, where nothing happened, to the hue; both polarities mix.
-            step = of_polarity[..., None] * (np.array(to_rgb(hue)) - paper)
-            strip[:, left : left + width] += step
-    axes.imshow(np.clip(strip, 0, 1), interpolation="nearest")
-    axes.set_anchor("N")
-    edges = np.linspace(0, events.duration, n_frames + 1)
-    centers = np.arange(n_frames) * (width + gap) + (width - 1) / 2
-    axes.set_xticks(centers, [f"{edge:.2g}–" for edge in edges[:-1]], fontsize=7)
-    axes.set(yticks=[])
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
+    event_frames(
+        _event_frames(events),
+        axes,
+        n_pictures=EVENT_FRAMES,
+        dt=(events.duration or 1.0) / EVENT_FRAMES,
+        theme=theme,
+    )
 
 
 def _event_frames(events: Events) -> npt.NDArray[np.int64]:

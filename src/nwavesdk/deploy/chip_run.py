@@ -21,8 +21,8 @@ from nwavesdk.deploy.stages import chip_stages
 from nwavesdk.internal.files import check_target, printable, write_atomically
 from nwavesdk.layers import ChipInstance, SpikingSequential
 from nwavesdk.net.preparation import prepared
+from nwavesdk.plot.theme import LIGHT, Draw, Theme, label_text, render_png
 from nwavesdk.train import Run
-from nwavesdk.train.theme import LIGHT, Draw, Theme, label_text, render_png
 
 __all__ = ["ChipRun", "placement_picture", "series_picture"]
 

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from nwavesdk.train.theme import Theme, label_text
+from nwavesdk.plot import recordings
+from nwavesdk.plot.theme import Theme, label_text
 
 __all__ = [
     "Trace",
@@ -149,12 +150,12 @@ def spike_raster(
     axes[0, 1].axis("off")
     for depth, (layer, (raster, rates)) in enumerate(zip(spikes, axes[1:], strict=True), 1):
         hue = theme.hues[(depth - 1) % len(theme.hues)]
-        _draw_spikes(raster, layer, dt, hue)
-        rates.barh(np.arange(layer.shape[1]), layer.mean(0), height=1.0, color=hue, linewidth=0)
-        rates.set(ylim=raster.get_ylim(), yticks=[])
+        recordings.raster(layer, raster, dt=dt, color=hue)
+        recordings.rates(layer, rates, color=hue)
+        raster.set(xlabel="")
+        rates.set(xlabel="", ylabel="", yticks=[])
         rate = f"{layer.mean():.3f} spikes per step and neuron"
         title = f"{layers[depth - 1]}: {layer.shape[1]} neurons, {rate}"
-        raster.set_ylabel("neuron")
         if names and depth == len(spikes):
             predicted = _mark_classes((raster, rates), layer, names, label, theme)
             verdict = "correct" if predicted == label else "wrong"
@@ -187,13 +188,6 @@ def draw_input(axes: Axes, x: Array, duration: float, theme: Theme) -> None:
     )
     axes.set_ylabel("feature")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def _draw_spikes(axes: Axes, layer: Array, dt: float, hue: str) -> None:
-    step, neuron = np.nonzero(layer)
-    size = float(np.clip(600 / layer.shape[1], 1.5, 12))
-    axes.scatter((step + 0.5) * dt * 1e3, neuron, s=size, marker="|", color=hue, linewidths=0.9)
-    axes.set_ylim(-0.5, layer.shape[1] - 0.5)
 
 
 def _mark_classes(
@@ -235,9 +229,18 @@ def membrane_traces(
     rows = zip(names, layers, thresholds, axes, strict=True)
     for name, (s, u, v), threshold, row in rows:
         for panel, neuron in zip(row, _busy_and_average(s), strict=True):
-            trace = (s[:, neuron], u[:, neuron], v[:, neuron])
-            _draw_membrane(panel, trace, dt, threshold, theme)
-            panel.set_title(f"{name}, neuron {neuron}: {int(trace[0].sum())} spikes")
+            spikes, before = s[:, neuron], u[:, neuron]
+            recordings.membranes(
+                v[:, neuron],
+                panel,
+                spikes=spikes,
+                before=before,
+                threshold=threshold,
+                dt=dt,
+                theme=theme,
+            )
+            panel.set_title(f"{name}, neuron {neuron}: {int(spikes.sum())} spikes")
+            panel.set(xlabel="", ylabel="")
         row[0].set_ylabel("membrane")
     for panel in axes[-1]:
         panel.set(xlabel="time [ms]", xlim=(0, len(layers[0][0]) * dt * 1e3))
@@ -252,21 +255,6 @@ def _busy_and_average(s: Array) -> tuple[int, int]:
     order = np.argsort(-counts, kind="stable")
     n_active = max(int((counts > 0).sum()), 1)
     return int(order[n_active // 4]), int(order[n_active // 2])
-
-
-def _draw_membrane(axes: Axes, trace: Trace, dt: float, threshold: float, theme: Theme) -> None:
-    s, u, v = trace
-    time = (np.arange(len(s)) + 0.5) * dt * 1e3
-    axes.axhline(threshold, color=theme.ink, linewidth=0.8, linestyle="--", label="threshold")
-    axes.plot(time, u, color=theme.hues[1], linewidth=0.9, label="z + threshold, before reset")
-    axes.plot(time, v, color=theme.hues[0], linewidth=1.5, label="v, after reset")
-    # Spikes are drawn above the curves.
-    high = max(float(u.max()), threshold)
-    low = min(float(v.min()), 0.0)
-    spike_times = time[s > 0]
-    heights = np.full(len(spike_times), high + 0.12 * (high - low))
-    axes.scatter(spike_times, heights, marker="|", s=40, color=theme.ink, label="spike")
-    axes.grid(axis="y")
 
 
 def confusion_matrix(

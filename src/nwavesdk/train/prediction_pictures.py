@@ -10,8 +10,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from nwavesdk.plot.theme import Theme, label_text
 from nwavesdk.train.pictures import draw_input
-from nwavesdk.train.theme import Theme, label_text
 
 __all__ = ["Example", "label_bands", "value_courses", "value_scatter"]
 

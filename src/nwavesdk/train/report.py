@@ -12,6 +12,7 @@ from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import NeuronLayer, SpikingSequential
 from nwavesdk.layers.catalogue import find_neuron
 from nwavesdk.net.preparation import prepared
+from nwavesdk.plot.theme import DARK, LIGHT, Draw, render_png
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.facts import Facts
 from nwavesdk.train.network import has_recurrence, hidden_layer
@@ -19,7 +20,6 @@ from nwavesdk.train.page import Page
 from nwavesdk.train.pictures import learning_curves, membrane_traces, spike_raster
 from nwavesdk.train.sections import NetConfig
 from nwavesdk.train.task_reports import MOST_STEPS_DRAWN, REPORTS, FinishedRun
-from nwavesdk.train.theme import DARK, LIGHT, Draw, render_png
 
 __all__ = ["write_report"]
 

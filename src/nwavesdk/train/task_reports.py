@@ -10,6 +10,7 @@ from nwavesdk.data import Series
 from nwavesdk.data.source import Task
 from nwavesdk.layers import SpikingSequential
 from nwavesdk.metrics import r2
+from nwavesdk.plot.theme import Draw
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.evaluation import Evaluation
 from nwavesdk.train.facts import Facts
@@ -18,7 +19,6 @@ from nwavesdk.train.prediction_pictures import Example, label_bands, value_cours
 from nwavesdk.train.run_data import RunData
 from nwavesdk.train.run_folder import RunFolder
 from nwavesdk.train.tasks import Regression, TrainingTask
-from nwavesdk.train.theme import Draw
 
 __all__ = ["REPORTS", "FinishedRun", "TaskReport"]
 

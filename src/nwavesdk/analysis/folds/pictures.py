@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nwavesdk.analysis.statistics import Summary
-from nwavesdk.train.theme import Theme, label_text
+from nwavesdk.plot.theme import Theme, label_text
 
 __all__ = ["fold_values"]
 

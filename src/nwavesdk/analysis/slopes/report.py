@@ -17,9 +17,9 @@ from nwavesdk.analysis.slopes.recorded_pass import RecordedPass
 from nwavesdk.analysis.slopes.scan import Advice, Array, SlopeScan, percent, scan_recorded_pass
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.net.preparation import prepared
+from nwavesdk.plot.theme import LIGHT, Theme, render_png
 from nwavesdk.surrogate import Surrogate
 from nwavesdk.train.page import Page
-from nwavesdk.train.theme import LIGHT, Theme, render_png
 
 __all__ = ["SlopeReport", "plot_slopes", "slopes_picture", "write_page"]
 
