@@ -17,6 +17,7 @@ from nwavesdk.layers import (
     find_edges,
     prepare_net,
 )
+from nwavesdk.net import Branches, Feedback, Residual
 from nwavesdk.net.edges import connection_sparsity
 from nwavesdk.net.wiring import watch_calls
 from nwavesdk.optim import SignAnnealing
@@ -300,6 +301,37 @@ def test_a_sequential_inside_another_module_has_its_own_wiring():
     assert wiring(find_edges(net)) == [
         ("0.weight", (), "1"), ("2.body.0.weight", (), "2.body.1"), ("3.weight", (), None),
     ]  # fmt: skip
+
+
+def test_containers_join_what_comes_out_of_their_parts():
+    def layer(n):
+        return LIFLayer(n, TAU)
+
+    net = SpikingSequential(
+        Branches(
+            SpikingSequential(LIFSynapse(3, 4), layer(4)),
+            SpikingSequential(nn.Linear(3, 4), layer(4)),
+        ),
+        Residual(LIFSynapse(8, 8), layer(8)),
+        Residual(LIFSynapse(8, 5), shortcut=nn.Linear(8, 5)),
+        layer(5),
+        Feedback(LIFSynapse(5, 5), layer(5), LIFSynapse(5, 4), layer(4), feedback=LIFSynapse(4, 5)),
+        LIFSynapse(4, 2),
+    )
+    inner = ("0.0.1", "0.1.1")
+    assert wiring(find_edges(net)) == [
+        ("0.0.0.weight", (), "0.0.1"), ("0.1.0.weight", (), "0.1.1"),
+        ("1.body.0.weight", inner, "1.body.1"),
+        ("2.body.0.weight", ("1.body.1", *inner), "3"),
+        ("2.shortcut.weight", ("1.body.1", *inner), "3"),
+        ("4.body.0.weight", (), "4.body.1"),  # spikes of 3 and charge that comes back
+        ("4.body.2.weight", ("4.body.1",), "4.body.3"), ("4.feedback.weight", ("4.body.3",), None),
+        ("5.weight", ("4.body.3",), None),
+    ]  # fmt: skip
+    x = torch.rand(2, 3, 3)
+    assert find_edges(net).order == find_edges(net, x).order
+    (back,) = find_edges(Feedback(LIFSynapse(3, 3), layer(3))).edges
+    assert back.sources == ("body.1",)
 
 
 CONVOLUTIONS = [

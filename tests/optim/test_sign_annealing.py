@@ -250,6 +250,11 @@ def test_the_guard_disappears_with_the_annealing():
             "SignAnnealing: Conv1d '0' is not dense, and chips have dense synapses only",
         ),
         (
+            {"net": LIFLayer(3, 1e-2, layer_topology="RC", recurrent_delays=2)},
+            ValueError,
+            "SignAnnealing: LIFLayer is not dense, and chips have dense synapses only",
+        ),
+        (
             {"net": prune.random_unstructured(LIFSynapse(4, 4), "weight", 0.5)},
             RuntimeError,
             "SignAnnealing: weight is pruned, and annealed weights are never 0",

@@ -5,8 +5,8 @@ Design requirements:
       no target.
     - Synapses, front ends, linear layers and convolutions of torch are edges, also where their
       weights are pruned or parametrized.
-    - A `SpikingSequential` defines the order. For other nets, example inputs show which layer each
-      synapse drives.
+    - A container of `nwavesdk.net` defines the order. For other nets, example inputs show which
+      layer each synapse drives.
     - Modules with parameters that are not described by an edge are listed, so that reports can name
       them.
     - Users ask an edge for its fan-in and effective weight. They do not assume a dense weight or a
@@ -86,8 +86,9 @@ class Edge:
     @property
     def is_dense(self) -> bool:
         """Whether each input has one weight to each target, as chips have: no delays, no kernel."""
-        is_kind = self.is_recurrent or isinstance(self.module, DenseSynapse | nn.Linear)
-        return is_kind and self.weight.ndim == 2
+        if isinstance(self.module, NeuronLayer):
+            return self.module.recurrent_delays is None
+        return isinstance(self.module, DenseSynapse | nn.Linear) and self.weight.ndim == 2
 
     @property
     def weight(self) -> Tensor:
@@ -234,9 +235,10 @@ def find_edges(model: nn.Module, inputs: Tensor | None = None) -> NetEdges:
     They are those of the modules of `nwavesdk.layers`, of `nn.Linear`, and of the convolutions of
     torch. Pruned and parametrized ones are included.
 
-    Within a `SpikingSequential`, a synapse's target is the next neuron layer in front of the next
-    synapse. Modules between them (dropout, normalization) do not change this. With `inputs`, a copy
-    of the net runs once, and a target is the layer that received the charge unchanged.
+    Within a `SpikingSequential` and the other containers of `nwavesdk.net`, a synapse's target is
+    the next neuron layer in front of the next synapse. Modules between them (dropout,
+    normalization) do not change this. With `inputs`, a copy of the net runs once, and a target is
+    the layer that received the charge unchanged.
 
     Args:
         model: Any module.

@@ -3,8 +3,8 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from functools import partial, reduce
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
@@ -14,8 +14,10 @@ from torch.nn.utils.parametrize import is_parametrized
 from nwavesdk.layers.masks import copy_module
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import Prepared
+from nwavesdk.net.container import Container
 from nwavesdk.net.preparation import prepare_net
 from nwavesdk.net.sequential import SpikingSequential
+from nwavesdk.net.structure import Branches, Feedback, Residual
 
 __all__ = [
     "Wiring",
@@ -66,47 +68,81 @@ def module_title(name: str, module: nn.Module) -> str:
     return f"{type(module).__name__} {name!r}" if name else type(module).__name__
 
 
+class _Signal(NamedTuple):
+    """What a tensor between two modules is made of, by names.
+
+    Attributes:
+        layers: Neuron layers whose spikes are in it.
+        synapses: Synapses whose charge is in it.
+    """
+
+    layers: tuple[str, ...] = ()
+    synapses: tuple[str, ...] = ()
+
+    def joined(self, other: "_Signal") -> "_Signal":
+        """The signal that is added to the other one, or concatenated with it."""
+        return _Signal(
+            tuple(dict.fromkeys(self.layers + other.layers)),
+            tuple(dict.fromkeys(self.synapses + other.synapses)),
+        )
+
+
 def wiring_by_structure(model: nn.Module) -> Wiring:
-    """The wiring within each `SpikingSequential`, also of those within other modules."""
+    """The wiring within each container of ours, also of those within modules of the user."""
     wiring = Wiring()
-    unfolded: set[nn.Module] = set()
+    followed: set[nn.Module] = set()
     for name, net in model.named_modules():
-        if isinstance(net, SpikingSequential) and net not in unfolded:
-            unfolded.update(_unfolded_parts(net))
-            _follow_sequential(net, f"{name}." if name else "", wiring)
-    if not isinstance(model, SpikingSequential):
+        if isinstance(net, Container) and net not in followed:
+            _follow(net, name, _Signal(), wiring, followed)
+    if not isinstance(model, Container):
         wiring.order.clear()
     return wiring
 
 
-def _unfolded_parts(net: SpikingSequential) -> Iterator[nn.Module]:
-    """The parts of a net that `modules_in_order` unfolds."""
-    for module in net.children():
-        if isinstance(module, SpikingSequential):
-            yield module
-            yield from _unfolded_parts(module)
+def _follow(
+    module: nn.Module, name: str, given: _Signal, wiring: Wiring, followed: set[nn.Module]
+) -> _Signal:
+    """Add the wiring of a module that gets the signal `given`; return the signal that it gives."""
+    follow = partial(_follow, wiring=wiring, followed=followed)
+    prefix = f"{name}." if name else ""
+    followed.add(module)
+    if isinstance(module, NeuronLayer) or is_synapse(module):
+        return _follow_weight(module, name, given, wiring)
+    if isinstance(module, SpikingSequential):
+        for key, child in module._modules.items():
+            if child is None:
+                continue
+            given = follow(child, prefix + key, given)
+        return given
+    if isinstance(module, Residual):
+        body = follow(module.body, f"{prefix}body", given)
+        if module.shortcut is not None:
+            given = follow(module.shortcut, f"{prefix}shortcut", given)
+        return body.joined(given)
+    if isinstance(module, Branches):
+        outputs = [follow(child, prefix + key, given) for key, child in module.named_children()]
+        return reduce(_Signal.joined, outputs)
+    if isinstance(module, Feedback):
+        output = follow(module.body, f"{prefix}body", given)
+        if module.feedback is not None:
+            output = follow(module.feedback, f"{prefix}feedback", output)
+        # The second time with what comes back.
+        return follow(module.body, f"{prefix}body", given.joined(output))
+    has_weights = any(isinstance(m, NeuronLayer) or is_synapse(m) for m in module.modules())
+    # In a module of the user with weights inside, it is unknown what drives what.
+    return _Signal() if has_weights else given
 
 
-def _follow_sequential(net: SpikingSequential, prefix: str, wiring: Wiring) -> None:
-    """Add the wiring of one `SpikingSequential`, whose names begin with `prefix`."""
-    source: str | None = None
-    synapse: str | None = None
-    for name_in_net, module in net.modules_in_order():
-        name = prefix + name_in_net
-        if isinstance(module, NeuronLayer):
-            wiring.order.append(name)
-            if synapse is not None:
-                wiring.targets[synapse] = name
-            source = name
-            synapse = None
-        elif is_synapse(module):
-            wiring.order.append(name)
-            wiring.sources[name] = () if source is None else (source,)
-            source = None
-            synapse = name
-        elif any(isinstance(m, NeuronLayer) or is_synapse(m) for m in module.modules()):
-            # Branches, or a module of the user: it is unknown what drives what in there.
-            source = synapse = None
+def _follow_weight(module: nn.Module, name: str, given: _Signal, wiring: Wiring) -> _Signal:
+    """Add a synapse or neuron layer, and return its output."""
+    if name not in wiring.order:
+        wiring.order.append(name)
+    if isinstance(module, NeuronLayer):
+        wiring.targets |= dict.fromkeys(given.synapses, name)
+        return _Signal(layers=(name,))
+    # Charge that reaches a synapse drives no layer, and what comes in is not spikes alone.
+    wiring.sources[name] = () if given.synapses else given.layers
+    return _Signal(synapses=(name,))
 
 
 def wiring_by_run(model: nn.Module, inputs: Tensor) -> Wiring:

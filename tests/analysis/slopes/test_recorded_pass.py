@@ -16,7 +16,13 @@ from analysis.slopes.nets import (
 )
 from layers.pages import AdaptiveLayer, LILayer
 from nwavesdk.analysis.slopes import RecordedPass
-from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
+from nwavesdk.layers import (
+    DelayedSynapse,
+    LIFLayer,
+    LIFSynapse,
+    SpikingSequential,
+    prepare_net,
+)
 from nwavesdk.net import Branches, Feedback, Residual, record
 from nwavesdk.surrogate import atan, fast_sigmoid
 from tolerances import GRADIENT, assert_close
@@ -75,6 +81,24 @@ def test_adjacent_layers():
     prepare_net(net)
     loss_fn(*net(x)).backward()
     assert_close(gradients[1].weights["0.weight"], net[0].weight.grad, GRADIENT, "0.weight")
+
+
+def test_gradients_of_delays_are_those_of_training():
+    torch.manual_seed(0)
+    net = SpikingSequential(
+        DelayedSynapse(N, 6, 3), LIFLayer(6, 8e-3, layer_topology="RC"),
+        LIFSynapse(6, 2), LIFLayer(2, 8e-3),
+    ).double()  # fmt: skip
+    x = input_charge()
+    weights = {}
+    for gradient in RecordedPass(net, x, loss_fn, weights=True).gradients():
+        weights |= gradient.weights
+    prepare_net(net)
+    loss_fn(*net(x)).backward()
+    names = {"0.weight", "0.scaled_delays", "1.recurrent_weights", "2.weight"}
+    assert weights.keys() == names
+    for name, grad in weights.items():
+        assert_close(grad, net.get_parameter(name).grad, GRADIENT, name)
 
 
 def test_gradients_of_pruned_and_convolved_nets_are_those_of_training():
