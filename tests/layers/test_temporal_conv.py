@@ -273,6 +273,24 @@ class TestInANet:
         assert torch.equal(spk, expected)
         assert expected.sum() > 0
 
+    def test_padding_changes_no_valid_step(self):
+        net = words()
+        x = torch.randn(2, 20, 1, 19)
+        expected, _ = net(x)
+        padded = x.clone()
+        padded[1, 8:] = 1e3
+        spk, _ = net(padded, torch.tensor([20, 8]))
+        assert torch.equal(spk[0], expected[0])
+        assert torch.equal(spk[1, :8], expected[1, :8])
+
+    def test_weights_of_torch_fit(self):
+        signals = nn.Conv1d(3, 4, 5, dilation=2)
+        conv = TemporalConv(3, 4, taps=5, dilation=2, bias=True)
+        conv.load_state_dict(signals.state_dict())
+        x = torch.randn(2, 20, 3)
+        expected = signals(functional.pad(x.transpose(1, 2), (8, 0))).transpose(1, 2)
+        assert_close(conv(x), expected, STATE, "charge")
+
     def test_a_failed_pass_leaves_its_state(self):
         net = SpikingSequential(TemporalConv(3, 4, 2), TemporalConv(5, 2, 2))
         prepare_net(net)
