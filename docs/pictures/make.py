@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from nwavesdk import encoding, plot
+from nwavesdk import encoding, loss, plot
 from nwavesdk.init import fluct_init
 from nwavesdk.layers import (
     DelayedSynapse,
@@ -251,10 +251,57 @@ def moving_bar() -> Tensor:
     return frames
 
 
+def losses() -> Figure:
+    """How losses pull at the membranes and spikes of the right class, step by step."""
+    figure = Figure(figsize=(10, 5.6), layout="constrained")
+    (output, of_membranes), (of_spikes, of_times) = figure.subplots(2, 2)
+    time = torch.arange(60.0)
+    right = 0.9 * torch.sin(time / 7) + 0.3 * torch.sin(time / 2.5) + 0.4
+    wrong = 0.6 * torch.sin(time / 9 + 2) + 0.5
+    mem = torch.stack([right, wrong], 1)[None].requires_grad_()
+    spk = torch.zeros(1, 60, 2)
+    spk[0, [9, 14, 40, 49], 0] = 1
+    spk[0, [5, 24, 31], 1] = 1
+    plot.membranes(mem[0], output, spikes=spk[0])
+    output.set(title="output of two classes; blue is right", xlabel="")
+    label = torch.tensor([0])
+    for over_time in ("mean", "max", "last", "logsumexp"):
+        value = loss.membrane_cross_entropy(mem, label, over_time=over_time)
+        _draw_pull(of_membranes, value, mem, over_time)
+    _draw_pull(of_membranes, loss.tet_loss(mem, label), mem, "TET")
+    of_membranes.set_title("pull at the right membrane, in shares of the largest")
+    spk.requires_grad_()
+    for name in ("rate_cross_entropy", "count_cross_entropy", "first_spike_cross_entropy"):
+        _draw_pull(of_spikes, getattr(loss, name)(spk, label), spk, name)
+    of_spikes.set_title("pull at the right spikes")
+    wanted = torch.zeros(1, 60, 2)
+    wanted[0, [20, 40], 0] = 1
+    for tau in (2e-3, 10e-3):
+        distance = loss.van_rossum_distance(spk, wanted, tau)
+        _draw_pull(of_times, distance, spk, f"van Rossum, τ = {tau * 1e3:g} ms")
+    for step in (20, 40):
+        of_times.axvline(step, color=INK, linewidth=0.8, linestyle=":")
+    of_times.set_title("pull at the right spikes, wanted at the dotted lines")
+    for axes in (of_membranes, of_spikes, of_times):
+        axes.axhline(0, color=INK, linewidth=0.6)
+        axes.legend(fontsize=7)
+    of_spikes.set_xlabel("step")
+    of_times.set_xlabel("step")
+    return figure
+
+
+def _draw_pull(axes: Axes, value: Tensor, x: Tensor, name: str) -> None:
+    """Draw the negative gradient of a loss at the first neuron of x [1, T, N]."""
+    (gradient,) = torch.autograd.grad(value, x)
+    pull = -gradient[0, :, 0]
+    axes.plot(pull / pull.abs().max(), label=name, linewidth=1.2)
+
+
 PICTURES = {
     "convolution": convolution,
     "delays": delays,
     "encoders": encoders,
+    "losses": losses,
     "normalization": normalization,
     "plots": plots,
 }

@@ -9,18 +9,23 @@ from matplotlib.axes import Axes
 
 from nwavesdk.internal.checks import positive_number, shown
 from nwavesdk.internal.tensors import require_tensor
+from nwavesdk.plot.theme import Theme
 
 __all__ = ["Array", "as_array", "label_time", "time_unit", "wanted_axes"]
 
 Array = npt.NDArray[np.float32]
 
 
-def wanted_axes(owner: str, ax: Axes | None) -> Axes:
-    """The given axes, or those of a new figure of pyplot.
+def wanted_axes(owner: str, ax: Axes | None, theme: Theme) -> Axes:
+    """The given axes, or those of a new figure of pyplot; checks the theme, too.
 
     Raises:
-        TypeError: If `ax` is neither axes nor None.
+        TypeError: If `ax` is neither axes nor None, or `theme` is not a theme.
     """
+    if not isinstance(theme, Theme):
+        raise TypeError(
+            f"{owner}: theme must be a Theme, got {shown(theme)}: take plot.LIGHT or plot.DARK."
+        )
     if ax is None:
         # Loaded here, because it chooses a way to show figures, which reports do not need.
         from matplotlib import pyplot

@@ -26,7 +26,7 @@ def weights(weight: Any, ax: Axes | None = None, *, theme: Theme = LIGHT) -> Axe
         The axes.
 
     Raises:
-        TypeError: If the weight is not numbers, or `ax` is not axes.
+        TypeError: If the weight is not numbers, `ax` is not axes, or `theme` is not a theme.
         ValueError: If the weight has other dimensions or no element.
     """
     is_linear = isinstance(weight, nn.Linear)
@@ -35,7 +35,7 @@ def weights(weight: Any, ax: Axes | None = None, *, theme: Theme = LIGHT) -> Axe
     shapes = {1: "weights [N]", 2: "[N_in, N_out]", 3: "[C_out, C_in, K]"}
     shapes[4] = "[C_out, C_in, K, K]"
     array = as_array("weights", weight, shapes, "give a part of it")
-    ax = wanted_axes("weights", ax)
+    ax = wanted_axes("weights", ax, theme)
     image = array
     names = ("target neuron", "source neuron")
     if array.ndim > 2:
@@ -93,7 +93,7 @@ def delays(
         The axes.
 
     Raises:
-        TypeError: If the delays are not numbers, or `ax` is not axes.
+        TypeError: If the delays are not numbers, `ax` is not axes, or `theme` is not a theme.
         ValueError: If there are no delays, a delay is below 0 or not finite, or `weight` has
             another shape.
     """
@@ -113,7 +113,7 @@ def delays(
                 f"{list(array.shape)}, that of the delays."
             )
     unit = time_unit(owner, dt)
-    ax = wanted_axes(owner, ax)
+    ax = wanted_axes(owner, ax, theme)
     steps = np.rint(array).astype(np.int64).reshape(-1)
     amounts = np.bincount(steps, None if share is None else share.reshape(-1))
     places = np.arange(len(amounts)) * unit

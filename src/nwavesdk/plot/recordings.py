@@ -42,13 +42,13 @@ def raster(
         The axes.
 
     Raises:
-        TypeError: If spikes are not numbers, or `ax` is not axes.
+        TypeError: If spikes are not numbers, `ax` is not axes, or `theme` is not a theme.
         ValueError: If spikes have fewer than two dimensions or no element, or `dt` is not above 0.
     """
     shapes = {n: "spikes [T, *features]" if n == 2 else "more features" for n in range(2, 6)}
     layer = as_array("raster", spikes, shapes, _ONE_RECORDING)
     unit = time_unit("raster", dt)
-    ax = wanted_axes("raster", ax)
+    ax = wanted_axes("raster", ax, theme)
     layer = layer.reshape(len(layer), -1)
     step, neuron = np.nonzero(layer)
     size = float(np.clip(600 / layer.shape[1], 1.5, 12))
@@ -85,7 +85,7 @@ def membranes(
         The axes; lines and marks of one neuron have labels for `ax.legend()`.
 
     Raises:
-        TypeError: If values are not numbers, or `ax` is not axes.
+        TypeError: If values are not numbers, `ax` is not axes, or `theme` is not a theme.
         ValueError: If shapes differ or have other dimensions, or `dt` is not above 0.
     """
     shapes = {1: "membranes [T]", 2: "[T, N]"}
@@ -94,7 +94,7 @@ def membranes(
     after = after.reshape(len(after), -1)
     u, s = (_like(name, x, shape) for name, x in (("before", before), ("spikes", spikes)))
     unit = time_unit("membranes", dt)
-    ax = wanted_axes("membranes", ax)
+    ax = wanted_axes("membranes", ax, theme)
     is_single = after.shape[1] == 1
     time = (np.arange(len(after)) + 0.5) * unit
     if threshold is not None:
@@ -172,13 +172,13 @@ def rates(
         The axes.
 
     Raises:
-        TypeError: If spikes are not numbers, or `ax` is not axes.
+        TypeError: If spikes are not numbers, `ax` is not axes, or `theme` is not a theme.
         ValueError: If spikes have other dimensions or no element, or `dt` is not above 0.
     """
     shapes = {2: "spikes [T, N]", 3: "[B, T, N]"}
     array = as_array("rates", spikes, shapes, "join the features of a step, as in spk.flatten(2)")
     unit = time_unit("rates", dt)
-    ax = wanted_axes("rates", ax)
+    ax = wanted_axes("rates", ax, theme)
     mean = array.reshape(-1, array.shape[-1]).mean(0)
     values = mean if dt is None else mean / unit * 1e3
     hue = color or theme.hues[0]
@@ -213,7 +213,7 @@ def event_frames(
         The axes.
 
     Raises:
-        TypeError: If frames are not numbers, or `ax` is not axes.
+        TypeError: If frames are not numbers, `ax` is not axes, or `theme` is not a theme.
         ValueError: If frames have other dimensions or no element, or a number is out of its range.
     """
     owner = "event_frames"
@@ -225,7 +225,7 @@ def event_frames(
         raise ValueError(f"{owner} draws up to two polarities, got {counts.shape[1]}.")
     n_pictures = min(whole_number(owner, "n_pictures", n_pictures), n_steps)
     unit = time_unit(owner, dt) * (1.0 if dt is None else 1e-3)
-    ax = wanted_axes(owner, ax)
+    ax = wanted_axes(owner, ax, theme)
     first = np.arange(n_pictures) * n_steps // n_pictures
     joined = np.add.reduceat(counts, first, axis=0)
     gap = max(1, width // 12)
