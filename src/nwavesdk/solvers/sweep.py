@@ -162,8 +162,8 @@ def charge_gradient(
     """
     if problem.recurrent is not None and len(problem.recurrent) > spikes.shape[2]:
         raise RuntimeError(
-            "a record of a layer with recurrent_delays gives no gradients, which are those of "
-            "other solvers: use backward(), or the layer without delays."
+            "gradients of a record, as in a scan of slopes, are not computed for a layer with "
+            "recurrent_delays: use backward(), or the layer without delays."
         )
     # Round `saved` as autograd would have saved it.
     rounded = from_saved_dtype(problem, to_saved_dtype(problem, saved))
