@@ -9,6 +9,7 @@ from torch import nn
 
 from nwavesdk.layers import (
     ALIFLayer,
+    DelayedSynapse,
     DelayOptions,
     LIFLayer,
     LILayer,
@@ -16,7 +17,7 @@ from nwavesdk.layers import (
     find_edges,
     prepare_net,
 )
-from nwavesdk.net import narrow_delays, rounding_change
+from nwavesdk.net import Feedback, narrow_delays, rounding_change
 from nwavesdk.surrogate import atan
 from tolerances import GRADIENT, assert_close
 
@@ -31,9 +32,8 @@ OPTIONS = {
 def layer(options=4, neuron=LIFLayer, **others):
     torch.manual_seed(0)
     constants = {"taus": 10e-3} if neuron is LIFLayer else {}
-    return neuron(
-        N, **constants, layer_topology="RC", recurrent_delays=options, spike_grad=atan(), **others
-    )
+    others = {"layer_topology": "RC", "spike_grad": atan(), **others}
+    return neuron(N, **constants, recurrent_delays=options, **others)
 
 
 def charge():
@@ -92,6 +92,18 @@ def test_parts_equal_the_whole_with_gradients(kind, parts):
     whole = run(recurrent, x, [T])
     for got, expected in zip(run(recurrent, x, parts), whole, strict=True):
         assert_close(got, expected, GRADIENT, "parts")
+
+
+def test_equals_a_delayed_synapse_as_feedback():
+    recurrent = layer(OPTIONS["gaussian"], max_loop_gain=None)
+    synapse = DelayedSynapse(N, N, 4, interpolation="gaussian", width=0.8)
+    loop = Feedback(layer(None, layer_topology="FF"), feedback=synapse)
+    with torch.no_grad():
+        synapse.weight.copy_(recurrent.recurrent_weights)
+        synapse.scaled_delays.copy_(recurrent.recurrent_delays.scaled_delays)
+    x = 2 * charge()
+    for got, expected in zip(run(recurrent, x, [T]), run(loop, x, [T]), strict=True):
+        assert_close(got, expected, GRADIENT, "feedback")
 
 
 def test_gradients_reach_weights_and_delays_through_the_loop():
