@@ -11,12 +11,14 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load, save
+from torch.nn.utils import prune
 
 from deploy.nets import chip_net, sound
 from nwavesdk.chip import Profile, Quantizer, load_profile
 from nwavesdk.deploy import (
     draw_series,
     export,
+    find_violations,
     get_chip_consumption,
     load_export,
     place_layers,
@@ -25,7 +27,18 @@ from nwavesdk.deploy import (
 from nwavesdk.deploy.chip_file import pack_net, unpack_net
 from nwavesdk.internal.files import FileError
 from nwavesdk.internal.formats import UNSEALED, seal
-from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
+from nwavesdk.layers import (
+    DelayedSynapse,
+    H1v2Layer,
+    LIFLayer,
+    LIFSynapse,
+    SpikingSequential,
+    find_edges,
+    keep_n_of_m,
+    prepare_net,
+    project,
+)
+from nwavesdk.net import Residual
 
 
 @torch.no_grad()
@@ -155,6 +168,48 @@ def test_a_chip_with_other_spikes_is_refused(tmp_path):
     with pytest.raises(ValueError, match="neurons of kind h1v1, expected h1v2"):
         export(chip_net("h1v1", bits=2), path, load_profile("h1v2"))
     assert path.read_bytes() == before
+
+
+def test_a_pruned_net_is_projected_and_read_back_with_its_zeros(tmp_path):
+    net = chip_net(recurrent=(0,))
+    masks = {}
+    for place, key in ((2, "weight"), (3, "recurrent_weights")):
+        mask = keep_n_of_m(getattr(net[place], key), 2, 5)
+        prune.custom_from_mask(net[place], key, mask)
+        masks[f"{place}.{key}"] = mask.bool()
+    project(net)
+    assert not find_violations(net)
+    net.eval()
+    prepare_net(net)
+    x = sound(3, 100, 16)
+    expected = net(x)[0]
+    export(net, tmp_path / "chip.safetensors")
+    read = load_export(tmp_path / "chip.safetensors")
+    prepare_net(read)
+    assert torch.equal(read(x)[0], expected)
+    for edge in find_edges(read).edges:
+        if edge.name in masks:
+            assert not edge.weight[~masks[edge.name]].any()
+            assert edge.weight[masks[edge.name]].any()
+
+
+@pytest.mark.parametrize(
+    ("place", "module"),
+    [
+        (0, torch.nn.Linear(16, 16)),
+        (2, DelayedSynapse(16, 5, 3)),
+        (0, torch.nn.Conv1d(1, 1, 3)),
+        (1, Residual(H1v2Layer(16, 1e-2))),
+    ],
+)
+def test_what_is_not_dense_is_refused_by_name(place, module):
+    net = chip_net()
+    net[place] = module
+    words = (
+        rf"find_violations: module {place} \({type(module).__name__}\) is not a module of a chip"
+    )
+    with pytest.raises(TypeError, match=words + ", and chips have dense synapses only"):
+        find_violations(net)
 
 
 def test_a_net_that_violates_a_limit_is_not_written(tmp_path):

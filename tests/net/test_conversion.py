@@ -25,6 +25,7 @@ from nwavesdk.layers import (
     to_cpu,
     to_gpu,
 )
+from nwavesdk.optim import SignAnnealing
 from nwavesdk.surrogate import atan, fast_sigmoid
 
 
@@ -144,3 +145,10 @@ class TestProject:
         project(layer)
         with pytest.raises(TypeError, match="expected a torch module with weights, got int"):
             project(3)
+
+
+def test_a_parametrized_weight_is_not_projected():
+    synapse = H1v1Synapse(3, 2)
+    SignAnnealing(synapse, 3)
+    with pytest.raises(RuntimeError, match=r"weight is parametrized .*call finish\(\)"):
+        project(synapse)

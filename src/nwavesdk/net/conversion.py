@@ -104,6 +104,7 @@ def project(model: nn.Module, profile: Profile | None = None) -> None:
 
     Raises:
         TypeError: If `model` is not a module.
+        RuntimeError: If a weight is parametrized.
 
     Example:
         >>> from nwavesdk.layers import HWSynapse
@@ -120,7 +121,7 @@ def project(model: nn.Module, profile: Profile | None = None) -> None:
         limit = chip.number("weight_limit")
         weight = edge.weight
         if weight.ndim < 2:
-            weight.copy_(weight.clamp(-limit, limit))
+            edge.set_weight(weight.clamp(-limit, limit))
         else:
             block, axis = chip.count("sign_block"), chip.text("sign_axis")
-            weight.copy_(nearest_agreeing_weight(weight, block, axis, limit))
+            edge.set_weight(nearest_agreeing_weight(weight, block, axis, limit))

@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.parametrize import is_parametrized
@@ -118,6 +119,24 @@ class Edge:
             name = f"{self.key}_orig" if is_pruned(self.module, self.key) else self.key
             found = {name: self.module.get_parameter(name)}
         return {prefix + name: parameter for name, parameter in found.items()}
+
+    def set_weight(self, values: Tensor) -> None:
+        """Write to the weight; pruned ones stay 0.
+
+        Args:
+            values: In the shape of `weight`.
+
+        Raises:
+            RuntimeError: If the weight is parametrized: it would compute itself again.
+        """
+        if is_parametrized(self.module, self.key):
+            raise RuntimeError(
+                f"{self.name} is parametrized (by SignAnnealing, for example) and does not keep "
+                "what is written to it: call finish(), or remove the parametrization."
+            )
+        (trained,) = self.trained_parameters().values()
+        with torch.no_grad():
+            trained.copy_(values)
 
     def effective_weight(self) -> Tensor:
         """The weight that acts, in the shape of `weight`, with gradient for it.
