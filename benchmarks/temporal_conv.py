@@ -9,6 +9,7 @@ layer has a gradient for its input, too. Outputs and gradients of both forms are
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,6 +50,44 @@ def convolve_channels_first(conv: TemporalConv, x: Tensor) -> Tensor:
     return y.transpose(1, 2).contiguous()
 
 
+def put_past_in_front(conv: TemporalConv, x: Tensor) -> Tensor:
+    """Silence and the sequence, [B, T + past, C], which is channels-last of [B, C, T + past]."""
+    return torch.cat([x.new_zeros(len(x), conv.past_steps, x.shape[2]), x], 1)
+
+
+def convolve_transposed(conv: TemporalConv, x: Tensor) -> Tensor:
+    """`conv1d` on a view of the sequence."""
+    channels = put_past_in_front(conv, x).transpose(1, 2)
+    return functional.conv1d(channels, conv.weight, dilation=conv.dilation).transpose(1, 2)
+
+
+def convolve_column(conv: TemporalConv, x: Tensor) -> Tensor:
+    """`conv2d` with time as the height of an image of width 1."""
+    image = put_past_in_front(conv, x).transpose(1, 2).unsqueeze(3)
+    y = functional.conv2d(image, conv.weight.unsqueeze(3), dilation=(conv.dilation, 1))
+    return y.squeeze(3).transpose(1, 2)
+
+
+def multiply_all_taps(conv: TemporalConv, x: Tensor) -> Tensor:
+    """One product with the inputs of all taps next to each other."""
+    padded = put_past_in_front(conv, x)
+    seen = [padded[:, k * conv.dilation :][:, : x.shape[1]] for k in range(conv.taps)]
+    return torch.cat(seen, 2) @ conv.weight.permute(2, 1, 0).flatten(0, 1)
+
+
+Form = Callable[[TemporalConv, Tensor], Tensor]
+FORMS: dict[str, Form] = {
+    "TemporalConv": lambda conv, x: conv(x),
+    "channels first": convolve_channels_first,
+}
+# Other ways to convolve over time alone; see `docs/decisions/layers.md`.
+WAYS = FORMS | {
+    "conv1d, transposed": convolve_transposed,
+    "conv2d, one column": convolve_column,
+    "one product": multiply_all_taps,
+}
+
+
 def run(form: Callable[[], Tensor], upstream: Tensor, leaves: list[Tensor]) -> list[Tensor]:
     """Output and gradients of one pass."""
     y = form()
@@ -57,26 +96,26 @@ def run(form: Callable[[], Tensor], upstream: Tensor, leaves: list[Tensor]) -> l
     return [y, *torch.autograd.grad(y, leaves, upstream)]
 
 
-def measure(name: str, needs_input_gradient: bool, rounds: int) -> dict[str, float]:
+def measure(
+    name: str, needs_input_gradient: bool, rounds: int, forms: dict[str, Form] = FORMS
+) -> dict[str, float]:
     """Time of each form [ms]."""
     B, T, C, sizes, (channels, taps), options = CASES[name]
     torch.manual_seed(0)
     conv = TemporalConv(C, channels, taps, **options)
     x = (torch.rand(B, T, C, *sizes) < DENSITY).float().requires_grad_(needs_input_gradient)
     leaves = [conv.weight, *([x] if needs_input_gradient else [])]
-    forms = {
-        "TemporalConv": lambda: conv(x),
-        "channels first": lambda: convolve_channels_first(conv, x),
-    }
+    calls = {form_name: partial(form, conv, x) for form_name, form in forms.items()}
     upstream = torch.randn_like(conv(x))
-    expected, found = (run(form, upstream, leaves) for form in forms.values())
-    for mine, theirs in zip(expected, found, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
-    best = dict.fromkeys(forms, float("inf"))
+    expected, *others = (run(call, upstream, leaves) for call in calls.values())
+    for found in others:
+        for mine, theirs in zip(expected, found, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
+    best = dict.fromkeys(calls, float("inf"))
     for _ in range(rounds):
-        for form_name, form in forms.items():
+        for form_name, call in calls.items():
             start = time.process_time()
-            run(form, upstream, leaves)
+            run(call, upstream, leaves)
             best[form_name] = min(best[form_name], time.process_time() - start)
     return {form_name: 1e3 * seconds for form_name, seconds in best.items()}
 
@@ -101,8 +140,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12)
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
+    print(f"| convolution over time alone, hidden layer [ms] | {' | '.join(WAYS)} |")
+    for name, case in CASES.items():
+        if not case[3]:
+            times = measure(name, True, rounds, WAYS)
+            print(f"| {name} | {' | '.join(f'{value:.1f}' for value in times.values())} |")
     print(
-        "| convolution | first layer [ms] | by torch | hidden layer [ms] | by torch | step [µs] |"
+        "\n| convolution | first layer [ms] | by torch | hidden layer [ms] | by torch | step [µs] |"
     )
     for name in CASES:
         first, hidden = (measure(name, needs, rounds) for needs in (False, True))
