@@ -50,7 +50,7 @@ def test_kernels_are_a_grid_with_gaps():
 
 
 def test_delays_are_counted_in_whole_steps():
-    steps = torch.tensor([[0.0, 2.4], [2.0, 5.0]])
+    steps = torch.tensor([[0.0, 2.4], [2.0, 4.6]])
     weight = torch.tensor([[1.0, -2.0], [3.0, 0.5]])
     ax = plot.delays(steps, axes())
     assert [bar.get_height() for bar in ax.patches] == [1, 0, 2, 0, 0, 1]
