@@ -120,9 +120,10 @@ class TestAllContainers:
     def test_a_compiled_net_gives_the_same(self, net):
         torch._dynamo.reset()
         net = net.eval()
-        expected = net(X.double())[1]
+        x = X.double()[:, :4]  # each step of a feedback is compiled
+        expected = net(x)[1]
         compiled = torch.compile(net, backend="eager")
-        assert torch.equal(compiled(X.double())[1], expected)
+        assert torch.equal(compiled(x)[1], expected)
         torch._dynamo.reset()
 
     def test_records_have_each_layer_and_the_same_output(self, net):
