@@ -115,6 +115,10 @@ class LayerPlan:
         )
 
 
+# The number of the backward pass that is running in this thread; -1 outside of all.
+_running_backward = torch._C._current_graph_task_id
+
+
 def run_planned(
     layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool
 ) -> tuple[Tensor, Tensor | None] | None:
@@ -151,7 +155,7 @@ def run_planned(
     if plan is None:
         return None
     before = own["_states"]
-    if before is not None:
+    if before is not None and _running_backward() != -1:
         layer._require_own_state()
     recurrence = _recurrence(layer, plan) if plan.is_recurrent else ()
     if not found.accepts(before, recurrence, has_grad):

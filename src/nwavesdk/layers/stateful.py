@@ -74,9 +74,14 @@ class StatefulNeurons(Prepared):
         vars(self).update(self._detached_state())
 
     def state_restorer(self) -> Callable[[], None]:
-        names = ("_states", "_last_spikes", "_state_pass")
-        own = vars(self)
-        return partial(own.update, {name: own[name] for name in names})
+        return partial(self._restore_state, self._states, self._last_spikes, self._state_pass)
+
+    def _restore_state(
+        self, states: tuple[Tensor, ...] | None, last_spikes: Tensor | None, state_pass: int
+    ) -> None:
+        self._states = states
+        self._last_spikes = last_spikes
+        self._state_pass = state_pass
 
     def _set_state(self, states: tuple[Tensor, ...] | None, last_spikes: Tensor | None) -> None:
         self._states = states

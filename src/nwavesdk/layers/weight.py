@@ -30,8 +30,11 @@ def parameter_of(module: nn.Module, name: str) -> Any:
     torch's own read of a parameter takes as long as a tenth of a small product. A weight that is
     pruned or parametrized is not among the parameters.
     """
-    value = module._parameters.get(name)
-    return current_parameter(module, name) if value is None else value
+    parameters = module._parameters
+    value = parameters.get(name)
+    if value is None and name not in parameters:
+        return current_parameter(module, name)
+    return value
 
 
 class EffectiveWeight:

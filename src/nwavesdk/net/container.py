@@ -3,9 +3,8 @@
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from textwrap import indent
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -41,8 +40,7 @@ __all__ = [
 _takes_argument: dict[tuple[type[nn.Module], str], bool] = {}
 
 
-@dataclass(frozen=True)
-class Pass:
+class Pass(NamedTuple):
     """What all modules of a container share in one call.
 
     Attributes:
@@ -51,9 +49,9 @@ class Pass:
         restorers: A function for each state that the call may change, which sets it back.
     """
 
-    lengths: Tensor | None = None
-    single_step: bool = False
-    restorers: list[Callable[[], None]] = field(default_factory=list)
+    lengths: Tensor | None
+    single_step: bool
+    restorers: list[Callable[[], None]]
 
     def is_sequence(self, x: Tensor) -> bool:
         """Whether `x` has a dimension of time."""
@@ -123,7 +121,7 @@ class Container(SelfPreparing):
         self, x: Tensor, lengths: Tensor | None, single_step: bool = False
     ) -> tuple[Tensor, Tensor]:
         """One pass of a prepared net; if an error occurs, all states are set back."""
-        run = Pass(lengths, single_step)
+        run = Pass(lengths, single_step, [])
         try:
             return self._run_inside(x, run)
         except BaseException:
@@ -134,6 +132,8 @@ class Container(SelfPreparing):
     def _require_input(self, x: Tensor, single_step: bool) -> None:
         """Reject what is not a dense tensor, or a list of events for a synapse that takes it."""
         first = self._first_module()
+        if isinstance(first, DenseSynapse) and type(x) is Tensor and x.layout is torch.strided:
+            return  # which the synapse checks
         owner = type(self).__name__
         if is_list(x) and not torch.compiler.is_compiling():
             if isinstance(first, DenseSynapse) and first.takes_lists:
@@ -238,7 +238,8 @@ def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tup
         ValueError: If a single step has too many dimensions.
     """
     if isinstance(module, NeuronLayer):
-        _require_prepared(module)
+        if not module._is_prepared:
+            raise _unprepared(module)
         run.restorers.append(module.state_restorer())
         if run.single_step:
             _check_step(module, x, len(module.features))
@@ -247,16 +248,20 @@ def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tup
         spk = module(x)[0] if is_watched(module) else module.spikes(x)
         return spk, spk
     if isinstance(module, Container) and not is_watched(module):
-        _require_prepared(module)
+        if not module._is_prepared:
+            raise _unprepared(module)
         return module._run_inside(x, run)
     if isinstance(module, Prepared) and not module._modules:
-        _require_prepared(module)
+        if not module._is_prepared:
+            raise _unprepared(module)
         if _has_state(module):
             run.restorers.append(module.state_restorer())
+        if run.lengths is None and not run.single_step:
+            y = call_module(module, x)
+            return y, y
         if run.single_step and isinstance(module, Synapse):
             _check_step(module, x, module.step_axes)
-        options = _options(module, run)
-        y = call_module(module, x) if not options else module(x, **options)
+        y = module(x, **_options(module, run))
         return y, y
     return _run_other(module, x, run)
 
@@ -265,7 +270,8 @@ def _run_other(module: nn.Module, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]
     """Run a module of torch or of a user, with or without modules of this library in it."""
     inside = _prepared_inside(module)
     for inner in inside:
-        _require_prepared(inner)
+        if not inner._is_prepared:
+            raise _unprepared(inner)
     run.restorers.extend(inner.state_restorer() for inner in inside)
     if inside or takes_argument(type(module), "lengths"):
         if run.lengths is not None:
@@ -304,13 +310,12 @@ def _check_padding(module: nn.Module, x: Tensor, lengths: Tensor) -> None:
         )
 
 
-def _require_prepared(module: SelfPreparing) -> None:
-    """Reject a module that was added to a net after `prepare_net`."""
-    if not module._is_prepared:
-        raise RuntimeError(
-            f"{type(module).__name__} is not prepared, but the net around it is: call prepare_net "
-            "on the whole net, also after a module was added."
-        )
+def _unprepared(module: SelfPreparing) -> RuntimeError:
+    """The error of a module that was added to a net after `prepare_net`."""
+    return RuntimeError(
+        f"{type(module).__name__} is not prepared, but the net around it is: call prepare_net "
+        "on the whole net, also after a module was added."
+    )
 
 
 def _check_step(module: nn.Module, x: Tensor, axes: int) -> None:

@@ -148,7 +148,7 @@ def _run_piece(
     modules: Sequence[nn.Module], x: Tensor, lengths: Tensor | None, is_last: bool
 ) -> tuple[Tensor, Tensor]:
     """Some modules on a chunk of time; if they fail, `run_in_chunks` sets all states back."""
-    return _run_in_order(modules, x, Pass(lengths), is_last=is_last)
+    return _run_in_order(modules, x, Pass(lengths, False, []), is_last=is_last)
 
 
 def _run_in_order(

@@ -237,7 +237,7 @@ class Feedback(Container):
     def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         run.restorers.append(self.memory.state_restorer())
         # One step at a time, because the step after it needs the output.
-        one_step = Pass(single_step=True, restorers=run.restorers)
+        one_step = Pass(None, True, run.restorers)
         if not run.is_sequence(x):
             return self._run_step(x, one_step)
         outputs = [self._run_step(x[:, t], one_step) for t in range(x.shape[1])]
