@@ -82,7 +82,8 @@ def outcome(net, x, lengths=None):
 def require_same(got, expected):
     assert got.keys() == expected.keys()
     for name, value in expected.items():
-        if name.endswith("grad"):
+        # Of images, batch norm adds up in the order of memory, which a part may have changed.
+        if name.endswith(("grad", "running_mean", "running_var")):
             assert_close(got[name], value, GRADIENT, name)
         else:
             assert torch.equal(got[name], value), name

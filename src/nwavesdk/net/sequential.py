@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from nwavesdk.internal.checks import shown, switch, whole_number
 from nwavesdk.layers.lengths import reads_batch
+from nwavesdk.net.calls import is_watched
 from nwavesdk.net.chunks import run_in_chunks
 from nwavesdk.net.container import (
     Container,
     Pass,
-    is_watched,
     require_matching_sizes,
     run_module,
 )
