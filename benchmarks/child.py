@@ -2,7 +2,7 @@
 
 `python -m benchmarks.child '{"job": …}'` prints one JSON value.
 
-Jobs: `kept` and `peak` for memory, `imports` and `first_call` for start-up, `epochs` for
+Jobs: `kept`, `peak` and `net` for memory, `imports` and `first_call` for start-up, `epochs` for
 `nwave train`, `times` for the comparison of two commits.
 """
 
@@ -126,7 +126,7 @@ def main() -> None:
     """Run the job and print its result."""
     arguments = json.loads(sys.argv[1])
     job = arguments.pop("job")
-    if job in ("kept", "peak"):
+    if job in ("kept", "peak", "net"):
         from benchmarks import memory_jobs
 
         result = getattr(memory_jobs, job)(**arguments)

@@ -7,6 +7,7 @@ import math
 import resource
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 
 from benchmarks import cases
+from benchmarks.nets.cases import NETS, ConvNet, training_step
+from benchmarks.nets.peers import conv_step, recurrent_peers, recurrent_step
 from benchmarks.peers import forms, installed
 from nwavesdk.analysis.bench import (
     LayerCase,
@@ -86,6 +89,30 @@ def peak(
     before = _settled_rss()
     step()
     return {"mib": (_peak() - before) / 2**20}
+
+
+def net(contender: str, net: str, chunk: int) -> dict[str, float]:
+    """Return the peak MiB of a training step of a whole net above weights, input and labels."""
+    prepare_timing()
+    case = NETS[net]
+    small = replace(case, B=2)  # loads all code
+    for step in (_net_step(contender, small, chunk), _net_step(contender, case, chunk)):
+        before = _settled_rss()
+        step()
+    return {"mib": (_peak() - before) / 2**20}
+
+
+def _net_step(contender: str, case: Any, chunk: int) -> Callable[[], object]:
+    x, labels = case.draw_data()
+    if contender.startswith("ours"):
+        options = {"checkpoint": chunk} if contender == "ours, checkpoint" else {}
+        return training_step(case.build_net(**options), x, labels)
+    name, form = contender.split(", ")
+    peers, _ = installed()
+    if isinstance(case, ConvNet):
+        return conv_step(peers[name], case, x, labels, form)
+    neuron, _ = recurrent_peers(peers, cases.NEAREST_RECURRENT)[name]
+    return recurrent_step(neuron, case, x, labels, form)
 
 
 def _ours(contender: str, case: TrainingCase, x: Tensor, labels: Tensor, chunk: int) -> Any:

@@ -32,7 +32,7 @@ def layer(peer: ModuleType, decay: float, x: Tensor, grad: Tensor, compiled: boo
         grad: Upstream gradient [B, T, N].
         compiled: Whether to use torch.compile.
     """
-    run = _over_time(peer, peer.sequence(decay), compiled)
+    run = over_time(peer, peer.sequence(decay), compiled)
     return _forward_and_backward(peer, run, x * scale_of(peer, decay), grad)
 
 
@@ -47,7 +47,7 @@ def neuron(peer: ModuleType, name: str, x: Tensor, grad: Tensor, compiled: bool)
         compiled: Whether to use torch.compile.
     """
     of_peer = peer.NEURONS[name]()
-    run = _over_time(peer, of_peer.sequence, compiled)
+    run = over_time(peer, of_peer.sequence, compiled)
     return _forward_and_backward(peer, run, of_peer.charge(x), grad)
 
 
@@ -74,8 +74,8 @@ def training(
     compiled: bool = False,
 ) -> Call:
     """Return a training step; both linear layers process all time steps together."""
-    first = _over_time(peer, peer.sequence(decay), compiled)
-    second = _over_time(peer, peer.sequence(decay), compiled)
+    first = over_time(peer, peer.sequence(decay), compiled)
+    second = over_time(peer, peer.sequence(decay), compiled)
     (x,) = _in_layout_of(peer, x)
     weights = [nn.Parameter(weight * scale_of(peer, decay)) for weight in case.weights()]
     optimizer = torch.optim.Adam(weights, 1e-4, fused=True)
@@ -186,7 +186,8 @@ def batch_first(peer: ModuleType, spikes: Tensor) -> Tensor:
     return spikes.transpose(0, 1) if peer.TIME_FIRST else spikes
 
 
-def _over_time(peer: ModuleType, run: Any, compiled: bool) -> Callable[[Tensor], Tensor]:
+def over_time(peer: ModuleType, run: Any, compiled: bool) -> Callable[[Tensor], Tensor]:
+    """Return a peer's run from rest; compiled, it goes over chunks of `CHUNK` steps."""
     if not compiled:
         return lambda x: run(x, None)[0]
     chunk = torch.compile(run, dynamic=False)
