@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from benchmarks import cases, compare, delays, growth, results, slopes, table, timed
+from benchmarks.nets.__main__ import time_lines
+from benchmarks.nets.cases import ConvNet, RecurrentNet
 from benchmarks.peers import NAMES, forms
 from nwavesdk.analysis.bench import (
     LayerCase,
@@ -367,3 +369,17 @@ def test_delays_are_measured_next_to_a_convolution(monkeypatch, way, per):
     assert (target == "-") == (way != "first")
     differing = row | {"parity": row["parity"] | {"agrees": False, "gradient_error": 1.0}}
     assert "no number" in delays.cells(differing)[1]
+
+
+@pytest.mark.parametrize("net", [ConvNet(2, 3, 14), RecurrentNet(2, 8, (40, 12, 12, 4))])
+def test_whole_nets(net):
+    threads = torch.get_num_threads()
+    try:
+        lines = "\n".join(time_lines(net, {}, compile_too=False, rounds=1))
+    finally:
+        torch.set_num_threads(threads)
+    assert "agrees=True" in lines
+    if isinstance(net, ConvNet):
+        assert "x its convolutions and pools alone" in lines
+    else:
+        assert "torch AdLIFLayer, eager: 0.00% of its spikes differ" in lines

@@ -175,7 +175,7 @@ def recent_spikes(problem: Problem, spikes: Tensor) -> Tensor:
 def delay_one_step(initial: Sequence[Tensor], sequences: Sequence[Tensor]) -> list[Tensor]:
     """Values before each step, from those before the first step and after each step."""
     return [
-        torch.cat([first[:, None], sequence], 1)[:, : sequence.shape[1]]
+        torch.cat([first[:, None], sequence[:, :-1]], 1)[:, : sequence.shape[1]]
         for first, sequence in zip(initial, sequences, strict=True)
     ]
 
