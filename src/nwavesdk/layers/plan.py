@@ -167,7 +167,10 @@ def run_planned(
     if not is_flat:
         cur = layout.flatten(cur)
         states = states if before is None else tuple(map(layout.flatten, before))
-    if has_grad and (found.learned or _need_gradients(cur, *states, *recurrence)):
+    needs_graph = has_grad and (
+        cur.requires_grad or found.learned or _need_gradients(*states, *recurrence)
+    )
+    if needs_graph:
         learned = [stored[i] for i in found.learned]
         spikes, mem, last, count, last_spikes = plan.run(
             cur, states, recurrence, learned, needs_membrane
