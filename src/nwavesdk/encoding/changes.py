@@ -152,23 +152,36 @@ def decode_step_forward(spikes: Tensor, threshold: float, initial: Tensor | floa
 
 
 def _delta_levels(y: Tensor, before: Tensor) -> Tensor:
-    """The level after each step.
+    """The level after each step: a step clamps it to [floor(y), ceil(y)]."""
+    return _clamp_in_order(y.floor(), y.ceil(), before)
 
-    A step clamps the level to [floor(y), ceil(y)]. A clamp after a clamp is a clamp, so the clamp
-    of all steps up to t follows in log2(T) passes: pass by pass, that of the last 1, 2, 4, ...
-    steps.
+
+def _clamp_in_order(low: Tensor, high: Tensor, before: Tensor) -> Tensor:
+    """The level after each of T clamps, all with torch's operations on whole tensors.
+
+    A clamp after a clamp is a clamp. So the clamps of steps 0 and 1, 2 and 3, ... are joined, the
+    levels after these pairs come from the same problem of half the length, and those between them
+    are one clamp further.
+
+    Args:
+        low: Lower bounds, [B, T, *features].
+        high: Upper bounds, in the same shape.
+        before: The level before the first step, [B, *features].
     """
-    low, high = y.floor(), y.ceil()
-    shift = 1
-    while shift < y.shape[1]:
-        # After the clamp of the steps before, [:-shift], comes that of the last `shift` steps.
-        later_low, later_high = low[:, shift:], high[:, shift:]
-        joined_low = low[:, :-shift].clamp(later_low, later_high)
-        joined_high = high[:, :-shift].clamp(later_low, later_high)
-        low = torch.cat([low[:, :shift], joined_low], 1)
-        high = torch.cat([high[:, :shift], joined_high], 1)
-        shift *= 2
-    return before[:, None].clamp(low, high)
+    T = low.shape[1]
+    if T == 1:
+        return before[:, None].clamp(low, high)
+    paired = T // 2 * 2
+    second_low, second_high = low[:, 1::2], high[:, 1::2]
+    pair_low = low[:, 0:paired:2].clamp(second_low, second_high)
+    pair_high = high[:, 0:paired:2].clamp(second_low, second_high)
+    after_pairs = _clamp_in_order(pair_low, pair_high, before)
+    # The levels before steps 0, 2, 4, ...
+    previous = torch.cat([before[:, None], after_pairs], 1)[:, : (T + 1) // 2]
+    levels = torch.empty_like(low)
+    levels[:, 1::2] = after_pairs
+    levels[:, 0::2] = previous.clamp(low[:, 0::2], high[:, 0::2])
+    return levels
 
 
 def _step_forward(x, level):  # type: ignore[no-untyped-def]  # a page
