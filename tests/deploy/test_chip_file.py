@@ -177,6 +177,8 @@ def test_a_pruned_net_is_projected_and_read_back_with_its_zeros(tmp_path):
         mask = keep_n_of_m(getattr(net[place], key), 2, 5)
         prune.custom_from_mask(net[place], key, mask)
         masks[f"{place}.{key}"] = mask.bool()
+        net[place].get_parameter(f"{key}_orig").data.normal_()
+    assert find_violations(net)
     project(net)
     assert not find_violations(net)
     net.eval()

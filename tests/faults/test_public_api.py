@@ -53,6 +53,10 @@ def net():
 # Values of parameters without a default, by name; all other ones are None.
 VALID = {
     "T": lambda: 5,
+    "block": lambda: 2,
+    "m": lambda: 4,
+    "n": lambda: 2,
+    "share": lambda: 0.5,
     "activations": lambda: torch.rand(2, 5, 8),
     "bits": lambda: 5,
     "confusion": lambda: torch.ones(2, 2),

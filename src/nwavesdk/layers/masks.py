@@ -53,7 +53,7 @@ def keep_n_of_m(weight: Tensor, n: int, m: int, axis: int = 0) -> Tensor:
     require_floating(owner, weight)
     m = whole_number(owner, "m", m)
     n = whole_number(owner, "n", n, most=m)
-    if isinstance(axis, bool) or axis not in range(-weight.ndim, weight.ndim):
+    if type(axis) is not int or not -weight.ndim <= axis < weight.ndim:
         raise ValueError(
             f"{owner}: axis must be one of the {weight.ndim} of the weight, from "
             f"{-weight.ndim} to {weight.ndim - 1}, got {shown(axis)}."
@@ -102,7 +102,7 @@ def keep_blocks(weight: Tensor, block: int | Sequence[int], share: float) -> Ten
     for axis, size in enumerate(sizes):
         # Sum of each `size` values along the axis, which becomes that of the blocks.
         energy = _in_groups(energy.movedim(axis, -1), size, padding=0.0).sum(-1).movedim(-1, axis)
-    count = max(1, round(share * energy.numel()))
+    count = min(max(1, round(share * energy.numel())), energy.numel())
     kept = torch.zeros_like(energy).flatten()
     kept[energy.flatten().topk(count).indices] = 1.0
     mask = kept.reshape(energy.shape)
