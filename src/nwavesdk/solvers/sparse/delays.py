@@ -26,6 +26,10 @@ from nwavesdk.solvers.sparse.shifted_input import reject_second_derivative, shif
 
 __all__ = ["delayed_product"]
 
+# Density below which delays per input of a first layer, 700–256, learn faster as delays per
+# connection. Measured on an AMD EPYC (model 17).
+_FEW_SPIKES = 0.08
+
 
 def delayed_product(
     spk: Tensor,
@@ -72,7 +76,9 @@ def delayed_product(
     # Most often there is no past, and then nothing is copied.
     given_past = past if past.requires_grad or _has_spikes(past) else None
     if delay.shape[1] == 1:
-        return spike_product(shift_input(spk, given_past, delay, max_delay), weight)
+        if not _learns_from_few_spikes(spk, given_past, delay):
+            return spike_product(shift_input(spk, given_past, delay, max_delay), weight)
+        delay = delay.expand_as(weight)
     product: Tensor = _DelayedProduct.apply(spk, given_past, weight, delay, max_delay)
     return product
 
@@ -98,6 +104,17 @@ def _has_spikes(past: Tensor) -> bool:
     """Whether a value is not 0. Finding the extremes takes a fraction of the time of `any`."""
     least, most = torch.aminmax(past)
     return bool(least != 0) or bool(most != 0)
+
+
+def _learns_from_few_spikes(spk: Tensor, past: Tensor | None, delay: Tensor) -> bool:
+    """Whether delays per input learn faster as delays per connection.
+
+    The gradient of the input is a dense product, and delays per connection do not need it.
+    """
+    needs_input = spk.requires_grad or (past is not None and past.requires_grad)
+    if needs_input or not delay.requires_grad or not torch.is_grad_enabled():
+        return False
+    return int(spk.count_nonzero()) < _FEW_SPIKES * spk.numel()
 
 
 def _convolve(
