@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nwavesdk.layers import LIFLayer, SpikingSequential, prepare_net
+from nwavesdk.layers import LIFLayer, SpikingSequential, TimeBatchNorm, prepare_net
 from nwavesdk.layers.layout import is_channels_last
 from nwavesdk.net.images import as_module_runs_fastest, run_on_images
 
@@ -166,3 +166,18 @@ def test_a_checkpointed_net_has_the_same_gradients():
     net, whole = conv_net(checkpoint=2).eval(), conv_net().eval()
     for a, b in zip(results(net, x), results(whole, x), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d, TimeBatchNorm])
+def test_recordings_of_different_lengths_stay_channels_last(norm):
+    net, normalized = conv_net(), []
+    net[4] = norm(5)
+    net[4].register_forward_hook(lambda *call: normalized.append(call[2]))
+    net[5].register_forward_pre_hook(lambda _, charges: normalized.append(charges[0]))
+    prepare_net(net)
+    net(frames(4, 9), torch.tensor([9, 3, 0, 7]))
+    of_norm, of_layer = normalized
+    assert is_channels_last(of_norm, 3)
+    assert is_channels_last(of_layer, 3)
+    assert of_layer[1, :3].any()
+    assert not of_layer[1, 3:].any()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["Layout", "is_channels_last", "layout_of"]
+__all__ = ["Layout", "is_channels_last", "layout_of", "place_rows", "select_rows"]
 
 
 @dataclass(frozen=True)
@@ -75,3 +75,25 @@ def is_channels_last(x: Tensor, dimensions: int) -> bool:
             return False
         expected *= size
     return step == 1 and channels > 1 and expected > channels
+
+
+def select_rows(rows: Tensor, places: Tensor) -> Tensor:
+    """The rows at some places, in their layout, which `index_select` of images does not keep.
+
+    Args:
+        rows: Any rows [R, *features].
+        places: Places of rows, int64.
+    """
+    if rows.ndim < 3:
+        return rows.index_select(0, places)
+    layout = layout_of(rows, tuple(rows.shape[1:]))
+    return layout.unflatten(layout.flatten(rows).index_select(0, places))
+
+
+def place_rows(rows: Tensor, places: Tensor, count: int) -> Tensor:
+    """`count` rows, with the given ones at their places, and 0 elsewhere; see `select_rows`."""
+    if rows.ndim < 3:
+        return rows.new_zeros(count, *rows.shape[1:]).index_copy(0, places, rows)
+    layout = layout_of(rows, tuple(rows.shape[1:]))
+    flat = layout.flatten(rows)
+    return layout.unflatten(flat.new_zeros(count, flat.shape[1]).index_copy(0, places, flat))

@@ -16,6 +16,7 @@ from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import finite_number, positive_number, switch, whole_number
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.checks import check_memory
+from nwavesdk.layers.layout import place_rows, select_rows
 from nwavesdk.layers.lengths import check_lengths, valid_places
 from nwavesdk.layers.prepare import Prepared
 
@@ -207,8 +208,8 @@ class TimeBatchNorm(SequenceNorm):
         if places is None:
             y = self._normalize_rows(rows)
         else:
-            valid = self._normalize_rows(rows.index_select(0, places))
-            y = torch.zeros_like(rows).index_copy(0, places, valid)
+            y = self._normalize_rows(select_rows(rows, places))
+            y = place_rows(y, places, len(rows))
         self._has_run = True
         return y.reshape(x.shape)
 

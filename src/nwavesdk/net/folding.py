@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from nwavesdk.layers.layout import place_rows, select_rows
 from nwavesdk.layers.lengths import reads_batch, valid_places
 from nwavesdk.net.images import as_module_runs_fastest, run_on_images
 
@@ -49,8 +50,8 @@ def _run_on_valid_rows(module: nn.Module, rows: Tensor, places: Tensor | None) -
     """The module's output for the rows at `places`, zeros at the others; None is all rows."""
     if places is None:
         return run_rows(module, rows)
-    y = run_rows(module, rows.index_select(0, places))
-    return y.new_zeros(len(rows), *y.shape[1:]).index_copy(0, places, y)
+    y = run_rows(module, select_rows(rows, places))
+    return place_rows(y, places, len(rows))
 
 
 def require_tensor_output(module: nn.Module, y: object) -> Tensor:
