@@ -3,5 +3,6 @@
 from nwavesdk.init.fan_in import fan_in_init
 from nwavesdk.init.fluct_init import fluct_init
 from nwavesdk.init.frontend import frontend_firing_init
+from nwavesdk.init.readout import readout_init
 
-__all__ = ["fan_in_init", "fluct_init", "frontend_firing_init"]
+__all__ = ["fan_in_init", "fluct_init", "frontend_firing_init", "readout_init"]
