@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from nwavesdk.layers import AdLIFLayer, H1v1Layer, LIFLayer, NeuronLayer, prepare_net
+from nwavesdk.layers import AdLIFLayer, H1v1Layer, LIFLayer, NeuronLayer, prepare_net, zoo
 from nwavesdk.layers.layout import Layout, is_channels_last
 from nwavesdk.surrogate import custom
 from pairwise import pairwise
@@ -215,9 +215,15 @@ def test_compiled_code_follows_the_layout():
     assert_same(got | {"parameters": [layer.log_taus.grad]}, expected)
 
 
-def test_a_constant_by_channel_has_one_parameter_for_each_channel():
-    layer = AdLIFLayer((3, 4, 5), tau=by_channel((3, 4, 5), 5e-3, 2e-2), learn=("tau",))
-    assert [p.shape for p in layer.parameters()] == [(3, 1, 1)]
+@pytest.mark.parametrize("name", zoo.__all__)
+def test_a_constant_by_channel_has_one_parameter_for_each_channel(name):
+    make = getattr(zoo, name)
+    features = (3, 4, 5)
+    for constant in make(features).stored_constants:
+        value = make(features).constant(constant.name).detach().expand(3, 1, 1)
+        layer = make(features, **{constant.argument: value}, learn=constant.name)
+        assert [p.shape for p in layer.parameters()] == [(3, 1, 1)], constant.name
+        assert all(c.shape == (60,) for c in layer.constants())
 
 
 def test_layouts_that_are_told_apart():
