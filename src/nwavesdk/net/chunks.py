@@ -1,32 +1,38 @@
 """A net run in chunks of time, `SpikingSequential(checkpoint=K)`, and again in backward.
 
 Only input, output and the states at the start of each chunk stay in memory. A norm over batch and
-time needs the whole sequence, so the net is cut at such norms. The input of each norm stays in
-memory, and the modules between two norms run in chunks. The output of a norm does not stay:
-backward computes it again, by the same call with the same input and so with the same statistics.
+time needs the whole sequence. Then the net is cut at neuron layers into pieces: those with a norm
+run on the whole sequence, once more in backward, and those between them in chunks. Of each piece,
+the spikes stay in memory, a byte each. All runs of a piece give the same values.
 """
 
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint as call_and_repeat
 
 from nwavesdk.layers.lengths import reads_batch
-from nwavesdk.layers.norms import SequenceNorm
+from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import (
     Prepared,
     hold_prepared,
     prepared_modules,
     self_preparing_modules,
 )
-from nwavesdk.net.parts import ForgottenPart, ForgottenSequence, WrittenSequence, split_steps
+from nwavesdk.net.parts import (
+    ForgottenPart,
+    ForgottenSequence,
+    StoredSequence,
+    WrittenSequence,
+    split_steps,
+)
 
 __all__ = ["RunModules", "run_in_chunks"]
+
+_Written = TypeVar("_Written", bound=WrittenSequence)
 
 RunModules = Callable[[Sequence[nn.Module], Tensor, Tensor | None, bool], tuple[Tensor, Tensor]]
 """Runs modules in order: `(modules, x, lengths, is_last) -> (spk, mem)`."""
@@ -114,70 +120,89 @@ def _fingerprint(net: nn.Module) -> list[int]:
     ]
 
 
-def _cut(modules: Sequence[nn.Module]) -> list[list[nn.Module]]:
-    """The modules in pieces: each that reads its whole input alone, and the others between."""
-    pieces: list[list[nn.Module]] = []
-    is_after_cut = True
-    for module in modules:
-        is_alone = reads_batch(module)
-        if is_alone or is_after_cut:
-            pieces.append([module])
+class _Piece(NamedTuple):
+    """Modules that run one after the other, and whether some of them need the whole sequence."""
+
+    modules: list[nn.Module]
+    is_whole: bool
+
+
+def _cut(modules: Sequence[nn.Module]) -> list[_Piece]:
+    """The modules in pieces; one that needs the whole sequence has no neuron layer."""
+    if not any(map(reads_batch, modules)):
+        return [_Piece(list(modules), is_whole=False)]
+    pieces: list[_Piece] = []
+    for is_causal, group in itertools.groupby(modules, _has_neurons_only):
+        part = list(group)
+        is_whole = not is_causal and any(map(reads_batch, part))
+        if pieces and not is_whole and not pieces[-1].is_whole:
+            pieces[-1].modules.extend(part)
         else:
-            pieces[-1].append(module)
-        is_after_cut = is_alone
+            pieces.append(_Piece(part, is_whole))
     return pieces
 
 
-def _run_pieces(
-    call: _Call, pieces: Sequence[Sequence[nn.Module]], x: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Run piece after piece; of the piece before, only the output stays."""
-    spk = mem = x
-    source: Tensor | ForgottenSequence = x
-    for piece, following in itertools.zip_longest(pieces, pieces[1:]):
-        is_last = following is None
-        if not reads_batch(piece[0]):
-            spk, mem = _run_chunks(call, piece, source, is_last)
-            source = spk
-            continue
-        assert isinstance(source, Tensor)
-        run = _WholeRun(call, piece[0], is_last)
-        is_norm = isinstance(piece[0], (_BatchNorm, SequenceNorm))
-        if is_norm and following is not None and not reads_batch(following[0]):
-            # The norm itself saves its input and its statistics, nothing else of this size.
-            y, _ = run(source)
-            source = ForgottenSequence(y, partial(run, source))
-        elif is_norm:
-            spk, mem = run(source)
-            source = spk
+def _has_neurons_only(module: nn.Module) -> bool:
+    """Whether neurons are in a module, and no norm."""
+    has_neurons = any(isinstance(inner, NeuronLayer) for inner in module.modules())
+    return has_neurons and not reads_batch(module)
+
+
+def _run_pieces(call: _Call, pieces: Sequence[_Piece], x: Tensor) -> tuple[Tensor, Tensor]:
+    """Run piece after piece; pieces with and without norms take turns."""
+    # Pieces that need the whole sequence read a StoredSequence, the others a ForgottenSequence.
+    source: Any = x
+    for piece in pieces[:-1]:
+        if piece.is_whole:
+            source = _forget_whole(call, piece.modules, source)
         else:
-            spk, mem = call_and_repeat(run, source, use_reentrant=False)
-            source = spk
-    return spk, mem
+            (stored,) = _run_chunks(call, piece.modules, source, StoredSequence, is_last=False)
+            source = stored
+    last = pieces[-1]
+    if last.is_whole:
+        run = _WholeRun(call, last.modules, source, is_last=True)
+        spk, mem = call_and_repeat(run, _anchor(source), use_reentrant=False)
+        return spk, mem
+    written = _run_chunks(call, last.modules, source, WrittenSequence, is_last=True)
+    joined = [sequence.joined() for sequence in written]
+    return joined[0], joined[-1]
+
+
+def _anchor(source: "Tensor | StoredSequence") -> Tensor:
+    """What autograd sees of a source."""
+    return source.token() if isinstance(source, StoredSequence) else source
 
 
 class _WholeRun:
-    """A run of a module over the whole sequence, which repeats to the bit.
+    """A run of modules over the whole sequence, which repeats to the bit.
 
     The first call updates statistics and states. Later ones start from the states before it and
     leave statistics and states unchanged.
     """
 
-    def __init__(self, call: _Call, module: nn.Module, is_last: bool) -> None:
+    def __init__(
+        self,
+        call: _Call,
+        modules: Sequence[nn.Module],
+        source: "Tensor | StoredSequence",
+        is_last: bool,
+    ) -> None:
         self.call = call
-        self.module = module
+        self.modules = modules
+        self.source = source if isinstance(source, StoredSequence) else None
         self.is_last = is_last
-        self.stateful = prepared_modules(module, "SpikingSequential")
+        self.stateful = _stateful(modules)
         self.set_states = [inner.state_restorer() for inner in self.stateful]
         self.states = [inner.state_tensors() for inner in self.stateful]
         self.has_run = False
 
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, anchor: Tensor) -> tuple[Tensor, Tensor]:
+        x = anchor if self.source is None else self.source.read(anchor)
         if not self.has_run:
             outputs = self._run(x)
             self.has_run = True
             return outputs
-        with self.call.as_in_forward(), _copied_buffers(self.module):
+        with self.call.as_in_forward(), _copied_buffers(self.modules):
             for set_state in self.set_states:
                 set_state()
             # Layers accept in backward only states that were loaded in it.
@@ -186,14 +211,27 @@ class _WholeRun:
             return self._run(x)
 
     def _run(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.call.run_modules([self.module], x, self.call.lengths, self.is_last)
+        return self.call.run_modules(self.modules, x, self.call.lengths, self.is_last)
+
+
+def _forget_whole(
+    call: _Call, modules: Sequence[nn.Module], source: "Tensor | StoredSequence"
+) -> ForgottenSequence:
+    """Run modules over the whole sequence; nothing but their input stays in memory."""
+    run = _WholeRun(call, modules, source, is_last=False)
+    output = ForgottenSequence(call.steps)
+    output.tokens = call_and_repeat(
+        lambda anchor: output.split(run(anchor)[0]), _anchor(source), use_reentrant=False
+    )
+    return output
 
 
 @contextlib.contextmanager
-def _copied_buffers(module: nn.Module) -> Iterator[None]:
-    """Within a `with` block, the module has copies of its buffers, so that these do not change."""
+def _copied_buffers(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Within a `with` block, modules have copies of their buffers, so that these do not change."""
     # Values are not written back, because backward rejects what was written to since forward.
-    originals = [(inner, dict(inner._buffers)) for inner in module.modules()]
+    every = [inner for module in modules for inner in module.modules()]
+    originals = [(inner, dict(inner._buffers)) for inner in every]
     try:
         for inner, buffers in originals:
             copies = {
@@ -206,13 +244,25 @@ def _copied_buffers(module: nn.Module) -> Iterator[None]:
             inner._buffers.update(buffers)
 
 
+def _stateful(modules: Sequence[nn.Module]) -> list[Prepared]:
+    """All modules with a state in `modules`."""
+    return [inner for module in modules for inner in prepared_modules(module, "SpikingSequential")]
+
+
 def _run_chunks(
-    call: _Call, modules: Sequence[nn.Module], source: "Tensor | ForgottenSequence", is_last: bool
-) -> tuple[Tensor, Tensor]:
-    """Run causal modules in chunks of time, each of which backward runs again."""
-    stateful = [
-        inner for module in modules for inner in prepared_modules(module, "SpikingSequential")
-    ]
+    call: _Call,
+    modules: Sequence[nn.Module],
+    source: "Tensor | ForgottenSequence",
+    kind: type[_Written],
+    *,
+    is_last: bool,
+) -> list[_Written]:
+    """Run causal modules in chunks of time, each of which backward runs again.
+
+    Returns:
+        Spikes and, if they are another tensor, membranes, as sequences of a kind.
+    """
+    stateful = _stateful(modules)
 
     def run_chunk(
         part: "Tensor | ForgottenPart", lengths: Tensor | None, sizes: list[int], *states: Tensor
@@ -225,11 +275,9 @@ def _run_chunks(
             return *outputs, new_sizes, *new_states
 
     sizes, states = _gather_states(stateful)
-    sequences: list[WrittenSequence] = []
+    sequences: list[_Written] = []
     parts: Sequence[Tensor | ForgottenPart] = (
-        source.split(call.steps)
-        if isinstance(source, ForgottenSequence)
-        else split_steps(source, call.steps)
+        source.parts() if isinstance(source, ForgottenSequence) else split_steps(source, call.steps)
     )
     for i, part in enumerate(parts):
         # A recording has 0 steps in the chunks after its end.
@@ -241,14 +289,13 @@ def _run_chunks(
         )
         # Both are one tensor if the modules do not end in a neuron layer that is the last.
         outputs = [spk] if spk is mem else [spk, mem]
-        sequences = sequences or [WrittenSequence(y, source.shape[1]) for y in outputs]
+        sequences = sequences or [kind(y, source.shape[1]) for y in outputs]
         for sequence, y in zip(sequences, outputs, strict=True):
             sequence.append(y)
     _load_states(stateful, states, sizes)
     if isinstance(source, ForgottenSequence):
         source.forget()
-    joined = [sequence.joined() for sequence in sequences]
-    return joined[0], joined[-1]
+    return sequences
 
 
 def _gather_states(modules: Sequence[Prepared]) -> tuple[list[int], list[Tensor]]:

@@ -4,7 +4,8 @@ Autograd sees one scalar per part, the token, in place of the part. So no part i
 gradients of parts are read from, or written to, one tensor of the whole sequence.
 """
 
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,13 @@ from torch import Tensor
 
 from nwavesdk.internal.tensors import is_list
 
-__all__ = ["ForgottenPart", "ForgottenSequence", "WrittenSequence", "split_steps"]
+__all__ = [
+    "ForgottenPart",
+    "ForgottenSequence",
+    "StoredSequence",
+    "WrittenSequence",
+    "split_steps",
+]
 
 
 def split_steps(x: Tensor, steps: int) -> Sequence[Tensor]:
@@ -48,6 +55,10 @@ class WrittenSequence:
         self.grad: Tensor | None = None
         self.unread = 0
 
+    def write(self, steps: slice, part: Tensor) -> None:
+        """Store the values of some steps."""
+        self.tensor[:, steps] = part
+
     def append(self, part: Tensor) -> None:
         """Copy the part."""
         self.tokens.append(_Append.apply(self, part))  # type: ignore[no-untyped-call]  # torch does not type it
@@ -65,7 +76,7 @@ class _Append(torch.autograd.Function):
     def forward(ctx: Any, sequence: WrittenSequence, part: Tensor) -> Tensor:
         ctx.sequence = sequence
         ctx.steps = slice(sequence.filled, sequence.filled + part.shape[1])
-        sequence.tensor[:, ctx.steps] = part
+        sequence.write(ctx.steps, part)
         sequence.filled += part.shape[1]
         return part.new_empty(())
 
@@ -97,50 +108,114 @@ class _Join(torch.autograd.Function):
         return None, *[grad.new_empty(())] * ctx.count
 
 
-class ForgottenSequence:
-    """The output of a norm: a sequence that is read part by part, forgotten, and computed again.
+class StoredSequence(WrittenSequence):
+    """A sequence that is written part by part and read as a whole; of spikes, a byte is stored.
 
-    Autograd sees one scalar per part, the token. In backward, each part is read, and its gradient
-    is written in its place. The gradients of all parts together are that of the norm's output.
-
-    Args:
-        y: The sequence, [B, T, *features].
-        compute_again: Computes it again.
+    Autograd sees one scalar in place of the sequence.
     """
 
-    def __init__(self, y: Tensor, compute_again: Callable[[], tuple[Tensor, Tensor]]) -> None:
-        self.y = y
-        self.shape = y.shape
-        self.values: Tensor | None = y.detach()
-        self.compute_again = compute_again
-        # First steps of all parts, and the largest number of steps of one.
+    def __init__(self, first: Tensor, steps: int) -> None:
+        super().__init__(first, steps)
+        self.dtype = first.dtype
+        self.tensor = self.tensor.bool()
+
+    def write(self, steps: slice, part: Tensor) -> None:
+        if self.tensor.dtype is torch.bool and not bool((part.bool() == part).all()):
+            self.tensor = self.tensor.to(self.dtype)
+        self.tensor[:, steps] = part
+
+    def token(self) -> Tensor:
+        """What autograd sees."""
+        token: Tensor = _Gather.apply(*self.tokens)  # type: ignore[no-untyped-call]  # as above
+        return token
+
+    def read(self, token: Tensor) -> Tensor:
+        """The sequence, with gradient."""
+        values: Tensor = _ReadStored.apply(token, self)  # type: ignore[no-untyped-call]  # as above
+        return values
+
+
+class _Gather(torch.autograd.Function):
+    """Tokens of the parts -> the token of the sequence."""
+
+    @staticmethod
+    def forward(ctx: Any, *tokens: Tensor) -> Tensor:
+        ctx.count = len(tokens)
+        return tokens[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        return tuple(grad for _ in range(ctx.count))
+
+
+class _ReadStored(torch.autograd.Function):
+    """Token -> sequence. The parts read their pieces from the gradient that is stored here."""
+
+    @staticmethod
+    def forward(ctx: Any, token: Tensor, sequence: StoredSequence) -> Tensor:  # noqa: ARG004
+        ctx.sequence = sequence
+        return sequence.tensor.to(sequence.dtype, copy=True)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        ctx.sequence.grad = grad
+        ctx.sequence.unread = len(ctx.sequence.tokens)
+        return grad.new_zeros(()), None
+
+
+class ForgottenSequence:
+    """A sequence that is computed whole, read part by part, forgotten, and computed again.
+
+    It is computed within `torch.utils.checkpoint`, which computes it again when it is read in
+    backward. Autograd sees one scalar per part, the token. In backward, each part is read, and its
+    gradient is written in its place. The gradients of all parts are that of the sequence.
+
+    Args:
+        steps: Number of steps of a part.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.shape = torch.Size()
         self.firsts = range(0)
-        self.steps = 0
+        self.tokens: tuple[Tensor, ...] = ()
+        self.values: Tensor | None = None
+        # Where autograd has saved the sequence; None if it needs no gradient.
+        self.node: Any = None
         # First steps of the parts that have been replaced by their gradients.
         self.replaced: set[int] = set()
 
-    def split(self, steps: int) -> list["ForgottenPart"]:
-        """The sequence in parts of `steps` steps."""
+    def split(self, y: Tensor) -> tuple[Tensor, ...]:
+        """The tokens of the sequence [B, T, *features]; the last call within the checkpoint."""
+        firsts = range(0, y.shape[1], self.steps)
+        if self.node is None:
+            self.shape = y.shape
+            self.firsts = firsts
+            self.values = y.detach()
+        tokens: tuple[Tensor, ...] = _Split.apply(self, y, len(firsts))  # type: ignore[no-untyped-call]  # as above
+        return tokens
+
+    def parts(self) -> "list[ForgottenPart]":
+        """The sequence in parts."""
         T = self.shape[1]
-        self.firsts = range(0, T, steps)
-        self.steps = steps
-        tokens = _Split.apply(self, self.y, len(self.firsts))  # type: ignore[no-untyped-call]  # torch does not type it
         return [
-            ForgottenPart(self, first, min(steps, T - first), token)
-            for first, token in zip(self.firsts, tokens, strict=True)
+            ForgottenPart(self, first, min(self.steps, T - first), token)
+            for first, token in zip(self.firsts, self.tokens, strict=True)
         ]
 
     def forget(self) -> None:
         """Free the memory of the sequence until backward needs it."""
-        del self.y
-        self.values = None
+        if self.tokens[0].requires_grad:
+            self.values = None
 
     def read(self, part: "ForgottenPart") -> Tensor:
         """The values of a part."""
         if part.first in self.replaced:  # by a backward pass that was not completed
             self.values = None
         if self.values is None:
-            self.values = self.compute_again()[0].detach()
+            (y,) = self.node.saved_tensors
+            # A copy, because the operation that computed it may have saved it as well.
+            self.values = y.detach().clone()
             self.replaced.clear()
         return self.values.narrow(1, part.first, part.steps)
 
@@ -181,12 +256,16 @@ class _Split(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, source: ForgottenSequence, y: Tensor, count: int) -> tuple[Tensor, ...]:
-        ctx.source = source
+        ctx.save_for_backward(y)
+        # Not a reference to each other, which would hold the graph until Python looks for cycles.
+        ctx.source = weakref.ref(source)
+        if source.node is None:  # else this is a later run
+            source.node = ctx
         return tuple(y.new_zeros(()) for _ in range(count))
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[None, Tensor, None]:
-        return None, ctx.source.gradient(), None
+        return None, ctx.source().gradient(), None
 
 
 class _Read(torch.autograd.Function):

@@ -11,12 +11,7 @@ from nwavesdk.internal.checks import shown, switch, whole_number
 from nwavesdk.layers.lengths import reads_batch
 from nwavesdk.net.calls import is_watched
 from nwavesdk.net.chunks import run_in_chunks
-from nwavesdk.net.container import (
-    Container,
-    Pass,
-    require_matching_sizes,
-    run_module,
-)
+from nwavesdk.net.container import Container, Pass, require_matching_sizes, run_module
 
 __all__ = ["SpikingSequential"]
 
@@ -48,8 +43,8 @@ class SpikingSequential(Container, nn.Sequential):
             states at its start, and backward runs each chunk a second time. Apart from input and
             output, memory grows as T / checkpoint states + checkpoint steps, for about a third more
             time. Spikes, gradients and the masks of `Dropout` are the same in both runs. `record`
-            runs in one piece. In `train()`, the inputs of batch norms stay in memory, too, because
-            their statistics are of all steps; each batch counts once in running statistics.
+            runs in one piece. In `train()`, batch norms have the statistics of the whole sequence,
+            each batch counts once, and the spikes of layers stay in memory, a byte each.
         time_first: Whether sequences are [T, B, *features], as input and as output. Modules see
             [B, T, *features].
 
