@@ -3,6 +3,7 @@
 python docs/pictures/make.py [NAME ...]
 """
 
+import json
 import math
 import runpy
 import sys
@@ -305,6 +306,28 @@ PICTURES = {
     "normalization": normalization,
     "plots": plots,
 }
+
+
+def recurrence() -> Figure:
+    """Validation accuracy and gradient norms of recurrent nets; from `benchmarks.recurrence`."""
+    results = FOLDER.parents[1] / "benchmarks" / "results" / "recurrence.json"
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    accuracy, norms = figure.subplots(1, 2)
+    for run in json.loads(results.read_text(encoding="utf-8")):
+        is_bounded = run["max_loop_gain"] is not None
+        bound = "bounded" if is_bounded else "exact gradient"
+        style = {
+            "color": ORANGE if run["surrogate"].startswith("atan") else BLUE,
+            "linestyle": "-" if is_bounded else ":",
+            "label": f"{run['surrogate']}, {bound}" if run["seed"] == 0 else None,
+        }
+        epochs = range(1, len(run["validation"]) + 1)
+        accuracy.plot(epochs, run["validation"], **style)
+        norms.semilogy(epochs, run["largest_norm"], **style)
+    accuracy.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
+    accuracy.legend(fontsize=8)
+    norms.set(xlabel="epoch", ylabel="largest gradient norm before clipping")
+    return figure
 
 
 def main() -> None:
