@@ -298,16 +298,6 @@ def _draw_pull(axes: Axes, value: Tensor, x: Tensor, name: str) -> None:
     axes.plot(pull / pull.abs().max(), label=name, linewidth=1.2)
 
 
-PICTURES = {
-    "convolution": convolution,
-    "delays": delays,
-    "encoders": encoders,
-    "losses": losses,
-    "normalization": normalization,
-    "plots": plots,
-}
-
-
 def recurrence() -> Figure:
     """Validation accuracy and gradient norms of recurrent nets; from `benchmarks.recurrence`."""
     results = FOLDER.parents[1] / "benchmarks" / "results" / "recurrence.json"
@@ -328,6 +318,17 @@ def recurrence() -> Figure:
     accuracy.legend(fontsize=8)
     norms.set(xlabel="epoch", ylabel="largest gradient norm before clipping")
     return figure
+
+
+PICTURES = {
+    "convolution": convolution,
+    "delays": delays,
+    "encoders": encoders,
+    "losses": losses,
+    "normalization": normalization,
+    "plots": plots,
+    "recurrence": recurrence,
+}
 
 
 def main() -> None:
