@@ -1,6 +1,6 @@
 """Draws the pictures of the documentation.
 
-python docs/pictures/make.py [NAME ...]
+python -m docs.pictures.make [NAME ...], in the folder of the repository
 """
 
 import json

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nwavesdk.layers import Dropout, LIFLayer, SpikingSequential
+from nwavesdk.layers import Dropout
 from nwavesdk.layers.lengths import (
     check_lengths,
     mean_over_steps,
@@ -13,7 +13,6 @@ from nwavesdk.layers.lengths import (
     valid_places,
     valid_steps,
 )
-from nwavesdk.net.container import takes_argument
 
 X = torch.zeros(3, 5, 2)
 
@@ -81,19 +80,6 @@ def test_a_mask_needs_whole_numbers():
         valid_steps(torch.ones(3, 1).long(), 5)
     with pytest.raises(ValueError, match="T must be a whole number of at least 0, got 2.5"):
         valid_steps(torch.ones(3).long(), 2.5)
-
-
-class WithLengths(nn.Module):
-    def forward(self, x, *, lengths=None):
-        return x if lengths is None else x[: len(lengths)]
-
-
-def test_modules_with_lengths_have_a_parameter_of_that_name():
-    assert takes_argument(WithLengths, "lengths")
-    assert takes_argument(SpikingSequential, "lengths")
-    assert not takes_argument(LIFLayer, "lengths")
-    assert not takes_argument(nn.Linear, "lengths")
-    assert not takes_argument(nn.Sequential, "lengths")
 
 
 def test_batch_norm_reads_its_batch_unless_it_has_statistics():

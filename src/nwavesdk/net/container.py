@@ -25,13 +25,11 @@ from nwavesdk.layers.synapse import DenseSynapse, Synapse
 from nwavesdk.net.calls import call_module, is_watched
 from nwavesdk.net.folding import require_tensor_output, run_folded, run_rows
 from nwavesdk.net.recording import record
+from nwavesdk.net.sizes import count_parameters, describe_module
 
 __all__ = [
     "Container",
     "Pass",
-    "input_features",
-    "output_features",
-    "require_matching_sizes",
     "run_module",
     "takes_argument",
 ]
@@ -153,71 +151,14 @@ class Container(SelfPreparing):
 
     def __repr__(self) -> str:
         """The modules with the shape of a step of their output, if it is known, and parameters."""
-        lines = [indent(_describe(name, module), "  ") for name, module in self._modules.items()]
+        lines = [
+            describe_module(name, module, is_container=isinstance(module, Container))
+            for name, module in self._modules.items()
+        ]
         options = self.extra_repr()
         head = f"{type(self).__name__}(" + (f"{options}," if options else "")
-        return "\n".join([head, *lines, f")  # {_count(self)}"])
-
-
-def _describe(name: str, module: nn.Module | None) -> str:
-    """A module of a container, as `print` shows it."""
-    text = f"({name}): {module!r}"
-    if module is None or isinstance(module, Container):
-        return text
-    shape = output_features(module)
-    notes = [] if shape is None else [f"[{', '.join(map(str, shape))}]"]
-    notes += [_count(module)] if next(module.parameters(), None) is not None else []
-    return text + (f"  # {', '.join(notes)}" if notes else "")
-
-
-def _count(module: nn.Module) -> str:
-    count = sum(parameter.numel() for parameter in module.parameters())
-    return f"{count:,} parameter{'' if count == 1 else 's'}"
-
-
-def output_features(module: nn.Module) -> tuple[int, ...] | None:
-    """The shape of a step of the module's output, if the module alone decides it."""
-    if isinstance(module, NeuronLayer):
-        return module.features
-    if isinstance(module, Synapse) and module.step_axes == 1:
-        return (module.nb_outputs,)
-    return (module.out_features,) if isinstance(module, nn.Linear) else None
-
-
-def input_features(module: nn.Module) -> tuple[int, ...] | None:
-    """The last dimensions of an input that the module takes, if the module alone decides them."""
-    if isinstance(module, NeuronLayer):
-        return module.features
-    if isinstance(module, Synapse) and module.step_axes == 1:
-        return (module.nb_inputs,)
-    return (module.in_features,) if isinstance(module, nn.Linear) else None
-
-
-def require_matching_sizes(
-    before: nn.Module | None, module: nn.Module, x: Tensor, error: Exception
-) -> None:
-    """Name both modules if the output of one does not fit the next one, which has raised `error`.
-
-    Raises:
-        ValueError: If the sizes do not match.
-    """
-    expected = input_features(module)
-    if expected is None or before is None or tuple(x.shape[x.ndim - len(expected) :]) == expected:
-        return
-    raise ValueError(
-        f"{_title(module)} takes {list(expected)}, but {_title(before)} before it gives "
-        f"{list(x.shape[2:] or x.shape[1:])}: the sizes of consecutive layers must match."
-    ) from error
-
-
-def _title(module: nn.Module) -> str:
-    """A module as errors name it: its class and its sizes."""
-    if isinstance(module, NeuronLayer):
-        return f"{type(module).__name__}({', '.join(map(str, module.features))})"
-    inputs = input_features(module)
-    outputs = output_features(module)
-    sizes = [*(inputs or ()), *(outputs or ())]
-    return type(module).__name__ + (f"({', '.join(map(str, sizes))})" if sizes else "")
+        body = indent("\n".join(lines), "  ")
+        return "\n".join([head, body, f")  # {count_parameters(self)}"])
 
 
 def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,8 @@ from nwavesdk.internal.checks import shown, switch, whole_number
 from nwavesdk.layers.lengths import reads_batch
 from nwavesdk.net.calls import is_watched
 from nwavesdk.net.chunks import run_in_chunks
-from nwavesdk.net.container import Container, Pass, require_matching_sizes, run_module
+from nwavesdk.net.container import Container, Pass, run_module
+from nwavesdk.net.sizes import require_matching_sizes
 
 __all__ = ["SpikingSequential"]
 

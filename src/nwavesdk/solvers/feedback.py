@@ -11,7 +11,9 @@ mean and the fluctuation at which 16 % of the neurons fire.
 
 import math
 from functools import cache
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -100,6 +102,10 @@ def mean_slope(surrogate: Surrogate, threshold: Tensor) -> Tensor:
         [0.215, 0.087]
     """
     places, masses = _reference_points(threshold.dtype, threshold.device)
+    # Most layers have one threshold, whose mean is that of all.
+    first = threshold.flatten()[:1]
+    if threshold.numel() > 1 and bool((threshold == first).all()):
+        return mean_slope(surrogate, first).expand(threshold.shape)
     shape = (_POINTS, *(1,) * threshold.ndim)
     slopes = surrogate.derivative(places.view(shape) * threshold)
     return (slopes * masses.view(shape)).sum(0)
@@ -128,19 +134,28 @@ def spectral_radius(matrix: Tensor) -> Tensor:
         3.0
     """
     rows = _start_vectors(matrix.shape[0], matrix.dtype, matrix.device)
-    growth = torch.zeros((), dtype=matrix.dtype, device=matrix.device)
+    if matrix.is_cpu:
+        # torch takes several times as long for products as small as these.
+        with np.errstate(all="ignore"):
+            growth = matrix.new_tensor(_mean_growth(rows.numpy(), matrix.numpy()))
+    else:
+        growth = _mean_growth(rows, matrix)
+    # A nilpotent matrix, such as one without loops, ends in 0/0.
+    result: Tensor = torch.where(matrix.isfinite().all(), growth.nan_to_num(nan=0.0), torch.nan)
+    return result
+
+
+def _mean_growth(rows: Any, matrix: Any) -> Any:
+    """The factor by which the rows grow per product with the matrix; arrays or tensors."""
+    growth = 1.0
     for power in range(_POWERS):
         rows = rows @ matrix
-        norm = torch.linalg.vector_norm(rows)
+        norm = (rows * rows).sum() ** 0.5
         rows = rows / norm
         # The first half of the steps turns the vectors to the leading eigenvalues.
         if power >= _POWERS // 2:
-            growth = growth + norm.log()
-    # A nilpotent matrix, such as one without loops, ends in 0/0.
-    radius = (growth / (_POWERS - _POWERS // 2)).exp()
-    is_finite = matrix.isfinite().all()
-    result: Tensor = torch.where(is_finite, radius.nan_to_num(nan=0.0), torch.nan)
-    return result
+            growth = growth * norm ** (1 / (_POWERS - _POWERS // 2))
+    return growth
 
 
 @cache

@@ -1,0 +1,70 @@
+"""Sizes of modules: what they take and give, for `print` and for errors."""
+
+from torch import Tensor, nn
+
+from nwavesdk.layers.neuron import NeuronLayer
+from nwavesdk.layers.synapse import Synapse
+
+__all__ = ["count_parameters", "describe_module", "require_matching_sizes"]
+
+
+def describe_module(name: str, module: nn.Module | None, *, is_container: bool) -> str:
+    """A module of a container, as `print` shows it."""
+    text = f"({name}): {module!r}"
+    if module is None or is_container:
+        return text
+    shape = _output_features(module)
+    notes = [] if shape is None else [f"[{', '.join(map(str, shape))}]"]
+    notes += [count_parameters(module)] if next(module.parameters(), None) is not None else []
+    return text + (f"  # {', '.join(notes)}" if notes else "")
+
+
+def count_parameters(module: nn.Module) -> str:
+    """How many numbers a module learns, as text."""
+    count = sum(parameter.numel() for parameter in module.parameters())
+    return f"{count:,} parameter{'' if count == 1 else 's'}"
+
+
+def _output_features(module: nn.Module) -> tuple[int, ...] | None:
+    """The shape of a step of the module's output, if the module alone decides it."""
+    if isinstance(module, NeuronLayer):
+        return module.features
+    if isinstance(module, Synapse) and module.step_axes == 1:
+        return (module.nb_outputs,)
+    return (module.out_features,) if isinstance(module, nn.Linear) else None
+
+
+def _input_features(module: nn.Module) -> tuple[int, ...] | None:
+    """The last dimensions of an input that the module takes, if the module alone decides them."""
+    if isinstance(module, NeuronLayer):
+        return module.features
+    if isinstance(module, Synapse) and module.step_axes == 1:
+        return (module.nb_inputs,)
+    return (module.in_features,) if isinstance(module, nn.Linear) else None
+
+
+def require_matching_sizes(
+    before: nn.Module | None, module: nn.Module, x: Tensor, error: Exception
+) -> None:
+    """Name both modules if the output of one does not fit the next one, which has raised `error`.
+
+    Raises:
+        ValueError: If the sizes do not match.
+    """
+    expected = _input_features(module)
+    if expected is None or before is None or tuple(x.shape[x.ndim - len(expected) :]) == expected:
+        return
+    raise ValueError(
+        f"{_title(module)} takes {list(expected)}, but {_title(before)} before it gives "
+        f"{list(x.shape[2:] or x.shape[1:])}: the sizes of consecutive layers must match."
+    ) from error
+
+
+def _title(module: nn.Module) -> str:
+    """A module as errors name it: its class and its sizes."""
+    if isinstance(module, NeuronLayer):
+        return f"{type(module).__name__}({', '.join(map(str, module.features))})"
+    inputs = _input_features(module)
+    outputs = _output_features(module)
+    sizes = [*(inputs or ()), *(outputs or ())]
+    return type(module).__name__ + (f"({', '.join(map(str, sizes))})" if sizes else "")
