@@ -24,8 +24,11 @@ from nwavesdk.layers import (
     LIFSynapse,
     ThresholdBatchNorm,
     TimeBatchNorm,
+    keep_blocks,
+    keep_n_of_m,
+    prepare_net,
 )
-from nwavesdk.net import SpikingSequential
+from nwavesdk.net import Branches, Residual, SpikingSequential
 from nwavesdk.solvers.sparse.delays_reference import delay_kernel
 from research import planted_delays
 
@@ -140,6 +143,49 @@ def _draw_planted(axes: Axes) -> None:
     axes.scatter(planted, learned, s=size, color=ORANGE, alpha=0.6, linewidths=0)
     axes.set(title="learned from the data of a net", xlabel="planted delay [steps]")
     axes.set_ylabel("learned delay [steps]")
+
+
+def nets() -> Figure:
+    """The membrane of a neuron over two calls, by who prepares, and spikes of a net."""
+    figure = Figure(figsize=(10, 3.1), layout="constrained")
+    axes, raster = figure.subplots(1, 2, width_ratios=(1, 1.3))
+    charge = torch.full((1, 40, 1), 0.04)
+    for title, color, offset in (("never prepared", BLUE, 0.0), ("prepare_net once", ORANGE, 1.2)):
+        layer = LIFLayer(1, 20e-3)
+        if color == ORANGE:
+            prepare_net(layer)
+        mem = torch.cat([layer(charge)[1], layer(charge)[1]], 1)[0, :, 0]
+        axes.plot(mem + offset, color=color, label=title)
+    axes.axvline(39.5, color=INK, linewidth=0.8, linestyle=":")
+    axes.set(title="membrane in two calls of 40 steps", xlabel="step", yticks=[], ylim=(-0.1, 2.7))
+    axes.legend(fontsize=8, loc="upper left")
+    torch.manual_seed(0)
+    fast, slow = (SpikingSequential(LIFSynapse(40, 20), LIFLayer(20, tau)) for tau in (2e-3, 40e-3))
+    net = SpikingSequential(Branches(fast, slow), Residual(LIFSynapse(40, 40), LIFLayer(40, 10e-3)))
+    bursts = (torch.rand(1, 120, 40) < 0.15 * (torch.arange(120) % 60 < 30)[:, None]).float()
+    layers = net.record(bursts).spiking
+    names = {"fast branch": "0.0.1", "slow branch": "0.1.1", "residual": "1.body.1"}
+    spikes = torch.cat([layers[name].spk[0].detach() for name in names.values()], 1)
+    plot.raster(spikes, raster)
+    raster.set(title="spikes of Branches and Residual", yticks=[10, 30, 60], ylabel="")
+    raster.set_yticklabels(list(names))
+    return figure
+
+
+def sparsity() -> Figure:
+    """The weights that each mask keeps of one matrix."""
+    figure = Figure(figsize=(10, 2.7), layout="constrained")
+    weight = torch.randn(16, 32, generator=torch.Generator().manual_seed(0))
+    masks = {
+        "all": torch.ones_like(weight),
+        "largest quarter": weight.abs() >= weight.abs().flatten().kthvalue(384).values,
+        "2 of every 8 in a row": keep_n_of_m(weight, 2, 8, axis=1),
+        "a quarter of blocks 4 × 4": keep_blocks(weight, (4, 4), 0.25),
+    }
+    for axes, (title, mask) in zip(figure.subplots(1, 4), masks.items(), strict=True):
+        axes.imshow((weight * mask).abs(), cmap="Blues", aspect="auto")
+        axes.set(title=title, xticks=[], yticks=[])
+    return figure
 
 
 def normalization() -> Figure:
@@ -325,9 +371,11 @@ PICTURES = {
     "delays": delays,
     "encoders": encoders,
     "losses": losses,
+    "nets": nets,
     "normalization": normalization,
     "plots": plots,
     "recurrence": recurrence,
+    "sparsity": sparsity,
 }
 
 
