@@ -24,7 +24,7 @@ from nwavesdk.layers import (
     TimeBatchNorm,
     prepare_net,
 )
-from nwavesdk.net import fold
+from nwavesdk.net import Branches, Feedback, Residual, fold
 from pairwise import pairwise
 from tolerances import STATE, assert_close
 
@@ -163,6 +163,28 @@ def test_spikes_are_the_same_until_some_z_is_within_rounding(norm):
         difference = max(difference, float(gap[clear].max()))
     assert 0 < difference < 1e-4
     assert got.layers[names[0]].spk[clear].sum() > 100
+
+
+def test_norms_in_blocks_fold():
+    def block():
+        return LIFSynapse(C, C), randomize(TimeBatchNorm(C)), LIFLayer(C, taus=10e-3)
+
+    net = SpikingSequential(
+        Residual(*block()),
+        Branches(SpikingSequential(*block()), LIFSynapse(C, C), join="add"),
+        Feedback(*block(), feedback=SpikingSequential(*block())),
+    )
+    x = (torch.rand(B, T, C) < 0.5).double()
+    net = net.double().eval()
+    result = fold(net)
+    assert result.folded == {
+        "0.body.1": "0.body.0",
+        "1.0.1": "1.0.0",
+        "2.body.1": "2.body.0",
+        "2.feedback.1": "2.feedback.0",
+    }
+    assert not result.kept
+    assert torch.equal(result.net(x)[0], net(x)[0])
 
 
 def test_containers_nest_and_names_stay():

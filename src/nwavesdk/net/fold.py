@@ -110,11 +110,12 @@ def fold(net: nn.Module) -> Folded:
 
 def _chains(work: nn.Module) -> Iterator[list[nn.Module]]:
     """The modules of each container that runs them in order; inner containers unfold."""
-    inner: set[nn.Module] = set()
-    for module in work.modules():
-        if _runs_in_order(module) and module not in inner:
-            inner.update(m for m in module.modules() if _runs_in_order(m))
-            yield list(_in_order(module))
+    containers = [module for module in work.modules() if _runs_in_order(module)]
+    # A container within a block of another kind, as in `Residual`, is a chain by itself.
+    unfolded = {module for container in containers for module in container.children()}
+    for container in containers:
+        if container not in unfolded:
+            yield list(_in_order(container))
 
 
 def _in_order(container: nn.Module) -> Iterator[nn.Module]:
