@@ -18,17 +18,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.words import BANDS, load_words
 from nwavesdk.analysis import examine
-from nwavesdk.data import LogMel
 from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, Recording, prepare_net
 from nwavesdk.surrogate import Surrogate, parse
 
-HIDDEN, BANDS, CLASSES = 128, 40, 12
+HIDDEN, CLASSES = 128, 12
 BATCH, PEAK_RATE, DROPOUT = 64, 5e-3, 0.2
 READOUT_GAIN = 0.1
 EXAMINED = 64
@@ -43,17 +42,9 @@ class Words(NamedTuple):
 
 def load(folder: Path, scale: Tensor | None = None) -> tuple[Words, Tensor]:
     """The recordings of a set, and the deviation of each band over them, [40]."""
-    frames = []
-    labels = []
-    for label, word in enumerate(sorted(path.name for path in folder.iterdir())):
-        for path in sorted((folder / word).glob("*.flac")):
-            sound, rate = soundfile.read(path, dtype="float32")
-            second = np.pad(sound[:rate], (0, max(0, rate - len(sound))))
-            frames.append(LogMel(rate, bands=BANDS)(second))
-            labels.append(label)
-    x = torch.tensor(np.stack(frames))
+    x, y = load_words(folder)
     scale = x.std((0, 1)) if scale is None else scale
-    return Words((x - x.mean(1, keepdim=True)) / scale, torch.tensor(labels)), scale
+    return Words((x - x.mean(1, keepdim=True)) / scale, y), scale
 
 
 class Net(nn.Module):

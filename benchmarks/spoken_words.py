@@ -11,12 +11,11 @@ import argparse
 import math
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from nwavesdk.data import LogMel
+from benchmarks.words import BANDS, load_words
 from nwavesdk.layers import (
     LIFLayer,
     Recording,
@@ -29,7 +28,6 @@ from nwavesdk.surrogate import fast_sigmoid
 
 __all__ = ["build", "main"]
 
-BANDS = 40
 BATCH = 64
 PEAK_RATE = 4e-3
 MOST_SPIKES = 0.03
@@ -72,21 +70,6 @@ def scores(recording: Recording) -> Tensor:
 def rates(recording: Recording) -> list[Tensor]:
     """Spikes per step and neuron of each layer."""
     return [layer.spk.mean() for layer in recording.layers.values()]
-
-
-def load(folder: Path) -> tuple[Tensor, Tensor]:
-    """Log power [n, 98, 40] and the numbers of the words [n] of one set."""
-    import soundfile
-
-    frames = []
-    labels = []
-    for label, word in enumerate(sorted(path.name for path in folder.iterdir())):
-        for path in sorted((folder / word).glob("*.flac")):
-            sound, rate = soundfile.read(path, dtype="float32")
-            second = np.pad(sound[:rate], (0, max(0, rate - len(sound))))
-            frames.append(LogMel(rate, bands=BANDS)(second))
-            labels.append(label)
-    return torch.tensor(np.stack(frames)), torch.tensor(labels)
 
 
 def center(x: Tensor, scale: Tensor) -> Tensor:
@@ -153,7 +136,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
-    x, y = load(options.folder / "train")
+    x, y = load_words(options.folder / "train")
     scale = x.std((0, 1))
     net = build(int(y.max()) + 1)
     print(sum(p.numel() for p in net.parameters()), "parameters")
@@ -161,13 +144,13 @@ def main() -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, PEAK_RATE, total_steps=options.epochs * (len(x) // BATCH), pct_start=0.2
     )
-    validation = load(options.folder / "val")
+    validation = load_words(options.folder / "val")
     for epoch in range(options.epochs):
         bound_weight = BOUND_WEIGHT * min(1, epoch / BOUND_EPOCHS)
         train_epoch(net, x, y, scale, schedule, bound_weight)
         if epoch % 5 == 4:
             print(f"epoch {epoch + 1}: validation {evaluate(net, *validation, scale)}", flush=True)
-    print(f"test {evaluate(net, *load(options.folder / 'test'), scale)}")
+    print(f"test {evaluate(net, *load_words(options.folder / 'test'), scale)}")
 
 
 if __name__ == "__main__":

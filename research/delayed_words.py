@@ -15,12 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.data import LogMel
+from benchmarks.words import BANDS, load_words
 from nwavesdk.layers import (
     DelayedSynapse,
     Dropout,
@@ -32,7 +30,7 @@ from nwavesdk.layers import (
 from nwavesdk.net import rounding_change
 from nwavesdk.surrogate import fast_sigmoid
 
-BANDS, HIDDEN, MAX_DELAY = 40, 96, 24
+HIDDEN, MAX_DELAY = 96, 24
 BATCH, PEAK_RATE = 64, 1e-2
 KINDS = ("none", "fixed", "per input", "per connection")
 
@@ -41,16 +39,8 @@ Set = tuple[Tensor, Tensor]
 
 def load(folder: Path) -> Set:
     """Frames [recordings, T, bands] without the mean of each recording, and labels."""
-    frames = []
-    labels = []
-    for label, name in enumerate(sorted(path.name for path in folder.iterdir())):
-        for path in sorted((folder / name).glob("*.flac")):
-            sound, rate = soundfile.read(path, dtype="float32")
-            second = np.pad(sound[:rate], (0, max(0, rate - len(sound))))
-            frames.append(LogMel(rate, bands=BANDS)(second))
-            labels.append(label)
-    x = torch.tensor(np.stack(frames))
-    return x - x.mean(1, keepdim=True), torch.tensor(labels)
+    x, y = load_words(folder)
+    return x - x.mean(1, keepdim=True), y
 
 
 def hidden_synapse(kind: str) -> nn.Module:
