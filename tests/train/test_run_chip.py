@@ -12,7 +12,8 @@ pytest.importorskip("lightning")
 from safetensors.torch import load_file
 
 from nwavesdk.deploy import find_violations
-from nwavesdk.layers import H1v1Layer, H1v2Layer, prepare_net
+from nwavesdk.layers import H1v1Layer, H1v2Layer
+from nwavesdk.net.preparation import prepared
 from nwavesdk.optim import SignAnnealing
 from nwavesdk.train import Run, RunConfig, RunFolder, learner
 from train.runs import chip_choices, model_bytes, stop_after
@@ -101,16 +102,16 @@ def test_each_batch_has_its_chip_and_each_epoch_the_same_chips_to_select_on(
     epochs = []
     step = SignAnnealing.step
 
-    def record_seed(net: Any, seed: int | None = None) -> None:
+    def record_seed(net: Any, seed: int | None = None) -> Any:
         if seed is not None:  # the test set is evaluated on the chip as designed
             seeds[net.training].append(seed)
-        prepare_net(net, seed=seed)
+        return prepared(net, seed)
 
     def record_step(self: Any, net: Any, epoch: int) -> Any:
         epochs.append(epoch)
         return step(self, net, epoch)
 
-    monkeypatch.setattr(learner, "prepare_net", record_seed)
+    monkeypatch.setattr(learner, "prepared", record_seed)
     monkeypatch.setattr("nwavesdk.train.run.VAL_BATCH", 2)
     monkeypatch.setattr(SignAnnealing, "step", record_step)
     Run.new(tmp_path / "run", RunConfig.of(choices)).train()

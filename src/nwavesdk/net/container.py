@@ -130,7 +130,8 @@ class Container(SelfPreparing):
     def _require_input(self, x: Tensor, single_step: bool) -> None:
         """Reject what is not a dense tensor, or a list of events for a synapse that takes it."""
         first = self._first_module()
-        if isinstance(first, DenseSynapse) and type(x) is Tensor and x.layout is torch.strided:
+        is_usual = type(x) is Tensor and x.layout is torch.strided and not x.is_nested
+        if is_usual and isinstance(first, DenseSynapse):
             return  # which the synapse checks
         owner = type(self).__name__
         if is_list(x) and not torch.compiler.is_compiling():
