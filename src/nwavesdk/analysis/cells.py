@@ -117,17 +117,17 @@ def run_cell(job: Job) -> None:
     if folder.complete:
         return
     if folder.config.is_file():
-        Run.open(folder.path).train()
+        Run.open(folder.path, choices.get("net_file")).train()
     else:
         Run.new(folder.path, RunConfig.of(choices)).train()
 
 
 def evaluate_cell(job: Job) -> None:
     """Test the finished run of a cell, unless it has been tested."""
-    path, _, threads = job
+    path, choices, threads = job
     torch.set_num_threads(threads)
     if not file_of_test(Path(path)).is_file():
-        write_tested(Run.open(Path(path)))
+        write_tested(Run.open(Path(path), choices.get("net_file")))
 
 
 def finish_on_processes(

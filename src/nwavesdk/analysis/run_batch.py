@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from nwavesdk.layers import NeuronLayer, SpikingSequential
+from nwavesdk.layers import NeuronLayer
+from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.checkpoint import damaged_checkpoint, read_checkpoint
 from nwavesdk.train.learner import lengths_of
 from nwavesdk.train.model_file import check_tensors
+from nwavesdk.train.net_choice import NetChoice, match_net_file
+from nwavesdk.train.net_file import RunNet
 from nwavesdk.train.network import chip_seed, stream_seed
 from nwavesdk.train.run_data import load_run_data
 
@@ -34,7 +37,7 @@ class RunBatch:
         pictures: Folder for pictures.
     """
 
-    net: SpikingSequential
+    net: RunNet
     x: Tensor
     y: Tensor
     lengths: Tensor | None
@@ -44,7 +47,9 @@ class RunBatch:
     pictures: Path
 
     @classmethod
-    def open(cls, path: Path, recordings: int | None = None) -> "RunBatch":
+    def open(
+        cls, path: Path, recordings: int | None = None, net: NetChoice | None = None
+    ) -> "RunBatch":
         """Load the batch of a run.
 
         Args:
@@ -52,20 +57,22 @@ class RunBatch:
                 checkpoint, otherwise the initial ones. Or the config of a run, for the initial
                 weights.
             recordings: Number of recordings. [the batch size of the run]
+            net: The file that builds the net, `"FILE.py:build"`, for a run with `--net`.
 
         Raises:
-            ValueError: If there is no run, or if its data have changed.
+            ValueError: If there is no run, its data have changed, or the file is not its file.
         """
         if path.is_file():
-            config, data = load_run_data(RunConfig.read(path))
+            config = match_net_file(RunConfig.read(path), net, path.parent)
+            config, data = load_run_data(config)
             run = Run(RunFolder(path.parent), config, data)
             pictures = Path(".")
         else:
-            run = Run.open(path)
+            run = Run.open(path, net)
             pictures = path / "pictures"
         config = run.config
         has_mismatch = config.chip is not None and config.chip.training == "mismatch"
-        net, weights = _load_net(run, has_mismatch, use_initial=path.is_file())
+        run_net, weights = _load_net(run, has_mismatch, use_initial=path.is_file())
         generator = torch.Generator().manual_seed(stream_seed(config.seed, "look"))
         order = torch.randperm(len(run.data.train), generator=generator)
         batch = run.data.train.batch(order[: recordings or config.learning.batch_size].numpy())
@@ -79,7 +86,7 @@ class RunBatch:
                 return task.loss(decoder(spk, mem, lengths), batch.y, lengths)
 
         return cls(
-            net=net.eval(),
+            net=run_net.eval(),
             x=batch.x.to_dense(),  # lists of events have no gradient
             y=batch.y,
             lengths=lengths,
@@ -91,21 +98,23 @@ class RunBatch:
 
 
 @torch.no_grad()
-def busiest_neuron(net: SpikingSequential, x: Tensor) -> tuple[Tensor, Tensor, float]:
+def busiest_neuron(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, float]:
     """z, spikes and time step of the busiest neuron of the first spiking layer.
 
     Args:
-        net: A prepared net; see `prepare_net`.
+        net: Any module that `nwavesdk.net.record` takes.
         x: Input [B, T, *features]; its first sequence counts.
     """
-    name, record = next(iter(net.record(x[:1]).spiking.items()))
-    neuron = int(record.spk[0].sum(0).argmax())
+    name, busiest = next(iter(record(net, x[:1]).spiking.items()))
+    z = busiest.z[0].flatten(1)
+    spk = busiest.spk[0].flatten(1)
+    neuron = int(spk.sum(0).argmax())
     layer = net.get_submodule(name)
     assert isinstance(layer, NeuronLayer)
-    return record.z[0, :, neuron], record.spk[0, :, neuron], layer.dt
+    return z[:, neuron], spk[:, neuron], layer.dt
 
 
-def _load_net(run: Run, has_mismatch: bool, use_initial: bool) -> tuple[SpikingSequential, str]:
+def _load_net(run: Run, has_mismatch: bool, use_initial: bool) -> tuple[RunNet, str]:
     """The net of a run, and the origin of its weights."""
     folder = run.folder
     if folder.model.is_file() and not use_initial:

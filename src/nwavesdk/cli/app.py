@@ -15,6 +15,7 @@ from nwavesdk.internal.files import check_folder, check_target, printable
 
 __all__ = [
     "Json",
+    "NetFile",
     "NoPlot",
     "RunPath",
     "app",
@@ -45,6 +46,14 @@ app = typer.Typer(
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")
+]
+NetFile = Annotated[
+    str | None,
+    typer.Option(
+        "--net",
+        metavar="FILE.py:build",
+        help="The file that builds the net, of a run that was trained with one.",
+    ),
 ]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
 

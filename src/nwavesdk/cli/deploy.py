@@ -7,6 +7,7 @@ import typer
 
 from nwavesdk.cli.app import (
     Json,
+    NetFile,
     NoPlot,
     RunPath,
     app,
@@ -24,11 +25,11 @@ Plot = Annotated[Path | None, picture_option("File of the picture. [in RUN/pictu
 
 
 @app.command("check")
-def check_run(run: RunPath, chip: Chip = None, as_json: Json = False) -> None:
+def check_run(run: RunPath, chip: Chip = None, net: NetFile = None, as_json: Json = False) -> None:
     """List where the net of RUN violates a limit of the chip; exit code 1 if it does."""
     from nwavesdk.deploy import ChipRun
 
-    chip_run = ChipRun.open(run, chip)
+    chip_run = ChipRun.open(run, chip, net)
     violations = chip_run.violations()
     name = chip_run.profile.name
     content = {"chip": name, "violations": [vars(violation) for violation in violations]}
@@ -41,6 +42,7 @@ def check_run(run: RunPath, chip: Chip = None, as_json: Json = False) -> None:
 def map_run(
     run: RunPath,
     chip: Chip = None,
+    net: NetFile = None,
     plot: Plot = None,
     no_plot: NoPlot = False,
     as_json: Json = False,
@@ -48,7 +50,7 @@ def map_run(
     """Place the layers of RUN's net on the cores of its chip, or report why it does not fit."""
     from nwavesdk.deploy import ChipRun
 
-    chip_run = ChipRun.open(run, chip)
+    chip_run = ChipRun.open(run, chip, net)
     picture = None if no_plot else chip_run.picture_target("placement.png", plot)
     placement = chip_run.placement()
     power = chip_run.power()
@@ -69,6 +71,7 @@ def map_run(
 def export_run(
     run: RunPath,
     chip: Chip = None,
+    net: NetFile = None,
     out: Annotated[Path | None, file_option("File for the chip. [RUN/chip.safetensors]")] = None,
     as_json: Json = False,
 ) -> None:
@@ -76,7 +79,7 @@ def export_run(
     from nwavesdk.deploy import ChipRun
 
     check_spares_run("--out", out, run)
-    path, n_spikes = ChipRun.open(run, chip).export(out)
+    path, n_spikes = ChipRun.open(run, chip, net).export(out)
     size = path.stat().st_size
     line = (
         f"{path}: {size:,} bytes; after reading it back, all {n_spikes:,} spikes of the validation "
@@ -90,6 +93,7 @@ def draw_chips(
     run: RunPath,
     n: Annotated[int, typer.Option("--n", min=1, max=100_000, help="Number of chips.")] = 200,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the chips.")] = 0,
+    net: NetFile = None,
     wanted: Annotated[
         float, typer.Option(min=0, max=1, help="Accuracy from which a chip is good enough.")
     ] = 0.9,
@@ -103,7 +107,7 @@ def draw_chips(
     """
     from nwavesdk.deploy import ChipRun
 
-    chip_run = ChipRun.open(run)
+    chip_run = ChipRun.open(run, net=net)
     picture = None if no_plot else chip_run.picture_target("chips.png", plot)
     series = chip_run.series(n, seed, wanted)
     if picture is not None:

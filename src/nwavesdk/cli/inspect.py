@@ -12,6 +12,7 @@ import typer
 from nwavesdk import __version__
 from nwavesdk.cli.app import (
     Json,
+    NetFile,
     NoPlot,
     RunPath,
     app,
@@ -203,6 +204,7 @@ def scan_run(
         typer.Option(metavar="NAME", help="Recommend surrogates of this name. [the run's own]"),
     ] = None,
     recordings: Recordings = None,
+    net: NetFile = None,
     plot: Annotated[
         Path | None, picture_option("File of the picture. [RUN/pictures/slopes.png]")
     ] = None,
@@ -223,7 +225,7 @@ def scan_run(
             f"--kind: got {shown(kind)}, expected one of {', '.join(sorted(available()))}."
         )
     check_spares_run("--page", page, run)
-    batch = RunBatch.open(run, recordings)
+    batch = RunBatch.open(run, recordings, net)
     report = SlopeReport.of(batch, grid, None if kind is None else kinds[kind])
     picture = None if no_plot else plot or batch.pictures / "slopes.png"
     if picture is not None:
@@ -249,14 +251,19 @@ def _batch_facts(run: Path, batch: Any) -> dict[str, Any]:
 
 
 @app.command("diagnose")
-def diagnose_run(run: RunPath, recordings: Recordings = None, as_json: Json = False) -> None:
+def diagnose_run(
+    run: RunPath,
+    recordings: Recordings = None,
+    net: NetFile = None,
+    as_json: Json = False,
+) -> None:
     """Find dead, saturated and gradient-starved neurons, exploding and vanishing gradients."""
     from nwavesdk.analysis import examine
     from nwavesdk.analysis.run_batch import RunBatch
     from nwavesdk.analysis.slopes import RecordedPass
     from nwavesdk.net import connection_sparsity
 
-    batch = RunBatch.open(run, recordings)
+    batch = RunBatch.open(run, recordings, net)
     recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths)
     health = examine(recorded.recording, recorded.charge_gradients())
     loss = recorded.loss.item()

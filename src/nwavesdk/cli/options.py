@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from nwavesdk.cli.app import split_commas
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
+from nwavesdk.train.net_choice import NetFileConfig
 
 __all__ = ["DATA_FIELDS", "ChoiceOption", "add_choices", "add_run_choices", "surrogate_texts"]
 
@@ -45,6 +46,7 @@ OPTION_NAMES = {
     "data.source": "data",
     "data.test": "no_test",
     "chip.profile": "chip",
+    "net_file": "net",
     "learning.rate": "learning_rate",
 }
 
@@ -235,6 +237,8 @@ def _converted(field: str, value: Any) -> Any:
         # no endless text to one.
         is_size = [size.isascii() and size.isdecimal() and len(size) < 20 for size in sizes]
         return [int(size) if ok else size for size, ok in zip(sizes, is_size, strict=True)]
+    if field == "net_file":
+        return NetFileConfig.of(value, "--net").model_dump()
     is_table = field == "data.split" and value.lower().endswith(".csv")
     if is_table or (field in NOT_PATHS and value not in NOT_PATHS[field]):
         return os.path.realpath(value)

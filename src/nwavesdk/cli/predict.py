@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from nwavesdk.cli.app import Json, RunPath, app, check_spares_run, checked_option, print_report
+from nwavesdk.cli.app import (
+    Json,
+    NetFile,
+    RunPath,
+    app,
+    check_spares_run,
+    checked_option,
+    print_report,
+)
 from nwavesdk.cli.errors import print_note
 from nwavesdk.internal.files import check_target
 
@@ -62,6 +70,7 @@ def predict_run(
             help="Length above which a sound is an error [s]. [that of the run]",
         ),
     ] = None,
+    net: NetFile = None,
     as_json: Json = False,
 ) -> None:
     """Predict class, classes of steps or values for recordings; the data of RUN are not needed."""
@@ -71,7 +80,7 @@ def predict_run(
     from nwavesdk.train.prediction_files import prediction_json, write_predictions
 
     check_spares_run("--out", out, run)
-    trained = load(run)
+    trained = load(run, net)
     if max_seconds is not None:
         trained = replace(trained, max_seconds=max_seconds)
     skipped: list[tuple[str, str]] = []

@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from nwavesdk.cli.app import Json, RunPath, app, checked_option, folder_option, print_report
+from nwavesdk.cli.app import (
+    Json,
+    NetFile,
+    RunPath,
+    app,
+    checked_option,
+    folder_option,
+    print_report,
+)
 from nwavesdk.cli.errors import print_note
 from nwavesdk.cli.options import DATA_FIELDS, add_run_choices, surrogate_texts
 
@@ -20,6 +28,7 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
     "data.source",
     "data.task",
     "learning.epochs",
+    "net_file",
     "net.hidden",
     "net.recurrent",
     "net.neuron",
@@ -70,6 +79,7 @@ def train_run(
     command continues what was killed.
     """
     from nwavesdk.train import Run, RunConfig, RunFolder
+    from nwavesdk.train.net_choice import match_net_file
 
     if resume:
         choices = _with_recorded_folds(out, choices)
@@ -80,14 +90,17 @@ def train_run(
     if jobs is not None:
         raise ValueError("--jobs: has no effect on a single run: leave it out, or give --folds.")
     folder = RunFolder(out)
+    net_file = None
     if resume:
-        folder.read_config().check_same(choices)
+        net_file = choices.pop("net_file", None)
+        config = match_net_file(folder.read_config(), net_file, out)
+        config.check_same(choices)
         if folder.complete:
             recorded = folder.read_result()
             print_note(f"{out} is finished: nothing to resume, nothing changed.")
             _print_result(out, recorded, as_json)
             return
-    run = Run.open(out) if resume else Run.new(out, RunConfig.of(choices))
+    run = Run.open(out, net_file) if resume else Run.new(out, RunConfig.of(choices))
     if not resume and run.config.facts is not None:
         print_note(run.config.facts.split_reason)
     result = run.train()
@@ -122,6 +135,8 @@ def _with_recorded_folds(out: Path, choices: dict[str, Any]) -> dict[str, Any]:
     from nwavesdk.analysis.folds import FoldStudy
 
     recorded = FoldStudy.recorded_choices(out) or {}
+    if recorded.get("net_file") and "net_file" not in choices:
+        raise ValueError("--net: missing, the folds have a net from a file: give that file.")
     sections = {
         name: {**recorded.get(name, {}), **value} if isinstance(value, dict) else value
         for name, value in choices.items()
@@ -159,11 +174,11 @@ def _measures_text(result: dict[str, Any], part: str) -> str:
 
 
 @app.command("eval")
-def eval_run(run: RunPath, as_json: Json = False) -> None:
+def eval_run(run: RunPath, net: NetFile = None, as_json: Json = False) -> None:
     """Build the net of RUN from its config and its weights, and test it again."""
     from nwavesdk.train import Run, RunFolder
 
-    result = Run.open(run).test()
+    result = Run.open(run, net).test()
     folder = RunFolder(run)
     score = next(iter(result))  # test_accuracy or test_r2
     recorded = folder.read_result().get(score) if folder.finished else None
@@ -179,6 +194,7 @@ def eval_run(run: RunPath, as_json: Json = False) -> None:
     "learning.epochs",
     "data.source",
     "chip.profile",
+    "net_file",
     "net.hidden",
     "net.neuron",
     "net.neuron_options",

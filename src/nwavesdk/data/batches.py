@@ -5,9 +5,9 @@ the time steps for which a frame is held take memory for the whole data set.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -168,6 +168,7 @@ def batches_of(
     batch_size: int,
     sampler: "LengthOrder | None" = None,
     workers: int = 0,
+    on_start: Callable[[], object] | None = None,
 ) -> DataLoader[Batch]:
     """The batches of a set.
 
@@ -176,6 +177,7 @@ def batches_of(
         batch_size: Recordings per batch; the last one may have fewer.
         sampler: The order of the recordings; None for that of the set.
         workers: Processes that make batches.
+        on_start: Called in each of these processes when it begins; a function that can be pickled.
     """
     if workers and series.as_lists:
         _quiet_torch_about_lists()
@@ -188,7 +190,7 @@ def batches_of(
         collate_fn=series.batch,
         num_workers=workers,
         persistent_workers=workers > 0,
-        worker_init_fn=_begin_worker,
+        worker_init_fn=partial(_begin_worker, on_start),
     )
 
 
@@ -202,8 +204,10 @@ def _quiet_torch_about_lists() -> None:
         torch.sparse_coo_tensor(torch.zeros(1, 0, dtype=torch.int64), torch.zeros(0), (1,))
 
 
-def _begin_worker(_: int) -> None:
+def _begin_worker(on_start: Callable[[], object] | None, _: int) -> None:
     die_with_the_parent()
+    if on_start is not None:
+        on_start()
 
 
 class LengthOrder(DistributedSampler[int]):

@@ -23,6 +23,8 @@ from nwavesdk.layers import ChipInstance, SpikingSequential
 from nwavesdk.net.preparation import prepared
 from nwavesdk.plot.theme import LIGHT, Draw, Theme, label_text, render_png
 from nwavesdk.train import Run
+from nwavesdk.train.net_choice import NetChoice
+from nwavesdk.train.net_file import FileNet, RunNet
 
 __all__ = ["ChipRun", "placement_picture", "series_picture"]
 
@@ -38,21 +40,22 @@ class ChipRun:
     def __init__(self, run: Run, profile: Profile) -> None:
         self.run = run
         self.profile = profile
-        self.net = run.model()
+        self.net = _chip_net(run.model())
 
     @classmethod
-    def open(cls, path: Path, chip: str | None = None) -> "ChipRun":
+    def open(cls, path: Path, chip: str | None = None, net: NetChoice | None = None) -> "ChipRun":
         """Open the run in a folder.
 
         Args:
             path: The folder.
             chip: Name or path of a profile. [the chip that the run was for]
+            net: The file that builds the net, `"FILE.py:build"`, for a run with `--net`.
 
         Raises:
             ValueError: If there is no finished run, if it was not trained for a chip, or if the
                 neurons of `chip` are of another kind.
         """
-        run = Run.open(path)
+        run = Run.open(path, net)
         if run.profile is None:
             raise ValueError(
                 f"{printable(path)} was not trained for a chip, and a chip does not have its "
@@ -137,7 +140,7 @@ class ChipRun:
         check_target(path)
         test = self.run.test_set.whole()
         series = draw_series(
-            self.run.model(mismatch=True),
+            _chip_net(self.run.model(mismatch=True)),
             test.x,
             test.y,
             len(self.run.classes),
@@ -194,6 +197,21 @@ class ChipRun:
         with ChipInstance(None).on(net), prepared(net):
             recording = net.record(self.run.data.val.whole().x)
         return [record.spk for record in recording.layers.values()]
+
+
+def _chip_net(net: RunNet) -> SpikingSequential:
+    """The net itself, also if a file built it.
+
+    Raises:
+        ValueError: If no chip can have it.
+    """
+    inner = net.net if isinstance(net, FileNet) else net
+    if not isinstance(inner, SpikingSequential):
+        raise ValueError(
+            "A chip takes a SpikingSequential of chip modules, got a net of the class "
+            f"{type(inner).__name__} from a file: return a SpikingSequential from its function."
+        )
+    return inner
 
 
 COLUMNS = 10  # Neurons per row in the drawing of a core.

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nwavesdk.data import Standard
 from nwavesdk.data.binning import to_frames
 from nwavesdk.data.encoders import Encoder, hold_values
 from nwavesdk.data.features import EventBins
 from nwavesdk.data.recordings import Frames
-from nwavesdk.layers import SpikingSequential, prepare_net
+from nwavesdk.layers import prepare_net
 from nwavesdk.layers.lengths import sum_over_steps, valid_steps
+from nwavesdk.net.preparation import prepared
 from nwavesdk.train.arithmetic import use_arithmetic
 from nwavesdk.train.facts import ArithmeticConfig
 from nwavesdk.train.given import Given
@@ -108,7 +109,7 @@ class NetPass:
     """
 
     def __init__(
-        self, net: SpikingSequential, task: TrainingTask, n_recordings: int, *, spikes: bool
+        self, net: nn.Module, task: TrainingTask, n_recordings: int, *, spikes: bool
     ) -> None:
         # A copy, because the state goes on from block to block.
         self._net = net = copy.deepcopy(net)
@@ -174,6 +175,47 @@ class NetPass:
         return [torch.cat(events).numpy() for events in self._events]
 
 
+class WholePass:
+    """As `NetPass`, for a net that the user built: in one call, because it may look at all steps.
+
+    The arguments are those of `NetPass`. Its outputs are scores, so it records no spikes.
+    """
+
+    def __init__(self, net: nn.Module, task: TrainingTask, n_recordings: int) -> None:
+        self._net = copy.deepcopy(net)
+        self._decoder = task.decoder()
+        self._blocks: list[Tensor] = []
+        self._lengths = torch.zeros(n_recordings, dtype=torch.int64)
+
+    def push(self, x: Tensor, lengths: Tensor) -> None:
+        """Add the next block, as `NetPass.push` does."""
+        self._blocks.append(x)
+        self._lengths += lengths
+
+    @torch.inference_mode()
+    def outputs(self) -> list[Tensor]:
+        """What the decoder gives for each recording, `[C]` or `[T, D]`."""
+        x = torch.cat(self._blocks, dim=1)
+        has_padding = bool((self._lengths < x.shape[1]).any())
+        lengths = self._lengths if has_padding else None
+        with prepared(self._net), prepared(self._decoder):
+            spk, mem = self._net(x, lengths)
+            outputs = self._decoder(spk, mem, lengths)
+        if outputs.ndim == 2:
+            return list(outputs)
+        return [
+            values[: int(length)] for values, length in zip(outputs, self._lengths, strict=True)
+        ]
+
+    def counts(self) -> list[npt.NDArray[np.int64] | None]:
+        """None for each recording."""
+        return [None] * len(self._lengths)
+
+    def spikes(self) -> list[npt.NDArray[np.int32] | None]:
+        """None for each recording."""
+        return [None] * len(self._lengths)
+
+
 @dataclass(frozen=True, eq=False)
 class Waiting:
     """A recording that waits for its batch, and its time steps."""
@@ -196,7 +238,7 @@ class Predictor:
         spikes: Whether to record the output spikes.
     """
 
-    net: SpikingSequential
+    net: nn.Module
     task: TrainingTask
     net_input: NetInput
     classes: tuple[str, ...]
@@ -219,10 +261,11 @@ class Predictor:
 
     def _predict_batch(self, batch: list[Waiting]) -> Iterator[Prediction]:
         with use_arithmetic(self.arithmetic):
-            net_pass = NetPass(self.net, self.task, len(batch), spikes=self.spikes)
+            net_pass = self._net_pass(len(batch))
             for x, lengths in self._blocks(batch):
                 net_pass.push(x, lengths)
-        results = zip(batch, net_pass.outputs(), net_pass.counts(), net_pass.spikes(), strict=True)
+            all_outputs = net_pass.outputs()
+        results = zip(batch, all_outputs, net_pass.counts(), net_pass.spikes(), strict=True)
         for one, outputs, counts, spikes in results:
             yield Prediction(
                 one.given.key,
@@ -236,6 +279,11 @@ class Predictor:
                 spikes,
                 one.given.is_cut or self.net_input.cuts(one.given.frames),
             )
+
+    def _net_pass(self, n_recordings: int) -> NetPass | WholePass:
+        if self.task.output.is_given:
+            return WholePass(self.net, self.task, n_recordings)
+        return NetPass(self.net, self.task, n_recordings, spikes=self.spikes)
 
     def _blocks(self, batch: list[Waiting]) -> Iterator[tuple[Tensor, Tensor]]:
         """Input `[B, T, F]` and steps `[B]` of each block: a batch has one, a recording several."""

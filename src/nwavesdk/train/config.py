@@ -18,6 +18,7 @@ from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import FrozenModel, differences
 from nwavesdk.train.facts import ArithmeticConfig, Facts
+from nwavesdk.train.net_choice import NetFileConfig
 from nwavesdk.train.neuron_choice import (
     complete_neuron,
     neuron_name,
@@ -40,7 +41,13 @@ if TYPE_CHECKING:
 __all__ = ["CHIP_DEFAULTS", "MOVABLE", "RunConfig"]
 
 # Choices that may change after a run has begun.
-MOVABLE = {"data.source", "machine.accelerator", "machine.workers", "facts.split_reason"}
+MOVABLE = {
+    "data.source",
+    "net_file.file",
+    "machine.accelerator",
+    "machine.workers",
+    "facts.split_reason",
+}
 
 # exp(-dt/tau) of a larger ratio is 0, or of a smaller one 1, in float32 or nearly so: a neuron
 # would forget its input in one step, or never.
@@ -52,6 +59,9 @@ NEURON_DEFAULTS: dict[str, Any] = {
     name: NetConfig.model_fields[name].default
     for name in ("neuron", "neuron_options", "charge_gain")
 }
+
+# The fields of the net that a net from a file does not have; `build` may read the others.
+LAYER_FIELDS = ("hidden", "population", *NEURON_DEFAULTS, "recurrent", "threshold")
 
 # Fields of `data` that were added after runs had begun without them, with the values of those runs.
 LATER_DATA: dict[str, Any] = {
@@ -107,6 +117,12 @@ class RunConfig(FrozenModel):
     seed: int = choice(0, "Seed of weights, order, dropout and mismatch.", ge=0, lt=2**32)
     data: DataConfig = DataConfig()
     net: NetConfig = NetConfig()
+    net_file: NetFileConfig | None = choice(
+        None,
+        "Python file and function that builds the net: build(inputs, classes, config).",
+        metavar="FILE.py:build",
+        default_text="a net of --hidden layers",
+    )
     chip: ChipConfig | None = None
     learning: LearningConfig = LearningConfig()
     machine: MachineConfig = MachineConfig()
@@ -165,6 +181,25 @@ class RunConfig(FrozenModel):
                     f"{shown(net[field])}: leave it out, or train without --chip."
                 )
         return {**choices, "net": net}
+
+    @model_validator(mode="after")
+    def _check_net_file(self) -> Self:
+        """Reject choices that have no effect on a net from a file, in a run that begins."""
+        if self.net_file is None or self.facts is not None:
+            return self
+        of_chip = CHIP_DEFAULTS["net"] if self.chip is not None else {}
+        for field in LAYER_FIELDS:
+            value = getattr(self.net, field)
+            if field in self.net.model_fields_set and value != of_chip.get(field, ...):
+                raise ValueError(
+                    f"net.{field}: has no effect on the net of --net, got {shown(value)}: leave it "
+                    "out, and choose it in the file."
+                )
+        if self.data.events == "lists":
+            raise ValueError(
+                "data.events: the net of --net gets frames, got 'lists': leave it out."
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_decay(self) -> Self:
@@ -315,6 +350,8 @@ class RunConfig(FrozenModel):
             section, _, key = name.partition(".")
             if content[section] is not None:
                 del content[section][key]
+        if content["net_file"] is None:
+            del content["net_file"]
         for section, defaults in LATER_FIELDS.items():
             fields = content[section] or {}
             for field, default in defaults.items():

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.layers import LILayer
+from nwavesdk.layers.lengths import sum_over_steps
 from nwavesdk.loss import rate_logits
 
 __all__ = [
     "ClassDecoder",
+    "GivenDecoder",
     "MembraneDecoder",
     "RateDecoder",
 ]
@@ -36,6 +38,32 @@ class ClassDecoder(nn.Module):
     def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Logits `[B, C]`."""
         return rate_logits(spk, self.n_classes, self.sharpness, lengths)
+
+
+class GivenDecoder(nn.Module):
+    """Outputs of a net that the user built: what it gives itself, or the rates of its spikes.
+
+    A net gives scores as one tensor that is both `spk` and `mem`.
+
+    Args:
+        of_spikes: The decoder of a net that spikes, for one decision per recording; None for
+            outputs of each step, which are the membranes.
+    """
+
+    def __init__(self, of_spikes: nn.Module | None = None) -> None:
+        super().__init__()
+        self.of_spikes = of_spikes
+
+    def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Outputs `[B, C]`, the mean over valid steps for scores of each step; or `[B, T, D]`."""
+        if self.of_spikes is None or mem.ndim == 2:
+            return mem
+        if mem is not spk:
+            outputs: Tensor = self.of_spikes(spk, mem, lengths)
+            return outputs
+        if lengths is None:
+            return mem.mean(dim=1)
+        return sum_over_steps(mem, lengths) / lengths[:, None]
 
 
 class MembraneDecoder(nn.Module):

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from nwavesdk.data import Batch, Series
 from nwavesdk.data.batches import batches_of
-from nwavesdk.layers import SpikingSequential
 from nwavesdk.layers.lengths import sum_over_steps, valid_steps
+from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train.learner import lengths_of
 from nwavesdk.train.tasks import TrainingTask
@@ -57,9 +57,7 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate_net(
-    net: SpikingSequential, task: TrainingTask, series: Series, batch_size: int
-) -> Evaluation:
+def evaluate_net(net: nn.Module, task: TrainingTask, series: Series, batch_size: int) -> Evaluation:
     """Run a set through a net without dropout, on the device of the net.
 
     Args:
@@ -106,16 +104,16 @@ class _EvaluatedBatch:
 
 
 def _evaluate_batch(
-    net: SpikingSequential, decoder: nn.Module, task: TrainingTask, batch: Batch
+    net: nn.Module, decoder: nn.Module, task: TrainingTask, batch: Batch
 ) -> _EvaluatedBatch:
     device = next(net.parameters()).device
     lengths = lengths_of(batch)
     on_device = None if lengths is None else lengths.to(device)
     with prepared(net), prepared(decoder):
-        record = net.record(batch.x.to(device), lengths=on_device)
-        outputs = decoder(record.spk, record.mem, on_device)
+        recording = record(net, batch.x.to(device), lengths=on_device)
+        outputs = decoder(recording.spk, recording.mem, on_device)
     predicted = task.predict(outputs).cpu()
-    fired = [_mean_spikes(layer.spk, on_device).cpu() for layer in record.spiking.values()]
+    fired = [_mean_spikes(layer.spk, on_device).cpu() for layer in recording.spiking.values()]
     tally = task.tally(outputs, batch.y.to(device), on_device)
     is_per_step = predicted.ndim > 1
     if is_per_step:
@@ -126,6 +124,7 @@ def _evaluate_batch(
 
 def _mean_spikes(spk: Tensor, lengths: Tensor | None) -> Tensor:
     """Spikes per step of each neuron, summed over recordings, `[N]`."""
+    spk = spk.flatten(2)
     if lengths is None:
         return spk.double().mean(1).sum(0)
     return (sum_over_steps(spk, lengths).double() / lengths[:, None]).sum(0)

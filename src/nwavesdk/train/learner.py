@@ -4,17 +4,17 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from nwavesdk.data import Batch
 from nwavesdk.layers import (
     NeuronLayer,
-    SpikingSequential,
     Synapse,
     find_edges,
 )
 from nwavesdk.layers.lengths import mean_over_steps
 from nwavesdk.layers.prepare import DIVERGED
+from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing
 from nwavesdk.train.checkpoint import check_like
@@ -43,7 +43,7 @@ class Learner(LightningModule):
 
     def __init__(
         self,
-        net: SpikingSequential,
+        net: nn.Module,
         task: TrainingTask,
         learning: LearningConfig,
         seed: int,
@@ -231,11 +231,11 @@ class Learner(LightningModule):
         seed = chip_seed(self.seed, use, *place, drawn=False) if self.draws_mismatch else None
         lengths = lengths_of(batch)
         with prepared(self.net, seed), prepared(self.decoder):
-            record = self.net.record(batch.x, lengths=lengths)
-            outputs = self.decoder(record.spk, record.mem, lengths)
+            recording = record(self.net, batch.x, lengths=lengths)
+            outputs = self.decoder(recording.spk, recording.mem, lengths)
         rates = {
             f"rate_{depth}": mean_rate(layer.spk.detach(), lengths)
-            for depth, layer in enumerate(record.spiking.values(), 1)
+            for depth, layer in enumerate(recording.spiking.values(), 1)
         }
         return outputs, self.task.loss(outputs, batch.y, lengths), rates
 

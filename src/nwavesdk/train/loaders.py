@@ -1,5 +1,7 @@
 """The batches of a run, for Lightning."""
 
+from collections.abc import Callable
+
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
@@ -20,6 +22,7 @@ class Loaders(LightningDataModule):
         seed: The run's seed.
         val_batch_size: Recordings per batch of the validation set. [`batch_size`]
         workers: Processes that make batches.
+        on_start: Called in each of these processes; see `batches_of`.
 
     Attributes:
         first_epoch: Epochs before the one that the training begins with: those of a checkpoint.
@@ -32,6 +35,7 @@ class Loaders(LightningDataModule):
         seed: int,
         val_batch_size: int | None = None,
         workers: int = 0,
+        on_start: Callable[[], object] | None = None,
     ) -> None:
         super().__init__()
         self.data = data
@@ -39,6 +43,7 @@ class Loaders(LightningDataModule):
         self.val_batch_size = val_batch_size or batch_size
         self.seed = seed
         self.workers = workers
+        self.on_start = on_start
         self.first_epoch = 0
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -54,8 +59,10 @@ class Loaders(LightningDataModule):
         )
         # Workers read their first batches before Lightning sets the epoch of a resumed run.
         order.set_epoch(self.first_epoch)
-        return batches_of(self.data.train, self.batch_size, order, self.workers)
+        return batches_of(self.data.train, self.batch_size, order, self.workers, self.on_start)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation set in its order."""
-        return batches_of(self.data.val, self.val_batch_size, workers=self.workers)
+        return batches_of(
+            self.data.val, self.val_batch_size, workers=self.workers, on_start=self.on_start
+        )

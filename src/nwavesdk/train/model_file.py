@@ -96,8 +96,10 @@ def save_model(
         owner: Identity of the run; see `RunFolder.identity`.
         targets: The scale of its targets, if they are values.
     """
+    # safetensors rejects tensors that share their memory, such as tied weights.
     content = {
-        f"net.{name}": value.detach().cpu().contiguous() for name, value in net.state_dict().items()
+        f"net.{name}": value.detach().cpu().contiguous().clone()
+        for name, value in net.state_dict().items()
     }
     for name, scale in {"standard": standard, "targets": targets}.items():
         if scale is not None:

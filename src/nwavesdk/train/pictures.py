@@ -156,7 +156,7 @@ def spike_raster(
         rates.set(xlabel="", ylabel="", yticks=[])
         rate = f"{layer.mean():.3f} spikes per step and neuron"
         title = f"{layers[depth - 1]}: {layer.shape[1]} neurons, {rate}"
-        if names and depth == len(spikes):
+        if names and has_output and depth == len(spikes):
             predicted = _mark_classes((raster, rates), layer, names, label, theme)
             verdict = "correct" if predicted == label else "wrong"
             title += f"; predicted '{names[predicted]}' ({verdict}), band: true class"

@@ -1,6 +1,7 @@
 """The report of a finished run: `pictures/*.png`, and `report.html`, which has all in one file."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +10,9 @@ from torch import nn
 
 from nwavesdk.chip import Profile
 from nwavesdk.internal.files import write_atomically
-from nwavesdk.layers import NeuronLayer, SpikingSequential
+from nwavesdk.layers import NeuronLayer
 from nwavesdk.layers.catalogue import find_neuron
+from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
 from nwavesdk.plot.theme import DARK, LIGHT, Draw, render_png
 from nwavesdk.train.config import RunConfig
@@ -80,7 +82,7 @@ def _drawings(run: FinishedRun, classes: Sequence[str]) -> dict[str, Draw]:
     if not x.is_sparse:
         x = x[:, :MOST_STEPS_DRAWN]
     with prepared(net):
-        layers = net.record(x.to(next(net.parameters()).device)).spiking
+        layers = record(net, x.to(next(net.parameters()).device)).spiking
     thresholds = [_threshold(net.get_submodule(name)) for name in layers]
     traces = [
         (_first(layer.spk), _first(layer.z + threshold), _first(layer.mem))
@@ -106,14 +108,14 @@ def _drawings(run: FinishedRun, classes: Sequence[str]) -> dict[str, Draw]:
 
 
 def _threshold(layer: nn.Module) -> float:
-    """The threshold of a layer, which all its neurons have."""
+    """The threshold of a layer; the mean if its neurons have several."""
     assert isinstance(layer, NeuronLayer)
-    return layer.constant("threshold").item() if "threshold" in layer.page.constants else 0.0
+    return layer.constant("threshold").mean().item() if "threshold" in layer.page.constants else 0.0
 
 
 def _first(batch: torch.Tensor) -> npt.NDArray[np.float32]:
     """The first recording of a batch, `[T, N]`."""
-    return np.asarray(batch[0].float().cpu())
+    return np.asarray(batch[0].flatten(1).float().cpu())
 
 
 def _course(run: FinishedRun) -> str:
@@ -125,19 +127,12 @@ def _facts(run: FinishedRun) -> dict[str, str]:
     """The facts that all tasks have."""
     config, facts, result = run.config, run.facts, run.result
     train, val, test = facts.recordings
-    output = run.task.output
-    sizes = (facts.n_features, *config.net.hidden, output.n_neurons)
-    recurrence = ", recurrent hidden layers" if has_recurrence(config.net, facts) else ""
-    readout = ", the last layer is a read-out" if output.is_readout else ""
     rates = " / ".join(f"{rate:.3f}" for rate in result["rates"])
     how = "the same" if facts.task == "pattern" else f"split by {facts.split_by}"
     return {
         "validation loss": f"{result['val_loss']:.4f}",
         "recordings (train / validation / test)": f"{train} / {val} / {test}, {how}",
-        "network": f"{'–'.join(map(str, sizes))}, {result['parameters']:,} weights{recurrence}"
-        f"{readout}",
-        **_neuron_facts(config.net, run.net),
-        "surrogate": config.net.surrogate + _schedule_text(config),
+        **_net_facts(run),
         "time": _time_text(config, facts),
         **_chip_facts(config, facts.chip),
         "firing rates by layer [spikes per step and neuron]": rates,
@@ -146,11 +141,29 @@ def _facts(run: FinishedRun) -> dict[str, str]:
     }
 
 
-def _neuron_facts(config: NetConfig, net: SpikingSequential) -> dict[str, str]:
+def _net_facts(run: FinishedRun) -> dict[str, str]:
+    """The size of the net, its neurons and their surrogate; of a net from a file, what is known."""
+    config, output = run.config, run.task.output
+    weights = f"{run.result['parameters']:,} weights"
+    if config.net_file is not None:
+        name = f"{Path(config.net_file.file).name}:{config.net_file.function}"
+        built = {"network": f"{name}, {weights}", "SHA-256 of the file": config.net_file.sha256}
+        return built | ({"surrogate": schedule[2:]} if (schedule := _schedule_text(config)) else {})
+    sizes = (run.facts.n_features, *config.net.hidden, output.n_neurons)
+    recurrence = ", recurrent hidden layers" if has_recurrence(config.net, run.facts) else ""
+    readout = ", the last layer is a read-out" if output.is_readout else ""
+    return {
+        "network": f"{'–'.join(map(str, sizes))}, {weights}{recurrence}{readout}",
+        **_neuron_facts(config.net, run.net),
+        "surrogate": config.net.surrogate + _schedule_text(config),
+    }
+
+
+def _neuron_facts(config: NetConfig, net: nn.Module) -> dict[str, str]:
     """The neuron of the hidden layers, its constants, and what was learned of them."""
     if config.has_default_neuron:
         return {}
-    layers = [module for module in net if isinstance(module, NeuronLayer)][:-1]
+    layers = [module for module in net.modules() if isinstance(module, NeuronLayer)][:-1]
     before = hidden_layer(config, 1)
     constants = [constant.name for constant in before.stored_constants]
     values = ", ".join(f"{name} = {before.constant(name).item():.4g}" for name in constants)
@@ -186,6 +199,8 @@ def _time_text(config: RunConfig, facts: Facts) -> str:
         duration = f"whole recordings in {steps}"
     else:
         duration = f"whole recordings in {steps}, {hold} for each frame"
+    if config.net_file is not None:
+        return duration
     has_profiles = chip is not None and chip.tau_profiles
     nearest = ", or the nearest of the chip's tau profiles" if has_profiles else ""
     where = "" if config.net.has_default_neuron else " in the output layer"

@@ -14,7 +14,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,14 @@ from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
 from nwavesdk.data import Series
 from nwavesdk.internal.checks import require_memory
-from nwavesdk.internal.files import FileError, FileWriteError, check_target, one_line
-from nwavesdk.layers import SpikingSequential, project
+from nwavesdk.internal.files import (
+    FileError,
+    FileWriteError,
+    check_target,
+    one_line,
+    write_atomically,
+)
+from nwavesdk.layers import project
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.train.arithmetic import current_arithmetic, use_arithmetic
 from nwavesdk.train.checkpoint import (
@@ -40,7 +46,9 @@ from nwavesdk.train.evaluation import Evaluation, evaluate_net
 from nwavesdk.train.learner import Learner, Selection
 from nwavesdk.train.loaders import Loaders
 from nwavesdk.train.model_file import load_model, save_model
-from nwavesdk.train.network import build_run_network, hidden_gain, stream_seed
+from nwavesdk.train.net_choice import NetChoice, match_net_file
+from nwavesdk.train.net_file import RunNet, load_function, load_module, network_of_run
+from nwavesdk.train.network import hidden_gain, stream_seed
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON
 from nwavesdk.train.progress import EventLog, History, print_line, progress_callbacks
 from nwavesdk.train.report import write_report
@@ -83,7 +91,8 @@ class Run:
         self.n_features = config.facts.n_features
         self.profile = config.facts.chip
         self._sizes = (self.n_features, *config.net.hidden, self.task.output.n_neurons)
-        self._require_memory(WEIGHT_BYTES * self._n_weights, "weights")
+        if config.net_file is None:
+            self._require_memory(WEIGHT_BYTES * self._n_weights, "weights")
 
     @classmethod
     def new(cls, path: Path, config: RunConfig) -> "Run":
@@ -112,6 +121,8 @@ class Run:
             ModuleNotFoundError: If an extra is missing.
         """
         check_machine(config.machine)
+        if config.net_file is not None:
+            load_function(config.net_file)  # its errors come before the data are read
         config, data = load_run_data(config)
         net = config.net
         if net.neuron != DEFAULT_NEURON:
@@ -119,17 +130,23 @@ class Run:
         config = config.model_copy(update={"arithmetic": current_arithmetic(), "net": net})
         run = cls(RunFolder(path), config, data)
         run._require_memory_to_train()
+        if config.net_file is not None:
+            run.network()
         return run
 
     @classmethod
-    def open(cls, path: Path) -> "Run":
+    def open(cls, path: Path, net: NetChoice | None = None) -> "Run":
         """Open a run that was begun earlier.
 
+        Args:
+            path: The folder of the run.
+            net: The file that builds its net, `"FILE.py:build"`, for a run that has one.
+
         Raises:
-            ValueError: If there is no run, or its data have changed.
+            ValueError: If there is no run, its data have changed, or the file is not its file.
         """
         folder = RunFolder(path)
-        config, data = load_run_data(folder.read_config())
+        config, data = load_run_data(match_net_file(folder.read_config(), net, path))
         return cls(folder, config, data)
 
     @property
@@ -138,6 +155,8 @@ class Run:
 
     def _require_memory_to_train(self) -> None:
         """Reject a net and a batch that cannot be trained here, before they are allocated."""
+        if self.config.net_file is not None:
+            return  # its size is known when it is built
         # Weights, gradients, two moments of AdamW, the best weights; four of these in a checkpoint.
         needed = 9 * WEIGHT_BYTES * self._n_weights
         if self.config.machine.accelerator == "cpu" or not CUDAAccelerator.is_available():
@@ -152,16 +171,14 @@ class Run:
         remedy = "lower --hidden, --population or --batch-size"
         require_memory("net", f"{what} of {sizes} neurons", needed_bytes, remedy)
 
-    def network(self, *, deployed: bool = False, mismatch: bool = False) -> SpikingSequential:
+    def network(self, *, deployed: bool = False, mismatch: bool = False) -> RunNet:
         """The network with the initial weights of the seed; see `build_run_network`."""
         torch.manual_seed(stream_seed(self.config.seed, "weights"))
         config = self.config
         assert config.facts is not None
-        return build_run_network(
-            config.net, config.chip, config.facts, deployed=deployed, mismatch=mismatch
-        )
+        return network_of_run(config, config.facts, deployed=deployed, mismatch=mismatch)
 
-    def model(self, *, mismatch: bool = False) -> SpikingSequential:
+    def model(self, *, mismatch: bool = False) -> RunNet:
         """The trained network, read from its file; see `network`.
 
         Raises:
@@ -170,7 +187,7 @@ class Run:
         net, _ = self.trained(mismatch=mismatch)
         return net
 
-    def trained(self, *, mismatch: bool = False) -> tuple[SpikingSequential, TrainingTask]:
+    def trained(self, *, mismatch: bool = False) -> tuple[RunNet, TrainingTask]:
         """The trained network and its task with the scale of the targets, read from their file.
 
         Raises:
@@ -227,6 +244,9 @@ class Run:
             raise FileError(folder.checkpoint, "does not exist", remedy)
         for file in (folder.checkpoint, folder.metrics, folder.model, folder.result):
             check_target(file)
+        net_file = self.config.net_file
+        if net_file is not None and not folder.net.exists():
+            write_atomically(folder.net, net_file.content())
 
     @cached_property
     def test_set(self) -> Series:
@@ -250,12 +270,13 @@ class Run:
             "rates": list(test.rates),
         }
 
-    def _evaluate(self, net: SpikingSequential, task: TrainingTask, series: Series) -> Evaluation:
+    def _evaluate(self, net: RunNet, task: TrainingTask, series: Series) -> Evaluation:
         return evaluate_net(net, task, series, self.config.learning.batch_size)
 
     def _fit_and_finish(self) -> dict[str, Any] | None:
         learning = self.config.learning
         chip = self.config.chip
+        net_file = self.config.net_file
         mismatch = chip is not None and chip.training == "mismatch"
         net = self.network(mismatch=mismatch)
         gain = hidden_gain(self.config.net)
@@ -274,6 +295,7 @@ class Run:
             self.config.seed,
             VAL_BATCH if mismatch else None,
             self.config.machine.workers,
+            None if net_file is None else partial(load_module, net_file),
         )
         every_epoch = EveryEpoch(self.folder.checkpoint)
         if self.config.machine.precision == "64-true":
@@ -330,7 +352,7 @@ class Run:
 
     def _finish(
         self,
-        net: SpikingSequential,
+        net: RunNet,
         task: TrainingTask,
         history: History,
         selection: Selection,

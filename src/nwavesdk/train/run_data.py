@@ -93,7 +93,8 @@ def load_run_data(
     loaded, kind, recordings, split = _load_and_split(config, profile, wants_test)
     warn_of_skipped(recordings.skipped)
     _check_unchanged(config, recordings, kind)
-    if config.facts is None and config.chip is not None and profile is not None:
+    counts_neurons = config.facts is None and config.net_file is None
+    if counts_neurons and config.chip is not None and profile is not None:
         _check_neuron_count(config, profile, recordings)
     data, completed = _as_series(config, kind, recordings.take, split.indices)
     data = replace(data, is_cached=loaded.is_cached)

@@ -216,6 +216,7 @@ class RunFolder:
 
     Attributes:
         config: `config.json`, written first.
+        net: The text of the file that builds the net, for a run with `--net`. Nothing reads it.
         checkpoint: The state of the run, written after each epoch.
         metrics: Table with one row per epoch.
         model: The selected weights and the scale of the features.
@@ -227,6 +228,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / "config.json"
+        self.net = path / "net.py"
         self.checkpoint = path / "checkpoint.ckpt"
         self.metrics = path / "metrics.csv"
         self.model = path / "model.safetensors"

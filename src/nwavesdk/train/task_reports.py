@@ -8,12 +8,12 @@ import numpy as np
 
 from nwavesdk.data import Series
 from nwavesdk.data.source import Task
-from nwavesdk.layers import SpikingSequential
 from nwavesdk.metrics import r2
 from nwavesdk.plot.theme import Draw
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.evaluation import Evaluation
 from nwavesdk.train.facts import Facts
+from nwavesdk.train.net_file import RunNet
 from nwavesdk.train.pictures import confusion_matrix
 from nwavesdk.train.prediction_pictures import Example, label_bands, value_courses, value_scatter
 from nwavesdk.train.run_data import RunData
@@ -48,7 +48,7 @@ class FinishedRun:
     folder: RunFolder
     config: RunConfig
     data: RunData
-    net: SpikingSequential
+    net: RunNet
     task: TrainingTask
     history: Sequence[dict[str, float]]
     evaluation: Evaluation

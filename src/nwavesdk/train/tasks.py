@@ -21,6 +21,7 @@ from nwavesdk.metrics import balanced_accuracy, confusion_matrix, macro_f1
 from nwavesdk.metrics.values import correlation_of, mse_of, r2_of, value_sums
 from nwavesdk.train.decoders import (
     ClassDecoder,
+    GivenDecoder,
     MembraneDecoder,
     RateDecoder,
 )
@@ -62,6 +63,7 @@ class OutputLayer:
         is_readout: Whether its neurons only integrate, and their membranes are the outputs.
         tau: Membrane time constant [s].
         dt: Time step [s].
+        is_given: Whether the net is one that a file of the user builds, which may give scores.
     """
 
     n_outputs: int
@@ -69,6 +71,13 @@ class OutputLayer:
     is_readout: bool
     tau: float
     dt: float
+    is_given: bool = False
+
+    def of_run(self, config: "RunConfig") -> "OutputLayer":
+        """The output layer of a run: this one, or that of the net of its file."""
+        if config.net_file is None:
+            return self
+        return replace(self, population=1, is_readout=True, is_given=True)
 
     @property
     def n_neurons(self) -> int:
@@ -82,6 +91,8 @@ class OutputLayer:
             scale: Output per spike and step, for neurons that spike.
             is_signed: Whether an output can be negative, for neurons that spike.
         """
+        if self.is_given:
+            return GivenDecoder()
         if self.is_readout:
             return MembraneDecoder(self.tau, self.dt)
         return RateDecoder(self.n_outputs, self.tau, self.dt, scale, is_signed=is_signed)
@@ -202,7 +213,7 @@ class _Classes:
     def of(cls, config: "RunConfig") -> Self:
         assert config.facts is not None
         output = cls.output_layer(config.net, config.chip, config.facts)
-        return cls(output, config.learning.sharpness)
+        return cls(output.of_run(config), config.learning.sharpness)
 
     def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:
         if not is_balanced:
@@ -281,7 +292,8 @@ class Classification(_Classes):
         return OutputLayer(len(facts.classes), net.population, False, net.tau, net.dt)
 
     def decoder(self) -> nn.Module:
-        return ClassDecoder(self.n_classes, self.sharpness)
+        decoder = ClassDecoder(self.n_classes, self.sharpness)
+        return GivenDecoder(decoder) if self.output.is_given else decoder
 
     def loss(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Cross-entropy of the firing rates; see `nwavesdk.loss.rate_cross_entropy`."""
@@ -348,7 +360,8 @@ class Regression:
     @classmethod
     def of(cls, config: "RunConfig") -> Self:
         assert config.facts is not None
-        return cls(cls.output_layer(config.net, config.chip, config.facts))
+        output = cls.output_layer(config.net, config.chip, config.facts)
+        return cls(output.of_run(config))
 
     def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:
         del is_balanced  # there are no classes

@@ -6,7 +6,7 @@ Design requirements:
 - A recording becomes the input of the net as in training, and the prediction for a recording of the
   run is that of `nwave eval`.
 - Memory does not grow with the length of a recording, apart from its samples and its predictions:
-  the net runs in blocks of steps and keeps its states.
+  the net runs in blocks of steps and keeps its states. A net that the user built runs in one call.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,6 @@ from nwavesdk.data.features import (
 from nwavesdk.data.source import Item, Kind, Sample
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable
-from nwavesdk.layers import SpikingSequential
 from nwavesdk.train.blocks import NetInput, Predictor
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.facts import ArithmeticConfig, Facts
@@ -37,7 +36,8 @@ from nwavesdk.train.given import Given, GivenReader, GivenRecording, as_list
 from nwavesdk.train.inputs import encoder_of_run, features_of, warn_of_skipped
 from nwavesdk.train.live import LiveInput, rate_of
 from nwavesdk.train.model_file import load_model
-from nwavesdk.train.network import build_run_network
+from nwavesdk.train.net_choice import NetChoice, match_net_file
+from nwavesdk.train.net_file import RunNet, network_of_run
 from nwavesdk.train.predictions import Prediction
 from nwavesdk.train.run_folder import RunFolder
 from nwavesdk.train.tasks import TrainingTask, task_of
@@ -75,7 +75,7 @@ class TrainedRun:
                 print(prediction.key, prediction.class_name, prediction.ranking)
     """
 
-    net: SpikingSequential
+    net: RunNet
     task: TrainingTask
     classes: tuple[str, ...]
     kind: Kind
@@ -90,9 +90,9 @@ class TrainedRun:
     patterns: tuple[tuple[str, int], ...] = ()
 
     @classmethod
-    def open(cls, path: str | Path) -> "TrainedRun":
+    def open(cls, path: str | Path, net: NetChoice | None = None) -> "TrainedRun":
         """As `load`."""
-        return load(path)
+        return load(path, net)
 
     def predict(
         self,
@@ -144,7 +144,8 @@ class TrainedRun:
         """
         if spikes and self.task.output.is_readout:
             raise ValueError(
-                "The outputs of this net are membranes, which do not spike: leave the spikes out."
+                "The outputs of this net are membranes or scores, which do not spike: leave the "
+                "spikes out."
             )
         given = as_list(recordings)
         if self.task.name == "pattern":
@@ -259,14 +260,15 @@ class TrainedRun:
         return LiveInput(front_end, self.standard, rate, self.hold, length)
 
 
-def load(path: str | Path) -> TrainedRun:
+def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
     """Load a finished run of `nwave train`, without its recordings.
 
     Args:
         path: The folder of the run.
+        net: The file that builds its net, `"FILE.py:build"`, for a run with `--net`.
 
     Raises:
-        ValueError: If the run is missing, damaged or not finished.
+        ValueError: If the run is missing, damaged or not finished, or the file is not its file.
         ModuleNotFoundError: If the extra `train` is missing.
 
     Example:
@@ -276,7 +278,7 @@ def load(path: str | Path) -> TrainedRun:
             run.predict("new/1.wav")[0].class_name
     """
     folder = RunFolder(Path(path))
-    config = folder.read_config()
+    config = match_net_file(folder.read_config(), net, folder.path)
     facts = config.facts
     if facts is None:
         raise ValueError(
@@ -291,8 +293,8 @@ def load(path: str | Path) -> TrainedRun:
     if any(needed.values()):
         field = next(name for name, is_missing in needed.items() if is_missing)
         raise FileError(folder.config, f"has no data.{field}", "restore it, or begin a new run")
-    net = build_run_network(config.net, config.chip, facts, deployed=True)
-    scales = load_model(folder.model, net, facts.n_features, folder.identity, facts.n_targets)
+    run_net = network_of_run(config, facts, deployed=True)
+    scales = load_model(folder.model, run_net, facts.n_features, folder.identity, facts.n_targets)
     features = features_of(config, kind, facts.task, facts.chip)
     pads = config.chip is None and data.padding == "zeros"
     net_input = NetInput(
@@ -304,7 +306,7 @@ def load(path: str | Path) -> TrainedRun:
     )
     return TrainedRun(
         name=printable(path),
-        net=net.eval(),
+        net=run_net.eval(),
         task=task_of(config).scaled(scales.targets),
         classes=facts.classes,
         kind=kind,
