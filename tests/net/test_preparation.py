@@ -14,6 +14,7 @@ from nwavesdk.layers import (
     HWSynapse,
     LIFLayer,
     LIFSynapse,
+    Prepared,
     SpikingSequential,
     TemporalConv,
     detach_state,
@@ -101,6 +102,17 @@ class TestNeverPrepared:
                 call(torch.ones(2, 8))
         with pytest.raises(RuntimeError, match="LIFLayer " + match):
             Loop()(X)
+
+    @pytest.mark.parametrize("kind", [build, lambda: LIFLayer(4, 10e-3)])
+    def test_the_state_that_is_left_can_be_read_and_keeps_no_graph(self, kind):
+        net = kind()
+        x = X.clone().requires_grad_()
+        assert net(x)[1].requires_grad
+        layer = net if isinstance(net, LIFLayer) else net[1]
+        assert layer.state["v"].shape[0] == 2
+        for module in net.modules():
+            if isinstance(module, Prepared):
+                assert not any(tensor.requires_grad for tensor in module.state_tensors())
 
     def test_synapses_without_state_need_no_preparation(self):
         net = SpikingSequential(LIFSynapse(4, 3))

@@ -7,10 +7,10 @@ the new state, give the result the user's shape.
 
 import math
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from nwavesdk.layers.constants import ConstantNeurons
 from nwavesdk.layers.layout import Layout, is_channels_last
 from nwavesdk.layers.masks import without_graphs
 from nwavesdk.layers.plan import run_planned
-from nwavesdk.layers.prepare import leave_graph
+from nwavesdk.layers.prepare import hold_prepared, leave_graph
 from nwavesdk.layers.record import Record
 from nwavesdk.layers.recurrent_delays import RecurrentDelays
 from nwavesdk.layers.weight import parameter_of
@@ -40,6 +40,8 @@ from nwavesdk.solvers import (
 from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 
 __all__ = ["CALL_SETTINGS", "NeuronLayer"]
+
+ResultT = TypeVar("ResultT")
 
 CALL_SETTINGS = (
     *("dt", "spike_grad", "detach_reset", "layer_topology"),
@@ -195,15 +197,19 @@ class NeuronLayer(ConstantNeurons):
         if not self._spec_name and torch.compiler.is_compiling():
             leave_graph(type(self).__name__)
 
-    def _prepare_for(self, cur: Tensor) -> None:
-        """Prepare the layer for a call with this input, if the call itself has to."""
+    def _prepare_and_call(self, call: Callable[..., ResultT], cur: Tensor, *rest: Any) -> ResultT:
+        """A call of a layer that nobody has prepared; the state that is left keeps no graph."""
         check_input(type(self).__name__, cur, self.features)
         self._require_prepared(cur.ndim == len(self.features) + 2)
+        with hold_prepared([self]):
+            result = call(cur, *rest)
+        self.detach_state()
+        return result
 
     def forward(self, cur: Tensor) -> tuple[Tensor, Tensor]:
         """Spikes and first state after each step; see the class for shapes and errors."""
         if not self._is_prepared:
-            self._prepare_for(cur)
+            return self._prepare_and_call(self.forward, cur)
         planned = run_planned(self, cur, needs_membrane=not self.page.neuron.is_readout)
         if planned is not None:
             spk, mem = planned
@@ -214,7 +220,7 @@ class NeuronLayer(ConstantNeurons):
     def spikes(self, cur: Tensor) -> Tensor:
         """The first output of a call, without computing the second: spikes, or v of a read-out."""
         if not self._is_prepared:
-            self._prepare_for(cur)
+            return self._prepare_and_call(self.spikes, cur)
         planned = run_planned(self, cur, needs_membrane=False)
         if planned is not None:
             return planned[0]
@@ -243,7 +249,7 @@ class NeuronLayer(ConstantNeurons):
             RuntimeError: If `prepare_net` is missing, or the batch size changed without it.
         """
         if not self._is_prepared:
-            self._prepare_for(cur)
+            return self._prepare_and_call(self.record, cur, charge)
         is_readout = self.neuron.is_readout
         problem, solution = self._solve(cur, needs_membrane=not is_readout, needs_saved=True)
         # Copies, because a record is read later and must not change when the layer learns.

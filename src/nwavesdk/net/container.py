@@ -113,7 +113,11 @@ class Container(SelfPreparing):
             self._require_self_preparation(modules, x.ndim > 2 and not single_step)
             prepare_modules(modules)
         with hold_prepared(modules):
-            return self._run(x, lengths, single_step)
+            outputs = self._run(x, lengths, single_step)
+        for module in modules:
+            if isinstance(module, Prepared) and not module._is_prepared:
+                module.detach_state()  # which would keep the graph of this call
+        return outputs
 
     def _run(
         self, x: Tensor, lengths: Tensor | None, single_step: bool = False
