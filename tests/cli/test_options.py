@@ -39,6 +39,7 @@ def test_train_has_the_options_that_it_always_had() -> None:
         "--charge-gain", "--json", "--help", "--task", "--recurrent", "--class-weights",
         "--speaker-pattern", "--folds", "--leave-one-out", "--no-test", "--padding", "--steps",
         "--encoder", "--bin", "--events", "--workers", "--jobs", "--dt", "--gain",
+            "--net",
     }  # fmt: skip
 
 

@@ -60,7 +60,11 @@ def test_a_task_has_the_output_layer_of_its_run(task: Any) -> None:
     net, chip = NetConfig(population=4), ChipConfig(profile="h1v2")
     for chosen, is_chip in ((None, False), (chip, True)):
         config = SimpleNamespace(
-            net=net, chip=chosen, facts=facts(task), learning=SimpleNamespace(sharpness=25.0)
+            net=net,
+            net_file=None,
+            chip=chosen,
+            facts=facts(task),
+            learning=SimpleNamespace(sharpness=25.0),
         )
         output = task_of(config).output  # type: ignore[arg-type]  # the fields that it reads
         assert output.n_outputs == 2
