@@ -257,3 +257,41 @@ def test_steps_have_the_shape_of_frames() -> None:
     assert again is scores
     assert (scores == 12).all()
     assert scores.shape == (5, 6, 2)
+
+
+def test_the_example_trains_on_spoken_digits(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "own_net.py"
+    choices = {
+        "net_file": f"{example}:build",
+        "data": {"limit": 40, "hold": 1},
+        "learning": {"epochs": 1},
+        "machine": {"accelerator": "cpu"},
+    }
+    result = Run.new(tmp_path / "run", RunConfig.of(choices)).train()
+    assert result is not None
+    # The example scales its read-out, so that the loss begins near that of a guess, ln 10.
+    assert result["val_loss"] < 3.5
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_images_reach_the_net_with_their_shape(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    for index in range(12):
+        values = np.full((6, 5), 10 * index, np.uint8)
+        values[: 3 * (index % 2)] = 255
+        folder = tmp_path / "data" / ("dark", "bright")[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        image.fromarray(values).save(folder / f"{index}.png")
+    text = f"""{HEAD}{BUILD}
+    assert inputs == (6, 5), inputs
+    return SpikingSequential(
+        nn.Unflatten(1, (1, 6)), nn.Conv2d(1, 2, 3), LIFLayer((2, 4, 3), 10e-3), nn.Flatten(),
+        LIFSynapse(24, classes), LILayer(classes, tau=10e-3),
+    )
+"""
+    choices = choices_of(tmp_path, write(tmp_path, text))
+    choices["data"] = {"source": str(tmp_path / "data"), "steps": 6}
+    result = Run.new(tmp_path / "run", RunConfig.of(choices)).train()
+    assert result is not None
+    assert len(result["rates"]) == 1
+    assert (tmp_path / "run" / "report.html").is_file()

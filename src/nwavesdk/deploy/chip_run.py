@@ -205,13 +205,14 @@ def _chip_net(net: RunNet) -> SpikingSequential:
     Raises:
         ValueError: If no chip can have it.
     """
-    inner = net.net if isinstance(net, FileNet) else net
-    if not isinstance(inner, SpikingSequential):
-        raise ValueError(
-            "A chip takes a SpikingSequential of chip modules, got a net of the class "
-            f"{type(inner).__name__} from a file: return a SpikingSequential from its function."
-        )
-    return inner
+    if not isinstance(net, FileNet):
+        return net
+    try:
+        chip_stages(net.net, net.place)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    assert isinstance(net.net, SpikingSequential)
+    return net.net
 
 
 COLUMNS = 10  # Neurons per row in the drawing of a core.

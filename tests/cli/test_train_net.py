@@ -1,0 +1,115 @@
+"""`--net FILE.py:build` on the command line: commands take it again, and errors are one line."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cli.command import json_object, nwave
+
+pytest.importorskip("lightning")
+
+TEXT = """
+from torch import nn
+from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
+
+
+def build(inputs, classes, config):
+    return SpikingSequential(
+        LIFSynapse(inputs[0], 12), nn.Unflatten(1, (3, 4)), LIFLayer((3, 4), 10e-3), nn.Flatten(),
+        LIFSynapse(12, classes), LILayer(classes, tau=10e-3),
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A finished run, and the file of its net."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "net.py").write_text(TEXT)
+    net = f"{folder / 'net.py'}:build"
+    options = ["--bands", 12, "--hold", 1, "--epochs", 1, "--batch-size", 8, "--net", net]
+    result = nwave("train", "--out", folder / "run", "--data", tones, *options)
+    assert result.exit_code == 0, result.output
+    return folder / "run", net
+
+
+def test_commands_take_the_file_again(own: tuple[Path, str], tones: Path, tmp_path: Path) -> None:
+    run, net = own
+    wav = tones / "low" / "0.wav"
+    assert nwave("eval", run, "--net", net).exit_code == 0
+    assert nwave("predict", run, wav, "--net", net).exit_code == 0
+    assert nwave("train", "--out", run, "--resume", "--net", net).exit_code == 0
+    (layer,) = json_object(nwave("diagnose", run, "--net", net, "--json"))["layers"]
+    assert 0 <= layer["rate"] <= 1
+    page = tmp_path / "slopes.html"
+    words = ["--surrogates", "atan", "--plot", tmp_path / "a.png", "--page", page]
+    result = nwave("slopes", run, "--net", net, *words)
+    assert result.exit_code == 0, result.output
+    assert page.is_file()
+
+
+@pytest.mark.parametrize("command", ["eval", "predict", "diagnose", "slopes", "check", "export"])
+def test_commands_without_the_file_say_which_one(own: tuple[Path, str], command: str) -> None:
+    result = nwave(command, own[0])
+    assert result.exit_code == 2
+    words = r"nwave: --net: missing, .* expected --net net\.py:build \(net=\), with the SHA-256 "
+    assert re.match(words, result.stderr)
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_run_is_resumed_with_its_own_file_only(own: tuple[Path, str], tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text(TEXT.replace("12", "13"))
+    result = nwave("train", "--out", own[0], "--resume", "--net", tmp_path / "other.py")
+    assert result.exit_code == 2
+    assert re.match(r"nwave: --net: .*other\.py is not the file of .*, got SHA-256", result.stderr)
+    result = nwave("train", "--out", own[0], "--resume")
+    assert result.stderr.startswith("nwave: --net: missing, ")
+
+
+def test_a_run_of_layers_takes_no_file(run: Path, own: tuple[Path, str]) -> None:
+    result = nwave("eval", run, "--net", own[1])
+    assert result.exit_code == 2
+    assert re.match(r"nwave: --net: .* has a net of layers of its options, got a", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--hidden", "256,256"), r"nwave: --hidden: has no effect on the net of --net, got \(256"),
+        (("--recurrent",), r"nwave: --recurrent: has no effect on the net of --net, got True"),
+        (("--population", 4), r"nwave: --population: has no effect on the net of --net, got 4: l"),
+        (("--events", "lists"), r"nwave: --events: the net of --net gets frames, got 'lists': l"),
+    ],
+)
+def test_options_of_layers_are_one_line(
+    own: tuple[Path, str], tmp_path: Path, option: tuple[object, ...], words: str
+) -> None:
+    result = nwave("train", "--out", tmp_path / "run", "--net", own[1], *option)
+    assert result.exit_code == 2
+    assert re.match(words, result.stderr)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_is_missing_or_wrong_is_one_line(tmp_path: Path) -> None:
+    missing = nwave("train", "--out", tmp_path / "run", "--net", tmp_path / "no.py")
+    assert re.match(r"nwave: --net: .*no\.py does not exist: check the name", missing.stderr)
+    other = nwave("train", "--out", tmp_path / "run", "--net", "net.txt")
+    assert re.match(r"nwave: --net: got 'net\.txt', expected a Python file and", other.stderr)
+    (tmp_path / "net.py").write_text("def build():\n    return 3\n")
+    wrong = nwave("train", "--out", tmp_path / "run", "--net", tmp_path / "net.py")
+    assert re.match(r"nwave: .*net\.py:1: got build\(\), expected build\(inputs, ", wrong.stderr)
+
+
+def test_a_net_that_is_not_of_a_chip_is_not_exported(tones: Path, tmp_path: Path) -> None:
+    from nwavesdk.deploy import ChipRun
+    from train.runs import chip_choices, write_untrained
+
+    (tmp_path / "net.py").write_text(TEXT)
+    net = f"{tmp_path / 'net.py'}:build"
+    choices = chip_choices(tones, training="plain")
+    choices["net_file"] = net
+    del choices["net"]["hidden"], choices["net"]["population"]
+    write_untrained(tmp_path / "run", choices)
+    with pytest.raises(ValueError, match=r"net\.py:6: module 0 \(LIFSynapse\) is not a module of"):
+        ChipRun.open(tmp_path / "run", net=net)
