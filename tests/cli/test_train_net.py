@@ -70,7 +70,9 @@ def test_a_run_is_resumed_with_its_own_file_only(own: tuple[Path, str], tmp_path
 def test_a_run_of_layers_takes_no_file(run: Path, own: tuple[Path, str]) -> None:
     result = nwave("eval", run, "--net", own[1])
     assert result.exit_code == 2
-    assert re.match(r"nwave: --net: .* has a net of layers of its options, got a", result.stderr)
+    assert re.match(
+        r"nwave: --net: .* has a net of layers of its options, got '.*net\.py:bu", result.stderr
+    )
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ _TABLE = {
 EXAMPLES: dict[str, dict[str, Any]] = {
     "SurrogateScheduleConfig": {"form": "linear", "parameter": "slope", "start": 1, "end": 2},
     "ChipConfig": {"profile": "h1v1"},
+    "NetFileConfig": {"file": "/net.py", "function": "build", "sha256": "0" * 64},
     "ArithmeticConfig": {"threads": 1, "crossovers": _TABLE},
     "Facts": {
         "classes": ["a", "b"],

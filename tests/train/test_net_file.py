@@ -148,7 +148,9 @@ def test_the_file_is_given_again_and_compared(scored: tuple[Path, str], tmp_path
 
 
 def test_a_run_without_a_file_takes_none(finished: Path, scored: tuple[Path, str]) -> None:
-    with pytest.raises(ValueError, match=r"--net: .* has a net of layers .*, got a file: leave"):
+    with pytest.raises(
+        ValueError, match=r"--net: .* has a net of layers .*, got '.*net\.py:build': leave"
+    ):
         load(finished, scored[1])
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
+from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import FileError, printable, read_bytes
 from nwavesdk.internal.model import FrozenModel
 
@@ -47,8 +48,7 @@ class NetFileConfig(FrozenModel):
         match = re.fullmatch(r"(?P<file>.+\.py)(:(?P<function>\w+))?", value)
         if match is None:
             raise ValueError(
-                f"got {printable(value)!r}, expected a Python file and its function, as in "
-                "net.py:build"
+                f"got {shown(value)}, expected a Python file and its function, as in net.py:build"
             )
         path = os.path.realpath(match["file"])
         function = match["function"] or DEFAULT_FUNCTION
@@ -91,8 +91,8 @@ def match_net_file(config: "RunConfig", given: NetChoice | None, run: Path) -> "
     if recorded is None:
         if given is not None:
             raise ValueError(
-                f"--net: {printable(run)} has a net of layers of its options, got a file: leave "
-                "--net (net=) out."
+                f"--net: {printable(run)} has a net of layers of its options, got "
+                f"{_name_of(given)}: leave --net (net=) out."
             )
         return config
     name = f"{Path(recorded.file).name}:{recorded.function}"
@@ -116,6 +116,15 @@ def match_net_file(config: "RunConfig", given: NetChoice | None, run: Path) -> "
             f"expected {printable(name)}: give that, or begin a new run."
         )
     return config.model_copy(update={"net_file": net_file})
+
+
+def _name_of(given: NetChoice) -> str:
+    """What the user gave, for messages."""
+    if isinstance(given, Mapping):
+        return shown(given.get("file"))
+    if isinstance(given, NetFileConfig):
+        return shown(given.file)
+    return shown(os.fspath(given))
 
 
 def _read(path: str) -> bytes:
