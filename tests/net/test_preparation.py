@@ -10,17 +10,19 @@ from torch.utils.checkpoint import checkpoint
 
 from layers.nets import chip_net, drive
 from nwavesdk.layers import (
+    DelayedSynapse,
     Dropout,
     HWSynapse,
     LIFLayer,
     LIFSynapse,
     Prepared,
     SpikingSequential,
+    StepBatchNorm,
     TemporalConv,
     detach_state,
     prepare_net,
 )
-from nwavesdk.net import ChipInstance, Residual, streaming
+from nwavesdk.net import ChipInstance, Feedback, Residual, streaming
 from nwavesdk.net.preparation import prepared
 from tolerances import GRADIENT, assert_close
 
@@ -273,6 +275,23 @@ def gradients(net, run):
 
 
 class TestCheckpoints:
+    @pytest.mark.parametrize(
+        "build",
+        [
+            lambda: DelayedSynapse(3, 3, max_delay=2, delays=1.5),
+            lambda: TemporalConv(3, 3, taps=2),
+            lambda: StepBatchNorm(3, max_steps=100),
+            lambda: Feedback(LIFSynapse(3, 3)),
+        ],
+    )
+    def test_torch_s_checkpoint_rejects_each_kind_of_state(self, build):
+        net = SpikingSequential(build())
+        prepare_net(net)
+        x = torch.randn(2, 4, 3)
+        y, _ = checkpoint(net, x, use_reentrant=False)
+        with pytest.raises(RuntimeError, match="called again within backward"):
+            y.square().sum().backward()
+
     @pytest.mark.parametrize("dropout", [0.0, 0.4])
     def test_torch_s_checkpoint_runs_a_net_again_from_rest(self, dropout):
         net = SpikingSequential(build(), Dropout(dropout), LIFSynapse(3, 2))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import choice, switch
 from nwavesdk.layers.checks import check_input, check_memory
-from nwavesdk.layers.prepare import as_trainable
+from nwavesdk.layers.prepare import as_trainable, backward_pass
 from nwavesdk.layers.stored_delays import delay_range, first_width, narrowed
 from nwavesdk.layers.synapse import Synapse
 from nwavesdk.layers.weight import parameter_of
@@ -162,6 +162,7 @@ class DelayedSynapse(Synapse):
         past = self._past_of(x)
         cur = self._delayed(x, past, weight)
         self._past = self._next_past(x, past)
+        self._state_pass = backward_pass()
         bias: Tensor | None = parameter_of(self, "bias")
         cur = cur if bias is None else cur + bias
         return cur if spk.ndim == 3 else cur[:, 0]
@@ -191,6 +192,7 @@ class DelayedSynapse(Synapse):
         """The inputs before `x` [B, T, N_in]."""
         if self._past is None:
             return self._silence(x)
+        self._require_own_state()
         shape = (len(x), self.max_delay, self.nb_inputs)
         if self._past.shape != shape:
             raise RuntimeError(
@@ -221,6 +223,7 @@ class DelayedSynapse(Synapse):
 
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
         self._past = tensors[0] if tensors else None
+        self._state_pass = backward_pass()
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: past spikes without their graph."""

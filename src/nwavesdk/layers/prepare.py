@@ -100,6 +100,8 @@ class Prepared(SelfPreparing):
     chip_noise: Callable[[], Noise] | None = None
     # Their values are replaced, never changed in place.
     _state_attributes: tuple[str, ...] = ()
+    # The backward pass in which the state was set, -1 outside of all.
+    _state_pass = -1
 
     def check_parameters(self) -> None:
         """Raise a RuntimeError if the module cannot be prepared; changes nothing."""
@@ -124,8 +126,22 @@ class Prepared(SelfPreparing):
 
     def state_restorer(self) -> Callable[[], None]:
         """A function that sets the state back to what it is now."""
-        names = self._state_attributes
+        names = (*self._state_attributes, "_state_pass")
         return partial(_set_attributes, self, names, [getattr(self, name) for name in names])
+
+    def _require_own_state(self) -> None:
+        """Reject a call within backward that would continue from the state after forward.
+
+        Raises:
+            RuntimeError: If it would.
+        """
+        running = backward_pass()
+        if running not in (-1, self._state_pass):
+            raise RuntimeError(
+                f"{type(self).__name__} is called again within backward(), with the state that its "
+                "forward pass left: prepare the net within the function that is checkpointed, "
+                "never call prepare_net on it, or use SpikingSequential(checkpoint=...)."
+            )
 
     def preparation_restorer(self) -> Callable[[], None]:
         """A function that sets effective weights and mismatch back to what they are now."""
@@ -137,6 +153,9 @@ class Prepared(SelfPreparing):
 
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
         """Set the state to what `state_tensors` returned."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_state_pass": -1}
 
 
 def _set_attributes(module: nn.Module, names: Sequence[str], values: list[Any]) -> None:

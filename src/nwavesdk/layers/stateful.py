@@ -36,8 +36,6 @@ class StatefulNeurons(Prepared):
         # of a recurrent layer.
         self._states: tuple[Tensor, ...] | None = None
         self._last_spikes: Tensor | None = None
-        # The backward pass in which the state was set from outside, -1 outside of all.
-        self._state_pass = -1
         # Plans of the last calls, see `plan`; a plan is never changed.
         self._plans: dict[Any, Any] = {}
         # The parameters when they were last checked.
@@ -88,20 +86,6 @@ class StatefulNeurons(Prepared):
         self._last_spikes = last_spikes
         self._state_pass = backward_pass()
 
-    def _require_own_state(self) -> None:
-        """Reject a call within backward that would continue from the state after forward.
-
-        Raises:
-            RuntimeError: If it would.
-        """
-        running = backward_pass()
-        if running not in (-1, self._state_pass):
-            raise RuntimeError(
-                f"{type(self).__name__} is called again within backward(), with the state that its "
-                "forward pass left: prepare the net within the function that is checkpointed, "
-                "never call prepare_net on it, or use SpikingSequential(checkpoint=...)."
-            )
-
     def state_tensors(self) -> list[Tensor]:
         """The states, and the last spikes of a recurrent layer; empty before the first call."""
         if self._states is None:
@@ -146,7 +130,7 @@ class StatefulNeurons(Prepared):
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: they get the state without its graph, and no plans."""
-        fresh: dict[str, Any] = {"_plans": {}, "_checked": None, "_state_pass": -1}
+        fresh: dict[str, Any] = {"_plans": {}, "_checked": None}
         return super().__getstate__() | self._detached_state() | fresh
 
     def _detached_state(self) -> dict[str, Any]:

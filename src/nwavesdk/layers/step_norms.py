@@ -8,6 +8,7 @@ from nwavesdk.internal.checks import whole_number
 from nwavesdk.layers.checks import check_memory
 from nwavesdk.layers.lengths import valid_steps
 from nwavesdk.layers.norms import SequenceNorm, TimeBatchNorm, scale_and_shift
+from nwavesdk.layers.prepare import backward_pass
 
 __all__ = ["StepBatchNorm", "StepNorm", "TemporalEffectiveBatchNorm"]
 
@@ -25,11 +26,15 @@ class StepNorm(SequenceNorm):
 
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
         self._step = tensors[0] if tensors else None
+        self._state_pass = backward_pass()
 
     def _take_steps(self, T: int) -> Tensor | None:
         self._check_steps(T)
         start = self._step
+        if start is not None:
+            self._require_own_state()
         self._step = torch.full((), T) if start is None else start + T
+        self._state_pass = backward_pass()
         return None if start is None else start + torch.arange(T)
 
     def _check_steps(self, T: int) -> None:

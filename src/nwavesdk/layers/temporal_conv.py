@@ -12,7 +12,7 @@ from torch.nn import functional
 from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import shown, whole_number
 from nwavesdk.internal.tensors import require_floating
-from nwavesdk.layers.prepare import as_trainable
+from nwavesdk.layers.prepare import as_trainable, backward_pass
 from nwavesdk.layers.synapse import Synapse
 from nwavesdk.layers.weight import parameter_of
 
@@ -143,6 +143,7 @@ class TemporalConv(Synapse):
             # A copy, because the caller may write to its input afterwards.
             kept = steps[:, max(steps.shape[1] - self.past_steps, 0) :]
             self._past = torch.cat([past[:, kept.shape[1] :], kept], 1)
+            self._state_pass = backward_pass()
         return y if is_sequence else y[:, 0]
 
     def charge(self, spk: Tensor, weight: Tensor) -> Tensor:
@@ -167,6 +168,7 @@ class TemporalConv(Synapse):
 
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
         self._past = tensors[0] if tensors else None
+        self._state_pass = backward_pass()
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: they get the state without its graph."""
@@ -229,6 +231,7 @@ class TemporalConv(Synapse):
         """The inputs before `steps`, [B, (taps - 1) * dilation, *features, C]."""
         if self._past is None:
             return self._silence(steps)
+        self._require_own_state()
         past = self._past
         if len(past) != len(steps):
             raise RuntimeError(

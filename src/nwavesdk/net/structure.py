@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import choice, shown, whole_number
-from nwavesdk.layers.prepare import Prepared, as_trainable
+from nwavesdk.layers.prepare import Prepared, as_trainable, backward_pass
 from nwavesdk.net.container import Container, Pass, run_module
 from nwavesdk.net.sequential import SpikingSequential
 
@@ -181,6 +181,12 @@ class _Memory(Prepared):
         if not keep_state:
             self.output = None
 
+    def read(self) -> Tensor | None:
+        """The output, None before the first step."""
+        if self.output is not None:
+            self._require_own_state()
+        return self.output
+
     def detach_state(self) -> None:
         self.output = None if self.output is None else self.output.detach()
 
@@ -189,6 +195,7 @@ class _Memory(Prepared):
 
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
         self.output = tensors[0] if tensors else None
+        self._state_pass = backward_pass()
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which get the output without its graph."""
@@ -248,7 +255,7 @@ class Feedback(Container):
         return spk, spk if is_one else torch.stack([m for _, m in outputs], 1)
 
     def _run_step(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
-        y = self.memory.output
+        y = self.memory.read()
         if y is not None and self.feedback is not None:
             y, _ = run_module(self.feedback, y, run, is_last=False)
         if y is not None and y.shape != x.shape:
@@ -258,7 +265,7 @@ class Feedback(Container):
                 "changed, call prepare_net(model)."
             )
         spk, mem = run_module(self.body, x if y is None else x + y, run, is_last=True)
-        self.memory.output = spk
+        self.memory.load_state_tensors([spk])
         return spk, mem
 
 
