@@ -5,8 +5,14 @@ import torch
 from torch import nn
 
 from layers.nets import drive
-from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
-from nwavesdk.net import Residual
+from nwavesdk.layers import (
+    LIFLayer,
+    LIFSynapse,
+    SpikingSequential,
+    TimeBatchNorm,
+    prepare_net,
+)
+from nwavesdk.net import Branches, Residual
 from nwavesdk.net.container import takes_argument
 from tolerances import GRADIENT, assert_close
 
@@ -149,6 +155,22 @@ class TestErrors:
                 r"Linear\(4, 2\) takes \[4\], but LIFLayer\(5\)",
             ),
             (
+                [LIFSynapse(5, 4), nn.BatchNorm1d(9)],
+                r"BatchNorm1d takes 9 channels, but LIFSynapse\(5, 4\)",
+            ),
+            (
+                [LIFSynapse(5, 4), TimeBatchNorm(9)],
+                r"TimeBatchNorm takes 9 channels, but LIFSynapse\(5, 4\)",
+            ),
+            (
+                [nn.Unflatten(1, (1, 5)), nn.Conv1d(2, 1, 3)],
+                "Conv1d takes 2 channels, but Unflatten",
+            ),
+            (
+                [LIFSynapse(5, 4), SpikingSequential(Residual(LIFSynapse(9, 9)))],
+                r"LIFSynapse\(9, 9\) takes \[9\], but LIFSynapse\(5, 4\)",
+            ),
+            (
                 [nn.Linear(5, 3), LIFSynapse(4, 2)],
                 r"LIFSynapse\(4, 2\) takes \[4\], but Linear\(5, 3",
             ),
@@ -166,6 +188,15 @@ class TestErrors:
             SpikingSequential(nn.Identity())([1.0])
         with pytest.raises(TypeError, match="has weights of torch.float32"):
             net(X.double())
+
+
+def test_images_are_ambiguous_before_branches_too():
+    net = SpikingSequential(Branches(nn.Conv2d(2, 3, 3), nn.Conv2d(2, 3, 3)))
+    for x in (torch.rand(4, 2, 8, 8), torch.rand(8, 8)):
+        with pytest.raises(ValueError, match="begins with Conv2d: net"):
+            net(x)
+    assert net(torch.rand(1, 4, 2, 8, 8))[0].shape == (1, 4, 6, 6, 6)
+    assert "LazyLinear" in repr(SpikingSequential(nn.LazyLinear(3)))
 
 
 def test_print_shows_shapes_and_parameters():

@@ -281,7 +281,7 @@ def _check_axes(owner: str, first: _ConvNd | Synapse, x: Tensor, single_step: bo
     if single_step and axes <= x.ndim <= axes + 1:
         return
     # One step [C, L] without a batch is not mistaken for a sequence.
-    if not single_step and x.ndim in {axes + 2, min(axes, 2)}:
+    if not single_step and (x.ndim == axes + 2 or x.ndim == axes == 2):
         return
     features = {2: "C, L", 3: "C, H, W", 4: "C, D, H, W"}[axes]
     raise ValueError(

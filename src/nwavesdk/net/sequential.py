@@ -42,8 +42,9 @@ class SpikingSequential(Container, nn.Sequential):
         checkpoint: Number of steps of a chunk, or None. With a number, training runs the sequence
             in chunks through the whole net. It stores only input and output of each chunk and the
             states at its start, and backward runs each chunk a second time. Apart from input and
-            output, memory grows as T / checkpoint states + checkpoint steps, for about a third more
-            time. Spikes, gradients and the masks of `Dropout` are the same in both runs. `record`
+            output, memory grows as T / checkpoint states + checkpoint steps. Training takes longer
+            for it, up to five times with many short chunks. Spikes, gradients and the masks of
+            `Dropout` are the same in both runs; `torch.nn.Dropout` draws a mask per chunk. `record`
             runs in one piece. In `train()`, batch norms have the statistics of the whole sequence,
             each batch counts once, and the spikes of layers stay in memory, a byte each.
         time_first: Whether sequences are [T, B, *features], as input and as output. Modules see
@@ -158,7 +159,9 @@ def _run_in_order(
         try:
             y, mem = run_module(module, x, run, is_last=is_last and i == last)
         except (RuntimeError, ValueError) as error:
-            require_matching_sizes(before, module, x, error)
+            first = module._first_module() if isinstance(module, Container) else module
+            if first is not None:
+                require_matching_sizes(before, first, x, error)
             raise
         x = y
         before = module

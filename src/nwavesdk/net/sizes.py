@@ -1,6 +1,10 @@
 """Sizes of modules: what they take and give, for `print` and for errors."""
 
+from typing import Any
+
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import is_lazy
 
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.synapse import Synapse
@@ -21,7 +25,7 @@ def describe_module(name: str, module: nn.Module | None, *, is_container: bool) 
 
 def count_parameters(module: nn.Module) -> str:
     """How many numbers a module learns, as text."""
-    count = sum(parameter.numel() for parameter in module.parameters())
+    count = sum(parameter.numel() for parameter in module.parameters() if not is_lazy(parameter))
     return f"{count:,} parameter{'' if count == 1 else 's'}"
 
 
@@ -51,13 +55,30 @@ def require_matching_sizes(
     Raises:
         ValueError: If the sizes do not match.
     """
-    expected = _input_features(module)
-    if expected is None or before is None or tuple(x.shape[x.ndim - len(expected) :]) == expected:
+    wanted = _unmet_size(module, x)
+    if wanted is None or before is None:
         return
     raise ValueError(
-        f"{_title(module)} takes {list(expected)}, but {_title(before)} before it gives "
+        f"{_title(module)} takes {wanted}, but {_title(before)} before it gives "
         f"{list(x.shape[2:] or x.shape[1:])}: the sizes of consecutive layers must match."
     ) from error
+
+
+def _unmet_size(module: nn.Module, x: Tensor) -> str | None:
+    """What the module takes instead of `x`, as text; None if it fits, or is unknown."""
+    expected = _input_features(module)
+    if expected is not None:
+        fits = tuple(x.shape[x.ndim - len(expected) :]) == expected
+        return None if fits else str(list(expected))
+    if isinstance(module, _ConvNd):
+        channels: Any = module.in_channels
+        axes = len(module.kernel_size) + 1
+        fits = x.ndim >= axes and x.shape[-axes] == channels
+    else:
+        channels = getattr(module, "num_features", None)
+        # Of a sequence, or of one step.
+        fits = type(channels) is not int or channels in x.shape[1:3]
+    return None if fits else f"{channels} channels"
 
 
 def _title(module: nn.Module) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import choice, shown, whole_number
@@ -103,6 +104,11 @@ class Branches(Container):
             self.add_module(str(i), module)
 
     def _first_module(self) -> nn.Module | None:
+        """A convolution that gets the input, which decides what its dimensions are."""
+        for branch in self._modules.values():
+            first = branch._first_module() if isinstance(branch, Container) else branch
+            if isinstance(first, _ConvNd):
+                return first
         return None
 
     def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
