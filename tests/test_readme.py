@@ -73,14 +73,14 @@ LAST_LINE = {
 }
 
 
-EXAMPLES = sorted(
+PROGRAMS = sorted(
     path
     for path in (README.parent / "examples").glob("*.py")
     if path.stem != "own_net"  # `nwave train --net` runs it, in `train/test_net_file.py`
 )
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 def test_examples_run(path, capsys, monkeypatch, tmp_path, request):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     arguments = []
