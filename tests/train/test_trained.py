@@ -252,7 +252,9 @@ def test_spikes_are_counted_by_class() -> None:
     of_class = one.spikes[:, 1] // NET.population
     np.testing.assert_array_equal(np.bincount(of_class, minlength=2), one.counts)
     run = untrained("labels", "series", SeriesFeatures(), 3)
-    with pytest.raises(ValueError, match="outputs of this net are membranes or scores, which do not spike"):
+    with pytest.raises(
+        ValueError, match="outputs of this net are membranes or scores, which do not spike"
+    ):
         run.predict(series(60), spikes=True)
 
 
