@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from layers.nets import chip_net, drive
+from nwavesdk.encoding import DeltaEncoder
 from nwavesdk.layers import (
     DelayedSynapse,
     Dropout,
@@ -282,6 +283,7 @@ class TestCheckpoints:
             lambda: TemporalConv(3, 3, taps=2),
             lambda: StepBatchNorm(3, max_steps=100),
             lambda: Feedback(LIFSynapse(3, 3)),
+            lambda: SpikingSequential(DeltaEncoder(0.5), LIFSynapse(6, 3)),
         ],
     )
     def test_torch_s_checkpoint_rejects_each_kind_of_state(self, build):

@@ -8,7 +8,7 @@ from torch import Tensor
 from nwavesdk.chip import Noise
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.lengths import check_lengths, fill_padding
-from nwavesdk.layers.prepare import Prepared
+from nwavesdk.layers.prepare import Prepared, backward_pass
 
 __all__ = ["Encoder", "StatefulEncoder", "check_bounds", "require_sequence"]
 
@@ -39,6 +39,9 @@ class Encoder(Prepared):
         is_sequence = x.ndim > 2 and not single_step
         if self._state_attributes and not self._is_prepared:
             self._require_prepared(is_sequence)
+        if any(getattr(self, name) is not None for name in self._state_attributes):
+            self._require_own_state()
+        self._state_pass = backward_pass()
         if is_sequence:
             if lengths is not None:
                 lengths = check_lengths(owner, lengths, x, least=0)
@@ -79,6 +82,7 @@ class StatefulEncoder(Encoder):
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
         for i, name in enumerate(self._state_attributes):
             setattr(self, name, tensors[i] if tensors else None)
+        self._state_pass = backward_pass()
 
 
 def check_bounds(owner: str, values: Tensor, low: float, high: float, remedy: str) -> None:
