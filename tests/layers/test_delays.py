@@ -408,7 +408,7 @@ class TestBadInput:
             synapse(spikes().to_sparse())
         synapse(spikes())
         with pytest.raises(
-            RuntimeError, match=r"past spikes of shape \[3, 6, 5\], the input needs \[2, 6, 5\]"
+            RuntimeError, match=r"has state for a batch of 3, the input has 2: call prepare_net"
         ):
             synapse(spikes()[:2])
 

@@ -1,23 +1,19 @@
 """`DelayedSynapse`: spikes that arrive after a delay of their connection or input."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import choice, switch
 from nwavesdk.layers.checks import check_input, check_memory
-from nwavesdk.layers.prepare import as_trainable, backward_pass
+from nwavesdk.layers.past import PastSynapse
 from nwavesdk.layers.stored_delays import delay_range, first_width, narrowed
-from nwavesdk.layers.synapse import Synapse
 from nwavesdk.layers.weight import parameter_of
 from nwavesdk.solvers.sparse.delays import delayed_product
 
 __all__ = ["DelayedSynapse"]
 
 
-class DelayedSynapse(Synapse):
+class DelayedSynapse(PastSynapse):
     """Weights with delays: a spike of input i reaches neuron o after `delays[i, o]` steps.
 
         cur[t, o] = Σ_i weight[i, o] · Σ_k κ_k(delays[i, o]) · spk[t - k, i]   (+ bias[o])
@@ -122,8 +118,11 @@ class DelayedSynapse(Synapse):
             self.scaled_delays = nn.Parameter(stored)
         else:
             self.register_buffer("scaled_delays", stored)
-        # The inputs of the last `max_delay` steps [B, max_delay, N_in], the most recent one last.
-        self._past: Tensor | None = None
+
+    @property
+    def past_steps(self) -> int:
+        """Number of earlier steps that an output reads, and that the state holds."""
+        return self.max_delay
 
     @property
     def delays(self) -> Tensor:
@@ -161,8 +160,7 @@ class DelayedSynapse(Synapse):
         x = self._as_steps(spk)
         past = self._past_of(x)
         cur = self._delayed(x, past, weight)
-        self._past = self._next_past(x, past)
-        self._state_pass = backward_pass()
+        self._keep_last(past, x)
         bias: Tensor | None = parameter_of(self, "bias")
         cur = cur if bias is None else cur + bias
         return cur if spk.ndim == 3 else cur[:, 0]
@@ -177,9 +175,6 @@ class DelayedSynapse(Synapse):
         """An input as a sequence [B, T, N_in]."""
         return spk if spk.ndim == 3 else spk.reshape(-1, 1, self.nb_inputs)
 
-    def _silence(self, x: Tensor) -> Tensor:
-        return x.new_zeros(len(x), self.max_delay, self.nb_inputs)
-
     def _delayed(self, x: Tensor, past: Tensor, weight: Tensor) -> Tensor:
         """Charge [B, T, N_out] of inputs [B, T, N_in] after those of `past`."""
         interpolates = self.training or self.interpolates_in_eval
@@ -188,47 +183,8 @@ class DelayedSynapse(Synapse):
             x, past, weight, self.delays, self.max_delay, interpolation, self.width
         )
 
-    def _past_of(self, x: Tensor) -> Tensor:
-        """The inputs before `x` [B, T, N_in]."""
-        if self._past is None:
-            return self._silence(x)
-        self._require_own_state()
-        shape = (len(x), self.max_delay, self.nb_inputs)
-        if self._past.shape != shape:
-            raise RuntimeError(
-                f"{self._title} has past spikes of shape {list(self._past.shape)}, the input needs "
-                f"{list(shape)}: call prepare_net(model) before a new batch."
-            )
-        return as_trainable(self._past.to(x))
-
-    def _next_past(self, x: Tensor, past: Tensor) -> Tensor:
-        """The inputs of the last `max_delay` steps, after `x` [B, T, N_in]."""
-        kept = x[:, -self.max_delay :]
-        # A copy, which does not keep the whole sequence in memory.
-        return torch.cat([past[:, kept.shape[1] :], kept], 1)
-
     def check_parameters(self) -> None:
         self._range.check(self.scaled_delays)
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
-        """Forget past spikes, unless `keep_state`."""
-        if not keep_state:
-            self._past = None
-
-    def detach_state(self) -> None:
-        self._past = None if self._past is None else self._past.detach()
-
-    def state_tensors(self) -> list[Tensor]:
-        return [] if self._past is None else [as_trainable(self._past)]
-
-    def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        self._past = tensors[0] if tensors else None
-        self._state_pass = backward_pass()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: past spikes without their graph."""
-        past = None if self._past is None else self._past.detach()
-        return super().__getstate__() | {"_past": past}
 
     def extra_repr(self) -> str:
         texts = [super().extra_repr(), f"max_delay={self.max_delay}"]

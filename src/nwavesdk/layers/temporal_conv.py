@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import shown, whole_number
 from nwavesdk.internal.tensors import require_floating
-from nwavesdk.layers.prepare import as_trainable, backward_pass
-from nwavesdk.layers.synapse import Synapse
+from nwavesdk.layers.past import PastSynapse
 from nwavesdk.layers.weight import parameter_of
 
 __all__ = ["TemporalConv"]
@@ -23,7 +21,7 @@ _MOST_FEATURE_AXES = 2
 _CONVOLUTIONS = {1: functional.conv2d, 2: functional.conv3d}
 
 
-class TemporalConv(Synapse):
+class TemporalConv(PastSynapse):
     """Convolution over time that sees no future, and over one or two feature axes as well.
 
         y[t] = Σ_k W_k ∗ x[t − (taps − 1 − k) · dilation] + b,    k = 0, ..., taps − 1
@@ -79,8 +77,6 @@ class TemporalConv(Synapse):
         True
     """
 
-    _state_attributes = ("_past",)
-
     def __init__(
         self,
         in_channels: int,
@@ -106,8 +102,6 @@ class TemporalConv(Synapse):
         self.stride = _sizes(type(self).__name__, "stride", stride, axes, least=1)
         self.padding = _sizes(type(self).__name__, "padding", padding, axes, least=0)
         super().__init__(self.in_channels, self.out_channels, bias=bias)
-        # The last inputs, channels-last: [B, (taps - 1) * dilation, *features, C].
-        self._past: Tensor | None = None
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -135,15 +129,11 @@ class TemporalConv(Synapse):
         if not self._is_prepared:
             self._require_prepared(is_sequence)
         steps = self._as_steps(x)
-        past = self._past_for(steps)
+        past = self._past_of(steps)
         weight = self._weight_for(x)
         bias: Tensor | None = parameter_of(self, "bias")
         y = self._convolve(past, steps, weight, bias)
-        if self.past_steps:
-            # A copy, because the caller may write to its input afterwards.
-            kept = steps[:, max(steps.shape[1] - self.past_steps, 0) :]
-            self._past = torch.cat([past[:, kept.shape[1] :], kept], 1)
-            self._state_pass = backward_pass()
+        self._keep_last(past, steps)
         return y if is_sequence else y[:, 0]
 
     def charge(self, spk: Tensor, weight: Tensor) -> Tensor:
@@ -152,28 +142,6 @@ class TemporalConv(Synapse):
         steps = self._as_steps(spk)
         y = self._convolve(self._silence(steps), steps, weight, None)
         return y if is_sequence else y[:, 0]
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
-        """Forget the last inputs, unless `keep_state`."""
-        if not keep_state:
-            self._past = None
-
-    def detach_state(self) -> None:
-        if self._past is not None:
-            self._past = self._past.detach()
-
-    def state_tensors(self) -> list[Tensor]:
-        """The last inputs, channels-last; empty before the first call after `prepare_net`."""
-        return [] if self._past is None else [as_trainable(self._past)]
-
-    def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        self._past = tensors[0] if tensors else None
-        self._state_pass = backward_pass()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: they get the state without its graph."""
-        past = None if self._past is None else self._past.detach()
-        return super().__getstate__() | {"_past": past}
 
     def _check_input(self, x: object) -> bool:
         """Check an input; return whether it is a sequence."""
@@ -223,28 +191,6 @@ class TemporalConv(Synapse):
         if missing:
             x = x[:, None]
         return x.movedim(2, -1) if axes else x
-
-    def _silence(self, steps: Tensor) -> Tensor:
-        return steps.new_zeros(len(steps), self.past_steps, *steps.shape[2:])
-
-    def _past_for(self, steps: Tensor) -> Tensor:
-        """The inputs before `steps`, [B, (taps - 1) * dilation, *features, C]."""
-        if self._past is None:
-            return self._silence(steps)
-        self._require_own_state()
-        past = self._past
-        if len(past) != len(steps):
-            raise RuntimeError(
-                f"{self._title} has state for a batch of {len(past)}, the input has {len(steps)}: "
-                "call prepare_net(model) before a new batch."
-            )
-        expected = (len(steps), self.past_steps, *steps.shape[2:])
-        if past.shape != expected:
-            raise RuntimeError(
-                f"{self._title} has a state of shape {list(past.shape)}, expected "
-                f"{list(expected)}: call prepare_net(model) before inputs of another shape."
-            )
-        return as_trainable(past.to(steps))
 
     def _convolve(self, past: Tensor, steps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The charge [B, T, C', *features'] of inputs channels-last, in one call of torch."""

@@ -1,0 +1,84 @@
+"""`PastSynapse`: a synapse that reads earlier inputs, and holds the last ones as its state."""
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nwavesdk.chip import Noise
+from nwavesdk.layers.prepare import as_trainable, backward_pass
+from nwavesdk.layers.synapse import Synapse
+
+__all__ = ["PastSynapse"]
+
+
+class PastSynapse(Synapse):
+    """Base of synapses whose charge depends on the inputs of earlier steps.
+
+    The state is the inputs of the last `past_steps` steps, [B, past_steps, *features], the most
+    recent one last; None, which is silence, from `prepare_net` to the first call.
+    """
+
+    _state_attributes = ("_past",)
+    _past: Tensor | None = None
+
+    @property
+    @abstractmethod
+    def past_steps(self) -> int:
+        """Number of earlier steps that an output reads."""
+
+    def _silence(self, steps: Tensor) -> Tensor:
+        """The state before the first of the steps [B, T, *features]."""
+        return steps.new_zeros(len(steps), self.past_steps, *steps.shape[2:])
+
+    def _past_of(self, steps: Tensor) -> Tensor:
+        """The inputs before the steps [B, T, *features].
+
+        Raises:
+            RuntimeError: If the state is of another batch, or of steps of another shape.
+        """
+        if self._past is None:
+            return self._silence(steps)
+        self._require_own_state()
+        past = self._past
+        if len(past) != len(steps):
+            raise RuntimeError(
+                f"{self._title} has state for a batch of {len(past)}, the input has {len(steps)}: "
+                "call prepare_net(model) before a new batch."
+            )
+        expected = (len(steps), self.past_steps, *steps.shape[2:])
+        if past.shape != expected:
+            raise RuntimeError(
+                f"{self._title} has a state of shape {list(past.shape)}, expected "
+                f"{list(expected)}: call prepare_net(model) before inputs of another shape."
+            )
+        return as_trainable(past.to(steps))
+
+    def _keep_last(self, past: Tensor, steps: Tensor) -> None:
+        """Make the inputs before the next step the state: a copy, not the whole sequence."""
+        if self.past_steps:
+            kept = steps[:, max(steps.shape[1] - self.past_steps, 0) :]
+            self._past = torch.cat([past[:, kept.shape[1] :], kept], 1)
+            self._state_pass = backward_pass()
+
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # part of the signature
+        """Forget earlier inputs, unless `keep_state`."""
+        if not keep_state:
+            self._past = None
+
+    def detach_state(self) -> None:
+        self._past = None if self._past is None else self._past.detach()
+
+    def state_tensors(self) -> list[Tensor]:
+        """The last inputs; empty before the first call after `prepare_net`."""
+        return [] if self._past is None else [as_trainable(self._past)]
+
+    def load_state_tensors(self, tensors: list[Tensor]) -> None:
+        self._past = tensors[0] if tensors else None
+        self._state_pass = backward_pass()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: they get the state without its graph."""
+        past = None if self._past is None else self._past.detach()
+        return super().__getstate__() | {"_past": past}
