@@ -60,7 +60,7 @@ class RunBatch:
             net: The file that builds the net, `"FILE.py:build"`, for a run with `--net`.
 
         Raises:
-            ValueError: If there is no run, its data have changed, or the file is not its file.
+            ValueError: If there is no run, its data have changed, or another file built its net.
         """
         if path.is_file():
             config = match_net_file(RunConfig.read(path), net, path.parent)

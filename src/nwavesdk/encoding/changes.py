@@ -184,7 +184,7 @@ def _clamp_in_order(low: Tensor, high: Tensor, before: Tensor) -> Tensor:
     return levels
 
 
-def _step_forward(x, level):  # type: ignore[no-untyped-def]  # a page
+def _step_forward(x, level):  # type: ignore[no-untyped-def]  # pages need no types
     """A level that follows x by up to 1 per step."""
     up = torch.where(x - level > 1.0, 1.0, 0.0)
     down = torch.where(level - x > 1.0, 1.0, 0.0)

@@ -69,7 +69,7 @@ class Encoder(Prepared):
 class StatefulEncoder(Encoder):
     """Base of encoders that read the past; `_state_attributes` names what they carry on."""
 
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # part of the signature
         """Start again with the next step, unless `keep_state`."""
         if not keep_state:
             self.forget_state()

@@ -8,6 +8,8 @@ Design requirements:
       on a view of the sequence.
 """
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -95,11 +97,12 @@ class SequenceNorm(Prepared):
             y = y.to(x.dtype)
         return y if is_sequence else y.reshape(x.shape)
 
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # part of the signature
         """Expect the start of a sequence, unless `keep_state`."""
         if not keep_state:
             self.forget_state()
 
+    @abstractmethod
     def scale_and_shift(self, T: int, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`y = scale · x + shift` of a call in `eval()`, each [C], or [T, C] if steps differ.
 
@@ -107,15 +110,14 @@ class SequenceNorm(Prepared):
             T: Number of steps.
             places: Places of these steps in the sequence, int64 [T]; None for the first steps.
         """
-        raise NotImplementedError
 
-    def _take_steps(self, T: int) -> Tensor | None:  # noqa: ARG002
+    def _take_steps(self, T: int) -> Tensor | None:  # noqa: ARG002  # part of the signature
         """Count the next T steps; their places, or None for the first steps."""
         return None
 
+    @abstractmethod
     def _normalize_batch(self, x: Tensor, lengths: Tensor | None, is_sequence: bool) -> Tensor:
         """Normalize [B, T, C, ...] with its own statistics, and update the running ones."""
-        raise NotImplementedError
 
     def _is_sequence(self, x: Tensor, single_step: bool) -> bool:
         """Whether the input is a sequence, after all checks of the input."""
@@ -198,7 +200,7 @@ class TimeBatchNorm(SequenceNorm):
         """γ, which multiplies the normalized input, [C]; None is 1."""
         return self.weight
 
-    def scale_and_shift(self, T: int, places: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def scale_and_shift(self, T: int, places: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002  # part of the signature
         return scale_and_shift(self, self.running_mean, self.running_var, self.scale, self.bias)
 
     def _normalize_batch(self, x: Tensor, lengths: Tensor | None, is_sequence: bool) -> Tensor:

@@ -60,7 +60,7 @@ class StatefulNeurons(Prepared):
             return None
         return dict(zip(self.neuron.states, self._states, strict=True))
 
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # part of the signature
         """Reset the state, unless `keep_state`."""
         if not keep_state:
             self.forget_state()

@@ -102,7 +102,7 @@ class StepBatchNorm(StepNorm, SequenceNorm):
         )
         return scale_and_shift(self, mean, variance, weight, None)
 
-    def _normalize_batch(self, x: Tensor, lengths: Tensor | None, is_sequence: bool) -> Tensor:  # noqa: ARG002
+    def _normalize_batch(self, x: Tensor, lengths: Tensor | None, is_sequence: bool) -> Tensor:  # noqa: ARG002  # part of the signature
         T = x.shape[1]
         if not T:
             return x

@@ -182,7 +182,7 @@ class _Memory(Prepared):
         super().__init__()
         self.output: Tensor | None = None
 
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # part of the signature
         """Forget the output, unless `keep_state`."""
         if not keep_state:
             self.output = None

@@ -143,7 +143,7 @@ class Run:
             net: The file that builds its net, `"FILE.py:build"`, for a run that has one.
 
         Raises:
-            ValueError: If there is no run, its data have changed, or the file is not its file.
+            ValueError: If there is no run, its data have changed, or another file built its net.
         """
         folder = RunFolder(path)
         config, data = load_run_data(match_net_file(folder.read_config(), net, path))

@@ -268,7 +268,8 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
         net: The file that builds its net, `"FILE.py:build"`, for a run with `--net`.
 
     Raises:
-        ValueError: If the run is missing, damaged or not finished, or the file is not its file.
+        ValueError: If the run is missing, damaged or not finished, or its net was
+            built by another file.
         ModuleNotFoundError: If the extra `train` is missing.
 
     Example:
