@@ -4,6 +4,8 @@ import pytest
 
 pytest.importorskip("lightning")
 
+from torch import nn
+
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
 from nwavesdk.train.learner import Learner
 from nwavesdk.train.network import stream_seed
@@ -39,3 +41,19 @@ def test_the_rate_may_rise_for_one_step(
         config["lr_scheduler"]["scheduler"].step()
     (rate,) = config["lr_scheduler"]["scheduler"].get_last_lr()
     assert 0 < rate <= 8e-3
+
+
+def test_a_run_decays_weights_and_leaves_all_else_alone() -> None:
+    """Decay would pull a learned time constant, stored as its logarithm, to 1 s."""
+    hidden = SpikingSequential(nn.Linear(2, 4), nn.BatchNorm1d(4))
+    net = nn.Sequential(hidden, LIFLayer(4, 10e-3, learn_taus=True), LIFSynapse(4, 4))
+    model = Learner(net, TASK, LearningConfig(weight_decay=0.5), seed=0)
+    decay_of = {
+        id(parameter): group["weight_decay"]
+        for group in model._parameter_groups()
+        for parameter in group["params"]
+    }
+    decays = {name: decay_of[id(parameter)] for name, parameter in net.named_parameters()}
+    assert {name for name, decay in decays.items() if decay} == {"0.0.weight", "2.weight"}
+    assert decays["1.log_taus"] == 0
+    assert set(decays.values()) == {0.0, 0.5}

@@ -53,4 +53,4 @@ def test_scaled_weights_learn_and_decay_as_others_do() -> None:
     assert constants["weight_decay"] == 0
     net = build_network(RunConfig().net, 3, 2)
     (group,) = Learner(net, task, learning, 0)._parameter_groups()
-    assert group == {"params": list(net.parameters())}
+    assert group == {"params": list(net.parameters()), "weight_decay": learning.weight_decay}

@@ -1,6 +1,7 @@
-"""What acts next to an optimizer: annealing of the signs that a chip shares, and of surrogates."""
+"""What acts next to an optimizer: annealing of signs and surrogates, and weight decay."""
 
+from nwavesdk.optim.decay import weight_decay_groups
 from nwavesdk.optim.sign_annealing import SignAnnealing
 from nwavesdk.optim.surrogate_annealing import SurrogateAnnealing
 
-__all__ = ["SignAnnealing", "SurrogateAnnealing"]
+__all__ = ["SignAnnealing", "SurrogateAnnealing", "weight_decay_groups"]

@@ -7,16 +7,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from nwavesdk.data import Batch
-from nwavesdk.layers import (
-    NeuronLayer,
-    Synapse,
-    find_edges,
-)
+from nwavesdk.layers import Synapse, find_edges
 from nwavesdk.layers.lengths import mean_over_steps
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
-from nwavesdk.optim import SignAnnealing, SurrogateAnnealing
+from nwavesdk.optim import SignAnnealing, SurrogateAnnealing, weight_decay_groups
 from nwavesdk.train.checkpoint import check_like
 from nwavesdk.train.model_file import check_tensors
 from nwavesdk.train.network import chip_seed, stream_seed
@@ -177,10 +173,10 @@ class Learner(LightningModule):
                 self.log(f"grad_{depth}", total, on_step=False, on_epoch=True)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with one cycle of the learning rate over the whole run."""
+        """AdamW with one cycle of the learning rate over the whole run; only weights decay."""
         learning = self.learning
         groups = self._parameter_groups()
-        optimizer = torch.optim.AdamW(groups, learning.rate, weight_decay=learning.weight_decay)
+        optimizer = torch.optim.AdamW(groups, learning.rate)
         steps = int(self.trainer.estimated_stepping_batches)
         # torch divides by 0 if the rate rises for exactly one step.
         is_one_step = learning.warmup * steps == 1
@@ -192,32 +188,24 @@ class Learner(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Parameters by learning rate and weight decay; most nets have one group.
+        """Parameters by learning rate and weight decay; most nets of options have one group.
 
-        Weights that are larger by the gain learn as they would without it. Decay would pull the
-        logarithm of a learned constant to 0, and is left out there.
+        Weights that are larger by the gain learn as they would without it.
         """
-        learning = self.learning
-        hidden = list(self._synapses()[:-1] if self.charge_gain != 1 else ())
-        scaled = [weight for synapse in hidden for weight in synapse.parameters()]
-        layers = [module for module in self.net.modules() if isinstance(module, NeuronLayer)]
-        constants = [
-            parameter
-            for layer in layers
-            for name, parameter in layer.named_parameters(recurse=False)
-            if name != "recurrent_weights"
-        ]
-        apart = {id(parameter) for parameter in (*scaled, *constants)}
-        others = [parameter for parameter in self.parameters() if id(parameter) not in apart]
-        groups: list[dict[str, Any]] = [
-            {"params": others},
-            {
-                "params": scaled,
-                "lr": learning.rate * self.charge_gain,
-                "weight_decay": learning.weight_decay / self.charge_gain,
-            },
-            {"params": constants, "weight_decay": 0.0},
-        ]
+        gain = self.charge_gain
+        hidden = self._synapses()[:-1] if gain != 1 else ()
+        scaled = {id(weight) for synapse in hidden for weight in synapse.parameters()}
+        groups: list[dict[str, Any]] = []
+        for group in weight_decay_groups(self, self.learning.weight_decay):
+            parameters, decay = group["params"], group["weight_decay"]
+            groups += [
+                {"params": [p for p in parameters if id(p) not in scaled], "weight_decay": decay},
+                {
+                    "params": [p for p in parameters if id(p) in scaled],
+                    "lr": self.learning.rate * gain,
+                    "weight_decay": decay / gain,
+                },
+            ]
         return [group for group in groups if group["params"]]
 
     def _synapses(self) -> list[Synapse]:
