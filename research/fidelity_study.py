@@ -26,9 +26,9 @@ from nwavesdk.analysis.compare import summarize
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.loss import rate_logits
+from nwavesdk.presets import lif
 from nwavesdk.surrogate import Surrogate, atan, available, fast_sigmoid, parse, sigmoid
 from nwavesdk.train import RunConfig
-from nwavesdk.train.network import build_network
 from nwavesdk.train.run_data import RunData, load_run_data
 from research import RESULTS
 from research.fidelity import SHAPES, ThresholdNoise, gradient_fidelity
@@ -100,7 +100,7 @@ def build_net_of_cell(cell: Cell, data: RunData) -> SpikingSequential:
         {"net": {"hidden": [NEURONS] * (cell.depth - 1), "population": 1, "dropout": 0.0}}
     )
     torch.manual_seed(cell.net)
-    net = build_network(config.net, data.train.recordings.n_features, 10)
+    net = lif.build((data.train.recordings.n_features,), 10, config)
     layers = [module for module in net.modules() if isinstance(module, NeuronLayer)]
     if cell.state == "through reset":
         for layer in layers:

@@ -25,9 +25,9 @@ from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.loss import rate_cross_entropy
 from nwavesdk.metrics import accuracy_population
+from nwavesdk.presets import lif
 from nwavesdk.surrogate import Surrogate, fast_sigmoid
 from nwavesdk.train import RunConfig
-from nwavesdk.train.network import build_network
 from nwavesdk.train.run_data import RunData, load_run_data
 from research import RESULTS
 
@@ -59,7 +59,7 @@ def build_net_of_seed(config: RunConfig, seed: int) -> SpikingSequential:
     """Return the net of a seed; its weights do not depend on the surrogates."""
     assert config.facts is not None
     torch.manual_seed(seed)
-    return build_network(config.net, config.facts.n_features, 10)
+    return lif.build((config.facts.n_features,), 10, config)
 
 
 def recommend_on_one_batch(net: SpikingSequential, data: RunData, seed: int) -> list[Surrogate]:

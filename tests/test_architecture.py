@@ -23,6 +23,7 @@ LAYERS = [
     {"init", "metrics", "optim"},
     {"encoding", "loss", "plot"},
     {"data"},
+    {"presets"},
     {"train"},
     {"deploy"},
     {"analysis"},
@@ -63,8 +64,10 @@ OF_NETS = (
 TYPED_ONLY = {
     ("metrics", "nwavesdk.deploy", "get_chip_consumption"),
     *(("layers", "nwavesdk.net", name) for name in OF_NETS),
+    ("presets", "nwavesdk.train", "RunConfig"),
 }
-"""Names that NWAVE documents in a lower layer than ours: imported on first use and for types."""
+"""Names that NWAVE documents in a lower layer than ours, and the config that pages of presets get:
+imported on first use and for types."""
 
 
 def package_of(module):

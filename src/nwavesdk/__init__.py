@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from nwavesdk import metrics as metrics
     from nwavesdk import optim as optim
     from nwavesdk import plot as plot
+    from nwavesdk import presets as presets
     from nwavesdk import surrogate as surrogate
     from nwavesdk import train as train
     from nwavesdk.data import NWaveDataGen, NWaveDataloaderConfig
@@ -105,6 +106,7 @@ else:
             "metrics",
             "optim",
             "plot",
+            "presets",
             "surrogate",
             "train",
         ],

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from nwavesdk.layers import LIFLayer, LIFSynapse, NeuronLayer
+from nwavesdk.presets import lif
 from nwavesdk.train import RunConfig
-from nwavesdk.train.network import build_network, hidden_gain
 from nwavesdk.train.neuron_choice import parse_neuron_options
 
 
@@ -110,7 +110,7 @@ def test_a_resumed_run_keeps_its_neuron() -> None:
 
 def test_the_net_has_the_neuron_in_hidden_layers_only() -> None:
     config = config_of(neuron="adlif", neuron_options="tau_w=0.1,learn=(a,b)", population=2)
-    net = build_network(config.net, 3, 2)
+    net = lif.build((3,), 2, config)
     *hidden, output = (module for module in net if isinstance(module, NeuronLayer))
     assert [type(layer).__name__ for layer in hidden] == ["AdLIFLayer"] * 2
     for layer in hidden:
@@ -130,21 +130,21 @@ def test_initial_weights_suit_the_units_of_the_neuron() -> None:
         "given": config_of(neuron="lif_zero", charge_gain=7),
     }.items():
         torch.manual_seed(0)
-        synapses = [m for m in build_network(net.net, 3, 2) if isinstance(m, LIFSynapse)]
+        synapses = [m for m in lif.build((3,), 2, net) if isinstance(m, LIFSynapse)]
         weights[name] = [synapse.weight for synapse in synapses]
-    gain = hidden_gain(config_of(neuron="lif_zero", neuron_options="threshold=100").net)
+    gain = lif.hidden_gain(config_of(neuron="lif_zero", neuron_options="threshold=100"))
     assert gain == pytest.approx(100, rel=0.2)
     for name, factor in {"zero": gain, "given": 7.0}.items():
         *hidden, last = zip(weights["lif"], weights[name], strict=True)
         assert torch.equal(*last)
         for expected, got in hidden:
             torch.testing.assert_close(got, factor * expected)
-    assert hidden_gain(config_of(neuron_options="learn=tau").net) == 1
+    assert lif.hidden_gain(config_of(neuron_options="learn=tau")) == 1
 
 
 def test_options_of_lif_neurons_leave_the_output_layer_alone() -> None:
     config = config_of(neuron_options="tau=0.02,learn=(tau,threshold)", threshold=0.5)
-    net = build_network(config.net, 3, 2)
+    net = lif.build((3,), 2, config)
     *hidden, output = (module for module in net if isinstance(module, NeuronLayer))
     for layer in hidden:
         assert layer.constant("tau").item() == pytest.approx(0.02)

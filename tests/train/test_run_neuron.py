@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("lightning")
 
 from nwavesdk.layers import NeuronLayer
+from nwavesdk.presets import lif
 from nwavesdk.train import Run, RunConfig
 from nwavesdk.train.learner import Learner
-from nwavesdk.train.network import build_network
 from nwavesdk.train.tasks import Classification, OutputLayer
 from train.runs import model_bytes, stop_after
 
@@ -43,7 +43,7 @@ def test_scaled_weights_learn_and_decay_as_others_do() -> None:
     )
     learning = config.learning
     task = Classification(OutputLayer(2, 10, False, 10e-3, 1e-3), learning.sharpness)
-    model = Learner(build_network(config.net, 3, 2), task, learning, 0, charge_gain=10)
+    model = Learner(lif.build((3,), 2, config), task, learning, 0, charge_gain=10)
     others, scaled, constants = model._parameter_groups()
     assert others["params"] == [model.net[-2].weight]
     assert scaled["params"] == [model.net[0].weight]
@@ -51,6 +51,6 @@ def test_scaled_weights_learn_and_decay_as_others_do() -> None:
     assert scaled["lr"] * scaled["weight_decay"] == learning.rate * learning.weight_decay
     assert constants["params"] == [model.net[1].logit_a]
     assert constants["weight_decay"] == 0
-    net = build_network(RunConfig().net, 3, 2)
+    net = lif.build((3,), 2, RunConfig())
     (group,) = Learner(net, task, learning, 0)._parameter_groups()
     assert group == {"params": list(net.parameters()), "weight_decay": learning.weight_decay}

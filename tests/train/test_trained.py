@@ -23,10 +23,11 @@ from nwavesdk.data.features import (
 )
 from nwavesdk.data.log_mel import LogMel
 from nwavesdk.layers import prepare_net
-from nwavesdk.train import Prediction, Run, TrainedRun, blocks, load
+from nwavesdk.presets import lif
+from nwavesdk.train import Prediction, Run, RunConfig, TrainedRun, blocks, load
 from nwavesdk.train.blocks import NetInput
 from nwavesdk.train.evaluation import evaluate_net
-from nwavesdk.train.network import build_network
+from nwavesdk.train.facts import Facts
 from nwavesdk.train.sections import NetConfig
 from nwavesdk.train.tasks import Classification, OutputLayer, Regression, StepLabels
 from train.runs import chip_choices, small_choices, write_untrained
@@ -65,7 +66,11 @@ def untrained(task: str, kind: Any, features: Any, n_features: int, **fields: An
         "regression": Regression(output, targets),
     }[task]
     torch.manual_seed(1)
-    net = build_network(NET, n_features, 2, is_readout=is_readout)
+    recordings = (1, 1, 1)
+    facts = Facts(
+        task=task, classes=(), n_features=n_features, fingerprint="", recordings=recordings
+    )
+    net = lif.build((n_features,), 2, RunConfig(net=NET, facts=facts))
     with torch.no_grad():
         net[0].weight.mul_(4)
     standard = Standard(np.zeros(n_features, np.float32), np.ones(n_features, np.float32))

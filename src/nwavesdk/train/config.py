@@ -206,11 +206,11 @@ class RunConfig(FrozenModel):
         net = self.net
         _check_step("net.tau", "tau", net.tau, net.dt)
         if not net.has_default_neuron:
-            from nwavesdk.train.network import hidden_layer
+            from nwavesdk.presets.lif import hidden_layer
 
             # The layer rejects constants that are out of their ranges.
             try:
-                layer = hidden_layer(net, 1)
+                layer = hidden_layer(self, 1)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"net.neuron_options: {error}") from None
             if not all(value.isfinite().all() for value in layer.constants()):

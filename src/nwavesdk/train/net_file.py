@@ -135,7 +135,7 @@ def network_of_run(
     """Build the net of a run with random weights; see `build_run_network`."""
     if config.net_file is not None:
         return build_file_net(config, facts, mismatch=mismatch)
-    return build_run_network(config.net, config.chip, facts, deployed=deployed, mismatch=mismatch)
+    return build_run_network(config, facts, deployed=deployed, mismatch=mismatch)
 
 
 def build_file_net(config: RunConfig, facts: Facts, *, mismatch: bool = False) -> FileNet:

@@ -15,12 +15,12 @@ from nwavesdk.layers.catalogue import find_neuron
 from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
 from nwavesdk.plot.theme import DARK, LIGHT, Draw, render_png
+from nwavesdk.presets.lif import hidden_layer
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.facts import Facts
-from nwavesdk.train.network import has_recurrence, hidden_layer
+from nwavesdk.train.network import has_recurrence
 from nwavesdk.train.page import Page
 from nwavesdk.train.pictures import learning_curves, membrane_traces, spike_raster
-from nwavesdk.train.sections import NetConfig
 from nwavesdk.train.task_reports import MOST_STEPS_DRAWN, REPORTS, FinishedRun
 
 __all__ = ["write_report"]
@@ -154,23 +154,23 @@ def _net_facts(run: FinishedRun) -> dict[str, str]:
     readout = ", the last layer is a read-out" if output.is_readout else ""
     return {
         "network": f"{'–'.join(map(str, sizes))}, {weights}{recurrence}{readout}",
-        **_neuron_facts(config.net, run.net),
+        **_neuron_facts(config, run.net),
         "surrogate": config.net.surrogate + _schedule_text(config),
     }
 
 
-def _neuron_facts(config: NetConfig, net: nn.Module) -> dict[str, str]:
+def _neuron_facts(config: RunConfig, net: nn.Module) -> dict[str, str]:
     """The neuron of the hidden layers, its constants, and what was learned of them."""
-    if config.has_default_neuron:
+    if config.net.has_default_neuron:
         return {}
     layers = [module for module in net.modules() if isinstance(module, NeuronLayer)][:-1]
     before = hidden_layer(config, 1)
     constants = [constant.name for constant in before.stored_constants]
     values = ", ".join(f"{name} = {before.constant(name).item():.4g}" for name in constants)
-    facts = {"hidden neurons": f"{find_neuron(config.neuron).call}, {values}"}
-    if config.charge_gain is not None:
-        facts["initial weights to hidden neurons"] = f"{config.charge_gain:g} × those to LIF"
-    for name in config.learned_constants:
+    facts = {"hidden neurons": f"{find_neuron(config.net.neuron).call}, {values}"}
+    if config.net.charge_gain is not None:
+        facts["initial weights to hidden neurons"] = f"{config.net.charge_gain:g} × those to LIF"
+    for name in config.net.learned_constants:
         learned = ", ".join(f"{layer.constant(name).item():.4g}" for layer in layers)
         facts[f"{name}, learned by each hidden layer"] = learned
     return facts

@@ -35,6 +35,7 @@ from nwavesdk.internal.files import (
 )
 from nwavesdk.layers import project
 from nwavesdk.layers.prepare import DIVERGED
+from nwavesdk.presets.lif import hidden_gain
 from nwavesdk.train.arithmetic import current_arithmetic, use_arithmetic
 from nwavesdk.train.checkpoint import (
     AtomicCheckpointIO,
@@ -48,7 +49,7 @@ from nwavesdk.train.loaders import Loaders
 from nwavesdk.train.model_file import load_model, save_model
 from nwavesdk.train.net_choice import NetChoice, match_net_file
 from nwavesdk.train.net_file import RunNet, load_function, load_module, network_of_run
-from nwavesdk.train.network import hidden_gain, stream_seed
+from nwavesdk.train.network import stream_seed
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON
 from nwavesdk.train.progress import EventLog, History, print_line, progress_callbacks
 from nwavesdk.train.report import write_report
@@ -126,7 +127,7 @@ class Run:
         config, data = load_run_data(config)
         net = config.net
         if net.neuron != DEFAULT_NEURON:
-            net = net.model_copy(update={"charge_gain": hidden_gain(net)})
+            net = net.model_copy(update={"charge_gain": hidden_gain(config)})
         config = config.model_copy(update={"arithmetic": current_arithmetic(), "net": net})
         run = cls(RunFolder(path), config, data)
         run._require_memory_to_train()
@@ -279,7 +280,7 @@ class Run:
         net_file = self.config.net_file
         mismatch = chip is not None and chip.training == "mismatch"
         net = self.network(mismatch=mismatch)
-        gain = hidden_gain(self.config.net)
+        gain = hidden_gain(self.config)
         is_balanced = learning.class_weights == "balanced"
         task = self.task.fitted(self.data.train, is_balanced=is_balanced)
         model = Learner(net, task, learning, self.config.seed, chip, gain)

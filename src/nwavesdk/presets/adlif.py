@@ -1,0 +1,40 @@
+"""`nwave train --net adlif`: dense layers of adaptive LIF neurons behind batch norm.
+
+The read-out is linear, and has a score or a value for each step.
+"""
+
+import torch
+from torch import nn
+
+from nwavesdk.layers import AdLIFLayer, Dropout, LIFSynapse, SpikingSequential, TimeBatchNorm
+from nwavesdk.surrogate import parse
+from nwavesdk.train import RunConfig
+
+__all__ = ["build"]
+
+
+def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> nn.Module:
+    """Build the net of a run, which returns scores or values `[B, T, classes]`.
+
+    Args:
+        inputs: Shape of one step.
+        classes: Number of classes, or of values per step.
+        config: The config of the run.
+    """
+    net = config.net
+    modules: list[nn.Module] = [nn.Flatten()] if len(inputs) > 1 else []
+    n_in = torch.Size(inputs).numel()
+    for size in net.hidden:
+        neurons = AdLIFLayer(
+            size,
+            tau=net.tau,
+            threshold=net.threshold,
+            learn=("tau", "tau_w", "a", "b"),
+            dt=net.dt,
+            spike_grad=parse(net.surrogate),
+        )
+        modules += [LIFSynapse(n_in, size), TimeBatchNorm(size), neurons]
+        if net.dropout:
+            modules.append(Dropout(net.dropout))
+        n_in = size
+    return SpikingSequential(*modules, nn.Linear(n_in, classes))
