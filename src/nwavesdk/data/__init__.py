@@ -5,6 +5,7 @@
 
 from typing import TYPE_CHECKING
 
+from nwavesdk.data.augment import Augmentation, default_augmentation
 from nwavesdk.data.builtin import load_digits, load_wav_folder
 from nwavesdk.data.channels import Channels, generate
 from nwavesdk.data.decoding import RecordingError, decode
@@ -25,6 +26,7 @@ from nwavesdk.data.split import ChosenSplit, Split, SplitChoice, choose_split
 from nwavesdk.internal.imports import import_on_use
 
 __all__ = [
+    "Augmentation",
     "Batch",
     "Channels",
     "ChosenSplit",
@@ -46,6 +48,7 @@ __all__ = [
     "Standard",
     "choose_split",
     "decode",
+    "default_augmentation",
     "fit_hold",
     "fit_length",
     "generate",

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from nwavesdk.data.binning import collate_events
+from nwavesdk.data.augment import Augmentation, Varied, VariedEvents
+from nwavesdk.data.binning import collate_events, to_frames
 from nwavesdk.data.encoders import Encoder, hold_values
 from nwavesdk.data.recordings import Frames, Indices, Pairs, Recordings, Standard
 from nwavesdk.data.source import StepTarget
@@ -62,6 +63,10 @@ class Series:
             training set, to `length` frames, and these count as steps of the recording.
         encoder: How an image becomes an input; None for other recordings.
         as_lists: Whether the input of events is a sparse tensor: the list of those that there are.
+        center: Whether the mean of each feature over the recording is subtracted from it, in place
+            of the mean of the training set.
+        augmentation: How recordings change in training; None for other sets.
+        seed: Seed of these changes.
     """
 
     recordings: Recordings
@@ -71,6 +76,9 @@ class Series:
     pads_to_length: bool = False
     encoder: Encoder | None = None
     as_lists: bool = False
+    center: bool = False
+    augmentation: Augmentation | None = None
+    seed: int = 0
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -80,50 +88,116 @@ class Series:
         """Class index of each recording, `[B]`."""
         return self.recordings.labels
 
+    @property
+    def is_augmented(self) -> bool:
+        """Whether recordings change from epoch to epoch."""
+        return self.augmentation is not None and bool(self.augmentation.strengths)
+
     @cached_property
     def lengths(self) -> Indices:
-        """Time steps of each recording, `[B]`."""
-        lengths = self.recordings.lengths
+        """Time steps of each recording, `[B]`, before changes."""
+        return self._n_steps(self.recordings.lengths)
+
+    def _n_steps(self, n_frames: Indices) -> Indices:
+        """Time steps of recordings with these numbers of frames, `[B]`."""
         if self.length is not None:
-            lengths = np.minimum(lengths, self.length)
+            n_frames = np.minimum(n_frames, self.length)
         if self.pads_to_length and self.length is not None:
-            lengths = np.full_like(lengths, self.length)
-        return lengths * self.hold
+            n_frames = np.full_like(n_frames, self.length)
+        return n_frames * self.hold
 
     def input_of(self, index: int) -> Frames:
-        """The input of one recording, `[T, F]`, without padding to other recordings."""
-        frames = self.standard.apply(self.recordings.frames[index][: self.length])
-        if self.encoder is not None:
-            return self.encoder(frames, self.recordings.keys[index], self.hold)
-        return hold_values(frames, self.hold)
+        """The input of one recording, `[T, F]`, without padding to other recordings.
+
+        Args:
+            index: See `batch`.
+        """
+        return self._input_of(index, self._varied(index))
 
     def batch(self, indices: Sequence[int] | Indices) -> Batch:
-        """The recordings at some indices, in that order."""
-        lengths = self.lengths[indices]
+        """The recordings at some indices, in that order.
+
+        Args:
+            indices: Those of recordings. `variation_index` returns that of a changed one.
+        """
+        varied = [self._varied(int(index)) for index in indices]
+        lengths = self._n_steps(np.array([one.steps for one in varied], np.int64))
         shape = (len(lengths), int(lengths.max()))
-        x = self._event_lists(indices, shape[1]) if self.as_lists else self._frames(indices, shape)
-        y = torch.from_numpy(self._targets(indices, shape))
+        if self.as_lists:
+            x = self._event_lists(varied, shape[1])
+        else:
+            x = self._frames(indices, varied, shape)
+        y = torch.from_numpy(self._targets(indices, varied, shape))
         return Batch(x, y, torch.from_numpy(lengths))
 
-    def _frames(self, indices: Sequence[int] | Indices, shape: tuple[int, int]) -> Tensor:
+    def variation_index(self, index: int, epoch: int) -> int:
+        """The index with which `batch` returns a recording as it is in an epoch of the training.
+
+        Args:
+            index: The index of the recording, with which `batch` returns it unchanged.
+            epoch: The epoch, from 0.
+        """
+        return index + (epoch + 1) * len(self) if self.is_augmented else index
+
+    def _varied(self, index: int) -> Varied | VariedEvents:
+        """A recording before it is scaled and held, cut, and changed if the index wants it."""
+        variation, place = divmod(index, len(self))
+        recordings = self.recordings
+        target = recordings.targets[place] if len(recordings.targets) else None
+        if recordings.are_events:
+            frames: Any = recordings.frames
+            n_steps = int(recordings.lengths[place])
+            events = VariedEvents(frames.pairs(place), n_steps, target).cut(self.length)
+            if self.augmentation is None or not variation:
+                return events
+            generator = self._generator(variation, place)
+            return self.augmentation.apply_to_events(*events, self._shape, generator).cut(
+                self.length
+            )
+        varied = Varied(recordings.frames[place], target).cut(self.length)
+        if self.augmentation is None or not variation:
+            return varied
+        generator = self._generator(variation, place)
+        return self.augmentation.apply(*varied, self._shape, generator).cut(self.length)
+
+    def _generator(self, variation: int, place: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, variation, place])
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return self.recordings.feature_shape or (self.recordings.n_features,)
+
+    def _input_of(self, index: int, varied: Varied | VariedEvents) -> Frames:
+        if isinstance(varied, VariedEvents):
+            frames = to_frames(varied.pairs, varied.steps, self.recordings.n_features)
+        else:
+            frames = varied.frames
+        standard = self.standard.centered_on(frames) if self.center else self.standard
+        frames = standard.apply(frames)
+        if self.encoder is not None:
+            return self.encoder(frames, self.recordings.keys[index % len(self)], self.hold)
+        return hold_values(frames, self.hold)
+
+    def _frames(
+        self,
+        indices: Sequence[int] | Indices,
+        varied: Sequence[Varied | VariedEvents],
+        shape: tuple[int, int],
+    ) -> Tensor:
         x = np.zeros((*shape, self.recordings.n_features), np.float32)
-        for padded, index in zip(x, indices, strict=True):
-            values = self.input_of(int(index))
+        for padded, index, one in zip(x, indices, varied, strict=True):
+            values = self._input_of(int(index), one)
             padded[: len(values)] = values
         return torch.from_numpy(x)
 
-    def _event_lists(self, indices: Sequence[int] | Indices, steps: int) -> Tensor:
-        pairs = [self._pairs_of(int(index)) for index in indices]
+    def _event_lists(self, varied: Sequence[Varied | VariedEvents], steps: int) -> Tensor:
+        pairs = [self._held_pairs(one.pairs) for one in varied if isinstance(one, VariedEvents)]
         counts = collate_events(pairs, steps, self.recordings.n_features)
         # Events have one scale, and 0 stays 0.
         return counts / float(self.standard.deviation[0])
 
-    def _pairs_of(self, index: int) -> Pairs:
-        """Step and place of the events of a recording, cut, and held for several steps."""
-        frames: Any = self.recordings.frames
-        pairs: Pairs = frames.pairs(index)
-        if self.length is not None:
-            pairs = pairs[pairs[:, 0] < self.length]
+    def _held_pairs(self, pairs: Pairs) -> Pairs:
+        """Events that are held for several steps."""
         if self.hold == 1:
             return pairs
         held = np.repeat(pairs, self.hold, axis=0)
@@ -132,18 +206,23 @@ class Series:
         return held[np.lexsort((held[:, 1], held[:, 0]))]
 
     def _targets(
-        self, indices: Sequence[int] | Indices, shape: tuple[int, int]
+        self,
+        indices: Sequence[int] | Indices,
+        varied: Sequence[Varied | VariedEvents],
+        shape: tuple[int, int],
     ) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
         recordings = self.recordings
         if recordings.task == "classification":
-            return recordings.labels[indices]
+            places = np.asarray(indices, np.int64) % len(self)
+            return recordings.labels[places]
         y: StepTarget = (
             np.full(shape, PADDING_LABEL, np.int64)
             if recordings.task == "labels"
             else np.zeros((*shape, recordings.n_targets), np.float32)
         )
-        for padded, index in zip(y, indices, strict=True):
-            target = np.repeat(recordings.targets[int(index)][: self.length], self.hold, axis=0)
+        for padded, one in zip(y, varied, strict=True):
+            assert one.target is not None
+            target = np.repeat(one.target, self.hold, axis=0)
             padded[: len(target)] = target
         return y
 
@@ -181,8 +260,7 @@ def batches_of(
     """
     if workers and series.as_lists:
         _quiet_torch_about_lists()
-    # An element of this data set is an index: a batch is made in one go, by `Series.batch`.
-    indices: Any = range(len(series))
+    indices: Any = _IndicesOf(len(series))
     return DataLoader(
         indices,
         batch_size,
@@ -192,6 +270,22 @@ def batches_of(
         persistent_workers=workers > 0,
         worker_init_fn=partial(_begin_worker, on_start),
     )
+
+
+class _IndicesOf(Dataset[int]):
+    """The data set of a loader: an element is its index, because `Series.batch` makes batches.
+
+    Indices of `LengthOrder` are larger than the length.
+    """
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> int:
+        return index
 
 
 def _quiet_torch_about_lists() -> None:
@@ -217,6 +311,9 @@ class LengthOrder(DistributedSampler[int]):
     batches, and the batches are shuffled. So little of a batch is padding, and recordings still
     meet different ones in each epoch. If all have one length, the order is plain shuffling.
 
+    The indices are those of `Series.variation_index`: where recordings change, they are different
+    ones in each epoch, which every process that makes batches can know.
+
     Args:
         series: The set.
         batch_size: Recordings per batch.
@@ -230,13 +327,18 @@ class LengthOrder(DistributedSampler[int]):
     ) -> None:
         indices: Any = range(len(series))  # its length is enough
         super().__init__(indices, num_replicas=replicas, rank=rank, seed=seed)
+        self._series = series
         self._lengths = series.lengths
         self._batch_size = batch_size
 
     def __iter__(self) -> Iterator[int]:
         order = np.fromiter(super().__iter__(), np.int64)
-        if (self._lengths == self._lengths[:1]).all():
-            return iter(order.tolist())
+        if (self._lengths != self._lengths[:1]).any():
+            order = self._sorted_in_windows(order)
+        # The change of an index is the same for all.
+        return iter((order + self._series.variation_index(0, self.epoch)).tolist())
+
+    def _sorted_in_windows(self, order: Indices) -> Indices:
         batches: list[Indices] = []
         window = BATCHES_SORTED * self._batch_size
         for first in range(0, len(order), window):
@@ -250,5 +352,4 @@ class LengthOrder(DistributedSampler[int]):
         last = [batches.pop()] if len(batches[-1]) < self._batch_size else []
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         places = torch.randperm(len(batches), generator=generator).tolist()
-        shuffled = [batches[place] for place in places] + last
-        return iter(np.concatenate(shuffled).tolist())
+        return np.concatenate([batches[place] for place in places] + last)

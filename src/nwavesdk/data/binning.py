@@ -7,9 +7,10 @@ the step is the quotient of whole numbers.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nwavesdk.data.recordings import Frames, Pairs
 from nwavesdk.data.source import Events
@@ -18,7 +19,7 @@ from nwavesdk.internal.checks import finite_number, require_memory, whole_number
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["bin_events", "collate_events", "count_steps", "to_frames"]
+__all__ = ["bin_events", "collate_events", "count_steps", "sort_pairs", "to_frames"]
 
 HALF_NANOSECOND = 0.5e-9
 
@@ -73,8 +74,22 @@ def bin_events(events: Events, bin_seconds: float, steps: int) -> Pairs:
     # Times do not fall, so the events of the first steps come first.
     step = (events.times + HALF_NANOSECOND) // seconds
     step = step[: np.searchsorted(step, steps)].astype(np.int64)
+    return sort_pairs(step, events.places[: len(step)], n_places)
+
+
+def sort_pairs(step: npt.NDArray[Any], place: npt.NDArray[Any], n_places: int) -> Pairs:
+    """Step and place of each event, in the order of steps and then of places.
+
+    Args:
+        step: Whole numbers, `[n]`.
+        place: Whole numbers, `[n]`.
+        n_places: Number of places.
+
+    Returns:
+        int32 `[n, 2]`.
+    """
     # One number for both, which orders them: step · n_places + place.
-    order = np.sort(step * n_places + events.places[: len(step)])
+    order = np.sort(step.astype(np.int64) * n_places + place)
     pairs = np.empty((len(order), 2), np.int32)
     np.floor_divide(order, n_places, out=pairs[:, 0], casting="unsafe")
     np.remainder(order, n_places, out=pairs[:, 1], casting="unsafe")

@@ -21,7 +21,7 @@ from nwavesdk.data.front_end import FrontEnd
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
 from nwavesdk.data.log_mel import LogMel
 from nwavesdk.data.readers.events import fit_shape
-from nwavesdk.data.recordings import STEPS, Frames, Pairs
+from nwavesdk.data.recordings import STEPS, Frames, Pairs, target_at
 from nwavesdk.data.source import Events, Item, Sample, StepTarget
 from nwavesdk.internal.checks import require_memory
 
@@ -124,7 +124,9 @@ class LogMelFeatures:
         seconds = len(sound[0]) / sound[1]
         first_middle = self.log_mel.window / 2
         middles = first_middle + self.log_mel.hop * np.arange(len(frames), dtype=np.float64)
-        return Featured(frames, _target_at(sample.target, middles / seconds))
+        # The steps of a target divide the recording evenly.
+        steps = middles / seconds * len(sample.target) - 0.5
+        return Featured(frames, target_at(sample.target, steps.clip(0, len(sample.target) - 1)))
 
     def _require_memory(self, seconds: float) -> None:
         """Reject a sound whose frames the memory cannot hold."""
@@ -136,23 +138,6 @@ class LogMelFeatures:
         what = f"{seconds:,.1f} s of sound in {log_mel.bands:,} bands"
         remedy = "use shorter recordings, fewer bands, a lower sample_rate or a longer hop"
         require_memory("log-mel frames", what, n_bytes, remedy)
-
-
-def _target_at(target: StepTarget, places: npt.NDArray[np.float64]) -> StepTarget:
-    """The target at some times; its steps divide the recording evenly.
-
-    Args:
-        target: `[T]` or `[T, D]`.
-        places: Times, as shares of the length of the recording.
-
-    Returns:
-        Classes of the nearest steps; values by linear interpolation between the middles of steps.
-    """
-    steps = np.clip(places * len(target) - 0.5, 0, len(target) - 1)
-    if target.dtype.kind == "i":
-        return target[np.rint(steps).astype(np.int64)]
-    columns = [np.interp(steps, np.arange(len(target)), column) for column in target.T]
-    return np.stack(columns, axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

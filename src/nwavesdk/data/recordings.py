@@ -25,6 +25,7 @@ __all__ = [
     "fit_hold",
     "fit_length",
     "hash_order",
+    "target_at",
 ]
 
 Frames = npt.NDArray[np.float32]
@@ -104,6 +105,12 @@ class Recordings:
         """Values of the target of a frame; 0 if the target is a class."""
         has_values = self.task in ("regression", "pattern")
         return int(self.targets[0].shape[1]) if has_values else 0
+
+    @property
+    def are_events(self) -> bool:
+        """Whether `frames` has the events of each recording, too."""
+        frames = self.frames.elements if isinstance(self.frames, Chosen) else self.frames
+        return hasattr(frames, "pairs")
 
     @cached_property
     def lengths(self) -> Indices:
@@ -231,6 +238,10 @@ class Standard:
         """Frames `[L, F]` on the scale of the training set."""
         return (frames - self.mean) / self.deviation
 
+    def centered_on(self, frames: Frames) -> "Standard":
+        """The scale with which each feature of a recording `[L, F]` has the mean 0."""
+        return replace(self, mean=frames.mean(axis=0, dtype=np.float64).astype(np.float32))
+
 
 def _blocks(frames: Sequence[Frames]) -> Iterator[Frames]:
     """All frames in blocks `[L, F]`, so that short recordings do not cost a call each."""
@@ -245,6 +256,22 @@ def _blocks(frames: Sequence[Frames]) -> Iterator[Frames]:
             n_values = 0
     if waiting:
         yield np.concatenate(waiting)
+
+
+def target_at(target: StepTarget, steps: npt.NDArray[np.float64]) -> StepTarget:
+    """The target between its steps.
+
+    Args:
+        target: `[T]` or `[T, D]`.
+        steps: From 0 to T - 1, `[n]`.
+
+    Returns:
+        The classes of the nearest steps, `[n]`, or values by linear interpolation, `[n, D]`.
+    """
+    if target.dtype.kind == "i":
+        return target[np.rint(steps).astype(np.int64)]
+    columns = [np.interp(steps, np.arange(len(target)), column) for column in target.T]
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def fit_length(train: Recordings) -> int:

@@ -44,6 +44,7 @@ class NetInput:
         length: Frames after which a recording is cut; None cuts none.
         pads_to_length: Whether a shorter recording continues with zeros to `length` frames.
         encoder: How an image becomes spikes; None for a constant current and without images.
+        center: Whether the mean of each feature over the recording is subtracted from it.
     """
 
     standard: Standard
@@ -51,6 +52,7 @@ class NetInput:
     length: int | None = None
     pads_to_length: bool = False
     encoder: Encoder | None = None
+    center: bool = False
 
     def n_steps(self, frames: Frames | EventBins) -> int:
         """Time steps of a recording."""
@@ -80,9 +82,12 @@ class NetInput:
             return
         per_block = max(1, MOST_STEPS // self.hold)
         count = self._n_frames(frames)
+        standard = self.standard
+        if self.center and not isinstance(frames, EventBins):
+            standard = standard.centered_on(frames[:count])
         for first in range(0, count, per_block):
             part = _dense(frames, first, min(first + per_block, count))
-            yield hold_values(self.standard.apply(part), self.hold)
+            yield hold_values(standard.apply(part), self.hold)
         n_missing = self.n_steps(frames) - count * self.hold
         for first in range(0, n_missing, MOST_STEPS):
             n_zeros = min(MOST_STEPS, n_missing - first)

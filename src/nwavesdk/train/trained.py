@@ -234,7 +234,7 @@ class TrainedRun:
 
         Raises:
             ValueError: If there is no sound of this rate, if the run was trained on something other
-                than sound, or if it scales each recording by its loudest sample.
+                than sound, or if it scales each recording by its loudest sample or its mean.
         """
         if isinstance(self.features, LogMelFeatures):
             level = self.features.level
@@ -250,6 +250,12 @@ class TrainedRun:
                 f"{self.name} scales each recording by its loudest sample, which is known only at "
                 "the end of the sound (got data.level 'peak', expected 'as_is'): train with "
                 "`nwave train --level as_is`."
+            )
+        if self.net_input.center:
+            raise ValueError(
+                f"{self.name} subtracts the mean of each recording, which is known only at the end "
+                "of the sound (got data.center true, expected false): train with "
+                "`nwave train --no-center`."
             )
         limits = {"least": LOWEST_RATE, "most": HIGHEST_RATE}
         rate = self.sample_rate if sample_rate is None else sample_rate

@@ -1,0 +1,308 @@
+"""Single random changes of a recording: of frames `[L, F]` and of lists of events.
+
+Each function returns the changed recording and leaves the given one unchanged, which may lie in a
+file that cannot be written. `Augmentation` describes the strengths.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from nwavesdk.data.recordings import Frames, Pairs, target_at
+from nwavesdk.data.source import StepTarget
+
+__all__ = [
+    "add_noise",
+    "drop_events",
+    "flip_events",
+    "flip_image",
+    "jitter_values",
+    "mask_bands",
+    "mask_events",
+    "mask_times",
+    "move_events",
+    "move_image",
+    "resample_rows",
+    "scale_features",
+    "shift_events",
+    "shift_rows",
+    "spread_events",
+    "stretch_events",
+    "warp_bands",
+]
+
+# Masks of a recording along each axis.
+MASKS = 2
+
+# Noise in sound: range of its level [dB]; deviation of its tilt, at both ends of the spectrum, and
+# largest deviation of a value from the mean level [natural logarithm of power]. Values are uniform,
+# because normal ones would take most of the time of all changes.
+NOISE_RANGE = 20.0
+NOISE_TILT = 0.5
+NOISE_FLUCTUATION = 0.9
+
+Generator = np.random.Generator
+
+
+def shift_rows(
+    frames: Frames,
+    target: StepTarget | None,
+    most: float,
+    fills_quietly: bool,
+    generator: Generator,
+) -> tuple[Frames, StepTarget | None]:
+    """Frames and their targets, moved in time.
+
+    Args:
+        frames: `[L, F]`.
+        target: `[L]` or `[L, D]`, or None.
+        most: Largest shift, as a fraction of L.
+        fills_quietly: Whether the quietest frame, the one with the lowest sum, follows at the open
+            end, with its target. Otherwise the outermost one does.
+        generator: Where the random numbers come from.
+    """
+    length = len(frames)
+    rows = np.arange(length) - _draw_shift(most * length, generator)
+    if fills_quietly:
+        quietest = int(frames.sum(axis=1).argmin())
+        rows[(rows < 0) | (rows >= length)] = quietest
+    else:
+        np.clip(rows, 0, length - 1, out=rows)
+    return frames[rows], None if target is None else target[rows]
+
+
+def resample_rows(
+    frames: Frames, target: StepTarget | None, most: float, generator: Generator
+) -> tuple[Frames, StepTarget | None]:
+    """A recording played faster or slower, by linear interpolation between its frames.
+
+    Args:
+        frames: `[L, F]`.
+        target: `[L]` or `[L, D]`, or None. A class is that of the nearest frame.
+        most: Largest relative change of speed.
+        generator: Where the random numbers come from.
+    """
+    places = _resampled_places(len(frames), most, generator)
+    return _rows_at(frames, places), None if target is None else target_at(target, places)
+
+
+def warp_bands(frames: Frames, most: float, generator: Generator) -> Frames:
+    """Bands stretched from the lowest one, by linear interpolation; the highest one is repeated."""
+    last = frames.shape[1] - 1
+    places = np.minimum(np.arange(last + 1) * (1 + generator.uniform(-most, most)), last)
+    lower = places.astype(np.int64)
+    upper = np.minimum(lower + 1, last)
+    weights = (places - lower).astype(np.float32)
+    low = frames.take(lower, axis=1)
+    warped: Frames = low + weights * (frames.take(upper, axis=1) - low)
+    return warped
+
+
+def add_noise(frames: Frames, least_ratio: float, generator: Generator) -> Frames:
+    """Power of noise added to log power.
+
+    Args:
+        frames: Natural logarithm of power, `[L, bands]`.
+        least_ratio: Lowest ratio of signal to noise [dB].
+        generator: Where the random numbers come from.
+    """
+    highest = frames.max()
+    signal = highest + np.log(np.mean(np.exp(frames - highest)))
+    ratio = least_ratio + NOISE_RANGE * generator.random()
+    tilt = NOISE_TILT * generator.standard_normal()
+    level = signal - ratio * np.log(10) / 10 + tilt * np.linspace(-1, 1, frames.shape[1])
+    noise = generator.random(frames.shape, np.float32)
+    noise *= np.float32(2 * NOISE_FLUCTUATION)
+    noise += (level - NOISE_FLUCTUATION).astype(np.float32)
+    return _log_add(frames, noise)
+
+
+def _log_add(first: Frames, second: Frames) -> Frames:
+    """As `numpy.logaddexp`, which takes eight times as long."""
+    larger = np.maximum(first, second)
+    difference = np.minimum(first, second)
+    difference -= larger
+    np.exp(difference, out=difference)
+    difference += 1
+    np.log(difference, out=difference)
+    larger += difference
+    return larger
+
+
+def scale_features(frames: Frames, deviation: float, generator: Generator) -> Frames:
+    """Each feature times its own factor, about its mean over the recording."""
+    factors = np.exp(deviation * generator.standard_normal(frames.shape[1], np.float32))
+    mean = frames.mean(axis=0)
+    scaled: Frames = mean + (frames - mean) * factors
+    return scaled
+
+
+def jitter_values(frames: Frames, fraction: float, generator: Generator) -> Frames:
+    """White noise on each value, in proportion to the deviation of its feature.
+
+    Of a recording with one frame, an image, it is the deviation of all values.
+    """
+    deviation = frames.std(axis=0 if len(frames) > 1 else None)
+    noise = generator.standard_normal(frames.shape, np.float32)
+    noise *= np.float32(fraction) * deviation
+    noise += frames
+    return noise
+
+
+def mask_times(frames: Frames, most: float, generator: Generator) -> Frames:
+    """Some frames in a row replaced by the mean of the recording, twice."""
+    mean = frames.mean(axis=0)
+    masked = frames.copy()
+    for span in _draw_masks(len(frames), most, generator):
+        masked[span] = mean
+    return masked
+
+
+def mask_bands(frames: Frames, most: float, generator: Generator) -> Frames:
+    """Some features in a row replaced by their means over the recording, twice."""
+    masked = frames.copy()
+    for span in _draw_masks(frames.shape[1], most, generator):
+        masked[:, span] = frames[:, span].mean(axis=0)
+    return masked
+
+
+def move_image(frames: Frames, most: float, shape: tuple[int, ...], generator: Generator) -> Frames:
+    """Images moved by whole pixels; those at the edge are repeated.
+
+    Args:
+        frames: `[L, H * W]` or `[L, H * W * colors]`.
+        most: Largest shift along each axis [pixels].
+        shape: `(H, W)` or `(H, W, colors)`.
+        generator: Where the random numbers come from.
+    """
+    height, width = shape[:2]
+    rows = np.arange(height) - _draw_shift(most, generator)
+    columns = np.arange(width) - _draw_shift(most, generator)
+    images = frames.reshape(len(frames), *shape)
+    images = images[:, rows.clip(0, height - 1)][:, :, columns.clip(0, width - 1)]
+    return images.reshape(frames.shape)
+
+
+def flip_image(
+    frames: Frames, probability: float, shape: tuple[int, ...], generator: Generator
+) -> Frames:
+    """A mirror image, left for right, with a probability; `shape` is that of `move_image`."""
+    if generator.random() >= probability:
+        return frames
+    images = frames.reshape(len(frames), *shape)[:, :, ::-1]
+    return images.reshape(frames.shape)
+
+
+def shift_events(
+    pairs: Pairs, steps: int, target: StepTarget | None, most: float, generator: Generator
+) -> tuple[Pairs, StepTarget | None]:
+    """Events moved in time together; those that leave the recording are lost.
+
+    The target of the outermost step is repeated at the open end.
+    """
+    shift = _draw_shift(most * steps, generator)
+    moved = _within(pairs[:, 0] + shift, pairs[:, 1], steps)
+    if target is not None:
+        target = target[(np.arange(steps) - shift).clip(0, steps - 1)]
+    return moved, target
+
+
+def stretch_events(
+    pairs: Pairs, steps: int, target: StepTarget | None, most: float, generator: Generator
+) -> tuple[Pairs, int, StepTarget | None]:
+    """Events of a recording that is played faster or slower, its number of steps, and its target.
+
+    An event in the middle of its step stays where it is in the recording.
+    """
+    places = _resampled_places(steps, most, generator)
+    stretched = pairs.copy()
+    stretched[:, 0] = (pairs[:, 0] + 0.5) * (len(places) / steps)
+    return stretched, len(places), None if target is None else target_at(target, places)
+
+
+def spread_events(pairs: Pairs, steps: int, deviation: float, generator: Generator) -> Pairs:
+    """Each event moved in time by itself [steps]; those that leave the recording are lost."""
+    shifts = np.rint(deviation * generator.standard_normal(len(pairs), np.float32))
+    return _within(pairs[:, 0] + shifts.astype(np.int32), pairs[:, 1], steps)
+
+
+def drop_events(pairs: Pairs, most: float, generator: Generator) -> Pairs:
+    """Events of which a fraction is left out, drawn up to the largest one."""
+    fraction = generator.uniform(0, most)
+    return pairs[generator.random(len(pairs), np.float32) >= fraction]
+
+
+def move_events(pairs: Pairs, most: float, shape: tuple[int, ...], generator: Generator) -> Pairs:
+    """Events moved along the last two axes of the sensor; those that leave it are lost."""
+    height, width = _plane(shape)
+    step, place = pairs.T
+    plane, pixel = np.divmod(place, height * width)
+    y, x = np.divmod(pixel, width)
+    x = x + _draw_shift(most, generator)
+    # A sensor with one axis has no y to move along.
+    y = y + (_draw_shift(most, generator) if height > 1 else 0)
+    is_inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    moved = (plane * height + y) * width + x
+    moved_pairs: Pairs = np.stack([step, moved], axis=1)[is_inside]
+    return moved_pairs
+
+
+def flip_events(
+    pairs: Pairs, probability: float, shape: tuple[int, ...], generator: Generator
+) -> Pairs:
+    """A mirror image along the last axis of the sensor, with a probability."""
+    if generator.random() >= probability:
+        return pairs
+    width = _plane(shape)[1]
+    step, place = pairs.T
+    return np.stack([step, place + (width - 1) - 2 * (place % width)], axis=1)
+
+
+def mask_events(pairs: Pairs, steps: int, most: float, generator: Generator) -> Pairs:
+    """Events without those of some steps in a row, twice."""
+    is_masked = np.zeros(steps, bool)
+    for span in _draw_masks(steps, most, generator):
+        is_masked[span] = True
+    return pairs[~is_masked[pairs[:, 0]]]
+
+
+def _plane(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of a sensor; one of a single axis is one pixel high."""
+    return (shape[-2], shape[-1]) if len(shape) > 1 else (1, shape[-1])
+
+
+def _within(step: npt.NDArray[np.int32], place: npt.NDArray[np.int32], steps: int) -> Pairs:
+    """The events that are in the recording."""
+    return np.stack([step, place], axis=1)[(step >= 0) & (step < steps)]
+
+
+def _draw_shift(most: float, generator: Generator) -> int:
+    """A whole number from `-most` to `most`."""
+    return int(generator.integers(-int(most), int(most), endpoint=True))
+
+
+def _draw_masks(length: int, most: float, generator: Generator) -> list[slice]:
+    """Two parts of a sequence, each with at most a fraction of it."""
+    spans = []
+    for _ in range(MASKS):
+        width = int(generator.integers(0, int(most * length), endpoint=True))
+        start = int(generator.integers(0, length - width, endpoint=True))
+        spans.append(slice(start, start + width))
+    return spans
+
+
+def _resampled_places(length: int, most: float, generator: Generator) -> npt.NDArray[np.float64]:
+    """Where the frames of a faster or slower recording are in the recording, `[new length]`."""
+    speed = 1 + generator.uniform(-most, most)
+    new_length = max(1, round(length / speed))
+    # The middle of a new frame, in old frames, minus that of an old one.
+    places = (np.arange(new_length) + 0.5) * (length / new_length) - 0.5
+    return np.clip(places, 0, length - 1)
+
+
+def _rows_at(values: npt.NDArray[np.float32], places: npt.NDArray[np.float64]) -> Frames:
+    """Rows at places between rows, by linear interpolation."""
+    lower = places.astype(np.int64)
+    upper = np.minimum(lower + 1, len(values) - 1)
+    weights = (places - lower).astype(np.float32)[:, None]
+    low = values[lower]
+    return low + weights * (values[upper] - low)
