@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
-from nwavesdk.loss import RateBoundsLoss, firing_rate_target_mse_loss, rate_bounds_loss
+from nwavesdk.loss import (
+    RateBoundsLoss,
+    firing_rate_target_mse_loss,
+    rate_bounds_loss,
+    rate_excess_loss,
+)
 
 
 def test_rates_by_hand():
@@ -127,3 +132,37 @@ def test_arguments_of_bounds_are_checked(change, words):
     given = {"spikes_list": [torch.zeros(2, 3, 4)], "lower": 0.1, "upper": 0.3}
     with pytest.raises(ValueError, match=words):
         rate_bounds_loss(**given | change)
+
+
+def test_the_excess_is_relative_to_the_bound_of_each_layer() -> None:
+    first = torch.tensor([[[1.0, 1.0], [1.0, 0.0]]])  # rate 0.75
+    second = torch.tensor([[[1.0], [0.0]]])  # rate 0.5
+    assert rate_excess_loss([first, second], most=0.5) == 0.5
+    assert rate_excess_loss([first, second], most=[0.75, 0.1]) == pytest.approx(4.0)
+    # Only the first step of the first layer counts.
+    assert rate_excess_loss([first], most=0.25, lengths=torch.tensor([1])) == 3.0
+
+
+def test_the_gradient_of_the_excess_ends_at_the_bound() -> None:
+    spk = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]], requires_grad=True)
+    rate_excess_loss([spk], most=0.2).backward()
+    # d(rate / most) of each of 4 entries.
+    assert torch.allclose(spk.grad, torch.full((1, 2, 2), 1 / (4 * 0.2)))  # type: ignore[arg-type]  # not None
+    spk.grad = None
+    rate_excess_loss([spk], most=0.25).backward()
+    assert not spk.grad.any()  # type: ignore[union-attr]  # not None
+
+
+@pytest.mark.parametrize(
+    ("spikes", "most", "match"),
+    [
+        ([], 0.1, "takes at least one layer, got an empty list"),
+        ([torch.zeros(1, 2, 3)], 0.0, "a bound must be above 0, got 0.0: raise it"),
+        ([torch.zeros(1, 2, 3)], [0.1, 0.1], "got 2 rates for 1 layers"),
+    ],
+)
+def test_wrong_bounds_of_the_excess_are_rejected(
+    spikes: list[torch.Tensor], most: float | list[float], match: str
+) -> None:
+    with pytest.raises(ValueError, match=match):
+        rate_excess_loss(spikes, most)

@@ -295,7 +295,7 @@ def test_options_of_sound_are_rejected_for_digits(name: str) -> None:
 
 def test_sequences_that_memory_cannot_hold_are_rejected(spoken: Path) -> None:
     data = {"source": str(spoken), "bands": 4, "length": 10**6, "hold": 10**4}
-    choices = {"data": {**data, "padding": "zeros"}}
+    choices = {"data": {**data, "padding": "zeros"}, "learning": {"batch_size": 64}}
     with pytest.raises(
         ValueError,
         match=r"data: 24 sequences of 10,000,000,000 steps and 4 features need 3,840.0 GB",

@@ -12,7 +12,7 @@ from nwavesdk.data import Recordings, Series, Standard
 from nwavesdk.loss import rate_cross_entropy
 from nwavesdk.metrics import correlation, mse, r2
 from nwavesdk.train.facts import Facts
-from nwavesdk.train.sections import ChipConfig, NetConfig
+from nwavesdk.train.sections import ChipConfig, LearningConfig, NetConfig
 from nwavesdk.train.tasks import (
     TASKS,
     Classification,
@@ -64,7 +64,7 @@ def test_a_task_has_the_output_layer_of_its_run(task: Any) -> None:
             net_file=None,
             chip=chosen,
             facts=facts(task),
-            learning=SimpleNamespace(sharpness=25.0),
+            learning=LearningConfig(),
         )
         output = task_of(config).output  # type: ignore[arg-type]  # the fields that it reads
         assert output.n_outputs == 2

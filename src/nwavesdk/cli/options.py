@@ -17,6 +17,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from nwavesdk.cli.app import split_commas
+from nwavesdk.presets import NAMES
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
 from nwavesdk.train.net_choice import NetFileConfig
 
@@ -34,6 +35,8 @@ DATA_FIELDS = (
     "data.encoder",
     "data.bin",
     "data.events",
+    "data.augment",
+    "data.center",
     "data.bands",
     "data.sample_rate",
     "data.level",
@@ -237,7 +240,7 @@ def _converted(field: str, value: Any) -> Any:
         # no endless text to one.
         is_size = [size.isascii() and size.isdecimal() and len(size) < 20 for size in sizes]
         return [int(size) if ok else size for size, ok in zip(sizes, is_size, strict=True)]
-    if field == "net_file":
+    if field == "net_file" and value not in NAMES:
         return NetFileConfig.of(value, "--net").model_dump()
     is_table = field == "data.split" and value.lower().endswith(".csv")
     if is_table or (field in NOT_PATHS and value not in NOT_PATHS[field]):

@@ -49,6 +49,10 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
     "learning.batch_size",
     "learning.patience",
     "learning.class_weights",
+    "learning.clip",
+    "learning.label_smoothing",
+    "learning.most_spikes",
+    "learning.spike_cost",
     *DATA_FIELDS,
     "data.folds",
     "data.leave_one_out",
@@ -103,6 +107,7 @@ def train_run(
     run = Run.open(out, net_file) if resume else Run.new(out, RunConfig.of(choices))
     if not resume and run.config.facts is not None:
         print_note(run.config.facts.split_reason)
+        print_note(run.net_line())
     result = run.train()
     if result is not None:
         _print_result(out, result, as_json)

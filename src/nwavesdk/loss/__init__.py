@@ -11,6 +11,7 @@ from nwavesdk.loss.activity import (
     RateBoundsLoss,
     firing_rate_target_mse_loss,
     rate_bounds_loss,
+    rate_excess_loss,
 )
 from nwavesdk.loss.distances import VanRossumDistance, van_rossum_distance
 from nwavesdk.loss.first_spikes import (
@@ -59,6 +60,7 @@ __all__ = [
     "membrane_readout",
     "rate_bounds_loss",
     "rate_cross_entropy",
+    "rate_excess_loss",
     "rate_logits",
     "rate_mse",
     "tet_loss",

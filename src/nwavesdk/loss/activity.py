@@ -10,7 +10,12 @@ from nwavesdk.internal.checks import choice, finite_number
 from nwavesdk.layers.lengths import check_lengths, mean_over_steps
 from nwavesdk.loss.arguments import LossModule, check_list, check_rate, check_spikes
 
-__all__ = ["RateBoundsLoss", "firing_rate_target_mse_loss", "rate_bounds_loss"]
+__all__ = [
+    "RateBoundsLoss",
+    "firing_rate_target_mse_loss",
+    "rate_bounds_loss",
+    "rate_excess_loss",
+]
 
 Per = Literal["neuron", "layer"]
 Bounds = float | Sequence[float]
@@ -124,6 +129,48 @@ def rate_bounds_loss(
         rates = _mean_rates(f"{owner}: layer {i}", spk, lengths, per)
         outside = (least - rates).clamp(min=0).square() + (rates - most).clamp(min=0).square()
         total = total.to(rates) + outside.mean()
+    return total
+
+
+def rate_excess_loss(
+    spikes_list: Sequence[Tensor], most: Bounds, lengths: Tensor | None = None
+) -> Tensor:
+    """How far layers fire above a bound, relative to it: Σ_i max(r_i / most_i - 1, 0).
+
+    r_i is the mean rate of layer i over its neurons and all valid steps of the batch. A layer with
+    twice the rate of its bound adds 1. The gradient does not fade near the bound, as that of
+    `rate_bounds_loss` does, so that layers end at it and not above.
+
+    Args:
+        spikes_list: Spikes of each layer, [B, T, N_i], as those of the records in
+            `net.record(x).spiking.values()`.
+        most: Bound [spikes per step and neuron] above 0 and at most 1, or one per layer.
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: If spikes are not floating tensors, or `lengths` is not an int64 tensor.
+        ValueError: If there is no layer, a layer has no spikes to count, a bound is not in (0, 1],
+            there are other than one bound per layer, or a length is not from 1 to T.
+
+    Example:
+        >>> spk = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+        >>> rate_excess_loss([spk], most=0.1)
+        tensor(1.5000)
+    """
+    owner = "rate_excess_loss"
+    _check_layers(owner, spikes_list)
+    if not len(spikes_list):
+        raise ValueError(f"{owner} takes at least one layer, got an empty list.")
+    bounds = _one_per_layer(owner, "most", most, len(spikes_list))
+    if not min(bounds) > 0:
+        raise ValueError(f"{owner}: a bound must be above 0, got {min(bounds)}: raise it.")
+    total = torch.zeros(())
+    for i, (spk, bound) in enumerate(zip(spikes_list, bounds, strict=True)):
+        rate = _mean_rates(f"{owner}: layer {i}", spk, lengths, "layer")
+        total = total.to(rate) + (rate / bound - 1).relu()
     return total
 
 

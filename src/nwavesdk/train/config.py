@@ -17,6 +17,7 @@ from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import FrozenModel, differences
+from nwavesdk.presets import NAMES
 from nwavesdk.train.facts import ArithmeticConfig, Facts
 from nwavesdk.train.net_choice import NetFileConfig
 from nwavesdk.train.neuron_choice import (
@@ -47,6 +48,7 @@ MOVABLE = {
     "machine.accelerator",
     "machine.workers",
     "facts.split_reason",
+    "facts.net_reason",
 }
 
 # exp(-dt/tau) of a larger ratio is 0, or of a smaller one 1, in float32 or nearly so: a neuron
@@ -77,13 +79,21 @@ LATER_DATA: dict[str, Any] = {
     "encoder": "current",
     "bin": None,
     "events": "frames",
+    "augment": {},
+    "center": False,
 }
 
 # Fields that were added after runs had been sealed without them, with the values of those runs.
 LATER_FIELDS: dict[str, dict[str, Any]] = {
-    "net": {**NEURON_DEFAULTS, "recurrent": None},
+    "net": {**NEURON_DEFAULTS, "recurrent": None, "preset": None},
     "data": LATER_DATA,
-    "learning": {"class_weights": "none"},
+    "learning": {
+        "class_weights": "none",
+        "clip": None,
+        "label_smoothing": 0.0,
+        "most_spikes": None,
+        "spike_cost": LearningConfig.model_fields["spike_cost"].default,
+    },
     "machine": {"workers": 0},
     "facts": {
         "task": "classification",
@@ -93,6 +103,7 @@ LATER_FIELDS: dict[str, dict[str, Any]] = {
         "typical_steps": None,
         "patterns": [],
         "split_reason": "",
+        "net_reason": "",
         "n_folds": 0,
         "tested": [],
     },
@@ -119,15 +130,27 @@ class RunConfig(FrozenModel):
     net: NetConfig = NetConfig()
     net_file: NetFileConfig | None = choice(
         None,
-        "Python file and function that builds the net: build(inputs, classes, config).",
-        metavar="FILE.py:build",
-        default_text="a net of --hidden layers",
+        "Net of the library, or a Python file and its function build(inputs, classes, config); "
+        "`nwave net` lists the first.",
+        metavar=f"{'|'.join(NAMES)}|FILE.py:build",
+        default_text="found from the data",
     )
     chip: ChipConfig | None = None
     learning: LearningConfig = LearningConfig()
     machine: MachineConfig = MachineConfig()
     arithmetic: ArithmeticConfig | None = None
     facts: Facts | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_preset(cls, choices: Any) -> Any:
+        """Take the name of a preset in place of a file."""
+        if not isinstance(choices, Mapping) or choices.get("net_file") not in NAMES:
+            return choices
+        net = choices.get("net") or {}
+        if not isinstance(net, Mapping):
+            return choices
+        return {**choices, "net_file": None, "net": {**net, "preset": choices["net_file"]}}
 
     @model_validator(mode="before")
     @classmethod

@@ -83,6 +83,7 @@ class Facts(FrozenModel):
         default="recording", description="What the sets were split by."
     )
     split_reason: str = Field(default="", description="Why they were split like this.")
+    net_reason: str = Field(default="", description="Why the run has its net.")
     n_folds: NoneOrMore = Field(
         default=0, description="Folds of the cross-validation; 0 without one."
     )

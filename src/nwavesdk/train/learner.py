@@ -7,9 +7,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from nwavesdk.data import Batch
-from nwavesdk.layers import Synapse, find_edges
+from nwavesdk.layers import Recording, Synapse, find_edges
 from nwavesdk.layers.lengths import mean_over_steps
 from nwavesdk.layers.prepare import DIVERGED
+from nwavesdk.loss import rate_excess_loss
 from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing, weight_decay_groups
@@ -19,7 +20,11 @@ from nwavesdk.train.network import chip_seed, stream_seed
 from nwavesdk.train.sections import ChipConfig, LearningConfig
 from nwavesdk.train.tasks import TrainingTask
 
-__all__ = ["Learner", "Selection", "lengths_of", "mean_rate"]
+__all__ = ["Learner", "Selection", "hidden_spikes", "lengths_of", "mean_rate"]
+
+# Fraction of a run over which the cost of spikes rises from 0 to its full weight: a layer first
+# learns what to fire for.
+COST_RISE = 0.25
 
 
 class Learner(LightningModule):
@@ -115,7 +120,9 @@ class Learner(LightningModule):
         # A seed per step: Lightning and its loaders also draw from torch's generator, and a resumed
         # run draws other numbers of times than one that was not interrupted.
         torch.manual_seed(stream_seed(self.seed, "dropout", *place))
-        outputs, loss, rates = self._run(batch, "mismatch", *place)
+        outputs, loss, recording = self._run(batch, "mismatch", *place)
+        rates = self._rates(recording, lengths_of(batch))
+        loss = loss + self._spike_cost(recording, lengths_of(batch))
         score, weight = self.task.batch_score(outputs.detach(), batch.y, lengths_of(batch))
         metrics = {
             "train_loss": loss,
@@ -146,8 +153,9 @@ class Learner(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss and rates on a batch of the validation set, and add it to the measures."""
-        outputs, loss, rates = self._run(batch, "validation", batch_idx, self.global_rank)
+        outputs, loss, recording = self._run(batch, "validation", batch_idx, self.global_rank)
         lengths = lengths_of(batch)
+        rates = self._rates(recording, lengths)
         _, weight = self.task.batch_score(outputs, batch.y, lengths)
         self.log_dict({"val_loss": loss, **rates}, sync_dist=True, batch_size=max(weight, 1))
         tally = self.task.tally(outputs, batch.y, lengths)
@@ -214,18 +222,36 @@ class Learner(LightningModule):
             edge.module for edge in find_edges(self.net).edges if isinstance(edge.module, Synapse)
         ]
 
-    def _run(self, batch: Batch, use: str, *place: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Outputs, loss, and the mean rate of each layer; `use` and `place` choose the chip."""
+    def _run(self, batch: Batch, use: str, *place: int) -> tuple[Tensor, Tensor, Recording]:
+        """Outputs, loss of the task, and the record; `use` and `place` choose the chip."""
         seed = chip_seed(self.seed, use, *place, drawn=False) if self.draws_mismatch else None
         lengths = lengths_of(batch)
         with prepared(self.net, seed), prepared(self.decoder):
             recording = record(self.net, batch.x, lengths=lengths)
             outputs = self.decoder(recording.spk, recording.mem, lengths)
-        rates = {
+        return outputs, self.task.loss(outputs, batch.y, lengths), recording
+
+    def _rates(self, recording: Recording, lengths: Tensor | None) -> dict[str, Tensor]:
+        """The mean rate of each layer that spikes, by depth."""
+        return {
             f"rate_{depth}": mean_rate(layer.spk.detach(), lengths)
             for depth, layer in enumerate(recording.spiking.values(), 1)
         }
-        return outputs, self.task.loss(outputs, batch.y, lengths), rates
+
+    def _spike_cost(self, recording: Recording, lengths: Tensor | None) -> Tensor | float:
+        """What the loss adds for hidden layers that fire more than they should."""
+        learning = self.learning
+        hidden = hidden_spikes(recording)
+        if learning.most_spikes is None or not hidden:
+            return 0.0
+        progress = self.global_step / int(self.trainer.estimated_stepping_batches)
+        weight = learning.spike_cost * min(1.0, progress / COST_RISE)
+        return weight * rate_excess_loss(hidden, learning.most_spikes, lengths)
+
+
+def hidden_spikes(recording: Recording) -> list[Tensor]:
+    """The spikes of the hidden layers, [B, T, N] each: of all layers but one that is the output."""
+    return [layer.spk for layer in recording.spiking.values() if layer.spk is not recording.spk]
 
 
 def lengths_of(batch: Batch) -> Tensor | None:

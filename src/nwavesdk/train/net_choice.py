@@ -19,7 +19,7 @@ from nwavesdk.internal.model import FrozenModel
 if TYPE_CHECKING:
     from nwavesdk.train.config import RunConfig
 
-__all__ = ["NetChoice", "NetFileConfig", "match_net_file"]
+__all__ = ["DEFAULT_FUNCTION", "NetChoice", "NetFileConfig", "match_net_file"]
 
 DEFAULT_FUNCTION = "build"
 

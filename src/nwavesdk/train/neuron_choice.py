@@ -3,13 +3,11 @@
 As `nwavesdk.train.config`, the module loads torch only where another neuron than LIF is chosen.
 """
 
-import contextlib
-import math
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nwavesdk.internal.checks import close_name, shown
+from nwavesdk.internal.value_texts import number_of, split_values
 
 if TYPE_CHECKING:
     from nwavesdk.layers.catalogue import CataloguedNeuron
@@ -30,8 +28,9 @@ LEARN = "learn"
 # Constants that are also fields of the net, whose output layer has them.
 SHARED = ("tau", "threshold")
 
-# Text of more letters is a mistake.
-MOST_LETTERS = 500
+# The field of the options, and a right text, for errors.
+FIELD = "net.neuron_options"
+EXAMPLE = "tau_w=0.1,learn=(a,b)"
 
 # Constants with their values; `learn` has names.
 NeuronOptions = dict[str, float | tuple[str, ...]]
@@ -65,48 +64,18 @@ def parse_neuron_options(given: object) -> NeuronOptions:
         >>> parse_neuron_options("tau_w=0.1, learn=(a, b)")
         {'tau_w': 0.1, 'learn': ('a', 'b')}
     """
-    values = _split_text(given) if isinstance(given, str) else given
+    values = split_values(FIELD, given, EXAMPLE) if isinstance(given, str) else given
     if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
         raise ValueError(
-            "net.neuron_options: expected constants with their values, as in "
-            f"tau_w=0.1,learn=(a,b), got {shown(given)}."
+            f"{FIELD}: expected constants with their values, as in {EXAMPLE}, got {shown(given)}."
         )
     options: NeuronOptions = {}
     for name, value in values.items():
         if name != LEARN:
-            options[name] = _number(name, value)
+            options[name] = number_of(FIELD, name, value)
         elif names := _names(value):
             options[LEARN] = names
     return options
-
-
-def _split_text(text: str) -> dict[str, str]:
-    """The values of a text by their names; commas within parentheses do not split."""
-    found: dict[str, str] = {}
-    is_short = len(text) <= MOST_LETTERS
-    for part in re.split(r",(?![^(]*\))", text) if is_short else [text]:
-        name, equals, value = (piece.strip() for piece in part.partition("="))
-        if not (is_short and name and equals) or name in found:
-            raise ValueError(
-                "net.neuron_options: expected NAME=VALUE between all commas, each name once, as in "
-                f"tau_w=0.1,learn=(a,b), got {shown(part)}."
-            )
-        found[name] = value
-    return found
-
-
-def _number(name: str, value: Any) -> float:
-    number = math.nan
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value) if abs(value) < 1e300 else math.inf
-    elif isinstance(value, str) and value.isascii():
-        with contextlib.suppress(ValueError):
-            number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(
-            f"net.neuron_options: {shown(name)} must be a finite number, got {shown(value)}."
-        )
-    return number
 
 
 def _names(value: Any) -> tuple[str, ...]:

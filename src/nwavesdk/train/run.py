@@ -31,6 +31,7 @@ from nwavesdk.internal.files import (
     FileWriteError,
     check_target,
     one_line,
+    printable,
     write_atomically,
 )
 from nwavesdk.layers import project
@@ -171,6 +172,20 @@ class Run:
         sizes = "–".join(map(str, self._sizes[:8])) + ("–…" if len(self._sizes) > 8 else "")
         remedy = "lower --hidden, --population or --batch-size"
         require_memory("net", f"{what} of {sizes} neurons", needed_bytes, remedy)
+
+    def net_line(self) -> str:
+        """The net of the run in one line: name, reason, parameters and schedule."""
+        config = self.config
+        assert config.facts is not None
+        parameters = sum(parameter.numel() for parameter in self.network().parameters())
+        name: str = config.net.preset or "layers"
+        if config.net.preset is None and config.net_file is not None:
+            name = f"{Path(config.net_file.file).name}:{config.net_file.function}"
+        learning = config.learning
+        return (
+            f"net {printable(name)} ({config.facts.net_reason}), {parameters:,} parameters; "
+            f"{learning.epochs} epochs in batches of {learning.batch_size}"
+        )
 
     def network(self, *, deployed: bool = False, mismatch: bool = False) -> RunNet:
         """The network with the initial weights of the seed; see `build_run_network`."""
@@ -336,6 +351,7 @@ class Run:
             devices=machine.devices,
             precision=machine.precision,
             max_epochs=self.config.learning.epochs,
+            gradient_clip_val=self.config.learning.clip,
             callbacks=[
                 history,
                 selection,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from nwavesdk.data.formats import open_source
 from nwavesdk.data.loader_config import default_cache_folder
 from nwavesdk.data.loading import Loaded, content_fingerprint, load_recordings
 from nwavesdk.data.recordings import hash_order
-from nwavesdk.data.source import Kind
+from nwavesdk.data.source import Kind, Task
 from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
 from nwavesdk.data.split_table import read_split_table
 from nwavesdk.internal.checks import require_memory
@@ -35,6 +35,7 @@ from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
 from nwavesdk.train.facts import Facts
 from nwavesdk.train.inputs import encoder_of_run, features_of, warn_of_skipped
+from nwavesdk.train.recipes import DataKind, complete_config, complete_schedule
 from nwavesdk.train.sections import is_table
 
 __all__ = ["RunData", "load_run_data"]
@@ -52,9 +53,6 @@ FIELDS_OF: dict[Kind, tuple[str, ...]] = {
 
 # Gain with which frozen noise makes the neurons of a chip's front end spike in a few of 100 steps.
 NOISE_GAIN = 3.0
-
-# What the recordings of a run are; the built-in spoken digits are features.
-DataKind = Kind | Literal["features"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,16 +88,22 @@ def load_run_data(
     if config.chip is not None:
         profile = (config.facts and config.facts.chip) or load_profile(config.chip.profile)
     wants_test = config.data.test if reads_test is None else reads_test
-    loaded, kind, recordings, split = _load_and_split(config, profile, wants_test)
+    begun = _load_and_split(config, profile, wants_test)
+    config = begun.config
+    kind = begun.kind
+    recordings = begun.recordings
+    split = begun.split
     warn_of_skipped(recordings.skipped)
     _check_unchanged(config, recordings, kind)
     counts_neurons = config.facts is None and config.net_file is None
     if counts_neurons and config.chip is not None and profile is not None:
         _check_neuron_count(config, profile, recordings)
+    if config.facts is None:
+        config = complete_schedule(config, len(split.indices.train))
     data, completed = _as_series(config, kind, recordings.take, split.indices)
-    data = replace(data, is_cached=loaded.is_cached)
-    if isinstance(loaded.features, EventFeatures):
-        completed["bin"] = loaded.features.bin
+    data = replace(data, is_cached=begun.loaded.is_cached)
+    if isinstance(begun.loaded.features, EventFeatures):
+        completed["bin"] = begun.loaded.features.bin
     facts = Facts(
         task=recordings.task,
         kind=kind,
@@ -113,6 +117,7 @@ def load_run_data(
         patterns=_patterns_of(recordings),
         split_by=split.by,
         split_reason=split.line,
+        net_reason=begun.net_reason,
         n_folds=split.n_folds,
         tested=split.tested,
         skipped=recordings.skipped,
@@ -145,16 +150,37 @@ class _RunSplit(ChosenSplit):
     n_unread: int = 0
 
 
-def _load_and_split(
-    config: RunConfig, profile: Profile | None, reads_test: bool
-) -> tuple[Loaded, DataKind, Recordings, _RunSplit]:
-    """The recordings as frames, what they are, those that are used, and their sets."""
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """The recordings of a run, before they become series.
+
+    Args:
+        config: The config, with the recipe for this kind of recordings.
+        net_reason: Why it has its net.
+        loaded: All recordings as frames.
+        kind: What a recording is.
+        recordings: Those that are used.
+        split: Their sets.
+    """
+
+    config: RunConfig
+    net_reason: str
+    loaded: Loaded
+    kind: DataKind
+    recordings: Recordings
+    split: _RunSplit
+
+
+def _load_and_split(config: RunConfig, profile: Profile | None, reads_test: bool) -> "_Begun":
+    """The recordings of a run, and its config with the recipe for this kind of recordings."""
     if config.data.source == "digits":
         _check_digits(config)
+        config, reason = _with_recipe(config, "features", "classification")
         loaded = Loaded(load_digits(), SeriesFeatures(), is_cached=False)
         recordings, split = _split(config, loaded.recordings, "")
-        return loaded, "features", recordings, _RunSplit(**vars(split))
+        return _Begun(config, reason, loaded, "features", recordings, _RunSplit(**vars(split)))
     source, faults, note = _open(config)
+    config, reason = _with_recipe(config, source.kind, source.task)
     features = features_of(config, source.kind, source.task, profile)
     if isinstance(features, ChipFeatures):
         check_filter_memory(features.config)
@@ -162,7 +188,7 @@ def _load_and_split(
     if config.data.test or source.task == "pattern":
         loaded = load_recordings(source, faults, features, cache=cache)
         recordings, split = _split(config, loaded.recordings, note)
-        return loaded, source.kind, recordings, _RunSplit(**vars(split))
+        return _Begun(config, reason, loaded, source.kind, recordings, _RunSplit(**vars(split)))
     # The sets are made of names alone, so that the test set can stay unread.
     listed, split = _split(config, _listing(source), note)
     keys = split.indices.map(lambda part: [listed.keys[index] for index in part])
@@ -179,7 +205,18 @@ def _load_and_split(
         if not len(chosen) and (name != "test" or reads_test):
             raise ValueError(f"The {name} set of {printable(faults.root)} has no usable recording.")
     fields = {**vars(split), "indices": indices}
-    return loaded, source.kind, recordings, _RunSplit(**fields, n_unread=len(keys.test))
+    chosen_split = _RunSplit(**fields, n_unread=len(keys.test))
+    return _Begun(config, reason, loaded, source.kind, recordings, chosen_split)
+
+
+def _with_recipe(config: RunConfig, kind: DataKind, task: Task) -> tuple[RunConfig, str]:
+    """The config with the defaults for its data, and why it has its net.
+
+    A run that has begun keeps its own.
+    """
+    if config.facts is not None:
+        return config, config.facts.net_reason
+    return complete_config(config, kind, task)
 
 
 def _listing(source: Source) -> Recordings:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from nwavesdk.internal.model import FrozenModel
+from nwavesdk.internal.value_texts import number_of, split_values
+from nwavesdk.presets import PresetName
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON, LEARN
 
 __all__ = [
@@ -201,6 +203,15 @@ class DataConfig(FrozenModel):
         "Loudness of the sound; folders only. peak: the loudest sample of each recording is scaled "
         "to full scale; as_is: unchanged, as live input needs.",
     )
+    augment: dict[str, float] = choice(
+        {},
+        "Random changes of training recordings and their strengths, as in shift=0.1,noise=10, or "
+        "none; docs/augmentation.md lists them.",
+        metavar="NAME=VALUE,…|none",
+    )
+    center: bool = choice(
+        False, "Subtract the mean of each feature over the recording from the recording."
+    )
     on_error: Literal["raise", "skip"] = choice(
         "raise", "Stop at files that cannot be used, or skip them and list them; folders only."
     )
@@ -209,6 +220,18 @@ class DataConfig(FrozenModel):
     max_seconds: float = choice(
         600.0, "Length above which a recording is an error [s]; folders only.", gt=0, le=LONGEST
     )
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _parse_augmentation(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        if given.strip() == "none":
+            return {}
+        return {
+            name: number_of("data.augment", name, value)
+            for name, value in split_values("data.augment", given, "shift=0.1,noise=10").items()
+        }
 
     @field_validator("source")
     @classmethod
@@ -243,6 +266,11 @@ class NetConfig(FrozenModel):
     The population is of LIF neurons. `RunConfig` completes and checks the choice of the others.
     """
 
+    preset: PresetName | None = choice(
+        None,
+        "Net of the library; None before a run begins: found from the data. In runs from before "
+        "there were presets, a net of layers.",
+    )
     hidden: tuple[LayerSize, ...] = choice(
         (256, 256), "Hidden layer sizes.", metavar="N,N,…", max_length=1000
     )
@@ -350,6 +378,20 @@ class LearningConfig(FrozenModel):
         1e-2, "Decoupled weight decay of AdamW.", ge=0, le=1e3, allow_inf_nan=False
     )
     warmup: float = choice(0.3, "Fraction of the run in which the learning rate rises.", gt=0, lt=1)
+    clip: Scale | None = choice(
+        None, "Largest norm of the gradient of a step.", default_text="none"
+    )
+    label_smoothing: float = choice(
+        0.0, "Probability that the loss expects of the wrong classes together.", ge=0, lt=1
+    )
+    most_spikes: Annotated[float, Field(gt=0, le=1)] | None = choice(
+        None,
+        "Bound of the mean rate of each hidden layer; more spikes per step and neuron cost.",
+        default_text="none",
+    )
+    spike_cost: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = choice(
+        0.2, "Loss of a layer with twice the rate of --most-spikes."
+    )
     sharpness: Scale = choice(
         25.0, "Logit of a class per spike and step that its neurons fire on average."
     )

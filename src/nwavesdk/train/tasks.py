@@ -184,6 +184,7 @@ class _Classes:
         output: The output layer.
         sharpness: Logit per spike and step.
         weights: Weight of each class in the loss; None for equal ones.
+        smoothing: Probability that the loss expects of the wrong classes together.
     """
 
     is_recurrent: ClassVar[bool] = False
@@ -192,6 +193,7 @@ class _Classes:
     output: OutputLayer
     sharpness: float
     weights: tuple[float, ...] | None = None
+    smoothing: float = 0.0
 
     @property
     def score(self) -> str:
@@ -213,7 +215,8 @@ class _Classes:
     def of(cls, config: "RunConfig") -> Self:
         assert config.facts is not None
         output = cls.output_layer(config.net, config.chip, config.facts)
-        return cls(output.of_run(config), config.learning.sharpness)
+        learning = config.learning
+        return cls(output.of_run(config), learning.sharpness, smoothing=learning.label_smoothing)
 
     def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:
         if not is_balanced:
@@ -275,10 +278,12 @@ class _Classes:
 
     def _cross_entropy(self, logits: Tensor, classes: Tensor) -> Tensor:
         """Mean over decisions, each multiplied by the weight of its class."""
+        smoothing = self.smoothing
         if self.weights is None:
-            return cross_entropy(logits, classes)
+            return cross_entropy(logits, classes, label_smoothing=smoothing)
         weights = logits.new_tensor(self.weights)[classes]
-        return (weights * cross_entropy(logits, classes, reduction="none")).mean()
+        errors = cross_entropy(logits, classes, reduction="none", label_smoothing=smoothing)
+        return (weights * errors).mean()
 
 
 class Classification(_Classes):

@@ -1,0 +1,186 @@
+"""Recipes: the net of a run and the defaults of its config, by the kind of data.
+
+A user's choices come first: a recipe fills only what was not given. `benchmarks/recipe.py` is the
+study by which the numbers were chosen, on validation sets alone, for all data sets of a kind
+together.
+
+As `nwavesdk.train.config`, the module imports neither torch nor numba.
+"""
+
+from collections.abc import Mapping
+from math import ceil
+from typing import TYPE_CHECKING, Any, Literal
+
+from nwavesdk.internal.checks import shown
+from nwavesdk.presets import USES, PresetName, page_path
+from nwavesdk.train.net_choice import DEFAULT_FUNCTION, NetFileConfig
+
+if TYPE_CHECKING:
+    from nwavesdk.data.source import Task
+    from nwavesdk.train.config import RunConfig
+
+__all__ = ["DataKind", "complete_config", "complete_schedule", "page_of"]
+
+# What the recordings of a run are; the built-in spoken digits are features.
+DataKind = Literal["sound", "series", "image", "events", "features"]
+
+# The net of each kind of data, unless the user chooses one.
+PRESET_OF: Mapping[DataKind, PresetName] = {
+    "sound": "conv",
+    "image": "conv",
+    "series": "conv",
+    "events": "conv",
+    "features": "conv",
+}
+
+# Defaults of the data by kind, for all nets but those of a chip.
+DATA_OF: Mapping[DataKind, dict[str, Any]] = {
+    "sound": {"bands": 40, "center": True},
+    "image": {},
+    "series": {},
+    "events": {},
+    "features": {},
+}
+
+# Defaults of a net that a page of Python builds, a preset's or a user's, by section and field.
+PAGE: dict[str, dict[str, Any]] = {
+    "data": {"hold": 1},
+    "net": {
+        "dt": 10e-3,
+        "surrogate": "fast_sigmoid(slope=5.0)",
+        "dropout": 0.15,
+    },
+    "learning": {
+        "rate": 4e-3,
+        "warmup": 0.2,
+        "clip": 1.0,
+        "label_smoothing": 0.05,
+        "most_spikes": 0.03,
+    },
+}
+
+# What differs by kind: an image is one frame, which is held.
+PAGE_OF: Mapping[DataKind, dict[str, dict[str, Any]]] = {
+    "sound": {},
+    "image": {"data": {"hold": None, "steps": 8}},
+    "series": {},
+    "events": {},
+    "features": {},
+}
+
+# Epochs of a page are as many as give about this number of updates, within these bounds.
+UPDATES = 1500
+LEAST_EPOCHS = 10
+MOST_EPOCHS = 200
+
+# A batch has at most this many recordings, and an epoch at least this many batches.
+LARGEST_BATCH = 64
+LEAST_BATCHES = 8
+SMALLEST_BATCH = 8
+
+
+def complete_config(config: "RunConfig", kind: DataKind, task: "Task") -> tuple["RunConfig", str]:
+    """The config of a run that begins, with the net and the defaults of its recipe, and a reason.
+
+    Args:
+        config: The choices of the user.
+        kind: What a recording is.
+        task: What the net learns.
+
+    Returns:
+        The config, and why it has its net.
+
+    Raises:
+        ValueError: If an option was given that the net does not use.
+    """
+    preset, reason = _choose_preset(config, kind, task)
+    if preset is not None:
+        _check_used(config, preset)
+    config = _filled(config, {"net": {"preset": preset}})
+    if preset == "chip":
+        return config, reason
+    config = _filled(config, {"data": DATA_OF[kind]})
+    if preset == "lif":
+        return config, reason
+    if preset is not None:
+        config = config.model_copy(update={"net_file": page_of(preset)})
+    recipe = _joined(PAGE, PAGE_OF[kind])
+    if kind == "sound":
+        # One time step per frame.
+        recipe["net"]["dt"] = config.data.hop
+    return _filled(config, recipe), reason
+
+
+def complete_schedule(config: "RunConfig", n_train: int) -> "RunConfig":
+    """The config with batch size and epochs that suit the number of recordings.
+
+    Args:
+        config: As `complete_config` returns it.
+        n_train: Recordings in the training set.
+    """
+    if config.net_file is None:
+        return config
+    given = config.learning.model_fields_set
+    batch_size = config.learning.batch_size
+    if "batch_size" not in given:
+        batch_size = min(LARGEST_BATCH, max(SMALLEST_BATCH, n_train // LEAST_BATCHES))
+    epochs = round(UPDATES / ceil(n_train / batch_size))
+    epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, epochs))
+    return _filled(config, {"learning": {"batch_size": batch_size, "epochs": epochs}})
+
+
+def page_of(preset: PresetName) -> NetFileConfig:
+    """The page of a preset as the file of a net."""
+    return NetFileConfig.of(f"{page_path(preset)}:{DEFAULT_FUNCTION}", "--net")
+
+
+def _choose_preset(
+    config: "RunConfig", kind: DataKind, task: "Task"
+) -> tuple[PresetName | None, str]:
+    """The preset of a run and the reason; None for a net from a file."""
+    if config.net_file is not None:
+        return None, "of --net"
+    if config.net.preset is not None:
+        return config.net.preset, "of --net"
+    if config.chip is not None:
+        return "chip", "for --chip"
+    if task == "pattern":
+        return "lif", "for a pattern"
+    preset = PRESET_OF[kind]
+    if unused := _unused(config, preset):
+        return "lif", f"which has net.{unused[0]}"
+    return preset, f"for {kind}"
+
+
+def _unused(config: "RunConfig", preset: PresetName) -> list[str]:
+    """The options of the net that were given and have no effect on a preset."""
+    given = config.net.model_fields_set - {"preset"}
+    return sorted(given - USES[preset])
+
+
+def _check_used(config: "RunConfig", preset: PresetName) -> None:
+    for name in _unused(config, preset):
+        raise ValueError(
+            f"net.{name}: has no effect on --net {preset}, got {shown(getattr(config.net, name))}: "
+            f"leave it out, or change a copy of the net: nwave net {preset} > net.py."
+        )
+
+
+def _joined(
+    first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """The defaults of both; those of the second come first."""
+    sections = {**first, **second}
+    return {name: {**first.get(name, {}), **second.get(name, {})} for name in sections}
+
+
+def _filled(config: "RunConfig", recipe: Mapping[str, Mapping[str, Any]]) -> "RunConfig":
+    """The config with the values of a recipe in the fields that were not given."""
+    sections = {}
+    for name, values in recipe.items():
+        section = getattr(config, name)
+        missing = {
+            field: value for field, value in values.items() if field not in section.model_fields_set
+        }
+        sections[name] = section.model_copy(update=missing)
+    return config.model_copy(update=sections)
