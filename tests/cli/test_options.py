@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cli.command import nwave
-from nwavesdk.cli.options import DATA_FIELDS
+from nwavesdk.cli.options import DATA_FIELDS, OPTION_NAMES, _value_type
+from nwavesdk.train import RunConfig
 
 
 def test_options_have_type_default_and_help_of_their_fields() -> None:
@@ -38,9 +39,56 @@ def test_train_has_the_options_that_it_always_had() -> None:
         "--precision", "--on-error", "--max-seconds", "--neuron", "--neuron-options",
         "--charge-gain", "--json", "--help", "--task", "--recurrent", "--class-weights",
         "--speaker-pattern", "--folds", "--leave-one-out", "--no-test", "--padding", "--steps",
-        "--encoder", "--bin", "--events", "--workers", "--jobs", "--dt", "--gain",
-            "--net",
+        "--encoder", "--bin", "--events", "--workers", "--jobs", "--dt", "--gain", "--net",
+        "--threshold", "--weight-decay", "--warmup", "--sharpness", "--window", "--hop",
+        "--threads", "--clip", "--label-smoothing", "--most-spikes", "--spike-cost", "--augment",
+        "--center",
     }  # fmt: skip
+
+
+# Fields of the config that have no option, and why.
+WITHOUT_OPTION = {
+    "arithmetic.crossovers": "recorded; nwave tune-kernels writes the table",
+    "net.preset": "--net chooses it",
+    "data.fold": "a run of one fold belongs to a study, which --folds begins",
+}
+
+
+def test_each_choice_of_the_config_is_an_option() -> None:
+    text = nwave("train", "--help").stdout
+    options = {line.split()[0] for line in text.splitlines() if line.startswith("  --")}
+    missing = set()
+    for section, info in RunConfig.model_fields.items():
+        model = _value_type(info.annotation)
+        if section == "facts":  # what the data were, not a choice
+            continue
+        names = getattr(model, "model_fields", None) if section != "net_file" else None
+        fields = [f"{section}.{name}" for name in names] if names else [section]
+        missing |= {field for field in fields if _typed(field) not in options}
+    assert missing == WITHOUT_OPTION.keys()
+
+
+def _typed(field: str) -> str:
+    name = OPTION_NAMES.get(field, field.rpartition(".")[2])
+    return f"--{name.replace('_', '-')}"
+
+
+def test_the_help_lists_options_by_section() -> None:
+    lines = nwave("train", "--help").stdout.splitlines()
+    titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert titles == ["Options:", "Data:", "Net:", "Learning:", "Chip:", "Machine:"]
+    section_of = {}
+    title = ""
+    for line in lines:
+        title = line if line in titles else title
+        if line.startswith("  --"):
+            section_of[line.split()[0]] = title
+    assert section_of["--resume"] == "Options:"
+    assert section_of["--data"] == section_of["--hop"] == "Data:"
+    assert section_of["--net"] == section_of["--tau"] == "Net:"
+    assert section_of["--warmup"] == "Learning:"
+    assert section_of["--chip"] == "Chip:"
+    assert section_of["--threads"] == "Machine:"
 
 
 @pytest.mark.parametrize(

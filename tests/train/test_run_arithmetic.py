@@ -55,6 +55,21 @@ def test_a_run_records_its_arithmetic_and_restores_the_settings(
         assert crossover.active_table() == NEVER
 
 
+def test_chosen_threads_are_those_of_the_run(choices: dict[str, Any], tmp_path: Path) -> None:
+    current = torch.get_num_threads()
+    chosen = Run.prepare(tmp_path, RunConfig.of({**choices, "machine": {"threads": current + 1}}))
+    assert chosen.config.arithmetic is not None
+    assert chosen.config.arithmetic.threads == current + 1
+    with use_arithmetic(chosen.config.arithmetic):
+        assert torch.get_num_threads() == current + 1
+    default = Run.prepare(tmp_path, RunConfig.of(choices)).config
+    assert default.arithmetic is not None
+    assert default.arithmetic.threads == default.machine.threads == current
+    default.check_same({"machine": {"threads": current}})
+    with pytest.raises(ValueError, match=f"machine.threads: .*, expected {current}:"):
+        default.check_same({"machine": {"threads": current + 1}})
+
+
 def test_a_resumed_run_keeps_its_table_and_threads(
     choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

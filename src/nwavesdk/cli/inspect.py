@@ -23,11 +23,8 @@ from nwavesdk.cli.app import (
     picture_option,
     print_report,
 )
-from nwavesdk.cli.options import (
-    DATA_FIELDS,
-    add_run_choices,
-    surrogate_texts,
-)
+from nwavesdk.cli.help import SectionedCommand
+from nwavesdk.cli.options import DATA_FIELDS, add_run_choices, surrogate_texts
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.imports import missing_packages, require
 
@@ -39,7 +36,7 @@ Recordings = Annotated[
 ]
 
 
-@app.command("data")
+@app.command("data", cls=SectionedCommand)
 @add_run_choices(
     "data.task",
     "chip.profile",

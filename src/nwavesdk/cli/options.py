@@ -17,6 +17,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from nwavesdk.cli.app import split_commas
+from nwavesdk.cli.help import SECTIONS
 from nwavesdk.presets import NAMES
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
 from nwavesdk.train.net_choice import NetFileConfig
@@ -39,6 +40,8 @@ DATA_FIELDS = (
     "data.center",
     "data.bands",
     "data.sample_rate",
+    "data.window",
+    "data.hop",
     "data.level",
     "data.max_seconds",
     "data.on_error",
@@ -52,6 +55,9 @@ OPTION_NAMES = {
     "net_file": "net",
     "learning.rate": "learning_rate",
 }
+
+# Sections of the help of fields that are in no section of the config.
+SECTION_OF = {"net_file": "net"}
 
 # Fields of a run that hold a path, and the names that they accept instead.
 NOT_PATHS = {"data.source": {"digits"}, "chip.profile": {"h1v1", "h1v2"}}
@@ -69,6 +75,7 @@ class ChoiceOption:
         kind: Type of the value: int, float or str; bool of a flag without a value.
         help: What it means, with the default in brackets.
         metavar: The form of the value, if not that of the type.
+        panel: Section of the help; None for the first one.
     """
 
     name: str
@@ -76,6 +83,7 @@ class ChoiceOption:
     kind: type
     help: str
     metavar: str | None = None
+    panel: str | None = None
 
     @property
     def typed(self) -> str:
@@ -91,7 +99,9 @@ class ChoiceOption:
     def parameter(self) -> inspect.Parameter:
         """The option as a parameter for typer; None if it is not given."""
         names = (self.typed, self.opposite) if self.opposite else (self.typed,)
-        option = typer.Option("/".join(names), metavar=self.metavar, help=self.help)
+        option = typer.Option(
+            "/".join(names), metavar=self.metavar, help=self.help, rich_help_panel=self.panel
+        )
         value_type: Any = self.kind
         return inspect.Parameter(
             self.name,
@@ -217,6 +227,7 @@ def _run_option(field: str) -> ChoiceOption:
         kind=value_type if value_type in (int, float, bool) else str,
         help=f"{info.description} [{default}]",
         metavar=metavar or None,
+        panel=SECTIONS.get(section or SECTION_OF.get(field, "")),
     )
 
 

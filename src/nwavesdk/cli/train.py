@@ -17,12 +17,13 @@ from nwavesdk.cli.app import (
     print_report,
 )
 from nwavesdk.cli.errors import print_note
+from nwavesdk.cli.help import SectionedCommand
 from nwavesdk.cli.options import DATA_FIELDS, add_run_choices, surrogate_texts
 
 __all__ = ["compare_surrogates", "eval_run", "train_run"]
 
 
-@app.command("train")
+@app.command("train", cls=SectionedCommand)
 @add_run_choices(
     "seed",
     "data.source",
@@ -41,11 +42,14 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
     "chip.duration",
     "net.population",
     "net.tau",
+    "net.threshold",
     "net.dt",
     "net.surrogate",
     "learning.surrogate_schedule",
     "net.dropout",
     "learning.rate",
+    "learning.warmup",
+    "learning.weight_decay",
     "learning.batch_size",
     "learning.patience",
     "learning.class_weights",
@@ -53,6 +57,7 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
     "learning.label_smoothing",
     "learning.most_spikes",
     "learning.spike_cost",
+    "learning.sharpness",
     *DATA_FIELDS,
     "data.folds",
     "data.leave_one_out",
@@ -61,6 +66,7 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
     "machine.devices",
     "machine.workers",
     "machine.precision",
+    "machine.threads",
 )
 def train_run(
     out: Annotated[
@@ -73,7 +79,7 @@ def train_run(
     ] = False,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, help="Folds at a time, on one thread each. [cores; GPU: 1]"),
+        typer.Option(min=1, max=1024, help="Folds at a time. [cores / threads; GPU: 1]"),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -120,9 +126,10 @@ def _train_folds(out: Path, choices: dict[str, Any], jobs: int | None, as_json: 
     from nwavesdk.analysis.folds.report import folds_json, folds_lines, write_folds
     from nwavesdk.analysis.folds.study import run_fold
 
-    study = FoldStudy.open(out, choices, threads=1)
+    threads = choices.get("machine", {}).get("threads", 1)
+    study = FoldStudy.open(out, choices, threads)
     if missing := study.missing():
-        n_jobs = jobs or (1 if study.uses_gpu else os.cpu_count() or 1)
+        n_jobs = jobs or (1 if study.uses_gpu else max(1, (os.cpu_count() or 1) // threads))
         print_fold = partial(_print_fold, study)
         cells.finish_on_processes(study, missing, n_jobs, print_fold, run_fold)
     report = write_folds(study)
@@ -194,7 +201,7 @@ def eval_run(run: RunPath, net: NetFile = None, as_json: Json = False) -> None:
     print_report(as_json, {"run": run, **result, f"recorded_{score}": recorded}, [line])
 
 
-@app.command("compare")
+@app.command("compare", cls=SectionedCommand)
 @add_run_choices(
     "learning.epochs",
     "data.source",

@@ -13,14 +13,17 @@ from nwavesdk.train.facts import ArithmeticConfig
 __all__ = ["current_arithmetic", "use_arithmetic"]
 
 
-def current_arithmetic() -> ArithmeticConfig:
-    """The threads and crossovers of this process.
+def current_arithmetic(threads: int | None = None) -> ArithmeticConfig:
+    """The arithmetic of a run that begins: its threads, and the crossovers of this process.
+
+    Args:
+        threads: Threads of the run; None for those of this process.
 
     Raises:
         ValueError: If the user's own table of crossovers is damaged.
     """
     return ArithmeticConfig(
-        threads=torch.get_num_threads(), crossovers=crossover.active_table().content()
+        threads=threads or torch.get_num_threads(), crossovers=crossover.active_table().content()
     )
 
 

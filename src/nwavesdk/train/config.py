@@ -94,7 +94,7 @@ LATER_FIELDS: dict[str, dict[str, Any]] = {
         "most_spikes": None,
         "spike_cost": LearningConfig.model_fields["spike_cost"].default,
     },
-    "machine": {"workers": 0},
+    "machine": {"workers": 0, "threads": None},
     "facts": {
         "task": "classification",
         "kind": None,

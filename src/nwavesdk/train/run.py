@@ -129,7 +129,10 @@ class Run:
         net = config.net
         if net.neuron != DEFAULT_NEURON:
             net = net.model_copy(update={"charge_gain": hidden_gain(config)})
-        config = config.model_copy(update={"arithmetic": current_arithmetic(), "net": net})
+        arithmetic = current_arithmetic(config.machine.threads)
+        machine = config.machine.model_copy(update={"threads": arithmetic.threads})
+        decided = {"arithmetic": arithmetic, "machine": machine, "net": net}
+        config = config.model_copy(update=decided)
         run = cls(RunFolder(path), config, data)
         run._require_memory_to_train()
         if config.net_file is not None:

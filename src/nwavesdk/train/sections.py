@@ -425,3 +425,8 @@ class MachineConfig(FrozenModel):
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = choice(
         "32-true", "Precision of the numbers."
     )
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = choice(
+        None,
+        "Threads of each process; sums, and so the last bits of weights, depend on them.",
+        default_text="as many as torch takes; 1 for each fold",
+    )

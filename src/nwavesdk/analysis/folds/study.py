@@ -105,8 +105,8 @@ class FoldStudy:
             ValueError: If a choice is out of its range, the data cannot be used or not be divided
                 into these folds, or the folder holds something else; nothing is written.
         """
-        whole_number("folds", "threads", threads, most=MOST_THREADS)
         config = RunConfig.of(_fold_choices(choices, 1))
+        whole_number("folds", "threads", threads, most=MOST_THREADS)
         if config.machine.devices > 1:
             raise ValueError(
                 f"machine.devices: folds run side by side, each on one device, got "
