@@ -1,0 +1,231 @@
+"""Accuracy of `nwave train` on all development sets, next to goals and baselines.
+
+Run: python -m benchmarks.accuracy --data-folder FOLDER [--only arabic-words] [--seeds 3]
+
+Each row is `nwave train --data PATH` with at most the option that names the split. The test set
+is read once for each seed. Numbers go to `benchmarks/results/accuracy/<row>.json`, runs to
+`runs/accuracy`; the same command continues what was killed. `--baselines` adds a CNN and an SVM,
+`--table` prints the table of the results that there are.
+"""
+
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from benchmarks import baselines
+from benchmarks.development import SETS, DevelopmentSet, chosen_sets, find_data
+from benchmarks.results import ROOT, write
+from nwavesdk.cli.app import split_commas
+
+__all__ = ["RESULTS", "main", "run_numbers", "table", "table_row"]
+
+RESULTS = ROOT / "benchmarks" / "results" / "accuracy"
+RUNS = ROOT / "runs" / "accuracy"
+
+# Most spikes per step and neuron of a hidden layer that the goal allows.
+MOST_SPIKES = 0.05
+
+HEADER = (
+    "| set | accuracy, % | goal | | CNN | CNN with augmentation | SVM | hidden rates, % "
+    "| parameters | seconds |\n|---|---|---|---|---|---|---|---|---|---|"
+)
+
+Result = dict[str, Any]
+
+
+def read_row(name: str) -> Result:
+    """The stored numbers of a row; empty ones if there are none."""
+    file = RESULTS / f"{name}.json"
+    if not file.is_file():
+        return {"name": name, "command": "", "seeds": [], "baselines": []}
+    stored: Result = json.loads(file.read_text(encoding="utf-8"))
+    return stored
+
+
+def store(name: str, **parts: Any) -> Result:
+    """Replace parts of a row's numbers; others may have been written meanwhile, and stay."""
+    row = {**read_row(name), **parts}
+    write(RESULTS / f"{name}.json", row)
+    return row
+
+
+def train(one: DevelopmentSet, data: Path | str, seed: int, threads: int) -> Result:
+    """The result of `nwave train` for a seed: of a new run, a continued one, or a finished one.
+
+    Raises:
+        RuntimeError: If the command failed; the message has the end of its output.
+    """
+    out = RUNS / one.name / f"seed-{seed}"
+    words = ["--data", str(data), *one.options(), "--seed", str(seed), "--out", str(out), "--json"]
+    if (out / "config.json").is_file():  # a single run; folds continue without it
+        words.append("--resume")
+    # Folds run side by side, on one thread each.
+    words += ["--jobs", str(threads)] if one.fold is not None else []
+    count = {name: str(threads) for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
+    process = subprocess.run(
+        [sys.executable, "-c", "from nwavesdk.cli import main; main()", "train", *words],
+        cwd=ROOT,
+        env=os.environ | count,
+        capture_output=True,
+        text=True,
+    )
+    if process.returncode:
+        raise RuntimeError(f"{one.name}, seed {seed}: {process.stderr.strip()[-800:]}")
+    result: Result = json.loads(process.stdout)
+    return result
+
+
+def run_numbers(result: Mapping[str, Any], *, outputs_spike: bool = False) -> Result:
+    """What is stored of a result: numbers, and no path.
+
+    Args:
+        result: What `nwave train --json` printed, of a run or of folds.
+        outputs_spike: Whether the last of the layers that spike is that of the outputs.
+    """
+    folds = result.get("folds", [result])
+    layers = [*zip(*(fold["rates"] for fold in folds), strict=True)]
+    if outputs_spike:
+        layers.pop()
+    numbers: Result = {
+        "accuracy": result["test_accuracy"],
+        "validation": result["val_accuracy"] if "folds" not in result else None,
+        "rates": [round(statistics.fmean(layer), 5) for layer in layers],
+        "parameters": folds[0]["parameters"],
+        "seconds": round(sum(fold["seconds"] for fold in folds), 1),
+        "epochs": [fold["epochs"] for fold in folds],
+    }
+    for name in ("operations", "synops", "dense_macs"):
+        if name in folds[0]:
+            numbers[name] = folds[0][name]
+    if len(folds) > 1:
+        numbers["folds"] = [fold["test_accuracy"] for fold in folds]
+        numbers["validation"] = statistics.fmean(fold["val_accuracy"] for fold in folds)
+    return numbers
+
+
+def measure_row(one: DevelopmentSet, data: Path | str, seeds: int, threads: int) -> None:
+    """Train with each seed that has no numbers yet, and store them."""
+    row = read_row(one.name)
+    command = shlex.join(["nwave", "train", "--data", one.path, *one.options()])
+    results = row["seeds"] if row["command"] == command else []
+    for seed in set(range(seeds)) - {result["seed"] for result in results}:
+        numbers = run_numbers(train(one, data, seed, threads), outputs_spike=one.net == "lif")
+        results = sorted([*results, {"seed": seed, **numbers}], key=lambda result: result["seed"])
+        store(one.name, command=command, seeds=results)
+        print(f"{one.name}, seed {seed}: {100 * numbers['accuracy']:.2f} %", file=sys.stderr)
+
+
+def measure_baselines(
+    one: DevelopmentSet, data: Path | str, seeds: int, methods: list[str]
+) -> None:
+    """Measure the baselines that have no numbers yet, and store them."""
+    results = read_row(one.name)["baselines"]
+    done = {(result["method"], result["seed"]) for result in results}
+    # A net of ours has no part in the features.
+    choices = {"data": one.choices(data)["data"]}
+    for method in methods:
+        for seed in range(seeds if baselines.METHODS[method] else 1):
+            if (method, seed) not in done:
+                results = [*results, baselines.measure(choices, method, seed)]
+                store(one.name, baselines=results)
+                print(f"{one.name}: {baselines.mean_line(results[-1:])}", file=sys.stderr)
+
+
+def spread(values: list[float], digits: int = 2) -> str:
+    """Mean and deviation as text; `-` without values.
+
+    Example:
+        >>> spread([1.0, 3.0])
+        '2.00 ± 1.41'
+    """
+    if not values:
+        return "-"
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{digits}f}{deviation}"
+
+
+def table_row(one: DevelopmentSet, row: Mapping[str, Any]) -> str:
+    """A row of the table, in Markdown."""
+    results = row["seeds"]
+    accuracies = [100 * result["accuracy"] for result in results]
+    verdict = ""
+    if accuracies and one.goal is not None:
+        verdict = "met" if statistics.fmean(accuracies) >= one.goal else "missed"
+    rates = ""
+    if results:
+        layers = zip(*(result["rates"] for result in results), strict=True)
+        means = [statistics.fmean(layer) for layer in layers]
+        rates = ", ".join(f"{100 * rate:.1f}" for rate in means)
+        rates += " (above 5)" if any(rate > MOST_SPIKES for rate in means) else ""
+    by_method = [
+        spread([100 * b["accuracy"] for b in row["baselines"] if b["method"] == method], 1)
+        for method in ("cnn", "cnn-augmented", "svm")
+    ]
+    cells = [
+        one.name,
+        spread(accuracies),
+        f"≥ {one.goal:g}" if one.goal is not None else "-",
+        verdict,
+        *by_method,
+        rates,
+        f"{results[0]['parameters']:,}" if results else "",
+        spread([result["seconds"] for result in results], 0),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def table() -> Iterator[str]:
+    """The lines of the table of all rows with results."""
+    yield HEADER
+    for one in SETS:
+        row = read_row(one.name)
+        if row["seeds"] or row["baselines"]:
+            yield table_row(one, row)
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
+def main(
+    data_folder: Annotated[Path, typer.Option(help="The folder with all sets.")] = Path("data"),
+    only: Annotated[str | None, typer.Option(help="Names or kinds between commas.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0.")] = 3,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each run.")] = 2,
+    with_baselines: Annotated[
+        bool, typer.Option("--baselines", help="Measure the baselines, too.")
+    ] = False,
+    only_baselines: Annotated[
+        bool, typer.Option("--only-baselines", help="Measure the baselines, and train nothing.")
+    ] = False,
+    methods: Annotated[str, typer.Option(help="Baselines between commas.")] = ",".join(
+        baselines.METHODS
+    ),
+    only_table: Annotated[bool, typer.Option("--table", help="Print the table only.")] = False,
+) -> None:
+    """Measure the rows that are asked for, and print the table."""
+    torch.set_num_threads(threads)
+    names = None if only is None else split_commas("--only", only)
+    for one in [] if only_table else chosen_sets(names):
+        data = find_data(one, data_folder.resolve())
+        if data is None:
+            print(f"{one.name}: {one.path} is not in {data_folder}: skipped", file=sys.stderr)
+            continue
+        if not only_baselines:
+            measure_row(one, data, seeds, threads)
+        if with_baselines or only_baselines:
+            measure_baselines(one, data, seeds, split_commas("--methods", methods))
+    print(*table(), sep="\n")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,202 @@
+"""A small CNN and an SVM on the features, sets and augmentation of a run of `nwave train`.
+
+Run: python -m benchmarks.baselines --data PATH [options of nwave train] [--seeds 3]
+
+The CNN is in `benchmarks/cnn.py`, the SVM in `benchmarks/svm.py`. All choices are made on the
+validation set. The test set is read once for each seed, or for each fold of each seed.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from benchmarks.cnn import learn, macs_of, net_for, score
+from benchmarks.svm import fit_svm
+from nwavesdk.cli.app import split_commas
+from nwavesdk.cli.options import DATA_FIELDS, add_run_choices
+from nwavesdk.data import Series, Split
+from nwavesdk.train import RunConfig
+from nwavesdk.train.run_data import load_run_data
+
+__all__ = ["METHODS", "fold_sets", "mean_line", "measure"]
+
+# Every method, and whether its result depends on the seed.
+METHODS = {"svm": False, "cnn": True, "cnn-augmented": True}
+
+Choices = Mapping[str, Any]
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The sets of one run or fold.
+
+    Attributes:
+        series: The training, validation and test set, one step per frame.
+        kind: What a recording is.
+        shape: Shape of the features of a frame.
+        n_classes: Number of classes.
+        is_per_step: Whether each step has a class.
+    """
+
+    series: Split[Series]
+    kind: str
+    shape: tuple[int, ...]
+    n_classes: int
+    is_per_step: bool
+
+
+def measure(choices: Choices, method: str, seed: int = 0, epochs: int | None = None) -> Result:
+    """Train a method on a run's data, and test it once; with folds, on each of them.
+
+    Args:
+        choices: Choices of a run in the form of `RunConfig.of`.
+        method: A name in `METHODS`.
+        seed: Seed of weights, order and dropout.
+        epochs: Passes over the training set. [see `benchmarks.cnn.learn`]
+
+    Returns:
+        Accuracy on the test set, on the validation set, parameters, multiplications with
+        additions (MACs) of a decision, seconds; with folds, their means, and each accuracy.
+    """
+    run = measure_svm if method == "svm" else measure_cnn
+    results = []
+    for sets in fold_sets(choices, is_augmented=method == "cnn-augmented"):
+        start = time.perf_counter()
+        result = run(sets, seed, epochs)
+        results.append({**result, "seconds": time.perf_counter() - start})
+    means = {name: statistics.fmean(result[name] for result in results) for name in results[0]}
+    summary: Result = {
+        "method": method,
+        "seed": seed,
+        "accuracy": round(means["accuracy"], 6),
+        "validation": round(means["validation"], 6),
+        "parameters": round(means["parameters"]),
+        "macs": round(means["macs"]),
+        "seconds": round(len(results) * means["seconds"], 1),
+    }
+    if len(results) > 1:
+        summary["folds"] = [round(result["accuracy"], 6) for result in results]
+    return summary
+
+
+def fold_sets(choices: Choices, *, is_augmented: bool) -> Iterator[Sets]:
+    """The sets of a run, or of one fold after the other.
+
+    Args:
+        choices: Choices of a run in the form of `RunConfig.of`.
+        is_augmented: Whether the training set is augmented as that of the run.
+    """
+    data = choices.get("data", {})
+    has_folds = bool({"folds", "leave_one_out"} & data.keys()) and "fold" not in data
+    number = 1
+    while True:
+        fold = {"fold": number} if has_folds else {}
+        config = RunConfig.of({**choices, "data": {**data, **fold}})
+        completed, loaded = load_run_data(config)
+        facts = completed.facts
+        assert facts is not None
+        if facts.task not in ("classification", "labels"):
+            raise ValueError(
+                f"data.source: the task is {facts.task}, but the baselines have classes: expected "
+                "recordings with a class for each recording or step."
+            )
+        yield Sets(
+            series=loaded.map(frame_series(is_augmented)),
+            kind=facts.kind or "sound",
+            shape=facts.feature_shape or (facts.n_features,),
+            n_classes=len(facts.classes),
+            is_per_step=facts.task == "labels",
+        )
+        if number >= facts.n_folds or not has_folds:
+            return
+        number += 1
+
+
+def frame_series(is_augmented: bool) -> Callable[[Series], Series]:
+    """A function from the sequences of a run to those with one step per frame."""
+    del is_augmented
+
+    def changed(series: Series) -> Series:
+        return replace(series, hold=1, encoder=None, as_lists=False)
+
+    return changed
+
+
+def measure_cnn(sets: Sets, seed: int, epochs: int | None) -> Result:
+    """The numbers of a CNN."""
+    torch.manual_seed(seed)
+    net = net_for(sets.kind, sets.shape, sets.n_classes, is_per_step=sets.is_per_step)
+    macs = macs_of(net, sets.series.val)
+    learned = learn(net, sets.series.train, sets.series.val, seed, epochs)
+    return {
+        "accuracy": score(learned.net, sets.series.test),
+        "validation": learned.validation,
+        "parameters": sum(parameter.numel() for parameter in net.parameters()),
+        "macs": macs,
+    }
+
+
+def measure_svm(sets: Sets, seed: int, epochs: int | None) -> Result:
+    """The numbers of an SVM, which has neither a seed nor epochs."""
+    del seed, epochs
+    fitted = fit_svm(sets.series.train, sets.series.val)
+    return {
+        "accuracy": fitted.score(sets.series.test),
+        "validation": fitted.validation,
+        "parameters": fitted.parameters,
+        "macs": fitted.macs,
+    }
+
+
+def mean_line(results: list[Result]) -> str:
+    """Mean and deviation of a method over its seeds, as a line."""
+    accuracies = [100 * result["accuracy"] for result in results]
+    spread = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
+    first = results[0]
+    seconds = statistics.fmean(result["seconds"] for result in results)
+    return (
+        f"{first['method']:<14} {statistics.fmean(accuracies):.2f}{spread} %, "
+        f"{first['parameters']:,} parameters, {first['macs']:,} MACs, {seconds:.0f} s"
+    )
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
+@add_run_choices("data.source", "data.task", *DATA_FIELDS, "data.folds", "data.leave_one_out")
+def main(
+    choices: dict[str, Any],
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0.")] = 3,
+    methods: Annotated[str, typer.Option(help="Methods between commas.")] = ",".join(METHODS),
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs of the CNN. [about 1,500 updates]")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="JSON file for all numbers.")] = None,
+) -> None:
+    """Measure the methods one after the other, and print a line for each."""
+    torch.set_num_threads(threads)
+    names = split_commas("--methods", methods)
+    if unknown := set(names) - METHODS.keys():
+        raise typer.BadParameter(f"{unknown.pop()!r}: expected {', '.join(METHODS)}")
+    measured: list[Result] = []
+    for name in names:
+        n_seeds = seeds if METHODS[name] else 1
+        results = [measure(choices, name, seed, epochs) for seed in range(n_seeds)]
+        typer.echo(mean_line(results))
+        measured += results
+        if out is not None:
+            out.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    app()

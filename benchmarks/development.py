@@ -1,0 +1,159 @@
+"""The development sets: where they are, how they are split, and the accuracy that is the goal.
+
+All defaults of `nwave train` are chosen on the validation sets of these. Each set is trained on
+by `nwave train --data PATH`, with at most the option that names its split.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["SETS", "DevelopmentSet", "chosen_sets", "find_data"]
+
+# Where Debian's package `dataset-fashion-mnist` and the like put their files.
+SYSTEM_FOLDER = Path("/usr/share/datasets")
+
+
+@dataclass(frozen=True, eq=False)
+class DevelopmentSet:
+    """A data set with a goal.
+
+    Attributes:
+        name: The name of its table row.
+        kind: What its recordings are: `"sound"`, `"series"`, `"labels"`, `"events"`, `"image"`.
+        path: Its place in the folder of all data; `digits` is built in.
+        split: The options of `nwave train` that name its split, as fields of `data`.
+        goal: The accuracy to reach [%]; None without one.
+        baseline: What the goal is compared with.
+        net: The preset, if it is not the one that `nwave train` finds.
+        fold: The fold on which choices are made, of a set with cross-validation.
+        is_optional: Whether the set is left out unless it is asked for.
+    """
+
+    name: str
+    kind: str
+    path: str
+    split: Mapping[str, Any] = field(default_factory=dict)
+    goal: float | None = None
+    baseline: str = ""
+    net: str | None = None
+    fold: int | None = None
+    is_optional: bool = False
+
+    def options(self) -> list[str]:
+        """The options of `nwave train` besides `--data`, `--out` and `--seed`."""
+        words = [] if self.net is None else ["--net", self.net]
+        for name, value in self.split.items():
+            words += [f"--{name.replace('_', '-')}", str(value)]
+        return words
+
+    def choices(self, data: Path | str) -> dict[str, Any]:
+        """The same in the form of `RunConfig.of`.
+
+        Args:
+            data: The place of the data.
+        """
+        net = {} if self.net is None else {"net": {"preset": self.net}}
+        return {"data": {"source": str(data), **self.split}, **net}
+
+
+SETS: tuple[DevelopmentSet, ...] = (
+    DevelopmentSet(
+        "arabic-words",
+        "sound",
+        "arabic-words",
+        goal=96.0,
+        baseline="CNN 91.1, with augmentation 92.4; SVM 85.7",
+    ),
+    DevelopmentSet("digits", "series", "digits", goal=98.6, baseline="SVM 98.8"),
+    DevelopmentSet(
+        "spoken-digits",
+        "sound",
+        "spoken-digits",
+        {"leave_one_out": "speaker"},
+        goal=78.0,
+        baseline="CNN 73.1",
+        fold=1,
+    ),
+    DevelopmentSet(
+        "yes-no",
+        "sound",
+        "speech-commands-yes-no",
+        {"split": "speaker"},
+        goal=96.0,
+        baseline="earlier default 92",
+    ),
+    DevelopmentSet("ecg", "labels", "ecg-qtdb", goal=87.0, baseline="published SRNN 85.9"),
+    DevelopmentSet(
+        "JapaneseVowels",
+        "series",
+        "JapaneseVowels",
+        goal=98.0,
+        baseline="best of the UEA table 98–99",
+    ),
+    DevelopmentSet(
+        "BasicMotions", "series", "BasicMotions", goal=100.0, baseline="best of the UEA table 100"
+    ),
+    DevelopmentSet(
+        "nmnist",
+        "events",
+        "nmnist-small",
+        {"folds": 5},
+        goal=97.0,
+        baseline="SpikingJelly 97 (100 recordings)",
+        fold=1,
+    ),
+    DevelopmentSet(
+        "fashion-dense",
+        "image",
+        "fashion-mnist",
+        goal=91.0,
+        baseline="dense nets of one hidden layer 89–90",
+        net="lif",
+        is_optional=True,
+    ),
+    DevelopmentSet(
+        "fashion-conv",
+        "image",
+        "fashion-mnist",
+        goal=92.5,
+        baseline="dense nets of one hidden layer 89–90",
+        net="conv",
+        is_optional=True,
+    ),
+)
+
+
+def chosen_sets(names: Sequence[str] | None) -> list[DevelopmentSet]:
+    """The sets with some names or kinds; without names, all that are not optional.
+
+    Raises:
+        ValueError: If no set has a name.
+
+    Example:
+        >>> [one.name for one in chosen_sets(["ecg", "events"])]
+        ['ecg', 'nmnist']
+    """
+    if not names:
+        return [one for one in SETS if not one.is_optional]
+    known = {name for one in SETS for name in (one.name, one.kind)}
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"--only: got {unknown[0]!r}, expected one of {', '.join(sorted(known))}")
+    return [one for one in SETS if {one.name, one.kind} & set(names)]
+
+
+def find_data(one: DevelopmentSet, folder: Path) -> Path | str | None:
+    """The place of a set's data: in the folder, in its folder `uea`, or of a package of Debian.
+
+    Args:
+        one: The set.
+        folder: The folder of all data.
+
+    Returns:
+        The path, `digits` for the data that are built in, or None if they are missing.
+    """
+    if one.path == "digits":
+        return one.path
+    places = (folder / one.path, folder / "uea" / one.path, SYSTEM_FOLDER / one.path)
+    return next((place for place in places if place.exists()), None)
