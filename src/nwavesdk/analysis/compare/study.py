@@ -214,9 +214,13 @@ class Study:
 
 
 def _cell_choices(choices: Mapping[str, Any], surrogate: str, seed: int) -> dict[str, Any]:
+    """The choices of one run; without another choice, all studies have the net of plain layers."""
+    net = dict(choices.get("net", {}))
+    if not (choices.get("net_file") or choices.get("chip")):
+        net.setdefault("preset", "lif")
     return {
         **choices,
         "seed": seed,
         "data": {**choices.get("data", {}), "test": False},
-        "net": {**choices.get("net", {}), "surrogate": surrogate},
+        "net": {**net, "surrogate": surrogate},
     }
