@@ -1,16 +1,23 @@
-"""How good a net's output is: pure functions of a batch, and running metrics over many batches.
+"""How good a net's output is, and what an inference costs.
 
-The running metrics are imported on first use, because they need the optional torchmetrics.
+Functions of a batch, and running metrics over many batches. The latter are imported on first use,
+because they need the optional torchmetrics.
 """
 
 from typing import TYPE_CHECKING
 
 from nwavesdk.internal.imports import import_on_use
 from nwavesdk.metrics.classes import balanced_accuracy, confusion_matrix, macro_f1
+from nwavesdk.metrics.operation_counter import OperationCounter, count_operations
+from nwavesdk.metrics.operations import EdgeOperations, LayerActivity, Operations
 from nwavesdk.metrics.readout import accuracy, accuracy_population, population_counts
 from nwavesdk.metrics.values import correlation, mse, r2
 
 __all__ = [
+    "EdgeOperations",
+    "LayerActivity",
+    "OperationCounter",
+    "Operations",
     "SpikeAccuracy",
     "SpikeAccuracyPopulation",
     "accuracy",
@@ -18,6 +25,7 @@ __all__ = [
     "balanced_accuracy",
     "confusion_matrix",
     "correlation",
+    "count_operations",
     "get_chip_consumption",
     "macro_f1",
     "mse",
