@@ -30,7 +30,7 @@ DESCRIPTIONS: Mapping[PresetName, str] = {
     "adlif": "dense layers of adaptive LIF neurons with batch norm",
     "recurrent": "recurrent layers of adaptive LIF neurons with batch norm",
     "conv": "convolutions over time, and over frequency or space, with batch norm",
-    "delay": "dense layers with learned delays and batch norm",
+    "delay": "as conv, with learned delays in place of fixed taps over time",
     "chip": "the neurons and synapses of an H1 chip behind its filter bank",
 }
 """What each preset is."""
@@ -47,7 +47,7 @@ USES: Mapping[PresetName, frozenset[str]] = {
     "adlif": _COMMON | {"hidden", "tau", "threshold"},
     "recurrent": _COMMON | {"hidden", "tau", "threshold"},
     "conv": _COMMON | {"threshold"},
-    "delay": _COMMON | {"hidden", "tau", "threshold"},
+    "delay": _COMMON | {"threshold"},
     "chip": _COMMON | {"hidden", "population", "recurrent", "tau"},
 }
 """The options `net.*` that the page of each preset reads; others have no effect on its net."""

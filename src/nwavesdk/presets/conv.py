@@ -1,8 +1,13 @@
-"""`nwave train --net conv`: convolutions over time, and over frequency or space, then time alone.
+"""`nwave train --net conv`: convolutions over bands or pixels, then over time.
 
-A convolution, batch norm and LIF neurons with mixed time constants make a layer. Spectra of at
-least 16 bands, images and events pass two layers with strides over bands or pixels. The other two
-layers see the last 40 steps. The read-out is linear, and has a score or a value for each step.
+    sound              2 layers over time and bands, 2 layers over time, read-out
+    images and events  2 layers over pixels, read-out
+    series             3 layers over time, read-out
+    targets per step   3 layers over time, read-out that integrates
+
+A layer is a convolution, batch norm, and LIF neurons with time constants from 10 to 100 ms. Before
+the read-out, another batch norm brings rare spikes to a deviation of one. Nothing sees the future,
+so the net also runs step by step.
 """
 
 import math
@@ -10,82 +15,104 @@ import math
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.layers import Dropout, LIFLayer, SpikingSequential, TemporalConv, TimeBatchNorm
+from nwavesdk.layers import LIFLayer, LILayer, SpikingSequential, TemporalConv, TimeBatchNorm
 from nwavesdk.surrogate import parse
 from nwavesdk.train import RunConfig
 
-__all__ = ["build"]
+__all__ = ["build", "look", "memory_plan", "read_out", "spiking"]
 
-CHANNELS = 16
-WIDTH = 48
+WIDTH = 48  # neurons of each layer over time
 SHORTEST, LONGEST = 0.01, 0.1  # time constants [s]
-NORM_SCALE = 0.6  # first scale of batch norms, with which about one neuron in six fires
-READOUT_GAIN = 8.0
-FEWEST_BANDS = 16
+NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
+TYPICAL_STEPS = 100  # of a recording, for data that do not tell
 
 
-def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> nn.Module:
-    """Build the net of a run, which returns scores or values `[B, T, classes]`.
+def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSequential:
+    """Build a net for steps `[B, T, *inputs]` that returns scores or values `[B, T, classes]`.
 
     Args:
         inputs: Shape of one step: bands, values of a series, or pixels.
         classes: Number of classes, or of values per step.
         config: The config of the run.
     """
-    net = config.net
-
-    def spiking(conv: TemporalConv, *features: int) -> list[nn.Module]:
-        """A convolution with batch norm, neurons with mixed time constants, and dropout."""
-        norm = TimeBatchNorm(features[0])
-        nn.init.constant_(norm.weight, NORM_SCALE)
-        taus = torch.empty(features).uniform_(math.log(SHORTEST), math.log(LONGEST)).exp()
-        surrogate = parse(net.surrogate)
-        neurons = LIFLayer(features, taus, net.threshold, dt=net.dt, spike_grad=surrogate)
-        return [conv, norm, neurons, *([Dropout(net.dropout)] if net.dropout else [])]
-
-    shape = image_shape(inputs, config)
-    modules: list[nn.Module] = []
-    if shape is None:
-        n_features = torch.Size(inputs).numel()
-    else:
-        modules.append(AsImage(inputs, shape))
-        channels, *sizes = shape
-        kernel = [min(5 if len(sizes) == 1 else 3, size) for size in sizes]
-        taps = 3 if len(sizes) == 1 else 1
-        for _ in range(2):
-            conv = TemporalConv(channels, CHANNELS, taps, kernel=kernel, stride=2)
-            sizes = [(size - width) // 2 + 1 for size, width in zip(sizes, kernel, strict=True)]
-            modules += spiking(conv, CHANNELS, *sizes)
-            kernel = [min(width, size) for width, size in zip(kernel, sizes, strict=True)]
-            channels = CHANNELS
-        modules.append(nn.Flatten())
-        n_features = CHANNELS * torch.Size(sizes).numel()
-    # 12 steps back, every third; then 16 steps back, every eighth.
-    modules += spiking(TemporalConv(n_features, WIDTH, taps=5, dilation=3), WIDTH)
-    modules += spiking(TemporalConv(WIDTH, WIDTH, taps=3, dilation=8), WIDTH)
-    readout = nn.Linear(WIDTH, classes)
-    with torch.no_grad():
-        readout.weight.mul_(READOUT_GAIN)
-    return SpikingSequential(*modules, readout)
+    modules, n_features = look(inputs, config)
+    for taps, dilation in memory_plan(inputs, config):
+        conv = TemporalConv(n_features, WIDTH, taps, dilation=dilation)
+        modules += spiking(conv, (WIDTH,), config)
+        n_features = WIDTH
+    return SpikingSequential(*modules, *read_out(n_features, classes, config))
 
 
-def image_shape(inputs: tuple[int, ...], config: RunConfig) -> tuple[int, ...] | None:
-    """Channels, then bands or pixels; None for series, whose values have no order."""
-    kind = config.facts.kind if config.facts is not None else None
-    if len(inputs) == 1:
-        return None if kind in ("series", "image") or inputs[0] < FEWEST_BANDS else (1, *inputs)
-    if kind == "image" or (kind is None and len(inputs) == 3 and inputs[2] == 3):
-        return (inputs[2] if len(inputs) == 3 else 1, *inputs[:2])
-    return inputs if len(inputs) == 3 else None
+def look(inputs: tuple[int, ...], config: RunConfig) -> tuple[list[nn.Module], int]:
+    """The layers over bands or pixels, and how many values a step has after them.
+
+    The values of a series have no order to convolve over: it has no such layers.
+    """
+    if not has_places(inputs, config):
+        return [], inputs[0]
+    modules, (n_channels, *sizes) = as_channels(inputs)
+    # Over three steps and five bands, or over three by three pixels of one step.
+    taps, width, channels = (3, 5, (16, 16)) if len(sizes) == 1 else (1, 3, (12, 32))
+    for n_outputs in channels:
+        kernel = [min(width, size) for size in sizes]
+        conv = TemporalConv(n_channels, n_outputs, taps, kernel=kernel, stride=2)
+        sizes = [(size - k) // 2 + 1 for size, k in zip(sizes, kernel, strict=True)]
+        modules += spiking(conv, (n_outputs, *sizes), config)
+        n_channels = n_outputs
+    return [*modules, nn.Flatten()], n_channels * math.prod(sizes)
 
 
-class AsImage(nn.Module):
-    """Steps `[B, *inputs]` as images with their channels first, `[B, C, *sizes]`."""
+def memory_plan(inputs: tuple[int, ...], config: RunConfig) -> list[tuple[int, int]]:
+    """Number of taps and their distance [steps] for each layer over time."""
+    facts = config.facts
+    if facts is not None and facts.task != "classification":
+        return [(9, 1), (9, 4), (9, 16)]
+    if has_places(inputs, config):
+        return [(5, 3), (3, 8)] if len(inputs) == 1 else []
+    # Distances grow from layer to layer, so that all together see half of a recording:
+    # (5 - 1) (1 + growth + growth²) = reach.
+    n_steps = facts.typical_steps if facts is not None else None
+    reach = (n_steps or TYPICAL_STEPS) / 2
+    growth = (math.sqrt(max(reach - 3, 9)) - 1) / 2
+    return [(5, round(growth**depth)) for depth in range(3)]
 
-    def __init__(self, inputs: tuple[int, ...], shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.shape = shape
-        self.is_last = len(inputs) == 3 and inputs != shape
+
+def has_places(inputs: tuple[int, ...], config: RunConfig) -> bool:
+    """Whether neighbors in a step belong together: bands and pixels, not values of a series."""
+    return len(inputs) > 1 or config.facts is None or config.facts.kind == "sound"
+
+
+def as_channels(inputs: tuple[int, ...]) -> tuple[list[nn.Module], tuple[int, ...]]:
+    """What brings the channels of a step to the front, and its shape then."""
+    if len(inputs) < 3:
+        return [nn.Unflatten(1, (1, inputs[0]))], (1, *inputs)
+    *sizes, last = inputs
+    if last <= 4:
+        return [ChannelsFirst()], (last, *sizes)
+    return [], inputs
+
+
+class ChannelsFirst(nn.Module):
+    """Images `[B, H, W, C]` as `[B, C, H, W]`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.movedim(-1, -3) if self.is_last else x.reshape(*x.shape[:1], *self.shape)
+        return x.movedim(-1, 1)
+
+
+def spiking(synapse: nn.Module, shape: tuple[int, ...], config: RunConfig) -> list[nn.Module]:
+    """A synapse, batch norm, and LIF neurons of this shape with mixed time constants."""
+    norm = TimeBatchNorm(shape[0])
+    nn.init.constant_(norm.weight, NORM_SCALE)
+    taus = torch.empty(shape).uniform_(math.log(SHORTEST), math.log(LONGEST)).exp()
+    surrogate = parse(config.net.surrogate)
+    neurons = LIFLayer(shape, taus, config.net.threshold, dt=config.net.dt, spike_grad=surrogate)
+    dropout = [nn.Dropout(config.net.dropout)] if config.net.dropout else []
+    return [synapse, norm, neurons, *dropout]
+
+
+def read_out(n_features: int, outputs: int, config: RunConfig) -> list[nn.Module]:
+    """From spikes to scores or values; where each step has a target, they are integrated."""
+    modules: list[nn.Module] = [TimeBatchNorm(n_features), nn.Linear(n_features, outputs)]
+    if config.facts is not None and config.facts.task != "classification":
+        modules.append(LILayer(outputs, tau=10 * config.net.dt, dt=config.net.dt, learn=("tau",)))
+    return modules

@@ -1,37 +1,33 @@
-"""`nwave train --net delay`: dense layers of LIF neurons with a learned delay per connection.
+"""`nwave train --net delay`: the net of `--net conv` with learned delays over time.
 
-The read-out is linear, and has a score or a value for each step.
+Where `conv` sees a few fixed earlier steps, each connection here has one weight and one delay, and
+learns both: a fifth of the weights for the same reach.
 """
 
-import torch
 from torch import nn
 
-from nwavesdk.layers import DelayedSynapse, Dropout, LIFLayer, SpikingSequential, TimeBatchNorm
-from nwavesdk.surrogate import parse
+from nwavesdk.layers import DelayedSynapse, SpikingSequential
+from nwavesdk.presets.conv import look, memory_plan, read_out, spiking
 from nwavesdk.train import RunConfig
 
 __all__ = ["build"]
 
-MOST_DELAY = 24  # steps
+WIDTH = 64  # neurons of each layer over time
 
 
-def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> nn.Module:
-    """Build the net of a run, which returns scores or values `[B, T, classes]`.
+def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSequential:
+    """Build a net for steps `[B, T, *inputs]` that returns scores or values `[B, T, classes]`.
 
     Args:
-        inputs: Shape of one step.
+        inputs: Shape of one step: bands, values of a series, or pixels.
         classes: Number of classes, or of values per step.
         config: The config of the run.
     """
-    net = config.net
-    modules: list[nn.Module] = [nn.Flatten()] if len(inputs) > 1 else []
-    n_in = torch.Size(inputs).numel()
-    for size in net.hidden:
-        synapse = DelayedSynapse(n_in, size, max_delay=MOST_DELAY)
-        surrogate = parse(net.surrogate)
-        neurons = LIFLayer(size, net.tau, net.threshold, dt=net.dt, spike_grad=surrogate)
-        modules += [synapse, TimeBatchNorm(size), neurons]
-        if net.dropout:
-            modules.append(Dropout(net.dropout))
-        n_in = size
-    return SpikingSequential(*modules, nn.Linear(n_in, classes))
+    modules: list[nn.Module]
+    modules, n_features = look(inputs, config)
+    # Pixels and their layers have no memory plan: one layer of delays remembers what moved.
+    for taps, dilation in memory_plan(inputs, config) or [(5, 3)]:
+        synapse = DelayedSynapse(n_features, WIDTH, max_delay=(taps - 1) * dilation)
+        modules += spiking(synapse, (WIDTH,), config)
+        n_features = WIDTH
+    return SpikingSequential(*modules, *read_out(n_features, classes, config))
