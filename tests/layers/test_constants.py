@@ -3,12 +3,14 @@
 import copy
 import math
 import pickle
+import warnings
 
 import pytest
 import torch
 
 from layers.pages import AdaptiveLayer, ChargedLayer
-from nwavesdk.layers import LIFLayer, prepare_net
+from nwavesdk.layers import LIFLayer, prepare_net, zoo
+from nwavesdk.layers.constants import without_step_warnings
 
 WIDE = torch.float64
 SHAPE = (3, 2, 2)
@@ -144,3 +146,35 @@ def test_parameters_keep_their_order_for_stored_optimizers():
     layer = LIFLayer(2, 0.02, layer_topology="RC", learn_taus=True, learn_thresholds=True)
     names = [name for name, _ in layer.named_parameters()]
     assert names == ["log_taus", "recurrent_weights", "thresholds"]
+
+
+@pytest.mark.parametrize(
+    ("build", "text"),
+    [
+        (lambda: LIFLayer(2, 0.5e-3), "LIFLayer: taus of 0.0005 s is shorter than the step of "),
+        (lambda: LIFLayer(2, [5e-3, 0.9e-3]), "taus of 0.0009 s is shorter than the step of 0.001"),
+        (lambda: LIFLayer(2, 20e-3, dt=50e-3), "taus of 0.02 s is shorter than the step of 0.05 s"),
+        (lambda: zoo.LILayer(2, tau=0.5e-3), "LILayer: tau of 0.0005 s is shorter"),
+        (lambda: zoo.AdLIFLayer(2, tau_w=0.5e-3), "AdLIFLayer: tau_w of 0.0005 s is shorter"),
+    ],
+)
+def test_a_time_constant_below_a_step_is_one_warning(build, text):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        layer = build()
+        layer.eval()
+        prepare_net(layer)
+        layer(torch.zeros(1, 3, 2))
+        copy.deepcopy(layer)
+    (warning,) = caught
+    assert warning.category is UserWarning
+    assert text in str(warning.message)
+    assert str(warning.message).endswith("raise it, or lower dt.")
+    assert warning.filename == __file__
+
+
+def test_a_time_constant_of_a_step_is_no_warning():
+    LIFLayer(2, 1e-3)
+    LIFLayer(2, 0.1, dt=0.1)
+    with without_step_warnings():
+        assert LIFLayer(2, 0.5e-3).short_constants() == {"taus": pytest.approx(0.5e-3)}

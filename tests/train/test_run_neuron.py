@@ -54,3 +54,16 @@ def test_scaled_weights_learn_and_decay_as_others_do() -> None:
     net = lif.build((3,), 2, RunConfig())
     (group,) = Learner(net, task, learning, 0)._parameter_groups()
     assert group == {"params": list(net.parameters()), "weight_decay": learning.weight_decay}
+
+
+@pytest.mark.parametrize("neuron", ["lif", "klif"])
+def test_a_run_with_taus_below_a_step_warns_once(
+    choices: dict[str, Any], tmp_path: Path, neuron: str
+) -> None:
+    choices["net"] |= {"neuron": neuron, "tau": 2e-3, "dt": 5e-3}
+    config = RunConfig.of(choices)
+    with pytest.warns(UserWarning, match="shorter than the step of 0.005 s in 2 of 2 layers") as w:
+        run = Run.new(tmp_path / "run", config)
+    (warning,) = w
+    assert str(warning.message).endswith("(--tau, or in the file of the net), or lower --dt.")
+    run.network()

@@ -2,6 +2,7 @@
 
 from nwavesdk.analysis.data_report import data_lines, data_report
 from nwavesdk.analysis.health import Finding, Health, LayerHealth, Limits, examine
+from nwavesdk.analysis.memory import LayerMemory, MemoryLimits, examine_memory
 from nwavesdk.analysis.shapes import DerivativeShape, catalogue_shapes, derivative_shape
 from nwavesdk.analysis.slopes import SlopeScan, scan_slopes
 
@@ -10,12 +11,15 @@ __all__ = [
     "Finding",
     "Health",
     "LayerHealth",
+    "LayerMemory",
     "Limits",
+    "MemoryLimits",
     "SlopeScan",
     "catalogue_shapes",
     "data_lines",
     "data_report",
     "derivative_shape",
     "examine",
+    "examine_memory",
     "scan_slopes",
 ]

@@ -35,6 +35,7 @@ class RunBatch:
         chip: Seed of the drawn chip, or None if the run trains without mismatch.
         loss: The loss of the run, `loss(spk, mem)`.
         pictures: Folder for pictures.
+        config: The config of the run.
     """
 
     net: RunNet
@@ -45,6 +46,7 @@ class RunBatch:
     chip: int | None
     loss: Callable[[Tensor, Tensor], Tensor]
     pictures: Path
+    config: RunConfig
 
     @classmethod
     def open(
@@ -94,6 +96,7 @@ class RunBatch:
             chip=chip_seed(config.seed, "look", drawn=False) if has_mismatch else None,
             loss=loss,
             pictures=pictures,
+            config=config,
         )
 
 

@@ -254,8 +254,12 @@ def diagnose_run(
     net: NetFile = None,
     as_json: Json = False,
 ) -> None:
-    """Find dead, saturated and gradient-starved neurons, exploding and vanishing gradients."""
-    from nwavesdk.analysis import examine
+    """Find dead, saturated and starved neurons, bad gradients, and time constants that do not fit.
+
+    Each finding ends in a remedy: options with which to train again, or what to change in the net.
+    """
+    from nwavesdk.analysis import examine, examine_memory
+    from nwavesdk.analysis.remedies import with_remedies
     from nwavesdk.analysis.run_batch import RunBatch
     from nwavesdk.analysis.slopes import RecordedPass
     from nwavesdk.net import connection_sparsity
@@ -263,6 +267,8 @@ def diagnose_run(
     batch = RunBatch.open(run, recordings, net)
     recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths)
     health = examine(recorded.recording, recorded.charge_gradients())
+    memories, misfits = examine_memory(batch.net, recorded.recording)
+    findings = with_remedies((*health.findings, *misfits), batch.config)
     loss = recorded.loss.item()
     sparsity = connection_sparsity(batch.net)
     content = {
@@ -271,7 +277,8 @@ def diagnose_run(
         "uncovered": recorded.uncovered,
         "sparsity": sparsity,
         "layers": [_finite_values(layer) for layer in health.layers],
-        "findings": [_finite_values(finding) for finding in health.findings],
+        "memory": [_finite_values(memory) for memory in memories],
+        "findings": [_finite_values(finding) for finding in findings],
     }
     lines = [
         f"{_batch_text(batch)}, loss {loss:.4g}",
@@ -287,10 +294,12 @@ def diagnose_run(
             lines.append(
                 f"recurrent loop of layer {depth}: {gain}gradients × {layer.growth:.3g} per step"
             )
-    for kind, remedy in {finding.kind: finding.remedy for finding in health.findings}.items():
-        texts = [finding.text for finding in health.findings if finding.kind == kind]
-        lines += ["", kind.upper(), *texts, f"Remedy: {remedy}."]
-    if not health.findings:
+    lines += map(_memory_line, memories)
+    for kind in dict.fromkeys(finding.kind for finding in findings):
+        of_kind = [finding for finding in findings if finding.kind == kind]
+        remedies = dict.fromkeys(f"Remedy: {finding.remedy}." for finding in of_kind)
+        lines += ["", kind.upper(), *(finding.text for finding in of_kind), *remedies]
+    if not findings:
         lines.append("no problem found")
     if any(sparsity.values()):
         shares = ", ".join(f"{name} {share:.0%}" for name, share in sparsity.items())
@@ -298,6 +307,16 @@ def diagnose_run(
     if recorded.uncovered:
         lines.append(f"Not examined, without neurons: {', '.join(recorded.uncovered)}.")
     print_report(as_json, content, lines)
+
+
+def _memory_line(memory: Any) -> str:
+    from nwavesdk.analysis.memory import time_text
+
+    taus = " to ".join(dict.fromkeys(map(time_text, (memory.shortest, memory.longest))))
+    has_inputs = math.isfinite(memory.interval)
+    inputs = f"an input every {time_text(memory.interval)}" if has_inputs else "no input"
+    alike = time_text(memory.correlation) if math.isfinite(memory.correlation) else "all steps"
+    return f"memory of {memory.layer}: time constants {taus}; {inputs}, alike for {alike}"
 
 
 def _finite_values(instance: object) -> dict[str, Any]:

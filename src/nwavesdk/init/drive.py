@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.layers import LIFLayer, NeuronLayer, prepare_net
+from nwavesdk.layers.constants import without_step_warnings
 
 __all__ = ["charge_gain", "smallest_scale"]
 
@@ -45,6 +46,7 @@ def smallest_scale(is_enough: Callable[[Tensor], Tensor]) -> float | None:
     return high
 
 
+@without_step_warnings()
 def charge_gain(build: Callable[[int], NeuronLayer]) -> float:
     """The factor of charges with which a neuron fires as often as a LIF neuron without it.
 

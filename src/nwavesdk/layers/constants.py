@@ -1,7 +1,9 @@
 """The constants of neuron layers: how they are checked, stored and read, for any page."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -16,7 +18,19 @@ from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.layers.stateful import StatefulNeurons
 from nwavesdk.solvers.cpu.parameters import ParameterValues
 
-__all__ = ["ConstantNeurons", "StoredConstant", "learned_names", "stored_constants"]
+__all__ = [
+    "ConstantNeurons",
+    "StoredConstant",
+    "learned_names",
+    "stored_constants",
+    "without_step_warnings",
+]
+
+# Part of the warning about a time constant, by which it can be ignored.
+SHORTER = "is shorter than the step"
+
+# A time constant of one step may be shorter by a rounding error of float32.
+ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -95,8 +109,18 @@ def learned_names(owner: str, learn: object, names: Collection[str]) -> tuple[st
     return tuple(wanted)
 
 
+@contextmanager
+def without_step_warnings() -> Iterator[None]:
+    """Build layers without a warning about time constants that are shorter than a step."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", f".* {SHORTER} of ", UserWarning)
+        yield
+
+
 class ConstantNeurons(StatefulNeurons):
     """Neurons with the constants of their page; base of `NeuronLayer`.
+
+    A time constant that is shorter than a step is a warning when the layer is built.
 
     Constants are stored in float32, also in a net of float64, so that a stored net does not depend
     on the default dtype. Only a learned constant of float64 can have more digits. A call in float64
@@ -128,6 +152,19 @@ class ConstantNeurons(StatefulNeurons):
             value = values[constant.name]
             given = per_neuron_tensor(owner, constant.argument, value, features, constant.kind)
             self._register_constant(constant, given, constant.name in learned)
+        for argument, shortest in self.short_constants().items():
+            # The caller of a layer that is a direct subclass of `NeuronLayer`.
+            warnings.warn(
+                f"{owner}: {argument} of {shortest:.4g} s {SHORTER} of {dt:.4g} s, so a neuron "
+                "forgets each input within a step: raise it, or lower dt.",
+                stacklevel=4,
+            )
+
+    def short_constants(self) -> dict[str, float]:
+        """The time constants that are shorter than a step, by argument: the shortest one [s]."""
+        of_time = [c for c in self.stored_constants if c.kind.is_time]
+        shortest = {c.argument: self.constant(c.name).detach().min().item() for c in of_time}
+        return {name: tau for name, tau in shortest.items() if tau < self.dt * (1 - ROUNDING)}
 
     def _register_constant(self, constant: StoredConstant, given: Tensor, is_learned: bool) -> None:
         """Store a constant; learned or not, `state_dict` has the same keys."""

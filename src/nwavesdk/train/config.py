@@ -229,11 +229,13 @@ class RunConfig(FrozenModel):
         net = self.net
         _check_step("net.tau", "tau", net.tau, net.dt)
         if not net.has_default_neuron:
+            from nwavesdk.layers.constants import without_step_warnings
             from nwavesdk.presets.lif import hidden_layer
 
             # The layer rejects constants that are out of their ranges.
             try:
-                layer = hidden_layer(self, 1)
+                with without_step_warnings():
+                    layer = hidden_layer(self, 1)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"net.neuron_options: {error}") from None
             if not all(value.isfinite().all() for value in layer.constants()):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from nwavesdk.internal.files import one_line, printable
 from nwavesdk.layers import ChipInstance, SpikingSequential
+from nwavesdk.layers.constants import without_step_warnings
 from nwavesdk.net import record
 from nwavesdk.net.container import takes_argument
 from nwavesdk.net.preparation import prepared
@@ -129,6 +130,7 @@ class FileNet(nn.Module):
 RunNet = SpikingSequential | FileNet
 
 
+@without_step_warnings()  # a run that begins warns once
 def network_of_run(
     config: RunConfig, facts: Facts, *, deployed: bool = False, mismatch: bool = False
 ) -> RunNet:

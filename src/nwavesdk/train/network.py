@@ -5,18 +5,26 @@ Each use of random numbers has its own seed, a function of the run's seed and of
 of a generator is carried from one epoch to the next, so a resumed run draws the same numbers.
 """
 
+import warnings
 from zlib import crc32
 
 import numpy as np
+from torch import nn
 
-from nwavesdk.layers import SpikingSequential
+from nwavesdk.layers import NeuronLayer, SpikingSequential
 from nwavesdk.presets import chip, lif
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.facts import Facts
 from nwavesdk.train.sections import NetConfig
 from nwavesdk.train.tasks import TASKS
 
-__all__ = ["build_run_network", "chip_seed", "has_recurrence", "stream_seed"]
+__all__ = [
+    "build_run_network",
+    "chip_seed",
+    "has_recurrence",
+    "stream_seed",
+    "warn_of_short_constants",
+]
 
 
 def stream_seed(seed: int, use: str, *place: int) -> int:
@@ -95,3 +103,23 @@ def build_run_network(
 def has_recurrence(config: NetConfig, facts: Facts) -> bool:
     """Whether the hidden layers of a run are recurrent: as chosen, or as its task needs it."""
     return TASKS[facts.task].is_recurrent if config.recurrent is None else config.recurrent
+
+
+def warn_of_short_constants(net: nn.Module) -> None:
+    """Warn once if neurons of a net have time constants that are shorter than a step."""
+    layers = {name: m for name, m in net.named_modules() if isinstance(m, NeuronLayer)}
+    shortest = {name: layer.short_constants() for name, layer in layers.items()}
+    texts = [
+        f"{name}: {', '.join(f'{argument} of {tau:.4g} s' for argument, tau in found.items())}"
+        for name, found in shortest.items()
+        if found
+    ]
+    if not texts:
+        return
+    dt = next(layers[name].dt for name, found in shortest.items() if found)
+    warnings.warn(
+        f"time constants are shorter than the step of {dt:.4g} s in {len(texts)} of {len(layers)} "
+        f"layers ({'; '.join(texts)}), whose neurons forget each input within a step: raise them "
+        "(--tau, or in the file of the net), or lower --dt.",
+        stacklevel=3,
+    )

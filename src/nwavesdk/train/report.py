@@ -12,6 +12,7 @@ from nwavesdk.chip import Profile
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.layers.catalogue import find_neuron
+from nwavesdk.layers.constants import without_step_warnings
 from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
 from nwavesdk.plot.theme import DARK, LIGHT, Draw, render_png
@@ -164,7 +165,8 @@ def _neuron_facts(config: RunConfig, net: nn.Module) -> dict[str, str]:
     if config.net.has_default_neuron:
         return {}
     layers = [module for module in net.modules() if isinstance(module, NeuronLayer)][:-1]
-    before = hidden_layer(config, 1)
+    with without_step_warnings():
+        before = hidden_layer(config, 1)
     constants = [constant.name for constant in before.stored_constants]
     values = ", ".join(f"{name} = {before.constant(name).item():.4g}" for name in constants)
     facts = {"hidden neurons": f"{find_neuron(config.net.neuron).call}, {values}"}

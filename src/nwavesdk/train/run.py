@@ -50,7 +50,7 @@ from nwavesdk.train.loaders import Loaders
 from nwavesdk.train.model_file import load_model, save_model
 from nwavesdk.train.net_choice import NetChoice, match_net_file
 from nwavesdk.train.net_file import RunNet, load_function, load_module, network_of_run
-from nwavesdk.train.network import stream_seed
+from nwavesdk.train.network import stream_seed, warn_of_short_constants
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON
 from nwavesdk.train.progress import EventLog, History, print_line, progress_callbacks
 from nwavesdk.train.report import write_report
@@ -135,8 +135,7 @@ class Run:
         config = config.model_copy(update=decided)
         run = cls(RunFolder(path), config, data)
         run._require_memory_to_train()
-        if config.net_file is not None:
-            run.network()
+        warn_of_short_constants(run.network())
         return run
 
     @classmethod

@@ -1,0 +1,204 @@
+"""Diagnosis of the memory of a net: time constants next to steps, recordings and inputs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nwavesdk.analysis.health import Finding
+from nwavesdk.layers import NeuronLayer, Record, Recording
+from nwavesdk.layers.lengths import valid_steps
+
+__all__ = ["LayerMemory", "MemoryLimits", "examine_memory", "time_text"]
+
+# The constant of a page that is the time constant of the membrane.
+MEMBRANE = "tau"
+
+REMEDIES = {
+    "short tau": "raise the time constants of the layer, or lower dt",
+    "long tau": "lower the time constants of the layer to the length of a recording",
+    "leaks away": "raise the time constants of the layer to the time between two of its inputs",
+}
+
+
+@dataclass(frozen=True)
+class MemoryLimits:
+    """Limits from which on something is reported.
+
+    Attributes:
+        few: Share of a layer's neurons that may have such a time constant.
+        recordings: Length of the recordings above which a time constant is too long.
+        taus: Time constants of the membrane that may pass between two inputs: after two of them,
+            13 % of an input are left.
+    """
+
+    few: float = 0.05
+    recordings: float = 5.0
+    taus: float = 2.0
+
+
+@dataclass(frozen=True)
+class LayerMemory:
+    """The memory of one layer, and of what it gets.
+
+    Attributes:
+        layer: Name of the layer in the net.
+        dt: Length of a step [s].
+        recording: Mean length of a recording [s].
+        shortest: Shortest time constant [s], of the membrane or another one.
+        longest: Longest time constant [s].
+        median: Median time constant of the membrane [s]; NaN without one.
+        short: Share of neurons that have a time constant below a step.
+        long: Share of neurons with a time constant that outlasts the recordings by far.
+        leaks: Share of neurons whose membrane leaks away before the next input.
+        interval: Mean time between two inputs of a neuron [s], over those that have any; a charge
+            of 0 is no input. NaN if there is none.
+        correlation: How long the input charge stays alike [s]: the time constant of a first-order
+            process with the same correlation of two steps in a row. It is 0 if they differ in sign
+            more often than not, and infinite if the charge never changes.
+    """
+
+    layer: str
+    dt: float
+    recording: float
+    shortest: float
+    longest: float
+    median: float
+    short: float
+    long: float
+    leaks: float
+    interval: float
+    correlation: float
+
+
+@torch.no_grad()
+def examine_memory(
+    net: nn.Module, recording: Recording, limits: MemoryLimits | None = None
+) -> tuple[tuple[LayerMemory, ...], tuple[Finding, ...]]:
+    """Compare the time constants of a net with its steps, its recordings and its inputs.
+
+    Args:
+        net: The net.
+        recording: Recording of sequences by this net or a copy, with the charges of its layers.
+        limits: Limits from which on something is reported.
+
+    Returns:
+        The numbers of each spiking layer that has time constants, and what does not fit.
+    """
+    limits = limits or MemoryLimits()
+    found = []
+    findings = []
+    for depth, (name, record) in enumerate(recording.spiking.items(), 1):
+        layer = net.get_submodule(name)
+        assert isinstance(layer, NeuronLayer)
+        memory = _layer_memory(name, layer, record, limits)
+        if memory is None:
+            continue
+        found.append(memory)
+        findings += [
+            Finding(kind, name, value, f"layer {depth} ({name}): {text}", REMEDIES[kind])
+            for kind, value, text in _findings(memory, limits)
+        ]
+    return tuple(found), tuple(findings)
+
+
+def _layer_memory(
+    name: str, layer: NeuronLayer, record: Record, limits: MemoryLimits
+) -> LayerMemory | None:
+    """The memory of a layer; None if it has no time constants."""
+    of_time = [constant.name for constant in layer.stored_constants if constant.kind.is_time]
+    if not of_time:
+        return None
+    # [time constants, N]
+    values = torch.stack(
+        [layer.constant(one).double().expand(layer.features).flatten() for one in of_time]
+    )
+    assert record.cur is not None, "the pass was recorded without charges"
+    cur = record.cur.detach().double().flatten(2)
+    B, T, _ = cur.shape
+    lengths = torch.full((B,), T) if record.lengths is None else record.lengths
+    is_valid = valid_steps(lengths, T)[..., None]
+    steps = float(lengths.double().mean())
+    n_inputs = ((cur != 0) & is_valid).sum((0, 1))
+    intervals = layer.dt * lengths.sum() / n_inputs  # infinite without an input
+    has_inputs = n_inputs > 0
+    membrane = values[of_time.index(MEMBRANE)] if MEMBRANE in of_time else None
+    leaks, median, interval = 0.0, torch.nan, torch.nan
+    if membrane is not None:
+        # What is shorter than a step is another finding.
+        leaks_away = (intervals > limits.taus * membrane) & (membrane >= layer.dt)
+        leaks = float((has_inputs & leaks_away).double().mean())
+        median = float(membrane.median())
+    if bool(has_inputs.any()):
+        interval = float(intervals[has_inputs].mean())
+    return LayerMemory(
+        layer=name,
+        dt=layer.dt,
+        recording=steps * layer.dt,
+        shortest=float(values.min()),
+        longest=float(values.max()),
+        median=median,
+        short=float((values < layer.dt * (1 - 1e-5)).any(0).double().mean()),
+        long=float((values > limits.recordings * steps * layer.dt).any(0).double().mean()),
+        leaks=leaks,
+        interval=interval,
+        correlation=_correlation_time(cur, is_valid, layer.dt),
+    )
+
+
+def _correlation_time(cur: Tensor, is_valid: Tensor, dt: float) -> float:
+    """-dt / ln(r) with r the correlation of two steps in a row, over all recordings and neurons.
+
+    Args:
+        cur: Charges [B, T, N].
+        is_valid: Whether a step is within its recording, [B, T, 1].
+        dt: Length of a step [s].
+    """
+    n_steps = is_valid.sum(1, keepdim=True)
+    mean = cur.where(is_valid, 0).sum(1, keepdim=True) / n_steps
+    deviation = (cur - mean).where(is_valid, 0)
+    pairs = is_valid[:, 1:]
+    both = (deviation[:, :-1] * deviation[:, 1:]).where(pairs, 0).sum()
+    size = ((deviation[:, :-1].square() + deviation[:, 1:].square()) / 2).where(pairs, 0).sum()
+    if not size:
+        return float("inf")
+    r = float(both / size)
+    if r <= 0:
+        return 0.0
+    return float("inf") if r >= 1 else float(-dt / torch.tensor(r, dtype=torch.float64).log())
+
+
+def _findings(memory: LayerMemory, limits: MemoryLimits) -> Iterator[tuple[str, float, str]]:
+    """Kind, value and description of everything that does not fit.
+
+    The value is the factor by which time constants would fit.
+    """
+    if memory.short > limits.few:
+        text = (
+            f"{memory.short:.0%} of its neurons forget within a step: time constants from "
+            f"{time_text(memory.shortest)}, steps of {time_text(memory.dt)}"
+        )
+        yield "short tau", 2 * memory.dt / memory.shortest, text
+    if memory.long > limits.few:
+        text = (
+            f"{memory.long:.0%} of its neurons never forget: time constants up to "
+            f"{time_text(memory.longest)}, recordings of {time_text(memory.recording)}"
+        )
+        yield "long tau", memory.recording / memory.longest, text
+    if memory.leaks > limits.few:
+        text = (
+            f"{memory.leaks:.0%} of its membranes leak away before the next input: median time "
+            f"constant {time_text(memory.median)}, an input every {time_text(memory.interval)}"
+        )
+        yield "leaks away", max(memory.interval / memory.median, limits.taus), text
+
+
+def time_text(seconds: float) -> str:
+    """A time in the unit that suits it.
+
+    Example:
+        >>> time_text(0.0125), time_text(2.5)
+        ('12.5 ms', '2.5 s')
+    """
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"

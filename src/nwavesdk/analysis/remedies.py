@@ -1,0 +1,112 @@
+"""Remedies of findings for a run: options of `nwave train`, or lines of the net's file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from nwavesdk.analysis.health import Finding
+from nwavesdk.internal.files import printable
+from nwavesdk.presets import USES
+from nwavesdk.surrogate import fast_sigmoid, parse
+from nwavesdk.surrogate import text as text_of
+from nwavesdk.train.config import RunConfig
+
+__all__ = ["with_remedies"]
+
+# Factor by which a remedy changes a slope, a threshold or a learning rate.
+LESS = 0.4
+MORE = 2.5
+
+# Parameters of surrogates that grow with the peak or fall with the width of a derivative.
+STEEPNESS = ("slope", "alpha")
+
+# The bound of rates that a remedy suggests [spikes per step and neuron].
+FEW_SPIKES = 0.05
+
+
+def with_remedies(findings: tuple[Finding, ...], config: RunConfig) -> tuple[Finding, ...]:
+    """The findings with remedies for a run: what to change to train it again.
+
+    Args:
+        findings: What is wrong with the net of the run.
+        config: The config of the run.
+    """
+    return tuple(replace(finding, remedy=_remedy(finding, config)) for finding in findings)
+
+
+def _remedy(finding: Finding, config: RunConfig) -> str:
+    learning = config.learning
+    tau = config.net.tau
+    gentler = _surrogate(config, LESS)
+    steeper = _surrogate(config, MORE)
+    fewer = f"--most-spikes {FEW_SPIKES} --spike-cost {2 * learning.spike_cost or 0.2:.2g}"
+    lower = f"--learning-rate {LESS * learning.rate:.2g}"
+    slopes = "`nwave slopes` finds a surrogate for each layer"
+    memory = _net_option(config, "tau", finding.value * tau, "taus")
+    texts = {
+        "not finite": f"train again with {lower} --clip 1, and check the input for NaN",
+        "dead": f"train again with {_threshold(config, LESS)}, or with {gentler}; in Python, "
+        "nwavesdk.init.fluct_init(net, x) makes all neurons fire at the start",
+        "saturated": f"train again with {fewer}, or with {_threshold(config, MORE)}",
+        "starved": f"train again with {gentler}; {slopes}",
+        "vanishing": f"train again with {gentler}; {slopes}",
+        "exploding": f"train again with {steeper}, or with --clip 1; {slopes}",
+        "vanishing over time": "the net does not learn from early steps: train again with "
+        f"{_net_option(config, 'tau', 3 * tau, 'taus')}, or with {gentler}",
+        "exploding over time": f"train again with --clip 1, or with {steeper}",
+        "recurrent gain": f"train again with {_net_option(config, 'tau', tau / 2, 'taus')}, or "
+        f"with {steeper}; in a net of your own, keep max_loop_gain=1 (docs/recurrence.md)",
+        "short tau": f"train again with {memory}, or with --dt {config.net.dt / 5:.2g}",
+        "long tau": f"train again with {memory}",
+        "leaks away": f"train again with {memory}",
+    }
+    return texts[finding.kind]
+
+
+def _preset_of(config: RunConfig) -> str | None:
+    """The preset of a run, also of one from before there were presets; None with a user's file."""
+    if config.net.preset is not None:
+        return config.net.preset
+    if config.net_file is not None:
+        return None
+    return "lif" if config.chip is None else "chip"
+
+
+def _net_option(config: RunConfig, name: str, value: float, argument: str) -> str:
+    """An option of the net, or where to change the argument of its layers if it has none."""
+    preset = _preset_of(config)
+    if preset is not None and name in USES[preset]:  # type: ignore[index]  # the name of a preset
+        return f"--{name} {value:.2g}"
+    return _in_file(config, argument)
+
+
+def _in_file(config: RunConfig, argument: str) -> str:
+    """Where to change an argument of the layers of a page."""
+    if config.net.preset is None and config.net_file is not None:
+        return f"other {argument} in {printable(Path(config.net_file.file).name)}"
+    preset = _preset_of(config)
+    return (
+        f"other {argument} in a copy of the net (nwave net {preset} > net.py, then "
+        "--net net.py:build)"
+    )
+
+
+def _threshold(config: RunConfig, factor: float) -> str:
+    """Other thresholds; a chip has its own, but its membranes may add up charge for longer."""
+    if config.chip is not None:
+        return _net_option(config, "tau", config.net.tau / factor, "taus")
+    return _net_option(config, "threshold", factor * config.net.threshold, "thresholds")
+
+
+def _surrogate(config: RunConfig, factor: float) -> str:
+    """The option for a steeper or gentler surrogate."""
+    surrogate = parse(config.net.surrogate)
+    names = [name for name in STEEPNESS if name in surrogate.parameters]
+    try:
+        value = float(f"{factor * surrogate.parameters[names[0]]:.2g}")
+        surrogate = type(surrogate)(**{**surrogate.parameters, names[0]: value})
+    except (IndexError, ValueError):  # no such parameter, or one out of its range
+        surrogate = fast_sigmoid(25 * factor)
+    option = f'--surrogate "{text_of(surrogate)}"'
+    if _preset_of(config) is None:
+        return f"{option}, if the file of the net reads config.net.surrogate"
+    return option

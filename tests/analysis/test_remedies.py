@@ -1,0 +1,68 @@
+"""Remedies for a run: each names options that `nwave train` has, or a line of the net's file."""
+
+import re
+
+import pytest
+
+from cli.command import nwave
+from nwavesdk.analysis import health, memory
+from nwavesdk.analysis.health import Finding
+from nwavesdk.analysis.remedies import with_remedies
+from nwavesdk.presets import NAMES
+from nwavesdk.surrogate import parse
+from nwavesdk.train import RunConfig
+from nwavesdk.train.net_choice import NetFileConfig
+
+KINDS = sorted({*health.REMEDIES, *memory.REMEDIES})
+
+
+def config_of(preset):
+    if preset == "own":
+        file = NetFileConfig(file="/some/net.py", function="build", sha256="0" * 64)
+        return RunConfig.of({"net_file": file.model_dump()})
+    if preset == "chip":
+        return RunConfig.of({"chip": {"profile": "h1v2"}})
+    return RunConfig.of({"net": {"preset": preset}} if preset else {})
+
+
+def remedy_of(kind, preset, value=3.0):
+    finding = Finding(kind, "1", value, "text", "")
+    (found,) = with_remedies((finding,), config_of(preset))
+    assert (found.kind, found.text, found.value) == (kind, "text", value)
+    return found.remedy
+
+
+@pytest.fixture(scope="module")
+def options():
+    lines = nwave("train", "--help").stdout.splitlines()
+    return {line.split()[0] for line in lines if line.startswith("  --")}
+
+
+def test_each_remedy_names_options_of_train_or_the_file(options):
+    for kind in KINDS:
+        for preset in (None, *NAMES, "own"):
+            remedy = remedy_of(kind, preset)
+            named = set(re.findall(r"(?<!\S)--[a-z-]+", remedy))
+            assert named or "in net.py" in remedy, (kind, preset)
+            assert named <= options, (kind, preset, named - options)
+            assert not remedy.endswith("."), (kind, preset)
+
+
+def test_a_remedy_is_an_option_only_where_the_net_reads_it():
+    assert remedy_of("leaks away", None) == "train again with --tau 0.03"
+    assert remedy_of("leaks away", "delay") == "train again with --tau 0.03"
+    assert remedy_of("leaks away", "conv") == (
+        "train again with other taus in a copy of the net (nwave net conv > net.py, then "
+        "--net net.py:build)"
+    )
+    assert remedy_of("leaks away", "own") == "train again with other taus in net.py"
+    assert "--threshold 0.4" in remedy_of("dead", "conv")
+    assert "--threshold" not in remedy_of("dead", "chip")
+
+
+def test_the_surrogate_of_a_remedy_is_gentler_or_steeper():
+    config = RunConfig.of({"net": {"surrogate": "atan(alpha=5)"}})
+    for kind, alpha in (("vanishing", 2.0), ("exploding", 12.5)):
+        (found,) = with_remedies((Finding(kind, "1", 1.0, "text", ""),), config)
+        (text,) = re.findall(r'--surrogate "(.*?)"', found.remedy)
+        assert parse(text).parameters == {"alpha": pytest.approx(alpha, rel=0.05)}
