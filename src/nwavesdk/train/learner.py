@@ -20,7 +20,7 @@ from nwavesdk.train.network import chip_seed, stream_seed
 from nwavesdk.train.sections import ChipConfig, LearningConfig
 from nwavesdk.train.tasks import TrainingTask
 
-__all__ = ["Learner", "Selection", "hidden_spikes", "lengths_of", "mean_rate"]
+__all__ = ["Learner", "Selection", "hidden_spikes", "lengths_of", "mean_rate", "spike_cost"]
 
 # Fraction of a run over which the cost of spikes rises from 0 to its full weight: a layer first
 # learns what to fire for.
@@ -122,7 +122,8 @@ class Learner(LightningModule):
         torch.manual_seed(stream_seed(self.seed, "dropout", *place))
         outputs, loss, recording = self._run(batch, "mismatch", *place)
         rates = self._rates(recording, lengths_of(batch))
-        loss = loss + self._spike_cost(recording, lengths_of(batch))
+        progress = self.global_step / int(self.trainer.estimated_stepping_batches)
+        loss = loss + spike_cost(recording, self.learning, progress, lengths_of(batch))
         score, weight = self.task.batch_score(outputs.detach(), batch.y, lengths_of(batch))
         metrics = {
             "train_loss": loss,
@@ -238,15 +239,23 @@ class Learner(LightningModule):
             for depth, layer in enumerate(recording.spiking.values(), 1)
         }
 
-    def _spike_cost(self, recording: Recording, lengths: Tensor | None) -> Tensor | float:
-        """What the loss adds for hidden layers that fire more than they should."""
-        learning = self.learning
-        hidden = hidden_spikes(recording)
-        if learning.most_spikes is None or not hidden:
-            return 0.0
-        progress = self.global_step / int(self.trainer.estimated_stepping_batches)
-        weight = learning.spike_cost * min(1.0, progress / COST_RISE)
-        return weight * rate_excess_loss(hidden, learning.most_spikes, lengths)
+
+def spike_cost(
+    recording: Recording, learning: LearningConfig, progress: float, lengths: Tensor | None
+) -> Tensor | float:
+    """What the loss adds for hidden layers that fire more than they should.
+
+    Args:
+        recording: The record of the net.
+        learning: The bound and the weight.
+        progress: The part of the run that is done, from 0 to 1.
+        lengths: Steps of each recording, `[B]`; None for all.
+    """
+    hidden = hidden_spikes(recording)
+    if learning.most_spikes is None or not hidden:
+        return 0.0
+    weight = learning.spike_cost * min(1.0, progress / COST_RISE)
+    return weight * rate_excess_loss(hidden, learning.most_spikes, lengths)
 
 
 def hidden_spikes(recording: Recording) -> list[Tensor]:

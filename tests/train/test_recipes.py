@@ -1,0 +1,116 @@
+"""Tests of the net and the defaults that a run gets by the kind of its data."""
+
+from typing import Any, get_args
+
+import pytest
+
+from nwavesdk.presets import NAMES, USES, page_path
+from nwavesdk.train import RunConfig
+from nwavesdk.train.recipes import (
+    LEAST_EPOCHS,
+    MOST_EPOCHS,
+    SCHEDULES,
+    DataKind,
+    complete_config,
+    complete_schedule,
+)
+
+KINDS = get_args(DataKind)
+
+
+def completed(choices: dict[str, Any], kind: DataKind = "sound") -> RunConfig:
+    return complete_config(RunConfig.of(choices), kind, "classification")[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_a_net_whose_page_is_recorded(kind: DataKind) -> None:
+    config, reason = complete_config(RunConfig.of({}), kind, "classification")
+    assert config.net.preset in NAMES
+    assert reason == f"for {kind}"
+    assert config.net_file is not None
+    assert config.net_file.file == str(page_path(config.net.preset).resolve())
+
+
+def test_choices_of_the_user_come_first() -> None:
+    choices = {"net": {"dt": 5e-3}, "learning": {"rate": 1e-4, "clip": 3.0}, "data": {"bands": 24}}
+    config = completed(choices)
+    assert config.net.dt == 5e-3
+    assert config.learning.rate == 1e-4
+    assert config.learning.clip == 3.0
+    assert config.data.bands == 24
+    assert config.learning.most_spikes is not None  # of the recipe
+    # A default that is given stays, too.
+    assert completed({"data": {"center": False}}).data.center is False
+    assert completed({}).data.center is True
+
+
+def test_a_step_of_sound_is_a_frame() -> None:
+    assert completed({}).net.dt == 10e-3
+    config = completed({"data": {"hop": 5e-3}})
+    assert config.net.dt == 5e-3
+    assert config.data.hold == 1
+
+
+def test_options_of_layers_choose_the_net_of_layers() -> None:
+    config, reason = complete_config(
+        RunConfig.of({"net": {"population": 4}}), "sound", "classification"
+    )
+    assert config.net.preset == "lif"
+    assert config.net_file is None
+    assert reason == "which has net.population"
+
+
+def test_a_chip_and_a_pattern_have_their_own_nets() -> None:
+    chip = completed({"chip": {"profile": "h1v2"}})
+    assert chip.net.preset == "chip"
+    assert chip.data.center is False
+    pattern, _ = complete_config(RunConfig.of({}), "series", "pattern")
+    assert pattern.net.preset == "lif"
+
+
+@pytest.mark.parametrize("preset", NAMES)
+def test_options_that_a_net_does_not_use_are_rejected(preset: str) -> None:
+    options = {"population": 3, "charge_gain": 2.0, "recurrent": True}
+    unused = next((name for name in options if name not in USES[preset]), None)  # type: ignore[index]  # a name
+    chip = {"chip": {"profile": "h1v2"}} if preset == "chip" else {}
+    if unused is None:
+        completed({"net_file": preset, "net": options, **chip})
+        return
+    choices = {"net_file": preset, "net": {unused: options[unused]}, **chip}
+    if preset == "chip":
+        with pytest.raises(ValueError, match=f"net.{unused}: "):
+            completed(choices)
+        return
+    match = rf"net\.{unused}: has no effect on --net {preset}, .*nwave net {preset} > net\.py"
+    with pytest.raises(ValueError, match=match):
+        completed(choices)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_train", [3, 20, 300, 2_000, 60_000])
+def test_sets_of_all_sizes_get_about_the_same_number_of_updates(
+    kind: DataKind, n_train: int
+) -> None:
+    config = complete_schedule(completed({}, kind), kind, n_train)
+    schedule = SCHEDULES[kind]
+    batch_size = config.learning.batch_size
+    assert schedule.smallest_batch <= batch_size <= schedule.largest_batch
+    epochs = config.learning.epochs
+    assert LEAST_EPOCHS <= epochs <= MOST_EPOCHS
+    if LEAST_EPOCHS < epochs < MOST_EPOCHS:
+        updates = epochs * -(-n_train // batch_size)
+        assert updates == pytest.approx(schedule.updates, rel=0.1)
+
+
+def test_a_schedule_that_is_given_is_kept() -> None:
+    config = completed({"learning": {"epochs": 3, "batch_size": 7}})
+    assert complete_schedule(config, "sound", 1_000).learning.epochs == 3
+    assert complete_schedule(config, "sound", 1_000).learning.batch_size == 7
+    of_batch = complete_schedule(completed({"learning": {"batch_size": 10}}), "sound", 1_000)
+    assert of_batch.learning.epochs == round(SCHEDULES["sound"].updates / 100)
+
+
+def test_layers_keep_their_own_schedule() -> None:
+    config = completed({"net": {"hidden": [8]}})
+    assert complete_schedule(config, "sound", 10) is config
+    assert config.learning.epochs == 20
