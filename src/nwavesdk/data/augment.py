@@ -68,7 +68,7 @@ BELOW_1 = ("shift", "speed", "warp")
 
 # What training uses unless it is told otherwise. Those of sound are from a study of spoken words.
 DEFAULTS: dict[AugmentedKind, dict[str, float]] = {
-    "sound": {"shift": 0.12, "noise": 15, "gain": 3, "time_mask": 0.15, "band_mask": 0.15},
+    "sound": {"shift": 0.12, "noise": 8, "gain": 3, "time_mask": 0.15, "band_mask": 0.15},
     "channels": {},
     "series": {},
     "image": {},

@@ -1,0 +1,340 @@
+"""Random changes of recordings: what each one keeps, what moves with it, and its errors."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nwavesdk.data import Augmentation, default_augmentation
+from nwavesdk.data.augment import AUGMENTATIONS, AugmentedKind, Varied, VariedEvents
+from nwavesdk.data.binning import to_frames
+
+# A strength that has a visible effect on the recordings of these tests.
+STRENGTHS = {
+    **{"shift": 0.5, "speed": 0.5, "warp": 0.5, "noise": 5.0, "gain": 3.0, "scale": 0.5},
+    **{"jitter": 0.5, "spread": 2.0, "drop": 0.9, "move": 2.0, "flip": 1.0},
+    **{"time_mask": 0.8, "band_mask": 0.8},
+}
+SHAPES: dict[str, tuple[int, ...]] = {"image": (4, 5), "events": (2, 3, 4)}
+CHANGES = [
+    (kind, name) for kind, names in AUGMENTATIONS.items() if kind != "events" for name in names
+]
+
+few = settings(deadline=None, max_examples=40)
+seeds = st.integers(0, 2**32)
+
+
+def recording(length: int = 20, width: int = 20) -> np.ndarray:
+    """Frames that cannot be written, as those of a file."""
+    draw = np.random.default_rng(1)
+    frames = draw.normal(-4, 2, (length, width)).astype(np.float32)
+    frames.flags.writeable = False
+    return frames
+
+
+def events(steps: int = 12) -> np.ndarray:
+    """Steps and places of 40 events of a sensor of 2 x 3 x 4 places."""
+    draw = np.random.default_rng(2)
+    pairs = draw.integers(0, (steps, 24), (40, 2)).astype(np.int32)
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    pairs.flags.writeable = False
+    return pairs
+
+
+def vary(
+    kind: AugmentedKind, frames: np.ndarray, seed: int, target: Any = None, **strengths: float
+) -> Varied:
+    shape = SHAPES.get(kind, frames.shape[1:])
+    change = Augmentation.of(kind, strengths)
+    return change.apply(frames, target, shape, np.random.default_rng(seed))
+
+
+def vary_events(seed: int, target: Any = None, steps: int = 12, **strengths: float) -> VariedEvents:
+    change = Augmentation.of("events", strengths)
+    generator = np.random.default_rng(seed)
+    return change.apply_to_events(events(steps), steps, target, SHAPES["events"], generator)
+
+
+def test_without_strengths_nothing_changes() -> None:
+    frames = recording()
+    for kind in AUGMENTATIONS:
+        off = Augmentation(kind)
+        assert off.strengths == {}
+        if kind != "events":
+            assert off.apply(frames, None, (4, 5), np.random.default_rng(0)).frames is frames
+    pairs = events()
+    generator = np.random.default_rng(0)
+    assert Augmentation("events").apply_to_events(pairs, 12, None, (24,), generator).pairs is pairs
+
+
+@pytest.mark.parametrize(("kind", "name"), CHANGES)
+def test_a_change_changes_a_copy_and_keeps_the_type(kind: AugmentedKind, name: str) -> None:
+    frames = recording()
+    before = frames.copy()
+    some = [vary(kind, frames, seed, **{name: STRENGTHS[name]}).frames for seed in range(3)]
+    np.testing.assert_array_equal(frames, before)
+    for one in some:
+        assert one.dtype == np.float32
+        assert np.isfinite(one).all()
+        assert one.shape == frames.shape or name == "speed"
+    assert any(one.shape != frames.shape or (one != frames).any() for one in some)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS["events"])
+def test_a_change_of_events_gives_sorted_events_of_the_recording(name: str) -> None:
+    before = events().copy()
+    some = [vary_events(seed, **{name: STRENGTHS[name]}) for seed in range(3)]
+    np.testing.assert_array_equal(events(), before)
+    for one in some:
+        assert one.pairs.dtype == np.int32
+        order = np.lexsort((one.pairs[:, 1], one.pairs[:, 0]))
+        np.testing.assert_array_equal(one.pairs, one.pairs[order])
+        assert to_frames(one.pairs, one.steps, 24).sum() == len(one.pairs)  # none is outside
+        assert one.steps == 12 or name == "speed"
+    assert any(one.steps != 12 or not np.array_equal(one.pairs, before) for one in some)
+
+
+@few
+@given(seed=seeds, length=st.integers(1, 40), strength=st.floats(0, 0.9))
+def test_targets_move_with_their_frames(seed: int, length: int, strength: float) -> None:
+    # Each frame is its place, and so is its target.
+    places = np.arange(length)
+    frames = places[:, None].astype(np.float32)
+    moved = {"shift": strength, "speed": strength}
+    labels = vary("series", frames, seed, places, **moved)
+    assert labels.target is not None
+    assert labels.target.dtype == np.int64
+    assert labels.steps == len(labels.target) == len(labels.frames)
+    assert np.abs(labels.frames[:, 0] - labels.target).max() <= 0.5 + 1e-5
+    values = vary("series", frames, seed, frames, **moved)
+    assert values.target is not None
+    np.testing.assert_allclose(values.frames, values.target.astype(np.float32), atol=1e-5)
+
+
+@few
+@given(seed=seeds, length=st.integers(1, 40), strength=st.floats(0, 0.9))
+def test_targets_move_with_their_events(seed: int, length: int, strength: float) -> None:
+    # The place of each event is its step, and so is its target.
+    places = np.arange(length)
+    pairs = np.stack([places, places], axis=1).astype(np.int32)
+    change = Augmentation("events", shift=strength, speed=strength)
+    generator = np.random.default_rng(seed)
+    varied = change.apply_to_events(pairs, length, places, (length,), generator)
+    assert varied.target is not None
+    assert varied.steps == len(varied.target)
+    # Half a new step, of up to 1.9 old ones, and the rounding of the target.
+    distances = varied.target[varied.pairs[:, 0]] - varied.pairs[:, 1]
+    assert np.abs(distances).max(initial=0) <= 1
+
+
+def test_a_shift_fills_a_sound_with_its_quietest_frame_and_a_series_with_the_outermost() -> None:
+    frames = np.array([5, 3, 1, 2, 4], np.float32)[:, None]
+    found = {
+        kind: {
+            tuple(vary(kind, frames, seed, shift=0.4).frames[:, 0].tolist()) for seed in range(60)
+        }
+        for kind in ("sound", "series")
+    }
+    inside = {(5, 3, 1, 2, 4)}
+    assert found["sound"] == inside | {
+        *((1, 5, 3, 1, 2), (1, 1, 5, 3, 1), (3, 1, 2, 4, 1), (1, 2, 4, 1, 1)),
+    }
+    assert found["series"] == inside | {
+        *((5, 5, 3, 1, 2), (5, 5, 5, 3, 1), (3, 1, 2, 4, 4), (1, 2, 4, 4, 4)),
+    }
+
+
+@few
+@given(seed=seeds, length=st.integers(1, 60), strength=st.floats(0.01, 0.9))
+def test_speed_keeps_the_ends_and_bounds_the_length(
+    seed: int, length: int, strength: float
+) -> None:
+    ramp = np.arange(length, dtype=np.float32)[:, None]
+    faster = vary("series", ramp, seed, speed=strength).frames[:, 0]
+    bounds = (length / (1 + strength), length / (1 - strength))
+    assert max(1, round(bounds[0])) <= len(faster) <= round(bounds[1])
+    # It is the same ramp: evenly spaced places, symmetric about the middle.
+    np.testing.assert_allclose(faster + faster[::-1], length - 1, atol=1e-3)
+    assert (np.diff(faster) >= 0).all()
+
+
+@few
+@given(seed=seeds, ratio=st.floats(1, 40))
+def test_noise_has_its_ratio_to_the_signal_and_only_adds_power(seed: int, ratio: float) -> None:
+    frames = recording(100, 40).astype(np.float64)
+    noisy = vary("sound", recording(100, 40), seed, noise=ratio).frames.astype(np.float64)
+    assert (noisy >= frames - 1e-5).all()
+    signal = np.exp(frames).mean()
+    added = (np.exp(noisy) - np.exp(frames)).mean()
+    measured = 10 * np.log10(signal / added)
+    # The tilt and the fluctuation of the noise change its mean power by a few decibels.
+    assert ratio - 5 < measured < ratio + 23
+
+
+def test_a_gain_is_the_same_number_of_decibels_everywhere() -> None:
+    frames = recording()
+    gains = []
+    for seed in range(200):
+        change = vary("sound", frames, seed, gain=6.0).frames - frames
+        assert np.ptp(change) < 1e-5
+        gains.append(change.mean() / np.log(10) * 10)
+    assert 5 < np.std(gains) < 7
+
+
+@few
+@given(seed=seeds, strength=st.floats(0.01, 0.9))
+def test_a_warp_stretches_from_the_lowest_band(seed: int, strength: float) -> None:
+    ramp = np.tile(np.arange(30, dtype=np.float32), (3, 1))
+    warped = vary("sound", ramp, seed, warp=strength).frames
+    stretch = warped[0, 1]
+    assert 1 - strength - 1e-6 <= stretch <= 1 + strength + 1e-6
+    expected = np.tile(np.minimum(stretch * np.arange(30), 29), (3, 1))
+    np.testing.assert_allclose(warped, expected, atol=1e-3)
+
+
+def test_scales_differ_by_feature_and_keep_the_mean() -> None:
+    frames = recording()
+    factors = []
+    for seed in range(50):
+        scaled = vary("series", frames, seed, scale=0.3).frames
+        np.testing.assert_allclose(scaled.mean(0), frames.mean(0), atol=1e-4)
+        factors.append(scaled.std(0) / frames.std(0))
+    assert 0.25 < np.std(np.log(factors)) < 0.35
+
+
+def test_jitter_is_a_fraction_of_the_deviation_of_each_feature() -> None:
+    frames = recording(2000, 3) * np.array([1, 10, 0], np.float32)
+    added = vary("series", frames, 0, jitter=0.5).frames - frames
+    np.testing.assert_allclose(added.std(0), 0.5 * frames.std(0), rtol=0.1)
+    image = recording(1)
+    added = vary("image", image, 0, jitter=0.5).frames - image
+    assert 0.3 * image.std() < added.std() < 0.7 * image.std()
+
+
+@pytest.mark.parametrize(("name", "axis"), [("time_mask", 0), ("band_mask", 1)])
+def test_a_mask_is_the_mean_of_the_recording_over_time(name: str, axis: int) -> None:
+    frames = recording()
+    counts = []
+    for seed in range(100):
+        masked = vary("sound", frames, seed, **{name: 0.3}).frames
+        is_masked = (masked != frames).any(axis=1 - axis)
+        mean = np.broadcast_to(frames.mean(0), frames.shape)
+        where: Any = is_masked if axis == 0 else (slice(None), is_masked)
+        np.testing.assert_allclose(masked[where], mean[where], atol=1e-5)
+        counts.append(is_masked.sum())
+    # Two masks of up to 6 of 20.
+    assert max(counts) <= 12
+    assert max(counts) > 6
+    assert min(counts) < 3
+
+
+def test_an_image_moves_by_whole_pixels_and_repeats_its_edge() -> None:
+    image = np.arange(6, dtype=np.float32).reshape(1, 6)
+    change = Augmentation("image", move=1)
+    found = {
+        tuple(change.apply(image, None, (2, 3), np.random.default_rng(seed)).frames[0].tolist())
+        for seed in range(200)
+    }
+    rows: dict[int, Callable[[list[int]], list[int]]] = {
+        -1: lambda r: [r[1], r[2], r[2]],
+        0: lambda r: r,
+        1: lambda r: [r[0], r[0], r[1]],
+    }
+    upper = [0, 1, 2]
+    lower = [3, 4, 5]
+    assert found == {
+        (*move(first), *move(second))
+        for move in rows.values()
+        for first, second in ((upper, lower), (upper, upper), (lower, lower))
+    }
+
+
+def test_a_flip_mirrors_left_and_right() -> None:
+    image = np.arange(6, dtype=np.float32).reshape(1, 6)
+    always = Augmentation("image", flip=1)
+    generator = np.random.default_rng(0)
+    assert always.apply(image, None, (2, 3), generator).frames.tolist() == [[2, 1, 0, 5, 4, 3]]
+    colored = always.apply(image, None, (1, 2, 3), generator).frames
+    assert colored.tolist() == [[3, 4, 5, 0, 1, 2]]
+    half = Augmentation("image", flip=0.5)
+    mirrored = [half.apply(image, None, (2, 3), generator).frames[0, 0] == 2 for _ in range(200)]
+    assert 70 < sum(mirrored) < 130
+
+
+def test_events_move_with_the_picture_of_their_sensor() -> None:
+    # One event at polarity 1, y 1, x 2 of a sensor of 2 x 3 x 4.
+    pairs = np.array([[0, 12 + 4 + 2]], np.int32)
+    change = Augmentation("events", move=1)
+    found = set()
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        moved = change.apply_to_events(pairs, 1, None, (2, 3, 4), generator).pairs
+        found.add(int(moved[0, 1]))
+    assert found == {12 + 4 * y + x for y in (0, 1, 2) for x in (1, 2, 3)}
+    mirrored = Augmentation("events", flip=1).apply_to_events(
+        pairs, 1, None, (2, 3, 4), np.random.default_rng(0)
+    )
+    assert mirrored.pairs.tolist() == [[0, 12 + 4 + 1]]
+
+
+def test_events_of_a_sensor_with_one_axis_move_along_it() -> None:
+    pairs = np.array([[0, 0], [0, 3]], np.int32)
+    found = set()
+    for seed in range(100):
+        generator = np.random.default_rng(seed)
+        moved = Augmentation("events", move=1).apply_to_events(pairs, 1, None, (5,), generator)
+        found.add(tuple(moved.pairs[:, 1].tolist()))
+    assert found == {(0, 3), (1, 4), (2,)}
+
+
+def test_a_largest_fraction_of_events_is_dropped() -> None:
+    kept = [len(vary_events(seed, drop=0.5).pairs) / 40 for seed in range(200)]
+    assert 0.2 < min(kept) < 0.6
+    assert max(kept) > 0.95
+    assert 0.7 < np.mean(kept) < 0.8
+
+
+def test_masked_events_are_left_out_and_others_stay() -> None:
+    full = to_frames(events(), 12, 24)
+    n_masked = 0
+    for seed in range(20):
+        masked = to_frames(vary_events(seed, time_mask=0.3).pairs, 12, 24)
+        is_masked = (masked != full).any(1)
+        n_masked = max(n_masked, int(is_masked.sum()))
+        assert not masked[is_masked].any()
+    assert 3 <= n_masked <= 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "strengths", "message"),
+    [
+        ("sound", {"shfit": 0.1}, "no 'shfit' for sound, did you mean 'shift'.: it has shift, sp"),
+        ("series", {"noise": 10}, "no 'noise' for series: it has shift, speed, scale, jitter"),
+        ("events", {"kind": 1}, "no 'kind' for events: it has shift"),
+        ("sound", {"shift": -0.1}, "shift must be a finite number of at least 0 and below 1"),
+        ("sound", {"speed": 1}, "speed must be a finite number .*below 1.*, got 1"),
+        ("sound", {"noise": 1e3}, "noise must be a finite number .* at most 100, got 1000"),
+        ("sound", {"time_mask": float("nan")}, "time_mask must be a finite number"),
+        ("sound", {"gain": True}, "gain must be a finite number"),
+    ],
+)
+def test_a_wrong_change_is_one_line(kind: Any, strengths: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^data.augment: .*{message}.*$"):
+        Augmentation.of(kind, strengths)
+
+
+def test_a_change_of_another_kind_is_an_error_of_the_class_too() -> None:
+    with pytest.raises(ValueError, match=r"data.augment: there is no 'drop' for sound"):
+        Augmentation("sound", drop=0.1)
+    with pytest.raises(ValueError, match=r"data.augment: kind must be one of 'sound'"):
+        Augmentation("video")  # type: ignore[arg-type]
+
+
+def test_the_defaults_are_changes_of_their_kind() -> None:
+    for kind in AUGMENTATIONS:
+        strengths = default_augmentation(kind)
+        assert Augmentation.of(kind, strengths).strengths == strengths
+    assert {"shift", "noise", "time_mask", "band_mask"} <= default_augmentation("sound").keys()
