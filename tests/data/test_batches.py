@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nwavesdk.data import Recordings, Series, Standard
+from nwavesdk.data import Augmentation, Recordings, Series, Standard
 from nwavesdk.data.batches import PADDING_LABEL, LengthOrder, batches_of
 from nwavesdk.data.encoders import Latency
 from nwavesdk.data.features import EventBins
@@ -172,3 +172,129 @@ def test_lists_come_from_workers_without_a_warning() -> None:
     for here, there in zip(batches_of(made, 2), batches_of(made, 2, workers=1), strict=True):
         assert there.x.is_coalesced()
         assert torch.equal(there.x.to_dense(), here.x.to_dense())
+
+
+CHANGES = Augmentation("series", shift=0.5, speed=0.4, scale=0.3, jitter=0.2)
+
+
+def varied(part: Recordings, **choices: Any) -> Series:
+    return series(part, augmentation=CHANGES, **choices)
+
+
+def test_only_indices_of_an_epoch_give_changed_recordings() -> None:
+    part = recordings()
+    plain = series(part)
+    one = varied(part)
+    assert all(map(torch.equal, one.whole(), plain.whole()))
+    assert order_of(plain, epoch=3) == [index % 4 for index in order_of(one, epoch=3)]
+    assert min(order_of(one)) >= 4
+    assert [plain.variation_index(index, 2) for index in range(4)] == list(range(4))
+    off = series(part, augmentation=Augmentation("series"))
+    assert order_of(off) == order_of(plain)
+    changed = one.batch([one.variation_index(index, 0) for index in range(4)])
+    assert changed.x.shape != plain.whole().x.shape or not torch.equal(changed.x, plain.whole().x)
+    assert changed.y.tolist() == plain.labels.tolist()
+
+
+def test_a_change_depends_on_seed_epoch_and_recording_only() -> None:
+    part = replace(recordings((9,) * 4), frames=(recordings((9,)).frames[0],) * 4)
+    one = varied(part, seed=5)
+
+    def of(made: Series, index: int, epoch: int) -> bytes:
+        return made.input_of(made.variation_index(index, epoch)).tobytes()
+
+    first = of(one, 2, 1)
+    assert first == of(varied(part, seed=5), 2, 1)
+    assert len({first, of(one, 1, 1), of(one, 2, 0), of(varied(part, seed=6), 2, 1)}) == 4
+    # In any batch: with others, in another order, and alone.
+    index = one.variation_index(2, 1)
+    alone = one.batch([index])
+    x, y, lengths = one.batch([one.variation_index(0, 1), 3, index])
+    assert torch.equal(x[2, : lengths[2]], alone.x[0])
+    assert torch.equal(lengths[2:], alone.lengths)
+    assert y.tolist() == [0, 1, 0]
+
+
+def test_lengths_of_a_batch_are_those_of_its_changed_recordings() -> None:
+    part = recordings((8, 10, 6, 9))
+    one = varied(part, hold=2)
+    for epoch in range(3):
+        x, _, lengths = one.batch([one.variation_index(index, epoch) for index in range(4)])
+        assert x.shape[1] == lengths.max()
+        assert lengths.tolist() != one.lengths.tolist()
+        for row, length, index in zip(x, lengths, range(4), strict=True):
+            values = one.input_of(one.variation_index(index, epoch))
+            assert torch.equal(row[:length], torch.from_numpy(values))
+            assert not row[length:].any()
+    # Slower ones are cut again, and zeros go on to a fixed length.
+    assert varied(part, length=5).batch(range(4, 40)).lengths.max() == 5
+    padded = varied(part, length=9, pads_to_length=True).batch(range(4, 40))
+    assert padded.x.shape[1] == 9
+    assert (padded.lengths == 9).all()
+
+
+@pytest.mark.parametrize("task", ["labels", "regression"])
+def test_targets_follow_changed_recordings(task: str) -> None:
+    lengths = (8, 12)
+    places = tuple(np.arange(n) for n in lengths)
+    frames = tuple(place[:, None].astype(np.float32) for place in places)
+    part = recordings(lengths, task=task, targets=places if task == "labels" else frames)
+    own = Standard(np.zeros(1, np.float32), np.ones(1, np.float32))
+    moves = Augmentation("series", shift=0.5, speed=0.4)
+    one = Series(replace(part, frames=frames), own, hold=3, length=9, augmentation=moves)
+    for epoch in range(5):
+        x, y, found = one.batch([one.variation_index(index, epoch) for index in range(2)])
+        for values, target, length in zip(x, y, found, strict=True):
+            near = (values[:length, 0] - target[:length].reshape(-1)).abs()
+            assert near.max() <= (0.5 if task == "labels" else 1e-5)
+        padding = PADDING_LABEL if task == "labels" else 0
+        assert all(
+            (target[length:] == padding).all() for target, length in zip(y, found, strict=True)
+        )
+
+
+def test_changed_recordings_are_the_same_in_worker_processes_and_after_a_resume() -> None:
+    one = varied(recordings((4, 3, 2, 5, 1, 3)), seed=1)
+    order = LengthOrder(one, 4, 0)
+    epochs = []
+    for epoch in range(2):
+        order.set_epoch(epoch)
+        epochs.append(list(batches_of(one, 4, order)))
+    # One that begins with the second epoch, as after a resume, in two processes.
+    resumed = LengthOrder(one, 4, 0)
+    resumed.set_epoch(1)
+    for first, second in zip(epochs[1], batches_of(one, 4, resumed, workers=2), strict=True):
+        assert all(map(torch.equal, first, second))
+    assert [batch.x.sum() for batch in epochs[0]] != [batch.x.sum() for batch in epochs[1]]
+
+
+def test_lists_of_changed_events_are_the_frames() -> None:
+    own = Standard(np.zeros(3, np.float32), np.full(3, 2, np.float32))
+    changes = Augmentation("events", shift=0.5, speed=0.4, spread=1, drop=0.3, move=1, flip=0.5)
+    for choices in ({}, {"hold": 3}, {"length": 3}):
+        made = [
+            Series(event_recordings(), own, **choices, augmentation=changes, as_lists=as_lists)
+            for as_lists in (False, True)
+        ]
+        dense, lists = (one.batch(range(3, 12)) for one in made)
+        assert torch.equal(lists.x.to_dense(), dense.x)
+        assert torch.equal(lists.lengths, dense.lengths)
+        assert dense.x.shape[1] == dense.lengths.max()
+
+
+def test_a_centered_recording_has_the_mean_0_and_its_padding_is_0() -> None:
+    part = recordings()
+    one = series(part, center=True, length=4, pads_to_length=True)
+    x = one.whole().x
+    assert not x[2, 2:].any()
+    torch.testing.assert_close(x.sum(1), torch.zeros(4, 3), atol=1e-5, rtol=0)
+    # The deviation is that of the training set, and the mean that of the frames that are kept.
+    own = part.frames[1][:4]
+    expected = (own - own.mean(0)) / one.standard.deviation
+    np.testing.assert_allclose(x[1], expected, atol=1e-5)
+
+
+def test_a_recording_is_centered_after_it_changes() -> None:
+    one = varied(recordings((20, 30)), center=True)
+    for index in range(2, 10):
+        np.testing.assert_allclose(one.input_of(index).mean(0), 0, atol=1e-5)

@@ -143,25 +143,20 @@ class Series:
         """A recording before it is scaled and held, cut, and changed if the index wants it."""
         variation, place = divmod(index, len(self))
         recordings = self.recordings
+        change = self.augmentation if variation else None
+        generator = np.random.default_rng([self.seed, variation, place]) if variation else None
         target = recordings.targets[place] if len(recordings.targets) else None
         if recordings.are_events:
             frames: Any = recordings.frames
             n_steps = int(recordings.lengths[place])
             events = VariedEvents(frames.pairs(place), n_steps, target).cut(self.length)
-            if self.augmentation is None or not variation:
-                return events
-            generator = self._generator(variation, place)
-            return self.augmentation.apply_to_events(*events, self._shape, generator).cut(
-                self.length
-            )
+            if change is not None and generator is not None:
+                events = change.apply_to_events(*events, self._shape, generator)
+            return events.cut(self.length)
         varied = Varied(recordings.frames[place], target).cut(self.length)
-        if self.augmentation is None or not variation:
-            return varied
-        generator = self._generator(variation, place)
-        return self.augmentation.apply(*varied, self._shape, generator).cut(self.length)
-
-    def _generator(self, variation: int, place: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, variation, place])
+        if change is not None and generator is not None:
+            varied = change.apply(*varied, self._shape, generator)
+        return varied.cut(self.length)
 
     @property
     def _shape(self) -> tuple[int, ...]:
