@@ -76,6 +76,7 @@ def kill_after(choices: dict[str, Any], out: Path, epochs: int) -> list[dict[str
         "data": choices["data"]["source"],
         "bands": choices["data"]["bands"],
         "hold": choices["data"]["hold"],
+        "augment": f"shift={choices['data']['augment']['shift']}",
         "hidden": choices["net"]["hidden"][0],
         "population": choices["net"]["population"],
         "epochs": learning["epochs"],
@@ -84,7 +85,7 @@ def kill_after(choices: dict[str, Any], out: Path, epochs: int) -> list[dict[str
         "accelerator": "cpu",
     }
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    command = [sys.executable, "-c", COMMAND, "train", *words]
+    command = [sys.executable, "-c", COMMAND, "train", "--no-center", *words]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 90

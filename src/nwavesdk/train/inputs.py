@@ -4,13 +4,16 @@ import warnings
 from collections.abc import Sequence
 
 from nwavesdk.chip import Profile
+from nwavesdk.data.augment import Augmentation
 from nwavesdk.data.encoders import Encoder, encoder_of
 from nwavesdk.data.feature_options import FeatureOptions
 from nwavesdk.data.features import ChipFeatures, Features, NoiseFeatures
 from nwavesdk.data.source import Kind, Task
+from nwavesdk.internal.checks import shown
 from nwavesdk.train.config import RunConfig
+from nwavesdk.train.recipes import DataKind
 
-__all__ = ["encoder_of_run", "features_of", "warn_of_skipped"]
+__all__ = ["augmentation_of_run", "encoder_of_run", "features_of", "warn_of_skipped"]
 
 # Channels of the frozen noise that a pattern is generated from.
 NOISE_CHANNELS = 100
@@ -56,6 +59,30 @@ def encoder_of_run(config: RunConfig) -> Encoder | None:
     A net for a chip has the values themselves as its input.
     """
     return None if config.chip is not None else encoder_of(config.data.encoder, config.seed)
+
+
+def augmentation_of_run(config: RunConfig, kind: DataKind, task: Task) -> Augmentation | None:
+    """How the training recordings of a run change at random; None if they do not.
+
+    Args:
+        config: The config of the run.
+        kind: What a recording is.
+        task: What the net learns.
+
+    Raises:
+        ValueError: If there is no such change for recordings of this kind.
+    """
+    strengths = config.data.augment
+    if not strengths:
+        return None
+    if task == "pattern":
+        raise ValueError(
+            f"data.augment: a pattern has no input that could change, got {shown(strengths)}: "
+            "leave the option out."
+        )
+    if config.chip is not None:
+        return Augmentation.of("channels", strengths)
+    return Augmentation.of("series" if kind == "features" else kind, strengths)
 
 
 def warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:

@@ -127,7 +127,7 @@ def complete_config(config: "RunConfig", kind: DataKind, task: "Task") -> tuple[
     config = _filled(config, {"net": {"preset": preset}})
     if preset == "chip":
         return config, reason
-    config = _filled(config, {"data": DATA_OF[kind]})
+    config = _filled(config, {"data": {**DATA_OF[kind], "augment": _augmentation(kind, task)}})
     if preset == "lif":
         return config, reason
     if preset is not None:
@@ -158,6 +158,16 @@ def complete_schedule(config: "RunConfig", kind: DataKind, n_train: int) -> "Run
 def page_of(preset: PresetName) -> NetFileConfig:
     """The page of a preset as the file of a net."""
     return NetFileConfig.of(f"{page_path(preset)}:{DEFAULT_FUNCTION}", "--net")
+
+
+def _augmentation(kind: DataKind, task: "Task") -> dict[str, float]:
+    """The strengths of random changes of training recordings."""
+    # NumPy takes time to import, and the command line shows its help without it.
+    from nwavesdk.data.augment import default_augmentation
+
+    if task == "pattern":
+        return {}
+    return default_augmentation("series" if kind == "features" else kind)
 
 
 def _choose_preset(

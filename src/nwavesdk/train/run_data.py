@@ -34,7 +34,8 @@ from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
 from nwavesdk.train.facts import Facts
-from nwavesdk.train.inputs import encoder_of_run, features_of, warn_of_skipped
+from nwavesdk.train.inputs import augmentation_of_run, encoder_of_run, features_of, warn_of_skipped
+from nwavesdk.train.network import stream_seed
 from nwavesdk.train.recipes import DataKind, complete_config, complete_schedule
 from nwavesdk.train.sections import is_table
 
@@ -216,7 +217,10 @@ def _with_recipe(config: RunConfig, kind: DataKind, task: Task) -> tuple[RunConf
     """
     if config.facts is not None:
         return config, config.facts.net_reason
-    return complete_config(config, kind, task)
+    config, reason = complete_config(config, kind, task)
+    # Before recordings are read: an unknown change is an error.
+    augmentation_of_run(config, kind, task)
+    return config, reason
 
 
 def _listing(source: Source) -> Recordings:
@@ -305,7 +309,11 @@ def _check_used(config: RunConfig, source: Source) -> None:
             )
     if source.kind == "image":
         reason = "an image is one frame, which --steps continues"
-        _check_left_out(config, "data", ("length", "hold", "padding"), reason)
+        _check_left_out(config, "data", ("length", "hold", "padding", "center"), reason)
+    if source.kind == "events":
+        _check_left_out(config, "data", ("center",), "a step without events has the value 0")
+    if source.task == "pattern":
+        _check_left_out(config, "data", ("center",), "a pattern has no input")
     if source.task in ("regression", "pattern"):
         _check_left_out(config, "learning", ("class_weights",), "values have no classes")
     if source.task != "classification" and config.chip is None:
@@ -318,7 +326,7 @@ def _check_used(config: RunConfig, source: Source) -> None:
                 f"{source.kind}: leave --chip out."
             )
         reason = "the chip's filters and neurons determine it"
-        fields = ("bands", "length", "hold", "window", "hop", "padding")
+        fields = ("bands", "length", "hold", "window", "hop", "padding", "center")
         _check_left_out(config, "data", fields, reason)
         _check_left_out(config, "net", ("threshold",), reason)
 
@@ -423,7 +431,8 @@ def _as_series(
             deviation=np.full(train.n_features, 1 / gain, np.float32),
         )
         series = split.map(lambda part: Series(part, standard))
-        return RunData(series.train, series.val, series.test, standard), {"gain": gain}
+        changed = _changed(config, kind, series.train)
+        return RunData(changed, series.val, series.test, standard), {"gain": gain}
     length = data.length
     if length is None and data.padding == "zeros":
         length = fit_length(train)
@@ -432,12 +441,27 @@ def _as_series(
     encoder = encoder_of_run(config)
     series = split.map(
         lambda part: Series(
-            part, standard, hold, length, data.padding == "zeros", encoder, data.events == "lists"
+            part,
+            standard,
+            hold,
+            length,
+            data.padding == "zeros",
+            encoder,
+            data.events == "lists",
+            data.center,
         )
     )
     completed = {"length": length, "hold": hold}
     _check_memory(min(config.learning.batch_size, len(series.train)), series)
-    return RunData(series.train, series.val, series.test, standard), completed
+    changed = _changed(config, kind, series.train)
+    return RunData(changed, series.val, series.test, standard), completed
+
+
+def _changed(config: RunConfig, kind: DataKind, train: Series) -> Series:
+    """The training set with the random changes of the run."""
+    augmentation = augmentation_of_run(config, kind, train.recordings.task)
+    seed = stream_seed(config.seed, "augment")
+    return replace(train, augmentation=augmentation, seed=seed)
 
 
 def _typical_steps(config: RunConfig, train: Series) -> int | None:

@@ -310,6 +310,7 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
         None if config.chip is not None else data.length,
         pads,
         encoder_of_run(config),
+        data.center,
     )
     return TrainedRun(
         name=printable(path),
