@@ -2,7 +2,7 @@
 
     sound              2 layers over time and bands, 2 layers over time, read-out
     images and events  2 layers over pixels, read-out
-    series             3 layers over time, read-out
+    series             2 or 3 layers over time, read-out
     targets per step   3 layers over time, read-out that integrates
 
 A layer is a convolution, batch norm, and LIF neurons with time constants from 10 to 100 ms. Before
@@ -25,6 +25,7 @@ WIDTH = 48  # neurons of each layer over time
 SHORTEST, LONGEST = 0.01, 0.1  # time constants [s]
 NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
 TYPICAL_STEPS = 100  # of a recording, for data that do not tell
+MOST_GROWTH = 16  # of the distance of taps, from layer to layer
 
 
 def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSequential:
@@ -69,12 +70,14 @@ def memory_plan(inputs: tuple[int, ...], config: RunConfig) -> list[tuple[int, i
         return [(9, 1), (9, 4), (9, 16)]
     if has_places(inputs, config):
         return [(5, 3), (3, 8)] if len(inputs) == 1 else []
-    # Distances grow from layer to layer, so that all together see half of a recording:
-    # (5 - 1) (1 + growth + growth²) = reach.
+    # Distances grow by a factor from layer to layer, so that the last layer sees a whole recording:
+    # 8 gaps of 1 and of `growth` steps, and of growth² steps where two layers would leave holes.
     n_steps = facts.typical_steps if facts is not None else None
-    reach = (n_steps or TYPICAL_STEPS) / 2
-    growth = (math.sqrt(max(reach - 3, 9)) - 1) / 2
-    return [(5, round(growth**depth)) for depth in range(3)]
+    n_gaps = max(2.0, (n_steps or TYPICAL_STEPS) / 8)
+    if n_gaps - 1 <= MOST_GROWTH:
+        return [(9, 1), (9, round(n_gaps - 1))]
+    growth = (math.sqrt(4 * n_gaps - 3) - 1) / 2
+    return [(9, 1), (9, round(growth)), (9, round(growth**2))]
 
 
 def has_places(inputs: tuple[int, ...], config: RunConfig) -> bool:
