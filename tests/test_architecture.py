@@ -173,6 +173,7 @@ ACROSS_MODULES = {
     "init/test_import_paths.py",  # functions and modules of one name
     "layers/zoo/test_peers.py",  # neurons of the zoo equal those of other libraries
     "layers/zoo/test_peers_norse.py",
+    "presets/test_pages.py",  # laws of all pages of presets
     "layers/zoo/test_zoo.py",  # laws of all neurons of the zoo
     "net/test_convolution.py",  # modules of torch in a container
     "surrogate/test_formulas.py",  # every surrogate equals its documented formula

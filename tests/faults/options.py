@@ -63,6 +63,7 @@ BASES = {
     "export": Base(("chip",), ("chip",)),
     "info": Base(()),
     "map": Base(("chip", "--no-plot"), ("chip",)),
+    "net": Base(("conv", "--inputs", "40")),
     "neurons": Base(("li",)),
     "predict": Base(("run", "TONES"), ("run",)),
     "slopes": Base(

@@ -7,7 +7,7 @@ import typer
 from nwavesdk.cli.app import Json, app, print_report
 from nwavesdk.internal.checks import close_name, shown
 from nwavesdk.presets import DESCRIPTIONS, NAMES, USES, PresetName, text
-from nwavesdk.train.recipes import DataKind, preset_of
+from nwavesdk.train.recipes import PRESET_OF, DataKind
 
 __all__ = ["print_net"]
 
@@ -61,7 +61,7 @@ def print_net(
 def _list_presets(as_json: bool) -> None:
     kinds: dict[str, list[str]] = {name: [] for name in NAMES}
     for kind in get_args(DataKind):
-        kinds[preset_of(kind)].append(kind)
+        kinds[PRESET_OF[kind]].append(kind)
     kinds["lif"].append("patterns")
     kinds["chip"].append("--chip")
     facts = [
@@ -110,9 +110,7 @@ def _shape_of(given: str) -> tuple[int, ...]:
     return sizes
 
 
-def _print_layers(
-    preset: PresetName, inputs: tuple[int, ...], classes: int, as_json: bool
-) -> None:
+def _print_layers(preset: PresetName, inputs: tuple[int, ...], classes: int, as_json: bool) -> None:
     from nwavesdk.analysis.layer_table import layer_lines, layer_rows
     from nwavesdk.train.net_file import build_preset
 

@@ -15,11 +15,12 @@ from pydantic import Field, model_validator
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import FileError, printable, read_bytes
 from nwavesdk.internal.model import FrozenModel
+from nwavesdk.presets import NAMES, PresetName, page_path
 
 if TYPE_CHECKING:
     from nwavesdk.train.config import RunConfig
 
-__all__ = ["DEFAULT_FUNCTION", "NetChoice", "NetFileConfig", "match_net_file"]
+__all__ = ["NetChoice", "NetFileConfig", "match_net_file", "page_of"]
 
 DEFAULT_FUNCTION = "build"
 
@@ -70,24 +71,39 @@ class NetFileConfig(FrozenModel):
         return content
 
 
-# What functions take as the file of a net.
+# What functions take as the file of a net; for a run of a preset, also its name.
 NetChoice = str | os.PathLike[str] | Mapping[str, str] | NetFileConfig
+
+
+def page_of(preset: PresetName) -> NetFileConfig:
+    """The page of a preset in this package as the file of a net."""
+    return NetFileConfig.of(f"{page_path(preset)}:{DEFAULT_FUNCTION}", "--net")
 
 
 def match_net_file(config: "RunConfig", given: NetChoice | None, run: Path) -> "RunConfig":
     """The config of a run with the place where the file of its net is now.
 
-    A run never gives the file itself: its config may come from anywhere, and a file is code.
+    A run never gives the file itself: its config may come from anywhere, and a file is code. The
+    page of a preset is that of this package, as long as it is the one that the run began with.
 
     Args:
         config: The config of the run.
-        given: The file as the user gives it, or None.
+        given: The file as the user gives it, or the name of the run's preset, or None.
         run: The folder of the run, for messages.
 
     Raises:
         ValueError: If a file is missing, is not that of the run, or the run has none.
     """
     recorded = config.net_file
+    preset = config.net.preset
+    if given in NAMES and given != preset:
+        has = "a net from a file" if preset is None and recorded is not None else "another net"
+        raise ValueError(
+            f"--net: {printable(run)} has {has}, got {given}, expected {preset or 'that file'}: "
+            "leave --net (net=) out, or begin a new run."
+        )
+    if preset is not None and (given is None or given == preset):
+        return _with_page(config, preset, run)
     if recorded is None:
         if given is not None:
             raise ValueError(
@@ -116,6 +132,25 @@ def match_net_file(config: "RunConfig", given: NetChoice | None, run: Path) -> "
             f"expected {printable(name)}: give that, or begin a new run."
         )
     return config.model_copy(update={"net_file": net_file})
+
+
+def _with_page(config: "RunConfig", preset: PresetName, run: Path) -> "RunConfig":
+    """The config of a run of a preset with the page in this package.
+
+    Raises:
+        ValueError: If the run began with another page.
+    """
+    recorded = config.net_file
+    if recorded is None:  # a net of layers, or a run that has not begun
+        return config
+    page = page_of(preset)
+    if page.sha256 != recorded.sha256:
+        raise ValueError(
+            f"--net: the page of {preset} has changed since {printable(run)} began, got SHA-256 "
+            f"{page.sha256[:12]}…, expected {recorded.sha256[:12]}…: give the text of the run, "
+            f"--net {printable(run / 'net.py')}:{page.function} (net=)."
+        )
+    return config.model_copy(update={"net_file": page})
 
 
 def _name_of(given: NetChoice) -> str:

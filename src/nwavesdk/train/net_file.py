@@ -22,16 +22,19 @@ from nwavesdk.layers.constants import without_step_warnings
 from nwavesdk.net import record
 from nwavesdk.net.container import takes_argument
 from nwavesdk.net.preparation import prepared
+from nwavesdk.presets import PresetName
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.facts import Facts
-from nwavesdk.train.net_choice import NetFileConfig
+from nwavesdk.train.net_choice import NetFileConfig, page_of
 from nwavesdk.train.network import build_run_network
+from nwavesdk.train.recipes import DataKind, complete_config
 
 __all__ = [
     "FileNet",
     "NetFileError",
     "RunNet",
     "build_file_net",
+    "build_preset",
     "load_function",
     "load_module",
     "network_of_run",
@@ -160,6 +163,8 @@ def build_file_net(config: RunConfig, facts: Facts, *, mismatch: bool = False) -
     try:
         net = build(inputs, n_outputs, config)
     except (Exception, SystemExit) as error:
+        if config.net.preset is not None and isinstance(error, ValueError):
+            raise NetFileError(f"--net {config.net.preset}: {one_line(error)}") from error
         what = f"{config.net_file.function} failed"
         raise _located(error, config.net_file, what, place) from error
     if not isinstance(net, nn.Module):
@@ -173,6 +178,31 @@ def build_file_net(config: RunConfig, facts: Facts, *, mismatch: bool = False) -
     if not mismatch:
         ChipInstance(None).hold(file_net)
     return file_net
+
+
+def build_preset(preset: PresetName, inputs: tuple[int, ...], classes: int) -> nn.Module:
+    """Build the net of a preset with the defaults for inputs of this shape.
+
+    Args:
+        preset: Its name.
+        inputs: Shape of one step: bands of sound, values of a series, or pixels.
+        classes: Number of classes.
+
+    Raises:
+        NetFileError: If the preset has no net for these inputs.
+    """
+    choices: dict[str, Any] = {"net": {"preset": preset}}
+    if preset == "chip":
+        choices["chip"] = {"profile": "h1v2"}
+    kind: DataKind = "sound"
+    if len(inputs) > 1:
+        kind = "events" if len(inputs) == 3 and inputs[0] == 2 else "image"
+    config, _ = complete_config(RunConfig.of(choices), kind, "classification")
+    try:
+        net: nn.Module = load_function(page_of(preset))(inputs, classes, config)
+    except ValueError as error:
+        raise NetFileError(f"--net {preset}: {one_line(error)}") from None
+    return net
 
 
 def load_function(net_file: NetFileConfig) -> Callable[..., Any]:

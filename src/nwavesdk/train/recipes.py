@@ -13,14 +13,14 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
 
 from nwavesdk.internal.checks import shown
-from nwavesdk.presets import USES, PresetName, page_path
-from nwavesdk.train.net_choice import DEFAULT_FUNCTION, NetFileConfig
+from nwavesdk.presets import LAYERED, USES, PresetName
+from nwavesdk.train.net_choice import page_of
 
 if TYPE_CHECKING:
     from nwavesdk.data.source import Task
     from nwavesdk.train.config import RunConfig
 
-__all__ = ["DataKind", "complete_config", "complete_schedule", "page_of"]
+__all__ = ["DataKind", "complete_config", "complete_schedule"]
 
 # What the recordings of a run are; the built-in spoken digits are features.
 DataKind = Literal["sound", "series", "image", "events", "features"]
@@ -124,6 +124,7 @@ def complete_config(config: "RunConfig", kind: DataKind, task: "Task") -> tuple[
     preset, reason = _choose_preset(config, kind, task)
     if preset is not None:
         _check_used(config, preset)
+        _check_fits(config, preset)
     config = _filled(config, {"net": {"preset": preset}})
     if preset == "chip":
         return config, reason
@@ -155,11 +156,6 @@ def complete_schedule(config: "RunConfig", kind: DataKind, n_train: int) -> "Run
     return _filled(config, {"learning": {"epochs": epochs}})
 
 
-def page_of(preset: PresetName) -> NetFileConfig:
-    """The page of a preset as the file of a net."""
-    return NetFileConfig.of(f"{page_path(preset)}:{DEFAULT_FUNCTION}", "--net")
-
-
 def _augmentation(kind: DataKind, task: "Task") -> dict[str, float]:
     """The strengths of random changes of training recordings."""
     # NumPy takes time to import, and the command line shows its help without it.
@@ -182,6 +178,8 @@ def _choose_preset(
         return "chip", "for --chip"
     if task == "pattern":
         return "lif", "for a pattern"
+    if config.data.events == "lists":
+        return "lif", "for lists of events"
     preset = PRESET_OF[kind]
     if unused := _unused(config, preset):
         return "lif", f"which has net.{unused[0]}"
@@ -199,6 +197,23 @@ def _check_used(config: "RunConfig", preset: PresetName) -> None:
         raise ValueError(
             f"net.{name}: has no effect on --net {preset}, got {shown(getattr(config.net, name))}: "
             f"leave it out, or change a copy of the net: nwave net {preset} > net.py."
+        )
+
+
+def _check_fits(config: "RunConfig", preset: PresetName) -> None:
+    """Reject a net for a chip without one, another net with a chip, and input that it lacks."""
+    if preset == "chip" and config.chip is None:
+        raise ValueError(
+            "net.preset: --net chip is for a chip, got none: add --chip h1v2, or leave --net out."
+        )
+    if preset != "chip" and config.chip is not None:
+        raise ValueError(
+            f"net.preset: no chip can have --net {preset}, got --chip {config.chip.profile}: leave "
+            "one of them out."
+        )
+    if preset not in LAYERED and config.data.events == "lists":
+        raise ValueError(
+            f"data.events: --net {preset} gets frames, got 'lists': leave it out, or use --net lif."
         )
 
 

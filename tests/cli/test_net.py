@@ -1,0 +1,53 @@
+"""`nwave net`: pages to copy, layers with their parameters, and errors of one line."""
+
+import pytest
+
+from cli.command import json_object, nwave
+from nwavesdk.presets import NAMES, USES, page_path
+
+
+def test_the_list_has_a_line_and_the_options_of_each_preset() -> None:
+    result = nwave("net")
+    assert result.exit_code == 0
+    heads = [line.split()[0] for line in result.stdout.splitlines() if line[:1].isalpha()]
+    assert heads[:-1] == [*NAMES]
+    assert "default for --chip" in result.stdout
+    facts = json_object(nwave("net", "--json"))["presets"]
+    assert {one["preset"]: set(one["options"]) for one in facts} == USES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_is_printed_as_it_is(name: str) -> None:
+    text = page_path(name).read_text()
+    assert nwave("net", name).stdout == text
+    assert json_object(nwave("net", name, "--json"))["text"] == text
+
+
+def test_layers_have_shapes_and_parameters() -> None:
+    report = json_object(nwave("net", "lif", "--inputs", "40", "--classes", "3", "--json"))
+    first, spiking, *_ = report["layers"]
+    assert (first["kind"], first["output"], first["parameters"]) == ("LIFSynapse", [256], 10_240)
+    assert spiking["spikes"]
+    assert report["parameters"] == 40 * 256 + 256 * 256 + 256 * 30
+    lines = nwave("net", "lif", "--inputs", "8,5").stdout.splitlines()
+    assert lines[0].split() == ["name", "module", "output", "of", "a", "step", "parameters"]
+    assert lines[1].split() == ["0", "LIFSynapse", "[256]", "10,240"]
+    assert lines[-1] == "101,376 parameters, 612 neurons that spike"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("conf",), "PRESET: unknown net 'conf', did you mean 'conv'?: expected one of lif, "),
+        (("conv", "--inputs", "4,x"), "--inputs: got '4,x', expected up to 3 sizes from 1 with "),
+        (("conv", "--inputs", "9,9,9,9"), "--inputs: got '9,9,9,9', expected up to 3 sizes "),
+        (("conv", "--inputs", "9999999"), "--inputs: got '9999999', expected up to 3 sizes "),
+        (("conv", "--classes", "4"), "--classes: has no effect without --inputs: give both."),
+        (("--inputs", "4"), "--inputs: has no effect without the name of a net: name one."),
+    ],
+)
+def test_errors_are_one_line(words: tuple[str, ...], line: str) -> None:
+    result = nwave("net", *words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"nwave: {line}")
+    assert len(result.stderr.splitlines()) == 1
