@@ -68,6 +68,7 @@ LAST_LINE = {
     "mismatch": r"\| h1v2 \| mismatch( \| [\d.]+){2} \| [\d.]+ \[[\d., ]+\]"
     r" \| [\d.]+% \| [\d.]+ \|",
     "moving_bars": r"accuracy: (0\.9|1\.0)\d+",
+    "own_loop": r"validation accuracy: (0\.[7-9]|1\.0)\d+",
     "small_data": r"/sounds",
     "wake_up": r"dead neurons: 0",
 }
