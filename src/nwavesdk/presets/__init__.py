@@ -44,8 +44,8 @@ USES: Mapping[PresetName, frozenset[str]] = {
     "lif": _COMMON
     | {"hidden", "population", "neuron", "neuron_options", "charge_gain", "recurrent"}
     | {"tau", "threshold"},
-    "adlif": _COMMON | {"hidden", "tau", "threshold"},
-    "recurrent": _COMMON | {"hidden", "tau", "threshold"},
+    "adlif": _COMMON | {"hidden", "threshold"},
+    "recurrent": _COMMON | {"hidden", "threshold"},
     "conv": _COMMON | {"threshold"},
     "delay": _COMMON | {"threshold"},
     "chip": _COMMON | {"hidden", "population", "recurrent", "tau"},

@@ -1,40 +1,71 @@
-"""`nwave train --net adlif`: dense layers of adaptive LIF neurons behind batch norm.
+"""`nwave train --net adlif`: dense layers of adaptive LIF neurons, without connections over time.
 
-The read-out is linear, and has a score or a value for each step.
+A layer is a synapse, batch norm, and neurons with time constants from 10 to 100 ms, whose
+adaptation is three times slower. What a neuron remembers is all that the net knows of the past.
 """
 
-import torch
-from torch import nn
+import math
 
-from nwavesdk.layers import AdLIFLayer, Dropout, LIFSynapse, SpikingSequential, TimeBatchNorm
+import torch
+from torch import Tensor, nn
+
+from nwavesdk.layers import AdLIFLayer, LIFSynapse, SpikingSequential, TimeBatchNorm
+from nwavesdk.presets.conv import LONGEST, NORM_SCALE, SHORTEST, read_out
 from nwavesdk.surrogate import parse
 from nwavesdk.train import RunConfig
 
-__all__ = ["build"]
+__all__ = ["adaptive", "build", "dense"]
+
+SLOWER = 3.0  # time constant of the adaptation, in those of membranes
+TO_MEMBRANE, TO_SPIKES = 0.02, 0.2  # first strengths of the adaptation, learned per neuron
 
 
-def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> nn.Module:
-    """Build the net of a run, which returns scores or values `[B, T, classes]`.
+def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSequential:
+    """Build a net for steps `[B, T, *inputs]` that returns scores or values `[B, T, classes]`.
 
     Args:
         inputs: Shape of one step.
         classes: Number of classes, or of values per step.
         config: The config of the run.
     """
-    net = config.net
+    return dense(inputs, classes, config, "FF")
+
+
+def dense(
+    inputs: tuple[int, ...], classes: int, config: RunConfig, topology: str
+) -> SpikingSequential:
+    """Layers of the sizes `net.hidden` and a read-out; topology `"RC"` has recurrent weights."""
     modules: list[nn.Module] = [nn.Flatten()] if len(inputs) > 1 else []
-    n_in = torch.Size(inputs).numel()
-    for size in net.hidden:
-        neurons = AdLIFLayer(
-            size,
-            tau=net.tau,
-            threshold=net.threshold,
-            learn=("tau", "tau_w", "a", "b"),
-            dt=net.dt,
-            spike_grad=parse(net.surrogate),
-        )
-        modules += [LIFSynapse(n_in, size), TimeBatchNorm(size), neurons]
-        if net.dropout:
-            modules.append(Dropout(net.dropout))
-        n_in = size
-    return SpikingSequential(*modules, nn.Linear(n_in, classes))
+    n_inputs = math.prod(inputs)
+    for size in config.net.hidden:
+        modules += [LIFSynapse(n_inputs, size), *adaptive(size, config, topology)]
+        n_inputs = size
+    return SpikingSequential(*modules, *read_out(n_inputs, classes, config))
+
+
+def adaptive(size: int, config: RunConfig, topology: str) -> list[nn.Module]:
+    """Batch norm, and adaptive LIF neurons with mixed time constants."""
+    net = config.net
+    taus = mixed_taus(size)
+    neurons = AdLIFLayer(
+        size,
+        tau=taus,
+        tau_w=SLOWER * mixed_taus(size),
+        threshold=net.threshold,
+        a=torch.full((size,), TO_MEMBRANE),
+        b=torch.full((size,), TO_SPIKES),
+        learn=("a", "b"),
+        dt=net.dt,
+        spike_grad=parse(net.surrogate),
+        layer_topology=topology,
+    )
+    norm = TimeBatchNorm(size)
+    # These neurons take the part 1 - exp(-dt/tau) of their input, LIF neurons all of it.
+    norm.weight.data = NORM_SCALE / -torch.expm1(-net.dt / taus)
+    dropout = [nn.Dropout(net.dropout)] if net.dropout else []
+    return [norm, neurons, *dropout]
+
+
+def mixed_taus(size: int) -> Tensor:
+    """Time constants [s], log-uniform, `[size]`."""
+    return torch.empty(size).uniform_(math.log(SHORTEST), math.log(LONGEST)).exp()

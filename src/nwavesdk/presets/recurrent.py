@@ -1,41 +1,21 @@
-"""`nwave train --net recurrent`: layers of adaptive LIF neurons that are connected to each other.
+"""`nwave train --net recurrent`: the net of `--net adlif` whose neurons are connected in a loop.
 
-The read-out is linear, and has a score or a value for each step.
+The spikes of a layer return to it one step later, by weights of their own.
 """
 
-import torch
-from torch import nn
-
-from nwavesdk.layers import AdLIFLayer, Dropout, LIFSynapse, SpikingSequential, TimeBatchNorm
-from nwavesdk.surrogate import parse
+from nwavesdk.layers import SpikingSequential
+from nwavesdk.presets.adlif import dense
 from nwavesdk.train import RunConfig
 
 __all__ = ["build"]
 
 
-def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> nn.Module:
-    """Build the net of a run, which returns scores or values `[B, T, classes]`.
+def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSequential:
+    """Build a net for steps `[B, T, *inputs]` that returns scores or values `[B, T, classes]`.
 
     Args:
         inputs: Shape of one step.
         classes: Number of classes, or of values per step.
         config: The config of the run.
     """
-    net = config.net
-    modules: list[nn.Module] = [nn.Flatten()] if len(inputs) > 1 else []
-    n_in = torch.Size(inputs).numel()
-    for size in net.hidden:
-        neurons = AdLIFLayer(
-            size,
-            tau=net.tau,
-            threshold=net.threshold,
-            learn=("tau", "tau_w", "a", "b"),
-            dt=net.dt,
-            spike_grad=parse(net.surrogate),
-            layer_topology="RC",
-        )
-        modules += [LIFSynapse(n_in, size), TimeBatchNorm(size), neurons]
-        if net.dropout:
-            modules.append(Dropout(net.dropout))
-        n_in = size
-    return SpikingSequential(*modules, nn.Linear(n_in, classes))
+    return dense(inputs, classes, config, "RC")
