@@ -10,6 +10,7 @@ from nwavesdk.train.recipes import (
     LEAST_EPOCHS,
     MOST_EPOCHS,
     SCHEDULES,
+    STEP_SCHEDULE,
     DataKind,
     complete_config,
     complete_schedule,
@@ -91,7 +92,7 @@ def test_options_that_a_net_does_not_use_are_rejected(preset: str) -> None:
 def test_sets_of_all_sizes_get_about_the_same_number_of_updates(
     kind: DataKind, n_train: int
 ) -> None:
-    config = complete_schedule(completed({}, kind), kind, n_train)
+    config = complete_schedule(completed({}, kind), kind, "classification", n_train)
     schedule = SCHEDULES[kind]
     batch_size = config.learning.batch_size
     assert schedule.smallest_batch <= batch_size <= schedule.largest_batch
@@ -104,13 +105,21 @@ def test_sets_of_all_sizes_get_about_the_same_number_of_updates(
 
 def test_a_schedule_that_is_given_is_kept() -> None:
     config = completed({"learning": {"epochs": 3, "batch_size": 7}})
-    assert complete_schedule(config, "sound", 1_000).learning.epochs == 3
-    assert complete_schedule(config, "sound", 1_000).learning.batch_size == 7
-    of_batch = complete_schedule(completed({"learning": {"batch_size": 10}}), "sound", 1_000)
+    kept = complete_schedule(config, "sound", "classification", 1_000).learning
+    assert kept.epochs == 3
+    assert kept.batch_size == 7
+    config = completed({"learning": {"batch_size": 10}})
+    of_batch = complete_schedule(config, "sound", "classification", 1_000)
     assert of_batch.learning.epochs == round(SCHEDULES["sound"].updates / 100)
 
 
 def test_layers_keep_their_own_schedule() -> None:
     config = completed({"net": {"hidden": [8]}})
-    assert complete_schedule(config, "sound", 10) is config
+    assert complete_schedule(config, "sound", "classification", 10) is config
     assert config.learning.epochs == 20
+
+
+def test_tasks_with_outputs_of_each_step_have_their_own_schedule() -> None:
+    config = complete_schedule(completed({}, "series"), "series", "labels", 600)
+    assert config.learning.batch_size == STEP_SCHEDULE.largest_batch
+    assert config.learning.epochs == STEP_SCHEDULE.epochs(600, 16)

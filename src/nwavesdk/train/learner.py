@@ -22,10 +22,6 @@ from nwavesdk.train.tasks import TrainingTask
 
 __all__ = ["Learner", "Selection", "hidden_spikes", "lengths_of", "mean_rate", "spike_cost"]
 
-# Fraction of a run over which the cost of spikes rises from 0 to its full weight: a layer first
-# learns what to fire for.
-COST_RISE = 0.25
-
 
 class Learner(LightningModule):
     """A spiking net that learns a task.
@@ -245,6 +241,8 @@ def spike_cost(
 ) -> Tensor | float:
     """What the loss adds for hidden layers that fire more than they should.
 
+    The weight rises over the run: a layer first learns what to fire for.
+
     Args:
         recording: The record of the net.
         learning: The bound and the weight.
@@ -254,8 +252,7 @@ def spike_cost(
     hidden = hidden_spikes(recording)
     if learning.most_spikes is None or not hidden:
         return 0.0
-    weight = learning.spike_cost * min(1.0, progress / COST_RISE)
-    return weight * rate_excess_loss(hidden, learning.most_spikes, lengths)
+    return learning.spike_cost * progress * rate_excess_loss(hidden, learning.most_spikes, lengths)
 
 
 def hidden_spikes(recording: Recording) -> list[Tensor]:

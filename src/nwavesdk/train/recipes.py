@@ -56,14 +56,13 @@ PAGE: dict[str, dict[str, Any]] = {
     },
 }
 
-# What differs by kind. An image is one frame, which is held. Sensors count more than one event in
-# a bin of a twentieth of a recording, and such a net learns as well from fewer steps.
+# What differs by kind. An image is one frame, which is held.
 PAGE_OF: Mapping[DataKind, dict[str, dict[str, Any]]] = {
     "sound": {},
     "image": {"data": {"hold": None, "steps": 8}},
-    "series": {"net": {"dropout": 0.1}},
+    "series": {},
     "events": {},
-    "features": {"net": {"dropout": 0.1}},
+    "features": {},
 }
 
 
@@ -106,6 +105,9 @@ SCHEDULES: Mapping[DataKind, Schedule] = {
     "features": Schedule(updates=1500, largest_batch=64),
 }
 
+# Of tasks with outputs for each step, whose recordings are long and few.
+STEP_SCHEDULE = Schedule(updates=2000, largest_batch=16)
+
 
 def complete_config(config: "RunConfig", kind: DataKind, task: "Task") -> tuple["RunConfig", str]:
     """The config of a run that begins, with the net and the defaults of its recipe, and a reason.
@@ -140,17 +142,20 @@ def complete_config(config: "RunConfig", kind: DataKind, task: "Task") -> tuple[
     return _filled(config, recipe), reason
 
 
-def complete_schedule(config: "RunConfig", kind: DataKind, n_train: int) -> "RunConfig":
+def complete_schedule(
+    config: "RunConfig", kind: DataKind, task: "Task", n_train: int
+) -> "RunConfig":
     """The config with the batch size and the epochs that suit the number of recordings.
 
     Args:
         config: As `complete_config` returns it.
         kind: What a recording is.
+        task: What the net learns.
         n_train: Recordings in the training set.
     """
     if config.net_file is None:
         return config
-    schedule = SCHEDULES[kind]
+    schedule = SCHEDULES[kind] if task == "classification" else STEP_SCHEDULE
     config = _filled(config, {"learning": {"batch_size": schedule.batch_size(n_train)}})
     epochs = schedule.epochs(n_train, config.learning.batch_size)
     return _filled(config, {"learning": {"epochs": epochs}})

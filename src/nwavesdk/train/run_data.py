@@ -100,7 +100,7 @@ def load_run_data(
     if counts_neurons and config.chip is not None and profile is not None:
         _check_neuron_count(config, profile, recordings)
     if config.facts is None:
-        config = complete_schedule(config, kind, len(split.indices.train))
+        config = complete_schedule(config, kind, recordings.task, len(split.indices.train))
     data, completed = _as_series(config, kind, recordings.take, split.indices)
     data = replace(data, is_cached=begun.loaded.is_cached)
     if isinstance(begun.loaded.features, EventFeatures):
