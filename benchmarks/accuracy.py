@@ -134,10 +134,14 @@ def measure_baselines(
     choices = {"data": one.choices(data)["data"]}
     for method in methods:
         for seed in range(seeds if baselines.METHODS[method] else 1):
-            if (method, seed) not in done:
-                results = [*results, baselines.measure(choices, method, seed)]
-                store(one.name, baselines=results)
-                print(f"{one.name}: {baselines.mean_line(results[-1:])}", file=sys.stderr)
+            if (method, seed) in done:
+                continue
+            result = baselines.measure(choices, method, seed)
+            if result is None:
+                break
+            results = [*results, result]
+            store(one.name, baselines=results)
+            print(f"{one.name}: {baselines.mean_line([result])}", file=sys.stderr)
 
 
 def spread(values: list[float], digits: int = 2) -> str:

@@ -9,8 +9,9 @@ validation set. The test set is read once for each seed, or for each fold of eac
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,7 +54,9 @@ class Sets:
     is_per_step: bool
 
 
-def measure(choices: Choices, method: str, seed: int = 0, epochs: int | None = None) -> Result:
+def measure(
+    choices: Choices, method: str, seed: int = 0, epochs: int | None = None
+) -> Result | None:
     """Train a method on a run's data, and test it once; with folds, on each of them.
 
     Args:
@@ -64,11 +67,15 @@ def measure(choices: Choices, method: str, seed: int = 0, epochs: int | None = N
 
     Returns:
         Accuracy on the test set, on the validation set, parameters, multiplications with
-        additions (MACs) of a decision, seconds; with folds, their means, and each accuracy.
+        additions (MACs) of a decision, seconds; with folds, their means, and each accuracy. None
+        if the run has no augmentation, and the method would be the same as the one without.
     """
     run = measure_svm if method == "svm" else measure_cnn
     results = []
-    for sets in fold_sets(choices, is_augmented=method == "cnn-augmented"):
+    is_augmented = method == "cnn-augmented"
+    for sets in fold_sets(choices, seed, is_augmented=is_augmented):
+        if is_augmented and not sets.series.train.is_augmented:
+            return None
         start = time.perf_counter()
         result = run(sets, seed, epochs)
         results.append({**result, "seconds": time.perf_counter() - start})
@@ -87,11 +94,12 @@ def measure(choices: Choices, method: str, seed: int = 0, epochs: int | None = N
     return summary
 
 
-def fold_sets(choices: Choices, *, is_augmented: bool) -> Iterator[Sets]:
+def fold_sets(choices: Choices, seed: int = 0, *, is_augmented: bool = False) -> Iterator[Sets]:
     """The sets of a run, or of one fold after the other.
 
     Args:
         choices: Choices of a run in the form of `RunConfig.of`.
+        seed: Seed of the random changes.
         is_augmented: Whether the training set is augmented as that of the run.
     """
     data = choices.get("data", {})
@@ -99,7 +107,7 @@ def fold_sets(choices: Choices, *, is_augmented: bool) -> Iterator[Sets]:
     number = 1
     while True:
         fold = {"fold": number} if has_folds else {}
-        config = RunConfig.of({**choices, "data": {**data, **fold}})
+        config = RunConfig.of({**choices, "seed": seed, "data": {**data, **fold}})
         completed, loaded = load_run_data(config)
         facts = completed.facts
         assert facts is not None
@@ -109,7 +117,7 @@ def fold_sets(choices: Choices, *, is_augmented: bool) -> Iterator[Sets]:
                 "recordings with a class for each recording or step."
             )
         yield Sets(
-            series=loaded.map(frame_series(is_augmented)),
+            series=loaded.map(partial(frame_series, is_augmented=is_augmented)),
             kind=facts.kind or "sound",
             shape=facts.feature_shape or (facts.n_features,),
             n_classes=len(facts.classes),
@@ -120,14 +128,10 @@ def fold_sets(choices: Choices, *, is_augmented: bool) -> Iterator[Sets]:
         number += 1
 
 
-def frame_series(is_augmented: bool) -> Callable[[Series], Series]:
-    """A function from the sequences of a run to those with one step per frame."""
-    del is_augmented
-
-    def changed(series: Series) -> Series:
-        return replace(series, hold=1, encoder=None, as_lists=False)
-
-    return changed
+def frame_series(series: Series, *, is_augmented: bool) -> Series:
+    """The sequences of a run with one step per frame, and changed only where that is wanted."""
+    augmentation = series.augmentation if is_augmented else None
+    return replace(series, hold=1, encoder=None, as_lists=False, augmentation=augmentation)
 
 
 def measure_cnn(sets: Sets, seed: int, epochs: int | None) -> Result:
@@ -191,7 +195,11 @@ def main(
     measured: list[Result] = []
     for name in names:
         n_seeds = seeds if METHODS[name] else 1
-        results = [measure(choices, name, seed, epochs) for seed in range(n_seeds)]
+        found = (measure(choices, name, seed, epochs) for seed in range(n_seeds))
+        results = [result for result in found if result is not None]
+        if not results:
+            typer.echo(f"{name}: a run on these data has no augmentation")
+            continue
         typer.echo(mean_line(results))
         measured += results
         if out is not None:
