@@ -99,7 +99,7 @@ SETS: tuple[DevelopmentSet, ...] = (
         "nmnist",
         "events",
         "nmnist-small",
-        {"folds": 5},
+        {"split": "recording", "folds": 5},
         goal=97.0,
         baseline="SpikingJelly 97 (100 recordings)",
         fold=1,

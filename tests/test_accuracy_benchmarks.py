@@ -1,6 +1,8 @@
 """The CNN and the SVM to compare with, the table of accuracies, and the study of defaults."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +71,25 @@ def test_every_baseline_learns_the_classes_of_small_series(tmp_path) -> None:
         assert result["parameters"] > 0
         assert result["macs"] > 0
         assert "folds" not in result
+
+
+def test_only_one_of_the_nets_sees_changed_recordings(tmp_path, monkeypatch) -> None:
+    path = FORMATS["npy"](tmp_path / "npy")
+    choices = {"data": {"source": str(path), "augment": {"scale": 0.5}}}
+    inputs = []
+
+    def learn(net, train, *_) -> cnn.Learned:
+        inputs.append([train.input_of(train.variation_index(0, epoch)) for epoch in (0, 1)])
+        return cnn.Learned(net, validation=0.5, epoch=1, epochs=1)
+
+    monkeypatch.setattr(baselines, "learn", learn)
+    assert baselines.measure(choices, "cnn", epochs=1) is not None
+    assert baselines.measure(choices, "cnn-augmented", epochs=1) is not None
+    (same, again), (changed, changed_again) = inputs
+    assert np.array_equal(same, again)
+    assert not np.array_equal(changed, changed_again)
+    choices["data"]["augment"] = {}
+    assert baselines.measure(choices, "cnn-augmented", epochs=1) is None
 
 
 def test_baselines_of_folds_are_means_over_all_folds(tmp_path) -> None:
@@ -172,6 +193,24 @@ def test_options_of_every_set_are_those_of_its_choices(tmp_path) -> None:
         net = {} if one.net is None else {"--net": one.net}
         assert given == split | net
         RunConfig.of({"data": one.choices(tmp_path)["data"]})
+
+
+def test_the_page_has_the_line_of_every_set() -> None:
+    page = Path(__file__).parents[1] / "docs" / "data.md"
+    line = re.compile(
+        r"^\| (\S+) \| `nwave train --out runs/(\S+) --data (\S+)( [^`]*)?` \|$", re.M
+    )
+    found = {
+        name: (out, data, more.split()) for name, out, data, more in line.findall(page.read_text())
+    }
+    assert found == {
+        one.name: (
+            one.name,
+            one.path if one.path == "digits" else f"data/{one.path}",
+            one.options(),
+        )
+        for one in SETS
+    }
 
 
 def test_sets_are_chosen_by_name_or_kind_and_found(tmp_path) -> None:
