@@ -36,8 +36,8 @@ MASKS = 2
 # Noise in sound: range of its level [dB]; deviation of its tilt, at both ends of the spectrum, and
 # largest deviation of a value from the mean level [natural logarithm of power]. Values are uniform,
 # because normal ones would take most of the time of all changes.
-NOISE_RANGE = 20.0
-NOISE_TILT = 0.5
+NOISE_RANGE = 30.0
+NOISE_TILT = 0.7
 NOISE_FLUCTUATION = 0.9
 
 Generator = np.random.Generator

@@ -166,7 +166,8 @@ def _augmentation(kind: DataKind, task: "Task") -> dict[str, float]:
     # NumPy takes time to import, and the command line shows its help without it.
     from nwavesdk.data.augment import default_augmentation
 
-    if task == "pattern":
+    # Values of steps may depend on the scale of the input.
+    if task in ("pattern", "regression"):
         return {}
     return default_augmentation("series" if kind == "features" else kind)
 
