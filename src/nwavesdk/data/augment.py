@@ -25,9 +25,8 @@ from nwavesdk.data.variations import (
     flip_events,
     flip_image,
     jitter_values,
-    mask_bands,
     mask_events,
-    mask_times,
+    mask_frames,
     move_events,
     move_image,
     resample_rows,
@@ -254,10 +253,8 @@ class Augmentation:
             frames = move_image(frames, self.move, shape, generator)
         if self.flip:
             frames = flip_image(frames, self.flip, shape, generator)
-        if self.time_mask:
-            frames = mask_times(frames, self.time_mask, generator)
-        if self.band_mask:
-            frames = mask_bands(frames, self.band_mask, generator)
+        if self.time_mask or self.band_mask:
+            frames = mask_frames(frames, self.time_mask, self.band_mask, generator)
         return Varied(frames, target)
 
     def apply_to_events(

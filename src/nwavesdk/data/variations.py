@@ -4,6 +4,9 @@ Each function returns the changed recording and leaves the given one unchanged, 
 file that cannot be written. `Augmentation` describes the strengths.
 """
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,9 +19,8 @@ __all__ = [
     "flip_events",
     "flip_image",
     "jitter_values",
-    "mask_bands",
     "mask_events",
-    "mask_times",
+    "mask_frames",
     "move_events",
     "move_image",
     "resample_rows",
@@ -33,12 +35,12 @@ __all__ = [
 # Masks of a recording along each axis.
 MASKS = 2
 
-# Noise in sound: range of its level [dB]; deviation of its tilt, at both ends of the spectrum, and
-# largest deviation of a value from the mean level [natural logarithm of power]. Values are uniform,
-# because normal ones would take most of the time of all changes.
+# Noise in sound: range of its level [dB]; deviation of its tilt, at both ends of the spectrum
+# [natural logarithm of power]; and largest deviation of its power in a frame and band from that of
+# all frames, as a fraction. It is uniform, because normal numbers take four times as long.
 NOISE_RANGE = 30.0
 NOISE_TILT = 0.7
-NOISE_FLUCTUATION = 0.9
+NOISE_FLUCTUATION = 0.75
 
 Generator = np.random.Generator
 
@@ -60,14 +62,26 @@ def shift_rows(
             end, with its target. Otherwise the outermost one does.
         generator: Where the random numbers come from.
     """
-    length = len(frames)
-    rows = np.arange(length) - _draw_shift(most * length, generator)
+    shift = _draw_shift(most * len(frames), generator)
+    if not shift:
+        return frames, target
+    filler = 0 if shift > 0 else -1
     if fills_quietly:
-        quietest = int(frames.sum(axis=1).argmin())
-        rows[(rows < 0) | (rows >= length)] = quietest
+        filler = int(np.add.reduce(frames, axis=1).argmin())
+    moved: Frames = _shifted(frames, shift, filler)
+    return moved, None if target is None else _shifted(target, shift, filler)
+
+
+def _shifted(values: npt.NDArray[Any], shift: int, filler: int) -> npt.NDArray[Any]:
+    """Rows that move by a number of places, which is not 0, with one of them at the open end."""
+    moved = np.empty_like(values)
+    if shift > 0:
+        moved[shift:] = values[:-shift]
+        moved[:shift] = values[filler]
     else:
-        np.clip(rows, 0, length - 1, out=rows)
-    return frames[rows], None if target is None else target[rows]
+        moved[:shift] = values[-shift:]
+        moved[shift:] = values[filler]
+    return moved
 
 
 def resample_rows(
@@ -92,8 +106,11 @@ def warp_bands(frames: Frames, most: float, generator: Generator) -> Frames:
     lower = places.astype(np.int64)
     upper = np.minimum(lower + 1, last)
     weights = (places - lower).astype(np.float32)
-    low = frames.take(lower, axis=1)
-    warped: Frames = low + weights * (frames.take(upper, axis=1) - low)
+    low = frames[:, lower]
+    warped = frames[:, upper]
+    warped -= low
+    warped *= weights
+    warped += low
     return warped
 
 
@@ -105,27 +122,27 @@ def add_noise(frames: Frames, least_ratio: float, generator: Generator) -> Frame
         least_ratio: Lowest ratio of signal to noise [dB].
         generator: Where the random numbers come from.
     """
+    # Relative to the loudest value, so that no power overflows.
     highest = frames.max()
-    signal = highest + np.log(np.mean(np.exp(frames - highest)))
+    power: Frames = frames - highest
+    np.exp(power, out=power)
+    signal = np.add.reduce(power, axis=None) / power.size
     ratio = least_ratio + NOISE_RANGE * generator.random()
-    tilt = NOISE_TILT * generator.standard_normal()
-    level = signal - ratio * np.log(10) / 10 + tilt * np.linspace(-1, 1, frames.shape[1])
+    tilt = NOISE_TILT * generator.standard_normal() * _from_minus_1_to_1(frames.shape[1])
+    level = signal * 10 ** (-ratio / 10) * np.exp(tilt)
     noise = generator.random(frames.shape, np.float32)
     noise *= np.float32(2 * NOISE_FLUCTUATION)
-    noise += (level - NOISE_FLUCTUATION).astype(np.float32)
-    return _log_add(frames, noise)
+    noise += np.float32(1 - NOISE_FLUCTUATION)
+    noise *= level.astype(np.float32)
+    power += noise
+    np.log(power, out=power)
+    power += highest
+    return power
 
 
-def _log_add(first: Frames, second: Frames) -> Frames:
-    """As `numpy.logaddexp`, which takes eight times as long."""
-    larger = np.maximum(first, second)
-    difference = np.minimum(first, second)
-    difference -= larger
-    np.exp(difference, out=difference)
-    difference += 1
-    np.log(difference, out=difference)
-    larger += difference
-    return larger
+@cache
+def _from_minus_1_to_1(count: int) -> npt.NDArray[np.float64]:
+    return np.linspace(-1, 1, count)
 
 
 def scale_features(frames: Frames, deviation: float, generator: Generator) -> Frames:
@@ -148,20 +165,25 @@ def jitter_values(frames: Frames, fraction: float, generator: Generator) -> Fram
     return noise
 
 
-def mask_times(frames: Frames, most: float, generator: Generator) -> Frames:
-    """Some frames in a row replaced by the mean of the recording, twice."""
-    mean = frames.mean(axis=0)
-    masked = frames.copy()
-    for span in _draw_masks(len(frames), most, generator):
-        masked[span] = mean
-    return masked
+def mask_frames(
+    frames: Frames, most_times: float, most_bands: float, generator: Generator
+) -> Frames:
+    """Some frames in a row, twice, and some features, twice, replaced by means over the recording.
 
-
-def mask_bands(frames: Frames, most: float, generator: Generator) -> Frames:
-    """Some features in a row replaced by their means over the recording, twice."""
+    Args:
+        frames: `[L, F]`.
+        most_times: Largest fraction of the frames in a mask.
+        most_bands: Largest fraction of the features in a mask.
+        generator: Where the random numbers come from.
+    """
+    mean = np.add.reduce(frames, axis=0) / np.float32(len(frames))
     masked = frames.copy()
-    for span in _draw_masks(frames.shape[1], most, generator):
-        masked[:, span] = frames[:, span].mean(axis=0)
+    if most_times:
+        for span in _draw_masks(len(frames), most_times, generator):
+            masked[span] = mean
+    if most_bands:
+        for span in _draw_masks(frames.shape[1], most_bands, generator):
+            masked[:, span] = mean[span]
     return masked
 
 
@@ -277,15 +299,20 @@ def _within(step: npt.NDArray[np.int32], place: npt.NDArray[np.int32], steps: in
 
 def _draw_shift(most: float, generator: Generator) -> int:
     """A whole number from `-most` to `most`."""
-    return int(generator.integers(-int(most), int(most), endpoint=True))
+    return _draw_up_to(2 * int(most), generator) - int(most)
+
+
+def _draw_up_to(most: int, generator: Generator) -> int:
+    """A whole number from 0 to `most`; `Generator.integers` takes ten times as long."""
+    return int(generator.random() * (most + 1))
 
 
 def _draw_masks(length: int, most: float, generator: Generator) -> list[slice]:
     """Two parts of a sequence, each with at most a fraction of it."""
     spans = []
     for _ in range(MASKS):
-        width = int(generator.integers(0, int(most * length), endpoint=True))
-        start = int(generator.integers(0, length - width, endpoint=True))
+        width = _draw_up_to(int(most * length), generator)
+        start = _draw_up_to(length - width, generator)
         spans.append(slice(start, start + width))
     return spans
 
@@ -305,4 +332,8 @@ def _rows_at(values: npt.NDArray[np.float32], places: npt.NDArray[np.float64]) -
     upper = np.minimum(lower + 1, len(values) - 1)
     weights = (places - lower).astype(np.float32)[:, None]
     low = values[lower]
-    return low + weights * (values[upper] - low)
+    rows = values[upper]
+    rows -= low
+    rows *= weights
+    rows += low
+    return rows
