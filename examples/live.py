@@ -1,6 +1,6 @@
 """A trained run decides while a sound plays, one time step of the net after the other.
 
-    nwave train --out runs/words --data FOLDER --level as_is
+    nwave train --out runs/words --data FOLDER --net lif --level as_is --no-center
     python examples/live.py runs/words FOLDER/yes/1.wav
 
 The file is played in real time, silently; `--fast` does not wait. Each change of the decision is
@@ -40,7 +40,7 @@ from nwavesdk.train import TrainedRun, load
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("run", type=Path, help="folder of a run with --data FOLDER --level as_is")
+    parser.add_argument("run", type=Path, help="folder of a run for live sound")
     parser.add_argument("sound", type=Path, help="a wav of any sample rate")
     parser.add_argument("--block", type=float, default=10e-3, help="length of a block [s]")
     parser.add_argument("--window", type=float, help="length of a recording [s]; that of the run")

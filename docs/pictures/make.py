@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
+from docs.pictures.augmentation import augmentation
 from nwavesdk import encoding, loss, plot
 from nwavesdk.init import fluct_init
 from nwavesdk.layers import (
@@ -367,6 +368,7 @@ def recurrence() -> Figure:
 
 
 PICTURES = {
+    "augmentation": augmentation,
     "convolution": convolution,
     "delays": delays,
     "encoders": encoders,

@@ -179,7 +179,13 @@ def test_runs_that_cannot_be_applied_to_sound_as_it_comes_are_errors(
     write_untrained(peak, small_choices(tones))
     with pytest.raises(ValueError, match=r"peak scales each .* \(got data\.level 'peak', expected"):
         load(peak).stream()
-    run = replace(load(live_run), features=SeriesFeatures(), kind="series")
+    live = load(live_run)
+    centered = replace(live, net_input=replace(live.net_input, center=True))
+    with pytest.raises(
+        ValueError, match=r"mean of each rec.*\(got data\.center true.*--no-center`"
+    ):
+        centered.stream()
+    run = replace(live, features=SeriesFeatures(), kind="series")
     with pytest.raises(ValueError, match="was trained on series, expected sound: train with `nwa"):
         run.stream()
 

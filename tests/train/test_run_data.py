@@ -18,6 +18,7 @@ from nwavesdk.data import (
     Split,
     SplitChoice,
     choose_split,
+    default_augmentation,
     load_wav_folder,
     speakers_of,
 )
@@ -367,3 +368,71 @@ def test_a_chip_takes_a_channel_for_each_of_its_filters(tmp_path: Path) -> None:
     choices = {"data": {"source": str(path)}, "chip": {"profile": "h1v2"}}
     with pytest.raises(ValueError, match="h1v2 has 16 filters.*got series with 2 channels"):
         load_run_data(RunConfig.of(choices))
+
+
+def test_only_the_training_set_changes_with_the_seed_of_the_run(tones: Path) -> None:
+    choices: dict[str, Any] = {"data": {"source": str(tones), "bands": 12}}
+
+    def changed(**fields: Any) -> tuple[RunConfig, np.ndarray]:
+        config, data = load_run_data(RunConfig.of(choices | fields))
+        assert data.train.is_augmented
+        assert not data.val.is_augmented
+        assert not data.test.is_augmented
+        return config, data.train.input_of(data.train.variation_index(0, 0))
+
+    config, first = changed()
+    assert config.data.augment == default_augmentation("sound")
+    assert config.data.center
+    np.testing.assert_array_equal(changed()[1], first)
+    assert not np.array_equal(changed(seed=1)[1], first)
+    choices["data"] |= {"augment": "none", "center": False}
+    config, data = load_run_data(RunConfig.of(choices))
+    assert config.data.augment == {}
+    assert not data.train.is_augmented
+    assert not data.train.center
+
+
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        ("shfit=0.1", r"data\.augment: there is no 'shfit' for sound, did you mean 'shift'\?"),
+        ({"drop": 0.1}, r"data\.augment: there is no 'drop' for sound: it has shift, speed"),
+        ("speed=2", r"data\.augment: speed must be a finite number .* below 1.*, got 2"),
+    ],
+)
+def test_a_wrong_change_is_an_error_before_recordings_are_read(
+    tones: Path, monkeypatch: pytest.MonkeyPatch, augment: Any, message: str
+) -> None:
+    monkeypatch.setattr("nwavesdk.train.run_data.load_recordings", None)
+    with pytest.raises(ValueError, match=f"^{message}.*$"):
+        load_run_data(RunConfig.of({"data": {"source": str(tones), "augment": augment}}))
+
+
+def test_a_run_for_a_chip_has_the_changes_of_channels(tones: Path) -> None:
+    choices = chip_choices(tones)
+    _, data = load_run_data(RunConfig.of(choices))
+    assert not data.train.is_augmented
+    choices["data"]["augment"] = {"shift": 0.1}
+    _, data = load_run_data(RunConfig.of(choices))
+    assert data.train.is_augmented
+    choices["data"]["augment"] = {"noise": 10}
+    with pytest.raises(ValueError, match=r"no 'noise' for channels: it has shift, scale"):
+        load_run_data(RunConfig.of(choices))
+    choices["data"] |= {"augment": {}, "center": True}
+    with pytest.raises(ValueError, match=r"data\.center: the chip's filters"):
+        load_run_data(RunConfig.of(choices))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (small_data.make_png, "data.center: an image is one frame"),
+        (small_data.make_structured, "data.center: a step without events has the value 0"),
+    ],
+)
+def test_what_has_no_mean_over_time_is_not_centered(
+    tmp_path: Path, make: Callable[[Path], Path], message: str
+) -> None:
+    path = make(tmp_path / "data")
+    with pytest.raises(ValueError, match=message):
+        load_run_data(RunConfig.of({"data": {"source": str(path), "center": True}}))

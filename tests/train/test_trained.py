@@ -12,7 +12,7 @@ import torch
 
 pytest.importorskip("lightning")
 
-from nwavesdk.data import Events, Standard
+from nwavesdk.data import Events, Recordings, Series, Standard
 from nwavesdk.data.encoders import Latency
 from nwavesdk.data.features import (
     EventFeatures,
@@ -28,6 +28,7 @@ from nwavesdk.train import Prediction, Run, RunConfig, TrainedRun, blocks, load
 from nwavesdk.train.blocks import NetInput
 from nwavesdk.train.evaluation import evaluate_net
 from nwavesdk.train.facts import Facts
+from nwavesdk.train.given import Given
 from nwavesdk.train.sections import NetConfig
 from nwavesdk.train.tasks import Classification, OutputLayer, Regression, StepLabels
 from train.runs import chip_choices, small_choices, write_untrained
@@ -74,7 +75,7 @@ def untrained(task: str, kind: Any, features: Any, n_features: int, **fields: An
     with torch.no_grad():
         net[0].weight.mul_(4)
     standard = Standard(np.zeros(n_features, np.float32), np.ones(n_features, np.float32))
-    inputs = {name: fields.pop(name) for name in ("hold", "encoder") if name in fields}
+    inputs = {name: fields.pop(name) for name in INPUTS if name in fields}
     return TrainedRun(
         net=net.eval(),
         task=learned,
@@ -89,6 +90,9 @@ def untrained(task: str, kind: Any, features: Any, n_features: int, **fields: An
         **fields,
     )
 
+
+# Choices of `untrained` that belong to the input of the net.
+INPUTS = ("hold", "encoder", "center")
 
 SERIES = untrained("classification", "series", SeriesFeatures(), 3)
 SOUND = LogMelFeatures(LogMel(8000, 6), "peak")
@@ -194,6 +198,10 @@ FORMS: dict[str, Callable[[], tuple[TrainedRun, Any]]] = {
     "labels": lambda: (untrained("labels", "series", SeriesFeatures(), 3), series(100)),
     "values": lambda: (untrained("regression", "series", SeriesFeatures(), 3), series(100)),
     "held": lambda: (untrained("labels", "series", SeriesFeatures(), 3, hold=3), series(50)),
+    "centered": lambda: (
+        untrained("labels", "series", SeriesFeatures(), 3, center=True),
+        series(100) + 5,
+    ),
     "sound": lambda: (untrained("labels", "sound", SOUND, 6), noise(1.0)),
     "events": lambda: (EVENTS, CAMERA),
     "image": lambda: (
@@ -222,6 +230,16 @@ def test_blocks_of_a_long_recording_are_one_call(
     monkeypatch.setattr(type(run.net), "forward", count_steps)
     assert_same(run.predict(recording, spikes=has_spikes)[0], whole)
     assert max(longest) <= 7
+
+
+def test_a_given_recording_is_centered_as_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, recording = FORMS["centered"]()
+    monkeypatch.setattr(blocks, "MOST_STEPS", 7)
+    x = np.concatenate(list(run.net_input.blocks(Given("", recording))))
+    one = Recordings((recording,), np.zeros(1, np.int64), (), ("",), "")
+    expected = Series(one, run.standard, center=True).input_of(0)
+    np.testing.assert_array_equal(x, expected)
+    assert np.abs(x.mean(0)).max() < 1e-5
 
 
 @pytest.mark.parametrize("form", FORMS)
