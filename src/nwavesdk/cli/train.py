@@ -169,9 +169,43 @@ def _print_result(out: Path, result: dict[str, Any], as_json: bool) -> None:
         f"test {tested}, validation {validation}"
         if tested
         else f"validation {validation}; the test set is not read: nwave eval {out} reads it",
+        *_comparison_lines(result),
+        *_cost_lines(out, result),
         f"trained in {result['seconds']:.1f} s; look at {out / 'report.html'}",
     ]
     print_report(as_json, {"run": out, **result}, lines)
+
+
+def _comparison_lines(result: dict[str, Any]) -> list[str]:
+    """What simple models reach on the same set; nothing for runs of earlier versions."""
+    if "linear_r2" in result:
+        return [f"a linear model has R² {result['linear_r2']:.4f}"]
+    if "linear_accuracy" not in result:
+        return []
+    majority = result["majority_accuracy"]
+    return [
+        f"a linear classifier has accuracy {result['linear_accuracy']:.4f}, the largest class "
+        f"{majority:.4f}"
+    ]
+
+
+def _cost_lines(out: Path, result: dict[str, Any]) -> list[str]:
+    """The net and what an inference costs; nothing for runs of earlier versions."""
+    if "dense_macs" not in result:
+        return []
+    from nwavesdk.train import RunFolder
+    from nwavesdk.train.net_choice import net_name
+
+    synaptic = result["effective_macs"] + result["effective_acs"]
+    name = net_name(RunFolder(out).read_config())
+    texts = [f"net {name}: {result['parameters']:,} parameters"]
+    if "hidden_rate" in result:
+        texts.append(f"hidden layers fire in {100 * result['hidden_rate']:.1f} % of steps")
+    texts.append(
+        f"{synaptic:,.0f} synaptic operations per recording (dense: {result['dense_macs']:,.0f} "
+        "MACs)"
+    )
+    return [", ".join(texts)]
 
 
 def _measures_text(result: dict[str, Any], part: str) -> str:

@@ -20,12 +20,19 @@ from nwavesdk.presets import NAMES, PresetName, page_path
 if TYPE_CHECKING:
     from nwavesdk.train.config import RunConfig
 
-__all__ = ["NetChoice", "NetFileConfig", "match_net_file", "page_of"]
+__all__ = ["NetChoice", "NetFileConfig", "match_net_file", "net_name", "page_of"]
 
 DEFAULT_FUNCTION = "build"
 
 # Largest file of a net that is read [bytes].
 MOST_BYTES = 2**20
+
+
+def net_name(config: "RunConfig") -> str:
+    """The net of a run: its preset, its file and function, or "layers" in runs of before."""
+    if config.net.preset is None and config.net_file is not None:
+        return printable(f"{Path(config.net_file.file).name}:{config.net_file.function}")
+    return config.net.preset or "layers"
 
 
 class NetFileConfig(FrozenModel):

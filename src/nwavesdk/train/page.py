@@ -14,7 +14,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from torch import Tensor
 from nwavesdk.internal.files import printable, write_atomically
 from nwavesdk.surrogate import Surrogate
 
-__all__ = ["SLIDER_FACTORS", "Page"]
+__all__ = ["SLIDER_FACTORS", "Card", "Page"]
 
 # Derivatives are drawn for z from `-CURVE_REACH` to `CURVE_REACH`.
 CURVE_REACH = 2.0
@@ -34,6 +34,14 @@ SLIDER_FACTORS = [2.0 ** (k / 4) for k in range(-16, 13)]
 
 # For each quantity and each arm of a study: one list of values, one per epoch, for each run.
 Courses = Mapping[str, Mapping[str, Sequence[Sequence[float]]]]
+
+
+class Card(NamedTuple):
+    """A number of the summary of a page: what it is, the number, and a sentence."""
+
+    name: str
+    value: str
+    text: str
 
 
 @dataclass
@@ -60,6 +68,18 @@ class Page:
             for name, value in facts.items()
         )
         self._body.append(f'<table class="facts">{rows}</table>')
+
+    def add_cards(self, cards: Sequence[Card]) -> None:
+        """Add the numbers of the summary, next to each other."""
+        self._body.append(
+            '<div class="cards">'
+            + "".join(
+                f"<section><h2>{_html(card.name)}</h2><strong>{_html(card.value)}</strong>"
+                f"<p>{_html(card.text)}</p></section>"
+                for card in cards
+            )
+            + "</div>"
+        )
 
     def add_picture(self, caption: str, light: bytes, dark: bytes) -> None:
         """Add a picture.

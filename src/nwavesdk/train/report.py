@@ -1,6 +1,6 @@
 """The report of a finished run: `pictures/*.png`, and `report.html`, which has all in one file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from nwavesdk.train.facts import Facts
 from nwavesdk.train.network import has_recurrence
 from nwavesdk.train.page import Page
 from nwavesdk.train.pictures import learning_curves, membrane_traces, spike_raster
+from nwavesdk.train.summary import summary_cards, summary_tables
 from nwavesdk.train.task_reports import MOST_STEPS_DRAWN, REPORTS, FinishedRun
 
 __all__ = ["write_report"]
@@ -52,17 +53,24 @@ def write_report(run: FinishedRun) -> None:
         f"{report.summary} {_course(run)}",
         headline=report.headline,
     )
+    page.add_cards(summary_cards(run))
     page.add_facts({**report.facts, **_facts(run)})
     drawings = _drawings(run, report.raster_classes)
     pictures = {name: (CAPTIONS[name], draw) for name, draw in drawings.items()}
-    for name, (caption, draw) in {**pictures, **report.pictures}.items():
-        light = render_png(draw, LIGHT)
-        write_atomically(folder.pictures / f"{name}.png", light)
-        page.add_picture(caption, light, render_png(draw, DARK))
-    for table in report.tables:
+    _add_pictures(page, run, report.pictures)
+    for table in (*report.tables, *summary_tables(run)):
         page.add_table(*table)
+    _add_pictures(page, run, pictures)
     page.add_details("config.json", config.json_text())
     page.write(folder.report)
+
+
+def _add_pictures(page: Page, run: FinishedRun, pictures: Mapping[str, tuple[str, Draw]]) -> None:
+    """Write pictures to their files, and add them to the page."""
+    for name, (caption, draw) in pictures.items():
+        light = render_png(draw, LIGHT)
+        write_atomically(run.folder.pictures / f"{name}.png", light)
+        page.add_picture(caption, light, render_png(draw, DARK))
 
 
 @torch.no_grad()

@@ -31,7 +31,6 @@ from nwavesdk.internal.files import (
     FileWriteError,
     check_target,
     one_line,
-    printable,
     write_atomically,
 )
 from nwavesdk.layers import project
@@ -44,11 +43,12 @@ from nwavesdk.train.checkpoint import (
     damaged_checkpoint,
 )
 from nwavesdk.train.config import RunConfig
+from nwavesdk.train.costs import describe_run
 from nwavesdk.train.evaluation import Evaluation, evaluate_net
 from nwavesdk.train.learner import Learner, Selection
 from nwavesdk.train.loaders import Loaders
 from nwavesdk.train.model_file import load_model, save_model
-from nwavesdk.train.net_choice import NetChoice, match_net_file
+from nwavesdk.train.net_choice import NetChoice, match_net_file, net_name
 from nwavesdk.train.net_file import RunNet, load_function, load_module, network_of_run
 from nwavesdk.train.network import stream_seed, warn_of_short_constants
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON
@@ -180,12 +180,9 @@ class Run:
         config = self.config
         assert config.facts is not None
         parameters = sum(parameter.numel() for parameter in self.network().parameters())
-        name: str = config.net.preset or "layers"
-        if config.net.preset is None and config.net_file is not None:
-            name = f"{Path(config.net_file.file).name}:{config.net_file.function}"
         learning = config.learning
         return (
-            f"net {printable(name)} ({config.facts.net_reason}), {parameters:,} parameters; "
+            f"net {net_name(config)} ({config.facts.net_reason}), {parameters:,} parameters; "
             f"{learning.epochs} epochs in batches of {learning.batch_size}"
         )
 
@@ -393,6 +390,8 @@ class Run:
             "saturated": list(evaluated.saturated),
             "parameters": sum(parameter.numel() for parameter in net.parameters()),
         }
+        fields, operations = describe_run(self.data, task, net, evaluated, reads_test=has_test)
+        result |= fields
         self.folder.write_result(result)
         try:
             finished = FinishedRun(
@@ -404,6 +403,7 @@ class Run:
                 history=history.rows,
                 evaluation=evaluated,
                 result=result,
+                operations=operations,
             )
             write_report(finished)
         except Exception as error:  # Whatever a picture raises, the run is finished.

@@ -65,8 +65,9 @@ class Result(FrozenModel):
     """The content of `result.json`.
 
     Classes have accuracies and F1, values have R², mean squared error and correlation. The
-    measures of the test set are missing as long as it was not read, and `balanced_accuracy` and
-    `f1` in results of earlier versions.
+    measures of the test set are missing as long as it was not read. Results of earlier versions
+    lack `balanced_accuracy` and `f1`, and all from `hidden_rate` on: the costs of an inference,
+    means over `counted_recordings` of the evaluated set, and the scores of simple models on it.
     """
 
     test_accuracy: Share | None = None
@@ -90,6 +91,16 @@ class Result(FrozenModel):
     dead: tuple[Share, ...]
     saturated: tuple[Share, ...]
     parameters: Count
+    hidden_rate: Share | None = None
+    dense_macs: NotNegative | None = None
+    effective_macs: NotNegative | None = None
+    effective_acs: NotNegative | None = None
+    neuron_updates: NotNegative | None = None
+    counted_recordings: Count | None = None
+    not_counted: tuple[str, ...] | None = None
+    majority_accuracy: Share | None = None
+    linear_accuracy: Share | None = None
+    linear_r2: AtMostOne | None = None
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

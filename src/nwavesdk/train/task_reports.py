@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from nwavesdk.data import Series
 from nwavesdk.data.source import Task
-from nwavesdk.metrics import r2
+from nwavesdk.metrics import Operations, r2
+from nwavesdk.metrics.intervals import accuracy_interval
 from nwavesdk.plot.theme import Draw
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.evaluation import Evaluation
@@ -20,7 +22,7 @@ from nwavesdk.train.run_data import RunData
 from nwavesdk.train.run_folder import RunFolder
 from nwavesdk.train.tasks import Regression, TrainingTask
 
-__all__ = ["REPORTS", "FinishedRun", "TaskReport"]
+__all__ = ["REPORTS", "FinishedRun", "Table", "TaskReport"]
 
 # A heading, a text, names of columns, and rows; see `Page.add_table`.
 Table = tuple[str, str, Sequence[str], Sequence[Sequence[str | int | float]]]
@@ -43,6 +45,7 @@ class FinishedRun:
         history: The metrics of each epoch, as in `metrics.csv`.
         evaluation: Predictions on the test set; on the validation set if the former is not read.
         result: The content of `result.json`.
+        operations: What an inference costs; None if it could not be counted.
     """
 
     folder: RunFolder
@@ -53,6 +56,7 @@ class FinishedRun:
     history: Sequence[dict[str, float]]
     evaluation: Evaluation
     result: Mapping[str, Any]
+    operations: Operations | None = None
 
     @property
     def facts(self) -> Facts:
@@ -208,7 +212,23 @@ def _values_text(run: FinishedRun) -> str:
 
 
 def _accuracy_headline(run: FinishedRun, name: str) -> tuple[str, str]:
-    return f"{100 * run.evaluation.measures['accuracy']:.2f} %", name
+    low, high = (100 * end for end in _accuracy_interval(run.evaluation))
+    return (
+        f"{100 * run.evaluation.measures['accuracy']:.2f} %",
+        f"{name}; 95 % interval {low:.1f} to {high:.1f} %",
+    )
+
+
+def _accuracy_interval(evaluation: Evaluation) -> tuple[float, float]:
+    """The interval over the recordings of the set."""
+    is_right = (evaluation.predicted == evaluation.targets).double()
+    is_labeled = (evaluation.targets >= 0).double()
+    sizes = evaluation.lengths.tolist()
+    right, labeled = (
+        torch.stack([part.sum() for part in torch.split(values, sizes)])
+        for values in (is_right * is_labeled, is_labeled)
+    )
+    return accuracy_interval(right, labeled)
 
 
 def _use_of_test(run: FinishedRun) -> str:
