@@ -31,7 +31,8 @@ def test_layers_have_shapes_and_parameters() -> None:
     assert report["parameters"] == 40 * 256 + 256 * 256 + 256 * 30
     lines = nwave("net", "lif", "--inputs", "8,5").stdout.splitlines()
     assert lines[0].split() == ["name", "module", "output", "of", "a", "step", "parameters"]
-    assert lines[1].split() == ["0", "LIFSynapse", "[256]", "10,240"]
+    assert lines[1].split() == ["0", "Flatten", "[40]", "0"]
+    assert lines[2].split() == ["1", "LIFSynapse", "[256]", "10,240"]
     assert lines[-1] == "101,376 parameters, 612 neurons that spike"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli.command import json_object, nwave
+from nwavesdk.presets import page_path
 
 pytest.importorskip("lightning")
 
@@ -65,6 +66,55 @@ def test_a_run_is_resumed_with_its_own_file_only(own: tuple[Path, str], tmp_path
     assert re.match(r"nwave: --net: .*other\.py is not the file of .*, got SHA-256", result.stderr)
     result = nwave("train", "--out", own[0], "--resume")
     assert result.stderr.startswith("nwave: --net: missing, ")
+
+
+@pytest.fixture(scope="module")
+def of_preset(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of `--net conv`."""
+    run = tmp_path_factory.mktemp("preset") / "run"
+    options = ["--net", "conv", "--epochs", 1, "--batch-size", 16]
+    result = nwave("train", "--out", run, "--data", tones, *options)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"net conv \(.*\), [\d,]+ parameters; 1 epochs? in batches of", result.stderr)
+    return run
+
+
+def test_commands_need_no_file_for_a_preset(of_preset: Path, tones: Path) -> None:
+    assert (of_preset / "net.py").read_bytes() == page_path("conv").read_bytes()
+    report = (of_preset / "report.html").read_text()
+    assert re.search(r"<td>conv, [\d,]+ weights</td>", report)
+    assert "SHA-256 of the page" in report
+    for words in (
+        ("eval", of_preset),
+        ("eval", of_preset, "--net", "conv"),
+        ("eval", of_preset, "--net", f"{of_preset / 'net.py'}:build"),
+        ("predict", of_preset, tones / "low" / "0.wav"),
+        ("diagnose", of_preset),
+        ("train", "--out", of_preset, "--resume"),
+        ("train", "--out", of_preset, "--resume", "--net", "conv"),
+    ):
+        result = nwave(*words)
+        assert result.exit_code == 0, (words, result.output)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("eval", "--net", "lif"), r"--net: .* has another net, got lif, expected conv: leave"),
+        (("eval", "--net", "cnv"), r"--net: got 'cnv', expected a Python file and its function"),
+        (("export",), r".* was not trained for a chip"),
+        (("map",), r".* was not trained for a chip"),
+        (("chips",), r".* was not trained for a chip"),
+    ],
+)
+def test_what_a_preset_cannot_do_is_one_line(
+    of_preset: Path, words: tuple[str, ...], line: str
+) -> None:
+    command, *options = words
+    result = nwave(command, of_preset, *options)
+    assert result.exit_code == 2
+    assert re.match(rf"nwave: {line}", result.stderr)
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_a_run_of_layers_takes_no_file(run: Path, own: tuple[Path, str]) -> None:

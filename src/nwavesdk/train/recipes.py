@@ -125,10 +125,10 @@ def complete_config(config: "RunConfig", kind: DataKind, task: "Task") -> tuple[
     """
     preset, reason = _choose_preset(config, kind, task)
     if preset is not None:
-        _check_used(config, preset)
         _check_fits(config, preset)
+        _check_used(config, preset)
     config = _filled(config, {"net": {"preset": preset}})
-    if preset == "chip":
+    if config.chip is not None:  # also for a net from a file
         return config, reason
     config = _filled(config, {"data": {**DATA_OF[kind], "augment": _augmentation(kind, task)}})
     if preset == "lif":

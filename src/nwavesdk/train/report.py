@@ -156,7 +156,11 @@ def _net_facts(run: FinishedRun) -> dict[str, str]:
     weights = f"{run.result['parameters']:,} weights"
     if config.net_file is not None:
         name = f"{Path(config.net_file.file).name}:{config.net_file.function}"
-        built = {"network": f"{name}, {weights}", "SHA-256 of the file": config.net_file.sha256}
+        what = "file" if config.net.preset is None else "page"
+        built = {
+            "network": f"{config.net.preset or name}, {weights}",
+            f"SHA-256 of the {what}": config.net_file.sha256,
+        }
         return built | ({"surrogate": schedule[2:]} if (schedule := _schedule_text(config)) else {})
     sizes = (run.facts.n_features, *config.net.hidden, output.n_neurons)
     recurrence = ", recurrent hidden layers" if has_recurrence(config.net, run.facts) else ""
