@@ -15,6 +15,7 @@ from nwavesdk.data.features import (
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.log_mel import LogMel
 from nwavesdk.data.readers.events import join_shapes
+from nwavesdk.data.recordings import STEPS
 from nwavesdk.data.source import Kind, Source
 from nwavesdk.internal.files import printable
 
@@ -38,8 +39,10 @@ class FeatureOptions:
         hop: Distance between frames of sound [s].
         level: `"peak"` scales the loudest sample of each sound to full scale, `"as_is"` does not
             change loudness.
-        bin: Length of a bin of events [s]; None: so that nine of ten recordings have at most 100.
+        bin: Length of a bin of events [s]; None: so that nine of ten recordings have at most
+            about `bins` bins.
         shape: Size of images, or of the sensor of events.
+        bins: Number of bins of a typical recording, if `bin` is None.
     """
 
     sample_rate: int | None = None
@@ -49,6 +52,7 @@ class FeatureOptions:
     level: Literal["peak", "as_is"] = "peak"
     bin: float | None = None
     shape: tuple[int, ...] = ()
+    bins: int = STEPS
 
     def missing(self, kind: Kind) -> bool:
         """Whether something must be found in recordings of this kind."""
@@ -75,7 +79,7 @@ class FeatureOptions:
         return replace(
             self,
             shape=join_shapes(shape for shape, _ in found),
-            bin=self.bin or fit_bin([duration for _, duration in found]),
+            bin=self.bin or fit_bin([duration for _, duration in found], self.bins),
         )
 
     def features(self, kind: Kind) -> Features:

@@ -249,18 +249,22 @@ class EventFeatures:
         return Featured(EventBins(pairs, steps, int(np.prod(self.shape))), sample.target)
 
 
-def fit_bin(durations: Iterable[float]) -> float:
-    """The length of bins [s] with which nine of ten recordings have at most about 100, two digits.
+def fit_bin(durations: Iterable[float], bins: int = STEPS) -> float:
+    """The length of bins [s] with which nine of ten recordings have at most about `bins` bins.
 
     Args:
         durations: Length of each recording [s].
+        bins: Number of bins.
+
+    Returns:
+        The length, with two digits.
 
     Example:
         >>> fit_bin([0.30, 0.31])
         0.0031
     """
     typical = float(np.quantile(list(durations), 0.9, method="higher"))
-    return max(1e-6, float(f"{typical / STEPS:.2g}"))
+    return max(1e-6, float(f"{typical / bins:.2g}"))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from nwavesdk.data.augment import Augmentation
 from nwavesdk.data.encoders import Encoder, encoder_of
 from nwavesdk.data.feature_options import FeatureOptions
 from nwavesdk.data.features import ChipFeatures, Features, NoiseFeatures
+from nwavesdk.data.recordings import STEPS
 from nwavesdk.data.source import Kind, Task
 from nwavesdk.internal.checks import shown
 from nwavesdk.train.config import RunConfig
@@ -50,6 +51,7 @@ def features_of(
         data.level,
         data.bin,
         config.facts.feature_shape if config.facts else (),
+        data.steps or STEPS,
     )
 
 

@@ -56,13 +56,18 @@ PAGE: dict[str, dict[str, Any]] = {
     },
 }
 
-# What differs by kind. An image is one frame, which is held.
+# What differs by kind. An image is one frame, which is held; of events, steps are bins.
 PAGE_OF: Mapping[DataKind, dict[str, dict[str, Any]]] = {
     "sound": {},
     "image": {"data": {"hold": None, "steps": 8}},
-    "series": {},
-    "events": {},
+    "series": {"learning": {"most_spikes": 0.045}},
+    "events": {"data": {"steps": 20}},
     "features": {},
+}
+
+# What differs where each step has a target.
+STEPWISE: dict[str, dict[str, Any]] = {
+    "learning": {"label_smoothing": 0.0, "most_spikes": 0.045},
 }
 
 
@@ -136,6 +141,10 @@ def complete_config(config: "RunConfig", kind: DataKind, task: "Task") -> tuple[
     if preset is not None:
         config = config.model_copy(update={"net_file": page_of(preset)})
     recipe = _joined(PAGE, PAGE_OF[kind])
+    if task != "classification":
+        recipe = _joined(recipe, STEPWISE)
+    if config.data.bin is not None:
+        recipe["data"].pop("steps", None)
     if kind == "sound":
         # One time step per frame.
         recipe["net"]["dt"] = config.data.hop
@@ -166,8 +175,8 @@ def _augmentation(kind: DataKind, task: "Task") -> dict[str, float]:
     # NumPy takes time to import, and the command line shows its help without it.
     from nwavesdk.data.augment import default_augmentation
 
-    # Values of steps may depend on the scale of the input.
-    if task in ("pattern", "regression"):
+    # Targets of steps may depend on the scale of the input.
+    if task in ("pattern", "regression") or (kind == "series" and task == "labels"):
         return {}
     return default_augmentation("series" if kind == "features" else kind)
 

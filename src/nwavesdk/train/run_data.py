@@ -43,8 +43,9 @@ __all__ = ["RunData", "load_run_data"]
 
 # Fields of `data` that have an effect on one kind of recording only.
 SOUND_FIELDS = ("bands", "sample_rate", "window", "hop", "level", "max_seconds")
-IMAGE_FIELDS = ("steps", "encoder")
+IMAGE_FIELDS = ("encoder",)
 EVENT_FIELDS = ("bin", "events")
+STEP_FIELDS = ("steps",)  # of images and of events
 FILE_FIELDS = ("on_error", "speaker_pattern")
 FIELDS_OF: dict[Kind, tuple[str, ...]] = {
     "sound": SOUND_FIELDS,
@@ -291,7 +292,7 @@ def _check_digits(config: RunConfig) -> None:
             f"data.split: the spoken digits do not name their {data.split}s: leave --split out."
         )
     if config.facts is None:
-        fields = (*SOUND_FIELDS, *IMAGE_FIELDS, *EVENT_FIELDS, *FILE_FIELDS)
+        fields = (*SOUND_FIELDS, *IMAGE_FIELDS, *EVENT_FIELDS, *STEP_FIELDS, *FILE_FIELDS)
         _check_left_out(config, "data", fields, "the spoken digits are features already")
 
 
@@ -307,6 +308,11 @@ def _check_used(config: RunConfig, source: Source) -> None:
                 fields,
                 f"{printable(config.data.source)} holds {source.kind}, not {kind}",
             )
+    if source.kind not in ("image", "events"):
+        reason = f"{printable(config.data.source)} holds {source.kind}, not images or events"
+        _check_left_out(config, "data", STEP_FIELDS, reason)
+    if config.data.bin is not None:
+        _check_left_out(config, "data", STEP_FIELDS, "--bin decides the number of bins")
     if source.kind == "image":
         reason = "an image is one frame, which --steps continues"
         _check_left_out(config, "data", ("length", "hold", "padding", "center"), reason)
@@ -436,7 +442,8 @@ def _as_series(
     length = data.length
     if length is None and data.padding == "zeros":
         length = fit_length(train)
-    hold = data.hold or data.steps or fit_hold(length or fit_length(train))
+    held = data.steps if kind == "image" else None
+    hold = data.hold or held or fit_hold(length or fit_length(train))
     standard = _scale(kind, train, data.encoder)
     encoder = encoder_of_run(config)
     series = split.map(

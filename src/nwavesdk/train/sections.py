@@ -174,7 +174,7 @@ class DataConfig(FrozenModel):
     )
     test: bool = choice(True, "Leave the test set unread, as long as choices are made.")
     steps: Annotated[int, Field(ge=1, le=10**5)] | None = choice(
-        None, "Time steps of an image.", default_text="100"
+        None, "Time steps of an image; bins of a typical recording of events.", default_text="100"
     )
     encoder: Literal["current", "rate", "latency"] = choice(
         "current",
@@ -182,7 +182,7 @@ class DataConfig(FrozenModel):
         "probabilities; latency: one spike per pixel, the brighter, the earlier.",
     )
     bin: Annotated[float, Field(ge=1e-6, le=3600, allow_inf_nan=False)] | None = choice(
-        None, "Length of a bin of events [s].", default_text="about 100 bins per recording"
+        None, "Length of a bin of events [s].", default_text="as many bins as --steps"
     )
     events: Literal["frames", "lists"] = choice(
         "frames",
