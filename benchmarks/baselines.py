@@ -67,8 +67,9 @@ def measure(
 
     Returns:
         Accuracy on the test set, on the validation set, parameters, multiplications with
-        additions (MACs) of a decision, seconds; with folds, their means, and each accuracy. None
-        if the run has no augmentation, and the method would be the same as the one without.
+        additions (MACs) of a decision, and seconds of the processor, which other programs do not
+        change; with folds, the mean, and each accuracy. None if the run has no augmentation: the
+        method would be the same as the one without.
     """
     run = measure_svm if method == "svm" else measure_cnn
     results = []
@@ -76,9 +77,9 @@ def measure(
     for sets in fold_sets(choices, seed, is_augmented=is_augmented):
         if is_augmented and not sets.series.train.is_augmented:
             return None
-        start = time.perf_counter()
+        start = time.process_time()
         result = run(sets, seed, epochs)
-        results.append({**result, "seconds": time.perf_counter() - start})
+        results.append({**result, "seconds": time.process_time() - start})
     means = {name: statistics.fmean(result[name] for result in results) for name in results[0]}
     summary: Result = {
         "method": method,

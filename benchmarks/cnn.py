@@ -73,7 +73,9 @@ class PictureNet(nn.Module):
         for depth, (convolution, norm) in enumerate(
             zip(self.convolutions, self.norms, strict=True)
         ):
-            x = relu(norm(convolution(x))) * mask_of(lengths, x.shape[2])[:, None, :, None]
+            x = relu(norm(convolution(x)))
+            if (lengths < x.shape[2]).any():
+                x = x * mask_of(lengths, x.shape[2])[:, None, :, None]
             if depth < self.POOLS and min(x.shape[2:]) > 1:
                 x = max_pool2d(x, 2, ceil_mode=True)
                 lengths = (lengths + 1) // 2
