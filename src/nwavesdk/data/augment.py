@@ -73,7 +73,7 @@ DEFAULTS: dict[AugmentedKind, dict[str, float]] = {
         **{"time_mask": 0.15, "band_mask": 0.15},
     },
     "channels": {},
-    "series": {"shift": 0.1, "scale": 0.05, "jitter": 0.05},
+    "series": {"shift": 0.1, "scale": 0.05, "jitter": 0.1},
     "image": {},
     "events": {"move": 2, "drop": 0.1, "speed": 0.1},
 }

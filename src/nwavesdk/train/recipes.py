@@ -106,7 +106,7 @@ SCHEDULES: Mapping[DataKind, Schedule] = {
     "sound": Schedule(updates=1500, largest_batch=64),
     "image": Schedule(updates=1500, largest_batch=64),
     "series": Schedule(updates=1000, largest_batch=16),
-    "events": Schedule(updates=1000, largest_batch=32),
+    "events": Schedule(updates=1500, largest_batch=32),
     "features": Schedule(updates=1500, largest_batch=64),
 }
 
