@@ -21,7 +21,7 @@ from nwavesdk.train import RunConfig
 
 __all__ = ["build", "look", "memory_plan", "read_out", "spiking"]
 
-WIDTH = 48  # neurons of each layer over time
+SOUND_WIDTH, SERIES_WIDTH = 48, 64  # neurons of each layer over time
 SHORTEST, LONGEST = 0.01, 0.1  # time constants [s]
 NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
 TYPICAL_STEPS = 100  # of a recording, for data that do not tell
@@ -37,10 +37,11 @@ def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSe
         config: The config of the run.
     """
     modules, n_features = look(inputs, config)
+    width = SOUND_WIDTH if has_places(inputs, config) else SERIES_WIDTH
     for taps, dilation in memory_plan(inputs, config):
-        conv = TemporalConv(n_features, WIDTH, taps, dilation=dilation)
-        modules += spiking(conv, (WIDTH,), config)
-        n_features = WIDTH
+        conv = TemporalConv(n_features, width, taps, dilation=dilation)
+        modules += spiking(conv, (width,), config)
+        n_features = width
     return SpikingSequential(*modules, *read_out(n_features, classes, config))
 
 
