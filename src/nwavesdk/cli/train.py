@@ -19,6 +19,7 @@ from nwavesdk.cli.app import (
 from nwavesdk.cli.errors import print_note
 from nwavesdk.cli.help import SectionedCommand
 from nwavesdk.cli.options import DATA_FIELDS, add_run_choices, surrogate_texts
+from nwavesdk.presets import NAMES
 
 __all__ = ["compare_surrogates", "eval_run", "train_run"]
 
@@ -147,7 +148,8 @@ def _with_recorded_folds(out: Path, choices: dict[str, Any]) -> dict[str, Any]:
     from nwavesdk.analysis.folds import FoldStudy
 
     recorded = FoldStudy.recorded_choices(out) or {}
-    if recorded.get("net_file") and "net_file" not in choices:
+    # A preset needs no file.
+    if recorded.get("net_file") not in (None, *NAMES) and "net_file" not in choices:
         raise ValueError("--net: missing, the folds have a net from a file: give that file.")
     sections = {
         name: {**recorded.get(name, {}), **value} if isinstance(value, dict) else value
