@@ -36,7 +36,18 @@ MOST_SPIKES = 0.05
 
 HEADER = (
     "| set | accuracy, % | goal | | CNN | CNN with augmentation | SVM | hidden rates, % "
-    "| parameters | seconds |\n|---|---|---|---|---|---|---|---|---|---|"
+    "| parameters | operations, M (dense MACs) | seconds |\n" + "|---" * 11 + "|"
+)
+
+# Numbers of a result that are stored, of folds as their means: rates, operations per recording,
+# and accuracies of simple models.
+MEANS = (
+    "hidden_rate",
+    "dense_macs",
+    "effective_macs",
+    "effective_acs",
+    "majority_accuracy",
+    "linear_accuracy",
 )
 
 Result = dict[str, Any]
@@ -103,9 +114,9 @@ def run_numbers(result: Mapping[str, Any], *, outputs_spike: bool = False) -> Re
         "seconds": round(sum(fold["seconds"] for fold in folds), 1),
         "epochs": [fold["epochs"] for fold in folds],
     }
-    for name in ("operations", "synops", "dense_macs"):
-        if name in folds[0]:
-            numbers[name] = folds[0][name]
+    for name in MEANS:
+        if all(fold.get(name) is not None for fold in folds):
+            numbers[name] = round(statistics.fmean(fold[name] for fold in folds), 6)
     if len(folds) > 1:
         numbers["folds"] = [fold["test_accuracy"] for fold in folds]
         numbers["validation"] = statistics.fmean(fold["val_accuracy"] for fold in folds)
@@ -157,6 +168,16 @@ def spread(values: list[float], digits: int = 2) -> str:
     return f"{statistics.fmean(values):.{digits}f}{deviation}"
 
 
+def operations_text(results: list[Result]) -> str:
+    """Operations per recording [millions] and, in parentheses, those of the same net if dense."""
+    counted = [result for result in results if "dense_macs" in result]
+    if not counted:
+        return ""
+    dense = statistics.fmean(result["dense_macs"] for result in counted)
+    sparse = statistics.fmean(r["effective_macs"] + r["effective_acs"] for r in counted)
+    return f"{sparse / 1e6:.2f} ({dense / 1e6:.2f})"
+
+
 def table_row(one: DevelopmentSet, row: Mapping[str, Any]) -> str:
     """A row of the table, in Markdown."""
     results = row["seeds"]
@@ -182,6 +203,7 @@ def table_row(one: DevelopmentSet, row: Mapping[str, Any]) -> str:
         *by_method,
         rates,
         f"{results[0]['parameters']:,}" if results else "",
+        operations_text(results),
         spread([result["seconds"] for result in results], 0),
     ]
     return f"| {' | '.join(cells)} |"

@@ -125,6 +125,9 @@ def run_result(score: float, **more) -> dict:
         "val_accuracy": 0.9,
         "rates": [0.02, 0.08],
         "parameters": 1234,
+        "dense_macs": 2e6,
+        "effective_macs": 1e5,
+        "effective_acs": 2e5,
         "seconds": 5.0,
         "epochs": 20,
         "run": "/some/path",
@@ -170,7 +173,7 @@ def test_a_killed_table_continues_with_the_seeds_that_are_missing(tmp_path, monk
     _, line = accuracy.table()
     assert line == (
         "| one | 85.00 ± 7.07 | ≥ 90 | missed | 55.0 ± 7.1 | - | 50.0 | 2.0, 8.0 (above 5) "
-        "| 1,234 | 5 ± 0 |"
+        "| 1,234 | 0.30 (2.00) | 5 ± 0 |"
     )
     stored = json.loads((tmp_path / "one.json").read_text())
     assert stored["command"] == "nwave train --data one --folds 2"
