@@ -52,6 +52,7 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
     "learning.warmup",
     "learning.weight_decay",
     "learning.batch_size",
+    "learning.keep",
     "learning.patience",
     "learning.class_weights",
     "learning.clip",

@@ -73,9 +73,9 @@ DEFAULTS: dict[AugmentedKind, dict[str, float]] = {
         **{"time_mask": 0.15, "band_mask": 0.15},
     },
     "channels": {},
-    "series": {"shift": 0.1, "scale": 0.05, "jitter": 0.1},
+    "series": {"shift": 0.1, "scale": 0.05, "jitter": 0.05},
     "image": {},
-    "events": {"move": 2, "drop": 0.1, "speed": 0.1},
+    "events": {"move": 2, "drop": 0.3, "speed": 0.1},
 }
 
 OWNER = "data.augment"

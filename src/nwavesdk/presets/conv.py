@@ -1,13 +1,14 @@
 """`nwave train --net conv`: convolutions over bands or pixels, then over time.
 
     sound              2 layers over time and bands, 2 layers over time, read-out
-    images and events  2 layers over pixels, read-out
+    images and events  3 layers over pixels, read-out
     series             2 or 3 layers over time, read-out
     targets per step   3 layers over time, read-out that integrates
 
-A layer is a convolution, batch norm, and LIF neurons with time constants from 10 to 100 ms. Before
-the read-out, another batch norm brings rare spikes to a deviation of one. Nothing sees the future,
-so the net also runs step by step.
+A layer is a convolution, batch norm, and LIF neurons with time constants from 10 to 100 ms; to
+300 ms where each step has a target. Before a read-out that takes the mean over time, another batch
+norm brings rare spikes to a deviation of one. Nothing sees the future, so the net also runs step by
+step.
 """
 
 import math
@@ -23,6 +24,7 @@ __all__ = ["build", "look", "memory_plan", "read_out", "spiking"]
 
 SOUND_WIDTH, SERIES_WIDTH = 48, 64  # neurons of each layer over time
 SHORTEST, LONGEST = 0.01, 0.1  # time constants [s]
+LONGEST_PER_STEP = 0.3  # the same, where each step has a target [s]
 NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
 TYPICAL_STEPS = 100  # of a recording, for data that do not tell
 MOST_GROWTH = 16  # of the distance of taps, from layer to layer
@@ -54,7 +56,7 @@ def look(inputs: tuple[int, ...], config: RunConfig) -> tuple[list[nn.Module], i
         return [], inputs[0]
     modules, (n_channels, *sizes) = as_channels(inputs)
     # Over three steps and five bands, or over three by three pixels of one step.
-    taps, width, channels = (3, 5, (16, 16)) if len(sizes) == 1 else (1, 3, (12, 32))
+    taps, width, channels = (3, 5, (16, 16)) if len(sizes) == 1 else (1, 3, (16, 48, 48))
     for n_outputs in channels:
         kernel = [min(width, size) for size in sizes]
         conv = TemporalConv(n_channels, n_outputs, taps, kernel=kernel, stride=2)
@@ -66,14 +68,13 @@ def look(inputs: tuple[int, ...], config: RunConfig) -> tuple[list[nn.Module], i
 
 def memory_plan(inputs: tuple[int, ...], config: RunConfig) -> list[tuple[int, int]]:
     """Number of taps and their distance [steps] for each layer over time."""
-    facts = config.facts
-    if facts is not None and facts.task != "classification":
+    if has_target_per_step(config):
         return [(9, 1), (9, 4), (9, 16)]
     if has_places(inputs, config):
         return [(5, 3), (3, 8)] if len(inputs) == 1 else []
     # Distances grow by a factor from layer to layer, so that the last layer sees a whole recording:
     # 8 gaps of 1 and of `growth` steps, and of growth² steps where two layers would leave holes.
-    n_steps = facts.typical_steps if facts is not None else None
+    n_steps = config.facts.typical_steps if config.facts is not None else None
     n_gaps = max(2.0, (n_steps or TYPICAL_STEPS) / 8)
     if n_gaps - 1 <= MOST_GROWTH:
         return [(9, 1), (9, round(n_gaps - 1))]
@@ -84,6 +85,11 @@ def memory_plan(inputs: tuple[int, ...], config: RunConfig) -> list[tuple[int, i
 def has_places(inputs: tuple[int, ...], config: RunConfig) -> bool:
     """Whether neighbors in a step belong together: bands and pixels, not values of a series."""
     return len(inputs) > 1 or config.facts is None or config.facts.kind == "sound"
+
+
+def has_target_per_step(config: RunConfig) -> bool:
+    """Whether the net learns a class or values for each step, not a class for the recording."""
+    return config.facts is not None and config.facts.task != "classification"
 
 
 def as_channels(inputs: tuple[int, ...]) -> tuple[list[nn.Module], tuple[int, ...]]:
@@ -107,7 +113,8 @@ def spiking(synapse: nn.Module, shape: tuple[int, ...], config: RunConfig) -> li
     """A synapse, batch norm, and LIF neurons of this shape with mixed time constants."""
     norm = TimeBatchNorm(shape[0])
     nn.init.constant_(norm.weight, NORM_SCALE)
-    taus = torch.empty(shape).uniform_(math.log(SHORTEST), math.log(LONGEST)).exp()
+    longest = LONGEST_PER_STEP if has_target_per_step(config) else LONGEST
+    taus = torch.empty(shape).uniform_(math.log(SHORTEST), math.log(longest)).exp()
     surrogate = parse(config.net.surrogate)
     neurons = LIFLayer(shape, taus, config.net.threshold, dt=config.net.dt, spike_grad=surrogate)
     dropout = [nn.Dropout(config.net.dropout)] if config.net.dropout else []
@@ -116,7 +123,8 @@ def spiking(synapse: nn.Module, shape: tuple[int, ...], config: RunConfig) -> li
 
 def read_out(n_features: int, outputs: int, config: RunConfig) -> list[nn.Module]:
     """From spikes to scores or values; where each step has a target, they are integrated."""
-    modules: list[nn.Module] = [TimeBatchNorm(n_features), nn.Linear(n_features, outputs)]
-    if config.facts is not None and config.facts.task != "classification":
-        modules.append(LILayer(outputs, tau=10 * config.net.dt, dt=config.net.dt, learn=("tau",)))
-    return modules
+    scores = nn.Linear(n_features, outputs)
+    if has_target_per_step(config):
+        dt = config.net.dt
+        return [scores, LILayer(outputs, tau=10 * dt, dt=dt, learn=("tau",))]
+    return [TimeBatchNorm(n_features), scores]

@@ -90,6 +90,7 @@ LATER_FIELDS: dict[str, dict[str, Any]] = {
     "learning": {
         "class_weights": "none",
         "clip": None,
+        "keep": "best",
         "label_smoothing": 0.0,
         "most_spikes": None,
         "spike_cost": LearningConfig.model_fields["spike_cost"].default,

@@ -274,24 +274,26 @@ def mean_rate(spk: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 class Selection(Callback):
-    """Keeps the weights of the best epoch, and ends a run that no longer improves.
+    """Keeps the weights of the best or of the last epoch, and ends a run that no longer improves.
 
     The best epoch has the highest score of the task on the validation set and, among equals, the
-    lowest validation loss. Its weights are part of the checkpoint, so that one file holds the whole
+    lowest validation loss. The weights that are kept are part of the checkpoint, so that one file holds the whole
     state of a run. (Lightning's EarlyStopping forgets on resuming that it had decided to stop.)
 
     Args:
         measure: The score; see `TrainingTask.score`.
         patience: Epochs without improvement after which the run ends; None never ends it early.
+        keeps_last: Whether each epoch replaces the one before, not only a better one.
 
     Attributes:
-        epoch: The best epoch, from 0; -1 before the first.
-        score: Score on the validation set and negative validation loss of the best epoch.
-        weights: Weights of the best epoch, on the CPU.
+        epoch: The epoch that is kept, from 0; -1 before the first.
+        score: Its score on the validation set and its negative validation loss.
+        weights: Its weights, on the CPU.
     """
 
-    def __init__(self, measure: str, patience: int | None) -> None:
+    def __init__(self, measure: str, patience: int | None, *, keeps_last: bool = False) -> None:
         self.measure = measure
+        self.keeps_last = keeps_last
         self.patience = patience
         self.epoch = -1
         self.score = (-1.0, 0.0)
@@ -302,10 +304,10 @@ class Selection(Callback):
         self._stop_without_improvement(trainer, trainer.current_epoch - 1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare this epoch with the best one."""
+        """Compare this epoch with the one that is kept."""
         metrics = trainer.callback_metrics
         score = (metrics[f"val_{self.measure}"].item(), -metrics["val_loss"].item())
-        if score > self.score or self.epoch < 0:
+        if self.keeps_last or score > self.score or self.epoch < 0:
             self.epoch = trainer.current_epoch
             self.score = score
             weights = pl_module.state_dict().items()

@@ -61,7 +61,7 @@ PAGE_OF: Mapping[DataKind, dict[str, dict[str, Any]]] = {
     "sound": {},
     "image": {"data": {"hold": None, "steps": 8}},
     "series": {"learning": {"most_spikes": 0.045}},
-    "events": {"data": {"steps": 20}},
+    "events": {"data": {"steps": 10}},
     "features": {},
 }
 
@@ -143,6 +143,8 @@ def complete_config(config: "RunConfig", kind: DataKind, task: "Task") -> tuple[
     recipe = _joined(PAGE, PAGE_OF[kind])
     if task != "classification":
         recipe = _joined(recipe, STEPWISE)
+    if config.learning.patience is None:
+        recipe["learning"]["keep"] = "last"
     if config.data.bin is not None:
         recipe["data"].pop("steps", None)
     if kind == "sound":

@@ -299,7 +299,7 @@ class Run:
         task = self.task.fitted(self.data.train, is_balanced=is_balanced)
         model = Learner(net, task, learning, self.config.seed, chip, gain)
         history = History(self.folder.metrics)
-        selection = Selection(task.score, learning.patience)
+        selection = Selection(task.score, learning.patience, keeps_last=learning.keep == "last")
         advice = task.advice(self.data.train)
         is_first = getattr(rank_zero_only, "rank", 0) == 0
         if advice is not None and is_first and not self.folder.checkpoint.exists():

@@ -400,6 +400,11 @@ class LearningConfig(FrozenModel):
         "Weights of the classes in the loss. balanced: the fewer recordings of a class, the more "
         "each of them counts.",
     )
+    keep: Literal["best", "last"] = choice(
+        "best",
+        "Weights to keep: those of the best epoch on the validation set, or of the last one, at the "
+        "end of the cycle, which a small validation set cannot mistake.",
+    )
     patience: Epochs | None = choice(
         None,
         "Stop after this many epochs without improvement on the validation set.",
@@ -412,6 +417,15 @@ class LearningConfig(FrozenModel):
         metavar="FORM(NAME,START,END)",
         default_text="none",
     )
+
+    @model_validator(mode="after")
+    def _check_patience(self) -> Self:
+        if self.keep == "last" and self.patience is not None:
+            raise ValueError(
+                f'learning.patience: has no effect with keep="last", got {self.patience}: leave '
+                'it out, or keep="best"'
+            )
+        return self
 
 
 class MachineConfig(FrozenModel):
