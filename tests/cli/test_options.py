@@ -34,7 +34,8 @@ def test_train_has_the_options_that_it_always_had() -> None:
     assert options == {
         "--out", "--seed", "--data", "--epochs", "--resume", "--hidden", "--chip", "--training",
         "--bits", "--duration", "--population", "--tau", "--surrogate", "--surrogate-schedule",
-        "--dropout", "--learning-rate", "--batch-size", "--keep", "--patience", "--limit", "--split",
+        "--dropout", "--learning-rate", "--batch-size", "--keep", "--patience", "--limit",
+        "--split",
         "--length", "--hold", "--bands", "--sample-rate", "--level", "--accelerator", "--devices",
         "--precision", "--on-error", "--max-seconds", "--neuron", "--neuron-options",
         "--charge-gain", "--json", "--help", "--task", "--recurrent", "--class-weights",

@@ -10,7 +10,7 @@ from torch import nn
 from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
 from nwavesdk.loss import rate_excess_loss
 from nwavesdk.net import record
-from nwavesdk.train.learner import Learner, hidden_spikes, spike_cost
+from nwavesdk.train.learner import Learner, Selection, hidden_spikes, spike_cost
 from nwavesdk.train.network import stream_seed
 from nwavesdk.train.sections import LearningConfig
 from nwavesdk.train.tasks import Classification, OutputLayer
@@ -60,6 +60,19 @@ def test_a_run_decays_weights_and_leaves_all_else_alone() -> None:
     assert {name for name, decay in decays.items() if decay} == {"0.0.weight", "2.weight"}
     assert decays["1.log_taus"] == 0
     assert set(decays.values()) == {0.0, 0.5}
+
+
+@pytest.mark.parametrize(("keeps_last", "kept"), [(False, 1), (True, 2)])
+def test_the_best_or_the_last_epoch_is_kept(keeps_last: bool, kept: int) -> None:
+    selection = Selection("accuracy", None, keeps_last=keeps_last)
+    module = nn.Linear(1, 1)
+    for epoch, accuracy in enumerate((0.5, 0.9, 0.7)):
+        nn.init.constant_(module.weight, epoch)
+        metrics = {"val_accuracy": torch.tensor(accuracy), "val_loss": torch.tensor(1.0)}
+        trainer = SimpleNamespace(callback_metrics=metrics, current_epoch=epoch)
+        selection.on_train_epoch_end(trainer, module)  # type: ignore[arg-type]  # what it reads
+    assert selection.epoch == kept
+    assert selection.weights["weight"].item() == kept
 
 
 def test_spikes_cost_more_as_a_run_goes_on_and_those_of_the_output_nothing() -> None:

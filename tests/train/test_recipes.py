@@ -103,6 +103,13 @@ def test_sets_of_all_sizes_get_about_the_same_number_of_updates(
         assert updates == pytest.approx(schedule.updates, rel=0.1)
 
 
+def test_the_end_of_the_cycle_is_kept_unless_patience_ends_it() -> None:
+    assert completed({}).learning.keep == "last"
+    assert completed({"learning": {"patience": 3}}).learning.keep == "best"
+    with pytest.raises(ValueError, match=r"learning\.patience: has no effect with keep=\"last\""):
+        RunConfig.of({"learning": {"patience": 3, "keep": "last"}})
+
+
 def test_a_schedule_that_is_given_is_kept() -> None:
     config = completed({"learning": {"epochs": 3, "batch_size": 7}})
     kept = complete_schedule(config, "sound", "classification", 1_000).learning

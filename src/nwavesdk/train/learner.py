@@ -277,8 +277,9 @@ class Selection(Callback):
     """Keeps the weights of the best or of the last epoch, and ends a run that no longer improves.
 
     The best epoch has the highest score of the task on the validation set and, among equals, the
-    lowest validation loss. The weights that are kept are part of the checkpoint, so that one file holds the whole
-    state of a run. (Lightning's EarlyStopping forgets on resuming that it had decided to stop.)
+    lowest validation loss. The weights that are kept are part of the checkpoint, so that one file
+    holds the whole state of a run. (Lightning's EarlyStopping forgets on resuming that it had
+    decided to stop.)
 
     Args:
         measure: The score; see `TrainingTask.score`.
