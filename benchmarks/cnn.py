@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy, max_pool2d, relu
 from torch.utils.flop_counter import FlopCounterMode
 
 from nwavesdk.data import Batch, Series
-from nwavesdk.data.batches import PADDING_LABEL, LengthOrder
+from nwavesdk.data.batches import PADDING_LABEL, BatchOrder
 from nwavesdk.layers import valid_steps
 
 __all__ = ["Learned", "PictureNet", "StepNet", "learn", "macs_of", "net_for", "score"]
@@ -214,7 +214,7 @@ def learn(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, PEAK_RATE, total_steps=epochs * n_batches, pct_start=0.2
     )
-    order = LengthOrder(train, size, seed)
+    order = BatchOrder(train, size, seed)
     every = math.ceil(epochs / EVALUATIONS)
     best = (-1.0, 0)
     weights: dict[str, Tensor] = {}

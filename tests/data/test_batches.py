@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nwavesdk.data import Augmentation, Recordings, Series, Standard
-from nwavesdk.data.batches import PADDING_LABEL, LengthOrder, batches_of
+from nwavesdk.data.batches import PADDING_LABEL, BatchOrder, batches_of
 from nwavesdk.data.encoders import Latency
 from nwavesdk.data.features import EventBins
 from nwavesdk.data.store import StoreWriter
@@ -93,7 +93,7 @@ def test_a_set_is_the_same_in_worker_processes() -> None:
 
 
 def order_of(one: Series, epoch: int = 0, seed: int = 0, size: int = 4) -> list[int]:
-    order = LengthOrder(one, size, seed)
+    order = BatchOrder(one, size, seed)
     order.set_epoch(epoch)
     return list(order)
 
@@ -125,15 +125,23 @@ def test_recordings_of_one_length_are_shuffled_like_in_torch() -> None:
     assert order_of(one, epoch=2, seed=5) == list(sampler)
 
 
+def test_batches_for_batch_norm_are_shuffled_whatever_their_lengths() -> None:
+    one = series(recordings(tuple(range(1, 21))))
+    sampler = torch.utils.data.DistributedSampler(range(20), 1, 0, seed=5)  # type: ignore[arg-type]
+    order = BatchOrder(one, 4, 5, has_similar_lengths=False)
+    assert list(order) == list(sampler)
+    assert list(BatchOrder(one, 4, 5)) != list(sampler)
+
+
 def test_a_batch_that_is_not_full_is_the_last_one() -> None:
     one = series(recordings(tuple(range(1, 11))))
-    sizes = [len(batch.x) for batch in batches_of(one, 4, LengthOrder(one, 4, 0))]
+    sizes = [len(batch.x) for batch in batches_of(one, 4, BatchOrder(one, 4, 0))]
     assert sizes == [4, 4, 2]
 
 
 def test_two_processes_share_the_set() -> None:
     one = series(recordings(tuple(range(1, 13))))
-    halves = [list(LengthOrder(one, 3, 0, 2, rank)) for rank in range(2)]
+    halves = [list(BatchOrder(one, 3, 0, 2, rank)) for rank in range(2)]
     assert sorted(halves[0] + halves[1]) == list(range(12))
 
 
@@ -255,13 +263,13 @@ def test_targets_follow_changed_recordings(task: str) -> None:
 
 def test_changed_recordings_are_the_same_in_worker_processes_and_after_a_resume() -> None:
     one = varied(recordings((4, 3, 2, 5, 1, 3)), seed=1)
-    order = LengthOrder(one, 4, 0)
+    order = BatchOrder(one, 4, 0)
     epochs = []
     for epoch in range(2):
         order.set_epoch(epoch)
         epochs.append(list(batches_of(one, 4, order)))
     # One that begins with the second epoch, as after a resume, in two processes.
-    resumed = LengthOrder(one, 4, 0)
+    resumed = BatchOrder(one, 4, 0)
     resumed.set_epoch(1)
     for first, second in zip(epochs[1], batches_of(one, 4, resumed, workers=2), strict=True):
         assert all(map(torch.equal, first, second))

@@ -25,7 +25,7 @@ from nwavesdk.data.source import StepTarget
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.processes import die_with_the_parent
 
-__all__ = ["PADDING_LABEL", "Batch", "LengthOrder", "Series", "batches_of"]
+__all__ = ["PADDING_LABEL", "Batch", "BatchOrder", "Series", "batches_of"]
 
 # The class of steps after the end of a recording.
 PADDING_LABEL = -1
@@ -240,7 +240,7 @@ class Series:
 def batches_of(
     series: Series,
     batch_size: int,
-    sampler: "LengthOrder | None" = None,
+    sampler: "BatchOrder | None" = None,
     workers: int = 0,
     on_start: Callable[[], object] | None = None,
 ) -> DataLoader[Batch]:
@@ -270,7 +270,7 @@ def batches_of(
 class _IndicesOf(Dataset[int]):
     """The data set of a loader: an element is its index, because `Series.batch` makes batches.
 
-    Indices of `LengthOrder` are larger than the length.
+    Indices of `BatchOrder` are larger than the length.
     """
 
     def __init__(self, length: int) -> None:
@@ -299,12 +299,14 @@ def _begin_worker(on_start: Callable[[], object] | None, _: int) -> None:
         on_start()
 
 
-class LengthOrder(DistributedSampler[int]):
-    """An order for each epoch, a function of seed and epoch, in which a batch has similar lengths.
+class BatchOrder(DistributedSampler[int]):
+    """An order for each epoch, a function of seed and epoch: shuffled, or by similar lengths.
 
-    The recordings are shuffled. Those of 16 batches at a time are sorted by length and cut into
-    batches, and the batches are shuffled. So little of a batch is padding, and recordings still
-    meet different ones in each epoch. If all have one length, the order is plain shuffling.
+    For similar lengths, the shuffled recordings of 16 batches at a time are sorted by length and
+    cut into batches, and the batches are shuffled. So little of a batch is padding, and recordings
+    still meet different ones in each epoch. A net with batch norm must not have such batches: where
+    a class has short recordings, its batches are mostly of this class, and so are their statistics.
+    On 270 series of nine speakers, it learned to rely on that: 84 instead of 96 % of those unseen.
 
     The indices are those of `Series.variation_index`: where recordings change, they are different
     ones in each epoch, which every process that makes batches can know.
@@ -315,20 +317,30 @@ class LengthOrder(DistributedSampler[int]):
         seed: Seed of the orders.
         replicas: Number of processes that share the set.
         rank: Number of this process.
+        has_similar_lengths: Whether the recordings of a batch have similar lengths.
     """
 
     def __init__(
-        self, series: Series, batch_size: int, seed: int, replicas: int = 1, rank: int = 0
+        self,
+        series: Series,
+        batch_size: int,
+        seed: int,
+        replicas: int = 1,
+        rank: int = 0,
+        *,
+        has_similar_lengths: bool = True,
     ) -> None:
         indices: Any = range(len(series))  # its length is enough
         super().__init__(indices, num_replicas=replicas, rank=rank, seed=seed)
         self._series = series
         self._lengths = series.lengths
         self._batch_size = batch_size
+        differs = bool((self._lengths != self._lengths[:1]).any())
+        self._is_sorted = has_similar_lengths and differs
 
     def __iter__(self) -> Iterator[int]:
         order = np.fromiter(super().__iter__(), np.int64)
-        if (self._lengths != self._lengths[:1]).any():
+        if self._is_sorted:
             order = self._sorted_in_windows(order)
         # The change of an index is the same for all.
         return iter((order + self._series.variation_index(0, self.epoch)).tolist())

@@ -6,7 +6,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from nwavesdk.data import Batch
-from nwavesdk.data.batches import LengthOrder, batches_of
+from nwavesdk.data.batches import BatchOrder, batches_of
 from nwavesdk.train.network import stream_seed
 from nwavesdk.train.run_data import RunData
 
@@ -23,6 +23,8 @@ class Loaders(LightningDataModule):
         val_batch_size: Recordings per batch of the validation set. [`batch_size`]
         workers: Processes that make batches.
         on_start: Called in each of these processes; see `batches_of`.
+        has_similar_lengths: Whether the recordings of a batch have similar lengths; see
+            `BatchOrder`.
 
     Attributes:
         first_epoch: Epochs before the one that the training begins with: those of a checkpoint.
@@ -36,6 +38,8 @@ class Loaders(LightningDataModule):
         val_batch_size: int | None = None,
         workers: int = 0,
         on_start: Callable[[], object] | None = None,
+        *,
+        has_similar_lengths: bool = True,
     ) -> None:
         super().__init__()
         self.data = data
@@ -44,18 +48,20 @@ class Loaders(LightningDataModule):
         self.seed = seed
         self.workers = workers
         self.on_start = on_start
+        self.has_similar_lengths = has_similar_lengths
         self.first_epoch = 0
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Every recording once, in an order that is a function of the seed and the epoch."""
         trainer = self.trainer
         assert trainer is not None
-        order = LengthOrder(
+        order = BatchOrder(
             self.data.train,
             self.batch_size,
             stream_seed(self.seed, "order"),
             trainer.world_size,
             trainer.global_rank,
+            has_similar_lengths=self.has_similar_lengths,
         )
         # Workers read their first batches before Lightning sets the epoch of a resumed run.
         order.set_epoch(self.first_epoch)

@@ -311,6 +311,8 @@ class Run:
             VAL_BATCH if mismatch else None,
             self.config.machine.workers,
             None if net_file is None else partial(load_module, net_file),
+            # A page may have batch norms.
+            has_similar_lengths=net_file is None,
         )
         every_epoch = EveryEpoch(self.folder.checkpoint)
         if self.config.machine.precision == "64-true":

@@ -402,8 +402,8 @@ class LearningConfig(FrozenModel):
     )
     keep: Literal["best", "last"] = choice(
         "best",
-        "Weights to keep: of the best epoch on the validation set, or of the last one, which is the "
-        "end of the cycle and no accident of a small validation set.",
+        "Weights to keep: those of the best epoch on the validation set, or of the last one, which "
+        "is the end of the cycle and no accident of a small validation set.",
     )
     patience: Epochs | None = choice(
         None,
