@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nwavesdk.layers import prepare_net
+from nwavesdk.layers import AdLIFLayer, prepare_net
 from nwavesdk.presets import adlif, recurrent
 from nwavesdk.train import RunConfig
 
@@ -15,7 +15,7 @@ def test_slow_neurons_of_a_new_net_fire_about_as_often_as_fast_ones(page):
     net = page.build((6,), 4, config)
     prepare_net(net)
     record = net.record(torch.randn(8, 60, 6))
-    (layer,) = [module for module in net if isinstance(module, adlif.AdLIFLayer)]
+    (layer,) = [module for module in net if isinstance(module, AdLIFLayer)]
     rates = next(iter(record.spiking.values())).spk.detach().mean((0, 1))
     slow = layer.constant("tau") > 0.05
     assert 0.01 < rates[slow].mean() < 0.2

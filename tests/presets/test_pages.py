@@ -113,3 +113,9 @@ def test_a_net_sees_no_future(preset: PresetName) -> None:
     whole = net(x)[1]
     x[:, 7:] = 0
     assert torch.allclose(net(x)[1][:, :7], whole[:, :7], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_stands_alone(name: PresetName) -> None:
+    """Its hash is that of the whole net, and its copy can be changed everywhere."""
+    assert "from nwavesdk.presets" not in presets.text(name)

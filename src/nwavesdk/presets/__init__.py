@@ -30,7 +30,7 @@ DESCRIPTIONS: Mapping[PresetName, str] = {
     "adlif": "dense layers of adaptive LIF neurons with batch norm",
     "recurrent": "recurrent layers of adaptive LIF neurons with batch norm",
     "conv": "convolutions over time, and over frequency or space, with batch norm",
-    "delay": "as conv, with learned delays in place of fixed taps over time",
+    "delay": "dense layers with a learned delay for each connection, with batch norm",
     "chip": "the neurons and synapses of an H1 chip behind its filter bank",
 }
 """What each preset is."""

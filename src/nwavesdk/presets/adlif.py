@@ -9,15 +9,16 @@ import math
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.layers import AdLIFLayer, LIFSynapse, SpikingSequential, TimeBatchNorm
-from nwavesdk.presets.conv import LONGEST, NORM_SCALE, SHORTEST, read_out
+from nwavesdk.layers import AdLIFLayer, LIFSynapse, LILayer, SpikingSequential, TimeBatchNorm
 from nwavesdk.surrogate import parse
 from nwavesdk.train import RunConfig
 
-__all__ = ["adaptive", "build", "dense"]
+__all__ = ["build"]
 
+SHORTEST, LONGEST = 0.01, 0.1  # time constants of membranes [s]
 SLOWER = 3.0  # time constant of the adaptation, in those of membranes
 TO_MEMBRANE, TO_SPIKES = 0.02, 0.2  # first strengths of the adaptation, learned per neuron
+NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
 
 
 def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSequential:
@@ -26,24 +27,23 @@ def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSe
     Args:
         inputs: Shape of one step.
         classes: Number of classes, or of values per step.
-        config: The config of the run.
+        config: The config of the run; it has a layer for each size in `config.net.hidden`.
     """
-    return dense(inputs, classes, config, "FF")
-
-
-def dense(
-    inputs: tuple[int, ...], classes: int, config: RunConfig, topology: str
-) -> SpikingSequential:
-    """Layers of the sizes `net.hidden` and a read-out; topology `"RC"` has recurrent weights."""
     modules: list[nn.Module] = [nn.Flatten()] if len(inputs) > 1 else []
     n_inputs = math.prod(inputs)
     for size in config.net.hidden:
-        modules += [LIFSynapse(n_inputs, size), *adaptive(size, config, topology)]
+        modules += [LIFSynapse(n_inputs, size), *adaptive(size, config)]
         n_inputs = size
-    return SpikingSequential(*modules, *read_out(n_inputs, classes, config))
+    scores = nn.Linear(n_inputs, classes)
+    if config.facts is not None and config.facts.task != "classification":
+        # Each step has a target: the scores are integrated.
+        dt = config.net.dt
+        integrator = LILayer(classes, tau=10 * dt, dt=dt, learn=("tau",))
+        return SpikingSequential(*modules, scores, integrator)
+    return SpikingSequential(*modules, TimeBatchNorm(n_inputs), scores)
 
 
-def adaptive(size: int, config: RunConfig, topology: str) -> list[nn.Module]:
+def adaptive(size: int, config: RunConfig) -> list[nn.Module]:
     """Batch norm, and adaptive LIF neurons with mixed time constants."""
     net = config.net
     taus = mixed_taus(size)
@@ -57,7 +57,7 @@ def adaptive(size: int, config: RunConfig, topology: str) -> list[nn.Module]:
         learn=("a", "b"),
         dt=net.dt,
         spike_grad=parse(net.surrogate),
-        layer_topology=topology,
+        layer_topology="FF",
     )
     norm = TimeBatchNorm(size)
     # These neurons take the part 1 - exp(-dt/tau) of their input, LIF neurons all of it.

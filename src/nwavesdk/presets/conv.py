@@ -20,7 +20,7 @@ from nwavesdk.layers import LIFLayer, LILayer, SpikingSequential, TemporalConv, 
 from nwavesdk.surrogate import parse
 from nwavesdk.train import RunConfig
 
-__all__ = ["build", "look", "memory_plan", "read_out", "spiking"]
+__all__ = ["build"]
 
 SOUND_WIDTH, SERIES_WIDTH = 48, 64  # neurons of each layer over time
 SHORTEST, LONGEST = 0.01, 0.1  # time constants [s]
@@ -114,7 +114,8 @@ def spiking(synapse: nn.Module, shape: tuple[int, ...], config: RunConfig) -> li
     norm = TimeBatchNorm(shape[0])
     nn.init.constant_(norm.weight, NORM_SCALE)
     longest = LONGEST_PER_STEP if has_target_per_step(config) else LONGEST
-    taus = torch.empty(shape).uniform_(math.log(SHORTEST), math.log(longest)).exp()
+    shortest = max(SHORTEST, config.net.dt)
+    taus = torch.empty(shape).uniform_(math.log(shortest), math.log(longest)).exp()
     surrogate = parse(config.net.surrogate)
     neurons = LIFLayer(shape, taus, config.net.threshold, dt=config.net.dt, spike_grad=surrogate)
     dropout = [nn.Dropout(config.net.dropout)] if config.net.dropout else []

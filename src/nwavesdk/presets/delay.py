@@ -1,18 +1,28 @@
-"""`nwave train --net delay`: the net of `--net conv` with learned delays over time.
+"""`nwave train --net delay`: layers whose connections learn a weight and a delay.
 
-Where `conv` sees a few fixed earlier steps, each connection here has one weight and one delay, and
-learns both: a fifth of the weights for the same reach.
+    input -> [delayed connections, batch norm, LIF neurons] x 2 -> batch norm -> scores
+
+Each connection passes a spike on after a delay of its own, up to a fifth of a typical recording.
+So two layers see what happened when, with one weight per connection, where a convolution over time
+has a weight for each step that it sees. Where each step has a target, the scores are integrated.
 """
 
+import math
+
+import torch
 from torch import nn
 
-from nwavesdk.layers import DelayedSynapse, SpikingSequential
-from nwavesdk.presets.conv import look, memory_plan, read_out, spiking
+from nwavesdk.layers import DelayedSynapse, LIFLayer, LILayer, SpikingSequential, TimeBatchNorm
+from nwavesdk.surrogate import parse
 from nwavesdk.train import RunConfig
 
 __all__ = ["build"]
 
-WIDTH = 64  # neurons of each layer over time
+WIDTH = 64  # neurons of each layer
+SHORTEST, LONGEST = 0.01, 0.1  # time constants [s]
+NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
+TYPICAL_STEPS = 100  # of a recording, for data that do not tell
+REACH = 0.2  # longest delay, as a fraction of a typical recording
 
 
 def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSequential:
@@ -23,11 +33,23 @@ def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSe
         classes: Number of classes, or of values per step.
         config: The config of the run.
     """
-    modules: list[nn.Module]
-    modules, n_features = look(inputs, config)
-    # Pixels and their layers have no memory plan: one layer of delays remembers what moved.
-    for taps, dilation in memory_plan(inputs, config) or [(5, 3)]:
-        synapse = DelayedSynapse(n_features, WIDTH, max_delay=(taps - 1) * dilation)
-        modules += spiking(synapse, (WIDTH,), config)
+    net = config.net
+    facts = config.facts
+    n_steps = facts.typical_steps if facts is not None else None
+    max_delay = max(1, round(REACH * (n_steps or TYPICAL_STEPS)))
+    modules: list[nn.Module] = [nn.Flatten()] if len(inputs) > 1 else []
+    n_features = math.prod(inputs)
+    for _ in range(2):
+        synapse = DelayedSynapse(n_features, WIDTH, max_delay=max_delay)
+        norm = TimeBatchNorm(WIDTH)
+        nn.init.constant_(norm.weight, NORM_SCALE)
+        taus = torch.empty(WIDTH).uniform_(math.log(SHORTEST), math.log(LONGEST)).exp()
+        neurons = LIFLayer(WIDTH, taus, net.threshold, dt=net.dt, spike_grad=parse(net.surrogate))
+        modules += [synapse, norm, neurons]
+        modules += [nn.Dropout(net.dropout)] if net.dropout else []
         n_features = WIDTH
-    return SpikingSequential(*modules, *read_out(n_features, classes, config))
+    scores = nn.Linear(WIDTH, classes)
+    if facts is not None and facts.task != "classification":
+        integrator = LILayer(classes, tau=10 * net.dt, dt=net.dt, learn=("tau",))
+        return SpikingSequential(*modules, scores, integrator)
+    return SpikingSequential(*modules, TimeBatchNorm(WIDTH), scores)
