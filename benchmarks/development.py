@@ -110,7 +110,7 @@ SETS: tuple[DevelopmentSet, ...] = (
         "fashion-mnist",
         goal=91.0,
         baseline="dense nets of one hidden layer 89–90",
-        net="lif",
+        net="adlif",
         is_optional=True,
     ),
     DevelopmentSet(
