@@ -21,6 +21,7 @@ from nwavesdk.metrics import population_counts
 from nwavesdk.train import Run, TrainedRun, load
 from nwavesdk.train.evaluation import evaluate_net
 from nwavesdk.train.live import LiveInput
+from nwavesdk.train.net_file import FileNet
 from train.runs import chip_choices, small_choices, write_untrained
 
 soundfile = pytest.importorskip("soundfile")
@@ -185,6 +186,9 @@ def test_runs_that_cannot_be_applied_to_sound_as_it_comes_are_errors(
         ValueError, match=r"mean of each rec.*\(got data\.center true.*--no-center`"
     ):
         centered.stream()
+    of_page = FileNet(live.net, (12,), 2, decides_once=True, place="net.py:1")
+    with pytest.raises(ValueError, match=r"has the net of a page.*`nwave train --net lif`"):
+        replace(live, net=of_page).stream()
     run = replace(live, features=SeriesFeatures(), kind="series")
     with pytest.raises(ValueError, match="was trained on series, expected sound: train with `nwa"):
         run.stream()

@@ -37,7 +37,7 @@ from nwavesdk.train.inputs import encoder_of_run, features_of, warn_of_skipped
 from nwavesdk.train.live import LiveInput, rate_of
 from nwavesdk.train.model_file import load_model
 from nwavesdk.train.net_choice import NetChoice, match_net_file
-from nwavesdk.train.net_file import RunNet, network_of_run
+from nwavesdk.train.net_file import FileNet, RunNet, network_of_run
 from nwavesdk.train.predictions import Prediction
 from nwavesdk.train.run_folder import RunFolder
 from nwavesdk.train.tasks import TrainingTask, task_of
@@ -234,7 +234,8 @@ class TrainedRun:
 
         Raises:
             ValueError: If there is no sound of this rate, if the run was trained on something other
-                than sound, or if it scales each recording by its loudest sample or its mean.
+                than sound, if it scales each recording by its loudest sample or its mean, or if its
+                net is that of a page.
         """
         if isinstance(self.features, LogMelFeatures):
             level = self.features.level
@@ -256,6 +257,11 @@ class TrainedRun:
                 f"{self.name} subtracts the mean of each recording, which is known only at the end "
                 "of the sound (got data.center true, expected false): train with "
                 "`nwave train --no-center`."
+            )
+        if isinstance(self.net, FileNet):
+            raise ValueError(
+                f"{self.name} has the net of a page, which gives scores for whole recordings, "
+                "expected neurons that spike for each class: train with `nwave train --net lif`."
             )
         limits = {"least": LOWEST_RATE, "most": HIGHEST_RATE}
         rate = self.sample_rate if sample_rate is None else sample_rate
