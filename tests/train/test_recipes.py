@@ -87,6 +87,13 @@ def test_options_that_a_net_does_not_use_are_rejected(preset: str) -> None:
         completed(choices)
 
 
+def test_the_logit_of_a_spike_is_rejected_for_nets_that_give_scores() -> None:
+    sharpness = {"learning": {"sharpness": 10.0}}
+    with pytest.raises(ValueError, match=r"learning\.sharpness: has no effect on --net conv"):
+        completed(sharpness)
+    assert completed({**sharpness, "net": {"preset": "lif"}}).learning.sharpness == 10.0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_train", [3, 20, 300, 2_000, 60_000])
 def test_sets_of_all_sizes_get_about_the_same_number_of_updates(

@@ -215,6 +215,11 @@ def _check_used(config: "RunConfig", preset: PresetName) -> None:
             f"net.{name}: has no effect on --net {preset}, got {shown(getattr(config.net, name))}: "
             f"leave it out, or change a copy of the net: nwave net {preset} > net.py."
         )
+    if preset not in LAYERED and "sharpness" in config.learning.model_fields_set:
+        raise ValueError(
+            f"learning.sharpness: has no effect on --net {preset}, whose outputs are scores, got "
+            f"{config.learning.sharpness}: leave it out."
+        )
 
 
 def _check_fits(config: "RunConfig", preset: PresetName) -> None:

@@ -1,6 +1,6 @@
 """The data of a run: its recordings as sequences in three sets, and their batches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,31 +27,25 @@ from nwavesdk.data.formats import open_source
 from nwavesdk.data.loader_config import default_cache_folder
 from nwavesdk.data.loading import Loaded, content_fingerprint, load_recordings
 from nwavesdk.data.recordings import hash_order
-from nwavesdk.data.source import Kind, Task
+from nwavesdk.data.source import Task
 from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
 from nwavesdk.data.split_table import read_split_table
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
-from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
+from nwavesdk.train.config import RunConfig
 from nwavesdk.train.facts import Facts
 from nwavesdk.train.inputs import augmentation_of_run, encoder_of_run, features_of, warn_of_skipped
 from nwavesdk.train.network import stream_seed
 from nwavesdk.train.recipes import DataKind, complete_config, complete_schedule
 from nwavesdk.train.sections import is_table
+from nwavesdk.train.used_fields import (
+    check_digits,
+    check_left_out,
+    check_neuron_count,
+    check_used,
+)
 
 __all__ = ["RunData", "load_run_data"]
-
-# Fields of `data` that have an effect on one kind of recording only.
-SOUND_FIELDS = ("bands", "sample_rate", "window", "hop", "level", "max_seconds")
-IMAGE_FIELDS = ("encoder",)
-EVENT_FIELDS = ("bin", "events")
-STEP_FIELDS = ("steps",)  # of images and of events
-FILE_FIELDS = ("on_error", "speaker_pattern")
-FIELDS_OF: dict[Kind, tuple[str, ...]] = {
-    "sound": SOUND_FIELDS,
-    "image": IMAGE_FIELDS,
-    "events": EVENT_FIELDS,
-}
 
 # Gain with which frozen noise makes the neurons of a chip's front end spike in a few of 100 steps.
 NOISE_GAIN = 3.0
@@ -99,7 +93,7 @@ def load_run_data(
     _check_unchanged(config, recordings, kind)
     counts_neurons = config.facts is None and config.net_file is None
     if counts_neurons and config.chip is not None and profile is not None:
-        _check_neuron_count(config, profile, recordings)
+        check_neuron_count(config, profile, recordings)
     if config.facts is None:
         config = complete_schedule(config, kind, recordings.task, len(split.indices.train))
     data, completed = _as_series(config, kind, recordings.take, split.indices)
@@ -176,7 +170,7 @@ class _Begun:
 def _load_and_split(config: RunConfig, profile: Profile | None, reads_test: bool) -> "_Begun":
     """The recordings of a run, and its config with the recipe for this kind of recordings."""
     if config.data.source == "digits":
-        _check_digits(config)
+        check_digits(config)
         config, reason = _with_recipe(config, "features", "classification")
         loaded = Loaded(load_digits(), SeriesFeatures(), is_cached=False)
         recordings, split = _split(config, loaded.recordings, "")
@@ -269,7 +263,7 @@ def _open(config: RunConfig) -> tuple[Source, Faults, str]:
             f"data.task: got {data.task!r}, but {printable(path)} holds data for {source.task}: "
             "leave the option out."
         )
-    _check_used(config, source)
+    check_used(config, source)
     names = {item.class_name for item in source.items}
     if source.task == "classification" and len(names) < 2:
         raise ValueError(
@@ -277,76 +271,6 @@ def _open(config: RunConfig) -> tuple[Source, Faults, str]:
             "two: add recordings of another class."
         )
     return source, faults, note
-
-
-def _check_digits(config: RunConfig) -> None:
-    """Reject choices that have no effect on the built-in spoken digits."""
-    data = config.data
-    if config.chip is not None:
-        raise ValueError(
-            "a chip needs sound, but the spoken digits are features: "
-            "give --data FOLDER with .wav files."
-        )
-    if data.split in ("speaker", "group", "folder"):
-        raise ValueError(
-            f"data.split: the spoken digits do not name their {data.split}s: leave --split out."
-        )
-    if config.facts is None:
-        fields = (*SOUND_FIELDS, *IMAGE_FIELDS, *EVENT_FIELDS, *STEP_FIELDS, *FILE_FIELDS)
-        _check_left_out(config, "data", fields, "the spoken digits are features already")
-
-
-def _check_used(config: RunConfig, source: Source) -> None:
-    """Reject choices that have no effect on recordings of this kind, or on this chip."""
-    if config.facts is not None:
-        return
-    for kind, fields in FIELDS_OF.items():
-        if source.kind != kind:
-            _check_left_out(
-                config,
-                "data",
-                fields,
-                f"{printable(config.data.source)} holds {source.kind}, not {kind}",
-            )
-    if source.kind not in ("image", "events"):
-        reason = f"{printable(config.data.source)} holds {source.kind}, not images or events"
-        _check_left_out(config, "data", STEP_FIELDS, reason)
-    if config.data.bin is not None:
-        _check_left_out(config, "data", STEP_FIELDS, "--bin decides the number of bins")
-    if source.kind == "image":
-        reason = "an image is one frame, which --steps continues"
-        _check_left_out(config, "data", ("length", "hold", "padding", "center"), reason)
-    if source.kind == "events":
-        _check_left_out(config, "data", ("center",), "a step without events has the value 0")
-    if source.task == "pattern":
-        _check_left_out(config, "data", ("center",), "a pattern has no input")
-    if source.task in ("regression", "pattern"):
-        _check_left_out(config, "learning", ("class_weights",), "values have no classes")
-    if source.task != "classification" and config.chip is None:
-        reason = "each output is the membrane of one neuron"
-        _check_left_out(config, "net", ("population",), reason)
-    if config.chip is not None:
-        if source.kind not in ("sound", "series"):
-            raise ValueError(
-                f"a chip takes sound, or series with a channel for each of its filters, got "
-                f"{source.kind}: leave --chip out."
-            )
-        reason = "the chip's filters and neurons determine it"
-        fields = ("bands", "length", "hold", "window", "hop", "padding", "center")
-        _check_left_out(config, "data", fields, reason)
-        _check_left_out(config, "net", ("threshold",), reason)
-
-
-def _check_left_out(config: RunConfig, section: str, names: Sequence[str], reason: str) -> None:
-    """Reject choices that have no effect in a run."""
-    given = getattr(config, section)
-    for name in names:
-        got = getattr(given, name)
-        default = {**type(given).model_fields}[name].default
-        if config.chip is not None:
-            default = CHIP_DEFAULTS.get(section, {}).get(name, default)
-        if got != default:
-            raise ValueError(f"{section}.{name}: {reason}, got {got!r}: leave the option out.")
 
 
 def _check_unchanged(config: RunConfig, recordings: Recordings, kind: DataKind) -> None:
@@ -405,7 +329,7 @@ def _split_pattern(config: RunConfig, recordings: Recordings) -> ChosenSplit:
     if config.facts is None:
         reason = "the sets of a pattern are the pattern itself"
         fields = ("split", "folds", "leave_one_out", "limit")
-        _check_left_out(config, "data", fields, reason)
+        check_left_out(config, "data", fields, reason)
     each = np.arange(len(recordings))
     return ChosenSplit(
         Split(each, each, each),
@@ -513,25 +437,6 @@ def _check_memory(batch_size: int, series: Split[Series]) -> None:
         4.0 * batch_size * longest * n_features,
         "use shorter recordings or smaller batches (--length, --hold, --bands, --batch-size)",
     )
-
-
-def _check_neuron_count(config: RunConfig, profile: Profile, recordings: Recordings) -> None:
-    """Reject a net with more neurons than the chip; `nwave map` checks that layers fit cores."""
-    n_filters = profile.count("filters")
-    if recordings.n_features != n_filters:
-        raise ValueError(
-            f"{profile.name} has {n_filters} filters, each with a neuron, got series with "
-            f"{recordings.n_features} channels: give one channel per filter, or leave --chip out."
-        )
-    n_outputs = len(recordings.classes) or recordings.n_targets
-    sizes = (recordings.n_features, *config.net.hidden, n_outputs * config.net.population)
-    available = sum(profile.cores)
-    if sum(sizes) > available:
-        raise ValueError(
-            f"net: {' + '.join(map(str, sizes))} neurons (front end, hidden, {n_outputs} "
-            f"populations) do not fit on {profile.name}: got {sum(sizes)}, expected at most "
-            f"{available}: lower --hidden or --population."
-        )
 
 
 def _fit_gain(x: Frames) -> float:

@@ -1,0 +1,112 @@
+"""Choices that have no effect on the data of a run, or do not fit its chip, are errors."""
+
+from collections.abc import Sequence
+
+from nwavesdk.chip import Profile
+from nwavesdk.data import Recordings, Source
+from nwavesdk.data.source import Kind
+from nwavesdk.internal.files import printable
+from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
+
+__all__ = ["check_digits", "check_left_out", "check_neuron_count", "check_used"]
+
+# Fields of `data` that have an effect on one kind of recording only.
+SOUND_FIELDS = ("bands", "sample_rate", "window", "hop", "level", "max_seconds")
+IMAGE_FIELDS = ("encoder",)
+EVENT_FIELDS = ("bin", "events")
+STEP_FIELDS = ("steps",)  # of images and of events
+FILE_FIELDS = ("on_error", "speaker_pattern")
+FIELDS_OF: dict[Kind, tuple[str, ...]] = {
+    "sound": SOUND_FIELDS,
+    "image": IMAGE_FIELDS,
+    "events": EVENT_FIELDS,
+}
+
+
+def check_digits(config: RunConfig) -> None:
+    """Reject choices that have no effect on the built-in spoken digits."""
+    data = config.data
+    if config.chip is not None:
+        raise ValueError(
+            "a chip needs sound, but the spoken digits are features: "
+            "give --data FOLDER with .wav files."
+        )
+    if data.split in ("speaker", "group", "folder"):
+        raise ValueError(
+            f"data.split: the spoken digits do not name their {data.split}s: leave --split out."
+        )
+    if config.facts is None:
+        fields = (*SOUND_FIELDS, *IMAGE_FIELDS, *EVENT_FIELDS, *STEP_FIELDS, *FILE_FIELDS)
+        check_left_out(config, "data", fields, "the spoken digits are features already")
+
+
+def check_used(config: RunConfig, source: Source) -> None:
+    """Reject choices that have no effect on recordings of this kind, or on this chip."""
+    if config.facts is not None:
+        return
+    for kind, fields in FIELDS_OF.items():
+        if source.kind != kind:
+            check_left_out(
+                config,
+                "data",
+                fields,
+                f"{printable(config.data.source)} holds {source.kind}, not {kind}",
+            )
+    if source.kind not in ("image", "events"):
+        reason = f"{printable(config.data.source)} holds {source.kind}, not images or events"
+        check_left_out(config, "data", STEP_FIELDS, reason)
+    if config.data.bin is not None:
+        check_left_out(config, "data", STEP_FIELDS, "--bin decides the number of bins")
+    if source.kind == "image":
+        reason = "an image is one frame, which --steps continues"
+        check_left_out(config, "data", ("length", "hold", "padding", "center"), reason)
+    if source.kind == "events":
+        check_left_out(config, "data", ("center",), "a step without events has the value 0")
+    if source.task == "pattern":
+        check_left_out(config, "data", ("center",), "a pattern has no input")
+    if source.task in ("regression", "pattern"):
+        check_left_out(config, "learning", ("class_weights",), "values have no classes")
+    if source.task != "classification" and config.chip is None:
+        reason = "each output is the membrane of one neuron"
+        check_left_out(config, "net", ("population",), reason)
+    if config.chip is not None:
+        if source.kind not in ("sound", "series"):
+            raise ValueError(
+                f"a chip takes sound, or series with a channel for each of its filters, got "
+                f"{source.kind}: leave --chip out."
+            )
+        reason = "the chip's filters and neurons determine it"
+        fields = ("bands", "length", "hold", "window", "hop", "padding", "center")
+        check_left_out(config, "data", fields, reason)
+        check_left_out(config, "net", ("threshold",), reason)
+
+
+def check_left_out(config: RunConfig, section: str, names: Sequence[str], reason: str) -> None:
+    """Reject choices that have no effect in a run."""
+    given = getattr(config, section)
+    for name in names:
+        got = getattr(given, name)
+        default = {**type(given).model_fields}[name].default
+        if config.chip is not None:
+            default = CHIP_DEFAULTS.get(section, {}).get(name, default)
+        if got != default:
+            raise ValueError(f"{section}.{name}: {reason}, got {got!r}: leave the option out.")
+
+
+def check_neuron_count(config: RunConfig, profile: Profile, recordings: Recordings) -> None:
+    """Reject a net with more neurons than the chip; `nwave map` checks that layers fit cores."""
+    n_filters = profile.count("filters")
+    if recordings.n_features != n_filters:
+        raise ValueError(
+            f"{profile.name} has {n_filters} filters, each with a neuron, got series with "
+            f"{recordings.n_features} channels: give one channel per filter, or leave --chip out."
+        )
+    n_outputs = len(recordings.classes) or recordings.n_targets
+    sizes = (recordings.n_features, *config.net.hidden, n_outputs * config.net.population)
+    available = sum(profile.cores)
+    if sum(sizes) > available:
+        raise ValueError(
+            f"net: {' + '.join(map(str, sizes))} neurons (front end, hidden, {n_outputs} "
+            f"populations) do not fit on {profile.name}: got {sum(sizes)}, expected at most "
+            f"{available}: lower --hidden or --population."
+        )
