@@ -15,4 +15,4 @@ def test_the_code_runs_as_written(capsys):
     for code, text in CODE:
         exec(compile(code, "sparsity.md", "exec"), scope)
         assert capsys.readouterr().out == text
-    assert len(CODE) == 2
+    assert len(CODE) == 3

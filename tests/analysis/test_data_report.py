@@ -197,6 +197,6 @@ def test_a_folder_of_sound(tones: Path) -> None:
     assert report["per_class"]["test"] == {"high": 2, "low": 2, "middle": 2}
     seconds = report["lengths"]["seconds"]
     assert 0.22 < seconds["min"] < seconds["median"] < seconds["max"] < 0.35
-    assert report["feature_text"].startswith("12 log-mel bands of 25 ms every 10 ms, scaled, each")
+    assert report["feature_text"].startswith("12 log-mel bands of 25 ms every 10 ms, scaled")
     assert report["groups"] == {}
     assert report_of(tones, {"bands": 12})["cached"]

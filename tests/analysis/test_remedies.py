@@ -50,7 +50,7 @@ def test_each_remedy_names_options_of_train_or_the_file(options):
 
 def test_a_remedy_is_an_option_only_where_the_net_reads_it():
     assert remedy_of("leaks away", None) == "train again with --tau 0.03"
-    assert remedy_of("leaks away", "delay") == "train again with --tau 0.03"
+    assert remedy_of("leaks away", "lif") == "train again with --tau 0.03"
     assert remedy_of("leaks away", "conv") == (
         "train again with other taus in a copy of the net (nwave net conv > net.py, then "
         "--net net.py:build)"
