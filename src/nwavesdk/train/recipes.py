@@ -107,7 +107,7 @@ SCHEDULES: Mapping[DataKind, Schedule] = {
     "image": Schedule(updates=1500, largest_batch=64),
     "series": Schedule(updates=1000, largest_batch=16),
     "events": Schedule(updates=1500, largest_batch=32),
-    "features": Schedule(updates=1500, largest_batch=64),
+    "features": Schedule(updates=900, largest_batch=64),
 }
 
 # Of tasks with outputs for each step, whose recordings are long and few.
