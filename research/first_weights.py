@@ -70,7 +70,8 @@ def train(
     scores = []
     for _ in range(epochs):
         net.train()
-        for chosen in torch.randperm(len(data.train))[: n_batches * BATCH].split(BATCH):
+        order = torch.randperm(len(data.train))[: n_batches * BATCH]
+        for chosen in torch.split(order, BATCH):
             batch = data.train.batch(chosen.numpy())
             loss = task.loss(outputs(net, task, batch.x, lengths_of(batch)), batch.y)
             optimizer.zero_grad()
