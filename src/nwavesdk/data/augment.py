@@ -65,7 +65,7 @@ MOST = {"noise": 100.0, "gain": 60.0, "scale": 3.0, "jitter": 10.0, "move": 1e4,
 # Strengths below 1: with 1, nothing would be left, or a length would be infinite.
 BELOW_1 = ("shift", "speed", "warp")
 
-# What training uses unless it is told otherwise, chosen on validation sets. The range of noise ends
+# The default changes of training, chosen on validation sets. The range of noise ends
 # where it is below the floor of log-mel frames, so that clean recordings stay among the changed.
 DEFAULTS: dict[AugmentedKind, dict[str, float]] = {
     "sound": {

@@ -26,7 +26,7 @@ SOUND_WIDTH, SERIES_WIDTH = 48, 64  # neurons of each layer over time
 SHORTEST, LONGEST = 0.01, 0.1  # time constants [s]
 LONGEST_PER_STEP = 0.3  # the same, where each step has a target [s]
 NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
-TYPICAL_STEPS = 100  # of a recording, for data that do not tell
+TYPICAL_STEPS = 100  # of a recording, if the data are not known
 MOST_GROWTH = 16  # of the distance of taps, from layer to layer
 
 

@@ -21,7 +21,7 @@ __all__ = ["build"]
 WIDTH = 64  # neurons of each layer
 SHORTEST, LONGEST = 0.01, 0.1  # time constants [s]
 NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
-TYPICAL_STEPS = 100  # of a recording, for data that do not tell
+TYPICAL_STEPS = 100  # of a recording, if the data are not known
 REACH = 0.2  # longest delay, as a fraction of a typical recording
 
 

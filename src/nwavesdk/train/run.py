@@ -291,7 +291,6 @@ class Run:
     def _fit_and_finish(self) -> dict[str, Any] | None:
         learning = self.config.learning
         chip = self.config.chip
-        net_file = self.config.net_file
         mismatch = chip is not None and chip.training == "mismatch"
         net = self.network(mismatch=mismatch)
         gain = hidden_gain(self.config)
@@ -304,16 +303,6 @@ class Run:
         is_first = getattr(rank_zero_only, "rank", 0) == 0
         if advice is not None and is_first and not self.folder.checkpoint.exists():
             print_line(f"nwave: note: {advice}")
-        loaders = Loaders(
-            self.data,
-            learning.batch_size,
-            self.config.seed,
-            VAL_BATCH if mismatch else None,
-            self.config.machine.workers,
-            None if net_file is None else partial(load_module, net_file),
-            # A page may have batch norms.
-            has_similar_lengths=net_file is None,
-        )
         every_epoch = EveryEpoch(self.folder.checkpoint)
         if self.config.machine.precision == "64-true":
             # Lightning does so after it has loaded a checkpoint, which then loses digits.
@@ -322,7 +311,7 @@ class Run:
             trainer = self._trainer(history, selection, every_epoch)
             resumed = every_epoch.path if every_epoch.is_restoring else None
             try:
-                trainer.fit(model, loaders, ckpt_path=resumed)
+                trainer.fit(model, self._loaders(mismatch), ckpt_path=resumed)
             except (FileError, FileWriteError):
                 raise
             except Exception as error:
@@ -344,6 +333,20 @@ class Run:
             project(net)
         save_model(self.folder.model, net, self.data.standard, self.folder.identity, task.targets)
         return self._finish(net, task, history, selection)
+
+    def _loaders(self, mismatch: bool) -> Loaders:
+        config = self.config
+        net_file = config.net_file
+        return Loaders(
+            self.data,
+            config.learning.batch_size,
+            config.seed,
+            VAL_BATCH if mismatch else None,
+            config.machine.workers,
+            None if net_file is None else partial(load_module, net_file),
+            # A page may have batch norms.
+            has_similar_lengths=net_file is None,
+        )
 
     def _trainer(self, history: History, selection: Selection, every_epoch: EveryEpoch) -> Trainer:
         machine = self.config.machine
