@@ -61,7 +61,8 @@ def test_neurons_that_never_forget():
 
 
 def test_all_time_constants_of_a_neuron_count():
-    memory, (finding,) = memory_of(None, layer=zoo.AdLIFLayer(N, tau=10e-3, tau_w=2.0))
+    layer = zoo.AdLIFLayer(N, tau=10e-3, tau_w=2.0, solver="reference")
+    memory, (finding,) = memory_of(None, layer=layer)
     assert finding.kind == "long tau"
     assert (memory.shortest, memory.longest) == pytest.approx((10e-3, 2.0))
     assert memory.median == pytest.approx(10e-3)
@@ -97,5 +98,5 @@ def test_the_correlation_of_an_input():
 
 
 def test_layers_without_time_constants_are_passed_over():
-    net = SpikingSequential(LIFSynapse(N, N), zoo.IFLayer(N))
+    net = SpikingSequential(LIFSynapse(N, N), zoo.IFLayer(N, solver="reference"))
     assert examine_memory(net, record(net, torch.rand(B, T, N), charges=True)) == ((), ())
