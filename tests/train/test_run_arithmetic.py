@@ -55,8 +55,11 @@ def test_a_run_records_its_arithmetic_and_restores_the_settings(
         assert crossover.active_table() == NEVER
 
 
-def test_chosen_threads_are_those_of_the_run(choices: dict[str, Any], tmp_path: Path) -> None:
+def test_chosen_threads_are_those_of_the_run(
+    choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     current = torch.get_num_threads()
+    monkeypatch.setattr("os.cpu_count", lambda: current + 1)
     chosen = Run.prepare(tmp_path, RunConfig.of({**choices, "machine": {"threads": current + 1}}))
     assert chosen.config.arithmetic is not None
     assert chosen.config.arithmetic.threads == current + 1
