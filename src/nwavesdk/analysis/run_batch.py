@@ -122,9 +122,9 @@ def _load_net(run: Run, has_mismatch: bool, use_initial: bool) -> tuple[RunNet, 
     folder = run.folder
     if folder.model.is_file() and not use_initial:
         return run.model(mismatch=has_mismatch), "trained"
-    net = run.network(mismatch=has_mismatch)
     if use_initial or not folder.checkpoint.is_file():
-        return net, "initial"
+        return run.first_network(mismatch=has_mismatch), "initial"
+    net = run.network(mismatch=has_mismatch)
     state = read_checkpoint(folder.checkpoint)["state_dict"]
     is_double = run.config.machine.precision == "64-true"
     expected = {

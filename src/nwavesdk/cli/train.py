@@ -47,6 +47,7 @@ __all__ = ["compare_surrogates", "eval_run", "train_run"]
     "net.dt",
     "net.surrogate",
     "learning.surrogate_schedule",
+    "net.first_weights",
     "net.dropout",
     "learning.rate",
     "learning.warmup",

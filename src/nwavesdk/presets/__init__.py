@@ -43,7 +43,7 @@ _COMMON = frozenset({"dt", "dropout", "surrogate"})
 USES: Mapping[PresetName, frozenset[str]] = {
     "lif": _COMMON
     | {"hidden", "population", "neuron", "neuron_options", "charge_gain", "recurrent"}
-    | {"tau", "threshold"},
+    | {"tau", "threshold", "first_weights"},
     "adlif": _COMMON | {"hidden", "threshold"},
     "recurrent": _COMMON | {"hidden", "threshold"},
     "conv": _COMMON | {"threshold"},

@@ -19,12 +19,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
 from nwavesdk.data import Series
+from nwavesdk.init import fluct_init
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import (
     FileError,
@@ -63,6 +65,9 @@ from nwavesdk.train.tasks import TrainingTask, task_of
 __all__ = ["Run", "check_machine"]
 
 WEIGHT_BYTES = 4  # of float32
+
+# Share of the fluctuations of a recurrent layer that its input causes at first.
+FEED_FORWARD_SHARE = 0.9
 
 # Recordings per validation batch if training draws chips; small, so that it uses several.
 VAL_BATCH = 16
@@ -193,6 +198,27 @@ class Run:
         assert config.facts is not None
         return network_of_run(config, config.facts, deployed=deployed, mismatch=mismatch)
 
+    def first_network(self, *, mismatch: bool = False) -> RunNet:
+        """The network with which training begins: with `net.first_weights`; see `network`.
+
+        Raises:
+            ValueError: If the first recordings cannot drive the weights.
+        """
+        net = self.network(mismatch=mismatch)
+        if self.config.net.first_weights == "driven":
+            n_train = len(self.data.train)
+            # Neighbors are often of one class.
+            count = min(self.config.learning.batch_size, n_train)
+            batch = self.data.train.batch(np.arange(count) * n_train // count)
+            seed = stream_seed(self.config.seed, "weights")
+            try:
+                fluct_init(net, batch, alpha=FEED_FORWARD_SHARE, seed=seed)
+            except RuntimeError as error:
+                raise ValueError(
+                    f"net.first_weights: {one_line(error)} Use --first-weights drawn."
+                ) from error
+        return net
+
     def model(self, *, mismatch: bool = False) -> RunNet:
         """The trained network, read from its file; see `network`.
 
@@ -292,7 +318,7 @@ class Run:
         learning = self.config.learning
         chip = self.config.chip
         mismatch = chip is not None and chip.training == "mismatch"
-        net = self.network(mismatch=mismatch)
+        net = self.first_network(mismatch=mismatch)
         gain = hidden_gain(self.config)
         is_balanced = learning.class_weights == "balanced"
         task = self.task.fitted(self.data.train, is_balanced=is_balanced)

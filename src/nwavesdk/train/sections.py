@@ -296,6 +296,11 @@ class NetConfig(FrozenModel):
         "Factor of the initial weights to hidden layers, and of their learning rates.",
         default_text="1 for LIF; others fire as often as LIF under noise",
     )
+    first_weights: Literal["drawn", "driven"] = choice(
+        "drawn",
+        "Weights before training. drawn: at random, as the page of the net does; driven: by "
+        "fluct_init, so that the first recordings make each layer fire, but rarely.",
+    )
     tau: Seconds = choice(10e-3, "Membrane time constant [s].")
     dt: Seconds = choice(1e-3, "Time step [s].")
     threshold: Scale = choice(1.0, "Membrane above which a neuron spikes.")

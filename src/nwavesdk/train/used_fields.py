@@ -62,8 +62,11 @@ def check_used(config: RunConfig, source: Source) -> None:
         check_left_out(config, "data", ("length", "hold", "padding", "center"), reason)
     if source.kind == "events":
         check_left_out(config, "data", ("center",), "a step without events has the value 0")
+    if config.data.events == "lists":
+        check_left_out(config, "net", ("first_weights",), "lists of events cannot drive weights")
     if source.task == "pattern":
         check_left_out(config, "data", ("center",), "a pattern has no input")
+        check_left_out(config, "net", ("first_weights",), "a pattern has no input")
     if source.task in ("regression", "pattern"):
         check_left_out(config, "learning", ("class_weights",), "values have no classes")
     if source.task != "classification" and config.chip is None:
