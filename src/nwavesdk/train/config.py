@@ -85,7 +85,7 @@ LATER_DATA: dict[str, Any] = {
 
 # Fields that were added after runs had been sealed without them, with the values of those runs.
 LATER_FIELDS: dict[str, dict[str, Any]] = {
-    "net": {**NEURON_DEFAULTS, "recurrent": None, "preset": None},
+    "net": {**NEURON_DEFAULTS, "recurrent": None, "preset": None, "first_weights": "drawn"},
     "data": LATER_DATA,
     "learning": {
         "class_weights": "none",
