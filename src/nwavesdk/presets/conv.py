@@ -3,7 +3,7 @@
     sound              2 layers over time and bands, 2 layers over time, read-out
     images and events  3 layers over pixels, read-out
     series             2 or 3 layers over time, read-out
-    targets per step   3 layers over time, read-out that integrates
+    targets per step   2 or 3 layers over time, read-out that integrates
 
 A layer is a convolution, batch norm, and LIF neurons with time constants from 10 to 100 ms; to
 300 ms where each step has a target. Before a read-out that takes the mean over time, another batch
@@ -68,9 +68,7 @@ def look(inputs: tuple[int, ...], config: RunConfig) -> tuple[list[nn.Module], i
 
 def memory_plan(inputs: tuple[int, ...], config: RunConfig) -> list[tuple[int, int]]:
     """Number of taps and their distance [steps] for each layer over time."""
-    if has_target_per_step(config):
-        return [(9, 1), (9, 4), (9, 16)]
-    if has_places(inputs, config):
+    if has_places(inputs, config) and not has_target_per_step(config):
         return [(5, 3), (3, 8)] if len(inputs) == 1 else []
     # Distances grow by a factor from layer to layer, so that the last layer sees a whole recording:
     # 8 gaps of 1 and of `growth` steps, and of growth² steps where two layers would leave holes.
