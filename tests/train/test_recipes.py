@@ -137,3 +137,10 @@ def test_tasks_with_outputs_of_each_step_have_their_own_schedule() -> None:
     config = complete_schedule(completed({}, "series"), "series", "labels", 600)
     assert config.learning.batch_size == STEP_SCHEDULE.largest_batch
     assert config.learning.epochs == STEP_SCHEDULE.epochs(600, 16)
+
+
+def test_targets_of_steps_limit_the_changes_of_recordings() -> None:
+    labels, _ = complete_config(RunConfig.of({}), "series", "labels")
+    assert labels.data.augment.keys() == {"speed"}
+    values, _ = complete_config(RunConfig.of({}), "series", "regression")
+    assert values.data.augment == {}

@@ -188,9 +188,11 @@ def _augmentation(kind: DataKind, task: "Task") -> dict[str, float]:
     # NumPy takes time to import, and the command line shows its help without it.
     from nwavesdk.data.augment import default_augmentation
 
-    # Targets of steps may depend on the scale of the input.
-    if task in ("pattern", "regression") or (kind == "series" and task == "labels"):
+    # Targets of steps may depend on the scale of the input, and values on its speed.
+    if task in ("pattern", "regression"):
         return {}
+    if kind == "series" and task == "labels":
+        return {"speed": 0.15}
     return default_augmentation("series" if kind == "features" else kind)
 
 
