@@ -42,8 +42,8 @@ def test_train_has_the_options_that_it_always_had() -> None:
         "--speaker-pattern", "--folds", "--leave-one-out", "--no-test", "--padding", "--steps",
         "--encoder", "--bin", "--events", "--workers", "--jobs", "--dt", "--gain", "--net",
         "--threshold", "--weight-decay", "--warmup", "--sharpness", "--window", "--hop",
-        "--threads", "--first-weights", "--clip", "--label-smoothing", "--most-spikes", "--spike-cost",
-        "--augment", "--center",
+        "--threads", "--first-weights", "--clip", "--label-smoothing", "--most-spikes",
+        "--spike-cost", "--augment", "--center",
     }  # fmt: skip
 
 
