@@ -44,8 +44,7 @@ def _remedy(finding: Finding, config: RunConfig) -> str:
     memory = _net_option(config, "tau", finding.value * tau, "taus")
     texts = {
         "not finite": f"train again with {lower} --clip 1, and check the input for NaN",
-        "dead": f"train again with {_threshold(config, LESS)}, or with {gentler}; in Python, "
-        "nwavesdk.init.fluct_init(net, x) makes all neurons fire at the start",
+        "dead": f"train again with {_more_alive(config)}, or with {gentler}",
         "saturated": f"train again with {fewer}, or with {_threshold(config, MORE)}",
         "starved": f"train again with {gentler}; {slopes}",
         "vanishing": f"train again with {gentler}; {slopes}",
@@ -88,6 +87,15 @@ def _in_file(config: RunConfig, argument: str) -> str:
         f"other {argument} in a copy of the net (nwave net {preset} > net.py, then "
         "--net net.py:build)"
     )
+
+
+def _more_alive(config: RunConfig) -> str:
+    """The options that make more neurons fire: first weights that recordings drive, if possible."""
+    preset = config.net.preset
+    can_drive = preset is not None and "first_weights" in USES[preset]
+    if can_drive and config.net.first_weights == "drawn":
+        return "--first-weights driven"
+    return _threshold(config, LESS)
 
 
 def _threshold(config: RunConfig, factor: float) -> str:
