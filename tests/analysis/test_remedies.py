@@ -59,6 +59,7 @@ def test_a_remedy_is_an_option_only_where_the_net_reads_it():
     assert "--threshold 0.4" in remedy_of("dead", "conv")
     assert "--threshold" not in remedy_of("dead", "chip")
     assert "--first-weights driven" in remedy_of("dead", "lif")
+    assert "--first-weights" not in remedy_of("dead", "own")
 
 
 def test_the_surrogate_of_a_remedy_is_gentler_or_steeper():

@@ -70,14 +70,39 @@ def test_neurons_with_a_measured_gain_have_drawn_weights(
     assert new_run(choices, tmp_path).config.net.first_weights == expected
 
 
-def test_recordings_that_drive_nothing_are_one_line(tmp_path: Path) -> None:
+def test_a_gain_that_is_given_has_its_effect(choices: dict[str, Any], tmp_path: Path) -> None:
+    choices["net"]["charge_gain"] = 3
+    assert new_run(choices, tmp_path).config.net.first_weights == "drawn"
+    choices["net"]["first_weights"] = "driven"
+    with pytest.raises(ValueError, match=r"^net\.charge_gain: .*driven first weights, got 3"):
+        new_run(choices, tmp_path / "both")
+
+
+def silent(tmp_path: Path) -> dict[str, Any]:
+    """Choices of a run on recordings without any input."""
     file = tmp_path / "silent.npz"
-    x = np.zeros((12, 9, 2), np.float32)
-    np.savez(file, x=x, y=np.arange(12) % 2)
-    net: dict[str, Any] = {"hidden": [4]}
-    choices = {"data": {"source": str(file)}, "net": net}
+    np.savez(file, x=np.zeros((12, 9, 2), np.float32), y=np.arange(12) % 2)
+    return {"data": {"source": str(file)}, "net": {"hidden": [4]}, "learning": {"epochs": 1}}
+
+
+@pytest.mark.parametrize("cause", ["silence", "integrators"])
+def test_what_cannot_drive_weights_leaves_them_drawn_with_a_note(
+    cause: str, choices: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if cause == "silence":
+        choices = silent(tmp_path)
+    else:
+        choices["net"]["tau"] = 20.0
     run = new_run(choices, tmp_path)
-    with pytest.raises(ValueError, match=r"^net\.first_weights: .*silent.*--first-weights drawn"):
-        run.train()
-    net["first_weights"] = "drawn"
-    assert new_run(choices, tmp_path / "drawn").train() is not None
+    assert run.config.net.first_weights == "drawn"
+    assert capsys.readouterr().err.rstrip().endswith("the run begins with drawn weights.")
+    assert run.train() is not None
+
+
+def test_driven_weights_that_were_asked_for_are_an_error_before_the_folder(tmp_path: Path) -> None:
+    choices = silent(tmp_path)
+    choices["net"]["first_weights"] = "driven"
+    words = r"^net\.first_weights: the recordings cannot .* is silent\): give --first-weights drawn"
+    with pytest.raises(ValueError, match=words):
+        new_run(choices, tmp_path)
+    assert not (tmp_path / "run").exists()

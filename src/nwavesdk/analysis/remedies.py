@@ -9,6 +9,7 @@ from nwavesdk.presets import USES
 from nwavesdk.surrogate import fast_sigmoid, parse
 from nwavesdk.surrogate import text as text_of
 from nwavesdk.train.config import RunConfig
+from nwavesdk.train.recipes import can_drive
 
 __all__ = ["with_remedies"]
 
@@ -91,9 +92,9 @@ def _in_file(config: RunConfig, argument: str) -> str:
 
 def _more_alive(config: RunConfig) -> str:
     """The options that make more neurons fire: first weights that recordings drive, if possible."""
-    preset = config.net.preset
-    can_drive = preset is not None and "first_weights" in USES[preset]
-    if can_drive and config.net.first_weights == "drawn":
+    task = config.facts.task if config.facts is not None else "classification"
+    is_plain = config.net.preset == "lif" and can_drive(config, task)
+    if is_plain and config.net.first_weights == "drawn":
         return "--first-weights driven"
     return _threshold(config, LESS)
 

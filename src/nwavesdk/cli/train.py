@@ -249,6 +249,7 @@ def eval_run(run: RunPath, net: NetFile = None, as_json: Json = False) -> None:
     "net.neuron",
     "net.neuron_options",
     "net.charge_gain",
+    "net.first_weights",
     "data.limit",
     "data.hold",
     "data.split",

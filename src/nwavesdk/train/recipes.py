@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nwavesdk.data.source import Task
     from nwavesdk.train.config import RunConfig
 
-__all__ = ["DataKind", "complete_config", "complete_schedule"]
+__all__ = ["DataKind", "can_drive", "complete_config", "complete_schedule"]
 
 # What the recordings of a run are; the built-in spoken digits are features.
 DataKind = Literal["sound", "series", "image", "events", "features"]
@@ -132,12 +132,19 @@ def complete_config(config: "RunConfig", kind: DataKind, task: "Task") -> tuple[
     if preset is not None:
         _check_fits(config, preset)
         _check_used(config, preset)
+    gain = config.net.charge_gain
+    if config.net.first_weights == "driven" and gain is not None:
+        raise ValueError(
+            f"net.charge_gain: has no effect on driven first weights, got {gain:g}: leave it "
+            "out, or give --first-weights drawn."
+        )
     config = _filled(config, {"net": {"preset": preset}})
     if config.chip is not None:  # also for a net from a file
         return config, reason
     config = _filled(config, {"data": {**DATA_OF[kind], "augment": _augmentation(kind, task)}})
     if preset == "lif":
-        return _filled(config, {"net": {"first_weights": _first_weights(config, task)}}), reason
+        first_weights = "driven" if can_drive(config, task) else "drawn"
+        return _filled(config, {"net": {"first_weights": first_weights}}), reason
     if preset is not None:
         config = config.model_copy(update={"net_file": page_of(preset)})
     recipe = _joined(PAGE, PAGE_OF[kind])
@@ -172,15 +179,18 @@ def complete_schedule(
     return _filled(config, {"learning": {"epochs": epochs}})
 
 
-def _first_weights(config: "RunConfig", task: "Task") -> str:
-    """Where the first weights of plain layers come from.
+def can_drive(config: "RunConfig", task: "Task") -> bool:
+    """Whether recordings can drive the first weights of a net of layers.
 
-    Those that the data drive learn faster, with a third of the spikes; a pattern and lists of
-    events drive none. Other neurons than LIF have a measured gain instead, because some of them
-    spike without input.
+    A pattern and lists of events drive none. Neurons other than LIF have a measured gain instead,
+    because some of them spike without input; so has a net whose gain is given.
+
+    Args:
+        config: The config of a run of the preset `lif`.
+        task: What the net learns.
     """
-    can_drive = task != "pattern" and config.data.events == "frames"
-    return "driven" if can_drive and config.net.has_default_neuron else "drawn"
+    has_frames = task != "pattern" and config.data.events == "frames"
+    return has_frames and config.net.has_default_neuron and config.net.charge_gain is None
 
 
 def _augmentation(kind: DataKind, task: "Task") -> dict[str, float]:

@@ -66,7 +66,9 @@ __all__ = ["Run", "check_machine"]
 
 WEIGHT_BYTES = 4  # of float32
 
-# Share of the fluctuations of a recurrent layer that its input causes at first.
+# Recordings that drive first weights, and the share of the fluctuations of a recurrent layer that
+# its input then causes.
+DRIVING_RECORDINGS = 32
 FEED_FORWARD_SHARE = 0.9
 
 # Recordings per validation batch if training draws chips; small, so that it uses several.
@@ -130,6 +132,7 @@ class Run:
         check_machine(config.machine)
         if config.net_file is not None:
             load_function(config.net_file)  # its errors come before the data are read
+        is_driven_by_choice = config.net.first_weights == "driven"
         config, data = load_run_data(config)
         net = config.net
         if net.neuron != DEFAULT_NEURON:
@@ -141,6 +144,16 @@ class Run:
         run = cls(RunFolder(path), config, data)
         run._require_memory_to_train()
         warn_of_short_constants(run.network())
+        if config.net.first_weights == "drawn":
+            return run
+        try:
+            run.first_network()
+        except ValueError as error:
+            if is_driven_by_choice:
+                raise
+            print_line(f"nwave: note: {error.__cause__}: the run begins with drawn weights.")
+            net = config.net.model_copy(update={"first_weights": "drawn"})
+            return cls(run.folder, config.model_copy(update={"net": net}), data)
         return run
 
     @classmethod
@@ -202,22 +215,32 @@ class Run:
         """The network with which training begins: with `net.first_weights`; see `network`.
 
         Raises:
-            ValueError: If the first recordings cannot drive the weights.
+            ValueError: If the recordings cannot drive the weights.
         """
         net = self.network(mismatch=mismatch)
         if self.config.net.first_weights == "driven":
-            n_train = len(self.data.train)
-            # Neighbors are often of one class.
-            count = min(self.config.learning.batch_size, n_train)
-            batch = self.data.train.batch(np.arange(count) * n_train // count)
-            seed = stream_seed(self.config.seed, "weights")
-            try:
-                fluct_init(net, batch, alpha=FEED_FORWARD_SHARE, seed=seed)
-            except RuntimeError as error:
-                raise ValueError(
-                    f"net.first_weights: {one_line(error)} Use --first-weights drawn."
-                ) from error
+            net.load_state_dict(self._driven_weights)
         return net
+
+    @cached_property
+    def _driven_weights(self) -> dict[str, torch.Tensor]:
+        net = self.network()
+        n_train = len(self.data.train)
+        # Neighbors are often of one class.
+        count = min(DRIVING_RECORDINGS, n_train)
+        batch = self.data.train.batch(np.arange(count) * n_train // count)
+        seed = stream_seed(self.config.seed, "weights")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", RuntimeWarning)  # of neurons that stay dead
+                fluct_init(net, batch, alpha=FEED_FORWARD_SHARE, seed=seed)
+        except (RuntimeError, RuntimeWarning) as error:
+            reason = one_line(error).split(", expected")[0]
+            raise ValueError(
+                f"net.first_weights: the recordings cannot drive the weights ({reason}): give "
+                "--first-weights drawn."
+            ) from error
+        return net.state_dict()
 
     def model(self, *, mismatch: bool = False) -> RunNet:
         """The trained network, read from its file; see `network`.
@@ -318,7 +341,8 @@ class Run:
         learning = self.config.learning
         chip = self.config.chip
         mismatch = chip is not None and chip.training == "mismatch"
-        net = self.first_network(mismatch=mismatch)
+        is_new = not self.folder.checkpoint.is_file()
+        net = (self.first_network if is_new else self.network)(mismatch=mismatch)
         gain = hidden_gain(self.config)
         is_balanced = learning.class_weights == "balanced"
         task = self.task.fitted(self.data.train, is_balanced=is_balanced)
@@ -327,7 +351,7 @@ class Run:
         selection = Selection(task.score, learning.patience, keeps_last=learning.keep == "last")
         advice = task.advice(self.data.train)
         is_first = getattr(rank_zero_only, "rank", 0) == 0
-        if advice is not None and is_first and not self.folder.checkpoint.exists():
+        if advice is not None and is_first and is_new:
             print_line(f"nwave: note: {advice}")
         every_epoch = EveryEpoch(self.folder.checkpoint)
         if self.config.machine.precision == "64-true":
