@@ -46,7 +46,9 @@ def _without_report(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_without_report")
 def test_lists_have_the_loss_of_frames(folder: Path, finished: Path, tmp_path: Path) -> None:
-    Run.new(tmp_path / "frames", RunConfig.of(choices_of(folder, "frames"))).train()
+    choices = choices_of(folder, "frames")
+    choices["net"] = {**choices.get("net", {}), "first_weights": "drawn"}
+    Run.new(tmp_path / "frames", RunConfig.of(choices)).train()
     of_lists, *_ = metrics_without_time(finished)
     of_frames, *_ = metrics_without_time(tmp_path / "frames")
     # The two products add up in other orders.
