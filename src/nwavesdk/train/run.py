@@ -19,14 +19,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
 from nwavesdk.data import Series
-from nwavesdk.init import fluct_init
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import (
     FileError,
@@ -47,6 +45,7 @@ from nwavesdk.train.checkpoint import (
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.costs import describe_run
 from nwavesdk.train.evaluation import Evaluation, evaluate_net
+from nwavesdk.train.first_weights import CannotDriveError, drive_weights
 from nwavesdk.train.learner import Learner, Selection
 from nwavesdk.train.loaders import Loaders
 from nwavesdk.train.model_file import load_model, save_model
@@ -65,11 +64,6 @@ from nwavesdk.train.tasks import TrainingTask, task_of
 __all__ = ["Run", "check_machine"]
 
 WEIGHT_BYTES = 4  # of float32
-
-# Recordings that drive first weights, and the share of the fluctuations of a recurrent layer that
-# its input then causes.
-DRIVING_RECORDINGS = 32
-FEED_FORWARD_SHARE = 0.9
 
 # Recordings per validation batch if training draws chips; small, so that it uses several.
 VAL_BATCH = 16
@@ -148,10 +142,16 @@ class Run:
             return run
         try:
             run.first_network()
-        except ValueError as error:
+        except CannotDriveError as error:
             if is_driven_by_choice:
-                raise
-            print_line(f"nwave: note: {error.__cause__}: the run begins with drawn weights.")
+                raise ValueError(
+                    f"net.first_weights: the recordings cannot drive them ({error}): give "
+                    "--first-weights drawn."
+                ) from error
+            print_line(
+                f"nwave: note: the recordings cannot drive the first weights ({error}): they are "
+                "drawn."
+            )
             net = config.net.model_copy(update={"first_weights": "drawn"})
             return cls(run.folder, config.model_copy(update={"net": net}), data)
         return run
@@ -215,7 +215,7 @@ class Run:
         """The network with which training begins: with `net.first_weights`; see `network`.
 
         Raises:
-            ValueError: If the recordings cannot drive the weights.
+            CannotDriveError: If the recordings cannot drive the weights.
         """
         net = self.network(mismatch=mismatch)
         if self.config.net.first_weights == "driven":
@@ -224,23 +224,8 @@ class Run:
 
     @cached_property
     def _driven_weights(self) -> dict[str, torch.Tensor]:
-        net = self.network()
-        n_train = len(self.data.train)
-        # Neighbors are often of one class.
-        count = min(DRIVING_RECORDINGS, n_train)
-        batch = self.data.train.batch(np.arange(count) * n_train // count)
         seed = stream_seed(self.config.seed, "weights")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", RuntimeWarning)  # of neurons that stay dead
-                fluct_init(net, batch, alpha=FEED_FORWARD_SHARE, seed=seed)
-        except (RuntimeError, RuntimeWarning) as error:
-            reason = one_line(error).split(", expected")[0]
-            raise ValueError(
-                f"net.first_weights: the recordings cannot drive the weights ({reason}): give "
-                "--first-weights drawn."
-            ) from error
-        return net.state_dict()
+        return drive_weights(self.network(), self.data.train, seed)
 
     def model(self, *, mismatch: bool = False) -> RunNet:
         """The trained network, read from its file; see `network`.

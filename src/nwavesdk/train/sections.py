@@ -299,7 +299,7 @@ class NetConfig(FrozenModel):
     first_weights: Literal["drawn", "driven"] = choice(
         "drawn",
         "Weights before training. drawn: at random, as the page of the net does; driven: by "
-        "fluct_init, so that the first recordings make each layer fire, but rarely.",
+        "fluct_init, so that training recordings make each neuron fire, but rarely.",
     )
     tau: Seconds = choice(10e-3, "Membrane time constant [s].")
     dt: Seconds = choice(1e-3, "Time step [s].")

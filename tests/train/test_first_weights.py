@@ -95,14 +95,14 @@ def test_what_cannot_drive_weights_leaves_them_drawn_with_a_note(
         choices["net"]["tau"] = 20.0
     run = new_run(choices, tmp_path)
     assert run.config.net.first_weights == "drawn"
-    assert capsys.readouterr().err.rstrip().endswith("the run begins with drawn weights.")
+    assert capsys.readouterr().err.rstrip().endswith("): they are drawn.")
     assert run.train() is not None
 
 
 def test_driven_weights_that_were_asked_for_are_an_error_before_the_folder(tmp_path: Path) -> None:
     choices = silent(tmp_path)
     choices["net"]["first_weights"] = "driven"
-    words = r"^net\.first_weights: the recordings cannot .* is silent\): give --first-weights drawn"
+    words = r"^net\.first_weights: the recordings .* is silent\): give --first-weights drawn\.$"
     with pytest.raises(ValueError, match=words):
         new_run(choices, tmp_path)
     assert not (tmp_path / "run").exists()
