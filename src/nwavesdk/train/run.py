@@ -106,8 +106,8 @@ class Run:
                 machine does not suffice; no folder is made.
             ModuleNotFoundError: If an extra is missing.
         """
-        # Further processes, started by Lightning or torchrun, join the run that the first began.
-        is_first = getattr(rank_zero_only, "rank", 0) == 0
+        # Further processes join the run that the first one began.
+        is_first = _is_first_process()
         if is_first:
             RunFolder(path).check_free()
         run = cls.prepare(path, config)
@@ -148,10 +148,11 @@ class Run:
                     f"net.first_weights: the recordings cannot drive them ({error}): give "
                     "--first-weights drawn."
                 ) from error
-            print_line(
-                f"nwave: note: the recordings cannot drive the first weights ({error}): they are "
-                "drawn."
-            )
+            if _is_first_process():
+                print_line(
+                    f"nwave: note: the recordings cannot drive the first weights ({error}): they "
+                    "are drawn."
+                )
             net = config.net.model_copy(update={"first_weights": "drawn"})
             return cls(run.folder, config.model_copy(update={"net": net}), data)
         return run
@@ -266,7 +267,7 @@ class Run:
                 is damaged, or the folder cannot be written.
         """
         self._require_memory_to_train()
-        owns_folder = getattr(rank_zero_only, "rank", 0) == 0
+        owns_folder = _is_first_process()
         try:
             with self.folder.lock() if owns_folder else contextlib.nullcontext():
                 if owns_folder:
@@ -335,7 +336,7 @@ class Run:
         history = History(self.folder.metrics)
         selection = Selection(task.score, learning.patience, keeps_last=learning.keep == "last")
         advice = task.advice(self.data.train)
-        is_first = getattr(rank_zero_only, "rank", 0) == 0
+        is_first = _is_first_process()
         if advice is not None and is_first and is_new:
             print_line(f"nwave: note: {advice}")
         every_epoch = EveryEpoch(self.folder.checkpoint)
@@ -452,6 +453,11 @@ class Run:
                 f"({one_line(error)}): `nwave train --resume` writes it again."
             )
         return result
+
+
+def _is_first_process() -> bool:
+    """Whether this process prints and writes; Lightning and torchrun start the others."""
+    return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
 @contextlib.contextmanager
