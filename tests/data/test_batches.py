@@ -302,6 +302,31 @@ def test_a_centered_recording_has_the_mean_0_and_its_padding_is_0() -> None:
     np.testing.assert_allclose(x[1], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("center", [False, True])
+def test_a_standardized_recording_has_the_deviation_1(center: bool) -> None:
+    part = recordings((20, 30))
+    one = series(part, center=center, standardize=True)
+    for index, own in enumerate(part.frames):
+        # Relative to each other, features keep the deviations of the training set.
+        relative = (own - own.mean(0)) / one.standard.deviation
+        mean = own.mean(0) if center else one.standard.mean
+        expected = (own - mean) / one.standard.deviation / np.sqrt(np.square(relative).mean())
+        x = one.input_of(index)
+        np.testing.assert_allclose(x, expected, atol=1e-5)
+        assert np.sqrt(x.var(0).mean()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_noise_of_a_silent_recording_is_not_enlarged_without_end() -> None:
+    part = recordings((20, 30))
+    one = series(part, center=True, standardize=True)
+    loud = part.frames[0]
+    for size in (1e-3, 0.0):
+        silent = loud.mean(0) + size * (loud - loud.mean(0))
+        standard = one.standard.of_recording(silent, center=True, standardize=True)
+        expected = 10 * size * (loud - loud.mean(0)) / one.standard.deviation
+        np.testing.assert_allclose(standard.apply(silent), expected, atol=1e-4)
+
+
 def test_a_recording_is_centered_after_it_changes() -> None:
     one = varied(recordings((20, 30)), center=True)
     for index in range(2, 10):

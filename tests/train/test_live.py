@@ -183,9 +183,12 @@ def test_runs_that_cannot_be_applied_to_sound_as_it_comes_are_errors(
     live = load(live_run)
     centered = replace(live, net_input=replace(live.net_input, center=True))
     with pytest.raises(
-        ValueError, match=r"mean of each rec.*\(got data\.center true.*--no-center`"
+        ValueError, match=r"scales each rec.*by its mean.*\(got data\.center true.*--no-center`"
     ):
         centered.stream()
+    standardized = replace(live, net_input=replace(live.net_input, standardize=True))
+    with pytest.raises(ValueError, match=r"deviation.*\(got data\.standardize true.*"):
+        standardized.stream()
     of_page = FileNet(live.net, (12,), 2, decides_once=True, place="net.py:1")
     with pytest.raises(ValueError, match=r"has the net of a page.*`nwave train --net lif`"):
         replace(live, net=of_page).stream()

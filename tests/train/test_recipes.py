@@ -45,6 +45,16 @@ def test_choices_of_the_user_come_first() -> None:
     assert completed({}).data.center is True
 
 
+def test_only_centered_sound_is_standardized_by_default() -> None:
+    assert completed({}).data.standardize is True
+    assert completed({"data": {"center": False}}).data.standardize is False
+    both = {"data": {"center": False, "standardize": True}}
+    assert completed(both).data.standardize is True
+    assert completed({"data": {"standardize": False}}).data.center is True
+    config, _ = complete_config(RunConfig.of({}), "series", "classification")
+    assert config.data.standardize is False
+
+
 def test_a_step_of_sound_is_a_frame() -> None:
     assert completed({}).net.dt == 10e-3
     config = completed({"data": {"hop": 5e-3}})
@@ -65,6 +75,7 @@ def test_a_chip_and_a_pattern_have_their_own_nets() -> None:
     chip = completed({"chip": {"profile": "h1v2"}})
     assert chip.net.preset == "chip"
     assert chip.data.center is False
+    assert chip.data.standardize is False
     pattern, _ = complete_config(RunConfig.of({}), "series", "pattern")
     assert pattern.net.preset == "lif"
 

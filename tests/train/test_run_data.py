@@ -383,6 +383,7 @@ def test_only_the_training_set_changes_with_the_seed_of_the_run(tones: Path) -> 
     config, first = changed()
     assert config.data.augment == default_augmentation("sound")
     assert config.data.center
+    assert config.data.standardize
     np.testing.assert_array_equal(changed()[1], first)
     assert not np.array_equal(changed(seed=1)[1], first)
     choices["data"] |= {"augment": "none", "center": False}
@@ -390,6 +391,7 @@ def test_only_the_training_set_changes_with_the_seed_of_the_run(tones: Path) -> 
     assert config.data.augment == {}
     assert not data.train.is_augmented
     assert not data.train.center
+    assert not data.train.standardize
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def untrained(task: str, kind: Any, features: Any, n_features: int, **fields: An
 
 
 # Choices of `untrained` that belong to the input of the net.
-INPUTS = ("hold", "encoder", "center")
+INPUTS = ("hold", "encoder", "center", "standardize")
 
 SERIES = untrained("classification", "series", SeriesFeatures(), 3)
 SOUND = LogMelFeatures(LogMel(8000, 6), "peak")
@@ -199,7 +199,7 @@ FORMS: dict[str, Callable[[], tuple[TrainedRun, Any]]] = {
     "values": lambda: (untrained("regression", "series", SeriesFeatures(), 3), series(100)),
     "held": lambda: (untrained("labels", "series", SeriesFeatures(), 3, hold=3), series(50)),
     "centered": lambda: (
-        untrained("labels", "series", SeriesFeatures(), 3, center=True),
+        untrained("labels", "series", SeriesFeatures(), 3, center=True, standardize=True),
         series(100) + 5,
     ),
     "sound": lambda: (untrained("labels", "sound", SOUND, 6), noise(1.0)),
@@ -237,7 +237,7 @@ def test_a_given_recording_is_centered_as_in_training(monkeypatch: pytest.Monkey
     monkeypatch.setattr(blocks, "MOST_STEPS", 7)
     x = np.concatenate(list(run.net_input.blocks(Given("", recording))))
     one = Recordings((recording,), np.zeros(1, np.int64), (), ("",), "")
-    expected = Series(one, run.standard, center=True).input_of(0)
+    expected = Series(one, run.standard, center=True, standardize=True).input_of(0)
     np.testing.assert_array_equal(x, expected)
     assert np.abs(x.mean(0)).max() < 1e-5
 

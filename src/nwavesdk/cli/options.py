@@ -38,6 +38,7 @@ DATA_FIELDS = (
     "data.events",
     "data.augment",
     "data.center",
+    "data.standardize",
     "data.bands",
     "data.sample_rate",
     "data.window",

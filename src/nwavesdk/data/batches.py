@@ -65,6 +65,7 @@ class Series:
         as_lists: Whether the input of events is a sparse tensor: the list of those that there are.
         center: Whether the mean of each feature over the recording is subtracted from it, in place
             of the mean of the training set.
+        standardize: Whether a recording is divided by its own deviation.
         augmentation: How recordings change in training; None for other sets.
         seed: Seed of these changes.
     """
@@ -77,6 +78,7 @@ class Series:
     encoder: Encoder | None = None
     as_lists: bool = False
     center: bool = False
+    standardize: bool = False
     augmentation: Augmentation | None = None
     seed: int = 0
 
@@ -167,7 +169,9 @@ class Series:
             frames = to_frames(varied.pairs, varied.steps, self.recordings.n_features)
         else:
             frames = varied.frames
-        standard = self.standard.centered_on(frames) if self.center else self.standard
+        standard = self.standard.of_recording(
+            frames, center=self.center, standardize=self.standardize
+        )
         frames = standard.apply(frames)
         if self.encoder is not None:
             return self.encoder(frames, self.recordings.keys[index % len(self)], self.hold)

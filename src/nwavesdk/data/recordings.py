@@ -4,6 +4,7 @@ Every source of data ends in `Recordings`: frames of different lengths, which ma
 is larger than memory. `Standard` is the scale of their features.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -38,6 +39,10 @@ STEPS = 100
 
 # Values of a block of frames whose sums are added up together.
 BLOCK = 2**22
+
+# The largest factor by which a recording is enlarged when it gets its own deviation: a silent one
+# has only rounding noise.
+MOST_ENLARGED = 10.0
 
 T = TypeVar("T")
 
@@ -238,9 +243,25 @@ class Standard:
         """Frames `[L, F]` on the scale of the training set."""
         return (frames - self.mean) / self.deviation
 
-    def centered_on(self, frames: Frames) -> "Standard":
-        """The scale with which each feature of a recording `[L, F]` has the mean 0."""
-        return replace(self, mean=frames.mean(axis=0, dtype=np.float64).astype(np.float32))
+    def of_recording(self, frames: Frames, *, center: bool, standardize: bool) -> "Standard":
+        """The scale of one recording, by its own mean and its own deviation.
+
+        Args:
+            frames: The recording, `[L, F]`.
+            center: Whether each feature gets the mean 0 over the recording.
+            standardize: Whether the recording gets the deviation 1 over all steps and features,
+                about their means. One factor for all features keeps their proportions. A recording
+                that hardly varies is enlarged at most `MOST_ENLARGED` times.
+        """
+        mean = self.mean
+        deviation = self.deviation
+        if center:
+            mean = frames.mean(axis=0, dtype=np.float64).astype(np.float32)
+        if standardize:
+            variances = (frames.std(axis=0, dtype=np.float64) / self.deviation) ** 2
+            own_deviation = max(math.sqrt(variances.mean()), 1 / MOST_ENLARGED)
+            deviation = (deviation * own_deviation).astype(np.float32)
+        return Standard(mean, deviation)
 
 
 def _blocks(frames: Sequence[Frames]) -> Iterator[Frames]:

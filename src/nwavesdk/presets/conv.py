@@ -55,8 +55,9 @@ def look(inputs: tuple[int, ...], config: RunConfig) -> tuple[list[nn.Module], i
     if not has_places(inputs, config):
         return [], inputs[0]
     modules, (n_channels, *sizes) = as_channels(inputs)
-    # Over three steps and five bands, or over three by three pixels of one step.
-    taps, width, channels = (3, 5, (16, 16)) if len(sizes) == 1 else (1, 3, (16, 48, 48))
+    # Over three steps and five bands, or over three by three pixels of one step. For sound, the
+    # first layer has many channels: a few rare spikes per band would lose much of its level.
+    taps, width, channels = (3, 5, (56, 16)) if len(sizes) == 1 else (1, 3, (16, 48, 48))
     for n_outputs in channels:
         kernel = [min(width, size) for size in sizes]
         conv = TemporalConv(n_channels, n_outputs, taps, kernel=kernel, stride=2)
@@ -69,7 +70,7 @@ def look(inputs: tuple[int, ...], config: RunConfig) -> tuple[list[nn.Module], i
 def memory_plan(inputs: tuple[int, ...], config: RunConfig) -> list[tuple[int, int]]:
     """Number of taps and their distance [steps] for each layer over time."""
     if has_places(inputs, config) and not has_target_per_step(config):
-        return [(5, 3), (3, 8)] if len(inputs) == 1 else []
+        return [(4, 4), (3, 8)] if len(inputs) == 1 else []
     # Distances grow by a factor from layer to layer, so that the last layer sees a whole recording:
     # 8 gaps of 1 and of `growth` steps, and of growth² steps where two layers would leave holes.
     n_steps = config.facts.typical_steps if config.facts is not None else None

@@ -45,6 +45,7 @@ class NetInput:
         pads_to_length: Whether a shorter recording continues with zeros to `length` frames.
         encoder: How an image becomes spikes; None for a constant current and without images.
         center: Whether the mean of each feature over the recording is subtracted from it.
+        standardize: Whether a recording is divided by its own deviation.
     """
 
     standard: Standard
@@ -53,6 +54,7 @@ class NetInput:
     pads_to_length: bool = False
     encoder: Encoder | None = None
     center: bool = False
+    standardize: bool = False
 
     def n_steps(self, frames: Frames | EventBins) -> int:
         """Time steps of a recording."""
@@ -83,8 +85,10 @@ class NetInput:
         per_block = max(1, MOST_STEPS // self.hold)
         count = self._n_frames(frames)
         standard = self.standard
-        if self.center and not isinstance(frames, EventBins):
-            standard = standard.centered_on(frames[:count])
+        if not isinstance(frames, EventBins):
+            standard = standard.of_recording(
+                frames[:count], center=self.center, standardize=self.standardize
+            )
         for first in range(0, count, per_block):
             part = _dense(frames, first, min(first + per_block, count))
             yield hold_values(standard.apply(part), self.hold)

@@ -81,6 +81,7 @@ LATER_DATA: dict[str, Any] = {
     "events": "frames",
     "augment": {},
     "center": False,
+    "standardize": False,
 }
 
 # Fields that were added after runs had been sealed without them, with the values of those runs.

@@ -36,7 +36,7 @@ PRESET_OF: Mapping[DataKind, PresetName] = {
 
 # Defaults of the data by kind, for all nets but those of a chip.
 DATA_OF: Mapping[DataKind, dict[str, Any]] = {
-    "sound": {"bands": 40, "center": True},
+    "sound": {"bands": 40, "center": True, "standardize": True},
     "image": {},
     "series": {},
     "events": {},
@@ -52,7 +52,7 @@ PAGE: dict[str, dict[str, Any]] = {
         "warmup": 0.2,
         "clip": 1.0,
         "label_smoothing": 0.05,
-        "most_spikes": 0.03,
+        "most_spikes": 0.04,
     },
 }
 
@@ -141,7 +141,11 @@ def complete_config(config: "RunConfig", kind: DataKind, task: "Task") -> tuple[
     config = _filled(config, {"net": {"preset": preset}})
     if config.chip is not None:  # also for a net from a file
         return config, reason
-    config = _filled(config, {"data": {**DATA_OF[kind], "augment": _augmentation(kind, task)}})
+    defaults = {**DATA_OF[kind], "augment": _augmentation(kind, task)}
+    if "center" in config.data.model_fields_set and not config.data.center:
+        # Without the mean of a recording, as for live input, its deviation is not used either.
+        defaults["standardize"] = False
+    config = _filled(config, {"data": defaults})
     if preset == "lif":
         first_weights = "driven" if can_drive(config, task) else "drawn"
         return _filled(config, {"net": {"first_weights": first_weights}}), reason

@@ -380,6 +380,7 @@ def _as_series(
             encoder,
             data.events == "lists",
             data.center,
+            data.standardize,
         )
     )
     completed = {"length": length, "hold": hold}

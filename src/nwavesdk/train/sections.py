@@ -212,6 +212,11 @@ class DataConfig(FrozenModel):
     center: bool = choice(
         False, "Subtract the mean of each feature over the recording from the recording."
     )
+    standardize: bool = choice(
+        False,
+        "Divide each recording by its own standard deviation, over all features and steps; without "
+        "--center, sounds are not standardized by default.",
+    )
     on_error: Literal["raise", "skip"] = choice(
         "raise", "Stop at files that cannot be used, or skip them and list them; folders only."
     )

@@ -252,11 +252,12 @@ class TrainedRun:
                 "the end of the sound (got data.level 'peak', expected 'as_is'): train with "
                 "`nwave train --level as_is`."
             )
-        if self.net_input.center:
+        if self.net_input.center or self.net_input.standardize:
+            name = "center" if self.net_input.center else "standardize"
             raise ValueError(
-                f"{self.name} subtracts the mean of each recording, which is known only at the end "
-                "of the sound (got data.center true, expected false): train with "
-                "`nwave train --no-center`."
+                f"{self.name} scales each recording by its mean or deviation, which is known only "
+                f"at the end of the sound (got data.{name} true, expected false): train with "
+                f"`nwave train --no-{name}`."
             )
         if isinstance(self.net, FileNet):
             raise ValueError(
@@ -317,6 +318,7 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
         pads,
         encoder_of_run(config),
         data.center,
+        data.standardize,
     )
     return TrainedRun(
         name=printable(path),

@@ -15,6 +15,8 @@ SOUND_FIELDS = ("bands", "sample_rate", "window", "hop", "level", "max_seconds")
 IMAGE_FIELDS = ("encoder",)
 EVENT_FIELDS = ("bin", "events")
 STEP_FIELDS = ("steps",)  # of images and of events
+# Fields by which a recording is scaled by its own mean and deviation.
+OWN_SCALE = ("center", "standardize")
 FILE_FIELDS = ("on_error", "speaker_pattern")
 FIELDS_OF: dict[Kind, tuple[str, ...]] = {
     "sound": SOUND_FIELDS,
@@ -59,13 +61,13 @@ def check_used(config: RunConfig, source: Source) -> None:
         check_left_out(config, "data", STEP_FIELDS, "--bin decides the number of bins")
     if source.kind == "image":
         reason = "an image is one frame, which --steps continues"
-        check_left_out(config, "data", ("length", "hold", "padding", "center"), reason)
+        check_left_out(config, "data", ("length", "hold", "padding", *OWN_SCALE), reason)
     if source.kind == "events":
-        check_left_out(config, "data", ("center",), "a step without events has the value 0")
+        check_left_out(config, "data", OWN_SCALE, "a step without events has the value 0")
     if config.data.events == "lists":
         check_left_out(config, "net", ("first_weights",), "lists of events cannot drive weights")
     if source.task == "pattern":
-        check_left_out(config, "data", ("center",), "a pattern has no input")
+        check_left_out(config, "data", OWN_SCALE, "a pattern has no input")
         check_left_out(config, "net", ("first_weights",), "a pattern has no input")
     if source.task in ("regression", "pattern"):
         check_left_out(config, "learning", ("class_weights",), "values have no classes")
@@ -79,7 +81,7 @@ def check_used(config: RunConfig, source: Source) -> None:
                 f"{source.kind}: leave --chip out."
             )
         reason = "the chip's filters and neurons determine it"
-        fields = ("bands", "length", "hold", "window", "hop", "padding", "center")
+        fields = ("bands", "length", "hold", "window", "hop", "padding", *OWN_SCALE)
         check_left_out(config, "data", fields, reason)
         check_left_out(config, "net", ("threshold",), reason)
 
