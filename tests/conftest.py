@@ -13,12 +13,16 @@ import pytest
 import torch
 
 
+# The packages that tests of an extra need, by their marker.
+EXTRAS = {"events": ("tonic", "aedat", "h5py"), "interop": ("nir", "nirtorch")}
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip tests of the extra `events` where it is not installed, but not if they are asked for."""
-    is_asked_for = item.config.getoption("-m") == "events"
-    if item.get_closest_marker("events") and not is_asked_for:
-        for package in ("tonic", "aedat", "h5py"):
-            pytest.importorskip(package)
+    """Skip tests of an extra where it is not installed, but not if they are asked for."""
+    for extra, packages in EXTRAS.items():
+        if item.get_closest_marker(extra) and item.config.getoption("-m") != extra:
+            for package in packages:
+                pytest.importorskip(package)
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ LAYERS = [
     {"data"},
     {"presets"},
     {"train"},
-    {"deploy"},
+    {"deploy", "interop"},
     {"analysis"},
     {"cli"},
 ]
@@ -46,6 +46,8 @@ EXTRAS = {
     "PIL",
     "lightning",
     "matplotlib",
+    "nir",
+    "nirtorch",
     "plotly",
     "ray",
     "safetensors",

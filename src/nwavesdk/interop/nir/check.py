@@ -1,0 +1,211 @@
+"""`check`: the spikes of a net against those of a reader that shares no code with it."""
+
+import copy
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nwavesdk.internal.checks import seed_number, whole_number
+from nwavesdk.interop.nir.graph import Graph
+from nwavesdk.interop.nir.load import load_graph
+from nwavesdk.interop.nir.node import SPIKING, Array
+from nwavesdk.interop.nir.prepare import prepare_graph
+from nwavesdk.interop.nir.replay import Replay, replay
+from nwavesdk.layers import Recording
+from nwavesdk.net import record
+from nwavesdk.net.preparation import prepared
+
+__all__ = ["Check", "check", "random_input"]
+
+# Membranes are compared in float64, in parts of their largest value.
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a comparison found.
+
+    Attributes:
+        spikes: Number of spikes of the reader in the nodes that were compared.
+        values: Number of values that were compared for being a spike: neurons times steps.
+        nodes: Names of the nodes whose spikes were compared.
+        step: The first step in which a spike differs, from 0; None if all are equal.
+        node: Node of that spike, or None.
+        neuron: Its place among the flattened neurons, or None.
+        margin: |membrane - threshold| there, in the reader; None if all spikes are equal.
+        error: Largest difference of membranes that are outputs, in parts of the largest one.
+        seed: Seed of the random input; None if an input was given.
+    """
+
+    spikes: int
+    values: int
+    nodes: tuple[str, ...]
+    step: int | None = None
+    node: str | None = None
+    neuron: int | None = None
+    margin: float | None = None
+    error: float = 0.0
+    seed: int | None = None
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether all spikes are equal, and membranes are up to rounding."""
+        return self.step is None and self.error <= TOLERANCE
+
+    def __str__(self) -> str:
+        what = f"{self.spikes:,} spikes in {self.values:,} steps of neurons of "
+        what += f"{len(self.nodes)} node{'' if len(self.nodes) == 1 else 's'}"
+        if self.step is not None:
+            return (
+                f"{what}: the first one that differs is in step {self.step}, node {self.node}, "
+                f"neuron {self.neuron}, where the membrane is {self.margin:.2g} from the threshold"
+            )
+        if not self.is_equal:
+            return f"{what} are equal, but membranes differ by {self.error:.2g} of the largest one"
+        return f"{what} are equal, membranes within {self.error:.1g}"
+
+
+def random_input(graph: Graph, batch: int, steps: int, seed: int) -> Array:
+    """Spikes in one half of the recordings and normal values in the other one."""
+    draw = np.random.default_rng(seed)
+    shape = (batch, steps, *graph.shape_in)
+    values = draw.standard_normal(shape)
+    spikes = (draw.random(shape) < 0.3).astype(np.float64)
+    is_spiking = np.arange(batch) % 2 == 0
+    return np.where(is_spiking.reshape(-1, *[1] * (len(shape) - 1)), spikes, values)
+
+
+def check(
+    graph: Any,
+    *,
+    dt: float,
+    discretization: str,
+    source: str | None = None,
+    allow: Collection[str] = (),
+    net: nn.Module | None = None,
+    x: Tensor | None = None,
+    batch: int = 4,
+    steps: int = 100,
+    seed: int = 0,
+) -> Check:
+    """Compare a net with its NIR graph, which a reader in NumPy and float64 replays.
+
+    Args:
+        graph: A `nir.NIRGraph`, or the path of its file.
+        dt: See `from_nir`.
+        discretization: See `from_nir`.
+        source: See `from_nir`.
+        allow: See `from_nir`.
+        net: The net that was exported, whose layers the metadata of the file name. None compares
+            the net that `from_nir` makes of the graph.
+        x: Input [B, T, *features]. None draws one.
+        batch: Recordings of a random input.
+        steps: Steps of a random input.
+        seed: Seed of a random input.
+
+    Returns:
+        The result of the comparison, in float64.
+
+    Raises:
+        ValueError: If the graph cannot be read, or `net` is not the net of the graph.
+    """
+    read = prepare_graph(graph, dt, discretization, source, allow)
+    if x is None:
+        batch = whole_number("check", "batch", batch)
+        steps = whole_number("check", "steps", steps)
+        values = random_input(read, batch, steps, seed_number("check", seed))
+    else:
+        values = x.detach().double().cpu().numpy()
+        values = values.reshape(*values.shape[:2], *read.shape_in)
+    replayed = replay(read, values)
+    if net is None:
+        loaded = load_graph(read, None, torch.float64)
+        net, modules = loaded.net, dict(loaded.modules)
+    else:
+        net = copy.deepcopy(net).double()
+        modules = {name: node.module for name, node in read.nodes.items() if node.module}
+    with torch.no_grad(), prepared(net.eval()):
+        given = torch.from_numpy(np.ascontiguousarray(values))
+        recording = record(net, given if x is None else given.reshape(x.shape))
+    _require_layers(recording, modules, read)
+    found = _compare(read, replayed, recording, modules)
+    return Check(**found, seed=seed if x is None else None)
+
+
+def _require_layers(recording: Recording, modules: Mapping[str, str], graph: Graph) -> None:
+    """Reject a net that is not the one of the graph."""
+    for node, name in modules.items():
+        is_neuron = graph.nodes[node].kind in SPIKING | {"I", "LI", "CubaLI"}
+        if is_neuron and name not in recording.layers:
+            raise ValueError(
+                f"check: node {node!r} is layer {name!r} of the net that was exported, got a net "
+                f"with the layers {', '.join(recording.layers) or 'none'}: give the right net."
+            )
+
+
+def _compare(
+    graph: Graph, replayed: Replay, recording: Recording, modules: Mapping[str, str]
+) -> dict[str, Any]:
+    nodes = []
+    spikes = values = 0
+    first: tuple[int, str, int, float] | None = None
+    error = 0.0
+    for name in replayed.outputs:
+        layer = recording.layers.get(modules.get(name, ""))
+        if layer is None:
+            continue
+        expected = replayed.outputs[name]
+        if graph.nodes[name].kind not in SPIKING:
+            error = max(error, _difference(expected, layer.mem))
+            continue
+        got = _numbers(layer.spk, expected, name)
+        nodes.append(name)
+        spikes += int(expected.sum())
+        values += expected.size
+        differs = (got != expected).reshape(*expected.shape[:2], -1)
+        steps = np.flatnonzero(differs.any((0, 2)))
+        if len(steps) and (first is None or steps[0] < first[0]):
+            recording_index, neuron = np.argwhere(differs[:, steps[0]])[0]
+            margins = replayed.margins[name].reshape(differs.shape)
+            margin = abs(float(margins[recording_index, steps[0], neuron]))
+            first = (int(steps[0]), name, int(neuron), margin)
+    ends = graph.sources(graph.output)
+    if len(ends) == 1 and ends[0] in graph.nodes and graph.nodes[ends[0]].kind in SPIKING:
+        pass  # its spikes were compared
+    elif first is None:
+        is_membrane = len(ends) == 1 and graph.nodes[ends[0]].kind in ("I", "LI", "CubaLI")
+        got_end = recording.mem if is_membrane else recording.spk
+        error = max(error, _difference(replayed.output, got_end))
+    found: dict[str, Any] = {
+        "spikes": spikes,
+        "values": values,
+        "nodes": tuple(nodes),
+        "error": error,
+    }
+    if first is not None:
+        found |= dict(zip(("step", "node", "neuron", "margin"), first, strict=True))
+    return found
+
+
+def _numbers(tensor: Tensor, expected: Array, name: str) -> Array:
+    """The values of a net, in the shape of those of the reader."""
+    got: Array = tensor.detach().double().cpu().numpy()
+    if got.size != expected.size:
+        raise ValueError(
+            f"check: node {name!r} has the shape {list(expected.shape)}, and the net gives "
+            f"{list(got.shape)}: give the net of the file."
+        )
+    return got.reshape(expected.shape)
+
+
+def _difference(expected: Array, got: Tensor) -> float:
+    """The largest difference, in parts of the largest value."""
+    numbers = _numbers(got, expected, "output")
+    if not expected.size:
+        return 0.0
+    largest = float(np.abs(expected).max())
+    return float(np.abs(expected - numbers).max()) / max(largest, 1e-300)

@@ -1,0 +1,113 @@
+"""NIR files, which are HDF5: how they are checked and read, and the bytes of a graph.
+
+Design requirements:
+
+- A file is checked before `nir` reads it: unknown nodes, links to other files and arrays that the
+  memory cannot hold are rejected by name.
+- Whatever is wrong in a file ends in one line.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from nwavesdk.internal.checks import require_memory, shown
+from nwavesdk.internal.files import FileError, one_line, printable, read_bytes
+from nwavesdk.internal.imports import require
+
+__all__ = ["NODE_KINDS", "graph_bytes", "read_nir"]
+
+NODE_KINDS = (
+    *("Affine", "AvgPool2d", "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Flatten"),
+    *("I", "IF", "Input", "LI", "LIF", "Linear", "NIRGraph", "Output", "Scale", "SumPool2d"),
+    "Threshold",
+)
+"""The nodes of NIR 1.0 that a file may have."""
+
+# Largest file that is read [bytes], and how deep its groups may nest.
+MOST_BYTES = 2**31
+MOST_DEPTH = 40
+
+REMEDY = "write it again with nir.write"
+
+
+def read_nir(path: str | Path) -> Any:
+    """The `nir.NIRGraph` in a file.
+
+    Args:
+        path: An HDF5 file that `nir.write` has written.
+
+    Raises:
+        FileError: If there is no such file, or it holds something else.
+        ModuleNotFoundError: If the extra `interop` is missing.
+    """
+    nir = require("nir", "interop")
+    h5py = require("h5py", "interop")
+    path = Path(path)
+    content = read_bytes(path, MOST_BYTES)
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            _check_content(path, file, h5py)
+        graph = nir.read(io.BytesIO(content), type_check=False)
+    except FileError:
+        raise
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except Exception as error:  # h5py and nir raise errors of many kinds for damaged files
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise FileError(path, f"is not a NIR graph ({reason})", REMEDY) from None
+    if not isinstance(graph, nir.NIRGraph):
+        raise FileError(path, f"holds a single node, {type(graph).__name__}, not a graph", REMEDY)
+    return graph
+
+
+def graph_bytes(graph: Any) -> bytes:
+    """The file of a graph, as `nir.write` makes it."""
+    nir = require("nir", "interop")
+    buffer = io.BytesIO()
+    nir.write(buffer, graph)
+    return buffer.getvalue()
+
+
+def _check_content(path: Path, file: Any, h5py: Any) -> None:
+    """Reject links, unknown nodes, and more data than the memory holds."""
+    if "node" not in file or not isinstance(file["node"], h5py.Group):
+        raise FileError(path, "is not a NIR graph (it has no group 'node')", REMEDY)
+    size = _size_of(path, file, h5py, 0)
+    require_memory(printable(path), "its arrays", 3 * size, "use a smaller graph")
+    _check_kinds(path, file["node"], h5py)
+
+
+def _size_of(path: Path, group: Any, h5py: Any, depth: int) -> int:
+    """Bytes of all arrays in a group.
+
+    Raises:
+        FileError: If the group has links, or nests too deeply.
+    """
+    if depth > MOST_DEPTH:
+        raise FileError(path, f"nests more than {MOST_DEPTH} groups", REMEDY)
+    size = 0
+    for key in group:
+        if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+            raise FileError(path, f"has a link at {shown(key)}, expected data", REMEDY)
+        item = group[key]
+        if isinstance(item, h5py.Group):
+            size += _size_of(path, item, h5py, depth + 1)
+        elif isinstance(item, h5py.Dataset):
+            if item.external:
+                raise FileError(path, f"keeps {shown(key)} in another file", REMEDY)
+            size += item.nbytes
+    return size
+
+
+def _check_kinds(path: Path, node: Any, h5py: Any, name: str = "") -> None:
+    kind = node["type"][()] if "type" in node else None
+    kind = kind.decode("utf-8", "replace") if isinstance(kind, bytes) else kind
+    where = f"the node {shown(name)}" if name else "the graph"
+    if kind not in NODE_KINDS:
+        what = f"has {where} of type {shown(kind)}, which is not a node of NIR 1.0"
+        raise FileError(path, what, f"expected one of {', '.join(NODE_KINDS)}; replace the node")
+    nodes = node["nodes"] if kind == "NIRGraph" and "nodes" in node else {}
+    for key in nodes:
+        if isinstance(nodes[key], h5py.Group):
+            _check_kinds(path, nodes[key], h5py, f"{name}.{key}" if name else key)
