@@ -162,6 +162,9 @@ def _read_snntorch(raw: RawGraph, dt: float, allow: frozenset[str]) -> None:
 
 def _read_norse(raw: RawGraph, dt: float, allow: frozenset[str]) -> None:
     _reject_soft(raw, "norse", allow)
+    raw.notes.append("Norse writes the batch as a dimension of inputs and outputs: left out")
+    for name, shape in raw.shapes.items():
+        raw.shapes[name] = shape[1:] if shape is not None and len(shape) > 1 else shape
     raw.notes.append(
         f"Norse writes time constants times dt: divided by the dt of {dt:g} s, which must be the "
         "one given to its to_nir"
@@ -202,10 +205,13 @@ def _read_spikingjelly(raw: RawGraph, dt: float, allow: frozenset[str]) -> None:
 
 
 def _read_rockpool(raw: RawGraph, dt: float, allow: frozenset[str]) -> None:
+    raw.notes.append("Rockpool writes the batch as dimensions of inputs and outputs: left out")
+    for name, shape in raw.shapes.items():
+        raw.shapes[name] = shape and shape[-1:]
     raw.notes.append(
         "Rockpool writes r = tau · exp(-dt/tau) / dt: read as an input of 1 that raises the "
-        "membrane by 1, or the current by its decay; at most one spike per step; its biases are "
-        "not in the file"
+        "membrane by 1, or the current by its decay; at most one spike per step "
+        "(max_spikes_per_dt=1); biases and recurrent weights are not in its files"
     )
     for name, node in raw.nodes.items():
         tau = node.arrays.get("tau_mem", node.arrays.get("tau"))
