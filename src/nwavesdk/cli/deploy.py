@@ -17,6 +17,7 @@ from nwavesdk.cli.app import (
     picture_option,
     print_report,
 )
+from nwavesdk.cli.nir import Allow, Discretization, export_nir
 
 __all__ = ["check_run", "draw_chips", "export_run", "map_run"]
 
@@ -73,12 +74,36 @@ def export_run(
     chip: Chip = None,
     net: NetFile = None,
     out: Annotated[Path | None, file_option("File for the chip. [RUN/chip.safetensors]")] = None,
+    nir: Annotated[
+        Path | None,
+        file_option(
+            "Write a NIR graph, for other libraries, and nothing for a chip.", ("chip", "out")
+        ),
+    ] = None,
+    discretization: Annotated[
+        Discretization | None,
+        typer.Option(help="With --nir: how readers of the graph will solve its equations."),
+    ] = None,
+    allow: Allow = None,
     as_json: Json = False,
 ) -> None:
-    """Write integer weights, placement and profile to one file; read it back and compare spikes."""
+    """Write integer weights, placement and profile to one file; read it back and compare spikes.
+
+    With --nir, write the net of any run as a NIR graph: `docs/nir.md`.
+    """
+    check_spares_run("--out", out, run)
+    check_spares_run("--nir", nir, run)
+    if nir is not None:
+        for option, value in {"--chip": chip, "--out": out}.items():
+            if value is not None:
+                raise ValueError(f"{option}: has no effect with --nir: leave one of them out.")
+        export_nir(run, net, nir, discretization, allow, as_json)
+        return
+    for option, value in {"--discretization": discretization, "--allow": allow}.items():
+        if value is not None:
+            raise ValueError(f"{option}: has no effect without --nir: leave it out.")
     from nwavesdk.deploy import ChipRun
 
-    check_spares_run("--out", out, run)
     path, n_spikes = ChipRun.open(run, chip, net).export(out)
     size = path.stat().st_size
     line = (

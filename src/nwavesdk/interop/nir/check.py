@@ -1,7 +1,7 @@
 """`check`: the spikes of a net against those of a reader that shares no code with it."""
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,7 @@ def check(
     allow: Collection[str] = (),
     net: nn.Module | None = None,
     x: Tensor | None = None,
+    input_shape: Sequence[int] | None = None,
     batch: int = 4,
     steps: int = 100,
     seed: int = 0,
@@ -103,6 +104,7 @@ def check(
         net: The net that was exported, whose layers the metadata of the file name. None compares
             the net that `from_nir` makes of the graph.
         x: Input [B, T, *features]. None draws one.
+        input_shape: See `from_nir`.
         batch: Recordings of a random input.
         steps: Steps of a random input.
         seed: Seed of a random input.
@@ -113,7 +115,7 @@ def check(
     Raises:
         ValueError: If the graph cannot be read, or `net` is not the net of the graph.
     """
-    read = prepare_graph(graph, dt, discretization, source, allow)
+    read = prepare_graph(graph, dt, discretization, source, allow, input_shape)
     if x is None:
         batch = whole_number("check", "batch", batch)
         steps = whole_number("check", "steps", steps)
