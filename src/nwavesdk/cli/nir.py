@@ -109,7 +109,7 @@ def import_nir(
     as_json: Json = False,
 ) -> None:
     """Import a NIR graph: print its layers and every assumption; write a page to train it."""
-    from nwavesdk.interop.nir import check, import_graph
+    from nwavesdk.interop.nir import SpikingGraph, check, import_graph
 
     options = _options(dt, discretization, source, allow)
     shape = _shape_of(input_shape)
@@ -136,7 +136,9 @@ def import_nir(
         "check": _check_content(found),
         "page": page,
     }
-    lines = [*str(loaded.net).splitlines(), f"{n_parameters:,} parameters", *loaded.notes]
+    lines = str(loaded.net).splitlines()
+    lines += loaded.net.connections() if isinstance(loaded.net, SpikingGraph) else []
+    lines += loaded.notes
     lines.append(f"against a reader that shares no code, on random input: {found}")
     if page is not None:
         lines.append(f"written to {page} and {GRAPH_NAME}: nwave train --net {page}:build")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.internal.checks import seed_number, whole_number
-from nwavesdk.interop.nir.graph import Graph
+from nwavesdk.interop.nir.graph import INPUT_KEY, Graph
 from nwavesdk.interop.nir.load import load_graph
 from nwavesdk.interop.nir.node import SPIKING, Array
 from nwavesdk.interop.nir.prepare import prepare_graph
@@ -124,15 +124,19 @@ def check(
         values = x.detach().double().cpu().numpy()
         values = values.reshape(*values.shape[:2], *read.shape_in)
     replayed = replay(read, values)
+    shape: Any = read.shape_in if x is None else x.shape[2:]
     if net is None:
+        shape = read.shape_in
         loaded = load_graph(read, None, torch.float64)
         net, modules = loaded.net, dict(loaded.modules)
     else:
+        shape = read.metadata.get(INPUT_KEY, shape) if x is None else shape
         net = copy.deepcopy(net).double()
         modules = {name: node.module for name, node in read.nodes.items() if node.module}
     with torch.no_grad(), prepared(net.eval()):
+        sizes = [int(size) for size in np.atleast_1d(np.asarray(shape))]
         given = torch.from_numpy(np.ascontiguousarray(values))
-        recording = record(net, given if x is None else given.reshape(x.shape))
+        recording = record(net, given.reshape(*values.shape[:2], *sizes))
     _require_layers(recording, modules, read)
     found = _compare(read, replayed, recording, modules)
     return Check(**found, seed=seed if x is None else None)

@@ -119,8 +119,8 @@ class GraphDraft:
                 self.edges.append((source, target))
 
     def _name(self, kind: str, path: str) -> str:
-        base = path.replace(".", "_")
-        base = f"{kind.lower()}_{base}" if not base or base[0].isdigit() else base
+        base = path.replace(".", "_") or kind.lower()
+        base = f"{kind.lower()}_{base}" if base[0].isdigit() else base
         name = base
         number = 2
         while name in self.nodes or name in (INPUT, OUTPUT):

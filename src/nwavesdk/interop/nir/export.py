@@ -17,6 +17,7 @@ from nwavesdk.interop.nir.graph import (
     DISCRETIZATION_KEY,
     DISCRETIZATIONS,
     DT_KEY,
+    INPUT_KEY,
     VERSION_KEY,
     raw_graph,
 )
@@ -25,7 +26,7 @@ from nwavesdk.interop.nir.neuron_nodes import NEURONS, add_neurons
 from nwavesdk.interop.nir.order import ordered
 from nwavesdk.interop.nir.sources import DELAYED_RESET, SOFT_RESET, check_allow
 from nwavesdk.interop.nir.synapse_nodes import PLAIN_MODULES, add_plain
-from nwavesdk.layers import NeuronLayer, Synapse
+from nwavesdk.layers import Dropout, NeuronLayer, Synapse
 from nwavesdk.layers.norms import SequenceNorm
 from nwavesdk.net import Branches, Feedback, Residual, SpikingSequential, fold
 
@@ -68,13 +69,19 @@ def export_net(
     has_norms = any(isinstance(module, _NORMS) for module in net.modules())
     folded = fold(copy.deepcopy(net).double() if has_norms else net)
     shape = _input_shape(folded.net, input_shape)
-    metadata = {VERSION_KEY: __version__, DT_KEY: dt, DISCRETIZATION_KEY: discretization}
+    metadata: dict[str, Any] = {
+        VERSION_KEY: __version__,
+        DT_KEY: dt,
+        DISCRETIZATION_KEY: discretization,
+    }
     for has_delays in (False, True):
         walk = _Walk(GraphDraft(dt, discretization, allowed), dict(folded.kept), has_delays)
         signal = walk.add("", folded.net, walk.draft.begin(shape), is_last=True)
         draft = walk.draft
         if not draft.nodes:
             raise refusal("", type(net).__name__, "a net with at least one node", "add layers")
+        if draft.input_shape != shape:
+            metadata[INPUT_KEY] = np.array(shape)
         graph = draft.finish(signal, metadata)
         if not walk.cuts - ordered(raw_graph(graph), dt, discretization).delayed:
             break
@@ -145,7 +152,7 @@ def _first_features(module: nn.Module) -> tuple[int, ...] | None:
         known = [shape for part in inner if (shape := _first_features(part)) is not None]
         return known[0] if known else None
     if isinstance(module, nn.Sequential):
-        inner = [m for m in inner if not isinstance(m, nn.Identity | nn.Dropout)]
+        inner = [m for m in inner if not isinstance(m, nn.Identity | nn.Dropout | Dropout)]
         return _first_features(inner[0]) if inner else None
     return None
 

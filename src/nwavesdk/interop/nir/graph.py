@@ -16,6 +16,7 @@ __all__ = [
     "DISCRETIZATIONS",
     "DISCRETIZATION_KEY",
     "DT_KEY",
+    "INPUT_KEY",
     "VERSION_KEY",
     "Edge",
     "Graph",
@@ -30,6 +31,8 @@ DISCRETIZATIONS = ("exact", "euler")
 # What the metadata of our own graphs say.
 VERSION_KEY, DT_KEY = "nwavesdk_version", "nwavesdk_dt"
 DISCRETIZATION_KEY = "nwavesdk_discretization"
+# Shape of a step of the input of the net, where that of the graph differs.
+INPUT_KEY = "nwavesdk_input_shape"
 
 
 @dataclass(frozen=True)

@@ -66,10 +66,9 @@ def load_graph(graph: Graph, spike_grad: Any, dtype: torch.dtype) -> Loaded:
         module = _Builder(graph, spike_grad, dtype).build(node, weight)
         modules[name] = _module_name(name, taken)
         built[modules[name]] = module
-        _note_rounding(name, node, dtype, notes)
     for neuron, synapse in loops.items():
         notes.append(f"{synapse} becomes the recurrent weights of {neuron}")
-        _note_rounding(synapse, graph.nodes[synapse], dtype, notes)
+    notes += _rounded(graph, dtype)
     names = {**modules, graph.input: "input", graph.output: "output"}
     edges = [
         (source, target)
@@ -125,12 +124,15 @@ def _module_name(name: str, taken: set[str]) -> str:
     return unique
 
 
-def _note_rounding(name: str, node: Node, dtype: torch.dtype, notes: list[str]) -> None:
-    numpy_dtype = np.float64 if dtype == torch.float64 else np.float32
-    for key in ("weight", "bias", "scale"):
-        array = node.arrays.get(key)
-        if array is not None and not np.array_equal(array.astype(numpy_dtype), array):
-            notes.append(f"{name} ({node.kind}): {key} is rounded to {dtype}")
+def _rounded(graph: Graph, dtype: torch.dtype) -> list[str]:
+    """A note about the nodes whose parameters have more digits than `dtype`."""
+    narrow = np.float64 if dtype == torch.float64 else np.float32
+    names = []
+    for name, node in graph.nodes.items():
+        arrays = [node.arrays[key] for key in ("weight", "bias", "scale") if key in node.arrays]
+        if any(not np.array_equal(array.astype(narrow), array) for array in arrays):
+            names.append(name)
+    return [f"float64 parameters are rounded to float32: {', '.join(names)}"] if names else []
 
 
 class _Builder:

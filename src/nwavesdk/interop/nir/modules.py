@@ -276,7 +276,13 @@ class SpikingGraph(Container):
         ]
         return parts[0] if len(parts) == 1 else sum(parts[1:], parts[0])
 
-    def extra_repr(self) -> str:
+    def connections(self) -> list[str]:
+        """One line for each module and for the output: what they get.
+
+        Example:
+            >>> SpikingGraph({"a": nn.Identity()}, {"a": ["input"], "output": ["a"]}).connections()
+            ['a <- input', 'output <- a']
+        """
         lines = []
         for name in (*self.order, "output"):
             texts = [
@@ -284,4 +290,8 @@ class SpikingGraph(Container):
                 for source in self.sources[name]
             ]
             lines.append(f"{name} <- {' + '.join(texts)}")
-        return "; ".join(lines)
+        return lines
+
+    def extra_repr(self) -> str:
+        n_connections = sum(map(len, self.sources.values()))
+        return f"{n_connections} connections, {len(self.delayed)} of the step before"

@@ -60,13 +60,14 @@ def replay(graph: Graph, x: Array) -> Replay:
     recorded = [n for n, node in graph.nodes.items() if node.kind in SPIKING | STATEFUL]
     outputs: dict[str, list[Array]] = {name: [] for name in recorded}
     margins: dict[str, list[Array]] = {n: [] for n in recorded if graph.nodes[n].kind in SPIKING}
+    sources = {name: graph.sources(name) for name in (*graph.nodes, graph.output)}
     last: list[Array] = []
     before: dict[str, Array] = {}
     for t in range(T):
         now: dict[str, Array] = {graph.input: x[:, t]}
         for name, node in graph.nodes.items():
             total = np.zeros((B, *node.shape_in))
-            for source in graph.sources(name):
+            for source in sources[name]:
                 if (source, name) not in graph.delayed:
                     total = total + now[source]
                 elif source in before:
@@ -78,7 +79,7 @@ def replay(graph: Graph, x: Array) -> Replay:
                 assert margin is not None
                 margins[name].append(margin)
         final = np.zeros((B, *graph.shape_out))
-        for source in graph.sources(graph.output):
+        for source in sources[graph.output]:
             if (source, graph.output) not in graph.delayed:
                 final = final + now[source]
             elif source in before:

@@ -103,10 +103,10 @@ def _convolve(
     empty = torch.zeros(1, *signal.shape)
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     shape = tuple(function(empty, torch.from_numpy(weight).float(), **options).shape[1:])
-    if axes == 2 and weight.shape[2] != weight.shape[3]:
+    if groups > 1 or len(set(weight.shape[2:])) > 1:
         draft.notes.append(
-            f"{path}: the kernel is not square, for which nir 1.0.8 derives a wrong shape: other "
-            "readers must use nir.read(file, type_check=False)"
+            f"{path}: nir 1.0.8 derives wrong shapes for groups and for kernels that are not "
+            "square: other readers must use nir.read(file, type_check=False)"
         )
     bias = np.zeros(len(weight), weight.dtype) if bias is None else bias
     is_text = isinstance(padding, str)

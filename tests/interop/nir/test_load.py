@@ -1,0 +1,201 @@
+"""Imported nets equal the reader in NumPy, for every node, both methods, and any connections."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from interop.nir.graphs import DT, image_graph, neuron_graph, neuron_values, other_graphs, weight
+from nwavesdk.interop.nir import SpikingGraph, check, from_nir, import_graph, to_nir
+from nwavesdk.interop.nir.neurons import NIRLIFLayer
+from nwavesdk.layers import CubaLIFLayer, IFLayer, LIFLayer, LILayer, prepare_net
+from nwavesdk.net import SpikingSequential
+from nwavesdk.surrogate import atan
+
+pytestmark = pytest.mark.interop
+
+METHODS = ("exact", "euler")
+SHORT: dict[str, Any] = {"batch": 2, "steps": 50}
+NEURONS = ("CubaLI", "CubaLIF", "I", "IF", "LI", "LIF", "Threshold")
+OTHERS = ("loop", "affine loop", "delayed loop", "long loop", "nested", "branches", "lines")
+
+
+@pytest.mark.parametrize("discretization", METHODS)
+@pytest.mark.parametrize("kind", NEURONS)
+def test_neurons_equal_the_reader_and_survive_a_round_trip(kind: str, discretization: str) -> None:
+    options: dict[str, Any] = {"dt": DT, "discretization": discretization}
+    graph = neuron_graph(kind)
+    found = check(graph, **options, **SHORT)
+    assert found.is_equal, found
+    has_spikes = kind in ("IF", "LIF", "CubaLIF", "Threshold")
+    assert (found.spikes > 20) == has_spikes
+    # Another dt, and the graph of the imported net.
+    assert check(graph, dt=DT / 3, discretization=discretization, **SHORT).is_equal
+    net = from_nir(graph, **options, dtype=torch.float64)
+    again = to_nir(net, discretization=discretization)
+    assert {type(node).__name__ for node in again.nodes.values()} >= {kind, "Linear"}
+    assert check(again, **options, **SHORT, net=net).is_equal
+    x = torch.randn(2, 60, 6, dtype=torch.float64)
+    both = [n(x)[0] for n in (net, from_nir(again, **options, dtype=torch.float64))]
+    torch.testing.assert_close(*both, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("discretization", METHODS)
+@pytest.mark.parametrize("kind", ["Conv2d", "SumPool2d", "AvgPool2d"])
+def test_images_equal_the_reader_and_survive_a_round_trip(kind: str, discretization: str) -> None:
+    options: dict[str, Any] = {"dt": DT, "discretization": discretization}
+    graph = image_graph(kind)
+    found = check(graph, **options, **SHORT)
+    assert found.is_equal, found
+    assert found.spikes > 20
+    net = from_nir(graph, **options, dtype=torch.float64)
+    assert isinstance(net, SpikingSequential)
+    again = to_nir(net, discretization=discretization, input_shape=(2, 8, 8))
+    assert [type(n) for n in again.nodes.values()] == [type(n) for n in graph.nodes.values()]
+    assert check(again, **options, net=net, **SHORT).is_equal
+
+
+@pytest.mark.parametrize("discretization", METHODS)
+@pytest.mark.parametrize("name", OTHERS)
+def test_connections_equal_the_reader_and_survive_a_round_trip(
+    name: str, discretization: str
+) -> None:
+    options: dict[str, Any] = {"dt": DT, "discretization": discretization}
+    graph = other_graphs()[name]
+    found = check(graph, **options, **SHORT)
+    assert found.is_equal, found
+    assert found.spikes > 20
+    loaded = import_graph(graph, **options, dtype=torch.float64)
+    is_chain = name in ("loop", "nested", "lines")
+    assert isinstance(loaded.net, SpikingSequential if is_chain else SpikingGraph)
+    again = to_nir(
+        loaded.net,
+        discretization=discretization,
+        input_shape=(2, 9) if name == "lines" else None,
+    )
+    assert check(again, **options, **SHORT, net=loaded.net).is_equal
+    assert check(again, **options, **SHORT).spikes == found.spikes
+
+
+def test_there_is_a_test_of_every_graph() -> None:
+    assert set(other_graphs()) == set(OTHERS)
+
+
+@pytest.mark.parametrize("name", ["delayed loop", "long loop", "branches"])
+def test_a_graph_runs_in_parts_and_gives_gradients(name: str) -> None:
+    net = from_nir(other_graphs()[name], dt=DT, discretization="exact")
+    x = torch.rand(3, 20, 6)
+    whole, _ = net(x)
+    prepare_net(net)
+    parts = [net(x[:, :7])[0], *(net.step(x[:, t])[0][:, None] for t in range(7, 20))]
+    assert torch.equal(torch.cat(parts, 1), whole)
+    assert whole.sum() > 0
+    prepare_net(net)
+    net(x)[0].sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+
+
+def test_own_loops_become_recurrent_weights() -> None:
+    loaded = import_graph(other_graphs()["loop"], dt=DT, discretization="exact")
+    layer = loaded.net[1]
+    assert layer.layer_topology == "RC"
+    np.testing.assert_array_equal(layer.recurrent_weights.detach().T, weight(8, 8, seed=1))
+    assert "w becomes the recurrent weights of n" in loaded.notes
+
+
+def plain(kind: str, **changes: float) -> Any:
+    """A neuron whose gains are 1 for Euler's method and steps of 1 ms, with a reset to 0."""
+    import nir
+
+    values = {
+        "tau": 10e-3,
+        "tau_mem": 10e-3,
+        "tau_syn": 5e-3,
+        "r": 10.0,
+        "w_in": 5.0,
+        "v_leak": 0.0,
+        "v_threshold": 1.0,
+        "v_reset": 0.0,
+    } | changes
+    if kind in ("I", "IF") and "r" not in changes:
+        values["r"] = 1000.0
+    names = neuron_values(kind, (3,))
+    return getattr(nir, kind)(**{name: np.full(3, values[name]) for name in names})
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "soft", "expected"),
+    [
+        ("LIF", {}, False, LIFLayer),
+        ("LIF", {"v_leak": 0.5, "v_reset": 0.5}, False, LIFLayer),
+        ("LIF", {"r": 5.0}, False, NIRLIFLayer),
+        ("LIF", {"v_reset": 0.5}, False, NIRLIFLayer),
+        ("LIF", {}, True, LIFLayer),
+        ("IF", {}, False, LIFLayer),
+        ("IF", {}, True, IFLayer),
+        ("LI", {}, False, LILayer),
+        ("CubaLIF", {}, True, CubaLIFLayer),
+    ],
+)
+def test_usual_neurons_become_usual_layers(
+    kind: str, changes: dict[str, float], soft: bool, expected: type
+) -> None:
+    import nir
+
+    node = plain(kind, **changes)
+    node.metadata = {"nwavesdk_reset": "subtraction"} if soft else {}
+    allow = {"soft-reset"} if soft else ()
+    graph = nir.NIRGraph.from_list(node)
+    net = from_nir(graph, dt=DT, discretization="euler", allow=allow)
+    assert type(net[0]) is expected
+    if expected is LIFLayer:
+        assert net[0].reset_mechanism == ("subtraction" if soft else "zero")
+
+
+def test_a_gain_of_one_may_have_the_rounding_of_the_file() -> None:
+    import nir
+
+    tau = np.linspace(7e-3, 50e-3, 9, dtype=np.float32)
+    zeros, ones = np.zeros(9, np.float32), np.ones(9, np.float32)
+    values = {"r": tau / np.float32(1e-3), "v_leak": zeros, "v_threshold": ones}
+    assert (values["r"].astype(float) * 1e-3 / tau.astype(float) != 1).any()
+    graph = nir.NIRGraph.from_list(nir.Linear(weight(9, 4)), nir.LIF(tau=tau, **values))
+    assert type(from_nir(graph, dt=DT, discretization="euler")[1]) is LIFLayer
+    assert check(graph, dt=DT, discretization="euler").is_equal
+
+
+def test_a_decay_of_zero_is_a_neuron_without_memory() -> None:
+    import nir
+
+    node = plain("LIF", tau=DT, r=1.0)
+    graph = nir.NIRGraph.from_list(nir.Linear(weight(3, 4)), node)
+    assert check(graph, dt=DT, discretization="euler").is_equal
+
+
+def test_the_surrogate_and_the_dtype_are_those_that_were_given() -> None:
+    net = from_nir(
+        neuron_graph("LIF"), dt=DT, discretization="exact", spike_grad=atan(), dtype=torch.float64
+    )
+    assert net[1].spike_grad == atan()
+    assert {p.dtype for p in net.parameters()} == {torch.float64}
+    with pytest.raises(ValueError, match=r"dtype must be torch\.float32 or torch\.float64, got"):
+        from_nir(neuron_graph("LIF"), dt=DT, discretization="exact", dtype=torch.float16)
+
+
+def test_rounded_parameters_and_shared_values_are_noted() -> None:
+    import nir
+
+    graph = nir.NIRGraph(
+        {
+            "input": nir.Input(np.array([4])),
+            "a": nir.Linear(np.full((3, 4), 0.1)),
+            "n": nir.I(np.array(2.0)),
+            "output": nir.Output(np.array([3])),
+        },
+        [("input", "a"), ("a", "n"), ("n", "output")],
+        type_check=False,
+    )
+    notes = import_graph(graph, dt=DT, discretization="exact").notes
+    assert notes[0].startswith("n (I): r without the shape of the neurons, [3]: one value")
+    assert notes[1] == "float64 parameters are rounded to float32: a"
