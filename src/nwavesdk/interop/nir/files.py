@@ -56,8 +56,6 @@ def read_nir(path: str | Path) -> Any:
     except Exception as error:  # h5py and nir raise errors of many kinds for damaged files
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise FileError(path, f"is not a NIR graph ({reason})", REMEDY) from None
-    if not isinstance(graph, nir.NIRGraph):
-        raise FileError(path, f"holds a single node, {type(graph).__name__}, not a graph", REMEDY)
     return graph
 
 
@@ -107,6 +105,8 @@ def _check_kinds(path: Path, node: Any, h5py: Any, name: str = "") -> None:
     if kind not in NODE_KINDS:
         what = f"has {where} of type {shown(kind)}, which is not a node of NIR 1.0"
         raise FileError(path, what, f"expected one of {', '.join(NODE_KINDS)}; replace the node")
+    if not name and kind != "NIRGraph":
+        raise FileError(path, f"holds a single node, {kind}, not a graph", REMEDY)
     nodes = node["nodes"] if kind == "NIRGraph" and "nodes" in node else {}
     for key in nodes:
         if isinstance(nodes[key], h5py.Group):

@@ -1,0 +1,95 @@
+"""`check` finds the first spike that differs, and says how near to the threshold it was."""
+
+import numpy as np
+import pytest
+import torch
+
+from interop.nir.graphs import DT, neuron_graph
+from nwavesdk.interop.nir import Check, check, to_nir
+from nwavesdk.interop.nir.check import random_input
+from nwavesdk.interop.nir.prepare import prepare_graph
+from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer
+from nwavesdk.net import SpikingSequential
+
+pytestmark = pytest.mark.interop
+
+OPTIONS = {"dt": DT, "discretization": "exact"}
+
+
+def net(threshold: float = 1.0) -> SpikingSequential:
+    made = SpikingSequential(
+        LIFSynapse(1, 2),
+        LIFLayer(2, 20e-3, [threshold, 10.0], "zero"),
+        LIFSynapse(2, 1),
+        LILayer(1),
+    )
+    with torch.no_grad():
+        made[0].weight.fill_(0.3)
+        made[2].weight.fill_(1.0)
+    return made
+
+
+def test_the_first_spike_that_differs_is_named() -> None:
+    # Membranes of 0.3 per step: 0.3, 0.585, 0.857, 1.115.
+    graph = to_nir(net(), discretization="exact")
+    x = torch.ones(1, 6, 1)
+    assert check(graph, **OPTIONS, net=net(), x=x).is_equal
+    found = check(graph, **OPTIONS, net=net(0.85), x=x)
+    assert not found.is_equal
+    assert (found.step, found.node, found.neuron) == (2, "lif_1", 0)
+    v = 0.3 * (1 + np.exp(-0.05) + np.exp(-0.1))
+    assert found.margin == pytest.approx(1 - v)
+    assert (found.spikes, found.values, found.seed) == (1, 12, None)
+    assert "is in step 2, node lif_1, neuron 0, where the membrane is 0.14 from" in str(found)
+
+
+def test_membranes_are_compared_too() -> None:
+    graph = to_nir(net(), discretization="exact")
+    other = net()
+    other[3] = LILayer(1, tau=19e-3)
+    found = check(graph, **OPTIONS, net=other, x=torch.ones(1, 6, 1))
+    assert found.step is None
+    assert found.error > 1e-3
+    assert not found.is_equal
+    assert "are equal, but membranes differ by" in str(found)
+
+
+def test_an_output_without_neurons_is_compared() -> None:
+    made = SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 1e-2, reset_mechanism="zero"))
+    made.append(torch.nn.Linear(4, 2))
+    graph = to_nir(made, discretization="exact")
+    assert check(graph, **OPTIONS, net=made).is_equal
+    with torch.no_grad():
+        made[2].bias += 0.01
+    assert check(graph, **OPTIONS, net=made).error > 1e-3
+
+
+def test_a_random_input_is_that_of_its_seed() -> None:
+    graph = prepare_graph(neuron_graph("LIF"), DT, "exact")
+    first, again, other = (random_input(graph, 3, 5, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    assert set(np.unique(first[0])) <= {0.0, 1.0}
+    assert check(neuron_graph("LIF"), **OPTIONS, seed=7).seed == 7
+
+
+def test_the_net_of_another_graph_is_an_error() -> None:
+    graph = to_nir(net(), discretization="exact")
+    with pytest.raises(ValueError, match=r"node 'lif_1' is layer '1' of the net .* got a net with"):
+        check(graph, **OPTIONS, net=net()[:1], x=torch.ones(1, 4, 1))
+
+
+def test_a_check_is_a_value_with_one_line() -> None:
+    found = Check(1200, 5000, ("a", "b"))
+    assert found.is_equal
+    assert (
+        str(found)
+        == "1,200 spikes in 5,000 steps of neurons of 2 nodes are equal, membranes within 0"
+    )
+
+
+def test_the_net_keeps_its_dtype_and_its_mode() -> None:
+    made = net().train()
+    check(to_nir(made, discretization="exact"), **OPTIONS, net=made, x=torch.ones(1, 4, 1))
+    assert made.training
+    assert made[0].weight.dtype == torch.float32
