@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-
 # The packages that tests of an extra need, by their marker.
 EXTRAS = {"events": ("tonic", "aedat", "h5py"), "interop": ("nir", "nirtorch")}
 

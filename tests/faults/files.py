@@ -6,6 +6,7 @@ Files are found by walking the folders, so that a new file of a run is covered w
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from faults.mutations import byte_damage, damage_of
@@ -49,6 +50,11 @@ def _readers(world: World, run: str) -> list[Reader]:
     ]
 
 
+def _graph_readers() -> list[Reader]:
+    options = "graph.nir", "--dt", "0.001", "--discretization", "exact"
+    return [Reader(("import", *options, "--json")), Reader(("nir", "check", *options))]
+
+
 def subjects(world: World) -> dict[str, list[Reader]]:
     """The parts of the world, and the commands that read them."""
     study = ["study" if word == "new" else word for word in base_words(world, "compare")]
@@ -76,6 +82,7 @@ def subjects(world: World) -> dict[str, list[Reader]]:
             Reader(("data", "regression", "--task", "regression", *_DATA, "--on-error", "skip")),
         ],
         "export.safetensors": [Reader(("load_export", "export.safetensors"))],
+        **({"graph.nir": _graph_readers()} if find_spec("nir") else {}),
         "profile.toml": [
             Reader(("info", "--chip", "profile.toml")),
             Reader(("map", str(world / "chip"), "--chip", "profile.toml", "--no-plot")),

@@ -26,6 +26,7 @@ __all__ = [
     "csv_damage",
     "damage_of",
     "json_damage",
+    "nir_damage",
     "pickle_damage",
     "safetensors_damage",
     "toml_damage",
@@ -452,6 +453,45 @@ def _other_sound() -> Damage:
         yield label, buffer.getvalue()
 
 
+def nir_damage(content: bytes, seed: str) -> Damage:
+    """Each dataset of an HDF5 file without its value, or with one of another kind."""
+    del seed
+    import h5py
+    import numpy as np
+
+    names: list[str] = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            names.append(name)
+
+    with h5py.File(io.BytesIO(content), "r") as file:
+        file.visititems(visit)
+    others = {
+        "missing": None,
+        "nan": np.nan,
+        "inf": np.full(5, np.inf),
+        "negative": -1.0,
+        "text": "Resonator",
+        "bytes": np.bytes_(b"\xff\x1b[31m"),
+        "longer": np.ones((3, 7)),
+        "nothing": np.zeros(0),
+        "complex": np.ones(5) * 1j,
+    }
+    for name in names:
+        for label, value in others.items():
+            buffer = io.BytesIO(content)
+            with h5py.File(buffer, "r+") as file:
+                del file[name]
+                if value is not None:
+                    file[name] = value
+            yield f"{name.replace('/', '.')}:{label}", buffer.getvalue()
+    buffer = io.BytesIO(content)
+    with h5py.File(buffer, "r+") as file:
+        file["node/nodes/lif_1/far"] = h5py.ExternalLink("/etc/passwd", "/")
+    yield "external-link", buffer.getvalue()
+
+
 def damage_of(path: Path, content: bytes, seed: str) -> Damage:
     """The damage that fits the format of a file, besides that of bytes."""
     kinds = {
@@ -461,6 +501,7 @@ def damage_of(path: Path, content: bytes, seed: str) -> Damage:
         ".safetensors": safetensors_damage,
         ".ckpt": pickle_damage,
         ".pt": pickle_damage,
+        ".nir": nir_damage,
         ".wav": wav_damage,
     }
     kind = kinds.get(path.suffix)

@@ -6,6 +6,7 @@ A new option is covered without being named here; a new command needs a line in 
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import combinations, takewhile
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -49,6 +50,7 @@ _STUDY = (
     *("--out", "study", "--data", "TONES", "--epochs", "1", "--hidden", "6", "--hold", "1"),
     *("--surrogates", "fast_sigmoid,atan", "--seeds", "1"),
 )
+_GRAPH = "graph.nir", "--dt", "0.001", "--discretization", "exact"
 # A call of each command that succeeds and is quick. Add a line for a new command.
 BASES = {
     "bench": Base((), seconds=240),
@@ -61,10 +63,12 @@ BASES = {
     "diagnose": Base(("run", "--recordings", "4"), ("run",)),
     "eval": Base(("run",), ("run",)),
     "export": Base(("chip",), ("chip",)),
+    "import": Base(_GRAPH, ("graph.nir",)),
     "info": Base(()),
     "map": Base(("chip", "--no-plot"), ("chip",)),
     "net": Base(("conv", "--inputs", "40")),
     "neurons": Base(("li",)),
+    "nir": Base(("check", *_GRAPH), ("graph.nir",)),
     "predict": Base(("run", "TONES"), ("run",)),
     "slopes": Base(
         ("run", "--recordings", "4", "--surrogates", "atan,fast_sigmoid", "--no-plot"), ("run",)
@@ -253,7 +257,7 @@ def _case(
     names: list[str] = []
     forms: list[str] = []
     for parameter, value in given:
-        words = _with_value(words, parameter, value)
+        words = _with_value(words, parameter, value, _place_of(name, parameter))
         labels.append(f"{parameter.opts[0]}={value.label}")
         names += _names(parameter)
         if not getattr(parameter, "is_flag", False):
@@ -289,22 +293,36 @@ def base_words(world: World, name: str) -> list[str]:
     return [str(world / "tones") if word == "TONES" else word for word in BASES[name].words]
 
 
-def _with_value(words: list[str], parameter: Any, value: BadValue) -> list[str]:
+@cache
+def _arguments_of(name: str) -> tuple[str, ...]:
+    """The names of the arguments of a command, in order."""
+    parameters = commands()[name].params
+    return tuple(p.name for p in parameters if p.param_type_name == "argument")
+
+
+def _place_of(name: str, parameter: Any) -> int:
+    """The place of an argument among those of its command; 0 for an option."""
+    arguments = _arguments_of(name)
+    return arguments.index(parameter.name) if parameter.name in arguments else 0
+
+
+def _with_value(words: list[str], parameter: Any, value: BadValue, place: int) -> list[str]:
     if parameter.param_type_name == "argument":
         # The arguments of our commands are the first words. "--" lets one begin with a hyphen.
         if parameter.nargs == -1:
             return [words[0], "--", value.text]
-        n_others = len(list(takewhile(lambda word: not word.startswith("--"), words[1:])))
-        others = words[1 : 1 + n_others]
-        return [*words[1 + n_others :], "--", value.text, *others]
+        arguments = list(takewhile(lambda word: not word.startswith("--"), words))
+        options = words[len(arguments) :]
+        arguments[place] = value.text
+        return [*options, "--", *arguments]
     option = parameter.opts[0]
     if _value_kind(parameter) == "path":
         words = [word for word in words if word != "--no-plot"]
     if getattr(parameter, "is_flag", False):
         return [option, *words] if option not in words else words
     if option in words:
-        place = words.index(option)
-        words = words[:place] + words[place + 2 :]
+        index = words.index(option)
+        words = words[:index] + words[index + 2 :]
     return [f"{option}={value.text}", *words]
 
 

@@ -8,6 +8,7 @@ import shutil
 import wave
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class World:
         path: The folder, with `tones` (wavs by class), `regression` (wavs and targets), `run` and
             `chip` (finished runs), `half` (a run that was interrupted), `study` (a finished study),
             `folds` (a finished cross-validation), `export.safetensors`, `profile.toml`,
-            `crossover.toml` and `cache`.
+            `crossover.toml`, `graph.nir` (empty without the extra `interop`) and `cache`.
     """
 
     path: Path
@@ -72,6 +73,7 @@ def make_world(path: Path) -> World:
         patch.setattr(report, "render_png", lambda *_: SMALL_PNG)
         _write_runs(path)
     _write_cache(path)
+    _write_graph(path / "graph.nir")
     return World(path)
 
 
@@ -146,6 +148,18 @@ def _write_cache(path: Path) -> None:
     options = {"recording_duration_s": 0.2, "sample_rate": 8000, "progress": False}
     data = NWaveDataGen(data_parent=path / "tones", cache=path / "cache" / "data", **options)
     assert len(data.channels.keys)
+
+
+def _write_graph(path: Path) -> None:
+    """A small NIR graph, if the extra `interop` is there to read it."""
+    path.touch()
+    if find_spec("nir") is not None:
+        from nwavesdk.interop.nir import graph_bytes, to_nir
+        from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
+
+        layer = LIFLayer(5, 20e-3, reset_mechanism="zero")
+        net = SpikingSequential(LIFSynapse(3, 5), layer, LIFSynapse(5, 2), LILayer(2))
+        path.write_bytes(graph_bytes(to_nir(net, discretization="exact")))
 
 
 def _write_tones(path: Path) -> None:

@@ -216,8 +216,8 @@ def export_nir(
 
     if discretization is None:
         raise ValueError(
-            "--discretization: missing, NIR does not say how its equations are solved, expected "
-            "exact or euler, as the reader of the file will solve them."
+            f"--nir: {printable(out)} needs --discretization, because NIR does not say how its "
+            "equations are solved: give exact or euler, as the reader of the file will solve them."
         )
     trained = load(run, net)
     model: nn.Module = trained.net
@@ -300,7 +300,10 @@ def _validation_input(path: Path, net: str | None, recordings: int) -> tuple["nn
     from nwavesdk.train import Run
     from nwavesdk.train.net_file import FileNet
 
-    run = Run.open(path, net)
+    try:
+        run = Run.open(path, net)
+    except ValueError as error:
+        raise ValueError(f"--against: {error}") from None
     series = run.data.val
     x = series.take(np.arange(min(recordings, len(series)))).whole().x
     x = x.to_dense() if x.is_sparse else x

@@ -124,22 +124,27 @@ def check(
         values = x.detach().double().cpu().numpy()
         values = values.reshape(*values.shape[:2], *read.shape_in)
     replayed = replay(read, values)
-    shape: Any = read.shape_in if x is None else x.shape[2:]
+    shape = read.shape_in if x is None or net is None else tuple(x.shape[2:])
     if net is None:
-        shape = read.shape_in
         loaded = load_graph(read, None, torch.float64)
         net, modules = loaded.net, dict(loaded.modules)
     else:
-        shape = read.metadata.get(INPUT_KEY, shape) if x is None else shape
+        shape = _net_shape(read) if x is None else shape
         net = copy.deepcopy(net).double()
         modules = {name: node.module for name, node in read.nodes.items() if node.module}
     with torch.no_grad(), prepared(net.eval()):
-        sizes = [int(size) for size in np.atleast_1d(np.asarray(shape))]
         given = torch.from_numpy(np.ascontiguousarray(values))
-        recording = record(net, given.reshape(*values.shape[:2], *sizes))
+        recording = record(net, given.reshape(*values.shape[:2], *shape))
     _require_layers(recording, modules, read)
     found = _compare(read, replayed, recording, modules)
     return Check(**found, seed=seed if x is None else None)
+
+
+def _net_shape(graph: Graph) -> tuple[int, ...]:
+    """The shape of a step of the input of the net that was exported, by the metadata."""
+    written = np.atleast_1d(np.asarray(graph.metadata.get(INPUT_KEY, graph.shape_in)))
+    is_shape = written.dtype.kind in "iu" and np.prod(written) == np.prod(graph.shape_in)
+    return tuple(int(size) for size in written) if is_shape else graph.shape_in
 
 
 def _require_layers(recording: Recording, modules: Mapping[str, str], graph: Graph) -> None:

@@ -194,7 +194,8 @@ def _shape_of(node: Any) -> tuple[int, ...] | None:
     if value is None:
         return None
     shape = np.asarray(value).reshape(-1)
-    if shape.dtype.kind not in "iuf" or (shape != np.round(shape)).any() or (shape < 1).any():
+    is_number = shape.dtype.kind in "iuf" and np.isfinite(shape).all()
+    if not is_number or (shape != np.round(shape)).any() or (shape < 1).any():
         raise ValueError(
             f"NIR: {type(node).__name__} has the shape {shown(value)}, expected whole numbers "
             "above 0: repair the graph."
