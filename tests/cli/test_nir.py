@@ -1,0 +1,162 @@
+"""`nwave import`, `nwave nir check` and `nwave export --nir`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cli.command import json_object, nwave
+
+pytestmark = pytest.mark.interop
+
+DT = ("--dt", 0.001, "--discretization", "exact")
+SOFT = ("--allow", "soft-reset")
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    """A file of a graph with a recurrent layer and a read-out."""
+    from nwavesdk.interop.nir import graph_bytes, to_nir
+    from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
+
+    layer = LIFLayer(8, 20e-3, reset_mechanism="zero", layer_topology="RC")
+    net = SpikingSequential(LIFSynapse(12, 8), layer, LIFSynapse(8, 3), LILayer(3))
+    path = tmp_path / "graph.nir"
+    path.write_bytes(graph_bytes(to_nir(net, discretization="exact")))
+    return path
+
+
+def test_export_refuses_what_nir_does_not_have_and_says_what_to_do(
+    run: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.nir"
+    refused = nwave("export", run, "--nir", path, "--discretization", "exact")
+    assert refused.exit_code == 2
+    assert "got a reset by subtraction, expected one to a value" in refused.stderr
+    assert "--allow soft-reset" in refused.stderr
+    assert not path.exists()
+    missing = nwave("export", run, "--nir", path)
+    assert "net.nir needs --discretization, because NIR does not say" in missing.stderr
+
+
+@pytest.mark.parametrize("discretization", ["exact", "euler"])
+def test_a_trained_net_equals_its_file_on_its_data(
+    run: Path, tmp_path: Path, discretization: str
+) -> None:
+    path = tmp_path / "net.nir"
+    method = ("--discretization", discretization)
+    written = json_object(nwave("export", run, "--nir", path, *method, *SOFT, "--json"))
+    assert written["bytes"] == path.stat().st_size
+    assert written["check"]["equal"]
+    assert "every other reader resets to 0" in written["notes"][-1]
+    options = ("--dt", written["dt"], *method, *SOFT, "--json")
+    found = json_object(nwave("nir", "check", path, *options, "--against", run))
+    assert found["equal"]
+    assert found["spikes"] > 30
+    assert found["seed"] is None
+    assert json_object(nwave("nir", "check", path, *options))["equal"]
+
+
+def test_a_file_that_differs_from_the_run_has_exit_code_1(run: Path, tmp_path: Path) -> None:
+    import nir
+
+    path = tmp_path / "net.nir"
+    nwave("export", run, "--nir", path, "--discretization", "exact", *SOFT)
+    graph = nir.read(path)
+    name = next(n for n, node in graph.nodes.items() if type(node).__name__ == "LIF")
+    graph.nodes[name].v_threshold = graph.nodes[name].v_threshold * 0.9
+    nir.write(path, graph)
+    options = ("--dt", graph.metadata["nwavesdk_dt"], "--discretization", "exact", *SOFT)
+    result = nwave("nir", "check", path, *options, "--against", run)
+    assert result.exit_code == 1
+    assert f"node {name}, neuron" in result.stdout
+    assert nwave("nir", "check", path, *options).exit_code == 0
+
+
+def test_import_prints_the_net_and_writes_a_page(graph: Path, tmp_path: Path) -> None:
+    out = tmp_path / "imported"
+    result = nwave("import", graph, *DT, "--out", out)
+    assert result.exit_code == 0, result.output
+    for text in (
+        "(lif_1): LIFLayer(8, taus=0.02",
+        "linear_1_recurrent becomes the recurrent weights of lif_1",
+        "against a reader that shares no code, on random input:",
+        f"nwave train --net {out}/net.py:build",
+    ):
+        assert text in result.stdout
+    assert (out / "net.nir").read_bytes() == graph.read_bytes()
+    again = nwave("import", graph, *DT, "--out", out)
+    assert again.exit_code == 2
+    assert "net.py exists: choose another folder for --out" in again.stderr
+    report = json_object(nwave("import", graph, *DT, "--json"))
+    assert report["layers"]["lif_1"] == "LIFLayer"
+    assert report["parameters"] == 12 * 8 + 8 * 8 + 8 * 3
+    assert report["page"] is None
+
+
+def test_an_imported_net_is_trained(graph: Path, tones: Path, tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    out = tmp_path / "imported"
+    nwave("import", graph, *DT, "--out", out)
+    words = ("--data", tones, "--bands", 12, "--hold", 1, "--epochs", 1, "--batch-size", 8)
+    net = ("--net", f"{out}/net.py:build")
+    trained = nwave("train", "--out", tmp_path / "run", *words, *net, "--json")
+    assert trained.exit_code == 0, trained.output
+    (out / "net.nir").write_bytes(b"")
+    changed = nwave("eval", tmp_path / "run", *net)
+    assert changed.exit_code == 2
+    assert "net.nir has changed: restore it, or import the graph again" in changed.stderr
+
+
+def test_a_graph_of_another_library_needs_its_source(tmp_path: Path) -> None:
+    import nir
+
+    values = {"tau": 1e-3, "r": 10.0, "v_leak": 0.0, "v_threshold": 1.0}
+    node = nir.LIF(**{name: np.full(4, value) for name, value in values.items()})
+    path = tmp_path / "snntorch.nir"
+    nir.write(path, nir.NIRGraph.from_list(nir.Linear(np.ones((4, 3))), node))
+    options = ("--dt", 0.005, "--discretization", "euler")
+    wrong = nwave("import", path, *options)
+    assert wrong.exit_code == 2
+    assert "snntorch.nir: node 'lif' (LIF): tau of 0.001 s is shorter than the step" in wrong.stderr
+    report = json_object(nwave("import", path, *options, "--source", "snntorch", "--json"))
+    assert any(
+        "snnTorch writes time constants for a step of 0.0001 s" in n for n in report["notes"]
+    )
+    soft = nwave("import", path, *options, "--source", "snntorch", *SOFT)
+    assert "a spike subtracts the threshold, in its step, as allowed" in soft.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (("import", "FILE"), "--dt: missing"),
+        (("import", "FILE", "--dt", 1e-3), "--discretization: missing"),
+        (("import", "FILE", *DT, "--allow", "all"), "--allow: got 'all', expected soft-reset or"),
+        (("import", "FILE", *DT, "--input-shape", "2,x"), "--input-shape: got '2,x', expected one"),
+        (("import", "nothing.nir", *DT), "nothing.nir does not exist: check the name"),
+        (("import", "FILE", *DT, "--source", "norse"), "graph.nir: nwavesdk has written the graph"),
+        (("nir", "show", "FILE", *DT), "check: "),
+        (("nir", "check", "FILE", *DT, "--net", "n.py:build"), "has no effect without --against"),
+        (("nir", "check", "FILE", *DT, "--against", "no-run"), "--against: no-run"),
+        (("export", "no-run", *SOFT), "--allow: has no effect without --nir"),
+        (("export", "no-run", "--nir", "x.nir", "--chip", "h1v1"), "has no effect with"),
+    ],
+)
+def test_wrong_words_end_in_one_line(words: tuple[Any, ...], match: str, graph: Path) -> None:
+    result = nwave(*(graph if word == "FILE" else word for word in words))
+    assert result.exit_code == 2
+    assert match in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_missing_extra_is_one_line(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "nir", None)
+    result = nwave("import", graph, *DT)
+    assert result.exit_code == 2
+    assert 'nir is not installed: pip install "nwavesdk[interop]" brings it.' in result.stderr
+    assert json.loads(nwave("import", graph, *DT, "--json").stdout).keys() == {"error"}
