@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from nwavesdk import deploy as deploy
     from nwavesdk import encoding as encoding
     from nwavesdk import init as init
+    from nwavesdk import interop as interop
     from nwavesdk import layers as layers
     from nwavesdk import loss as loss
     from nwavesdk import metrics as metrics
@@ -101,6 +102,7 @@ else:
             "deploy",
             "encoding",
             "init",
+            "interop",
             "layers",
             "loss",
             "metrics",

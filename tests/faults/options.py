@@ -311,9 +311,8 @@ def _with_value(words: list[str], parameter: Any, value: BadValue, place: int) -
         # The arguments of our commands are the first words. "--" lets one begin with a hyphen.
         if parameter.nargs == -1:
             return [words[0], "--", value.text]
-        arguments = list(takewhile(lambda word: not word.startswith("--"), words))
-        options = words[len(arguments) :]
-        arguments[place] = value.text
+        options, arguments = _options_and_arguments(words)
+        arguments[place:] = [value.text, *arguments[place + 1 :]]
         return [*options, "--", *arguments]
     option = parameter.opts[0]
     if _value_kind(parameter) == "path":
@@ -324,6 +323,17 @@ def _with_value(words: list[str], parameter: Any, value: BadValue, place: int) -
         index = words.index(option)
         words = words[:index] + words[index + 2 :]
     return [f"{option}={value.text}", *words]
+
+
+def _options_and_arguments(words: list[str]) -> tuple[list[str], list[str]]:
+    """The words of a call; arguments come first, or after a "--" that an earlier value brought."""
+    if "--" in words:
+        end = words.index("--")
+        return words[:end], words[end + 1 :]
+    given = list(takewhile(lambda word: word.startswith("--"), words))  # as "--option=value"
+    rest = words[len(given) :]
+    arguments = list(takewhile(lambda word: not word.startswith("--"), rest))
+    return [*given, *rest[len(arguments) :]], arguments
 
 
 def _names(parameter: Any) -> list[str]:

@@ -79,6 +79,12 @@ def test_the_net_of_another_graph_is_an_error() -> None:
         check(graph, **OPTIONS, net=net()[:1], x=torch.ones(1, 4, 1))
 
 
+def test_a_net_with_time_first_gets_the_input_of_the_graph() -> None:
+    made = net()
+    made.time_first = True
+    assert check(to_nir(made, discretization="exact"), **OPTIONS, net=made, steps=20).is_equal
+
+
 def test_a_check_is_a_value_with_one_line() -> None:
     found = Check(1200, 5000, ("a", "b"))
     assert found.is_equal

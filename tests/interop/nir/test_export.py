@@ -87,6 +87,9 @@ def test_notes_name_what_a_reader_should_know() -> None:
     assert "every other reader resets to 0 and gives other spikes" in soft.notes[-1]
     readout = export_net(LIFLayer(2, 1e-2, reset_mechanism="none"), discretization="exact")
     assert "is a read-out: the graph gives its membrane" in readout.notes[0]
+    delays = DelayedSynapse(3, 3, 4, delays=1.4).eval()
+    rounded = export_net(delays, discretization="exact", dt=DT)
+    assert "delays are rounded to whole steps, as in eval()" in rounded.notes[0]
     images = export_net(
         nn.Conv2d(1, 1, (2, 3)), discretization="exact", dt=DT, input_shape=(1, 4, 4)
     )
@@ -118,7 +121,13 @@ class Own(nn.Module):
         return self.inner(x)[0]
 
 
+class Doubled(Residual):
+    def _run_inside(self, x: torch.Tensor, run: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        return super()._run_inside(2 * x, run)
+
+
 REFUSED = {
+    "Doubled, expected": lambda: Doubled(LIFSynapse(3, 3)),
     "a reset by subtraction, expected one to a value": lambda: LIFLayer(3, 1e-2),
     "CubaLIFLayer-soft": lambda: CubaLIFLayer(3),
     "AdLIFLayer, a neuron that NIR does not have": lambda: AdLIFLayer(3),

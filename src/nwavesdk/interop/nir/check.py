@@ -17,6 +17,7 @@ from nwavesdk.interop.nir.prepare import prepare_graph
 from nwavesdk.interop.nir.replay import Replay, replay
 from nwavesdk.layers import Recording
 from nwavesdk.net import record
+from nwavesdk.net.container import Container
 from nwavesdk.net.preparation import prepared
 
 __all__ = ["Check", "check", "random_input"]
@@ -131,6 +132,8 @@ def check(
     else:
         shape = _net_shape(read) if x is None else shape
         net = copy.deepcopy(net).double()
+        if isinstance(net, Container):
+            net.time_first = False  # as the input is here
         modules = {name: node.module for name, node in read.nodes.items() if node.module}
     with torch.no_grad(), prepared(net.eval()):
         given = torch.from_numpy(np.ascontiguousarray(values))

@@ -185,7 +185,7 @@ class _Walk:
         if type(module) in PLAIN_MODULES:
             return add_plain(self.draft, path, module, signal)
         for kind, method in _CONTAINERS.items():
-            if isinstance(module, kind) and type(module).forward is kind.forward:
+            if isinstance(module, kind) and _runs_as(module, kind):
                 result: Signal = method(self, path, module, signal, is_last)
                 return result
         raise self._unknown(path, module)
@@ -318,6 +318,12 @@ class _Walk:
             total = signals[source] if total is None else total.plus(signals[source])
         assert total is not None
         return total
+
+
+def _runs_as(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether a subclass of a container runs its modules as the container does."""
+    names = ("forward", "_run_inside", "_run_modules")
+    return all(getattr(type(module), n, None) is getattr(kind, n, None) for n in names)
 
 
 def _features_of(module: nn.Module) -> tuple[int, ...]:

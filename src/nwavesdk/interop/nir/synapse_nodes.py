@@ -171,6 +171,8 @@ def _add_delayed(draft: GraphDraft, path: str, module: Any, signal: Signal) -> S
             "whole steps, as in eval()",
             "call net.eval() first, which rounds them",
         )
+    if bool((delays != delays.round()).any()):
+        draft.notes.append(f"{path}: delays are rounded to whole steps, as in eval()")
     steps = _array(delays.round()).astype(np.int64)  # [N_in, N_out] or [N_in, 1]
     weight = _array(module.effective_weight())
     bias = None if module.bias is None else _array(module.bias)
