@@ -217,6 +217,11 @@ def nets() -> dict[str, nn.Module]:
             *(LIFSynapse(10, 10), LIFLayer(10, 1e-2, **zero)),
             feedback=LIFSynapse(10, 10, bias=True),
         ),
+        "branch feedback": Feedback(
+            Branches(LIFSynapse(10, 10), LIFSynapse(10, 10), join="add"),
+            LIFLayer(10, 20e-3, **zero),
+            feedback=LIFSynapse(10, 10, bias=True),
+        ),
         "branches": SpikingSequential(
             LIFSynapse(10, 20),
             Residual(LIFLayer(20, 20e-3, **zero), LIFSynapse(20, 20)),

@@ -29,6 +29,7 @@ ZERO: dict[str, Any] = {"reset_mechanism": "zero"}
 SHORT = {"batch": 2, "steps": 50}
 NAMES = (
     *("dense", "no reset", "soft", "recurrent", "feedback", "residual feedback", "branches"),
+    "branch feedback",
     *("norms", "delays", "taps", "images", "image taps"),
 )
 
@@ -55,6 +56,17 @@ def test_a_net_equals_the_reader_of_its_file(name: str, discretization: str, tmp
 
 def test_there_is_a_test_of_every_net() -> None:
     assert set(nets()) == set(NAMES)
+
+
+def test_a_cycle_that_readers_would_cut_elsewhere_gets_a_delay_of_one_step() -> None:
+    graphs = {
+        name: to_nir(net, discretization="exact") for name, net in nets().items() if "feed" in name
+    }
+    delays = {
+        n: [m.delay[0] for m in g.nodes.values() if type(m).__name__ == "Delay"]
+        for n, g in graphs.items()
+    }
+    assert delays == {"feedback": [], "residual feedback": [], "branch feedback": [DT]}
 
 
 def test_time_constants_are_those_of_the_discretization() -> None:
