@@ -174,7 +174,7 @@ def test_a_class_for_each_step(
 
 
 def test_labels_of_recordings_of_any_length(path: Path) -> None:
-    labels = [DRAW.integers(0, 3, length) for length in LENGTHS]
+    labels = [np.arange(length) % 3 for length in LENGTHS]
     source = opened(path, x=JOINED, lengths=LENGTHS, y=np.concatenate(labels))
     assert source.task == "labels"
     assert_holds(source, RAGGED, labels)
@@ -224,7 +224,7 @@ def test_a_pattern_has_no_input(path: Path, arrays: Any, expected: Any) -> None:
 
 
 def test_integers_are_values_if_that_task_is_chosen(path: Path) -> None:
-    y = DRAW.integers(0, 3, (4, 5))
+    y = np.arange(20).reshape(4, 5) % 3
     assert opened(path, x=X, y=y).task == "labels"
     source = opened(path, "regression", x=X, y=y)
     assert source.task == "regression"
