@@ -8,7 +8,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -185,13 +185,15 @@ class EveryEpoch(Checkpoint):
 
     Args:
         path: The file.
+        on_saved: Called whenever the file is written.
 
     Attributes:
         is_restoring: Whether the run resumes, and has not begun its first epoch.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_saved: Callable[[], None] | None = None) -> None:
         self.path = path
+        self.on_saved = on_saved
         # Anything at this path is read, so that a pipe or a dangling link is an error.
         self.is_restoring = os.path.lexists(path)
         self._resumed: dict[str, Any] = {}
@@ -233,6 +235,8 @@ class EveryEpoch(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Write the file; this runs after all other callbacks, whose state it includes."""
         trainer.save_checkpoint(self.path)
+        if self.on_saved is not None:
+            self.on_saved()
 
 
 def _check_history(state: Mapping[str, Any], n_epochs: int) -> None:

@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
@@ -62,6 +62,9 @@ from nwavesdk.train.task_reports import FinishedRun
 from nwavesdk.train.tasks import TrainingTask, task_of
 
 __all__ = ["Run", "check_machine"]
+
+# What is called with the metrics of an epoch.
+OnEpoch = Callable[[Mapping[str, float]], None]
 
 WEIGHT_BYTES = 4  # of float32
 
@@ -254,10 +257,14 @@ class Run:
         )
         return net, self.task.scaled(scales.targets)
 
-    def train(self) -> dict[str, Any] | None:
+    def train(self, on_epoch: OnEpoch | None = None) -> dict[str, Any] | None:
         """Train, from the checkpoint if there is one; test once; write model, result and report.
 
         A finished run is not trained again; its files are written again from its checkpoint.
+
+        Args:
+            on_epoch: Called after each epoch with its metrics, as in `metrics.csv`. The checkpoint
+                of the epoch is written, so what this raises ends a run that can be resumed.
 
         Returns:
             The content of `result.json`; None in processes other than the first.
@@ -273,7 +280,7 @@ class Run:
                 if owns_folder:
                     self._check_files()
                 with use_arithmetic(self.config.arithmetic):
-                    return self._fit_and_finish()
+                    return self._fit_and_finish(on_epoch)
         except FileError as error:
             raise BrokenRunError(str(error)) from error
         except FileWriteError as error:
@@ -323,7 +330,7 @@ class Run:
     def _evaluate(self, net: RunNet, task: TrainingTask, series: Series) -> Evaluation:
         return evaluate_net(net, task, series, self.config.learning.batch_size)
 
-    def _fit_and_finish(self) -> dict[str, Any] | None:
+    def _fit_and_finish(self, on_epoch: OnEpoch | None) -> dict[str, Any] | None:
         learning = self.config.learning
         chip = self.config.chip
         mismatch = chip is not None and chip.training == "mismatch"
@@ -339,7 +346,8 @@ class Run:
         is_first = _is_first_process()
         if advice is not None and is_first and is_new:
             print_line(f"nwave: note: {advice}")
-        every_epoch = EveryEpoch(self.folder.checkpoint)
+        on_saved = None if on_epoch is None else lambda: on_epoch(history.rows[-1])
+        every_epoch = EveryEpoch(self.folder.checkpoint, on_saved)
         if self.config.machine.precision == "64-true":
             # Lightning does so after it has loaded a checkpoint, which then loses digits.
             model.double()

@@ -33,6 +33,7 @@ except ImportError:  # not on Windows
 
 __all__ = [
     "BrokenRunError",
+    "BusyError",
     "Result",
     "RunFolder",
     "is_free",
@@ -59,6 +60,10 @@ MEASURES = (("accuracy", "balanced_accuracy", "f1"), ("r2", "mse", "correlation"
 
 class BrokenRunError(RuntimeError):
     """A run cannot begin or go on; the text says why, and what the user can do."""
+
+
+class BusyError(BrokenRunError):
+    """Another process works on the same run or study."""
 
 
 class Result(FrozenModel):
@@ -173,7 +178,7 @@ def lock(file: Path, what: str) -> Iterator[None]:
         what: What to lock, for the message, such as "trains the run".
 
     Raises:
-        BrokenRunError: If another process has the lock.
+        BusyError: If another process has the lock.
         FileWriteError: If the folder cannot be written.
     """
     try:
@@ -185,7 +190,7 @@ def lock(file: Path, what: str) -> Iterator[None]:
             if fcntl is not None:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BrokenRunError(
+            raise BusyError(
                 f"another process {what} in {printable(file.parent)}: "
                 "wait until it has ended, or stop it."
             ) from None
