@@ -12,17 +12,18 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
 
+from nwavesdk.analysis.cluster import finish_tasks
 from nwavesdk.analysis.tested import file_of_test, write_tested
 from nwavesdk.internal.files import printable, read_bytes
 from nwavesdk.internal.formats import parse_json
-from nwavesdk.internal.imports import require
 from nwavesdk.internal.model import differences
-from nwavesdk.internal.processes import die_with_the_parent
+from nwavesdk.internal.processes import LOCAL, die_with_the_parent
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
 from nwavesdk.train.run_folder import is_free, lock, write_first
 
@@ -178,33 +179,30 @@ def finish_on_ray(
     cells: Sequence[C],
     on_finished: Callable[[C], None],
     work: Work = run_cell,
+    address: str = LOCAL,
 ) -> None:
-    """Finish cells as Ray tasks, on the cluster that Ray finds or on this machine.
+    """Finish cells as Ray tasks; all machines of the cluster must see the study's folder.
 
-    All machines of the cluster must see the study's folder.
+    Args:
+        study: Their study.
+        cells: The cells.
+        on_finished: Called with each cell when it is finished.
+        work: What a task does with a cell; a function of a module.
+        address: The cluster; see `join_ray`.
 
     Raises:
         ModuleNotFoundError: If Ray is not installed.
-        BrokenRunError: See `finish_on_processes`.
+        BrokenRunError: See `finish_on_processes`. Cells that have begun are stopped; the same
+            command continues them.
     """
-    ray = require("ray", "hpo")
-    starts_ray = not ray.is_initialized()
-    if starts_ray:
-        ray.init(logging_level="error", include_dashboard=False, log_to_driver=False)
-    try:
-        task = ray.remote(num_cpus=study.threads, max_retries=2)(_work_with_log)
-        with lock(study.file, "works on the study"):
-            pending = {task.remote(work, study.job(cell)): cell for cell in cells}
-            while pending:
-                done, _ = ray.wait(list(pending))
-                for reference in done:
-                    cell = pending.pop(reference)
-                    with _name_cell(cell):
-                        ray.get(reference)
-                    on_finished(cell)
-    finally:
-        if starts_ray:
-            ray.shutdown()
+    jobs = [study.job(cell) for cell in cells]
+    tasks = finish_tasks(partial(_work_with_log, work), jobs, study.threads, address)
+    with lock(study.file, "works on the study"), contextlib.closing(tasks):
+        for task in tasks:
+            cell = cells[task.place]
+            with _name_cell(cell):
+                task.result()
+            on_finished(cell)
 
 
 @contextlib.contextmanager
@@ -218,8 +216,7 @@ def _name_cell(cell: AnyCell) -> Iterator[None]:
             "command continues the study; give it fewer --jobs."
         ) from None
     except (ValueError, OSError, BrokenRunError) as error:
-        reason = getattr(error, "cause", error)  # Ray's error has a traceback in its text
-        raise BrokenRunError(f"{cell.name}: {reason}") from error
+        raise BrokenRunError(f"{cell.name}: {error}") from error
 
 
 class _CellLog(io.TextIOBase):

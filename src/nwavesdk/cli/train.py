@@ -19,6 +19,7 @@ from nwavesdk.cli.app import (
 from nwavesdk.cli.errors import print_note
 from nwavesdk.cli.help import SectionedCommand
 from nwavesdk.cli.options import DATA_FIELDS, add_run_choices, surrogate_texts
+from nwavesdk.cli.ray import RayCommand, ray_option
 from nwavesdk.presets import NAMES
 
 __all__ = ["compare_surrogates", "eval_run", "train_run"]
@@ -239,7 +240,7 @@ def eval_run(run: RunPath, net: NetFile = None, as_json: Json = False) -> None:
     print_report(as_json, {"run": run, **result, f"recorded_{score}": recorded}, [line])
 
 
-@app.command("compare", cls=SectionedCommand)
+@app.command("compare", cls=RayCommand)
 @add_run_choices(
     "learning.epochs",
     "data.source",
@@ -278,14 +279,7 @@ def compare_surrogates(
         int | None,
         checked_option(min=1, max=1024, help="Runs at a time. [cores / threads]", excludes=["ray"]),
     ] = None,
-    ray: Annotated[
-        bool,
-        checked_option(
-            "--ray",
-            help="Run on Ray instead, on this machine or on a cluster.",
-            excludes=["jobs"],
-        ),
-    ] = False,
+    ray: Annotated[str | None, ray_option(excludes=["jobs"])] = None,
     as_json: Json = False,
 ) -> None:
     """Train with each surrogate on the same seeds; report which differences exceed chance.
@@ -304,7 +298,11 @@ def compare_surrogates(
 
     study = Study.open(out, surrogate_texts("--surrogates", surrogates), seeds, choices, threads)
     n_jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
-    finish = cells.finish_on_ray if ray else partial(cells.finish_on_processes, jobs=n_jobs)
+    finish = (
+        partial(cells.finish_on_ray, address=ray)
+        if ray
+        else partial(cells.finish_on_processes, jobs=n_jobs)
+    )
     if missing := study.missing():
         finish(study, missing, on_finished=partial(_print_cell, study))
     # Nothing has read the test set so far.

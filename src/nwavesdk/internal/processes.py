@@ -1,10 +1,35 @@
-"""Processes that this library starts."""
+"""Processes that this library starts, and the addresses of clusters on which it starts them."""
 
 import ctypes
+import re
 import signal
 import sys
 
-__all__ = ["die_with_the_parent"]
+from nwavesdk.internal.checks import shown
+
+__all__ = ["FOUND", "LOCAL", "check_address", "die_with_the_parent"]
+
+# Addresses of a Ray cluster of this machine alone, and of the one that Ray finds.
+LOCAL = "local"
+FOUND = "auto"
+
+HOST_AND_PORT = re.compile(r"([\w.-]{1,253}|\[[0-9a-fA-F:]{2,45}\]):[0-9]{1,5}")
+
+
+def check_address(address: str) -> None:
+    """Reject a text that is not the address of a Ray cluster.
+
+    Raises:
+        ValueError: If it is not.
+
+    Example:
+        >>> check_address("10.0.0.1:6379")
+    """
+    if address not in (LOCAL, FOUND) and not HOST_AND_PORT.fullmatch(address):
+        raise ValueError(
+            f"got {shown(address)}, expected {LOCAL} (this machine), {FOUND} (the cluster that "
+            "Ray finds) or HOST:PORT of a Ray cluster"
+        )
 
 
 def die_with_the_parent() -> None:

@@ -1,0 +1,168 @@
+"""The Ray cluster on which work runs: how it is joined, what tasks it gets, and how it is left.
+
+Design requirements:
+
+- A task is the same function with the same number of threads as on one machine, so that results
+  are equal to the bit.
+- A machine may be lost: its tasks run again elsewhere.
+- Ray prints nothing, reports no usage, and ends with the command that started it.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from nwavesdk.internal.files import one_line
+from nwavesdk.internal.imports import require
+from nwavesdk.internal.processes import LOCAL, check_address
+from nwavesdk.train.run_folder import BrokenRunError, BusyError
+
+__all__ = ["Task", "cpus", "finish_tasks", "join_ray", "wait_while_busy"]
+
+# Objects of tasks are a few kilobytes; Ray would take a third of the memory [bytes].
+OBJECT_STORE_BYTES = 2**27
+
+# How often a task runs again whose process or machine was lost.
+RETRIES = 3
+
+# Longest time in which the process of a lost machine ends, and its lock with it [s].
+LOST_SECONDS = 60.0
+
+# Settings that Ray reads from the environment, unless the user has set them.
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "1",
+}
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+class Task(NamedTuple):
+    """A task that ended.
+
+    Attributes:
+        place: Its place among the jobs.
+        result: Returns what it returned, or raises what it raised.
+    """
+
+    place: int
+    result: Callable[[], Any]
+
+
+@contextlib.contextmanager
+def join_ray(address: str = LOCAL) -> Iterator[Any]:
+    """Join a Ray cluster, or start one on this machine; leave it at the end.
+
+    A process that has joined a cluster before uses that one, and stays in it.
+
+    Args:
+        address: `"local"`, `"auto"` for the cluster that Ray finds, or `"HOST:PORT"`.
+
+    Yields:
+        The module `ray`.
+
+    Raises:
+        ModuleNotFoundError: If Ray is not installed.
+        ValueError: If the text is not an address.
+        BrokenRunError: If the cluster cannot be reached.
+    """
+    check_address(address)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    ray = require("ray", "hpo")
+    if ray.is_initialized():
+        yield ray
+        return
+    sizes = {"object_store_memory": OBJECT_STORE_BYTES} if address == LOCAL else {}
+    local = {"include_dashboard": False, **sizes} if address == LOCAL else {}
+    try:
+        ray.init(address, logging_level="error", log_to_driver=False, **local)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise BrokenRunError(
+            f"--ray: the cluster at {address} cannot be reached ({one_line(error)}): start it with "
+            "`ray start --head`, or leave the address out."
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def cpus(ray: Any, threads: int) -> int:
+    """CPUs of the cluster.
+
+    Raises:
+        ValueError: If no machine of it has as many as one task needs, which would wait forever.
+    """
+    machines = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    largest = int(max(machines, default=0.0))
+    if largest < threads:
+        raise ValueError(
+            f"threads: the largest machine of the Ray cluster has {largest} CPUs, got {threads}: "
+            "use fewer --threads."
+        )
+    return int(sum(machines))
+
+
+def finish_tasks(
+    function: Callable[[J], R], jobs: Sequence[J], threads: int, address: str = LOCAL
+) -> Generator[Task]:
+    """Run a function on each job as tasks of Ray, and yield each task when it ends.
+
+    Args:
+        function: A function of a module that all machines can import.
+        jobs: Its arguments.
+        threads: CPUs that each task occupies.
+        address: See `join_ray`.
+
+    Raises:
+        ValueError: If no machine has as many CPUs.
+        BrokenRunError: If the cluster cannot be reached.
+    """
+    with join_ray(address) as ray:
+        cpus(ray, threads)
+        task = ray.remote(num_cpus=threads, max_retries=RETRIES)(wait_while_busy)
+        pending = {task.remote(function, job): place for place, job in enumerate(jobs)}
+        try:
+            while pending:
+                done, _ = ray.wait(list(pending))
+                for reference in done:
+                    yield Task(pending.pop(reference), _getter(ray, reference))
+        finally:
+            for reference in pending:
+                ray.cancel(reference, force=True)
+
+
+def wait_while_busy(function: Callable[[J], R], job: J) -> R:
+    """Call a function, and again while the process of a machine that was lost has not ended.
+
+    Raises:
+        BusyError: If another process works on the job for longer than that.
+    """
+    deadline = time.monotonic() + LOST_SECONDS
+    while True:
+        try:
+            return function(job)
+        except BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+def _getter(ray: Any, reference: Any) -> Callable[[], Any]:
+    def get() -> Any:
+        try:
+            return ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None  # without the traceback in its text
+        except ray.exceptions.RayError as error:
+            raise BrokenRunError(
+                f"a process of Ray was lost {RETRIES + 1} times, perhaps because memory did not "
+                f"suffice ({one_line(error)[:200]}): the same command continues."
+            ) from None
+
+    return get
