@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ import pytest
 import torch
 
 # The packages that tests of an extra need, by their marker.
-EXTRAS = {"events": ("tonic", "aedat", "h5py"), "interop": ("nir", "nirtorch")}
+EXTRAS = {
+    "events": ("tonic", "aedat", "h5py"),
+    "interop": ("nir", "nirtorch"),
+    "hpo": ("ray", "optuna"),
+}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -24,9 +29,26 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.importorskip(package)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests with a cluster of several nodes, which take minutes, unless asked for."""
+    if "cluster" not in (config.getoption("-m") or ""):
+        slow = [item for item in items if item.get_closest_marker("cluster")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[Any]:
+    """A small Ray cluster of this machine, which all tests of a process share."""
+    from nwavesdk.analysis.cluster import join_ray
+
+    with join_ray() as ray:
+        yield ray
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from nwavesdk.cli.app import (
     print_report,
 )
 from nwavesdk.cli.nir import Allow, Discretization, export_nir
+from nwavesdk.cli.ray import Ray, RayCommand
 
 __all__ = ["check_run", "draw_chips", "export_run", "map_run"]
 
@@ -113,7 +114,7 @@ def export_run(
     print_report(as_json, {"path": path, "bytes": size, "spikes_compared": n_spikes}, [line])
 
 
-@app.command("chips")
+@app.command("chips", cls=RayCommand)
 def draw_chips(
     run: RunPath,
     n: Annotated[int, typer.Option("--n", min=1, max=100_000, help="Number of chips.")] = 200,
@@ -124,6 +125,7 @@ def draw_chips(
     ] = 0.9,
     plot: Plot = None,
     no_plot: NoPlot = False,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Test the net of RUN on many drawn chips: accuracies, quantiles, fraction that is good enough.
@@ -134,7 +136,12 @@ def draw_chips(
 
     chip_run = ChipRun.open(run, net=net)
     picture = None if no_plot else chip_run.picture_target("chips.png", plot)
-    series = chip_run.series(n, seed, wanted)
+    count = None
+    if ray:
+        from nwavesdk.analysis.chip_parts import count_on_ray
+
+        count = count_on_ray(chip_run, ray)
+    series = chip_run.series(n, seed, wanted, count)
     if picture is not None:
         chip_run.draw_series(series, picture)
     assumed = chip_run.profile.assumed("leak_mismatch", "threshold_mismatch", "synapse_mismatch")

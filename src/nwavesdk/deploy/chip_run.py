@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from nwavesdk.chip import Profile, load_profile
 from nwavesdk.deploy.chip_file import pack_net, unpack_net
-from nwavesdk.deploy.chip_series import ChipSeries, draw_series
+from nwavesdk.deploy.chip_series import ChipSeries, Count, Tile, count_right, draw_series
 from nwavesdk.deploy.consumption import Consumption, get_chip_consumption
 from nwavesdk.deploy.limits import Violation, find_violations
 from nwavesdk.deploy.placement import Placement, place_layers
@@ -123,7 +123,14 @@ class ChipRun:
         dt = self.run.config.net.dt
         return get_chip_consumption(self.net, spikes, dt, self.profile, lengths)
 
-    def series(self, n: int, seed: int, wanted: float) -> ChipSeries:
+    def count_right(self, seeds: Sequence[int], tile: Tile) -> torch.Tensor:
+        """Recordings of the test set that each chip classifies correctly; see `count_right`."""
+        test = self.run.test_set.whole()
+        net = _chip_net(self.run.model(mismatch=True)).eval()
+        n_classes = len(self.run.classes)
+        return count_right(net, test.x, test.y, n_classes, seeds, tile, test.lengths)
+
+    def series(self, n: int, seed: int, wanted: float, count: Count | None = None) -> ChipSeries:
         """Test the net on `n` drawn chips and write their accuracies; see `draw_series`.
 
         Raises:
@@ -148,6 +155,7 @@ class ChipRun:
             seed,
             wanted,
             test.lengths,
+            count,
         )
         content = {
             "seed": series.seed,

@@ -10,7 +10,7 @@ cost more than the cache saves.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -30,7 +30,7 @@ from nwavesdk.solvers import Problem, Spec, has_serial_kernel, solve
 from nwavesdk.surrogate import FastSigmoid
 from nwavesdk.train.network import chip_seed
 
-__all__ = ["ChipSeries", "Tile", "count_right", "draw_series", "tile_for"]
+__all__ = ["ChipSeries", "Count", "Tile", "count_right", "draw_series", "tile_for"]
 
 # Values of the widest layer up to which chips are put side by side, measured by
 # `python -m benchmarks.chips`.
@@ -92,6 +92,7 @@ def draw_series(
     seed: int = 0,
     wanted: float = 0.9,
     lengths: Tensor | None = None,
+    count: "Count | None" = None,
 ) -> ChipSeries:
     """Test a net on many chips, in the fastest way that its sizes allow.
 
@@ -108,6 +109,7 @@ def draw_series(
         seed: Selects the chips, from 0 to 2^32 - 1.
         wanted: Accuracy from which on a chip counts as good, from 0 to 1.
         lengths: Number of steps of each recording, int64 [B]; None for all steps.
+        count: Counts as `count_right` does, but elsewhere; None for this process.
 
     Raises:
         TypeError: If the model is not a net of chip modules, or `lengths` is not an int64 tensor.
@@ -126,7 +128,10 @@ def draw_series(
     seeds = [chip_seed(seed, "chips", i, drawn=True) for i in range(n)]
     model.eval()
     try:
-        right = count_right(model, x, labels, n_classes, seeds, lengths=lengths)
+        if count is None:
+            right = count_right(model, x, labels, n_classes, seeds, lengths=lengths)
+        else:
+            right = count(seeds, tile_for(model, len(x), x.shape[1], n))
         with torch.no_grad(), ChipInstance(None).on(model), prepared(model):
             predicted = population_counts(model(x)[0], n_classes, lengths).argmax(1)
     finally:
@@ -141,6 +146,10 @@ class Tile(NamedTuple):
 
     recordings: int
     chips: int
+
+
+# Number of recordings that the chips of some seeds classify correctly, computed in these tiles.
+Count = Callable[[Sequence[int], Tile], Tensor]
 
 
 def tile_for(model: nn.Module, recordings: int, steps: int, chips: int) -> Tile:

@@ -147,10 +147,11 @@ def is_alive(process: int) -> bool:
         return False
 
 
+@pytest.mark.hpo
+@pytest.mark.usefixtures("local_ray")
 def test_ray_gives_the_same_weights(
     finished_study: Study, study_choices: dict[str, Any], tmp_path: Path
 ) -> None:
-    pytest.importorskip("ray")
     study = two_arms(tmp_path / "study", study_choices)
     finish_on_ray(study, study.missing(), ignore)
     assert hashes(study).items() <= hashes(finished_study).items()

@@ -1,0 +1,92 @@
+"""Drawn chips of `nwave chips` in parts, one task of Ray for each, with the counts of one machine.
+
+A part has whole tiles of `nwavesdk.deploy.chip_series`: the chips of a tile are computed together,
+so rounding may depend on which chips share one. Threads and crossovers are those of the process
+that asks.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nwavesdk.analysis.cluster import finish_tasks
+from nwavesdk.deploy import ChipRun
+from nwavesdk.deploy.chip_series import Count, Tile
+from nwavesdk.internal.files import printable
+from nwavesdk.internal.processes import LOCAL
+from nwavesdk.train import BrokenRunError
+from nwavesdk.train.arithmetic import current_arithmetic, use_arithmetic
+from nwavesdk.train.facts import ArithmeticConfig
+from nwavesdk.train.net_choice import NetFileConfig
+
+__all__ = ["count_on_ray", "count_part", "part_sizes"]
+
+# A task opens the run and its recordings, which takes as long as many chips.
+MOST_PARTS = 16
+
+
+class Part(NamedTuple):
+    """The chips of a task: the folder of their run, its net, their seeds and how to compute."""
+
+    run: Path
+    net: NetFileConfig | None
+    seeds: tuple[int, ...]
+    tile: Tile
+    arithmetic: ArithmeticConfig
+
+
+def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
+    """What counts for `ChipRun.series` as tasks of Ray; all machines must see run and recordings.
+
+    Args:
+        chip_run: The run whose net is tested.
+        address: The cluster; see `nwavesdk.analysis.cluster.join_ray`.
+    """
+    folder = chip_run.run.folder.path.absolute()
+    config = chip_run.run.config
+    net_file = config.net_file if config.net.preset is None else None
+
+    def count(seeds: Sequence[int], tile: Tile) -> Tensor:
+        arithmetic = current_arithmetic()
+        parts: list[Part] = []
+        first = 0
+        for size in part_sizes(len(seeds), tile.chips):
+            chosen = tuple(seeds[first : first + size])
+            parts.append(Part(folder, net_file, chosen, tile, arithmetic))
+            first += size
+        counts: dict[int, Tensor] = {}
+        with contextlib.closing(
+            finish_tasks(count_part, parts, arithmetic.threads, address)
+        ) as tasks:
+            for task in tasks:
+                try:
+                    counts[task.place] = torch.tensor(task.result())
+                except (ValueError, OSError) as error:
+                    raise BrokenRunError(f"{printable(folder)}: {error}") from error
+        return torch.cat([counts[place] for place in range(len(parts))])
+
+    return count
+
+
+def count_part(part: Part) -> list[int]:
+    """The counts of the chips of a part."""
+    chip_run = ChipRun.open(part.run, net=part.net)
+    with use_arithmetic(part.arithmetic):
+        counts: list[int] = chip_run.count_right(part.seeds, part.tile).tolist()
+    return counts
+
+
+def part_sizes(n_chips: int, per_tile: int) -> list[int]:
+    """Chips of each part: whole tiles, except for the rest in the last part.
+
+    Example:
+        >>> part_sizes(10, 4)
+        [4, 4, 2]
+    """
+    n_tiles = -(-n_chips // per_tile)
+    size = -(-n_tiles // MOST_PARTS) * per_tile
+    return [min(size, n_chips - first) for first in range(0, n_chips, size)]

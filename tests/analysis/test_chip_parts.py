@@ -1,0 +1,58 @@
+"""Drawn chips in parts: the counts are those of one machine, in the same tiles."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("lightning")
+
+from nwavesdk.analysis import chip_parts
+from nwavesdk.analysis.chip_parts import Part, count_on_ray, count_part, part_sizes
+from nwavesdk.deploy import ChipRun
+from nwavesdk.deploy.chip_series import Tile
+from nwavesdk.train.arithmetic import current_arithmetic
+from train.runs import chip_choices, write_untrained
+
+
+@pytest.fixture(scope="module")
+def chip_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> ChipRun:
+    folder = tmp_path_factory.mktemp("chips") / "run"
+    write_untrained(folder, chip_choices(tones))
+    return ChipRun.open(folder)
+
+
+@pytest.mark.parametrize(("n_chips", "per_tile"), [(1, 4), (7, 1), (64, 4), (67, 4), (5, 100)])
+def test_parts_are_whole_tiles_and_all_chips(n_chips: int, per_tile: int) -> None:
+    sizes = part_sizes(n_chips, per_tile)
+    assert sum(sizes) == n_chips
+    assert all(size > 0 for size in sizes)
+    assert all(size % per_tile == 0 for size in sizes[:-1])
+    assert len(sizes) <= chip_parts.MOST_PARTS
+
+
+def test_a_part_has_the_counts_of_the_whole(chip_run: ChipRun) -> None:
+    seeds, tile = tuple(range(1, 12, 2)), Tile(8, 2)
+    whole = chip_run.count_right(seeds, tile).tolist()
+    net = chip_run.run.config.net_file
+    threads = torch.get_num_threads()
+    parts = [
+        count_part(
+            Part(chip_run.run.folder.path, net, seeds[first:last], tile, current_arithmetic())
+        )
+        for first, last in ((0, 4), (4, 6))
+    ]
+    assert [count for part in parts for count in part] == whole
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.hpo
+@pytest.mark.usefixtures("local_ray")
+def test_ray_gives_the_same_series(chip_run: ChipRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chip_parts, "MOST_PARTS", 2)
+    monkeypatch.setattr("nwavesdk.deploy.chip_series.SIDE_BY_SIDE", 1)
+    here: Any = chip_run.series(4, 7, 0.5)
+    there: Any = chip_run.series(4, 7, 0.5, count_on_ray(chip_run))
+    assert there.accuracy == here.accuracy
+    assert there.designed == here.designed
