@@ -37,6 +37,7 @@ __all__ = [
     "evaluate_cell",
     "finish_on_processes",
     "finish_on_ray",
+    "log_beside",
     "run_cell",
 ]
 
@@ -239,6 +240,10 @@ class _CellLog(io.TextIOBase):
 
 def _work_with_log(work: Work, job: Job) -> None:
     """Work on a cell and write its progress to a log file, because cells run side by side."""
-    log = _CellLog(Path(job[0]).with_suffix(".log"))
-    with contextlib.redirect_stderr(log):
+    with log_beside(Path(job[0])):
         work(job)
+
+
+def log_beside(path: Path) -> contextlib.AbstractContextManager[Any]:
+    """Write what this process prints on standard error to `PATH.log` instead."""
+    return contextlib.redirect_stderr(_CellLog(path.with_suffix(".log")))

@@ -5,7 +5,6 @@ values and names the field in an error; here only their text form is converted.
 """
 
 import inspect
-import os
 import re
 import types
 from collections.abc import Callable, Sequence
@@ -18,9 +17,7 @@ from pydantic.fields import FieldInfo
 
 from nwavesdk.cli.app import split_commas
 from nwavesdk.cli.help import SECTIONS
-from nwavesdk.presets import NAMES
-from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
-from nwavesdk.train.net_choice import NetFileConfig
+from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig, absolute_choice
 
 __all__ = ["DATA_FIELDS", "ChoiceOption", "add_choices", "add_run_choices", "surrogate_texts"]
 
@@ -59,9 +56,6 @@ OPTION_NAMES = {
 
 # Sections of the help of fields that are in no section of the config.
 SECTION_OF = {"net_file": "net"}
-
-# Fields of a run that hold a path, and the names that they accept instead.
-NOT_PATHS = {"data.source": {"digits"}, "chip.profile": {"h1v1", "h1v2"}}
 
 Command = Callable[..., Any]
 
@@ -252,9 +246,4 @@ def _converted(field: str, value: Any) -> Any:
         # no endless text to one.
         is_size = [size.isascii() and size.isdecimal() and len(size) < 20 for size in sizes]
         return [int(size) if ok else size for size, ok in zip(sizes, is_size, strict=True)]
-    if field == "net_file" and value not in NAMES:
-        return NetFileConfig.of(value, "--net").model_dump()
-    is_table = field == "data.split" and value.lower().endswith(".csv")
-    if is_table or (field in NOT_PATHS and value not in NOT_PATHS[field]):
-        return os.path.realpath(value)
-    return value
+    return absolute_choice(field, value)

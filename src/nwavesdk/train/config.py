@@ -5,6 +5,7 @@ the fields. Validators that need more import it when they run.
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping, Set
 from hashlib import sha256
@@ -33,13 +34,14 @@ from nwavesdk.train.sections import (
     MachineConfig,
     NetConfig,
     choice,
+    is_table,
 )
 
 if TYPE_CHECKING:
     from nwavesdk.chip import Profile
     from nwavesdk.data import NWaveDataloaderConfig
 
-__all__ = ["CHIP_DEFAULTS", "MOVABLE", "RunConfig"]
+__all__ = ["CHIP_DEFAULTS", "MOVABLE", "RunConfig", "absolute_choice"]
 
 # Choices that may change after a run has begun.
 MOVABLE = {
@@ -110,6 +112,9 @@ LATER_FIELDS: dict[str, dict[str, Any]] = {
         "tested": [],
     },
 }
+
+# Fields of a run that hold a path, and the names that they accept instead.
+NOT_PATHS = {"data.source": {"digits"}, "chip.profile": {"h1v1", "h1v2"}}
 
 # Defaults by section and field that differ for a run for a chip.
 CHIP_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -399,3 +404,23 @@ def _check_step(field: str, name: str, tau: float, dt: float) -> None:
             f"{field}: dt / {name} must be from {LEAST_DT_PER_TAU:g} to {MOST_DT_PER_TAU:g}, "
             f"got {dt:g} s / {tau:g} s = {dt / tau:.3g}"
         )
+
+
+def absolute_choice(field: str, value: Any) -> Any:
+    """A choice as the user gives it, with an absolute path in place of a relative one.
+
+    Args:
+        field: The field, as `name` or `section.name`.
+        value: Its value.
+
+    Raises:
+        ValueError: If the file of a net cannot be read.
+    """
+    if not isinstance(value, str) or "\0" in value:
+        return value
+    if field == "net_file" and value not in NAMES:
+        return NetFileConfig.of(value, "--net").model_dump()
+    is_split = field == "data.split" and is_table(value)
+    if is_split or (field in NOT_PATHS and value not in NOT_PATHS[field]):
+        return os.path.realpath(value)
+    return value

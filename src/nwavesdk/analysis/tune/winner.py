@@ -1,0 +1,44 @@
+"""The winner of a search: its run with the test set, which no trial has read."""
+
+from pathlib import Path
+
+from nwavesdk.analysis.tune.study import Search, Trial
+from nwavesdk.train import Run, RunFolder
+from nwavesdk.train.checkpoint import AtomicCheckpointIO
+from nwavesdk.train.run_folder import write_first
+
+__all__ = ["finish_winner", "winner_folder"]
+
+
+def winner_folder(search: Search) -> RunFolder:
+    """The folder of the winner."""
+    return RunFolder(search.path / "winner")
+
+
+def finish_winner(search: Search, trial: Trial) -> RunFolder:
+    """Test the best trial and write it as an ordinary run with its report.
+
+    The run is that of the trial from its last checkpoint: it is not trained again.
+
+    Returns:
+        The folder of the run, `winner`.
+
+    Raises:
+        ValueError: If a file of the trial is damaged.
+        BrokenRunError: See `Run.train`.
+    """
+    winner = winner_folder(search)
+    if winner.complete:
+        return winner
+    config = RunFolder(trial.path).read_config()
+    data = config.data.model_copy(update={"test": True})
+    tested = config.model_copy(update={"data": data})
+    if not winner.config.is_file():
+        write_first(winner.config, tested.json_text().encode())
+    if not winner.checkpoint.is_file():
+        of_trial = RunFolder(trial.path).checkpoint
+        checkpoint = AtomicCheckpointIO(config).load_checkpoint(of_trial)
+        AtomicCheckpointIO(tested).save_checkpoint(checkpoint, winner.checkpoint)
+    net_file = search.choices(search.values(trial)).get("net_file")
+    Run.open(Path(winner.path), net_file).train()
+    return winner
