@@ -147,6 +147,7 @@ def _resources(search: Search) -> dict[str, float]:
 
 def _trainable() -> Callable[[dict[str, Any]], None]:
     """What Ray Tune runs: the function of this module on the job of the trial."""
+
     def work(config: dict[str, Any]) -> None:
         _report_trial(json.loads(config["job"]))
 
