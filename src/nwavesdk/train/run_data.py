@@ -45,7 +45,7 @@ from nwavesdk.train.used_fields import (
     check_used,
 )
 
-__all__ = ["RunData", "load_run_data"]
+__all__ = ["RunData", "config_with_test", "load_run_data"]
 
 # Gain with which frozen noise makes the neurons of a chip's front end spike in a few of 100 steps.
 NOISE_GAIN = 3.0
@@ -133,6 +133,47 @@ def load_run_data(
         )
     sections["data"] = config.data.model_copy(update=completed)
     return config.model_copy(update=sections), data
+
+
+def config_with_test(config: RunConfig) -> RunConfig:
+    """The config of a run that left its test set unread, as that of a run which reads it.
+
+    Both have the same training and validation set, so the weights of one are those of the other.
+
+    Args:
+        config: The config of the run, with facts.
+
+    Raises:
+        ValueError: If the data have changed, or a file of the test set that cannot be used changes
+            the other sets.
+    """
+    assert config.facts is not None
+    profile = config.facts.chip
+    unread = _load_and_split(config, profile, config.data.test)
+    _check_unchanged(config, unread.recordings, unread.kind)
+    data = config.data.model_copy(update={"test": True})
+    tested = config.model_copy(update={"data": data})
+    begun = _load_and_split(tested, profile, True)
+    for name in ("train", "val"):
+        keys, keys_before = (
+            [one.recordings.keys[index] for index in one.split.indices.as_dict()[name]]
+            for one in (begun, unread)
+        )
+        if keys != keys_before:
+            raise ValueError(
+                f"{printable(config.data.source)} has files in the test set that cannot be used, "
+                f"without which the {name} set is another one: repair or remove them, and begin "
+                "again."
+            )
+    indices = begun.split.indices
+    facts = config.facts.model_copy(
+        update={
+            "fingerprint": begun.recordings.fingerprint,
+            "recordings": (len(indices.train), len(indices.val), len(indices.test)),
+            "skipped": begun.recordings.skipped,
+        }
+    )
+    return tested.model_copy(update={"facts": facts})
 
 
 @dataclass(frozen=True, eq=False)

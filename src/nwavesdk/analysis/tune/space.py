@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.imports import require
-from nwavesdk.internal.model import FrozenModel
+from nwavesdk.internal.model import FrozenModel, expect
 
 __all__ = ["Dimension", "Space", "flat_space"]
 
@@ -19,7 +19,9 @@ MOST_CHOICES = 1000
 # A share of a range that no step of a grid hits by chance.
 INSIDE = 0.381966
 
-Number = Annotated[int, Field(ge=-(2**53), le=2**53)] | Annotated[float, Field(allow_inf_nan=False)]
+Whole = Annotated[int, Field(strict=True, ge=-(2**53), le=2**53)]
+Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Number = Annotated[Whole | Real, expect("a finite number")]
 
 KEYS = {"choices", "high", "log", "low", "step"}
 

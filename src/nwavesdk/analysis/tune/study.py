@@ -28,6 +28,9 @@ __all__ = ["Search", "Trial", "TrialRecord", "measure_of"]
 
 FILE = "tune.json"
 
+# Proposals that are tried before a search begins.
+MOST_PREPARED = 3
+
 
 class TrialRecord(FrozenModel):
     """The content of a trial's record.
@@ -128,11 +131,7 @@ class Search:
         """
         search = cls(path, config)
 
-        def prepare() -> None:
-            values = propose(config.space, [], config.search.seed, 0)
-            Run.prepare(search.trial(0).path, RunConfig.of(search.choices(values)))
-
-        begin_study(search.file, search.content(), prepare)
+        begin_study(search.file, search.content(), search.prepare)
         return search
 
     @classmethod
@@ -153,6 +152,23 @@ class Search:
             raise
         except ValueError as error:
             raise FileError(file, f"is not a search ({one_line(error)})", "restore it") from None
+
+    def prepare(self) -> None:
+        """Check that one of the first proposals can run; others may crash and are recorded.
+
+        Raises:
+            ValueError: What is wrong with the first one, if none can.
+        """
+        space, seed = self.config.space, self.config.search.seed
+        errors: list[ValueError] = []
+        for number in range(MOST_PREPARED):
+            choices = self.choices(propose(space, [], seed, number))
+            try:
+                Run.prepare(self.trial(number).path, RunConfig.of(choices))
+                return
+            except ValueError as error:
+                errors.append(error)
+        raise errors[0]
 
     @property
     def file(self) -> Path:

@@ -47,10 +47,11 @@ def run_trial(job: Job, report: Report) -> Ended:
         _finish_run(folder, choices, report)
     except BusyError:
         raise
-    except FileWriteError as error:
-        return "broken", one_line(error)
     except Exception as error:  # whatever a net or a loss raises
-        print_line(traceback.format_exc())
+        if isinstance(error, FileWriteError) or isinstance(error.__cause__, FileWriteError):
+            return "broken", one_line(error)
+        for line in traceback.format_exc().splitlines():
+            print_line(line)
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         return "crashed", f"{kind}{one_line(error)}"
     return "finished", ""

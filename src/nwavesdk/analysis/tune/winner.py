@@ -5,6 +5,7 @@ from pathlib import Path
 from nwavesdk.analysis.tune.study import Search, Trial
 from nwavesdk.train import Run, RunFolder
 from nwavesdk.train.checkpoint import AtomicCheckpointIO
+from nwavesdk.train.run_data import config_with_test
 from nwavesdk.train.run_folder import write_first
 
 __all__ = ["finish_winner", "winner_folder"]
@@ -31,9 +32,10 @@ def finish_winner(search: Search, trial: Trial) -> RunFolder:
     if winner.complete:
         return winner
     config = RunFolder(trial.path).read_config()
-    data = config.data.model_copy(update={"test": True})
-    tested = config.model_copy(update={"data": data})
-    if not winner.config.is_file():
+    if winner.config.is_file():
+        tested = winner.read_config()
+    else:
+        tested = config_with_test(config)
         write_first(winner.config, tested.json_text().encode())
     if not winner.checkpoint.is_file():
         of_trial = RunFolder(trial.path).checkpoint
