@@ -48,6 +48,7 @@ EXTRAS = {
     "matplotlib",
     "nir",
     "nirtorch",
+    "optuna",
     "plotly",
     "ray",
     "safetensors",
@@ -67,6 +68,10 @@ TYPED_ONLY = {
     ("metrics", "nwavesdk.deploy", "get_chip_consumption"),
     *(("layers", "nwavesdk.net", name) for name in OF_NETS),
     ("presets", "nwavesdk.train", "RunConfig"),
+    *(
+        ("optim", "nwavesdk.analysis.tune", name)
+        for name in ("HPOResult", "HPOWrapper", "train_one_trial")
+    ),
 }
 """Names that NWAVE documents in a lower layer than ours, and the config that pages of presets get:
 imported on first use and for types."""

@@ -10,16 +10,20 @@ Design requirements:
 
 import contextlib
 import os
+import pickle
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import nwavesdk
 from nwavesdk.internal.files import one_line
 from nwavesdk.internal.imports import require
 from nwavesdk.internal.processes import LOCAL, check_address
 from nwavesdk.train.run_folder import BrokenRunError, BusyError
 
-__all__ = ["Task", "cpus", "finish_tasks", "join_ray", "wait_while_busy"]
+__all__ = ["Task", "check_code", "cpus", "finish_tasks", "join_ray", "wait_while_busy"]
 
 # Objects of tasks are a few kilobytes; Ray would take a third of the memory [bytes].
 OBJECT_STORE_BYTES = 2**27
@@ -80,7 +84,8 @@ def join_ray(address: str = LOCAL) -> Iterator[Any]:
     sizes = {"object_store_memory": OBJECT_STORE_BYTES} if address == LOCAL else {}
     local = {"include_dashboard": False, **sizes} if address == LOCAL else {}
     try:
-        ray.init(address, logging_level="error", log_to_driver=False, **local)
+        with _same_code():
+            ray.init(address, logging_level="error", log_to_driver=False, **local)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise BrokenRunError(
             f"--ray: the cluster at {address} cannot be reached ({one_line(error)}): start it with "
@@ -90,6 +95,39 @@ def join_ray(address: str = LOCAL) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _same_code() -> Iterator[None]:
+    """Let processes that are started meanwhile import what this one can."""
+    before = os.environ.get("PYTHONPATH")
+    root = str(Path(nwavesdk.__file__).parents[1])
+    folders = [os.path.abspath(folder) for folder in (root, *sys.path) if folder]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def check_code(ray: Any, function: Callable[..., Any], threads: int) -> None:
+    """Check that a process of the cluster can import a function, before it is retried in vain.
+
+    Raises:
+        BrokenRunError: If it cannot; the text has the reason.
+    """
+    content = require("ray.cloudpickle", "hpo").dumps(function)
+    try:
+        ray.get(ray.remote(num_cpus=threads)(pickle.loads).remote(content))
+    except Exception as error:  # Ray wraps whatever the import raises
+        lines = [line for line in str(getattr(error, "cause", error)).splitlines() if line.strip()]
+        raise BrokenRunError(
+            f"--ray: a process of the cluster cannot import what it should run ({lines[-1]}): "
+            "install the same packages on all machines, or set PYTHONPATH there."
+        ) from error
 
 
 def cpus(ray: Any, threads: int) -> int:

@@ -9,9 +9,9 @@ import torch
 
 pytest.importorskip("lightning")
 
-from nwavesdk.analysis.tune import Search, TuneConfig
+from nwavesdk.analysis.tune import Dimension, Search, TuneConfig
+from nwavesdk.analysis.tune.folder import SearchFolder
 from nwavesdk.analysis.tune.proposals import propose
-from nwavesdk.analysis.tune.trial import run_trial
 
 # Time constant of a net that cannot be built.
 CRASHES = 0.03
@@ -29,14 +29,14 @@ def build(inputs, classes, config):
 """
 
 
-def finish_here(search: Search) -> None:
+def finish_here(search: SearchFolder[Any]) -> None:
     """Finish all trials in this process and without pictures, which is faster."""
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nwavesdk.train.report.render_png", lambda *_: b"")
         pending = search.unfinished()
         while trial := (pending.pop(0) if pending else search.begin_trial()):
-            search.end_trial(trial, *run_trial(search.job(trial), lambda *_: None))
+            search.end_trial(trial, *search.work(search.job(trial), lambda *_: None))
     torch.set_num_threads(threads)
 
 
@@ -94,3 +94,18 @@ def finished_search(config: TuneConfig, tmp_path_factory: pytest.TempPathFactory
     search = Search.open(tmp_path_factory.mktemp("search"), config)
     finish_here(search)
     return search
+
+
+@pytest.fixture
+def wrapper_config(tones: Path) -> dict[str, Any]:
+    """The config of a search with `HPOWrapper` whose trials take a fraction of a second."""
+    return {
+        "data.data_parent": str(tones),
+        "data.sample_rate": 8000,
+        "data.recording_duration_s": 0.2,
+        "data.sim_time_s": 5e-3,
+        "data.batch_size": 16,
+        "model.hidden": 8,
+        "optim.lr": Dimension.of({"low": 1e-3, "high": 0.1, "log": True}),
+        "trainer.epochs": 2,
+    }

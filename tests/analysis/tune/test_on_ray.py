@@ -151,8 +151,9 @@ def test_the_end_of_a_trial_is_recorded(
     (trial,) = ended
     assert trial.record.state == expected[0]
     assert trial.record.error.startswith(expected[1])
-    assert searcher.suggest("y")["number"] == 1
-    assert isinstance(searcher.suggest("z"), str)  # finished
+    if expected[0] != "finished":  # there is no run to tell the sampler of
+        assert searcher.suggest("y")["number"] == 1
+    assert isinstance(searcher.suggest("z"), str)  # that there are no more
 
 
 @pytest.mark.hpo

@@ -6,6 +6,7 @@ recorded is told to the scheduler before the first trial begins.
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import warnings
@@ -13,12 +14,11 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 from nwavesdk.analysis.cells import Job, log_beside
-from nwavesdk.analysis.cluster import RETRIES, cpus, join_ray, wait_while_busy
-from nwavesdk.analysis.tune.study import Search, Trial
-from nwavesdk.analysis.tune.trial import Ended, run_trial
+from nwavesdk.analysis.cluster import RETRIES, check_code, cpus, join_ray, wait_while_busy
+from nwavesdk.analysis.tune.folder import AnyTrial, Ended, Report, SearchFolder
 from nwavesdk.internal.files import printable
 from nwavesdk.internal.imports import require
 from nwavesdk.internal.processes import LOCAL
@@ -43,10 +43,12 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 
-OnEnded = Callable[[Trial], None]
+T = TypeVar("T", bound=AnyTrial)
 
 
-def finish_trials(search: Search, on_ended: OnEnded, address: str = LOCAL) -> None:
+def finish_trials(
+    search: SearchFolder[T], on_ended: Callable[[T], None], address: str = LOCAL
+) -> None:
     """Run all trials of a search that have not ended.
 
     All machines of the cluster must see the folder of the search and the data.
@@ -62,19 +64,20 @@ def finish_trials(search: Search, on_ended: OnEnded, address: str = LOCAL) -> No
             reason that is not its own.
     """
     require("optuna", "hpo")
-    n_missing = search.config.search.trials - search.n_ended
+    n_missing = search.settings.trials - search.n_ended
     with lock(search.file, "works on the search"):
         if not n_missing:
             return
         scratch = search.path.absolute() / "ray"
         with join_ray(address) as ray, quiet_tune() as tune:
             n_cpus = cpus(ray, search.threads)
-            most = search.config.search.max_concurrent or max(1, n_cpus // search.threads)
+            check_code(ray, search.work, search.threads)
+            most = search.settings.max_concurrent or max(1, n_cpus // search.threads)
             searcher = _searcher_class()(search, on_ended)
             shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
             try:
                 tuner = tune.Tuner(
-                    tune.with_resources(_trainable(), _resources(search)),
+                    tune.with_resources(_trainable(search.work), _resources(search)),
                     tune_config=tune.TuneConfig(
                         search_alg=searcher,
                         scheduler=_scheduler(search),
@@ -105,11 +108,16 @@ def quiet_tune() -> Iterator[Any]:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        require("ray", "hpo")
-        tune = require("ray.tune", "hpo")
-        yield tune
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # our own lines report trials that crash
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            require("ray", "hpo")
+            yield require("ray.tune", "hpo")
+    finally:
+        logger.setLevel(level)
 
 
 def asha(tune: Any, grace: int, reduction: int) -> Any:
@@ -124,12 +132,12 @@ def asha(tune: Any, grace: int, reduction: int) -> Any:
     )
 
 
-def _scheduler(search: Search) -> Any:
+def _scheduler(search: SearchFolder[T]) -> Any:
     """The scheduler of a search, which has been told the courses of all trials so far."""
     tune = require("ray.tune", "hpo")
-    if search.config.search.scheduler == "none":
+    if search.settings.scheduler == "none":
         return tune.schedulers.FIFOScheduler()
-    scheduler = asha(tune, search.config.search.grace, search.config.search.reduction)
+    scheduler = asha(tune, search.settings.grace, search.settings.reduction)
     for trial in search.trials:
         if trial.state == "running":
             continue  # it reports its epochs again
@@ -140,21 +148,20 @@ def _scheduler(search: Search) -> Any:
     return scheduler
 
 
-def _resources(search: Search) -> dict[str, float]:
-    accelerator = search.config.run.get("machine", {}).get("accelerator", "cpu")
-    return {"cpu": search.threads, **({} if accelerator == "cpu" else {"gpu": 1})}
+def _resources(search: SearchFolder[T]) -> dict[str, float]:
+    return {"cpu": search.threads, **({"gpu": 1} if search.uses_gpu else {})}
 
 
-def _trainable() -> Callable[[dict[str, Any]], None]:
+def _trainable(work: Callable[[Job, Report], Ended]) -> Callable[[dict[str, Any]], None]:
     """What Ray Tune runs: the function of this module on the job of the trial."""
 
-    def work(config: dict[str, Any]) -> None:
-        _report_trial(json.loads(config["job"]))
+    def trainable(config: dict[str, Any]) -> None:
+        _report_trial(work, json.loads(config["job"]))
 
-    return work
+    return trainable
 
 
-def _report_trial(job: Job) -> None:
+def _report_trial(work: Callable[[Job, Report], Ended], job: Job) -> None:
     """Run a trial and report its epochs and its end to Ray Tune, from whose thread this runs."""
     tune = require("ray.tune", "hpo")
     last = {EPOCH: 0, SCORE: 0.0}
@@ -165,7 +172,7 @@ def _report_trial(job: Job) -> None:
 
     path, choices, threads = job
     with log_beside(Path(path)):
-        state, error = wait_while_busy(lambda one: run_trial(one, report), (path, choices, threads))
+        state, error = wait_while_busy(lambda one: work(one, report), (path, choices, threads))
     # The last epoch is not compared with those of others: the trial has ended.
     tune.report({EPOCH: 0, SCORE: last[SCORE], ENDED: json.dumps([state, error])})
 
@@ -182,13 +189,13 @@ def _searcher_class() -> Any:
             failure: Why the search cannot go on; None if it can.
         """
 
-        def __init__(self, search: Search, on_ended: OnEnded) -> None:
+        def __init__(self, search: SearchFolder[Any], on_ended: Callable[[Any], None]) -> None:
             super().__init__(metric=SCORE, mode="max")
             self.search = search
             self.on_ended = on_ended
             self.failure: BaseException | None = None
             self._interrupted = search.unfinished()
-            self._running: dict[str, Trial] = {}
+            self._running: dict[str, AnyTrial] = {}
 
         def suggest(self, trial_id: str) -> Any:
             """The job of the next trial."""
@@ -233,7 +240,7 @@ def _searcher_class() -> Any:
     return FolderSearcher
 
 
-def _how_it_ended(trial: Trial, result: dict[str, Any], is_lost: bool) -> Ended:
+def _how_it_ended(trial: AnyTrial, result: dict[str, Any], is_lost: bool) -> Ended:
     """The end of a trial from the last thing that it reported."""
     if result.get(ENDED):
         state, reason = json.loads(result[ENDED])

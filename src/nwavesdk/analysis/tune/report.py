@@ -9,7 +9,7 @@ from typing import Any
 from nwavesdk.analysis.tested import MEASURE_TEXTS, first_measure
 from nwavesdk.analysis.tune.pictures import importance_bars, parallel_coordinates
 from nwavesdk.analysis.tune.proposals import LEAST_IMPORTANCE, importance
-from nwavesdk.analysis.tune.study import Search, Trial, measure_of
+from nwavesdk.analysis.tune.study import Search, Trial
 from nwavesdk.analysis.tune.winner import winner_folder
 from nwavesdk.internal.files import one_line, write_atomically
 from nwavesdk.plot.theme import DARK, LIGHT, Draw, render_png
@@ -69,7 +69,7 @@ def _trial_json(search: Search, trial: Trial) -> dict[str, Any]:
     elif course := trial.course():
         last = max(course)
         row = RunFolder(trial.path).read_metrics()[-1]
-        numbers = {f"val_{measure_of(row)}": course[last], "epochs": last}
+        numbers = {f"val_{first_measure(row)}": course[last], "epochs": last}
     return {
         "number": trial.number,
         "state": trial.state,

@@ -1,27 +1,21 @@
 """What a process does with one trial: run it, report each epoch, and describe how it ended."""
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from nwavesdk.analysis.cells import Job
-from nwavesdk.analysis.tune.study import measure_of
+from nwavesdk.analysis.tested import first_measure
+from nwavesdk.analysis.tune.folder import Ended, Report
 from nwavesdk.internal.files import FileWriteError, one_line
 from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.progress import print_line
 from nwavesdk.train.run_folder import BusyError
 
-__all__ = ["Ended", "Report", "run_trial"]
-
-# What is called with the number of an epoch and its validation score; it may end the trial.
-Report = Callable[[int, float], None]
-
-# State of a trial that ended, and the reason of a crash. A trial that is "broken" cannot go on now,
-# for a reason that is not its own, such as a full disk.
-Ended = tuple[str, str]
+__all__ = ["ended_by", "run_trial"]
 
 
 def run_trial(job: Job, report: Report) -> Ended:
@@ -48,13 +42,18 @@ def run_trial(job: Job, report: Report) -> Ended:
     except BusyError:
         raise
     except Exception as error:  # whatever a net or a loss raises
-        if isinstance(error, FileWriteError) or isinstance(error.__cause__, FileWriteError):
-            return "broken", one_line(error)
-        for line in traceback.format_exc().splitlines():
-            print_line(line)
-        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        return "crashed", f"{kind}{one_line(error)}"
+        return ended_by(error)
     return "finished", ""
+
+
+def ended_by(error: Exception) -> Ended:
+    """How a trial ended that raised an error; its log gets the whole of it."""
+    if isinstance(error, FileWriteError) or isinstance(error.__cause__, FileWriteError):
+        return "broken", one_line(error)
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        print_line(line)
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    return "crashed", f"{kind}{one_line(error)}"
 
 
 def _finish_run(folder: RunFolder, choices: Mapping[str, Any], report: Report) -> None:
@@ -74,7 +73,7 @@ def _finish_run(folder: RunFolder, choices: Mapping[str, Any], report: Report) -
         if reported < epoch < run.config.learning.epochs:
             reported = epoch
             # As in metrics.csv, so that a resumed trial reports the same number.
-            report(epoch, float(f"{row[f'val_{measure_of(row)}']:.6g}"))
+            report(epoch, float(f"{row[f'val_{first_measure(row)}']:.6g}"))
 
     if is_begun and folder.metrics.is_file():
         for row in folder.read_metrics():
