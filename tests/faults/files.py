@@ -70,6 +70,10 @@ def subjects(world: World) -> dict[str, list[Reader]]:
         "half": [Reader(("train", "--out", "half", "--resume"), may_write=True)],
         "study": [Reader(("compare", *study), may_write=True)],
         "folds": [Reader(("train", "--out", "folds", "--resume", "--json"), may_write=True)],
+        "search": [
+            Reader(("tune", "search/search.toml", "--out", "search"), may_write=True),
+            Reader(("tune", "--out", "search", "--resume", "--json"), may_write=True),
+        ],
         "tones": [
             Reader(("data", "tones", *_DATA, "--json")),
             Reader(("data", "tones", *_DATA_CHIP)),

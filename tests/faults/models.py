@@ -28,6 +28,9 @@ _TABLE = {
     "weight_gradient": [[[0.1], [0.1]]],
     "min_work": 10,
 }
+NAMESPACES = (
+    *("model", "loss", "metric", "optim", "sched", "nwave", "trainer", "data", "early_stop"),
+)
 # Valid content of models that no file holds.
 EXAMPLES: dict[str, dict[str, Any]] = {
     "SurrogateScheduleConfig": {"form": "linear", "parameter": "slope", "start": 1, "end": 2},
@@ -48,6 +51,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "saturated": [0.0],
         "confusion": [[1, 0], [1, 0]],
     },
+    "Dimension": {"low": 1, "high": 2},
+    "TuneConfig": {"space": {"learning.rate": {"low": 0.01, "high": 0.1}}},
+    "TrialConfig": {name: {} for name in NAMESPACES},
     "NWaveDataloaderConfig": {"data_parent": "words"},
 }
 # What a field is replaced by: values of JSON, and names of values that JSON does not have.

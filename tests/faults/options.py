@@ -75,6 +75,7 @@ BASES = {
     ),
     "surrogates": Base(("--no-plot",)),
     "train": Base(_TRAIN),
+    "tune": Base(("search/search.toml", "--out", "search"), ("search",)),
     "tune-kernels": Base(("--out", "table.toml")),
 }
 # Commands whose success takes a minute: only their errors are tried.

@@ -17,7 +17,7 @@ from faults.world import World
 N_CASES = {"options": 40, "bytes": 20, "values": 30, "places": 20, "models": 60, "folders": 8}
 N_OTHERS = 6
 # Commands that take seconds if they succeed; the whole suite tries more of them.
-SLOW = ("train", "compare", "slopes", "surrogates")
+SLOW = ("train", "compare", "slopes", "surrogates", "tune")
 
 
 # Other files test kills, disks, processes and the kernel cache.

@@ -3,6 +3,7 @@
 It is made once. Cases copy what they need from it and never write to it.
 """
 
+import json
 import os
 import shutil
 import wave
@@ -36,8 +37,9 @@ class World:
     Attributes:
         path: The folder, with `tones` (wavs by class), `regression` (wavs and targets), `run` and
             `chip` (finished runs), `half` (a run that was interrupted), `study` (a finished study),
-            `folds` (a finished cross-validation), `export.safetensors`, `profile.toml`,
-            `crossover.toml`, `graph.nir` (empty without the extra `interop`) and `cache`.
+            `folds` (a finished cross-validation), `search` (a finished search),
+            `export.safetensors`, `profile.toml`, `crossover.toml`, `graph.nir` (empty without the
+            extra `interop`) and `cache`.
     """
 
     path: Path
@@ -102,6 +104,7 @@ def _write_runs(path: Path) -> None:
     ChipRun.open(path / "chip").export(path / "export.safetensors")
     _write_study(path / "study", plain)
     _write_folds(path / "folds", plain)
+    _write_search(path / "search", plain)
 
 
 def _write_study(path: Path, plain: dict[str, Any]) -> None:
@@ -139,6 +142,47 @@ def _write_folds(path: Path, plain: dict[str, Any]) -> None:
     for fold in study.missing():
         run_fold(study.job(fold))
     write_folds(study)
+
+
+SEARCH = """
+[run]
+data.source = "TONES"
+data.bands = 6
+data.hold = 1
+net.preset = "lif"
+net.hidden = [4]
+net.population = 1
+learning.epochs = 1
+[search]
+trials = 2
+[space]
+"learning.rate" = { low = 0.01, high = 0.1, log = true }
+"net.surrogate" = { choices = ["atan", "sigmoid"] }
+"""
+
+
+def _write_search(path: Path, plain: dict[str, Any]) -> None:
+    """A finished search, with its file; its values are not proposed, which needs an extra."""
+    from nwavesdk.analysis.tune import Search, TuneConfig
+    from nwavesdk.analysis.tune.folder import TrialRecord
+    from nwavesdk.analysis.tune.report import write_search
+    from nwavesdk.analysis.tune.winner import finish_winner
+
+    path.mkdir()
+    text = SEARCH.replace("TONES", str(plain["data"]["source"]))
+    (path / "search.toml").write_text(text)
+    config = TuneConfig.read(path / "search.toml")
+    search = Search(path, config)
+    search.file.write_text(json.dumps(search.content(), indent=2) + "\n")
+    for number, surrogate in enumerate(("atan", "sigmoid")):
+        trial = search.trial(number)
+        values = {"learning.rate": 0.02, "net.surrogate": surrogate}
+        trial.write(TrialRecord(values=values))
+        search.end_trial(trial, *search.work(search.job(trial), lambda *_: None))
+    best = search.best()
+    assert best is not None
+    finish_winner(search, best)
+    write_search(search)
 
 
 def _write_cache(path: Path) -> None:

@@ -121,13 +121,17 @@ def check_code(ray: Any, function: Callable[..., Any], threads: int) -> None:
     """
     content = require("ray.cloudpickle", "hpo").dumps(function)
     try:
-        ray.get(ray.remote(num_cpus=threads)(pickle.loads).remote(content))
+        ray.get(ray.remote(num_cpus=threads)(_load).remote(content))
     except Exception as error:  # Ray wraps whatever the import raises
         lines = [line for line in str(getattr(error, "cause", error)).splitlines() if line.strip()]
         raise BrokenRunError(
             f"--ray: a process of the cluster cannot import what it should run ({lines[-1]}): "
             "install the same packages on all machines, or set PYTHONPATH there."
         ) from error
+
+
+def _load(content: bytes) -> None:
+    pickle.loads(content)
 
 
 def cpus(ray: Any, threads: int) -> int:

@@ -151,6 +151,21 @@ def test_a_damaged_record_is_an_error_with_the_remedy(
         search.tried()
 
 
+def test_a_record_that_is_missing_or_of_another_run_is_an_error(
+    finished_search: Search, tmp_path: Path
+) -> None:
+    shutil.copytree(finished_search.path, tmp_path / "search")
+    search = Search.read(tmp_path / "search")
+    first = search.trials[0]
+    values = {**first.record.values, "learning.rate": 0.0123}
+    first.write(first.record.model_copy(update={"values": values}))
+    with pytest.raises(FileError, match=r"belong to trial-0, whose learning.rate is another one"):
+        search.tried()
+    first.file.unlink()
+    with pytest.raises(FileError, match=r"trial-0.json does not exist, although trial-0 does"):
+        search.begin_trial()
+
+
 def test_a_damaged_file_of_the_search_is_an_error(finished_search: Search, tmp_path: Path) -> None:
     content = json.loads(finished_search.file.read_text())
     content["search"]["trials"] = 0

@@ -176,12 +176,19 @@ class SearchFolder(Generic[T]):
         return len(self.trials) - len(self.unfinished())
 
     def begin_trial(self) -> T | None:
-        """Propose the next trial and record it; None if all have begun."""
+        """Propose the next trial and record it; None if all have begun.
+
+        Raises:
+            FileError: If a trial has a folder but no record, or a file of a trial is damaged.
+        """
         begun = {trial.number for trial in self.trials}
         number = next((n for n in range(self.settings.trials) if n not in begun), None)
         if number is None:
             return None
         trial = self.trial(number)
+        if trial.path.exists():
+            what = f"does not exist, although {trial.path.name} does"
+            raise FileError(trial.file, what, f"restore it, or remove {trial.path.name}")
         values = propose(self.space, self.tried(), self.settings.seed, number)
         trial.write(TrialRecord(values=values))
         return trial

@@ -63,11 +63,11 @@ def finish_trials(
         BrokenRunError: If another process works on the search, or a trial cannot go on for a
             reason that is not its own.
     """
-    require("optuna", "hpo")
     n_missing = search.settings.trials - search.n_ended
     with lock(search.file, "works on the search"):
         if not n_missing:
             return
+        require("optuna", "hpo")
         scratch = search.path.absolute() / "ray"
         with join_ray(address) as ray, quiet_tune() as tune:
             n_cpus = cpus(ray, search.threads)

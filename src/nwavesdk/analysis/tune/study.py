@@ -17,6 +17,7 @@ from nwavesdk.analysis.tune.trial import run_trial
 from nwavesdk.internal.files import FileError, one_line, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.train import Run, RunConfig, RunFolder
+from nwavesdk.train.run_folder import is_free
 
 __all__ = ["Search", "Trial"]
 
@@ -64,6 +65,7 @@ class Search(SearchFolder[Trial]):
     def __init__(self, path: Path, config: TuneConfig) -> None:
         super().__init__(path, config.search, config.space)
         self.config = config
+        self._checked: dict[int, dict[str, Any]] = {}
 
     @classmethod
     def open(cls, path: Path, config: TuneConfig) -> "Search":
@@ -146,6 +148,30 @@ class Search(SearchFolder[Trial]):
 
     def trial(self, number: int) -> Trial:
         return Trial(number, self.path.absolute() / f"trial-{number}")
+
+    def values(self, trial: Trial) -> dict[str, Any]:
+        """The value of each field in a trial, which is that of its run.
+
+        Raises:
+            FileError: If the record of the trial is damaged or that of another search or run.
+        """
+        values = super().values(trial)
+        folder = RunFolder(trial.path)
+        if self._checked.get(trial.number) == values or is_free(folder.path):
+            return values
+        if not folder.config.is_file():
+            raise FileError(folder.config, "does not exist", "restore it")
+        expected = RunConfig.of(self.choices(values)).model_dump()
+        recorded = folder.read_config().model_dump()
+        for field in self.space:
+            section, _, name = field.rpartition(".")
+            if section and expected[section][name] != recorded[section][name]:
+                what = f"does not belong to {trial.path.name}, whose {field} is another one"
+                raise FileError(
+                    trial.file, what, f"restore it, or remove it with {trial.path.name}"
+                )
+        self._checked[trial.number] = values
+        return values
 
     def choices(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The choices of a run with these values, in the form of `RunConfig.of`."""
