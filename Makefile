@@ -1,12 +1,16 @@
 PYTHON ?= .venv/bin/python
 
-.PHONY: check test demo bench
+.PHONY: check check-all test demo bench
 
 check:  ## everything that must pass before a commit
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest -q -n 2
+
+check-all: check  ## and the slow tests, which start Ray clusters of two nodes; needs the extra hpo
+	$(PYTHON) -m pytest -q -m hpo
+	$(PYTHON) -m pytest -q -m cluster
 
 test:
 	$(PYTHON) -m pytest -q -n 2
