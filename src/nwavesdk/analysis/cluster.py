@@ -92,9 +92,29 @@ def join_ray(address: str = LOCAL) -> Iterator[Any]:
             "`ray start --head`, or leave the address out."
         ) from error
     try:
-        yield ray
+        with _no_messages():
+            yield ray
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _no_messages() -> Iterator[None]:
+    """Keep what Ray prints about lost processes and machines from standard output.
+
+    Ray prints it there whatever its options are, and a command with `--json` prints one object. The
+    name is private, so a version without it is left as it is.
+    """
+    worker = require("ray._private.worker", "hpo")
+    before = getattr(worker, "_worker_logs_enabled", None)
+    if before is None:
+        yield
+        return
+    worker._worker_logs_enabled = False
+    try:
+        yield
+    finally:
+        worker._worker_logs_enabled = before
 
 
 @contextlib.contextmanager

@@ -63,6 +63,11 @@ def test_paths_are_absolute_and_defaults_are_those_of_the_docs(
     assert TuneConfig.of(config.model_dump(mode="json")).completed() == config
 
 
+def test_the_example_is_a_search() -> None:
+    config = TuneConfig.read(Path(__file__).parents[3] / "examples" / "tune.toml")
+    assert {"learning.rate", "net.surrogate"} <= set(config.space)
+
+
 def test_fixed_fields_exist() -> None:
     fields = _run_fields()
     assert {"learning.rate", "net.tau", "chip.bits", "net_file"} <= set(fields)

@@ -224,7 +224,7 @@ def test_a_search_survives_the_loss_of_a_node(
     lost = wait_for_both_nodes(search, two_nodes)
     two_nodes.remove_node(lost, allow_graceful=False)
     output, _ = driver.communicate(timeout=500)
-    assert driver.returncode == 0
+    assert driver.returncode == 0, output
     ended = [line.split() for line in output.splitlines()]
     assert sorted(int(number) for number, _ in ended) == list(range(6))
     assert {state for _, state in ended} == {"finished"}

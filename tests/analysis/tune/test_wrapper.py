@@ -1,7 +1,9 @@
 """`HPOWrapper`: errors before any trial, crashed trials, continuation and the test of the best."""
 
 import json
+import sys
 import threading
+import types
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +131,26 @@ def test_ray_gives_the_trials_of_this_process(
     assert here.result().best_checkpoint.read_bytes() == result.best_checkpoint.read_bytes()
     lines = capfd.readouterr().err.splitlines()
     assert [line[:12] for line in lines if "/2  trial" in line] == ["1/2  trial 0", "2/2  trial 1"]
+
+
+def test_the_example_of_the_docs(
+    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a builder and a folder of recordings; the trials run in this process."""
+    page = (Path(__file__).parents[3] / "docs" / "search.md").read_text()
+    code = page.partition("```python\n")[2].partition("```")[0]
+    for text, other in {
+        '"words"': f'"{tones}", "data.sample_rate": 8000, "data.recording_duration_s": 0.2',
+        '"runs/hpo", num_samples=20': f'"{tmp_path / "hpo"}", num_samples=2',
+        '"trainer.epochs": 20': '"trainer.epochs": 1',
+    }.items():
+        assert text in code
+        code = code.replace(text, other)
+    module = types.ModuleType("my_nets")
+    vars(module)["build"] = build
+    monkeypatch.setitem(sys.modules, "my_nets", module)
+    monkeypatch.setattr(
+        "nwavesdk.analysis.tune.wrapper.finish_trials", lambda search, *_: finish_here(search)
+    )
+    exec(code, {})
+    assert "best.pt" in capsys.readouterr().out

@@ -84,6 +84,8 @@ def finish_trials(
                         num_samples=n_missing,
                         max_concurrent_trials=most,
                         reuse_actors=True,
+                        # The default name has the whole job.
+                        trial_dirname_creator=_name_of,
                     ),
                     run_config=tune.RunConfig(
                         name="search",
@@ -146,6 +148,10 @@ def _scheduler(search: SearchFolder[T]) -> Any:
         for epoch, score in trial.course().items():
             scheduler.on_trial_result(None, told, {EPOCH: epoch, SCORE: score})
     return scheduler
+
+
+def _name_of(trial: Any) -> str:
+    return str(trial.trial_id)
 
 
 def _resources(search: SearchFolder[T]) -> dict[str, float]:
