@@ -59,6 +59,18 @@ def test_trials_that_run_crashed_or_were_stopped_are_told() -> None:
     assert propose(SPACE, [*tried, *others], 0, 20) != propose(SPACE, tried, 0, 20)
 
 
+def test_the_sampler_learns_from_the_courses_of_stopped_trials() -> None:
+    finished = course_of(20, 0)
+    stopped = [Tried(one.values, "stopped", course={1: one.score or 0.0}) for one in finished]
+    reverse = [Tried(one.values, "stopped", course={1: -(one.score or 0.0)}) for one in finished]
+    sizes = [
+        [propose(SPACE, tried, seed, 20)["learning.batch_size"] for seed in range(8)]
+        for tried in (stopped, reverse)
+    ]
+    near, far = (sum(abs(size - 64) for size in of) for of in sizes)
+    assert near < far
+
+
 def test_importance_needs_trials_with_different_scores() -> None:
     assert importance(SPACE, course_of(LEAST_IMPORTANCE - 1, 0)) == {}
     assert importance(SPACE, [Tried(one.values, "finished", 0.5) for one in course_of(12, 0)]) == {}

@@ -1,0 +1,66 @@
+"""`nwave tune`: errors before any work; what it does is tested with `nwavesdk.analysis.tune`."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.command import nwave
+
+pytest.importorskip("lightning")
+
+CONFIG = """
+[run]
+data.source = "/nothing/there"
+[space]
+"learning.rate" = { low = 1e-3, high = 1e-1, log = true }
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "CONFIG: missing, expected the TOML file of a search"),
+        (["--out", "new"], "CONFIG: missing"),
+        (["--out", "new", "--resume"], r"holds no search \(no tune.json\)"),
+        (["tune.toml"], "--out: missing, expected a folder for the search"),
+        (["tune.toml", "--out", "new", "--resume"], "--resume: new holds no search"),
+        (["other.toml", "--out", "new"], "other.toml"),
+        (["tune.toml", "--out", "new", "--threads", "0"], "--threads: "),
+        (["tune.toml", "--out", "new", "--ray=nowhere"], "--ray: got 'nowhere', expected local"),
+        (
+            ["bad.toml", "--out", "new"],
+            "bad.toml is not the configuration of a search: search.trals",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tune.toml").write_text(CONFIG)
+    Path("bad.toml").write_text(f"[search]\ntrals = 3\n{CONFIG}")
+    result = nwave("tune", *words)
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert re.search(line, result.stderr), result.stderr
+    assert not Path("new").exists()
+
+
+@pytest.mark.hpo
+def test_data_that_are_missing_leave_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "tune.toml").write_text(CONFIG)
+    result = nwave("tune", tmp_path / "tune.toml", "--out", tmp_path / "new")
+    assert result.exit_code == 2
+    assert "/nothing/there" in result.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_missing_extra_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    (tmp_path / "tune.toml").write_text(CONFIG)
+    result = nwave("tune", tmp_path / "tune.toml", "--out", tmp_path / "new")
+    assert result.exit_code == 2
+    assert 'optuna is not installed: pip install "nwavesdk[hpo]" brings it.' in result.stderr
+    assert not (tmp_path / "new").exists()
