@@ -1,8 +1,8 @@
 """Searches on Ray Tune: results of one machine, crashes, early stops, and a lost machine."""
 
+import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -204,11 +204,41 @@ def two_nodes() -> Iterator[Any]:
         cluster.shutdown()
 
 
+N_TRIALS = 4
+N_EPOCHS = 120
+
+
 def cluster_search(content: Content, path: Path) -> Search:
-    given = content(trials=6, max_concurrent=2, seed=1)
-    given["run"]["learning"]["epochs"] = 30
+    """Trials that take much longer than a process of Ray takes to begin."""
+    given = content(trials=N_TRIALS, max_concurrent=2, seed=1)
+    given["run"]["learning"]["epochs"] = N_EPOCHS
     given["space"]["net.tau"] = {"choices": [0.01, 0.02]}
     return Search.open(path, TuneConfig.of(given).completed())
+
+
+@contextlib.contextmanager
+def driving(search: Search, cluster: Any) -> Iterator[Any]:
+    """The process that searches on a cluster, when trials run on both of its nodes."""
+    script = search.path.parent / "driver.py"
+    script.write_text(DRIVER)
+    command = [sys.executable, str(script), str(search.path), cluster.address]
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 900
+        while not is_in_the_middle(search):
+            assert driver.poll() is None
+            assert time.monotonic() < deadline, [trial.course() for trial in search.trials]
+            time.sleep(0.05)
+        yield driver
+    finally:
+        driver.kill()
+        driver.wait()
+
+
+def is_in_the_middle(search: Search) -> bool:
+    """Whether a trial on each node has some epochs, and not nearly all of them."""
+    courses = [len(trial.course()) for trial in search.unfinished()]
+    return len([n_epochs for n_epochs in courses if 2 <= n_epochs < 0.8 * N_EPOCHS]) == 2
 
 
 @pytest.mark.cluster
@@ -218,17 +248,20 @@ def test_a_search_survives_the_loss_of_a_node(
 ) -> None:
     """One of two nodes is killed in the middle: no trial is lost, doubled or different."""
     search = cluster_search(content, tmp_path / "search")
-    (tmp_path / "driver.py").write_text(DRIVER)
-    command = [sys.executable, str(tmp_path / "driver.py"), str(search.path), two_nodes.address]
-    driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    lost = wait_for_both_nodes(search, two_nodes)
-    two_nodes.remove_node(lost, allow_graceful=False)
-    output, _ = driver.communicate(timeout=500)
-    assert driver.returncode == 0, output
+    (lost,) = [node for node in two_nodes.list_all_nodes() if node is not two_nodes.head_node]
+    with driving(search, two_nodes) as driver:
+        begun = [trial.number for trial in search.trials]
+        two_nodes.remove_node(lost, allow_graceful=False)
+        output, _ = driver.communicate(timeout=900)
+        assert driver.returncode == 0, output
+    assert begun == [0, 1]
     ended = [line.split() for line in output.splitlines()]
-    assert sorted(int(number) for number, _ in ended) == list(range(6))
+    assert sorted(int(number) for number, _ in ended) == list(range(N_TRIALS))
     assert {state for _, state in ended} == {"finished"}
-    assert all([*trial.course()] == list(range(1, 31)) for trial in search.trials)
+    assert all([*trial.course()] == list(range(1, N_EPOCHS + 1)) for trial in search.trials)
+    # One of the first two trials continued on the other node, from its last epoch.
+    logs = [trial.path.with_suffix(".log").read_text() for trial in search.trials]
+    assert all(log.count(f"{N_EPOCHS}/{N_EPOCHS}") == 1 for log in logs)
     assert_equal_to_one_process(search, cluster_search(content, tmp_path / "here"))
 
 
@@ -238,27 +271,15 @@ def test_a_killed_search_on_a_cluster_goes_on(
     content: Content, tmp_path: Path, two_nodes: Any
 ) -> None:
     search = cluster_search(content, tmp_path / "search")
-    (tmp_path / "driver.py").write_text(DRIVER)
-    command = [sys.executable, str(tmp_path / "driver.py"), str(search.path), two_nodes.address]
-    driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    wait_for_both_nodes(search, two_nodes)
-    driver.send_signal(signal.SIGKILL)
-    output, _ = driver.communicate()
-    again = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=500, check=True)
+    with driving(search, two_nodes) as driver:
+        driver.send_signal(signal.SIGKILL)
+        output, _ = driver.communicate()
+    script = tmp_path / "driver.py"
+    command = [sys.executable, str(script), str(search.path), two_nodes.address]
+    again = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=900, check=True)
     ended = [line.split()[0] for line in [*output.splitlines(), *again.stdout.splitlines()]]
-    assert sorted(map(int, ended)) == list(range(6))
+    assert sorted(map(int, ended)) == list(range(N_TRIALS))
     assert_equal_to_one_process(search, cluster_search(content, tmp_path / "here"))
-
-
-def wait_for_both_nodes(search: Search, cluster: Any) -> Any:
-    """Wait until two trials are in the middle of their epochs; return the node that is no head."""
-    deadline = time.monotonic() + 400
-    while time.monotonic() < deadline:
-        courses = [len(trial.course()) for trial in search.unfinished()]
-        if len([n_epochs for n_epochs in courses if 2 <= n_epochs < 25]) == 2:
-            return next(node for node in cluster.list_all_nodes() if node is not cluster.head_node)
-        time.sleep(0.02)
-    raise TimeoutError
 
 
 def assert_equal_to_one_process(search: Search, here: Search) -> None:
@@ -267,4 +288,3 @@ def assert_equal_to_one_process(search: Search, here: Search) -> None:
         here.trial(trial.number).write(trial.record.model_copy(update={"state": "running"}))
     finish_here(here)
     assert [model_of(trial) for trial in search.trials] == [model_of(t) for t in here.trials]
-    shutil.rmtree(here.path)
