@@ -8,11 +8,8 @@ import torch
 
 pytest.importorskip("lightning")
 
-from analysis.tune.nets import Other, build
-from nwavesdk.analysis.tune.namespaces import TrialConfig, read_trial_config
+from analysis.tune.nets import build
 from nwavesdk.analysis.tune.one_trial import (
-    build_model,
-    check_output,
     evaluate_best,
     read_course,
     train_one_trial,
@@ -84,45 +81,6 @@ def test_a_loss_that_is_not_finite_ends_the_trial(config: dict[str, Any], tmp_pa
     config |= {"optim.name": "sgd", "optim.lr": 1e3, "loss.weight_magnitude": 1e38}
     with pytest.raises(ValueError, match="the loss is .* in epoch 1: training diverged"):
         train_one_trial(config, build, tmp_path)
-
-
-BATCH = (torch.rand(2, 5, 16), torch.tensor([0, 1]))
-
-
-@pytest.mark.parametrize(
-    ("output", "words"),
-    [
-        (lambda x: x, r"returned Tensor, expected \(spk, mem\), \[2, 5, N\] each with N = 3"),
-        (lambda x: (x, x, x), "returned a tuple of 3"),
-        (lambda x: (x, None), "returned a tuple of 2"),
-        (lambda x: (x[..., :3], x), r"returned mem of shape \[2, 5, 16\]"),
-        (lambda x: (x[..., :4], x), r"returned spk of shape \[2, 5, 4\], expected .*N = 3\."),
-        (lambda x: (x[..., :6], x), 'choose metric.name "accuracy_population"'),
-        (lambda x: (x[:, 0, :3], x), r"returned spk of shape \[2, 3\]"),
-        (lambda x: x.nothing, "the model failed for an input of shape .*AttributeError"),
-    ],
-)
-def test_other_outputs_are_one_line(output: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=words) as caught:
-        check_output(Other(output), BATCH, 3, read_trial_config({}))
-    assert "\n" not in str(caught.value)
-
-
-def test_populations_are_allowed_with_their_metric() -> None:
-    population = read_trial_config({"metric.name": "accuracy_population"})
-    check_output(Other(lambda x: (x[..., :6], x[..., :6])), BATCH, 3, population)
-    with pytest.raises(ValueError, match="N a multiple of 3"):
-        check_output(Other(lambda x: (x[..., :4], x[..., :4])), BATCH, 3, population)
-
-
-@pytest.mark.parametrize(
-    ("builder", "words"),
-    [(lambda _: 3, "returned int, expected a torch.nn.Module"), (lambda cfg: cfg["x"], "KeyError")],
-)
-def test_a_builder_that_fails_is_one_line(builder: Any, words: str) -> None:
-    trial: TrialConfig = read_trial_config({"model.hidden": 8})
-    with pytest.raises(ValueError, match=words):
-        build_model(builder, trial)
 
 
 def test_a_damaged_state_is_an_error_with_the_remedy(

@@ -1,8 +1,6 @@
 """`HPOWrapper`: errors before any trial, crashed trials, continuation and the test of the best."""
 
-import json
 import sys
-import threading
 import types
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ pytest.importorskip("lightning")
 from analysis.tune.conftest import finish_here
 from analysis.tune.nets import Other, build
 from nwavesdk.analysis.tune import Dimension
-from nwavesdk.analysis.tune.wrapper import HPOWrapper, import_builder
+from nwavesdk.analysis.tune.wrapper import HPOWrapper
 from nwavesdk.train import BrokenRunError
 
 pytestmark = pytest.mark.hpo
@@ -51,15 +49,6 @@ def test_a_mistake_is_one_line_before_anything_is_written(
         make({**wrapper_config, **changes}, tmp_path / "search", **options)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "search").exists()
-
-
-def test_a_builder_of_another_kind_is_an_error() -> None:
-    with pytest.raises(TypeError, match="model_builder is 3, expected a function"):
-        import_builder(3)
-    assert import_builder("json:loads") is json.loads
-    lock = threading.Lock()
-    with pytest.raises(ValueError, match="cannot be sent to another process"):
-        import_builder(lambda _: lock)
 
 
 @pytest.mark.parametrize(

@@ -63,42 +63,45 @@ def finish_trials(
         BrokenRunError: If another process works on the search, or a trial cannot go on for a
             reason that is not its own.
     """
-    n_missing = search.settings.trials - search.n_ended
     with lock(search.file, "works on the search"):
-        if not n_missing:
+        if search.n_ended == search.settings.trials:
             return
         require("optuna", "hpo")
-        scratch = search.path.absolute() / "ray"
         with join_ray(address) as ray, quiet_tune() as tune:
             n_cpus = cpus(ray, search.threads)
             check_code(ray, search.work, search.threads)
-            most = search.settings.max_concurrent or max(1, n_cpus // search.threads)
             searcher = _searcher_class()(search, on_ended)
-            shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
-            try:
-                tuner = tune.Tuner(
-                    tune.with_resources(_trainable(search.work), _resources(search)),
-                    tune_config=tune.TuneConfig(
-                        search_alg=searcher,
-                        scheduler=_scheduler(search),
-                        num_samples=n_missing,
-                        max_concurrent_trials=most,
-                        reuse_actors=True,
-                        # The default name has the whole job.
-                        trial_dirname_creator=_name_of,
-                    ),
-                    run_config=tune.RunConfig(
-                        name="search",
-                        storage_path=str(scratch),
-                        verbose=0,
-                        failure_config=tune.FailureConfig(max_failures=RETRIES),
-                    ),
-                )
-                tuner.fit()
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
-            if searcher.failure is not None:
-                raise searcher.failure
+            most = search.settings.max_concurrent or max(1, n_cpus // search.threads)
+            _fit(tune, search, searcher, most)
+        if searcher.failure is not None:
+            raise searcher.failure
+
+
+def _fit(tune: Any, search: SearchFolder[T], searcher: Any, max_concurrent: int) -> None:
+    """Let Ray Tune run what the searcher proposes."""
+    scratch = search.path.absolute() / "ray"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+    resources = {"cpu": search.threads, **({"gpu": 1} if search.uses_gpu else {})}
+    tune_config = tune.TuneConfig(
+        search_alg=searcher,
+        scheduler=_scheduler(search),
+        num_samples=search.settings.trials - search.n_ended,
+        max_concurrent_trials=max_concurrent,
+        reuse_actors=True,
+        # The default name has the whole job.
+        trial_dirname_creator=_name_of,
+    )
+    run_config = tune.RunConfig(
+        name="search",
+        storage_path=str(scratch),
+        verbose=0,
+        failure_config=tune.FailureConfig(max_failures=RETRIES),
+    )
+    trainable = tune.with_resources(_trainable(search.work), resources)
+    try:
+        tune.Tuner(trainable, tune_config=tune_config, run_config=run_config).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -152,10 +155,6 @@ def _scheduler(search: SearchFolder[T]) -> Any:
 
 def _name_of(trial: Any) -> str:
     return str(trial.trial_id)
-
-
-def _resources(search: SearchFolder[T]) -> dict[str, float]:
-    return {"cpu": search.threads, **({"gpu": 1} if search.uses_gpu else {})}
 
 
 def _trainable(work: Callable[[Job, Report], Ended]) -> Callable[[dict[str, Any]], None]:

@@ -7,17 +7,17 @@ of the first and the files are assumed.
 import io
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nwavesdk.analysis.tune.contract import ModelBuilder, build_model, check_output
 from nwavesdk.analysis.tune.folder import Report
 from nwavesdk.analysis.tune.namespaces import TrialConfig, read_trial_config
 from nwavesdk.data import NWaveDataGen
-from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import FileError, one_line, read_bytes, write_atomically
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.loss import topology_loss, weight_magnitude_loss
@@ -30,9 +30,6 @@ from nwavesdk.train.progress import print_line
 __all__ = [
     "BEST",
     "COURSE",
-    "ModelBuilder",
-    "build_model",
-    "check_output",
     "evaluate_best",
     "ignore_report",
     "n_outputs_of",
@@ -40,9 +37,6 @@ __all__ = [
     "read_course",
     "train_one_trial",
 ]
-
-# What builds the net of a trial from the keys of `model.*`.
-ModelBuilder = Callable[[dict[str, Any]], nn.Module]
 
 # Files of a trial: its score after each epoch, and the states of its best and its last one.
 COURSE, BEST, LAST = "course.json", "best.pt", "last.pt"
@@ -110,77 +104,6 @@ def open_data(trial: TrialConfig) -> NWaveDataGen:
         ValueError: If a choice is out of its range.
     """
     return NWaveDataGen(**{"progress": False, **trial.data})
-
-
-def build_model(model_builder: ModelBuilder, trial: TrialConfig) -> nn.Module:
-    """The net of a trial.
-
-    Raises:
-        ValueError: If the builder fails or returns something else.
-    """
-    try:
-        model = model_builder(trial.model_cfg)
-    except Exception as error:  # whatever a user's function raises
-        raise ValueError(
-            f"HPOWrapper: model_builder({shown(trial.model_cfg)}) failed "
-            f"({type(error).__name__}: {one_line(error)}): correct it."
-        ) from error
-    if not isinstance(model, nn.Module):
-        raise ValueError(
-            f"HPOWrapper: model_builder returned {type(model).__name__}, expected a "
-            "torch.nn.Module: return the model."
-        )
-    return model
-
-
-@torch.no_grad()
-def check_output(model: nn.Module, batch: Any, n_outputs: int, trial: TrialConfig) -> None:
-    """Check on one batch that a model has the outputs that loss and metric need.
-
-    Args:
-        model: The model.
-        batch: A batch `(x, y)` of `NWaveDataGen`.
-        n_outputs: Number of classes or targets.
-        trial: The choices of the trial.
-
-    Raises:
-        ValueError: If it has not; the text names what it returned and what is expected.
-    """
-    x = batch[0]
-    B, T = x.shape[:2]
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.random.fork_rng(devices=[]), prepared(model, 0):
-            output = model(x)
-    except Exception as error:  # whatever a user's model raises
-        raise ValueError(
-            f"HPOWrapper: the model failed for an input of shape {list(x.shape)} "
-            f"({type(error).__name__}: {one_line(error)}): correct it."
-        ) from error
-    finally:
-        model.train(was_training)
-    has_groups = trial.metric_name == "accuracy_population"
-    size = f"N a multiple of {n_outputs}" if has_groups else f"N = {n_outputs}"
-    expected = f"(spk, mem), [{B}, {T}, N] each with {size}"
-    is_pair = isinstance(output, tuple) and len(output) == 2
-    if not is_pair or not all(isinstance(one, Tensor) for one in output):
-        got = type(output).__name__
-        if isinstance(output, tuple | list):
-            got = f"a {got} of {len(output)}"
-        raise ValueError(f"HPOWrapper: the model returned {got}, expected {expected}.")
-    for name, one in zip(("spk", "mem"), output, strict=True):
-        fits = one.ndim == 3 and one.shape[:2] == (B, T) and one.shape[2] > 0
-        N = one.shape[-1] if one.ndim else 0
-        fits = fits and (N % n_outputs == 0 if has_groups else n_outputs == N)
-        if not fits:
-            remedy = ""
-            if trial.metric_name == "accuracy" and N and N % n_outputs == 0:
-                remedy = ': for a population per class, choose metric.name "accuracy_population"'
-            raise ValueError(
-                f"HPOWrapper: the model returned {name} of shape {list(one.shape)}, expected "
-                f"{expected}{remedy}."
-            )
 
 
 def evaluate_best(config: Mapping[str, Any], model_builder: ModelBuilder, folder: Path) -> float:

@@ -2,11 +2,9 @@
 
 import json
 import os
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,15 +12,18 @@ import torch
 
 from nwavesdk.analysis.cells import Job, begin_study
 from nwavesdk.analysis.tune.config import SearchConfig
+from nwavesdk.analysis.tune.contract import (
+    ModelBuilder,
+    build_model,
+    check_output,
+    import_builder,
+)
 from nwavesdk.analysis.tune.domains import split_domains
 from nwavesdk.analysis.tune.folder import AnyTrial, Ended, Report, SearchFolder
 from nwavesdk.analysis.tune.namespaces import check_keys, read_trial_config
 from nwavesdk.analysis.tune.on_ray import finish_trials
 from nwavesdk.analysis.tune.one_trial import (
     BEST,
-    ModelBuilder,
-    build_model,
-    check_output,
     evaluate_best,
     n_outputs_of,
     open_data,
@@ -35,12 +36,11 @@ from nwavesdk.analysis.tune.trial import ended_by
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import printable, read_bytes, write_atomically
 from nwavesdk.internal.formats import parse_json
-from nwavesdk.internal.imports import require
 from nwavesdk.internal.processes import LOCAL
 from nwavesdk.train import BrokenRunError
 from nwavesdk.train.progress import print_line
 
-__all__ = ["HPOResult", "HPOWrapper", "import_builder"]
+__all__ = ["HPOResult", "HPOWrapper"]
 
 FILE = "hpo.json"
 
@@ -278,55 +278,6 @@ class HPOWrapper(SearchFolder[_Trial]):
         else:
             what = f"stopped after epoch {len(trial.course())}"
         print_line(f"{self.n_ended}/{self.settings.trials}  {trial.name}: {what}")
-
-
-def import_builder(model_builder: object) -> ModelBuilder:
-    """The function that builds a model.
-
-    Args:
-        model_builder: The function, or its import path.
-
-    Raises:
-        TypeError: If it is neither.
-        ValueError: If the path leads to nothing.
-    """
-    if callable(model_builder):
-        _check_pickle(model_builder)
-        return model_builder
-    if not isinstance(model_builder, str):
-        raise TypeError(
-            f"HPOWrapper: model_builder is {shown(model_builder)}, expected a function "
-            'model_builder(model_cfg) or its import path "module:function".'
-        )
-    module, _, name = model_builder.partition(":")
-    hint = 'expected an import path "module:function" of a function model_builder(model_cfg)'
-    try:
-        function = getattr(import_module(module), name or "model_builder")
-    except Exception as error:  # whatever the user's module raises
-        raise ValueError(
-            f"HPOWrapper: model_builder {shown(model_builder)} cannot be imported "
-            f"({type(error).__name__}: {error}), {hint}: check the path and PYTHONPATH."
-        ) from error
-    if not callable(function):
-        raise ValueError(
-            f"HPOWrapper: model_builder {shown(model_builder)} is {type(function).__name__}, "
-            f"{hint}."
-        )
-    builder: ModelBuilder = function
-    return builder
-
-
-def _check_pickle(function: Any) -> None:
-    """Reject a function that no other process can get."""
-    try:
-        require("ray.cloudpickle", "hpo").dumps(function)
-    except ModuleNotFoundError:
-        raise
-    except (pickle.PicklingError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"HPOWrapper: model_builder {shown(function)} cannot be sent to another process "
-            f"({error}): define it in a module, and use no open files or locks in it."
-        ) from error
 
 
 def _run_trial(
