@@ -250,16 +250,14 @@ def test_a_search_survives_the_loss_of_a_node(
     search = cluster_search(content, tmp_path / "search")
     (lost,) = [node for node in two_nodes.list_all_nodes() if node is not two_nodes.head_node]
     with driving(search, two_nodes) as driver:
-        begun = [trial.number for trial in search.trials]
         two_nodes.remove_node(lost, allow_graceful=False)
         output, _ = driver.communicate(timeout=900)
         assert driver.returncode == 0, output
-    assert begun == [0, 1]
     ended = [line.split() for line in output.splitlines()]
     assert sorted(int(number) for number, _ in ended) == list(range(N_TRIALS))
     assert {state for _, state in ended} == {"finished"}
     assert all([*trial.course()] == list(range(1, N_EPOCHS + 1)) for trial in search.trials)
-    # One of the first two trials continued on the other node, from its last epoch.
+    # No epoch was repeated: the trial of the lost node continued after its last checkpoint.
     logs = [trial.path.with_suffix(".log").read_text() for trial in search.trials]
     assert all(log.count(f"{N_EPOCHS}/{N_EPOCHS}") == 1 for log in logs)
     assert_equal_to_one_process(search, cluster_search(content, tmp_path / "here"))
