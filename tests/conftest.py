@@ -47,11 +47,8 @@ def local_ray() -> Iterator[Any]:
     """A small Ray cluster of this machine, which all tests of a process share."""
     from nwavesdk.analysis.cluster import join_ray
 
-    with pytest.MonkeyPatch.context() as patch:
-        # Ray gives its processes a lower priority than this one, and the tests wait for them.
-        patch.setenv("RAY_worker_niceness", "0")
-        with join_ray() as ray:
-            yield ray
+    with join_ray() as ray:
+        yield ray
 
 
 @pytest.fixture(scope="session")

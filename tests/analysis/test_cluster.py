@@ -78,6 +78,12 @@ def half(job: int) -> float:
     return job / 2
 
 
+def priority(job: int) -> int:
+    """The priority of the process of a task; Ray adds to it by default."""
+    del job
+    return os.nice(0)
+
+
 @pytest.mark.hpo
 @pytest.mark.usefixtures("local_ray")
 def test_tasks_return_or_raise_what_their_functions_do() -> None:
@@ -98,6 +104,8 @@ def test_tasks_return_or_raise_what_their_functions_do() -> None:
     assert ended[2]() == 2.0
     with pytest.raises(ValueError, match="^three is odd$"):
         ended[1]()
+    priorities = [task.result() for task in finish_tasks(priority, [0, 1], 1)]
+    assert priorities == [os.nice(0)] * 2
 
 
 @pytest.mark.hpo

@@ -34,8 +34,10 @@ RETRIES = 3
 # Longest time in which the process of a lost machine ends, and its lock with it [s].
 LOST_SECONDS = 60.0
 
-# Settings that Ray reads from the environment, unless the user has set them.
-QUIET = {
+# Settings that Ray reads from the environment, unless the user has set them. By default its workers
+# have a low priority (nice 15), so that next to any other work they hardly advance.
+SETTINGS = {
+    "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "1",
@@ -75,7 +77,7 @@ def join_ray(address: str = LOCAL) -> Iterator[Any]:
         BrokenRunError: If the cluster cannot be reached.
     """
     check_address(address)
-    for name, value in QUIET.items():
+    for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     ray = require("ray", "hpo")
     if ray.is_initialized():
