@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ EXTRAS = {
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests of an extra where it is not installed, but not if they are asked for."""
+    wanted = re.findall(r"\w+", item.config.getoption("-m") or "")
     for extra, packages in EXTRAS.items():
-        if item.get_closest_marker(extra) and item.config.getoption("-m") != extra:
+        if item.get_closest_marker(extra) and extra not in wanted:
             for package in packages:
                 pytest.importorskip(package)
 

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
+from importlib.util import find_spec
 from itertools import combinations, takewhile
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -78,6 +79,8 @@ BASES = {
     "tune": Base(("search/search.toml", "--out", "search"), ("search",)),
     "tune-kernels": Base(("--out", "table.toml")),
 }
+# The package without which a command has one error only.
+NEEDS = {"import": "nir", "nir": "nir", "tune": "ray"}
 # Commands whose success takes a minute: only their errors are tried.
 SLOW = {"bench"}
 
@@ -102,7 +105,7 @@ NEVER_NUMBERS = {"x", "", " ", "nan", "\udcff", "\x1b[31m1"}
 
 
 def commands() -> dict[str, Any]:
-    """All commands of `nwave`, by name.
+    """All commands of `nwave` whose extra is installed, by name.
 
     Raises:
         LookupError: If a command has no base call.
@@ -113,7 +116,8 @@ def commands() -> dict[str, Any]:
         raise LookupError(
             f"nwave {unknown[0]} has no base call: add one to BASES in tests/faults/options.py."
         )
-    return found
+    is_missing = [name for name, package in NEEDS.items() if find_spec(package) is None]
+    return {name: command for name, command in found.items() if name not in is_missing}
 
 
 def option_cases(world: World) -> Iterator[Case]:

@@ -119,7 +119,8 @@ class HPOWrapper(SearchFolder[_Trial]):
 
     Example:
         >>> from ray import tune  # doctest: +SKIP
-        >>> config = {"data.data_parent": "words", "optim.lr": tune.loguniform(1e-3, 1e-1)}
+        >>> rates = tune.loguniform(1e-3, 1e-1)  # doctest: +SKIP
+        >>> config = {"data.data_parent": "words", "optim.lr": rates}  # doctest: +SKIP
         >>> HPOWrapper("my_nets:build", config, "runs/hpo").fit().best_config  # doctest: +SKIP
     """
 
