@@ -32,7 +32,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests with a cluster of several nodes, which take minutes, unless asked for."""
+    """Leave out tests that wait long for processes of Ray, unless they are asked for."""
     if "cluster" not in (config.getoption("-m") or ""):
         slow = [item for item in items if item.get_closest_marker("cluster")]
         config.hook.pytest_deselected(items=slow)

@@ -148,6 +148,7 @@ def is_alive(process: int) -> bool:
 
 
 @pytest.mark.hpo
+@pytest.mark.cluster
 @pytest.mark.usefixtures("local_ray")
 def test_ray_gives_the_same_weights(
     finished_study: Study, study_choices: dict[str, Any], tmp_path: Path

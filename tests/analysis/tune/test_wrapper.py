@@ -106,6 +106,7 @@ def test_if_all_trials_crash_one_line_says_so(
         make({**wrapper_config, "model.hidden": 13}, tmp_path / "search").fit()
 
 
+@pytest.mark.cluster
 @pytest.mark.usefixtures("local_ray")
 def test_ray_gives_the_trials_of_this_process(
     wrapper_config: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
