@@ -5,6 +5,7 @@ it begins and after it ended, so that no trial is lost or repeated, whenever the
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ class TrialRecord(FrozenModel):
 
 
 @dataclass(frozen=True)
-class AnyTrial:
+class AnyTrial(ABC):
     """One trial of a search; a class for each kind of search describes what it wrote.
 
     Attributes:
@@ -92,18 +93,18 @@ class AnyTrial:
         return "finished" if state == "running" and self.is_complete else state
 
     @property
+    @abstractmethod
     def is_complete(self) -> bool:
         """Whether all files of a finished trial are there."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def score(self) -> float:
         """The score of a finished trial."""
-        raise NotImplementedError
 
+    @abstractmethod
     def course(self) -> dict[int, float]:
         """The score after each epoch so far."""
-        raise NotImplementedError
 
     def write(self, record: TrialRecord) -> None:
         """Write the record."""
@@ -114,7 +115,7 @@ class AnyTrial:
 T = TypeVar("T", bound=AnyTrial)
 
 
-class SearchFolder(Generic[T]):
+class SearchFolder(ABC, Generic[T]):
     """A folder with the trials of a search; a class for each kind of search has the rest.
 
     Args:
@@ -129,27 +130,27 @@ class SearchFolder(Generic[T]):
         self.space = space
 
     @property
+    @abstractmethod
     def file(self) -> Path:
         """The file that describes the search."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def uses_gpu(self) -> bool:
         """Whether each trial needs a GPU."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def work(self) -> Callable[[Job, Report], Ended]:
         """What a process does with a trial; a function of a module."""
-        raise NotImplementedError
 
+    @abstractmethod
     def trial(self, number: int) -> T:
         """The trial with a number, which may not have begun."""
-        raise NotImplementedError
 
+    @abstractmethod
     def job(self, trial: T) -> Job:
         """What a process needs to run a trial: path, choices, threads."""
-        raise NotImplementedError
 
     @property
     def threads(self) -> int:

@@ -1,7 +1,7 @@
 """The trials of a search on Ray Tune: who proposes them, who stops them early, and their processes.
 
 The folder of the search is the state; Ray Tune keeps none of its own. What an earlier process has
-recorded is told to the scheduler before the first trial begins.
+recorded is passed to the scheduler before the first trial begins.
 """
 
 import contextlib
@@ -138,7 +138,7 @@ def asha(tune: Any, grace: int, reduction: int) -> Any:
 
 
 def _scheduler(search: SearchFolder[T]) -> Any:
-    """The scheduler of a search, which has been told the courses of all trials so far."""
+    """The scheduler of a search, with the scores of all earlier epochs."""
     tune = require("ray.tune", "hpo")
     if search.settings.scheduler == "none":
         return tune.schedulers.FIFOScheduler()
@@ -146,10 +146,10 @@ def _scheduler(search: SearchFolder[T]) -> Any:
     for trial in search.trials:
         if trial.state == "running":
             continue  # it reports its epochs again
-        told = SimpleNamespace(trial_id=f"earlier-{trial.number}")
-        scheduler.on_trial_add(None, told)
+        earlier = SimpleNamespace(trial_id=f"earlier-{trial.number}")
+        scheduler.on_trial_add(None, earlier)
         for epoch, score in trial.course().items():
-            scheduler.on_trial_result(None, told, {EPOCH: epoch, SCORE: score})
+            scheduler.on_trial_result(None, earlier, {EPOCH: epoch, SCORE: score})
     return scheduler
 
 

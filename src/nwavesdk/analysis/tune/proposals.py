@@ -84,7 +84,7 @@ def importance(space: Space, tried: Sequence[Tried]) -> dict[str, float]:
 
 
 def _study(space: Space, tried: Sequence[Tried], sampler: Any) -> Any:
-    """A study of Optuna in memory that has been told all trials."""
+    """An Optuna study in memory with all trials."""
     optuna = _optuna()
     state = optuna.trial.TrialState
     states = {

@@ -215,14 +215,26 @@ class _Walk:
             signal = self.add(_join(path, name), module, signal, is_last=ends)
         return signal
 
-    def residual(self, path: str, net: Any, signal: Signal, is_last: bool) -> Signal:  # noqa: ARG002
+    def residual(
+        self,
+        path: str,
+        net: Any,
+        signal: Signal,
+        is_last: bool,  # noqa: ARG002
+    ) -> Signal:
         body = self.add(_join(path, "body"), net.body, signal, is_last=False)
         if net.shortcut is not None:
             signal = self.add(_join(path, "shortcut"), net.shortcut, signal, is_last=False)
         _require_equal(path, body, signal)
         return body.plus(signal)
 
-    def branches(self, path: str, net: Any, signal: Signal, is_last: bool) -> Signal:  # noqa: ARG002
+    def branches(
+        self,
+        path: str,
+        net: Any,
+        signal: Signal,
+        is_last: bool,  # noqa: ARG002
+    ) -> Signal:
         parts = [
             self.add(_join(path, name), branch, signal, is_last=False)
             for name, branch in net._modules.items()

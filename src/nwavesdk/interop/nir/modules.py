@@ -114,7 +114,7 @@ class Delay(Prepared):
         self._state_pass = backward_pass()
         return y
 
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # part of the signature
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # of the base
         """Forget earlier inputs, unless `keep_state`."""
         if not keep_state:
             self._past = None
@@ -147,7 +147,7 @@ class _LastStep(Prepared):
         super().__init__()
         self.outputs: tuple[Tensor, ...] | None = None
 
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # part of the signature
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # of the base
         """Forget the outputs, unless `keep_state`."""
         if not keep_state:
             self.outputs = None

@@ -42,7 +42,31 @@ def ordered(
             f"{source} -> {target} closes a cycle: it passes on the value of the step before"
         )
     delayed |= closing
-    shape_in = tuple(input_shape) if input_shape is not None else raw.shapes[raw.input]
+    shape_in = _input_shape(raw, nodes, input_shape, notes)
+    placed, shape_out = _shape_all(raw, nodes, edges, delayed, order, shape_in, notes)
+    return Graph(
+        placed,
+        tuple(edges),
+        frozenset(delayed),
+        raw.input,
+        raw.output,
+        shape_in,
+        shape_out,
+        dt,
+        discretization,
+        tuple(notes),
+        raw.metadata,
+    )
+
+
+def _input_shape(
+    raw: RawGraph,
+    nodes: Mapping[str, Node],
+    given: Sequence[int] | None,
+    notes: list[str],
+) -> tuple[int, ...]:
+    """The shape of the input: the one that is given, that of the graph, or that of the nodes."""
+    shape_in = tuple(given) if given is not None else raw.shapes[raw.input]
     if shape_in is None:
         shape_in = _first_shape(raw, nodes)
         notes.append(f"the graph has no shape of its input: read as {list(shape_in)}")
@@ -52,6 +76,19 @@ def ordered(
             f"NIR: the input of the graph has the shape {list(known)}, got input_shape "
             f"{list(shape_in)}: leave it out."
         )
+    return shape_in
+
+
+def _shape_all(
+    raw: RawGraph,
+    nodes: Mapping[str, Node],
+    edges: Sequence[Edge],
+    delayed: set[Edge],
+    order: Sequence[str],
+    shape_in: tuple[int, ...],
+    notes: list[str],
+) -> tuple[dict[str, Node], tuple[int, ...]]:
+    """All nodes in their order with the shapes of a step, and the shape of the output."""
     shapes = {raw.input: shape_in}
     placed: dict[str, Node] = {}
     pending = [name for name in order if name != raw.input]
@@ -80,19 +117,7 @@ def ordered(
             f"NIR: the output of the graph has the shape {list(stated)}, and its nodes give "
             f"{list(shapes[raw.output])}: repair the graph."
         )
-    return Graph(
-        placed,
-        tuple(edges),
-        frozenset(delayed),
-        raw.input,
-        raw.output,
-        shape_in,
-        shapes[raw.output],
-        dt,
-        discretization,
-        tuple(notes),
-        raw.metadata,
-    )
+    return placed, shapes[raw.output]
 
 
 def _one_shape(name: str, got: Iterable[tuple[int, ...]]) -> tuple[int, ...]:

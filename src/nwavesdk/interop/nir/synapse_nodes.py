@@ -295,13 +295,23 @@ def _add_unflatten(draft: GraphDraft, path: str, module: Any, signal: Signal) ->
     return draft.begin(shape)
 
 
-def _add_dropout(draft: GraphDraft, path: str, module: Any, signal: Signal) -> Signal:  # noqa: ARG001
+def _add_dropout(
+    draft: GraphDraft,  # noqa: ARG001
+    path: str,
+    module: Any,
+    signal: Signal,
+) -> Signal:
     if module.training and module.p > 0:
         raise refusal(path, "dropout in train()", "that of eval()", "call net.eval() first")
     return signal
 
 
-def _add_nothing(draft: GraphDraft, path: str, module: Any, signal: Signal) -> Signal:  # noqa: ARG001
+def _add_nothing(
+    draft: GraphDraft,  # noqa: ARG001
+    path: str,  # noqa: ARG001
+    module: Any,  # noqa: ARG001
+    signal: Signal,
+) -> Signal:
     return signal
 
 
