@@ -10,7 +10,6 @@ Design requirements:
 
 import contextlib
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -20,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
-from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
+from lightning.pytorch.accelerators import CUDAAccelerator
 
 from nwavesdk.data import Series
 from nwavesdk.internal.checks import require_memory
@@ -48,6 +46,12 @@ from nwavesdk.train.evaluation import Evaluation, evaluate_net
 from nwavesdk.train.first_weights import CannotDriveError, drive_weights
 from nwavesdk.train.learner import Learner, Selection
 from nwavesdk.train.loaders import Loaders
+from nwavesdk.train.machine import (
+    check_machine,
+    check_precision,
+    is_first_process,
+    precision_plugins,
+)
 from nwavesdk.train.model_file import load_model, save_model
 from nwavesdk.train.net_choice import NetChoice, match_net_file, net_name
 from nwavesdk.train.net_file import RunNet, load_function, load_module, network_of_run
@@ -57,11 +61,10 @@ from nwavesdk.train.progress import EventLog, History, print_line, progress_call
 from nwavesdk.train.report import write_report
 from nwavesdk.train.run_data import RunData, load_run_data
 from nwavesdk.train.run_folder import BrokenRunError, RunFolder
-from nwavesdk.train.sections import MachineConfig
 from nwavesdk.train.task_reports import FinishedRun
 from nwavesdk.train.tasks import TrainingTask, task_of
 
-__all__ = ["Run", "check_machine"]
+__all__ = ["Run"]
 
 # What is called with the metrics of an epoch.
 OnEpoch = Callable[[Mapping[str, float]], None]
@@ -110,7 +113,7 @@ class Run:
             ModuleNotFoundError: If an extra is missing.
         """
         # Further processes join the run that the first one began.
-        is_first = _is_first_process()
+        is_first = is_first_process()
         if is_first:
             RunFolder(path).check_free()
         run = cls.prepare(path, config)
@@ -151,7 +154,7 @@ class Run:
                     f"net.first_weights: the recordings cannot drive them ({error}): give "
                     "--first-weights drawn."
                 ) from error
-            if _is_first_process():
+            if is_first_process():
                 print_line(
                     f"nwave: note: the recordings cannot drive the first weights ({error}): they "
                     "are drawn."
@@ -272,9 +275,12 @@ class Run:
         Raises:
             BrokenRunError: If another process trains the run, training diverged, the checkpoint
                 is damaged, or the folder cannot be written.
+            ValueError: If this machine lacks the precision of the run.
         """
         self._require_memory_to_train()
-        owns_folder = _is_first_process()
+        if not self.folder.finished:
+            check_precision(self.config.machine)
+        owns_folder = is_first_process()
         try:
             with self.folder.lock() if owns_folder else contextlib.nullcontext():
                 if owns_folder:
@@ -343,7 +349,7 @@ class Run:
         history = History(self.folder.metrics)
         selection = Selection(task.score, learning.patience, keeps_last=learning.keep == "last")
         advice = task.advice(self.data.train)
-        is_first = _is_first_process()
+        is_first = is_first_process()
         if advice is not None and is_first and is_new:
             print_line(f"nwave: note: {advice}")
         on_saved = None if on_epoch is None else lambda: on_epoch(history.rows[-1])
@@ -394,10 +400,10 @@ class Run:
 
     def _trainer(self, history: History, selection: Selection, every_epoch: EveryEpoch) -> Trainer:
         machine = self.config.machine
+        plugins = precision_plugins(machine)
         return Trainer(
             accelerator=machine.accelerator,
             devices=machine.devices,
-            precision=machine.precision,
             max_epochs=self.config.learning.epochs,
             gradient_clip_val=self.config.learning.clip,
             callbacks=[
@@ -406,7 +412,8 @@ class Run:
                 *progress_callbacks(history, self.task.batch_score_name),
                 every_epoch,
             ],
-            plugins=[AtomicCheckpointIO(self.config)],
+            plugins=[AtomicCheckpointIO(self.config), *plugins],
+            precision=None if plugins else machine.precision,
             logger=EventLog(self.folder.path / "tensorboard"),
             log_every_n_steps=1,
             num_sanity_val_steps=0,
@@ -463,11 +470,6 @@ class Run:
         return result
 
 
-def _is_first_process() -> bool:
-    """Whether this process prints and writes; Lightning and torchrun start the others."""
-    return bool(getattr(rank_zero_only, "rank", 0) == 0)
-
-
 @contextlib.contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Hide Lightning's advice, and keep standard output free for the result."""
@@ -483,28 +485,3 @@ def _quiet_lightning() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def check_machine(machine: MachineConfig) -> None:
-    """Reject an accelerator that is missing, before anything is written.
-
-    Raises:
-        ValueError: If there is no such accelerator, if it has fewer devices than requested, or if
-            the CPU would run more processes than it has cores.
-    """
-    cuda = CUDAAccelerator.auto_device_count() if CUDAAccelerator.is_available() else 0
-    mps = MPSAccelerator.auto_device_count() if MPSAccelerator.is_available() else 0
-    available = {"gpu": cuda or mps, "cuda": cuda, "mps": mps}.get(machine.accelerator)
-    if available is not None and available < machine.devices:
-        raise ValueError(
-            f"machine.accelerator: got {machine.accelerator!r} with {machine.devices} device(s), "
-            f"but this machine has {available}: use --accelerator cpu or auto, or fewer --devices."
-        )
-    # Each process has the whole data and net. Two are allowed anywhere, to try data-parallel runs.
-    most = max(2, os.cpu_count() or 1)
-    uses_cpu = machine.accelerator == "cpu" or not (available or cuda or mps)
-    if uses_cpu and machine.devices > most:
-        raise ValueError(
-            f"machine.devices: got {machine.devices} processes for {os.cpu_count()} cores, "
-            f"expected at most {most}: use fewer --devices."
-        )
