@@ -17,7 +17,7 @@ import torch
 # The packages that tests of an extra need, by their marker.
 EXTRAS = {
     "events": ("tonic", "aedat", "h5py"),
-    "interop": ("nir", "nirtorch"),
+    "interop": ("nir", "nirtorch", "neurobench"),
     "hpo": ("ray", "optuna"),
 }
 

@@ -46,6 +46,7 @@ EXTRAS = {
     "PIL",
     "lightning",
     "matplotlib",
+    "neurobench",
     "nir",
     "nirtorch",
     "optuna",

@@ -1,4 +1,4 @@
-"""`nwave train` and `nwave eval`."""
+"""`nwave train`."""
 
 import json
 from pathlib import Path
@@ -19,16 +19,6 @@ def test_train_prints_one_object_and_its_progress(
     assert report["seed"] == 5
     assert "epoch   2/2" in result.stderr
     assert json.loads((out / "config.json").read_text())["net"]["hidden"] == [16, 8]
-
-
-def test_eval_gives_the_recorded_accuracy(trained: tuple[Path, Result]) -> None:
-    report = json_object(nwave("eval", trained[0], "--json"))
-    assert (
-        report["test_accuracy"]
-        == report["recorded_test_accuracy"]
-        == json_object(trained[1])["test_accuracy"]
-    )
-    assert "test accuracy" in nwave("eval", trained[0]).stdout
 
 
 def test_a_finished_run_is_neither_overwritten_nor_resumed(

@@ -1,4 +1,4 @@
-"""`nwave train`, `nwave eval` and `nwave compare`."""
+"""`nwave train` and `nwave compare`."""
 
 import os
 from functools import partial
@@ -9,8 +9,6 @@ import typer
 
 from nwavesdk.cli.app import (
     Json,
-    NetFile,
-    RunPath,
     app,
     checked_option,
     folder_option,
@@ -22,7 +20,7 @@ from nwavesdk.cli.options import DATA_FIELDS, add_run_choices, surrogate_texts
 from nwavesdk.cli.ray import RayCommand, ray_option
 from nwavesdk.presets import NAMES
 
-__all__ = ["compare_surrogates", "eval_run", "train_run"]
+__all__ = ["compare_surrogates", "measures_text", "train_run"]
 
 
 @app.command("train", cls=SectionedCommand)
@@ -168,8 +166,8 @@ def _print_fold(study: Any, fold: Any) -> None:
 
 
 def _print_result(out: Path, result: dict[str, Any], as_json: bool) -> None:
-    validation = _measures_text(result, "val")
-    tested = _measures_text(result, "test")
+    validation = measures_text(result, "val")
+    tested = measures_text(result, "test")
     lines = [
         f"test {tested}, validation {validation}"
         if tested
@@ -213,8 +211,8 @@ def _cost_lines(out: Path, result: dict[str, Any]) -> list[str]:
     return [", ".join(texts)]
 
 
-def _measures_text(result: dict[str, Any], part: str) -> str:
-    """The measures of a set to print with their names; empty if the set was not read."""
+def measures_text(result: dict[str, Any], part: str) -> str:
+    """The measures of a set in `result.json`, with their names; empty if it was not read."""
     names = {"accuracy": "accuracy", "r2": "R²", "correlation": "correlation"}
     accuracy, balanced = result.get(f"{part}_accuracy"), result.get(f"{part}_balanced_accuracy")
     # With balanced classes, both are the same.
@@ -222,22 +220,6 @@ def _measures_text(result: dict[str, Any], part: str) -> str:
         names["balanced_accuracy"] = "balanced accuracy"
     measured = {name: result.get(f"{part}_{measure}") for measure, name in names.items()}
     return ", ".join(f"{name} {value:.4f}" for name, value in measured.items() if value is not None)
-
-
-@app.command("eval")
-def eval_run(run: RunPath, net: NetFile = None, as_json: Json = False) -> None:
-    """Build the net of RUN from its config and its weights, and test it again."""
-    from nwavesdk.train import Run, RunFolder
-
-    result = Run.open(run, net).test()
-    folder = RunFolder(run)
-    score = next(iter(result))  # test_accuracy or test_r2
-    recorded = folder.read_result().get(score) if folder.finished else None
-    count = result["recordings"]
-    recordings = f"{count} recording{'' if count == 1 else 's'}"
-    text = "none" if recorded is None else f"{recorded:.4f}"
-    line = f"test {_measures_text(result, 'test')} on {recordings} (recorded: {text})"
-    print_report(as_json, {"run": run, **result, f"recorded_{score}": recorded}, [line])
 
 
 @app.command("compare", cls=RayCommand)

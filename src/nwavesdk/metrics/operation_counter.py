@@ -26,7 +26,7 @@ from nwavesdk.net.fan_out import fan_out, has_known_fan_out, input_axes, reads_p
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.wiring import watch_calls
 
-__all__ = ["OperationCounter", "count_operations"]
+__all__ = ["OperationCounter", "count_operations", "countable_edges"]
 
 # Recordings that run together.
 _MOST_TOGETHER = 32
@@ -101,19 +101,13 @@ class OperationCounter:
 
     def __init__(self, net: nn.Module) -> None:
         self._net = net
-        found = find_edges(net)
-        self._edges = [edge for edge in found.edges if has_known_fan_out(edge)]
+        self._edges, self._unknown = countable_edges(net)
         self._by_module = {edge.module: edge for edge in self._edges if not edge.is_recurrent}
         self._recurrent = {edge.module: edge for edge in self._edges if edge.is_recurrent}
         self._connections = {edge: (edge.stored_weight() != 0).cpu() for edge in self._edges}
-        counted = {edge.module_name for edge in self._edges}
-        self._unknown = [
-            name
-            for name, module in net.named_modules()
-            if name not in counted and _has_unknown_weight(module, name in found.uncovered)
-        ]
-        self._unknown += [edge.name for edge in found.edges if edge not in self._connections]
-        self._names = {layer: name for name, layer in found.layers.items()}
+        self._names = {
+            module: name for name, module in net.named_modules() if isinstance(module, NeuronLayer)
+        }
         self._tallies: dict[Edge, _Tally] = {}
         self._fan_outs: dict[tuple[Edge, torch.Size], tuple[Tensor, Tensor]] = {}
         self._longest: dict[tuple[Edge, torch.Size], int] = {}
@@ -252,6 +246,23 @@ class OperationCounter:
             found = fan_out(edge, shape, connections), fan_out(edge, shape, everywhere)
             self._fan_outs[edge, shape] = found
         return self._fan_outs[edge, shape]
+
+
+def countable_edges(net: nn.Module) -> tuple[list[Edge], list[str]]:
+    """The edges of a net whose operations can be counted, and the names of all other weights.
+
+    Args:
+        net: Any module.
+    """
+    found = find_edges(net)
+    edges = [edge for edge in found.edges if has_known_fan_out(edge)]
+    counted = {edge.module_name for edge in edges}
+    unknown = [
+        name
+        for name, module in net.named_modules()
+        if name not in counted and _has_unknown_weight(module, name in found.uncovered)
+    ]
+    return edges, unknown + [edge.name for edge in found.edges if edge not in edges]
 
 
 def _has_unknown_weight(module: nn.Module, is_uncovered: bool) -> bool:

@@ -20,7 +20,7 @@ from nwavesdk.layers.synapse import DenseSynapse
 from nwavesdk.layers.temporal_conv import TemporalConv
 from nwavesdk.net.edges import Edge
 
-__all__ = ["fan_out", "has_known_fan_out", "input_axes", "reads_past"]
+__all__ = ["convolve", "fan_out", "has_known_fan_out", "input_axes", "reads_past"]
 
 _TRANSPOSED: dict[int, Callable[..., Tensor]] = {
     1: functional.conv_transpose1d,
@@ -85,7 +85,7 @@ def fan_out(edge: Edge, shape: Sequence[int], connections: Tensor) -> Tensor:
     if isinstance(module, TemporalConv):
         return _gradient_of_sum(lambda x: module.charge(x, connections), shape)
     if isinstance(module, _ConvNd):
-        return _gradient_of_sum(lambda x: _convolve(module, x, connections), shape)
+        return _gradient_of_sum(lambda x: convolve(module, x, connections), shape)
     if connections.ndim == 1:
         return connections
     return connections.sum(0 if isinstance(module, nn.Linear) else 1)
@@ -108,8 +108,8 @@ def _gradient_of_sum(function: Callable[[Tensor], Tensor], shape: Sequence[int])
     return gradient[0]
 
 
-def _convolve(module: Any, x: Tensor, weight: Tensor) -> Tensor:
-    """The convolution of torch with another weight and no bias."""
+def convolve(module: Any, x: Tensor, weight: Tensor) -> Tensor:
+    """The convolution of a module of torch with another weight, without bias."""
     if not isinstance(module, _ConvTransposeNd):
         convolved: Tensor = module._conv_forward(x, weight, None)
         return convolved

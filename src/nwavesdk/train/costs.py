@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from nwavesdk.data import Series
+from nwavesdk.data import Indices, Series
 from nwavesdk.internal.files import one_line
 from nwavesdk.metrics import OperationCounter, Operations
 from nwavesdk.train.evaluation import Evaluation
@@ -15,7 +15,7 @@ from nwavesdk.train.run_data import RunData
 from nwavesdk.train.simple_models import simple_scores
 from nwavesdk.train.tasks import TrainingTask
 
-__all__ = ["cost_fields", "count_on_series", "describe_run"]
+__all__ = ["MOST_VALUES", "cost_fields", "count_on_series", "counted_recordings", "describe_run"]
 
 # Recordings on which operations are counted, so that it takes about a second.
 MOST_RECORDINGS = 256
@@ -63,11 +63,7 @@ def count_on_series(net: nn.Module, series: Series) -> Operations:
         net: A net from input `[B, T, F]`.
         series: The set.
     """
-    has_one_length = bool((series.lengths == series.lengths[0]).all())
-    most = MOST_RECORDINGS if has_one_length else MOST_OF_DIFFERENT_LENGTHS
-    indices = np.linspace(0, len(series) - 1, min(most, len(series))).astype(np.int64)
-    # From long to short: recordings of one length run together.
-    indices = indices[np.argsort(-series.lengths[indices], kind="stable")]
+    indices = counted_recordings(series)
     largest = int(series.lengths.max()) * series.recordings.n_features
     per_batch = max(1, MOST_VALUES // largest)
     counter = OperationCounter(net)
@@ -76,6 +72,20 @@ def count_on_series(net: nn.Module, series: Series) -> Operations:
         batch = series.batch(indices[first : first + per_batch])
         counter.count(batch.x.to(device), batch.lengths)
     return counter.result()
+
+
+def counted_recordings(series: Series) -> Indices:
+    """The recordings of a set on which operations are counted, from long to short.
+
+    Recordings of one length then run together.
+
+    Args:
+        series: The set.
+    """
+    has_one_length = bool((series.lengths == series.lengths[0]).all())
+    most = MOST_RECORDINGS if has_one_length else MOST_OF_DIFFERENT_LENGTHS
+    indices = np.linspace(0, len(series) - 1, min(most, len(series))).astype(np.int64)
+    return indices[np.argsort(-series.lengths[indices], kind="stable")]
 
 
 def cost_fields(operations: Operations, rates: Sequence[float], n_hidden: int) -> dict[str, Any]:

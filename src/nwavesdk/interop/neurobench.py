@@ -1,0 +1,263 @@
+"""NeuroBench: the harness measures a net of ours, and its numbers next to our own counts.
+
+The hooks of NeuroBench 2.3 see `nn.Linear`, `nn.Conv*`, cells of torch, and neurons of snnTorch. To
+them, all synapses and neurons of this library would count as 0. `NWaveModel` gives the harness
+each weight as a linear layer with the inputs that it got, and each neuron layer with its spikes
+and membranes. The metrics are those of the harness, unchanged. `docs/neurobench.md` has them.
+
+It needs the extra `interop`. The harness is imported on first use; it imports snnTorch.
+
+References:
+    Yik et al. 2025, "The neurobench framework for benchmarking neuromorphic computing algorithms
+    and systems", Nature Communications 16, 1545, doi:10.1038/s41467-025-56739-4.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+from torch.nn.modules.conv import _ConvNd
+
+from nwavesdk.internal.imports import require
+from nwavesdk.layers import NeuronLayer
+from nwavesdk.layers.record import Record
+from nwavesdk.metrics.operation_counter import countable_edges
+from nwavesdk.net import Edge, record
+from nwavesdk.net.fan_out import convolve, input_axes, reads_past
+from nwavesdk.net.preparation import prepared
+from nwavesdk.net.wiring import watch_calls
+from nwavesdk.solvers.sparse.delays_reference import delayed_product
+
+__all__ = ["NWaveModel", "WeightImage"]
+
+EXTRA = "interop"
+
+
+class WeightImage(nn.Linear):
+    """A weight of a net as a layer that the harness counts; its output is the charge.
+
+    The harness counts operations as the sum of a layer's outputs, after it has set all inputs and
+    weights that are not 0 to 1. Sums of ones are exact in float64.
+
+    Args:
+        edge: The weight.
+    """
+
+    def __init__(self, edge: Edge) -> None:
+        # The parameters of torch's linear layer are replaced: the weight may have any shape.
+        super().__init__(1, 1, bias=False)
+        self.weight = nn.Parameter(edge.stored_weight().double(), requires_grad=False)
+        # A plain function: the harness copies the layer, but not what a function refers to.
+        self.product = _product_of(edge)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """The charge, without bias, of an input of the synapse."""
+        return self.product(x, self.weight)
+
+
+def _product_of(edge: Edge) -> Callable[[Tensor, Tensor], Tensor]:
+    """The product of an input with the weight of an edge; steps before the first one are silent."""
+    module: Any = edge.module
+    if edge.is_recurrent:
+        return lambda x, weight: _recurrent_product(module, x, weight)
+    if isinstance(module, nn.Linear):
+        return linear
+    if isinstance(module, _ConvNd):
+        return lambda x, weight: convolve(module, x, weight)
+    if edge.weight.ndim == 1:
+        return torch.mul
+    return lambda x, weight: module.charge(x, weight)
+
+
+def _recurrent_product(layer: NeuronLayer, spikes: Tensor, weight: Tensor) -> Tensor:
+    """The recurrent charge [B, T, N] of a layer's own spikes, which arrive one step later."""
+    delays = torch.ones(len(weight), 1, dtype=weight.dtype, device=weight.device)
+    if layer.recurrent_delays is not None:
+        delays = delays + layer.recurrent_delays.delays.detach().to(weight).round()
+    most = int(delays.max())
+    silence = spikes.new_zeros(len(spikes), most, len(weight))
+    return delayed_product(spikes, silence, weight, delays, most, "none", 1.0)
+
+
+class _View(nn.ModuleList):
+    """What the harness walks: the images of all weights, and the parameters of the net itself."""
+
+    def __init__(self, net: nn.Module, images: list[WeightImage]) -> None:
+        super().__init__(images)
+        # In a tuple, so that it is not a child.
+        self._viewed = (net,)
+
+    def forward(self, x: Tensor) -> Any:
+        return self._viewed[0](x)
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        return self._viewed[0].parameters(recurse)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        return self._viewed[0].buffers(recurse)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "_View":
+        """Move the net with the images, as `to(device)` of the harness does."""
+        self._viewed[0]._apply(fn, recurse)  # type: ignore[no-untyped-call]  # of torch
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+
+class NWaveModel:
+    """A net as a `NeuroBenchModel`, so that the harness measures its synapses and neurons.
+
+    The net runs in `eval()`, without gradient, and is prepared for each batch.
+
+        metric                harness reads
+        Footprint             bytes of the parameters and buffers of the net
+        ConnectionSparsity    every weight; of a chip, as it is stored
+        ActivationSparsity    the spikes of each neuron layer that spikes
+        SynapticOperations    every weight, with the inputs that it got
+        MembraneUpdates       the membrane of each layer and step, after reset
+
+    `NeuronOperations` has a table of four neurons of snnTorch and knows none of ours.
+
+    Args:
+        net: Any module that returns a tensor or `spk, mem`. Weights may change between two calls.
+        decode: From `spk, mem` of the net to predictions; None returns `spk`.
+
+    Attributes:
+        net: The net.
+        not_counted: Names of the modules with weights that cannot be counted.
+
+    Raises:
+        TypeError: If `net` is not a module.
+        ModuleNotFoundError: If the extra `interop` is missing.
+
+    Example:
+        .. code-block:: python
+
+            from neurobench.benchmarks import Benchmark
+            from neurobench.metrics.static import Footprint
+            from neurobench.metrics.workload import SynapticOperations
+
+            metrics = [[Footprint], [SynapticOperations]]
+            print(Benchmark(NWaveModel(net), loader, [], [], metrics).run())
+    """
+
+    def __init__(
+        self, net: nn.Module, decode: Callable[[Tensor, Tensor], Tensor] | None = None
+    ) -> None:
+        require("neurobench.models", EXTRA).NeuroBenchModel.register(type(self))
+        edges, self.not_counted = countable_edges(net)
+        if self.not_counted:
+            warnings.warn(
+                f"NWaveModel: operations of {', '.join(self.not_counted)} cannot be counted, so "
+                "the synaptic operations and the connection sparsity of NeuroBench lack them.",
+                stacklevel=2,
+            )
+        self.net = net.eval()
+        self._decode = decode
+        self._images = {edge: WeightImage(edge) for edge in edges}
+        self._view = _View(net, list(self._images.values()))
+        self._edge_of = {edge.module: edge for edge in edges if not edge.is_recurrent}
+        self._recurrent = {edge.module: edge for edge in edges if edge.is_recurrent}
+        self._inputs: dict[Edge, Any] = {}
+        self._activity: dict[str, Any] = {}
+        self.activation_hooks: list[Any] = []
+        self.connection_hooks: list[Any] = []
+
+    def __net__(self) -> nn.Module:
+        """What the harness walks for the metrics without data."""
+        self._read_weights()
+        return self._view
+
+    def _read_weights(self) -> None:
+        for edge, image in self._images.items():
+            image.weight.copy_(edge.stored_weight())
+
+    def register_hooks(self) -> None:
+        """Make the hooks of the harness; a call fills them."""
+        self.cleanup_hooks()
+        layer_hook = require("neurobench.hooks.layer", EXTRA).LayerHook
+        neuron_hook = require("neurobench.hooks.neuron", EXTRA).NeuronHook
+        activations = require("neurobench.blocks.activation", EXTRA).SUPPORTED_ACTIVATIONS
+        self._inputs = {edge: layer_hook(image) for edge, image in self._images.items()}
+        self.connection_hooks = list(self._inputs.values())
+        for name, module in self.net.named_modules():
+            if isinstance(module, NeuronLayer):
+                hook = self._activity[name] = neuron_hook(None, name)
+                hook.layer = module
+                self.activation_hooks.append(hook)
+            elif isinstance(module, activations):
+                self.activation_hooks.append(neuron_hook(module, name))
+
+    def reset_hooks(self) -> None:
+        """Forget what the hooks hold."""
+        for hook in self.activation_hooks + self.connection_hooks:
+            hook.reset()
+
+    def close_hooks(self) -> None:
+        """Remove the hooks from the modules."""
+        for hook in self.activation_hooks + self.connection_hooks:
+            hook.close()
+
+    def cleanup_hooks(self) -> None:
+        """Remove all hooks, and what they hold."""
+        self.close_hooks()
+        for hooks in (self.activation_hooks, self.connection_hooks, self._inputs, self._activity):
+            hooks.clear()
+
+    @torch.no_grad()
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Run recordings [B, T, *features], and fill the hooks."""
+        self._read_weights()
+        is_time_first = getattr(self.net, "time_first", False)
+        received: dict[Edge, list[Tensor]] = {}
+
+        def on_synapse(module: nn.Module, x: Tensor, charge: Tensor) -> None:  # noqa: ARG001  # part of the signature
+            edge = self._edge_of.get(module)
+            if edge is not None:
+                received.setdefault(edge, []).append(x.to_dense() if x.is_sparse else x)
+
+        with prepared(self.net), watch_calls(self.net, on_synapse, _ignore_call):
+            recording = record(self.net, batch.transpose(0, 1) if is_time_first else batch)
+        if self._inputs:
+            for edge, calls in received.items():
+                self._fill_inputs(edge, calls)
+            for name, layer_record in recording.layers.items():
+                self._fill_activity(name, layer_record)
+        spk = recording.spk.transpose(0, 1) if is_time_first else recording.spk
+        if self._decode is None:
+            return spk
+        if recording.mem is recording.spk:
+            return self._decode(spk, spk)
+        mem = recording.mem.transpose(0, 1) if is_time_first else recording.mem
+        return self._decode(spk, mem)
+
+    def _fill_inputs(self, edge: Edge, calls: list[Tensor]) -> None:
+        """Give the hook of a weight its inputs, one sequence if earlier steps matter."""
+        if reads_past(edge):
+            axes = input_axes(edge)
+            steps = [x[:, None] if x.ndim == axes else x for x in calls]
+            calls = [torch.cat(steps, 1)]
+        self._inputs[edge].inputs += [(x.double(),) for x in calls]
+
+    def _fill_activity(self, name: str, layer_record: Record) -> None:
+        """Give the hook of a neuron layer its spikes, and its membrane around each step."""
+        spk, mem = layer_record.spk, layer_record.mem
+        if layer_record.is_single_step:
+            spk, mem = spk[:, None], mem[:, None]
+        hook = self._activity[name]
+        if not layer_record.is_readout:
+            hook.activation_outputs.append(spk)
+        after = list(mem.unbind(1))
+        hook.post_fire_mem_potential += after
+        # The harness counts the first step without a look at the membrane before it.
+        hook.pre_fire_mem_potential += [torch.zeros_like(after[0]), *after[:-1]]
+        edge = self._recurrent.get(hook.layer)
+        if edge is not None:
+            self._fill_inputs(edge, [spk.flatten(2)])
+
+
+def _ignore_call(layer: NeuronLayer, charge: Tensor, fired: Tensor) -> None:
+    """The records of the pass have the spikes of layers."""

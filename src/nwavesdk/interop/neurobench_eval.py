@@ -1,0 +1,195 @@
+"""The numbers of NeuroBench's harness for a net on a set, next to our own counts.
+
+Design requirements:
+    - The harness and our counter get the same recordings in the same batches, each of one length:
+      neither counts padding.
+    - A difference is shown, and so is its reason where the two count different things.
+    - The harness prints a metric that fails and goes on with 0. Here, it is an error.
+"""
+
+import contextlib
+import io
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from nwavesdk.data import Indices, Series
+from nwavesdk.internal.imports import require
+from nwavesdk.interop.neurobench import NWaveModel
+from nwavesdk.metrics import Operations, count_operations
+from nwavesdk.net import find_edges
+from nwavesdk.net.preparation import prepared
+from nwavesdk.train.costs import MOST_VALUES, counted_recordings
+from nwavesdk.train.evaluation import evaluate_net
+from nwavesdk.train.tasks import TrainingTask
+
+__all__ = ["Comparison", "Row", "compare_counts", "run_harness"]
+
+EXTRA = "interop"
+MOST_TOGETHER = 32  # recordings of a batch
+# The largest difference that is rounding: the harness rounds connection sparsity to four digits,
+# computes accuracy in float32, and adds counts in another order.
+ROUNDING = {"ConnectionSparsity": 5e-5, "ClassificationAccuracy": 1e-6}
+RELATIVE = 1e-9
+CHANGES_ONLY = "the harness counts a step only if the membrane changed, we count every step"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number.
+
+    Attributes:
+        name: What it is, as the harness calls it.
+        harness: The number of the harness.
+        ours: Our own.
+        note: What the two count differently, if they do.
+    """
+
+    name: str
+    harness: float
+    ours: float
+    note: str = ""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the numbers differ by more than rounding."""
+        rounding = ROUNDING.get(self.name, 0.0)
+        return not math.isclose(self.harness, self.ours, rel_tol=RELATIVE, abs_tol=rounding)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All numbers.
+
+    Attributes:
+        rows: The numbers; operations and updates are means per recording.
+        recordings: Number of recordings.
+        not_counted: Names of the modules that neither counts.
+    """
+
+    rows: tuple[Row, ...]
+    recordings: int
+    not_counted: tuple[str, ...]
+
+
+class _Batches:
+    """Some recordings of a set in batches of one length, as the harness wants a data loader."""
+
+    def __init__(self, series: Series, indices: Indices) -> None:
+        self._series = series
+        # The harness takes its length as the number of recordings.
+        self.dataset = indices
+        self._parts: list[Indices] = []
+        lengths = series.lengths[indices]
+        for length in sorted(set(lengths.tolist()), reverse=True):
+            values = length * series.recordings.n_features
+            size = max(1, min(MOST_TOGETHER, MOST_VALUES // values))
+            same = indices[lengths == length]
+            self._parts += [same[first : first + size] for first in range(0, len(same), size)]
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for part in self._parts:
+            batch = self._series.batch(part)
+            yield batch.x, batch.y
+
+
+def compare_counts(net: nn.Module, series: Series, task: TrainingTask) -> Comparison:
+    """Run the harness and our own counter on recordings of a set.
+
+    Args:
+        net: A net from input `[B, T, F]`, on the CPU.
+        series: The set.
+        task: What the net has learned.
+
+    Raises:
+        ModuleNotFoundError: If the extra `interop` is missing.
+        RuntimeError: If a metric of the harness fails.
+    """
+    indices = counted_recordings(series)
+    batches = _Batches(series, indices)
+    static = require("neurobench.metrics.static", EXTRA)
+    workload = require("neurobench.metrics.workload", EXTRA)
+    of_net = [static.Footprint, static.ParameterCount, static.ConnectionSparsity]
+    of_data = [workload.ActivationSparsity, workload.SynapticOperations, workload.MembraneUpdates]
+    decoder = task.decoder()
+
+    def decode(spk: Tensor, mem: Tensor) -> Tensor:
+        with prepared(decoder):
+            return task.predict(decoder(spk, mem, None))
+
+    is_class = task.name == "classification"
+    if is_class:
+        of_data.append(workload.ClassificationAccuracy)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the comparison has what is not counted
+        model = NWaveModel(net, decode if is_class else None)
+    found = run_harness(model, batches, [of_net, of_data])
+    ours = _own_counts(net, batches)
+    if is_class:
+        chosen = evaluate_net(net, task, series.take(indices), MOST_TOGETHER)
+        ours["ClassificationAccuracy"] = chosen.measures["accuracy"]
+    rows = tuple(
+        Row(name, value, ours[name], CHANGES_ONLY if name == "MembraneUpdates" else "")
+        for name, value in found.items()
+    )
+    return Comparison(rows, len(indices), tuple(model.not_counted))
+
+
+def run_harness(
+    model: NWaveModel, batches: Any, metrics: Sequence[Sequence[Any]]
+) -> dict[str, float]:
+    """The numbers of the harness by name; those of a metric with several are `Metric.name`.
+
+    Args:
+        model: The net.
+        batches: Pairs of input and target, with `len()` and a `dataset`, as a data loader.
+        metrics: Classes of metrics: without data, and with data.
+
+    Raises:
+        ModuleNotFoundError: If the extra `interop` is missing.
+        RuntimeError: If a metric fails.
+    """
+    benchmark = require("neurobench.benchmarks", EXTRA).Benchmark
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+        results = benchmark(model, batches, [], [], [list(part) for part in metrics]).run()
+    for line in printed.getvalue().splitlines():
+        if line.startswith("Error running"):
+            raise RuntimeError(f"NeuroBench: {line[0].lower()}{line[1:]}")
+    flat: dict[str, float] = {}
+    for name, value in results.items():
+        parts = value if isinstance(value, dict) else {"": value}
+        flat |= {f"{name}.{part}".rstrip("."): float(each) for part, each in parts.items()}
+    return flat
+
+
+def _own_counts(net: nn.Module, batches: _Batches) -> dict[str, float]:
+    """Our numbers for the same batches; a mean over batches weighs recordings, as the harness's."""
+    counts = [count_operations(net, x) for x, _ in batches]
+    edges = find_edges(net).edges
+    weights = [edge.stored_weight() for edge in edges]
+    tensors = [*net.parameters(), *net.buffers()]
+    return {
+        "Footprint": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+        "ParameterCount": counts[0].parameters,
+        "ConnectionSparsity": sum(int((weight == 0).sum()) for weight in weights)
+        / sum(weight.numel() for weight in weights),
+        "ActivationSparsity": _mean(counts, "activation_sparsity"),
+        "SynapticOperations.Effective_MACs": _mean(counts, "effective_macs"),
+        "SynapticOperations.Effective_ACs": _mean(counts, "effective_acs"),
+        "SynapticOperations.Dense": _mean(counts, "dense"),
+        "MembraneUpdates": _mean(counts, "updates"),
+    }
+
+
+def _mean(counts: Sequence[Operations], name: str) -> float:
+    total = sum(each.recordings for each in counts)
+    summed: float = sum(getattr(each, name) * each.recordings for each in counts)
+    return summed / total
