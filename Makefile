@@ -8,9 +8,10 @@ check:  ## everything that must pass before a commit
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest -q -n 2
 
-check-all: check  ## and the slow tests, which start Ray clusters of two nodes; needs the extra hpo
+check-all: check  ## and the slow tests, some of which start several processes; needs the extras hpo and interop
 	$(PYTHON) -m pytest -q -m hpo
 	$(PYTHON) -m pytest -q -m cluster
+	$(PYTHON) -m pytest -q -m slow
 
 test:
 	$(PYTHON) -m pytest -q -n 2

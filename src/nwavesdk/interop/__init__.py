@@ -1,6 +1,6 @@
-"""Exchange of nets with other libraries: NIR graphs, and the harness of NeuroBench.
+"""Exchange of nets with other libraries: NIR graphs, steps of torch and ONNX, NeuroBench's harness.
 
-Modules are imported on first use, and need the extra `interop`.
+Modules are imported on first use. They need the extra `interop`, but for programs of torch.
 """
 
 from typing import TYPE_CHECKING
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from nwavesdk.interop import neurobench as neurobench
     from nwavesdk.interop import neurobench_eval as neurobench_eval
     from nwavesdk.interop import nir as nir
+    from nwavesdk.interop import step as step
+    from nwavesdk.interop import step_files as step_files
 else:
     __getattr__, __dir__ = import_on_use(
-        __name__, {}, modules=["neurobench", "neurobench_eval", "nir"]
+        __name__, {}, modules=["neurobench", "neurobench_eval", "nir", "step", "step_files"]
     )

@@ -30,7 +30,7 @@ class PastSynapse(Synapse):
 
     def _silence(self, steps: Tensor) -> Tensor:
         """The state before the first of the steps [B, T, *features]."""
-        return steps.new_zeros(len(steps), self.past_steps, *steps.shape[2:])
+        return steps.new_zeros(steps.shape[0], self.past_steps, *steps.shape[2:])
 
     def _past_of(self, steps: Tensor) -> Tensor:
         """The inputs before the steps [B, T, *features].
@@ -42,12 +42,12 @@ class PastSynapse(Synapse):
             return self._silence(steps)
         self._require_own_state()
         past = self._past
-        if len(past) != len(steps):
+        if past.shape[0] != steps.shape[0]:
             raise RuntimeError(
                 f"{self._title} has state for a batch of {len(past)}, the input has {len(steps)}: "
                 "call prepare_net(model) before a new batch."
             )
-        expected = (len(steps), self.past_steps, *steps.shape[2:])
+        expected = (steps.shape[0], self.past_steps, *steps.shape[2:])
         if past.shape != expected:
             raise RuntimeError(
                 f"{self._title} has a state of shape {list(past.shape)}, expected "

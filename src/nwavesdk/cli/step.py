@@ -1,0 +1,70 @@
+"""`nwave export --torch` and `--onnx`: one step of a trained net as a file that others run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from nwavesdk.cli.app import print_report
+from nwavesdk.internal.files import printable, write_atomically
+
+if TYPE_CHECKING:
+    from nwavesdk.train import TrainedRun
+
+__all__ = ["export_step"]
+
+
+def export_step(
+    run: Path, net: str | None, out: Path, kind: Literal["torch", "onnx"], as_json: bool
+) -> None:
+    """Write one step of the net of a run, after the content was read and compared with the net.
+
+    Raises:
+        ValueError: If the net cannot be exported.
+        RuntimeError: If the steps differ. Nothing is written then.
+    """
+    from nwavesdk.interop.step import StepNet, compare_steps
+    from nwavesdk.interop.step_files import onnx_bytes, read_onnx, read_torch, torch_bytes
+    from nwavesdk.train import load
+    from nwavesdk.train.net_file import FileNet
+
+    trained = load(run, net)
+    model: Any = trained.net
+    shape: tuple[int, ...] = (len(trained.standard.mean),)
+    if isinstance(model, FileNet):
+        shape, model = model.inputs, model.net
+    step = StepNet(model, shape)
+    write, read = {"torch": (torch_bytes, read_torch), "onnx": (onnx_bytes, read_onnx)}[kind]
+    content = write(step, _about(trained))
+    function, about = read(content)
+    found = compare_steps(model, step, function)
+    if not found.is_equal:
+        raise RuntimeError(
+            f"{printable(out)} is not written: the exported step differs from the net ({found}). "
+            "This is a bug in nwavesdk, please report it."
+        )
+    write_atomically(out, content, make_folders=True)
+    check = {**vars(found), "equal": found.is_equal}
+    report = {"path": out, "bytes": len(content), "check": check, **about}
+    sizes = ", ".join(map(str, step.input_shape))
+    outputs = " and ".join(step.outputs)
+    lines = [
+        f"{out}: {len(content):,} bytes, one step of {trained.dt:g} s",
+        f"from x [B, {sizes}] and {len(step.states)} states to {outputs}, and the states after it",
+        "x is the input of the net: frames on the scale of the run, each held as in it",
+        f"read back, on random input: {found}",
+    ]
+    print_report(as_json, report, lines)
+
+
+def _about(trained: "TrainedRun") -> dict[str, Any]:
+    """What a reader of the file needs to know of the run."""
+    net_input = trained.net_input
+    return {
+        "dt": trained.dt,
+        "task": trained.task.name,
+        "classes": list(trained.classes),
+        "mean": [float(value) for value in trained.standard.mean],
+        "deviation": [float(value) for value in trained.standard.deviation],
+        "hold": net_input.hold,
+        "center": net_input.center,
+        "standardize": net_input.standardize,
+    }

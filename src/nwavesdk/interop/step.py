@@ -1,0 +1,290 @@
+"""One step of a net as a function of its input and its states, for programs that run it elsewhere.
+
+Design requirements:
+
+- The function is plain torch: neurons run as the reference solver runs them, products are dense.
+- All that a step needs of the past is an input, and all that it leaves is an output.
+- What does not change from step to step, such as effective weights, is computed once.
+- A function that was written to a file is compared with the net that it came from, step by step.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nwavesdk.internal.checks import shown
+from nwavesdk.layers import DenseSynapse, NeuronLayer, Synapse, prepare_net
+from nwavesdk.layers.past import PastSynapse
+from nwavesdk.layers.prepare import Prepared
+from nwavesdk.net.container import Container
+from nwavesdk.net.preparation import prepared
+
+__all__ = ["State", "StepCheck", "StepFunction", "StepNet", "compare_steps"]
+
+# Outputs and states before and after a step: `outputs, states = run(x, states)`.
+StepFunction = Callable[[Tensor, list[Tensor]], tuple[list[Tensor], list[Tensor]]]
+
+# Values that differ by less, in parts of the largest one or of 1, are equal: another order of sums.
+TOLERANCE = 1e-4
+
+# A sum that is rounded otherwise may move a membrane across its threshold. This part of all steps
+# may differ for it; a wrong function differs in nearly all.
+MOST_DIFFERENT = 0.01
+
+# The random input of a comparison: steps for which a value is held, and its largest factor.
+STEPS_HELD = 10
+MOST_GROWTH = 8.0
+
+
+@dataclass(frozen=True)
+class State:
+    """What a step needs of the past, such as the membranes of a layer.
+
+    Attributes:
+        name: Path of the module in the net, and the name of the state.
+        shape: Its shape, without the batch.
+        initial: Its value before the first step.
+        dtype: Its dtype, such as `"float32"`.
+        has_batch: Whether each recording has its own; a counter of steps is common to all.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    initial: float
+    dtype: str
+    has_batch: bool
+
+    def first(self, batch: int) -> Tensor:
+        """The state before the first step."""
+        shape = (batch, *self.shape) if self.has_batch else self.shape
+        return torch.full(shape, self.initial, dtype=getattr(torch, self.dtype))
+
+
+class StepNet(nn.Module):
+    """One step of a net: `*outputs, *states = step(x, states)`.
+
+    Args:
+        net: A net of containers of this library; it does not change.
+        input_shape: Shape of one step of the input, without the batch.
+
+    Attributes:
+        input_shape: As given.
+        states: What the states are, in their order.
+        outputs: Names of the outputs: `spk` and `mem`, or `out` for a net that ends in a module
+            with one output.
+
+    Raises:
+        ValueError: If the net cannot run step by step.
+    """
+
+    def __init__(self, net: nn.Module, input_shape: Sequence[int]) -> None:
+        super().__init__()
+        if not isinstance(net, Container):
+            raise ValueError(
+                f"step: got a net of type {shown(type(net).__name__)}, which has no step(x), "
+                "expected SpikingSequential or another container of nwavesdk: build it of these."
+            )
+        self.input_shape = tuple(input_shape)
+        self.net: Container = copy.deepcopy(net).eval().requires_grad_(False)
+        _fix(self.net)
+        x = torch.zeros(1, *self.input_shape)
+        with torch.no_grad():
+            spk, mem = self.net.step(x)
+        self.outputs = ("out",) if spk is mem else ("spk", "mem")
+        self.states = tuple(_states(self.net))
+        self._counts = [len(module.state_tensors()) for module in _prepared(self.net)]
+        prepare_net(self.net)
+        self.eval()
+
+    def first_states(self, batch: int) -> list[Tensor]:
+        """The states before the first step."""
+        return [state.first(batch) for state in self.states]
+
+    def forward(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
+        """The outputs and the states after the step, in one row."""
+        given = iter(states)
+        modules = _prepared(self.net)
+        for module, count in zip(modules, self._counts, strict=True):
+            if count:
+                module.load_state_tensors([next(given) for _ in range(count)])
+        spk, mem = self.net.step(x)
+        after = read_states(self.net)
+        for module in modules:
+            module.forget_state()
+        return *((spk,) if spk is mem else (spk, mem)), *after
+
+
+def _prepared(net: nn.Module) -> list[Prepared]:
+    return [module for module in net.modules() if isinstance(module, Prepared)]
+
+
+def read_states(net: nn.Module) -> list[Tensor]:
+    """All states of a net that has run, in the order of its modules."""
+    return [tensor for module in _prepared(net) for tensor in module.state_tensors()]
+
+
+def _fix(net: nn.Module) -> None:
+    """Prepare a net, and let its modules return what no step changes."""
+    prepare_net(net)
+    for module in net.modules():
+        if isinstance(module, DenseSynapse):
+            module.product = "dense"
+        if isinstance(module, Synapse):
+            _fix_result(module, "effective_weight")
+        if isinstance(module, NeuronLayer):
+            module.solver = "reference"
+            _fix_result(module, "effective_recurrent_weights")
+
+
+@torch.no_grad()
+def _fix_result(module: Any, method: str) -> None:
+    """Let a method of a module return what it returns now."""
+    value = getattr(module, method)()
+    setattr(module, method, lambda: value)
+
+
+def _states(net: nn.Module) -> list[State]:
+    """The states of a net that has made a step."""
+    found = []
+    for path, module in net.named_modules():
+        if not isinstance(module, Prepared):
+            continue
+        tensors = module.state_tensors()
+        names, initial = _names_and_values(module, len(tensors))
+        for name, value, tensor in zip(names, initial, tensors, strict=True):
+            has_batch = tensor.ndim > 0
+            shape = tuple(tensor.shape[1:]) if has_batch else ()
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            full_name = f"{path}.{name}" if path else name
+            found.append(State(full_name, shape, value, dtype, has_batch))
+    return found
+
+
+def _names_and_values(module: Prepared, count: int) -> tuple[list[str], list[float]]:
+    """Names and initial values of the states of a module; all but membranes begin at 0."""
+    if isinstance(module, NeuronLayer):
+        names = list(module.neuron.states)
+        values = [float(value) for value in module.neuron.step.initial]
+        is_recurrent = count > len(names)
+        return names + ["spikes"] * is_recurrent, values + [0.0] * is_recurrent
+    name = "past" if isinstance(module, PastSynapse) else "state"
+    return [name if count == 1 else f"{name}{i}" for i in range(count)], [0.0] * count
+
+
+@dataclass(frozen=True)
+class StepCheck:
+    """What a comparison of a function with its net found.
+
+    Attributes:
+        steps: Number of steps of single recordings that were compared.
+        different: How many of them differ.
+        first: The first step in which one differs, from 0; None if all are equal.
+        spikes: Spikes of all layers of the net.
+        silent: Names of the layers that never fired, whose resets were therefore not compared.
+        error: Largest difference of a value in a step that is equal, in parts of the largest one.
+    """
+
+    steps: int
+    different: int
+    first: int | None
+    spikes: int
+    silent: tuple[str, ...]
+    error: float
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the function is that of the net, up to the rounding of sums."""
+        return self.different <= MOST_DIFFERENT * self.steps
+
+    def __str__(self) -> str:
+        text = f"{self.steps - self.different:,} of {self.steps:,} steps equal those of the net"
+        if self.first is not None:
+            text += f", the first one that differs is step {self.first}"
+        text += f" ({self.spikes:,} spikes, values within {self.error:.1g})"
+        return text + (f"; no spikes in {', '.join(self.silent)}" if self.silent else "")
+
+
+@torch.no_grad()
+def compare_steps(
+    net: Container, step: StepNet, run: StepFunction, *, batch: int = 4, steps: int = 100
+) -> StepCheck:
+    """Compare a function with the net that it came from, which runs on its own solvers.
+
+    Each step of the function begins with the states of the net, so that a difference counts once.
+
+    Args:
+        net: The net.
+        step: The step that was made of it.
+        run: The function, such as one that was read from a file.
+        batch: Recordings of the input, which is random; see `_random_input`.
+        steps: Steps of each recording.
+    """
+    net = copy.deepcopy(net).eval()
+    counts = _count_spikes(net)
+    x = _random_input(steps, (batch, *step.input_shape))
+    is_different = torch.zeros(steps, batch, dtype=torch.bool)
+    error = 0.0
+    with prepared(net):
+        before = step.first_states(batch)
+        for t in range(steps):
+            expected = net.step(x[t])
+            after = read_states(net)
+            outputs, states = run(x[t], before)
+            pairs = zip([*outputs, *states], [*expected[: len(step.outputs)], *after], strict=True)
+            distances = torch.stack([_distance(*pair).expand(batch) for pair in pairs])
+            is_different[t] = (distances > TOLERANCE).any(0)
+            error = max(error, *distances[:, ~is_different[t]].flatten().tolist(), 0.0)
+            before = after
+    found = is_different.any(1).nonzero()
+    return StepCheck(
+        steps=is_different.numel(),
+        different=int(is_different.sum()),
+        first=int(found[0]) if len(found) else None,
+        spikes=sum(counts.values()),
+        silent=tuple(name for name, count in counts.items() if not count),
+        error=error,
+    )
+
+
+def _random_input(steps: int, shape: tuple[int, ...]) -> Tensor:
+    """Input [steps, B, *features] that makes most nets fire: held values, which grow over time.
+
+    Values are normal, and zeros and ones in every second recording.
+    """
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(-(-steps // STEPS_HELD), *shape, generator=draw)
+    x[:, ::2] = (x[:, ::2] > 0.5).float()
+    growth = torch.linspace(1, MOST_GROWTH, steps).reshape(-1, *[1] * len(shape))
+    return x.repeat_interleave(STEPS_HELD, 0)[:steps] * growth
+
+
+def _count_spikes(net: nn.Module) -> dict[str, int]:
+    """The spikes of each layer that spikes, by name; calls of the layers add to them."""
+    counts: dict[str, int] = {}
+
+    def add_to(name: str) -> Callable[..., None]:
+        def add(_: nn.Module, __: Any, outputs: tuple[Tensor, Tensor]) -> None:
+            counts[name] += int((outputs[0] > 0).sum())
+
+        return add
+
+    for name, module in net.named_modules():
+        if isinstance(module, NeuronLayer) and not module.neuron.is_readout:
+            counts[name] = 0
+            module.register_forward_hook(add_to(name))
+    return counts
+
+
+def _distance(got: Tensor, expected: Tensor) -> Tensor:
+    """Largest difference for each recording, in parts of the largest expected value or of 1, [B].
+
+    For a value that all recordings share, a scalar is the distance of each.
+    """
+    wide = expected.double()
+    scale = max(float(wide.abs().max()), 1.0) if wide.numel() else 1.0
+    distance = (got.double() - wide).abs() / scale
+    return distance.flatten(1).amax(1) if distance.ndim > 1 else distance

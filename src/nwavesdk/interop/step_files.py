@@ -1,0 +1,197 @@
+"""A step of a net as a file: a program of `torch.export`, or a graph of ONNX.
+
+Both files describe themselves in a JSON text: the shape of the input, the outputs, and name, shape,
+dtype and first value of each state.
+"""
+
+import io
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from nwavesdk.internal.files import one_line
+from nwavesdk.internal.imports import require
+from nwavesdk.interop.step import StepFunction, StepNet
+
+__all__ = ["DESCRIPTION", "describe_step", "onnx_bytes", "read_onnx", "read_torch", "torch_bytes"]
+
+# The name of the description: an extra file of a program, a metadata property of a graph.
+DESCRIPTION = "nwavesdk.json"
+
+# The example of a batch must not have one recording: torch would take the size for fixed.
+EXAMPLE_BATCH = 2
+MOST_RECORDINGS = 2**20
+
+
+def describe_step(step: StepNet, about: Mapping[str, Any]) -> dict[str, Any]:
+    """The description of a step.
+
+    Args:
+        step: The step.
+        about: What else a reader needs to know.
+    """
+    return {
+        **about,
+        "version": 1,
+        "input": list(step.input_shape),
+        "outputs": list(step.outputs),
+        "states": [vars(state) for state in step.states],
+    }
+
+
+def torch_bytes(step: StepNet, about: Mapping[str, Any]) -> bytes:
+    """The content of a file of `torch.export.save`, which torch alone can load.
+
+    Args:
+        step: The step.
+        about: See `describe_step`.
+
+    Raises:
+        ValueError: If a module cannot be exported; the text names it.
+    """
+    file = io.BytesIO()
+    text = json.dumps(describe_step(step, about))
+    torch.export.save(_exported(step), file, extra_files={DESCRIPTION: text})
+    return file.getvalue()
+
+
+def onnx_bytes(step: StepNet, about: Mapping[str, Any]) -> bytes:
+    """The content of an ONNX file.
+
+    Its inputs are `x` and the states, its outputs those of the step and, for each state,
+    `NAME.next`.
+
+    Args:
+        step: The step.
+        about: See `describe_step`.
+
+    Raises:
+        ModuleNotFoundError: If the extra `interop` is missing.
+        ValueError: If a module cannot be exported; the text names it.
+    """
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        require(package, "interop")
+    names = [state.name for state in step.states]
+    program = _exported(step)
+    try:
+        with _quiet():
+            exported = torch.onnx.export(
+                program,
+                input_names=["x", *names],
+                output_names=[*step.outputs, *(f"{name}.next" for name in names)],
+                dynamo=True,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        # The text of torch's error is advice for its authors; what led to it has the reason.
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise ValueError(
+            f"step: ONNX has no form of this net ({one_line(cause)}): use --torch, or replace the "
+            "module."
+        ) from error
+    assert exported is not None
+    model = exported.model_proto
+    entry = model.metadata_props.add()
+    entry.key, entry.value = DESCRIPTION, json.dumps(describe_step(step, about))
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def read_torch(content: bytes) -> tuple[StepFunction, dict[str, Any]]:
+    """The function and the description of a file of `torch_bytes`."""
+    extra = {DESCRIPTION: ""}
+    with _quiet():
+        program = torch.export.load(io.BytesIO(content), extra_files=extra).module()
+    about = json.loads(extra[DESCRIPTION])
+    n_outputs = len(about["outputs"])
+
+    def run(x: Tensor, states: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        results = program(x, states)
+        return list(results[:n_outputs]), list(results[n_outputs:])
+
+    return run, about
+
+
+def read_onnx(content: bytes) -> tuple[StepFunction, dict[str, Any]]:
+    """The function, run by onnxruntime, and the description of a file of `onnx_bytes`.
+
+    Raises:
+        ModuleNotFoundError: If the extra `interop` is missing.
+    """
+    runtime = require("onnxruntime", "interop")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1  # one step is too small for more
+    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    about = json.loads(session.get_modelmeta().custom_metadata_map[DESCRIPTION])
+    names = ["x", *(state["name"] for state in about["states"])]
+    n_outputs = len(about["outputs"])
+
+    def run(x: Tensor, states: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        values = [tensor.numpy() for tensor in (x, *states)]
+        results = session.run(None, dict(zip(names, values, strict=True)))
+        tensors = [torch.from_numpy(result) for result in results]
+        return tensors[:n_outputs], tensors[n_outputs:]
+
+    return run, about
+
+
+def _exported(step: StepNet) -> torch.export.ExportedProgram:
+    """The step as a graph of torch's operators, for any number of recordings."""
+    batch = torch.export.Dim("batch", min=1, max=MOST_RECORDINGS)
+    x = torch.zeros(EXAMPLE_BATCH, *step.input_shape)
+    sizes = [{0: batch} if state.has_batch else None for state in step.states]
+    names = {id(module): name for name, module in step.net.named_modules()}
+    entered: list[torch.nn.Module] = []
+    # The last module that was entered is the one that fails.
+    hook = register_module_forward_pre_hook(lambda module, _: entered.append(module))
+    try:
+        with torch.no_grad(), _quiet():
+            program = torch.export.export(
+                step,
+                (x, step.first_states(EXAMPLE_BATCH)),
+                dynamic_shapes=({0: batch}, sizes),
+                strict=False,
+            )
+    except Exception as error:  # a module of the user can raise anything
+        last = next((m for m in reversed(entered) if names.get(id(m))), step.net)
+        raise _refusal(names.get(id(last), ""), last, one_line(error)) from error
+    finally:
+        hook.remove()
+    _require_operators_of_torch(program, dict(step.net.named_modules()))
+    return program
+
+
+def _require_operators_of_torch(
+    program: torch.export.ExportedProgram, modules: Mapping[str, torch.nn.Module]
+) -> None:
+    """Reject a graph with an operator that only this library has."""
+    for node in program.graph.nodes:
+        name = str(node.target)
+        if node.op == "call_function" and name.startswith("nwavesdk"):
+            path = [path for path, _ in node.meta.get("nn_module_stack", {}).values()][-1]
+            path = path.removeprefix("net").removeprefix(".")
+            raise _refusal(path, modules[path], f"it runs the operator {name}")
+
+
+def _refusal(path: str, module: torch.nn.Module, reason: str) -> ValueError:
+    where = f"module {path!r} ({type(module).__name__})" if path else type(module).__name__
+    return ValueError(
+        f"step: {where} cannot be exported ({reason}): replace it by modules of torch and of "
+        "nwavesdk whose shapes do not depend on values."
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide advice to the authors of torch and of its exporters."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")
+        warnings.filterwarnings("ignore", message=".*The axis name: .* will not be used.*")
+        yield

@@ -1,0 +1,82 @@
+"""`nwave export --torch` and `--onnx`."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("lightning")
+
+from cli.command import json_object, nwave
+from nwavesdk.interop.step import StepCheck
+from nwavesdk.interop.step_files import read_torch
+from nwavesdk.train import load
+from train.runs import write_untrained
+
+
+@pytest.fixture
+def run(choices: dict[str, Any], tmp_path: Path) -> Path:
+    write_untrained(tmp_path / "run", choices)
+    return tmp_path / "run"
+
+
+@pytest.mark.slow
+def test_export_writes_one_step_of_a_run(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "net.pt2"
+    result = json_object(nwave("export", run, "--torch", path, "--json"))
+    assert result["path"] == str(path)
+    assert result["bytes"] == path.stat().st_size
+    assert result["check"]["equal"]
+    assert result["check"]["spikes"] > 0
+    function, about = read_torch(path.read_bytes())
+    trained = load(run)
+    assert about["mean"] == list(map(float, trained.standard.mean))
+    assert about["classes"] == list(trained.classes)
+    assert about["dt"] == trained.dt
+    outputs, states = function(
+        torch.zeros(7, *about["input"]),
+        [torch.zeros(7, *state["shape"]) for state in about["states"]],
+    )
+    assert [tensor.shape[0] for tensor in (*outputs, *states)] == [7] * 4
+
+
+def test_a_step_that_differs_is_not_written(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = StepCheck(100, 90, 3, 5, (), 0.0)
+    monkeypatch.setattr("nwavesdk.interop.step.compare_steps", lambda *_: found)
+    monkeypatch.setattr("nwavesdk.interop.step_files.torch_bytes", lambda *_: b"")
+    monkeypatch.setattr("nwavesdk.interop.step_files.read_torch", lambda _: (None, {}))
+    result = nwave("export", run, "--torch", tmp_path / "net.pt2")
+    assert isinstance(result.exception, RuntimeError)
+    assert re.search("net.pt2 is not written: .*10 of 100 steps equal", str(result.exception))
+    assert not (tmp_path / "net.pt2").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--torch", "a", "--onnx", "b"], "--onnx: has no effect with --torch: leave one of"),
+        (["--torch", "a", "--nir", "b"], "--torch: has no effect with --nir: leave one of"),
+        (["--onnx", "a", "--chip", "h1v1"], "--chip: has no effect with --onnx: leave one of"),
+        (["--onnx", "a", "--allow", "soft-reset"], "--allow: has no effect without --nir"),
+        (["--torch", "no-run/config.json"], "--torch: no-run/config.json belongs to the run"),
+    ],
+)
+def test_options_that_do_not_go_together_are_rejected(words: list[str], message: str) -> None:
+    result = nwave("export", "no-run", *words)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.interop
+def test_export_writes_onnx_of_the_default_net_for_sound(tones: Path, tmp_path: Path) -> None:
+    write_untrained(tmp_path / "run", {"data": {"source": str(tones)}})
+    path = tmp_path / "net.onnx"
+    result = json_object(nwave("export", tmp_path / "run", "--onnx", path, "--json"))
+    assert result["check"]["different"] == 0
+    assert result["check"]["spikes"] > 1000
+    assert result["outputs"] == ["out"]
