@@ -75,6 +75,12 @@ def test_a_file_that_differs_from_the_run_has_exit_code_1(run: Path, tmp_path: P
     assert nwave("nir", "check", path, *options).exit_code == 0
 
 
+def test_a_check_prints_what_was_assumed(graph: Path) -> None:
+    found = nwave("nir", "check", graph, "--dt", 0.002, "--discretization", "exact")
+    assert found.exit_code == 0
+    assert found.stdout.startswith("the graph was written with dt=0.001, and is read with 0.002")
+
+
 def test_import_prints_the_net_and_writes_a_page(graph: Path, tmp_path: Path) -> None:
     out = tmp_path / "imported"
     result = nwave("import", graph, *DT, "--out", out)
@@ -141,6 +147,7 @@ def test_a_graph_of_another_library_needs_its_source(tmp_path: Path) -> None:
         (("nir", "show", "FILE", *DT), "check: "),
         (("nir", "check", "FILE", *DT, "--net", "n.py:build"), "has no effect without --against"),
         (("nir", "check", "FILE", *DT, "--against", "no-run"), "--against: no-run"),
+        (("nir", "check", "FILE", *DT, "--against", ".", "--seed", 0), "--seed: has no effect"),
         (("export", "no-run", *SOFT), "--allow: has no effect without --nir"),
         (("export", "no-run", "--nir", "x.nir", "--chip", "h1v1"), "has no effect with"),
     ],

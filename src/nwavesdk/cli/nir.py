@@ -168,8 +168,11 @@ def check_nir(
         int, typer.Option(min=1, max=100_000, help="Recordings of the comparison.")
     ] = 8,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Seed of random input; not with --against.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0, max=2**32 - 1, help="Seed of random input; not with --against. [default: 0]"
+        ),
+    ] = None,
     net: NetFile = None,
     as_json: Json = False,
 ) -> None:
@@ -184,15 +187,18 @@ def check_nir(
     if against is None:
         if net is not None:
             raise ValueError("--net: has no effect without --against: leave it out.")
-        seed = seed_number("--seed", seed)
+        seed = seed_number("--seed", seed or 0)
         found = check(file, **options, batch=recordings, seed=seed)
         what = f"random input, seed {seed}"
     else:
+        if seed is not None:
+            raise ValueError("--seed: has no effect with --against: leave it out.")
         trained, x = _validation_input(against, net, recordings)
         found = check(file, **options, net=trained, x=x)
         what = f"{len(x)} recordings of the validation set of {against}"
-    report = {"file": file, "against": against, "recordings": recordings}
-    print_report(as_json, report | _check_content(found), [f"{what}: {found}"])
+    report: dict[str, Any] = {"file": file, "against": against, "recordings": recordings}
+    report |= {**_check_content(found), "notes": list(found.notes)}
+    print_report(as_json, report, [*found.notes, f"{what}: {found}"])
     raise typer.Exit(0 if found.is_equal else 1)
 
 
@@ -289,7 +295,8 @@ def _shape_of(given: str | None) -> tuple[int, ...] | None:
 
 
 def _check_content(found: Any) -> dict[str, Any]:
-    content = {**vars(found), "equal": found.is_equal}
+    content = {name: value for name, value in vars(found).items() if name != "notes"}
+    content["equal"] = found.is_equal
     return json.loads(json.dumps(content))  # type: ignore[no-any-return]  # a dict again
 
 

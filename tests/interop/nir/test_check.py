@@ -54,6 +54,24 @@ def test_membranes_are_compared_too() -> None:
     assert "are equal, but membranes differ by" in str(found)
 
 
+def test_values_that_are_not_finite_are_an_error() -> None:
+    import nir
+
+    values = {"tau": np.full(1, 0.02), "r": np.ones(1), "v_leak": np.zeros(1)}
+    graph = nir.NIRGraph.from_list(nir.Linear(np.full((1, 2), 1e308)), nir.LI(**values))
+    x = torch.full((1, 3, 2), 10.0)
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="not finite in the reader"):
+        check(graph, **OPTIONS, x=x)
+
+
+def test_what_was_assumed_is_noted() -> None:
+    graph = to_nir(net(), discretization="exact")
+    x = torch.ones(1, 6, 1)
+    assert check(graph, **OPTIONS, net=net(), x=x).notes == ()
+    (note,) = check(graph, dt=2 * DT, discretization="exact", net=net(), x=x).notes
+    assert "the graph was written with dt=0.001, and is read with 0.002" in note
+
+
 def test_an_output_without_neurons_is_compared() -> None:
     made = SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 1e-2, reset_mechanism="zero"))
     made.append(torch.nn.Linear(4, 2))

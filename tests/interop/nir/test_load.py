@@ -1,5 +1,6 @@
 """Imported nets equal the reader in NumPy, for every node, both methods, and any connections."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,22 @@ def test_a_graph_runs_in_parts_and_gives_gradients(name: str) -> None:
     prepare_net(net)
     net(x)[0].sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+
+
+@pytest.mark.parametrize("has_cycle", [False, True])
+def test_a_node_may_have_the_name_of_an_attribute(has_cycle: bool) -> None:
+    import nir
+
+    names = ["training", "append", "sources", "order", "last_step", "checkpoint", "forward"]
+    nodes = {name: nir.Linear(weight(3, 3)) for name in names}
+    nodes["shape"] = nir.LIF(**neuron_values("LIF", (3,)))
+    ends = {"input": nir.Input(np.array([3])), "output": nir.Output(np.array([3]))}
+    edges = [*pairwise(["input", *nodes, "output"])]
+    edges += [("shape", "training")] if has_cycle else []
+    graph = nir.NIRGraph({**ends, **nodes}, edges, type_check=False)
+    net = from_nir(graph, dt=DT, discretization="exact")
+    assert [name for name, _ in net.named_children()][:2] == ["node_training", "node_append"]
+    assert check(graph, dt=DT, discretization="exact").is_equal
 
 
 def test_own_loops_become_recurrent_weights() -> None:

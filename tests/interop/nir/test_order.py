@@ -59,6 +59,11 @@ def test_a_delay_in_a_cycle_takes_the_place_of_its_step() -> None:
     assert read(other_graphs()["branches"]).nodes["d"].arrays["delay"].tolist() == [2] * 6
 
 
+def test_a_graph_without_nodes_is_an_error() -> None:
+    with pytest.raises(ValueError, match="has only Input and Output, expected a node between"):
+        read(graph({}, [("input", "output")]))
+
+
 def test_a_missing_shape_of_the_input_is_that_of_the_first_node_or_given() -> None:
     import nir
 

@@ -40,6 +40,7 @@ class Check:
         margin: |membrane - threshold| there, in the reader; None if all spikes are equal.
         error: Largest difference of membranes that are outputs, in parts of the largest one.
         seed: Seed of the random input; None if an input was given.
+        notes: What was assumed when the graph was read, one line each.
     """
 
     spikes: int
@@ -51,6 +52,7 @@ class Check:
     margin: float | None = None
     error: float = 0.0
     seed: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def is_equal(self) -> bool:
@@ -114,7 +116,8 @@ def check(
         The result of the comparison, in float64.
 
     Raises:
-        ValueError: If the graph cannot be read, or `net` is not the net of the graph.
+        ValueError: If the graph cannot be read, `net` is not the net of the graph, or membranes or
+            outputs are not finite.
     """
     read = prepare_graph(graph, dt, discretization, source, allow, input_shape)
     if x is None:
@@ -140,7 +143,7 @@ def check(
         recording = record(net, given.reshape(*values.shape[:2], *shape))
     _require_layers(recording, modules, read)
     found = _compare(read, replayed, recording, modules)
-    return Check(**found, seed=seed if x is None else None)
+    return Check(**found, seed=seed if x is None else None, notes=read.notes)
 
 
 def _net_shape(graph: Graph) -> tuple[int, ...]:
@@ -174,7 +177,7 @@ def _compare(
             continue
         expected = replayed.outputs[name]
         if graph.nodes[name].kind not in SPIKING:
-            error = max(error, _difference(expected, layer.mem))
+            error = max(error, _difference(expected, layer.mem, name))
             continue
         got = _numbers(layer.spk, expected, name)
         nodes.append(name)
@@ -193,7 +196,7 @@ def _compare(
     elif first is None:
         is_membrane = len(ends) == 1 and graph.nodes[ends[0]].kind in ("I", "LI", "CubaLI")
         got_end = recording.mem if is_membrane else recording.spk
-        error = max(error, _difference(replayed.output, got_end))
+        error = max(error, _difference(replayed.output, got_end, "output"))
     found: dict[str, Any] = {
         "spikes": spikes,
         "values": values,
@@ -216,10 +219,16 @@ def _numbers(tensor: Tensor, expected: Array, name: str) -> Array:
     return got.reshape(expected.shape)
 
 
-def _difference(expected: Array, got: Tensor) -> float:
+def _difference(expected: Array, got: Tensor, name: str) -> float:
     """The largest difference, in parts of the largest value."""
-    numbers = _numbers(got, expected, "output")
+    numbers = _numbers(got, expected, name)
     if not expected.size:
         return 0.0
+    for values, owner in ((expected, "the reader"), (numbers, "the net")):
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"check: node {name!r} has values that are not finite in {owner}, which cannot be "
+                "compared: make weights or inputs smaller."
+            )
     largest = float(np.abs(expected).max())
     return float(np.abs(expected - numbers).max()) / max(largest, 1e-300)

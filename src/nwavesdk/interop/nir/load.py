@@ -55,7 +55,7 @@ class Loaded:
 def load_graph(graph: Graph, spike_grad: Any, dtype: torch.dtype) -> Loaded:
     """Build the net of a graph."""
     loops = _own_loops(graph)
-    taken: set[str] = {"input", "output", *dir(SpikingGraph)}
+    taken = _attribute_names()
     modules: dict[str, str] = {}
     built: dict[str, nn.Module] = {}
     notes = list(graph.notes)
@@ -109,6 +109,13 @@ def _own_loops(graph: Graph) -> dict[str, str]:
         if of_neuron in SPIKING & STATEFUL and has_one_step and neuron not in loops:
             loops[neuron] = name
     return loops
+
+
+def _attribute_names() -> set[str]:
+    """The names that a net or its values have, which no module of it can have."""
+    last_step = "last_step"  # only graphs with cycles have it
+    attributes = {*dir(SpikingSequential()), *dir(SpikingGraph({}, {}))}
+    return {"input", "output", last_step} | attributes
 
 
 def _module_name(name: str, taken: set[str]) -> str:

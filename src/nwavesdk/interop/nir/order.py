@@ -28,9 +28,13 @@ def ordered(
     """Give shapes to all nodes, delays in steps, and an order.
 
     Raises:
-        ValueError: If shapes do not match, a time constant or a delay does not suit `dt`, a node
-            is not connected, or a cycle has neither a neuron nor a delay in it.
+        ValueError: If there is no node, shapes do not match, a time constant or a delay does not
+            suit `dt`, a node is not connected, or a cycle has neither a neuron nor a delay in it.
     """
+    if not raw.nodes:
+        raise ValueError(
+            "NIR: the graph has only Input and Output, expected a node between them: add one."
+        )
     nodes = {name: _timed(name, node, dt, discretization) for name, node in raw.nodes.items()}
     names = [raw.input, *nodes, raw.output]
     _check_connected(raw, names)
