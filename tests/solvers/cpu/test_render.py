@@ -38,6 +38,25 @@ def test_rendered_text_depends_on_its_inputs_alone():
     assert len({*others}) == len(others)
 
 
+def test_kernels_of_a_dtype_share_the_functions_that_know_no_neuron():
+    """They are most of a kernel's functions, and are compiled once per process."""
+    texts = [
+        render_forward(program_of(ZERO).step, "float32"),
+        render_backward(program_of(ZERO).adjoint(False), "float32", ATan, 2),
+        render_forward(program_of(ZERO).step, "float64"),
+    ]
+    forward, backward, wide = (load_source("shared", text) for text in texts)
+    assert forward.load_row is backward.load_row
+    assert forward.load_row is not wide.load_row
+    for module in (forward, backward):
+        CFunc(
+            next(f for name, f in vars(module).items() if name.endswith("over_time_native")),
+            normalize_signature("void(int64)"), {}, {"error_model": "numpy"},
+        ).compile()  # fmt: skip
+    # One signature for arrays of the caller, whatever kernel calls it.
+    assert len(forward.load_row.overloads) == 1
+
+
 def test_no_wider_number_limits_the_vectors_of_float32():
     """A count of spikes in 64 bits would halve them."""
     module = load_source("widths", render_forward(program_of(ZERO).step, "float32"))

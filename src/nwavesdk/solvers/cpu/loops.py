@@ -33,6 +33,7 @@ from nwavesdk.solvers.cpu import rows
 from nwavesdk.solvers.cpu.rows import (
     AHEAD,
     BACKWARD_SLOTS,
+    CONSTANTS,
     FORWARD_SLOTS,
     RECALLED,
     SAVED,
@@ -70,6 +71,7 @@ __all__ = [
     "FLAGS",
     "FUNCTIONS",
     "LOOPS",
+    "SHARED_FUNCTIONS",
     "STATE_ARRAYS",
     "call_words",
     "fixed_words",
@@ -96,9 +98,9 @@ def forward_over_time(
         lo, hi = block_bounds(block, width_of_block, N)
         width = index(hi - lo)
         if block != loaded:
-            load_constants(workspace, 0, constants, N, lo, width)
+            load_constants(workspace, 0, constants, CONSTANTS, N, lo, width)
             loaded = block
-        load_states(workspace, 0, initial, index(b * N + lo), width)
+        load_states(workspace, STATE_SLOT, initial, index(b * N + lo), width)
         for t in range(T):
             from_x = index(b * batch_stride + t * step_stride + lo)
             at = index((b * T + t) * N + lo)
@@ -112,7 +114,7 @@ def forward_over_time(
                 width,
                 row_at(workspace, index(0)),
             )
-        store_states(final, index(b * N + lo), width, workspace, 0)
+        store_states(final, index(b * N + lo), width, workspace, STATE_SLOT)
     return count
 
 
@@ -133,8 +135,8 @@ def forward_over_time_packed(
         start = job * group
         stop = min(B, start + group)
         width = index((stop - start) * N)
-        load_lane_constants(workspace, constants, N, stop - start)
-        load_states(workspace, 0, initial, index(start * N), width)
+        load_lane_constants(workspace, constants, CONSTANTS, N, stop - start)
+        load_states(workspace, STATE_SLOT, initial, index(start * N), width)
         for t in range(0, T, TILE):
             steps = min(TILE, T - t)
             first_x = t * step_stride
@@ -156,7 +158,7 @@ def forward_over_time_packed(
                 unpack_lanes(tile_w, lanes, start, stop, t, steps, w, T, N)
             if save_mem:
                 unpack_lanes(tile_mem, lanes, start, stop, t, steps, mem, T, N)
-        store_states(final, index(start * N), width, workspace, 0)
+        store_states(final, index(start * N), width, workspace, STATE_SLOT)
     return count
 
 
@@ -177,8 +179,8 @@ def forward_over_time_recurrent(
             lo, hi = block_bounds(block, WIDTH, N)
             width = index(hi - lo)
             base = block * FORWARD_SLOTS
-            load_constants(workspace, base, constants, N, lo, width)
-            load_states(workspace, base, initial, index(b * N + lo), width)
+            load_constants(workspace, base, constants, CONSTANTS, N, lo, width)
+            load_states(workspace, base + STATE_SLOT, initial, index(b * N + lo), width)
         for t in range(T):
             row = (b * T + t) * N
             copy_step(total, index(0), x, index(b * batch_stride + t * step_stride), index(N))
@@ -202,7 +204,8 @@ def forward_over_time_recurrent(
         for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
             base = block * FORWARD_SLOTS
-            store_states(final, index(b * N + lo), index(hi - lo), workspace, base)
+            place = index(b * N + lo)
+            store_states(final, place, index(hi - lo), workspace, base + STATE_SLOT)
     return count
 
 
@@ -228,7 +231,7 @@ def backward_over_time(
         lo, hi = block_bounds(block, width_of_block, N)
         width = index(hi - lo)
         if block != loaded:
-            load_constants(workspace, 0, constants, N, lo, width)
+            load_constants(workspace, 0, constants, CONSTANTS, N, lo, width)
             loaded = block
         place = index(b * N + lo)
         load_gradients(workspace, 0, grad_last, has_grad_last, initial, learned, place, width)
@@ -281,7 +284,7 @@ def backward_over_time_packed(
         start = job * group
         stop = min(B, start + group)
         width = index((stop - start) * N)
-        load_lane_constants(workspace, constants, N, stop - start)
+        load_lane_constants(workspace, constants, CONSTANTS, N, stop - start)
         place = index(start * N)
         load_gradients(workspace, 0, grad_last, has_grad_last, initial, learned, place, width)
         for tile in range((T + TILE - 1) // TILE - 1, -1, -1):
@@ -382,42 +385,43 @@ def backward_over_time_recurrent(
         )  # fmt: skip
 
 
-# What `render` writes into a module, in this order: row functions with their numba options, then
-# the loops. Only helpers that are called once per job are inlined.
+# What `render` writes into modules, in this order, with the numba options. Functions that know
+# nothing of the neuron are in a module that all kernels of a dtype share, and are compiled once
+# per process. Only helpers that are called once per job are inlined.
 _ROW = 'error_model="numpy", inline="never"'
 _INLINE = 'error_model="numpy", inline="always"'
-_BOTH: list[tuple[Callable[..., Any], str]] = [
+SHARED_FUNCTIONS: list[tuple[Callable[..., Any], str]] = [
     (rows.make_workspace, _ROW),
+    (rows.block_bounds, _INLINE),
     (rows.load_row, _ROW),
     (rows.store_row, _ROW),
+    (rows.add_step, _ROW),
+    (rows.copy_step, _ROW),
+    (rows.clear_row, _ROW),
+    (rows.load_constants, _ROW),
+    (rows.load_states, _ROW),
+    (rows.store_states, _ROW),
+    (rows.load_known_states, _ROW),
+    (rows.clear_rows, _ROW),
+    (rows.store_constants, _ROW),
     (rows.load_lane_constants, _ROW),
     (rows.pack_lanes, _ROW),
     (rows.unpack_lanes, _ROW),
-    (rows.copy_step, _ROW),
-    (rows.load_constants, _INLINE),
-    (rows.store_states, _INLINE),
-    (rows.block_bounds, _INLINE),
+    (rows.add_weight_row, _ROW),
+    (rows.add_four_weight_rows, _ROW),
+    (rows.add_rows_of_spikes, _ROW),
+    (rows.add_product, _ROW),
+    (rows.add_four_products, _ROW + ', fastmath={"contract", "reassoc"}'),
+    (rows.multiply_by_weights, _ROW),
 ]
 FUNCTIONS: dict[str, list[tuple[Callable[..., Any], str]]] = {
-    "forward": [
-        *_BOTH,
-        (rows.load_states, _INLINE),
-        (rows.add_weight_row, _ROW),
-        (rows.add_four_weight_rows, _ROW),
-        (rows.add_rows_of_spikes, _ROW),
-    ],
+    "forward": [],
     "backward": [
-        *_BOTH,
-        (rows.add_step, _ROW),
-        (rows.clear_row, _ROW),
         (rows.load_gradients, _INLINE),
         (rows.store_gradients, _INLINE),
         (rows.shared_base, _INLINE),
         (rows.load_shared_blocks, _ROW),
         (rows.store_shared_blocks, _ROW),
-        (rows.add_product, _ROW),
-        (rows.add_four_products, _ROW + ', fastmath={"contract", "reassoc"}'),
-        (rows.multiply_by_weights, _ROW),
     ],
 }
 LOOPS: dict[str, tuple[Callable[..., Any], ...]] = {

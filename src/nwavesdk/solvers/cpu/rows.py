@@ -1,7 +1,8 @@
 """Row functions of the CPU kernels: they move one step of a block of neurons.
 
-`render` writes them into every kernel module, next to the loops over time (`loops`). They are plain
-numba and are never called from Python.
+`render` writes them into the module that the kernels of a dtype share, those that know the slots of
+a neuron into its own module, next to the loops over time (`loops`). They are plain numba and are
+never called from Python.
 
 Workspace. All that a block of neurons needs besides the arrays over time lies in one flat array,
 `workspace`, in slots of `WIDTH` numbers, `SLOT` apart (`workspace_slots` gives their order). It
@@ -140,45 +141,60 @@ def clear_row(workspace, slot, width):
         workspace[n + start] = real(0)
 
 
-# Between the arrays of a block and its slots, of which `base` is the first. `place` is where the
-# block begins in an array [B, N]; each state has one. Of constants [C, N] and of their gradients
-# [C, B, N], N and `stride` = B N lie between rows.
+# Between the arrays of a block and its slots. `place` is where the block begins in an array [B, N];
+# each state has one. Of constants [C, N] and of their gradients [C, B, N], N and `stride` = B N lie
+# between rows.
 
 
-def load_constants(workspace, base, constants, N, lo, width):
-    for c in range(CONSTANTS):
-        load_row(workspace, base + c, constants, index(c * N + lo), width)
+def load_constants(workspace, slot, constants, count, N, lo, width):
+    for c in range(count):
+        load_row(workspace, slot + c, constants, index(c * N + lo), width)
 
 
-def load_states(workspace, base, states, place, width):
-    for k in range(STATES):
-        load_row(workspace, base + STATE_SLOT + k, states[k], place, width)
+def load_states(workspace, slot, states, place, width):
+    for k in range(len(states)):
+        load_row(workspace, slot + k, states[k], place, width)
 
 
-def store_states(states, place, width, workspace, base):
-    for k in range(STATES):
-        store_row(states[k], place, width, workspace, base + STATE_SLOT + k)
+def store_states(states, place, width, workspace, slot):
+    for k in range(len(states)):
+        store_row(states[k], place, width, workspace, slot + k)
+
+
+def load_known_states(workspace, slot, states, is_known, place, width):
+    """As `load_states`, with 0 in place of states that are not given."""
+    for k in range(len(states)):
+        if is_known[k]:
+            load_row(workspace, slot + k, states[k], place, width)
+        else:
+            clear_row(workspace, slot + k, width)
+
+
+def clear_rows(workspace, slot, count, width):
+    for c in range(count):
+        clear_row(workspace, slot + c, width)
+
+
+def store_constants(constants, count, place, stride, width, workspace, slot):
+    for c in range(count):
+        store_row(constants, place + index(c) * stride, width, workspace, slot + c)
+
+
+# What backward starts from and leaves. `base` is the first slot of the block, and `learned` the
+# number of constants that have gradients.
 
 
 def load_gradients(workspace, base, grad_last, has_grad_last, initial, learned, place, width):
-    """What backward starts from; `learned` is the number of constants that have gradients."""
-    for k in range(STATES):
-        slot = base + STATE_SLOT + k
-        if has_grad_last[k]:
-            load_row(workspace, slot, grad_last[k], place, width)
-        else:
-            clear_row(workspace, slot, width)
-    for c in range(learned):
-        clear_row(workspace, base + GRAD_CONSTANT_SLOT + c, width)
+    load_known_states(workspace, base + STATE_SLOT, grad_last, has_grad_last, place, width)
+    clear_rows(workspace, base + GRAD_CONSTANT_SLOT, learned, width)
     for i in range(RECALLED):
         load_row(workspace, base + INITIAL_SLOT + i, initial[RECALLED_STATES[i]], place, width)
 
 
 def store_gradients(grad_states, grad_constants, learned, place, stride, width, workspace, base):
-    store_states(grad_states, place, width, workspace, base)
-    for c in range(learned):
-        slot = base + GRAD_CONSTANT_SLOT + c
-        store_row(grad_constants, place + index(c) * stride, width, workspace, slot)
+    store_states(grad_states, place, width, workspace, base + STATE_SLOT)
+    slot = base + GRAD_CONSTANT_SLOT
+    store_constants(grad_constants, learned, place, stride, width, workspace, slot)
 
 
 # Lanes. In a narrow layer (fewer than five neurons) a row is too short to be worth a call. So
@@ -212,9 +228,9 @@ def unpack_lanes(buffer, lanes, start, stop, t, steps, array, T, N):
                 array[index(i) * index(N) + write] = buffer[index(i) * index(lanes) + read]
 
 
-def load_lane_constants(workspace, constants, N, elements):
+def load_lane_constants(workspace, constants, count, N, elements):
     """Each constant of the N neurons, repeated for each batch element."""
-    for c in range(CONSTANTS):
+    for c in range(count):
         for b in range(elements):
             lane = index(c * SLOT + b * N)
             copy_step(workspace, lane, constants, index(c * N), index(N))
@@ -333,7 +349,7 @@ def load_shared_blocks(
             lo, hi = block_bounds(block, WIDTH, N)
             width = index(hi - lo)
             base = shared_base(b - start, block, blocks)
-            load_constants(workspace, base, constants, N, lo, width)
+            load_constants(workspace, base, constants, CONSTANTS, N, lo, width)
             place = index(b * N + lo)
             load_gradients(
                 workspace, base, grad_last, has_grad_last, initial, learned, place, width
