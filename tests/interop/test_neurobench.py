@@ -210,6 +210,17 @@ def test_what_is_not_counted_is_named():
         NWaveModel(SpikingSequential(LIFSynapse(2, 2)))
 
 
+def test_a_series_goes_on_from_the_state_of_the_batch_before():
+    net = SpikingSequential(LIFSynapse(2, 2), LIFLayer(2, 20e-3))
+    x = 3 * torch.rand(1, 6, 2)
+    whole = NWaveModel(net)(x)
+    prepare_net(net)
+    model = NWaveModel(net, keep_state=True)
+    assert torch.equal(torch.cat([model(x[:, :4]), model(x[:, 4:])], 1), whole)
+    assert whole[:, 4:].sum() > 0
+    assert not torch.equal(NWaveModel(net)(x[:, 4:]), whole[:, 4:])
+
+
 def last_membrane(spk, mem):
     assert spk is not mem
     return mem[:, -1]

@@ -14,6 +14,7 @@ References:
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.modules.conv import _ConvNd
 
+from nwavesdk.internal.checks import switch
 from nwavesdk.internal.imports import require
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.layers.record import Record
@@ -110,7 +112,8 @@ class _View(nn.ModuleList):
 class NWaveModel:
     """A net as a `NeuroBenchModel`, so that the harness measures its synapses and neurons.
 
-    The net runs in `eval()`, without gradient, and is prepared for each batch.
+    The net runs in `eval()`, without gradient, and is prepared for each batch; with `keep_state`,
+    it goes on from its state, as a series that the harness gives in parts needs it.
 
         metric                harness reads
         Footprint             bytes of the parameters and buffers of the net
@@ -124,6 +127,7 @@ class NWaveModel:
     Args:
         net: Any module that returns a tensor or `spk, mem`. Weights may change between two calls.
         decode: From `spk, mem` of the net to predictions; None returns `spk`.
+        keep_state: Whether a batch goes on from the state of the net. Its owner prepares it.
 
     Attributes:
         net: The net.
@@ -145,7 +149,11 @@ class NWaveModel:
     """
 
     def __init__(
-        self, net: nn.Module, decode: Callable[[Tensor, Tensor], Tensor] | None = None
+        self,
+        net: nn.Module,
+        decode: Callable[[Tensor, Tensor], Tensor] | None = None,
+        *,
+        keep_state: bool = False,
     ) -> None:
         require("neurobench.models", EXTRA).NeuroBenchModel.register(type(self))
         edges, self.not_counted = countable_edges(net)
@@ -157,6 +165,7 @@ class NWaveModel:
             )
         self.net = net.eval()
         self._decode = decode
+        self._keep_state = switch("NWaveModel", "keep_state", keep_state)
         self._images = {edge: WeightImage(edge) for edge in edges}
         self._view = _View(net, list(self._images.values()))
         self._edge_of = {edge.module: edge for edge in edges if not edge.is_recurrent}
@@ -219,7 +228,8 @@ class NWaveModel:
             if edge is not None:
                 received.setdefault(edge, []).append(x.to_dense() if x.is_sparse else x)
 
-        with prepared(self.net), watch_calls(self.net, on_synapse, _ignore_call):
+        ready = nullcontext() if self._keep_state else prepared(self.net)
+        with ready, watch_calls(self.net, on_synapse, _ignore_call):
             recording = record(self.net, batch.transpose(0, 1) if is_time_first else batch)
         if self._inputs:
             for edge, calls in received.items():
