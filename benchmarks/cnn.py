@@ -43,6 +43,7 @@ class PictureNet(nn.Module):
         shape: Shape of the features of a frame, `[F]`, `[H, W]` or `[C, H, W]`.
         classes: Number of classes.
         colors_last: Whether the shape is `[H, W, C]`.
+        width: By how much the number of channels is multiplied.
 
     Shape:
         Input `[B, T, F]`; scores `[B, C]`. Frames of sound are the rows of a picture. Images and
@@ -52,19 +53,26 @@ class PictureNet(nn.Module):
     CHANNELS = (16, 24, 32, 48, 48)
     POOLS = 3
 
-    def __init__(self, shape: tuple[int, ...], classes: int, *, colors_last: bool = False) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        *,
+        colors_last: bool = False,
+        width: float = 1.0,
+    ) -> None:
         super().__init__()
         self.shape = shape
         self.colors_last = colors_last
         n_in = (shape[-1] if colors_last else shape[0]) if len(shape) == 3 else 1
-        sizes = (n_in, *self.CHANNELS)
+        channels = scaled(self.CHANNELS, width)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, 3, padding=1, bias=False)
-            for before, after in zip(sizes, self.CHANNELS, strict=False)
+            for before, after in zip((n_in, *channels), channels, strict=False)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(n) for n in self.CHANNELS)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(n) for n in channels)
         self.dropout = nn.Dropout(DROPOUT)
-        self.scores = nn.Linear(self.CHANNELS[-1], classes)
+        self.scores = nn.Linear(channels[-1], classes)
         # On a CPU, the convolutions are then 1.6 times as fast.
         self.to(memory_format=torch.channels_last)
 
@@ -105,6 +113,7 @@ class StepNet(nn.Module):
         n_features: Features of a frame.
         classes: Number of classes.
         is_per_step: Whether each step has scores.
+        width: By how much the number of filters is multiplied.
 
     Shape:
         Input `[B, T, F]`; scores `[B, C]`, or `[B, T, C]`.
@@ -114,10 +123,12 @@ class StepNet(nn.Module):
         networks, section II.B, doi:10.1109/IJCNN.2017.7966039.
     """
 
-    def __init__(self, n_features: int, classes: int, *, is_per_step: bool) -> None:
+    def __init__(
+        self, n_features: int, classes: int, *, is_per_step: bool, width: float = 1.0
+    ) -> None:
         super().__init__()
         self.is_per_step = is_per_step
-        filters = (32, 32, 32) if is_per_step else (64, 128, 64)
+        filters = scaled((32, 32, 32) if is_per_step else (64, 128, 64), width)
         taps = (9, 9, 9) if is_per_step else (7, 5, 3)
         dilations = (1, 4, 16) if is_per_step else (1, 1, 1)
         self.convolutions = nn.ModuleList(
@@ -141,6 +152,11 @@ class StepNet(nn.Module):
         return scores
 
 
+def scaled(channels: tuple[int, ...], width: float) -> tuple[int, ...]:
+    """The numbers of channels times a width, each at least 1."""
+    return tuple(max(1, round(width * count)) for count in channels)
+
+
 def mask_of(lengths: Tensor, steps: int) -> Tensor:
     """1 for each valid step and 0 after it, float `[B, T]`."""
     return valid_steps(lengths, steps).float()
@@ -151,7 +167,9 @@ def mean_over(x: Tensor, lengths: Tensor) -> Tensor:
     return (x * mask_of(lengths, x.shape[1])[:, :, None]).sum(1) / lengths[:, None]
 
 
-def net_for(kind: str, shape: tuple[int, ...], classes: int, *, is_per_step: bool) -> nn.Module:
+def net_for(
+    kind: str, shape: tuple[int, ...], classes: int, *, is_per_step: bool, width: float = 1.0
+) -> nn.Module:
     """The net for recordings of a kind.
 
     Args:
@@ -159,11 +177,13 @@ def net_for(kind: str, shape: tuple[int, ...], classes: int, *, is_per_step: boo
         shape: Shape of the features of a frame.
         classes: Number of classes.
         is_per_step: Whether each step has a class.
+        width: By how much the numbers of channels are multiplied.
     """
     is_picture = kind in ("sound", "image") or (kind == "events" and len(shape) > 1)
     if is_picture and not is_per_step:
-        return PictureNet(shape, classes, colors_last=kind == "image" and len(shape) == 3)
-    return StepNet(math.prod(shape), classes, is_per_step=is_per_step)
+        colors_last = kind == "image" and len(shape) == 3
+        return PictureNet(shape, classes, colors_last=colors_last, width=width)
+    return StepNet(math.prod(shape), classes, is_per_step=is_per_step, width=width)
 
 
 def macs_of(net: nn.Module, series: Series) -> int:
