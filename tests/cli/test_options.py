@@ -37,6 +37,7 @@ def test_train_has_the_options_that_it_always_had() -> None:
         "--dropout", "--learning-rate", "--batch-size", "--keep", "--patience", "--limit",
         "--split",
         "--length", "--hold", "--bands", "--sample-rate", "--level", "--accelerator", "--devices",
+        "--nodes",
         "--precision", "--on-error", "--max-seconds", "--neuron", "--neuron-options",
         "--charge-gain", "--json", "--help", "--task", "--recurrent", "--class-weights",
         "--speaker-pattern", "--folds", "--leave-one-out", "--no-test", "--padding", "--steps",

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nwavesdk.data import Augmentation, Recordings, Series, Standard
-from nwavesdk.data.batches import PADDING_LABEL, BatchOrder, batches_of
+from nwavesdk.data.batches import PADDING_LABEL, BatchOrder, SetShare, batches_of
 from nwavesdk.data.encoders import Latency
 from nwavesdk.data.features import EventBins
 from nwavesdk.data.store import StoreWriter
@@ -143,6 +143,34 @@ def test_two_processes_share_the_set() -> None:
     one = series(recordings(tuple(range(1, 13))))
     halves = [list(BatchOrder(one, 3, 0, 2, rank)) for rank in range(2)]
     assert sorted(halves[0] + halves[1]) == list(range(12))
+
+
+@pytest.mark.parametrize("n_recordings", [40, 36, 13])
+def test_batches_of_two_processes_are_those_of_one(n_recordings: int) -> None:
+    lengths = tuple(np.random.default_rng(1).integers(1, 50, n_recordings).tolist())
+    one = series(recordings(lengths))
+    whole = order_of(one, epoch=2, size=8)
+    parts = []
+    for rank in range(2):
+        order = BatchOrder(one, 4, 0, 2, rank)
+        order.set_epoch(2)
+        parts.append(list(order))
+        assert len(parts[-1]) == len(order) == -(-n_recordings // 2)
+    if n_recordings % 2 == 0:
+        for start in range(0, n_recordings, 8):
+            together = {*parts[0][start // 2 : start // 2 + 4], *parts[1][start // 2 :][:4]}
+            assert together == {*whole[start : start + 8]}
+    else:  # one comes twice
+        assert sorted({*parts[0], *parts[1]}) == list(range(n_recordings))
+
+
+def test_two_processes_have_each_recording_of_a_set_once() -> None:
+    one = series(recordings((3, 1, 2, 4, 2)))
+    shares = [SetShare(5, 2, rank) for rank in range(2)]
+    assert [list(share) for share in shares] == [[0, 2, 4], [1, 3]]
+    assert [len(share) for share in shares] == [3, 2]
+    found = [batch.lengths.tolist() for share in shares for batch in batches_of(one, 2, share)]
+    assert found == [[3, 2], [2], [1, 4]]
 
 
 def test_what_memory_cannot_hold_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,7 @@ __all__ = ["compare_surrogates", "measures_text", "train_run"]
     "data.test",
     "machine.accelerator",
     "machine.devices",
+    "machine.nodes",
     "machine.workers",
     "machine.precision",
     "machine.threads",
@@ -92,6 +93,7 @@ def train_run(
     """
     from nwavesdk.train import Run, RunConfig, RunFolder
     from nwavesdk.train.net_choice import match_net_file
+    from nwavesdk.train.processes import is_first_process
 
     if resume:
         choices = _with_recorded_folds(out, choices)
@@ -113,7 +115,7 @@ def train_run(
             _print_result(out, recorded, as_json)
             return
     run = Run.open(out, net_file) if resume else Run.new(out, RunConfig.of(choices))
-    if not resume and run.config.facts is not None:
+    if not resume and run.config.facts is not None and is_first_process():
         print_note(run.config.facts.split_reason)
         print_note(run.net_line())
     result = run.train()

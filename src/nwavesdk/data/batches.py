@@ -25,7 +25,7 @@ from nwavesdk.data.source import StepTarget
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.processes import die_with_the_parent
 
-__all__ = ["PADDING_LABEL", "Batch", "BatchOrder", "Series", "batches_of"]
+__all__ = ["PADDING_LABEL", "Batch", "BatchOrder", "Series", "SetShare", "batches_of"]
 
 # The class of steps after the end of a recording.
 PADDING_LABEL = -1
@@ -244,7 +244,7 @@ class Series:
 def batches_of(
     series: Series,
     batch_size: int,
-    sampler: "BatchOrder | None" = None,
+    sampler: "BatchOrder | SetShare | None" = None,
     workers: int = 0,
     on_start: Callable[[], object] | None = None,
 ) -> DataLoader[Batch]:
@@ -312,12 +312,15 @@ class BatchOrder(DistributedSampler[int]):
     a class has short recordings, its batches are mostly of this class, and so are their statistics.
     On 270 series of nine speakers, it learned to rely on that: 84 instead of 96 % of those unseen.
 
+    Several processes share the batches of one: those of R processes of B recordings are, together,
+    those of one process of R · B recordings.
+
     The indices are those of `Series.variation_index`: where recordings change, they are different
     ones in each epoch, which every process that makes batches can know.
 
     Args:
         series: The set.
-        batch_size: Recordings per batch.
+        batch_size: Recordings per batch of this process.
         seed: Seed of the orders.
         replicas: Number of processes that share the set.
         rank: Number of this process.
@@ -343,24 +346,50 @@ class BatchOrder(DistributedSampler[int]):
         self._is_sorted = has_similar_lengths and differs
 
     def __iter__(self) -> Iterator[int]:
-        order = np.fromiter(super().__iter__(), np.int64)
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        order = torch.randperm(len(self._series), generator=generator).numpy()
+        # Each process gets as many recordings: some come twice where the number does not divide.
+        order = np.resize(order, self.total_size)
         if self._is_sorted:
             order = self._sorted_in_windows(order)
+        # Of each batch of all processes, every one takes its share.
+        order = order[self.rank :: self.num_replicas]
         # The change of an index is the same for all.
         return iter((order + self._series.variation_index(0, self.epoch)).tolist())
 
     def _sorted_in_windows(self, order: Indices) -> Indices:
         batches: list[Indices] = []
-        window = BATCHES_SORTED * self._batch_size
+        size = self._batch_size * self.num_replicas
+        window = BATCHES_SORTED * size
         for first in range(0, len(order), window):
             part = order[first : first + window]
             part = part[np.argsort(self._lengths[part], kind="stable")]
-            batches += [
-                part[start : start + self._batch_size]
-                for start in range(0, len(part), self._batch_size)
-            ]
+            batches += [part[start : start + size] for start in range(0, len(part), size)]
         # A batch that is not full stays the last one, because the loader cuts at whole batches.
-        last = [batches.pop()] if len(batches[-1]) < self._batch_size else []
+        last = [batches.pop()] if len(batches[-1]) < size else []
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         places = torch.randperm(len(batches), generator=generator).tolist()
         return np.concatenate([batches[place] for place in places] + last)
+
+
+class SetShare(DistributedSampler[int]):
+    """The share of a process in a set, in the order of the set, each recording once.
+
+    `DistributedSampler` would give some recordings to two processes, which counts them twice.
+
+    Args:
+        n_recordings: Size of the set.
+        replicas: Number of processes that share it.
+        rank: Number of this process.
+    """
+
+    def __init__(self, n_recordings: int, replicas: int, rank: int) -> None:
+        indices: Any = range(n_recordings)
+        super().__init__(indices, num_replicas=replicas, rank=rank, shuffle=False)
+        self._share = indices[rank::replicas]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._share)
+
+    def __len__(self) -> int:
+        return len(self._share)

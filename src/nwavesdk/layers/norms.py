@@ -21,6 +21,7 @@ from nwavesdk.layers.checks import check_memory
 from nwavesdk.layers.layout import place_rows, select_rows
 from nwavesdk.layers.lengths import check_lengths, valid_places
 from nwavesdk.layers.prepare import Prepared
+from nwavesdk.layers.process_norms import normalize_over_processes, process_count
 
 __all__ = [
     "SequenceNorm",
@@ -160,6 +161,10 @@ class TimeBatchNorm(SequenceNorm):
         momentum: Weight of a batch in the running statistics.
         affine: Whether to learn γ and β; they start at 1 and 0.
 
+    Attributes:
+        is_synchronized: Whether the statistics of data-parallel training are those of the batches
+            of all processes, as `nwave train` sets it. By default, each process has its own.
+
     Shape:
         `x` [B, T, C, ...] is a sequence; [C] or [B, C] is one step, and so is [B, C, ...] with
         `single_step=True`. Returns the same shape. In `train()`, padding after `lengths` gives 0.
@@ -182,6 +187,7 @@ class TimeBatchNorm(SequenceNorm):
     """
 
     _state_attributes: tuple[str, ...] = ("_has_run",)
+    is_synchronized = False
 
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
@@ -228,6 +234,8 @@ class TimeBatchNorm(SequenceNorm):
 
     def _normalize_rows(self, rows: Tensor) -> Tensor:
         """Normalize [M, C, ...] with its statistics."""
+        if self.is_synchronized and process_count() > 1:
+            return normalize_over_processes(self, rows)
         count = rows.numel() // self.num_features
         if count < 2:
             raise RuntimeError(

@@ -98,7 +98,7 @@ LATER_FIELDS: dict[str, dict[str, Any]] = {
         "most_spikes": None,
         "spike_cost": LearningConfig.model_fields["spike_cost"].default,
     },
-    "machine": {"workers": 0, "threads": None},
+    "machine": {"workers": 0, "threads": None, "nodes": 1},
     "facts": {
         "task": "classification",
         "kind": None,

@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from nwavesdk.data import Batch
-from nwavesdk.layers import Recording, Synapse, find_edges
+from nwavesdk.layers import Recording, Synapse, TimeBatchNorm, find_edges
 from nwavesdk.layers.lengths import mean_over_steps
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.loss import rate_excess_loss
@@ -17,6 +17,7 @@ from nwavesdk.optim import SignAnnealing, SurrogateAnnealing, weight_decay_group
 from nwavesdk.train.checkpoint import check_like
 from nwavesdk.train.model_file import check_tensors
 from nwavesdk.train.network import chip_seed, stream_seed
+from nwavesdk.train.progress import print_line
 from nwavesdk.train.sections import ChipConfig, LearningConfig
 from nwavesdk.train.tasks import TrainingTask
 
@@ -92,6 +93,21 @@ class Learner(LightningModule):
             checkpoint["surrogate_schedule"] = self.surrogate_annealing.state_dict()
             checkpoint["reached"] = self._last_val_loss
 
+    def on_fit_start(self) -> None:
+        """Let several processes share the statistics of batch norms."""
+        if self.trainer.world_size == 1:
+            return
+        modules = self.net.named_modules()
+        norms = {name: m for name, m in modules if hasattr(m, "num_batches_tracked")}
+        for name, norm in norms.items():
+            if isinstance(norm, TimeBatchNorm):
+                norm.is_synchronized = True
+            elif self.trainer.is_global_zero:
+                print_line(
+                    f"nwave: note: {name} ({type(norm).__name__}) has the statistics of each "
+                    "process, not of the whole batch: TimeBatchNorm would have these."
+                )
+
     def on_train_start(self) -> None:
         """Restore the signs of a resumed run."""
         if self.sign_annealing is not None and self._resumed_signs is not None:
@@ -119,10 +135,10 @@ class Learner(LightningModule):
         outputs, loss, recording = self._run(batch, "mismatch", *place)
         rates = self._rates(recording, lengths_of(batch))
         progress = self.global_step / int(self.trainer.estimated_stepping_batches)
-        loss = loss + spike_cost(recording, self.learning, progress, lengths_of(batch))
+        cost = spike_cost(recording, self.learning, progress, lengths_of(batch))
         score, weight = self.task.batch_score(outputs.detach(), batch.y, lengths_of(batch))
         metrics = {
-            "train_loss": loss,
+            "train_loss": loss + cost,
             f"train_{self.task.batch_score_name}": score,
             "train_rate": torch.stack(list(rates.values())).mean(),
         }
@@ -134,7 +150,20 @@ class Learner(LightningModule):
             batch_size=max(weight, 1),
             sync_dist=True,
         )
-        return loss
+        return loss * self._share(weight) + cost
+
+    def _share(self, weight: int) -> float:
+        """Factor of the loss of this process, of whose gradients torch takes the mean.
+
+        With it, the mean is over the decisions of all processes. For a decision per recording, all
+        have as many.
+        """
+        world = self.trainer.world_size
+        if world == 1 or self.task.name == "classification":
+            return 1.0
+        count = torch.tensor(float(weight), device=self.device)
+        total = self.trainer.strategy.reduce(count, reduce_op="sum")
+        return weight * world / max(float(total), 1.0)
 
     def on_validation_epoch_start(self) -> None:
         """Reject weights that are not finite, and begin to count.
@@ -167,7 +196,8 @@ class Learner(LightningModule):
             assert isinstance(of_all, Tensor)
             tally = of_all.cpu()
         measures = self.task.measures(tally)
-        self.log_dict({f"val_{name}": value for name, value in measures.items()})
+        logged = {f"val_{name}": value for name, value in measures.items()}
+        self.log_dict(logged, sync_dist=True)  # they are equal in all processes
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002
         """Log the norm of the gradient of each synapse, by depth."""
@@ -175,7 +205,7 @@ class Learner(LightningModule):
             norms = [p.grad.detach().norm() for p in synapse.parameters() if p.grad is not None]
             if norms:
                 total = torch.stack(norms).norm()
-                self.log(f"grad_{depth}", total, on_step=False, on_epoch=True)
+                self.log(f"grad_{depth}", total, on_step=False, on_epoch=True, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW with one cycle of the learning rate over the whole run; only weights decay."""

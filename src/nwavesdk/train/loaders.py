@@ -6,7 +6,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from nwavesdk.data import Batch
-from nwavesdk.data.batches import BatchOrder, batches_of
+from nwavesdk.data.batches import BatchOrder, SetShare, batches_of
 from nwavesdk.train.network import stream_seed
 from nwavesdk.train.run_data import RunData
 
@@ -68,7 +68,18 @@ class Loaders(LightningDataModule):
         return batches_of(self.data.train, self.batch_size, order, self.workers, self.on_start)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation set in its order."""
-        return batches_of(
-            self.data.val, self.val_batch_size, workers=self.workers, on_start=self.on_start
-        )
+        """The validation set in its order, or the share of this process.
+
+        Raises:
+            ValueError: If there are more processes than recordings.
+        """
+        trainer = self.trainer
+        assert trainer is not None
+        n, world = len(self.data.val), trainer.world_size
+        if n < world:
+            raise ValueError(
+                f"machine.devices: got {world} processes for {n} recordings of the validation set, "
+                "expected at least one each: use fewer --devices or --nodes."
+            )
+        share = SetShare(n, world, trainer.global_rank) if world > 1 else None
+        return batches_of(self.data.val, self.val_batch_size, share, self.workers, self.on_start)

@@ -4,26 +4,27 @@ import os
 from typing import Literal
 
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.plugins import MixedPrecision
 
 from nwavesdk.train.sections import MachineConfig
 
-__all__ = ["check_machine", "check_precision", "is_first_process", "precision_plugins"]
-
-
-def is_first_process() -> bool:
-    """Whether this process prints and writes; Lightning and torchrun start the others."""
-    return bool(getattr(rank_zero_only, "rank", 0) == 0)
+__all__ = [
+    "check_machine",
+    "check_precision",
+    "check_processes",
+    "default_threads",
+    "precision_plugins",
+]
 
 
 def check_machine(machine: MachineConfig) -> None:
-    """Reject an accelerator or a precision that is missing, before anything is written.
+    """Reject what this machine does not have, before anything is written.
 
     Raises:
         ValueError: If there is no such accelerator, if it has fewer devices than requested, if it
-            lacks the precision, or if the CPU would run more processes than it has cores.
+            lacks the precision, if the CPU would run more processes than it has cores, or if
+            torchrun started others.
     """
     cuda, mps = _cuda_devices(), _mps_devices()
     available = {"gpu": cuda or mps, "cuda": cuda, "mps": mps}.get(machine.accelerator)
@@ -39,7 +40,32 @@ def check_machine(machine: MachineConfig) -> None:
             f"machine.devices: got {machine.devices} processes for {os.cpu_count()} cores, "
             f"expected at most {most}: use fewer --devices."
         )
+    check_processes(machine)
     check_precision(machine)
+
+
+def check_processes(machine: MachineConfig) -> None:
+    """Reject processes of torchrun that are not those of a run.
+
+    Raises:
+        ValueError: If their number differs, or if there are several machines without torchrun.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        if machine.nodes > 1:
+            raise ValueError(
+                f"machine.nodes: got {machine.nodes}, but torchrun has not started this process: "
+                "give the command to torchrun on each machine, as in docs/scaling.md, or leave it "
+                "out."
+            )
+        return
+    per_node = int(os.environ["LOCAL_WORLD_SIZE"])
+    nodes = int(os.environ["WORLD_SIZE"]) // per_node
+    if (nodes, per_node) != (machine.nodes, machine.devices):
+        raise ValueError(
+            f"machine.nodes: torchrun started {per_node} process(es) on each of {nodes} "
+            f"machine(s), got --devices {machine.devices} and --nodes {machine.nodes}: give "
+            f"--devices {per_node} --nodes {nodes}, or change --nproc-per-node and --nnodes."
+        )
 
 
 def check_precision(machine: MachineConfig) -> None:
@@ -60,6 +86,11 @@ def check_precision(machine: MachineConfig) -> None:
             "machine.precision: got '64-true', but this GPU (mps) has no float64: use --precision "
             "32-true, or --accelerator cpu."
         )
+
+
+def default_threads(machine: MachineConfig) -> int:
+    """Threads of each process: those of torch, or the share of a process in them."""
+    return max(1, torch.get_num_threads() // machine.devices)
 
 
 def precision_plugins(machine: MachineConfig) -> list[MixedPrecision]:

@@ -49,7 +49,8 @@ from nwavesdk.train.loaders import Loaders
 from nwavesdk.train.machine import (
     check_machine,
     check_precision,
-    is_first_process,
+    check_processes,
+    default_threads,
     precision_plugins,
 )
 from nwavesdk.train.model_file import load_model, save_model
@@ -57,6 +58,12 @@ from nwavesdk.train.net_choice import NetChoice, match_net_file, net_name
 from nwavesdk.train.net_file import RunNet, load_function, load_module, network_of_run
 from nwavesdk.train.network import stream_seed, warn_of_short_constants
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON
+from nwavesdk.train.processes import (
+    LOST_PROCESS,
+    is_first_process,
+    is_lost_process,
+    other_processes,
+)
 from nwavesdk.train.progress import EventLog, History, print_line, progress_callbacks
 from nwavesdk.train.report import write_report
 from nwavesdk.train.run_data import RunData, load_run_data
@@ -137,7 +144,8 @@ class Run:
         net = config.net
         if net.neuron != DEFAULT_NEURON:
             net = net.model_copy(update={"charge_gain": hidden_gain(config)})
-        arithmetic = current_arithmetic(config.machine.threads)
+        threads = config.machine.threads or default_threads(config.machine)
+        arithmetic = current_arithmetic(threads)
         machine = config.machine.model_copy(update={"threads": arithmetic.threads})
         decided = {"arithmetic": arithmetic, "machine": machine, "net": net}
         config = config.model_copy(update=decided)
@@ -273,12 +281,14 @@ class Run:
             The content of `result.json`; None in processes other than the first.
 
         Raises:
-            BrokenRunError: If another process trains the run, training diverged, the checkpoint
-                is damaged, or the folder cannot be written.
-            ValueError: If this machine lacks the precision of the run.
+            BrokenRunError: If another process trains the run, one of its own ended, training
+                diverged, the checkpoint is damaged, or the folder cannot be written.
+            ValueError: If this machine lacks the precision of the run, or torchrun started other
+                processes than its own.
         """
         self._require_memory_to_train()
         if not self.folder.finished:
+            check_processes(self.config.machine)
             check_precision(self.config.machine)
         owns_folder = is_first_process()
         try:
@@ -357,7 +367,7 @@ class Run:
         if self.config.machine.precision == "64-true":
             # Lightning does so after it has loaded a checkpoint, which then loses digits.
             model.double()
-        with _quiet_lightning():
+        with _quiet_lightning(), other_processes(self.config.machine.devices):
             trainer = self._trainer(history, selection, every_epoch)
             resumed = every_epoch.path if every_epoch.is_restoring else None
             try:
@@ -365,6 +375,8 @@ class Run:
             except (FileError, FileWriteError):
                 raise
             except Exception as error:
+                if is_lost_process(error):
+                    raise BrokenRunError(LOST_PROCESS) from error
                 if every_epoch.is_restoring:  # a damaged file can raise anything
                     raise damaged_checkpoint(every_epoch.path, error) from error
                 raise
@@ -404,6 +416,7 @@ class Run:
         return Trainer(
             accelerator=machine.accelerator,
             devices=machine.devices,
+            num_nodes=machine.nodes,
             max_epochs=self.config.learning.epochs,
             gradient_clip_val=self.config.learning.clip,
             callbacks=[
@@ -473,9 +486,10 @@ class Run:
 @contextlib.contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Hide Lightning's advice, and keep standard output free for the result."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             # The data are in memory: worker processes would only copy them.
@@ -484,4 +498,5 @@ def _quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -442,7 +442,12 @@ class MachineConfig(FrozenModel):
     """The machine of the run, in the terms of Lightning's Trainer."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = choice("auto", "Kind of device.")
-    devices: Annotated[int, Field(ge=1, le=1024)] = choice(1, "Processes or GPUs, data-parallel.")
+    devices: Annotated[int, Field(ge=1, le=1024)] = choice(
+        1, "Processes or GPUs, data-parallel; each takes --batch-size recordings."
+    )
+    nodes: Annotated[int, Field(ge=1, le=1024)] = choice(
+        1, "Machines with --devices each, on which torchrun starts the command: docs/scaling.md."
+    )
     workers: Annotated[int, Field(ge=0, le=256)] = choice(
         0, "Processes that prepare batches; 0: the process that trains."
     )
@@ -452,5 +457,5 @@ class MachineConfig(FrozenModel):
     threads: Annotated[int, Field(ge=1, le=1024)] | None = choice(
         None,
         "Threads of each process; sums, and so the last bits of weights, depend on them.",
-        default_text="as many as torch takes; 1 for each fold",
+        default_text="as many as torch takes, shared by --devices; 1 for each fold",
     )
