@@ -27,7 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
 
 INPUTS, CLASSES = 40, 10
-WARM_UP, RUNS = 3, 12
+WARM_UP, RUNS = 2, 8
 EXCHANGES = [2**power for power in (10, 14, 18, 22)]  # bytes
 
 
