@@ -42,9 +42,11 @@ def train(tones: Path, out: Path, *more: str) -> None:
     assert result.returncode == 0, result.stderr[-2000:]
 
 
-def assert_same_weights(got: Path, expected: Path) -> None:
+def assert_same_weights(got: Path, expected: Path, but: str = "") -> None:
     weights = load_file(expected / "model.safetensors")
     for name, value in load_file(got / "model.safetensors").items():
+        if name == but:
+            continue
         if value.is_floating_point():
             assert_close(value, weights[name], GRADIENT, name)
         else:  # a count
@@ -75,7 +77,9 @@ def test_batch_norms_of_two_processes_are_those_of_one(tones: Path, tmp_path: Pa
         out = ("train", "--out", str(tmp_path / name), "--data", str(tones))
         command = [*COMMAND, *out, *words, "--batch-size", *size]
         subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)
-    assert_same_weights(tmp_path / "two", tmp_path / "one")
+    # Weights before a norm have gradients near 0, of which AdamW makes steps of full size, rounding
+    # included: here they differ by 3e-4. tests/layers/test_process_norms.py has their gradients.
+    assert_same_weights(tmp_path / "two", tmp_path / "one", but="net.net.0.weight")
 
 
 @pytest.mark.slow
