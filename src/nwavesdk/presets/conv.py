@@ -22,6 +22,10 @@ from nwavesdk.train import RunConfig
 
 __all__ = ["build"]
 
+# Channels, width of the kernel and stride of each layer. A first layer has many channels: a few
+# rare spikes per band or pixel would lose much of its level.
+OVER_BANDS = ((56, 5, 2), (16, 5, 2))
+OVER_PIXELS = ((32, 5, 2), (64, 3, 2), (64, 3, 1))
 SOUND_WIDTH, SERIES_WIDTH = 48, 64  # neurons of each layer over time
 SHORTEST, LONGEST = 0.01, 0.1  # time constants [s]
 LONGEST_PER_STEP = 0.3  # the same, where each step has a target [s]
@@ -55,13 +59,11 @@ def look(inputs: tuple[int, ...], config: RunConfig) -> tuple[list[nn.Module], i
     if not has_places(inputs, config):
         return [], inputs[0]
     modules, (n_channels, *sizes) = as_channels(inputs)
-    # Over three steps and five bands, or over three by three pixels of one step. For sound, the
-    # first layer has many channels: a few rare spikes per band would lose much of its level.
-    taps, width, channels = (3, 5, (56, 16)) if len(sizes) == 1 else (1, 3, (16, 48, 48))
-    for n_outputs in channels:
+    taps, layers = (3, OVER_BANDS) if len(sizes) == 1 else (1, OVER_PIXELS)
+    for n_outputs, width, stride in layers:
         kernel = [min(width, size) for size in sizes]
-        conv = TemporalConv(n_channels, n_outputs, taps, kernel=kernel, stride=2)
-        sizes = [(size - k) // 2 + 1 for size, k in zip(sizes, kernel, strict=True)]
+        conv = TemporalConv(n_channels, n_outputs, taps, kernel=kernel, stride=stride)
+        sizes = [(size - k) // stride + 1 for size, k in zip(sizes, kernel, strict=True)]
         modules += spiking(conv, (n_outputs, *sizes), config)
         n_channels = n_outputs
     return [*modules, nn.Flatten()], n_channels * math.prod(sizes)
