@@ -26,7 +26,8 @@ __all__ = ["build"]
 # rare spikes per band or pixel would lose much of its level.
 OVER_BANDS = ((56, 5, 2), (16, 5, 2))
 OVER_PIXELS = ((32, 5, 2), (64, 3, 2), (64, 3, 1))
-SOUND_WIDTH, SERIES_WIDTH = 48, 64  # neurons of each layer over time
+SOUND_MEMORY = [(48, 4, 4), (48, 3, 8)]  # neurons, taps and their distance of layers over time
+FIRST_SERIES_WIDTH, SERIES_WIDTH = 128, 64  # neurons of layers over time
 SHORTEST, LONGEST = 0.01, 0.1  # time constants [s]
 LONGEST_PER_STEP = 0.3  # the same, where each step has a target [s]
 NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
@@ -43,8 +44,7 @@ def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSe
         config: The config of the run.
     """
     modules, n_features = look(inputs, config)
-    width = SOUND_WIDTH if has_places(inputs, config) else SERIES_WIDTH
-    for taps, dilation in memory_plan(inputs, config):
+    for width, taps, dilation in memory_plan(inputs, config):
         conv = TemporalConv(n_features, width, taps, dilation=dilation)
         modules += spiking(conv, (width,), config)
         n_features = width
@@ -69,18 +69,23 @@ def look(inputs: tuple[int, ...], config: RunConfig) -> tuple[list[nn.Module], i
     return [*modules, nn.Flatten()], n_channels * math.prod(sizes)
 
 
-def memory_plan(inputs: tuple[int, ...], config: RunConfig) -> list[tuple[int, int]]:
-    """Number of taps and their distance [steps] for each layer over time."""
+def memory_plan(inputs: tuple[int, ...], config: RunConfig) -> list[tuple[int, int, int]]:
+    """Neurons, number of taps and their distance [steps] for each layer over time."""
     if has_places(inputs, config) and not has_target_per_step(config):
-        return [(4, 4), (3, 8)] if len(inputs) == 1 else []
+        return SOUND_MEMORY if len(inputs) == 1 else []
     # Distances grow by a factor from layer to layer, so that the last layer sees a whole recording:
     # 8 gaps of 1 and of `growth` steps, and of growth² steps where two layers would leave holes.
     n_steps = config.facts.typical_steps if config.facts is not None else None
     n_gaps = max(2.0, (n_steps or TYPICAL_STEPS) / 8)
-    if n_gaps - 1 <= MOST_GROWTH:
-        return [(9, 1), (9, round(n_gaps - 1))]
-    growth = (math.sqrt(4 * n_gaps - 3) - 1) / 2
-    return [(9, 1), (9, round(growth)), (9, round(growth**2))]
+    distances = [n_gaps - 1]
+    if n_gaps - 1 > MOST_GROWTH:
+        growth = (math.sqrt(4 * n_gaps - 3) - 1) / 2
+        distances = [growth, growth**2]
+    if has_target_per_step(config):
+        return [(SERIES_WIDTH, 9, round(distance)) for distance in (1, *distances)]
+    # A class needs few taps, and many neurons that turn values into spikes.
+    later = [(SERIES_WIDTH, 3, 4 * round(distance)) for distance in distances]
+    return [(FIRST_SERIES_WIDTH, 9, 1), *later]
 
 
 def has_places(inputs: tuple[int, ...], config: RunConfig) -> bool:
