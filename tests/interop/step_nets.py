@@ -7,6 +7,8 @@ from nwavesdk.layers import (
     AdLIFLayer,
     DelayedSynapse,
     Dropout,
+    H1v1Frontend,
+    H1v1Layer,
     H1v2Layer,
     H1v2Synapse,
     HWLayer,
@@ -71,6 +73,10 @@ NETS = {
         ],
         (5,),
     ),
+    "front end of a chip": (
+        lambda: [H1v1Frontend(5, init=0.6), H1v1Layer(5, taus=10e-3)],
+        (5,),
+    ),
     "containers": (
         lambda: [
             *(LIFSynapse(5, 8), _lif(8), Residual(LIFSynapse(8, 8), _lif(8))),
@@ -91,6 +97,6 @@ def firing_net(name: str) -> tuple[SpikingSequential, tuple[int, ...]]:
     net = SpikingSequential(*modules())
     for module in net.modules():
         weight = getattr(module, "weight", None)
-        if isinstance(weight, nn.Parameter) and name != "chip":
+        if isinstance(weight, nn.Parameter) and "chip" not in name:
             weight.abs_().mul_(SIZES.get(name, 2.0))
     return net.eval(), shape

@@ -61,7 +61,7 @@ class DependsOnValues(nn.Module):
 
 def test_what_cannot_be_exported_is_refused_by_name() -> None:
     net = SpikingSequential(LIFSynapse(3, 4), DependsOnValues(), LIFLayer(4, taus=10e-3))
-    words = r"step: module '1' \(DependsOnValues\) cannot be exported \(.*replace it by modules"
+    words = r"step: module '1' \(DependsOnValues\) cannot be exported \(.*expected modules"
     with pytest.raises(ValueError, match=words):
         torch_bytes(StepNet(net, (3,)), {})
 

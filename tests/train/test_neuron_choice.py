@@ -47,7 +47,7 @@ def test_fields_of_the_net_that_are_given_apply_to_hidden_neurons_that_have_them
         ({"neuron": "adlif", "neuron_options": "tau_a=1"}, r"no constant 'tau_a', .* 'tau_w'\?"),
         ({"neuron": "adlif", "neuron_options": "learn=kappa"}, r"adlif has no constant 'kappa':"),
         ({"neuron": "adlif", "neuron_options": "a"}, r"expected NAME=VALUE .* got 'a'"),
-        ({"neuron": "adlif", "neuron_options": "a=0,a=1"}, r"each name once.* got 'a=1'"),
+        ({"neuron": "adlif", "neuron_options": "a=0,a=1"}, r"each name once.* got 'a=0,a=1'"),
         ({"neuron": "adlif", "neuron_options": "a=x"}, r"'a' must be a finite number, got 'x'"),
         ({"neuron": "adlif", "neuron_options": {"a": True}}, r"'a' must be a finite .* got True"),
         ({"neuron": "adlif", "neuron_options": {"a": 10**400}}, r"'a' must be a finite number"),

@@ -35,7 +35,7 @@ def split_values(field: str, text: str, example: str) -> dict[str, str]:
         if not (is_short and name and equals) or name in found:
             raise ValueError(
                 f"{field}: expected NAME=VALUE between all commas, each name once, as in "
-                f"{example}, got {shown(part)}."
+                f"{example}, got {shown(text)}."
             )
         found[name] = value
     return found

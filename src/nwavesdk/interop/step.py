@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.internal.checks import shown
-from nwavesdk.layers import DenseSynapse, NeuronLayer, Synapse, prepare_net
+from nwavesdk.layers import DenseSynapse, NeuronLayer, prepare_net
 from nwavesdk.layers.past import PastSynapse
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.net.container import Container
@@ -133,7 +133,7 @@ def _fix(net: nn.Module) -> None:
     for module in net.modules():
         if isinstance(module, DenseSynapse):
             module.product = "dense"
-        if isinstance(module, Synapse):
+        if hasattr(module, "effective_weight"):  # synapses, and the front ends of chips
             _fix_result(module, "effective_weight")
         if isinstance(module, NeuronLayer):
             module.solver = "reference"
