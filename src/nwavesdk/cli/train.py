@@ -106,6 +106,11 @@ def train_run(
     folder = RunFolder(out)
     net_file = None
     if resume:
+        if not folder.config.is_file():
+            raise ValueError(
+                f"--resume: {out} holds no run (no config.json): leave it out to begin one, or "
+                "give the folder of an earlier `nwave train`."
+            )
         net_file = choices.pop("net_file", None)
         config = match_net_file(folder.read_config(), net_file, out)
         config.check_same(choices)
