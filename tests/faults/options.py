@@ -282,12 +282,14 @@ def _case(
     must_fail = any(value.must_fail for _, value in given)
     # Of two values that may both be right, an error can be about anything.
     is_named = len(given) == 1 or must_fail
+    # An error about a flag, as about --resume without a run, has no value to show.
+    has_flag = any(getattr(parameter, "is_flag", False) for parameter, _ in given)
     return Case(
         name=f"{group}/{' '.join(labels)}",
         words=(name, *words),
         prepare=prepare,
         names=tuple(names) if is_named else (),
-        values=tuple(forms) if is_named else (),
+        values=tuple(forms) if is_named and not has_flag else (),
         must_fail=must_fail,
         most_seconds=base.seconds,
     )
