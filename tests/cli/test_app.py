@@ -33,7 +33,7 @@ def test_version() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("train", "--out", "{}/run", "--resume"), "holds no run (no config.json)"),
+        (("train", "--out", "{}/run", "--resume"), "(no config.json): leave it out to begin"),
         (("eval", "{}/run"), "holds no run (no config.json)"),
         (("train", "--out", "{}/run", "--data", "{}/none"), "does not exist, expected a folder"),
         (

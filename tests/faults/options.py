@@ -267,6 +267,8 @@ def _case(
         names += _names(parameter)
         if not getattr(parameter, "is_flag", False):
             forms += forms_of(value.text)
+        elif len(given) > 1:
+            forms.append(parameter.opts[0])  # an error about the flag shows no value, but its name
         if "link" in value.label or "dangling" in value.label:
             forms += LINK_TARGETS  # an error may name the file to which a link leads
             names += LINK_TARGETS
@@ -282,14 +284,12 @@ def _case(
     must_fail = any(value.must_fail for _, value in given)
     # Of two values that may both be right, an error can be about anything.
     is_named = len(given) == 1 or must_fail
-    # An error about a flag, as about --resume without a run, has no value to show.
-    has_flag = any(getattr(parameter, "is_flag", False) for parameter, _ in given)
     return Case(
         name=f"{group}/{' '.join(labels)}",
         words=(name, *words),
         prepare=prepare,
         names=tuple(names) if is_named else (),
-        values=tuple(forms) if is_named and not has_flag else (),
+        values=tuple(forms) if is_named else (),
         must_fail=must_fail,
         most_seconds=base.seconds,
     )

@@ -191,6 +191,7 @@ def _refusal(path: str, module: torch.nn.Module, reason: str) -> ValueError:
 def _quiet() -> Iterator[None]:
     """Hide advice to the authors of torch and of its exporters."""
     with warnings.catch_warnings():
+        # The exporter copies objects of torch that are deprecated, such as LeafSpec.
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")
         warnings.filterwarnings("ignore", message=".*The axis name: .* will not be used.*")

@@ -220,7 +220,7 @@ class _Walk:
         path: str,
         net: Any,
         signal: Signal,
-        is_last: bool,  # noqa: ARG002
+        is_last: bool,  # noqa: ARG002  # all methods of _CONTAINERS take it
     ) -> Signal:
         body = self.add(_join(path, "body"), net.body, signal, is_last=False)
         if net.shortcut is not None:
@@ -233,7 +233,7 @@ class _Walk:
         path: str,
         net: Any,
         signal: Signal,
-        is_last: bool,  # noqa: ARG002
+        is_last: bool,  # noqa: ARG002  # all methods of _CONTAINERS take it
     ) -> Signal:
         parts = [
             self.add(_join(path, name), branch, signal, is_last=False)

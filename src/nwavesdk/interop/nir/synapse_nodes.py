@@ -296,7 +296,7 @@ def _add_unflatten(draft: GraphDraft, path: str, module: Any, signal: Signal) ->
 
 
 def _add_dropout(
-    draft: GraphDraft,  # noqa: ARG001
+    draft: GraphDraft,  # noqa: ARG001  # as all of PLAIN_MODULES
     path: str,
     module: Any,
     signal: Signal,
@@ -307,9 +307,9 @@ def _add_dropout(
 
 
 def _add_nothing(
-    draft: GraphDraft,  # noqa: ARG001
-    path: str,  # noqa: ARG001
-    module: Any,  # noqa: ARG001
+    draft: GraphDraft,  # noqa: ARG001  # as all of PLAIN_MODULES
+    path: str,  # noqa: ARG001  # as all of PLAIN_MODULES
+    module: Any,  # noqa: ARG001  # as all of PLAIN_MODULES
     signal: Signal,
 ) -> Signal:
     return signal
