@@ -37,14 +37,14 @@ root = pytest.mark.skipif(
 PROGRAM = """
 import gc, sys, torch
 from nwavesdk.layers import LIFLayer, prepare_net
-from nwavesdk.solvers.cpu.native import NativeKernel
+from nwavesdk.solvers.cpu.native import NativeFunction
 from nwavesdk.surrogate import parse
 for text in sys.argv[1:]:
     layer = LIFLayer(8, 10e-3, spike_grad=parse(text))
     prepare_net(layer)
     x = torch.rand(2, 5, 8, requires_grad=True)
     layer(x)[0].sum().backward()
-kernels = [k for k in gc.get_objects() if type(k) is NativeKernel and k.compiled is not None]
+kernels = [k for k in gc.get_objects() if type(k) is NativeFunction and k.compiled is not None]
 hits = sum(k.compiled.cache_hits for k in kernels)
 print(len(kernels) - hits, hits)
 """
@@ -63,9 +63,9 @@ def run_program(cache: Path, *surrogates: str, warnings: str = "error") -> tuple
 
 @pytest.fixture(scope="module")
 def filled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache with two kernels: forward and backward of a LIF layer with the atan surrogate."""
+    """A cache with the kernels of a LIF layer with the atan surrogate: steps and loops."""
     folder = tmp_path_factory.mktemp("cache")
-    assert run_program(folder, "atan")[:2] == (2, 0)
+    assert run_program(folder, "atan")[:2] == (4, 0)
     return folder
 
 
@@ -118,11 +118,11 @@ def set_trap(path: Path, marker: Path) -> None:
 
 
 def test_a_second_process_compiles_nothing(cache: Path) -> None:
-    assert run_program(cache, "atan")[:2] == (0, 2)
+    assert run_program(cache, "atan")[:2] == (0, 4)
 
 
 def test_slopes_share_a_kernel_and_surrogates_do_not(cache: Path) -> None:
-    assert run_program(cache, "atan(7)", "atan(0.5)", "fast_sigmoid")[:2] == (1, 2)
+    assert run_program(cache, "atan(7)", "atan(0.5)", "fast_sigmoid")[:2] == (1, 4)
 
 
 def test_the_folder_is_private_and_the_only_one(
@@ -163,7 +163,7 @@ def test_a_traceback_and_a_debugger_have_the_source() -> None:
 
 def test_every_damaged_bit_is_found(filled_cache: Path, tmp_path: Path) -> None:
     entries = list((filled_cache / "compiled").iterdir())
-    assert len(entries) == 3  # forward, backward, and the comparison of parameters
+    assert len(entries) == 5  # steps and loops, forward and backward; the comparison of parameters
     for entry in entries:
         content = entry.read_bytes()
         size = len(content)

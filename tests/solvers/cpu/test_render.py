@@ -12,9 +12,9 @@ from dynamics.written import written_page
 from nwavesdk.dynamics import LIF_PAGES, program_of
 from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.solvers import Problem, Spec
-from nwavesdk.solvers.cpu import render
+from nwavesdk.solvers.cpu import native, render
 from nwavesdk.solvers.cpu.render import render_backward, render_forward
-from nwavesdk.solvers.kernel_cache import load_python_kernels, load_source
+from nwavesdk.solvers.kernel_cache import compile_native, load_python_kernels
 from nwavesdk.surrogate import ATan, FastSigmoid, atan, fast_sigmoid
 from solvers.parity import compare
 
@@ -38,30 +38,27 @@ def test_rendered_text_depends_on_its_inputs_alone():
     assert len({*others}) == len(others)
 
 
-def test_kernels_of_a_dtype_share_the_functions_that_know_no_neuron():
-    """They are most of a kernel's functions, and are compiled once per process."""
-    texts = [
-        render_forward(program_of(ZERO).step, "float32"),
-        render_backward(program_of(ZERO).adjoint(False), "float32", ATan, 2),
-        render_forward(program_of(ZERO).step, "float64"),
-    ]
-    forward, backward, wide = (load_source("shared", text) for text in texts)
-    assert forward.load_row is backward.load_row
-    assert forward.load_row is not wide.load_row
-    for module in (forward, backward):
-        CFunc(
-            next(f for name, f in vars(module).items() if name.endswith("over_time_native")),
-            normalize_signature("void(int64)"), {}, {"error_model": "numpy"},
-        ).compile()  # fmt: skip
-    # One signature for arrays of the caller, whatever kernel calls it.
-    assert len(forward.load_row.overloads) == 1
+def test_a_further_neuron_or_surrogate_compiles_its_steps_alone(monkeypatch):
+    """The loops over time, which take most of the time, are those of the first neuron."""
+    compiled = []
+    monkeypatch.setattr(
+        native, "compile_native", lambda *a: compiled.append(a[0].__name__) or compile_native(*a)
+    )
+    x = torch.rand(2, 3, 8)
+    for layer in (LIFLayer(8, 10e-3), LIFLayer(8, 10e-3, reset_mechanism="zero")):
+        for surrogate in (atan(), fast_sigmoid()):
+            layer.spike_grad = surrogate
+            prepare_net(layer)
+            compiled.clear()
+            layer(x.requires_grad_())[0].sum().backward()
+    assert {*compiled} <= {"forward_steps", "backward_steps"}
 
 
 def test_no_wider_number_limits_the_vectors_of_float32():
     """A count of spikes in 64 bits would halve them."""
-    module = load_source("widths", render_forward(program_of(ZERO).step, "float32"))
-    signature = normalize_signature("void(int64)")
-    kernel = CFunc(module.forward_over_time_native, signature, {}, {"error_model": "numpy"})
+    steps = native.forward_steps(program_of(ZERO).step, "float32")
+    signature = normalize_signature(steps.signature)
+    kernel = CFunc(steps.function, signature, {}, {"error_model": "numpy"})
     kernel.compile()
     code = kernel._library.get_llvm_str()
     assert re.search(r"fmul <\d+ x float>", code)

@@ -1,9 +1,9 @@
 """The loops over time of the CPU kernels, the same for every neuron.
 
-`render` writes them into a kernel module, around the neuron's own row functions, each one step of a
-block of neurons: `forward_row`, and in backward `later_row` and, for step 0, `first_row`. They are
-plain numba and are never called from Python. Why arrays are flat, places unsigned and rows not
-inlined: see `rows`.
+`render` writes them into one module for each dtype, so that they are compiled once. The neuron is
+in a function of its own, `forward_steps` or `backward_steps`, which runs steps of a block of
+neurons; `neuron` is its address. The loops are plain numba and are never called from Python. Why
+arrays are flat, places unsigned and rows not inlined: see `rows`.
 
 There are three ways through a batch, each forward and backward:
 
@@ -12,14 +12,17 @@ There are three ways through a batch, each forward and backward:
 - recurrent: a job is a batch element (backward: four) with all its blocks, as every neuron may
   depend on every other one in each step.
 
+Sizes: B, T, N; the neuron has C constants and K states, `saved` values are saved in each step, and
+`recalled` states are computed back from them.
 Shapes: s, w, mem, grad_s, grad_mem, grad_x [B, T, N]; x [B, T, N], with strides: its step t of
-batch element b begins at b batch_stride + t step_stride; constants [C, N]; initial, final,
-grad_last and grad_states: one array [B, N] for each state; grad_constants [C, B, N], of which
-`learned` exist (C or 0); weights and transposed [N, N]; spikes_before and grad_spikes_before
-[B, N]. Of the values that a step saves, w is the first, and `others` [SAVED - 1, B, T, N] are the
-rest. All arrays are flat.
+batch element b begins at b batch_stride + t step_stride; constants [C, N]; grad_constants
+[C, B, N], of which `learned` exist (C or 0); weights and transposed [N, N]; spikes_before and
+grad_spikes_before [B, N]. Of the values that a step saves, w is the first, and `others`
+[saved - 1, B, T, N] are the rest. All arrays are flat.
+initial, final, grad_last and grad_states are addresses of arrays [B, N], one for each state;
+`initial` of backward are those of the recalled states.
 The jobs of a call are first…last. A call may leave out the arrays in `FLAGS`, which are then not
-touched. A forward loop returns its number of spikes.
+touched, and arrays of `grad_last`, which are then 0. A forward loop returns its number of spikes.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -32,18 +35,13 @@ import numpy as np
 from nwavesdk.solvers.cpu import rows
 from nwavesdk.solvers.cpu.rows import (
     AHEAD,
-    BACKWARD_SLOTS,
-    CONSTANTS,
-    FORWARD_SLOTS,
-    RECALLED,
-    SAVED,
     SHARED_BATCH,
     SLOT,
-    STATE_SLOT,
     TILE,
     WIDTH,
     add_rows_of_spikes,
     add_step,
+    backward_slots,
     block_bounds,
     copy_step,
     index,
@@ -55,10 +53,8 @@ from nwavesdk.solvers.cpu.rows import (
     make_workspace,
     multiply_by_weights,
     pack_lanes,
-    prefetch_step,
     real,
     row_at,
-    shared_base,
     store_gradients,
     store_shared_blocks,
     store_states,
@@ -67,29 +63,30 @@ from nwavesdk.solvers.cpu.rows import (
 
 __all__ = [
     "ARRAYS",
+    "BACKWARD_LOOPS",
     "CONTROL_WORDS",
     "FLAGS",
+    "FORWARD_LOOPS",
     "FUNCTIONS",
-    "LOOPS",
-    "SHARED_FUNCTIONS",
     "STATE_ARRAYS",
     "call_words",
     "fixed_words",
 ]
 
-forward_row: Any = None  # written by `render`
-later_row: Any = None
-first_row: Any = None
+forward_steps: Any = None  # calls of `neuron`, which `render` defines
+backward_steps: Any = None
 
 
 def forward_over_time(
-    first, last, width_of_block, B, T, N, save_w, save_mem, batch_stride, step_stride,
-    x, initial, constants, s, w, mem, others, final,
+    first, last, neuron, width_of_block, B, T, N, C, K, saved, save_w, save_mem,
+    batch_stride, step_stride, x, constants, s, w, mem, others, initial, final,
 ):  # fmt: skip
     """Jobs with the same block follow one another, so that its constants are loaded once."""
     stride = index(B * T * N if save_w else SLOT)  # between arrays of others
-    workspace = make_workspace(FORWARD_SLOTS)
-    scratch = np.empty((SAVED + 1) * SLOT, real)  # in place of mem, w and others
+    w_step = index(N if save_w else 0)
+    mem_step = index(N if save_mem else 0)
+    workspace = make_workspace(C + K)
+    scratch = np.empty((saved + 1) * SLOT, real)  # a step of mem, w and others that are left out
     count = 0
     loaded = -1
     for job in range(first, last):
@@ -98,33 +95,31 @@ def forward_over_time(
         lo, hi = block_bounds(block, width_of_block, N)
         width = index(hi - lo)
         if block != loaded:
-            load_constants(workspace, 0, constants, CONSTANTS, N, lo, width)
+            load_constants(workspace, 0, constants, C, N, lo, width)
             loaded = block
-        load_states(workspace, STATE_SLOT, initial, index(b * N + lo), width)
-        for t in range(T):
-            from_x = index(b * batch_stride + t * step_stride + lo)
-            at = index((b * T + t) * N + lo)
-            count += forward_row(
-                row_at(x, from_x),
-                row_at(s, at),
-                row_at(w, at) if save_w else row_at(scratch, index(SLOT)),
-                row_at(mem, at) if save_mem else row_at(scratch, index(0)),
-                row_at(others, at) if save_w else row_at(scratch, index(2 * SLOT)),
-                stride,
-                width,
-                row_at(workspace, index(0)),
-            )
-        store_states(final, index(b * N + lo), width, workspace, STATE_SLOT)
+        load_states(workspace, C, initial, K, index(b * N + lo), width)
+        at = index(b * T * N + lo)
+        count += forward_steps(
+            neuron,
+            row_at(x, index(b * batch_stride + lo)),
+            row_at(s, at),
+            row_at(w, at) if save_w else row_at(scratch, index(SLOT)),
+            row_at(mem, at) if save_mem else row_at(scratch, index(0)),
+            row_at(others, at) if save_w else row_at(scratch, index(2 * SLOT)),
+            index(step_stride), index(N), w_step, mem_step, stride, width, index(T),
+            row_at(workspace, index(0)),
+        )  # fmt: skip
+        store_states(final, K, index(b * N + lo), width, workspace, C)
     return count
 
 
 def forward_over_time_packed(
-    first, last, group, B, T, N, save_w, save_mem, batch_stride, step_stride,
-    x, initial, constants, s, w, mem, others, final,  # as in the other loops
+    first, last, neuron, group, B, T, N, C, K, save_w, save_mem,
+    batch_stride, step_stride, x, constants, s, w, mem, others, initial, final,
 ):  # fmt: skip
     """A job is `group` batch elements; neurons have one state and save one value."""
     lanes = group * N
-    workspace = make_workspace(FORWARD_SLOTS)
+    workspace = make_workspace(C + K)
     # A tile of each array over time, [TILE, lanes].
     tile_x = np.empty(TILE * lanes, real)
     tile_s = np.empty(TILE * lanes, real)
@@ -135,95 +130,98 @@ def forward_over_time_packed(
         start = job * group
         stop = min(B, start + group)
         width = index((stop - start) * N)
-        load_lane_constants(workspace, constants, CONSTANTS, N, stop - start)
-        load_states(workspace, STATE_SLOT, initial, index(start * N), width)
+        load_lane_constants(workspace, constants, C, N, stop - start)
+        load_states(workspace, C, initial, K, index(start * N), width)
         for t in range(0, T, TILE):
             steps = min(TILE, T - t)
             first_x = t * step_stride
             pack_lanes(x, batch_stride, step_stride, N, start, stop, first_x, steps, tile_x, lanes)
-            for i in range(steps):
-                at = index(i * lanes)
-                count += forward_row(
-                    row_at(tile_x, at),
-                    row_at(tile_s, at),
-                    row_at(tile_w, at),
-                    row_at(tile_mem, at),
-                    row_at(others, index(0)),
-                    index(0),
-                    width,
-                    row_at(workspace, index(0)),
-                )
+            step = index(lanes)
+            count += forward_steps(
+                neuron,
+                row_at(tile_x, index(0)),
+                row_at(tile_s, index(0)),
+                row_at(tile_w, index(0)),
+                row_at(tile_mem, index(0)),
+                row_at(others, index(0)),
+                step, step, step, step, index(0), width, index(steps),
+                row_at(workspace, index(0)),
+            )  # fmt: skip
             unpack_lanes(tile_s, lanes, start, stop, t, steps, s, T, N)
             if save_w:
                 unpack_lanes(tile_w, lanes, start, stop, t, steps, w, T, N)
             if save_mem:
                 unpack_lanes(tile_mem, lanes, start, stop, t, steps, mem, T, N)
-        store_states(final, index(start * N), width, workspace, STATE_SLOT)
+        store_states(final, K, index(start * N), width, workspace, C)
     return count
 
 
 def forward_over_time_recurrent(
-    first, last, B, T, N, save_w, save_mem, batch_stride, step_stride,
-    x, initial, constants, s, w, mem, others, final, weights, spikes_before,
+    first, last, neuron, B, T, N, C, K, saved, save_w, save_mem,
+    batch_stride, step_stride, x, constants, s, w, mem, others, weights, spikes_before,
+    initial, final,
 ):  # fmt: skip
     """A job is a batch element; s[t-1] @ weights is gathered over the spikes and added to x[t]."""
     blocks = (N + WIDTH - 1) // WIDTH
     stride = index(B * T * N if save_w else SLOT)
-    workspace = make_workspace(blocks * FORWARD_SLOTS)
+    workspace = make_workspace(blocks * (C + K))
     total = np.empty(N, real)  # the charge of the step, recurrence included
     active = np.empty(N + 1, np.int64)
-    scratch = np.empty((SAVED + 1) * SLOT, real)  # in place of mem, w and others
+    step = index(0)  # from one step to the next, of which a call has one
+    scratch = np.empty((saved + 1) * SLOT, real)  # in place of mem, w and others
     count = 0
     for b in range(first, last):
         for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
             width = index(hi - lo)
-            base = block * FORWARD_SLOTS
-            load_constants(workspace, base, constants, CONSTANTS, N, lo, width)
-            load_states(workspace, base + STATE_SLOT, initial, index(b * N + lo), width)
+            base = block * (C + K)
+            load_constants(workspace, base, constants, C, N, lo, width)
+            load_states(workspace, base + C, initial, K, index(b * N + lo), width)
         for t in range(T):
-            row = (b * T + t) * N
+            here = (b * T + t) * N
             copy_step(total, index(0), x, index(b * batch_stride + t * step_stride), index(N))
             if t == 0:
                 add_rows_of_spikes(total, weights, spikes_before, index(b * N), active)
             else:
-                add_rows_of_spikes(total, weights, s, index(row - N), active)
+                add_rows_of_spikes(total, weights, s, index(here - N), active)
             for block in range(blocks):
                 lo, hi = block_bounds(block, WIDTH, N)
-                at = index(row + lo)
-                count += forward_row(
+                at = index(here + lo)
+                count += forward_steps(
+                    neuron,
                     row_at(total, index(lo)),
                     row_at(s, at),
                     row_at(w, at) if save_w else row_at(scratch, index(SLOT)),
                     row_at(mem, at) if save_mem else row_at(scratch, index(0)),
                     row_at(others, at) if save_w else row_at(scratch, index(2 * SLOT)),
-                    stride,
-                    index(hi - lo),
-                    row_at(workspace, index(block * FORWARD_SLOTS * SLOT)),
-                )
+                    step, step, step, step, stride, index(hi - lo), index(1),
+                    row_at(workspace, index(block * (C + K) * SLOT)),
+                )  # fmt: skip
         for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
-            base = block * FORWARD_SLOTS
+            base = block * (C + K)
             place = index(b * N + lo)
-            store_states(final, place, index(hi - lo), workspace, base + STATE_SLOT)
+            store_states(final, K, place, index(hi - lo), workspace, base + C)
     return count
 
 
-# Backward. `later_row` reads what step t has saved and, to recall states before it, what step
-# t - 1 has saved (step 0 takes the initial states from their slots). It reads ∂L/∂states after the
-# step from their slots and leaves ∂L/∂states before the step there. Backward starts from
-# `grad_last`, or from 0, and leaves those before the first step in `grad_states`.
+# Backward. `backward_steps` runs steps from the last to the first. It reads what step t has saved
+# and, to recall states before it, what step t - 1 has saved; the first step of a sequence has none
+# before it (`has_before`) and takes the initial states from their slots. ∂L/∂states after the steps
+# are in their slots, and those before the steps are left there. Backward starts from `grad_last`,
+# or from 0, and leaves those before the first step in `grad_states`.
 
 
 def backward_over_time(
-    first, last, width_of_block, B, T, N, learned, has_grad_s, has_grad_mem, has_grad_last,
-    w, others, initial, constants, grad_s, grad_mem, grad_last, grad_states, grad_x,
-    grad_constants, parameters,
+    first, last, neuron, width_of_block, B, T, N, C, K, recalled, learned, has_grad_s,
+    has_grad_mem, w, others, constants, grad_s, grad_mem, grad_x, grad_constants,
+    parameters, initial, grad_last, grad_states,
 ):  # fmt: skip
     stride = index(B * T * N)
-    workspace = make_workspace(BACKWARD_SLOTS)
+    workspace = make_workspace(backward_slots(C, K, recalled))
     grad_s = grad_s if has_grad_s else np.zeros(SLOT, real)
-    lead = max(1, AHEAD // width_of_block)
+    s_step = index(N if has_grad_s else 0)
+    lead = index(max(1, AHEAD // width_of_block))
     loaded = -1
     for job in range(first, last):
         b = job % B
@@ -231,50 +229,34 @@ def backward_over_time(
         lo, hi = block_bounds(block, width_of_block, N)
         width = index(hi - lo)
         if block != loaded:
-            load_constants(workspace, 0, constants, CONSTANTS, N, lo, width)
+            load_constants(workspace, 0, constants, C, N, lo, width)
             loaded = block
         place = index(b * N + lo)
-        load_gradients(workspace, 0, grad_last, has_grad_last, initial, learned, place, width)
-        for t in range(T - 1, -1, -1):
-            at = index((b * T + t) * N + lo)
-            if t >= lead:
-                ahead = at - index(lead * N)
-                prefetch_step(w, ahead, width)
-                for i in range(SAVED - 1):
-                    prefetch_step(others, ahead + index(i) * stride, width)
-                if has_grad_s:
-                    prefetch_step(grad_s, ahead, width)
-                if has_grad_mem:
-                    prefetch_step(grad_mem, ahead, width)
-            before = at - index(N) if t > 0 else at
-            from_s = at if has_grad_s else index(0)
-            if has_grad_mem:
-                add_step(workspace, STATE_SLOT, grad_mem, at, width)
-            if t > 0 or RECALLED == 0:
-                later_row(
-                    row_at(w, at), row_at(w, before), row_at(others, at), row_at(others, before),
-                    stride, row_at(grad_s, from_s), row_at(grad_x, at), width,
-                    row_at(workspace, index(0)), parameters,
-                )  # fmt: skip
-            else:
-                first_row(
-                    row_at(w, at), row_at(w, before), row_at(others, at), row_at(others, before),
-                    stride, row_at(grad_s, from_s), row_at(grad_x, at), width,
-                    row_at(workspace, index(0)), parameters,
-                )  # fmt: skip
+        load_gradients(workspace, 0, C, K, recalled, grad_last, initial, learned, place, width)
+        at = index(b * T * N + lo)
+        backward_steps(
+            neuron,
+            row_at(w, at),
+            row_at(others, at),
+            row_at(grad_s, at if has_grad_s else index(0)),
+            row_at(grad_mem, at),
+            row_at(grad_x, at),
+            index(N), s_step, stride, width, index(T), lead, False, has_grad_mem,
+            row_at(workspace, index(0)), parameters,
+        )  # fmt: skip
         store_gradients(
-            grad_states, grad_constants, learned, place, index(B * N), width, workspace, 0
+            grad_states, grad_constants, learned, place, index(B * N), width, workspace, 0, C, K
         )
 
 
 def backward_over_time_packed(
-    first, last, group, B, T, N, learned, has_grad_s, has_grad_mem, has_grad_last, has_sigma,
-    w, others, initial, constants, grad_s, grad_mem, grad_last, grad_states, grad_x,
-    grad_constants, parameters,
+    first, last, neuron, group, B, T, N, C, K, recalled, learned, has_sigma,
+    has_grad_s, has_grad_mem, w, others, constants, grad_s, grad_mem, grad_x, grad_constants,
+    parameters, initial, grad_last, grad_states,
 ):  # fmt: skip
     """A job is `group` batch elements; with `has_sigma`, `grad_x` holds σ' on entry."""
     lanes = group * N
-    workspace = make_workspace(BACKWARD_SLOTS)
+    workspace = make_workspace(backward_slots(C, K, recalled))
     # A tile of each array over time, [TILE, lanes]; that of w begins one step earlier.
     tile_w = np.empty((TILE + 1) * lanes, real)
     tile_grad_s = np.zeros(TILE * lanes, real)
@@ -284,9 +266,9 @@ def backward_over_time_packed(
         start = job * group
         stop = min(B, start + group)
         width = index((stop - start) * N)
-        load_lane_constants(workspace, constants, CONSTANTS, N, stop - start)
+        load_lane_constants(workspace, constants, C, N, stop - start)
         place = index(start * N)
-        load_gradients(workspace, 0, grad_last, has_grad_last, initial, learned, place, width)
+        load_gradients(workspace, 0, C, K, recalled, grad_last, initial, learned, place, width)
         for tile in range((T + TILE - 1) // TILE - 1, -1, -1):
             t = tile * TILE
             steps = min(TILE, T - t)
@@ -299,44 +281,36 @@ def backward_over_time_packed(
                 pack_lanes(grad_mem, T * N, N, N, start, stop, t * N, steps, tile_grad_mem, lanes)
             if has_sigma:
                 pack_lanes(grad_x, T * N, N, N, start, stop, t * N, steps, tile_grad_x, lanes)
-            for i in range(steps - 1, -1, -1):
-                at = index(i * lanes)
-                w_at = index((i + lead) * lanes)
-                w_before = w_at - index(lanes) if i + lead > 0 else w_at
-                if has_grad_mem:
-                    add_step(workspace, STATE_SLOT, tile_grad_mem, at, width)
-                if i + lead > 0 or RECALLED == 0:
-                    later_row(
-                        row_at(tile_w, w_at), row_at(tile_w, w_before),
-                        row_at(others, index(0)), row_at(others, index(0)), index(0),
-                        row_at(tile_grad_s, at), row_at(tile_grad_x, at), width,
-                        row_at(workspace, index(0)), parameters,
-                    )  # fmt: skip
-                else:
-                    first_row(
-                        row_at(tile_w, w_at), row_at(tile_w, w_before),
-                        row_at(others, index(0)), row_at(others, index(0)), index(0),
-                        row_at(tile_grad_s, at), row_at(tile_grad_x, at), width,
-                        row_at(workspace, index(0)), parameters,
-                    )  # fmt: skip
+            step = index(lanes)
+            backward_steps(
+                neuron,
+                row_at(tile_w, index(lead * lanes)),
+                row_at(others, index(0)),
+                row_at(tile_grad_s, index(0)),
+                row_at(tile_grad_mem, index(0)),
+                row_at(tile_grad_x, index(0)),
+                step, step, index(0), width, index(steps), index(steps), t > 0, has_grad_mem,
+                row_at(workspace, index(0)), parameters,
+            )  # fmt: skip
             unpack_lanes(tile_grad_x, lanes, start, stop, t, steps, grad_x, T, N)
         store_gradients(
-            grad_states, grad_constants, learned, place, index(B * N), width, workspace, 0
+            grad_states, grad_constants, learned, place, index(B * N), width, workspace, 0, C, K
         )
 
 
 def backward_over_time_recurrent(
-    first, last, B, T, N, learned, has_grad_s, has_grad_mem, has_grad_last,
-    w, others, initial, constants, grad_s, grad_mem, grad_last, grad_states, grad_x,
-    grad_constants, parameters, transposed, grad_spikes_before,
+    first, last, neuron, B, T, N, C, K, recalled, learned, has_grad_s,
+    has_grad_mem, w, others, constants, grad_s, grad_mem, grad_x, grad_constants,
+    parameters, transposed, grad_spikes_before, initial, grad_last, grad_states,
 ):  # fmt: skip
     """A job is four batch elements, which share the loads of `transposed`, the weights [to, from].
 
     `grad_spikes_before` gets the gradient of the spikes before the first step.
     """
     blocks = (N + WIDTH - 1) // WIDTH
+    slots = backward_slots(C, K, recalled)
     stride = index(B * T * N)
-    workspace = make_workspace(SHARED_BATCH * blocks * BACKWARD_SLOTS)
+    workspace = make_workspace(SHARED_BATCH * blocks * slots)
     # ∂L/∂s of a step: per block, one slot for each of the four batch elements. It holds what comes
     # through the weights from the step after, to which `grad_s` of the step is added.
     grad_spikes = np.empty(blocks * SHARED_BATCH * SLOT, real)
@@ -347,50 +321,43 @@ def backward_over_time_recurrent(
         grad_spikes[:] = real(0)
         scale[:] = real(0)
         load_shared_blocks(
-            workspace, constants, grad_last, has_grad_last, initial, learned, start, stop, N
+            workspace, C, K, recalled, constants, grad_last, initial, learned, start, stop, N
         )
         for t in range(T - 1, -1, -1):
             for b in range(start, stop):
                 for block in range(blocks):
                     lo, hi = block_bounds(block, WIDTH, N)
                     width = index(hi - lo)
-                    base = shared_base(b - start, block, blocks)
+                    base = ((b - start) * blocks + block) * slots
                     slot = block * SHARED_BATCH + b - start
                     at = index((b * T + t) * N + lo)
-                    before = at - index(N) if t > 0 else at
                     if has_grad_s:
                         add_step(grad_spikes, slot, grad_s, at, width)
-                    if has_grad_mem:
-                        add_step(workspace, base + STATE_SLOT, grad_mem, at, width)
-                    if t > 0 or RECALLED == 0:
-                        later_row(
-                            row_at(w, at), row_at(w, before), row_at(others, at),
-                            row_at(others, before), stride,
-                            row_at(grad_spikes, index(slot * SLOT)), row_at(grad_x, at), width,
-                            row_at(workspace, index(base * SLOT)), parameters,
-                        )  # fmt: skip
-                    else:
-                        first_row(
-                            row_at(w, at), row_at(w, before), row_at(others, at),
-                            row_at(others, before), stride,
-                            row_at(grad_spikes, index(slot * SLOT)), row_at(grad_x, at), width,
-                            row_at(workspace, index(base * SLOT)), parameters,
-                        )  # fmt: skip
+                    backward_steps(
+                        neuron,
+                        row_at(w, at),
+                        row_at(others, at),
+                        row_at(grad_spikes, index(slot * SLOT)),
+                        row_at(grad_mem, at),
+                        row_at(grad_x, at),
+                        index(N), index(0), stride, width, index(1), index(1), t > 0, has_grad_mem,
+                        row_at(workspace, index(base * SLOT)), parameters,
+                    )  # fmt: skip
                 element = index((b - start) * N)
                 copy_step(scale, element, grad_x, index((b * T + t) * N), index(N))
             multiply_by_weights(grad_spikes, scale, transposed, N)
         store_shared_blocks(
-            workspace, grad_spikes, grad_states, grad_constants, learned, grad_spikes_before,
-            start, stop, B, N,
+            workspace, C, K, recalled, grad_spikes, grad_states, grad_constants, learned,
+            grad_spikes_before, start, stop, B, N,
         )  # fmt: skip
 
 
-# What `render` writes into modules, in this order, with the numba options. Functions that know
-# nothing of the neuron are in a module that all kernels of a dtype share, and are compiled once
-# per process. Only helpers that are called once per job are inlined.
+# What `render` writes into the module of a dtype, in this order, with the numba options. Only
+# helpers that are called once per job are inlined.
 _ROW = 'error_model="numpy", inline="never"'
 _INLINE = 'error_model="numpy", inline="always"'
-SHARED_FUNCTIONS: list[tuple[Callable[..., Any], str]] = [
+FUNCTIONS: list[tuple[Callable[..., Any], str]] = [
+    (rows.backward_slots, _INLINE),
     (rows.make_workspace, _ROW),
     (rows.block_bounds, _INLINE),
     (rows.load_row, _ROW),
@@ -401,9 +368,8 @@ SHARED_FUNCTIONS: list[tuple[Callable[..., Any], str]] = [
     (rows.load_constants, _ROW),
     (rows.load_states, _ROW),
     (rows.store_states, _ROW),
-    (rows.load_known_states, _ROW),
-    (rows.clear_rows, _ROW),
-    (rows.store_constants, _ROW),
+    (rows.load_gradients, _ROW),
+    (rows.store_gradients, _ROW),
     (rows.load_lane_constants, _ROW),
     (rows.pack_lanes, _ROW),
     (rows.unpack_lanes, _ROW),
@@ -413,21 +379,11 @@ SHARED_FUNCTIONS: list[tuple[Callable[..., Any], str]] = [
     (rows.add_product, _ROW),
     (rows.add_four_products, _ROW + ', fastmath={"contract", "reassoc"}'),
     (rows.multiply_by_weights, _ROW),
+    (rows.load_shared_blocks, _ROW),
+    (rows.store_shared_blocks, _ROW),
 ]
-FUNCTIONS: dict[str, list[tuple[Callable[..., Any], str]]] = {
-    "forward": [],
-    "backward": [
-        (rows.load_gradients, _INLINE),
-        (rows.store_gradients, _INLINE),
-        (rows.shared_base, _INLINE),
-        (rows.load_shared_blocks, _ROW),
-        (rows.store_shared_blocks, _ROW),
-    ],
-}
-LOOPS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "forward": (forward_over_time, forward_over_time_packed, forward_over_time_recurrent),
-    "backward": (backward_over_time, backward_over_time_packed, backward_over_time_recurrent),
-}
+FORWARD_LOOPS = (forward_over_time, forward_over_time_packed, forward_over_time_recurrent)
+BACKWARD_LOOPS = (backward_over_time, backward_over_time_packed, backward_over_time_recurrent)
 
 # What a call passes to a loop, after the control words: first whole numbers, which are the same in
 # all calls of one size, then addresses and strides. An array that is left out has the address 0.
@@ -438,16 +394,13 @@ ARRAYS = (
     *("transposed", "grad_spikes_before", "grad_s", "grad_mem", "grad_x", "grad_constants"),
 )
 STATE_ARRAYS = ("initial", "final", "grad_last", "grad_states")
-"""The arguments that are one array, and one word, for each state of the neuron."""
-FLAGS = {
-    **{"save_w": "w", "save_mem": "mem"},
-    **{"has_grad_s": "grad_s", "has_grad_mem": "grad_mem", "has_grad_last": "grad_last"},
-}
+"""The arguments that are one array, and one word, for each state; they come last."""
+FLAGS = {"save_w": "w", "save_mem": "mem", "has_grad_s": "grad_s", "has_grad_mem": "grad_mem"}
 """The arguments that tell whether a call has an array, and that array."""
 
 
 def fixed_words(loop: Callable[..., Any]) -> list[str]:
-    """The whole numbers that a loop takes and that all calls of one size share."""
+    """The addresses of rows and the whole numbers that a loop takes, the same in all calls."""
     others = (*STRIDES, *ARRAYS, *STATE_ARRAYS, *FLAGS, "parameters")
     return [name for name in _argument_names(loop) if name not in others]
 

@@ -1,88 +1,101 @@
 """Compiled kernels of a neuron on the CPU, and their calls without Python.
 
-`render` writes the source text of the kernels, `kernel_cache` runs it, and `NativeKernel` compiles
-a loop over time at its first use. A `KernelCall` runs it on all threads, with a block of words.
+A kernel is a loop over time, which all neurons of a dtype share, and the steps of one neuron, whose
+address the loop gets. `render` writes their source texts, `kernel_cache` runs them, and each
+function is compiled at its first use. A `KernelCall` runs a kernel on all threads, with a block of
+words.
 """
 
 from array import array
 from collections.abc import Callable, Mapping
 from functools import cache
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 from nwavesdk.dynamics import QueryText, StepText
-from nwavesdk.solvers.cpu.loops import LOOPS, fixed_words
-from nwavesdk.solvers.cpu.render import render_backward, render_forward
+from nwavesdk.solvers.cpu.loops import fixed_words
+from nwavesdk.solvers.cpu.render import render_backward, render_forward, render_loops
 from nwavesdk.solvers.cpu.threads import native_function, run_native, thread_count
 from nwavesdk.solvers.kernel_cache import COMPILE_LOCK, compile_native, load_source
 from nwavesdk.surrogate import Surrogate
 
-__all__ = ["KernelCall", "NativeKernel", "backward_kernels", "forward_kernels"]
+__all__ = ["KernelCall", "NativeFunction", "backward_steps", "forward_steps", "native_loop"]
+
+# The C types of `forward_steps` and `backward_steps` (see `render`): rows, lengths, and in backward
+# flags; the workspace, and in backward the parameters of the surrogate.
+_FORWARD = f"int64({', '.join(['{0}'] * 5 + ['uint64'] * 7)}, {{0}})"
+_BACKWARD = f"void({', '.join(['{0}'] * 5 + ['uint64'] * 8)}, {{0}}, CPointer(float64))"
+
+
+class NativeFunction:
+    """A function of a text that is compiled to machine code at its first use.
+
+    Args:
+        function: The function.
+        signature: Its types, as numba writes them.
+    """
+
+    def __init__(self, function: Any, signature: str) -> None:
+        self.function = function
+        self.signature = signature
+        self.compiled: Any = None
+
+    @property
+    def address(self) -> int:
+        """Address of the machine code."""
+        if self.compiled is None:
+            with COMPILE_LOCK:
+                self.compiled = self.compiled or compile_native(self.function, self.signature)
+        address: int = self.compiled.address
+        return address
 
 
 @cache
-def forward_kernels(step: StepText, dtype: str) -> SimpleNamespace:
-    """The compiled forward kernels of a neuron, by their names in `loops`."""
-    return _load_kernels(step.name, render_forward(step, dtype))
+def forward_steps(step: StepText, dtype: str) -> NativeFunction:
+    """The steps of a neuron forward."""
+    module = load_source(step.name, render_forward(step, dtype))
+    return NativeFunction(module.forward_steps, _FORWARD.format(f"CPointer({dtype})"))
 
 
 @cache
-def backward_kernels(
+def backward_steps(
     adjoint: QueryText,
     dtype: str,
     surrogate: type[Surrogate] | None = None,
     parameters: int = 0,
     *,
     reuse: bool = False,
-) -> SimpleNamespace:
-    """The compiled backward kernels of a neuron; for the arguments see `render_backward`.
+) -> NativeFunction:
+    """The steps of a neuron backward; for the arguments see `render_backward`.
 
-    The parameters of a surrogate are arguments of the kernels, so surrogates that differ in them
-    alone share one kernel.
+    The parameters of a surrogate are arguments of the steps, so surrogates that differ in them
+    alone share them.
     """
     text = render_backward(adjoint, dtype, surrogate, parameters, reuse=reuse)
-    return _load_kernels(adjoint.name, text)
+    module = load_source(adjoint.name, text)
+    return NativeFunction(module.backward_steps, _BACKWARD.format(f"CPointer({dtype})"))
 
 
-def _load_kernels(name: str, text: str) -> SimpleNamespace:
-    module = vars(load_source(name, text))
-    loops = [loop for loops in LOOPS.values() for loop in loops]
-    natives = {loop: module.get(f"{loop.__name__}_native") for loop in loops}
-    return SimpleNamespace(
-        **{loop.__name__: NativeKernel(f, loop) for loop, f in natives.items() if f is not None}
-    )
+@cache
+def native_loop(loop: Callable[..., Any], dtype: str) -> NativeFunction:
+    """A loop over jobs of a dtype, which threads run without Python."""
+    return NativeFunction(getattr(_loops(dtype), f"{loop.__name__}_native"), "void(int64)")
 
 
-class NativeKernel:
-    """A compiled loop over jobs that threads run without Python.
-
-    Args:
-        function: The function that reads the arguments of the loop (`_native_entry` in `render`).
-        loop: The loop, whose signature names the arguments.
-    """
-
-    def __init__(self, function: Any, loop: Callable[..., Any]) -> None:
-        self.function = function
-        self.fixed = fixed_words(loop)
-        self.compiled: Any = None
-
-    @property
-    def address(self) -> int:
-        """Address of the machine code, which is compiled at the first use."""
-        if self.compiled is None:
-            with COMPILE_LOCK:
-                self.compiled = self.compiled or compile_native(self.function, "void(int64)")
-        address: int = self.compiled.address
-        return address
+@cache
+def _loops(dtype: str) -> ModuleType:
+    return load_source(f"loops_{dtype}", render_loops(dtype))
 
 
 class KernelCall:
     """A call of a kernel with given sizes. It may run any number of times, also on many threads.
 
     Args:
-        kernel: The kernel.
+        loop: The loop over time.
+        dtype: `"float32"` or `"float64"`.
+        steps: The steps of the neuron, `forward_steps` or `backward_steps`.
         jobs: Number of jobs.
-        sizes: The whole numbers that the kernel takes, by name.
+        sizes: The whole numbers that the loop takes, by name.
         serial: Whether to run on one thread.
     """
 
@@ -90,7 +103,9 @@ class KernelCall:
 
     def __init__(
         self,
-        kernel: NativeKernel,
+        loop: Callable[..., Any],
+        dtype: str,
+        steps: NativeFunction,
         jobs: int,
         sizes: Mapping[str, int],
         *,
@@ -98,9 +113,12 @@ class KernelCall:
     ) -> None:
         self._threads = 1 if serial else thread_count(jobs)
         words = [0, jobs, self._threads, 0]  # the control words, see `loops`
-        words += [sizes[name] for name in kernel.fixed]
+        self._function = None
+        if jobs:
+            values = {**sizes, "neuron": steps.address}
+            words += [values[name] for name in fixed_words(loop)]
+            self._function = native_function(native_loop(loop, dtype).address)
         self._template = array("q", words)
-        self._function = native_function(kernel.address) if jobs else None
 
     def run(self, words: list[int]) -> int:
         """Run all jobs.

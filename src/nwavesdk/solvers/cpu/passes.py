@@ -4,14 +4,22 @@ A pass is made once for its sizes (`forward_pass`, `backward_pass`) and runs any
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from nwavesdk.dynamics import QueryText, StepText
-from nwavesdk.solvers.cpu.native import KernelCall, backward_kernels, forward_kernels
+from nwavesdk.solvers.cpu.loops import (
+    backward_over_time,
+    backward_over_time_packed,
+    backward_over_time_recurrent,
+    forward_over_time,
+    forward_over_time_packed,
+    forward_over_time_recurrent,
+)
+from nwavesdk.solvers.cpu.native import KernelCall, backward_steps, forward_steps
 from nwavesdk.solvers.cpu.rows import SHARED_BATCH, WIDTH
 from nwavesdk.solvers.cpu.threads import keep_large_blocks
 from nwavesdk.solvers.problem import delay_one_step
@@ -47,21 +55,21 @@ class ForwardPass:
         self.sizes = sizes
         self.step = step
         self.strides = (T * N, N)
-        kernels = forward_kernels(step, dtype)
         group = 1 if is_recurrent else _packed_elements(step, B, N)
         width, jobs = _blocks(B, N)
         work = B * T * N
+        loop: Callable[..., int] = forward_over_time
         if group > 1:
-            kernel = kernels.forward_over_time_packed
+            loop = forward_over_time_packed
             jobs = -(-B // group)
         elif is_recurrent:
-            kernel = kernels.forward_over_time_recurrent
+            loop = forward_over_time_recurrent
             jobs = B
             work *= _recurrent_cost(N)
-        else:
-            kernel = kernels.forward_over_time
         arguments = {"B": B, "T": T, "N": N, "width_of_block": width, "group": group}
-        self.call = KernelCall(kernel, jobs, arguments, serial=work < _SMALL)
+        arguments |= {"C": step.constants, "K": step.states, "saved": step.saved}
+        steps = forward_steps(step, dtype)
+        self.call = KernelCall(loop, dtype, steps, jobs, arguments, serial=work < _SMALL)
 
     def run(
         self,
@@ -104,17 +112,15 @@ class ForwardPass:
             batch_stride,
             step_stride,
             x.data_ptr(),
-            *before,
             constants.data_ptr(),
             spikes.data_ptr(),
             saved[0].data_ptr() if saved else 0,
             0 if mem is None else mem.data_ptr(),
             0 if others is None else others.data_ptr(),
-            *after,
         ]
         if recurrence:
             words += [t.data_ptr() for t in recurrence]
-        count = self.call.run(words)
+        count = self.call.run([*words, *before, *after])
         return spikes, mem, last, saved, None if self.step.is_readout else count
 
     def _allocate_saved(self, like: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
@@ -164,33 +170,33 @@ class BackwardPass:
         self.sizes = sizes
         self.adjoint = adjoint
         # A single step needs no loop: its recurrence is two products outside of the kernel.
-        loops = is_recurrent and T != 1
-        group = 1 if loops else _packed_elements(adjoint, B, N)
+        has_loop = is_recurrent and T != 1
+        group = 1 if has_loop else _packed_elements(adjoint, B, N)
         width, jobs = _blocks(B, N)
         work = B * T * N
         has_formula = surrogate.pseudo_derivative is not None
         # Without a formula the kernel reads σ' from the array for ∂L/∂x.
         self.needs_sigma = adjoint.uses_surrogate and not has_formula
-        self.overwrites = may_overwrite and group == 1 and not loops and not self.needs_sigma
+        self.overwrites = may_overwrite and group == 1 and not has_loop and not self.needs_sigma
         kind = type(surrogate) if adjoint.uses_surrogate and has_formula else None
         parameters = surrogate.constants if kind is not None else ()
         self._parameters = array("d", parameters)
-        kernels = backward_kernels(adjoint, dtype, kind, len(parameters), reuse=self.overwrites)
+        loop: Callable[..., None] = backward_over_time
         if group > 1:
-            kernel = kernels.backward_over_time_packed
+            loop = backward_over_time_packed
             jobs = -(-B // group)
-        elif loops:
-            kernel = kernels.backward_over_time_recurrent
+        elif has_loop:
+            loop = backward_over_time_recurrent
             jobs = -(-B // SHARED_BATCH)
             work *= _recurrent_cost(N)
-        else:
-            kernel = kernels.backward_over_time
         arguments = {
             **{"B": B, "T": T, "N": N, "width_of_block": width, "group": group},
+            **{"C": adjoint.constants, "K": adjoint.states, "recalled": len(adjoint.recalled)},
             "learned": adjoint.constants if adjoint.learns_constants else 0,
             "has_sigma": int(self.needs_sigma),
         }
-        self.call = KernelCall(kernel, jobs, arguments, serial=work < _SMALL)
+        steps = backward_steps(adjoint, dtype, kind, len(parameters), reuse=self.overwrites)
+        self.call = KernelCall(loop, dtype, steps, jobs, arguments, serial=work < _SMALL)
 
     def run(
         self,
@@ -227,7 +233,7 @@ class BackwardPass:
         K = adjoint.states
         grad_s = None if grad_s is None else grad_s.contiguous()
         grad_mem = None if grad_mem is None else grad_mem.contiguous()
-        initial = [t.contiguous() for t in states] if adjoint.recalled else [None] * K
+        initial = [states[k].contiguous() for k in adjoint.recalled]
         grad_last = [None if g is None else g.contiguous() for g in last]
         grad_x = w if self.overwrites else torch.empty_like(w)
         if sigma is not None:
@@ -235,13 +241,14 @@ class BackwardPass:
         before = tuple([w.new_empty(B, N) for _ in range(K)])
         learned = adjoint.learns_constants
         grad_constants = w.new_empty(adjoint.constants, B, N) if learned else None
-        tensors = (
-            *(w, others, *initial, constants, grad_s, grad_mem, *grad_last),
-            *(*before, grad_x, grad_constants),
-        )
-        addresses = [0 if t is None else t.data_ptr() for t in tensors]
-        addresses += (self._parameters.buffer_info()[0], *map(Tensor.data_ptr, recurrence))
-        self.call.run(addresses)
+        arrays = (w, others, constants, grad_s, grad_mem, grad_x, grad_constants)
+        words = [
+            *[0 if t is None else t.data_ptr() for t in arrays],
+            self._parameters.buffer_info()[0],
+            *[t.data_ptr() for t in recurrence],
+            *[0 if t is None else t.data_ptr() for t in (*initial, *grad_last, *before)],
+        ]
+        self.call.run(words)
         return grad_x, before, grad_constants
 
     def run_recurrent(

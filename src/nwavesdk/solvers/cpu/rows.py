@@ -1,12 +1,17 @@
 """Row functions of the CPU kernels: they move one step of a block of neurons.
 
-`render` writes them into the module that the kernels of a dtype share, those that know the slots of
-a neuron into its own module, next to the loops over time (`loops`). They are plain numba and are
-never called from Python.
+`render` writes them into the module of a dtype, next to the loops over time (`loops`). They are
+plain numba and are never called from Python.
 
 Workspace. All that a block of neurons needs besides the arrays over time lies in one flat array,
-`workspace`, in slots of `WIDTH` numbers, `SLOT` apart (`workspace_slots` gives their order). It
-begins with a cache line, because a vector that crosses one is stored and loaded slowly.
+`workspace`, in slots of `WIDTH` numbers, `SLOT` apart. It begins with a cache line, because a
+vector that crosses one is stored and loaded slowly. Of a neuron with C constants and K states, of
+which some are recalled, the slots are, in this order:
+
+    Forward:  constants (C) | states (K)
+    Backward: constants (C) | ∂L/∂states (K) | ∂L/∂constants (C) | initial (recalled)
+
+`initial` are the initial states that serve as recalled states in the first step.
 
 Rules that keep the kernels fast; each was found by measuring and is undone easily:
 
@@ -14,7 +19,9 @@ Rules that keep the kernels fast; each was found by measuring and is undone easi
   seven arguments each. Its loads and stores say that no two rows overlap. LLVM would check that in
   each call, and gives up vectorizing above eight pairs.
 - A row function is a function of its own for numba (`inline="never"`): inlined by numba into a loop
-  over time, its loop would not be vectorized. LLVM may inline it.
+  over steps, its loop would not be vectorized. LLVM may inline it.
+- The loops call the steps of a block (`forward_steps`, `backward_steps`) through their address. A
+  call for each step would cost 13 ns, as much as a step of 64 neurons.
 - The other functions that run in every step take flat arrays and places in them instead of slices:
   numba counts references to a slice with atomic instructions, which cost more than a short row,
   and the threads would compete for the counter. For the same reason no inlined helper takes arrays
@@ -30,26 +37,7 @@ from typing import Any
 import numpy as np
 from numpy import uint64 as index
 
-__all__ = [
-    "AHEAD",
-    "BACKWARD_SLOTS",
-    "CONSTANTS",
-    "FORWARD_SLOTS",
-    "GRAD_CONSTANT_SLOT",
-    "INITIAL_SLOT",
-    "RECALLED",
-    "RECALLED_STATES",
-    "SAVED",
-    "SHARED_BATCH",
-    "SLOT",
-    "STATES",
-    "STATE_SLOT",
-    "TILE",
-    "WIDTH",
-    "index",
-    "real",
-    "workspace_slots",
-]
+__all__ = ["AHEAD", "SHARED_BATCH", "SLOT", "TILE", "WIDTH", "backward_slots", "index", "real"]
 
 WIDTH = 1024  # neurons of a block: its rows stay in the first-level cache
 # Numbers from one slot to the next. With a multiple of 4096 bytes, one place of all slots would be
@@ -62,39 +50,16 @@ AHEAD = 1024
 TILE = 32  # steps that are packed together for a narrow layer
 SHARED_BATCH = 4  # batch elements that share each load of a recurrent weight in backward
 
-# Open names that `render` defines: the float type, functions, and the neuron's own slots.
+# Open names that `render` defines: the float type, functions, and the numbers of a cache line.
 real: Any = np.float32
-prefetch_step: Any = None
 row_at: Any = None
-LINE = CONSTANTS = STATES = SAVED = RECALLED = 0
-RECALLED_STATES = (0,)
-STATE_SLOT = GRAD_CONSTANT_SLOT = INITIAL_SLOT = FORWARD_SLOTS = BACKWARD_SLOTS = 0
+array_at: Any = None
+LINE = 0
 
 
-def workspace_slots(
-    constants: int, states: int, saved: int, recalled: tuple[int, ...] = ()
-) -> dict[str, Any]:
-    """Sizes and slots of a workspace, by their names in the kernels.
-
-    Forward:  constants | states
-    Backward: constants | ∂L/∂states | ∂L/∂constants | initial
-
-    `initial` are the initial states that serve as recalled states in the first step.
-    """
-    grad_constants = constants + states
-    initial = grad_constants + constants
-    return {
-        "CONSTANTS": constants,
-        "STATES": states,
-        "SAVED": saved,
-        "RECALLED": len(recalled),
-        "RECALLED_STATES": recalled or (0,),  # numba cannot index an empty tuple
-        "STATE_SLOT": constants,  # in backward of ∂L/∂states
-        "FORWARD_SLOTS": constants + states,
-        "GRAD_CONSTANT_SLOT": grad_constants,
-        "INITIAL_SLOT": initial,
-        "BACKWARD_SLOTS": initial + len(recalled),
-    }
+def backward_slots(C, K, recalled):
+    """The slots of a block in backward."""
+    return 2 * C + K + recalled
 
 
 def make_workspace(slots):
@@ -141,60 +106,48 @@ def clear_row(workspace, slot, width):
         workspace[n + start] = real(0)
 
 
-# Between the arrays of a block and its slots. `place` is where the block begins in an array [B, N];
-# each state has one. Of constants [C, N] and of their gradients [C, B, N], N and `stride` = B N lie
-# between rows.
+# Between the arrays of a block and its slots. `place` is where the block begins in an array [B, N].
+# `states` are addresses of such arrays. Of constants [C, N] and of their gradients [C, B, N], N and
+# `stride` = B N lie between rows.
 
 
-def load_constants(workspace, slot, constants, count, N, lo, width):
-    for c in range(count):
+def load_constants(workspace, slot, constants, C, N, lo, width):
+    for c in range(C):
         load_row(workspace, slot + c, constants, index(c * N + lo), width)
 
 
-def load_states(workspace, slot, states, place, width):
-    for k in range(len(states)):
-        load_row(workspace, slot + k, states[k], place, width)
-
-
-def store_states(states, place, width, workspace, slot):
-    for k in range(len(states)):
-        store_row(states[k], place, width, workspace, slot + k)
-
-
-def load_known_states(workspace, slot, states, is_known, place, width):
-    """As `load_states`, with 0 in place of states that are not given."""
-    for k in range(len(states)):
-        if is_known[k]:
-            load_row(workspace, slot + k, states[k], place, width)
+def load_states(workspace, slot, states, count, place, width):
+    """Load `count` states, with 0 in place of those that are not given."""
+    for k in range(count):
+        if states[k] != 0:
+            load_row(workspace, slot + k, array_at(states[k]), place, width)
         else:
             clear_row(workspace, slot + k, width)
 
 
-def clear_rows(workspace, slot, count, width):
-    for c in range(count):
-        clear_row(workspace, slot + c, width)
-
-
-def store_constants(constants, count, place, stride, width, workspace, slot):
-    for c in range(count):
-        store_row(constants, place + index(c) * stride, width, workspace, slot + c)
+def store_states(states, count, place, width, workspace, slot):
+    for k in range(count):
+        store_row(array_at(states[k]), place, width, workspace, slot + k)
 
 
 # What backward starts from and leaves. `base` is the first slot of the block, and `learned` the
 # number of constants that have gradients.
 
 
-def load_gradients(workspace, base, grad_last, has_grad_last, initial, learned, place, width):
-    load_known_states(workspace, base + STATE_SLOT, grad_last, has_grad_last, place, width)
-    clear_rows(workspace, base + GRAD_CONSTANT_SLOT, learned, width)
-    for i in range(RECALLED):
-        load_row(workspace, base + INITIAL_SLOT + i, initial[RECALLED_STATES[i]], place, width)
+def load_gradients(workspace, base, C, K, recalled, grad_last, initial, learned, place, width):
+    load_states(workspace, base + C, grad_last, K, place, width)
+    for c in range(learned):
+        clear_row(workspace, base + C + K + c, width)
+    load_states(workspace, base + 2 * C + K, initial, recalled, place, width)
 
 
-def store_gradients(grad_states, grad_constants, learned, place, stride, width, workspace, base):
-    store_states(grad_states, place, width, workspace, base + STATE_SLOT)
-    slot = base + GRAD_CONSTANT_SLOT
-    store_constants(grad_constants, learned, place, stride, width, workspace, slot)
+def store_gradients(
+    grad_states, grad_constants, learned, place, stride, width, workspace, base, C, K
+):
+    store_states(grad_states, K, place, width, workspace, base + C)
+    for c in range(learned):
+        at = place + index(c) * stride
+        store_row(grad_constants, at, width, workspace, base + C + K + c)
 
 
 # Lanes. In a narrow layer (fewer than five neurons) a row is too short to be worth a call. So
@@ -228,9 +181,9 @@ def unpack_lanes(buffer, lanes, start, stop, t, steps, array, T, N):
                 array[index(i) * index(N) + write] = buffer[index(i) * index(lanes) + read]
 
 
-def load_lane_constants(workspace, constants, count, N, elements):
+def load_lane_constants(workspace, constants, C, N, elements):
     """Each constant of the N neurons, repeated for each batch element."""
-    for c in range(count):
+    for c in range(C):
         for b in range(elements):
             lane = index(c * SLOT + b * N)
             copy_step(workspace, lane, constants, index(c * N), index(N))
@@ -334,40 +287,39 @@ def multiply_by_weights(sums, scale, weights, N):
             add_product(sums, place, scale, a, weights, index(a * N + lo), width)
 
 
-def shared_base(g, block, blocks):
-    """The first slot of a block of batch element g."""
-    return (g * blocks + block) * BACKWARD_SLOTS
-
-
 def load_shared_blocks(
-    workspace, constants, grad_last, has_grad_last, initial, learned, start, stop, N
+    workspace, C, K, recalled, constants, grad_last, initial, learned, start, stop, N
 ):
     """All blocks of the batch elements start…stop."""
     blocks = (N + WIDTH - 1) // WIDTH
+    base = 0
     for b in range(start, stop):
         for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
             width = index(hi - lo)
-            base = shared_base(b - start, block, blocks)
-            load_constants(workspace, base, constants, CONSTANTS, N, lo, width)
             place = index(b * N + lo)
+            load_constants(workspace, base, constants, C, N, lo, width)
             load_gradients(
-                workspace, base, grad_last, has_grad_last, initial, learned, place, width
+                workspace, base, C, K, recalled, grad_last, initial, learned, place, width
             )
+            base += backward_slots(C, K, recalled)
 
 
 def store_shared_blocks(
-    workspace, sums, grad_states, grad_constants, learned, grad_spikes_before, start, stop, B, N
-):
+    workspace, C, K, recalled, sums, grad_states, grad_constants, learned, grad_spikes_before,
+    start, stop, B, N,
+):  # fmt: skip
     blocks = (N + WIDTH - 1) // WIDTH
+    base = 0
     for b in range(start, stop):
         for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
             width = index(hi - lo)
             place = index(b * N + lo)
-            base = shared_base(b - start, block, blocks)
+            stride = index(B * N)
             store_gradients(
-                grad_states, grad_constants, learned, place, index(B * N), width, workspace, base
+                grad_states, grad_constants, learned, place, stride, width, workspace, base, C, K
             )
             slot = block * SHARED_BATCH + b - start
             store_row(grad_spikes_before, place, width, sums, slot)
+            base += backward_slots(C, K, recalled)
