@@ -52,8 +52,10 @@ def test_a_trained_net_equals_its_file_on_its_data(
     assert written["check"]["equal"]
     assert "every other reader resets to 0" in written["notes"][-1]
     options = ("--dt", written["dt"], *method, *SOFT, "--json")
-    found = json_object(nwave("nir", "check", path, *options, "--against", run))
+    check = ("nir", "check", path, *options, "--against", run, "--recordings", 1000)
+    found = json_object(nwave(*check))
     assert found["equal"]
+    assert 1 < found["recordings"] < 1000  # all of the validation set
     assert found["spikes"] > 30
     assert found["seed"] is None
     assert json_object(nwave("nir", "check", path, *options))["equal"]

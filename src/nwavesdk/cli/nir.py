@@ -195,7 +195,8 @@ def check_nir(
             raise ValueError("--seed: has no effect with --against: leave it out.")
         trained, x = _validation_input(against, net, recordings)
         found = check(file, **options, net=trained, x=x)
-        what = f"{len(x)} recordings of the validation set of {against}"
+        recordings = len(x)
+        what = f"{recordings} recordings of the validation set of {against}"
     report: dict[str, Any] = {"file": file, "against": against, "recordings": recordings}
     report |= {**_check_content(found), "notes": list(found.notes)}
     print_report(as_json, report, [*found.notes, f"{what}: {found}"])

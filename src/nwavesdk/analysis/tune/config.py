@@ -122,6 +122,13 @@ class TuneConfig(FrozenModel):
                     f"run.machine.{name}: trials run side by side, each on its own threads or "
                     f"device, got {shown(machine[name])}: {remedy}"
                 )
+        learning = self.run.get("learning")
+        epochs = learning.get("epochs") if isinstance(learning, Mapping) else None
+        if isinstance(epochs, int) and self.search.grace > epochs > 0:
+            raise ValueError(
+                f"search.grace: no trial of {epochs} epochs is ever compared, got "
+                f"{self.search.grace}: choose fewer epochs, or scheduler = 'none'"
+            )
         return self
 
     @classmethod
