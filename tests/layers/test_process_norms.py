@@ -1,4 +1,4 @@
-"""What two processes share, in two forks that exchange by gloo: norms, gradients, mismatch."""
+"""What two processes share, in two forks that exchange by gloo: norms, rates, mismatch."""
 
 import multiprocessing
 import sys
@@ -17,6 +17,7 @@ from nwavesdk.layers import (
     TimeBatchNorm,
     prepare_net,
 )
+from nwavesdk.loss import rate_excess_loss
 from nwavesdk.net import SpikingSequential
 from tolerances import GRADIENT, STATE, assert_close
 
@@ -60,6 +61,20 @@ def train_step(net, share):
     return grads, dict(net.named_buffers())
 
 
+def rate_cost(share):
+    """The cost of rates above a bound, and its gradient, for a share of a batch."""
+    torch.manual_seed(3)
+    rates = torch.tensor([0.02, 0.5, 0.1, 0.4, 0.05, 0.9])
+    spikes = [(torch.rand(6, 20, n) < rates[:, None, None]).float() for n in (5, 3)]
+    spikes = [spk.requires_grad_() for spk in spikes]
+    _, lengths = batch()
+    cost = rate_excess_loss(
+        [spk[share] for spk in spikes], [0.2, 0.9], lengths[share], is_synchronized=True
+    )
+    cost.backward()
+    return cost.detach(), [spk.grad for spk in spikes]
+
+
 def work(rank, folder):
     torch.set_num_threads(1)
     store = distributed.FileStore(str(folder / "store"), 2)
@@ -72,7 +87,7 @@ def work(rank, folder):
     for seed in (None, 5):
         prepare_net(synapse, seed)
         weights.append(synapse.effective_weight().detach())
-    torch.save((steps, weights), folder / f"{rank}.pt")
+    torch.save((steps, weights, rate_cost(slice(rank, None, 2))), folder / f"{rank}.pt")
     distributed.barrier()
     distributed.destroy_process_group()
 
@@ -94,7 +109,7 @@ def of_ranks(tmp_path_factory: pytest.TempPathFactory):
 def test_norms_of_two_processes_are_those_of_one(name, of_ranks):
     grads, buffers = train_step(build()[name], slice(None))
     assert any(grad.any() for grad in grads.values())
-    for steps, _ in of_ranks:
+    for steps, *_ in of_ranks:
         got_grads, got_buffers = steps[name]
         assert got_grads.keys() == grads.keys()
         for key, value in grads.items():
@@ -104,8 +119,20 @@ def test_norms_of_two_processes_are_those_of_one(name, of_ranks):
         assert got_buffers["1.num_batches_tracked"] == 1
 
 
+def test_rates_above_a_bound_cost_what_they_cost_in_one_process(of_ranks):
+    """As torch takes the mean over processes, the gradient of each is 2 times that of its part."""
+    expected, gradients = rate_cost(slice(None))
+    costs_alone = [rate_cost(slice(rank, None, 2))[0] for rank in range(2)]
+    assert 0 < expected < sum(costs_alone) / 2  # one process is below a bound
+    for rank, (_, _, (cost, got)) in enumerate(of_ranks):
+        assert_close(cost, expected, STATE, "cost")
+        for layer, gradient in enumerate(gradients):
+            share = slice(rank, None, 2)
+            assert_close(got[layer][share] / 2, gradient[share], GRADIENT, f"layer {layer}")
+
+
 def test_each_process_draws_its_own_chip_and_a_seed_gives_all_the_same(of_ranks):
-    (_, (first, same)), (_, (second, also)) = of_ranks
+    (first, same), (second, also) = [weights for _, weights, _ in of_ranks]
     assert not torch.equal(first, second)
     assert torch.equal(same, also)
     assert not torch.equal(same, torch.ones(4, 6))

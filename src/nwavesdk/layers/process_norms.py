@@ -1,4 +1,4 @@
-"""Batch statistics over all processes of a data-parallel run.
+"""Sums and batch statistics over all processes of a data-parallel run.
 
 torch's `SyncBatchNorm` runs on GPUs only; this is plain torch, so it runs on any device.
 """
@@ -11,7 +11,7 @@ from torch import Tensor, distributed
 if TYPE_CHECKING:
     from nwavesdk.layers.norms import TimeBatchNorm
 
-__all__ = ["normalize_over_processes", "process_count"]
+__all__ = ["normalize_over_processes", "process_count", "sum_over_processes"]
 
 
 def process_count() -> int:
@@ -35,7 +35,7 @@ def normalize_over_processes(norm: "TimeBatchNorm", rows: Tensor) -> Tensor:
     pooled = (0, *range(2, x.ndim))
     by_channel = (-1, *[1] * (x.ndim - 2))
     count = x.new_full((1,), x.numel() / norm.num_features)
-    sums = _sum_over_processes(torch.cat([x.sum(pooled), count]))
+    sums = sum_over_processes(torch.cat([x.sum(pooled), count]))
     count = sums[-1].detach()
     if count < 2:
         raise RuntimeError(
@@ -44,7 +44,7 @@ def normalize_over_processes(norm: "TimeBatchNorm", rows: Tensor) -> Tensor:
         )
     mean = sums[:-1] / count
     centered = x - mean.reshape(by_channel)
-    variance = _sum_over_processes(centered.square().sum(pooled)) / count
+    variance = sum_over_processes(centered.square().sum(pooled)) / count
     norm.num_batches_tracked += 1
     with torch.no_grad():
         norm.running_mean.lerp_(mean, norm.momentum)
@@ -55,7 +55,8 @@ def normalize_over_processes(norm: "TimeBatchNorm", rows: Tensor) -> Tensor:
     return (y if norm.bias is None else y + norm.bias.reshape(by_channel)).to(rows.dtype)
 
 
-def _sum_over_processes(x: Tensor) -> Tensor:
+def sum_over_processes(x: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, which must all call this, with gradient."""
     total: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]  # torch does not type it
     return total
 

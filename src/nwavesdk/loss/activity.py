@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nwavesdk.internal.checks import choice, finite_number
 from nwavesdk.layers.lengths import check_lengths, mean_over_steps
+from nwavesdk.layers.process_norms import process_count, sum_over_processes
 from nwavesdk.loss.arguments import LossModule, check_list, check_rate, check_spikes
 
 __all__ = [
@@ -133,7 +134,11 @@ def rate_bounds_loss(
 
 
 def rate_excess_loss(
-    spikes_list: Sequence[Tensor], most: Bounds, lengths: Tensor | None = None
+    spikes_list: Sequence[Tensor],
+    most: Bounds,
+    lengths: Tensor | None = None,
+    *,
+    is_synchronized: bool = False,
 ) -> Tensor:
     """How far layers fire above a bound, relative to it: Σ_i max(r_i / most_i - 1, 0).
 
@@ -146,6 +151,8 @@ def rate_excess_loss(
             `net.record(x).spiking.values()`.
         most: Bound [spikes per step and neuron] above 0 and at most 1, or one per layer.
         lengths: Number of steps of each recording, int64 [B]; None for all steps.
+        is_synchronized: Whether the rates of data-parallel training are those of the batches of all
+            processes, which must all call the loss.
 
     Returns:
         A scalar.
@@ -167,11 +174,24 @@ def rate_excess_loss(
     bounds = _one_per_layer(owner, "most", most, len(spikes_list))
     if not min(bounds) > 0:
         raise ValueError(f"{owner}: a bound must be above 0, got {min(bounds)}: raise it.")
+    rates = [
+        _mean_rates(f"{owner}: layer {i}", spk, lengths, "layer")
+        for i, spk in enumerate(spikes_list)
+    ]
+    if is_synchronized and process_count() > 1:
+        B, T = spikes_list[0].shape[:2]
+        rates = _rates_of_all_processes(rates, B * T if lengths is None else int(lengths.sum()))
     total = torch.zeros(())
-    for i, (spk, bound) in enumerate(zip(spikes_list, bounds, strict=True)):
-        rate = _mean_rates(f"{owner}: layer {i}", spk, lengths, "layer")
+    for rate, bound in zip(rates, bounds, strict=True):
         total = total.to(rate) + (rate / bound - 1).relu()
     return total
+
+
+def _rates_of_all_processes(rates: Sequence[Tensor], n_steps: int) -> list[Tensor]:
+    """The rates of layers over all processes; each one counts by its number of valid steps."""
+    counts = torch.stack([*(rate * n_steps for rate in rates), torch.full_like(rates[0], n_steps)])
+    *spikes, steps = sum_over_processes(counts)
+    return [count / steps for count in spikes]
 
 
 def _check_layers(owner: str, spikes_list: object) -> None:

@@ -271,7 +271,8 @@ def spike_cost(
 ) -> Tensor | float:
     """What the loss adds for hidden layers that fire more than they should.
 
-    The weight rises over the run: a layer first learns what to fire for.
+    Rates are those of the batches of all processes. The weight rises over the run: a layer first
+    learns what to fire for.
 
     Args:
         recording: The record of the net.
@@ -282,7 +283,8 @@ def spike_cost(
     hidden = hidden_spikes(recording)
     if learning.most_spikes is None or not hidden:
         return 0.0
-    return learning.spike_cost * progress * rate_excess_loss(hidden, learning.most_spikes, lengths)
+    excess = rate_excess_loss(hidden, learning.most_spikes, lengths, is_synchronized=True)
+    return learning.spike_cost * progress * excess
 
 
 def hidden_spikes(recording: Recording) -> list[Tensor]:
