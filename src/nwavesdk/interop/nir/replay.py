@@ -62,29 +62,29 @@ def replay(graph: Graph, x: Array) -> Replay:
     margins: dict[str, list[Array]] = {n: [] for n in recorded if graph.nodes[n].kind in SPIKING}
     sources = {name: graph.sources(name) for name in (*graph.nodes, graph.output)}
     last: list[Array] = []
-    before: dict[str, Array] = {}
+    # Before the first step, everything is silent.
+    before = {name: np.zeros((B, *node.shape_out)) for name, node in graph.nodes.items()}
+    before[graph.input] = np.zeros((B, *graph.shape_in))
+    now: dict[str, Array] = {}
+
+    def total(name: str, shape: tuple[int, ...]) -> Array:
+        """What a node gets: the sum over its edges."""
+        summed = np.zeros((B, *shape))
+        for source in sources[name]:
+            values = before if (source, name) in graph.delayed else now
+            summed = summed + values[source]
+        return summed
+
     for t in range(T):
-        now: dict[str, Array] = {graph.input: x[:, t]}
+        now = {graph.input: x[:, t]}
         for name, node in graph.nodes.items():
-            total = np.zeros((B, *node.shape_in))
-            for source in sources[name]:
-                if (source, name) not in graph.delayed:
-                    total = total + now[source]
-                elif source in before:
-                    total = total + before[source]
-            now[name], margin = steps[name](total)
+            now[name], margin = steps[name](total(name, node.shape_in))
             if name in outputs:
                 outputs[name].append(now[name])
             if name in margins:
                 assert margin is not None
                 margins[name].append(margin)
-        final = np.zeros((B, *graph.shape_out))
-        for source in sources[graph.output]:
-            if (source, graph.output) not in graph.delayed:
-                final = final + now[source]
-            elif source in before:
-                final = final + before[source]
-        last.append(final)
+        last.append(total(graph.output, graph.shape_out))
         before = now
     return Replay(
         {name: _stack(values, B, graph.nodes[name].shape_out) for name, values in outputs.items()},
