@@ -33,8 +33,12 @@ SPACE = '[space]\n"learning.rate" = { low = 1e-3, high = 1e-1 }\n'
         (f"[run]\nlearning.epoch = 3\n{SPACE}", "learning.epoch: expected no entry"),
         (f"[run]\nlearning.epochs = 0\n{SPACE}", "learning.epochs: expected at least 1"),
         (
-            f"[run]\nlearning.epochs = 3\n[search]\ngrace = 4\n{SPACE}",
-            r"search\.grace: no trial of 3 epochs is ever compared, got 4: choose fewer",
+            f"[run]\nlearning.epochs = 3\n[search]\ngrace = 3\n{SPACE}",
+            r"search\.grace: no trial of 3 epochs is ever compared, got 3, expected at most 2",
+        ),
+        (
+            f'[search]\nscheduler = "none"\ngrace = 4\n{SPACE}',
+            r"search\.grace: has no effect with scheduler = 'none', got 4: leave it out",
         ),
         (f"[run]\nmachine.threads = 2\n{SPACE}", "run.machine.threads: .* use search.threads"),
         (f"[run]\ndata.folds = 5\n{SPACE}", "run.data.folds: a trial is a single run"),

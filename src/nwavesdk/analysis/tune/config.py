@@ -15,12 +15,13 @@ from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train import RunConfig
 from nwavesdk.train.config import absolute_choice
 
-__all__ = ["SearchConfig", "TuneConfig", "merged_choices"]
+__all__ = ["COMPARED", "LUCKY", "SearchConfig", "TuneConfig", "merged_choices"]
 
 MOST_TRIALS = 10_000
 
 # Fields that cannot vary, and why. Scores on different data or sets are not comparable.
 COMPARED = "scores on other data or another split are not comparable"
+LUCKY = "the search would choose a lucky seed"
 FIXED_FIELDS = {
     **{
         f"data.{field}": COMPARED
@@ -29,7 +30,7 @@ FIXED_FIELDS = {
             *("fold", "test", "on_error", "max_seconds"),
         )
     },
-    "seed": "the search would choose a lucky seed",
+    "seed": LUCKY,
 }
 FIXED_SECTIONS = {
     "machine": "it does not belong to the net or its learning",
@@ -122,12 +123,27 @@ class TuneConfig(FrozenModel):
                     f"run.machine.{name}: trials run side by side, each on its own threads or "
                     f"device, got {shown(machine[name])}: {remedy}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_comparisons(self) -> Self:
+        search = self.search
+        if search.scheduler == "none":
+            for name in ("grace", "reduction"):
+                value = getattr(search, name)
+                if value != SearchConfig.model_fields[name].default:
+                    raise ValueError(
+                        f"search.{name}: has no effect with scheduler = 'none', got {value}: leave "
+                        "it out"
+                    )
+            return self
         learning = self.run.get("learning")
         epochs = learning.get("epochs") if isinstance(learning, Mapping) else None
-        if isinstance(epochs, int) and self.search.grace > epochs > 0:
+        # The last epoch of a trial is not compared.
+        if isinstance(epochs, int) and search.grace >= epochs > 1:
             raise ValueError(
-                f"search.grace: no trial of {epochs} epochs is ever compared, got "
-                f"{self.search.grace}: choose fewer epochs, or scheduler = 'none'"
+                f"search.grace: no trial of {epochs} epochs is ever compared, got {search.grace}, "
+                f"expected at most {epochs - 1}: lower it, or choose scheduler = 'none' instead"
             )
         return self
 

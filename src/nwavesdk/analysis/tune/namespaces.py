@@ -5,12 +5,13 @@ early_stop.`; their keys are assumed.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from nwavesdk import loss as losses
+from nwavesdk.analysis.tune.config import COMPARED, LUCKY
 from nwavesdk.data import NWaveDataloaderConfig
 from nwavesdk.internal.checks import close_name, shown
 from nwavesdk.internal.model import FrozenModel
@@ -25,6 +26,7 @@ __all__ = [
     "TrainerConfig",
     "TrialConfig",
     "check_keys",
+    "check_space",
     "read_trial_config",
 ]
 
@@ -166,6 +168,23 @@ KEYS: dict[str, set[str] | None] = {
     "early_stop": set(EarlyStop.model_fields),
 }
 
+# Keys that cannot vary, and why.
+FIXED_KEYS = {
+    **{
+        f"data.{key}": COMPARED
+        for key in ("data_parent", "task", "val", "test", "split", "on_error", "max_seconds")
+    },
+    "metric.name": "scores of two metrics are not comparable",
+    "trainer.seed": LUCKY,
+    "data.seed": LUCKY,
+}
+
+# Keys that act only with one value of another key.
+ACTS_WITH = {
+    "optim.momentum": ("optim.name", "sgd"),
+    "sched.warmup": ("sched.name", "one_cycle"),
+}
+
 
 def check_keys(config: Mapping[str, Any]) -> None:
     """Reject keys that no trial reads.
@@ -193,6 +212,35 @@ def check_keys(config: Mapping[str, Any]) -> None:
                 f"HPOWrapper: config has {shown(name)}{close_name(key, keys)}: expected one of "
                 f"{', '.join(f'{namespace}.{known}' for known in sorted(keys))}."
             )
+
+
+def check_space(fixed: Mapping[str, Any], varying: Collection[str]) -> None:
+    """Reject keys that cannot vary, and keys that no trial acts on.
+
+    Args:
+        fixed: The values that all trials have, by `namespace.key`.
+        varying: The keys of the others.
+
+    Raises:
+        ValueError: If there is one; the text names it.
+    """
+    for key in varying:
+        if key in FIXED_KEYS:
+            raise ValueError(
+                f"HPOWrapper: {key} cannot vary, because {FIXED_KEYS[key]}: give one value."
+            )
+    given = {*fixed, *varying}
+    for key, (other, value) in ACTS_WITH.items():
+        if key in given and other not in varying and fixed.get(other) != value:
+            raise ValueError(
+                f"HPOWrapper: {key} has no effect without {other} = {value!r}, got {other} = "
+                f"{shown(fixed.get(other))}: leave one of them out, or change {other}."
+            )
+    if "early_stop.min_delta" in given and "early_stop.patience" not in given:
+        raise ValueError(
+            "HPOWrapper: early_stop.min_delta has no effect without early_stop.patience: give the "
+            "patience in epochs, or leave it out."
+        )
 
 
 def read_trial_config(config: Mapping[str, Any]) -> TrialConfig:

@@ -20,7 +20,7 @@ from nwavesdk.analysis.tune.contract import (
 )
 from nwavesdk.analysis.tune.domains import split_domains
 from nwavesdk.analysis.tune.folder import AnyTrial, Ended, Report, SearchFolder
-from nwavesdk.analysis.tune.namespaces import check_keys, read_trial_config
+from nwavesdk.analysis.tune.namespaces import check_keys, check_space, read_trial_config
 from nwavesdk.analysis.tune.on_ray import finish_trials
 from nwavesdk.analysis.tune.one_trial import (
     BEST,
@@ -143,6 +143,7 @@ class HPOWrapper(SearchFolder[_Trial]):
         self.model_builder = import_builder(model_builder)
         self.train = train
         fixed, space = split_domains(config)
+        check_space(fixed, space)
         if "data.data_parent" in fixed:
             fixed["data.data_parent"] = os.path.abspath(fixed["data.data_parent"])
         self.fixed = _json_values(fixed)
