@@ -1,4 +1,4 @@
-"""The picture of `nwave surrogates`: their derivatives."""
+"""Pictures of surrogates: of one derivative, and of all, as `nwave surrogates` draws them."""
 
 import math
 from pathlib import Path
@@ -11,7 +11,7 @@ from nwavesdk.internal.files import write_atomically
 from nwavesdk.plot.theme import LIGHT, Theme, render_png
 from nwavesdk.surrogate import Surrogate, available, text
 
-__all__ = ["plot_derivatives"]
+__all__ = ["plot_derivative", "plot_derivatives"]
 
 # The derivatives are drawn in this many columns, for z within ±REACH. The number in a panel is the
 # derivative at z = FAR relative to its peak.
@@ -27,6 +27,25 @@ def plot_derivatives(path: Path) -> None:
         path: The file. Its folder is made if it does not exist.
     """
     write_atomically(path, render_png(_draw_derivatives, LIGHT), make_folders=True)
+
+
+def plot_derivative(path: Path, surrogate: Surrogate) -> None:
+    """Write a PNG of the derivative of one surrogate.
+
+    Args:
+        path: The file. Its folder is made if it does not exist.
+        surrogate: The surrogate.
+    """
+
+    def draw(theme: Theme) -> Figure:
+        figure = Figure(figsize=(5, 2.6), layout="constrained")
+        axes = figure.subplots()
+        _draw_derivative(axes, surrogate, theme.hues[0])
+        axes.set_xlabel("z = u − threshold")
+        axes.set_ylabel("σ'(z)")
+        return figure
+
+    write_atomically(path, render_png(draw, LIGHT), make_folders=True)
 
 
 def _draw_derivatives(theme: Theme) -> Figure:

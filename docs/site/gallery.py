@@ -1,0 +1,163 @@
+"""Pages of the gallery: each neuron and each surrogate, drawn by the library itself."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from nwavesdk.analysis import catalogue_shapes
+from nwavesdk.analysis.neuron_picture import plot_neuron
+from nwavesdk.analysis.neurons import neuron_facts, neuron_responses
+from nwavesdk.analysis.pictures import plot_derivative
+from nwavesdk.layers.catalogue import CataloguedNeuron, available_neurons
+from nwavesdk.surrogate import available
+
+__all__ = ["neuron_pages", "surrogate_pages"]
+
+# The node of NIR that `to_nir` writes. With a reset by subtraction, NIR has it only as allowed.
+ALLOWED = "with `--allow soft-reset`"
+NIR_NODES = {
+    "lif": f"LIF, {ALLOWED}",
+    "lif_zero": "LIF",
+    "lif_none": "LI, as a read-out",
+    "cubalif": f"CubaLIF, {ALLOWED}",
+    "if": f"IF, {ALLOWED}",
+    "li": "LI",
+}
+# The peers that have the neuron, as installed in November 2026: snnTorch 1.0.0, SpikingJelly 2.0.0,
+# Norse 1.1.0, sinabs 3.1.3. Units, resets, and the step in which a reset or a current acts, differ.
+LIF_PEERS = "snnTorch (Leaky), SpikingJelly (LIFNode), Norse (LIFBoxCell), sinabs (LIF)"
+PEERS = {
+    **dict.fromkeys(("lif", "lif_zero"), LIF_PEERS),
+    "lif_none": "snnTorch (Leaky)",
+    "adex": "Norse (LIFAdExCell)",
+    "alif": "Norse (LSNNCell), sinabs (ALIF)",
+    "alpha": "snnTorch (Alpha)",
+    "cubalif": "snnTorch (Synaptic), SpikingJelly (CUBALIFNode), Norse (LIFCell)",
+    "eif": "SpikingJelly (EIFNode), Norse (LIFExCell)",
+    "if": "SpikingJelly (IFNode), Norse (IAFCell), sinabs (IAF)",
+    "izhikevich": "SpikingJelly (IzhikevichNode), Norse (IzhikevichCell)",
+    "klif": "SpikingJelly (KLIFNode)",
+    "li": "SpikingJelly (NonSpikingLIFNode), Norse (LICell), sinabs (ExpLeak)",
+    "qif": "SpikingJelly (QIFNode)",
+    "refractorylif": "Norse (LIFRefracCell)",
+    "resonateandfire": "SpikingJelly (RAFNode)",
+}
+
+
+def neuron_pages() -> dict[str, str | bytes]:
+    """A page with all neurons, and the picture of each."""
+    pages: dict[str, str | bytes] = {}
+    sections = []
+    for name, neuron in available_neurons().items():
+        picture = f"neuron-{name}.png"
+        pages[f"gallery/{picture}"] = _drawn(
+            lambda path, neuron=neuron: plot_neuron(path, neuron, neuron_responses(neuron))
+        )
+        sections.append(_neuron_section(neuron, picture))
+    pages["gallery/neurons.md"] = "\n".join([NEURONS_HEAD, *sections])
+    return pages
+
+
+NEURONS_HEAD = """\
+# Neurons, drawn
+
+Each picture is of `nwave neurons --out DIR`: what the neuron does under a constant drive and a
+burst, its firing rates, and the derivatives along the burst. [Neurons](../neurons.md) says which to
+choose, [Write your own neuron](../your-neuron.md) how to add one.
+"""
+
+
+def _neuron_section(neuron: CataloguedNeuron, picture: str) -> str:
+    facts = neuron_facts(neuron)
+    name = facts["name"]
+    equation = "\n".join(neuron.equation)
+    rows = [
+        ("solvers", ", ".join(facts["solvers"])),
+        ("NIR", NIR_NODES.get(name, "no node")),
+        ("also in", PEERS.get(name, "none of snnTorch, SpikingJelly, Norse and sinabs")),
+        ("sources", neuron.sources),
+    ]
+    table = "\n".join(f"| {head} | {text} |" for head, text in rows)
+    constants = "\n".join(map(_constant_row, facts["constants"]))
+    return f"""\
+## {name}
+
+`{neuron.call}`: {neuron.summary}
+
+```python
+{equation}
+```
+
+![What {name} does: membrane, states, spikes, firing rates and derivatives]({picture})
+
+| constant | kind | default | unit | meaning |
+|---|---|---|---|---|
+{constants}
+
+| | |
+|---|---|
+{table}
+"""
+
+
+def _constant_row(constant: dict[str, Any]) -> str:
+    default = constant.get("default")
+    cells = [
+        f"`{constant['name']}`",
+        constant["kind"],
+        "" if default is None else f"{default:g}",
+        constant.get("unit") or "",
+        constant.get("text") or "",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+SURROGATES_HEAD = """\
+# Surrogates, drawn
+
+The derivative that stands in for that of a spike, at z = u − threshold.
+[Surrogates](../surrogates.md) explains the parameters, [Which surrogate?](../which-surrogate.md)
+compares them. Sources are in the [reference](../reference/surrogate.md).
+"""
+
+
+def surrogate_pages() -> dict[str, str | bytes]:
+    """A page with all surrogates, and the curve of each."""
+    pages: dict[str, str | bytes] = {}
+    sections = []
+    classes = available()
+    for shape in catalogue_shapes():
+        name = shape["name"]
+        surrogate = classes[name]()
+        pages[f"gallery/surrogate-{name}.png"] = _drawn(
+            lambda path, surrogate=surrogate: plot_derivative(path, surrogate)
+        )
+        sections.append(_surrogate_section(shape))
+    pages["gallery/surrogates.md"] = "\n".join([SURROGATES_HEAD, *sections])
+    return pages
+
+
+def _surrogate_section(shape: dict[str, Any]) -> str:
+    name = shape["name"]
+    defaults = ", ".join(f"{key}={value:g}" for key, value in shape["defaults"].items())
+    numbers = [shape["peak"], shape["area"], shape["half_width"]]
+    peak, area, width = ("none" if number is None else f"{number:.4g}" for number in numbers)
+    return f"""\
+## {name}
+
+`{name}({defaults})`
+
+![The derivative of {name} over z]({f"surrogate-{name}.png"})
+
+| formula | peak | area | half width |
+|---|---|---|---|
+| `{shape["formula"]}` | {peak} | {area} | {width} |
+"""
+
+
+def _drawn(draw: Any) -> bytes:
+    """The PNG that a function writes to a path."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        draw(path)
+        return path.read_bytes()

@@ -1,0 +1,50 @@
+"""What MkDocs calls while it builds the site: it adds generated pages and links between pages."""
+
+import re
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+from docs.site.gallery import neuron_pages, surrogate_pages
+from docs.site.reference import reference_pages
+
+ROOT = Path(__file__).parents[2]
+
+# A file of the documentation in back quotes, as READMEs name it.
+NAMED_PAGE = re.compile(r"`docs/([\w/-]+\.md)`")
+# The picture of a study, which is outside of `docs`.
+STUDY_PICTURE = re.compile(r"\]\(\.\./(research/[\w/-]+\.png)\)")
+
+
+@cache
+def generated_pages() -> dict[str, str | bytes]:
+    """Pages and pictures that the library makes, by their place in `docs`."""
+    return {**neuron_pages(), **surrogate_pages(), **reference_pages()}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages. `mkdocs serve` makes them once."""
+    for place, content in generated_pages().items():
+        files.append(File.generated(config, place, content=content))
+    for picture in (ROOT / "research").rglob("*.png"):
+        place = str(picture.relative_to(ROOT))
+        files.append(File.generated(config, place, abs_src_path=str(picture)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
+    """Link every page that is named in back quotes, where the site has it."""
+
+    def link(match: re.Match[str]) -> str:
+        place = match[1]
+        target = files.get_file_from_path(place)
+        if target is None or place == page.file.src_uri:
+            return match[0]
+        depth = len(PurePosixPath(page.file.src_uri).parts) - 1
+        return f"[{place.removesuffix('.md')}]({'../' * depth}{place})"
+
+    return STUDY_PICTURE.sub(r"](\1)", NAMED_PAGE.sub(link, markdown))

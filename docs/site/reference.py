@@ -1,0 +1,135 @@
+"""Pages of the reference: public names, commands, choices of a run, and numbers of the chips."""
+
+import importlib
+from typing import Any
+
+from typer.testing import CliRunner
+
+from docs.site.docstrings import as_markdown
+from nwavesdk.cli.app import app
+from nwavesdk.train import RunConfig
+
+__all__ = ["PACKAGES", "reference_pages"]
+
+# Packages of public names, and what they are for.
+PACKAGES = {
+    "nwavesdk": "The names that most programs need",
+    "nwavesdk.layers": "Neurons, synapses, delays, norms",
+    "nwavesdk.surrogate": "Surrogates",
+    "nwavesdk.net": "Containers of layers",
+    "nwavesdk.presets": "The nets of `nwave train --net NAME`",
+    "nwavesdk.init": "First weights",
+    "nwavesdk.loss": "Losses",
+    "nwavesdk.optim": "Schedules, and search with `HPOWrapper`",
+    "nwavesdk.encoding": "Encoders and decoders",
+    "nwavesdk.data": "Data",
+    "nwavesdk.train": "Runs",
+    "nwavesdk.metrics": "Metrics",
+    "nwavesdk.analysis": "Studies and diagnosis",
+    "nwavesdk.plot": "Pictures",
+    "nwavesdk.chip": "The model of the chips",
+    "nwavesdk.deploy": "From a net to a chip",
+    "nwavesdk.interop": "Other libraries",
+    "nwavesdk.solvers": "Solvers",
+    "nwavesdk.dynamics": "Equations of neurons",
+}
+
+
+def reference_pages() -> dict[str, str | bytes]:
+    """All pages of the reference, by their place in `docs`."""
+    pages: dict[str, str | bytes] = {"reference/index.md": _index()}
+    for package, title in PACKAGES.items():
+        pages[f"reference/{_page(package)}"] = _package_page(package, title)
+    pages["reference/commands.md"] = _commands()
+    pages["reference/config.md"] = _config()
+    return pages
+
+
+def _page(package: str) -> str:
+    return f"{package.rpartition('.')[2]}.md"
+
+
+def _index() -> str:
+    rows = [f"| [`{name}`]({_page(name)}) | {title} |" for name, title in PACKAGES.items()]
+    return "\n".join(
+        [
+            "# Reference",
+            "",
+            "Every public name: signature, shapes, units, errors, and examples that are tested.",
+            "",
+            "| package | what it has |",
+            "|---|---|",
+            *rows,
+            "| [the command `nwave`](commands.md) | all commands with their options |",
+            "| [choices of a run](config.md) | the fields of `config.json` |",
+        ]
+    )
+
+
+def _package_page(package: str, title: str) -> str:
+    module = importlib.import_module(package)
+    lines = [f"# {title}", "", f"`{package}`: {_first_sentence(module.__doc__)}", ""]
+    for name in module.__all__:
+        if not name.startswith("__"):
+            lines += [f"::: {package}.{name}", ""]
+    return "\n".join(lines)
+
+
+def _first_sentence(doc: str | None) -> str:
+    return " ".join((doc or "").partition("\n\n")[0].split())
+
+
+def _commands() -> str:
+    """What `nwave COMMAND --help` prints, of every command."""
+    runner = CliRunner()
+    lines = ["# The command `nwave`", "", "What `nwave COMMAND --help` prints.", ""]
+    for command in app.registered_commands:
+        assert command.name is not None
+        printed = runner.invoke(app, [command.name, "--help"], env={"COLUMNS": "100"}).stdout
+        lines += [f"## nwave {command.name}", "", "```text", printed.strip(), "```", ""]
+    return "\n".join(lines)
+
+
+def _config() -> str:
+    """A table of the fields of each section of a config."""
+    lines = [
+        "# Choices of a run",
+        "",
+        "The fields of `config.json`. Each is an option of `nwave train`, `section.field` in the",
+        "file of `nwave tune`, and in Python a key of `RunConfig.of`. A recipe fills what is not",
+        "given: see `docs/recipes.md`.",
+        "",
+    ]
+    schema = RunConfig.model_json_schema()
+    for section in ("data", "net", "chip", "learning", "machine"):
+        definition = schema["$defs"][f"{section.capitalize()}Config"]
+        lines += [
+            f"## {section}",
+            "",
+            "| field | values | default | meaning |",
+            "|---|---|---|---|",
+        ]
+        lines += [_field_row(field, facts) for field, facts in definition["properties"].items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _field_row(field: str, facts: dict[str, Any]) -> str:
+    default = facts.get("default", "")
+    meaning = as_markdown(facts.get("description", ""))
+    cells = [f"`{field}`", _values(facts), f"`{default}`", meaning]
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _values(facts: dict[str, Any]) -> str:
+    """What a field takes, from its schema."""
+    if "anyOf" in facts:
+        return " or ".join(_values(one) for one in facts["anyOf"])
+    if "enum" in facts:
+        return ", ".join(map(str, facts["enum"]))
+    least = facts.get("minimum", facts.get("exclusiveMinimum"))
+    most = facts.get("maximum", facts.get("exclusiveMaximum"))
+    kind = {"null": "none"}.get(facts.get("type", ""), facts.get("type", "object"))
+    if least is not None and most is not None:
+        return f"{kind}, {least:g} to {most:g}"
+    return f"{kind}, at least {least:g}" if least is not None else str(kind)
