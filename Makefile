@@ -1,6 +1,6 @@
 PYTHON ?= .venv/bin/python
 
-.PHONY: check check-all test demo bench
+.PHONY: check check-all test site demo bench
 
 check:  ## everything that must pass before a commit
 	$(PYTHON) -m ruff format --check .
@@ -15,6 +15,9 @@ check-all: check  ## and the slow tests, some of which start several processes; 
 
 test:
 	$(PYTHON) -m pytest -q -n 2
+
+site:  ## build the documentation site, and serve it; needs the extra docs
+	$(PYTHON) -m mkdocs serve --strict
 
 demo:
 	$(dir $(PYTHON))nwave train --out runs/digits
