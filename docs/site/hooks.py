@@ -14,6 +14,15 @@ from docs.site.reference import reference_pages
 
 ROOT = Path(__file__).parents[2]
 
+# Files of the repository that are pages of the site, too.
+ROOT_PAGES = {
+    "ARCHITECTURE.md": "about/architecture.md",
+    "CHANGELOG.md": "about/changelog.md",
+    "CONTRIBUTING.md": "about/contributing.md",
+    "SECURITY.md": "about/security.md",
+    "benchmarks/README.md": "about/benchmarks.md",
+}
+
 # A file of the documentation in back quotes, as READMEs name it.
 NAMED_PAGE = re.compile(r"`docs/([\w/-]+\.md)`")
 # The picture of a study, which is outside of `docs`.
@@ -30,7 +39,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages. `mkdocs serve` makes them once."""
     for place, content in generated_pages().items():
         files.append(File.generated(config, place, content=content))
-    for picture in (ROOT / "research").rglob("*.png"):
+    for file, place in ROOT_PAGES.items():
+        text = (ROOT / file).read_text().replace("](results/", "](../benchmarks/results/")
+        files.append(File.generated(config, place, content=text))
+    for picture in [*(ROOT / "research").rglob("*.png"), *(ROOT / "benchmarks").rglob("*.png")]:
         place = str(picture.relative_to(ROOT))
         files.append(File.generated(config, place, abs_src_path=str(picture)))
     return files
