@@ -1,0 +1,112 @@
+"""
+# 3. Read a net: raster, traces, diagnosis
+
+You will look into a net: which neurons spike and when, what their membranes do, and how much
+gradient reaches each layer. You will find out why a net does not learn, and mend it.
+"""
+
+# %%
+# ## A net that does not work
+#
+# Twenty inputs spike at random in 5 % of all steps. The weights are those that
+# `torch.nn.Linear` would draw, a common way to begin.
+
+import matplotlib.pyplot as plt
+import torch
+
+from nwavesdk import plot
+from nwavesdk.analysis import examine
+from nwavesdk.analysis.slopes import RecordedPass
+from nwavesdk.init import fan_in_init, fluct_init
+from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
+from nwavesdk.loss import membrane_cross_entropy
+
+torch.manual_seed(0)
+spikes = (torch.rand(32, 100, 20) < 0.05).float()
+labels = torch.randint(5, (32,))
+net = SpikingSequential(
+    LIFSynapse(20, 40),
+    LIFLayer(40, taus=10e-3, dt=1e-3),
+    LIFSynapse(40, 40),
+    LIFLayer(40, taus=10e-3, dt=1e-3),
+    LIFSynapse(40, 40),
+    LIFLayer(40, taus=10e-3, dt=1e-3),
+    LIFSynapse(40, 5),
+    LILayer(5, tau=20e-3, dt=1e-3),
+)
+fan_in_init(net, gain=0.58, seed=0)  # standard deviation 0.58/√inputs, as nn.Linear has
+
+# %%
+# ## Raster and rates
+#
+# `net.record` runs one pass and returns what each layer of neurons did, by its name in the net. The
+# first index of its tensors is the recording of the batch.
+
+
+def draw_rasters(recording):
+    _, axes = plt.subplots(1, 4, figsize=(9, 2.5), layout="constrained")
+    plot.raster(spikes[0], axes[0], dt=1e-3).set_title("input")
+    for name, ax in zip(("1", "3", "5"), axes[1:], strict=True):
+        plot.raster(recording.layers[name].spk[0], ax, dt=1e-3).set_title(f"layer {name}")
+
+
+recording = net.record(spikes)
+draw_rasters(recording)
+for name, rate in recording.rates().items():
+    print(f"layer {name}: {rate:.4f} spikes per step and neuron")
+
+# %%
+# ## Traces
+#
+# A record also has the membranes. Here are three neurons of the first layer in one recording. The
+# dashed line is the threshold, and a mark above it is a spike. Most of the time, the membranes stay
+# far below.
+
+plt.figure(figsize=(7, 2.8), layout="constrained")
+layer = recording.layers["1"]
+plot.membranes(layer.mem[0, :, :3], plt.gca(), spikes=layer.spk[0, :, :3], threshold=1.0, dt=1e-3)
+
+# %%
+# ## Diagnosis
+#
+# Silence is one fault; a second one is invisible in a raster. A `RecordedPass` also has the
+# gradient of a loss by the input of each layer. `examine` compares both with limits, and names a
+# remedy for everything that it finds.
+
+
+def loss_of(_, mem):
+    return membrane_cross_entropy(mem, labels)
+
+
+def diagnose():
+    run = RecordedPass(net, spikes, loss_of)
+    health = examine(run.recording, run.charge_gradients())
+    for layer in health.layers:
+        print(f"layer {layer.layer}: {layer.dead:.0%} dead, {layer.starved:.0%} starved")
+    for finding in health.findings:
+        print("found:", finding.text)
+    return health
+
+
+health = diagnose()
+print("remedy:", *health.findings[0].remedy.split("; "), sep="\n  ")
+
+# %%
+# A dead neuron never spikes in the batch. A starved one receives nearly no gradient, so its weights
+# hardly change.
+#
+# ## Remedy
+#
+# The diagnosis names `fluct_init`. It draws the weights of each layer by what arrives there, so
+# that fluctuations carry every membrane over its threshold now and then.
+
+fluct_init(net, spikes, seed=0)
+draw_rasters(net.record(spikes))
+if not diagnose().findings:
+    print("nothing found")
+
+# %%
+# Nothing is wrong with this net before training. Whether it learns, only training shows: diagnose
+# it again then. `nwave diagnose RUN` does so for a run of `nwave train`, and
+# [plots](../../plots.md) lists all functions that draw. If neurons spike but stay starved, a wider
+# surrogate helps: that is the [next tutorial](plot_04_surrogate.md).
