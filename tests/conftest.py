@@ -19,6 +19,7 @@ EXTRAS = {
     "events": ("tonic", "aedat", "h5py"),
     "interop": ("nir", "nirtorch", "neurobench", "onnx", "onnxscript", "onnxruntime"),
     "hpo": ("ray", "optuna"),
+    "docs": ("mkdocs", "griffe"),
 }
 
 

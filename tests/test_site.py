@@ -1,0 +1,78 @@
+"""The site has every page, package and neuron, and shows docstrings as they are meant."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.docs
+
+ROOT = Path(__file__).parents[1]
+# Packages without public names of their own.
+INNER = {"cli", "internal"}
+
+
+def pages_of(nav: Any) -> list[str]:
+    """All pages of a navigation."""
+    if isinstance(nav, str):
+        return [nav]
+    parts = nav.values() if isinstance(nav, dict) else nav
+    return [page for part in parts for page in pages_of(part)]
+
+
+def test_the_navigation_has_every_page_once() -> None:
+    import yaml
+
+    nav = pages_of(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
+    docs = ROOT / "docs"
+    written = {str(path.relative_to(docs)) for path in docs.rglob("*.md")}
+    written -= {page for page in written if page.startswith(("generated/", "tutorials/"))}
+    assert written <= set(nav)
+    assert len(nav) == len(set(nav))
+
+
+def test_the_reference_has_every_package_in_the_navigation() -> None:
+    import yaml
+
+    from docs.site.reference import PACKAGES
+
+    folders = {path.parent.name for path in (ROOT / "src" / "nwavesdk").glob("*/__init__.py")}
+    assert {name.rpartition(".")[2] for name in PACKAGES} == {"nwavesdk", *folders} - INNER
+    nav = pages_of(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
+    assert {f"reference/{name.rpartition('.')[2]}.md" for name in PACKAGES} <= set(nav)
+
+
+def test_brackets_of_units_are_text_and_examples_are_code() -> None:
+    from docs.site.docstrings import as_markdown
+
+    text = (
+        "Rates [Hz] [B, T] of `x[0]`, see [page](a.md).\n\n"
+        "Example:\n    >>> a[0][1]\n\nRaises:\n    E: [0]"
+    )
+    shown = as_markdown(text)
+    assert shown.startswith(r"Rates \[Hz] \[B, T] of `x[0]`, see [page](a.md).")
+    assert "Examples:\n    >>> a[0][1]\n" in shown
+    assert shown.endswith(r"E: \[0]")
+
+
+def test_a_neuron_has_the_arguments_of_its_layer() -> None:
+    import griffe
+
+    from docs.site.docstrings import OurDocstrings
+
+    extensions = griffe.load_extensions(OurDocstrings)
+    layers = griffe.load(
+        "nwavesdk.layers.zoo.adaptive", search_paths=[ROOT / "src"], extensions=extensions
+    )
+    neuron = layers["ALIFLayer"]
+    assert [p.name for p in neuron.parameters][:2] == ["n_neurons", "tau"]
+    assert neuron.parameters["options"].kind is griffe.ParameterKind.var_keyword
+    assert "Input and states:\n    - x: Input current" in neuron.docstring.value
+    assert "    x: Input" not in neuron.docstring.value
+
+
+def test_the_gallery_names_neurons_that_exist() -> None:
+    from docs.site.gallery import NIR_NODES, PEERS
+    from nwavesdk.layers.catalogue import available_neurons
+
+    assert {*NIR_NODES, *PEERS} <= set(available_neurons())
