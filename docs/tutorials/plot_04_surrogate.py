@@ -1,0 +1,119 @@
+"""
+# 4. Which surrogate, and which slope?
+
+You will measure what the width of a surrogate does to the gradients of a deep net. You will train
+with three surrogates from the same seeds, and judge whether a difference is more than chance.
+"""
+
+# %%
+# ## Width
+#
+# A surrogate takes the place of the derivative of a spike. Its half width is the distance between
+# the two points where it has half of its height, in units of the membrane.
+
+import matplotlib.pyplot as plt
+import torch
+from scipy.stats import ttest_rel
+
+from nwavesdk.analysis import derivative_shape, scan_slopes
+from nwavesdk.data import Series, Standard, choose_split, load_digits
+from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
+from nwavesdk.loss import membrane_cross_entropy, membrane_readout
+from nwavesdk.surrogate import atan, fast_sigmoid
+
+surrogates = [fast_sigmoid(slope=25.0), fast_sigmoid(slope=2.0), atan(alpha=2.0)]
+z = torch.linspace(-2, 2, 801)
+figure, axes = plt.subplots(figsize=(7, 2.5), layout="constrained")
+for surrogate in surrogates:
+    print(f"{surrogate}: half width {derivative_shape(surrogate).half_width:.2f}")
+    axes.plot(z, surrogate.derivative(z), label=str(surrogate))
+axes.set(xlabel="z = membrane − threshold", ylabel="derivative")
+axes.legend(loc="upper left")
+
+# %%
+# ## Slopes and depth
+#
+# A net of six hidden layers for the spoken digits of [tutorial 2](plot_02_digits.md) is trained on
+# 512 of the 2,100 recordings here, so that this page builds quickly. Spikes do not depend on the
+# surrogate. So `scan_slopes` runs the net forward once, and measures for each slope how much
+# gradient arrives at each layer.
+
+digits = load_digits()
+split = choose_split(digits.keys, digits.labels, digits.classes).indices
+standard = Standard.fit(digits.take(split.train))
+train = Series(digits.take(split.train), standard)
+val = Series(digits.take(split.val), standard).whole()
+batches = [train.batch(range(start, start + 64)) for start in range(0, 512, 64)]
+
+
+def build(surrogate, dt=10e-3):
+    modules = []
+    for inputs in (13, 48, 48, 48, 48, 48):
+        modules += [LIFSynapse(inputs, 48), LIFLayer(48, 50e-3, dt=dt, spike_grad=surrogate)]
+    return SpikingSequential(*modules, LIFSynapse(48, 10), LILayer(10, tau=100e-3, dt=dt))
+
+
+def loss_of(_, mem):
+    return membrane_cross_entropy(mem, batches[0].y, lengths=batches[0].lengths)
+
+
+torch.manual_seed(0)
+net = build(fast_sigmoid())
+candidates = [fast_sigmoid(slope) for slope in (1.0, 2.0, 5.0, 10.0, 25.0, 100.0)]
+scan = scan_slopes(net, batches[0].x, loss_of, candidates, lengths=batches[0].lengths)
+figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
+for surrogate, norm in zip(candidates, scan.norm / scan.norm[:, -1:], strict=True):
+    axes.semilogy(range(1, 7), norm, "o-", label=f"slope {surrogate.slope:g}")
+    print(f"{surrogate}: the first layer gets {norm[0]:.2g} times the gradient of the last")
+axes.set(xlabel="hidden layer", ylabel="gradient / last layer's")
+axes.legend(ncols=2)
+
+# %%
+# With a narrow surrogate the gradient vanishes on its way down; with a wide one it grows.
+#
+# ## Same seeds, three surrogates
+#
+# A seed decides the first weights and the order of the batches. All surrogates get the same seeds,
+# so that they can be compared seed by seed.
+
+
+def train_once(surrogate, seed, epochs=4):
+    torch.manual_seed(seed)
+    net = build(surrogate)
+    optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
+    for _ in range(epochs):
+        for index in torch.randperm(len(batches)):
+            x, y, lengths = batches[index]
+            loss = membrane_cross_entropy(net(x)[1], y, lengths=lengths)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with torch.no_grad():
+        scores = membrane_readout(net(val.x)[1], "mean", val.lengths)
+    return (scores.argmax(1) == val.y).float().mean().item()
+
+
+accuracies = [[train_once(surrogate, seed) for seed in range(4)] for surrogate in surrogates]
+figure, axes = plt.subplots(figsize=(7, 2.2), layout="constrained")
+for row, of_seeds in enumerate(accuracies):
+    axes.plot(of_seeds, [row] * 4, "o")
+    print(surrogates[row], "by seed:", ", ".join(f"{value:.3f}" for value in of_seeds))
+axes.axvline(0.1, color="lightgray")
+axes.set(xlabel="validation accuracy by seed; gray: chance", xlim=(0, 1), ylim=(-0.5, 2.5))
+axes.set_yticks(range(3), map(str, surrogates))
+
+# %%
+# ## More than chance?
+#
+# Differences are taken seed by seed. Their intervals, by Student's t, hold for all three pairs
+# together with 95 % confidence. An interval that contains 0 shows no difference, which is not the
+# same as "they are equal": four seeds find large differences only.
+
+for a, b in ((1, 0), (2, 0), (2, 1)):
+    low, high = ttest_rel(accuracies[a], accuracies[b]).confidence_interval(1 - 0.05 / 3)
+    print(f"{surrogates[a]} minus {surrogates[b]}: {low:+.3f} to {high:+.3f}")
+
+# %%
+# All of this is true of one net, one task and a short training. [Which
+# surrogate?](../../which-surrogate.md) has eight surrogates, two tasks and two depths: in shallow
+# nets no difference was shown. `nwave compare` runs such a study; `nwave slopes` chooses slopes.
