@@ -117,3 +117,22 @@ def test_the_net_keeps_its_dtype_and_its_mode() -> None:
     check(to_nir(made, discretization="exact"), **OPTIONS, net=made, x=torch.ones(1, 4, 1))
     assert made.training
     assert made[0].weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"x": torch.ones(2, 5, 7)}, r"x has the shape \[2, 5, 7\], expected \[B, T, 1\] with"),
+        ({"x": torch.ones(3)}, r"x has the shape \[3\], expected \[B, T, 1\]"),
+        ({"x": torch.ones(2, 0, 1)}, "with at least one recording and step"),
+        ({"x": torch.full((1, 4, 1), torch.nan)}, "x has values that are not finite"),
+        ({"x": [[1.0]]}, "check: x takes a tensor, got"),
+        ({"net": 5}, "check: net is 5, expected the torch module"),
+        ({"allow": None}, "allow is None, expected a set of 'soft-reset' and 'delayed-reset'"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(options: dict[str, object], match: str) -> None:
+    graph = to_nir(net(), discretization="exact")
+    with pytest.raises((TypeError, ValueError), match=match) as caught:
+        check(graph, **OPTIONS, **options)  # type: ignore[arg-type]  # that is the point
+    assert "\n" not in str(caught.value)

@@ -171,6 +171,7 @@ REFUSED = {
     "outputs of shapes [4] and [3]": lambda: Residual(LIFSynapse(3, 4)),
     "a feedback of shape [4]": lambda: Feedback(LIFSynapse(3, 4), lif(4)),
     "ReLU": lambda: SpikingSequential(LIFSynapse(3, 3), nn.ReLU()),
+    "the layer that is also module '0'": lambda: SpikingSequential(*[lif(3)] * 2),
 }
 
 
@@ -184,7 +185,7 @@ def test_what_nir_does_not_have_is_refused_by_name(expected: str) -> None:
     elif expected.startswith(("padding", "branches")):
         shape = (3, 5)
     with pytest.raises(
-        ValueError, match=r"^to_nir: module '[\w.]*': got .*, expected .*: "
+        ValueError, match=r"^to_nir: (module '[\w.]+'|the net): got .*, expected .*: "
     ) as error:
         to_nir(make(), discretization="exact", dt=DT, input_shape=shape)
     text = expected if "-soft" not in expected else "a reset by subtraction"

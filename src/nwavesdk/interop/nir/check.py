@@ -1,6 +1,7 @@
 """`check`: the spikes of a net against those of a reader that shares no code with it."""
 
 import copy
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.internal.checks import seed_number, whole_number
+from nwavesdk.internal.checks import seed_number, shown, whole_number
+from nwavesdk.internal.tensors import require_tensor
 from nwavesdk.interop.nir.graph import INPUT_KEY, Graph
 from nwavesdk.interop.nir.load import load_graph
 from nwavesdk.interop.nir.node import SPIKING, Array
@@ -116,17 +118,19 @@ def check(
         The result of the comparison, in float64.
 
     Raises:
-        ValueError: If the graph cannot be read, `net` is not the net of the graph, or membranes or
-            outputs are not finite.
+        ValueError: If the graph cannot be read, `net` is not the net of the graph, `x` does not fit
+            the graph, or inputs, membranes or outputs are not finite.
+        TypeError: If `net` is not a module, or `x` is not a tensor.
     """
     read = prepare_graph(graph, dt, discretization, source, allow, input_shape)
+    if net is not None and not isinstance(net, nn.Module):
+        raise TypeError(f"check: net is {shown(net)}, expected the torch module that was exported.")
     if x is None:
         batch = whole_number("check", "batch", batch)
         steps = whole_number("check", "steps", steps)
         values = random_input(read, batch, steps, seed_number("check", seed))
     else:
-        values = x.detach().double().cpu().numpy()
-        values = values.reshape(*values.shape[:2], *read.shape_in)
+        values = _given_input(x, read)
     replayed = replay(read, values)
     shape = read.shape_in if x is None or net is None else tuple(x.shape[2:])
     if net is None:
@@ -144,6 +148,33 @@ def check(
     _require_layers(recording, modules, read)
     found = _compare(read, replayed, recording, modules)
     return Check(**found, seed=seed if x is None else None, notes=read.notes)
+
+
+def _given_input(x: Tensor, graph: Graph) -> Array:
+    """The input of the caller in the shape of that of the graph.
+
+    Raises:
+        TypeError: If it is not a tensor.
+        ValueError: If it does not fit, is empty, or has values that are not finite.
+    """
+    require_tensor("check: x", x)
+    values: Array = x.detach().double().cpu().numpy()
+    if (
+        values.ndim < 2
+        or not values.size
+        or math.prod(values.shape[2:]) != math.prod(graph.shape_in)
+    ):
+        raise ValueError(
+            f"check: x has the shape {list(values.shape)}, expected [B, T, "
+            f"{', '.join(map(str, graph.shape_in))}] with at least one recording and step: give an "
+            "input of the graph."
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(
+            "check: x has values that are not finite, expected finite ones: a neuron with them "
+            "never spikes, so nothing would be compared."
+        )
+    return values.reshape(*values.shape[:2], *graph.shape_in)
 
 
 def _net_shape(graph: Graph) -> tuple[int, ...]:

@@ -36,7 +36,8 @@ class Signal:
 
 def refusal(path: str, got: str, expected: str, remedy: str) -> ValueError:
     """The error of a module that has no exact node."""
-    return ValueError(f"to_nir: module {shown(path)}: got {got}, expected {expected}: {remedy}.")
+    where = f"module {shown(path)}" if path else "the net"
+    return ValueError(f"to_nir: {where}: got {got}, expected {expected}: {remedy}.")
 
 
 class GraphDraft:

@@ -28,6 +28,7 @@ from nwavesdk.interop.nir.sources import DELAYED_RESET, SOFT_RESET, check_allow
 from nwavesdk.interop.nir.synapse_nodes import PLAIN_MODULES, add_plain
 from nwavesdk.layers import Dropout, NeuronLayer, Synapse
 from nwavesdk.layers.norms import SequenceNorm
+from nwavesdk.layers.past import PastSynapse
 from nwavesdk.net import Branches, Feedback, Residual, SpikingSequential, fold
 
 __all__ = ["Exported", "export_net"]
@@ -173,6 +174,7 @@ class _Walk:
         self.has_delays = has_delays
         self.cuts: set[tuple[str, str]] = set()
         self._markers = 0
+        self._paths: dict[int, str] = {}  # of modules with a state, by their id
 
     def add(self, path: str, module: nn.Module, signal: Signal, *, is_last: bool) -> Signal:
         """Add a module that gets a signal; its output.
@@ -180,6 +182,7 @@ class _Walk:
         Raises:
             ValueError: If NIR has nothing that is exactly this module.
         """
+        self._require_own_state(path, module)
         if type(module) in NEURONS and isinstance(module, NeuronLayer):
             return add_neurons(self.draft, path, module, signal, is_last=is_last)
         if type(module) in PLAIN_MODULES:
@@ -189,6 +192,19 @@ class _Walk:
                 result: Signal = method(self, path, module, signal, is_last)
                 return result
         raise self._unknown(path, module)
+
+    def _require_own_state(self, path: str, module: nn.Module) -> None:
+        """Reject a module with a state that is in the net twice: nodes do not share theirs."""
+        if not isinstance(module, NeuronLayer | PastSynapse | Delay):
+            return
+        if id(module) in self._paths:
+            raise refusal(
+                path,
+                f"the layer that is also module {shown(self._paths[id(module)])}",
+                "a layer of its own, because nodes do not share their state",
+                "build two layers",
+            )
+        self._paths[id(module)] = path
 
     def _unknown(self, path: str, module: nn.Module) -> ValueError:
         got = f"{type(module).__name__}"

@@ -46,9 +46,14 @@ def check_allow(allow: Collection[str]) -> frozenset[str]:
     """The argument `allow` as a set.
 
     Raises:
+        TypeError: If it is not a collection.
         ValueError: If it names something unknown.
     """
-    names = {allow} if isinstance(allow, str) else set(allow)
+    if not isinstance(allow, Collection):
+        raise TypeError(
+            f"NIR: allow is {shown(allow)}, expected a set of {' and '.join(map(repr, ALLOWED))}."
+        )
+    names = [allow] if isinstance(allow, str) else list(allow)
     for name in names:
         choice("NIR", "allow", name, ALLOWED)
     return frozenset(names)
