@@ -28,6 +28,7 @@ data.source = "/nothing/there"
         (["tune.toml", "--out", "new", "--resume"], "--resume: new holds no search"),
         (["other.toml", "--out", "new"], "other.toml"),
         (["tune.toml", "--out", "new", "--threads", "0"], "--threads: "),
+        (["tune.toml", "--out", "new", "--threads", "1024"], r"threads: this machine has \d+ CPUs"),
         (["tune.toml", "--out", "new", "--ray=nowhere"], "--ray: got 'nowhere', expected local"),
         (
             ["bad.toml", "--out", "new"],

@@ -23,7 +23,15 @@ from nwavesdk.internal.imports import require
 from nwavesdk.internal.processes import LOCAL, check_address
 from nwavesdk.train.run_folder import BrokenRunError, BusyError
 
-__all__ = ["Task", "check_code", "cpus", "finish_tasks", "join_ray", "wait_while_busy"]
+__all__ = [
+    "Task",
+    "check_code",
+    "cpus",
+    "finish_tasks",
+    "join_ray",
+    "require_local_cpus",
+    "wait_while_busy",
+]
 
 # Objects of tasks are a few kilobytes; Ray would take a third of the memory [bytes].
 OBJECT_STORE_BYTES = 2**27
@@ -170,6 +178,23 @@ def cpus(ray: Any, threads: int) -> int:
             "use fewer --threads."
         )
     return int(sum(machines))
+
+
+def require_local_cpus(threads: int, address: str) -> None:
+    """Check before anything is written that this machine has the threads of a task.
+
+    Args:
+        threads: Threads of each task.
+        address: See `join_ray`; of other machines, `cpus` reads their number.
+
+    Raises:
+        ValueError: If it has fewer.
+    """
+    n_cpus = os.cpu_count() or 1
+    if address == LOCAL and threads > n_cpus:
+        raise ValueError(
+            f"threads: this machine has {n_cpus} CPUs, got {threads}: use fewer --threads."
+        )
 
 
 def finish_tasks(

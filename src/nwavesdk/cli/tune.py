@@ -52,8 +52,9 @@ def tune_run(
     from nwavesdk.analysis.tune.winner import finish_winner
     from nwavesdk.internal.processes import LOCAL
 
-    search = _open(config, out, resume, threads)
-    finish_trials(search, lambda trial: print_note(trial_line(search, trial)), ray or LOCAL)
+    address = ray or LOCAL
+    search = _open(config, out, resume, threads, address)
+    finish_trials(search, lambda trial: print_note(trial_line(search, trial)), address)
     best = check_any_finished(search)
     if search.reads_test:
         finish_winner(search, best)
@@ -61,8 +62,11 @@ def tune_run(
     print_report(as_json, search_json(search), [*search_lines(search), f"look at {report}"])
 
 
-def _open(config: Path | None, out: Path | None, resume: bool, threads: int | None) -> Any:
+def _open(
+    config: Path | None, out: Path | None, resume: bool, threads: int | None, address: str
+) -> Any:
     """Begin or continue the search that the words of the command name."""
+    from nwavesdk.analysis.cluster import require_local_cpus
     from nwavesdk.analysis.tune import Search, TuneConfig
 
     if config is None:
@@ -91,4 +95,5 @@ def _open(config: Path | None, out: Path | None, resume: bool, threads: int | No
         raise ValueError(
             f"--resume: {folder} holds no search: leave --resume out to begin one there."
         )
+    require_local_cpus(content.search.threads, address)
     return Search.open(folder, content)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 
 from nwavesdk.analysis.cells import Job, begin_study
+from nwavesdk.analysis.cluster import require_local_cpus
 from nwavesdk.analysis.tune.config import SearchConfig
 from nwavesdk.analysis.tune.contract import (
     ModelBuilder,
@@ -193,6 +194,7 @@ class HPOWrapper(SearchFolder[_Trial]):
                 something else; nothing is written.
             BrokenRunError: If all trials have crashed, or another process works on the search.
         """
+        require_local_cpus(self.threads, address)
         begin_study(self.file, self.content(), self.validate)
         finish_trials(self, self._print_trial, address)
         return self.result()
