@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.importorskip(package)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests that take long, unless they are asked for."""
+    """Leave out tests that take long, unless they are asked for, and group the others."""
     for marker in ("cluster", "slow"):
         if marker not in (config.getoption("-m") or ""):
             slow = [item for item in items if item.get_closest_marker(marker)]
             config.hook.pytest_deselected(items=slow)
             items[:] = [item for item in items if item not in slow]
+    if config.pluginmanager.hasplugin("xdist"):
+        _group(items)
+
+
+def _group(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup`, tests of a file share a process, and all files that need Ray do."""
+    with_ray = {item.path for item in items if "local_ray" in getattr(item, "fixturenames", ())}
+    for item in items:
+        name = "ray" if item.path in with_ray else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(autouse=True)
@@ -48,11 +60,17 @@ def _seeded():
 
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[Any]:
-    """A small Ray cluster of this machine, which all tests of a process share."""
+    """A Ray cluster of this machine, which all tests of a process share.
+
+    It has one CPU, so one worker runs all tasks and imports our packages once.
+    """
     from nwavesdk.analysis.cluster import join_ray
 
-    with join_ray() as ray:
-        yield ray
+    with pytest.MonkeyPatch.context() as patch:
+        ray = pytest.importorskip("ray")
+        patch.setattr(ray, "init", partial(ray.init, num_cpus=1))
+        with join_ray() as joined:
+            yield joined
 
 
 @pytest.fixture(scope="session")
