@@ -104,10 +104,15 @@ def test_import_prints_the_net_and_writes_a_page(graph: Path, tmp_path: Path) ->
     assert report["page"] is None
 
 
-def test_an_imported_net_is_trained(graph: Path, tones: Path, tmp_path: Path) -> None:
-    pytest.importorskip("lightning")
-    out = tmp_path / "imported"
-    nwave("import", graph, *DT, "--out", out)
+def test_an_imported_net_is_trained(
+    run: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The net of a run, whose kernels are compiled; its new run has empty pictures."""
+    monkeypatch.setattr("nwavesdk.train.report.render_png", lambda *_: b"")
+    graph, out = tmp_path / "net.nir", tmp_path / "imported"
+    method = ("--discretization", "exact", *SOFT)
+    dt = json_object(nwave("export", run, "--nir", graph, *method, "--json"))["dt"]
+    nwave("import", graph, "--dt", dt, *method, "--out", out)
     words = ("--data", tones, "--bands", 12, "--hold", 1, "--epochs", 1, "--batch-size", 8)
     net = ("--net", f"{out}/net.py:build")
     trained = nwave("train", "--out", tmp_path / "run", *words, *net, "--json")
