@@ -490,23 +490,25 @@ def _native_entry(loop: Callable[..., Any]) -> str:
     `KernelCall` writes the block: the control words, then what `fixed_words` and `call_words`
     name. Each thread takes the next piece of work until none is left, and adds its spikes.
     """
+    taken = [*inspect.signature(loop).parameters][2:]  # after the first and the last job
     names = [*fixed_words(loop), *call_words(loop)]
-    places = {name: CONTROL_WORDS + i for i, name in enumerate(names) if name not in STATE_ARRAYS}
+    words = {
+        name: f"words[{CONTROL_WORDS + i}]"
+        for i, name in enumerate(names)
+        if name not in STATE_ARRAYS
+    }
     lines = []
-    for name, place in places.items():
-        lines.append(
-            f"{name} = {f'array_at(words[{place}])' if name in ARRAYS else f'words[{place}]'}"
-        )
-    for flag, array in FLAGS.items():
-        if array in places:
-            lines.append(f"{flag} = words[{places[array]}] != 0")
-    end = CONTROL_WORDS + len(places)
-    lines.append(f"states = address + {8 * end}")  # of the addresses of states
+    for name, word in words.items():
+        lines.append(f"{name} = array_at({word})" if name in ARRAYS else f"{name} = {word}")
+    lines += [f"{flag} = {words[array]} != 0" for flag, array in FLAGS.items() if flag in taken]
+    # The addresses of states, of which a neuron has any number, follow the other words.
+    end = CONTROL_WORDS + len(words)
+    lines.append(f"states = address + {8 * end}")
     for name in (name for name in names if name in STATE_ARRAYS):
         lines.append(f"{name} = carray(pointer(states), (1,), np.int64)")
         count = "recalled" if name == "initial" and loop in BACKWARD_LOOPS else "K"
         lines.append(f"states += 8 * {count}")
-    arguments = ", ".join([*inspect.signature(loop).parameters][2:])
+    arguments = ", ".join(taken)
     call = f"{loop.__name__}(jobs * piece // pieces, jobs * (piece + 1) // pieces, {arguments})"
     work = f"count += {call}" if loop in FORWARD_LOOPS else call
     return f"""\
