@@ -109,16 +109,23 @@ def test_tasks_return_or_raise_what_their_functions_do() -> None:
 
 
 @pytest.mark.hpo
-def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("address", "error", "match"),
+    [
+        ("h:1", ConnectionError, r"the cluster at h:1 cannot be reached \(no answer at all\): sta"),
+        ("local", Exception, r"^Ray did not start on this machine \(no answer at all\): the same"),
+    ],
+)
+def test_a_cluster_that_does_not_answer_is_one_line(
+    address: str, error: type[Exception], match: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray raises a plain Exception where its own processes start too slowly."""
     ray = pytest.importorskip("ray")
 
     def fail(*_: Any, **__: Any) -> None:
-        raise ConnectionError("no answer\nat all")
+        raise error("no answer\nat all")
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", fail)
-    with (
-        pytest.raises(BrokenRunError, match=r"the cluster at h:1 cannot be reached \(no answer at"),
-        join_ray("h:1"),
-    ):
+    with pytest.raises(BrokenRunError, match=match), join_ray(address):
         pass

@@ -96,11 +96,13 @@ def join_ray(address: str = LOCAL) -> Iterator[Any]:
     try:
         with _same_code():
             ray.init(address, logging_level="error", log_to_driver=False, **local)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise BrokenRunError(
-            f"--ray: the cluster at {address} cannot be reached ({one_line(error)}): start it with "
-            "`ray start --head`, or leave the address out."
-        ) from error
+    except Exception as error:  # of many kinds, and of none if Ray's own processes start slowly
+        what = f"--ray: the cluster at {address} cannot be reached ({one_line(error)})"
+        remedy = "start it with `ray start --head`, or leave the address out"
+        if address == LOCAL:
+            what = f"Ray did not start on this machine ({one_line(error)})"
+            remedy = "the same command tries again; other programs may keep the machine busy"
+        raise BrokenRunError(f"{what}: {remedy}.") from error
     try:
         with _no_messages():
             yield ray
