@@ -2,14 +2,14 @@
 # 3. Read a net: raster, traces, diagnosis
 
 You will look into a net: which neurons spike and when, what their membranes do, and how much
-gradient reaches each layer. You will find out why a net does not learn, and mend it.
+gradient reaches each layer. You will find out why a net does not learn, and fix it.
 """
 
 # %%
 # ## A net that does not work
 #
-# Twenty inputs spike at random in 5 % of all steps. The weights are those that
-# `torch.nn.Linear` would draw, a common way to begin.
+# Twenty inputs spike at random in 5 % of all steps. The weights are as large as those of
+# `torch.nn.Linear`, a common way to begin.
 
 import matplotlib.pyplot as plt
 import torch
@@ -93,7 +93,7 @@ print("remedy:", *health.findings[0].remedy.split("; "), sep="\n  ")
 
 # %%
 # A dead neuron never spikes in the batch. A starved one receives nearly no gradient, so its weights
-# hardly change.
+# hardly change. "Layer 2 (3)" is the second layer of neurons, whose name in the net is 3.
 #
 # ## Remedy
 #
