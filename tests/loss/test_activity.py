@@ -166,3 +166,8 @@ def test_wrong_bounds_of_the_excess_are_rejected(
 ) -> None:
     with pytest.raises(ValueError, match=match):
         rate_excess_loss(spikes, most)
+
+
+def test_a_loss_over_processes_is_chosen_by_true_or_false():
+    with pytest.raises(ValueError, match="is_synchronized must be True or False, got 'no'"):
+        rate_excess_loss([torch.ones(1, 2, 3)], 0.5, is_synchronized="no")

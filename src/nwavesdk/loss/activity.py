@@ -6,7 +6,7 @@ from typing import Literal, cast, get_args
 import torch
 from torch import Tensor
 
-from nwavesdk.internal.checks import choice, finite_number
+from nwavesdk.internal.checks import choice, finite_number, switch
 from nwavesdk.layers.lengths import check_lengths, mean_over_steps
 from nwavesdk.layers.process_norms import process_count, sum_over_processes
 from nwavesdk.loss.arguments import LossModule, check_list, check_rate, check_spikes
@@ -160,7 +160,8 @@ def rate_excess_loss(
     Raises:
         TypeError: If spikes are not floating tensors, or `lengths` is not an int64 tensor.
         ValueError: If there is no layer, a layer has no spikes to count, a bound is not in (0, 1],
-            there are other than one bound per layer, or a length is not from 1 to T.
+            there are other than one bound per layer, a length is not from 1 to T, or
+            `is_synchronized` is neither True nor False.
 
     Example:
         >>> spk = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
@@ -178,7 +179,7 @@ def rate_excess_loss(
         _mean_rates(f"{owner}: layer {i}", spk, lengths, "layer")
         for i, spk in enumerate(spikes_list)
     ]
-    if is_synchronized and process_count() > 1:
+    if switch(owner, "is_synchronized", is_synchronized) and process_count() > 1:
         B, T = spikes_list[0].shape[:2]
         rates = _rates_of_all_processes(rates, B * T if lengths is None else int(lengths.sum()))
     total = torch.zeros(())
