@@ -23,7 +23,7 @@ from nwavesdk.metrics import mse, r2
 from nwavesdk.optim import SignAnnealing
 
 torch.manual_seed(0)
-steps = 300
+steps = 200
 seconds = torch.arange(steps) * 1e-3
 curve = torch.sin(2 * torch.pi * 5 * seconds) + 0.5 * torch.sin(2 * torch.pi * 10 * seconds)
 target = curve[None, :, None]  # [batch, time, values]
@@ -64,11 +64,11 @@ def generate():
 # through them are bounded by default: see [recurrence](../../recurrence.md).
 
 fluct_init(net, noise, alpha=0.8)
-annealing = SignAnnealing(net, total_epochs=200)
-optimizer = torch.optim.Adam(net.parameters(), 0.02)
+annealing = SignAnnealing(net, total_epochs=150)
+optimizer = torch.optim.Adam(net.parameters(), 0.03)
 before = generate()[0].detach()
 losses = []
-for epoch in range(1, 201):
+for epoch in range(1, 151):
     annealing.step(net, epoch)
     loss = mse(generate()[0], target).mean()
     optimizer.zero_grad()
