@@ -102,9 +102,8 @@ if folder.exists():
     figure, axes = plt.subplots(figsize=(6, 2.5), layout="constrained")
     for trial in search.trials:
         scores = trial.course()
-        axes.plot(
-            scores.keys(), scores.values(), color="tab:blue" if trial == best else "lightgray"
-        )
+        color = "tab:blue" if trial == best else "lightgray"
+        axes.plot(scores.keys(), scores.values(), ".-", color=color)
     axes.set(xlabel="epoch", ylabel="validation accuracy")
 else:
     print("runs/search does not exist here: run the command first.")
