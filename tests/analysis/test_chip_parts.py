@@ -1,5 +1,6 @@
 """Drawn chips in parts: the counts are those of one machine, in the same tiles."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,17 @@ def test_a_part_has_the_counts_of_the_whole(chip_run: ChipRun) -> None:
     assert torch.get_num_threads() == threads
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread, as the cluster of the tests has one CPU."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.hpo
-@pytest.mark.usefixtures("local_ray")
+@pytest.mark.usefixtures("local_ray", "one_thread")
 def test_ray_gives_the_same_series(chip_run: ChipRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chip_parts, "MOST_PARTS", 2)
     monkeypatch.setattr("nwavesdk.deploy.chip_series.SIDE_BY_SIDE", 1)
