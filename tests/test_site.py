@@ -31,6 +31,18 @@ def test_the_navigation_has_every_page_once() -> None:
     assert len(nav) == len(set(nav))
 
 
+def test_the_site_has_the_pages_and_scripts_of_tutorials() -> None:
+    import yaml
+    from mkdocs.config.config_options import PathSpec
+
+    excluded = PathSpec().validate(
+        yaml.safe_load((ROOT / "mkdocs.yml").read_text())["exclude_docs"]
+    )
+    made = [f"generated/tutorials/{name}" for name in ("index.md", "plot_01_spike.py")]
+    assert not any(map(excluded.match_file, made))
+    assert all(map(excluded.match_file, ["tutorials/plot_01_spike.py", "site/hooks.py"]))
+
+
 def test_the_reference_has_every_package_in_the_navigation() -> None:
     import yaml
 
