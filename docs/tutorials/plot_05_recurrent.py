@@ -10,8 +10,8 @@ what recurrent weights, and neurons that adapt, add to plain LIF neurons.
 #
 # The task is that of the electrocardiograms of [your own data](../../data.md): name the segment of
 # the beat for each step, P, PQ, QR, RS, ST or TP. The signal is flat in PQ, in TP and at the start
-# of ST, so only the past tells these apart. Here beats are made on the spot: bumps for P, R, S and
-# T, beats of different lengths, and noise.
+# of ST: to tell these apart, a net must remember what came before. This script makes its own beats:
+# bumps for P, R, S and T, beats of different lengths, and noise.
 
 import matplotlib.pyplot as plt
 import torch

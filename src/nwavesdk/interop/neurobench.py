@@ -105,8 +105,8 @@ class _View(nn.ModuleList):
     def _apply(self, fn: Any, recurse: bool = True) -> "_View":
         """Move the net with the images, as `to(device)` of the harness does."""
         # torch does not type `_apply`.
-        self._viewed[0]._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._viewed[0]._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's
         return self
 
 

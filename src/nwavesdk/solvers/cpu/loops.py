@@ -1,9 +1,9 @@
 """The loops over time of the CPU kernels, the same for every neuron.
 
-`render` writes them into one module for each dtype, so that they are compiled once. The neuron is
-in a function of its own, `forward_steps` or `backward_steps`, which runs steps of a block of
-neurons; `neuron` is its address. The loops are plain numba and are never called from Python. Why
-arrays are flat, places unsigned and rows not inlined: see `rows`.
+`render_loops` writes them into one module for each dtype, so that they are compiled once. The
+neuron is in a function of its own, `forward_steps` or `backward_steps`, which runs steps of a block
+of neurons; `neuron` is its address. The loops are plain numba and are never called from Python.
+`rows` says why arrays are flat, places unsigned and rows not inlined.
 
 There are three ways through a batch, each forward and backward:
 
@@ -73,7 +73,7 @@ __all__ = [
     "fixed_words",
 ]
 
-forward_steps: Any = None  # calls of `neuron`, which `render` defines
+forward_steps: Any = None  # calls of `neuron`, which `render_loops` defines
 backward_steps: Any = None
 
 
@@ -352,7 +352,7 @@ def backward_over_time_recurrent(
         )  # fmt: skip
 
 
-# What `render` writes into the module of a dtype, in this order, with the numba options. Only
+# What `render_loops` writes into the module of a dtype, in this order, with the numba options. Only
 # helpers that are called once per job are inlined.
 _ROW = 'error_model="numpy", inline="never"'
 _INLINE = 'error_model="numpy", inline="always"'

@@ -1,9 +1,9 @@
 """Compiled kernels of a neuron on the CPU, and their calls without Python.
 
 A kernel is a loop over time, which all neurons of a dtype share, and the steps of one neuron, whose
-address the loop gets. `render` writes their source texts, `kernel_cache` runs them, and each
-function is compiled at its first use. A `KernelCall` runs a kernel on all threads, with a block of
-words.
+address the loop gets. `render` and `render_loops` write their source texts, `kernel_cache` runs
+them, and each function is compiled at its first use. A `KernelCall` runs a kernel on all threads,
+with a block of words.
 """
 
 from array import array
@@ -14,7 +14,8 @@ from typing import Any
 
 from nwavesdk.dynamics import QueryText, StepText
 from nwavesdk.solvers.cpu.loops import fixed_words
-from nwavesdk.solvers.cpu.render import render_backward, render_forward, render_loops
+from nwavesdk.solvers.cpu.render import render_backward, render_forward
+from nwavesdk.solvers.cpu.render_loops import render_loops
 from nwavesdk.solvers.cpu.threads import native_function, run_native, thread_count
 from nwavesdk.solvers.kernel_cache import COMPILE_LOCK, compile_native, load_source
 from nwavesdk.surrogate import Surrogate

@@ -1,7 +1,7 @@
 """Row functions of the CPU kernels: they move one step of a block of neurons.
 
-`render` writes them into the module of a dtype, next to the loops over time (`loops`). They are
-plain numba and are never called from Python.
+`render_loops` writes them into the module of a dtype, next to the loops over time (`loops`). They
+are plain numba and are never called from Python.
 
 Workspace. All that a block of neurons needs besides the arrays over time lies in one flat array,
 `workspace`, in slots of `WIDTH` numbers, `SLOT` apart. It begins with a cache line, because a
@@ -37,7 +37,17 @@ from typing import Any
 import numpy as np
 from numpy import uint64 as index
 
-__all__ = ["AHEAD", "SHARED_BATCH", "SLOT", "TILE", "WIDTH", "backward_slots", "index", "real"]
+__all__ = [
+    "AHEAD",
+    "SHARED_BATCH",
+    "SLOT",
+    "TILE",
+    "WIDTH",
+    "backward_slots",
+    "index",
+    "numbers_of_a_line",
+    "real",
+]
 
 WIDTH = 1024  # neurons of a block: its rows stay in the first-level cache
 # Numbers from one slot to the next. With a multiple of 4096 bytes, one place of all slots would be
@@ -50,11 +60,16 @@ AHEAD = 1024
 TILE = 32  # steps that are packed together for a narrow layer
 SHARED_BATCH = 4  # batch elements that share each load of a recurrent weight in backward
 
-# Open names that `render` defines: the float type, functions, and the numbers of a cache line.
+# Open names that `render_loops` defines: the float type, functions, numbers of a cache line.
 real: Any = np.float32
 row_at: Any = None
 array_at: Any = None
 LINE = 0
+
+
+def numbers_of_a_line(dtype: str) -> int:
+    """Numbers of a dtype in a cache line."""
+    return 64 // np.dtype(dtype).itemsize
 
 
 def backward_slots(C, K, recalled):
