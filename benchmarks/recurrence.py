@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.words import BANDS, load_words
-from nwavesdk.analysis import examine
+from nwavesdk.analysis import examine_recording
 from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, Recording, prepare_net
 from nwavesdk.surrogate import Surrogate, parse
 
@@ -95,7 +95,7 @@ class Net(nn.Module):
         charges = [record.cur for record in records.values()]
         gradients = torch.autograd.grad(cross_entropy(membranes.amax(1), y), charges)
         recording = Recording(membranes, membranes, records)
-        health = examine(recording, dict(zip(records, gradients, strict=True)))
+        health = examine_recording(recording, dict(zip(records, gradients, strict=True)))
         return [(layer.loop_gain, layer.growth) for layer in health.layers]
 
 

@@ -16,7 +16,6 @@ import torch
 
 from nwavesdk import plot
 from nwavesdk.analysis import examine
-from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.init import fan_in_init, fluct_init
 from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
 from nwavesdk.loss import membrane_cross_entropy
@@ -69,9 +68,9 @@ plot.membranes(layer.mem[0, :, :3], plt.gca(), spikes=layer.spk[0, :, :3], thres
 # %%
 # ## Diagnosis
 #
-# Silence is one fault; a second one is invisible in a raster. A `RecordedPass` also has the
-# gradient of a loss by the input of each layer. `examine` compares both with limits, and names a
-# remedy for everything that it finds.
+# Silence is one fault; a second one is invisible in a raster: too little gradient. `examine` runs
+# one batch and measures spikes and the gradient of a loss in each layer. It compares both with
+# limits, and names a remedy for everything that it finds.
 
 
 def loss_of(_, mem):
@@ -79,8 +78,7 @@ def loss_of(_, mem):
 
 
 def diagnose():
-    run = RecordedPass(net, spikes, loss_of)
-    health = examine(run.recording, run.charge_gradients())
+    health = examine(net, spikes, loss_of)
     for layer in health.layers:
         print(f"layer {layer.layer}: {layer.dead:.0%} dead, {layer.starved:.0%} starved")
     for finding in health.findings:
@@ -93,7 +91,7 @@ print("remedy:", *health.findings[0].remedy.split("; "), sep="\n  ")
 
 # %%
 # A dead neuron never spikes in the batch. A starved one receives nearly no gradient, so its weights
-# hardly change. "Layer 2 (3)" is the second layer of neurons, whose name in the net is 3.
+# hardly change. The last layer, a read-out, is passed over.
 #
 # ## Remedy
 #

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from layers.pages import LILayer
-from nwavesdk.analysis import Limits, examine
+from nwavesdk.analysis import Limits, examine, examine_recording
 from nwavesdk.analysis.health import REMEDIES
 from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
@@ -38,8 +38,7 @@ def last_step(spk, mem):
 
 def examine_net(net, loss=every_step, limits=None):
     torch.manual_seed(3)
-    recorded = RecordedPass(net, torch.rand(B, T, 10), loss)
-    return examine(recorded.recording, recorded.charge_gradients(), limits)
+    return examine(net, torch.rand(B, T, 10), loss, limits=limits)
 
 
 def kinds(health):
@@ -67,6 +66,27 @@ def test_read_outs_are_passed_over():
     assert health.layers[-1].depth == 1
 
 
+def test_a_lif_layer_whose_membrane_is_used_is_a_read_out():
+    readout = LIFLayer(6, 8e-3, thresholds=1e3, reset_mechanism="none")
+    net = SpikingSequential(*net_of(), LIFSynapse(6, 6), readout)
+
+    def of_membrane(_, mem):
+        return every_step(mem, mem)
+
+    assert [layer.layer for layer in examine_net(net, of_membrane).layers] == ["1", "3", "5"]
+    # A loss of its spikes makes it a layer like the others.
+    assert examine_net(net).layers[-1].dead == 1
+    # So do a reset and recurrent weights, which need spikes.
+    for options in ({}, {"reset_mechanism": "none", "layer_topology": "RC"}):
+        net[7] = LIFLayer(6, 8e-3, thresholds=1e3, **options)
+        assert examine_net(net, of_membrane).layers[-1].dead == 1
+
+
+def test_a_layer_without_reset_that_others_read_is_no_read_out():
+    net = net_of(reset_mechanism="none")
+    assert [layer.layer for layer in examine_net(net).layers] == ["1", "3", "5"]
+
+
 def test_dead_neurons():
     net = net_of()
     net[2].weight.data[:, :5] = -1.0
@@ -75,7 +95,7 @@ def test_dead_neurons():
     assert health.layers[1].dead == 0.25
     assert {one.layer for one in health.findings if one.kind == "dead"} == {"3"}
     (dead,) = (one for one in health.findings if one.kind == "dead")
-    assert str(dead).startswith("layer 2 (3): 25% of its neurons never fire: raise their weights")
+    assert str(dead).startswith("layer 3: 25% of its neurons never fire: raise their weights")
     assert "fluct_init" in dead.remedy
 
 
@@ -102,7 +122,7 @@ def test_starved_neurons():
     (starved,) = (one for one in health.findings if one.kind == "starved")
     assert starved.layer == "1"
     assert "lower slope or alpha a bit" in starved.remedy
-    assert "as a baseline, use fast_sigmoid()" in starved.remedy
+    assert "as in spike_grad=fast_sigmoid(slope=1.6)" in starved.remedy
 
 
 def test_vanishing_and_exploding_over_depth():
@@ -115,7 +135,7 @@ def test_vanishing_and_exploding_over_depth():
     exploding = examine_net(net)
     assert ("exploding", "1") in kinds(exploding)
     (one,) = (one for one in exploding.findings if (one.kind, one.layer) == ("exploding", "1"))
-    assert "raise slope or alpha a bit" in one.remedy
+    assert "raise slope or alpha a bit, as in spike_grad=fast_sigmoid(slope=0.025)" in one.remedy
     assert "noisy" in one.remedy
 
 
@@ -125,7 +145,9 @@ def test_early_steps_are_compared_with_the_third_quarter():
     gradients = {
         name: ramp.expand(record.spk.shape) for name, record in recorded.recording.layers.items()
     }
-    assert all(layer.time == 0.25 for layer in examine(recorded.recording, gradients).layers)
+    assert all(
+        layer.time == 0.25 for layer in examine_recording(recorded.recording, gradients).layers
+    )
 
 
 def test_vanishing_over_time():
@@ -157,7 +179,7 @@ def test_a_loop_whose_gradients_grow():
     health = examine_net(loop_of(max_loop_gain=None))
     (one,) = (one for one in health.findings if one.kind == "recurrent gain")
     assert re.fullmatch(
-        r"layer 1 \(1\): recurrent loop gain [\d.]+: gradients grow by 1\.\d+ per step, "
+        r"layer 1: recurrent loop gain [\d.]+: gradients grow by 1\.\d+ per step, "
         r"[\d.e+]+ times in 80 steps: keep max_loop_gain=1 .*",
         str(one),
     )
@@ -166,6 +188,15 @@ def test_a_loop_whose_gradients_grow():
     assert layer.loop_gain > 1
     tolerant = examine_net(loop_of(max_loop_gain=None), limits=Limits(loop=1e30))
     assert ("recurrent gain", "1") not in kinds(tolerant)
+
+
+def test_a_remedy_recommends_another_surrogate_than_the_net_has():
+    for surrogate, smaller in ((atan(2), 25.0), (fast_sigmoid(1.0), 2.5), (fast_sigmoid(), 62.0)):
+        net = loop_of(max_loop_gain=None)
+        net[1].spike_grad = surrogate
+        health = examine_net(net, limits=Limits(loop=0))
+        (one,) = (one for one in health.findings if one.kind == "recurrent gain")
+        assert f"less area, such as fast_sigmoid(slope={smaller:g})" in one.remedy
 
 
 def test_a_bound_on_the_loop_gain_ends_the_growth():
@@ -217,11 +248,11 @@ def test_padding_does_not_count():
         RecordedPass(net, inputs, loss, lengths=lengths)
         for inputs, lengths in ((x[:, :steps], None), (x, torch.full((B,), steps)))
     )
-    expected = examine(short.recording, short.charge_gradients())
+    expected = examine_recording(short.recording, short.charge_gradients())
     gradients = {name: grad.clone() for name, grad in padded.charge_gradients().items()}
     for grad in gradients.values():
         grad[:, steps:] = torch.nan
-    health = examine(padded.recording, gradients)
+    health = examine_recording(padded.recording, gradients)
     assert kinds(health) == kinds(expected)
     assert kinds(health) >= {("dead", "3"), ("saturated", "1"), ("vanishing over time", "5")}
     for got, layer in zip(health.layers, expected.layers, strict=True):
@@ -239,7 +270,7 @@ def test_each_recording_has_its_own_quarters():
     }
     # √(1 + 1 + 2²) over √(4² + 4² + 8²)
     expected = math.sqrt(6 / 96)
-    health = examine(recorded.recording, gradients)
+    health = examine_recording(recorded.recording, gradients)
     assert all(layer.time == pytest.approx(expected) for layer in health.layers)
 
 
@@ -248,4 +279,4 @@ def test_each_layer_needs_its_gradient():
     gradients = recorded.charge_gradients()
     del gradients["3"]
     with pytest.raises(ValueError, match="got none for 3"):
-        examine(recorded.recording, gradients)
+        examine_recording(recorded.recording, gradients)

@@ -41,7 +41,7 @@ def test_neurons_that_forget_within_a_step():
     assert finding.kind == "short tau"
     assert finding.value == pytest.approx(4)  # 2 steps
     assert finding.text == (
-        "layer 1 (1): 25% of its neurons forget within a step: time constants from 0.5 ms, steps "
+        "layer 1: 25% of its neurons forget within a step: time constants from 0.5 ms, steps "
         "of 1 ms"
     )
     assert not memory_of(taus, limits=MemoryLimits(few=0.3))[1]

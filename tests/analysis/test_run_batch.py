@@ -8,7 +8,7 @@ import torch
 
 pytest.importorskip("lightning")
 
-from nwavesdk.analysis import examine
+from nwavesdk.analysis import examine_recording
 from nwavesdk.analysis.run_batch import RunBatch
 from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.analysis.slopes.report import SlopeReport
@@ -73,7 +73,7 @@ def test_weights_are_the_latest_and_the_batch_stays_the_same(
             "chip and batch must be those of the run"
         )
         recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths)
-        assert len(examine(recorded.recording, recorded.charge_gradients()).layers) == 3
+        assert len(examine_recording(recorded.recording, recorded.charge_gradients()).layers) == 3
 
 
 def test_only_training_recordings_are_used(choices: dict[str, Any], tmp_path: Path) -> None:

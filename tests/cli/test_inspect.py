@@ -73,7 +73,7 @@ def test_diagnose_lists_findings(run: Path) -> None:
         assert f"Remedy: {finding['remedy']}." in text.stdout
     assert report["findings"] or "no problem found" in text.stdout
     assert [memory["layer"] for memory in report["memory"]] == ["1", "4", "7"]
-    assert "memory of 1: time constants 10 ms; an input every " in text.stdout
+    assert "memory of layer 1: time constants 10 ms; an input every " in text.stdout
 
 
 def test_diagnose_reports_missing_connections(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

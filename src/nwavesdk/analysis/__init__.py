@@ -1,7 +1,14 @@
 """Analysis of data, surrogates and nets: what a folder holds, which gradients a net gets."""
 
 from nwavesdk.analysis.data_report import data_lines, data_report
-from nwavesdk.analysis.health import Finding, Health, LayerHealth, Limits, examine
+from nwavesdk.analysis.health import (
+    Finding,
+    Health,
+    LayerHealth,
+    Limits,
+    examine,
+    examine_recording,
+)
 from nwavesdk.analysis.memory import LayerMemory, MemoryLimits, examine_memory
 from nwavesdk.analysis.shapes import DerivativeShape, catalogue_shapes, derivative_shape
 from nwavesdk.analysis.slopes import SlopeScan, scan_slopes
@@ -21,5 +28,6 @@ __all__ = [
     "derivative_shape",
     "examine",
     "examine_memory",
+    "examine_recording",
     "scan_slopes",
 ]

@@ -5,19 +5,39 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from nwavesdk.analysis.shapes import with_steepness
+from nwavesdk.analysis.slopes.candidates import surrogate_label
+from nwavesdk.analysis.slopes.recorded_pass import LossFunction, RecordedPass
 from nwavesdk.layers import Record, Recording
 from nwavesdk.layers.lengths import valid_steps
+from nwavesdk.surrogate import FastSigmoid, Surrogate, fast_sigmoid
 
-__all__ = ["Finding", "Health", "LayerHealth", "Limits", "examine"]
+__all__ = [
+    "LESS",
+    "MORE",
+    "REMEDIES",
+    "Finding",
+    "Health",
+    "LayerHealth",
+    "Limits",
+    "examine",
+    "examine_recording",
+]
 
-_HOW = (
-    "slope or alpha a bit, layer by layer as `nwave slopes` says; as a baseline, use fast_sigmoid()"
+# Factor by which a remedy changes a slope, a threshold or a learning rate.
+LESS = 0.4
+MORE = 2.5
+
+_LAYERWISE = "`nwavesdk.analysis.scan_slopes` finds one for each layer"
+_GENTLER = (
+    "gradients vanish too quickly: lower slope or alpha a bit, as in spike_grad={gentler}; "
+    + _LAYERWISE
 )
-_GENTLER = f"gradients vanish too quickly: lower {_HOW}"
 
-# The remedy for each kind of finding. Those about slopes are the practical tips of NWAVE.
+# The remedy for each kind of finding. Those about slopes are the practical tips of NWAVE; `gentler`
+# and `steeper` are made of the layer's surrogate, `smaller` has less area.
 REMEDIES = {
     "not finite": (
         "lower the learning rate and return to an earlier checkpoint; check the input for NaN"
@@ -33,7 +53,10 @@ REMEDIES = {
     ),
     "starved": _GENTLER,
     "vanishing": _GENTLER,
-    "exploding": f"training will be noisy: raise {_HOW}",
+    "exploding": (
+        "training will be noisy: raise slope or alpha a bit, as in spike_grad={steeper}; "
+        + _LAYERWISE
+    ),
     "vanishing over time": (
         "the net does not learn from early steps: use longer taus or a loss that reads all steps, "
         "then lower slope or alpha a bit"
@@ -44,7 +67,7 @@ REMEDIES = {
     ),
     "recurrent gain": (
         "keep max_loop_gain=1 (LIF and chip neurons have it), lower recurrent weights, shorten "
-        "taus, or use a surrogate of less area, such as fast_sigmoid(); see `docs/recurrence.md`"
+        "taus, or use a surrogate of less area, such as {smaller}; see `docs/recurrence.md`"
     ),
 }
 
@@ -137,11 +160,50 @@ class Health:
     findings: tuple[Finding, ...]
 
 
-@torch.no_grad()
 def examine(
+    net: nn.Module,
+    x: Tensor,
+    loss_fn: LossFunction,
+    *,
+    seed: int | None = None,
+    lengths: Tensor | None = None,
+    limits: Limits | None = None,
+) -> Health:
+    """Diagnose a net on one batch; padding does not count, and the net does not change.
+
+    The net runs in its present mode: call `net.eval()` for a pass without dropout.
+
+    Args:
+        net: A net with at least one layer of spiking neurons. Read-outs are passed over.
+        x: Input [B, T, *features].
+        loss_fn: `loss_fn(spk, mem)`, from what the net returns to a scalar.
+        seed: Seed of the mismatch; see `prepare_net`.
+        lengths: Number of steps of each recording, int64 [B]; None for all steps. The loss must not
+            depend on padding.
+        limits: Limits from which on something is reported.
+
+    Raises:
+        TypeError: If the net is not a module.
+        ValueError: If it has no neuron layer, if a layer runs step by step, if `x` is not a
+            sequence, or if the loss depends on no layer.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> net = SpikingSequential(LIFSynapse(5, 20), LIFLayer(20, taus=10e-3))
+        >>> silence = torch.zeros(4, 50, 5)
+        >>> health = examine(net, silence, lambda spk, mem: spk.mean())
+        >>> health.findings[0].text
+        'layer 1: 100% of its neurons never fire'
+    """
+    recorded = RecordedPass(net, x, loss_fn, seed, lengths=lengths)
+    return examine_recording(recorded.recording, recorded.charge_gradients(), limits)
+
+
+@torch.no_grad()
+def examine_recording(
     recording: Recording, gradients: Mapping[str, Tensor], limits: Limits | None = None
 ) -> Health:
-    """Diagnose a net from a recorded pass and its gradients; padding does not count.
+    """Diagnose a net from a recorded pass and its gradients, which `examine` makes.
 
     Args:
         recording: Recording of sequences by a net with at least one layer of spiking neurons.
@@ -157,7 +219,8 @@ def examine(
     missing = [name for name in records if name not in gradients]
     if missing:
         raise ValueError(
-            f"examine needs the gradient of every neuron layer, got none for {', '.join(missing)}."
+            "examine_recording needs the gradient of every neuron layer, got none for "
+            f"{', '.join(missing)}."
         )
     limits = limits or Limits()
     lengths = recording.lengths
@@ -167,11 +230,27 @@ def examine(
         _layer_health(name, records[name], grad, last, limits) for name, grad in grads.items()
     ]
     findings = [
-        Finding(kind, layer.layer, value, f"layer {depth} ({layer.layer}): {text}", REMEDIES[kind])
-        for depth, layer in enumerate(layers, 1)
+        Finding(
+            kind,
+            layer.layer,
+            value,
+            f"layer {layer.layer}: {text}",
+            _remedy(kind, records[layer.layer].surrogate),
+        )
+        for layer in layers
         for kind, value, text in _findings(layer, limits)
     ]
     return Health(tuple(layers), tuple(findings))
+
+
+def _remedy(kind: str, surrogate: Surrogate) -> str:
+    """The remedy of a finding in a layer with a surrogate; another one than it has."""
+    steeper = with_steepness(surrogate, MORE)
+    return REMEDIES[kind].format(
+        gentler=surrogate_label(with_steepness(surrogate, LESS)),
+        steeper=surrogate_label(steeper),
+        smaller=surrogate_label(steeper if isinstance(surrogate, FastSigmoid) else fast_sigmoid()),
+    )
 
 
 def _valid_gradient(gradient: Tensor, lengths: Tensor | None) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from nwavesdk.analysis.health import Health, Limits, examine
+from nwavesdk.analysis.health import Health, Limits, examine_recording
 from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.data import Batch
 from nwavesdk.layers.masks import copy_module
@@ -26,9 +26,9 @@ class HealthCallback(Callback):
     """Examines the net on the first batch of an epoch, at the end of the epoch.
 
     It works on a copy in `eval()`, so that training is the same bit by bit as without it. A finding
-    that the previous examination did not have is logged as a warning. `health_dead_1`,
-    `health_starved_1`, … are logged as metrics of the epoch, and `health_growth_1`, … of recurrent
-    layers.
+    that the previous examination did not have is logged as a warning. `health_dead_NAME`,
+    `health_saturated_NAME` and `health_starved_NAME` are logged as metrics of the epoch, with the
+    name of each layer in the net, and `health_growth_NAME` of recurrent layers.
 
     Args:
         loss: `loss(spk, mem, labels)`, and `loss(spk, mem, labels, lengths)` of a `Batch` with
@@ -91,18 +91,19 @@ class HealthCallback(Callback):
         recorded = RecordedPass(
             net.eval(), x, lambda spk, mem: loss(spk, mem, *targets), self.seed, lengths=lengths
         )
-        health = examine(recorded.recording, recorded.charge_gradients(), self.limits)
+        health = examine_recording(recorded.recording, recorded.charge_gradients(), self.limits)
         before = self.found[max(self.found)].findings if self.found else ()
         known = {(finding.kind, finding.layer) for finding in before}
         for finding in health.findings:
             if (finding.kind, finding.layer) not in known and trainer.is_global_zero:
                 _log.warning("epoch %d, %s", trainer.current_epoch + 1, finding)
         self.found[trainer.current_epoch] = health
-        for depth, layer in enumerate(health.layers, 1):
+        for layer in health.layers:
+            name = layer.layer
             for kind in ("dead", "saturated", "starved"):
-                pl_module.log(f"health_{kind}_{depth}", getattr(layer, kind), sync_dist=True)
+                pl_module.log(f"health_{kind}_{name}", getattr(layer, kind), sync_dist=True)
             if layer.growth is not None:
-                pl_module.log(f"health_growth_{depth}", layer.growth, sync_dist=True)
+                pl_module.log(f"health_growth_{name}", layer.growth, sync_dist=True)
 
 
 def _learner_loss(module: LightningModule) -> Loss:

@@ -89,7 +89,7 @@ def examine_memory(
     limits = limits or MemoryLimits()
     found = []
     findings = []
-    for depth, (name, record) in enumerate(recording.spiking.items(), 1):
+    for name, record in recording.spiking.items():
         layer = net.get_submodule(name)
         assert isinstance(layer, NeuronLayer)
         memory = _layer_memory(name, layer, record, limits)
@@ -97,7 +97,7 @@ def examine_memory(
             continue
         found.append(memory)
         findings += [
-            Finding(kind, name, value, f"layer {depth} ({name}): {text}", REMEDIES[kind])
+            Finding(kind, name, value, f"layer {name}: {text}", REMEDIES[kind])
             for kind, value, text in _findings(memory, limits)
         ]
     return tuple(found), tuple(findings)

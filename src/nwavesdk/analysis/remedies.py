@@ -3,22 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
-from nwavesdk.analysis.health import Finding
+from nwavesdk.analysis.health import LESS, MORE, Finding
+from nwavesdk.analysis.shapes import with_steepness
 from nwavesdk.internal.files import printable
 from nwavesdk.presets import USES
-from nwavesdk.surrogate import fast_sigmoid, parse
+from nwavesdk.surrogate import parse
 from nwavesdk.surrogate import text as text_of
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.recipes import can_drive
 
 __all__ = ["with_remedies"]
-
-# Factor by which a remedy changes a slope, a threshold or a learning rate.
-LESS = 0.4
-MORE = 2.5
-
-# Parameters of surrogates that grow with the peak or fall with the width of a derivative.
-STEEPNESS = ("slope", "alpha")
 
 # The bound of rates that a remedy suggests [spikes per step and neuron].
 FEW_SPIKES = 0.05
@@ -108,13 +102,7 @@ def _threshold(config: RunConfig, factor: float) -> str:
 
 def _surrogate(config: RunConfig, factor: float) -> str:
     """The option for a steeper or gentler surrogate."""
-    surrogate = parse(config.net.surrogate)
-    names = [name for name in STEEPNESS if name in surrogate.parameters]
-    try:
-        value = float(f"{factor * surrogate.parameters[names[0]]:.2g}")
-        surrogate = type(surrogate)(**{**surrogate.parameters, names[0]: value})
-    except (IndexError, ValueError):  # no such parameter, or one out of its range
-        surrogate = fast_sigmoid(25 * factor)
+    surrogate = with_steepness(parse(config.net.surrogate), factor)
     option = f'--surrogate "{text_of(surrogate)}"'
     if _preset_of(config) is None:
         return f"{option}, if the file of the net reads config.net.surrogate"

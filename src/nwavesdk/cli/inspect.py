@@ -258,7 +258,7 @@ def diagnose_run(
 
     Each finding ends in a remedy: options with which to train again, or what to change in the net.
     """
-    from nwavesdk.analysis import examine, examine_memory
+    from nwavesdk.analysis import examine_memory, examine_recording
     from nwavesdk.analysis.remedies import with_remedies
     from nwavesdk.analysis.run_batch import RunBatch
     from nwavesdk.analysis.slopes import RecordedPass
@@ -266,7 +266,7 @@ def diagnose_run(
 
     batch = RunBatch.open(run, recordings, net)
     recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths)
-    health = examine(recorded.recording, recorded.charge_gradients())
+    health = examine_recording(recorded.recording, recorded.charge_gradients())
     memories, misfits = examine_memory(batch.net, recorded.recording)
     findings = with_remedies((*health.findings, *misfits), batch.config)
     loss = recorded.loss.item()
@@ -280,19 +280,22 @@ def diagnose_run(
         "memory": [_finite_values(memory) for memory in memories],
         "findings": [_finite_values(finding) for finding in findings],
     }
+    width = max(len(name) for name in ("layer", *recorded.names))
     lines = [
-        f"{_batch_text(batch)}, loss {loss:.4g}",
-        "layer       rate    dead  saturated  starved  gradient  of the last's  early / late",
+        f"{_batch_text(batch)}, loss {loss:.4g}; layers of neurons by their names in the net:",
+        f"{'layer':<{width}}      rate    dead  saturated  starved  gradient  of the last's"
+        "  early / late",
     ]
-    for depth, layer in enumerate(health.layers, 1):
+    for layer in health.layers:
         fractions = f"{layer.dead:>8.0%}{layer.saturated:>11.0%}{layer.starved:>9.0%}"
         gradients = f"{layer.norm:>10.2e}{layer.depth:>15.3g}{layer.time:>14.3g}"
-        lines.append(f"{depth:<6}{layer.rate:>10.3g}{fractions}{gradients}")
-    for depth, layer in enumerate(health.layers, 1):
+        lines.append(f"{layer.layer:<{width}}{layer.rate:>10.3g}{fractions}{gradients}")
+    for layer in health.layers:
         if layer.growth is not None:
             gain = "" if layer.loop_gain is None else f"gain {layer.loop_gain:.2g}, "
             lines.append(
-                f"recurrent loop of layer {depth}: {gain}gradients × {layer.growth:.3g} per step"
+                f"recurrent loop of layer {layer.layer}: {gain}gradients × {layer.growth:.3g} "
+                "per step"
             )
     lines += map(_memory_line, memories)
     for kind in dict.fromkeys(finding.kind for finding in findings):
@@ -316,7 +319,7 @@ def _memory_line(memory: Any) -> str:
     has_inputs = math.isfinite(memory.interval)
     inputs = f"an input every {time_text(memory.interval)}" if has_inputs else "no input"
     alike = time_text(memory.correlation) if math.isfinite(memory.correlation) else "all steps"
-    return f"memory of {memory.layer}: time constants {taus}; {inputs}, alike for {alike}"
+    return f"memory of layer {memory.layer}: time constants {taus}; {inputs}, alike for {alike}"
 
 
 def _finite_values(instance: object) -> dict[str, Any]:

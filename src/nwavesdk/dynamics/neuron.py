@@ -54,6 +54,12 @@ class Neuron:
         return self.step.spike is None
 
     @cached_property
+    def has_reset(self) -> bool:
+        """Whether a state after the step depends on the spike."""
+        step = self.step
+        return step.spike in step.graph.needed_for([*step.after])
+
+    @cached_property
     def constant_nodes(self) -> tuple[int, ...]:
         """Nodes of the constants that solvers get, in order."""
         return tuple(constant_inputs(self.step.graph, self.step.results))

@@ -80,6 +80,11 @@ class Record:
         """Whether the layer has no spikes."""
         return self._problem.spec.neuron.is_readout
 
+    @property
+    def spikes_act_inside(self) -> bool:
+        """Whether spikes change the layer's own membranes: by a reset, or by recurrent weights."""
+        return self.is_recurrent or self._problem.spec.neuron.has_reset
+
     def rate(self) -> Tensor:
         """Mean spikes per valid step and neuron: a scalar in float64, with gradient.
 
@@ -217,17 +222,24 @@ class Recording:
         layers: Record of each neuron layer, by its name in the net.
         lengths: Number of steps of each recording, int64 [B]; the steps after them are padding,
             whose values are not defined. None if there is none.
+        unread: Names of layers whose spikes are known to have no effect, as where a loss reads the
+            membrane of a `LIFLayer` with reset "none". They count as read-outs.
     """
 
     spk: Tensor
     mem: Tensor
     layers: dict[str, Record]
     lengths: Tensor | None = None
+    unread: frozenset[str] = frozenset()
 
     @property
     def spiking(self) -> dict[str, Record]:
         """The records of layers with spikes, for rates and the like: read-outs have none."""
-        return {name: record for name, record in self.layers.items() if not record.is_readout}
+        return {
+            name: record
+            for name, record in self.layers.items()
+            if not record.is_readout and name not in self.unread
+        }
 
     def rates(self) -> dict[str, Tensor]:
         """`Record.rate` of each layer with spikes, by its name in the net."""

@@ -8,13 +8,13 @@ connected in any way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from nwavesdk.internal.checks import shown
-from nwavesdk.layers import Record, find_edges, prepare_net
+from nwavesdk.layers import Record, Recording, find_edges, prepare_net
 from nwavesdk.layers.masks import copy_module
 from nwavesdk.net.recording import record as record_pass
 from nwavesdk.surrogate import Surrogate
@@ -45,7 +45,8 @@ class RecordedPass:
     """A pass of a copy of a net in its present mode; the net and its state do not change.
 
     Args:
-        net: A net with at least one layer of spiking neurons.
+        net: A net with at least one layer of spiking neurons. A layer without a reset whose spikes
+            nothing reads is a read-out, as `LIFLayer(..., reset_mechanism="none")` at the end.
         x: Input [B, T, *features].
         loss_fn: `loss_fn(spk, mem)`, from what the net returns to a scalar.
         seed: Seed of the mismatch; see `prepare_net`.
@@ -92,10 +93,14 @@ class RecordedPass:
             leaf = x.detach().requires_grad_()
             self.recording = record_pass(net, leaf, charges=True, lengths=lengths, cut=True)
             self.loss = loss_fn(self.recording.spk, self.recording.mem)
+        self.recording = replace(self.recording, unread=_unread(self.recording, self.loss))
         self.names = tuple(self.recording.spiking)
         self.records = tuple(self.recording.spiking.values())
         if not self.records:
-            raise ValueError("the net has no neuron layer, so there is no surrogate to choose.")
+            raise ValueError(
+                "the net has no neuron layer whose spikes have an effect, so there is no "
+                "surrogate to choose."
+            )
         edges = find_edges(net)
         self.uncovered = edges.uncovered
         self._layers = tuple(self.recording.layers.items())
@@ -130,8 +135,9 @@ class RecordedPass:
         index = len(self.records)
         for place in reversed(range(len(self._layers))):
             name, record = self._layers[place]
-            index -= not record.is_readout
-            surrogate = None if record.is_readout else chosen[index]
+            is_readout = name not in self.recording.spiking
+            index -= not is_readout
+            surrogate = None if is_readout else chosen[index]
             grad_spk = received.get(id(record.spk))
             grad_mem = None if record.is_readout else received.get(id(record.mem))
             if grad_spk is None and grad_mem is None:
@@ -144,7 +150,7 @@ class RecordedPass:
                 # A module that is used twice feeds two layers.
                 totals[key] = totals[key] + grad if key in totals else grad
                 behind[key] = totals[key]
-            if record.is_readout:
+            if is_readout:
                 continue
             yield LayerGradient(index, charge, behind)
             behind = {}
@@ -223,6 +229,31 @@ class RecordedPass:
 def _outputs(record: Record) -> list[Tensor]:
     """Spikes and membrane of a layer; of a read-out, which returns one tensor twice, that one."""
     return [record.spk] if record.mem is record.spk else [record.spk, record.mem]
+
+
+def _unread(recording: Recording, loss: Tensor) -> frozenset[str]:
+    """Names of the layers whose spikes have no effect: not on the loss, a layer, or themselves."""
+    charges = [record.cur for record in recording.layers.values() if record.cur is not None]
+    read = _graph_leaves([loss, *charges])
+    return frozenset(
+        name
+        for name, record in recording.layers.items()
+        if not (record.is_readout or record.spikes_act_inside or id(record.spk) in read)
+    )
+
+
+def _graph_leaves(tensors: Sequence[Tensor]) -> set[int]:
+    """The ids of the leaves that tensors are computed from, or are."""
+    leaves = {id(tensor) for tensor in tensors}
+    nodes = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+    seen = set(nodes)
+    while nodes:
+        node = nodes.pop()
+        leaves.add(id(getattr(node, "variable", None)))
+        behind = {node for node, _ in node.next_functions if node is not None} - seen
+        seen |= behind
+        nodes += behind
+    return leaves
 
 
 def _require_sequences(net: nn.Module, layers: Sequence[tuple[str, Record]]) -> None:
