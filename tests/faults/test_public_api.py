@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nwavesdk.chip import load_profile
-from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+from nwavesdk.layers import IFLayer, LIFLayer, LIFSynapse, SpikingSequential
 from nwavesdk.layers.checks import LayerOptions
 
 PACKAGES = ["surrogate", "layers", "metrics", "loss", "encoding", "init", "optim"]
@@ -54,6 +54,7 @@ def net():
 VALID = {
     "T": lambda: 5,
     "block": lambda: 2,
+    "build": lambda: IFLayer,
     "m": lambda: 4,
     "n": lambda: 2,
     "share": lambda: 0.5,

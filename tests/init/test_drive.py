@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from nwavesdk.init.drive import charge_gain, smallest_scale
-from nwavesdk.layers import LIFLayer
+from nwavesdk.init import charge_gain
+from nwavesdk.init.drive import smallest_scale
+from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer
 from nwavesdk.layers.catalogue import find_neuron
 
 
@@ -33,6 +34,16 @@ def test_neurons_that_cannot_fire_as_often_or_at_all_have_a_gain():
     slow = find_neuron("refractorylif")
     assert 0.1 < charge_gain(lambda n: slow.build(n, {"refractory": 0.1})) < 10
     assert charge_gain(lambda n: LIFLayer(n, 10e-3, thresholds=1e30)) == 1
+
+
+def test_what_builds_no_neurons_that_spike_has_no_gain():
+    for build, got in (
+        (LIFLayer, "missing 1 required positional argument: 'taus'"),
+        (lambda n: LIFSynapse(n, n), "LIFSynapse"),
+        (lambda n: LILayer(n, tau=20e-3), "LILayer"),
+    ):
+        with pytest.raises(TypeError, match=rf"charge_gain: build\(n\) must .* got .*{got}"):
+            charge_gain(build)
 
 
 def test_the_gain_neither_reads_nor_changes_the_generator_of_torch():

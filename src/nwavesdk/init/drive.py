@@ -51,24 +51,47 @@ def charge_gain(build: Callable[[int], NeuronLayer]) -> float:
     """The factor of charges with which a neuron fires as often as a LIF neuron without it.
 
     Neurons take charges in different units: a current that is scaled by the step, or mV. Weights
-    that suit LIF neurons suit them times this factor. Both get the same noise. If the neuron cannot
-    fire as often, half of its highest rate counts.
+    that suit LIF neurons, such as the first weights of synapses, suit them times this factor. Both
+    get the same noise, the LIF neuron with a time constant of 10 ms. If the neuron cannot fire as
+    often, half of its highest rate counts.
 
     Args:
-        build: Builds a layer of the neuron of some size.
+        build: Builds a layer of n neurons that spike: `build(n)`, such as the class of the layer.
 
     Returns:
         The factor, with three digits; 1 if no noise makes the neuron fire.
 
+    Raises:
+        TypeError: If `build` does not build such a layer.
+
     Example:
-        >>> round(charge_gain(lambda n: LIFLayer(n, LIF_TAU, thresholds=8.0)))
-        8
+        >>> from nwavesdk.layers import AdLIFLayer, LIFSynapse
+        >>> synapse = LIFSynapse(4, 20)
+        >>> gain = charge_gain(lambda n: AdLIFLayer(n, tau=50e-3, tau_w=0.2))
+        >>> synapse.weight.data *= gain
+        >>> round(gain)
+        50
     """
-    lif = LIFLayer(NEURONS, LIF_TAU, dt=build(1).dt)
+    lif = LIFLayer(NEURONS, LIF_TAU, dt=_built(build).dt)
     highest = _rates(build, _geometric(LOWEST, HIGHEST)).max().item()
     wanted = min(_rates(lambda _: lif, torch.ones(1)).item(), highest / 2)
     scale = smallest_scale(lambda scales: _rates(build, scales) >= wanted) if wanted else None
     return 1.0 if scale is None else float(f"{scale:.3g}")
+
+
+def _built(build: Callable[[int], NeuronLayer]) -> NeuronLayer:
+    """A layer of one neuron."""
+    try:
+        layer = build(1)
+        got = type(layer).__name__
+    except TypeError as error:
+        layer, got = None, str(error)
+    if not isinstance(layer, NeuronLayer) or layer.neuron.is_readout:
+        raise TypeError(
+            f"charge_gain: build(n) must build a layer of n neurons that spike, got {got}: give "
+            "a function, as in lambda n: LIFLayer(n, taus=20e-3)."
+        )
+    return layer
 
 
 def _geometric(low: float, high: float) -> Tensor:
