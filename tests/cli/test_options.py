@@ -44,6 +44,7 @@ def test_train_has_the_options_that_it_always_had() -> None:
         "--encoder", "--bin", "--events", "--workers", "--jobs", "--dt", "--gain", "--net",
         "--threshold", "--weight-decay", "--warmup", "--sharpness", "--window", "--hop",
         "--threads", "--first-weights", "--clip", "--label-smoothing", "--most-spikes",
+        "--val-share", "--test-share",
         "--spike-cost", "--augment", "--center", "--standardize",
     }  # fmt: skip
 

@@ -25,6 +25,7 @@ from nwavesdk.data import (
 from nwavesdk.train import RunConfig
 from nwavesdk.train.run_data import load_run_data
 from nwavesdk.train.sections import LONGEST
+from nwavesdk.train.used_fields import check_shares_used
 from train.runs import chip_choices
 
 
@@ -438,3 +439,35 @@ def test_what_has_no_mean_over_time_is_not_centered(
     path = make(tmp_path / "data")
     with pytest.raises(ValueError, match=message):
         load_run_data(RunConfig.of({"data": {"source": str(path), "center": True}}))
+
+
+def test_shares_decide_how_many_recordings_a_set_has() -> None:
+    _, data = load_run_data(RunConfig.of({"data": {"val_share": 0.02, "test_share": 0.3}}))
+    n = len(data.train) + len(data.val) + len(data.test)
+    assert len(data.val) / n == pytest.approx(0.02, abs=0.005)
+    assert len(data.test) / n == pytest.approx(0.3, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"val_share": 0.5, "test_share": 0.5}, "must be positive and sum below 1, got 0.5 and"),
+        (
+            {"folds": 3, "fold": 1, "test_share": 0.2},
+            "data.test_share: folds decide the test set, got 0.2: leave the option out",
+        ),
+    ],
+)
+def test_shares_that_cannot_be_had_are_rejected(choices: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_run_data(RunConfig.of({"data": choices}))
+
+
+@pytest.mark.parametrize(("name", "part"), [("val_share", "val"), ("test_share", "test")])
+def test_the_share_of_a_set_that_is_given_is_rejected(name: str, part: str) -> None:
+    config = RunConfig.of({"data": {name: 0.1}})
+    check_shares_used(config, ("train", "train"))
+    with pytest.raises(ValueError, match=rf"data\.{name}: the data have a .* set, got 0\.1: leave"):
+        check_shares_used(config, ("train", part))
+    # A split by recording mixes the parts.
+    check_shares_used(RunConfig.of({"data": {name: 0.1, "split": "recording"}}), ("train", part))

@@ -26,6 +26,8 @@ DATA_FIELDS = (
     "data.limit",
     "data.split",
     "data.speaker_pattern",
+    "data.val_share",
+    "data.test_share",
     "data.length",
     "data.hold",
     "data.padding",

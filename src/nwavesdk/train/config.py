@@ -73,6 +73,8 @@ LATER_DATA: dict[str, Any] = {
     "task": "classification",
     "padding": "zeros",
     "speaker_pattern": None,
+    "val_share": None,
+    "test_share": None,
     "folds": None,
     "leave_one_out": None,
     "fold": None,

@@ -42,6 +42,7 @@ from nwavesdk.train.used_fields import (
     check_digits,
     check_left_out,
     check_neuron_count,
+    check_shares_used,
     check_used,
 )
 
@@ -342,6 +343,7 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
             recordings = recordings.limit(limit)
         except ValueError as error:
             raise ValueError(f"data.{error}") from None
+    check_shares_used(config, recordings.parts)
     has_classes = recordings.task == "classification"
     split = choose_split(
         recordings.keys,
@@ -351,6 +353,8 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
         recordings.groups,
         SplitChoice(
             by="file" if is_table(data.split) else data.split,  # type: ignore[arg-type]  # validated
+            val=data.val_share or SplitChoice.val,
+            test=data.test_share or SplitChoice.test,
             pattern=data.speaker_pattern,
             folds=data.folds,
             leave_one_out=data.leave_one_out,
@@ -369,7 +373,7 @@ def _split_pattern(config: RunConfig, recordings: Recordings) -> ChosenSplit:
     """A pattern is all three sets: the net is asked to reproduce it, not to do others."""
     if config.facts is None:
         reason = "the sets of a pattern are the pattern itself"
-        fields = ("split", "folds", "leave_one_out", "limit")
+        fields = ("split", "val_share", "test_share", "folds", "leave_one_out", "limit")
         check_left_out(config, "data", fields, reason)
     each = np.arange(len(recordings))
     return ChosenSplit(

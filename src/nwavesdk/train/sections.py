@@ -37,6 +37,7 @@ SPLITS = ("auto", "folder", "speaker", "group", "recording")
 Count = Annotated[int, Field(ge=1)]
 NoneOrMore = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 # Bounds exclude mistakes, such as a unit or an exponent, and runs that could never end or would
 # overflow; they are far from every useful value. What a machine can hold is checked by `Run`.
@@ -160,6 +161,15 @@ class DataConfig(FrozenModel):
         metavar="REGEX",
         default_text="the names of three known data sets",
         max_length=200,
+    )
+    val_share: Share | None = choice(
+        None,
+        "Share of the recordings in the validation set; of those not in the test set, where the "
+        "data or folds decide that.",
+        default_text="0.15",
+    )
+    test_share: Share | None = choice(
+        None, "Share of the recordings in the test set.", default_text="0.15"
     )
     folds: Annotated[int, Field(ge=2, le=1000)] | None = choice(
         None, "Cross-validation: this many runs, each tested on another part.", default_text="none"

@@ -7,8 +7,15 @@ from nwavesdk.data import Recordings, Source
 from nwavesdk.data.source import Kind
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
+from nwavesdk.train.sections import is_table
 
-__all__ = ["check_digits", "check_left_out", "check_neuron_count", "check_used"]
+__all__ = [
+    "check_digits",
+    "check_left_out",
+    "check_neuron_count",
+    "check_shares_used",
+    "check_used",
+]
 
 # Fields of `data` that have an effect on one kind of recording only.
 SOUND_FIELDS = ("bands", "sample_rate", "window", "hop", "level", "max_seconds")
@@ -96,6 +103,24 @@ def check_left_out(config: RunConfig, section: str, names: Sequence[str], reason
             default = CHIP_DEFAULTS.get(section, {}).get(name, default)
         if got != default:
             raise ValueError(f"{section}.{name}: {reason}, got {got!r}: leave the option out.")
+
+
+def check_shares_used(config: RunConfig, parts: Sequence[str]) -> None:
+    """Reject the share of a set whose recordings are given.
+
+    Args:
+        config: The config of a run.
+        parts: The set of each recording in an official split; empty without one.
+    """
+    data = config.data
+    if data.folds is not None or data.leave_one_out is not None:
+        check_left_out(config, "data", ("test_share",), "folds decide the test set")
+    elif data.split in ("auto", "folder") or is_table(data.split):
+        given = {part for part in parts if part}
+        if "val" in given:
+            check_left_out(config, "data", ("val_share",), "the data have a validation set")
+        if "test" in given:
+            check_left_out(config, "data", ("test_share",), "the data have a test set")
 
 
 def check_neuron_count(config: RunConfig, profile: Profile, recordings: Recordings) -> None:

@@ -27,7 +27,7 @@ FIXED_FIELDS = {
         f"data.{field}": COMPARED
         for field in (
             *("source", "task", "limit", "split", "speaker_pattern", "folds", "leave_one_out"),
-            *("fold", "test", "on_error", "max_seconds"),
+            *("fold", "test", "on_error", "max_seconds", "val_share", "test_share"),
         )
     },
     "seed": LUCKY,
