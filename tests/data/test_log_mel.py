@@ -277,5 +277,5 @@ def test_what_memory_cannot_hold_is_rejected(tree: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("field", ["sample_rate", "bands", "window", "hop"])
 def test_numbers_must_be_positive(field: str) -> None:
-    with pytest.raises(ValueError, match=f"positive {field}, got 0"):
+    with pytest.raises(ValueError, match=f"LogMel: {field} must be a finite number above 0, got 0"):
         LogMel(**{"sample_rate": RATE, field: 0})

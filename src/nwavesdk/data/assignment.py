@@ -216,9 +216,9 @@ def require_rest(
 
 def _require_recordings(name: str, count: int, least: int, sets: str) -> None:
     if count < least:
-        owner = f"Class {name!r}" if name else "The data set"
+        subject = f"Class {name!r}" if name else "The data set"
         raise CannotSplitError(
-            f"{owner} has {count} recordings, expected at least {least} for {sets}",
+            f"{subject} has {count} recordings, expected at least {least} for {sets}",
             "add recordings or leave the class out" if name else "add recordings",
         )
 

@@ -54,7 +54,9 @@ class LogMel:
     def __post_init__(self) -> None:
         for name in ("sample_rate", "bands", "window", "hop"):
             if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"LogMel needs a positive {name}, got {getattr(self, name)}.")
+                raise ValueError(
+                    f"LogMel: {name} must be a finite number above 0, got {getattr(self, name)}."
+                )
         for name, least in (("window", LEAST_WINDOW), ("hop", 1)):
             samples = round(getattr(self, name) * self.sample_rate)
             if samples < least:

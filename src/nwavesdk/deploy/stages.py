@@ -108,7 +108,10 @@ def chip_stages(model: nn.Module, caller: str) -> list[Stage]:
                 "layer behind it: on a chip, synapses and neuron layers alternate."
             )
     if not net.layers:
-        raise TypeError(f"{caller}: the net has no neuron layer of a chip.")
+        raise TypeError(
+            f"{caller}: the net has no neuron layer of a chip, expected at least one: add an "
+            "H1v1Layer or an H1v2Layer."
+        )
     return [_stage(name, net, caller) for name in net.layers]
 
 

@@ -111,7 +111,10 @@ class Synapse(Prepared):
             spk: Spikes or other values, one step or a sequence.
             weight: The effective weight, of this module or of another drawn chip.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not define charge(spk, weight).")
+        raise NotImplementedError(
+            f"{type(self).__name__} does not define charge(spk, weight): "
+            "override it in the subclass."
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles."""

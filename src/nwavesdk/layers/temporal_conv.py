@@ -150,7 +150,7 @@ class TemporalConv(PastSynapse):
         axes = len(self.kernel)
         place = x.ndim - axes - 1
         if not 0 <= place <= 2 or x.shape[place] != self.in_channels:
-            raise ValueError(self._shape_error(x))
+            raise self._shape_error(x)
         sizes = x.shape[x.ndim - axes :]
         if min(self._output_sizes(sizes), default=1) < 1:
             raise ValueError(
@@ -160,7 +160,7 @@ class TemporalConv(PastSynapse):
             )
         return place == 2
 
-    def _shape_error(self, x: Tensor) -> str:
+    def _shape_error(self, x: Tensor) -> ValueError:
         names = ("F",) if len(self.kernel) == 1 else ("H", "W")[: len(self.kernel)]
         tail = ", ".join([str(self.in_channels), *names])
         remedy = "the sizes of consecutive layers must match"
@@ -168,7 +168,7 @@ class TemporalConv(PastSynapse):
             remedy = "a sequence without channels needs one, as in x.unsqueeze(2)"
         elif not self.kernel and x.ndim > 3:
             remedy = "join the features of a step, as nn.Flatten() does, or give a kernel"
-        return (
+        return ValueError(
             f"{self._title} takes [{tail}], [B, {tail}] (one step) or [B, T, {tail}] (a sequence), "
             f"got an input of shape {list(x.shape)}: {remedy}."
         )

@@ -125,7 +125,8 @@ def rate_bounds_loss(
     for i, (spk, least, most) in enumerate(layers):
         if least > most:
             raise ValueError(
-                f"{owner}: lower must be at most upper, got {least} and {most} for layer {i}."
+                f"{owner}: lower must be at most upper, got {least} and {most} for layer {i}: swap "
+                "them."
             )
         rates = _mean_rates(f"{owner}: layer {i}", spk, lengths, per)
         outside = (least - rates).clamp(min=0).square() + (rates - most).clamp(min=0).square()

@@ -65,7 +65,7 @@ def check_outputs(
     if outputs % num_classes:
         raise ValueError(
             f"{owner}: {outputs} output neurons cannot be split into {num_classes} equal groups, "
-            "one per class."
+            "one per class: give a num_classes that divides their number."
         )
     values = values.to(torch.promote_types(values.dtype, torch.float32))
     if lengths is not None:
@@ -79,7 +79,9 @@ def check_spikes(owner: str, spk: object) -> None:
     require_floating(f"{owner}: spikes", spk)
     assert isinstance(spk, Tensor)
     if not spk.numel():
-        raise ValueError(f"{owner}: got empty spikes of shape {list(spk.shape)}.")
+        raise ValueError(
+            f"{owner}: got empty spikes of shape {list(spk.shape)}, expected at least one element."
+        )
 
 
 def check_targets(owner: str, targets: Tensor, batch: int, num_classes: int) -> None:

@@ -109,7 +109,7 @@ def population_counts(
     if outputs % num_classes:
         raise ValueError(
             f"{outputs} output neurons cannot be split into {num_classes} equal groups, one for "
-            "each class."
+            "each class: give a num_classes that divides their number."
         )
     if lengths is not None:
         lengths = check_lengths("population_counts", lengths, spk)

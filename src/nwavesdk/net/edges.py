@@ -350,7 +350,8 @@ def dense_edges(caller: str, model: nn.Module) -> list[Edge]:
             )
     if not edges:
         raise ValueError(
-            f"{caller}: {type(model).__name__} has no 2-D weights of synapses or neuron layers."
+            f"{caller}: {type(model).__name__} has no 2-D weights of synapses or neuron layers, "
+            "expected at least one: pass the whole net."
         )
     return edges
 

@@ -155,7 +155,8 @@ class SignAnnealing:
         weights = list(annealed_weights(target))
         if not weights:
             raise ValueError(
-                f"SignAnnealing.finish: {type(target).__name__} has no annealed weights."
+                f"SignAnnealing.finish: {type(target).__name__} has no annealed weights: pass the "
+                "net of the constructor, or a deep copy of it."
             )
         if self._contains_annealed_net(target):
             self._unguard()
@@ -193,7 +194,7 @@ class SignAnnealing:
         if saved_schedule != schedule:
             raise ValueError(
                 f"SignAnnealing: the state is of the schedule {saved_schedule}, this one is "
-                f"{schedule}."
+                f"{schedule}: build it with the arguments of the saved one."
             )
         annealed = {weight.name: weight for weight in annealed_weights(self._net)}
         saved = state.get("weights", {})
@@ -207,7 +208,8 @@ class SignAnnealing:
         }
         if saved_shapes != shapes:
             raise ValueError(
-                f"SignAnnealing: the state is of the weights {saved_shapes}, the net has {shapes}."
+                f"SignAnnealing: the state is of the weights {saved_shapes}, the net has {shapes}: "
+                "build the net of the saved state."
             )
         with torch.no_grad():
             for name, weight in annealed.items():

@@ -132,7 +132,8 @@ class SurrogateAnnealing:
             )
         if metric is not None and schedule.form != "plateau":
             raise ValueError(
-                f"{_OWNER}.step: {schedule.form} depends on epochs alone, got metric={metric!r}."
+                f"{_OWNER}.step: {schedule.form} depends on epochs alone, got metric={metric!r}: "
+                "leave it out, or take the form plateau."
             )
         plateaus = self._plateaus if metric is None else self._plateaus.after(metric, schedule)
         self._set_value(schedule.value_at(epoch, plateaus.stage))
@@ -155,7 +156,8 @@ class SurrogateAnnealing:
         saved = {key: state.get(key) for key in identity}
         if saved != identity:
             raise ValueError(
-                f"{_OWNER}: the state is of the schedule {saved}, this one is {identity}."
+                f"{_OWNER}: the state is of the schedule {saved}, this one is {identity}: build it "
+                "with the arguments of the saved one."
             )
         self._set_value(float(state["value"]))
         self.epoch = state["epoch"]

@@ -102,8 +102,9 @@ def delays(
         delay = getattr(delay, "delays", delay)
     shapes = dict.fromkeys(range(6), "delays of any shape")
     array = as_array(owner, delay, shapes, "give a DelayedSynapse or a tensor of delays")
-    if not (np.isfinite(array) & (array >= 0)).all():
-        raise ValueError(f"{owner} takes finite delays of at least 0 steps, got others.")
+    bad = array[~(np.isfinite(array) & (array >= 0))]
+    if bad.size:
+        raise ValueError(f"{owner} takes finite delays of at least 0 steps, got {bad[0]:g}.")
     share = None
     if weight is not None:
         share = np.abs(as_array(f"{owner}: weight", weight, shapes, "as that of the delays"))

@@ -222,7 +222,10 @@ def event_frames(
     n_steps, *_, height, width = counts.shape
     counts = counts.reshape(n_steps, -1, height, width)
     if counts.shape[1] > 2:
-        raise ValueError(f"{owner} draws up to two polarities, got {counts.shape[1]}.")
+        raise ValueError(
+            f"{owner} draws up to two polarities, got {counts.shape[1]}: choose two of them, as in "
+            "x[:, :2]."
+        )
     n_pictures = min(whole_number(owner, "n_pictures", n_pictures), n_steps)
     unit = time_unit(owner, dt) * (1.0 if dt is None else 1e-3)
     ax = wanted_axes(owner, ax, theme)

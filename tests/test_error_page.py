@@ -1,0 +1,76 @@
+"""The page of errors has every message that names a class or a function, and no other.
+
+Messages are read from the source: the first argument of errors and of warnings. A part that is
+filled in at run time is `…`, and an owner, such as the class of a layer, is `NAME`.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "how-to" / "errors.md"
+TREES = [ast.parse(path.read_text()) for path in (ROOT / "src" / "nwavesdk").rglob("*.py")]
+CLASSES = {node.name for tree in TREES for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+# Errors of our own whose first argument is a text, not a file.
+OWN_ERRORS = {"BrokenRunError", "CannotSplitError", "NetFileError", "PageError"}
+WARNINGS = {"warnings.warn", "_warn_once"}
+# Variables and calls that hold or return the name of a class or a function.
+OWNER = re.compile(
+    r"type\(\w+(\.\w+)?\)\.__name__|(self\.)?_?(owner|title|OWNER)|caller|(module)?_title\(.*\)"
+)
+# A first cell of a table, which is a message.
+MESSAGE = re.compile(r"^\| `` (.+?) `` \|", re.MULTILINE)
+
+
+def template(text: ast.expr) -> str:
+    """A text as the page shows it; empty for what is not a text."""
+    if isinstance(text, ast.Constant):
+        return text.value if isinstance(text.value, str) else ""
+    if isinstance(text, ast.BinOp):
+        return template(text.left) + template(text.right)
+    if not isinstance(text, ast.JoinedStr):
+        return ""
+    parts = [
+        "…" if isinstance(part, ast.FormattedValue) else template(part) for part in text.values
+    ]
+    first = text.values[0]
+    if isinstance(first, ast.FormattedValue) and OWNER.fullmatch(ast.unparse(first.value)):
+        parts[0] = "NAME"
+    return re.sub("…+", "…", "".join(parts))
+
+
+def texts_of_errors(tree: ast.Module) -> list[tuple[str, ast.expr]]:
+    """The name of an error or a warning, and its text, of each in a module."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.args:
+            name = ast.unparse(node.func)
+            text = node.args[1 if name == "_warn_once" else 0]
+            if name in WARNINGS or (name.endswith("Error") and not name.startswith("_")):
+                found.append((name, text))
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "text":
+            found.append(("text", node.value))  # the start of a message that is raised later
+    return found
+
+
+def messages_of_source() -> set[str]:
+    """All messages that belong to the page."""
+    found = set()
+    for name, text in (pair for tree in TREES for pair in texts_of_errors(tree)):
+        message = template(text)
+        first = re.match(r"\w*", message)[0]
+        is_named = first == "NAME" or (first in CLASSES and name != "text")
+        is_own = name in OWN_ERRORS | WARNINGS
+        if (is_named or is_own) and re.search("[a-z]{3}", message):
+            found.add(message)
+    return found
+
+
+def test_the_page_of_errors_has_the_messages_of_the_source() -> None:
+    page = MESSAGE.findall(PAGE.read_text())
+    source = messages_of_source()
+    assert len(source) > 200
+    assert len(page) == len(set(page))
+    assert set(page) - source == set()
+    assert source - set(page) == set()
