@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from docs.pictures.augmentation import augmentation
+from docs.pictures.explanation import depth, staircase
 from nwavesdk import encoding, loss, plot
 from nwavesdk.init import fluct_init
 from nwavesdk.layers import (
@@ -371,6 +372,7 @@ PICTURES = {
     "augmentation": augmentation,
     "convolution": convolution,
     "delays": delays,
+    "depth": depth,
     "encoders": encoders,
     "losses": losses,
     "nets": nets,
@@ -378,6 +380,7 @@ PICTURES = {
     "plots": plots,
     "recurrence": recurrence,
     "sparsity": sparsity,
+    "staircase": staircase,
 }
 
 

@@ -23,8 +23,8 @@ ROOT_PAGES = {
     "benchmarks/README.md": "about/benchmarks.md",
 }
 
-# A file of the documentation in back quotes, as READMEs name it.
-NAMED_PAGE = re.compile(r"`docs/([\w/-]+\.md)`")
+# A file of the documentation, or of `ROOT_PAGES`, in back quotes, as READMEs name it.
+NAMED_PAGE = re.compile(r"`([\w/-]+\.md)`")
 # The picture of a study, which is outside of `docs`.
 STUDY_PICTURE = re.compile(r"\]\(\.\./(research/[\w/-]+\.png)\)")
 
@@ -52,11 +52,12 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
     """Link every page that is named in back quotes, where the site has it."""
 
     def link(match: re.Match[str]) -> str:
-        place = match[1]
+        place = ROOT_PAGES.get(match[1], match[1].removeprefix("docs/"))
         target = files.get_file_from_path(place)
         if target is None or place == page.file.src_uri:
             return match[0]
         depth = len(PurePosixPath(page.file.src_uri).parts) - 1
-        return f"[{place.removesuffix('.md')}]({'../' * depth}{place})"
+        name = match[1].removeprefix("docs/").removesuffix(".md")
+        return f"[{name}]({'../' * depth}{place})"
 
     return STUDY_PICTURE.sub(r"](\1)", NAMED_PAGE.sub(link, markdown))

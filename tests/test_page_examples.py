@@ -1,0 +1,26 @@
+"""Pages of `docs/explanation` and `docs/how-to`: their code runs and prints what it says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+# A block of code, and the block of its output if there is one.
+EXAMPLE = re.compile(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", re.DOTALL)
+PAGES = {
+    page: EXAMPLE.findall(page.read_text(encoding="utf-8"))
+    for folder in ("explanation", "how-to")
+    for page in sorted((DOCS / folder).glob("*.md"))
+}
+
+
+@pytest.mark.parametrize(
+    "page", [page for page, examples in PAGES.items() if examples], ids=lambda page: page.stem
+)
+def test_the_code_runs_as_written(page, capsys):
+    scope = {}
+    for code, text in PAGES[page]:
+        exec(compile(code, page.name, "exec"), scope)
+        printed = capsys.readouterr().out
+        assert not text or printed == text
