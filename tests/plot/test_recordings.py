@@ -83,6 +83,7 @@ def test_event_frames_are_pictures_side_by_side():
     np.testing.assert_allclose(strip[0, 10], half)
     assert (strip.min(2) < 1).sum() == 2
     assert [text.get_text() for text in ax.get_xticklabels()] == ["0–", "1–", "2–"]
+    assert not any(frame.get_clip_on() for frame in ax.patches), "a border is cut at the edge"
     gray = plot.event_frames(frames.sum(1), axes(), n_pictures=20)
     assert np.asarray(gray.images[0].get_array()).shape == (3, 7 * 5 - 1, 3)
 

@@ -235,7 +235,9 @@ def event_frames(
     ax.imshow(_strip(joined, gap, theme), interpolation="nearest")
     for place in range(n_pictures):
         corner = (place * (width + gap) - 0.5, -0.5)
-        ax.add_patch(Rectangle(corner, width, height, fill=False, ec=theme.faint, lw=0.6))
+        frame = Rectangle(corner, width, height, fill=False, ec=theme.faint, lw=0.6)
+        frame.set_clip_on(False)  # half of a line at the edge is outside of the axes
+        ax.add_patch(frame)
     ax.set_anchor("N")
     centers = np.arange(n_pictures) * (width + gap) + (width - 1) / 2
     ax.set_xticks(centers, [f"{edge:.2g}–" for edge in first * unit], fontsize=7)
