@@ -75,7 +75,7 @@ def speakers_of(keys: Sequence[str]) -> tuple[str, ...]:
     for key, match in zip(keys, best, strict=True):
         if match is None:
             raise CannotSplitError(
-                f"The file names do not show who speaks: got '{printable(key)}', expected all like "
+                f"Names do not show who speaks: got '{printable(key)}', expected all like "
                 f"{' or all like '.join(PATTERNS)}",
                 "give a pattern with --speaker-pattern or rename the files",
                 OR_BY_RECORDING,

@@ -276,6 +276,7 @@ def _tested_text(names: Sequence[str]) -> str:
 
 
 def describe_reason(error: CannotSplitError) -> str:
-    """An error as a part of a line."""
-    what = error.what if error.what.startswith("Class") else error.what[0].lower() + error.what[1:]
+    """An error as a part of a line, without what was expected."""
+    what = error.what.partition(", expected")[0]
+    what = what if what.startswith("Class") else what[0].lower() + what[1:]
     return f"{what} ({error.remedy})"
