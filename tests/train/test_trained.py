@@ -105,6 +105,13 @@ CAMERA = Events(
 )
 
 
+def test_a_run_is_shown_in_one_short_line(chip_run: Path) -> None:
+    text = str(load(chip_run))
+    assert text.startswith(f"TrainedRun {chip_run}: classification of sound, 3 classes, ")
+    assert text.endswith(" parameters")
+    assert len(text) < len(str(chip_run)) + 80
+
+
 def series(steps: int, features: int = 3) -> np.ndarray:
     return np.random.default_rng(steps).normal(size=(steps, features)).astype(np.float32)
 

@@ -45,7 +45,7 @@ from nwavesdk.train.tasks import TrainingTask, task_of
 __all__ = ["LiveRun", "TrainedRun", "load"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainedRun:
     """A trained run, without its recordings; `load` reads it.
 
@@ -88,6 +88,14 @@ class TrainedRun:
     arithmetic: ArithmeticConfig | None = None
     name: str = "The run"
     patterns: tuple[tuple[str, int], ...] = ()
+
+    def __repr__(self) -> str:
+        n_parameters = sum(parameter.numel() for parameter in self.net.parameters())
+        outputs = f"{len(self.classes)} classes" if self.classes else "values"
+        return (
+            f"TrainedRun {self.name}: {self.task.name} of {self.kind}, {outputs}, "
+            f"{n_parameters:,} parameters"
+        )
 
     @classmethod
     def open(cls, path: str | Path, net: NetChoice | None = None) -> "TrainedRun":
