@@ -13,9 +13,8 @@ with three surrogates from the same seeds, and judge whether a difference is mor
 
 import matplotlib.pyplot as plt
 import torch
-from scipy.stats import ttest_rel
 
-from nwavesdk.analysis import derivative_shape, scan_slopes
+from nwavesdk.analysis import compare_pairs, derivative_shape, scan_slopes
 from nwavesdk.data import Series, Standard, choose_split, load_digits
 from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
 from nwavesdk.loss import membrane_cross_entropy, membrane_readout
@@ -105,13 +104,13 @@ axes.set_yticks(range(3), map(str, surrogates))
 # %%
 # ## More than chance?
 #
-# Differences are taken seed by seed. Their intervals, by Student's t, hold for all three pairs
-# together with 95 % confidence. An interval that contains 0 shows no difference, which is not the
-# same as "they are equal": four seeds find large differences only.
+# `compare_pairs` takes differences seed by seed. Their intervals, by Student's t, hold for all
+# three pairs together with 95 % confidence. An interval that contains 0 shows no difference, which
+# is not the same as "they are equal": four seeds find large differences only.
 
-for a, b in ((1, 0), (2, 0), (2, 1)):
-    low, high = ttest_rel(accuracies[a], accuracies[b]).confidence_interval(1 - 0.05 / 3)
-    print(f"{surrogates[a]} minus {surrogates[b]}: {low:+.3f} to {high:+.3f}")
+arms = dict(zip(map(str, surrogates), accuracies, strict=True))
+for pair in compare_pairs(arms):
+    print(f"{pair.first} minus {pair.second}: {pair.low:+.3f} to {pair.high:+.3f}")
 
 # %%
 # All of this is true of one net, one task and a short training. [Which

@@ -8,7 +8,7 @@ pytest.importorskip("scipy")
 
 from scipy import stats
 
-from nwavesdk.analysis.statistics import compare_pairs, summarize
+from nwavesdk.analysis import compare_pairs, summarize
 
 
 def test_interval_of_an_arm_is_student_s() -> None:

@@ -12,6 +12,7 @@ from nwavesdk.analysis.health import (
 from nwavesdk.analysis.memory import LayerMemory, MemoryLimits, examine_memory
 from nwavesdk.analysis.shapes import DerivativeShape, catalogue_shapes, derivative_shape
 from nwavesdk.analysis.slopes import SlopeScan, scan_slopes
+from nwavesdk.analysis.statistics import Pair, Summary, compare_pairs, summarize
 
 __all__ = [
     "DerivativeShape",
@@ -21,8 +22,11 @@ __all__ = [
     "LayerMemory",
     "Limits",
     "MemoryLimits",
+    "Pair",
     "SlopeScan",
+    "Summary",
     "catalogue_shapes",
+    "compare_pairs",
     "data_lines",
     "data_report",
     "derivative_shape",
@@ -30,4 +34,5 @@ __all__ = [
     "examine_memory",
     "examine_recording",
     "scan_slopes",
+    "summarize",
 ]

@@ -86,14 +86,23 @@ def summarize(values: Sequence[float], level: float = 0.95) -> Summary:
 
 
 def compare_pairs(arms: Mapping[str, Sequence[float]], level: float = 0.95) -> list[Pair]:
-    """Compare every arm with every other.
+    """Compare every arm of a study with every other, such as runs with two surrogates.
 
     Args:
         arms: For each arm one value per seed, for the same seeds in the same order.
         level: Confidence level of all intervals jointly.
 
+    Returns:
+        The difference of each pair of arms, with its interval and p value.
+
     Raises:
         ValueError: If arms have different numbers of seeds.
+
+    Example:
+        >>> arms = {"slope 2": [0.91, 0.93, 0.92], "slope 25": [0.84, 0.88, 0.85]}
+        >>> (pair,) = compare_pairs(arms)
+        >>> f"{pair.low:.3f} to {pair.high:.3f}: {pair.conclusion}"
+        '0.035 to 0.092: slope 2 is better'
 
     References:
         Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of
