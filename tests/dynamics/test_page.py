@@ -1,5 +1,6 @@
 """Reading a page: its source, annotations, defaults and documentation."""
 
+import linecache
 import re
 
 import numpy as np
@@ -116,9 +117,11 @@ def test_decay_takes_time_constants():
         written_page(source)
 
 
-def test_a_function_without_source_says_where_to_write_it():
+@pytest.mark.parametrize("known", [[], ["\n"], ["def other(x, v):\n", "    return v\n"]])
+def test_a_function_without_source_says_where_to_write_it(known, monkeypatch):
+    monkeypatch.setitem(linecache.cache, "<typed>", (0, None, known, "<typed>"))
     scope = {}
-    exec("def typed(x, v):\n    return 0.9 * v + x\n", scope)
+    exec(compile("def typed(x, v):\n    return 0.9 * v + x\n", "<typed>", "exec"), scope)
     words = r"typed has no source text.* at a prompt: write the function to a file or into a cell"
     with pytest.raises(PageError, match=words):
         read_page(scope["typed"])

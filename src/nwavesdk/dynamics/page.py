@@ -4,6 +4,7 @@ import builtins
 import contextlib
 import inspect
 import math
+import re
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -99,18 +100,21 @@ def read_page(
 
 
 def _source_of(function: types.FunctionType) -> str:
-    try:
+    with contextlib.suppress(OSError, TypeError):
         text = inspect.getsource(function)
-    except (OSError, TypeError):
-        raise PageError(
-            f"{function.__name__} has no source text, which Python does not keep at a prompt: "
-            "write the function to a file or into a cell of a notebook."
-        ) from None
-    # Lines of a text within the function may begin further left.
-    indent = text[: len(text) - len(text.lstrip())]
-    lines = [line.removeprefix(indent) for line in text.splitlines(keepends=True)]
-    first = next((i for i, line in enumerate(lines) if line.startswith("def ")), 0)
-    return "".join(lines[first:])
+        # Lines of a text within the function may begin further left.
+        indent = text[: len(text) - len(text.lstrip())]
+        lines = [line.removeprefix(indent) for line in text.splitlines(keepends=True)]
+        first = next((i for i, line in enumerate(lines) if line.startswith("def ")), 0)
+        source = "".join(lines[first:])
+        # From Python 3.13 on, the lines of a function made by exec() may be those of `python -c`.
+        name = function.__code__.co_name
+        if name == "<lambda>" or re.match(rf"def\s+{name}\b", source):
+            return source
+    raise PageError(
+        f"{function.__name__} has no source text, which Python does not keep at a prompt: "
+        "write the function to a file or into a cell of a notebook."
+    )
 
 
 def _scope_of(function: types.FunctionType) -> dict[str, Any]:
