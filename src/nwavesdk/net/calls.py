@@ -3,12 +3,20 @@
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.modules import module as torch_module
 
 __all__ = ["call_module", "is_watched"]
 
 # Tools that watch all calls of modules replace it.
 _TORCH_CALL = nn.Module.__call__
+
+# Hooks of all modules; torch fills these dictionaries and never replaces them.
+_GLOBAL_HOOKS: tuple[dict[int, Any], ...] = (
+    torch_module._global_backward_pre_hooks,
+    torch_module._global_backward_hooks,
+    torch_module._global_forward_pre_hooks,
+    torch_module._global_forward_hooks,
+)
 
 
 def call_module(module: nn.Module, x: Tensor) -> Any:
@@ -25,5 +33,5 @@ def is_watched(module: nn.Module) -> bool:
         or module._backward_hooks
         or module._backward_pre_hooks
         or module._compiled_call_impl is not None
-        or _has_any_global_hook()  # type: ignore[no-untyped-call]  # torch does not type it
+        or any(_GLOBAL_HOOKS)
     )
