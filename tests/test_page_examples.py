@@ -12,6 +12,7 @@ PAGES = {
     page: EXAMPLE.findall(page.read_text(encoding="utf-8"))
     for folder in ("explanation", "how-to")
     for page in sorted((DOCS / folder).glob("*.md"))
+    if page.stem != "kernels"  # excerpts of kernels, which tests/cli/test_kernels.py compares
 }
 
 

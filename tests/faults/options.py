@@ -66,6 +66,7 @@ BASES = {
     "export": Base(("chip",), ("chip",)),
     "import": Base(_GRAPH, ("graph.nir",)),
     "info": Base(()),
+    "kernels": Base(()),
     "map": Base(("chip", "--no-plot"), ("chip",)),
     "net": Base(("conv", "--inputs", "40")),
     "neurons": Base(("li",)),

@@ -4,7 +4,19 @@ Commands import torch and everything else that is heavy when they run, so that h
 """
 
 # Importing a module registers its commands.
-from nwavesdk.cli import bench, deploy, evaluate, inspect, net, neurons, nir, predict, train, tune
+from nwavesdk.cli import (
+    bench,
+    deploy,
+    evaluate,
+    inspect,
+    kernels,
+    net,
+    neurons,
+    nir,
+    predict,
+    train,
+    tune,
+)
 from nwavesdk.cli.app import app, main
 
 __all__ = [
@@ -13,6 +25,7 @@ __all__ = [
     "deploy",
     "evaluate",
     "inspect",
+    "kernels",
     "main",
     "net",
     "neurons",
