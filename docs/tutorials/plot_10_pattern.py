@@ -17,8 +17,9 @@ import torch
 
 import nwavesdk as nw
 from nwavesdk import deploy, plot
+from nwavesdk.encoding import RateDecoder
 from nwavesdk.init import fluct_init
-from nwavesdk.layers import H1v2Frontend, H1v2Layer, H1v2Synapse, LILayer
+from nwavesdk.layers import H1v2Frontend, H1v2Layer, H1v2Synapse
 from nwavesdk.metrics import mse, r2
 from nwavesdk.optim import SignAnnealing
 
@@ -36,7 +37,8 @@ noise = (torch.rand(1, steps, 16) < 0.05).float()
 # not leave a core, and the largest core of H1v2 has 100 neurons.
 #
 # A spike cannot be negative. So half of the 40 output neurons add to the value, and the other half
-# subtract. A computer next to the chip filters the difference with a time constant of 20 ms.
+# subtract. `RateDecoder` filters the difference with a time constant of 20 ms. It runs on a
+# computer next to the chip.
 
 net = nw.SpikingSequential(
     H1v2Frontend(16, quantization_bits=5, init=1.5),
@@ -46,15 +48,14 @@ net = nw.SpikingSequential(
     H1v2Synapse(100, 40, quantization_bits=5),
     H1v2Layer(40, taus=20e-3),
 )
-decoder = LILayer(1, tau=20e-3)
+decoder = RateDecoder(1, tau=20e-3, scale=10.0, is_signed=True)
 
 
 def generate():
     nw.prepare_net(net)
     nw.prepare_net(decoder)
     recording = net.record(noise)
-    plus, minus = recording.spk.chunk(2, dim=2)
-    return 0.5 * decoder((plus.mean(2) - minus.mean(2))[..., None])[1], recording
+    return decoder(recording.spk), recording
 
 
 # %%

@@ -15,6 +15,7 @@ from nwavesdk.encoding.changes import (
 )
 from nwavesdk.encoding.encoder import Encoder
 from nwavesdk.encoding.population import PopulationEncoder, decode_population, encode_population
+from nwavesdk.encoding.rate_decoder import RateDecoder
 from nwavesdk.encoding.rates import (
     PoissonEncoder,
     RateEncoder,
@@ -40,6 +41,7 @@ __all__ = [
     "PhaseEncoder",
     "PoissonEncoder",
     "PopulationEncoder",
+    "RateDecoder",
     "RateEncoder",
     "StepForwardEncoder",
     "decode_delta",

@@ -1,16 +1,14 @@
 """What follows a net on the host: from the spikes or the membranes of its output layer to outputs.
 
-A decoder is causal and has no weights. One with memory continues from call to call until
-`prepare_net(decoder)`, as layers do. Each is called as `decoder(spk, mem, lengths)`, with spikes
-and membranes of the output layer, `[B, T, N]`, and the steps of each recording, `[B]`, or None.
+`nwavesdk.encoding.RateDecoder` is another one. A decoder is causal and has no weights. Each is
+called as `decoder(spk, mem, lengths)`, with spikes and membranes of the output layer, `[B, T, N]`,
+and the steps of each recording, `[B]`, or None.
 """
 
 import math
 
-import torch
 from torch import Tensor, nn
 
-from nwavesdk.layers import LILayer
 from nwavesdk.layers.lengths import sum_over_steps
 from nwavesdk.loss import rate_logits
 
@@ -18,7 +16,6 @@ __all__ = [
     "ClassDecoder",
     "GivenDecoder",
     "MembraneDecoder",
-    "RateDecoder",
 ]
 
 
@@ -86,44 +83,3 @@ class MembraneDecoder(nn.Module):
     def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Outputs `[B, T, N]`."""
         return self.scale * mem
-
-
-class RateDecoder(nn.Module):
-    """The firing rates of populations as outputs of each step, for neurons that must spike.
-
-        r[t] = β · r[t-1] + (1 - β) · (mean spikes of the population in step t),  β = exp(-dt/tau)
-        output[t] = scale · r[t]
-
-    With `is_signed`, the first half of a population adds and the second half subtracts, each with
-    the mean of its half. A computer next to the chip runs the filter; it needs one number per
-    output.
-
-    Args:
-        n_outputs: Number of populations.
-        tau: Time constant of the filter [s].
-        dt: Time step [s].
-        scale: Output per spike and step.
-        is_signed: Whether outputs can be negative.
-    """
-
-    def __init__(
-        self, n_outputs: int, tau: float, dt: float, scale: float, *, is_signed: bool = False
-    ) -> None:
-        super().__init__()
-        self.n_outputs = n_outputs
-        self.scale = -math.expm1(-dt / tau) * scale
-        self.is_signed = is_signed
-        self.filter = LILayer(n_outputs, tau=tau, dt=dt)
-
-    def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Outputs `[B, T, n_outputs]`."""
-        # Half precision cannot hold the filter's slow decay.
-        spikes = spk.to(torch.promote_types(spk.dtype, torch.float32))
-        populations = spikes.reshape(*spikes.shape[:2], self.n_outputs, -1)
-        if self.is_signed:
-            positive, negative = populations.chunk(2, dim=3)
-            rates = positive.mean(dim=3) - negative.mean(dim=3)
-        else:
-            rates = populations.mean(dim=3)
-        filtered: Tensor = self.filter(rates)[1]
-        return self.scale * filtered

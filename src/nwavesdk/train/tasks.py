@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from nwavesdk.data import Series, Standard
 from nwavesdk.data.source import Task
+from nwavesdk.encoding import RateDecoder
 from nwavesdk.layers.lengths import valid_steps
 from nwavesdk.metrics import balanced_accuracy, confusion_matrix, macro_f1
 from nwavesdk.metrics.values import correlation_of, mse_of, r2_of, value_sums
@@ -23,7 +24,6 @@ from nwavesdk.train.decoders import (
     ClassDecoder,
     GivenDecoder,
     MembraneDecoder,
-    RateDecoder,
 )
 from nwavesdk.train.facts import Facts
 from nwavesdk.train.sections import ChipConfig, NetConfig
