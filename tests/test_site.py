@@ -88,3 +88,20 @@ def test_the_gallery_names_neurons_that_exist() -> None:
     from nwavesdk.layers.catalogue import available_neurons
 
     assert {*NIR_NODES, *PEERS} <= set(available_neurons())
+
+
+def test_the_reference_has_the_numbers_of_chips_and_of_results() -> None:
+    from docs.site.formats import RESULT, format_pages
+    from nwavesdk.chip import CHIPS, load_profile
+    from nwavesdk.train.run_folder import Result
+
+    pages = format_pages()
+    rows = str(pages["reference/chips.md"]).splitlines()
+    for entries in (load_profile(name).entries for name in CHIPS):
+        for name, entry in entries.items():
+            is_marked = entry.source != "documented"
+            mark = f"| **{entry.source}** |" if is_marked else "| documented |"
+            assert any(row.startswith(f"| `{name}` |") and mark in row for row in rows)
+    numbers = {name.removeprefix("val_").removeprefix("test_") for name in Result.model_fields}
+    assert numbers == {*RESULT}
+    assert "$" not in str(pages["reference/files.md"])

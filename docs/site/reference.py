@@ -1,4 +1,4 @@
-"""Pages of the reference: public names, commands, choices of a run, and numbers of the chips."""
+"""Pages of the reference: public names, commands, and choices of a run."""
 
 import importlib
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from docs.site.docstrings import as_markdown
+from docs.site.formats import format_pages
 from nwavesdk.cli.app import app
 from nwavesdk.train import RunConfig
 
@@ -42,7 +43,7 @@ def reference_pages() -> dict[str, str | bytes]:
         pages[f"reference/{_page(package)}"] = _package_page(package, title)
     pages["reference/commands.md"] = _commands()
     pages["reference/config.md"] = _config()
-    return pages
+    return pages | format_pages()
 
 
 def _page(package: str) -> str:
@@ -62,6 +63,8 @@ def _index() -> str:
             *rows,
             "| [the command `nwave`](commands.md) | all commands with their options |",
             "| [choices of a run](config.md) | the fields of `config.json` |",
+            "| [numbers of the chips](chips.md) | the profiles, with assumed numbers marked |",
+            "| [files](files.md) | what a run, an export and the caches hold |",
         ]
     )
 

@@ -231,12 +231,12 @@ class RunFolder:
         path: The folder.
 
     Attributes:
-        config: `config.json`, written first.
-        net: The text of the file that builds the net, for a run with `--net`. Nothing reads it.
+        config: The choices and the facts of the run, written first.
+        net: The text of the page or file that builds the net, if the run has one. Nothing reads it.
         checkpoint: The state of the run, written after each epoch.
         metrics: Table with one row per epoch.
         model: The selected weights and the scale of the features.
-        result: `result.json`, written when all of the above is.
+        result: The numbers of the finished run, written after all of the above.
         pictures: Folder of the pictures.
         report: Page with pictures and numbers, written last.
     """
