@@ -188,10 +188,13 @@ def chip_power(run: Run, net: nn.Module) -> tuple[Consumption, float] | None:
     """Average power of a net for a chip by the model of its profile, and joules per recording."""
     if run.config.chip is None:
         return None
-    (x,) = _batches(run.test_set)
+    indices = counted_recordings(run.test_set)
+    batch = run.test_set.batch(indices)
+    lengths = torch.from_numpy(run.test_set.lengths[indices])
     with torch.no_grad(), prepared(net):
-        power = get_chip_consumption(net, record(net, x), dt=run.config.net.dt)
-    return power, power.total * x.shape[1] * run.config.net.dt
+        recording = record(net, batch.x)
+        power = get_chip_consumption(net, recording, dt=run.config.net.dt, lengths=lengths)
+    return power, power.total * lengths.double().mean().item() * run.config.net.dt
 
 
 def table_lines(costs: list[Costs], chip: tuple[Consumption, float] | None) -> list[str]:

@@ -8,7 +8,13 @@ import torch
 from torch import nn
 
 from benchmarks import cnn, energy
-from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+from nwavesdk.layers import (
+    H1v2Layer,
+    H1v2Synapse,
+    LIFLayer,
+    LIFSynapse,
+    SpikingSequential,
+)
 
 STEPS = 5
 
@@ -85,3 +91,19 @@ def test_a_net_with_unknown_operations_is_rejected(series):
 
     with pytest.raises(ValueError, match="operations of 0 cannot be counted"):
         energy.costs_of("net", SpikingSequential(Mix()), 0.5, series)
+
+
+def test_the_energy_on_a_chip_is_that_of_the_valid_steps():
+    torch.manual_seed(0)
+    net = SpikingSequential(H1v2Synapse(2, 3), H1v2Layer(3, 20e-3))
+    long, short = torch.rand(2, STEPS, 2).split(1)
+    padded = torch.cat([long, torch.where(torch.arange(STEPS)[:, None] < 2, short, 9)])
+    config = SimpleNamespace(chip="h1v2", net=SimpleNamespace(dt=1e-3))
+
+    def energy_of(x, lengths):
+        recordings = TwoRecordings(x)
+        recordings.lengths = np.array(lengths)
+        return energy.chip_power(SimpleNamespace(config=config, test_set=recordings), net)[1]
+
+    alone = [energy_of(long, [STEPS]), energy_of(short[:, :2], [2])]
+    assert energy_of(padded, [STEPS, 2]) == pytest.approx(sum(alone) / 2)
