@@ -37,6 +37,10 @@ SPACE = '[space]\n"learning.rate" = { low = 1e-3, high = 1e-1 }\n'
             r"search\.grace: no trial of 3 epochs is ever compared, got 3, expected at most 2",
         ),
         (
+            '[search]\ngrace = 9\n[space]\n"learning.epochs" = { low = 2, high = 8 }',
+            r"search\.grace: no trial of 8 epochs is ever compared, got 9, expected at most 7",
+        ),
+        (
             f'[search]\nscheduler = "none"\ngrace = 4\n{SPACE}',
             r"search\.grace: has no effect with scheduler = 'none', got 4: leave it out",
         ),

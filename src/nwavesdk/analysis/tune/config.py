@@ -137,8 +137,7 @@ class TuneConfig(FrozenModel):
                         "it out"
                     )
             return self
-        learning = self.run.get("learning")
-        epochs = learning.get("epochs") if isinstance(learning, Mapping) else None
+        epochs = self._most_epochs()
         # The last epoch of a trial is not compared.
         if isinstance(epochs, int) and search.grace >= epochs > 1:
             raise ValueError(
@@ -146,6 +145,15 @@ class TuneConfig(FrozenModel):
                 f"expected at most {epochs - 1}: lower it, or choose scheduler = 'none' instead"
             )
         return self
+
+    def _most_epochs(self) -> object:
+        """The epochs of the longest trial; None if no choice names them."""
+        varied = self.space.get("learning.epochs")
+        if varied is not None:
+            ends = varied.samples()
+            return max(ends) if all(isinstance(end, int) for end in ends) else None
+        learning = self.run.get("learning")
+        return learning.get("epochs") if isinstance(learning, Mapping) else None
 
     @classmethod
     def read(cls, path: Path) -> "TuneConfig":
@@ -160,8 +168,10 @@ class TuneConfig(FrozenModel):
         except FileError as error:
             raise FileError(path, error.what, error.remedy) from None
         except ValueError as error:
-            what = f"is not the configuration of a search: {str(error).rstrip('.')}"
-            raise FileError(path, what, "correct it") from None
+            what, colon, remedy = str(error).rstrip(".").rpartition(": ")
+            if ": " not in what:  # "field: what" without a remedy
+                what, remedy = f"{what}{colon}{remedy}", "correct it"
+            raise FileError(path, f"has a mistake in {what}", remedy) from None
 
     def completed(self) -> "TuneConfig":
         """The config with absolute paths, when every choice and end of the space is a run's.
