@@ -243,6 +243,7 @@ def measures_text(result: dict[str, Any], part: str) -> str:
     "data.limit",
     "data.hold",
     "data.split",
+    "data.on_error",
 )
 def compare_surrogates(
     out: Annotated[
