@@ -212,6 +212,12 @@ def test_an_option_without_effect_is_rejected(command: str, first: str, second: 
         assert f"has no effect with {options[0].partition('=')[0]}: leave one" in result.stderr
 
 
+def test_a_mistyped_address_of_ray_is_no_extra_argument() -> None:
+    result = nwave("tune", "search.toml", "--ray", "head:637x")
+    assert result.exit_code == 2
+    assert "--ray: got 'head:637x', expected local (this machine), auto" in result.stderr
+
+
 def test_an_output_spares_the_files_of_its_run(run: Path) -> None:
     for words in (("slopes", run, "--page"), ("export", run, "--out")):
         result = nwave(*words, run / "config.json")

@@ -146,6 +146,7 @@ def test_a_graph_of_another_library_needs_its_source(tmp_path: Path) -> None:
     ("words", "match"),
     [
         (("import", "FILE"), "--dt: missing"),
+        (("import", "FILE", "--dt", "nan"), "--dt: expected a finite number (got 'nan')"),
         (("import", "FILE", "--dt", 1e-3), "--discretization: missing"),
         (("import", "FILE", *DT, "--allow", "all"), "--allow: got 'all', expected soft-reset or"),
         (("import", "FILE", *DT, "--input-shape", "2,x"), "--input-shape: got '2,x', expected one"),

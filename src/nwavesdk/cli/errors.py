@@ -157,6 +157,8 @@ def _usage_text(error: Any, words: Sequence[str]) -> str:
         name = _typed_name(parameter)
         value = _typed_value(name, words)
         message = plain_text(error.message).rstrip(".")
+        if value is not None and value.lower() == "nan" and message.startswith("expected at "):
+            message = "expected a finite number"  # NaN is neither above nor below a bound
         is_shown = value is None or re.search(rf"(?<![\w.]){re.escape(value)}(?!\w)", message)
         text = f"{name}: {_lower(message)}" + ("" if is_shown else f" (got {shown(value)})")
     return f"{text.rstrip('.')} (see `{command} --help`)."

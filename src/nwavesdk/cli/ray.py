@@ -1,9 +1,11 @@
 """The option `--ray` of commands that can run on a Ray cluster: its address may be left out."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any
 
 from nwavesdk.cli.app import checked_option
+from nwavesdk.cli.errors import UsageError
 from nwavesdk.cli.help import SectionedCommand
 from nwavesdk.internal.processes import FOUND, LOCAL, check_address
 
@@ -15,7 +17,26 @@ class RayCommand(SectionedCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words of the command; `--ray` alone means this machine."""
-        return super().parse_args(ctx, _with_address(args))
+        try:
+            return super().parse_args(ctx, _with_address(args))
+        except UsageError as error:
+            # A word after --ray that is no address is an argument; one too many was meant as one.
+            for word, address in pairwise(args):
+                if word == "--ray" and f"({address})" in error.format_message():
+                    _require_address(address)
+            raise
+
+
+def _require_address(address: str) -> None:
+    """Reject what is no address, as an error of the option.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        check_address(address)
+    except ValueError as error:
+        raise ValueError(f"--ray: {error} (or nothing, for this machine).") from None
 
 
 def ray_option(excludes: Sequence[str] = ()) -> Any:
