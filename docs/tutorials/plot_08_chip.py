@@ -40,8 +40,8 @@ for name, (lowest, highest) in bands.items():
 # %%
 # ## Through the filters of the chip
 #
-# The chip has 16 band-pass filters, rectified and averaged over steps of 1 ms. Choose their gain on
-# the training set.
+# The chip has 16 band-pass filters, rectified and averaged over steps of 1 ms. Their values are
+# small, and weights on the chip are bounded: choose a gain on the training set.
 
 data = nw.NWaveDataGen(
     data_parent=folder, recording_duration_s=0.1, chip="h1v2", test=0.4, cache=False

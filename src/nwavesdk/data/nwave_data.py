@@ -59,8 +59,11 @@ class NWaveDataGen:
 
         Returns:
             Three loaders of `(x, y)`: x is float32 `[B, T, 16]`, 0 in silence and 2/π for a
-            full-scale tone; y is the class, int64 `[B]`, or the target, float32 `[B, T, C]`. The
-            training set has another order in each epoch; the seed decides these orders.
+            full-scale tone. Most sounds are far below: multiply x by a gain, the same for all
+            recordings, so that the bounded weights of a front end reach the threshold, as in
+            `gain = 1 / x.quantile(0.99)` of the training set. y is the class, int64 `[B]`, or the
+            target, float32 `[B, T, C]`. The training set has another order in each epoch; the seed
+            decides these orders.
         """
         x = torch.from_numpy(self.channels.x)
         y = torch.from_numpy(self.channels.y)
