@@ -105,3 +105,20 @@ def test_the_reference_has_the_numbers_of_chips_and_of_results() -> None:
     numbers = {name.removeprefix("val_").removeprefix("test_") for name in Result.model_fields}
     assert numbers == {*RESULT}
     assert "$" not in str(pages["reference/files.md"])
+
+
+def test_the_page_cites_what_the_file_for_citations_says() -> None:
+    import yaml
+
+    page = (ROOT / "docs" / "about" / "cite.md").read_text(encoding="utf-8")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    (author,) = citation["authors"]
+    for value in (
+        f"title   = {{{citation['title']}}}",
+        f"author  = {{{{{author['name']}}}}}",
+        f"version = {{{citation['version']}}}",
+        f"date    = {{{citation['date-released']}}}",
+        f"license = {{{citation['license']}}}",
+        f"note    = {{{citation['abstract']}}}",
+    ):
+        assert value in page
