@@ -347,6 +347,11 @@ def load_profile(source: str | Path | Profile) -> Profile:
         ValueError: If the file is not a file of TOML, or an entry is missing, unknown, out of its
             range, or without value, unit, source or note.
         FileNotFoundError: If there is no such file.
+
+    Example:
+        >>> profile = load_profile("h1v2")
+        >>> profile.number("weight_limit"), profile.entries["weight_limit"].source
+        (1.66, 'documented')
     """
     if isinstance(source, Profile):
         return source

@@ -147,6 +147,11 @@ def decode_step_forward(spikes: Tensor, threshold: float, initial: Tensor | floa
     Raises:
         TypeError: As `decode_delta`.
         ValueError: As `decode_delta`.
+
+    Example:
+        >>> spikes = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])
+        >>> decode_step_forward(spikes, 0.5).flatten()
+        tensor([0.0000, 0.5000, 1.0000, 0.5000])
     """
     return _decode("decode_step_forward", spikes, threshold, initial)
 
@@ -336,6 +341,12 @@ class StepForwardEncoder(_Follower):
 
     Args:
         threshold: Size of a step of the level [unit of the values].
+
+    Example:
+        >>> x = torch.tensor([[[0.0], [0.6], [1.2], [0.4]]])
+        >>> StepForwardEncoder(threshold=0.5)(x)[0].T  # ON and OFF
+        tensor([[0., 1., 1., 0.],
+                [0., 0., 0., 1.]])
     """
 
     def _encode(self, x: Tensor) -> Tensor:

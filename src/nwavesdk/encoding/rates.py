@@ -216,6 +216,11 @@ class PoissonEncoder(Encoder):
 
     Args:
         dt: Time step [s].
+
+    Example:
+        >>> rates = torch.zeros(1, 3, 1)  # [B, T, features] in Hz
+        >>> PoissonEncoder(dt=1e-3)(rates).flatten()
+        tensor([0., 0., 0.])
     """
 
     def __init__(self, dt: float = 1e-3) -> None:

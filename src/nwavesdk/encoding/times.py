@@ -256,6 +256,11 @@ class PhaseEncoder(_Periodic):
 
     Args:
         n_phases: Number of phases K of a period, up to 24.
+
+    Example:
+        >>> x = torch.full((1, 4, 1), 0.75)
+        >>> PhaseEncoder(n_phases=4)(x).flatten()
+        tensor([1., 1., 0., 0.])
     """
 
     def __init__(self, n_phases: int = 8) -> None:

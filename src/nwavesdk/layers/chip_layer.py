@@ -252,6 +252,15 @@ class H1v2Layer(_ChipLayer):
         ValueError: See `H1v1Layer`.
         RuntimeError: See `H1v1Layer`.
 
+    Example:
+        >>> import torch
+        >>> layer = H1v2Layer(1, taus=21e-3, solver="reference")
+        >>> layer.taus  # the nearest of the chip
+        tensor(0.0200)
+        >>> spk, mem = layer(torch.full((1, 10, 1), 0.5))
+        >>> int(spk.sum())
+        4
+
     References:
         Neuronova, documentation of the NWAVE SDK; the profile has the sources of the numbers.
     """

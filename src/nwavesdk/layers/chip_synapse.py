@@ -138,6 +138,13 @@ class H1v1Synapse(_ChipSynapse):
         ValueError: If a size, `quantization_bits`, `stddev`, `product` or `profile` is out of its
             range.
         RuntimeError: If `prepare_net` is missing, or the weights have changed since.
+
+    Example:
+        >>> from nwavesdk.layers import prepare_net
+        >>> synapse = H1v1Synapse(4, 2, quantization_bits=5, stddev=0.02)
+        >>> prepare_net(synapse)
+        >>> synapse(torch.ones(1, 4)).shape
+        torch.Size([1, 2])
     """
 
     chip = "h1v1"
@@ -172,6 +179,11 @@ class H1v2Synapse(_ChipSynapse):
     Raises:
         ValueError: If a size, `quantization_bits`, `product` or `profile` is out of its range.
         RuntimeError: If `prepare_net` is missing, or the weights have changed since.
+
+    Example:
+        >>> synapse = H1v2Synapse(4, 2, quantization_bits=5)
+        >>> synapse(torch.ones(1, 10, 4)).shape
+        torch.Size([1, 10, 2])
     """
 
     chip = "h1v2"
@@ -297,6 +309,11 @@ class H1v2Frontend(_Frontend):
         ValueError: See `H1v1Frontend`.
         TypeError: See `H1v1Frontend`.
         RuntimeError: See `H1v1Frontend`.
+
+    Example:
+        >>> frontend = H1v2Frontend(16)
+        >>> frontend(torch.ones(1, 10, 16)).shape
+        torch.Size([1, 10, 16])
     """
 
     chip = "h1v2"

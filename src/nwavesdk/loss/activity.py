@@ -253,6 +253,11 @@ class RateBoundsLoss(LossModule):
         lower: Lower bound [spikes per step and neuron], or one per layer; 0 for none.
         upper: Upper bound [spikes per step and neuron], or one per layer; 1 for none.
         per: `"neuron"` or `"layer"`.
+
+    Example:
+        >>> silent = torch.zeros(1, 10, 4)
+        >>> RateBoundsLoss(lower=0.1, upper=0.5)([silent])
+        tensor(0.0100)
     """
 
     def __init__(self, lower: Bounds, upper: Bounds, per: Per = "neuron") -> None:

@@ -96,6 +96,11 @@ class VanRossumDistance(LossModule):
     Args:
         tau: Time constant of the kernel [s].
         dt: Time step [s].
+
+    Example:
+        >>> spk = torch.tensor([[[1.0], [0.0], [0.0]]])
+        >>> VanRossumDistance(tau=10e-3)(spk, spk)
+        tensor(0.)
     """
 
     def __init__(self, tau: float = 10e-3, dt: float = 1e-3) -> None:

@@ -107,6 +107,12 @@ class FirstSpikeCrossEntropy(LossModule):
     Args:
         num_classes: Number of populations; None is one neuron per class.
         scale: Lead that makes a class e times as likely [steps].
+
+    Example:
+        >>> import torch
+        >>> spk = torch.tensor([[[0.0, 1.0], [1.0, 1.0]]])
+        >>> FirstSpikeCrossEntropy()(spk, torch.tensor([1]))
+        tensor(0.5981)
     """
 
     def __init__(self, num_classes: int | None = None, scale: float = 5.0) -> None:

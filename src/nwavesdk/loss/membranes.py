@@ -198,6 +198,11 @@ class MembraneCrossEntropy(LossModule):
     Args:
         num_classes: Number of equal groups of the output neurons; None is one neuron per class.
         over_time: See `membrane_readout`.
+
+    Example:
+        >>> mem = torch.tensor([[[0.0, 1.0], [0.0, 3.0]]])
+        >>> MembraneCrossEntropy()(mem, torch.tensor([1]))
+        tensor(0.1269)
     """
 
     def __init__(self, num_classes: int | None = None, over_time: OverTime = "mean") -> None:
@@ -217,6 +222,11 @@ class TETLoss(LossModule):
         num_classes: Number of equal groups of the output neurons; None is one neuron per class.
         mse_share: λ, from 0 to 1.
         mse_target: φ [membrane].
+
+    Example:
+        >>> mem = torch.tensor([[[0.0, 1.0], [0.0, 3.0]]])
+        >>> TETLoss(mse_share=0.0)(mem, torch.tensor([1]))
+        tensor(0.1809)
     """
 
     def __init__(

@@ -352,6 +352,11 @@ class CountCrossEntropy(LossModule):
 
     Args:
         num_classes: Number of populations; None is one neuron per class.
+
+    Example:
+        >>> spk = torch.tensor([[[0.0, 1.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]])
+        >>> CountCrossEntropy()(spk, torch.tensor([1]))
+        tensor(0.1269)
     """
 
     def __init__(self, num_classes: int | None = None) -> None:
@@ -370,6 +375,11 @@ class RateMSE(LossModule):
         num_classes: Number of populations; None is one neuron per class.
         high_rate: Target rate of the right class [spikes per step and neuron].
         low_rate: Target rate of the others [spikes per step and neuron].
+
+    Example:
+        >>> spk = torch.tensor([[[0.0, 1.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]])
+        >>> RateMSE(high_rate=0.75, low_rate=0.0)(spk, torch.tensor([1]))
+        tensor(0.0312)
     """
 
     def __init__(
@@ -393,6 +403,11 @@ class CountMSE(LossModule):
         num_classes: Number of populations; None is one neuron per class.
         high_count: Spikes that the population of the right class should have in a recording.
         low_count: Spikes that the other populations should have.
+
+    Example:
+        >>> spk = torch.tensor([[[0.0, 1.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]])
+        >>> CountMSE(high_count=3, low_count=0)(spk, torch.tensor([1]))
+        tensor(0.5000)
     """
 
     def __init__(

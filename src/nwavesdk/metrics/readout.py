@@ -102,6 +102,11 @@ def population_counts(
         TypeError: If `lengths` is not an int64 tensor.
         ValueError: If `spk` does not have three dimensions, O is not a multiple of `num_classes`,
             or a length is not from 1 to T.
+
+    Example:
+        >>> spk = torch.tensor([[[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, 0.0, 0.0]]])
+        >>> population_counts(spk, num_classes=2)
+        tensor([[3., 1.]])
     """
     _require_sequences(spk)
     outputs = spk.shape[2]

@@ -123,6 +123,16 @@ def detach_state(model: nn.Module) -> None:
 
     Raises:
         TypeError: If `model` is not a module.
+
+    Example:
+        >>> import torch
+        >>> from nwavesdk.layers import LIFLayer
+        >>> layer = LIFLayer(1, taus=20e-3, solver="reference")
+        >>> x = torch.full((1, 5, 1), 0.3, requires_grad=True)
+        >>> _ = layer(x)
+        >>> detach_state(layer)
+        >>> [state.requires_grad for state in layer.state_tensors() if state is not None]
+        [False]
     """
     for module in prepared_modules(model, "detach_state"):
         module.detach_state()

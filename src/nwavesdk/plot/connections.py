@@ -28,6 +28,12 @@ def weights(weight: Any, ax: Axes | None = None, *, theme: Theme = LIGHT) -> Axe
     Raises:
         TypeError: If the weight is not numbers, `ax` is not axes, or `theme` is not a theme.
         ValueError: If the weight has other dimensions or no element.
+
+    Example:
+        >>> import torch
+        >>> ax = weights(torch.randn(4, 2))
+        >>> ax.get_xlabel()
+        'target neuron'
     """
     is_linear = isinstance(weight, nn.Linear)
     if isinstance(weight, nn.Module):
@@ -96,6 +102,12 @@ def delays(
         TypeError: If the delays are not numbers, `ax` is not axes, or `theme` is not a theme.
         ValueError: If there are no delays, a delay is below 0 or not finite, or `weight` has
             another shape.
+
+    Example:
+        >>> import torch
+        >>> ax = delays(torch.tensor([[0.0, 3.0], [1.0, 1.0]]))
+        >>> ax.get_ylabel()
+        'connections'
     """
     owner = "delays"
     if isinstance(delay, nn.Module):

@@ -44,6 +44,12 @@ def raster(
     Raises:
         TypeError: If spikes are not numbers, `ax` is not axes, or `theme` is not a theme.
         ValueError: If spikes have fewer than two dimensions or no element, or `dt` is not above 0.
+
+    Example:
+        >>> import torch
+        >>> ax = raster(torch.eye(3), dt=1e-3)
+        >>> ax.get_xlabel()
+        'time [ms]'
     """
     shapes = {n: "spikes [T, *features]" if n == 2 else "more features" for n in range(2, 6)}
     layer = as_array("raster", spikes, shapes, _ONE_RECORDING)
@@ -87,6 +93,12 @@ def membranes(
     Raises:
         TypeError: If values are not numbers, `ax` is not axes, or `theme` is not a theme.
         ValueError: If shapes differ or have other dimensions, or `dt` is not above 0.
+
+    Example:
+        >>> import torch
+        >>> ax = membranes(torch.linspace(0.0, 0.9, 10), threshold=1.0)
+        >>> len(ax.lines)
+        2
     """
     shapes = {1: "membranes [T]", 2: "[T, N]"}
     after = as_array("membranes", mem, shapes, "take one recording of a batch, as in mem[0]")
@@ -174,6 +186,12 @@ def rates(
     Raises:
         TypeError: If spikes are not numbers, `ax` is not axes, or `theme` is not a theme.
         ValueError: If spikes have other dimensions or no element, or `dt` is not above 0.
+
+    Example:
+        >>> import torch
+        >>> ax = rates(torch.eye(3), dt=1e-3)
+        >>> ax.get_ylabel()
+        'neuron'
     """
     shapes = {2: "spikes [T, N]", 3: "[B, T, N]"}
     array = as_array("rates", spikes, shapes, "join the features of a step, as in spk.flatten(2)")
@@ -215,6 +233,12 @@ def event_frames(
     Raises:
         TypeError: If frames are not numbers, `ax` is not axes, or `theme` is not a theme.
         ValueError: If frames have other dimensions or no element, or a number is out of its range.
+
+    Example:
+        >>> import torch
+        >>> ax = event_frames(torch.ones(4, 8, 8), n_pictures=2)
+        >>> len(ax.images)
+        1
     """
     owner = "event_frames"
     shapes = {3: "frames [T, H, W]", 4: "[T, polarities, H, W]"}

@@ -45,6 +45,10 @@ class Tanh(Formula, formula="1 - tanh²(k z)"):
 
     Args:
         k: Steepness [1 / unit of the membrane].
+
+    Example:
+        >>> Tanh().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.7864, 1.0000, 0.7864])
     """
 
     k: float = parameter(1.0)
@@ -64,6 +68,10 @@ class Gaussian(Formula, formula="scale · e^(-(z - mu)² / (2 sigma²)) / (sigma
         mu: Position of the peak [unit of the membrane above threshold].
         sigma: Standard deviation [unit of the membrane].
         scale: Area.
+
+    Example:
+        >>> Gaussian().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.4839, 0.7979, 0.4839])
     """
 
     mu: float = parameter(0.0, -1e18)
@@ -93,6 +101,10 @@ class Erf(Formula, formula="alpha/√pi · e^(-(alpha z)²)"):
 
     Args:
         alpha: Sharpness [1 / unit of the membrane].
+
+    Example:
+        >>> Erf().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.4151, 1.1284, 0.4151])
     """
 
     alpha: float = parameter(2.0)
@@ -109,6 +121,10 @@ class HeaviErfc(Formula, formula="2/√pi · e^(-(k z)²)"):
 
     Args:
         k: Sharpness [1 / unit of the membrane].
+
+    Example:
+        >>> HeaviErfc().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.8788, 1.1284, 0.8788])
     """
 
     k: float = parameter(1.0)
@@ -134,6 +150,10 @@ class MultiGaussian(
         h: Share of each of the two bells that are subtracted.
         s: Width of these two bells relative to sigma.
         scale: A factor. The area is `scale (1 - h)`.
+
+    Example:
+        >>> MultiGaussian().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.5177, 0.8782, 0.5177])
 
     References:
         B. Yin, F. Corradi, S. M. Bohté, "Accurate and efficient time-domain classification with

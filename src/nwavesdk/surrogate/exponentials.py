@@ -23,6 +23,10 @@ class SpikeRateEscape(Formula, formula="slope · e^(-beta · |z - center|)"):
         slope: Peak [1 / unit of the membrane].
         center: Position of the peak [unit of the membrane above threshold].
 
+    Example:
+        >>> SpikeRateEscape().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([ 5.5783,  9.1970, 15.1633])
+
     References:
         W. Gerstner, W. M. Kistler, "Spiking neuron models", 2002, doi:10.1017/CBO9780511815706.
     """
@@ -47,6 +51,10 @@ class PiecewiseExp(Formula, formula="(alpha/2) · e^(-alpha · |z|)"):
 
     Args:
         alpha: Sharpness [1 / unit of the membrane].
+
+    Example:
+        >>> PiecewiseExp().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.3033, 0.5000, 0.3033])
     """
 
     alpha: float = parameter(1.0)
@@ -65,6 +73,10 @@ class SingleExponential(Formula, formula="scale/w · e^(-|z|/w), w = width · th
         width: Distance at which it has fallen to 1/e [thresholds].
         scale: Half of the area.
         threshold: Threshold of the neurons [unit of the membrane].
+
+    Example:
+        >>> SingleExponential().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.7358, 2.0000, 0.7358])
 
     References:
         S. B. Shrestha, G. Orchard, "SLAYER: Spike layer error reassignment in time", 2018,
@@ -96,6 +108,10 @@ class PeriodicExponential(
         width: Distance d at which it has fallen to 1/e [unit of the membrane].
         scale: Peak.
         threshold: Threshold of the neurons [unit of the membrane].
+
+    Example:
+        >>> PeriodicExponential().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.3679, 1.0000, 0.1353])
 
     References:
         P. Weidel, S. Sheik, "WaveSense", 2021, arXiv:2111.01456.

@@ -26,6 +26,10 @@ __all__ = [
 class StraightThrough(Formula, formula="1"):
     """Derivative `1`: the gradient ignores the spike (snnTorch, SpikingJelly).
 
+    Example:
+        >>> StraightThrough().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([1., 1., 1.])
+
     References:
         Y. Bengio, N. Léonard, A. Courville, "Estimating or propagating gradients through
         stochastic neurons for conditional computation", 2013, arXiv:1308.3432.
@@ -64,6 +68,10 @@ class LogTailedReLU(Formula, formula="alpha for z <= 0, 1 for z <= 1, else 1/z")
     Args:
         alpha: Derivative below and at the threshold.
 
+    Example:
+        >>> LogTailedReLU().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0., 0., 1.])
+
     References:
         Z. Cai et al., "Deep learning with low precision by half-wave Gaussian quantization", 2017,
         arXiv:1702.00953.
@@ -87,6 +95,10 @@ class S2nn(
     Args:
         alpha: Steepness below the threshold [1 / unit of the membrane].
         beta: Derivative at the threshold.
+
+    Example:
+        >>> S2nn().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.4200, 1.0000, 0.6667])
 
     References:
         K. Suetake et al., "S³NN: Time step reduction of spiking surrogate gradients for training
@@ -112,6 +124,10 @@ class HeavisideWindow(Formula, formula="1/threshold for z >= -window, else 0"):
         window: How far below the threshold the derivative begins [unit of the membrane]. sinabs
             documents it as relative to the threshold, but its code uses it unscaled, as here.
         threshold: Threshold of the neurons [unit of the membrane].
+
+    Example:
+        >>> HeavisideWindow().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([1., 1., 1.])
     """
 
     window: float = parameter(1.0, 0.0)
@@ -135,6 +151,10 @@ class SnnTorchTriangular(Formula, formula="threshold for z < 0, else -threshold"
 
     Args:
         threshold: Absolute value of the derivative.
+
+    Example:
+        >>> SnnTorchTriangular().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([ 1., -1., -1.])
     """
 
     threshold: float = parameter(1.0)
@@ -156,6 +176,10 @@ class SquarewaveFourierSeries(
     Args:
         n: Number of terms plus 1, from 2 to 7.
         period: Period of the wave [unit of the membrane].
+
+    Example:
+        >>> SquarewaveFourierSeries().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.4619, 0.5000, 0.4619])
     """
 
     n: int = parameter(2, 2, 7)

@@ -61,6 +61,10 @@ class FixedPeakATan(Formula, formula="1 / (pi · (1 + (k · pi · z)²))"):
 
     Args:
         k: Sharpness [1 / unit of the membrane].
+
+    Example:
+        >>> FixedPeakATan().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.0293, 0.3183, 0.0293])
     """
 
     k: float = parameter(2.0)
@@ -100,6 +104,10 @@ class SoftSign(Formula, formula="(alpha/2) / (1 + alpha · |z|)²"):
 
     Args:
         alpha: Sharpness [1 / unit of the membrane].
+
+    Example:
+        >>> SoftSign().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.2500, 1.0000, 0.2500])
     """
 
     alpha: float = parameter(2.0)
@@ -120,6 +128,10 @@ class SuperSpike(Formula, formula="alpha / (1 + |z|)²"):
 
     Args:
         alpha: Peak [1 / unit of the membrane]. The width is fixed.
+
+    Example:
+        >>> SuperSpike().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.4444, 1.0000, 0.4444])
     """
 
     alpha: float = parameter(1.0)
@@ -138,6 +150,10 @@ class NonzeroSignLogAbs(Formula, formula="alpha / (1 + alpha · |z|)"):
 
     Args:
         alpha: Sharpness [1 / unit of the membrane].
+
+    Example:
+        >>> NonzeroSignLogAbs().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.6667, 1.0000, 0.6667])
     """
 
     alpha: float = parameter(1.0)
@@ -153,6 +169,10 @@ class QPseudoSpike(Formula, formula="(1 + 2/(alpha - 1) · |z|)^(-alpha)"):
 
     Args:
         alpha: Power of the tail, above 1.
+
+    Example:
+        >>> QPseudoSpike().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.2500, 1.0000, 0.2500])
 
     References:
         S. Herranz-Celotti, J. Rouat, "Surrogate gradients design", 2022, arXiv:2202.00282.
@@ -176,6 +196,10 @@ class Circ(Formula, formula="(1 + (z/alpha)²)^(-3/2)"):
 
     Args:
         alpha: Width [unit of the membrane]. Unlike elsewhere, a larger alpha is less steep.
+
+    Example:
+        >>> Circ().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.7155, 1.0000, 0.7155])
     """
 
     alpha: float = parameter(1.0)
@@ -199,6 +223,10 @@ class FakeNumericalGradient(Formula, formula="min(1/|z|, alpha)"):
 
     Args:
         alpha: Peak [1 / unit of the membrane].
+
+    Example:
+        >>> FakeNumericalGradient().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.3000, 0.3000, 0.3000])
     """
 
     alpha: float = parameter(0.3)

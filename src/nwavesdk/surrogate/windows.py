@@ -56,6 +56,10 @@ class PiecewiseQuadratic(Formula, formula="max(0, alpha - alpha² |z|)"):
 
     Args:
         alpha: Peak, and 1 / half of the base [1 / unit of the membrane].
+
+    Example:
+        >>> PiecewiseQuadratic().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.5000, 1.0000, 0.5000])
     """
 
     alpha: float = parameter(1.0)
@@ -73,6 +77,10 @@ class PiecewiseLeakyReLU(Formula, formula="1/(2w) for |z| < w, else c"):
     Args:
         w: Half of the width of the window [unit of the membrane].
         c: Derivative outside of the window [1 / unit of the membrane].
+
+    Example:
+        >>> PiecewiseLeakyReLU().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.5000, 0.5000, 0.5000])
     """
 
     w: float = parameter(1.0)
@@ -95,6 +103,10 @@ class Boxcar(Formula, formula="height for |z| < width/2, else 0"):
     Args:
         width: Width of the window [unit of the membrane].
         height: Derivative inside the window [1 / unit of the membrane].
+
+    Example:
+        >>> Boxcar().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.5000, 0.5000, 0.5000])
     """
 
     width: float = parameter(2.0)
@@ -112,6 +124,10 @@ class Rect(Formula, formula="alpha for |z| < 1/(2 alpha), else 0"):
 
     Args:
         alpha: Derivative inside the window, and 1 / its width [1 / unit of the membrane].
+
+    Example:
+        >>> Rect().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0., 1., 0.])
     """
 
     alpha: float = parameter(1.0)
@@ -132,6 +148,10 @@ class SparseFastSigmoid(Formula, formula="1 / (slope · |z| + 1)² for |z| < win
     Args:
         slope: Steepness around 0 [1 / unit of the membrane].
         window: Half of the width of the window, snnTorch's B [unit of the membrane].
+
+    Example:
+        >>> SparseFastSigmoid().derivative(m.tensor([-0.5, 0.0, 0.5]))
+        tensor([0.0055, 1.0000, 0.0055])
 
     References:
         N. Perez-Nieves, D. F. M. Goodman, "Sparse spiking gradient descent", 2021,

@@ -33,6 +33,13 @@ def ALIFLayer(
         threshold: Firing threshold at rest [membrane].
         beta: Rise of the threshold for a rate of one spike per step [membrane].
 
+    Example:
+        >>> import torch
+        >>> x = torch.full((1, 100, 1), 1.5)
+        >>> spk, mem = ALIFLayer(1, solver="reference")(x)
+        >>> int(spk.sum())
+        4
+
     References:
         Bellec et al. 2018, "Long short-term memory and learning-to-learn in networks of spiking
         neurons", doi:10.48550/arXiv.1803.09574. There, the reset acts one step later.
@@ -66,6 +73,13 @@ def AdLIFLayer(
         a: Adaptation to the membrane per step; large values make the membrane oscillate.
         b: Adaptation to a spike [membrane].
         threshold: Firing threshold [membrane].
+
+    Example:
+        >>> import torch
+        >>> x = torch.full((1, 100, 1), 2.0)
+        >>> spk, mem = AdLIFLayer(1, solver="reference")(x)
+        >>> int(spk.sum())
+        4
 
     References:
         Bittar and Garner 2022, "A surrogate gradient spiking baseline for speech command
@@ -104,6 +118,13 @@ def SEAdLIFLayer(
         q: Scale of both.
         threshold: Firing threshold [membrane].
 
+    Example:
+        >>> import torch
+        >>> x = torch.full((1, 100, 1), 5.0)
+        >>> spk, mem = SEAdLIFLayer(1, solver="reference")(x)
+        >>> int(spk.sum())
+        15
+
     References:
         Baronig, Ferrand, Sabathiel and Legenstein 2025, "Advancing spatio-temporal processing
         through adaptation in spiking neural networks", doi:10.1038/s41467-025-60878-z.
@@ -141,6 +162,13 @@ def SiLIFLayer(
         a: Adaptation to the membrane per step.
         b: Adaptation to a spike [membrane].
         threshold: Firing threshold [membrane].
+
+    Example:
+        >>> import torch
+        >>> x = torch.full((1, 100, 1), 2.0)
+        >>> spk, mem = SiLIFLayer(1, solver="reference")(x)
+        >>> int(spk.sum())
+        3
 
     References:
         Fabre, Dudchenko, Bouhadjar and Neftci 2025, "SiLIF: Structured state space model dynamics

@@ -25,6 +25,13 @@ def IFLayer(x, v, *, threshold: Positive = 1.0):
         v: Membrane after reset.
         threshold: Firing threshold [membrane].
 
+    Example:
+        >>> import torch
+        >>> x = torch.full((1, 100, 1), 0.05)
+        >>> spk, mem = IFLayer(1, solver="reference")(x)
+        >>> int(spk.sum())
+        5
+
     References:
         Rueckauer et al. 2017, "Conversion of continuous-valued deep networks to efficient
         event-driven networks for image classification", doi:10.3389/fnins.2017.00682.
@@ -42,6 +49,12 @@ def LILayer(x, v, *, tau: TimeConstant = 20e-3):
         x: Input charge of a step [membrane].
         v: Membrane.
         tau: Membrane time constant [s].
+
+    Example:
+        >>> import torch
+        >>> _, mem = LILayer(1, tau=10e-3, solver="reference")(torch.ones(1, 3, 1))
+        >>> mem.flatten()
+        tensor([1.0000, 1.9048, 2.7236])
 
     References:
         Gerstner, Kistler, Naud and Paninski 2014, Neuronal Dynamics, section 1.3,
@@ -63,6 +76,13 @@ def CubaLIFLayer(
         tau: Membrane time constant [s].
         tau_syn: Time constant of the synaptic current [s].
         threshold: Firing threshold [membrane].
+
+    Example:
+        >>> import torch
+        >>> x = torch.full((1, 100, 1), 0.05)
+        >>> spk, mem = CubaLIFLayer(1, solver="reference")(x)
+        >>> int(spk.sum())
+        23
 
     References:
         Neftci, Mostafa and Zenke 2019, "Surrogate gradient learning in spiking neural networks",
@@ -92,6 +112,13 @@ def AlphaLayer(
         tau: Time constant of the decay of the response [s].
         tau_rise: Time constant of its rise [s], which must differ from tau.
         threshold: Firing threshold [membrane].
+
+    Example:
+        >>> import torch
+        >>> x = torch.full((1, 100, 1), 0.1)
+        >>> spk, mem = AlphaLayer(1, solver="reference")(x)
+        >>> int(spk.sum())
+        5
 
     References:
         Gerstner and Kistler 2002, Spiking Neuron Models, section 4.2,
@@ -128,6 +155,13 @@ def RefractoryLIFLayer(
         threshold: Firing threshold [membrane].
         dt: Length of a step [s], which the layer gives.
 
+    Example:
+        >>> import torch
+        >>> x = torch.full((1, 100, 1), 0.1)
+        >>> spk, mem = RefractoryLIFLayer(1, solver="reference")(x)
+        >>> int(spk.sum())
+        5
+
     References:
         Gerstner, Kistler, Naud and Paninski 2014, Neuronal Dynamics, section 1.3,
         doi:10.1017/CBO9781107447615.
@@ -149,6 +183,13 @@ def KLIFLayer(x, v, *, tau: TimeConstant = 20e-3, k: Positive = 1.0, threshold: 
         tau: Membrane time constant [s].
         k: Scale of the membrane.
         threshold: Firing threshold [membrane].
+
+    Example:
+        >>> import torch
+        >>> x = torch.full((1, 100, 1), 1.5)
+        >>> spk, mem = KLIFLayer(1, solver="reference")(x)
+        >>> int(spk.sum())
+        4
 
     References:
         Jiang and Zhang 2023, "KLIF: An optimized spiking neuron unit for tuning surrogate gradient

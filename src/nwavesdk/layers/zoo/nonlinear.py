@@ -41,6 +41,13 @@ def QIFLayer(
         v_reset: Membrane after a spike [mV].
         dt: Length of a step [s], which the layer gives.
 
+    Example:
+        >>> import torch
+        >>> x = torch.full((1, 100, 1), 20.0)
+        >>> spk, mem = QIFLayer(1, solver="reference")(x)
+        >>> int(spk.sum())
+        4
+
     References:
         Latham, Richmond, Nelson and Nirenberg 2000, "Intrinsic dynamics in neuronal networks. I.
         Theory", doi:10.1152/jn.2000.83.2.808.
@@ -76,6 +83,13 @@ def EIFLayer(
         threshold: Membrane at which the upstroke ends and a spike is counted [mV].
         v_reset: Membrane after a spike [mV].
         dt: Length of a step [s], which the layer gives.
+
+    Example:
+        >>> import torch
+        >>> x = torch.full((1, 100, 1), 5.0)
+        >>> spk, mem = EIFLayer(1, solver="reference")(x)
+        >>> int(spk.sum())
+        3
 
     References:
         Fourcaud-Trocmé, Hansel, van Vreeswijk and Brunel 2003, "How spike generation mechanisms
@@ -122,6 +136,13 @@ def AdExLayer(
         v_reset: Membrane after a spike [mV].
         dt: Length of a step [s], which the layer gives.
 
+    Example:
+        >>> import torch
+        >>> x = torch.full((1, 100, 1), 50.0)
+        >>> spk, mem = AdExLayer(1, solver="reference")(x)
+        >>> int(spk.sum())
+        9
+
     References:
         Brette and Gerstner 2005, "Adaptive exponential integrate-and-fire model as an effective
         description of neuronal activity", doi:10.1152/jn.00686.2005.
@@ -158,6 +179,13 @@ def IzhikevichLayer(
         d: Rise of the recovery after a spike.
         threshold: Membrane at which the upstroke ends and a spike is counted [mV].
         dt: Length of a step [s], which the layer gives.
+
+    Example:
+        >>> import torch
+        >>> x = torch.full((1, 100, 1), 10.0)
+        >>> spk, mem = IzhikevichLayer(1, solver="reference")(x)
+        >>> int(spk.sum())
+        3
 
     References:
         Izhikevich 2003, "Simple model of spiking neurons", equations (1) to (3),

@@ -34,6 +34,13 @@ def ResonateAndFireLayer(
         threshold: Firing threshold [membrane].
         dt: Length of a step [s], which the layer gives.
 
+    Example:
+        >>> import torch
+        >>> x = torch.full((1, 100, 1), 0.1)
+        >>> spk, mem = ResonateAndFireLayer(1, solver="reference")(x)
+        >>> int(spk.sum())
+        5
+
     References:
         Izhikevich 2001, "Resonate-and-fire neurons", doi:10.1016/S0893-6080(01)00078-8.
     """
@@ -72,6 +79,13 @@ def BalancedResonateAndFireLayer(
         tau_q: Time constant of q [s]; the source's factor of 0.9 at 10 ms is 95 ms.
         threshold: Firing threshold [membrane].
         dt: Length of a step [s], which the layer gives.
+
+    Example:
+        >>> import torch
+        >>> x = torch.full((1, 100, 1), 50.0)
+        >>> spk, mem = BalancedResonateAndFireLayer(1, solver="reference")(x)
+        >>> int(spk.sum())
+        5
 
     References:
         Higuchi, Kairat, Bohté and Otte 2024, "Balanced resonate-and-fire neurons",
