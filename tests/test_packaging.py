@@ -1,5 +1,6 @@
 """The wheel has the library and nothing else, and versions and dates agree."""
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -52,3 +53,11 @@ def test_the_wheel_of_the_source_distribution_is_the_library(source: Path, tmp_p
     expected = {f"nwavesdk/{file}" for file in files_in(ROOT / "src" / "nwavesdk")}
     assert set(wheel.namelist()) == expected | {f"{described}/{name}" for name in METADATA}
     assert f"\nVersion: {__version__}\n" in wheel.read(f"{described}/METADATA").decode()
+
+
+def test_the_citation_has_the_last_release_of_the_changelog() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    version, date = re.findall(r"^## ([\d.]+) \(([\d-]+)\)$", changelog, re.MULTILINE)[0]
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {version}\ndate-released: {date}\n" in citation
+    assert __version__ == version or ".dev" in __version__
