@@ -43,6 +43,13 @@ def test_the_site_has_the_pages_and_scripts_of_tutorials() -> None:
     assert all(map(excluded.match_file, ["tutorials/plot_01_spike.py", "site/hooks.py"]))
 
 
+def test_tutorials_are_short() -> None:
+    tutorials = [*(ROOT / "docs" / "tutorials").glob("plot_*.py")]
+    assert len(tutorials) >= 14
+    too_long = [one.name for one in tutorials if len(one.read_text().splitlines()) > 120]
+    assert not too_long
+
+
 def test_the_reference_has_every_package_in_the_navigation() -> None:
     import yaml
 

@@ -104,20 +104,17 @@ for kind in ("LIF", "recurrent", "AdLIF"):
             by_seed.append(net(spikes)[1].argmax(2) == segment)
     right = torch.stack(by_seed).float()
     recall[kind] = [right[:, segment == k].mean().item() for k in range(6)]
-    parameters = sum(parameter.numel() for parameter in net.parameters())
-    values = ", ".join(f"{value:.3f}" for value in right.mean((1, 2)))
-    print(f"{kind}, {parameters:,} parameters: {values} of all steps")
+    print(kind, [round(share, 3) for share in right.mean((1, 2)).tolist()], "of all steps")
 
 figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
 for place, (kind, values) in enumerate(recall.items()):
     axes.bar([k + 0.27 * (place - 1) for k in range(6)], values, 0.25, label=kind)
 axes.set(xlabel="segment", xticks=range(6), xticklabels=SEGMENTS, ylabel="right steps [share]")
-axes.set(ylim=(0, 1.2), yticks=[0, 0.5, 1])
+axes.set_ylim(0, 1.2)
 axes.legend(ncols=3, loc="upper center")
 
 # %%
 # The recurrent net, with nine times the parameters, is ahead on each seed. Between LIF and AdLIF
 # the seeds disagree, so this task does not show that adaptation helps; `a` was chosen in a few
-# trials. On real electrocardiograms, `nwave train --out runs/ecg --data data/ecg-qtdb` trains this
-# task. [Recurrence](../../recurrence.md) explains how gradients stay bounded in a loop, and
-# [neurons](../../neurons.md) lists all neurons.
+# trials. `nwave train --out runs/ecg --data data/ecg-qtdb` trains on real electrocardiograms.
+# [Recurrence](../../recurrence.md) and [neurons](../../neurons.md) tell more.
