@@ -53,7 +53,8 @@ def build() -> SpikingSequential:
 
 def train(net: SpikingSequential) -> None:
     """Train on new recordings in every step."""
-    optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, BATCHES)
     for _ in range(BATCHES):
         frames, direction = draw_batch(BATCH)
         _, mem = net(frames)
@@ -61,6 +62,7 @@ def train(net: SpikingSequential) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        decay.step()
 
 
 @torch.no_grad()
