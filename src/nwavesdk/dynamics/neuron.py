@@ -36,6 +36,15 @@ class Neuron:
         forgets: `forgets(w, s) -> mask`: the steps after which the state, with the spike held
             fixed, no longer depends on the state before; `w` is the saved value. None if there is
             no such step.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> lif = LIF_PAGES["zero"].neuron
+        >>> lif.states, lif.constants, lif.is_readout
+        (('v',), ('decay_tau', 'threshold'), False)
+        >>> values = {"tau": torch.tensor(20e-3).double(), "threshold": torch.tensor(1.0).double()}
+        >>> [round(float(value), 4) for value in lif.evaluate_constants(values, dt=1e-3)]
+        [0.9512, 1.0]
     """
 
     name: str

@@ -24,6 +24,11 @@ class Constant:
     Attributes:
         kind: What values it may have.
         default: Its default, or None.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> LIF_PAGES["zero"].constants["threshold"]
+        Constant(kind=Kind(low=0.0, high=None, unit=''), default=1.0)
     """
 
     kind: Kind
@@ -40,6 +45,14 @@ class Page:
         neuron: The neuron.
         constants: The constants that a user gives, by name.
         takes_dt: Whether it has `dt`, which receives the length of a step.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> print(LIF_PAGES["zero"].source.strip())
+        def lif_zero(x, v, *, tau: TimeConstant, threshold: Positive = 1.0):
+            u = decay(tau) * v + x
+            s = spike(u - threshold)
+            return s, u - held(s) * u
     """
 
     source: str
@@ -63,6 +76,15 @@ def read_page(
 
     Raises:
         PageError: If the function is not a page; the text names line and reason.
+
+    Example:
+        >>> from nwavesdk.dynamics import Positive, held, spike
+        >>> def integrate(x, v, *, threshold: Positive = 1.0):
+        ...     s = spike(v + x - threshold)
+        ...     return s, (v + x) * (1 - held(s))
+        >>> page = read_page(integrate)
+        >>> page.neuron.states, page.neuron.has_reset, page.constants["threshold"].default
+        (('v',), True, 1.0)
     """
     if not isinstance(function, types.FunctionType):
         raise PageError(

@@ -42,6 +42,19 @@ class StepText:
         constants: Number of constants.
         saved: Number of values that are saved.
         is_readout: Whether the output is a state.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> program = program_of(LIF_PAGES["subtraction"].neuron)
+        >>> print(program.step.text.strip())
+        def step(x, v, constant_decay_tau, constant_threshold):
+            t5 = constant_decay_tau * v
+            u = t5 + x
+            t7 = u - constant_threshold
+            s = spike(t7)
+            t10 = constant_threshold * s
+            t11 = u - t10
+            return (s, t11, u,)
     """
 
     name: str
@@ -72,6 +85,18 @@ class QueryText:
         saved: Number of saved values.
         recalled: Positions of the states that are recalled.
         results: Number of results of the query.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> adjoint = program_of(LIF_PAGES["subtraction"].neuron).adjoint(learns_constants=False)
+        >>> print(adjoint.query.strip())
+        def adjoint(saved_0, constant_decay_tau, constant_threshold, grad_s, grad_v):
+            t7 = saved_0 - constant_threshold
+            t19 = surrogate(t7)
+            t20 = grad_s * t19
+            t22 = grad_v + t20
+            t24 = t22 * constant_decay_tau
+            return (t22, t24,)
     """
 
     name: str
@@ -108,6 +133,13 @@ class Program:
         saved: Nodes of the values that are saved.
         anchor: Position of the constant that z is below the first saved value, as for the threshold
             in u - threshold; None if the first saved value is z or unrelated to it.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> lif = LIF_PAGES["zero"].neuron
+        >>> program = Program(lif, detach_reset=True, saves="gradient", keeps_z=False)
+        >>> program.step.saved, program.adjoint(learns_constants=True).results
+        (1, 4)
     """
 
     def __init__(self, neuron: Neuron, detach_reset: bool, saves: str, keeps_z: bool) -> None:
@@ -272,7 +304,14 @@ class Program:
 def program_of(
     neuron: Neuron, *, detach_reset: bool = True, saves: str = "gradient", keeps_z: bool = False
 ) -> Program:
-    """The program of a neuron for one choice of what is saved; see `Program`."""
+    """The program of a neuron for one choice of what is saved; see `Program`.
+
+    Example:
+        >>> from nwavesdk.layers import IzhikevichLayer
+        >>> izhikevich = IzhikevichLayer(1).page.neuron
+        >>> {saves: program_of(izhikevich, saves=saves).step.saved for saves in SAVES}
+        {'gradient': 1, 'learning': 3, 'record': 3}
+    """
     return Program(neuron, detach_reset, saves, keeps_z)
 
 

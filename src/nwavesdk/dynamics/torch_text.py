@@ -15,6 +15,11 @@ class TorchMaths:
 
     Args:
         dtype: Dtype of numbers that meet no tensor.
+
+    Example:
+        >>> m = TorchMaths(torch.float32)
+        >>> m.where(torch.tensor([True, False]), 1.0, 0.0)
+        tensor([1., 0.])
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
@@ -55,6 +60,12 @@ def torch_function(
         name: Name of the function.
         dtype: Dtype of numbers that meet no tensor.
         names: What its other open names mean.
+
+    Example:
+        >>> text = "def leak(v, ratio): return (m.exp(-ratio) * v,)"
+        >>> leak = torch_function(text, "leak", torch.float32)
+        >>> leak(torch.ones(2), torch.tensor([0.5, 1.0]))
+        (tensor([0.6065, 0.3679]),)
     """
     scope = {"m": TorchMaths(dtype), **names}
     exec(_compiled(text), scope)  # written by `function_text`, see there

@@ -1,7 +1,6 @@
 """The words of pages: functions that only solvers give a meaning, and the kinds of constants."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -21,25 +20,98 @@ __all__ = [
 
 
 class PageError(ValueError):
-    """A function cannot be the page of a neuron; the text names line and reason."""
+    """A function cannot be the page of a neuron; the text names line and reason.
+
+    Example:
+        >>> from nwavesdk.layers import neuron
+        >>> def ForgetfulLayer(x, v):
+        ...     return spike(v + x - 1.0)
+        >>> try:
+        ...     neuron(ForgetfulLayer)
+        ... except PageError as error:
+        ...     print(str(error).partition("): ")[2])
+        returns 1 value, expected 2: the spike, v after the step.
+    """
 
 
-def _word(name: str, doc: str) -> Callable[[Any], Any]:
-    def word(value: Any) -> Any:
-        raise RuntimeError(
-            f"{name} is a word of neuron pages, which are read and never called: use it in a "
-            "function decorated with @neuron."
-        )
+def spike(z: Any) -> Any:
+    """1 where z is above 0, else 0; its gradient is the surrogate's.
 
-    word.__name__ = name
-    word.__qualname__ = name
-    word.__doc__ = doc
-    return word
+    Args:
+        z: What decides on a spike, such as membrane minus threshold.
+
+    Raises:
+        RuntimeError: If it is called; pages are read.
+
+    Example:
+        >>> import torch
+        >>> from nwavesdk.layers import neuron
+        >>> @neuron
+        ... def IntegrateLayer(x, v, *, threshold: Positive = 1.0):
+        ...     s = spike(v + x - threshold)
+        ...     return s, (v + x) * (1 - held(s))
+        >>> spk, mem = IntegrateLayer(1, solver="reference")(torch.full((1, 4, 1), 0.6))
+        >>> spk.flatten()
+        tensor([0., 1., 0., 1.])
+    """
+    raise _never_called("spike")
 
 
-spike = _word("spike", "1 where the argument is above 0, else 0; its gradient is the surrogate's.")
-held = _word("held", "The argument; no gradient flows through it if the layer detaches the reset.")
-decay = _word("decay", "exp(-dt/tau) of the time constant tau [s].")
+def held(value: Any) -> Any:
+    """The argument; no gradient flows through it if the layer detaches the reset.
+
+    Args:
+        value: Any value of a page, mostly the spike.
+
+    Raises:
+        RuntimeError: If it is called; pages are read.
+
+    Example:
+        >>> import torch
+        >>> from nwavesdk.layers import neuron
+        >>> @neuron
+        ... def HoldLayer(x, v):
+        ...     u = held(v) + x
+        ...     return spike(u - 1.0), u
+        >>> x = torch.ones(1, 3, 1, requires_grad=True)
+        >>> for detach in (True, False):
+        ...     layer = HoldLayer(1, detach_reset=detach, solver="reference")
+        ...     _, mem = layer(x)
+        ...     print(torch.autograd.grad(mem[:, -1].sum(), x)[0].flatten())
+        tensor([0., 0., 1.])
+        tensor([1., 1., 1.])
+    """
+    raise _never_called("held")
+
+
+def decay(tau: Any) -> Any:
+    """exp(-dt/tau), the share of a value that is left after a step of dt [s].
+
+    Args:
+        tau: A constant of the page of the kind `TimeConstant` [s].
+
+    Raises:
+        RuntimeError: If it is called; pages are read.
+
+    Example:
+        >>> import torch
+        >>> from nwavesdk.layers import neuron
+        >>> @neuron
+        ... def LeakLayer(x, v, *, tau: TimeConstant = 20e-3):
+        ...     v = decay(tau) * v + x
+        ...     return v
+        >>> _, mem = LeakLayer(1, dt=1e-3, solver="reference")(torch.eye(1, 3)[..., None])
+        >>> mem.flatten()
+        tensor([1.0000, 0.9512, 0.9048])
+    """
+    raise _never_called("decay")
+
+
+def _never_called(name: str) -> RuntimeError:
+    return RuntimeError(
+        f"{name} is a word of neuron pages, which are read and never called: use it in a "
+        "function decorated with @neuron."
+    )
 
 
 @dataclass(frozen=True)
@@ -50,6 +122,12 @@ class Kind:
         low: Lower bound, not included; None for no bound.
         high: Upper bound, not included; None for no bound.
         unit: Unit, for messages.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> kind = LIF_PAGES["zero"].constants["tau"].kind
+        >>> kind, kind.is_time
+        (Kind(low=0.0, high=None, unit='s'), True)
     """
 
     low: float | None = None
@@ -71,6 +149,16 @@ class Bounded(Kind):
 
     Raises:
         PageError: If they are not two finite numbers, the lower one first.
+
+    Example:
+        >>> from nwavesdk.layers import neuron
+        >>> @neuron
+        ... def LeakLayer(x, v, *, rho: Annotated[float, Bounded(0, 1)] = 0.9):
+        ...     v = rho * v + x
+        ...     return v
+        >>> LeakLayer(1, rho=1.5)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: LeakLayer: rho must be finite and above 0 and below 1, got 1.5: ...
     """
 
     def __init__(self, low: float, high: float) -> None:

@@ -39,6 +39,10 @@ def has_serial_kernel(x: Tensor, recurrent: bool) -> bool:
     """Whether `solver="serial"` can run a problem with the charge `x`.
 
     On CPU tensors it always can; for CUDA tensors see `has_gpu_kernel`.
+
+    Example:
+        >>> has_serial_kernel(torch.zeros(2, 5, 3), recurrent=True)
+        True
     """
     return x.device.type == "cpu" or has_gpu_kernel(x, recurrent)
 
@@ -64,6 +68,16 @@ def solve(
     Raises:
         RuntimeError: If the solver does not support the device, the neuron, the topology, or
             `torch.func` transforms.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> from nwavesdk.solvers import Spec
+        >>> from nwavesdk.surrogate import atan
+        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> constants = torch.full((1,), 0.5), torch.ones(1)
+        >>> problem = Problem(spec, torch.full((1, 4, 1), 0.6), (torch.zeros(1, 1),), constants)
+        >>> [solve(problem, solver).spikes.flatten().tolist() for solver in ("serial", "reference")]
+        [[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 1.0, 0.0]]
     """
     _check_support(problem, solver)
     problem = _with_saves(problem, needs_saved)

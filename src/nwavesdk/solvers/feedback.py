@@ -38,7 +38,15 @@ _FARTHEST = 4.0
 
 
 def has_loop_gain(spec: Spec) -> bool:
-    """Whether the neuron is leaky with one state, of which the module's docstring is true."""
+    """Whether the neuron is leaky with one state, of which the module's docstring is true.
+
+    Example:
+        >>> from nwavesdk.layers import ALIFLayer, LIFLayer
+        >>> from nwavesdk.surrogate import atan
+        >>> neurons = LIFLayer(1, taus=20e-3).page.neuron, ALIFLayer(1).page.neuron
+        >>> [has_loop_gain(Spec(neuron, atan(alpha=2.0))) for neuron in neurons]
+        [True, False]
+    """
     return spec.neuron.carry is not None and len(spec.neuron.constants) == 2
 
 
@@ -81,6 +89,15 @@ def loop_gain(
         constants: Decay and threshold, each [N].
         weights: Recurrent weights [N, N] (from, to); with delays [K·N, N], one block per delay.
         slopes: Mean of σ' of each neuron [N]; None for `mean_slope`.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> from nwavesdk.surrogate import atan
+        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> constants = torch.full((2,), 0.9), torch.ones(2)
+        >>> weights = torch.tensor([[0.0, 0.4], [0.4, 0.0]])
+        >>> [round(float(loop_gain(spec, constants, c * weights)), 2) for c in (1, 2)]
+        [0.86, 1.72]
     """
     decay, threshold = (constant.detach() for constant in constants)
     slopes = mean_slope(spec.surrogate, threshold) if slopes is None else slopes

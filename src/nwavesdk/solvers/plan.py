@@ -42,6 +42,16 @@ class Plan:
         chain: The chain rule from the constants to the parameters that learn; None if none learns.
         dtype: That of charge, states and constants.
         is_recurrent: Whether the layer is recurrent.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> from nwavesdk.surrogate import atan
+        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> constants = torch.full((1,), 0.5), torch.ones(1)
+        >>> plan = Plan(spec, (1, 4, 1), constants, None, torch.float32, is_recurrent=False)
+        >>> spikes, *_ = plan.run(torch.full((1, 4, 1), 0.6), plan.rest, (), (), False)
+        >>> spikes.flatten()
+        tensor([0., 0., 1., 0.])
     """
 
     def __init__(

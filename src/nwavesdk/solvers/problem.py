@@ -50,6 +50,14 @@ class Spec:
             memory (see `to_saved_dtype`).
         max_loop_gain: The largest loop gain of the gradient through recurrent weights; see
             `nwavesdk.solvers.feedback`. None bounds nothing.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> from nwavesdk.surrogate import atan, triangle
+        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> replace(spec, surrogate=triangle(alpha=0.3)).surrogate
+        Triangle(alpha=0.3, k=1.0)
     """
 
     neuron: Neuron
@@ -68,6 +76,13 @@ def spec_name(spec: Spec) -> str:
 
     torch keeps compiled code on disk, where another process may find it. So the text contains a
     hash of the page and everything that shapes and dtypes depend on.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> from nwavesdk.surrogate import atan
+        >>> name = spec_name(Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0)))
+        >>> name.split(", ")[1:3]
+        ['ATan(alpha=2.0)', 'detach_reset=True']
     """
     saved = [len(program_of_spec(spec, saves).saved) for saves in SAVES]
     is_formula = isinstance(spec.surrogate, Formula)
@@ -109,6 +124,17 @@ class Problem:
         spikes: s before the first step [B, N], or [B, K·N] in this order; required with
             `recurrent`.
         saves: What a forward pass saves for, one of `nwavesdk.dynamics.SAVES`.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> from nwavesdk.solvers import solve
+        >>> from nwavesdk.surrogate import atan
+        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> x = torch.full((1, 4, 1), 0.6)
+        >>> decay, threshold = torch.full((1,), 0.5), torch.ones(1)
+        >>> problem = Problem(spec, x, states=(torch.zeros(1, 1),), constants=(decay, threshold))
+        >>> solve(problem).spikes.flatten()
+        tensor([0., 0., 1., 0.])
     """
 
     spec: Spec
@@ -141,6 +167,17 @@ class Solution(NamedTuple):
             [B, T, N]; empty if it was not requested.
         spike_count: Number of spikes, or None if they were not counted. From a GPU this is a tensor
             whose sum is the number, because reading it would wait for the device.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> from nwavesdk.solvers import solve
+        >>> from nwavesdk.surrogate import atan
+        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> constants = torch.full((1,), 0.5), torch.ones(1)
+        >>> problem = Problem(spec, torch.full((1, 4, 1), 0.6), (torch.zeros(1, 1),), constants)
+        >>> solution = solve(problem)
+        >>> solution.mem.flatten(), solution.last, solution.spike_count
+        (tensor([0.6000, 0.9000, 0.0500, 0.6250]), (tensor([[0.6250]]),), 1)
     """
 
     spikes: Tensor
@@ -162,7 +199,17 @@ class SolutionGradient(NamedTuple):
 
 
 def recent_spikes(problem: Problem, spikes: Tensor) -> Tensor:
-    """What the step after `spikes` [B, T, N] reads: [B, K·N], the most recent step first."""
+    """What the step after `spikes` [B, T, N] reads: [B, K·N], the most recent step first.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> from nwavesdk.surrogate import atan
+        >>> spec = Spec(LIF_PAGES["zero"].neuron, atan(alpha=2.0))
+        >>> x, rest, two_delays = torch.zeros(1, 3, 2), torch.zeros(1, 2), torch.zeros(4, 2)
+        >>> problem = Problem(spec, x, (rest,), (), two_delays, torch.zeros(1, 4))
+        >>> recent_spikes(problem, torch.tensor([[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]]))
+        tensor([[0., 1., 1., 0.]])
+    """
     assert problem.spikes is not None
     T, N = spikes.shape[1:]
     K = problem.spikes.shape[1] // N
@@ -202,17 +249,56 @@ def states_before(problem: Problem, saved: tuple[Tensor, ...], query: QueryText)
 
 
 def spike_argument(problem: Problem, saved: tuple[Tensor, ...]) -> Tensor:
-    """The argument z of the spike function in all steps [B, T, N], without gradient."""
+    """The argument z of the spike function in all steps [B, T, N], without gradient.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> from nwavesdk.solvers import solve
+        >>> from nwavesdk.surrogate import atan
+        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> constants = torch.full((1,), 0.5), torch.ones(1)
+        >>> x = torch.full((1, 4, 1), 0.6)
+        >>> problem = Problem(spec, x, (torch.zeros(1, 1),), constants, saves="record")
+        >>> saved = solve(problem).saved
+        >>> spike_argument(problem, saved).flatten()
+        tensor([-0.4000, -0.1000,  0.0500, -0.3750])
+    """
     return query_saved(problem, saved, problem.program.spike_argument)[0]
 
 
 def state_trajectories(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The states after each step, each [B, T, N]; only if the problem was saved for a record."""
+    """The states after each step, each [B, T, N]; only if the problem was saved for a record.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> from nwavesdk.solvers import solve
+        >>> from nwavesdk.surrogate import atan
+        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> constants = torch.full((1,), 0.5), torch.ones(1)
+        >>> x = torch.full((1, 4, 1), 0.6)
+        >>> problem = Problem(spec, x, (torch.zeros(1, 1),), constants, saves="record")
+        >>> saved = solve(problem).saved
+        >>> state_trajectories(problem, saved)[0].flatten()
+        tensor([0.6000, 0.9000, 0.0500, 0.6250])
+    """
     return query_saved(problem, saved, problem.program.states_after)
 
 
 def named_value(problem: Problem, saved: tuple[Tensor, ...], name: str) -> Tensor:
-    """What the page calls `name`, in all steps; only if the problem was saved for a record."""
+    """What the page calls `name`, in all steps; only if the problem was saved for a record.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> from nwavesdk.solvers import solve
+        >>> from nwavesdk.surrogate import atan
+        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> constants = torch.full((1,), 0.5), torch.ones(1)
+        >>> x = torch.full((1, 4, 1), 0.6)
+        >>> problem = Problem(spec, x, (torch.zeros(1, 1),), constants, saves="record")
+        >>> saved = solve(problem).saved
+        >>> named_value(problem, saved, "u").flatten()
+        tensor([0.6000, 0.9000, 1.0500, 0.6250])
+    """
     return query_saved(problem, saved, problem.program.named_value(name))[0]
 
 

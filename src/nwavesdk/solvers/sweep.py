@@ -159,6 +159,20 @@ def charge_gradient(
 
     Raises:
         RuntimeError: If recurrent weights have delays.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> from nwavesdk.solvers import Spec, solve
+        >>> from nwavesdk.surrogate import atan
+        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> constants = torch.full((1,), 0.5), torch.ones(1)
+        >>> x = torch.full((1, 4, 1), 0.6)
+        >>> problem = Problem(spec, x, (torch.zeros(1, 1),), constants, saves="record")
+        >>> found = solve(problem)
+        >>> ones = torch.ones_like(x)
+        >>> grad_x, _ = charge_gradient(problem, found.spikes, found.saved, ones, None)
+        >>> grad_x.flatten()
+        tensor([1.1391, 1.5028, 1.1853, 0.4188])
     """
     if problem.recurrent is not None and len(problem.recurrent) > spikes.shape[2]:
         raise RuntimeError(
