@@ -28,6 +28,13 @@ class Encoder(Prepared):
             recording of a sequence, from 0 to T.
         RuntimeError: Of encoders with state: if a single step comes before `prepare_net`, or the
             shape of a step changed without it.
+
+    Example:
+        >>> class Above(Encoder):
+        ...     def _encode(self, x):
+        ...         return (x > 0.5).to(x.dtype)
+        >>> Above()(torch.tensor([[[0.2, 0.9]]]), lengths=torch.tensor([1]))
+        tensor([[[0., 1.]]])
     """
 
     def forward(

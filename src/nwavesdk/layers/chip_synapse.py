@@ -275,6 +275,13 @@ class H1v1Frontend(_Frontend):
         ValueError: If an argument is out of its range, or the input has another width.
         TypeError: If the input is not floating, or its dtype is not that of the weights.
         RuntimeError: If `prepare_net` is missing, or the weights have changed since.
+
+    Example:
+        >>> from nwavesdk.layers import H1v1Layer, SpikingSequential
+        >>> net = SpikingSequential(H1v1Frontend(16, init=1.5), H1v1Layer(16, 20e-3))
+        >>> spk, _ = net(torch.ones(1, 10, 16))
+        >>> spk.shape
+        torch.Size([1, 10, 16])
     """
 
     chip = "h1v1"

@@ -147,6 +147,19 @@ def neuron(function: Callable[..., Any]) -> type[EquationLayer]:
 
     Raises:
         PageError: If the function is not such an equation; the text names line and reason.
+
+    Example:
+        >>> import torch
+        >>> from nwavesdk.layers import Positive, TimeConstant, decay, held, spike
+        >>> @neuron
+        ... def SoftResetLayer(x, v, *, tau: TimeConstant = 20e-3, threshold: Positive = 1.0):
+        ...     u = decay(tau) * v + x
+        ...     s = spike(u - threshold)
+        ...     return s, u - 0.5 * threshold * held(s)
+        >>> layer = SoftResetLayer(3, tau=10e-3, learn="tau", solver="reference")
+        >>> spk, mem = layer(torch.ones(2, 5, 3))
+        >>> spk.shape, [name for name, _ in layer.named_parameters()]
+        (torch.Size([2, 5, 3]), ['log_tau'])
     """
     page = read_page(function)
     _check_names(page)

@@ -69,6 +69,15 @@ class NeuronLayer(ConstantNeurons):
 
     Raises:
         ValueError: If an argument is out of its range.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> net = SpikingSequential(LIFSynapse(3, 8), LIFLayer((8,), taus=20e-3))
+        >>> [name for name, module in net.named_modules() if isinstance(module, NeuronLayer)]
+        ['1']
+        >>> spk, mem = net[1](torch.zeros(2, 5, 8))
+        >>> spk.shape, net[1].last_solver
+        (torch.Size([2, 5, 8]), 'serial')
     """
 
     read_settings: ClassVar[Any] = attrgetter(*CALL_SETTINGS)

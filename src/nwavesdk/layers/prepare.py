@@ -94,6 +94,18 @@ class Prepared(SelfPreparing):
         times_prepared: How often the module was prepared.
         chip_noise: Source of the module's mismatch while a `ChipInstance` is held. None: each
             preparation draws again.
+
+    Example:
+        >>> class Gate(Prepared):
+        ...     def prepare(self, noise, keep_state):
+        ...         self.factors = 1 + 0.1 * noise.normal((3,))
+        ...     def forward(self, x):
+        ...         return x * self.factors
+        >>> from nwavesdk.layers import prepare_net
+        >>> gate = Gate()
+        >>> prepare_net(gate, seed=0)
+        >>> gate(torch.ones(2, 3)).shape, gate.times_prepared
+        (torch.Size([2, 3]), 1)
     """
 
     times_prepared = 0

@@ -37,6 +37,15 @@ class Record:
         lengths: Number of steps of each recording, int64 [B]; the steps after them are padding.
             None if there is none.
         is_single_step: Whether the call was one step.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer
+        >>> layer = LIFLayer(1, taus=20e-3, dt=1e-3)
+        >>> made = layer.record(torch.full((1, 4, 1), 0.6))
+        >>> made.spk.flatten(), float(made.rate())
+        (tensor([0., 1., 0., 1.]), 0.5)
+        >>> made.u.flatten()
+        tensor([0.6000, 1.1707, 0.7624, 1.3252])
     """
 
     spk: Tensor
@@ -224,6 +233,16 @@ class Recording:
             whose values are not defined. None if there is none.
         unread: Names of layers whose spikes are known to have no effect, as where a loss reads the
             membrane of a `LIFLayer` with reset "none". They count as read-outs.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> hidden, output = LIFLayer(8, taus=20e-3), LIFLayer(2, taus=20e-3)
+        >>> net = SpikingSequential(LIFSynapse(3, 8), hidden, LIFSynapse(8, 2), output)
+        >>> recording = net.record(torch.zeros(1, 5, 3))
+        >>> {name: rate.item() for name, rate in recording.rates().items()}
+        {'1': 0.0, '3': 0.0}
+        >>> recording.layers["1"].spk.shape
+        torch.Size([1, 5, 8])
     """
 
     spk: Tensor

@@ -24,6 +24,14 @@ class DelayOptions:
         learn_delays: Whether to train delays.
         interpolation: `"linear"` or `"gaussian"`, see `DelayedSynapse`.
         width: Standard deviation of the Gaussian at the start [steps]; None is half of `max_delay`.
+
+    Example:
+        >>> import torch
+        >>> from nwavesdk.layers import LIFLayer
+        >>> delays = DelayOptions(max_delay=8, delays=3.0, learn_delays=False)
+        >>> layer = LIFLayer(4, taus=20e-3, layer_topology="RC", recurrent_delays=delays)
+        >>> layer.recurrent_delays.max_delay, layer(torch.zeros(1, 5, 4))[0].shape
+        (8, torch.Size([1, 5, 4]))
     """
 
     max_delay: float

@@ -65,6 +65,15 @@ class Synapse(Prepared):
 
     Raises:
         ValueError: If a size is out of its range.
+
+    Example:
+        >>> class ScaledSynapse(Synapse):
+        ...     def charge(self, spk, weight):
+        ...         return 0.5 * spk @ weight
+        ...     def forward(self, spk):
+        ...         return self.charge(spk, self.effective_weight())
+        >>> ScaledSynapse(3, 2)(torch.ones(1, 5, 3)).shape
+        torch.Size([1, 5, 2])
     """
 
     def __init__(self, nb_inputs: int, nb_outputs: int, *, bias: bool = False) -> None:
@@ -162,6 +171,13 @@ class DenseSynapse(Synapse):
 
     Raises:
         ValueError: If a size or `product` is out of its range.
+
+    Example:
+        >>> class PositiveSynapse(DenseSynapse):
+        ...     def effective_weight(self):
+        ...         return super().effective_weight().abs()
+        >>> bool((PositiveSynapse(3, 2)(torch.ones(1, 5, 3)) > 0).all())
+        True
     """
 
     def __init__(

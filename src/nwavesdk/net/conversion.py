@@ -60,7 +60,16 @@ def _set_device(model: nn.Module, device: str) -> nn.Module:
 
 
 class Family(NamedTuple):
-    """The module classes of one kind of chip."""
+    """The module classes of one kind of chip.
+
+    Example:
+        >>> from nwavesdk.chip import load_profile
+        >>> from nwavesdk.layers import SpikingSequential
+        >>> family = family_of(load_profile("h1v2"))
+        >>> net = SpikingSequential(family.synapse(16, 4), family.layer(4, 20e-3))
+        >>> type(net[0]).__name__
+        'H1v2Synapse'
+    """
 
     frontend: Any
     synapse: Any

@@ -61,6 +61,14 @@ class RoundingChange(NamedTuple):
         interpolated: The measure with delays between steps.
         rounded: The measure with delays in whole steps, as in `eval()`.
         distance: Mean distance of delays from whole steps [steps].
+
+    Example:
+        >>> synapse = DelayedSynapse(1, 1, max_delay=3, delays=1.5)
+        >>> def steps_reached(net):
+        ...     return net(torch.eye(1, 4)[..., None]).count_nonzero()
+        >>> change = rounding_change(synapse, steps_reached)
+        >>> change.interpolated, change.rounded, change.distance
+        (2.0, 1.0, 0.5)
     """
 
     interpolated: float

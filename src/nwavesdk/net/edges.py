@@ -64,6 +64,13 @@ class Edge:
         target_name: Name of the neuron layer that receives the charge; None if it is unknown or
             there is none.
         target: That layer, or None.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> net = SpikingSequential(LIFSynapse(3, 8), LIFLayer(8, taus=20e-3))
+        >>> (edge,) = find_edges(net).edges
+        >>> edge.name, edge.target_name, edge.weight.shape
+        ('0.weight', '1', torch.Size([3, 8]))
     """
 
     module_name: str
@@ -239,6 +246,13 @@ class NetEdges:
         uncovered: Names of the modules whose own parameters belong neither to an edge nor to a
             neuron layer.
         parametrized: Names of the modules that compute a parameter, as `SignAnnealing` makes them.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> net = SpikingSequential(LIFSynapse(3, 8), nn.BatchNorm1d(8), LIFLayer(8, taus=20e-3))
+        >>> found = find_edges(net)
+        >>> [edge.name for edge in found.edges], [*found.layers], found.uncovered
+        (['0.weight'], ['2'], ('1',))
     """
 
     edges: tuple[Edge, ...]

@@ -41,6 +41,13 @@ class Folded:
         folded: For each folded norm, by its name in the net, the name of the synapse that has taken
             it in.
         kept: For each norm that is not folded, by its name, the reason.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, TimeBatchNorm
+        >>> net = SpikingSequential(LIFSynapse(3, 8), TimeBatchNorm(8), LIFLayer(8, taus=10e-3))
+        >>> result = fold(net.eval())
+        >>> type(result.net[1]).__name__, result.net[0].bias.shape
+        ('Identity', torch.Size([8]))
     """
 
     net: nn.Module

@@ -37,6 +37,19 @@ def record(
     Raises:
         TypeError: If `model` is not a module, or returns something else.
         RuntimeError: If a layer gets a whole sequence more than once in the pass.
+
+    Example:
+        >>> import torch
+        >>> from nwavesdk.layers import LIFLayer
+        >>> class Net(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.linear, self.lif = nn.Linear(3, 8), LIFLayer(8, taus=20e-3)
+        ...     def forward(self, x):
+        ...         return self.lif(self.linear(x))
+        >>> recording = record(Net(), torch.zeros(2, 5, 3), charges=True)
+        >>> recording.layers["lif"].cur.shape
+        torch.Size([2, 5, 8])
     """
     modules = prepared_modules(model, "record")
     restorers = [module.state_restorer() for module in modules]

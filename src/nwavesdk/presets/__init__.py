@@ -81,5 +81,9 @@ def page_path(name: PresetName) -> Path:
 
     Args:
         name: One of `NAMES`.
+
+    Example:
+        >>> page_path("conv").read_text(encoding="utf-8") == text("conv")
+        True
     """
     return Path(str(resources.files(__name__) / f"{name}.py"))

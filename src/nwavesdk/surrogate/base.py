@@ -53,6 +53,14 @@ class Surrogate(ABC):
         pseudo_derivative: σ'(z, *constants) as a page that torch, numba and Triton can all run, or
             None where only torch can evaluate σ'. The kernels then take σ' as an array.
 
+    Example:
+        >>> from nwavesdk.surrogate import triangle
+        >>> z = torch.tensor([-0.5, 0.25, 2.0], requires_grad=True)
+        >>> spikes = triangle(alpha=1.0)(z)
+        >>> spikes.sum().backward()
+        >>> spikes.detach(), z.grad
+        (tensor([0., 1., 1.]), tensor([0.5000, 0.7500, 0.0000]))
+
     References:
         E. O. Neftci, H. Mostafa, F. Zenke, "Surrogate gradient learning in spiking neural
         networks", 2019, doi:10.1109/MSP.2019.2931595.
@@ -119,6 +127,17 @@ class Formula(Surrogate):
 
     A field is a number above 0, or within the bounds that `parameter` gives it. A subclass gives
     its `formula` as a class argument.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Cosine(Formula, formula="cos(width z) for |width z| < π/2, else 0"):
+        ...     width: float = 1.0
+        ...     @staticmethod
+        ...     def pseudo_derivative(z, width):
+        ...         r = width * z
+        ...         return torch.where(abs(r) < 1.5708, torch.cos(r), 0.0)
+        >>> Cosine(width=2.0).derivative(torch.tensor([0.0, 0.5, 1.0]))
+        tensor([1.0000, 0.5403, 0.0000])
     """
 
     def __init_subclass__(cls, formula: str) -> None:

@@ -43,6 +43,12 @@ def as_surrogate(spike_grad: object) -> Surrogate:
     Raises:
         TypeError: If it is not None, a surrogate or callable, or if it is a class of surrogates or
             `custom` that was not called.
+
+    Example:
+        >>> as_surrogate(None)
+        FastSigmoid(slope=25.0)
+        >>> as_surrogate(torch.sigmoid).derivative(torch.zeros(1))
+        tensor([0.2500])
     """
     if spike_grad is None:
         return FastSigmoid()
@@ -62,7 +68,15 @@ def as_surrogate(spike_grad: object) -> Surrogate:
 
 @dataclass(frozen=True)
 class Custom(Surrogate):
-    """A surrogate given by its derivative, any elementwise torch function of z."""
+    """A surrogate given by its derivative, any elementwise torch function of z.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer
+        >>> window = Custom(lambda z: (z.abs() < 0.5).to(z.dtype))
+        >>> layer = LIFLayer(1, taus=20e-3, spike_grad=window)
+        >>> layer.spike_grad.derivative(torch.tensor([-1.0, 0.25]))
+        tensor([0., 1.])
+    """
 
     function: Callable[[Tensor], Tensor]
     formula: ClassVar[str] = "given by the user"
@@ -78,6 +92,12 @@ class Foreign(Surrogate):
 
     A learnable parameter inside it is trained where autograd runs through it, which is on the
     reference solver.
+
+    Example:
+        >>> soft = Foreign(lambda z: torch.sigmoid(4 * z))
+        >>> z = torch.zeros(1, requires_grad=True)
+        >>> soft(z + 0.1).detach(), soft.derivative(z)
+        (tensor([1.]), tensor([1.]))
     """
 
     function: Callable[[Tensor], Tensor]
