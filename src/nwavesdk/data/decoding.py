@@ -67,7 +67,13 @@ MOST_VALUES = 2**25
 
 
 class RecordingError(FileError):
-    """A recording, or its target, cannot be used."""
+    """A recording, or its target, cannot be used.
+
+    Example:
+        >>> decode(Path("yes/1.wav"), b"")
+        Traceback (most recent call last):
+        nwavesdk.data.decoding.RecordingError: yes/1.wav is empty (0 bytes): repair or remove it.
+    """
 
 
 def read_recording(path: Path, max_seconds: float) -> bytes:
@@ -126,6 +132,14 @@ def decode(path: Path, data: bytes, max_seconds: float = MOST_SECONDS) -> Sound:
         RecordingError: If the bytes are of another format, the sound is too long, its rate or
             number of channels is implausible, its end is missing, it is damaged, it has no samples,
             or some samples are not finite.
+
+    Example:
+        >>> import soundfile
+        >>> file = BytesIO()
+        >>> soundfile.write(file, np.full((800, 2), [0.5, 0.25]), 8000, format="WAV")
+        >>> samples, rate = decode(Path("stereo.wav"), file.getvalue())
+        >>> samples.shape, float(samples[0]), rate
+        ((800,), 0.375, 8000)
     """
     soundfile = require("soundfile", "train")
     check_sound(path, data)

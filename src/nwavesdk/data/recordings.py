@@ -70,6 +70,15 @@ class Recordings:
 
     Raises:
         ValueError: If the fields differ in length, or the recordings in their number of features.
+
+    Example:
+        >>> frames = (np.ones((3, 2), np.float32), np.zeros((5, 2), np.float32))
+        >>> keys = ("no/1", "yes/1")
+        >>> recordings = Recordings(frames, np.array([0, 1]), ("no", "yes"), keys, "made up")
+        >>> len(recordings), recordings.lengths, recordings.n_features
+        (2, array([3, 5]), 2)
+        >>> recordings.take(np.array([1])).keys
+        ('yes/1',)
     """
 
     frames: Sequence[Frames]
@@ -213,6 +222,14 @@ class Standard:
     Args:
         mean: Mean of each feature over all frames of the training set, `[F]`.
         deviation: Standard deviation of each feature, `[F]`; 1 if a feature does not vary.
+
+    Example:
+        >>> frames = (np.ones((3, 2), np.float32), np.zeros((5, 2), np.float32))
+        >>> keys = ("no/1", "yes/1")
+        >>> recordings = Recordings(frames, np.array([0, 1]), ("no", "yes"), keys, "made up")
+        >>> standard = Standard.fit(recordings)
+        >>> standard.mean, standard.apply(np.ones((1, 2), np.float32)).round(2)
+        (array([0.375, 0.375], dtype=float32), array([[1.29, 1.29]], dtype=float32))
     """
 
     mean: Frames
@@ -300,6 +317,12 @@ def fit_length(train: Recordings) -> int:
 
     Args:
         train: The training set.
+
+    Example:
+        >>> frames = tuple(np.zeros((length, 1), np.float32) for length in (50, 60, 70, 400))
+        >>> keys = tuple("abcd")
+        >>> fit_length(Recordings(frames, np.zeros(4, np.int64), ("yes",), keys, "made up"))
+        400
     """
     return int(np.quantile(train.lengths, 0.9, method="higher"))
 

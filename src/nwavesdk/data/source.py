@@ -43,6 +43,11 @@ class Item:
         group: What it shares with others, such as a speaker or a patient.
         target: The file of its target.
         index: Its place in a file that holds several recordings.
+
+    Example:
+        >>> item = Item("set.npz/17", Path("set.npz"), class_name="walk", group="ann", index=17)
+        >>> item.key, item.class_name, item.part
+        ('set.npz/17', 'walk', None)
     """
 
     key: str
@@ -63,6 +68,11 @@ class Events:
         places: Pixel, channel or cell of each event, int64 `[n]`: an index into `shape`, flattened.
         shape: Size of the sensor, such as `(2, 34, 34)` for polarity, y and x, or `(700,)`.
         duration: Length of the recording [s].
+
+    Example:
+        >>> events = Events(np.array([0.0, 0.02]), np.array([5, 699]), shape=(700,), duration=0.1)
+        >>> len(events), np.unravel_index(events.places, events.shape)
+        (2, (array([  5, 699]),))
     """
 
     times: npt.NDArray[np.float64]
@@ -82,6 +92,11 @@ class Sample:
         values: A sound; a series, float32 `[T, *features]`; an image with values from 0 to 1,
             float32 `[H, W]` or `[H, W, colors]`; or events.
         target: The class or the values of each step, if they are the target.
+
+    Example:
+        >>> sample = Sample(np.zeros((100, 3), np.float32), target=np.zeros(100, np.int64))
+        >>> sample.values.shape, sample.target.shape
+        ((100, 3), (100,))
     """
 
     values: Sound | npt.NDArray[np.float32] | Events
@@ -103,6 +118,18 @@ class Source:
         shape: Features of a step, if they are known before reading.
         limits: Text of the limits that `read` checks. Frames that were computed under others are
             not taken from the cache.
+
+    Example:
+        >>> signals = {"up": np.arange(4.0), "down": -np.arange(4.0)}
+        >>> source = Source(
+        ...     kind="series",
+        ...     task="classification",
+        ...     items=tuple(Item(name, Path(name), class_name=name) for name in signals),
+        ...     read=lambda item: Sample(signals[item.key].astype(np.float32)[:, None]),
+        ...     digest=lambda item: signals[item.key].tobytes(),
+        ... )
+        >>> [source.read(item).values.shape for item in source.items]
+        [(4, 1), (4, 1)]
     """
 
     kind: Kind

@@ -99,6 +99,13 @@ class SplitChoice:
         leave_one_out: What each fold tests one of; instead of `folds`.
         fold: The fold that is tested, from 1.
         note: What the line on the screen adds, such as files that a table does not name.
+
+    Example:
+        >>> from nwavesdk.data import choose_split
+        >>> keys = [f"{index}.wav" for index in range(6)]
+        >>> third = SplitChoice("recording", folds=3, fold=3)
+        >>> choose_split(keys, np.zeros(6, np.int64), ["yes"], choice=third).indices.test
+        array([0, 1])
     """
 
     by: SplitKind = "auto"
@@ -122,6 +129,14 @@ class ChosenSplit:
         n_folds: Number of folds; 0 without cross-validation.
         tested: Names of the speakers or groups in the test set of a fold; empty without them.
         line: What was taken and why, for the screen.
+
+    Example:
+        >>> from nwavesdk.data import choose_split
+        >>> keys = [f"{part}/{index}.wav" for part in ("train", "val", "test") for index in (1, 2)]
+        >>> parts = [key.split("/")[0] for key in keys]
+        >>> found = choose_split(keys, np.zeros(6, np.int64), ["yes"], parts)
+        >>> found.by, found.indices.as_dict()
+        ('folder', {'train': array([0, 1]), 'val': array([2, 3]), 'test': array([4, 5])})
     """
 
     indices: Split[Indices]

@@ -97,6 +97,15 @@ class OperationCounter:
 
     Args:
         net: Any module. Its weights must not change until `result` is called.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> counter = OperationCounter(SpikingSequential(LIFSynapse(4, 8), LIFLayer(8, taus=20e-3)))
+        >>> for batch in (torch.eye(4)[None], torch.zeros(2, 4, 4)):
+        ...     counter.count(batch)
+        >>> found = counter.result()
+        >>> found.recordings, found.dense, found.layers[0].updates
+        (3, 128.0, 32.0)
     """
 
     def __init__(self, net: nn.Module) -> None:

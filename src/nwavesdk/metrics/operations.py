@@ -18,6 +18,16 @@ class EdgeOperations:
             else a multiply-accumulate (MAC).
         input_density: Share of the inputs that are not 0.
         connection_sparsity: Share of the connections whose weight is 0.
+
+    Example:
+        >>> import torch
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> from nwavesdk.metrics import count_operations
+        >>> net = SpikingSequential(LIFSynapse(4, 8), LIFLayer(8, taus=20e-3))
+        >>> operations = count_operations(net, torch.eye(4)[None])
+        >>> (edge,) = operations.edges
+        >>> edge.name, edge.dense, edge.effective, edge.input_density
+        ('0.weight', 128.0, 32.0, 0.25)
     """
 
     name: str
@@ -37,6 +47,15 @@ class LayerActivity:
         neurons: Number of neurons.
         updates: Updates of a neuron's state, a mean over recordings: steps times neurons.
         rate: Spikes per step and neuron; None for a read-out, which does not spike.
+
+    Example:
+        >>> import torch
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> from nwavesdk.metrics import count_operations
+        >>> net = SpikingSequential(LIFSynapse(4, 8), LIFLayer(8, taus=20e-3))
+        >>> operations = count_operations(net, torch.zeros(1, 4, 4))
+        >>> operations.layers
+        (LayerActivity(name='1', neurons=8, updates=32.0, rate=0.0),)
     """
 
     name: str
@@ -57,6 +76,15 @@ class Operations:
         parameters: Parameters of the net.
         not_counted: Names of the modules whose operations are unknown, or that were not called as
             a module. The counts lack their operations.
+
+    Example:
+        >>> import torch
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> from nwavesdk.metrics import count_operations
+        >>> net = SpikingSequential(LIFSynapse(4, 8), LIFLayer(8, taus=20e-3))
+        >>> operations = count_operations(net, torch.eye(4)[None])
+        >>> operations.dense, operations.effective_acs, operations.parameters
+        (128.0, 32.0, 32)
     """
 
     recordings: int
