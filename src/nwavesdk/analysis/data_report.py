@@ -46,6 +46,12 @@ def data_report(config: RunConfig, data: RunData, is_task_given: bool = False) -
 
     Returns:
         The content of the JSON object that `nwave data --json` prints.
+
+    Example:
+        >>> from nwavesdk.train.run_data import load_run_data
+        >>> report = data_report(*load_run_data(RunConfig.of({"data": {"limit": 30}})))
+        >>> report["recordings"], report["features"], report["lengths"]["steps"]
+        ({'train': 10, 'val': 10, 'test': 10}, 13, {'min': 8.0, 'median': 18.0, 'max': 35.0})
     """
     facts = config.facts
     assert facts is not None
@@ -185,7 +191,18 @@ def _summarize(steps: Indices, config: RunConfig) -> dict[str, Any]:
 
 
 def data_lines(report: dict[str, Any]) -> list[str]:
-    """The report for a terminal."""
+    """The report for a terminal.
+
+    Example:
+        >>> from nwavesdk.train.run_data import load_run_data
+        >>> report = data_report(*load_run_data(RunConfig.of({"data": {"limit": 30}})))
+        >>> for line in data_lines(report)[:4]:
+        ...     print(line)
+        30 spoken digits, 0 skipped
+        task: classification (each recording has a class)
+        lengths: 8 to 35 steps, median 18
+        input of the net: 13 features, scaled
+    """
     kind = {"image": "image", "features": "spoken digit"}.get(report["kind"], "recording")
     kind += "s" * (report["count"] != 1)
     if report["kind"] in ("sound", "series", "events"):

@@ -87,6 +87,16 @@ class Limits:
             than in the third quarter. The last quarter is left out, because what happens there has
             little time to have an effect.
         loop: Factor by which a gradient may grow through a recurrent layer over a whole recording.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> net = SpikingSequential(LIFSynapse(5, 20), LIFLayer(20, taus=10e-3))
+        >>> silence = torch.zeros(4, 50, 5)
+        >>> for few in (0.05, 1.0):
+        ...     health = examine(net, silence, lambda spk, mem: spk.mean(), limits=Limits(few=few))
+        ...     print([finding.kind for finding in health.findings])
+        ['dead']
+        []
     """
 
     few: float = 0.05
@@ -107,6 +117,14 @@ class Finding:
         value: Share of neurons, or the factor between two norms.
         text: Description of what is wrong.
         remedy: What helps.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> net = SpikingSequential(LIFSynapse(5, 20), LIFLayer(20, taus=10e-3))
+        >>> health = examine(net, torch.zeros(4, 50, 5), lambda spk, mem: spk.mean())
+        >>> finding = health.findings[0]
+        >>> finding.kind, finding.layer, finding.value
+        ('dead', '1', 1.0)
     """
 
     kind: str
@@ -137,6 +155,13 @@ class LayerHealth:
         loop_gain: The gain of the recurrent loop, see `Record.loop_gain`; None where it has none.
         growth: Factor per step by which a gradient of the last membranes grows, back in time; None
             without recurrence.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> net = SpikingSequential(LIFSynapse(5, 20), LIFLayer(20, taus=10e-3))
+        >>> health = examine(net, torch.zeros(4, 50, 5), lambda spk, mem: spk.mean())
+        >>> health.layers[0].dead, health.layers[0].saturated, health.layers[0].steps
+        (1.0, 0.0, 50.0)
     """
 
     layer: str
@@ -154,7 +179,15 @@ class LayerHealth:
 
 @dataclass(frozen=True)
 class Health:
-    """The numbers of all layers, and what is wrong."""
+    """The numbers of all layers, and what is wrong.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> net = SpikingSequential(LIFSynapse(5, 20), LIFLayer(20, taus=10e-3))
+        >>> health = examine(net, torch.zeros(4, 50, 5), lambda spk, mem: spk.mean())
+        >>> [layer.rate for layer in health.layers], [finding.text for finding in health.findings]
+        ([0.0], ['layer 1: 100% of its neurons never fire'])
+    """
 
     layers: tuple[LayerHealth, ...]
     findings: tuple[Finding, ...]
@@ -214,6 +247,14 @@ def examine_recording(
 
     Raises:
         ValueError: If the gradient of a layer is missing.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> net = SpikingSequential(LIFSynapse(5, 20), LIFLayer(20, taus=10e-3))
+        >>> recording = net.record(torch.zeros(4, 50, 5))
+        >>> gradients = {"1": torch.ones(4, 50, 20)}
+        >>> examine_recording(recording, gradients).findings[0].kind
+        'dead'
     """
     records = recording.spiking
     missing = [name for name in records if name not in gradients]

@@ -31,6 +31,18 @@ class MemoryLimits:
         recordings: Length of the recordings above which a time constant is too long.
         taus: Time constants of the membrane that may pass between two inputs: after two of them,
             13 % of an input are left.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> from nwavesdk.net import record
+        >>> net = SpikingSequential(LIFSynapse(5, 20), LIFLayer(20, taus=2e-3, dt=1e-3))
+        >>> x = torch.zeros(1, 100, 5)
+        >>> x[:, ::20] = 1.0
+        >>> recording = record(net, x, charges=True)
+        >>> for taus in (2.0, 20.0):
+        ...     print(len(examine_memory(net, recording, MemoryLimits(taus=taus))[1]))
+        1
+        0
     """
 
     few: float = 0.05
@@ -57,6 +69,17 @@ class LayerMemory:
         correlation: How long the input charge stays alike [s]: the time constant of a first-order
             process with the same correlation of two steps in a row. It is 0 if they differ in sign
             more often than not, and infinite if the charge never changes.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> from nwavesdk.net import record
+        >>> net = SpikingSequential(LIFSynapse(5, 20), LIFLayer(20, taus=2e-3, dt=1e-3))
+        >>> x = torch.zeros(1, 100, 5)
+        >>> x[:, ::20] = 1.0
+        >>> recording = record(net, x, charges=True)
+        >>> (memory,), _ = examine_memory(net, recording)
+        >>> round(memory.median, 4), round(memory.interval, 3), memory.leaks
+        (0.002, 0.02, 1.0)
     """
 
     layer: str
@@ -85,6 +108,17 @@ def examine_memory(
 
     Returns:
         The numbers of each spiking layer that has time constants, and what does not fit.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> from nwavesdk.net import record
+        >>> net = SpikingSequential(LIFSynapse(5, 20), LIFLayer(20, taus=2e-3, dt=1e-3))
+        >>> x = torch.zeros(1, 100, 5)
+        >>> x[:, ::20] = 1.0
+        >>> recording = record(net, x, charges=True)
+        >>> _, findings = examine_memory(net, recording)
+        >>> [(finding.kind, finding.layer, round(finding.value)) for finding in findings]
+        [('leaks away', '1', 10)]
     """
     limits = limits or MemoryLimits()
     found = []

@@ -1,6 +1,7 @@
 """The shape of a surrogate's derivative in three numbers: peak, area and half width."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -27,6 +28,12 @@ class DerivativeShape:
             None if it is infinite.
         half_width: Width of the interval around the peak in which it exceeds half of the peak
             [units of the membrane]. None if the interval is unbounded.
+
+    Example:
+        >>> from nwavesdk.surrogate import triangle
+        >>> shape = derivative_shape(triangle(alpha=0.5))
+        >>> shape.peak, round(shape.area, 2), round(shape.half_width, 2)
+        (0.5, 0.5, 1.0)
     """
 
     peak: float
@@ -51,11 +58,9 @@ def derivative_shape(surrogate: Surrogate) -> DerivativeShape:
         >>> derivative_shape(atan(alpha=2.0)).peak
         1.0
     """
-    q = torch.linspace(-35.0, 35.0, 500_001, dtype=torch.float64)
-    z = torch.sinh(q) / 1000
+    q, z, dz = _grid()
     height = surrogate.derivative(z)
-    # The substitution rule: dz = cosh(q) / 1000 dq.
-    mass = height * torch.cosh(q) / 1000
+    mass = height * dz
     inner = q.abs() < 28
     inner_area = torch.trapezoid(mass[inner], q[inner]).item()
     inner = q.abs() < 35
@@ -64,6 +69,13 @@ def derivative_shape(surrogate: Surrogate) -> DerivativeShape:
     top = int(height.argmax())
     width = _interval_width(z, height >= height[top] / 2, top)
     return DerivativeShape(height[top].item(), area if is_finite else None, width)
+
+
+@cache
+def _grid() -> tuple[Tensor, Tensor, Tensor]:
+    """q, z = sinh(q) / 1000 and, for the substitution, dz / dq = cosh(q) / 1000."""
+    q = torch.linspace(-35.0, 35.0, 500_001, dtype=torch.float64)
+    return q, torch.sinh(q) / 1000, torch.cosh(q) / 1000
 
 
 def _interval_width(z: Tensor, is_inside: Tensor, index: int) -> float | None:
@@ -95,7 +107,13 @@ def with_steepness(surrogate: Surrogate, factor: float) -> Surrogate:
 
 
 def catalogue_shapes() -> list[dict[str, Any]]:
-    """Name, formula, default parameters and shape of each surrogate of the catalogue."""
+    """Name, formula, default parameters and shape of each surrogate of the catalogue.
+
+    Example:
+        >>> shapes = {shape["name"]: shape for shape in catalogue_shapes()}
+        >>> shapes["fast_sigmoid"]["defaults"], round(shapes["fast_sigmoid"]["area"], 3)
+        ({'slope': 25.0}, 0.08)
+    """
     return [
         {
             "name": name,

@@ -27,6 +27,11 @@ class Summary:
         low: Lower end of its 95 % interval; NaN with one seed.
         high: Upper end of the interval.
         deviation: Standard deviation over seeds; NaN with one seed.
+
+    Example:
+        >>> summary = summarize([0.90, 0.92, 0.94])
+        >>> f"{summary.mean:.2f}, from {summary.low:.2f} to {summary.high:.2f}"
+        '0.92, from 0.87 to 0.97'
     """
 
     mean: float
@@ -46,6 +51,11 @@ class Pair:
         low: Lower end of its interval, which holds for all pairs of the study jointly (Bonferroni).
         high: Upper end of the interval.
         p: The p value of no difference, corrected for all pairs (Holm); NaN with one seed.
+
+    Example:
+        >>> (pair,) = compare_pairs({"atan": [0.90, 0.91, 0.92], "boxcar": [0.80, 0.82, 0.81]})
+        >>> pair.first, round(pair.difference, 2), pair.conclusion
+        ('atan', 0.1, 'atan is better')
     """
 
     first: str

@@ -37,6 +37,19 @@ class Prediction:
             they were not asked for.
         is_cut: Whether the recording is longer, and only its first T steps were used, as in
             training.
+
+    Example:
+        >>> prediction = Prediction(
+        ...     key="words/1.wav",
+        ...     task="classification",
+        ...     steps=100,
+        ...     classes=("no", "yes"),
+        ...     predicted=np.array(1),
+        ...     probabilities=np.array([0.25, 0.75], np.float32),
+        ...     step_seconds=10e-3,
+        ... )
+        >>> prediction.class_name, prediction.ranking
+        ('yes', [('yes', 0.75), ('no', 0.25)])
     """
 
     key: str

@@ -95,6 +95,11 @@ class Run:
 
     Raises:
         ValueError: If the net cannot learn the task, or its weights do not fit the memory.
+
+    Example:
+        >>> run = Run.prepare(Path("runs/digits"), RunConfig.of({"data": {"limit": 30}}))
+        >>> run.n_features, run.data.map(len)
+        (13, Split(train=10, val=10, test=10))
     """
 
     def __init__(self, folder: RunFolder, config: RunConfig, data: RunData) -> None:

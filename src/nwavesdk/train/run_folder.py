@@ -59,7 +59,18 @@ MEASURES = (("accuracy", "balanced_accuracy", "f1"), ("r2", "mse", "correlation"
 
 
 class BrokenRunError(RuntimeError):
-    """A run cannot begin or go on; the text says why, and what the user can do."""
+    """A run cannot begin or go on; the text says why, and what the user can do.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as path:
+        ...     folder = RunFolder(Path(path, "run"))
+        ...     folder.begin(RunConfig.of({}))
+        ...     with folder.lock(), folder.lock():  # doctest: +ELLIPSIS
+        ...         pass
+        Traceback (most recent call last):
+        nwavesdk.train.run_folder.BusyError: another process trains the run in ...
+    """
 
 
 class BusyError(BrokenRunError):
@@ -239,6 +250,14 @@ class RunFolder:
         result: The numbers of the finished run, written after all of the above.
         pictures: Folder of the pictures.
         report: Page with pictures and numbers, written last.
+
+    Example:
+        >>> folder = RunFolder(Path("runs/words"))
+        >>> folder.finished, folder.report.name
+        (False, 'report.html')
+        >>> folder.read_config()  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: runs/words holds no run (no config.json): ...
     """
 
     def __init__(self, path: Path) -> None:

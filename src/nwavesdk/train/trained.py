@@ -68,11 +68,11 @@ class TrainedRun:
         patterns: Name and frames of each pattern that the net generates.
 
     Example:
-        .. code-block:: python
-
-            run = load(Path("runs/words"))
-            for prediction in run.predict(["new/1.wav", "new/2.wav"]):
-                print(prediction.key, prediction.class_name, prediction.ranking)
+        ```python
+        run = load("runs/words")
+        for prediction in run.predict(["new/1.wav", "new/2.wav"]):
+            print(prediction.key, prediction.class_name, prediction.ranking)
+        ```
     """
 
     net: RunNet
@@ -294,10 +294,14 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
         ModuleNotFoundError: If the extra `train` is missing.
 
     Example:
-        .. code-block:: python
+        >>> load("runs/words")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: runs/words holds no run (no config.json): ...
 
-            run = nwavesdk.train.load("runs/words")
-            run.predict("new/1.wav")[0].class_name
+        ```python
+        run = nwavesdk.train.load("runs/words")  # after `nwave train --data words --out runs/words`
+        run.predict("new/1.wav")[0].class_name
+        ```
     """
     folder = RunFolder(Path(path))
     config = match_net_file(folder.read_config(), net, folder.path)

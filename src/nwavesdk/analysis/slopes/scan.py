@@ -68,6 +68,16 @@ class SlopeScan:
         rates: Mean firing rate of each layer [spikes per step and neuron], which is the same for
             all candidates.
         usable_share: See `usable`.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> from nwavesdk.surrogate import fast_sigmoid
+        >>> _ = torch.manual_seed(0)
+        >>> net = SpikingSequential(LIFSynapse(5, 20), LIFLayer(20, taus=10e-3))
+        >>> slopes = [fast_sigmoid(slope) for slope in (5, 25)]
+        >>> scan = scan_slopes(net, torch.rand(4, 50, 5), lambda spk, mem: spk.mean(), slopes)
+        >>> scan.candidates, bool(scan.norm[0, 0] > scan.norm[1, 0])
+        (('fast_sigmoid(slope=5)', 'fast_sigmoid(slope=25)'), True)
     """
 
     layers: tuple[str, ...]
