@@ -72,7 +72,15 @@ class Quantizer:
 
 
 class ChargeLaw(Protocol):
-    """A rising function of the weight that is 0 at 0; all methods keep shape and dtype."""
+    """A rising function of the weight that is 0 at 0; all methods keep shape and dtype.
+
+    Example:
+        >>> from nwavesdk.chip import load_profile
+        >>> law = load_profile("h1v1").charge_law
+        >>> weight = torch.tensor([-0.5, 0.0, 0.5])
+        >>> law.charge(weight), law.weight(law.charge(weight))
+        (tensor([-0.3595,  0.0000,  0.3595]), tensor([-0.5000,  0.0000,  0.5000]))
+    """
 
     def charge(self, weight: Tensor) -> Tensor:
         """The charge on the membrane per spike [charge unit of the profile]."""
@@ -86,7 +94,12 @@ class ChargeLaw(Protocol):
 
 @dataclass(frozen=True)
 class LinearCharge:
-    """`gain · w`."""
+    """`gain · w`.
+
+    Example:
+        >>> LinearCharge(gain=0.5).charge(torch.tensor([-0.5, 1.0]))
+        tensor([-0.2500,  0.5000])
+    """
 
     gain: float = 1.0
 
@@ -102,7 +115,13 @@ class LinearCharge:
 
 @dataclass(frozen=True)
 class ExpansiveCharge:
-    """`gain · limit · sinh(a w) / sinh(a limit)` with steepness a: odd, smooth, flat near 0."""
+    """`gain · limit · sinh(a w) / sinh(a limit)` with steepness a: odd, smooth, flat near 0.
+
+    Example:
+        >>> law = ExpansiveCharge(gain=1.0, steepness=2.0, limit=1.0)
+        >>> law.charge(torch.tensor([0.25, 0.5, 1.0]))
+        tensor([0.1437, 0.3240, 1.0000])
+    """
 
     gain: float
     steepness: float
@@ -187,6 +206,12 @@ class Noise:
     Args:
         generator: Of the numbers; None: torch's global one.
         ideal: Whether every number is 0, as on the ideal chip.
+
+    Example:
+        >>> bool((Noise.of(seed=1, place=2).normal((3,)) == Noise.of(1, 2).normal((3,))).all())
+        True
+        >>> Noise(ideal=True).normal((3,))
+        tensor([0., 0., 0.])
     """
 
     generator: torch.Generator | None = None
@@ -209,5 +234,11 @@ class Noise:
 
 
 def lognormal_factors(shape: tuple[int, ...], spread: float, noise: Noise | None = None) -> Tensor:
-    """Factors exp(spread · noise), whose median is 1."""
+    """Factors exp(spread · noise), whose median is 1.
+
+    Example:
+        >>> factors = lognormal_factors((10_000,), spread=0.1, noise=Noise.of(seed=0))
+        >>> round(float(factors.median()), 2), round(float(factors.log().std()), 2)
+        (1.0, 0.1)
+    """
     return torch.exp(spread * (noise or Noise()).normal(shape))

@@ -46,6 +46,11 @@ class Entry(Generic[V]):
         unit: The unit of the value.
         source: `"documented"`, `"assumed"` or `"measured"`.
         note: What the value means and where it comes from.
+
+    Example:
+        >>> entry = load_profile("h1v2").entries["weight_limit"]
+        >>> entry.value, entry.unit, entry.source
+        (1.66, '1', 'documented')
     """
 
     value: V
@@ -172,6 +177,13 @@ class Energies:
         neuron: Of each spike that a neuron fires [J].
         synapse: Of each spike that arrives through a synapse in use [J].
         filter: Of each band-pass filter of the front end, which is always on [W].
+
+    Example:
+        >>> from nwavesdk.chip import load_profile
+        >>> energies = load_profile("h1v2").energies
+        >>> power = energies.power(spikes=1000, synaptic_events=20_000, seconds=1.0, filters=16)
+        >>> power.total > power.static
+        True
     """
 
     static: float

@@ -130,6 +130,11 @@ def disagreeing_weights(weight: Tensor, block: int, axis: str) -> Tensor:
 
     Raises:
         ValueError: Like `block_sums`.
+
+    Example:
+        >>> weight = torch.tensor([[1.0], [2.0], [-0.5]])
+        >>> disagreeing_weights(weight, block=5, axis="inputs").flatten()
+        tensor([False, False,  True])
     """
     return weight.detach() * block_signs(weight, block, axis) < 0
 

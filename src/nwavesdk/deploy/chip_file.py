@@ -73,6 +73,17 @@ def export(
         ValueError: If the net violates a limit of the chip, or the file cannot be written or could
             not be read back. Nothing is written then.
         FileWriteError: If the disk is full.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from nwavesdk.deploy import project
+        >>> from nwavesdk.layers import H1v2Layer, H1v2Synapse
+        >>> net = SpikingSequential(H1v2Synapse(16, 8), H1v2Layer(8, 20e-3))
+        >>> project(net)
+        >>> with TemporaryDirectory() as folder:
+        ...     header = export(net, Path(folder, "chip.safetensors"), about={"gain": 2.0})
+        >>> [module["kind"] for module in header["modules"]], header["placement"][0]["core"]
+        (['synapse', 'layer'], 0)
     """
     path = Path(path)
     check_target(path, make_folders=True)
@@ -151,6 +162,18 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
     Raises:
         ValueError: If it is not a chip file, or damaged.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from nwavesdk.deploy import project
+        >>> from nwavesdk.layers import H1v2Layer, H1v2Synapse
+        >>> net = SpikingSequential(H1v2Synapse(16, 8), H1v2Layer(8, 20e-3))
+        >>> project(net)
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = export(net, Path(folder, "chip.safetensors"), about={"gain": 2.0})
+        ...     header = read_header(Path(folder, "chip.safetensors"))
+        >>> header["profile"]["name"], header["about"]
+        ('h1v2', {'gain': 2.0})
     """
     path = Path(path)
     return read_header_of(read_bytes(path, MOST_BYTES), path)

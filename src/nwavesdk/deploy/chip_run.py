@@ -35,6 +35,14 @@ class ChipRun:
     Args:
         run: The finished run.
         profile: The chip on which its net is deployed.
+
+    Example:
+        ```python
+        run = ChipRun.open(Path("runs/words"))  # of `nwave train --chip h1v2 --out runs/words`
+        print(run.placement())
+        print(run.power())
+        file, n_spikes = run.export()
+        ```
     """
 
     def __init__(self, run: Run, profile: Profile) -> None:

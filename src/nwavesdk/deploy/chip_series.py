@@ -56,6 +56,12 @@ class ChipSeries:
         wanted: Accuracy from which on a chip counts as good.
         seed: Seed of the drawing.
         seconds: Duration of the computation [s].
+
+    Example:
+        >>> accuracy = (0.91, 0.88, 0.93, 0.95)
+        >>> series = ChipSeries(accuracy, designed=0.94, wanted=0.9, seed=0, seconds=0.1)
+        >>> series.quantile(0.5), series.share
+        (0.92, 0.75)
     """
 
     accuracy: tuple[float, ...]
@@ -115,6 +121,15 @@ def draw_series(
         TypeError: If the model is not a net of chip modules, or `lengths` is not an int64 tensor.
         ValueError: If there are no recordings, if their number differs from that of labels, if an
             argument is out of its range, or if the net holds a number that is not finite.
+
+    Example:
+        >>> from nwavesdk.layers import H1v1Layer, H1v1Synapse
+        >>> _ = torch.manual_seed(0)
+        >>> net = SpikingSequential(H1v1Synapse(2, 4, stddev=0.1), H1v1Layer(4, 20e-3))
+        >>> x, labels = torch.rand(8, 20, 2), torch.arange(8) % 2
+        >>> series = draw_series(net, x, labels, n_classes=2, n=5)
+        >>> len(series.accuracy), series.quantile(0.0) <= series.quantile(1.0)
+        (5, True)
     """
     n_classes = whole_number("draw_series", "n_classes", n_classes)
     if isinstance(labels, Tensor) and not labels.numel():

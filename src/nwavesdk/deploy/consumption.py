@@ -18,7 +18,13 @@ __all__ = ["Consumption", "get_chip_consumption"]
 
 @dataclass(frozen=True)
 class Consumption(Power):
-    """Average power and its parts [W], and the profile entries behind it that are assumed."""
+    """Average power and its parts [W], and the profile entries behind it that are assumed.
+
+    Example:
+        >>> power = Consumption(static=2e-6, neuron=1e-6, synapse=5e-7, front_end=0.0)
+        >>> print(power)
+        3.5 µW (static 2, neuron 1, synapse 0.5, front end 0)
+    """
 
     assumed: tuple[str, ...] = ()
 

@@ -24,6 +24,14 @@ class Violation:
         index: Index in the tensor, or None for the whole module.
         value: The value that violates the limit.
         text: What is wrong, and what is expected.
+
+    Example:
+        >>> from nwavesdk.layers import HWLayer, HWSynapse, SpikingSequential
+        >>> net = SpikingSequential(HWSynapse(2, 1), HWLayer(1, 20e-3))
+        >>> net[0].weight.data = torch.tensor([[-0.5], [-1.0]])
+        >>> (violation,) = find_violations(net)
+        >>> violation.layer, violation.rule, violation.index, violation.value
+        ('0.weight', 'weight_limit', (1, 0), -1.0)
     """
 
     layer: str

@@ -27,6 +27,12 @@ class Piece:
         size: Number of neurons.
         core: Index of the core.
         start: Position of the first neuron on the core.
+
+    Example:
+        >>> from nwavesdk.layers import H1v2Layer, H1v2Synapse, SpikingSequential
+        >>> net = SpikingSequential(H1v2Synapse(16, 60), H1v2Layer(60, 20e-3))
+        >>> place_layers(net).pieces
+        (Piece(layer='1', first=0, size=60, core=2, start=0),)
     """
 
     layer: str
@@ -44,6 +50,13 @@ class Placement:
         chip: Name of the profile.
         cores: Number of neurons of each core.
         pieces: All pieces, in the order of the layers and of the neurons within a layer.
+
+    Example:
+        >>> from nwavesdk.layers import H1v2Layer, H1v2Synapse, SpikingSequential
+        >>> net = SpikingSequential(H1v2Synapse(16, 60), H1v2Layer(60, 20e-3))
+        >>> placement = place_layers(net)
+        >>> placement.cores, [placement.used(core) for core in range(3)]
+        ((50, 50, 100), [0, 0, 60])
     """
 
     chip: str

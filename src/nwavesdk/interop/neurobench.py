@@ -139,14 +139,14 @@ class NWaveModel:
         ModuleNotFoundError: If the extra `interop` is missing.
 
     Example:
-        .. code-block:: python
+        ```python
+        from neurobench.benchmarks import Benchmark
+        from neurobench.metrics.static import Footprint
+        from neurobench.metrics.workload import SynapticOperations
 
-            from neurobench.benchmarks import Benchmark
-            from neurobench.metrics.static import Footprint
-            from neurobench.metrics.workload import SynapticOperations
-
-            metrics = [[Footprint], [SynapticOperations]]
-            print(Benchmark(NWaveModel(net), loader, [], [], metrics).run())
+        metrics = [[Footprint], [SynapticOperations]]
+        print(Benchmark(NWaveModel(net), loader, [], [], metrics).run())
+        ```
     """
 
     def __init__(

@@ -23,6 +23,13 @@ class Theme:
         ink: Text and the most important marks.
         faint: Axes, grids and other aids.
         hues: Colors of series; they also differ in gray and for color-blind readers.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> beige = replace(LIGHT, paper="#f5f0e6")
+        >>> png = render_png(lambda theme: Figure((1, 1)), beige)
+        >>> png[1:4]
+        b'PNG'
     """
 
     paper: str
