@@ -1,5 +1,6 @@
 """A trained run on sound in blocks: its input and decisions are those of whole recordings."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +19,14 @@ from nwavesdk.data.decoding import resample
 from nwavesdk.data.features import SeriesFeatures
 from nwavesdk.layers import prepare_net
 from nwavesdk.metrics import population_counts
-from nwavesdk.train import Run, TrainedRun, load
+from nwavesdk.train import LiveInput, Run, TrainedRun, load
 from nwavesdk.train.evaluation import evaluate_net
-from nwavesdk.train.live import LiveInput
 from nwavesdk.train.net_file import FileNet
 from train.runs import chip_choices, small_choices, write_untrained
 
 soundfile = pytest.importorskip("soundfile")
+
+PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,22 @@ def test_input_and_decisions_are_those_of_the_run(folder: Path, tones: Path) -> 
     assert run.classes == trained.classes
     assert predicted == expected.predicted.tolist()
     assert len(set(predicted)) > 1
+
+
+def test_the_code_of_the_page_decides_as_predict(
+    folder: Path, tones: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = re.search(r"<!-- live -->\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+    decisions = {}
+    for file in (tones / "high" / "0.wav", tones / "low" / "3.wav"):
+        of_file = code.replace("runs/words", str(folder)).replace("FOLDER/yes/1.wav", str(file))
+        # Training cuts what is longer than a padded recording.
+        exec(compile(of_file.replace("dtype=", "frames=1900, dtype="), PAGE.name, "exec"), {})
+        decisions[file] = capsys.readouterr().out.split()
+    sounds = [soundfile.read(file, frames=1900, dtype="float32") for file in decisions]
+    predicted = [prediction.class_name for prediction in load(folder).predict(sounds)]
+    assert [names[-1] for names in decisions.values()] == predicted
+    assert len(decisions[file]) > 20
 
 
 def test_the_net_is_that_of_the_run(folder: Path) -> None:

@@ -10,6 +10,7 @@ from nwavesdk.internal.imports import import_on_use, install_hint
 
 __all__ = [
     "BrokenRunError",
+    "LiveInput",
     "LiveRun",
     "Prediction",
     "Run",
@@ -21,6 +22,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from nwavesdk.train.config import RunConfig
+    from nwavesdk.train.live import LiveInput
     from nwavesdk.train.predictions import Prediction
     from nwavesdk.train.run import Run
     from nwavesdk.train.run_folder import BrokenRunError, RunFolder
@@ -30,6 +32,7 @@ else:
         __name__,
         {
             "nwavesdk.train.config": ["RunConfig"],
+            "nwavesdk.train.live": ["LiveInput"],
             "nwavesdk.train.predictions": ["Prediction"],
             "nwavesdk.train.run": ["Run"],
             "nwavesdk.train.run_folder": ["BrokenRunError", "RunFolder"],

@@ -15,9 +15,10 @@ __all__ = ["LiveInput", "rate_of"]
 
 
 class LiveInput:
-    """The input of a run's net for a sound that comes in blocks.
+    """The input of a run's net for a sound that comes in blocks; `TrainedRun.stream` makes it.
 
-    The steps are those that the run computes from the whole sound, bit for bit. Where training cuts
+    `push(block)` returns the steps that a block completes, and `finish()` those at the end. The
+    steps are those that the run computes from the whole sound, bit for bit. Where training cuts
     a recording, they go on as long as the sound does.
 
     Args:
@@ -26,6 +27,13 @@ class LiveInput:
         sample_rate: Rate of the sound [Hz].
         hold: Time steps for each frame.
         length: The sound is padded at its end to a multiple of this number of frames.
+
+    Example:
+        >>> standard = Standard(np.zeros(32, np.float32), np.ones(32, np.float32))
+        >>> stream = LiveInput(LogMel(16_000), standard, sample_rate=16_000)
+        >>> steps = stream.push(np.zeros(1600, np.float32))  # 100 ms: frames of 25 ms, every 10 ms
+        >>> steps.shape, stream.finish().shape
+        (torch.Size([8, 1, 32]), torch.Size([0, 1, 32]))
     """
 
     def __init__(
