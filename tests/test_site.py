@@ -1,5 +1,6 @@
 """The site has every page, package and neuron, and shows docstrings as they are meant."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,11 @@ pytestmark = pytest.mark.docs
 ROOT = Path(__file__).parents[1]
 # Packages without public names of their own.
 INNER = {"cli", "internal"}
+# Classes whose docstring has code that no doctest runs, and why.
+NO_EXAMPLE = {
+    "train.TrainedRun": "needs a finished run, which takes a training",
+    "deploy.ChipRun": "needs a finished run, which takes a training",
+}
 
 
 def pages_of(nav: Any) -> list[str]:
@@ -59,6 +65,24 @@ def test_the_reference_has_every_package_in_the_navigation() -> None:
     assert {name.rpartition(".")[2] for name in PACKAGES} == {"nwavesdk", *folders} - INNER
     nav = pages_of(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
     assert {f"reference/{name.rpartition('.')[2]}.md" for name in PACKAGES} <= set(nav)
+
+
+def test_the_reference_shows_an_example_for_every_class_and_function() -> None:
+    import griffe
+
+    from docs.site.reference import PACKAGES, package_page
+
+    library = griffe.load("nwavesdk", search_paths=[ROOT / "src"])
+    without_example = set()
+    for package, title in PACKAGES.items():
+        page = package_page(package, title)
+        for entry in re.findall(r"^::: nwavesdk[.](.+)$", page, re.MULTILINE):
+            shown = library[entry]
+            assert shown.docstring is not None, entry
+            # Constants, type aliases and second names of a class have a sentence.
+            if not shown.is_attribute and ">>> " not in shown.docstring.value:
+                without_example.add(entry)
+    assert without_example == {*NO_EXAMPLE}
 
 
 def test_brackets_of_units_are_text_and_examples_are_code() -> None:

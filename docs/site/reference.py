@@ -1,6 +1,7 @@
 """Pages of the reference: public names, commands, and choices of a run."""
 
 import importlib
+from importlib.util import find_spec
 from typing import Any
 
 from typer.testing import CliRunner
@@ -8,9 +9,10 @@ from typer.testing import CliRunner
 from docs.site.docstrings import as_markdown
 from docs.site.formats import format_pages
 from nwavesdk.cli.app import app
+from nwavesdk.surrogate import available
 from nwavesdk.train import RunConfig
 
-__all__ = ["PACKAGES", "reference_pages"]
+__all__ = ["PACKAGES", "package_page", "reference_pages"]
 
 # Packages of public names, and what they are for.
 PACKAGES = {
@@ -40,7 +42,7 @@ def reference_pages() -> dict[str, str | bytes]:
     """All pages of the reference, by their place in `docs`."""
     pages: dict[str, str | bytes] = {"reference/index.md": _index()}
     for package, title in PACKAGES.items():
-        pages[f"reference/{_page(package)}"] = _package_page(package, title)
+        pages[f"reference/{_page(package)}"] = package_page(package, title)
     pages["reference/commands.md"] = _commands()
     pages["reference/config.md"] = _config()
     return pages | format_pages()
@@ -69,13 +71,27 @@ def _index() -> str:
     )
 
 
-def _package_page(package: str, title: str) -> str:
+def package_page(package: str, title: str) -> str:
+    """The page of a package: every public name with its docstring."""
     module = importlib.import_module(package)
     lines = [f"# {title}", "", f"`{package}`: {_first_sentence(module.__doc__)}", ""]
     for name in module.__all__:
         if not name.startswith("__"):
-            lines += [f"::: {package}.{name}", ""]
+            lines += _entry(f"{package}.{name}", getattr(module, name))
     return "\n".join(lines)
+
+
+def _entry(path: str, value: Any) -> list[str]:
+    """The directive of a public name.
+
+    It names the definition where a module has the same name (`net.fold`), and for a surrogate,
+    which is another name of its class (`atan = ATan`).
+    """
+    is_surrogate = available().get(path.rpartition(".")[2]) is value
+    if not is_surrogate and find_spec(path) is None:
+        return [f"::: {path}", ""]
+    definition = f"{value.__module__}.{value.__qualname__}"
+    return [f"::: {definition}", "    options:", f"      heading: {path}", ""]
 
 
 def _first_sentence(doc: str | None) -> str:

@@ -74,6 +74,10 @@ class Quantizer:
 class ChargeLaw(Protocol):
     """A rising function of the weight that is 0 at 0; all methods keep shape and dtype.
 
+    Raises:
+        ValueError: When a law is made, by `TableCharge` and by `Profile`, if its numbers give no
+            such function. Methods check no values.
+
     Example:
         >>> from nwavesdk.chip import load_profile
         >>> law = load_profile("h1v1").charge_law

@@ -30,9 +30,13 @@ __all__ = [
 ]
 
 Frames = npt.NDArray[np.float32]
+"""The frames of a recording, float32 `[L, F]`: L frames of F features."""
+
 # Step and place of each event of a recording, int32 `[n, 2]`.
 Pairs = npt.NDArray[np.int32]
+
 Indices = npt.NDArray[np.int64]
+"""Whole numbers, int64 `[n]`: places of recordings, their classes, or lengths."""
 
 # Number of time steps that a series should have, about.
 STEPS = 100

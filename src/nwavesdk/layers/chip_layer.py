@@ -270,3 +270,4 @@ class H1v2Layer(_ChipLayer):
 
 
 HWLayer = H1v1Layer
+"""NWAVE's name of `H1v1Layer`."""

@@ -338,4 +338,7 @@ class H1v2Frontend(_Frontend):
 
 
 HWSynapse = H1v1Synapse
+"""NWAVE's name of `H1v1Synapse`."""
+
 Frontend = H1v1Frontend
+"""NWAVE's name of `H1v1Frontend`."""

@@ -166,7 +166,15 @@ class DelayedSynapse(PastSynapse):
         return cur if spk.ndim == 3 else cur[:, 0]
 
     def charge(self, spk: Tensor, weight: Tensor) -> Tensor:
-        """Charge after silence, without bias; it neither reads nor changes the state."""
+        """Charge after silence, without bias; it neither reads nor changes the state.
+
+        Args:
+            spk: Spikes or other values [B, T, N_in], or [B, N_in] for one step.
+            weight: The effective weight [N_in, N_out].
+
+        Returns:
+            Charge [B, T, N_out], or [B, N_out].
+        """
         x = self._as_steps(spk)
         cur = self._delayed(x, self._silence(x), weight)
         return cur if spk.ndim == 3 else cur[:, 0]

@@ -67,6 +67,10 @@ class NeuronLayer(ConstantNeurons):
     Attributes:
         last_solver: Name of the solver that ran the last call, or None before the first call.
 
+    Shape:
+        Input charge [B, T, *features], or [B, *features] for one step. `spk` and `mem` have the
+        same shape.
+
     Raises:
         ValueError: If an argument is out of its range.
 
@@ -227,7 +231,11 @@ class NeuronLayer(ConstantNeurons):
         return self._outputs(solution, cur)
 
     def spikes(self, cur: Tensor) -> Tensor:
-        """The first output of a call, without computing the second: spikes, or v of a read-out."""
+        """The first output of a call, without computing the second: spikes, or v of a read-out.
+
+        Args:
+            cur: Input charge; see the class, also for the shape of the output.
+        """
         if not self._is_prepared:
             return self._prepare_and_call(self.spikes, cur)
         planned = run_planned(self, cur, needs_membrane=False)

@@ -286,7 +286,9 @@ class DenseSynapse(Synapse):
         return weight
 
     def charge(self, spk: Tensor, weight: Tensor) -> Tensor:
-        """`spk @ weight` by the chosen product; `weight` may be that of another chip.
+        """`spk @ weight` by the chosen product: charge [..., N_out] of spikes [..., N_in].
+
+        `weight` [N_in, N_out] may be that of another chip.
 
         Raises:
             RuntimeError: If `product="sparse"` cannot take the input.

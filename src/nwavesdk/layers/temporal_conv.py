@@ -137,7 +137,12 @@ class TemporalConv(PastSynapse):
         return y if is_sequence else y[:, 0]
 
     def charge(self, spk: Tensor, weight: Tensor) -> Tensor:
-        """The charge after silence, without bias; it neither reads nor changes the state."""
+        """The charge after silence, without bias; it neither reads nor changes the state.
+
+        Args:
+            spk: A sequence or one step; see the class, also for the shape of the charge.
+            weight: The effective weight, in the shape of `weight`.
+        """
         is_sequence = self._check_input(spk)
         steps = self._as_steps(spk)
         y = self._convolve(self._silence(steps), steps, weight, None)

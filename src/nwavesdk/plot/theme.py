@@ -51,7 +51,10 @@ class Theme:
 
 
 LIGHT = Theme("#ffffff", "#1d2733", "#b8c1cc", ("#1f66c1", "#d1620f", "#12805c", "#9a3fa0"))
+"""The theme of pictures on white pages."""
+
 DARK = Theme("#14181d", "#e4e9ef", "#4d5864", ("#6fa8f5", "#f2a154", "#4fc79c", "#d08bd6"))
+"""The theme of pictures on dark pages."""
 
 Draw = Callable[[Theme], Figure]
 

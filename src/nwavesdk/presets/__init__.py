@@ -21,6 +21,7 @@ from nwavesdk.internal.imports import import_on_use
 __all__ = ["DESCRIPTIONS", "LAYERED", "NAMES", "USES", "PresetName", "page_path", "text"]
 
 PresetName = Literal["lif", "adlif", "recurrent", "conv", "delay", "chip"]
+"""The name of a preset, one of `NAMES`."""
 
 NAMES: tuple[PresetName, ...] = get_args(PresetName)
 """The names of the presets."""

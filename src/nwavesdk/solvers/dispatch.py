@@ -29,10 +29,13 @@ __all__ = [
 ]
 
 SOLVERS = ("reference", *FORWARD)
+"""The names of the solvers that `solve` takes."""
+
 NOT_COMPILED = (
     "spike_grad is a callable whose gradient only autograd knows, which torch.compile cannot use: "
     "give its derivative, as in spike_grad=custom(lambda z: ...)."
 )
+"""The error of a surrogate that `torch.compile` cannot use."""
 
 
 def has_serial_kernel(x: Tensor, recurrent: bool) -> bool:

@@ -366,5 +366,5 @@ def _steps_of(config: RunConfig, facts: Facts, features: object) -> int | None:
     return facts.typical_steps
 
 
-# The name of `TrainedRun` for sound in blocks.
 LiveRun = TrainedRun
+"""The name of `TrainedRun` for sound in blocks; see `TrainedRun.stream`."""
