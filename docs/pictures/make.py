@@ -388,7 +388,8 @@ def main() -> None:
     """Draw the pictures that the command line names, or all."""
     for name in sys.argv[1:] or PICTURES:
         path = FOLDER / f"{name}.png"
-        PICTURES[name]().savefig(path, dpi=72)
+        figure = PICTURES[name]()
+        figure.savefig(path, dpi=1050 / figure.get_figwidth())
         # A palette makes the file a third as large.
         Image.open(path).quantize(48, dither=Image.Dither.NONE).save(path, optimize=True)
 

@@ -17,6 +17,7 @@ from nwavesdk.surrogate import fast_sigmoid
 
 FILE = Path(__file__).with_name("moving.gif")
 INK, BLUE, ORANGE, PALE = "#30343b", "#2b6cb0", "#d9662b", "#c9ced6"
+FONT = 12
 T = 120  # steps of 1 ms
 FRAMES = 60
 MILLISECONDS = 70  # of a frame
@@ -36,7 +37,7 @@ def membrane() -> tuple[Tensor, Tensor]:
 
 def draw_frame(t: int, u: Tensor, spikes: Tensor) -> Figure:
     """The picture at step t: membrane and gradient over time, and the surrogate's curve."""
-    figure = Figure(figsize=(7.6, 3.4), layout="constrained")
+    figure = Figure(figsize=(7.6, 4), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=(2.2, 1))
     z = u - 1
     gradient = SURROGATE.derivative(z)
@@ -50,26 +51,22 @@ def draw_frame(t: int, u: Tensor, spikes: Tensor) -> Figure:
     fired = np.flatnonzero(spikes[: t + 1])
     top.vlines(fired, 1.25, 1.5, color=ORANGE, linewidth=2)
     top.plot(t, u[t], "o", color=INK)
-    top.set_title(
-        "forward: a spike where the membrane passes its threshold", fontsize=9, loc="left"
-    )
+    top.set_title("forward: a spike above the threshold", fontsize=FONT, loc="left")
     bottom.plot(over_time, gradient, color=PALE)
     bottom.plot(over_time[: t + 1], gradient[: t + 1], color=BLUE)
     bottom.plot(t, gradient[t], "o", color=BLUE)
-    bottom.set_title(
-        "backward: the surrogate's derivative lets gradients pass", fontsize=9, loc="left"
-    )
-    bottom.set_xlabel("time [ms]", fontsize=8)
+    bottom.set_title("backward: the surrogate lets gradients pass", fontsize=FONT, loc="left")
+    bottom.set_xlabel("time [ms]", fontsize=FONT)
     around = torch.linspace(-1.1, 0.5, 400)
     curve.plot(around, SURROGATE.derivative(around), color=PALE)
     curve.axvline(0, color=PALE, linewidth=1)
     curve.plot(z[t], gradient[t], "o", color=BLUE, markersize=8)
-    curve.set_xlabel("membrane − threshold", fontsize=8)
-    curve.set_title("the surrogate", fontsize=9, loc="left")
+    curve.set_xlabel("membrane − threshold", fontsize=FONT)
+    curve.set_title("the surrogate", fontsize=FONT, loc="left")
     top.set_ylim(-0.1, 1.6)
     bottom.set_ylim(-0.05, 1.1)
     for axes in (top, bottom, curve):
-        axes.tick_params(labelsize=7)
+        axes.tick_params(labelsize=FONT)
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -80,7 +77,7 @@ def main() -> None:
     frames = []
     for t in np.linspace(0, T - 1, FRAMES).astype(int):
         file = BytesIO()
-        draw_frame(t, u, spikes).savefig(file, dpi=90)
+        draw_frame(t, u, spikes).savefig(file, dpi=132)
         frames.append(Image.open(file).convert("RGB"))
     # One palette for all frames, of the last, which has every color.
     palette = frames[-1].quantize(64, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
