@@ -153,3 +153,30 @@ def test_the_page_cites_what_the_file_for_citations_says() -> None:
         f"note    = {{{citation['abstract']}}}",
     ):
         assert value in page
+
+
+def test_the_search_has_names_in_code_as_words_and_no_numbers() -> None:
+    import yaml
+
+    from docs.site.search_words import words_of
+
+    plugins = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["plugins"]
+    (separator,) = [one["search"]["separator"] for one in plugins if "search" in one]
+    text = "<p><code>LIFLayer(9, spike_grad=nw.surrogate.atan(2.0))</code>-1e-3 &lt;h1v2&gt;</p>"
+    names = {"liflayer", "spike_grad", "nw", "surrogate", "atan", "h1v2"}
+    assert words_of([{"title": "Spikes, slopes", "text": text}], separator) == {
+        "spikes",
+        "slopes",
+        *names,
+    }
+
+
+def test_words_that_the_search_confuses_are_found() -> None:
+    from docs.site.search_words import has_wrong_words
+
+    # Letters are nodes 1, 2, ... in this order. "b" has edges "1" and "3" to the end of words,
+    # which is node 2; the last "x" has the edge "1" to node 232. Both have the key "01232".
+    words = ["a", "b1", "b3", "c" + 225 * "x" + "1y"]
+    assert has_wrong_words(words)
+    assert not has_wrong_words(words[:3])
+    assert not has_wrong_words(["a", "b1", "b3", "c" + 224 * "x" + "1y"])

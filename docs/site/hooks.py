@@ -1,16 +1,19 @@
 """What MkDocs calls while it builds the site: it adds generated pages and links between pages."""
 
+import json
 import re
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from docs.site.gallery import neuron_pages, surrogate_pages
 from docs.site.reference import reference_pages
+from docs.site.search_words import has_wrong_words, words_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,3 +64,13 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
         return f"[{name}]({'../' * depth}{place})"
 
     return STUDY_PICTURE.sub(r"](\1)", NAMED_PAGE.sub(link, markdown))
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Stop if the search box would fail for some queries."""
+    index = json.loads((Path(config.site_dir) / "search" / "search_index.json").read_text("utf-8"))
+    if has_wrong_words(words_of(index["docs"], index["config"]["separator"])):
+        raise PluginError(
+            "The search box fails for some words of the site (see docs/site/search_words.py): "
+            "write fewer words with digits, or make `separator` in mkdocs.yml pass over more."
+        )
