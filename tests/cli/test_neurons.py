@@ -40,6 +40,48 @@ def test_a_name_gives_that_neuron_in_detail_and_its_picture(tmp_path: Path):
     assert {file.name for file in folder.iterdir()} == {"adlif.png", "li.png"}
 
 
+OWN_NEURONS = """\
+from nwavesdk.layers import Positive, TimeConstant, decay, held, neuron, spike
+
+
+@neuron
+def DendriteLayer(x, v, d, *, tau: TimeConstant, threshold: Positive = 1.0):
+    branch = decay(tau) * d + x
+    u = decay(tau) * v + 0.2 * branch
+    s = spike(u - threshold)
+    return s, u - threshold * held(s), branch
+
+
+@neuron
+def BareLayer(x, v, *, threshold: Positive):
+    s = spike(v + x - threshold)
+    return s, (v + x) * (1 - held(s))
+"""
+
+
+def test_a_neuron_of_a_file_of_the_user(tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "own.py"
+    path.write_text(OWN_NEURONS)
+    folder = tmp_path / "pictures"
+    report = json_object(nwave("neurons", f"{path}:DendriteLayer", "--output", folder, "--json"))
+    (own,) = report["neurons"]
+    assert (own["name"], own["layer"]) == ("dendrite", "DendriteLayer")
+    assert own["summary"] == "no description."
+    assert (folder / "dendrite.png").read_bytes().startswith(b"\x89PNG")
+    listed = json_object(nwave("kernels", f"{path}:DendriteLayer", "--json"))
+    assert (listed["name"], listed["saved"]) == ("dendrite", 1)
+    for words, error in [
+        ((path,), r"own\.py:1: there is no layer build, expected one of DendriteLayer, BareLayer"),
+        ((tmp_path / "none.py",), "none.py"),
+        ((f"{path}:BareLayer", "--output", folder), "threshold has no default"),
+    ]:
+        result = nwave("neurons", *words)
+        assert result.exit_code == 2
+        assert re.search(error, result.stderr), result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
 def test_wrong_words_are_one_line(tmp_path: Path):
     (tmp_path / "file").touch()
     (tmp_path / "taken" / "li.png").mkdir(parents=True)

@@ -125,9 +125,16 @@ def neuron_responses(neuron: CataloguedNeuron) -> NeuronResponses:
     """Drive a neuron with its default constants, and record what it does.
 
     Raises:
-        ValueError: If no constant drive makes it fire.
+        ValueError: If no constant drive makes it fire, or a constant that is not a time constant
+            has no default.
     """
     given = {name: c for name, c in neuron.constants.items() if c.argument is not None}
+    for name, constant in given.items():
+        if constant.default is None and constant.kind.unit != "s":
+            raise ValueError(
+                f"{neuron.name}: the constant {name} has no default, a response needs its value: "
+                "give it a default in the equation."
+            )
     constants = {name: TAU if c.default is None else c.default for name, c in given.items()}
 
     def run(x: Tensor, surrogate: FastSigmoid | None = None) -> Record:

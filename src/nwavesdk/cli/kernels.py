@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from nwavesdk.cli.app import Json, app, print_report
+from nwavesdk.cli.neurons import chosen_neuron
 
 __all__ = ["list_kernels"]
 
@@ -14,7 +15,10 @@ DTYPE = "float32"
 @app.command("kernels")
 def list_kernels(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A neuron that `nwave neurons` lists. [lif]")
+        str,
+        typer.Argument(
+            metavar="NAME", help="A neuron that `nwave neurons` lists, or FILE.py:NAME. [lif]"
+        ),
     ] = "lif",
     surrogate: Annotated[
         str,
@@ -31,13 +35,9 @@ def list_kernels(
     They are those of the serial solver with a gradient of the charge, not of the constants.
     Nothing is compiled.
     """
-    from nwavesdk.layers.catalogue import find_neuron
     from nwavesdk.surrogate import parse, text
 
-    try:
-        neuron = find_neuron(name)
-    except ValueError as error:
-        raise ValueError(f"NAME: {error}") from None
+    neuron = chosen_neuron(name)
     try:
         chosen = parse(surrogate)
     except ValueError as error:

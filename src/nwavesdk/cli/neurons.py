@@ -1,5 +1,6 @@
 """`nwave neurons`: the catalogue of neurons, and a picture of what each does."""
 
+import re
 from pathlib import Path
 from textwrap import wrap
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from nwavesdk.cli.app import Json, app, folder_option, print_report
 from nwavesdk.internal.files import check_target
 from nwavesdk.internal.imports import require
 
-__all__ = ["list_neurons"]
+__all__ = ["chosen_neuron", "list_neurons"]
 
 WIDTH = 100
 
@@ -19,7 +20,10 @@ WIDTH = 100
 def list_neurons(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="Describe this neuron only, in detail. [all]"),
+        typer.Argument(
+            metavar="NAME",
+            help="Describe this neuron only, in detail; FILE.py:NAME is one of your own. [all]",
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -33,9 +37,9 @@ def list_neurons(
     derivatives along the burst. The drives are found by trying.
     """
     from nwavesdk.analysis.neurons import neuron_facts
-    from nwavesdk.layers.catalogue import available_neurons, find_neuron
+    from nwavesdk.layers.catalogue import available_neurons
 
-    neurons = list(available_neurons().values()) if name is None else [_named(find_neuron, name)]
+    neurons = list(available_neurons().values()) if name is None else [chosen_neuron(name)]
     pictures: dict[str, Path] = {}
     if output is not None:
         require("matplotlib", "train")
@@ -53,11 +57,24 @@ def list_neurons(
     print_report(as_json, {"neurons": content, "output": output}, lines)
 
 
-def _named(find: Any, name: str) -> Any:
-    try:
-        return find(name)
-    except ValueError as error:
-        raise ValueError(f"NAME: {error}") from None
+def chosen_neuron(name: str) -> Any:
+    """The neuron of a name in the catalogue, or of FILE.py:NAME, whose file is run.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    from nwavesdk.layers.catalogue import CataloguedNeuron, find_neuron, plain_name
+
+    if re.search(r"\.py(:|$)", name) is None:
+        try:
+            return find_neuron(name)
+        except ValueError as error:
+            raise ValueError(f"NAME: {error}") from None
+    from nwavesdk.train.net_choice import NetFileConfig
+    from nwavesdk.train.net_file import load_layer
+
+    layer: Any = load_layer(NetFileConfig.of(name, "NAME"))
+    return CataloguedNeuron(plain_name(layer.__name__), layer, layer.page)
 
 
 def _draw(neurons: list[Any], pictures: dict[str, Path]) -> None:

@@ -12,7 +12,7 @@ from nwavesdk.dynamics import LIF_PAGES, Kind, Page
 from nwavesdk.internal.checks import close_name, shown
 from nwavesdk.layers import zoo
 from nwavesdk.layers.chip_layer import H1v1Layer, H1v2Layer
-from nwavesdk.layers.equation import equation_lines
+from nwavesdk.layers.equation import EquationLayer, equation_lines
 from nwavesdk.layers.lif import LIFLayer
 from nwavesdk.layers.neuron import NeuronLayer
 
@@ -22,6 +22,7 @@ __all__ = [
     "NeuronValue",
     "available_neurons",
     "find_neuron",
+    "plain_name",
 ]
 
 # What docstrings of layers that are not made by `neuron` do not describe.
@@ -106,6 +107,8 @@ class CataloguedNeuron:
     def summary(self) -> str:
         """What it is, in a sentence."""
         first = self._doc.partition("\n")[0].partition("; ")[0].rstrip(".")
+        if not self.page.doc and issubclass(self.layer, EquationLayer):
+            first = "no description"
         chosen = "".join(f", {name} {value}" for name, value in self.chosen.items())
         return f"{first}{chosen.replace('_', ' ')}."
 
@@ -231,9 +234,9 @@ def find_neuron(name: object) -> CataloguedNeuron:
     """
     neurons = available_neurons()
     if isinstance(name, str):
-        plain = _plain_name(name)
+        plain = plain_name(name)
         for known, neuron in neurons.items():
-            if plain == _plain_name(known):
+            if plain == plain_name(known):
                 return neuron
     raise ValueError(
         f"unknown neuron {shown(name)}{close_name(name, neurons)}: expected one of "
@@ -241,7 +244,13 @@ def find_neuron(name: object) -> CataloguedNeuron:
     )
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
+    """The name of a neuron without capitals, hyphens, underscores and "Layer" at its end.
+
+    Example:
+        >>> plain_name("SE-adLIFLayer")
+        'seadlif'
+    """
     return re.sub(r"[-_ ]", "", name.lower()).removesuffix("layer")
 
 

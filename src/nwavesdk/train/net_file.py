@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from nwavesdk.internal.files import one_line, printable
 from nwavesdk.layers import ChipInstance, SpikingSequential
 from nwavesdk.layers.constants import without_step_warnings
+from nwavesdk.layers.equation import EquationLayer
 from nwavesdk.net import record
 from nwavesdk.net.container import takes_argument
 from nwavesdk.net.preparation import prepared
@@ -36,6 +37,7 @@ __all__ = [
     "build_file_net",
     "build_preset",
     "load_function",
+    "load_layer",
     "load_module",
     "network_of_run",
 ]
@@ -231,6 +233,28 @@ def load_function(net_file: NetFileConfig) -> Callable[..., Any]:
             f"{name}{ARGUMENTS}: change its parameters."
         ) from None
     return function
+
+
+def load_layer(net_file: NetFileConfig) -> type[EquationLayer]:
+    """The layer of the file that `neuron` made; its name is the `function` of the config.
+
+    Raises:
+        NetFileError: If it is missing or is something else.
+        ValueError: If the file has changed.
+    """
+    layers = {
+        name: value
+        for name, value in vars(load_module(net_file)).items()
+        if isinstance(value, type) and issubclass(value, EquationLayer) and hasattr(value, "page")
+    }
+    name = net_file.function
+    if name not in layers:
+        known = f"one of {', '.join(layers)}" if layers else "a function under @neuron"
+        raise NetFileError(
+            f"{printable(net_file.file)}:1: there is no layer {name}, expected {known}: name it, "
+            "as in FILE.py:NAME."
+        )
+    return layers[name]
 
 
 def load_module(net_file: NetFileConfig) -> ModuleType:
