@@ -137,6 +137,8 @@ def test_repr_shows_modules_and_constants():
     text = repr(SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 20e-3, spike_grad=atan())))
     assert "(0): LIFSynapse(3, 4)" in text
     assert "(1): LIFLayer(4, taus=0.02, thresholds=1, dt=0.001, spike_grad=ATan(alpha=2.0))" in text
+    readout = LIFLayer(4, 20e-3, reset_mechanism="none")
+    assert repr(readout).endswith('spike_grad=FastSigmoid(slope=25.0), reset_mechanism="none")')
 
 
 def make_net(checkpoint=None, drop=nn.Identity, kind="lif_zero"):

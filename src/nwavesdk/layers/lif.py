@@ -182,6 +182,11 @@ class LIFLayer(NeuronLayer):
         """The page of the chosen reset."""
         return LIF_PAGES[self.reset_mechanism]
 
+    def extra_repr(self) -> str:
+        text = super().extra_repr()
+        is_default = self.reset_mechanism == "subtraction"
+        return text if is_default else f'{text}, reset_mechanism="{self.reset_mechanism}"'
+
     @property
     def taus(self) -> Tensor:
         """Membrane time constants [s], of shape [] or `features`, in the dtype of the layer."""
