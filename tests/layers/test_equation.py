@@ -450,6 +450,11 @@ WRONG = [
         r"did you mean 'tau_a'\?",
     ),
     (
+        lambda: AdaptiveLayer(3, max_loop_gain=None),
+        TypeError,
+        "got an argument 'max_loop_gain': leave it out; only LIF and chip layers bound",
+    ),
+    (
         lambda: AdaptiveLayer(3, spike_gard=None),
         TypeError,
         "got an argument 'spike_gard', did you mean 'spike_grad'",

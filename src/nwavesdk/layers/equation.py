@@ -30,6 +30,12 @@ _ARGUMENTS = """\
 """
 
 
+# The remedy for an argument that only LIF and chip layers have.
+_NOT_BOUNDED = (
+    ": leave it out; only LIF and chip layers bound the gradient through recurrent weights, and "
+    "that of this layer is exact, as with None there."
+)
+
 # Arguments that a read-out does not have.
 _OF_SPIKES = ("spike_grad", "detach_reset", "recurrent_delays")
 
@@ -114,9 +120,10 @@ class EquationLayer(NeuronLayer):
         for name in given:
             if name not in known:
                 names = [*inspect.signature(type(self)).parameters]
+                remedy = _NOT_BOUNDED if name == "max_loop_gain" else close_name(name, names)
                 raise TypeError(
                     f"{owner} has the constants {', '.join(known) or 'none'}, got an "
-                    f"argument {name!r}{close_name(name, names) or '.'}"
+                    f"argument {name!r}{remedy or '.'}"
                 )
         defaults = {n: c.default for n, c in known.items() if c.default is not None}
         values = {**defaults, **given}
