@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from layers.nets import drive
+from nwavesdk.analysis import examine
 from nwavesdk.layers import (
     LIFLayer,
     LIFSynapse,
@@ -84,6 +85,20 @@ class TestTimeFirst:
         steps = [net(X[:, t])[1] for t in range(12)]
         prepare_net(net)
         assert_close(torch.stack(steps), net(X.transpose(0, 1))[1], GRADIENT, "steps")
+
+    def test_records_of_layers_keep_their_order(self):
+        net, turned = build(), build(time_first=True)
+        recording = turned.record(X.transpose(0, 1))
+        assert recording.spk.shape[:2] == recording.mem.shape[:2] == (12, 3)
+        for name, record in net.record(X).layers.items():
+            assert torch.equal(recording.layers[name].spk, record.spk)
+
+    def test_examine_takes_the_order_of_the_net(self):
+        def loss(spk, mem):
+            return spk.mean() + mem.mean()
+
+        net, turned = build(), build(time_first=True)
+        assert examine(turned, X.transpose(0, 1), loss) == examine(net, X, loss)
 
     def test_it_is_true_or_false(self):
         with pytest.raises(ValueError, match="time_first must be True or False, got 'yes'"):

@@ -265,6 +265,12 @@ class TestANetThatBeginsWithAConvolution:
         with pytest.raises(ValueError, match=words):
             net.step(torch.zeros(shape))
 
+    def test_with_time_first_names_the_other_order(self, make):
+        net = SpikingSequential(make(), time_first=True)
+        words = r"\[T, B, C, H, W\], .* as in x.unsqueeze\(0\) for T = 1"
+        with pytest.raises(ValueError, match=words):
+            net(torch.zeros(3, 2, 8, 8))
+
     def test_takes_one_step_of_channels_as_one_step(self, make):
         net = make()
         prepare_net(net)

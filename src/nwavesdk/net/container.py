@@ -147,7 +147,7 @@ class Container(SelfPreparing):
             )
         require_tensor(owner, x)
         if isinstance(first, _ConvNd | Synapse):
-            _check_axes(owner, first, x, single_step)
+            _check_axes(owner, first, x, single_step, self.time_first)
 
     def _first_module(self) -> nn.Module | None:
         """The module that gets the input, if there is only one; nested containers are entered."""
@@ -273,7 +273,9 @@ def _check_step(module: nn.Module, x: Tensor, axes: int) -> None:
         )
 
 
-def _check_axes(owner: str, first: _ConvNd | Synapse, x: Tensor, single_step: bool) -> None:
+def _check_axes(
+    owner: str, first: _ConvNd | Synapse, x: Tensor, single_step: bool, time_first: bool
+) -> None:
     """Reject an input of which it is unclear what its dimensions are, before a convolution."""
     axes = first.step_axes if isinstance(first, Synapse) else len(first.kernel_size) + 1
     if axes == 1:
@@ -284,11 +286,13 @@ def _check_axes(owner: str, first: _ConvNd | Synapse, x: Tensor, single_step: bo
     if not single_step and (x.ndim == axes + 2 or x.ndim == axes == 2):
         return
     features = {2: "C, L", 3: "C, H, W", 4: "C, D, H, W"}[axes]
+    leading = "T, B" if time_first else "B, T"
     raise ValueError(
         f"{owner} begins with {type(first).__name__}: net(x) takes a sequence "
-        f"[B, T, {features}], and net.step(x) one step [B, {features}], got an input of shape "
+        f"[{leading}, {features}], and net.step(x) one step [B, {features}], got an input of shape "
         f"{list(x.shape)} in net{'.step' if single_step else ''}(x): use the "
-        "other one, or add the dimension that is missing, as in x.unsqueeze(1) for T = 1 or "
+        "other one, or add the dimension that is missing, as in "
+        f"x.unsqueeze({0 if time_first else 1}) for T = 1 or "
         "x.unsqueeze(2) for one channel."
     )
 

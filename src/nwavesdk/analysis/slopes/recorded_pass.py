@@ -47,7 +47,7 @@ class RecordedPass:
     Args:
         net: A net with at least one layer of spiking neurons. A layer without a reset whose spikes
             nothing reads is a read-out, as `LIFLayer(..., reset_mechanism="none")` at the end.
-        x: Input [B, T, *features].
+        x: Input as the net takes it: [B, T, *features], or [T, B, *features] with `time_first`.
         loss_fn: `loss_fn(spk, mem)`, from what the net returns to a scalar.
         seed: Seed of the mismatch; see `prepare_net`.
         weights: Whether gradients of weights will be needed.

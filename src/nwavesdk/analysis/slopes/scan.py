@@ -155,7 +155,7 @@ def scan_slopes(
 
     Args:
         net: A net with at least one neuron layer. It does not change.
-        x: Input [B, T, *features].
+        x: Input as the net takes it: [B, T, *features], or [T, B, *features] with `time_first`.
         loss_fn: `loss_fn(spk, mem)`, from what the net returns to a scalar.
         surrogates: The candidates, as a list, or as a dict with their names. Each is one surrogate
             for all layers, or one for each layer. [`default_grid()` and the net's surrogates]
