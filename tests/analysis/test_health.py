@@ -99,6 +99,19 @@ def test_dead_neurons():
     assert "fluct_init" in dead.remedy
 
 
+def test_dead_channels():
+    layer = LIFLayer((4, 3, 3), 8e-3, spike_grad=fast_sigmoid(4))
+    x = torch.ones(B, T, 4, 3, 3)
+    x[:, :, 0] = 0  # a channel that never fires
+    x[:, :, 1, 0] = 0  # a row of pixels
+    health = examine(SpikingSequential(layer), x, lambda spk, _: spk.mean())
+    assert (health.layers[0].channels, health.layers[0].dead_channels) == (4, 1)
+    (dead,) = (one for one in health.findings if one.kind == "dead")
+    assert dead.text == (
+        "layer 0: 33% of its neurons never fire (pixels of 4 channels, 1 of which never fire)"
+    )
+
+
 def test_few_dead_neurons_are_not_reported():
     net = net_of()
     net[2].weight.data[:, :1] = -1.0

@@ -155,6 +155,8 @@ class LayerHealth:
         loop_gain: The gain of the recurrent loop, see `Record.loop_gain`; None where it has none.
         growth: Factor per step by which a gradient of the last membranes grows, back in time; None
             without recurrence.
+        channels: Number of channels, the first axis of a layer with several; otherwise None.
+        dead_channels: How many of them have no spike in the whole batch; otherwise None.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
@@ -175,6 +177,8 @@ class LayerHealth:
     steps: float
     loop_gain: float | None = None
     growth: float | None = None
+    channels: int | None = None
+    dead_channels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -208,7 +212,7 @@ def examine(
 
     Args:
         net: A net with at least one layer of spiking neurons. Read-outs are passed over.
-        x: Input [B, T, *features].
+        x: Input as the net takes it: [B, T, *features], or [T, B, *features] with `time_first`.
         loss_fn: `loss_fn(spk, mem)`, from what the net returns to a scalar.
         seed: Seed of the mismatch; see `prepare_net`.
         lengths: Number of steps of each recording, int64 [B]; None for all steps. The loss must not
@@ -311,6 +315,7 @@ def _layer_health(
     is_starved = (received < limits.starved * last.abs().sum((0, 1)).mean()) | (received == 0)
     early, late = _quarters(record.lengths, grad)
     lengths = _lengths(record.lengths, grad)
+    channels = record.spk.shape[2] if record.spk.ndim > 3 else None
     return LayerHealth(
         layer=name,
         rate=float(rates.mean()),
@@ -323,6 +328,8 @@ def _layer_health(
         steps=float(lengths.double().mean()),
         loop_gain=record.loop_gain(),
         growth=_growth(record, lengths) if record.is_recurrent else None,
+        channels=channels,
+        dead_channels=channels and int((rates.view(channels, -1) == 0).all(1).sum()),
     )
 
 
@@ -379,7 +386,7 @@ def _findings(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, float, 
     for kind, text in of_neurons.items():
         share: float = getattr(layer, kind)
         if share > limits.few:
-            yield kind, share, f"{share:.0%} {text}"
+            yield kind, share, f"{share:.0%} {text}{_describe_channels(kind, layer)}"
     factors = (
         ("", layer.depth, limits.depth, "its gradient is {:.1e} times that of the last layer"),
         (
@@ -396,6 +403,13 @@ def _findings(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, float, 
             yield f"vanishing{suffix}", factor, text.format(factor)
         if factor > limit and math.isfinite(layer.norm):
             yield f"exploding{suffix}", factor, text.format(factor)
+
+
+def _describe_channels(kind: str, layer: LayerHealth) -> str:
+    """How many channels are dead as a whole, in a layer whose neurons are pixels of channels."""
+    if kind != "dead" or layer.channels is None:
+        return ""
+    return f" (pixels of {layer.channels} channels, {layer.dead_channels} of which never fire)"
 
 
 def _describe_loop(layer: LayerHealth) -> str:
