@@ -7,6 +7,7 @@ import contextlib
 import io
 import re
 import runpy
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -129,20 +130,88 @@ def test_a_pair_of_calls(page, row, scripts):
 RECURRENT = {"layer_topology": "RC", "solver": "reference"}
 
 
-def test_recurrent_neurons_of_snntorch(scripts):
-    names, _ = scripts("snntorch")
-    node = names["snn"].RLeaky(0.9, linear_features=N)
-    torch.nn.init.normal_(node.recurrent.weight, std=0.05)
-    layer = names["LeakyLayer"](N, tau=names["tau_of"](0.9), spike_grad=atan(), **RECURRENT)
-    layer.recurrent_weights.data = node.recurrent.weight.detach().T.clone()
-    bias = node.recurrent.bias.detach()
+RESETS = rows("snntorch", "recurrent neuron")
 
+
+def recurrent_pair(names, reset, neuron, **options):
+    """An `RLeaky` and its page, with the same weights and biases."""
+    node = eval(f"snn.RLeaky(0.9, linear_features=N, learn_beta=True, {reset})", names | {"N": N})
+    torch.nn.init.normal_(node.recurrent.weight, std=0.15)
+    if neuron != "LIFLayer":
+        options |= {"beta": 0.9, "bias": node.recurrent.bias.detach(), "learn": ("beta", "bias")}
+    layer = names[neuron](N, spike_grad=atan(), **options, **RECURRENT)
+    layer.recurrent_weights.data.copy_(node.recurrent.weight.T)
+    return node, layer
+
+
+def recurrent_step(node):
     def step(x_t, state):
-        spk, mem = node(x_t, *(state or node.init_rleaky()))
+        spk, mem = node(x_t, *(state or (torch.zeros_like(x_t), torch.zeros_like(x_t))))
         return spk, (spk, mem)
 
-    x = 0.4 * (torch.rand(4, 50, N) - 0.1)
-    assert_same(lambda x: over_time(step, x), lambda x: layer(x + bias)[0], x)
+    return step
+
+
+@pytest.mark.parametrize("row", RESETS, ids=lambda row: row[1])
+def test_recurrent_neurons_of_snntorch(row, scripts):
+    node, layer = recurrent_pair(scripts("snntorch")[0], *row[:2])
+    x = 0.8 * (torch.rand(4, 50, N) - 0.4)
+    assert_same(lambda x: over_time(recurrent_step(node), x), lambda x: layer(x)[0], x)
+    upstream = torch.rand(x.shape)
+    (over_time(recurrent_step(node), x) * upstream).sum().backward()
+    (layer(x)[0] * upstream).sum().backward()
+    weights = node.recurrent.weight.grad.T
+    assert_close(layer.recurrent_weights.grad, weights, GRADIENT, "recurrent weights")
+    assert_close(layer.bias.grad, node.recurrent.bias.grad, GRADIENT, "bias")
+    assert_close(layer.beta.grad, node.beta.grad, GRADIENT, "beta")
+
+
+def test_lif_layers_as_recurrent_neurons_of_snntorch(scripts):
+    names, _ = scripts("snntorch")
+    x = 0.8 * (torch.rand(4, 50, N) - 0.4)
+
+    def both(reset, **options):
+        node, layer = recurrent_pair(
+            *(names, f'reset_mechanism="{reset}"', "LIFLayer"),
+            **{"taus": names["tau_of"](0.9), "reset_mechanism": reset, **options},
+        )
+        bias = node.recurrent.bias.detach()
+        theirs = spikes_and_gradient(lambda x: over_time(recurrent_step(node), x), x)
+        return theirs, spikes_and_gradient(lambda x: layer(x + bias)[0], x)
+
+    (spikes, gradient), exact = both("none", max_loop_gain=None)
+    assert torch.equal(exact[0], spikes)
+    assert_close(exact[1], gradient, GRADIENT, "gradient of the input")
+    (spikes, gradient), bounded = both("none")
+    assert torch.equal(bounded[0], spikes)
+    assert (bounded[1] - gradient).norm() > 0.1 * gradient.norm()
+    theirs, ours = both("zero", max_loop_gain=None)
+    assert not torch.equal(ours[0], theirs[0])
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+def test_the_same_training_as_snntorch(reset, scripts):
+    names, _ = scripts("snntorch")
+    torch.manual_seed(0)
+    node = names["snn"].Leaky(0.9, learn_beta=True, reset_mechanism=reset)
+    neuron = names["LeakyLayer" if reset == "subtract" else "LeakyZeroLayer"]
+    layer = neuron(N, beta=0.9, spike_grad=atan(), learn="beta", solver="reference")
+    linear = torch.nn.Linear(20, N)
+    nets = [torch.nn.Sequential(linear, node), torch.nn.Sequential(deepcopy(linear), layer)]
+    runs = [lambda x: over_time(node, nets[0][0](x)), lambda x: layer(nets[1][0](x))[0]]
+    optimizers = [torch.optim.Adam(net.parameters(), 1e-2) for net in nets]
+    for _ in range(12):
+        node.reset_mem()
+        x, wanted = 4 * torch.rand(4, 20, 20), torch.rand(4, 20, N)
+        spikes = [run(x) for run in runs]
+        assert 0.01 < spikes[0].mean() < 0.9
+        assert torch.equal(*spikes)
+        for spk, optimizer in zip(spikes, optimizers, strict=True):
+            optimizer.zero_grad()
+            ((spk - wanted) ** 2).mean().backward()
+            optimizer.step()
+    assert abs(layer.beta.item() - 0.9) > 0.01
+    assert_close(layer.beta, node.beta, GRADIENT, "beta")
 
 
 def test_recurrent_neurons_of_sinabs(scripts):
