@@ -38,6 +38,10 @@ PACKAGES = {
 }
 
 
+# Modules with public names of a package that has none of its own: each needs another library.
+MODULES = {"nwavesdk.interop": ("nir", "step", "step_files", "neurobench", "neurobench_eval")}
+
+
 def reference_pages() -> dict[str, str | bytes]:
     """All pages of the reference, by their place in `docs`."""
     pages: dict[str, str | bytes] = {"reference/index.md": _index()}
@@ -75,10 +79,16 @@ def package_page(package: str, title: str) -> str:
     """The page of a package: every public name with its docstring."""
     module = importlib.import_module(package)
     lines = [f"# {title}", "", f"`{package}`: {_first_sentence(module.__doc__)}", ""]
-    for name in module.__all__:
-        if not name.startswith("__"):
-            lines += _entry(f"{package}.{name}", getattr(module, name))
+    for inner in (package, *(f"{package}.{name}" for name in MODULES.get(package, ()))):
+        lines += _entries(inner)
     return "\n".join(lines)
+
+
+def _entries(path: str) -> list[str]:
+    """The directives of the public names of a module."""
+    module = importlib.import_module(path)
+    names = [name for name in module.__all__ if not name.startswith("__")]
+    return [line for name in names for line in _entry(f"{path}.{name}", getattr(module, name))]
 
 
 def _entry(path: str, value: Any) -> list[str]:
@@ -87,8 +97,11 @@ def _entry(path: str, value: Any) -> list[str]:
     It names the definition where a module has the same name (`net.fold`), and for a surrogate,
     which is another name of its class (`atan = ATan`).
     """
-    is_surrogate = available().get(path.rpartition(".")[2]) is value
-    if not is_surrogate and find_spec(path) is None:
+    package, _, name = path.rpartition(".")
+    is_surrogate = available().get(name) is value
+    has_modules = hasattr(importlib.import_module(package), "__path__")
+    is_module = has_modules and find_spec(path) is not None
+    if not (is_surrogate or is_module):
         return [f"::: {path}", ""]
     definition = f"{value.__module__}.{value.__qualname__}"
     return [f"::: {definition}", "    options:", f"      heading: {path}", ""]

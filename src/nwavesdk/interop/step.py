@@ -25,8 +25,8 @@ from nwavesdk.net.preparation import prepared
 
 __all__ = ["State", "StepCheck", "StepFunction", "StepNet", "compare_steps"]
 
-# Outputs and states before and after a step: `outputs, states = run(x, states)`.
 StepFunction = Callable[[Tensor, list[Tensor]], tuple[list[Tensor], list[Tensor]]]
+"""A step as a function of the input and the states before: `outputs, states = run(x, states)`."""
 
 # Values that differ by less, in parts of the largest one or of 1, are equal: another order of sums.
 TOLERANCE = 1e-4

@@ -21,8 +21,8 @@ from nwavesdk.interop.step import StepFunction, StepNet
 
 __all__ = ["DESCRIPTION", "describe_step", "onnx_bytes", "read_onnx", "read_torch", "torch_bytes"]
 
-# The name of the description: an extra file of a program, a metadata property of a graph.
 DESCRIPTION = "nwavesdk.json"
+"""The name of the description: an extra file of a program, a metadata property of a graph."""
 
 # The example of a batch must not have one recording: torch would take the size for fixed.
 EXAMPLE_BATCH = 2
