@@ -2,7 +2,8 @@
 # 2. A first net: spoken digits
 
 You will train a spiking net on spoken digits in a loop of your own. You will see how recordings
-become batches, how a net is built from synapses and neurons, and what to do before each batch.
+become batches, how a net is built from synapses and neurons, and what to do before each batch. The
+[glossary](../../about/glossary.md) explains all terms.
 """
 
 # %%
@@ -62,8 +63,9 @@ print(net)
 # ## Training
 #
 # The loop is the one of any PyTorch net, with one line more: `prepare_net` sets all membranes to
-# rest before each batch. (A net that is never prepared does so by itself in each call, which the
-# next tutorials use. From the first `prepare_net` on, it is up to you: see [nets](../../nets.md).)
+# rest before each batch. Without it, a batch would begin with the membranes of the one before. A
+# net that is never prepared starts each call at rest by itself, and the next two tutorials use
+# that. From the first `prepare_net` on, it is up to you: see [nets](../../nets.md).
 # The score of a class is the mean of its membrane over the valid steps. Accuracy is measured on the
 # validation set, which the net never learns from.
 
@@ -100,3 +102,12 @@ axes.set(xlabel="epochs of training", ylabel="validation accuracy", ylim=(0, 1))
 # The gray line is chance. `nwave train --out runs/digits --data digits` trains the same recordings
 # with a complete recipe, which also saves the net and a report. Next, you will [read what a net
 # does](plot_03_read.md).
+#
+# ## Exercise
+#
+# Score a recording by its last valid step: `membrane_readout(membranes, "last", batch.lengths)`.
+# What do you expect of words whose end is silent?
+#
+# <details><summary>Solution</summary>A membrane of the read-out forgets most of what
+# came more than 100 ms before, so the last sounds decide. Five epochs reach 0.898 in place of
+# 0.918: a small difference, and with one seed perhaps chance.</details>

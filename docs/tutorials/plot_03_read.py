@@ -8,8 +8,9 @@ gradient reaches each layer. You will find out why a net does not learn, and fix
 # %%
 # ## A net that does not work
 #
-# Twenty inputs spike at random in 5 % of all steps. The weights are as large as those of
-# `torch.nn.Linear`, a common way to begin.
+# Twenty inputs spike at random in 5 % of all steps, far more sparsely than the features of the
+# digits. The labels are random, too, so a net can only learn the recordings by heart. The weights
+# are as large as those of `torch.nn.Linear`, a common way to begin.
 
 import matplotlib.pyplot as plt
 import torch
@@ -23,17 +24,12 @@ from nwavesdk.loss import membrane_cross_entropy
 torch.manual_seed(0)
 spikes = (torch.rand(32, 100, 20) < 0.05).float()
 labels = torch.randint(5, (32,))
-net = SpikingSequential(
-    LIFSynapse(20, 40),
-    LIFLayer(40, taus=10e-3, dt=1e-3),
-    LIFSynapse(40, 40),
-    LIFLayer(40, taus=10e-3, dt=1e-3),
-    LIFSynapse(40, 40),
-    LIFLayer(40, taus=10e-3, dt=1e-3),
-    LIFSynapse(40, 5),
-    LILayer(5, tau=20e-3, dt=1e-3),
-)
-fan_in_init(net, gain=0.58, seed=0)  # standard deviation 0.58/√inputs, as nn.Linear has
+modules = []
+for inputs in (20, 40, 40):
+    modules += [LIFSynapse(inputs, 40), LIFLayer(40, taus=10e-3, dt=1e-3)]
+# The last layer is a read-out: it does not spike, and its membranes are the output.
+net = SpikingSequential(*modules, LIFSynapse(40, 5), LILayer(5, tau=20e-3, dt=1e-3))
+fan_in_init(net, gain=0.58, seed=0)  # normal weights, deviation 0.58/√inputs: that of nn.Linear
 
 # %%
 # ## Raster and rates
@@ -43,7 +39,7 @@ fan_in_init(net, gain=0.58, seed=0)  # standard deviation 0.58/√inputs, as nn.
 
 
 def draw_rasters(recording):
-    _, axes = plt.subplots(1, 4, figsize=(9, 2.5), layout="constrained")
+    axes = plt.subplots(1, 4, figsize=(9, 2.5), layout="constrained")[1]
     plot.raster(spikes[0], axes[0], dt=1e-3).set_title("input")
     for name, ax in zip(("1", "3", "5"), axes[1:], strict=True):
         plot.raster(recording.layers[name].spk[0], ax, dt=1e-3).set_title(f"layer {name}")
@@ -57,9 +53,8 @@ for name, rate in recording.rates().items():
 # %%
 # ## Traces
 #
-# A record also has the membranes. Here are three neurons of the first layer in one recording. The
-# dashed line is the threshold, and a mark above it is a spike. Most of the time, the membranes stay
-# far below.
+# A record also has the membranes. Here are three neurons of the first layer. The dashed line is
+# the threshold, and a mark above it is a spike. The membranes mostly stay far below.
 
 plt.figure(figsize=(7, 2.8), layout="constrained")
 layer = recording.layers["1"]
@@ -90,21 +85,36 @@ health = diagnose()
 print("remedy:", *health.findings[0].remedy.split("; "), sep="\n  ")
 
 # %%
-# A dead neuron never spikes in the batch. A starved one receives nearly no gradient, so its weights
-# hardly change. The last layer, a read-out, is passed over.
+# A [dead](../../about/glossary.md) neuron never spikes in the batch. A starved one receives nearly
+# no gradient, so its weights hardly change. "0% starved" is not good news here: a surrogate passes
+# a gradient to a silent neuron, but the weights that it feeds get none, without spikes to multiply.
 #
 # ## Remedy
 #
-# The diagnosis names `fluct_init`. It draws the weights of each layer by what arrives there, so
-# that fluctuations carry every membrane over its threshold now and then.
+# The diagnosis names `fluct_init`. It draws the weights of each layer by what arrives there, such
+# that the membranes fluctuate around rest and pass the threshold now and then.
 
+
+def train():
+    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
+    for _ in range(60):
+        loss = loss_of(*net(spikes))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield round(loss.item(), 2)
+
+
+before = list(train())
 fluct_init(net, spikes, seed=0)
 draw_rasters(net.record(spikes))
-if not diagnose().findings:
-    print("nothing found")
+diagnose()
+print("loss every 20 steps:", before[19::20], "with the remedy:", list(train())[19::20])
 
 # %%
-# Nothing is wrong with this net before training. Whether it learns, only training shows: diagnose
-# it again then. `nwave diagnose RUN` does so for a run of `nwave train`, and
-# [plots](../../plots.md) lists all functions that draw. If neurons spike but stay starved, a wider
-# surrogate helps: that is the [next tutorial](plot_04_surrogate.md).
+# The silent net stays at the loss of chance, log 5, until Adam has made its weights large enough.
+# If neurons spike but stay starved, a wider surrogate helps: [next](plot_04_surrogate.md).
+#
+# **Exercise.** What does the diagnosis find with `gain=10`?
+# <details><summary>Solution</summary>The opposite fault: up to 30 % of a layer's neurons are
+# saturated. They fire in at least 90 % of the steps, and carry as little as silent ones.</details>

@@ -8,8 +8,9 @@ with three surrogates from the same seeds, and judge whether a difference is mor
 # %%
 # ## Width
 #
-# A surrogate takes the place of the derivative of a spike. Its half width is the distance between
-# the two points where it has half of its height, in units of the membrane.
+# A surrogate takes the place of the derivative of a spike. Its [half
+# width](../../about/glossary.md) is the distance between the two points where it has half of its
+# height, in units of the membrane.
 
 import matplotlib.pyplot as plt
 import torch
@@ -68,7 +69,8 @@ axes.set(xlabel="hidden layer", ylabel="gradient / last layer's")
 axes.legend(ncols=2)
 
 # %%
-# With a narrow surrogate the gradient vanishes on its way down; with a wide one it grows.
+# With a narrow `fast_sigmoid` the gradient vanishes on its way down; with a wide one it grows
+# ([Scale over depth](../../explanation/surrogates.md#scale-over-depth), also for other surrogates).
 #
 # ## Same seeds, three surrogates
 #
@@ -113,6 +115,6 @@ for pair in compare_pairs(arms):
     print(f"{pair.first} minus {pair.second}: {pair.low:+.3f} to {pair.high:+.3f}")
 
 # %%
-# All of this is true of one net, one task and a short training. [Which
-# surrogate?](../../which-surrogate.md) has eight surrogates, two tasks and two depths: in shallow
-# nets no difference was shown. `nwave compare` runs such a study; `nwave slopes` chooses slopes.
+# All of this is true of one net, one task, a short training, and one learning rate, which was not
+# tuned for any surrogate. [Which surrogate?](../../which-surrogate.md) has eight surrogates, two
+# tasks, two depths: shallow nets show no difference. `nwave compare` runs such a study.
