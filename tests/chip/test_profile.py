@@ -81,6 +81,10 @@ def test_a_file_of_the_user_replaces_the_shipped_one(tmp_path):
     assert load_profile(path).assumed() == ()
 
 
+def test_the_name_of_a_chip_may_have_capitals():
+    assert load_profile("H1v2") is load_profile("h1v2")
+
+
 def test_a_missing_entry_or_file_is_named(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(shipped_text("h1v2").partition("[filter_power]")[0])

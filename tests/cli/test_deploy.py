@@ -46,7 +46,12 @@ def test_the_name_of_a_chip_is_not_a_formula_and_moves_no_cursor(chip_run: Path)
 
 def test_export_writes_a_file_that_can_be_read(chip_run: Path, tmp_path: Path) -> None:
     result = nwave("export", chip_run, "--out", tmp_path / "net.safetensors", "--json")
-    assert json.loads(result.stdout)["spikes_compared"] > 0
+    report = json.loads(result.stdout)
+    assert report["spikes_compared"] > 0
+    tested = json.loads((chip_run / "result.json").read_text())["test_accuracy"]
+    assert report["test_accuracy"] == tested
+    printed = nwave("export", chip_run, "--out", tmp_path / "again.safetensors").stdout
+    assert f"of the chip as designed: test accuracy {tested:.4f}" in printed
     assert isinstance(load_export(tmp_path / "net.safetensors"), SpikingSequential)
     refused = nwave("export", chip_run, "--chip", "h1v2")
     assert refused.exit_code == 2

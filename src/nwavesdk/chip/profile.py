@@ -353,7 +353,8 @@ def load_profile(source: str | Path | Profile) -> Profile:
     """The profile `"h1v1"` or `"h1v2"`, or one from a TOML file of the same form.
 
     Args:
-        source: Name of a chip, path of a file, or a profile, which is returned unchanged.
+        source: Name of a chip, in capitals or not; path of a file; or a profile, which is returned
+            unchanged.
 
     Raises:
         ValueError: If the file is not a file of TOML, or an entry is missing, unknown, out of its
@@ -367,8 +368,8 @@ def load_profile(source: str | Path | Profile) -> Profile:
     """
     if isinstance(source, Profile):
         return source
-    if source in CHIPS:
-        return _shipped_profile(str(source))
+    if (name := str(source).lower()) in CHIPS:
+        return _shipped_profile(name)
     path = Path(source)
     if not os.path.exists(path):
         raise FileNotFoundError(

@@ -20,6 +20,7 @@ from nwavesdk.cli.app import (
 from nwavesdk.cli.nir import Allow, Discretization, export_nir
 from nwavesdk.cli.ray import Ray, RayCommand
 from nwavesdk.cli.step import export_step
+from nwavesdk.cli.train import measures_text
 
 __all__ = ["check_run", "draw_chips", "export_run", "map_run"]
 
@@ -115,13 +116,19 @@ def export_run(
         return
     from nwavesdk.deploy import ChipRun
 
-    path, n_spikes = ChipRun.open(run, chip, net).export(out)
+    chip_run = ChipRun.open(run, chip, net)
+    path, n_spikes = chip_run.export(out)
     size = path.stat().st_size
-    line = (
+    tested = chip_run.test_measures()
+    lines = [
         f"{path}: {size:,} bytes; after reading it back, all {n_spikes:,} spikes of the validation "
-        "set are equal"
-    )
-    print_report(as_json, {"path": path, "bytes": size, "spikes_compared": n_spikes}, [line])
+        "set are equal",
+        f"of the chip as designed: test {measures_text(tested, 'test')}"
+        if tested
+        else "the test accuracy of this net is not known: nwave eval tests a run",
+    ]
+    content = {"path": path, "bytes": size, "spikes_compared": n_spikes, **tested}
+    print_report(as_json, content, lines)
 
 
 def _require_one_file(files: dict[str, Path | None], chip: str | None) -> None:
@@ -174,11 +181,12 @@ def draw_chips(
         "wanted": series.wanted,
         "yield": series.share,
         "seed": series.seed,
+        "recordings": series.recordings,
         "assumed": assumed,
         "seconds": round(series.seconds, 2),
         "plot": picture,
     }
-    lines = str(series).splitlines()
+    lines = f"{series} (--wanted)".splitlines()
     if assumed:
         lines.append(f"mismatch is assumed, not measured: {', '.join(assumed)}")
     print_report(as_json, content, lines + picture_lines(picture))

@@ -181,6 +181,7 @@ def _print_result(out: Path, result: dict[str, Any], as_json: bool) -> None:
         else f"validation {validation}; the test set is not read: nwave eval {out} reads it",
         *_comparison_lines(result),
         *_cost_lines(out, result),
+        *_projection_lines(result),
         f"trained in {result['seconds']:.1f} s; look at {out / 'report.html'}",
     ]
     print_report(as_json, {"run": out, **result}, lines)
@@ -196,6 +197,22 @@ def _comparison_lines(result: dict[str, Any]) -> list[str]:
     return [
         f"a linear classifier has accuracy {result['linear_accuracy']:.4f}, the largest class "
         f"{majority:.4f}"
+    ]
+
+
+def _projection_lines(result: dict[str, Any]) -> list[str]:
+    """What it changed that weights were moved to values of the chip; nothing for other runs."""
+    if (after := result.get("projected_accuracy")) is not None:
+        before, title = result["val_accuracy"], "accuracy"
+        change = f"{100 * (after - before):+.1f} points"
+    elif (after := result.get("projected_r2")) is not None:
+        before, title = result["val_r2"], "R²"
+        change = f"{after - before:+.4f}"
+    else:
+        return []
+    return [
+        f"moving the weights to values that the chip can hold changed the validation {title} by "
+        f"{change.replace('-', '−')}, from {before:.4f} to {after:.4f}: see --training"
     ]
 
 

@@ -124,6 +124,16 @@ class ChipRun:
         write_atomically(path, content, make_folders=True)
         return path, int(sum(spk.sum() for spk in expected))
 
+    def test_measures(self) -> dict[str, float]:
+        """The measures of the test set in `result.json`, as `test_accuracy`; empty if not known.
+
+        They are not known if the run did not read its test set, or for another chip than its own.
+        """
+        if self.profile != self.run.profile or not self.run.folder.finished:
+            return {}
+        result = self.run.folder.read_result()
+        return {name: value for name, value in result.items() if name.startswith("test_")}
+
     def power(self) -> Consumption:
         """Average power on the validation set, on the chip as designed."""
         spikes = self._validation_spikes(self.net)

@@ -56,6 +56,7 @@ class ChipSeries:
         wanted: Accuracy from which on a chip counts as good.
         seed: Seed of the drawing.
         seconds: Duration of the computation [s].
+        recordings: Number of recordings that each chip classified; None if it is not known.
 
     Example:
         >>> accuracy = (0.91, 0.88, 0.93, 0.95)
@@ -69,6 +70,7 @@ class ChipSeries:
     wanted: float
     seed: int
     seconds: float
+    recordings: int | None = None
 
     def quantile(self, share: float) -> float:
         """The accuracy below which this share of the chips lies, interpolated between chips."""
@@ -80,11 +82,19 @@ class ChipSeries:
         return sum(accuracy >= self.wanted for accuracy in self.accuracy) / len(self.accuracy)
 
     def __str__(self) -> str:
-        """Quantiles and yield in two lines."""
+        """Quantiles, what mismatch changes, and yield, in three lines."""
+        median, worst = (100 * (self.quantile(share) - self.designed) for share in (0.5, 0.05))
+        change = (
+            f"mismatch changes the median by {median:+.1f} points, the 5 % quantile by {worst:+.1f}"
+        )
+        if self.recordings is not None:
+            point = 100 / self.recordings
+            change += f" (one of {self.recordings:,} recordings is {point:.2g} points)"
         return (
             f"{len(self.accuracy)} chips in {self.seconds:.1f} s: median accuracy "
             f"{self.quantile(0.5):.4f}, {self.quantile(0.05):.4f} to {self.quantile(0.95):.4f} "
             f"(5 % to 95 %); as designed {self.designed:.4f}\n"
+            f"{change.replace('-', '−')}\n"
             f"yield {self.share:.1%}: chips with an accuracy of {self.wanted:g} or more"
         )
 
@@ -153,7 +163,8 @@ def draw_series(
         model.train(was_training)
     designed = (predicted == labels).double().mean().item()
     accuracy = tuple((right.double() / len(labels)).tolist())
-    return ChipSeries(accuracy, designed, wanted, seed, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return ChipSeries(accuracy, designed, wanted, seed, seconds, len(labels))
 
 
 class Tile(NamedTuple):

@@ -409,7 +409,7 @@ def _check_step(field: str, name: str, tau: float, dt: float) -> None:
 
 
 def absolute_choice(field: str, value: Any) -> Any:
-    """A choice as the user gives it, with an absolute path in place of a relative one.
+    """A choice as the user gives it; a path becomes absolute, the name of a chip lowercase.
 
     Args:
         field: The field, as `name` or `section.name`.
@@ -422,6 +422,8 @@ def absolute_choice(field: str, value: Any) -> Any:
         return value
     if field == "net_file" and value not in NAMES:
         return NetFileConfig.of(value, "--net").model_dump()
+    if field == "chip.profile" and value.lower() in NOT_PATHS[field]:
+        return value.lower()
     is_split = field == "data.split" and is_table(value)
     if is_split or (field in NOT_PATHS and value not in NOT_PATHS[field]):
         return os.path.realpath(value)

@@ -463,6 +463,7 @@ class Run:
             "dead": list(evaluated.dead),
             "saturated": list(evaluated.saturated),
             "parameters": sum(parameter.numel() for parameter in net.parameters()),
+            **self._projected_score(net, task),
         }
         fields, operations = describe_run(self.data, task, net, evaluated, reads_test=has_test)
         result |= fields
@@ -486,6 +487,15 @@ class Run:
                 f"({one_line(error)}): `nwave train --resume` writes it again."
             )
         return result
+
+    def _projected_score(self, net: RunNet, task: TrainingTask) -> dict[str, float]:
+        """With plain training for a chip, the validation score after weights were moved."""
+        chip = self.config.chip
+        if chip is None or chip.training != "plain":
+            return {}
+        measures = self._evaluate(net, task, self.data.val).measures
+        name = "accuracy" if "accuracy" in measures else "r2"
+        return {f"projected_{name}": round(measures[name], 6)}
 
 
 @contextlib.contextmanager

@@ -84,6 +84,8 @@ class Result(FrozenModel):
     measures of the test set are missing as long as it was not read. Results of earlier versions
     lack `balanced_accuracy` and `f1`, and all from `hidden_rate` on: the costs of an inference,
     means over `counted_recordings` of the evaluated set, and the scores of simple models on it.
+    Runs for a chip with plain training have a `projected_` score: that on the validation set after
+    the weights were moved to values that the chip can hold.
     """
 
     test_accuracy: Share | None = None
@@ -117,6 +119,8 @@ class Result(FrozenModel):
     majority_accuracy: Share | None = None
     linear_accuracy: Share | None = None
     linear_r2: AtMostOne | None = None
+    projected_accuracy: Share | None = None
+    projected_r2: AtMostOne | None = None
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
