@@ -1,6 +1,7 @@
 """Pages of `docs/explanation` and `docs/how-to`: their code runs and prints what it says."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,15 @@ PAGES = {
 @pytest.mark.parametrize(
     "page", [page for page, examples in PAGES.items() if examples], ids=lambda page: page.stem
 )
-def test_the_code_runs_as_written(page, capsys):
+def test_the_code_runs_as_written(page, capsys, tmp_path, monkeypatch):
+    """It is one script; a block that begins with the name of a file is that file."""
+    monkeypatch.syspath_prepend(tmp_path)
     scope = {}
     for code, text in PAGES[page]:
+        if name := re.match(r"# (\w+)\.py\n", code):
+            monkeypatch.delitem(sys.modules, name[1], raising=False)
+            (tmp_path / f"{name[1]}.py").write_text(code, encoding="utf-8")
+            continue
         exec(compile(code, page.name, "exec"), scope)
         printed = capsys.readouterr().out
         assert not text or printed == text

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 __all__ = [
     "NUMBA",
     "Dialect",
@@ -137,8 +139,13 @@ def kernel_function(
             parameters, or `["sigma"]` for its value.
         dialect: The language.
         name: Name of the kernel function. [its own]
+
+    Raises:
+        ValueError: If a function uses a name from outside that is not torch.
     """
     function = function_tree(source)
+    if not isinstance(source, str):
+        _rename_torch(function, source)
     function.name = name or function.name
     function.returns = None
     for argument in function.args.args:
@@ -188,6 +195,26 @@ def function_tree(source: str | Callable[..., Any]) -> ast.FunctionDef:
     if ast.get_docstring(function) is not None:
         function.body = function.body[1:]
     return function
+
+
+def _rename_torch(function: ast.FunctionDef, source: Callable[..., Any]) -> None:
+    """Write `m` for torch, under whichever name the module of the function imports it."""
+    scope = source.__globals__
+    own = {argument.arg for argument in function.args.args}
+    names = [
+        node for line in function.body for node in ast.walk(line) if isinstance(node, ast.Name)
+    ]
+    own |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    for node in names:
+        if node.id in own or node.id == "abs":
+            continue
+        if scope.get(node.id) is not torch:
+            raise ValueError(
+                f"{source.__qualname__}: a kernel cannot read the name {node.id}, expected "
+                "arguments, assigned names, numbers and functions of torch: write the number, or "
+                "make it a field."
+            )
+        node.id = "m"
 
 
 def _is_number(node: ast.expr) -> bool:
