@@ -1,4 +1,4 @@
-"""Pages of `docs/explanation` and `docs/how-to`: their code runs and prints what it says."""
+"""Pages of explanation and how-to, and of losses: their code runs and prints what it says."""
 
 import re
 import sys
@@ -11,8 +11,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 EXAMPLE = re.compile(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", re.DOTALL)
 PAGES = {
     page: EXAMPLE.findall(page.read_text(encoding="utf-8"))
-    for folder in ("explanation", "how-to")
-    for page in sorted((DOCS / folder).glob("*.md"))
+    for pattern in ("explanation/*.md", "how-to/*.md", "losses.md")
+    for page in sorted(DOCS.glob(pattern))
     if page.stem != "kernels"  # excerpts of kernels, which tests/cli/test_kernels.py compares
 }
 
