@@ -7,17 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.analysis.shapes import with_steepness
-from nwavesdk.analysis.slopes.candidates import surrogate_label
+from nwavesdk.analysis.health_remedies import remedy_of
 from nwavesdk.analysis.slopes.recorded_pass import LossFunction, RecordedPass
 from nwavesdk.layers import Record, Recording
 from nwavesdk.layers.lengths import valid_steps
-from nwavesdk.surrogate import FastSigmoid, Surrogate, fast_sigmoid
 
 __all__ = [
-    "LESS",
-    "MORE",
-    "REMEDIES",
     "Finding",
     "Health",
     "LayerHealth",
@@ -25,51 +20,6 @@ __all__ = [
     "examine",
     "examine_recording",
 ]
-
-# Factor by which a remedy changes a slope, a threshold or a learning rate.
-LESS = 0.4
-MORE = 2.5
-
-_LAYERWISE = "`nwavesdk.analysis.scan_slopes` finds one for each layer"
-_GENTLER = (
-    "gradients vanish too quickly: lower slope or alpha a bit, as in spike_grad={gentler}; "
-    + _LAYERWISE
-)
-
-# The remedy for each kind of finding. Those about slopes are the practical tips of NWAVE; `gentler`
-# and `steeper` are made of the layer's surrogate, `smaller` has less area.
-REMEDIES = {
-    "not finite": (
-        "lower the learning rate and return to an earlier checkpoint; check the input for NaN"
-    ),
-    "dead": (
-        "raise their weights or lower thresholds (`nwavesdk.init.fluct_init` does), and keep them "
-        "active with `nwavesdk.loss.firing_rate_target_mse_loss`; if they are also starved, lower "
-        "slope or alpha a bit"
-    ),
-    "saturated": (
-        "lower their weights or raise thresholds; "
-        "`nwavesdk.loss.firing_rate_target_mse_loss` keeps their rates down"
-    ),
-    "starved": _GENTLER,
-    "vanishing": _GENTLER,
-    "exploding": (
-        "training will be noisy: raise slope or alpha a bit, as in spike_grad={steeper}; "
-        + _LAYERWISE
-    ),
-    "vanishing over time": (
-        "the net does not learn from early steps: use longer taus or a loss that reads all steps, "
-        "then lower slope or alpha a bit"
-    ),
-    "exploding over time": (
-        "early steps dominate all others: lower recurrent weights, keep detach_reset=True, raise "
-        "slope or alpha a bit, or clip gradients"
-    ),
-    "recurrent gain": (
-        "keep max_loop_gain=1 (LIF and chip neurons have it), lower recurrent weights, shorten "
-        "taus, or use a surrogate of less area, such as {smaller}; see `docs/recurrence.md`"
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -112,11 +62,12 @@ class Finding:
     """One thing that is wrong in one layer.
 
     Attributes:
-        kind: A key of `REMEDIES`.
+        kind: A key of `nwavesdk.analysis.health_remedies.REMEDIES`.
         layer: Name of the layer in the net.
         value: Share of neurons, or the factor between two norms.
         text: Description of what is wrong.
-        remedy: What helps.
+        remedy: What helps. Findings of one kind have the same one.
+        surrogate: The surrogate that the remedy names, as text; None if it names none.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
@@ -132,6 +83,7 @@ class Finding:
     value: float
     text: str
     remedy: str
+    surrogate: str | None = None
 
     def __str__(self) -> str:
         return f"{self.text}: {self.remedy}."
@@ -274,28 +226,25 @@ def examine_recording(
     layers = [
         _layer_health(name, records[name], grad, last, limits) for name, grad in grads.items()
     ]
-    findings = [
-        Finding(
-            kind,
-            layer.layer,
-            value,
-            f"layer {layer.layer}: {text}",
-            _remedy(kind, records[layer.layer].surrogate),
-        )
-        for layer in layers
-        for kind, value, text in _findings(layer, limits)
-    ]
+    found: dict[str, list[tuple[str, float, str]]] = {}
+    for layer in layers:
+        for kind, value, text in _findings(layer, limits):
+            found.setdefault(kind, []).append((layer.layer, value, text))
+    findings = [one for kind, of in found.items() for one in _findings_of(kind, of, records)]
     return Health(tuple(layers), tuple(findings))
 
 
-def _remedy(kind: str, surrogate: Surrogate) -> str:
-    """The remedy of a finding in a layer with a surrogate; another one than it has."""
-    steeper = with_steepness(surrogate, MORE)
-    return REMEDIES[kind].format(
-        gentler=surrogate_label(with_steepness(surrogate, LESS)),
-        steeper=surrogate_label(steeper),
-        smaller=surrogate_label(steeper if isinstance(surrogate, FastSigmoid) else fast_sigmoid()),
-    )
+def _findings_of(
+    kind: str, found: list[tuple[str, float, str]], records: dict[str, Record]
+) -> Iterator[Finding]:
+    """The findings of one kind, with the remedy for the first of these layers."""
+    names = [*records]
+    first, value, _ = found[0]
+    # The gradient of the last layer comes from the loss, whatever its surrogate.
+    before_last = names[names.index(first) : -1] or names[-1:]
+    remedy, surrogate = remedy_of(kind, value, [records[name] for name in before_last])
+    for layer, number, text in found:
+        yield Finding(kind, layer, number, f"layer {layer}: {text}", remedy, surrogate)
 
 
 def _valid_gradient(gradient: Tensor, lengths: Tensor | None) -> Tensor:

@@ -3,12 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from nwavesdk.analysis.health import LESS, MORE, Finding
-from nwavesdk.analysis.shapes import with_steepness
+from nwavesdk.analysis.health import Finding
+from nwavesdk.analysis.health_remedies import LESS, MORE
 from nwavesdk.internal.files import printable
 from nwavesdk.presets import USES
-from nwavesdk.surrogate import parse
-from nwavesdk.surrogate import text as text_of
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.recipes import can_drive
 
@@ -31,24 +29,23 @@ def with_remedies(findings: tuple[Finding, ...], config: RunConfig) -> tuple[Fin
 def _remedy(finding: Finding, config: RunConfig) -> str:
     learning = config.learning
     tau = config.net.tau
-    gentler = _surrogate(config, LESS)
-    steeper = _surrogate(config, MORE)
+    other = _surrogate(config, finding.surrogate)
     fewer = f"--most-spikes {FEW_SPIKES} --spike-cost {2 * learning.spike_cost or 0.2:.2g}"
     lower = f"--learning-rate {LESS * learning.rate:.2g}"
     slopes = "`nwave slopes` finds a surrogate for each layer"
     memory = _net_option(config, "tau", finding.value * tau, "taus")
     texts = {
         "not finite": f"train again with {lower} --clip 1, and check the input for NaN",
-        "dead": f"train again with {_more_alive(config)}, or with {gentler}",
+        "dead": f"train again with {_more_alive(config)}, or with {other}",
         "saturated": f"train again with {fewer}, or with {_threshold(config, MORE)}",
-        "starved": f"train again with {gentler}; {slopes}",
-        "vanishing": f"train again with {gentler}; {slopes}",
-        "exploding": f"train again with {steeper}, or with --clip 1; {slopes}",
+        "starved": f"train again with {other}; {slopes}",
+        "vanishing": f"train again with {other}; {slopes}",
+        "exploding": f"train again with {other}, or with --clip 1; {slopes}",
         "vanishing over time": "the net does not learn from early steps: train again with "
-        f"{_net_option(config, 'tau', 3 * tau, 'taus')}, or with {gentler}",
-        "exploding over time": f"train again with --clip 1, or with {steeper}",
+        f"{_net_option(config, 'tau', 3 * tau, 'taus')}, or with {other}",
+        "exploding over time": f"train again with --clip 1, or with {other}",
         "recurrent gain": f"train again with {_net_option(config, 'tau', tau / 2, 'taus')}, or "
-        f"with {steeper}; in a net of your own, keep max_loop_gain=1 (docs/recurrence.md)",
+        f"with {other}; in a net of your own, keep max_loop_gain=1 (docs/recurrence.md)",
         "short tau": f"train again with {memory}, or with --dt {config.net.dt / 5:.2g}",
         "long tau": f"train again with {memory}",
         "leaks away": f"train again with {memory}",
@@ -100,10 +97,9 @@ def _threshold(config: RunConfig, factor: float) -> str:
     return _net_option(config, "threshold", factor * config.net.threshold, "thresholds")
 
 
-def _surrogate(config: RunConfig, factor: float) -> str:
-    """The option for a steeper or gentler surrogate."""
-    surrogate = with_steepness(parse(config.net.surrogate), factor)
-    option = f'--surrogate "{text_of(surrogate)}"'
+def _surrogate(config: RunConfig, surrogate: str | None) -> str:
+    """The option for another surrogate: that which suits the recorded pass."""
+    option = f'--surrogate "{surrogate or config.net.surrogate}"'
     if _preset_of(config) is None:
         return f"{option}, if the file of the net reads config.net.surrogate"
     return option

@@ -7,12 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.surrogate import Surrogate, available, fast_sigmoid
+from nwavesdk.surrogate import Surrogate, available
 
-__all__ = ["DerivativeShape", "catalogue_shapes", "derivative_shape", "with_steepness"]
-
-# Parameters of surrogates that grow with the peak or fall with the width of a derivative.
-_STEEPNESS = ("slope", "alpha")
+__all__ = ["DerivativeShape", "catalogue_shapes", "derivative_shape"]
 
 # Share by which an area may still grow in the outer part of the grid.
 _AREA_GROWTH = 1e-3
@@ -85,25 +82,6 @@ def _interval_width(z: Tensor, is_inside: Tensor, index: int) -> float | None:
     if following in (0, len(outside)):
         return None
     return (z[outside[following] - 1] - z[outside[following - 1] + 1]).item()
-
-
-def with_steepness(surrogate: Surrogate, factor: float) -> Surrogate:
-    """The surrogate with its slope or alpha times a factor, to two digits.
-
-    A surrogate that has neither, or not such a value, becomes a fast sigmoid with `factor` times
-    the default slope.
-
-    Example:
-        >>> from nwavesdk.surrogate import atan
-        >>> with_steepness(atan(alpha=2.0), 0.4)
-        ATan(alpha=0.8)
-    """
-    names = [name for name in _STEEPNESS if name in surrogate.parameters]
-    try:
-        value = float(f"{factor * surrogate.parameters[names[0]]:.2g}")
-        return type(surrogate)(**{**surrogate.parameters, names[0]: value})
-    except (IndexError, ValueError):
-        return fast_sigmoid(25 * factor)
 
 
 def catalogue_shapes() -> list[dict[str, Any]]:
