@@ -102,6 +102,15 @@ def test_foreign_without_gradient_is_rejected():
         as_surrogate(lambda z: (z > 0).float()).derivative(torch.ones(2))
 
 
+@pytest.mark.parametrize(
+    "derivative", [lambda z: torch.relu(1 - z.abs()), lambda z: 1 / (1 + z * z), torch.ones_like]
+)
+def test_a_derivative_in_place_of_spikes_is_rejected(derivative):
+    with pytest.raises(ValueError, match=r"must map z to spikes, which rise.* mean custom\(f\)\?"):
+        as_surrogate(derivative)
+    assert custom(derivative).derivative(torch.zeros(1)) == 1
+
+
 def test_foreign_is_checked_like_any_other():
     with pytest.raises(ValueError, match="must map z elementwise: got a tensor of shape"):
         as_surrogate(torch.sum)(torch.ones(3, requires_grad=True))

@@ -150,7 +150,10 @@ def neuron(function: Callable[..., Any]) -> type[EquationLayer]:
             the spike and the states; without a spike, it is a read-out and returns the states.
 
     Returns:
-        A subclass of `NeuronLayer`. Its keywords are the constants, and those of every layer.
+        A subclass of `EquationLayer`. It is called with `n_neurons`, the constants as keywords,
+        and the keywords of `EquationLayer`: `learn`, `dt`, `spike_grad`, `layer_topology`,
+        `device`, `detach_reset`, `solver`, `compasso_spike_grad`, `saved_dtype` and
+        `recurrent_delays`. It has no `max_loop_gain` and no `reset_mechanism`.
 
     Raises:
         PageError: If the function is not such an equation; the text names line and reason.

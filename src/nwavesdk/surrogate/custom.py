@@ -14,6 +14,9 @@ from nwavesdk.surrogate.tails import FastSigmoid
 
 __all__ = ["Custom", "Foreign", "as_surrogate", "custom"]
 
+# At this distance from the threshold, every derivative is far out in its tails.
+_FAR = 1e3
+
 
 def custom(derivative: Callable[[Tensor], Tensor]) -> "Custom":
     """A surrogate from any elementwise derivative σ'(z), written in torch.
@@ -43,6 +46,7 @@ def as_surrogate(spike_grad: object) -> Surrogate:
     Raises:
         TypeError: If it is not None, a surrogate or callable, or if it is a class of surrogates or
             `custom` that was not called.
+        ValueError: If a callable has the same value far below and far above 0, as a derivative.
 
     Example:
         >>> as_surrogate(None)
@@ -63,7 +67,23 @@ def as_surrogate(spike_grad: object) -> Surrogate:
             f"spike_grad must be a surrogate, a callable z -> spikes, or None, got {got}: "
             "call the factory, as in spike_grad=atan(alpha=2.0)."
         )
+    _reject_derivative(spike_grad)
     return Foreign(spike_grad)
+
+
+def _reject_derivative(function: Callable[..., Any]) -> None:
+    """Raise a ValueError if a function that should give spikes does not rise with z."""
+    z = torch.tensor([-_FAR, _FAR])
+    try:
+        with torch.no_grad():
+            below, above = function(z).tolist()
+    except Exception:  # it needs another input; a call with real input checks it
+        return
+    if below == above:
+        raise ValueError(
+            f"spike_grad {function!r} must map z to spikes, which rise with z, got {below:g} at "
+            f"z = {-_FAR:g} and at z = {_FAR:g}, as of a derivative: did you mean custom(f)?"
+        )
 
 
 @dataclass(frozen=True)
