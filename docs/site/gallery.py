@@ -62,8 +62,10 @@ NEURONS_HEAD = """\
 # Neurons, drawn
 
 Each picture is of `nwave neurons --out DIR`: what the neuron does under a constant drive and a
-burst, its firing rates, and the derivatives along the burst. [Neurons](../neurons.md) says which to
-choose, [Write your own neuron](../your-neuron.md) how to add one.
+burst, its firing rates, and the derivatives along the burst. Membranes are drawn after the reset.
+[Tutorial 1](../generated/tutorials/plot_01_spike.md) draws how one crosses its threshold.
+[Neurons](../neurons.md) says which to choose, [Write your own neuron](../your-neuron.md) how to
+add one.
 """
 
 
