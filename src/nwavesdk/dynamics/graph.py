@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 import torch
 
 from nwavesdk.dynamics.vocabulary import PageError, decay, held, spike
+from nwavesdk.internal.checks import close_name
+from nwavesdk.internal.files import printable
 
 __all__ = ["CONDITIONS", "Graph", "Node", "Step", "read_step"]
 
@@ -187,12 +189,13 @@ class Step:
         return any(node.op == "held" for node in self.graph.nodes)
 
 
-def read_step(source: str, scope: Mapping[str, Any]) -> Step:
+def read_step(source: str, scope: Mapping[str, Any], place: tuple[str, int] | None = None) -> Step:
     """The graph of the function in a source text.
 
     Args:
         source: The text of the function, without indentation; its decorators are ignored.
         scope: What its free names mean: numbers, torch and its functions, and the vocabulary.
+        place: The file of the function and the line of its `def`, for errors.
 
     Raises:
         PageError: If the function is not an equation; the text names line and reason.
@@ -204,14 +207,21 @@ def read_step(source: str, scope: Mapping[str, Any]) -> Step:
     function = next((node for node in tree.body if isinstance(node, ast.FunctionDef)), None)
     if function is None:
         raise PageError("the source of an equation must be a plain function (def).")
-    return _Reader(function, scope, source).read()
+    return _Reader(function, scope, source, place).read()
 
 
 class _Reader:
     """Turns a syntax tree into a graph."""
 
-    def __init__(self, function: ast.FunctionDef, scope: Mapping[str, Any], source: str) -> None:
+    def __init__(
+        self,
+        function: ast.FunctionDef,
+        scope: Mapping[str, Any],
+        source: str,
+        place: tuple[str, int] | None,
+    ) -> None:
         self.function = function
+        self.place = place
         self.scope = scope
         self.lines = source.splitlines()
         arguments = function.args
@@ -242,6 +252,9 @@ class _Reader:
         line = getattr(node, "lineno", 1)
         text = self.lines[line - 1].strip() if line <= len(self.lines) else ""
         place = f"{self.function.name}, line {line} of its source"
+        if self.place is not None:
+            file, first = self.place
+            place = f"{printable(file)}:{first + line - 1}"
         return PageError(f"{place} ({text}): {reason}.")
 
     def read(self) -> Step:
@@ -318,6 +331,8 @@ class _Reader:
             value = statement.value
         else:
             raise self.impossible(statement)
+        if isinstance(targets[0], ast.Subscript):
+            raise self.in_place(statement, targets[0].value)
         if len(targets) != 1 or not isinstance(targets[0], ast.Name):
             raise self.error(statement, "assign to one name per line")
         node = self.expression(value)
@@ -357,8 +372,21 @@ class _Reader:
 
     def impossible(self, node: ast.AST) -> PageError:
         """The error of a kind of statement or expression that no page has."""
+        match node:
+            case ast.AugAssign(target=ast.Name(id=name) as target, op=op, value=value):
+                result = ast.unparse(ast.BinOp(ast.Name(name), op, value))
+                return self.in_place(node, target, result)
+            case ast.Expr(value=ast.Call(func=ast.Attribute(value=changed, attr=method))):
+                if method.endswith("_"):
+                    return self.in_place(node, changed)
         what, remedy = _IMPOSSIBLE.get(type(node), (type(node).__name__, _ASSIGNMENTS))
         return self.error(node, f"{what} is not possible in an equation: {remedy}")
+
+    def in_place(self, node: ast.AST, changed: ast.expr, result: str | None = None) -> PageError:
+        """The error of an operation that changes a value in place."""
+        name = ast.unparse(changed)
+        remedy = f"write {name} = {result or f'{name} * ..., or another expression'}"
+        return self.error(node, f"operations in place are not possible in an equation: {remedy}")
 
     def value(self, e: ast.expr) -> int:
         node = self.expression(e)
@@ -388,6 +416,8 @@ class _Reader:
         except (KeyError, TypeError):
             known = ", ".join(sorted({name for name, _ in FUNCTIONS.values()}))
             reason = f"{ast.unparse(e.func)} is not one of the functions of an equation ({known})"
+            instead = _INSTEAD.get(ast.unparse(e.func).rpartition(".")[2])
+            reason += f": write {instead}" if instead else ""
             raise self.error(e, reason) from None
         if e.keywords or len(e.args) != count:
             raise self.error(e, f"{name} takes {count} argument{'s' * (count > 1)}, by position")
@@ -421,8 +451,10 @@ class _Reader:
             owner = self.look_up(e.value)
             if isinstance(owner, types.ModuleType) and hasattr(owner, e.attr):
                 return getattr(owner, e.attr)
-        reason = f"the name {ast.unparse(e)} is unknown: a page uses its arguments, names that it "
-        raise self.error(e, reason + "has assigned, and functions and numbers of its module")
+        name = ast.unparse(e)
+        near = close_name(name, [*self.values, *sorted(self.assigned - {*self.values})])
+        reason = f"the name {name} is unknown{near}: a page uses its arguments, names that it has "
+        raise self.error(e, reason + "assigned, and functions and numbers of its module")
 
     def captured_number(self, e: ast.expr) -> int:
         return self.number(e, self.look_up(e))
@@ -442,6 +474,19 @@ _ASSIGNMENTS = "it is assignments, one per line, and a return in the last line"
 _CHOICE = "use torch.where(condition, a, b)"
 _NESTED = "put one torch.where into another"
 
+# What to write instead of functions that pages do not have.
+_INSTEAD = {
+    "clamp": "torch.minimum(torch.maximum(u, low), high)",
+    "clip": "torch.minimum(torch.maximum(u, low), high)",
+    "heaviside": "torch.where(u > 0, 1, 0)",
+    "max": "torch.maximum(a, b)",
+    "min": "torch.minimum(a, b)",
+    "pow": "u ** 2, with a number as exponent",
+    "relu": "torch.maximum(u, 0.0)",
+    "sigmoid": "1 / (1 + torch.exp(-u))",
+    "square": "u ** 2",
+}
+
 # What no page has, with what to write instead.
 _IMPOSSIBLE: dict[type[ast.AST], tuple[str, str]] = {
     ast.If: ("if", _CHOICE),
@@ -453,7 +498,6 @@ _IMPOSSIBLE: dict[type[ast.AST], tuple[str, str]] = {
     ast.UnaryOp: ("this operator", "use + - * / and **, and torch.where for not"),
     ast.BinOp: ("this operator", "use + - * / and **, and torch.where for conditions"),
     ast.Subscript: ("indexing", "a page computes one neuron, and layers add the dimensions"),
-    ast.AugAssign: ("an assignment such as +=", "write it as u = u + x"),
     ast.Tuple: ("a tuple", _ASSIGNMENTS),
     ast.List: ("a list", _ASSIGNMENTS),
     ast.Expr: ("a line without a name for its result", _ASSIGNMENTS),

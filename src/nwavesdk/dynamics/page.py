@@ -8,6 +8,7 @@ import re
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from nwavesdk.dynamics.graph import read_step
@@ -96,7 +97,7 @@ def read_page(
             "page is read and never called: take the decorator away."
         )
     source = _source_of(function)
-    step = read_step(source, _scope_of(function))
+    step = read_step(source, _scope_of(function), _place_of(function, source))
     hints = _hints_of(function)
     constants: dict[str, Constant] = {}
     for name in step.constants:
@@ -137,6 +138,15 @@ def _source_of(function: types.FunctionType) -> str:
         f"{function.__name__} has no source text, which Python does not keep at a prompt: "
         "write the function to a file or into a cell of a notebook."
     )
+
+
+def _place_of(function: types.FunctionType, source: str) -> tuple[str, int] | None:
+    """The file of a function and the line of its `def`; None without a file."""
+    file = function.__code__.co_filename
+    if not Path(file).is_file():
+        return None
+    lines, first = inspect.getsourcelines(function)
+    return file, first + len(lines) - len(source.splitlines())
 
 
 def _scope_of(function: types.FunctionType) -> dict[str, Any]:

@@ -215,9 +215,9 @@ class _Walk:
         if isinstance(module, NeuronLayer):
             ours = sorted(kind.__name__ for kind in NEURONS if "NIR" not in kind.__name__)
             names = ", ".join(ours)
-            return refusal(
-                path, f"{got}, a neuron that NIR does not have", f"one of {names}", "change it"
-            )
+            remedy = "use one of these, or write one step by nwave export --torch or --onnx"
+            has = f"{got}, a neuron that NIR does not have"
+            return refusal(path, has, f"one of {names}", remedy)
         remedy = "use modules that NIR has, listed in docs/nir.md"
         if next(module.children(), None) is not None:
             remedy = "build it of SpikingSequential, Residual, Branches and Feedback"
