@@ -131,7 +131,8 @@ def depth() -> Figure:
         for surrogate, norm, color in zip(chosen, norms, colors, strict=False):
             axes.semilogy(range(1, 9), norm / norm[-1], color=color, marker=".")
             value = next(iter(vars(surrogate).values()))
-            axes.text(0.8, norm[0] / norm[-1], f"{value:g}", color=color, ha="right", va="center")
+            place = 0.8, norm[0] / norm[-1]
+            axes.text(*place, f"{value:g}", color=color, ha="right", va="center", fontsize=FONT)
         _tidy(axes, title=title, xlabel="layer")
         axes.set_xlim(-0.6, 8.3)
         axes.set_xticks(range(1, 9))
