@@ -110,3 +110,13 @@ def test_arguments_are_checked():
         plot.event_frames(spikes(9, 3, 4, 4))
     with pytest.raises(TypeError, match="raster takes a tensor or an array of numbers, got 'x'"):
         plot.raster("x")
+
+
+def test_a_threshold_that_changes_is_a_curve() -> None:
+    v = torch.linspace(0.0, 0.9, 5)
+    ax = plot.membranes(v, axes(), before=v, threshold=1 + v)
+    threshold, before, _ = ax.lines
+    assert threshold.get_ydata() == pytest.approx((1 + v).numpy())
+    assert before.get_label() == "before reset"
+    with pytest.raises(ValueError, match="threshold has 4 steps, expected 5, as mem"):
+        plot.membranes(v, axes(), threshold=v[1:])

@@ -72,7 +72,7 @@ def membranes(
     *,
     spikes: Any = None,
     before: Any = None,
-    threshold: float | None = None,
+    threshold: Any = None,
     dt: float | None = None,
     theme: Theme = LIGHT,
 ) -> Axes:
@@ -83,7 +83,8 @@ def membranes(
         ax: Where to draw; None makes a figure.
         spikes: Spikes, in the shape of `mem`; None draws none.
         before: Membranes before reset, in the shape of `mem`; None draws none.
-        threshold: Firing threshold, drawn as a line; None draws none.
+        threshold: Firing threshold, drawn as a line: a number, or [T] if it changes, such as
+            u - z of a neuron that adapts; None draws none.
         dt: Time step [s], for an axis in ms; None is an axis in steps.
         theme: Colors.
 
@@ -109,19 +110,22 @@ def membranes(
     ax = wanted_axes("membranes", ax, theme)
     is_single = after.shape[1] == 1
     time = (np.arange(len(after)) + 0.5) * unit
-    if threshold is not None:
-        ax.axhline(threshold, color=theme.ink, linewidth=0.8, linestyle="--", label="threshold")
+    levels = _levels(threshold, len(after))
+    if levels is not None and len(levels) == 1:
+        ax.axhline(levels[0], color=theme.ink, linewidth=0.8, linestyle="--", label="threshold")
+    elif levels is not None:
+        ax.plot(time, levels, color=theme.ink, linewidth=0.8, linestyle="--", label="threshold")
     for n, v in enumerate(after.T):
         hue = theme.hues[n % len(theme.hues)]
         if u is not None:
             other = theme.hues[1] if is_single else hue
-            label = "z + threshold, before reset" if is_single else None
+            label = "before reset" if is_single else None
             ax.plot(time, u[:, n], color=other, linewidth=0.9, alpha=0.8, label=label)
         label = "v, after reset" if is_single else f"neuron {n}"
         ax.plot(time, v, color=hue, linewidth=1.5, label=label)
     if s is not None:
         curves = [after] if u is None else [after, u]
-        _draw_marks(ax, time, s, curves, threshold, theme)
+        _draw_marks(ax, time, s, curves, levels, theme)
     ax.set_ylabel("membrane")
     ax.grid(axis="y")
     label_time(ax, len(after), unit, dt)
@@ -141,16 +145,31 @@ def _like(name: str, values: Any, shape: tuple[int, ...]) -> Array | None:
     return array.reshape(len(array), -1)
 
 
+def _levels(threshold: Any, n_steps: int) -> Array | None:
+    """The threshold of each step, or of all steps as one number."""
+    if threshold is None:
+        return None
+    if isinstance(threshold, int | float):
+        return np.array([float(threshold)])
+    levels = as_array("membranes: threshold", threshold, {1: "a number or [T]"}, "as mem has steps")
+    if len(levels) != n_steps:
+        raise ValueError(
+            f"membranes: threshold has {len(levels)} steps, expected {n_steps}, as mem: give one "
+            "number, or one per step."
+        )
+    return levels
+
+
 def _draw_marks(
     ax: Axes,
     time: Any,
     s: Array,
     curves: Sequence[Array],
-    threshold: float | None,
+    levels: Array | None,
     theme: Theme,
 ) -> None:
     """Draw the spikes above the curves, a row for each neuron."""
-    level = 0.0 if threshold is None else threshold
+    level = 0.0 if levels is None else float(levels.max())
     high = max(level, *(float(curve.max()) for curve in curves))
     low = min(0.0, float(curves[0].min()))
     row = 0.12 * (high - low)
