@@ -182,3 +182,15 @@ def test_words_that_the_search_confuses_are_found() -> None:
     assert has_wrong_words(words)
     assert not has_wrong_words(words[:3])
     assert not has_wrong_words(["a", "b1", "b3", "c" + 224 * "x" + "1y"])
+
+
+def test_a_picture_of_a_tutorial_is_described_by_its_heading() -> None:
+    from docs.site.hooks import describe_pictures
+
+    page = '## A "raster"\n{0}\n<img alt="plot 03 read" src="a">\n![Title](b)\n'
+    shown = (
+        '## A "raster"\n{0}\n<img alt="Picture of the section: A raster" src="a">\n![Title](b)\n'
+    )
+    picture = "![plot 03 read](./images/a.png)"
+    described = "![Picture of the section: A raster](./images/a.png)"
+    assert describe_pictures(page.format(picture)) == shown.format(described)

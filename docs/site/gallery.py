@@ -7,7 +7,7 @@ from typing import Any
 from nwavesdk.analysis import catalogue_shapes
 from nwavesdk.analysis.neuron_picture import plot_neuron
 from nwavesdk.analysis.neurons import neuron_facts, neuron_responses
-from nwavesdk.analysis.pictures import plot_derivative
+from nwavesdk.analysis.pictures import plot_derivative, plot_derivatives
 from nwavesdk.layers.catalogue import CataloguedNeuron, available_neurons
 from nwavesdk.surrogate import available
 
@@ -114,18 +114,27 @@ def _constant_row(constant: dict[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+# End of the y axis of the picture of all surrogates; `SURROGATES_HEAD` names it.
+OVERVIEW_TOP = 1.5
+
 SURROGATES_HEAD = """\
 # Surrogates, drawn
 
 The derivative that stands in for that of a spike, at z = u − threshold.
 [Surrogates](../surrogates.md) explains the parameters, [Which surrogate?](../which-surrogate.md)
 compares them. Sources are in the [reference](../reference/surrogate.md).
+
+All on the same axes, with their default parameters. Values above 1.5 or below 0 are cut here. The
+pictures below have a y axis each.
+
+![Derivatives of all surrogates in panels with the same axes](surrogates.png)
 """
 
 
 def surrogate_pages() -> dict[str, str | bytes]:
     """A page with all surrogates, and the curve of each."""
-    pages: dict[str, str | bytes] = {}
+    overview = _drawn(lambda path: plot_derivatives(path, top=OVERVIEW_TOP))
+    pages: dict[str, str | bytes] = {"gallery/surrogates.png": overview}
     sections = []
     classes = available()
     for shape in catalogue_shapes():
@@ -151,7 +160,7 @@ def _surrogate_section(shape: dict[str, Any]) -> str:
 
 ![The derivative of {name} over z]({f"surrogate-{name}.png"})
 
-| formula | peak | area | half width |
+| formula | peak | area | full width at half height |
 |---|---|---|---|
 | `{shape["formula"]}` | {peak} | {area} | {width} |
 """

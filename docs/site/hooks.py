@@ -31,6 +31,12 @@ NAMED_PAGE = re.compile(r"`([\w/-]+\.md)`")
 # The picture of a study, which is outside of `docs`.
 STUDY_PICTURE = re.compile(r"\]\(\.\./(research/[\w/-]+\.png)\)")
 
+# A heading of a tutorial, or the alternative text of a picture that has only the name of the file.
+HEADING_OR_ALT = re.compile(
+    r'^## +(?P<heading>.+)$|(?<=!\[)plot \d\d [^\]]*(?=\])|(?<=<img alt=")plot \d\d [^"]*(?=")',
+    re.M,
+)
+
 
 @cache
 def generated_pages() -> dict[str, str | bytes]:
@@ -63,7 +69,23 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
         name = match[1].removeprefix("docs/").removesuffix(".md")
         return f"[{name}]({'../' * depth}{place})"
 
+    if page.file.src_uri.startswith("generated/tutorials/plot_"):
+        markdown = describe_pictures(markdown)
     return STUDY_PICTURE.sub(r"](\1)", NAMED_PAGE.sub(link, markdown))
+
+
+def describe_pictures(markdown: str) -> str:
+    """The page of a tutorial, each picture of which is described by the heading above it."""
+    heading = "the start"
+
+    def describe(match: re.Match[str]) -> str:
+        nonlocal heading
+        if match["heading"] is None:
+            return f"Picture of the section: {heading}"
+        heading = re.sub(r'["`\[\]]', "", match["heading"])
+        return match[0]
+
+    return HEADING_OR_ALT.sub(describe, markdown)
 
 
 def on_post_build(config: MkDocsConfig) -> None:

@@ -8,7 +8,7 @@ with three surrogates from the same seeds, and judge whether a difference is mor
 # %%
 # ## Width
 #
-# A surrogate replaces the derivative of a spike. Its [half width](../../about/glossary.md) is the
+# A surrogate replaces the derivative of a spike. Its [width](../../about/glossary.md) is the
 # distance between the two points where it has half of its height, in units of the membrane.
 
 import matplotlib.pyplot as plt
@@ -24,7 +24,7 @@ surrogates = [fast_sigmoid(slope=25.0), fast_sigmoid(slope=2.0), atan(alpha=2.0)
 z = torch.linspace(-2, 2, 801)
 figure, axes = plt.subplots(figsize=(7, 2.5), layout="constrained")
 for surrogate in surrogates:
-    print(f"{surrogate}: half width {derivative_shape(surrogate).half_width:.2f}")
+    print(f"{surrogate}: width {derivative_shape(surrogate).half_width:.2f}")
     axes.plot(z, surrogate.derivative(z), label=str(surrogate))
 axes.set(xlabel="z = membrane − threshold", ylabel="derivative")
 axes.legend(loc="upper left")

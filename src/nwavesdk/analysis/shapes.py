@@ -1,4 +1,4 @@
-"""The shape of a surrogate's derivative in three numbers: peak, area and half width."""
+"""The shape of a surrogate's derivative in three numbers: peak, area and width."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -23,8 +23,8 @@ class DerivativeShape:
         peak: Its highest value [1 / unit of the membrane].
         area: Its integral over all membranes, which is 1 for that of a smooth step from 0 to 1.
             None if it is infinite.
-        half_width: Width of the interval around the peak in which it exceeds half of the peak
-            [units of the membrane]. None if the interval is unbounded.
+        half_width: Full width at half height: of the interval around the peak in which it exceeds
+            half of the peak [units of the membrane]. None if the interval is unbounded.
 
     Example:
         >>> from nwavesdk.surrogate import triangle
@@ -48,7 +48,7 @@ def derivative_shape(surrogate: Surrogate) -> DerivativeShape:
         surrogate: Any surrogate that is defined in float64.
 
     Returns:
-        Peak, area (to about 1e-6, or 1e-4 for a derivative with jumps) and half width.
+        Peak, area (to about 1e-6, or 1e-4 for a derivative with jumps) and width at half height.
 
     Example:
         >>> from nwavesdk.surrogate import atan

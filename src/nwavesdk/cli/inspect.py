@@ -106,9 +106,10 @@ def list_surrogates(
         from nwavesdk.analysis.pictures import plot_derivatives
 
         plot_derivatives(picture)
-    head = f"{'name and defaults':<51} {'peak':>7} {'area':>7} {'half width':>11}  "
+    head = f"{'name and defaults':<51} {'peak':>7} {'area':>7} {'width':>11}  "
     lines = [f"{head}derivative at z = u − threshold", *map(_surrogate_line, shapes)]
     content = {"surrogates": shapes, "plot": picture}
+    lines.append("Width: the full width at half height.")
     print_report(as_json, content, lines + picture_lines(picture))
 
 
