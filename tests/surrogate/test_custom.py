@@ -41,6 +41,8 @@ def test_custom_has_the_given_derivative_and_the_step():
     assert torch.equal(spikes, torch.tensor([0.0, 0.0, 1.0, 1.0]))
     assert torch.equal(z.grad, torch.tensor([0.5, 1.0, 0.75, 0.0]))
     assert custom(triangle) == custom(triangle)
+    assert repr(custom(triangle)) == "Custom(triangle)"
+    assert repr(custom(triangle, name="my triangle")) == "Custom(my triangle)"
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

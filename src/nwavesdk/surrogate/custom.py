@@ -18,14 +18,20 @@ __all__ = ["Custom", "Foreign", "as_surrogate", "custom"]
 _FAR = 1e3
 
 
-def custom(derivative: Callable[[Tensor], Tensor]) -> "Custom":
+def custom(derivative: Callable[[Tensor], Tensor], name: str | None = None) -> "Custom":
     """A surrogate from any elementwise derivative σ'(z), written in torch.
+
+    Args:
+        derivative: The function z -> σ'(z).
+        name: Name in reports and legends. [that of the function]
 
     Raises:
         TypeError: If `derivative` is not callable.
 
     Example:
-        >>> triangle = custom(lambda z: torch.relu(1 - z.abs()))
+        >>> triangle = custom(lambda z: torch.relu(1 - z.abs()), name="triangle")
+        >>> triangle
+        Custom(triangle)
         >>> triangle.derivative(torch.tensor([0.0, 0.25, 2.0]))
         tensor([1.0000, 0.7500, 0.0000])
     """
@@ -33,7 +39,7 @@ def custom(derivative: Callable[[Tensor], Tensor]) -> "Custom":
         raise TypeError(
             f"custom() needs a function z -> derivative, got {type(derivative).__name__}."
         )
-    return Custom(derivative)
+    return Custom(derivative, name)
 
 
 def as_surrogate(spike_grad: object) -> Surrogate:
@@ -99,7 +105,11 @@ class Custom(Surrogate):
     """
 
     function: Callable[[Tensor], Tensor]
+    name: str | None = None
     formula: ClassVar[str] = "given by the user"
+
+    def __repr__(self) -> str:
+        return f"Custom({self.name or getattr(self.function, '__name__', repr(self.function))})"
 
     def derivative(self, z: Tensor) -> Tensor:
         require_floating(self, z)
