@@ -74,3 +74,15 @@ def test_the_page_of_errors_has_the_messages_of_the_source() -> None:
     assert len(page) == len(set(page))
     assert set(page) - source == set()
     assert source - set(page) == set()
+
+
+def test_the_messages_of_the_command_are_in_the_source() -> None:
+    table = PAGE.read_text().partition("## The command nwave")[2].partition("\n## ")[0]
+    messages = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    nodes = [node for tree in TREES for node in ast.walk(tree) if isinstance(node, ast.expr)]
+    texts = "\n".join(filter(None, map(template, nodes)))
+    of_typer = [message for message in messages if message.startswith("no such")]
+    assert len(of_typer) == 2
+    for message in set(messages) - set(of_typer):
+        for part in filter(None, (part.strip(" ,:.()") for part in message.split("…"))):
+            assert part in texts, message

@@ -98,6 +98,7 @@ def test_files_that_cannot_be_used_are_skipped_and_listed(
     result = nwave(*words)
     assert result.exit_code == 2
     assert "a.wav is not sound" in result.stderr
+    assert result.stderr.rstrip().endswith("; --on-error skip leaves it out.")
     assert result.stderr.count("\n") == 1
     content = json_object(nwave(*words, "--on-error", "skip", "--json"))
     assert len(content["predictions"]) == 1

@@ -238,3 +238,9 @@ def test_broken_regression_folders_are_rejected(tmp_path: Path, curves: Path) ->
     torch.save(torch.zeros(3), tmp_path / "wavs" / "x.pt")
     with pytest.raises(ValueError, match="has no recording with its target"):
         list_targets(tmp_path, Faults(tmp_path, "skip"))
+
+
+def test_the_folder_of_one_class_is_not_a_data_folder(words):
+    root = words / "yes"
+    with pytest.raises(ValueError, match="class folder: give the parent folder if 'yes' is a clas"):
+        list_classes(root, Faults(root, "raise"))

@@ -76,6 +76,8 @@ def predict_run(
     """Predict class, classes of steps or values for recordings; the data of RUN are not needed."""
     from dataclasses import replace
 
+    from nwavesdk.data.folder import SKIP_REMEDY
+    from nwavesdk.internal.files import FileError
     from nwavesdk.train import load
     from nwavesdk.train.prediction_files import prediction_json, write_predictions
 
@@ -84,7 +86,12 @@ def predict_run(
     if max_seconds is not None:
         trained = replace(trained, max_seconds=max_seconds)
     skipped: list[tuple[str, str]] = []
-    predictions = list(trained.predictions(files or [], skipped, on_error=on_error, spikes=spikes))
+    try:
+        predictions = list(
+            trained.predictions(files or [], skipped, on_error=on_error, spikes=spikes)
+        )
+    except FileError as error:
+        raise ValueError(str(error).replace(SKIP_REMEDY, "--on-error skip leaves it out")) from None
     _note_skipped(skipped)
     _note_cut(predictions)
     if not predictions:

@@ -22,6 +22,7 @@ from nwavesdk.internal.files import FileError, kind_of, printable, reason_of, sh
 
 __all__ = [
     "PARTS",
+    "SKIP_REMEDY",
     "Faults",
     "check_folder",
     "find_kind",
@@ -57,6 +58,9 @@ UNDECODED = frozenset(map(chr, range(0xDC80, 0xDD00)))
 
 CHANGE_PERMISSIONS = "change its permissions or remove it"
 
+# What is added to the remedy of a file that cannot be used.
+SKIP_REMEDY = 'on_error="skip" leaves it out'
+
 # Folders that a file may lie in, below the data folder.
 MOST_FOLDERS = 32
 
@@ -87,7 +91,7 @@ class Faults:
             RecordingError: If `on_error` is `"raise"`.
         """
         if self.on_error == "raise":
-            remedy = f'{fault.remedy}; on_error="skip" leaves it out'
+            remedy = f"{fault.remedy}; {SKIP_REMEDY}"
             raise RecordingError(fault.path, fault.what, remedy) from None
         self.skipped.append((printable(path.relative_to(self.root).as_posix()), fault.what))
 
@@ -182,8 +186,10 @@ def _list_classes(root: Path, folder: Path, walk: "_Walk") -> list[Item]:
     items: list[Item] = []
     for path, is_folder in walk.entries(folder):
         if not is_folder:
-            what = "is not in a class folder"
-            walk.report(path, RecordingError(path, what, "move it to the folder of its class"))
+            remedy = "move it to the folder of its class"
+            if not visible_folders(folder) and len(visible_folders(folder.absolute().parent)) > 1:
+                remedy = f"give the parent folder if {printable(folder.name)!r} is a class"
+            walk.report(path, RecordingError(path, "is not in a class folder", remedy))
             continue
         files = list(walk.files(path))
         if not files:

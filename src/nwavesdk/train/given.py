@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, RecordingError, Samples
 from nwavesdk.data.features import ChipFeatures, EventBins, EventFeatures, Features, ImageFeatures
-from nwavesdk.data.folder import Faults
+from nwavesdk.data.folder import SKIP_REMEDY, Faults
 from nwavesdk.data.formats import FORMATS, open_files, open_source
 from nwavesdk.data.readers.archive import open_npz
 from nwavesdk.data.recordings import Frames
@@ -227,7 +227,9 @@ def _report(
     fault: FileError, skipped: list[tuple[str, str]], on_error: Literal["raise", "skip"]
 ) -> None:
     if on_error == "raise":
-        raise fault
+        if SKIP_REMEDY in str(fault):  # of a folder
+            raise fault
+        raise type(fault)(fault.path, fault.what, f"{fault.remedy}; {SKIP_REMEDY}") from None
     skipped.append((printable(fault.path), fault.what))
 
 
