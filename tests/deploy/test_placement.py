@@ -40,7 +40,7 @@ def test_layers_that_fit_whole_fill_cores_in_order():
     assert [(p.layer, p.core, p.start, p.size) for p in placement.pieces] == [
         ("1", 0, 0, 16), ("3", 1, 0, 50), ("5", 2, 0, 100),
     ]  # fmt: skip
-    assert str(placement).splitlines()[1] == "core 1: 50/50  layer 3 [0…49] at 0"
+    assert str(placement).splitlines()[1] == "core 1: 50/50  hidden 1 (3) [0…49] at 0"
 
 
 def test_a_layer_larger_than_a_core_is_split_at_the_block():

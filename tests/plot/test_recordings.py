@@ -57,7 +57,7 @@ def test_membranes_have_a_line_per_neuron_and_marks_above():
         assert len(places) == s[:, n].sum()
         assert (places[:, 1] > max(u.max(), 1.0)).all()
     single = plot.membranes(v[:, 0], axes(), spikes=s[:, 0])
-    assert single.get_legend_handles_labels()[1] == ["v, after reset", "spike"]
+    assert single.get_legend_handles_labels()[1] == ["after reset", "spike"]
 
 
 def test_rates_are_bars_of_the_mean():

@@ -270,7 +270,8 @@ def placement_picture(placement: Placement, sizes: Mapping[str, int], theme: The
         axes.set(xlim=(-0.3, COLUMNS), ylim=(max(heights), -0.3), aspect="equal")
         axes.set(xticks=[], yticks=[], title=f"core {core}: {placement.used(core)} of {size}")
         axes.spines[:].set_visible(False)
-    labels = [f"layer {label_text(name)}: {size} neurons" for name, size in sizes.items()]
+    titles = {name: placement.titles.get(name, f"layer {name}") for name in sizes}
+    labels = [f"{label_text(titles[name])}: {size} neurons" for name, size in sizes.items()]
     keys = [Rectangle((0, 0), 1, 1, facecolor=hue) for hue in hues.values()]
     figure.legend(keys, labels, loc="outside lower center", ncols=min(4, len(labels)))
     figure.suptitle(f"{sum(sizes.values())} neurons on {label_text(placement.chip)}", fontsize=10)
@@ -306,5 +307,5 @@ def series_picture(series: ChipSeries, chip: str, theme: Theme) -> Figure:
         f"{chips.sum()} chips of {label_text(chip)}: {series.share:.0%} reach the wanted accuracy"
     )
     axes.set_title(f"{title} (blue)", pad=16)
-    axes.legend(loc="upper left")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -1,6 +1,6 @@
 """Placement: which neurons of a net go on which core of a chip."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, combinations, count
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from torch import nn
 
 from nwavesdk.chip import Profile
 from nwavesdk.deploy.stages import Stage, check_finite, stages_and_profile
+from nwavesdk.net.layer_names import chip_layer_names
 
 __all__ = ["Piece", "Placement", "place_layers", "place_stages"]
 
@@ -50,6 +51,7 @@ class Placement:
         chip: Name of the profile.
         cores: Number of neurons of each core.
         pieces: All pieces, in the order of the layers and of the neurons within a layer.
+        titles: What each layer is called in texts, by its name.
 
     Example:
         >>> from nwavesdk.layers import H1v2Layer, H1v2Synapse, SpikingSequential
@@ -62,6 +64,7 @@ class Placement:
     chip: str
     cores: tuple[int, ...]
     pieces: tuple[Piece, ...]
+    titles: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def used(self, core: int) -> int:
         """Number of neurons in use on a core."""
@@ -72,8 +75,8 @@ class Placement:
         lines = []
         for core, size in enumerate(self.cores):
             texts = [
-                f"layer {piece.layer} [{piece.first}…{piece.first + piece.size - 1}] "
-                f"at {piece.start}"
+                f"{self.titles.get(piece.layer, f'layer {piece.layer}')} "
+                f"[{piece.first}…{piece.first + piece.size - 1}] at {piece.start}"
                 for piece in sorted(self.pieces, key=lambda piece: piece.start)
                 if piece.core == core
             ]
@@ -103,9 +106,9 @@ def place_layers(model: nn.Module, profile: Profile | None = None) -> Placement:
         ...     H1v2Frontend(16), H1v2Layer(16, 20e-3), H1v2Synapse(16, 90), H1v2Layer(90, 20e-3)
         ... )
         >>> print(place_layers(net))
-        core 0: 16/50  layer 1 [0…15] at 0
+        core 0: 16/50  front end (1) [0…15] at 0
         core 1: 0/50  empty
-        core 2: 90/100  layer 3 [0…89] at 0
+        core 2: 90/100  output (3) [0…89] at 0
     """
     stages, chip = stages_and_profile(model, profile, "place_layers")
     check_finite(stages, "place_layers")
@@ -121,7 +124,11 @@ def place_stages(stages: Sequence[Stage], chip: Profile) -> Placement:
         for split in combinations(splittable, n_split):
             shares = search.shares(split)
             if shares is not None:
-                return Placement(chip.name, chip.cores, _pieces(stages, shares, chip.cores))
+                pieces = _pieces(stages, shares, chip.cores)
+                modules = [stage.name for stage in stages]
+                has_front_end = any(stage.is_frontend for stage in stages)
+                titles = chip_layer_names(modules, has_front_end=has_front_end)
+                return Placement(chip.name, chip.cores, pieces, titles)
     sizes = ", ".join(
         f"{stage.name}: {stage.n_neurons}{' recurrent' if stage.is_recurrent else ''}"
         for stage in stages

@@ -121,7 +121,7 @@ def membranes(
             other = theme.hues[1] if is_single else hue
             label = "before reset" if is_single else None
             ax.plot(time, u[:, n], color=other, linewidth=0.9, alpha=0.8, label=label)
-        label = "v, after reset" if is_single else f"neuron {n}"
+        label = "after reset" if is_single else f"neuron {n}"
         ax.plot(time, v, color=hue, linewidth=1.5, label=label)
     if s is not None:
         curves = [after] if u is None else [after, u]

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from nwavesdk.net.layer_names import layer_names
 from nwavesdk.plot import recordings
 from nwavesdk.plot.theme import Theme, label_text
 
@@ -15,7 +16,6 @@ __all__ = [
     "Trace",
     "confusion_matrix",
     "draw_input",
-    "layer_names",
     "learning_curves",
     "membrane_traces",
     "spike_raster",
@@ -26,6 +26,9 @@ Array = npt.NDArray[np.float32]
 # of a layer, each `[T, N]`.
 Trace = tuple[Array, Array, Array]
 
+# Bands up to which each one has its frequency next to a raster.
+MOST_BANDS_NAMED = 8
+
 # A confusion matrix of more classes shows colors without numbers.
 MOST_CLASSES_WITH_COUNTS = 24
 
@@ -33,25 +36,13 @@ MOST_CLASSES_WITH_COUNTS = 24
 MOST_NAMES = 50
 
 
+# Length of the part of a recording that membrane traces show [s]: spikes stay apart.
+TRACE_SECONDS = 0.15
+
 # Titles of the measures that are drawn over the epochs.
 SCORE_TITLES = {"accuracy": "Accuracy", "r2": "R²"}
 # R² of a net that has not learned yet can be far below 0, where it says nothing.
 LOWEST_R2 = -1.0
-
-
-def layer_names(n_layers: int, *, has_output: bool = True) -> list[str]:
-    """Names of the layers that spike, by depth.
-
-    Args:
-        n_layers: Number of layers that spike.
-        has_output: Whether the last of them is the output layer; a read-out does not spike.
-
-    Example:
-        >>> layer_names(3)
-        ['hidden 1', 'hidden 2', 'output']
-    """
-    hidden = n_layers - 1 if has_output else n_layers
-    return [f"hidden {k}" for k in range(1, hidden + 1)] + ["output"] * has_output
 
 
 def learning_curves(
@@ -61,6 +52,7 @@ def learning_curves(
     measure: str = "accuracy",
     *,
     has_output: bool = True,
+    layers: Sequence[str] = (),
 ) -> Figure:
     """Draw loss, score and firing rates over the epochs of a run.
 
@@ -70,12 +62,13 @@ def learning_curves(
         theme: Colors.
         measure: The score: `"accuracy"` or `"r2"`.
         has_output: See `layer_names`.
+        layers: Names of the layers that spike. [`layer_names`]
     """
     figure = Figure(figsize=(10, 3.2))
     loss, score, rate = figure.subplots(1, 3)
     n_layers = sum(name.startswith("rate_") for name in history[0])
-    names = layer_names(n_layers, has_output=has_output)
-    layers = {f"rate_{k}": name for k, name in enumerate(names, 1)}
+    names = layers or layer_names(n_layers, has_output=has_output)
+    rates = {f"rate_{k}": name for k, name in enumerate(names, 1)}
     _plot_columns(loss, history, {"train_loss": "training", "val_loss": "validation"}, theme)
     loss.set(title="Loss", yscale="log")
     columns = {f"train_{measure}": "training", f"val_{measure}": "validation"}
@@ -84,7 +77,7 @@ def learning_curves(
     lowest = min(row[column] for row in history for column in columns)
     if measure == "r2" and lowest < LOWEST_R2:
         score.set_ylim(LOWEST_R2, 1.05)
-    _plot_columns(rate, history, layers, theme)
+    _plot_columns(rate, history, rates, theme)
     rate.set(title="Firing rate [spikes per step and neuron]", ylim=(0, None))
     for axes in (loss, score, rate):
         axes.axvline(best_epoch, color=theme.ink, linewidth=0.8, linestyle=":")
@@ -126,6 +119,8 @@ def spike_raster(
     theme: Theme,
     *,
     has_output: bool = True,
+    layers: Sequence[str] = (),
+    bands: Sequence[float] = (),
 ) -> Figure:
     """Draw one recording: the input at the top, the spikes of each layer below.
 
@@ -138,13 +133,20 @@ def spike_raster(
         label: The true class.
         theme: Colors.
         has_output: See `layer_names`.
+        layers: Names of the layers that spike. [`layer_names`]
+        bands: Center of the frequency band of each feature [Hz], if they are known.
     """
     names = [label_text(name) for name in classes]
-    layers = layer_names(len(spikes), has_output=has_output)
+    layers = layers or layer_names(len(spikes), has_output=has_output)
     figure = Figure(figsize=(9, 2.2 + 2.1 * len(spikes)))
     axes = figure.subplots(1 + len(spikes), 2, sharex="col", width_ratios=(12, 1.6), squeeze=False)
     duration = len(x) * dt * 1e3
     draw_input(axes[0, 0], x, duration, theme)
+    if len(bands):
+        shown = range(0, len(bands), 1 + len(bands) // MOST_BANDS_NAMED)
+        axes[0, 0].set_yticks(shown, [f"{bands[band]:,.0f}" for band in shown])
+        axes[0, 0].set_ylabel("center of the band [Hz]")
+    time_label = "time [ms]"
     recording = f"A recording of '{names[label]}'" if names else "A recording"
     axes[0, 0].set_title(f"{recording}: input features, scaled")
     axes[0, 1].axis("off")
@@ -157,12 +159,18 @@ def spike_raster(
         rate = f"{layer.mean():.3f} spikes per step and neuron"
         title = f"{layers[depth - 1]}: {layer.shape[1]} neurons, {rate}"
         if names and has_output and depth == len(spikes):
-            predicted = _mark_classes((raster, rates), layer, names, label, theme)
+            predicted, counts = _mark_classes((raster, rates), layer, names, label, theme)
+            if len(names) <= MOST_CLASSES_WITH_COUNTS:
+                by_class = zip(names, counts, strict=True)
+                texts = [f"{name} {count}" for name, count in by_class]
+                time_label += f"\noutput spikes: {', '.join(texts)}"
             verdict = "correct" if predicted == label else "wrong"
             title += f"; predicted '{names[predicted]}' ({verdict}), band: true class"
         raster.set_title(title)
-    axes[-1, 0].set(xlabel="time [ms]", xlim=(0, duration))
-    axes[-1, 1].set(xlabel="spikes per step", xlim=(0, None))
+    highest = max(float(layer.mean(0).max()) for layer in spikes)
+    axes[-1, 0].set(xlabel=time_label, xlim=(0, duration))
+    # All panels of rates share this axis.
+    axes[-1, 1].set(xlabel="spikes per step", xlim=(0, 1.05 * highest or 1.0))
     return figure
 
 
@@ -192,8 +200,8 @@ def draw_input(axes: Axes, x: Array, duration: float, theme: Theme) -> None:
 
 def _mark_classes(
     both_axes: Sequence[Axes], layer: Array, classes: Sequence[str], label: int, theme: Theme
-) -> int:
-    """Mark the neurons of each class; return the class with the most spikes."""
+) -> tuple[int, list[int]]:
+    """Mark the neurons of each class; return the class with the most spikes, and all counts."""
     size = layer.shape[1] // len(classes)
     for axes in both_axes:
         for edge in range(size, layer.shape[1], size):
@@ -203,7 +211,8 @@ def _mark_classes(
     centers = np.arange(len(classes)) * size + (size - 1) / 2
     both_axes[0].set_yticks(centers, classes)
     both_axes[0].set_ylabel("class")
-    return int(layer.sum(0).reshape(len(classes), size).sum(1).argmax())
+    counts = layer.sum(0).reshape(len(classes), size).sum(1)
+    return int(counts.argmax()), [int(count) for count in counts]
 
 
 def membrane_traces(
@@ -213,8 +222,9 @@ def membrane_traces(
     theme: Theme,
     *,
     has_output: bool = True,
+    names: Sequence[str] = (),
 ) -> Figure:
-    """Draw the membranes of a busy and an average neuron of each layer with their spikes.
+    """Draw membranes and spikes of a busy and an average neuron of each layer, in a short part.
 
     Args:
         layers: The neuron layers by depth.
@@ -222,8 +232,9 @@ def membrane_traces(
         thresholds: The threshold of each layer.
         theme: Colors.
         has_output: See `layer_names`.
+        names: Names of the layers. [`layer_names`]
     """
-    names = layer_names(len(layers), has_output=has_output)
+    names = names or layer_names(len(layers), has_output=has_output)
     figure = Figure(figsize=(10, 0.8 + 2.0 * len(layers)))
     axes = figure.subplots(len(layers), 2, sharex=True, squeeze=False)
     rows = zip(names, layers, thresholds, axes, strict=True)
@@ -239,14 +250,25 @@ def membrane_traces(
                 dt=dt,
                 theme=theme,
             )
-            panel.set_title(f"{name}, neuron {neuron}: {int(spikes.sum())} spikes")
+            title = f"{name}, neuron {neuron}: {int(spikes.sum())} spikes in {len(s)} steps"
+            panel.set_title(title)
             panel.set(xlabel="", ylabel="")
         row[0].set_ylabel("membrane")
+    begin, end = _busiest_part([s for s, _, _ in layers], dt)
     for panel in axes[-1]:
-        panel.set(xlabel="time [ms]", xlim=(0, len(layers[0][0]) * dt * 1e3))
+        panel.set(xlabel="time [ms]", xlim=(begin * dt * 1e3, end * dt * 1e3))
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=4)
     return figure
+
+
+def _busiest_part(layers: Sequence[Array], dt: float) -> tuple[int, int]:
+    """First step and end of the part of `TRACE_SECONDS` with the most spikes of the last layer."""
+    n_steps = len(layers[0])
+    length = min(n_steps, max(100, round(TRACE_SECONDS / dt)))
+    counts = np.concatenate([[0], layers[-1].sum(1).cumsum()])
+    begin = int((counts[length:] - counts[: n_steps + 1 - length]).argmax())
+    return begin, begin + length
 
 
 def _busy_and_average(s: Array) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from nwavesdk.chip import Profile
+from nwavesdk.chip import FilterBank, Profile
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.layers.catalogue import find_neuron
@@ -31,7 +31,8 @@ CAPTIONS = {
     "learning_curves": "Course of the run. Dotted: the epoch selected on the validation set.",
     "spike_raster": "One recording of the validation set as it passes through the layers"
     f" (of a long one, the first {MOST_STEPS_DRAWN:,} steps).",
-    "membrane_traces": "The same recording in a busy and in an average neuron of each layer.",
+    "membrane_traces": "The same recording in a busy and in an average neuron of each layer:"
+    " the part with the most output spikes.",
 }
 
 # What the measures of the validation set of a run for a chip refer to, by what training knew of
@@ -61,8 +62,16 @@ def write_report(run: FinishedRun) -> None:
     for table in (*report.tables, *summary_tables(run)):
         page.add_table(*table)
     _add_pictures(page, run, pictures)
-    page.add_details("config.json", config.json_text())
+    page.add_details("config.json, without its table of crossovers", _config_text(config))
     page.write(folder.report)
+
+
+def _config_text(config: RunConfig) -> str:
+    """The text of `config.json` without the long table of crossovers."""
+    if config.arithmetic is None:
+        return config.json_text()
+    arithmetic = config.arithmetic.model_copy(update={"crossovers": {}})
+    return config.model_copy(update={"arithmetic": arithmetic}).json_text()
 
 
 def _add_pictures(page: Page, run: FinishedRun, pictures: Mapping[str, tuple[str, Draw]]) -> None:
@@ -98,6 +107,11 @@ def _drawings(run: FinishedRun, classes: Sequence[str]) -> dict[str, Draw]:
         for layer, threshold in zip(layers.values(), thresholds, strict=True)
     ]
     spikes = [s for s, _, _ in traces]
+    titles = run.layer_titles
+    profile = run.facts.chip
+    bands: Sequence[float] = ()
+    if profile is not None and run.config.data.sample_rate is not None:
+        bands = FilterBank.of(profile, run.config.data.sample_rate).centers.tolist()
     label = int(val.labels[example])
     return {
         "learning_curves": lambda theme: learning_curves(
@@ -106,12 +120,21 @@ def _drawings(run: FinishedRun, classes: Sequence[str]) -> dict[str, Draw]:
             theme,
             run.task.batch_score_name,
             has_output=has_output,
+            layers=titles,
         ),
         "spike_raster": lambda theme: spike_raster(
-            x[0].to_dense().numpy(), spikes, dt, classes, label, theme, has_output=has_output
+            x[0].to_dense().numpy(),
+            spikes,
+            dt,
+            classes,
+            label,
+            theme,
+            has_output=has_output,
+            layers=titles,
+            bands=bands,
         ),
         "membrane_traces": lambda theme: membrane_traces(
-            traces, dt, thresholds, theme, has_output=has_output
+            traces, dt, thresholds, theme, has_output=has_output, names=titles
         ),
     }
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nwavesdk.layers import find_edges
 from nwavesdk.train.page import Card
-from nwavesdk.train.pictures import layer_names
 from nwavesdk.train.task_reports import FinishedRun, Table
 
 __all__ = ["summary_cards", "summary_tables"]
@@ -144,13 +144,12 @@ def _recordings_of(run: FinishedRun, true: int, predicted: int) -> str:
 
 def _layer_table(run: FinishedRun) -> Table:
     result = run.result
-    names = layer_names(len(result["rates"]), has_output=not run.task.output.is_readout)
     values = (result["rates"], result["dead"], result["saturated"])
     bound = run.config.learning.most_spikes
     text = f"Of layers that spike, on the {run.part} set: spikes per step and neuron, and shares."
     if bound is not None:
         text += f" Training bounds the rate of hidden layers at {bound:g}."
-    rows = [list(row) for row in zip(names, *values, strict=True)]
+    rows = [list(row) for row in zip(run.layer_titles, *values, strict=True)]
     columns = ("layer", "rate", "never fire", "fire nearly always")
     return "Layers", text, columns, rows
 
@@ -159,9 +158,10 @@ def _operation_tables(run: FinishedRun) -> list[Table]:
     operations = run.operations
     if operations is None:
         return []
+    titles = _edge_titles(run)
     rows = [
         (
-            edge.name.removeprefix("net."),
+            titles.get(edge.name, edge.name.removeprefix("net.")),
             "spikes (ACs)" if edge.takes_spikes else "values (MACs)",
             round(edge.dense),
             round(edge.effective),
@@ -181,6 +181,19 @@ def _operation_tables(run: FinishedRun) -> list[Table]:
         text += f" Not counted: {', '.join(operations.not_counted)}."
     columns = ("weight", "inputs", "dense", "effective", "share", "missing connections")
     return [("Operations", text, columns, rows)]
+
+
+def _edge_titles(run: FinishedRun) -> dict[str, str]:
+    """For a chip, the layer that each weight drives and the weight's name; empty for other nets."""
+    net = find_edges(run.net)
+    if run.config.chip is None or len(net.layers) != len(run.layer_titles):
+        return {}
+    roles = dict(zip(net.layers, run.layer_titles, strict=True))
+    return {
+        edge.name: f"{roles[edge.target_name]}: {edge.name.removeprefix('net.')}"
+        for edge in net.edges
+        if edge.target_name is not None
+    }
 
 
 def _share(part: float, whole: float) -> float:

@@ -9,8 +9,10 @@ import torch
 
 from nwavesdk.data import Series
 from nwavesdk.data.source import Task
+from nwavesdk.layers import H1v1Frontend, H1v2Frontend, find_edges
 from nwavesdk.metrics import Operations, r2
 from nwavesdk.metrics.intervals import accuracy_interval
+from nwavesdk.net.layer_names import chip_layer_names, layer_names
 from nwavesdk.plot.theme import Draw
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.evaluation import Evaluation
@@ -30,6 +32,8 @@ Table = tuple[str, str, Sequence[str], Sequence[Sequence[str | int | float]]]
 
 # Steps of a recording that pictures show: more would be narrower than a pixel.
 MOST_STEPS_DRAWN = 20_000
+
+FRONT_ENDS = (H1v1Frontend, H1v2Frontend)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,16 @@ class FinishedRun:
         """What the data were when the run began."""
         assert self.config.facts is not None
         return self.config.facts
+
+    @property
+    def layer_titles(self) -> list[str]:
+        """Names of the layers that spike, by depth."""
+        n_layers, net = len(self.result["rates"]), find_edges(self.net)
+        if self.config.chip is None or len(net.layers) != n_layers:
+            return layer_names(n_layers, has_output=not self.task.output.is_readout)
+        has_front_end = any(isinstance(edge.module, FRONT_ENDS) for edge in net.edges)
+        modules = [name.removeprefix("net.") for name in net.layers]
+        return list(chip_layer_names(modules, has_front_end=has_front_end).values())
 
     @property
     def part(self) -> str:

@@ -1,0 +1,36 @@
+"""What texts and pictures call the layers of a net: their roles, in order of depth."""
+
+from collections.abc import Sequence
+
+__all__ = ["chip_layer_names", "layer_names"]
+
+
+def layer_names(n_layers: int, *, has_output: bool = True) -> list[str]:
+    """Names of the layers that spike, by depth.
+
+    Args:
+        n_layers: Number of layers that spike.
+        has_output: Whether the last of them is the output layer; a read-out does not spike.
+
+    Example:
+        >>> layer_names(3)
+        ['hidden 1', 'hidden 2', 'output']
+    """
+    hidden = n_layers - 1 if has_output else n_layers
+    return [f"hidden {k}" for k in range(1, hidden + 1)] + ["output"] * has_output
+
+
+def chip_layer_names(modules: Sequence[str], *, has_front_end: bool) -> dict[str, str]:
+    """Name of each layer of a net for a chip: its role, and in brackets its module in the net.
+
+    Args:
+        modules: Names of the neuron layers, by depth.
+        has_front_end: Whether the first layer has one neuron for each filter.
+
+    Example:
+        >>> chip_layer_names(["1", "3", "5"], has_front_end=True)
+        {'1': 'front end (1)', '3': 'hidden 1 (3)', '5': 'output (5)'}
+    """
+    roles = ["front end"] * has_front_end + layer_names(len(modules) - has_front_end)
+    pairs = zip(modules, roles, strict=True)
+    return {module: f"{role} ({module})" for module, role in pairs}
