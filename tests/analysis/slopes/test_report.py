@@ -59,7 +59,7 @@ def test_lines_mark_the_present_surrogates_and_what_is_not_covered(report):
     marked = [row for row in rows[:4] if " * " in row]
     assert [row.split()[0] for row in marked] == ["fast_sigmoid(slope=25)"]
     assert "Not examined, without neurons: 2." in rows
-    assert rows[-1].endswith("layer 2, the last, takes the surrogate of layer 1: its gradient is "
+    assert rows[-1].endswith("layer 4, the last, takes the surrogate of layer 1: its gradient is "
                              "that of the loss, and no layer follows.")  # fmt: skip
 
 

@@ -107,16 +107,17 @@ class SlopeReport:
 
     def lines(self) -> list[str]:
         """A table of the gradients' norms by layer, and the reasons of the recommendation."""
-        depths = range(1, len(self.scan.layers))
-        heads = [*(f"layer {depth}" for depth in depths), "last, norm", "usable, least"]
+        heads = [f"layer {name}" for name in self.scan.layers[:-1]]
+        columns = [max(10, len(head) + 2) for head in heads]
+        heads += ["last, norm", "usable, least"]
         width = max(map(len, (*self.scan.candidates, RECOMMENDED))) + 2
-        table = [" " * width + "".join(head.rjust(15 if "," in head else 10) for head in heads)]
+        table = [" " * width + "".join(map(str.rjust, heads, [*columns, 15, 15]))]
         for name, scan, row in self.results():
             *norms, last = scan.norm[row].tolist()
             shares = [percent(norm / last) if last else "none" for norm in norms]
             mark = " *" if self.is_current(scan, row) else ""
             usable = f"{100 * scan.usable[row].min():.0f} %"
-            cells = "".join(share.rjust(10) for share in shares)
+            cells = "".join(map(str.rjust, shares, columns))
             table.append(f"{name + mark:<{width}}{cells}{last:>15.3g}{usable:>15}")
         notes = [
             "Norm of ∂L/∂charge in each layer, relative to the last layer; * marks the net's "
@@ -191,6 +192,7 @@ def slopes_picture(report: SlopeReport, theme: Theme) -> Figure:
     recommended = {"color": theme.hues[1], "linestyle": "--", "label": "recommended", "marker": "s"}
     _draw_candidate(panels, report.checked, 0, **recommended)
     by_layer.set(title="Norm of ∂L/∂charge by layer", xlabel="layer", xticks=depths)
+    by_layer.set_xticklabels(scan.layers)
     by_layer.legend(fontsize=7)
     first.set(title="First layer, by time", xlabel="step")
     last.set(title="Last layer, by time", xlabel="step")
@@ -230,10 +232,7 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
         "Recommended",
         "For each layer, with the reason.",
         ["layer", "surrogate", "reason"],
-        [
-            [depth, surrogate_label(one.surrogate), one.reason]
-            for depth, one in enumerate(report.advice, 1)
-        ],
+        [[one.layer, surrogate_label(one.surrogate), one.reason] for one in report.advice],
     )
     _add_candidates(page, report)
     surrogates = {surrogate_label(s): s for chosen in report.scan.surrogates for s in chosen}
@@ -253,7 +252,7 @@ def _add_candidates(page: Page, report: SlopeReport) -> None:
         "the smallest over layers.",
         [
             "candidate",
-            *(f"layer {depth}" for depth in range(1, len(report.scan.layers))),
+            *(f"layer {name}" for name in report.scan.layers[:-1]),
             "last, norm",
             "usable",
         ],

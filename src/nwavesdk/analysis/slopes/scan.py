@@ -282,8 +282,8 @@ def _advice(scan: SlopeScan, layer: int, row: int) -> Advice:
     else:
         why = "no gradient arrives with any candidate: look for silent layers (nwave diagnose)"
     reason = (
-        f"layer {layer + 1} receives {at}; this is {percent(transfer)} of the gradient in layer "
-        f"{layer + 2}: {why}."
+        f"layer {scan.layers[layer]} receives {at}; this is {percent(transfer)} of the gradient in "
+        f"layer {scan.layers[layer + 1]}: {why}."
     )
     usable = float(scan.usable[row, layer])
     return Advice(scan.layers[layer], surrogate, share, share_now, transfer, usable, reason)
@@ -298,9 +298,9 @@ def _last_advice(scan: SlopeScan, row_before: int | None, kind: type[Surrogate] 
     else:
         row = row_before
         surrogate = scan.surrogates[row][-1]
-        text = f"takes the surrogate of layer {len(scan.layers) - 1}"
+        text = f"takes the surrogate of layer {scan.layers[-2]}"
     reason = (
-        f"layer {len(scan.layers)}, the last, {text}: its gradient is that of the loss, and no "
+        f"layer {scan.layers[-1]}, the last, {text}: its gradient is that of the loss, and no "
         "layer follows."
     )
     return Advice(
