@@ -261,6 +261,12 @@ def test_steps_have_the_shape_of_frames() -> None:
     assert scores.shape == (5, 6, 2)
 
 
+def test_the_page_prints_the_example() -> None:
+    root = Path(__file__).parents[2]
+    example = (root / "examples" / "own_net.py").read_text(encoding="utf-8")
+    assert f"```python\n{example}```\n" in (root / "docs" / "own-net.md").read_text("utf-8")
+
+
 def test_the_example_trains_on_spoken_digits(tmp_path: Path) -> None:
     example = Path(__file__).parents[2] / "examples" / "own_net.py"
     choices = {
