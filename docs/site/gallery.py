@@ -66,6 +66,9 @@ burst, its firing rates, and the derivatives along the burst. Membranes are draw
 [Tutorial 1](../generated/tutorials/plot_01_spike.md) draws how one crosses its threshold.
 [Neurons](../neurons.md) says which to choose, [Write your own neuron](../your-neuron.md) how to
 add one.
+
+The dashed line is the constant `threshold`, without what a state adds to it. Rates are those of a
+second window: a neuron that adapts until it is silent has the rate 0.
 """
 
 

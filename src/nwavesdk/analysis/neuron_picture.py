@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nwavesdk.analysis.neurons import STEP_FACTOR, NeuronResponses, Response
+from nwavesdk.analysis.neurons import REGULAR_SPIKES, STEP_FACTOR, NeuronResponses, Response
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers.catalogue import CataloguedNeuron
 from nwavesdk.plot.theme import LIGHT, Theme, render_png
@@ -56,16 +56,23 @@ def _draw_neuron(neuron: CataloguedNeuron, responses: NeuronResponses, theme: Th
         _draw_states(panels[1:], response, responses.dt, theme)
         count = "" if responses.rates is None else f": {response.spikes.sum():.0f} spikes"
         panels[0].set_title(title + count)
-        panels[0].set_ylabel(next(iter(response.states)) + (", spikes" if count else ""))
+        spikes = ", spikes" if count else ""
+        panels[0].set_ylabel(_with_unit(neuron.states[0].name, neuron.states[0].unit) + spikes)
         if response is burst and responses.rates is not None:
             slopes = [figure.add_subplot(grid[row, 1]) for row in (n_rows - 2, n_rows - 1)]
             _draw_derivatives(slopes, responses, theme)
             panels += slopes
         _share_time(panels, len(response.x) * responses.dt)
     if responses.rates is not None:
-        _draw_rates(figure.add_subplot(grid[n_states:, 0]), responses, theme)
+        rates = figure.add_subplot(grid[n_states:, 0])
+        _draw_rates(rates, responses, theme)
+        rates.set_xlabel(_with_unit("constant drive", neuron.input.unit))
     figure.align_ylabels()
     return figure
+
+
+def _with_unit(name: str, unit: str) -> str:
+    return f"{name} [{unit}]" if unit else name
 
 
 def _draw_membrane(
@@ -116,7 +123,7 @@ def _draw_rates(axes: Axes, responses: NeuronResponses, theme: Theme) -> None:
     assert responses.rates is not None
     axes.plot(responses.drives, responses.rates, color=theme.hues[0], linewidth=1.5)
     for drive, name in (
-        (responses.drive, "least for regular firing"),
+        (responses.drive, f"least for {REGULAR_SPIKES} spikes"),
         (STEP_FACTOR * responses.drive, "drawn above"),
     ):
         axes.axvline(drive, color=theme.ink, linewidth=0.8, linestyle=":")
@@ -132,7 +139,7 @@ def _draw_rates(axes: Axes, responses: NeuronResponses, theme: Theme) -> None:
             fontsize=7,
         )
     axes.set_title("Firing rate")
-    axes.set(xlabel="constant drive", ylabel="spikes per second", xlim=(0, responses.drives[-1]))
+    axes.set(ylabel="spikes per second", xlim=(0, responses.drives[-1]))
     axes.set_ylim(0, None)
     axes.grid(axis="y")
 
