@@ -39,4 +39,4 @@ def test_unknown_names_are_errors() -> None:
     assert "NAME: unknown neuron 'nobody'" in nwave("kernels", "nobody").stderr
     result = nwave("kernels", "--surrogate", "nothing")
     assert result.exit_code == 2
-    assert "--surrogate: unknown surrogate 'nothing'" in result.stderr
+    assert "--surrogate 'nothing': unknown surrogate 'nothing'" in result.stderr

@@ -37,8 +37,12 @@ PROGRESS = re.compile(
     r"^nwave: warning: |^epoch +\d|^split by |^net \S|^training, validation and test"
     r"|^\d+/\d+ |^measuring|^\r|^ *\d+%"
 )
-# Errors about two options together, which may name others than the one that is tried.
-TOGETHER = re.compile(r"has no effect|have no effect|although other options|leave one of them out")
+# Errors about two options together, which may name others than the one that is tried; and about an
+# extra that is missing, whatever the value.
+TOGETHER = re.compile(
+    r"has no effect|have no effect|although other options|leave one of them out"
+    r"|is not installed: pip install"
+)
 
 
 @dataclass(frozen=True)

@@ -117,9 +117,9 @@ def export_run(
     from nwavesdk.deploy import ChipRun
 
     chip_run = ChipRun.open(run, chip, net)
+    tested = chip_run.test_measures()  # its errors come before the file is written
     path, n_spikes = chip_run.export(out)
     size = path.stat().st_size
-    tested = chip_run.test_measures()
     lines = [
         f"{path}: {size:,} bytes; after reading it back, all {n_spikes:,} spikes of the validation "
         "set are equal",

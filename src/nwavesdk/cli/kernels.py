@@ -41,7 +41,7 @@ def list_kernels(
     try:
         chosen = parse(surrogate)
     except ValueError as error:
-        raise ValueError(f"--surrogate: {error}") from None
+        raise ValueError(f"--surrogate {surrogate!r}: {error}") from None
     content, sources = _kernels(neuron.page.neuron, chosen, gpu=gpu)
     used = text(chosen) if content["uses_surrogate"] else None
     content |= {"name": neuron.name, "surrogate": used, "machine": "gpu" if gpu else "cpu"}
