@@ -100,8 +100,8 @@ axes.set(xlabel="epochs of training", ylabel="validation accuracy", ylim=(0, 1))
 
 # %%
 # The gray line is chance. `nwave train --out runs/digits --data digits` trains the same recordings
-# with a complete recipe, which also saves the net and a report. Next, you will [read what a net
-# does](plot_03_read.md).
+# with a complete recipe, which also saves the net and a [report](../../how-to/report.md). Next, you
+# will [read what a net does](plot_03_read.md).
 #
 # ## Exercise
 #
