@@ -31,6 +31,7 @@ def chip_layer_names(modules: Sequence[str], *, has_front_end: bool) -> dict[str
         >>> chip_layer_names(["1", "3", "5"], has_front_end=True)
         {'1': 'front end (1)', '3': 'hidden 1 (3)', '5': 'output (5)'}
     """
-    roles = ["front end"] * has_front_end + layer_names(len(modules) - has_front_end)
+    n_after = len(modules) - has_front_end
+    roles = ["front end"] * has_front_end + layer_names(n_after, has_output=n_after > 0)
     pairs = zip(modules, roles, strict=True)
     return {module: f"{role} ({module})" for module, role in pairs}
