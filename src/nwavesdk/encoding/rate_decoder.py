@@ -65,8 +65,8 @@ class RateDecoder(nn.Module):
     def forward(
         self,
         spk: Tensor,
-        mem: Tensor | None = None,  # noqa: ARG002
-        lengths: Tensor | None = None,  # noqa: ARG002
+        mem: Tensor | None = None,  # noqa: ARG002  # all decoders take it
+        lengths: Tensor | None = None,  # noqa: ARG002  # all decoders take it
     ) -> Tensor:
         """Outputs [B, T, n_outputs]."""
         owner = type(self).__name__
