@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from nwavesdk.train import RunConfig
+from nwavesdk.train.config import absolute_choice
 
 
 @pytest.mark.parametrize(
@@ -179,3 +180,7 @@ def test_a_damaged_profile_is_named(tmp_path: Path) -> None:
 def test_the_config_loads_neither_torch_nor_numba() -> None:
     code = "import sys, nwavesdk.train.config; assert not {'torch', 'numba'} & {*sys.modules}"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_name_of_a_chip_may_have_capitals() -> None:
+    assert absolute_choice("chip.profile", "H1v2") == "h1v2"
