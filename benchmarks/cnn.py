@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, max_pool2d, relu
+from torch.nn.functional import cross_entropy, max_pool2d, pad, relu
 from torch.utils.flop_counter import FlopCounterMode
 
 from nwavesdk.data import Batch, Series
@@ -107,7 +107,8 @@ class StepNet(nn.Module):
     """Three convolutions over time with batch norm, then the mean over time or scores of steps.
 
     For a class per recording, it is nearly the net of the reference, with half of its filters. For
-    a class per step, the taps of the convolutions are 1, 4 and 16 steps apart.
+    a class per step, the taps of the convolutions are 1, 4 and 16 steps apart, and none sees the
+    future: as for a spiking net, the look-ahead of the set decides what a class may depend on.
 
     Args:
         n_features: Features of a frame.
@@ -132,7 +133,14 @@ class StepNet(nn.Module):
         taps = (9, 9, 9) if is_per_step else (7, 5, 3)
         dilations = (1, 4, 16) if is_per_step else (1, 1, 1)
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(before, after, n, padding="same", dilation=dilation, bias=False)
+            nn.Conv1d(
+                before,
+                after,
+                n,
+                padding=0 if is_per_step else "same",
+                dilation=dilation,
+                bias=False,
+            )
             for before, after, n, dilation in zip(
                 (n_features, *filters), filters, taps, dilations, strict=False
             )
@@ -145,6 +153,8 @@ class StepNet(nn.Module):
         mask = mask_of(lengths, x.shape[1])[:, None]
         x = x.transpose(1, 2)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            if self.is_per_step:
+                x = pad(x, (convolution.dilation[0] * (convolution.kernel_size[0] - 1), 0))
             x = relu(norm(convolution(x))) * mask
         x = x.transpose(1, 2)
         features = x if self.is_per_step else mean_over(x, lengths)

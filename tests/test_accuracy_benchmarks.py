@@ -54,6 +54,18 @@ def test_what_comes_after_the_end_reaches_no_score(kind, shape, is_per_step) -> 
     torch.testing.assert_close(alone, scores[-len(alone) :])
 
 
+def test_the_score_of_a_step_depends_on_no_later_step() -> None:
+    torch.manual_seed(0)
+    net = cnn.net_for("series", (3,), 4, is_per_step=True).eval()
+    x, lengths = torch.randn(1, 60, 3), torch.tensor([60])
+    changed = x.clone()
+    changed[0, 40] += 1
+    with torch.no_grad():
+        difference = (net(changed, lengths) - net(x, lengths)).abs().amax((0, 2))
+    assert difference[:40].max() == 0
+    assert difference[40] > 0
+
+
 def test_a_picture_net_sees_the_colors_of_images_that_have_them_last() -> None:
     torch.manual_seed(0)
     net = cnn.PictureNet((8, 6, 3), 2, colors_last=True)

@@ -45,7 +45,7 @@ def test_train_has_the_options_that_it_always_had() -> None:
         "--threshold", "--weight-decay", "--warmup", "--sharpness", "--window", "--hop",
         "--threads", "--first-weights", "--clip", "--label-smoothing", "--most-spikes",
         "--val-share", "--test-share",
-        "--spike-cost", "--augment", "--center", "--standardize",
+        "--spike-cost", "--augment", "--center", "--standardize", "--look-ahead",
     }  # fmt: skip
 
 

@@ -64,6 +64,18 @@ def test_labels_of_steps_are_held_cut_and_padded() -> None:
     assert lengths.tolist() == [8, 4]
 
 
+def test_labels_stand_later_by_the_look_ahead() -> None:
+    targets = tuple(np.arange(n) for n in LENGTHS)
+    one = series(recordings(task="labels", targets=targets), hold=2, look_ahead=3)
+    assert one.lengths.tolist() == [9, 13, 7, 11]
+    x, y, lengths = one.batch([2, 0])
+    none = [PADDING_LABEL] * 3
+    assert y.tolist() == [[*none, 0, 0, 1, 1, -1, -1], [*none, 0, 0, 1, 1, 2, 2]]
+    assert lengths.tolist() == [7, 9]
+    assert not x[0, 4:].any()
+    assert not x[1, 6:].any()
+
+
 def test_values_of_steps_are_held_and_padded_with_0() -> None:
     targets = tuple(np.ones((n, 2), np.float32) for n in LENGTHS)
     part = recordings(task="regression", targets=targets)

@@ -12,7 +12,7 @@ pytest.importorskip("lightning")
 from nwavesdk.data import Series
 from nwavesdk.deploy.chip_run import ChipRun
 from nwavesdk.layers import LILayer
-from nwavesdk.train import Run, RunConfig, RunFolder
+from nwavesdk.train import Run, RunConfig, RunFolder, load
 from nwavesdk.train.model_file import load_model
 from nwavesdk.train.run_data import load_run_data
 from train.runs import metrics, model_bytes, stop_after
@@ -126,6 +126,28 @@ def test_targets_keep_their_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert result["test_mse"] == pytest.approx((1 - result["test_r2"]) * variance, rel=0.5)
 
 
+def test_a_look_ahead_gives_classes_that_only_later_steps_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nwavesdk.train.run.write_report", lambda _: None)
+    choices = choices_of("labels", tmp_path)
+    choices["data"]["look_ahead"] = 12
+    choices["net"]["tau"] = 2e-3
+    choices["learning"] |= {"epochs": 12, "rate": 0.05}
+    # The input tells the class of twelve steps before, which is an independent one.
+    y = np.random.default_rng(0).integers(2, size=(30, 10)).repeat(8, axis=1)
+    x = np.zeros((30, 80, 2), np.float32)
+    x[:, 12:] = np.eye(2)[y[:, :-12]]
+    np.savez(tmp_path / "labels.npz", x=x, y=y)
+    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    result = run.train()
+    assert result is not None
+    assert result["test_accuracy"] > 0.8
+    tested = [int(key.rpartition("/")[2]) for key in run.data.test.recordings.keys]
+    predicted = np.stack([one.predicted for one in load(tmp_path / "run").predict([*x[tested]])])
+    assert (predicted == y[tested]).mean() == pytest.approx(result["test_accuracy"])
+
+
 @pytest.mark.parametrize("is_balanced", [False, True])
 def test_unbalanced_classes_are_noted_or_weighted(
     is_balanced: bool,
@@ -220,6 +242,7 @@ def test_a_limit_counts_recordings_of_every_task(task: str, tmp_path: Path) -> N
         ("pattern", "learning", {"class_weights": "balanced"}, "values have no classes"),
         ("labels", "net", {"population": 4}, "each output is the membrane of one neuron"),
         ("regression", "net", {"population": 4}, "each output is the membrane of one neuron"),
+        ("regression", "data", {"look_ahead": 3}, "what is learned is regression, not a class for"),
     ],
 )
 def test_choices_without_an_effect_on_a_task_are_rejected(

@@ -38,6 +38,7 @@ DATA_FIELDS = (
     "data.augment",
     "data.center",
     "data.standardize",
+    "data.look_ahead",
     "data.bands",
     "data.sample_rate",
     "data.window",

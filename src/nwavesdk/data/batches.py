@@ -27,7 +27,7 @@ from nwavesdk.internal.processes import die_with_the_parent
 
 __all__ = ["PADDING_LABEL", "Batch", "BatchOrder", "Series", "SetShare", "batches_of"]
 
-# The class of steps after the end of a recording.
+# The class of steps that have none, as those after the end of a recording.
 PADDING_LABEL = -1
 
 # Batches whose recordings are sorted by length before they are batched.
@@ -40,7 +40,7 @@ class Batch(NamedTuple):
     Attributes:
         x: Input, float32 `[B, T, F]`; 0 after the end of a recording.
         y: The class of each recording, int64 `[B]`; or of each step, int64 `[B, T]`, with
-            `PADDING_LABEL` after the end; or the values of each step, float32 `[B, T, D]`, with 0
+            `PADDING_LABEL` where there is none, as after the end; or the values of each step, float32 `[B, T, D]`, with 0
             after the end.
         lengths: Number of steps of each recording, int64 `[B]`.
 
@@ -73,6 +73,8 @@ class Series:
         center: Whether the mean of each feature over the recording is subtracted from it, in place
             of the mean of the training set.
         standardize: Whether a recording is divided by its own deviation.
+        look_ahead: Zero steps that follow a recording. The class of a step stands so many steps
+            later, and the first steps have none.
         augmentation: How recordings change in training; None for other sets.
         seed: Seed of these changes.
 
@@ -93,6 +95,7 @@ class Series:
     as_lists: bool = False
     center: bool = False
     standardize: bool = False
+    look_ahead: int = 0
     augmentation: Augmentation | None = None
     seed: int = 0
 
@@ -120,7 +123,7 @@ class Series:
             n_frames = np.minimum(n_frames, self.length)
         if self.pads_to_length and self.length is not None:
             n_frames = np.full_like(n_frames, self.length)
-        return n_frames * self.hold
+        return n_frames * self.hold + self.look_ahead
 
     def input_of(self, index: int) -> Frames:
         """The input of one recording, `[T, F]`, without padding to other recordings.
@@ -236,7 +239,7 @@ class Series:
         for padded, one in zip(y, varied, strict=True):
             assert one.target is not None
             target = np.repeat(one.target, self.hold, axis=0)
-            padded[: len(target)] = target
+            padded[self.look_ahead : self.look_ahead + len(target)] = target
         return y
 
     def whole(self) -> Batch:

@@ -46,6 +46,7 @@ class NetInput:
         encoder: How an image becomes spikes; None for a constant current and without images.
         center: Whether the mean of each feature over the recording is subtracted from it.
         standardize: Whether a recording is divided by its own deviation.
+        look_ahead: Zero steps that follow a recording, after which its last step has a class.
     """
 
     standard: Standard
@@ -55,12 +56,13 @@ class NetInput:
     encoder: Encoder | None = None
     center: bool = False
     standardize: bool = False
+    look_ahead: int = 0
 
     def n_steps(self, frames: Frames | EventBins) -> int:
-        """Time steps of a recording."""
+        """Time steps of a recording, with those that follow it."""
         if self.pads_to_length and self.length is not None:
-            return self.length * self.hold
-        return self._n_frames(frames) * self.hold
+            return self.length * self.hold + self.look_ahead
+        return self._n_frames(frames) * self.hold + self.look_ahead
 
     def _n_frames(self, frames: Frames | EventBins) -> int:
         count = frames.steps if isinstance(frames, EventBins) else len(frames)
@@ -275,11 +277,13 @@ class Predictor:
                 net_pass.push(x, lengths)
             all_outputs = net_pass.outputs()
         results = zip(batch, all_outputs, net_pass.counts(), net_pass.spikes(), strict=True)
-        for one, outputs, counts, spikes in results:
+        look_ahead = self.net_input.look_ahead
+        for one, late_outputs, counts, spikes in results:
+            outputs = late_outputs[look_ahead:] if look_ahead else late_outputs
             yield Prediction(
                 one.given.key,
                 self.task.name,
-                one.steps,
+                one.steps - look_ahead,
                 self.classes,
                 self.task.predict(outputs).numpy(),
                 self._probabilities(outputs),

@@ -86,6 +86,7 @@ LATER_DATA: dict[str, Any] = {
     "augment": {},
     "center": False,
     "standardize": False,
+    "look_ahead": 0,
 }
 
 # Fields that were added after runs had been sealed without them, with the values of those runs.

@@ -74,7 +74,8 @@ def evaluate_net(net: nn.Module, task: TrainingTask, series: Series, batch_size:
     weight = next(net.parameters())
     decoder = task.decoder().to(weight.device, weight.dtype)
     batches = [
-        _evaluate_batch(net, decoder, task, batch) for batch in batches_of(series, batch_size)
+        _evaluate_batch(net, decoder, task, batch, series.look_ahead)
+        for batch in batches_of(series, batch_size)
     ]
     net.train(was_training)
     fired = [sum(layer[1:], layer[0]) for layer in zip(*(b.fired for b in batches), strict=True)]
@@ -104,7 +105,7 @@ class _EvaluatedBatch:
 
 
 def _evaluate_batch(
-    net: nn.Module, decoder: nn.Module, task: TrainingTask, batch: Batch
+    net: nn.Module, decoder: nn.Module, task: TrainingTask, batch: Batch, look_ahead: int
 ) -> _EvaluatedBatch:
     device = next(net.parameters()).device
     lengths = lengths_of(batch)
@@ -118,7 +119,9 @@ def _evaluate_batch(
     is_per_step = predicted.ndim > 1
     if is_per_step:
         is_valid = valid_steps(batch.lengths, batch.x.shape[1])
-        return _EvaluatedBatch(predicted[is_valid], batch.y[is_valid], batch.lengths, tally, fired)
+        is_valid[:, :look_ahead] = False
+        decisions = batch.lengths - look_ahead
+        return _EvaluatedBatch(predicted[is_valid], batch.y[is_valid], decisions, tally, fired)
     return _EvaluatedBatch(predicted, batch.y, torch.ones_like(batch.y), tally, fired)
 
 

@@ -426,6 +426,7 @@ def _as_series(
             data.events == "lists",
             data.center,
             data.standardize,
+            data.look_ahead,
         )
     )
     completed = {"length": length, "hold": hold}

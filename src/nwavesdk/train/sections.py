@@ -227,6 +227,11 @@ class DataConfig(FrozenModel):
         "Divide each recording by its own standard deviation, over all features and steps; without "
         "--center, sounds are not standardized by default.",
     )
+    look_ahead: Annotated[int, Field(ge=0, le=10**5)] = choice(
+        0,
+        "Steps after a step that its class may depend on: the net gives it so many steps later; "
+        "labels only.",
+    )
     on_error: Literal["raise", "skip"] = choice(
         "raise", "Stop at files that cannot be used, or skip them and list them; folders only."
     )

@@ -143,7 +143,7 @@ def _report_step_labels(run: FinishedRun) -> TaskReport:
     predicted, target = (
         values[:MOST_STEPS_DRAWN].numpy() for values in evaluation.recording(index)
     )
-    x = run.evaluated.batch([index]).x[0].to_dense()[:MOST_STEPS_DRAWN].numpy()
+    x = run.evaluated.batch([index]).x[0].to_dense()[: len(predicted)].numpy()
     dt = run.config.net.dt
     decisions = f"steps of the {run.part} set"
     name = "accuracy, of all steps"

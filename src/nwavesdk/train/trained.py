@@ -331,6 +331,7 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
         encoder_of_run(config),
         data.center,
         data.standardize,
+        data.look_ahead,
     )
     return TrainedRun(
         name=printable(path),

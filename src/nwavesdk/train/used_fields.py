@@ -24,6 +24,7 @@ EVENT_FIELDS = ("bin", "events")
 STEP_FIELDS = ("steps",)  # of images and of events
 # Fields by which a recording is scaled by its own mean and deviation.
 OWN_SCALE = ("center", "standardize")
+LABEL_FIELDS = ("look_ahead",)  # of tasks with a class for each step
 FILE_FIELDS = ("on_error", "speaker_pattern")
 FIELDS_OF: dict[Kind, tuple[str, ...]] = {
     "sound": SOUND_FIELDS,
@@ -47,6 +48,7 @@ def check_digits(config: RunConfig) -> None:
     if config.facts is None:
         fields = (*SOUND_FIELDS, *IMAGE_FIELDS, *EVENT_FIELDS, *STEP_FIELDS, *FILE_FIELDS)
         check_left_out(config, "data", fields, "the spoken digits are features already")
+        check_left_out(config, "data", LABEL_FIELDS, "the spoken digits have one class each")
 
 
 def check_used(config: RunConfig, source: Source) -> None:
@@ -76,6 +78,9 @@ def check_used(config: RunConfig, source: Source) -> None:
     if source.task == "pattern":
         check_left_out(config, "data", OWN_SCALE, "a pattern has no input")
         check_left_out(config, "net", ("first_weights",), "a pattern has no input")
+    if source.task != "labels":
+        reason = f"what is learned is {source.task}, not a class for each step (labels)"
+        check_left_out(config, "data", LABEL_FIELDS, reason)
     if source.task in ("regression", "pattern"):
         check_left_out(config, "learning", ("class_weights",), "values have no classes")
     if source.task != "classification" and config.chip is None:
@@ -88,7 +93,7 @@ def check_used(config: RunConfig, source: Source) -> None:
                 f"{source.kind}: leave --chip out."
             )
         reason = "the chip's filters and neurons determine it"
-        fields = ("bands", "length", "hold", "window", "hop", "padding", *OWN_SCALE)
+        fields = ("bands", "length", "hold", "window", "hop", "padding", *OWN_SCALE, *LABEL_FIELDS)
         check_left_out(config, "data", fields, reason)
         check_left_out(config, "net", ("threshold",), reason)
 

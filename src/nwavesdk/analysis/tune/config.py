@@ -28,6 +28,7 @@ FIXED_FIELDS = {
         for field in (
             *("source", "task", "limit", "split", "speaker_pattern", "folds", "leave_one_out"),
             *("fold", "test", "on_error", "max_seconds", "val_share", "test_share"),
+            "look_ahead",
         )
     },
     "seed": LUCKY,
