@@ -40,8 +40,8 @@ class Batch(NamedTuple):
     Attributes:
         x: Input, float32 `[B, T, F]`; 0 after the end of a recording.
         y: The class of each recording, int64 `[B]`; or of each step, int64 `[B, T]`, with
-            `PADDING_LABEL` where there is none, as after the end; or the values of each step, float32 `[B, T, D]`, with 0
-            after the end.
+            `PADDING_LABEL` where there is none, as after the end; or the values of each step,
+            float32 `[B, T, D]`, with 0 after the end.
         lengths: Number of steps of each recording, int64 `[B]`.
 
     Example:
