@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from nwavesdk.chip import Profile
 from nwavesdk.data import Recordings, Source
-from nwavesdk.data.source import Kind
+from nwavesdk.data.source import Kind, Task
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
 from nwavesdk.train.sections import is_table
@@ -55,47 +55,55 @@ def check_used(config: RunConfig, source: Source) -> None:
     """Reject choices that have no effect on recordings of this kind, or on this chip."""
     if config.facts is not None:
         return
-    for kind, fields in FIELDS_OF.items():
-        if source.kind != kind:
-            check_left_out(
-                config,
-                "data",
-                fields,
-                f"{printable(config.data.source)} holds {source.kind}, not {kind}",
-            )
-    if source.kind not in ("image", "events"):
-        reason = f"{printable(config.data.source)} holds {source.kind}, not images or events"
-        check_left_out(config, "data", STEP_FIELDS, reason)
-    if config.data.bin is not None:
+    _check_kind(config, source.kind)
+    _check_task(config, source.task)
+    if config.chip is not None:
+        _check_chip(config, source.kind)
+
+
+def _check_kind(config: RunConfig, kind: Kind) -> None:
+    data = config.data
+    holds = f"{printable(data.source)} holds {kind}"
+    for of_kind, fields in FIELDS_OF.items():
+        if kind != of_kind:
+            check_left_out(config, "data", fields, f"{holds}, not {of_kind}")
+    if kind not in ("image", "events"):
+        check_left_out(config, "data", STEP_FIELDS, f"{holds}, not images or events")
+    if data.bin is not None:
         check_left_out(config, "data", STEP_FIELDS, "--bin decides the number of bins")
-    if source.kind == "image":
+    if kind == "image":
         reason = "an image is one frame, which --steps continues"
         check_left_out(config, "data", ("length", "hold", "padding", *OWN_SCALE), reason)
-    if source.kind == "events":
+    if kind == "events":
         check_left_out(config, "data", OWN_SCALE, "a step without events has the value 0")
-    if config.data.events == "lists":
+    if data.events == "lists":
         check_left_out(config, "net", ("first_weights",), "lists of events cannot drive weights")
-    if source.task == "pattern":
+
+
+def _check_task(config: RunConfig, task: Task) -> None:
+    if task == "pattern":
         check_left_out(config, "data", OWN_SCALE, "a pattern has no input")
         check_left_out(config, "net", ("first_weights",), "a pattern has no input")
-    if source.task != "labels":
-        reason = f"what is learned is {source.task}, not a class for each step (labels)"
+    if task != "labels":
+        reason = f"what is learned is {task}, not a class for each step (labels)"
         check_left_out(config, "data", LABEL_FIELDS, reason)
-    if source.task in ("regression", "pattern"):
+    if task in ("regression", "pattern"):
         check_left_out(config, "learning", ("class_weights",), "values have no classes")
-    if source.task != "classification" and config.chip is None:
+    if task != "classification" and config.chip is None:
         reason = "each output is the membrane of one neuron"
         check_left_out(config, "net", ("population",), reason)
-    if config.chip is not None:
-        if source.kind not in ("sound", "series"):
-            raise ValueError(
-                f"a chip takes sound, or series with a channel for each of its filters, got "
-                f"{source.kind}: leave --chip out."
-            )
-        reason = "the chip's filters and neurons determine it"
-        fields = ("bands", "length", "hold", "window", "hop", "padding", *OWN_SCALE, *LABEL_FIELDS)
-        check_left_out(config, "data", fields, reason)
-        check_left_out(config, "net", ("threshold",), reason)
+
+
+def _check_chip(config: RunConfig, kind: Kind) -> None:
+    if kind not in ("sound", "series"):
+        raise ValueError(
+            f"a chip takes sound, or series with a channel for each of its filters, got {kind}: "
+            "leave --chip out."
+        )
+    reason = "the chip's filters and neurons determine it"
+    fields = ("bands", "length", "hold", "window", "hop", "padding", *OWN_SCALE, *LABEL_FIELDS)
+    check_left_out(config, "data", fields, reason)
+    check_left_out(config, "net", ("threshold",), reason)
 
 
 def check_left_out(config: RunConfig, section: str, names: Sequence[str], reason: str) -> None:
