@@ -8,6 +8,7 @@ import pytest
 
 from cli.command import json_object, nwave
 from nwavesdk import __version__
+from nwavesdk.train.facts import Origin
 
 
 def test_surrogates_as_table_object_and_picture(
@@ -89,6 +90,7 @@ def test_diagnose_reports_missing_connections(run: Path, monkeypatch: pytest.Mon
 def test_info_lists_versions_and_extras() -> None:
     report = json_object(nwave("info", "--json"))
     assert report["nwavesdk"] == __version__
+    assert Origin.current().model_dump().items() <= report.items()
     assert {"train", "demo", "dev"} <= set(report["extras"])
     for extra in report["extras"].values():
         assert extra["complete"] == (not extra["missing"])

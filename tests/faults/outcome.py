@@ -34,7 +34,7 @@ HELPFUL = re.compile(
 )
 # Lines that a command prints on its way, before the line of an error.
 PROGRESS = re.compile(
-    r"^nwave: warning: |^epoch +\d|^split by |^net \S|^training, validation and test"
+    r"^nwave: (note|warning): |^epoch +\d|^split by |^net \S|^training, validation and test"
     r"|^\d+/\d+ |^measuring|^\r|^ *\d+%"
 )
 # Errors about two options together, which may name others than the one that is tried; and about an

@@ -19,6 +19,7 @@ from nwavesdk.layers import prepare_net
 from nwavesdk.loss import rate_cross_entropy
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
 from nwavesdk.train.checkpoint import read_checkpoint
+from nwavesdk.train.facts import Origin
 from nwavesdk.train.model_file import load_model
 from nwavesdk.train.progress import EventLog
 from train.runs import (
@@ -49,6 +50,9 @@ def test_a_run_writes_everything_that_is_promised(finished: Path) -> None:
         assert (folder.pictures / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
     page = folder.report.read_text()
     assert page.count("data:image/png;base64,") == 8
+    assert config.facts.begun_with == Origin.current()
+    last_row = page.rpartition("<tr>")[2]
+    assert f"begun with</th><td>{Origin.current().line()}</td>" in last_row
     # A namespace is not an address to load from.
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
     assert "https://" not in page

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from nwavesdk import __version__
 from nwavesdk.cli.app import (
     Json,
     NetFile,
@@ -139,21 +138,15 @@ def print_info(
     if chip is not None:
         _print_chip(chip, as_json)
         return
-    import platform
-
-    import numba
     import torch
 
     from nwavesdk.solvers.sparse.crossover import active_table
+    from nwavesdk.train.facts import Origin
 
-    crossovers = active_table().source
     facts: dict[str, Any] = {
-        "nwavesdk": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numba": numba.__version__,
+        **Origin.current().model_dump(),
         "threads": torch.get_num_threads(),
-        "crossovers": crossovers,
+        "crossovers": active_table().source,
     }
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     missing_of = missing_packages()

@@ -51,6 +51,7 @@ MOVABLE = {
     "machine.workers",
     "facts.split_reason",
     "facts.net_reason",
+    "facts.begun_with",
 }
 
 # exp(-dt/tau) of a larger ratio is 0, or of a smaller one 1, in float32 or nearly so: a neuron
@@ -352,10 +353,12 @@ class RunConfig(FrozenModel):
 
         Args:
             other: The other config.
-            ignored: Choices that do not count.
+            ignored: Choices that do not count, with all that they hold.
         """
-        names = (name for name, _, _ in differences(self.model_dump(), other.model_dump()))
-        return next((name for name in names if name not in ignored), None)
+        for name, _, _ in differences(self.model_dump(), other.model_dump()):
+            if not any(f"{name}.".startswith(f"{each}.") for each in ignored):
+                return name
+        return None
 
     def channel_choices(self, profile: "Profile") -> "NWaveDataloaderConfig":
         """How recordings become the channels of a chip, for a run with a sample rate.

@@ -1,9 +1,11 @@
-"""What a run records next to its choices: its arithmetic, and the facts of its data.
+"""What a run records next to its choices: its arithmetic, its data, the versions and the machine.
 
 As `nwavesdk.train.config`, the module imports neither torch nor numba. Validators that need more
 import it when they run.
 """
 
+import os
+import platform
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -15,7 +17,12 @@ if TYPE_CHECKING:
     from nwavesdk.chip import Profile
     from nwavesdk.solvers.sparse.crossover import CrossoverTable
 
-__all__ = ["ArithmeticConfig", "Facts"]
+__all__ = ["ArithmeticConfig", "Facts", "Origin"]
+
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+
+# Another version of these may change the last bits of the weights.
+NUMERIC_PACKAGES = ("nwavesdk", "torch", "numpy", "numba")
 
 
 class ArithmeticConfig(FrozenModel):
@@ -46,8 +53,65 @@ class ArithmeticConfig(FrozenModel):
         return CrossoverTable.of(self.crossovers, "the run's config")
 
 
+class Origin(FrozenModel):
+    """The versions and the machine with which a run began; nothing that names a user or a place.
+
+    A resumed run keeps them, and may continue with others.
+    """
+
+    nwavesdk: Name
+    python: Name
+    torch: Name
+    numpy: Name
+    numba: Name
+    system: Name
+    machine: Name
+    cores: Count
+
+    @classmethod
+    def current(cls) -> "Origin":
+        """The versions and the machine of this process."""
+        import numba
+        import numpy
+        import torch
+
+        from nwavesdk import __version__
+
+        return cls(
+            nwavesdk=__version__,
+            python=platform.python_version(),
+            torch=torch.__version__,
+            numpy=numpy.__version__,
+            numba=numba.__version__,
+            system=platform.system() or "unknown",
+            machine=platform.machine() or "unknown",
+            cores=os.cpu_count() or 1,
+        )
+
+    def line(self) -> str:
+        """All of it in one line."""
+        return (
+            f"nwavesdk {self.nwavesdk}, Python {self.python}, torch {self.torch}, "
+            f"NumPy {self.numpy}, numba {self.numba}; {self.system}, {self.machine}, "
+            f"{self.cores} core{'s' * (self.cores != 1)}"
+        )
+
+    def changed_versions(self, now: "Origin") -> list[str]:
+        """The packages that decide numbers and have another version now, with both versions.
+
+        Args:
+            now: The origin of a run that would begin now.
+        """
+        versions = {name: (getattr(self, name), getattr(now, name)) for name in NUMERIC_PACKAGES}
+        return [
+            f"{name} {before}, now {after}"
+            for name, (before, after) in versions.items()
+            if before != after
+        ]
+
+
 class Facts(FrozenModel):
-    """What the data were when the run began."""
+    """What the data were when the run began, and what it began with."""
 
     task: Literal["classification", "labels", "regression", "pattern"] = Field(
         default="classification", description="What the net learns."
@@ -95,6 +159,12 @@ class Facts(FrozenModel):
     )
     profile: str | None = Field(
         default=None, description="All numbers of the chip as JSON, for a run for a chip."
+    )
+
+    begun_with: Origin | None = Field(
+        default=None,
+        description="Versions of nwavesdk, Python, torch, NumPy and numba, the system, the machine "
+        "and its number of cores; None in earlier runs.",
     )
 
     @field_validator("profile")

@@ -63,6 +63,8 @@ def write_report(run: FinishedRun) -> None:
         page.add_table(*table)
     _add_pictures(page, run, pictures)
     page.add_details("config.json, without its table of crossovers", _config_text(config))
+    if run.facts.begun_with is not None:
+        page.add_facts({"begun with": run.facts.begun_with.line()})
     page.write(folder.report)
 
 

@@ -43,6 +43,7 @@ from nwavesdk.train.checkpoint import (
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.costs import describe_run
 from nwavesdk.train.evaluation import Evaluation, evaluate_net
+from nwavesdk.train.facts import Origin
 from nwavesdk.train.first_weights import CannotDriveError, drive_weights
 from nwavesdk.train.learner import Learner, Selection
 from nwavesdk.train.loaders import Loaders
@@ -300,6 +301,7 @@ class Run:
             with self.folder.lock() if owns_folder else contextlib.nullcontext():
                 if owns_folder:
                     self._check_files()
+                    self._note_other_versions()
                 with use_arithmetic(self.config.arithmetic):
                     return self._fit_and_finish(on_epoch)
         except FileError as error:
@@ -325,6 +327,17 @@ class Run:
         net_file = self.config.net_file
         if net_file is not None and not folder.net.exists():
             write_atomically(folder.net, net_file.content())
+
+    def _note_other_versions(self) -> None:
+        """Print a note if the run began with other versions than those of this process."""
+        assert self.config.facts is not None
+        origin = self.config.facts.begun_with
+        changed = [] if origin is None else origin.changed_versions(Origin.current())
+        if changed:
+            print_line(
+                f"nwave: note: the run began with {', '.join(changed)}: the last bits of its "
+                "weights may differ from those of one version."
+            )
 
     @cached_property
     def test_set(self) -> Series:

@@ -33,7 +33,7 @@ from nwavesdk.data.split_table import read_split_table
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import RunConfig
-from nwavesdk.train.facts import Facts
+from nwavesdk.train.facts import Facts, Origin
 from nwavesdk.train.inputs import augmentation_of_run, encoder_of_run, features_of, warn_of_skipped
 from nwavesdk.train.network import stream_seed
 from nwavesdk.train.recipes import DataKind, complete_config, complete_schedule
@@ -119,6 +119,7 @@ def load_run_data(
         tested=split.tested,
         skipped=recordings.skipped,
         profile=None if profile is None else profile.to_json(),
+        begun_with=Origin.current(),
     )
     completed |= {
         "task": recordings.task,
