@@ -1,7 +1,8 @@
 """The development sets: where they are, how they are split, and the accuracy that is the goal.
 
 All defaults of `nwave train` are chosen on the validation sets of these. Each set is trained on
-by `nwave train --data PATH`, with at most the option that names its split.
+by `nwave train --data PATH`, with at most the option that names its split, or how far a class looks
+ahead.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,8 @@ class DevelopmentSet:
         name: The name of its table row.
         kind: What its recordings are: `"sound"`, `"series"`, `"labels"`, `"events"`, `"image"`.
         path: Its place in the folder of all data; `digits` is built in.
-        split: The options of `nwave train` that name its split, as fields of `data`.
+        data_options: What else `nwave train` is told, as fields of `data`: the split, or how far a
+            class looks ahead.
         goal: The accuracy to reach [%]; None without one.
         baseline: What the goal is compared with.
         net: The preset, if it is not the one that `nwave train` finds.
@@ -34,7 +36,7 @@ class DevelopmentSet:
     name: str
     kind: str
     path: str
-    split: Mapping[str, Any] = field(default_factory=dict)
+    data_options: Mapping[str, Any] = field(default_factory=dict)
     goal: float | None = None
     baseline: str = ""
     net: str | None = None
@@ -44,7 +46,7 @@ class DevelopmentSet:
     def options(self) -> list[str]:
         """The options of `nwave train` besides `--data`, `--out` and `--seed`."""
         words = [] if self.net is None else ["--net", self.net]
-        for name, value in self.split.items():
+        for name, value in self.data_options.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
         return words
 
@@ -55,7 +57,7 @@ class DevelopmentSet:
             data: The place of the data.
         """
         net = {} if self.net is None else {"net": {"preset": self.net}}
-        return {"data": {"source": str(data), **self.split}, **net}
+        return {"data": {"source": str(data), **self.data_options}, **net}
 
 
 SETS: tuple[DevelopmentSet, ...] = (
@@ -85,6 +87,14 @@ SETS: tuple[DevelopmentSet, ...] = (
         baseline="earlier default 92",
     ),
     DevelopmentSet("ecg", "labels", "ecg-qtdb", goal=87.0, baseline="published SRNN 85.9"),
+    DevelopmentSet(
+        "ecg-ahead",
+        "labels",
+        "ecg-qtdb",
+        {"look_ahead": 80},
+        goal=87.0,
+        baseline="published SRNN 85.9, which sees no later step",
+    ),
     DevelopmentSet(
         "JapaneseVowels",
         "series",

@@ -204,7 +204,9 @@ def test_options_of_every_set_are_those_of_its_choices(tmp_path) -> None:
     for one in SETS:
         words = one.options()
         given = dict(zip(words[::2], words[1::2], strict=True))
-        split = {f"--{name.replace('_', '-')}": str(value) for name, value in one.split.items()}
+        split = {
+            f"--{name.replace('_', '-')}": str(value) for name, value in one.data_options.items()
+        }
         net = {} if one.net is None else {"--net": one.net}
         assert given == split | net
         RunConfig.of({"data": one.choices(tmp_path)["data"]})
