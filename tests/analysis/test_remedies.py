@@ -12,6 +12,7 @@ from nwavesdk.presets import NAMES
 from nwavesdk.train import RunConfig
 from nwavesdk.train.net_choice import NetFileConfig
 
+NAME = {"1": "hidden 1 (1)"}
 KINDS = sorted({*health_remedies.REMEDIES, *memory.REMEDIES})
 
 
@@ -25,9 +26,9 @@ def config_of(preset):
 
 
 def remedy_of(kind, preset, value=3.0):
-    finding = Finding(kind, "1", value, "text", "")
-    (found,) = with_remedies((finding,), config_of(preset))
-    assert (found.kind, found.text, found.value) == (kind, "text", value)
+    finding = Finding(kind, "1", value, "layer 1: text", "")
+    (found,) = with_remedies((finding,), config_of(preset), NAME)
+    assert (found.kind, found.text, found.value) == (kind, "hidden 1 (1): text", value)
     return found.remedy
 
 
@@ -65,5 +66,5 @@ def test_a_remedy_has_the_surrogate_of_the_finding():
     config = RunConfig.of({"net": {"surrogate": "atan(alpha=5)"}})
     for kind in ("vanishing", "exploding", "starved", "exploding over time"):
         finding = Finding(kind, "1", 1.0, "text", "", "atan(alpha=0.7)")
-        (found,) = with_remedies((finding,), config)
+        (found,) = with_remedies((finding,), config, NAME)
         assert re.findall(r'--surrogate "(.*?)"', found.remedy) == ["atan(alpha=0.7)"]

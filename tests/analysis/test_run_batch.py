@@ -1,5 +1,6 @@
 """The weights and the batch of a run that has begun, is broken off, or is finished."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,12 @@ def test_weights_are_the_latest_and_the_batch_stays_the_same(
     assert begun.weights == "initial"
     assert begun.x.shape == (8, 60, 16)
     assert not begun.net.training
+    names = {"1": "front end (1)", "4": "hidden 1 (4)", "7": "output (7)"}
+    assert begun.layer_names([*names]) == names
+    assert [*replace(begun, has_readout=True).layer_names(["1", "4"]).values()] == [
+        "front end (1)",
+        "hidden 1 (4)",
+    ]
     original = EveryEpoch.on_train_epoch_end
 
     def stop(self: Any, trainer: Any, module: Any) -> None:

@@ -66,6 +66,8 @@ def test_slopes_and_diagnose_reject_wrong_input(run: Path, tmp_path: Path) -> No
 def test_diagnose_lists_findings(run: Path) -> None:
     report = json_object(nwave("diagnose", run, "--json"))
     assert [layer["layer"] for layer in report["layers"]] == ["1", "4", "7"]
+    names = ["hidden 1 (1)", "hidden 2 (4)", "output (7)"]
+    assert [layer["name"] for layer in report["layers"]] == names
     assert all(0 <= layer["dead"] <= 1 for layer in report["layers"])
     text = nwave("diagnose", run)
     assert text.exit_code == 0
@@ -74,7 +76,8 @@ def test_diagnose_lists_findings(run: Path) -> None:
         assert f"Remedy: {finding['remedy']}." in text.stdout
     assert report["findings"] or "no problem found" in text.stdout
     assert [memory["layer"] for memory in report["memory"]] == ["1", "4", "7"]
-    assert "memory of layer 1: time constants 10 ms; an input every " in text.stdout
+    assert all(f"\n{name} " in text.stdout for name in names)
+    assert "memory of hidden 1 (1): time constants 10 ms; an input every " in text.stdout
 
 
 def test_diagnose_reports_missing_connections(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

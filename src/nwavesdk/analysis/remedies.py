@@ -1,5 +1,6 @@
 """Remedies of findings for a run: options of `nwave train`, or lines of the net's file."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +17,24 @@ __all__ = ["with_remedies"]
 FEW_SPIKES = 0.05
 
 
-def with_remedies(findings: tuple[Finding, ...], config: RunConfig) -> tuple[Finding, ...]:
-    """The findings with remedies for a run: what to change to train it again.
+def with_remedies(
+    findings: tuple[Finding, ...], config: RunConfig, names: Mapping[str, str]
+) -> tuple[Finding, ...]:
+    """The findings in the words of a run: its layers, and what to change to train it again.
 
     Args:
         findings: What is wrong with the net of the run.
         config: The config of the run.
+        names: What texts call each layer, by its name in the net.
     """
-    return tuple(replace(finding, remedy=_remedy(finding, config)) for finding in findings)
+    return tuple(
+        replace(
+            finding,
+            text=finding.text.replace(f"layer {finding.layer}:", f"{names[finding.layer]}:", 1),
+            remedy=_remedy(finding, config),
+        )
+        for finding in findings
+    )
 
 
 def _remedy(finding: Finding, config: RunConfig) -> str:

@@ -1,14 +1,16 @@
 """`RunBatch`: a training batch of a run and its net, to examine gradients as in training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from nwavesdk.deploy.stages import FRONTENDS
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.net import record
+from nwavesdk.net.layer_names import module_layer_names
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.checkpoint import damaged_checkpoint, read_checkpoint
@@ -36,6 +38,7 @@ class RunBatch:
         loss: The loss of the run, `loss(spk, mem)`.
         pictures: Folder for pictures.
         config: The config of the run.
+        has_readout: Whether the output is a read-out, which does not spike.
     """
 
     net: RunNet
@@ -47,6 +50,7 @@ class RunBatch:
     loss: Callable[[Tensor, Tensor], Tensor]
     pictures: Path
     config: RunConfig
+    has_readout: bool
 
     @classmethod
     def open(
@@ -97,6 +101,18 @@ class RunBatch:
             loss=loss,
             pictures=pictures,
             config=config,
+            has_readout=task.output.is_readout,
+        )
+
+    def layer_names(self, modules: Sequence[str]) -> dict[str, str]:
+        """Names of the layers that spike, with those of their modules.
+
+        Args:
+            modules: Names of these layers in the net, by depth.
+        """
+        has_front_end = any(isinstance(module, FRONTENDS) for module in self.net.modules())
+        return module_layer_names(
+            modules, has_front_end=has_front_end, has_output=not self.has_readout
         )
 
 

@@ -262,7 +262,8 @@ def diagnose_run(
     recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths)
     health = examine_recording(recorded.recording, recorded.charge_gradients())
     memories, misfits = examine_memory(batch.net, recorded.recording)
-    findings = with_remedies((*health.findings, *misfits), batch.config)
+    names = batch.layer_names([layer.layer for layer in health.layers])
+    findings = with_remedies((*health.findings, *misfits), batch.config, names)
     loss = recorded.loss.item()
     sparsity = connection_sparsity(batch.net)
     content = {
@@ -270,28 +271,18 @@ def diagnose_run(
         "loss": loss,
         "uncovered": recorded.uncovered,
         "sparsity": sparsity,
-        "layers": [_finite_values(layer) for layer in health.layers],
+        "layers": [
+            {"name": names[layer.layer], **_finite_values(layer)} for layer in health.layers
+        ],
         "memory": [_finite_values(memory) for memory in memories],
         "findings": [_finite_values(finding) for finding in findings],
     }
-    width = max(len(name) for name in ("layer", *recorded.names))
     lines = [
-        f"{_batch_text(batch)}, loss {loss:.4g}; layers of neurons by their names in the net:",
-        f"{'layer':<{width}}      rate    dead  saturated  starved  gradient  of the last's"
-        "  early / late",
+        f"{_batch_text(batch)}, loss {loss:.4g}; layers of neurons, in brackets their modules in "
+        "the net:",
+        *_layer_lines(health.layers, names),
+        *(_memory_line(memory, names[memory.layer]) for memory in memories),
     ]
-    for layer in health.layers:
-        fractions = f"{layer.dead:>8.0%}{layer.saturated:>11.0%}{layer.starved:>9.0%}"
-        gradients = f"{layer.norm:>10.2e}{layer.depth:>15.3g}{layer.time:>14.3g}"
-        lines.append(f"{layer.layer:<{width}}{layer.rate:>10.3g}{fractions}{gradients}")
-    for layer in health.layers:
-        if layer.growth is not None:
-            gain = "" if layer.loop_gain is None else f"gain {layer.loop_gain:.2g}, "
-            lines.append(
-                f"recurrent loop of layer {layer.layer}: {gain}gradients × {layer.growth:.3g} "
-                "per step"
-            )
-    lines += map(_memory_line, memories)
     for kind in dict.fromkeys(finding.kind for finding in findings):
         of_kind = [finding for finding in findings if finding.kind == kind]
         remedies = dict.fromkeys(f"Remedy: {finding.remedy}." for finding in of_kind)
@@ -306,14 +297,36 @@ def diagnose_run(
     print_report(as_json, content, lines)
 
 
-def _memory_line(memory: Any) -> str:
+def _layer_lines(layers: Any, names: dict[str, str]) -> list[str]:
+    """A table of spikes and gradients, and the growth through recurrent loops."""
+    width = max(len(name) for name in ("layer", *names.values()))
+    lines = [
+        f"{'layer':<{width}}      rate    dead  saturated  starved  gradient  of the last's"
+        "  early / late"
+    ]
+    for layer in layers:
+        fractions = f"{layer.dead:>8.0%}{layer.saturated:>11.0%}{layer.starved:>9.0%}"
+        gradients = f"{layer.norm:>10.2e}{layer.depth:>15.3g}{layer.time:>14.3g}"
+        name = names[layer.layer]
+        lines.append(f"{name:<{width}}{layer.rate:>10.3g}{fractions}{gradients}")
+    for layer in layers:
+        if layer.growth is not None:
+            gain = "" if layer.loop_gain is None else f"gain {layer.loop_gain:.2g}, "
+            lines.append(
+                f"recurrent loop of {names[layer.layer]}: {gain}gradients × {layer.growth:.3g} "
+                "per step"
+            )
+    return lines
+
+
+def _memory_line(memory: Any, name: str) -> str:
     from nwavesdk.analysis.memory import time_text
 
     taus = " to ".join(dict.fromkeys(map(time_text, (memory.shortest, memory.longest))))
     has_inputs = math.isfinite(memory.interval)
     inputs = f"an input every {time_text(memory.interval)}" if has_inputs else "no input"
     alike = time_text(memory.correlation) if math.isfinite(memory.correlation) else "all steps"
-    return f"memory of layer {memory.layer}: time constants {taus}; {inputs}, alike for {alike}"
+    return f"memory of {name}: time constants {taus}; {inputs}, alike for {alike}"
 
 
 def _finite_values(instance: object) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from nwavesdk.chip import Profile
 from nwavesdk.deploy.stages import Stage, check_finite, stages_and_profile
-from nwavesdk.net.layer_names import chip_layer_names
+from nwavesdk.net.layer_names import module_layer_names
 
 __all__ = ["Piece", "Placement", "place_layers", "place_stages"]
 
@@ -127,7 +127,7 @@ def place_stages(stages: Sequence[Stage], chip: Profile) -> Placement:
                 pieces = _pieces(stages, shares, chip.cores)
                 modules = [stage.name for stage in stages]
                 has_front_end = any(stage.is_frontend for stage in stages)
-                titles = chip_layer_names(modules, has_front_end=has_front_end)
+                titles = module_layer_names(modules, has_front_end=has_front_end)
                 return Placement(chip.name, chip.cores, pieces, titles)
     sizes = ", ".join(
         f"{stage.name}: {stage.n_neurons}{' recurrent' if stage.is_recurrent else ''}"

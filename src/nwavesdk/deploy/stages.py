@@ -20,6 +20,7 @@ from nwavesdk.layers import (
 )
 
 __all__ = [
+    "FRONTENDS",
     "Stage",
     "check_finite",
     "chip_stages",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-__all__ = ["chip_layer_names", "layer_names"]
+__all__ = ["layer_names", "module_layer_names"]
 
 
 def layer_names(n_layers: int, *, has_output: bool = True) -> list[str]:
@@ -20,18 +20,24 @@ def layer_names(n_layers: int, *, has_output: bool = True) -> list[str]:
     return [f"hidden {k}" for k in range(1, hidden + 1)] + ["output"] * has_output
 
 
-def chip_layer_names(modules: Sequence[str], *, has_front_end: bool) -> dict[str, str]:
-    """Name of each layer of a net for a chip: its role, and in brackets its module in the net.
+def module_layer_names(
+    modules: Sequence[str], *, has_front_end: bool, has_output: bool = True
+) -> dict[str, str]:
+    """Name of each layer that spikes: its role, and in brackets its module in the net.
 
     Args:
         modules: Names of the neuron layers, by depth.
-        has_front_end: Whether the first layer has one neuron for each filter.
+        has_front_end: Whether the first layer has one neuron for each filter of a chip.
+        has_output: See `layer_names`.
 
     Example:
-        >>> chip_layer_names(["1", "3", "5"], has_front_end=True)
+        >>> module_layer_names(["1", "3", "5"], has_front_end=True)
         {'1': 'front end (1)', '3': 'hidden 1 (3)', '5': 'output (5)'}
+        >>> module_layer_names(["rnn.0"], has_front_end=False, has_output=False)
+        {'rnn.0': 'hidden 1 (rnn.0)'}
     """
     n_after = len(modules) - has_front_end
-    roles = ["front end"] * has_front_end + layer_names(n_after, has_output=n_after > 0)
+    after = layer_names(n_after, has_output=has_output and n_after > 0)
+    roles = ["front end"] * has_front_end + after
     pairs = zip(modules, roles, strict=True)
     return {module: f"{role} ({module})" for module, role in pairs}

@@ -12,7 +12,7 @@ from nwavesdk.data.source import Task
 from nwavesdk.layers import H1v1Frontend, H1v2Frontend, find_edges
 from nwavesdk.metrics import Operations, r2
 from nwavesdk.metrics.intervals import accuracy_interval
-from nwavesdk.net.layer_names import chip_layer_names, layer_names
+from nwavesdk.net.layer_names import layer_names, module_layer_names
 from nwavesdk.plot.theme import Draw
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.evaluation import Evaluation
@@ -76,7 +76,7 @@ class FinishedRun:
             return layer_names(n_layers, has_output=not self.task.output.is_readout)
         has_front_end = any(isinstance(edge.module, FRONT_ENDS) for edge in net.edges)
         modules = [name.removeprefix("net.") for name in net.layers]
-        return list(chip_layer_names(modules, has_front_end=has_front_end).values())
+        return list(module_layer_names(modules, has_front_end=has_front_end).values())
 
     @property
     def part(self) -> str:

@@ -34,6 +34,7 @@ def batch(tmp_path_factory):
         loss=lambda spk, _: (spk.mean((0, 1)) * torch.tensor([1.0, 2.0, -1.0])).sum(),
         pictures=tmp_path_factory.mktemp("pictures"),
         config=RunConfig(),
+        has_readout=False,
     )
 
 
