@@ -99,6 +99,7 @@ def test_a_run_reports_is_evaluated_and_resumes(
     assert ("Training, validation and test set are this same pattern" in page) == (
         task == "pattern"
     )
+    assert ("The class of a step depends on no later step." in page) == (task == "labels")
     if chip:
         with pytest.raises(ValueError, match="got a run for pattern, expected classification"):
             ChipRun.open(tmp_path / "whole").series(2, 0, 0.9)

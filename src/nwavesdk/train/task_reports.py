@@ -150,7 +150,7 @@ def _report_step_labels(run: FinishedRun) -> TaskReport:
     return TaskReport(
         headline=_accuracy_headline(run, f"of the steps of the {run.part} set are right"),
         summary=f"A class for each step, {len(classes)} classes, from {run.source}; "
-        f"{_use_of_test(run)}.",
+        f"{_use_of_test(run)}. {_look_ahead_text(run.config.data.look_ahead)}",
         facts=_class_facts(run, name),
         pictures={
             "step_labels": (
@@ -163,6 +163,12 @@ def _report_step_labels(run: FinishedRun) -> TaskReport:
             ),
         },
     )
+
+
+def _look_ahead_text(steps: int) -> str:
+    if not steps:
+        return "The class of a step depends on no later step."
+    return f"The net gives the class of a step {steps} steps later, so it depends on these, too."
 
 
 def _report_values(run: FinishedRun) -> TaskReport:
