@@ -1,6 +1,7 @@
 """Pages of the gallery: each neuron and each surrogate, drawn by the library itself."""
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,15 @@ PEERS = {
 
 
 def neuron_pages() -> dict[str, str | bytes]:
-    """A page with all neurons, and the picture of each."""
+    """A page with all neurons, and two pictures of each."""
     pages: dict[str, str | bytes] = {}
     sections = []
     for name, neuron in available_neurons().items():
-        picture = f"neuron-{name}.png"
-        pages[f"gallery/{picture}"] = _drawn(
-            lambda path, neuron=neuron: plot_neuron(path, neuron, neuron_responses(neuron))
-        )
-        sections.append(_neuron_section(neuron, picture))
+        responses = neuron_responses(neuron)
+        for part in ("step", "burst"):
+            draw = partial(plot_neuron, neuron=neuron, responses=responses, part=part)
+            pages[f"gallery/neuron-{name}-{part}.png"] = _drawn(draw)
+        sections.append(_neuron_section(neuron))
     pages["gallery/neurons.md"] = "\n".join([NEURONS_HEAD, *sections])
     return pages
 
@@ -61,18 +62,18 @@ def neuron_pages() -> dict[str, str | bytes]:
 NEURONS_HEAD = """\
 # Neurons, drawn
 
-Each picture is of `nwave neurons --out DIR`: what the neuron does under a constant drive and a
-burst, its firing rates, and the derivatives along the burst. Membranes are drawn after the reset.
-[Tutorial 1](../generated/tutorials/plot_01_spike.md) draws how one crosses its threshold.
-[Neurons](../neurons.md) says which to choose, [Write your own neuron](../your-neuron.md) how to
-add one.
+`nwave neurons --out DIR` draws the same pictures: what a neuron does under a constant drive and
+under a burst, its firing rates, and the derivatives along the burst. A time constant without a
+default is 20 ms here. [Neurons](../neurons.md) says which to choose,
+[Write your own neuron](../your-neuron.md) how to add one.
 
-The dashed line is the constant `threshold`, without what a state adds to it. Rates are those of a
-second window: a neuron that adapts until it is silent has the rate 0.
+A dot is the membrane in the step of a spike, before its reset. Peaks far above the threshold are
+cut. The dashed line is the threshold of each step: it moves if a state adds to it. Rates are those
+of a second window: a neuron that adapts until it is silent has the rate 0.
 """
 
 
-def _neuron_section(neuron: CataloguedNeuron, picture: str) -> str:
+def _neuron_section(neuron: CataloguedNeuron) -> str:
     facts = neuron_facts(neuron)
     name = facts["name"]
     equation = "\n".join(neuron.equation)
@@ -93,7 +94,8 @@ def _neuron_section(neuron: CataloguedNeuron, picture: str) -> str:
 {equation}
 ```
 
-![What {name} does: membrane, states, spikes, firing rates and derivatives]({picture})
+![Constant drive of {name}: membrane, states, firing rates](neuron-{name}-step.png){{ width=340 }}
+![Burst into {name}: membrane, states, derivatives](neuron-{name}-burst.png){{ width=340 }}
 
 | constant | kind | default | unit | meaning |
 |---|---|---|---|---|

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from nwavesdk.analysis.neurons import REGULAR_SPIKES, STEP_FACTOR, NeuronResponses, Response
 from nwavesdk.internal.files import write_atomically
@@ -15,106 +16,143 @@ from nwavesdk.surrogate import text
 
 __all__ = ["plot_neuron"]
 
-WIDTH = 10.0
+Part = Literal["step", "burst"]
+
+# A part of the picture is a column of this width [inches].
+WIDTH = 4.5
 ROW_HEIGHT = 1.35
 # The first row, of the membrane, is this many times as high as the others.
 MEMBRANE_ROW = 1.8
+# Rows below those of the states: the rates, which take both, or two derivatives.
+ROWS_BELOW = 2
+# Peaks before a reset are cut at this share of the range of membrane and threshold above it.
+PEAK = 0.5
 
 
-def plot_neuron(path: Path, neuron: CataloguedNeuron, responses: NeuronResponses) -> None:
+def plot_neuron(
+    path: Path, neuron: CataloguedNeuron, responses: NeuronResponses, part: Part | None = None
+) -> None:
     """Write a PNG of what a neuron does.
 
     Args:
         path: The file. Its folder is made if it does not exist.
         neuron: The neuron.
         responses: What it does; see `neuron_responses`.
+        part: `"step"` for constant drives alone, or `"burst"`. [both, below name and constants]
     """
 
     def draw(theme: Theme) -> Figure:
-        return _draw_neuron(neuron, responses, theme)
+        return _draw_neuron(neuron, responses, theme, part)
 
     write_atomically(path, render_png(draw, LIGHT), make_folders=True)
 
 
-def _draw_neuron(neuron: CataloguedNeuron, responses: NeuronResponses, theme: Theme) -> Figure:
-    """Step and burst in two columns with a row per state; below, rates and derivatives."""
-    n_states = len(responses.step.states)
-    n_rows = n_states + (0 if responses.rates is None else 2)
-    heights = [MEMBRANE_ROW, *[1.0] * (n_rows - 1)]
-    figure = Figure(figsize=(WIDTH, 1.3 + ROW_HEIGHT * sum(heights)))
-    grid = figure.add_gridspec(n_rows, 2, height_ratios=heights)
+def _draw_neuron(
+    neuron: CataloguedNeuron, responses: NeuronResponses, theme: Theme, part: Part | None = None
+) -> Figure:
+    """One part, or both side by side below a title."""
+    n_rows = len(responses.step.states) + (0 if responses.rates is None else ROWS_BELOW)
+    height = ROW_HEIGHT * (MEMBRANE_ROW + n_rows - 1)
+    if part is not None:
+        figure = Figure(figsize=(WIDTH, 0.7 + height))
+        _draw_part(figure, neuron, responses, part, theme)
+        return figure
+    figure = Figure(figsize=(2 * WIDTH, 1.3 + height))
     values = ", ".join(f"{name}={value:.4g}" for name, value in responses.constants.items())
-    figure.suptitle(f"{neuron.name}: {neuron.summary}\n{values}", fontsize=10)
-    burst = responses.burst
-    titles = {
-        f"Constant drive of {responses.step.x.max():.3g}": responses.step,
-        f"Burst of {np.count_nonzero(burst.x)} inputs of {burst.x.max():.3g}": burst,
-    }
-    for column, (title, response) in enumerate(titles.items()):
-        panels = [figure.add_subplot(grid[row, column]) for row in range(n_states)]
-        _draw_membrane(panels[0], response, neuron, responses.dt, theme)
-        _draw_states(panels[1:], response, responses.dt, theme)
-        count = "" if responses.rates is None else f": {response.spikes.sum():.0f} spikes"
-        panels[0].set_title(title + count)
-        spikes = ", spikes" if count else ""
-        panels[0].set_ylabel(_with_unit(neuron.states[0].name, neuron.states[0].unit) + spikes)
-        if response is burst and responses.rates is not None:
-            slopes = [figure.add_subplot(grid[row, 1]) for row in (n_rows - 2, n_rows - 1)]
-            _draw_derivatives(slopes, responses, theme)
-            panels += slopes
-        _share_time(panels, len(response.x) * responses.dt)
-    if responses.rates is not None:
-        rates = figure.add_subplot(grid[n_states:, 0])
-        _draw_rates(rates, responses, theme)
-        rates.set_xlabel(_with_unit("constant drive", neuron.input.unit))
-    figure.align_ylabels()
+    figure.suptitle(f"{neuron.name}: {neuron.summary}\n{values}", fontsize=9)
+    columns = figure.subfigures(1, 2, squeeze=False)
+    _draw_part(columns[0, 0], neuron, responses, "step", theme)
+    _draw_part(columns[0, 1], neuron, responses, "burst", theme)
     return figure
 
 
+def _draw_part(
+    figure: FigureBase,
+    neuron: CataloguedNeuron,
+    responses: NeuronResponses,
+    part: Part,
+    theme: Theme,
+) -> None:
+    """A row per state, and the rates or the derivatives below them."""
+    response = responses.step if part == "step" else responses.burst
+    n_states = len(response.states)
+    n_rows = n_states + (0 if responses.rates is None else ROWS_BELOW)
+    grid = figure.add_gridspec(n_rows, 1, height_ratios=[MEMBRANE_ROW, *[1.0] * (n_rows - 1)])
+    panels = [figure.add_subplot(grid[row]) for row in range(n_states)]
+    title = f"Constant drive of {response.x.max():.3g}"
+    if part == "burst":
+        title = f"Burst of {np.count_nonzero(response.x)} inputs of {response.x.max():.3g}"
+    count = "" if responses.rates is None else f": {response.spikes.sum():.0f} spikes"
+    _draw_membrane(panels[0], response, neuron, responses.dt, theme)
+    panels[0].set_title(title + count)
+    _draw_states(panels[1:], response, neuron, responses.dt, theme)
+    if responses.rates is not None and part == "burst":
+        panels += [figure.add_subplot(grid[row]) for row in range(n_states, n_rows)]
+        _draw_derivatives(panels[n_states:], responses, theme)
+    _share_time(panels, len(response.x) * responses.dt)
+    if responses.rates is not None and part == "step":
+        rates = figure.add_subplot(grid[n_states:])
+        _draw_rates(rates, responses, theme)
+        rates.set_xlabel(_with_unit("constant drive", neuron.input.unit))
+    figure.align_ylabels()
+
+
 def _with_unit(name: str, unit: str) -> str:
-    return f"{name} [{unit}]" if unit else name
+    return f"{name} [{unit}]" if unit else f"{name} (no unit)"
 
 
 def _draw_membrane(
     axes: Axes, response: Response, neuron: CataloguedNeuron, dt: float, theme: Theme
 ) -> None:
-    """The first state, with spikes above it and inputs below it."""
+    """The first state with its threshold, spikes above it and inputs below it."""
     v = next(iter(response.states.values()))
     time = _time(response, dt)
-    axes.plot(time, v, color=theme.hues[0], linewidth=1.3)
+    at = np.flatnonzero(response.spikes)
+    peaks = v[at]
     low, high = float(v.min()), float(v.max())
-    constant = neuron.page.constants.get("threshold")
-    threshold = None if constant is None else constant.default
-    if threshold is not None:
-        axes.axhline(threshold, color=theme.ink, linewidth=0.8, linestyle="--")
-        place = axes.get_yaxis_transform()
-        axes.text(
-            0.995,
-            threshold,
-            "threshold",
-            transform=place,
-            ha="right",
-            va="bottom",
-            fontsize=7,
-        )
-        low, high = min(low, threshold), max(high, threshold)
+    if response.u is not None and response.threshold is not None:
+        _draw_threshold(axes, time, response.threshold, theme)
+        low, high = min(low, response.threshold.min()), max(high, response.threshold.max())
+        peaks = np.minimum(response.u[at], high + PEAK * (high - low))
+        high = max([high, *peaks])
+        axes.plot(time[at], peaks, "o", color=theme.hues[0], markersize=2.5)
+    # In the step of a spike, the line goes up to the membrane before the reset, and down again.
+    line = np.insert(time, at, time[at]), np.insert(v, at, peaks)
+    axes.plot(*line, color=theme.hues[0], linewidth=1.3)
     reach = (high - low) or 1.0
-    spikes = time[response.spikes > 0]
-    axes.vlines(spikes, high + 0.12 * reach, high + 0.24 * reach, color=theme.ink, linewidth=1.0)
+    axes.vlines(time[at], high + 0.12 * reach, high + 0.24 * reach, color=theme.ink, linewidth=1.0)
     inputs = time[response.x != 0]
     axes.vlines(inputs, low - 0.2 * reach, low - 0.12 * reach, color=theme.hues[1], linewidth=1.0)
     axes.text(inputs[0], low - 0.16 * reach, "input ", ha="right", va="center", fontsize=7)
     axes.set_ylim(low - 0.24 * reach, high + 0.28 * reach)
+    axes.set_ylabel(_with_unit(neuron.states[0].name, neuron.states[0].unit))
     axes.grid(axis="y")
 
 
-def _draw_states(panels: Sequence[Axes], response: Response, dt: float, theme: Theme) -> None:
-    others = list(response.states.items())[1:]
-    for axes, (name, values), hue in zip(
-        panels, others, theme.hues[2:] * len(others), strict=False
-    ):
-        axes.plot(_time(response, dt), values, color=hue, linewidth=1.3)
-        axes.set_ylabel(name)
+def _draw_threshold(axes: Axes, time: np.ndarray, threshold: np.ndarray, theme: Theme) -> None:
+    """The threshold of each step, with its name below its end."""
+    axes.plot(time, threshold, color=theme.ink, linewidth=0.8, linestyle="--")
+    axes.annotate(
+        "threshold",
+        (time[-1], threshold[-1]),
+        xytext=(0, -2),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        fontsize=7,
+    )
+
+
+def _draw_states(
+    panels: Sequence[Axes], response: Response, neuron: CataloguedNeuron, dt: float, theme: Theme
+) -> None:
+    """Each state after the first in a panel of its own."""
+    others = neuron.states[1:]
+    for axes, state, hue in zip(panels, others, theme.hues[2:] * len(others), strict=False):
+        axes.plot(_time(response, dt), response.states[state.name], color=hue, linewidth=1.3)
+        axes.set_ylabel(_with_unit(state.name, state.unit))
+        if state.text:
+            axes.set_title(f"{state.name}: {state.text.rstrip('.')}", fontsize=8)
         axes.grid(axis="y")
 
 

@@ -5,6 +5,7 @@ The drives are found by trying, because the units of charges differ by factors o
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nwavesdk.dynamics import Neuron
 from nwavesdk.init.drive import smallest_scale
 from nwavesdk.layers import Record, prepare_net
 from nwavesdk.layers.catalogue import CataloguedNeuron, NeuronConstant, NeuronValue
@@ -54,6 +56,8 @@ class Response:
         x: Input.
         spikes: Spikes; 0 for a read-out.
         states: Each state after each step, by name.
+        u: Membrane before the reset, or None if the equation compares no membrane.
+        threshold: What `u` is compared with in each step, or None.
         slope: The surrogate's derivative along the response, or None for a read-out.
         gradient: Derivative of the number of spikes by the input of each step, or None.
     """
@@ -61,6 +65,8 @@ class Response:
     x: Array
     spikes: Array
     states: dict[str, Array]
+    u: Array | None = None
+    threshold: Array | None = None
     slope: Array | None = None
     gradient: Array | None = None
 
@@ -90,8 +96,8 @@ class NeuronResponses:
     surrogate: FastSigmoid | None
 
 
-# Runs x [T, N] from rest, under a surrogate or None.
-Run = Callable[..., Record]
+# Runs x [T, N] from rest.
+Run = Callable[[Tensor], Record]
 
 
 def neuron_facts(neuron: CataloguedNeuron) -> dict[str, Any]:
@@ -137,16 +143,11 @@ def neuron_responses(neuron: CataloguedNeuron) -> NeuronResponses:
             )
     constants = {name: TAU if c.default is None else c.default for name, c in given.items()}
 
-    def run(x: Tensor, surrogate: FastSigmoid | None = None) -> Record:
-        """The record of one call with x [T, N]."""
-        options: dict[str, Any] = {} if surrogate is None else {"spike_grad": surrogate}
-        layer = neuron.build(x.shape[1], constants, dt=STEP, solver="reference", **options)
-        prepare_net(layer)
-        return layer.record(x[None])
-
+    run = partial(_run, neuron, constants)
+    respond = partial(_response, neuron, constants)
     if neuron.page.neuron.is_readout:
-        step = _response(run, _step(1.0, WINDOW))
-        burst = _response(run, _burst(1.0, WINDOW))
+        step = respond(_step(1.0, WINDOW))
+        burst = respond(_burst(1.0, WINDOW))
         return NeuronResponses(constants, STEP, 1.0, step, burst, None, None, None)
     drive, window = _regular_drive(neuron, run)
     drives = torch.linspace(0, RATES_FACTOR * drive, RATES)
@@ -158,12 +159,25 @@ def neuron_responses(neuron: CataloguedNeuron) -> NeuronResponses:
         constants=constants,
         dt=STEP,
         drive=drive,
-        step=_response(run, _step(STEP_FACTOR * drive, window)),
-        burst=_response(run, _burst(size, window), surrogate),
+        step=respond(_step(STEP_FACTOR * drive, window)),
+        burst=respond(_burst(size, window), surrogate),
         drives=_array(drives),
         rates=np.array([_rate(spikes) for spikes in settled.T]),
         surrogate=surrogate,
     )
+
+
+def _run(
+    neuron: CataloguedNeuron,
+    constants: dict[str, float],
+    x: Tensor,
+    surrogate: FastSigmoid | None = None,
+) -> Record:
+    """The record of one call with x [T, N]."""
+    options: dict[str, Any] = {} if surrogate is None else {"spike_grad": surrogate}
+    layer = neuron.build(x.shape[1], constants, dt=STEP, solver="reference", **options)
+    prepare_net(layer)
+    return layer.record(x[None])
 
 
 def _regular_drive(neuron: CataloguedNeuron, run: Run) -> tuple[float, int]:
@@ -212,17 +226,50 @@ def _burst(size: float, window: int) -> Tensor:
     return x
 
 
-def _response(run: Run, x: Tensor, surrogate: FastSigmoid | None = None) -> Response:
-    record = run(x, surrogate)
+def _compared(
+    neuron: Neuron, constants: dict[str, float], record: Record
+) -> tuple[Array, Array] | None:
+    """The membrane before the reset and the threshold of each step [T].
+
+    They are known if the argument of the spike is `u - ...`, or anything minus `threshold`.
+    """
+    step = neuron.step
+    nodes = step.graph.nodes
+    membrane = z = step.z
+    while membrane is not None and nodes[membrane].op == "-":
+        membrane = nodes[membrane].inputs[0]
+    if z is None or membrane is None or membrane == z:
+        return None
+    argument = _array(record.z[0, :, 0])
+    if step.names.get(membrane) == "u":
+        u = _array(record.u[0, :, 0])
+        return u, u - argument
+    if "threshold" in constants and nodes[z].inputs == (membrane, step.input("threshold")):
+        threshold = np.full_like(argument, constants["threshold"])
+        return argument + threshold, threshold
+    return None
+
+
+def _response(
+    neuron: CataloguedNeuron,
+    constants: dict[str, float],
+    x: Tensor,
+    surrogate: FastSigmoid | None = None,
+) -> Response:
+    record = _run(neuron, constants, x, surrogate)
+    compared = _compared(neuron.page.neuron, constants, record)
     states = {name: _array(value[0, :, 0]) for name, value in record.states.items()}
+    u, threshold = (None, None) if compared is None else compared
     if record.is_readout or surrogate is None:
         spikes = torch.zeros(len(x)) if record.is_readout else record.spk[0, :, 0]
-        return Response(_array(x[:, 0]), _array(spikes), states)
+        return Response(_array(x[:, 0]), _array(spikes), states, u, threshold)
     gradient, _ = record.charge_gradient(torch.ones_like(record.spk))
     return Response(
         x=_array(x[:, 0]),
         spikes=_array(record.spk[0, :, 0]),
         states=states,
+        u=u,
+        threshold=threshold,
         slope=_array(surrogate.derivative(record.z[0, :, 0])),
         gradient=_array(gradient[0, :, 0]),
     )

@@ -26,8 +26,8 @@ def ALIFLayer(
 
     Args:
         x: Input current of a step [membrane]: the membrane moves towards a constant x.
-        v: Membrane after reset, by subtraction of the threshold of the step.
-        a: Spikes, averaged over tau_a.
+        v: Membrane after reset, by subtraction of the threshold of the step [membrane].
+        a: Spikes, averaged over tau_a [spikes per step].
         tau: Membrane time constant [s].
         tau_a: Time constant of the threshold [s].
         threshold: Firing threshold at rest [membrane].
@@ -66,7 +66,7 @@ def AdLIFLayer(
 
     Args:
         x: Input current of a step [membrane].
-        v: Membrane after reset, by subtraction.
+        v: Membrane after reset, by subtraction [membrane].
         w: Adaptation current [membrane].
         tau: Membrane time constant [s].
         tau_w: Time constant of the adaptation [s].
@@ -109,7 +109,7 @@ def SEAdLIFLayer(
 
     Args:
         x: Input current of a step [membrane].
-        v: Membrane after reset, to 0.
+        v: Membrane after reset, to 0 [membrane].
         w: Adaptation current [membrane].
         tau: Membrane time constant [s].
         tau_w: Time constant of the adaptation [s].
@@ -154,7 +154,7 @@ def SiLIFLayer(
 
     Args:
         x: Input current of a step [membrane].
-        v: Membrane after reset, by subtraction.
+        v: Membrane after reset, by subtraction [membrane].
         w: Adaptation current [membrane].
         tau: Membrane time constant [s].
         tau_w: Time constant of the adaptation [s].

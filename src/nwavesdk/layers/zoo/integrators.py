@@ -22,7 +22,7 @@ def IFLayer(x, v, *, threshold: Positive = 1.0):
 
     Args:
         x: Input charge of a step [membrane].
-        v: Membrane after reset.
+        v: Membrane after reset [membrane].
         threshold: Firing threshold [membrane].
 
     Example:
@@ -47,7 +47,7 @@ def LILayer(x, v, *, tau: TimeConstant = 20e-3):
 
     Args:
         x: Input charge of a step [membrane].
-        v: Membrane.
+        v: Membrane [membrane].
         tau: Membrane time constant [s].
 
     Example:
@@ -71,7 +71,7 @@ def CubaLIFLayer(
 
     Args:
         x: Input to the current of a step [membrane per step].
-        v: Membrane after reset, by subtraction.
+        v: Membrane after reset, by subtraction [membrane].
         i: Synaptic current [membrane per step].
         tau: Membrane time constant [s].
         tau_syn: Time constant of the synaptic current [s].
@@ -107,8 +107,8 @@ def AlphaLayer(
 
     Args:
         x: Input charge of a step [membrane].
-        v: Membrane after reset.
-        i: Charge that decays with tau.
+        v: Membrane after reset [membrane].
+        i: Charge that decays with tau [membrane].
         tau: Time constant of the decay of the response [s].
         tau_rise: Time constant of its rise [s], which must differ from tau.
         threshold: Firing threshold [membrane].
@@ -148,8 +148,8 @@ def RefractoryLIFLayer(
 
     Args:
         x: Input charge of a step [membrane].
-        v: Membrane after reset, to 0; it stays there during the refractory period.
-        r: Steps left of the refractory period.
+        v: Membrane after reset [membrane], to 0; it stays there during the refractory period.
+        r: What is left of the refractory period [steps].
         tau: Membrane time constant [s].
         refractory: Length of the refractory period [s], rounded to steps; it cannot be learned.
         threshold: Firing threshold [membrane].
@@ -179,7 +179,7 @@ def KLIFLayer(x, v, *, tau: TimeConstant = 20e-3, k: Positive = 1.0, threshold: 
 
     Args:
         x: Input current of a step [membrane]: a constant x below 1/k moves the membrane to k · x.
-        v: Membrane after reset, to 0.
+        v: Membrane after reset, to 0 [membrane].
         tau: Membrane time constant [s].
         k: Scale of the membrane.
         threshold: Firing threshold [membrane].

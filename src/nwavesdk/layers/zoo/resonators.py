@@ -27,7 +27,7 @@ def ResonateAndFireLayer(
 
     Args:
         x: Input charge of a step, added to u [membrane].
-        v: Membrane: the imaginary part of z.
+        v: Membrane: the imaginary part of z [membrane].
         u: Current: the real part of z [membrane].
         tau: Time constant of the damping [s]; the source's b is -1/tau.
         omega: Angular frequency [rad/s].
@@ -71,8 +71,8 @@ def BalancedResonateAndFireLayer(
 
     Args:
         x: Input current [membrane/s].
-        v: Membrane: the real part of the oscillation.
-        w: Its imaginary part.
+        v: Membrane: the real part of the oscillation [membrane].
+        w: The imaginary part of the oscillation [membrane].
         q: Refractory variable: 1 more after each spike.
         omega: Angular frequency [rad/s]; the membrane is NaN if omega · dt is above 1.
         damping: Distance from the boundary [1/s].
