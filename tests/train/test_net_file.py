@@ -224,6 +224,31 @@ def test_options_of_layers_are_errors(tmp_path: Path) -> None:
     RunConfig.of({"net_file": net, "net": {"tau": 5e-3}, "chip": {"profile": "h1v2"}})
 
 
+@pytest.mark.parametrize(
+    ("text", "field", "is_read"),
+    [
+        (SCORES, "surrogate", False),
+        (SCORES, "dropout", False),
+        (READOUT, "surrogate", False),
+        (READOUT, "tau", True),
+        (READOUT.replace("config.net.tau", "config.model_dump()['net']['tau']"), "tau", True),
+    ],
+)
+def test_an_option_that_the_file_does_not_read_is_an_error(
+    tones: Path, tmp_path: Path, text: str, field: str, is_read: bool
+) -> None:
+    value = {"surrogate": "atan", "dropout": 0.05, "tau": 20e-3}[field]
+    choices = choices_of(tones, write(tmp_path, text))
+    run = partial(Run.new, tmp_path / "run", RunConfig.of({**choices, "net": {field: value}}))
+    if is_read:
+        assert getattr(run().config.net, field) == value
+        return
+    words = rf"^net\.{field}: has no effect on the net of --net, which does not read config\.net\."
+    with pytest.raises(ValueError, match=words):
+        run()
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_file_of_another_name_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"net_file: got 'net\.txt', expected a Python file and"):
         RunConfig.of({"net_file": "net.txt"})

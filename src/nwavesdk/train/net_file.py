@@ -9,7 +9,7 @@ Design requirements:
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from types import ModuleType
 from typing import Any
 
@@ -29,6 +29,7 @@ from nwavesdk.train.facts import Facts
 from nwavesdk.train.net_choice import NetFileConfig, page_of
 from nwavesdk.train.network import build_run_network
 from nwavesdk.train.recipes import DataKind, complete_config
+from nwavesdk.train.sections import NetConfig
 
 __all__ = [
     "FileNet",
@@ -40,6 +41,7 @@ __all__ = [
     "load_layer",
     "load_module",
     "network_of_run",
+    "unread_fields",
 ]
 
 # What `build` gets.
@@ -180,6 +182,30 @@ def build_file_net(config: RunConfig, facts: Facts, *, mismatch: bool = False) -
     if not mismatch:
         ChipInstance(None).hold(file_net)
     return file_net
+
+
+def unread_fields(config: RunConfig, facts: Facts, names: Set[str]) -> list[str]:
+    """Those fields of `config.net` that neither `build` of a user's file nor its net reads.
+
+    A function that reads the choices as a whole, as `config.model_dump()` does, reads all.
+
+    Args:
+        config: The config of the run, with the file.
+        facts: What the data are.
+        names: The fields that count.
+    """
+    read: set[str] = set()
+
+    class Watched(NetConfig):
+        def __getattribute__(self, name: str) -> Any:
+            read.add(name)
+            return super().__getattribute__(name)
+
+    net = Watched.model_construct(**dict(config.net))
+    read.clear()
+    with without_step_warnings():
+        build_file_net(config.model_copy(update={"net": net}), facts)
+    return [] if "__dict__" in read else sorted(names - read)
 
 
 def build_preset(preset: PresetName, inputs: tuple[int, ...], classes: int) -> nn.Module:

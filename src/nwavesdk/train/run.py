@@ -71,6 +71,7 @@ from nwavesdk.train.run_data import RunData, load_run_data
 from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 from nwavesdk.train.task_reports import FinishedRun
 from nwavesdk.train.tasks import TrainingTask, task_of
+from nwavesdk.train.used_fields import check_build_reads, given_to_build
 
 __all__ = ["Run"]
 
@@ -146,6 +147,7 @@ class Run:
         if config.net_file is not None:
             load_function(config.net_file)  # its errors come before the data are read
         is_driven_by_choice = config.net.first_weights == "driven"
+        given = given_to_build(config)
         config, data = load_run_data(config)
         net = config.net
         if net.neuron != DEFAULT_NEURON:
@@ -157,6 +159,7 @@ class Run:
         config = config.model_copy(update=decided)
         run = cls(RunFolder(path), config, data)
         run._require_memory_to_train()
+        check_build_reads(config, given)
         warn_of_short_constants(run.network())
         if config.net.first_weights == "drawn":
             return run

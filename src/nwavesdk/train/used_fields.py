@@ -1,20 +1,23 @@
 """Choices that have no effect on the data of a run, or do not fit its chip, are errors."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from nwavesdk.chip import Profile
 from nwavesdk.data import Recordings, Source
 from nwavesdk.data.source import Kind, Task
+from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig
 from nwavesdk.train.sections import is_table
 
 __all__ = [
+    "check_build_reads",
     "check_digits",
     "check_left_out",
     "check_neuron_count",
     "check_shares_used",
     "check_used",
+    "given_to_build",
 ]
 
 # Fields of `data` that have an effect on one kind of recording only.
@@ -26,6 +29,8 @@ STEP_FIELDS = ("steps",)  # of images and of events
 OWN_SCALE = ("center", "standardize")
 LABEL_FIELDS = ("look_ahead",)  # of tasks with a class for each step
 FILE_FIELDS = ("on_error", "speaker_pattern")
+# Fields of `net` that act on the net of a file only if its function reads them.
+BUILD_FIELDS = {"tau", "dropout", "surrogate"}
 FIELDS_OF: dict[Kind, tuple[str, ...]] = {
     "sound": SOUND_FIELDS,
     "image": IMAGE_FIELDS,
@@ -134,6 +139,38 @@ def check_shares_used(config: RunConfig, parts: Sequence[str]) -> None:
             check_left_out(config, "data", ("val_share",), "the data have a validation set")
         if "test" in given:
             check_left_out(config, "data", ("test_share",), "the data have a test set")
+
+
+def check_build_reads(config: RunConfig, names: Set[str]) -> None:
+    """Reject choices that the file of a net, which could read them, does not read.
+
+    Args:
+        config: The config of a run that begins, with facts.
+        names: Those of `given_to_build`.
+
+    Raises:
+        NetFileError: If the file, its function or its net does not work.
+    """
+    if not names:
+        return
+    from nwavesdk.train.net_file import unread_fields
+
+    assert config.facts is not None
+    for name in unread_fields(config, config.facts, names):
+        got = shown(getattr(config.net, name))
+        raise ValueError(
+            f"net.{name}: has no effect on the net of --net, which does not read config.net.{name},"
+            f" got {got}: leave it out, or read it in the file."
+        )
+
+
+def given_to_build(config: RunConfig) -> set[str]:
+    """The choices of a new run that act only through `build` of the user's file, if it has one."""
+    if config.net_file is None or config.net.preset is not None:
+        return set()
+    of_chip = CHIP_DEFAULTS["net"] if config.chip is not None else {}
+    given = config.net.model_fields_set & BUILD_FIELDS
+    return {name for name in given if getattr(config.net, name) != of_chip.get(name, ...)}
 
 
 def check_neuron_count(config: RunConfig, profile: Profile, recordings: Recordings) -> None:
