@@ -117,6 +117,13 @@ def test_the_exit_with_which_lightning_ends_an_interrupt_has_its_code(fail: Any)
     assert (result.exit_code, result.output) == (130, "")
 
 
+def test_a_run_that_was_terminated_has_its_code(fail: Any) -> None:
+    fail(SystemExit(143))
+    result = nwave("surrogates", "--no-plot", "--json")
+    assert (result.exit_code, result.stderr) == (143, "")
+    assert json_object(result) == {"error": "interrupted"}
+
+
 def test_a_reader_that_has_enough_is_no_error(fail: Any) -> None:
     fail(BrokenPipeError(32, "Broken pipe"))
     result = nwave("surrogates", "--no-plot", "--json")

@@ -127,6 +127,23 @@ def test_a_killed_run_resumes_and_ends_with_the_same_weights(
     assert metrics(killed)[0]["seconds"] == before[0]["seconds"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="SIGTERM")
+def test_a_terminated_run_names_the_way_on_and_is_no_success(
+    choices: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def terminate(_: object) -> None:
+        assert callable(signal.getsignal(signal.SIGTERM))  # otherwise these tests would end
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    with pytest.raises(SystemExit) as caught:
+        run.train(on_epoch=terminate)
+    assert caught.value.code == 143
+    last_line = capsys.readouterr().err.splitlines()[-1]
+    assert last_line == "stopped after 1 epoch: --resume continues the run."
+    assert not run.folder.finished
+
+
 @pytest.mark.parametrize("stops_early", [False, True])
 def test_a_run_that_dies_after_its_last_epoch_only_finishes(
     stops_early: bool,

@@ -3,7 +3,8 @@
 Design requirements:
 
 - An error of the user is one line on standard error and exit code 2. With `--json`, standard output
-  gets exactly one object, `{"error": text}`. An interrupt is one line and exit code 130.
+  gets exactly one object, `{"error": text}`. An interrupt is one line and exit code 130; a run that
+  SIGTERM ends, 143.
 - An error that only a bug can cause keeps its traceback. So does every error in Python's
   development mode (`python -X dev`).
 - The line shows no control character, whatever a name or a file contains.
@@ -37,6 +38,7 @@ __all__ = [
 
 USER_ERROR = 2
 INTERRUPTED = 128 + 2  # as shells report a process that SIGINT ended
+TERMINATED = 128 + 15  # the same for SIGTERM
 CLOSED_PIPE = 128 + 13  # the same for SIGPIPE
 
 # More letters than this would hide what matters; the middle is left out.
@@ -69,7 +71,9 @@ class OneLineGroup(TyperGroup):
         except KeyboardInterrupt:
             return _report("interrupted", words, INTERRUPTED)
         except SystemExit as end:
-            # Lightning ends a run like this; the run has printed how to continue it.
+            # A run ends like this; it has printed how to continue it.
+            if end.code == TERMINATED:
+                return _report("", words, TERMINATED)
             if not isinstance(end.__context__, KeyboardInterrupt):
                 raise
             return _report("", words, INTERRUPTED)

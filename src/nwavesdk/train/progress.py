@@ -15,6 +15,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
@@ -133,10 +134,12 @@ class EpochLines(Callback):
         pl_module: LightningModule,  # noqa: ARG002
         exception: BaseException,
     ) -> None:
-        """Print how to continue after an interrupt."""
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
-            epochs = len(self.history.rows)
-            print_line(f"stopped after {epochs} epochs: --resume continues the run.")
+        """Print how to continue after an interrupt, or after a signal to terminate."""
+        is_stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        if is_stopped and trainer.is_global_zero:
+            n_epochs = len(self.history.rows)
+            count = f"{n_epochs} epoch{'s' * (n_epochs != 1)}"
+            print_line(f"stopped after {count}: --resume continues the run.")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Print the metrics of the epoch."""

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from nwavesdk.data import Series
 from nwavesdk.internal.checks import require_memory
@@ -79,6 +80,7 @@ __all__ = ["Run"]
 OnEpoch = Callable[[Mapping[str, float]], None]
 
 WEIGHT_BYTES = 4  # of float32
+TERMINATED = 128 + 15  # as shells report a process that SIGTERM ended
 
 # Recordings per validation batch if training draws chips; small, so that it uses several.
 VAL_BATCH = 16
@@ -294,6 +296,7 @@ class Run:
                 diverged, the checkpoint is damaged, or the folder cannot be written.
             ValueError: If this machine lacks the precision of the run, or torchrun started other
                 processes than its own.
+            SystemExit: With code 143, if a signal to terminate came; the run can be resumed.
         """
         self._require_memory_to_train()
         if not self.folder.finished:
@@ -307,6 +310,9 @@ class Run:
                     self._note_other_versions()
                 with use_arithmetic(self.config.arithmetic):
                     return self._fit_and_finish(on_epoch)
+        except SIGTERMException as error:
+            # As Lightning raises it, the process would report success.
+            raise SystemExit(TERMINATED) from error
         except FileError as error:
             raise BrokenRunError(str(error)) from error
         except FileWriteError as error:
