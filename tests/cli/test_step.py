@@ -1,6 +1,7 @@
 """`nwave export --torch` and `--onnx`."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 pytest.importorskip("lightning")
 
 from cli.command import json_object, nwave
+from nwavesdk.cli.step import _about, late_lines
 from nwavesdk.interop.step import StepCheck
 from nwavesdk.interop.step_files import read_torch
 from nwavesdk.train import load
@@ -40,6 +42,15 @@ def test_export_writes_one_step_of_a_run(run: Path, tmp_path: Path) -> None:
         [torch.zeros(7, *state["shape"]) for state in about["states"]],
     )
     assert [tensor.shape[0] for tensor in (*outputs, *states)] == [7] * 4
+
+
+def test_the_look_ahead_of_a_run_is_told(run: Path) -> None:
+    trained = load(run)
+    assert _about(trained)["look_ahead"] == 0
+    assert late_lines(trained) == []
+    late = replace(trained, net_input=replace(trained.net_input, look_ahead=4))
+    assert _about(late)["look_ahead"] == 4
+    assert late_lines(late) == ["the output of a step is the class of 4 steps before"]
 
 
 def test_a_step_that_differs_is_not_written(

@@ -16,6 +16,7 @@ from nwavesdk.cli.app import (
     print_report,
     split_commas,
 )
+from nwavesdk.cli.step import late_lines
 from nwavesdk.internal.checks import seed_number, shown
 from nwavesdk.internal.files import FileError, printable, read_bytes, write_atomically
 
@@ -250,12 +251,14 @@ def export_nir(
         "bytes": len(content),
         "dt": dt,
         "discretization": discretization,
+        "look_ahead": trained.net_input.look_ahead,
         "notes": list(exported.notes),
         "check": _check_content(found),
     }
     lines = [f"{out}: {len(content):,} bytes, {discretization}, steps of {dt:g} s"]
     lines += exported.notes
     lines.append("its input is that of the net: frames on the scale of the run, each held as in it")
+    lines += late_lines(trained)
     lines.append(f"against a reader that shares no code, on random input: {found}")
     print_report(as_json, report, lines)
 

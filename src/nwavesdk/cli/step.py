@@ -9,7 +9,7 @@ from nwavesdk.internal.files import printable, write_atomically
 if TYPE_CHECKING:
     from nwavesdk.train import TrainedRun
 
-__all__ = ["export_step"]
+__all__ = ["export_step", "late_lines"]
 
 
 def export_step(
@@ -50,6 +50,7 @@ def export_step(
         f"{out}: {len(content):,} bytes, one step of {trained.dt:g} s",
         f"from x [B, {sizes}] and {len(step.states)} states to {outputs}, and the states after it",
         "x is the input of the net: frames on the scale of the run, each held as in it",
+        *late_lines(trained),
         f"read back, on random input: {found}",
     ]
     print_report(as_json, report, lines)
@@ -67,4 +68,11 @@ def _about(trained: "TrainedRun") -> dict[str, Any]:
         "hold": net_input.hold,
         "center": net_input.center,
         "standardize": net_input.standardize,
+        "look_ahead": net_input.look_ahead,
     }
+
+
+def late_lines(trained: "TrainedRun") -> list[str]:
+    """What to know of the outputs of a run that looks ahead; nothing of other runs."""
+    steps = trained.net_input.look_ahead
+    return [f"the output of a step is the class of {steps} steps before"] if steps else []
