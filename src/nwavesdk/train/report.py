@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nwavesdk.chip import FilterBank, Profile
 from nwavesdk.internal.files import write_atomically
@@ -21,7 +21,7 @@ from nwavesdk.train.config import RunConfig
 from nwavesdk.train.facts import Facts
 from nwavesdk.train.network import has_recurrence
 from nwavesdk.train.page import Page
-from nwavesdk.train.pictures import learning_curves, membrane_traces, spike_raster
+from nwavesdk.train.pictures import Trace, learning_curves, membrane_traces, spike_raster
 from nwavesdk.train.summary import summary_cards, summary_tables
 from nwavesdk.train.task_reports import MOST_STEPS_DRAWN, REPORTS, FinishedRun
 
@@ -92,29 +92,19 @@ def _drawings(run: FinishedRun, classes: Sequence[str]) -> dict[str, Draw]:
         run: The run.
         classes: Classes of a recording, if it has one.
     """
-    net, val = run.net, run.data.val
+    val = run.data.val
     dt = run.config.net.dt
     has_output = not run.task.output.is_readout
-    net.eval()
+    titles = run.layer_titles
     # A recording of the usual length.
     example = int(abs(val.lengths - np.median(val.lengths)).argmin())
+    label = int(val.labels[example])
     x = val.batch([example]).x
     if not x.is_sparse:
         x = x[:, :MOST_STEPS_DRAWN]
-    with prepared(net):
-        layers = record(net, x.to(next(net.parameters()).device)).spiking
-    thresholds = [_threshold(net.get_submodule(name)) for name in layers]
-    traces = [
-        (_first(layer.spk), _first(layer.z + threshold), _first(layer.mem))
-        for layer, threshold in zip(layers.values(), thresholds, strict=True)
-    ]
+    traces, thresholds = _traces(run.net, x)
     spikes = [s for s, _, _ in traces]
-    titles = run.layer_titles
-    profile = run.facts.chip
-    bands: Sequence[float] = ()
-    if profile is not None and run.config.data.sample_rate is not None:
-        bands = FilterBank.of(profile, run.config.data.sample_rate).centers.tolist()
-    label = int(val.labels[example])
+    bands = _band_centers(run)
     return {
         "learning_curves": lambda theme: learning_curves(
             run.history,
@@ -141,13 +131,40 @@ def _drawings(run: FinishedRun, classes: Sequence[str]) -> dict[str, Draw]:
     }
 
 
+def _traces(net: nn.Module, x: Tensor) -> tuple[list[Trace], list[float]]:
+    """Spikes, membrane before the reset and after it of each layer that spikes; its threshold.
+
+    Args:
+        net: The net.
+        x: The input of one recording, `[1, T, F]`.
+    """
+    net.eval()
+    with prepared(net):
+        layers = record(net, x.to(next(net.parameters()).device)).spiking
+    thresholds = [_threshold(net.get_submodule(name)) for name in layers]
+    traces = [
+        (_first(layer.spk), _first(layer.z + threshold), _first(layer.mem))
+        for layer, threshold in zip(layers.values(), thresholds, strict=True)
+    ]
+    return traces, thresholds
+
+
+def _band_centers(run: FinishedRun) -> Sequence[float]:
+    """The center of each filter of the run's chip [Hz]; none without a chip or sound."""
+    profile = run.facts.chip
+    if profile is None or run.config.data.sample_rate is None:
+        return ()
+    centers: list[float] = FilterBank.of(profile, run.config.data.sample_rate).centers.tolist()
+    return centers
+
+
 def _threshold(layer: nn.Module) -> float:
     """The threshold of a layer; the mean if its neurons have several."""
     assert isinstance(layer, NeuronLayer)
     return layer.constant("threshold").mean().item() if "threshold" in layer.page.constants else 0.0
 
 
-def _first(batch: torch.Tensor) -> npt.NDArray[np.float32]:
+def _first(batch: Tensor) -> npt.NDArray[np.float32]:
     """The first recording of a batch, `[T, N]`."""
     return np.asarray(batch[0].flatten(1).float().cpu())
 

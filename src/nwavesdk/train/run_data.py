@@ -86,31 +86,48 @@ def load_run_data(
         profile = (config.facts and config.facts.chip) or load_profile(config.chip.profile)
     wants_test = config.data.test if reads_test is None else reads_test
     begun = _load_and_split(config, profile, wants_test)
-    config = begun.config
-    kind = begun.kind
-    recordings = begun.recordings
-    split = begun.split
+    config, recordings, split = begun.config, begun.recordings, begun.split
     warn_of_skipped(recordings.skipped)
-    _check_unchanged(config, recordings, kind)
+    _check_unchanged(config, recordings, begun.kind)
     counts_neurons = config.facts is None and config.net_file is None
     if counts_neurons and config.chip is not None and profile is not None:
         check_neuron_count(config, profile, recordings)
     if config.facts is None:
-        config = complete_schedule(config, kind, recordings.task, len(split.indices.train))
-    data, completed = _as_series(config, kind, recordings.take, split.indices)
+        n_train = len(split.indices.train)
+        config = complete_schedule(config, begun.kind, recordings.task, n_train)
+    data, completed = _as_series(config, begun.kind, recordings.take, split.indices)
     data = replace(data, is_cached=begun.loaded.is_cached)
     if isinstance(begun.loaded.features, EventFeatures):
         completed["bin"] = begun.loaded.features.bin
-    facts = Facts(
+    completed |= {
+        "task": recordings.task,
+        "sample_rate": recordings.sample_rate or config.data.sample_rate,
+        "split": config.data.split if is_table(config.data.split) else split.by,
+    }
+    # A run that began earlier keeps its facts, which may lack what was not recorded then.
+    sections: dict[str, Any] = {"facts": config.facts or _facts_of(begun, data, profile)}
+    if config.chip is not None and profile is not None:
+        bits = config.chip.bits or profile.count("weight_bits")
+        sections["chip"] = config.chip.model_copy(
+            update={"gain": completed.pop("gain"), "bits": bits}
+        )
+    sections["data"] = config.data.model_copy(update=completed)
+    return config.model_copy(update=sections), data
+
+
+def _facts_of(begun: "_Begun", data: RunData, profile: Profile | None) -> Facts:
+    """The facts of a run that begins now."""
+    recordings, split = begun.recordings, begun.split
+    return Facts(
         task=recordings.task,
-        kind=kind,
+        kind=begun.kind,
         classes=recordings.classes,
         n_features=recordings.n_features,
         n_targets=recordings.n_targets,
         feature_shape=recordings.feature_shape,
         fingerprint=recordings.fingerprint,
         recordings=(len(data.train), len(data.val), len(data.test) or split.n_unread),
-        typical_steps=_typical_steps(config, data.train),
+        typical_steps=_typical_steps(data.train),
         patterns=_patterns_of(recordings),
         split_by=split.by,
         split_reason=split.line,
@@ -121,20 +138,6 @@ def load_run_data(
         profile=None if profile is None else profile.to_json(),
         begun_with=Origin.current(),
     )
-    completed |= {
-        "task": recordings.task,
-        "sample_rate": recordings.sample_rate or config.data.sample_rate,
-        "split": config.data.split if is_table(config.data.split) else split.by,
-    }
-    # A run that began earlier keeps its facts, which may lack what was not recorded then.
-    sections: dict[str, Any] = {"facts": config.facts or facts}
-    if config.chip is not None and profile is not None:
-        bits = config.chip.bits or profile.count("weight_bits")
-        sections["chip"] = config.chip.model_copy(
-            update={"gain": completed.pop("gain"), "bits": bits}
-        )
-    sections["data"] = config.data.model_copy(update=completed)
-    return config.model_copy(update=sections), data
 
 
 def config_with_test(config: RunConfig) -> RunConfig:
@@ -443,10 +446,8 @@ def _changed(config: RunConfig, kind: DataKind, train: Series) -> Series:
     return replace(train, augmentation=augmentation, seed=seed)
 
 
-def _typical_steps(config: RunConfig, train: Series) -> int | None:
-    """The steps within which nine of ten recordings end; a run that began earlier keeps its own."""
-    if config.facts is not None:
-        return config.facts.typical_steps
+def _typical_steps(train: Series) -> int:
+    """The steps within which nine of ten recordings end."""
     return int(np.quantile(train.lengths, 0.9, method="higher"))
 
 

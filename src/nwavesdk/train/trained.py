@@ -311,28 +311,12 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
             f"{printable(path)} has no facts in its config.json: the run has not begun; train it "
             "with `nwave train`."
         )
-    data = config.data
     kind = _kind_of(config, facts)
-    needed = {"hold": data.hold is None and config.chip is None}
-    needed["sample_rate"] = data.sample_rate is None and kind == "sound"
-    needed["bin"] = data.bin is None and kind == "events"
-    if any(needed.values()):
-        field = next(name for name, is_missing in needed.items() if is_missing)
-        raise FileError(folder.config, f"has no data.{field}", "restore it, or begin a new run")
+    _check_completed(config, kind, folder)
     run_net = network_of_run(config, facts, deployed=True)
     scales = load_model(folder.model, run_net, facts.n_features, folder.identity, facts.n_targets)
     features = features_of(config, kind, facts.task, facts.chip)
-    pads = config.chip is None and data.padding == "zeros"
-    net_input = NetInput(
-        scales.standard,
-        1 if config.chip is not None else data.hold or 1,
-        None if config.chip is not None else data.length,
-        pads,
-        encoder_of_run(config),
-        data.center,
-        data.standardize,
-        data.look_ahead,
-    )
+    pads = config.chip is None and config.data.padding == "zeros"
     return TrainedRun(
         name=printable(path),
         net=run_net.eval(),
@@ -340,13 +324,42 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
         classes=facts.classes,
         kind=kind,
         features=features.features(kind) if isinstance(features, FeatureOptions) else features,
-        net_input=net_input,
+        net_input=_net_input(config, scales.standard, pads=pads),
         steps=_steps_of(config, facts, features),
         pads=config.chip is not None or pads,
         dt=config.net.dt,
-        max_seconds=data.max_seconds,
+        max_seconds=config.data.max_seconds,
         arithmetic=config.arithmetic,
         patterns=facts.patterns,
+    )
+
+
+def _check_completed(config: RunConfig, kind: Kind, folder: RunFolder) -> None:
+    """Reject the config of a run that lacks what was found in the data."""
+    data = config.data
+    missing = {
+        "hold": data.hold is None and config.chip is None,
+        "sample_rate": data.sample_rate is None and kind == "sound",
+        "bin": data.bin is None and kind == "events",
+    }
+    if any(missing.values()):
+        field = next(name for name, is_missing in missing.items() if is_missing)
+        raise FileError(folder.config, f"has no data.{field}", "restore it, or begin a new run")
+
+
+def _net_input(config: RunConfig, standard: Standard, *, pads: bool) -> NetInput:
+    """How frames become the input of the net of a run."""
+    data = config.data
+    is_chip = config.chip is not None
+    return NetInput(
+        standard,
+        hold=1 if is_chip else data.hold or 1,
+        length=None if is_chip else data.length,
+        pads_to_length=pads,
+        encoder=encoder_of_run(config),
+        center=data.center,
+        standardize=data.standardize,
+        look_ahead=data.look_ahead,
     )
 
 
