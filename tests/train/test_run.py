@@ -72,6 +72,18 @@ def test_the_same_seed_gives_the_same_weights(
     assert not torch.equal(other.network()[0].weight, run.network()[0].weight)
 
 
+def test_a_run_takes_a_text_as_its_path_but_only_a_config(
+    choices: dict[str, Any], tmp_path: Path
+) -> None:
+    path = str(tmp_path / "run")
+    for given, kind in ((choices, "dict"), (path, "str")):
+        with pytest.raises(TypeError, match=rf"config must be a RunConfig, got {kind}: give RunCo"):
+            Run.new(path, given)
+    begun = Run.new(path, RunConfig.of(choices))
+    assert Run.open(path).folder.path == begun.folder.path == tmp_path / "run"
+    assert RunFolder(path).read_config() == begun.config
+
+
 def kill_after(choices: dict[str, Any], out: Path, epochs: int) -> list[dict[str, str]]:
     """Run `nwave train` and end it by SIGKILL after some epochs; return its metrics."""
     learning = choices["learning"]

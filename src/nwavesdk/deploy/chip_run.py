@@ -51,7 +51,9 @@ class ChipRun:
         self.net = _chip_net(run.model())
 
     @classmethod
-    def open(cls, path: Path, chip: str | None = None, net: NetChoice | None = None) -> "ChipRun":
+    def open(
+        cls, path: str | Path, chip: str | None = None, net: NetChoice | None = None
+    ) -> "ChipRun":
         """Open the run in a folder.
 
         Args:
@@ -89,7 +91,7 @@ class ChipRun:
         """
         return place_layers(self.net, self.profile)
 
-    def export(self, out: Path | None = None) -> tuple[Path, int]:
+    def export(self, out: str | Path | None = None) -> tuple[Path, int]:
         """Write the chip file, after comparing its spikes with the net's on the validation set.
 
         Args:
@@ -102,7 +104,7 @@ class ChipRun:
             ValueError: If the net violates a limit of the chip, or the file cannot be written.
             RuntimeError: If a spike differs. Nothing is written then.
         """
-        path = out or self.run.folder.path / "chip.safetensors"
+        path = Path(out or self.run.folder.path / "chip.safetensors")
         check_target(path, make_folders=True)
         config = self.run.config
         assert config.chip is not None

@@ -101,7 +101,7 @@ class Run:
         ValueError: If the net cannot learn the task, or its weights do not fit the memory.
 
     Example:
-        >>> run = Run.prepare(Path("runs/digits"), RunConfig.of({"data": {"limit": 30}}))
+        >>> run = Run.prepare("runs/digits", RunConfig.of({"data": {"limit": 30}}))
         >>> run.n_features, run.data.map(len)
         (13, Split(train=10, val=10, test=10))
     """
@@ -120,10 +120,11 @@ class Run:
             self._require_memory(WEIGHT_BYTES * self._n_weights, "weights")
 
     @classmethod
-    def new(cls, path: Path, config: RunConfig) -> "Run":
+    def new(cls, path: str | Path, config: RunConfig) -> "Run":
         """Begin a run in a new or empty folder.
 
         Raises:
+            TypeError: If the config is something else.
             ValueError: If the folder is in use, the data cannot be used, or the memory of this
                 machine does not suffice; no folder is made.
             ModuleNotFoundError: If an extra is missing.
@@ -138,13 +139,19 @@ class Run:
         return run
 
     @classmethod
-    def prepare(cls, path: Path, config: RunConfig) -> "Run":
+    def prepare(cls, path: str | Path, config: RunConfig) -> "Run":
         """Check all that a new run needs, and write nothing.
 
         Raises:
+            TypeError: If the config is something else.
             ValueError: If the data cannot be used, or the memory of this machine does not suffice.
             ModuleNotFoundError: If an extra is missing.
         """
+        if not isinstance(config, RunConfig):
+            raise TypeError(
+                f"config must be a RunConfig, got {type(config).__name__}: give RunConfig.of(...), "
+                "with a mapping of its fields."
+            )
         check_machine(config.machine)
         if config.net_file is not None:
             load_function(config.net_file)  # its errors come before the data are read
@@ -183,7 +190,7 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, path: Path, net: NetChoice | None = None) -> "Run":
+    def open(cls, path: str | Path, net: NetChoice | None = None) -> "Run":
         """Open a run that was begun earlier.
 
         Args:
@@ -194,7 +201,7 @@ class Run:
             ValueError: If there is no run, its data have changed, or another file built its net.
         """
         folder = RunFolder(path)
-        config, data = load_run_data(match_net_file(folder.read_config(), net, path))
+        config, data = load_run_data(match_net_file(folder.read_config(), net, folder.path))
         return cls(folder, config, data)
 
     @property

@@ -256,7 +256,7 @@ class RunFolder:
         report: Page with pictures and numbers, written last.
 
     Example:
-        >>> folder = RunFolder(Path("runs/words"))
+        >>> folder = RunFolder("runs/words")
         >>> folder.finished, folder.report.name
         (False, 'report.html')
         >>> folder.read_config()  # doctest: +ELLIPSIS
@@ -264,8 +264,8 @@ class RunFolder:
         ValueError: runs/words holds no run (no config.json): ...
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path) -> None:
+        self.path = path = Path(path)
         self.config = path / "config.json"
         self.net = path / "net.py"
         self.checkpoint = path / "checkpoint.ckpt"
