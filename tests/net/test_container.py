@@ -100,6 +100,16 @@ class TestTimeFirst:
         net, turned = build(), build(time_first=True)
         assert examine(turned, X.transpose(0, 1), loss) == examine(net, X, loss)
 
+    @pytest.mark.parametrize("around", [SpikingSequential, Residual, Branches])
+    def test_only_the_outermost_container_has_it(self, around):
+        inner = SpikingSequential(LIFSynapse(5, 5), LIFLayer(5, 8e-3), time_first=True)
+        net = around(inner)
+        # With a hook, the inner net would swap time and batch.
+        inner.register_forward_hook(lambda *_: None)
+        for outer in (net, SpikingSequential(net, nn.Identity(), time_first=True)):
+            with pytest.raises(ValueError, match="got time_first=True within another container"):
+                outer(X.transpose(0, 1))
+
     def test_it_is_true_or_false(self):
         with pytest.raises(ValueError, match="time_first must be True or False, got 'yes'"):
             build(time_first="yes")

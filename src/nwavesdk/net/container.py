@@ -181,7 +181,7 @@ def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tup
     Raises:
         RuntimeError: If the module is not prepared.
         TypeError: If the module does not return a tensor, or two of them.
-        ValueError: If a single step has too many dimensions.
+        ValueError: If a single step has too many dimensions, or a container has `time_first`.
     """
     if isinstance(module, NeuronLayer):
         if not module._is_prepared:
@@ -193,6 +193,12 @@ def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tup
             return call_module(module, x)  # type: ignore[no-any-return]  # layers return two tensors
         spk = module(x)[0] if is_watched(module) else module.spikes(x)
         return spk, spk
+    if isinstance(module, Container) and module.time_first:
+        # It gets [B, T, ...], and would take it for [T, B, ...] wherever it is called with hooks.
+        raise ValueError(
+            f"{type(module).__name__}: got time_first=True within another container, expected it "
+            "on the outermost one only: leave it out here."
+        )
     if isinstance(module, Container) and not is_watched(module):
         if not module._is_prepared:
             raise _unprepared(module)

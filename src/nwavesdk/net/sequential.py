@@ -48,7 +48,7 @@ class SpikingSequential(Container, nn.Sequential):
             runs in one piece. In `train()`, batch norms have the statistics of the whole sequence,
             each batch counts once, and the spikes of layers stay in memory, a byte each.
         time_first: Whether sequences are [T, B, *features], as input and as output. Modules see
-            [B, T, *features].
+            [B, T, *features], so a container within another one does not take it.
 
     Shape:
         `x` [B, T, *features] is a sequence; [N] or [B, N] is one step of a net with flat layers.
@@ -63,7 +63,8 @@ class SpikingSequential(Container, nn.Sequential):
         RuntimeError: See `NeuronLayer`; if `prepare_net` was called on a part of the net only;
             with `checkpoint`, if the net was prepared or changed before `backward()`.
         ValueError: If the sizes of consecutive layers do not match, `checkpoint` is not a whole
-            number above 0, or `lengths` are not one per recording of a sequence, from 0 to T.
+            number above 0, `lengths` are not one per recording of a sequence, from 0 to T, or a
+            container within this one has `time_first`.
 
     Example:
         >>> import torch
