@@ -116,6 +116,38 @@ def test_a_neuron_has_the_arguments_of_its_layer() -> None:
     assert "    x: Input" not in neuron.docstring.value
 
 
+def test_a_default_is_a_number_that_a_user_could_write() -> None:
+    import griffe
+
+    from docs.site.docstrings import OurDocstrings, as_written
+    from nwavesdk.data.decoding import MOST_SECONDS
+
+    assert as_written("MOST_SECONDS", "nwavesdk.data.decoding") == f"{MOST_SECONDS:g}"
+    for text in ("None", "-80.0", "1e-3", "'linear'", "LIGHT", "torch.float32"):
+        assert as_written(text, "nwavesdk.plot.theme") == text
+    code = """
+        TABLE = {1: read_page(f)}
+        SIZES = (1, 2)
+        def layer(tau=281 / 30 * 1e-3): ...
+        class Surrogate:
+            alpha: float = parameter(2.0, 1.0001, 1e3)
+    """
+    extensions = griffe.load_extensions(OurDocstrings)
+    with griffe.temporary_visited_module(code, extensions=extensions) as module:
+        assert module["layer"].parameters["tau"].default == "0.009367"
+        assert module["Surrogate.alpha"].value == "2.0"
+        assert module["TABLE"].value is None
+        assert str(module["SIZES"].value) == "(1, 2)"
+
+
+def test_the_table_of_contents_has_surrogates_by_the_names_that_users_write() -> None:
+    from docs.site.reference import package_page
+    from nwavesdk.surrogate import available
+
+    page = package_page("nwavesdk.surrogate", "Surrogates")
+    assert {*re.findall(r"^      toc_label: (.+)$", page, re.MULTILINE)} == {*available()}
+
+
 def test_the_gallery_names_neurons_that_exist() -> None:
     from docs.site.gallery import NIR_NODES, PEERS
     from nwavesdk.layers.catalogue import available_neurons

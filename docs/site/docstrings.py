@@ -1,11 +1,12 @@
-"""Docstrings as Markdown: examples as code, and brackets of shapes and units that are no links."""
+"""Docstrings as Markdown, and defaults of parameters as a user writes them."""
 
+import importlib
 import re
 from typing import Any
 
 import griffe
 
-__all__ = ["OurDocstrings"]
+__all__ = ["OurDocstrings", "as_markdown", "as_written"]
 
 ANYWHERE = griffe.ParameterKind.positional_or_keyword
 # The arguments of every layer of neurons.
@@ -19,16 +20,33 @@ EXAMPLE = re.compile(r"^(\s*)Example:$", re.MULTILINE)
 SECTION = re.compile(r"^\s*(Examples|[A-Z][a-z]+):$", re.MULTILINE)
 
 
+# A calculation with numbers, and the default of a parameter of a surrogate with its bounds.
+CALCULATION = re.compile(r"[\d.e]+( [*/] [\d.e]+)+")
+PARAMETER = re.compile(r"parameter\(([^,)]+).*\)")
+# A value that is made by a call or from private names.
+MADE = re.compile(r"\w\(|\b_|\bfor\b")
+
+
 class OurDocstrings(griffe.Extension):
-    """Prepare each docstring before it is parsed."""
+    """Prepare each docstring and default before it is parsed."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrite the docstring of a module, class, function or attribute."""
         if obj.docstring is not None:
             obj.docstring.value = as_markdown(obj.docstring.value)
 
+    def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
+        """Show the value of a field as a number, and of a module only what a user could write."""
+        assert attr.parent is not None
+        if attr.parent.is_class:
+            attr.value = as_written(attr.value, attr.module.path)
+        elif MADE.search(str(attr.value)):
+            attr.value = None
+
     def on_function_instance(self, *, func: griffe.Function, **_: Any) -> None:
-        """Give a neuron, which is written as its equation, the arguments of its layer."""
+        """Show defaults as numbers, and give a neuron, written as its equation, its arguments."""
+        for parameter in func.parameters:
+            parameter.default = as_written(parameter.default, func.module.path)
         if not any(d.callable_path.rpartition(".")[2] == "neuron" for d in func.decorators):
             return
         values = [p.name for p in func.parameters if p.kind is ANYWHERE]
@@ -38,6 +56,29 @@ class OurDocstrings(griffe.Extension):
         func.parameters = griffe.Parameters(size, *constants, options)
         if func.docstring is not None:
             func.docstring.value = _with_layer(func.docstring.value, values)
+
+
+def as_written(value: Any, module: str) -> Any:
+    """A default as a user writes it: a number for a calculation, or for the name of a number.
+
+    Example:
+        >>> as_written("281 / 30 * 0.001", "nwavesdk.layers.zoo.nonlinear")
+        '0.009367'
+        >>> as_written("parameter(2.0, 1.0001, 1000.0)", "nwavesdk.surrogate.tails")
+        '2.0'
+    """
+    text = str(value)
+    if CALCULATION.fullmatch(text):
+        first, *others = re.findall(r"[*/]|[^ */]+", text)
+        number = float(first)
+        for sign, factor in zip(others[::2], others[1::2], strict=True):
+            number = number * float(factor) if sign == "*" else number / float(factor)
+        return f"{number:.4g}"
+    if text.isupper():
+        number = getattr(importlib.import_module(module), text, None)
+        return f"{number:g}" if isinstance(number, int | float) else value
+    parameter = PARAMETER.fullmatch(text)
+    return value if parameter is None else parameter[1]
 
 
 def as_markdown(text: str) -> str:

@@ -104,7 +104,10 @@ def _entry(path: str, value: Any) -> list[str]:
     if not (is_surrogate or is_module):
         return [f"::: {path}", ""]
     definition = f"{value.__module__}.{value.__qualname__}"
-    return [f"::: {definition}", "    options:", f"      heading: {path}", ""]
+    options = [f"      heading: {path}"]
+    if is_surrogate:
+        options.append(f"      toc_label: {name}")
+    return [f"::: {definition}", "    options:", *options, ""]
 
 
 def _first_sentence(doc: str | None) -> str:
