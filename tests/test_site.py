@@ -226,3 +226,15 @@ def test_a_picture_of_a_tutorial_is_described_by_its_heading() -> None:
     picture = "![plot 03 read](./images/a.png)"
     described = "![Picture of the section: A raster](./images/a.png)"
     assert describe_pictures(page.format(picture)) == shown.format(described)
+
+
+def test_a_named_page_is_a_link_except_in_code() -> None:
+    from types import SimpleNamespace
+
+    from docs.site.hooks import on_page_markdown
+
+    page: Any = SimpleNamespace(file=SimpleNamespace(src_uri="how-to/errors.md"))
+    files: Any = SimpleNamespace(get_file_from_path={"data.md": "a file"}.get)
+    code = "```sh\nnwave data  # see `docs/data.md`\n```\n"
+    shown = on_page_markdown(f"{code}See `docs/data.md`.\n{code}", page, files)
+    assert shown == f"{code}See [data](../data.md).\n{code}"

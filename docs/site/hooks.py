@@ -26,8 +26,8 @@ ROOT_PAGES = {
     "benchmarks/README.md": "about/benchmarks.md",
 }
 
-# A file of the documentation, or of `ROOT_PAGES`, in back quotes, as READMEs name it.
-NAMED_PAGE = re.compile(r"`([\w/-]+\.md)`")
+# A block of code, or a file of the documentation or of `ROOT_PAGES`, in back quotes.
+CODE_OR_PAGE = re.compile(r"^ *```.*?^ *```$|`([\w/-]+\.md)`", re.M | re.S)
 # The picture of a study, which is outside of `docs`.
 STUDY_PICTURE = re.compile(r"\]\(\.\./(research/[\w/-]+\.png)\)")
 
@@ -58,9 +58,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
-    """Link every page that is named in back quotes, where the site has it."""
+    """Link every page that is named in back quotes outside of code, where the site has it."""
 
     def link(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return match[0]
         place = ROOT_PAGES.get(match[1], match[1].removeprefix("docs/"))
         target = files.get_file_from_path(place)
         if target is None or place == page.file.src_uri:
@@ -71,7 +73,7 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
 
     if page.file.src_uri.startswith("generated/tutorials/plot_"):
         markdown = describe_pictures(markdown)
-    return STUDY_PICTURE.sub(r"](\1)", NAMED_PAGE.sub(link, markdown))
+    return STUDY_PICTURE.sub(r"](\1)", CODE_OR_PAGE.sub(link, markdown))
 
 
 def describe_pictures(markdown: str) -> str:
