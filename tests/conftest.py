@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ EXTRAS = {
     "hpo": ("ray", "optuna"),
     "docs": ("mkdocs", "griffe"),
 }
+# The folder whose doctests need an extra, by its marker.
+DOCTESTS = {"interop": Path(__file__).parents[1] / "src" / "nwavesdk" / "interop"}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -35,7 +38,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests that take long, unless they are asked for, and group the others."""
+    """Mark doctests that need an extra, leave out slow tests, and group the others."""
+    for extra, folder in DOCTESTS.items():
+        is_missing = any(find_spec(package) is None for package in EXTRAS[extra])
+        for item in items:
+            if isinstance(item, pytest.DoctestItem) and folder in item.path.parents:
+                item.add_marker(extra)
+                if is_missing:
+                    # The hook for tests below this folder does not see those of src.
+                    item.add_marker(pytest.mark.skip(f"needs the extra {extra}"))
     for marker in ("cluster", "slow"):
         if marker not in (config.getoption("-m") or ""):
             slow = [item for item in items if item.get_closest_marker(marker)]

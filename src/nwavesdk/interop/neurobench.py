@@ -46,6 +46,15 @@ class WeightImage(nn.Linear):
 
     Args:
         edge: The weight.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> from nwavesdk.metrics.operation_counter import countable_edges
+        >>> net = SpikingSequential(LIFSynapse(3, 2), LIFLayer(2, 20e-3))
+        >>> edges, _ = countable_edges(net)
+        >>> image = WeightImage(edges[0])
+        >>> image(torch.ones(1, 1, 3).double()).shape
+        torch.Size([1, 1, 2])
     """
 
     def __init__(self, edge: Edge) -> None:
@@ -139,14 +148,16 @@ class NWaveModel:
         ModuleNotFoundError: If the extra `interop` is missing.
 
     Example:
-        ```python
-        from neurobench.benchmarks import Benchmark
-        from neurobench.metrics.static import Footprint
-        from neurobench.metrics.workload import SynapticOperations
-
-        metrics = [[Footprint], [SynapticOperations]]
-        print(Benchmark(NWaveModel(net), loader, [], [], metrics).run())
-        ```
+        >>> from neurobench.benchmarks import Benchmark
+        >>> from neurobench.metrics.static import Footprint
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> from torch.utils.data import DataLoader, TensorDataset
+        >>> net = SpikingSequential(LIFSynapse(3, 2), LIFLayer(2, 20e-3))
+        >>> loader = DataLoader(TensorDataset(torch.ones(4, 10, 3), torch.zeros(4)))
+        >>> results = Benchmark(NWaveModel(net), loader, [], [], [[Footprint], []]).run()
+        Running benchmark
+        >>> results["Footprint"]
+        32
     """
 
     def __init__(

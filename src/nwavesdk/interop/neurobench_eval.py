@@ -47,6 +47,10 @@ class Row:
         harness: The number of the harness.
         ours: Our own.
         note: What the two count differently, if they do.
+
+    Example:
+        >>> Row("ParameterCount", harness=6.0, ours=6.0).differs
+        False
     """
 
     name: str
@@ -69,6 +73,11 @@ class Comparison:
         rows: The numbers; operations and updates are means per recording.
         recordings: Number of recordings.
         not_counted: Names of the modules that neither counts.
+
+    Example:
+        >>> rows = (Row("ParameterCount", harness=6.0, ours=6.0),)
+        >>> any(row.differs for row in Comparison(rows, recordings=8, not_counted=()).rows)
+        False
     """
 
     rows: tuple[Row, ...]
@@ -155,6 +164,19 @@ def run_harness(
     Raises:
         ModuleNotFoundError: If the extra `interop` is missing.
         RuntimeError: If a metric fails.
+
+    Example:
+        >>> import torch
+        >>> from neurobench.metrics.static import ParameterCount
+        >>> from neurobench.metrics.workload import SynapticOperations
+        >>> from torch.utils.data import DataLoader, TensorDataset
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> net = SpikingSequential(LIFSynapse(3, 2), LIFLayer(2, 20e-3))
+        >>> data = TensorDataset(torch.ones(4, 10, 3), torch.zeros(4))
+        >>> metrics = [[ParameterCount], [SynapticOperations]]
+        >>> found = run_harness(NWaveModel(net), DataLoader(data), metrics)
+        >>> found["ParameterCount"], found["SynapticOperations.Dense"]
+        (6.0, 60.0)
     """
     benchmark = require("neurobench.benchmarks", EXTRA).Benchmark
     printed = io.StringIO()

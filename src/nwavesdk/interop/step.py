@@ -50,6 +50,10 @@ class State:
         initial: Its value before the first step.
         dtype: Its dtype, such as `"float32"`.
         has_batch: Whether each recording has its own; a counter of steps is common to all.
+
+    Example:
+        >>> State("1.v", (2,), 0.0, "float32", has_batch=True).first(batch=3).shape
+        torch.Size([3, 2])
     """
 
     name: str
@@ -79,6 +83,15 @@ class StepNet(nn.Module):
 
     Raises:
         ValueError: If the net cannot run step by step.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, SpikingSequential
+        >>> step = StepNet(SpikingSequential(LIFLayer(2, 20e-3)), input_shape=(2,))
+        >>> step.outputs, [state.name for state in step.states]
+        (('spk', 'mem'), ['0.v'])
+        >>> spk, mem, v = step(torch.full((1, 2), 0.5), step.first_states(batch=1))
+        >>> mem.tolist()
+        [[0.5, 0.5]]
     """
 
     def __init__(self, net: nn.Module, input_shape: Sequence[int]) -> None:
@@ -186,6 +199,10 @@ class StepCheck:
         spikes: Spikes of all layers of the net.
         silent: Names of the layers that never fired, whose resets were therefore not compared.
         error: Largest difference of a value in a step that is equal, in parts of the largest one.
+
+    Example:
+        >>> print(StepCheck(400, different=0, first=None, spikes=1200, silent=(), error=0.0))
+        400 of 400 steps equal those of the net (1,200 spikes, values within 0)
     """
 
     steps: int
@@ -222,6 +239,16 @@ def compare_steps(
         run: The function, such as one that was read from a file.
         batch: Recordings of the input, which is random; see `_random_input`.
         steps: Steps of each recording.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, SpikingSequential
+        >>> net = SpikingSequential(LIFLayer(2, 20e-3))
+        >>> step = StepNet(net, input_shape=(2,))
+        >>> def run(x, states):
+        ...     spk, mem, *after = step(x, states)
+        ...     return [spk, mem], after
+        >>> compare_steps(net, step, run, batch=1, steps=40).is_equal
+        True
     """
     net = copy.deepcopy(net).eval()
     counts = _count_spikes(net)

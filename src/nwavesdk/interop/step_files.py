@@ -35,6 +35,13 @@ def describe_step(step: StepNet, about: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         step: The step.
         about: What else a reader needs to know.
+
+    Example:
+        >>> from nwavesdk.layers import LILayer, SpikingSequential
+        >>> step = StepNet(SpikingSequential(LILayer(2)), input_shape=(2,))
+        >>> text = describe_step(step, {"classes": ["no", "yes"]})
+        >>> text["classes"], text["input"], text["outputs"]
+        (['no', 'yes'], [2], ['out'])
     """
     return {
         **about,
@@ -54,6 +61,12 @@ def torch_bytes(step: StepNet, about: Mapping[str, Any]) -> bytes:
 
     Raises:
         ValueError: If a module cannot be exported; the text names it.
+
+    Example:
+        >>> from nwavesdk.layers import LILayer, SpikingSequential
+        >>> step = StepNet(SpikingSequential(LILayer(2)), input_shape=(2,))
+        >>> torch_bytes(step, {})[:2]  # a zip file
+        b'PK'
     """
     file = io.BytesIO()
     text = json.dumps(describe_step(step, about))
@@ -74,6 +87,12 @@ def onnx_bytes(step: StepNet, about: Mapping[str, Any]) -> bytes:
     Raises:
         ModuleNotFoundError: If the extra `interop` is missing.
         ValueError: If a module cannot be exported; the text names it.
+
+    Example:
+        >>> from nwavesdk.layers import LILayer, SpikingSequential
+        >>> step = StepNet(SpikingSequential(LILayer(2)), input_shape=(2,))
+        >>> b"nwavesdk.json" in onnx_bytes(step, {})  # doctest: +SKIP
+        True
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):
         require(package, "interop")
@@ -104,7 +123,16 @@ def onnx_bytes(step: StepNet, about: Mapping[str, Any]) -> bytes:
 
 
 def read_torch(content: bytes) -> tuple[StepFunction, dict[str, Any]]:
-    """The function and the description of a file of `torch_bytes`."""
+    """The function and the description of a file of `torch_bytes`.
+
+    Example:
+        >>> from nwavesdk.layers import LILayer, SpikingSequential
+        >>> step = StepNet(SpikingSequential(LILayer(2)), input_shape=(2,))
+        >>> run, about = read_torch(torch_bytes(step, {}))
+        >>> outputs, states = run(torch.ones(1, 2), step.first_states(batch=1))
+        >>> outputs[0].tolist(), about["outputs"]
+        ([[1.0, 1.0]], ['out'])
+    """
     extra = {DESCRIPTION: ""}
     with _quiet():
         program = torch.export.load(io.BytesIO(content), extra_files=extra).module()
@@ -123,6 +151,14 @@ def read_onnx(content: bytes) -> tuple[StepFunction, dict[str, Any]]:
 
     Raises:
         ModuleNotFoundError: If the extra `interop` is missing.
+
+    Example:
+        >>> from nwavesdk.layers import LILayer, SpikingSequential
+        >>> step = StepNet(SpikingSequential(LILayer(2)), input_shape=(2,))
+        >>> run, about = read_onnx(onnx_bytes(step, {}))  # doctest: +SKIP
+        >>> outputs, states = run(torch.ones(1, 2), step.first_states(1))  # doctest: +SKIP
+        >>> outputs[0].tolist()  # doctest: +SKIP
+        [[1.0, 1.0]]
     """
     runtime = require("onnxruntime", "interop")
     options = runtime.SessionOptions()

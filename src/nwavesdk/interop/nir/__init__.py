@@ -75,6 +75,13 @@ def to_nir(
     Raises:
         ValueError: If the net has something that NIR does not have; the text names the module.
         ModuleNotFoundError: If the extra `interop` is missing.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> net = SpikingSequential(LIFSynapse(3, 2), LIFLayer(2, 20e-3, reset_mechanism="zero"))
+        >>> graph = to_nir(net, discretization="exact")
+        >>> sorted(type(node).__name__ for node in graph.nodes.values())
+        ['Input', 'LIF', 'Linear', 'Output']
     """
     return export_net(
         net, discretization=discretization, dt=dt, input_shape=input_shape, allow=allow
@@ -114,6 +121,15 @@ def from_nir(
         ValueError: If the graph is damaged, or has something that cannot be exact.
         TypeError: If `graph` is something else.
         ModuleNotFoundError: If the extra `interop` is missing.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> net = SpikingSequential(LIFSynapse(3, 2), LIFLayer(2, 20e-3, reset_mechanism="zero"))
+        >>> graph = to_nir(net, discretization="exact")
+        >>> loaded = from_nir(graph, dt=1e-3, discretization="exact")
+        >>> x = torch.ones(1, 50, 3)
+        >>> torch.equal(loaded(x)[0], net(x)[0])
+        True
     """
     return import_graph(
         graph,
@@ -138,7 +154,18 @@ def import_graph(
     input_shape: Sequence[int] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Loaded:
-    """As `from_nir`, with the names of the modules and with everything that was assumed."""
+    """As `from_nir`, with the names of the modules and with everything that was assumed.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+        >>> net = SpikingSequential(LIFSynapse(3, 2), LIFLayer(2, 20e-3, reset_mechanism="zero"))
+        >>> graph = to_nir(net, discretization="exact")
+        >>> found = import_graph(graph, dt=1e-3, discretization="exact")
+        >>> dict(found.modules)
+        {'linear_0': 'linear_0', 'lif_1': 'lif_1'}
+        >>> found.notes
+        ()
+    """
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(
             f"from_nir: dtype must be torch.float32 or torch.float64, got {shown(dtype)}."

@@ -43,6 +43,13 @@ class Check:
         error: Largest difference of membranes that are outputs, in parts of the largest one.
         seed: Seed of the random input; None if an input was given.
         notes: What was assumed when the graph was read, one line each.
+
+    Example:
+        >>> found = Check(spikes=40, values=800, nodes=("1",))
+        >>> found.is_equal
+        True
+        >>> print(found)
+        40 spikes in 800 steps of neurons of 1 node are equal, membranes within 0
     """
 
     spikes: int
@@ -121,6 +128,15 @@ def check(
         ValueError: If the graph cannot be read, `net` is not the net of the graph, `x` does not fit
             the graph, or inputs, membranes or outputs are not finite.
         TypeError: If `net` is not a module, or `x` is not a tensor.
+
+    Example:
+        >>> import torch
+        >>> from nwavesdk.interop.nir import to_nir
+        >>> from nwavesdk.layers import LIFLayer, SpikingSequential
+        >>> net = SpikingSequential(LIFLayer(2, 20e-3, reset_mechanism="zero"))
+        >>> graph, x = to_nir(net, discretization="exact"), torch.full((1, 20, 2), 0.5)
+        >>> print(check(graph, dt=1e-3, discretization="exact", net=net, x=x))
+        12 spikes in 40 steps of neurons of 1 node are equal, membranes within 0
     """
     read = prepare_graph(graph, dt, discretization, source, allow, input_shape)
     if net is not None and not isinstance(net, nn.Module):

@@ -43,6 +43,13 @@ class Exported:
     Attributes:
         graph: The `nir.NIRGraph`.
         notes: What a reader should know, one line each.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, SpikingSequential
+        >>> net = SpikingSequential(LIFLayer(2, 20e-3))
+        >>> exported = export_net(net, discretization="exact", allow={"soft-reset"})
+        >>> [type(node).__name__ for node in exported.graph.nodes.values()]
+        ['Input', 'LIF', 'Output']
     """
 
     graph: Any
@@ -57,7 +64,15 @@ def export_net(
     input_shape: Sequence[int] | None = None,
     allow: Collection[str] = (),
 ) -> Exported:
-    """As `to_nir`, with notes."""
+    """As `to_nir`, with notes.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, SpikingSequential
+        >>> net = SpikingSequential(LIFLayer(2, 20e-3))
+        >>> notes = export_net(net, discretization="exact", allow={"soft-reset"}).notes
+        >>> notes[0].partition(":")[0]
+        'reset by subtraction in lif_0'
+    """
     require("nir", "interop")
     if not isinstance(net, nn.Module):
         raise TypeError(f"to_nir takes a torch module, got {shown(net)}.")

@@ -40,6 +40,18 @@ def read_nir(path: str | Path) -> Any:
     Raises:
         FileError: If there is no such file, or it holds something else.
         ModuleNotFoundError: If the extra `interop` is missing.
+
+    Example:
+        >>> import tempfile
+        >>> from nwavesdk.interop.nir import to_nir
+        >>> from nwavesdk.layers import LILayer, SpikingSequential
+        >>> graph = to_nir(SpikingSequential(LILayer(2)), discretization="exact")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "net.nir"
+        ...     _ = path.write_bytes(graph_bytes(graph))
+        ...     read = read_nir(path)
+        >>> sorted(read.nodes) == sorted(graph.nodes)
+        True
     """
     nir = require("nir", "interop")
     h5py = require("h5py", "interop")
@@ -60,7 +72,14 @@ def read_nir(path: str | Path) -> Any:
 
 
 def graph_bytes(graph: Any) -> bytes:
-    """The file of a graph, as `nir.write` makes it."""
+    """The file of a graph, as `nir.write` makes it.
+
+    Example:
+        >>> from nwavesdk.interop.nir import to_nir
+        >>> from nwavesdk.layers import LILayer, SpikingSequential
+        >>> graph_bytes(to_nir(SpikingSequential(LILayer(2)), discretization="exact"))[1:4]
+        b'HDF'
+    """
     nir = require("nir", "interop")
     buffer = io.BytesIO()
     nir.write(buffer, graph)

@@ -44,6 +44,14 @@ class Loaded:
         net: The net.
         modules: For each node, the name of its module in the net.
         notes: What was assumed, one line each.
+
+    Example:
+        >>> from nwavesdk.interop.nir import import_graph, to_nir
+        >>> from nwavesdk.layers import LILayer, SpikingSequential
+        >>> graph = to_nir(SpikingSequential(LILayer(2)), discretization="exact")
+        >>> found = import_graph(graph, dt=1e-3, discretization="exact")
+        >>> type(found.net).__name__, dict(found.modules)
+        ('SpikingSequential', {'li_0': 'li_0'})
     """
 
     net: SpikingSequential | SpikingGraph

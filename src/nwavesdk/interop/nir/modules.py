@@ -192,6 +192,14 @@ class SpikingGraph(Container):
     Shape:
         `x` as `SpikingSequential`. Returns `spk, mem` of the module that alone leads to the output;
         otherwise the sum, twice.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer
+        >>> modules = {"hidden": LIFLayer(2, 20e-3), "twice": Scale(torch.tensor(2.0))}
+        >>> sources = {"hidden": ["input"], "twice": ["input"], "output": ["hidden", "twice"]}
+        >>> out, _ = SpikingGraph(modules, sources)(torch.ones(1, 2, 2))
+        >>> out.tolist()  # spikes, from the second step on, and twice the input
+        [[[2.0, 2.0], [3.0, 3.0]]]
     """
 
     def __init__(
