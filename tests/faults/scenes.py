@@ -168,7 +168,8 @@ def resume_scene(world: World) -> Scene:
 def scenes(world: World) -> dict[str, Scene]:
     """All scenes by name."""
     copy_data = world.copies("tones")
-    data = ("data", "tones", "--duration", "0.2", "--sample-rate", "8000", "--no-plot")
+    chip = ("--chip", "h1v1", "--duration", "0.2", "--sample-rate", "8000")
+    data = ("data", "tones", *chip, "--no-plot")
     slopes = ("slopes", str(world / "run"), "--surrogates", "atan,fast_sigmoid")
     listed = [
         train_scene(),
