@@ -198,13 +198,13 @@ def parse(text: str) -> Surrogate:
             f"unknown surrogate {shown(text)}{hint}: expected a name with its parameters, as in "
             "atan or atan(alpha=3); `nwave surrogates` lists them."
         ) from None
+    if len(named) < len(call.keywords):
+        raise ValueError(f"surrogate {shown(text)} has a parameter twice: give each once.")
     try:
-        if len(named) < len(call.keywords):  # a name is there twice
-            raise TypeError
         return kind(*positional, **named)
     except TypeError:
         expected = ", ".join(field.name for field in fields(kind)) or "none"
         raise ValueError(
-            f"surrogate {shown(text)} has parameters that {name} does not take: it takes "
+            f"surrogate {shown(text)} has parameters that {name} does not take: expected "
             f"{expected}."
         ) from None
