@@ -5,6 +5,7 @@ Each use of random numbers has its own seed, a function of the run's seed and of
 of a generator is carried from one epoch to the next, so a resumed run draws the same numbers.
 """
 
+import math
 import warnings
 from zlib import crc32
 
@@ -22,6 +23,7 @@ __all__ = [
     "build_run_network",
     "chip_seed",
     "has_recurrence",
+    "nearest_tau_note",
     "stream_seed",
     "warn_of_short_constants",
 ]
@@ -103,6 +105,25 @@ def build_run_network(
 def has_recurrence(config: NetConfig, facts: Facts) -> bool:
     """Whether the hidden layers of a run are recurrent: as chosen, or as its task needs it."""
     return TASKS[facts.task].is_recurrent if config.recurrent is None else config.recurrent
+
+
+def nearest_tau_note(config: RunConfig) -> str | None:
+    """What to know if the chip of a run lacks its time constant, or None.
+
+    Args:
+        config: The config of a run, with facts.
+    """
+    profile = config.facts.chip if config.facts is not None else None
+    if profile is None or not profile.tau_profiles or config.net_file is not None:
+        return None
+    tau = config.net.tau
+    nearest = min(profile.tau_profiles, key=lambda one: abs(math.log(one / tau)))
+    if math.isclose(nearest, tau, rel_tol=0.01):
+        return None
+    return (
+        f"{profile.name} has no time constant of {tau:g} s: its neurons have the nearest one, "
+        f"{nearest:g} s."
+    )
 
 
 def warn_of_short_constants(net: nn.Module) -> None:

@@ -58,7 +58,11 @@ from nwavesdk.train.machine import (
 from nwavesdk.train.model_file import load_model, save_model
 from nwavesdk.train.net_choice import NetChoice, match_net_file, net_name
 from nwavesdk.train.net_file import RunNet, load_function, load_module, network_of_run
-from nwavesdk.train.network import stream_seed, warn_of_short_constants
+from nwavesdk.train.network import (
+    nearest_tau_note,
+    stream_seed,
+    warn_of_short_constants,
+)
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON
 from nwavesdk.train.processes import (
     LOST_PROCESS,
@@ -392,10 +396,8 @@ class Run:
         model = Learner(net, task, learning, self.config.seed, chip, gain)
         history = History(self.folder.metrics)
         selection = Selection(task.score, learning.patience, keeps_last=learning.keep == "last")
-        advice = task.advice(self.data.train)
-        is_first = is_first_process()
-        if advice is not None and is_first and is_new:
-            print_line(f"nwave: note: {advice}")
+        if is_new and is_first_process():
+            self._print_notes(task)
         on_saved = None if on_epoch is None else lambda: on_epoch(history.rows[-1])
         every_epoch = EveryEpoch(self.folder.checkpoint, on_saved)
         if self.config.machine.precision == "64-true":
@@ -429,6 +431,12 @@ class Run:
             project(net)
         save_model(self.folder.model, net, self.data.standard, self.folder.identity, task.targets)
         return self._finish(net, task, history, selection)
+
+    def _print_notes(self, task: TrainingTask) -> None:
+        """Print what to know of the data and of the chip before the first epoch."""
+        for note in (task.advice(self.data.train), nearest_tau_note(self.config)):
+            if note is not None:
+                print_line(f"nwave: note: {note}")
 
     def _loaders(self, mismatch: bool) -> Loaders:
         config = self.config

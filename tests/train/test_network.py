@@ -1,4 +1,4 @@
-"""Recurrent hidden layers of a run: by default for patterns only, and on one core of a chip."""
+"""The network of a run: recurrence by default for patterns only, time constants of a chip."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from nwavesdk.chip import load_profile
 from nwavesdk.layers import LILayer, NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.facts import Facts
-from nwavesdk.train.network import build_run_network, has_recurrence
+from nwavesdk.train.network import build_run_network, has_recurrence, nearest_tau_note
 from nwavesdk.train.sections import ChipConfig, NetConfig
 
 
@@ -75,3 +75,17 @@ def test_a_read_out_begins_near_zero() -> None:
     spiking = build(NetConfig(hidden=(50,), population=1), "classification")
     ratio = net[-2].weight.std() / spiking[-2].weight.std()
     assert 0.05 < ratio < 0.2
+
+
+@pytest.mark.parametrize(("tau", "nearest"), [(0.05, None), (0.03, "0.0317 s"), (3.0, "0.2 s")])
+def test_a_time_constant_that_the_chip_lacks_is_noted(tau: float, nearest: str | None) -> None:
+    chip = ChipConfig(profile="h1v2")
+    config = RunConfig(net=NetConfig(tau=tau), chip=chip, facts=facts("classification"))
+    note = nearest_tau_note(config)
+    if nearest is None:
+        assert note is None
+    else:
+        assert note is not None
+        assert note.startswith(f"h1v2 has no time constant of {tau:g} s: its neurons have the near")
+        assert note.endswith(f"{nearest}.")
+    assert nearest_tau_note(config.model_copy(update={"chip": None, "facts": None})) is None
