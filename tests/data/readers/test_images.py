@@ -90,7 +90,7 @@ def test_the_suffixes_are_those_of_png_and_jpeg() -> None:
 def test_png_gives_its_values(data: bytes, expected: Any) -> None:
     values = pixels("a.png", data)
     assert values.dtype == np.float32
-    np.testing.assert_allclose(values, expected, rtol=1e-7, strict=False)
+    np.testing.assert_allclose(values, expected, rtol=1e-7)
     assert values.shape == np.shape(expected)
 
 
