@@ -228,7 +228,8 @@ def test_columns_are_read() -> None:
         (saved(torch.zeros(3, dtype=torch.complex64)), "expected a real tensor"),
         (saved(torch.zeros(3, device="meta")), "holds a meta tensor without values"),
         (saved(quantized()), "holds a quantized tensor"),
-        (saved(nested()), "holds a nested tensor"),
+        # From torch 2.15 on, torch itself rejects it.
+        (saved(nested()), "holds a nested tensor|is not a tensor"),
         (
             saved(torch.zeros(4, dtype=torch.uint8).view(torch.bits8)),
             r"holds a tensor of torch\.bits8 that is not real numbers: write it as float32",
