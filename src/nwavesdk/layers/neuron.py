@@ -50,6 +50,9 @@ CALL_SETTINGS = (
 )
 """The attributes that a call reads, besides the constants and the state."""
 
+# The surrogate of a call that does not use that of the user.
+FIXED_SURROGATE = FastSigmoid()
+
 
 class NeuronLayer(ConstantNeurons):
     """Base of all neuron layers: `spk, mem = layer(cur)`; a subclass has a page.
@@ -158,7 +161,7 @@ class NeuronLayer(ConstantNeurons):
         self._uses_fixed_surrogate = (
             self._is_on_compasso(device) and self.compasso_spike_grad == "fixed"
         )
-        ignores_surrogate = self._has_given_surrogate and self.spike_grad != FastSigmoid()
+        ignores_surrogate = self._has_given_surrogate and self.spike_grad != FIXED_SURROGATE
         if self._uses_fixed_surrogate and not was_fixed and ignores_surrogate:
             path = f'solver="{self.solver}"' if self.solver != "auto" else 'device="gpu"'
             warnings.warn(
@@ -342,7 +345,7 @@ class NeuronLayer(ConstantNeurons):
         return not (self._uses_fixed_surrogate or self.neuron.is_readout)
 
     def _spec(self) -> Spec:
-        surrogate = self.spike_grad if self.uses_spike_grad else FastSigmoid()
+        surrogate = self.spike_grad if self.uses_spike_grad else FIXED_SURROGATE
         limit = self.max_loop_gain if self.layer_topology == "RC" else None
         return Spec(self.neuron, surrogate, self.detach_reset, self.saved_dtype, limit)
 

@@ -44,7 +44,7 @@ def solve_in_graph(
     problem: Problem, name: str, solver: str, needs_membrane: bool, needs_saved: bool
 ) -> Solution:
     """As `sweep`, through the operators; `name` is that of the problem's spec."""
-    spikes, *others = _forward_operator(
+    outputs = _forward_operator(
         problem.x,
         [*problem.states],
         [*problem.constants],
@@ -54,7 +54,9 @@ def solve_in_graph(
         needs_membrane,
         problem.saves,
     )
-    mem = others.pop(0) if needs_membrane else None
+    spikes = outputs[0]
+    mem = outputs[1] if needs_membrane else None
+    others = outputs[2:] if needs_membrane else outputs[1:]
     K = len(problem.states)
     saved = from_saved_dtype(problem, tuple(others[K:])) if needs_saved else ()
     return Solution(spikes, mem, tuple(others[:K]), saved)
