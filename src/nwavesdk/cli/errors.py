@@ -27,6 +27,7 @@ from typer.core import TyperGroup
 
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import FileWriteError, printable
+from nwavesdk.internal.processes import TERMINATED
 
 __all__ = [
     "OneLineGroup",
@@ -38,7 +39,6 @@ __all__ = [
 
 USER_ERROR = 2
 INTERRUPTED = 128 + 2  # as shells report a process that SIGINT ended
-TERMINATED = 128 + 15  # the same for SIGTERM
 CLOSED_PIPE = 128 + 13  # the same for SIGPIPE
 
 # More letters than this would hide what matters; the middle is left out.

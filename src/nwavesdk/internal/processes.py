@@ -7,11 +7,13 @@ import sys
 
 from nwavesdk.internal.checks import shown
 
-__all__ = ["FOUND", "LOCAL", "check_address", "die_with_the_parent"]
+__all__ = ["FOUND", "LOCAL", "TERMINATED", "check_address", "die_with_the_parent"]
 
 # Addresses of a Ray cluster of this machine alone, and of the one that Ray finds.
 LOCAL = "local"
 FOUND = "auto"
+
+TERMINATED = 128 + 15  # exit code, as shells report a process that SIGTERM ended
 
 HOST_AND_PORT = re.compile(r"([\w.-]{1,253}|\[[0-9a-fA-F:]{2,45}\]):[0-9]{1,5}")
 

@@ -32,6 +32,7 @@ from nwavesdk.internal.files import (
     one_line,
     write_atomically,
 )
+from nwavesdk.internal.processes import TERMINATED
 from nwavesdk.layers import project
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.presets.lif import hidden_gain
@@ -84,7 +85,6 @@ __all__ = ["Run"]
 OnEpoch = Callable[[Mapping[str, float]], None]
 
 WEIGHT_BYTES = 4  # of float32
-TERMINATED = 128 + 15  # as shells report a process that SIGTERM ended
 
 # Recordings per validation batch if training draws chips; small, so that it uses several.
 VAL_BATCH = 16
