@@ -139,7 +139,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_weights(
     assert metrics(killed)[0]["seconds"] == before[0]["seconds"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="SIGTERM")
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX lets a process catch SIGTERM")
 def test_a_terminated_run_names_the_way_on_and_is_no_success(
     choices: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
