@@ -140,7 +140,7 @@ def test_info_prints_the_numbers_of_a_chip() -> None:
     }  # fmt: skip
     unknown = nwave("info", "--chip", "h7")
     assert unknown.exit_code == 2
-    assert "there is no profile h7" in unknown.stderr
+    assert "found no profile h7" in unknown.stderr
 
 
 def _tight_profile(run: Path) -> Path:

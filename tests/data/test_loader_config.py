@@ -95,7 +95,7 @@ def test_a_wrong_choice_is_reported_with_what_is_expected(
 
 
 def test_a_chip_is_a_name_or_a_profile() -> None:
-    with pytest.raises(FileNotFoundError, match="there is no profile h9"):
+    with pytest.raises(FileNotFoundError, match="found no profile h9"):
         NWaveDataloaderConfig("x", chip="h9")
     assert NWaveDataloaderConfig("x", chip=load_profile("h1v2")).bank.count == 16
 

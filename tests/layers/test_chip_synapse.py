@@ -158,7 +158,7 @@ class TestProfile:
         words = "H1v1Synapse: the profile h1v2 is of a chip with neurons like h1v2, expected h1v1"
         with pytest.raises(ValueError, match=words):
             HWSynapse(3, 4, profile="h1v2")
-        with pytest.raises(FileNotFoundError, match="there is no profile nowhere.toml"):
+        with pytest.raises(FileNotFoundError, match="found no profile nowhere.toml"):
             H1v2Layer(3, 1e-2, profile="nowhere.toml")
 
 

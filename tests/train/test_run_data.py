@@ -162,7 +162,7 @@ def test_the_gain_is_that_of_the_training_set_and_a_limit_counts_all_sets(
     ("choices", "message"),
     [
         ({"chip": {"profile": "h1v2"}}, "a chip needs sound, but the spoken digits are features"),
-        ({"chip": {"profile": "h9"}, "data": {"source": "x"}}, "there is no profile h9"),
+        ({"chip": {"profile": "h9"}, "data": {"source": "x"}}, "found no profile h9"),
     ],
 )
 def test_a_chip_needs_sound_and_a_profile(choices: dict[str, Any], message: str) -> None:

@@ -373,7 +373,7 @@ def load_profile(source: str | Path | Profile) -> Profile:
     path = Path(source)
     if not os.path.exists(path):
         raise FileNotFoundError(
-            f"there is no profile {shown_path(source)}: give {', '.join(CHIPS)}, or the path of a "
+            f"found no profile {shown_path(source)}: give {', '.join(CHIPS)}, or the path to a "
             "TOML file."
         )
     return _parse_profile(path, read_bytes(path))
