@@ -13,6 +13,7 @@ from nwavesdk.data import Series
 from nwavesdk.deploy.chip_run import ChipRun
 from nwavesdk.layers import LILayer
 from nwavesdk.train import Run, RunConfig, RunFolder, load
+from nwavesdk.train.evaluation import evaluate_net
 from nwavesdk.train.model_file import load_model
 from nwavesdk.train.run_data import load_run_data
 from train.runs import metrics, model_bytes, stop_after
@@ -147,6 +148,12 @@ def test_a_look_ahead_gives_classes_that_only_later_steps_tell(
     tested = [int(key.rpartition("/")[2]) for key in run.data.test.recordings.keys]
     predicted = np.stack([one.predicted for one in load(tmp_path / "run").predict([*x[tested]])])
     assert (predicted == y[tested]).mean() == pytest.approx(result["test_accuracy"])
+    evaluation = evaluate_net(run.model(), run.task, run.data.test, batch_size=8)
+    assert evaluation.lengths.tolist() == [80] * len(tested)
+    for index, place in enumerate(tested):
+        found, target = evaluation.recording(index)
+        np.testing.assert_array_equal(found, predicted[index])
+        np.testing.assert_array_equal(target, y[place])
 
 
 @pytest.mark.parametrize("is_balanced", [False, True])
