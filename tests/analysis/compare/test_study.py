@@ -83,6 +83,16 @@ def test_only_missing_cells_are_run(
     assert hashes(study) == hashes(finished_study)
 
 
+def test_the_measure_is_known_before_the_first_cell_has_finished(
+    finished_study: Study, study_choices: dict[str, Any], tmp_path: Path
+) -> None:
+    """Cells run side by side, and any of them may end first."""
+    shutil.copytree(finished_study.path, tmp_path / "study")
+    study = Study.open(tmp_path / "study", ARMS, 2, study_choices, threads=1)
+    RunFolder(study.cells[0].path).result.unlink()
+    assert study.measure == "accuracy"
+
+
 def test_cells_are_split_like_those_that_have_begun(
     study_choices: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -60,6 +60,16 @@ def test_only_what_is_missing_is_run(
     assert study.confusion().tolist() == finished_folds.confusion().tolist()
 
 
+def test_the_headline_is_known_before_the_first_fold_has_finished(
+    finished_folds: FoldStudy, fold_choices: dict[str, Any], tmp_path: Path
+) -> None:
+    """Folds run side by side, and any of them may end first."""
+    shutil.copytree(finished_folds.path, tmp_path / "study")
+    study = FoldStudy.open(tmp_path / "study", fold_choices, threads=1)
+    RunFolder(study.folds[0].path).result.unlink()
+    assert study.headline == "test_accuracy"
+
+
 def test_leaving_one_out_has_a_fold_for_each_speaker(
     fold_choices: dict[str, Any], tmp_path: Path
 ) -> None:

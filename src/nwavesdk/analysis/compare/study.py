@@ -194,8 +194,9 @@ class Study:
 
     @cached_property
     def measure(self) -> str:
-        """What arms are compared by: `"accuracy"`, or `"r2"` for values."""
-        return first_measure(self.cells[0].result)
+        """What arms are compared by, by any finished cell: `"accuracy"`, or `"r2"` for values."""
+        finished = (cell for cell in self.cells if RunFolder(cell.path).complete)
+        return first_measure(next(finished, self.cells[0]).result)
 
     def accuracies(self) -> dict[str, list[float]]:
         """Test accuracies of each arm, or R² of the test set, in the order of seeds."""

@@ -178,8 +178,9 @@ class FoldStudy:
 
     @cached_property
     def measure(self) -> str:
-        """The measure of the headline: `"accuracy"`, or `"r2"` for values."""
-        return first_measure(self.folds[0].result)
+        """The measure of the headline, by any finished fold: `"accuracy"`, or `"r2"` for values."""
+        finished = (fold for fold in self.folds if RunFolder(fold.path).complete)
+        return first_measure(next(finished, self.folds[0]).result)
 
     @property
     def headline(self) -> str:
