@@ -190,6 +190,13 @@ def nets() -> dict[str, nn.Module]:
         nn.Linear(16, 5),
         LILayer(5),
     )
+    spike_images = SpikingSequential(
+        nn.Conv2d(2, 4, 3, padding=1),
+        LIFLayer((4, 6, 8), 20e-3, **zero),
+        nn.MaxPool2d(3, 2, padding=1),
+        nn.Conv2d(4, 2, 2),
+        LIFLayer((2, 2, 3), 20e-3, **zero),
+    )
     return {
         "dense": SpikingSequential(
             synapse, LIFLayer(20, taus, **zero), LIFSynapse(20, 5, bias=True), LILayer(5)
@@ -243,6 +250,7 @@ def nets() -> dict[str, nn.Module]:
             TemporalConv(10, 20, 3, dilation=2, groups=2, bias=True), LIFLayer(20, 20e-3, **zero)
         ),
         "images": images,
+        "spike images": spike_images,
         "image taps": SpikingSequential(
             nn.Unflatten(1, (1, 12)),
             TemporalConv(1, 4, 2, kernel=3, stride=2),
@@ -253,7 +261,7 @@ def nets() -> dict[str, nn.Module]:
     }
 
 
-SHAPES = {"images": (2, 8, 8), "image taps": (12,)}
+SHAPES = {"images": (2, 8, 8), "spike images": (2, 6, 8), "image taps": (12,)}
 """The shape of the input of nets that do not decide it."""
 
 

@@ -30,7 +30,7 @@ SHORT = {"batch": 2, "steps": 30}
 NAMES = (
     *("dense", "no reset", "soft", "recurrent", "feedback", "residual feedback", "branches"),
     "branch feedback",
-    *("norms", "delays", "taps", "images", "image taps"),
+    *("norms", "delays", "taps", "images", "spike images", "image taps"),
 )
 
 
@@ -51,7 +51,9 @@ def test_a_net_equals_the_reader_of_its_file(name: str, discretization: str, tmp
     assert found.spikes > 10
     imported = check(path, **options)
     assert imported.is_equal, imported
-    assert imported.spikes == found.spikes
+    # An import has the threshold of a max pool as a layer of its own.
+    n_more = imported.spikes - found.spikes
+    assert n_more > 0 if name == "spike images" else n_more == 0
 
 
 def test_there_is_a_test_of_every_net() -> None:
@@ -155,7 +157,7 @@ REFUSED = {
         LIFSynapse(3, 3), StepBatchNorm(3, max_steps=4), lif()
     ),
     "LayerNorm, which is not folded": lambda: SpikingSequential(LIFSynapse(3, 3), nn.LayerNorm(3)),
-    "MaxPool2d": lambda: SpikingSequential(nn.MaxPool2d(2), nn.Flatten(), LIFSynapse(4, 3)),
+    "a max pool of values that are not spikes": lambda: SpikingSequential(nn.MaxPool2d(2), nn.Flatten(), LIFSynapse(4, 3)),
     "Unflatten within the net": lambda: SpikingSequential(
         LIFSynapse(3, 4), nn.Unflatten(1, (2, 2)), LIFLayer((2, 2), 1e-2, **ZERO)
     ),
@@ -180,7 +182,7 @@ def test_what_nir_does_not_have_is_refused_by_name(expected: str) -> None:
     make = REFUSED[expected]
 
     shape = None
-    if expected.startswith(("MaxPool", "a mean")):
+    if expected.startswith(("a max", "a mean")):
         shape = (1, 4, 4)
     elif expected.startswith(("padding", "branches")):
         shape = (3, 5)

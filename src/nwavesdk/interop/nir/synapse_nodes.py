@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nwavesdk.interop.nir.draft import GraphDraft, Signal, refusal
 from nwavesdk.interop.nir.modules import Delay, Scale
+from nwavesdk.interop.nir.node import SPIKING
 from nwavesdk.interop.nir.shapes import pair
 from nwavesdk.layers import (
     DelayedSynapse,
@@ -213,7 +214,6 @@ def _add_norm(draft: GraphDraft, path: str, module: Any, signal: Signal) -> Sign
 
 def _add_pool(draft: GraphDraft, path: str, module: Any, signal: Signal) -> Signal:
     kernel = pair(module.kernel_size)
-    stride = kernel if module.stride is None else pair(module.stride)
     padding = pair(getattr(module, "padding", 0))
     is_sum = isinstance(module, nn.LPPool2d)
     if is_sum and module.norm_type != 1:
@@ -230,6 +230,31 @@ def _add_pool(draft: GraphDraft, path: str, module: Any, signal: Signal) -> Sign
                 "count_include_pad=True, and no divisor_override but 1",
                 "change the pool",
             )
+    return _pool(draft, path, module, signal, "SumPool2d" if is_sum else "AvgPool2d")
+
+
+def _add_max_pool(draft: GraphDraft, path: str, module: Any, signal: Signal) -> Signal:
+    """A window of spikes has a spike where their sum is above 0: a sum and a threshold."""
+    kinds = {type(draft.nodes.get(name)).__name__ for name in signal.names}
+    if len(signal.names) != 1 or not kinds <= SPIKING:
+        raise refusal(
+            path,
+            "a max pool of values that are not spikes",
+            "spikes of one layer",
+            "pool after a layer of neurons, or use nn.AvgPool2d",
+        )
+    if pair(module.dilation) != (1, 1):
+        raise refusal(path, f"dilation={module.dilation}", "1", "use another pool")
+    total = _pool(draft, path, module, signal, "SumPool2d")
+    half = np.full(total.shape, 0.5, np.float32)
+    return draft.add("Threshold", f"{path}_any" if path else "", total, threshold=half)
+
+
+def _pool(draft: GraphDraft, path: str, module: Any, signal: Signal, kind: str) -> Signal:
+    """A node for the windows of a pool."""
+    kernel = pair(module.kernel_size)
+    stride = kernel if module.stride is None else pair(module.stride)
+    padding = pair(getattr(module, "padding", 0))
     if module.ceil_mode:
         raise refusal(path, "ceil_mode=True", "False", "pad the images instead")
     if len(signal.shape) != 3:
@@ -244,7 +269,7 @@ def _add_pool(draft: GraphDraft, path: str, module: Any, signal: Signal) -> Sign
         for n, p, k, s in zip(signal.shape[1:], padding, kernel, stride, strict=True)
     )
     return draft.add(
-        "SumPool2d" if is_sum else "AvgPool2d",
+        kind,
         path,
         signal,
         (signal.shape[0], *sizes),
@@ -342,6 +367,7 @@ _MAKERS: dict[type[nn.Module], Callable[[GraphDraft, str, Any, Signal], Signal]]
     nn.Identity: _add_nothing,
     nn.LPPool2d: _add_pool,
     nn.Linear: _add_linear,
+    nn.MaxPool2d: _add_max_pool,
     nn.Unflatten: _add_unflatten,
 }
 
