@@ -22,15 +22,22 @@ from nwavesdk.train import RunConfig
 
 __all__ = ["build"]
 
-# Channels, width of the kernel and stride of each layer. A first layer has many channels: a few
-# rare spikes per band or pixel would lose much of its level.
-OVER_BANDS = ((56, 5, 2), (16, 5, 2))
-OVER_PIXELS = ((32, 5, 2), (64, 3, 2), (64, 3, 1))
-SOUND_MEMORY = [(48, 4, 4), (48, 3, 8)]  # neurons, taps and their distance of layers over time
+Layer = tuple[int, int, int, int]  # channels, width of the kernel, stride, width of the pool
+Memory = tuple[int, int, int]  # neurons, number of taps, and their distance [steps]
+
+# Layers over bands and pixels. A first layer has many neurons: a few rare spikes per band or pixel
+# would lose much of its level. Spikes are pooled.
+OVER_BANDS = ((56, 5, 2, 1), (16, 5, 2, 1))
+OVER_PIXELS = ((32, 5, 2, 1), (64, 3, 2, 1), (64, 3, 1, 1))
+OVER_SMALL_IMAGES = ((32, 5, 1, 2), *OVER_PIXELS[1:])  # four times the neurons in the first layer
+SMALL_IMAGE = (12, 48)  # least and most pixels of its sides
+SOUND_MEMORY = [(48, 4, 4), (48, 3, 8)]
 FIRST_SERIES_WIDTH, SERIES_WIDTH = 128, 64  # neurons of layers over time
 SHORTEST, LONGEST = 0.01, 0.1  # time constants [s]
 LONGEST_PER_STEP = 0.3  # the same, where each step has a target [s]
 NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
+SERIES_DISTANCES = (8, 16)  # of the taps of later layers [steps]
+SHORT_SERIES = 56  # steps: what three layers see; shorter series have two layers
 TYPICAL_STEPS = 100  # of a recording, if the data are not known
 MOST_GROWTH = 16  # of the distance of taps, from layer to layer
 
@@ -59,33 +66,58 @@ def look(inputs: tuple[int, ...], config: RunConfig) -> tuple[list[nn.Module], i
     if not has_places(inputs, config):
         return [], inputs[0]
     modules, (n_channels, *sizes) = as_channels(inputs)
-    taps, layers = (3, OVER_BANDS) if len(sizes) == 1 else (1, OVER_PIXELS)
-    for n_outputs, width, stride in layers:
+    taps, layers = layers_over(sizes, config)
+    for n_outputs, width, stride, pool in layers:
         kernel = [min(width, size) for size in sizes]
         conv = TemporalConv(n_channels, n_outputs, taps, kernel=kernel, stride=stride)
         sizes = [(size - k) // stride + 1 for size, k in zip(sizes, kernel, strict=True)]
         modules += spiking(conv, (n_outputs, *sizes), config)
+        if pool > 1:
+            modules.append(nn.MaxPool2d(pool))
+            sizes = [size // pool for size in sizes]
         n_channels = n_outputs
     return [*modules, nn.Flatten()], n_channels * math.prod(sizes)
 
 
-def memory_plan(inputs: tuple[int, ...], config: RunConfig) -> list[tuple[int, int, int]]:
-    """Neurons, number of taps and their distance [steps] for each layer over time."""
+def layers_over(sizes: list[int], config: RunConfig) -> tuple[int, tuple[Layer, ...]]:
+    """Taps of the layers over bands or pixels, and the layers."""
+    if len(sizes) == 1:
+        return 3, OVER_BANDS
+    least, most = SMALL_IMAGE
+    are_small = least <= min(sizes) and max(sizes) <= most
+    are_images = config.facts is None or config.facts.kind == "image"
+    return 1, OVER_SMALL_IMAGES if are_images and are_small else OVER_PIXELS
+
+
+def memory_plan(inputs: tuple[int, ...], config: RunConfig) -> list[Memory]:
+    """The layers over time."""
     if has_places(inputs, config) and not has_target_per_step(config):
         return SOUND_MEMORY if len(inputs) == 1 else []
-    # Distances grow by a factor from layer to layer, so that the last layer sees a whole recording:
-    # 8 gaps of 1 and of `growth` steps, and of growth² steps where two layers would leave holes.
     n_steps = config.facts.typical_steps if config.facts is not None else None
-    n_gaps = max(2.0, (n_steps or TYPICAL_STEPS) / 8)
+    n_steps = n_steps or TYPICAL_STEPS
+    return step_plan(n_steps) if has_target_per_step(config) else series_plan(n_steps)
+
+
+def series_plan(n_steps: int) -> list[Memory]:
+    """The layers for a class: a part of a long recording, which may be anywhere, tells it."""
+    n_later = 1 if n_steps <= SHORT_SERIES else 2
+    distances = [max(1, min(n_steps // 2, distance)) for distance in SERIES_DISTANCES[:n_later]]
+    # Many neurons turn values into spikes; later layers need few taps.
+    return [(FIRST_SERIES_WIDTH, 9, 1), *((SERIES_WIDTH, 3, distance) for distance in distances)]
+
+
+def step_plan(n_steps: int) -> list[Memory]:
+    """The layers for a target in each step, which depends on the whole recording.
+
+    Distances grow by a factor from layer to layer: 8 gaps of 1 and of `growth` steps, and of
+    growth² steps where two layers would leave holes.
+    """
+    n_gaps = max(2.0, n_steps / 8)
     distances = [n_gaps - 1]
     if n_gaps - 1 > MOST_GROWTH:
         growth = (math.sqrt(4 * n_gaps - 3) - 1) / 2
         distances = [growth, growth**2]
-    if has_target_per_step(config):
-        return [(SERIES_WIDTH, 9, round(distance)) for distance in (1, *distances)]
-    # A class needs few taps, and many neurons that turn values into spikes.
-    later = [(SERIES_WIDTH, 3, 4 * round(distance)) for distance in distances]
-    return [(FIRST_SERIES_WIDTH, 9, 1), *later]
+    return [(SERIES_WIDTH, 9, round(distance)) for distance in (1, *distances)]
 
 
 def has_places(inputs: tuple[int, ...], config: RunConfig) -> bool:

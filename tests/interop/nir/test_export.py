@@ -157,7 +157,9 @@ REFUSED = {
         LIFSynapse(3, 3), StepBatchNorm(3, max_steps=4), lif()
     ),
     "LayerNorm, which is not folded": lambda: SpikingSequential(LIFSynapse(3, 3), nn.LayerNorm(3)),
-    "a max pool of values that are not spikes": lambda: SpikingSequential(nn.MaxPool2d(2), nn.Flatten(), LIFSynapse(4, 3)),
+    "a max pool of values that are not spikes": lambda: SpikingSequential(
+        nn.MaxPool2d(2), nn.Flatten(), LIFSynapse(4, 3)
+    ),
     "Unflatten within the net": lambda: SpikingSequential(
         LIFSynapse(3, 4), nn.Unflatten(1, (2, 2)), LIFLayer((2, 2), 1e-2, **ZERO)
     ),

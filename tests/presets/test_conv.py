@@ -1,0 +1,65 @@
+"""The page `conv`: its layers follow the kind, the size and the length of the recordings."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from nwavesdk.layers import TemporalConv, prepare_net
+from nwavesdk.net import SpikingSequential
+from nwavesdk.presets import conv
+from nwavesdk.train import RunConfig
+from nwavesdk.train.facts import Facts
+
+
+def net_for(inputs: tuple[int, ...], **facts: Any) -> SpikingSequential:
+    known = Facts(classes=("a", "b"), n_features=1, fingerprint="0", recordings=(1, 1, 1), **facts)
+    return conv.build(inputs, 2, RunConfig().model_copy(update={"facts": known}))
+
+
+@pytest.mark.parametrize(
+    ("n_steps", "expected"),
+    [
+        (1, [(9, 1), (3, 1)]),
+        (10, [(9, 1), (3, 5)]),
+        (56, [(9, 1), (3, 8)]),
+        (57, [(9, 1), (3, 8), (3, 16)]),
+        (2000, [(9, 1), (3, 8), (3, 16)]),
+    ],
+)
+def test_layers_for_a_class_see_a_part_of_a_long_series(
+    n_steps: int, expected: list[tuple[int, int]]
+) -> None:
+    net = net_for((3,), kind="series", typical_steps=n_steps)
+    convs = [module for module in net if isinstance(module, TemporalConv)]
+    assert [(one.taps, one.dilation) for one in convs] == expected
+
+
+def test_layers_for_a_class_per_step_see_a_whole_recording() -> None:
+    net = net_for((3,), kind="series", task="labels", typical_steps=1296)
+    convs = [module for module in net if isinstance(module, TemporalConv)]
+    assert [(one.taps, one.dilation) for one in convs] == [(9, 1), (9, 12), (9, 149)]
+    assert sum(one.past_steps for one in convs) >= 1290
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "has_pool"),
+    [
+        ("image", 11, False),
+        ("image", 12, True),
+        ("image", 48, True),
+        ("image", 49, False),
+        ("events", 34, False),
+    ],
+)
+def test_a_first_layer_over_small_images_has_neurons_for_each_pixel_and_a_pool(
+    kind: str, size: int, has_pool: bool
+) -> None:
+    net = net_for((size, size), kind=kind)
+    (first, *_) = [module for module in net if isinstance(module, TemporalConv)]
+    pools = [module for module in net if isinstance(module, nn.MaxPool2d)]
+    assert first.stride == ((1, 1) if has_pool else (2, 2))
+    assert len(pools) == has_pool
+    prepare_net(net)
+    assert net.eval()(torch.zeros(1, 2, size, size))[0].shape == (1, 2, 2)
