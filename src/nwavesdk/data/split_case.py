@@ -265,8 +265,8 @@ class SplitCase:
         head = f"fold {self.choice.fold} of {n_folds}" if n_folds else "split"
         of_names = f" of {len(set(names))} {by}s" if by in ("speaker", "group") else ""
         line = (
-            f"{head} by {by}{official}: {sizes.train} training, {sizes.val} validation and "
-            f"{sizes.test} test recordings{of_names}"
+            f"{head} by {by}{official}: {sizes.train:,} training, {sizes.val:,} validation and "
+            f"{sizes.test:,} test recordings{of_names}"
         )
         more = [_tested_text(tested), *notes, self.choice.note]
         line = "; ".join([line, *filter(None, more)])

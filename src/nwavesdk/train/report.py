@@ -182,7 +182,7 @@ def _facts(run: FinishedRun) -> dict[str, str]:
     how = "the same" if facts.task == "pattern" else f"split by {facts.split_by}"
     return {
         "validation loss": f"{result['val_loss']:.4f}",
-        "recordings (train / validation / test)": f"{train} / {val} / {test}, {how}",
+        "recordings (train / validation / test)": f"{train:,} / {val:,} / {test:,}, {how}",
         **_net_facts(run),
         "time": _time_text(config, facts),
         **_chip_facts(config, facts.chip),

@@ -257,7 +257,7 @@ def _use_of_test(run: FinishedRun) -> str:
             "the test set was not read, and all numbers are those of the validation set, on which "
             "the epoch was selected"
         )
-    return f"{run.facts.recordings[2]} test recordings, used once"
+    return f"{run.facts.recordings[2]:,} test recordings, used once"
 
 
 def _class_facts(run: FinishedRun, name: str) -> dict[str, str]:
