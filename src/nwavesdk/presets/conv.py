@@ -1,7 +1,7 @@
 """`nwave train --net conv`: convolutions over bands or pixels, then over time.
 
     sound              2 layers over time and bands, 2 layers over time, read-out
-    images and events  3 layers over pixels, read-out
+    images and events  3 layers over pixels (of small images, a max pool after the first), read-out
     series             2 or 3 layers over time, read-out
     targets per step   2 or 3 layers over time, read-out that integrates
 
@@ -99,7 +99,7 @@ def memory_plan(inputs: tuple[int, ...], config: RunConfig) -> list[Memory]:
 
 
 def series_plan(n_steps: int) -> list[Memory]:
-    """The layers for a class: a part of a long recording, which may be anywhere, tells it."""
+    """The layers for a class. Any part of a long recording may show it, so they look near."""
     n_later = 1 if n_steps <= SHORT_SERIES else 2
     distances = [max(1, min(n_steps // 2, distance)) for distance in SERIES_DISTANCES[:n_later]]
     # Many neurons turn values into spikes; later layers need few taps.
