@@ -11,7 +11,7 @@ import torch
 
 from data.conftest import write
 from nwavesdk.data import RecordingError
-from nwavesdk.data.folder import Faults, list_classes, list_targets
+from nwavesdk.data.folder import Faults, check_parts, list_classes, list_targets
 
 Spoil = Callable[[Path], None]
 
@@ -244,3 +244,27 @@ def test_the_folder_of_one_class_is_not_a_data_folder(words):
     root = words / "yes"
     with pytest.raises(ValueError, match="class folder: give the parent folder if 'yes' is a clas"):
         list_classes(root, Faults(root, "raise"))
+
+
+@pytest.mark.parametrize(
+    ("folders", "text"),
+    [
+        (["Train/yes", "Test/yes"], "'Test', 'Train', .* expected only train, val and test"),
+        (["train/yes", "validation/yes"], "'train', 'validation', .* rename or move them"),
+        (["train/yes", "test/yes", "noise"], "'noise', 'test', 'train', .* for an official split"),
+        (["yes/train", "yes/test", "no"], r"yes has .* expected train/yes and so on: .*--split"),
+    ],
+)
+def test_sets_in_other_words_or_places_are_not_classes(
+    tmp_path: Path, folders: list[str], text: str
+) -> None:
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(ValueError, match=text):
+        check_parts(tmp_path)
+
+
+def test_classes_may_have_the_name_of_one_set(tmp_path: Path) -> None:
+    for folder in ("train/deep", "car/deep", "bus/train"):
+        (tmp_path / folder).mkdir(parents=True)
+    check_parts(tmp_path)

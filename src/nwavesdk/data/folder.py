@@ -25,6 +25,7 @@ __all__ = [
     "SKIP_REMEDY",
     "Faults",
     "check_folder",
+    "check_parts",
     "find_kind",
     "is_official",
     "list_classes",
@@ -52,6 +53,15 @@ ALL_SUFFIXES = frozenset().union(*SUFFIXES_OF.values())
 
 # The folders of an official split.
 PARTS: tuple[Part, ...] = ("train", "val", "test")
+
+# Other words for these folders.
+WORDS_FOR_PARTS: dict[str, Part] = {
+    "training": "train",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "testing": "test",
+}
 
 # Python's letters for the bytes of a name that are not UTF-8 (PEP 383).
 UNDECODED = frozenset(map(chr, range(0xDC80, 0xDD00)))
@@ -110,6 +120,39 @@ def is_official(root: Path) -> bool:
     """Whether a folder has the folders of an official split: train, with val, test or both."""
     folders = {path.name for path in visible_folders(root)}
     return "train" in folders and len(folders & set(PARTS)) > 1 and folders <= set(PARTS)
+
+
+def check_parts(root: Path) -> None:
+    """Reject an official split in other words or at another place: its folders are not classes.
+
+    Args:
+        root: A data folder that is not an official split.
+
+    Raises:
+        ValueError: If it, or a class folder, has a folder for training and another one for
+            validation or test.
+    """
+    for folder in (root, *visible_folders(root)):
+        names = {path.name: _part_of(path.name) for path in visible_folders(folder)}
+        parts = {part for part in names.values() if part}
+        if "train" not in parts or len(parts) < 2:
+            continue
+        found = ", ".join(repr(printable(name)) for name in sorted(names))
+        remedy = "rename or move them, or name the sets in a table (--split FILE.csv)"
+        if folder == root:
+            remedy = f"expected only train, val and test for an official split: {remedy}"
+        else:
+            remedy = f"expected train/{printable(folder.name)} and so on: {remedy}"
+        raise ValueError(
+            f"Data folder {printable(folder)} has the folders {found}, which are not classes, "
+            f"{remedy}."
+        )
+
+
+def _part_of(name: str) -> Part | None:
+    """The part of an official split that the name of a folder means."""
+    word = name.lower()
+    return next((part for part in PARTS if part == word), WORDS_FOR_PARTS.get(word))
 
 
 def visible_folders(root: Path) -> list[Path]:

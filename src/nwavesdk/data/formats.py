@@ -18,6 +18,7 @@ from nwavesdk.data.folder import (
     SUFFIXES_OF,
     Faults,
     check_folder,
+    check_parts,
     find_kind,
     is_official,
     list_classes,
@@ -156,6 +157,8 @@ def open_source(
         return _open_parts(path, faults, task, max_seconds)
     if (path / "wavs").is_dir() and (path / "target").is_dir():
         return _of_files("sound", "regression", list_targets(path, faults), max_seconds)
+    if not (has_table or is_official(path)):
+        check_parts(path)
     kind = find_kind(path)
     if kind is None:
         raise ValueError(f"Data folder {printable(path)} has no recordings, expected {EXPECTED}.")
