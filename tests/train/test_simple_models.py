@@ -41,6 +41,14 @@ def test_a_linear_classifier_sees_deviations():
     assert scores == {"majority_accuracy": 0.75, "linear_accuracy": 1.0}
 
 
+def test_rounding_errors_of_constants_say_nothing():
+    """Class b is longer; the mean of a constant has another rounding error then."""
+    labels = np.arange(40) % 2
+    frames = [np.full((20 + 7 * label, F), -15.2) for label in labels]
+    series = series_of(frames, labels)
+    assert simple_scores(series, series, series, "classification", 2)["linear_accuracy"] == 0.5
+
+
 def test_more_inputs_than_recordings_are_solved_too():
     few = classes(6, 0)
     assert simple_scores(few, few, few, "classification", 2)["linear_accuracy"] == 1

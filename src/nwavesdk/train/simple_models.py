@@ -26,6 +26,9 @@ MOST_STEPS = 200_000
 # smaller one.
 LARGEST_SYSTEM = 1500
 
+# Relative differences of float64 numbers below which they are rounding errors.
+ROUNDING = 1e-12
+
 # Penalties, relative to the variance of an input.
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
@@ -92,8 +95,11 @@ def _frames(series: Series, indices: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _moments(frames: np.ndarray) -> np.ndarray:
-    """Mean and deviation of each feature of a recording, `[2 F]`."""
-    return np.concatenate([frames.mean(0), frames.std(0)])
+    """Mean and deviation of each feature of a recording, `[2 F]`, in float64."""
+    mean = frames.mean(0, dtype=np.float64)
+    deviation = frames.std(0, dtype=np.float64)
+    # Rounding errors of a constant depend on the number of steps, which may differ by class.
+    return np.concatenate([mean, np.where(deviation > ROUNDING * np.abs(mean), deviation, 0)])
 
 
 # Mean and scale of the inputs, weights, and mean of the targets.
@@ -102,9 +108,11 @@ _Model = tuple[Tensor, Tensor, Tensor, Tensor]
 
 def _ridge(x: Tensor, y: Tensor, penalty: float) -> _Model:
     """The weights that minimize the squared error plus the penalty, by the smaller system."""
+    x = x.double()
     mean, scale = x.mean(0), x.std(0, correction=0)
-    scale = torch.where(scale > 0, scale, 1)
-    inputs = ((x - mean) / scale).double()
+    # An input that differs by rounding errors alone is a constant, and gets no scale.
+    scale = torch.where(scale > ROUNDING * mean.abs(), scale, torch.inf)
+    inputs = (x - mean) / scale
     targets = y - y.mean(0)
     n_rows, n_inputs = inputs.shape
     ridge = penalty * n_rows
@@ -119,7 +127,7 @@ def _ridge(x: Tensor, y: Tensor, penalty: float) -> _Model:
 
 def _predict(model: _Model, x: Tensor) -> Tensor:
     mean, scale, weights, offset = model
-    return ((x - mean) / scale).double() @ weights + offset
+    return ((x.double() - mean) / scale) @ weights + offset
 
 
 def _score(outputs: Tensor, targets: Tensor) -> float:
