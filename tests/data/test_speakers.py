@@ -44,6 +44,11 @@ def test_other_file_names_are_rejected(name: str) -> None:
         speakers_of([f"yes/{name}"])
 
 
+def test_recordings_in_one_file_have_no_names_to_change() -> None:
+    with pytest.raises(ValueError, match=r"one file .* 'set.npz/0': give groups in the array `gr"):
+        speakers_of(["set.npz/0", "set.npz/1"])
+
+
 def test_the_first_name_that_does_not_follow_the_most_common_pattern_is_reported() -> None:
     with pytest.raises(
         ValueError, match=r"got 'b/1_ann_1.wav', expected all like <speaker>_nohash_<n> or all"

@@ -26,6 +26,9 @@ PATTERNS = {
     "<speaker>_NO_<n>": re.compile(rf"([0-9]+)_NO_[0-9]+{_SUFFIX}"),
 }
 
+# The key of a recording in a file that holds many.
+_IN_FILE = re.compile(r"\.\w+/[0-9]+$")
+
 # Longest pattern and longest name that it is searched in [letters].
 MOST_PATTERN = 200
 MOST_KEY = 1000
@@ -73,6 +76,13 @@ def speakers_of(keys: Sequence[str]) -> tuple[str, ...]:
     matches = [[pattern.fullmatch(name) for name in names] for pattern in PATTERNS.values()]
     best = max(matches, key=lambda of_pattern: sum(match is not None for match in of_pattern))
     for key, match in zip(keys, best, strict=True):
+        if match is None and _IN_FILE.search(key):
+            raise CannotSplitError(
+                f"Recordings in one file have no names that show who speaks: got "
+                f"'{printable(key)}'",
+                "give groups in the array `group` of a .npz, or in a table (--split FILE.csv)",
+                OR_BY_RECORDING,
+            )
         if match is None:
             raise CannotSplitError(
                 f"Names do not show who speaks: got '{printable(key)}', expected all like "

@@ -164,11 +164,14 @@ class _Reader:
         return Sample(np.zeros((len(target), 0), np.float32), target)
 
     def _read_values(self, name: str, rows: Rows, index: int) -> Values:
-        values = to_float32(rows.read(index))
+        stored = rows.read(index)
+        values = to_float32(stored)
         place = find_not_finite(values)
         if place is not None:
-            what = f"has {values[place]} in {name} of recording {index} at index {list(place)}"
-            raise RecordingError(self.path, f"{what}, expected finite float32 numbers", FILL_IN)
+            value = stored[place]
+            what = f"has {value} in {name} of recording {index} at index {list(place)}"
+            remedy = "divide all values by a power of ten" if np.isfinite(value) else FILL_IN
+            raise RecordingError(self.path, f"{what}, expected finite float32 numbers", remedy)
         return values
 
 
@@ -196,6 +199,9 @@ def _check_axes(path: Path, y: Member, steps: Steps) -> None:
     if y.name == "y" and len(y.shape) == 1 and not is_joined:
         what = f"has {y.shape[0]:,} classes in y, and {len(steps):,} recordings in x"
         raise RecordingError(path, what, "save one class for each recording")
+    if y.name == "y" and y.shape == (len(steps), 1) and steps.lengths.max() > 1:
+        what = f"has y of shape {list(y.shape)}, expected [{len(steps)}] with a class for each "
+        raise RecordingError(path, what + "recording, or values for each step", "save y[:, 0]")
 
 
 def _check_kinds(path: Path, name: str, rows: Rows, allowed: str) -> None:
