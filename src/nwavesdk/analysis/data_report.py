@@ -225,7 +225,8 @@ def data_lines(report: dict[str, Any]) -> list[str]:
 def _length_text(lengths: dict[str, Any]) -> str:
     """As in `"20 to 98 steps, median 60 (0.2 to 0.98 s, median 0.6 s)"`."""
     low, median, high = (f"{value:,.0f}" for value in lengths["steps"].values())
-    text = f"{low} to {high} steps, median {median}" if low != high else f"all have {low} steps"
+    noun = "step" if high == "1" else "steps"
+    text = f"{low} to {high} steps, median {median}" if low != high else f"all have {low} {noun}"
     if lengths["seconds"] is None:
         return text
     low, median, high = (f"{value:.3g} s" for value in lengths["seconds"].values())
