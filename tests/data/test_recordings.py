@@ -32,6 +32,14 @@ def test_a_constant_feature_stays_finite_and_zero() -> None:
     assert np.abs(scaled[:, 1]).max() < 1e-4
 
 
+@pytest.mark.parametrize("unit", [1e-13, 1e13])
+def test_the_unit_of_a_feature_does_not_matter(unit: float) -> None:
+    frames = recordings(50).frames[0]
+    part = replace(recordings(50), frames=(frames * np.float32(unit),))
+    expected = Standard.fit(recordings(50)).apply(frames)
+    np.testing.assert_allclose(Standard.fit(part).apply(part.frames[0]), expected, atol=1e-4)
+
+
 def test_frames_are_cut_padded_with_silence_and_held() -> None:
     part = recordings(2, 6)
     standard = Standard.fit(part)

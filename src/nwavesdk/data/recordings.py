@@ -44,9 +44,9 @@ STEPS = 100
 # Values of a block of frames whose sums are added up together.
 BLOCK = 2**22
 
-# The largest factor by which a recording is enlarged when it gets its own deviation: a silent one
-# has only rounding noise.
-MOST_ENLARGED = 10.0
+# Values of float32 that deviate from their mean by less than this part of it are constant, but for
+# the noise of rounding, which must not become a divisor.
+ROUNDING = 1e-6
 
 T = TypeVar("T")
 
@@ -253,11 +253,8 @@ class Standard:
         for block in _blocks(recordings.frames):
             centered = block - mean
             squares += np.einsum("tf,tf->f", centered, centered)
-        deviation = np.sqrt(squares / count)
-        # The deviation of a constant feature (a silent mel band) is rounding noise, which must not
-        # become a divisor.
-        is_constant = deviation <= 1e-6 * np.maximum(1.0, np.abs(mean))
-        deviation = np.where(is_constant, 1.0, deviation)
+        deviation = _without_rounding(np.sqrt(squares / count), mean)
+        deviation = np.where(deviation > 0, deviation, 1.0)
         return cls(mean.astype(np.float32), deviation.astype(np.float32))
 
     def apply(self, frames: Frames) -> Frames:
@@ -271,18 +268,34 @@ class Standard:
             frames: The recording, `[L, F]`.
             center: Whether each feature gets the mean 0 over the recording.
             standardize: Whether the recording gets the deviation 1 over all steps and features,
-                about their means. One factor for all features keeps their proportions. A recording
-                that hardly varies is enlarged at most `MOST_ENLARGED` times.
+                about their means. One factor for all features keeps their proportions. A constant
+                recording keeps its size.
         """
         mean = self.mean
         deviation = self.deviation
         if center:
             mean = frames.mean(axis=0, dtype=np.float64).astype(np.float32)
         if standardize:
-            variances = (frames.std(axis=0, dtype=np.float64) / self.deviation) ** 2
-            own_deviation = max(math.sqrt(variances.mean()), 1 / MOST_ENLARGED)
-            deviation = (deviation * own_deviation).astype(np.float32)
+            factor = self.own_deviation(frames) or 1.0
+            deviation = (deviation * factor).astype(np.float32)
         return Standard(mean, deviation)
+
+    def own_deviation(self, frames: Frames) -> float:
+        """The deviation of one recording, in those of the training set, over all its features.
+
+        Args:
+            frames: The recording, `[L, F]`.
+        """
+        deviation = frames.std(axis=0, dtype=np.float64)
+        deviation = _without_rounding(deviation, frames.mean(axis=0, dtype=np.float64))
+        return math.sqrt(np.square(deviation / self.deviation).mean())
+
+
+def _without_rounding(
+    deviation: npt.NDArray[np.float64], mean: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Deviations of features; 0 of those that are constant, such as silent mel bands."""
+    return np.where(deviation > ROUNDING * np.abs(mean), deviation, 0.0)
 
 
 def _blocks(frames: Sequence[Frames]) -> Iterator[Frames]:
