@@ -122,6 +122,10 @@ def test_a_pattern_in_all_sets_is_one_recording() -> None:
     [
         ("sound", 32, (32,), {"hold": 1}, "32 log-mel bands of 25 ms every 10 ms, scaled"),
         ("series", 1, (), {"hold": 5}, "1 value, scaled, each for 5 steps"),
+        (
+            *("series", 4, (), {"add_standardized": True}),
+            "2 values, scaled, and again on the scale of the recording",
+        ),
         ("features", 13, (), {"hold": 4}, "13 features, scaled, each for 4 steps"),
         ("events", 2312, (2, 34, 34), {"bin": 3e-3}, "events at 2,312 places, bins of 3 ms"),
         ("image", 784, (28, 28), {"hold": 100}, "784 pixels as constant currents, scaled"),

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from nwavesdk.data import Recordings, Series, Standard, fit_hold, fit_length
+from nwavesdk.data.recordings import standardized
 
 
 def recordings(*lengths: int, n_features: int = 3) -> Recordings:
@@ -38,6 +39,17 @@ def test_the_unit_of_a_feature_does_not_matter(unit: float) -> None:
     part = replace(recordings(50), frames=(frames * np.float32(unit),))
     expected = Standard.fit(recordings(50)).apply(frames)
     np.testing.assert_allclose(Standard.fit(part).apply(part.frames[0]), expected, atol=1e-4)
+
+
+def test_a_standardized_recording_is_independent_of_its_scale_and_level() -> None:
+    wave = np.sin(np.arange(40, dtype=np.float32))
+    frames = np.stack([wave, 1e-9 * wave, 100 + 3 * wave, np.full(40, 0.1, np.float32)], 1)
+    scaled = standardized(frames.astype(np.float32))
+    assert scaled.dtype == np.float32
+    expected = (wave - wave.mean()) / wave.std()
+    for column in range(3):
+        np.testing.assert_allclose(scaled[:, column], expected, atol=1e-4)
+    np.testing.assert_array_equal(scaled[:, 3], 0)  # constant
 
 
 def test_frames_are_cut_padded_with_silence_and_held() -> None:

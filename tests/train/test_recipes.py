@@ -55,6 +55,17 @@ def test_only_centered_sound_is_standardized_by_default() -> None:
     assert config.data.standardize is False
 
 
+def test_nets_of_pages_get_series_twice_where_a_class_is_of_the_whole() -> None:
+    assert completed({}, "series").data.add_standardized is True
+    given = {"data": {"add_standardized": False}}
+    assert completed(given, "series").data.add_standardized is False
+    labels, _ = complete_config(RunConfig.of({}), "series", "labels")
+    assert labels.data.add_standardized is False
+    assert completed({"net": {"preset": "lif"}}, "series").data.add_standardized is False
+    for kind in set(KINDS) - {"series"}:
+        assert completed({}, kind).data.add_standardized is False
+
+
 def test_a_step_of_sound_is_a_frame() -> None:
     assert completed({}).net.dt == 10e-3
     config = completed({"data": {"hop": 5e-3}})

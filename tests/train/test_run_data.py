@@ -22,6 +22,7 @@ from nwavesdk.data import (
     load_wav_folder,
     speakers_of,
 )
+from nwavesdk.data.recordings import standardized
 from nwavesdk.train import RunConfig
 from nwavesdk.train.run_data import load_run_data
 from nwavesdk.train.sections import LONGEST
@@ -439,6 +440,28 @@ def test_what_has_no_mean_over_time_is_not_centered(
     path = make(tmp_path / "data")
     with pytest.raises(ValueError, match=message):
         load_run_data(RunConfig.of({"data": {"source": str(path), "center": True}}))
+
+
+def test_series_have_each_feature_again_on_the_scale_of_the_recording(tmp_path: Path) -> None:
+    choices: dict[str, Any] = {"data": {"source": str(small_data.make_npy(tmp_path / "data"))}}
+    config, data = load_run_data(RunConfig.of(choices))
+    choices["data"]["add_standardized"] = False
+    _, plain = load_run_data(RunConfig.of(choices))
+    n_values = plain.val.recordings.n_features
+    assert config.facts is not None
+    assert config.facts.n_features == 2 * n_values
+    for frames, expected in zip(
+        data.val.recordings.frames, plain.val.recordings.frames, strict=True
+    ):
+        np.testing.assert_array_equal(frames[:, :n_values], expected)
+        np.testing.assert_array_equal(frames[:, n_values:], standardized(expected))
+
+
+@pytest.mark.parametrize("make", [small_data.make_png, small_data.make_flac])
+def test_only_series_have_features_twice(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    choices = {"data": {"source": str(make(tmp_path / "data")), "add_standardized": True}}
+    with pytest.raises(ValueError, match=r"data\.add_standardized: .* not series"):
+        load_run_data(RunConfig.of(choices))
 
 
 def test_shares_decide_how_many_recordings_a_set_has() -> None:

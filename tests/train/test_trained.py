@@ -95,6 +95,7 @@ def untrained(task: str, kind: Any, features: Any, n_features: int, **fields: An
 INPUTS = ("hold", "encoder", "center", "standardize", "look_ahead")
 
 SERIES = untrained("classification", "series", SeriesFeatures(), 3)
+DOUBLED = untrained("classification", "series", SeriesFeatures(add_standardized=True), 6)
 SOUND = LogMelFeatures(LogMel(8000, 6), "peak")
 EVENTS = untrained("classification", "events", EventFeatures((2, 3), 0.01), 6, hold=2)
 CAMERA = Events(
@@ -213,6 +214,7 @@ FORMS: dict[str, Callable[[], tuple[TrainedRun, Any]]] = {
         untrained("labels", "series", SeriesFeatures(), 3, center=True, standardize=True),
         series(100) + 5,
     ),
+    "doubled": lambda: (DOUBLED, series(100)),
     "sound": lambda: (untrained("labels", "sound", SOUND, 6), noise(1.0)),
     "events": lambda: (EVENTS, CAMERA),
     "image": lambda: (
@@ -341,6 +343,7 @@ BAD: list[tuple[TrainedRun, Callable[[Path], Any], str]] = [
     (SERIES, text_file, r"a\.wav holds sound, expected series like the data of the run: leave it"),
     (SERIES, csv_file, r"a\.csv has 5 features in a step, expected 3 as in training: give a rec"),
     (SERIES, lambda _: series(9, 4), "recording 0 has 4 features in a step, expected 3 as in tr"),
+    (DOUBLED, lambda _: series(9, 4), "recording 0 has 4 features in a step, expected 3 as in tr"),
     (SERIES, lambda _: np.full((4, 3), np.nan), "recording 0 has values that are not finite: rep"),
     (SERIES, lambda _: np.zeros(4), r"recording 0 has the shape \[4\] of float64, expected \[T, f"),
     (SERIES, lambda _: [], "Nothing to predict: got no recording, expected files or arrays"),

@@ -70,7 +70,7 @@ def data_report(config: RunConfig, data: RunData, is_task_given: bool = False) -
         "lengths_by_set": {
             part: _summarize(series.lengths, config) for part, series in data.as_dict().items()
         },
-        "features": facts.n_features,
+        "features": _n_values(config),
         "feature_shape": list(facts.feature_shape),
         "feature_text": describe_features(config),
         "targets": facts.n_targets,
@@ -132,8 +132,16 @@ def describe_features(config: RunConfig) -> str:
             "latency": "as times of spikes",
         }
         return f"{_pixel_text(facts.feature_shape)} {forms[data.encoder]}"
+    n_values = _n_values(config)
     noun = "feature" if facts.kind == "features" else "value"
-    return f"{count} {noun}{'s' if facts.n_features > 1 else ''}, scaled{hold}"
+    again = ", and again on the scale of the recording" if n_values < facts.n_features else ""
+    return f"{n_values:,} {noun}{'s' * (n_values > 1)}, scaled{again}{hold}"
+
+
+def _n_values(config: RunConfig) -> int:
+    """Values of a recording in a step, of which a net may get each twice."""
+    assert config.facts is not None
+    return config.facts.n_features // (2 if config.data.add_standardized else 1)
 
 
 def _pixel_text(shape: tuple[int, ...]) -> str:

@@ -38,6 +38,7 @@ DATA_FIELDS = (
     "data.augment",
     "data.center",
     "data.standardize",
+    "data.add_standardized",
     "data.look_ahead",
     "data.bands",
     "data.sample_rate",

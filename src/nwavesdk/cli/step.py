@@ -68,6 +68,7 @@ def _about(trained: "TrainedRun") -> dict[str, Any]:
         "hold": net_input.hold,
         "center": net_input.center,
         "standardize": net_input.standardize,
+        "add_standardized": getattr(trained.features, "add_standardized", False),
         "look_ahead": net_input.look_ahead,
     }
 

@@ -43,6 +43,7 @@ class FeatureOptions:
             about `bins` bins.
         shape: Size of images, or of the sensor of events.
         bins: Number of bins of a typical recording, if `bin` is None.
+        add_standardized: Whether a series has each feature a second time; see `SeriesFeatures`.
     """
 
     sample_rate: int | None = None
@@ -53,6 +54,7 @@ class FeatureOptions:
     bin: float | None = None
     shape: tuple[int, ...] = ()
     bins: int = STEPS
+    add_standardized: bool = False
 
     def missing(self, kind: Kind) -> bool:
         """Whether something must be found in recordings of this kind."""
@@ -93,7 +95,7 @@ class FeatureOptions:
         if kind == "events":
             assert self.bin is not None
             return EventFeatures(self.shape, self.bin)
-        return SeriesFeatures()
+        return SeriesFeatures(self.add_standardized)
 
 
 def _look_into(source: Source, faults: Faults, look: Callable[[Any], T]) -> Iterator[T]:

@@ -21,7 +21,7 @@ from nwavesdk.data.front_end import FrontEnd
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
 from nwavesdk.data.log_mel import LogMel
 from nwavesdk.data.readers.events import fit_shape
-from nwavesdk.data.recordings import STEPS, Frames, Pairs, target_at
+from nwavesdk.data.recordings import STEPS, Frames, Pairs, standardized, target_at
 from nwavesdk.data.source import Events, Item, Sample, StepTarget
 from nwavesdk.internal.checks import require_memory
 
@@ -181,18 +181,32 @@ class ChipFeatures:
 
 @dataclass(frozen=True)
 class SeriesFeatures:
-    """Series as they are, with the features of a step in one row."""
+    """Series as they are, with the features of a step in one row.
 
+    Args:
+        add_standardized: Whether each feature follows a second time, with the mean 0 and the
+            deviation 1 over the recording.
+    """
+
+    add_standardized: bool = False
     shape: tuple[int, ...] = ()
 
     @property
     def settings(self) -> str:
-        return json.dumps([VERSION, "series"])
+        return json.dumps([VERSION, "series", *["standardized"] * self.add_standardized])
+
+    @property
+    def copies(self) -> int:
+        """How often a frame has each value of a step."""
+        return 2 if self.add_standardized else 1
 
     def __call__(self, item: Item, sample: Sample) -> Featured:
         values: npt.NDArray[np.float32] = sample.values  # type: ignore[assignment]  # of a source of series
         _check_aligned(item, sample.target, len(values))
-        return Featured(values.reshape(len(values), -1), sample.target)
+        frames = values.reshape(len(values), -1)
+        if self.add_standardized:
+            frames = np.concatenate([frames, standardized(frames)], axis=1)
+        return Featured(frames, sample.target)
 
 
 def _check_aligned(item: Item, target: StepTarget | None, steps: int) -> None:

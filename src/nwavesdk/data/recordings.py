@@ -291,6 +291,15 @@ class Standard:
         return math.sqrt(np.square(deviation / self.deviation).mean())
 
 
+def standardized(frames: Frames) -> Frames:
+    """Each feature of a recording `[L, F]` with its mean 0 and deviation 1; 0 if it is constant."""
+    mean = frames.mean(axis=0, dtype=np.float64)
+    deviation = _without_rounding(frames.std(axis=0, dtype=np.float64), mean)
+    divisor = np.where(deviation > 0, deviation, np.inf)
+    scaled: Frames = ((frames - mean) / divisor).astype(np.float32)
+    return scaled
+
+
 def _without_rounding(
     deviation: npt.NDArray[np.float64], mean: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:

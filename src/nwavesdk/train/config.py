@@ -87,6 +87,7 @@ LATER_DATA: dict[str, Any] = {
     "augment": {},
     "center": False,
     "standardize": False,
+    "add_standardized": False,
     "look_ahead": 0,
 }
 

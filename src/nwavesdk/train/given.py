@@ -13,7 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, RecordingError, Samples
-from nwavesdk.data.features import ChipFeatures, EventBins, EventFeatures, Features, ImageFeatures
+from nwavesdk.data.features import (
+    ChipFeatures,
+    EventBins,
+    EventFeatures,
+    Features,
+    ImageFeatures,
+    SeriesFeatures,
+)
 from nwavesdk.data.folder import SKIP_REMEDY, Faults
 from nwavesdk.data.formats import FORMATS, open_files, open_source
 from nwavesdk.data.readers.archive import open_npz
@@ -141,7 +148,11 @@ class GivenReader:
         frames = self.features(item, sample).frames
         width = frames.n_places if isinstance(frames, EventBins) else frames.shape[1]
         if width != self.n_features:
-            what = f"has {width} features in a step, expected {self.n_features} as in training"
+            copies = self.features.copies if isinstance(self.features, SeriesFeatures) else 1
+            what = (
+                f"has {width // copies} features in a step, expected {self.n_features // copies} "
+                "as in training"
+            )
             raise RecordingError(item.path, what, "give a recording like those of the run")
         return Given(key, frames, self._is_cut(sample))
 

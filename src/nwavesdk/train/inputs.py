@@ -52,6 +52,7 @@ def features_of(
         data.bin,
         config.facts.feature_shape if config.facts else (),
         data.steps or STEPS,
+        data.add_standardized,
     )
 
 

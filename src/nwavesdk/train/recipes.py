@@ -60,13 +60,14 @@ PAGE: dict[str, dict[str, Any]] = {
 PAGE_OF: Mapping[DataKind, dict[str, dict[str, Any]]] = {
     "sound": {},
     "image": {"data": {"hold": None, "steps": 8}},
-    "series": {"learning": {"most_spikes": 0.045}},
+    "series": {"data": {"add_standardized": True}, "learning": {"most_spikes": 0.045}},
     "events": {"data": {"steps": 10}},
     "features": {},
 }
 
-# What differs where each step has a target.
+# What differs where each step has a target, which must not depend on later steps.
 STEPWISE: dict[str, dict[str, Any]] = {
+    "data": {"add_standardized": False},
     "learning": {"label_smoothing": 0.0, "most_spikes": 0.045},
 }
 

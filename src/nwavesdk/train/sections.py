@@ -227,6 +227,11 @@ class DataConfig(FrozenModel):
         "Divide each recording by its own standard deviation, over all features and steps; without "
         "--center, sounds are not standardized by default.",
     )
+    add_standardized: bool = choice(
+        False,
+        "Give the net each feature a second time, with the mean 0 and the deviation 1 over the "
+        "recording; series only.",
+    )
     look_ahead: Annotated[int, Field(ge=0, le=10**5)] = choice(
         0,
         "Steps after a step that its class may depend on: the net gives it so many steps later; "

@@ -1,5 +1,6 @@
 """Choices that have no effect on the data of a run, or do not fit its chip, are errors."""
 
+import itertools
 from collections.abc import Sequence, Set
 
 from nwavesdk.chip import Profile
@@ -24,6 +25,7 @@ __all__ = [
 SOUND_FIELDS = ("bands", "sample_rate", "window", "hop", "level", "max_seconds")
 IMAGE_FIELDS = ("encoder",)
 EVENT_FIELDS = ("bin", "events")
+SERIES_FIELDS = ("add_standardized",)
 STEP_FIELDS = ("steps",)  # of images and of events
 # Fields by which a recording is scaled by its own mean and deviation.
 OWN_SCALE = ("center", "standardize")
@@ -35,6 +37,7 @@ FIELDS_OF: dict[Kind, tuple[str, ...]] = {
     "sound": SOUND_FIELDS,
     "image": IMAGE_FIELDS,
     "events": EVENT_FIELDS,
+    "series": SERIES_FIELDS,
 }
 
 
@@ -51,7 +54,8 @@ def check_digits(config: RunConfig) -> None:
             f"data.split: the spoken digits do not name their {data.split}s: leave --split out."
         )
     if config.facts is None:
-        fields = (*SOUND_FIELDS, *IMAGE_FIELDS, *EVENT_FIELDS, *STEP_FIELDS, *FILE_FIELDS)
+        of_kinds = itertools.chain(*FIELDS_OF.values())
+        fields = (*of_kinds, *STEP_FIELDS, *FILE_FIELDS)
         check_left_out(config, "data", fields, "the spoken digits are features already")
         check_left_out(config, "data", LABEL_FIELDS, "the spoken digits have one class each")
 
@@ -87,7 +91,7 @@ def _check_kind(config: RunConfig, kind: Kind) -> None:
 
 def _check_task(config: RunConfig, task: Task) -> None:
     if task == "pattern":
-        check_left_out(config, "data", OWN_SCALE, "a pattern has no input")
+        check_left_out(config, "data", (*OWN_SCALE, *SERIES_FIELDS), "a pattern has no input")
         check_left_out(config, "net", ("first_weights",), "a pattern has no input")
     if task != "labels":
         reason = f"what is learned is {task}, not a class for each step (labels)"
@@ -106,7 +110,8 @@ def _check_chip(config: RunConfig, kind: Kind) -> None:
             "leave --chip out."
         )
     reason = "the chip's filters and neurons determine it"
-    fields = ("bands", "length", "hold", "window", "hop", "padding", *OWN_SCALE, *LABEL_FIELDS)
+    general = ("bands", "length", "hold", "window", "hop", "padding")
+    fields = (*general, *OWN_SCALE, *SERIES_FIELDS, *LABEL_FIELDS)
     check_left_out(config, "data", fields, reason)
     check_left_out(config, "net", ("threshold",), reason)
 
