@@ -235,10 +235,10 @@ class Run:
         config = self.config
         assert config.facts is not None
         parameters = sum(parameter.numel() for parameter in self.network().parameters())
-        learning = config.learning
+        epochs = config.learning.epochs
         return (
             f"net {net_name(config)} ({config.facts.net_reason}), {parameters:,} parameters; "
-            f"{learning.epochs} epochs in batches of {learning.batch_size}"
+            f"{epochs} epoch{'s' * (epochs != 1)} in batches of {config.learning.batch_size}"
         )
 
     def network(self, *, deployed: bool = False, mismatch: bool = False) -> RunNet:
