@@ -10,7 +10,7 @@ from nwavesdk.train.recipes import (
     LEAST_EPOCHS,
     MOST_EPOCHS,
     SCHEDULES,
-    STEP_SCHEDULE,
+    STEP_SCHEDULES,
     DataKind,
     complete_config,
     complete_schedule,
@@ -155,10 +155,16 @@ def test_layers_keep_their_own_schedule() -> None:
     assert config.learning.epochs == 20
 
 
-def test_tasks_with_outputs_of_each_step_have_their_own_schedule() -> None:
-    config = complete_schedule(completed({}, "series"), "series", "labels", 600)
-    assert config.learning.batch_size == STEP_SCHEDULE.largest_batch
-    assert config.learning.epochs == STEP_SCHEDULE.epochs(600, 16)
+def test_tasks_with_outputs_of_each_step_have_their_own_schedules() -> None:
+    labels, values = (
+        complete_schedule(completed({}, "series"), "series", task, 600).learning
+        for task in ("labels", "regression")
+    )
+    assert labels.batch_size == values.batch_size == 16
+    n_batches = 38
+    assert labels.epochs == round(STEP_SCHEDULES["labels"].updates / n_batches)
+    assert values.epochs == round(STEP_SCHEDULES["regression"].updates / n_batches)
+    assert labels.epochs < values.epochs
 
 
 def test_targets_of_steps_limit_the_changes_of_recordings() -> None:
