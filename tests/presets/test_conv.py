@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from nwavesdk.layers import TemporalConv, prepare_net
+from nwavesdk.layers import LIFLayer, TemporalConv, prepare_net
 from nwavesdk.net import SpikingSequential
 from nwavesdk.presets import conv
 from nwavesdk.train import RunConfig
@@ -32,15 +32,32 @@ def test_layers_for_a_class_see_a_part_of_a_long_series(
     n_steps: int, expected: list[tuple[int, int]]
 ) -> None:
     net = net_for((3,), kind="series", typical_steps=n_steps)
-    convs = [module for module in net if isinstance(module, TemporalConv)]
+    convs = [module for module in net.modules() if isinstance(module, TemporalConv)]
     assert [(one.taps, one.dilation) for one in convs] == expected
 
 
 def test_layers_for_a_class_per_step_see_a_whole_recording() -> None:
     net = net_for((3,), kind="series", task="labels", typical_steps=1296)
-    convs = [module for module in net if isinstance(module, TemporalConv)]
+    convs = [module for module in net.modules() if isinstance(module, TemporalConv)]
     assert [(one.taps, one.dilation) for one in convs] == [(9, 1), (9, 12), (9, 149)]
     assert sum(one.past_steps for one in convs) >= 1290
+
+
+def test_the_read_out_of_series_gets_the_spikes_of_all_layers() -> None:
+    net = net_for((3,), kind="series", typical_steps=100).eval()
+    inner = [module for module in net.modules() if isinstance(module, LIFLayer)]
+    scores = net[-1]
+    spikes: list[torch.Tensor] = []
+    for layer in inner:
+        layer.register_forward_hook(lambda _, __, outputs: spikes.append(outputs[0]))
+    given: list[torch.Tensor] = []
+    net[-2].register_forward_hook(lambda _, inputs, __: given.append(inputs[0]))
+    with torch.no_grad():
+        net(10 * torch.randn(2, 30, 3))
+    assert [one.shape[-1] for one in spikes] == [128, 64, 64]
+    assert scores.in_features == 256
+    assert all(one.any() for one in spikes)
+    assert torch.equal(given[0].view(2, 30, 256), torch.cat(spikes, -1))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +74,7 @@ def test_a_first_layer_over_small_images_has_neurons_for_each_pixel_and_a_pool(
     kind: str, size: int, has_pool: bool
 ) -> None:
     net = net_for((size, size), kind=kind)
-    (first, *_) = [module for module in net if isinstance(module, TemporalConv)]
+    (first, *_) = [module for module in net.modules() if isinstance(module, TemporalConv)]
     pools = [module for module in net if isinstance(module, nn.MaxPool2d)]
     assert first.stride == ((1, 1) if has_pool else (2, 2))
     assert len(pools) == has_pool

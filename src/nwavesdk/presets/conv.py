@@ -2,8 +2,8 @@
 
     sound              2 layers over time and bands, 2 layers over time, read-out
     images and events  3 layers over pixels (of small images, a max pool after the first), read-out
-    series             2 or 3 layers over time, read-out
-    targets per step   2 or 3 layers over time, read-out that integrates
+    series             2 or 3 layers over time, read-out of all of them
+    targets per step   2 or 3 layers over time, read-out of all of them that integrates
 
 A layer is a convolution, batch norm, and LIF neurons with time constants from 10 to 100 ms; to
 300 ms where each step has a target. Before a read-out that takes the mean over time, another batch
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.layers import LIFLayer, LILayer, SpikingSequential, TemporalConv, TimeBatchNorm
+from nwavesdk.net import Branches
 from nwavesdk.surrogate import parse
 from nwavesdk.train import RunConfig
 
@@ -50,11 +51,12 @@ def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSe
         classes: Number of classes, or of values per step.
         config: The config of the run.
     """
-    modules, n_features = look(inputs, config)
-    for width, taps, dilation in memory_plan(inputs, config):
-        conv = TemporalConv(n_features, width, taps, dilation=dilation)
-        modules += spiking(conv, (width,), config)
-        n_features = width
+    modules, n_inputs = look(inputs, config)
+    plan = memory_plan(inputs, config)
+    joins = not has_places(inputs, config) or has_target_per_step(config)
+    modules += over_time(n_inputs, plan, config, joins=joins)
+    widths = [width for width, _, _ in plan] or [n_inputs]
+    n_features = sum(widths) if joins else widths[-1]
     return SpikingSequential(*modules, *read_out(n_features, classes, config))
 
 
@@ -96,6 +98,29 @@ def memory_plan(inputs: tuple[int, ...], config: RunConfig) -> list[Memory]:
     n_steps = config.facts.typical_steps if config.facts is not None else None
     n_steps = n_steps or TYPICAL_STEPS
     return step_plan(n_steps) if has_target_per_step(config) else series_plan(n_steps)
+
+
+def over_time(
+    n_inputs: int, plan: list[Memory], config: RunConfig, *, joins: bool
+) -> list[nn.Module]:
+    """The layers over time.
+
+    Args:
+        n_inputs: Values of a step.
+        plan: The layers.
+        config: The config of the run.
+        joins: Whether the output has the spikes of all these layers, from fast to slow, not only of
+            the last one.
+    """
+    if not plan:
+        return []
+    (width, taps, dilation), *later = plan
+    conv = TemporalConv(n_inputs, width, taps, dilation=dilation)
+    layer = spiking(conv, (width,), config)
+    slower = over_time(width, later, config, joins=joins)
+    if later and joins:
+        slower = [Branches(nn.Identity(), SpikingSequential(*slower))]
+    return [*layer, *slower]
 
 
 def series_plan(n_steps: int) -> list[Memory]:
