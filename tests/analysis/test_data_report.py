@@ -124,7 +124,7 @@ def test_a_pattern_in_all_sets_is_one_recording() -> None:
         ("series", 1, (), {"hold": 5}, "1 value, scaled, each for 5 steps"),
         (
             *("series", 4, (), {"add_standardized": True}),
-            "2 values, scaled, and again on the scale of the recording",
+            "2 values, scaled by the set and by the recording",
         ),
         ("features", 13, (), {"hold": 4}, "13 features, scaled, each for 4 steps"),
         ("events", 2312, (2, 34, 34), {"bin": 3e-3}, "events at 2,312 places, bins of 3 ms"),

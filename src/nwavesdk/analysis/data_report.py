@@ -134,8 +134,8 @@ def describe_features(config: RunConfig) -> str:
         return f"{_pixel_text(facts.feature_shape)} {forms[data.encoder]}"
     n_values = _n_values(config)
     noun = "feature" if facts.kind == "features" else "value"
-    again = ", and again on the scale of the recording" if n_values < facts.n_features else ""
-    return f"{n_values:,} {noun}{'s' * (n_values > 1)}, scaled{again}{hold}"
+    scales = " by the set and by the recording" if n_values < facts.n_features else ""
+    return f"{n_values:,} {noun}{'s' * (n_values > 1)}, scaled{scales}{hold}"
 
 
 def _n_values(config: RunConfig) -> int:
