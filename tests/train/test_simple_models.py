@@ -5,6 +5,7 @@ import pytest
 
 from nwavesdk.data import Series
 from nwavesdk.data.recordings import Recordings, Standard
+from nwavesdk.data.recordings import standardized as standardize
 from nwavesdk.train.simple_models import simple_scores
 
 F = 4
@@ -41,10 +42,14 @@ def test_a_linear_classifier_sees_deviations():
     assert scores == {"majority_accuracy": 0.75, "linear_accuracy": 1.0}
 
 
-def test_rounding_errors_of_constants_say_nothing():
-    """Class b is longer; the mean of a constant has another rounding error then."""
+@pytest.mark.parametrize("standardized", [False, True])
+def test_rounding_errors_say_nothing(standardized):
+    """Class b is longer; means and deviations have other rounding errors then."""
     labels = np.arange(40) % 2
     frames = [np.full((20 + 7 * label, F), -15.2) for label in labels]
+    if standardized:
+        waves = [np.sin(np.arange(20 + 7 * label))[:, None].repeat(F, 1) for label in labels]
+        frames = [standardize(wave.astype(np.float32)) for wave in waves]
     series = series_of(frames, labels)
     assert simple_scores(series, series, series, "classification", 2)["linear_accuracy"] == 0.5
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from nwavesdk.data import Series
+from nwavesdk.data.recordings import ROUNDING
 from nwavesdk.data.source import Task
 from nwavesdk.metrics import r2
 
@@ -25,9 +26,6 @@ MOST_STEPS = 200_000
 # Numbers of inputs and recordings that are not both exceeded: the model solves a system of the
 # smaller one.
 LARGEST_SYSTEM = 1500
-
-# Relative differences of float64 numbers below which they are rounding errors.
-ROUNDING = 1e-12
 
 # Penalties, relative to the variance of an input.
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -98,8 +96,11 @@ def _moments(frames: np.ndarray) -> np.ndarray:
     """Mean and deviation of each feature of a recording, `[2 F]`, in float64."""
     mean = frames.mean(0, dtype=np.float64)
     deviation = frames.std(0, dtype=np.float64)
-    # Rounding errors of a constant depend on the number of steps, which may differ by class.
-    return np.concatenate([mean, np.where(deviation > ROUNDING * np.abs(mean), deviation, 0)])
+    # Rounding errors depend on the number of steps, which may differ by class: of a constant, and
+    # of a recording with the mean 0.
+    has_mean = np.abs(mean) > ROUNDING * deviation
+    has_deviation = deviation > ROUNDING * np.abs(mean)
+    return np.concatenate([np.where(has_mean, mean, 0), np.where(has_deviation, deviation, 0)])
 
 
 # Mean and scale of the inputs, weights, and mean of the targets.
