@@ -24,6 +24,7 @@ from nwavesdk.data import (
 )
 from nwavesdk.data.recordings import standardized
 from nwavesdk.train import RunConfig
+from nwavesdk.train.inputs import constant_note
 from nwavesdk.train.run_data import load_run_data
 from nwavesdk.train.sections import LONGEST
 from nwavesdk.train.used_fields import check_shares_used
@@ -43,6 +44,27 @@ def test_the_scale_is_that_of_the_training_set(tones: Path) -> None:
     mean = np.concatenate(split_by(recordings, "recording").train.frames).mean(0)
     np.testing.assert_allclose(data.standard.mean, mean, rtol=1e-4)
     assert np.abs(np.concatenate(recordings.frames).mean(0) - mean).max() > 1e-3
+
+
+def test_recordings_that_become_zeros_are_noted(tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    noise = 0.1 * np.random.default_rng(0).standard_normal(1600)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index in range(4):
+            soundfile.write(tmp_path / name / f"{index}.wav", noise, 8000)
+    choices = {"data": {"source": str(tmp_path), "bands": 4, "center": True}}
+    _, data = load_run_data(RunConfig.of(choices))
+    assert constant_note(data.train) is None
+    for name, index in (key[:-4].split("/") for key in data.train.recordings.keys[:2]):
+        opposite = np.stack([noise, -noise], 1)  # channels that cancel out in their mean
+        soundfile.write(tmp_path / name / f"{index}.wav", opposite, 8000)
+    _, data = load_run_data(RunConfig.of(choices))
+    note = constant_note(data.train)
+    assert note is not None
+    assert note.startswith("2 of 4 training recordings do not change over time, such as 'a/")
+    choices["data"]["center"] = False
+    assert constant_note(load_run_data(RunConfig.of(choices))[1].train) is None
 
 
 @pytest.mark.parametrize("chip", [False, True])

@@ -1,20 +1,28 @@
-"""How recordings become the input of a run's net: what its config alone decides."""
+"""How recordings become the input of a run's net, by its config; what to know of them."""
 
 import warnings
 from collections.abc import Sequence
 
 from nwavesdk.chip import Profile
+from nwavesdk.data import Series
 from nwavesdk.data.augment import Augmentation
 from nwavesdk.data.encoders import Encoder, encoder_of
 from nwavesdk.data.feature_options import FeatureOptions
 from nwavesdk.data.features import ChipFeatures, Features, NoiseFeatures
-from nwavesdk.data.recordings import STEPS
+from nwavesdk.data.recordings import STEPS, Frames
 from nwavesdk.data.source import Kind, Task
 from nwavesdk.internal.checks import shown
+from nwavesdk.internal.files import printable
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.recipes import DataKind
 
-__all__ = ["augmentation_of_run", "encoder_of_run", "features_of", "warn_of_skipped"]
+__all__ = [
+    "augmentation_of_run",
+    "constant_note",
+    "encoder_of_run",
+    "features_of",
+    "warn_of_skipped",
+]
 
 # Channels of the frozen noise that a pattern is generated from.
 NOISE_CHANNELS = 100
@@ -98,3 +106,30 @@ def warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
         first = "; ".join(f"{file} {fault}" for file, fault in skipped[:MOST_NAMED])
         more = "; ..." if len(skipped) > MOST_NAMED else ""
         warnings.warn(f"skipped {len(skipped)} files of the data: {first}{more}", stacklevel=3)
+
+
+def constant_note(train: Series) -> str | None:
+    """A note on recordings of which centering leaves nothing, or None.
+
+    Args:
+        train: The training set.
+    """
+    if not train.center:
+        return None
+    recordings = train.recordings
+    places = [index for index, frames in enumerate(recordings.frames) if _is_constant(frames)]
+    if not places:
+        return None
+    return (
+        f"{len(places):,} of {len(train):,} training recordings do not change over time, such as "
+        f"'{printable(recordings.keys[places[0]])}': silence, channels that cancel out, or a "
+        "single frame. The net gets zeros of them, because the mean of each recording is removed: "
+        "remove them, or keep the mean with --no-center."
+    )
+
+
+def _is_constant(frames: Frames) -> bool:
+    """Whether all frames of a recording are the same; two of them mostly show that they are not."""
+    if (frames[0] != frames[len(frames) // 2]).any():
+        return False
+    return bool((frames == frames[:1]).all())

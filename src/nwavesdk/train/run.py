@@ -47,6 +47,7 @@ from nwavesdk.train.costs import describe_run
 from nwavesdk.train.evaluation import Evaluation, evaluate_net
 from nwavesdk.train.facts import Origin
 from nwavesdk.train.first_weights import CannotDriveError, drive_weights
+from nwavesdk.train.inputs import constant_note
 from nwavesdk.train.learner import Learner, Selection
 from nwavesdk.train.loaders import Loaders
 from nwavesdk.train.machine import (
@@ -434,7 +435,8 @@ class Run:
 
     def _print_notes(self, task: TrainingTask) -> None:
         """Print what to know of the data and of the chip before the first epoch."""
-        for note in (task.advice(self.data.train), nearest_tau_note(self.config)):
+        train = self.data.train
+        for note in (task.advice(train), constant_note(train), nearest_tau_note(self.config)):
             if note is not None:
                 print_line(f"nwave: note: {note}")
 
