@@ -9,6 +9,7 @@ pytest.importorskip("scipy")
 from scipy import stats
 
 from nwavesdk.analysis import compare_pairs, summarize
+from nwavesdk.analysis.statistics import limits_of
 
 
 def test_interval_of_an_arm_is_student_s() -> None:
@@ -17,6 +18,13 @@ def test_interval_of_an_arm_is_student_s() -> None:
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (summary.low, summary.high) == pytest.approx(tuple(expected))
     assert summary.deviation == pytest.approx(stats.tstd(values))
+
+
+def test_an_interval_ends_where_the_measure_does() -> None:
+    summary = summarize([0.4, 0.5, 0.98], limits=limits_of("accuracy"))
+    assert (summary.low, summary.high) == (0, 1)
+    assert summarize([0.4, 0.5, 0.98]).high > 1
+    assert summarize([-2.0, 0.5, 0.9], limits=limits_of("r2")).low < -1
 
 
 def test_pairs_are_paired_t_tests_with_holm_and_bonferroni() -> None:

@@ -15,7 +15,16 @@ import numpy as np
 
 from nwavesdk.internal.imports import require
 
-__all__ = ["Pair", "Summary", "compare_pairs", "summarize"]
+__all__ = ["Pair", "Summary", "compare_pairs", "limits_of", "summarize"]
+
+# Least and largest value of measures that have them.
+LIMITS = {
+    "accuracy": (0.0, 1.0),
+    "balanced_accuracy": (0.0, 1.0),
+    "f1": (0.0, 1.0),
+    "r2": (-math.inf, 1.0),
+    "correlation": (-1.0, 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -75,12 +84,27 @@ class Pair:
         return f"{self.second} is better" if self.high < 0 else "no difference shown"
 
 
-def summarize(values: Sequence[float], level: float = 0.95) -> Summary:
+def limits_of(measure: str) -> tuple[float, float]:
+    """Least and largest value of a measure.
+
+    Example:
+        >>> limits_of("accuracy"), limits_of("mse")
+        ((0.0, 1.0), (-inf, inf))
+    """
+    return LIMITS.get(measure, (-math.inf, math.inf))
+
+
+def summarize(
+    values: Sequence[float],
+    level: float = 0.95,
+    limits: tuple[float, float] = (-math.inf, math.inf),
+) -> Summary:
     """Mean, interval and deviation of one arm.
 
     Args:
         values: One value for each seed.
         level: Confidence level of the interval.
+        limits: Least and largest possible value, at which the interval is cut.
 
     Example:
         >>> f"{summarize([0.9, 0.92, 0.94]).mean:.2f}"
@@ -92,7 +116,9 @@ def summarize(values: Sequence[float], level: float = 0.95) -> Summary:
     deviation = stdev(values)
     quantile = require("scipy.stats", "train").t.ppf((1 + level) / 2, len(values) - 1)
     reach = float(quantile * deviation / math.sqrt(len(values)))
-    return Summary(mean, mean - reach, mean + reach, deviation)
+    low = max(mean - reach, limits[0])
+    high = min(mean + reach, limits[1])
+    return Summary(mean, low, high, deviation)
 
 
 def compare_pairs(arms: Mapping[str, Sequence[float]], level: float = 0.95) -> list[Pair]:

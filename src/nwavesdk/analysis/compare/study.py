@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nwavesdk.analysis.cells import MOST_THREADS, Job, begin_study
-from nwavesdk.analysis.statistics import Pair, Summary, compare_pairs, summarize
+from nwavesdk.analysis.statistics import Pair, Summary, compare_pairs, limits_of, summarize
 from nwavesdk.analysis.tested import file_of_test, first_measure, read_tested
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import read_bytes
@@ -207,7 +207,8 @@ class Study:
 
     def summaries(self) -> dict[str, Summary]:
         """Mean and interval of each arm."""
-        return {arm: summarize(values) for arm, values in self.accuracies().items()}
+        limits = limits_of(self.measure)
+        return {arm: summarize(values, limits=limits) for arm, values in self.accuracies().items()}
 
     def pairs(self) -> list[Pair]:
         """The difference of every two arms."""

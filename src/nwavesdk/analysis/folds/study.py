@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from nwavesdk.analysis.cells import MOST_THREADS, Job, begin_study, evaluate_cell, run_cell
-from nwavesdk.analysis.statistics import Summary, summarize
+from nwavesdk.analysis.statistics import Summary, limits_of, summarize
 from nwavesdk.analysis.tested import file_of_test, first_measure, read_tested
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable, read_bytes
@@ -193,7 +193,10 @@ class FoldStudy:
         results = [fold.result for fold in self.folds]
         names = [name for name in results[0] if name.startswith(part) and name != "val_loss"]
         return {
-            name: summarize([result[name] for result in results])
+            name: summarize(
+                [result[name] for result in results],
+                limits=limits_of(name.removeprefix(part)),
+            )
             for name in names
             if all(name in result for result in results)
         }
