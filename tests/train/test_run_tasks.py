@@ -199,7 +199,8 @@ def test_no_test_leaves_the_test_set_unread(
     assert not any(name.startswith("test_") for name in result)
     assert result == run.folder.read_result()
     page = run.folder.report.read_text()
-    assert "the test set was not read" in page
+    assert "all numbers are those of the validation set, on which the epoch was selected" in page
+    assert "Dotted: the epoch whose weights are kept." in page
     assert "not read (--no-test); `nwave eval run` reads it" in page
     tested = Run.open(tmp_path / "run").test()
     assert 0 < tested["test_accuracy"] <= 1

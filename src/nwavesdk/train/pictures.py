@@ -58,7 +58,7 @@ def learning_curves(
 
     Args:
         history: The metrics of each epoch, as in `metrics.csv`.
-        best_epoch: The selected epoch, from 1.
+        best_epoch: The epoch whose weights are kept, from 1.
         theme: Colors.
         measure: The score: `"accuracy"` or `"r2"`.
         has_output: See `layer_names`.
@@ -86,7 +86,7 @@ def learning_curves(
         axes.grid(axis="y")
         axes.legend()
     score.annotate(
-        "selected",
+        "kept",
         (best_epoch, 0.02),
         xycoords=("data", "axes fraction"),
         xytext=(-4, 0),

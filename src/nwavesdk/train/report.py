@@ -28,7 +28,7 @@ from nwavesdk.train.task_reports import MOST_STEPS_DRAWN, REPORTS, FinishedRun
 __all__ = ["write_report"]
 
 CAPTIONS = {
-    "learning_curves": "Course of the run. Dotted: the epoch selected on the validation set.",
+    "learning_curves": "Course of the run. Dotted: the epoch whose weights are kept.",
     "spike_raster": "One recording of the validation set as it passes through the layers"
     f" (of a long one, the first {MOST_STEPS_DRAWN:,} steps).",
     "membrane_traces": "The same recording in a busy and in an average neuron of each layer:"

@@ -253,10 +253,10 @@ def _accuracy_interval(evaluation: Evaluation) -> tuple[float, float]:
 
 def _use_of_test(run: FinishedRun) -> str:
     if not run.config.data.test:
-        return (
-            "the test set was not read, and all numbers are those of the validation set, on which "
-            "the epoch was selected"
-        )
+        text = "the test set was not read, and all numbers are those of the validation set"
+        if run.config.learning.keep == "best":
+            text += ", on which the epoch was selected"
+        return text
     return f"{run.facts.recordings[2]:,} test recordings, used once"
 
 
