@@ -24,8 +24,10 @@ def test_options_have_type_default_and_help_of_their_fields() -> None:
         "--learning-rate <float> Highest learning rate of the cycle. [0.008; chip: 0.03]",
         "--precision 32-true|64-true|bf16-mixed|16-mixed Precision of the numbers. [32-true]",
         "--bits <int> Bits of a weight on the chip. [the profile's]",
+        "noise=10, or none; docs/augmentation.md lists them. [none]",
     ):
         assert option in text
+    assert "In brackets are the defaults of --net lif and of --chip." in text
 
 
 def test_train_has_the_options_that_it_always_had() -> None:

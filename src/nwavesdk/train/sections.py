@@ -218,6 +218,7 @@ class DataConfig(FrozenModel):
         "Random changes of training recordings and their strengths, as in shift=0.1,noise=10, or "
         "none; docs/augmentation.md lists them.",
         metavar="NAME=VALUE,…|none",
+        default_text="none",
     )
     center: bool = choice(
         False, "Subtract the mean of each feature over the recording from the recording."
