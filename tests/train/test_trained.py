@@ -343,6 +343,7 @@ BAD: list[tuple[TrainedRun, Callable[[Path], Any], str]] = [
     (SERIES, text_file, r"a\.wav holds sound, expected series like the data of the run: leave it"),
     (SERIES, csv_file, r"a\.csv has 5 features in a step, expected 3 as in training: give a rec"),
     (SERIES, lambda _: series(9, 4), "recording 0 has 4 features in a step, expected 3 as in tr"),
+    (SERIES, lambda _: series(9, 1), "recording 0 has 1 feature in a step, expected 3 as in train"),
     (DOUBLED, lambda _: series(9, 4), "recording 0 has 4 features in a step, expected 3 as in tr"),
     (SERIES, lambda _: np.full((4, 3), np.nan), "recording 0 has values that are not finite: rep"),
     (SERIES, lambda _: np.zeros(4), r"recording 0 has the shape \[4\] of float64, expected \[T, f"),

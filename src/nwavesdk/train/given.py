@@ -149,9 +149,10 @@ class GivenReader:
         width = frames.n_places if isinstance(frames, EventBins) else frames.shape[1]
         if width != self.n_features:
             copies = self.features.copies if isinstance(self.features, SeriesFeatures) else 1
+            n_found = width // copies
             what = (
-                f"has {width // copies} features in a step, expected {self.n_features // copies} "
-                "as in training"
+                f"has {n_found} feature{'s' * (n_found != 1)} in a step, expected "
+                f"{self.n_features // copies} as in training"
             )
             raise RecordingError(item.path, what, "give a recording like those of the run")
         return Given(key, frames, self._is_cut(sample))
