@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nwavesdk.data import Recordings, Series, Standard, fit_hold, fit_length
-from nwavesdk.data.recordings import standardized
+from nwavesdk.data.recordings import is_standardized, standardized
 
 
 def recordings(*lengths: int, n_features: int = 3) -> Recordings:
@@ -50,6 +50,9 @@ def test_a_standardized_recording_is_independent_of_its_scale_and_level() -> Non
     for column in range(3):
         np.testing.assert_allclose(scaled[:, column], expected, atol=1e-4)
     np.testing.assert_array_equal(scaled[:, 3], 0)  # constant
+    assert is_standardized(scaled)
+    for changed in (scaled + 0.2, 1.2 * scaled, 0.8 * scaled):
+        assert not is_standardized(changed[:, :3])
 
 
 def test_frames_are_cut_padded_with_silence_and_held() -> None:

@@ -55,8 +55,8 @@ def test_only_centered_sound_is_standardized_by_default() -> None:
     assert config.data.standardize is False
 
 
-def test_nets_of_pages_get_series_twice_where_a_class_is_of_the_whole() -> None:
-    assert completed({}, "series").data.add_standardized is True
+def test_only_nets_of_pages_may_get_series_twice() -> None:
+    assert completed({}, "series").data.add_standardized is None  # found in the data
     given = {"data": {"add_standardized": False}}
     assert completed(given, "series").data.add_standardized is False
     labels, _ = complete_config(RunConfig.of({}), "series", "labels")

@@ -471,12 +471,24 @@ def test_series_have_each_feature_again_on_the_scale_of_the_recording(tmp_path: 
     _, plain = load_run_data(RunConfig.of(choices))
     n_values = plain.val.recordings.n_features
     assert config.facts is not None
+    assert config.data.add_standardized is True
     assert config.facts.n_features == 2 * n_values
     for frames, expected in zip(
         data.val.recordings.frames, plain.val.recordings.frames, strict=True
     ):
         np.testing.assert_array_equal(frames[:, :n_values], expected)
         np.testing.assert_array_equal(frames[:, n_values:], standardized(expected))
+
+
+@pytest.mark.parametrize("largest", [1.0, 2.0])
+def test_series_that_are_standardized_come_once(tmp_path: Path, largest: float) -> None:
+    wave = standardized(np.random.default_rng(0).standard_normal((50, 2)))
+    x = np.stack([wave] * 19 + [largest * wave])
+    np.savez(tmp_path / "waves.npz", x=x, y=np.arange(20) % 2)
+    config, _ = load_run_data(RunConfig.of({"data": {"source": str(tmp_path / "waves.npz")}}))
+    assert config.facts is not None
+    assert config.data.add_standardized is (largest > 1)
+    assert config.facts.n_features == (4 if largest > 1 else 2)
 
 
 @pytest.mark.parametrize("make", [small_data.make_png, small_data.make_flac])

@@ -15,7 +15,7 @@ from nwavesdk.data.features import (
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.log_mel import LogMel
 from nwavesdk.data.readers.events import join_shapes
-from nwavesdk.data.recordings import STEPS
+from nwavesdk.data.recordings import STEPS, is_standardized
 from nwavesdk.data.source import Kind, Source
 from nwavesdk.internal.files import printable
 
@@ -43,7 +43,8 @@ class FeatureOptions:
             about `bins` bins.
         shape: Size of images, or of the sensor of events.
         bins: Number of bins of a typical recording, if `bin` is None.
-        add_standardized: Whether a series has each feature a second time; see `SeriesFeatures`.
+        add_standardized: Whether a series has each feature a second time, see `SeriesFeatures`;
+            None: unless all recordings have the mean 0 and the deviation 1.
     """
 
     sample_rate: int | None = None
@@ -54,7 +55,7 @@ class FeatureOptions:
     bin: float | None = None
     shape: tuple[int, ...] = ()
     bins: int = STEPS
-    add_standardized: bool = False
+    add_standardized: bool | None = False
 
     def missing(self, kind: Kind) -> bool:
         """Whether something must be found in recordings of this kind."""
@@ -62,7 +63,7 @@ class FeatureOptions:
             "sound": self.sample_rate is None,
             "image": not self.shape,
             "events": not self.shape or self.bin is None,
-            "series": False,
+            "series": self.add_standardized is None,
         }[kind]
 
     def fit(self, source: Source, faults: Faults) -> "FeatureOptions":
@@ -74,6 +75,9 @@ class FeatureOptions:
         if source.kind == "sound":
             rates = _look_into(source, faults, lambda sound: sound[1])
             return replace(self, sample_rate=min(DEFAULT_HIGHEST_RATE, *rates))
+        if source.kind == "series":
+            are_standardized = all(_look_into(source, faults, is_standardized))
+            return replace(self, add_standardized=not are_standardized)
         if source.kind == "image":
             shapes = _look_into(source, faults, lambda image: list(image.shape))
             return replace(self, shape=tuple(next(shapes)))
@@ -95,6 +99,7 @@ class FeatureOptions:
         if kind == "events":
             assert self.bin is not None
             return EventFeatures(self.shape, self.bin)
+        assert self.add_standardized is not None
         return SeriesFeatures(self.add_standardized)
 
 

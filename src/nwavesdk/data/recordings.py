@@ -41,6 +41,10 @@ Indices = npt.NDArray[np.int64]
 # Number of time steps that a series should have, about.
 STEPS = 100
 
+# How far mean and deviation of a standardized recording may be from 0 and 1: some divide by n, some
+# by n - 1, and some round.
+NEARLY = 0.1
+
 # Values of a block of frames whose sums are added up together.
 BLOCK = 2**22
 
@@ -298,6 +302,18 @@ def standardized(frames: Frames) -> Frames:
     divisor = np.where(deviation > 0, deviation, np.inf)
     scaled: Frames = ((frames - mean) / divisor).astype(np.float32)
     return scaled
+
+
+def is_standardized(values: Frames) -> bool:
+    """Whether each feature of a recording `[L, ...]` has about the mean 0 and the deviation 1.
+
+    Constant features have neither, whatever their scale, and do not count.
+    """
+    mean = values.mean(axis=0, dtype=np.float64)
+    deviation = _without_rounding(values.std(axis=0, dtype=np.float64), mean)
+    varies = deviation > 0
+    is_near = (np.abs(mean) < NEARLY) & (np.abs(deviation - 1) < NEARLY)
+    return bool(np.all(is_near | ~varies))
 
 
 def _without_rounding(

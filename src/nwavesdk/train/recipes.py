@@ -60,7 +60,7 @@ PAGE: dict[str, dict[str, Any]] = {
 PAGE_OF: Mapping[DataKind, dict[str, dict[str, Any]]] = {
     "sound": {},
     "image": {"data": {"hold": None, "steps": 8}},
-    "series": {"data": {"add_standardized": True}, "learning": {"most_spikes": 0.045}},
+    "series": {"data": {"add_standardized": None}, "learning": {"most_spikes": 0.045}},
     "events": {"data": {"steps": 10}},
     "features": {},
 }

@@ -97,8 +97,11 @@ def load_run_data(
         config = complete_schedule(config, begun.kind, recordings.task, n_train)
     data, completed = _as_series(config, begun.kind, recordings.take, split.indices)
     data = replace(data, is_cached=begun.loaded.is_cached)
-    if isinstance(begun.loaded.features, EventFeatures):
-        completed["bin"] = begun.loaded.features.bin
+    features = begun.loaded.features
+    if isinstance(features, EventFeatures):
+        completed["bin"] = features.bin
+    if isinstance(features, SeriesFeatures):
+        completed["add_standardized"] = features.add_standardized
     completed |= {
         "task": recordings.task,
         "sample_rate": recordings.sample_rate or config.data.sample_rate,

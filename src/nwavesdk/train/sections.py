@@ -228,10 +228,11 @@ class DataConfig(FrozenModel):
         "Divide each recording by its own standard deviation, over all features and steps; without "
         "--center, sounds are not standardized by default.",
     )
-    add_standardized: bool = choice(
+    add_standardized: bool | None = choice(
         False,
         "Give the net each feature a second time, with the mean 0 and the deviation 1 over the "
-        "recording; series only.",
+        "recording; series only. [None: unless all recordings have these already]",
+        default_text="off; if they differ in size, on",
     )
     look_ahead: Annotated[int, Field(ge=0, le=10**5)] = choice(
         0,
