@@ -14,6 +14,7 @@ from matplotlib.image import imread
 from nwavesdk.analysis.data_examples import data_picture, plot_data
 from nwavesdk.analysis.data_pictures import draw_data
 from nwavesdk.data import RecordingError
+from nwavesdk.data.recordings import standardized
 from nwavesdk.plot.theme import LIGHT
 from nwavesdk.train import RunConfig
 from nwavesdk.train.run_data import load_run_data
@@ -77,9 +78,9 @@ def test_a_folder_of_series_is_drawn_in_steps(tmp_path: Path) -> None:
     assert [example.name for example in picture.examples] == ["a", "b"]
     for example in picture.examples:
         assert example.step is None
-        assert example.values.shape == example.frames.shape
-        scaled = data.standard.apply(example.values)
-        np.testing.assert_allclose(scaled, example.frames, rtol=1e-6)
+        # Frames have each value a second time, on the scale of the recording.
+        both = np.concatenate([example.values, standardized(example.values)], axis=1)
+        np.testing.assert_allclose(data.standard.apply(both), example.frames, rtol=1e-5, atol=1e-6)
 
 
 def test_values_are_drawn_for_as_long_as_their_frames(tmp_path: Path) -> None:
