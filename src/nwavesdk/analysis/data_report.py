@@ -6,6 +6,7 @@ import numpy as np
 
 from nwavesdk.data import Indices, Recordings, Series, Split
 from nwavesdk.data.assignment import CannotSplitError
+from nwavesdk.data.features import SeriesFeatures
 from nwavesdk.data.speakers import match_speakers, speakers_of
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import RunConfig
@@ -139,9 +140,10 @@ def describe_features(config: RunConfig) -> str:
 
 
 def _n_values(config: RunConfig) -> int:
-    """Values of a recording in a step, of which a net may get each twice."""
+    """Values of a recording in a step; the net may get each of them twice."""
     assert config.facts is not None
-    return config.facts.n_features // (2 if config.data.add_standardized else 1)
+    features = SeriesFeatures(bool(config.data.add_standardized))
+    return config.facts.n_features // features.copies
 
 
 def _pixel_text(shape: tuple[int, ...]) -> str:

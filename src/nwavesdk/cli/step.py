@@ -58,7 +58,10 @@ def export_step(
 
 def _about(trained: "TrainedRun") -> dict[str, Any]:
     """What a reader of the file needs to know of the run."""
+    from nwavesdk.data.features import SeriesFeatures
+
     net_input = trained.net_input
+    features = trained.features
     return {
         "dt": trained.dt,
         "task": trained.task.name,
@@ -68,7 +71,7 @@ def _about(trained: "TrainedRun") -> dict[str, Any]:
         "hold": net_input.hold,
         "center": net_input.center,
         "standardize": net_input.standardize,
-        "add_standardized": getattr(trained.features, "add_standardized", False),
+        "add_standardized": isinstance(features, SeriesFeatures) and features.add_standardized,
         "look_ahead": net_input.look_ahead,
     }
 

@@ -41,9 +41,9 @@ Indices = npt.NDArray[np.int64]
 # Number of time steps that a series should have, about.
 STEPS = 100
 
-# How far mean and deviation of a standardized recording may be from 0 and 1: some divide by n, some
-# by n - 1, and some round.
-NEARLY = 0.1
+# The mean and the deviation of a standardized recording are within this distance of 0 and 1. Programs
+# divide by n or by n - 1, and round.
+STANDARDIZED_WITHIN = 0.1
 
 # Values of a block of frames whose sums are added up together.
 BLOCK = 2**22
@@ -285,7 +285,7 @@ class Standard:
         return Standard(mean, deviation)
 
     def own_deviation(self, frames: Frames) -> float:
-        """The deviation of one recording, in those of the training set, over all its features.
+        """The deviation of one recording, over all features; 1 is that of the training set.
 
         Args:
             frames: The recording, `[L, F]`.
@@ -307,13 +307,14 @@ def standardized(frames: Frames) -> Frames:
 def is_standardized(values: Frames) -> bool:
     """Whether each feature of a recording `[L, ...]` has about the mean 0 and the deviation 1.
 
-    Constant features have neither, whatever their scale, and do not count.
+    Constant features are ignored.
     """
     mean = values.mean(axis=0, dtype=np.float64)
     deviation = _without_rounding(values.std(axis=0, dtype=np.float64), mean)
     varies = deviation > 0
-    is_near = (np.abs(mean) < NEARLY) & (np.abs(deviation - 1) < NEARLY)
-    return bool(np.all(is_near | ~varies))
+    has_mean_0 = np.abs(mean) < STANDARDIZED_WITHIN
+    has_deviation_1 = np.abs(deviation - 1) < STANDARDIZED_WITHIN
+    return bool(np.all(has_mean_0 & has_deviation_1 | ~varies))
 
 
 def _without_rounding(

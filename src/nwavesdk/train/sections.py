@@ -228,11 +228,12 @@ class DataConfig(FrozenModel):
         "Divide each recording by its own standard deviation, over all features and steps; without "
         "--center, sounds are not standardized by default.",
     )
+    # None: on, unless all recordings have the mean 0 and the deviation 1 already.
     add_standardized: bool | None = choice(
         False,
         "Give the net each feature a second time, with the mean 0 and the deviation 1 over the "
-        "recording; series only. [None: unless all recordings have these already]",
-        default_text="off; if they differ in size, on",
+        "recording; series only.",
+        default_text="off",
     )
     look_ahead: Annotated[int, Field(ge=0, le=10**5)] = choice(
         0,
