@@ -93,6 +93,13 @@ def test_steps_are_counted_if_they_have_classes() -> None:
     assert lines[6].split() == ["train", "2", "1", "0", "3"]
 
 
+def test_recordings_of_one_step_have_no_plural() -> None:
+    targets = tuple(np.ones((1, 3), np.float32) for _ in range(3))
+    recordings = series_of([1, 1, 1], targets=targets, task="regression")
+    report = data_report(*made(recordings, RunConfig(), (1, 1, 1)), is_task_given=True)
+    assert data_lines(report)[2] == "lengths: all have 1 step"
+
+
 def test_values_have_no_classes() -> None:
     targets = tuple(np.ones((4, 3), np.float32) for _ in range(3))
     recordings = series_of([4, 4, 4], targets=targets, task="regression")

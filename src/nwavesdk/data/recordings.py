@@ -41,8 +41,8 @@ Indices = npt.NDArray[np.int64]
 # Number of time steps that a series should have, about.
 STEPS = 100
 
-# The mean and the deviation of a standardized recording are within this distance of 0 and 1. Programs
-# divide by n or by n - 1, and round.
+# The mean and the deviation of a standardized recording are within this distance of 0 and 1.
+# Programs divide by n or by n - 1, and round.
 STANDARDIZED_WITHIN = 0.1
 
 # Values of a block of frames whose sums are added up together.
