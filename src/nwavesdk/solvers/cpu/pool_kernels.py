@@ -60,7 +60,8 @@ def pool_maxima(first, last, size, stride, H, W, C, x, out, places):
     out_w = (W - size) // stride + 1
     width = np.uint64((W - size + 1) * C)
     best = np.empty(W * C, np.float32)
-    place = np.empty(W * C, np.uint8)
+    # As wide as a value: bytes beside them would take twice the time.
+    place = np.empty(W * C, np.int32)
     count = np.uint64(C)
     for r in range(first, last):
         for i in range(out_h):
@@ -70,7 +71,7 @@ def pool_maxima(first, last, size, stride, H, W, C, x, out, places):
                     if a == 0 and b == 0:
                         start_row(x, at, best, place, width)
                     else:
-                        extend_row(x, at, np.uint8(a * size + b), best, place, width)
+                        extend_row(x, at, np.int32(a * size + b), best, place, width)
             for j in range(out_w):
                 to = np.uint64(((r * out_h + i) * out_w + j) * C)
                 start = np.uint64(j * stride * C)
