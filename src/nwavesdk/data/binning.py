@@ -119,7 +119,9 @@ def to_frames(pairs: Pairs, steps: int, n_places: int) -> Frames:
     what = f"frames of {steps:,} steps and {n_places:,} places"
     require_memory("to_frames", what, 4 * steps * n_places, "use longer bins, or lists of events")
     frames = np.zeros((steps, n_places), np.float32)
-    np.add.at(frames, (pairs[:, 0], pairs[:, 1]), 1)
+    cells = pairs[:, 0].astype(np.int64) * n_places + pairs[:, 1]
+    # With one index and a number of the same type, `add.at` takes a tenth of the time.
+    np.add.at(frames.reshape(-1), cells, np.float32(1))
     return frames
 
 
