@@ -15,7 +15,8 @@ from nwavesdk.data.binning import to_frames
 # A strength that has a visible effect on the recordings of these tests.
 STRENGTHS = {
     **{"shift": 0.5, "speed": 0.5, "warp": 0.5, "noise": 5.0, "gain": 3.0, "scale": 0.5},
-    **{"jitter": 0.5, "spread": 2.0, "drop": 0.9, "move": 2.0, "flip": 1.0},
+    **{"jitter": 0.5, "spread": 2.0, "drop": 0.9, "rotate": 40.0, "zoom": 0.5},
+    **{"move": 2.0, "flip": 1.0},
     **{"time_mask": 0.8, "band_mask": 0.8},
 }
 SHAPES: dict[str, tuple[int, ...]] = {"image": (4, 5), "events": (2, 3, 4)}
@@ -264,6 +265,95 @@ def test_a_flip_mirrors_left_and_right() -> None:
     assert 70 < sum(mirrored) < 130
 
 
+def gradient(image: np.ndarray) -> tuple[float, float]:
+    """How much an image of 21 x 21 rises from pixel to pixel near its center, along y and x."""
+    middle = image.reshape(21, 21)[8:13, 8:13]
+    rises = [float(np.diff(middle, axis=axis).mean()) for axis in (0, 1)]
+    np.testing.assert_allclose(np.diff(middle, axis=0), rises[0], atol=1e-4)
+    np.testing.assert_allclose(np.diff(middle, axis=1), rises[1], atol=1e-4)
+    return rises[0], rises[1]
+
+
+def test_a_rotation_turns_the_picture_by_up_to_its_angle() -> None:
+    slope = np.tile(np.arange(21, dtype=np.float32), (21, 1)).reshape(1, -1)
+    change = Augmentation("image", rotate=30)
+    angles = []
+    for seed in range(100):
+        turned = change.apply(slope, None, (21, 21), np.random.default_rng(seed)).frames
+        assert turned.reshape(21, 21)[10, 10] == pytest.approx(10, abs=1e-5)  # the center stays
+        along_y, along_x = gradient(turned)
+        assert np.hypot(along_y, along_x) == pytest.approx(1, abs=1e-4)
+        angles.append(np.degrees(np.arctan2(along_y, along_x)))
+    assert -30 <= min(angles) < -25
+    assert 25 < max(angles) <= 30
+
+
+def test_a_zoom_stretches_height_and_width_separately() -> None:
+    rows, columns = np.indices((21, 21)).reshape(2, -1)
+    slope = (rows + columns).astype(np.float32)[None]
+    change = Augmentation("image", zoom=0.2)
+    stretches = []
+    for seed in range(100):
+        zoomed = change.apply(slope, None, (21, 21), np.random.default_rng(seed)).frames
+        stretches.append([1 / rise for rise in gradient(zoomed)])
+    assert 0.8 - 1e-4 < np.min(stretches) < 0.83
+    assert 1.17 < np.max(stretches) < 1.2 + 1e-4
+    assert abs(np.corrcoef(np.transpose(stretches))[0, 1]) < 0.3
+
+
+def test_a_rotated_image_repeats_its_edge_and_keeps_its_colors_apart() -> None:
+    flat = np.ones((1, 12), np.float32)
+    change = Augmentation("image", rotate=90, zoom=0.5)
+    turned = change.apply(flat, None, (2, 6), np.random.default_rng(0)).frames
+    np.testing.assert_allclose(turned, 1)
+    planes = recording(3, 20)
+    colored = planes.T.reshape(1, -1).copy()  # [1, 4 * 5 * 3]
+    mixed = change.apply(colored, None, (4, 5, 3), np.random.default_rng(1)).frames
+    apart = change.apply(planes, None, (4, 5), np.random.default_rng(1)).frames
+    np.testing.assert_array_equal(mixed.reshape(20, 3).T, apart)
+
+
+@few
+@given(seed=seeds)
+def test_events_turn_as_the_picture_does(seed: int) -> None:
+    # A spot of 3 x 3 pixels, as an image and as 50 events in each of them.
+    image = np.zeros((21, 31), np.float32)
+    image[6:9, 18:21] = 1
+    strengths = {"rotate": 20.0, "zoom": 0.2}
+    turned = (
+        Augmentation.of("image", strengths)
+        .apply(image.reshape(1, -1), None, (21, 31), np.random.default_rng(seed))
+        .frames[0]
+    )
+    places = np.repeat(np.flatnonzero(image), 50)
+    pairs = np.stack([np.zeros_like(places), 21 * 31 + places], axis=1).astype(np.int32)
+    changed = Augmentation.of("events", strengths).apply_to_events(
+        pairs, 1, None, (2, 21, 31), np.random.default_rng(seed)
+    )
+    counts = to_frames(changed.pairs, 1, 2 * 21 * 31).reshape(2, -1)
+    assert not counts[0].any()  # the polarity stays
+    assert counts.sum() == 450
+    rows, columns = np.indices((21, 31)).reshape(2, -1)
+    for axis in (rows, columns):
+        center = (turned * axis).sum() / turned.sum()
+        assert (counts[1] * axis).sum() / 450 == pytest.approx(center, abs=0.2)
+
+
+def test_events_of_a_sensor_with_one_axis_do_not_turn() -> None:
+    pairs = np.stack([np.zeros(9), np.arange(9)], axis=1).astype(np.int32)
+    turned = Augmentation("events", rotate=180).apply_to_events(
+        pairs, 1, None, (9,), np.random.default_rng(0)
+    )
+    np.testing.assert_array_equal(turned.pairs, pairs)
+    widest = 0
+    for seed in range(50):
+        generator = np.random.default_rng(seed)
+        change = Augmentation("events", zoom=0.9)
+        places = change.apply_to_events(pairs[3:6], 1, None, (9,), generator).pairs[:, 1]
+        widest = max(widest, int(np.ptp(places)))
+    assert 3 <= widest <= 5
+
+
 def test_events_move_with_the_picture_of_their_sensor() -> None:
     # One event at polarity 1, y 1, x 2 of a sensor of 2 x 3 x 4.
     pairs = np.array([[0, 12 + 4 + 2]], np.int32)
@@ -318,6 +408,8 @@ def test_masked_events_are_left_out_and_others_stay() -> None:
         ("sound", {"speed": 1}, "speed must be a finite number .*below 1.*, got 1"),
         ("sound", {"noise": 1e3}, "noise must be a finite number .* at most 100, got 1000"),
         ("sound", {"time_mask": float("nan")}, "time_mask must be a finite number"),
+        ("image", {"rotate": 200}, "rotate must be a finite number .* at most 180.*, got 200"),
+        ("events", {"zoom": 1}, "zoom must be a finite number .*below 1.*, got 1"),
         ("sound", {"gain": True}, "gain must be a finite number"),
     ],
 )

@@ -30,6 +30,8 @@ from nwavesdk.data.variations import (
     move_events,
     move_image,
     resample_rows,
+    rotate_events,
+    rotate_image,
     scale_features,
     shift_events,
     shift_rows,
@@ -56,14 +58,17 @@ AUGMENTATIONS: dict[AugmentedKind, tuple[str, ...]] = {
     "sound": ("shift", "speed", "noise", "gain", "warp", "time_mask", "band_mask"),
     "channels": ("shift", "scale", "time_mask", "band_mask"),
     "series": ("shift", "speed", "scale", "jitter", "time_mask", "band_mask"),
-    "image": ("move", "flip", "jitter"),
-    "events": ("shift", "speed", "spread", "drop", "move", "flip", "time_mask"),
+    "image": ("jitter", "rotate", "zoom", "move", "flip"),
+    "events": ("shift", "speed", "spread", "drop", "rotate", "zoom", "move", "flip", "time_mask"),
 }
 
 # The largest strength of a change, where it is not 1: beyond it, the unit is wrong.
-MOST = {"noise": 100.0, "gain": 60.0, "scale": 3.0, "jitter": 10.0, "move": 1e4, "spread": 1e4}
+MOST = {
+    **{"noise": 100.0, "gain": 60.0, "scale": 3.0, "jitter": 10.0},
+    **{"rotate": 180.0, "move": 1e4, "spread": 1e4},
+}
 # Strengths below 1: with 1, nothing would be left, or a length would be infinite.
-BELOW_1 = ("shift", "speed", "warp")
+BELOW_1 = ("shift", "speed", "warp", "zoom")
 
 # The default changes of training, chosen on validation sets. The range of noise ends
 # where it is below the floor of log-mel frames, so that clean recordings stay among the changed.
@@ -147,6 +152,9 @@ class Augmentation:
             of all pixels of an image.
         spread: Standard deviation of a shift in time of each event [steps].
         drop: Largest fraction of the events that are left out.
+        rotate: Largest angle by which the picture turns about its center [degrees]; a sensor with
+            one axis does not turn.
+        zoom: Largest relative change of the height and of the width, which are drawn separately.
         move: Largest shift of the pixels in x and in y [pixels]; of a sensor with one axis, of its
             channels.
         flip: Probability of a mirror image, left for right.
@@ -175,6 +183,8 @@ class Augmentation:
     jitter: float = 0.0
     spread: float = 0.0
     drop: float = 0.0
+    rotate: float = 0.0
+    zoom: float = 0.0
     move: float = 0.0
     flip: float = 0.0
     time_mask: float = 0.0
@@ -249,6 +259,8 @@ class Augmentation:
             frames = scale_features(frames, self.scale, generator)
         if self.jitter:
             frames = jitter_values(frames, self.jitter, generator)
+        if self.rotate or self.zoom:
+            frames = rotate_image(frames, self.rotate, self.zoom, shape, generator)
         if self.move:
             frames = move_image(frames, self.move, shape, generator)
         if self.flip:
@@ -284,6 +296,8 @@ class Augmentation:
             pairs = spread_events(pairs, steps, self.spread, generator)
         if self.drop:
             pairs = drop_events(pairs, self.drop, generator)
+        if self.rotate or self.zoom:
+            pairs = rotate_events(pairs, self.rotate, self.zoom, shape, generator)
         if self.move:
             pairs = move_events(pairs, self.move, shape, generator)
         if self.flip:

@@ -4,6 +4,7 @@ Each function returns the changed recording and leaves the given one unchanged, 
 file that cannot be written. `Augmentation` describes the strengths.
 """
 
+import math
 from functools import cache
 from typing import Any
 
@@ -24,6 +25,8 @@ __all__ = [
     "move_events",
     "move_image",
     "resample_rows",
+    "rotate_events",
+    "rotate_image",
     "scale_features",
     "shift_events",
     "shift_rows",
@@ -204,6 +207,68 @@ def move_image(frames: Frames, most: float, shape: tuple[int, ...], generator: G
     return images.reshape(frames.shape)
 
 
+def rotate_image(
+    frames: Frames, angle: float, zoom: float, shape: tuple[int, ...], generator: Generator
+) -> Frames:
+    """Images turned about their center and stretched, by linear interpolation between pixels.
+
+    Pixels from beyond an edge are those at the edge.
+
+    Args:
+        frames: `[L, H * W]` or `[L, H * W * colors]`.
+        angle: Largest angle [degrees].
+        zoom: Largest relative change of height and of width, which are drawn separately.
+        shape: `(H, W)` or `(H, W, colors)`.
+        generator: Where the random numbers come from.
+    """
+    height, width = shape[:2]
+    inverse = np.linalg.inv(_draw_matrix(angle, zoom, generator))
+    y, x = np.indices((height, width)).reshape(2, -1)
+    old_y, old_x = _about_center(inverse, y, x, height, width)
+    upper, lower, down = _neighbors(old_y, height)
+    left, right, along = _neighbors(old_x, width)
+    pixels = frames.reshape(len(frames), height * width, -1)
+    top = _between(pixels[:, upper * width + left], pixels[:, upper * width + right], along)
+    bottom = _between(pixels[:, lower * width + left], pixels[:, lower * width + right], along)
+    return _between(top, bottom, down).reshape(frames.shape)
+
+
+def _neighbors(
+    places: npt.NDArray[np.float64], length: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Frames]:
+    """The pixel before and after each place along an axis, and how far it is between them."""
+    inside = places.clip(0, length - 1)
+    before = inside.astype(np.int64)
+    return before, np.minimum(before + 1, length - 1), (inside - before).astype(np.float32)
+
+
+def _between(first: Frames, second: Frames, weights: Frames) -> Frames:
+    """Values `[L, places, colors]` between two others; weights `[places]` of the second."""
+    mixed: Frames = first + (second - first) * weights[:, None]
+    return mixed
+
+
+def _draw_matrix(angle: float, zoom: float, generator: Generator) -> npt.NDArray[np.float64]:
+    """A matrix that stretches vectors (y, x), then turns them."""
+    radians = math.radians(generator.uniform(-angle, angle))
+    sine, cosine = math.sin(radians), math.cos(radians)
+    factors = 1 + generator.uniform(-zoom, zoom, 2)
+    return np.array([[cosine, -sine], [sine, cosine]]) * factors
+
+
+def _about_center(
+    matrix: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    x: npt.NDArray[Any],
+    height: int,
+    width: int,
+) -> npt.NDArray[Any]:
+    """Places of a plane, in pixels, after a linear map that leaves its center in place."""
+    center = np.array([[height - 1], [width - 1]]) / 2
+    mapped: npt.NDArray[Any] = matrix @ (np.stack([y, x]) - center) + center
+    return mapped
+
+
 def flip_image(
     frames: Frames, probability: float, shape: tuple[int, ...], generator: Generator
 ) -> Frames:
@@ -256,16 +321,59 @@ def drop_events(pairs: Pairs, most: float, generator: Generator) -> Pairs:
 def move_events(pairs: Pairs, most: float, shape: tuple[int, ...], generator: Generator) -> Pairs:
     """Events moved along the last two axes of the sensor; those that leave it are lost."""
     height, width = _plane(shape)
-    step, place = pairs.T
-    plane, pixel = np.divmod(place, height * width)
-    y, x = np.divmod(pixel, width)
+    plane, y, x = _planes_of(pairs, height, width)
     x = x + _draw_shift(most, generator)
     # A sensor with one axis has no y to move along.
     y = y + (_draw_shift(most, generator) if height > 1 else 0)
+    return _on_plane(pairs, plane, y, x, height, width)
+
+
+def rotate_events(
+    pairs: Pairs, angle: float, zoom: float, shape: tuple[int, ...], generator: Generator
+) -> Pairs:
+    """Events turned about the center of their sensor and stretched; those that leave it are lost.
+
+    Each event comes from anywhere within its pixel, so that no pattern of gaps appears. A sensor
+    with one axis is stretched alone.
+
+    Args:
+        pairs: Step and place of each event, `[n, 2]`.
+        angle: Largest angle [degrees].
+        zoom: Largest relative change of height and of width, which are drawn separately.
+        shape: Size of the sensor, such as `(2, 34, 34)` for polarity, y and x.
+        generator: Where the random numbers come from.
+    """
+    height, width = _plane(shape)
+    matrix = _draw_matrix(angle if height > 1 else 0.0, zoom, generator)
+    plane, y, x = _planes_of(pairs, height, width)
+    within_y, within_x = generator.random((2, len(pairs)), np.float32) - np.float32(0.5)
+    new_y, new_x = _about_center(matrix, y + within_y, x + within_x, height, width)
+    # A sensor with one axis has no y to leave.
+    rows = np.rint(new_y).astype(np.int64) if height > 1 else y
+    return _on_plane(pairs, plane, rows, np.rint(new_x).astype(np.int64), height, width)
+
+
+def _planes_of(
+    pairs: Pairs, height: int, width: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    """The plane of each event, such as its polarity, and its y and x."""
+    plane, pixel = np.divmod(pairs[:, 1], height * width)
+    y, x = np.divmod(pixel, width)
+    return plane, y, x
+
+
+def _on_plane(
+    pairs: Pairs,
+    plane: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    x: npt.NDArray[Any],
+    height: int,
+    width: int,
+) -> Pairs:
+    """The events at new places of their planes, without those that are beyond an edge."""
     is_inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    moved = (plane * height + y) * width + x
-    moved_pairs: Pairs = np.stack([step, moved], axis=1)[is_inside]
-    return moved_pairs
+    place = (plane * height + y) * width + x
+    return np.stack([pairs[:, 0], place], axis=1)[is_inside].astype(np.int32)
 
 
 def flip_events(
