@@ -1,7 +1,8 @@
 """`nwave train --net conv`: convolutions over bands or pixels, then over time.
 
     sound              2 layers over time and bands, 2 layers over time, read-out
-    images and events  3 layers over pixels (of small images, a max pool after the first), read-out
+    images             4 layers over pixels, with max pools, read-out
+    events             3 layers over pixels, read-out
     series             2 or 3 layers over time, read-out of all of them
     targets per step   2 or 3 layers over time, read-out of all of them that integrates
 
@@ -29,8 +30,9 @@ Memory = tuple[int, int, int]  # neurons, number of taps, and their distance [st
 # Layers over bands and pixels. A first layer has many neurons: a few rare spikes per band or pixel
 # would lose much of its level. Spikes are pooled.
 OVER_BANDS = ((56, 5, 2, 1), (16, 5, 2, 1))
-OVER_PIXELS = ((32, 5, 2, 1), (64, 3, 2, 1), (64, 3, 1, 1))
-OVER_SMALL_IMAGES = ((32, 5, 1, 2), *OVER_PIXELS[1:])  # four times the neurons in the first layer
+OVER_EVENTS = ((32, 5, 2, 1), (64, 3, 2, 1), (64, 3, 1, 1))
+OVER_IMAGES = ((32, 3, 1, 2), (32, 3, 1, 2), (48, 3, 1, 2), (64, 3, 1, 1))
+FIRST_OVER_LARGE_IMAGES, FIRST_OVER_TINY_IMAGES = (32, 3, 2, 2), (32, 3, 1, 1)
 SMALL_IMAGE = (12, 48)  # least and most pixels of its sides
 SOUND_MEMORY = [(48, 4, 4), (48, 3, 8)]
 FIRST_SERIES_WIDTH, SERIES_WIDTH = 128, 64  # neurons of layers over time
@@ -68,27 +70,41 @@ def look(inputs: tuple[int, ...], config: RunConfig) -> tuple[list[nn.Module], i
     if not has_places(inputs, config):
         return [], inputs[0]
     modules, (n_channels, *sizes) = as_channels(inputs)
-    taps, layers = layers_over(sizes, config)
+    has_bands = len(sizes) == 1
+    is_image = not has_bands and (config.facts is None or config.facts.kind == "image")
+    layers = OVER_BANDS if has_bands else over_image(sizes) if is_image else OVER_EVENTS
     for n_outputs, width, stride, pool in layers:
         kernel = [min(width, size) for size in sizes]
-        conv = TemporalConv(n_channels, n_outputs, taps, kernel=kernel, stride=stride)
-        sizes = [(size - k) // stride + 1 for size, k in zip(sizes, kernel, strict=True)]
+        # What an image shows may reach its edge.
+        padding = [(k - 1) // 2 if is_image else 0 for k in kernel]
+        conv = TemporalConv(
+            n_channels,
+            n_outputs,
+            taps=3 if has_bands else 1,
+            kernel=kernel,
+            stride=stride,
+            padding=padding,
+        )
+        sizes = [
+            (size + 2 * p - k) // stride + 1
+            for size, p, k in zip(sizes, padding, kernel, strict=True)
+        ]
         modules += spiking(conv, (n_outputs, *sizes), config)
-        if pool > 1:
+        if pool > 1 and min(sizes) >= pool:
             modules.append(nn.MaxPool2d(pool))
             sizes = [size // pool for size in sizes]
         n_channels = n_outputs
     return [*modules, nn.Flatten()], n_channels * math.prod(sizes)
 
 
-def layers_over(sizes: list[int], config: RunConfig) -> tuple[int, tuple[Layer, ...]]:
-    """Taps of the layers over bands or pixels, and the layers."""
-    if len(sizes) == 1:
-        return 3, OVER_BANDS
+def over_image(sizes: list[int]) -> tuple[Layer, ...]:
+    """The layers over the pixels of an image, by its height and width."""
     least, most = SMALL_IMAGE
-    are_small = least <= min(sizes) and max(sizes) <= most
-    are_images = config.facts is None or config.facts.kind == "image"
-    return 1, OVER_SMALL_IMAGES if are_images and are_small else OVER_PIXELS
+    if max(sizes) > most:
+        return (FIRST_OVER_LARGE_IMAGES, *OVER_IMAGES[1:])
+    if min(sizes) < least:
+        return (FIRST_OVER_TINY_IMAGES, *OVER_IMAGES[1:])
+    return OVER_IMAGES
 
 
 def memory_plan(inputs: tuple[int, ...], config: RunConfig) -> list[Memory]:
