@@ -43,6 +43,39 @@ def test_layers_for_a_class_per_step_see_a_whole_recording() -> None:
     assert sum(one.past_steps for one in convs) >= 1290
 
 
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ((28, 28), [(28, 28), (14, 14), (7, 7), (3, 3)]),
+        ((48, 20, 3), [(48, 20), (24, 10), (12, 5), (6, 1)]),
+        ((48, 12), [(48, 12), (24, 6), (12, 3), (6, 1)]),
+        # Of more than 48 pixels, the first layer has a stride of 2.
+        ((3, 49, 24), [(25, 12), (12, 6), (6, 3), (3, 1)]),
+        # Of fewer than 12, it has no pool.
+        ((11, 48), [(11, 48), (11, 48), (5, 24), (1, 12)]),
+        ((8, 8), [(8, 8), (8, 8), (4, 4), (1, 1)]),
+        ((1, 5), [(1, 5)] * 4),
+        ((1, 1), [(1, 1)] * 4),
+    ],
+)
+def test_layers_over_an_image_follow_its_size(
+    inputs: tuple[int, ...], expected: list[tuple[int, int]]
+) -> None:
+    net = net_for(inputs, kind="image")
+    layers = [module for module in net.modules() if isinstance(module, LIFLayer)]
+    assert [layer.features[1:] for layer in layers] == expected
+    prepare_net(net)
+    scores, _ = net(torch.rand(2, 4, *inputs))
+    assert scores.shape == (2, 4, 2)
+
+
+def test_layers_over_events_have_strides_and_no_pool() -> None:
+    net = net_for((2, 34, 34), kind="events")
+    layers = [module for module in net.modules() if isinstance(module, LIFLayer)]
+    assert [layer.features for layer in layers] == [(32, 15, 15), (64, 7, 7), (64, 5, 5)]
+    assert not any(isinstance(module, nn.MaxPool2d) for module in net.modules())
+
+
 def test_the_read_out_of_series_gets_the_spikes_of_all_layers() -> None:
     net = net_for((3,), kind="series", typical_steps=100).eval()
     inner = [module for module in net.modules() if isinstance(module, LIFLayer)]
@@ -58,25 +91,3 @@ def test_the_read_out_of_series_gets_the_spikes_of_all_layers() -> None:
     assert scores.in_features == 256
     assert all(one.any() for one in spikes)
     assert torch.equal(given[0].view(2, 30, 256), torch.cat(spikes, -1))
-
-
-@pytest.mark.parametrize(
-    ("kind", "size", "has_pool"),
-    [
-        ("image", 11, False),
-        ("image", 12, True),
-        ("image", 48, True),
-        ("image", 49, False),
-        ("events", 34, False),
-    ],
-)
-def test_a_first_layer_over_small_images_has_neurons_for_each_pixel_and_a_pool(
-    kind: str, size: int, has_pool: bool
-) -> None:
-    net = net_for((size, size), kind=kind)
-    (first, *_) = [module for module in net.modules() if isinstance(module, TemporalConv)]
-    pools = [module for module in net if isinstance(module, nn.MaxPool2d)]
-    assert first.stride == ((1, 1) if has_pool else (2, 2))
-    assert len(pools) == has_pool
-    prepare_net(net)
-    assert net.eval()(torch.zeros(1, 2, size, size))[0].shape == (1, 2, 2)
