@@ -55,6 +55,15 @@ NETS = {
         ],
         (1, 10, 10),
     ),
+    "pixels": (
+        lambda: [
+            *(nn.Unflatten(1, (1, 8)), TemporalConv(1, 4, 1, kernel=(3, 3), padding=1)),
+            *(TimeBatchNorm(4), _lif(4, 8, 8), nn.MaxPool2d(2)),
+            *(TemporalConv(4, 6, 1, kernel=(3, 3)), TimeBatchNorm(6), _lif(6, 2, 2)),
+            *(nn.Flatten(), TimeBatchNorm(24), nn.Linear(24, 3)),
+        ],
+        (8, 8),
+    ),
     "delays": (
         lambda: [DelayedSynapse(5, 8, max_delay=6), _lif(8), LIFSynapse(8, 3), _lif(3)],
         (5,),

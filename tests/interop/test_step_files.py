@@ -105,6 +105,16 @@ def test_onnxruntime_runs_a_graph_as_the_net_does() -> None:
     assert found.spikes > 1000
 
 
+@pytest.mark.interop
+def test_onnxruntime_runs_convolutions_over_pixels() -> None:
+    net, shape = firing_net("pixels")
+    step = StepNet(net, shape)
+    run, _ = read_onnx(onnx_bytes(step, {}))
+    found = compare_steps(net, step, run, batch=2)
+    assert found.different == 0
+    assert found.spikes > 1000
+
+
 @pytest.mark.slow
 @pytest.mark.interop
 def test_what_onnx_lacks_is_refused_with_a_remedy() -> None:

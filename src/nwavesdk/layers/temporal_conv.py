@@ -240,7 +240,11 @@ class TemporalConv(PastSynapse):
             dilation=(dilation, *[1] * axes),
             groups=self.groups,
         )
-        return y.transpose(1, 2)
+        y = y.transpose(1, 2)
+        if torch.compiler.is_exporting():
+            # A program has no layouts of memory: what reads the charge flat must find it in order.
+            y = y.clone(memory_format=torch.contiguous_format)
+        return y
 
     def extra_repr(self) -> str:
         texts = [f"{self.in_channels}, {self.out_channels}, taps={self.taps}"]
