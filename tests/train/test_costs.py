@@ -1,13 +1,16 @@
 """The costs and the simple models of a finished run, in its result and its report."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("lightning")
 
 from nwavesdk.metrics import count_operations
-from nwavesdk.train import Run, RunFolder
+from nwavesdk.train import Run, RunFolder, summary
 from nwavesdk.train.costs import count_on_series
 
 
@@ -47,6 +50,25 @@ def test_the_report_begins_with_a_summary(finished: Path) -> None:
     assert "95 % interval" in text
     for heading in ("Accuracy by class", "Layers", "Operations"):
         assert f"<h2>{heading}</h2>" in text
+
+
+@pytest.mark.parametrize(
+    ("tally", "expected"),
+    [
+        ([[5, 0], [0, 5]], "No errors on the test set."),
+        ([[4, 1], [0, 5]], "It is the only error."),
+        ([[4, 1], [3, 2]], "3 of 4 errors. Next: a for b (1)."),
+    ],
+)
+def test_the_report_says_what_a_net_confuses(tally: list[list[int]], expected: str) -> None:
+    run: Any = SimpleNamespace(
+        facts=SimpleNamespace(classes=("a", "b")),
+        evaluation=SimpleNamespace(tally=torch.tensor(tally)),
+        part="test",
+    )
+    card = summary._confusions(run)
+    assert card is not None
+    assert card.text == expected
 
 
 def test_what_fails_leaves_the_run_finished(

@@ -304,7 +304,7 @@ def confusion_matrix(
         _write_counts(axes, counts, shade, theme)
     errors = int(counts.sum() - np.trace(counts))
     axes.set(
-        title=f"{errors} errors in {counts.sum()} {decisions}",
+        title=f"{errors} {'error' if errors == 1 else 'errors'} in {counts.sum()} {decisions}",
         xlabel="predicted class",
         ylabel="true class",
     )

@@ -85,7 +85,7 @@ def _confusions(run: FinishedRun) -> Card | None:
         return Card("What confuses it", "nothing", f"No errors on the {run.part} set.")
     classes = run.facts.classes
     true, predicted, count = pairs[0]
-    text = f"{count:,} of {n_errors:,} errors."
+    text = f"{count:,} of {n_errors:,} errors." if n_errors > 1 else "It is the only error."
     if more := pairs[1:MOST_PAIRS_SHOWN]:
         listed = ", ".join(f"{classes[t]} for {classes[p]} ({n:,})" for t, p, n in more)
         text += f" Next: {listed}."
