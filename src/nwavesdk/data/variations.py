@@ -212,7 +212,7 @@ def rotate_image(
 ) -> Frames:
     """Images turned about their center and stretched, by linear interpolation between pixels.
 
-    Pixels from beyond an edge are those at the edge.
+    Beyond an edge, the pixels at the edge are repeated.
 
     Args:
         frames: `[L, H * W]` or `[L, H * W * colors]`.
