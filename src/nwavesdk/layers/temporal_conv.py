@@ -242,7 +242,7 @@ class TemporalConv(PastSynapse):
         )
         y = y.transpose(1, 2)
         if torch.compiler.is_exporting():
-            # A program has no layouts of memory: what reads the charge flat must find it in order.
+            # An exported program has no memory layouts: neurons flatten the charge in this order.
             y = y.clone(memory_format=torch.contiguous_format)
         return y
 

@@ -60,7 +60,7 @@ def pool_maxima(first, last, size, stride, H, W, C, x, out, places):
     out_w = (W - size) // stride + 1
     width = np.uint64((W - size + 1) * C)
     best = np.empty(W * C, np.float32)
-    # As wide as a value: bytes beside them would take twice the time.
+    # As wide as the values: with bytes, the loop over a row takes twice the time.
     place = np.empty(W * C, np.int32)
     count = np.uint64(C)
     for r in range(first, last):
