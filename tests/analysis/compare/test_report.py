@@ -32,7 +32,7 @@ def test_json_has_cells_arms_and_pairs(finished_study: Study) -> None:
 
 def test_lines_have_arms_and_pairs(finished_study: Study) -> None:
     lines = comparison_lines(finished_study)
-    assert "test accuracy, 2 seed(s)" in lines[0]
+    assert "test accuracy, 2 seeds" in lines[0]
     assert len(lines) == 1 + 3 + 1 + 3
     assert lines[5].startswith("fast_sigmoid(slope=25.0) - fast_sigmoid(slope=25.0) #2: +0.0000")
 

@@ -84,7 +84,7 @@ def comparison_lines(study: Study) -> list[str]:
         for pair in study.pairs()
     ]
     return [
-        f"{'surrogate':<{width}}   mean  95 % interval      test {text}, {study.seeds} seed(s)",
+        f"{'surrogate':<{width}}   mean  95 % interval      test {text}, {_seeds_text(study)}",
         *arms,
         "paired differences; intervals and p hold for all pairs jointly (Bonferroni, Holm)",
         *pairs,
@@ -120,10 +120,14 @@ def write_comparison(study: Study) -> Path:
     return page
 
 
+def _seeds_text(study: Study) -> str:
+    return "1 seed" if study.seeds == 1 else f"{study.seeds} seeds"
+
+
 def _write_page(study: Study, path: Path) -> None:
     surrogates = {arm: parse(surrogate) for arm, surrogate in study.arms.items()}
     page = Page(
-        f"{len(study.arms)} surrogates, {study.seeds} seed(s)",
+        f"{len(study.arms)} surrogates, {_seeds_text(study)}",
         "For a given seed, all arms share initial weights, order of data, dropout and mismatch. "
         "Spikes of a forward pass do not depend on the surrogate, only what the net learns does.",
     )
