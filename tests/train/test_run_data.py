@@ -434,6 +434,16 @@ def test_a_wrong_change_is_an_error_before_recordings_are_read(
         load_run_data(RunConfig.of({"data": {"source": str(tones), "augment": augment}}))
 
 
+@pytest.mark.events
+def test_a_step_with_one_axis_does_not_turn(tmp_path: Path) -> None:
+    path = small_data.make_shd(tmp_path / "data")
+    choices = {"data": {"source": str(path), "augment": {"rotate": 10}}}
+    with pytest.raises(ValueError, match=r"data\.augment: rotate=10 turns .*has one axis of \d+ v"):
+        load_run_data(RunConfig.of(choices))
+    choices["data"]["augment"] = {"move": 1}
+    load_run_data(RunConfig.of(choices))
+
+
 def test_a_run_for_a_chip_has_the_changes_of_channels(tones: Path) -> None:
     choices = chip_choices(tones)
     _, data = load_run_data(RunConfig.of(choices))

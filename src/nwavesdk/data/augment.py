@@ -152,8 +152,8 @@ class Augmentation:
             of all pixels of an image.
         spread: Standard deviation of a shift in time of each event [steps].
         drop: Largest fraction of the events that are left out.
-        rotate: Largest angle by which the picture turns about its center [degrees]; a sensor with
-            one axis does not turn.
+        rotate: Largest angle by which the picture turns about its center [degrees]. Events of a
+            sensor with one axis do not turn; `nwave train` refuses the change.
         zoom: Largest relative change of the height and of the width, which are drawn separately.
         move: Largest shift of the pixels in x and in y [pixels]; of a sensor with one axis, of its
             channels.
