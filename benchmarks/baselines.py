@@ -8,6 +8,7 @@ validation set. The test set is read once for each seed, or for each fold of eac
 
 import json
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -197,7 +198,10 @@ def main(
     for name in names:
         n_seeds = seeds if METHODS[name] else 1
         found = (measure(choices, name, seed, epochs) for seed in range(n_seeds))
-        results = [result for result in found if result is not None]
+        try:
+            results = [result for result in found if result is not None]
+        except ValueError as error:
+            sys.exit(str(error))
         if not results:
             typer.echo(f"{name}: a run on these data has no augmentation")
             continue

@@ -118,6 +118,12 @@ def test_an_svm_decides_single_steps(tmp_path) -> None:
     assert result["accuracy"] > 0.5
 
 
+def test_values_per_step_are_no_task_of_the_baselines(tmp_path) -> None:
+    words = ["--data", str(FORMATS["values"](tmp_path / "values")), "--methods", "svm"]
+    with pytest.raises(SystemExit, match="the task is regression, but the baselines have classes"):
+        baselines.app(words)
+
+
 def test_resampled_frames_are_means_of_equal_parts() -> None:
     frames = np.array([[1.0], [3.0], [5.0], [7.0], [9.0], [11.0]], np.float32)
     np.testing.assert_allclose(svm.resampled(frames, 3).ravel(), [2, 6, 10])
