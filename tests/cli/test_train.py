@@ -6,6 +6,7 @@ from pathlib import Path
 from typer.testing import Result
 
 from cli.command import json_object, nwave
+from nwavesdk.cli import train
 from nwavesdk.train import RunFolder
 
 
@@ -17,6 +18,7 @@ def test_train_prints_one_object_and_its_progress(
     report = json_object(result)
     assert report == {"run": str(out), **RunFolder(out).read_result()}
     assert report["seed"] == 5
+    assert "3 classes: high, low, middle\n" in result.stderr
     assert "epoch   2/2" in result.stderr
     assert json.loads((out / "config.json").read_text())["net"]["hidden"] == [16, 8]
 
@@ -37,3 +39,9 @@ def test_a_finished_run_is_neither_overwritten_nor_resumed(
     assert changed.exit_code == 2
     assert "--epochs: a resumed run keeps its own choices, got 9, expected 2" in changed.stderr
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_many_classes_take_one_line() -> None:
+    line = train._classes_line([f"word {index:02}" for index in range(30)])
+    assert line.startswith("30 classes: word 00, word 01, ")
+    assert line.endswith(", word 10, …")

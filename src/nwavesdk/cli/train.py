@@ -1,6 +1,8 @@
 """`nwave train` and `nwave compare`."""
 
 import os
+import textwrap
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +23,8 @@ from nwavesdk.cli.ray import RayCommand, ray_option
 from nwavesdk.presets import NAMES
 
 __all__ = ["compare_surrogates", "measures_text", "train_run"]
+
+LONGEST_LIST = 100  # letters of the names of classes on the screen
 
 
 @app.command("train", cls=SectionedCommand)
@@ -124,11 +128,19 @@ def train_run(
             return
     run = Run.open(out, net_file) if resume else Run.new(out, RunConfig.of(choices))
     if not resume and run.config.facts is not None and is_first_process():
+        if classes := run.config.facts.classes:
+            print_note(_classes_line(classes))
         print_note(run.config.facts.split_reason)
         print_note(run.net_line())
     result = run.train()
     if result is not None:
         _print_result(out, result, as_json)
+
+
+def _classes_line(classes: Sequence[str]) -> str:
+    """The classes in one line, so that folders which are none are seen at once."""
+    names = textwrap.shorten(", ".join(classes), LONGEST_LIST, placeholder=" …")
+    return f"{len(classes)} classes: {names}"
 
 
 def _train_folds(out: Path, choices: dict[str, Any], jobs: int | None, as_json: bool) -> None:
