@@ -116,13 +116,21 @@ def test_errors_of_data_name_the_option(words: list[str], message: str, tmp_path
     assert not re.search("NWave|on_error|sample_rate|data\\.", result.stderr)
 
 
+def options_of(command: str) -> set[str]:
+    lines = nwave(command, "--help").stdout.splitlines()
+    return {line.split()[0] for line in lines if line.startswith("  --")}
+
+
 def test_data_has_the_options_of_train_that_decide_the_data() -> None:
-    options = {}
-    for command in ("train", "data"):
-        text = nwave(command, "--help").stdout
-        lines = [line for line in text.splitlines() if line.startswith("  --")]
-        options[command] = {line.split()[0] for line in lines}
-    assert options["data"] - {"--plot", "--no-plot", "--fold"} < options["train"]
-    assert {f"--{field.partition('.')[2].replace('_', '-')}" for field in DATA_FIELDS} < (
-        options["data"]
-    )
+    options = options_of("data")
+    assert options - {"--plot", "--no-plot", "--fold"} < options_of("train")
+    assert {f"--{field.partition('.')[2].replace('_', '-')}" for field in DATA_FIELDS} < options
+
+
+def test_compare_has_the_options_of_train_except_for_what_it_varies() -> None:
+    of_study = {"--surrogates", "--seeds", "--ray", "--threads", "--jobs"}
+    of_run = {"--seed", "--surrogate", "--surrogate-schedule", "--folds", "--leave-one-out"}
+    of_run |= {"--no-test", "--resume"}
+    of_machine = {"--accelerator", "--devices", "--nodes", "--workers", "--precision"}
+    expected = options_of("train") - of_run - of_machine
+    assert options_of("compare") == expected | of_study

@@ -19,7 +19,14 @@ from nwavesdk.cli.app import split_commas
 from nwavesdk.cli.help import SECTIONS
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig, absolute_choice
 
-__all__ = ["DATA_FIELDS", "ChoiceOption", "add_choices", "add_run_choices", "surrogate_texts"]
+__all__ = [
+    "DATA_FIELDS",
+    "RUN_FIELDS",
+    "ChoiceOption",
+    "add_choices",
+    "add_run_choices",
+    "surrogate_texts",
+]
 
 # What decides the data of a run, apart from where they are, their task, and folds.
 DATA_FIELDS = (
@@ -47,6 +54,44 @@ DATA_FIELDS = (
     "data.level",
     "data.max_seconds",
     "data.on_error",
+)
+
+# What decides a run, apart from its seed, its folds, the machine, and the surrogate with its
+# schedule, which a comparison changes.
+RUN_FIELDS = (
+    "data.source",
+    "data.task",
+    "learning.epochs",
+    "net_file",
+    "net.hidden",
+    "net.recurrent",
+    "net.neuron",
+    "net.neuron_options",
+    "net.charge_gain",
+    "chip.profile",
+    "chip.training",
+    "chip.bits",
+    "chip.gain",
+    "chip.duration",
+    "net.population",
+    "net.tau",
+    "net.threshold",
+    "net.dt",
+    "net.first_weights",
+    "net.dropout",
+    "learning.rate",
+    "learning.warmup",
+    "learning.weight_decay",
+    "learning.batch_size",
+    "learning.keep",
+    "learning.patience",
+    "learning.class_weights",
+    "learning.clip",
+    "learning.label_smoothing",
+    "learning.most_spikes",
+    "learning.spike_cost",
+    "learning.sharpness",
+    *DATA_FIELDS,
 )
 
 # Options of a run whose names differ from those of their fields.

@@ -18,7 +18,7 @@ from nwavesdk.cli.app import (
 )
 from nwavesdk.cli.errors import print_note
 from nwavesdk.cli.help import SectionedCommand
-from nwavesdk.cli.options import DATA_FIELDS, add_run_choices, surrogate_texts
+from nwavesdk.cli.options import RUN_FIELDS, add_run_choices, surrogate_texts
 from nwavesdk.cli.ray import RayCommand, ray_option
 from nwavesdk.presets import NAMES
 
@@ -30,41 +30,9 @@ LONGEST_LIST = 100  # letters of the names of classes on the screen
 @app.command("train", cls=SectionedCommand)
 @add_run_choices(
     "seed",
-    "data.source",
-    "data.task",
-    "learning.epochs",
-    "net_file",
-    "net.hidden",
-    "net.recurrent",
-    "net.neuron",
-    "net.neuron_options",
-    "net.charge_gain",
-    "chip.profile",
-    "chip.training",
-    "chip.bits",
-    "chip.gain",
-    "chip.duration",
-    "net.population",
-    "net.tau",
-    "net.threshold",
-    "net.dt",
+    *RUN_FIELDS,
     "net.surrogate",
     "learning.surrogate_schedule",
-    "net.first_weights",
-    "net.dropout",
-    "learning.rate",
-    "learning.warmup",
-    "learning.weight_decay",
-    "learning.batch_size",
-    "learning.keep",
-    "learning.patience",
-    "learning.class_weights",
-    "learning.clip",
-    "learning.label_smoothing",
-    "learning.most_spikes",
-    "learning.spike_cost",
-    "learning.sharpness",
-    *DATA_FIELDS,
     "data.folds",
     "data.leave_one_out",
     "data.test",
@@ -262,21 +230,7 @@ def measures_text(result: dict[str, Any], part: str) -> str:
 
 
 @app.command("compare", cls=RayCommand)
-@add_run_choices(
-    "learning.epochs",
-    "data.source",
-    "chip.profile",
-    "net_file",
-    "net.hidden",
-    "net.neuron",
-    "net.neuron_options",
-    "net.charge_gain",
-    "net.first_weights",
-    "data.limit",
-    "data.hold",
-    "data.split",
-    "data.on_error",
-)
+@add_run_choices(*RUN_FIELDS)
 def compare_surrogates(
     out: Annotated[
         Path,
@@ -307,7 +261,8 @@ def compare_surrogates(
     """Train with each surrogate on the same seeds; report which differences exceed chance.
 
     All runs of a seed share initial weights, order, dropout and drawn chips. The same command
-    continues a study that was killed; finished runs are not repeated.
+    continues a study that was killed; finished runs are not repeated. Other options and their
+    defaults are those of nwave train.
     """
     choices["machine"] = {"accelerator": "cpu"}
     from nwavesdk.analysis import cells
