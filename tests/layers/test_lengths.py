@@ -8,6 +8,7 @@ from nwavesdk.layers import Dropout
 from nwavesdk.layers.lengths import (
     check_lengths,
     mean_over_steps,
+    mean_rate,
     reads_batch,
     sum_over_steps,
     valid_places,
@@ -41,6 +42,29 @@ def test_sums_and_means_equal_those_of_each_recording_alone(dtype, features):
     expected = valid_steps(lengths, 7) * (1 + 1 / 12)
     expected = expected.to(dtype).reshape(3, 7, *[1] * len(features)).expand_as(values)
     torch.testing.assert_close(values.grad, expected)
+
+
+@pytest.mark.parametrize("is_channels_last", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("features", [(), (4,), (2, 3), (2, 3, 5)])
+def test_the_rate_of_a_layer_is_that_of_its_valid_steps(features, dtype, is_channels_last):
+    lengths = torch.tensor([7, 1, 4])
+    spk = (torch.rand(3, 7, *features) < 0.4).to(dtype)
+    expected = torch.cat([s[:n].double() for s, n in zip(spk, lengths, strict=True)]).mean()
+    whole = spk.double().mean()
+    if is_channels_last and features:
+        spk = spk.movedim(2, -1).contiguous().movedim(-1, 2)
+    assert mean_rate(spk).item() == pytest.approx(whole.item(), abs=1e-15)
+    for b, n in enumerate(lengths):
+        spk[b, n:] = torch.nan
+    spk.requires_grad_()
+    rate = mean_rate(spk, lengths)
+    assert rate.dtype == torch.float64
+    assert rate.item() == pytest.approx(expected.item(), abs=1e-15)
+    rate.backward()
+    each = valid_steps(lengths, 7) / (12 * max(1, spk[0, 0].numel()))
+    each = each.to(dtype).reshape(3, 7, *[1] * len(features)).expand_as(spk)
+    torch.testing.assert_close(spk.grad, each)
 
 
 def test_without_padding_the_bits_are_those_without_lengths():

@@ -9,8 +9,9 @@ from torch import nn
 
 from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
 from nwavesdk.loss import rate_excess_loss
-from nwavesdk.net import record
-from nwavesdk.train.learner import Learner, Selection, hidden_spikes, spike_cost
+from nwavesdk.net import prepare_net
+from nwavesdk.net.recording import record_spikes
+from nwavesdk.train.learner import Learner, Selection, spike_cost
 from nwavesdk.train.network import stream_seed
 from nwavesdk.train.sections import LearningConfig
 from nwavesdk.train.tasks import Classification, OutputLayer
@@ -80,24 +81,24 @@ def test_spikes_cost_more_as_a_run_goes_on_and_those_of_the_output_nothing() -> 
     net = SpikingSequential(
         LIFSynapse(3, 8), LIFLayer(8, 10e-3), LIFSynapse(8, 4), LIFLayer(4, 10e-3)
     )
-    recording = record(net, 5 * torch.rand(2, 20, 3), lengths=torch.tensor([20, 7]))
-    hidden, output = (layer.spk for layer in recording.spiking.values())
-    assert output.any()
-    assert [spk is hidden for spk in hidden_spikes(recording)] == [True]
+    lengths = torch.tensor([20, 7])
+    prepare_net(net)
+    recording = record_spikes(net, 5 * torch.rand(2, 20, 3), lengths)
+    assert recording.spiking["3"].any()
+    assert recording.hidden == ["1"]
+    hidden = [recording.rates()["1"]]
     learning = LearningConfig(most_spikes=0.01, spike_cost=0.5)
-    full = 0.5 * rate_excess_loss([hidden], 0.01, recording.lengths)
+    full = 0.5 * rate_excess_loss([recording.spiking["1"]], 0.01, lengths)
     assert full > 0
-    costs = [
-        spike_cost(recording, learning, progress, recording.lengths) for progress in (0.0, 0.5, 1.0)
-    ]
+    costs = [spike_cost(hidden, learning, progress, 27) for progress in (0.0, 0.5, 1.0)]
     assert torch.allclose(torch.stack(costs), full * torch.tensor([0, 0.5, 1]))  # type: ignore[arg-type]  # tensors
-    assert spike_cost(recording, LearningConfig(), 1.0, None) == 0.0
+    assert spike_cost(hidden, LearningConfig(), 1.0, 27) == 0.0
+    assert spike_cost([], learning, 1.0, 27) == 0.0
 
 
 def test_all_spikes_are_hidden_before_a_readout() -> None:
     net = SpikingSequential(
         LIFSynapse(3, 8), LIFLayer(8, 10e-3), LIFSynapse(8, 2), LILayer(2, tau=10e-3)
     )
-    recording = record(net, torch.rand(2, 20, 3))
-    (hidden,) = hidden_spikes(recording)
-    assert hidden.shape == (2, 20, 8)
+    prepare_net(net)
+    assert record_spikes(net, torch.rand(2, 20, 3)).hidden == ["1"]

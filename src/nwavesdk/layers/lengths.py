@@ -142,6 +142,32 @@ def mean_over_steps(values: Tensor, lengths: Tensor | None = None) -> Tensor:
     return total / (values.shape[0] * values.shape[1] if lengths is None else lengths.sum())
 
 
+def mean_rate(spk: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """The mean over all valid steps and all neurons, with gradient.
+
+    Args:
+        spk: Spikes, [B, T, *features].
+        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+
+    Returns:
+        A scalar in float64; NaN without a valid step. Spikes are counted without rounding, so more
+        padding does not change a bit.
+
+    Example:
+        >>> spk = torch.tensor([[[1.0, 0.0], [1.0, 1.0]], [[0.0, 0.0], [9.0, 9.0]]])
+        >>> mean_rate(spk, torch.tensor([2, 1]))
+        tensor(0.5000, dtype=torch.float64)
+    """
+    n_neurons = spk[0, 0].numel() if spk.ndim > 2 else 1
+    # The neurons of a step first: they lie side by side in any layout, and padding is one value.
+    axes = tuple(range(2, spk.ndim))
+    dtype = torch.promote_types(spk.dtype, torch.float32)
+    per_step = spk.sum(axes, dtype=dtype) if axes else spk
+    total = fill_padding(per_step, lengths).sum(dtype=torch.float64)
+    n_steps = spk.shape[0] * spk.shape[1] if lengths is None else lengths.sum()
+    return total / (n_steps * n_neurons)
+
+
 def reads_batch(module: nn.Module) -> bool:
     """Whether a call reads statistics of its whole input: batch norm in training, and the like."""
     return any(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.internal.checks import choice, finite_number, switch
-from nwavesdk.layers.lengths import check_lengths, mean_over_steps
+from nwavesdk.layers.lengths import check_lengths, mean_over_steps, mean_rate
 from nwavesdk.layers.process_norms import process_count, sum_over_processes
 from nwavesdk.loss.arguments import LossModule, check_list, check_rate, check_spikes
 
@@ -180,17 +180,24 @@ def rate_excess_loss(
         _mean_rates(f"{owner}: layer {i}", spk, lengths, "layer")
         for i, spk in enumerate(spikes_list)
     ]
-    if switch(owner, "is_synchronized", is_synchronized) and process_count() > 1:
+    if switch(owner, "is_synchronized", is_synchronized):
         B, T = spikes_list[0].shape[:2]
-        rates = _rates_of_all_processes(rates, B * T if lengths is None else int(lengths.sum()))
+        rates = rates_of_all_processes(rates, B * T if lengths is None else int(lengths.sum()))
+    return rate_excess(rates, bounds)
+
+
+def rate_excess(rates: Sequence[Tensor], bounds: Sequence[float]) -> Tensor:
+    """`rate_excess_loss` of rates, one bound for each."""
     total = torch.zeros(())
     for rate, bound in zip(rates, bounds, strict=True):
         total = total.to(rate) + (rate / bound - 1).relu()
     return total
 
 
-def _rates_of_all_processes(rates: Sequence[Tensor], n_steps: int) -> list[Tensor]:
+def rates_of_all_processes(rates: Sequence[Tensor], n_steps: int) -> list[Tensor]:
     """The rates of layers over all processes; each one counts by its number of valid steps."""
+    if process_count() == 1:
+        return list(rates)
     counts = torch.stack([*(rate * n_steps for rate in rates), torch.full_like(rates[0], n_steps)])
     *spikes, steps = sum_over_processes(counts)
     return [count / steps for count in spikes]
@@ -240,9 +247,7 @@ def _mean_rates(owner: str, spk: Tensor, lengths: Tensor | None, per: Per) -> Te
         )
     if lengths is not None:
         lengths = check_lengths(owner, lengths, spk)
-    rates = mean_over_steps(spk, lengths)
-    if per == "layer":
-        rates = rates.mean()
+    rates = mean_rate(spk, lengths) if per == "layer" else mean_over_steps(spk, lengths)
     return rates.to(torch.promote_types(spk.dtype, torch.float32))
 
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from nwavesdk.data import Batch, Series
 from nwavesdk.data.batches import batches_of
 from nwavesdk.layers.lengths import sum_over_steps, valid_steps
-from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
+from nwavesdk.net.recording import record_spikes
 from nwavesdk.train.learner import lengths_of
 from nwavesdk.train.tasks import TrainingTask
 
@@ -111,10 +111,10 @@ def _evaluate_batch(
     lengths = lengths_of(batch)
     on_device = None if lengths is None else lengths.to(device)
     with prepared(net), prepared(decoder):
-        recording = record(net, batch.x.to(device), lengths=on_device)
+        recording = record_spikes(net, batch.x.to(device), lengths=on_device)
         outputs = decoder(recording.spk, recording.mem, on_device)
     predicted = task.predict(outputs).cpu()
-    fired = [_mean_spikes(layer.spk, on_device).cpu() for layer in recording.spiking.values()]
+    fired = [_mean_spikes(spk, on_device).cpu() for spk in recording.spiking.values()]
     tally = task.tally(outputs, batch.y.to(device), on_device)
     is_per_step = predicted.ndim > 1
     if is_per_step:

@@ -1,5 +1,6 @@
 """Steps of training and validation, and the best epoch's weights."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,12 +8,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from nwavesdk.data import Batch
-from nwavesdk.layers import Recording, Synapse, TimeBatchNorm, find_edges
-from nwavesdk.layers.lengths import mean_over_steps
+from nwavesdk.layers import Synapse, TimeBatchNorm, find_edges
 from nwavesdk.layers.prepare import DIVERGED
-from nwavesdk.loss import rate_excess_loss
-from nwavesdk.net import record
+from nwavesdk.loss.activity import rate_excess, rates_of_all_processes
 from nwavesdk.net.preparation import prepared
+from nwavesdk.net.recording import SpikeRecording, record_spikes
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing, weight_decay_groups
 from nwavesdk.train.checkpoint import check_like
 from nwavesdk.train.model_file import check_tensors
@@ -21,7 +21,7 @@ from nwavesdk.train.progress import print_line
 from nwavesdk.train.sections import ChipConfig, LearningConfig
 from nwavesdk.train.tasks import TrainingTask
 
-__all__ = ["Learner", "Selection", "hidden_spikes", "lengths_of", "mean_rate", "spike_cost"]
+__all__ = ["Learner", "Selection", "lengths_of", "spike_cost"]
 
 
 class Learner(LightningModule):
@@ -133,14 +133,15 @@ class Learner(LightningModule):
         # run draws other numbers of times than one that was not interrupted.
         torch.manual_seed(stream_seed(self.seed, "dropout", *place))
         outputs, loss, recording = self._run(batch, "mismatch", *place)
-        rates = self._rates(recording, lengths_of(batch))
+        rates = recording.rates()
         progress = self.global_step / int(self.trainer.estimated_stepping_batches)
-        cost = spike_cost(recording, self.learning, progress, lengths_of(batch))
+        hidden = [rates[name] for name in recording.hidden]
+        cost = spike_cost(hidden, self.learning, progress, int(batch.lengths.sum()))
         score, weight = self.task.batch_score(outputs.detach(), batch.y, lengths_of(batch))
         metrics = {
             "train_loss": loss + cost,
             f"train_{self.task.batch_score_name}": score,
-            "train_rate": torch.stack(list(rates.values())).mean(),
+            "train_rate": torch.stack([rate.detach() for rate in rates.values()]).mean(),
         }
         self.log_dict(
             metrics,
@@ -181,7 +182,8 @@ class Learner(LightningModule):
         """Log loss and rates on a batch of the validation set, and add it to the measures."""
         outputs, loss, recording = self._run(batch, "validation", batch_idx, self.global_rank)
         lengths = lengths_of(batch)
-        rates = self._rates(recording, lengths)
+        by_depth = enumerate(recording.rates().values(), 1)
+        rates = {f"rate_{depth}": rate for depth, rate in by_depth}
         _, weight = self.task.batch_score(outputs, batch.y, lengths)
         self.log_dict({"val_loss": loss, **rates}, sync_dist=True, batch_size=max(weight, 1))
         tally = self.task.tally(outputs, batch.y, lengths)
@@ -249,25 +251,18 @@ class Learner(LightningModule):
             edge.module for edge in find_edges(self.net).edges if isinstance(edge.module, Synapse)
         ]
 
-    def _run(self, batch: Batch, use: str, *place: int) -> tuple[Tensor, Tensor, Recording]:
+    def _run(self, batch: Batch, use: str, *place: int) -> tuple[Tensor, Tensor, SpikeRecording]:
         """Outputs, loss of the task, and the record; `use` and `place` choose the chip."""
         seed = chip_seed(self.seed, use, *place, drawn=False) if self.draws_mismatch else None
         lengths = lengths_of(batch)
         with prepared(self.net, seed), prepared(self.decoder):
-            recording = record(self.net, batch.x, lengths=lengths)
+            recording = record_spikes(self.net, batch.x, lengths=lengths)
             outputs = self.decoder(recording.spk, recording.mem, lengths)
         return outputs, self.task.loss(outputs, batch.y, lengths), recording
 
-    def _rates(self, recording: Recording, lengths: Tensor | None) -> dict[str, Tensor]:
-        """The mean rate of each layer that spikes, by depth."""
-        return {
-            f"rate_{depth}": mean_rate(layer.spk.detach(), lengths)
-            for depth, layer in enumerate(recording.spiking.values(), 1)
-        }
-
 
 def spike_cost(
-    recording: Recording, learning: LearningConfig, progress: float, lengths: Tensor | None
+    hidden: Sequence[Tensor], learning: LearningConfig, progress: float, n_steps: int
 ) -> Tensor | float:
     """What the loss adds for hidden layers that fire more than they should.
 
@@ -275,34 +270,22 @@ def spike_cost(
     learns what to fire for.
 
     Args:
-        recording: The record of the net.
+        hidden: The rate of each hidden layer [spikes per step and neuron].
         learning: The bound and the weight.
         progress: The part of the run that is done, from 0 to 1.
-        lengths: Steps of each recording, `[B]`; None for all.
+        n_steps: Valid steps of the batch.
     """
-    hidden = hidden_spikes(recording)
     if learning.most_spikes is None or not hidden:
         return 0.0
-    excess = rate_excess_loss(hidden, learning.most_spikes, lengths, is_synchronized=True)
+    rates = rates_of_all_processes(hidden, n_steps)
+    excess = rate_excess(rates, [learning.most_spikes] * len(rates))
     return learning.spike_cost * progress * excess
-
-
-def hidden_spikes(recording: Recording) -> list[Tensor]:
-    """The spikes of the hidden layers, [B, T, N] each: of all layers but one that is the output."""
-    return [layer.spk for layer in recording.spiking.values() if layer.spk is not recording.spk]
 
 
 def lengths_of(batch: Batch) -> Tensor | None:
     """Steps of each recording, `[B]`; None if the batch has no padding, which takes less time."""
     has_padding = bool((batch.lengths < batch.x.shape[1]).any())
     return batch.lengths if has_padding else None
-
-
-def mean_rate(spk: Tensor, lengths: Tensor | None) -> Tensor:
-    """Spikes per step and neuron over all valid steps, a scalar."""
-    if lengths is None:
-        return spk.float().mean()
-    return mean_over_steps(spk, lengths).mean().float()
 
 
 class Selection(Callback):
