@@ -69,7 +69,7 @@ def record(
     def spikes(name: str, layer: NeuronLayer, cur: Tensor) -> Tensor:
         return call(name, layer, cur)[0]
 
-    spk, mem = _run_with(call, spikes, model, x, lengths, "record")
+    spk, mem = _run_with(call, spikes, model, x, lengths)
     layers = {name: _joined(name, records).with_lengths(lengths) for name, records in calls.items()}
     return Recording(spk, mem, layers, lengths)
 
@@ -136,7 +136,7 @@ def record_spikes(model: nn.Module, x: Tensor, lengths: Tensor | None = None) ->
         keep(name, layer, cur, spk)
         return spk
 
-    spk, mem = _run_with(call, spikes, model, x, lengths, "record_spikes")
+    spk, mem = _run_with(call, spikes, model, x, lengths)
     spiking = {}
     for name, parts in calls.items():
         if len(parts) > 1 and not are_steps[name]:
@@ -151,10 +151,9 @@ def _run_with(
     model: nn.Module,
     x: Tensor,
     lengths: Tensor | None,
-    caller: str,
 ) -> tuple[Tensor, Tensor]:
     """One pass in which `call` and `spikes` run each neuron layer; spikes and membranes."""
-    restorers = [module.state_restorer() for module in prepared_modules(model, caller)]
+    restorers = [module.state_restorer() for module in prepared_modules(model, "record")]
     try:
         with _replaced_calls(model, call, spikes):
             outputs = model(x) if lengths is None else model(x, lengths)
@@ -165,7 +164,7 @@ def _run_with(
     spk, mem = outputs if isinstance(outputs, tuple) and len(outputs) == 2 else (outputs, outputs)
     if not isinstance(spk, Tensor) or not isinstance(mem, Tensor):
         raise TypeError(
-            f"{caller}: {type(model).__name__} must return a tensor or `spk, mem`, got "
+            f"record: {type(model).__name__} must return a tensor or `spk, mem`, got "
             f"{type(outputs).__name__}."
         )
     return spk, mem
