@@ -34,8 +34,8 @@ HELPFUL = re.compile(
 )
 # Lines that a command prints on its way, before the line of an error.
 PROGRESS = re.compile(
-    r"^nwave: (note|warning): |^epoch +\d|^split by |^net \S|^training, validation and test"
-    r"|^\d+/\d+ |^measuring|^\r|^ *\d+%"
+    r"^nwave: (note|warning): |^epoch +\d|^\d+ classes: |^split by |^net \S"
+    r"|^training, validation and test|^\d+/\d+ |^measuring|^\r|^ *\d+%"
 )
 # Errors about two options together, which may name others than the one that is tried; and about an
 # extra that is missing, whatever the value.
