@@ -106,7 +106,7 @@ def train_run(
 
 
 def _classes_line(classes: Sequence[str]) -> str:
-    """The classes in one line, so that folders which are none are seen at once."""
+    """The classes in one line, which shows at once if a folder was wrongly taken for one."""
     names = textwrap.shorten(", ".join(classes), LONGEST_LIST, placeholder=" …")
     return f"{len(classes)} classes: {names}"
 
