@@ -67,6 +67,10 @@ def test_the_rate_of_a_layer_is_that_of_its_valid_steps(features, dtype, is_chan
     torch.testing.assert_close(spk.grad, each)
 
 
+def test_without_recordings_there_is_no_rate():
+    assert mean_rate(torch.zeros(0, 7, 2)).isnan()
+
+
 def test_without_padding_the_bits_are_those_without_lengths():
     values = torch.randn(3, 7, 5)
     whole = torch.tensor([7, 7, 7])

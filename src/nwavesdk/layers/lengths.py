@@ -4,6 +4,8 @@ A batch [B, T, *features] has as many steps as its longest recording. Recording 
 of them, the valid steps; the others are padding. No result may depend on padding.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -158,7 +160,7 @@ def mean_rate(spk: Tensor, lengths: Tensor | None = None) -> Tensor:
         >>> mean_rate(spk, torch.tensor([2, 1]))
         tensor(0.5000, dtype=torch.float64)
     """
-    n_neurons = spk[0, 0].numel() if spk.ndim > 2 else 1
+    n_neurons = math.prod(spk.shape[2:])
     # The neurons of a step first: they lie side by side in any layout, and padding is one value.
     axes = tuple(range(2, spk.ndim))
     dtype = torch.promote_types(spk.dtype, torch.float32)

@@ -182,7 +182,7 @@ def rate_excess_loss(
     ]
     if switch(owner, "is_synchronized", is_synchronized):
         B, T = spikes_list[0].shape[:2]
-        rates = rates_of_all_processes(rates, B * T if lengths is None else int(lengths.sum()))
+        rates = rates_of_all_processes(rates, B * T if lengths is None else lengths.sum())
     return rate_excess(rates, bounds)
 
 
@@ -194,11 +194,12 @@ def rate_excess(rates: Sequence[Tensor], bounds: Sequence[float]) -> Tensor:
     return total
 
 
-def rates_of_all_processes(rates: Sequence[Tensor], n_steps: int) -> list[Tensor]:
+def rates_of_all_processes(rates: Sequence[Tensor], n_steps: int | Tensor) -> list[Tensor]:
     """The rates of layers over all processes; each one counts by its number of valid steps."""
     if process_count() == 1:
         return list(rates)
-    counts = torch.stack([*(rate * n_steps for rate in rates), torch.full_like(rates[0], n_steps)])
+    each = [*rates, torch.ones_like(rates[0])]
+    counts = torch.stack([rate * n_steps for rate in each])
     *spikes, steps = sum_over_processes(counts)
     return [count / steps for count in spikes]
 

@@ -136,7 +136,7 @@ class Learner(LightningModule):
         rates = recording.rates()
         progress = self.global_step / int(self.trainer.estimated_stepping_batches)
         hidden = [rates[name] for name in recording.hidden]
-        cost = spike_cost(hidden, self.learning, progress, int(batch.lengths.sum()))
+        cost = spike_cost(hidden, self.learning, progress, batch.lengths.sum())
         score, weight = self.task.batch_score(outputs.detach(), batch.y, lengths_of(batch))
         metrics = {
             "train_loss": loss + cost,
@@ -262,7 +262,7 @@ class Learner(LightningModule):
 
 
 def spike_cost(
-    hidden: Sequence[Tensor], learning: LearningConfig, progress: float, n_steps: int
+    hidden: Sequence[Tensor], learning: LearningConfig, progress: float, n_steps: int | Tensor
 ) -> Tensor | float:
     """What the loss adds for hidden layers that fire more than they should.
 
@@ -273,7 +273,7 @@ def spike_cost(
         hidden: The rate of each hidden layer [spikes per step and neuron].
         learning: The bound and the weight.
         progress: The part of the run that is done, from 0 to 1.
-        n_steps: Valid steps of the batch.
+        n_steps: Valid steps of the batch; a tensor stays on its device, so nothing waits for it.
     """
     if learning.most_spikes is None or not hidden:
         return 0.0
