@@ -127,7 +127,9 @@ def _evaluate_batch(
 
 def _mean_spikes(spk: Tensor, lengths: Tensor | None) -> Tensor:
     """Spikes per step of each neuron, summed over recordings, `[N]`."""
-    spk = spk.flatten(2)
+    # Counts of spikes are exact in float32, and smaller than the spikes by a factor of T.
     if lengths is None:
-        return spk.double().mean(1).sum(0)
-    return (sum_over_steps(spk, lengths).double() / lengths[:, None]).sum(0)
+        counts = spk.sum(1, dtype=torch.float32)
+        return (counts.flatten(1).double() / spk.shape[1]).sum(0)
+    counts = sum_over_steps(spk, lengths)
+    return (counts.flatten(1).double() / lengths[:, None]).sum(0)
