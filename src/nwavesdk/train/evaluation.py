@@ -127,9 +127,7 @@ def _evaluate_batch(
 
 def _mean_spikes(spk: Tensor, lengths: Tensor | None) -> Tensor:
     """Spikes per step of each neuron, summed over recordings, `[N]`."""
-    # Counts of spikes are exact in float32, and smaller than the spikes by a factor of T.
-    if lengths is None:
-        counts = spk.sum(1, dtype=torch.float32)
-        return (counts.flatten(1).double() / spk.shape[1]).sum(0)
-    counts = sum_over_steps(spk, lengths)
-    return (counts.flatten(1).double() / lengths[:, None]).sum(0)
+    # Counts are exact, and smaller than the spikes by a factor of T.
+    counts = sum_over_steps(spk, lengths).flatten(1).double()
+    n_steps = spk.shape[1] if lengths is None else lengths[:, None]
+    return (counts / n_steps).sum(0)
