@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from train.runs import patient_choices, small_choices
@@ -27,3 +28,17 @@ def stopped_early(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("shared") / "patient"
     Run.new(folder, RunConfig.of(patient_choices(tones))).train()
     return folder
+
+
+@pytest.fixture
+def spoken(tmp_path: Path) -> Path:
+    """Noise by eight speakers who are named in the names of the files."""
+    soundfile = pytest.importorskip("soundfile")
+    draw = np.random.default_rng(0)
+    for name in ("no", "yes"):
+        (tmp_path / name).mkdir()
+        for speaker in range(8):
+            for take in range(2):
+                file = tmp_path / name / f"0{speaker}ab_nohash_{take}.wav"
+                soundfile.write(file, 0.1 * draw.standard_normal(2000), 8000)
+    return tmp_path
