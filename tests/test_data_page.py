@@ -38,7 +38,7 @@ def test_a_format_is_trained_on_and_predicted_from(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     if folder not in WITH_REPORT:
-        monkeypatch.setattr("nwavesdk.train.run.write_report", lambda *_: None)
+        monkeypatch.setattr("nwavesdk.train.training.write_report", lambda *_: None)
     path = FORMATS[name](Path(folder))
     few = ["--epochs", "1", "--hidden", "6", "--seed", "1"]
     result = nwave("train", *words.split(), *few, "--json")

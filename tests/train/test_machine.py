@@ -24,7 +24,7 @@ def test_a_run_in_16_bits_learns_and_resumes(
     precision: str, choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choices["machine"]["precision"] = precision
-    monkeypatch.setattr("nwavesdk.train.run.write_report", lambda _: None)
+    monkeypatch.setattr("nwavesdk.train.training.write_report", lambda _: None)
     products, train_batch = set(), Learner.training_step
 
     def training_step(self: Any, batch: Any, batch_idx: int) -> Any:

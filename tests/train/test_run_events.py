@@ -41,7 +41,7 @@ def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def _without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no pictures, which take longer than the training."""
-    monkeypatch.setattr("nwavesdk.train.run.write_report", lambda _: None)
+    monkeypatch.setattr("nwavesdk.train.training.write_report", lambda _: None)
 
 
 @pytest.mark.usefixtures("_without_report")

@@ -1,94 +1,45 @@
-"""A run from its config to its report, and its continuation after an interruption.
+"""A run: its folder, its config, its data and its nets. `training.py` has the course of one."""
 
-Design requirements:
-
-- One process trains a run.
-- A result that was computed is kept: no log, picture or page that fails ends a run.
-- What the user can mend, such as a full disk, ends in one line, and `--resume` continues to the
-  same bits.
-"""
-
-import contextlib
-import logging
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from nwavesdk.data import Series
 from nwavesdk.internal.checks import require_memory
-from nwavesdk.internal.files import (
-    FileError,
-    FileWriteError,
-    check_target,
-    one_line,
-    write_atomically,
-)
-from nwavesdk.internal.processes import TERMINATED
-from nwavesdk.layers import project
-from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.presets.lif import hidden_gain
 from nwavesdk.train.arithmetic import current_arithmetic, use_arithmetic
-from nwavesdk.train.checkpoint import (
-    AtomicCheckpointIO,
-    EveryEpoch,
-    damaged_checkpoint,
-)
 from nwavesdk.train.config import RunConfig
-from nwavesdk.train.costs import describe_run
-from nwavesdk.train.evaluation import Evaluation, evaluate_net
-from nwavesdk.train.facts import Origin
+from nwavesdk.train.evaluation import evaluate_net
 from nwavesdk.train.first_weights import CannotDriveError, drive_weights
-from nwavesdk.train.inputs import constant_note
-from nwavesdk.train.learner import Learner, Selection
-from nwavesdk.train.loaders import Loaders
 from nwavesdk.train.machine import (
     check_machine,
-    check_precision,
-    check_processes,
     default_threads,
-    precision_plugins,
 )
-from nwavesdk.train.model_file import load_model, save_model
+from nwavesdk.train.model_file import load_model
 from nwavesdk.train.net_choice import NetChoice, match_net_file, net_name
-from nwavesdk.train.net_file import RunNet, load_function, load_module, network_of_run
+from nwavesdk.train.net_file import RunNet, load_function, network_of_run
 from nwavesdk.train.network import (
-    nearest_tau_note,
     stream_seed,
     warn_of_short_constants,
 )
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON
 from nwavesdk.train.processes import (
-    LOST_PROCESS,
     is_first_process,
-    is_lost_process,
-    other_processes,
 )
-from nwavesdk.train.progress import EventLog, History, print_line, progress_callbacks
-from nwavesdk.train.report import write_report
+from nwavesdk.train.progress import print_line
 from nwavesdk.train.run_data import RunData, load_run_data
-from nwavesdk.train.run_folder import BrokenRunError, RunFolder
-from nwavesdk.train.task_reports import FinishedRun
+from nwavesdk.train.run_folder import RunFolder
 from nwavesdk.train.tasks import TrainingTask, task_of
+from nwavesdk.train.training import OnEpoch, train_run
 from nwavesdk.train.used_fields import check_build_reads, given_to_build
 
 __all__ = ["Run"]
 
-# What is called with the metrics of an epoch.
-OnEpoch = Callable[[Mapping[str, float]], None]
-
 WEIGHT_BYTES = 4  # of float32
-
-# Recordings per validation batch if training draws chips; small, so that it uses several.
-VAL_BATCH = 16
 
 
 class Run:
@@ -311,54 +262,7 @@ class Run:
             SystemExit: With code 143, if a signal to terminate came; the run can be resumed.
         """
         self._require_memory_to_train()
-        if not self.folder.finished:
-            check_processes(self.config.machine)
-            check_precision(self.config.machine)
-        owns_folder = is_first_process()
-        try:
-            with self.folder.lock() if owns_folder else contextlib.nullcontext():
-                if owns_folder:
-                    self._check_files()
-                    self._note_other_versions()
-                with use_arithmetic(self.config.arithmetic):
-                    return self._fit_and_finish(on_epoch)
-        except SIGTERMException as error:
-            # As Lightning raises it, the process would report success.
-            raise SystemExit(TERMINATED) from error
-        except FileError as error:
-            raise BrokenRunError(str(error)) from error
-        except FileWriteError as error:
-            raise BrokenRunError(f"{error} Then --resume continues the run.") from error
-        except RuntimeError as error:
-            if DIVERGED not in str(error):
-                raise
-            what = str(error).removesuffix(DIVERGED)
-            raise BrokenRunError(
-                f"{what}training diverged; begin a new run with a lower learning rate."
-            ) from error
-
-    def _check_files(self) -> None:
-        """Reject what would be an error after hours of training."""
-        folder = self.folder
-        if folder.finished and not folder.checkpoint.is_file():
-            remedy = "restore it: a finished run is not trained again"
-            raise FileError(folder.checkpoint, "does not exist", remedy)
-        for file in (folder.checkpoint, folder.metrics, folder.model, folder.result):
-            check_target(file)
-        net_file = self.config.net_file
-        if net_file is not None and not folder.net.exists():
-            write_atomically(folder.net, net_file.content())
-
-    def _note_other_versions(self) -> None:
-        """Print a note if the run began with other versions than those of this process."""
-        assert self.config.facts is not None
-        origin = self.config.facts.begun_with
-        changed = [] if origin is None else origin.changed_versions(Origin.current())
-        if changed:
-            print_line(
-                f"nwave: note: the run began with {', '.join(changed)}: the last bits of its "
-                "weights may differ from those of one version."
-            )
+        return train_run(self, on_epoch)
 
     @cached_property
     def test_set(self) -> Series:
@@ -375,182 +279,9 @@ class Run:
         """
         net, task = self.trained()
         with use_arithmetic(self.config.arithmetic):
-            test = self._evaluate(net, task, self.test_set)
+            test = evaluate_net(net, task, self.test_set, self.config.learning.batch_size)
         return {
             **test.named_measures("test"),
             "recordings": len(test.lengths),
             "rates": list(test.rates),
         }
-
-    def _evaluate(self, net: RunNet, task: TrainingTask, series: Series) -> Evaluation:
-        return evaluate_net(net, task, series, self.config.learning.batch_size)
-
-    def _fit_and_finish(self, on_epoch: OnEpoch | None) -> dict[str, Any] | None:
-        learning = self.config.learning
-        chip = self.config.chip
-        mismatch = chip is not None and chip.training == "mismatch"
-        is_new = not self.folder.checkpoint.is_file()
-        net = (self.first_network if is_new else self.network)(mismatch=mismatch)
-        gain = hidden_gain(self.config)
-        is_balanced = learning.class_weights == "balanced"
-        task = self.task.fitted(self.data.train, is_balanced=is_balanced)
-        model = Learner(net, task, learning, self.config.seed, chip, gain)
-        history = History(self.folder.metrics)
-        selection = Selection(task.score, learning.patience, keeps_last=learning.keep == "last")
-        if is_new and is_first_process():
-            self._print_notes(task)
-        on_saved = None if on_epoch is None else lambda: on_epoch(history.rows[-1])
-        every_epoch = EveryEpoch(self.folder.checkpoint, on_saved)
-        if self.config.machine.precision == "64-true":
-            # Lightning does so after it has loaded a checkpoint, which then loses digits.
-            model.double()
-        with _quiet_lightning(), other_processes(self.config.machine.devices):
-            trainer = self._trainer(history, selection, every_epoch)
-            resumed = every_epoch.path if every_epoch.is_restoring else None
-            try:
-                trainer.fit(model, self._loaders(mismatch), ckpt_path=resumed)
-            except (FileError, FileWriteError):
-                raise
-            except Exception as error:
-                if is_lost_process(error):
-                    raise BrokenRunError(LOST_PROCESS) from error
-                if every_epoch.is_restoring:  # a damaged file can raise anything
-                    raise damaged_checkpoint(every_epoch.path, error) from error
-                raise
-        if not trainer.is_global_zero:
-            return None
-        history.write()
-        net = self.network(deployed=True).to(model.device)
-        net.load_state_dict(
-            {
-                name.removeprefix("net."): value
-                for name, value in selection.weights.items()
-                if name.startswith("net.")
-            }
-        )
-        if chip is not None and chip.training == "plain":
-            project(net)
-        save_model(self.folder.model, net, self.data.standard, self.folder.identity, task.targets)
-        return self._finish(net, task, history, selection)
-
-    def _print_notes(self, task: TrainingTask) -> None:
-        """Print what to know of the data and of the chip before the first epoch."""
-        train = self.data.train
-        for note in (task.advice(train), constant_note(train), nearest_tau_note(self.config)):
-            if note is not None:
-                print_line(f"nwave: note: {note}")
-
-    def _loaders(self, mismatch: bool) -> Loaders:
-        config = self.config
-        net_file = config.net_file
-        return Loaders(
-            self.data,
-            config.learning.batch_size,
-            config.seed,
-            VAL_BATCH if mismatch else None,
-            config.machine.workers,
-            None if net_file is None else partial(load_module, net_file),
-            # A page may have batch norms.
-            has_similar_lengths=net_file is None,
-        )
-
-    def _trainer(self, history: History, selection: Selection, every_epoch: EveryEpoch) -> Trainer:
-        machine = self.config.machine
-        plugins = precision_plugins(machine)
-        return Trainer(
-            accelerator=machine.accelerator,
-            devices=machine.devices,
-            num_nodes=machine.nodes,
-            max_epochs=self.config.learning.epochs,
-            gradient_clip_val=self.config.learning.clip,
-            callbacks=[
-                history,
-                selection,
-                *progress_callbacks(history, self.task.batch_score_name),
-                every_epoch,
-            ],
-            plugins=[AtomicCheckpointIO(self.config), *plugins],
-            precision=None if plugins else machine.precision,
-            logger=EventLog(self.folder.path / "tensorboard"),
-            log_every_n_steps=1,
-            num_sanity_val_steps=0,
-            enable_progress_bar=sys.stderr.isatty(),
-            enable_model_summary=False,
-            default_root_dir=self.folder.path,
-        )
-
-    def _finish(
-        self,
-        net: RunNet,
-        task: TrainingTask,
-        history: History,
-        selection: Selection,
-    ) -> dict[str, Any]:
-        """Test the net, and write the result and, last, the report."""
-        has_test = self.config.data.test
-        evaluated = self._evaluate(net, task, self.data.test if has_test else self.data.val)
-        best = history.rows[selection.epoch]
-        measures = [f"val_{name}" for name in (*evaluated.measures, "loss")]
-        result = {
-            **(evaluated.named_measures("test") if has_test else {}),
-            **{name: round(best[name], 6) for name in measures if name in best},
-            "seed": self.config.seed,
-            "seconds": round(history.seconds, 2),
-            "epochs": len(history.rows),
-            "best_epoch": selection.epoch + 1,
-            "rates": list(evaluated.rates),
-            "dead": list(evaluated.dead),
-            "saturated": list(evaluated.saturated),
-            "parameters": sum(parameter.numel() for parameter in net.parameters()),
-            **self._projected_score(net, task),
-        }
-        fields, operations = describe_run(self.data, task, net, evaluated, reads_test=has_test)
-        result |= fields
-        self.folder.write_result(result)
-        try:
-            finished = FinishedRun(
-                folder=self.folder,
-                config=self.config,
-                data=self.data,
-                net=net,
-                task=task,
-                history=history.rows,
-                evaluation=evaluated,
-                result=result,
-                operations=operations,
-            )
-            write_report(finished)
-        except Exception as error:  # Whatever a picture raises, the run is finished.
-            print_line(
-                f"nwave: warning: the run is finished, but {self.folder.report} was not written "
-                f"({one_line(error)}): `nwave train --resume` writes it again."
-            )
-        return result
-
-    def _projected_score(self, net: RunNet, task: TrainingTask) -> dict[str, float]:
-        """With plain training for a chip, the validation score after weights were moved."""
-        chip = self.config.chip
-        if chip is None or chip.training != "plain":
-            return {}
-        measures = self._evaluate(net, task, self.data.val).measures
-        name = "accuracy" if "accuracy" in measures else "r2"
-        return {f"projected_{name}": round(measures[name], 6)}
-
-
-@contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Hide Lightning's advice, and keep standard output free for the result."""
-    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
-            # The data are in memory: worker processes would only copy them.
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            # Lightning with a torch that is newer than it.
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
