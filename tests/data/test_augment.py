@@ -16,7 +16,7 @@ from nwavesdk.data.binning import to_frames
 STRENGTHS = {
     **{"shift": 0.5, "speed": 0.5, "warp": 0.5, "noise": 5.0, "gain": 3.0, "scale": 0.5},
     **{"jitter": 0.5, "spread": 2.0, "drop": 0.9, "rotate": 40.0, "zoom": 0.5},
-    **{"move": 2.0, "flip": 1.0},
+    **{"move": 2.0, "flip": 1.0, "erase": 1.0},
     **{"time_mask": 0.8, "band_mask": 0.8},
 }
 SHAPES: dict[str, tuple[int, ...]] = {"image": (4, 5), "events": (2, 3, 4)}
@@ -263,6 +263,23 @@ def test_a_flip_mirrors_left_and_right() -> None:
     half = Augmentation("image", flip=0.5)
     mirrored = [half.apply(image, None, (2, 3), generator).frames[0, 0] == 2 for _ in range(200)]
     assert 70 < sum(mirrored) < 130
+
+
+def test_a_rectangle_of_an_image_gets_one_color() -> None:
+    image = np.arange(1, 49, dtype=np.float32).reshape(1, 48)
+    change = Augmentation("image", erase=0.5)
+    sizes = set()
+    for seed in range(200):
+        erased = change.apply(image, None, (4, 6, 2), np.random.default_rng(seed)).frames
+        is_other = (erased != image).reshape(4, 6, 2)
+        y, x, _ = is_other.nonzero()
+        height, width = (len({*axis.tolist()}) for axis in (y, x))
+        sizes.add((height, width))
+        assert is_other.sum() == 2 * height * width
+        colors = erased.reshape(4, 6, 2)[y, x]
+        assert not len(y) or (colors == colors[0]).all()
+        assert ((erased >= 1) & (erased <= 48)).all()
+    assert sizes == {(0, 0), *((height, width) for height in (1, 2) for width in (1, 2, 3))}
 
 
 def gradient(image: np.ndarray) -> tuple[float, float]:

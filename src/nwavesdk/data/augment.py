@@ -22,6 +22,7 @@ from nwavesdk.data.source import StepTarget
 from nwavesdk.data.variations import (
     add_noise,
     drop_events,
+    erase_in_image,
     flip_events,
     flip_image,
     jitter_values,
@@ -58,7 +59,7 @@ AUGMENTATIONS: dict[AugmentedKind, tuple[str, ...]] = {
     "sound": ("shift", "speed", "noise", "gain", "warp", "time_mask", "band_mask"),
     "channels": ("shift", "scale", "time_mask", "band_mask"),
     "series": ("shift", "speed", "scale", "jitter", "time_mask", "band_mask"),
-    "image": ("jitter", "rotate", "zoom", "move", "flip"),
+    "image": ("jitter", "rotate", "zoom", "move", "flip", "erase"),
     "events": ("shift", "speed", "spread", "drop", "rotate", "zoom", "move", "flip", "time_mask"),
 }
 
@@ -158,6 +159,8 @@ class Augmentation:
         move: Largest shift of the pixels in x and in y [pixels]; of a sensor with one axis, of its
             channels.
         flip: Probability of a mirror image, left for right.
+        erase: Largest height and width of a rectangle that gets one random color, as fractions of
+            those of the image.
         time_mask: Longest part that is masked, as a fraction of the recording; there are two masks.
             Masked frames are the mean of the recording; masked events are left out.
         band_mask: As `time_mask`, along bands or channels.
@@ -187,6 +190,7 @@ class Augmentation:
     zoom: float = 0.0
     move: float = 0.0
     flip: float = 0.0
+    erase: float = 0.0
     time_mask: float = 0.0
     band_mask: float = 0.0
 
@@ -265,6 +269,8 @@ class Augmentation:
             frames = move_image(frames, self.move, shape, generator)
         if self.flip:
             frames = flip_image(frames, self.flip, shape, generator)
+        if self.erase:
+            frames = erase_in_image(frames, self.erase, shape, generator)
         if self.time_mask or self.band_mask:
             frames = mask_frames(frames, self.time_mask, self.band_mask, generator)
         return Varied(frames, target)

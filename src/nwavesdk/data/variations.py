@@ -17,6 +17,7 @@ from nwavesdk.data.source import StepTarget
 __all__ = [
     "add_noise",
     "drop_events",
+    "erase_in_image",
     "flip_events",
     "flip_image",
     "jitter_values",
@@ -279,6 +280,25 @@ def flip_image(
     return images.reshape(frames.shape)
 
 
+def erase_in_image(
+    frames: Frames, most: float, shape: tuple[int, ...], generator: Generator
+) -> Frames:
+    """Images in which a rectangle has one color between their least and their greatest value.
+
+    Args:
+        frames: `[L, H * W]` or `[L, H * W * colors]`.
+        most: Largest height and width of the rectangle, as fractions of those of the image.
+        shape: `(H, W)` or `(H, W, colors)`.
+        generator: Where the random numbers come from.
+    """
+    height, width, *colors = shape
+    rows = _draw_part(height, most, generator)
+    columns = _draw_part(width, most, generator)
+    images = frames.reshape(len(frames), *shape).copy()
+    images[:, rows, columns] = generator.uniform(frames.min(), frames.max(), colors)
+    return images.reshape(frames.shape)
+
+
 def shift_events(
     pairs: Pairs, steps: int, target: StepTarget | None, most: float, generator: Generator
 ) -> tuple[Pairs, StepTarget | None]:
@@ -417,12 +437,14 @@ def _draw_up_to(most: int, generator: Generator) -> int:
 
 def _draw_masks(length: int, most: float, generator: Generator) -> list[slice]:
     """Two parts of a sequence, each with at most a fraction of it."""
-    spans = []
-    for _ in range(MASKS):
-        width = _draw_up_to(int(most * length), generator)
-        start = _draw_up_to(length - width, generator)
-        spans.append(slice(start, start + width))
-    return spans
+    return [_draw_part(length, most, generator) for _ in range(MASKS)]
+
+
+def _draw_part(length: int, most: float, generator: Generator) -> slice:
+    """A part of a sequence with at most a fraction of it."""
+    width = _draw_up_to(int(most * length), generator)
+    start = _draw_up_to(length - width, generator)
+    return slice(start, start + width)
 
 
 def _resampled_places(length: int, most: float, generator: Generator) -> npt.NDArray[np.float64]:
