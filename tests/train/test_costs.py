@@ -75,6 +75,7 @@ def test_what_fails_leaves_the_run_finished(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from nwavesdk.train.costs import describe_run
+    from nwavesdk.train.evaluation import evaluate_net
 
     def fail(*_: object) -> None:
         raise RuntimeError("a net\nthat fails")
@@ -82,6 +83,6 @@ def test_what_fails_leaves_the_run_finished(
     monkeypatch.setattr("nwavesdk.train.costs.count_on_series", fail)
     run = Run.open(finished)
     net, task = run.trained()
-    evaluation = run._evaluate(net, task, run.data.test)
+    evaluation = evaluate_net(net, task, run.data.test, run.config.learning.batch_size)
     assert describe_run(run.data, task, net, evaluation, reads_test=True) == ({}, None)
     assert "a net that fails" in capsys.readouterr().err
