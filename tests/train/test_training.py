@@ -21,13 +21,7 @@ from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
 from nwavesdk.train.checkpoint import read_checkpoint
 from nwavesdk.train.model_file import load_model
 from nwavesdk.train.progress import EventLog
-from train.runs import (
-    metrics,
-    metrics_without_time,
-    model_bytes,
-    patient_choices,
-    stop_after,
-)
+from train.runs import metrics, metrics_without_time, model_bytes, patient_choices, stop_after
 
 COMMAND = "from nwavesdk.cli import main; main()"
 

@@ -15,21 +15,13 @@ from nwavesdk.train.arithmetic import current_arithmetic, use_arithmetic
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.evaluation import evaluate_net
 from nwavesdk.train.first_weights import CannotDriveError, drive_weights
-from nwavesdk.train.machine import (
-    check_machine,
-    default_threads,
-)
+from nwavesdk.train.machine import check_machine, default_threads
 from nwavesdk.train.model_file import load_model
 from nwavesdk.train.net_choice import NetChoice, match_net_file, net_name
 from nwavesdk.train.net_file import RunNet, load_function, network_of_run
-from nwavesdk.train.network import (
-    stream_seed,
-    warn_of_short_constants,
-)
+from nwavesdk.train.network import stream_seed, warn_of_short_constants
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON
-from nwavesdk.train.processes import (
-    is_first_process,
-)
+from nwavesdk.train.processes import is_first_process
 from nwavesdk.train.progress import print_line
 from nwavesdk.train.run_data import RunData, load_run_data
 from nwavesdk.train.run_folder import RunFolder

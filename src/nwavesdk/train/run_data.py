@@ -8,16 +8,7 @@ from typing import Any
 import numpy as np
 
 from nwavesdk.chip import Profile, load_profile
-from nwavesdk.data import (
-    Frames,
-    Indices,
-    Recordings,
-    Series,
-    Split,
-    Standard,
-    fit_hold,
-    fit_length,
-)
+from nwavesdk.data import Frames, Indices, Recordings, Series, Split, Standard, fit_hold, fit_length
 from nwavesdk.data.features import EventFeatures, SeriesFeatures
 from nwavesdk.data.loading import content_fingerprint
 from nwavesdk.internal.checks import require_memory
@@ -29,9 +20,7 @@ from nwavesdk.train.network import stream_seed
 from nwavesdk.train.recipes import DataKind, complete_schedule
 from nwavesdk.train.run_split import SplitRecordings, load_and_split
 from nwavesdk.train.sections import is_table
-from nwavesdk.train.used_fields import (
-    check_neuron_count,
-)
+from nwavesdk.train.used_fields import check_neuron_count
 
 __all__ = ["RunData", "config_with_test", "load_run_data"]
 

@@ -22,12 +22,7 @@ from nwavesdk.train.config import RunConfig
 from nwavesdk.train.inputs import augmentation_of_run, features_of
 from nwavesdk.train.recipes import DataKind, complete_config
 from nwavesdk.train.sections import is_table
-from nwavesdk.train.used_fields import (
-    check_digits,
-    check_left_out,
-    check_shares_used,
-    check_used,
-)
+from nwavesdk.train.used_fields import check_digits, check_left_out, check_shares_used, check_used
 
 __all__ = ["SplitRecordings", "load_and_split"]
 

@@ -31,11 +31,7 @@ from nwavesdk.layers import project
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.presets.lif import hidden_gain
 from nwavesdk.train.arithmetic import use_arithmetic
-from nwavesdk.train.checkpoint import (
-    AtomicCheckpointIO,
-    EveryEpoch,
-    damaged_checkpoint,
-)
+from nwavesdk.train.checkpoint import AtomicCheckpointIO, EveryEpoch, damaged_checkpoint
 from nwavesdk.train.costs import describe_run
 from nwavesdk.train.evaluation import evaluate_net
 from nwavesdk.train.facts import Origin
