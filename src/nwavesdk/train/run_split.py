@@ -51,7 +51,13 @@ class SplitRecordings:
 
 
 def load_and_split(config: RunConfig, profile: Profile | None, reads_test: bool) -> SplitRecordings:
-    """The recordings of a run, and its config with the recipe for this kind of recordings."""
+    """The recordings of a run, and its config with the recipe for this kind of recordings.
+
+    Args:
+        config: The config of the run.
+        profile: The chip of the run, if it has one.
+        reads_test: Whether to read the test set of a run with `--no-test`.
+    """
     if config.data.source == "digits":
         check_digits(config)
         config, reason = _with_recipe(config, "features", "classification")
