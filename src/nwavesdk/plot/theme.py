@@ -1,13 +1,19 @@
 """The look of pictures on light and on dark pages, and their rendering to PNG."""
 
 import io
-from collections.abc import Callable
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findSystemFonts, fontManager, get_font
 
 from nwavesdk.internal.files import printable
 
@@ -56,6 +62,9 @@ LIGHT = Theme("#ffffff", "#1d2733", "#b8c1cc", ("#1f66c1", "#d1620f", "#12805c",
 DARK = Theme("#14181d", "#e4e9ef", "#4d5864", ("#6fa8f5", "#f2a154", "#4fc79c", "#d08bd6"))
 """The theme of pictures on dark pages."""
 
+# Both come with matplotlib. The second has a box for every letter.
+USUAL_FONTS = ("DejaVu Sans",)
+FONT_OF_BOXES = "Last Resort"
 Draw = Callable[[Theme], Figure]
 
 
@@ -80,15 +89,86 @@ def label_text(name: str, most: int = 24) -> str:
 def render_png(draw: Draw, theme: Theme) -> bytes:
     """Render a picture as PNG.
 
+    Letters that the usual font lacks, such as Chinese ones, are drawn in an installed font that has
+    them.
+
     Args:
-        draw: Draws the picture in the colors of a theme.
+        draw: Draws the picture in the colors of a theme; called again if letters are missing.
         theme: The theme.
+
+    Warns:
+        UserWarning: If no installed font has a letter: a box stands for it. Said once per
+            process and set of letters.
     """
-    with rc_context(_matplotlib_settings(theme)):
-        figure = draw(theme)
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=144)
-    return file.getvalue()
+    content, missing = _render(draw, theme, USUAL_FONTS)
+    if missing:
+        content, missing = _render(draw, theme, (*USUAL_FONTS, *_fonts_with(missing)))
+    if missing:
+        _warn_of(missing)
+    return content
+
+
+def _render(draw: Draw, theme: Theme, fonts: tuple[str, ...]) -> tuple[bytes, str]:
+    """A picture as PNG, and the letters that none of the fonts has, in order."""
+    settings = {**_matplotlib_settings(theme), "font.family": list(fonts)}
+    file = io.BytesIO()
+    with rc_context(settings), _any_weight(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        draw(theme).savefig(file, format="png", dpi=144)
+    missing = set()
+    for warning in caught:
+        if found := re.match(r"Glyph (\d+) .*missing from font", str(warning.message)):
+            missing.add(chr(int(found[1])))
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    return file.getvalue(), "".join(sorted(missing))
+
+
+@contextmanager
+def _any_weight() -> Iterator[None]:
+    """Let matplotlib take a font of another weight without a word: it is better than a box."""
+    log = logging.getLogger("matplotlib.font_manager")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+@cache
+def _fonts_with(letters: str) -> tuple[str, ...]:
+    """The fewest installed fonts that have these letters, as far as fonts have them."""
+    known = {font.fname for font in fontManager.ttflist}
+    for path in set(findSystemFonts()) - known:  # installed after matplotlib listed its fonts
+        with suppress(OSError, RuntimeError):
+            fontManager.addfont(path)
+    has = {
+        font.name: get_font(font.fname).get_charmap().keys()
+        for font in fontManager.ttflist
+        if font.style == "normal" and not font.name.startswith(FONT_OF_BOXES)
+    }
+    wanted = {ord(letter) for letter in letters}
+    chosen: list[str] = []
+    while wanted and has:
+        best = max(has, key=lambda name: len(wanted & has[name]))
+        if not wanted & has[best]:
+            break
+        chosen.append(best)
+        wanted -= has[best]
+    return tuple(chosen)
+
+
+@cache
+def _warn_of(letters: str) -> None:
+    """Say once that a box stands for these letters."""
+    warnings.warn(
+        f"pictures: no installed font has {len(letters)} of the letters in names, such as "
+        f"{letters[0]!r}: boxes stand for them. Install a font of this script, such as Noto Sans.",
+        stacklevel=3,
+    )
 
 
 def _matplotlib_settings(theme: Theme) -> Any:
