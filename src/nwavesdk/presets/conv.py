@@ -31,7 +31,7 @@ Memory = tuple[int, int, int]  # neurons, number of taps, and their distance [st
 # would lose much of its level. Spikes are pooled.
 OVER_BANDS = ((56, 5, 2, 1), (16, 5, 2, 1))
 OVER_EVENTS = ((32, 5, 2, 1), (64, 3, 2, 1), (64, 3, 1, 1))
-OVER_IMAGES = ((32, 3, 1, 2), (32, 3, 1, 2), (48, 3, 1, 2), (64, 3, 1, 1))
+OVER_IMAGES = ((32, 3, 1, 2), (48, 3, 1, 2), (64, 3, 1, 2), (96, 3, 1, 1))
 FIRST_OVER_LARGE_IMAGES = (32, 3, 2, 2)  # a stride
 FIRST_OVER_TINY_IMAGES = (32, 3, 1, 1)  # no pool
 SMALL_IMAGE = (12, 48)  # least and most pixels of its sides

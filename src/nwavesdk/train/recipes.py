@@ -59,7 +59,7 @@ PAGE: dict[str, dict[str, Any]] = {
 # What differs by kind. An image is one frame, which is held; of events, steps are bins.
 PAGE_OF: Mapping[DataKind, dict[str, dict[str, Any]]] = {
     "sound": {},
-    "image": {"data": {"hold": None, "steps": 8}, "learning": {"most_spikes": 0.045}},
+    "image": {"data": {"hold": None, "steps": 8}, "learning": {"most_spikes": 0.049}},
     "series": {"data": {"add_standardized": None}, "learning": {"most_spikes": 0.045}},
     "events": {"data": {"steps": 10}},
     "features": {},
