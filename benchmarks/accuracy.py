@@ -2,11 +2,10 @@
 
 Run: python -m benchmarks.accuracy --data-folder FOLDER [--only arabic-words] [--seeds 3]
 
-Each row is `nwave train --data PATH` with at most the option that names the split, or how far a
-class looks ahead. The test set is read once for each seed. Numbers go to
-`benchmarks/results/accuracy/<row>.json`, runs to `runs/accuracy`; the same command continues what
-was killed. `--baselines` adds a CNN and an SVM, `--table` prints the table of the results that
-there are.
+Each row is `nwave train --data PATH` with the options of its `DevelopmentSet`. The test set is read
+once for each seed. Numbers go to `benchmarks/results/accuracy/<row>.json`, runs to `runs/accuracy`;
+the same command continues what was killed. `--baselines` adds a CNN and an SVM, `--table` prints
+the table of the results that there are.
 """
 
 import json

@@ -210,11 +210,20 @@ def test_options_of_every_set_are_those_of_its_choices(tmp_path) -> None:
     for one in SETS:
         words = one.options()
         given = dict(zip(words[::2], words[1::2], strict=True))
-        split = {
-            f"--{name.replace('_', '-')}": str(value) for name, value in one.data_options.items()
+        choices = one.choices(tmp_path)
+        changes = choices["data"].pop("augment", None)
+        expected = {
+            f"--{name.replace('_', '-')}": str(value)
+            for name, value in choices["data"].items()
+            if name != "source"
         }
-        net = {} if one.net is None else {"--net": one.net}
-        assert given == split | net
+        if changes is not None:
+            expected["--augment"] = ",".join(f"{name}={value}" for name, value in changes.items())
+        if "learning" in choices:
+            expected["--epochs"] = str(choices["learning"]["epochs"])
+        if one.net is not None:
+            expected["--net"] = one.net
+        assert given == expected
         RunConfig.of({"data": one.choices(tmp_path)["data"]})
 
 
