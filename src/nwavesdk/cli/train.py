@@ -62,6 +62,7 @@ def train_run(
 
     In brackets are the defaults of --net lif and of --chip. Without --net, the net and other
     defaults are those for the kind of data; docs/recipes.md and config.json of the run have them.
+    Without --chip, the kind of data also decides --bands, --center, --standardize and --augment.
 
     With --folds or --leave-one-out, DIR gets a run for each fold and a report of all. The same
     command continues what was killed.

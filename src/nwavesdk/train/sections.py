@@ -403,7 +403,9 @@ class LearningConfig(FrozenModel):
     """How weights are learned: AdamW, one cycle of the learning rate, cross-entropy of rates."""
 
     epochs: Epochs = choice(20, "Passes over the training set.")
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = choice(64, "Recordings per step.")
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = choice(
+        64, "Recordings per update of the weights."
+    )
     rate: Annotated[float, Field(ge=1e-12, le=1e3, allow_inf_nan=False)] = choice(
         8e-3, "Highest learning rate of the cycle."
     )
@@ -412,7 +414,7 @@ class LearningConfig(FrozenModel):
     )
     warmup: float = choice(0.3, "Fraction of the run in which the learning rate rises.", gt=0, lt=1)
     clip: Scale | None = choice(
-        None, "Largest norm of the gradient of a step.", default_text="none"
+        None, "Largest norm of a gradient; larger ones are scaled down.", default_text="none"
     )
     label_smoothing: float = choice(
         0.0, "Probability that the loss expects of the wrong classes together.", ge=0, lt=1
