@@ -46,6 +46,31 @@ def test_recordings_are_padded_to_the_longest_of_the_batch() -> None:
     assert not x[0, 4:].any()
 
 
+def test_a_held_image_is_once_in_memory() -> None:
+    images = recordings((1, 1, 1, 1))
+    one = series(images, hold=5)
+    x = one.batch([2, 0]).x
+    assert x.shape == (2, 5, 3)
+    assert x.stride(1) == 0
+    scaled = [one.standard.apply(images.frames[index]) for index in (2, 0)]
+    np.testing.assert_array_equal(x, np.repeat(scaled, 5, axis=1))
+    assert one.input_of(2).shape == (5, 3)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "choices"),
+    [
+        ((1, 2), {"hold": 5}),
+        ((1, 1), {"hold": 1}),
+        ((1, 1), {"hold": 5, "look_ahead": 2}),
+        ((1, 1), {"hold": 5, "length": 2, "pads_to_length": True}),
+        ((1, 1), {"hold": 5, "encoder": Latency()}),
+    ],
+)
+def test_other_steps_are_apart_in_memory(lengths: tuple[int, ...], choices: dict[str, Any]) -> None:
+    assert series(recordings(lengths), **choices).batch([0, 1]).x.is_contiguous()
+
+
 def test_a_recording_is_cut_after_length_and_may_be_padded_to_it() -> None:
     part = recordings()
     assert series(part, length=3).lengths.tolist() == [3, 3, 2, 3]

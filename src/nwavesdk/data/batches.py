@@ -38,7 +38,8 @@ class Batch(NamedTuple):
     """Recordings of a batch.
 
     Attributes:
-        x: Input, float32 `[B, T, F]`; 0 after the end of a recording.
+        x: Input, float32 `[B, T, F]`; 0 after the end of a recording. Images that are held share
+            the memory of all steps, as by `expand`: clone it before you write to it.
         y: The class of each recording, int64 `[B]`; or of each step, int64 `[B, T]`, with
             `PADDING_LABEL` where there is none, as after the end; or the values of each step,
             float32 `[B, T, D]`, with 0 after the end.
@@ -182,6 +183,13 @@ class Series:
         return self.recordings.feature_shape or (self.recordings.n_features,)
 
     def _input_of(self, index: int, varied: Varied | VariedEvents) -> Frames:
+        frames = self._scaled(varied)
+        if self.encoder is not None:
+            return self.encoder(frames, self.recordings.keys[index % len(self)], self.hold)
+        return hold_values(frames, self.hold)
+
+    def _scaled(self, varied: Varied | VariedEvents) -> Frames:
+        """The frames of a recording, `[L, F]`, as the net gets them, before they are held."""
         if isinstance(varied, VariedEvents):
             frames = to_frames(varied.pairs, varied.steps, self.recordings.n_features)
         else:
@@ -189,10 +197,7 @@ class Series:
         standard = self.standard.of_recording(
             frames, center=self.center, standardize=self.standardize
         )
-        frames = standard.apply(frames)
-        if self.encoder is not None:
-            return self.encoder(frames, self.recordings.keys[index % len(self)], self.hold)
-        return hold_values(frames, self.hold)
+        return standard.apply(frames)
 
     def _frames(
         self,
@@ -200,6 +205,10 @@ class Series:
         varied: Sequence[Varied | VariedEvents],
         shape: tuple[int, int],
     ) -> Tensor:
+        if self.encoder is None and shape[1] == self.hold and all(one.steps == 1 for one in varied):
+            frames = np.stack([self._scaled(one) for one in varied])
+            # One frame in memory for all its steps: `SpikingSequential` multiplies it once.
+            return torch.from_numpy(frames).expand(-1, self.hold, -1)
         x = np.zeros((*shape, self.recordings.n_features), np.float32)
         for padded, index, one in zip(x, indices, varied, strict=True):
             values = self._input_of(int(index), one)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.internal.checks import shown, switch, whole_number
+from nwavesdk.layers import LIFSynapse, TemporalConv
+from nwavesdk.layers.layout import layout_of
 from nwavesdk.layers.lengths import reads_batch
 from nwavesdk.net.calls import is_watched
 from nwavesdk.net.chunks import run_in_chunks
@@ -15,6 +17,10 @@ from nwavesdk.net.container import Container, Pass, run_module
 from nwavesdk.net.sizes import require_matching_sizes
 
 __all__ = ["SpikingSequential"]
+
+# Modules whose output in a step depends on the input in this step alone, and on no chance.
+# Subclasses may do more.
+_TIMELESS = {nn.Identity, nn.Flatten, nn.Unflatten, nn.Linear, nn.Conv1d, nn.Conv2d, LIFSynapse}
 
 
 class SpikingSequential(Container, nn.Sequential):
@@ -54,6 +60,8 @@ class SpikingSequential(Container, nn.Sequential):
         `x` [B, T, *features] is a sequence; [N] or [B, N] is one step of a net with flat layers.
         `net.step(x)` takes one step of any shape [B, *features]. A net that begins with a
         convolution takes sequences [B, T, C, H, W] only, and [B, C, H, W] by `net.step(x)`.
+        A step that is held, as by `step[:, None].expand(-1, T, *features)`, runs once through the
+        `LIFSynapse`, the `Linear` layer or the convolution at the front, not T times.
         Returns `spk, mem` of the last neuron layer. If the net ends in another module, returns its
         output twice. `lengths` int64 [B] has the number of steps of each recording, up to T; None
         if all have T. A part of a sequence has 0 steps of a recording that ended before.
@@ -153,8 +161,27 @@ def _run_in_order(
     modules: Sequence[nn.Module], x: Tensor, run: Pass, *, is_last: bool = True
 ) -> tuple[Tensor, Tensor]:
     """Run modules one after the other; `is_last` says whether they end the net."""
+    n_once = _count_once(modules, x, run)
+    if n_once == 0:
+        return _run_each(modules, x, run, is_last=is_last)
+    one_step = run._replace(lengths=None)
+    y, _ = _run_each(modules[:n_once], x[:, :1], one_step, is_last=False)
+    y = _repeat(y, x.shape[1])
+    if n_once == len(modules):
+        return y, y
+    return _run_each(modules[n_once:], y, run, before=modules[n_once - 1], is_last=is_last)
+
+
+def _run_each(
+    modules: Sequence[nn.Module],
+    x: Tensor,
+    run: Pass,
+    *,
+    before: nn.Module | None = None,
+    is_last: bool,
+) -> tuple[Tensor, Tensor]:
+    """Run modules one after the other; `before` is the module from which the input comes."""
     mem = x
-    before: nn.Module | None = None
     last = len(modules) - 1
     for i, module in enumerate(modules):
         try:
@@ -167,3 +194,24 @@ def _run_in_order(
         x = y
         before = module
     return x, mem
+
+
+def _count_once(modules: Sequence[nn.Module], x: Tensor, run: Pass) -> int:
+    """How many modules at the front run once for all steps, because one input is held for all."""
+    if torch.compiler.is_compiling() or x.layout is not torch.strided or not run.is_sequence(x):
+        return 0
+    if x.shape[1] < 2 or x.stride(1) != 0:
+        return 0
+    return next((i for i, module in enumerate(modules) if not _is_timeless(module)), len(modules))
+
+
+def _is_timeless(module: nn.Module) -> bool:
+    """Whether equal steps have equal outputs, and nobody watches the module."""
+    is_one_tap = type(module) is TemporalConv and module.taps == 1
+    return (type(module) in _TIMELESS or is_one_tap) and not is_watched(module)
+
+
+def _repeat(x: Tensor, n_steps: int) -> Tensor:
+    """[B, 1, *features] for `n_steps` steps, in the order of memory of the input."""
+    layout = layout_of(x, tuple(x.shape[2:]))
+    return layout.unflatten(layout.flatten(x).expand(-1, n_steps, -1).contiguous())

@@ -1,0 +1,168 @@
+"""One input that is held for all steps: the modules without time at the front run once."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nwavesdk.layers import (
+    Dropout,
+    LIFLayer,
+    LIFSynapse,
+    TemporalConv,
+    TimeBatchNorm,
+    prepare_net,
+)
+from nwavesdk.net import SpikingSequential
+
+B, T = 3, 7
+
+
+def dense(**options: object) -> SpikingSequential:
+    return SpikingSequential(
+        nn.Flatten(),
+        LIFSynapse(20, 9, bias=True),
+        TimeBatchNorm(9),
+        LIFLayer(9, taus=10e-3),
+        Dropout(0.2),
+        LIFSynapse(9, 4),
+        LIFLayer(4, taus=10e-3, reset_mechanism="none"),
+        **options,
+    )
+
+
+def sparse() -> SpikingSequential:
+    return SpikingSequential(
+        nn.Flatten(), LIFSynapse(20, 9, product="sparse"), LIFLayer(9, taus=10e-3)
+    )
+
+
+def of_torch() -> SpikingSequential:
+    return SpikingSequential(
+        nn.Unflatten(1, (1, 4)), nn.Conv2d(1, 6, 3, padding=1), LIFLayer((6, 4, 5), taus=10e-3)
+    )
+
+
+def convolutions() -> SpikingSequential:
+    return SpikingSequential(
+        nn.Unflatten(1, (1, 4)),
+        TemporalConv(1, 6, taps=1, kernel=(3, 3)),
+        TimeBatchNorm(6),
+        LIFLayer((6, 2, 3), taus=10e-3),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(6, 2),
+    )
+
+
+def without_neurons() -> SpikingSequential:
+    return SpikingSequential(nn.Flatten(), LIFSynapse(20, 9), nn.Linear(9, 3))
+
+
+def with_taps() -> SpikingSequential:
+    return SpikingSequential(
+        nn.Unflatten(1, (1, 4)), TemporalConv(1, 6, taps=2, kernel=(3, 3)), nn.Flatten()
+    )
+
+
+def nested() -> SpikingSequential:
+    return SpikingSequential(dense(), nn.Linear(4, 2))
+
+
+def in_chunks() -> SpikingSequential:
+    return dense(checkpoint=3)
+
+
+NETS = [dense, sparse, of_torch, convolutions, without_neurons, with_taps, nested, in_chunks]
+
+
+def run(
+    net: SpikingSequential, x: Tensor, lengths: Tensor | None
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Spikes, membranes and all gradients of a pass; dropout draws the same masks each time."""
+    torch.manual_seed(1)
+    net.zero_grad()
+    prepare_net(net)
+    spk, mem = net(x, lengths)
+    weight = torch.linspace(0.5, 1.5, mem.numel()).view(mem.shape)
+    (weight * mem).sum().backward()
+    return spk, mem, {name: p.grad for name, p in net.named_parameters()}
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+@pytest.mark.parametrize("has_lengths", [True, False])
+@pytest.mark.parametrize("build", NETS)
+def test_a_held_input_gives_what_its_copies_give(
+    build: Callable[[], SpikingSequential], has_lengths: bool, is_training: bool
+) -> None:
+    torch.manual_seed(0)
+    net = build().double().train(is_training)
+    image = torch.randn(B, 1, 4, 5, dtype=torch.float64)
+    lengths = torch.tensor([T, 2, 5]) if has_lengths else None
+    inputs = []
+    results = []
+    for copies in (False, True):
+        one = image.clone().requires_grad_()
+        x = one.expand(-1, T, -1, -1)
+        results.append(run(net, x.contiguous() if copies else x, lengths))
+        inputs.append(one.grad)
+    (spk, mem, gradients), (spk_2, mem_2, gradients_2) = results
+    torch.testing.assert_close(spk, spk_2)
+    torch.testing.assert_close(mem, mem_2)
+    torch.testing.assert_close(gradients, gradients_2)
+    torch.testing.assert_close(*inputs)
+
+
+@pytest.mark.parametrize("build", [dense, convolutions])
+def test_the_front_of_a_net_runs_once(
+    build: Callable[[], SpikingSequential], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = build()
+    synapse = type(net[1])
+    forward = synapse.forward
+    seen = []
+
+    def watch(module: nn.Module, x: Tensor) -> Tensor:
+        seen.append(tuple(x.shape[:2]))
+        return forward(module, x)
+
+    monkeypatch.setattr(synapse, "forward", watch)
+    image = torch.randn(B, 1, 4, 5)
+    prepare_net(net)
+    net(image.expand(-1, T, -1, -1))
+    assert seen[0] == (B, 1)
+    seen.clear()
+    prepare_net(net)
+    net(image.repeat(1, T, 1, 1))
+    assert seen[0] == (B, T)
+
+
+def test_images_stay_channels_last() -> None:
+    net = of_torch()
+    image = torch.randn(16, 1, 4, 5)
+    layouts = []
+    for x in (image.expand(-1, T, -1, -1), image.repeat(1, T, 1, 1)):
+        prepare_net(net)
+        layouts.append(net(x)[0].stride())
+    assert layouts[0] == layouts[1] == (840, 120, 1, 30, 6)
+
+
+def test_a_module_with_a_hook_sees_all_steps() -> None:
+    net = dense()
+    seen = []
+    net[1].register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0].shape))
+    prepare_net(net)
+    net(torch.randn(B, 1, 4, 5).expand(-1, T, -1, -1))
+    assert seen == [(B, T, 20)]
+
+
+def test_a_wrong_size_is_reported_as_for_copies() -> None:
+    net = SpikingSequential(nn.Flatten(), LIFSynapse(21, 9), LIFLayer(9, taus=10e-3))
+    messages = []
+    for x in (torch.randn(B, 1, 4, 5).expand(-1, T, -1, -1), torch.randn(B, T, 4, 5)):
+        prepare_net(net)
+        with pytest.raises(ValueError, match="LIFSynapse") as caught:
+            net(x)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
