@@ -57,6 +57,12 @@ def test_a_held_image_is_once_in_memory() -> None:
     assert one.input_of(2).shape == (5, 3)
 
 
+def test_held_images_are_float32_whatever_the_source_gives() -> None:
+    images = recordings((1, 1))
+    doubled = replace(images, frames=tuple(frame.astype(np.float64) for frame in images.frames))
+    assert series(doubled, hold=5).batch([0, 1]).x.dtype is torch.float32
+
+
 @pytest.mark.parametrize(
     ("lengths", "choices"),
     [

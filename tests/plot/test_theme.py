@@ -1,15 +1,19 @@
 """Pictures draw letters that their usual font lacks, or say that they cannot."""
 
 import re
+import shutil
 import warnings
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("matplotlib")
 
+from matplotlib import get_data_path
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 
-from nwavesdk.plot.theme import DARK, LIGHT, Theme, render_png
+from nwavesdk.plot.theme import DARK, LIGHT, Theme, label_text, render_png
 
 ONLY_IN_STIX = "\u2322"  # a frown, in STIXGeneral, which comes with matplotlib
 IN_NO_FONT = "\U0010fffd"  # for private use
@@ -41,10 +45,30 @@ def test_a_letter_that_no_font_has_is_said_once() -> None:
     render_png(draw, DARK)  # a warning would be an error
 
 
-def test_other_warnings_of_a_drawing_are_not_lost() -> None:
+def test_a_font_whose_file_is_gone_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fontManager, "ttflist", list(fontManager.ttflist))
+    font = tmp_path / "gone.ttf"
+    shutil.copy(Path(get_data_path()) / "fonts" / "ttf" / "cmb10.ttf", font)
+    fontManager.addfont(font)
+    font.unlink()
+    (tmp_path / "text.ttf").write_text("no font")
+    monkeypatch.setattr("nwavesdk.plot.theme.findSystemFonts", lambda: [str(tmp_path / "text.ttf")])
+    with pytest.warns(UserWarning, match="'.U0010fffc'"):
+        render_png(lambda _: figure_with("\U0010fffc"), LIGHT)
+
+
+def test_letters_in_two_parts_are_joined() -> None:
+    assert label_text("e\u0301") == "\u00e9"
+
+
+def test_other_warnings_of_a_drawing_are_given_once() -> None:
     def draw(_: Theme) -> Figure:
         warnings.warn("something else", stacklevel=1)
-        return Figure(figsize=(1, 1))
+        return figure_with(ONLY_IN_STIX)
 
-    with pytest.warns(UserWarning, match="something else"):
+    with pytest.warns(UserWarning, match="something else") as caught:
         render_png(draw, LIGHT)
+    assert len(caught) == 1
+    render_png(draw, DARK)  # a warning would be an error

@@ -286,6 +286,19 @@ def test_steps_have_the_shape_of_frames() -> None:
     assert scores.shape == (5, 6, 2)
 
 
+def test_a_module_of_the_user_gets_a_memory_for_each_step() -> None:
+    from nwavesdk.train.net_file import FileNet
+
+    class Viewed(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            rows = x.view(5 * 6, 2, 3, 4).clamp_(0)
+            return rows.sum(dim=(2, 3)).view(5, 6, 2)
+
+    net = FileNet(Viewed(), (2, 3, 4), 2, decides_once=False, place="net.py:1")
+    held = torch.ones(5, 1, 24).expand(-1, 6, -1)
+    assert (net(held)[0] == 12).all()
+
+
 def test_the_page_prints_the_example() -> None:
     root = Path(__file__).parents[2]
     example = (root / "examples" / "own_net.py").read_text(encoding="utf-8")

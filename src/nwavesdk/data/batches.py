@@ -38,8 +38,8 @@ class Batch(NamedTuple):
     """Recordings of a batch.
 
     Attributes:
-        x: Input, float32 `[B, T, F]`; 0 after the end of a recording. Images that are held share
-            the memory of all steps, as by `expand`: clone it before you write to it.
+        x: Input, float32 `[B, T, F]`; 0 after the end of a recording. The steps of images that are
+            held share one memory, as by `expand`; `x.contiguous()` has a copy for each.
         y: The class of each recording, int64 `[B]`; or of each step, int64 `[B, T]`, with
             `PADDING_LABEL` where there is none, as after the end; or the values of each step,
             float32 `[B, T, D]`, with 0 after the end.
@@ -206,7 +206,7 @@ class Series:
         shape: tuple[int, int],
     ) -> Tensor:
         if self.encoder is None and shape[1] == self.hold and all(one.steps == 1 for one in varied):
-            frames = np.stack([self._scaled(one) for one in varied])
+            frames = np.stack([self._scaled(one) for one in varied]).astype(np.float32, copy=False)
             # One frame in memory for all its steps: `SpikingSequential` multiplies it once.
             return torch.from_numpy(frames).expand(-1, self.hold, -1)
         x = np.zeros((*shape, self.recordings.n_features), np.float32)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.internal.checks import shown, switch, whole_number
+from nwavesdk.internal.tensors import is_plain
 from nwavesdk.layers import LIFSynapse, TemporalConv
 from nwavesdk.layers.layout import layout_of
 from nwavesdk.layers.lengths import reads_batch
@@ -16,11 +17,11 @@ from nwavesdk.net.chunks import run_in_chunks
 from nwavesdk.net.container import Container, Pass, run_module
 from nwavesdk.net.sizes import require_matching_sizes
 
-__all__ = ["SpikingSequential"]
+__all__ = ["SpikingSequential", "takes_held"]
 
 # Modules whose output in a step depends on the input in this step alone, and on no chance.
-# Subclasses may do more.
-_TIMELESS = {nn.Identity, nn.Flatten, nn.Unflatten, nn.Linear, nn.Conv1d, nn.Conv2d, LIFSynapse}
+# Subclasses may do more, and torch's convolutions take two batches for one that lacks channels.
+_TIMELESS = {nn.Identity, nn.Flatten, nn.Unflatten, nn.Linear, LIFSynapse}
 
 
 class SpikingSequential(Container, nn.Sequential):
@@ -60,8 +61,8 @@ class SpikingSequential(Container, nn.Sequential):
         `x` [B, T, *features] is a sequence; [N] or [B, N] is one step of a net with flat layers.
         `net.step(x)` takes one step of any shape [B, *features]. A net that begins with a
         convolution takes sequences [B, T, C, H, W] only, and [B, C, H, W] by `net.step(x)`.
-        A step that is held, as by `step[:, None].expand(-1, T, *features)`, runs once through the
-        `LIFSynapse`, the `Linear` layer or the convolution at the front, not T times.
+        A step that is held on the CPU, as by `step[:, None].expand(-1, T, *features)`, runs once
+        through the `LIFSynapse`, `Linear` or `TemporalConv` with one tap at the front, not T times.
         Returns `spk, mem` of the last neuron layer. If the net ends in another module, returns its
         output twice. `lengths` int64 [B] has the number of steps of each recording, up to T; None
         if all have T. A part of a sequence has 0 steps of a recording that ended before.
@@ -150,6 +151,12 @@ class SpikingSequential(Container, nn.Sequential):
         return _run_in_order([m for m in self._modules.values() if m is not None], x, run)
 
 
+def takes_held(net: nn.Module) -> bool:
+    """Whether the front of a net runs once for an input that is held."""
+    first = next(iter(net.children()), None) if isinstance(net, SpikingSequential) else None
+    return first is not None and _is_timeless(first)
+
+
 def _run_piece(
     modules: Sequence[nn.Module], x: Tensor, lengths: Tensor | None, is_last: bool
 ) -> tuple[Tensor, Tensor]:
@@ -165,7 +172,10 @@ def _run_in_order(
     if n_once == 0:
         return _run_each(modules, x, run, is_last=is_last)
     one_step = run._replace(lengths=None)
-    y, _ = _run_each(modules[:n_once], x[:, :1], one_step, is_last=False)
+    try:
+        y, _ = _run_each(modules[:n_once], x[:, :1], one_step, is_last=False)
+    except (RuntimeError, TypeError, ValueError):
+        return _run_each(modules, x, run, is_last=is_last)  # an error with the shape that was given
     y = _repeat(y, x.shape[1])
     if n_once == len(modules):
         return y, y
@@ -197,10 +207,13 @@ def _run_each(
 
 
 def _count_once(modules: Sequence[nn.Module], x: Tensor, run: Pass) -> int:
-    """How many modules at the front run once for all steps, because one input is held for all."""
-    if torch.compiler.is_compiling() or x.layout is not torch.strided or not run.is_sequence(x):
+    """How many modules at the front run once for all steps, because one input is held for all.
+
+    None if the input has a gradient, which each step has its own part of.
+    """
+    if not run.is_sequence(x) or x.shape[1] < 2 or x.stride(1) != 0:
         return 0
-    if x.shape[1] < 2 or x.stride(1) != 0:
+    if x.requires_grad or not is_plain(x):
         return 0
     return next((i for i, module in enumerate(modules) if not _is_timeless(module)), len(modules))
 
@@ -208,7 +221,8 @@ def _count_once(modules: Sequence[nn.Module], x: Tensor, run: Pass) -> int:
 def _is_timeless(module: nn.Module) -> bool:
     """Whether equal steps have equal outputs, and nobody watches the module."""
     is_one_tap = type(module) is TemporalConv and module.taps == 1
-    return (type(module) in _TIMELESS or is_one_tap) and not is_watched(module)
+    is_replaced = is_watched(module) or "forward" in vars(module)
+    return (type(module) in _TIMELESS or is_one_tap) and not is_replaced
 
 
 def _repeat(x: Tensor, n_steps: int) -> Tensor:

@@ -3,17 +3,18 @@
 import io
 import logging
 import re
+import unicodedata
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib import rc_context
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findSystemFonts, fontManager, get_font
+from matplotlib.font_manager import FontProperties, findSystemFonts, fontManager, get_font
 
 from nwavesdk.internal.files import printable
 
@@ -65,6 +66,9 @@ DARK = Theme("#14181d", "#e4e9ef", "#4d5864", ("#6fa8f5", "#f2a154", "#4fc79c", 
 # Both come with matplotlib. The second has a box for every letter.
 USUAL_FONTS = ("DejaVu Sans",)
 FONT_OF_BOXES = "Last Resort"
+
+# The texts of warnings that this process has given.
+_WARNED: set[str] = set()
 Draw = Callable[[Theme], Figure]
 
 
@@ -79,7 +83,7 @@ def label_text(name: str, most: int = 24) -> str:
         >>> label_text("cash in $ or in $\n")
         'cash in \\$ or in \\$\\n'
     """
-    text = printable(name)
+    text = printable(unicodedata.normalize("NFC", name))
     if len(text) > most:
         text = f"{text[: most - 1]}…"
     # Matplotlib reads text between two dollar signs as a formula, which may be an error.
@@ -100,30 +104,59 @@ def render_png(draw: Draw, theme: Theme) -> bytes:
         UserWarning: If no installed font has a letter: a box stands for it. Said once per
             process and set of letters.
     """
-    content, missing = _render(draw, theme, USUAL_FONTS)
-    if missing:
-        content, missing = _render(draw, theme, (*USUAL_FONTS, *_fonts_with(missing)))
-    if missing:
-        _warn_of(missing)
-    return content
+    picture = _render(draw, theme, USUAL_FONTS)
+    if picture.missing:
+        fonts = (*USUAL_FONTS, *_fonts_with(picture.missing))
+        with suppress(RuntimeError):  # a font is damaged
+            picture = _render(draw, theme, fonts)
+    for text, category in picture.warnings:
+        _warn_once(text, category)
+    if letters := picture.missing:
+        _warn_once(
+            f"pictures: no installed font has {len(letters)} of the letters in names, such as "
+            f"{letters[0]!r}: boxes stand for them. Install a font of this script, such as Noto "
+            "Sans."
+        )
+    return picture.png
 
 
-def _render(draw: Draw, theme: Theme, fonts: tuple[str, ...]) -> tuple[bytes, str]:
-    """A picture as PNG, and the letters that none of the fonts has, in order."""
+class _Picture(NamedTuple):
+    """A rendered picture.
+
+    Attributes:
+        png: The file.
+        missing: The letters that no font has, in order.
+        warnings: Text and category of all other warnings.
+    """
+
+    png: bytes
+    missing: str
+    warnings: list[tuple[str, type[Warning]]]
+
+
+def _render(draw: Draw, theme: Theme, fonts: tuple[str, ...]) -> _Picture:
+    """Render a picture with some fonts: the first that has a letter draws it."""
     settings = {**_matplotlib_settings(theme), "font.family": list(fonts)}
     file = io.BytesIO()
     with rc_context(settings), _any_weight(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         draw(theme).savefig(file, format="png", dpi=144)
     missing = set()
+    others = []
     for warning in caught:
-        if found := re.match(r"Glyph (\d+) .*missing from font", str(warning.message)):
+        text = str(warning.message)
+        if found := re.match(r"Glyph (\d+) .*missing from (current )?font", text):
             missing.add(chr(int(found[1])))
         else:
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
-    return file.getvalue(), "".join(sorted(missing))
+            others.append((text, warning.category))
+    return _Picture(file.getvalue(), "".join(sorted(missing)), others)
+
+
+def _warn_once(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn once in a process, however many pictures there are."""
+    if text not in _WARNED:
+        _WARNED.add(text)
+        warnings.warn(text, category, stacklevel=3)
 
 
 @contextmanager
@@ -143,17 +176,14 @@ def _fonts_with(letters: str) -> tuple[str, ...]:
     """The fewest installed fonts that have these letters, as far as fonts have them."""
     known = {font.fname for font in fontManager.ttflist}
     for path in set(findSystemFonts()) - known:  # installed after matplotlib listed its fonts
-        with suppress(OSError, RuntimeError):
+        with suppress(Exception):  # whatever a damaged font raises
             fontManager.addfont(path)
-    has = {
-        font.name: get_font(font.fname).get_charmap().keys()
-        for font in fontManager.ttflist
-        if font.style == "normal" and not font.name.startswith(FONT_OF_BOXES)
-    }
+    names = {font.name for font in fontManager.ttflist}
+    has = {name: _letters_of(name) for name in names if not name.startswith(FONT_OF_BOXES)}
     wanted = {ord(letter) for letter in letters}
     chosen: list[str] = []
-    while wanted and has:
-        best = max(has, key=lambda name: len(wanted & has[name]))
+    while wanted:
+        best = max(sorted(has), key=lambda name: len(wanted & has[name]))
         if not wanted & has[best]:
             break
         chosen.append(best)
@@ -161,14 +191,12 @@ def _fonts_with(letters: str) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-@cache
-def _warn_of(letters: str) -> None:
-    """Say once that a box stands for these letters."""
-    warnings.warn(
-        f"pictures: no installed font has {len(letters)} of the letters in names, such as "
-        f"{letters[0]!r}: boxes stand for them. Install a font of this script, such as Noto Sans.",
-        stacklevel=3,
-    )
+def _letters_of(name: str) -> Set[int]:
+    """The letters of the file that matplotlib takes for a font; none of a damaged one."""
+    with suppress(Exception), _any_weight():
+        path = fontManager.findfont(FontProperties(family=name), fallback_to_default=False)
+        return get_font(path).get_charmap().keys()
+    return frozenset()
 
 
 def _matplotlib_settings(theme: Theme) -> Any:

@@ -23,6 +23,7 @@ from nwavesdk.layers.equation import EquationLayer
 from nwavesdk.net import record
 from nwavesdk.net.container import takes_argument
 from nwavesdk.net.preparation import prepared
+from nwavesdk.net.sequential import takes_held
 from nwavesdk.presets import PresetName
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.facts import Facts
@@ -93,6 +94,8 @@ class FileNet(nn.Module):
             NetFileError: If the net returns something else.
         """
         sequence = x.reshape(*x.shape[:2], *self.inputs)
+        if not takes_held(self.net):
+            sequence = sequence.contiguous()  # a user's module may need a memory for each step
         options = {"lengths": lengths} if takes_argument(type(self.net), "lengths") else {}
         outputs = self.net(sequence, **options)
         pair = outputs if isinstance(outputs, tuple) else (outputs, outputs)
