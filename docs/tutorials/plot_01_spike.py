@@ -30,7 +30,7 @@ print("steps with a spike:", spikes.flatten().nonzero().flatten().tolist())
 
 # %%
 # The threshold is 1. A spike subtracts it, so no charge is lost, and a stronger drive means more
-# spikes. The layer returns the membrane after this reset, which is never above the threshold.
+# spikes. The layer returns the membrane after this reset, which here is never above the threshold.
 # `record` also has the membrane before it, `u`, where you see how it crosses.
 
 nw.prepare_net(neuron)

@@ -6,7 +6,7 @@ H1v2, test it on simulated chips, and write the chip file. This page is the coun
 tutorials of an H1v1 model, of an H1v2 model, and of audio on both. As commands:
 
 ```sh
-nwave train --out runs/tones --chip h1v2 --data FOLDER
+nwave train --out runs/tones --chip h1v2 --data FOLDER --duration 0.1 --level as_is
 nwave check runs/tones && nwave map runs/tones  # broken limits; layers on cores
 nwave chips runs/tones                          # accuracy on simulated chips
 nwave export runs/tones                         # the chip file
