@@ -67,7 +67,7 @@ DARK = Theme("#14181d", "#e4e9ef", "#4d5864", ("#6fa8f5", "#f2a154", "#4fc79c", 
 USUAL_FONTS = ("DejaVu Sans",)
 FONT_OF_BOXES = "Last Resort"
 
-# The texts of warnings that this process has given.
+# The causes of warnings that this process has given: missing letters, or texts.
 _WARNED: set[str] = set()
 Draw = Callable[[Theme], Figure]
 
@@ -110,12 +110,13 @@ def render_png(draw: Draw, theme: Theme) -> bytes:
         with suppress(RuntimeError):  # a font is damaged
             picture = _render(draw, theme, fonts)
     for text, category in picture.warnings:
-        _warn_once(text, category)
+        _warn_once(text, text, category)
     if letters := picture.missing:
         _warn_once(
+            letters,
             f"pictures: no installed font has {len(letters)} of the letters in names, such as "
             f"{letters[0]!r}: boxes stand for them. Install a font of this script, such as Noto "
-            "Sans."
+            "Sans.",
         )
     return picture.png
 
@@ -152,10 +153,10 @@ def _render(draw: Draw, theme: Theme, fonts: tuple[str, ...]) -> _Picture:
     return _Picture(file.getvalue(), "".join(sorted(missing)), others)
 
 
-def _warn_once(text: str, category: type[Warning] = UserWarning) -> None:
-    """Warn once in a process, however many pictures there are."""
-    if text not in _WARNED:
-        _WARNED.add(text)
+def _warn_once(cause: str, text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn once in a process of a cause, however many pictures there are."""
+    if cause not in _WARNED:
+        _WARNED.add(cause)
         warnings.warn(text, category, stacklevel=3)
 
 
