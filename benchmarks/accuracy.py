@@ -147,7 +147,7 @@ def measure_baselines(
         for seed in range(seeds if baselines.METHODS[method] else 1):
             if (method, seed) in done:
                 continue
-            result = baselines.measure(choices, method, seed)
+            result = baselines.measure(choices, method, seed, one.epochs)
             if result is None:
                 break
             results = [*results, result]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,12 +182,13 @@ def test_a_killed_table_continues_with_the_seeds_that_are_missing(tmp_path, monk
         accuracy.measure_row(ONE, "here", 2, 1)
     accuracy.measure_row(ONE, "here", 2, 1)
     assert seeds == [0, 1, 1]
-    monkeypatch.setattr(
-        baselines,
-        "measure",
-        lambda _, method, seed: {"method": method, "seed": seed, "accuracy": 0.5 + 0.1 * seed,
-                                 "parameters": 1, "macs": 2, "seconds": 3.0},
-    )  # fmt: skip
+
+    def measure(_, method: str, seed: int, _epochs: None) -> dict:
+        score = 0.5 + 0.1 * seed
+        numbers = {"accuracy": score, "parameters": 1, "macs": 2, "seconds": 3.0}
+        return {"method": method, "seed": seed, **numbers}
+
+    monkeypatch.setattr(baselines, "measure", measure)
     accuracy.measure_baselines(ONE, "here", 2, ["svm", "cnn"])
     _, line = accuracy.table()
     assert line == (
@@ -195,6 +197,15 @@ def test_a_killed_table_continues_with_the_seeds_that_are_missing(tmp_path, monk
     )
     stored = json.loads((tmp_path / "one.json").read_text())
     assert stored["command"] == "nwave train --data one --folds 2"
+
+
+def test_baselines_learn_for_the_epochs_of_the_row(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(accuracy, "RESULTS", tmp_path)
+    epochs = []
+    monkeypatch.setattr(baselines, "measure", lambda *given: epochs.append(given[3]))
+    for one in (ONE, replace(ONE, epochs=7)):
+        accuracy.measure_baselines(one, "here", 1, ["cnn"])
+    assert epochs == [None, 7]
 
 
 def test_seeds_of_another_command_do_not_count(tmp_path, monkeypatch) -> None:
