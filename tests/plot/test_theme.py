@@ -1,7 +1,6 @@
 """Pictures draw letters that their usual font lacks, or say that they cannot."""
 
 import re
-import shutil
 import warnings
 from pathlib import Path
 
@@ -9,9 +8,8 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from matplotlib import get_data_path
 from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager
+from matplotlib.font_manager import FontEntry, fontManager
 
 from nwavesdk.plot.theme import DARK, LIGHT, Theme, label_text, render_png
 
@@ -48,11 +46,10 @@ def test_a_letter_that_no_font_has_is_said_once() -> None:
 def test_a_font_whose_file_is_gone_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fontManager, "ttflist", list(fontManager.ttflist))
-    font = tmp_path / "gone.ttf"
-    shutil.copy(Path(get_data_path()) / "fonts" / "ttf" / "cmb10.ttf", font)
-    fontManager.addfont(font)
-    font.unlink()
+    gone = FontEntry(
+        str(tmp_path / "gone.ttf"), "Gone", "normal", "normal", 400, "normal", "scalable"
+    )
+    monkeypatch.setattr(fontManager, "ttflist", [*fontManager.ttflist, gone])
     (tmp_path / "text.ttf").write_text("no font")
     monkeypatch.setattr("nwavesdk.plot.theme.findSystemFonts", lambda: [str(tmp_path / "text.ttf")])
     with pytest.warns(UserWarning, match="'.U0010fffc'"):

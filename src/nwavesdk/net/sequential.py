@@ -171,9 +171,8 @@ def _run_in_order(
     n_once = _count_once(modules, x, run)
     if n_once == 0:
         return _run_each(modules, x, run, is_last=is_last)
-    one_step = run._replace(lengths=None)
     try:
-        y, _ = _run_each(modules[:n_once], x[:, :1], one_step, is_last=False)
+        y, _ = _run_each(modules[:n_once], x[:, :1], run, is_last=False)
     except (RuntimeError, TypeError, ValueError):
         return _run_each(modules, x, run, is_last=is_last)  # an error with the shape that was given
     y = _repeat(y, x.shape[1])
@@ -207,9 +206,9 @@ def _run_each(
 
 
 def _count_once(modules: Sequence[nn.Module], x: Tensor, run: Pass) -> int:
-    """How many modules at the front run once for all steps, because one input is held for all.
+    """How many modules at the front run once, because one input is held for all steps.
 
-    None if the input has a gradient, which each step has its own part of.
+    0 if the input needs a gradient: each step has its own.
     """
     if not run.is_sequence(x) or x.shape[1] < 2 or x.stride(1) != 0:
         return 0

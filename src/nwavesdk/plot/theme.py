@@ -69,6 +69,7 @@ FONT_OF_BOXES = "Last Resort"
 
 # The causes of warnings that this process has given: missing letters, or texts.
 _WARNED: set[str] = set()
+
 Draw = Callable[[Theme], Figure]
 
 
@@ -101,8 +102,8 @@ def render_png(draw: Draw, theme: Theme) -> bytes:
         theme: The theme.
 
     Warns:
-        UserWarning: If no installed font has a letter: a box stands for it. Said once per
-            process and set of letters.
+        UserWarning: If no installed font has a letter: a box stands for it. Given once
+            per process and set of letters.
     """
     picture = _render(draw, theme, USUAL_FONTS)
     if picture.missing:
@@ -154,7 +155,7 @@ def _render(draw: Draw, theme: Theme, fonts: tuple[str, ...]) -> _Picture:
 
 
 def _warn_once(cause: str, text: str, category: type[Warning] = UserWarning) -> None:
-    """Warn once in a process of a cause, however many pictures there are."""
+    """Warn once per process and cause, however many pictures there are."""
     if cause not in _WARNED:
         _WARNED.add(cause)
         warnings.warn(text, category, stacklevel=3)
@@ -162,7 +163,7 @@ def _warn_once(cause: str, text: str, category: type[Warning] = UserWarning) -> 
 
 @contextmanager
 def _any_weight() -> Iterator[None]:
-    """Let matplotlib take a font of another weight without a word: it is better than a box."""
+    """Let matplotlib take a font of another weight without a log message: better than a box."""
     log = logging.getLogger("matplotlib.font_manager")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -195,7 +196,8 @@ def _fonts_with(letters: str) -> tuple[str, ...]:
 def _letters_of(name: str) -> Set[int]:
     """The letters of the file that matplotlib takes for a font; none of a damaged one."""
     with suppress(Exception), _any_weight():
-        path = fontManager.findfont(FontProperties(family=name), fallback_to_default=False)
+        family = FontProperties(family=name)
+        path = fontManager.findfont(family, fallback_to_default=False, rebuild_if_missing=False)
         return get_font(path).get_charmap().keys()
     return frozenset()
 
