@@ -18,6 +18,7 @@ from nwavesdk.data.features import (
     Featured,
     Features,
     LogMelFeatures,
+    SeriesFeatures,
 )
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.recordings import Recordings
@@ -34,6 +35,9 @@ __all__ = [
 
 # The largest allowed length of a recording [s]: a day.
 LONGEST = 86_400.0
+
+# A feature that varies over fewer steps of float32 than these is called rounded.
+FEWEST_FLOAT_STEPS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +111,8 @@ def load_recordings(
         store = _compute(source, features, faults, path, progress)
     faults.skipped += [(file, fault) for file, fault in store.facts["skipped"]]
     recordings = _recordings_of(source, digests, features, faults, store)
+    if isinstance(features, SeriesFeatures):
+        _warn_of_rounding(recordings)
     return Loaded(recordings, features, store.is_cached, digests)
 
 
@@ -246,6 +252,33 @@ def _recordings_of(
         parts=parts if any(parts) else (),
         groups=groups if any(groups) else (),
         feature_shape=features.shape,
+    )
+
+
+def _warn_of_rounding(recordings: Recordings) -> None:
+    """Warn if the variation of a feature is about as small as the steps of float32.
+
+    A time since 1970 is such a feature: near 1.7e9 s, float32 has steps of 128 s.
+    """
+    found = []
+    for key, frames in zip(recordings.keys, recordings.frames, strict=True):
+        least, most = frames.min(axis=0), frames.max(axis=0)
+        step = np.spacing(np.maximum(np.abs(least), np.abs(most)))
+        with np.errstate(over="ignore"):
+            extent = most - least
+        # A small number that does not vary is exact, one with steps above 1 may not be.
+        is_rounded = (extent < FEWEST_FLOAT_STEPS * step) & ((extent > 0) | (step > 1))
+        if is_rounded.any():
+            place = int(is_rounded.argmax())
+            found.append((key, place + 1, least[place], most[place], step[place]))
+    if not found:
+        return
+    key, feature, low, high, step = found[0]
+    warnings.warn(
+        f"{len(found)} of {len(recordings)} recordings have a feature that is rounded to float32: "
+        f"feature {feature} of {key} goes from {low:.9g} to {high:.9g} in steps of {step:.3g}; "
+        "subtract an offset in float64 before you save it, or leave it out.",
+        stacklevel=3,
     )
 
 

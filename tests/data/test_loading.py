@@ -1,0 +1,62 @@
+"""Loading a data set: features of series that float32 rounds are named."""
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nwavesdk.data.feature_options import FeatureOptions
+from nwavesdk.data.folder import Faults
+from nwavesdk.data.formats import open_source
+from nwavesdk.data.loading import load_recordings
+
+SINE = np.sin(np.arange(50.0))
+CLOCK = 0.01 * np.arange(50)
+
+
+def load(folder: Path, *columns: np.ndarray) -> None:
+    """Load a folder with two series: these columns, and sines."""
+    for name, one in (("no", [SINE] * len(columns)), ("yes", columns)):
+        (folder / name).mkdir(parents=True)
+        np.save(folder / name / "1.npy", np.stack(one, axis=1))
+    faults = Faults("raise", folder)
+    load_recordings(open_source(folder, faults), faults, FeatureOptions())
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "step"),
+    [
+        # A clock that float32 rounds to one value, or to a few; and a pressure in Pa.
+        (1.7e9 + CLOCK, "1.7e+09 to 1.7e+09", "128"),
+        (1.7e9 + 1000 * CLOCK, "1.7e+09 to 1.70000051e+09", "128"),
+        (101325 + CLOCK, "101325 to 101325.492", "0.00781"),
+        (-101325 - CLOCK, "-101325.492 to -101325", "0.00781"),
+    ],
+)
+def test_a_feature_that_float32_rounds_is_named(
+    tmp_path: Path, column: np.ndarray, values: str, step: str
+) -> None:
+    expected = (
+        "1 of 2 recordings have a feature that is rounded to float32: feature 2 of yes/1.npy "
+        f"goes from {values} in steps of {step}; "
+    )
+    with pytest.warns(UserWarning, match=re.escape(expected)):
+        load(tmp_path, SINE, column)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        101325 + 100 * CLOCK,
+        1e9 * SINE,
+        np.full(50, 35.0),
+        np.zeros(50),
+        0.1 + 1e-17 * SINE,  # the same number in float32
+    ],
+)
+def test_a_feature_that_float32_holds_gives_no_warning(tmp_path: Path, column: np.ndarray) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(tmp_path, SINE, column)
