@@ -334,7 +334,8 @@ class NetConfig(FrozenModel):
     threshold: Scale = choice(1.0, "Membrane above which a neuron spikes.")
     dropout: float = choice(
         0.05,
-        "Fraction of hidden neurons silenced in training, each for a whole recording.",
+        "Fraction of hidden neurons silenced in training: with lif and chip, for a whole "
+        "recording; with other nets, anew in each step.",
         ge=0,
         lt=1,
     )
