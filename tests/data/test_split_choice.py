@@ -204,6 +204,41 @@ def test_what_an_official_split_lacks_is_split_off_its_training_set(
     assert re.search(words, chosen.line)
 
 
+@pytest.mark.parametrize(
+    ("large", "small", "of_large", "of_small", "lack"),
+    [
+        # Each large class gives its share; the small ones give one each until theirs is met.
+        ([20, 4], [3, 3, 2, 2, 1, 1], [3, 1], 2, "it lacks 4 classes with few recordings"),
+        ([20], [1], [3], 0, "it lacks 1 class with few recordings"),
+        # One recording is the least that a validation set can have.
+        ([], [2, 1, 1], [], 1, "it lacks 2 classes with few recordings"),
+        ([20, 4], [], [3, 1], 0, None),
+    ],
+)
+def test_a_class_with_few_recordings_may_keep_them_to_learn_from(
+    large: list[int], small: list[int], of_large: list[int], of_small: int, lack: str | None
+) -> None:
+    counts = [*large, *small]
+    labels = np.repeat(np.arange(len(counts)), counts)
+    keys = [f"{label}/{index}" for index, label in enumerate(labels)]
+    tested = [str(label) for label in range(len(counts))]
+    parts: list[Any] = ["train"] * len(keys) + ["test"] * len(tested)
+    every_label = np.concatenate([labels, np.arange(len(counts))])
+    chosen = choose_split([*keys, *tested], every_label, tested, parts)
+    validated = np.bincount(every_label[chosen.indices.val], minlength=len(counts)).tolist()
+    assert validated[: len(large)] == of_large
+    assert sum(validated[len(large) :]) == of_small
+    assert max(validated[len(large) :], default=0) <= 1
+    assert set(labels.tolist()) == set(every_label[chosen.indices.train].tolist())
+    assert lack in chosen.line if lack else "lacks" not in chosen.line
+
+
+def test_a_validation_set_needs_a_class_with_two_recordings() -> None:
+    parts: list[Any] = ["train", "train", "test", "test"]
+    with pytest.raises(ValueError, match=r"^Class 'a' has 1 recordings, expected at least 2"):
+        choose_split(["1", "2", "3", "4"], np.array([0, 1, 0, 1]), CLASSES, parts)
+
+
 def test_the_best_split_is_taken_and_the_line_says_why_no_better_one() -> None:
     keys, labels = spoken(SIX)
     groups = [f"patient {i % 4}" for i in range(12)]

@@ -21,6 +21,7 @@ __all__ = [
     "CannotSplitError",
     "assign_groups",
     "assign_recordings",
+    "assign_validation",
     "fold_groups",
     "fold_recordings",
     "require_rest",
@@ -31,6 +32,9 @@ Goals = npt.NDArray[np.float64]
 
 # What can be done if groups, such as speakers, are not known or are too few.
 OR_BY_RECORDING = ", or split by recording"
+
+# Least recordings of a class that must give one to a validation set.
+LEAST_OF_CLASS = 4
 
 # Numbers of sets in words.
 SETS = {2: "two sets", 3: "three sets"}
@@ -79,6 +83,44 @@ def assign_recordings(
         # The last share is first in the order, the rest is last.
         numbers = np.repeat(np.arange(n_sets), [len(order) - sum(counts), *counts])
         set_of[order] = numbers[::-1]
+    return set_of
+
+
+def assign_validation(
+    keys: Sequence[str], labels: Indices, classes: Sequence[str], share: float
+) -> Indices:
+    """Assign recordings of a given training set to it or to its validation set.
+
+    As `assign_recordings`, but of classes with fewer than `LEAST_OF_CLASS` recordings, only so many
+    give one that their share is met, in the order of the hashes of their names. A class keeps at
+    least one recording to learn from.
+
+    Args:
+        keys: A name for each recording, B of them.
+        labels: Class index of each recording, `[B]`.
+        classes: Name of each class.
+        share: Share of the validation set.
+
+    Returns:
+        The set of each recording, `[B]`: 0 to learn from, 1 to validate.
+
+    Raises:
+        CannotSplitError: If no class has two recordings.
+    """
+    counts = np.bincount(labels, minlength=len(classes))
+    is_small = counts < LEAST_OF_CLASS
+    quotas = np.clip(np.round(share * counts), 1, np.maximum(1, counts - 1))
+    # Of small classes, only some give one; one at least if there are no others.
+    quotas[is_small] = 0
+    wanted = max(round(share * counts[is_small].sum()), int(is_small.all()))
+    able = hash_order(list(classes), np.flatnonzero(is_small & (counts > 1)))
+    quotas[able[:wanted]] = 1
+    if not quotas.any():
+        largest = int(counts.argmax())
+        _require_recordings(classes[largest], int(counts[largest]), 2, SETS[2])
+    set_of = np.zeros(len(keys), np.int64)
+    for label, quota in enumerate(quotas.astype(np.int64)):
+        set_of[hash_order(keys, np.flatnonzero(labels == label))[:quota]] = 1
     return set_of
 
 

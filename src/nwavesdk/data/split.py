@@ -68,7 +68,8 @@ def choose_split(
 
     - An official split (parts of folders, of a file or of a table) is used unchanged. A validation
       or a test set that it lacks is split off its training set: by group or speaker, if they are
-      known and enough, otherwise by recording.
+      known and enough, otherwise by recording. If only a validation set is missing, it may lack
+      classes with few recordings.
     - By speaker or group, none is in two sets. By recording, each class is split by the hashes of
       its keys. See `nwavesdk.data.assignment`.
     - Folds are by group or speaker, if they are known and enough, otherwise by recording. Each
@@ -147,12 +148,16 @@ def _take_parts(case: SplitCase) -> ChosenSplit:
             )
     missing = [subset for subset in (VAL, TEST) if not (set_of == subset).any()]
     notes: list[str] = []
-    if missing:
+    lack = ""
+    if missing == [VAL]:
+        drawn, how, lack = case.split_validation_off(train)
+    elif missing:
         shares = [case.choice.val if subset == VAL else case.choice.test for subset in missing]
         drawn, how = case.split_off(train, shares)
+    if missing:
         set_of[train] = np.array([TRAIN, *missing])[drawn]
         names = " and ".join(SET_NAMES[subset] for subset in missing)
-        notes = [f"the {names} set is split off the training set by {how}"]
+        notes = [f"the {names} set is split off the training set by {how}", lack]
     return case.result(set_of, by, notes=notes)
 
 

@@ -16,6 +16,7 @@ from nwavesdk.data.assignment import (
     CannotSplitError,
     assign_groups,
     assign_recordings,
+    assign_validation,
     fold_groups,
     fold_recordings,
     require_rest,
@@ -223,11 +224,34 @@ class SplitCase:
         self, indices: Indices, shares: Sequence[float], by_recording: bool = False
     ) -> tuple[Indices, KeptTogether]:
         """Sets 0, 1, … of a training set: the rest, and a set for each share; and how."""
-        for noun in () if by_recording else self.nouns():
-            with suppress(CannotSplitError):
-                return self.assign(noun, indices, shares), noun
+        found = None if by_recording else self._split_by_name(indices, shares)
+        if found is not None:
+            return found
         keys = [self.keys[i] for i in indices]
         return assign_recordings(keys, self.labels[indices], self.classes, shares), "recording"
+
+    def split_validation_off(self, indices: Indices) -> tuple[Indices, KeptTogether, str]:
+        """As `split_off` for the validation set of an official split, and what that set lacks."""
+        share = self.choice.val
+        found = self._split_by_name(indices, [share])
+        if found is not None:
+            return *found, ""
+        keys = [self.keys[i] for i in indices]
+        labels = self.labels[indices]
+        drawn = assign_validation(keys, labels, self.classes, share)
+        n_missing = len(self.classes) - len(np.unique(labels[drawn == VAL]))
+        classes = "class" if n_missing == 1 else "classes"
+        lack = f"it lacks {n_missing} {classes} with few recordings" if n_missing else ""
+        return drawn, "recording", lack
+
+    def _split_by_name(
+        self, indices: Indices, shares: Sequence[float]
+    ) -> tuple[Indices, KeptTogether] | None:
+        """Sets by speaker or group; None if they are not known or too few."""
+        for noun in self.nouns():
+            with suppress(CannotSplitError):
+                return self.assign(noun, indices, shares), noun
+        return None
 
     def folds(self, folds: int) -> tuple[Indices, KeptTogether, list[str]]:
         """The fold of each recording, from 0; what folds keep together; why not what is better."""
