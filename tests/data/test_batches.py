@@ -171,7 +171,7 @@ def test_recordings_of_one_length_are_shuffled_like_in_torch() -> None:
 def test_batches_for_batch_norm_are_shuffled_whatever_their_lengths() -> None:
     one = series(recordings(tuple(range(1, 21))))
     sampler = torch.utils.data.DistributedSampler(range(20), 1, 0, seed=5)  # type: ignore[arg-type]
-    order = BatchOrder(one, 4, 5, has_similar_lengths=False)
+    order = BatchOrder(one, 4, 5, has_batch_norm=True)
     assert list(order) == list(sampler)
     assert list(BatchOrder(one, 4, 5)) != list(sampler)
 
@@ -180,6 +180,29 @@ def test_a_batch_that_is_not_full_is_the_last_one() -> None:
     one = series(recordings(tuple(range(1, 11))))
     sizes = [len(batch.x) for batch in batches_of(one, 4, BatchOrder(one, 4, 0))]
     assert sizes == [4, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("n_recordings", "size", "expected"),
+    [(9, 4, [4, 4, 2]), (10, 4, [4, 4, 2]), (1, 4, [2]), (3, 1, [1, 1, 1])],
+)
+def test_a_net_with_batch_norm_gets_no_batch_of_one_that_is_left_over(
+    n_recordings: int, size: int, expected: list[int]
+) -> None:
+    one = series(recordings((3,) * n_recordings))
+    order = BatchOrder(one, size, 0, has_batch_norm=True)
+    assert [len(batch.x) for batch in batches_of(one, size, order)] == expected
+    assert set(order) == set(range(n_recordings))
+    # Without batch norm, each recording comes once.
+    assert sorted(BatchOrder(one, size, 0)) == list(range(n_recordings))
+
+
+@pytest.mark.parametrize("n_recordings", [17, 18])
+def test_two_processes_get_no_batch_of_one_for_batch_norm(n_recordings: int) -> None:
+    one = series(recordings((3,) * n_recordings))
+    for rank in range(2):
+        order = BatchOrder(one, 4, 0, 2, rank, has_batch_norm=True)
+        assert [len(batch.x) for batch in batches_of(one, 4, order)] == [4, 4, 2]
 
 
 def test_two_processes_share_the_set() -> None:

@@ -337,6 +337,8 @@ class BatchOrder(DistributedSampler[int]):
     still meet different ones in each epoch. A net with batch norm must not have such batches: where
     a class has short recordings, its batches are mostly of this class, and so are their statistics.
     On 270 series of nine speakers, it learned to rely on that: 84 instead of 96 % of those unseen.
+    Nor must it have a batch of one recording, which has no deviation from its mean: where one would
+    be left over, the first recording of the epoch comes again.
 
     Several processes share the batches of one: those of R processes of B recordings are, together,
     those of one process of R · B recordings.
@@ -350,7 +352,8 @@ class BatchOrder(DistributedSampler[int]):
         seed: Seed of the orders.
         replicas: Number of processes that share the set.
         rank: Number of this process.
-        has_similar_lengths: Whether the recordings of a batch have similar lengths.
+        has_batch_norm: Whether the net may have batch norm: recordings of a batch then have no
+            similar lengths, and a batch has two recordings or more.
     """
 
     def __init__(
@@ -361,7 +364,7 @@ class BatchOrder(DistributedSampler[int]):
         replicas: int = 1,
         rank: int = 0,
         *,
-        has_similar_lengths: bool = True,
+        has_batch_norm: bool = False,
     ) -> None:
         indices: Any = range(len(series))  # its length is enough
         super().__init__(indices, num_replicas=replicas, rank=rank, seed=seed)
@@ -369,7 +372,10 @@ class BatchOrder(DistributedSampler[int]):
         self._lengths = series.lengths
         self._batch_size = batch_size
         differs = bool((self._lengths != self._lengths[:1]).any())
-        self._is_sorted = has_similar_lengths and differs
+        self._is_sorted = differs and not has_batch_norm
+        if has_batch_norm and batch_size > 1 and self.num_samples % batch_size == 1:
+            self.num_samples += 1
+            self.total_size += replicas
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed + self.epoch)

@@ -23,8 +23,7 @@ class Loaders(LightningDataModule):
         val_batch_size: Recordings per batch of the validation set. [`batch_size`]
         workers: Processes that make batches.
         on_start: Called in each of these processes; see `batches_of`.
-        has_similar_lengths: Whether the recordings of a batch have similar lengths; see
-            `BatchOrder`.
+        has_batch_norm: Whether the net may have batch norm; see `BatchOrder`.
 
     Attributes:
         first_epoch: Epochs before the one that the training begins with: those of a checkpoint.
@@ -39,7 +38,7 @@ class Loaders(LightningDataModule):
         workers: int = 0,
         on_start: Callable[[], object] | None = None,
         *,
-        has_similar_lengths: bool = True,
+        has_batch_norm: bool = False,
     ) -> None:
         super().__init__()
         self.data = data
@@ -48,11 +47,11 @@ class Loaders(LightningDataModule):
         self.seed = seed
         self.workers = workers
         self.on_start = on_start
-        self.has_similar_lengths = has_similar_lengths
+        self.has_batch_norm = has_batch_norm
         self.first_epoch = 0
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Every recording once, in an order that is a function of the seed and the epoch."""
+        """Every recording, in an order that is a function of the seed and the epoch."""
         trainer = self.trainer
         assert trainer is not None
         order = BatchOrder(
@@ -61,7 +60,7 @@ class Loaders(LightningDataModule):
             stream_seed(self.seed, "order"),
             trainer.world_size,
             trainer.global_rank,
-            has_similar_lengths=self.has_similar_lengths,
+            has_batch_norm=self.has_batch_norm,
         )
         # Workers read their first batches before Lightning sets the epoch of a resumed run.
         order.set_epoch(self.first_epoch)

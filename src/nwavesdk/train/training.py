@@ -202,7 +202,7 @@ def _loaders(run: "Run", mismatch: bool) -> Loaders:
         config.machine.workers,
         None if net_file is None else partial(load_module, net_file),
         # A page may have batch norms.
-        has_similar_lengths=net_file is None,
+        has_batch_norm=net_file is not None,
     )
 
 
