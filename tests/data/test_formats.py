@@ -12,11 +12,11 @@ from examples import small_data as small
 from examples.small_data import CLASSES, RECORDINGS
 from nwavesdk.data import Recordings
 from nwavesdk.data.feature_options import FeatureOptions
-from nwavesdk.data.features import Features
+from nwavesdk.data.features import Features, ImageFeatures
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_files, open_source
 from nwavesdk.data.loading import Loaded, load_recordings
-from nwavesdk.data.source import Source
+from nwavesdk.data.source import Item, Sample, Source
 
 for package in ("soundfile", "soxr", "scipy.io", "PIL"):
     pytest.importorskip(package)
@@ -231,6 +231,32 @@ def test_an_image_of_another_size_is_a_fault(tmp_path: Path) -> None:
     Image.new("L", (7, 4)).save(path / "low" / "3.png")
     with pytest.raises(ValueError, match=r"low/3\.png is an image of 4×7 values, expected 4×5"):
         load(path)
+
+
+@pytest.mark.parametrize("colored", ["high/0.png", "low/0.png", "low/3.png"])
+def test_a_gray_image_among_colored_ones_gets_their_channels(tmp_path: Path, colored: str) -> None:
+    from PIL import Image
+
+    path = small.make_png(tmp_path / "data")
+    gray = load(path).recordings
+    Image.new("RGB", (5, 4), (255, 0, 51)).save(path / colored)
+    recordings = load(path).recordings
+    assert recordings.feature_shape == (4, 5, 3)
+    for key, frames in zip(recordings.keys, recordings.frames, strict=True):
+        pixels = frames.reshape(4, 5, 3)
+        if key == colored:
+            np.testing.assert_allclose(pixels[0, 0], [1, 0, 0.2])
+        else:
+            alone = gray.frames[gray.keys.index(key)].reshape(4, 5, 1)
+            np.testing.assert_array_equal(pixels, np.repeat(alone, 3, axis=2))
+
+
+def test_colors_where_the_net_knows_gray_are_a_fault(tmp_path: Path) -> None:
+    item = Item("a.png", tmp_path / "a.png")
+    with pytest.raises(
+        ValueError, match=r"a\.png is .* 4×5×3 .*, expected 4×5.*: convert it to gr"
+    ):
+        ImageFeatures((4, 5))(item, Sample(np.zeros((4, 5, 3), np.float32)))
 
 
 def test_files_without_classes_are_opened_by_their_names(made: Callable[[Make], Path]) -> None:

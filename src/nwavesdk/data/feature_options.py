@@ -79,8 +79,11 @@ class FeatureOptions:
             are_standardized = all(_look_into(source, faults, is_standardized))
             return replace(self, add_standardized=not are_standardized)
         if source.kind == "image":
-            shapes = _look_into(source, faults, lambda image: list(image.shape))
-            return replace(self, shape=tuple(next(shapes)))
+            shapes = _look_into(source, faults, lambda image: tuple(image.shape))
+            first = next(shapes)
+            # If one image has colors, all get them.
+            colors = () if len(first) == 3 else next((s[2:] for s in shapes if len(s) == 3), ())
+            return replace(self, shape=(*first, *colors))
         found = list(_look_into(source, faults, lambda events: (events.shape, events.duration)))
         return replace(
             self,

@@ -220,7 +220,8 @@ class ImageFeatures:
     """An image as one frame, which is held or encoded for several time steps.
 
     Args:
-        shape: `(H, W)` or `(H, W, colors)`: all images have the same.
+        shape: `(H, W)` or `(H, W, colors)`: all images have the same, but with colors, some may be
+            gray.
     """
 
     shape: tuple[int, ...]
@@ -231,10 +232,15 @@ class ImageFeatures:
 
     def __call__(self, item: Item, sample: Sample) -> Featured:
         image: npt.NDArray[np.float32] = sample.values  # type: ignore[assignment]  # of a source of images
+        if image.ndim == 2 and len(self.shape) == 3:
+            image = np.repeat(image[..., None], self.shape[2], axis=2)  # gray among colors
         if image.shape != self.shape:
             got, expected = ("×".join(map(str, shape)) for shape in (image.shape, self.shape))
-            what = f"is an image of {got} values, expected {expected} like the first one"
-            raise RecordingError(item.path, what, "resize or remove it")
+            what = f"is an image of {got} values, expected {expected}"
+            has_colors = image.shape[:2] == self.shape
+            raise RecordingError(
+                item.path, what, "convert it to gray" if has_colors else "resize or remove it"
+            )
         return Featured(image.reshape(1, -1), None)
 
 
