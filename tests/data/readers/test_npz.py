@@ -140,7 +140,7 @@ def test_any_damage_is_an_error_or_other_values(
     [
         (b"", r"has a member 'x' that is not an array \(it is empty \(0 bytes\)\)"),
         (b"hello", r"that is not an array \(it begins b'hello'\): write it with numpy.savez"),
-        (saved(np.array([{}, None]), allow_pickle=True), "Python objects, which are not read"),
+        (saved(np.array([{}, None]), allow_pickle=True), r"Python objects, .*\.astype\(str\)"),
         (saved(np.zeros((3, 2)))[:-1], r"has 175 bytes in 'x', expected 176 for its shape \[3, 2"),
         (saved(np.zeros((3, 2))) + bytes(9), "has 185 bytes in 'x', expected 176"),
         (saved(np.zeros((3, 2))) + bytes(9_000_000), "has 9,000,176 bytes in 'x', expected 176"),

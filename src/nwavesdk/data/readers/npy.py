@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["HEADER_BYTES", "NpyHeader", "parse_header"]
+__all__ = ["HEADER_BYTES", "NpyHeader", "PythonObjectsError", "parse_header"]
 
 # The begin of a file that surely holds a header of arrays without fields: numpy reads headers of at
 # most 10,000 bytes, too.
@@ -46,6 +46,13 @@ class NpyHeader:
         return self.size + self.n_values * self.dtype.itemsize
 
 
+class PythonObjectsError(ValueError):
+    """The values of a file are Python objects."""
+
+    def __init__(self) -> None:
+        super().__init__("it holds Python objects, which are not read because they can run code")
+
+
 def parse_header(content: bytes) -> NpyHeader:
     """The header at the begin of a file.
 
@@ -53,7 +60,8 @@ def parse_header(content: bytes) -> NpyHeader:
         content: The file, or its first `HEADER_BYTES`.
 
     Raises:
-        ValueError: If there is no header, it is damaged, or the values are Python objects.
+        ValueError: If there is no header, or it is damaged.
+        PythonObjectsError: If the values are Python objects.
     """
     if not content:
         raise ValueError("it is empty (0 bytes)")
@@ -71,7 +79,7 @@ def parse_header(content: bytes) -> NpyHeader:
     except Exception:  # a damaged header can raise anything
         raise ValueError("its header is damaged") from None
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are not read because they can run code")
+        raise PythonObjectsError
     if any(length < 0 for length in shape):
         raise ValueError(f"its header has the shape {list(shape)}")
     return NpyHeader(dtype, tuple(map(int, shape)), bool(is_fortran), stream.tell())

@@ -19,7 +19,12 @@ import numpy.typing as npt
 
 from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.deflate import Content, Deflated, Stored
-from nwavesdk.data.readers.npy import HEADER_BYTES, NpyHeader, parse_header
+from nwavesdk.data.readers.npy import (
+    HEADER_BYTES,
+    NpyHeader,
+    PythonObjectsError,
+    parse_header,
+)
 from nwavesdk.data.readers.streams import StreamedFile
 from nwavesdk.internal.files import one_line
 
@@ -38,6 +43,7 @@ ZIP_HEADER_BYTES = 30
 # The largest array that is read as a whole [bytes].
 MOST_WHOLE_BYTES = 2**28
 
+SAVE_NO_OBJECTS = "save it as numbers or as text, with .astype(float), .astype(int) or .astype(str)"
 SAVE_AGAIN = "write it with numpy.savez or numpy.savez_compressed"
 COPY_AGAIN = "copy it again"
 
@@ -155,7 +161,9 @@ class Archive:
             header = parse_header(begin)
         except ValueError as error:
             what = f"has a member {name!r} that is not an array ({error})"
-            raise RecordingError(self.path, what, SAVE_AGAIN) from None
+            has_objects = isinstance(error, PythonObjectsError)
+            remedy = SAVE_NO_OBJECTS if has_objects else SAVE_AGAIN
+            raise RecordingError(self.path, what, remedy) from None
         if header.file_size != entry.file_size:
             what = f"has {entry.file_size:,} bytes in {name!r}, expected {header.file_size:,} for "
             raise RecordingError(self.path, f"{what}its shape {list(header.shape)}", SAVE_AGAIN)
