@@ -21,7 +21,7 @@ def load(folder: Path, *columns: np.ndarray) -> None:
     for name, one in (("no", [SINE] * len(columns)), ("yes", columns)):
         (folder / name).mkdir(parents=True)
         np.save(folder / name / "1.npy", np.stack(one, axis=1))
-    faults = Faults("raise", folder)
+    faults = Faults(folder, "raise")
     load_recordings(open_source(folder, faults), faults, FeatureOptions())
 
 
@@ -44,6 +44,19 @@ def test_a_feature_that_float32_rounds_is_named(
     )
     with pytest.warns(UserWarning, match=re.escape(expected)):
         load(tmp_path, SINE, column)
+
+
+def test_a_target_that_float32_rounds_is_named(tmp_path: Path) -> None:
+    target = np.stack([SINE, 1.7e9 + SINE], axis=1)
+    np.savez(
+        tmp_path / "set.npz",
+        x=np.stack([SINE, SINE])[..., None],
+        y=[target, SINE[:, None] * target],
+    )
+    faults = Faults(tmp_path, "raise")
+    expected = r"1 of 2 recordings have a target that is rounded to float32: target 2 of set\.npz/0"
+    with pytest.warns(UserWarning, match=expected):
+        load_recordings(open_source(tmp_path / "set.npz", faults), faults, FeatureOptions())
 
 
 @pytest.mark.parametrize(

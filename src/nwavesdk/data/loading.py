@@ -22,7 +22,7 @@ from nwavesdk.data.features import (
 )
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.recordings import Recordings
-from nwavesdk.data.source import Item, Source
+from nwavesdk.data.source import Item, Source, StepTarget
 from nwavesdk.data.store import SUFFIX, FrameStore, StoreWriter, open_store
 from nwavesdk.internal.files import printable, reason_of
 
@@ -112,7 +112,9 @@ def load_recordings(
     faults.skipped += [(file, fault) for file, fault in store.facts["skipped"]]
     recordings = _recordings_of(source, digests, features, faults, store)
     if isinstance(features, SeriesFeatures):
-        _warn_of_rounding(recordings)
+        _warn_of_rounding("feature", recordings.keys, recordings.frames)
+    if source.task == "regression":
+        _warn_of_rounding("target", recordings.keys, recordings.targets)
     return Loaded(recordings, features, store.is_cached, digests)
 
 
@@ -255,14 +257,14 @@ def _recordings_of(
     )
 
 
-def _warn_of_rounding(recordings: Recordings) -> None:
-    """Warn if the variation of a feature is about as small as the steps of float32.
+def _warn_of_rounding(noun: str, keys: Sequence[str], values: Sequence[StepTarget]) -> None:
+    """Warn if the variation of a feature or target is about as small as the steps of float32.
 
     A time since 1970 is such a feature: near 1.7e9 s, float32 has steps of 128 s.
     """
     found = []
-    for key, frames in zip(recordings.keys, recordings.frames, strict=True):
-        least, most = frames.min(axis=0), frames.max(axis=0)
+    for key, one in zip(keys, values, strict=True):
+        least, most = one.min(axis=0), one.max(axis=0)
         step = np.spacing(np.maximum(np.abs(least), np.abs(most)))
         with np.errstate(over="ignore"):
             extent = most - least
@@ -273,10 +275,10 @@ def _warn_of_rounding(recordings: Recordings) -> None:
             found.append((key, place + 1, least[place], most[place], step[place]))
     if not found:
         return
-    key, feature, low, high, step = found[0]
+    key, number, low, high, step = found[0]
     warnings.warn(
-        f"{len(found)} of {len(recordings)} recordings have a feature that is rounded to float32: "
-        f"feature {feature} of {key} goes from {low:.9g} to {high:.9g} in steps of {step:.3g}; "
+        f"{len(found)} of {len(keys)} recordings have a {noun} that is rounded to float32: {noun} "
+        f"{number} of {printable(key)} goes from {low:.9g} to {high:.9g} in steps of {step:.3g}; "
         "subtract an offset in float64 before you save it, or leave it out.",
         stacklevel=3,
     )
