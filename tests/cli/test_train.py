@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import Result
 
 from cli.command import json_object, nwave
 from nwavesdk.cli import train
-from nwavesdk.train import RunFolder
+from nwavesdk.train import RunConfig, RunFolder
 
 
 def test_train_prints_one_object_and_its_progress(
@@ -45,3 +46,22 @@ def test_many_classes_take_one_line() -> None:
     line = train._classes_line([f"word {index:02}" for index in range(30)])
     assert line.startswith("30 classes: word 00, word 01, ")
     assert line.endswith(", word 10, …")
+
+
+@pytest.mark.parametrize(
+    ("center", "measure", "linear", "is_hinted"),
+    [
+        (True, "test_accuracy", 0.7, True),
+        (True, "val_accuracy", 0.7, True),  # with --no-test
+        (True, "test_accuracy", 0.59, False),
+        (False, "test_accuracy", 0.7, False),
+    ],
+)
+def test_a_hint_names_what_centering_takes_from_a_net(
+    monkeypatch: pytest.MonkeyPatch, center: bool, measure: str, linear: float, is_hinted: bool
+) -> None:
+    config = RunConfig.of({"data": {"source": "here", "center": center}})
+    monkeypatch.setattr(RunFolder, "read_config", lambda _: config)
+    lines = train._centering_lines(Path("run"), {measure: 0.5, "linear_accuracy": linear})
+    assert any("--no-center" in line for line in lines) == is_hinted
+    assert train._centering_lines(Path("run"), {"test_r2": 0.5, "linear_r2": 0.9}) == []

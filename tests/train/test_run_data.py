@@ -21,7 +21,7 @@ from nwavesdk.data import (
 )
 from nwavesdk.data.recordings import standardized
 from nwavesdk.train import RunConfig
-from nwavesdk.train.inputs import constant_note
+from nwavesdk.train.inputs import constant_note, outlier_note
 from nwavesdk.train.run_data import load_run_data
 from nwavesdk.train.sections import LONGEST
 from train.runs import chip_choices
@@ -57,6 +57,42 @@ def test_recordings_that_become_zeros_are_noted(tmp_path: Path) -> None:
     assert note.startswith("2 of 4 training recordings do not change over time, such as 'a/")
     choices["data"]["center"] = False
     assert constant_note(load_run_data(RunConfig.of(choices))[1].train) is None
+
+
+def test_recordings_that_are_all_the_same_are_noted(tmp_path: Path) -> None:
+    x = np.ones((12, 5, 2))
+    np.savez(tmp_path / "set.npz", x=x, y=np.arange(12) % 2)
+    choices = {"data": {"source": str(tmp_path / "set.npz"), "split": "recording"}}
+    note = constant_note(load_run_data(RunConfig.of(choices))[1].train)
+    assert note is not None
+    assert note.startswith("the training recordings are all the same")
+    x[3:, 2:] = 0
+    np.savez(tmp_path / "set.npz", x=x, y=np.arange(12) % 2)
+    assert constant_note(load_run_data(RunConfig.of(choices))[1].train) is None
+
+
+@pytest.mark.parametrize(
+    ("share", "value", "is_noted"),
+    [(0.02, -999, True), (0.02, 1e5, True), (0.02, -9, False), (0.2, -999, False), (0, 0, False)],
+)
+def test_outliers_that_decide_the_scale_of_a_feature_are_noted(
+    tmp_path: Path, share: float, value: float, is_noted: bool
+) -> None:
+    random = np.random.default_rng(0)
+    x = random.standard_normal((40, 50, 3))
+    x[..., 0] = random.random((40, 50)) < 0.02  # events: rare, but the others are zeros
+    x[..., 2][random.random((40, 50)) < share] = value
+    np.savez(tmp_path / "set.npz", x=x, y=np.arange(40) % 2)
+    choices = {"data": {"source": str(tmp_path / "set.npz"), "split": "recording"}}
+    config, data = load_run_data(RunConfig.of(choices))
+    note = outlier_note(data.train, config)
+    assert (note is not None) == is_noted
+    if note is not None:
+        assert "of feature 3 lie between" in note
+        assert f"such as {value:g}," in note
+    assert config.facts is not None
+    of_images = config.facts.model_copy(update={"kind": "image"})
+    assert outlier_note(data.train, config.model_copy(update={"facts": of_images})) is None
 
 
 @pytest.mark.parametrize("chip", [False, True])

@@ -25,6 +25,7 @@ from nwavesdk.presets import NAMES
 __all__ = ["compare_surrogates", "measures_text", "train_run"]
 
 LONGEST_LIST = 100  # letters of the names of classes on the screen
+CLEARLY_BETTER = 0.1  # difference of two accuracies that is worth a hint
 
 
 @app.command("train", cls=SectionedCommand)
@@ -164,6 +165,7 @@ def _print_result(out: Path, result: dict[str, Any], as_json: bool) -> None:
         if tested
         else f"validation {validation}; the test set is not read: nwave eval {out} reads it",
         *_comparison_lines(result),
+        *_centering_lines(out, result),
         *_cost_lines(out, result),
         *_projection_lines(result),
         f"trained in {result['seconds']:.1f} s; look at {out / 'report.html'}",
@@ -181,6 +183,21 @@ def _comparison_lines(result: dict[str, Any]) -> list[str]:
     return [
         f"a linear classifier has accuracy {result['linear_accuracy']:.4f}, the largest class "
         f"{majority:.4f}"
+    ]
+
+
+def _centering_lines(out: Path, result: dict[str, Any]) -> list[str]:
+    """What to try if the mean of a recording tells more than what the net gets of it."""
+    from nwavesdk.train import RunFolder
+
+    net = result.get("test_accuracy", result.get("val_accuracy"))
+    if net is None or result.get("linear_accuracy", 0) < net + CLEARLY_BETTER:
+        return []
+    if not RunFolder(out).read_config().data.center:
+        return []
+    return [
+        "the linear classifier knows the mean of each recording, which the net does not get: try "
+        "--no-center"
     ]
 
 

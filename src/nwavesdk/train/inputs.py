@@ -1,7 +1,10 @@
 """How recordings become the input of a run's net, by its config; what to know of them."""
 
+import math
 import warnings
 from collections.abc import Sequence
+
+import numpy as np
 
 from nwavesdk.chip import Profile
 from nwavesdk.data import Series
@@ -21,6 +24,7 @@ __all__ = [
     "constant_note",
     "encoder_of_run",
     "features_of",
+    "outlier_note",
     "warn_of_skipped",
 ]
 
@@ -29,6 +33,13 @@ NOISE_CHANNELS = 100
 
 # Number of skipped files that a warning names.
 MOST_NAMED = 5
+
+# Values that are looked at for outliers.
+MOST_LOOKED_AT = 2**22
+
+# A feature has outliers if its deviation is this many times the range of nine tenths of its values:
+# 100 times as much as of normally distributed values.
+OUTLIER_RATIO = 3.0
 
 
 def features_of(
@@ -109,14 +120,20 @@ def warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
 
 
 def constant_note(train: Series) -> str | None:
-    """A note on recordings of which centering leaves nothing, or None.
+    """A note on recordings that are all the same, or of which centering leaves nothing, or None.
 
     Args:
         train: The training set.
     """
+    recordings = train.recordings
+    first = recordings.frames[0][:1]
+    if len(train) > 1 and all(bool((frames == first).all()) for frames in recordings.frames):
+        return (
+            "the training recordings are all the same, so a net learns nothing from them: look at "
+            "them with nwave data. Transparent pixels of images count as black."
+        )
     if not train.center:
         return None
-    recordings = train.recordings
     places = [index for index, frames in enumerate(recordings.frames) if _is_constant(frames)]
     if not places:
         return None
@@ -125,6 +142,36 @@ def constant_note(train: Series) -> str | None:
         f"'{printable(recordings.keys[places[0]])}': silence, channels that cancel out, or a "
         "single frame. The net gets zeros of them, because the mean of each recording is removed: "
         "remove them, or keep the mean with --no-center."
+    )
+
+
+def outlier_note(train: Series, config: RunConfig) -> str | None:
+    """A note on a feature whose scale a few values decide, such as -999 for missing ones, or None.
+
+    Args:
+        train: The training set.
+        config: The config of the run; only series have features of their own scales.
+    """
+    if config.facts is None or config.facts.kind not in ("series", "features"):
+        return None
+    recordings = train.recordings
+    n_values = int(recordings.lengths.sum()) * recordings.n_features
+    every = math.ceil(n_values / MOST_LOOKED_AT)
+    # Features on the scale of a recording come after those of the data.
+    n_features = recordings.n_features // (2 if config.data.add_standardized else 1)
+    frames = np.concatenate([one[::every, :n_features] for one in recordings.frames])
+    low, middle, high = np.percentile(frames, [5, 50, 95], axis=0)
+    has_outliers = (high > low) & (frames.std(axis=0) > OUTLIER_RATIO * (high - low))
+    if not has_outliers.any():
+        return None
+    feature = int(has_outliers.argmax())
+    column = frames[:, feature]
+    farthest = column[np.abs(column - middle[feature]).argmax()]
+    return (
+        f"nine tenths of feature {feature + 1} lie between {low[feature]:.4g} and "
+        f"{high[feature]:.4g}, but a few values, such as {farthest:.6g}, give it the deviation "
+        f"{column.std():.4g}, by which it is divided: all others become nearly equal. If these "
+        "stand for missing values or faults, replace them."
     )
 
 

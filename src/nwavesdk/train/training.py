@@ -35,7 +35,7 @@ from nwavesdk.train.checkpoint import AtomicCheckpointIO, EveryEpoch, damaged_ch
 from nwavesdk.train.costs import describe_run
 from nwavesdk.train.evaluation import evaluate_net
 from nwavesdk.train.facts import Origin
-from nwavesdk.train.inputs import constant_note
+from nwavesdk.train.inputs import constant_note, outlier_note
 from nwavesdk.train.learner import Learner, Selection
 from nwavesdk.train.loaders import Loaders
 from nwavesdk.train.machine import check_precision, check_processes, precision_plugins
@@ -186,7 +186,13 @@ def _fit(
 def _print_notes(run: "Run", task: TrainingTask) -> None:
     """Print what to know of the data and of the chip before the first epoch."""
     train = run.data.train
-    for note in (task.advice(train), constant_note(train), nearest_tau_note(run.config)):
+    notes = (
+        task.advice(train),
+        constant_note(train),
+        outlier_note(train, run.config),
+        nearest_tau_note(run.config),
+    )
+    for note in notes:
         if note is not None:
             print_line(f"nwave: note: {note}")
 
