@@ -66,6 +66,17 @@ def test_only_nets_of_pages_may_get_series_twice() -> None:
         assert completed({}, kind).data.add_standardized is False
 
 
+def test_events_of_one_axis_get_more_bins_and_do_not_move() -> None:
+    camera, _ = complete_config(RunConfig.of({}), "events", "classification")
+    assert camera.data.steps == 10
+    assert camera.data.augment == {"move": 2, "drop": 0.3, "speed": 0.1}
+    given = RunConfig.of({"data": {"augment": {"move": 1}}})
+    for config, changes in ((RunConfig.of({}), {"drop": 0.3, "speed": 0.1}), (given, {"move": 1})):
+        done, _ = complete_config(config, "events", "classification", has_one_axis=True)
+        assert done.data.steps is None  # 100
+        assert done.data.augment == changes
+
+
 def test_a_step_of_sound_is_a_frame() -> None:
     assert completed({}).net.dt == 10e-3
     config = completed({"data": {"hop": 5e-3}})

@@ -120,13 +120,18 @@ STEP_SCHEDULES: "Mapping[Task, Schedule]" = {
 }
 
 
-def complete_config(config: "RunConfig", kind: DataKind, task: "Task") -> tuple["RunConfig", str]:
+def complete_config(
+    config: "RunConfig", kind: DataKind, task: "Task", *, has_one_axis: bool = False
+) -> tuple["RunConfig", str]:
     """The config of a run that begins, with the net and the defaults of its recipe, and a reason.
 
     Args:
         config: The choices of the user.
         kind: What a recording is.
         task: What the net learns.
+        has_one_axis: Whether the places of events have one axis, such as the channels of a cochlea
+            or of electrodes. Their recipe was chosen for cameras: such events need more bins to
+            show when they come, and their channels need not have neighbors to move to.
 
     Returns:
         The config, and why it has its net.
@@ -147,7 +152,10 @@ def complete_config(config: "RunConfig", kind: DataKind, task: "Task") -> tuple[
     config = _filled(config, {"net": {"preset": preset}})
     if config.chip is not None:  # also for a net from a file
         return config, reason
-    defaults = {**DATA_OF[kind], "augment": _augmentation(kind, task)}
+    augmentation = _augmentation(kind, task)
+    if has_one_axis:
+        augmentation.pop("move", None)
+    defaults = {**DATA_OF[kind], "augment": augmentation}
     if "center" in config.data.model_fields_set and not config.data.center:
         # Without the mean of a recording, as for live input, its deviation is not used either.
         defaults["standardize"] = False
@@ -162,7 +170,7 @@ def complete_config(config: "RunConfig", kind: DataKind, task: "Task") -> tuple[
         recipe = _joined(recipe, STEPWISE)
     if config.learning.patience is None:
         recipe["learning"]["keep"] = "last"
-    if config.data.bin is not None:
+    if config.data.bin is not None or has_one_axis:
         recipe["data"].pop("steps", None)
     if kind == "sound":
         # One time step per frame.

@@ -1,12 +1,13 @@
 """The recordings of a run and their split into three sets, before they become series."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from nwavesdk.chip import Profile
-from nwavesdk.data import Indices, Recordings, Source, Split, load_digits
+from nwavesdk.data import Indices, RecordingError, Recordings, Source, Split, load_digits
 from nwavesdk.data.channels import check_filter_memory
 from nwavesdk.data.features import ChipFeatures, SeriesFeatures
 from nwavesdk.data.folder import Faults
@@ -65,7 +66,7 @@ def load_and_split(config: RunConfig, profile: Profile | None, reads_test: bool)
         recordings, split = _split(config, loaded.recordings, "")
         return SplitRecordings(config, reason, loaded, "features", recordings, split)
     source, faults, note = _open(config)
-    config, reason = _with_recipe(config, source.kind, source.task)
+    config, reason = _with_recipe(config, source.kind, source.task, _has_one_axis(source))
     features = features_of(config, source.kind, source.task, profile)
     if isinstance(features, ChipFeatures):
         check_filter_memory(features.config)
@@ -100,14 +101,27 @@ def load_and_split(config: RunConfig, profile: Profile | None, reads_test: bool)
     )
 
 
-def _with_recipe(config: RunConfig, kind: DataKind, task: Task) -> tuple[RunConfig, str]:
+def _has_one_axis(source: Source) -> bool:
+    """Whether a recording is events whose places have one axis; the first one shows it."""
+    if source.kind != "events":
+        return False
+    shape = source.shape
+    if not shape:
+        with suppress(RecordingError):  # it is reported when all recordings are read
+            shape = source.read(source.items[0]).values.shape  # type: ignore[union-attr]  # events
+    return len(shape) == 1
+
+
+def _with_recipe(
+    config: RunConfig, kind: DataKind, task: Task, has_one_axis: bool = False
+) -> tuple[RunConfig, str]:
     """The config with the defaults for its data, and why it has its net.
 
     A run that has begun keeps its own.
     """
     if config.facts is not None:
         return config, config.facts.net_reason
-    config, reason = complete_config(config, kind, task)
+    config, reason = complete_config(config, kind, task, has_one_axis=has_one_axis)
     # Before recordings are read: an unknown change is an error.
     augmentation_of_run(config, kind, task)
     return config, reason
