@@ -28,8 +28,7 @@ def load(folder: Path, *columns: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("column", "values", "step"),
     [
-        # A clock that float32 rounds to one value, or to a few; and a pressure in Pa.
-        (1.7e9 + CLOCK, "1.7e+09 to 1.7e+09", "128"),
+        # A clock that float32 rounds to a few values, and a pressure in Pa.
         (1.7e9 + 1000 * CLOCK, "1.7e+09 to 1.70000051e+09", "128"),
         (101325 + CLOCK, "101325 to 101325.492", "0.00781"),
         (-101325 - CLOCK, "-101325.492 to -101325", "0.00781"),
@@ -46,13 +45,18 @@ def test_a_feature_that_float32_rounds_is_named(
         load(tmp_path, SINE, column)
 
 
+def test_a_feature_that_float32_rounds_to_one_value_is_named(tmp_path: Path) -> None:
+    for index in range(2):
+        (tmp_path / str(index)).mkdir()
+        np.save(tmp_path / str(index) / "1.npy", 1.7e9 + CLOCK + index)
+    faults = Faults(tmp_path, "raise")
+    with pytest.warns(UserWarning, match=r"^2 of 2 .* from 1\.7e\+09 to 1\.7e\+09 in steps of 128"):
+        load_recordings(open_source(tmp_path, faults), faults, FeatureOptions())
+
+
 def test_a_target_that_float32_rounds_is_named(tmp_path: Path) -> None:
-    target = np.stack([SINE, 1.7e9 + SINE], axis=1)
-    np.savez(
-        tmp_path / "set.npz",
-        x=np.stack([SINE, SINE])[..., None],
-        y=[target, SINE[:, None] * target],
-    )
+    targets = [np.stack([SINE, 1.7e9 + scale * SINE], axis=1) for scale in (500, 1e9)]
+    np.savez(tmp_path / "set.npz", x=np.stack([SINE, SINE])[..., None], y=targets)
     faults = Faults(tmp_path, "raise")
     expected = r"1 of 2 recordings have a target that is rounded to float32: target 2 of set\.npz/0"
     with pytest.warns(UserWarning, match=expected):
@@ -63,6 +67,8 @@ def test_a_target_that_float32_rounds_is_named(tmp_path: Path) -> None:
     "column",
     [
         101325 + 100 * CLOCK,
+        4e6 + np.arange(50) % 15,  # whole numbers
+        np.full(50, 5.77e9),  # constant: in the other recording it has another value
         1e9 * SINE,
         np.full(50, 35.0),
         np.zeros(50),

@@ -213,6 +213,7 @@ def test_what_an_official_split_lacks_is_split_off_its_training_set(
         # One recording is the least that a validation set can have.
         ([], [2, 1, 1], [], 1, "it lacks 2 classes with few recordings"),
         ([20, 4], [], [3, 1], 0, None),
+        ([4], [], [3], 0, None),  # with a share of 0.9: one is left to learn from
     ],
 )
 def test_a_class_with_few_recordings_may_keep_them_to_learn_from(
@@ -224,7 +225,8 @@ def test_a_class_with_few_recordings_may_keep_them_to_learn_from(
     tested = [str(label) for label in range(len(counts))]
     parts: list[Any] = ["train"] * len(keys) + ["test"] * len(tested)
     every_label = np.concatenate([labels, np.arange(len(counts))])
-    chosen = choose_split([*keys, *tested], every_label, tested, parts)
+    choice = SplitChoice(val=0.9, test=0.05) if counts == [4] else SplitChoice()
+    chosen = choose_split([*keys, *tested], every_label, tested, parts, choice=choice)
     validated = np.bincount(every_label[chosen.indices.val], minlength=len(counts)).tolist()
     assert validated[: len(large)] == of_large
     assert sum(validated[len(large) :]) == of_small

@@ -65,10 +65,51 @@ def test_recordings_that_are_all_the_same_are_noted(tmp_path: Path) -> None:
     choices = {"data": {"source": str(tmp_path / "set.npz"), "split": "recording"}}
     note = constant_note(load_run_data(RunConfig.of(choices))[1].train)
     assert note is not None
-    assert note.startswith("the training recordings are all the same")
+    assert note.startswith("all steps of all training recordings are the same")
     x[3:, 2:] = 0
     np.savez(tmp_path / "set.npz", x=x, y=np.arange(12) % 2)
     assert constant_note(load_run_data(RunConfig.of(choices))[1].train) is None
+
+
+def test_a_large_offset_is_no_outlier(tmp_path: Path) -> None:
+    x = 101325 + 5 * np.random.default_rng(0).standard_normal((400, 1000, 2))
+    np.savez(tmp_path / "set.npz", x=x, y=np.arange(400) % 2)
+    choices = {"data": {"source": str(tmp_path / "set.npz"), "split": "recording"}}
+    config, data = load_run_data(RunConfig.of(choices))
+    assert outlier_note(data.train, config) is None
+
+
+def test_events_of_one_axis_are_found_by_the_first_that_can_be_read(tmp_path: Path) -> None:
+    fields = np.dtype([("t", "<i8"), ("x", "<i8")])
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for index in range(4):
+            events = np.zeros(50, fields)
+            events["t"] = np.arange(50) * 10_000
+            events["x"] = np.arange(50) % 8
+            np.save(tmp_path / name / f"{index}.npy", events)
+    path = tmp_path / "a" / "0.npy"
+    path.write_bytes(path.read_bytes()[:-9])
+    choices = {"data": {"source": str(tmp_path), "on_error": "skip", "split": "recording"}}
+    with pytest.warns(UserWarning, match="skipped 1 file"):
+        config, data = load_run_data(RunConfig.of(choices))
+    assert "move" not in config.data.augment
+    assert data.train.lengths.max() > 50
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_run_that_began_earlier_keeps_the_recordings_of_its_sets(
+    tmp_path: Path, keeps: bool
+) -> None:
+    x = np.random.default_rng(0).standard_normal((18, 5, 2))
+    parts = ["train"] * 12 + ["test"] * 6
+    np.savez(tmp_path / "set.npz", x=x, y=np.arange(18) % 6, split=parts)
+    config, data = load_run_data(RunConfig.of({"data": {"source": str(tmp_path / "set.npz")}}))
+    assert (len(data.train), len(data.val)) == (10, 2)
+    assert config.facts is not None
+    facts = config.facts.model_copy(update={"keeps_small_classes": keeps})
+    _, again = load_run_data(config.model_copy(update={"facts": facts}))
+    assert (len(again.train), len(again.val)) == ((10, 2) if keeps else (6, 6))
 
 
 @pytest.mark.parametrize(

@@ -325,6 +325,14 @@ def test_spans_and_times() -> None:
     assert EVENTS.step_seconds == 0.005
 
 
+def test_a_net_for_colors_takes_a_gray_image() -> None:
+    run = untrained("classification", "image", ImageFeatures((2, 3, 3)), 18)
+    gray = np.random.default_rng(0).random((2, 3)).astype(np.float32)
+    assert_same(run.predict(gray)[0], run.predict(np.repeat(gray[..., None], 3, axis=2))[0])
+    with pytest.raises(ValueError, match="recording 0 is an image of 3×2 values, expected 2×3 as"):
+        run.predict(gray.T)
+
+
 def text_file(folder: Path) -> Path:
     (folder / "a.wav").write_text("a text")
     return folder / "a.wav"

@@ -187,7 +187,7 @@ def _comparison_lines(result: dict[str, Any]) -> list[str]:
 
 
 def _centering_lines(out: Path, result: dict[str, Any]) -> list[str]:
-    """What to try if the mean of a recording tells more than what the net gets of it."""
+    """What to try if the mean of a recording is more useful than what the net gets of it."""
     from nwavesdk.train import RunFolder
 
     net = result.get("test_accuracy", result.get("val_accuracy"))
@@ -196,7 +196,7 @@ def _centering_lines(out: Path, result: dict[str, Any]) -> list[str]:
     if not RunFolder(out).read_config().data.center:
         return []
     return [
-        "the linear classifier knows the mean of each recording, which the net does not get: try "
+        "the linear classifier uses the mean of each recording, which the net does not get: try "
         "--no-center"
     ]
 

@@ -33,7 +33,7 @@ Goals = npt.NDArray[np.float64]
 # What can be done if groups, such as speakers, are not known or are too few.
 OR_BY_RECORDING = ", or split by recording"
 
-# Least recordings of a class that must give one to a validation set.
+# A class with this many recordings or more gives at least one to a validation set.
 LEAST_OF_CLASS = 4
 
 # Numbers of sets in words.
@@ -91,9 +91,9 @@ def assign_validation(
 ) -> Indices:
     """Assign recordings of a given training set to it or to its validation set.
 
-    As `assign_recordings`, but of classes with fewer than `LEAST_OF_CLASS` recordings, only so many
-    give one that their share is met, in the order of the hashes of their names. A class keeps at
-    least one recording to learn from.
+    As `assign_recordings`, but a class with fewer than `LEAST_OF_CLASS` recordings gives at most
+    one. Such classes give one in the order of the hashes of their names, until they have given
+    their share together. Each class keeps at least one recording to learn from.
 
     Args:
         keys: A name for each recording, B of them.

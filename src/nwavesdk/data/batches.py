@@ -338,7 +338,7 @@ class BatchOrder(DistributedSampler[int]):
     a class has short recordings, its batches are mostly of this class, and so are their statistics.
     On 270 series of nine speakers, it learned to rely on that: 84 instead of 96 % of those unseen.
     Nor must it have a batch of one recording, which has no deviation from its mean: where one would
-    be left over, the first recording of the epoch comes again.
+    be left over, the first recording of the epoch is repeated.
 
     Several processes share the batches of one: those of R processes of B recordings are, together,
     those of one process of R · B recordings.
@@ -353,7 +353,7 @@ class BatchOrder(DistributedSampler[int]):
         replicas: Number of processes that share the set.
         rank: Number of this process.
         has_batch_norm: Whether the net may have batch norm: recordings of a batch then have no
-            similar lengths, and a batch has two recordings or more.
+            similar lengths, and no batch of one is left over.
     """
 
     def __init__(
@@ -373,7 +373,7 @@ class BatchOrder(DistributedSampler[int]):
         self._batch_size = batch_size
         differs = bool((self._lengths != self._lengths[:1]).any())
         self._is_sorted = differs and not has_batch_norm
-        if has_batch_norm and batch_size > 1 and self.num_samples % batch_size == 1:
+        if has_batch_norm and self.num_samples % batch_size == 1:
             self.num_samples += 1
             self.total_size += replicas
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any, Literal, TypeVar
 
 from nwavesdk.data.features import (
@@ -23,6 +24,9 @@ __all__ = ["FeatureOptions"]
 
 # Rate that faster sound is resampled to [Hz]; speech has little above half of it.
 DEFAULT_HIGHEST_RATE = 16_000
+
+# About how many images are read to know whether there are colors.
+IMAGES_LOOKED_AT = 100
 
 T = TypeVar("T")
 
@@ -79,11 +83,11 @@ class FeatureOptions:
             are_standardized = all(_look_into(source, faults, is_standardized))
             return replace(self, add_standardized=not are_standardized)
         if source.kind == "image":
-            shapes = _look_into(source, faults, lambda image: tuple(image.shape))
-            first = next(shapes)
-            # If one image has colors, all get them.
-            colors = () if len(first) == 3 else next((s[2:] for s in shapes if len(s) == 3), ())
-            return replace(self, shape=(*first, *colors))
+            # If an image has colors, gray ones get them, too. Few images show what there is.
+            every = ceil(len(source.items) / IMAGES_LOOKED_AT)
+            some = replace(source, items=source.items[::every])
+            shapes = list(_look_into(some, faults, lambda image: tuple(image.shape)))
+            return replace(self, shape=max(shapes, key=len))
         found = list(_look_into(source, faults, lambda events: (events.shape, events.duration)))
         return replace(
             self,

@@ -39,6 +39,9 @@ LONGEST = 86_400.0
 # A feature that varies over fewer steps of float32 than these is called rounded.
 FEWEST_FLOAT_STEPS = 64
 
+# Whole numbers below are exact in float32.
+LEAST_ROUNDED_INTEGER = 2**24
+
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
@@ -262,24 +265,25 @@ def _warn_of_rounding(noun: str, keys: Sequence[str], values: Sequence[StepTarge
 
     A time since 1970 is such a feature: near 1.7e9 s, float32 has steps of 128 s.
     """
-    found = []
-    for key, one in zip(keys, values, strict=True):
-        least, most = one.min(axis=0), one.max(axis=0)
-        step = np.spacing(np.maximum(np.abs(least), np.abs(most)))
-        with np.errstate(over="ignore"):
-            extent = most - least
-        # A small number that does not vary is exact, one with steps above 1 may not be.
-        is_rounded = (extent < FEWEST_FLOAT_STEPS * step) & ((extent > 0) | (step > 1))
-        if is_rounded.any():
-            place = int(is_rounded.argmax())
-            found.append((key, place + 1, least[place], most[place], step[place]))
-    if not found:
+    ends = np.array([(one.min(axis=0), one.max(axis=0)) for one in values])  # [B, 2, F]
+    least, most = ends[:, 0], ends[:, 1]
+    largest = np.maximum(np.abs(least), np.abs(most))
+    step = np.spacing(largest)
+    with np.errstate(over="ignore"):
+        extent = most - least
+    is_whole = (least % 1 == 0) & (most % 1 == 0) & (largest < LEAST_ROUNDED_INTEGER)
+    is_rounded = (extent > 0) & (extent < FEWEST_FLOAT_STEPS * step) & ~is_whole
+    # One large value in all recordings may be what is left of different ones.
+    is_rounded |= (step > 1) & (most.max(axis=0) == least.min(axis=0))
+    if not is_rounded.any():
         return
-    key, number, low, high, step = found[0]
+    recording, column = (int(index) for index in np.argwhere(is_rounded)[0])
+    low, high, resolution = (each[recording, column] for each in (least, most, step))
     warnings.warn(
-        f"{len(found)} of {len(keys)} recordings have a {noun} that is rounded to float32: {noun} "
-        f"{number} of {printable(key)} goes from {low:.9g} to {high:.9g} in steps of {step:.3g}; "
-        "subtract an offset in float64 before you save it, or leave it out.",
+        f"{is_rounded.any(axis=1).sum()} of {len(keys)} recordings have a {noun} that is rounded "
+        f"to float32: {noun} {column + 1} of {printable(keys[recording])} goes from {low:.9g} to "
+        f"{high:.9g} in steps of {resolution:.3g}; subtract an offset in float64 before you save "
+        "it, or leave it out.",
         stacklevel=3,
     )
 

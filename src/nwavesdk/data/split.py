@@ -149,7 +149,7 @@ def _take_parts(case: SplitCase) -> ChosenSplit:
     missing = [subset for subset in (VAL, TEST) if not (set_of == subset).any()]
     notes: list[str] = []
     lack = ""
-    if missing == [VAL]:
+    if missing == [VAL] and case.choice.keeps_small_classes:
         drawn, how, lack = case.split_validation_off(train)
     elif missing:
         shares = [case.choice.val if subset == VAL else case.choice.test for subset in missing]

@@ -100,6 +100,8 @@ class SplitChoice:
         leave_one_out: What each fold tests one of; instead of `folds`.
         fold: The fold that is tested, from 1.
         note: What the line on the screen adds, such as files that a table does not name.
+        keeps_small_classes: Whether a validation set that is split off an official training set may
+            lack classes with few recordings, which then all stay in the training set.
 
     Example:
         >>> from nwavesdk.data import choose_split
@@ -117,6 +119,7 @@ class SplitChoice:
     leave_one_out: Noun | None = None
     fold: int | None = None
     note: str = ""
+    keeps_small_classes: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -112,6 +112,7 @@ LATER_FIELDS: dict[str, dict[str, Any]] = {
         "typical_steps": None,
         "patterns": [],
         "split_reason": "",
+        "keeps_small_classes": False,
         "net_reason": "",
         "n_folds": 0,
         "tested": [],

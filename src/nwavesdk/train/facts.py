@@ -147,6 +147,11 @@ class Facts(FrozenModel):
         default="recording", description="What the sets were split by."
     )
     split_reason: str = Field(default="", description="Why they were split like this.")
+    keeps_small_classes: bool = Field(
+        default=False,
+        description="Whether classes with few recordings may be missing in a validation set that "
+        "was split off an official training set; false in earlier runs.",
+    )
     net_reason: str = Field(default="", description="Why the run has its net.")
     n_folds: NoneOrMore = Field(
         default=0, description="Folds of the cross-validation; 0 without one."

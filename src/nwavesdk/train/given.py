@@ -138,7 +138,10 @@ class GivenReader:
         """A recording as frames, if its shape is that of the recordings of the run."""
         values = sample.values
         if isinstance(self.features, ImageFeatures):
-            _check_shape(item, "an image", np.shape(values), self.features.shape)  # type: ignore[arg-type]  # an image
+            got = np.shape(values)  # type: ignore[arg-type]  # an image
+            expected = self.features.shape
+            # A net for colors takes gray images, too.
+            _check_shape(item, "an image", got, expected[:2] if len(got) == 2 else expected)
         if isinstance(self.features, EventFeatures) and isinstance(values, Events):
             is_inside = len(values.shape) == len(self.features.shape) and all(
                 map(int.__le__, values.shape, self.features.shape)

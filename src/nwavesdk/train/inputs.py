@@ -120,7 +120,7 @@ def warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
 
 
 def constant_note(train: Series) -> str | None:
-    """A note on recordings that are all the same, or of which centering leaves nothing, or None.
+    """A note if all steps are the same, or if centering leaves nothing of recordings, or None.
 
     Args:
         train: The training set.
@@ -129,8 +129,8 @@ def constant_note(train: Series) -> str | None:
     first = recordings.frames[0][:1]
     if len(train) > 1 and all(bool((frames == first).all()) for frames in recordings.frames):
         return (
-            "the training recordings are all the same, so a net learns nothing from them: look at "
-            "them with nwave data. Transparent pixels of images count as black."
+            "all steps of all training recordings are the same, so a net learns nothing from them: "
+            "look at them with nwave data. Transparent pixels of images count as black."
         )
     if not train.center:
         return None
@@ -161,17 +161,18 @@ def outlier_note(train: Series, config: RunConfig) -> str | None:
     n_features = recordings.n_features // (2 if config.data.add_standardized else 1)
     frames = np.concatenate([one[::every, :n_features] for one in recordings.frames])
     low, middle, high = np.percentile(frames, [5, 50, 95], axis=0)
-    has_outliers = (high > low) & (frames.std(axis=0) > OUTLIER_RATIO * (high - low))
+    deviation = frames.std(axis=0, dtype=np.float64)
+    has_outliers = (high > low) & (deviation > OUTLIER_RATIO * (high - low))
     if not has_outliers.any():
         return None
     feature = int(has_outliers.argmax())
     column = frames[:, feature]
     farthest = column[np.abs(column - middle[feature]).argmax()]
     return (
-        f"nine tenths of feature {feature + 1} lie between {low[feature]:.4g} and "
-        f"{high[feature]:.4g}, but a few values, such as {farthest:.6g}, give it the deviation "
-        f"{column.std():.4g}, by which it is divided: all others become nearly equal. If these "
-        "stand for missing values or faults, replace them."
+        f"nine tenths of feature {feature + 1} lie between {low[feature]:.6g} and "
+        f"{high[feature]:.6g}, but a few values, such as {farthest:.6g}, give it the deviation "
+        f"{deviation[feature]:.4g}, by which it is divided: all others become nearly equal. If "
+        "these stand for missing values or faults, replace them."
     )
 
 

@@ -110,6 +110,7 @@ def _facts_of(found: SplitRecordings, data: RunData, profile: Profile | None) ->
         patterns=_patterns_of(recordings),
         split_by=split.by,
         split_reason=split.line,
+        keeps_small_classes=True,
         net_reason=found.net_reason,
         n_folds=split.n_folds,
         tested=split.tested,

@@ -15,7 +15,7 @@ from nwavesdk.data.formats import open_source
 from nwavesdk.data.loader_config import default_cache_folder
 from nwavesdk.data.loading import Loaded, load_recordings
 from nwavesdk.data.recordings import hash_order
-from nwavesdk.data.source import Task
+from nwavesdk.data.source import Events, Task
 from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
 from nwavesdk.data.split_table import read_split_table
 from nwavesdk.internal.files import printable
@@ -102,14 +102,16 @@ def load_and_split(config: RunConfig, profile: Profile | None, reads_test: bool)
 
 
 def _has_one_axis(source: Source) -> bool:
-    """Whether a recording is events whose places have one axis; the first one shows it."""
+    """Whether recordings are events whose places have one axis; the first good one shows it."""
     if source.kind != "events":
         return False
-    shape = source.shape
-    if not shape:
-        with suppress(RecordingError):  # it is reported when all recordings are read
-            shape = source.read(source.items[0]).values.shape  # type: ignore[union-attr]  # events
-    return len(shape) == 1
+    if source.shape:
+        return len(source.shape) == 1
+    for item in source.items:
+        with suppress(RecordingError):  # faults are reported when all recordings are read
+            events: Events = source.read(item).values  # type: ignore[assignment]  # of such a source
+            return len(events.shape) == 1
+    return False
 
 
 def _with_recipe(
@@ -212,6 +214,7 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
             leave_one_out=data.leave_one_out,
             fold=data.fold,
             note=note,
+            keeps_small_classes=config.facts is None or config.facts.keeps_small_classes,
         ),
     )
     if limit is not None and not limits_whole:

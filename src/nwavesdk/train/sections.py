@@ -335,7 +335,7 @@ class NetConfig(FrozenModel):
     dropout: float = choice(
         0.05,
         "Fraction of hidden neurons silenced in training: with lif and chip, for a whole "
-        "recording; with other nets, anew in each step.",
+        "recording; with other nets, again in each step.",
         ge=0,
         lt=1,
     )

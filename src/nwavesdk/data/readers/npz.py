@@ -43,7 +43,10 @@ ZIP_HEADER_BYTES = 30
 # The largest array that is read as a whole [bytes].
 MOST_WHOLE_BYTES = 2**28
 
-SAVE_NO_OBJECTS = "save it as numbers or as text, with .astype(float), .astype(int) or .astype(str)"
+SAVE_NO_OBJECTS = (
+    "save it as numbers or as text, with .astype(float), .astype(int) or .astype(str), and series "
+    "of different lengths as x_0, x_1, ..."
+)
 SAVE_AGAIN = "write it with numpy.savez or numpy.savez_compressed"
 COPY_AGAIN = "copy it again"
 
