@@ -38,7 +38,7 @@ MOST_NAMED = 5
 MOST_LOOKED_AT = 2**22
 
 # A feature has outliers if its deviation is this many times the range of nine tenths of its values:
-# 100 times as much as of normally distributed values.
+# ten times as much as of normally distributed values.
 OUTLIER_RATIO = 3.0
 
 
