@@ -45,7 +45,7 @@ MOST_WHOLE_BYTES = 2**28
 
 SAVE_NO_OBJECTS = (
     "save it as numbers or as text, with .astype(float), .astype(int) or .astype(str), and series "
-    "of different lengths as x_0, x_1, ..."
+    "of different lengths as x_0, x_1 and so on"
 )
 SAVE_AGAIN = "write it with numpy.savez or numpy.savez_compressed"
 COPY_AGAIN = "copy it again"
