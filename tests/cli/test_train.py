@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import Result
 
@@ -65,3 +66,17 @@ def test_a_hint_names_what_centering_takes_from_a_net(
     lines = train._centering_lines(Path("run"), {measure: 0.5, "linear_accuracy": linear})
     assert any("--no-center" in line for line in lines) == is_hinted
     assert train._centering_lines(Path("run"), {"test_r2": 0.5, "linear_r2": 0.9}) == []
+
+
+def test_series_of_one_step_train_with_notes_on_outliers_and_centering(tmp_path: Path) -> None:
+    parts = 65 * ["train"] + 16 * ["val"] + 20 * ["test"]  # a batch of one would be left over
+    y = np.arange(len(parts)) % 2
+    x = np.random.default_rng(0).standard_normal((len(parts), 1, 2))
+    x[:, 0, 0] += 6 * y
+    x[0, 0, 1] = -999
+    np.savez(tmp_path / "set.npz", x=x, y=y, split=parts)
+    words = ("--data", tmp_path / "set.npz", "--out", tmp_path / "run", "--epochs", 1, "--center")
+    result = nwave("train", *words, "--batch-size", 8)
+    assert result.exit_code == 0
+    assert "nwave: note: nine tenths of feature 2 lie between" in result.stderr
+    assert "which the net does not get: try --no-center" in result.stdout
