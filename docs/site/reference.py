@@ -38,7 +38,7 @@ PACKAGES = {
 }
 
 
-# Modules with public names of a package that has none of its own: each needs another library.
+# Modules with public names of a package that has none itself: each needs another library.
 MODULES = {"nwavesdk.interop": ("nir", "step", "step_files", "neurobench", "neurobench_eval")}
 
 

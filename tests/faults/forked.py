@@ -1,4 +1,4 @@
-"""Commands in processes of their own, which are forked from a server that has imported everything.
+"""Commands in separate processes, which are forked from a server that has imported everything.
 
 A command starts in milliseconds instead of seconds, so that thousands of them can be killed. It
 runs as the console script does: its own session, folder, variables and output, one thread, and

@@ -91,7 +91,7 @@ def _children(pid: int) -> list[int]:
 
 
 def ends_cleanly(function: Callable[..., object], number: int, folder: Path) -> list[str]:
-    """Run a function in a process of its own; it must end without a word on standard error."""
+    """Run a function in a separate process; it must end without a word on standard error."""
     folder.mkdir(parents=True)
     outcome = run([str(number)], folder, Setting(), function)
     if outcome.code == 0 and not outcome.stderr:

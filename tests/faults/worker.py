@@ -151,7 +151,7 @@ def run_process(
     most_seconds: float = 4 * MOST_SECONDS,
     **options: Any,
 ) -> Outcome:
-    """Run `nwave` with `words` in a process of its own; see `Worker.run`.
+    """Run `nwave` with `words` in a separate process; see `Worker.run`.
 
     Args:
         options: Further arguments of `subprocess.Popen`, such as `preexec_fn`.

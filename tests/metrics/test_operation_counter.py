@@ -143,7 +143,7 @@ def test_padding_never_counts():
     net = small_net()
     x = torch.randn(3, 8, 3)
     lengths = torch.tensor([8, 3, 5])
-    # Each has a counter of its own: nothing is shared between lengths.
+    # Each has its own counter: nothing is shared between lengths.
     alone = [count_operations(net, row[None, :n]) for row, n in zip(x, lengths, strict=True)]
     x[1, 3:] = x[2, 5:] = float("nan")
     together = count_operations(net, x, lengths)

@@ -117,7 +117,7 @@ class TestAllContainers:
         other.load_state_dict(net.state_dict())
         assert torch.equal(other.eval()(X.double())[1], net.eval()(X.double())[1])
 
-    # Two containers have all that differs in compiled code: branches, and a state of their own.
+    # Two containers have all that differs in compiled code: branches, and their own state.
     @pytest.mark.parametrize("net", ["residual of images", "feedback"], indirect=True)
     def test_a_compiled_net_gives_the_same(self, net):
         torch._dynamo.reset()

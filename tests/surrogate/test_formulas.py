@@ -357,7 +357,7 @@ def test_bad_parameters_are_rejected_with_their_range(name):
 
 
 def compiled_pages(dtype):
-    """Each distinct page as rendered for the CPU in a loop of its own, all in one module.
+    """Each distinct page as rendered for the CPU in its own loop, all in one module.
 
     Surrogates that share a page share its loop: whole kernels for each would take minutes.
     """

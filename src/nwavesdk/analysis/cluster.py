@@ -115,7 +115,7 @@ def _no_messages() -> Iterator[None]:
     """Keep what Ray prints about lost processes and machines from standard output.
 
     Ray prints it there whatever its options are, and a command with `--json` prints one object. The
-    name is private, so a version without it is left as it is.
+    name is private, so a version without it is left unchanged.
     """
     worker = require("ray._private.worker", "hpo")
     before = getattr(worker, "_worker_logs_enabled", None)

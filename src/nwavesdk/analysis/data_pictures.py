@@ -239,7 +239,7 @@ def _column_text(column: str, picture: DataPicture) -> str:
 
 
 def _wrapped(text: str, width: float) -> str:
-    """A title in lines that fit a panel and the space beside it [inches]."""
+    """A title in lines that fit a panel and the space next to it [inches]."""
     return "\n".join(wrap(text, max(12, int(width * LETTERS_PER_INCH))))
 
 

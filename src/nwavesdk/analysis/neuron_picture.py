@@ -146,7 +146,7 @@ def _draw_threshold(axes: Axes, time: np.ndarray, threshold: np.ndarray, theme: 
 def _draw_states(
     panels: Sequence[Axes], response: Response, neuron: CataloguedNeuron, dt: float, theme: Theme
 ) -> None:
-    """Each state after the first in a panel of its own."""
+    """Each state after the first in its own panel."""
     others = neuron.states[1:]
     for axes, state, hue in zip(panels, others, theme.hues[2:] * len(others), strict=False):
         axes.plot(_time(response, dt), response.states[state.name], color=hue, linewidth=1.3)

@@ -177,7 +177,7 @@ def check_nir(
     net: NetFile = None,
     as_json: Json = False,
 ) -> None:
-    """Replay a NIR graph with a reader of its own, and compare spikes; exit code 1 if one differs.
+    """Replay a NIR graph with an independent reader; exit code 1 if a spike differs.
 
     `nwave nir check FILE --dt 1e-3 --discretization exact --against RUN`
     """

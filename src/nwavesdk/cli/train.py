@@ -108,7 +108,7 @@ def train_run(
 
 
 def _classes_line(classes: Sequence[str]) -> str:
-    """The classes in one line, which shows at once if a folder was wrongly taken for one."""
+    """The classes in one line, which shows immediately if a folder was wrongly taken for one."""
     names = textwrap.shorten(", ".join(classes), LONGEST_LIST, placeholder=" …")
     return f"{len(classes)} classes: {names}"
 

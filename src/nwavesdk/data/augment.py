@@ -240,7 +240,7 @@ class Augmentation:
         shape: tuple[int, ...],
         generator: np.random.Generator,
     ) -> Varied:
-        """A changed recording; the one that is given stays as it is.
+        """A changed recording; the one that is given stays unchanged.
 
         Args:
             frames: `[L, F]`, not of events.
@@ -283,7 +283,7 @@ class Augmentation:
         shape: tuple[int, ...],
         generator: np.random.Generator,
     ) -> VariedEvents:
-        """A changed recording of events; the one that is given stays as it is.
+        """A changed recording of events; the one that is given stays unchanged.
 
         Args:
             pairs: Step and place of each event, int32 `[n, 2]`, as `bin_events` returns them.

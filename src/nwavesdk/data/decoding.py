@@ -189,7 +189,7 @@ def resample(sound: Sound, rate: int) -> Samples:
 class ResamplingStream:
     """`resample` for a sound that comes in blocks; all samples together are the same, bit for bit.
 
-    soxr computes them some 40 to 120 ms after the sound, in blocks of its own.
+    soxr computes them some 40 to 120 ms after the sound, in its own blocks.
 
     Args:
         recorded_rate: Rate of the blocks [Hz].

@@ -52,7 +52,7 @@ class StepNorm(SequenceNorm):
 
 
 class StepBatchNorm(StepNorm, SequenceNorm):
-    """BNTT: batch normalization with statistics and a scale of its own in each step.
+    """BNTT: batch normalization with separate statistics and a separate scale in each step.
 
         μ_tc, σ²_tc = mean and variance of x[b, t, c, ...] over recordings and space
         y[b, t, c] = γ_tc · (x[b, t, c] - μ_tc) / √(σ²_tc + ε)

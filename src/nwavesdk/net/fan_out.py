@@ -30,7 +30,7 @@ _TRANSPOSED: dict[int, Callable[..., Tensor]] = {
 
 
 def has_known_fan_out(edge: Edge) -> bool:
-    """Whether `fan_out` knows the edge: not that of a synapse with a product of its own."""
+    """Whether `fan_out` knows the edge: not that of a synapse with its own product."""
     module = edge.module
     if isinstance(module, NeuronLayer | nn.Linear | _ConvNd | DelayedSynapse | TemporalConv):
         return True

@@ -1,7 +1,7 @@
 """How a weight under `SignedBlocks` is part of its module: attached, found, saved, detached.
 
 While it is attached, `state_dict` has the keys, the order and the weights of a plain module, and a
-weight that is loaded is split into s and m. torch gives a parametrized module a class of its own,
+weight that is loaded is split into s and m. torch gives a parametrized module its own class,
 which holds all of this, so nothing remains after the weight is detached.
 """
 

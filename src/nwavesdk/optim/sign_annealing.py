@@ -257,7 +257,7 @@ def _edges_to_anneal(net: nn.Module) -> list[Edge]:
         if other != edge.name:
             raise ValueError(
                 f"SignAnnealing: {other} and {edge.name} are one parameter, which cannot be "
-                "annealed: give each module a parameter of its own."
+                "annealed: give each module its own parameter."
             )
     return edges
 

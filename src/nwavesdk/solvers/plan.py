@@ -248,5 +248,5 @@ def _without_autocast() -> AbstractContextManager[object]:
 
 
 # `torch.autograd.Function.apply` looks for transforms of `torch.func` before it does this. No
-# planned call is in one, and the search is slow beside one step.
+# planned call is in one, and the search is slow compared with one step.
 _apply_planned = super(torch.autograd.Function, _PlannedCall).apply

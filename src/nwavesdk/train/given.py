@@ -57,7 +57,7 @@ class GivenReader:
         kind: What the recordings of the run are.
         features: How they become frames.
         n_features: Features of a frame.
-        sample_rate: Rate of sound in memory without a rate of its own [Hz]; None without sound.
+        sample_rate: Rate of sound in memory without its own rate [Hz]; None without sound.
         max_seconds: Length above which a sound is an error [s].
     """
 

@@ -150,7 +150,7 @@ def outlier_note(train: Series, config: RunConfig) -> str | None:
 
     Args:
         train: The training set.
-        config: The config of the run; only series have features of their own scales.
+        config: The config of the run; only series have features with different scales.
     """
     if config.facts is None or config.facts.kind not in ("series", "features"):
         return None

@@ -17,11 +17,11 @@ __all__ = ["Example", "label_bands", "value_courses", "value_scatter"]
 
 Array = npt.NDArray[np.float32]
 
-# Outputs that get a panel of their own; a table has the numbers of all.
+# Outputs that get their own panel; a table has the numbers of all.
 MOST_OUTPUTS = 4
 # Points of a scatter plot: more hide each other.
 MOST_POINTS = 4000
-# Classes that get a color of their own.
+# Classes that get their own color.
 MOST_COLORS = 12
 
 

@@ -51,7 +51,7 @@ def test_a_net_equals_the_reader_of_its_file(name: str, discretization: str, tmp
     assert found.spikes > 10
     imported = check(path, **options)
     assert imported.is_equal, imported
-    # An import has the threshold of a max pool as a layer of its own.
+    # An import has the threshold of a max pool as a separate layer.
     n_more = imported.spikes - found.spikes
     assert n_more > 0 if name == "spike images" else n_more == 0
 

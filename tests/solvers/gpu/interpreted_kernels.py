@@ -1,6 +1,6 @@
 """The GPU kernels against the reference, interpreted by Triton on CPU tensors.
 
-`test_serial` runs this file in a process of its own.
+`test_serial` runs this file in a separate process.
 
 Run: TRITON_INTERPRET=1 python -m pytest tests/solvers/gpu/interpreted_kernels.py
 """

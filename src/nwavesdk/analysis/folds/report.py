@@ -137,7 +137,7 @@ def _write_page(study: FoldStudy, path: Path) -> None:
     headline = f"{100 * summary.mean:.2f} %" if is_share else f"{summary.mean:.4f}"
     page = Page(
         f"{study.n_folds} folds {by}",
-        f"Each fold is a run of its own, in the folder next to this page. {_tested_text(study)}",
+        f"Each fold is a separate run, in the folder next to this page. {_tested_text(study)}",
         headline=(headline, f"mean {label}"),
     )
     page.add_facts(

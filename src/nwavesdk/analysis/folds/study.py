@@ -1,6 +1,6 @@
 """A cross-validation: one run of `nwave train` per fold, each tested on another part of the data.
 
-Design requirement: a fold is an ordinary run, in a folder of its own, with the choices of the
+Design requirement: a fold is an ordinary run, in its own folder, with the choices of the
 study and its number as `data.fold`.
 """
 

@@ -1,6 +1,6 @@
 """The trials of a search on Ray Tune: who proposes them, who stops them early, and their processes.
 
-The folder of the search is the state; Ray Tune keeps none of its own. What an earlier process has
+The folder of the search is the state; Ray Tune keeps no other. What an earlier process has
 recorded is passed to the scheduler before the first trial begins.
 """
 

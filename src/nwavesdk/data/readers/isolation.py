@@ -1,4 +1,4 @@
-"""Files decoded in a process of their own.
+"""Files decoded in a separate process.
 
 The libraries for HDF5 and AEDAT4 are written in C and Rust. A damaged file can crash them, take
 all memory or never return. So they run in another process (`decoder`). In such a case the file is

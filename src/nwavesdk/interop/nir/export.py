@@ -216,7 +216,7 @@ class _Walk:
             raise refusal(
                 path,
                 f"the layer that is also module {shown(self._paths[id(module)])}",
-                "a layer of its own, because nodes do not share their state",
+                "a separate layer, because nodes do not share their state",
                 "build two layers",
             )
         self._paths[id(module)] = path

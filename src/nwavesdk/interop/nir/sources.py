@@ -27,7 +27,7 @@ TIMES = ("tau", "tau_mem", "tau_syn")
 
 @dataclass(frozen=True)
 class Source:
-    """A library whose exporter has conventions of its own.
+    """A library whose exporter has its own conventions.
 
     Attributes:
         name: Its name for `source`.

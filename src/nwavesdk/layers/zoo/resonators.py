@@ -1,4 +1,4 @@
-"""Neurons that answer best to an input of their own frequency: resonate-and-fire and balanced."""
+"""Neurons that answer best to an input at their own frequency: resonate-and-fire and balanced."""
 
 # mypy: disable-error-code="no-untyped-def, arg-type"
 import torch

@@ -1,7 +1,7 @@
 """The loops over time of the CPU kernels, the same for every neuron.
 
 `render_loops` writes them into one module for each dtype, so that they are compiled once. The
-neuron is in a function of its own, `forward_steps` or `backward_steps`, which runs steps of a block
+neuron is in a separate function, `forward_steps` or `backward_steps`, which runs steps of a block
 of neurons; `neuron` is its address. The loops are plain numba and are never called from Python.
 `rows` says why arrays are flat, places unsigned and rows not inlined.
 

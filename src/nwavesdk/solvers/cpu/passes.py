@@ -98,7 +98,7 @@ class ForwardPass:
         spikes = torch.empty_like(like)
         mem = torch.empty_like(like) if needs_membrane else None
         saved, others = self._allocate_saved(like) if needs_saved else ((), None)
-        if len(states) == 1:  # most neurons; a comprehension is slow beside one step
+        if len(states) == 1:  # most neurons; a comprehension is slow compared with one step
             initial: tuple[Tensor, ...] = (states[0].contiguous(),)
             last: tuple[Tensor, ...] = (torch.empty_like(initial[0]),)
             before: tuple[int, ...] = (initial[0].data_ptr(),)

@@ -151,7 +151,7 @@ def spread_to_maxima(first, last, size, stride, H, W, C, grad, places, grad_x):
 
 @njit(nogil=True, error_model="numpy")
 def spread_means(first, last, size, stride, H, W, C, grad, grad_x):
-    """Gradients of the images first…last: each place of a window has an equal share of its own."""
+    """Gradients of the images first…last: each place of a window has an equal share."""
     out_h = (H - size) // stride + 1
     out_w = (W - size) // stride + 1
     line = np.uint64(W * C)

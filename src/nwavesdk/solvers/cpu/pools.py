@@ -55,7 +55,7 @@ class _MaxPool(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (places,) = ctx.saved_tensors
-        # A function of its own, so that a gradient of the gradient goes through it.
+        # A separate function, so that a gradient of the gradient goes through it.
         return _SpreadToMaxima.apply(grad, places, *ctx.sizes), None, None
 
 

@@ -175,7 +175,7 @@ def forward_steps(
 
 # One step of a block back, through what the step (`w`, `others`) and the step before it (`before`,
 # `others_before`) have saved. The first step takes initial states in place of recalled ones. It has
-# a row function of its own: a choice within the loop would not be vectorized.
+# a separate row function: a choice within the loop would not be vectorized.
 _BACKWARD_ROW = """
 @njit(error_model="numpy", inline="never")
 def {name}(

@@ -18,7 +18,7 @@ Rules that keep the kernels fast; each was found by measuring and is undone easi
 - The row of a neuron (`forward_row`, `later_row`) takes addresses (`row_at`), not arrays, which are
   seven arguments each. Its loads and stores say that no two rows overlap. LLVM would check that in
   each call, and gives up vectorizing above eight pairs.
-- A row function is a function of its own for numba (`inline="never"`): inlined by numba into a loop
+- A row function is a separate function for numba (`inline="never"`): inlined by numba into a loop
   over steps, its loop would not be vectorized. LLVM may inline it.
 - The loops call the steps of a block (`forward_steps`, `backward_steps`) through their address. A
   call for each step would cost 13 ns, as much as a step of 64 neurons.

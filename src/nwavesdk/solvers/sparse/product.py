@@ -183,7 +183,7 @@ def product_within(
         limits: See `product_limits`.
         nonzeros: See `spike_product`.
         is_weight_finite: Called for products of up to `FEW_ROWS` rows. For more, reading the weight
-            takes little beside the product.
+            takes little time compared with the product.
     """
     has_graph = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     if forward_ad._current_level >= 0:

@@ -66,7 +66,7 @@ def _measure_crossovers(
 ) -> tuple[float, float, float]:
     """The crossovers of the product without and with a graph, and of the weight's gradient.
 
-    The gradient comes on top of a sparse product, so it has no graph of its own to pay for.
+    The gradient comes on top of a sparse product, so it needs no other graph.
     """
     rows = min(rows, _VALUES // n_in)
     weight = torch.randn(n_in, n_out, generator=generator)
