@@ -83,21 +83,21 @@ def load_and_split(config: RunConfig, profile: Profile | None, reads_test: bool)
     loaded = load_recordings(source, faults, features, cache=cache)
     # The fingerprint of such a run is that of what it learns from and selects on.
     recordings = replace(loaded.recordings, fingerprint=loaded.fingerprint_without(set(keys.test)))
-    place = {key: index for index, key in enumerate(recordings.keys)}
-    indices = keys.map(
-        lambda part: np.array([place[key] for key in part if key in place], np.int64)
-    )
+    indices = _indices_of(keys, recordings)
     for name, chosen in indices.as_dict().items():
         if not len(chosen) and (name != "test" or reads_test):
             raise ValueError(f"The {name} set of {printable(faults.root)} has no usable recording.")
+    split = replace(split, indices=indices)
     return SplitRecordings(
-        config=config,
-        net_reason=reason,
-        loaded=loaded,
-        kind=source.kind,
-        recordings=recordings,
-        split=replace(split, indices=indices),
-        n_unread=len(keys.test),
+        config, reason, loaded, source.kind, recordings, split, n_unread=len(keys.test)
+    )
+
+
+def _indices_of(keys: Split[list[str]], recordings: Recordings) -> Split[Indices]:
+    """The indices of the recordings of each set that were read and are usable."""
+    index_of = {key: index for index, key in enumerate(recordings.keys)}
+    return keys.map(
+        lambda part: np.array([index_of[key] for key in part if key in index_of], np.int64)
     )
 
 
