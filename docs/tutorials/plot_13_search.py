@@ -3,7 +3,7 @@
 
 You will write the file of a search, check it without running anything, start the search by one
 command, and read its result with the library. The search needs the extra `hpo`:
-`pip install "nwavesdk[train,hpo]"`. This page shows the command and does not run it.
+`pip install '.[train,hpo]'`, in a clone. This page shows the command and does not run it.
 """
 
 # %%

@@ -3,7 +3,7 @@
 
 You will write a net as a NIR graph, which other libraries and chips read, compare every
 spike of the file with the net, and read the file back. It needs the extra `interop`:
-`pip install "nwavesdk[interop]"`. Without it, this page shows the code only.
+`pip install '.[interop]'`, in a clone. Without it, this page shows the code only.
 """
 
 # %%
@@ -42,7 +42,7 @@ axes.legend()
 
 has_nir = importlib.util.find_spec("nir") is not None
 if not has_nir:
-    print('The package nir is missing: pip install "nwavesdk[interop]". Nothing below runs.')
+    print("The package nir is missing: pip install '.[interop]'. Nothing below runs.")
 
 torch.manual_seed(0)
 net = nw.SpikingSequential(
@@ -92,6 +92,6 @@ if has_nir:
     plot.raster(other_spikes[0], axes[1], dt=1e-3).set_title("Euler")
 
 # %%
-# Files of other libraries often mean something else than they say. `from_nir(..., source="norse")`
+# Files of other libraries often do not mean what they say. `from_nir(..., source="norse")`
 # reads what was meant. [NIR](../../nir.md) has the libraries, all nodes, and the commands
 # `nwave export`, `nwave import` and `nwave nir check`.

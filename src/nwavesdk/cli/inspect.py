@@ -156,7 +156,7 @@ def print_info(
     lines = [f"{name:<10} {value}" for name, value in facts.items()]
     lines.append(f"{'cuda':<10} {', '.join(devices) or 'none'}")
     for name, missing in missing_of.items():
-        remedy = f'lacks {", ".join(missing)}: pip install "nwavesdk[{name}]"'
+        remedy = f"lacks {', '.join(missing)}: pip install '.[{name}]' in a clone of nwavesdk"
         lines.append(f"{name:<10} {remedy if missing else 'complete'}")
     print_report(as_json, {**facts, "cuda": devices, "extras": states}, lines)
 

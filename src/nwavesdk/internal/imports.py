@@ -49,9 +49,11 @@ def install_hint(package: str, extra: str) -> str:
 
     Example:
         >>> install_hint("scipy", "train")
-        'scipy is not installed: pip install "nwavesdk[train]" brings it.'
+        "scipy is not installed: pip install '.[train]' in a clone of nwavesdk installs it."
     """
-    return f'{package} is not installed: pip install "nwavesdk[{extra}]" brings it.'
+    return (
+        f"{package} is not installed: pip install '.[{extra}]' in a clone of nwavesdk installs it."
+    )
 
 
 def missing_packages() -> dict[str, list[str]]:
