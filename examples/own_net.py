@@ -20,6 +20,7 @@ from nwavesdk.surrogate import parse
 from nwavesdk.train import RunConfig
 
 HIDDEN = 64
+TAU = 50e-3  # time constant [s]: five steps of most data
 
 
 def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> nn.Module:
@@ -34,7 +35,7 @@ def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> nn.Module
     net = config.net
 
     def neurons() -> LIFLayer:
-        return LIFLayer(HIDDEN, net.tau, dt=net.dt, spike_grad=parse(net.surrogate))
+        return LIFLayer(HIDDEN, TAU, dt=net.dt, spike_grad=parse(net.surrogate))
 
     built = SpikingSequential(
         DelayedSynapse(features, HIDDEN, max_delay=20),
@@ -43,7 +44,7 @@ def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> nn.Module
         TemporalConv(HIDDEN, HIDDEN, taps=3, dilation=4),
         neurons(),
         LIFSynapse(HIDDEN, classes),
-        LILayer(classes, tau=net.tau, dt=net.dt),
+        LILayer(classes, tau=TAU, dt=net.dt),
     )
     # Outputs of the size of a guess: otherwise the loss begins far above it.
     readout_init(built, torch.randn(8, 100, features))
