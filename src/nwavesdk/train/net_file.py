@@ -216,7 +216,7 @@ def build_preset(preset: PresetName, inputs: tuple[int, ...], classes: int) -> n
 
     Args:
         preset: Its name.
-        inputs: Shape of one step: bands of sound, values of a series, or pixels.
+        inputs: Shape of one step: bands of sound, pixels of an image, or places of events.
         classes: Number of classes.
 
     Raises:

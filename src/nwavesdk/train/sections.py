@@ -328,6 +328,7 @@ class NetConfig(FrozenModel):
         "drawn",
         "Weights before training. drawn: at random, as the page of the net does; driven: by "
         "fluct_init, so that training recordings make each neuron fire, but rarely.",
+        default_text="driven",
     )
     tau: Seconds = choice(10e-3, "Membrane time constant [s].")
     dt: Seconds = choice(1e-3, "Time step [s].")
