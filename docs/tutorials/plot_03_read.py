@@ -9,7 +9,7 @@ gradient reaches each layer. You will find out why a net does not learn, and fix
 # ## A net that does not work
 #
 # Twenty inputs spike at random in 5 % of all steps, far more sparsely than the features of the
-# digits. The labels are random, too, so a net can only learn the recordings by heart. The weights
+# digits. The labels are random, too, so a net can only memorize the recordings. The weights
 # are as large as those of `torch.nn.Linear`, a common way to begin.
 
 import matplotlib.pyplot as plt

@@ -50,12 +50,12 @@ figure, axes = plt.subplots(3, 1, figsize=(7, 4), layout="constrained")
 for shape, ax in enumerate(axes):
     plot.event_frames(events[label == shape][0], ax, dt=DT, n_pictures=8)
     ax.set(ylabel=SHAPES[shape])
-axes[-1].set(xlabel="begin of each picture [s]")
+axes[-1].set(xlabel="start of each picture [s]")
 
 # %%
 # ## Net
 #
-# Convolutions and pooling of torch work as they are: they have no time, so they see each step by
+# Convolutions and pooling of torch work unchanged: they have no time, so they see each step by
 # itself. The membranes of the neurons connect the steps. A layer of neurons
 # takes the shape of a step, here `(channels, height, width)`. Torch draws weights too small for
 # rare spikes; `fan_in_init` draws larger ones.
