@@ -129,7 +129,9 @@ def measure_row(one: DevelopmentSet, data: Path | str, seeds: int, threads: int)
     command = shlex.join(["nwave", "train", "--data", one.path, *one.options()])
     results = row["seeds"] if row["command"] == command else []
     for seed in set(range(seeds)) - {result["seed"] for result in results}:
-        numbers = run_numbers(train(one, data, seed, threads), outputs_spike=one.net == "lif")
+        numbers = run_numbers(
+            train(one, data, seed, threads), outputs_spike=one.net_options.get("preset") == "lif"
+        )
         results = sorted([*results, {"seed": seed, **numbers}], key=lambda result: result["seed"])
         store(one.name, command=command, seeds=results)
         print(f"{one.name}, seed {seed}: {100 * numbers['accuracy']:.2f} %", file=sys.stderr)
@@ -147,7 +149,7 @@ def measure_baselines(
         for seed in range(seeds if baselines.METHODS[method] else 1):
             if (method, seed) in done:
                 continue
-            result = baselines.measure(choices, method, seed, one.epochs)
+            result = baselines.measure(choices, method, seed, one.learning_options.get("epochs"))
             if result is None:
                 break
             results = [*results, result]

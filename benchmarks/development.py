@@ -24,12 +24,14 @@ class DevelopmentSet:
         name: The name of its table row.
         kind: What its recordings are: `"sound"`, `"series"`, `"labels"`, `"events"`, `"image"`.
         path: Its place in the folder of all data; `digits` is built in.
-        data_options: What else `nwave train` is told, as fields of `data`: the split, how far a
+        data_options: Other choices for `nwave train`, as fields of `data`: the split, how far a
             class looks ahead, or random changes.
-        epochs: Epochs, if they are not those of the recipe.
+        net_options: Fields of `net`, such as the preset, if they are not those that
+            `nwave train` finds.
+        learning_options: Fields of `learning`, such as the epochs, if they are not those of the
+            recipe.
         goal: The accuracy to reach [%]; None without one.
         baseline: What the goal is compared with.
-        net: The preset, if it is not the one that `nwave train` finds.
         fold: The fold on which choices are made, of a set with cross-validation.
         is_optional: Whether the set is left out unless it is asked for.
     """
@@ -38,19 +40,24 @@ class DevelopmentSet:
     kind: str
     path: str
     data_options: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int | None = None
+    net_options: Mapping[str, Any] = field(default_factory=dict)
+    learning_options: Mapping[str, Any] = field(default_factory=dict)
     goal: float | None = None
     baseline: str = ""
-    net: str | None = None
     fold: int | None = None
     is_optional: bool = False
 
     def options(self) -> list[str]:
         """The options of `nwave train` besides `--data`, `--out` and `--seed`."""
-        words = [] if self.net is None else ["--net", self.net]
-        for name, value in self.data_options.items():
-            words += [f"--{name.replace('_', '-')}", _option_text(value)]
-        return words if self.epochs is None else [*words, "--epochs", str(self.epochs)]
+        words = []
+        for name, value in {
+            **self.net_options,
+            **self.data_options,
+            **self.learning_options,
+        }.items():
+            option = "net" if name == "preset" else name.replace("_", "-")
+            words += [f"--{option}", _option_text(value)]
+        return words
 
     def choices(self, data: Path | str) -> dict[str, Any]:
         """The same in the form of `RunConfig.of`.
@@ -58,15 +65,20 @@ class DevelopmentSet:
         Args:
             data: The place of the data.
         """
-        net = {} if self.net is None else {"net": {"preset": self.net}}
-        learning = {} if self.epochs is None else {"learning": {"epochs": self.epochs}}
-        return {"data": {"source": str(data), **self.data_options}, **net, **learning}
+        sections = {
+            "data": {"source": str(data), **self.data_options},
+            "net": dict(self.net_options),
+            "learning": dict(self.learning_options),
+        }
+        return {name: fields for name, fields in sections.items() if fields}
 
 
 def _option_text(value: Any) -> str:
-    """The value of an option; strengths of random changes as `flip=0.5,erase=0.4`."""
+    """The value of an option: sizes as `64,64`, strengths of changes as `flip=0.5,erase=0.4`."""
     if isinstance(value, Mapping):
         return ",".join(f"{name}={strength:g}" for name, strength in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ",".join(map(str, value))
     return str(value)
 
 
@@ -128,9 +140,11 @@ SETS: tuple[DevelopmentSet, ...] = (
         "fashion-dense",
         "image",
         "fashion-mnist",
+        {"augment": {"flip": 0.5, "rotate": 3, "zoom": 0.03, "move": 0.6}},
+        {"preset": "adlif", "hidden": (1024, 1024), "dropout": 0.2},
+        {"batch_size": 256, "epochs": 60},
         goal=91.0,
         baseline="dense nets of one hidden layer 89–90",
-        net="adlif",
         is_optional=True,
     ),
     DevelopmentSet(
@@ -138,10 +152,10 @@ SETS: tuple[DevelopmentSet, ...] = (
         "image",
         "fashion-mnist",
         {"steps": 12, "augment": {"flip": 0.5, "erase": 0.43}},
-        epochs=18,
+        {"preset": "conv"},
+        {"epochs": 18},
         goal=92.5,
         baseline="dense nets of one hidden layer 89–90",
-        net="conv",
         is_optional=True,
     ),
 )

@@ -4,14 +4,17 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import typer
 
 from benchmarks import accuracy, baselines, cnn, recipe
 from benchmarks.development import SETS, DevelopmentSet, chosen_sets, find_data
 from examples.small_data import FORMATS
+from nwavesdk.cli.options import RUN_FIELDS, add_run_choices
 from nwavesdk.train import RunConfig
 
 svm = pytest.importorskip("benchmarks.svm", reason="needs scikit-learn", exc_type=ImportError)
@@ -203,7 +206,7 @@ def test_baselines_learn_for_the_epochs_of_the_row(tmp_path, monkeypatch) -> Non
     monkeypatch.setattr(accuracy, "RESULTS", tmp_path)
     epochs = []
     monkeypatch.setattr(baselines, "measure", lambda *given: epochs.append(given[3]))
-    for one in (ONE, replace(ONE, epochs=7)):
+    for one in (ONE, replace(ONE, learning_options={"epochs": 7})):
         accuracy.measure_baselines(one, "here", 1, ["cnn"])
     assert epochs == [None, 7]
 
@@ -217,25 +220,18 @@ def test_seeds_of_another_command_do_not_count(tmp_path, monkeypatch) -> None:
     assert seeds == [0]
 
 
-def test_options_of_every_set_are_those_of_its_choices(tmp_path) -> None:
-    for one in SETS:
-        words = one.options()
-        given = dict(zip(words[::2], words[1::2], strict=True))
-        choices = one.choices(tmp_path)
-        changes = choices["data"].pop("augment", None)
-        expected = {
-            f"--{name.replace('_', '-')}": str(value)
-            for name, value in choices["data"].items()
-            if name != "source"
-        }
-        if changes is not None:
-            expected["--augment"] = ",".join(f"{name}={value}" for name, value in changes.items())
-        if "learning" in choices:
-            expected["--epochs"] = str(choices["learning"]["epochs"])
-        if one.net is not None:
-            expected["--net"] = one.net
-        assert given == expected
-        RunConfig.of({"data": one.choices(tmp_path)["data"]})
+@pytest.mark.parametrize("one", SETS, ids=lambda one: one.name)
+def test_options_of_a_set_give_the_config_of_its_choices(one) -> None:
+    app = typer.Typer()
+    configs = []
+
+    @app.command()
+    @add_run_choices(*RUN_FIELDS, "data.folds", "data.leave_one_out")
+    def train(choices: dict[str, Any]) -> None:
+        configs.append(RunConfig.of(choices))
+
+    app(["--data", "digits", *one.options()], standalone_mode=False)
+    assert configs == [RunConfig.of(one.choices("digits"))]
 
 
 def test_the_page_has_the_line_of_every_set() -> None:
