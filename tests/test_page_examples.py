@@ -23,6 +23,7 @@ PAGES = {
 def test_the_code_runs_as_written(page, capsys, tmp_path, monkeypatch):
     """It is one script; a block that begins with the name of a file is that file."""
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     scope = {}
     for code, text in PAGES[page]:
         if name := re.match(r"# (\w+)\.py\n", code):
