@@ -191,7 +191,7 @@ def test_without_the_wheel_the_error_names_the_extra(monkeypatch: pytest.MonkeyP
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr("nwavesdk.data.builtin.distribution", raise_missing)
-    with pytest.raises(ModuleNotFoundError, match=r'spoken digits.*pip install "nwavesdk\[demo\]"'):
+    with pytest.raises(ModuleNotFoundError, match=r"spoken digits.*pip install '\.\[demo\]'"):
         load_digits()
 
 

@@ -11,7 +11,7 @@ from nwavesdk.internal.imports import import_on_use, missing_packages, require
 def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(
-        ModuleNotFoundError, match=r'soundfile is not installed: pip install "nwavesdk\[train\]"'
+        ModuleNotFoundError, match=r"soundfile is not installed: pip install '\.\[train\]'"
     ):
         require("soundfile", "train")
 
