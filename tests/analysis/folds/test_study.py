@@ -12,6 +12,7 @@ pytest.importorskip("lightning")
 
 from analysis.folds.conftest import finish_here
 from nwavesdk.analysis.folds import FoldStudy
+from nwavesdk.analysis.folds.report import write_folds
 from nwavesdk.analysis.statistics import summarize
 from nwavesdk.internal.files import FileError
 from nwavesdk.train import RunFolder
@@ -96,6 +97,10 @@ def test_folds_without_a_test_set_are_validated_only(
     assert set(study.summaries()) >= {"val_accuracy"}
     assert not [name for name in study.summaries() if name.startswith("test")]
     assert not study.confusion().size
+    assert (
+        "With few groups or speakers, most folds have the same one"
+        in write_folds(study).read_text()
+    )
 
 
 def test_another_study_or_folder_is_refused(

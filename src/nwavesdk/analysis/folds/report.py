@@ -33,7 +33,7 @@ MEASURE_NAMES = {
 }
 
 CAPTIONS = {
-    "folds": "Each fold is tested on recordings that its training has not seen. The interval is "
+    "folds": "No net has learned from the recordings that it is measured on. The interval is "
     "that of Student's t over folds. Folds share training recordings, so it is approximate.",
     "confusion_matrix": "All decisions by true class and predicted class: each recording is tested "
     "in one fold.",
@@ -157,7 +157,10 @@ def _write_page(study: FoldStudy, path: Path) -> None:
 
 def _tested_text(study: FoldStudy) -> str:
     if not study.has_test:
-        return "No test set has been read: all numbers are of validation sets."
+        return (
+            "No test set has been read: all numbers are of validation sets. With few groups or "
+            "speakers, most folds have the same one."
+        )
     total = sum(fold.facts.recordings[2] for fold in study.folds)
     return f"Together, their test sets are all {total:,} recordings, each of them once."
 
