@@ -49,12 +49,9 @@ class DevelopmentSet:
 
     def options(self) -> list[str]:
         """The options of `nwave train` besides `--data`, `--out` and `--seed`."""
+        fields = {**self.net_options, **self.data_options, **self.learning_options}
         words = []
-        for name, value in {
-            **self.net_options,
-            **self.data_options,
-            **self.learning_options,
-        }.items():
+        for name, value in fields.items():
             option = "net" if name == "preset" else name.replace("_", "-")
             words += [f"--{option}", _option_text(value)]
         return words
