@@ -136,6 +136,36 @@ def test_a_recording_that_is_added_moves_few_others_to_another_fold(by: str) -> 
     assert np.mean(counts) < 0.02 * len(before)
 
 
+@pytest.mark.parametrize("n_speakers", range(3, 12))
+def test_each_speaker_validates_one_of_the_folds_that_leave_one_out(n_speakers: int) -> None:
+    def often(**choice: Any) -> list[int]:
+        """How many folds each speaker validates."""
+        keys, _ = spoken([[3, 3]] * n_speakers)
+        counts = Counter[str]()
+        for fold in range(1, n_speakers + 1):
+            chosen = choose([[3, 3]] * n_speakers, leave_one_out="speaker", fold=fold, **choice)
+            counts.update({speaker_of(keys[i]) for i in chosen.indices.val})
+        return sorted(counts.values())
+
+    # A share of less than 1.5 speakers, so that one of them is nearest to it.
+    assert often(val=1 / n_speakers) == [1] * n_speakers
+    # Runs that began earlier.
+    assert often(val=1 / n_speakers, rotates_validation=False) == [1, n_speakers - 1]
+
+
+@pytest.mark.parametrize("n_folds", [2, 3, 5, 8])
+def test_no_recording_validates_two_folds_by_recording(n_folds: int) -> None:
+    def most_often(**choice: Any) -> int:
+        counts = Counter[int]()
+        for fold in range(1, n_folds + 1):
+            of_fold = {"by": "recording", "val": 0.1, "folds": n_folds, "fold": fold}
+            counts.update(choose([[3, 4]] * 20, **of_fold, **choice).indices.val.tolist())
+        return max(counts.values())
+
+    assert most_often() == 1
+    assert most_often(rotates_validation=False) >= n_folds - 1
+
+
 def test_folds_are_about_equally_large() -> None:
     sizes = np.random.default_rng(0).integers(0, 5, (300, 2)).tolist()
     total = sum(map(sum, sizes))

@@ -112,6 +112,24 @@ def test_a_run_that_began_earlier_keeps_the_recordings_of_its_sets(
     assert (len(again.train), len(again.val)) == ((10, 2) if keeps else (6, 6))
 
 
+def test_a_fold_that_began_earlier_keeps_its_validation_set(tmp_path: Path) -> None:
+    labels = np.arange(40) % 2
+    x = np.random.default_rng(0).standard_normal((40, 5, 2))
+    np.savez(tmp_path / "set.npz", x=x, y=labels)
+    of_fold = {"source": str(tmp_path / "set.npz"), "folds": 4, "fold": 3}
+    config, data = load_run_data(RunConfig.of({"data": of_fold}))
+    assert config.facts is not None
+    assert config.facts.rotates_validation
+    facts = config.facts.model_copy(update={"rotates_validation": False})
+    _, earlier = load_run_data(config.model_copy(update={"facts": facts}))
+    assert earlier.test.recordings.keys == data.test.recordings.keys
+    assert not set(earlier.val.recordings.keys) & set(data.val.recordings.keys)
+    keys = [f"set.npz/{i}" for i in range(40)]
+    choice = SplitChoice(folds=4, fold=3, rotates_validation=False)
+    split = choose_split(keys, labels, ("0", "1"), choice=choice)
+    assert [*earlier.val.recordings.keys] == [keys[i] for i in split.indices.val]
+
+
 @pytest.mark.parametrize(
     ("share", "value", "is_noted"),
     [(0.02, -999, True), (0.02, 1e5, True), (0.02, -9, False), (0.2, -999, False), (0, 0, False)],

@@ -9,6 +9,7 @@ from 0.
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 from hashlib import sha256
 
 import numpy as np
@@ -56,7 +57,11 @@ class CannotSplitError(ValueError):
 
 
 def assign_recordings(
-    keys: Sequence[str], labels: Indices, classes: Sequence[str], shares: Sequence[float]
+    keys: Sequence[str],
+    labels: Indices,
+    classes: Sequence[str],
+    shares: Sequence[float],
+    start: Fraction = Fraction(0),
 ) -> Indices:
     """Assign each recording to the rest or to a share, by the hashes of the keys of its class.
 
@@ -65,6 +70,7 @@ def assign_recordings(
         labels: Class index of each recording, `[B]`.
         classes: Name of each class.
         shares: Share of each class in sets 1, 2, …; the rest is set 0.
+        start: Where the order of each class begins; see `hash_order`.
 
     Returns:
         The set of each recording, `[B]`; each set has every class.
@@ -75,7 +81,7 @@ def assign_recordings(
     set_of = np.zeros(len(keys), np.int64)
     n_sets = 1 + len(shares)
     for label, name in enumerate(classes):
-        order = hash_order(keys, np.flatnonzero(labels == label))
+        order = hash_order(keys, np.flatnonzero(labels == label), start)
         _require_recordings(name, len(order), n_sets, SETS[n_sets])
         counts = [max(1, round(share * len(order))) for share in shares]
         while sum(counts) >= len(order):  # large shares of few recordings leave nothing to learn
@@ -164,6 +170,7 @@ def assign_groups(
     classes: Sequence[str],
     shares: Sequence[float],
     noun: str = "group",
+    start: Fraction = Fraction(0),
 ) -> Indices:
     """Assign every group, with all its recordings, to the rest or to a share.
 
@@ -178,6 +185,7 @@ def assign_groups(
         classes: Name of each class.
         shares: Share of each class in sets 1, 2, …; the rest is set 0.
         noun: What a group is, for errors.
+        start: Where the order begins; see `hash_order`.
 
     Returns:
         The set of each recording, `[B]`. No group is in two sets, each set has every class, and
@@ -186,7 +194,7 @@ def assign_groups(
     Raises:
         CannotSplitError: If there are too few groups for every class in each set.
     """
-    number_of, counts = _count_by_group(groups, labels, len(classes))
+    number_of, counts = _count_by_group(groups, labels, len(classes), start)
     goals = np.full((1 + len(shares), len(classes)), np.nan)
     goals[1:] = np.maximum(1, np.round(np.array(shares)[:, None] * counts.sum(0)))
     set_of = _assign_in_order(counts, goals)
@@ -266,14 +274,14 @@ def _require_recordings(name: str, count: int, least: int, sets: str) -> None:
 
 
 def _count_by_group(
-    groups: Sequence[str], labels: Indices, n_classes: int
+    groups: Sequence[str], labels: Indices, n_classes: int, start: Fraction = Fraction(0)
 ) -> tuple[Indices, Indices]:
     """The number of each recording's group, `[B]`, and recordings by class, `[groups, classes]`.
 
-    Groups are numbered in the order of their names' hashes.
+    Groups are numbered in the order of their names' hashes, which begins at `start`.
     """
     names = sorted(set(groups))
-    order = hash_order(names, np.arange(len(names)))
+    order = hash_order(names, np.arange(len(names)), start)
     number = {names[index]: rank for rank, index in enumerate(order)}
     number_of = np.array([number[group] for group in groups], np.int64)
     counts = np.zeros((len(names), n_classes), np.int64)

@@ -7,6 +7,7 @@ is larger than memory. `Standard` is the scale of their features.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from hashlib import sha256
 from typing import Any, Literal, TypeVar
@@ -213,14 +214,22 @@ def _choose(elements: Sequence[T], indices: Indices) -> Sequence[T]:
     return Chosen(elements, np.asarray(indices, np.int64))
 
 
-def hash_order(keys: Sequence[str], indices: Indices) -> Indices:
+def hash_order(keys: Sequence[str], indices: Indices, start: Fraction = Fraction(0)) -> Indices:
     """`indices` in the order of their keys' SHA-256: arbitrary, but the same everywhere.
+
+    Args:
+        keys: The keys that indices point to.
+        indices: Which of them.
+        start: After which share of the order it begins; what lies before comes last.
 
     Example:
         >>> hash_order(["a", "b", "c"], np.arange(3)).tolist()
         [2, 1, 0]
+        >>> hash_order(["a", "b", "c"], np.arange(3), Fraction(1, 3)).tolist()
+        [1, 0, 2]
     """
-    return np.array(sorted(indices, key=lambda i: sha256(keys[i].encode()).digest()), np.int64)
+    order = np.array(sorted(indices, key=lambda i: sha256(keys[i].encode()).digest()), np.int64)
+    return np.roll(order, -math.ceil(start * len(order)))
 
 
 @dataclass(frozen=True, eq=False)

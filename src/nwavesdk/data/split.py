@@ -7,12 +7,13 @@ describes it in one line.
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
 
 from nwavesdk.data.assignment import CannotSplitError, assign_recordings, require_rest
-from nwavesdk.data.recordings import Indices
+from nwavesdk.data.recordings import Indices, hash_order
 from nwavesdk.data.source import Part
 from nwavesdk.data.split_case import (
     TEST,
@@ -74,7 +75,7 @@ def choose_split(
       its keys. See `nwavesdk.data.assignment`.
     - Folds are by group or speaker, if they are known and enough, otherwise by recording. Each
       recording is tested in exactly one fold. The validation set is split off the rest like that
-      of an official split.
+      of an official split, but each fold takes it from another place of the order of hashes.
     - Leaving one out, fold i tests the i-th speaker or group in the order of their names.
 
     Args:
@@ -200,7 +201,8 @@ def _choose_fold(case: SplitCase) -> ChosenSplit:
         raise ValueError(f"data.fold: expected 1 to {choice.folds}, got {choice.fold}.")
     fold_of, by, reasons = case.folds(choice.folds)
     set_of = np.where(fold_of == choice.fold - 1, TEST, TRAIN)
-    reasons.append(_split_validation_off(case, set_of, by))
+    start = Fraction(choice.fold - 1, choice.folds)
+    reasons.append(_split_validation_off(case, set_of, by, start))
     return case.result(set_of, by, n_folds=choice.folds, notes=reasons)
 
 
@@ -225,13 +227,24 @@ def _leave_one_out(case: SplitCase, noun: Noun, fold: int) -> ChosenSplit:
     shown = [f"{noun} '{printable(name)}'" for name in unique]
     require_rest(fold_of, case.labels, case.classes, shown)
     set_of = np.where(fold_of == fold - 1, TEST, TRAIN)
-    note = _split_validation_off(case, set_of, noun)
+    # From the place of the tested one in the order, so that each validates one fold.
+    order = hash_order(unique, np.arange(len(unique))).tolist()
+    start = Fraction(order.index(fold - 1), len(unique))
+    note = _split_validation_off(case, set_of, noun, start)
     return case.result(set_of, noun, n_folds=len(unique), notes=[note])
 
 
-def _split_validation_off(case: SplitCase, set_of: Indices, by: KeptTogether) -> str:
-    """Move a part of the training set to the validation set, in place; returns how, as a note."""
+def _split_validation_off(
+    case: SplitCase, set_of: Indices, by: KeptTogether, start: Fraction
+) -> str:
+    """Move a part of the training set to the validation set, in place; returns how, as a note.
+
+    Every fold would otherwise draw it from the beginning of the same order: of six speakers, one
+    would validate five of the six folds that leave one out.
+    """
+    if not case.choice.rotates_validation:
+        start = Fraction(0)
     rest = np.flatnonzero(set_of == TRAIN)
-    drawn, how = case.split_off(rest, [case.choice.val], by_recording=by == "recording")
+    drawn, how = case.split_off(rest, [case.choice.val], by == "recording", start)
     set_of[rest] = np.array([TRAIN, VAL])[drawn]
     return "" if how == by else f"the validation set is by {how}"

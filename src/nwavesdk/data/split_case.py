@@ -6,6 +6,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Generic, Literal, TypeVar
 
@@ -102,6 +103,8 @@ class SplitChoice:
         note: What the line on the screen adds, such as files that a table does not name.
         keeps_small_classes: Whether a validation set that is split off an official training set may
             lack classes with few recordings, which then all stay in the training set.
+        rotates_validation: Whether each fold draws its validation set from another place of the
+            order, so that few recordings validate two folds.
 
     Example:
         >>> from nwavesdk.data import choose_split
@@ -120,6 +123,7 @@ class SplitChoice:
     fold: int | None = None
     note: str = ""
     keeps_small_classes: bool = True
+    rotates_validation: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,20 +222,31 @@ class SplitCase:
         """Whether a speaker or group is asked for, so that nothing else may be taken."""
         return self.choice.by in ("speaker", "group") or self.choice.pattern is not None
 
-    def assign(self, noun: Noun, indices: Indices, shares: Sequence[float]) -> Indices:
-        """The set of each of some recordings, by speaker or group."""
+    def assign(
+        self,
+        noun: Noun,
+        indices: Indices,
+        shares: Sequence[float],
+        start: Fraction = Fraction(0),
+    ) -> Indices:
+        """The set of each of some recordings, by speaker or group; see `assign_groups`."""
         names = self.names(noun, indices)
-        return assign_groups(names, self.labels[indices], self.classes, shares, noun)
+        return assign_groups(names, self.labels[indices], self.classes, shares, noun, start)
 
     def split_off(
-        self, indices: Indices, shares: Sequence[float], by_recording: bool = False
+        self,
+        indices: Indices,
+        shares: Sequence[float],
+        by_recording: bool = False,
+        start: Fraction = Fraction(0),
     ) -> tuple[Indices, KeptTogether]:
         """Sets 0, 1, … of a training set: the rest, and a set for each share; and how."""
-        found = None if by_recording else self._split_by_name(indices, shares)
+        found = None if by_recording else self._split_by_name(indices, shares, start)
         if found is not None:
             return found
         keys = [self.keys[i] for i in indices]
-        return assign_recordings(keys, self.labels[indices], self.classes, shares), "recording"
+        drawn = assign_recordings(keys, self.labels[indices], self.classes, shares, start)
+        return drawn, "recording"
 
     def split_validation_off(self, indices: Indices) -> tuple[Indices, KeptTogether, str]:
         """As `split_off` for the validation set of an official split, and what that set lacks."""
@@ -248,12 +263,12 @@ class SplitCase:
         return drawn, "recording", lack
 
     def _split_by_name(
-        self, indices: Indices, shares: Sequence[float]
+        self, indices: Indices, shares: Sequence[float], start: Fraction = Fraction(0)
     ) -> tuple[Indices, KeptTogether] | None:
         """Sets by speaker or group; None if they are not known or too few."""
         for noun in self.nouns():
             with suppress(CannotSplitError):
-                return self.assign(noun, indices, shares), noun
+                return self.assign(noun, indices, shares, start), noun
         return None
 
     def folds(self, folds: int) -> tuple[Indices, KeptTogether, list[str]]:

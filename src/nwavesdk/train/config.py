@@ -113,6 +113,7 @@ LATER_FIELDS: dict[str, dict[str, Any]] = {
         "patterns": [],
         "split_reason": "",
         "keeps_small_classes": False,
+        "rotates_validation": False,
         "net_reason": "",
         "n_folds": 0,
         "tested": [],

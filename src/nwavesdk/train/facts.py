@@ -152,6 +152,11 @@ class Facts(FrozenModel):
         description="Whether classes with few recordings may be missing in a validation set that "
         "was split off an official training set; false in earlier runs.",
     )
+    rotates_validation: bool = Field(
+        default=False,
+        description="Whether each fold draws its validation set from another place of the order "
+        "of hashes; false in earlier runs.",
+    )
     net_reason: str = Field(default="", description="Why the run has its net.")
     n_folds: NoneOrMore = Field(
         default=0, description="Folds of the cross-validation; 0 without one."

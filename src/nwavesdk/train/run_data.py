@@ -111,6 +111,7 @@ def _facts_of(found: SplitRecordings, data: RunData, profile: Profile | None) ->
         split_by=split.by,
         split_reason=split.line,
         keeps_small_classes=True,
+        rotates_validation=True,
         net_reason=found.net_reason,
         n_folds=split.n_folds,
         tested=split.tested,

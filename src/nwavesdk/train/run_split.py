@@ -215,6 +215,7 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
             fold=data.fold,
             note=note,
             keeps_small_classes=config.facts is None or config.facts.keeps_small_classes,
+            rotates_validation=config.facts is None or config.facts.rotates_validation,
         ),
     )
     if limit is not None and not limits_whole:
