@@ -153,6 +153,14 @@ def test_each_speaker_validates_one_of_the_folds_that_leave_one_out(n_speakers: 
     assert often(val=1 / n_speakers, rotates_validation=False) == [1, n_speakers - 1]
 
 
+def test_few_speakers_of_different_sizes_validate_in_turn() -> None:
+    sizes = [[20, 24], [25, 25], [30, 30]]
+    keys, _ = spoken(sizes)
+    folds = [choose(sizes, leave_one_out="speaker", fold=fold) for fold in (1, 2, 3)]
+    validated = [{speaker_of(keys[i]) for i in fold.indices.val} for fold in folds]
+    assert set.union(*validated) == {speaker_of(key) for key in keys}
+
+
 @pytest.mark.parametrize("n_folds", [2, 3, 5, 8])
 def test_no_recording_validates_two_folds_by_recording(n_folds: int) -> None:
     def most_often(**choice: Any) -> int:
@@ -396,6 +404,9 @@ def test_an_official_split_is_mixed_only_if_that_is_asked_for() -> None:
     assert choose_split(keys, labels, CLASSES, OFFICIAL, choice=choice).by == "speaker"
     choice = SplitChoice("recording")
     assert choose_split(keys, labels, CLASSES, OFFICIAL, choice=choice).by == "recording"
+    of_table = SplitChoice("file", folds=2, fold=1)
+    with pytest.raises(ValueError, match="would mix: leave the column part out of the table, or"):
+        choose_split(keys, labels, CLASSES, OFFICIAL, choice=of_table)
 
 
 def test_a_group_that_is_missing_is_named() -> None:

@@ -37,6 +37,9 @@ OR_BY_RECORDING = ", or split by recording"
 # A class with this many recordings or more gives at least one to a validation set.
 LEAST_OF_CLASS = 4
 
+# How much larger a group may be than the one whose move changes shares least.
+MOST_LARGER = 1.5
+
 # Numbers of sets in words.
 SETS = {2: "two sets", 3: "three sets"}
 
@@ -61,7 +64,7 @@ def assign_recordings(
     labels: Indices,
     classes: Sequence[str],
     shares: Sequence[float],
-    start: Fraction = Fraction(0),
+    start: Fraction | None = None,
 ) -> Indices:
     """Assign each recording to the rest or to a share, by the hashes of the keys of its class.
 
@@ -170,14 +173,16 @@ def assign_groups(
     classes: Sequence[str],
     shares: Sequence[float],
     noun: str = "group",
-    start: Fraction = Fraction(0),
+    start: Fraction | None = None,
 ) -> Indices:
     """Assign every group, with all its recordings, to the rest or to a share.
 
     Groups are taken in the order of their names' hashes. A group is assigned to the last share if
     that brings its number of recordings of each class, summed over classes, closer to the share;
     otherwise to the share before it by the same rule; otherwise to the rest. If a class is then
-    missing in a set, the group whose move changes the shares least is moved there.
+    missing in a set, the group whose move changes the shares least is moved there. With a start, it
+    is the first one in the order that is at most half again as large: otherwise, the smallest of
+    few groups would be in the same set wherever the order starts.
 
     Args:
         groups: The group of each recording, B names.
@@ -198,7 +203,8 @@ def assign_groups(
     goals = np.full((1 + len(shares), len(classes)), np.nan)
     goals[1:] = np.maximum(1, np.round(np.array(shares)[:, None] * counts.sum(0)))
     set_of = _assign_in_order(counts, goals)
-    _bring_missing_classes(counts, goals, set_of, classes, noun, SETS[len(goals)])
+    sets = SETS[len(goals)]
+    _bring_missing_classes(counts, goals, set_of, classes, noun, sets, is_ordered=start is not None)
     return set_of[number_of]
 
 
@@ -274,7 +280,7 @@ def _require_recordings(name: str, count: int, least: int, sets: str) -> None:
 
 
 def _count_by_group(
-    groups: Sequence[str], labels: Indices, n_classes: int, start: Fraction = Fraction(0)
+    groups: Sequence[str], labels: Indices, n_classes: int, start: Fraction | None = None
 ) -> tuple[Indices, Indices]:
     """The number of each recording's group, `[B]`, and recordings by class, `[groups, classes]`.
 
@@ -303,9 +309,20 @@ def _assign_in_order(counts: Indices, goals: Goals) -> Indices:
 
 
 def _bring_missing_classes(
-    counts: Indices, goals: Goals, set_of: Indices, classes: Sequence[str], noun: str, sets: str
+    counts: Indices,
+    goals: Goals,
+    set_of: Indices,
+    classes: Sequence[str],
+    noun: str,
+    sets: str,
+    *,
+    is_ordered: bool = False,
 ) -> None:
-    """Move groups, in place, until each set has every class; no move takes a class from a set."""
+    """Move groups, in place, until each set has every class; no move takes a class from a set.
+
+    The group whose move changes the shares least is moved, or, if groups are ordered, the first one
+    that is about as large.
+    """
     n_sets = len(goals)
     sums = np.stack([counts[set_of == subset].sum(0) for subset in range(n_sets)])
     has_too_few = (counts > 0).sum(0) < n_sets
@@ -332,6 +349,9 @@ def _bring_missing_classes(
             for group in candidates
         ]
         best = candidates[int(np.argmax(gains))]
+        if is_ordered:
+            largest = MOST_LARGER * counts[best].sum()
+            best = next(group for group in candidates if counts[group].sum() <= largest)
         sums[set_of[best]] -= counts[best]
         sums[subset] += counts[best]
         set_of[best] = subset

@@ -214,13 +214,13 @@ def _choose(elements: Sequence[T], indices: Indices) -> Sequence[T]:
     return Chosen(elements, np.asarray(indices, np.int64))
 
 
-def hash_order(keys: Sequence[str], indices: Indices, start: Fraction = Fraction(0)) -> Indices:
+def hash_order(keys: Sequence[str], indices: Indices, start: Fraction | None = None) -> Indices:
     """`indices` in the order of their keys' SHA-256: arbitrary, but the same everywhere.
 
     Args:
         keys: The keys that indices point to.
         indices: Which of them.
-        start: After which share of the order it begins; what lies before comes last.
+        start: After which share of the order it begins; what lies before comes last. [0]
 
     Example:
         >>> hash_order(["a", "b", "c"], np.arange(3)).tolist()
@@ -229,7 +229,7 @@ def hash_order(keys: Sequence[str], indices: Indices, start: Fraction = Fraction
         [1, 0, 2]
     """
     order = np.array(sorted(indices, key=lambda i: sha256(keys[i].encode()).digest()), np.int64)
-    return np.roll(order, -math.ceil(start * len(order)))
+    return np.roll(order, -math.ceil((start or 0) * len(order)))
 
 
 @dataclass(frozen=True, eq=False)

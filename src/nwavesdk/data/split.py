@@ -184,9 +184,12 @@ def _choose_fold(case: SplitCase) -> ChosenSplit:
     choice = case.choice
     option = "folds" if choice.leave_one_out is None else "leave_one_out"
     if case.parts and choice.by in ("auto", "folder", "file"):
+        remedy = "choose --split speaker, group or recording to mix it"
+        if choice.by == "file":
+            remedy = "leave the column part out of the table"
         raise ValueError(
-            f"data.{option}: the data have an official split, which folds would mix: choose "
-            "--split speaker, group or recording to mix it, or leave the folds out."
+            f"data.{option}: the data have an official split, which folds would mix: {remedy}, or "
+            "leave the folds out."
         )
     if choice.by == "folder":
         raise ValueError(f"data.{option}: folds are not those of folders: leave --split out.")
@@ -235,16 +238,15 @@ def _leave_one_out(case: SplitCase, noun: Noun, fold: int) -> ChosenSplit:
 
 
 def _split_validation_off(
-    case: SplitCase, set_of: Indices, by: KeptTogether, start: Fraction
+    case: SplitCase, set_of: Indices, by: KeptTogether, place: Fraction
 ) -> str:
     """Move a part of the training set to the validation set, in place; returns how, as a note.
 
     Every fold would otherwise draw it from the beginning of the same order: of six speakers, one
     would validate five of the six folds that leave one out.
     """
-    if not case.choice.rotates_validation:
-        start = Fraction(0)
     rest = np.flatnonzero(set_of == TRAIN)
+    start = place if case.choice.rotates_validation else None
     drawn, how = case.split_off(rest, [case.choice.val], by == "recording", start)
     set_of[rest] = np.array([TRAIN, VAL])[drawn]
     return "" if how == by else f"the validation set is by {how}"

@@ -227,7 +227,7 @@ class SplitCase:
         noun: Noun,
         indices: Indices,
         shares: Sequence[float],
-        start: Fraction = Fraction(0),
+        start: Fraction | None = None,
     ) -> Indices:
         """The set of each of some recordings, by speaker or group; see `assign_groups`."""
         names = self.names(noun, indices)
@@ -238,7 +238,7 @@ class SplitCase:
         indices: Indices,
         shares: Sequence[float],
         by_recording: bool = False,
-        start: Fraction = Fraction(0),
+        start: Fraction | None = None,
     ) -> tuple[Indices, KeptTogether]:
         """Sets 0, 1, … of a training set: the rest, and a set for each share; and how."""
         found = None if by_recording else self._split_by_name(indices, shares, start)
@@ -263,7 +263,7 @@ class SplitCase:
         return drawn, "recording", lack
 
     def _split_by_name(
-        self, indices: Indices, shares: Sequence[float], start: Fraction = Fraction(0)
+        self, indices: Indices, shares: Sequence[float], start: Fraction | None = None
     ) -> tuple[Indices, KeptTogether] | None:
         """Sets by speaker or group; None if they are not known or too few."""
         for noun in self.nouns():
