@@ -144,13 +144,16 @@ def test_parts_of_different_kinds_are_rejected(tmp_path: Path) -> None:
         open_source(tmp_path, Faults(tmp_path, "raise"))
 
 
-def test_sets_in_other_words_are_not_classes(tmp_path: Path) -> None:
-    for part in ("Train", "Test"):
+@pytest.mark.parametrize("parts", [("Test", "Train"), ("test", "val")])
+def test_sets_in_other_words_or_without_training_are_not_classes(
+    tmp_path: Path, parts: tuple[str, str]
+) -> None:
+    for part in parts:
         small.make_npy(tmp_path / part)
-    with pytest.raises(ValueError, match="'Test', 'Train', which are not classes"):
+    with pytest.raises(ValueError, match=f"'{parts[0]}', '{parts[1]}', which are not classes"):
         open_source(tmp_path, Faults(tmp_path, "raise"))
     source = open_source(tmp_path, Faults(tmp_path, "raise"), has_table=True)
-    assert source.items[0].key == "Test/high/0.npy"
+    assert source.items[0].key == f"{parts[0]}/high/0.npy"
 
 
 def test_what_is_no_data_set_is_one_line_with_all_formats(tmp_path: Path) -> None:

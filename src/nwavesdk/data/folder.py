@@ -129,13 +129,12 @@ def check_parts(root: Path) -> None:
         root: A data folder that is not an official split.
 
     Raises:
-        ValueError: If it, or a class folder, has a folder for training and another one for
-            validation or test.
+        ValueError: If it, or a class folder, has folders for two of training, validation and test.
     """
     for folder in (root, *visible_folders(root)):
         names = {path.name: _part_of(path.name) for path in visible_folders(folder)}
         parts = {part for part in names.values() if part}
-        if "train" not in parts or len(parts) < 2:
+        if len(parts) < 2:
             continue
         found = ", ".join(repr(printable(name)) for name in sorted(names))
         remedy = "rename or move them, or name the sets in a table (--split FILE.csv)"
