@@ -152,6 +152,8 @@ def test_outliers_that_decide_the_scale_of_a_feature_are_noted(
     assert config.facts is not None
     of_images = config.facts.model_copy(update={"kind": "image"})
     assert outlier_note(data.train, config.model_copy(update={"facts": of_images})) is None
+    of_noise = config.facts.model_copy(update={"task": "pattern"})
+    assert outlier_note(data.train, config.model_copy(update={"facts": of_noise})) is None
 
 
 @pytest.mark.parametrize("chip", [False, True])

@@ -154,6 +154,8 @@ def outlier_note(train: Series, config: RunConfig) -> str | None:
     """
     if config.facts is None or config.facts.kind not in ("series", "features"):
         return None
+    if config.facts.task == "pattern":  # its input is the noise of the library
+        return None
     recordings = train.recordings
     n_values = int(recordings.lengths.sum()) * recordings.n_features
     every = math.ceil(n_values / MOST_LOOKED_AT)
