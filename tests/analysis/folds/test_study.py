@@ -109,6 +109,23 @@ def test_folds_without_a_test_set_are_validated_only(
     assert SAME_VALIDATION in write_folds(study).read_text()
 
 
+def test_folds_of_data_that_have_changed_are_refused(
+    fold_choices: dict[str, Any],
+    finished_folds: FoldStudy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = FoldStudy.open(tmp_path / "study", fold_choices, threads=1)
+    shutil.copytree(finished_folds.folds[1].path, study.folds[1].path)
+    FoldStudy.open(study.path, fold_choices, threads=1)
+    changed = study.folds[1].facts.model_copy(update={"fingerprint": "0" * 64})
+    monkeypatch.setattr(Fold, "facts", changed)
+    with pytest.raises(
+        ValueError, match=r"have changed since fold 2 began: restore them, or start"
+    ):
+        FoldStudy.open(study.path, fold_choices, threads=1)
+
+
 def test_another_study_or_folder_is_refused(
     finished_folds: FoldStudy, fold_choices: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -122,7 +122,27 @@ class FoldStudy:
         # Leaving one out, the number of speakers is the number of folds.
         if not study.n_folds:
             study.n_folds = _count_folds(study, config, prepared)
+        study._check_data()
         return study
+
+    def _check_data(self) -> None:
+        """Reject data that changed after some folds had begun: the others would be of other data.
+
+        A fold that has begun checks its data itself.
+        """
+        begun = [fold for fold in self.folds if RunFolder(fold.path).config.is_file()]
+        others = [fold for fold in self.folds if fold not in begun]
+        if not begun or not others:
+            return
+        other = others[0]
+        config = RunConfig.of(_fold_choices(self.choices, other.number))
+        facts = Run.prepare(other.path, config).config.facts
+        assert facts is not None
+        if facts.fingerprint != begun[0].facts.fingerprint:
+            raise ValueError(
+                f"The data of {config.data.source} have changed since {begun[0].name} began: "
+                "restore them, or start a new study in another folder."
+            )
 
     @staticmethod
     def recorded_choices(path: Path) -> dict[str, Any] | None:
