@@ -23,6 +23,12 @@ RESULT = {
 METRICS = "epoch,train_loss,train_accuracy,train_rate,val_loss,val_accuracy\n1,1,1,1,1,1\n"
 
 
+def test_the_folder_of_a_cross_validation_names_a_fold(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "fold-1").begin(RunConfig())
+    with pytest.raises(ValueError, match=r"holds no run .*: it has the folds .*/fold-1\.$"):
+        RunFolder(tmp_path).read_config()
+
+
 def test_a_new_or_empty_folder_is_accepted(tmp_path: Path) -> None:
     RunFolder(tmp_path).begin(RunConfig())
     RunFolder(tmp_path / "a" / "b").begin(RunConfig())

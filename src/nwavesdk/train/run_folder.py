@@ -330,10 +330,11 @@ class RunFolder:
             ValueError: If there is no run in the folder, or its config is damaged.
         """
         if not self.config.is_file():
-            raise ValueError(
-                f"{printable(self.path)} holds no run (no config.json): "
-                "give the folder of an earlier `nwave train`."
-            )
+            remedy = "give the folder of an earlier `nwave train`"
+            fold = self.path / "fold-1"
+            if RunFolder(fold).config.is_file():
+                remedy = f"it has the folds of a cross-validation, so give one, {printable(fold)}"
+            raise ValueError(f"{printable(self.path)} holds no run (no config.json): {remedy}.")
         return RunConfig.read(self.config)
 
     @property
