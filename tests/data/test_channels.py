@@ -270,7 +270,7 @@ def test_targets_of_another_length_or_width_are_raised_or_skipped(
         build(curves, fast, task="regression")
     reasons = dict(build(curves, fast, task="regression", on_error="skip").skipped)
     assert list(reasons) == ["wavs/1.wav", "wavs/2.wav"]
-    assert reasons["wavs/2.wav"] == "has 2 columns, expected 1 like the ones before"
+    assert reasons["wavs/2.wav"] == "has 2 columns, expected 1 like wavs/0.wav"
 
 
 def test_a_progress_bar_is_shown_on_request(

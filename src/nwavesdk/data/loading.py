@@ -180,6 +180,8 @@ def _write(
 ) -> FrameStore:
     keys: list[str] = []
     expected: Widths | None = None
+    first = ""  # the recording that the others are compared with
+    copies = features.copies if isinstance(features, SeriesFeatures) else 1
     with (
         closing(StoreWriter(path, printable(faults.root))) as writer,
         progress_bar("recordings", len(source.items), progress) as advance,
@@ -188,11 +190,13 @@ def _write(
         def featured(item: Item) -> Featured:
             advance()
             one = features(item, source.read(item))
-            _check_widths(item, one, expected)
+            if expected is not None:
+                _check_widths(item, _widths_of(one), expected, first, copies)
             return one
 
         for item, one in faults.collect(source.items, featured):
-            expected = _widths_of(one)
+            if expected is None:
+                expected, first = _widths_of(one), printable(item.key)
             writer.append(one.frames, one.target)
             keys.append(item.key)
         if expected is None:
@@ -214,16 +218,22 @@ def _widths_of(featured: Featured) -> Widths:
     return Widths(features, columns)
 
 
-def _check_widths(item: Item, featured: Featured, expected: Widths | None) -> None:
-    """Reject a recording with other widths than those before; the first one expects None."""
-    if expected is None:
-        return
-    got = _widths_of(featured)
+def _check_widths(item: Item, got: Widths, expected: Widths, first: str, copies: int) -> None:
+    """Reject a recording with other widths than the first one.
+
+    Args:
+        item: The recording.
+        got: Its widths.
+        expected: The widths of the first one.
+        first: Name of the first one, for errors.
+        copies: How often a frame has each value of a step.
+    """
     if got.features != expected.features:
-        what = f"has {got.features} features in a step, expected {expected.features}"
-        raise RecordingError(item.path, f"{what} like the ones before")
+        what = f"has {got.features // copies} features in a step"
+        wanted = f"expected {expected.features // copies}"
+        raise RecordingError(item.path, f"{what}, {wanted} like {first}")
     if got.columns != expected.columns:
-        what = f"has {got.columns} columns, expected {expected.columns} like the ones before"
+        what = f"has {got.columns} columns, expected {expected.columns} like {first}"
         raise RecordingError(item.target or item.path, what)
 
 
