@@ -15,7 +15,7 @@ from nwavesdk.analysis.folds import Fold, FoldStudy
 from nwavesdk.analysis.folds.report import SAME_VALIDATION, write_folds
 from nwavesdk.analysis.statistics import summarize
 from nwavesdk.internal.files import FileError
-from nwavesdk.train import RunFolder
+from nwavesdk.train import Run, RunConfig, RunFolder
 
 RECORDINGS = 48  # of the folder `tones`
 
@@ -109,21 +109,24 @@ def test_folds_without_a_test_set_are_validated_only(
     assert SAME_VALIDATION in write_folds(study).read_text()
 
 
-def test_folds_of_data_that_have_changed_are_refused(
-    fold_choices: dict[str, Any],
-    finished_folds: FoldStudy,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    study = FoldStudy.open(tmp_path / "study", fold_choices, threads=1)
-    shutil.copytree(finished_folds.folds[1].path, study.folds[1].path)
-    FoldStudy.open(study.path, fold_choices, threads=1)
-    changed = study.folds[1].facts.model_copy(update={"fingerprint": "0" * 64})
-    monkeypatch.setattr(Fold, "facts", changed)
-    with pytest.raises(
-        ValueError, match=r"have changed since fold 2 began: restore them, or start"
-    ):
-        FoldStudy.open(study.path, fold_choices, threads=1)
+@pytest.mark.parametrize("reads_test", [True, False])
+def test_folds_of_data_that_have_changed_are_refused(tmp_path: Path, reads_test: bool) -> None:
+    x = np.random.default_rng(0).standard_normal((24, 5, 2))
+    file = tmp_path / "set.npz"
+    np.savez(file, x=x, y=np.arange(24) % 2)
+    choices = {"data": {"source": str(file), "folds": 4, "test": reads_test}}
+    study = FoldStudy.open(tmp_path / "study", choices, threads=1)
+    for fold in study.folds[1:3]:
+        _, of_fold, _ = study.job(fold)
+        run = Run.prepare(fold.path, RunConfig.of(of_fold))
+        RunFolder(fold.path).begin(run.config)
+    FoldStudy.open(study.path, choices, threads=1)
+    for index in range(24):
+        changed = x.copy()
+        changed[index, 0, 0] += 1
+        np.savez(file, x=changed, y=np.arange(24) % 2)
+        with pytest.raises(ValueError, match=r"have changed since the run began .*: restore them"):
+            FoldStudy.open(study.path, choices, threads=1)
 
 
 def test_another_study_or_folder_is_refused(
