@@ -25,6 +25,7 @@ from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import differences
 from nwavesdk.internal.processes import LOCAL, die_with_the_parent
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
+from nwavesdk.train.run_data import load_run_data
 from nwavesdk.train.run_folder import is_free, lock, write_first
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Job",
     "Work",
     "begin_study",
+    "check_unchanged",
     "evaluate_cell",
     "finish_on_processes",
     "finish_on_ray",
@@ -109,6 +111,25 @@ def begin_study(file: Path, content: Mapping[str, Any], prepare: Callable[[], ob
             f"{printable(file.parent)} holds another study ({'; '.join(texts)}): choose another "
             "--out, or use the options with which it began."
         )
+
+
+def check_unchanged(cells: Sequence[AnyCell], most: int = 1) -> None:
+    """Reject data that changed since some cells began, if others, which would get them, have not.
+
+    A cell that has begun and is not finished checks its data itself.
+
+    Args:
+        cells: All cells of the study.
+        most: How many of those that have begun are compared with the data.
+
+    Raises:
+        ValueError: If the data have changed.
+    """
+    begun = [cell for cell in cells if RunFolder(cell.path).config.is_file()]
+    if len(begun) == len(cells):
+        return
+    for cell in begun[:most]:
+        load_run_data(RunFolder(cell.path).read_config())
 
 
 def run_cell(job: Job) -> None:

@@ -124,6 +124,21 @@ if __name__ == "__main__":
 """
 
 
+def test_runs_of_data_that_have_changed_are_refused(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((12, 5, 2))
+    file = tmp_path / "set.npz"
+    np.savez(file, x=x, y=np.arange(12) % 2)
+    choices = {"data": {"source": str(file)}}
+    study = two_arms(tmp_path / "study", choices)
+    cell = study.cells[1]
+    _, of_cell, _ = study.job(cell)
+    RunFolder(cell.path).begin(Run.prepare(cell.path, RunConfig.of(of_cell)).config)
+    two_arms(study.path, choices)
+    np.savez(file, x=x + 1, y=np.arange(12) % 2)
+    with pytest.raises(ValueError, match=r"have changed since the run began .*: restore them"):
+        two_arms(study.path, choices)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="processes end with their parent on Linux")
 def test_a_killed_study_leaves_no_process_and_continues_bit_by_bit(
     finished_study: Study, study_choices: dict[str, Any], tmp_path: Path

@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from nwavesdk.analysis.cells import MOST_THREADS, Job, begin_study
+from nwavesdk.analysis.cells import MOST_THREADS, Job, begin_study, check_unchanged
 from nwavesdk.analysis.statistics import Pair, Summary, compare_pairs, limits_of, summarize
 from nwavesdk.analysis.tested import file_of_test, first_measure, read_tested
 from nwavesdk.internal.checks import whole_number
@@ -132,6 +132,7 @@ class Study:
         begin_study(
             study.file, study.content(), lambda: Run.prepare(study.cells[0].path, configs[0])
         )
+        check_unchanged(study.cells)
         return study
 
     @property

@@ -14,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from nwavesdk.analysis.cells import MOST_THREADS, Job, begin_study, evaluate_cell, run_cell
+from nwavesdk.analysis.cells import (
+    MOST_THREADS,
+    Job,
+    begin_study,
+    check_unchanged,
+    evaluate_cell,
+    run_cell,
+)
 from nwavesdk.analysis.statistics import Summary, limits_of, summarize
 from nwavesdk.analysis.tested import file_of_test, first_measure, read_tested
 from nwavesdk.internal.checks import whole_number
@@ -22,7 +29,6 @@ from nwavesdk.internal.files import FileError, printable, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.facts import Facts
-from nwavesdk.train.run_data import load_run_data
 
 __all__ = ["Fold", "FoldStudy", "run_fold"]
 
@@ -123,23 +129,9 @@ class FoldStudy:
         # Leaving one out, the number of speakers is the number of folds.
         if not study.n_folds:
             study.n_folds = _count_folds(study, config, prepared)
-        study._check_data()
+        # Without a test set, a fold has not read what it would be tested on: another one has.
+        check_unchanged(study.folds, most=2)
         return study
-
-    def _check_data(self) -> None:
-        """Reject data that changed after some folds had begun: the others would be of other data.
-
-        Without a test set, a fold has not read the recordings that it would be tested on, so two of
-        them are checked. A fold that has begun and is not finished checks its data itself.
-
-        Raises:
-            ValueError: If the data have changed.
-        """
-        begun = [fold for fold in self.folds if RunFolder(fold.path).config.is_file()]
-        if len(begun) == self.n_folds:
-            return
-        for fold in begun[:2]:
-            load_run_data(RunFolder(fold.path).read_config())
 
     @staticmethod
     def recorded_choices(path: Path) -> dict[str, Any] | None:
