@@ -114,13 +114,13 @@ def begin_study(file: Path, content: Mapping[str, Any], prepare: Callable[[], ob
 
 
 def check_unchanged(cells: Sequence[AnyCell], most: int = 1) -> None:
-    """Reject data that changed since some cells began, if others, which would get them, have not.
+    """Reject data that changed while a study was interrupted: its remaining cells would get others.
 
-    A cell that has begun and is not finished checks its data itself.
+    A cell that has begun but is not finished checks its data itself.
 
     Args:
         cells: All cells of the study.
-        most: How many of those that have begun are compared with the data.
+        most: How many of the cells that have begun to compare with the data.
 
     Raises:
         ValueError: If the data have changed.

@@ -75,7 +75,7 @@ def choose_split(
       its keys. See `nwavesdk.data.assignment`.
     - Folds are by group or speaker, if they are known and enough, otherwise by recording. Each
       recording is tested in exactly one fold. The validation set is split off the rest like that
-      of an official split, but each fold takes it from another place of the order of hashes.
+      of an official split, but starts at a different place in the order of hashes for each fold.
     - Leaving one out, fold i tests the i-th speaker or group in the order of their names.
 
     Args:

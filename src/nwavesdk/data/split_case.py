@@ -103,8 +103,8 @@ class SplitChoice:
         note: What the line on the screen adds, such as files that a table does not name.
         keeps_small_classes: Whether a validation set that is split off an official training set may
             lack classes with few recordings, which then all stay in the training set.
-        rotates_validation: Whether each fold draws its validation set from another place of the
-            order, so that few recordings validate two folds.
+        rotates_validation: Whether each fold draws its validation set from a different place in the
+            order of hashes. Otherwise, most folds share theirs.
 
     Example:
         >>> from nwavesdk.data import choose_split

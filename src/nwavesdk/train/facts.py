@@ -154,8 +154,8 @@ class Facts(FrozenModel):
     )
     rotates_validation: bool = Field(
         default=False,
-        description="Whether each fold draws its validation set from another place of the order "
-        "of hashes; false in earlier runs.",
+        description="Whether each fold draws its validation set from a different place in the "
+        "order of hashes; false in earlier runs.",
     )
     net_reason: str = Field(default="", description="Why the run has its net.")
     n_folds: NoneOrMore = Field(
