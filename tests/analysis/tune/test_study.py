@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("lightning")
@@ -172,3 +173,24 @@ def test_a_damaged_file_of_the_search_is_an_error(finished_search: Search, tmp_p
     (tmp_path / "tune.json").write_text(json.dumps(content))
     with pytest.raises(FileError, match=r"is not a search \(search.trials: expected at least 1"):
         Search.read(tmp_path)
+
+
+def test_trials_of_data_that_have_changed_are_refused(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((12, 5, 2))
+    file = tmp_path / "set.npz"
+    np.savez(file, x=x, y=np.arange(12) % 2)
+    content = {
+        "run": {"data": {"source": str(file)}},
+        "search": {"trials": 2, "scheduler": "none"},
+        "space": {"learning.rate": {"choices": [1e-3, 1e-2]}},
+    }
+    config = TuneConfig.of(content).completed()
+    search = Search.open(tmp_path / "search", config)
+    trial = search.begin_trial()
+    assert trial is not None
+    choices = search.choices(search.values(trial))
+    RunFolder(trial.path).begin(Run.prepare(trial.path, RunConfig.of(choices)).config)
+    Search.read(search.path)
+    np.savez(file, x=x + 1, y=np.arange(12) % 2)
+    with pytest.raises(ValueError, match=r"have changed since the run began .*: restore them"):
+        Search.read(search.path)

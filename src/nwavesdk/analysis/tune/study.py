@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nwavesdk.analysis.cells import Job, begin_study
+from nwavesdk.analysis.cells import Job, begin_study, check_unchanged
 from nwavesdk.analysis.tested import first_measure
 from nwavesdk.analysis.tune.config import TuneConfig, merged_choices
 from nwavesdk.analysis.tune.folder import AnyTrial, Ended, Report, SearchFolder
@@ -72,12 +72,12 @@ class Search(SearchFolder[Trial]):
         """Begin or continue a search. The folder must be new, empty, or hold the same search.
 
         Raises:
-            ValueError: If the data cannot be used, or the folder holds something else; nothing is
-                written.
+            ValueError: If the data cannot be used or have changed since the search began, or the
+                folder holds something else; nothing is written.
         """
         search = cls(path, config)
-
         begin_study(search.file, search.content(), search.prepare)
+        check_unchanged([search.trial(number) for number in range(search.settings.trials)])
         return search
 
     @classmethod
@@ -86,6 +86,7 @@ class Search(SearchFolder[Trial]):
 
         Raises:
             FileError: If the folder holds no search, or its file is damaged.
+            ValueError: If the data have changed since the search began.
         """
         file = path / FILE
         if not file.exists():
@@ -93,11 +94,12 @@ class Search(SearchFolder[Trial]):
             raise FileError(path, f"holds no search (no {FILE})", remedy)
         content = parse_json(read_bytes(file), file)
         try:
-            return cls.open(path, TuneConfig.of(content).completed())
+            config = TuneConfig.of(content).completed()
         except FileError:
             raise
         except ValueError as error:
             raise FileError(file, f"is not a search ({one_line(error)})", "restore it") from None
+        return cls.open(path, config)
 
     def prepare(self) -> None:
         """Check that one of the first proposals can run; others may crash and are recorded.
