@@ -230,6 +230,14 @@ def test_a_series_of_another_width_is_a_fault(tmp_path: Path) -> None:
     assert load(path, "skip").recordings.skipped[0][0] == "low/3.npy"
 
 
+def test_a_first_series_that_is_the_odd_one_skips_no_others(tmp_path: Path) -> None:
+    path = small.make_npy(tmp_path / "data")
+    np.save(path / "high" / "0.npy", np.zeros((5, 3), np.float32))
+    words = r"15 of 16 recordings would be skipped, .* the first one, high/0\.npy: move high/0\.npy"
+    with pytest.raises(ValueError, match=words):
+        load(path, "skip")
+
+
 def test_an_image_of_another_size_is_a_fault(tmp_path: Path) -> None:
     from PIL import Image
 

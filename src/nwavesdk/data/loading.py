@@ -181,6 +181,7 @@ def _write(
     keys: list[str] = []
     expected: Widths | None = None
     first = ""  # the recording that the others are compared with
+    n_others = 0  # recordings with other widths
     copies = features.copies if isinstance(features, SeriesFeatures) else 1
     with (
         closing(StoreWriter(path, printable(faults.root))) as writer,
@@ -188,10 +189,13 @@ def _write(
     ):
 
         def featured(item: Item) -> Featured:
+            nonlocal n_others
             advance()
             one = features(item, source.read(item))
-            if expected is not None:
-                _check_widths(item, _widths_of(one), expected, first, copies)
+            widths = _widths_of(one)
+            if expected is not None and widths != expected:
+                n_others += 1
+                raise _other_widths(item, widths, expected, first, copies)
             return one
 
         for item, one in faults.collect(source.items, featured):
@@ -201,6 +205,11 @@ def _write(
             keys.append(item.key)
         if expected is None:
             raise ValueError(f"{printable(faults.root)} has no usable recording.")
+        if n_others > len(keys):
+            raise ValueError(
+                f"{n_others} of {len(source.items)} recordings would be skipped, because they do "
+                f"not have the features and columns of the first one, {first}: move {first} away."
+            )
         return writer.finish(expected.features, {"keys": keys, "skipped": faults.skipped})
 
 
@@ -218,8 +227,10 @@ def _widths_of(featured: Featured) -> Widths:
     return Widths(features, columns)
 
 
-def _check_widths(item: Item, got: Widths, expected: Widths, first: str, copies: int) -> None:
-    """Reject a recording with other widths than the first one.
+def _other_widths(
+    item: Item, got: Widths, expected: Widths, first: str, copies: int
+) -> RecordingError:
+    """The fault of a recording with other widths than the first one.
 
     Args:
         item: The recording.
@@ -231,10 +242,9 @@ def _check_widths(item: Item, got: Widths, expected: Widths, first: str, copies:
     if got.features != expected.features:
         what = f"has {got.features // copies} features in a step"
         wanted = f"expected {expected.features // copies}"
-        raise RecordingError(item.path, f"{what}, {wanted} like {first}")
-    if got.columns != expected.columns:
-        what = f"has {got.columns} columns, expected {expected.columns} like {first}"
-        raise RecordingError(item.target or item.path, what)
+        return RecordingError(item.path, f"{what}, {wanted} like {first}")
+    what = f"has {got.columns} columns, expected {expected.columns} like {first}"
+    return RecordingError(item.target or item.path, what)
 
 
 def _recordings_of(
