@@ -230,6 +230,32 @@ def test_a_series_of_another_width_is_a_fault(tmp_path: Path) -> None:
     assert load(path, "skip").recordings.skipped[0][0] == "low/3.npy"
 
 
+def write_csvs(folder: Path, headers: list[str]) -> Path:
+    for index, header in enumerate(headers):
+        file = folder / ("low" if index % 2 else "high") / f"{index}.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(header + f"{index},1,2\n3,4,5\n")
+    return folder
+
+
+def test_columns_in_another_order_are_a_fault(tmp_path: Path) -> None:
+    # A file without names may have any.
+    path = write_csvs(tmp_path / "data", ["x, y, z\n", "", "x,y,z\n", "x,z,y\n"])
+    words = (
+        r"low/3\.csv has the name 'z' in column 2, expected 'y' like high/0\.csv: "
+        r"put the columns into the same order, or remove the names; "
+    )
+    with pytest.raises(ValueError, match=words):
+        load(path)
+    assert [name for name, _ in load(path, "skip").recordings.skipped] == ["low/3.csv"]
+
+
+def test_a_line_of_column_numbers_is_named(tmp_path: Path) -> None:
+    path = write_csvs(tmp_path / "data", ["0,1,2\n"] * 4)
+    with pytest.warns(UserWarning, match=r"first step of each recording is 0, 1, …, 2: if this"):
+        load(path, add_standardized=True)
+
+
 def test_a_first_series_that_is_the_odd_one_skips_no_others(tmp_path: Path) -> None:
     path = small.make_npy(tmp_path / "data")
     np.save(path / "high" / "0.npy", np.zeros((5, 3), np.float32))

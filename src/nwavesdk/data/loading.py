@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from nwavesdk.data.decoding import RecordingError, read_recording
 from nwavesdk.data.feature_options import FeatureOptions
@@ -21,6 +22,7 @@ from nwavesdk.data.features import (
     SeriesFeatures,
 )
 from nwavesdk.data.folder import Faults
+from nwavesdk.data.readers.values import excerpt
 from nwavesdk.data.recordings import Recordings
 from nwavesdk.data.source import Item, Source, StepTarget
 from nwavesdk.data.store import SUFFIX, FrameStore, StoreWriter, open_store
@@ -38,6 +40,9 @@ LONGEST = 86_400.0
 
 # A feature that varies over fewer steps of float32 than these is called rounded.
 FEWEST_FLOAT_STEPS = 64
+
+# In the first step of all recordings, so many features 0, 1, 2 and so on are no chance.
+FEWEST_NUMBERED = 3
 
 # Whole numbers below are exact in float32.
 LEAST_ROUNDED_INTEGER = 2**24
@@ -115,6 +120,7 @@ def load_recordings(
     faults.skipped += [(file, fault) for file, fault in store.facts["skipped"]]
     recordings = _recordings_of(source, digests, features, faults, store)
     if isinstance(features, SeriesFeatures):
+        _warn_of_numbered_columns(recordings.frames, features.copies)
         _warn_of_rounding("feature", recordings.keys, recordings.frames)
     if source.task == "regression":
         _warn_of_rounding("target", recordings.keys, recordings.targets)
@@ -179,9 +185,9 @@ def _write(
     source: Source, features: Features, faults: Faults, path: Path | None, progress: bool | None
 ) -> FrameStore:
     keys: list[str] = []
-    expected: Widths | None = None
+    expected: Layout | None = None
     first = ""  # the recording that the others are compared with
-    n_others = 0  # recordings with other widths
+    n_others = 0  # recordings with another layout
     copies = features.copies if isinstance(features, SeriesFeatures) else 1
     with (
         closing(StoreWriter(path, printable(faults.root))) as writer,
@@ -189,18 +195,19 @@ def _write(
     ):
 
         def featured(item: Item) -> Featured:
-            nonlocal n_others
+            nonlocal expected, first, n_others
             advance()
-            one = features(item, source.read(item))
-            widths = _widths_of(one)
-            if expected is not None and widths != expected:
+            sample = source.read(item)
+            one = features(item, sample)
+            layout = _layout_of(one, sample.names)
+            if expected is None:
+                expected, first = layout, printable(item.key)
+            elif not layout.is_like(expected):
                 n_others += 1
-                raise _other_widths(item, widths, expected, first, copies)
+                raise _other_layout(item, layout, expected, first, copies)
             return one
 
         for item, one in faults.collect(source.items, featured):
-            if expected is None:
-                expected, first = _widths_of(one), printable(item.key)
             writer.append(one.frames, one.target)
             keys.append(item.key)
         if expected is None:
@@ -213,29 +220,42 @@ def _write(
         return writer.finish(expected.features, {"keys": keys, "skipped": faults.skipped})
 
 
-class Widths(NamedTuple):
-    """Features of a frame, and columns of a target: 0 without one."""
+class Layout(NamedTuple):
+    """What all recordings of a data set have in common.
+
+    Args:
+        features: Features of a frame.
+        columns: Columns of a target: 0 without one.
+        names: Names of the features, if the file has them.
+    """
 
     features: int
     columns: int
+    names: tuple[str, ...]
+
+    def is_like(self, other: "Layout") -> bool:
+        """Whether both have the same; a file without names may have any."""
+        if not (self.names and other.names):
+            other = other._replace(names=self.names)
+        return self == other
 
 
-def _widths_of(featured: Featured) -> Widths:
+def _layout_of(featured: Featured, names: tuple[str, ...]) -> Layout:
     frames, target = featured
     features = frames.n_places if isinstance(frames, EventBins) else frames.shape[1]
     columns = 0 if target is None else target[:1].size
-    return Widths(features, columns)
+    return Layout(features, columns, names)
 
 
-def _other_widths(
-    item: Item, got: Widths, expected: Widths, first: str, copies: int
+def _other_layout(
+    item: Item, got: Layout, expected: Layout, first: str, copies: int
 ) -> RecordingError:
-    """The fault of a recording with other widths than the first one.
+    """The fault of a recording with another layout than the first one.
 
     Args:
         item: The recording.
-        got: Its widths.
-        expected: The widths of the first one.
+        got: Its layout.
+        expected: The layout of the first one.
         first: Name of the first one, for errors.
         copies: How often a frame has each value of a step.
     """
@@ -243,8 +263,19 @@ def _other_widths(
         what = f"has {got.features // copies} features in a step"
         wanted = f"expected {expected.features // copies}"
         return RecordingError(item.path, f"{what}, {wanted} like {first}")
-    what = f"has {got.columns} columns, expected {expected.columns} like {first}"
-    return RecordingError(item.target or item.path, what)
+    if got.columns != expected.columns:
+        what = f"has {got.columns} columns, expected {expected.columns} like {first}"
+        return RecordingError(item.target or item.path, what)
+    pairs = zip(got.names, expected.names, strict=True)
+    column, (name, wanted) = next(
+        (column, pair) for column, pair in enumerate(pairs, 1) if pair[0] != pair[1]
+    )
+    what = f"has the name {excerpt(name)} in column {column}, expected {excerpt(wanted)}"
+    return RecordingError(
+        item.path,
+        f"{what} like {first}",
+        "put the columns into the same order, or remove the names",
+    )
 
 
 def _recordings_of(
@@ -278,6 +309,20 @@ def _recordings_of(
         groups=groups if any(groups) else (),
         feature_shape=features.shape,
     )
+
+
+def _warn_of_numbered_columns(frames: Sequence[npt.NDArray[np.float32]], copies: int) -> None:
+    """Warn if the first step of each series is 0, 1, 2 and so on: a header that pandas writes."""
+    n_features = frames[0].shape[1] // copies
+    numbers = np.arange(n_features)
+    if n_features < FEWEST_NUMBERED:
+        return
+    if all(np.array_equal(one[0, :n_features], numbers) for one in frames):
+        warnings.warn(
+            f"The first step of each recording is 0, 1, …, {n_features - 1}: if this is a line of "
+            "column names, remove it (pandas: header=False).",
+            stacklevel=3,
+        )
 
 
 def _warn_of_rounding(noun: str, keys: Sequence[str], values: Sequence[StepTarget]) -> None:

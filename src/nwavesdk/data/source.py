@@ -92,6 +92,7 @@ class Sample:
         values: A sound; a series, float32 `[T, *features]`; an image with values from 0 to 1,
             float32 `[H, W]` or `[H, W, colors]`; or events.
         target: The class or the values of each step, if they are the target.
+        names: Names of the features of a series, if its file has them.
 
     Example:
         >>> sample = Sample(np.zeros((100, 3), np.float32), target=np.zeros(100, np.int64))
@@ -101,6 +102,7 @@ class Sample:
 
     values: Sound | npt.NDArray[np.float32] | Events
     target: StepTarget | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,7 +88,7 @@ def read_csv(path: Path, data: bytes) -> Sample:
         data: Its content, in UTF-8.
 
     Returns:
-        Values `[T, C]`, float32.
+        Values `[T, C]`, float32, and the names of their columns, if it has them.
 
     Raises:
         RecordingError: If it is not text, a cell is not a finite number, lines have different
@@ -100,7 +100,7 @@ def read_csv(path: Path, data: bytes) -> Sample:
     delimiter = next((letter for letter in "\t;" if letter.encode() in last_line), ",")
     n_lines = content.count(b"\n") + 1
     _check_count(path, content.count(delimiter.encode()) + n_lines)
-    n_header_lines = _count_header_lines(path, content, delimiter)
+    names, n_header_lines = _read_header(path, content, delimiter)
     if n_header_lines == n_lines:
         raise RecordingError(path, "has no line with numbers", "write one line per time step")
     values = _parse_body(path, content, delimiter, n_header_lines)
@@ -109,7 +109,7 @@ def read_csv(path: Path, data: bytes) -> Sample:
         where = f"line {n_header_lines + place[0] + 1}, column {place[1] + 1}"
         what = f"has {values[place]} in {where}, expected finite float32 numbers"
         raise RecordingError(path, what, FILL_IN)
-    return Sample(values)
+    return Sample(values, names=names)
 
 
 def _check_count(path: Path, n_values: int) -> None:
@@ -140,8 +140,8 @@ def _lines_of(content: bytes) -> Iterator[str]:
     return TextIOWrapper(BytesIO(content), "utf-8", newline="\n")
 
 
-def _count_header_lines(path: Path, content: bytes, delimiter: str) -> int:
-    """Lines with the names of columns: none, one, or more if a name in quotes has line ends."""
+def _read_header(path: Path, content: bytes, delimiter: str) -> tuple[tuple[str, ...], int]:
+    """Names of columns and their lines: none, one, or more if a name in quotes has line ends."""
     reader = csv.reader(_lines_of(content), delimiter=delimiter, skipinitialspace=True)
     try:
         names = next(reader)
@@ -152,11 +152,11 @@ def _count_header_lines(path: Path, content: bytes, delimiter: str) -> int:
         raise RecordingError(path, what, WRITE_NUMBERS) from None
     # A first line in which some cells are numbers is a damaged line of numbers.
     if any(map(is_number, names)) or not "".join(names).strip():
-        return 0
+        return (), 0
     if len(names) != len(first_row):
         what = f"has {len(names)} names in its first line, and {len(first_row)} columns below"
         raise RecordingError(path, what, "write one name for each column, or none")
-    return n_lines
+    return tuple(name.strip() for name in names), n_lines
 
 
 def _parse_body(path: Path, content: bytes, delimiter: str, n_header_lines: int) -> Values:
