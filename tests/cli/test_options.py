@@ -106,14 +106,19 @@ def test_the_help_lists_options_by_section() -> None:
         (["--sample-rate", "0"], "--sample-rate: "),
         (["--task", "sorting"], "--task: expected 'auto', 'classification'"),
         (["--on-error", "stop"], "--on-error: expected 'raise' or 'skip'"),
-        (["--fold", "1"], "--fold: has no effect without folds or --leave-one-out"),
+        (["--fold", "1"], "--fold: has no effect without folds or --leave-one-out, got 1: leave"),
+        (["--folds", "2", "--fold", "3"], "--fold: expected at most 2, the folds, got 3"),
+        (
+            ["--folds", "2", "--leave-one-out", "group"],
+            "--folds: has no effect with --leave-one-out, got 2: leave",
+        ),
     ],
 )
 def test_errors_of_data_name_the_option(words: list[str], message: str, tmp_path: Path) -> None:
     result = nwave("data", tmp_path, "--no-plot", *words)
     assert result.exit_code == 2
     assert message in result.stderr
-    assert not re.search("NWave|on_error|sample_rate|data\\.", result.stderr)
+    assert not re.search("NWave|on_error|sample_rate|data\\.|{", result.stderr)
 
 
 def options_of(command: str) -> set[str]:

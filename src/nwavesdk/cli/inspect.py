@@ -73,6 +73,8 @@ def inspect_data(
         require("matplotlib", "train")
     source = str(path) if str(path) == "digits" else os.path.realpath(path)
     data_choices = {**choices.get("data", {}), "source": source}
+    if {"folds", "leave_one_out"} & data_choices.keys():
+        data_choices.setdefault("fold", 1)
     net = dict(choices.get("net", {}))
     if choices.get("chip"):
         # No net is made: the smallest one fits on every chip.

@@ -101,7 +101,9 @@ def choose_split(
         >>> choose_split(keys, np.zeros(6, np.int64), ["yes"], choice=choice).line
         'split by speaker: 2 training, 2 validation and 2 test recordings of 3 speakers'
     """
-    check_shares(choice.val, choice.test)
+    has_folds = choice.folds is not None or choice.leave_one_out is not None
+    if not has_folds:  # which decide the test set
+        check_shares(choice.val, choice.test)
     if not classes:
         labels = np.zeros(len(keys), np.int64)
         classes = ("",)
@@ -114,7 +116,7 @@ def choose_split(
         choice,
     )
     case.check_pattern()
-    if choice.folds is not None or choice.leave_one_out is not None:
+    if has_folds:
         return _choose_fold(case)
     is_official = choice.by in ("auto", "file") and case.parts
     if choice.by == "folder" or is_official:

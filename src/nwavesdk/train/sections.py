@@ -180,7 +180,9 @@ class DataConfig(FrozenModel):
         default_text="none",
     )
     fold: Annotated[int, Field(ge=1, le=100_000)] | None = choice(
-        None, "The part of a cross-validation that a run is tested on, from 1.", default_text="all"
+        None,
+        "The part of a cross-validation that a run is tested on, from 1.",
+        default_text="all; nwave data: 1",
     )
     test: bool = choice(True, "Leave the test set unread, as long as choices are made.")
     steps: Annotated[int, Field(ge=1, le=10**5)] | None = choice(
@@ -280,11 +282,19 @@ class DataConfig(FrozenModel):
     @model_validator(mode="after")
     def _check_folds(self) -> Self:
         if self.folds is not None and self.leave_one_out is not None:
-            raise ValueError("data.folds: has no effect with leave_one_out: leave one of them out")
+            raise ValueError(
+                f"data.folds: has no effect with leave_one_out, got {self.folds}: leave one of "
+                "them out"
+            )
         if self.fold is not None and self.folds is None and self.leave_one_out is None:
-            raise ValueError("data.fold: has no effect without folds or leave_one_out")
+            raise ValueError(
+                f"data.fold: has no effect without folds or leave_one_out, got {self.fold}: leave "
+                "it out"
+            )
         if self.folds is not None and self.fold is not None and self.fold > self.folds:
-            raise ValueError(f"data.fold: expected at most {self.folds}, the folds")
+            raise ValueError(
+                f"data.fold: expected at most {self.folds}, the folds, got {self.fold}"
+            )
         return self
 
 
