@@ -25,6 +25,7 @@ from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import differences
 from nwavesdk.internal.processes import LOCAL, die_with_the_parent
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
+from nwavesdk.train.progress import print_line
 from nwavesdk.train.run_data import load_run_data
 from nwavesdk.train.run_folder import is_free, lock, write_first
 
@@ -79,27 +80,39 @@ class AnyStudy(Protocol[C_contra]):
         """What a process needs to run a cell."""
 
 
-def begin_study(file: Path, content: Mapping[str, Any], prepare: Callable[[], object]) -> None:
+def begin_study(
+    file: Path, content: Mapping[str, Any], prepare: Callable[[], Run | None]
+) -> Run | None:
     """Begin or continue a study in the folder of its file.
+
+    What the first run has to say about its data is printed, because all runs have a log of
+    their own.
 
     Args:
         file: The file that describes the study.
         content: Everything on which results depend.
-        prepare: Raises if the study cannot run; called before anything is written.
+        prepare: One of its runs, or None if it has other ones; raises if the study cannot run.
+            Called before anything is written.
+
+    Returns:
+        The run that was prepared; None if the study had begun.
 
     Raises:
         ValueError: If the folder holds something else, or another study.
         FileWriteError: If the file cannot be written.
     """
+    run = None
     if not file.exists():
         if not is_free(file.parent):
             raise ValueError(
                 f"{printable(file.parent)} is in use and is not a study: choose a new or empty "
                 "folder for --out."
             )
-        prepare()
+        run = prepare()
         with contextlib.suppress(FileExistsError):  # another process was faster
             write_first(file, (json.dumps(content, indent=2) + "\n").encode())
+        for note in run.notes() if run is not None else ():
+            print_line(note)
     existing = parse_json(read_bytes(file), file)
     expected = json.loads(json.dumps(content))
     if existing != expected:
@@ -111,6 +124,7 @@ def begin_study(file: Path, content: Mapping[str, Any], prepare: Callable[[], ob
             f"{printable(file.parent)} holds another study ({'; '.join(texts)}): choose another "
             "--out, or use the options with which it began."
         )
+    return run
 
 
 def check_unchanged(cells: Sequence[AnyCell], most: int = 1) -> None:

@@ -15,11 +15,12 @@ from nwavesdk.train.arithmetic import current_arithmetic, use_arithmetic
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.evaluation import evaluate_net
 from nwavesdk.train.first_weights import CannotDriveError, drive_weights
+from nwavesdk.train.inputs import constant_note, outlier_note
 from nwavesdk.train.machine import check_machine, default_threads
 from nwavesdk.train.model_file import load_model
 from nwavesdk.train.net_choice import NetChoice, match_net_file, net_name
 from nwavesdk.train.net_file import RunNet, load_function, network_of_run
-from nwavesdk.train.network import stream_seed, warn_of_short_constants
+from nwavesdk.train.network import nearest_tau_note, stream_seed, warn_of_short_constants
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON
 from nwavesdk.train.processes import is_first_process
 from nwavesdk.train.progress import print_line
@@ -184,6 +185,22 @@ class Run:
             f"net {net_name(config)} ({config.facts.net_reason}), {parameters:,} parameters; "
             f"{epochs} epoch{'s' * (epochs != 1)} in batches of {config.learning.batch_size}"
         )
+
+    def fitted_task(self) -> TrainingTask:
+        """The task with what it takes from the training set."""
+        is_balanced = self.config.learning.class_weights == "balanced"
+        return self.task.fitted(self.data.train, is_balanced=is_balanced)
+
+    def notes(self) -> list[str]:
+        """Lines on what to know of the data and of the chip before the first epoch."""
+        train = self.data.train
+        notes = (
+            self.fitted_task().advice(train),
+            constant_note(train),
+            outlier_note(train, self.config),
+            nearest_tau_note(self.config),
+        )
+        return [f"nwave: note: {note}" for note in notes if note is not None]
 
     def network(self, *, deployed: bool = False, mismatch: bool = False) -> RunNet:
         """The network with the initial weights of the seed; see `build_run_network`."""

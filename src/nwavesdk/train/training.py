@@ -35,13 +35,11 @@ from nwavesdk.train.checkpoint import AtomicCheckpointIO, EveryEpoch, damaged_ch
 from nwavesdk.train.costs import describe_run
 from nwavesdk.train.evaluation import evaluate_net
 from nwavesdk.train.facts import Origin
-from nwavesdk.train.inputs import constant_note, outlier_note
 from nwavesdk.train.learner import Learner, Selection
 from nwavesdk.train.loaders import Loaders
 from nwavesdk.train.machine import check_precision, check_processes, precision_plugins
 from nwavesdk.train.model_file import save_model
 from nwavesdk.train.net_file import RunNet, load_module
-from nwavesdk.train.network import nearest_tau_note
 from nwavesdk.train.processes import (
     LOST_PROCESS,
     is_first_process,
@@ -127,13 +125,13 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
     is_new = not run.folder.checkpoint.is_file()
     net = (run.first_network if is_new else run.network)(mismatch=mismatch)
     gain = hidden_gain(run.config)
-    is_balanced = learning.class_weights == "balanced"
-    task = run.task.fitted(run.data.train, is_balanced=is_balanced)
+    task = run.fitted_task()
     model = Learner(net, task, learning, run.config.seed, chip, gain)
     history = History(run.folder.metrics)
     selection = Selection(task.score, learning.patience, keeps_last=learning.keep == "last")
     if is_new and is_first_process():
-        _print_notes(run, task)
+        for note in run.notes():
+            print_line(note)
     on_saved = None if on_epoch is None else lambda: on_epoch(history.rows[-1])
     every_epoch = EveryEpoch(run.folder.checkpoint, on_saved)
     if run.config.machine.precision == "64-true":
@@ -181,20 +179,6 @@ def _fit(
                 raise damaged_checkpoint(every_epoch.path, error) from error
             raise
     return trainer
-
-
-def _print_notes(run: "Run", task: TrainingTask) -> None:
-    """Print what to know of the data and of the chip before the first epoch."""
-    train = run.data.train
-    notes = (
-        task.advice(train),
-        constant_note(train),
-        outlier_note(train, run.config),
-        nearest_tau_note(run.config),
-    )
-    for note in notes:
-        if note is not None:
-            print_line(f"nwave: note: {note}")
 
 
 def _loaders(run: "Run", mismatch: bool) -> Loaders:

@@ -129,6 +129,20 @@ def test_folds_of_data_that_have_changed_are_refused(tmp_path: Path, reads_test:
             FoldStudy.open(study.path, choices, threads=1)
 
 
+def test_a_study_that_begins_says_what_its_runs_say(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = np.random.default_rng(0).standard_normal((60, 5, 2))
+    file = tmp_path / "set.npz"
+    np.savez(file, x=x, y=np.arange(60) % 6 == 0)
+    choices = {"data": {"source": str(file), "folds": 2}}
+    for note in ("nwave: note: the classes are not balanced: ", ""):
+        FoldStudy.open(tmp_path / "study", choices, threads=1)
+        printed = capsys.readouterr().err
+        assert printed.startswith(note)
+        assert printed.count("\n") == bool(note)
+
+
 def test_another_study_or_folder_is_refused(
     finished_folds: FoldStudy, fold_choices: dict[str, Any], tmp_path: Path
 ) -> None:

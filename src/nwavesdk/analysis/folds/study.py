@@ -4,7 +4,7 @@ Design requirement: a fold is an ordinary run, in its own folder, with the choic
 study and its number as `data.fold`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -120,15 +120,12 @@ class FoldStudy:
                 f"{config.machine.devices}: leave the option out."
             )
         study = cls(path, choices, threads, config.data.folds or 0)
-        prepared: list[Run] = []
-        begin_study(
-            study.file,
-            study.content(),
-            lambda: prepared.append(Run.prepare(study.path / "fold-1", config)),
+        run = begin_study(
+            study.file, study.content(), lambda: Run.prepare(study.path / "fold-1", config)
         )
         # Leaving one out, the number of speakers is the number of folds.
         if not study.n_folds:
-            study.n_folds = _count_folds(study, config, prepared)
+            study.n_folds = _count_folds(study, config, run)
         # Without a test set, a fold has not read what it would be tested on: another one has.
         check_unchanged(study.folds, most=2)
         return study
@@ -218,11 +215,11 @@ class FoldStudy:
         return total
 
 
-def _count_folds(study: FoldStudy, config: RunConfig, prepared: Sequence[Run]) -> int:
+def _count_folds(study: FoldStudy, config: RunConfig, run: Run | None) -> int:
     """Number of folds by the facts of the first one, which may have begun or been prepared."""
     first = Fold(1, study.path / "fold-1")
     if not RunFolder(first.path).config.is_file():
-        run = prepared[0] if prepared else Run.prepare(first.path, config)
+        run = run or Run.prepare(first.path, config)
         assert run.config.facts is not None
         return run.config.facts.n_folds
     return max(1, first.facts.n_folds)

@@ -101,8 +101,8 @@ class Search(SearchFolder[Trial]):
             raise FileError(file, f"is not a search ({one_line(error)})", "restore it") from None
         return cls.open(path, config)
 
-    def prepare(self) -> None:
-        """Check that one of the first proposals can run; others may crash and are recorded.
+    def prepare(self) -> Run:
+        """The run of the first proposal that can run; others may crash and are recorded.
 
         Raises:
             ValueError: What is wrong with the first one, if none can.
@@ -112,8 +112,7 @@ class Search(SearchFolder[Trial]):
         for number in range(MOST_PREPARED):
             choices = self.choices(propose(space, [], seed, number))
             try:
-                Run.prepare(self.trial(number).path, RunConfig.of(choices))
-                return
+                return Run.prepare(self.trial(number).path, RunConfig.of(choices))
             except ValueError as error:
                 errors.append(error)
         raise errors[0]
