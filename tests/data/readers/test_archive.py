@@ -362,7 +362,17 @@ def test_memory_is_that_of_a_recording(path: Path, save: str) -> None:
         ({**SEPARATE, "y": [0, 1, 0, 1], "lengths": [1, 5, 2, 4]}, r"has x_3 of shape \[3, 2, 3"),
         ({**SEPARATE, "y": [0, 1, 0, 1], "lengths": [1, 5, 2]}, "4 arrays x_<number>, expected 3"),
         ({**SEPARATE, "y": np.zeros(12, int)}, "has 12 classes in y, and 4 recordings in x"),
-        ({"y": X[0, :, 0, 0]}, r"has y of shape \[5\], expected \[R, T, \*features\]"),
+        (
+            {"y": X[0, :, 0, 0]},
+            r"has y of shape \[5\], expected .*; .* one pattern as y\[:, None\]",
+        ),
+        ({"x": X, "y": np.eye(4)}, r"y of shape \[4, 4\] with a one in each row, expected \[4\] w"),
+        (
+            {"x": JOINED, "y": np.eye(4, dtype=int), "lengths": [1, 5, 2, 3]},
+            "one in each row, .* y.ar",
+        ),
+        ({"x": X, "y": np.ones((4, 4))}, r"y of shape \[4, 4\], expected \[4, 5, ...\]: save"),
+        ({"x": X, "y": ["a", "b", " a", "b"]}, "has 'a' and ' a' in y, which differ in spaces: re"),
         ({"y": [0, 1, 0, 1], "x": np.zeros((4, 0, 3))}, "has no values in 'x'"),
         ({"y": X[:, :, 0, 0].astype("U"), "lengths": [5, 5, 5, 5]}, "y of dtype <U32, expected"),
         ({"x": X[:, :1], "y": np.full((4, 1), 2**63, np.uint64)}, "has the label 922337203685477"),

@@ -202,6 +202,20 @@ def _check_axes(path: Path, y: Member, steps: Steps) -> None:
     if y.name == "y" and y.shape == (len(steps), 1) and steps.lengths.max() > 1:
         what = f"has y of shape {list(y.shape)}, expected [{len(steps)}] with a class for each "
         raise RecordingError(path, what + "recording, or values for each step", "save y[:, 0]")
+    is_for_steps = steps.lengths.max() in (1, *y.shape[1:2])
+    if y.name == "y" and y.shape[:1] == (len(steps),) and not is_for_steps and _is_one_hot(y):
+        what = f"has y of shape {list(y.shape)} with a one in each row, expected [{len(steps)}] "
+        raise RecordingError(
+            path, what + "with a class for each recording", "save y.argmax(axis=1)"
+        )
+
+
+def _is_one_hot(y: Member) -> bool:
+    """Whether each row has a one and zeros, as classes do that other libraries encode."""
+    if len(y.shape) != 2 or y.header.dtype.kind not in NUMBER_KINDS:
+        return False
+    values = y.read_all()
+    return bool(((values == 0) | (values == 1)).all() and (values.sum(axis=1) == 1).all())
 
 
 def _check_kinds(path: Path, name: str, rows: Rows, allowed: str) -> None:
@@ -341,4 +355,11 @@ def _texts_of(path: Path, member: Member, allow_integers: bool = False) -> tuple
     if not all(text and text.isprintable() for text in texts):
         what = f"has an empty or unprintable text in {member.name}"
         raise RecordingError(path, what, "save names that can be printed")
+    written: dict[str, str] = {}
+    for text in dict.fromkeys(texts):
+        like = written.setdefault(text.strip(), text)
+        if like != text:
+            what = f"has {excerpt(like)} and {excerpt(text)} in {member.name}, "
+            what += "which differ in spaces"
+            raise RecordingError(path, what, "remove the spaces with numpy.char.strip")
     return texts

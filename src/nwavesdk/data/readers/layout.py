@@ -151,7 +151,10 @@ def find_steps(path: Path, name: str, members: tuple[Member, ...]) -> Steps:
     if short is not None:
         expected = "[T, *features]" if least == 1 else "[R, T, *features]"
         what = f"has {short.name} of shape {list(short.shape)}, expected {expected}"
-        raise RecordingError(path, what, "add the missing axis; joined recordings need lengths")
+        remedy = "add the missing axis; joined recordings need lengths"
+        if (name, len(short.shape)) == ("y", 1):
+            remedy += "; save the values of one pattern as y[:, None]"
+        raise RecordingError(path, what, remedy)
     if is_separate(members, name):
         return Steps(np.array([member.shape[0] for member in members], np.int64), True)
     n_recordings = members[0].shape[0]
