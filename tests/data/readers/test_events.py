@@ -179,7 +179,7 @@ T_X = {"t": "i8", "x": "i4"}
         (structured({"t": "f4", "x": "i4"}, (3000.0, 0)), "lasts 3,000.0 s, expected at most 600"),
         (structured({"t": "u8", "x": "i4"}, (2**63, 0)), "lasts 9,223,372,036,854.8 s"),
         (structured(T_X, (9, 0), (8, 0)), "has times that fall (event 1)"),
-        (structured(T_X, (0, -1)), "has an event at x = -1"),
+        (structured(T_X, (0, -1)), "(its sensor): count x from 0"),
         (structured({"t": "i8", "x": "u8"}, (0, 2**63)), f"has an event at x = {2**63}"),
         (structured(T_X | {"y": "i4"}, (0, 5000, 5000)), "needs a sensor of [5001, 5001]"),
         (structured(T_X | {"p": "i1"}, (0, 0, 2)), "has polarities of 2, expected 0 and 1"),

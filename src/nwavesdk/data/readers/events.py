@@ -255,7 +255,11 @@ def _check_coordinates(path: Path, name: str, values: npt.NDArray[Any], size: in
     if lowest < 0 or highest >= most:
         got = lowest if lowest < 0 else highest
         what = f"has an event at {name} = {got}, expected 0 to {most - 1} (its sensor)"
-        remedy = "check that it is of this sensor, or give the size of its sensor"
+        remedy = "check that it is of this sensor"
+        if lowest < 0:
+            remedy = f"count {name} from 0"
+        elif size is not None:
+            remedy += ", or give the size of its sensor"
         raise RecordingError(path, what, remedy)
     return highest + 1 if size is None else size
 
