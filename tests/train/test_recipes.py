@@ -68,7 +68,7 @@ def test_only_nets_of_pages_may_get_series_twice() -> None:
 
 def test_events_of_one_axis_get_more_bins_and_do_not_move() -> None:
     camera, _ = complete_config(RunConfig.of({}), "events", "classification")
-    assert camera.data.steps == 10
+    assert camera.data.steps == 15
     assert camera.data.augment == {"move": 2, "drop": 0.3, "speed": 0.1}
     given = RunConfig.of({"data": {"augment": {"move": 1}}})
     for config, changes in ((RunConfig.of({}), {"drop": 0.3, "speed": 0.1}), (given, {"move": 1})):

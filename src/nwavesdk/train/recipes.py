@@ -61,7 +61,7 @@ PAGE_OF: Mapping[DataKind, dict[str, dict[str, Any]]] = {
     "sound": {},
     "image": {"data": {"hold": None, "steps": 8}, "learning": {"most_spikes": 0.049}},
     "series": {"data": {"add_standardized": None}, "learning": {"most_spikes": 0.045}},
-    "events": {"data": {"steps": 10}},
+    "events": {"data": {"steps": 15}},
     "features": {},
 }
 
