@@ -17,6 +17,7 @@ from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_files, open_source
 from nwavesdk.data.loading import Loaded, load_recordings
 from nwavesdk.data.source import Item, Sample, Source
+from nwavesdk.data.store import FrameStore, StoreWriter
 
 for package in ("soundfile", "soxr", "scipy.io", "PIL"):
     pytest.importorskip(package)
@@ -240,14 +241,34 @@ def write_csvs(folder: Path, headers: list[str]) -> Path:
 
 def test_columns_in_another_order_are_a_fault(tmp_path: Path) -> None:
     # A file without names may have any.
-    path = write_csvs(tmp_path / "data", ["x, y, z\n", "", "x,y,z\n", "x,z,y\n"])
+    path = write_csvs(tmp_path / "data", ["", "x,z,y\n", "x, y, z\n", "x,y,z\n"])
     words = (
-        r"low/3\.csv has the name 'z' in column 2, expected 'y' like high/0\.csv: "
+        r"low/1\.csv has the name 'z' in column 2, expected 'y' like high/2\.csv: "
         r"put the columns into the same order, or remove the names; "
     )
     with pytest.raises(ValueError, match=words):
         load(path)
-    assert [name for name, _ in load(path, "skip").recordings.skipped] == ["low/3.csv"]
+    assert [name for name, _ in load(path, "skip").recordings.skipped] == ["low/1.csv"]
+
+
+def test_names_of_columns_are_found_also_by_a_cache_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_csvs(tmp_path / "data", ["", "x,y,z\n", "x,y,z\n", ""])
+    finish = StoreWriter.finish
+
+    def finish_without_names(writer: StoreWriter, width: int, facts: dict[str, Any]) -> FrameStore:
+        names = facts.pop("names")
+        store = finish(writer, width, facts)
+        return replace(store, facts={**facts, "names": names})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreWriter, "finish", finish_without_names)
+        load_cached(path, tmp_path, FeatureOptions())
+    for is_cached in (False, True):
+        loaded = load_cached(path, tmp_path, FeatureOptions())
+        assert loaded.is_cached is is_cached
+        assert loaded.recordings.feature_names == ("x", "y", "z")
 
 
 def test_a_line_of_column_numbers_is_named(tmp_path: Path) -> None:

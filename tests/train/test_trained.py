@@ -396,6 +396,26 @@ def test_files_that_cannot_be_used_are_left_out(tmp_path: Path) -> None:
     assert [one.key for one in predictions] == [str(tmp_path / "b.csv")]
 
 
+def test_columns_in_another_order_than_in_training_are_an_error(tmp_path: Path) -> None:
+    for name in ("no/0", "no/1", "no/2", "yes/3", "yes/4", "yes/5"):
+        file = tmp_path / "data" / f"{name}.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savetxt(file, series(9), delimiter=",", header="x,y,z", comments="")
+    write_untrained(tmp_path / "run", {"data": {"source": str(tmp_path / "data")}})
+    run = load(tmp_path / "run")
+    new = tmp_path / "new.csv"
+    for header in ("x,z,y\n", "x,y,z\n", ""):
+        new.write_text(header + "1,2,3\n4,5,6\n")
+        if header == "x,z,y\n":
+            words = (
+                r"new\.csv has the name 'z' in column 2, expected 'y' like the data of the run: "
+            )
+            with pytest.raises(ValueError, match=words):
+                run.predict(new)
+        else:
+            assert len(run.predict(new)) == 1
+
+
 def test_runs_that_cannot_be_loaded_are_errors(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no run \(no config\.json\): give the folder of"):
         load(tmp_path)

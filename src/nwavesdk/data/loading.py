@@ -32,6 +32,7 @@ __all__ = [
     "Loaded",
     "content_fingerprint",
     "load_recordings",
+    "other_names",
     "progress_bar",
 ]
 
@@ -115,6 +116,8 @@ def load_recordings(
         store = open_store(path)
     if store is not None and store.facts["skipped"] and faults.on_error == "raise":
         store = None  # computing the frames again raises the fault
+    if store is not None and "names" not in store.facts:
+        store = None  # an earlier version did not compare the names of features
     if store is None:
         store = _compute(source, features, faults, path, progress)
     faults.skipped += [(file, fault) for file, fault in store.facts["skipped"]]
@@ -186,7 +189,7 @@ def _write(
 ) -> FrameStore:
     keys: list[str] = []
     expected: Layout | None = None
-    first = ""  # the recording that the others are compared with
+    first = ""  # the recording that the others are compared with: the first one with names, if any
     n_others = 0  # recordings with another layout
     copies = features.copies if isinstance(features, SeriesFeatures) else 1
     with (
@@ -205,6 +208,8 @@ def _write(
             elif not layout.is_like(expected):
                 n_others += 1
                 raise _other_layout(item, layout, expected, first, copies)
+            elif layout.names and not expected.names:
+                expected, first = layout, printable(item.key)
             return one
 
         for item, one in faults.collect(source.items, featured):
@@ -217,7 +222,8 @@ def _write(
                 f"{n_others} of {len(source.items)} recordings would be skipped, because they do "
                 f"not have the features and columns of the first one, {first}: move {first} away."
             )
-        return writer.finish(expected.features, {"keys": keys, "skipped": faults.skipped})
+        facts = {"keys": keys, "skipped": faults.skipped, "names": expected.names}
+        return writer.finish(expected.features, facts)
 
 
 class Layout(NamedTuple):
@@ -266,16 +272,30 @@ def _other_layout(
     if got.columns != expected.columns:
         what = f"has {got.columns} columns, expected {expected.columns} like {first}"
         return RecordingError(item.target or item.path, what)
-    pairs = zip(got.names, expected.names, strict=True)
-    column, (name, wanted) = next(
-        (column, pair) for column, pair in enumerate(pairs, 1) if pair[0] != pair[1]
-    )
-    what = f"has the name {excerpt(name)} in column {column}, expected {excerpt(wanted)}"
-    return RecordingError(
-        item.path,
-        f"{what} like {first}",
-        "put the columns into the same order, or remove the names",
-    )
+    fault = other_names(item.path, got.names, expected.names, first)
+    assert fault is not None
+    return fault
+
+
+def other_names(
+    path: Path, names: Sequence[str], expected: Sequence[str], like: str
+) -> RecordingError | None:
+    """The fault of a recording whose features have other names or another order, or None.
+
+    Args:
+        path: The file.
+        names: The names of its features; none if it has no names.
+        expected: The names that are expected; none if they are not known.
+        like: What has these, for the error.
+    """
+    if not names or len(names) != len(expected):
+        return None
+    for column, (name, wanted) in enumerate(zip(names, expected, strict=True), 1):
+        if name != wanted:
+            what = f"has the name {excerpt(name)} in column {column}, expected {excerpt(wanted)} "
+            remedy = "put the columns into the same order, or remove the names"
+            return RecordingError(path, f"{what}like {like}", remedy)
+    return None
 
 
 def _recordings_of(
@@ -308,6 +328,7 @@ def _recordings_of(
         parts=parts if any(parts) else (),
         groups=groups if any(groups) else (),
         feature_shape=features.shape,
+        feature_names=tuple(store.facts["names"]),
     )
 
 

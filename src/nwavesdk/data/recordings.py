@@ -76,6 +76,7 @@ class Recordings:
         groups: What each recording shares with others, such as a speaker, or `""`; empty if
             unknown.
         feature_shape: Shape of the features of a frame, if they have more than one axis.
+        feature_names: Names of the features of a series, if files have them.
 
     Raises:
         ValueError: If the fields differ in length, or the recordings in their number of features.
@@ -102,6 +103,7 @@ class Recordings:
     parts: tuple[Part | Literal[""], ...] = ()
     groups: tuple[str, ...] = ()
     feature_shape: tuple[int, ...] = ()
+    feature_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.frames) == len(self.labels) == len(self.keys):

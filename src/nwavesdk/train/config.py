@@ -109,6 +109,7 @@ LATER_FIELDS: dict[str, dict[str, Any]] = {
         "kind": None,
         "n_targets": 0,
         "feature_shape": [],
+        "feature_names": [],
         "typical_steps": None,
         "patterns": [],
         "split_reason": "",

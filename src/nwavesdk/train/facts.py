@@ -126,6 +126,9 @@ class Facts(FrozenModel):
     feature_shape: tuple[Count, ...] = Field(
         default=(), description="Shape of the features of a frame; none in earlier runs."
     )
+    feature_names: tuple[str, ...] = Field(
+        default=(), description="Names of the features of a series, if its files have them."
+    )
     n_features: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         description="Features of a frame: the inputs of the net."
     )

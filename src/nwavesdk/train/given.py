@@ -23,6 +23,7 @@ from nwavesdk.data.features import (
 )
 from nwavesdk.data.folder import SKIP_REMEDY, Faults
 from nwavesdk.data.formats import FORMATS, open_files, open_source
+from nwavesdk.data.loading import other_names
 from nwavesdk.data.readers.archive import open_npz
 from nwavesdk.data.recordings import Frames
 from nwavesdk.data.source import Events, Item, Kind, Sample, Source
@@ -59,6 +60,7 @@ class GivenReader:
         n_features: Features of a frame.
         sample_rate: Rate of sound in memory without its own rate [Hz]; None without sound.
         max_seconds: Length above which a sound is an error [s].
+        feature_names: Names of the features of a series in the data of the run; empty if unknown.
     """
 
     kind: Kind
@@ -66,6 +68,7 @@ class GivenReader:
     n_features: int
     sample_rate: int | None
     max_seconds: float
+    feature_names: tuple[str, ...] = ()
 
     def read(
         self,
@@ -127,7 +130,11 @@ class GivenReader:
         return (partial(self._read, prefix + item.key, source, item) for item in items)
 
     def _read(self, key: str, source: Source, item: Item) -> Given:
-        return self._given(key, item, replace(source.read(item), target=None))
+        sample = source.read(item)
+        fault = other_names(item.path, sample.names, self.feature_names, "the data of the run")
+        if fault is not None:
+            raise fault
+        return self._given(key, item, replace(sample, target=None))
 
     def _in_memory(self, key: str, recording: object) -> Callable[[], Given]:
         item = Item(key, Path(key))

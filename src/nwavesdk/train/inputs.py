@@ -169,9 +169,12 @@ def outlier_note(train: Series, config: RunConfig) -> str | None:
         return None
     feature = int(has_outliers.argmax())
     column = frames[:, feature]
+    name = str(feature + 1)
+    if recordings.feature_names:
+        name += f" '{printable(recordings.feature_names[feature])}'"
     farthest = column[np.abs(column - middle[feature]).argmax()]
     return (
-        f"nine tenths of feature {feature + 1} lie between {low[feature]:.6g} and "
+        f"nine tenths of feature {name} lie between {low[feature]:.6g} and "
         f"{high[feature]:.6g}, but a few values, such as {farthest:.6g}, give it the deviation "
         f"{deviation[feature]:.4g}, by which it is divided: all others become nearly equal. If "
         "these stand for missing values or faults, replace them."

@@ -104,6 +104,7 @@ def _facts_of(found: SplitRecordings, data: RunData, profile: Profile | None) ->
         n_features=recordings.n_features,
         n_targets=recordings.n_targets,
         feature_shape=recordings.feature_shape,
+        feature_names=recordings.feature_names,
         fingerprint=recordings.fingerprint,
         recordings=(len(data.train), len(data.val), len(data.test) or found.n_unread),
         typical_steps=_typical_steps(data.train),

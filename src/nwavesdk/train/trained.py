@@ -66,6 +66,7 @@ class TrainedRun:
             those of the process.
         name: The path of its folder, for messages.
         patterns: Name and frames of each pattern that the net generates.
+        feature_names: Names of the features of a series in the data of the run; empty if unknown.
 
     Example:
         ```python
@@ -88,6 +89,7 @@ class TrainedRun:
     arithmetic: ArithmeticConfig | None = None
     name: str = "The run"
     patterns: tuple[tuple[str, int], ...] = ()
+    feature_names: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         n_parameters = sum(parameter.numel() for parameter in self.net.parameters())
@@ -188,7 +190,9 @@ class TrainedRun:
     def _reader(self) -> GivenReader:
         rate = None if self.front_end is None else self.sample_rate
         n_features = len(self.standard.mean)
-        return GivenReader(self.kind, self.features, n_features, rate, self.max_seconds)
+        return GivenReader(
+            self.kind, self.features, n_features, rate, self.max_seconds, self.feature_names
+        )
 
     @property
     def front_end(self) -> FrontEnd | LogMel | None:
@@ -331,6 +335,7 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
         max_seconds=config.data.max_seconds,
         arithmetic=config.arithmetic,
         patterns=facts.patterns,
+        feature_names=facts.feature_names,
     )
 
 
