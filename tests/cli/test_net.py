@@ -37,6 +37,21 @@ def test_layers_have_shapes_and_parameters() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "n_layers"),
+    [
+        (("40",), 4),
+        (("6", "--kind", "series"), 3),
+        (("28,28",), 4),
+        (("2,34,34",), 3),  # events
+        (("2,34,34", "--kind", "image"), 4),
+    ],
+)
+def test_layers_are_those_for_the_kind(words: tuple[str, ...], n_layers: int) -> None:
+    report = json_object(nwave("net", "conv", "--json", "--inputs", *words))
+    assert sum(layer["spikes"] for layer in report["layers"]) == n_layers
+
+
+@pytest.mark.parametrize(
     ("words", "line"),
     [
         (("conf",), "PRESET: unknown net 'conf', did you mean 'conv'?: expected one of lif, "),
@@ -44,6 +59,8 @@ def test_layers_have_shapes_and_parameters() -> None:
         (("conv", "--inputs", "9,9,9,9"), "--inputs: got '9,9,9,9', expected up to 3 sizes "),
         (("conv", "--inputs", "9999999"), "--inputs: got '9999999', expected up to 3 sizes "),
         (("conv", "--classes", "4"), "--classes: has no effect without --inputs: give both."),
+        (("conv", "--kind", "image"), "--kind: has no effect without --inputs: give both."),
+        (("conv", "--inputs", "4", "--kind", "sounds"), "--kind: got 'sounds', expected one of so"),
         (("--inputs", "4"), "--inputs: has no effect without the name of a net: name one."),
     ],
 )

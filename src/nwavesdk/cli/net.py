@@ -36,6 +36,13 @@ def print_net(
             min=1, max=MOST_OUTPUTS, help="Classes, or values per step; with --inputs. [10]"
         ),
     ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(get_args(DataKind)),
+            help="What the recordings are; with --inputs. [by the shape: sound, image, events]",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print a net of `nwave train --net NAME` as a page of Python to copy and change.
@@ -43,19 +50,24 @@ def print_net(
     `nwave net conv > net.py`, change net.py, and `nwave train --net net.py:build` trains it.
     """
     if preset is None:
-        for option, value in {"--inputs": inputs, "--classes": classes}.items():
+        for option, value in {"--inputs": inputs, "--classes": classes, "--kind": kind}.items():
             if value is not None:
                 raise ValueError(f"{option}: has no effect without the name of a net: name one.")
         _list_presets(as_json)
         return
     name = _preset_named(preset)
     if inputs is None:
-        if classes is not None:
-            raise ValueError("--classes: has no effect without --inputs: give both.")
+        for option, value in {"--classes": classes, "--kind": kind}.items():
+            if value is not None:
+                raise ValueError(f"{option}: has no effect without --inputs: give both.")
         content = {"preset": name, "description": DESCRIPTIONS[name], "text": text(name)}
         print_report(as_json, content, text(name).splitlines())
         return
-    _print_layers(name, _shape_of(inputs), classes or 10, as_json)
+    if kind not in (None, *get_args(DataKind)):
+        raise ValueError(
+            f"--kind: got {shown(kind)}, expected one of {', '.join(get_args(DataKind))}."
+        )
+    _print_layers(name, _shape_of(inputs), classes or 10, kind, as_json)
 
 
 def _list_presets(as_json: bool) -> None:
@@ -110,11 +122,13 @@ def _shape_of(given: str) -> tuple[int, ...]:
     return sizes
 
 
-def _print_layers(preset: PresetName, inputs: tuple[int, ...], classes: int, as_json: bool) -> None:
+def _print_layers(
+    preset: PresetName, inputs: tuple[int, ...], classes: int, kind: Any, as_json: bool
+) -> None:
     from nwavesdk.analysis.layer_table import layer_lines, layer_rows
     from nwavesdk.train.net_file import build_preset
 
-    net = build_preset(preset, inputs, classes)
+    net = build_preset(preset, inputs, classes, kind)
     rows = layer_rows(net, inputs)
     content: dict[str, Any] = {
         "preset": preset,

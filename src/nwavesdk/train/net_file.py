@@ -7,6 +7,7 @@ Design requirements:
 """
 
 import inspect
+import math
 import sys
 import traceback
 from collections.abc import Callable, Set
@@ -211,13 +212,18 @@ def unread_fields(config: RunConfig, facts: Facts, names: Set[str]) -> list[str]
     return [] if "__dict__" in read else sorted(names - read)
 
 
-def build_preset(preset: PresetName, inputs: tuple[int, ...], classes: int) -> nn.Module:
+def build_preset(
+    preset: PresetName, inputs: tuple[int, ...], classes: int, kind: DataKind | None = None
+) -> nn.Module:
     """Build the net of a preset with the defaults for inputs of this shape.
 
     Args:
         preset: Its name.
-        inputs: Shape of one step: bands of sound, pixels of an image, or places of events.
+        inputs: Shape of one step: bands of sound, values of a series, pixels of an image, or places
+            of events.
         classes: Number of classes.
+        kind: What the recordings are; None takes sound for one axis, events for [2, H, W], and
+            otherwise images.
 
     Raises:
         NetFileError: If the preset has no net for these inputs.
@@ -225,10 +231,20 @@ def build_preset(preset: PresetName, inputs: tuple[int, ...], classes: int) -> n
     choices: dict[str, Any] = {"net": {"preset": preset}}
     if preset == "chip":
         choices["chip"] = {"profile": "h1v2"}
-    kind: DataKind = "sound"
-    if len(inputs) > 1:
-        kind = "events" if len(inputs) == 3 and inputs[0] == 2 else "image"
-    config, _ = complete_config(RunConfig.of(choices), kind, "classification")
+    if kind is None:
+        is_polarized = len(inputs) == 3 and inputs[0] == 2
+        kind = "sound" if len(inputs) == 1 else "events" if is_polarized else "image"
+    config, reason = complete_config(RunConfig.of(choices), kind, "classification")
+    facts = Facts(
+        kind=kind,
+        classes=tuple(map(str, range(classes))),
+        n_features=math.prod(inputs),
+        feature_shape=inputs if len(inputs) > 1 else (),
+        fingerprint="",
+        recordings=(1, 1, 1),
+        net_reason=reason,
+    )
+    config = config.model_copy(update={"facts": facts})
     try:
         net: nn.Module = load_function(page_of(preset))(inputs, classes, config)
     except ValueError as error:
