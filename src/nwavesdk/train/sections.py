@@ -182,7 +182,7 @@ class DataConfig(FrozenModel):
     fold: Annotated[int, Field(ge=1, le=100_000)] | None = choice(
         None,
         "The part of a cross-validation that a run is tested on, from 1.",
-        default_text="all; nwave data: 1",
+        default_text="1",
     )
     test: bool = choice(True, "Leave the test set unread, as long as choices are made.")
     steps: Annotated[int, Field(ge=1, le=10**5)] | None = choice(
