@@ -235,7 +235,7 @@ def write_csvs(folder: Path, headers: list[str]) -> Path:
     for index, header in enumerate(headers):
         file = folder / ("low" if index % 2 else "high") / f"{index}.csv"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(header + f"{index},1,2\n3,4,5\n")
+        file.write_text(header + f"{index + 5},1,2\n3,4,5\n")
     return folder
 
 
@@ -272,15 +272,40 @@ def test_names_of_columns_are_found_also_by_a_cache_of_before(
 
 
 def test_a_line_of_column_numbers_is_named(tmp_path: Path) -> None:
-    path = write_csvs(tmp_path / "data", ["0,1,2\n"] * 4)
-    with pytest.warns(UserWarning, match=r"first step of each recording is 0, 1, …, 2: if this"):
+    path = write_csvs(tmp_path / "data", ["0,1,2\n", "x,y,z\n", "0,1,2\n", ""])
+    words = r"The first step of 2 of 4 tables, such as high/0\.csv, is 0, 1 and so on: if this is"
+    # The table without names begins with 8, 1, 2.
+    with pytest.warns(UserWarning, match=words):
         load(path, add_standardized=True)
+
+
+def test_names_that_no_other_table_has_are_accepted(tmp_path: Path) -> None:
+    headers = ["Höhe,b,c\n", "ho\u0308he,b1,c1\n", "x,y,z\n", "HÖHE,x,y\n"]
+    loaded = load(write_csvs(tmp_path / "data", headers))
+    assert len(loaded.recordings) == 4
+    assert loaded.recordings.feature_names == ("Höhe", "b", "c")
+
+
+@pytest.mark.parametrize("part", ["", "test/"])
+def test_a_class_or_a_set_that_would_be_skipped_is_an_error(tmp_path: Path, part: str) -> None:
+    path = tmp_path / "data"
+    for index, folder in enumerate(["train/a", "train/b", "test/a", "test/b"] * 3):
+        file = path / (folder if part else folder[6:]) / f"{index}.npy"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        is_odd = folder.startswith("test") if part else folder.endswith("b")
+        np.save(file, np.zeros((5, 2 + is_odd), np.float32))
+    noun, name, file_name = ("set", "test", "test/a/10.npy") if part else ("class", "b", "b/1.npy")
+    words = (
+        rf"of the {noun} '{name}' would be skipped, such as {file_name}, which has 3 features in"
+    )
+    with pytest.raises(ValueError, match=words):
+        load(path, "skip")
 
 
 def test_a_first_series_that_is_the_odd_one_skips_no_others(tmp_path: Path) -> None:
     path = small.make_npy(tmp_path / "data")
     np.save(path / "high" / "0.npy", np.zeros((5, 3), np.float32))
-    words = r"15 of 16 recordings would be skipped, .* the first one, high/0\.npy: move high/0\.npy"
+    words = r"15 of 16 recordings would be skipped, .* the first one, high/0\.npy: move the odd"
     with pytest.raises(ValueError, match=words):
         load(path, "skip")
 

@@ -32,9 +32,7 @@ def print_net(
     ] = None,
     classes: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=MOST_OUTPUTS, help="Classes, or values per step; with --inputs. [10]"
-        ),
+        typer.Option(min=1, max=MOST_OUTPUTS, help="Classes; with --inputs. [10]"),
     ] = None,
     kind: Annotated[
         str | None,

@@ -173,9 +173,10 @@ def add_choices(options: list[ChoiceOption]) -> Callable[[Command], Command]:
                     target[name] = not value if is_negated else _converted(option.field, value)
             try:
                 return command(choices=choices, **values)
-            except ValueError as error:
+            except (ValueError, RuntimeError) as error:
                 text = _name_options(str(error), options)
-                if text == str(error):
+                is_ours = type(error).__module__.startswith("nwavesdk.")
+                if text == str(error) or not (is_ours or isinstance(error, ValueError)):
                     raise
                 raise ValueError(text) from error
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +33,9 @@ __all__ = [
     "Loaded",
     "content_fingerprint",
     "load_recordings",
-    "other_names",
+    "misplaced_fault",
     "progress_bar",
+    "warn_of_numbered_columns",
 ]
 
 # The largest allowed length of a recording [s]: a day.
@@ -42,7 +44,7 @@ LONGEST = 86_400.0
 # A feature that varies over fewer steps of float32 than these is called rounded.
 FEWEST_FLOAT_STEPS = 64
 
-# In the first step of all recordings, so many features 0, 1, 2 and so on are no chance.
+# In the first step of a table, so many features 0, 1, 2 and so on are no chance.
 FEWEST_NUMBERED = 3
 
 # Whole numbers below are exact in float32.
@@ -99,6 +101,7 @@ def load_recordings(
         ValueError: If there is no usable recording, or not enough memory.
         RecordingError: See `Faults`.
     """
+    items = source.items
     digests = _digests_of(source, faults, progress)
     source = replace(source, items=tuple(digests))
     if isinstance(features, FeatureOptions):
@@ -121,9 +124,12 @@ def load_recordings(
     if store is None:
         store = _compute(source, features, faults, path, progress)
     faults.skipped += [(file, fault) for file, fault in store.facts["skipped"]]
+    _check_rest(items, set(store.facts["keys"]), faults)
     recordings = _recordings_of(source, digests, features, faults, store)
     if isinstance(features, SeriesFeatures):
-        _warn_of_numbered_columns(recordings.frames, features.copies)
+        width = recordings.n_features // features.copies
+        pairs = zip(recordings.keys, recordings.frames, strict=True)
+        warn_of_numbered_columns([(key, frames[:1, :width]) for key, frames in pairs])
         _warn_of_rounding("feature", recordings.keys, recordings.frames)
     if source.task == "regression":
         _warn_of_rounding("target", recordings.keys, recordings.targets)
@@ -220,10 +226,26 @@ def _write(
         if n_others > len(keys):
             raise ValueError(
                 f"{n_others} of {len(source.items)} recordings would be skipped, because they do "
-                f"not have the features and columns of the first one, {first}: move {first} away."
+                f"not have the features and columns of the first one, {first}: move the odd ones "
+                f"away, such as {first}."
             )
         facts = {"keys": keys, "skipped": faults.skipped, "names": expected.names}
         return writer.finish(expected.features, facts)
+
+
+def _check_rest(items: Sequence[Item], used: Container[str], faults: Faults) -> None:
+    """Raise if all recordings of a class or of an official set are skipped: it would vanish."""
+    fault_of = dict(faults.skipped)
+    for attribute, noun in (("class_name", "class"), ("part", "set")):
+        rest = {getattr(item, attribute) for item in items if item.key in used}
+        lost = next((item for item in items if getattr(item, attribute) not in rest), None)
+        if lost is not None:
+            file = printable(lost.path.relative_to(faults.root).as_posix())
+            name = printable(getattr(lost, attribute))
+            raise ValueError(
+                f"All recordings of the {noun} '{name}' would be skipped, such as {file}, which "
+                f"{fault_of.get(file, 'cannot be used')}: repair them, or move them away."
+            )
 
 
 class Layout(NamedTuple):
@@ -240,10 +262,9 @@ class Layout(NamedTuple):
     names: tuple[str, ...]
 
     def is_like(self, other: "Layout") -> bool:
-        """Whether both have the same; a file without names may have any."""
-        if not (self.names and other.names):
-            other = other._replace(names=self.names)
-        return self == other
+        """Whether both have the same, and no name at different places."""
+        has_widths = (self.features, self.columns) == (other.features, other.columns)
+        return has_widths and misplaced(self.names, other.names) is None
 
 
 def _layout_of(featured: Featured, names: tuple[str, ...]) -> Layout:
@@ -272,30 +293,50 @@ def _other_layout(
     if got.columns != expected.columns:
         what = f"has {got.columns} columns, expected {expected.columns} like {first}"
         return RecordingError(item.target or item.path, what)
-    fault = other_names(item.path, got.names, expected.names, first)
+    fault = misplaced_fault(item.path, got.names, expected.names, first)
     assert fault is not None
     return fault
 
 
-def other_names(
+def misplaced(names: Sequence[str], expected: Sequence[str]) -> int | None:
+    """The first column whose name belongs to another one, or None.
+
+    Files may name the same columns differently, such as by their date, so only names of both count.
+    Case and the forms in which Unicode writes a letter make no difference.
+
+    Args:
+        names: The names of columns; none if they are not known.
+        expected: The names that are expected; none if they are not known.
+
+    Example:
+        >>> misplaced(("y", "x"), ("X", "Y")), misplaced(("a", "b"), ("x", "y"))
+        (0, None)
+    """
+    got, wanted = ([normalize("NFC", name).casefold() for name in one] for one in (names, expected))
+    for column, (name, other) in enumerate(zip(got, wanted, strict=False)):
+        if name != other and name in wanted:
+            return column
+    return None
+
+
+def misplaced_fault(
     path: Path, names: Sequence[str], expected: Sequence[str], like: str
 ) -> RecordingError | None:
-    """The fault of a recording whose features have other names or another order, or None.
+    """The fault of a recording whose columns have another order, or None.
 
     Args:
         path: The file.
-        names: The names of its features; none if it has no names.
-        expected: The names that are expected; none if they are not known.
+        names: The names of its columns.
+        expected: The names that are expected.
         like: What has these, for the error.
     """
-    if not names or len(names) != len(expected):
+    column = misplaced(names, expected)
+    if column is None:
         return None
-    for column, (name, wanted) in enumerate(zip(names, expected, strict=True), 1):
-        if name != wanted:
-            what = f"has the name {excerpt(name)} in column {column}, expected {excerpt(wanted)} "
-            remedy = "put the columns into the same order, or remove the names"
-            return RecordingError(path, f"{what}like {like}", remedy)
-    return None
+    what = f"has the name {excerpt(names[column])} in column {column + 1}, "
+    what += f"expected {excerpt(expected[column])} like {like}"
+    remedy = "put the columns into the same order, or remove the names"
+    return RecordingError(path, what, remedy)
 
 
 def _recordings_of(
@@ -332,18 +373,26 @@ def _recordings_of(
     )
 
 
-def _warn_of_numbered_columns(frames: Sequence[npt.NDArray[np.float32]], copies: int) -> None:
-    """Warn if the first step of each series is 0, 1, 2 and so on: a header that pandas writes."""
-    n_features = frames[0].shape[1] // copies
-    numbers = np.arange(n_features)
-    if n_features < FEWEST_NUMBERED:
+def warn_of_numbered_columns(recordings: Sequence[tuple[str, npt.NDArray[np.float32]]]) -> None:
+    """Warn if the first step of tables is 0, 1, 2 and so on: names of columns that pandas writes.
+
+    Args:
+        recordings: The name of the file and the values of each recording.
+    """
+    tables = [(key, values[0]) for key, values in recordings if key.lower().endswith(".csv")]
+    numbered = [key for key, step in tables if np.array_equal(step, np.arange(len(step)))]
+    if not numbered:
         return
-    if all(np.array_equal(one[0, :n_features], numbers) for one in frames):
-        warnings.warn(
-            f"The first step of each recording is 0, 1, …, {n_features - 1}: if this is a line of "
-            "column names, remove it (pandas: header=False).",
-            stacklevel=3,
-        )
+    n_features = len(tables[0][1])
+    # In a single table, so few may be values.
+    if n_features < FEWEST_NUMBERED and not (n_features == 2 and len(numbered) == len(tables) > 1):
+        return
+    warnings.warn(
+        f"The first step of {len(numbered)} of {len(tables)} tables, such as "
+        f"{printable(numbered[0])}, is 0, 1 and so on: if this is a line of column names, remove "
+        "it (pandas: header=False).",
+        stacklevel=3,
+    )
 
 
 def _warn_of_rounding(noun: str, keys: Sequence[str], values: Sequence[StepTarget]) -> None:

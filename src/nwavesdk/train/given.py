@@ -23,7 +23,7 @@ from nwavesdk.data.features import (
 )
 from nwavesdk.data.folder import SKIP_REMEDY, Faults
 from nwavesdk.data.formats import FORMATS, open_files, open_source
-from nwavesdk.data.loading import other_names
+from nwavesdk.data.loading import misplaced_fault, warn_of_numbered_columns
 from nwavesdk.data.readers.archive import open_npz
 from nwavesdk.data.recordings import Frames
 from nwavesdk.data.source import Events, Item, Kind, Sample, Source
@@ -131,9 +131,12 @@ class GivenReader:
 
     def _read(self, key: str, source: Source, item: Item) -> Given:
         sample = source.read(item)
-        fault = other_names(item.path, sample.names, self.feature_names, "the data of the run")
+        like = "the data of the run"
+        fault = misplaced_fault(item.path, sample.names, self.feature_names, like)
         if fault is not None:
             raise fault
+        if isinstance(sample.values, np.ndarray):
+            warn_of_numbered_columns([(item.path.name, sample.values[:1])])
         return self._given(key, item, replace(sample, target=None))
 
     def _in_memory(self, key: str, recording: object) -> Callable[[], Given]:

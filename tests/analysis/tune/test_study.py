@@ -194,3 +194,9 @@ def test_trials_of_data_that_have_changed_are_refused(tmp_path: Path) -> None:
     np.savez(file, x=x + 1, y=np.arange(12) % 2)
     with pytest.raises(ValueError, match=r"have changed since the run began .*: restore them"):
         Search.read(search.path)
+    # Once all have ended, the results are shown, whatever became of the data.
+    search.end_trial(trial, "crashed")
+    other = search.begin_trial()
+    assert other is not None
+    search.end_trial(other, "crashed")
+    Search.read(search.path)

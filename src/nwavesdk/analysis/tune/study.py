@@ -77,7 +77,8 @@ class Search(SearchFolder[Trial]):
         """
         search = cls(path, config)
         begin_study(search.file, search.content(), search.prepare)
-        check_unchanged([search.trial(number) for number in range(search.settings.trials)])
+        if search.n_ended < search.settings.trials:
+            check_unchanged([search.trial(number) for number in range(search.settings.trials)])
         return search
 
     @classmethod

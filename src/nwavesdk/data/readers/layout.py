@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.npz import Archive, Member
-from nwavesdk.data.readers.values import MOST_VALUES
+from nwavesdk.data.readers.values import MOST_VALUES, NUMBER_KINDS
 
 __all__ = ["Rows", "Steps", "find_lengths", "find_steps", "group_members", "lay_out"]
 
@@ -152,7 +152,7 @@ def find_steps(path: Path, name: str, members: tuple[Member, ...]) -> Steps:
         expected = "[T, *features]" if least == 1 else "[R, T, *features]"
         what = f"has {short.name} of shape {list(short.shape)}, expected {expected}"
         remedy = "add the missing axis; joined recordings need lengths"
-        if (name, len(short.shape)) == ("y", 1):
+        if (name, len(short.shape)) == ("y", 1) and short.header.dtype.kind in NUMBER_KINDS:
             remedy += "; save the values of one pattern as y[:, None]"
         raise RecordingError(path, what, remedy)
     if is_separate(members, name):
