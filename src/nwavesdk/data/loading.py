@@ -301,8 +301,8 @@ def _other_layout(
 def misplaced(names: Sequence[str], expected: Sequence[str]) -> int | None:
     """The first column whose name belongs to another one, or None.
 
-    Files may name the same columns differently, such as by their date, so only names of both count.
-    Case and the forms in which Unicode writes a letter make no difference.
+    Files may name the same columns differently, such as by a date, so only names that occur in both
+    count. Case and the way in which Unicode encodes a letter make no difference.
 
     Args:
         names: The names of columns; none if they are not known.

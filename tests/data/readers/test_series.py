@@ -146,6 +146,7 @@ def test_forms_of_tables(text: str, expected: list[list[float]]) -> None:
         (b"1,2\n3,4,5\n", r"wrong number of cells in line 2 \(3, expected 2\)"),
         (b",x,y\n0,1,2\n1,3,4\n", r"no name in its first column, .*: leave them out \(index=F"),
         (b",0,1\n0,1,2\n1,3,4\n", r"no name in its first column, .*: leave them out \(index=F"),
+        (b",,\n0,1,2\n1,3,4\n", "has no numbers in line 1"),
         (b",0,2\n0,1,2\n1,3,4\n", "has '' in line 1, column 1, expected a number"),
         (b"a,b,c\n1,2\n", "has 3 names in its first line, and 2 columns below"),
         (b"1,2\n\n3,4\n", "has no numbers in line 2"),

@@ -152,7 +152,8 @@ def _read_header(path: Path, content: bytes, delimiter: str) -> tuple[tuple[str,
         raise RecordingError(path, what, WRITE_NUMBERS) from None
     others = names[1:]
     is_numbered = others == [str(column) for column in range(len(others))]
-    if others and not names[0].strip() and (is_numbered or not any(map(is_number, others))):
+    has_names = "".join(others).strip() and (is_numbered or not any(map(is_number, others)))
+    if has_names and not names[0].strip():
         what = "has no name in its first column, where pandas writes the numbers of rows"
         raise RecordingError(path, what, "leave them out (index=False), or name the column")
     # A first line in which some cells are numbers is a damaged line of numbers.
