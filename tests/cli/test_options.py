@@ -2,12 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli.command import nwave
-from nwavesdk.cli.options import DATA_FIELDS, OPTION_NAMES, _value_type
-from nwavesdk.train import RunConfig
+from nwavesdk.cli.options import DATA_FIELDS, OPTION_NAMES, _value_type, add_run_choices
+from nwavesdk.train import BrokenRunError, RunConfig
 
 
 def test_options_have_type_default_and_help_of_their_fields() -> None:
@@ -139,3 +140,12 @@ def test_compare_has_the_options_of_train_except_for_what_it_varies() -> None:
     of_machine = {"--accelerator", "--devices", "--nodes", "--workers", "--precision"}
     expected = options_of("train") - of_run - of_machine
     assert options_of("compare") == expected | of_study
+
+
+def test_errors_of_the_runs_of_a_study_name_the_option() -> None:
+    @add_run_choices("data.on_error")
+    def compare(choices: dict[str, Any]) -> None:
+        raise BrokenRunError(f'fold 2: {choices}; on_error="skip" leaves it out')
+
+    with pytest.raises(ValueError, match=r"^fold 2: \{\}; --on-error skip leaves it out$"):
+        compare(on_error=None)
