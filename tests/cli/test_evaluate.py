@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from typer.testing import Result
@@ -47,3 +48,13 @@ def test_eval_names_the_missing_extra(run: Path, monkeypatch: pytest.MonkeyPatch
     result = nwave("eval", run, "--neurobench")
     assert result.exit_code == 2
     assert "neurobench is not installed: pip install '.[interop]'" in result.stderr
+
+
+def test_eval_suggests_no_option_that_it_does_not_have(tones: Path, tmp_path: Path) -> None:
+    data = copytree(tones, tmp_path / "tones")
+    write_untrained(tmp_path / "run", small_choices(data))
+    damaged = next(data.rglob("*.wav"))
+    damaged.write_bytes(b"")
+    result = nwave("eval", tmp_path / "run")
+    assert result.exit_code == 2
+    assert result.stderr.rstrip().endswith("is empty (0 bytes): repair or remove it.")

@@ -24,10 +24,15 @@ def eval_run(
     as_json: Json = False,
 ) -> None:
     """Build the net of RUN from its config and its weights, and test it again."""
+    from nwavesdk.data.folder import SKIP_REMEDY
+    from nwavesdk.internal.files import FileError
     from nwavesdk.train import Run, RunFolder
 
-    opened = Run.open(run, net)
-    result = opened.test()
+    try:
+        opened = Run.open(run, net)
+        result = opened.test()
+    except FileError as error:  # the run is tested on all of its recordings
+        raise ValueError(str(error).replace(f"; {SKIP_REMEDY}", "")) from None
     folder = RunFolder(run)
     score = next(iter(result))  # test_accuracy or test_r2
     recorded = folder.read_result().get(score) if folder.finished else None
