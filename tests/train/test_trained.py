@@ -396,6 +396,16 @@ def test_files_that_cannot_be_used_are_left_out(tmp_path: Path) -> None:
     assert [one.key for one in predictions] == [str(tmp_path / "b.csv")]
 
 
+class Table:
+    """A table in memory with names of columns, like a DataFrame of pandas."""
+
+    def __init__(self, *columns: object) -> None:
+        self.columns = columns
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.ones((5, len(self.columns)), np.float32)
+
+
 def test_columns_in_another_order_than_in_training_are_an_error(tmp_path: Path) -> None:
     for name in ("no/0", "no/1", "no/2", "yes/3", "yes/4", "yes/5"):
         file = tmp_path / "data" / f"{name}.csv"
@@ -403,6 +413,9 @@ def test_columns_in_another_order_than_in_training_are_an_error(tmp_path: Path) 
         np.savetxt(file, series(9), delimiter=",", header="x,y,z", comments="")
     write_untrained(tmp_path / "run", {"data": {"source": str(tmp_path / "data")}})
     run = load(tmp_path / "run")
+    assert len(run.predict([Table("x", "y", "z"), Table("a", "b", "c"), Table(0, 1, 2)])) == 3
+    with pytest.raises(ValueError, match="recording 0 has the name 'z' in column 2, expected 'y'"):
+        run.predict([Table("x", "z", "y")])
     new = tmp_path / "new.csv"
     for header in ("x,z,y\n", "x,y,z\n", ""):
         new.write_text(header + "1,2,3\n4,5,6\n")

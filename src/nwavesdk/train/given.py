@@ -131,18 +131,22 @@ class GivenReader:
 
     def _read(self, key: str, source: Source, item: Item) -> Given:
         sample = source.read(item)
-        like = "the data of the run"
-        fault = misplaced_fault(item.path, sample.names, self.feature_names, like)
-        if fault is not None:
-            raise fault
+        self._check_names(item, sample.names)
         if isinstance(sample.values, np.ndarray):
             warn_of_numbered_columns([(item.path.name, sample.values[:1])])
         return self._given(key, item, replace(sample, target=None))
 
     def _in_memory(self, key: str, recording: object) -> Callable[[], Given]:
         item = Item(key, Path(key))
+        if self.kind == "series":  # a table of pandas or polars has names
+            self._check_names(item, [str(name) for name in getattr(recording, "columns", ())])
         values = self._checked(item, recording)
         return partial(self._given, key, item, Sample(values))
+
+    def _check_names(self, item: Item, names: Sequence[str]) -> None:
+        fault = misplaced_fault(item.path, names, self.feature_names, "the data of the run")
+        if fault is not None:
+            raise fault
 
     def _given(self, key: str, item: Item, sample: Sample) -> Given:
         """A recording as frames, if its shape is that of the recordings of the run."""
