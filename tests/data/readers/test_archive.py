@@ -327,7 +327,11 @@ def test_memory_is_that_of_a_recording(path: Path, save: str) -> None:
         ({"x": X, "y": 1}, r"has y of shape \[\], expected \[4, 5, ...\]"),
         (
             {"x": X, "y": [[0], [1], [0], [1]]},
-            r"shape \[4, 1\], expected \[4\] with a .* y\[:, 0\]",
+            r"shape \[4, 1\], expected \[4\] with a .* y\[:, 0\]\.$",
+        ),
+        (
+            {"x": X, "y": [[0.0], [1.0], [0.0], [1.0]]},
+            r"shape \[4, 1\], .*: save y\[:, 0\]\.astype\(int\) if these are classes\.$",
         ),
         ({"x": X, "y": X[:3, :, 0]}, r"has y of shape \[3, 5, 3\], expected \[4, 5, ...\]"),
         ({"x": X, "y": X[:, :4, 0]}, r"has y of shape \[4, 4, 3\], expected \[4, 5, ...\]"),

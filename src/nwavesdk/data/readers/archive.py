@@ -201,7 +201,10 @@ def _check_axes(path: Path, y: Member, steps: Steps) -> None:
         raise RecordingError(path, what, "save one class for each recording")
     if y.name == "y" and y.shape == (len(steps), 1) and steps.lengths.max() > 1:
         what = f"has y of shape {list(y.shape)}, expected [{len(steps)}] with a class for each "
-        raise RecordingError(path, what + "recording, or values for each step", "save y[:, 0]")
+        remedy = "save y[:, 0]"
+        if y.header.dtype.kind not in TEXT_KINDS + INTEGER_KINDS:
+            remedy += ".astype(int) if these are classes"
+        raise RecordingError(path, what + "recording, or values for each step", remedy)
     is_for_steps = steps.lengths.max() in (1, *y.shape[1:2])
     if y.name == "y" and y.shape[:1] == (len(steps),) and not is_for_steps and _is_one_hot(y):
         what = f"has y of shape {list(y.shape)} with a one in each row, expected [{len(steps)}] "
