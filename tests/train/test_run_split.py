@@ -93,6 +93,23 @@ def test_the_name_of_a_table_may_end_in_capitals(spoken: Path, tmp_path: Path) -
     assert (config.facts.split_by, config.data.split) == ("file", str(table))
 
 
+def test_a_table_in_a_folder_of_tables_is_not_a_recording(tmp_path: Path) -> None:
+    table = tmp_path / "split.csv"
+    rows = []
+    for n in range(12):
+        file = tmp_path / "ab"[n % 2] / f"{n}.csv"
+        file.parent.mkdir(exist_ok=True)
+        np.savetxt(file, np.eye(5), delimiter=",")
+        rows.append(f"{file.relative_to(tmp_path).as_posix()},{'train' if n < 8 else 'test'}")
+    table.write_text("\n".join(["file,part", *rows]))
+    choices = {"data": {"source": str(tmp_path), "split": str(table)}}
+    _, data = load_run_data(RunConfig.of(choices))
+    assert len(data.train) + len(data.val) + len(data.test) == 12
+    choices["data"]["split"] = "recording"
+    with pytest.raises(ValueError, match=r"split\.csv is not in a class folder: move it"):
+        load_run_data(RunConfig.of(choices))
+
+
 @pytest.mark.parametrize("make", [small_data.make_parts, small_data.make_npy])
 def test_a_test_set_that_is_not_wanted_is_not_read(
     make: Callable[[Path], Path], tmp_path: Path

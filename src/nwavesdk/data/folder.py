@@ -88,11 +88,14 @@ class Faults:
         root: The data folder.
         on_error: `"raise"` or `"skip"`.
         skipped: Path inside the folder and reason of each file that is left out.
+        table: The table of sets, which may lie in the folder and is not a recording; None if there
+            is none.
     """
 
     root: Path
     on_error: Literal["raise", "skip"]
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    table: Path | None = None
 
     def report(self, path: Path, fault: FileError) -> None:
         """Raise or collect the fault of a file.
@@ -331,6 +334,7 @@ class _Walk:
         self, root: Path, faults: Faults, top: Path, suffixes: frozenset[str], form: str
     ) -> None:
         self.report = faults.report
+        self.table = None if faults.table is None else _identity(os.stat(faults.table))
         self.root = root
         self.suffixes = suffixes
         self.form = form
@@ -383,6 +387,8 @@ class _Walk:
                 raise RecordingError(path, "is a link that leads nowhere", "remove it") from None
             what = f"cannot be read ({error.strerror})"
             raise RecordingError(path, what, CHANGE_PERMISSIONS) from None
+        if _identity(status) == self.table:
+            return None
         suffix = path.suffix.lower()
         is_folder = stat.S_ISDIR(status.st_mode)
         is_recording = suffix in self.suffixes

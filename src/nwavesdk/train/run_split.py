@@ -156,8 +156,8 @@ def _open(config: RunConfig) -> tuple[Source, Faults, str]:
             "data.sample_rate: a run for a chip needs the sample rate of the sound [Hz], got None."
         )
     path = Path(data.source)
-    faults = Faults(path, data.on_error)
     table = read_split_table(Path(data.split)) if is_table(data.split) else None
+    faults = Faults(path, data.on_error, table=None if table is None else table.path)
     source = open_source(
         path,
         faults,
