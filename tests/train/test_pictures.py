@@ -73,11 +73,15 @@ def test_silent_layers_and_single_neurons_can_be_drawn() -> None:
     )
 
 
-def test_one_epoch_and_long_class_names() -> None:
+@pytest.mark.parametrize(("value", "scale"), [(0.5, "log"), (0.0, "linear")])
+def test_one_epoch_has_a_picture(value: float, scale: str) -> None:
     names = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "rate_1", "rate_2")
-    render_png(
-        lambda theme: learning_curves([{"epoch": 1, **dict.fromkeys(names, 0.5)}], 1, theme), LIGHT
-    )
+    figure = learning_curves([{"epoch": 1, **dict.fromkeys(names, value)}], 1, LIGHT)
+    assert figure.axes[0].get_yscale() == scale
+    render_png(lambda _: figure, LIGHT)
+
+
+def test_class_names_may_be_long() -> None:
     classes = [f"a_rather_long_name_{index}" for index in range(30)]
     render_png(lambda theme: confusion_matrix(np.eye(30, dtype=np.int64), classes, theme), LIGHT)
 

@@ -69,8 +69,11 @@ def learning_curves(
     n_layers = sum(name.startswith("rate_") for name in history[0])
     names = layers or layer_names(n_layers, has_output=has_output)
     rates = {f"rate_{k}": name for k, name in enumerate(names, 1)}
-    _plot_columns(loss, history, {"train_loss": "training", "val_loss": "validation"}, theme)
-    loss.set(title="Loss", yscale="log")
+    columns = {"train_loss": "training", "val_loss": "validation"}
+    _plot_columns(loss, history, columns, theme)
+    # The loss may be 0, such as that of values that never change.
+    has_logarithm = any(row[column] > 0 for row in history for column in columns)
+    loss.set(title="Loss", yscale="log" if has_logarithm else "linear")
     columns = {f"train_{measure}": "training", f"val_{measure}": "validation"}
     _plot_columns(score, history, columns, theme)
     score.set_title(SCORE_TITLES[measure])
