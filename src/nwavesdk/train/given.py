@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nwavesdk.data.consistency import misplaced_fault, warn_of_numbered_columns
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, RecordingError, Samples
 from nwavesdk.data.features import (
     ChipFeatures,
@@ -23,7 +24,6 @@ from nwavesdk.data.features import (
 )
 from nwavesdk.data.folder import SKIP_REMEDY, Faults
 from nwavesdk.data.formats import FORMATS, open_files, open_source
-from nwavesdk.data.loading import misplaced_fault, warn_of_numbered_columns
 from nwavesdk.data.readers.archive import open_npz
 from nwavesdk.data.recordings import Frames
 from nwavesdk.data.source import Events, Item, Kind, Sample, Source

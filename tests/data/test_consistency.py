@@ -1,4 +1,4 @@
-"""Loading a data set: features of series that float32 rounds are named."""
+"""Recordings that belong together: features of series that float32 rounds are named."""
 
 import re
 import warnings
