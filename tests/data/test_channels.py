@@ -223,7 +223,7 @@ def test_the_reasons_for_skipped_recordings(words: Path, fast: dict[str, Any]) -
         file.truncate(10**11)
     reasons = dict(build(words, fast, on_error="skip", max_seconds=2.0).skipped)
     expected = {
-        "long": "lasts 3.0 s, expected at most 2 s",
+        "long": "lasts 3 s, expected at most 2 s",
         "loud": "has samples that are too large to be filtered",
         "nan": "has samples that are not finite",
         "none": "has no samples",
@@ -363,7 +363,7 @@ def test_a_cached_recording_is_checked_like_another(words: Path, fast: dict[str,
     write(words / "no" / "long.wav", tone(440, 3.0))
     build(words, fast)
     with pytest.raises(
-        RecordingError, match=r"lasts 3\.0 s, expected at most 2 s: cut it, or raise"
+        RecordingError, match=r"lasts 3 s, expected at most 2 s: cut it, or raise"
     ):
         build(words, fast, max_seconds=2.0)
 

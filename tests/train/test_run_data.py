@@ -286,7 +286,7 @@ def test_a_recording_longer_than_max_seconds_is_an_error(
     spoken: Path, extra: dict[str, Any]
 ) -> None:
     data = {"source": str(spoken), "sample_rate": 8000, "max_seconds": 0.2}
-    with pytest.raises(RecordingError, match=r"lasts 0\.2 s, expected at most 0\.2 s: cut it"):
+    with pytest.raises(RecordingError, match=r"lasts 0\.25 s, expected at most 0\.2 s: cut it"):
         load_run_data(RunConfig.of({"data": data, **extra}))
 
 

@@ -93,7 +93,7 @@ def check_seconds(path: Path, seconds: float, max_seconds: float) -> None:
         RecordingError: If it is.
     """
     if seconds > max_seconds:
-        what = f"lasts {seconds:.1f} s, expected at most {max_seconds:g} s"
+        what = f"lasts {seconds:.6g} s, expected at most {max_seconds:g} s"
         raise RecordingError(path, what, "cut it, or raise max_seconds")
 
 
