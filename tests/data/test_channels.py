@@ -362,9 +362,7 @@ def test_the_level_is_unchanged_or_the_peak_is_at_full_scale() -> None:
 def test_a_cached_recording_is_checked_like_another(words: Path, fast: dict[str, Any]) -> None:
     write(words / "no" / "long.wav", tone(440, 3.0))
     build(words, fast)
-    with pytest.raises(
-        RecordingError, match=r"lasts 3 s, expected at most 2 s: cut it, or raise"
-    ):
+    with pytest.raises(RecordingError, match=r"lasts 3 s, expected at most 2 s: cut it, or raise"):
         build(words, fast, max_seconds=2.0)
 
 

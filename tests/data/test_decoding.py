@@ -99,7 +99,7 @@ def test_a_long_recording_is_rejected_before_it_is_decoded(
     monkeypatch.setattr(soundfile, "read", lambda *_, **__: pytest.fail("it was decoded"))
     with pytest.raises(
         RecordingError,
-        match=r"long\.wav lasts 3\.0 s, expected at most 2\.9 s: cut it, or raise max_seconds",
+        match=r"long\.wav lasts 3 s, expected at most 2\.9 s: cut it, or raise max_seconds",
     ):
         decode(path, data, 2.9)
 

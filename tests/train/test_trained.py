@@ -322,6 +322,9 @@ def test_zero_steps_follow_recordings_with_one_class(tmp_path: Path) -> None:
     evaluation = evaluate_net(run.model(), run.task, test, batch_size=8)
     assert [int(one.predicted) for one in predictions] == evaluation.predicted.tolist()
     assert not test.batch([0]).x[0, -6:].any()
+    assert run.config.facts is not None
+    ends = np.quantile(run.data.train.lengths, 0.9, method="higher") - 6
+    assert run.config.facts.typical_steps == ends
 
 
 def test_spikes_are_counted_by_class() -> None:

@@ -118,8 +118,13 @@ class Series:
 
     @cached_property
     def lengths(self) -> Indices:
-        """Time steps of each recording, `[B]`, before changes."""
+        """Time steps of each recording, `[B]`, before changes, with those that follow it."""
         return self._n_steps(self.recordings.lengths)
+
+    @property
+    def own_lengths(self) -> Indices:
+        """The same without the steps that follow a recording, `[B]`."""
+        return self.lengths - self.look_ahead
 
     def _n_steps(self, n_frames: Indices) -> Indices:
         """Time steps of recordings with these numbers of frames, `[B]`."""
