@@ -131,14 +131,9 @@ def fold_sets(choices: Choices, seed: int = 0, *, is_augmented: bool = False) ->
 
 
 def frame_series(series: Series, *, is_augmented: bool) -> Series:
-    """The sequences of a run with one step per frame, and changed only where that is wanted.
-
-    No silence follows a recording with one class: a CNN pads it at both ends.
-    """
+    """The sequences of a run with one step per frame, and changed only where that is wanted."""
     augmentation = series.augmentation if is_augmented else None
-    look_ahead = series.look_ahead if series.recordings.task == "labels" else 0
-    frames = replace(series, hold=1, encoder=None, as_lists=False, look_ahead=look_ahead)
-    return replace(frames, augmentation=augmentation)
+    return replace(series, hold=1, encoder=None, as_lists=False, augmentation=augmentation)
 
 
 def measure_cnn(sets: Sets, seed: int, epochs: int | None) -> Result:

@@ -15,7 +15,6 @@ from benchmarks import accuracy, baselines, cnn, recipe
 from benchmarks.development import SETS, DevelopmentSet, chosen_sets, find_data
 from examples.small_data import FORMATS
 from nwavesdk.cli.options import RUN_FIELDS, add_run_choices
-from nwavesdk.data import Recordings, Series, Standard
 from nwavesdk.train import RunConfig
 
 svm = pytest.importorskip("benchmarks.svm", reason="needs scikit-learn", exc_type=ImportError)
@@ -107,19 +106,6 @@ def test_only_one_of_the_nets_sees_changed_recordings(tmp_path, monkeypatch) -> 
     assert not np.array_equal(changed, changed_again)
     choices["data"]["augment"] = {}
     assert baselines.measure(choices, "cnn-augmented", epochs=1) is None
-
-
-def test_a_net_gets_silence_only_where_classes_come_later() -> None:
-    frames = (np.ones((7, 2), np.float32),)
-    one = Recordings(frames, np.zeros(1, np.int64), ("a", "b"), ("",), "")
-    labels = replace(one, task="labels", targets=(np.zeros(7, np.int64),))
-    standard = Standard(np.zeros(2, np.float32), np.ones(2, np.float32))
-    steps = []
-    for recordings in (one, labels):
-        series = Series(recordings, standard, look_ahead=3)
-        batch = baselines.frame_series(series, is_augmented=False).batch([0])
-        steps.append((batch.x.shape[1], batch.lengths.item()))
-    assert steps == [(7, 7), (10, 10)]
 
 
 def test_baselines_of_folds_are_means_over_all_folds(tmp_path) -> None:

@@ -66,17 +66,6 @@ def test_only_nets_of_pages_may_get_series_twice() -> None:
         assert completed({}, kind).data.add_standardized is False
 
 
-def test_silence_follows_sounds_with_one_class() -> None:
-    assert completed({}, "sound").data.look_ahead == 32
-    assert completed({"data": {"look_ahead": 5}}, "sound").data.look_ahead == 5
-    for task in ("labels", "regression"):
-        config, _ = complete_config(RunConfig.of({}), "sound", task)
-        assert config.data.look_ahead == 0
-    assert completed({"net": {"preset": "lif"}}, "sound").data.look_ahead == 0
-    for kind in set(KINDS) - {"sound"}:
-        assert completed({}, kind).data.look_ahead == 0
-
-
 def test_events_of_one_axis_get_more_bins_and_do_not_move() -> None:
     camera, _ = complete_config(RunConfig.of({}), "events", "classification")
     assert camera.data.steps == 15

@@ -326,7 +326,7 @@ def test_sequences_that_memory_cannot_hold_are_rejected(spoken: Path) -> None:
     choices = {"data": {**data, "padding": "zeros"}, "learning": {"batch_size": 64}}
     with pytest.raises(
         ValueError,
-        match=r"data: 24 sequences of 10,000,000,032 steps and 4 features need 3,840.0 GB",
+        match=r"data: 24 sequences of 10,000,000,000 steps and 4 features need 3,840.0 GB",
     ):
         load_run_data(RunConfig.of(choices))
 

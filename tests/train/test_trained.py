@@ -92,7 +92,7 @@ def untrained(task: str, kind: Any, features: Any, n_features: int, **fields: An
 
 
 # Choices of `untrained` that belong to the input of the net.
-INPUTS = ("hold", "encoder", "center", "standardize", "look_ahead", "ends_quietly")
+INPUTS = ("hold", "encoder", "center", "standardize", "look_ahead")
 
 SERIES = untrained("classification", "series", SeriesFeatures(), 3)
 DOUBLED = untrained("classification", "series", SeriesFeatures(add_standardized=True), 6)
@@ -220,10 +220,6 @@ FORMS: dict[str, Callable[[], tuple[TrainedRun, Any]]] = {
     ),
     "doubled": lambda: (DOUBLED, series(100)),
     "sound": lambda: (untrained("labels", "sound", SOUND, 6), noise(1.0)),
-    "quiet": lambda: (
-        untrained("classification", "sound", SOUND, 6, hold=2, look_ahead=9, ends_quietly=True),
-        noise(1.0),
-    ),
     "events": lambda: (EVENTS, CAMERA),
     "image": lambda: (
         untrained("classification", "image", ImageFeatures((2, 3)), 6, hold=90, encoder=Latency()),
@@ -261,24 +257,6 @@ def test_a_given_recording_is_centered_as_in_training(monkeypatch: pytest.Monkey
     expected = Series(one, run.standard, center=True, standardize=True).input_of(0)
     np.testing.assert_array_equal(x, expected)
     assert np.abs(x.mean(0)).max() < 1e-5
-
-
-@pytest.mark.parametrize("fields", [{}, {"length": 9, "pads_to_length": True}, {"center": True}])
-def test_the_quietest_frame_follows_as_in_training(
-    fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(blocks, "MOST_STEPS", 7)
-    recordings = (series(8) + 3, series(5) + 3)
-    standard = Standard(np.float32([3, 2, 1]), np.float32([1, 2, 1]))
-    fields = {"hold": 3, "look_ahead": 10, "ends_quietly": True, **fields}
-    both = Recordings(recordings, np.zeros(2, np.int64), (), ("a", "b"), "")
-    batch = Series(both, standard, **fields).batch([0, 1])
-    for frames, padded, length in zip(recordings, batch.x, batch.lengths, strict=True):
-        x = np.concatenate(list(NetInput(standard, **fields).blocks(Given("", frames))))
-        np.testing.assert_array_equal(x, padded[:length])
-        assert not padded[length:].any()
-        quiet = x[3 * frames.sum(1).argmin()]
-        np.testing.assert_array_equal(x[-10:], np.broadcast_to(quiet, (10, 3)))
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -73,7 +73,6 @@ def _about(trained: "TrainedRun") -> dict[str, Any]:
         "standardize": net_input.standardize,
         "add_standardized": isinstance(features, SeriesFeatures) and features.add_standardized,
         "look_ahead": net_input.look_ahead,
-        "ends_quietly": net_input.ends_quietly,
     }
 
 
@@ -84,5 +83,4 @@ def late_lines(trained: "TrainedRun") -> list[str]:
         return []
     if trained.task.name == "labels":
         return [f"the output of a step is the class of {steps} steps before"]
-    frame = "its quietest frame" if trained.net_input.ends_quietly else "the input 0"
-    return [f"a recording is followed by {steps} steps with {frame}"]
+    return [f"{steps} steps with the input 0 follow each recording"]

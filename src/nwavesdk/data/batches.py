@@ -22,7 +22,6 @@ from nwavesdk.data.binning import collate_events, to_frames
 from nwavesdk.data.encoders import Encoder, hold_values
 from nwavesdk.data.recordings import Frames, Indices, Pairs, Recordings, Standard
 from nwavesdk.data.source import StepTarget
-from nwavesdk.data.variations import quietest
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.processes import die_with_the_parent
 
@@ -75,9 +74,8 @@ class Series:
         center: Whether the mean of each feature over the recording is subtracted from it, in place
             of the mean of the training set.
         standardize: Whether a recording is divided by its own deviation.
-        look_ahead: Steps that follow a recording, in which a net can still respond to its end. The
-            class of a step stands so many steps later, and the first steps have none.
-        ends_quietly: Whether these steps are the quietest frame of the recording, not zeros.
+        look_ahead: Zero steps that follow a recording, in which a net can still respond to its
+            end. The class of a step stands so many steps later, and the first steps have none.
         augmentation: How recordings change in training; None for other sets.
         seed: Seed of these changes.
 
@@ -99,7 +97,6 @@ class Series:
     center: bool = False
     standardize: bool = False
     look_ahead: int = 0
-    ends_quietly: bool = False
     augmentation: Augmentation | None = None
     seed: int = 0
 
@@ -221,10 +218,6 @@ class Series:
         for padded, index, one in zip(x, indices, varied, strict=True):
             values = self._input_of(int(index), one)
             padded[: len(values)] = values
-            if self.ends_quietly and self.look_ahead and isinstance(one, Varied):
-                end = int(self._n_steps(np.array(one.steps)))
-                frame = values[self.hold * quietest(one.frames)]
-                padded[end - self.look_ahead : end] = frame
         return torch.from_numpy(x)
 
     def _event_lists(self, varied: Sequence[Varied | VariedEvents], steps: int) -> Tensor:

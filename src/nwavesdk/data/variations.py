@@ -25,7 +25,6 @@ __all__ = [
     "mask_frames",
     "move_events",
     "move_image",
-    "quietest",
     "resample_rows",
     "rotate_events",
     "rotate_image",
@@ -72,14 +71,9 @@ def shift_rows(
         return frames, target
     filler = 0 if shift > 0 else -1
     if fills_quietly:
-        filler = quietest(frames)
+        filler = int(np.add.reduce(frames, axis=1).argmin())
     moved: Frames = _shifted(frames, shift, filler)
     return moved, None if target is None else _shifted(target, shift, filler)
-
-
-def quietest(frames: Frames) -> int:
-    """The index of the quietest frame, the one with the lowest sum."""
-    return int(np.add.reduce(frames, axis=1).argmin())
 
 
 def _shifted(values: npt.NDArray[Any], shift: int, filler: int) -> npt.NDArray[Any]:

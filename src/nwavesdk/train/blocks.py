@@ -19,7 +19,6 @@ from nwavesdk.data.binning import to_frames
 from nwavesdk.data.encoders import Encoder, hold_values
 from nwavesdk.data.features import EventBins
 from nwavesdk.data.recordings import Frames
-from nwavesdk.data.variations import quietest
 from nwavesdk.layers import prepare_net
 from nwavesdk.layers.lengths import sum_over_steps, valid_steps
 from nwavesdk.net.preparation import prepared
@@ -47,9 +46,8 @@ class NetInput:
         encoder: How an image becomes spikes; None for a constant current and without images.
         center: Whether the mean of each feature over the recording is subtracted from it.
         standardize: Whether a recording is divided by its own deviation.
-        look_ahead: Steps that follow a recording. The class of a step, if each step has one,
+        look_ahead: Zero steps that follow a recording. The class of a step, if each step has one,
             comes so many steps later.
-        ends_quietly: Whether these steps are the quietest frame of the recording, not zeros.
     """
 
     standard: Standard
@@ -60,7 +58,6 @@ class NetInput:
     center: bool = False
     standardize: bool = False
     look_ahead: int = 0
-    ends_quietly: bool = False
 
     def n_steps(self, frames: Frames | EventBins) -> int:
         """Time steps of a recording, with those that follow it."""
@@ -98,18 +95,10 @@ class NetInput:
         for first in range(0, count, per_block):
             part = _dense(frames, first, min(first + per_block, count))
             yield hold_values(standard.apply(part), self.hold)
-        n_quiet = self.look_ahead if self.ends_quietly else 0
-        n_zeros = self.n_steps(frames) - count * self.hold - n_quiet
-        yield from _repeated(np.zeros((1, len(self.standard.mean)), np.float32), n_zeros)
-        if n_quiet and not isinstance(frames, EventBins):
-            index = quietest(frames[:count])
-            yield from _repeated(standard.apply(frames[index : index + 1]), n_quiet)
-
-
-def _repeated(frame: Frames, steps: int) -> Iterator[Frames]:
-    """A frame `[1, F]` for some steps, in blocks."""
-    for first in range(0, steps, MOST_STEPS):
-        yield np.repeat(frame, min(MOST_STEPS, steps - first), axis=0)
+        n_missing = self.n_steps(frames) - count * self.hold
+        for first in range(0, n_missing, MOST_STEPS):
+            n_zeros = min(MOST_STEPS, n_missing - first)
+            yield np.zeros((n_zeros, len(self.standard.mean)), np.float32)
 
 
 def _dense(frames: Frames | EventBins, first: int, after: int) -> Frames:

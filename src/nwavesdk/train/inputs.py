@@ -23,7 +23,6 @@ __all__ = [
     "augmentation_of_run",
     "constant_note",
     "encoder_of_run",
-    "ends_quietly",
     "features_of",
     "outlier_note",
     "warn_of_skipped",
@@ -118,16 +117,6 @@ def warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
         first = "; ".join(f"{file} {fault}" for file, fault in skipped[:MOST_NAMED])
         more = "; ..." if len(skipped) > MOST_NAMED else ""
         warnings.warn(f"skipped {len(skipped)} files of the data: {first}{more}", stacklevel=3)
-
-
-def ends_quietly(kind: DataKind, task: Task) -> bool:
-    """Whether the steps after a recording are its quietest frame, as silence after a word is.
-
-    Args:
-        kind: What a recording is.
-        task: What the net learns. Classes of steps are followed by zeros.
-    """
-    return kind == "sound" and task == "classification"
 
 
 def constant_note(train: Series) -> str | None:

@@ -56,10 +56,9 @@ PAGE: dict[str, dict[str, Any]] = {
     },
 }
 
-# What differs by kind. The net for sound looks back over 32 steps, which silence after a recording
-# fills. An image is one frame, which is held; of events, steps are bins.
+# What differs by kind. An image is one frame, which is held; of events, steps are bins.
 PAGE_OF: Mapping[DataKind, dict[str, dict[str, Any]]] = {
-    "sound": {"data": {"look_ahead": 32}},
+    "sound": {},
     "image": {"data": {"hold": None, "steps": 8}, "learning": {"most_spikes": 0.049}},
     "series": {"data": {"add_standardized": None}, "learning": {"most_spikes": 0.045}},
     "events": {"data": {"steps": 15}},
@@ -68,7 +67,7 @@ PAGE_OF: Mapping[DataKind, dict[str, dict[str, Any]]] = {
 
 # What differs where each step has a target, which must not depend on later steps.
 STEPWISE: dict[str, dict[str, Any]] = {
-    "data": {"add_standardized": False, "look_ahead": 0},
+    "data": {"add_standardized": False},
     "learning": {"label_smoothing": 0.0, "most_spikes": 0.045},
 }
 

@@ -15,12 +15,7 @@ from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.facts import Facts, Origin
-from nwavesdk.train.inputs import (
-    augmentation_of_run,
-    encoder_of_run,
-    ends_quietly,
-    warn_of_skipped,
-)
+from nwavesdk.train.inputs import augmentation_of_run, encoder_of_run, warn_of_skipped
 from nwavesdk.train.network import stream_seed
 from nwavesdk.train.recipes import DataKind, complete_schedule
 from nwavesdk.train.run_split import SplitRecordings, load_and_split
@@ -224,7 +219,6 @@ def _as_series(
             data.center,
             data.standardize,
             data.look_ahead,
-            ends_quietly(kind, train.task),
         )
     )
     completed = {"length": length, "hold": hold}

@@ -239,7 +239,7 @@ class DataConfig(FrozenModel):
     )
     look_ahead: Annotated[int, Field(ge=0, le=10**5)] = choice(
         0,
-        "Steps of silence that follow each recording, and by which the class of a step comes later "
+        "Zero steps that follow each recording, and steps by which the class of a step comes later "
         "than the step; classes only.",
     )
     on_error: Literal["raise", "skip"] = choice(

@@ -26,14 +26,14 @@ from nwavesdk.data.features import (
     LogMelFeatures,
     NoiseFeatures,
 )
-from nwavesdk.data.source import Item, Kind, Sample, Task
+from nwavesdk.data.source import Item, Kind, Sample
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable
 from nwavesdk.train.blocks import NetInput, Predictor
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.facts import ArithmeticConfig, Facts
 from nwavesdk.train.given import Given, GivenReader, GivenRecording, as_list
-from nwavesdk.train.inputs import encoder_of_run, ends_quietly, features_of, warn_of_skipped
+from nwavesdk.train.inputs import encoder_of_run, features_of, warn_of_skipped
 from nwavesdk.train.live import LiveInput, rate_of
 from nwavesdk.train.model_file import load_model
 from nwavesdk.train.net_choice import NetChoice, match_net_file
@@ -328,7 +328,7 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
         classes=facts.classes,
         kind=kind,
         features=features.features(kind) if isinstance(features, FeatureOptions) else features,
-        net_input=_net_input(config, scales.standard, kind, facts.task, pads=pads),
+        net_input=_net_input(config, scales.standard, pads=pads),
         steps=_steps_of(config, facts, features),
         pads=config.chip is not None or pads,
         dt=config.net.dt,
@@ -352,9 +352,7 @@ def _check_completed(config: RunConfig, kind: Kind, folder: RunFolder) -> None:
         raise FileError(folder.config, f"has no data.{field}", "restore it, or begin a new run")
 
 
-def _net_input(
-    config: RunConfig, standard: Standard, kind: Kind, task: Task, *, pads: bool
-) -> NetInput:
+def _net_input(config: RunConfig, standard: Standard, *, pads: bool) -> NetInput:
     """How frames become the input of the net of a run."""
     data = config.data
     is_chip = config.chip is not None
@@ -367,7 +365,6 @@ def _net_input(
         center=data.center,
         standardize=data.standardize,
         look_ahead=data.look_ahead,
-        ends_quietly=ends_quietly(kind, task),
     )
 
 
