@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("lightning")
 
+from examples import small_data
 from nwavesdk.analysis.data_report import data_lines, data_report, describe_features, step_seconds
 from nwavesdk.data import Recordings, Series, Standard
 from nwavesdk.train import RunConfig
@@ -211,3 +212,10 @@ def test_a_folder_of_sound(tones: Path) -> None:
     assert report["feature_text"].startswith("12 log-mel bands of 25 ms every 10 ms, scaled")
     assert report["groups"] == {}
     assert report_of(tones, {"bands": 12})["cached"]
+
+
+def test_steps_after_a_recording_are_not_a_part_of_it(tmp_path: Path) -> None:
+    data = small_data.make_npz_labels(tmp_path / "labels")
+    without, later = (report_of(data, {"look_ahead": steps}) for steps in (0, 7))
+    assert later["lengths"] == without["lengths"]
+    assert later["lengths_by_set"] == without["lengths_by_set"]

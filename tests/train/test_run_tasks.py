@@ -251,8 +251,7 @@ def test_a_limit_counts_recordings_of_every_task(task: str, tmp_path: Path) -> N
         ("pattern", "learning", {"class_weights": "balanced"}, "values have no classes"),
         ("labels", "net", {"population": 4}, "each output is the membrane of one neuron"),
         ("regression", "net", {"population": 4}, "each output is the membrane of one neuron"),
-        ("regression", "data", {"look_ahead": 3}, "values have no classes"),
-        ("pattern", "data", {"look_ahead": 3}, "values have no classes"),
+        ("regression", "data", {"look_ahead": 3}, "what is learned is regression, not a class for"),
     ],
 )
 def test_choices_without_an_effect_on_a_task_are_rejected(

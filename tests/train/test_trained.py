@@ -210,10 +210,6 @@ FORMS: dict[str, Callable[[], tuple[TrainedRun, Any]]] = {
         untrained("labels", "series", SeriesFeatures(), 3, hold=3, look_ahead=20),
         series(50),
     ),
-    "followed": lambda: (
-        untrained("classification", "series", SeriesFeatures(), 3, look_ahead=20),
-        series(100),
-    ),
     "centered": lambda: (
         untrained("labels", "series", SeriesFeatures(), 3, center=True, standardize=True),
         series(100) + 5,
@@ -271,7 +267,7 @@ def test_one_call_of_the_net_gives_the_same(form: str) -> None:
     with torch.inference_mode():
         outputs = decoder(*run.net(torch.from_numpy(x)[None]))
     expected = run.task.predict(outputs)[0]
-    if form == "later":
+    if run.net_input.look_ahead:
         expected = expected[run.net_input.look_ahead :]
     np.testing.assert_array_equal(predicted.predicted, expected)
 
@@ -284,25 +280,6 @@ def test_a_batch_of_recordings_of_different_lengths_is_each_of_them() -> None:
     spikes = [one.spikes for one in SERIES.predict(given, spikes=True)]
     for got_spikes, recording in zip(spikes, given, strict=True):
         np.testing.assert_array_equal(got_spikes, SERIES.predict(recording, spikes=True)[0].spikes)
-
-
-def test_zero_steps_follow_recordings_with_one_class(tmp_path: Path) -> None:
-    recordings = {f"x_{n}": series(10 + n) for n in range(20)}
-    np.savez(tmp_path / "set.npz", **recordings, y=np.arange(20) % 2)
-    data = {"source": str(tmp_path / "set.npz"), "look_ahead": 6}
-    write_untrained(tmp_path / "run", {"data": data, "net": {"preset": "conv"}})
-    run = Run.open(tmp_path / "run")
-    test = run.data.test
-    tested = [recordings[f"x_{key.rpartition('/')[2]}"] for key in test.recordings.keys]
-    assert test.lengths.tolist() == [len(one) + 6 for one in tested]
-    predictions = load(tmp_path / "run").predict(tested)
-    assert [one.steps for one in predictions] == [len(one) for one in tested]
-    evaluation = evaluate_net(run.model(), run.task, test, batch_size=8)
-    assert [int(one.predicted) for one in predictions] == evaluation.predicted.tolist()
-    assert not test.batch([0]).x[0, -6:].any()
-    assert run.config.facts is not None
-    ends = np.quantile(run.data.train.lengths, 0.9, method="higher") - 6
-    assert run.config.facts.typical_steps == ends
 
 
 def test_spikes_are_counted_by_class() -> None:

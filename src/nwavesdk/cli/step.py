@@ -79,8 +79,4 @@ def _about(trained: "TrainedRun") -> dict[str, Any]:
 def late_lines(trained: "TrainedRun") -> list[str]:
     """What to know of the outputs of a run that looks ahead; nothing of other runs."""
     steps = trained.net_input.look_ahead
-    if not steps:
-        return []
-    if trained.task.name == "labels":
-        return [f"the output of a step is the class of {steps} steps before"]
-    return [f"{steps} steps with the input 0 follow each recording"]
+    return [f"the output of a step is the class of {steps} steps before"] if steps else []

@@ -74,8 +74,8 @@ class Series:
         center: Whether the mean of each feature over the recording is subtracted from it, in place
             of the mean of the training set.
         standardize: Whether a recording is divided by its own deviation.
-        look_ahead: Zero steps that follow a recording, in which a net can still respond to its
-            end. The class of a step stands so many steps later, and the first steps have none.
+        look_ahead: Zero steps that follow a recording. The class of a step stands so many steps
+            later, and the first steps have none.
         augmentation: How recordings change in training; None for other sets.
         seed: Seed of these changes.
 

@@ -46,8 +46,7 @@ class NetInput:
         encoder: How an image becomes spikes; None for a constant current and without images.
         center: Whether the mean of each feature over the recording is subtracted from it.
         standardize: Whether a recording is divided by its own deviation.
-        look_ahead: Zero steps that follow a recording. The class of a step, if each step has one,
-            comes so many steps later.
+        look_ahead: Zero steps that follow a recording, after which its last step has a class.
     """
 
     standard: Standard
@@ -279,9 +278,8 @@ class Predictor:
             all_outputs = net_pass.outputs()
         results = zip(batch, all_outputs, net_pass.counts(), net_pass.spikes(), strict=True)
         look_ahead = self.net_input.look_ahead
-        n_late = look_ahead if self.task.name == "labels" else 0
         for one, late_outputs, counts, spikes in results:
-            outputs = late_outputs[n_late:] if n_late else late_outputs
+            outputs = late_outputs[look_ahead:] if look_ahead else late_outputs
             yield Prediction(
                 one.given.key,
                 self.task.name,

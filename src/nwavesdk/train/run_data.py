@@ -241,9 +241,8 @@ def _changed(config: RunConfig, kind: DataKind, train: Series) -> Series:
 
 
 def _typical_steps(train: Series) -> int:
-    """The steps within which nine of ten recordings end, or their classes of steps."""
-    lengths = train.lengths if train.recordings.task == "labels" else train.own_lengths
-    return int(np.quantile(lengths, 0.9, method="higher"))
+    """The steps within which nine of ten recordings end."""
+    return int(np.quantile(train.lengths, 0.9, method="higher"))
 
 
 def _patterns_of(recordings: Recordings) -> tuple[tuple[str, int], ...]:

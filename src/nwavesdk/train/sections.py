@@ -239,8 +239,8 @@ class DataConfig(FrozenModel):
     )
     look_ahead: Annotated[int, Field(ge=0, le=10**5)] = choice(
         0,
-        "Zero steps that follow each recording, and steps by which the class of a step comes later "
-        "than the step; classes only.",
+        "Steps after a step that its class may depend on: the net gives it so many steps later; "
+        "labels only.",
     )
     on_error: Literal["raise", "skip"] = choice(
         "raise", "Stop at files that cannot be used, or skip them and list them; folders only."

@@ -29,7 +29,7 @@ SERIES_FIELDS = ("add_standardized",)
 STEP_FIELDS = ("steps",)  # of images and of events
 # Fields by which a recording is scaled by its own mean and deviation.
 OWN_SCALE = ("center", "standardize")
-CLASS_FIELDS = ("look_ahead",)  # of tasks with classes
+LABEL_FIELDS = ("look_ahead",)  # of tasks with a class for each step
 FILE_FIELDS = ("on_error", "speaker_pattern")
 # Fields of `net` that act on the net of a file only if its function reads them.
 BUILD_FIELDS = {"tau", "dropout", "surrogate"}
@@ -57,6 +57,7 @@ def check_digits(config: RunConfig) -> None:
         of_kinds = itertools.chain(*FIELDS_OF.values())
         fields = (*of_kinds, *STEP_FIELDS, *FILE_FIELDS)
         check_left_out(config, "data", fields, "the spoken digits are features already")
+        check_left_out(config, "data", LABEL_FIELDS, "the spoken digits have one class each")
 
 
 def check_used(config: RunConfig, source: Source) -> None:
@@ -81,8 +82,7 @@ def _check_kind(config: RunConfig, kind: Kind) -> None:
         check_left_out(config, "data", STEP_FIELDS, "--bin decides the number of bins")
     if kind == "image":
         reason = "an image is one frame, which --steps continues"
-        fields = ("length", "hold", "padding", *OWN_SCALE, *CLASS_FIELDS)
-        check_left_out(config, "data", fields, reason)
+        check_left_out(config, "data", ("length", "hold", "padding", *OWN_SCALE), reason)
     if kind == "events":
         check_left_out(config, "data", OWN_SCALE, "a step without events has the value 0")
     if data.events == "lists":
@@ -93,8 +93,10 @@ def _check_task(config: RunConfig, task: Task) -> None:
     if task == "pattern":
         check_left_out(config, "data", (*OWN_SCALE, *SERIES_FIELDS), "a pattern has no input")
         check_left_out(config, "net", ("first_weights",), "a pattern has no input")
+    if task != "labels":
+        reason = f"what is learned is {task}, not a class for each step (labels)"
+        check_left_out(config, "data", LABEL_FIELDS, reason)
     if task in ("regression", "pattern"):
-        check_left_out(config, "data", CLASS_FIELDS, "values have no classes")
         check_left_out(config, "learning", ("class_weights",), "values have no classes")
     if task != "classification" and config.chip is None:
         reason = "each output is the membrane of one neuron"
@@ -109,7 +111,7 @@ def _check_chip(config: RunConfig, kind: Kind) -> None:
         )
     reason = "the chip's filters and neurons determine it"
     general = ("bands", "length", "hold", "window", "hop", "padding")
-    fields = (*general, *OWN_SCALE, *SERIES_FIELDS, *CLASS_FIELDS)
+    fields = (*general, *OWN_SCALE, *SERIES_FIELDS, *LABEL_FIELDS)
     check_left_out(config, "data", fields, reason)
     check_left_out(config, "net", ("threshold",), reason)
 
