@@ -205,6 +205,16 @@ def test_folders_without_classes_or_recordings_are_rejected(words: Path, tmp_pat
         list_classes(words, Faults(words, "skip"))
 
 
+@pytest.mark.parametrize("folders", [("no", "yes", "yes "), ("train/no", "train/yes", "val/ yes")])
+def test_classes_that_differ_in_spaces_are_an_error(
+    tmp_path: Path, folders: tuple[str, ...]
+) -> None:
+    for name in folders:
+        write(tmp_path / name / "0.wav")
+    with pytest.raises(ValueError, match="' ?yes' and 'yes ?', whose names differ in spaces"):
+        list_classes(tmp_path, Faults(tmp_path, "raise"))
+
+
 def test_each_recording_is_listed_with_its_target(curves: Path) -> None:
     listed = list_targets(curves, Faults(curves, "raise"))
     assert [one.key for one in listed] == [f"wavs/{index}.wav" for index in range(5)]

@@ -202,7 +202,8 @@ def list_classes(root: Path, faults: Faults, kind: Kind = "sound") -> list[Item]
         kind: What the recordings are.
 
     Raises:
-        ValueError: If there is no folder, or fewer than two classes with recordings.
+        ValueError: If there is no folder, or fewer than two classes with recordings, or two whose
+            names differ only in spaces.
         RecordingError: If something in it is not what it should be; see `Faults`.
     """
     check_folder(root, "expected a folder with one subfolder of recordings for each class")
@@ -223,6 +224,15 @@ def list_classes(root: Path, faults: Faults, kind: Kind = "sound") -> list[Item]
             f"Data folder {printable(root)} has {got}, expected at least two, each with the "
             f"{walk.form} files of a class."
         )
+    written: dict[str, str] = {}
+    for name in classes:
+        like = written.setdefault(name.strip(), name)
+        if like != name:
+            raise ValueError(
+                f"Data folder {printable(root)} has the class folders '{printable(like)}' and "
+                f"'{printable(name)}', whose names differ in spaces, expected one: move all "
+                "recordings into one of them."
+            )
     return items
 
 
