@@ -120,7 +120,7 @@ class Series:
 
     @property
     def own_lengths(self) -> Indices:
-        """The same without the steps that follow a recording, `[B]`."""
+        """Time steps of each recording, `[B]`, before changes, without those that follow it."""
         return self.lengths - self.look_ahead
 
     def _n_steps(self, n_frames: Indices) -> Indices:

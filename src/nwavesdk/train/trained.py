@@ -118,7 +118,9 @@ class TrainedRun:
                 may be all that `nwave train --data` takes, and a folder without classes. In memory,
                 a sound is samples `[n]` at the run's sample rate, or samples and their rate; a
                 series `[T, *features]`, an image of values from 0 to 1 with the shape of those of
-                the run, and `Events`. Nothing generates the pattern of a run that learned one.
+                the run, and `Events`. If a series is a table with names of columns, such as a
+                DataFrame, they must be in the order of those of the run. Nothing generates the
+                pattern of a run that learned one.
             on_error: Whether a file that cannot be used is an error (`"raise"`), or is left out
                 with a warning (`"skip"`).
             spikes: Whether to return the output spikes.
