@@ -201,6 +201,29 @@ def test_folders_with_and_without_classes_and_files_with_many_recordings(
         assert_same(new, known)
 
 
+def test_the_table_of_sets_of_a_run_is_no_recording(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    table = data / "sets.csv"
+    rows = ["file,part"]
+    for n in range(12):
+        file = data / "ab"[n % 2] / f"{n}.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savetxt(file, series(9), delimiter=",")
+        rows.append(f"{file.relative_to(data)},{'train' if n < 8 else 'test'}")
+    table.write_text("\n".join(rows))
+    choices = {"data": {"source": str(data), "split": str(table)}, "net": {"hidden": [4]}}
+    write_untrained(tmp_path / "run", choices | {"machine": {"accelerator": "cpu"}})
+    run = load(tmp_path / "run")
+    keys = [one.key for one in run.predict(data)]
+    assert len(keys) == 12
+    assert not any(key.endswith("sets.csv") for key in keys)
+    # Without its table, a run predicts the same.
+    others = tmp_path / "others"
+    data.rename(others)
+    (others / "sets.csv").unlink()
+    assert len(run.predict(others)) == 12
+
+
 FORMS: dict[str, Callable[[], tuple[TrainedRun, Any]]] = {
     "classes": lambda: (SERIES, series(100)),
     "labels": lambda: (untrained("labels", "series", SeriesFeatures(), 3), series(100)),

@@ -22,7 +22,6 @@ from nwavesdk.internal.files import printable
 __all__ = [
     "Layout",
     "layout_of",
-    "misplaced",
     "misplaced_fault",
     "other_layout",
     "warn_of_numbered_columns",
@@ -55,7 +54,7 @@ class Layout(NamedTuple):
     def is_like(self, other: "Layout") -> bool:
         """Whether both have the same, and no name at different places."""
         has_widths = (self.features, self.columns) == (other.features, other.columns)
-        return has_widths and misplaced(self.names, other.names) is None
+        return has_widths and _misplaced(self.names, other.names) is None
 
 
 def layout_of(featured: Featured, names: tuple[str, ...]) -> Layout:
@@ -95,7 +94,7 @@ def other_layout(
     return fault
 
 
-def misplaced(names: Sequence[str], expected: Sequence[str]) -> int | None:
+def _misplaced(names: Sequence[str], expected: Sequence[str]) -> int | None:
     """The first column whose name belongs to another one, or None.
 
     Files may name the same columns differently, such as by a date, so only names that occur in both
@@ -106,7 +105,7 @@ def misplaced(names: Sequence[str], expected: Sequence[str]) -> int | None:
         expected: The names that are expected; none if they are not known.
 
     Example:
-        >>> misplaced(("y", "x"), ("X", "Y")), misplaced(("a", "b"), ("x", "y"))
+        >>> _misplaced(("y", "x"), ("X", "Y")), _misplaced(("a", "b"), ("x", "y"))
         (0, None)
     """
     got, wanted = ([normalize("NFC", name).casefold() for name in one] for one in (names, expected))
@@ -127,7 +126,7 @@ def misplaced_fault(
         expected: The names that are expected.
         like: What has these, for the error.
     """
-    column = misplaced(names, expected)
+    column = _misplaced(names, expected)
     if column is None:
         return None
     what = f"has the name {excerpt(names[column])} in column {column + 1}, "

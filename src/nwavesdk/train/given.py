@@ -61,6 +61,7 @@ class GivenReader:
         sample_rate: Rate of sound in memory without its own rate [Hz]; None without sound.
         max_seconds: Length above which a sound is an error [s].
         feature_names: Names of the features of a series in the data of the run; empty if unknown.
+        split_table: The table of sets of the run, which may lie among recordings and is none.
     """
 
     kind: Kind
@@ -69,6 +70,7 @@ class GivenReader:
     sample_rate: int | None
     max_seconds: float
     feature_names: tuple[str, ...] = ()
+    split_table: Path | None = None
 
     def read(
         self,
@@ -115,7 +117,8 @@ class GivenReader:
         if path.suffix.lower() == ".npz":
             source = open_npz(path, needs_y=False)
         elif is_set:
-            faults = Faults(path, on_error)
+            has_table = self.split_table is not None and self.split_table.is_file()
+            faults = Faults(path, on_error, table=self.split_table if has_table else None)
             source = open_source(path, faults, max_seconds=self.max_seconds, has_table=True)
             skipped += [(f"{printable(path)}/{file}", fault) for file, fault in faults.skipped]
         else:

@@ -40,6 +40,7 @@ from nwavesdk.train.net_choice import NetChoice, match_net_file
 from nwavesdk.train.net_file import FileNet, RunNet, network_of_run
 from nwavesdk.train.predictions import Prediction
 from nwavesdk.train.run_folder import RunFolder
+from nwavesdk.train.sections import is_table
 from nwavesdk.train.tasks import TrainingTask, task_of
 
 __all__ = ["LiveRun", "TrainedRun", "load"]
@@ -67,6 +68,7 @@ class TrainedRun:
         name: The path of its folder, for messages.
         patterns: Name and frames of each pattern that the net generates.
         feature_names: Names of the features of a series in the data of the run; empty if unknown.
+        split_table: The table of sets of the run (`--split FILE.csv`), which is no recording.
 
     Example:
         ```python
@@ -90,6 +92,7 @@ class TrainedRun:
     name: str = "The run"
     patterns: tuple[tuple[str, int], ...] = ()
     feature_names: tuple[str, ...] = ()
+    split_table: Path | None = None
 
     def __repr__(self) -> str:
         n_parameters = sum(parameter.numel() for parameter in self.net.parameters())
@@ -193,7 +196,13 @@ class TrainedRun:
         rate = None if self.front_end is None else self.sample_rate
         n_features = len(self.standard.mean)
         return GivenReader(
-            self.kind, self.features, n_features, rate, self.max_seconds, self.feature_names
+            self.kind,
+            self.features,
+            n_features,
+            rate,
+            self.max_seconds,
+            self.feature_names,
+            self.split_table,
         )
 
     @property
@@ -338,6 +347,7 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
         arithmetic=config.arithmetic,
         patterns=facts.patterns,
         feature_names=facts.feature_names,
+        split_table=Path(config.data.split) if is_table(config.data.split) else None,
     )
 
 
