@@ -69,6 +69,19 @@ def _seeded():
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_frames(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep computed frames of this session apart from the user's.
+
+    Frames in the user's cache may come from an earlier version of the code, and tests must not
+    fill it. Compiled kernels stay there: their names have the hash of their source.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("caches")
+        patch.setattr("nwavesdk.data.loader_config.USER_CACHES", str(folder))
+        yield
+
+
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[Any]:
     """A Ray cluster of this machine, which all tests of a process share.

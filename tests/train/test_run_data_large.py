@@ -15,11 +15,11 @@ TRAIN = """
 import resource, sys
 from pathlib import Path
 import scipy.fft
-from nwavesdk.train import Run, RunConfig, run_data
+from nwavesdk.train import Run, RunConfig, run_split
 with open("/proc/self/status") as file:
     (n_taken,) = [1024 * int(line.split()[1]) for line in file if line.startswith("VmData")]
 resource.setrlimit(resource.RLIMIT_DATA, (n_taken + 2**29,) * 2)
-run_data.default_cache_folder = lambda: Path(sys.argv[2]).parent / "cache"
+run_split.default_cache_folder = lambda: Path(sys.argv[2]).parent / "cache"
 data = {"source": sys.argv[1], "hold": 1}
 net = {"hidden": [4], "population": 1}
 learning = {"epochs": 1, "batch_size": 8}
@@ -44,5 +44,6 @@ def test_a_data_set_larger_than_memory_is_trained_on(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr[-2000:]
     n_bytes, epochs = map(int, result.stdout.split())
-    assert n_bytes > 1.1 * 2**30
+    (frames,) = (tmp_path / "cache").iterdir()
+    assert frames.stat().st_size > n_bytes > 1.1 * 2**30
     assert epochs == 1

@@ -17,6 +17,9 @@ from nwavesdk.internal.model import check_fields, expect
 
 __all__ = ["NWaveDataloaderConfig", "default_cache_folder"]
 
+# Where a user has caches, unless XDG_CACHE_HOME names another folder.
+USER_CACHES = "~/.cache"
+
 NotEmpty = Annotated[str, Field(min_length=1)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -136,7 +139,7 @@ class NWaveDataloaderConfig:
 
 def default_cache_folder() -> Path:
     """The folder of computed frames: `data` in `NWAVESDK_CACHE` or in `~/.cache/nwavesdk`."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "nwavesdk")
+    default = Path(os.environ.get("XDG_CACHE_HOME") or USER_CACHES, "nwavesdk")
     return _expanded(os.environ.get("NWAVESDK_CACHE") or default) / "data"
 
 
