@@ -48,6 +48,22 @@ def test_json_is_one_object_with_the_predictions_of_the_api(run: Path, files: li
         assert "spikes" not in got
 
 
+def test_a_net_adapts_before_it_predicts(tones: Path, files: list[Path], tmp_path: Path) -> None:
+    from nwavesdk.train import load
+    from train.runs import small_choices, write_untrained
+
+    write_untrained(tmp_path / "run", small_choices(tones) | {"net": {"preset": "conv"}})
+    same_origin = ("--adapt", tones / "low", "--adapt", tones / "high" / "1.wav")
+    content = json_object(nwave("predict", tmp_path / "run", *files, *same_origin, "--json"))
+    assert content["adapted_to"] == [str(tones / "low"), str(tones / "high" / "1.wav")]
+    adapted = load(tmp_path / "run").adapt([tones / "low", tones / "high" / "1.wav"])
+    for got, one in zip(content["predictions"], adapted.predict(files), strict=True):
+        assert list(got["probabilities"].values()) == one.probabilities.tolist()
+    refused = nwave("predict", tmp_path / "run", *files, "--adapt", tones / "low" / "0.wav")
+    assert refused.exit_code == 2
+    assert "needs at least 2 recordings to adapt to, got 1" in refused.stderr
+
+
 def test_the_data_of_the_run_are_not_needed(run: Path, files: list[Path], tmp_path: Path) -> None:
     for name in ("config.json", "model.safetensors"):
         shutil.copy(run / name, tmp_path / name)

@@ -25,6 +25,7 @@ from nwavesdk.data.log_mel import LogMel
 from nwavesdk.layers import prepare_net
 from nwavesdk.presets import lif
 from nwavesdk.train import Prediction, Run, RunConfig, TrainedRun, blocks, load
+from nwavesdk.train.adaptation import adapted_net
 from nwavesdk.train.blocks import NetInput
 from nwavesdk.train.evaluation import evaluate_net
 from nwavesdk.train.facts import Facts
@@ -320,6 +321,47 @@ def test_spikes_are_counted_by_class() -> None:
         run.predict(series(60), spikes=True)
 
 
+@pytest.fixture(scope="module")
+def conv_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `--net conv`, which has batch norms, with its initial weights."""
+    folder = tmp_path_factory.mktemp("conv") / "run"
+    choices = small_choices(tones) | {"net": {"preset": "conv"}}
+    write_untrained(folder, choices)
+    return folder
+
+
+def test_a_run_adapts_to_recordings_and_stays(conv_run: Path, tones: Path) -> None:
+    run = load(conv_run)
+    files = [tones / "low" / f"{n}.wav" for n in range(5)]
+    before = run.predict(files)
+    adapted = run.adapt(files)
+    for got, expected in zip(run.predict(files), before, strict=True):
+        assert_same(got, expected)
+    inputs = [
+        torch.from_numpy(np.concatenate(list(run.net_input.blocks(given))))
+        for given in run._reader.read(files, [])
+    ]
+    assert len({len(x) for x in inputs}) > 1
+    net = adapted_net(run.net, inputs)
+    assert net is not None
+    again = replace(run, net=net).predict(files)
+    for got, expected, old in zip(adapted.predict(files), again, before, strict=True):
+        assert_same(got, expected)
+        assert not np.array_equal(got.probabilities, old.probabilities)  # type: ignore[arg-type]
+
+
+def test_a_run_adapts_to_arrays_of_two_recordings_and_more(conv_run: Path, tones: Path) -> None:
+    run = load(conv_run)
+    adapted = run.adapt([noise(0.3), noise(0.2)])
+    assert adapted.predict(noise(0.3))[0].probabilities is not None
+    with pytest.raises(ValueError, match="needs at least 2 recordings to adapt to, got 1: give"):
+        run.adapt(noise(0.3))
+    with pytest.raises(ValueError, match="has a net without batch norms, expected one that can"):
+        SERIES.adapt([series(9), series(12)])
+    with pytest.warns(UserWarning, match=r"skipped 1 files of the data: .*none\.wav"):
+        run.adapt([*(tones / "low" / f"{n}.wav" for n in "01"), "none.wav"], on_error="skip")
+
+
 def test_patterns_are_generated_without_recordings() -> None:
     run = untrained(
         "regression", "series", NoiseFeatures(0, 4), 4, patterns=(("y.npz/0", 30), ("y.npz/1", 20))
@@ -331,6 +373,8 @@ def test_patterns_are_generated_without_recordings() -> None:
     assert_same(run.predict()[0], first)
     with pytest.raises(ValueError, match="generates a pattern and has no input, got recordings"):
         run.predict(series(9, 4))
+    with pytest.raises(ValueError, match="generates a pattern and has no input to adapt to"):
+        run.adapt([series(9, 4), series(9, 4)])
 
 
 class _Pattern(Regression):

@@ -54,6 +54,14 @@ def predict_run(
             checks=[_check_out],
         ),
     ] = None,
+    adapt: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Recordings of the same speaker, microphone or sensor, without classes, to whose "
+            "statistics the net adapts first; may be given several times.",
+        ),
+    ] = None,
     spikes: Annotated[
         bool,
         typer.Option("--spikes", help="Count output spikes; .npz and .json get each of them."),
@@ -87,6 +95,8 @@ def predict_run(
         trained = replace(trained, max_seconds=max_seconds)
     skipped: list[tuple[str, str]] = []
     try:
+        if adapt:
+            trained = trained.adapt(adapt, on_error=on_error)
         predictions = list(
             trained.predictions(files or [], skipped, on_error=on_error, spikes=spikes)
         )
@@ -104,6 +114,7 @@ def predict_run(
         "classes": trained.classes,
         "predictions": [prediction_json(one, in_full=False) for one in predictions],
         "skipped": skipped,
+        "adapted_to": adapt or [],
         "out": out,
     }
     print_report(as_json, content, _lines(predictions, out))

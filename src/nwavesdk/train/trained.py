@@ -10,11 +10,12 @@ Design requirements:
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 
 from nwavesdk.data import FrontEnd, LogMel, Standard
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE
@@ -29,6 +30,8 @@ from nwavesdk.data.features import (
 from nwavesdk.data.source import Item, Kind, Sample
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable
+from nwavesdk.train.adaptation import LEAST_RECORDINGS, adapted_net
+from nwavesdk.train.arithmetic import use_arithmetic
 from nwavesdk.train.blocks import NetInput, Predictor
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.facts import ArithmeticConfig, Facts
@@ -140,6 +143,61 @@ class TrainedRun:
         predictions = list(self.predictions(recordings, skipped, on_error=on_error, spikes=spikes))
         warn_of_skipped(skipped)
         return predictions
+
+    def adapt(
+        self,
+        recordings: GivenRecording | Sequence[GivenRecording],
+        *,
+        on_error: Literal["raise", "skip"] = "raise",
+    ) -> "TrainedRun":
+        """The run for a new speaker, microphone or sensor, from some of its recordings.
+
+        They need no classes: the batch norms of the net take their statistics, with the weight that
+        `adaptation.adapted_net` gives them. The more alike the recordings are in what they hold to
+        those that follow, the better: about as many of each class. Files of the run do not change.
+
+        Args:
+            recordings: See `predict`; at least two, all in memory together.
+            on_error: See `predict`.
+
+        Returns:
+            The same run with another net.
+
+        Raises:
+            ValueError: If a recording cannot be used, if there are fewer than two, or if the net
+                has no batch norm.
+
+        Example:
+            ```python
+            for_anna = load("runs/words").adapt("anna/any-words")
+            for_anna.predict("anna/new.wav")[0].class_name
+            ```
+        """
+        given = as_list(recordings)
+        skipped: list[tuple[str, str]] = []
+        if self.task.name == "pattern":
+            raise ValueError(
+                "This run generates a pattern and has no input to adapt to: leave the recordings "
+                "out."
+            )
+        inputs = [
+            torch.from_numpy(np.concatenate(list(self.net_input.blocks(one))))
+            for one in self._reader.read(given, skipped, on_error)
+        ]
+        warn_of_skipped(skipped)
+        if len(inputs) < LEAST_RECORDINGS:
+            raise ValueError(
+                f"{self.name} needs at least {LEAST_RECORDINGS} recordings to adapt to, got "
+                f"{len(inputs)}: give more, about as many of each class."
+            )
+        with use_arithmetic(self.arithmetic):
+            net = adapted_net(self.net, inputs)
+        if net is None:
+            raise ValueError(
+                f"{self.name} has a net without batch norms, expected one that can adapt: train "
+                "with `nwave train --net conv`."
+            )
+        return replace(self, net=net)
 
     def predictions(
         self,
