@@ -342,9 +342,7 @@ def test_a_run_adapts_to_recordings_and_stays(conv_run: Path, tones: Path) -> No
         for given in run._reader.read(files, [])
     ]
     assert len({len(x) for x in inputs}) > 1
-    net = adapted_net(run.net, inputs)
-    assert net is not None
-    again = replace(run, net=net).predict(files)
+    again = replace(run, net=adapted_net(run.net, inputs)).predict(files)
     for got, expected, old in zip(adapted.predict(files), again, before, strict=True):
         assert_same(got, expected)
         assert not np.array_equal(got.probabilities, old.probabilities)  # type: ignore[arg-type]
@@ -356,10 +354,15 @@ def test_a_run_adapts_to_arrays_of_two_recordings_and_more(conv_run: Path, tones
     assert adapted.predict(noise(0.3))[0].probabilities is not None
     with pytest.raises(ValueError, match="needs at least 2 recordings to adapt to, got 1: give"):
         run.adapt(noise(0.3))
-    with pytest.raises(ValueError, match="has a net without batch norms, expected one that can"):
+    with pytest.raises(ValueError, match="net has no batch norm, which could adapt: train with"):
         SERIES.adapt([series(9), series(12)])
     with pytest.warns(UserWarning, match=r"skipped 1 files of the data: .*none\.wav"):
         run.adapt([*(tones / "low" / f"{n}.wav" for n in "01"), "none.wav"], on_error="skip")
+    # A file that is given twice is one recording.
+    twice = [tones / "low" / "0.wav", tones / "low" / "0.wav", tones / "none.wav"]
+    with pytest.raises(ValueError, match="got 1 and 1 that cannot be used: give a folder or"):
+        run.adapt(twice, skipped := [], on_error="skip")
+    assert [file for file, _ in skipped] == [str(tones / "none.wav")]
 
 
 def test_patterns_are_generated_without_recordings() -> None:

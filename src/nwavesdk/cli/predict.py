@@ -59,7 +59,7 @@ def predict_run(
         typer.Option(
             metavar="PATH",
             help="Recordings of the same speaker, microphone or sensor, without classes, to whose "
-            "statistics the net adapts first; may be given several times.",
+            "statistics the net adapts first: a file or a folder; may be given several times.",
         ),
     ] = None,
     spikes: Annotated[
@@ -96,7 +96,7 @@ def predict_run(
     skipped: list[tuple[str, str]] = []
     try:
         if adapt:
-            trained = trained.adapt(adapt, on_error=on_error)
+            trained = trained.adapt(adapt, skipped, on_error=on_error)
         predictions = list(
             trained.predictions(files or [], skipped, on_error=on_error, spikes=spikes)
         )

@@ -7,6 +7,7 @@ Design requirements:
   run is that of `nwave eval`.
 - Memory does not grow with the length of a recording, apart from its samples and its predictions:
   the net runs in blocks of steps and keeps its states. A net that the user built runs in one call.
+  `adapt` holds the inputs of all its recordings, and runs each of them in one call.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ from nwavesdk.data.features import (
 from nwavesdk.data.source import Item, Kind, Sample
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable
-from nwavesdk.train.adaptation import LEAST_RECORDINGS, adapted_net
+from nwavesdk.train.adaptation import LEAST_RECORDINGS, adapted_net, check_adaptable
 from nwavesdk.train.arithmetic import use_arithmetic
 from nwavesdk.train.blocks import NetInput, Predictor
 from nwavesdk.train.config import RunConfig
@@ -147,17 +148,22 @@ class TrainedRun:
     def adapt(
         self,
         recordings: GivenRecording | Sequence[GivenRecording],
+        skipped: list[tuple[str, str]] | None = None,
         *,
         on_error: Literal["raise", "skip"] = "raise",
     ) -> "TrainedRun":
         """The run for a new speaker, microphone or sensor, from some of its recordings.
 
-        They need no classes: the batch norms of the net take their statistics, with the weight that
-        `adaptation.adapted_net` gives them. The more alike the recordings are in what they hold to
-        those that follow, the better: about as many of each class. Files of the run do not change.
+        They need no classes: the batch norms of the net take their mean and variance. n recordings
+        count n / (n + 20), and the training set, or what the run has adapted to before, counts for
+        the rest. All classes must be among them, about as often as they will occur. The files of
+        the run do not change.
 
         Args:
-            recordings: See `predict`; at least two, all in memory together.
+            recordings: See `predict`; at least two, whose inputs are in memory together. A file
+                that is given twice counts once.
+            skipped: Receives name and fault of each file that is left out; without it, they give a
+                warning.
             on_error: See `predict`.
 
         Returns:
@@ -165,38 +171,38 @@ class TrainedRun:
 
         Raises:
             ValueError: If a recording cannot be used, if there are fewer than two, or if the net
-                has no batch norm.
+                has no batch norm that can adapt.
 
         Example:
             ```python
-            for_anna = load("runs/words").adapt("anna/any-words")
-            for_anna.predict("anna/new.wav")[0].class_name
+            for_ann = load("runs/words").adapt("ann")
+            for_ann.predict("ann/new.wav")[0].class_name
             ```
         """
-        given = as_list(recordings)
-        skipped: list[tuple[str, str]] = []
         if self.task.name == "pattern":
             raise ValueError(
                 "This run generates a pattern and has no input to adapt to: leave the recordings "
                 "out."
             )
-        inputs = [
-            torch.from_numpy(np.concatenate(list(self.net_input.blocks(one))))
-            for one in self._reader.read(given, skipped, on_error)
-        ]
-        warn_of_skipped(skipped)
+        check_adaptable(self.net)
+        left_out: list[tuple[str, str]] = []
+        inputs = {
+            one.key: torch.from_numpy(np.concatenate(list(self.net_input.blocks(one))))
+            for one in self._reader.read(as_list(recordings), left_out, on_error)
+        }
+        if skipped is None:
+            warn_of_skipped(left_out)
+        else:
+            skipped += left_out
         if len(inputs) < LEAST_RECORDINGS:
+            unusable = f" and {len(left_out)} that cannot be used" if left_out else ""
             raise ValueError(
                 f"{self.name} needs at least {LEAST_RECORDINGS} recordings to adapt to, got "
-                f"{len(inputs)}: give more, about as many of each class."
+                f"{len(inputs)}{unusable}: give a folder or several files, about as many of each "
+                "class."
             )
         with use_arithmetic(self.arithmetic):
-            net = adapted_net(self.net, inputs)
-        if net is None:
-            raise ValueError(
-                f"{self.name} has a net without batch norms, expected one that can adapt: train "
-                "with `nwave train --net conv`."
-            )
+            net = adapted_net(self.net, list(inputs.values()))
         return replace(self, net=net)
 
     def predictions(
