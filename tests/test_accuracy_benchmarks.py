@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 import typer
 
-from benchmarks import accuracy, baselines, cnn, recipe
+from benchmarks import accuracy, adaptation, baselines, cnn, recipe
 from benchmarks.development import SETS, DevelopmentSet, chosen_sets, find_data
 from examples.small_data import FORMATS
 from nwavesdk.cli.options import RUN_FIELDS, add_run_choices
@@ -297,3 +298,25 @@ def test_a_study_of_defaults_reads_no_test_set_and_tabulates_validation(
         "| learning.rate=0.001 | 50.10 (rate 4.0) | 50.10 |",
         "| learning.rate=0.002 | 50.20 (rate 4.0) | 50.20 |",
     ]
+
+
+class _Adapting:
+    """A run that predicts its class, right for recordings "yes", and both once it has adapted."""
+
+    def __init__(self, adapted_to: int = 0) -> None:
+        self.adapted_to = adapted_to
+
+    def adapt(self, files: list[Path]) -> "_Adapting":
+        assert not {file.name for file in files} & {"3.wav", "4.wav"}
+        return _Adapting(len(files))
+
+    def predict(self, files: list[Path]) -> list[SimpleNamespace]:
+        assert [file.name for file in files] == ["3.wav", "4.wav"]
+        names = [file.parent.name if self.adapted_to >= 3 else "yes" for file in files]
+        return [SimpleNamespace(class_name=name) for name in names]
+
+
+def test_a_net_is_measured_on_other_recordings_than_it_adapts_to() -> None:
+    files = [Path(("yes", "no")[n % 2], f"{n}.wav") for n in range(5)]
+    found = adaptation.accuracies_of(_Adapting(), files, (0, 2, 3))  # type: ignore[arg-type]  # a stand-in
+    assert found == [0.5, 0.5, 1.0]

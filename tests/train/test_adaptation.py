@@ -120,7 +120,7 @@ class Loop(nn.Module):
         super().__init__()
         self.norm = nn.BatchNorm1d(3)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002  # nets get it
         return torch.stack([self.norm(step) for step in x.unbind(1)], dim=1)
 
 

@@ -202,7 +202,7 @@ def test_folders_with_and_without_classes_and_files_with_many_recordings(
         assert_same(new, known)
 
 
-def test_the_table_of_sets_of_a_run_is_no_recording(tmp_path: Path) -> None:
+def test_the_table_of_sets_of_a_run_is_not_a_recording(tmp_path: Path) -> None:
     data = tmp_path / "data"
     table = data / "sets.csv"
     rows = ["file,part"]
@@ -345,7 +345,9 @@ def test_a_run_adapts_to_recordings_and_stays(conv_run: Path, tones: Path) -> No
     again = replace(run, net=adapted_net(run.net, inputs)).predict(files)
     for got, expected, old in zip(adapted.predict(files), again, before, strict=True):
         assert_same(got, expected)
-        assert not np.array_equal(got.probabilities, old.probabilities)  # type: ignore[arg-type]
+        assert got.probabilities is not None
+        assert old.probabilities is not None
+        assert not np.array_equal(got.probabilities, old.probabilities)
 
 
 def test_a_run_adapts_to_arrays_of_two_recordings_and_more(conv_run: Path, tones: Path) -> None:
@@ -354,7 +356,7 @@ def test_a_run_adapts_to_arrays_of_two_recordings_and_more(conv_run: Path, tones
     assert adapted.predict(noise(0.3))[0].probabilities is not None
     with pytest.raises(ValueError, match="needs at least 2 recordings to adapt to, got 1: give"):
         run.adapt(noise(0.3))
-    with pytest.raises(ValueError, match="net has no batch norm, which could adapt: train with"):
+    with pytest.raises(ValueError, match="The net has no batch norm to adapt: train with"):
         SERIES.adapt([series(9), series(12)])
     with pytest.warns(UserWarning, match=r"skipped 1 files of the data: .*none\.wav"):
         run.adapt([*(tones / "low" / f"{n}.wav" for n in "01"), "none.wav"], on_error="skip")

@@ -58,8 +58,8 @@ def predict_run(
         list[Path] | None,
         typer.Option(
             metavar="PATH",
-            help="Recordings of the same speaker, microphone or sensor, without classes, to whose "
-            "statistics the net adapts first: a file or a folder; may be given several times.",
+            help="Adapt the net first to recordings of the same speaker, microphone or sensor, "
+            "whose classes are not needed: a file or a folder; may be repeated.",
         ),
     ] = None,
     spikes: Annotated[

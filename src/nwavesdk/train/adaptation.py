@@ -45,9 +45,7 @@ def check_adaptable(net: nn.Module) -> None:
             "with TimeBatchNorm."
         )
     if not _norms_of(net):
-        raise ValueError(
-            "The net has no batch norm, which could adapt: train with `nwave train --net conv`."
-        )
+        raise ValueError("The net has no batch norm to adapt: train with `nwave train --net conv`.")
 
 
 @torch.no_grad()

@@ -61,7 +61,7 @@ class GivenReader:
         sample_rate: Rate of sound in memory without its own rate [Hz]; None without sound.
         max_seconds: Length above which a sound is an error [s].
         feature_names: Names of the features of a series in the data of the run; empty if unknown.
-        split_table: The table of sets of the run, which may lie among recordings and is none.
+        split_table: The table of sets of the run, which may be among the recordings.
     """
 
     kind: Kind

@@ -72,7 +72,7 @@ class TrainedRun:
         name: The path of its folder, for messages.
         patterns: Name and frames of each pattern that the net generates.
         feature_names: Names of the features of a series in the data of the run; empty if unknown.
-        split_table: The table of sets of the run (`--split FILE.csv`), which is no recording.
+        split_table: The table of sets of the run (`--split FILE.csv`), which is not a recording.
 
     Example:
         ```python
