@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numba
 import pytest
@@ -83,12 +84,88 @@ def test_the_user_s_numba_settings_stay():
     assert (numba.get_num_threads(), numba.config.THREADING_LAYER) == before
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_after_a_fork_the_child_runs_too():
+@pytest.fixture
+def busy_machine(monkeypatch):
+    """A machine whose cores all have work of other processes."""
+    cores = threads._Cores()
+    monkeypatch.setattr(threads, "_cores", cores)
+    monkeypatch.setattr(threads.LoadMonitor, "elsewhere", lambda _: 1.0)
+    cores._window_end = 0.0
+    yield cores
+    cores.waits.end()
+
+
+@pytest.mark.usefixtures("_each_kind_of_threads")
+def test_on_a_busy_machine_the_calling_thread_does_all_jobs(busy_machine):
+    quiet = big_problem(0)
+    workers = []
+
+    def work(first, last):
+        workers.append(threading.get_ident())
+        time.sleep(0.02)  # another thread would take the next piece
+
+    run_jobs(work, 8)
+    assert set(workers) == {threading.get_ident()}
+    assert len(workers) == torch.get_num_threads()  # the pieces stay the same
+    busy = solve(quiet)
+    busy_machine._free = 8
+    assert torch.equal(busy.mem, solve(quiet).mem)
+
+
+def test_cores_without_other_work_run_all_threads(monkeypatch):
+    monkeypatch.setattr(threads, "usable_cores", lambda: 4)
+    cores = threads._Cores()
+    for load, free in [(0.0, 4), (0.05, 4), (0.1, 3), (0.25, 3), (0.5, 2), (1.0, 1), (None, 4)]:
+        monkeypatch.setattr(threads.LoadMonitor, "elsewhere", lambda _, load=load: load)
+        cores._window_end = 0.0
+        assert cores.free_threads(4) == free
+    cores.waits.end()
+
+
+@pytest.mark.skipif(threads._openmp_team() is None, reason="torch has no GNU OpenMP")
+def test_waiting_threads_sleep_on_a_busy_machine():
     code = """
+import os, time, torch
+from nwavesdk.solvers.cpu.threads import _ShortWaits
+torch.set_num_threads(2)
+
+def core_time():
+    start = time.process_time()
+    for _ in range(10):
+        torch.zeros(1 << 17)  # on two threads
+        time.sleep(0.02)
+    return time.process_time() - start
+
+waits = _ShortWaits()
+core_time()
+before = core_time()
+waits.start()
+during = core_time()
+waits.end()
+after = core_time()
+os.environ["OMP_WAIT_POLICY"] = "ACTIVE"  # as if the user had decided
+waits.start()
+print(during < before / 3, during < after / 3, waits._thread)
+"""
+    ours = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, check=True, timeout=120, env=environment,
+    )  # fmt: skip
+    assert done.stdout.split() == ["True", "True", "None"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("busy", [False, True])
+def test_after_a_fork_the_child_runs_too(busy):
+    code = f"""
 import os, torch
 torch.set_num_threads(2)
 from nwavesdk.layers import LIFLayer, prepare_net
+from nwavesdk.solvers.cpu import threads
+if {busy}:
+    threads._cores.waits.start()
 layer = LIFLayer(256, 10e-3)
 x = torch.rand(16, 50, 256)
 prepare_net(layer)

@@ -11,7 +11,6 @@ from nwavesdk.analysis.bench.cases import (
     spike_count_loss,
 )
 from nwavesdk.analysis.bench.machine import (
-    LoadMonitor,
     machine_facts,
     machine_limits,
     machine_name,
@@ -43,7 +42,6 @@ __all__ = [
     "RUNS",
     "Contender",
     "LayerCase",
-    "LoadMonitor",
     "Outcome",
     "Parity",
     "Spread",

@@ -1,6 +1,5 @@
-"""The machine of a benchmark: its name, its load by other processes, and its limits."""
+"""The machine of a benchmark: its name and its limits."""
 
-import os
 import platform
 import re
 from pathlib import Path
@@ -9,16 +8,15 @@ from typing import Any
 import torch
 
 from nwavesdk.analysis.bench.measure import Spread, time_in_turn
+from nwavesdk.internal.load import usable_cores
 from nwavesdk.solvers.cpu.threads import keep_large_blocks
 
 __all__ = [
     "THREADS",
-    "LoadMonitor",
     "machine_facts",
     "machine_limits",
     "machine_name",
     "prepare_timing",
-    "usable_cores",
 ]
 
 THREADS = 2
@@ -26,45 +24,10 @@ COPY_BYTES = 1 << 28
 GEMM_SIZE = 1024
 
 
-class LoadMonitor:
-    """Measures the load by other processes from now on.
-
-    Compiled code that waits for its threads suffers from it.
-    """
-
-    def __init__(self) -> None:
-        self._start = self._core_seconds()
-
-    def elsewhere(self) -> float | None:
-        """Share of the core time since the start, or None if the system does not report it."""
-        now = self._core_seconds()
-        if self._start is None or now is None:
-            return None
-        passed, busy, ours = (end - begin for begin, end in zip(self._start, now, strict=True))
-        return round(min(max((busy - ours) / max(passed, 1e-9), 0.0), 1.0), 3)
-
-    @staticmethod
-    def _core_seconds() -> tuple[float, float, float] | None:
-        """Core seconds that have passed, that were busy, and that this process has used."""
-        stat = Path("/proc/stat")
-        if not stat.is_file():
-            return None
-        # The first line: cpu user nice system idle iowait irq softirq steal ...
-        words = stat.read_text(encoding="ascii").split("\n", 1)[0].split()
-        seconds = [int(word) / os.sysconf("SC_CLK_TCK") for word in words[1:9]]
-        # All but idle and iowait are busy.
-        return sum(seconds), sum(seconds) - sum(seconds[3:5]), sum(os.times()[:4])
-
-
 def prepare_timing(threads: int = THREADS) -> None:
     """Set torch's threads and make the allocator keep its memory, for the whole process."""
     torch.set_num_threads(min(threads, usable_cores()))
     keep_large_blocks()
-
-
-def usable_cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_model() -> str:

@@ -13,12 +13,12 @@ from nwavesdk.analysis.bench.cases import (
 from nwavesdk.analysis.bench.machine import (
     COPY_BYTES,
     GEMM_SIZE,
-    LoadMonitor,
     machine_facts,
     machine_limits,
     prepare_timing,
 )
 from nwavesdk.analysis.bench.measure import RUNS, measure_contenders
+from nwavesdk.internal.load import LoadMonitor
 
 __all__ = [
     "QUICK",

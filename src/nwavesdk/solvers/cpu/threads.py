@@ -9,6 +9,12 @@ does the work. numba's threading layers are chosen once for the whole process, a
 somewhere (with two Python threads, or after a fork). Kernels that release the GIL over ranges of
 jobs need none of them.
 
+Busy machines. Other processes may need the cores, too. Then a thread that has no core holds up all
+threads that wait for it, and those that wait in a busy loop keep it from getting one. So we
+measure the load by other processes a few times a second. While they leave fewer cores than we have
+threads, our kernels run on the cores that are free, and torch's threads wait asleep. Results do not
+depend on it: the pieces of work, and the threads of torch's own operations, stay the same.
+
 Allocator. glibc returns blocks of several MiB to the system and requests them again, and then the
 page faults of a fresh tensor cost more than our kernels. The first serial call raises two of its
 thresholds once. `NWAVESDK_KEEP_MEMORY=0` leaves them unchanged. Other C libraries have no such
@@ -17,6 +23,8 @@ call, and nothing happens there.
 
 import ctypes
 import os
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -25,11 +33,15 @@ from pathlib import Path
 
 import torch
 
+from nwavesdk.internal.load import LoadMonitor, usable_cores
+
 __all__ = ["keep_large_blocks", "native_function", "run_jobs", "run_native", "thread_count"]
 
 _OMP_PAUSE_HARD = 2  # OpenMP's omp_pause_hard: give up the threads
 _TRIM_THRESHOLD = -1  # parameter numbers of mallopt(3)
 _MMAP_THRESHOLD = -3
+_LOAD_WINDOW = 0.2  # seconds over which the load by other processes is measured
+_NEGLIGIBLE_LOAD = 0.25  # cores
 _NATIVE_CALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _NATIVE_RESULT = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 
@@ -67,9 +79,15 @@ def native_function(address: int, *, has_result: bool = False) -> Callable[[int]
 
 
 def run_native(function: Callable[[int], object], block: int, threads: int) -> None:
-    """Call a `native_function` with the argument `block` on every thread."""
+    """Call a `native_function` with the argument `block` on every thread that has a core.
+
+    A single call must do all of the work if it is the only one.
+    """
+    threads = _cores.free_threads(threads)
     team = None if _team_is_lost else _openmp_team()
-    if team is not None:
+    if threads == 1:
+        function(block)
+    elif team is not None:
         team.GOMP_parallel(function, block, threads, 0)
     else:
         _run_in_pool(lambda: function(block), threads)
@@ -93,8 +111,11 @@ def run_jobs(kernel: Callable[[int, int], object], jobs: int, *, serial: bool = 
         except BaseException as error:
             errors.append(error)
 
+    threads = _cores.free_threads(threads)
     team = None if _team_is_lost else _openmp_team()
-    if team is not None:
+    if threads == 1:
+        take_ranges()
+    elif team is not None:
         team.GOMP_parallel(_NATIVE_CALL(take_ranges), None, threads, 0)
     else:
         _run_in_pool(take_ranges, threads)
@@ -142,8 +163,82 @@ def _openmp_team() -> ctypes.CDLL | None:
     return team
 
 
+class _ShortWaits:
+    """Lets the waiting threads of torch's team sleep, from `start` to `end`.
+
+    A waiting thread of GNU OpenMP stays in a busy loop for milliseconds, unless the library has more
+    threads than the machine has cores (its manual, GOMP_SPINCOUNT). So a second team that does
+    nothing makes all waits short for as long as it exists.
+    """
+
+    def __init__(self) -> None:
+        self._end = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        team = _openmp_team()
+        user_decides = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys()
+        if self._thread is not None or team is None or user_decides:
+            return
+
+        # With torch's threads, the team must have more threads than there are cores.
+        size = max(2, usable_cores() - torch.get_num_threads() + 2)
+        formed = threading.Event()
+        self._end.clear()
+
+        def keep_team() -> None:
+            team.GOMP_parallel(_NATIVE_CALL(lambda _: None), None, size, 0)
+            formed.set()
+            self._end.wait()  # a team exists as long as the thread that formed it
+
+        self._thread = threading.Thread(target=keep_team, name="nwavesdk-waits", daemon=True)
+        self._thread.start()
+        formed.wait()
+
+    def end(self) -> None:
+        if self._thread is not None:
+            self._end.set()
+            self._thread.join()
+            self._thread = None
+
+
+class _Cores:
+    """The cores that other processes leave to this one, as measured in the last window."""
+
+    def __init__(self) -> None:
+        self.waits = _ShortWaits()
+        self._free = usable_cores()
+        self._monitor = LoadMonitor()
+        self._window_end = time.monotonic() + _LOAD_WINDOW
+        self._lock = threading.Lock()
+
+    def free_threads(self, threads: int) -> int:
+        """How many of so many threads have a core, at least one."""
+        if time.monotonic() > self._window_end and self._lock.acquire(blocking=False):
+            try:
+                self._measure()
+            finally:
+                self._lock.release()
+        return max(1, min(threads, self._free))
+
+    def _measure(self) -> None:
+        elsewhere = self._monitor.elsewhere() or 0.0
+        self._free = int(usable_cores() * (1 - elsewhere) + _NEGLIGIBLE_LOAD)
+        self._monitor = LoadMonitor()
+        self._window_end = time.monotonic() + _LOAD_WINDOW
+
+        if self._free < torch.get_num_threads():
+            self.waits.start()
+        else:
+            self.waits.end()
+
+
+_cores = _Cores()
+
+
 def _dissolve_team_before_fork() -> None:
     global _team_is_lost
+    _cores.waits.end()
     team = _openmp_team()
     _team_is_lost = team is not None and team.omp_pause_resource_all(_OMP_PAUSE_HARD) != 0
 

@@ -1,0 +1,57 @@
+"""The cores that this process may use, and their load by other processes."""
+
+import os
+import time
+from pathlib import Path
+
+__all__ = ["LoadMonitor", "usable_cores"]
+
+
+def usable_cores() -> int:
+    """Number of cores that this process may use."""
+    return len(_core_names()) or os.cpu_count() or 1
+
+
+def _core_names() -> set[str]:
+    """The names of these cores in `/proc/stat`; empty if the system does not report them."""
+    if not hasattr(os, "sched_getaffinity"):
+        return set()
+    return {f"cpu{core}" for core in os.sched_getaffinity(0)}
+
+
+class LoadMonitor:
+    """Measures the load of the usable cores by other processes from now on.
+
+    Compiled code that waits for its threads suffers from it.
+    """
+
+    def __init__(self) -> None:
+        self._start = self._core_seconds()
+
+    def elsewhere(self) -> float | None:
+        """Share of the core time since the start, or None if the system does not report it."""
+        now = self._core_seconds()
+        if self._start is None or now is None:
+            return None
+        passed, busy, ours = (end - begin for begin, end in zip(self._start, now, strict=True))
+        return round(min(max((busy - ours) / max(passed, 1e-9), 0.0), 1.0), 3)
+
+    @staticmethod
+    def _core_seconds() -> tuple[float, float, float] | None:
+        """Core seconds that have passed, that were busy, and that this process has used."""
+        stat = Path("/proc/stat")
+        if not stat.is_file():
+            return None
+
+        # One line per core: cpu0 user nice system idle iowait irq softirq steal ...
+        cores = _core_names()
+        passed = busy = 0
+        for line in stat.read_text(encoding="ascii").splitlines():
+            name, *words = line.split()
+            if name in cores:
+                ticks = [int(word) for word in words[:8]]
+                passed += sum(ticks)
+                busy += sum(ticks) - sum(ticks[3:5])  # all but idle and iowait
+
+        tick = 1 / os.sysconf("SC_CLK_TCK")
+        return passed * tick, busy * tick, time.process_time()

@@ -1,0 +1,31 @@
+"""The load of the cores by other processes."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nwavesdk.internal.load import LoadMonitor, usable_cores
+
+
+@pytest.mark.skipif(not os.path.isfile("/proc/stat"), reason="needs /proc/stat")
+def test_another_process_is_load_elsewhere_and_our_own_work_is_not():
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+        try:
+            time.sleep(0.2)  # until it has started
+            load, start = LoadMonitor(), time.process_time()
+            while time.process_time() - start < 0.4:
+                pass
+            share = load.elsewhere()
+        finally:
+            other.kill()
+    # The other process has about one core, and ours, which does not count, another one.
+    assert 0.3 / usable_cores() < share
+    assert share <= 1 - 0.2 / usable_cores()
+
+
+def test_without_a_report_of_the_system_the_load_is_unknown(monkeypatch):
+    monkeypatch.setattr("nwavesdk.internal.load.Path.is_file", lambda _: False)
+    assert LoadMonitor().elsewhere() is None
