@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import torch
+from torch import nn
 
 from layers.nets import CHIPS, LAYERS, RECURRENT_KINDS, chip_net, drive
 from nwavesdk.layers import (
@@ -69,6 +70,38 @@ def test_prepare_net_that_fails_has_changed_nothing():
     with pytest.raises(RuntimeError, match="taus are not finite"):
         prepare_net(net)
     assert torch.equal(net[0].state["v"], before)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("explicit", [True, False])
+def test_a_value_that_is_not_finite_is_noticed_before_the_next_batch(bad, explicit):
+    net = SpikingSequential(
+        nn.Linear(6, 5), LIFLayer(5, 20e-3), HWSynapse(5, 3), HWLayer(3, 20e-3, layer_topology="RC")
+    )
+    if explicit:
+        prepare_net(net)
+    net(drive(2, 5, 6))
+    damaged = drive(2, 5, 6)
+    damaged[1, 2, 0] = bad
+
+    if explicit:
+        prepare_net(net)
+    spk, mem = net(damaged)
+    assert torch.stack([spk, mem]).isfinite().all()  # nothing shows it here
+    with pytest.raises(RuntimeError, match="LIFLayer: states are NaN or infinite after the last"):
+        prepare_net(net) if explicit else net(drive(2, 5, 6))
+
+    # The damage is gone with the state.
+    if explicit:
+        prepare_net(net)
+    net(drive(2, 5, 6))
+
+
+def test_large_finite_states_are_not_damage():
+    layer = LIFLayer(4, 20e-3, reset_mechanism="none")
+    prepare_net(layer)
+    layer(torch.full((1, 1, 4), 3e38))  # their sum is infinite
+    prepare_net(layer)
 
 
 class TestInstance:

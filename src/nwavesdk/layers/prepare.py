@@ -118,6 +118,10 @@ class Prepared(SelfPreparing):
     def check_parameters(self) -> None:
         """Raise a RuntimeError if the module cannot be prepared; changes nothing."""
 
+    def has_finite_state(self) -> bool:
+        """Whether the state has no NaN or infinity."""
+        return True
+
     def prepare(self, noise: Noise, keep_state: bool) -> None:
         """Draw mismatch, compute effective weights and, unless `keep_state`, reset the state."""
 
@@ -235,7 +239,8 @@ def prepare_modules(
     """Prepare those of `modules` that are `Prepared`, all or none; see `prepare_net`.
 
     Raises:
-        RuntimeError: If weights or constants are not finite, or a threshold is not above 0.
+        RuntimeError: If weights or constants are not finite, or a threshold is not above 0; if a
+            state is not finite, which is reset then.
     """
     prepared = [module for module in modules if isinstance(module, Prepared)]
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
@@ -257,6 +262,17 @@ def _uncompiled(function: Callable[..., None]) -> Callable[..., None]:
 
 def _prepare_by_value(prepared: Sequence[Prepared], seed: int | None, keep_state: bool) -> None:
     """Prepare the modules by reading the values of their parameters."""
+    # A NaN membrane never spikes, so all layers after it look healthy.
+    lost = [module for module in prepared if not module.has_finite_state()]
+    for module in lost:
+        module.forget_state()
+    if lost:
+        owner = type(lost[0]).__name__
+        raise RuntimeError(
+            f"{owner}: states are NaN or infinite after the last call: its input "
+            f"had such values (torch.isfinite finds them), or {DIVERGED}"
+        )
+
     for module in prepared:
         module.check_parameters()
     for place, module in enumerate(prepared):

@@ -1,5 +1,6 @@
 """`StatefulNeurons`: what a neuron layer carries from one call to the next."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -59,6 +60,14 @@ class StatefulNeurons(Prepared):
         if self._states is None:
             return None
         return dict(zip(self.neuron.states, self._states, strict=True))
+
+    def has_finite_state(self) -> bool:
+        for state in self._states or ():
+            values = state.detach()
+            # The sum is quick, but finite numbers may have an infinite one.
+            if not (math.isfinite(values.sum().item()) or bool(values.isfinite().all())):
+                return False
+        return True
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # part of the signature
         """Reset the state, unless `keep_state`."""

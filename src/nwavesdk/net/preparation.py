@@ -40,8 +40,9 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
     Raises:
         TypeError: If `model` is not a module.
         ValueError: If `seed` is not a whole number of 64 bits, or `keep_state` not True or False.
-        RuntimeError: If weights or constants are not finite, or a threshold is not above 0. No
-            layer has changed then.
+        RuntimeError: If weights or constants are not finite, or a threshold is not above 0. If a
+            state is NaN or infinite after the last call, which spikes do not show; such states are
+            reset. No layer has changed otherwise.
 
     Example:
         >>> import torch

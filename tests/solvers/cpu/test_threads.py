@@ -100,7 +100,7 @@ def test_on_a_busy_machine_the_calling_thread_does_all_jobs(busy_machine):
     quiet = big_problem(0)
     workers = []
 
-    def work(first, last):
+    def work(*_):
         workers.append(threading.get_ident())
         time.sleep(0.02)  # another thread would take the next piece
 

@@ -166,9 +166,9 @@ def _openmp_team() -> ctypes.CDLL | None:
 class _ShortWaits:
     """Lets the waiting threads of torch's team sleep, from `start` to `end`.
 
-    A waiting thread of GNU OpenMP stays in a busy loop for milliseconds, unless the library has more
-    threads than the machine has cores (its manual, GOMP_SPINCOUNT). So a second team that does
-    nothing makes all waits short for as long as it exists.
+    A waiting thread of GNU OpenMP stays in a busy loop for milliseconds, unless the library has
+    more threads than the machine has cores (its manual, GOMP_SPINCOUNT). So a second team that
+    does nothing makes all waits short for as long as it exists.
     """
 
     def __init__(self) -> None:
@@ -248,9 +248,15 @@ def _regain_team_after_fork() -> None:
     _team_is_lost = False
 
 
+def _begin_in_child() -> None:
+    global _cores
+    _pools.clear()
+    _cores = _Cores()
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_dissolve_team_before_fork,
         after_in_parent=_regain_team_after_fork,
-        after_in_child=_pools.clear,
+        after_in_child=_begin_in_child,
     )
