@@ -88,7 +88,12 @@ def _describe_features(features: "Features") -> dict[str, Any]:
 
     if isinstance(features, LogMelFeatures):
         log_mel = features.log_mel
-        return {"front_end": "log_mel", **asdict(log_mel), "floor": SILENCE, "level": features.level}
+        return {
+            "front_end": "log_mel",
+            **asdict(log_mel),
+            "floor": SILENCE,
+            "level": features.level,
+        }
     if isinstance(features, ChipFeatures):
         config = features.config
         times = {"sim_time_s": config.sim_time_s, "steps": config.T}
