@@ -98,7 +98,8 @@ def _describe_features(features: "Features") -> dict[str, Any]:
         config = features.config
         times = {"sim_time_s": config.sim_time_s, "steps": config.T}
         return {"front_end": "filter_bank", **asdict(config.bank), **times, "level": config.level}
-    settings = asdict(features)  # type: ignore[call-overload]  # all features are dataclasses
+    # All features are dataclasses.
+    settings: dict[str, Any] = asdict(features)  # type: ignore[call-overload]
     return settings | ({"rate": NOISE_RATE} if isinstance(features, NoiseFeatures) else {})
 
 
