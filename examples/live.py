@@ -1,13 +1,16 @@
-"""A trained run decides while a sound plays, one time step of the net after the other.
+"""A trained run detects its classes while a sound plays, one time step of the net after the other.
 
-    nwave train --out runs/words --data FOLDER --net lif --level as_is --no-center
-    python examples/live.py runs/words FOLDER/yes/1.wav
+    nwave train --out runs/words --data FOLDER --level as_is --no-center
+    python examples/live.py runs/words sound.wav --background noise
 
-The file is played in real time, silently; `--fast` does not wait. Each change of the decision is
-printed with the time in the sound. The net decides as in training, by the spikes of each class
-since the beginning of the recording, so its last decision is that of `nwave eval`. A sound that is
-longer than nine of ten recordings of the run is several recordings, one after the other, each from
-rest. `--window` sets another length of these; `--window inf` makes the sound one recording.
+FOLDER has a class for everything that is not an event, `noise` here: sounds of the places where the
+detector will listen, and speech without the words. The file is played in real time, silently;
+`--fast` does not wait.
+
+An event is a class whose probability by the scores of the last `--average` seconds reaches
+`--threshold`. After an event, there is none for `--dead` seconds. The last lines give the events
+per hour: play hours of sound without events to count false alarms, and choose `--threshold` by
+them. The accuracy of a run is measured on whole recordings, and does not give this number.
 
 `listen` takes any source of blocks. For a microphone, with the package sounddevice:
 
@@ -16,16 +19,16 @@ rest. `--window` sets another length of these; `--window inf` makes the sound on
             while True:
                 yield device.read(rate // 100)[0][:, 0]
 
-    listen(run, microphone(run.sample_rate), run.sample_rate)
+    listen(run, Detector(run), microphone(run.sample_rate), run.sample_rate)
 """
 
 import argparse
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +36,7 @@ import torch
 
 from nwavesdk.data import decode
 from nwavesdk.data.decoding import MOST_SECONDS, Samples, read_recording
-from nwavesdk.layers import prepare_net
-from nwavesdk.metrics import population_counts
+from nwavesdk.net import streaming
 from nwavesdk.train import TrainedRun, load
 
 
@@ -42,35 +44,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("run", type=Path, help="folder of a run for live sound")
     parser.add_argument("sound", type=Path, help="a wav of any sample rate")
+    parser.add_argument("--background", nargs="+", default=[], help="classes that are not events")
+    parser.add_argument("--average", type=float, default=0.8, help="time that decides [s]")
+    parser.add_argument("--threshold", type=float, default=0.95, help="least probability")
+    parser.add_argument("--dead", type=float, default=1.0, help="time without events after one [s]")
     parser.add_argument("--block", type=float, default=10e-3, help="length of a block [s]")
-    parser.add_argument("--window", type=float, help="length of a recording [s]; that of the run")
     parser.add_argument("--fast", action="store_true", help="do not wait for the time of a block")
     options = parser.parse_args()
     if not 0 < options.block <= MOST_SECONDS:
         sys.exit(f"live.py: --block: expected a time above 0 [s], got {options.block:g}.")
-    if options.window is not None and not options.window > 0:
-        sys.exit(f"live.py: --window: expected a time above 0 [s], got {options.window:g}.")
+    if not 0 < options.average < math.inf:
+        sys.exit(f"live.py: --average: expected a time above 0 [s], got {options.average:g}.")
     try:
         run = load(options.run)
         run.stream()  # the error of a run that cannot be applied to live sound
         if run.task.name != "classification":
             sys.exit(f"live.py: {options.run} has no class for each recording, expected one.")
-        if options.window is not None:
-            run = replace(run, steps=steps_of(run, options.window))
+        for name in options.background:
+            if name not in run.classes:
+                sys.exit(
+                    f"live.py: --background: got {name}, expected one of {', '.join(run.classes)}."
+                )
         samples, rate = decode(options.sound, read_recording(options.sound, MOST_SECONDS))
         length = max(1, round(options.block * rate))
         blocks = [samples[start : start + length] for start in range(0, len(samples), length)]
-        listen(run, blocks if options.fast else play(blocks, rate), rate)
+        detector = Detector(
+            run, options.background, options.average, options.threshold, options.dead
+        )
+        listen(run, detector, blocks if options.fast else play(blocks, rate), rate)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         sys.exit(f"live.py: {error}")
-
-
-def steps_of(run: TrainedRun, seconds: float) -> int | None:
-    """The steps of a recording of some length [s]; None if it has no end."""
-    if math.isinf(seconds):
-        return None
-    assert run.frame_seconds is not None
-    return run.hold * max(1, round(seconds / run.frame_seconds))
 
 
 def play(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:
@@ -84,98 +87,96 @@ def play(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:
 
 
 @torch.inference_mode()
-def listen(run: TrainedRun, blocks: Iterable[Samples], rate: int) -> None:
-    """Print the decisions on a sound in blocks and, at its end, how long they took."""
+def listen(run: TrainedRun, detector: "Detector", blocks: Iterable[Samples], rate: int) -> None:
+    """Print the events of a sound in blocks and, at its end, how many there were."""
     first = warm_up(run, rate)
     stream = run.stream(rate)
-    decision = Decision(run)
     heard = 0
     computing = 0.0
-    with suppress(KeyboardInterrupt):  # Ctrl-C ends the sound of a microphone
+    with streaming(run.net), suppress(KeyboardInterrupt):  # Ctrl-C ends the sound of a microphone
         for block in blocks:
             began = time.perf_counter()
             heard += len(block)
             for x in stream.push(block):
-                decision.step(x, heard / rate)
+                detector.step(x, heard / rate)
             computing += time.perf_counter() - began
     if not heard:
         return
-    began = time.perf_counter()
-    for x in stream.finish():
-        decision.step(x, heard / rate)
-    decision.finish(heard / rate)
-    computing += time.perf_counter() - began
 
     seconds = heard / rate
+    count = detector.events
+    print(f"{count} events in {seconds:.2f} s, {3600 * count / seconds:,.0f} per hour")
     print(f"real-time factor {computing / seconds:.3f} ({computing:.3f} s for {seconds:.2f} s)")
-    middle, high = 1e3 * np.quantile(decision.latencies, [0.5, 0.99])
     print(f"first step, before the sound: {1e3 * first:.0f} ms")
-    print(f"latency of a step: p50 {middle:.3f} ms, p99 {high:.3f} ms")
+    if detector.latencies:
+        middle, high = 1e3 * np.quantile(detector.latencies, [0.5, 0.99])
+        print(f"latency of a step: p50 {middle:.3f} ms, p99 {high:.3f} ms")
 
 
 def warm_up(run: TrainedRun, rate: int) -> float:
     """Run one step of silence, which loads libraries and kernels; return how long it took [s]."""
     began = time.perf_counter()
-    prepare_net(run.net)
-    run.net(run.stream(rate).finish()[0])
+    with streaming(run.net):
+        run.net(run.stream(rate).finish()[:1])
     return time.perf_counter() - began
 
 
-class Decision:
-    """The decision of a net about a recording, step by step.
+class Detector:
+    """Events by the mean of a net's outputs over the last steps.
 
     Args:
-        run: The run of the net.
+        run: The run of the net, for a class per recording.
+        background: Classes that are not events.
+        average: Length of the mean [s].
+        threshold: Probability of a class from which it is an event.
+        dead: Time after an event in which there is no other [s].
 
     Attributes:
+        events: Number of events.
         latencies: The time that each step took [s].
     """
 
-    def __init__(self, run: TrainedRun) -> None:
+    def __init__(
+        self,
+        run: TrainedRun,
+        background: Iterable[str] = (),
+        average: float = 0.8,
+        threshold: float = 0.95,
+        dead: float = 1.0,
+    ) -> None:
+        assert run.step_seconds is not None
         self.run = run
+        self.threshold = threshold
+        self.dead = dead
+        self.events = 0
         self.latencies: list[float] = []
-        self.steps = 0
-        self.counts = torch.zeros(1, len(run.classes))
-        self.printed = -1
+        self._is_event = torch.tensor([name not in background for name in run.classes])
+        self._decoder = run.task.decoder()
+        self._n_steps = max(1, round(average / run.step_seconds))
+        self._scores: deque[torch.Tensor] = deque(maxlen=self._n_steps)
+        self._last = -math.inf
 
     def step(self, x: torch.Tensor, seconds: float) -> None:
-        """Run one step; print the decision if it changes, and at the end of a whole recording.
+        """Run one step; print the event that it completes.
 
         Args:
             x: Input of the net, `[1, F]`.
             seconds: Time in the sound [s].
         """
         began = time.perf_counter()
-        if self.steps == 0:
-            prepare_net(self.run.net)
-        spk, _ = self.run.net(x)
-        self.counts += population_counts(spk[:, None], len(self.run.classes))
-        best = int(self.counts.argmax())
+        spk, mem = self.run.net(x[None])
+        self._scores.append(self._decoder(spk, mem)[0])
+
+        # The scores of a recording are the mean of those of its steps.
+        if len(self._scores) == self._n_steps and seconds - self._last >= self.dead:
+            scores = torch.stack(tuple(self._scores)).mean(dim=0)
+            probability, best = (self.run.task.probabilities(scores) * self._is_event).max(dim=0)
+            if probability >= self.threshold:
+                self.events += 1
+                self._last = seconds
+                name = self.run.classes[best]
+                print(f"{seconds:7.2f} s  {name:12} {probability:4.0%}", flush=True)
         self.latencies.append(time.perf_counter() - began)
-        self.steps += 1
-        if self.steps == self.run.steps:
-            self.finish(seconds)
-        elif self.counts.any() and best != self.printed:
-            self._print(seconds, "")
-            self.printed = best
-
-    def finish(self, seconds: float) -> None:
-        """Print the decision at the end of a recording, if one has begun.
-
-        Args:
-            seconds: Time in the sound [s].
-        """
-        if self.steps:
-            self._print(seconds, ", end of the recording")
-        self.steps = 0
-        self.counts.zero_()
-        self.printed = -1
-
-    def _print(self, seconds: float, end: str) -> None:
-        best = int(self.counts.argmax())
-        spikes = int(self.counts.sum())
-        share = f"{self.counts[0, best] / max(1, spikes):4.0%} of {spikes} spikes"
-        print(f"{seconds:7.2f} s  {self.run.classes[best]:12} {share}{end}", flush=True)
 
 
 if __name__ == "__main__":

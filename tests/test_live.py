@@ -1,4 +1,4 @@
-"""`examples/live.py`: its decisions are those of the run, and its errors are one line."""
+"""`examples/live.py`: its events are those of the run's outputs, and its errors are one line."""
 
 import runpy
 import sys
@@ -25,55 +25,86 @@ def listen(monkeypatch, capsys):
     return run
 
 
-def whole_decision(folder: Path, sound: np.ndarray, rate: int) -> str:
-    """Return the class that the run predicts for a whole recording."""
-    from nwavesdk.data import Recordings, Series
-    from nwavesdk.data.decoding import resample
+def expected_events(
+    folder: Path, sound: np.ndarray, rate: int, *, average: float, threshold: float, dead: float
+) -> list[tuple[float, str]]:
+    """Time and class of the events of a whole sound: those of means of the net's outputs."""
+    import torch
+
+    from nwavesdk.net.preparation import prepared
     from nwavesdk.train import load
-    from nwavesdk.train.evaluation import evaluate_net
 
     run = load(folder)
-    frames = run.front_end(resample((sound, rate), run.sample_rate))
-    recordings = Recordings((frames,), np.zeros(1, np.int64), run.classes, ("x",), "")
-    series = Series(recordings, run.standard, run.hold, run.steps // run.hold)
-    predicted = evaluate_net(run.net, run.task, series, 1).predicted
-    return run.classes[int(predicted)]
+    x = run.stream(rate).push(sound).transpose(0, 1)
+    with torch.inference_mode(), prepared(run.net):
+        spk, mem = run.net(x)
+    length = round(average / run.step_seconds)
+    events: list[tuple[float, str]] = []
+    for end in range(length, x.shape[1] + 1):
+        parts = (spk[:, end - length : end], mem[:, end - length : end])
+        parts = parts if spk is not mem else (parts[0], parts[0])
+        probability, best = run.task.probabilities(run.task.decoder()(*parts))[0].max(dim=0)
+        # A frame of 25 ms is complete at its end; the next one comes 10 ms later.
+        seconds = 25e-3 + 10e-3 * ((end - 1) // run.hold)
+        is_free = not events or seconds - events[-1][0] >= dead - 1e-6
+        if probability >= threshold and is_free:
+            events.append((seconds, run.classes[best]))
+    return events
 
 
-def test_the_last_decision_is_that_for_the_whole_recording(listen, live_run, tones):
-    decisions = []
-    for name in ("high", "low", "middle"):
-        for index in range(3):
-            file = tones / name / f"{index}.wav"
-            lines = listen(live_run, file, "--fast", "--block", "0.0071")
-            at_end = [line.split()[2] for line in lines if line.endswith("end of the recording")]
-            assert at_end == [whole_decision(live_run, *soundfile.read(file, dtype="float32"))]
-            decisions += at_end
-    assert len(set(decisions)) > 1
+def events_of(lines: list[str]) -> list[tuple[float, str]]:
+    """Time and class of the printed events."""
+    words = [line.split() for line in lines if line.endswith("%")]
+    return [(float(seconds), name) for seconds, _, name, _ in words]
+
+
+@pytest.fixture(scope="session")
+def page_run(tones, tmp_path_factory):
+    """Return the folder of a run of the default net."""
+    from train.runs import write_untrained
+
+    folder = tmp_path_factory.mktemp("live_page") / "run"
+    data = {"source": str(tones), "bands": 12, "level": "as_is", "center": False}
+    write_untrained(folder, {"data": data})
+    return folder
+
+
+@pytest.mark.parametrize("name", ["live_run", "page_run"])
+def test_events_are_those_of_the_mean_outputs(listen, request, tones, tmp_path, name):
+    folder = request.getfixturevalue(name)
+    names = ("low", "high", "middle", "low")
+    sound = np.concatenate(
+        [soundfile.read(tones / each / "0.wav", dtype="float32")[0] for each in names]
+    )
+    soundfile.write(tmp_path / "a.wav", sound, 8000, "FLOAT")
+    options = {"average": 0.1, "threshold": 0.34, "dead": 0.154}
+    expected = expected_events(folder, sound, 8000, **options)
+    words = [word for key, value in options.items() for word in (f"--{key}", value)]
+    lines = listen(folder, tmp_path / "a.wav", "--fast", "--block", 1e-3, *words)
+    events = events_of(lines)
+    assert [each for _, each in events] == [each for _, each in expected]
+    assert [time for time, _ in events] == pytest.approx([t for t, _ in expected], abs=6e-3)
+    assert len(events) > 3
+    per_hour = 3600 * len(events) / (len(sound) / 8000)
+    assert f"{len(events)} events in {len(sound) / 8000:.2f} s, {per_hour:,.0f} per hour" in lines
+
+
+def test_classes_of_the_background_are_no_events(listen, live_run, tones):
+    file = tones / "low" / "0.wav"
+    words = ("--fast", "--average", 0.1, "--threshold", 0, "--dead", 0)
+    assert len(events_of(listen(live_run, file, *words))) > 10
+    classes = ("--background", "low", "middle")
+    assert {name for _, name in events_of(listen(live_run, file, *words, *classes))} == {"high"}
 
 
 def test_other_rates_and_stereo_are_converted(listen, live_run, tmp_path):
-    time = np.arange(11025) / 44100
+    time = np.arange(22050) / 44100
     tone = 0.3 * np.sin(2 * np.pi * 300 * time).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", np.stack([tone, tone], axis=1), 44100, "FLOAT")
-    lines = listen(live_run, tmp_path / "a.wav", "--fast")
-    assert lines[-4].split()[2] == whole_decision(live_run, tone, 44100)
-
-
-def test_a_long_sound_is_several_recordings(listen, live_run, tones, tmp_path):
-    from nwavesdk.train import load
-
-    run = load(live_run)
-    length = run.steps // run.hold * run.front_end.step
-    names = ("low", "high", "middle", "low")
-    parts = [soundfile.read(tones / name / "0.wav", dtype="float32")[0] for name in names]
-    sound = np.concatenate([np.resize(part, length) for part in parts])[: -length // 2]
-    soundfile.write(tmp_path / "a.wav", sound, 8000, "FLOAT")
-    lines = listen(live_run, tmp_path / "a.wav", "--fast")
-    at_end = [line.split()[2] for line in lines if line.endswith("end of the recording")]
-    starts = range(0, len(sound), length)
-    assert at_end == [whole_decision(live_run, sound[start:], 8000) for start in starts]
-    assert len(set(at_end)) > 1
+    words = ("--fast", "--average", 0.1, "--threshold", 0.34)
+    (event,) = events_of(listen(live_run, tmp_path / "a.wav", *words))
+    options = {"average": 0.1, "threshold": 0.34, "dead": 1.0}
+    assert event[1] == expected_events(live_run, tone, 44100, **options)[0][1]
 
 
 def test_a_file_is_played_in_real_time(listen, live_run, tones, monkeypatch):
@@ -89,37 +120,17 @@ def test_a_file_is_played_in_real_time(listen, live_run, tones, monkeypatch):
     assert clock[0] == pytest.approx(soundfile.info(file).duration)
 
 
-def test_each_recording_begins_at_rest(listen, live_run, tmp_path):
-    from nwavesdk.train import load
-
-    run = load(live_run)
-    length = run.steps // run.hold * run.front_end.step
-    # Frames at the border of two recordings hold only silence.
-    silent = np.zeros(run.front_end.width, np.float32)
-    noise = np.random.default_rng(0).uniform(-1, 1, length - 2 * len(silent))
-    sound = np.concatenate([silent, noise.astype(np.float32), silent])
-    soundfile.write(tmp_path / "a.wav", np.tile(sound, 3), 8000, "FLOAT")
-    lines = listen(live_run, tmp_path / "a.wav", "--fast")
-    at_end = [line.split()[2:] for line in lines if line.endswith("end of the recording")]
-    assert at_end[0] == at_end[1]
-    assert len(at_end) == 3
-
-
-@pytest.mark.parametrize(("window", "count"), [("0.15", 7), ("1", 1), ("inf", 1)])
-def test_the_length_of_a_recording_can_be_chosen(listen, live_run, tmp_path, window, count):
-    sound = np.random.default_rng(0).uniform(-1, 1, 8000).astype(np.float32)
-    soundfile.write(tmp_path / "a.wav", sound, 8000, "FLOAT")
-    lines = listen(live_run, tmp_path / "a.wav", "--fast", "--window", window)
-    assert sum(line.endswith("end of the recording") for line in lines) == count
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["NONE", "WAV"], r"holds no run \(no config\.json\): give the folder"),
         (["RUN", "NONE/a.wav"], r"a\.wav"),
         (["RUN", "TEXT"], r"a\.txt is not sound .*, expected a wav: convert or remove it"),
-        (["RUN", "WAV", "--window", "nan"], r"--window: expected a time above 0 \[s\], got nan"),
+        (["RUN", "WAV", "--average", "nan"], r"--average: expected a time above 0 \[s\], got nan"),
+        (
+            ["RUN", "WAV", "--background", "x"],
+            r"--background: got x, expected one of high, low, mi",
+        ),
         (["RUN", "WAV", "--block", "nan"], r"--block: expected a time above 0 \[s\], got nan"),
     ],
 )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cli.command import json_object, nwave
+from train.runs import chip_choices, small_choices, write_untrained
 
 pytestmark = pytest.mark.interop
 
@@ -28,17 +29,51 @@ def graph(tmp_path: Path) -> Path:
     return path
 
 
-def test_export_refuses_what_nir_does_not_have_and_says_what_to_do(
+def test_export_refuses_what_nir_does_not_have_and_names_options_of_the_command(
     run: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "net.nir"
     refused = nwave("export", run, "--nir", path, "--discretization", "exact")
     assert refused.exit_code == 2
     assert "got a reset by subtraction, expected one to a value" in refused.stderr
-    assert "--allow soft-reset" in refused.stderr
+    assert "train with --reset zero, or allow it with --allow soft-reset: other" in refused.stderr
+    assert "reset_mechanism" not in refused.stderr
     assert not path.exists()
     missing = nwave("export", run, "--nir", path)
     assert "net.nir needs --discretization, because NIR does not say" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"net": {"neuron": "adlif"}}, "write one step by --torch or --onnx; docs/nir.md lists"),
+        (None, "nwave export RUN writes it for the chip, --torch or --onnx one step"),
+    ],
+)
+def test_a_run_that_nir_cannot_hold_is_refused_with_what_the_command_can_write(
+    tones: Path, tmp_path: Path, changes: dict[str, Any] | None, remedy: str
+) -> None:
+    choices = small_choices(tones) if changes else chip_choices(tones)
+    for section, values in (changes or {}).items():
+        choices[section] |= values
+    run = tmp_path / "run"
+    write_untrained(run, choices)
+    refused = nwave("export", run, "--nir", tmp_path / "n.nir", "--discretization", "exact")
+    assert refused.exit_code == 2
+    assert remedy.replace("RUN", str(run)) in refused.stderr
+
+
+@pytest.mark.parametrize("preset", ["lif", "conv", "delay"])
+def test_a_run_with_a_reset_to_zero_is_exported_for_all_readers(
+    tones: Path, tmp_path: Path, preset: str
+) -> None:
+    data = {"source": str(tones), "bands": 12}
+    write_untrained(tmp_path / "run", {"data": data, "net": {"preset": preset, "reset": "zero"}})
+    method = ("--nir", tmp_path / "net.nir", "--discretization", "exact", "--json")
+    written = json_object(nwave("export", tmp_path / "run", *method))
+    assert written["check"]["equal"]
+    assert written["check"]["spikes"] > 100
+    assert not any("reset" in note for note in written["notes"])
 
 
 @pytest.mark.parametrize("discretization", ["exact", "euler"])

@@ -45,7 +45,7 @@ def test_train_has_the_options_that_it_always_had() -> None:
         "--charge-gain", "--json", "--help", "--task", "--recurrent", "--class-weights",
         "--speaker-pattern", "--folds", "--leave-one-out", "--no-test", "--padding", "--steps",
         "--encoder", "--bin", "--events", "--workers", "--jobs", "--dt", "--gain", "--net",
-        "--threshold", "--weight-decay", "--warmup", "--sharpness", "--window", "--hop",
+        "--threshold", "--reset", "--weight-decay", "--warmup", "--sharpness", "--window", "--hop",
         "--threads", "--first-weights", "--clip", "--label-smoothing", "--most-spikes",
         "--val-share", "--test-share",
         "--spike-cost", "--augment", "--center", "--standardize", "--look-ahead",

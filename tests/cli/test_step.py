@@ -1,10 +1,12 @@
 """`nwave export --torch` and `--onnx`."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,10 +14,16 @@ pytest.importorskip("lightning")
 
 from cli.command import json_object, nwave
 from nwavesdk.cli.step import _about, late_lines
+from nwavesdk.data.features import ChipFeatures, EventFeatures, ImageFeatures, NoiseFeatures
+from nwavesdk.data.source import Item, Sample
 from nwavesdk.interop.step import StepCheck
 from nwavesdk.interop.step_files import read_torch
 from nwavesdk.train import load
-from train.runs import write_untrained
+from nwavesdk.train.given import Given
+from tolerances import GRADIENT, assert_close
+from train.runs import chip_choices, write_untrained
+
+PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 
 
 @pytest.fixture
@@ -51,6 +59,61 @@ def test_the_look_ahead_of_a_run_is_told(run: Path) -> None:
     late = replace(trained, net_input=replace(trained.net_input, look_ahead=4))
     assert _about(late)["look_ahead"] == 4
     assert late_lines(late) == ["the output of a step is the class of 4 steps before"]
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"center": True, "standardize": True, "bands": 40},  # of the default net
+        {"level": "as_is", "hold": 2, "padding": "zeros", "sample_rate": 8000, "hop": 0.015},
+    ],
+)
+def test_the_page_computes_input_and_class_from_the_file_and_a_sound(
+    choices: dict[str, Any],
+    tones: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    data: dict[str, Any],
+) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    choices["data"] |= data
+    write_untrained(tmp_path / "run", choices)
+    assert nwave("export", tmp_path / "run", "--onnx", tmp_path / "net.onnx").exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    samples = 0.5 * soundfile.read(tones / "low" / "3.wav", dtype="float32")[0]
+    soundfile.write("a.wav", samples, 8000, "PCM_16")
+    (code,) = re.findall(r"<!-- input -->\n```python\n(.*?)^```$", PAGE.read_text(), re.S | re.M)
+    names: dict[str, Any] = {}
+    exec(compile(code, str(PAGE), "exec"), names)
+
+    run = load(tmp_path / "run")
+    sound = soundfile.read("a.wav", dtype="float32")
+    frames = run.features(Item("a", Path("a.wav")), Sample(sound)).frames
+    (expected,) = ([*run.net_input.blocks(Given("a", frames))],)
+    x = torch.from_numpy(np.concatenate(expected))[None]
+    assert_close(torch.from_numpy(names["x"]), x, GRADIENT, "input of the page")
+    (prediction,) = run.predict("a.wav")
+    assert capsys.readouterr().out == f"{prediction.class_name}\n"
+
+
+def test_the_description_has_the_settings_of_each_kind(tones: Path, tmp_path: Path) -> None:
+    write_untrained(tmp_path / "run", chip_choices(tones))
+    run = load(tmp_path / "run")
+    assert isinstance(run.features, ChipFeatures)
+    settings = _about(run)["features"]
+    assert settings.items() >= {"front_end": "filter_bank", "count": 16, "level": "peak"}.items()
+    assert settings["steps"] == run.steps
+    others = {
+        ImageFeatures((3, 4)): {"shape": (3, 4)},
+        EventFeatures((2, 5, 6), 1e-3): {"shape": (2, 5, 6), "bin": 1e-3},
+        NoiseFeatures(3, 100): {"seed": 3, "channels": 100, "rate": 0.05},
+    }
+    for features, expected in others.items():
+        about = _about(replace(run, features=features))
+        assert about["features"] == expected
+        assert json.loads(json.dumps(about))["features"].keys() == expected.keys()
 
 
 def test_a_step_that_differs_is_not_written(

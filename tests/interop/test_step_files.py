@@ -34,7 +34,7 @@ def test_a_program_runs_in_a_process_that_has_only_torch(tmp_path: Path) -> None
     (tmp_path / "net.pt2").write_bytes(torch_bytes(step, {"dt": 1e-3}))
     x = 2 * torch.rand(3, 40, *shape)
     torch.save(x, tmp_path / "x.pt")
-    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    code = re.search(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)[1]
     program = "\n".join([BEFORE, code, AFTER])
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, cwd=tmp_path)
     prepare_net(net)

@@ -18,10 +18,11 @@ from nwavesdk.data import FrontEnd, NWaveDataloaderConfig, Standard
 from nwavesdk.data.decoding import resample
 from nwavesdk.data.features import SeriesFeatures
 from nwavesdk.layers import prepare_net
-from nwavesdk.metrics import population_counts
+from nwavesdk.net import streaming
 from nwavesdk.train import LiveInput, Run, TrainedRun, load
 from nwavesdk.train.evaluation import evaluate_net
 from nwavesdk.train.net_file import FileNet
+from tolerances import STATE, assert_close
 from train.runs import chip_choices, small_choices, write_untrained
 
 soundfile = pytest.importorskip("soundfile")
@@ -48,7 +49,17 @@ def padded_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["live_run", "padded_run", "chip_run"])
+@pytest.fixture(scope="module")
+def page_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the default net, whose outputs are scores."""
+    folder = tmp_path_factory.mktemp("live_page") / "run"
+    write_untrained(
+        folder, {"data": {"source": str(tones), "bands": 12, "level": "as_is", "center": False}}
+    )
+    return folder
+
+
+@pytest.fixture(params=["live_run", "padded_run", "chip_run", "page_run"])
 def folder(request: pytest.FixtureRequest) -> Path:
     path: Path = request.getfixturevalue(request.param)
     return path
@@ -79,17 +90,29 @@ def test_input_and_decisions_are_those_of_the_run(folder: Path, tones: Path) -> 
     predicted = []
     for index in range(len(test)):
         whole = test.batch([index]).x[0].numpy()
-        prepare_net(run.net)
-        counts = torch.zeros(1, len(run.classes))
-        with torch.inference_mode():
+        scores = torch.zeros(1, len(run.classes))
+        with torch.inference_mode(), streaming(run.net):
             for x in inputs[whole.tobytes()]:
-                spk, _ = run.net(x)
-                counts += population_counts(spk[:, None], len(run.classes))
-        predicted.append(int(counts.argmax()))
+                scores += run.task.decoder()(*run.net(x[None]))
+        predicted.append(int(scores.argmax()))
     expected = evaluate_net(trained.model(), trained.task, test, batch_size=4)
     assert run.classes == trained.classes
     assert predicted == expected.predicted.tolist()
-    assert len(set(predicted)) > 1
+    # The untrained default net has one class for all.
+    assert len(set(predicted)) > (0 if isinstance(run.net, FileNet) else 1)
+
+
+def test_scores_of_the_default_net_are_those_of_predict(page_run: Path, tones: Path) -> None:
+    run = load(page_run)
+    files = [tones / "high" / "0.wav", tones / "low" / "1.wav"]
+    for prediction, file in zip(run.predict(files), files, strict=True):
+        sound = soundfile.read(file, dtype="float32")[0]
+        x = input_of(run, blocks_of(sound, 900))
+        with torch.inference_mode(), streaming(run.net):
+            scores = torch.stack([run.task.decoder()(*run.net(step[None]))[0] for step in x])
+        assert prediction.probabilities is not None
+        expected = torch.from_numpy(prediction.probabilities)
+        assert_close(run.task.probabilities(scores.mean(dim=0)), expected, STATE, file.name)
 
 
 def test_the_code_of_the_page_decides_as_predict(
@@ -196,7 +219,8 @@ def test_runs_that_cannot_be_applied_to_sound_as_it_comes_are_errors(
 ) -> None:
     peak = tmp_path / "peak"
     write_untrained(peak, small_choices(tones))
-    with pytest.raises(ValueError, match=r"peak scales each .* \(got data\.level 'peak', expected"):
+    words = r"peak scales each .* \(got data\.level 'peak', .* --level as_is --no-center`"
+    with pytest.raises(ValueError, match=words):
         load(peak).stream()
     live = load(live_run)
     centered = replace(live, net_input=replace(live.net_input, center=True))
@@ -207,9 +231,6 @@ def test_runs_that_cannot_be_applied_to_sound_as_it_comes_are_errors(
     standardized = replace(live, net_input=replace(live.net_input, standardize=True))
     with pytest.raises(ValueError, match=r"deviation.*\(got data\.standardize true.*"):
         standardized.stream()
-    of_page = FileNet(live.net, (12,), 2, decides_once=True, place="net.py:1")
-    with pytest.raises(ValueError, match=r"has the net of a page.*`nwave train --net lif`"):
-        replace(live, net=of_page).stream()
     run = replace(live, features=SeriesFeatures(), kind="series")
     with pytest.raises(ValueError, match="was trained on series, expected sound: train with `nwa"):
         run.stream()

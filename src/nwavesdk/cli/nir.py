@@ -219,6 +219,7 @@ def export_nir(
         RuntimeError: If a spike differs. Nothing is written then.
     """
     from nwavesdk.interop.nir import check, export_net, graph_bytes
+    from nwavesdk.interop.nir.draft import NoNodeError
     from nwavesdk.train import load
     from nwavesdk.train.net_file import FileNet
 
@@ -229,13 +230,19 @@ def export_nir(
         )
     trained = load(run, net)
     model: nn.Module = trained.net
-    shape: tuple[int, ...] | None = None
+    shape: tuple[int, ...] = (len(trained.standard.mean),)
     if isinstance(model, FileNet):
         shape, model = model.inputs, model.net
     allowed = _allowed(allow)
-    exported = export_net(
-        model, discretization=discretization, dt=trained.dt, input_shape=shape, allow=allowed
-    )
+    try:
+        exported = export_net(
+            model, discretization=discretization, dt=trained.dt, input_shape=shape, allow=allowed
+        )
+    except NoNodeError as error:
+        remedy = _remedy(run, error.fault)
+        if remedy is None:
+            raise
+        raise ValueError(f"--nir: {error.fault}: {remedy}.") from None
     dt = exported.graph.metadata["nwavesdk_dt"]
     options = {"dt": dt, "discretization": discretization, "allow": allowed}
     found = check(exported.graph, **options, net=model)
@@ -261,6 +268,23 @@ def export_nir(
     lines += late_lines(trained)
     lines.append(f"against a reader that shares no code, on random input: {found}")
     print_report(as_json, report, lines)
+
+
+def _remedy(run: Path, fault: str) -> str | None:
+    """What to do about a net of the library that NIR has no nodes for; None for a user's net."""
+    from nwavesdk.train.run_folder import RunFolder
+
+    config = RunFolder(run).read_config()
+    if config.net.preset is None and config.net_file is not None:
+        return None
+    if config.chip is not None:
+        return f"nwave export {printable(run)} writes it for the chip, --torch or --onnx one step"
+    if "reset by subtraction" in fault:
+        return (
+            "train with --reset zero, or allow it with --allow soft-reset: other readers than "
+            "nwavesdk will then reset to 0"
+        )
+    return "write one step by --torch or --onnx; docs/nir.md lists the runs that NIR can hold"
 
 
 def _options(

@@ -76,6 +76,7 @@ RUN_FIELDS = (
     "net.population",
     "net.tau",
     "net.threshold",
+    "net.reset",
     "net.dt",
     "net.first_weights",
     "net.dropout",

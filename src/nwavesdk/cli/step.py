@@ -1,5 +1,6 @@
 """`nwave export --torch` and `--onnx`: one step of a trained net as a file that others run."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -7,6 +8,7 @@ from nwavesdk.cli.app import print_report
 from nwavesdk.internal.files import printable, write_atomically
 
 if TYPE_CHECKING:
+    from nwavesdk.data.features import Features
     from nwavesdk.train import TrainedRun
 
 __all__ = ["export_step", "late_lines"]
@@ -57,23 +59,48 @@ def export_step(
 
 
 def _about(trained: "TrainedRun") -> dict[str, Any]:
-    """What a reader of the file needs to know of the run."""
-    from nwavesdk.data.features import SeriesFeatures
-
+    """What a reader of the file needs to know of the run; docs/export.md lists the fields."""
     net_input = trained.net_input
-    features = trained.features
+    encoder = net_input.encoder
     return {
         "dt": trained.dt,
         "task": trained.task.name,
         "classes": list(trained.classes),
+        "kind": trained.kind,
+        "features": _describe_features(trained.features),
+        "frame_seconds": trained.frame_seconds,
         "mean": [float(value) for value in trained.standard.mean],
         "deviation": [float(value) for value in trained.standard.deviation],
-        "hold": net_input.hold,
         "center": net_input.center,
         "standardize": net_input.standardize,
-        "add_standardized": isinstance(features, SeriesFeatures) and features.add_standardized,
+        "encoder": "current" if encoder is None else type(encoder).__name__.lower(),
+        "hold": net_input.hold,
+        "length": net_input.length,
+        "pads_to_length": net_input.pads_to_length,
         "look_ahead": net_input.look_ahead,
     }
+
+
+def _describe_features(features: "Features") -> dict[str, Any]:
+    """The settings with which a recording becomes frames."""
+    from nwavesdk.data.features import NOISE_RATE, ChipFeatures, LogMelFeatures, NoiseFeatures
+    from nwavesdk.data.log_mel import SILENCE
+
+    if isinstance(features, LogMelFeatures):
+        log_mel = features.log_mel
+        return {
+            "front_end": "log_mel",
+            **asdict(log_mel),
+            "floor": SILENCE,
+            "level": features.level,
+        }
+    if isinstance(features, ChipFeatures):
+        config = features.config
+        times = {"sim_time_s": config.sim_time_s, "steps": config.T}
+        return {"front_end": "filter_bank", **asdict(config.bank), **times, "level": config.level}
+    # All features are dataclasses.
+    settings: dict[str, Any] = asdict(features)  # type: ignore[call-overload]
+    return settings | ({"rate": NOISE_RATE} if isinstance(features, NoiseFeatures) else {})
 
 
 def late_lines(trained: "TrainedRun") -> list[str]:

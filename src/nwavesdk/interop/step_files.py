@@ -45,7 +45,7 @@ def describe_step(step: StepNet, about: Mapping[str, Any]) -> dict[str, Any]:
     """
     return {
         **about,
-        "version": 1,
+        "version": 2,
         "input": list(step.input_shape),
         "outputs": list(step.outputs),
         "states": [vars(state) for state in step.states],

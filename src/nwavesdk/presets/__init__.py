@@ -44,11 +44,11 @@ _COMMON = frozenset({"dt", "dropout", "surrogate"})
 USES: Mapping[PresetName, frozenset[str]] = {
     "lif": _COMMON
     | {"hidden", "population", "neuron", "neuron_options", "charge_gain", "recurrent"}
-    | {"tau", "threshold", "first_weights"},
+    | {"tau", "threshold", "reset", "first_weights"},
     "adlif": _COMMON | {"hidden", "threshold"},
     "recurrent": _COMMON | {"hidden", "threshold"},
-    "conv": _COMMON | {"threshold"},
-    "delay": _COMMON | {"threshold"},
+    "conv": _COMMON | {"threshold", "reset"},
+    "delay": _COMMON | {"threshold", "reset"},
     "chip": _COMMON | {"hidden", "population", "recurrent", "tau"},
 }
 """The options `net.*` that the page of each preset reads; others have no effect on its net."""

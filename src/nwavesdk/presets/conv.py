@@ -196,8 +196,14 @@ def spiking(synapse: nn.Module, shape: tuple[int, ...], config: RunConfig) -> li
     longest = LONGEST_PER_STEP if has_target_per_step(config) else LONGEST
     shortest = max(SHORTEST, config.net.dt)
     taus = torch.empty(shape).uniform_(math.log(shortest), math.log(longest)).exp()
-    surrogate = parse(config.net.surrogate)
-    neurons = LIFLayer(shape, taus, config.net.threshold, dt=config.net.dt, spike_grad=surrogate)
+    neurons = LIFLayer(
+        shape,
+        taus,
+        config.net.threshold,
+        config.net.reset,
+        dt=config.net.dt,
+        spike_grad=parse(config.net.surrogate),
+    )
     dropout = [nn.Dropout(config.net.dropout)] if config.net.dropout else []
     return [synapse, norm, neurons, *dropout]
 

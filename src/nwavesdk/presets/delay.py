@@ -44,7 +44,8 @@ def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSe
         norm = TimeBatchNorm(WIDTH)
         nn.init.constant_(norm.weight, NORM_SCALE)
         taus = torch.empty(WIDTH).uniform_(math.log(SHORTEST), math.log(LONGEST)).exp()
-        neurons = LIFLayer(WIDTH, taus, net.threshold, dt=net.dt, spike_grad=parse(net.surrogate))
+        surrogate = parse(net.surrogate)
+        neurons = LIFLayer(WIDTH, taus, net.threshold, net.reset, dt=net.dt, spike_grad=surrogate)
         modules += [synapse, norm, neurons]
         modules += [nn.Dropout(net.dropout)] if net.dropout else []
         n_features = WIDTH

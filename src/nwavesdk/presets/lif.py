@@ -53,6 +53,7 @@ def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSe
             classes * net.population,
             net.tau,
             thresholds=net.threshold,
+            reset_mechanism=net.reset,
             dt=net.dt,
             spike_grad=parse(net.surrogate),
         )
@@ -88,7 +89,8 @@ def hidden_layer(config: RunConfig, size: int, topology: str = "FF") -> NeuronLa
         ValueError: If a constant is out of its range.
     """
     net = config.net
-    neuron = find_neuron(net.neuron)
+    is_lif_zero = (net.neuron, net.reset) == ("lif", "zero")
+    neuron = find_neuron("lif_zero" if is_lif_zero else net.neuron)
     shared = {"tau": net.tau, "threshold": net.threshold}
     constants = {name: value for name, value in shared.items() if name in neuron.constants}
     return neuron.build(

@@ -66,7 +66,7 @@ NEURON_DEFAULTS: dict[str, Any] = {
 }
 
 # The fields of the net that a net from a file does not have; `build` may read the others.
-LAYER_FIELDS = ("hidden", "population", *NEURON_DEFAULTS, "recurrent", "threshold")
+LAYER_FIELDS = ("hidden", "population", *NEURON_DEFAULTS, "recurrent", "threshold", "reset")
 
 # Fields of `data` that were added after runs had begun without them, with the values of those runs.
 LATER_DATA: dict[str, Any] = {
@@ -93,7 +93,13 @@ LATER_DATA: dict[str, Any] = {
 
 # Fields that were added after runs had been sealed without them, with the values of those runs.
 LATER_FIELDS: dict[str, dict[str, Any]] = {
-    "net": {**NEURON_DEFAULTS, "recurrent": None, "preset": None, "first_weights": "drawn"},
+    "net": {
+        **NEURON_DEFAULTS,
+        "recurrent": None,
+        "preset": None,
+        "first_weights": "drawn",
+        "reset": "subtraction",
+    },
     "data": LATER_DATA,
     "learning": {
         "class_weights": "none",

@@ -343,6 +343,11 @@ class NetConfig(FrozenModel):
     tau: Seconds = choice(10e-3, "Membrane time constant [s].")
     dt: Seconds = choice(1e-3, "Time step [s].")
     threshold: Scale = choice(1.0, "Membrane above which a neuron spikes.")
+    reset: Literal["subtraction", "zero"] = choice(
+        "subtraction",
+        "What a spike of a LIF neuron does: subtract the threshold, or set the membrane to zero, "
+        "the only reset of NIR.",
+    )
     dropout: float = choice(
         0.05,
         "Fraction of hidden neurons silenced in training: with lif and chip, for a whole "

@@ -41,7 +41,7 @@ from nwavesdk.train.inputs import encoder_of_run, features_of, warn_of_skipped
 from nwavesdk.train.live import LiveInput, rate_of
 from nwavesdk.train.model_file import load_model
 from nwavesdk.train.net_choice import NetChoice, match_net_file
-from nwavesdk.train.net_file import FileNet, RunNet, network_of_run
+from nwavesdk.train.net_file import RunNet, network_of_run
 from nwavesdk.train.predictions import Prediction
 from nwavesdk.train.run_folder import RunFolder
 from nwavesdk.train.sections import is_table
@@ -321,11 +321,12 @@ class TrainedRun:
 
         Raises:
             ValueError: If there is no sound of this rate, if the run was trained on something other
-                than sound, if it scales each recording by its loudest sample or its mean, or if its
-                net is that of a page.
+                than sound, or if it scales each recording by its loudest sample or its mean.
         """
+        options = "--level as_is"
         if isinstance(self.features, LogMelFeatures):
             level = self.features.level
+            options += " --no-center"
         elif isinstance(self.features, ChipFeatures):
             level = self.features.config.level
         else:
@@ -337,7 +338,7 @@ class TrainedRun:
             raise ValueError(
                 f"{self.name} scales each recording by its loudest sample, which is known only at "
                 "the end of the sound (got data.level 'peak', expected 'as_is'): train with "
-                "`nwave train --level as_is`."
+                f"`nwave train {options}`."
             )
         if self.net_input.center or self.net_input.standardize:
             name = "center" if self.net_input.center else "standardize"
@@ -345,11 +346,6 @@ class TrainedRun:
                 f"{self.name} scales each recording by its mean or deviation, which is known only "
                 f"at the end of the sound (got data.{name} true, expected false): train with "
                 f"`nwave train --no-{name}`."
-            )
-        if isinstance(self.net, FileNet):
-            raise ValueError(
-                f"{self.name} has the net of a page, which gives scores for whole recordings, "
-                "expected neurons that spike for each class: train with `nwave train --net lif`."
             )
         limits = {"least": LOWEST_RATE, "most": HIGHEST_RATE}
         rate = self.sample_rate if sample_rate is None else sample_rate

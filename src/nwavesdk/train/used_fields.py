@@ -113,7 +113,7 @@ def _check_chip(config: RunConfig, kind: Kind) -> None:
     general = ("bands", "length", "hold", "window", "hop", "padding")
     fields = (*general, *OWN_SCALE, *SERIES_FIELDS, *LABEL_FIELDS)
     check_left_out(config, "data", fields, reason)
-    check_left_out(config, "net", ("threshold",), reason)
+    check_left_out(config, "net", ("threshold", "reset"), reason)
 
 
 def check_left_out(config: RunConfig, section: str, names: Sequence[str], reason: str) -> None:

@@ -12,7 +12,7 @@ from nwavesdk.interop.nir.graph import Edge
 from nwavesdk.interop.nir.node import MODULE_KEY, RESET_KEY, SUBTRACTION, Array
 from nwavesdk.interop.nir.sources import SOFT_RESET
 
-__all__ = ["GraphDraft", "Signal", "refusal"]
+__all__ = ["GraphDraft", "NoNodeError", "Signal", "refusal"]
 
 INPUT, OUTPUT = "input", "output"
 
@@ -34,10 +34,23 @@ class Signal:
         return Signal(self.names + other.names, self.shape)
 
 
-def refusal(path: str, got: str, expected: str, remedy: str) -> ValueError:
+class NoNodeError(ValueError):
+    """A module has no exact node.
+
+    Args:
+        fault: Which module, what it has, and what NIR has.
+        remedy: What to change in Python.
+    """
+
+    def __init__(self, fault: str, remedy: str) -> None:
+        super().__init__(f"to_nir: {fault}: {remedy}.")
+        self.fault = fault
+
+
+def refusal(path: str, got: str, expected: str, remedy: str) -> NoNodeError:
     """The error of a module that has no exact node."""
     where = f"module {shown(path)}" if path else "the net"
-    return ValueError(f"to_nir: {where}: got {got}, expected {expected}: {remedy}.")
+    return NoNodeError(f"{where}: got {got}, expected {expected}", remedy)
 
 
 class GraphDraft:

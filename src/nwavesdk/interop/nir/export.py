@@ -107,7 +107,8 @@ def export_net(
     if soft:
         draft.notes.append(
             f"reset by subtraction in {', '.join(soft)}: nwavesdk reads it from the metadata with "
-            f"allow={{{SOFT_RESET!r}}}; every other reader resets to 0 and gives other spikes"
+            f"--allow {SOFT_RESET} (allow={{{SOFT_RESET!r}}}); every other reader resets to 0 and "
+            "gives other spikes"
         )
     return Exported(graph, tuple(draft.notes))
 
