@@ -82,7 +82,12 @@ def silent(tmp_path: Path) -> dict[str, Any]:
     """Choices of a run on recordings without any input."""
     file = tmp_path / "silent.npz"
     np.savez(file, x=np.zeros((12, 9, 2), np.float32), y=np.arange(12) % 2)
-    return {"data": {"source": str(file)}, "net": {"hidden": [4]}, "learning": {"epochs": 1}}
+    return {
+        "data": {"source": str(file)},
+        "net_file": "lif",
+        "net": {"hidden": [4]},
+        "learning": {"epochs": 1},
+    }
 
 
 @pytest.mark.parametrize("cause", ["silence", "integrators"])
