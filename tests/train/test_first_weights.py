@@ -97,7 +97,7 @@ def test_what_cannot_drive_weights_leaves_them_drawn_with_a_note(
     if cause == "silence":
         choices = silent(tmp_path)
     else:
-        choices["net"]["tau"] = 20.0
+        choices["net"] |= {"tau": 1.0, "dt": 1e-5}
     run = new_run(choices, tmp_path)
     assert run.config.net.first_weights == "drawn"
     assert capsys.readouterr().err.rstrip().endswith("): they are drawn.")
