@@ -101,7 +101,10 @@ def test_commands_need_no_file_for_a_preset(of_preset: Path, tones: Path) -> Non
     ("words", "line"),
     [
         (("eval", "--net", "lif"), r"--net: .* has another net, got lif, expected conv: leave"),
-        (("eval", "--net", "cnv"), r"--net: got 'cnv', expected one of lif, .*, or a Python file .*, did you mean 'conv'"),
+        (
+            ("eval", "--net", "cnv"),
+            r"--net: got 'cnv', expected one of lif, .*, or a Python file .*, did you mean 'conv'",
+        ),
         (("export",), r".* was not trained for a chip"),
         (("map",), r".* was not trained for a chip"),
         (("chips",), r".* was not trained for a chip"),

@@ -326,7 +326,7 @@ def test_spikes_are_counted_by_class() -> None:
 def conv_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of `--net conv`, which has batch norms, with its initial weights."""
     folder = tmp_path_factory.mktemp("conv") / "run"
-    choices = small_choices(tones) | {"net": {"preset": "conv"}}
+    choices = small_choices(tones) | {"net_file": "conv", "net": {}}
     write_untrained(folder, choices)
     return folder
 

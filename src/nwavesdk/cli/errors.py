@@ -183,7 +183,9 @@ def _usage_text(error: Any, words: Sequence[str]) -> str:
         options = error.ctx.command.get_params(error.ctx) if error.ctx else []
         known = [name for option in options for name in option.opts if name.startswith("--")]
         close = " or ".join(_close_options(error.option_name, known))
-        text = f"no such option: {error.option_name}" + (f", did you mean {close}?" if close else "")
+        text = f"no such option: {error.option_name}" + (
+            f", did you mean {close}?" if close else ""
+        )
     elif parameter is None:
         text = _lower(error.format_message())
     elif type(error).__name__ == "MissingParameter":
