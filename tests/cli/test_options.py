@@ -26,8 +26,8 @@ def test_options_have_type_default_and_help_of_their_fields() -> None:
         "--data digits|PATH Spoken digits, or a folder or file with recordings; docs/data.md lists "
         "the formats. [digits]",
         "--epochs <int> Passes over the training set. [chosen by data and net; lif: 20; chip: 40]",
-        "--warmup <float> Fraction of the run in which the learning rate rises. [chosen by data and "
-        "net; lif, chip: 0.3]",
+        "--warmup <float> Fraction of the run in which the learning rate rises. [chosen by data "
+        "and net; lif, chip: 0.3]",
         "--hidden N,N,… Hidden layer sizes. [256,256; chip: 50]",
         "--neuron-options NAME=VALUE,… Constants of that neuron, and those to train, as in "
         "tau_w=0.1,learn=(a,b). [its own]",

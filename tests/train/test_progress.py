@@ -1,6 +1,7 @@
 """Progress on standard error: one line on a terminal, a bounded number of lines elsewhere."""
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,7 +40,7 @@ def test_a_log_gets_at_most_twenty_lines_and_the_first_and_the_last_epoch(
     assert (epochs[0], epochs[-1]) == (first, last)
     assert len(epochs) <= N_LINES + 2
     # Evenly spaced, apart from the first and the last.
-    assert len({after - before for before, after in zip(epochs[1:-2], epochs[2:-1])}) <= 1  # noqa: B905
+    assert len({after - before for before, after in pairwise(epochs[1:-1])}) <= 1
     if n_epochs <= N_LINES:
         assert len(epochs) == n_epochs
 

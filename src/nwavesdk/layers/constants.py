@@ -177,7 +177,7 @@ class ConstantNeurons(StatefulNeurons):
         return {name: tau for name, tau in shortest.items() if tau < self.dt * (1 - ROUNDING)}
 
     def long_constants(self) -> dict[str, float]:
-        """The time constants that are probably in milliseconds, by argument: the longest one [s]."""
+        """The time constants that are probably in milliseconds, by argument: the longest [s]."""
         of_time = [c for c in self.stored_constants if c.kind.is_time]
         longest = {c.argument: self.constant(c.name).detach().max().item() for c in of_time}
         return {name: tau for name, tau in longest.items() if looks_like_milliseconds(tau, self.dt)}
