@@ -142,7 +142,7 @@ def positive_number(owner: str, name: str, value: object, unit: str = "") -> flo
 def looks_like_milliseconds(tau: float, dt: float) -> bool:
     """Whether a time constant is probably in milliseconds by mistake.
 
-    It is at least 2 s, and from 1,000 to a million steps; a longer one is meant to be endless.
+    It is above 2.5 s, and 1,000 to a million steps; a longer one is meant to be endless.
 
     Args:
         tau: Time constant [s].
@@ -152,7 +152,7 @@ def looks_like_milliseconds(tau: float, dt: float) -> bool:
         >>> looks_like_milliseconds(20, 1e-3), looks_like_milliseconds(20e-3, 1e-3)
         (True, False)
     """
-    return tau >= 2 and 1e3 < tau / dt <= 1e6
+    return tau > 2.5 and 1e3 < tau / dt <= 1e6
 
 
 def whole_number(
