@@ -68,6 +68,7 @@ class EquationLayer(NeuronLayer):
     @accept_other_spelling
     def __init__(
         self,
+        /,
         n_neurons: int | Sequence[int],
         *,
         learn: str | Sequence[str] = (),

@@ -263,7 +263,8 @@ def _choose_preset(
 
 def _check_used(config: "RunConfig", preset: PresetName, reason: str) -> None:
     """Reject options of the net that were given and have no effect on it."""
-    net, remedy = preset, f"change a copy of the net: nwave net {preset} > net.py"
+    net: str = preset
+    remedy = f"change a copy of the net: nwave net {preset} > net.py"
     for name in sorted(config.net.model_fields_set - {"preset"} - USES[preset]):
         if config.net.preset is None and config.chip is None:
             net = f"{preset}, the default {reason}"
