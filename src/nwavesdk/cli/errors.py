@@ -73,7 +73,7 @@ UsageError: type[Any] = typer.BadParameter.__mro__[1]
 class OneLineGroup(TyperGroup):
     """The root command: it runs a command and ends each error of the user in one line."""
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  # typer passes it
         """Write the commands to the help by group."""
         write_commands(self.commands, formatter)
 
