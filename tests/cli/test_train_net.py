@@ -150,7 +150,7 @@ def test_a_file_that_is_missing_or_wrong_is_one_line(tmp_path: Path) -> None:
     missing = nwave("train", "--out", tmp_path / "run", "--net", tmp_path / "no.py")
     assert re.match(r"nwave: --net: .*no\.py does not exist: check the name", missing.stderr)
     other = nwave("train", "--out", tmp_path / "run", "--net", "net.txt")
-    assert re.match(r"nwave: --net: got 'net\.txt', expected a Python file and", other.stderr)
+    assert re.match(r"nwave: --net: got 'net\.txt', expected one of lif, ", other.stderr)
     (tmp_path / "net.py").write_text("def build():\n    return 3\n")
     wrong = nwave("train", "--out", tmp_path / "run", "--net", tmp_path / "net.py")
     assert re.match(r"nwave: .*net\.py:1: got build\(\), expected build\(inputs, ", wrong.stderr)
