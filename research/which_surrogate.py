@@ -34,7 +34,7 @@ EQUAL_WIDTHS = (
 )
 """The same shapes, all with the width at half height of `atan(2)`: 2/π of a threshold."""
 SLOPES = ",".join(f"fast_sigmoid({slope})" for slope in (0.5, 1, 2, 5, 10, 25, 100))
-DEEP = "--hidden 64,64,64,64,64,64,64 --hold 1 --epochs 15"
+DEEP = "--net lif --hidden 64,64,64,64,64,64,64 --hold 1 --epochs 15"
 
 
 class Study(NamedTuple):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 import nwavesdk
 
@@ -50,6 +51,18 @@ def test_names_and_modules_are_there():
         assert getattr(nwavesdk, name) is not None
     modules = {"encoding", "layers", "loss", "plot", "surrogate", "train"}
     assert {*nwavesdk.__all__, *modules} <= set(dir(nwavesdk))
+
+
+def test_every_layer_is_at_the_top():
+    modules = {
+        name
+        for name in nwavesdk.layers.__all__
+        if isinstance(value := getattr(nwavesdk.layers, name), type)
+        and issubclass(value, nn.Module)
+    }
+    bases = {"DenseSynapse", "NeuronLayer", "Prepared", "Synapse"}
+    assert modules - bases <= {*nwavesdk.__all__}
+    assert nwavesdk.LILayer is nwavesdk.layers.LILayer
 
 
 def test_an_unknown_name_is_an_attribute_error():

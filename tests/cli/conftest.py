@@ -13,7 +13,7 @@ def trained(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     """A finished run, and the output of `nwave train`."""
     pytest.importorskip("lightning")
     out = tmp_path_factory.mktemp("cli") / "run"
-    sizes = ["--hidden", "16,8", "--population", 2, "--bands", 12, "--hold", 1]
+    sizes = ["--net", "lif", "--hidden", "16,8", "--population", 2, "--bands", 12, "--hold", 1]
     learning = ["--epochs", 2, "--batch-size", 8, "--learning-rate", 0.02, "--seed", 5]
     return out, nwave("train", "--out", out, "--data", tones, *sizes, *learning, "--json")
 

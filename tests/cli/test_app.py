@@ -1,5 +1,6 @@
 """Help, version, and errors that the user can fix."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from cli.command import json_object, nwave
 from nwavesdk import __version__
+from nwavesdk.cli import app
 
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"]], ids=" ".join)
@@ -24,6 +26,16 @@ def test_help_is_fast_and_loads_nothing_heavy(words: list[str]) -> None:
     )
     assert "Usage: " in result.stdout
     assert float(result.stderr) < 0.5  # seconds of the processor, whatever else it is doing
+
+
+def test_the_help_has_each_command_once_in_groups_and_begins_with_train() -> None:
+    lines = nwave("--help").stdout.split("Options:")[1].splitlines()
+    titles = [line.rstrip(":") for line in lines if line.endswith(":")]
+    assert titles == ["Train", "Use", "Look into", "Chip", "Exchange", "This machine"]
+    commands = [line.split()[0] for line in lines if re.match("  [a-z]", line)]
+    assert commands[0] == "train"
+    assert sorted(commands) == sorted(command.name for command in app.registered_commands)
+    assert not any("..." in line for line in lines)
 
 
 def test_version() -> None:

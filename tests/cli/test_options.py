@@ -2,13 +2,21 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from cli.command import nwave
-from nwavesdk.cli.options import DATA_FIELDS, OPTION_NAMES, _value_type, add_run_choices
+from nwavesdk.cli.options import (
+    DATA_FIELDS,
+    OPTION_NAMES,
+    _run_option,
+    _value_type,
+    add_run_choices,
+)
+from nwavesdk.data.source import Task
 from nwavesdk.train import BrokenRunError, RunConfig
+from nwavesdk.train.recipes import DataKind, complete_config, complete_schedule
 
 
 def test_options_have_type_default_and_help_of_their_fields() -> None:
@@ -17,18 +25,33 @@ def test_options_have_type_default_and_help_of_their_fields() -> None:
         "--seed <int> Seed of weights, order, dropout and mismatch. [0]",
         "--data digits|PATH Spoken digits, or a folder or file with recordings; docs/data.md lists "
         "the formats. [digits]",
-        "--epochs <int> Passes over the training set. [20; chip: 40]",
+        "--epochs <int> Passes over the training set. [chosen by data and net; lif: 20; chip: 40]",
+        "--warmup <float> Fraction of the run in which the learning rate rises. [chosen by data "
+        "and net; lif, chip: 0.3]",
         "--hidden N,N,… Hidden layer sizes. [256,256; chip: 50]",
         "--neuron-options NAME=VALUE,… Constants of that neuron, and those to train, as in "
         "tau_w=0.1,learn=(a,b). [its own]",
         "--tau <float> Membrane time constant [s]. [0.01; chip: 0.05]",
-        "--learning-rate <float> Highest learning rate of the cycle. [0.008; chip: 0.03]",
+        "--learning-rate <float> Highest learning rate of the cycle. [chosen by data and net; "
+        "lif: 0.008; chip: 0.03]",
         "--precision 32-true|64-true|bf16-mixed|16-mixed Precision of the numbers. [32-true]",
         "--bits <int> Bits of a weight on the chip. [the profile's]",
-        "noise=10, or none; docs/augmentation.md lists them. [none]",
+        "noise=10, or none; docs/augmentation.md lists them. [chosen by the data]",
     ):
         assert option in text
-    assert "In brackets are the defaults of --net lif and of --chip." in text
+
+
+@pytest.mark.parametrize("kind", get_args(DataKind))
+@pytest.mark.parametrize("task", ["classification", "labels"])
+def test_the_help_shows_no_default_that_a_recipe_replaces(kind: DataKind, task: Task) -> None:
+    config, _ = complete_config(RunConfig.of({}), kind, task)
+    config = complete_schedule(config, kind, task, n_train=1_000)
+    for section in ("data", "net", "learning"):
+        values = getattr(config, section)
+        for name, info in type(values).model_fields.items():
+            field = f"{section}.{name}"
+            if getattr(values, name) != info.default and field not in WITHOUT_OPTION:
+                assert "[chosen by " in _run_option(field).help
 
 
 def test_train_has_the_options_that_it_always_had() -> None:

@@ -101,7 +101,10 @@ def test_commands_need_no_file_for_a_preset(of_preset: Path, tones: Path) -> Non
     ("words", "line"),
     [
         (("eval", "--net", "lif"), r"--net: .* has another net, got lif, expected conv: leave"),
-        (("eval", "--net", "cnv"), r"--net: got 'cnv', expected a Python file and its function"),
+        (
+            ("eval", "--net", "cnv"),
+            r"--net: got 'cnv', expected one of lif, .*, or a Python file .*, did you mean 'conv'",
+        ),
         (("export",), r".* was not trained for a chip"),
         (("map",), r".* was not trained for a chip"),
         (("chips",), r".* was not trained for a chip"),
@@ -147,7 +150,7 @@ def test_a_file_that_is_missing_or_wrong_is_one_line(tmp_path: Path) -> None:
     missing = nwave("train", "--out", tmp_path / "run", "--net", tmp_path / "no.py")
     assert re.match(r"nwave: --net: .*no\.py does not exist: check the name", missing.stderr)
     other = nwave("train", "--out", tmp_path / "run", "--net", "net.txt")
-    assert re.match(r"nwave: --net: got 'net\.txt', expected a Python file and", other.stderr)
+    assert re.match(r"nwave: --net: got 'net\.txt', expected one of lif, ", other.stderr)
     (tmp_path / "net.py").write_text("def build():\n    return 3\n")
     wrong = nwave("train", "--out", tmp_path / "run", "--net", tmp_path / "net.py")
     assert re.match(r"nwave: .*net\.py:1: got build\(\), expected build\(inputs, ", wrong.stderr)

@@ -34,7 +34,7 @@ class Reader:
 
 
 _RUN = "--recordings", "4", "--surrogates", "atan,fast_sigmoid", "--no-plot"
-_TRAIN = "--epochs", "1", "--hidden", "4", "--population", "1"
+_TRAIN = "--epochs", "1", "--net", "lif", "--hidden", "4", "--population", "1"
 _CHIP = "--sample-rate", "8000", "--duration", "0.2"
 _DATA = "--no-plot", "--sample-rate", "8000"
 _DATA_CHIP = *_DATA, "--chip", "h1v1", "--duration", "0.2"

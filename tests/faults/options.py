@@ -44,12 +44,12 @@ class Base:
 
 
 _TRAIN = (
-    *("--out", "new", "--data", "TONES", "--epochs", "1", "--hidden", "4"),
-    *("--population", "1", "--bands", "4", "--hold", "1"),
+    *("--out", "new", "--data", "TONES", "--epochs", "1", "--net", "lif"),
+    *("--hidden", "4", "--population", "1", "--bands", "4", "--hold", "1"),
 )
 _STUDY = (
-    *("--out", "study", "--data", "TONES", "--epochs", "1", "--hidden", "6", "--hold", "1"),
-    *("--surrogates", "fast_sigmoid,atan", "--seeds", "1"),
+    *("--out", "study", "--data", "TONES", "--epochs", "1", "--net", "lif"),
+    *("--hidden", "6", "--hold", "1", "--surrogates", "fast_sigmoid,atan", "--seeds", "1"),
 )
 _GRAPH = "graph.nir", "--dt", "0.001", "--discretization", "exact"
 # A call of each command that succeeds and is quick. Add a line for a new command.

@@ -23,7 +23,7 @@ from nwavesdk.internal.files import is_draft
 __all__ = ["Scene", "problems_of", "scenes", "train_scene"]
 
 # A run of a quarter of a second.
-RUN = ("--limit", "60", "--hidden", "8")
+RUN = ("--limit", "60", "--net", "lif", "--hidden", "8")
 TRAIN = ("--epochs", "2", "--population", "2", "--accelerator", "cpu", *RUN)
 STUDY = ("--surrogates", "fast_sigmoid,atan", "--seeds", "1", "--jobs", "1", "--epochs", "1", *RUN)
 

@@ -86,6 +86,7 @@ def _write_runs(path: Path) -> None:
     plain = {
         "seed": 3,
         "data": {"source": str(path / "tones"), "bands": 6, "hold": 1, "length": 12},
+        "net_file": "lif",
         "net": {"hidden": [6, 5], "population": 2},
         "learning": LEARNING,
         "machine": MACHINE,
@@ -115,6 +116,7 @@ def _write_study(path: Path, plain: dict[str, Any]) -> None:
 
     choices = {
         "data": {"source": plain["data"]["source"], "hold": 1},
+        "net_file": "lif",
         "net": {"hidden": [6]},
         "learning": {"epochs": 1},
         "machine": MACHINE,
@@ -134,6 +136,7 @@ def _write_folds(path: Path, plain: dict[str, Any]) -> None:
 
     choices = {
         "data": {**plain["data"], "folds": 2},
+        "net_file": "lif",
         "net": {"hidden": [4], "population": 1},
         "learning": {"epochs": 1},
         "machine": MACHINE,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from layers.pages import AdaptiveLayer, ChargedLayer
-from nwavesdk.layers import LIFLayer, prepare_net, zoo
+from nwavesdk.layers import H1v2Layer, LIFLayer, prepare_net, zoo
 from nwavesdk.layers.constants import without_step_warnings
 
 WIDE = torch.float64
@@ -171,6 +171,50 @@ def test_a_time_constant_below_a_step_is_one_warning(build, text):
     assert text in str(warning.message)
     assert str(warning.message).endswith("raise it, or lower dt.")
     assert warning.filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("build", "text"),
+    [
+        (lambda: LIFLayer(2, 20), "LIFLayer: taus of 20 s is longer than 1,000 steps of 0.001 s"),
+        (lambda: LIFLayer(2, [20e-3, 5]), "so 5 ms are 0.005; "),
+        (lambda: zoo.AdLIFLayer(2, tau_w=100), "AdLIFLayer: tau_w of 100 s is longer"),
+    ],
+)
+def test_a_time_constant_in_milliseconds_is_one_warning(build, text):
+    with pytest.warns(UserWarning, match="time constants are in seconds") as caught:
+        build()
+    (warning,) = caught
+    assert text in str(warning.message)
+    assert warning.filename == __file__
+
+
+def test_long_time_constants_that_are_meant_are_no_warning():
+    LIFLayer(2, 1e9)  # no leak
+    LIFLayer(2, 1.0)
+    LIFLayer(2, 20, dt=0.1)
+    LIFLayer(2, 0.1, dt=1e-5)  # short steps
+    with without_step_warnings():
+        assert LIFLayer(2, 20).long_constants() == {"taus": pytest.approx(20)}
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (lambda **names: LIFLayer(2, **names), {"taus": 0.02, "thresholds": 2.0}),
+        (lambda **names: zoo.AdLIFLayer(2, **names), {"tau": 0.02, "threshold": 2.0}),
+    ],
+)
+def test_constants_have_the_singular_and_the_plural(build, expected):
+    for names in ({"tau": 0.02, "threshold": 2.0}, {"taus": 0.02, "thresholds": 2.0}):
+        layer = build(**names)
+        assert {name: getattr(layer, name).item() for name in expected} == pytest.approx(expected)
+    with pytest.raises(TypeError, match=r"unexpected keyword argument|got an argument"):
+        build(tau=0.02, taus=0.02)
+
+
+def test_chip_layers_have_both_spellings():
+    assert H1v2Layer(2, tau=0.02).taus.item() == pytest.approx(0.02)
 
 
 def test_a_time_constant_of_a_step_is_no_warning():

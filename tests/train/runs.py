@@ -19,6 +19,7 @@ def small_choices(tones: Path) -> dict[str, Any]:
             **{"source": str(tones), "bands": 12, "hold": 1, "center": False},
             "augment": {"shift": 0.1},
         },
+        "net_file": "lif",
         "net": {"hidden": [24], "population": 3},
         "learning": {"epochs": 3, "batch_size": 8, "rate": 0.02},
         "machine": {"accelerator": "cpu"},

@@ -34,6 +34,7 @@ def broken(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     net, learning = {"hidden": [4], "population": 1}, {"epochs": 2, "batch_size": 8}
     choices = {
         "data": {"source": str(tones), "bands": 4, "hold": 1},
+        "net_file": "lif",
         "net": net,
         "learning": learning,
     }

@@ -54,6 +54,10 @@ from nwavesdk.train.config import absolute_choice
         ({"net": {"tau": 1e300}}, r"net\.tau: .*at most 10000"),
         ({"net": {"tau": 1e-300}}, r"net\.tau: .*at least 1e-06"),
         ({"net": {"tau": 1e-3, "dt": 1}}, r"^net\.tau: .* got 1 s / 0\.001 s = 1e\+03$"),
+        (
+            {"net": {"tau": 20}},
+            r"^net\.tau: time constants are in seconds, got 20 s, .*for 20 ms, use 0\.02$",
+        ),
         ({"net": {"tau": 1e3, "dt": 1e-5}}, r"^net\.tau: .* got 1e-05 s / 1000 s = 1e-08$"),
         ({"net": {"tau": True}}, r"net\.tau: expected a number, not a bool \(got True\)"),
         (

@@ -82,7 +82,12 @@ def silent(tmp_path: Path) -> dict[str, Any]:
     """Choices of a run on recordings without any input."""
     file = tmp_path / "silent.npz"
     np.savez(file, x=np.zeros((12, 9, 2), np.float32), y=np.arange(12) % 2)
-    return {"data": {"source": str(file)}, "net": {"hidden": [4]}, "learning": {"epochs": 1}}
+    return {
+        "data": {"source": str(file)},
+        "net_file": "lif",
+        "net": {"hidden": [4]},
+        "learning": {"epochs": 1},
+    }
 
 
 @pytest.mark.parametrize("cause", ["silence", "integrators"])
@@ -92,7 +97,7 @@ def test_what_cannot_drive_weights_leaves_them_drawn_with_a_note(
     if cause == "silence":
         choices = silent(tmp_path)
     else:
-        choices["net"]["tau"] = 20.0
+        choices["net"] |= {"tau": 1.0, "dt": 1e-5}
     run = new_run(choices, tmp_path)
     assert run.config.net.first_weights == "drawn"
     assert capsys.readouterr().err.rstrip().endswith("): they are drawn.")

@@ -24,7 +24,8 @@ from tolerances import GRADIENT, assert_close
 PROGRAM = str(Path(__file__).parent / "command_line.py")
 COMMAND = (sys.executable, PROGRAM)
 WORDS = (
-    *("--accelerator", "cpu", "--threads", "1", "--dropout", "0", "--hidden", "16"),
+    *("--accelerator", "cpu", "--threads", "1", "--dropout", "0", "--net", "lif"),
+    *("--hidden", "16"),
     *("--epochs", "2", "--bands", "12", "--hold", "1", "--population", "1"),
     # Hidden layers fire above this bound, whose cost is that of the rates over all processes.
     *("--most-spikes", "0.01", "--spike-cost", "5"),

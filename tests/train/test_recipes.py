@@ -84,13 +84,26 @@ def test_a_step_of_sound_is_a_frame() -> None:
     assert config.data.hold == 1
 
 
-def test_options_of_layers_choose_the_net_of_layers() -> None:
-    config, reason = complete_config(
-        RunConfig.of({"net": {"population": 4}}), "sound", "classification"
+@pytest.mark.parametrize(
+    ("option", "others"),
+    [
+        ({"tau": 0.02}, "lif"),
+        ({"hidden": [64]}, "lif or adlif or recurrent"),
+        ({"population": 4}, "lif"),
+        ({"recurrent": True}, "lif"),
+        ({"neuron": "adlif"}, "lif"),
+    ],
+)
+def test_an_option_of_another_net_names_it_and_does_not_choose_it(
+    option: dict[str, Any], others: str
+) -> None:
+    match = (
+        rf"net\.{next(iter(option))}: has no effect on --net conv, the default for sound, got "
+        rf".*: remove it, or choose a net that reads it: --net {others}\.$"
     )
-    assert config.net.preset == "lif"
-    assert config.net_file is None
-    assert reason == "which has net.population"
+    with pytest.raises(ValueError, match=match):
+        completed({"net": option})
+    assert completed({"net": option, "net_file": "lif"}).net.preset == "lif"
 
 
 def test_a_chip_and_a_pattern_have_their_own_nets() -> None:
@@ -161,7 +174,7 @@ def test_a_schedule_that_is_given_is_kept() -> None:
 
 
 def test_layers_keep_their_own_schedule() -> None:
-    config = completed({"net": {"hidden": [8]}})
+    config = completed({"net_file": "lif", "net": {"hidden": [8]}})
     assert complete_schedule(config, "sound", "classification", 10) is config
     assert config.learning.epochs == 20
 

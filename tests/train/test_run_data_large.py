@@ -23,7 +23,8 @@ run_split.default_cache_folder = lambda: Path(sys.argv[2]).parent / "cache"
 data = {"source": sys.argv[1], "hold": 1}
 net = {"hidden": [4], "population": 1}
 learning = {"epochs": 1, "batch_size": 8}
-choices = {"data": data, "net": net, "learning": learning, "machine": {"accelerator": "cpu"}}
+choices = {"data": data, "net_file": "lif", "net": net, "learning": learning}
+choices["machine"] = {"accelerator": "cpu"}
 run = Run.new(Path(sys.argv[2]), RunConfig.of(choices))
 values = sum(int(part.lengths.sum()) * 1000 for part in run.data)
 print(4 * values, run.train()["epochs"])

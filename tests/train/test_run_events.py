@@ -18,6 +18,7 @@ def choices_of(folder: Path, events: str) -> dict[str, Any]:
     return {
         "seed": 3,
         "data": {"source": str(folder), "events": events, "bin": 1e-3},
+        "net_file": "lif",
         "net": {"hidden": [12], "population": 2},
         "learning": {"epochs": 3, "batch_size": 4, "rate": 0.02},
         "machine": {"accelerator": "cpu"},

@@ -67,3 +67,13 @@ def test_a_run_with_taus_below_a_step_warns_once(
     (warning,) = w
     assert str(warning.message).endswith("(--tau, or in the file of the net), or lower --dt.")
     run.network()
+
+
+def test_a_run_with_a_constant_in_milliseconds_warns_once(
+    choices: dict[str, Any], tmp_path: Path
+) -> None:
+    choices["net"] |= {"neuron": "adlif", "neuron_options": {"tau_w": 100}, "hidden": [4]}
+    match = r"longer than 1,000 steps of 0\.001 s in 1 of 2 layers \(.*: tau_w of 100 s\), but they"
+    with pytest.warns(UserWarning, match=match) as caught:
+        Run.new(tmp_path / "run", RunConfig.of(choices))
+    assert len(caught) == 1

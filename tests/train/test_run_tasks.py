@@ -64,12 +64,14 @@ def choices_of(task: str, folder: Path, chip: str = "") -> dict[str, Any]:
     WRITERS[task](file)
     choices: dict[str, Any] = {
         "data": {"source": str(file), "hold": 1},
+        "net_file": "lif",
         "net": {"hidden": [12], "dropout": 0.0, "tau": 5e-3},
         "learning": {"epochs": 3, "batch_size": 8, "rate": 0.02},
         "machine": {"accelerator": "cpu"},
     }
     if chip:
         choices["chip"] = {"profile": chip}
+        del choices["net_file"]
         choices["net"] |= {"population": 4}
         del choices["data"]["hold"]
     return choices

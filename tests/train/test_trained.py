@@ -212,7 +212,8 @@ def test_the_table_of_sets_of_a_run_is_not_a_recording(tmp_path: Path) -> None:
         np.savetxt(file, series(9), delimiter=",")
         rows.append(f"{file.relative_to(data)},{'train' if n < 8 else 'test'}")
     table.write_text("\n".join(rows))
-    choices = {"data": {"source": str(data), "split": str(table)}, "net": {"hidden": [4]}}
+    choices = {"data": {"source": str(data), "split": str(table)}}
+    choices |= {"net_file": "lif", "net": {"hidden": [4]}}
     write_untrained(tmp_path / "run", choices | {"machine": {"accelerator": "cpu"}})
     run = load(tmp_path / "run")
     keys = [one.key for one in run.predict(data)]
@@ -325,7 +326,7 @@ def test_spikes_are_counted_by_class() -> None:
 def conv_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of `--net conv`, which has batch norms, with its initial weights."""
     folder = tmp_path_factory.mktemp("conv") / "run"
-    choices = small_choices(tones) | {"net": {"preset": "conv"}}
+    choices = small_choices(tones) | {"net_file": "conv", "net": {}}
     write_untrained(folder, choices)
     return folder
 

@@ -36,6 +36,7 @@ def kill_after(choices: dict[str, Any], out: Path, epochs: int) -> list[dict[str
         "bands": choices["data"]["bands"],
         "hold": choices["data"]["hold"],
         "augment": f"shift={choices['data']['augment']['shift']}",
+        "net": choices["net_file"],
         "hidden": choices["net"]["hidden"][0],
         "population": choices["net"]["population"],
         "epochs": learning["epochs"],

@@ -16,15 +16,17 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from nwavesdk.cli.help import write_commands
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import FileWriteError, printable
 from nwavesdk.internal.processes import TERMINATED
@@ -41,6 +43,26 @@ USER_ERROR = 2
 INTERRUPTED = 128 + 2  # as shells report a process that SIGINT ended
 CLOSED_PIPE = 128 + 13  # the same for SIGPIPE
 
+# Names that other libraries give to options; initials, as in --lr, need no entry.
+SYNONYMS = {
+    "arch": "net",
+    "cuda": "accelerator",
+    "dataset": "data",
+    "device": "accelerator",
+    "early-stopping": "patience",
+    "fs": "sample-rate",
+    "gpu": "accelerator",
+    "input": "data",
+    "layers": "hidden",
+    "model": "net",
+    "network": "net",
+    "output": "out",
+    "units": "hidden",
+}
+
+# Similarity of two options from which one is a misspelling of the other.
+CLOSE = 0.75
+
 # More letters than this would hide what matters; the middle is left out.
 MOST_LETTERS = 2000
 
@@ -50,6 +72,10 @@ UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 class OneLineGroup(TyperGroup):
     """The root command: it runs a command and ends each error of the user in one line."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  # typer passes it
+        """Write the commands to the help by group."""
+        write_commands(self.commands, formatter)
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
         """Run the command that the words name, and exit with its code."""
@@ -153,7 +179,14 @@ def _usage_text(error: Any, words: Sequence[str]) -> str:
     is_named = error.ctx is None and words and not words[0].startswith("-")
     command = error.ctx.command_path if error.ctx else "nwave" + f" {words[0]}" * bool(is_named)
     parameter = getattr(error, "param", None)
-    if parameter is None:
+    if type(error).__name__ == "NoSuchOption":
+        options = error.ctx.command.get_params(error.ctx) if error.ctx else []
+        known = [name for option in options for name in option.opts if name.startswith("--")]
+        close = " or ".join(_close_options(error.option_name, known))
+        text = f"no such option: {error.option_name}" + (
+            f", did you mean {close}?" if close else ""
+        )
+    elif parameter is None:
         text = _lower(error.format_message())
     elif type(error).__name__ == "MissingParameter":
         text = f"{_typed_name(parameter)}: missing"
@@ -166,6 +199,30 @@ def _usage_text(error: Any, words: Sequence[str]) -> str:
         is_shown = value is None or re.search(rf"(?<![\w.]){re.escape(value)}(?!\w)", message)
         text = f"{name}: {_lower(message)}" + ("" if is_shown else f" (got {shown(value)})")
     return f"{text.rstrip('.')} (see `{command} --help`)."
+
+
+def _close_options(name: str, options: Sequence[str]) -> list[str]:
+    """The options that a mistyped name probably means, closest kind first; often none.
+
+    Example:
+        >>> options = ["--clip", "--batch-size", "--learning-rate", "--accelerator"]
+        >>> [_close_options(name, options) for name in ("--lr", "--device", "--batch", "--verbose")]
+        [['--learning-rate'], ['--accelerator'], ['--batch-size'], []]
+    """
+    word = name.lstrip("-").lower().replace("_", "-")
+    words = {option: option.removeprefix("--") for option in options}
+    parts = {option: text.split("-") for option, text in words.items()}
+    tests: tuple[Callable[[str], bool], ...] = (
+        lambda option: words[option] == SYNONYMS.get(word),
+        lambda option: "".join(part[0] for part in parts[option]) == word != words[option][:1],
+        lambda option: words[option] in get_close_matches(word, words.values(), 3, CLOSE),
+        lambda option: len(word) > 2 and words[option].startswith(word),
+        lambda option: not ({*word.split("-")} - {"no"}).isdisjoint(parts[option]),
+    )
+    for is_close in tests:
+        if close := [option for option in options if is_close(option)]:
+            return close
+    return []
 
 
 def _lower(text: str) -> str:

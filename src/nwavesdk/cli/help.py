@@ -1,10 +1,21 @@
-"""The help of commands with many options: their sections."""
+"""The groups of commands in the help, and the sections of commands with many options."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from typer.core import TyperCommand
 
-__all__ = ["SECTIONS", "SectionedCommand"]
+__all__ = ["SECTIONS", "SectionedCommand", "write_commands"]
+
+# Groups of the help of `nwave`, in their order, with their commands.
+GROUPS = {
+    "Train": ("train", "tune", "compare"),
+    "Use": ("eval", "predict"),
+    "Look into": ("data", "net", "neurons", "surrogates", "diagnose", "slopes"),
+    "Chip": ("check", "map", "chips"),
+    "Exchange": ("export", "import", "nir"),
+    "This machine": ("info", "bench", "kernels", "tune-kernels"),
+}
 
 # Sections of the help, in their order, by the section of the config; others come first.
 SECTIONS = {
@@ -14,6 +25,18 @@ SECTIONS = {
     "chip": "Chip",
     "machine": "Machine",
 }
+
+
+def write_commands(commands: Mapping[str, Any], formatter: Any) -> None:
+    """Write each group of commands to the help, with the first clause of their descriptions."""
+    width = max(map(len, commands))
+    for title, names in GROUPS.items():
+        lines = []
+        for name in names:
+            description = commands[name].get_short_help_str(limit=1000)
+            lines.append((name.ljust(width), description.partition(";")[0].rstrip(".") + "."))
+        with formatter.section(title):
+            formatter.write_dl(lines)
 
 
 class SectionedCommand(TyperCommand):

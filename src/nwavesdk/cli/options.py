@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from nwavesdk.cli.app import split_commas
 from nwavesdk.cli.help import SECTIONS
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig, absolute_choice
+from nwavesdk.train.recipes import COMPLETED_BY_DATA, COMPLETED_BY_NET
 
 __all__ = [
     "DATA_FIELDS",
@@ -261,10 +262,16 @@ def _run_option(field: str) -> ChoiceOption:
     assert isinstance(printed, dict)
     value_type = _value_type(info.annotation)
     default = str(printed["default_text"]) or _value_text(info.default)
-    if name in CHIP_DEFAULTS.get(section, {}):
-        default += f"; chip: {_value_text(CHIP_DEFAULTS[section][name])}"
     if info.annotation is bool:
         default = "off"
+    has_chip_default = name in CHIP_DEFAULTS.get(section, {})
+    if field in COMPLETED_BY_NET:
+        nets = "lif" if has_chip_default or section == "data" else "lif, chip"
+        default = f"chosen by data and net; {nets}: {default}"
+    if has_chip_default:
+        default += f"; chip: {_value_text(CHIP_DEFAULTS[section][name])}"
+    if field in COMPLETED_BY_DATA:
+        default = "chosen by the data"
     is_choice = get_origin(value_type) is Literal
     metavar = "|".join(get_args(value_type)) if is_choice else str(printed["metavar"])
     return ChoiceOption(

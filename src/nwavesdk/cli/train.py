@@ -61,9 +61,8 @@ def train_run(
 ) -> None:
     """Train a spiking net on recordings; write weights, numbers and report.html to DIR.
 
-    In brackets are the defaults of --net lif and of --chip. Without --net, the net and other
-    defaults are those for the kind of data; docs/recipes.md and config.json of the run have them.
-    Without --chip, the kind of data also decides --bands, --center, --standardize and --augment.
+    In brackets are the defaults. docs/recipes.md lists what is chosen by the data and the net, and
+    config.json of a run has it.
 
     With --folds or --leave-one-out, DIR gets a run for each fold and a report of all. The same
     command continues what was killed.

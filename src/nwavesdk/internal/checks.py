@@ -21,6 +21,7 @@ __all__ = [
     "choice",
     "close_name",
     "finite_number",
+    "looks_like_milliseconds",
     "positive_number",
     "require_memory",
     "seed_number",
@@ -136,6 +137,22 @@ def positive_number(owner: str, name: str, value: object, unit: str = "") -> flo
         ValueError: LIFLayer: dt must be a finite number above 0 [s], got -0.001.
     """
     return finite_number(owner, name, value, above=0, unit=unit)
+
+
+def looks_like_milliseconds(tau: float, dt: float) -> bool:
+    """Whether a time constant is probably in milliseconds by mistake.
+
+    It is above 2.5 s, and 1,000 to a million steps; a longer one is meant to be endless.
+
+    Args:
+        tau: Time constant [s].
+        dt: Length of a step [s].
+
+    Example:
+        >>> looks_like_milliseconds(20, 1e-3), looks_like_milliseconds(20e-3, 1e-3)
+        (True, False)
+    """
+    return tau > 2.5 and 1e3 < tau / dt <= 1e6
 
 
 def whole_number(

@@ -1,9 +1,12 @@
 """What layers check: constructor arguments, the options of neuron layers, and inputs of a call."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
+from inspect import signature
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +25,7 @@ from nwavesdk.solvers import SOLVERS
 
 __all__ = [
     "LayerOptions",
+    "accept_other_spelling",
     "check_device",
     "check_input",
     "check_memory",
@@ -37,6 +41,32 @@ _LARGE = 2**28
 _NOT_REAL = (torch.bool, torch.complex32, torch.complex64, torch.complex128)
 # Dimensions of a shape of neurons; two more, batch and time, come before them.
 _MOST_DIMENSIONS = 16
+
+# LIF and chip layers have the names of NWAVE (`taus`), all others those of the literature (`tau`).
+_SPELLINGS = {"tau": "taus", "taus": "tau", "threshold": "thresholds", "thresholds": "threshold"}
+
+_Layer = TypeVar("_Layer")
+_Arguments = ParamSpec("_Arguments")
+
+
+def accept_other_spelling(
+    init: Callable[Concatenate[_Layer, _Arguments], None],
+) -> Callable[Concatenate[_Layer, _Arguments], None]:
+    """Let the constructor of a layer take `tau` for `taus`, `threshold` for `thresholds`, or back.
+
+    Type checkers know the usual names only.
+    """
+
+    @wraps(init)
+    def spelled_init(layer: _Layer, /, *args: _Arguments.args, **given: _Arguments.kwargs) -> None:
+        if not _SPELLINGS.keys().isdisjoint(given):
+            names = {*signature(init).parameters, *signature(type(layer)).parameters}
+            for name in _SPELLINGS.keys() & given.keys() - names:
+                if (usual := _SPELLINGS[name]) in names and usual not in given:
+                    given[usual] = given.pop(name)
+        init(layer, *args, **given)
+
+    return spelled_init
 
 
 @dataclass(frozen=True)

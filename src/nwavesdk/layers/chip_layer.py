@@ -17,7 +17,13 @@ from torch import Tensor
 from nwavesdk.chip import Noise, Profile, lognormal_factors
 from nwavesdk.dynamics import H1_PAGES
 from nwavesdk.internal.checks import switch
-from nwavesdk.layers.checks import LayerOptions, neuron_shape, per_neuron_tensor, profile_of_chip
+from nwavesdk.layers.checks import (
+    LayerOptions,
+    accept_other_spelling,
+    neuron_shape,
+    per_neuron_tensor,
+    profile_of_chip,
+)
 from nwavesdk.layers.lif import LEAKY_CONSTANTS
 from nwavesdk.layers.neuron import CALL_SETTINGS, NeuronLayer
 from nwavesdk.layers.prepare import leave_graph
@@ -43,6 +49,7 @@ class _ChipLayer(NeuronLayer):
     log_taus: Tensor
     thresholds: Tensor
 
+    @accept_other_spelling
     def __init__(
         self,
         n_neurons: int | Sequence[int],

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.dynamics import Kind, Page
-from nwavesdk.internal.checks import close_name, shown
+from nwavesdk.internal.checks import close_name, looks_like_milliseconds, shown
 from nwavesdk.internal.tensors import is_plain
 from nwavesdk.layers.checks import per_neuron_tensor
 from nwavesdk.layers.prepare import DIVERGED
@@ -26,8 +26,9 @@ __all__ = [
     "without_step_warnings",
 ]
 
-# Part of the warning about a time constant, by which it can be ignored.
+# Parts of the warnings about a time constant, by which they can be ignored.
 SHORTER = "is shorter than the step"
+LONGER = "is longer than 1,000 steps"
 
 # A time constant of one step may be shorter by a rounding error of float32.
 ROUNDING = 1e-5
@@ -111,16 +112,17 @@ def learned_names(owner: str, learn: object, names: Collection[str]) -> tuple[st
 
 @contextmanager
 def without_step_warnings() -> Iterator[None]:
-    """Build layers without a warning about time constants that are shorter than a step."""
+    """Build layers without warnings about time constants that do not suit the step."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", f".* {SHORTER} of ", UserWarning)
+        warnings.filterwarnings("ignore", f".* ({SHORTER}|{LONGER}) of ", UserWarning)
         yield
 
 
 class ConstantNeurons(StatefulNeurons):
     """Neurons with the constants of their page; base of `NeuronLayer`.
 
-    A time constant that is shorter than a step is a warning when the layer is built.
+    A time constant that is shorter than a step, or probably in milliseconds, is a warning when the
+    layer is built.
 
     Constants are stored in float32, also in a net of float64, so that a stored net does not depend
     on the default dtype. Only a learned constant of float64 can have more digits. A call in float64
@@ -153,11 +155,19 @@ class ConstantNeurons(StatefulNeurons):
             given = per_neuron_tensor(owner, constant.argument, value, features, constant.kind)
             self._register_constant(constant, given, constant.name in learned)
         for argument, shortest in self.short_constants().items():
-            # The caller of a layer that is a direct subclass of `NeuronLayer`.
+            # The caller of a layer that is a direct subclass of `NeuronLayer`: its constructor is
+            # wrapped by `accept_other_spelling`.
             warnings.warn(
                 f"{owner}: {argument} of {shortest:.4g} s {SHORTER} of {dt:.4g} s, so a neuron "
                 "forgets each input within a step: raise it, or lower dt.",
-                stacklevel=4,
+                stacklevel=5,
+            )
+        for argument, longest in self.long_constants().items():
+            warnings.warn(
+                f"{owner}: {argument} of {longest:.4g} s {LONGER} of {dt:.4g} s: time constants "
+                f"are in seconds, so {longest:.4g} ms are {longest / 1000:.4g}; for neurons "
+                "without a leak, use IFLayer.",
+                stacklevel=5,
             )
 
     def short_constants(self) -> dict[str, float]:
@@ -165,6 +175,12 @@ class ConstantNeurons(StatefulNeurons):
         of_time = [c for c in self.stored_constants if c.kind.is_time]
         shortest = {c.argument: self.constant(c.name).detach().min().item() for c in of_time}
         return {name: tau for name, tau in shortest.items() if tau < self.dt * (1 - ROUNDING)}
+
+    def long_constants(self) -> dict[str, float]:
+        """The time constants that are probably in milliseconds, by argument: the longest [s]."""
+        of_time = [c for c in self.stored_constants if c.kind.is_time]
+        longest = {c.argument: self.constant(c.name).detach().max().item() for c in of_time}
+        return {name: tau for name, tau in longest.items() if looks_like_milliseconds(tau, self.dt)}
 
     def _register_constant(self, constant: StoredConstant, given: Tensor, is_learned: bool) -> None:
         """Store a constant; learned or not, `state_dict` has the same keys."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nwavesdk.dynamics import Page, PageError, read_page
 from nwavesdk.internal.checks import choice, close_name, shown, switch
-from nwavesdk.layers.checks import LayerOptions
+from nwavesdk.layers.checks import LayerOptions, accept_other_spelling
 from nwavesdk.layers.constants import learned_names, stored_constants
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.recurrent_delays import DelayOptions
@@ -65,8 +65,10 @@ class EquationLayer(NeuronLayer):
         ValueError: If an argument is out of its range, or does not suit the page.
     """
 
+    @accept_other_spelling
     def __init__(
         self,
+        /,
         n_neurons: int | Sequence[int],
         *,
         learn: str | Sequence[str] = (),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nwavesdk.dynamics import LIF_PAGES, Page
 from nwavesdk.internal.checks import choice, switch
-from nwavesdk.layers.checks import LayerOptions
+from nwavesdk.layers.checks import LayerOptions, accept_other_spelling
 from nwavesdk.layers.constants import StoredConstant
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.recurrent_delays import DelayOptions
@@ -71,7 +71,8 @@ class LIFLayer(NeuronLayer):
 
     Args:
         n_neurons: N, or a shape such as (C, H, W).
-        taus: Membrane time constants [s], one number or one per neuron.
+        taus: Membrane time constants [s], one number or one per neuron. The singular of other
+            layers is accepted for `taus` and `thresholds`, too.
         thresholds: Firing thresholds [membrane], one number or one per neuron.
         reset_mechanism: `"subtraction"`, `"zero"` or `"none"`, applied in the step of the spike.
         dt: Length of a step [s].
@@ -128,6 +129,7 @@ class LIFLayer(NeuronLayer):
     log_taus: Tensor
     thresholds: Tensor
 
+    @accept_other_spelling
     def __init__(
         self,
         n_neurons: int | Sequence[int],

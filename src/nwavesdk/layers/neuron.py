@@ -130,7 +130,7 @@ class NeuronLayer(ConstantNeurons):
         self._known_settings: tuple[Any, ...] = ()
         self._slowest_decay = 0.0
         self._uses_fixed_surrogate = False
-        self.set_device(self.device)
+        self._use_device(self.device)
 
     def check_device(self, device: str) -> None:
         """Check that NWAVE's choice of solver `device` (not torch's device) suits the layer.
@@ -155,6 +155,9 @@ class NeuronLayer(ConstantNeurons):
         Raises:
             ValueError: See `check_device`.
         """
+        self._use_device(device)
+
+    def _use_device(self, device: str) -> None:
         self.check_device(device)
         self.device = device
         was_fixed = self._uses_fixed_surrogate
@@ -168,7 +171,7 @@ class NeuronLayer(ConstantNeurons):
                 f"{type(self).__name__}: on the comPaSSo path ({path}) the gradient is that of "
                 f"fast_sigmoid(25) and spike_grad={self.spike_grad!r} is not used: set "
                 'compasso_spike_grad="layer", or solver="serial".',
-                stacklevel=4,
+                stacklevel=5,  # the caller of a layer, or of `to_gpu`
             )
         if self._spec_name:
             self._update_call_settings()

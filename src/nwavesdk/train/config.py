@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import model_validator
 
-from nwavesdk.internal.checks import shown
+from nwavesdk.internal.checks import looks_like_milliseconds, shown
 from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import FrozenModel, differences
@@ -249,6 +249,12 @@ class RunConfig(FrozenModel):
     def _check_decay(self) -> Self:
         net = self.net
         _check_step("net.tau", "tau", net.tau, net.dt)
+        if looks_like_milliseconds(net.tau, net.dt):
+            raise ValueError(
+                f"net.tau: time constants are in seconds, got {net.tau:g} s, or "
+                f"{net.tau / net.dt:,.0f} steps of {net.dt:g} s, expected at most 1,000 steps: for "
+                f"{net.tau:g} ms, use {net.tau / 1000:g}"
+            )
         if not net.has_default_neuron:
             from nwavesdk.layers.constants import without_step_warnings
             from nwavesdk.presets.lif import hidden_layer

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
-from nwavesdk.internal.checks import shown
+from nwavesdk.internal.checks import close_name, shown
 from nwavesdk.internal.files import FileError, printable, read_bytes
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.presets import NAMES, PresetName, page_path
@@ -56,7 +56,8 @@ class NetFileConfig(FrozenModel):
         match = re.fullmatch(r"(?P<file>.+\.py)(:(?P<function>\w+))?", value)
         if match is None:
             raise ValueError(
-                f"got {shown(value)}, expected a Python file and its function, as in net.py:build"
+                f"got {shown(value)}, expected one of {', '.join(NAMES)}, or a Python file and its "
+                f"function, as in net.py:build{close_name(value, NAMES)}"
             )
         path = os.path.realpath(match["file"])
         function = match["function"] or DEFAULT_FUNCTION

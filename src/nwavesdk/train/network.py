@@ -25,7 +25,7 @@ __all__ = [
     "has_recurrence",
     "nearest_tau_note",
     "stream_seed",
-    "warn_of_short_constants",
+    "warn_of_constants",
 ]
 
 
@@ -126,21 +126,29 @@ def nearest_tau_note(config: RunConfig) -> str | None:
     )
 
 
-def warn_of_short_constants(net: nn.Module) -> None:
-    """Warn once if neurons of a net have time constants that are shorter than a step."""
+def warn_of_constants(net: nn.Module) -> None:
+    """Warn once if time constants of a net are shorter than a step, or probably in milliseconds."""
     layers = {name: m for name, m in net.named_modules() if isinstance(m, NeuronLayer)}
-    shortest = {name: layer.short_constants() for name, layer in layers.items()}
-    texts = [
-        f"{name}: {', '.join(f'{argument} of {tau:.4g} s' for argument, tau in found.items())}"
-        for name, found in shortest.items()
-        if found
-    ]
-    if not texts:
-        return
-    dt = next(layers[name].dt for name, found in shortest.items() if found)
-    warnings.warn(
-        f"time constants are shorter than the step of {dt:.4g} s in {len(texts)} of {len(layers)} "
-        f"layers ({'; '.join(texts)}), whose neurons forget each input within a step: raise them "
-        "(--tau, or in the file of the net), or lower --dt.",
-        stacklevel=3,
+    short = {name: layer.short_constants() for name, layer in layers.items()}
+    long = {name: layer.long_constants() for name, layer in layers.items()}
+    raise_them = (
+        "whose neurons forget each input within a step: raise them (--tau, or in the file of the "
+        "net), or lower --dt."
     )
+    in_seconds = "but they are in seconds: 20 ms are 20e-3."
+    for fault, constants, remedy in (
+        ("shorter than the step", short, raise_them),
+        ("longer than 1,000 steps", long, in_seconds),
+    ):
+        texts = [
+            f"{name}: {', '.join(f'{argument} of {tau:.4g} s' for argument, tau in taus.items())}"
+            for name, taus in constants.items()
+            if taus
+        ]
+        if texts:
+            dt = next(layers[name].dt for name, taus in constants.items() if taus)
+            warnings.warn(
+                f"time constants are {fault} of {dt:.4g} s in {len(texts)} of {len(layers)} layers "
+                f"({'; '.join(texts)}), {remedy}",
+                stacklevel=3,
+            )

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 import socket
 import sys
@@ -14,6 +15,7 @@ from typing import Any, BinaryIO
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from tensorboard.compat.proto.event_pb2 import Event
@@ -23,6 +25,10 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from nwavesdk.internal.files import printable, write_atomically
 
 __all__ = ["EpochLines", "EventLog", "History", "StepBar", "print_line", "progress_callbacks"]
+
+
+# Epochs of a run with a line of progress, next to its first and its last one.
+N_LINES = 20
 
 
 def print_line(line: str) -> None:
@@ -90,7 +96,7 @@ class History(Callback):
 
 
 def progress_callbacks(history: History, score: str) -> list[Callback]:
-    """A line per epoch, and on a terminal a bar for the steps.
+    """Lines of epochs, and on a terminal a bar, which is one line for all epochs.
 
     Args:
         history: The metrics.
@@ -101,23 +107,41 @@ def progress_callbacks(history: History, score: str) -> list[Callback]:
 
 
 class StepBar(TQDMProgressBar):
-    """A bar per epoch with loss, score and firing rate of the latest batch."""
+    """One bar for all epochs, with the measures of the latest batch and the latest validation."""
+
+    BAR_FORMAT = "{desc}  {percentage:3.0f} %{postfix}"
 
     def __init__(self) -> None:
         super().__init__(leave=False)
 
+    def init_validation_tqdm(self) -> Tqdm:
+        """No bar: a second line would come and go in each epoch."""
+        return Tqdm(disable=True)
+
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Begin the bar again, with the number of the epoch."""
+        super().on_train_epoch_start(trainer)
+        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        self.train_progress_bar.set_description_str(epoch)
+
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """The values of the latest batch, under short names."""
+        """Loss, score and firing rate of the latest batch, and `val_…`, under short names."""
         metrics = super().get_metrics(trainer, pl_module)
-        return {
+        of_batch = {
             name.removeprefix("train_").removesuffix("_step"): value
             for name, value in metrics.items()
             if name.endswith("_step")
         }
+        validated = {f"val_{name}" for name in of_batch} & trainer.callback_metrics.keys()
+        return of_batch | {
+            name: trainer.callback_metrics[name].item() for name in sorted(validated)
+        }
 
 
 class EpochLines(Callback):
-    """Prints a line per epoch.
+    """Prints lines of about `N_LINES` epochs, the last one among them; on a terminal only that one.
+
+    `metrics.csv` has all epochs.
 
     Args:
         history: The metrics; it must run before this callback.
@@ -127,6 +151,7 @@ class EpochLines(Callback):
     def __init__(self, history: History, score: str) -> None:
         self.history = history
         self.score = score
+        self._last_printed = 0.0
 
     def on_exception(
         self,
@@ -142,10 +167,23 @@ class EpochLines(Callback):
             print_line(f"stopped after {count}: --resume continues the run.")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Print the metrics of the epoch."""
+        """Print the metrics of the epoch, if its line is due."""
+        assert trainer.max_epochs is not None
+        interval = math.ceil(trainer.max_epochs / N_LINES)
+        is_due = self._last_printed == 0 or self.history.rows[-1]["epoch"] % interval == 0
+        if is_due and not isinstance(trainer.progress_bar_callback, StepBar):
+            self._print_latest(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Print the metrics of the last epoch, if they are not printed yet."""
+        if self.history.rows and self.history.rows[-1]["epoch"] != self._last_printed:
+            self._print_latest(trainer)
+
+    def _print_latest(self, trainer: Trainer) -> None:
         if not trainer.is_global_zero:
             return
         row = self.history.rows[-1]
+        self._last_printed = row["epoch"]
         score = self.score
         line = (
             f"epoch {row['epoch']:>3}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
@@ -153,11 +191,7 @@ class EpochLines(Callback):
             f"validation loss {row['val_loss']:.4f}  {score} {row[f'val_{score}']:.4f}  "
             f"{row['seconds']:.1f} s"
         )
-        bar = trainer.progress_bar_callback
-        if isinstance(bar, StepBar):
-            bar.print(line, file=sys.stderr)  # above the bar, which stays
-        else:
-            print_line(line)
+        print_line(line)
 
 
 class EventLog(Logger):

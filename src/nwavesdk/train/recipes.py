@@ -13,14 +13,21 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
 
 from nwavesdk.internal.checks import shown
-from nwavesdk.presets import LAYERED, USES, PresetName
+from nwavesdk.presets import LAYERED, NAMES, USES, PresetName
 from nwavesdk.train.net_choice import page_of
 
 if TYPE_CHECKING:
     from nwavesdk.data.source import Task
     from nwavesdk.train.config import RunConfig
 
-__all__ = ["DataKind", "can_drive", "complete_config", "complete_schedule"]
+__all__ = [
+    "COMPLETED_BY_DATA",
+    "COMPLETED_BY_NET",
+    "DataKind",
+    "can_drive",
+    "complete_config",
+    "complete_schedule",
+]
 
 # What the recordings of a run are; the built-in spoken digits are features.
 DataKind = Literal["sound", "series", "image", "events", "features"]
@@ -100,6 +107,19 @@ class Schedule:
         return min(MOST_EPOCHS, max(LEAST_EPOCHS, epochs))
 
 
+COMPLETED_BY_DATA = {f"data.{field}" for fields in DATA_OF.values() for field in fields} | {
+    "data.augment"
+}
+"""Fields whose default is chosen by the kind of data, for all nets but those of a chip."""
+
+COMPLETED_BY_NET = {
+    f"{section}.{field}"
+    for recipe in (PAGE, *PAGE_OF.values())
+    for section, fields in recipe.items()
+    for field in fields
+} | {"learning.keep", "learning.epochs", "learning.batch_size"}
+"""Fields whose default is chosen by the net and the kind of data, for nets of pages."""
+
 LEAST_EPOCHS = 10
 MOST_EPOCHS = 200
 
@@ -142,7 +162,7 @@ def complete_config(
     preset, reason = _choose_preset(config, kind, task)
     if preset is not None:
         _check_fits(config, preset)
-        _check_used(config, preset)
+        _check_used(config, preset, reason)
     gain = config.net.charge_gain
     if config.net.first_weights == "driven" and gain is not None:
         raise ValueError(
@@ -238,23 +258,21 @@ def _choose_preset(
         return "lif", "for a pattern"
     if config.data.events == "lists":
         return "lif", "for lists of events"
-    preset = PRESET_OF[kind]
-    if unused := _unused(config, preset):
-        return "lif", f"which has net.{unused[0]}"
-    return preset, f"for {kind}"
+    return PRESET_OF[kind], f"for {kind}"
 
 
-def _unused(config: "RunConfig", preset: PresetName) -> list[str]:
-    """The options of the net that were given and have no effect on a preset."""
-    given = config.net.model_fields_set - {"preset"}
-    return sorted(given - USES[preset])
-
-
-def _check_used(config: "RunConfig", preset: PresetName) -> None:
-    for name in _unused(config, preset):
+def _check_used(config: "RunConfig", preset: PresetName, reason: str) -> None:
+    """Reject options of the net that were given and have no effect on it."""
+    net: str = preset
+    remedy = f"change a copy of the net: nwave net {preset} > net.py"
+    for name in sorted(config.net.model_fields_set - {"preset"} - USES[preset]):
+        if config.net.preset is None and config.chip is None:
+            net = f"{preset}, the default {reason}"
+            others = [other for other in NAMES if name in USES[other] and other != "chip"]
+            remedy = f"choose a net that reads it: --net {' or '.join(others)}"
         raise ValueError(
-            f"net.{name}: has no effect on --net {preset}, got {shown(getattr(config.net, name))}: "
-            f"leave it out, or change a copy of the net: nwave net {preset} > net.py."
+            f"net.{name}: has no effect on --net {net}, got {shown(getattr(config.net, name))}: "
+            f"remove it, or {remedy}."
         )
     if preset not in LAYERED and "sharpness" in config.learning.model_fields_set:
         raise ValueError(

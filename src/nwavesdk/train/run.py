@@ -20,7 +20,7 @@ from nwavesdk.train.machine import check_machine, default_threads
 from nwavesdk.train.model_file import load_model
 from nwavesdk.train.net_choice import NetChoice, match_net_file, net_name
 from nwavesdk.train.net_file import RunNet, load_function, network_of_run
-from nwavesdk.train.network import nearest_tau_note, stream_seed, warn_of_short_constants
+from nwavesdk.train.network import nearest_tau_note, stream_seed, warn_of_constants
 from nwavesdk.train.neuron_choice import DEFAULT_NEURON
 from nwavesdk.train.processes import is_first_process
 from nwavesdk.train.progress import print_line
@@ -118,7 +118,7 @@ class Run:
         run = cls(RunFolder(path), config, data)
         run._require_memory_to_train()
         check_build_reads(config, given)
-        warn_of_short_constants(run.network())
+        warn_of_constants(run.network())
         if config.net.first_weights == "drawn":
             return run
         try:

@@ -76,7 +76,8 @@ def test_damage_in_a_cell_is_an_error_that_changes_nothing(
 
 
 def test_the_command(tones: Path, tmp_path: Path) -> None:
-    options = ["--data", tones, "--epochs", "1", "--seeds", "1", "--hidden", "8", "--jobs", "2"]
+    options = ["--data", tones, "--epochs", "1", "--seeds", "1", "--jobs", "2"]
+    options += ["--net", "lif", "--hidden", "8"]
     out = tmp_path / "study"
     command = ["compare", "--surrogates", "fast_sigmoid,atan(alpha=3)", *options, "--out", out]
     arguments = [str(argument) for argument in command]

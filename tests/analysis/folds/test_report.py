@@ -63,7 +63,20 @@ def test_the_command_trains_all_folds_and_continues(
     monkeypatch.setattr(cells, "finish_on_processes", finish_here)
     monkeypatch.setattr("nwavesdk.train.report.render_png", lambda *_: b"")
     out = tmp_path / "folds"
-    options = ["--data", tones, "--epochs", "1", "--hidden", "8", "--bands", "8", "--hold", "1"]
+    options = [
+        "--data",
+        tones,
+        "--epochs",
+        "1",
+        "--net",
+        "lif",
+        "--hidden",
+        "8",
+        "--bands",
+        "8",
+        "--hold",
+        "1",
+    ]
     command = ["train", "--out", out, "--folds", "2", *options, "--accelerator", "cpu"]
     arguments = [str(argument) for argument in command]
     done = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
