@@ -1,10 +1,9 @@
 """Whether the recordings of a data set belong together, and values that look like a mistake.
 
 Recordings with other features, or with the same columns in another order, are errors. A line of
-column numbers and values that float32 rounds are warnings: they may be meant.
+column numbers and values that float32 rounds are notes: they may be meant.
 """
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,9 +22,9 @@ __all__ = [
     "Layout",
     "layout_of",
     "misplaced_fault",
+    "numbered_columns_note",
     "other_layout",
-    "warn_of_numbered_columns",
-    "warn_of_rounding",
+    "rounding_note",
 ]
 
 # A feature that varies over fewer steps of float32 than these is called rounded.
@@ -135,8 +134,10 @@ def misplaced_fault(
     return RecordingError(path, what, remedy)
 
 
-def warn_of_numbered_columns(recordings: Sequence[tuple[str, npt.NDArray[np.float32]]]) -> None:
-    """Warn if the first step of tables is 0, 1, 2 and so on: names of columns that pandas writes.
+def numbered_columns_note(
+    recordings: Sequence[tuple[str, npt.NDArray[np.float32]]],
+) -> str | None:
+    """A note if the first step of tables is 0, 1, 2 and so on: names of columns by pandas.
 
     Args:
         recordings: The name of the file and the values of each recording.
@@ -144,21 +145,20 @@ def warn_of_numbered_columns(recordings: Sequence[tuple[str, npt.NDArray[np.floa
     tables = [(key, values[0]) for key, values in recordings if key.lower().endswith(".csv")]
     numbered = [key for key, step in tables if np.array_equal(step, np.arange(len(step)))]
     if not numbered:
-        return
+        return None
     n_features = len(tables[0][1])
     # In a single table, so few may be values.
     if n_features < FEWEST_NUMBERED and not (n_features == 2 and len(numbered) == len(tables) > 1):
-        return
-    warnings.warn(
+        return None
+    return (
         f"The first step of {len(numbered)} of {len(tables)} tables, such as "
         f"{printable(numbered[0])}, is 0, 1 and so on: if this is a line of column names, remove "
-        "it (pandas: header=False).",
-        stacklevel=3,
+        "it (pandas: header=False)."
     )
 
 
-def warn_of_rounding(noun: str, keys: Sequence[str], values: Sequence[StepTarget]) -> None:
-    """Warn if the variation of a feature or target is about as small as the steps of float32.
+def rounding_note(noun: str, keys: Sequence[str], values: Sequence[StepTarget]) -> str | None:
+    """A note if the variation of a feature or target is about as small as the steps of float32.
 
     A time since 1970 is such a feature: near 1.7e9 s, float32 has steps of 128 s.
     """
@@ -173,13 +173,12 @@ def warn_of_rounding(noun: str, keys: Sequence[str], values: Sequence[StepTarget
     # One large value in all recordings may be what is left of different ones.
     is_rounded |= (step > 1) & (most.max(axis=0) == least.min(axis=0))
     if not is_rounded.any():
-        return
+        return None
     recording, column = (int(index) for index in np.argwhere(is_rounded)[0])
     low, high, resolution = (each[recording, column] for each in (least, most, step))
-    warnings.warn(
+    return (
         f"{is_rounded.any(axis=1).sum()} of {len(keys)} recordings have a {noun} that is rounded "
         f"to float32: {noun} {column + 1} of {printable(keys[recording])} goes from {low:.9g} to "
         f"{high:.9g} in steps of {resolution:.3g}; subtract an offset in float64 before you save "
-        "it, or leave it out.",
-        stacklevel=3,
+        "it, or leave it out."
     )

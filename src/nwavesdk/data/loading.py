@@ -13,9 +13,9 @@ import numpy as np
 from nwavesdk.data.consistency import (
     Layout,
     layout_of,
+    numbered_columns_note,
     other_layout,
-    warn_of_numbered_columns,
-    warn_of_rounding,
+    rounding_note,
 )
 from nwavesdk.data.decoding import read_recording
 from nwavesdk.data.feature_options import FeatureOptions
@@ -51,12 +51,14 @@ class Loaded:
         features: How they became frames.
         is_cached: Whether the frames came from the cache.
         digests: The hash of the content of each recording.
+        notes: What looks like a mistake in the values; each was a warning.
     """
 
     recordings: Recordings
     features: Features
     is_cached: bool
     digests: Mapping[Item, bytes] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def fingerprint_without(self, keys: Container[str]) -> str:
         """The fingerprint of the recordings, as if those with some keys were not there."""
@@ -117,14 +119,25 @@ def load_recordings(
     faults.skipped += [(file, fault) for file, fault in store.facts["skipped"]]
     _check_rest(items, set(store.facts["keys"]), faults)
     recordings = _recordings_of(source, digests, features, faults, store)
+    notes = _notes_on(recordings, features)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return Loaded(recordings, features, store.is_cached, digests, notes)
+
+
+def _notes_on(recordings: Recordings, features: Features) -> tuple[str, ...]:
+    """What looks like a mistake in the values of recordings."""
+    notes: list[str | None] = []
     if isinstance(features, SeriesFeatures):
         width = recordings.n_features // features.copies
         pairs = zip(recordings.keys, recordings.frames, strict=True)
-        warn_of_numbered_columns([(key, frames[:1, :width]) for key, frames in pairs])
-        warn_of_rounding("feature", recordings.keys, recordings.frames)
-    if source.task == "regression":
-        warn_of_rounding("target", recordings.keys, recordings.targets)
-    return Loaded(recordings, features, store.is_cached, digests)
+        notes = [
+            numbered_columns_note([(key, frames[:1, :width]) for key, frames in pairs]),
+            rounding_note("feature", recordings.keys, recordings.frames),
+        ]
+    if recordings.task == "regression":
+        notes.append(rounding_note("target", recordings.keys, recordings.targets))
+    return tuple(note for note in notes if note is not None)
 
 
 def _digests_of(source: Source, faults: Faults, progress: bool | None) -> dict[Item, bytes]:

@@ -3,6 +3,7 @@
 Each one is read as the data of the run were: same rate, same features, same sensor.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.consistency import misplaced_fault, warn_of_numbered_columns
+from nwavesdk.data.consistency import misplaced_fault, numbered_columns_note
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, RecordingError, Samples
 from nwavesdk.data.features import (
     ChipFeatures,
@@ -136,7 +137,9 @@ class GivenReader:
         sample = source.read(item)
         self._check_names(item, sample.names)
         if isinstance(sample.values, np.ndarray):
-            warn_of_numbered_columns([(item.path.name, sample.values[:1])])
+            note = numbered_columns_note([(item.path.name, sample.values[:1])])
+            if note is not None:
+                warnings.warn(note, stacklevel=2)
         return self._given(key, item, replace(sample, target=None))
 
     def _in_memory(self, key: str, recording: object) -> Callable[[], Given]:

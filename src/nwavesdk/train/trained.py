@@ -37,7 +37,12 @@ from nwavesdk.train.blocks import NetInput, Predictor
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.facts import ArithmeticConfig, Facts
 from nwavesdk.train.given import Given, GivenReader, GivenRecording, as_list
-from nwavesdk.train.inputs import encoder_of_run, features_of, warn_of_skipped
+from nwavesdk.train.inputs import (
+    encoder_of_run,
+    features_of,
+    scale_of_kind,
+    warn_of_skipped,
+)
 from nwavesdk.train.live import LiveInput, rate_of
 from nwavesdk.train.model_file import load_model
 from nwavesdk.train.net_choice import NetChoice, match_net_file
@@ -403,7 +408,7 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
         classes=facts.classes,
         kind=kind,
         features=features.features(kind) if isinstance(features, FeatureOptions) else features,
-        net_input=_net_input(config, scales.standard, pads=pads),
+        net_input=_net_input(config, scale_of_kind(scales.standard, kind), pads=pads),
         steps=_steps_of(config, facts, features),
         pads=config.chip is not None or pads,
         dt=config.net.dt,
