@@ -136,11 +136,12 @@ def warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
         warnings.warn(note, stacklevel=3)
 
 
-def constant_note(train: Series) -> str | None:
+def constant_note(train: Series, config: RunConfig) -> str | None:
     """A note if all steps are the same, or if centering leaves nothing of recordings, or None.
 
     Args:
         train: The training set.
+        config: The config of the run.
     """
     recordings = train.recordings
     first = recordings.frames[0][:1]
@@ -159,7 +160,9 @@ def constant_note(train: Series) -> str | None:
         f"'{printable(recordings.keys[places[0]])}': silence, channels that cancel out, or a "
         "single frame. The net gets zeros for them, because the mean of each recording is removed"
     )
-    if recordings.task != "classification":
+    if config.net_file is None:  # a net of layers
+        note += ", and a net without biases does not spike on zeros"
+    if recordings.task != "classification" or config.net_file is None:
         return f"{note}: keep the mean with --no-center, or remove them if they are faults."
     labels = np.unique(recordings.labels[places])
     names = [f"'{printable(recordings.classes[label])}'" for label in labels[:MOST_NAMED]]

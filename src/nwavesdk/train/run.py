@@ -197,7 +197,7 @@ class Run:
         train = self.data.train
         notes = (
             self.fitted_task().advice(train),
-            constant_note(train),
+            constant_note(train, self.config),
             outlier_note(train, self.config),
             nearest_tau_note(self.config),
         )
