@@ -20,6 +20,8 @@ from nwavesdk.internal.files import printable
 
 __all__ = [
     "Layout",
+    "clock_note",
+    "filled_note",
     "layout_of",
     "misplaced_fault",
     "numbered_columns_note",
@@ -32,6 +34,10 @@ FEWEST_FLOAT_STEPS = 64
 
 # In the first step of a table, so many features 0, 1, 2 and so on are no chance.
 FEWEST_NUMBERED = 3
+
+# A feature that rises evenly over as many steps is no chance; how much its steps may differ.
+FEWEST_CLOCK_STEPS = 8
+CLOCK_ERROR = 0.02
 
 # Whole numbers below are exact in float32.
 LEAST_ROUNDED_INTEGER = 2**24
@@ -132,6 +138,50 @@ def misplaced_fault(
     what += f"expected {excerpt(expected[column])} like {like}"
     remedy = "put the columns into the same order, or remove the names"
     return RecordingError(path, what, remedy)
+
+
+def filled_note(filled: Sequence[int]) -> str | None:
+    """A note on missing values that were interpolated, or None; `filled` has their numbers."""
+    if not any(filled):
+        return None
+    return (
+        f"{sum(filled):,} missing values in {sum(map(bool, filled)):,} of {len(filled):,} "
+        "recordings were interpolated over time (--missing interpolate)."
+    )
+
+
+def clock_note(
+    frames: Sequence[npt.NDArray[np.float32]], names: Sequence[str], n_features: int
+) -> str | None:
+    """A note if a feature rises by the same step in all recordings, as a time stamp does, or None.
+
+    Args:
+        frames: The recordings, `[L, F]`.
+        names: Names of the features; none if files have none.
+        n_features: Features that are looked at, the first ones.
+    """
+    clocks = np.arange(n_features)
+    first_step = None
+    for recording in frames:
+        values = np.asarray(recording[:, clocks], np.float64)
+        if not clocks.size or len(values) < FEWEST_CLOCK_STEPS:
+            return None
+        steps = np.diff(values, axis=0)
+        step = steps.mean(axis=0)
+        first_step = step if first_step is None else first_step
+        # Time stamps are rounded when they are written, and to float32.
+        error = CLOCK_ERROR * step + np.spacing(np.abs(values).max(axis=0).astype(np.float32))
+        is_even = (np.abs(steps - step) <= error).all(axis=0)
+        is_clock = (step > 0) & is_even & (np.abs(step - first_step) <= error)
+        clocks, first_step = clocks[is_clock], first_step[is_clock]
+    if not clocks.size:
+        return None
+    feature = int(clocks[0])
+    name = f" '{printable(names[feature])}'" if names else ""
+    return (
+        f"feature {feature + 1}{name} rises by the same step in all recordings, as a time stamp "
+        "does, and a net learns from it: leave it out by naming the others, as in --columns x,y,z."
+    )
 
 
 def numbered_columns_note(

@@ -12,6 +12,8 @@ import numpy as np
 
 from nwavesdk.data.consistency import (
     Layout,
+    clock_note,
+    filled_note,
     layout_of,
     numbered_columns_note,
     other_layout,
@@ -119,19 +121,21 @@ def load_recordings(
     faults.skipped += [(file, fault) for file, fault in store.facts["skipped"]]
     _check_rest(items, set(store.facts["keys"]), faults)
     recordings = _recordings_of(source, digests, features, faults, store)
-    notes = _notes_on(recordings, features)
+    notes = _notes_on(recordings, features, store.facts.get("filled", ()))
     for note in notes:
         warnings.warn(note, stacklevel=2)
     return Loaded(recordings, features, store.is_cached, digests, notes)
 
 
-def _notes_on(recordings: Recordings, features: Features) -> tuple[str, ...]:
-    """What looks like a mistake in the values of recordings."""
+def _notes_on(recordings: Recordings, features: Features, filled: Sequence[int]) -> tuple[str, ...]:
+    """What was changed in the values of recordings, and what looks like a mistake."""
     notes: list[str | None] = []
     if isinstance(features, SeriesFeatures):
         width = recordings.n_features // features.copies
         pairs = zip(recordings.keys, recordings.frames, strict=True)
         notes = [
+            filled_note(filled),
+            clock_note(recordings.frames, recordings.feature_names, width),
             numbered_columns_note([(key, frames[:1, :width]) for key, frames in pairs]),
             rounding_note("feature", recordings.keys, recordings.frames),
         ]
@@ -198,6 +202,7 @@ def _write(
     source: Source, features: Features, faults: Faults, path: Path | None, progress: bool | None
 ) -> FrameStore:
     keys: list[str] = []
+    filled: list[int] = []
     expected: Layout | None = None
     first = ""  # the recording that the others are compared with: the first one with names, if any
     n_others = 0  # recordings with another layout
@@ -220,6 +225,7 @@ def _write(
                 raise other_layout(item, layout, expected, first, copies)
             elif layout.names and not expected.names:
                 expected, first = layout, printable(item.key)
+            filled.append(sample.n_filled)
             return one
 
         for item, one in faults.collect(source.items, featured):
@@ -233,7 +239,12 @@ def _write(
                 f"not have the features and columns of the first one, {first}: move the odd ones "
                 f"away, such as {first}."
             )
-        facts = {"keys": keys, "skipped": faults.skipped, "names": expected.names}
+        facts = {
+            "keys": keys,
+            "skipped": faults.skipped,
+            "names": expected.names,
+            "filled": filled if any(filled) else [],
+        }
         return writer.finish(expected.features, facts)
 
 

@@ -14,6 +14,7 @@ from nwavesdk.data.encoders import Encoder, encoder_of
 from nwavesdk.data.feature_options import FeatureOptions
 from nwavesdk.data.features import ChipFeatures, Features, NoiseFeatures
 from nwavesdk.data.log_mel import LEAST_CHANGE
+from nwavesdk.data.readers.series import SeriesOptions
 from nwavesdk.data.recordings import STEPS, Frames
 from nwavesdk.data.source import Kind, Task
 from nwavesdk.internal.checks import shown
@@ -28,6 +29,7 @@ __all__ = [
     "features_of",
     "outlier_note",
     "scale_of_kind",
+    "series_options",
     "skipped_note",
     "warn_of_skipped",
 ]
@@ -77,6 +79,11 @@ def features_of(
         data.steps or STEPS,
         data.add_standardized,
     )
+
+
+def series_options(config: RunConfig) -> SeriesOptions:
+    """What a run reads of the files of a series."""
+    return SeriesOptions(config.data.columns, config.data.missing)
 
 
 def encoder_of_run(config: RunConfig) -> Encoder | None:
