@@ -171,7 +171,8 @@ def jitter_values(frames: Frames, fraction: float, generator: Generator) -> Fram
 
 def _mean_of(frames: Frames) -> Frames:
     """The mean of each feature. Sums in float64 give that of a constant feature exactly."""
-    return frames.mean(axis=0, dtype=np.float64).astype(np.float32)
+    mean: Frames = frames.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean
 
 
 def mask_frames(

@@ -93,8 +93,6 @@ def read_npy(path: Path, data: bytes, options: SeriesOptions | None = None) -> S
     shape = header.shape[::-1] if header.is_fortran else header.shape
     stored = np.frombuffer(data, header.dtype, offset=header.size).reshape(shape)
     values = to_float32(stored.T if header.is_fortran else stored)
-    if values.ndim == 1:
-        values = values.reshape(len(values), 1)
     n_filled = 0
     if options is not None:
         rows = values.reshape(len(values), -1)
@@ -107,7 +105,7 @@ def read_npy(path: Path, data: bytes, options: SeriesOptions | None = None) -> S
     if place is not None:
         what = f"has {values[place]} at index {list(place)}, expected finite float32 numbers"
         raise RecordingError(path, what, FILL_IN)
-    return Sample(values, n_filled=n_filled)
+    return Sample(values.reshape(len(values), 1) if values.ndim == 1 else values, n_filled=n_filled)
 
 
 def read_csv(path: Path, data: bytes, options: SeriesOptions | None = None) -> Sample:
