@@ -136,7 +136,7 @@ class Augmentation:
     """How strongly recordings of one kind change at random; 0 turns a change off.
 
     `AUGMENTATIONS` lists the changes of each kind. They are applied in the order of the fields. A
-    sound that hardly changes over time (`is_steady`), such as silence, stays as it is.
+    sound that hardly varies over time (`is_steady`), such as silence, is not changed.
 
     Args:
         kind: What the recordings are.
@@ -251,8 +251,8 @@ class Augmentation:
             generator: Where the random numbers come from.
         """
         if self.kind == "sound" and is_steady(frames):
-            # Noise would change silence a little, and its own deviation would scale that up: the
-            # net would never see silence in training as it is in use.
+            # Noise would change silence a little, and standardizing by recording would scale the
+            # change up: a net would never see in training what silence is in use.
             return Varied(frames, target)
         if self.shift:
             fills_quietly = self.kind in ("sound", "channels")

@@ -148,7 +148,8 @@ def is_steady(frames: Frames) -> bool:
     Args:
         frames: Log-mel frames, `[L, bands]`.
     """
-    change = frames - frames.mean(axis=0)
+    # In float64, the sum of a long sound loses no digits.
+    change = frames - frames.mean(axis=0, dtype=np.float64).astype(np.float32)
     return bool(np.vdot(change, change) < LEAST_CHANGE**2 * change.size)
 
 

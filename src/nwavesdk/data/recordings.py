@@ -295,10 +295,9 @@ class Standard:
         if center:
             mean = frames.mean(axis=0, dtype=np.float64).astype(np.float32)
         if standardize:
+            factor = self.own_deviation(frames) or 1.0
             least = self.least_change * math.sqrt(np.square(1 / self.deviation).mean())
-            own = self.own_deviation(frames)
-            factor = max(own, least) if own else 1.0
-            deviation = (deviation * factor).astype(np.float32)
+            deviation = (deviation * max(factor, least)).astype(np.float32)
         return Standard(mean, deviation)
 
     def own_deviation(self, frames: Frames) -> float:
