@@ -72,7 +72,7 @@ def test_train_has_the_options_that_it_always_had() -> None:
         "--threads", "--first-weights", "--clip", "--label-smoothing", "--most-spikes",
         "--val-share", "--test-share",
         "--spike-cost", "--augment", "--center", "--standardize", "--look-ahead",
-            "--add-standardized",
+            "--add-standardized", "--columns", "--missing",
     }  # fmt: skip
 
 

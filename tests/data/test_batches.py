@@ -1,16 +1,19 @@
 """Batches: padding, lengths, targets, and the order in which recordings are learned from."""
 
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from nwavesdk.data import Augmentation, Recordings, Series, Standard
+from nwavesdk.data import Augmentation, LogMel, Recordings, Series, Standard
+from nwavesdk.data.augment import AUGMENTATIONS, AugmentedKind
 from nwavesdk.data.batches import PADDING_LABEL, BatchOrder, SetShare, batches_of
 from nwavesdk.data.encoders import Latency
 from nwavesdk.data.features import EventBins
+from nwavesdk.data.log_mel import LEAST_CHANGE
 from nwavesdk.data.store import StoreWriter
 
 LENGTHS = (3, 5, 2, 4)
@@ -427,3 +430,88 @@ def test_a_recording_is_centered_after_it_changes() -> None:
     one = varied(recordings((20, 30)), center=True)
     for index in range(2, 10):
         np.testing.assert_allclose(one.input_of(index).mean(0), 0, atol=1e-5)
+
+
+RATE = 8000
+DRAW = np.random.default_rng(0)
+LSB = DRAW.integers(-1, 2, RATE) / 2**15
+
+# Sounds of a second without any content, and one with some.
+STEADY_SOUNDS = {
+    "zeros": np.zeros(RATE),
+    "one step of 16 bits": LSB,
+    "a click of one step": np.eye(1, RATE, 4000)[0] / 2**15,
+    "constant": np.full(RATE, 0.3),
+    "constant and one step": 0.3 + LSB,
+    "tone": np.sin(2 * np.pi * 1000 / RATE * np.arange(RATE)),
+}
+SOUND = 0.3 * DRAW.standard_normal(RATE) * np.hanning(RATE)
+
+# Series of 3,000 steps, as sums in float32 would lose digits.
+STEPS = 3000
+STEADY_SERIES = {
+    "zeros": np.zeros((STEPS, 3)),
+    "constant": np.full((STEPS, 3), 0.1),
+    "large constant": np.full((STEPS, 3), 101325.7),
+    "rounding": 9.81 * (1 + 1e-7 * DRAW.integers(-1, 2, (STEPS, 3))),
+}
+WAVES = DRAW.standard_normal((STEPS, 3)) + 9.81
+STEADY_IMAGES = {"black": np.zeros((1, 20)), "gray": np.full((1, 20), 0.3)}
+IMAGE = DRAW.random((1, 20))
+
+# Each change as strong as it may be by default or more.
+STRONG = {"noise": 1.0, "gain": 6.0, "scale": 0.5, "jitter": 0.5, "rotate": 40.0, "move": 2.0}
+
+
+def steady_series(kind: AugmentedKind, varying: np.ndarray, steady: np.ndarray) -> Series:
+    """A training set of a recording that varies and a steady one, with all changes of its kind."""
+    frames = tuple(each.astype(np.float32) for each in (varying, steady))
+    shape = (4, 5) if kind == "image" else ()
+    part = Recordings(frames, np.arange(2), ("a", "b"), ("a", "b"), "", feature_shape=shape)
+    standard = Standard.fit(part)
+    if kind == "sound":
+        standard = replace(standard, least_change=LEAST_CHANGE)
+    strengths = {name: STRONG.get(name, 0.4) for name in AUGMENTATIONS[kind]}
+    return Series(part, standard, augmentation=Augmentation.of(kind, strengths))
+
+
+OWN_SCALES = list(product((False, True), repeat=2))  # center, standardize
+
+
+@pytest.mark.parametrize("name", STEADY_SOUNDS)
+def test_steady_sound_is_the_same_in_training_and_in_use(name: str) -> None:
+    log_mel = LogMel(RATE)
+    frames = [log_mel(sound.astype(np.float32)) for sound in (SOUND, STEADY_SOUNDS[name])]
+    for center, standardize in OWN_SCALES:
+        one = replace(steady_series("sound", *frames), center=center, standardize=standardize)
+        for epoch in range(5):
+            in_training = one.input_of(one.variation_index(1, epoch))
+            np.testing.assert_array_equal(in_training, one.input_of(1))
+
+
+@pytest.mark.parametrize("name", STEADY_SOUNDS)
+def test_what_is_left_of_steady_sound_is_not_scaled_up(name: str) -> None:
+    log_mel = LogMel(RATE)
+    frames = [log_mel(sound.astype(np.float32)) for sound in (SOUND, STEADY_SOUNDS[name])]
+    one = replace(steady_series("sound", *frames), center=True, standardize=True)
+    assert one.input_of(1).std() < 0.5
+    assert one.input_of(0).std() > 0.9
+
+
+@pytest.mark.parametrize("name", STEADY_SERIES)
+def test_a_steady_series_is_the_same_in_training_and_in_use(name: str) -> None:
+    for center, standardize in OWN_SCALES:
+        one = steady_series("series", WAVES, STEADY_SERIES[name])
+        one = replace(one, center=center, standardize=standardize)
+        for epoch in range(3):
+            in_training = one.input_of(one.variation_index(1, epoch))
+            in_use = one.input_of(1)[:1].repeat(len(in_training), axis=0)
+            np.testing.assert_allclose(in_training, in_use, rtol=1e-6, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", STEADY_IMAGES)
+def test_a_plain_image_is_the_same_in_training_and_in_use(name: str) -> None:
+    one = steady_series("image", IMAGE, STEADY_IMAGES[name])
+    for epoch in range(50):
+        in_training = one.input_of(one.variation_index(1, epoch))
+        np.testing.assert_allclose(in_training, one.input_of(1), atol=1e-6)

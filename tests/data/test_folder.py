@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from data.conftest import write
 from nwavesdk.data import RecordingError
 from nwavesdk.data.folder import Faults, check_parts, list_classes, list_targets
+from nwavesdk.data.source import Item
 
 Spoil = Callable[[Path], None]
 
@@ -115,6 +117,40 @@ def test_a_fault_is_raised_or_skipped_and_counted(
     faults = Faults(words, "skip")
     assert list_classes(words, faults) == before
     assert [path for path, _ in faults.skipped] == [name]
+
+
+@pytest.mark.parametrize("n_bad", [1, 3, 8])
+def test_the_error_of_a_recording_names_others(words: Path, n_bad: int) -> None:
+    items = list_classes(words, Faults(words, "raise"))
+    items = [replace(items[0], key=f"yes/{index}.wav") for index in range(12)]
+    is_read = []
+
+    def read(item: Item) -> str:
+        is_read.append(item.key)
+        if 2 <= len(is_read) < 2 + n_bad:
+            raise RecordingError(item.path, "is empty", "repair it")
+        return item.key
+
+    got = []
+    with pytest.raises(RecordingError) as error:
+        got.extend(key for _, key in Faults(words, "raise").collect(items, read))
+    text = str(error.value)
+    assert got == ["yes/0.wav"]
+    first = 'is empty: repair it; on_error="skip" leaves it out'
+    if n_bad == 1:
+        assert text.endswith(f"{first}.")
+    elif n_bad == 3:
+        assert text.endswith(
+            f"{first}; 2 more cannot be used: yes/2.wav is empty; yes/3.wav is empty."
+        )
+    else:
+        assert f"{first}; at least 4 more cannot be used: yes/2.wav is empty; " in text
+        assert text.endswith("yes/5.wav is empty.")
+        assert len(is_read) == 6  # of 12
+    is_read.clear()
+    faults = Faults(words, "skip")
+    assert len(list(faults.collect(items, read))) == 12 - n_bad
+    assert len(faults.skipped) == n_bad
 
 
 def test_classes_labels_and_keys_of_a_folder(words: Path) -> None:

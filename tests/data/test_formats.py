@@ -16,6 +16,7 @@ from nwavesdk.data.features import Features, ImageFeatures
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_files, open_source
 from nwavesdk.data.loading import Loaded, load_recordings
+from nwavesdk.data.readers.series import SeriesOptions
 from nwavesdk.data.source import Item, Sample, Source
 from nwavesdk.data.store import FrameStore, StoreWriter
 
@@ -269,6 +270,38 @@ def test_names_of_columns_are_found_also_by_a_cache_of_before(
         loaded = load_cached(path, tmp_path, FeatureOptions())
         assert loaded.is_cached is is_cached
         assert loaded.recordings.feature_names == ("x", "y", "z")
+
+
+def test_columns_and_missing_values_decide_the_frames_of_the_cache(tmp_path: Path) -> None:
+    path = write_csvs(tmp_path / "data", ["x,y,z\n"] * 4)
+    file = path / "low" / "1.csv"
+    file.write_text(file.read_text() + "5,,7\n")
+    fingerprints = set()
+    for options in (
+        SeriesOptions(("z", "x")),
+        SeriesOptions(("x", "z")),
+        SeriesOptions((), "interpolate"),
+    ):
+        for is_cached in (False, True):
+            faults = Faults(path, "raise")
+            source = open_source(path, faults, series=options)
+            cached = {"cache": tmp_path / "cache"}
+            if options.missing == "interpolate":
+                with pytest.warns(UserWarning, match=r"^1 missing values in 1 of 4 recordings"):
+                    loaded = load_recordings(source, faults, FeatureOptions(), **cached)
+                assert len(loaded.notes) == 1
+            else:
+                loaded = load_recordings(source, faults, FeatureOptions(), **cached)
+                assert loaded.recordings.feature_names == options.columns
+            assert loaded.is_cached is is_cached
+        fingerprints.add(loaded.recordings.fingerprint)
+    assert len(fingerprints) == 3
+
+
+def test_columns_of_other_formats_are_an_error(tmp_path: Path) -> None:
+    path = small.make_npz(tmp_path / "data")
+    with pytest.raises(ValueError, match=r"not a folder of \.csv or \.npy files: leave --columns"):
+        open_source(path, Faults(path, "raise"), series=SeriesOptions(("1",)))
 
 
 def test_a_line_of_column_numbers_is_named(tmp_path: Path) -> None:

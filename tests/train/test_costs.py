@@ -1,6 +1,8 @@
 """The costs and the simple models of a finished run, in its result and its report."""
 
+from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,6 +52,19 @@ def test_the_report_begins_with_a_summary(finished: Path) -> None:
     assert "95 % interval" in text
     for heading in ("Accuracy by class", "Layers", "Operations"):
         assert f"<h2>{heading}</h2>" in text
+
+
+def test_the_report_has_the_notes_on_the_data(finished: Path, tmp_path: Path) -> None:
+    folder = copytree(finished, tmp_path / "run")
+    assert "<h2>Notes</h2>" not in RunFolder(folder).report.read_text()
+    run = Run.open(folder)
+    run.data = replace(run.data, notes=("skipped 1 files of the data: a <b>.wav",))
+    run.notes = ["the classes are not balanced"]
+    run.train()
+    text = RunFolder(folder).report.read_text()
+    notes = text[text.index("<h2>Notes</h2>") :]
+    assert notes.index("skipped 1 files of the data: a &lt;b&gt;.wav") < notes.index("</table>")
+    assert notes.index("the classes are not balanced") < notes.index("</table>")
 
 
 @pytest.mark.parametrize(

@@ -46,29 +46,44 @@ def test_recordings_that_become_zeros_are_noted(tmp_path: Path) -> None:
         for index in range(4):
             soundfile.write(tmp_path / name / f"{index}.wav", noise, 8000)
     choices = {"data": {"source": str(tmp_path), "bands": 4, "center": True}}
-    _, data = load_run_data(RunConfig.of(choices))
-    assert constant_note(data.train) is None
+    config, data = load_run_data(RunConfig.of(choices))
+    assert constant_note(data.train, config) is None
     for name, index in (key[:-4].split("/") for key in data.train.recordings.keys[:2]):
         opposite = np.stack([noise, -noise], 1)  # channels that cancel out in their mean
         soundfile.write(tmp_path / name / f"{index}.wav", opposite, 8000)
-    _, data = load_run_data(RunConfig.of(choices))
-    note = constant_note(data.train)
+    config, data = load_run_data(RunConfig.of(choices))
+    note = constant_note(data.train, config)
     assert note is not None
     assert note.startswith("2 of 4 training recordings do not change over time, such as 'a/")
+    # Silence may be a class.
+    assert note.endswith("and learns that zeros are 'a': remove them only if they are faults.")
+    layers = constant_note(data.train, config.model_copy(update={"net_file": None}))
+    assert layers is not None
+    assert "a net without biases does not spike on zeros: keep the mean with --no-center" in layers
+    one, *_, other = data.train.recordings.keys
+    for key in (one, other):
+        soundfile.write(tmp_path / key, np.zeros(1600), 8000)
+    config, data = load_run_data(RunConfig.of(choices))
+    note = constant_note(data.train, config)
+    assert note is not None
+    assert "cannot tell their classes apart ('a', 'b'): keep the mean with --no-center" in note
     choices["data"]["center"] = False
-    assert constant_note(load_run_data(RunConfig.of(choices))[1].train) is None
+    config, data = load_run_data(RunConfig.of(choices))
+    assert constant_note(data.train, config) is None
 
 
 def test_recordings_that_are_all_the_same_are_noted(tmp_path: Path) -> None:
     x = np.ones((12, 5, 2))
     np.savez(tmp_path / "set.npz", x=x, y=np.arange(12) % 2)
     choices = {"data": {"source": str(tmp_path / "set.npz"), "split": "recording"}}
-    note = constant_note(load_run_data(RunConfig.of(choices))[1].train)
+    config, data = load_run_data(RunConfig.of(choices))
+    note = constant_note(data.train, config)
     assert note is not None
     assert note.startswith("all steps of all training recordings are the same")
     x[3:, 2:] = 0
     np.savez(tmp_path / "set.npz", x=x, y=np.arange(12) % 2)
-    assert constant_note(load_run_data(RunConfig.of(choices))[1].train) is None
+    config, data = load_run_data(RunConfig.of(choices))
+    assert constant_note(data.train, config) is None
 
 
 def test_a_large_offset_is_no_outlier(tmp_path: Path) -> None:

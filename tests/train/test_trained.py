@@ -202,6 +202,33 @@ def test_folders_with_and_without_classes_and_files_with_many_recordings(
         assert_same(new, known)
 
 
+def test_new_files_are_read_with_the_columns_and_missing_values_of_the_run(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for n in range(12):
+        file = data / "ab"[n % 2] / f"{n}.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rows = [f"12:00:{step:02},{x},{y},{z}" for step, (x, y, z) in enumerate(series(9) + n)]
+        file.write_text("\n".join(["time,x,y,z", *rows]))
+    choices: dict[str, Any] = {
+        "data": {"source": str(data), "columns": "z,x", "missing": "interpolate"},
+        "net": {"hidden": [4]},
+        "machine": {"accelerator": "cpu"},
+    }
+    write_untrained(tmp_path / "run", choices)
+    run = load(tmp_path / "run")
+    assert run.feature_names == ("z", "x")
+    values = series(9)
+    rows = [f"13:00,{y},{z},{x}" for x, y, z in values]
+    rows[4] = f"?,{values[4, 1]},,{values[4, 0]}"
+    (tmp_path / "new.csv").write_text("\n".join(["when,y,z,x", *rows]))
+    values[4, 2] = (values[3, 2] + values[5, 2]) / 2
+    with pytest.warns(UserWarning, match=r"^1 missing values in 1 of 1 recordings were interp"):
+        (new,) = run.predict(tmp_path / "new.csv")
+    np.testing.assert_array_equal(
+        new.probabilities, run.predict(values[:, [2, 0]])[0].probabilities
+    )
+
+
 def test_the_table_of_sets_of_a_run_is_not_a_recording(tmp_path: Path) -> None:
     data = tmp_path / "data"
     table = data / "sets.csv"

@@ -111,8 +111,8 @@ def begin_study(
         run = prepare()
         with contextlib.suppress(FileExistsError):  # another process was faster
             write_first(file, (json.dumps(content, indent=2) + "\n").encode())
-        for note in run.notes() if run is not None else ():
-            print_line(note)
+        for note in run.notes if run is not None else ():
+            print_line(f"nwave: note: {note}")
     existing = parse_json(read_bytes(file), file)
     expected = json.loads(json.dumps(content))
     if existing != expected:

@@ -19,6 +19,7 @@ from nwavesdk.data.source import Sample
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.plot.theme import LIGHT, render_png
 from nwavesdk.train.config import RunConfig
+from nwavesdk.train.inputs import series_options
 from nwavesdk.train.run_data import RunData
 from nwavesdk.train.sections import is_table
 
@@ -105,6 +106,7 @@ def _read_again(config: RunConfig, keys: Sequence[str]) -> list[Sample | None]:
         task=facts.task,
         max_seconds=config.data.max_seconds,
         has_table=is_table(config.data.split),
+        series=series_options(config),
     )
     items = {item.key: item for item in source.items}
     return [source.read(items[key]) for key in keys]

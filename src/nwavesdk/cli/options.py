@@ -48,6 +48,8 @@ DATA_FIELDS = (
     "data.standardize",
     "data.add_standardized",
     "data.look_ahead",
+    "data.columns",
+    "data.missing",
     "data.bands",
     "data.sample_rate",
     "data.window",

@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from nwavesdk.data.binning import sort_pairs
+from nwavesdk.data.log_mel import is_steady
 from nwavesdk.data.recordings import Frames, Pairs
 from nwavesdk.data.source import StepTarget
 from nwavesdk.data.variations import (
@@ -134,7 +135,8 @@ class VariedEvents(NamedTuple):
 class Augmentation:
     """How strongly recordings of one kind change at random; 0 turns a change off.
 
-    `AUGMENTATIONS` lists the changes of each kind. They are applied in the order of the fields.
+    `AUGMENTATIONS` lists the changes of each kind. They are applied in the order of the fields. A
+    sound that hardly varies over time (`is_steady`), such as silence, is not changed.
 
     Args:
         kind: What the recordings are.
@@ -248,6 +250,10 @@ class Augmentation:
             shape: Shape of the features of a frame, such as `(40,)` or `(28, 28)`.
             generator: Where the random numbers come from.
         """
+        if self.kind == "sound" and is_steady(frames):
+            # Noise would change silence a little, and standardizing by recording would scale the
+            # change up: a net would never see in training what silence is in use.
+            return Varied(frames, target)
         if self.shift:
             fills_quietly = self.kind in ("sound", "channels")
             frames, target = shift_rows(frames, target, self.shift, fills_quietly, generator)

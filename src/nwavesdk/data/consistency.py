@@ -1,10 +1,9 @@
 """Whether the recordings of a data set belong together, and values that look like a mistake.
 
 Recordings with other features, or with the same columns in another order, are errors. A line of
-column numbers and values that float32 rounds are warnings: they may be meant.
+column numbers and values that float32 rounds are notes: they may be meant.
 """
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,11 +20,13 @@ from nwavesdk.internal.files import printable
 
 __all__ = [
     "Layout",
+    "clock_note",
+    "filled_note",
     "layout_of",
     "misplaced_fault",
+    "numbered_columns_note",
     "other_layout",
-    "warn_of_numbered_columns",
-    "warn_of_rounding",
+    "rounding_note",
 ]
 
 # A feature that varies over fewer steps of float32 than these is called rounded.
@@ -33,6 +34,10 @@ FEWEST_FLOAT_STEPS = 64
 
 # In the first step of a table, so many features 0, 1, 2 and so on are no chance.
 FEWEST_NUMBERED = 3
+
+# A feature that rises evenly over as many steps is no chance; how much its steps may differ.
+FEWEST_CLOCK_STEPS = 8
+CLOCK_ERROR = 0.02
 
 # Whole numbers below are exact in float32.
 LEAST_ROUNDED_INTEGER = 2**24
@@ -135,8 +140,54 @@ def misplaced_fault(
     return RecordingError(path, what, remedy)
 
 
-def warn_of_numbered_columns(recordings: Sequence[tuple[str, npt.NDArray[np.float32]]]) -> None:
-    """Warn if the first step of tables is 0, 1, 2 and so on: names of columns that pandas writes.
+def filled_note(filled: Sequence[int]) -> str | None:
+    """A note on missing values that were interpolated, or None; `filled` has their numbers."""
+    if not any(filled):
+        return None
+    return (
+        f"{sum(filled):,} missing values in {sum(map(bool, filled)):,} of {len(filled):,} "
+        "recordings were interpolated over time (--missing interpolate)."
+    )
+
+
+def clock_note(
+    frames: Sequence[npt.NDArray[np.float32]], names: Sequence[str], n_features: int
+) -> str | None:
+    """A note if a feature rises by the same step in all recordings, as a time stamp does, or None.
+
+    Args:
+        frames: The recordings, `[L, F]`.
+        names: Names of the features; none if files have none.
+        n_features: Features that are looked at, the first ones.
+    """
+    clocks = np.arange(n_features)
+    first_step = None
+    for recording in frames:
+        values = np.asarray(recording[:, clocks], np.float64)
+        if not clocks.size or len(values) < FEWEST_CLOCK_STEPS:
+            return None
+        steps = np.diff(values, axis=0)
+        step = steps.mean(axis=0)
+        first_step = step if first_step is None else first_step
+        # Time stamps are rounded when they are written, and to float32.
+        error = CLOCK_ERROR * step + np.spacing(np.abs(values).max(axis=0).astype(np.float32))
+        is_even = (np.abs(steps - step) <= error).all(axis=0)
+        is_clock = (step > 0) & is_even & (np.abs(step - first_step) <= error)
+        clocks, first_step = clocks[is_clock], first_step[is_clock]
+    if not clocks.size:
+        return None
+    feature = int(clocks[0])
+    name = f" '{printable(names[feature])}'" if names else ""
+    return (
+        f"feature {feature + 1}{name} rises by the same step in all recordings, as a time stamp "
+        "does, and a net learns from it: leave it out by naming the others, as in --columns x,y,z."
+    )
+
+
+def numbered_columns_note(
+    recordings: Sequence[tuple[str, npt.NDArray[np.float32]]],
+) -> str | None:
+    """A note if the first step of tables is 0, 1, 2 and so on: names of columns by pandas.
 
     Args:
         recordings: The name of the file and the values of each recording.
@@ -144,21 +195,20 @@ def warn_of_numbered_columns(recordings: Sequence[tuple[str, npt.NDArray[np.floa
     tables = [(key, values[0]) for key, values in recordings if key.lower().endswith(".csv")]
     numbered = [key for key, step in tables if np.array_equal(step, np.arange(len(step)))]
     if not numbered:
-        return
+        return None
     n_features = len(tables[0][1])
     # In a single table, so few may be values.
     if n_features < FEWEST_NUMBERED and not (n_features == 2 and len(numbered) == len(tables) > 1):
-        return
-    warnings.warn(
+        return None
+    return (
         f"The first step of {len(numbered)} of {len(tables)} tables, such as "
         f"{printable(numbered[0])}, is 0, 1 and so on: if this is a line of column names, remove "
-        "it (pandas: header=False).",
-        stacklevel=3,
+        "it (pandas: header=False)."
     )
 
 
-def warn_of_rounding(noun: str, keys: Sequence[str], values: Sequence[StepTarget]) -> None:
-    """Warn if the variation of a feature or target is about as small as the steps of float32.
+def rounding_note(noun: str, keys: Sequence[str], values: Sequence[StepTarget]) -> str | None:
+    """A note if the variation of a feature or target is about as small as the steps of float32.
 
     A time since 1970 is such a feature: near 1.7e9 s, float32 has steps of 128 s.
     """
@@ -173,13 +223,12 @@ def warn_of_rounding(noun: str, keys: Sequence[str], values: Sequence[StepTarget
     # One large value in all recordings may be what is left of different ones.
     is_rounded |= (step > 1) & (most.max(axis=0) == least.min(axis=0))
     if not is_rounded.any():
-        return
+        return None
     recording, column = (int(index) for index in np.argwhere(is_rounded)[0])
     low, high, resolution = (each[recording, column] for each in (least, most, step))
-    warnings.warn(
+    return (
         f"{is_rounded.any(axis=1).sum()} of {len(keys)} recordings have a {noun} that is rounded "
         f"to float32: {noun} {column + 1} of {printable(keys[recording])} goes from {low:.9g} to "
         f"{high:.9g} in steps of {resolution:.3g}; subtract an offset in float64 before you save "
-        "it, or leave it out.",
-        stacklevel=3,
+        "it, or leave it out."
     )

@@ -7,7 +7,7 @@ however many links lead to it: otherwise it would be in two classes, or in two s
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,6 +71,9 @@ CHANGE_PERMISSIONS = "change its permissions or remove it"
 # What is added to the remedy of a file that cannot be used.
 SKIP_REMEDY = 'on_error="skip" leaves it out'
 
+# Faults of other files that the error of a file names.
+MOST_OTHERS = 4
+
 # Folders that a file may lie in, below the data folder.
 MOST_FOLDERS = 32
 
@@ -82,7 +85,7 @@ T = TypeVar("T")
 
 @dataclass
 class Faults:
-    """Faults of files: the first one is raised, or all are collected.
+    """Faults of files: the first one is raised, with others among them, or all are collected.
 
     Args:
         root: The data folder.
@@ -97,26 +100,50 @@ class Faults:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     table: Path | None = None
 
-    def report(self, path: Path, fault: FileError) -> None:
+    def report(self, path: Path, fault: FileError, others: Sequence[str] = ()) -> None:
         """Raise or collect the fault of a file.
+
+        Args:
+            path: The file.
+            fault: Its fault.
+            others: Names and faults of other recordings, which an error has, too.
 
         Raises:
             RecordingError: If `on_error` is `"raise"`.
         """
         if self.on_error == "raise":
             remedy = f"{fault.remedy}; {SKIP_REMEDY}"
+            if others:
+                least = "at least " * (len(others) == MOST_OTHERS)
+                remedy += f"; {least}{len(others)} more cannot be used: {'; '.join(others)}"
             raise RecordingError(fault.path, fault.what, remedy) from None
         self.skipped.append((printable(path.relative_to(self.root).as_posix()), fault.what))
 
     def collect(self, items: Iterable[Item], read: Callable[[Item], T]) -> Iterator[tuple[Item, T]]:
-        """Each recording with what is read from it; those that cannot be read are reported."""
+        """Each recording with what is read from it; those that cannot be read are reported.
+
+        Before the first fault is raised, further recordings are read, to name others that cannot be
+        used.
+        """
+        first: tuple[Path, FileError] | None = None
+        others: list[str] = []
         for item in items:
             try:
                 value = read(item)
             except FileError as fault:
-                self.report(item.path, fault)
+                if self.on_error == "skip":
+                    self.report(item.path, fault)
+                elif first is None:
+                    first = item.path, fault
+                else:
+                    others.append(f"{printable(item.key)} {fault.what}")
+                    if len(others) == MOST_OTHERS:
+                        break
             else:
-                yield item, value
+                if first is None:
+                    yield item, value
+        if first is not None:
+            self.report(*first, others)
 
 
 def is_official(root: Path) -> bool:

@@ -26,12 +26,13 @@ from nwavesdk.data.folder import (
     list_targets,
     visible_folders,
 )
-from nwavesdk.data.readers import events, series
+from nwavesdk.data.readers import events
 from nwavesdk.data.readers.aedat4 import read_aedat4
 from nwavesdk.data.readers.archive import open_npz
 from nwavesdk.data.readers.idx import holds_idx, open_idx
 from nwavesdk.data.readers.images import read_image
 from nwavesdk.data.readers.qtdb import open_qtdb
+from nwavesdk.data.readers.series import SeriesOptions, read_csv, read_npy
 from nwavesdk.data.readers.shd import is_shd, open_shd
 from nwavesdk.data.readers.ts import open_ts
 from nwavesdk.data.source import Item, Kind, Sample, Source, Task
@@ -54,6 +55,8 @@ EXPECTED = (
 
 Reader = Callable[[Path, bytes], Sample]
 
+ALL_COLUMNS = SeriesOptions()
+
 
 @dataclass(frozen=True)
 class FileReader:
@@ -62,10 +65,12 @@ class FileReader:
     Args:
         kind: What the recordings are.
         max_seconds: Length above which a sound is an error [s].
+        series: What is read of the files of a series.
     """
 
     kind: Kind
     max_seconds: float = MOST_SECONDS
+    series: SeriesOptions = ALL_COLUMNS
 
     def content(self, path: Path) -> bytes:
         """The content of a file that is small enough."""
@@ -76,6 +81,8 @@ class FileReader:
     def digest(self, item: Item) -> bytes:
         """SHA-256 of the file, followed by that of its target."""
         digest = sha256(self.content(item.path)).digest()
+        if self.series != ALL_COLUMNS:  # decides the values, too
+            digest += repr(self.series).encode()
         if item.target is not None:
             digest += sha256(read_recording(item.target, self.max_seconds)).digest()
         return digest
@@ -91,6 +98,9 @@ class FileReader:
             sample = Sample(decode(item.path, data, self.max_seconds))
         elif self.kind == "events" and item.path.suffix.lower() == ".npy":
             sample = events.read_structured_npy(item.path, data)
+        elif self.kind == "series":
+            read = SERIES_READERS[item.path.suffix.lower()]
+            sample = read(item.path, data, self.series)
         else:
             sample = READERS[item.path.suffix.lower()](item.path, data)
         if item.target is None:
@@ -99,7 +109,9 @@ class FileReader:
         return replace(sample, target=read_target(item.target, content))
 
 
-def open_files(paths: list[Path], max_seconds: float = MOST_SECONDS) -> Source:
+def open_files(
+    paths: list[Path], max_seconds: float = MOST_SECONDS, series: SeriesOptions = ALL_COLUMNS
+) -> Source:
     """Files as recordings without class, such as those that a trained net is applied to.
 
     Raises:
@@ -110,7 +122,7 @@ def open_files(paths: list[Path], max_seconds: float = MOST_SECONDS) -> Source:
     for path, kind in kinds.items():
         if kind != first:
             raise FileError(path, f"is {kind}, expected {first} like {paths[0]}", "leave it out")
-    reader = FileReader(first, max_seconds)
+    reader = FileReader(first, max_seconds, series)
     items = tuple(Item(path.as_posix(), path) for path in paths)
     return Source(first, "classification", items, reader.read, reader.digest)
 
@@ -134,6 +146,7 @@ def open_source(
     task: Task | None = None,
     max_seconds: float = MOST_SECONDS,
     has_table: bool = False,
+    series: SeriesOptions = ALL_COLUMNS,
 ) -> Source:
     """Find out what a path holds, and list its recordings; no recording is read.
 
@@ -143,6 +156,7 @@ def open_source(
         task: What a net should learn; None takes what the data suggest.
         max_seconds: Length above which a sound is an error [s].
         has_table: Whether a table gives the classes, so that files need no class folders.
+        series: What is read of the files of a series.
 
     Raises:
         ValueError: If it is nothing that can be read; the text lists what can.
@@ -151,10 +165,15 @@ def open_source(
     for find, open_it in FORMATS:
         found = find(path)
         if found:
+            if series != ALL_COLUMNS:
+                raise ValueError(
+                    f"{printable(path)} is not a folder of .csv or .npy files: leave --columns and "
+                    "--missing out."
+                )
             return open_it(found, task)
     check_folder(path, f"expected {EXPECTED}")
     if is_official(path) and not _holds_classes(path):
-        return _open_parts(path, faults, task, max_seconds)
+        return _open_parts(path, faults, task, max_seconds, series)
     if (path / "wavs").is_dir() and (path / "target").is_dir():
         return _of_files("sound", "regression", list_targets(path, faults), max_seconds)
     if not (has_table or is_official(path)):
@@ -163,11 +182,17 @@ def open_source(
     if kind is None:
         raise ValueError(f"Data folder {printable(path)} has no recordings, expected {EXPECTED}.")
     items = list_files(path, faults, kind) if has_table else list_classes(path, faults, kind)
-    return _of_files(kind, "classification", items, max_seconds)
+    return _of_files(kind, "classification", items, max_seconds, series)
 
 
-def _of_files(kind: Kind, task: Task, items: list[Item], max_seconds: float) -> Source:
-    reader = FileReader(kind, max_seconds)
+def _of_files(
+    kind: Kind,
+    task: Task,
+    items: list[Item],
+    max_seconds: float,
+    series: SeriesOptions = ALL_COLUMNS,
+) -> Source:
+    reader = FileReader(kind, max_seconds, series)
     limits = f"at most {max_seconds} s"
     return Source(kind, task, tuple(items), reader.read, reader.digest, limits=limits)
 
@@ -178,10 +203,12 @@ def _holds_classes(root: Path) -> bool:
     return not is_special and not (root / "train" / "wavs").is_dir()
 
 
-def _open_parts(root: Path, faults: Faults, task: Task | None, max_seconds: float) -> Source:
+def _open_parts(
+    root: Path, faults: Faults, task: Task | None, max_seconds: float, series: SeriesOptions
+) -> Source:
     """The formats in the folders of an official split, as one source."""
     sources = {
-        part: open_source(root / part, faults, task=task, max_seconds=max_seconds)
+        part: open_source(root / part, faults, task=task, max_seconds=max_seconds, series=series)
         for part in PARTS
         if (root / part).is_dir()
     }
@@ -279,9 +306,9 @@ FORMATS: tuple[tuple[Callable[[Path], Any], Callable[[Any, Task | None], Source]
     (_find_shd, lambda path, _: open_shd(path)),
 )
 
+SERIES_READERS = {".npy": read_npy, ".csv": read_csv}
+
 READERS: dict[str, Reader] = {
-    ".npy": series.read_npy,
-    ".csv": series.read_csv,
     **dict.fromkeys(SUFFIXES_OF["image"], read_image),
     ".bin": events.read_bin,
     ".aedat4": read_aedat4,

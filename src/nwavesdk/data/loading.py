@@ -12,10 +12,12 @@ import numpy as np
 
 from nwavesdk.data.consistency import (
     Layout,
+    clock_note,
+    filled_note,
     layout_of,
+    numbered_columns_note,
     other_layout,
-    warn_of_numbered_columns,
-    warn_of_rounding,
+    rounding_note,
 )
 from nwavesdk.data.decoding import read_recording
 from nwavesdk.data.feature_options import FeatureOptions
@@ -51,12 +53,14 @@ class Loaded:
         features: How they became frames.
         is_cached: Whether the frames came from the cache.
         digests: The hash of the content of each recording.
+        notes: What looks like a mistake in the values; each was a warning.
     """
 
     recordings: Recordings
     features: Features
     is_cached: bool
     digests: Mapping[Item, bytes] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def fingerprint_without(self, keys: Container[str]) -> str:
         """The fingerprint of the recordings, as if those with some keys were not there."""
@@ -117,14 +121,27 @@ def load_recordings(
     faults.skipped += [(file, fault) for file, fault in store.facts["skipped"]]
     _check_rest(items, set(store.facts["keys"]), faults)
     recordings = _recordings_of(source, digests, features, faults, store)
+    notes = _notes_on(recordings, features, store.facts.get("filled", ()))
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return Loaded(recordings, features, store.is_cached, digests, notes)
+
+
+def _notes_on(recordings: Recordings, features: Features, filled: Sequence[int]) -> tuple[str, ...]:
+    """What was changed in the values of recordings, and what looks like a mistake."""
+    notes: list[str | None] = []
     if isinstance(features, SeriesFeatures):
         width = recordings.n_features // features.copies
         pairs = zip(recordings.keys, recordings.frames, strict=True)
-        warn_of_numbered_columns([(key, frames[:1, :width]) for key, frames in pairs])
-        warn_of_rounding("feature", recordings.keys, recordings.frames)
-    if source.task == "regression":
-        warn_of_rounding("target", recordings.keys, recordings.targets)
-    return Loaded(recordings, features, store.is_cached, digests)
+        notes = [
+            filled_note(filled),
+            clock_note(recordings.frames, recordings.feature_names, width),
+            numbered_columns_note([(key, frames[:1, :width]) for key, frames in pairs]),
+            rounding_note("feature", recordings.keys, recordings.frames),
+        ]
+    if recordings.task == "regression":
+        notes.append(rounding_note("target", recordings.keys, recordings.targets))
+    return tuple(note for note in notes if note is not None)
 
 
 def _digests_of(source: Source, faults: Faults, progress: bool | None) -> dict[Item, bytes]:
@@ -185,6 +202,7 @@ def _write(
     source: Source, features: Features, faults: Faults, path: Path | None, progress: bool | None
 ) -> FrameStore:
     keys: list[str] = []
+    filled: list[int] = []
     expected: Layout | None = None
     first = ""  # the recording that the others are compared with: the first one with names, if any
     n_others = 0  # recordings with another layout
@@ -207,6 +225,7 @@ def _write(
                 raise other_layout(item, layout, expected, first, copies)
             elif layout.names and not expected.names:
                 expected, first = layout, printable(item.key)
+            filled.append(sample.n_filled)
             return one
 
         for item, one in faults.collect(source.items, featured):
@@ -220,7 +239,12 @@ def _write(
                 f"not have the features and columns of the first one, {first}: move the odd ones "
                 f"away, such as {first}."
             )
-        facts = {"keys": keys, "skipped": faults.skipped, "names": expected.names}
+        facts = {
+            "keys": keys,
+            "skipped": faults.skipped,
+            "names": expected.names,
+            "filled": filled if any(filled) else [],
+        }
         return writer.finish(expected.features, facts)
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from nwavesdk.data.recordings import Frames
 from nwavesdk.internal.imports import require
 
-__all__ = ["LogMel", "LogMelStream"]
+__all__ = ["LEAST_CHANGE", "LogMel", "LogMelStream", "is_steady"]
 
 # The taper of a shorter window would be zero, or nearly so [samples].
 LEAST_WINDOW = 4
@@ -23,6 +23,10 @@ BLOCK_SAMPLES = 2**18
 
 # Power added to each band, so that digital silence does not set the scale; full scale is 1.
 SILENCE = 1e-4
+
+# Deviation of frames over time, root mean square over bands, below which a sound is steady
+# [natural logarithm of power]: 0.4 dB. Stationary noise has more, about 2 dB in frames of 25 ms.
+LEAST_CHANGE = 0.1
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,17 @@ class LogMel:
         empty = np.flatnonzero(filters.sum(axis=1) == 0)
         filters[empty, np.abs(frequencies[None, :] - center[empty]).argmin(axis=1)] = 1
         return np.ascontiguousarray(filters.T, np.float32)
+
+
+def is_steady(frames: Frames) -> bool:
+    """Whether a sound hardly changes over time, such as silence, noise near it or a constant tone.
+
+    Args:
+        frames: Log-mel frames, `[L, bands]`.
+    """
+    # In float64, the sum of a long sound loses no digits.
+    change = frames - frames.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return bool(np.vdot(change, change) < LEAST_CHANGE**2 * change.size)
 
 
 class LogMelStream:

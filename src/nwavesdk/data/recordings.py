@@ -241,6 +241,9 @@ class Standard:
     Args:
         mean: Mean of each feature over all frames of the training set, `[F]`.
         deviation: Standard deviation of each feature, `[F]`; 1 if a feature does not vary.
+        least_change: Deviation over time, root mean square over features, up to which a recording
+            is steady: its own deviation counts as this one, so that what is left of silence stays
+            small. [0]
 
     Example:
         >>> frames = (np.ones((3, 2), np.float32), np.zeros((5, 2), np.float32))
@@ -253,6 +256,7 @@ class Standard:
 
     mean: Frames
     deviation: Frames
+    least_change: float = 0.0
 
     @classmethod
     def fit(cls, recordings: Recordings) -> "Standard":
@@ -292,7 +296,8 @@ class Standard:
             mean = frames.mean(axis=0, dtype=np.float64).astype(np.float32)
         if standardize:
             factor = self.own_deviation(frames) or 1.0
-            deviation = (deviation * factor).astype(np.float32)
+            least = self.least_change * math.sqrt(np.square(1 / self.deviation).mean())
+            deviation = (deviation * max(factor, least)).astype(np.float32)
         return Standard(mean, deviation)
 
     def own_deviation(self, frames: Frames) -> float:

@@ -93,6 +93,7 @@ class Sample:
             float32 `[H, W]` or `[H, W, colors]`; or events.
         target: The class or the values of each step, if they are the target.
         names: Names of the features of a series, if its file has them.
+        n_filled: Values that were missing in the file and were interpolated.
 
     Example:
         >>> sample = Sample(np.zeros((100, 3), np.float32), target=np.zeros(100, np.int64))
@@ -103,6 +104,7 @@ class Sample:
     values: Sound | npt.NDArray[np.float32] | Events
     target: StepTarget | None = None
     names: tuple[str, ...] = ()
+    n_filled: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -152,7 +152,7 @@ def _from_minus_1_to_1(count: int) -> Frames:
 def scale_features(frames: Frames, deviation: float, generator: Generator) -> Frames:
     """Each feature times its own factor, about its mean over the recording."""
     factors = np.exp(deviation * generator.standard_normal(frames.shape[1], np.float32))
-    mean = frames.mean(axis=0)
+    mean = _mean_of(frames)
     scaled: Frames = mean + (frames - mean) * factors
     return scaled
 
@@ -162,11 +162,17 @@ def jitter_values(frames: Frames, fraction: float, generator: Generator) -> Fram
 
     Of a recording with one frame, an image, it is the deviation of all values.
     """
-    deviation = frames.std(axis=0 if len(frames) > 1 else None)
+    deviation = frames.std(axis=0 if len(frames) > 1 else None, dtype=np.float64)
     noise = generator.standard_normal(frames.shape, np.float32)
-    noise *= np.float32(fraction) * deviation
+    noise *= (fraction * deviation).astype(np.float32)
     noise += frames
     return noise
+
+
+def _mean_of(frames: Frames) -> Frames:
+    """The mean of each feature. Sums in float64 give that of a constant feature exactly."""
+    mean: Frames = frames.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean
 
 
 def mask_frames(
@@ -180,7 +186,7 @@ def mask_frames(
         most_bands: Largest fraction of the features in a mask.
         generator: Where the random numbers come from.
     """
-    mean = np.add.reduce(frames, axis=0) / np.float32(len(frames))
+    mean = _mean_of(frames)
     masked = frames.copy()
     if most_times:
         for span in _draw_masks(len(frames), most_times, generator):

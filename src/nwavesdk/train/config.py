@@ -89,6 +89,8 @@ LATER_DATA: dict[str, Any] = {
     "standardize": False,
     "add_standardized": False,
     "look_ahead": 0,
+    "columns": (),
+    "missing": "error",
 }
 
 # Fields that were added after runs had been sealed without them, with the values of those runs.

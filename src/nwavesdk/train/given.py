@@ -3,6 +3,7 @@
 Each one is read as the data of the run were: same rate, same features, same sensor.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.consistency import misplaced_fault, warn_of_numbered_columns
+from nwavesdk.data.consistency import filled_note, misplaced_fault, numbered_columns_note
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, RecordingError, Samples
 from nwavesdk.data.features import (
     ChipFeatures,
@@ -23,8 +24,9 @@ from nwavesdk.data.features import (
     SeriesFeatures,
 )
 from nwavesdk.data.folder import SKIP_REMEDY, Faults
-from nwavesdk.data.formats import FORMATS, open_files, open_source
+from nwavesdk.data.formats import ALL_COLUMNS, FORMATS, open_files, open_source
 from nwavesdk.data.readers.archive import open_npz
+from nwavesdk.data.readers.series import SeriesOptions
 from nwavesdk.data.recordings import Frames
 from nwavesdk.data.source import Events, Item, Kind, Sample, Source
 from nwavesdk.internal.checks import shown, whole_number
@@ -43,11 +45,13 @@ class Given(NamedTuple):
         key: Its name.
         frames: Its frames, or bins of its events.
         is_cut: Whether the front end has left out its end.
+        n_filled: Missing values that were interpolated.
     """
 
     key: str
     frames: Frames | EventBins
     is_cut: bool = False
+    n_filled: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +66,7 @@ class GivenReader:
         max_seconds: Length above which a sound is an error [s].
         feature_names: Names of the features of a series in the data of the run; empty if unknown.
         split_table: The table of sets of the run, which may be among the recordings.
+        series: What the run reads of the files of a series.
     """
 
     kind: Kind
@@ -71,6 +76,7 @@ class GivenReader:
     max_seconds: float
     feature_names: tuple[str, ...] = ()
     split_table: Path | None = None
+    series: SeriesOptions = ALL_COLUMNS
 
     def read(
         self,
@@ -90,6 +96,7 @@ class GivenReader:
             ValueError: If a folder cannot be used.
             TypeError: If a recording is neither a path nor values.
         """
+        filled: list[int] = []
         for index, recording in enumerate(given):
             try:
                 if isinstance(recording, (str, Path)):
@@ -105,7 +112,10 @@ class GivenReader:
                 except FileError as fault:
                     _report(fault, skipped, on_error)
                     continue
+                filled.append(one.n_filled)
                 yield one
+        if note := filled_note(filled):
+            warnings.warn(note, stacklevel=2)
 
     def _open(
         self, path: Path, skipped: list[tuple[str, str]], on_error: Literal["raise", "skip"]
@@ -119,10 +129,12 @@ class GivenReader:
         elif is_set:
             has_table = self.split_table is not None and self.split_table.is_file()
             faults = Faults(path, on_error, table=self.split_table if has_table else None)
-            source = open_source(path, faults, max_seconds=self.max_seconds, has_table=True)
+            source = open_source(
+                path, faults, max_seconds=self.max_seconds, has_table=True, series=self.series
+            )
             skipped += [(f"{printable(path)}/{file}", fault) for file, fault in faults.skipped]
         else:
-            source = open_files([path], self.max_seconds)
+            source = open_files([path], self.max_seconds, self.series)
         if source.kind != self.kind:
             what = f"holds {source.kind}, expected {self.kind} like the data of the run"
             raise FileError(path, what, "leave it out, or convert it")
@@ -136,7 +148,9 @@ class GivenReader:
         sample = source.read(item)
         self._check_names(item, sample.names)
         if isinstance(sample.values, np.ndarray):
-            warn_of_numbered_columns([(item.path.name, sample.values[:1])])
+            note = numbered_columns_note([(item.path.name, sample.values[:1])])
+            if note is not None:
+                warnings.warn(note, stacklevel=2)
         return self._given(key, item, replace(sample, target=None))
 
     def _in_memory(self, key: str, recording: object) -> Callable[[], Given]:
@@ -175,7 +189,7 @@ class GivenReader:
                 f"{self.n_features // copies} as in training"
             )
             raise RecordingError(item.path, what, "give a recording like those of the run")
-        return Given(key, frames, self._is_cut(sample))
+        return Given(key, frames, self._is_cut(sample), sample.n_filled)
 
     def _is_cut(self, sample: Sample) -> bool:
         """Whether the front end leaves out the end of a recording, as that of a chip does."""

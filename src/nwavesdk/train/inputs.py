@@ -3,15 +3,18 @@
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from nwavesdk.chip import Profile
-from nwavesdk.data import Series
+from nwavesdk.data import Series, Standard
 from nwavesdk.data.augment import Augmentation
 from nwavesdk.data.encoders import Encoder, encoder_of
 from nwavesdk.data.feature_options import FeatureOptions
 from nwavesdk.data.features import ChipFeatures, Features, NoiseFeatures
+from nwavesdk.data.log_mel import LEAST_CHANGE
+from nwavesdk.data.readers.series import SeriesOptions
 from nwavesdk.data.recordings import STEPS, Frames
 from nwavesdk.data.source import Kind, Task
 from nwavesdk.internal.checks import shown
@@ -25,6 +28,9 @@ __all__ = [
     "encoder_of_run",
     "features_of",
     "outlier_note",
+    "scale_of_kind",
+    "series_options",
+    "skipped_note",
     "warn_of_skipped",
 ]
 
@@ -75,12 +81,22 @@ def features_of(
     )
 
 
+def series_options(config: RunConfig) -> SeriesOptions:
+    """What a run reads of the files of a series."""
+    return SeriesOptions(config.data.columns, config.data.missing)
+
+
 def encoder_of_run(config: RunConfig) -> Encoder | None:
     """How images become the input of a run's net; None for a constant current and without images.
 
     A net for a chip has the values themselves as its input.
     """
     return None if config.chip is not None else encoder_of(config.data.encoder, config.seed)
+
+
+def scale_of_kind(standard: Standard, kind: DataKind) -> Standard:
+    """The scale of features with the change below which a recording of this kind is steady."""
+    return replace(standard, least_change=LEAST_CHANGE) if kind == "sound" else standard
 
 
 def augmentation_of_run(config: RunConfig, kind: DataKind, task: Task) -> Augmentation | None:
@@ -107,23 +123,32 @@ def augmentation_of_run(config: RunConfig, kind: DataKind, task: Task) -> Augmen
     return Augmentation.of("series" if kind == "features" else kind, strengths)
 
 
-def warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
-    """Give one warning for all files that were left out.
+def skipped_note(skipped: Sequence[tuple[str, str]]) -> str | None:
+    """A note on all files that were left out, or None.
 
     Args:
         skipped: Name and fault of each.
     """
-    if skipped:
-        first = "; ".join(f"{file} {fault}" for file, fault in skipped[:MOST_NAMED])
-        more = "; ..." if len(skipped) > MOST_NAMED else ""
-        warnings.warn(f"skipped {len(skipped)} files of the data: {first}{more}", stacklevel=3)
+    if not skipped:
+        return None
+    first = "; ".join(f"{file} {fault}" for file, fault in skipped[:MOST_NAMED])
+    more = "; ..." if len(skipped) > MOST_NAMED else ""
+    return f"skipped {len(skipped)} files of the data: {first}{more}"
 
 
-def constant_note(train: Series) -> str | None:
+def warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
+    """Give one warning for all files that were left out; see `skipped_note`."""
+    note = skipped_note(skipped)
+    if note is not None:
+        warnings.warn(note, stacklevel=3)
+
+
+def constant_note(train: Series, config: RunConfig) -> str | None:
     """A note if all steps are the same, or if centering leaves nothing of recordings, or None.
 
     Args:
         train: The training set.
+        config: The config of the run.
     """
     recordings = train.recordings
     first = recordings.frames[0][:1]
@@ -137,11 +162,23 @@ def constant_note(train: Series) -> str | None:
     places = [index for index, frames in enumerate(recordings.frames) if _is_constant(frames)]
     if not places:
         return None
-    return (
+    note = (
         f"{len(places):,} of {len(train):,} training recordings do not change over time, such as "
         f"'{printable(recordings.keys[places[0]])}': silence, channels that cancel out, or a "
-        "single frame. The net gets zeros of them, because the mean of each recording is removed: "
-        "remove them, or keep the mean with --no-center."
+        "single frame. The net gets zeros for them, because the mean of each recording is removed"
+    )
+    if config.net_file is None:  # a net of layers
+        note += ", and a net without biases does not spike on zeros"
+    if recordings.task != "classification" or config.net_file is None:
+        return f"{note}: keep the mean with --no-center, or remove them if they are faults."
+    labels = np.unique(recordings.labels[places])
+    names = [f"'{printable(recordings.classes[label])}'" for label in labels[:MOST_NAMED]]
+    if len(names) == 1:
+        return f"{note}, and learns that zeros are {names[0]}: remove them only if they are faults."
+    more = ", …" if len(labels) > MOST_NAMED else ""
+    return (
+        f"{note}, so it cannot tell their classes apart ({', '.join(names)}{more}): keep the mean "
+        "with --no-center, or remove them if they are faults."
     )
 
 

@@ -55,6 +55,10 @@ def write_report(run: FinishedRun) -> None:
         headline=report.headline,
     )
     page.add_cards(summary_cards(run))
+    if run.notes:
+        page.add_table(
+            "Notes", "What to know of the data and the chip.", ("note",), [[n] for n in run.notes]
+        )
     page.add_facts({**report.facts, **_facts(run)})
     drawings = _drawings(run, report.raster_classes)
     pictures = {name: (CAPTIONS[name], draw) for name, draw in drawings.items()}

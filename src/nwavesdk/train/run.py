@@ -191,16 +191,17 @@ class Run:
         is_balanced = self.config.learning.class_weights == "balanced"
         return self.task.fitted(self.data.train, is_balanced=is_balanced)
 
+    @cached_property
     def notes(self) -> list[str]:
-        """Lines on what to know of the data and of the chip before the first epoch."""
+        """What to know of the data and of the chip before the first epoch."""
         train = self.data.train
         notes = (
             self.fitted_task().advice(train),
-            constant_note(train),
+            constant_note(train, self.config),
             outlier_note(train, self.config),
             nearest_tau_note(self.config),
         )
-        return [f"nwave: note: {note}" for note in notes if note is not None]
+        return [note for note in notes if note is not None]
 
     def network(self, *, deployed: bool = False, mismatch: bool = False) -> RunNet:
         """The network with the initial weights of the seed; see `build_run_network`."""

@@ -15,7 +15,13 @@ from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.facts import Facts, Origin
-from nwavesdk.train.inputs import augmentation_of_run, encoder_of_run, warn_of_skipped
+from nwavesdk.train.inputs import (
+    augmentation_of_run,
+    encoder_of_run,
+    scale_of_kind,
+    skipped_note,
+    warn_of_skipped,
+)
 from nwavesdk.train.network import stream_seed
 from nwavesdk.train.recipes import DataKind, complete_schedule
 from nwavesdk.train.run_split import SplitRecordings, load_and_split
@@ -35,10 +41,12 @@ class RunData(Split[Series]):
     Args:
         standard: The scale of the features, from the training set.
         is_cached: Whether the frames came from the cache.
+        notes: What to know of the files and of their values; each was a warning.
     """
 
     standard: Standard
     is_cached: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def load_run_data(
@@ -72,7 +80,9 @@ def load_run_data(
         n_train = len(split.indices.train)
         config = complete_schedule(config, found.kind, recordings.task, n_train)
     data, completed = _as_series(config, found.kind, recordings.take, split.indices)
-    data = replace(data, is_cached=found.loaded.is_cached)
+    skipped = skipped_note(recordings.skipped)
+    notes = (*([] if skipped is None else [skipped]), *found.loaded.notes)
+    data = replace(data, is_cached=found.loaded.is_cached, notes=notes)
     features = found.loaded.features
     if isinstance(features, EventFeatures):
         completed["bin"] = features.bin
@@ -267,7 +277,7 @@ def _scale(kind: DataKind, train: Recordings, encoder: str) -> Standard:
     if kind == "events" or train.task == "pattern":
         mean_square = np.mean(standard.deviation**2 + standard.mean**2)
         return Standard(zeros, np.full_like(zeros, np.sqrt(mean_square)))
-    return standard
+    return scale_of_kind(standard, kind)
 
 
 def _check_memory(batch_size: int, series: Split[Series]) -> None:

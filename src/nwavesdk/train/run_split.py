@@ -20,7 +20,7 @@ from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
 from nwavesdk.data.split_table import read_split_table
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import RunConfig
-from nwavesdk.train.inputs import augmentation_of_run, features_of
+from nwavesdk.train.inputs import augmentation_of_run, features_of, series_options
 from nwavesdk.train.recipes import DataKind, complete_config
 from nwavesdk.train.sections import is_table
 from nwavesdk.train.used_fields import check_digits, check_left_out, check_shares_used, check_used
@@ -164,6 +164,7 @@ def _open(config: RunConfig) -> tuple[Source, Faults, str]:
         task=None if data.task == "auto" else data.task,
         max_seconds=data.max_seconds,
         has_table=table is not None and "class" in table.columns,
+        series=series_options(config),
     )
     note = ""
     if table is not None:

@@ -242,6 +242,19 @@ class DataConfig(FrozenModel):
         "Steps after a step that its class may depend on: the net gives it so many steps later; "
         "labels only.",
     )
+    columns: tuple[Annotated[str, Field(min_length=1)], ...] = choice(
+        (),
+        "Columns of series to use, by name or by number from 1, as in x,y,z; folders of .csv or "
+        ".npy files only.",
+        metavar="NAME,…",
+        default_text="all",
+        max_length=1000,
+    )
+    missing: Literal["error", "interpolate"] = choice(
+        "error",
+        "Missing values (NaN, empty cells) of series. interpolate: linear over time, at both ends "
+        "the nearest value; folders of .csv or .npy files only.",
+    )
     on_error: Literal["raise", "skip"] = choice(
         "raise", "Stop at files that cannot be used, or skip them and list them; folders only."
     )
@@ -262,6 +275,11 @@ class DataConfig(FrozenModel):
             name: number_of("data.augment", name, value)
             for name, value in split_values("data.augment", given, "shift=0.1,noise=10").items()
         }
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _split_columns(cls, given: Any) -> Any:
+        return [name.strip() for name in given.split(",")] if isinstance(given, str) else given
 
     @field_validator("source")
     @classmethod

@@ -50,6 +50,7 @@ class FinishedRun:
         evaluation: Predictions on the test set; on the validation set if the former is not read.
         result: The content of `result.json`.
         operations: What an inference costs; None if it could not be counted.
+        notes: What to know of the data and of the chip, as training printed it.
     """
 
     folder: RunFolder
@@ -61,6 +62,7 @@ class FinishedRun:
     evaluation: Evaluation
     result: Mapping[str, Any]
     operations: Operations | None = None
+    notes: Sequence[str] = ()
 
     @property
     def facts(self) -> Facts:

@@ -28,6 +28,8 @@ from nwavesdk.data.features import (
     LogMelFeatures,
     NoiseFeatures,
 )
+from nwavesdk.data.formats import ALL_COLUMNS
+from nwavesdk.data.readers.series import SeriesOptions
 from nwavesdk.data.source import Item, Kind, Sample
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable
@@ -37,7 +39,13 @@ from nwavesdk.train.blocks import NetInput, Predictor
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.facts import ArithmeticConfig, Facts
 from nwavesdk.train.given import Given, GivenReader, GivenRecording, as_list
-from nwavesdk.train.inputs import encoder_of_run, features_of, warn_of_skipped
+from nwavesdk.train.inputs import (
+    encoder_of_run,
+    features_of,
+    scale_of_kind,
+    series_options,
+    warn_of_skipped,
+)
 from nwavesdk.train.live import LiveInput, rate_of
 from nwavesdk.train.model_file import load_model
 from nwavesdk.train.net_choice import NetChoice, match_net_file
@@ -73,6 +81,7 @@ class TrainedRun:
         patterns: Name and frames of each pattern that the net generates.
         feature_names: Names of the features of a series in the data of the run; empty if unknown.
         split_table: The table of sets of the run (`--split FILE.csv`), which is not a recording.
+        series: What is read of the files of a series.
 
     Example:
         ```python
@@ -97,6 +106,7 @@ class TrainedRun:
     patterns: tuple[tuple[str, int], ...] = ()
     feature_names: tuple[str, ...] = ()
     split_table: Path | None = None
+    series: SeriesOptions = ALL_COLUMNS
 
     def __repr__(self) -> str:
         n_parameters = sum(parameter.numel() for parameter in self.net.parameters())
@@ -267,6 +277,7 @@ class TrainedRun:
             self.max_seconds,
             self.feature_names,
             self.split_table,
+            self.series,
         )
 
     @property
@@ -399,7 +410,7 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
         classes=facts.classes,
         kind=kind,
         features=features.features(kind) if isinstance(features, FeatureOptions) else features,
-        net_input=_net_input(config, scales.standard, pads=pads),
+        net_input=_net_input(config, scale_of_kind(scales.standard, kind), pads=pads),
         steps=_steps_of(config, facts, features),
         pads=config.chip is not None or pads,
         dt=config.net.dt,
@@ -408,6 +419,7 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
         patterns=facts.patterns,
         feature_names=facts.feature_names,
         split_table=Path(config.data.split) if is_table(config.data.split) else None,
+        series=series_options(config),
     )
 
 

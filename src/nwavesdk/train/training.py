@@ -130,8 +130,8 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
     history = History(run.folder.metrics)
     selection = Selection(task.score, learning.patience, keeps_last=learning.keep == "last")
     if is_new and is_first_process():
-        for note in run.notes():
-            print_line(note)
+        for note in run.notes:
+            print_line(f"nwave: note: {note}")
     on_saved = None if on_epoch is None else lambda: on_epoch(history.rows[-1])
     every_epoch = EveryEpoch(run.folder.checkpoint, on_saved)
     if run.config.machine.precision == "64-true":
@@ -264,6 +264,7 @@ def _finish(
             evaluation=evaluated,
             result=result,
             operations=operations,
+            notes=(*run.data.notes, *run.notes),
         )
         write_report(finished)
     except Exception as error:  # Whatever a picture raises, the run is finished.

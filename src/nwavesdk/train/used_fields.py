@@ -25,7 +25,7 @@ __all__ = [
 SOUND_FIELDS = ("bands", "sample_rate", "window", "hop", "level", "max_seconds")
 IMAGE_FIELDS = ("encoder",)
 EVENT_FIELDS = ("bin", "events")
-SERIES_FIELDS = ("add_standardized",)
+SERIES_FIELDS = ("add_standardized", "columns", "missing")
 STEP_FIELDS = ("steps",)  # of images and of events
 # Fields by which a recording is scaled by its own mean and deviation.
 OWN_SCALE = ("center", "standardize")

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from data.readers.test_npy import EVENTS, header_of, saved
 from nwavesdk.data.decoding import RecordingError
-from nwavesdk.data.readers.series import read_csv, read_npy
+from nwavesdk.data.readers.series import SeriesOptions, read_csv, read_npy
 
 PATH = Path("set/a/1.csv")
 FINITE = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False)
@@ -161,6 +161,61 @@ def test_forms_of_tables(text: str, expected: list[list[float]]) -> None:
 )
 def test_a_hostile_csv_is_an_error(content: bytes, message: str) -> None:
     fails(read_csv, content, message)
+
+
+TABLE = b'"time",x,y\n2026-01-01 10:00,1,2\n2026-01-01 10:01,,NaN\n2026-01-01 10:02,5,6\n'
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected", "names"),
+    [
+        (("x",), [[1], [3], [5]], ("x",)),
+        (("y", "x"), [[2, 1], [4, 3], [6, 5]], ("y", "x")),
+        (("2", "y"), [[1, 2], [3, 4], [5, 6]], ("x", "y")),
+    ],
+)
+def test_columns_are_chosen_and_missing_values_interpolated(
+    columns: tuple[str, ...], expected: list[list[float]], names: tuple[str, ...]
+) -> None:
+    sample = read_csv(PATH, TABLE, SeriesOptions(columns, "interpolate"))
+    np.testing.assert_array_equal(sample.values, np.float32(expected))
+    assert sample.names == names
+    assert sample.n_filled == len(columns)
+
+
+def test_missing_values_at_the_ends_are_the_nearest() -> None:
+    options = SeriesOptions((), "interpolate")
+    text = b'NA,1,\n 2,"",null\nnan,3,7\n4,,\n'
+    sample = read_csv(PATH, text, options)
+    expected = np.float32([[2, 1, 7], [2, 2, 7], [3, 3, 7], [4, 3, 7]])
+    np.testing.assert_array_equal(sample.values, expected)
+    assert sample.n_filled == 7
+    holes = np.where(np.arange(12).reshape(4, 3) % 5 == 1, np.nan, expected)
+    sample = read_npy(PATH, saved(holes.astype(np.float32)), options)
+    assert sample.n_filled == 3
+    assert np.isfinite(sample.values).all()
+    chosen = read_npy(PATH, saved(expected.reshape(4, 3, 1)), SeriesOptions(("3", "1")))
+    np.testing.assert_array_equal(chosen.values, expected[:, [2, 0]])
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (TABLE, SeriesOptions(), "has '2026-01-01 10:00' in line 2, .*, as in --columns x,y,z"),
+        (TABLE, SeriesOptions(("x",)), r"has '' in line 3, column 2, .*--missing interpolate"),
+        (TABLE, SeriesOptions(("y",)), r"has nan in line 3, column 3, .*--missing interpolate"),
+        (TABLE, SeriesOptions(("z", "x")), "has no column 'z': it has time, x, y: name columns"),
+        (b"1,2\n", SeriesOptions(("3",)), "has no column '3': it has 2 columns without names"),
+        (b"a,b\n1,\n2,\n", SeriesOptions((), "interpolate"), "has no value in column 2: choose"),
+        (b"a,b\n1,x\n", SeriesOptions((), "interpolate"), "has 'x' in line 2, column 2, expected"),
+        (b"1,inf\n2,\n", SeriesOptions((), "interpolate"), "has inf in line 1, column 2"),
+        (b"1,2\n3\n", SeriesOptions(("2",)), "wrong number of cells in line 2"),
+    ],
+)
+def test_wrong_columns_and_values_are_an_error(
+    content: bytes, options: SeriesOptions, message: str
+) -> None:
+    fails(lambda path, data: read_csv(path, data, options), content, message)
 
 
 def test_too_many_values_are_an_error_before_they_are_parsed(

@@ -5,10 +5,12 @@ A csv has numbers between commas, semicolons or tabs. Its first line may hold na
 
 import codecs
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -20,28 +22,46 @@ from nwavesdk.data.readers.values import (
     Values,
     excerpt,
     find_not_finite,
+    interpolate,
+    is_missing,
     is_number,
     parse_rows,
     to_float32,
 )
 from nwavesdk.data.source import Sample
+from nwavesdk.internal.checks import close_name
 from nwavesdk.internal.files import one_line
 
-__all__ = ["SUFFIXES", "read_csv", "read_npy"]
+__all__ = ["SUFFIXES", "SeriesOptions", "read_csv", "read_npy"]
 
 SUFFIXES = frozenset({".npy", ".csv"})
 
 SAVE_NUMBERS = "write it with numpy.save from an array of numbers"
-FILL_IN = "fill in missing values, or remove the recording"
+FILL_IN = "fill in missing values (--missing interpolate), or remove the recording"
 WRITE_NUMBERS = "write numbers such as -1.5, with commas, semicolons or tabs between them"
+LEAVE_OUT = "write numbers such as -1.5, or name the columns to read, as in --columns x,y,z"
 
 
-def read_npy(path: Path, data: bytes) -> Sample:
+@dataclass(frozen=True)
+class SeriesOptions:
+    """What is read of the files of a series.
+
+    Args:
+        columns: Names of the columns that are features, or their numbers from 1; empty for all.
+        missing: Whether a missing value is an error, or interpolated over time.
+    """
+
+    columns: tuple[str, ...] = ()
+    missing: Literal["error", "interpolate"] = "error"
+
+
+def read_npy(path: Path, data: bytes, options: SeriesOptions | None = None) -> Sample:
     """The series in a `.npy`; no code in the file is run.
 
     Args:
         path: Name of the file, for errors.
         data: Its content.
+        options: See `SeriesOptions`. Columns are the features of a step in a row.
 
     Returns:
         Values `[T, *features]`, float32; an array `[T]` becomes `[T, 1]`.
@@ -73,19 +93,28 @@ def read_npy(path: Path, data: bytes) -> Sample:
     shape = header.shape[::-1] if header.is_fortran else header.shape
     stored = np.frombuffer(data, header.dtype, offset=header.size).reshape(shape)
     values = to_float32(stored.T if header.is_fortran else stored)
+    n_filled = 0
+    if options is not None:
+        rows = values.reshape(len(values), -1)
+        columns = _find_columns(path, (), rows.shape[1], options.columns)
+        rows, n_filled = _without_missing(
+            path, rows if columns is None else rows[:, columns], options
+        )
+        values = rows.reshape(values.shape) if columns is None else rows
     place = find_not_finite(values)
     if place is not None:
         what = f"has {values[place]} at index {list(place)}, expected finite float32 numbers"
         raise RecordingError(path, what, FILL_IN)
-    return Sample(values.reshape(len(values), 1) if values.ndim == 1 else values)
+    return Sample(values.reshape(len(values), 1) if values.ndim == 1 else values, n_filled=n_filled)
 
 
-def read_csv(path: Path, data: bytes) -> Sample:
+def read_csv(path: Path, data: bytes, options: SeriesOptions | None = None) -> Sample:
     """The series in a `.csv`, one line per time step and one column per feature.
 
     Args:
         path: Name of the file, for errors.
         data: Its content, in UTF-8.
+        options: See `SeriesOptions`. Columns that are not chosen may hold anything.
 
     Returns:
         Values `[T, C]`, float32, and the names of their columns, if it has them.
@@ -100,16 +129,57 @@ def read_csv(path: Path, data: bytes) -> Sample:
     delimiter = next((letter for letter in "\t;" if letter.encode() in last_line), ",")
     n_lines = content.count(b"\n") + 1
     _check_count(path, content.count(delimiter.encode()) + n_lines)
-    names, n_header_lines = _read_header(path, content, delimiter)
-    if n_header_lines == n_lines:
+    options = options or SeriesOptions()
+    header = _read_header(path, content, delimiter, has_choice=bool(options.columns))
+    if header.n_lines == n_lines:
         raise RecordingError(path, "has no line with numbers", "write one line per time step")
-    values = _parse_body(path, content, delimiter, n_header_lines)
+    columns = _find_columns(path, header.names, header.n_columns, options.columns)
+    body = _parse_body(path, content, delimiter, header.n_lines, columns, options)
+    values, n_filled = _without_missing(path, body, options)
     place = find_not_finite(values)
     if place is not None:
-        where = f"line {n_header_lines + place[0] + 1}, column {place[1] + 1}"
+        column = place[1] if columns is None else columns[place[1]]
+        where = f"line {header.n_lines + place[0] + 1}, column {column + 1}"
         what = f"has {values[place]} in {where}, expected finite float32 numbers"
         raise RecordingError(path, what, FILL_IN)
-    return Sample(values, names=names)
+    names = header.names
+    if names and columns is not None:
+        names = tuple(names[column] for column in columns)
+    return Sample(values, names=names, n_filled=n_filled)
+
+
+def _find_columns(
+    path: Path, names: Sequence[str], n_columns: int, chosen: Sequence[str]
+) -> list[int] | None:
+    """The indices of the chosen columns; None if all are used."""
+    if not chosen:
+        return None
+    columns = []
+    for name in chosen:
+        number = int(name) if name.isascii() and name.isdecimal() else 0
+        if name in names:
+            columns.append(names.index(name))
+        elif 1 <= number <= n_columns:
+            columns.append(number - 1)
+        else:
+            listed = ", ".join(names) if names else f"{n_columns} columns without names"
+            what = f"has no column {excerpt(name)}{close_name(name, names)}: it has {listed:.200}"
+            raise RecordingError(path, what, "name columns that all files have, in --columns")
+    return columns
+
+
+def _without_missing(path: Path, values: Values, options: SeriesOptions) -> tuple[Values, int]:
+    """The values `[T, columns]` without missing ones, and how many were filled in."""
+    if options.missing == "error":
+        return values, 0
+    filled, n_filled, empty = interpolate(values)
+    if empty is not None:
+        number = options.columns[empty] if options.columns else empty + 1
+        what = f"has no value in column {number}"
+        raise RecordingError(
+            path, what, "choose other columns (--columns), or remove the recording"
+        )
+    return filled, n_filled
 
 
 def _check_count(path: Path, n_values: int) -> None:
@@ -140,8 +210,16 @@ def _lines_of(content: bytes) -> Iterator[str]:
     return TextIOWrapper(BytesIO(content), "utf-8", newline="\n")
 
 
-def _read_header(path: Path, content: bytes, delimiter: str) -> tuple[tuple[str, ...], int]:
-    """Names of columns and their lines: none, one, or more if a name in quotes has line ends."""
+class _Header(NamedTuple):
+    """The names of columns, their lines (several if a name in quotes has line ends), and a row."""
+
+    names: tuple[str, ...]
+    n_lines: int
+    n_columns: int
+
+
+def _read_header(path: Path, content: bytes, delimiter: str, *, has_choice: bool) -> _Header:
+    """The names of columns, if there are any; `has_choice` if not all columns are used."""
     reader = csv.reader(_lines_of(content), delimiter=delimiter, skipinitialspace=True)
     try:
         names = next(reader)
@@ -153,35 +231,55 @@ def _read_header(path: Path, content: bytes, delimiter: str) -> tuple[tuple[str,
     others = names[1:]
     is_numbered = others == [str(column) for column in range(len(others))]
     has_names = "".join(others).strip() and (is_numbered or not any(map(is_number, others)))
-    if has_names and not names[0].strip():
+    if has_names and not names[0].strip() and not has_choice:
         what = "has no name in its first column, where pandas writes the numbers of rows"
-        raise RecordingError(path, what, "leave them out (index=False), or name the column")
+        remedy = "leave them out (index=False), or choose the others, as in --columns x,y,z"
+        raise RecordingError(path, what, remedy)
     # A first line in which some cells are numbers is a damaged line of numbers.
     if any(map(is_number, names)) or not "".join(names).strip():
-        return (), 0
+        return _Header((), 0, len(names))
     if len(names) != len(first_row):
         what = f"has {len(names)} names in its first line, and {len(first_row)} columns below"
         raise RecordingError(path, what, "write one name for each column, or none")
-    return tuple(name.strip() for name in names), n_lines
+    return _Header(tuple(name.strip() for name in names), n_lines, len(names))
 
 
-def _parse_body(path: Path, content: bytes, delimiter: str, n_header_lines: int) -> Values:
+def _parse_body(
+    path: Path,
+    content: bytes,
+    delimiter: str,
+    n_header_lines: int,
+    columns: Sequence[int] | None,
+    options: SeriesOptions,
+) -> Values:
     lines = _lines_of(content)
     for _ in range(n_header_lines):
         next(lines)
     try:
-        values = parse_rows(lines, delimiter, has_quotes=b'"' in content)
+        values = parse_rows(
+            lines,
+            delimiter,
+            has_quotes=b'"' in content,
+            columns=columns,
+            takes_missing=options.missing == "interpolate",
+        )
         if len(values) <= content.count(b"\n") - n_header_lines:
             raise ValueError("it has lines without numbers")
     except ValueError as error:
-        what = f"is not a table of numbers ({one_line(error)})"
-        what = _find_fault(content, delimiter, n_header_lines) or what
-        raise RecordingError(path, what, WRITE_NUMBERS) from None
+        fault = f"is not a table of numbers ({one_line(error)})", WRITE_NUMBERS
+        what, remedy = _find_fault(content, delimiter, n_header_lines, columns, options) or fault
+        raise RecordingError(path, what, remedy) from None
     return values
 
 
-def _find_fault(content: bytes, delimiter: str, n_header_lines: int) -> str:
-    """What is wrong in the first line that is not like the others; empty if none is."""
+def _find_fault(
+    content: bytes,
+    delimiter: str,
+    n_header_lines: int,
+    columns: Sequence[int] | None,
+    options: SeriesOptions,
+) -> tuple[str, str] | None:
+    """What is wrong in the first line that is not like the others, and the remedy."""
     reader = csv.reader(_lines_of(content), delimiter=delimiter, skipinitialspace=True)
     width = 0
     with suppress(csv.Error):
@@ -191,12 +289,15 @@ def _find_fault(content: bytes, delimiter: str, n_header_lines: int) -> str:
                 continue
             width = width or len(cells)
             if not "".join(cells).strip():
-                return f"has no numbers in line {line}"
+                return f"has no numbers in line {line}", WRITE_NUMBERS
             if len(cells) != width:
-                return (
-                    f"has a wrong number of cells in line {line} ({len(cells)}, expected {width})"
-                )
-            for column, cell in enumerate(cells, 1):
-                if not is_number(cell):
-                    return f"has {excerpt(cell)} in line {line}, column {column}, expected a number"
-    return ""
+                sizes = f"{len(cells)}, expected {width}"
+                return f"has a wrong number of cells in line {line} ({sizes})", WRITE_NUMBERS
+            for column in range(width) if columns is None else columns:
+                cell = cells[column]
+                if is_number(cell) or (options.missing == "interpolate" and is_missing(cell)):
+                    continue
+                where = f"line {line}, column {column + 1}"
+                remedy = FILL_IN if is_missing(cell) else LEAVE_OUT
+                return f"has {excerpt(cell)} in {where}, expected a number", remedy
+    return None

@@ -1,6 +1,7 @@
 """The numbers of a recording: their limit, their conversion to float32, and where one is wrong."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ __all__ = [
     "Values",
     "excerpt",
     "find_not_finite",
+    "interpolate",
+    "is_missing",
     "is_number",
     "parse_rows",
     "to_float32",
@@ -57,13 +60,22 @@ def is_number(text: str) -> bool:
     return text.isascii() and "_" not in text
 
 
-def parse_rows(rows: Iterable[str], delimiter: str, *, has_quotes: bool = False) -> Values:
+def parse_rows(
+    rows: Iterable[str],
+    delimiter: str,
+    *,
+    has_quotes: bool = False,
+    columns: Sequence[int] | None = None,
+    takes_missing: bool = False,
+) -> Values:
     """The numbers of a text with one row per line.
 
     Args:
         rows: The lines; at least one is not empty.
         delimiter: The letter between two numbers.
         has_quotes: Whether numbers may be in double quotes.
+        columns: Indices of the columns to read; None for all, which must be numbers.
+        takes_missing: Whether a missing value, such as an empty cell, is NaN and no error.
 
     Returns:
         `[rows, columns]`.
@@ -79,8 +91,48 @@ def parse_rows(rows: Iterable[str], delimiter: str, *, has_quotes: bool = False)
             comments=None,
             quotechar='"' if has_quotes else None,
             ndmin=2,
+            usecols=columns,
+            converters=_number_or_nan if takes_missing else None,
+            encoding=None,  # converters of NumPy 1 get bytes otherwise
         )
     return values
+
+
+def is_missing(text: str) -> bool:
+    """Whether a cell of a table has no value, as spreadsheets and statistics programs write it."""
+    return text.strip().lower() in ("", "na", "nan", "null")
+
+
+def _number_or_nan(text: str) -> float:
+    if is_missing(text):
+        return math.nan
+    if not is_number(text):
+        raise ValueError(f"could not convert string {text!r} to a number")
+    return float(text)
+
+
+def interpolate(values: Values) -> tuple[Values, int, int | None]:
+    """A series without its NaNs: linear over time, and the nearest value at both ends.
+
+    Args:
+        values: `[T, columns]`.
+
+    Returns:
+        The series, the number of values that were filled in, and the first column without any
+        value, which stays.
+    """
+    is_nan = np.isnan(values)
+    if not is_nan.any():
+        return values, 0, None
+    filled = values.copy()
+    empty = None
+    for column in np.flatnonzero(is_nan.any(axis=0)):
+        steps, known = np.flatnonzero(is_nan[:, column]), np.flatnonzero(~is_nan[:, column])
+        if len(known):
+            filled[steps, column] = np.interp(steps, known, values[known, column])
+        elif empty is None:
+            empty = int(column)
+    return filled, int(is_nan.sum()), empty
 
 
 def excerpt(text: str) -> str:
