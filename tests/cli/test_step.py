@@ -82,20 +82,21 @@ def test_the_page_computes_input_and_class_from_the_file_and_a_sound(
     write_untrained(tmp_path / "run", choices)
     assert nwave("export", tmp_path / "run", "--onnx", tmp_path / "net.onnx").exit_code == 0
     monkeypatch.chdir(tmp_path)
-    samples = 0.5 * soundfile.read(tones / "low" / "3.wav", dtype="float32")[0]
-    soundfile.write("a.wav", samples, 8000, "PCM_16")
     (code,) = re.findall(r"<!-- input -->\n```python\n(.*?)^```$", PAGE.read_text(), re.S | re.M)
-    names: dict[str, Any] = {}
-    exec(compile(code, str(PAGE), "exec"), names)
-
     run = load(tmp_path / "run")
-    sound = soundfile.read("a.wav", dtype="float32")
-    frames = run.features(Item("a", Path("a.wav")), Sample(sound)).frames
-    (expected,) = ([*run.net_input.blocks(Given("a", frames))],)
-    x = torch.from_numpy(np.concatenate(expected))[None]
-    assert_close(torch.from_numpy(names["x"]), x, GRADIENT, "input of the page")
-    (prediction,) = run.predict("a.wav")
-    assert capsys.readouterr().out == f"{prediction.class_name}\n"
+    tone = 0.5 * soundfile.read(tones / "low" / "3.wav", dtype="float32")[0]
+    for samples in (tone, np.full(4000, 0.25)):  # the second one is steady, see `least_change`
+        soundfile.write("a.wav", samples, 8000, "PCM_16")
+        names: dict[str, Any] = {}
+        exec(compile(code, str(PAGE), "exec"), names)
+
+        sound = soundfile.read("a.wav", dtype="float32")
+        frames = run.features(Item("a", Path("a.wav")), Sample(sound)).frames
+        (expected,) = ([*run.net_input.blocks(Given("a", frames))],)
+        x = torch.from_numpy(np.concatenate(expected))[None]
+        assert_close(torch.from_numpy(names["x"]), x, GRADIENT, "input of the page")
+        (prediction,) = run.predict("a.wav")
+        assert capsys.readouterr().out == f"{prediction.class_name}\n"
 
 
 def test_the_description_has_the_settings_of_each_kind(tones: Path, tmp_path: Path) -> None:

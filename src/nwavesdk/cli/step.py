@@ -73,6 +73,7 @@ def _about(trained: "TrainedRun") -> dict[str, Any]:
         "deviation": [float(value) for value in trained.standard.deviation],
         "center": net_input.center,
         "standardize": net_input.standardize,
+        "least_change": trained.standard.least_change,
         "encoder": "current" if encoder is None else type(encoder).__name__.lower(),
         "hold": net_input.hold,
         "length": net_input.length,
