@@ -87,6 +87,33 @@ def test_findings_are_logged_once_and_training_does_not_change(tmp_path, caplog)
     assert trainer.callback_metrics["health_dead_1"] >= 0.5
 
 
+def test_spikes_are_counted_over_several_batches(tmp_path, monkeypatch):
+    # In the first batch of eight, only the first recordings drive the neurons of a class.
+    torch.manual_seed(1)
+    net = SpikingSequential(LIFSynapse(2, 2), LIFLayer(2, 10e-3))
+    net[0].weight.data = torch.eye(2)
+    x = torch.zeros(16, 30, 2)
+    x[:8, :, 0] = x[8:, :, 1] = 1
+    for enough, dead in ((1, 0.5), (16, 0.0)):
+        monkeypatch.setattr("nwavesdk.analysis.health_callback.ENOUGH_RECORDINGS", enough)
+        health = HealthCallback(lambda spk, mem, _: spk.mean() + 0 * mem.mean())
+        module = Plain(net)
+        monkeypatch.setattr(module, "configure_optimizers", lambda: None)
+        trainer = Trainer(
+            accelerator="cpu",
+            max_epochs=1,
+            callbacks=[health],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+        )
+        data = torch.utils.data.TensorDataset(x, torch.zeros(16))
+        trainer.fit(module, DataLoader(data, 8))
+        assert health.found[0].layers[0].dead == dead
+
+
 def numbers(layer):
     return [value for value in astuple(layer)[1:] if value is not None]
 
