@@ -44,10 +44,12 @@ def net_of():
     return net
 
 
-def fitted(module, *callbacks, folder, padding=0):
+def fitted(module, *callbacks, folder, padding=0, x=None):
     torch.manual_seed(2)
-    x, labels = torch.rand(16, 30, 6), torch.arange(16) % 2
-    x = torch.cat([x, torch.ones(16, padding, 6)], 1)
+    labels = torch.arange(16) % 2
+    if x is None:
+        x = torch.rand(16, 30, 6)
+    x = torch.cat([x, torch.ones(16, padding, x.shape[2])], 1)
 
     def batch_of(chosen):
         return Batch(x[chosen], labels[chosen], torch.full((len(chosen),), 30))
@@ -88,29 +90,14 @@ def test_findings_are_logged_once_and_training_does_not_change(tmp_path, caplog)
 
 
 def test_spikes_are_counted_over_several_batches(tmp_path, monkeypatch):
-    # In the first batch of eight, only the first recordings drive the neurons of a class.
-    torch.manual_seed(1)
     net = SpikingSequential(LIFSynapse(2, 2), LIFLayer(2, 10e-3))
     net[0].weight.data = torch.eye(2)
     x = torch.zeros(16, 30, 2)
-    x[:8, :, 0] = x[8:, :, 1] = 1
+    x[:8, :, 0] = x[8:, :, 1] = 1  # the second neuron is silent in the first batch
     for enough, dead in ((1, 0.5), (16, 0.0)):
         monkeypatch.setattr("nwavesdk.analysis.health_callback.ENOUGH_RECORDINGS", enough)
-        health = HealthCallback(lambda spk, mem, _: spk.mean() + 0 * mem.mean())
-        module = Plain(net)
-        monkeypatch.setattr(module, "configure_optimizers", lambda: None)
-        trainer = Trainer(
-            accelerator="cpu",
-            max_epochs=1,
-            callbacks=[health],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=tmp_path,
-        )
-        data = torch.utils.data.TensorDataset(x, torch.zeros(16))
-        trainer.fit(module, DataLoader(data, 8))
+        health = HealthCallback(spikes_of)
+        fitted(Plain(net), health, folder=tmp_path, x=x)
         assert health.found[0].layers[0].dead == dead
 
 

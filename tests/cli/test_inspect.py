@@ -85,9 +85,7 @@ def test_diagnose_counts_spikes_over_the_whole_training_set(run: Path) -> None:
     assert few["training_recordings"] > 8
     assert 0 <= few["training_accuracy"] <= 1
     for name in ("rate", "dead", "saturated", "dead_channels"):
-        assert [layer[name] for layer in few["layers"]] == [
-            layer[name] for layer in many["layers"]
-        ]
+        assert [layer[name] for layer in few["layers"]] == [layer[name] for layer in many["layers"]]
     assert f"spikes of all {few['training_recordings']} training" in nwave("diagnose", run).stdout
 
 

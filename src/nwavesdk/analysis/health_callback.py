@@ -118,7 +118,6 @@ class HealthCallback(Callback):
             if layer.growth is not None:
                 pl_module.log(f"health_growth_{name}", layer.growth, sync_dist=True)
 
-
     @torch.no_grad()
     def _rates(self, net: nn.Module, batches: list[Any]) -> dict[str, Tensor]:
         """Spikes per step of each neuron, the mean over batches, by the name of the layer."""

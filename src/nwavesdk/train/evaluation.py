@@ -125,9 +125,7 @@ def _evaluate_batch(
         recording = record_spikes(net, batch.x.to(device), lengths=on_device)
         outputs = decoder(recording.spk, recording.mem, on_device)
     predicted = task.predict(outputs).cpu()
-    fired = {
-        name: _mean_spikes(spk, on_device).cpu() for name, spk in recording.spiking.items()
-    }
+    fired = {name: _mean_spikes(spk, on_device).cpu() for name, spk in recording.spiking.items()}
     tally = task.tally(outputs, batch.y.to(device), on_device)
     is_per_step = predicted.ndim > 1
     if is_per_step:
