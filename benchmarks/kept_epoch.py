@@ -2,11 +2,11 @@
 
 Run: python -m benchmarks.kept_epoch --data-folder FOLDER [--only digits,ecg] [--seeds 2]
 
-Each set is trained on once per seed, as `nwave train --no-test`: no test set is read. The best epoch
-has the highest accuracy on the recordings that choose it, so these cannot also measure it. The
-validation set is split into halves, by speaker where file names give one: each half measures the
-epoch that the other one chose, and the numbers are the means of both. The average is of the weights
-of the last quarter of the epochs. Its batch norms have the average of their statistics, or
+Each set is trained on once per seed, as `nwave train --no-test`: no test set is read. The best
+epoch has the highest accuracy on the recordings that choose it, so these cannot also measure it.
+The validation set is split into halves, by speaker where file names give one: each half measures
+the epoch that the other one chose, and the numbers are the means of both. The average is of the
+weights of the last quarter of the epochs. Its batch norms have the average of their statistics, or
 statistics of the training set, computed again.
 
 Numbers go to `benchmarks/results/kept_epoch/<set>-<seed>.json`; the same command continues what was
