@@ -98,8 +98,8 @@ def evaluate_net(net: nn.Module, task: TrainingTask, series: Series, batch_size:
         tally=tally,
         measures=task.measures(tally),
         neuron_rates={
-            name: torch.stack([batch.fired[name] for batch in batches]).sum(0) / len(series)
-            for name in batches[0].fired
+            name: sum((batch.fired[name] for batch in batches[1:]), first) / len(series)
+            for name, first in batches[0].fired.items()
         },
     )
 
